@@ -1,0 +1,68 @@
+/* imap_line: cuts a byte stream of IMAP into lines and literal bodies (RFC 3501 section 4.3 and 9; RFC 7888 for
+ * {n+}, RFC 3516 for ~{n}). The one pair of eyes that decides where a line ends: what this module says is what the
+ * other side gets, so no two parsers can have two opinions.
+ *
+ * Pure: it owns a buffer for a line that arrives in pieces and knows nothing of streams. Feed it what came; it says
+ * how much it ate and what it found. A literal's body is never copied: its pieces are spans into the caller's data.
+ *
+ *   LINE_MORE     nothing whole yet; everything was eaten
+ *   LINE_TEXT     a line part without its CRLF in item->text. Where item->literal is set, item->size bytes follow
+ *                 as LINE_LITERAL pieces, and then a further LINE_TEXT part of the same command or response (first
+ *                 is false for it). Otherwise the command or response ends here.
+ *   LINE_LITERAL  item->text holds the next piece of the body; item->left bytes are still to come after it
+ *   LINE_BAD      item->why is a fixed text. The stream can't be trusted from here on: close it
+ *                 (too long, NUL, bare CR or LF, literal over the cap).
+ *
+ * Texts after OK, NO, BAD, BYE, PREAUTH and "+" are human text: with LINE_RESPONSES a "{5}" at the end of such a
+ * line is not a literal. */
+#ifndef IMAPFERRY_IMAP_LINE_H
+#define IMAPFERRY_IMAP_LINE_H
+
+#include "buf.h"
+
+enum imap_line_rc { LINE_MORE, LINE_TEXT, LINE_LITERAL, LINE_BAD };
+enum imap_line_side { LINE_COMMANDS, LINE_RESPONSES };
+
+struct imap_line_limits {
+    size_t line;          /* longest line part, bytes without CRLF */
+    size_t parts;         /* most literals in one command or response */
+    uint64_t literal;     /* largest literal body */
+    uint64_t nonsync_max; /* largest {n+}; UINT64_MAX for LITERAL+, 4096 for LITERAL- (RFC 7888) */
+};
+
+struct imap_line {
+    enum imap_line_side side;
+    struct imap_line_limits limits;
+    struct buf part;       /* the line that is not whole yet, or the one last given out; owned */
+    uint64_t literal_left; /* bytes of the body that is under way */
+    size_t parts;
+    bool give_out;         /* part was given out: forget it on the next call */
+    bool in_command;       /* behind the first part of a command or response */
+    bool status;           /* the response under way is a status response or "+" */
+};
+
+struct imap_line_item {
+    struct span text; /* borrowed until the next call, or until the caller's data goes */
+    bool first;       /* LINE_TEXT: the first part of its command or response */
+    bool literal;     /* LINE_TEXT: a literal follows */
+    bool sync;        /* ... and the sender waits for "+" before it sends it */
+    bool binary;      /* ... it is a literal8 */
+    uint64_t size;    /* ... of so many bytes */
+    size_t marker;    /* ... its marker "{n}", "{n+}", "~{n}" begins at this offset of text */
+    uint64_t left;    /* LINE_LITERAL: bytes of the body behind this piece */
+    const char *why;  /* LINE_BAD */
+};
+
+void imap_line_init(struct imap_line *l, enum imap_line_side side, const struct imap_line_limits *limits);
+/* Eats from data[0..len). *used = bytes eaten, whatever is returned. A literal of size 0 gives one LINE_LITERAL
+ * with an empty text and left 0 (so that each literal is seen to end), also on a call with len 0. */
+enum imap_line_rc imap_line_feed(struct imap_line *l, const uint8_t *data, size_t len, size_t *used,
+                                 struct imap_line_item *item) MUST_CHECK;
+/* At a boundary: nothing of a command or response has been seen that has not ended. */
+bool imap_line_idle(const struct imap_line *l);
+/* Drops a refused literal that will not come (a synchronizing one that was answered with NO or BAD). */
+void imap_line_refuse(struct imap_line *l);
+/* Overwrites and frees. */
+void imap_line_wipe(struct imap_line *l);
+
+#endif

@@ -1,0 +1,40 @@
+/* log: one line an event on standard error, in key=value form:
+ *
+ *   ts=2026-01-31T10:00:00.123Z level=info event=login user=ann backend=old session=p1-7f3a/12
+ *
+ * Values are escaped here and nowhere else: what is not printable ASCII, a blank, a quote or a backslash puts the
+ * value in quotes with \xNN for the odd bytes, so a peer can't write a second line or a second key. There is no way
+ * to log a secret by accident: nothing takes a format string with peer data, and passwords have no LOG_ field.
+ *
+ *   LOG(INFO, "login", LOG_S("user", s->user), LOG_U("port", port)); */
+#ifndef IMAPFERRY_LOG_H
+#define IMAPFERRY_LOG_H
+
+#include "base.h"
+
+enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+
+struct log_field {
+    const char *key;
+    enum { LOG_FIELD_STRING, LOG_FIELD_SPAN, LOG_FIELD_UNSIGNED, LOG_FIELD_SIGNED } kind;
+    struct span bytes;
+    uint64_t u;
+    int64_t i;
+};
+
+/* A NULL string is logged as key=- */
+#define LOG_S(k, s)    ((struct log_field){.key = (k), .kind = LOG_FIELD_STRING, .bytes = span_str(s)})
+#define LOG_SPAN(k, s) ((struct log_field){.key = (k), .kind = LOG_FIELD_SPAN, .bytes = (s)})
+#define LOG_U(k, v)    ((struct log_field){.key = (k), .kind = LOG_FIELD_UNSIGNED, .u = (uint64_t)(v)})
+#define LOG_I(k, v)    ((struct log_field){.key = (k), .kind = LOG_FIELD_SIGNED, .i = (int64_t)(v)})
+
+#define LOG(level, event, ...)                                                                               \
+    log_event(LOG_LEVEL_##level, (event), (struct log_field[]){{.key = NULL}, ##__VA_ARGS__},                \
+              COUNTOF(((struct log_field[]){{.key = NULL}, ##__VA_ARGS__})))
+
+/* Lines above this level are dropped; INFO at first. Set before threads start. */
+void log_set_level(enum log_level level);
+/* fields[0] is a placeholder; use LOG(). Safe from any thread: one write(2) a line. A field is cut at 512 bytes. */
+void log_event(enum log_level level, const char *event, const struct log_field *fields, size_t n);
+
+#endif

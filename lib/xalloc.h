@@ -1,0 +1,24 @@
+/* xalloc: memory that is there or the process ends. Out of memory is not a branch anywhere else; every size that
+ * a peer can choose has a cap before it comes here. */
+#ifndef IMAPFERRY_XALLOC_H
+#define IMAPFERRY_XALLOC_H
+
+#include "base.h"
+
+void *xmalloc(size_t n);
+void *xcalloc(size_t n, size_t size);
+void *xrealloc(void *p, size_t n);
+/* Grows an array of n elements; dies on overflow. */
+void *xreallocarray(void *p, size_t n, size_t size);
+/* NULL gives NULL. */
+char *xstrdup(const char *s);
+/* A terminated copy; bytes after a NUL in s are copied too. */
+char *xspandup(struct span s);
+char *xasprintf(const char *fmt, ...) PRINTF_LIKE(1, 2);
+
+/* Overwrites with zeros so that the compiler cannot drop it. */
+void wipe(void *p, size_t n);
+/* Wipes a C string, frees it and nulls the pointer. NULL is fine. */
+void wipe_free(char **s);
+
+#endif
