@@ -1,0 +1,18 @@
+/* account: from a login name to the account key that route, registry, limits and logs use (one canonical key): ASCII
+ * letters lower-cased, default_domain added where there is no "@", alias table applied, bytes that mean something in
+ * Redis keys or logs percent-encoded (everything but letters, digits and "@._-+="). Pure. */
+#ifndef IMAPFERRY_ACCOUNT_H
+#define IMAPFERRY_ACCOUNT_H
+
+#include "options.h"
+
+enum { ACCOUNT_LOGIN_MAX = 512 };
+
+/* The key, to free; NULL: *why is a fixed text. Refused: empty, longer than ACCOUNT_LOGIN_MAX, controls, 8-bit that is
+ * not UTF-8, a name that holds the character between %u and %m of a backend's master_login. */
+char *account_key(const struct conf *c, struct span login, const char **why) MUST_CHECK;
+/* The login name that a key stands for, as the migrator presents it to backends: percent-encoding undone. To free;
+ * NULL for what account_key() can't have made. */
+char *account_login(const char *key) MUST_CHECK;
+
+#endif

@@ -1,0 +1,33 @@
+/* conf: reads the configuration file (libconfuse) by the table of options.h. An error names file, line, section,
+ * option, what was found and what would be right. What libconfuse lets pass in silence is an error here: a file cut
+ * off inside a section, NUL bytes, a doubled section or option, "${...}" that would expand, unknown names.
+ *
+ * Durations are written "500ms", "10s", "10m", "24h", "7d"; numbers plain. */
+#ifndef IMAPFERRY_CONF_H
+#define IMAPFERRY_CONF_H
+
+#include "buf.h"
+#include "options.h"
+
+#define CONF_DEFAULT_FILE "/etc/imapferry/imapferry.conf"
+
+/* Which program reads it: secrets of other roles are neither read nor asked for (a proxy needs no private key). */
+enum conf_role { CONF_PROXY, CONF_MIGRATOR, CONF_CTL };
+
+/* NULL: *error is a text to free, without a line feed at its end. */
+struct conf *conf_load(const char *file, enum conf_role role, char **error) MUST_CHECK;
+/* Wipes secrets. */
+void conf_free(struct conf **c);
+/* NULL where there is none of that name. */
+const struct conf_backend *conf_backend(const struct conf *c, const char *name);
+
+/* The effective settings as a file that conf_load() takes; secrets in URLs shown as they are in the file. */
+void conf_print(struct buf *out, const struct conf *c);
+/* The annotated sample. */
+void conf_print_sample(struct buf *out);
+
+/* What all three programs' main() do with -c FILE, --check-conf, --print-conf[=sample], --version, --help. Returns
+ * true: go on, *file is set, and optind points behind the options. False: print done, exit with *status. */
+bool conf_arguments(int argc, char **argv, enum conf_role role, const char *usage, const char **file, int *status);
+
+#endif

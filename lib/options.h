@@ -1,0 +1,100 @@
+/* options: the one table of every section and option: name, type, place, default, bounds, unit, text. From it come
+ * the parser's checks, --print-conf, --print-conf=sample (the file conf/imapferry.conf) and this struct's values.
+ * An option enters the table with the code that obeys it. */
+#ifndef IMAPFERRY_OPTIONS_H
+#define IMAPFERRY_OPTIONS_H
+
+#include "address.h"
+
+enum sign_in { SIGN_IN_PASSTHROUGH, SIGN_IN_MASTER, SIGN_IN_PROXYAUTH };
+enum trigger { TRIGGER_LOGIN, TRIGGER_MANUAL };
+enum cutover { CUTOVER_IMMEDIATE, CUTOVER_MANUAL };
+
+struct conf_list {
+    char **items; /* owned */
+    size_t n;
+};
+
+struct conf_redis {
+    char *url;
+    struct address address; /* from url */
+    char *prefix;
+    bool store_override; /* migrate even on a store that may forget */
+};
+
+struct conf_backend {
+    char *name;
+    char *url;              /* option "address" */
+    struct address address; /* from url */
+    char *ca_file;
+    enum sign_in sign_in;
+    char *master_user;
+    char *master_password_file;
+    char *master_password;  /* read from the file by conf_load() where the program needs it; wiped by conf_free() */
+    char *master_login;     /* "%u*%m" or "" for SASL authzid */
+    char *auth_backend;     /* name, "" = itself */
+    uint32_t max_connections; /* of the migrator, to this backend, all jobs together */
+};
+
+struct conf_proxy {
+    struct conf_list listen;
+    char *tls_cert, *tls_key;
+    uint32_t threads; /* 0 = one per core */
+    char *id;         /* "" = host name */
+    bool allow_plaintext;
+    uint64_t lease_ms, lease_long_ms;
+    uint64_t hold_max_ms, drain_time_ms;
+    uint32_t login_tries;
+    uint64_t tls_timeout_ms, login_timeout_ms, store_timeout_ms, connect_timeout_ms, backend_timeout_ms,
+        idle_timeout_ms, close_timeout_ms;
+};
+
+struct conf_migration {
+    char *source, *target; /* names of backends */
+    char *default_domain;
+    struct conf_list aliases; /* "alias=account" */
+    enum trigger trigger;
+    enum cutover cutover;
+    uint64_t freeze_budget_ms;
+};
+
+struct conf_migrator {
+    uint32_t jobs;
+    char *id; /* "" = host name */
+    char *journal_dir;
+    uint64_t retry_min_ms, retry_max_ms; /* growing delay between attempts */
+};
+
+struct conf_seal {
+    char *public_key_file;              /* "" = do not seal */
+    struct conf_list private_key_files;
+};
+
+struct conf {
+    char *file; /* where it came from */
+    struct conf_redis redis;
+    struct conf_backend *backends; /* owned */
+    size_t n_backends;
+    struct conf_proxy proxy;
+    struct conf_migration migration;
+    struct conf_migrator migrator;
+    struct conf_seal seal;
+};
+
+enum option_type { OPTION_STRING, OPTION_LIST, OPTION_BOOL, OPTION_NUMBER, OPTION_DURATION, OPTION_ENUM };
+
+struct option {
+    const char *section, *name;
+    enum option_type type;
+    size_t offset;            /* in the section's struct */
+    const char *def;          /* as written in a file; NULL = must be given */
+    uint64_t min, max;        /* numbers, and milliseconds of durations */
+    const char *const *words; /* OPTION_ENUM: NULL-terminated, in the order of the enum */
+    const char *text;         /* what it does, for people */
+    const char *example;      /* what the sample shows, where it is not the default */
+};
+
+extern const struct option options[];
+extern const size_t n_options;
+
+#endif

@@ -1,0 +1,86 @@
+/* stream: one ordered byte connection: TCP or a UNIX socket at first, TLS from stream_secure() on.
+ *
+ * One callback receives everything. It may call any stream_ function, stream_close() too; it is never called from
+ * inside a stream_ function, and never after stream_close() returned. Errors of a call are reported by event.
+ *
+ *   STREAM_CONNECTED  after stream_connect_*()
+ *   STREAM_SECURE     the handshake is done and the peer's name verified
+ *   STREAM_DATA       there are unread bytes: stream_peek(), stream_eat(). What is not eaten is kept (copied out of
+ *                     the loop's buffer) and given again together with what comes next, or at once after
+ *                     stream_resume() or stream_again(); more than high_water unread bytes stop reading by itself
+ *   STREAM_DRAINED    the queue of unsent bytes, once above high_water, has fallen to a quarter of it
+ *   STREAM_EOF        the peer sends no more (all data were given before). Sending goes on.
+ *   STREAM_TIMEOUT    the deadline set with stream_deadline() passed
+ *   STREAM_ERROR      broken; stream_error() says how. Only stream_close() is left to do.
+ *
+ * Memory: an idle stream holds no buffers; with TLS about 14 KiB. Bytes in a write belong to the write until its
+ * callback. Closing is two-phase: stream_close() stops and unlinks at once, the memory goes with the last uv handle. */
+#ifndef IMAPFERRY_STREAM_H
+#define IMAPFERRY_STREAM_H
+
+#include "loop.h"
+#include "tls.h"
+
+struct stream;
+enum stream_event {
+    STREAM_CONNECTED, STREAM_SECURE, STREAM_DATA, STREAM_DRAINED, STREAM_EOF, STREAM_TIMEOUT, STREAM_ERROR
+};
+typedef void (*stream_fn)(struct stream *s, enum stream_event ev, void *owner);
+
+struct stream_limits {
+    size_t high_water; /* bytes: unread bytes above it stop reading; unsent ones above it make stream_full() true */
+    size_t queue_max;  /* bytes: unsent bytes above it are STREAM_ERROR */
+};
+
+/* Takes the next connection of a listening handle (uv_tcp_t or uv_pipe_t) of this loop; NULL where accept fails.
+ * Reading starts at once. TCP_NODELAY is set. */
+struct stream *stream_accept(struct loop *l, uv_stream_t *listener, const struct stream_limits *limits, stream_fn fn,
+                             void *owner);
+/* Ends in STREAM_CONNECTED or STREAM_ERROR. */
+struct stream *stream_connect(struct loop *l, const struct sockaddr *addr, const struct stream_limits *limits,
+                              stream_fn fn, void *owner);
+struct stream *stream_connect_unix(struct loop *l, const char *path, const struct stream_limits *limits, stream_fn fn,
+                                   void *owner);
+
+/* Starts TLS as client (name is verified against the certificate: a DNS name or an IP address) or as server (name
+ * NULL). Ends in STREAM_SECURE or STREAM_ERROR. Bytes that are unread or unsent at this moment are an attack or a
+ * bug (RFC 3501 11.1): STREAM_ERROR. The policy must live as long as the stream. */
+void stream_secure(struct stream *s, struct tls_policy *policy, const char *name);
+bool stream_is_secure(const struct stream *s);
+
+/* Hands the stream to a new owner. */
+void stream_set_owner(struct stream *s, stream_fn fn, void *owner);
+
+/* The unread bytes, borrowed until the callback returns; eat them with stream_eat(). Bytes stay valid after
+ * stream_eat() until the callback returns. */
+struct span stream_peek(const struct stream *s);
+void stream_eat(struct stream *s, size_t n);
+/* Gives unread bytes, if there are any, in a STREAM_DATA of its own soon. */
+void stream_again(struct stream *s);
+/* No more STREAM_DATA (and, after at most one more read, no more reading) until stream_resume(). */
+void stream_pause(struct stream *s);
+void stream_resume(struct stream *s);
+
+/* Sends what the kernel takes at once and keeps a copy of the rest. After an error it does nothing. */
+void stream_send(struct stream *s, const void *bytes, size_t len);
+/* Between cork and uncork bytes are gathered and go out as one write (and one TLS record where they fit). */
+void stream_cork(struct stream *s);
+void stream_uncork(struct stream *s);
+size_t stream_unsent(const struct stream *s);
+/* More than high_water unsent: stop feeding it, STREAM_DRAINED tells when to go on. */
+bool stream_full(const struct stream *s);
+
+/* One deadline a stream, ms from now; 0 takes it away. Fires once. */
+void stream_deadline(struct stream *s, uint64_t ms);
+
+/* What broke, for a log; "" while nothing has. */
+const char *stream_error(const struct stream *s);
+/* True where the error is one of TLS (handshake, certificate, name). */
+bool stream_error_is_tls(const struct stream *s);
+/* The peer's address and port as text, "unix" for a UNIX socket. */
+const char *stream_peer(const struct stream *s);
+
+/* Nulls *s (NULL is fine). With flush, what is queued is sent first (within 5 s), without, it is dropped. */
+void stream_close(struct stream **s, bool flush);
+
+#endif

@@ -1,0 +1,34 @@
+/* tls: TLS 1.2 and later over a stream. The only file that includes OpenSSL's SSL headers. Owners of connections see
+ * struct tls_policy alone; the rest is for stream.c. */
+#ifndef IMAPFERRY_TLS_H
+#define IMAPFERRY_TLS_H
+
+#include "buf.h"
+
+struct tls_policy; /* what is asked of the peer and shown to it; shared by many connections of one thread */
+
+/* For connections that we make: the certificate is verified, always. ca_file: PEM, or "" for the system's store.
+ * NULL: *error is a text to free. */
+struct tls_policy *tls_policy_client(const char *ca_file, char **error);
+/* For connections that we take: certificate chain and key, PEM files. */
+struct tls_policy *tls_policy_server(const char *cert_file, const char *key_file, char **error);
+void tls_policy_free(struct tls_policy **p);
+
+/* --- for stream.c --- */
+struct tls; /* one connection's engine over a custom BIO: bytes in, bytes out, no descriptor */
+enum tls_rc { TLS_OK, TLS_WANT_MORE, TLS_CLOSED, TLS_FAILED };
+
+struct tls *tls_new(struct tls_policy *p, const char *name);
+void tls_free(struct tls **t);
+/* Ciphertext of the peer that tls_read() and tls_handshake() may take; they eat from *in. Borrowed for the call.
+ * What OpenSSL wants sent is appended to *out. */
+enum tls_rc tls_handshake(struct tls *t, struct span *in, struct buf *out) MUST_CHECK;
+/* Decrypts up to cap bytes into plain; *len is what came. TLS_WANT_MORE: nothing and *in is used up. */
+enum tls_rc tls_read(struct tls *t, struct span *in, struct buf *out, uint8_t *plain, size_t cap,
+                     size_t *len) MUST_CHECK;
+enum tls_rc tls_write(struct tls *t, struct span plain, struct buf *out) MUST_CHECK;
+void tls_close_notify(struct tls *t, struct buf *out);
+/* What failed, as a text for people ("certificate has expired"), borrowed. */
+const char *tls_error(const struct tls *t);
+
+#endif
