@@ -11,10 +11,17 @@
  *                 is false for it). Otherwise the command or response ends here.
  *   LINE_LITERAL  item->text holds the next piece of the body; item->left bytes are still to come after it
  *   LINE_BAD      item->why is a fixed text. The stream can't be trusted from here on: close it
- *                 (too long, NUL, bare CR or LF, literal over the cap).
+ *                 (too long, NUL, bare CR or LF, literal over the cap). Every further call says the same.
+ *                 Where the line was whole and only its literal marker is at fault, item->text holds it all the
+ *                 same, for the tag of the answer; with item->refusable the stream can even go on, see
+ *                 imap_line_refuse().
  *
- * Texts after OK, NO, BAD, BYE, PREAUTH and "+" are human text: with LINE_RESPONSES a "{5}" at the end of such a
- * line is not a literal. */
+ * What is a literal marker. Commands: exactly "{" digits "}" or "{" digits "+}" at the end of the part, no leading
+ * zero, behind a blank, "(" or such a "~"; something like it that is not ("{05}", "{-1}", "{ 5}", "{}", "a{5}") is
+ * LINE_BAD, since the server behind might count otherwise. Behind a quote that the line does not close it is text
+ * (imap_cmd_allowed() refuses such a line). Responses: "{" digits "}" wherever it ends a line, zeros and "+" or
+ * not, so that no body can be taken for responses; what else looks like one is text. Texts after OK, NO, BAD, BYE,
+ * PREAUTH and "+" are human text: a "{5}" at the end of such a line is not a literal. */
 #ifndef IMAPFERRY_IMAP_LINE_H
 #define IMAPFERRY_IMAP_LINE_H
 
@@ -38,7 +45,9 @@ struct imap_line {
     size_t parts;
     bool give_out;         /* part was given out: forget it on the next call */
     bool in_command;       /* behind the first part of a command or response */
-    bool status;           /* the response under way is a status response or "+" */
+    bool in_literal;       /* a body is under way, even if none of it is left */
+    bool refusable;        /* bad only for a synchronizing literal that is too large */
+    const char *bad;       /* said LINE_BAD */
 };
 
 struct imap_line_item {
@@ -51,6 +60,7 @@ struct imap_line_item {
     size_t marker;    /* ... its marker "{n}", "{n+}", "~{n}" begins at this offset of text */
     uint64_t left;    /* LINE_LITERAL: bytes of the body behind this piece */
     const char *why;  /* LINE_BAD */
+    bool refusable;   /* LINE_BAD: a synchronizing literal over limits.literal, whose body will not come */
 };
 
 void imap_line_init(struct imap_line *l, enum imap_line_side side, const struct imap_line_limits *limits);
@@ -60,7 +70,8 @@ enum imap_line_rc imap_line_feed(struct imap_line *l, const uint8_t *data, size_
                                  struct imap_line_item *item) MUST_CHECK;
 /* At a boundary: nothing of a command or response has been seen that has not ended. */
 bool imap_line_idle(const struct imap_line *l);
-/* Drops a refused literal that will not come (a synchronizing one that was answered with NO or BAD). */
+/* Drops a refused literal that will not come: a synchronizing one that was answered with a tagged NO or BAD, also
+ * after a LINE_BAD with item->refusable. The next byte begins a new command. */
 void imap_line_refuse(struct imap_line *l);
 /* Overwrites and frees. */
 void imap_line_wipe(struct imap_line *l);

@@ -27,6 +27,8 @@ struct imap_resp {
 
 /* Reads the first line part of a response. Spans point into it. False: *why. */
 bool imap_resp_parse(struct span line, struct imap_resp *r, const char **why) MUST_CHECK;
+/* True for "+" and for status responses, tagged or not: what ends such a line is human text, never a literal. */
+bool imap_resp_is_text(struct span line);
 /* The first word of a code equals name ("APPENDUID"); *args = what follows. args may be NULL. */
 bool imap_code_is(struct span code, const char *name, struct span *args);
 

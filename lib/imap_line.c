@@ -1,0 +1,271 @@
+#include "imap_line.h"
+
+#include "buf_room.h"
+#include "imap_resp.h"
+
+/* A part buffer larger than this is given back once its line was given out: thousands of sessions idle. */
+enum { PART_KEEP = 1024 };
+
+static const char *const WHY_NUL = "NUL in a line";
+static const char *const WHY_CR = "CR without LF";
+static const char *const WHY_LF = "LF without CR";
+static const char *const WHY_LONG = "line too long";
+static const char *const WHY_PARTS = "too many literals";
+static const char *const WHY_MARKER = "malformed literal";
+static const char *const WHY_SIZE = "literal too large";
+static const char *const WHY_NONSYNC = "non-synchronizing literal too large";
+
+struct marker {
+    size_t at; /* offset of "{", or of the "~" before it */
+    bool sync, binary;
+    bool overflow; /* size does not fit */
+    uint64_t size;
+};
+enum marker_rc { MARKER_NONE, MARKER_GOOD, MARKER_MALFORMED };
+
+void imap_line_init(struct imap_line *l, enum imap_line_side side, const struct imap_line_limits *limits)
+{
+    *l = (struct imap_line){.side = side, .limits = *limits};
+    if (l->limits.line > SIZE_MAX / 4)
+        l->limits.line = SIZE_MAX / 4;
+}
+
+static enum imap_line_rc say_bad(struct imap_line *l, struct imap_line_item *item, const char *why)
+{
+    l->bad = item->why = why;
+    item->refusable = l->refusable;
+    return LINE_BAD;
+}
+
+/* Lines that came in pieces may have held a password. */
+static void drop_part(struct imap_line *l)
+{
+    l->give_out = false;
+    if (l->part.cap > PART_KEEP) {
+        buf_wipe(&l->part);
+        return;
+    }
+    wipe(l->part.mem, l->part.cap);
+    buf_clear(&l->part);
+}
+
+static bool part_ends_in_cr(const struct imap_line *l)
+{
+    struct span part = buf_span(&l->part);
+    return part.len > 0 && part.p[part.len - 1] == '\r';
+}
+
+/* Looks at p[0..n), which holds no LF and comes behind l->part; ended: a LF comes behind it. The first fault
+ * in the order of the stream is named, so that it is the same however the stream was cut. */
+static const char *find_fault(const struct imap_line *l, const uint8_t *p, size_t n, bool ended)
+{
+    bool cr_last = part_ends_in_cr(l);
+    if (n > 0) {
+        if (cr_last)
+            return WHY_CR;
+        size_t room = l->limits.line + 1 - l->part.len; /* the CR counted */
+        size_t look = n < room ? n : room;
+        const uint8_t *nul = look > 0 ? memchr(p, '\0', look) : NULL;
+        const uint8_t *cr = look > 0 ? memchr(p, '\r', look) : NULL;
+        cr_last = p[n - 1] == '\r';
+        if (cr && cr != p + n - 1 && (!nul || cr < nul))
+            return WHY_CR;
+        if (nul)
+            return WHY_NUL;
+        if (n > room)
+            return WHY_LONG;
+    }
+    if (l->part.len + n - (cr_last ? 1 : 0) > l->limits.line)
+        return WHY_LONG;
+    return ended && !cr_last ? WHY_LF : NULL;
+}
+
+/* RFC 3501 9 "quoted": is the end of text behind a quote that was not closed? */
+static bool ends_in_quotes(const uint8_t *p, size_t n)
+{
+    bool quoted = false;
+    for (size_t i = 0; i < n; i++) {
+        if (p[i] == '"')
+            quoted = !quoted;
+        else if (p[i] == '\\' && quoted)
+            i++;
+    }
+    return quoted;
+}
+
+static bool all_digits(struct span s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (s.p[i] < '0' || s.p[i] > '9')
+            return false;
+    return s.len > 0;
+}
+
+/* Something that another parser might take for a number. */
+static bool like_a_number(struct span s)
+{
+    return s.len == 0 || strchr("0123456789+- \t", s.p[0]) != NULL;
+}
+
+/* "{" ... "}" at the end of text, whatever stands before it. */
+static enum marker_rc read_braces(struct span text, struct marker *m)
+{
+    if (text.len < 2 || text.p[text.len - 1] != '}')
+        return MARKER_NONE;
+    const uint8_t *brace = memrchr(text.p, '{', text.len);
+    if (!brace)
+        return MARKER_NONE;
+    *m = (struct marker){.at = (size_t)(brace - text.p), .sync = true};
+    struct span digits = span_of(brace + 1, text.len - m->at - 2);
+    struct span inside = digits;
+    if (digits.len > 0 && digits.p[digits.len - 1] == '+') {
+        m->sync = false;
+        digits.len--;
+    }
+    if (!all_digits(digits))
+        return like_a_number(inside) ? MARKER_MALFORMED : MARKER_NONE;
+    while (digits.len > 20 && digits.p[0] == '0')
+        digits = span_of(digits.p + 1, digits.len - 1);
+    m->overflow = !span_u64(digits, UINT64_MAX, &m->size);
+    if (m->at > 0 && text.p[m->at - 1] == '~') {
+        m->binary = true;
+        m->at--;
+    }
+    return MARKER_GOOD;
+}
+
+static enum marker_rc read_command_marker(struct span text, struct marker *m)
+{
+    enum marker_rc rc = read_braces(text, m);
+    if (rc == MARKER_NONE || ends_in_quotes(text.p, m->at))
+        return MARKER_NONE;
+    if (rc == MARKER_MALFORMED || m->at == 0)
+        return MARKER_MALFORMED;
+    const uint8_t *digits = text.p + m->at + (m->binary ? 2 : 1);
+    bool leading_zero = digits[0] == '0' && digits[1] >= '0' && digits[1] <= '9';
+    bool own_word = text.p[m->at - 1] == ' ' || text.p[m->at - 1] == '(';
+    return leading_zero || !own_word ? MARKER_MALFORMED : MARKER_GOOD;
+}
+
+static enum marker_rc read_response_marker(struct span text, bool first, struct marker *m)
+{
+    enum marker_rc rc = read_braces(text, m);
+    if (rc != MARKER_GOOD || (first && imap_resp_is_text(text)))
+        return MARKER_NONE;
+    m->sync = false; /* nobody waits for us */
+    return MARKER_GOOD;
+}
+
+static const char *check_marker(struct imap_line *l, const struct marker *m)
+{
+    if (++l->parts > l->limits.parts)
+        return WHY_PARTS;
+    bool too_large = m->overflow || m->size > l->limits.literal;
+    if (l->side == LINE_RESPONSES)
+        return too_large ? WHY_SIZE : NULL;
+    if (!m->sync)
+        return too_large || m->size > l->limits.nonsync_max ? WHY_NONSYNC : NULL;
+    l->refusable = too_large;
+    return too_large ? WHY_SIZE : NULL;
+}
+
+static enum imap_line_rc end_line(struct imap_line *l, struct span text, struct imap_line_item *item)
+{
+    struct marker m = {0};
+    item->text = text;
+    item->first = !l->in_command;
+    l->in_command = true;
+    enum marker_rc rc = l->side == LINE_COMMANDS ? read_command_marker(text, &m)
+                                                 : read_response_marker(text, item->first, &m);
+    if (rc == MARKER_MALFORMED)
+        return say_bad(l, item, WHY_MARKER);
+    if (rc == MARKER_NONE) {
+        l->in_command = false;
+        l->parts = 0;
+        return LINE_TEXT;
+    }
+    item->sync = m.sync;
+    item->binary = m.binary;
+    item->size = m.size;
+    item->marker = m.at;
+    const char *why = check_marker(l, &m);
+    if (why)
+        return say_bad(l, item, why);
+    item->literal = true;
+    l->in_literal = true;
+    l->literal_left = m.size;
+    return LINE_TEXT;
+}
+
+static enum imap_line_rc feed_text(struct imap_line *l, const uint8_t *data, size_t len, size_t *used,
+                                   struct imap_line_item *item)
+{
+    const uint8_t *lf = len > 0 ? memchr(data, '\n', len) : NULL;
+    size_t n = lf ? (size_t)(lf - data) : len;
+    *used = lf ? n + 1 : len;
+    const char *why = find_fault(l, data, n, lf != NULL);
+    if (why)
+        return say_bad(l, item, why);
+    if (lf && l->part.len == 0)
+        return end_line(l, span_of(data, n - 1), item);
+    if (n > 0) {
+        buf_room(&l->part, n);
+        buf_add(&l->part, data, n);
+    }
+    if (!lf)
+        return LINE_MORE;
+    l->give_out = true;
+    struct span text = buf_span(&l->part);
+    return end_line(l, span_of(text.p, text.len - 1), item);
+}
+
+static enum imap_line_rc feed_literal(struct imap_line *l, const uint8_t *data, size_t len, size_t *used,
+                                      struct imap_line_item *item)
+{
+    size_t n = len < l->literal_left ? len : (size_t)l->literal_left;
+    if (n == 0 && l->literal_left > 0)
+        return LINE_MORE;
+    *used = n;
+    l->literal_left -= n;
+    l->in_literal = l->literal_left > 0;
+    item->text = span_of(data, n);
+    item->left = l->literal_left;
+    return LINE_LITERAL;
+}
+
+enum imap_line_rc imap_line_feed(struct imap_line *l, const uint8_t *data, size_t len, size_t *used,
+                                 struct imap_line_item *item)
+{
+    *item = (struct imap_line_item){0};
+    *used = 0;
+    if (l->bad)
+        return say_bad(l, item, l->bad);
+    if (l->give_out)
+        drop_part(l);
+    if (l->in_literal)
+        return feed_literal(l, data, len, used, item);
+    return feed_text(l, data, len, used, item);
+}
+
+bool imap_line_idle(const struct imap_line *l)
+{
+    return !l->bad && !l->in_command && (l->give_out || l->part.len == 0);
+}
+
+void imap_line_refuse(struct imap_line *l)
+{
+    if (l->bad && !l->refusable)
+        return;
+    l->bad = NULL;
+    l->refusable = false;
+    l->in_literal = false;
+    l->literal_left = 0;
+    l->in_command = false;
+    l->parts = 0;
+}
+
+void imap_line_wipe(struct imap_line *l)
+{
+    buf_wipe(&l->part);
+    wipe(l, sizeof *l);
+}
