@@ -17,6 +17,7 @@ enum imap_cap {
     CAP_CREATE_SPECIAL_USE, CAP_LITERAL_PLUS, CAP_LITERAL_MINUS, CAP_BINARY, CAP_QUOTA, CAP_QUOTASET, CAP_ACL,
     CAP_METADATA, CAP_METADATA_SERVER, CAP_WITHIN, CAP_STATUS_SIZE, CAP_SAVEDATE, CAP_PREVIEW, CAP_APPENDLIMIT,
     CAP_I18NLEVEL_1, CAP_SNIPPET, CAP_INPROGRESS, CAP_SORT_DISPLAY, CAP_SEARCH_FUZZY,
+    CAP_RIGHTS, CAP_QUOTA_STORAGE, CAP_QUOTA_MESSAGE, CAP_QUOTA_MAILBOX, CAP_QUOTA_ANNOTATION,
     CAP_CONDSTORE, CAP_QRESYNC, CAP_SEARCHRES, CAP_NOTIFY, CAP_COMPRESS_DEFLATE, CAP_UTF8_ACCEPT, CAP_OBJECTID,
     CAP_REPLACE, CAP_CATENATE, CAP_ESORT, CAP_CONTEXT_SEARCH, CAP_URLAUTH, CAP_MULTISEARCH, CAP_PARTIAL,
     CAP_UNAUTHENTICATE, CAP_IMAP4REV2, CAP_XLIST, CAP_ANNOTATEMORE,
@@ -30,12 +31,14 @@ struct imap_caps {
 
 void imap_caps_add(struct imap_caps *c, enum imap_cap cap);
 bool imap_caps_has(const struct imap_caps *c, enum imap_cap cap);
-/* Reads the words of a CAPABILITY response or code, separated by blanks: "IMAP4rev1 IDLE ...". Replaces *c. */
+/* Reads the words of a CAPABILITY response or code, separated by blanks: "IMAP4rev1 IDLE ...". Replaces *c. Names
+ * that no row of the table has a cap for are forgotten. */
 void imap_caps_parse(struct imap_caps *c, struct span words);
-/* What a client of these two backends is shown after login: the allow-list, cut with both. APPENDLIMIT: the smaller.
- * Pass the same set twice where only one side is known. */
+/* What a client of these two backends is shown after login: the allow-list, cut with both, and always IMAP4rev1.
+ * APPENDLIMIT: the smaller. LITERAL+ where both have it, else LITERAL- where each has one of the two. Pass the same
+ * set twice where only one side is known. */
 struct imap_caps imap_caps_shown(const struct imap_caps *a, const struct imap_caps *b);
-/* "IMAP4rev1 IDLE ..." in the table's order, blanks between. */
+/* "IMAP4rev1 IDLE ..." in the table's order, blanks between: all of *c, shown or not. */
 void imap_caps_write(struct buf *out, const struct imap_caps *c);
 
 #endif

@@ -1,5 +1,4 @@
 #include "imap_line.h"
-
 #include "buf_room.h"
 #include "imap_resp.h"
 

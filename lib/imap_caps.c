@@ -1,0 +1,228 @@
+/* The policy (what a client sees before and after the flip must be the same, and nothing may be offered that
+ * carries an identifier which is not translated):
+ *
+ *   SHOW      shown after login where both backends have it: it carries no UID, UIDVALIDITY, MODSEQ or object
+ * id, or one that the view translates HIDE      not shown, and its commands and items are refused (imap_cmd)
+ *   PRELOGIN  only means something before login, where the front door writes its own list
+ *
+ * Rows without a cap are there to say why a name is hidden; a name without a row is hidden as well. */
+#include <strings.h>
+
+#include "imap_caps.h"
+
+enum show { SHOW, HIDE, PRELOGIN };
+
+struct cap_row {
+    const char *name; /* a "*" at the end stands for anything */
+    enum imap_cap cap;
+    enum show show;
+};
+
+/* A capability that has two names is written by the first. */
+static const struct cap_row rows[] = {
+    {"IMAP4rev1", CAP_IMAP4REV1, SHOW},
+    {"STARTTLS", CAP_STARTTLS, PRELOGIN},
+    {"LOGINDISABLED", CAP_LOGINDISABLED, PRELOGIN},
+    {"SASL-IR", CAP_SASL_IR, PRELOGIN},
+    {"AUTH=PLAIN", CAP_AUTH_PLAIN, PRELOGIN},
+    {"AUTH=LOGIN", CAP_AUTH_LOGIN, PRELOGIN},
+    {"AUTH=XOAUTH2", CAP_AUTH_XOAUTH2, PRELOGIN},
+    {"AUTH=OAUTHBEARER", CAP_AUTH_OAUTHBEARER, PRELOGIN},
+    {"AUTH=*", CAP_NONE, PRELOGIN},
+    {"X-PROXYAUTH", CAP_PROXYAUTH, PRELOGIN}, /* for our own sign-in */
+    {"XPROXYAUTH", CAP_PROXYAUTH, PRELOGIN},
+    {"PROXYAUTH", CAP_PROXYAUTH, PRELOGIN},
+
+    /* The view translates what these carry. */
+    {"UIDPLUS", CAP_UIDPLUS, SHOW},
+    {"MOVE", CAP_MOVE, SHOW},
+    {"ESEARCH", CAP_ESEARCH, SHOW},
+    {"SORT", CAP_SORT, SHOW},
+    {"SORT=DISPLAY", CAP_SORT_DISPLAY, SHOW},
+    {"THREAD=REFERENCES", CAP_THREAD_REFERENCES, SHOW},
+    {"THREAD=ORDEREDSUBJECT", CAP_THREAD_ORDEREDSUBJECT, SHOW},
+    {"THREAD=REFS", CAP_THREAD_REFS, SHOW},
+    {"LIST-STATUS", CAP_LIST_STATUS, SHOW},
+    {"MULTIAPPEND", CAP_MULTIAPPEND, SHOW},
+
+    /* No identifiers in these. */
+    {"IDLE", CAP_IDLE, SHOW},
+    {"NAMESPACE", CAP_NAMESPACE, SHOW},
+    {"ID", CAP_ID, SHOW},
+    {"ENABLE", CAP_ENABLE, SHOW}, /* filtered, see imap_cmd_filter_enable() */
+    {"UNSELECT", CAP_UNSELECT, SHOW},
+    {"CHILDREN", CAP_CHILDREN, SHOW},
+    {"LIST-EXTENDED", CAP_LIST_EXTENDED, SHOW},
+    {"SPECIAL-USE", CAP_SPECIAL_USE, SHOW},
+    {"CREATE-SPECIAL-USE", CAP_CREATE_SPECIAL_USE, SHOW},
+    {"LITERAL+", CAP_LITERAL_PLUS, SHOW},
+    {"LITERAL-", CAP_LITERAL_MINUS, SHOW},
+    {"BINARY", CAP_BINARY, SHOW},
+    {"QUOTA", CAP_QUOTA, SHOW},
+    {"QUOTASET", CAP_QUOTASET, SHOW},
+    {"QUOTA=RES-STORAGE", CAP_QUOTA_STORAGE, SHOW},
+    {"QUOTA=RES-MESSAGE", CAP_QUOTA_MESSAGE, SHOW},
+    {"QUOTA=RES-MAILBOX", CAP_QUOTA_MAILBOX, SHOW},
+    {"QUOTA=RES-ANNOTATION-STORAGE", CAP_QUOTA_ANNOTATION, SHOW},
+    {"ACL", CAP_ACL, SHOW},
+    {"RIGHTS=tekx", CAP_RIGHTS, SHOW}, /* any order of at least these letters */
+    {"METADATA", CAP_METADATA, SHOW},
+    {"METADATA-SERVER", CAP_METADATA_SERVER, SHOW},
+    {"WITHIN", CAP_WITHIN, SHOW},
+    {"STATUS=SIZE", CAP_STATUS_SIZE, SHOW},
+    {"SAVEDATE", CAP_SAVEDATE, SHOW},
+    {"PREVIEW", CAP_PREVIEW, SHOW},
+    {"APPENDLIMIT", CAP_APPENDLIMIT, SHOW},
+    {"I18NLEVEL=1", CAP_I18NLEVEL_1, SHOW},
+    {"I18NLEVEL=2", CAP_I18NLEVEL_1, SHOW}, /* has all of level 1 (RFC 5255 4.4); COMPARATOR is not offered */
+    {"SNIPPET=FUZZY", CAP_SNIPPET, SHOW},
+    {"INPROGRESS", CAP_INPROGRESS, SHOW},
+    {"SEARCH=FUZZY", CAP_SEARCH_FUZZY, SHOW},
+
+    /* MODSEQs, until they are translated. */
+    {"CONDSTORE", CAP_CONDSTORE, HIDE},
+    {"QRESYNC", CAP_QRESYNC, HIDE},
+    {"SEARCHRES", CAP_SEARCHRES, HIDE}, /* until "$" is carried over the flip */
+    {"NOTIFY", CAP_NOTIFY, HIDE},
+    {"COMPRESS=DEFLATE", CAP_COMPRESS_DEFLATE, HIDE}, /* until the proxy ends it; it blinds the relay */
+    {"UTF8=ACCEPT", CAP_UTF8_ACCEPT, HIDE},           /* until names are normalised */
+    {"UTF8=ONLY", CAP_NONE, HIDE},
+    {"OBJECTID", CAP_OBJECTID, HIDE},
+    {"REPLACE", CAP_REPLACE, HIDE},
+    {"CATENATE", CAP_CATENATE, HIDE},
+    {"ESORT", CAP_ESORT, HIDE},
+    {"CONTEXT=SEARCH", CAP_CONTEXT_SEARCH, HIDE},
+    {"CONTEXT=*", CAP_NONE, HIDE},
+    {"URLAUTH", CAP_URLAUTH, HIDE},
+    {"URLAUTH*", CAP_NONE, HIDE},
+    {"URL-PARTIAL", CAP_NONE, HIDE},
+    {"BURL*", CAP_NONE, HIDE},
+    {"MULTISEARCH", CAP_MULTISEARCH, HIDE},
+    {"PARTIAL", CAP_PARTIAL, HIDE},
+    {"UNAUTHENTICATE", CAP_UNAUTHENTICATE, HIDE}, /* another user under the same route */
+    {"IMAP4rev2", CAP_IMAP4REV2, HIDE},           /* until its ESEARCH answers are translated */
+    {"XLIST", CAP_XLIST, HIDE},
+    {"ANNOTATEMORE", CAP_ANNOTATEMORE, HIDE},
+    {"ANNOTATE-*", CAP_NONE, HIDE},
+    {"LOGIN-REFERRALS", CAP_NONE, HIDE},
+    {"MAILBOX-REFERRALS", CAP_NONE, HIDE},
+    {"UIDONLY", CAP_NONE, HIDE},
+    {"MESSAGELIMIT=*", CAP_NONE, HIDE},
+    {"CONVERT", CAP_NONE, HIDE},
+    {"FILTERS", CAP_NONE, HIDE},
+    {"JMAPACCESS", CAP_NONE, HIDE},
+    {"LIST-METADATA", CAP_NONE, HIDE},
+    {"LIST-MYRIGHTS", CAP_NONE, HIDE},
+    {"XAPPLEPUSHSERVICE", CAP_NONE, HIDE}, /* registers at one server */
+    {"X*", CAP_NONE, HIDE},
+};
+
+_Static_assert(CAP_COUNT <= 128, "struct imap_caps has 128 bits");
+
+void imap_caps_add(struct imap_caps *c, enum imap_cap cap)
+{
+    c->bits[cap / 64] |= UINT64_C(1) << (cap % 64);
+}
+
+static void caps_drop(struct imap_caps *c, enum imap_cap cap)
+{
+    c->bits[cap / 64] &= ~(UINT64_C(1) << (cap % 64));
+}
+
+bool imap_caps_has(const struct imap_caps *c, enum imap_cap cap)
+{
+    return (c->bits[cap / 64] >> (cap % 64)) & 1;
+}
+
+static bool begins_ci(struct span word, const char *head, size_t n)
+{
+    return word.len >= n && strncasecmp((const char *)word.p, head, n) == 0;
+}
+
+static const struct cap_row *find_row(struct span word)
+{
+    for (size_t i = 0; i < COUNTOF(rows); i++) {
+        size_t n = strlen(rows[i].name);
+        bool any = rows[i].name[n - 1] == '*';
+        if (any ? begins_ci(word, rows[i].name, n - 1) : span_is_ci(word, rows[i].name))
+            return &rows[i];
+    }
+    return NULL;
+}
+
+/* RFC 4314 2.2: letters in any order. All four of today's or nothing, since the two backends' sets are cut.
+ */
+static bool has_rights(struct span word)
+{
+    if (!begins_ci(word, "RIGHTS=", 7))
+        return false;
+    for (const char *c = "tekx"; *c; c++)
+        if (!memchr(word.p + 7, *c, word.len - 7))
+            return false;
+    return true;
+}
+
+static void add_word(struct imap_caps *c, struct span word)
+{
+    const struct cap_row *row = find_row(word);
+    if (row && row->cap != CAP_NONE)
+        imap_caps_add(c, row->cap);
+    else if (has_rights(word))
+        imap_caps_add(c, CAP_RIGHTS);
+    else if (begins_ci(word, "APPENDLIMIT=", 12) &&
+             span_u64(span_of(word.p + 12, word.len - 12), UINT64_MAX, &c->appendlimit))
+        imap_caps_add(c, CAP_APPENDLIMIT);
+}
+
+void imap_caps_parse(struct imap_caps *c, struct span words)
+{
+    *c = (struct imap_caps){0};
+    for (size_t i = 0; i < words.len;) {
+        size_t end = i;
+        while (end < words.len && words.p[end] != ' ')
+            end++;
+        if (end > i)
+            add_word(c, span_of(words.p + i, end - i));
+        i = end + 1;
+    }
+}
+
+/* A server says only one of the two (RFC 7888 section 5); LITERAL+ takes all that LITERAL- allows. */
+static void cut_literals(struct imap_caps *shown, const struct imap_caps *a, const struct imap_caps *b)
+{
+    bool some_a = imap_caps_has(a, CAP_LITERAL_PLUS) || imap_caps_has(a, CAP_LITERAL_MINUS);
+    bool some_b = imap_caps_has(b, CAP_LITERAL_PLUS) || imap_caps_has(b, CAP_LITERAL_MINUS);
+    caps_drop(shown, CAP_LITERAL_MINUS);
+    if (some_a && some_b && !imap_caps_has(shown, CAP_LITERAL_PLUS))
+        imap_caps_add(shown, CAP_LITERAL_MINUS);
+}
+
+struct imap_caps imap_caps_shown(const struct imap_caps *a, const struct imap_caps *b)
+{
+    struct imap_caps shown = {0};
+    imap_caps_add(&shown, CAP_IMAP4REV1);
+    for (size_t i = 0; i < COUNTOF(rows); i++)
+        if (rows[i].show == SHOW && imap_caps_has(a, rows[i].cap) && imap_caps_has(b, rows[i].cap))
+            imap_caps_add(&shown, rows[i].cap);
+    cut_literals(&shown, a, b);
+    if (imap_caps_has(&shown, CAP_APPENDLIMIT)) {
+        bool a_rules = b->appendlimit == 0 || (a->appendlimit > 0 && a->appendlimit < b->appendlimit);
+        shown.appendlimit = a_rules ? a->appendlimit : b->appendlimit;
+    }
+    return shown;
+}
+
+void imap_caps_write(struct buf *out, const struct imap_caps *c)
+{
+    struct imap_caps left = *c;
+    const char *blank = "";
+    for (size_t i = 0; i < COUNTOF(rows); i++) {
+        if (rows[i].cap == CAP_NONE || !imap_caps_has(&left, rows[i].cap))
+            continue;
+        caps_drop(&left, rows[i].cap);
+        buf_printf(out, "%s%s", blank, rows[i].name);
+        if (rows[i].cap == CAP_APPENDLIMIT && c->appendlimit > 0)
+            buf_printf(out, "=%llu", (unsigned long long)c->appendlimit);
+        blank = " ";
+    }
+}
