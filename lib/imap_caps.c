@@ -1,8 +1,9 @@
-/* The policy (what a client sees before and after the flip must be the same, and nothing may be offered that
- * carries an identifier which is not translated):
+/* The policy. What a client sees before and after the flip must be the same, and nothing may be offered that
+ * carries an identifier which is not translated:
  *
  *   SHOW      shown after login where both backends have it: it carries no UID, UIDVALIDITY, MODSEQ or object
- * id, or one that the view translates HIDE      not shown, and its commands and items are refused (imap_cmd)
+ *             id, or one that the view translates
+ *   HIDE      not shown, and its commands and items are refused (imap_cmd)
  *   PRELOGIN  only means something before login, where the front door writes its own list
  *
  * Rows without a cap are there to say why a name is hidden; a name without a row is hidden as well. */

@@ -26,7 +26,7 @@ struct imap_value {
 };
 
 struct imap_tree_limits {
-    size_t depth;  /* open parentheses */
+    size_t depth;  /* open parentheses, at most 1024 */
     size_t values; /* in the whole tree */
     size_t bytes;  /* of all texts */
 };
@@ -37,8 +37,10 @@ struct imap_tree *imap_tree_new(const struct imap_tree_limits *limits);
 void imap_tree_free(struct imap_tree **t);
 void imap_tree_clear(struct imap_tree *t);
 /* Adds the words of a line part; the part's literal marker, if it ends in one, must be cut off before (see
- * imap_line_item.marker). In response codes and sections brackets are part of the atom; a text of OK, NO, BAD is
- * not for this function (imap_resp). False: *why says what is wrong; the tree is then only good for clearing. */
+ * imap_line_item.marker). Brackets are part of an atom; those of BODY[...] and its like keep the blanks and
+ * parentheses in them (a literal inside of a section is an error). A backslash in a quoted string gives way to the
+ * byte behind it, whatever that is. A text of OK, NO, BAD is not for this function (imap_resp). False: *why says
+ * what is wrong; the tree is then only good for clearing. */
 bool imap_tree_text(struct imap_tree *t, struct span part, const char **why) MUST_CHECK;
 bool imap_tree_literal(struct imap_tree *t, struct span body, const char **why) MUST_CHECK;
 bool imap_tree_stream(struct imap_tree *t, uint64_t size, const char **why) MUST_CHECK;
@@ -48,6 +50,10 @@ const struct imap_value *imap_tree_last(const struct imap_tree *t);
 bool imap_tree_done(const struct imap_tree *t, const char **why) MUST_CHECK;
 /* The first value on the outermost level, NULL when there is none. */
 const struct imap_value *imap_tree_first(const struct imap_tree *t);
+
+/* Where the section that opens at part.p[at] == '[' ends: the offset behind its ']', quoted strings skipped; 0 where
+ * it doesn't. */
+size_t imap_section_end(struct span part, size_t at);
 
 /* The i-th value behind v (0 is v itself), or NULL. */
 const struct imap_value *imap_value_at(const struct imap_value *v, size_t i);
