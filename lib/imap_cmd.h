@@ -43,16 +43,27 @@ struct imap_cmd {
 extern const struct imap_verb_info imap_verbs[VERB_COUNT];
 
 /* Reads tag and verb of a command's first line part. False: *why (a fixed text for a tagged BAD); cmd->tag is usable
- * all the same. Tags: RFC 3501 9 "tag", at most IMAP_TAG_MAX bytes. */
+ * all the same. Tags: RFC 3501 9 "tag", at most IMAP_TAG_MAX bytes. A verb that is not in the table is VERB_UNKNOWN
+ * and true. */
 bool imap_cmd_parse(struct span line, struct imap_cmd *cmd, const char **why) MUST_CHECK;
 
-/* Does this command stay within the shown capabilities? Looks at the verb, and in the arguments of one line part
- * (quoted strings skipped) at FETCH items, STATUS items, STORE, SEARCH, SORT and SELECT modifiers, LIST return
- * options of what is hidden (MODSEQ, CHANGEDSINCE, UNCHANGEDSINCE, CONDSTORE, QRESYNC, HIGHESTMODSEQ, EMAILID,
- * THREADID, MAILBOXID, SAVE of SEARCHRES, PARTIAL, CONTEXT, X-*, ...). Called for each line part of a command with
- * the command's cmd. False: *why is the text of the BAD. */
+/* For commands after login: does this one stay within the shown capabilities? The verb must be in the table and its
+ * capability shown; of the arguments, FETCH and STATUS items, STORE, SELECT and CREATE modifiers, SEARCH keys and SORT
+ * criteria, LIST and RETURN options and what APPEND takes beside flags and date must be known and shown: an
+ * allow-list, so that items of extensions nobody here has heard of (X-*, ...) are refused too. Quoted strings,
+ * literals, mailbox names, flags and the string arguments of SEARCH keys are never looked into.
+ *
+ * Also refused is what a server might cut into words in another way than we do (an unclosed quote, a quote or "{"
+ * inside of a word, arguments where there can't be any): where it gives up half way, a literal behind it would become
+ * commands.
+ *
+ * Called for each line part of a command, in order, with the command's cmd; the literal marker may stand at the end
+ * or be cut off. False: *why is the text of the BAD. */
 bool imap_cmd_allowed(const struct imap_cmd *cmd, struct span part, bool first, const struct imap_caps *shown,
                       const char **why) MUST_CHECK;
+/* Of the arguments of ENABLE, appends the names that may go to the server, blanks between. ENABLE is not refused for
+ * asking too much (RFC 5161 3.1); where nothing stays, the owner answers it itself. */
+void imap_cmd_filter_enable(struct buf *out, struct span args, const struct imap_caps *shown);
 /* True where the command, as far as this first part shows, changes nothing at the server: verbs with VERB_READS, and
  * FETCH whose items don't set \Seen. */
 bool imap_cmd_reads(const struct imap_cmd *cmd, struct span line);
