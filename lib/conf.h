@@ -27,7 +27,12 @@ void conf_print(struct buf *out, const struct conf *c);
 void conf_print_sample(struct buf *out);
 
 /* What all three programs' main() do with -c FILE, --check-conf, --print-conf[=sample], --version, --help. Returns
- * true: go on, *file is set, and optind points behind the options. False: print done, exit with *status. */
+ * true: go on, *file is set, and optind points behind the options. False: print done, exit with *status: 0, 1 for what
+ * is wrong with the file, 2 for what is wrong with the arguments.
+ *
+ * The daemons take no other arguments. For CONF_CTL it ends at the first argument that it does not know; "--json" may
+ * stand among the options and is moved behind them, so that argv[optind] on is what imapferryctl reads by itself
+ * ("--json" as often as given, then a verb). usage ends with a line feed. */
 bool conf_arguments(int argc, char **argv, enum conf_role role, const char *usage, const char **file, int *status);
 
 #endif

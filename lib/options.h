@@ -6,6 +6,11 @@
 
 #include "address.h"
 
+/* The aliases of struct conf_migration as account_key() uses them: both sides are account keys. */
+struct conf_alias {
+    char *from, *to; /* owned */
+};
+
 enum sign_in { SIGN_IN_PASSTHROUGH, SIGN_IN_MASTER, SIGN_IN_PROXYAUTH };
 enum trigger { TRIGGER_LOGIN, TRIGGER_MANUAL };
 enum cutover { CUTOVER_IMMEDIATE, CUTOVER_MANUAL };
@@ -53,6 +58,8 @@ struct conf_migration {
     char *source, *target; /* names of backends */
     char *default_domain;
     struct conf_list aliases; /* "alias=account" */
+    struct conf_alias *alias_table; /* of aliases, sorted by from; made by account_load_aliases() */
+    size_t n_alias_table;
     enum trigger trigger;
     enum cutover cutover;
     uint64_t freeze_budget_ms;
@@ -83,15 +90,27 @@ struct conf {
 
 enum option_type { OPTION_STRING, OPTION_LIST, OPTION_BOOL, OPTION_NUMBER, OPTION_DURATION, OPTION_ENUM };
 
+/* Sections, in the order in which they are printed. */
+struct section {
+    const char *name;
+    size_t offset;            /* in struct conf; of a titled one: unused */
+    const char *const *titles; /* a titled section may be given many times; its titles in the sample, NULL-terminated */
+    const char *text;         /* what it is for, for people */
+};
+
+extern const struct section sections[];
+extern const size_t n_sections;
+
 struct option {
     const char *section, *name;
     enum option_type type;
     size_t offset;            /* in the section's struct */
-    const char *def;          /* as written in a file; NULL = must be given */
+    const char *def;          /* as written in a file, "" of a list: empty; NULL = must be given */
     uint64_t min, max;        /* numbers, and milliseconds of durations */
     const char *const *words; /* OPTION_ENUM: NULL-terminated, in the order of the enum */
     const char *text;         /* what it does, for people */
-    const char *example;      /* what the sample shows, where it is not the default */
+    const char *example;      /* what the sample shows, where it is not the default; "%s" is the title of the section */
+    bool example_once;        /* the sample shows it in the first section of several titles only */
 };
 
 extern const struct option options[];

@@ -1,0 +1,254 @@
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "account.h"
+#include "buf.h"
+#include "mutf7.h"
+#include "xalloc.h"
+
+static bool is_plain(uint8_t c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c != '\0' && strchr("@._-+=", c));
+}
+
+/* Controls of ASCII, and those that UTF-8 writes as C2 80 to C2 9F. */
+static bool has_control(struct span s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.p[i] < ' ' || s.p[i] == 0x7f)
+            return true;
+        if (s.p[i] == 0xc2 && i + 1 < s.len && s.p[i + 1] < 0xa0)
+            return true;
+    }
+    return false;
+}
+
+/* What a login name may be made of, whatever is configured. */
+static const char *name_fault(struct span s)
+{
+    if (s.len == 0)
+        return "the name is empty";
+    if (s.len > ACCOUNT_LOGIN_MAX)
+        return "the name is too long";
+    if (has_control(s))
+        return "the name holds control characters";
+    if (!utf8_is_valid(s))
+        return "the name is not valid UTF-8";
+    if (s.p[0] == '@' || s.p[s.len - 1] == '@')
+        return "the name begins or ends with \"@\"";
+    return NULL;
+}
+
+/* Blanks around a name and the dot behind a domain name an account no server keeps apart from the one
+ * without. */
+static struct span trim(struct span s)
+{
+    while (s.len && s.p[0] == ' ') {
+        s.p++;
+        s.len--;
+    }
+    while (s.len && s.p[s.len - 1] == ' ')
+        s.len--;
+    if (s.len > 1 && s.p[s.len - 1] == '.' && !strchr("@. ", s.p[s.len - 2]) && memchr(s.p, '@', s.len))
+        s.len--;
+    return s;
+}
+
+/* A name that holds the character that stands next to the user's name in a master login would sign in as
+ * another user, or as the master. */
+static bool holds_separator(const struct conf_backend *b, struct span name)
+{
+    const char *u = b->master_login ? strstr(b->master_login, "%u") : NULL;
+
+    if (!u)
+        return false;
+    if (u > b->master_login && memchr(name.p, u[-1], name.len))
+        return true;
+    return u[2] && memchr(name.p, u[2], name.len);
+}
+
+static void add_lower(struct buf *out, struct span s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        uint8_t c = s.p[i] >= 'A' && s.p[i] <= 'Z' ? (uint8_t)(s.p[i] + 'a' - 'A') : s.p[i];
+        buf_add(out, &c, 1);
+    }
+}
+
+static void add_encoded(struct buf *out, struct span s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if (is_plain(s.p[i]))
+            buf_add(out, &s.p[i], 1);
+        else
+            buf_printf(out, "%%%02X", s.p[i]);
+    }
+}
+
+/* The key before aliases. */
+static char *own_key(const struct conf *c, struct span login, const char **why)
+{
+    struct buf name = {0}, key = {0};
+    char *result = NULL;
+
+    if (login.len > ACCOUNT_LOGIN_MAX) {
+        *why = name_fault(login);
+        return NULL;
+    }
+    login = trim(login);
+    add_lower(&name, login);
+    if (c->migration.default_domain && *c->migration.default_domain && login.len &&
+        !memchr(login.p, '@', login.len)) {
+        buf_add_str(&name, "@");
+        add_lower(&name, span_str(c->migration.default_domain));
+    }
+    struct span s = buf_span(&name);
+    const char *fault = name_fault(s);
+    for (size_t i = 0; i < c->n_backends && !fault; i++)
+        if (holds_separator(&c->backends[i], s))
+            fault = "the name holds the character that joins users and master users";
+    if (fault) {
+        *why = fault;
+    } else {
+        add_encoded(&key, s);
+        result = xstrdup(buf_str(&key));
+    }
+    buf_free(&name);
+    buf_free(&key);
+    return result;
+}
+
+static int compare_alias(const void *a, const void *b)
+{
+    return strcmp(((const struct conf_alias *)a)->from, ((const struct conf_alias *)b)->from);
+}
+
+static const char *alias_of(const struct conf *c, const char *key)
+{
+    const struct conf_migration *m = &c->migration;
+    struct conf_alias wanted = {.from = (char *)key};
+    const struct conf_alias *found =
+        m->n_alias_table ? bsearch(&wanted, m->alias_table, m->n_alias_table, sizeof(wanted), compare_alias)
+                         : NULL;
+
+    return found ? found->to : NULL;
+}
+
+char *account_key(const struct conf *c, struct span login, const char **why)
+{
+    char *key = own_key(c, login, why);
+    const char *account = key ? alias_of(c, key) : NULL;
+
+    if (account) {
+        free(key);
+        key = xstrdup(account);
+    }
+    return key;
+}
+
+static bool add_alias(struct conf *c, const char *text, char **error)
+{
+    struct conf_migration *m = &c->migration;
+    const char *eq = strchr(text, '='), *why = NULL;
+
+    if (!eq) {
+        *error = xasprintf("\"%s\" has no \"=\"; expected \"alias=account\"", text);
+        return false;
+    }
+    char *from = own_key(c, span_of(text, (size_t)(eq - text)), &why);
+    char *to = from ? own_key(c, span_str(eq + 1), &why) : NULL;
+    if (!to || !strcmp(from, to)) {
+        *error = xasprintf("\"%s\": %s", text, to ? "both sides are the same account" : why);
+        free(from);
+        free(to);
+        return false;
+    }
+    m->alias_table[m->n_alias_table++] = (struct conf_alias){from, to};
+    return true;
+}
+
+static bool check_aliases(struct conf *c, char **error)
+{
+    struct conf_alias *t = c->migration.alias_table;
+
+    for (size_t i = 0; i < c->migration.n_alias_table; i++) {
+        if (i > 0 && !strcmp(t[i - 1].from, t[i].from)) {
+            *error = xasprintf("\"%s\" is given twice", t[i].from);
+            return false;
+        }
+        if (alias_of(c, t[i].to)) {
+            *error = xasprintf("\"%s=%s\": \"%s\" is an alias itself; name the account that it stands for",
+                               t[i].from, t[i].to, t[i].to);
+            return false;
+        }
+    }
+    return true;
+}
+
+bool account_load_aliases(struct conf *c, char **error)
+{
+    struct conf_migration *m = &c->migration;
+
+    account_free_aliases(c);
+    if (m->aliases.n == 0)
+        return true;
+    m->alias_table = xcalloc(m->aliases.n, sizeof(*m->alias_table));
+    for (size_t i = 0; i < m->aliases.n; i++)
+        if (!add_alias(c, m->aliases.items[i], error))
+            return false;
+    qsort(m->alias_table, m->n_alias_table, sizeof(*m->alias_table), compare_alias);
+    return check_aliases(c, error);
+}
+
+void account_free_aliases(struct conf *c)
+{
+    struct conf_migration *m = &c->migration;
+
+    for (size_t i = 0; i < m->n_alias_table; i++) {
+        free(m->alias_table[i].from);
+        free(m->alias_table[i].to);
+    }
+    free(m->alias_table);
+    m->alias_table = NULL;
+    m->n_alias_table = 0;
+}
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* One byte of a key, as own_key() writes it: plain, or encoded because it is not plain and no capital. */
+static bool take_byte(const char **p, uint8_t *_r)
+{
+    const char *s = *p;
+
+    if (*s != '%') {
+        *_r = (uint8_t)*s;
+        *p = s + 1;
+        return is_plain((uint8_t)*s);
+    }
+    int hi = hex_digit(s[1]), lo = hi < 0 ? -1 : hex_digit(s[2]);
+    if (lo < 0)
+        return false;
+    *_r = (uint8_t)(hi * 16 + lo);
+    *p = s + 3;
+    return !is_plain(*_r) && !(*_r >= 'A' && *_r <= 'Z');
+}
+
+char *account_login(const char *key)
+{
+    struct buf name = {0};
+    uint8_t c;
+    char *login = NULL;
+
+    while (*key && name.len <= ACCOUNT_LOGIN_MAX && take_byte(&key, &c))
+        buf_add(&name, &c, 1);
+    struct span s = buf_span(&name), t = trim(s);
+    if (!*key && !name_fault(s) && t.len == s.len)
+        login = xspandup(s);
+    buf_free(&name);
+    return login;
+}

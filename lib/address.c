@@ -1,0 +1,288 @@
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <sys/un.h>
+
+#include "address.h"
+#include "buf.h"
+#include "xalloc.h"
+
+struct scheme {
+    const char *prefix;
+    enum address_scheme scheme;
+    uint16_t port; /* 0: a UNIX socket */
+    const char *form;
+};
+
+static const struct scheme schemes[] = {
+    {"imaps://", ADDRESS_IMAPS, 993, "imaps://host[:port]"},
+    {"imap+starttls://", ADDRESS_IMAP_STARTTLS, 143, "imap+starttls://host[:port]"},
+    {"imap://", ADDRESS_IMAP, 143, "imap://host[:port]"},
+    {"imap+unix://", ADDRESS_IMAP_UNIX, 0, "imap+unix:///path"},
+    {"redis://", ADDRESS_REDIS, 6379, "redis://[[user]:password@]host[:port][/db]"},
+    {"rediss://", ADDRESS_REDISS, 6379, "rediss://[[user]:password@]host[:port][/db]"},
+    {"unix://", ADDRESS_REDIS_UNIX, 0, "unix://[[user]:password@]/path[?db=N]"},
+};
+
+enum { HOST_MAX = 253, USERINFO_MAX = 1024, DB_MAX = 65535 };
+
+/* What is being read: each step eats from the front of rest, or says what is wrong with it. */
+struct parse {
+    const struct scheme *scheme;
+    struct span rest;
+    const char *why;
+};
+
+static bool is_redis(enum address_scheme s)
+{
+    return s == ADDRESS_REDIS || s == ADDRESS_REDISS || s == ADDRESS_REDIS_UNIX;
+}
+
+static bool fail(struct parse *p, const char *why)
+{
+    p->why = why;
+    return false;
+}
+
+static struct span span_from(struct span s, size_t at)
+{
+    return span_of(s.p + at, s.len - at);
+}
+
+static const struct scheme *find_scheme(struct span text)
+{
+    for (size_t i = 0; i < COUNTOF(schemes); i++) {
+        size_t n = strlen(schemes[i].prefix);
+        if (text.len >= n && !memcmp(text.p, schemes[i].prefix, n))
+            return &schemes[i];
+    }
+    return NULL;
+}
+
+static int hex_digit(uint8_t c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* "%40" becomes "@"; NULL for a stray "%" and for controls, NUL among them. */
+static char *percent_decode(struct span s)
+{
+    char *out = xmalloc(s.len + 1);
+    size_t n = 0;
+
+    for (size_t i = 0; i < s.len; i++) {
+        int c = s.p[i];
+        if (c == '%') {
+            int hi = i + 2 < s.len ? hex_digit(s.p[i + 1]) : -1, lo = hi < 0 ? -1 : hex_digit(s.p[i + 2]);
+            c = lo < 0 ? 0 : hi * 16 + lo;
+            i += 2;
+        }
+        if (c < ' ' || c == 0x7f) {
+            wipe(out, n);
+            free(out);
+            return NULL;
+        }
+        out[n++] = (char)c;
+    }
+    out[n] = '\0';
+    return out;
+}
+
+/* "[user]:password@" in front of a host or a path; it ends at the last "@" before the first "/". */
+static bool parse_userinfo(struct parse *p, struct address *a)
+{
+    const uint8_t *slash = memchr(p->rest.p, '/', p->rest.len);
+    size_t n = slash ? (size_t)(slash - p->rest.p) : p->rest.len;
+    const uint8_t *at = n ? memrchr(p->rest.p, '@', n) : NULL;
+    if (!at)
+        return true;
+
+    struct span info = span_of(p->rest.p, (size_t)(at - p->rest.p));
+    const uint8_t *colon = info.len ? memchr(info.p, ':', info.len) : NULL;
+    if (!is_redis(p->scheme->scheme))
+        return fail(p, "names a user, which belongs elsewhere");
+    if (!colon || info.len > USERINFO_MAX)
+        return fail(p, "has no \":password\" before the \"@\", or too long a one");
+    struct span user = span_of(info.p, (size_t)(colon - info.p));
+    a->user = user.len ? percent_decode(user) : NULL;
+    a->password = percent_decode(span_from(info, user.len + 1));
+    if ((user.len && !a->user) || !a->password)
+        return fail(p, "has a user or password with a stray \"%\" or a control; write \"%25\" for \"%\"");
+    if (!*a->password)
+        return fail(p, "has an empty password");
+    p->rest = span_from(p->rest, info.len + 1);
+    return true;
+}
+
+static bool is_host(const char *host, bool brackets)
+{
+    struct in6_addr v6;
+    size_t n = strlen(host);
+
+    if (brackets)
+        return inet_pton(AF_INET6, host, &v6) == 1;
+    return n > 0 && n <= HOST_MAX && host[0] != '-' && host[0] != '.' &&
+           strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") == n;
+}
+
+static bool parse_host(struct parse *p, struct address *a)
+{
+    struct span r = p->rest;
+    bool brackets = r.len && r.p[0] == '[';
+    size_t n = 0;
+
+    if (brackets) {
+        const uint8_t *end = memchr(r.p, ']', r.len);
+        if (!end)
+            return fail(p, "has \"[\" without \"]\"");
+        n = (size_t)(end - r.p) - 1;
+    } else {
+        while (n < r.len && r.p[n] != ':' && r.p[n] != '/')
+            n++;
+    }
+    a->host = xspandup(span_from(span_of(r.p, n + brackets), brackets));
+    if (!is_host(a->host, brackets))
+        return fail(p, brackets ? "has no IPv6 address between its brackets" : "names no valid host");
+    p->rest = span_from(r, n + (brackets ? 2 : 0));
+    return true;
+}
+
+static bool parse_port(struct parse *p, struct address *a)
+{
+    uint64_t port;
+
+    a->port = p->scheme->port;
+    if (!p->rest.len || p->rest.p[0] != ':')
+        return true;
+    size_t n = 1;
+    while (n < p->rest.len && p->rest.p[n] != '/')
+        n++;
+    if (!span_u64(span_of(p->rest.p + 1, n - 1), UINT16_MAX, &port))
+        return fail(p, "has no port from 0 to 65535 behind the \":\" (IPv6 addresses stand in brackets)");
+    a->port = (uint16_t)port;
+    p->rest = span_from(p->rest, n);
+    return true;
+}
+
+static bool parse_db(struct parse *p, struct address *a, struct span digits)
+{
+    uint64_t db;
+    if (!span_u64(digits, DB_MAX, &db))
+        return fail(p, "has no number of a database at its end");
+    a->db = (uint32_t)db;
+    p->rest.len = 0;
+    return true;
+}
+
+static bool parse_network(struct parse *p, struct address *a)
+{
+    if (!parse_userinfo(p, a) || !parse_host(p, a) || !parse_port(p, a))
+        return false;
+    if (is_redis(p->scheme->scheme) && p->rest.len && p->rest.p[0] == '/')
+        return parse_db(p, a, span_from(p->rest, 1));
+    return p->rest.len ? fail(p, "has something behind host and port") : true;
+}
+
+static bool parse_unix(struct parse *p, struct address *a)
+{
+    if (!parse_userinfo(p, a))
+        return false;
+    struct span path = p->rest;
+    const uint8_t *query = p->scheme->scheme == ADDRESS_REDIS_UNIX ? memchr(path.p, '?', path.len) : NULL;
+    if (query)
+        path.len = (size_t)(query - path.p);
+    if (path.len < 2 || path.p[0] != '/')
+        return fail(p, "has no absolute path");
+    if (path.len >= sizeof(((struct sockaddr_un *)0)->sun_path))
+        return fail(p, "has a path that is too long for a socket (107 bytes at most)");
+    a->path = xspandup(path);
+    if (!query)
+        return true;
+    struct span q = span_from(p->rest, path.len);
+    return q.len > 4 && !memcmp(q.p, "?db=", 4) ? parse_db(p, a, span_from(q, 4))
+                                                : fail(p, "has something other than \"?db=N\" at its end");
+}
+
+/* The text as a message may show it: without what stands between "://" and the last "@". */
+static char *masked(const char *text)
+{
+    const char *from = strstr(text, "://"), *at = strrchr(text, '@');
+
+    if (!from || !at || at < from + 3)
+        return xstrdup(text);
+    return xasprintf("%.*s***%s", (int)(from + 3 - text), text, at);
+}
+
+static char *describe(const char *text, const struct parse *p)
+{
+    char *shown = masked(text), *error;
+
+    if (p->scheme) {
+        error = xasprintf("\"%s\" %s; expected %s", shown, p->why, p->scheme->form);
+    } else if (!strncmp(text, "sentinel://", 11)) {
+        error = xasprintf("\"%s\": Sentinel is not supported yet; expected redis://, rediss:// or unix://",
+                          shown);
+    } else {
+        struct buf b = {0};
+        buf_printf(&b, "\"%s\" is not an address; expected ", shown);
+        for (size_t i = 0; i < COUNTOF(schemes); i++)
+            buf_printf(&b, "%s%s", i ? ", " : "", schemes[i].form);
+        error = xstrdup(buf_str(&b));
+        buf_free(&b);
+    }
+    wipe_free(&shown);
+    return error;
+}
+
+bool address_parse(const char *text, struct address *_r, char **error)
+{
+    struct address a = {0};
+    struct parse p = {.scheme = find_scheme(span_str(text))};
+
+    if (p.scheme) {
+        p.rest = span_from(span_str(text), strlen(p.scheme->prefix));
+        a.scheme = p.scheme->scheme;
+        if (p.scheme->port ? parse_network(&p, &a) : parse_unix(&p, &a)) {
+            *_r = a;
+            return true;
+        }
+    }
+    *error = describe(text, &p);
+    address_free(&a);
+    return false;
+}
+
+void address_free(struct address *a)
+{
+    free(a->host);
+    free(a->path);
+    free(a->user);
+    wipe_free(&a->password);
+    memset(a, 0, sizeof(*a));
+}
+
+char *address_text(const struct address *a)
+{
+    const struct scheme *s = &schemes[0];
+    struct buf b = {0};
+
+    for (size_t i = 0; i < COUNTOF(schemes); i++)
+        if (schemes[i].scheme == a->scheme)
+            s = &schemes[i];
+    buf_add_str(&b, s->prefix);
+    if (a->path) {
+        buf_add_str(&b, a->path);
+        if (a->db)
+            buf_printf(&b, "?db=%u", a->db);
+    } else if (a->host) {
+        buf_printf(&b, strchr(a->host, ':') ? "[%s]:%u" : "%s:%u", a->host, a->port);
+        if (a->db)
+            buf_printf(&b, "/%u", a->db);
+    }
+    char *text = xstrdup(buf_str(&b));
+    buf_free(&b);
+    return text;
+}

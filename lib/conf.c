@@ -1,0 +1,495 @@
+#include <confuse.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "account.h"
+#include "conf_priv.h"
+#include "xalloc.h"
+
+/* --- errors --- */
+
+static unsigned line_of(const struct scan *scan, struct conf_place at)
+{
+    for (size_t i = 0; i < scan->n; i++) {
+        const struct scan_section *s = &scan->sections[i];
+        if (strcmp(s->name, at.section) || (at.title && (!s->title || strcmp(s->title, at.title))))
+            continue;
+        const struct scan_option *o = at.option ? conf_scan_option(s, at.option) : NULL;
+        if (!o)
+            return s->line;
+        return at.nth < o->n ? o->values[at.nth].line : o->line;
+    }
+    return scan->last_line;
+}
+
+bool conf_fail(const struct conf_source *src, struct conf_place at, const char *fmt, ...)
+{
+    struct buf b = {0};
+    va_list ap;
+
+    buf_printf(&b, "%s:%u: %s", src->file, line_of(&src->scan, at), at.section);
+    if (at.title)
+        buf_printf(&b, " \"%s\"", at.title);
+    buf_add_str(&b, ": ");
+    if (at.option)
+        buf_printf(&b, "%s: ", at.option);
+    va_start(ap, fmt);
+    buf_vprintf(&b, fmt, ap);
+    va_end(ap);
+    *src->error = xstrdup(buf_str(&b));
+    buf_free(&b);
+    return false;
+}
+
+/* --- the file's names against the table --- */
+
+static const struct section *find_section(const char *name)
+{
+    for (size_t i = 0; i < n_sections; i++)
+        if (!strcmp(sections[i].name, name))
+            return &sections[i];
+    return NULL;
+}
+
+static const struct option *find_option(const char *section, const char *name)
+{
+    for (size_t i = 0; i < n_options; i++)
+        if (!strcmp(options[i].section, section) && !strcmp(options[i].name, name))
+            return &options[i];
+    return NULL;
+}
+
+/* The names that would be right, for a message; to free. */
+static char *known_names(const char *section)
+{
+    struct buf b = {0};
+
+    for (size_t i = 0; !section && i < n_sections; i++)
+        buf_printf(&b, "%s%s", b.len ? ", " : "", sections[i].name);
+    for (size_t i = 0; section && i < n_options; i++)
+        if (!strcmp(options[i].section, section))
+            buf_printf(&b, "%s%s", b.len ? ", " : "", options[i].name);
+    char *names = xstrdup(buf_str(&b));
+    buf_free(&b);
+    return names;
+}
+
+static bool check_option_name(const struct conf_source *src, const struct scan_section *s,
+                              const struct scan_option *o)
+{
+    struct conf_place at = {s->name, s->title, o->name, SIZE_MAX};
+    const struct option *known = find_option(s->name, o->name);
+
+    if (!known) {
+        char *names = known_names(s->name);
+        conf_fail(src, at, "no such option; this section has: %s", names);
+        free(names);
+        return false;
+    }
+    if (o->braces && known->type != OPTION_LIST)
+        return conf_fail(src, at, "is a list; expected one value without braces");
+    return true;
+}
+
+static bool check_section_name(const struct conf_source *src, const struct scan_section *s)
+{
+    struct conf_place at = {s->name, s->title, NULL, 0};
+    const struct section *known = find_section(s->name);
+
+    if (!known) {
+        char *names = known_names(NULL);
+        conf_fail(src, at, "no such section; there are: %s", names);
+        free(names);
+        return false;
+    }
+    if (known->titles && !s->title)
+        return conf_fail(src, at, "has no name; expected %s \"name\" { ... }", s->name);
+    if (!known->titles && s->title)
+        return conf_fail(src, at, "takes no name; expected %s { ... }", s->name);
+    for (size_t i = 0; i < s->n; i++)
+        if (!check_option_name(src, s, &s->options[i]))
+            return false;
+    return true;
+}
+
+/* --- libconfuse --- */
+
+/* libconfuse's description of the table. */
+struct parser {
+    cfg_opt_t *sections; /* owned */
+    cfg_opt_t **options; /* owned; one array a section */
+    cfg_t *cfg;          /* owned */
+};
+
+static cfg_opt_t *make_options(const char *section)
+{
+    cfg_opt_t *opts = xcalloc(n_options + 1, sizeof(*opts));
+    size_t n = 0;
+
+    for (size_t i = 0; i < n_options; i++) {
+        if (strcmp(options[i].section, section))
+            continue;
+        if (options[i].type == OPTION_LIST)
+            opts[n++] = (cfg_opt_t)CFG_STR_LIST(options[i].name, NULL, CFGF_NODEFAULT);
+        else
+            opts[n++] = (cfg_opt_t)CFG_STR(options[i].name, NULL, CFGF_NODEFAULT);
+    }
+    opts[n] = (cfg_opt_t)CFG_END();
+    return opts;
+}
+
+/* What the scan let pass libconfuse has no objection to; if it has, conf_load() says so. */
+static void on_parser_error(cfg_t *cfg, const char *fmt, va_list ap)
+{
+    (void)cfg, (void)fmt, (void)ap;
+}
+
+static bool parser_start(struct parser *p, const char *text)
+{
+    p->sections = xcalloc(n_sections + 1, sizeof(*p->sections));
+    p->options = xcalloc(n_sections, sizeof(*p->options));
+    for (size_t i = 0; i < n_sections; i++) {
+        cfg_flag_t flags = sections[i].titles ? CFGF_TITLE | CFGF_MULTI : CFGF_NODEFAULT;
+        p->options[i] = make_options(sections[i].name);
+        p->sections[i] = (cfg_opt_t)CFG_SEC(sections[i].name, p->options[i], flags);
+    }
+    p->sections[n_sections] = (cfg_opt_t)CFG_END();
+    p->cfg = cfg_init(p->sections, CFGF_NONE);
+    cfg_set_error_function(p->cfg, on_parser_error);
+    return cfg_parse_buf(p->cfg, text) == CFG_SUCCESS;
+}
+
+static void parser_end(struct parser *p)
+{
+    if (p->cfg)
+        cfg_free(p->cfg);
+    for (size_t i = 0; p->options && i < n_sections; i++)
+        free(p->options[i]);
+    free(p->options);
+    free(p->sections);
+}
+
+/* --- values --- */
+
+static void *field_of(void *section, const struct option *o)
+{
+    return (char *)section + o->offset;
+}
+
+static bool parse_duration(const char *text, uint64_t *_r)
+{
+    static const struct {
+        const char *unit;
+        uint64_t ms;
+    } units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
+    size_t digits = strspn(text, "0123456789");
+    uint64_t n;
+
+    if (!span_u64(span_of(text, digits), UINT32_MAX, &n))
+        return false;
+    for (size_t i = 0; i < COUNTOF(units); i++)
+        if (!strcmp(text + digits, units[i].unit)) {
+            *_r = n * units[i].ms;
+            return true;
+        }
+    return false;
+}
+
+void conf_write_duration(struct buf *out, uint64_t ms)
+{
+    if (ms % 1000 || ms == 0)
+        buf_printf(out, "%" PRIu64 "%s", ms, ms ? "ms" : "s");
+    else if (ms % 60000)
+        buf_printf(out, "%" PRIu64 "s", ms / 1000);
+    else if (ms % 3600000)
+        buf_printf(out, "%" PRIu64 "m", ms / 60000);
+    else if (ms % 86400000)
+        buf_printf(out, "%" PRIu64 "h", ms / 3600000);
+    else
+        buf_printf(out, "%" PRIu64 "d", ms / 86400000);
+}
+
+static bool set_duration(const struct conf_source *src, struct conf_place at, const struct option *o,
+                         uint64_t *field, const char *text)
+{
+    uint64_t ms;
+
+    if (parse_duration(text, &ms) && ms >= o->min && ms <= o->max) {
+        *field = ms;
+        return true;
+    }
+    struct buf b = {0};
+    conf_write_duration(&b, o->min);
+    buf_add_str(&b, " to ");
+    conf_write_duration(&b, o->max);
+    conf_fail(src, at, "\"%s\" is not a duration from %s; expected such as 500ms, 10s, 10m, 24h, 7d", text,
+              buf_str(&b));
+    buf_free(&b);
+    return false;
+}
+
+static bool set_number(const struct conf_source *src, struct conf_place at, const struct option *o,
+                       uint32_t *field, const char *text)
+{
+    uint64_t n;
+
+    if (!span_u64(span_str(text), o->max, &n) || n < o->min)
+        return conf_fail(src, at, "\"%s\" is not a number; expected one from %" PRIu64 " to %" PRIu64, text,
+                         o->min, o->max);
+    *field = (uint32_t)n;
+    return true;
+}
+
+static bool set_bool(const struct conf_source *src, struct conf_place at, bool *field, const char *text)
+{
+    bool yes = !strcmp(text, "true") || !strcmp(text, "yes") || !strcmp(text, "on");
+
+    if (!yes && strcmp(text, "false") && strcmp(text, "no") && strcmp(text, "off"))
+        return conf_fail(src, at, "\"%s\" is neither true nor false", text);
+    *field = yes;
+    return true;
+}
+
+static bool set_word(const struct conf_source *src, struct conf_place at, const struct option *o,
+                     unsigned *field, const char *text)
+{
+    struct buf b = {0};
+
+    for (unsigned i = 0; o->words[i]; i++) {
+        if (!strcmp(o->words[i], text)) {
+            *field = i;
+            buf_free(&b);
+            return true;
+        }
+        buf_printf(&b, "%s%s", i ? ", " : "", o->words[i]);
+    }
+    conf_fail(src, at, "\"%s\" is unknown; expected one of: %s", text, buf_str(&b));
+    buf_free(&b);
+    return false;
+}
+
+static void add_item(struct conf_list *list, const char *text)
+{
+    list->items = xreallocarray(list->items, list->n + 1, sizeof(*list->items));
+    list->items[list->n++] = xstrdup(text);
+}
+
+/* Takes one value (of a list: the next) into its place. */
+static bool set_value(const struct conf_source *src, struct conf_place at, const struct option *o,
+                      void *section, const char *text)
+{
+    void *field = field_of(section, o);
+
+    switch (o->type) {
+    case OPTION_STRING:
+        *(char **)field = xstrdup(text);
+        return true;
+    case OPTION_LIST:
+        add_item(field, text);
+        return true;
+    case OPTION_BOOL:
+        return set_bool(src, at, field, text);
+    case OPTION_NUMBER:
+        return set_number(src, at, o, field, text);
+    case OPTION_DURATION:
+        return set_duration(src, at, o, field, text);
+    case OPTION_ENUM:
+        return set_word(src, at, o, field, text);
+    }
+    return false;
+}
+
+static bool set_default(const struct conf_source *src, struct conf_place at, const struct option *o,
+                        void *section)
+{
+    if (!o->def)
+        return conf_fail(src, at, "must be given");
+    if (o->type == OPTION_LIST && !*o->def)
+        return true;
+    return set_value(src, at, o, section, o->def);
+}
+
+/* What libconfuse read must be what stands in the file; if it is not, nothing of it is to be trusted. */
+static bool set_option(const struct conf_source *src, const struct option *o, void *section,
+                       const struct scan_section *scanned, cfg_t *parsed)
+{
+    struct conf_place at = {o->section, scanned ? scanned->title : NULL, o->name, 0};
+    const struct scan_option *given = scanned ? conf_scan_option(scanned, o->name) : NULL;
+
+    if (!given)
+        return set_default(src, at, o, section);
+    cfg_opt_t *opt = parsed ? cfg_getopt(parsed, o->name) : NULL;
+    if (!opt || cfg_opt_size(opt) != given->n)
+        return conf_fail(src, at, "was not understood");
+    for (at.nth = 0; at.nth < given->n; at.nth++) {
+        const char *text = cfg_opt_getnstr(opt, (unsigned)at.nth);
+        if (!text || strcmp(text, given->values[at.nth].text))
+            return conf_fail(src, at, "was not understood");
+        if (!set_value(src, at, o, section, text))
+            return false;
+    }
+    return true;
+}
+
+static bool set_section(const struct conf_source *src, const struct section *s, void *section,
+                        const struct scan_section *scanned, cfg_t *parsed)
+{
+    for (size_t i = 0; i < n_options; i++)
+        if (!strcmp(options[i].section, s->name) && !set_option(src, &options[i], section, scanned, parsed))
+            return false;
+    return true;
+}
+
+static const struct scan_section *find_scanned(const struct scan *scan, const char *name)
+{
+    for (size_t i = 0; i < scan->n; i++)
+        if (!strcmp(scan->sections[i].name, name))
+            return &scan->sections[i];
+    return NULL;
+}
+
+static bool set_backends(struct conf *c, const struct conf_source *src, const struct section *s, cfg_t *cfg)
+{
+    for (size_t i = 0; i < src->scan.n; i++) {
+        const struct scan_section *scanned = &src->scan.sections[i];
+        if (strcmp(scanned->name, s->name))
+            continue;
+        c->backends = xreallocarray(c->backends, c->n_backends + 1, sizeof(*c->backends));
+        struct conf_backend *b = &c->backends[c->n_backends++];
+        *b = (struct conf_backend){.name = xstrdup(scanned->title)};
+        if (!set_section(src, s, b, scanned, cfg_gettsec(cfg, s->name, scanned->title)))
+            return false;
+    }
+    return true;
+}
+
+static bool set_all(struct conf *c, const struct conf_source *src, cfg_t *cfg)
+{
+    for (size_t i = 0; i < n_sections; i++) {
+        const struct section *s = &sections[i];
+        const struct scan_section *scanned = find_scanned(&src->scan, s->name);
+        if (s->titles ? !set_backends(c, src, s, cfg)
+                      : !set_section(src, s, (char *)c + s->offset, scanned,
+                                     scanned ? cfg_getsec(cfg, s->name) : NULL))
+            return false;
+    }
+    return true;
+}
+
+/* --- loading --- */
+
+static bool read_all(int fd, struct buf *out)
+{
+    uint8_t block[65536];
+    ssize_t n;
+
+    do {
+        n = read(fd, block, sizeof(block));
+        if (n > 0)
+            buf_add(out, block, (size_t)n);
+    } while ((n > 0 && out->len <= CONF_SCAN_FILE_MAX) || (n < 0 && errno == EINTR));
+    int saved = errno;
+    wipe(block, sizeof(block));
+    errno = saved;
+    return n >= 0;
+}
+
+static bool read_file(const char *file, struct buf *out, char **error)
+{
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    bool ok = fd >= 0 && read_all(fd, out);
+
+    if (!ok)
+        *error = xasprintf("%s: cannot be read: %s", file, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return ok;
+}
+
+static bool load_scanned(struct conf *c, const struct conf_source *src, enum conf_role role)
+{
+    struct parser p = {0};
+    bool ok = true;
+
+    for (size_t i = 0; ok && i < src->scan.n; i++)
+        ok = check_section_name(src, &src->scan.sections[i]);
+    if (ok && !parser_start(&p, src->scan.plain))
+        ok = conf_fail(src, (struct conf_place){.section = "the file"}, "was not understood");
+    ok = ok && set_all(c, src, p.cfg) && conf_check(c, src, role);
+    parser_end(&p);
+    return ok;
+}
+
+struct conf *conf_load(const char *file, enum conf_role role, char **error)
+{
+    struct conf *c = xcalloc(1, sizeof(*c));
+    struct conf_source src = {.file = file, .error = error};
+    struct buf text = {0};
+    unsigned line = 0;
+    char *why = NULL;
+
+    c->file = xstrdup(file);
+    bool ok = read_file(file, &text, error);
+    if (ok && !conf_scan(buf_span(&text), &src.scan, &line, &why)) {
+        *error = xasprintf("%s:%u: %s", file, line, why);
+        free(why);
+        ok = false;
+    }
+    ok = ok && load_scanned(c, &src, role);
+    conf_scan_free(&src.scan);
+    buf_wipe(&text);
+    if (!ok)
+        conf_free(&c);
+    return c;
+}
+
+static void free_section(const char *name, void *section)
+{
+    for (size_t i = 0; i < n_options; i++) {
+        if (strcmp(options[i].section, name))
+            continue;
+        void *field = field_of(section, &options[i]);
+        if (options[i].type == OPTION_STRING)
+            wipe_free(field);
+        if (options[i].type == OPTION_LIST) {
+            struct conf_list *list = field;
+            for (size_t k = 0; k < list->n; k++)
+                free(list->items[k]);
+            free(list->items);
+        }
+    }
+}
+
+void conf_free(struct conf **_c)
+{
+    struct conf *c = *_c;
+
+    if (!c)
+        return;
+    *_c = NULL;
+    account_free_aliases(c);
+    address_free(&c->redis.address);
+    for (size_t i = 0; i < c->n_backends; i++) {
+        free_section("backend", &c->backends[i]);
+        address_free(&c->backends[i].address);
+        wipe_free(&c->backends[i].master_password);
+        free(c->backends[i].name);
+    }
+    for (size_t i = 0; i < n_sections; i++)
+        if (!sections[i].titles)
+            free_section(sections[i].name, (char *)c + sections[i].offset);
+    free(c->backends);
+    free(c->file);
+    free(c);
+}
+
+const struct conf_backend *conf_backend(const struct conf *c, const char *name)
+{
+    for (size_t i = 0; i < c->n_backends; i++)
+        if (!strcmp(c->backends[i].name, name))
+            return &c->backends[i];
+    return NULL;
+}

@@ -1,0 +1,144 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "conf.h"
+
+static const char *const programs[] = {
+    [CONF_PROXY] = "imapferry-proxy", [CONF_MIGRATOR] = "imapferry-migrator", [CONF_CTL] = "imapferryctl"};
+
+enum verdict { GO_ON, STOP, USAGE };
+enum wish { RUN, CHECK, PRINT, PRINT_SAMPLE, VERSION, HELP };
+
+struct arguments {
+    enum conf_role role;
+    const char *file;
+    enum wish wish;
+    int at; /* the argument that is looked at */
+};
+
+static bool print_buf(struct buf *b)
+{
+    bool ok = fwrite(b->mem + b->off, 1, b->len, stdout) == b->len && fflush(stdout) == 0;
+    buf_wipe(b);
+    return ok;
+}
+
+/* What needs the file: true where all went well. */
+static bool check_or_print(const struct arguments *a)
+{
+    struct buf out = {0};
+    char *error = NULL;
+    struct conf *c = conf_load(a->file, a->role, &error);
+
+    if (!c) {
+        fprintf(stderr, "%s: %s\n", programs[a->role], error);
+        free(error);
+        return false;
+    }
+    if (a->wish == PRINT)
+        conf_print(&out, c);
+    else
+        buf_printf(&out, "%s: no errors for %s\n", a->file, programs[a->role]);
+    conf_free(&c);
+    return print_buf(&out);
+}
+
+static bool fulfil(const struct arguments *a, const char *usage)
+{
+    struct buf out = {0};
+
+    switch (a->wish) {
+    case CHECK:
+    case PRINT:
+        return check_or_print(a);
+    case PRINT_SAMPLE:
+        conf_print_sample(&out);
+        break;
+    case VERSION:
+        buf_add_str(&out, "imapferry " IMAPFERRY_VERSION "\n");
+        break;
+    case HELP:
+    case RUN:
+        buf_add_str(&out, usage);
+        break;
+    }
+    return print_buf(&out);
+}
+
+/* The options without a value; RUN = none of these. */
+static enum wish wish_of(const char *arg)
+{
+    static const struct {
+        const char *name;
+        enum wish wish;
+    } known[] = {{"--check-conf", CHECK}, {"--print-conf", PRINT}, {"--print-conf=sample", PRINT_SAMPLE},
+                 {"--version", VERSION},  {"--help", HELP},        {"-h", HELP}};
+
+    for (size_t i = 0; i < COUNTOF(known); i++)
+        if (!strcmp(arg, known[i].name))
+            return known[i].wish;
+    return RUN;
+}
+
+/* Looks at one argument, and steps over what it knows. */
+static enum verdict take(struct arguments *a, int argc, char **argv)
+{
+    const char *arg = argv[a->at];
+    enum wish wish = wish_of(arg);
+
+    if (wish != RUN) {
+        a->wish = wish;
+        a->at++;
+    } else if (!strcmp(arg, "-c") && a->at + 1 < argc) {
+        a->file = argv[a->at + 1];
+        a->at += 2;
+    } else if (!strncmp(arg, "-c", 2) && arg[2]) {
+        a->file = arg + 2;
+        a->at++;
+    } else {
+        return a->role == CONF_CTL && strcmp(arg, "-c") ? STOP : USAGE;
+    }
+    return GO_ON;
+}
+
+/* Brings the arguments from..to before the one at first: "--json -c FILE" becomes "-c FILE --json". */
+static void move_up(char **argv, int first, int from, int to)
+{
+    for (; from < to; from++, first++) {
+        char *arg = argv[from];
+        memmove(argv + first + 1, argv + first, (size_t)(from - first) * sizeof(*argv));
+        argv[first] = arg;
+    }
+}
+
+bool conf_arguments(int argc, char **argv, enum conf_role role, const char *usage, const char **file,
+                    int *status)
+{
+    struct arguments a = {.role = role, .file = CONF_DEFAULT_FILE, .at = 1};
+    enum verdict v = GO_ON;
+    int json = 0; /* how many "--json" stand before argv[a.at] */
+
+    while (v == GO_ON && a.at < argc) {
+        int from = a.at;
+        if (role == CONF_CTL && !strcmp(argv[a.at], "--json")) {
+            json++;
+            a.at++;
+        } else {
+            v = take(&a, argc, argv);
+            move_up(argv, from - json, from, a.at);
+        }
+    }
+    if (v == USAGE) {
+        fprintf(stderr, "%s: what does \"%s\" mean?\n%s", programs[role], argv[a.at], usage);
+        *status = 2;
+        return false;
+    }
+    if (a.wish != RUN) {
+        *status = fulfil(&a, usage) ? 0 : 1;
+        return false;
+    }
+    *file = a.file;
+    optind = a.at - json;
+    return true;
+}

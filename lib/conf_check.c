@@ -1,0 +1,360 @@
+/* The rules that hold between options, or that a type can't tell. Every rule holds for every program, but for
+ * the files that only one of them reads: those are asked for by that one alone. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "account.h"
+#include "conf_priv.h"
+#include "xalloc.h"
+
+enum { SECRET_MAX = 1024, NAME_MAX_LEN = 64, DOMAIN_MAX = 253 };
+
+#define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+#define DIGITS  "0123456789"
+
+static struct conf_place place(const char *section, const char *title, const char *option)
+{
+    return (struct conf_place){section, title, option, 0};
+}
+
+/* Letters, digits and "._-": what may be part of a key in the store, of a log line and of another name. */
+static bool is_name(const char *s)
+{
+    size_t n = strlen(s);
+    return n > 0 && n <= NAME_MAX_LEN && strspn(s, LETTERS DIGITS "._-") == n;
+}
+
+static bool is_readable(const char *file)
+{
+    return access(file, R_OK) == 0;
+}
+
+static bool check_readable(const struct conf_source *src, struct conf_place at, const char *file)
+{
+    if (is_readable(file))
+        return true;
+    return conf_fail(src, at, "\"%s\" cannot be read: %s", file, strerror(errno));
+}
+
+/* --- addresses --- */
+
+/* Takes text for an address of one of the schemes; forms tells a person which. */
+static bool take_address(const struct conf_source *src, struct conf_place at, const char *text,
+                         const char *const *prefixes, const char *what, const char *forms, struct address *_r)
+{
+    size_t shown = strchr(text, '@') ? strcspn(text, ":") : strlen(text); /* it may hold a password */
+    bool known = false;
+    char *why = NULL;
+
+    for (; *prefixes; prefixes++)
+        known = known || !strncmp(text, *prefixes, strlen(*prefixes));
+    if (known && address_parse(text, _r, &why))
+        return true;
+    if (known)
+        conf_fail(src, at, "%s", why);
+    else
+        conf_fail(src, at, "\"%.*s%s\" is not %s; expected %s", (int)shown, text, text[shown] ? "..." : "",
+                  what, forms);
+    free(why);
+    return false;
+}
+
+static const char *const imap_prefixes[] = {"imaps://", "imap+starttls://", "imap://", "imap+unix://", NULL};
+static const char *const redis_prefixes[] = {"redis://", "rediss://", "unix://", "sentinel://", NULL};
+#define IMAP_FORMS "imaps://host[:port], imap+starttls://host[:port], imap://host[:port] or imap+unix:///path"
+
+static bool check_redis(struct conf *c, const struct conf_source *src)
+{
+    struct conf_redis *r = &c->redis;
+    struct conf_place at = place("redis", NULL, "url");
+    size_t n = strlen(r->prefix);
+
+    if (!take_address(src, at, r->url, redis_prefixes, "an address of a Redis",
+                      "redis://host[:port][/db], rediss://host[:port][/db] or unix:///path[?db=N]",
+                      &r->address))
+        return false;
+    if (!r->address.path && r->address.port == 0)
+        return conf_fail(src, at, "port 0 cannot be connected to");
+    at.option = "prefix";
+    if (n == 0 || n > NAME_MAX_LEN || strspn(r->prefix, LETTERS DIGITS "._-:") != n)
+        return conf_fail(src, at, "\"%s\" is not 1 to 64 letters, digits and \"._-:\"", r->prefix);
+    return true;
+}
+
+/* --- backends --- */
+
+/* %u once, %m once at most, something between them, and nothing next to %u that names are full of: the
+ * character that stands there is the one that login names may not hold (account.h). */
+static const char *pattern_fault(const char *p)
+{
+    unsigned u = 0, m = 0;
+
+    for (const char *s = p; *s; s++) {
+        if ((unsigned char)*s < ' ' || (unsigned char)*s > '~')
+            return "holds something other than printable ASCII";
+        if (*s != '%')
+            continue;
+        s++;
+        u += *s == 'u';
+        m += *s == 'm';
+        if (*s != 'u' && *s != 'm')
+            return "has a \"%\" that is followed by neither u nor m";
+        if (s[1] == '%' && (s[2] == 'u' || s[2] == 'm'))
+            return "has nothing between %u and %m";
+    }
+    if (u != 1 || m > 1)
+        return "does not hold %u once, and %m once at most";
+    const char *at = strstr(p, "%u");
+    if ((at > p && strchr(LETTERS DIGITS "@.%", at[-1])) || (at[2] && strchr(LETTERS DIGITS "@.%", at[2])))
+        return "has a character next to %u that occurs in login names";
+    return NULL;
+}
+
+static bool check_sign_in(const struct conf_backend *b, const struct conf_source *src)
+{
+    static const char *const words[] = {"passthrough", "master", "proxyauth"};
+    struct conf_place at = place("backend", b->name, "sign_in");
+    const char *fault = *b->master_login ? pattern_fault(b->master_login) : NULL;
+
+    if (b->sign_in != SIGN_IN_PASSTHROUGH && !*b->master_user)
+        return conf_fail(src, at, "\"%s\" needs master_user and master_password_file", words[b->sign_in]);
+    at.option = "master_user";
+    if (*b->master_user && !*b->master_password_file)
+        return conf_fail(src, at, "\"%s\" needs master_password_file", b->master_user);
+    at.option = "master_password_file";
+    if (!*b->master_user && *b->master_password_file)
+        return conf_fail(src, at, "\"%s\" is of no use without master_user", b->master_password_file);
+    at.option = "master_login";
+    if (fault)
+        return conf_fail(src, at, "\"%s\" %s; expected such as \"%%u*%%m\"", b->master_login, fault);
+    if (*b->master_login && !*b->master_user)
+        return conf_fail(src, at, "\"%s\" is of no use without master_user", b->master_login);
+    return true;
+}
+
+static bool check_auth_backend(const struct conf *c, const struct conf_backend *b,
+                               const struct conf_source *src)
+{
+    struct conf_place at = place("backend", b->name, "auth_backend");
+
+    if (!*b->auth_backend)
+        return true;
+    const struct conf_backend *other = conf_backend(c, b->auth_backend);
+    if (!other || other == b)
+        return conf_fail(src, at, "\"%s\" is not the name of another backend", b->auth_backend);
+    if (*other->auth_backend)
+        return conf_fail(src, at, "\"%s\" has an auth_backend itself; name the one that checks passwords",
+                         b->auth_backend);
+    return true;
+}
+
+static const char *secret_fault(const struct buf *secret)
+{
+    struct span s = buf_span(secret);
+
+    if (s.len == 0)
+        return "holds no password";
+    if (s.len > SECRET_MAX)
+        return "is larger than 1 KiB; expected the password in its only line";
+    for (size_t i = 0; i < s.len; i++)
+        if (s.p[i] < ' ' || s.p[i] == 0x7f)
+            return "holds control characters or more than one line; expected the password in its only line";
+    return NULL;
+}
+
+static bool read_secret(const char *file, struct buf *out)
+{
+    uint8_t block[SECRET_MAX + 2];
+    ssize_t n = 1;
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+
+    while (fd >= 0 && out->len <= SECRET_MAX + 1 && n != 0) {
+        n = read(fd, block, sizeof(block));
+        if (n < 0 && errno != EINTR)
+            break;
+        if (n > 0)
+            buf_add(out, block, (size_t)n);
+    }
+    int saved = errno;
+    if (fd >= 0)
+        close(fd);
+    wipe(block, sizeof(block));
+    errno = saved;
+    return fd >= 0 && n >= 0;
+}
+
+/* Only the migrator signs in as master. */
+static bool load_secret(struct conf_backend *b, const struct conf_source *src)
+{
+    struct conf_place at = place("backend", b->name, "master_password_file");
+    struct buf secret = {0};
+
+    if (!*b->master_password_file)
+        return true;
+    if (!read_secret(b->master_password_file, &secret)) {
+        int saved = errno;
+        buf_wipe(&secret);
+        return conf_fail(src, at, "\"%s\" cannot be read: %s", b->master_password_file, strerror(saved));
+    }
+    if (secret.len && secret.mem[secret.off + secret.len - 1] == '\n')
+        secret.len--;
+    const char *fault = secret_fault(&secret);
+    if (!fault)
+        b->master_password = xspandup(buf_span(&secret));
+    buf_wipe(&secret);
+    return fault ? conf_fail(src, at, "\"%s\" %s", b->master_password_file, fault) : true;
+}
+
+static bool check_backend(struct conf *c, struct conf_backend *b, const struct conf_source *src,
+                          enum conf_role role)
+{
+    struct conf_place at = place("backend", b->name, "address");
+
+    if (!is_name(b->name))
+        return conf_fail(src, place("backend", b->name, NULL),
+                         "its name is not 1 to 64 letters, digits and \"._-\"");
+    if (!take_address(src, at, b->url, imap_prefixes, "a backend address", IMAP_FORMS, &b->address))
+        return false;
+    if (!b->address.path && b->address.port == 0)
+        return conf_fail(src, at, "port 0 cannot be connected to");
+    if (!check_sign_in(b, src) || !check_auth_backend(c, b, src))
+        return false;
+    if (role == CONF_CTL)
+        return true;
+    if (*b->ca_file && !check_readable(src, place("backend", b->name, "ca_file"), b->ca_file))
+        return false;
+    return role == CONF_MIGRATOR ? load_secret(b, src) : true;
+}
+
+/* --- proxy --- */
+
+static bool check_listen(const struct conf *c, const struct conf_source *src, size_t nth, bool *tls)
+{
+    struct conf_place at = {"proxy", NULL, "listen", nth};
+    const struct conf_list *l = &c->proxy.listen;
+    struct address a;
+
+    if (!take_address(src, at, l->items[nth], imap_prefixes, "an address to listen on", IMAP_FORMS, &a))
+        return false;
+    for (size_t i = 0; i < nth; i++)
+        if (!strcmp(l->items[i], l->items[nth]) && (a.path || a.port)) {
+            address_free(&a);
+            return conf_fail(src, at, "\"%s\" is given twice", l->items[nth]);
+        }
+    *tls = *tls || a.scheme == ADDRESS_IMAPS || a.scheme == ADDRESS_IMAP_STARTTLS;
+    address_free(&a);
+    return true;
+}
+
+static bool check_listeners(const struct conf *c, const struct conf_source *src, enum conf_role role)
+{
+    struct conf_place cert = place("proxy", NULL, "tls_cert"), key = place("proxy", NULL, "tls_key");
+    const struct conf_proxy *p = &c->proxy;
+    bool tls = false;
+
+    for (size_t i = 0; i < p->listen.n; i++)
+        if (!check_listen(c, src, i, &tls))
+            return false;
+    if (role != CONF_PROXY)
+        return true;
+    if (p->listen.n == 0)
+        return conf_fail(src, place("proxy", NULL, "listen"),
+                         "must be given; expected such as {\"imaps://[::]:993\"}");
+    if (tls && !*p->tls_cert)
+        return conf_fail(src, cert, "must be given for imaps:// and imap+starttls:// listeners");
+    if (tls && !*p->tls_key)
+        return conf_fail(src, key, "must be given for imaps:// and imap+starttls:// listeners");
+    return !tls || (check_readable(src, cert, p->tls_cert) && check_readable(src, key, p->tls_key));
+}
+
+static bool check_proxy(const struct conf *c, const struct conf_source *src, enum conf_role role)
+{
+    const struct conf_proxy *p = &c->proxy;
+
+    if (*p->id && !is_name(p->id))
+        return conf_fail(src, place("proxy", NULL, "id"), "\"%s\" is not 1 to 64 letters, digits and \"._-\"",
+                         p->id);
+    if (p->lease_long_ms < p->lease_ms)
+        return conf_fail(src, place("proxy", NULL, "lease_long"), "is shorter than lease");
+    return check_listeners(c, src, role);
+}
+
+/* --- the rest --- */
+
+static bool check_migrator(const struct conf *c, const struct conf_source *src)
+{
+    const struct conf_migrator *m = &c->migrator;
+
+    if (*m->id && !is_name(m->id))
+        return conf_fail(src, place("migrator", NULL, "id"),
+                         "\"%s\" is not 1 to 64 letters, digits and \"._-\"", m->id);
+    if (m->journal_dir[0] != '/')
+        return conf_fail(src, place("migrator", NULL, "journal_dir"), "\"%s\" is not an absolute path",
+                         m->journal_dir);
+    if (m->retry_max_ms < m->retry_min_ms)
+        return conf_fail(src, place("migrator", NULL, "retry_max"), "is shorter than retry_min");
+    return true;
+}
+
+static bool check_seal(const struct conf *c, const struct conf_source *src, enum conf_role role)
+{
+    const struct conf_seal *s = &c->seal;
+
+    for (size_t i = 0; i < s->private_key_files.n; i++) {
+        struct conf_place at = {"seal", NULL, "private_key_files", i};
+        if (!*s->private_key_files.items[i])
+            return conf_fail(src, at, "\"\" is not the name of a file");
+        if (role == CONF_MIGRATOR && !check_readable(src, at, s->private_key_files.items[i]))
+            return false;
+    }
+    if (role == CONF_PROXY && *s->public_key_file)
+        return check_readable(src, place("seal", NULL, "public_key_file"), s->public_key_file);
+    return true;
+}
+
+static bool check_backend_names(const struct conf *c, const struct conf_source *src)
+{
+    const struct conf_migration *m = &c->migration;
+
+    if (!conf_backend(c, m->source))
+        return conf_fail(src, place("migration", NULL, "source"), "\"%s\" is not the name of a backend",
+                         m->source);
+    if (!conf_backend(c, m->target))
+        return conf_fail(src, place("migration", NULL, "target"), "\"%s\" is not the name of a backend",
+                         m->target);
+    if (!strcmp(m->source, m->target))
+        return conf_fail(src, place("migration", NULL, "target"), "is the same backend as source");
+    return true;
+}
+
+static bool check_migration(struct conf *c, const struct conf_source *src)
+{
+    const char *domain = c->migration.default_domain;
+    size_t n = strlen(domain);
+    char *why = NULL;
+
+    if (!check_backend_names(c, src))
+        return false;
+    if (n > DOMAIN_MAX || strspn(domain, LETTERS DIGITS ".-") != n ||
+        (n && (*domain == '.' || domain[n - 1] == '.')))
+        return conf_fail(src, place("migration", NULL, "default_domain"),
+                         "\"%s\" is not the name of a domain", domain);
+    if (account_load_aliases(c, &why))
+        return true;
+    conf_fail(src, place("migration", NULL, "aliases"), "%s", why);
+    free(why);
+    return false;
+}
+
+bool conf_check(struct conf *c, const struct conf_source *src, enum conf_role role)
+{
+    if (!check_redis(c, src))
+        return false;
+    for (size_t i = 0; i < c->n_backends; i++)
+        if (!check_backend(c, &c->backends[i], src, role))
+            return false;
+    return check_proxy(c, src, role) && check_migrator(c, src) && check_seal(c, src, role) &&
+           check_migration(c, src);
+}

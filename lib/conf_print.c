@@ -1,0 +1,218 @@
+/* Writes files that conf_load() takes: the effective settings, and the annotated sample. Both follow the
+ * table. */
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "conf_priv.h"
+
+enum { COLUMNS = 100 };
+
+/* In single quotes where double ones would expand something. */
+static void write_string(struct buf *out, const char *s)
+{
+    char quote = strstr(s, "${") ? '\'' : '"';
+
+    buf_printf(out, "%c", quote);
+    for (; *s; s++) {
+        if (*s == quote || *s == '\\')
+            buf_add_str(out, "\\");
+        buf_add(out, s, 1);
+    }
+    buf_printf(out, "%c", quote);
+}
+
+static void write_list(struct buf *out, const struct conf_list *list)
+{
+    buf_add_str(out, "{");
+    for (size_t i = 0; i < list->n; i++) {
+        if (i)
+            buf_add_str(out, ", ");
+        write_string(out, list->items[i]);
+    }
+    buf_add_str(out, "}");
+}
+
+static void write_value(struct buf *out, const struct option *o, const void *field)
+{
+    switch (o->type) {
+    case OPTION_STRING:
+        write_string(out, *(char *const *)field);
+        break;
+    case OPTION_LIST:
+        write_list(out, field);
+        break;
+    case OPTION_BOOL:
+        buf_add_str(out, *(const bool *)field ? "true" : "false");
+        break;
+    case OPTION_NUMBER:
+        buf_printf(out, "%" PRIu32, *(const uint32_t *)field);
+        break;
+    case OPTION_DURATION:
+        buf_add_str(out, "\"");
+        conf_write_duration(out, *(const uint64_t *)field);
+        buf_add_str(out, "\"");
+        break;
+    case OPTION_ENUM:
+        write_string(out, o->words[*(const unsigned *)field]);
+        break;
+    }
+}
+
+static void print_section(struct buf *out, const struct section *s, const char *title, const void *fields)
+{
+    buf_printf(out, "%s%s", out->len ? "\n" : "", s->name);
+    if (title) {
+        buf_add_str(out, " ");
+        write_string(out, title);
+    }
+    buf_add_str(out, " {\n");
+    for (size_t i = 0; i < n_options; i++) {
+        if (strcmp(options[i].section, s->name))
+            continue;
+        buf_printf(out, "    %s = ", options[i].name);
+        write_value(out, &options[i], (const char *)fields + options[i].offset);
+        buf_add_str(out, "\n");
+    }
+    buf_add_str(out, "}\n");
+}
+
+void conf_print(struct buf *out, const struct conf *c)
+{
+    for (size_t i = 0; i < n_sections; i++) {
+        const struct section *s = &sections[i];
+        if (!s->titles)
+            print_section(out, s, NULL, (const char *)c + s->offset);
+        for (size_t k = 0; s->titles && k < c->n_backends; k++)
+            print_section(out, s, c->backends[k].name, &c->backends[k]);
+    }
+}
+
+/* --- the sample --- */
+
+/* Text as a comment, broken at blanks. */
+static void write_comment(struct buf *out, const char *indent, const char *text)
+{
+    size_t width = COLUMNS - strlen(indent) - 2;
+
+    while (*text) {
+        size_t n = strlen(text), cut = n;
+        if (n > width)
+            for (cut = width; cut > 0 && text[cut] != ' ';)
+                cut--;
+        if (cut == 0)
+            cut = n;
+        buf_printf(out, "%s# %.*s\n", indent, (int)cut, text);
+        text += cut + (text[cut] == ' ');
+    }
+}
+
+/* The text, and what it does not tell: words, bounds and default. */
+static void write_about(struct buf *out, const struct option *o)
+{
+    struct buf b = {0};
+
+    buf_add_str(&b, o->text);
+    if (o->type == OPTION_NUMBER)
+        buf_printf(&b, " (%" PRIu64 " to %" PRIu64 ")", o->min, o->max);
+    if (o->type == OPTION_DURATION) {
+        buf_add_str(&b, " (");
+        conf_write_duration(&b, o->min);
+        buf_add_str(&b, " to ");
+        conf_write_duration(&b, o->max);
+        buf_add_str(&b, ")");
+    }
+    for (size_t i = 0; o->words && o->words[i]; i++)
+        buf_printf(&b, "%s%s%s",
+                   i == 0            ? " ("
+                   : o->words[i + 1] ? ", "
+                                     : " or ",
+                   o->words[i], o->words[i + 1] ? "" : ")");
+    if (!o->def)
+        buf_add_str(&b, " Must be given.");
+    else if (o->example)
+        buf_printf(&b, " Default: %s.", *o->def ? o->def : "none");
+    write_comment(out, "    ", buf_str(&b));
+    buf_free(&b);
+}
+
+/* As it would be written in a file. */
+static void write_default(struct buf *out, const struct option *o)
+{
+    if (o->type == OPTION_LIST)
+        buf_add_str(out, *o->def ? o->def : "{}");
+    else if (o->type == OPTION_NUMBER || o->type == OPTION_BOOL)
+        buf_add_str(out, o->def);
+    else
+        write_string(out, o->def);
+}
+
+/* "%s" stands for the title. */
+static void write_example(struct buf *out, const char *example, const char *title)
+{
+    const char *at = strstr(example, "%s");
+
+    if (!at || !title) {
+        buf_add_str(out, example);
+        return;
+    }
+    buf_printf(out, "%.*s%s%s", (int)(at - example), example, title, at + 2);
+}
+
+/* An option with its text, or alone for the second section of its kind. */
+static void sample_option(struct buf *out, const struct option *o, const char *title, bool first,
+                          bool topmost)
+{
+    bool shown = o->example && (first || !o->example_once);
+
+    if (!first && !shown)
+        return;
+    if (first) {
+        buf_add_str(out, topmost ? "" : "\n");
+        write_about(out, o);
+    }
+    buf_printf(out, "    %s%s = ", shown ? "" : "#", o->name);
+    if (shown)
+        write_example(out, o->example, title);
+    else
+        write_default(out, o);
+    buf_add_str(out, "\n");
+}
+
+static void sample_section(struct buf *out, const struct section *s, const char *title, bool first)
+{
+    buf_add_str(out, "\n");
+    if (first)
+        write_comment(out, "", s->text);
+    if (title)
+        buf_printf(out, "%s \"%s\" {\n", s->name, title);
+    else
+        buf_printf(out, "%s {\n", s->name);
+    if (!first)
+        buf_add_str(out, "    # All options of the section above can stand here too.\n");
+    size_t start = out->len;
+    for (size_t i = 0; i < n_options; i++)
+        if (!strcmp(options[i].section, s->name))
+            sample_option(out, &options[i], title, first, out->len == start);
+    buf_add_str(out, "}\n");
+}
+
+void conf_print_sample(struct buf *out)
+{
+    buf_add_str(
+        out,
+        "# imapferry.conf, read by imapferry-proxy, imapferry-migrator and imapferryctl: one file for all\n"
+        "# of them, the same on every host. Each reads what concerns it.\n"
+        "#\n"
+        "# What stands behind \"#\" is the default. Durations: \"500ms\", \"10s\", \"10m\", \"24h\", "
+        "\"7d\".\n"
+        "# Check a file with: imapferry-proxy -c FILE --check-conf (and imapferry-migrator likewise);\n"
+        "# see what applies with: imapferryctl -c FILE --print-conf\n");
+    for (size_t i = 0; i < n_sections; i++) {
+        const struct section *s = &sections[i];
+        if (!s->titles)
+            sample_section(out, s, NULL, true);
+        for (size_t k = 0; s->titles && s->titles[k]; k++)
+            sample_section(out, s, s->titles[k], k == 0);
+    }
+}

@@ -1,0 +1,33 @@
+/* What the conf_*.c files share with each other and with nobody else. */
+#ifndef IMAPFERRY_CONF_PRIV_H
+#define IMAPFERRY_CONF_PRIV_H
+
+#include "conf.h"
+#include "conf_scan.h"
+
+/* A file that is being loaded. */
+struct conf_source {
+    const char *file;
+    struct scan scan;
+    char **error; /* of conf_load() */
+};
+
+/* Which option of which section a message is about. */
+struct conf_place {
+    const char *section, *title; /* title NULL: none */
+    const char *option;          /* NULL: the section as a whole */
+    size_t nth;                  /* of a list's values */
+};
+
+/* Sets the error to `FILE:LINE: section "title": option: text`, with the line that is nearest to what is
+ * meant. Always false. */
+bool conf_fail(const struct conf_source *src, struct conf_place at, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+/* The rules that the types do not tell; parses addresses, reads secrets and checks files as the role needs
+ * them. */
+bool conf_check(struct conf *c, const struct conf_source *src, enum conf_role role) MUST_CHECK;
+
+/* "300ms", "10s", "7d": the largest unit that divides it. */
+void conf_write_duration(struct buf *out, uint64_t ms);
+
+#endif

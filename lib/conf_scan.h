@@ -1,0 +1,55 @@
+/* conf_scan: reads the text of a configuration file before libconfuse does, and more strictly, because
+ * libconfuse 3.3 takes in silence what must be an error (a file cut off inside a section, a doubled option,
+ * "${HOME}") and does not know the line of most of its errors. What passes here is read by libconfuse in the
+ * same way. Pure.
+ *
+ *   file    = *section
+ *   section = name ["title"] "{" *(name "=" value) "}"
+ *   value   = word / string / "{" [value *("," value)] [","] "}"      (words and strings alone in a list)
+ *   string  = "..." with \" and \\, or '...' with \' and \\; on one line; no controls; no ${ in "..."
+ *   word    = letters, digits and _.-
+ *
+ * Comments as in C, C++ and the shell, anywhere between these. */
+#ifndef IMAPFERRY_CONF_SCAN_H
+#define IMAPFERRY_CONF_SCAN_H
+
+#include "base.h"
+
+enum { CONF_SCAN_FILE_MAX = 16 * 1024 * 1024, CONF_SCAN_STRING_MAX = 8 * 1024 };
+
+struct scan_value {
+    char *text; /* owned */
+    unsigned line;
+};
+
+struct scan_option {
+    char *name; /* owned */
+    unsigned line;
+    bool braces;               /* written as a list */
+    struct scan_value *values; /* owned */
+    size_t n, cap;
+};
+
+struct scan_section {
+    char *name;  /* owned */
+    char *title; /* owned; NULL = none */
+    unsigned line;
+    struct scan_option *options; /* owned */
+    size_t n, cap;
+};
+
+struct scan {
+    struct scan_section *sections; /* owned */
+    size_t n, cap;
+    unsigned last_line;
+    char *plain; /* owned: the text with its comments turned into blanks (libconfuse wants none inside a list)
+                  */
+};
+
+/* False: *error is a text to free that does not name the file, *line says where. Frees what it made. */
+bool conf_scan(struct span text, struct scan *_r, unsigned *line, char **error) MUST_CHECK;
+void conf_scan_free(struct scan *s);
+/* NULL where the section has no such option. */
+const struct scan_option *conf_scan_option(const struct scan_section *s, const char *name);
+
+#endif

@@ -1,0 +1,165 @@
+#include "options.h"
+
+enum { S = 1000, M = 60 * S, H = 60 * M };
+#define DAY (24 * (uint64_t)H)
+
+static const char *const backend_titles[] = {"old", "new", NULL};
+static const char *const sign_in_words[] = {"passthrough", "master", "proxyauth", NULL};
+static const char *const trigger_words[] = {"login", "manual", NULL};
+static const char *const cutover_words[] = {"immediate", "manual", NULL};
+
+/* "migration" is the last and can't be left out: so a file that was cut off between two sections is noticed
+ * too. */
+const struct section sections[] = {
+    {"redis", offsetof(struct conf, redis), NULL,
+     "Where imapferry keeps who lives on which server. All proxies and migrators share this one store and "
+     "nothing else."},
+    {"backend", 0, backend_titles,
+     "The IMAP servers behind the proxy, each in a section with its name. The names are kept in the store: "
+     "don't change them once accounts have been moved."},
+    {"proxy", offsetof(struct conf, proxy), NULL,
+     "imapferry-proxy: what the users' mail programs connect to."},
+    {"migrator", offsetof(struct conf, migrator), NULL,
+     "imapferry-migrator: copies accounts in the background."},
+    {"seal", offsetof(struct conf, seal), NULL,
+     "Users' passwords on their way from a proxy to the migrators, which need them where a backend has no "
+     "master user. "
+     "Make the keys with \"imapferryctl seal-key\". Proxies need the public key alone, and should not have "
+     "the others."},
+    {"migration", offsetof(struct conf, migration), NULL,
+     "Who moves, from where to where, and when. This section must be there; it stands at the end, so that a "
+     "file of "
+     "which the end is missing is never taken for a whole one."},
+};
+const size_t n_sections = COUNTOF(sections);
+
+const struct option options[] = {
+    {"redis", "url", OPTION_STRING, offsetof(struct conf_redis, url), .def = "redis://127.0.0.1:6379/0",
+     .text = "redis://[[user]:password@]host[:port][/db], rediss:// for TLS, or unix:///path[?db=N]. In a "
+             "password, write \"%40\" for \"@\", \"%2F\" for \"/\" and \"%25\" for \"%\"."},
+    {"redis", "prefix", OPTION_STRING, offsetof(struct conf_redis, prefix), .def = "imapferry:",
+     .text = "What all keys in Redis begin with. Two imapferry installations on one Redis need different "
+             "ones."},
+    {"redis", "store_override", OPTION_BOOL, offsetof(struct conf_redis, store_override), .def = "false",
+     .text = "Migrate even though Redis is set up so that it may forget routes (no append-only file, an "
+             "eviction policy). A forgotten route sends a user back to the server that their mail has "
+             "left: for tests only."},
+    {"backend", "address", OPTION_STRING, offsetof(struct conf_backend, url),
+     .example = "\"imaps://%s.example.org\"",
+     .text = "imaps://host[:port], imap+starttls://host[:port], imap://host[:port] (not encrypted) or "
+             "imap+unix:///path. With TLS the certificate is always verified against the host."},
+    {"backend", "ca_file", OPTION_STRING, offsetof(struct conf_backend, ca_file), .def = "",
+     .text = "Certificate authorities (PEM) that sign this backend's certificate. The system's where "
+             "empty."},
+    {"backend", "sign_in", OPTION_ENUM, offsetof(struct conf_backend, sign_in), .def = "passthrough",
+     .words = sign_in_words,
+     .text = "How imapferry signs in on a user's behalf once the user has shown a password: with the same "
+             "password (passthrough), as master_user for the user (master), or by the PROXYAUTH command of "
+             "Sun and Oracle servers (proxyauth)."},
+    {"backend", "master_user", OPTION_STRING, offsetof(struct conf_backend, master_user), .def = "",
+     .example = "\"admin\"", .example_once = true,
+     .text = "An account that may sign in for every user. The migrator always uses it where it is set; "
+             "where it is empty, it needs the user's own password (see the section seal)."},
+    {"backend", "master_password_file", OPTION_STRING, offsetof(struct conf_backend, master_password_file),
+     .def = "", .example = "\"/etc/imapferry/%s.secret\"", .example_once = true,
+     .text = "A file that holds the password of master_user in its only line. Read by the migrator alone."},
+    {"backend", "master_login", OPTION_STRING, offsetof(struct conf_backend, master_login), .def = "",
+     .text = "How user and master user are put together for a server that wants them in one name, such as "
+             "\"%u*%m\" (%u: the user, %m: master_user). Where empty, they are sent apart (SASL PLAIN with "
+             "an authorization identity)."},
+    {"backend", "auth_backend", OPTION_STRING, offsetof(struct conf_backend, auth_backend), .def = "",
+     .text = "Name of another backend that checks users' passwords, where this one can't."},
+    {"backend", "max_connections", OPTION_NUMBER, offsetof(struct conf_backend, max_connections), .def = "8",
+     .min = 1, .max = 10000,
+     .text = "How many connections each migrator opens to this backend at most, all its jobs together."},
+    {"proxy", "listen", OPTION_LIST, offsetof(struct conf_proxy, listen), .def = "",
+     .example = "{\"imaps://[::]:993\", \"imap+starttls://[::]:143\"}",
+     .text = "Where to listen: imaps://, imap+starttls://, imap:// (not encrypted: sign-in only from this "
+             "machine) or imap+unix:///path. Port 0 takes any free one, see the log."},
+    {"proxy", "tls_cert", OPTION_STRING, offsetof(struct conf_proxy, tls_cert), .def = "",
+     .example = "\"/etc/imapferry/proxy.pem\"",
+     .text = "Certificate shown to clients with its chain, PEM: the one of the old server's host name."},
+    {"proxy", "tls_key", OPTION_STRING, offsetof(struct conf_proxy, tls_key), .def = "",
+     .example = "\"/etc/imapferry/proxy.key\"", .text = "Its private key, PEM."},
+    {"proxy", "threads", OPTION_NUMBER, offsetof(struct conf_proxy, threads), .def = "0", .max = 256,
+     .text = "Threads that serve clients; 0: one for each core."},
+    {"proxy", "id", OPTION_STRING, offsetof(struct conf_proxy, id), .def = "",
+     .text = "Name of this proxy in the store and in logs, of its own for each. The host name where empty."},
+    {"proxy", "allow_plaintext", OPTION_BOOL, offsetof(struct conf_proxy, allow_plaintext), .def = "false",
+     .text = "Let users sign in without encryption from other machines too."},
+    {"proxy", "login_tries", OPTION_NUMBER, offsetof(struct conf_proxy, login_tries), .def = "3", .min = 1,
+     .max = 100, .text = "Wrong passwords until a connection is closed."},
+    {"proxy", "lease", OPTION_DURATION, offsetof(struct conf_proxy, lease_ms), .def = "10s", .min = 300,
+     .max = 10 * M,
+     .text = "How long a proxy that can't reach Redis goes on serving accounts that are being moved. A "
+             "migrator waits as long for a proxy that has died. The same for all programs."},
+    {"proxy", "lease_long", OPTION_DURATION, offsetof(struct conf_proxy, lease_long_ms), .def = "10m",
+     .min = 300, .max = DAY,
+     .text = "The same for accounts that are not being moved: how long an outage of Redis goes unnoticed "
+             "by the users who are signed in."},
+    {"proxy", "hold_max", OPTION_DURATION, offsetof(struct conf_proxy, hold_max_ms), .def = "20s", .min = 100,
+     .max = 5 * M, .text = "How long a login waits at most while its account is just being switched over."},
+    {"proxy", "drain_time", OPTION_DURATION, offsetof(struct conf_proxy, drain_time_ms), .def = "10s",
+     .max = H,
+     .text = "When stopped, the time over which the sessions' good-byes are spread, so that not all users "
+             "come back in the same second."},
+    {"proxy", "tls_timeout", OPTION_DURATION, offsetof(struct conf_proxy, tls_timeout_ms), .def = "10s",
+     .min = 100, .max = 10 * M, .text = "Time for a TLS handshake."},
+    {"proxy", "login_timeout", OPTION_DURATION, offsetof(struct conf_proxy, login_timeout_ms), .def = "60s",
+     .min = 100, .max = H, .text = "Time from connecting to being signed in."},
+    {"proxy", "store_timeout", OPTION_DURATION, offsetof(struct conf_proxy, store_timeout_ms), .def = "5s",
+     .min = 100, .max = 10 * M, .text = "Time for an answer of Redis."},
+    {"proxy", "connect_timeout", OPTION_DURATION, offsetof(struct conf_proxy, connect_timeout_ms),
+     .def = "10s", .min = 100, .max = 10 * M, .text = "Time to connect to a backend, TLS included."},
+    {"proxy", "backend_timeout", OPTION_DURATION, offsetof(struct conf_proxy, backend_timeout_ms),
+     .def = "30s", .min = 100, .max = H, .text = "Time for each of a backend's answers while signing in."},
+    {"proxy", "idle_timeout", OPTION_DURATION, offsetof(struct conf_proxy, idle_timeout_ms), .def = "35m",
+     .min = S, .max = 7 * DAY,
+     .text = "A session in which nothing happens for so long is closed. Below 30m is against RFC 3501 "
+             "(5.4) and makes clients reconnect all day."},
+    {"proxy", "close_timeout", OPTION_DURATION, offsetof(struct conf_proxy, close_timeout_ms), .def = "5s",
+     .min = 100, .max = 10 * M, .text = "Time to send the last words to a client that is slow to read."},
+    {"migrator", "jobs", OPTION_NUMBER, offsetof(struct conf_migrator, jobs), .def = "4", .min = 1,
+     .max = 1000, .text = "Accounts that this migrator copies at the same time."},
+    {"migrator", "id", OPTION_STRING, offsetof(struct conf_migrator, id), .def = "",
+     .text = "Name of this migrator in the store and in logs, of its own for each. The host name where "
+             "empty."},
+    {"migrator", "journal_dir", OPTION_STRING, offsetof(struct conf_migrator, journal_dir),
+     .def = "/var/lib/imapferry",
+     .text = "Folder in which each switch-over of an account is written down, besides Redis. Keep it on a "
+             "disk that survives."},
+    {"migrator", "retry_min", OPTION_DURATION, offsetof(struct conf_migrator, retry_min_ms), .def = "1m",
+     .min = 100, .max = 7 * DAY,
+     .text = "How long a migration that failed rests until it is tried again; doubled with each attempt."},
+    {"migrator", "retry_max", OPTION_DURATION, offsetof(struct conf_migrator, retry_max_ms), .def = "6h",
+     .min = 100, .max = 30 * DAY, .text = "The longest such rest."},
+    {"seal", "public_key_file", OPTION_STRING, offsetof(struct conf_seal, public_key_file), .def = "",
+     .example = "\"/etc/imapferry/seal.pub\"",
+     .text = "Key to seal with (proxies). Empty: passwords are not kept for the migrators."},
+    {"seal", "private_key_files", OPTION_LIST, offsetof(struct conf_seal, private_key_files), .def = "",
+     .example = "{\"/etc/imapferry/seal.key\"}",
+     .text = "Keys to open with (migrators); several while keys are being exchanged."},
+    {"migration", "source", OPTION_STRING, offsetof(struct conf_migration, source), .example = "\"old\"",
+     .text = "The backend that users leave. Users without a record in the store live here."},
+    {"migration", "target", OPTION_STRING, offsetof(struct conf_migration, target), .example = "\"new\"",
+     .text = "The backend that they go to."},
+    {"migration", "default_domain", OPTION_STRING, offsetof(struct conf_migration, default_domain), .def = "",
+     .text = "Domain of users who sign in without one: with \"example.org\", \"ann\" is the same account "
+             "as \"ann@example.org\"."},
+    {"migration", "aliases", OPTION_LIST, offsetof(struct conf_migration, aliases), .def = "",
+     .text = "Second login names of accounts, as \"alias=account\", so that one account is not moved "
+             "twice."},
+    {"migration", "trigger", OPTION_ENUM, offsetof(struct conf_migration, trigger), .def = "login",
+     .words = trigger_words,
+     .text = "What starts the migration of an account: its next login (login), or only \"imapferryctl "
+             "migrate\" (manual)."},
+    {"migration", "cutover", OPTION_ENUM, offsetof(struct conf_migration, cutover), .def = "immediate",
+     .words = cutover_words,
+     .text = "When a copied account is switched over: as soon as the copy is verified (immediate), or by "
+             "\"imapferryctl flip\" (manual)."},
+    {"migration", "freeze_budget", OPTION_DURATION, offsetof(struct conf_migration, freeze_budget_ms),
+     .def = "5s", .min = 100, .max = 5 * M,
+     .text = "How long an account may stand still while it is switched over; after that it goes on as "
+             "before and is tried again later."},
+};
+const size_t n_options = COUNTOF(options);
