@@ -1,0 +1,61 @@
+/* registry: who is alive. A proxy's lease, and the migrator's watch on the leases of others.
+ *
+ * A proxy incarnation ("<id>.<thread>-<random hex>") writes a counter of its own, never the same number twice, every
+ * third of the lease. Its validity runs from before sending the renewal, less a tenth of the lease, on
+ * CLOCK_BOOTTIME; no wall clock takes part. Two terms: the short one (lease) for sessions of engaged accounts, the
+ * long one (lease_long) for the others. */
+#ifndef IMAPFERRY_REGISTRY_H
+#define IMAPFERRY_REGISTRY_H
+
+#include "store.h"
+
+struct lease;
+enum lease_event {
+    LEASE_RENEWED,    /* the first one, or after a lapse of the short term: sessions have to ask route_resume() */
+    LEASE_LAPSED,     /* the short term ended (told once; by the clock, not by a reply) */
+    LEASE_NEW_MASTER, /* the renewal found another generation: sessions have to be registered anew */
+};
+typedef void (*lease_fn)(void *owner, enum lease_event ev);
+
+struct lease *lease_new(struct store *s, const char *id, uint64_t lease_ms, uint64_t long_ms, lease_fn fn,
+                        void *owner);
+void lease_free(struct lease **l);
+/* "<id>-<random>", for session names. */
+const char *lease_incarnation(const struct lease *l);
+/* Read the bytes first, then ask this, then pass them on: valid now, by the clock now, for the term that applies. */
+bool lease_is_valid(const struct lease *l, bool engaged);
+/* Counts up at each lapse: a session remembers the number at which it was last known good. */
+uint64_t lease_lapses(const struct lease *l, bool engaged);
+/* Sends a renewal now (a follower heard news). Takes the incarnation out of `proxies` on a clean end. */
+void lease_renew(struct lease *l);
+void lease_end(struct lease *l);
+
+/* A migrator's watch over the incarnations that have sessions of one account. */
+struct watch;
+enum watch_event {
+    WATCH_CLEAR,  /* every incarnation has moved its counter since the watch began, or was evicted */
+    WATCH_SILENT, /* one was watched without moving for its whole term: evicted when evict is set, else told by name */
+    WATCH_FAILED, /* the store is down, or changed master: begin again */
+};
+typedef void (*watch_fn)(void *owner, enum watch_event ev, const char *incarnation);
+/* Watches until it has told WATCH_CLEAR or WATCH_FAILED (or, without evict, WATCH_SILENT). Sessions that have not
+ * seen epoch are waited for by the long term, others by the short one. Polls the registry each fifth of lease_ms and
+ * at watch_poke(). */
+struct watch *watch_new(struct store *s, const char *user, uint64_t epoch, uint64_t lease_ms, uint64_t long_ms,
+                        bool evict, watch_fn fn, void *owner);
+void watch_poke(struct watch *w);
+void watch_free(struct watch **w);
+
+/* The registrations of an account. */
+enum session_mode { SESSION_RUNNING, SESSION_PREPARED, SESSION_FROZEN };
+struct registration {
+    struct span session, backend, address;
+    uint64_t epoch; /* the last epoch its proxy has seen */
+    enum session_mode mode;
+    uint64_t since_ms; /* Redis time */
+};
+/* rows are borrowed. */
+typedef void (*registry_fn)(void *owner, enum redis_rc rc, const struct registration *rows, size_t n);
+void registry_list(struct store *s, const char *user, registry_fn fn, void *owner);
+
+#endif
