@@ -1,0 +1,205 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "lib/address.h"
+#include "lib/xalloc.h"
+
+static void good(const char *text, enum address_scheme scheme, const char *host, uint16_t port,
+                 const char *path, const char *shown)
+{
+    struct address a;
+    char *error = NULL;
+
+    if (!address_parse(text, &a, &error))
+        fail_msg("%s: %s", text, error);
+    assert_int_equal(a.scheme, scheme);
+    assert_int_equal(a.port, port);
+    assert_true(!host == !a.host && (!host || !strcmp(host, a.host)));
+    assert_true(!path == !a.path && (!path || !strcmp(path, a.path)));
+    char *back = address_text(&a);
+    assert_string_equal(back, shown);
+    free(back);
+    address_free(&a);
+}
+
+static void refused(const char *text, const char *why)
+{
+    struct address a;
+    char *error = NULL;
+
+    if (address_parse(text, &a, &error))
+        fail_msg("%s was taken", text);
+    if (!strstr(error, why) || !strstr(error, "expected "))
+        fail_msg("%s: unexpected text: %s", text, error);
+    free(error);
+}
+
+static void test_imap(void **state)
+{
+    (void)state;
+    good("imaps://old.example.org", ADDRESS_IMAPS, "old.example.org", 993, NULL,
+         "imaps://old.example.org:993");
+    good("imaps://old:1993", ADDRESS_IMAPS, "old", 1993, NULL, "imaps://old:1993");
+    good("imap+starttls://h", ADDRESS_IMAP_STARTTLS, "h", 143, NULL, "imap+starttls://h:143");
+    good("imap://127.0.0.1:0", ADDRESS_IMAP, "127.0.0.1", 0, NULL, "imap://127.0.0.1:0");
+    good("imaps://[::]:993", ADDRESS_IMAPS, "::", 993, NULL, "imaps://[::]:993");
+    good("imaps://[2001:db8::1]", ADDRESS_IMAPS, "2001:db8::1", 993, NULL, "imaps://[2001:db8::1]:993");
+    good("imap+unix:///run/imap.sock", ADDRESS_IMAP_UNIX, NULL, 0, "/run/imap.sock",
+         "imap+unix:///run/imap.sock");
+    good("imap+unix:///run/a?db=3", ADDRESS_IMAP_UNIX, NULL, 0, "/run/a?db=3", "imap+unix:///run/a?db=3");
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    refused("", "is not an address");
+    refused("foo://x", "is not an address");
+    refused("old.example.org", "is not an address");
+    refused("IMAPS://x", "is not an address");
+    refused("imaps://", "no valid host");
+    refused("imaps://:993", "no valid host");
+    refused("imaps://h:", "no port");
+    refused("imaps://h:65536", "no port");
+    refused("imaps://h:+1", "no port");
+    refused("imaps://h:1 ", "no port");
+    refused("imaps://h/", "behind host and port");
+    refused("imaps://h:1/x", "behind host and port");
+    refused("imaps://a b", "no valid host");
+    refused("imaps://-oProxyCommand", "no valid host");
+    refused("imaps://::1", "no valid host");
+    refused("imaps://2001:db8::1", "no port");
+    refused("imaps://[::1", "without \"]\"");
+    refused("imaps://[::1]x", "behind host and port");
+    refused("imaps://[host]", "no IPv6 address");
+    refused("imaps://[]", "no IPv6 address");
+    refused("imaps://user:pw@h", "names a user");
+    refused("imap+unix://run/x", "no absolute path");
+    refused("imap+unix:///", "no absolute path");
+    refused("imap+unix://", "no absolute path");
+    refused("sentinel://h:1/NAME", "Sentinel is not supported yet");
+}
+
+static void test_long(void **state)
+{
+    char text[400] = "imap+unix:///";
+
+    (void)state;
+    memset(text + 13, 'a', 106);
+    good(text, ADDRESS_IMAP_UNIX, NULL, 0, text + 12, text);
+    memset(text + 13, 'a', 107);
+    refused(text, "too long");
+    char host[8 + 254 + 1] = "imaps://";
+    memset(host + 8, 'a', 254);
+    refused(host, "no valid host");
+    host[8 + 253] = '\0';
+    struct address a;
+    char *error = NULL;
+    assert_true(address_parse(host, &a, &error));
+    address_free(&a);
+}
+
+static void redis(const char *text, const char *host, uint16_t port, const char *user, const char *password,
+                  uint32_t db)
+{
+    struct address a;
+    char *error = NULL;
+
+    if (!address_parse(text, &a, &error))
+        fail_msg("%s: %s", text, error);
+    assert_string_equal(a.host ? a.host : a.path, host);
+    assert_int_equal(a.port, port);
+    assert_true(!user == !a.user && (!user || !strcmp(user, a.user)));
+    assert_true(!password == !a.password && (!password || !strcmp(password, a.password)));
+    assert_int_equal(a.db, db);
+    char *shown = address_text(&a);
+    assert_true(!password || !strstr(shown, password));
+    free(shown);
+    address_free(&a);
+    assert_null(a.password);
+}
+
+static void test_redis(void **state)
+{
+    (void)state;
+    redis("redis://127.0.0.1:6379/0", "127.0.0.1", 6379, NULL, NULL, 0);
+    redis("redis://h", "h", 6379, NULL, NULL, 0);
+    redis("rediss://h/5", "h", 6379, NULL, NULL, 5);
+    redis("redis://:secret@[::1]:7/9", "::1", 7, NULL, "secret", 9);
+    redis("redis://ann:s%40cr%2Fet%25@h", "h", 6379, "ann", "s@cr/et%", 0);
+    redis("redis://:a@b:c@h", "h", 6379, NULL, "a@b:c", 0);
+    redis("unix:///run/redis.sock", "/run/redis.sock", 0, NULL, NULL, 0);
+    redis("unix:///run/redis.sock?db=3", "/run/redis.sock", 0, NULL, NULL, 3);
+    redis("unix://:secret@/run/r@b.sock?db=3", "/run/r@b.sock", 0, NULL, "secret", 3);
+}
+
+static void test_redis_refused(void **state)
+{
+    (void)state;
+    refused("redis://h/", "number of a database");
+    refused("redis://h/x", "number of a database");
+    refused("redis://h/1/2", "number of a database");
+    refused("redis://h/65536", "number of a database");
+    refused("unix:///r?db=", "other than \"?db=N\"");
+    refused("unix:///r?x=1", "other than \"?db=N\"");
+    refused("redis://user@h", "no \":password\"");
+    refused("redis://:@h", "empty password");
+    refused("redis://:%@h", "stray \"%\"");
+    refused("redis://:%4@h", "stray \"%\"");
+    refused("redis://:%00@h", "stray \"%\"");
+    refused("redis://:%zz@h", "stray \"%\"");
+}
+
+/* A message never shows the password, wherever the address is wrong. */
+static void test_no_password_in_errors(void **state)
+{
+    static const char *const texts[] = {
+        "redis://:hunter2@",   "redis://:hunter2@h/x",   "redis://u:hunter2%@h", "foo://:hunter2@h",
+        "imaps://u:hunter2@h", "redis://:hun/hunter2@h", "unix://:hunter2@x",    "sentinel://:hunter2@h/N"};
+
+    (void)state;
+    for (size_t i = 0; i < COUNTOF(texts); i++) {
+        struct address a;
+        char *error = NULL;
+        assert_false(address_parse(texts[i], &a, &error));
+        if (strstr(error, "hunter2"))
+            fail_msg("shows the password: %s", error);
+        free(error);
+    }
+}
+
+/* Any byte at any place of an address (NUL: every beginning of it): taken as a whole or refused, no more. */
+static void test_damaged(void **state)
+{
+    static const char *const texts[] = {"imaps://[2001:db8::1]:993", "redis://ann:s%40@h:6379/15",
+                                        "unix://:pw@/run/r.sock?db=3"};
+
+    (void)state;
+    for (size_t i = 0; i < COUNTOF(texts); i++)
+        for (size_t at = 0; at < strlen(texts[i]); at++)
+            for (int c = 0; c < 256; c++) {
+                char *text = xstrdup(texts[i]), *error = NULL;
+                struct address a;
+                text[at] = (char)c;
+                if (address_parse(text, &a, &error)) {
+                    assert_true(!a.host != !a.path);
+                    address_free(&a);
+                }
+                free(error);
+                free(text);
+            }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_imap),          cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_long),          cmocka_unit_test(test_redis),
+        cmocka_unit_test(test_redis_refused), cmocka_unit_test(test_no_password_in_errors),
+        cmocka_unit_test(test_damaged),
+    };
+    return cmocka_run_group_tests_name("address", tests, NULL, NULL);
+}
