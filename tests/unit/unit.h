@@ -53,6 +53,18 @@ static inline void unit_splits(struct span whole, unit_split_fn fn, void *arg)
     free(views);
 }
 
+/* For functions that take a whole line: fn sees each prefix of it, in memory of exactly that size. */
+static inline void unit_prefixes(struct span whole, void (*fn)(struct span prefix))
+{
+    for (size_t n = 0; n <= whole.len; n++) {
+        uint8_t *own = malloc(n ? n : 1);
+        assert_non_null(own);
+        memcpy(own, whole.p, n);
+        fn(span_of(own, n));
+        free(own);
+    }
+}
+
 /* Compares bytes with a C string; says both where they differ. */
 static inline void unit_same(struct span got, const char *want)
 {
