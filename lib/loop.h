@@ -3,25 +3,46 @@
 #ifndef IMAPFERRY_LOOP_H
 #define IMAPFERRY_LOOP_H
 
+#include <sys/queue.h>
+
 #include <uv.h>
 
-#include "base.h"
+#include "buf.h"
 
 enum { LOOP_READ_SIZE = 64 * 1024 };
 
-struct loop {
-    uv_loop_t uv;
-    uint8_t *read_buf;  /* LOOP_READ_SIZE bytes that each read of this loop lands in; owned */
-    uint8_t *plain_buf; /* LOOP_READ_SIZE bytes for what TLS decrypts; owned */
-    bool buf_busy;      /* an assert of ours: the buffers are lent to one callback at a time */
+/* Something to do soon: called once from the loop itself, never from inside the call that asked for it. Embedded in
+ * the struct that it is for; {.fn = ...} is one that is not queued. */
+struct loop_task {
+    void (*fn)(struct loop_task *task);
+    TAILQ_ENTRY(loop_task) link;
+    bool queued;
 };
 
+struct loop {
+    uv_loop_t uv;
+    uint8_t *read_buf;     /* LOOP_READ_SIZE bytes that each read of this loop lands in; owned */
+    uint8_t *plain_buf;    /* LOOP_READ_SIZE bytes for what TLS decrypts; owned */
+    struct buf cipher_buf; /* what TLS wants sent, until the kernel has it; owned */
+    bool buf_busy;         /* an assert of ours: the buffers are lent to one callback at a time */
+    uv_idle_t idle;        /* active while there are tasks */
+    TAILQ_HEAD(loop_tasks, loop_task) tasks;
+    size_t n_tasks;
+    size_t n_closing; /* streams that nobody owns any more and that still send */
+};
+
+/* Also has the process ignore SIGPIPE: a peer that went away is an error of a write. */
 struct loop *loop_new(void);
 /* Runs until nothing is left to wait for, or loop_stop(). */
 void loop_run(struct loop *l);
 void loop_stop(struct loop *l);
 /* Runs what is still closing, then frees; a handle that nobody closed is a bug of ours and ends the process. */
 void loop_free(struct loop **l);
+
+/* Queued already: stays where it is. */
+void loop_defer(struct loop *l, struct loop_task *task);
+/* Not queued: nothing. */
+void loop_undefer(struct loop *l, struct loop_task *task);
 
 /* Milliseconds of CLOCK_BOOTTIME, read now: goes on while the machine sleeps; never the loop's cached time. */
 uint64_t clock_boot_ms(void);

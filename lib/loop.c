@@ -1,0 +1,208 @@
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "log.h"
+#include "loop.h"
+#include "xalloc.h"
+
+static NORETURN void die(const char *what, const char *why)
+{
+    LOG(ERROR, "fatal", LOG_S("what", what), LOG_S("why", why));
+    abort();
+}
+
+static void must(int rc, const char *what)
+{
+    if (rc < 0)
+        die(what, uv_strerror(rc));
+}
+
+static void run_tasks(struct loop *l)
+{
+    /* A task that is queued meanwhile waits for the next round, so that reading and timers get their turn. */
+    for (size_t n = l->n_tasks; n > 0 && !TAILQ_EMPTY(&l->tasks); n--) {
+        struct loop_task *task = TAILQ_FIRST(&l->tasks);
+        loop_undefer(l, task);
+        task->fn(task);
+    }
+}
+
+static void on_idle(uv_idle_t *idle)
+{
+    run_tasks(CONTAINER_OF(idle, struct loop, idle));
+}
+
+struct loop *loop_new(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+    struct loop *l = xcalloc(1, sizeof(*l));
+    must(uv_loop_init(&l->uv), "uv_loop_init");
+    l->uv.data = l;
+    l->read_buf = xmalloc(LOOP_READ_SIZE);
+    l->plain_buf = xmalloc(LOOP_READ_SIZE);
+    TAILQ_INIT(&l->tasks);
+    must(uv_idle_init(&l->uv, &l->idle), "uv_idle_init");
+    return l;
+}
+
+void loop_run(struct loop *l)
+{
+    uv_run(&l->uv, UV_RUN_DEFAULT);
+}
+
+void loop_stop(struct loop *l)
+{
+    uv_stop(&l->uv);
+}
+
+static void must_be_closing(uv_handle_t *h, void *arg)
+{
+    (void)arg;
+    if (!uv_is_closing(h))
+        die("loop_free: a handle is still open", uv_handle_type_name(h->type));
+}
+
+void loop_free(struct loop **lp)
+{
+    struct loop *l = *lp;
+    *lp = NULL;
+    if (!l)
+        return;
+    while (l->n_closing > 0)
+        uv_run(&l->uv, UV_RUN_ONCE);
+    uv_close((uv_handle_t *)&l->idle, NULL);
+    uv_walk(&l->uv, must_be_closing, NULL);
+    uv_run(&l->uv, UV_RUN_DEFAULT);
+    must(uv_loop_close(&l->uv), "uv_loop_close");
+    wipe(l->read_buf, LOOP_READ_SIZE);
+    wipe(l->plain_buf, LOOP_READ_SIZE);
+    free(l->read_buf);
+    free(l->plain_buf);
+    buf_free(&l->cipher_buf);
+    free(l);
+}
+
+void loop_defer(struct loop *l, struct loop_task *task)
+{
+    if (task->queued)
+        return;
+    task->queued = true;
+    TAILQ_INSERT_TAIL(&l->tasks, task, link);
+    if (l->n_tasks++ == 0)
+        uv_idle_start(&l->idle, on_idle);
+}
+
+void loop_undefer(struct loop *l, struct loop_task *task)
+{
+    if (!task->queued)
+        return;
+    task->queued = false;
+    TAILQ_REMOVE(&l->tasks, task, link);
+    if (--l->n_tasks == 0)
+        uv_idle_stop(&l->idle);
+}
+
+static uint64_t clock_ms(clockid_t id)
+{
+    struct timespec ts;
+    if (clock_gettime(id, &ts) != 0)
+        die("clock_gettime", strerror(errno));
+    return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+uint64_t clock_boot_ms(void)
+{
+    return clock_ms(CLOCK_BOOTTIME);
+}
+
+uint64_t clock_wall_ms(void)
+{
+    return clock_ms(CLOCK_REALTIME);
+}
+
+struct timer {
+    uv_timer_t uv;
+    timer_fn fn;
+    void *owner; /* borrowed */
+};
+
+struct timer *timer_new(struct loop *l, timer_fn fn, void *owner)
+{
+    struct timer *t = xcalloc(1, sizeof(*t));
+    t->fn = fn;
+    t->owner = owner;
+    must(uv_timer_init(&l->uv, &t->uv), "uv_timer_init");
+    return t;
+}
+
+static void on_timer(uv_timer_t *uv)
+{
+    struct timer *t = CONTAINER_OF(uv, struct timer, uv);
+    t->fn(t->owner);
+}
+
+void timer_start(struct timer *t, uint64_t ms)
+{
+    uv_update_time(t->uv.loop); /* the loop's clock stands still during a callback */
+    must(uv_timer_start(&t->uv, on_timer, ms, 0), "uv_timer_start");
+}
+
+void timer_stop(struct timer *t)
+{
+    uv_timer_stop(&t->uv);
+}
+
+bool timer_is_set(const struct timer *t)
+{
+    return uv_is_active((const uv_handle_t *)&t->uv);
+}
+
+static void on_timer_closed(uv_handle_t *h)
+{
+    free(CONTAINER_OF(h, struct timer, uv));
+}
+
+void timer_free(struct timer **t)
+{
+    if (!*t)
+        return;
+    uv_close((uv_handle_t *)&(*t)->uv, on_timer_closed);
+    *t = NULL;
+}
+
+void random_bytes(void *out, size_t n)
+{
+    uint8_t *p = out;
+    while (n > 0) {
+        ssize_t got = getrandom(p, n, 0);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            die("getrandom", strerror(errno));
+        p += got;
+        n -= (size_t)got;
+    }
+}
+
+uint64_t random_u64(void)
+{
+    uint64_t v;
+    random_bytes(&v, sizeof(v));
+    return v;
+}
+
+void random_hex(char *out, size_t n)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < n; i++) {
+        uint8_t byte;
+        random_bytes(&byte, 1);
+        out[2 * i] = digits[byte >> 4];
+        out[2 * i + 1] = digits[byte & 15];
+    }
+    out[2 * n] = '\0';
+}
