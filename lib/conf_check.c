@@ -78,8 +78,11 @@ static bool check_redis(struct conf *c, const struct conf_source *src)
     if (!r->address.path && r->address.port == 0)
         return conf_fail(src, at, "port 0 cannot be connected to");
     at.option = "prefix";
-    if (n == 0 || n > NAME_MAX_LEN || strspn(r->prefix, LETTERS DIGITS "._-:") != n)
-        return conf_fail(src, at, "\"%s\" is not 1 to 64 letters, digits and \"._-:\"", r->prefix);
+    if (n == 0 || n > NAME_MAX_LEN || strspn(r->prefix, LETTERS DIGITS "._-:") != n ||
+        r->prefix[n - 1] == ':')
+        return conf_fail(src, at,
+                         "\"%s\" is not 1 to 64 letters, digits and \"._-:\", without \":\" at its end",
+                         r->prefix);
     return true;
 }
 

@@ -1,6 +1,5 @@
-/* Writes files that conf_load() takes: the effective settings, and the annotated sample. Both follow the
- * table. */
-#include <ctype.h>
+/* Writes files that conf_load() takes: the effective settings and the annotated sample, by the table. */
+
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -107,27 +106,21 @@ static void write_comment(struct buf *out, const char *indent, const char *text)
     }
 }
 
-/* The text, and what it does not tell: words, bounds and default. */
+/* The text, and what it does not tell: bounds and default. */
 static void write_about(struct buf *out, const struct option *o)
 {
     struct buf b = {0};
 
     buf_add_str(&b, o->text);
     if (o->type == OPTION_NUMBER)
-        buf_printf(&b, " (%" PRIu64 " to %" PRIu64 ")", o->min, o->max);
+        buf_printf(&b, " From %" PRIu64 " to %" PRIu64 ".", o->min, o->max);
     if (o->type == OPTION_DURATION) {
-        buf_add_str(&b, " (");
+        buf_add_str(&b, " From ");
         conf_write_duration(&b, o->min);
         buf_add_str(&b, " to ");
         conf_write_duration(&b, o->max);
-        buf_add_str(&b, ")");
+        buf_add_str(&b, ".");
     }
-    for (size_t i = 0; o->words && o->words[i]; i++)
-        buf_printf(&b, "%s%s%s",
-                   i == 0            ? " ("
-                   : o->words[i + 1] ? ", "
-                                     : " or ",
-                   o->words[i], o->words[i + 1] ? "" : ")");
     if (!o->def)
         buf_add_str(&b, " Must be given.");
     else if (o->example)
@@ -197,17 +190,17 @@ static void sample_section(struct buf *out, const struct section *s, const char 
     buf_add_str(out, "}\n");
 }
 
+static const char head[] =
+    "# imapferry.conf: read by imapferry-proxy, imapferry-migrator and imapferryctl, the same file\n"
+    "# on all hosts. Each program uses what concerns it.\n"
+    "#\n"
+    "# An option that is commented out shows its default. Durations: 500ms, 10s, 10m, 24h, 7d.\n"
+    "# Check a file with \"imapferry-proxy -c FILE --check-conf\", and likewise for the migrator; see all\n"
+    "# that applies with \"imapferryctl -c FILE --print-conf\".\n";
+
 void conf_print_sample(struct buf *out)
 {
-    buf_add_str(
-        out,
-        "# imapferry.conf, read by imapferry-proxy, imapferry-migrator and imapferryctl: one file for all\n"
-        "# of them, the same on every host. Each reads what concerns it.\n"
-        "#\n"
-        "# What stands behind \"#\" is the default. Durations: \"500ms\", \"10s\", \"10m\", \"24h\", "
-        "\"7d\".\n"
-        "# Check a file with: imapferry-proxy -c FILE --check-conf (and imapferry-migrator likewise);\n"
-        "# see what applies with: imapferryctl -c FILE --print-conf\n");
+    buf_add_str(out, head);
     for (size_t i = 0; i < n_sections; i++) {
         const struct section *s = &sections[i];
         if (!s->titles)

@@ -37,8 +37,9 @@ const struct option options[] = {
     {"redis", "url", OPTION_STRING, offsetof(struct conf_redis, url), .def = "redis://127.0.0.1:6379/0",
      .text = "redis://[[user]:password@]host[:port][/db], rediss:// for TLS, or unix:///path[?db=N]. In a "
              "password, write \"%40\" for \"@\", \"%2F\" for \"/\" and \"%25\" for \"%\"."},
-    {"redis", "prefix", OPTION_STRING, offsetof(struct conf_redis, prefix), .def = "imapferry:",
-     .text = "What all keys in Redis begin with. Two imapferry installations on one Redis need different "
+    {"redis", "prefix", OPTION_STRING, offsetof(struct conf_redis, prefix), .def = "imapferry",
+     .text = "What all keys in Redis begin with, before a colon. Two imapferry installations on one Redis "
+             "need different "
              "ones."},
     {"redis", "store_override", OPTION_BOOL, offsetof(struct conf_redis, store_override), .def = "false",
      .text = "Migrate even though Redis is set up so that it may forget routes (no append-only file, an "
@@ -132,7 +133,7 @@ const struct option options[] = {
      .min = 100, .max = 7 * DAY,
      .text = "How long a migration that failed rests until it is tried again; doubled with each attempt."},
     {"migrator", "retry_max", OPTION_DURATION, offsetof(struct conf_migrator, retry_max_ms), .def = "6h",
-     .min = 100, .max = 30 * DAY, .text = "The longest such rest."},
+     .min = 100, .max = 30 * DAY, .text = "The longest rest of a migration that failed."},
     {"seal", "public_key_file", OPTION_STRING, offsetof(struct conf_seal, public_key_file), .def = "",
      .example = "\"/etc/imapferry/seal.pub\"",
      .text = "Key to seal with (proxies). Empty: passwords are not kept for the migrators."},

@@ -1,0 +1,793 @@
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "lib/conf.h"
+#include "lib/xalloc.h"
+
+/* A folder of its own for each run, and the file in it that most tests load. */
+static char dir[] = "/tmp/imapferry-conf-XXXXXX";
+static char file[64];
+
+static int make_dir(void **state)
+{
+    (void)state;
+    if (!mkdtemp(dir))
+        return -1;
+    snprintf(file, sizeof(file), "%s/t.conf", dir);
+    return 0;
+}
+
+static int remove_dir(void **state)
+{
+    (void)state;
+    unlink(file);
+    return rmdir(dir);
+}
+
+static void write_file(const char *name, const void *text, size_t len)
+{
+    int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, len), (ssize_t)len);
+    close(fd);
+}
+
+static void read_whole(const char *name, struct buf *out)
+{
+    char block[4096];
+    size_t n;
+    FILE *f = fopen(name, "r");
+    assert_non_null(f);
+    while ((n = fread(block, 1, sizeof(block), f)) > 0)
+        buf_add(out, block, n);
+    fclose(f);
+}
+
+static struct conf *load_bytes(const void *text, size_t len, enum conf_role role, char **error)
+{
+    write_file(file, text, len);
+    *error = NULL;
+    struct conf *c = conf_load(file, role, error);
+    assert_true(!c == !!*error);
+    return c;
+}
+
+static struct conf *load(const char *text, enum conf_role role)
+{
+    char *error;
+    struct conf *c = load_bytes(text, strlen(text), role, &error);
+    if (!c)
+        fail_msg("%s", error);
+    return c;
+}
+
+/* The message must be `FILE:LINE: ` and then contain what is wanted. */
+static void refused_by(enum conf_role role, const char *text, unsigned line, const char *wanted)
+{
+    char *error, at[96];
+    struct conf *c = load_bytes(text, strlen(text), role, &error);
+
+    if (c)
+        fail_msg("was taken: %s", text);
+    snprintf(at, sizeof(at), "%s:%u: ", file, line);
+    if (strncmp(error, at, strlen(at)) || !strstr(error, wanted) || strchr(error, '\n'))
+        fail_msg("wanted %s...%s, got %s", at, wanted, error);
+    free(error);
+}
+
+static void refused(const char *text, unsigned line, const char *wanted)
+{
+    refused_by(CONF_CTL, text, line, wanted);
+}
+
+/* A smallest whole file; what stands before it begins at line 1, and it takes three lines. */
+#define REST                                                                                                 \
+    "backend \"old\" { address = \"imap://127.0.0.1:1\" }\n"                                                 \
+    "backend \"new\" { address = \"imap://127.0.0.1:2\" }\n"                                                 \
+    "migration { source = \"old\" target = \"new\" }\n"
+
+/* --- the sample --- */
+
+static void sample(struct buf *out)
+{
+    conf_print_sample(out);
+    assert_true(out->len > 1000);
+}
+
+static void test_sample_is_the_file(void **state)
+{
+    struct buf printed = {0}, kept = {0};
+
+    (void)state;
+    sample(&printed);
+    read_whole("conf/imapferry.conf", &kept);
+    assert_string_equal(buf_str(&printed), buf_str(&kept));
+    buf_free(&printed);
+    buf_free(&kept);
+}
+
+static void test_sample_loads(void **state)
+{
+    struct buf text = {0};
+
+    (void)state;
+    sample(&text);
+    struct conf *c = load(buf_str(&text), CONF_CTL);
+    assert_string_equal(c->file, file);
+    assert_string_equal(c->redis.prefix, "imapferry");
+    assert_int_equal(c->redis.address.port, 6379);
+    assert_int_equal(c->n_backends, 2);
+    assert_string_equal(conf_backend(c, "old")->address.host, "old.example.org");
+    assert_string_equal(conf_backend(c, "old")->master_user, "admin");
+    assert_string_equal(conf_backend(c, "new")->master_user, "");
+    assert_null(conf_backend(c, "newer"));
+    assert_int_equal(c->proxy.listen.n, 2);
+    assert_int_equal(c->proxy.lease_ms, 10000);
+    assert_int_equal(c->proxy.idle_timeout_ms, 35 * 60000);
+    assert_int_equal(c->migrator.retry_max_ms, 6 * 3600000);
+    assert_int_equal(c->migration.trigger, TRIGGER_LOGIN);
+    assert_int_equal(c->migration.freeze_budget_ms, 5000);
+    assert_null(conf_backend(c, "old")->master_password);
+    conf_free(&c);
+    assert_null(c);
+    buf_free(&text);
+}
+
+/* Each option stands in the sample once for its section, and with its default where it is commented out:
+ * taking the
+ * "#" away changes nothing. */
+static void test_sample_shows_defaults(void **state)
+{
+    struct buf text = {0}, bare = {0}, a = {0}, b = {0};
+
+    (void)state;
+    sample(&text);
+    for (const char *s = buf_str(&text); *s; s++)
+        if (*s != '#' || s[1] == ' ' || s[1] == '\n')
+            buf_add(&bare, s, 1);
+    struct conf *c = load(buf_str(&text), CONF_CTL), *d = load(buf_str(&bare), CONF_CTL);
+    conf_print(&a, c);
+    conf_print(&b, d);
+    assert_string_equal(buf_str(&a), buf_str(&b));
+    for (size_t i = 0; i < n_options; i++) {
+        char *line = xasprintf("    %s = ", options[i].name);
+        if (!strstr(buf_str(&bare), line))
+            fail_msg("the sample lacks %s", options[i].name);
+        free(line);
+        for (size_t k = 0; options[i].words && options[i].words[k]; k++)
+            assert_non_null(strstr(options[i].text, options[i].words[k]));
+    }
+    conf_free(&c);
+    conf_free(&d);
+    buf_free(&text);
+    buf_free(&bare);
+    buf_free(&a);
+    buf_free(&b);
+}
+
+/* DESIGN.md 4: libconfuse takes many of these as whole. Behind the last brace all is there; before it, never.
+ */
+static void every_prefix(struct span text)
+{
+    struct buf whole = {0};
+    size_t end = text.len;
+    char *error;
+
+    while (text.p[end - 1] != '}')
+        end--;
+    struct conf *c = load_bytes(text.p, text.len, CONF_CTL, &error);
+    assert_non_null(c);
+    conf_print(&whole, c);
+    conf_free(&c);
+    for (size_t n = 0; n <= text.len; n++) {
+        c = load_bytes(text.p, n, CONF_CTL, &error);
+        if (!c != (n < end))
+            fail_msg("the first %zu of %zu bytes (whole from %zu on): %s", n, text.len, end,
+                     c ? "taken" : error);
+        if (c) {
+            struct buf part = {0};
+            conf_print(&part, c);
+            assert_string_equal(buf_str(&part), buf_str(&whole));
+            buf_free(&part);
+        } else {
+            assert_non_null(strstr(error, "t.conf:"));
+        }
+        conf_free(&c);
+        free(error);
+    }
+    buf_free(&whole);
+}
+
+static void test_every_prefix_of_the_sample(void **state)
+{
+    struct buf text = {0};
+
+    (void)state;
+    sample(&text);
+    buf_add_str(&text, "\n# the end, and a comment /* that is cut too\n");
+    every_prefix(buf_span(&text));
+    buf_free(&text);
+}
+
+static void test_every_prefix_of_the_settings(void **state)
+{
+    struct buf text = {0}, settings = {0};
+
+    (void)state;
+    sample(&text);
+    struct conf *c = load(buf_str(&text), CONF_CTL);
+    conf_print(&settings, c);
+    every_prefix(buf_span(&settings));
+    conf_free(&c);
+    buf_free(&text);
+    buf_free(&settings);
+}
+
+static void test_nul_anywhere(void **state)
+{
+    struct buf text = {0};
+
+    (void)state;
+    sample(&text);
+    for (size_t n = 0; n < text.len; n++) {
+        uint8_t *p = text.mem + text.off + n, was = *p;
+        char *error;
+        *p = '\0';
+        assert_null(load_bytes(text.mem + text.off, text.len, CONF_CTL, &error));
+        assert_non_null(strstr(error, "NUL"));
+        free(error);
+        *p = was;
+    }
+    buf_free(&text);
+}
+
+/* --- syntax --- */
+
+static void test_comments_and_layout(void **state)
+{
+    (void)state;
+    struct conf *c =
+        load("# one\n// two\n/* three\n * four */ proxy /* x */ { // y\n listen # z\n = /* { */ {\r\n"
+             "  \"imaps://[::]:993\", # a # b \"\n  'imap://127.0.0.1' /* \" */ , // c\n }\n"
+             "threads=3 id='p.1' lease=\"500ms\" }" REST "/**/#",
+             CONF_CTL);
+    assert_int_equal(c->proxy.listen.n, 2);
+    assert_string_equal(c->proxy.listen.items[1], "imap://127.0.0.1");
+    assert_int_equal(c->proxy.threads, 3);
+    assert_string_equal(c->proxy.id, "p.1");
+    assert_int_equal(c->proxy.lease_ms, 500);
+    conf_free(&c);
+    c = load("proxy { listen = \"imap://127.0.0.1\" }" REST, CONF_CTL);
+    assert_int_equal(c->proxy.listen.n, 1);
+    conf_free(&c);
+}
+
+static void test_syntax_errors(void **state)
+{
+    (void)state;
+    refused("", 1, "must be given");
+    refused("proxy {\n id = \"a\"\n", 1, "the section \"proxy\" that begins here is not closed");
+    refused("proxy {\n id = \"a\n}\n" REST, 2, "not closed on its line");
+    refused("proxy {\n id = 'a\n}\n" REST, 2, "not closed on its line");
+    refused("proxy {\n listen = {\"a\",\n \"b\"\n", 2, "the list that begins here is not closed");
+    refused("\n/* \n\n" REST, 2, "comment that begins here is not closed");
+    refused("proxy {\n id = \"a\"\n\n id = \"b\" }\n" REST, 4, "given twice; it stands at line 2");
+    refused("proxy { }\nproxy { }\n" REST, 2, "section \"proxy\" is given twice; it stands at line 1");
+    refused("backend \"old\" { address = \"imap://h\" }\n" REST, 2, "section \"backend\" old is given twice");
+    refused("proxy {\n id = \"${HOME}\" }\n" REST, 2, "\"${\" is not expanded");
+    refused("proxy {\n id = ${HOME} }\n" REST, 2, "unexpected \"$\"");
+    refused("proxy {\n id \"x\" }\n" REST, 2, "found a string; expected \"=\"");
+    refused("proxy {\n id = = }\n" REST, 2, "found \"=\"; expected a value");
+    refused("proxy {\n listen += {\"x\"} }\n" REST, 2, "unexpected \"+\"");
+    refused("proxy {\n listen = {\"x\" \"y\"} }\n" REST, 2, "expected \",\" or \"}\"");
+    refused("proxy {\n listen = {,} }\n" REST, 2, "expected a value or \"}\"");
+    refused("proxy {\n listen = {{}} }\n" REST, 2, "expected a value or \"}\"");
+    refused("proxy {\n id = {\"x\"} }\n" REST, 2, "is a list; expected one value");
+    refused("proxy {\n id = \"a\\n\" }\n" REST, 2, "a backslash in a string stands before");
+    refused("proxy {\n id = \"a\\\n\" }\n" REST, 2, "a backslash in a string stands before");
+    refused("proxy {\n id = \"a\tb\" }\n" REST, 2, "control character (0x09)");
+    refused("proxy {\n id = a/b }\n" REST, 2, "unexpected \"/\"");
+    refused("id = \"x\"\n" REST, 1, "\"id\" stands outside of any section");
+    refused("proxy = \"x\"\n" REST, 1, "outside of any section");
+    refused("}\n" REST, 1, "found \"}\"; expected the name of a section");
+    refused(REST "}\n", 4, "found \"}\"; expected the name of a section");
+    refused(REST "migrator", 4, "found the end of the file; expected \"{\"");
+    refused("\xef\xbb\xbf" REST, 1, "unexpected byte 0xef");
+    refused("include(\"/etc/passwd\")\n" REST, 1, "expected");
+    refused("proxy { include(\"/etc/passwd\") }\n" REST, 1, "unexpected \"(\"");
+}
+
+static void test_unknown_names(void **state)
+{
+    (void)state;
+    refused("prox {\n}\n" REST, 1, "prox: no such section; there are: redis, backend, proxy, ");
+    refused("proxy {\n lisen = \"x\" }\n" REST, 2,
+            "proxy: lisen: no such option; this section has: listen, ");
+    refused("backend {\n address = \"x\" }\n" REST, 1, "expected backend \"name\" {");
+    refused("proxy \"x\" {\n }\n" REST, 1, "proxy \"x\": takes no name");
+    refused("proxy { listen.x = \"a\" }\n" REST, 1, "no such option");
+    refused("Proxy { }\n" REST, 1, "no such section");
+}
+
+/* --- values --- */
+
+static void test_durations(void **state)
+{
+    static const struct {
+        const char *text;
+        uint64_t ms;
+    } good[] = {{"300ms", 300}, {"1s", 1000}, {"10m", 600000}, {"24h", 86400000}, {"1d", 86400000}};
+
+    (void)state;
+    for (size_t i = 0; i < COUNTOF(good); i++) {
+        char *text = xasprintf("proxy { lease = \"300ms\" lease_long = \"%s\" } %s", good[i].text, REST);
+        struct conf *c = load(text, CONF_CTL);
+        assert_int_equal(c->proxy.lease_long_ms, good[i].ms);
+        conf_free(&c);
+        free(text);
+    }
+    refused("proxy {\n lease = \"10\" }\n" REST, 2,
+            "is not a duration from 300ms to 10m; expected such as 500ms");
+    refused("proxy {\n lease = 10 }\n" REST, 2, "is not a duration");
+    refused("proxy {\n lease = \"\" }\n" REST, 2, "is not a duration");
+    refused("proxy {\n lease = \"s\" }\n" REST, 2, "is not a duration");
+    refused("proxy {\n lease = \"-1s\" }\n" REST, 2, "is not a duration");
+    refused("proxy {\n lease = \"1 s\" }\n" REST, 2, "is not a duration");
+    refused("proxy {\n lease = \"1S\" }\n" REST, 2, "is not a duration");
+    refused("proxy {\n lease = \"299ms\" }\n" REST, 2, "is not a duration from 300ms");
+    refused("proxy {\n lease = \"11m\" }\n" REST, 2, "is not a duration");
+    refused("proxy {\n lease = \"99999999999999999999d\" }\n" REST, 2, "is not a duration");
+    refused("proxy {\n lease_long = \"9s\" }\n" REST, 2, "is shorter than lease");
+    refused("proxy {\n lease = \"10m\" lease_long = \"9m\" }\n" REST, 2, "lease_long: is shorter than lease");
+    refused("migrator {\n retry_min = \"2h\" retry_max = \"1h\" }\n" REST, 2, "is shorter than retry_min");
+}
+
+static void test_numbers_and_words(void **state)
+{
+    (void)state;
+    refused("proxy {\n threads = \"x\" }\n" REST, 2,
+            "proxy: threads: \"x\" is not a number; expected one from 0 to 256");
+    refused("proxy {\n threads = -1 }\n" REST, 2, "is not a number");
+    refused("proxy {\n threads = 257 }\n" REST, 2, "is not a number");
+    refused("proxy {\n threads = 0x10 }\n" REST, 2, "is not a number");
+    refused("migrator {\n jobs = 0 }\n" REST, 2, "expected one from 1 to 1000");
+    refused("redis {\n store_override = maybe }\n" REST, 2, "neither true nor false");
+    refused("redis {\n store_override = TRUE }\n" REST, 2, "neither true nor false");
+    refused("backend \"a\" {\n address=\"imap://h\" sign_in = \"x\" }\n" REST, 2,
+            "backend \"a\": sign_in: \"x\" is unknown; expected one of: passthrough, master, proxyauth");
+    struct conf *c =
+        load("redis { store_override = \"yes\" } proxy { allow_plaintext = off }" REST, CONF_CTL);
+    assert_true(c->redis.store_override);
+    assert_false(c->proxy.allow_plaintext);
+    conf_free(&c);
+}
+
+static void test_addresses(void **state)
+{
+    (void)state;
+    refused("backend \"a\" {\n address = \"foo://x\" }\n" REST, 2,
+            "backend \"a\": address: \"foo://x\" is not a backend address; expected imaps://host[:port], "
+            "imap+starttls://");
+    refused("backend \"a\" {\n address = \"redis://x\" }\n" REST, 2, "is not a backend address");
+    refused("backend \"a\" {\n address = \"imaps://\" }\n" REST, 2, "expected imaps://host[:port]");
+    refused("backend \"a\" {\n address = \"imaps://h:0\" }\n" REST, 2, "port 0 cannot be connected to");
+    refused("backend \"a\" {\n\n }\n" REST, 1, "backend \"a\": address: must be given");
+    refused("redis {\n url = \"imaps://x\" }\n" REST, 2, "is not an address of a Redis; expected redis://");
+    refused("redis {\n url = \"sentinel://a/b\" }\n" REST, 2, "Sentinel is not supported yet");
+    refused("redis {\n url = \"redis://h:0\" }\n" REST, 2, "port 0");
+    refused("redis {\n prefix = \"\" }\n" REST, 2, "is not 1 to 64");
+    refused("redis {\n prefix = \"a:\" }\n" REST, 2, "is not 1 to 64");
+    refused("redis {\n prefix = \"a*\" }\n" REST, 2, "is not 1 to 64");
+    refused("proxy { listen = {\n \"imap://h\",\n \"http://h\"} }\n" REST, 3,
+            "is not an address to listen on");
+    refused("proxy { listen = {\n \"imap://h\",\n \"imap://h\"} }\n" REST, 3, "is given twice");
+    struct conf *c = load("proxy { listen = {\"imap://h:0\", \"imap://h:0\"} }" REST, CONF_CTL);
+    conf_free(&c);
+}
+
+static void test_no_password_in_errors(void **state)
+{
+    static const char *const texts[] = {
+        "redis { url = \"redis://:hunter2@\" }", "redis { url = \"foo://:hunter2@h\" }",
+        "redis { url \"redis://:hunter2@h\" }", "redis { url = \"redis://:x@h\" \"hunter2\" }"};
+    (void)state;
+    for (size_t i = 0; i < COUNTOF(texts); i++) {
+        char *error;
+        assert_null(load_bytes(texts[i], strlen(texts[i]), CONF_CTL, &error));
+        if (strstr(error, "hunter2"))
+            fail_msg("shows the password: %s", error);
+        free(error);
+    }
+}
+
+#define BACKEND(options) "backend \"a\" {\n address = \"imap://h\"\n " options "\n}\n" REST
+
+static void test_backends(void **state)
+{
+    (void)state;
+    refused("backend \"a/b\" {\n address = \"imap://h\" }\n" REST, 1, "its name is not 1 to 64");
+    refused("backend \"\" {\n address = \"imap://h\" }\n" REST, 1, "its name is not 1 to 64");
+    refused(BACKEND("sign_in = \"master\""), 3, "needs master_user and master_password_file");
+    refused(BACKEND("sign_in = \"proxyauth\""), 3, "needs master_user and master_password_file");
+    refused(BACKEND("master_user = \"m\""), 3, "master_user: \"m\" needs master_password_file");
+    refused(BACKEND("master_password_file = \"/x\""), 3, "of no use without master_user");
+    refused(BACKEND("master_login = \"%u*%m\""), 3, "of no use without master_user");
+    refused(BACKEND("auth_backend = \"b\""), 3, "is not the name of another backend");
+    refused(BACKEND("auth_backend = \"a\""), 3, "is not the name of another backend");
+    refused(
+        "backend \"x\" { address = \"imap://h\" auth_backend = \"old\" }\n" BACKEND("auth_backend = \"x\""),
+        4, "has an auth_backend itself");
+}
+
+static void pattern(const char *text, const char *wanted)
+{
+    char *all =
+        xasprintf("backend \"a\" { address = \"imap://h\" master_user = \"m\" master_password_file = \"/x\"\n"
+                  "master_login = \"%s\" }\n%s",
+                  text, REST);
+    if (wanted) {
+        refused(all, 2, wanted);
+    } else {
+        struct conf *c = load(all, CONF_CTL);
+        assert_string_equal(c->backends[0].master_login, text);
+        conf_free(&c);
+    }
+    free(all);
+}
+
+static void test_master_login(void **state)
+{
+    (void)state;
+    pattern("%u*%m", NULL);
+    pattern("%m*%u", NULL);
+    pattern("%u*admin", NULL);
+    pattern("%u", NULL);
+    pattern("%m", "does not hold %u once");
+    pattern("%u*%u", "does not hold %u once");
+    pattern("%u*%m*%m", "does not hold %u once");
+    pattern("%u*%x", "followed by neither u nor m");
+    pattern("%u*%", "followed by neither u nor m");
+    pattern("%u%m", "nothing between");
+    pattern("%m%u", "nothing between");
+    pattern("%uadmin", "occurs in login names");
+    pattern("%u@%m", "occurs in login names");
+    pattern("x%u*%m", "occurs in login names");
+    pattern("%u\xc2\xa7%m", "printable ASCII");
+}
+
+static void test_migration(void **state)
+{
+    (void)state;
+#define TWO "backend \"a\" { address = \"imap://h\" } backend \"b\" { address = \"imap://i\" }\n"
+    refused(TWO "migration {\n source = \"a\" }", 2, "migration: target: must be given");
+    refused(TWO "migration {\n source = \"a\" target = \"c\" }", 3, "\"c\" is not the name of a backend");
+    refused(TWO "migration {\n source = \"c\" target = \"a\" }", 3, "\"c\" is not the name of a backend");
+    refused(TWO "migration {\n source = \"a\" target = \"a\" }", 3, "is the same backend");
+    refused(TWO "migration { source = \"a\" target = \"b\"\n aliases = {\"x=y\",\n\"y=x\"} }", 3,
+            "is an alias itself");
+    refused(TWO "migration { source = \"a\" target = \"b\"\n default_domain = \"@x\" }", 3,
+            "not the name of a domain");
+    refused(TWO "migration { source = \"a\" target = \"b\"\n default_domain = \"x.\" }", 3,
+            "not the name of a domain");
+    refused(TWO, 2, "migration: source: must be given");
+    struct conf *c = load(TWO "migration { source = \"a\" target = \"b\" aliases = {\"X=y\"} }", CONF_CTL);
+    assert_int_equal(c->migration.n_alias_table, 1);
+    assert_string_equal(c->migration.alias_table[0].from, "x");
+    conf_free(&c);
+    refused("migrator {\n journal_dir = \"var\" }\n" REST, 2, "not an absolute path");
+    refused("migrator {\n id = \"a b\" }\n" REST, 2, "migrator: id: ");
+    refused("proxy {\n id = \"a/b\" }\n" REST, 2, "proxy: id: ");
+}
+
+/* --- printing --- */
+
+static void test_print_is_read_back(void **state)
+{
+    struct buf a = {0}, b = {0};
+
+    (void)state;
+    struct conf *c =
+        load("redis { url = \"redis://:p%40w@h\" }\n"
+             "backend \"x\" { address = \"imap://h\" ca_file = \"/a \\\"b\\\" \\\\c 'd' \xc3\xa4\" }\n"
+             "proxy { tls_key = '/${HOME}/it\\'s' tls_cert = '\"' drain_time = \"0s\" lease = \"1500ms\" }\n"
+             "migration { source = \"x\" target = \"y\" cutover = \"manual\" aliases = {\"a=b\", \"c=d\"} }\n"
+             "backend \"y\" { address = \"imap+unix:///y\" }\n",
+             CONF_CTL);
+    assert_string_equal(c->proxy.tls_key, "/${HOME}/it's");
+    assert_string_equal(c->backends[0].ca_file, "/a \"b\" \\c 'd' \xc3\xa4");
+    conf_print(&a, c);
+    assert_non_null(strstr(buf_str(&a), "redis://:p%40w@h"));
+    assert_non_null(strstr(buf_str(&a), "lease = \"1500ms\""));
+    assert_non_null(strstr(buf_str(&a), "aliases = {\"a=b\", \"c=d\"}"));
+    struct conf *d = load(buf_str(&a), CONF_CTL);
+    conf_print(&b, d);
+    assert_string_equal(buf_str(&a), buf_str(&b));
+    assert_string_equal(d->proxy.tls_key, c->proxy.tls_key);
+    conf_free(&c);
+    conf_free(&d);
+    buf_free(&a);
+    buf_free(&b);
+}
+
+/* --- what each program needs --- */
+
+static char *path_of(const char *name)
+{
+    return xasprintf("%s/%s", dir, name);
+}
+
+/* A file with a master user, and the names of all files in our folder. */
+static char *conf_with_files(void)
+{
+    return xasprintf(
+        "backend \"old\" {\n address = \"imaps://h\"\n ca_file = \"%s/ca\"\n master_user = \"m\"\n"
+        " master_password_file = \"%s/secret\"\n}\nbackend \"new\" { address = \"imap://h\" }\n"
+        "proxy { listen = \"imaps://h\"\n tls_cert = \"%s/cert\"\n tls_key = \"%s/key\" }\n"
+        "seal {\n public_key_file = \"%s/pub\"\n private_key_files = {\"%s/priv\"} }\n"
+        "migration { source = \"old\" target = \"new\" }\n",
+        dir, dir, dir, dir, dir, dir);
+}
+
+static void put(const char *name, const char *text, size_t len)
+{
+    char *path = path_of(name);
+    write_file(path, text, len);
+    free(path);
+}
+
+static void drop(const char *name)
+{
+    char *path = path_of(name);
+    assert_int_equal(unlink(path), 0);
+    free(path);
+}
+
+static void test_files_by_role(void **state)
+{
+    char *text = conf_with_files();
+    struct conf *c = load(text, CONF_CTL);
+
+    (void)state;
+    conf_free(&c);
+    refused_by(CONF_PROXY, text, 3, "ca_file: ");
+    refused_by(CONF_MIGRATOR, text, 3, "ca_file: ");
+    put("ca", "", 0);
+    refused_by(CONF_PROXY, text, 9, "/cert\" cannot be read: No such file");
+    put("cert", "", 0);
+    refused_by(CONF_PROXY, text, 10, "/key\" cannot be read: No such file");
+    put("key", "", 0);
+    refused_by(CONF_PROXY, text, 12, "/pub\" cannot be read: No such file");
+    put("pub", "", 0);
+    c = load(text, CONF_PROXY);
+    assert_null(c->backends[0].master_password);
+    conf_free(&c);
+    drop("cert"), drop("key"), drop("pub");
+    refused_by(CONF_MIGRATOR, text, 5, "/secret\" cannot be read: No such file");
+    put("secret", "pw", 2);
+    refused_by(CONF_MIGRATOR, text, 13, "/priv\" cannot be read: No such file");
+    put("priv", "", 0);
+    c = load(text, CONF_MIGRATOR);
+    assert_string_equal(c->backends[0].master_password, "pw");
+    conf_free(&c);
+    drop("ca"), drop("secret"), drop("priv");
+    free(text);
+}
+
+static void secret(const char *bytes, size_t len, const char *wanted, const char *why)
+{
+    char *text = conf_with_files();
+
+    put("secret", bytes, len);
+    if (wanted) {
+        struct conf *c = load(text, CONF_MIGRATOR);
+        assert_string_equal(c->backends[0].master_password, wanted);
+        conf_free(&c);
+    } else {
+        refused_by(CONF_MIGRATOR, text, 5, why);
+    }
+    free(text);
+}
+
+static void test_secret(void **state)
+{
+    char long_one[1027];
+
+    (void)state;
+    put("ca", "", 0), put("priv", "", 0);
+    secret("pa ss", 5, "pa ss", NULL);
+    secret("pa ss\n", 6, "pa ss", NULL);
+    secret("p\xc3\xa4\n", 4, "p\xc3\xa4", NULL);
+    secret("", 0, NULL, "holds no password");
+    secret("\n", 1, NULL, "holds no password");
+    secret("pw\n\n", 4, NULL, "control characters");
+    secret("pw\r\n", 4, NULL, "control characters");
+    secret("p\0w", 3, NULL, "control characters");
+    memset(long_one, 'x', sizeof(long_one));
+    long_one[1024] = '\0';
+    secret(long_one, 1024, long_one, NULL);
+    long_one[1024] = '\n';
+    secret(long_one, 1026, NULL, "larger than 1 KiB");
+    memset(long_one, 'x', sizeof(long_one));
+    secret(long_one, 1025, NULL, "larger than 1 KiB");
+    drop("secret"), drop("ca"), drop("priv");
+}
+
+static void test_proxy_needs(void **state)
+{
+    (void)state;
+    refused_by(CONF_PROXY, REST, 4, "proxy: listen: must be given");
+    refused_by(CONF_PROXY, "proxy {\n listen = \"imap+starttls://h\" }\n" REST, 1, "tls_cert: must be given");
+    refused_by(CONF_PROXY, "proxy { listen = \"imaps://h\"\n tls_cert = \"/\" }\n" REST, 1,
+               "tls_key: must be given");
+    struct conf *c = load("proxy { listen = {\"imap://h\", \"imap+unix:///x\"} }" REST, CONF_PROXY);
+    conf_free(&c);
+}
+
+static void test_unreadable(void **state)
+{
+    char *error = NULL;
+
+    (void)state;
+    assert_null(conf_load("/nonexistent/x.conf", CONF_CTL, &error));
+    assert_string_equal(error, "/nonexistent/x.conf: cannot be read: No such file or directory");
+    free(error);
+    assert_null(conf_load(dir, CONF_CTL, &error));
+    assert_non_null(strstr(error, "cannot be read: Is a directory"));
+    free(error);
+}
+
+static void test_many_aliases(void **state)
+{
+    struct buf text = {0};
+
+    (void)state;
+    buf_add_str(&text, TWO "migration { source = \"a\" target = \"b\" aliases = {\n");
+    for (unsigned i = 0; i < 20000; i++)
+        buf_printf(&text, "\"alias%u@example.org=account%u@example.org\",\n", i, i);
+    buf_add_str(&text, "} }\n");
+    struct conf *c = load(buf_str(&text), CONF_CTL);
+    assert_int_equal(c->migration.n_alias_table, 20000);
+    conf_free(&c);
+    buf_free(&text);
+}
+
+/* --- arguments --- */
+
+struct run {
+    bool go_on;
+    int status, optind;
+    const char *file;
+    struct buf out;
+};
+
+static void redirect(int fd, const char *name, int *saved)
+{
+    *saved = dup(fd);
+    int to = open(name, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    assert_true(*saved >= 0 && to >= 0);
+    dup2(to, fd);
+    close(to);
+}
+
+/* Standard output and error go to the result. */
+static struct run arguments(enum conf_role role, int argc, char **argv)
+{
+    struct run r = {.status = -1, .optind = -1};
+    char *name = path_of("out");
+    int out, err;
+
+    fflush(stdout), fflush(stderr);
+    redirect(STDOUT_FILENO, name, &out);
+    err = dup(STDERR_FILENO);
+    dup2(STDOUT_FILENO, STDERR_FILENO);
+    r.go_on = conf_arguments(argc, argv, role, "usage: x\n", &r.file, &r.status);
+    r.optind = optind;
+    fflush(stdout), fflush(stderr);
+    dup2(out, STDOUT_FILENO);
+    dup2(err, STDERR_FILENO);
+    close(out), close(err);
+    read_whole(name, &r.out);
+    drop("out");
+    free(name);
+    return r;
+}
+
+#define ARGUMENTS(role, ...)                                                                                 \
+    arguments(role, COUNTOF(((char *[]){"x", __VA_ARGS__})), (char *[]){"x", __VA_ARGS__, NULL})
+
+static void ends(struct run r, int status, const char *says)
+{
+    assert_false(r.go_on);
+    assert_int_equal(r.status, status);
+    if (!strstr(buf_str(&r.out), says))
+        fail_msg("said: %s", buf_str(&r.out));
+    buf_free(&r.out);
+}
+
+static void goes_on(struct run r, const char *with, int at)
+{
+    assert_true(r.go_on);
+    assert_string_equal(r.file, with);
+    assert_int_equal(r.optind, at);
+    assert_int_equal(r.out.len, 0);
+    buf_free(&r.out);
+}
+
+static void test_arguments(void **state)
+{
+    struct buf text = {0};
+
+    (void)state;
+    sample(&text);
+    write_file(file, buf_str(&text), text.len);
+    goes_on(ARGUMENTS(CONF_PROXY, "-c", "f"), "f", 3);
+    goes_on(ARGUMENTS(CONF_PROXY, "-cf"), "f", 2);
+    goes_on(arguments(CONF_PROXY, 1, (char *[]){"x", NULL}), CONF_DEFAULT_FILE, 1);
+    ends(ARGUMENTS(CONF_PROXY, "-c"), 2, "usage: x");
+    ends(ARGUMENTS(CONF_PROXY, "-x"), 2, "what does \"-x\" mean?");
+    ends(ARGUMENTS(CONF_PROXY, "word"), 2, "usage: x");
+    ends(ARGUMENTS(CONF_PROXY, "--json"), 2, "usage: x");
+    ends(ARGUMENTS(CONF_PROXY, "--check-conf", "word"), 2, "usage: x");
+    ends(ARGUMENTS(CONF_PROXY, "--version"), 0, "imapferry " IMAPFERRY_VERSION "\n");
+    ends(ARGUMENTS(CONF_PROXY, "--help"), 0, "usage: x");
+    ends(ARGUMENTS(CONF_MIGRATOR, "--print-conf=sample"), 0, buf_str(&text));
+    ends(ARGUMENTS(CONF_MIGRATOR, "--check-conf", "-c", "/nonexistent"), 1, "cannot be read");
+    ends(ARGUMENTS(CONF_CTL, "--check-conf", "-c", file), 0, "no errors");
+    ends(ARGUMENTS(CONF_CTL, "--print-conf", "-c", file), 0, "lease = \"10s\"\n");
+    ends(ARGUMENTS(CONF_PROXY, "--print-conf", "-c", file), 1, ": proxy: tls_cert: ");
+    buf_free(&text);
+}
+
+/* imapferryctl's own arguments are left to it. */
+static void test_ctl_arguments(void **state)
+{
+    char *argv[] = {"x", "--json", "-c", "f", "--json", "user", "-c", "g", NULL};
+    static const char *const wanted[] = {"x", "-c", "f", "--json", "--json", "user", "-c", "g"};
+
+    (void)state;
+    goes_on(ARGUMENTS(CONF_CTL, "-c", "f", "user", "ann", "--json"), "f", 3);
+    goes_on(ARGUMENTS(CONF_CTL, "--json", "user"), CONF_DEFAULT_FILE, 1);
+    goes_on(ARGUMENTS(CONF_CTL, "--what"), CONF_DEFAULT_FILE, 1);
+    goes_on(arguments(CONF_CTL, 8, argv), "f", 3);
+    for (size_t i = 0; i < COUNTOF(wanted); i++)
+        assert_string_equal(argv[i], wanted[i]);
+    ends(ARGUMENTS(CONF_CTL, "-c"), 2, "usage: x");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sample_is_the_file),
+        cmocka_unit_test(test_sample_loads),
+        cmocka_unit_test(test_sample_shows_defaults),
+        cmocka_unit_test(test_every_prefix_of_the_sample),
+        cmocka_unit_test(test_every_prefix_of_the_settings),
+        cmocka_unit_test(test_nul_anywhere),
+        cmocka_unit_test(test_comments_and_layout),
+        cmocka_unit_test(test_syntax_errors),
+        cmocka_unit_test(test_unknown_names),
+        cmocka_unit_test(test_durations),
+        cmocka_unit_test(test_numbers_and_words),
+        cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_no_password_in_errors),
+        cmocka_unit_test(test_backends),
+        cmocka_unit_test(test_master_login),
+        cmocka_unit_test(test_migration),
+        cmocka_unit_test(test_print_is_read_back),
+        cmocka_unit_test(test_files_by_role),
+        cmocka_unit_test(test_secret),
+        cmocka_unit_test(test_proxy_needs),
+        cmocka_unit_test(test_unreadable),
+        cmocka_unit_test(test_many_aliases),
+        cmocka_unit_test(test_arguments),
+        cmocka_unit_test(test_ctl_arguments),
+    };
+    return cmocka_run_group_tests_name("conf", tests, make_dir, remove_dir);
+}
