@@ -1,0 +1,211 @@
+#!/usr/bin/python3
+"""Checks that the code keeps to its layers (README.md in lib/): prints one line a check, and at the end
+`layers: N passed, N failed`. The checks are first tried on planted violations: one that finds none is itself broken.
+
+A file may include from its own layer and from those above it in the table, of lib/ any program's file."""
+
+import fnmatch
+import os
+import re
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+# lib/ from the bottom up: files by name without .c or .h. A pattern that names no file yet is a place kept free.
+LAYERS = [
+    ("base", ["base", "log", "buf", "buf_room", "xalloc", "metrics"]),
+    ("wire", ["imap_*", "mutf7", "sasl", "proxyproto"]),
+    ("view", ["view_*"]),
+    ("conf", ["address", "options", "account", "conf", "conf_*"]),
+    ("io", ["loop", "stream", "tls", "dial", "http"]),
+    ("store", ["redis", "store", "route", "registry", "lease", "events", "seal"]),
+    ("dialog", ["backend_login"]),
+]
+RANK = {name: rank for rank, (name, _) in enumerate(LAYERS)}
+
+# Which folders of ours a program's files may include from, besides lib/. A main.c ties its program together.
+PROGRAMS = {
+    "proxy": ["proxy"],
+    "migrator": ["migrator"],
+    "migrator/admin": ["migrator", "migrator/admin"],
+}
+MAINS = {"migrator/main.c": ["migrator", "migrator/admin"]}
+
+# System headers that a pure layer may have: no descriptors, no clock, no sockets.
+PURE_LAYERS = ("wire", "view")
+PURE_HEADERS = set("assert.h ctype.h errno.h inttypes.h limits.h stdarg.h stdbool.h stddef.h stdint.h stdio.h "
+                   "stdlib.h string.h strings.h sys/queue.h uthash.h".split())
+
+# Libraries that one file alone includes, so that it can be exchanged there.
+PRIVATE = [
+    ("OpenSSL's SSL", r"openssl/(ssl\d?|tls1|dtls1|bio|err)\.h", ["lib/tls.c"]),
+    ("hiredis", r"hiredis/.*", ["lib/redis.c"]),
+    ("libconfuse", r"confuse\.h", ["lib/conf.c"]),
+    ("libmicrohttpd", r"microhttpd\.h", ["lib/http.c"]),
+]
+GENERATED = {"route_scripts.h": "store"}
+
+INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
+
+
+def read_tree():
+    """Path below the root -> text, of every C file of the programs."""
+    files = {}
+    for top in ("lib", "proxy", "migrator"):
+        for folder, _, names in os.walk(os.path.join(ROOT, top)):
+            for name in names:
+                if name.endswith((".c", ".h")):
+                    path = os.path.join(folder, name)
+                    with open(path, encoding="utf-8") as f:
+                        files[os.path.relpath(path, ROOT)] = f.read()
+    return files
+
+
+def layers_of(path):
+    """The layers whose table a file of lib/ stands in; an exact name goes before a pattern."""
+    stem = os.path.splitext(os.path.basename(path))[0]
+    exact = [name for name, stems in LAYERS if stem in stems]
+    return exact or [name for name, stems in LAYERS if any(fnmatch.fnmatch(stem, s) for s in stems)]
+
+
+def resolve(path, name, files):
+    """The file of ours that an include in quotes means; None where there is none."""
+    for candidate in (os.path.normpath(os.path.join(os.path.dirname(path), name)), name, "lib/" + name):
+        if candidate in files:
+            return candidate
+    return None
+
+
+def own_includes(files):
+    """(including file, included file, as written) for every include in quotes that is not generated."""
+    for path, text in sorted(files.items()):
+        for quote, name in INCLUDE.findall(text):
+            if quote == '"' and os.path.basename(name) not in GENERATED:
+                yield path, resolve(path, name, files), name
+
+
+def check_every_file_has_a_layer(files):
+    for path in sorted(files):
+        if path.startswith("lib/") and len(layers_of(path)) != 1:
+            yield "%s stands in %d layers: %s" % (path, len(layers_of(path)), layers_of(path))
+
+
+def check_includes_are_found(files):
+    for path, target, name in own_includes(files):
+        if target is None:
+            yield '%s includes "%s", which is no file of ours' % (path, name)
+
+
+def check_lib_includes_upwards_only(files):
+    for path, target, _ in own_includes(files):
+        if not path.startswith("lib/") or not (target or "").startswith("lib/"):
+            continue
+        mine, theirs = layers_of(path), layers_of(target)
+        if len(mine) == len(theirs) == 1 and RANK[theirs[0]] > RANK[mine[0]]:
+            yield "%s (%s) includes %s (%s)" % (path, mine[0], target, theirs[0])
+    for path, text in sorted(files.items()):
+        for _, name in INCLUDE.findall(text):
+            layer = GENERATED.get(os.path.basename(name))
+            if layer and (not path.startswith("lib/") or layers_of(path) != [layer]):
+                yield "%s includes %s, which belongs to %s" % (path, name, layer)
+
+
+def check_lib_knows_no_program(files):
+    for path, target, _ in own_includes(files):
+        if path.startswith("lib/") and target and not target.startswith("lib/"):
+            yield "%s includes %s" % (path, target)
+
+
+def check_programs_know_lib_and_themselves(files):
+    for path, target, _ in own_includes(files):
+        folder = os.path.dirname(path)
+        if folder == "lib" or target is None or target.startswith("lib/"):
+            continue
+        if folder not in PROGRAMS:
+            yield "%s is in a folder without a rule" % path
+        elif os.path.dirname(target) not in MAINS.get(path, PROGRAMS[folder]):
+            yield "%s includes %s" % (path, target)
+
+
+def check_insides_stay_inside(files):
+    """x_priv.h is for the files named x.c and x_*.c beside it."""
+    for path, target, _ in own_includes(files):
+        if target and target.endswith("_priv.h"):
+            owner = target[: -len("_priv.h")]
+            if not re.fullmatch(re.escape(owner) + r"(_.*)?\.[ch]", path):
+                yield "%s includes %s" % (path, target)
+
+
+def check_pure_layers_do_no_io(files):
+    for path, text in sorted(files.items()):
+        if path.startswith("lib/") and layers_of(path) and layers_of(path)[0] in PURE_LAYERS:
+            for quote, name in INCLUDE.findall(text):
+                if quote == "<" and name not in PURE_HEADERS:
+                    yield "%s includes <%s>" % (path, name)
+
+
+def check_libraries_have_one_door(files):
+    for path, text in sorted(files.items()):
+        for _, name in INCLUDE.findall(text):
+            for library, pattern, doors in PRIVATE:
+                if re.fullmatch(pattern, name) and path not in doors:
+                    yield "%s includes %s: %s is for %s alone" % (path, name, library, ", ".join(doors))
+
+
+CHECKS = [check for name, check in sorted(globals().items()) if name.startswith("check_")]
+
+# For each check, a small tree that it must object to, on top of one that none objects to.
+SOUND = {
+    "lib/base.h": "#include <stdint.h>\n",
+    "lib/imap_tok.c": '#include "base.h"\n#include <string.h>\n',
+    "lib/conf.h": '#include "base.h"\n',
+    "lib/conf_priv.h": '#include "conf.h"\n',
+    "lib/conf.c": '#include <confuse.h>\n#include "conf_priv.h"\n',
+    "lib/store.h": '#include "conf.h"\n',
+    "lib/store.c": '#include "store.h"\n#include "route_scripts.h"\n',
+    "lib/tls.c": "#include <openssl/ssl.h>\n",
+    "lib/seal.c": "#include <openssl/evp.h>\n",
+    "proxy/session.h": '#include "lib/store.h"\n',
+    "proxy/main.c": '#include "session.h"\n',
+    "migrator/job.h": '#include "lib/conf.h"\n',
+    "migrator/main.c": '#include "admin/api.h"\n',
+    "migrator/admin/api.h": '#include "migrator/job.h"\n',
+}
+PLANTED = {
+    check_every_file_has_a_layer: {"lib/stray.h": ""},
+    check_includes_are_found: {"proxy/relay.c": '#include "lib/nothing.h"\n'},
+    check_lib_includes_upwards_only: {"lib/imap_cmd.c": '#include "conf.h"\n'},
+    check_lib_knows_no_program: {"lib/events.c": '#include "proxy/session.h"\n'},
+    check_programs_know_lib_and_themselves: {"migrator/job.c": '#include "admin/api.h"\n'},
+    check_insides_stay_inside: {"proxy/relay.c": '#include "lib/conf_priv.h"\n'},
+    check_pure_layers_do_no_io: {"lib/view_uid.c": "#include <unistd.h>\n"},
+    check_libraries_have_one_door: {"lib/seal.c": "#include <openssl/ssl.h>\n"},
+}
+
+
+def check_the_checks():
+    for check in CHECKS:
+        for problem in check(SOUND):
+            yield "%s objects to a sound tree: %s" % (check.__name__, problem)
+        if not list(check({**SOUND, **PLANTED[check]})):
+            yield "%s does not find what was planted" % check.__name__
+
+
+def main():
+    files = read_tree()
+    passed = failed = 0
+    for check in CHECKS + [None]:
+        title = (check or check_the_checks).__name__.replace("check_", "", 1).replace("_", " ")
+        problems = list(check(files) if check else check_the_checks())
+        if check and not files:
+            problems.append("there are no files to check")
+        print("%s - %s" % ("FAILED" if problems else "ok", title))
+        for problem in problems:
+            print("    " + problem)
+        passed, failed = (passed, failed + 1) if problems else (passed + 1, failed)
+    print("layers: %d passed, %d failed" % (passed, failed))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
