@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "account.h"
+#include "buf_room.h"
 #include "conf_priv.h"
 #include "xalloc.h"
 
@@ -388,8 +389,10 @@ static bool read_all(int fd, struct buf *out)
 
     do {
         n = read(fd, block, sizeof(block));
-        if (n > 0)
+        if (n > 0) {
+            buf_room(out, (size_t)n);
             buf_add(out, block, (size_t)n);
+        }
     } while ((n > 0 && out->len <= CONF_SCAN_FILE_MAX) || (n < 0 && errno == EINTR));
     int saved = errno;
     wipe(block, sizeof(block));

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "account.h"
+#include "buf_room.h"
 #include "conf_priv.h"
 #include "xalloc.h"
 
@@ -177,8 +178,10 @@ static bool read_secret(const char *file, struct buf *out)
         n = read(fd, block, sizeof(block));
         if (n < 0 && errno != EINTR)
             break;
-        if (n > 0)
+        if (n > 0) {
+            buf_room(out, (size_t)n);
             buf_add(out, block, (size_t)n);
+        }
     }
     int saved = errno;
     if (fd >= 0)
