@@ -7,11 +7,13 @@
 
 struct tls_policy; /* what is asked of the peer and shown to it; shared by many connections of one thread */
 
-/* For connections that we make: the certificate is verified, always. ca_file: PEM, or "" for the system's store.
+/* For connections that we make: the certificate and the name in it (subjectAltName alone) are verified, always.
+ * ca_file: PEM, or "" for the system's store. What stands in ca_file is trusted, be it a root or not.
  * NULL: *error is a text to free. */
 struct tls_policy *tls_policy_client(const char *ca_file, char **error);
 /* For connections that we take: certificate chain and key, PEM files. */
 struct tls_policy *tls_policy_server(const char *cert_file, const char *key_file, char **error);
+/* Connections that were made with it keep what they need of it. */
 void tls_policy_free(struct tls_policy **p);
 
 /* --- for stream.c --- */
@@ -28,6 +30,8 @@ enum tls_rc tls_read(struct tls *t, struct span *in, struct buf *out, uint8_t *p
                      size_t *len) MUST_CHECK;
 enum tls_rc tls_write(struct tls *t, struct span plain, struct buf *out) MUST_CHECK;
 void tls_close_notify(struct tls *t, struct buf *out);
+/* Until this is called, OpenSSL's own copy of what was decrypted is overwritten each time. */
+void tls_without_secrets(struct tls *t);
 /* What failed, as a text for people ("certificate has expired"), borrowed. */
 const char *tls_error(const struct tls *t);
 

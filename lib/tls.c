@@ -1,0 +1,362 @@
+/* One connection's engine is an SSL over a BIO of our own, which reads from the span and writes to the buffer
+ * of the call under way and keeps nothing. (A memory BIO keeps what its largest record needed, for ever.) */
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+
+#include "buf_room.h"
+#include "log.h"
+#include "tls.h"
+#include "xalloc.h"
+
+struct tls_policy {
+    SSL_CTX *ctx;
+    BIO_METHOD *bio;
+    bool server;
+    size_t refs; /* the owner's and one a connection: a connection may be closing still when the owner frees
+                    it */
+};
+
+struct tls {
+    struct tls_policy *policy;
+    SSL *ssl;
+    struct span *in; /* of the call under way, else NULL */
+    struct buf *out;
+    bool failed;
+    char error[160];
+};
+
+static NORETURN void die(const char *what)
+{
+    LOG(ERROR, "fatal", LOG_S("what", what));
+    abort();
+}
+
+/* --- the BIO --- */
+
+static int bio_read(BIO *bio, char *to, int size)
+{
+    struct tls *t = BIO_get_data(bio);
+    BIO_clear_retry_flags(bio);
+    if (size <= 0)
+        return 0;
+    if (!t->in || t->in->len == 0) {
+        BIO_set_retry_read(bio);
+        return -1;
+    }
+    size_t n = t->in->len < (size_t)size ? t->in->len : (size_t)size;
+    memcpy(to, t->in->p, n);
+    t->in->p += n;
+    t->in->len -= n;
+    return (int)n;
+}
+
+static int bio_write(BIO *bio, const char *bytes, int size)
+{
+    struct tls *t = BIO_get_data(bio);
+    BIO_clear_retry_flags(bio);
+    if (!t->out || size < 0)
+        return -1;
+    buf_add(t->out, bytes, (size_t)size);
+    return size;
+}
+
+static long bio_ctrl(BIO *bio, int cmd, long num, void *arg)
+{
+    (void)bio;
+    (void)num;
+    (void)arg;
+    return cmd == BIO_CTRL_FLUSH ? 1 : 0;
+}
+
+static BIO_METHOD *bio_method(void)
+{
+    BIO_METHOD *m = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "imapferry");
+    if (!m)
+        die("BIO_meth_new");
+    BIO_meth_set_read(m, bio_read);
+    BIO_meth_set_write(m, bio_write);
+    BIO_meth_set_ctrl(m, bio_ctrl);
+    return m;
+}
+
+/* --- policies --- */
+
+/* An encrypted key must be an error, not a question on the terminal. */
+static int no_passphrase(char *to, int size, int writing, void *arg)
+{
+    (void)to;
+    (void)size;
+    (void)writing;
+    (void)arg;
+    return 0;
+}
+
+/* A client that says what it speaks must speak IMAP: a certificate shared with a web server is no way to send
+ * us its requests. Saying nothing is fine. */
+static int choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in,
+                       unsigned in_len, void *arg)
+{
+    (void)ssl;
+    (void)arg;
+    for (unsigned i = 0; i < in_len; i += 1u + in[i]) {
+        if (in[i] == 4 && i + 4 < in_len && memcmp(in + i + 1, "imap", 4) == 0) {
+            *out = in + i + 1;
+            *out_len = 4;
+            return SSL_TLSEXT_ERR_OK;
+        }
+    }
+    return SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+static struct tls_policy *policy_new(bool server)
+{
+    ERR_clear_error();
+    struct tls_policy *p = xcalloc(1, sizeof(*p));
+    p->refs = 1;
+    p->server = server;
+    p->bio = bio_method();
+    p->ctx = SSL_CTX_new(server ? TLS_server_method() : TLS_client_method());
+    if (!p->ctx || SSL_CTX_set_min_proto_version(p->ctx, TLS1_2_VERSION) != 1)
+        die("SSL_CTX_new");
+    /* Sessions are not resumed: tickets cost memory on each connection, and two listeners never mix up
+     * sessions. */
+    SSL_CTX_set_session_cache_mode(p->ctx, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_options(p->ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION |
+                                    SSL_OP_CLEANSE_PLAINTEXT);
+    SSL_CTX_set_mode(p->ctx, SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_default_passwd_cb(p->ctx, no_passphrase);
+    return p;
+}
+
+static void policy_release(struct tls_policy *p)
+{
+    if (--p->refs > 0)
+        return;
+    SSL_CTX_free(p->ctx);
+    BIO_meth_free(p->bio);
+    free(p);
+}
+
+static const char *queue_text(void)
+{
+    unsigned long code = ERR_peek_error();
+    int reason = ERR_GET_REASON(code);
+    if (ERR_GET_LIB(code) == ERR_LIB_SSL &&
+        (reason == SSL_R_WRONG_VERSION_NUMBER || reason == SSL_R_HTTP_REQUEST))
+        return "the peer does not speak TLS here";
+    const char *text = code ? ERR_reason_error_string(code) : NULL;
+    return text ? text : ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code)) : "TLS failed";
+}
+
+static struct tls_policy *policy_fail(struct tls_policy *p, const char *what, const char *file, char **error)
+{
+    *error = xasprintf("%s %s: %s", what, file, queue_text());
+    ERR_clear_error();
+    policy_release(p);
+    return NULL;
+}
+
+struct tls_policy *tls_policy_client(const char *ca_file, char **error)
+{
+    struct tls_policy *p = policy_new(false);
+    SSL_CTX_set_verify(p->ctx, SSL_VERIFY_PEER, NULL);
+    if (!ca_file || !*ca_file) {
+        if (SSL_CTX_set_default_verify_paths(p->ctx) != 1)
+            return policy_fail(p, "certificates of", "the system", error);
+        return p;
+    }
+    if (SSL_CTX_load_verify_locations(p->ctx, ca_file, NULL) != 1)
+        return policy_fail(p, "CA file", ca_file, error);
+    /* What the site names is trusted as it stands, an intermediate or the server's own certificate too. */
+    X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(p->ctx), X509_V_FLAG_PARTIAL_CHAIN);
+    return p;
+}
+
+struct tls_policy *tls_policy_server(const char *cert_file, const char *key_file, char **error)
+{
+    struct tls_policy *p = policy_new(true);
+    SSL_CTX_set_num_tickets(p->ctx, 0);
+    SSL_CTX_set_alpn_select_cb(p->ctx, choose_alpn, NULL);
+    if (SSL_CTX_use_certificate_chain_file(p->ctx, cert_file) != 1)
+        return policy_fail(p, "certificate", cert_file, error);
+    if (SSL_CTX_use_PrivateKey_file(p->ctx, key_file, SSL_FILETYPE_PEM) != 1)
+        return policy_fail(p, "key", key_file, error);
+    if (SSL_CTX_check_private_key(p->ctx) != 1)
+        return policy_fail(p, "key", key_file, error);
+    return p;
+}
+
+void tls_policy_free(struct tls_policy **p)
+{
+    if (*p)
+        policy_release(*p);
+    *p = NULL;
+}
+
+/* --- connections --- */
+
+static bool is_ip(const char *name)
+{
+    struct in6_addr to;
+    return inet_pton(AF_INET, name, &to) == 1 || inet_pton(AF_INET6, name, &to) == 1;
+}
+
+/* The name stands in subjectAltName or nowhere: no look at the common name, no "f*.example.org". */
+static bool expect_name(SSL *ssl, const char *name)
+{
+    X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
+    X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT |
+                                               X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    char host[256];
+    size_t len = strcspn(name, "%"); /* a zone is ours, not the peer's */
+    if (len == 0 || len >= sizeof(host))
+        return false;
+    memcpy(host, name, len);
+    host[len] = '\0';
+    if (is_ip(host))
+        return X509_VERIFY_PARAM_set1_ip_asc(param, host) == 1;
+    if (len > 1 && host[len - 1] == '.')
+        host[len - 1] = '\0';
+    return SSL_set1_host(ssl, host) == 1 && SSL_set_tlsext_host_name(ssl, host) == 1;
+}
+
+struct tls *tls_new(struct tls_policy *p, const char *name)
+{
+    struct tls *t = xcalloc(1, sizeof(*t));
+    t->policy = p;
+    p->refs++;
+    ERR_clear_error();
+    t->ssl = SSL_new(p->ctx);
+    BIO *bio = BIO_new(p->bio);
+    if (!t->ssl || !bio)
+        die("SSL_new");
+    BIO_set_data(bio, t);
+    BIO_set_init(bio, 1);
+    SSL_set_bio(t->ssl, bio, bio); /* takes it */
+    if (p->server) {
+        SSL_set_accept_state(t->ssl);
+        return t;
+    }
+    SSL_set_connect_state(t->ssl);
+    if (!name || !expect_name(t->ssl, name)) {
+        t->failed = true;
+        snprintf(t->error, sizeof(t->error), "no certificate can be for the name %.80s",
+                 name ? name : "(none)");
+    }
+    return t;
+}
+
+void tls_free(struct tls **t)
+{
+    if (!*t)
+        return;
+    SSL_free((*t)->ssl);
+    policy_release((*t)->policy);
+    free(*t);
+    *t = NULL;
+}
+
+static void begin(struct tls *t, struct span *in, struct buf *out)
+{
+    ERR_clear_error();
+    t->in = in;
+    t->out = out;
+}
+
+static enum tls_rc fail(struct tls *t)
+{
+    long verify = SSL_get_verify_result(t->ssl);
+    const char *text = verify != X509_V_OK ? X509_verify_cert_error_string(verify) : queue_text();
+    snprintf(t->error, sizeof(t->error), "%s", text);
+    t->failed = true;
+    return TLS_FAILED;
+}
+
+/* Ends a call whose result was rc <= 0. */
+static enum tls_rc classify(struct tls *t, int rc)
+{
+    switch (SSL_get_error(t->ssl, rc)) {
+    case SSL_ERROR_WANT_READ:
+        return TLS_WANT_MORE;
+    case SSL_ERROR_ZERO_RETURN:
+        return TLS_CLOSED;
+    default:
+        return fail(t);
+    }
+}
+
+static enum tls_rc end(struct tls *t, enum tls_rc rc)
+{
+    t->in = NULL;
+    t->out = NULL;
+    ERR_clear_error();
+    return rc;
+}
+
+enum tls_rc tls_handshake(struct tls *t, struct span *in, struct buf *out)
+{
+    if (t->failed)
+        return TLS_FAILED;
+    begin(t, in, out);
+    int rc = SSL_do_handshake(t->ssl);
+    if (rc != 1)
+        return end(t, classify(t, rc));
+    if (!t->policy->server && SSL_get_verify_result(t->ssl) != X509_V_OK)
+        return end(t, fail(t));
+    return end(t, TLS_OK);
+}
+
+enum tls_rc tls_read(struct tls *t, struct span *in, struct buf *out, uint8_t *plain, size_t cap, size_t *len)
+{
+    *len = 0;
+    if (t->failed)
+        return TLS_FAILED;
+    begin(t, in, out);
+    enum tls_rc rc = TLS_OK;
+    while (rc == TLS_OK && *len < cap) {
+        size_t n = 0;
+        int ok = SSL_read_ex(t->ssl, plain + *len, cap - *len, &n);
+        *len += n;
+        if (ok != 1)
+            rc = classify(t, ok);
+    }
+    /* What was decrypted is given out first; a close or a failure is found again by the next call. */
+    return end(t, *len > 0 ? TLS_OK : rc);
+}
+
+enum tls_rc tls_write(struct tls *t, struct span plain, struct buf *out)
+{
+    if (t->failed)
+        return TLS_FAILED;
+    if (plain.len == 0)
+        return TLS_OK;
+    begin(t, NULL, out);
+    buf_room(out, plain.len + (plain.len / SSL3_RT_MAX_PLAIN_LENGTH + 1) * 64);
+    size_t n = 0;
+    int ok = SSL_write_ex(t->ssl, plain.p, plain.len, &n);
+    return end(t, ok == 1 && n == plain.len ? TLS_OK : fail(t));
+}
+
+void tls_close_notify(struct tls *t, struct buf *out)
+{
+    if (t->failed || !SSL_is_init_finished(t->ssl))
+        return;
+    begin(t, NULL, out);
+    SSL_shutdown(t->ssl);
+    end(t, TLS_OK);
+}
+
+void tls_without_secrets(struct tls *t)
+{
+    SSL_clear_options(t->ssl, SSL_OP_CLEANSE_PLAINTEXT);
+}
+
+const char *tls_error(const struct tls *t)
+{
+    return t->error;
+}
