@@ -1,0 +1,760 @@
+/* The allow-list of what may stand in commands. Each line part is looked at by itself, without a state
+ * between parts: one behind a literal is taken as the usual rest of its command. */
+#include <limits.h>
+#include <strings.h>
+
+#include "imap_cmd.h"
+
+static bool refuse(const char **why, const char *text)
+{
+    *why = text;
+    return false;
+}
+
+/* ---- words of a line part ---- */
+
+enum word_kind { WORD_END, WORD_ATOM, WORD_QUOTED, WORD_LITERAL, WORD_OPEN, WORD_CLOSE };
+
+struct word {
+    enum word_kind kind;
+    struct span text; /* as it stands in the line */
+    struct span name; /* WORD_ATOM: without its section */
+};
+
+/* A walk over the words of one line part, as far as they concern the allow-list. */
+struct walk {
+    struct span part;
+    size_t at;
+    int depth; /* of parentheses; may fall below 0 in a part that is not the first */
+    bool first;
+    bool sections; /* BODY[...] is one word */
+    bool literal8; /* may stand here (RFC 3516 4.4, RFC 5464 5) */
+    const struct imap_caps *shown;
+    const char **why;
+};
+
+/* Is part, from at on, a literal marker, with or without "~"? */
+static bool is_marker(struct span part, size_t at)
+{
+    if (part.p[at] == '~')
+        at++;
+    if (at >= part.len || part.p[at] != '{' || part.p[part.len - 1] != '}')
+        return false;
+    struct span digits = span_of(part.p + at + 1, part.len - at - 2);
+    if (digits.len > 0 && digits.p[digits.len - 1] == '+')
+        digits.len--;
+    uint64_t size;
+    return span_u64(digits, UINT64_MAX, &size);
+}
+
+static bool ends_in_marker(struct span part)
+{
+    const uint8_t *brace = part.len > 0 ? memrchr(part.p, '{', part.len) : NULL;
+    return brace && is_marker(part, (size_t)(brace - part.p));
+}
+
+static bool read_quoted(struct walk *w)
+{
+    for (size_t i = w->at + 1; i < w->part.len; i++) {
+        if (w->part.p[i] == '\\')
+            i++;
+        else if (w->part.p[i] == '"') {
+            w->at = i + 1;
+            bool ends = w->at == w->part.len || strchr(" ()", w->part.p[w->at]);
+            return ends || refuse(w->why, "No blank behind a quoted string");
+        }
+    }
+    return refuse(w->why, "Unclosed quoted string");
+}
+
+static bool skip_section(struct walk *w)
+{
+    size_t end = imap_section_end(w->part, w->at);
+    if (end == 0 && !ends_in_marker(w->part))
+        return refuse(w->why, "Unclosed section");
+    w->at =
+        end > 0 ? end : w->part.len; /* a header field's name as a literal: the section goes on behind it */
+    return true;
+}
+
+static bool read_atom(struct walk *w, struct span *_name)
+{
+    size_t begin = w->at;
+    *_name = span_of(NULL, 0);
+    while (w->at < w->part.len && !strchr(" ()", w->part.p[w->at])) {
+        uint8_t c = w->part.p[w->at];
+        if (c < 0x20 || c >= 0x7f || c == '"' || c == '{')
+            return refuse(w->why, "Invalid character in a word");
+        if (c == '[' && w->sections && !_name->p) {
+            *_name = span_of(w->part.p + begin, w->at - begin);
+            if (!skip_section(w))
+                return false;
+            continue;
+        }
+        w->at++;
+    }
+    if (!_name->p)
+        *_name = span_of(w->part.p + begin, w->at - begin);
+    return true;
+}
+
+/* False: the part is not well-formed. At its end the kind is WORD_END. */
+static bool next_word(struct walk *w, struct word *_r)
+{
+    while (w->at < w->part.len && w->part.p[w->at] == ' ')
+        w->at++;
+    *_r = (struct word){.kind = WORD_END};
+    if (w->at == w->part.len)
+        return true;
+    size_t begin = w->at;
+    bool ok = true;
+    if (w->part.p[begin] == '(' || w->part.p[begin] == ')') {
+        _r->kind = w->part.p[begin] == '(' ? WORD_OPEN : WORD_CLOSE;
+        w->depth += _r->kind == WORD_OPEN ? 1 : -1;
+        w->at++;
+    } else if (w->part.p[begin] == '"') {
+        _r->kind = WORD_QUOTED;
+        ok = read_quoted(w);
+    } else if (is_marker(w->part, begin)) {
+        _r->kind = WORD_LITERAL;
+        w->at = w->part.len;
+    } else {
+        _r->kind = WORD_ATOM;
+        ok = read_atom(w, &_r->name);
+    }
+    _r->text = span_of(w->part.p + begin, w->at - begin);
+    return ok;
+}
+
+/* The next word without going on to it. */
+static enum word_kind peek_kind(const struct walk *w)
+{
+    size_t i = w->at;
+    while (i < w->part.len && w->part.p[i] == ' ')
+        i++;
+    return i == w->part.len ? WORD_END : w->part.p[i] == '(' ? WORD_OPEN : WORD_ATOM;
+}
+
+static bool check_words(struct walk w)
+{
+    struct word word;
+    do {
+        if (!next_word(&w, &word))
+            return false;
+        if (w.first && w.depth < 0)
+            return refuse(w.why, "Unbalanced parenthesis");
+        if (word.kind == WORD_LITERAL && word.text.p[0] == '~' && !w.literal8)
+            return refuse(w.why, "Binary literal not allowed here");
+    } while (word.kind != WORD_END);
+    return true;
+}
+
+/* ---- what may stand in arguments ---- */
+
+enum { TO_END = INT_MIN };
+enum { SETS_SEEN = 1 << 0, SETS_SEEN_SECTION = 1 << 1, TAKES_SET = 1 << 2 };
+
+struct item {
+    const char *name;
+    enum imap_cap needs;
+    unsigned args; /* SEARCH: strings that follow */
+    unsigned flags;
+};
+
+static const struct item fetch_items[] = {
+    {"ALL", CAP_NONE, 0, 0},
+    {"FAST", CAP_NONE, 0, 0},
+    {"FULL", CAP_NONE, 0, 0},
+    {"UID", CAP_NONE, 0, 0},
+    {"FLAGS", CAP_NONE, 0, 0},
+    {"ENVELOPE", CAP_NONE, 0, 0},
+    {"INTERNALDATE", CAP_NONE, 0, 0},
+    {"BODYSTRUCTURE", CAP_NONE, 0, 0},
+    {"BODY", CAP_NONE, 0, SETS_SEEN_SECTION},
+    {"BODY.PEEK", CAP_NONE, 0, 0},
+    {"RFC822", CAP_NONE, 0, SETS_SEEN},
+    {"RFC822.TEXT", CAP_NONE, 0, SETS_SEEN},
+    {"RFC822.HEADER", CAP_NONE, 0, 0},
+    {"RFC822.SIZE", CAP_NONE, 0, 0},
+    {"BINARY", CAP_BINARY, 0, SETS_SEEN},
+    {"BINARY.PEEK", CAP_BINARY, 0, 0},
+    {"BINARY.SIZE", CAP_BINARY, 0, 0},
+    {"SAVEDATE", CAP_SAVEDATE, 0, 0},
+    {"PREVIEW", CAP_PREVIEW, 0, 0},
+    {"LAZY", CAP_PREVIEW, 0, 0}, /* PREVIEW (LAZY) */
+    {"SNIPPET", CAP_SNIPPET, 0, 0},
+    {"FUZZY", CAP_SNIPPET, 0, 0}, /* SNIPPET (LAZY=FUZZY) */
+    {"LAZY=FUZZY", CAP_SNIPPET, 0, 0},
+};
+
+static const struct item status_items[] = {
+    {"MESSAGES", CAP_NONE, 0, 0},
+    {"RECENT", CAP_NONE, 0, 0},
+    {"UIDNEXT", CAP_NONE, 0, 0},
+    {"UIDVALIDITY", CAP_NONE, 0, 0},
+    {"UNSEEN", CAP_NONE, 0, 0},
+    {"SIZE", CAP_STATUS_SIZE, 0, 0},
+    {"APPENDLIMIT", CAP_APPENDLIMIT, 0, 0},
+    {"DELETED", CAP_QUOTA_MESSAGE, 0, 0}, /* RFC 9208 4.1.4 */
+    {"DELETED-STORAGE", CAP_QUOTA_STORAGE, 0, 0},
+};
+
+static const struct item store_items[] = {
+    {"FLAGS", CAP_NONE, 0, 0},        {"+FLAGS", CAP_NONE, 0, 0},        {"-FLAGS", CAP_NONE, 0, 0},
+    {"FLAGS.SILENT", CAP_NONE, 0, 0}, {"+FLAGS.SILENT", CAP_NONE, 0, 0}, {"-FLAGS.SILENT", CAP_NONE, 0, 0},
+};
+
+static const struct item list_selects[] = {
+    {"SUBSCRIBED", CAP_LIST_EXTENDED, 0, 0},
+    {"REMOTE", CAP_LIST_EXTENDED, 0, 0},
+    {"RECURSIVEMATCH", CAP_LIST_EXTENDED, 0, 0},
+    {"SPECIAL-USE", CAP_SPECIAL_USE, 0, 0},
+};
+
+static const struct item list_returns[] = {
+    {"SUBSCRIBED", CAP_LIST_EXTENDED, 0, 0},
+    {"CHILDREN", CAP_LIST_EXTENDED, 0, 0},
+    {"SPECIAL-USE", CAP_SPECIAL_USE, 0, 0},
+    {"STATUS", CAP_LIST_STATUS, 0, 0},
+};
+
+static const struct item create_items[] = {
+    {"USE", CAP_CREATE_SPECIAL_USE, 0, 0},
+};
+
+static const struct item search_returns[] = {
+    {"MIN", CAP_ESEARCH, 0, 0},
+    {"MAX", CAP_ESEARCH, 0, 0},
+    {"ALL", CAP_ESEARCH, 0, 0},
+    {"COUNT", CAP_ESEARCH, 0, 0},
+    {"RELEVANCY", CAP_SEARCH_FUZZY, 0, 0},
+};
+
+static const struct item sort_criteria[] = {
+    {"ARRIVAL", CAP_NONE, 0, 0},
+    {"CC", CAP_NONE, 0, 0},
+    {"DATE", CAP_NONE, 0, 0},
+    {"FROM", CAP_NONE, 0, 0},
+    {"REVERSE", CAP_NONE, 0, 0},
+    {"SIZE", CAP_NONE, 0, 0},
+    {"SUBJECT", CAP_NONE, 0, 0},
+    {"TO", CAP_NONE, 0, 0},
+    {"DISPLAYFROM", CAP_SORT_DISPLAY, 0, 0},
+    {"DISPLAYTO", CAP_SORT_DISPLAY, 0, 0},
+    {"RELEVANCY", CAP_SEARCH_FUZZY, 0, 0},
+};
+
+static const struct item thread_algorithms[] = {
+    {"ORDEREDSUBJECT", CAP_THREAD_ORDEREDSUBJECT, 0, 0},
+    {"REFERENCES", CAP_THREAD_REFERENCES, 0, 0},
+    {"REFS", CAP_THREAD_REFS, 0, 0},
+};
+
+static const struct item search_keys[] = {
+    {"ALL", CAP_NONE, 0, 0},
+    {"ANSWERED", CAP_NONE, 0, 0},
+    {"BCC", CAP_NONE, 1, 0},
+    {"BEFORE", CAP_NONE, 1, 0},
+    {"BODY", CAP_NONE, 1, 0},
+    {"CC", CAP_NONE, 1, 0},
+    {"CHARSET", CAP_NONE, 1, 0}, /* in front of the keys */
+    {"DELETED", CAP_NONE, 0, 0},
+    {"DRAFT", CAP_NONE, 0, 0},
+    {"FLAGGED", CAP_NONE, 0, 0},
+    {"FROM", CAP_NONE, 1, 0},
+    {"HEADER", CAP_NONE, 2, 0},
+    {"KEYWORD", CAP_NONE, 1, 0},
+    {"LARGER", CAP_NONE, 1, 0},
+    {"NEW", CAP_NONE, 0, 0},
+    {"NOT", CAP_NONE, 0, 0},
+    {"OLD", CAP_NONE, 0, 0},
+    {"ON", CAP_NONE, 1, 0},
+    {"OR", CAP_NONE, 0, 0},
+    {"RECENT", CAP_NONE, 0, 0},
+    {"SEEN", CAP_NONE, 0, 0},
+    {"SENTBEFORE", CAP_NONE, 1, 0},
+    {"SENTON", CAP_NONE, 1, 0},
+    {"SENTSINCE", CAP_NONE, 1, 0},
+    {"SINCE", CAP_NONE, 1, 0},
+    {"SMALLER", CAP_NONE, 1, 0},
+    {"SUBJECT", CAP_NONE, 1, 0},
+    {"TEXT", CAP_NONE, 1, 0},
+    {"TO", CAP_NONE, 1, 0},
+    {"UID", CAP_NONE, 1, TAKES_SET},
+    {"UNANSWERED", CAP_NONE, 0, 0},
+    {"UNDELETED", CAP_NONE, 0, 0},
+    {"UNDRAFT", CAP_NONE, 0, 0},
+    {"UNFLAGGED", CAP_NONE, 0, 0},
+    {"UNKEYWORD", CAP_NONE, 1, 0},
+    {"UNSEEN", CAP_NONE, 0, 0},
+    {"OLDER", CAP_WITHIN, 1, 0},
+    {"YOUNGER", CAP_WITHIN, 1, 0},
+    {"SAVEDBEFORE", CAP_SAVEDATE, 1, 0},
+    {"SAVEDON", CAP_SAVEDATE, 1, 0},
+    {"SAVEDSINCE", CAP_SAVEDATE, 1, 0},
+    {"SAVEDATESUPPORTED", CAP_SAVEDATE, 0, 0},
+    {"FUZZY", CAP_SEARCH_FUZZY, 0, 0},
+};
+
+/* Hidden words with a text of their own, which clients show to people. */
+#define HIDDEN(word)                                                                                         \
+    {                                                                                                        \
+        word, word " is not offered here"                                                                    \
+    }
+static const struct {
+    const char *word, *why;
+} hidden[] = {
+    HIDDEN("MODSEQ"),
+    HIDDEN("CHANGEDSINCE"),
+    HIDDEN("UNCHANGEDSINCE"),
+    HIDDEN("VANISHED"),
+    HIDDEN("CONDSTORE"),
+    HIDDEN("QRESYNC"),
+    HIDDEN("HIGHESTMODSEQ"),
+    HIDDEN("EMAILID"),
+    HIDDEN("THREADID"),
+    HIDDEN("MAILBOXID"),
+    HIDDEN("SAVE"),
+    HIDDEN("PARTIAL"),
+    HIDDEN("CONTEXT"),
+    HIDDEN("UPDATE"),
+    HIDDEN("ANNOTATION"),
+    HIDDEN("ANNOTATE"),
+    HIDDEN("CATENATE"),
+    HIDDEN("UTF8"),
+    HIDDEN("FILTER"),
+    HIDDEN("UIDAFTER"),
+    HIDDEN("UIDBEFORE"),
+    HIDDEN("MYRIGHTS"),
+    HIDDEN("METADATA"),
+    HIDDEN("X-GUID"),
+    HIDDEN("X-REAL-UID"),
+    HIDDEN("X-MAILBOX"),
+    HIDDEN("X-GM-MSGID"),
+    HIDDEN("X-GM-THRID"),
+    HIDDEN("X-GM-LABELS"),
+    HIDDEN("X-GM-RAW"),
+    HIDDEN("$"),
+    HIDDEN("BINARY"),
+    HIDDEN("RETURN"),
+    HIDDEN("STATUS"),
+};
+#undef HIDDEN
+
+static const char *hidden_text(struct span word)
+{
+    for (size_t i = 0; i < COUNTOF(hidden); i++)
+        if (span_is_ci(word, hidden[i].word))
+            return hidden[i].why;
+    return NULL;
+}
+
+static bool refuse_word(struct walk *w, struct span word, const char *otherwise)
+{
+    const char *text = hidden_text(word);
+    return refuse(w->why, text ? text : otherwise);
+}
+
+static bool is_shown(const struct walk *w, enum imap_cap cap)
+{
+    return cap == CAP_NONE || imap_caps_has(w->shown, cap);
+}
+
+static const struct item *find_item(const struct item *items, size_t n, struct span name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (span_is_ci(name, items[i].name))
+            return &items[i];
+    return NULL;
+}
+
+/* Refuses an atom that is not in the table, or not shown. */
+static const struct item *allow_item(struct walk *w, const struct item *items, size_t n, struct span name,
+                                     const char *otherwise)
+{
+    const struct item *item = find_item(items, n, name);
+    if (item && is_shown(w, item->needs))
+        return item;
+    refuse_word(w, name, otherwise);
+    return NULL;
+}
+
+/* All atoms up to the end of the part, or to the parenthesis that closes the level down_to, must be in the
+ * table. */
+static bool allow_all(struct walk *w, const struct item *items, size_t n, int down_to, const char *otherwise)
+{
+    struct word word;
+    do {
+        if (!next_word(w, &word))
+            return false;
+        if (word.kind == WORD_ATOM && !allow_item(w, items, n, word.name, otherwise))
+            return false;
+    } while (word.kind != WORD_END && !(word.kind == WORD_CLOSE && w->depth == down_to));
+    return true;
+}
+
+/* To the end of a list whose "(" was just read. */
+static bool skip_list(struct walk *w)
+{
+    struct word word;
+    int down_to = w->depth - 1;
+    do {
+        if (!next_word(w, &word))
+            return false;
+    } while (word.kind != WORD_END && !(word.kind == WORD_CLOSE && w->depth == down_to));
+    return true;
+}
+
+/* ---- one function a kind of command; each sees one line part ---- */
+
+static bool check_no_args(struct walk *w)
+{
+    return peek_kind(w) == WORD_END || refuse(w->why, "No arguments expected");
+}
+
+/* The message set that begins the arguments. */
+static bool check_set(struct walk *w)
+{
+    struct word word;
+    if (!w->first)
+        return true;
+    if (!next_word(w, &word))
+        return false;
+    return !span_is(word.text, "$") || refuse_word(w, word.text, NULL);
+}
+
+/* A part of FETCH behind a literal begins within a section: nothing else in FETCH can be a literal. */
+static void leave_section(struct walk *w)
+{
+    size_t end = imap_section_end(w->part, 0);
+    w->at = end > 0 ? end : w->part.len;
+    if (w->at < w->part.len && w->part.p[w->at] == '<')
+        while (w->at < w->part.len && !strchr(" ()", w->part.p[w->at]))
+            w->at++;
+}
+
+static bool check_fetch(struct walk *w)
+{
+    if (!check_set(w))
+        return false;
+    return allow_all(w, fetch_items, COUNTOF(fetch_items), TO_END, "Unknown FETCH item");
+}
+
+static bool check_store(struct walk *w)
+{
+    struct word word;
+    if (!w->first)
+        return true;
+    if (!check_set(w) || !next_word(w, &word))
+        return false;
+    if (word.kind == WORD_OPEN) {
+        if (!allow_all(w, NULL, 0, 0, "Unknown STORE modifier") || !next_word(w, &word))
+            return false;
+    }
+    return word.kind != WORD_ATOM ||
+           allow_item(w, store_items, COUNTOF(store_items), word.text, "Unknown STORE item");
+}
+
+/* Steps over the mailbox name, which may be any word. */
+static bool skip_mailbox(struct walk *w)
+{
+    struct word word;
+    return !w->first || next_word(w, &word);
+}
+
+static bool check_select(struct walk *w)
+{
+    return skip_mailbox(w) && allow_all(w, NULL, 0, TO_END, "Unknown SELECT parameter");
+}
+
+static bool check_status(struct walk *w)
+{
+    return skip_mailbox(w) &&
+           allow_all(w, status_items, COUNTOF(status_items), TO_END, "Unknown STATUS item");
+}
+
+static bool check_create(struct walk *w)
+{
+    struct word word;
+    if (!skip_mailbox(w))
+        return false;
+    int base = w->depth;
+    do {
+        if (!next_word(w, &word))
+            return false;
+        if (word.kind == WORD_ATOM &&
+            !allow_item(w, create_items, COUNTOF(create_items), word.text, "Unknown CREATE parameter"))
+            return false;
+        if (word.kind == WORD_OPEN && w->depth == base + 2 && !skip_list(w)) /* USE ( \Sent ) */
+            return false;
+    } while (word.kind != WORD_END);
+    return true;
+}
+
+/* Behind the mailbox come flags in parentheses, a quoted date and literals, nothing else. */
+static bool check_append(struct walk *w)
+{
+    struct word word;
+    if (!skip_mailbox(w))
+        return false;
+    do {
+        if (!next_word(w, &word))
+            return false;
+        if (word.kind == WORD_OPEN && !skip_list(w))
+            return false;
+        if (word.kind == WORD_ATOM)
+            return refuse_word(w, word.text, "Unknown APPEND argument");
+        if (word.kind == WORD_LITERAL && word.text.p[0] == '~' && !is_shown(w, CAP_BINARY))
+            return refuse_word(w, span_str("BINARY"), NULL);
+    } while (word.kind != WORD_END);
+    return true;
+}
+
+/* Behind RETURN, whose "(" is next. */
+static bool check_list_return(struct walk *w)
+{
+    struct word word;
+    int down_to = w->depth;
+    bool status = false;
+    do {
+        if (!next_word(w, &word))
+            return false;
+        if (word.kind == WORD_OPEN && status &&
+            !allow_all(w, status_items, COUNTOF(status_items), w->depth - 1, "Unknown STATUS item"))
+            return false;
+        if (word.kind == WORD_ATOM &&
+            !allow_item(w, list_returns, COUNTOF(list_returns), word.text, "Unknown LIST option"))
+            return false;
+        status = word.kind == WORD_ATOM && span_is_ci(word.text, "STATUS");
+    } while (word.kind != WORD_END && !(word.kind == WORD_CLOSE && w->depth == down_to));
+    return true;
+}
+
+/* LIST [(options)] reference pattern-or-patterns [RETURN (options)]; a mailbox may be called RETURN. */
+static bool check_list(struct walk *w)
+{
+    struct word word;
+    size_t args = w->first ? 0 : 2;
+    if (w->first && peek_kind(w) == WORD_OPEN) {
+        if (!next_word(w, &word) ||
+            !allow_all(w, list_selects, COUNTOF(list_selects), 0, "Unknown LIST option"))
+            return false;
+    }
+    do {
+        if (!next_word(w, &word))
+            return false;
+        bool is_return = word.kind == WORD_ATOM && span_is_ci(word.text, "RETURN") && args >= 2;
+        if (is_return && peek_kind(w) == WORD_OPEN && !check_list_return(w))
+            return false;
+        if (word.kind == WORD_OPEN && !skip_list(w))
+            return false;
+        args++;
+    } while (word.kind != WORD_END);
+    return true;
+}
+
+/* Sets begin like this; no key does. */
+static bool is_set(struct span s)
+{
+    return s.len > 0 && ((s.p[0] >= '0' && s.p[0] <= '9') || s.p[0] == '*');
+}
+
+/* An atom where a search key is due. *skip = how many strings belong to it. lenient: it may still be a string
+ * that belongs to a key in the part before. */
+static bool check_key(struct walk *w, struct span word, bool lenient, const struct item **_key)
+{
+    *_key = NULL;
+    if (is_set(word))
+        return true;
+    *_key = find_item(search_keys, COUNTOF(search_keys), word);
+    if (!*_key && lenient && !hidden_text(word))
+        return true;
+    return allow_item(w, search_keys, COUNTOF(search_keys), word, "Unknown SEARCH key");
+}
+
+static bool check_keys(struct walk *w)
+{
+    struct word word;
+    const struct item *key = NULL;
+    unsigned skip = 0;
+    bool lenient = !w->first;
+    for (;; lenient = false) {
+        if (!next_word(w, &word))
+            return false;
+        if (word.kind == WORD_END)
+            return true;
+        if (key && (key->flags & TAKES_SET) && skip > 0 && span_is(word.text, "$"))
+            return refuse_word(w, word.text, NULL);
+        if (skip > 0) {
+            skip--;
+        } else if (word.kind == WORD_ATOM) {
+            if (!check_key(w, word.text, lenient, &key))
+                return false;
+            skip = key ? key->args : 0;
+        }
+    }
+}
+
+/* Eats RETURN ( ... ) where it stands next. */
+static bool check_search_return(struct walk *w)
+{
+    struct walk ahead = *w;
+    struct word word;
+    if (!next_word(&ahead, &word))
+        return false;
+    if (!span_is_ci(word.text, "RETURN"))
+        return true;
+    if (!is_shown(w, CAP_ESEARCH))
+        return refuse_word(w, word.text, NULL);
+    *w = ahead;
+    if (peek_kind(w) != WORD_OPEN || !next_word(w, &word))
+        return refuse(w->why, "List missing behind RETURN");
+    return allow_all(w, search_returns, COUNTOF(search_returns), 0, "Unknown RETURN option");
+}
+
+static bool check_search(struct walk *w)
+{
+    if (w->first && !check_search_return(w))
+        return false;
+    return check_keys(w);
+}
+
+/* SORT (criteria) charset keys */
+static bool check_sort(struct walk *w)
+{
+    struct word word;
+    if (!w->first)
+        return check_keys(w);
+    if (!next_word(w, &word))
+        return false;
+    if (word.kind != WORD_OPEN) /* RETURN of ESORT */
+        return refuse_word(w, word.text, "SORT criteria missing");
+    if (!allow_all(w, sort_criteria, COUNTOF(sort_criteria), 0, "Unknown SORT criterion"))
+        return false;
+    return next_word(w, &word) && check_keys(w);
+}
+
+/* THREAD algorithm charset keys */
+static bool check_thread(struct walk *w)
+{
+    struct word word;
+    if (!w->first)
+        return check_keys(w);
+    if (!next_word(w, &word))
+        return false;
+    if (!allow_item(w, thread_algorithms, COUNTOF(thread_algorithms), word.text, "Unknown THREAD algorithm"))
+        return false;
+    return next_word(w, &word) && check_keys(w);
+}
+
+/* Verbs without a row: nothing in their arguments can belong to a hidden extension. */
+static bool (*const checks[VERB_COUNT])(struct walk *w) = {
+    [VERB_CAPABILITY] = check_no_args, [VERB_NOOP] = check_no_args,     [VERB_LOGOUT] = check_no_args,
+    [VERB_NAMESPACE] = check_no_args,  [VERB_IDLE] = check_no_args,     [VERB_CHECK] = check_no_args,
+    [VERB_CLOSE] = check_no_args,      [VERB_UNSELECT] = check_no_args, [VERB_EXPUNGE] = check_no_args,
+    [VERB_SELECT] = check_select,      [VERB_EXAMINE] = check_select,   [VERB_CREATE] = check_create,
+    [VERB_LIST] = check_list,          [VERB_STATUS] = check_status,    [VERB_APPEND] = check_append,
+    [VERB_SEARCH] = check_search,      [VERB_FETCH] = check_fetch,      [VERB_STORE] = check_store,
+    [VERB_COPY] = check_set,           [VERB_MOVE] = check_set,         [VERB_SORT] = check_sort,
+    [VERB_THREAD] = check_thread,      [VERB_UID_EXPUNGE] = check_set,  [VERB_UID_SEARCH] = check_search,
+    [VERB_UID_FETCH] = check_fetch,    [VERB_UID_STORE] = check_store,  [VERB_UID_COPY] = check_set,
+    [VERB_UID_MOVE] = check_set,       [VERB_UID_SORT] = check_sort,    [VERB_UID_THREAD] = check_thread,
+};
+
+static bool is_fetch(const struct imap_cmd *cmd)
+{
+    return cmd->verb == VERB_FETCH || cmd->verb == VERB_UID_FETCH;
+}
+
+static bool verb_shown(enum imap_verb verb, const struct imap_caps *shown)
+{
+    switch (verb) {
+    case VERB_THREAD:
+    case VERB_UID_THREAD:
+        return imap_caps_has(shown, CAP_THREAD_REFERENCES) || imap_caps_has(shown, CAP_THREAD_REFS) ||
+               imap_caps_has(shown, CAP_THREAD_ORDEREDSUBJECT);
+    case VERB_GETMETADATA:
+    case VERB_SETMETADATA:
+        return imap_caps_has(shown, CAP_METADATA) || imap_caps_has(shown, CAP_METADATA_SERVER);
+    default:
+        return imap_verbs[verb].needs == CAP_NONE || imap_caps_has(shown, imap_verbs[verb].needs);
+    }
+}
+
+static bool check_verb(enum imap_verb verb, const struct imap_caps *shown, const char **why)
+{
+    if (verb == VERB_UNKNOWN)
+        return refuse(why, "Unknown command");
+    if (verb == VERB_LOGIN || verb == VERB_AUTHENTICATE || verb == VERB_STARTTLS)
+        return refuse(why, "Already logged in");
+    return verb_shown(verb, shown) || refuse(why, "This command is not offered here");
+}
+
+static struct walk begin_walk(const struct imap_cmd *cmd, struct span part, bool first)
+{
+    size_t at = first && cmd->args < part.len ? cmd->args : first ? part.len : 0;
+    struct walk w = {.part = part, .at = at, .first = first, .sections = is_fetch(cmd)};
+    w.literal8 = cmd->verb == VERB_APPEND || cmd->verb == VERB_SETMETADATA;
+    if (!first && is_fetch(cmd))
+        leave_section(&w);
+    return w;
+}
+
+bool imap_cmd_allowed(const struct imap_cmd *cmd, struct span part, bool first, const struct imap_caps *shown,
+                      const char **why)
+{
+    if (!check_verb(cmd->verb, shown, why))
+        return false;
+    struct walk w = begin_walk(cmd, part, first);
+    w.shown = shown;
+    w.why = why;
+    return check_words(w) && (!checks[cmd->verb] || checks[cmd->verb](&w));
+}
+
+bool imap_cmd_reads(const struct imap_cmd *cmd, struct span line)
+{
+    const char *why;
+    struct word word;
+    if (cmd->verb == VERB_UNKNOWN || !is_fetch(cmd))
+        return cmd->verb != VERB_UNKNOWN && (imap_verbs[cmd->verb].flags & VERB_READS);
+    struct walk w = begin_walk(cmd, line, true);
+    w.why = &why;
+    if (ends_in_marker(line) || !next_word(&w, &word)) /* the set */
+        return false;
+    while (next_word(&w, &word)) {
+        if (word.kind == WORD_END)
+            return true;
+        if (word.kind != WORD_ATOM)
+            continue;
+        const struct item *item = find_item(fetch_items, COUNTOF(fetch_items), word.name);
+        bool section = word.name.len < word.text.len;
+        if (!item || (item->flags & SETS_SEEN) || (section && (item->flags & SETS_SEEN_SECTION)))
+            return false;
+    }
+    return false;
+}
+
+/* What can be enabled at all (RFC 5161 3.1, 7162 3.1.8 and 3.2.3, 9755 3, 9051 6.3.1). */
+static const struct item enable_names[] = {
+    {"CONDSTORE", CAP_CONDSTORE, 0, 0},
+    {"QRESYNC", CAP_QRESYNC, 0, 0},
+    {"UTF8=ACCEPT", CAP_UTF8_ACCEPT, 0, 0},
+    {"IMAP4rev2", CAP_IMAP4REV2, 0, 0},
+};
+
+void imap_cmd_filter_enable(struct buf *out, struct span args, const struct imap_caps *shown)
+{
+    const char *why, *blank = "";
+    struct walk w = {.part = args, .why = &why};
+    struct word word;
+    uint64_t taken = 0;
+    while (next_word(&w, &word) && word.kind != WORD_END) {
+        const struct item *item = find_item(enable_names, COUNTOF(enable_names), word.text);
+        uint64_t bit = item ? UINT64_C(1) << (item - enable_names) : 0;
+        if (!item || (taken & bit) || !imap_caps_has(shown, item->needs))
+            continue;
+        taken |= bit;
+        buf_printf(out, "%s%s", blank, item->name);
+        blank = " ";
+    }
+}
