@@ -1,0 +1,37 @@
+"""A certificate authority for tests, made by the openssl command: good certificates and every kind of bad one."""
+import os
+import subprocess
+
+
+def _openssl(*args):
+    subprocess.run(["openssl", *args], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+class Authority:
+    """CA in a folder; self.ca is the file to trust."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        os.makedirs(folder, exist_ok=True)
+        self.ca = os.path.join(folder, "ca.pem")
+        self._key = os.path.join(folder, "ca.key")
+        self._serial = 0
+        _openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
+                 "-subj", "/CN=imapferry test authority", "-addext", "keyUsage=critical,keyCertSign,cRLSign",
+                 "-keyout", self._key, "-out", self.ca)
+
+    def issue(self, label, names=("localhost", "127.0.0.1"), expired=False, self_signed=False):
+        """(certificate, key) for these DNS names and addresses."""
+        self._serial += 1
+        base = os.path.join(self.folder, f"{label}-{self._serial}")
+        cert, key, request, extensions = (base + end for end in (".pem", ".key", ".csr", ".ext"))
+        alt = ",".join(("IP:" if n[0].isdigit() or ":" in n else "DNS:") + n for n in names)
+        with open(extensions, "w", encoding="ascii") as f:
+            f.write(f"subjectAltName={alt}\nextendedKeyUsage=serverAuth\nbasicConstraints=CA:FALSE\n")
+        _openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                 "-subj", f"/CN={label}", "-keyout", key, "-out", request)
+        # A negative number of days makes the end lie in the past.
+        sign = ["x509", "-req", "-in", request, "-out", cert, "-extfile", extensions,
+                "-set_serial", str(1000 + self._serial), "-days", "-1" if expired else "30"]
+        _openssl(*sign, *(["-signkey", key] if self_signed else ["-CA", self.ca, "-CAkey", self._key]))
+        return cert, key

@@ -1,0 +1,160 @@
+"""One process of ours under test: its log is read all the time, waited for line by line, and judged at the end."""
+import contextlib
+import glob
+import os
+import re
+import shlex
+import subprocess
+import threading
+import time
+
+from . import net
+
+BUILD = os.environ.get("IMAPFERRY_BUILD") or os.path.join(
+    os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "build")
+_LISTENING = re.compile(r'listening on ([a-z+]+://[^"\s]+)')
+
+
+def program(name):
+    return os.path.join(BUILD, name)
+
+
+def sanitizer_environment(report):
+    """The environment in which ASan, LSan and UBSan write what they find to files that begin with `report`."""
+    common = f"log_path={report}:halt_on_error=1:abort_on_error=0:exitcode=99"
+    return dict(os.environ, ASAN_OPTIONS=f"{common}:detect_leaks=1:detect_stack_use_after_return=0",
+                UBSAN_OPTIONS=f"{common}:print_stacktrace=1", LSAN_OPTIONS="exitcode=99",
+                MALLOC_PERTURB_="165")
+
+
+def sanitizer_reports(report):
+    found = []
+    for path in glob.glob(glob.escape(report) + ".*"):
+        with open(path, encoding="utf-8", errors="replace") as f:
+            found.append(f.read())
+    return found
+
+
+def fields(line):
+    """A log line as a dictionary: key=value, values in quotes where need be."""
+    with contextlib.suppress(ValueError):
+        return dict(part.partition("=")[::2] for part in shlex.split(line) if "=" in part)
+    return {}
+
+
+class Daemon:
+    """Started at once. stop() and close() fail the test on a bad exit status or a sanitizer's report."""
+
+    def __init__(self, name, config, folder, label, wrapper=(), env=None):
+        self.label = label
+        self.lines = []
+        self._report = os.path.join(folder, f"sanitizer-{label}")
+        self._changed = threading.Condition()
+        self._killed = False
+        environment = sanitizer_environment(self._report)
+        environment.update(env or {})
+        self.process = subprocess.Popen([*wrapper, program(name), "-c", config], stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment,
+                                        start_new_session=True)
+        self._log = open(os.path.join(folder, f"{label}.log"), "wb")  # pylint: disable=consider-using-with
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self):
+        for raw in self.process.stderr:
+            self._log.write(raw)
+            self._log.flush()
+            with self._changed:
+                self.lines.append(raw.decode("utf-8", "replace").rstrip("\n"))
+                self._changed.notify_all()
+        with self._changed:
+            self.lines.append(None)
+            self._changed.notify_all()
+
+    # ---- log
+
+    def mark(self):
+        """Where the log ends now: for wait(..., since=mark)."""
+        with self._changed:
+            return len(self.lines)
+
+    def find(self, pattern, since=0):
+        """The matches of all lines so far."""
+        with self._changed:
+            return [m for m in (re.search(pattern, x) for x in self.lines[since:] if x is not None) if m]
+
+    def wait(self, pattern, timeout=20.0, since=0):
+        """The match of the first line with this pattern, waiting for it if it is not there yet."""
+        end = time.monotonic() + timeout
+        at = since
+        with self._changed:
+            while True:
+                for line in self.lines[at:]:
+                    if line is None:
+                        raise RuntimeError(f"{self.label} ended while {pattern!r} was waited for:\n{self.tail()}")
+                    found = re.search(pattern, line)
+                    if found:
+                        return found
+                at = len(self.lines)
+                left = end - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError(f"{self.label} did not log {pattern!r} in {timeout} s:\n{self.tail()}")
+                self._changed.wait(left)
+
+    def tail(self, n=25):
+        return "\n".join(x for x in self.lines[-n:] if x is not None)
+
+    def listeners(self, count, timeout=20.0):
+        """The addresses of so many listeners, in the order of the log."""
+        def all_there():
+            if self.process.poll() is not None:
+                raise RuntimeError(f"{self.label} ended at start:\n{self.tail()}")
+            found = [m.group(1) for m in self.find(_LISTENING.pattern)]
+            return found if len(found) >= count else None
+        return net.wait_until(f"{count} listeners of {self.label}", all_there, timeout)
+
+    # ---- the process
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def memory_peak(self):
+        """VmHWM in bytes."""
+        return self._memory("VmHWM")
+
+    def memory(self):
+        return self._memory("VmRSS")
+
+    def _memory(self, what):
+        with open(f"/proc/{self.pid}/status", encoding="ascii") as f:
+            for line in f:
+                if line.startswith(what + ":"):
+                    return int(line.split()[1]) * 1024
+        raise RuntimeError(f"no {what}")
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def kill(self):
+        """kill -9: nothing that comes after is held against it."""
+        self._killed = True
+        self.process.kill()
+        self.process.wait(10)
+        self._reader.join(10)
+
+    def stop(self, timeout=30.0):
+        """SIGTERM; asserts that it went in time, with status 0 and without a sanitizer's report."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise AssertionError(f"{self.label} did not end within {timeout} s of SIGTERM:\n{self.tail()}") from None
+        self._reader.join(10)
+        self._log.close()
+        reports = sanitizer_reports(self._report)
+        assert not reports, f"{self.label}: " + "\n".join(reports)
+        if not self._killed:
+            assert self.process.returncode == 0, f"{self.label} ended with {self.process.returncode}:\n{self.tail()}"

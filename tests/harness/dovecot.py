@@ -1,0 +1,202 @@
+"""A private Dovecot 2.3 from a configuration of its own in a temporary folder; nothing of the system's is read.
+
+    with Dovecot("old", separator=".", prefix="INBOX.", mail="maildir", cert=authority.issue("old")) as old:
+        ... old.url("imaps"), old.port["imap"] ...
+
+Every user exists, with the password "secret"; users={"ann": "other"} gives some a second one.
+"""
+import contextlib
+import grp
+import os
+import pwd
+import subprocess
+
+from . import net
+
+MASTER_USER, MASTER_PASSWORD = "ferryman", "styx"
+PASSWORD = "secret"
+
+LOCATIONS = {
+    "maildir": "maildir:~/Maildir",
+    "mdbox": "mdbox:~/mdbox",
+    "sdbox": "sdbox:~/sdbox",
+}
+
+SPECIAL_USE = {"Drafts": "\\Drafts", "Sent": "\\Sent", "Trash": "\\Trash", "Junk": "\\Junk", "Archive": "\\Archive"}
+
+CONFIG = """
+base_dir = {folder}/run
+state_dir = {folder}/state
+log_path = {folder}/dovecot.log
+protocols = imap
+listen = 127.0.0.1
+default_internal_user = {internal_user}
+default_internal_group = {internal_group}
+default_login_user = {login_user}
+first_valid_uid = 1
+first_valid_gid = 1
+mail_uid = {mail_uid}
+mail_gid = {mail_gid}
+mail_location = {location}
+mail_fsync = {fsync}
+mail_max_userip_connections = 500
+ssl = {ssl}
+{ssl_files}
+disable_plaintext_auth = no
+auth_mechanisms = plain login
+auth_username_chars =
+auth_master_user_separator = {master_separator}
+auth_failure_delay = 0
+auth_cache_size = 0
+login_trusted_networks = {trusted}
+{capability}
+passdb {{
+  driver = passwd-file
+  master = yes
+  args = {folder}/masters
+  result_success = continue
+}}
+passdb {{
+  driver = passwd-file
+  args = scheme=PLAIN {folder}/users
+}}
+{open_passdb}
+userdb {{
+  driver = static
+  args = uid={mail_uid} gid={mail_gid} home={folder}/mail/%{{sha256;truncate=64:user}} allow_all_users=yes
+}}
+namespace inbox {{
+  inbox = yes
+  separator = {separator}
+  prefix = {prefix}
+{special_use}
+}}
+service anvil {{
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
+{chroot}
+}}
+service stats {{
+{chroot}
+}}
+service imap-login {{
+  service_count = 0
+  process_min_avail = 1
+  client_limit = 1000
+{chroot}
+  inet_listener imap {{
+    port = {imap}
+  }}
+  inet_listener imaps {{
+    port = {imaps}
+    ssl = yes
+  }}
+}}
+service imap {{
+  process_limit = 1000
+}}
+{extra}
+"""
+
+
+class Dovecot:
+    def __init__(self, name, separator="/", prefix="", mail="maildir", cert=None, capability="", trusted="",
+                 master_separator="*", users=None, anybody=True, fsync="never", special_use=True, extra="", folder=None):
+        self.name, self.separator, self.prefix = name, separator, prefix
+        self.folder = folder or net.temp_folder(name)
+        self.port = {"imap": net.free_port(), "imaps": net.free_port()}
+        self._process = None
+        self._settings = {
+            "location": LOCATIONS.get(mail, mail), "fsync": fsync, "ssl": "yes" if cert else "no",
+            "ssl_files": f"ssl_cert = <{cert[0]}\nssl_key = <{cert[1]}" if cert else "",
+            "capability": f"imap_capability = {capability}" if capability else "",
+            "trusted": trusted, "master_separator": master_separator, "extra": extra,
+            "open_passdb": f"passdb {{\n  driver = static\n  args = password={PASSWORD}\n}}" if anybody else "",
+            "special_use": self._special_use() if special_use else "",
+        }
+        self._tls = bool(cert)
+        self._write_config()
+        self._write_users(users or {})
+        self.start()
+
+    # ---- addresses
+
+    def url(self, scheme="imaps", host="127.0.0.1"):
+        """As the option address of a backend wants it; imap+starttls uses the port of imap."""
+        return f"{scheme}://{host}:{self.port['imaps' if scheme == 'imaps' else 'imap']}"
+
+    def _write_users(self, users):
+        self._write("users", "".join(f"{user}:{{PLAIN}}{password}\n" for user, password in users.items()))
+        self._write("masters", f"{MASTER_USER}:{{PLAIN}}{MASTER_PASSWORD}\n")
+
+    def _write(self, name, text):
+        path = os.path.join(self.folder, name)
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        os.chmod(path, 0o644)
+
+    # ---- configuration
+
+    @staticmethod
+    def _special_use():
+        return "".join(f"  mailbox {name} {{\n    special_use = {use}\n  }}\n" for name, use in SPECIAL_USE.items())
+
+    def _write_config(self):
+        if os.getuid() == 0:
+            internal, login, chroot = "dovecot", "dovenull", ""
+            self._mail = pwd.getpwnam("mail")
+            group = "dovecot"
+        else:
+            self._mail = pwd.getpwuid(os.getuid())
+            internal = login = self._mail.pw_name
+            chroot = "  chroot ="
+            group = grp.getgrgid(self._mail.pw_gid).gr_name
+        mail = os.path.join(self.folder, "mail")
+        os.makedirs(mail, exist_ok=True)
+        if os.getuid() == 0:
+            os.chown(mail, self._mail.pw_uid, self._mail.pw_gid)
+        values = dict(self._settings, folder=self.folder, internal_user=internal, internal_group=group,
+                      login_user=login, mail_uid=self._mail.pw_uid, mail_gid=self._mail.pw_gid,
+                      separator=self.separator, prefix=self.prefix, chroot=chroot, **self.port)
+        self.config = os.path.join(self.folder, "dovecot.conf")
+        with open(self.config, "w", encoding="utf-8") as f:
+            f.write(CONFIG.format(**values))
+
+    # ---- life
+
+    def start(self):
+        self._process = subprocess.Popen(["dovecot", "-F", "-c", self.config], start_new_session=True,
+                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                         stderr=subprocess.PIPE)
+        net.wait_until(f"Dovecot {self.name}", self._listens, timeout=20)
+
+    def _listens(self):
+        if self._process.poll() is not None:
+            raise RuntimeError(f"dovecot ended: {self._process.stderr.read().decode()}\n{self.log()[-2000:]}")
+        return net.accepts((net.HOST, self.port["imap"]))
+
+    def log(self):
+        with contextlib.suppress(OSError), open(os.path.join(self.folder, "dovecot.log"), encoding="utf-8",
+                                                errors="replace") as f:
+            return f.read()
+        return ""
+
+    def stop(self):
+        net.stop_process(self._process)
+        self._process.stderr.close()
+
+    def doveadm(self, *args):
+        """doveadm of this server; its standard output."""
+        run = subprocess.run(["doveadm", "-c", self.config, *args], check=True, capture_output=True, text=True)
+        return run.stdout
+
+    def close(self):
+        self.stop()
+        net.remove_folder(self.folder)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()

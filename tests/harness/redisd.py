@@ -1,0 +1,70 @@
+"""A private redis-server: append-only, on a UNIX socket or a port, that can be killed and started again."""
+import os
+import subprocess
+
+import redis
+
+from . import net
+
+
+class Redis:
+    def __init__(self, folder=None, port=None, fsync="always", options=()):
+        self.folder = folder or net.temp_folder("redis")
+        self.port = port
+        self.socket = os.path.join(self.folder, "redis.sock")
+        self._options = ["appendonly", "yes", "appendfsync", fsync, *options]
+        self._process = None
+        self.start()
+
+    @property
+    def url(self):
+        return f"redis://127.0.0.1:{self.port}/0" if self.port else f"unix://{self.socket}"
+
+    @property
+    def address(self):
+        return (net.HOST, self.port) if self.port else self.socket
+
+    def client(self):
+        """A connection for the test's own look at what is stored (bytes decoded as UTF-8)."""
+        return redis.Redis(unix_socket_path=self.socket, decode_responses=True)
+
+    def start(self):
+        args = ["redis-server", "--port", str(self.port or 0), "--bind", net.HOST, "--unixsocket", self.socket,
+                "--dir", self.folder, "--save", "", "--daemonize", "no", "--logfile",
+                os.path.join(self.folder, "redis.log")]
+        for key, value in zip(self._options[::2], self._options[1::2]):
+            args += ["--" + key, value]
+        self._process = subprocess.Popen(args, start_new_session=True, stdin=subprocess.DEVNULL)
+        net.wait_until("Redis", self._answers, timeout=20)
+
+    def _answers(self):
+        if self._process.poll() is not None:
+            with open(os.path.join(self.folder, "redis.log"), encoding="utf-8", errors="replace") as f:
+                raise RuntimeError("redis-server ended:\n" + f.read()[-2000:])
+        try:
+            return self.client().ping()
+        except (redis.ConnectionError, redis.BusyLoadingError):
+            return False
+
+    @property
+    def pid(self):
+        return self._process.pid
+
+    def stop(self):
+        net.stop_process(self._process)
+
+    def kill(self):
+        self._process.kill()
+        self._process.wait(10)
+
+    def restart(self):
+        self.stop()
+        self.start()
+
+    def wipe(self):
+        """What an administrator does by mistake: everything gone, server still there."""
+        self.client().flushall()
+
+    def close(self):
+        self.stop()
+        net.remove_folder(self.folder)

@@ -1,0 +1,174 @@
+"""A relay on the way to Redis or a backend that behaves like a bad network when told to.
+
+    relay = Relay(("127.0.0.1", port))     # or the path of a UNIX socket; self.port is where it listens
+    relay.stall()      nothing passes any more, connections stay open        relay.resume()
+    relay.cut()        connections are reset, new ones too                   relay.heal()
+    relay.cut_after(n, "up")   the connection that has passed n bytes in this direction is reset, once
+    relay.delay(0.05)  every piece waits
+"""
+import contextlib
+import socket
+import struct
+import threading
+import time
+
+from . import net
+
+UP, DOWN = "up", "down"
+
+
+class Relay:
+    def __init__(self, upstream, edit=None, port=None):
+        """edit(direction, bytes) -> bytes sees every piece that passes."""
+        self.upstream = upstream
+        self.edit = edit
+        self.host = net.HOST
+        self._listener = socket.create_server((net.HOST, port or 0), backlog=128)
+        self.number = self._listener.getsockname()[1]
+        self.port = {"imap": self.number, "imaps": self.number}
+        self.passed = {UP: 0, DOWN: 0}
+        self.connections = 0
+        self._pairs = set()
+        self._half = set()
+        self._lock = threading.Lock()
+        self._open = threading.Event()
+        self._open.set()
+        self._is_cut = False
+        self._delay = 0.0
+        self._limit = None
+        self.tripped = threading.Event()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def redis_url(self):
+        return f"redis://{net.HOST}:{self.number}/0"
+
+    def url(self, scheme="imap", host=net.HOST):
+        return f"{scheme}://{host}:{self.number}"
+
+    # ---- what the network does
+
+    def stall(self):
+        self._open.clear()
+
+    def resume(self):
+        self._open.set()
+
+    def cut(self):
+        self._is_cut = True
+        self.reset()
+
+    def heal(self):
+        self._is_cut = False
+        self._open.set()
+
+    def delay(self, seconds):
+        self._delay = seconds
+
+    def cut_after(self, count, direction=UP):
+        """Resets the next connection that passes this many bytes, in one direction; sets self.tripped."""
+        self.tripped.clear()
+        with self._lock:
+            self._limit = (count, direction)
+
+    def reset(self):
+        with self._lock:
+            pairs = list(self._pairs)
+        for pair in pairs:
+            self._reset_pair(pair)
+
+    def close(self):
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._open.set()
+        self.reset()
+
+    # ---- how
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            if self._is_cut:
+                self._reset_socket(client)
+                continue
+            threading.Thread(target=self._connect, args=(client,), daemon=True).start()
+
+    def _connect(self, client):
+        try:
+            if isinstance(self.upstream, str):
+                server = socket.socket(socket.AF_UNIX)
+                server.connect(self.upstream)
+            else:
+                server = socket.create_connection(self.upstream, timeout=10)
+                server.settimeout(None)
+                server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError:
+            self._reset_socket(client)
+            return
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        pair = (client, server)
+        with self._lock:
+            self._pairs.add(pair)
+            self.connections += 1
+        for a, b, direction in ((client, server, UP), (server, client, DOWN)):
+            threading.Thread(target=self._pump, args=(pair, a, b, direction), daemon=True).start()
+
+    def _pump(self, pair, source, sink, direction):
+        count = 0
+        try:
+            while True:
+                data = source.recv(65536)
+                self._open.wait()
+                if self._delay:
+                    time.sleep(self._delay)
+                if not data:
+                    sink.shutdown(socket.SHUT_WR)
+                    self._ended(pair)
+                    return
+                if self.edit:
+                    data = self.edit(direction, data)
+                with self._lock:
+                    limit = self._limit
+                    hit = limit and limit[1] == direction and count + len(data) >= limit[0]
+                    if hit:
+                        self._limit = None
+                if hit:
+                    sink.sendall(data[:limit[0] - count])
+                    self._reset_pair(pair)
+                    self.tripped.set()
+                    return
+                sink.sendall(data)
+                count += len(data)
+                self.passed[direction] += len(data)
+        except OSError:
+            self._reset_pair(pair)
+
+    def _ended(self, pair):
+        """One direction has come to its end; with the other the connection is over."""
+        with self._lock:
+            over = pair in self._half
+            self._half.discard(pair) if over else self._half.add(pair)
+            if over:
+                self._pairs.discard(pair)
+        if over:
+            for s in pair:
+                s.close()
+
+    def _reset_pair(self, pair):
+        with self._lock:
+            self._pairs.discard(pair)
+            self._half.discard(pair)
+        for s in pair:
+            self._reset_socket(s)
+
+    @staticmethod
+    def _reset_socket(s):
+        with contextlib.suppress(OSError):
+            if s.family == socket.AF_INET:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            s.shutdown(socket.SHUT_RDWR)
+        s.close()
