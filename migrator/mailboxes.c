@@ -1,0 +1,480 @@
+#include <stdlib.h>
+#include <strings.h>
+
+#include <uthash.h>
+
+#include "lib/xalloc.h"
+
+#include "mailboxes.h"
+
+/* While a list is read, names are looked up by hash. */
+struct entry {
+    struct mailbox mailbox;
+    UT_hash_handle hh;
+};
+
+/* A namespace of RFC 2342. */
+struct space {
+    char *prefix; /* owned */
+    char separator;
+    bool personal;
+};
+
+enum { SPACES_MAX = 64 };
+
+struct mailboxes_read {
+    struct imapc *c;
+    bool sizes;
+    mailboxes_fn fn;
+    void *owner;
+    struct space spaces[SPACES_MAX];
+    size_t n_spaces;
+    struct mailboxes *m;   /* owned */
+    struct entry *entries; /* owned */
+    size_t n_entries;
+    size_t pending;  /* STATUS commands without an answer */
+    const char *bad; /* the server sent what can't be taken */
+};
+
+static const struct {
+    const char *name;
+    unsigned bit;
+} special_uses[] = {
+    {"\\All", USE_ALL},         {"\\Archive", USE_ARCHIVE},     {"\\Drafts", USE_DRAFTS},
+    {"\\Flagged", USE_FLAGGED}, {"\\Junk", USE_JUNK},           {"\\Sent", USE_SENT},
+    {"\\Trash", USE_TRASH},     {"\\Important", USE_IMPORTANT},
+};
+
+void special_use_write(struct buf *out, unsigned special_use)
+{
+    const char *blank = "";
+
+    for (size_t i = 0; i < COUNTOF(special_uses); i++) {
+        if (special_use & special_uses[i].bit) {
+            buf_printf(out, "%s%s", blank, special_uses[i].name);
+            blank = " ";
+        }
+    }
+}
+
+void mailboxes_free(struct mailboxes **mp)
+{
+    struct mailboxes *m = *mp;
+
+    *mp = NULL;
+    if (!m)
+        return;
+    for (size_t i = 0; i < m->n; i++)
+        free(m->items[i].name);
+    free(m->items);
+    free(m->prefix);
+    free(m->elsewhere_name);
+    free(m);
+}
+
+static int compare_names(const char *a, const char *b)
+{
+    bool a_inbox = !strcmp(a, "INBOX"), b_inbox = !strcmp(b, "INBOX");
+
+    return a_inbox != b_inbox ? (a_inbox ? -1 : 1) : strcmp(a, b);
+}
+
+static int compare_mailboxes(const void *a, const void *b)
+{
+    return compare_names(((const struct mailbox *)a)->name, ((const struct mailbox *)b)->name);
+}
+
+struct mailbox *mailboxes_find(const struct mailboxes *m, const char *name)
+{
+    struct mailbox wanted = {.name = (char *)name};
+
+    return m->n ? bsearch(&wanted, m->items, m->n, sizeof(wanted), compare_mailboxes) : NULL;
+}
+
+/* ---- the end */
+
+static void forget_entries(struct mailboxes_read *r)
+{
+    struct entry *e, *next;
+
+    HASH_ITER(hh, r->entries, e, next)
+    {
+        HASH_DEL(r->entries, e);
+        free(e->mailbox.name);
+        free(e);
+    }
+}
+
+static void read_free(struct mailboxes_read *r)
+{
+    forget_entries(r);
+    for (size_t i = 0; i < r->n_spaces; i++)
+        free(r->spaces[i].prefix);
+    mailboxes_free(&r->m);
+    free(r);
+}
+
+void mailboxes_read_cancel(struct mailboxes_read **rp)
+{
+    struct mailboxes_read *r = *rp;
+
+    *rp = NULL;
+    if (!r)
+        return;
+    imapc_forget(r->c, r);
+    read_free(r);
+}
+
+static void end_failed(struct mailboxes_read *r, enum mailboxes_rc rc, const char *why)
+{
+    imapc_forget(r->c, r);
+    r->fn(r->owner, rc, NULL, why);
+    read_free(r);
+}
+
+/* A tagged answer: true, go on; false: the reading is over. */
+static bool answered(struct mailboxes_read *r, const struct imapc_end *end, const char *what)
+{
+    if (end->rc == IMAPC_OK && !r->bad)
+        return true;
+    struct buf why = {0};
+    enum mailboxes_rc rc = end->rc == IMAPC_DOWN ? MAILBOXES_DOWN : MAILBOXES_REFUSED;
+    if (r->bad) {
+        buf_printf(&why, "%s: %s", what, r->bad);
+    } else if (end->rc == IMAPC_DOWN) {
+        buf_printf(&why, "%s (%s)", imapc_error(r->c), what);
+    } else {
+        buf_printf(&why, "the server refuses %s: ", what);
+        imap_write_text(&why, end->text);
+    }
+    end_failed(r, rc, buf_str(&why));
+    buf_free(&why);
+    return false;
+}
+
+static void take_entries(struct mailboxes_read *r)
+{
+    struct mailboxes *m = r->m;
+    struct entry *e, *next;
+
+    m->items = xcalloc(r->n_entries ? r->n_entries : 1, sizeof(*m->items));
+    HASH_ITER(hh, r->entries, e, next)
+    {
+        m->items[m->n++] = e->mailbox;
+        HASH_DEL(r->entries, e);
+        free(e);
+    }
+    qsort(m->items, m->n, sizeof(*m->items), compare_mailboxes);
+}
+
+static void end_ok(struct mailboxes_read *r)
+{
+    take_entries(r);
+    struct mailboxes *m = r->m;
+    r->m = NULL;
+    r->fn(r->owner, MAILBOXES_OK, m, "");
+    read_free(r);
+}
+
+/* ---- STATUS */
+
+static char *spelled(struct span name)
+{
+    return span_is_ci(name, "INBOX") ? xstrdup("INBOX") : xspandup(name);
+}
+
+static struct entry *find_entry(struct mailboxes_read *r, const char *name)
+{
+    struct entry *e;
+
+    HASH_FIND_STR(r->entries, name, e);
+    return e;
+}
+
+static bool on_status_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+{
+    struct mailboxes_read *r = owner;
+    struct span name;
+
+    if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "STATUS") || !data)
+        return false;
+    const struct imap_value *items = imap_value_at(data, 1);
+    if (!imap_value_string(data, &name) || !items || items->kind != IMAP_LIST)
+        return true;
+    char *key = spelled(name);
+    struct entry *e = find_entry(r, key);
+    free(key);
+    if (e && imap_value_u64(imap_value_get(items, "MESSAGES"), &e->mailbox.messages)) {
+        e->mailbox.flags |= MAILBOX_HAS_STATUS;
+        if (!imap_value_u64(imap_value_get(items, "SIZE"), &e->mailbox.bytes))
+            e->mailbox.bytes = 0;
+    }
+    return true;
+}
+
+/* A mailbox whose STATUS is refused is one whose size is not known: the copy will tell. */
+static void on_status_end(void *owner, const struct imapc_end *end)
+{
+    struct mailboxes_read *r = owner;
+
+    if (end->rc == IMAPC_DOWN) {
+        answered(r, end, "STATUS");
+        return;
+    }
+    if (--r->pending == 0)
+        end_ok(r);
+}
+
+static void send_status(struct mailboxes_read *r, const char *name)
+{
+    static const struct imapc_command cmd = {.data = on_status_data, .end = on_status_end};
+    struct imapc_command c = cmd;
+    struct imap_writer w;
+
+    c.owner = r;
+    imap_writer_init(&w, imapc_literals(r->c));
+    imap_write_raw(&w, "STATUS ");
+    imap_write_astring(&w, span_str(name));
+    imap_write_raw(&w, " (MESSAGES%s)", imap_caps_has(imapc_caps(r->c), CAP_STATUS_SIZE) ? " SIZE" : "");
+    imapc_send(r->c, &w, &c);
+    r->pending++;
+}
+
+static void ask_sizes(struct mailboxes_read *r)
+{
+    struct entry *e, *next;
+
+    HASH_ITER(hh, r->entries, e, next)
+    if ((e->mailbox.flags & (MAILBOX_LISTED | MAILBOX_NO_SELECT)) == MAILBOX_LISTED)
+        send_status(r, e->mailbox.name);
+    if (r->pending == 0)
+        end_ok(r);
+}
+
+/* ---- LIST and LSUB */
+
+/* The namespace with the longest prefix that begins the name. INBOX is always the user's own. */
+static const struct space *space_of(const struct mailboxes_read *r, const char *name)
+{
+    const struct space *best = NULL;
+
+    for (size_t i = 0; i < r->n_spaces; i++) {
+        const struct space *s = &r->spaces[i];
+        size_t len = strlen(s->prefix);
+        /* "INBOX." and "inbox." are one; the name of a namespace without its separator is in it too */
+        bool within =
+            !strncmp(name, s->prefix, len) ||
+            (len == 6 && !strncasecmp(s->prefix, "INBOX", 5) && !strncasecmp(name, s->prefix, 6)) ||
+            (len > 1 && s->separator && strlen(name) == len - 1 && !strncmp(name, s->prefix, len - 1));
+        if (within && (!best || len > strlen(best->prefix)))
+            best = s;
+    }
+    return best;
+}
+
+static bool is_personal(const struct mailboxes_read *r, const char *name)
+{
+    const struct space *s = space_of(r, name);
+
+    return !strcmp(name, "INBOX") || (s && s->personal);
+}
+
+static unsigned read_attribute(const struct imap_value *v, unsigned *special_use)
+{
+    if (imap_value_is(v, "\\Noselect") || imap_value_is(v, "\\NonExistent"))
+        return MAILBOX_NO_SELECT;
+    for (size_t i = 0; i < COUNTOF(special_uses); i++)
+        if (imap_value_is(v, special_uses[i].name))
+            *special_use |= special_uses[i].bit;
+    return 0;
+}
+
+static struct entry *add_entry(struct mailboxes_read *r, const char *name)
+{
+    struct entry *e = find_entry(r, name);
+
+    if (e)
+        return e;
+    if (r->n_entries >= MAILBOXES_MAX) {
+        r->bad = "more mailboxes than can be handled";
+        return NULL;
+    }
+    e = xcalloc(1, sizeof(*e));
+    e->mailbox.name = xstrdup(name);
+    HASH_ADD_KEYPTR(hh, r->entries, e->mailbox.name, strlen(e->mailbox.name), e);
+    r->n_entries++;
+    return e;
+}
+
+static void count_elsewhere(struct mailboxes_read *r, const char *name)
+{
+    r->m->elsewhere++;
+    if (!r->m->elsewhere_name)
+        r->m->elsewhere_name = xstrdup(name);
+}
+
+/* ( attributes ) "separator" name */
+static bool on_list_item(struct mailboxes_read *r, const struct imap_value *data, bool subscribed)
+{
+    const struct imap_value *name_value = imap_value_at(data, 2);
+    struct span bytes;
+    unsigned flags = 0, special_use = 0;
+
+    if (!data || data->kind != IMAP_LIST || !imap_value_string(name_value, &bytes) || bytes.len == 0)
+        return true;
+    if (bytes.len > MAILBOX_NAME_MAX || memchr(bytes.p, '\0', bytes.len)) {
+        r->bad = "a mailbox has a name that can't be handled";
+        return true;
+    }
+    for (const struct imap_value *v = data->first; v; v = v->next)
+        flags |= read_attribute(v, &special_use);
+    char *name = spelled(bytes);
+    struct entry *e = is_personal(r, name) ? add_entry(r, name) : NULL;
+    if (e && subscribed) {
+        e->mailbox.flags |= MAILBOX_SUBSCRIBED;
+    } else if (e) {
+        e->mailbox.flags |= MAILBOX_LISTED | flags;
+        e->mailbox.special_use |= special_use;
+    } else if (!subscribed && !r->bad) {
+        count_elsewhere(r, name);
+    }
+    free(name);
+    return true;
+}
+
+static bool on_lsub_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+{
+    if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "LSUB"))
+        return false;
+    return on_list_item(owner, data, true);
+}
+
+static void on_lsub_end(void *owner, const struct imapc_end *end)
+{
+    struct mailboxes_read *r = owner;
+
+    if (!answered(r, end, "LSUB"))
+        return;
+    if (r->sizes)
+        ask_sizes(r);
+    else
+        end_ok(r);
+}
+
+static bool on_list_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+{
+    if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "LIST"))
+        return false;
+    return on_list_item(owner, data, false);
+}
+
+static void on_list_end(void *owner, const struct imapc_end *end)
+{
+    struct mailboxes_read *r = owner;
+
+    if (!answered(r, end, "LIST"))
+        return;
+    /* There is an INBOX, whether it is listed or not (RFC 3501 5.1). */
+    struct entry *inbox = add_entry(r, "INBOX");
+    if (inbox)
+        inbox->mailbox.flags = (inbox->mailbox.flags | MAILBOX_LISTED) & ~(unsigned)MAILBOX_NO_SELECT;
+    imapc_sendf(r->c, &(struct imapc_command){.data = on_lsub_data, .end = on_lsub_end, .owner = r},
+                "LSUB \"\" \"*\"");
+}
+
+static void ask_list(struct mailboxes_read *r)
+{
+    const struct imap_caps *caps = imapc_caps(r->c);
+    bool extended = imap_caps_has(caps, CAP_LIST_EXTENDED) && imap_caps_has(caps, CAP_SPECIAL_USE);
+
+    imapc_sendf(r->c, &(struct imapc_command){.data = on_list_data, .end = on_list_end, .owner = r},
+                "LIST \"\" \"*\"%s", extended ? " RETURN (SPECIAL-USE)" : "");
+}
+
+/* ---- NAMESPACE, or LIST "" "" where there is no such command */
+
+static void add_space(struct mailboxes_read *r, const struct imap_value *v, bool personal)
+{
+    struct span prefix, separator = {0};
+    const struct imap_value *second = v->kind == IMAP_LIST ? imap_value_at(v->first, 1) : NULL;
+
+    if (!second || !imap_value_string(v->first, &prefix) || r->n_spaces == SPACES_MAX)
+        return;
+    if (!imap_value_is_nil(second) && (!imap_value_string(second, &separator) || separator.len != 1))
+        return;
+    if (prefix.len > MAILBOX_NAME_MAX)
+        return;
+    r->spaces[r->n_spaces++] = (struct space){.prefix = xspandup(prefix),
+                                              .separator = separator.len ? (char)separator.p[0] : '\0',
+                                              .personal = personal};
+}
+
+static bool on_namespace_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+{
+    struct mailboxes_read *r = owner;
+
+    if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "NAMESPACE"))
+        return false;
+    for (size_t kind = 0; kind < 3; kind++) {
+        const struct imap_value *spaces = imap_value_at(data, kind);
+        if (!spaces || spaces->kind != IMAP_LIST)
+            continue;
+        for (const struct imap_value *v = spaces->first; v; v = v->next)
+            add_space(r, v, kind == 0);
+    }
+    return true;
+}
+
+static bool on_root_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+{
+    struct mailboxes_read *r = owner;
+    struct span separator;
+    const struct imap_value *v = imap_value_at(data, 1);
+
+    if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "LIST"))
+        return false;
+    if (r->n_spaces == 0 && v && !imap_value_is_nil(v) && imap_value_string(v, &separator) &&
+        separator.len == 1)
+        r->spaces[r->n_spaces++] =
+            (struct space){.prefix = xstrdup(""), .separator = (char)separator.p[0], .personal = true};
+    return true;
+}
+
+static void on_spaces_end(void *owner, const struct imapc_end *end)
+{
+    struct mailboxes_read *r = owner;
+    size_t i = 0;
+
+    if (!answered(r, end, "NAMESPACE"))
+        return;
+    while (i < r->n_spaces && !r->spaces[i].personal)
+        i++;
+    if (i == SPACES_MAX) {
+        end_failed(r, MAILBOXES_REFUSED, "NAMESPACE: no personal namespace");
+        return;
+    }
+    if (i == r->n_spaces) /* none told: all names are the user's own */
+        r->spaces[r->n_spaces++] = (struct space){.prefix = xstrdup(""), .personal = true};
+    r->m->prefix = xstrdup(r->spaces[i].prefix);
+    r->m->separator = r->spaces[i].separator;
+    ask_list(r);
+}
+
+struct mailboxes_read *mailboxes_read(struct imapc *c, bool sizes, mailboxes_fn fn, void *owner)
+{
+    struct mailboxes_read *r = xcalloc(1, sizeof(*r));
+    struct imapc_command cmd = {.data = on_namespace_data, .end = on_spaces_end, .owner = r};
+
+    r->c = c;
+    r->sizes = sizes;
+    r->fn = fn;
+    r->owner = owner;
+    r->m = xcalloc(1, sizeof(*r->m));
+    if (imap_caps_has(imapc_caps(c), CAP_NAMESPACE)) {
+        imapc_sendf(c, &cmd, "NAMESPACE");
+    } else {
+        cmd.data = on_root_data;
+        imapc_sendf(c, &cmd, "LIST \"\" \"\"");
+    }
+    return r;
+}

@@ -1,0 +1,63 @@
+/* mailboxes: the mailboxes of an account on one server, as that server lists them: NAMESPACE, LIST, LSUB, and
+ * STATUS for the sizes. Names are kept as the bytes that were on the wire (modified UTF-7, or whatever a
+ * server takes for it); INBOX is spelled in capitals. Only the personal namespace is kept; what lies in other
+ * users' or shared ones is counted. */
+#ifndef IMAPFERRY_MAILBOXES_H
+#define IMAPFERRY_MAILBOXES_H
+
+#include "imap_client.h"
+
+enum { MAILBOXES_MAX = 50000, MAILBOX_NAME_MAX = 2000 /* bytes */ };
+
+enum mailbox_flag {
+    MAILBOX_LISTED = 1,    /* LIST has it; without: only subscribed */
+    MAILBOX_NO_SELECT = 2, /* \Noselect or \NonExistent: a place in the hierarchy without messages */
+    MAILBOX_SUBSCRIBED = 4,
+    MAILBOX_HAS_STATUS = 8, /* messages (and bytes, if the server tells) are known */
+};
+
+/* RFC 6154 and RFC 8457, as bits. */
+enum special_use {
+    USE_ALL = 1,
+    USE_ARCHIVE = 2,
+    USE_DRAFTS = 4,
+    USE_FLAGGED = 8,
+    USE_JUNK = 16,
+    USE_SENT = 32,
+    USE_TRASH = 64,
+    USE_IMPORTANT = 128
+};
+
+struct mailbox {
+    char *name;           /* owned */
+    unsigned flags;       /* enum mailbox_flag */
+    unsigned special_use; /* enum special_use */
+    uint64_t messages, bytes;
+};
+
+struct mailboxes {
+    char separator;        /* 0: the server has no hierarchy */
+    char *prefix;          /* of the personal namespace, with the separator at its end: "INBOX.", ""; owned */
+    struct mailbox *items; /* owned; sorted by name, INBOX first */
+    size_t n;
+    size_t elsewhere;     /* mailboxes of other namespaces, left out */
+    char *elsewhere_name; /* one of them, for a log; owned, NULL = none */
+};
+
+void mailboxes_free(struct mailboxes **m);
+/* NULL where there is none. */
+struct mailbox *mailboxes_find(const struct mailboxes *m, const char *name);
+/* "\Sent \Archive", blanks between. */
+void special_use_write(struct buf *out, unsigned special_use);
+
+enum mailboxes_rc { MAILBOXES_OK, MAILBOXES_DOWN, MAILBOXES_REFUSED };
+/* m is taken by the callee; NULL unless MAILBOXES_OK. why: for people, borrowed. */
+typedef void (*mailboxes_fn)(void *owner, enum mailboxes_rc rc, struct mailboxes *m, const char *why);
+
+struct mailboxes_read;
+/* sizes: ask for the number (and bytes) of messages too. Never calls back before it returned; the connection
+ * must not be freed meanwhile without mailboxes_read_cancel(). */
+struct mailboxes_read *mailboxes_read(struct imapc *c, bool sizes, mailboxes_fn fn, void *owner);
+void mailboxes_read_cancel(struct mailboxes_read **r);
+
+#endif
