@@ -1,0 +1,57 @@
+#include "reasons.h"
+
+static const struct {
+    const char *word;
+    enum why_then then;
+    const char *advice;
+} rows[WHY_COUNT] = {
+    [WHY_CREDENTIALS] =
+        {"credentials", THEN_LOGIN,
+         "Goes on at the user's next login, which brings a fresh password. A master_user for both "
+         "backends makes that needless."},
+    [WHY_UNREACHABLE] =
+        {"unreachable", THEN_AGAIN,
+         "Tried again by itself. See whether the server runs and takes connections from here."},
+    [WHY_TLS] =
+        {"tls", THEN_AGAIN,
+         "Tried again by itself. See the server's certificate and the backend's ca_file and address."},
+    [WHY_REFUSED] = {"refused", THEN_AGAIN,
+                     "Tried again by itself. The server's own log says why it refuses."},
+    [WHY_DIFFERS] = {"differs", THEN_AGAIN,
+                     "The copy is not what the original is, so the account is not moved. Look at the message "
+                     "that is named, on both servers."},
+    [WHY_CANNOT] =
+        {"cannot", THEN_PERSON,
+         "The new server does not take what is named. Change it on one of the servers, then \"retry\"."},
+    [WHY_UIDVALIDITY] =
+        {"uidvalidity", THEN_PERSON,
+         "Mail programs would take wrong messages for known ones. Delete the named mailbox on the "
+         "new server if it holds nothing but copies, then \"retry\"."},
+    [WHY_SESSIONS] = {"sessions", THEN_AGAIN, "Tried again by itself. See \"sessions\" for who holds it up."},
+    [WHY_DEADLINE] =
+        {"deadline", THEN_AGAIN,
+         "Tried again by itself. If it keeps happening, the servers are slow: raise freeze_budget."},
+    [WHY_STORE] = {"store", THEN_AGAIN, "Tried again by itself. See whether Redis and its replicas run."},
+    [WHY_INTERNAL] = {"internal", THEN_AGAIN,
+                      "A fault of imapferry: please report it with the migrator's log."},
+};
+
+const char *why_word(enum why w)
+{
+    return rows[w].word;
+}
+
+enum why_then why_then(enum why w)
+{
+    return rows[w].then;
+}
+
+const char *reason_advice(const char *reason)
+{
+    for (size_t i = 0; i < COUNTOF(rows); i++) {
+        size_t len = strlen(rows[i].word);
+        if (!strncmp(reason, rows[i].word, len) && (reason[len] == ':' || reason[len] == '\0'))
+            return rows[i].advice;
+    }
+    return "";
+}

@@ -1,0 +1,36 @@
+/* reasons: the one table of why an account is not moved on. The reason in a route begins with the word of a
+ * row, then
+ * ": " and what happened: "unreachable: new: connection refused". The word says what comes next (tried again
+ * by itself, at the next login, by a person), and staff are told so. Pure. */
+#ifndef IMAPFERRY_REASONS_H
+#define IMAPFERRY_REASONS_H
+
+#include "base.h"
+
+enum why {
+    WHY_CREDENTIALS, /* none, or ones that a server refuses */
+    WHY_UNREACHABLE, /* a server does not answer, or the connection broke */
+    WHY_TLS,         /* a server's certificate or encryption is not what was asked for */
+    WHY_REFUSED,     /* a server says NO to what every server must do: LIST, CREATE, SELECT ... */
+    WHY_DIFFERS,     /* verification found a difference */
+    WHY_CANNOT,      /* the target can't take something */
+    WHY_UIDVALIDITY, /* equal UIDVALIDITYs with different UIDs */
+    WHY_SESSIONS,    /* the user's sessions did not come to rest */
+    WHY_DEADLINE,    /* the last pass took longer than the account may stand still */
+    WHY_STORE,       /* Redis is away or does not keep what it is told */
+    WHY_INTERNAL,    /* what should not happen */
+    WHY_COUNT
+};
+
+enum why_then {
+    THEN_AGAIN,  /* tried again, with growing delay */
+    THEN_LOGIN,  /* waits for the user's next login */
+    THEN_PERSON, /* waits for staff */
+};
+
+const char *why_word(enum why w);
+enum why_then why_then(enum why w);
+/* What staff may do about a reason, as one sentence; "" where the text begins with no word of the table. */
+const char *reason_advice(const char *reason);
+
+#endif
