@@ -13,8 +13,19 @@
  *   STREAM_TIMEOUT    the deadline set with stream_deadline() passed
  *   STREAM_ERROR      broken; stream_error() says how. Only stream_close() is left to do.
  *
+ *   In what phase        reads                                      ends
+ *   connecting           no                                         CONNECTED, ERROR
+ *   handshake            always (also while paused)                 SECURE, ERROR
+ *   open                 unless paused, over high_water or at EOF   stream_close()
+ *   closing with flush   and throws away, so that the peer gets     all is sent and the peer closed too or a second
+ *                        what we sent and not a reset               went by; 5 s at most
+ *
  * Memory: an idle stream holds no buffers; with TLS about 14 KiB. Bytes in a write belong to the write until its
- * callback. Closing is two-phase: stream_close() stops and unlinks at once, the memory goes with the last uv handle. */
+ * callback. Closing is two-phase: stream_close() stops and unlinks at once, the memory goes with the last uv handle.
+ *
+ * Secrets: buffers that hold plaintext are overwritten once the bytes went on (the loop's shared ones and those of TLS
+ * after each callback, the stream's own when they are freed), until stream_without_secrets() says that what comes now
+ * is mail. What TLS encrypted is not overwritten. */
 #ifndef IMAPFERRY_STREAM_H
 #define IMAPFERRY_STREAM_H
 
@@ -48,7 +59,10 @@ struct stream *stream_connect_unix(struct loop *l, const char *path, const struc
 void stream_secure(struct stream *s, struct tls_policy *policy, const char *name);
 bool stream_is_secure(const struct stream *s);
 
-/* Hands the stream to a new owner. */
+/* From here on what passes is bulk: buffers over 16 KiB are not overwritten any more. For after the login. */
+void stream_without_secrets(struct stream *s);
+
+/* Hands the stream to a new owner. Bytes that are still unread are given to it soon, as by stream_again(). */
 void stream_set_owner(struct stream *s, stream_fn fn, void *owner);
 
 /* The unread bytes, borrowed until the callback returns; eat them with stream_eat(). Bytes stay valid after
@@ -61,7 +75,8 @@ void stream_again(struct stream *s);
 void stream_pause(struct stream *s);
 void stream_resume(struct stream *s);
 
-/* Sends what the kernel takes at once and keeps a copy of the rest. After an error it does nothing. */
+/* Sends what the kernel takes at once and keeps a copy of the rest. After an error it does nothing. During connecting
+ * and handshake it keeps all, and nothing of it goes out if these fail. */
 void stream_send(struct stream *s, const void *bytes, size_t len);
 /* Between cork and uncork bytes are gathered and go out as one write (and one TLS record where they fit). */
 void stream_cork(struct stream *s);
@@ -77,8 +92,10 @@ void stream_deadline(struct stream *s, uint64_t ms);
 const char *stream_error(const struct stream *s);
 /* True where the error is one of TLS (handshake, certificate, name). */
 bool stream_error_is_tls(const struct stream *s);
-/* The peer's address and port as text, "unix" for a UNIX socket. */
+/* The peer's address and port as text ("192.0.2.1:40000", "[2001:db8::1]:40000"), "unix" for a UNIX socket, "unknown"
+ * where it was gone already. stream_peer_ip(): the address alone, "" where there is none. */
 const char *stream_peer(const struct stream *s);
+const char *stream_peer_ip(const struct stream *s);
 
 /* Nulls *s (NULL is fine). With flush, what is queued is sent first (within 5 s), without, it is dropped. */
 void stream_close(struct stream **s, bool flush);

@@ -1,0 +1,838 @@
+/* How it fits together.
+ *
+ * In:  on_read() has bytes in the loop's read_buf. Without TLS they are given to the owner from there; with
+ * TLS they are decrypted into the loop's plain_buf and given from that. give() lends a span; what the owner
+ * leaves is copied to s->kept, and from then on everything goes through s->kept until that is empty. Out:
+ * wire_send() tries the kernel first; what it doesn't take is copied to s->queue, and start_write() makes a
+ *      struct write of the whole queue, which owns those bytes until libuv is done with them.
+ *
+ * Our own functions never call the owner: they set s->again or s->error and queue s->task, from which
+ * on_task() does. The owner may close the stream in any callback, so after deliver() nothing is touched
+ * unless it returned true. */
+#include <arpa/inet.h>
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/un.h>
+
+#include "buf_room.h"
+#include "stream.h"
+#include "xalloc.h"
+
+enum {
+    FLUSH_MS = 5000,        /* a closing stream may take so long to get rid of its bytes ... */
+    LINGER_MS = 1000,       /* ... and waits so long for the peer's end after its own */
+    SMALL = 16 * 1024,      /* buffers up to here are overwritten, secrets or not: it costs nothing */
+    ENCRYPT_AT_ONCE = 65536 /* bytes; bounds the loop's cipher_buf */
+};
+
+enum phase { CONNECTING, OPEN, FLUSHING, CLOSED };
+
+/* Bytes on their way to the kernel. */
+struct write {
+    uv_write_t req;
+    struct stream *s;
+    struct buf bytes; /* owned */
+};
+
+struct stream {
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    } uv;
+    uv_timer_t timer;
+    uv_connect_t connect_req;
+    uv_shutdown_t shutdown_req;
+    unsigned open_handles;
+    struct loop *loop;
+    stream_fn fn;
+    void *owner; /* borrowed */
+    struct stream_limits limits;
+    enum phase phase;
+    struct loop_task task;
+
+    struct tls *tls; /* owned; NULL without TLS */
+    bool handshaking;
+    bool secrets;
+
+    struct span view; /* during a STREAM_DATA callback: the unread bytes */
+    bool giving;
+    struct buf kept; /* unread bytes between callbacks */
+    bool again;      /* give s->kept from the task */
+    bool paused;
+    bool reading; /* libuv reads */
+    bool eof, eof_told;
+
+    struct buf gathered; /* plaintext: corked, or sent before the stream was ready */
+    unsigned corks;
+    struct buf queue; /* as it goes to the wire; waits for a write to end, or for the connection */
+    unsigned writes;  /* in flight */
+    bool was_full;
+
+    char *error; /* owned; NULL = none */
+    bool error_is_tls, error_told;
+    char peer[INET6_ADDRSTRLEN + 10], peer_ip[INET6_ADDRSTRLEN];
+};
+
+static void on_task(struct loop_task *task);
+static void on_timer(uv_timer_t *timer);
+static void update_reading(struct stream *s);
+
+/* --- the owner --- */
+
+/* False: the owner closed the stream. */
+static bool deliver(struct stream *s, enum stream_event ev)
+{
+    s->fn(s, ev, s->owner);
+    return s->phase < FLUSHING;
+}
+
+/* Takes text. The event comes from the task. */
+static void fail_take(struct stream *s, char *text, bool is_tls)
+{
+    if (s->error || s->phase >= FLUSHING) {
+        free(text);
+        return;
+    }
+    s->error = text;
+    s->error_is_tls = is_tls;
+    update_reading(s);
+    loop_defer(s->loop, &s->task);
+}
+
+static void fail(struct stream *s, const char *text)
+{
+    fail_take(s, xstrdup(text), false);
+}
+
+static void fail_uv(struct stream *s, int rc)
+{
+    fail(s, uv_strerror(rc));
+}
+
+static void fail_tls(struct stream *s)
+{
+    fail_take(s, xstrdup(tls_error(s->tls)), true);
+}
+
+/* --- buffers that may hold a secret --- */
+
+static void buf_drop(struct stream *s, struct buf *b, bool plain)
+{
+    if (plain && (s->secrets || b->cap <= SMALL))
+        buf_wipe(b);
+    else
+        buf_free(b);
+}
+
+static void buf_keep(struct stream *s, struct buf *b, struct span bytes)
+{
+    if (bytes.len == 0)
+        return;
+    if (s->secrets)
+        buf_room(b, bytes.len);
+    buf_add_span(b, bytes);
+}
+
+/* --- life and death --- */
+
+static struct stream *stream_new(struct loop *l, const struct stream_limits *limits, stream_fn fn,
+                                 void *owner, uv_handle_type type)
+{
+    struct stream *s = xcalloc(1, sizeof(*s));
+    s->loop = l;
+    s->fn = fn;
+    s->owner = owner;
+    s->limits = *limits;
+    s->secrets = true;
+    s->task.fn = on_task;
+    snprintf(s->peer, sizeof(s->peer), "%s", type == UV_NAMED_PIPE ? "unix" : "unknown");
+    int rc = type == UV_NAMED_PIPE ? uv_pipe_init(&l->uv, &s->uv.pipe, 0) : uv_tcp_init(&l->uv, &s->uv.tcp);
+    assert(rc == 0); /* no socket is made yet, so nothing can fail */
+    uv_timer_init(&l->uv, &s->timer);
+    s->open_handles = 2;
+    return s;
+}
+
+static void stream_free(struct stream *s)
+{
+    tls_free(&s->tls);
+    buf_drop(s, &s->kept, true);
+    buf_drop(s, &s->gathered, true);
+    buf_drop(s, &s->queue, true);
+    free(s->error);
+    free(s);
+}
+
+static void handle_closed(struct stream *s)
+{
+    if (--s->open_handles == 0)
+        stream_free(s);
+}
+
+static void on_socket_closed(uv_handle_t *h)
+{
+    handle_closed(CONTAINER_OF(h, struct stream, uv));
+}
+
+static void on_timer_closed(uv_handle_t *h)
+{
+    handle_closed(CONTAINER_OF(h, struct stream, timer));
+}
+
+static void close_handles(struct stream *s)
+{
+    if (s->phase == CLOSED)
+        return;
+    if (s->phase == FLUSHING)
+        s->loop->n_closing--;
+    s->phase = CLOSED;
+    loop_undefer(s->loop, &s->task);
+    uv_close(&s->uv.handle, on_socket_closed);
+    uv_close((uv_handle_t *)&s->timer, on_timer_closed);
+}
+
+/* --- sending --- */
+
+static bool nothing_waits(const struct stream *s)
+{
+    return s->phase != CONNECTING && s->writes == 0 && s->queue.len == 0;
+}
+
+static void write_done(struct write *w, int status);
+
+static void on_write(uv_write_t *req, int status)
+{
+    write_done(CONTAINER_OF(req, struct write, req), status);
+}
+
+/* Hands the queue to libuv as one write. */
+static void start_write(struct stream *s)
+{
+    struct write *w = xcalloc(1, sizeof(*w));
+    w->s = s;
+    w->bytes = s->queue;
+    s->queue = (struct buf){0};
+    struct span b = buf_span(&w->bytes);
+    uv_buf_t bytes = uv_buf_init((char *)b.p, (unsigned)b.len);
+    s->writes++;
+    int rc = uv_write(&w->req, &s->uv.stream, &bytes, 1, on_write);
+    if (rc == 0)
+        return;
+    s->writes--;
+    buf_drop(s, &w->bytes, s->tls == NULL);
+    free(w);
+    fail_uv(s, rc);
+}
+
+static void start_write_if_idle(struct stream *s)
+{
+    if (s->phase != CONNECTING && s->writes == 0 && s->queue.len > 0)
+        start_write(s);
+}
+
+static void check_unsent(struct stream *s)
+{
+    size_t unsent = stream_unsent(s);
+    if (unsent > s->limits.high_water)
+        s->was_full = true;
+    else if (s->was_full && s->writes == 0)
+        loop_defer(s->loop, &s->task); /* gathered bytes went out at once: no write will end */
+    if (unsent > s->limits.queue_max)
+        fail_take(s, xasprintf("the peer reads too slowly: %zu bytes unsent", unsent), false);
+}
+
+/* False: the owner closed the stream. */
+static bool tell_drained(struct stream *s)
+{
+    if (s->phase == FLUSHING || s->error || !s->was_full || stream_unsent(s) > s->limits.high_water / 4)
+        return true;
+    s->was_full = false;
+    return deliver(s, STREAM_DRAINED);
+}
+
+static void write_done(struct write *w, int status)
+{
+    struct stream *s = w->s;
+    s->writes--;
+    buf_drop(s, &w->bytes, s->tls == NULL);
+    free(w);
+    if (s->phase == CLOSED)
+        return;
+    if (status < 0 && s->phase == FLUSHING) {
+        close_handles(s);
+    } else if (status < 0) {
+        fail_uv(s, status);
+    } else {
+        start_write_if_idle(s);
+        tell_drained(s);
+    }
+}
+
+/* What the kernel takes now; the bytes behind that are the caller's to keep. */
+static struct span try_now(struct stream *s, struct span bytes)
+{
+    if (bytes.len == 0 || !nothing_waits(s) || s->error)
+        return bytes;
+    uv_buf_t b = uv_buf_init((char *)bytes.p, (unsigned)(bytes.len < INT32_MAX ? bytes.len : INT32_MAX));
+    int n = uv_try_write(&s->uv.stream, &b, 1);
+    if (n >= 0)
+        return span_of(bytes.p + n, bytes.len - (size_t)n);
+    if (n != UV_EAGAIN)
+        fail_uv(s, n);
+    return bytes;
+}
+
+static void wire_send(struct stream *s, struct span bytes)
+{
+    bytes = try_now(s, bytes);
+    if (bytes.len == 0 || s->error)
+        return;
+    if (s->tls)
+        buf_add_span(&s->queue, bytes);
+    else
+        buf_keep(s, &s->queue, bytes);
+    start_write_if_idle(s);
+}
+
+/* Where TLS puts what it wants sent: behind what waits, or, where nothing does, into the loop's buffer, from
+ * which the kernel gets it without another copy. */
+static struct buf *cipher_out(struct stream *s)
+{
+    return nothing_waits(s) ? &s->loop->cipher_buf : &s->queue;
+}
+
+static void cipher_send(struct stream *s, struct buf *out)
+{
+    if (out != &s->queue) {
+        wire_send(s, buf_span(out));
+        buf_clear(out);
+    }
+    start_write_if_idle(s);
+}
+
+static void encrypt(struct stream *s, struct span plain)
+{
+    while (plain.len > 0 && !s->error) {
+        struct span part = span_of(plain.p, plain.len < ENCRYPT_AT_ONCE ? plain.len : ENCRYPT_AT_ONCE);
+        struct buf *out = cipher_out(s);
+        enum tls_rc rc = tls_write(s->tls, part, out);
+        cipher_send(s, out);
+        if (rc != TLS_OK)
+            fail_tls(s);
+        plain = span_of(plain.p + part.len, plain.len - part.len);
+    }
+}
+
+/* Nothing of the owner's goes out before the connection is there and a handshake through. */
+static bool must_gather(const struct stream *s)
+{
+    return s->corks > 0 || s->handshaking || s->phase == CONNECTING;
+}
+
+static void send_gathered(struct stream *s)
+{
+    if (s->gathered.len == 0 || must_gather(s))
+        return;
+    struct buf b = s->gathered;
+    s->gathered = (struct buf){0};
+    if (s->tls)
+        encrypt(s, buf_span(&b));
+    else
+        wire_send(s, buf_span(&b));
+    buf_drop(s, &b, true);
+    check_unsent(s);
+}
+
+void stream_send(struct stream *s, const void *bytes, size_t len)
+{
+    if (s->error)
+        return;
+    struct span plain = span_of(bytes, len);
+    if (must_gather(s) || s->gathered.len > 0)
+        buf_keep(s, &s->gathered, plain);
+    else if (s->tls)
+        encrypt(s, plain);
+    else
+        wire_send(s, plain);
+    check_unsent(s);
+}
+
+void stream_cork(struct stream *s)
+{
+    s->corks++;
+}
+
+void stream_uncork(struct stream *s)
+{
+    assert(s->corks > 0);
+    s->corks--;
+    if (!s->error)
+        send_gathered(s);
+}
+
+size_t stream_unsent(const struct stream *s)
+{
+    size_t in_flight = s->writes > 0 ? uv_stream_get_write_queue_size(&s->uv.stream) : 0;
+    return in_flight + s->queue.len + s->gathered.len;
+}
+
+bool stream_full(const struct stream *s)
+{
+    return stream_unsent(s) > s->limits.high_water;
+}
+
+/* --- receiving --- */
+
+static bool wants_reading(const struct stream *s)
+{
+    if (s->phase == CONNECTING || s->phase == CLOSED || s->eof)
+        return false;
+    if (s->phase == FLUSHING)
+        return true;
+    return !s->error && (s->handshaking || (!s->paused && s->kept.len <= s->limits.high_water));
+}
+
+static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
+{
+    (void)suggested;
+    struct stream *s = CONTAINER_OF(h, struct stream, uv);
+    *buf = uv_buf_init((char *)s->loop->read_buf, LOOP_READ_SIZE);
+}
+
+static void on_read(uv_stream_t *uv, ssize_t n, const uv_buf_t *buf);
+
+static void update_reading(struct stream *s)
+{
+    bool want = wants_reading(s);
+    if (want == s->reading)
+        return;
+    s->reading = want;
+    if (!want) {
+        uv_read_stop(&s->uv.stream);
+        return;
+    }
+    int rc = uv_read_start(&s->uv.stream, on_alloc, on_read);
+    if (rc == 0)
+        return;
+    s->reading = false;
+    if (s->phase == FLUSHING)
+        s->eof = true;
+    else
+        fail_uv(s, rc);
+}
+
+/* Lends bytes to the owner. False: it closed the stream. Afterwards s->view is what it left. */
+static bool lend(struct stream *s, struct span bytes)
+{
+    s->view = bytes;
+    s->giving = true;
+    s->again = false;
+    bool open = deliver(s, STREAM_DATA);
+    s->giving = false;
+    return open;
+}
+
+static bool give_kept(struct stream *s)
+{
+    if (!lend(s, buf_span(&s->kept)))
+        return false;
+    buf_eat(&s->kept, s->kept.len - s->view.len);
+    if (s->kept.len == 0)
+        buf_drop(s, &s->kept, true);
+    return true;
+}
+
+/* Bytes that lie in a buffer of the loop. False: the owner closed the stream. */
+static bool give(struct stream *s, struct span bytes)
+{
+    if (s->error)
+        return true;
+    if (s->paused || s->kept.len > 0) {
+        buf_keep(s, &s->kept, bytes);
+        return s->paused || give_kept(s);
+    }
+    if (!lend(s, bytes))
+        return false;
+    buf_keep(s, &s->kept, s->view);
+    return true;
+}
+
+/* Gives what is due outside of a read: bytes kept and not given, then the end. */
+static void give_due(struct stream *s)
+{
+    if (s->again && !s->paused && s->kept.len > 0 && !give_kept(s))
+        return;
+    if (s->eof && !s->eof_told && !s->paused && !s->error) {
+        s->eof_told = true;
+        if (!deliver(s, STREAM_EOF))
+            return;
+    }
+    if (s->kept.len == 0)
+        buf_drop(s, &s->kept, true);
+    update_reading(s);
+}
+
+static void on_task(struct loop_task *task)
+{
+    struct stream *s = CONTAINER_OF(task, struct stream, task);
+    if (!s->error) {
+        if (tell_drained(s))
+            give_due(s);
+    } else if (!s->error_told) {
+        s->error_told = true;
+        deliver(s, STREAM_ERROR);
+    }
+}
+
+static void got_eof(struct stream *s)
+{
+    s->eof = true;
+    update_reading(s);
+    give_due(s);
+}
+
+/* False: the owner closed the stream, or the handshake has not ended. */
+static bool shake(struct stream *s, struct span *in)
+{
+    struct buf *out = cipher_out(s);
+    enum tls_rc rc = tls_handshake(s->tls, in, out);
+    cipher_send(s, out); /* an alert too */
+    if (rc == TLS_WANT_MORE || s->error)
+        return false;
+    if (rc != TLS_OK) {
+        fail_tls(s);
+        return false;
+    }
+    s->handshaking = false;
+    if (!deliver(s, STREAM_SECURE))
+        return false;
+    send_gathered(s);
+    return true;
+}
+
+static void take_tls(struct stream *s, struct span in)
+{
+    if (s->handshaking && !shake(s, &in))
+        return;
+    uint8_t *plain = s->loop->plain_buf;
+    while (!s->error) {
+        size_t len = 0;
+        struct buf *out = cipher_out(s);
+        enum tls_rc rc = tls_read(s->tls, &in, out, plain, LOOP_READ_SIZE, &len);
+        cipher_send(s, out);
+        if (rc == TLS_WANT_MORE)
+            return;
+        if (rc == TLS_FAILED) {
+            fail_tls(s);
+            return;
+        }
+        if (rc == TLS_CLOSED) {
+            got_eof(s);
+            return;
+        }
+        bool secrets = s->secrets;
+        bool open = give(s, span_of(plain, len));
+        if (secrets)
+            wipe(plain, len);
+        if (!open)
+            return;
+    }
+}
+
+static void take_plain(struct stream *s, struct span in)
+{
+    bool secrets = s->secrets;
+    give(s, in);
+    if (secrets)
+        wipe((void *)in.p, in.len);
+}
+
+static void read_ended(struct stream *s, int rc)
+{
+    if (s->phase == FLUSHING)
+        close_handles(s);
+    else if (rc != UV_EOF)
+        fail_uv(s, rc);
+    else if (s->handshaking)
+        fail_take(s, xstrdup("the peer closed the connection in the TLS handshake"), true);
+    else
+        got_eof(s);
+}
+
+static void on_read(uv_stream_t *uv, ssize_t n, const uv_buf_t *buf)
+{
+    struct stream *s = CONTAINER_OF(uv, struct stream, uv);
+    (void)buf;
+    if (n < 0) {
+        read_ended(s, (int)n);
+        return;
+    }
+    if (n == 0 || s->phase == FLUSHING)
+        return;
+    struct loop *l = s->loop;
+    assert(!l->buf_busy);
+    l->buf_busy = true;
+    struct span in = span_of(l->read_buf, (size_t)n);
+    if (s->tls)
+        take_tls(s, in);
+    else
+        take_plain(s, in);
+    l->buf_busy = false;
+    if (s->phase == OPEN)
+        update_reading(s);
+}
+
+struct span stream_peek(const struct stream *s)
+{
+    return s->giving ? s->view : buf_span(&s->kept);
+}
+
+void stream_eat(struct stream *s, size_t n)
+{
+    if (s->giving) {
+        assert(n <= s->view.len);
+        s->view = span_of(s->view.p + n, s->view.len - n);
+        return;
+    }
+    assert(n <= s->kept.len);
+    buf_eat(&s->kept, n);
+    loop_defer(s->loop, &s->task); /* reads on; frees an empty buffer when the caller is done with the span */
+}
+
+void stream_again(struct stream *s)
+{
+    s->again = true;
+    loop_defer(s->loop, &s->task);
+}
+
+void stream_pause(struct stream *s)
+{
+    s->paused = true;
+    update_reading(s);
+}
+
+void stream_resume(struct stream *s)
+{
+    s->paused = false;
+    if (s->giving || s->kept.len > 0 || s->eof)
+        stream_again(s);
+    update_reading(s);
+}
+
+/* --- connecting --- */
+
+static void note_peer(struct stream *s)
+{
+    struct sockaddr_storage a;
+    int len = sizeof(a);
+    if (s->uv.handle.type != UV_TCP || uv_tcp_getpeername(&s->uv.tcp, (struct sockaddr *)&a, &len) != 0)
+        return;
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)&a;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&a;
+    if (a.ss_family == AF_INET) {
+        inet_ntop(AF_INET, &v4->sin_addr, s->peer_ip, sizeof(s->peer_ip));
+        snprintf(s->peer, sizeof(s->peer), "%s:%u", s->peer_ip, ntohs(v4->sin_port));
+    } else if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
+        inet_ntop(AF_INET, &v6->sin6_addr.s6_addr[12], s->peer_ip, sizeof(s->peer_ip));
+        snprintf(s->peer, sizeof(s->peer), "%s:%u", s->peer_ip, ntohs(v6->sin6_port));
+    } else {
+        inet_ntop(AF_INET6, &v6->sin6_addr, s->peer_ip, sizeof(s->peer_ip));
+        snprintf(s->peer, sizeof(s->peer), "[%s]:%u", s->peer_ip, ntohs(v6->sin6_port));
+    }
+}
+
+static void opened(struct stream *s)
+{
+    s->phase = OPEN;
+    if (s->uv.handle.type == UV_TCP)
+        uv_tcp_nodelay(&s->uv.tcp, 1);
+    note_peer(s);
+    update_reading(s);
+}
+
+struct stream *stream_accept(struct loop *l, uv_stream_t *listener, const struct stream_limits *limits,
+                             stream_fn fn, void *owner)
+{
+    struct stream *s = stream_new(l, limits, fn, owner, listener->type);
+    if (uv_accept(listener, &s->uv.stream) != 0) {
+        close_handles(s);
+        return NULL;
+    }
+    opened(s);
+    return s;
+}
+
+static void on_connect(uv_connect_t *req, int status)
+{
+    struct stream *s = CONTAINER_OF(req, struct stream, connect_req);
+    if (s->phase == CLOSED)
+        return;
+    if (status < 0) {
+        fail_uv(s, status);
+        return;
+    }
+    opened(s);
+    start_write_if_idle(s); /* a handshake that was begun before */
+    if (!s->error && deliver(s, STREAM_CONNECTED))
+        send_gathered(s);
+}
+
+struct stream *stream_connect(struct loop *l, const struct sockaddr *addr, const struct stream_limits *limits,
+                              stream_fn fn, void *owner)
+{
+    struct stream *s = stream_new(l, limits, fn, owner, UV_TCP);
+    int rc = uv_tcp_connect(&s->connect_req, &s->uv.tcp, addr, on_connect);
+    if (rc != 0)
+        fail_uv(s, rc);
+    return s;
+}
+
+struct stream *stream_connect_unix(struct loop *l, const char *path, const struct stream_limits *limits,
+                                   stream_fn fn, void *owner)
+{
+    struct stream *s = stream_new(l, limits, fn, owner, UV_NAMED_PIPE);
+    if (strlen(path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path)) /* libuv would cut it off */
+        fail_uv(s, UV_ENAMETOOLONG);
+    else
+        uv_pipe_connect(&s->connect_req, &s->uv.pipe, path, on_connect);
+    return s;
+}
+
+void stream_secure(struct stream *s, struct tls_policy *policy, const char *name)
+{
+    assert(!s->tls);
+    if (s->error)
+        return;
+    if (stream_peek(s).len > 0) {
+        fail_take(s, xstrdup("plaintext before the TLS handshake"), true);
+        return;
+    }
+    if (stream_unsent(s) > 0) {
+        fail_take(s, xstrdup("unsent plaintext before the TLS handshake"), true);
+        return;
+    }
+    s->tls = tls_new(policy, name);
+    s->handshaking = true;
+    struct buf *out = cipher_out(s);
+    struct span nothing = {0};
+    enum tls_rc rc = tls_handshake(s->tls, &nothing, out);
+    cipher_send(s, out);
+    if (rc != TLS_WANT_MORE)
+        fail_tls(s);
+    update_reading(s);
+}
+
+bool stream_is_secure(const struct stream *s)
+{
+    return s->tls && !s->handshaking;
+}
+
+void stream_without_secrets(struct stream *s)
+{
+    s->secrets = false;
+    if (s->tls)
+        tls_without_secrets(s->tls);
+}
+
+void stream_set_owner(struct stream *s, stream_fn fn, void *owner)
+{
+    s->fn = fn;
+    s->owner = owner;
+    if (s->giving || s->kept.len > 0)
+        stream_again(s);
+}
+
+/* --- the rest --- */
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct stream *s = CONTAINER_OF(timer, struct stream, timer);
+    if (s->phase == FLUSHING)
+        close_handles(s);
+    else if (!s->error)
+        deliver(s, STREAM_TIMEOUT);
+}
+
+static void start_timer(struct stream *s, uint64_t ms)
+{
+    uv_update_time(&s->loop->uv); /* the loop's clock stands still during a callback */
+    uv_timer_start(&s->timer, on_timer, ms, 0);
+}
+
+void stream_deadline(struct stream *s, uint64_t ms)
+{
+    if (ms == 0)
+        uv_timer_stop(&s->timer);
+    else
+        start_timer(s, ms);
+}
+
+const char *stream_error(const struct stream *s)
+{
+    return s->error ? s->error : "";
+}
+
+bool stream_error_is_tls(const struct stream *s)
+{
+    return s->error_is_tls;
+}
+
+const char *stream_peer(const struct stream *s)
+{
+    return s->peer;
+}
+
+const char *stream_peer_ip(const struct stream *s)
+{
+    return s->peer_ip;
+}
+
+static void on_shutdown(uv_shutdown_t *req, int status)
+{
+    struct stream *s = CONTAINER_OF(req, struct stream, shutdown_req);
+    if (s->phase == CLOSED)
+        return;
+    if (status < 0 || s->eof)
+        close_handles(s);
+    else if (uv_timer_get_due_in(&s->timer) > LINGER_MS)
+        start_timer(s, LINGER_MS);
+}
+
+/* Sends what is left, with the end of TLS and then of TCP behind it. */
+static void start_flushing(struct stream *s)
+{
+    s->corks = 0;
+    send_gathered(s);
+    if (s->tls) {
+        struct buf *out = cipher_out(s);
+        tls_close_notify(s->tls, out);
+        cipher_send(s, out);
+    }
+    if (s->queue.len > 0 && !s->error)
+        start_write(s);
+    if (s->error || uv_shutdown(&s->shutdown_req, &s->uv.stream, on_shutdown) != 0) {
+        close_handles(s);
+        return;
+    }
+    s->phase = FLUSHING;
+    s->loop->n_closing++;
+    loop_undefer(s->loop, &s->task);
+    start_timer(s, FLUSH_MS);
+    update_reading(s);
+}
+
+void stream_close(struct stream **sp, bool flush)
+{
+    struct stream *s = *sp;
+    if (!s)
+        return;
+    *sp = NULL;
+    s->owner = NULL;
+    if (flush && s->phase == OPEN && !s->error && !s->handshaking)
+        start_flushing(s);
+    else
+        close_handles(s);
+}

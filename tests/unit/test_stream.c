@@ -1,0 +1,929 @@
+#include "io.h"
+#include "lib/stream.h"
+
+/* What one end saw, and what it does with it. */
+struct end {
+    struct stream *s;
+    struct buf got;
+    char events[64]; /* a letter an event: C S D W E T ! */
+    size_t n_events;
+    bool connected, secure, eof, error, timeout, drained;
+    char *error_text;
+    bool error_is_tls;
+    size_t leave; /* leaves so many bytes unread */
+    bool in_call; /* inside a stream_ function: no callback may come */
+    void (*on)(struct end *e, enum stream_event ev);
+    const char *want; /* sets full when got holds as much */
+    bool full;
+    void *more;
+};
+
+struct world {
+    struct loop *loop;
+    struct io_dir dir;
+    uv_tcp_t listener;
+    uv_pipe_t pipe;
+    struct sockaddr_storage addr;
+    struct end a, b; /* a connects, b was accepted */
+    struct stream_limits limits;
+    struct tls_policy *client, *server;
+    bool accepted;
+};
+
+static void take_data(struct end *e)
+{
+    struct span p = stream_peek(e->s);
+    size_t n = p.len > e->leave ? p.len - e->leave : 0;
+    buf_add(&e->got, p.p, n);
+    stream_eat(e->s, n);
+    if (e->want && e->got.len >= strlen(e->want))
+        e->full = true;
+}
+
+static void end_event(struct stream *s, enum stream_event ev, void *owner)
+{
+    struct end *e = owner;
+    assert_ptr_equal(e->s, s);
+    assert_false(e->in_call);
+    if (e->n_events + 1 < sizeof e->events &&
+        !(ev == STREAM_DATA && e->n_events && e->events[e->n_events - 1] == 'D'))
+        e->events[e->n_events++] = "CSDWET!"[ev];
+    e->connected |= ev == STREAM_CONNECTED;
+    e->secure |= ev == STREAM_SECURE;
+    e->drained |= ev == STREAM_DRAINED;
+    e->eof |= ev == STREAM_EOF;
+    e->timeout |= ev == STREAM_TIMEOUT;
+    if (ev == STREAM_ERROR) {
+        e->error = true;
+        e->error_text = xstrdup(stream_error(s));
+        e->error_is_tls = stream_error_is_tls(s);
+    }
+    if (e->on)
+        e->on(e, ev);
+    else if (ev == STREAM_DATA)
+        take_data(e);
+}
+
+static void on_connection(uv_stream_t *listener, int status)
+{
+    struct world *w = listener->data;
+    assert_int_equal(status, 0);
+    w->b.s = stream_accept(w->loop, listener, &w->limits, end_event, &w->b);
+    assert_non_null(w->b.s);
+    w->accepted = true;
+}
+
+static int set_up(void **state)
+{
+    struct world *w = xcalloc(1, sizeof *w);
+    io_dir_make(&w->dir);
+    w->loop = loop_new();
+    w->limits = (struct stream_limits){.high_water = 64 * 1024, .queue_max = 64 << 20};
+    struct sockaddr_in a;
+    uv_ip4_addr("127.0.0.1", 0, &a);
+    uv_tcp_init(&w->loop->uv, &w->listener);
+    w->listener.data = w;
+    assert_int_equal(uv_tcp_bind(&w->listener, (struct sockaddr *)&a, 0), 0);
+    assert_int_equal(uv_listen((uv_stream_t *)&w->listener, 8, on_connection), 0);
+    int len = sizeof w->addr;
+    uv_tcp_getsockname(&w->listener, (struct sockaddr *)&w->addr, &len);
+    *state = w;
+    return 0;
+}
+
+static int set_up_tls(void **state)
+{
+    set_up(state);
+    struct world *w = *state;
+    io_certs(&w->dir);
+    char *error = NULL;
+    w->client = tls_policy_client(io_file(&w->dir, "ca.pem"), &error);
+    assert_non_null(w->client);
+    w->server = tls_policy_server(io_file(&w->dir, "good.pem"), io_file(&w->dir, "good.key"), &error);
+    assert_non_null(w->server);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct world *w = *state;
+    stream_close(&w->a.s, false);
+    stream_close(&w->b.s, false);
+    if (!uv_is_closing((uv_handle_t *)&w->listener))
+        uv_close((uv_handle_t *)&w->listener, NULL);
+    loop_free(&w->loop);
+    tls_policy_free(&w->client);
+    tls_policy_free(&w->server);
+    buf_free(&w->a.got);
+    buf_free(&w->b.got);
+    free(w->a.error_text);
+    free(w->b.error_text);
+    io_dir_remove(&w->dir);
+    free(w);
+    return 0;
+}
+
+static void join(struct world *w)
+{
+    w->a.in_call = true;
+    w->a.s = stream_connect(w->loop, (struct sockaddr *)&w->addr, &w->limits, end_event, &w->a);
+    w->a.in_call = false;
+    io_wait(w->loop, &w->a.connected);
+    io_wait(w->loop, &w->accepted);
+}
+
+static void join_tls(struct world *w)
+{
+    join(w);
+    stream_secure(w->b.s, w->server, NULL);
+    stream_secure(w->a.s, w->client, "localhost");
+    io_wait(w->loop, &w->a.secure);
+    io_wait(w->loop, &w->b.secure);
+}
+
+static void both(struct world *w, bool tls)
+{
+    if (tls)
+        join_tls(w);
+    else
+        join(w);
+}
+
+/* Sends a text and waits until the other end has it. */
+static void say(struct world *w, struct end *from, struct end *to, const char *text)
+{
+    to->want = text;
+    to->full = false;
+    buf_clear(&to->got);
+    from->in_call = true;
+    stream_send(from->s, text, strlen(text));
+    from->in_call = false;
+    io_wait(w->loop, &to->full);
+    unit_same(buf_span(&to->got), text);
+    to->want = NULL;
+}
+
+static void test_talk(void **state)
+{
+    struct world *w = *state;
+    join(w);
+    say(w, &w->a, &w->b, "hello");
+    say(w, &w->b, &w->a, "hello yourself");
+    assert_string_equal(w->a.events, "CD");
+    assert_memory_equal(stream_peer(w->b.s), "127.0.0.1:", 10);
+    assert_string_equal(stream_peer_ip(w->b.s), "127.0.0.1");
+    assert_string_equal(stream_error(w->a.s), "");
+    assert_false(stream_is_secure(w->a.s));
+}
+
+static void test_talk_tls(void **state)
+{
+    struct world *w = *state;
+    join_tls(w);
+    assert_true(stream_is_secure(w->a.s));
+    say(w, &w->a, &w->b, "hello");
+    say(w, &w->b, &w->a, "hello yourself");
+    assert_string_equal(w->a.events, "CSD");
+}
+
+/* --- unread bytes --- */
+
+static void test_what_is_left_comes_again(void **state)
+{
+    struct world *w = *state;
+    join(w);
+    w->b.leave = 3;
+    w->b.want = "abc";
+    stream_send(w->a.s, "abcdef", 6);
+    io_wait(w->loop, &w->b.full);
+    unit_same(buf_span(&w->b.got), "abc");
+    w->b.leave = 0;
+    w->b.want = "abcdefghi";
+    w->b.full = false;
+    stream_send(w->a.s, "ghi", 3);
+    io_wait(w->loop, &w->b.full);
+    unit_same(buf_span(&w->b.got), "abcdefghi");
+}
+
+static void test_again(void **state)
+{
+    struct world *w = *state;
+    join(w);
+    w->b.leave = 3;
+    w->b.want = "abc";
+    stream_send(w->a.s, "abcdef", 6);
+    io_wait(w->loop, &w->b.full);
+    assert_int_equal(stream_peek(w->b.s).len, 3);
+    w->b.leave = 0;
+    w->b.want = "abcdef";
+    w->b.full = false;
+    w->b.in_call = true;
+    stream_again(w->b.s);
+    w->b.in_call = false;
+    io_wait(w->loop, &w->b.full);
+    unit_same(buf_span(&w->b.got), "abcdef");
+}
+
+/* Eating outside of a callback. */
+static void test_eat_later(void **state)
+{
+    struct world *w = *state;
+    join(w);
+    w->b.leave = 3;
+    w->b.want = "abc";
+    stream_send(w->a.s, "abcdef", 6);
+    io_wait(w->loop, &w->b.full);
+    struct span left = stream_peek(w->b.s);
+    stream_eat(w->b.s, 2);
+    unit_same(stream_peek(w->b.s), "f");
+    stream_eat(w->b.s, 1);
+    unit_same(left, "def");
+    assert_int_equal(stream_peek(w->b.s).len, 0);
+    w->b.leave = 0;
+    say(w, &w->a, &w->b, "next");
+}
+
+static void pause_at_first(struct end *e, enum stream_event ev)
+{
+    if (ev != STREAM_DATA)
+        return;
+    assert_false(e->full);
+    stream_pause(e->s);
+    e->full = true;
+}
+
+/* Long enough for the other end to be told that its bytes are with us: an answer of the kernel to a round
+ * trip. */
+static void round_trip(struct world *w, struct end *from, struct end *to)
+{
+    say(w, from, to, "ping");
+}
+
+static void pause_is_immediate(struct world *w, bool tls)
+{
+    both(w, tls);
+    /* Several records of TLS in one read: the owner pauses at the first callback and must see no second one.
+     */
+    char *big = xcalloc(1, 200000);
+    memset(big, 'x', 200000);
+    w->b.on = pause_at_first;
+    stream_send(w->a.s, big, 200000);
+    io_wait(w->loop, &w->b.full);
+    w->a.full = false;
+    round_trip(w, &w->b, &w->a); /* would fail in pause_at_first() if more were given meanwhile */
+    stream_pause(w->b.s);
+    w->b.on = NULL;
+    w->b.full = false;
+    w->b.want = big;
+    big[199999] = '\0';
+    w->b.in_call = true;
+    stream_resume(w->b.s);
+    w->b.in_call = false;
+    io_wait(w->loop, &w->b.full);
+    assert_memory_equal(buf_span(&w->b.got).p, big, 199999);
+    free(big);
+    w->b.want = NULL;
+}
+
+static void test_pause(void **state)
+{
+    pause_is_immediate(*state, false);
+}
+
+static void test_pause_tls(void **state)
+{
+    pause_is_immediate(*state, true);
+}
+
+/* More than high_water unread: the sender's bytes pile up with the sender, not with us. */
+static void high_water_stops(struct world *w, bool tls)
+{
+    both(w, tls);
+    size_t total = 32 << 20;
+    char *big = xcalloc(1, total);
+    for (size_t i = 0; i < total; i++)
+        big[i] = (char)('a' + i % 23);
+    w->b.leave = total; /* eats nothing */
+    stream_send(w->a.s, big, total);
+    assert_true(stream_full(w->a.s));
+    for (int i = 0; i < 5000;
+         i++) /* the loopback hands over at once: nothing more comes in the last rounds */
+        uv_run(&w->loop->uv, UV_RUN_NOWAIT);
+    size_t kept = stream_peek(w->b.s).len;
+    assert_true(kept > w->limits.high_water);
+    assert_true(kept < w->limits.high_water + 4 * LOOP_READ_SIZE);
+    assert_false(w->a.drained);
+    w->b.leave = 0;
+    stream_again(w->b.s);
+    io_wait(w->loop, &w->a.drained);
+    bool *full = &w->b.full;
+    big[total - 1] = '\0';
+    w->b.want = big;
+    *full = w->b.got.len >= total - 1;
+    io_wait(w->loop, full);
+    assert_memory_equal(buf_span(&w->b.got).p, big, total - 1);
+    free(big);
+    w->b.want = NULL;
+}
+
+static void test_high_water(void **state)
+{
+    high_water_stops(*state, false);
+}
+
+static void test_high_water_tls(void **state)
+{
+    high_water_stops(*state, true);
+}
+
+static void test_queue_max(void **state)
+{
+    struct world *w = *state;
+    w->limits.queue_max = 1 << 20;
+    join(w);
+    stream_pause(w->b.s);
+    char *big = xcalloc(1, 1 << 20);
+    for (int i = 0; i < 64 && *stream_error(w->a.s) == '\0'; i++) {
+        w->a.in_call = true;
+        stream_send(w->a.s, big, 1 << 20);
+        w->a.in_call = false;
+    }
+    free(big);
+    assert_non_null(strstr(stream_error(w->a.s), "too slowly"));
+    io_wait(w->loop, &w->a.error);
+    assert_false(w->a.error_is_tls);
+}
+
+/* --- the end --- */
+
+static void test_eof_after_data(void **state)
+{
+    struct world *w = *state;
+    join(w);
+    stream_pause(w->b.s);
+    stream_send(w->a.s, "last words", 10);
+    stream_close(&w->a.s, true);
+    w->b.want = "last words";
+    stream_resume(w->b.s);
+    io_wait(w->loop, &w->b.eof);
+    unit_same(buf_span(&w->b.got), "last words");
+    assert_string_equal(w->b.events, "DE");
+    /* no bytes are owed, so a paused stream hears of the end when it resumes */
+}
+
+static void test_eof_tls(void **state)
+{
+    struct world *w = *state;
+    join_tls(w);
+    stream_send(w->a.s, "last words", 10);
+    stream_close(&w->a.s, true);
+    io_wait(w->loop, &w->b.eof);
+    unit_same(buf_span(&w->b.got), "last words");
+    assert_string_equal(w->b.events, "SDE");
+}
+
+static void leave_all(struct end *e, enum stream_event ev)
+{
+    (void)e;
+    (void)ev;
+}
+
+static void test_eof_with_bytes_left(void **state)
+{
+    struct world *w = *state;
+    join(w);
+    w->b.on = leave_all;
+    stream_send(w->a.s, "unwanted", 8);
+    stream_close(&w->a.s, true);
+    io_wait(w->loop, &w->b.eof);
+    assert_string_equal(w->b.events, "DE");
+    unit_same(stream_peek(w->b.s), "unwanted");
+}
+
+static void test_send_after_eof(void **state)
+{
+    struct world *w = *state;
+    uint16_t port;
+    int listener = io_listen(&port);
+    struct sockaddr_in addr = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    w->a.s = stream_connect(w->loop, (struct sockaddr *)&addr, &w->limits, end_event, &w->a);
+    io_wait(w->loop, &w->a.connected);
+    int fd = accept(listener, NULL, NULL);
+    shutdown(fd, SHUT_WR);
+    io_wait(w->loop, &w->a.eof);
+    stream_send(w->a.s, "still here", 10);
+    char got[16];
+    assert_int_equal(recv(fd, got, sizeof got, 0), 10);
+    close(fd);
+    close(listener);
+}
+
+static void close_at_once(struct end *e, enum stream_event ev)
+{
+    (void)ev;
+    e->full = true;
+    stream_close(&e->s, e->leave != 0);
+    assert_null(e->s);
+}
+
+/* Closing inside each kind of callback; ASan and valgrind look on. */
+static void close_in_callback(struct world *w, bool tls, bool flush)
+{
+    both(w, tls);
+    w->b.on = close_at_once;
+    w->b.leave = flush;
+    stream_send(w->a.s, "go away", 7);
+    io_wait(w->loop, &w->b.full);
+    if (flush)
+        io_wait(w->loop, &w->a.eof);
+}
+
+static void test_close_in_callback(void **state)
+{
+    close_in_callback(*state, false, false);
+}
+
+static void test_close_in_callback_flush(void **state)
+{
+    close_in_callback(*state, false, true);
+}
+
+static void test_close_in_callback_tls(void **state)
+{
+    close_in_callback(*state, true, false);
+}
+
+static void test_close_in_callback_tls_flush(void **state)
+{
+    close_in_callback(*state, true, true);
+}
+
+static void test_close_at_connected(void **state)
+{
+    struct world *w = *state;
+    w->a.on = close_at_once;
+    w->a.s = stream_connect(w->loop, (struct sockaddr *)&w->addr, &w->limits, end_event, &w->a);
+    io_wait(w->loop, &w->a.full);
+}
+
+static void test_close_at_secure(void **state)
+{
+    struct world *w = *state;
+    join(w);
+    w->a.on = close_at_once;
+    stream_secure(w->b.s, w->server, NULL);
+    stream_secure(w->a.s, w->client, "localhost");
+    io_wait(w->loop, &w->a.full);
+}
+
+static void test_close_before_connected(void **state)
+{
+    struct world *w = *state;
+    w->a.s = stream_connect(w->loop, (struct sockaddr *)&w->addr, &w->limits, end_event, &w->a);
+    stream_send(w->a.s, "never", 5);
+    stream_close(&w->a.s, true);
+}
+
+/* What was queued when the owner closed reaches a slow reader whole. */
+static void flush_to_slow_reader(struct world *w, bool tls)
+{
+    both(w, tls);
+    size_t total = 16 << 20;
+    char *big = xcalloc(1, total);
+    memset(big, 'z', total);
+    stream_pause(w->b.s);
+    stream_send(w->a.s, big, total);
+    assert_true(stream_unsent(w->a.s) > 0);
+    stream_close(&w->a.s, true);
+    stream_resume(w->b.s);
+    io_wait(w->loop, &w->b.eof);
+    assert_int_equal(w->b.got.len, total);
+    assert_memory_equal(buf_span(&w->b.got).p, big, total);
+    free(big);
+}
+
+static void test_flush(void **state)
+{
+    flush_to_slow_reader(*state, false);
+}
+
+static void test_flush_tls(void **state)
+{
+    flush_to_slow_reader(*state, true);
+}
+
+/* The peer had sent more when we said goodbye: it must get the goodbye and not a reset. */
+static void test_goodbye_is_not_lost(void **state)
+{
+    struct world *w = *state;
+    uint16_t port;
+    int listener = io_listen(&port);
+    struct sockaddr_in addr = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    w->a.s = stream_connect(w->loop, (struct sockaddr *)&addr, &w->limits, end_event, &w->a);
+    io_wait(w->loop, &w->a.connected);
+    int fd = accept(listener, NULL, NULL);
+    stream_pause(w->a.s);
+    assert_int_equal(send(fd, "a1 NOOP\r\n", 9, 0), 9);
+    stream_send(w->a.s, "* BYE\r\n", 7);
+    stream_close(&w->a.s, true);
+    assert_int_equal(w->loop->n_closing, 1);
+    while (w->loop->n_closing > 0) /* the linger, a second at most */
+        uv_run(&w->loop->uv, UV_RUN_ONCE);
+    char got[16];
+    assert_int_equal(recv(fd, got, sizeof got, 0), 7);
+    assert_int_equal(recv(fd, got, sizeof got, 0), 0);
+    close(fd);
+    close(listener);
+}
+
+/* --- errors --- */
+
+static void test_refused(void **state)
+{
+    struct world *w = *state;
+    uint16_t port;
+    close(io_listen(&port));
+    struct sockaddr_in addr = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    w->a.in_call = true;
+    w->a.s = stream_connect(w->loop, (struct sockaddr *)&addr, &w->limits, end_event, &w->a);
+    w->a.in_call = false;
+    io_wait(w->loop, &w->a.error);
+    assert_string_equal(w->a.error_text, "connection refused");
+    assert_string_equal(w->a.events, "!");
+}
+
+static void test_reset(void **state)
+{
+    struct world *w = *state;
+    uint16_t port;
+    int listener = io_listen(&port);
+    struct sockaddr_in addr = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    w->a.s = stream_connect(w->loop, (struct sockaddr *)&addr, &w->limits, end_event, &w->a);
+    io_wait(w->loop, &w->a.connected);
+    int fd = accept(listener, NULL, NULL);
+    struct linger hard = {.l_onoff = 1};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    close(fd);
+    io_wait(w->loop, &w->a.error);
+    assert_string_equal(w->a.error_text, "connection reset by peer");
+    w->a.in_call = true;
+    stream_send(w->a.s, "x", 1); /* does nothing, ends nothing */
+    w->a.in_call = false;
+    close(listener);
+}
+
+static void test_unix(void **state)
+{
+    struct world *w = *state;
+    const char *path = io_file(&w->dir, "sock");
+    uv_pipe_init(&w->loop->uv, &w->pipe, 0);
+    w->pipe.data = w;
+    assert_int_equal(uv_pipe_bind(&w->pipe, path), 0);
+    assert_int_equal(uv_listen((uv_stream_t *)&w->pipe, 8, on_connection), 0);
+    w->a.s = stream_connect_unix(w->loop, path, &w->limits, end_event, &w->a);
+    io_wait(w->loop, &w->a.connected);
+    io_wait(w->loop, &w->accepted);
+    say(w, &w->a, &w->b, "over a file");
+    assert_string_equal(stream_peer(w->b.s), "unix");
+    assert_string_equal(stream_peer_ip(w->b.s), "");
+    uv_close((uv_handle_t *)&w->pipe, NULL);
+}
+
+static void test_unix_name_too_long(void **state)
+{
+    struct world *w = *state;
+    char path[300];
+    memset(path, 'p', sizeof path - 1);
+    path[0] = '/';
+    path[sizeof path - 1] = '\0';
+    w->a.in_call = true;
+    w->a.s = stream_connect_unix(w->loop, path, &w->limits, end_event, &w->a);
+    w->a.in_call = false;
+    io_wait(w->loop, &w->a.error);
+    assert_string_equal(w->a.error_text, "name too long");
+}
+
+static void test_deadline(void **state)
+{
+    struct world *w = *state;
+    join(w);
+    stream_deadline(w->a.s, 1);
+    stream_deadline(w->b.s, 1);
+    stream_deadline(w->b.s, 0);
+    io_wait(w->loop, &w->a.timeout);
+    assert_string_equal(w->a.events, "CT");
+    assert_false(w->b.timeout);
+}
+
+/* --- cork --- */
+
+static void test_cork(void **state)
+{
+    struct world *w = *state;
+    join_tls(w);
+    stream_cork(w->a.s);
+    stream_send(w->a.s, "one ", 4);
+    stream_cork(w->a.s);
+    stream_send(w->a.s, "two ", 4);
+    stream_uncork(w->a.s);
+    stream_send(w->a.s, "three", 5);
+    assert_int_equal(stream_unsent(w->a.s), 13);
+    w->b.want = "one two three";
+    stream_uncork(w->a.s);
+    assert_int_equal(stream_unsent(w->a.s), 0);
+    io_wait(w->loop, &w->b.full);
+    unit_same(buf_span(&w->b.got), "one two three");
+    assert_string_equal(w->b.events, "SD");
+}
+
+/* Gathered bytes stood above high_water, an owner saw stream_full(), and then the kernel took all of them at
+ * once. */
+static void test_cork_drained(void **state)
+{
+    struct world *w = *state;
+    w->limits.high_water = 1000;
+    join(w);
+    char bytes[2000];
+    memset(bytes, 'b', sizeof bytes);
+    stream_cork(w->a.s);
+    stream_send(w->a.s, bytes, sizeof bytes);
+    assert_true(stream_full(w->a.s));
+    w->a.in_call = true;
+    stream_uncork(w->a.s);
+    w->a.in_call = false;
+    assert_false(stream_full(w->a.s));
+    io_wait(w->loop, &w->a.drained);
+}
+
+/* Sent before the connection was there: in order, and before what is sent later. */
+static void test_send_early(void **state)
+{
+    struct world *w = *state;
+    w->a.s = stream_connect(w->loop, (struct sockaddr *)&w->addr, &w->limits, end_event, &w->a);
+    stream_send(w->a.s, "early ", 6);
+    w->b.want = "early late";
+    io_wait(w->loop, &w->a.connected);
+    stream_send(w->a.s, "late", 4);
+    io_wait(w->loop, &w->accepted);
+    io_wait(w->loop, &w->b.full);
+    unit_same(buf_span(&w->b.got), "early late");
+}
+
+/* --- TLS --- */
+
+static void secure_with_bytes(struct end *e, enum stream_event ev)
+{
+    struct world *w = e->more;
+    if (ev != STREAM_DATA)
+        return;
+    stream_eat(e->s, strlen("STARTTLS\r\n"));
+    e->in_call = true;
+    stream_secure(e->s, w->server, NULL);
+    e->in_call = false;
+    e->full = true;
+}
+
+static void test_bytes_before_handshake(void **state)
+{
+    struct world *w = *state;
+    join(w);
+    w->b.on = secure_with_bytes;
+    w->b.more = w;
+    stream_send(w->a.s, "STARTTLS\r\nLOGIN evil evil\r\n", 27);
+    io_wait(w->loop, &w->b.error);
+    assert_true(w->b.full);
+    assert_true(w->b.error_is_tls);
+    assert_non_null(strstr(w->b.error_text, "plaintext before"));
+    assert_false(stream_is_secure(w->b.s));
+}
+
+/* Bytes sent during the handshake wait for its end, and go nowhere if it fails. */
+static void test_send_in_handshake(void **state)
+{
+    struct world *w = *state;
+    join(w);
+    stream_secure(w->b.s, w->server, NULL);
+    stream_secure(w->a.s, w->client, "localhost");
+    w->b.want = "secret";
+    stream_send(w->a.s, "secret", 6);
+    io_wait(w->loop, &w->b.full);
+    unit_same(buf_span(&w->b.got), "secret");
+    assert_string_equal(w->b.events, "SD");
+}
+
+struct bad_cert {
+    const char *kind, *name, *text;
+};
+
+static void refuse_certificate(struct world *w, const struct bad_cert *row)
+{
+    char pem[32], key[32], *error = NULL;
+    snprintf(pem, sizeof pem, "%s.pem", row->kind);
+    snprintf(key, sizeof key, "%s.key", row->kind);
+    struct tls_policy *server = tls_policy_server(io_file(&w->dir, pem), io_file(&w->dir, key), &error);
+    assert_non_null(server);
+    w->accepted = w->a.connected = w->a.error = w->a.secure = false;
+    join(w);
+    stream_secure(w->b.s, server, NULL);
+    tls_policy_free(&server); /* the connection keeps what it needs */
+    stream_secure(w->a.s, w->client, row->name);
+    stream_send(w->a.s, "secret", 6);
+    io_wait(w->loop, &w->a.error);
+    assert_string_equal(w->a.error_text, row->text);
+    assert_true(w->a.error_is_tls);
+    assert_false(w->a.secure);
+    io_wait(w->loop, &w->b.error);
+    assert_true(w->b.error_is_tls);
+    assert_int_equal(w->b.got.len, 0);
+    stream_close(&w->a.s, false);
+    stream_close(&w->b.s, false);
+    free(w->a.error_text);
+    free(w->b.error_text);
+    w->a.error_text = w->b.error_text = NULL;
+    w->b.error = false;
+}
+
+static void test_bad_certificates(void **state)
+{
+    static const struct bad_cert rows[] = {
+        {"expired", "localhost", "certificate has expired"},
+        {"selfsigned", "localhost", "self-signed certificate"},
+        {"othername", "localhost", "hostname mismatch"},
+        {"cnonly", "localhost", "hostname mismatch"},
+        {"good", "otherhost", "hostname mismatch"},
+        {"good", "127.0.0.2", "IP address mismatch"},
+        {"othername", "127.0.0.1", "IP address mismatch"},
+    };
+    for (size_t i = 0; i < COUNTOF(rows); i++)
+        refuse_certificate(*state, &rows[i]);
+}
+
+static void test_good_names(void **state)
+{
+    struct world *w = *state;
+    static const char *const names[] = {"localhost",        "LOCALHOST", "localhost.",
+                                        "imap.example.org", "127.0.0.1", "::1"};
+    for (size_t i = 0; i < COUNTOF(names); i++) {
+        w->accepted = w->a.connected = w->a.secure = w->b.secure = false;
+        join(w);
+        stream_secure(w->b.s, w->server, NULL);
+        stream_secure(w->a.s, w->client, names[i]);
+        io_wait(w->loop, &w->a.secure);
+        stream_close(&w->a.s, false);
+        stream_close(&w->b.s, false);
+    }
+}
+
+static void test_impossible_name(void **state)
+{
+    struct world *w = *state;
+    join(w);
+    char name[400];
+    memset(name, 'n', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    w->a.in_call = true;
+    stream_secure(w->a.s, w->client, name);
+    w->a.in_call = false;
+    io_wait(w->loop, &w->a.error);
+    assert_non_null(strstr(w->a.error_text, "no certificate can be for the name"));
+}
+
+static void test_peer_speaks_no_tls(void **state)
+{
+    struct world *w = *state;
+    join(w);
+    stream_secure(w->a.s, w->client, "localhost");
+    stream_send(w->b.s, "* OK hello\r\n", 12);
+    io_wait(w->loop, &w->a.error);
+    assert_string_equal(w->a.error_text, "the peer does not speak TLS here");
+    assert_true(w->a.error_is_tls);
+}
+
+static void test_eof_in_handshake(void **state)
+{
+    struct world *w = *state;
+    join(w);
+    stream_secure(w->a.s, w->client, "localhost");
+    w->b.on = leave_all;
+    stream_close(&w->b.s, true);
+    io_wait(w->loop, &w->a.error);
+    assert_non_null(strstr(w->a.error_text, "closed the connection in the TLS handshake"));
+}
+
+static void test_policy_errors(void **state)
+{
+    struct world *w = *state;
+    char *error = NULL;
+    assert_null(tls_policy_client(io_file(&w->dir, "absent.pem"), &error));
+    assert_non_null(strstr(error, "absent.pem"));
+    free(error);
+    assert_null(tls_policy_server(io_file(&w->dir, "good.pem"), io_file(&w->dir, "expired.key"), &error));
+    assert_non_null(strstr(error, "expired.key"));
+    free(error);
+    assert_null(tls_policy_server(io_file(&w->dir, "good.key"), io_file(&w->dir, "good.key"), &error));
+    assert_non_null(strstr(error, "good.key"));
+    free(error);
+}
+
+/* --- loop --- */
+
+struct counted {
+    struct loop_task task;
+    struct loop *loop;
+    int runs;
+};
+
+static void counted_run(struct loop_task *task)
+{
+    struct counted *c = CONTAINER_OF(task, struct counted, task);
+    if (++c->runs < 3)
+        loop_defer(c->loop, &c->task);
+}
+
+static void test_tasks(void **state)
+{
+    struct world *w = *state;
+    struct counted a = {.task.fn = counted_run, .loop = w->loop}, b = a;
+    loop_defer(w->loop, &a.task);
+    loop_defer(w->loop, &a.task);
+    loop_defer(w->loop, &b.task);
+    loop_undefer(w->loop, &b.task);
+    loop_undefer(w->loop, &b.task);
+    assert_int_equal(a.runs, 0);
+    uv_run(&w->loop->uv, UV_RUN_NOWAIT);
+    assert_int_equal(a.runs, 1); /* once a round */
+    while (a.runs < 3)
+        uv_run(&w->loop->uv, UV_RUN_NOWAIT);
+    assert_false(a.task.queued);
+    assert_int_equal(b.runs, 0);
+}
+
+static void test_random(void **state)
+{
+    (void)state;
+    char a[33], b[33];
+    random_hex(a, 16);
+    random_hex(b, 16);
+    assert_int_equal(strlen(a), 32);
+    assert_int_equal(strspn(a, "0123456789abcdef"), 32);
+    assert_string_not_equal(a, b);
+    uint64_t boot = clock_boot_ms();
+    assert_true(clock_boot_ms() >= boot);
+    assert_true(clock_wall_ms() > 1700000000000u);
+}
+
+#define PLAIN(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define TLS(f)   cmocka_unit_test_setup_teardown(f, set_up_tls, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        PLAIN(test_talk),
+        TLS(test_talk_tls),
+        PLAIN(test_what_is_left_comes_again),
+        PLAIN(test_again),
+        PLAIN(test_eat_later),
+        PLAIN(test_pause),
+        TLS(test_pause_tls),
+        PLAIN(test_high_water),
+        TLS(test_high_water_tls),
+        PLAIN(test_queue_max),
+        PLAIN(test_eof_after_data),
+        TLS(test_eof_tls),
+        PLAIN(test_eof_with_bytes_left),
+        PLAIN(test_send_after_eof),
+        PLAIN(test_close_in_callback),
+        PLAIN(test_close_in_callback_flush),
+        TLS(test_close_in_callback_tls),
+        TLS(test_close_in_callback_tls_flush),
+        PLAIN(test_close_at_connected),
+        TLS(test_close_at_secure),
+        PLAIN(test_close_before_connected),
+        PLAIN(test_flush),
+        TLS(test_flush_tls),
+        PLAIN(test_goodbye_is_not_lost),
+        PLAIN(test_refused),
+        PLAIN(test_reset),
+        PLAIN(test_unix),
+        PLAIN(test_unix_name_too_long),
+        PLAIN(test_deadline),
+        TLS(test_cork),
+        PLAIN(test_cork_drained),
+        PLAIN(test_send_early),
+        TLS(test_bytes_before_handshake),
+        TLS(test_send_in_handshake),
+        TLS(test_bad_certificates),
+        TLS(test_good_names),
+        TLS(test_impossible_name),
+        TLS(test_peer_speaks_no_tls),
+        TLS(test_eof_in_handshake),
+        TLS(test_policy_errors),
+        PLAIN(test_tasks),
+        PLAIN(test_random),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
