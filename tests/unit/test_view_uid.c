@@ -339,23 +339,30 @@ static void test_damaged_text(void **state)
 static void test_hostile_text(void **state)
 {
     static const char *const texts[] = {
+        /* no version, no numbers, another version */
         "",
         "1",
-        "2AAA", /* no version, no numbers, another version */
+        "2AAA",
+        /* too short, too long, half a tail */
         "1AA",
         "1AAAA",
-        "1AAA ", /* too short, too long */
+        "1AAA ",
         "1ABA",
-        "1BAA", /* half a tail */
+        "1BAA",
+        /* a zero too much */
         "1AAgA",
-        "1gAAA", /* a zero too much */
+        "1gAAA",
+        /* a run lacks a number; two runs that are one; more runs than there is text for */
         "1AABAA",
-        "1AACAAAAAA",   /* a run lacks a number; two runs that are one */
-        "1AA_____HAAA", /* more runs than there is text for */
-        "1AAB_____DAA",
-        "1AABAA_____D",
-        "1AAB_____AAB_____D", /* above 2^32-1 */
-        "1______DAA",
+        "1AACAAAAAA",
+        "1AA______DAAA",
+        /* above 2^32-1: a run's beginnings, its length, a number by itself */
+        "1AAB______DAA",
+        "1AABA______DA",
+        "1AABBA______D",
+        "1AAB______HAA",
+        "1______HBA",
+        /* bytes that are no digits */
         "1AAA\xff",
         "1AA=",
     };
