@@ -76,7 +76,8 @@ void loop_free(struct loop **lp)
         uv_run(&l->uv, UV_RUN_ONCE);
     uv_close((uv_handle_t *)&l->idle, NULL);
     uv_walk(&l->uv, must_be_closing, NULL);
-    uv_run(&l->uv, UV_RUN_DEFAULT);
+    while (uv_run(&l->uv, UV_RUN_DEFAULT) != 0) /* not 0 where a loop_stop() was still to be obeyed */
+        ;
     must(uv_loop_close(&l->uv), "uv_loop_close");
     wipe(l->read_buf, LOOP_READ_SIZE);
     wipe(l->plain_buf, LOOP_READ_SIZE);

@@ -1,10 +1,11 @@
 /* How it fits together.
  *
- * In:  on_read() has bytes in the loop's read_buf. Without TLS they are given to the owner from there; with
+ * In: on_read() has bytes in the loop's read_buf. Without TLS they are given to the owner from there; with
  * TLS they are decrypted into the loop's plain_buf and given from that. give() lends a span; what the owner
- * leaves is copied to s->kept, and from then on everything goes through s->kept until that is empty. Out:
- * wire_send() tries the kernel first; what it doesn't take is copied to s->queue, and start_write() makes a
- *      struct write of the whole queue, which owns those bytes until libuv is done with them.
+ * leaves is copied to s->kept, and from then on everything goes through s->kept until that is empty.
+ *
+ * Out: wire_send() tries the kernel first; what it doesn't take is copied to s->queue, and start_write()
+ * makes a struct write of the whole queue, which owns those bytes until libuv is done with them.
  *
  * Our own functions never call the owner: they set s->again or s->error and queue s->task, from which
  * on_task() does. The owner may close the stream in any callback, so after deliver() nothing is touched
