@@ -134,6 +134,13 @@ const struct option options[] = {
      .text = "How long a migration that failed rests until it is tried again; doubled with each attempt."},
     {"migrator", "retry_max", OPTION_DURATION, offsetof(struct conf_migrator, retry_max_ms), .def = "6h",
      .min = 100, .max = 30 * DAY, .text = "The longest rest of a migration that failed."},
+    {"migrator", "job_lease", OPTION_DURATION, offsetof(struct conf_migrator, job_lease_ms), .def = "30s",
+     .min = 300, .max = 1 * H,
+     .text = "After so long without a sign of life of the migrator that has it, another migrator takes a job "
+             "over. The same for all migrators."},
+    {"migrator", "command_timeout", OPTION_DURATION, offsetof(struct conf_migrator, command_timeout_ms),
+     .def = "5m", .min = 100, .max = 1 * H,
+     .text = "How long a backend may owe an answer without sending anything before the migrator hangs up."},
     {"seal", "public_key_file", OPTION_STRING, offsetof(struct conf_seal, public_key_file), .def = "",
      .example = "\"/etc/imapferry/seal.pub\"",
      .text = "Key to seal with (proxies). Empty: passwords are not kept for the migrators."},

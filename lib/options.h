@@ -70,6 +70,8 @@ struct conf_migrator {
     char *id; /* "" = host name */
     char *journal_dir;
     uint64_t retry_min_ms, retry_max_ms; /* growing delay between attempts */
+    uint64_t job_lease_ms;               /* a job that nobody keeps alive for so long is taken over */
+    uint64_t command_timeout_ms;         /* a backend that sends nothing for so long while it owes an answer */
 };
 
 struct conf_seal {
