@@ -1,0 +1,36 @@
+/* backends: what this process may open to each backend: its TLS policy, and how many connections at most, all
+ * jobs together (max_connections). A job works with pairs of connections, one to either side, so they are
+ * reserved in pairs: nobody ever holds one half and waits for the other. The first pair of a job waits in
+ * line; further ones are for what is left over. */
+#ifndef IMAPFERRY_BACKENDS_H
+#define IMAPFERRY_BACKENDS_H
+
+#include "lib/conf.h"
+#include "lib/loop.h"
+#include "lib/tls.h"
+
+struct backends;
+
+/* NULL: *error is a text to free (a ca_file that can't be read). conf must live as long. */
+struct backends *backends_new(struct loop *l, const struct conf *conf, char **error) MUST_CHECK;
+/* All reservations must have been given back. */
+void backends_free(struct backends **b);
+struct tls_policy *backends_tls(const struct backends *b, const struct conf_backend *backend);
+
+/* A place in the line; embedded in what waits. {0} is one that does not wait. */
+struct pair_wait {
+    const struct conf_backend *source, *target;
+    void (*fn)(struct pair_wait *w); /* the pair is reserved for you now; called from the loop */
+    bool waiting;
+    TAILQ_ENTRY(pair_wait) link;
+};
+void backends_wait_pair(struct backends *b, struct pair_wait *w);
+/* Leaves the line; nothing when not in it. */
+void backends_unwait(struct backends *b, struct pair_wait *w);
+/* Only if nobody waits and both have room: true, reserved. */
+bool backends_try_pair(struct backends *b, const struct conf_backend *source,
+                       const struct conf_backend *target) MUST_CHECK;
+void backends_give_pair(struct backends *b, const struct conf_backend *source,
+                        const struct conf_backend *target);
+
+#endif

@@ -1,0 +1,322 @@
+#include <assert.h>
+#include <stdlib.h>
+
+#include "lib/log.h"
+#include "lib/xalloc.h"
+
+#include "crew.h"
+
+enum {
+    HIGH_WATER = 256 * 1024,
+    QUEUE_MAX = 64 * 1024 * 1024,
+};
+
+enum half { SOURCE, TARGET };
+
+enum slot_state { SLOT_EMPTY, SLOT_OPENING, SLOT_IDLE, SLOT_LENT, SLOT_SPENT /* broken, to be closed */ };
+
+/* A place for a lane. */
+struct slot {
+    struct lane lane;
+    enum slot_state state;
+    bool ready[2], broken;
+    struct end {
+        struct slot *slot;
+        enum half half;
+    } ends[2]; /* what the connections call back with */
+    struct crew *crew;
+};
+
+struct crew {
+    struct migrator *m;
+    char *user, *login, *secret; /* owned; secret NULL = master */
+    const struct conf_backend *backend[2];
+    crew_fn fn;
+    void *owner;
+    unsigned wanted, limit; /* limit: as many as the servers let us have */
+    struct slot slots[CREW_MAX];
+    struct pair_wait wait; /* for the first lane */
+    struct loop_task task; /* settles what changed, outside of any callback */
+    bool failed, tell_ready;
+    enum why why;
+    char *error; /* owned */
+};
+
+static unsigned count(const struct crew *c, enum slot_state state)
+{
+    unsigned n = 0;
+
+    for (size_t i = 0; i < CREW_MAX; i++)
+        n += c->slots[i].state == state;
+    return n;
+}
+
+static unsigned alive(const struct crew *c)
+{
+    return count(c, SLOT_OPENING) + count(c, SLOT_IDLE) + count(c, SLOT_LENT);
+}
+
+static struct slot *first_of(struct crew *c, enum slot_state state)
+{
+    for (size_t i = 0; i < CREW_MAX; i++)
+        if (c->slots[i].state == state)
+            return &c->slots[i];
+    return NULL;
+}
+
+static void close_slot(struct slot *s)
+{
+    struct crew *c = s->crew;
+
+    imapc_free(&s->lane.source);
+    imapc_free(&s->lane.target);
+    s->state = SLOT_EMPTY;
+    s->broken = s->ready[SOURCE] = s->ready[TARGET] = false;
+    backends_give_pair(c->m->backends, c->backend[SOURCE], c->backend[TARGET]);
+}
+
+/* ---- opening */
+
+static enum why why_of(const struct crew *c, enum login_rc rc)
+{
+    switch (rc) {
+    case LOGIN_REFUSED:
+        return c->secret ? WHY_CREDENTIALS : WHY_REFUSED;
+    case LOGIN_INSECURE:
+        return WHY_TLS;
+    case LOGIN_UNAVAILABLE:
+    case LOGIN_OK:
+        break;
+    }
+    return WHY_UNREACHABLE;
+}
+
+static bool uses_master(const struct conf_backend *b)
+{
+    return b->master_user && *b->master_user;
+}
+
+static void note_failure(struct slot *s, enum half half)
+{
+    struct crew *c = s->crew;
+    struct imapc *conn = half == SOURCE ? s->lane.source : s->lane.target;
+    bool master = uses_master(c->backend[half]);
+
+    free(c->error);
+    c->why = why_of(c, imapc_login_rc(conn));
+    if (master && c->why == WHY_CREDENTIALS)
+        c->why = WHY_REFUSED;
+    c->error = xasprintf("%s: %s%s", c->backend[half]->name,
+                         c->why == WHY_REFUSED && master ? "the sign-in as master for the user: " : "",
+                         imapc_error(conn));
+    LOG(WARN, "lane_failed", LOG_S("user", c->user), LOG_S("why", why_word(c->why)),
+        LOG_S("detail", c->error));
+}
+
+static void on_event(void *owner, enum imapc_event ev)
+{
+    struct end *e = owner;
+    struct slot *s = e->slot;
+    struct crew *c = s->crew;
+
+    switch (ev) {
+    case IMAPC_READY:
+        s->ready[e->half] = true;
+        if (s->ready[SOURCE] && s->ready[TARGET] && s->state == SLOT_OPENING) {
+            s->state = SLOT_IDLE;
+            c->failed = false;
+            c->tell_ready = true;
+        }
+        break;
+    case IMAPC_FAILED:
+    case IMAPC_BROKEN:
+        if (s->state == SLOT_OPENING)
+            note_failure(s, e->half);
+        s->broken = true;
+        if (s->state != SLOT_LENT)
+            s->state = SLOT_SPENT;
+        break;
+    case IMAPC_DRAINED: /* for the copy that has the lane */
+        return;
+    }
+    loop_defer(c->m->loop, &c->task);
+}
+
+static struct imapc *dial(struct slot *s, enum half half)
+{
+    struct crew *c = s->crew;
+    const struct conf *conf = c->m->conf;
+    const struct conf_backend *b = c->backend[half];
+    bool master = uses_master(b);
+    struct login_request r = {
+        .backend = b,
+        .policy = backends_tls(c->m->backends, b),
+        .as = master ? LOGIN_AS_MASTER : LOGIN_AS_USER,
+        .user = c->login,
+        .secret = master ? NULL : c->secret,
+        .limits = {.high_water = HIGH_WATER, .queue_max = QUEUE_MAX},
+        .connect_timeout_ms = conf->proxy.connect_timeout_ms,
+        .step_timeout_ms = conf->proxy.backend_timeout_ms,
+    };
+
+    s->ends[half] = (struct end){.slot = s, .half = half};
+    return imapc_new(c->m->loop, &r, conf->migrator.command_timeout_ms, on_event, NULL, &s->ends[half]);
+}
+
+/* The pair of connections is reserved. */
+static void open_slot(struct crew *c)
+{
+    struct slot *s = first_of(c, SLOT_EMPTY);
+
+    assert(s);
+    s->crew = c;
+    s->state = SLOT_OPENING;
+    s->lane.source = dial(s, SOURCE);
+    s->lane.target = dial(s, TARGET);
+}
+
+static void on_pair(struct pair_wait *w)
+{
+    open_slot(CONTAINER_OF(w, struct crew, wait));
+}
+
+static void open_more(struct crew *c)
+{
+    if (c->failed || alive(c) >= c->wanted || alive(c) >= c->limit)
+        return;
+    if (alive(c) == 0) {
+        if (!c->wait.waiting)
+            backends_wait_pair(c->m->backends, &c->wait);
+        return;
+    }
+    /* One after another: the first that a server refuses tells how many it lets us have. */
+    if (count(c, SLOT_OPENING) == 0 &&
+        backends_try_pair(c->m->backends, c->backend[SOURCE], c->backend[TARGET]))
+        open_slot(c);
+}
+
+/* ---- settling */
+
+static void close_spent(struct crew *c)
+{
+    struct slot *s;
+
+    while ((s = first_of(c, SLOT_SPENT))) {
+        bool was_opening = !(s->ready[SOURCE] && s->ready[TARGET]);
+        close_slot(s);
+        if (!was_opening)
+            continue;
+        if (alive(c) == 0)
+            c->failed = true;
+        else
+            c->limit = alive(c);
+    }
+}
+
+static void close_superfluous(struct crew *c)
+{
+    struct slot *s;
+
+    while (alive(c) > c->wanted && (s = first_of(c, SLOT_IDLE)))
+        close_slot(s);
+    if (c->wanted == 0)
+        backends_unwait(c->m->backends, &c->wait);
+}
+
+static void settle(struct loop_task *task)
+{
+    struct crew *c = CONTAINER_OF(task, struct crew, task);
+    bool failed_before = c->failed;
+
+    close_spent(c);
+    close_superfluous(c);
+    open_more(c);
+    bool tell = c->tell_ready;
+    c->tell_ready = false;
+    if (c->failed && !failed_before)
+        c->fn(c->owner, CREW_FAILED);
+    else if (tell)
+        c->fn(c->owner, CREW_READY);
+}
+
+/* ---- for the owner */
+
+void crew_want(struct crew *c, unsigned n)
+{
+    c->wanted = n < CREW_MAX ? n : CREW_MAX;
+    c->failed = false;
+    loop_defer(c->m->loop, &c->task);
+}
+
+struct lane *crew_take(struct crew *c)
+{
+    struct slot *s = first_of(c, SLOT_IDLE);
+
+    loop_defer(c->m->loop, &c->task); /* perhaps there is room for one more */
+    if (!s)
+        return NULL;
+    s->state = SLOT_LENT;
+    return &s->lane;
+}
+
+void crew_give(struct crew *c, struct lane *lane)
+{
+    struct slot *s = CONTAINER_OF(lane, struct slot, lane);
+
+    assert(s->state == SLOT_LENT);
+    s->state = s->broken ? SLOT_SPENT : SLOT_IDLE;
+    c->tell_ready = c->tell_ready || !s->broken;
+    loop_defer(c->m->loop, &c->task);
+}
+
+unsigned crew_lent(const struct crew *c)
+{
+    return count(c, SLOT_LENT);
+}
+
+enum why crew_why(const struct crew *c)
+{
+    return c->why;
+}
+
+const char *crew_error(const struct crew *c)
+{
+    return c->error ? c->error : "";
+}
+
+struct crew *crew_new(const struct crew_request *request, crew_fn fn, void *owner)
+{
+    struct crew *c = xcalloc(1, sizeof(*c));
+
+    c->m = request->m;
+    c->user = xstrdup(request->user);
+    c->login = xstrdup(request->login);
+    c->secret = xstrdup(request->secret);
+    c->backend[SOURCE] = request->source;
+    c->backend[TARGET] = request->target;
+    c->fn = fn;
+    c->owner = owner;
+    c->limit = CREW_MAX;
+    c->task.fn = settle;
+    c->wait = (struct pair_wait){.source = request->source, .target = request->target, .fn = on_pair};
+    return c;
+}
+
+void crew_free(struct crew **cp)
+{
+    struct crew *c = *cp;
+
+    *cp = NULL;
+    if (!c)
+        return;
+    loop_undefer(c->m->loop, &c->task);
+    backends_unwait(c->m->backends, &c->wait);
+    for (size_t i = 0; i < CREW_MAX; i++)
+        if (c->slots[i].state != SLOT_EMPTY)
+            close_slot(&c->slots[i]);
+    free(c->user);
+    free(c->login);
+    wipe_free(&c->secret);
+    free(c->error);
+    free(c);
+}

@@ -1,0 +1,51 @@
+/* crew: the connections with which one job works: lanes, each a connection to the source and one to the
+ * target, signed in as the user. It opens the first lane when the backends have room, more of them as long as
+ * there is work for them and room, and gives them back.
+ *
+ * A further lane that can't be opened is no failure: the servers allow fewer at once than was asked for, and
+ * the crew stays as large as it is. When none is left and none can be opened, the crew has failed. */
+#ifndef IMAPFERRY_CREW_H
+#define IMAPFERRY_CREW_H
+
+#include "lib/reasons.h"
+
+#include "imap_client.h"
+#include "migrator.h"
+
+struct crew;
+struct lane {
+    struct imapc *source, *target;
+};
+
+enum crew_event {
+    CREW_READY,  /* a lane is free: crew_take() has one */
+    CREW_FAILED, /* there is no lane and none could be opened: crew_why(), crew_error(). It stays so until
+                    crew_want() */
+};
+typedef void (*crew_fn)(void *owner, enum crew_event ev);
+
+struct crew_request {
+    struct migrator *m;
+    const char *user;   /* for logs */
+    const char *login;  /* login name at both backends */
+    const char *secret; /* the user's password, NULL = master sign-in at both sides is configured */
+    const struct conf_backend *source, *target;
+};
+
+/* Copies the request. Opens nothing yet. fn is called from the loop alone. */
+struct crew *crew_new(const struct crew_request *request, crew_fn fn, void *owner);
+/* Closes all lanes, lent ones too: what works with them must have been cancelled. */
+void crew_free(struct crew **c);
+
+/* Up to n lanes are wanted from now on (at most CREW_MAX); idle ones above are closed. */
+enum { CREW_MAX = 4 };
+void crew_want(struct crew *c, unsigned n);
+/* A lane that is signed in, whole and free, lent until crew_give(); NULL: none now, CREW_READY will tell. */
+struct lane *crew_take(struct crew *c);
+/* May be called from callbacks of the lane's own connections: what has to be closed is closed later. */
+void crew_give(struct crew *c, struct lane *lane);
+unsigned crew_lent(const struct crew *c);
+enum why crew_why(const struct crew *c);
+const char *crew_error(const struct crew *c);
+
+#endif
