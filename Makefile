@@ -1,9 +1,18 @@
-# imapferry: make, make deps, make demo, make check, make check-valgrind, make install, make clean.
+# make                  the three programs, into build/
+# make deps             the packages for building, running and testing, in one apt call (root or sudo)
+# make demo             a migration to watch, on private servers; ONCE=1 ends after the flip
+# make check            all tests on a build with ASan and UBSan; ONLY=unit,e2e runs some (see tests/run.py)
+# make check-valgrind   both daemons through a migration under valgrind
+# make install          DESTDIR= PREFIX=
+# make clean
+#
 # SAN=1 builds with ASan and UBSan into build/san; WERROR=1 makes warnings errors. BUILD=DIR builds elsewhere.
 
 PREFIX  ?= /usr/local
 DESTDIR ?=
 VERSION := 0.1.0
+# Debian's own: its modules are what the tests use.
+PYTHON  := /usr/bin/python3
 CC      ?= cc
 
 ifeq ($(SAN),1)
@@ -64,9 +73,37 @@ $(BUILD)/unit/%: tests/unit/%.c $(BUILD)/libimapferry.a
 
 units: $(UNITS)
 
+# The second compiler's opinion of every file.
+clang-syntax: $(BUILD)/gen/route_scripts.h
+	clang -fsyntax-only $(ALL_CFLAGS) $(LIB_SRC) $(PROXY_SRC) $(MIGRATOR_SRC) $(ADMIN_SRC) $(UNIT_SRC)
+
+deps:
+	@sh tests/deps.sh install
+
+demo:
+	@sh tests/deps.sh ensure demo
+	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all
+	@IMAPFERRY_BUILD=$(abspath $(BUILD)) ONCE=$(ONCE) $(PYTHON) -B tests/demo/demo.py
+
+check:
+	@sh tests/deps.sh ensure
+	@$(PYTHON) -B tests/run.py $(if $(filter command line,$(origin BUILD)),--build $(BUILD)) $(if $(ONLY),--only $(ONLY)) \
+	    $(PYTEST_ARGS)
+
+check-valgrind:
+	@sh tests/deps.sh ensure
+	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all
+	@IMAPFERRY_BUILD=$(abspath $(BUILD)) $(PYTHON) -B tests/valgrind.py
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/imapferry
+	install -m 755 $(BUILD)/imapferry-proxy $(BUILD)/imapferry-migrator $(DESTDIR)$(PREFIX)/sbin
+	install -m 755 $(BUILD)/imapferryctl $(DESTDIR)$(PREFIX)/bin
+	install -m 644 conf/imapferry.conf README.md CHANGES.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/imapferry
+
 clean:
 	rm -rf build
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
-.PHONY: all units clean
+.PHONY: all units clang-syntax deps demo check check-valgrind install clean

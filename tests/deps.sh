@@ -1,0 +1,112 @@
+#!/bin/sh
+# What imapferry needs on Debian, in one apt call.
+#   deps.sh install [demo]   installs all (or what the demo needs)
+#   deps.sh ensure [demo]    the same, only if something is missing
+#   deps.sh missing [demo]   says what is missing
+# Nothing it installs is left running or enabled: a policy forbids starts during the install, and units of the
+# packages that are new are disabled after it.
+set -eu
+
+build="gcc make pkg-config libuv1-dev libssl-dev libhiredis-dev libconfuse-dev libjansson-dev zlib1g-dev
+       libsystemd-dev libmicrohttpd-dev uthash-dev"
+servers="redis-server dovecot-imapd openssl python3 python3-redis"
+checks="clang libcmocka-dev valgrind python3-pytest python3-pytest-xdist python3-pytest-timeout python3-yaml"
+
+wanted_for() { # demo or all
+    if [ "$1" = demo ]; then echo $build $servers; else echo $build $servers $checks; fi
+}
+
+missing() {
+    for lib in libuv libssl libcrypto hiredis libconfuse jansson zlib libsystemd libmicrohttpd; do
+        pkg-config --exists "$lib" 2>/dev/null || echo "$lib"
+    done
+    for program in cc make openssl redis-server dovecot doveadm; do
+        command -v "$program" >/dev/null || echo "$program"
+    done
+    [ -e /usr/lib/dovecot/imap ] || echo "dovecot's imap"
+    [ -e /usr/include/uthash.h ] || echo uthash.h
+    modules=redis
+    if [ "$1" != demo ]; then
+        modules="redis pytest xdist pytest_timeout yaml"
+        [ -e /usr/include/cmocka.h ] || echo cmocka.h
+        for program in clang valgrind; do
+            command -v "$program" >/dev/null || echo "$program"
+        done
+    fi
+    for module in $modules; do
+        /usr/bin/python3 -c "import $module" 2>/dev/null || echo "python module $module"
+    done
+}
+
+policy=/usr/sbin/policy-rc.d
+kept=$policy.kept-by-imapferry
+
+forbid_starts() {
+    if [ -e $policy ] || [ -L $policy ]; then mv $policy $kept; fi
+    printf '#!/bin/sh\n# put here by "make deps" of imapferry while it installs packages\nexit 101\n' >$policy
+    chmod 755 $policy
+}
+
+allow_starts() {
+    rm -f $policy
+    if [ -e $kept ] || [ -L $kept ]; then mv $kept $policy; fi
+}
+
+installed() {
+    dpkg-query -W -f '${db:Status-Status} ${Package}\n' | sed -n 's/^installed //p' | sort -u
+}
+
+disable_units_of() { # package
+    dpkg -L "$1" 2>/dev/null | sed -n 's,^\(/usr\)\?/lib/systemd/system/\([^/@]*\.\(service\|socket\|timer\)\)$,\2,p' |
+        while read -r unit; do
+            if command -v systemctl >/dev/null; then
+                systemctl disable "$unit" >/dev/null 2>&1 || true
+            elif command -v deb-systemd-helper >/dev/null; then
+                deb-systemd-helper disable "$unit" >/dev/null 2>&1 || true
+            fi
+        done
+    dpkg -L "$1" 2>/dev/null | sed -n 's,^/etc/init.d/\([^/]*\)$,\1,p' | while read -r script; do
+        update-rc.d "$script" disable >/dev/null 2>&1 || true
+    done
+}
+
+lists_are_old() {
+    [ -z "$(find /var/lib/apt/lists -maxdepth 1 -name '*Packages*' -mtime -1 2>/dev/null | head -n 1)" ]
+}
+
+install() {
+    if [ "$(id -u)" != 0 ]; then
+        command -v sudo >/dev/null || { echo "make deps has to run as root or with sudo" >&2; exit 1; }
+        exec sudo sh "$0" install "$1"
+    fi
+    command -v apt-get >/dev/null || { echo "no apt-get here; needed: $(wanted_for "$1")" >&2; exit 1; }
+    export DEBIAN_FRONTEND=noninteractive
+    apt="apt-get -q -o DPkg::Lock::Timeout=300"
+    if lists_are_old; then $apt update; fi
+    before=$(mktemp)
+    installed >"$before"
+    trap 'allow_starts; rm -f "$before"' EXIT
+    trap 'exit 1' HUP INT TERM
+    forbid_starts
+    # shellcheck disable=SC2046
+    $apt install -y --no-install-recommends --no-upgrade $(wanted_for "$1") ||
+        { $apt update; $apt install -y --no-install-recommends --no-upgrade $(wanted_for "$1"); }
+    for package in $(installed | comm -13 "$before" -); do
+        disable_units_of "$package"
+    done
+}
+
+what=${2:-all}
+case ${1:-} in
+install) install "$what" ;;
+missing) missing "$what" ;;
+ensure)
+    lacking=$(missing "$what")
+    [ -z "$lacking" ] && exit 0
+    echo "missing: $(echo $lacking)"
+    sh "$0" install "$what"
+    lacking=$(missing "$what")
+    [ -z "$lacking" ] || { echo "still missing: $(echo $lacking)" >&2; exit 1; }
+    ;;
+*) sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+esac

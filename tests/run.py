@@ -1,0 +1,171 @@
+#!/usr/bin/python3
+"""Runs every test there is, and prints `N passed, N failed` as its last line: one sum over all runners.
+
+    tests/run.py [--build DIR] [--only GROUP[,GROUP]] [PYTEST ARGUMENT...]
+
+Groups: build, unit (cmocka), layers, tree (sample configuration, README, docker/), route (scripts on Redis), e2e
+(real servers). A skipped test, a runner that says nothing and a sanitizer's report each count as failed."""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import xml.etree.ElementTree as ET
+
+TESTS = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(TESTS)
+sys.path.insert(0, TESTS)
+GROUPS = ("build", "unit", "layers", "tree", "route", "e2e")
+DEADLINE = 25 * 60  # of one runner, seconds
+
+
+class Sum:
+    def __init__(self):
+        self.passed = self.failed = 0
+        self.troubles = []
+
+    def add(self, passed, failed, trouble=""):
+        self.passed += passed
+        self.failed += failed
+        if failed and trouble:
+            self.troubles.append(trouble)
+
+
+def stream(command, env=None, quiet=False):
+    """Runs it, shows its output as it comes; (exit status, output)."""
+    lines = []
+    env = {k: v for k, v in (env or os.environ).items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+    process = subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True)
+    killer = threading.Timer(DEADLINE, lambda: os.killpg(process.pid, 9))
+    killer.start()
+    try:
+        for line in process.stdout:
+            lines.append(line)
+            if not quiet:
+                print(line, end="", flush=True)
+        status = process.wait()
+    finally:
+        killer.cancel()
+        if process.poll() is None:
+            os.killpg(process.pid, 9)
+    return status, "".join(lines)
+
+
+def programs_exist():
+    """Whether all three programs are in the tree yet."""
+    mains = subprocess.run(["grep", "-rlE", "^int main\\(", "proxy", "migrator"], cwd=ROOT, capture_output=True,
+                           text=True, check=False).stdout.split()
+    return len(mains) >= 3
+
+
+def run_build(total, args):
+    """gcc with both sanitizers, warnings as errors; then what clang has to say to every file."""
+    goals = ["all", "units"] if programs_exist() else ["units"]
+    status, _ = stream(["make", "-sk", f"-j{os.cpu_count()}", "SAN=1", "WERROR=1", f"BUILD={args.build}", *goals])
+    total.add(status == 0, status != 0, "the build")
+    status, _ = stream(["make", "-sk", f"-j{os.cpu_count()}", "WERROR=1", f"BUILD={args.build}", "clang-syntax"])
+    total.add(status == 0, status != 0, "warnings of clang")
+
+
+def run_unit(total, args):
+    from harness.daemon import sanitizer_environment, sanitizer_reports
+    folder = os.path.join(args.build, "unit")
+    names = sorted(re.sub(r"\.c$", "", x) for x in os.listdir(os.path.join(TESTS, "unit"))
+                   if x.startswith("test_") and x.endswith(".c"))
+    for name in names:
+        program = os.path.join(folder, name)
+        if not os.path.exists(program):
+            total.add(0, 1, f"{name}: was not built")
+            continue
+        with tempfile.TemporaryDirectory() as reports:
+            report = os.path.join(reports, "report")
+            status, output = stream([program], env=sanitizer_environment(report), quiet=True)
+            found = sanitizer_reports(report)
+        ran, passed, failed = (sum(int(n) for n in re.findall(pattern, output)) for pattern in (
+            r"\[=+\] (?:\S+: )?(\d+) test\(s\) run", r"\[  PASSED  \] (\d+) test", r"\[  FAILED  \] (?:\S+: )?(\d+) test"))
+        bad = max(ran - passed, failed, 1 if status or found or not ran else 0)
+        print(f"unit: {name}: {passed} passed" + (f", {bad} failed, exit status {status}" if bad else ""), flush=True)
+        if bad:
+            print(output, "\n".join(found), flush=True)
+        total.add(passed, bad, name)
+
+
+def run_layers(total, _):
+    script = os.path.join(TESTS, "check_layers.py")
+    if not os.path.exists(script):
+        total.add(0, 1, "layers: no check")
+        return
+    status, output = stream(["/usr/bin/python3", script], quiet=True)
+    sums = re.findall(r"(\d+) passed, (\d+) failed", output)
+    passed, failed = (int(x) for x in sums[-1]) if sums else (0, 1)
+    failed = max(failed, 1 if status else 0)
+    print(output if failed else output.splitlines()[-1], flush=True)
+    total.add(passed, failed, "layers")
+
+
+def run_pytest(total, args, group, folder, parallel):
+    path = os.path.join(TESTS, folder)
+    if not os.path.isdir(path):
+        return
+    report = os.path.join(args.build, f"junit-{group}.xml")
+    command = ["/usr/bin/python3", "-B", "-m", "pytest", "-c", os.path.join(TESTS, "pytest.ini"),
+               f"--junitxml={report}", "-v" if not parallel else "-q", path, *args.pytest]
+    if parallel:
+        command += ["-n", "2", "--dist", "loadfile"]
+    if os.path.exists(report):
+        os.remove(report)
+    env = dict(os.environ, IMAPFERRY_BUILD=args.build, PYTHONDONTWRITEBYTECODE="1")
+    status, _ = stream(command, env=env)
+    try:
+        suites = list(ET.parse(report).getroot().iter("testsuite"))
+    except (OSError, ET.ParseError):
+        total.add(0, 1, f"{group}: no report")
+        return
+    tests = sum(int(s.get("tests")) for s in suites)
+    bad = sum(int(s.get(k)) for s in suites for k in ("failures", "errors", "skipped"))
+    for case in ET.parse(report).getroot().iter("testcase"):
+        if any(case.find(k) is not None for k in ("failure", "error", "skipped")):
+            total.troubles.append(f"{case.get('classname')}::{case.get('name')}")
+    bad = max(bad, 1 if status or not tests else 0)
+    total.add(max(tests - bad, 0), bad)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--build", default=os.path.join(ROOT, "build", "san"))
+    parser.add_argument("--only", default=",".join(GROUPS))
+    args, args.pytest = parser.parse_known_args()
+    args.build = os.path.abspath(args.build)
+    os.makedirs(args.build, exist_ok=True)
+    only = args.only.split(",")
+    runners = {
+        "build": lambda: run_build(total, args),
+        "unit": lambda: run_unit(total, args),
+        "layers": lambda: run_layers(total, args),
+        "tree": lambda: run_pytest(total, args, "tree", "tree", False),
+        "route": lambda: run_pytest(total, args, "route", "route", False),
+        "e2e": lambda: run_pytest(total, args, "e2e", "e2e", True),
+    }
+    total = Sum()
+    started = time.monotonic()
+    if not programs_exist():
+        runners["tree"] = lambda: None
+        args.pytest += ["-k", "test_harness"]
+    for group in GROUPS:
+        if group in only:
+            print(f"==== {group}", flush=True)
+            runners[group]()
+    print(f"==== {time.monotonic() - started:.0f} s")
+    for trouble in total.troubles:
+        print(f"failed: {trouble}")
+    print(f"{total.passed} passed, {total.failed} failed", flush=True)
+    return 1 if total.failed or not total.passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
