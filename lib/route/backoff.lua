@@ -1,0 +1,12 @@
+-- backoff: the owner gives the job up for a while. args: user, token, epoch, reason, delay in ms (0: until a login).
+if not open() then return NOSTORE end
+local r, mine = job()
+if gave_up(r, 'backoff') and r.epoch == arg(3) then return OK end
+if not mine then return {'lost', r.state} end
+if r.state ~= 'copying' and r.state ~= 'ready' then return {'refused', r.state} end
+local delay = number(arg(5))
+local next_try = delay > 0 and now() + delay or 0
+if delay > 0 then call('ZADD', LATER, text(next_try), r.user) else call('ZREM', LATER, r.user) end
+change(r, {state = 'backoff', reason = arg(4), owner = '', last_owner = r.owner, next_try = text(next_try),
+           attempts = text(number(r.attempts) + 1)}, 'state')
+return OK

@@ -1,0 +1,25 @@
+-- enqueue: staff want an account moved. args: user, who, reason, source, target, bulk, force, back, home.
+-- ok: the state; one that is under way to the same target already stays as it is.
+if not open() then return NOSTORE end
+local r = route(arg(1), arg(9))
+local source, target, bulk, force = arg(4), arg(5), arg(6) == '1', arg(7) == '1'
+local mark = staff_mark('enqueue', arg(2), arg(3), source, target, arg(7), arg(8))
+if r.staff == mark then return {'ok', r.state} end
+if UNDER_WAY[r.state] and r.source == source and r.target == target and (not force or r.force == '1') then
+    if r.state == 'queued' and r.bulk == '1' and not bulk then change(r, push(r, false), 'state') end
+    return {'ok', r.state}
+end
+local from = set_of('resting', 'backoff', 'blocked')
+if force then from = set_of('resting', 'backoff', 'blocked', 'queued', 'copying', 'ready', 'flipped', 'settled') end
+if not from[r.state] then return {'refused', r.state} end
+if r.backend ~= source or source == target or target == '' then return {'refused', r.state .. ' on ' .. r.backend} end
+local before = r.state
+local set = push(r, bulk)
+set.source, set.target, set.force, set.back = source, target, arg(7) == '1' and '1' or '', arg(8) == '1' and '1' or ''
+set.attempts, set.now, set.staff = '0', '', mark
+for _, f in ipairs({'mailboxes', 'messages', 'bytes'}) do set[f .. '_done'], set[f .. '_total'] = '0', '0' end
+set.messages_verified, set.tiers = '0', ''
+change(r, set, 'state')
+audit(arg(2), force and 'enqueue --force' or 'enqueue', r.user, arg(3), before .. ' ' .. source,
+      r.state .. ' ' .. target)
+return {'ok', r.state}

@@ -1,0 +1,16 @@
+-- flipped: the only script that changes backend; neither a pause nor a quarantine stops it. args: user, token, epoch.
+-- ok: the new epoch. An account that was sent back is held there.
+if not open(true) then return NOSTORE end
+local r, mine = job()
+if (gave_up(r, 'flipped') or gave_up(r, 'held')) and r.prior == arg(3) then return {'ok', r.epoch} end
+if not mine then return {'lost', r.state} end
+if r.state ~= 'flipping' or r.target == '' then return {'refused', r.state} end
+local set = {state = 'flipped', backend = r.target, prior = r.epoch, epoch = text(number(r.epoch) + 1), owner = '',
+             last_owner = r.owner, force = '', now = '', attempts = '0', reason = '', flipped_at = text(now())}
+if r.back == '1' then
+    set.state, set.held_from, set.back = 'held', 'resting', ''
+    set.reason = 'held: sent back to ' .. r.target
+end
+call('DEL', key('sessions', r.user))
+change(r, set, 'state')
+return {'ok', r.epoch}

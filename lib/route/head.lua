@@ -1,0 +1,181 @@
+-- head: stands in front of every script. KEYS[1] is the prefix of all keys; ARGV[1] the id of the store that the caller
+-- means, and what follows are the script's own arguments, given as arg(1), arg(2) ...
+-- An answer is a list: a status word, then details. Nothing is written before everything was checked: Redis does not
+-- undo what a script wrote before it failed.
+local call = redis.call
+local prefix = KEYS[1] .. ':'
+local STORE, EVENTS, LATER = prefix .. 'store', prefix .. 'events', prefix .. 'later'
+local JOBS, BULK, PROXIES = prefix .. 'jobs', prefix .. 'jobs:bulk', prefix .. 'proxies'
+local CONTROL, AUDIT = prefix .. 'control', prefix .. 'audit'
+local OK, NOSTORE = {'ok'}, {'nostore'}
+local S = {} -- the store, once open() was called
+
+local function arg(i) return ARGV[i + 1] or '' end
+local function nargs() return #ARGV - 1 end
+local function text(n) return string.format('%.0f', n) end
+local function number(s) return tonumber(s) or 0 end
+local function key(kind, user) return prefix .. kind .. ':' .. user end
+
+local function set_of(...)
+    local s = {}
+    for _, v in ipairs({...}) do s[v] = true end
+    return s
+end
+
+local FROZEN = set_of('freezing', 'flipping')
+local OWNED = set_of('copying', 'ready', 'preparing', 'freezing', 'flipping')
+local UNDER_WAY = set_of('queued', 'copying', 'ready', 'preparing', 'freezing', 'flipping')
+
+-- Milliseconds by Redis' own clock: the only wall clock that a deadline is compared with.
+local function now()
+    local t = call('TIME')
+    return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+-- ---- events ----
+
+-- The number is gapless; together with the generation it is unique.
+local function event(r, kind)
+    local n = call('HINCRBY', STORE, 'events', 1)
+    call('XADD', EVENTS, 'MAXLEN', '~', 10000, '*', 'n', text(n), 'user', r.user, 'kind', kind, 'state', r.state,
+         'epoch', r.epoch, 'backend', r.backend, 'generation', text(S.generation))
+end
+
+local NOBODY = {user = '', state = 'resting', epoch = '0', backend = ''}
+
+-- ---- the store ----
+
+-- Another run_id is a restart or a failover: writes may be lost that somebody was told of.
+local function compare_server()
+    local run = string.match(call('INFO', 'server'), 'run_id:(%w+)') or ''
+    if run == S.run_id then return end
+    S.run_id, S.generation, S.quarantine_until = run, S.generation + 1, now() + S.quarantine
+    call('HSET', STORE, 'run_id', run, 'generation', text(S.generation), 'quarantine_until', text(S.quarantine_until))
+    event(NOBODY, 'generation')
+end
+
+local function look_at_store()
+    local f = call('HMGET', STORE, 'id', 'generation', 'run_id', 'quarantine_until', 'quarantine')
+    S = {id = f[1] or '', generation = number(f[2]), run_id = f[3] or '', quarantine_until = number(f[4]),
+         quarantine = number(f[5])}
+end
+
+-- False where the store is missing or another one. The scripts of the cut-over look at the server too.
+local function open(cutover)
+    look_at_store()
+    if S.id == '' or S.id ~= ARGV[1] then return false end
+    if cutover then compare_server() end
+    return true
+end
+
+local function quarantine_left() return math.max(0, S.quarantine_until - now()) end
+local function paused() return call('HGET', CONTROL, 'paused') == '1' end
+
+-- ---- routes ----
+
+-- The route as it is; without a record it rests on `home`, the configured source.
+local function look(user, home)
+    local r = {backend = home or '', state = 'resting', epoch = '0', generation = text(S.generation), source = '',
+               target = '', owner = '', last_owner = '', prior = '', deadline = '0', reason = '', held_from = '',
+               held_reason = '', attempts = '0', next_try = '0', force = '', back = '', now = '', bulk = '', job = '',
+               staff = '', view = ''}
+    local flat = call('HGETALL', key('route', user))
+    for i = 1, #flat, 2 do r[flat[i]] = flat[i + 1] end
+    r.exists, r.user = #flat > 0, user
+    return r
+end
+
+-- Writes fields, stamps the generation, appends the event. The mark of what staff did last goes with the state.
+local function change(r, set, kind)
+    set.generation = text(S.generation)
+    if set.state and not set.staff then set.staff = '' end
+    if not r.exists then
+        for _, f in ipairs({'backend', 'state', 'epoch'}) do set[f] = set[f] or r[f] end
+    end
+    local flat = {}
+    for k, v in pairs(set) do
+        r[k] = v
+        flat[#flat + 1], flat[#flat + 2] = k, v
+    end
+    call('HSET', key('route', r.user), unpack(flat))
+    r.exists = true
+    if kind then event(r, kind) end
+end
+
+local function thaw(r, reason) change(r, {state = 'ready', deadline = '0', reason = reason}, 'state') end
+local function may_thaw(r) return r.state == 'preparing' or r.state == 'freezing' end
+local function is_late(r) return number(r.deadline) > 0 and now() > number(r.deadline) end
+
+-- The route, of this generation: an older one first thaws, since acknowledgements may be lost or repeated.
+local function route(user, home)
+    local r = look(user, home)
+    if r.exists and r.generation ~= text(S.generation) then
+        if may_thaw(r) then thaw(r, 'store: Redis restarted or failed over') else change(r, {}) end
+    end
+    return r
+end
+
+-- For the owner of a job, who gives user, token and epoch as the first arguments. Nil: not theirs any more.
+local function job()
+    local r = route(arg(1))
+    return r, r.exists and r.owner ~= '' and r.owner == arg(2) and r.epoch == arg(3)
+end
+
+-- The owner gave the job up by the very call that is now repeated.
+local function gave_up(r, state) return r.state == state and r.last_owner == arg(2) and arg(2) ~= '' end
+
+-- An account has one entry in the streams of jobs. Returns what the route has to remember of it.
+local function push(r, bulk)
+    if r.job ~= '' then call('XDEL', r.bulk == '1' and BULK or JOBS, r.job) end
+    call('ZREM', LATER, r.user)
+    local b = bulk and '1' or ''
+    return {state = 'queued', bulk = b, job = call('XADD', bulk and BULK or JOBS, '*', 'user', r.user), owner = '',
+            last_owner = '', reason = '', next_try = '0', deadline = '0', held_from = ''}
+end
+
+-- ---- sessions ----
+
+-- A registration is "backend epoch mode address since", the words percent-encoded. One that can't be read counts as a
+-- session that runs and has seen nothing.
+local function encode(s)
+    s = string.gsub(s, '[^%w%.%-_:@+=%[%]]', function(c) return string.format('%%%02X', string.byte(c)) end)
+    return s == '' and '%' or s
+end
+
+local function parse_session(v)
+    local backend, epoch, mode, address, since = string.match(v, '^(%S+) (%d+) (%l+) (%S+) (%d+)$')
+    return {backend = backend or '%', epoch = epoch or '0', mode = mode or 'running', address = address or '%',
+            since = since or '0'}
+end
+
+local function session(user, name)
+    local v = call('HGET', key('sessions', user), name)
+    return v and parse_session(v) or nil
+end
+
+local function put_session(user, name, s)
+    call('HSET', key('sessions', user), name, table.concat({s.backend, s.epoch, s.mode, s.address, s.since}, ' '))
+end
+
+-- name -> session; of one incarnation where that is given. A name is "<incarnation>/<n>".
+local function sessions(user, incarnation)
+    local all, flat = {}, call('HGETALL', key('sessions', user))
+    for i = 1, #flat, 2 do
+        if not incarnation or string.match(flat[i], '^(.*)/[^/]*$') == incarnation then
+            all[flat[i]] = parse_session(flat[i + 1])
+        end
+    end
+    return all
+end
+
+-- ---- staff ----
+
+-- What staff did is kept as a mark until the state changes, so that a repeat is known as one.
+local function staff_mark(...) return table.concat({...}, '\n') end
+
+local function audit(who, what, user, reason, before, after)
+    call('XADD', AUDIT, 'MAXLEN', '~', 100000, '*', 'who', who, 'what', what, 'user', user, 'reason', reason,
+         'before', before, 'after', after)
+end
+
+-- ---- the script ----

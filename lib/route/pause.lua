@@ -1,0 +1,9 @@
+-- pause: the brake for all migrations. args: 1 or 0, who, reason.
+if not open() then return NOSTORE end
+local on = arg(1) == '1'
+if paused() == on then return OK end
+call('HSET', CONTROL, 'paused', on and '1' or '0', 'paused_by', arg(2), 'paused_reason', arg(3),
+     'paused_at', text(now()))
+event(NOBODY, on and 'paused' or 'resumed')
+audit(arg(2), on and 'pause' or 'resume', '', arg(3), on and 'running' or 'paused', on and 'paused' or 'running')
+return OK

@@ -1,0 +1,19 @@
+-- prepare: a cut-over begins, with an epoch of its own. args: user, token, epoch, budget in ms. ok: the new epoch.
+-- What froze for an earlier attempt runs again by now, or will be told to.
+if not open(true) then return NOSTORE end
+local r, mine = job()
+local attempt = r.state == 'preparing' and r.owner ~= '' and r.owner == arg(2)
+if attempt and r.prior ~= '' and r.prior == arg(3) then return {'ok', r.epoch} end
+if not mine then return {'lost', r.state} end
+if r.state ~= 'ready' then return {'refused', r.state} end
+if quarantine_left() > 0 then return {'quarantine', text(quarantine_left())} end
+if paused() then return {'paused'} end
+for name, s in pairs(sessions(r.user)) do
+    if s.mode ~= 'running' then
+        s.mode = 'running'
+        put_session(r.user, name, s)
+    end
+end
+change(r, {state = 'preparing', prior = r.epoch, epoch = text(number(r.epoch) + 1), reason = '',
+           deadline = text(now() + number(arg(4)))}, 'state')
+return {'ok', r.epoch}

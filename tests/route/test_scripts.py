@@ -1,0 +1,796 @@
+"""The route scripts against a real Redis, called as lib/store.c calls them: head.lua and the script as one text, the
+prefix as KEYS[1], the store's id as ARGV[1]."""
+import glob
+import os
+
+import pytest
+import redis as redis_client
+
+from harness import net, redisd
+
+FOLDER = os.path.join(os.path.dirname(__file__), "..", "..", "lib", "route")
+STATES = ("resting queued copying ready preparing freezing flipping flipped settled backoff blocked held").split()
+ENGAGED = "queued copying ready preparing freezing flipping".split()
+TOKEN, EPOCH = "token-of-the-owner", 5
+LONG = 600000
+
+
+def script_texts():
+    def read(path):
+        with open(path, encoding="utf-8") as f:
+            return f.read()
+    head = read(os.path.join(FOLDER, "head.lua"))
+    names = sorted(os.path.basename(p)[:-4] for p in glob.glob(os.path.join(FOLDER, "*.lua")))
+    return {n: head + read(os.path.join(FOLDER, n + ".lua")) for n in names if n != "head"}
+
+
+SCRIPTS = script_texts()
+
+
+class Store:
+    """One process's view of a store."""
+
+    def __init__(self, client, prefix="t"):
+        self.client, self.prefix, self.id = client, prefix, ""
+
+    def call(self, name, *args):
+        return self.client.eval(SCRIPTS[name], 1, self.prefix, self.id, *args)
+
+    def key(self, *parts):
+        return ":".join((self.prefix,) + parts)
+
+    def init(self, quarantine=LONG):
+        assert self.call("init", "id-one", quarantine) == ["ok"]
+        return self.hello(quarantine)
+
+    def hello(self, quarantine=LONG):
+        answer = self.call("hello", quarantine)
+        if answer[0] == "ok":
+            self.id = answer[1]
+        return answer
+
+    def generation(self):
+        return int(self.client.hget(self.key("store"), "generation"))
+
+    def route(self, user="ann"):
+        return self.client.hgetall(self.key("route", user))
+
+    def sessions(self, user="ann"):
+        return self.client.hgetall(self.key("sessions", user))
+
+    def events(self):
+        return [fields for _, fields in self.client.xrange(self.key("events"))]
+
+    def jobs(self, bulk=False):
+        return [f["user"] for _, f in self.client.xrange(self.key("jobs:bulk" if bulk else "jobs"))]
+
+    def audit(self):
+        return [fields for _, fields in self.client.xrange(self.key("audit"))]
+
+    def now(self):
+        s, us = self.client.time()
+        return s * 1000 + us // 1000
+
+    def plant(self, state, user="ann", **fields):
+        """A route in a state as its scripts leave it."""
+        owned = state in ("copying", "ready", "preparing", "freezing", "flipping")
+        r = {"backend": "new" if state in ("flipped", "settled") else "old", "state": state, "epoch": EPOCH,
+             "generation": self.generation(), "source": "old", "target": "new",
+             "owner": TOKEN if owned else "", "last_owner": "" if owned else "somebody"}
+        if state in ("preparing", "freezing"):
+            r["deadline"] = self.now() + 60000
+        if state == "held":
+            r["held_from"] = "resting"
+        r.update(fields)
+        self.client.hset(self.key("route", user), mapping=r)
+
+    def put_session(self, name, backend="old", epoch=EPOCH, mode="running", user="ann"):
+        self.client.hset(self.key("sessions", user), name, f"{backend} {epoch} {mode} 192.0.2.1 0")
+
+    def restart(self):
+        """Another run_id, as after a restart or a failover."""
+        self.client.hset(self.key("store"), "run_id", "another")
+
+    def end_quarantine(self):
+        self.client.hset(self.key("store"), "quarantine_until", 0)
+
+    def enter(self, session="p1/1", user="ann", backend="old", state="resting", epoch=0, generation=None, enqueue=1,
+              source="old", target="new", ttl=1000, sealed=""):
+        return self.call("enter", user, session, backend, state, epoch, generation or self.generation(),
+                         "192.0.2.1", enqueue, source, target, "old", ttl, sealed)
+
+
+@pytest.fixture(scope="module")
+def server():
+    s = redisd.Redis(fsync="everysec")
+    yield s
+    s.close()
+
+
+@pytest.fixture(name="store")
+def made_store(server):
+    client = server.client()
+    client.flushall()
+    s = Store(client)
+    s.init()
+    return s
+
+
+# ---- the store ----
+
+def test_each_script_refuses_a_missing_store(server):
+    client = server.client()
+    client.flushall()
+    s = Store(client)
+    s.id = "id-one"
+    for name in SCRIPTS:
+        if name not in ("init", "hello"):
+            assert s.call(name, "ann", "x", "1", "1", "1", "1", "1") == ["nostore"], name
+    assert s.hello() == ["nostore"]
+    assert client.keys("*") == []
+
+
+def test_each_script_refuses_another_store(store):
+    store.plant("copying")
+    keys, route = sorted(store.client.keys("*")), store.route()
+    store.id = "another"
+    for name in SCRIPTS:
+        if name not in ("init", "hello"):
+            assert store.call(name, "ann", "x", "1", "1", "1", "1", "1") == ["nostore"], name
+    assert store.hello() == ["foreign", "id-one"]
+    assert sorted(store.client.keys("*")) == keys and store.route() == route
+
+
+def test_init_only_once(store):
+    assert store.call("init", "id-one", LONG) == ["ok"]
+    assert store.call("init", "id-two", LONG)[0] == "refused"
+    assert store.generation() == 1
+    assert store.hello() == ["ok", "id-one", "1", "0"]
+
+
+def test_hello_notices_a_restart(server):
+    client = server.client()
+    client.flushall()
+    s = Store(client)
+    s.init()
+    server.restart()
+    s = Store(server.client())
+    answer = s.hello()
+    assert answer[:3] == ["ok", "id-one", "2"] and LONG - 60000 < int(answer[3]) <= LONG
+    assert s.hello()[2] == "2"
+    assert [e["kind"] for e in s.events()] == ["generation"]
+
+
+def test_hello_refuses_a_replica(server):
+    replica = redisd.Redis(fsync="everysec", options=("replica-read-only", "yes"))
+    try:
+        replica.client().replicaof(net.HOST, 1)
+        assert Store(replica.client()).hello() == ["replica"]
+    finally:
+        replica.close()
+
+
+@pytest.mark.parametrize("name", ["claim", "prepare", "freeze", "flip", "flipped"])
+def test_cutover_scripts_notice_another_server(store, name):
+    store.plant({"claim": "queued", "prepare": "ready", "freeze": "preparing", "flip": "freezing",
+                 "flipped": "flipping"}[name])
+    store.restart()
+    answer = store.call(name, "ann", TOKEN, EPOCH, 1000)
+    assert store.generation() == 2
+    assert store.client.hget(store.key("store"), "run_id") == store.client.info("server")["run_id"]
+    assert int(store.client.hget(store.key("store"), "quarantine_until")) > store.now() + LONG - 60000
+    assert answer[0] == {"claim": "ok", "prepare": "quarantine", "freeze": "refused", "flip": "refused",
+                         "flipped": "ok"}[name]
+
+
+@pytest.mark.parametrize("state", ["preparing", "freezing"])
+@pytest.mark.parametrize("name", ["leave", "seen", "frozen", "resume", "register", "reconcile", "thaw", "claim",
+                                  "progress", "abort", "hold", "enqueue", "evict", "due", "enter", "retry"])
+def test_an_older_generation_thaws(store, state, name):
+    store.plant(state)
+    store.put_session("p1/1", mode="frozen")
+    store.client.hset(store.key("store"), "generation", 9)
+    if name == "enter":
+        store.enter("p1/2", state=state, epoch=EPOCH)
+    else:
+        store.call(name, "ann", "p1/1", EPOCH, 9, "old", 9, 9)
+    r = store.route()
+    assert r["state"] in ("ready", "copying", "held") and r["generation"] == "9" and r["deadline"] == "0"
+    thawed = [e for e in store.events() if e["state"] == "ready"]
+    assert len(thawed) == 1 and thawed[0]["generation"] == "9"
+
+
+def test_flipping_never_goes_back(store):
+    for name in ("thaw", "abort", "ready", "recopy", "backoff", "block", "hold", "enqueue", "retry", "release",
+                 "prepare", "freeze", "now", "due"):
+        store.plant("flipping", deadline=1, generation=7)
+        store.call(name, "ann", TOKEN, EPOCH, "old", "new", 0, 1, 0, "old")
+        assert store.route()["state"] == "flipping", name
+
+
+def test_a_read_shows_an_old_freeze_as_it_will_be_found(store):
+    store.plant("freezing", generation=0)
+    answer = store.call("read", "ann")
+    fields = dict(zip(answer[3::2], answer[4::2]))
+    assert fields["state"] == "ready" and fields["deadline"] == "0"
+    assert store.route()["state"] == "freezing" and store.events() == []
+
+
+def test_a_read_writes_nothing(store):
+    keys = sorted(store.client.keys("*"))
+    assert store.call("read", "anything\n:*") [0:2] == ["ok", "1"]
+    assert sorted(store.client.keys("*")) == keys
+
+
+# ---- transitions: every script of an owner from every state, with right and wrong token and epoch ----
+
+# name -> (further arguments, {state: (answer, state after, epoch after)}); a state that is not named refuses.
+OWNER = {
+    "ready": ((), {"copying": ("ok", "ready", 5), "ready": ("ok", "ready", 5)}),
+    "recopy": ((), {"ready": ("ok", "copying", 5), "copying": ("ok", "copying", 5)}),
+    "prepare": ((1000,), {"ready": ("ok", "preparing", 6)}),
+    "freeze": ((1000,), {"preparing": ("ok", "freezing", 5), "freezing": ("ok", "freezing", 5)}),
+    "abort": (("why",), {"preparing": ("ok", "ready", 5), "freezing": ("ok", "ready", 5), "ready": ("ok", "ready", 5)}),
+    "flip": (("1:ab",), {"freezing": ("ok", "flipping", 5), "flipping": ("ok", "flipping", 5)}),
+    "flipped": ((), {"flipping": ("ok", "flipped", 6)}),
+    "backoff": (("why", 60000), {"copying": ("ok", "backoff", 5), "ready": ("ok", "backoff", 5)}),
+    "block": (("why",), {"copying": ("ok", "blocked", 5), "ready": ("ok", "blocked", 5)}),
+}
+WITH_OWNER = "copying ready preparing freezing flipping".split()
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("name", sorted(OWNER))
+def test_owner_transition(store, name, state):
+    more, table = OWNER[name]
+    for token, epoch in ((TOKEN, EPOCH + 1), (TOKEN, EPOCH - 1), ("another", EPOCH), ("", EPOCH), (TOKEN, "")):
+        store.plant(state)
+        before = store.route()
+        assert store.call(name, "ann", token, epoch, *more)[0] == "lost", (token, epoch)
+        assert store.route() == before
+    store.plant(state)
+    before = store.route()
+    answer = store.call(name, "ann", TOKEN, EPOCH, *more)
+    if state not in WITH_OWNER:
+        assert answer == ["lost", state] and store.route() == before
+        return
+    if state not in table:
+        assert answer == ["refused", state] and store.route() == before
+        return
+    status, after, new_epoch = table[state]
+    r = store.route()
+    assert (answer[0], r["state"], int(r["epoch"])) == (status, after, new_epoch)
+    assert r["backend"] == ("new" if name == "flipped" else "old")
+    repeat = store.call(name, "ann", TOKEN, EPOCH, *more)
+    assert repeat == answer and store.route() == r, "a repeat returns the first result and changes nothing"
+    wrong = store.call(name, "ann", "another", EPOCH, *more)
+    assert wrong[0] == "lost" and store.route() == r
+    assert len(store.events()) == (1 if after != state else 0)
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_claim_from_every_state(store, state):
+    store.plant(state)
+    answer = store.call("claim", "ann", "fresh")
+    r = store.route()
+    if state in WITH_OWNER + ["queued"]:
+        fields = dict(zip(answer[3::2], answer[4::2]))
+        assert answer[0] == "ok" and fields == r
+        assert r["state"] == ("flipping" if state == "flipping" else "copying")
+        assert (r["owner"], r["epoch"]) == ("fresh", "6")
+        again = store.call("claim", "ann", "fresh")
+        assert dict(zip(again[3::2], again[4::2])) == fields and store.route() == r
+        for name in OWNER:
+            assert store.call(name, "ann", TOKEN, EPOCH, 1, 1)[0] == "lost", "the old owner touches nothing more"
+    else:
+        assert answer == ["refused", state] and r["epoch"] == str(EPOCH)
+
+
+def test_claim_of_a_backoff_waits_for_its_time(store):
+    store.plant("backoff", next_try=store.now() + 60000)
+    assert store.call("claim", "ann", "fresh") == ["refused", "backoff"]
+    store.plant("backoff", next_try=0)
+    assert store.call("claim", "ann", "fresh") == ["refused", "backoff"]
+    store.plant("backoff", next_try=store.now() - 1)
+    assert store.call("claim", "ann", "fresh")[0] == "ok"
+
+
+def test_claim_without_record_or_token(store):
+    assert store.call("claim", "nobody", "fresh") == ["refused", "resting"]
+    store.plant("queued")
+    assert store.call("claim", "ann", "")[0] == "refused"
+    assert store.route()["state"] == "queued" and store.route("nobody") == {}
+
+
+def test_pause_stops_what_begins_and_lets_finish_what_cannot_go_back(store):
+    assert store.call("pause", 1, "root", "why") == ["ok"]
+    for name, state in (("claim", "queued"), ("claim", "copying"), ("prepare", "ready"), ("freeze", "preparing"),
+                        ("flip", "freezing")):
+        store.plant(state)
+        assert store.call(name, "ann", "fresh" if name == "claim" else TOKEN, EPOCH, 1000) == ["paused"]
+        assert store.route()["state"] == state
+    store.plant("flipping")
+    assert store.call("claim", "ann", "fresh")[0] == "ok"
+    assert store.call("flipped", "ann", "fresh", EPOCH + 1)[0] == "ok"
+    store.client.delete(store.key("route", "ann"))
+    assert store.enter()[1] == "queued", "enqueue still queues"
+    assert store.call("pause", 0, "root", "done") == ["ok"] and store.call("pause", 0, "root", "done") == ["ok"]
+    assert [e["kind"] for e in store.events() if not e["user"]] == ["paused", "resumed"]
+    assert [a["what"] for a in store.audit()] == ["pause", "resume"]
+
+
+def test_quarantine_stops_prepare_freeze_and_flip(store):
+    store.client.hset(store.key("store"), "quarantine_until", store.now() + 60000)
+    for name, state in (("prepare", "ready"), ("freeze", "preparing"), ("flip", "freezing")):
+        store.plant(state)
+        answer = store.call(name, "ann", TOKEN, EPOCH, 1000)
+        assert answer[0] == "quarantine" and 0 < int(answer[1]) <= 60000
+        assert store.route()["state"] == state
+    store.plant("flipping")
+    assert store.call("flipped", "ann", TOKEN, EPOCH)[0] == "ok"
+
+
+def test_deadlines(store):
+    for name, state in (("freeze", "preparing"), ("flip", "freezing")):
+        store.plant(state, deadline=store.now() - 1)
+        assert store.call(name, "ann", TOKEN, EPOCH, 1000) == ["late"]
+        assert store.route()["state"] == state
+        assert store.call("thaw", "ann") == ["ok"]
+        r = store.route()
+        assert r["state"] == "ready" and r["reason"].startswith("deadline") and r["owner"] == TOKEN
+    for state in STATES:
+        store.plant(state)
+        assert store.call("thaw", "ann") == ["refused", state]
+        assert store.route()["state"] == state
+
+
+def test_flip_demands_that_every_session_rests_for_this_epoch(store):
+    store.plant("freezing")
+    store.put_session("p1/1")
+    store.put_session("p2/1", mode="frozen", epoch=EPOCH - 1)
+    store.put_session("p2/2", mode="prepared")
+    store.client.hset(store.key("sessions", "ann"), "p3/1", "not a registration")
+    assert store.call("flip", "ann", TOKEN, EPOCH, "v") == ["busy", "4"]
+    store.client.hdel(store.key("sessions", "ann"), "p3/1", "p2/2")
+    assert store.call("leave", "ann", "p1/1") == ["ok"]
+    assert store.call("flip", "ann", TOKEN, EPOCH, "v") == ["busy", "1"]
+    assert store.call("frozen", "ann", "p2/1", EPOCH, 1) == ["ok"]
+    assert store.call("flip", "ann", TOKEN, EPOCH, "v") == ["ok"]
+    assert store.route()["view"] == "v"
+    assert [e["kind"] for e in store.events()] == ["left", "frozen", "state"]
+
+
+def test_prepare_makes_an_epoch_for_which_nobody_rests(store):
+    store.plant("ready")
+    store.put_session("p1/1", mode="frozen")
+    assert store.call("prepare", "ann", TOKEN, EPOCH, 1000) == ["ok", "6"]
+    assert store.sessions()["p1/1"].split()[:3] == ["old", "5", "running"]
+    assert store.call("freeze", "ann", TOKEN, 6, 1000) == ["ok"]
+    assert store.call("frozen", "ann", "p1/1", 5, 1) == ["lost", "freezing"]
+    assert store.call("flip", "ann", TOKEN, 6, "") == ["busy", "1"]
+
+
+def test_a_whole_migration(store):
+    assert store.enter("p1/1", sealed="secret", ttl=5000) == ["ok", "queued", "0"]
+    assert store.jobs() == ["ann"]
+    assert store.call("claim", "ann", "tok")[0] == "ok"
+    assert store.call("seen", "ann", "p1", 1, 1) == ["ok"]
+    assert store.sessions()["p1/1"].split()[:3] == ["old", "1", "running"]
+    assert store.call("progress", "ann", "tok", 1, "messages_done", 7) == ["ok"]
+    assert store.call("ready", "ann", "tok", 1) == ["ok"]
+    assert store.call("prepare", "ann", "tok", 1, 5000) == ["ok", "2"]
+    assert store.call("freeze", "ann", "tok", 2, 5000) == ["ok"]
+    assert store.enter("p1/2", state="freezing", epoch=2) == ["wait", "freezing"]
+    assert store.call("frozen", "ann", "p1/1", 2, 1) == ["ok"]
+    assert store.call("flip", "ann", "tok", 2, "v") == ["ok"]
+    assert store.enter("p1/2", state="flipping", epoch=2) == ["wait", "flipping"]
+    assert store.call("flipped", "ann", "tok", 2) == ["ok", "3"]
+    r = store.route()
+    assert (r["backend"], r["state"], r["epoch"], r["owner"]) == ("new", "flipped", "3", "")
+    assert store.sessions() == {}
+    assert store.enter("p1/2", state="freezing", epoch=2) == ["again", "flipped"]
+    assert store.enter("p1/2", backend="new", state="flipped", epoch=3, sealed="another") == ["ok", "flipped", "3"]
+    assert store.client.get(store.key("secret", "ann")) == "secret", "nothing is sealed for an account that moved"
+    events = store.events()
+    assert [int(e["n"]) for e in events] == list(range(1, len(events) + 1))
+    assert [e["state"] for e in events if e["kind"] == "state"] == \
+        ["queued", "copying", "ready", "preparing", "freezing", "flipping", "flipped"]
+
+
+# ---- enter and what sessions do ----
+
+def test_fifty_logins_make_one_job(store):
+    for n in range(50):
+        generation, state, epoch = store.generation(), "resting", 0
+        answer = store.enter(f"p{n % 2}/{n}", state=state, epoch=epoch, generation=generation)
+        if answer[0] == "again":
+            r = store.route()
+            answer = store.enter(f"p{n % 2}/{n}", state=r["state"], epoch=r["epoch"])
+        assert answer == ["ok", "queued", "0"]
+    assert store.jobs() == ["ann"] and len(store.sessions()) == 50
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_enter_in_every_state(store, state):
+    store.plant(state, next_try=store.now() + 60000)
+    backend = store.route()["backend"]
+    assert store.enter(backend="old" if backend == "new" else "new", state=state, epoch=EPOCH)[0] in ("again", "wait")
+    assert store.enter(backend=backend, state="copying" if state != "copying" else "ready", epoch=EPOCH)[0] \
+        in ("again", "wait")
+    assert store.enter(backend=backend, state=state, epoch=EPOCH + 1)[0] in ("again", "wait")
+    assert store.enter(backend=backend, state=state, epoch=EPOCH, generation=7) == ["again", "generation"]
+    assert store.sessions() == {} and store.jobs() == []
+    answer = store.enter(backend=backend, state=state, epoch=EPOCH, sealed="s")
+    if state in ("freezing", "flipping"):
+        assert answer == ["wait", state] and store.sessions() == {}
+        return
+    after = "queued" if state == "resting" else state
+    assert answer == ["ok", after, str(EPOCH)]
+    assert store.enter(backend=backend, state=state, epoch=EPOCH) == answer, "a repeat"
+    assert list(store.sessions()) == ["p1/1"]
+    assert store.jobs() == (["ann"] if state == "resting" else [])
+    kept = store.client.get(store.key("secret", "ann"))
+    assert kept == ("s" if after in ENGAGED + ["backoff", "blocked"] else None)
+    if kept:
+        assert 0 < store.client.pttl(store.key("secret", "ann")) <= 1000
+
+
+def test_enter_without_trigger_writes_no_route(store):
+    assert store.enter(enqueue=0, sealed="s") == ["ok", "resting", "0"]
+    assert store.route() == {} and store.jobs() == [] and store.client.get(store.key("secret", "ann")) is None
+
+
+def test_enter_never_queues_for_the_same_server(store):
+    assert store.enter(source="old", target="old") == ["ok", "resting", "0"]
+    store.plant("resting", user="bob", backend="new")
+    assert store.enter(user="bob", backend="new", epoch=EPOCH) == ["ok", "resting", "5"]
+    assert store.jobs() == []
+
+
+def test_a_login_brings_back_what_waits_for_credentials(store):
+    store.plant("backoff", reason="credentials: none in the store", next_try=0)
+    assert store.enter(state="backoff", epoch=EPOCH, enqueue=0, sealed="s") == ["ok", "queued", "5"]
+    assert store.jobs() == ["ann"] and store.client.get(store.key("secret", "ann")) == "s"
+    store.plant("backoff", user="bob", reason="credentials: refused", next_try=store.now() + 60000)
+    store.client.zadd(store.key("later"), {"bob": store.now() + 60000})
+    assert store.enter(user="bob", state="backoff", epoch=EPOCH) == ["ok", "queued", "5"]
+    assert store.client.zcard(store.key("later")) == 0
+    store.plant("backoff", user="cid", reason="target: quota", next_try=store.now() + 60000)
+    assert store.enter(user="cid", state="backoff", epoch=EPOCH) == ["ok", "backoff", "5"]
+
+
+def test_a_login_goes_before_bulk(store):
+    assert store.call("enqueue", "ann", "root", "", "old", "new", 1, 0, 0, "old") == ["ok", "queued"]
+    assert (store.jobs(), store.jobs(bulk=True)) == ([], ["ann"])
+    assert store.enter(state="queued")[0] == "ok"
+    assert (store.jobs(), store.jobs(bulk=True)) == (["ann"], [])
+
+
+@pytest.mark.parametrize("state", ["preparing", "freezing"])
+def test_a_login_thaws_a_freeze_that_is_late(store, state):
+    store.plant(state, deadline=store.now() - 1)
+    assert store.enter(state=state, epoch=EPOCH) == ["again", "ready"]
+    assert store.enter(state="ready", epoch=EPOCH) == ["ok", "ready", "5"]
+
+
+def test_leave_tells_only_who_waits(store):
+    for state in STATES:
+        store.client.delete(store.key("events"))
+        store.plant(state)
+        store.put_session("p1/1")
+        assert store.call("leave", "ann", "p1/1") == ["ok"] and store.call("leave", "ann", "p1/1") == ["ok"]
+        assert [e["kind"] for e in store.events()] == (["left"] if state in ("preparing", "freezing") else [])
+    assert store.sessions() == {}
+
+
+def test_seen(store):
+    store.plant("copying")
+    store.put_session("p1/1", epoch=3)
+    store.put_session("p1/2", epoch=4, mode="frozen")
+    store.put_session("p1/3", epoch=5, mode="frozen")
+    store.put_session("p10/1", epoch=3)
+    assert store.call("seen", "ann", "p1", 6, 1) == ["lost", "copying"]
+    assert store.call("seen", "ann", "p1", 5, 2) == ["lost", "copying"]
+    assert store.call("seen", "ann", "p1", 5, 1) == ["ok"]
+    got = {k: v.split()[1:3] for k, v in store.sessions().items()}
+    assert got == {"p1/1": ["5", "running"], "p1/2": ["5", "running"], "p1/3": ["5", "frozen"],
+                   "p10/1": ["3", "running"]}
+    assert store.call("seen", "ann", "p1", 5, 1) == ["ok"]
+    assert [e["kind"] for e in store.events()] == ["seen"]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_frozen_in_every_state(store, state):
+    store.plant(state)
+    store.put_session("p1/1", epoch=4)
+    for args in (("p1/1", 4, 1), ("p1/1", 6, 1), ("p1/1", 5, 2), ("p1/9", 5, 1)):
+        assert store.call("frozen", "ann", *args) == ["lost", state]
+    answer = store.call("frozen", "ann", "p1/1", 5, 1)
+    if state != "freezing":
+        assert answer == ["lost", state]
+        return
+    assert answer == ["ok"] and store.sessions()["p1/1"].split()[:3] == ["old", "5", "frozen"]
+    assert store.call("frozen", "ann", "p1/1", 5, 1) == ["ok"]
+    store.client.hset(store.key("route", "ann"), "state", "flipping")
+    assert store.call("frozen", "ann", "p1/1", 5, 1) == ["ok"], "a repeat that comes late"
+    assert len(store.events()) == 1
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_resume_in_every_state(store, state):
+    store.plant(state)
+    backend = store.route()["backend"]
+    store.put_session("p1/1", backend=backend, epoch=4)
+    assert store.call("resume", "ann", "p1/2", backend, 4, "old", 1) == ["lost", state]
+    assert store.call("resume", "ann", "p1/1", "third", 4, "old", 1) == ["lost", state]
+    assert store.call("resume", "ann", "p1/1", backend, 3, "old", 1) == ["lost", state]
+    assert store.call("resume", "ann", "p1/1", backend, 6, "old", 1) == ["lost", state]
+    assert store.call("resume", "ann", "p1/1", backend, 4, "old", 2) == ["lost", state]
+    want = "wait" if state in ("freezing", "flipping") else "ok"
+    assert store.call("resume", "ann", "p1/1", backend, 4, "old", 1) == [want, state]
+    assert store.call("resume", "ann", "p1/1", backend, 5, "old", 1) == [want, state]
+    other = "old" if backend == "new" else "new"
+    store.client.hset(store.key("route", "ann"), "backend", other)
+    assert store.call("resume", "ann", "p1/1", backend, 4, "old", 1) == ["lost", state]
+
+
+def test_resume_without_record(store):
+    store.enter(enqueue=0)
+    assert store.call("resume", "ann", "p1/1", "old", 0, "old", 1) == ["ok", "resting"]
+    assert store.route() == {}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_register_on_a_new_master(store, state):
+    store.plant(state)
+    backend = store.route()["backend"]
+    args = (backend, 4, "192.0.2.1", "old", 1)
+    stays = state in ("freezing", "flipping")
+    assert store.call("register", "ann", "p1/1", *args) == ["lost" if stays else "ok", state]
+    if not stays:
+        assert store.sessions()["p1/1"].split()[:3] == [backend, "4", "running"]
+        assert store.call("register", "ann", "p1/1", *args) == ["ok", state]
+    store.put_session("p1/2", backend=backend, mode="frozen")
+    assert store.call("register", "ann", "p1/2", *args) == ["wait" if stays else "ok", state]
+    assert store.sessions()["p1/2"].split()[2] == ("frozen" if stays else "running")
+    assert store.call("register", "ann", "p1/3", "third", 4, "a", "old", 1) == ["lost", state]
+    assert store.call("register", "ann", "p1/3", backend, 4, "a", "old", 2) == ["lost", state]
+    assert "p1/3" not in store.sessions()
+
+
+def test_reconcile(store):
+    store.plant("preparing")
+    for name in ("p1/1", "p1/2", "p1/3", "p10/1", "p2/1"):
+        store.put_session(name)
+    assert store.call("reconcile", "ann", "p1", "p1/2", "p2/9") == ["ok", "2"]
+    assert sorted(store.sessions()) == ["p1/2", "p10/1", "p2/1"]
+    assert store.call("reconcile", "ann", "p1", "p1/2") == ["ok", "0"]
+    assert [e["kind"] for e in store.events()] == ["left"]
+
+
+def test_words_of_a_registration_are_encoded(store):
+    assert store.call("enter", "ann", "p1/1", "a b", "resting", 0, 1, "x\n1 2", 0, "a b", "new", "a b", 0, "")[0] == "ok"
+    assert store.sessions()["p1/1"].split(" ")[:4] == ["a%20b", "0", "running", "x%0A1%202"]
+    assert store.call("resume", "ann", "p1/1", "a b", 0, "a b", 1)[0] == "ok"
+
+
+# ---- leases ----
+
+def test_renew_counts_up_only(store):
+    assert store.call("renew", "p1", 10, "0.1", "host one") == ["ok", "1", "1"]
+    assert store.call("renew", "p1", 11, "0.1", "host one") == ["ok", "1", "0"]
+    assert store.call("renew", "p1", 11, "0.1", "host one")[0] == "lost"
+    assert store.call("renew", "p1", 9, "0.1", "host one")[0] == "lost"
+    assert store.client.hget(store.key("proxies"), "p1") == "11 0.1 host%20one 1"
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_evict(store, state):
+    store.plant(state)
+    store.call("renew", "p1", 10, "v", "a")
+    for name in ("p1/1", "p1/2", "p10/1", "gone/1"):
+        store.put_session(name)
+    assert store.call("evict", "ann", "p1", 10, 2) == ["lost", "generation"]
+    if state in ("freezing", "flipping"):
+        assert store.call("evict", "ann", "p1", 10, 1) == ["refused", state]
+        assert len(store.sessions()) == 4
+        return
+    assert store.call("evict", "ann", "p1", 9, 1) == ["again", "10"]
+    assert store.call("evict", "ann", "p1", "", 1) == ["again", "10"]
+    assert len(store.sessions()) == 4
+    assert store.call("evict", "ann", "p1", 10, 1) == ["ok", "2"]
+    assert store.call("evict", "ann", "p1", 10, 1) == ["ok", "0"]
+    assert store.call("evict", "ann", "gone", 1, 1) == ["again", ""]
+    assert store.call("evict", "ann", "gone", "", 1) == ["ok", "1"]
+    assert list(store.sessions()) == ["p10/1"]
+    assert [e["kind"] for e in store.events()] == ["evicted", "evicted"]
+
+
+def test_census(store):
+    store.call("renew", "p1", 10, "v", "a")
+    for name in ("p1/1", "p1/2", "p2/1", "odd"):
+        store.put_session(name)
+    status, generation, rows, proxies = store.call("census", "ann")
+    assert (status, generation) == ("ok", "1")
+    assert sorted(rows[::2]) == ["odd", "p1/1", "p1/2", "p2/1"]
+    assert dict(zip(proxies[::2], proxies[1::2])) == {"p1": "10", "p2": "", "odd": ""}
+
+
+# ---- staff and schedule ----
+
+@pytest.mark.parametrize("force", [0, 1])
+@pytest.mark.parametrize("state", STATES)
+def test_enqueue_from_every_state(store, state, force):
+    moved = state in ("flipped", "settled")
+    source, target = ("new", "old") if moved else ("old", "new")
+    store.plant(state, attempts=3, reason="x", next_try=5)
+    before = store.route()
+    args = ("ann", "root", "why", source, target, 0, force, 0, "old")
+    answer = store.call("enqueue", *args)
+    allowed = state in ("resting", "backoff", "blocked") or \
+        (force and state in ("queued", "copying", "ready", "flipped", "settled"))
+    if allowed:
+        r = store.route()
+        assert answer == ["ok", "queued"] and store.jobs() == ["ann"]
+        assert (r["state"], r["source"], r["target"], r["owner"]) == ("queued", source, target, "")
+        assert (r["attempts"], r["reason"], r["epoch"], r["force"]) == ("0", "", "5", "1" if force else "")
+        assert store.call("enqueue", *args) == answer and store.route() == r and store.jobs() == ["ann"]
+        assert [a["what"] for a in store.audit()] == ["enqueue --force" if force else "enqueue"]
+        assert store.audit()[0]["who"] == "root" and store.audit()[0]["reason"] == "why"
+    else:
+        under_way = state in ENGAGED and not force
+        assert answer == (["ok", state] if under_way else ["refused", state])
+        assert store.route() == before and store.jobs() == [] and store.audit() == []
+
+
+def test_enqueue_looks_at_the_backend(store):
+    assert store.call("enqueue", "ann", "root", "", "new", "old", 0, 1, 1, "old") == ["refused", "resting on old"]
+    assert store.call("enqueue", "ann", "root", "", "old", "old", 0, 0, 0, "old") == ["refused", "resting on old"]
+    assert store.route() == {}
+    store.plant("copying")
+    assert store.call("enqueue", "ann", "root", "", "old", "third", 0, 0, 0, "old") == ["refused", "copying"]
+
+
+def test_an_account_sent_back_is_held(store):
+    store.plant("flipped")
+    assert store.call("enqueue", "ann", "root", "why", "new", "old", 0, 1, 1, "old") == ["ok", "queued"]
+    store.call("claim", "ann", "tok")
+    for call in (("ready", 6), ("prepare", 6, 1000), ("freeze", 7, 1000), ("flip", 7, ""), ("flipped", 7)):
+        answer = store.call(call[0], "ann", "tok", *call[1:])
+        assert answer[0] == "ok", call
+    assert store.call("flipped", "ann", "tok", 7) == answer == ["ok", "8"]
+    r = store.route()
+    assert (r["backend"], r["state"], r["held_from"], r["force"], r["back"]) == ("old", "held", "resting", "", "")
+    assert store.enter(state="held", epoch=8) == ["ok", "held", "8"] and store.jobs() == ["ann"]
+    assert store.call("release", "ann", "root", "again") == ["ok", "resting"]
+    assert store.call("release", "ann", "root", "again") == ["ok", "resting"]
+    assert store.enter("p1/2", state="resting", epoch=8) == ["ok", "queued", "8"]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_hold_and_release(store, state):
+    store.plant(state, next_try=5, reason="before")
+    store.client.zadd(store.key("later"), {"ann": 5})
+    before = store.route()
+    answer = store.call("hold", "ann", "root", "why", "old")
+    if state in ("preparing", "freezing", "flipping"):
+        assert answer == ["refused", state] and store.route() == before
+        return
+    r = store.route()
+    assert answer == ["ok", "held"] and (r["state"], r["epoch"], r["owner"]) == ("held", "5", "")
+    assert store.call("hold", "ann", "root", "why", "old") == ["ok", "held"] and store.route() == r
+    if state != "held":
+        assert store.client.zcard(store.key("later")) == 0 and r["held_from"] == state
+        assert store.call("ready", "ann", TOKEN, EPOCH)[0] == "lost"
+    answer = store.call("release", "ann", "root", "why")
+    back = {"copying": "queued", "ready": "queued", "backoff": "queued", "held": "resting"}.get(state, state)
+    assert answer == ["ok", back] and store.route()["state"] == back
+    assert store.jobs() == (["ann"] if back == "queued" else [])
+    assert store.route()["reason"] == ("" if back == "queued" or state == "held" else "before")
+    assert store.call("release", "ann", "root", "why") == answer
+    assert store.call("release", "ann", "eve", "why") == ["refused", back]
+
+
+def test_hold_without_record(store):
+    assert store.call("hold", "ann", "root", "why", "old") == ["ok", "held"]
+    r = store.route()
+    assert (r["backend"], r["state"], r["epoch"], r["held_from"]) == ("old", "held", "0", "resting")
+    assert store.enter(state="held") == ["ok", "held", "0"] and store.jobs() == []
+    assert store.call("release", "bob", "root", "") == ["refused", "resting"] and store.route("bob") == {}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_retry(store, state):
+    store.plant(state, attempts=4, reason="x")
+    before = store.route()
+    answer = store.call("retry", "ann", "root", "why")
+    if state in ("backoff", "blocked"):
+        assert answer == ["ok", "queued"] and store.jobs() == ["ann"] and store.route()["attempts"] == "0"
+        assert store.call("retry", "ann", "root", "why") == answer and store.jobs() == ["ann"]
+    else:
+        assert answer == ["refused", state] and store.route() == before
+
+
+def test_hold_and_release_leave_one_job(store):
+    store.enter()
+    store.call("hold", "ann", "root", "", "old")
+    store.call("release", "ann", "root", "")
+    assert store.jobs() == ["ann"]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_now(store, state):
+    store.plant(state)
+    answer = store.call("now", "ann", "root", "why")
+    if state in ("queued", "copying", "ready"):
+        assert answer == ["ok", state] == store.call("now", "ann", "root", "why")
+        assert store.route()["now"] == "1" and [e["kind"] for e in store.events()] == ["now"]
+    else:
+        assert answer == ["refused", state]
+
+
+def test_later(store):
+    store.plant("copying")
+    assert store.call("backoff", "ann", TOKEN, EPOCH, "source: down", 60000) == ["ok"]
+    assert store.route()["attempts"] == "1" and store.call("due_list", 10) == ["ok"]
+    assert store.call("due", "ann") == ["ok", "0"] and store.client.zcard(store.key("later")) == 1
+    store.plant("copying", user="bob")
+    assert store.call("backoff", "bob", TOKEN, EPOCH, "source: down", 1) == ["ok"]
+    names = net.wait_until("time of bob", lambda: store.call("due_list", 10)[1:])
+    assert names == ["bob"]
+    store.client.hset(store.key("route", "ann"), "next_try", 1)
+    store.client.zadd(store.key("later"), {"ann": 1})
+    store.client.zrem(store.key("later"), "bob")
+    names = store.call("due_list", 10)[1:]
+    assert names == ["ann"]
+    assert store.call("due", "ann") == ["ok", "1"] and store.call("due", "ann") == ["ok", "0"]
+    assert store.jobs() == ["ann"] and store.route()["state"] == "queued"
+    assert store.call("due_list", 10) == ["ok"]
+    store.client.zadd(store.key("later"), {"nobody": 1})
+    assert store.call("due", "nobody") == ["ok", "0"] and store.client.zcard(store.key("later")) == 0
+
+
+def test_backoff_for_ever_waits_for_a_login(store):
+    store.plant("copying")
+    assert store.call("backoff", "ann", TOKEN, EPOCH, "credentials: none", 0) == ["ok"]
+    assert store.client.zcard(store.key("later")) == 0 and store.route()["next_try"] == "0"
+    assert store.call("due", "ann") == ["ok", "0"]
+
+
+# ---- what the owner of a job keeps ----
+
+def test_ledger_and_views_need_the_owner(store):
+    store.plant("copying")
+    for name in ("ledger", "ledger_drop", "views", "progress"):
+        for token, epoch in (("another", EPOCH), (TOKEN, EPOCH + 1), ("", EPOCH)):
+            assert store.call(name, "ann", token, epoch, "0", "a", "b")[0] == "lost"
+    store.plant("backoff")
+    assert store.call("ledger", "ann", TOKEN, EPOCH, "rec", "a") == ["lost", "backoff"]
+    assert store.client.keys("t:ledger*") == [] and store.client.keys("t:views*") == []
+
+
+def test_ledger_appends_once(store):
+    store.plant("copying")
+
+    def entries():
+        return store.client.lrange("t:ledger:ann:rec", 0, -1)
+    for more in (("a",), ("b", "c"), ("b", "c"), ("c",), (), ("d",)):
+        assert store.call("ledger", "ann", TOKEN, EPOCH, "rec", *more) == ["ok"]
+    assert entries() == ["a", "b", "c", "d"]
+    many = [f"e{n}" for n in range(9000)]
+    assert store.call("ledger", "ann", TOKEN, EPOCH, "rec", *many) == ["ok"]
+    assert store.call("ledger", "ann", TOKEN, EPOCH, "rec", *many) == ["ok"]
+    assert entries() == ["a", "b", "c", "d"] + many
+    assert store.call("ledger_drop", "ann", TOKEN, EPOCH, "rec") == ["ok"] and entries() == []
+
+
+def test_views(store):
+    store.plant("copying")
+    assert store.call("views", "ann", TOKEN, EPOCH, 0, "INBOX", "r1", "Sent", "r2") == ["ok"]
+    assert store.call("views", "ann", TOKEN, EPOCH, 1, "Sent", "INBOX", "r3") == ["ok"]
+    assert store.client.hgetall("t:views:ann") == {"INBOX": "r3"}
+
+
+def test_a_script_that_is_no_script_of_ours_is_an_error(store):
+    with pytest.raises(redis_client.ResponseError):
+        store.client.eval(SCRIPTS["read"] + "\nundefined_name()", 1, "t", store.id, "ann")
