@@ -1,0 +1,42 @@
+/* view_record: what is kept of one mailbox after its account was flipped: a field of the hash
+ * imapferry:views:USER, under the name that the client sees (DESIGN.md 5 and 8). Pure.
+ *
+ * The record is bound to the target's real UIDVALIDITY: where that is another one, the map is void. */
+#ifndef IMAPFERRY_VIEW_RECORD_H
+#define IMAPFERRY_VIEW_RECORD_H
+
+#include "view_uid.h"
+
+enum { VIEW_ID_MAX = 32 };
+
+/* How the client goes on seeing its UIDs (DESIGN.md 8): T0, T1: the target has the same; T2: by the map; T3:
+ * not at all, it resynchronises, and a map is kept for the way back alone. */
+enum view_tier { VIEW_T0, VIEW_T1, VIEW_T2, VIEW_T3 };
+
+struct view_record {
+    char id[VIEW_ID_MAX + 1];        /* 1 to 32 small hex digits, random; names the ledger too */
+    char *source_name, *target_name; /* owned; as the servers spell them, not empty */
+    uint32_t source_uidvalidity, target_uidvalidity; /* 0: the server has none */
+    uint32_t source_uidnext, target_uidnext;         /* at the flip; 0: not known */
+    uint32_t highest_uidvalidity;                    /* ever shown to a client under this name */
+    enum view_tier tier;
+    struct view_uid map; /* owned */
+};
+
+void view_record_free(struct view_record *r);
+
+/* "T0" to "T3". */
+const char *view_tier_text(enum view_tier tier);
+
+/* One line of printable ASCII without blanks at its ends; one record has one spelling:
+ *
+ *   1 id=9f03 source=INBOX target=INBOX uidvalidity=7,1700000000 uidnext=20,6 highest=7 tier=T2 map=1UGBAAC
+ *
+ * In names, what is not printable ASCII, blanks, "%" and "=" are percent-encoded. */
+void view_record_encode(struct buf *out, const struct view_record *r);
+/* The whole text must be what view_record_encode() writes, with names up to VIEW_RECORD_NAME_MAX bytes and a
+ * map of at most max_runs runs; T2 needs a map with a tail. Else false; *_r is written on success alone. */
+enum { VIEW_RECORD_NAME_MAX = 16 * 1024 };
+bool view_record_decode(struct span text, size_t max_runs, struct view_record *_r) MUST_CHECK;
+
+#endif
