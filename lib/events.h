@@ -1,6 +1,7 @@
-/* events: follows the stream of state changes, on a connection of its own. Numbers are gapless: a gap, a trimmed
- * stream, a new generation or a lost connection is told as EVENTS_GAP, after which the owner reads the routes of its
- * accounts again (and EVENTS_LIVE says from when on nothing is missed). */
+/* events: follows the stream of state changes, on a connection of its own. Numbers are gapless. EVENTS_LIVE: from now
+ * on nothing is missed; what is read after it needs no older event. It is told once the first connection stands. After
+ * a gap, a trimmed stream, a new generation or a lost connection, once following works again, EVENTS_GAP is told and
+ * EVENTS_LIVE right behind it: the owner reads the routes of its accounts again. */
 #ifndef IMAPFERRY_EVENTS_H
 #define IMAPFERRY_EVENTS_H
 
@@ -8,8 +9,10 @@
 
 struct event {
     uint64_t number, epoch;
-    struct span user, kind; /* kind: "state", "left", "frozen", "seen", "evicted", "progress" ... */
+    struct span user, kind; /* kind: "state", "entered", "left", "frozen", "seen", "evicted", "now"; without a user:
+                               "paused", "resumed", "generation" */
     struct span backend;
+    uint64_t generation;
     enum route_state state; /* after the change */
 };
 

@@ -48,16 +48,21 @@ struct route {
     bool exists;
     char *backend;          /* never NULL: the configured source where there is no record */
     enum route_state state;
-    uint64_t epoch, generation;
+    uint64_t epoch;
+    uint64_t generation;    /* the store's at the read: what route_enter() compares */
     char *source, *target;  /* of the migration under way or done; "" before */
     char *owner;
     uint64_t deadline_ms;   /* Redis time, 0 = none */
     char *reason;           /* "" or what a person can read; begins with the word of the table of reasons */
     char *held_from;
     bool force;             /* the flip under way skips the copy */
+    bool back;              /* it sends the account back: it will be held there */
+    bool now;               /* staff want the cut-over whatever the policy says: route_now() */
     uint32_t attempts;
     uint64_t next_try_ms;   /* Redis time */
     char *view;
+    uint64_t flipped_ms;    /* Redis time of the last flip, 0 = none */
+    uint64_t now_ms;        /* Redis time of the read */
     struct route_progress progress;
 };
 void route_free(struct route *r);
@@ -111,10 +116,17 @@ void route_seen(struct store *s, const char *user, const char *incarnation, uint
 void route_frozen(struct store *s, const char *user, const char *session, uint64_t epoch, route_done_fn fn,
                   void *owner);
 /* After a lapse of the lease: may the session go on? ROUTE_OK: registration is there with the same backend and
- * epoch; ROUTE_WAIT: the same, but it has to rest (freezing, flipping); ROUTE_LOST: drop it. */
+ * epoch; ROUTE_WAIT: the same, but it has to rest (freezing, flipping); ROUTE_LOST: drop it. epoch: the last one that
+ * its proxy gave to route_enter() or route_seen(), whether that was answered or not. */
 void route_resume(struct store *s, const char *user, const char *session, const char *backend, uint64_t epoch,
                   route_done_fn fn, void *owner);
-/* Removes registrations of this incarnation for which it has no session (not in the list). */
+/* After LEASE_NEW_MASTER, for each session whose lease did not lapse (the others ask route_resume()): the new master
+ * may have lost the registration. ROUTE_OK: registered as running; ROUTE_WAIT: it is there and has to rest (freezing,
+ * flipping); ROUTE_LOST: drop it. */
+void route_register(struct store *s, const char *user, const char *session, const char *backend, uint64_t epoch,
+                    const char *address, route_done_fn fn, void *owner);
+/* Removes registrations of this incarnation for which it has no session (not in the list, which has to name those
+ * too whose route_enter() is not answered). */
 void route_reconcile(struct store *s, const char *user, const char *incarnation, const char *const *sessions,
                      size_t n, route_done_fn fn, void *owner);
 /* Ends a preparing or freezing whose deadline passed: →ready. By anybody. ROUTE_REFUSED when not due. */
@@ -151,22 +163,57 @@ void route_backoff(struct store *s, const struct route_job *j, const char *reaso
                    route_done_fn fn, void *owner);
 void route_block(struct store *s, const struct route_job *j, const char *reason, route_done_fn fn, void *owner);
 
+/* ---- what the owner of a job keeps: ledger, view records, credential ---- */
+
+/* Rows of a list or, for views, pairs: rows[2i] is a name, rows[2i+1] its record. Borrowed; none unless ROUTE_OK. */
+typedef void (*route_rows_fn)(void *owner, enum route_rc rc, const struct span *rows, size_t n);
+
+/* Appends entries to the list of one record, all or none, as one script: keep a batch below some thousands. A list that
+ * ends in just these entries is left as it is (a repeat). record_id: letters, digits, "-" and "_". */
+void route_ledger_append(struct store *s, const struct route_job *j, const char *record_id, const struct span *entries,
+                         size_t n, route_done_fn fn, void *owner);
+/* Empties it. */
+void route_ledger_drop(struct store *s, const struct route_job *j, const char *record_id, route_done_fn fn,
+                       void *owner);
+/* Reads a list in pages of 1000: fn is called with each page that has rows, then once with ROUTE_OK and n = 0; or with
+ * another rc at any time, which is the last call. */
+void route_ledger_read(struct store *s, const char *user, const char *record_id, route_rows_fn fn, void *owner);
+/* All view records of an account, in pairs, in one call. */
+void route_views_read(struct store *s, const char *user, route_rows_fn fn, void *owner);
+/* Drops names, then writes pairs (2 * n_pairs spans), as one script. */
+void route_views_write(struct store *s, const struct route_job *j, const struct span *drop, size_t n_drop,
+                       const struct span *pairs, size_t n_pairs, route_done_fn fn, void *owner);
+/* The sealed credential: one row, or none where there is none (any more). */
+void route_secret_read(struct store *s, const char *user, route_rows_fn fn, void *owner);
+
 /* ---- staff and schedule; who and why go to the audit stream ---- */
 
 struct route_staff {
     const char *user, *who, *reason;
 };
-/* resting, backoff, blocked, settled(no: until sending back is built) → queued. bulk: behind the logins. */
+/* resting, backoff, blocked → queued; with force also queued, copying, ready (whose owner loses it), flipped, settled.
+ * bulk: behind the logins. back: the target is where accounts come from: it will be held there. ROUTE_OK: detail is
+ * the state; an account under way to the same target stays as it is. */
 void route_enqueue(struct store *s, const struct route_staff *a, const char *source, const char *target, bool bulk,
-                   bool force, route_done_fn fn, void *owner);
+                   bool force, bool back, route_done_fn fn, void *owner);
+/* Cut over as soon as it can be, whatever the policy says: sets `now` in queued, copying, ready; event "now". */
+void route_now(struct store *s, const struct route_staff *a, route_done_fn fn, void *owner);
 /* Any state but preparing, freezing, flipping → held; a job under way loses its owner. */
 void route_hold(struct store *s, const struct route_staff *a, route_done_fn fn, void *owner);
 /* held → where it was; an engaged one → queued again; one sent back stays on its backend, resting. */
 void route_release(struct store *s, const struct route_staff *a, route_done_fn fn, void *owner);
 /* backoff, blocked → queued now. */
 void route_retry(struct store *s, const struct route_staff *a, route_done_fn fn, void *owner);
-/* The brake: no claim, prepare or flip begins while it is on; flipping → flipped completes. */
+/* The brake: no claim, prepare, freeze or flip begins while it is on; flipping → flipped completes. */
 void route_pause(struct store *s, bool on, const char *who, const char *reason, route_done_fn fn, void *owner);
+struct route_control {
+    bool paused;
+    const char *by, *reason; /* of the last change; "" before */
+    uint64_t since_ms;       /* wall clock of Redis, 0 before */
+};
+/* c is borrowed, NULL unless ROUTE_OK. */
+typedef void (*route_control_fn)(void *owner, enum route_rc rc, const struct route_control *c);
+void route_control_read(struct store *s, route_control_fn fn, void *owner);
 /* Moves accounts whose time has come (at most max) from `later` to queued and the jobs stream; detail = how many. */
 void route_due(struct store *s, uint32_t max, route_done_fn fn, void *owner);
 

@@ -32,11 +32,22 @@ char *store_key(const struct store *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
  * after a failover). The scripts build their keys from the prefix, which goes as KEYS[1]; args as ARGV. A REDIS_DOWN
  * at once where the store is not STORE_UP (but for "hello" and "init", which it sends itself or ctl does). */
 void store_script(struct store *s, const char *name, const struct span *args, size_t n, redis_fn fn, void *owner);
-/* A plain command, e.g. reads. */
+/* A plain command, e.g. reads. Blocking ones belong on a connection of their own (redis.h). */
 void store_command(struct store *s, const struct span *argv, size_t argc, redis_fn fn, void *owner);
 /* WAIT for all configured replicas on this connection (0 replicas: answers at once); rc REDIS_OK only when enough did. */
 void store_wait(struct store *s, uint64_t timeout_ms, redis_fn fn, void *owner);
-/* All callbacks of owner are dropped. */
+/* All callbacks of owner are dropped, those of the calls of route.h and registry.h too. */
 void store_forget(struct store *s, void *owner);
+
+/* May this Redis forget a route that it was told? Looks at append-only file, fsync, eviction, role and replicas. */
+enum durability {
+    DURABILITY_GOOD,
+    DURABILITY_WARN,   /* detail says what to look at (also where a managed Redis does not show its settings) */
+    DURABILITY_UNSAFE, /* it may: refuse to migrate, unless store_override */
+    DURABILITY_UNKNOWN /* no answer */
+};
+/* detail: for people, borrowed, "" when good. */
+typedef void (*store_durability_fn)(void *owner, enum durability d, const char *detail);
+void store_durability(struct store *s, store_durability_fn fn, void *owner);
 
 #endif
