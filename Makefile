@@ -38,6 +38,8 @@ LIBS    = $(shell pkg-config --libs $(PKGS)) $(if $(SYSTEMD),$(shell pkg-config 
 LIB_SRC      := $(wildcard lib/*.c)
 PROXY_SRC    := $(wildcard proxy/*.c)
 MIGRATOR_SRC := $(wildcard migrator/*.c)
+ENGINE_SRC   := $(patsubst %,migrator/%.c,copy date delta flags hasher imap_client ledger mbox_list readback remove \
+                selected settle transfer uidset verify)
 ADMIN_SRC    := $(wildcard migrator/admin/*.c)
 UNIT_SRC     := $(wildcard tests/unit/test_*.c)
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -67,9 +69,13 @@ $(BUILD)/obj/%.o: %.c | $(BUILD)/gen/route_scripts.h
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 $(BUILD)/obj/lib/store.o: $(BUILD)/gen/route_scripts.h
 
-$(BUILD)/unit/%: tests/unit/%.c $(BUILD)/libimapferry.a
+# The migrator's copy of one mailbox, for unit tests.
+$(BUILD)/libengine.a: $(call obj,$(wildcard $(ENGINE_SRC)))
+	rm -f $@ && ar rcs $@ $^
+
+$(BUILD)/unit/%: tests/unit/%.c $(BUILD)/libengine.a $(BUILD)/libimapferry.a
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(BUILD)/libimapferry.a $(LIBS) -lcmocka
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(BUILD)/libengine.a $(BUILD)/libimapferry.a $(LIBS) -lcmocka
 
 units: $(UNITS)
 

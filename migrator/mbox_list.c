@@ -1,0 +1,158 @@
+#include <stdlib.h>
+
+#include "lib/xalloc.h"
+#include "mbox_list.h"
+
+void mbox_list_init(struct mbox_list *l, struct flags_pool *pool)
+{
+    *l = (struct mbox_list){.pool = pool};
+}
+
+void mbox_list_free(struct mbox_list *l)
+{
+    free(l->msgs);
+    *l = (struct mbox_list){.pool = l->pool};
+}
+
+void mbox_list_clear(struct mbox_list *l)
+{
+    mbox_list_free(l);
+}
+
+bool mbox_list_exists(struct mbox_list *l, uint32_t n)
+{
+    if (n > MBOX_MESSAGES_MAX)
+        return false;
+    if (n > l->cap) {
+        /* The first EXISTS has the whole number: no room is wasted on what doesn't come. */
+        size_t cap = l->cap == 0 ? n : n + n / 8;
+        l->msgs = xreallocarray(l->msgs, cap, sizeof *l->msgs);
+        l->cap = cap;
+    }
+    if (n > l->n)
+        memset(l->msgs + l->n, 0, (n - l->n) * sizeof *l->msgs);
+    l->n = n;
+    if (l->listed > n)
+        l->listed = n;
+    return true;
+}
+
+void mbox_list_expunge(struct mbox_list *l, uint32_t seq)
+{
+    if (seq == 0 || seq > l->n)
+        return;
+    memmove(l->msgs + seq - 1, l->msgs + seq, (l->n - seq) * sizeof *l->msgs);
+    l->n--;
+    if (seq <= l->listed)
+        l->listed--;
+}
+
+static bool take_date(struct mbox_msg *m, const struct imap_value *v)
+{
+    struct span text;
+    struct mail_date date;
+    m->has |= MBOX_DATE;
+    m->date_bad = !imap_value_string(v, &text) || !date_parse(text, &date);
+    if (!m->date_bad) {
+        m->instant = date.instant;
+        m->zone = date.zone;
+    }
+    return true;
+}
+
+static bool take_size(struct mbox_msg *m, const struct imap_value *v, const char **why)
+{
+    uint64_t size;
+    if (!imap_value_u64(v, &size)) {
+        *why = "RFC822.SIZE that is no number";
+        return false;
+    }
+    m->size = size > UINT32_MAX ? UINT32_MAX : (uint32_t)size;
+    m->has |= MBOX_SIZE;
+    return true;
+}
+
+static bool take_uid(struct mbox_msg *m, const struct imap_value *v, const char **why)
+{
+    uint32_t uid;
+    if (!imap_value_u32(v, &uid) || uid == 0 || ((m->has & MBOX_UID) && m->uid != uid)) {
+        *why = "a UID that is no UID, or another one than before";
+        return false;
+    }
+    m->uid = uid;
+    m->has |= MBOX_UID;
+    return true;
+}
+
+static bool take_item(struct mbox_list *l, struct mbox_msg *m, const struct imap_value *name,
+                      const char **why)
+{
+    const struct imap_value *value = name->next;
+    if (imap_value_is(name, "UID"))
+        return take_uid(m, value, why);
+    if (imap_value_is(name, "RFC822.SIZE"))
+        return take_size(m, value, why);
+    if (imap_value_is(name, "INTERNALDATE"))
+        return take_date(m, value);
+    if (!imap_value_is(name, "FLAGS"))
+        return true;
+    m->has |= MBOX_FLAGS;
+    return flags_add(l->pool, value, &m->flags, why);
+}
+
+bool mbox_list_fetch(struct mbox_list *l, uint32_t seq, const struct imap_value *items, const char **why)
+{
+    *why = "FETCH without a list of items";
+    if (!items || items->kind != IMAP_LIST)
+        return false;
+    if (seq == 0 || seq > l->n)
+        return true;
+    struct mbox_msg *m = &l->msgs[seq - 1];
+    for (const struct imap_value *v = items->first; v && v->next; v = v->next->next)
+        if (!take_item(l, m, v, why))
+            return false;
+    return true;
+}
+
+bool mbox_list_check(struct mbox_list *l, size_t n, const char **why, uint32_t *seq)
+{
+    uint32_t last = 0;
+    for (size_t i = 0; i < n; i++) {
+        *seq = (uint32_t)i + 1;
+        if (i >= l->n || (l->msgs[i].has & MBOX_ALL) != MBOX_ALL) {
+            *why = "the server did not list it";
+            return false;
+        }
+        if (l->msgs[i].uid <= last) {
+            *why = "its UID is not above the one before";
+            return false;
+        }
+        last = l->msgs[i].uid;
+    }
+    l->listed = n;
+    return true;
+}
+
+size_t mbox_list_from(const struct mbox_list *l, uint32_t uid)
+{
+    size_t lo = 0, hi = l->listed;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (l->msgs[mid].uid < uid)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+const struct mbox_msg *mbox_list_find(const struct mbox_list *l, uint32_t uid)
+{
+    size_t i = mbox_list_from(l, uid);
+    return i < l->listed && l->msgs[i].uid == uid ? &l->msgs[i] : NULL;
+}
+
+const struct mbox_msg *mbox_list_at(const struct mbox_list *l, uint32_t seq)
+{
+    return seq > 0 && seq <= l->n ? &l->msgs[seq - 1] : NULL;
+}

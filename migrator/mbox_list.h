@@ -1,0 +1,58 @@
+/* mbox_list: the messages of one mailbox as a selected session sees them: message number → UID, flags, date,
+ * size. 24 bytes a message; flags are numbers of a pool that lists to be compared share. Pure.
+ *
+ * It follows the session: mbox_list_exists() and mbox_list_expunge() do what EXISTS and EXPUNGE say (RFC
+ * 3501 7.3.1, 7.4.1), mbox_list_fetch() takes what a FETCH response holds, whatever items those are and
+ * however often. Trusted are the first `listed` messages, which mbox_list_check() has been through: none
+ * without its items, UIDs ascending. */
+#ifndef IMAPFERRY_MBOX_LIST_H
+#define IMAPFERRY_MBOX_LIST_H
+
+#include "date.h"
+#include "flags.h"
+
+/* A mailbox with more is refused, so that a peer can't choose our memory. */
+enum { MBOX_MESSAGES_MAX = 4000000 };
+
+enum mbox_has { MBOX_UID = 1, MBOX_FLAGS = 2, MBOX_DATE = 4, MBOX_SIZE = 8, MBOX_ALL = 15 };
+
+struct mbox_msg {
+    int64_t instant;
+    uint32_t uid;
+    uint32_t flags; /* of the pool */
+    uint32_t size;  /* RFC822.SIZE, which may lie: for planning; UINT32_MAX also means more */
+    int16_t zone;
+    uint8_t has;   /* enum mbox_has */
+    bool date_bad; /* there is an INTERNALDATE, but it is no date */
+};
+
+struct mbox_list {
+    struct flags_pool *pool; /* borrowed */
+    struct mbox_msg *msgs;   /* [i] is message number i + 1; owned */
+    size_t n, cap;
+    size_t listed;
+};
+
+void mbox_list_init(struct mbox_list *l, struct flags_pool *pool);
+void mbox_list_free(struct mbox_list *l);
+void mbox_list_clear(struct mbox_list *l);
+/* n messages are there from now on; a smaller number than before takes the last ones away (a server that does
+ * so is wrong, and the check that follows a listing finds out). False: over MBOX_MESSAGES_MAX. */
+bool mbox_list_exists(struct mbox_list *l, uint32_t n) MUST_CHECK;
+/* A number that is not there is ignored. */
+void mbox_list_expunge(struct mbox_list *l, uint32_t seq);
+/* items: the parenthesized list. A number above the last one is ignored (Exchange). False: *why is a fixed
+ * text. */
+bool mbox_list_fetch(struct mbox_list *l, uint32_t seq, const struct imap_value *items,
+                     const char **why) MUST_CHECK;
+/* The first n messages have all their items and UIDs ascend; sets `listed`. False: *why says which is not so
+ * (a fixed text), and *seq where. */
+bool mbox_list_check(struct mbox_list *l, size_t n, const char **why, uint32_t *seq) MUST_CHECK;
+/* Among the listed ones by UID; NULL where there is none. */
+const struct mbox_msg *mbox_list_find(const struct mbox_list *l, uint32_t uid);
+/* The index of the first listed message with this UID or a higher one; `listed` where there is none. */
+size_t mbox_list_from(const struct mbox_list *l, uint32_t uid);
+/* By message number; NULL where there is none. */
+const struct mbox_msg *mbox_list_at(const struct mbox_list *l, uint32_t seq);
+
+#endif
