@@ -1,0 +1,305 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <openssl/evp.h>
+
+#include "lib/log.h"
+#include "lib/xalloc.h"
+
+#include "plan.h"
+#include "records.h"
+
+enum {
+    ID_BYTES = 8,
+    RUNS_MAX = 16 * 1024 * 1024, /* of a map that was written by us */
+    WRITE_MAX = 200,             /* records in one script */
+};
+
+struct records {
+    struct store *store;
+    const struct route_job *job;
+    struct record *by_name; /* owned */
+    records_fn fn;          /* of the call under way */
+    void *owner;
+    struct loop_task task; /* ends a write of nothing */
+};
+
+static void free_record(struct record *rec)
+{
+    view_record_free(&rec->view);
+    ledger_free(&rec->ledger);
+    free(rec);
+}
+
+static void add_record(struct records *r, struct record *rec)
+{
+    HASH_ADD_KEYPTR(hh, r->by_name, rec->view.source_name, strlen(rec->view.source_name), rec);
+}
+
+static void drop_record(struct records *r, struct record *rec)
+{
+    HASH_DEL(r->by_name, rec);
+    free_record(rec);
+}
+
+static void end_call(struct records *r, enum route_rc rc)
+{
+    records_fn fn = r->fn;
+
+    r->fn = NULL;
+    if (fn)
+        fn(r->owner, rc);
+}
+
+/* ---- reading */
+
+static void take_row(struct records *r, struct span name, struct span text)
+{
+    struct record *rec = xcalloc(1, sizeof(*rec));
+    bool good = view_record_decode(text, RUNS_MAX, &rec->view);
+
+    if (!good || !span_is(name, rec->view.source_name)) {
+        LOG(WARN, "view_record_unreadable", LOG_S("user", r->job->user), LOG_SPAN("mailbox", name));
+        if (good)
+            view_record_free(&rec->view);
+        free(rec);
+        return;
+    }
+    add_record(r, rec);
+}
+
+static void on_views(void *owner, enum route_rc rc, const struct span *rows, size_t n)
+{
+    struct records *r = owner;
+
+    for (size_t i = 0; rc == ROUTE_OK && i + 1 < n; i += 2)
+        take_row(r, rows[i], rows[i + 1]);
+    end_call(r, rc);
+}
+
+static void forget_all(struct records *r)
+{
+    struct record *rec, *next;
+
+    HASH_ITER(hh, r->by_name, rec, next)
+    drop_record(r, rec);
+}
+
+void records_read(struct records *r, records_fn fn, void *owner)
+{
+    forget_all(r);
+    r->fn = fn;
+    r->owner = owner;
+    route_views_read(r->store, r->job->user, on_views, r);
+}
+
+struct record *records_get(struct records *r, const char *source_name, const char *target_name)
+{
+    struct record *rec;
+
+    HASH_FIND_STR(r->by_name, source_name, rec);
+    if (rec && strcmp(rec->view.target_name, target_name)) {
+        drop_record(r, rec);
+        rec = NULL;
+    }
+    if (!rec) {
+        rec = xcalloc(1, sizeof(*rec));
+        random_hex(rec->view.id, ID_BYTES);
+        rec->view.source_name = xstrdup(source_name);
+        rec->view.target_name = xstrdup(target_name);
+        rec->view.tier = VIEW_T3;
+        rec->changed = true;
+        add_record(r, rec);
+    }
+    return rec;
+}
+
+/* ---- writing */
+
+static void write_some(struct records *r);
+
+static void on_written(void *owner, enum route_rc rc, const char *detail)
+{
+    struct records *r = owner;
+
+    (void)detail;
+    if (rc == ROUTE_OK)
+        write_some(r);
+    else
+        end_call(r, rc);
+}
+
+/* Marked as written when it is sent: after a failure the job reads all of them anew. */
+static void write_some(struct records *r)
+{
+    struct span pairs[2 * WRITE_MAX];
+    struct buf texts[WRITE_MAX] = {{0}};
+    size_t n = 0;
+    struct record *rec, *next;
+
+    HASH_ITER(hh, r->by_name, rec, next)
+    {
+        if (!rec->changed || n == WRITE_MAX)
+            continue;
+        view_record_encode(&texts[n], &rec->view);
+        pairs[2 * n] = span_str(rec->view.source_name);
+        pairs[2 * n + 1] = buf_span(&texts[n]);
+        rec->changed = false;
+        n++;
+    }
+    if (n > 0)
+        route_views_write(r->store, r->job, NULL, 0, pairs, n, on_written, r);
+    else
+        end_call(r, ROUTE_OK);
+    for (size_t i = 0; i < n; i++)
+        buf_free(&texts[i]);
+}
+
+static void write_soon(struct loop_task *task)
+{
+    write_some(CONTAINER_OF(task, struct records, task));
+}
+
+void records_write(struct records *r, records_fn fn, void *owner)
+{
+    r->fn = fn;
+    r->owner = owner;
+    loop_defer(store_loop(r->store), &r->task);
+}
+
+void records_forget(struct records *r, void *owner)
+{
+    if (r->owner == owner)
+        r->fn = NULL;
+}
+
+/* ---- the flip */
+
+static bool fold_rows(struct view_uid *map, const struct ledger_row *rows, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!view_uid_add(map, rows[i].source_uid, rows[i].target_uid))
+            return false;
+    return true;
+}
+
+void record_fold(struct record *rec, const struct copy_result *last)
+{
+    struct view_record *v = &rec->view;
+    struct view_uid map = {0};
+    size_t n;
+    const struct ledger_row *rows = ledger_rows(rec->ledger, &n);
+
+    /* Without order there is no map: T3 does without. */
+    if (!fold_rows(&map, rows, n) || !view_uid_set_tail(&map, last->source_uidnext, last->target_uidnext))
+        view_uid_free(&map);
+    view_uid_free(&v->map);
+    v->map = map;
+    v->source_uidvalidity = last->source_uidvalidity;
+    v->target_uidvalidity = last->target_uidvalidity;
+    v->source_uidnext = last->source_uidnext;
+    v->target_uidnext = last->target_uidnext;
+    if (v->highest_uidvalidity < last->source_uidvalidity)
+        v->highest_uidvalidity = last->source_uidvalidity;
+    rec->changed = true;
+}
+
+/* The rest of the text is appended by the caller. */
+static void begin_clash(struct buf *text, const struct record *rec, uint32_t uidvalidity)
+{
+    plan_show_name(text, rec->view.source_name);
+    buf_printf(text, " has UIDVALIDITY %" PRIu32 " on both servers, but ", uidvalidity);
+}
+
+static void write_clash(struct buf *text, const struct record *rec, const struct copy_result *last)
+{
+    size_t n;
+    const struct ledger_row *rows = ledger_rows(rec->ledger, &n);
+
+    for (size_t i = 0; i < n; i++) {
+        if (rows[i].source_uid != rows[i].target_uid) {
+            begin_clash(text, rec, last->source_uidvalidity);
+            buf_printf(text, "UID %" PRIu32 " of the old one is UID %" PRIu32 " of the new one",
+                       rows[i].source_uid, rows[i].target_uid);
+            return;
+        }
+    }
+    /* UIDs below the source's UIDNEXT may be known to a client, and the target would give them out again. */
+    if (last->target_uidnext < last->source_uidnext) {
+        begin_clash(text, rec, last->source_uidvalidity);
+        buf_printf(text, "the old one goes on at UID %" PRIu32 " and the new one at UID %" PRIu32,
+                   last->source_uidnext, last->target_uidnext);
+    }
+}
+
+char *record_uid_clash(const struct record *rec, const struct copy_result *last)
+{
+    struct buf text = {0};
+
+    if (last->source_uidvalidity != last->target_uidvalidity || last->source_uidvalidity == 0)
+        return NULL;
+    write_clash(&text, rec, last);
+    char *clash = text.len ? xstrdup(buf_str(&text)) : NULL;
+    buf_free(&text);
+    return clash;
+}
+
+static int compare_records(const void *a, const void *b)
+{
+    return strcmp((*(struct record *const *)a)->view.source_name,
+                  (*(struct record *const *)b)->view.source_name);
+}
+
+/* All records, one a line, by name. */
+static void write_all(const struct records *r, struct buf *out)
+{
+    size_t n = HASH_COUNT(r->by_name), i = 0;
+    struct record **sorted = xcalloc(n ? n : 1, sizeof(*sorted)), *rec;
+
+    for (rec = r->by_name; rec; rec = rec->hh.next)
+        sorted[i++] = rec;
+    qsort(sorted, n, sizeof(*sorted), compare_records);
+    for (i = 0; i < n; i++) {
+        view_record_encode(out, &sorted[i]->view);
+        buf_add_str(out, "\n");
+    }
+    free(sorted);
+}
+
+void records_digest(const struct records *r, char out[40])
+{
+    struct buf text = {0};
+    unsigned char hash[EVP_MAX_MD_SIZE] = {0};
+
+    write_all(r, &text);
+    struct span s = buf_span(&text);
+    EVP_Digest(s.p ? (const void *)s.p : "", s.len, hash, NULL, EVP_sha256(), NULL);
+    strcpy(out, "1:");
+    for (size_t i = 0; i < 16; i++)
+        snprintf(out + 2 + 2 * i, 3, "%02x", hash[i]);
+    buf_free(&text);
+}
+
+struct records *records_new(struct store *s, const struct route_job *job)
+{
+    struct records *r = xcalloc(1, sizeof(*r));
+
+    r->store = s;
+    r->job = job;
+    r->task.fn = write_soon;
+    return r;
+}
+
+void records_free(struct records **rp)
+{
+    struct records *r = *rp;
+
+    *rp = NULL;
+    if (!r)
+        return;
+    store_forget(r->store, r);
+    loop_undefer(store_loop(r->store), &r->task);
+    forget_all(r);
+    free(r);
+}

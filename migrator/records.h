@@ -1,0 +1,47 @@
+/* records: the view records of one account (lib/view_record.h) and, beside each, its ledger while a job runs.
+ * A mailbox gets its record, with a random id, before its first message is copied; the ledger is filed under
+ * that id. At the flip the ledger is folded into the record as a map of UIDs. Until clients are shown the
+ * source's numbers every record says T3. */
+#ifndef IMAPFERRY_RECORDS_H
+#define IMAPFERRY_RECORDS_H
+
+#include <uthash.h>
+
+#include "lib/view_record.h"
+
+#include "copy.h"
+
+struct record {
+    struct view_record view;   /* source_name is the name that clients see */
+    bool changed;              /* not in Redis as it is here */
+    struct ledger *ledger;     /* owned; NULL = not loaded */
+    struct copy_counts counts; /* of the last copy, for the progress of the next */
+    bool counted;
+    UT_hash_handle hh;
+};
+
+struct records;
+typedef void (*records_fn)(void *owner, enum route_rc rc);
+
+/* job must live as long; its epoch may change. */
+struct records *records_new(struct store *s, const struct route_job *job);
+void records_free(struct records **r);
+/* Reads all of them. A record that can't be read is as good as none: it is made anew. */
+void records_read(struct records *r, records_fn fn, void *owner);
+/* The record of a mailbox, made where there is none for this pair of names. Borrowed until records_free(). */
+struct record *records_get(struct records *r, const char *source_name, const char *target_name);
+/* Writes those that changed, in as many scripts as it takes. Calls back once, not before it returned, also
+ * when there is nothing to write. */
+void records_write(struct records *r, records_fn fn, void *owner);
+void records_forget(struct records *r, void *owner);
+
+/* Folds the ledger into the record, with what the last copy told of both mailboxes. */
+void record_fold(struct record *record, const struct copy_result *last);
+/* Why the client would take wrong messages for known ones: equal UIDVALIDITYs with UIDs that differ. NULL:
+ * all right. To free. */
+char *record_uid_clash(const struct record *record, const struct copy_result *last);
+
+/* "1:" and 32 hex digits of SHA-256 over all records; sets the route's view. */
+void records_digest(const struct records *r, char out[40]);
+
+#endif
