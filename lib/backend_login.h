@@ -2,10 +2,29 @@
  * where the address says so (RFC 3501 6.2.1; refused when not offered: nothing secret is ever sent before TLS where
  * TLS was configured), ID, sign-in, CAPABILITY again unless it stands in the tagged OK.
  *
- *   GREETING -> CAPS -> [STARTTLS -> SECURING -> CAPS2] -> [ID] -> AUTH -> [PROXYAUTH] -> [CAPS_AFTER] -> done
+ * | state      | sends              | waits for                                | leaves to                          |
+ * |------------|--------------------|------------------------------------------|------------------------------------|
+ * | DIALING    |                    | the end of the dial (connect_timeout)    | GREETING                           |
+ * | GREETING   |                    | * OK                                     | CAPS; or as CAPS where it has them |
+ * | CAPS       | CAPABILITY         | tagged OK                                | STARTTLS, ID, AUTH                 |
+ * | STARTTLS   | STARTTLS           | tagged OK, and nothing behind it         | SECURING                           |
+ * | SECURING   | a handshake        | STREAM_SECURE                            | CAPS2                              |
+ * | CAPS2      | CAPABILITY         | tagged OK (what was known is forgotten)  | ID, AUTH                           |
+ * | ID         | ID, where offered  | the tagged answer, whatever it is        | AUTH                               |
+ * | AUTH       | AUTHENTICATE PLAIN | "+" for each piece of it, tagged OK      | PROXYAUTH, CAPS_AFTER, done        |
+ * |            | or LOGIN           |                                          |                                    |
+ * | PROXYAUTH  | PROXYAUTH user     | tagged OK                                | CAPS_AFTER, done                   |
+ * | CAPS_AFTER | CAPABILITY         | tagged OK                                | done                               |
  *
- * One deadline (connect_timeout) for the dial, one (backend_timeout) for each state. Nothing is pipelined behind a
- * sign-in command (some servers lose it). */
+ * Each state but DIALING has step_timeout, as a whole and not by line, a cap on the length of a line and on the number
+ * of untagged ones. From each state a BYE, the end of the connection, its breaking, a wrong tag and what can't be
+ * parsed leave to the end as LOGIN_UNAVAILABLE (LOGIN_INSECURE where TLS is at fault). PREAUTH is refused: nobody can
+ * tell as whom. Nothing is pipelined behind a sign-in command (some servers lose it). Tags are random, so that an
+ * answer that was sent before its command does not count.
+ *
+ * NO to a sign-in is LOGIN_REFUSED, unless its code says that the user is not at fault: UNAVAILABLE, INUSE, LIMIT,
+ * SERVERBUG, CONTACTADMIN (RFC 5530), REFERRAL (RFC 2221; never followed). BAD is LOGIN_UNAVAILABLE. "User is
+ * authenticated but not connected" in any of them is LOGIN_REFUSED: Exchange says so after wrong credentials. */
 #ifndef IMAPFERRY_BACKEND_LOGIN_H
 #define IMAPFERRY_BACKEND_LOGIN_H
 
@@ -41,12 +60,14 @@ struct login_result {
     enum login_rc rc;
     struct stream *stream; /* LOGIN_OK: taken by the callee. Unread bytes that followed the tagged OK are still in it */
     struct imap_caps caps; /* LOGIN_OK: after sign-in */
-    const char *code;      /* RFC 5530 code of a refusal, "" = none; borrowed */
-    const char *detail;    /* for a log; borrowed, never a secret */
+    const char *code;      /* RFC 5530 code of a NO to the sign-in, any other is left out; "" = none; borrowed */
+    const char *detail;    /* for a log; borrowed, never a secret, also where the backend echoes one */
     const char *phase;     /* the state it ended in, for a log */
 };
 
 struct backend_login;
+/* The login is gone when this is called: forget the pointer. The stream still passes through wiped buffers: call
+ * stream_without_secrets() when mail is what follows. */
 typedef void (*backend_login_fn)(void *owner, const struct login_result *result);
 
 /* Copies what it needs of the request, but for backend and policy. Never calls back before it returned. */

@@ -1,0 +1,722 @@
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "backend_login.h"
+#include "buf_room.h"
+#include "imap_line.h"
+#include "imap_resp.h"
+#include "imap_write.h"
+#include "log.h"
+#include "sasl.h"
+
+enum { LINE_MAX_BYTES = 64 * 1024, UNTAGGED_MAX = 1000, CODE_MAX = 32, TAG_BYTES = 4 };
+
+enum login_state { DIALING, GREETING, CAPS, STARTTLS, SECURING, CAPS2, ID, AUTH, PROXYAUTH, CAPS_AFTER };
+
+struct backend_login {
+    struct loop *loop;
+    const struct conf_backend *backend; /* borrowed */
+    struct tls_policy *policy;          /* borrowed */
+    enum login_as as;
+    char *user, *secret, *client_ip, *session_id; /* owned */
+    uint64_t step_timeout_ms;
+    backend_login_fn fn;
+    void *owner; /* borrowed */
+
+    enum login_state state;
+    struct dial *dial;
+    struct stream *s; /* owned */
+    struct imap_line line;
+    size_t untagged; /* lines in this state */
+    struct imap_caps caps;
+    bool caps_known; /* caps hold for what comes next */
+
+    char tag[2 * TAG_BYTES + 2]; /* of the command under way */
+    struct imap_writer w;        /* the command under way */
+    size_t sent;                 /* bytes of it that were sent */
+    size_t piece;                /* "+" that came for its literals */
+    struct buf sasl;             /* base64 message of AUTHENTICATE */
+    bool sasl_due;               /* it is to be sent at "+" */
+
+    bool ended; /* with this: */
+    enum login_rc rc;
+    char code[CODE_MAX];
+    char *detail; /* owned */
+};
+
+static void login_enter(struct backend_login *b, enum login_state state);
+
+/* --- the end --- */
+
+/* Takes detail. The owner hears of it when the event under way has been dealt with. */
+static void finish(struct backend_login *b, enum login_rc rc, char *detail)
+{
+    if (b->ended) {
+        free(detail);
+        return;
+    }
+    b->ended = true;
+    b->rc = rc;
+    b->detail = detail;
+}
+
+static void wipe_command(struct backend_login *b)
+{
+    imap_writer_wipe(&b->w);
+    buf_wipe(&b->sasl);
+    b->sasl_due = false;
+    b->sent = b->piece = 0;
+}
+
+static void login_free(struct backend_login *b)
+{
+    dial_cancel(&b->dial);
+    stream_close(&b->s, b->ended && b->rc == LOGIN_REFUSED);
+    wipe_command(b);
+    imap_line_wipe(&b->line);
+    wipe_free(&b->secret);
+    free(b->user);
+    free(b->client_ip);
+    free(b->session_id);
+    free(b->detail);
+    free(b);
+}
+
+static const char *const state_names[] = {
+    [DIALING] = "dialing",
+    [GREETING] = "greeting",
+    [CAPS] = "capability",
+    [STARTTLS] = "starttls",
+    [SECURING] = "securing",
+    [CAPS2] = "capability",
+    [ID] = "id",
+    [AUTH] = "sign_in",
+    [PROXYAUTH] = "proxyauth",
+    [CAPS_AFTER] = "capability_after",
+};
+
+static void conclude(struct backend_login *b)
+{
+    struct login_result r = {.rc = b->rc, .phase = state_names[b->state]};
+    char code[CODE_MAX];
+    memcpy(code, b->code, sizeof(code));
+    char *detail = b->detail;
+    b->detail = NULL;
+    r.code = code;
+    r.detail = detail;
+    if (r.rc == LOGIN_OK) {
+        stream_deadline(b->s, 0);
+        r.caps = b->caps;
+        r.stream = b->s;
+        b->s = NULL;
+    }
+    backend_login_fn fn = b->fn;
+    void *owner = b->owner;
+    login_free(b);
+    fn(owner, &r);
+    free(detail);
+}
+
+/* --- what a backend says, as a text for a log --- */
+
+static const char *password_of(const struct backend_login *b)
+{
+    return b->as == LOGIN_AS_USER ? b->secret : b->backend->master_password;
+}
+
+static bool span_holds(struct span text, struct span part)
+{
+    return part.len > 0 && memmem(text.p, text.len, part.p, part.len) != NULL;
+}
+
+/* Some servers repeat a command in their error. */
+static bool echoes_secret(const struct backend_login *b, struct span text)
+{
+    const char *password = password_of(b);
+    return (password && span_holds(text, span_str(password))) || span_holds(text, buf_span(&b->sasl));
+}
+
+/* To free. */
+static char *quote_backend(const struct backend_login *b, const char *what, struct span text)
+{
+    if (text.len > 0 && echoes_secret(b, text))
+        return xasprintf("%s (its text repeats the password and is left out)", what);
+    struct buf clean = {0};
+    imap_write_text(&clean, text);
+    char *detail = xasprintf("%s: %s", what, buf_str(&clean));
+    buf_free(&clean);
+    return detail;
+}
+
+static void protocol_error(struct backend_login *b, const char *what)
+{
+    finish(b, LOGIN_UNAVAILABLE, xasprintf("protocol error: %s", what));
+}
+
+/* --- sending a command --- */
+
+static enum imap_literals literals_of(const struct imap_caps *c)
+{
+    if (imap_caps_has(c, CAP_LITERAL_PLUS))
+        return LITERALS_PLUS;
+    return imap_caps_has(c, CAP_LITERAL_MINUS) ? LITERALS_MINUS : LITERALS_SYNC;
+}
+
+static void command_begin(struct backend_login *b)
+{
+    wipe_command(b);
+    imap_writer_init(&b->w, literals_of(&b->caps));
+    b->tag[0] = 'F';
+    random_hex(b->tag + 1, TAG_BYTES);
+    imap_write_raw(&b->w, "%s ", b->tag);
+}
+
+/* Sends up to where the backend must say "+". */
+static void command_go_on(struct backend_login *b)
+{
+    size_t to = b->piece < b->w.n_waits ? b->w.waits[b->piece] : b->w.out.len;
+    struct span out = buf_span(&b->w.out);
+    stream_send(b->s, out.p + b->sent, to - b->sent);
+    b->sent = to;
+}
+
+static void command_end(struct backend_login *b)
+{
+    imap_write_raw(&b->w, "\r\n");
+    if (b->w.bad)
+        finish(b, LOGIN_REFUSED, xstrdup("the user name or password holds NUL"));
+    else
+        command_go_on(b);
+}
+
+static void command_simple(struct backend_login *b, const char *verb)
+{
+    command_begin(b);
+    imap_write_raw(&b->w, "%s", verb);
+    command_end(b);
+}
+
+static bool command_all_sent(const struct backend_login *b)
+{
+    return b->sent == b->w.out.len && !b->sasl_due;
+}
+
+static void reply_continue(struct backend_login *b)
+{
+    if (b->piece < b->w.n_waits) {
+        b->piece++;
+        command_go_on(b);
+    } else if (b->sasl_due) {
+        b->sasl_due = false;
+        stream_cork(b->s);
+        stream_send(b->s, buf_span(&b->sasl).p, b->sasl.len);
+        stream_send(b->s, "\r\n", 2);
+        stream_uncork(b->s);
+    } else {
+        protocol_error(b, "a continuation request that nothing waits for");
+    }
+}
+
+/* --- sign-in --- */
+
+struct credentials {
+    char *login;         /* owned */
+    const char *authzid; /* "" = none */
+    const char *password;
+};
+
+/* NULL: the user's name holds a character that divides it from the master's. */
+static char *expand_master_login(const struct conf_backend *backend, const char *user)
+{
+    const char *pattern = backend->master_login;
+    const char *u = strstr(pattern, "%u");
+    if (u && u > pattern && strchr(user, u[-1]))
+        return NULL;
+    if (u && u[2] && strchr(user, u[2]))
+        return NULL;
+    struct buf name = {0};
+    for (const char *p = pattern; *p; p++) {
+        if (p[0] == '%' && (p[1] == 'u' || p[1] == 'm'))
+            buf_add_str(&name, *++p == 'u' ? user : backend->master_user);
+        else
+            buf_add(&name, p, 1);
+    }
+    char *login = xstrdup(buf_str(&name));
+    buf_free(&name);
+    return login;
+}
+
+static bool is_set(const char *s)
+{
+    return s && *s;
+}
+
+/* False: the login is over. */
+static bool choose_credentials(struct backend_login *b, struct credentials *c)
+{
+    const struct conf_backend *backend = b->backend;
+    *c = (struct credentials){.authzid = "", .password = password_of(b)};
+    if (b->as == LOGIN_AS_USER) {
+        c->login = xstrdup(b->user);
+        return true;
+    }
+    if (!is_set(backend->master_user) || !is_set(backend->master_password)) {
+        finish(b, LOGIN_UNAVAILABLE, xstrdup("the backend has no master_user with a password"));
+        return false;
+    }
+    if (backend->sign_in == SIGN_IN_PROXYAUTH || !is_set(backend->master_login)) {
+        c->login = xstrdup(backend->master_user);
+        c->authzid = backend->sign_in == SIGN_IN_PROXYAUTH ? "" : b->user;
+        return true;
+    }
+    c->login = expand_master_login(backend, b->user);
+    if (!c->login)
+        finish(b, LOGIN_REFUSED, xstrdup("the user name holds a character that master_login sets apart"));
+    return c->login != NULL;
+}
+
+static void send_authenticate(struct backend_login *b, const struct credentials *c)
+{
+    struct buf message = {0};
+    command_begin(b);
+    if (!sasl_plain_write(&message, span_str(c->authzid), span_str(c->login), span_str(c->password)))
+        b->w.bad = true;
+    base64_encode(&b->sasl, buf_span(&message));
+    buf_wipe(&message);
+    imap_write_raw(&b->w, "AUTHENTICATE PLAIN");
+    b->sasl_due = !imap_caps_has(&b->caps, CAP_SASL_IR);
+    if (!b->sasl_due) {
+        imap_write_raw(&b->w, " ");
+        buf_room(&b->w.out, b->sasl.len);
+        buf_add_span(&b->w.out, buf_span(&b->sasl));
+    }
+    command_end(b);
+}
+
+static void send_login(struct backend_login *b, const struct credentials *c)
+{
+    struct span login = span_str(c->login);
+    command_begin(b);
+    imap_write_raw(&b->w, "LOGIN ");
+    if (imap_is_astring_atom(login))
+        imap_write_astring(&b->w, login);
+    else
+        imap_write_secret(&b->w, login);
+    imap_write_raw(&b->w, " ");
+    imap_write_secret(&b->w, span_str(c->password));
+    command_end(b);
+}
+
+/* NULL: go on. */
+static const char *why_no_sign_in(const struct backend_login *b, const struct credentials *c)
+{
+    bool disabled = imap_caps_has(&b->caps, CAP_LOGINDISABLED);
+    if (disabled && !stream_is_secure(b->s))
+        return "the backend wants TLS before a sign-in (LOGINDISABLED)";
+    if (imap_caps_has(&b->caps, CAP_AUTH_PLAIN))
+        return NULL;
+    if (*c->authzid)
+        return "the backend offers no AUTH=PLAIN: set master_login";
+    return disabled ? "the backend offers neither LOGIN nor AUTH=PLAIN" : NULL;
+}
+
+static void send_sign_in(struct backend_login *b)
+{
+    struct credentials c;
+    if (!choose_credentials(b, &c))
+        return;
+    const char *why = why_no_sign_in(b, &c);
+    if (why)
+        finish(b, LOGIN_UNAVAILABLE, xstrdup(why));
+    else if (imap_caps_has(&b->caps, CAP_AUTH_PLAIN))
+        send_authenticate(b, &c);
+    else
+        send_login(b, &c);
+    free(c.login);
+    b->caps_known = false;
+}
+
+static void send_proxyauth(struct backend_login *b)
+{
+    command_begin(b);
+    imap_write_raw(&b->w, "PROXYAUTH ");
+    imap_write_astring(&b->w, span_str(b->user));
+    command_end(b);
+}
+
+/* --- the other commands --- */
+
+static void send_capability(struct backend_login *b)
+{
+    b->caps_known = false;
+    command_simple(b, "CAPABILITY");
+}
+
+static void send_starttls(struct backend_login *b)
+{
+    if (imap_caps_has(&b->caps, CAP_STARTTLS))
+        command_simple(b, "STARTTLS");
+    else
+        finish(b, LOGIN_INSECURE, xstrdup("the backend does not offer STARTTLS"));
+}
+
+static void start_handshake(struct backend_login *b)
+{
+    if (stream_peek(b->s).len > 0) {
+        finish(b, LOGIN_INSECURE, xstrdup("plaintext behind the answer to STARTTLS"));
+        return;
+    }
+    wipe_command(b);
+    b->caps = (struct imap_caps){0};
+    stream_secure(b->s, b->policy, b->backend->address.host);
+}
+
+static void write_id_pair(struct backend_login *b, const char *key, const char *value, bool *first)
+{
+    if (!value)
+        return;
+    imap_write_raw(&b->w, "%s\"%s\" ", *first ? "" : " ", key);
+    imap_write_string(&b->w, span_str(value));
+    *first = false;
+}
+
+static void send_id(struct backend_login *b)
+{
+    bool first = true;
+    command_begin(b);
+    imap_write_raw(&b->w, "ID (");
+    write_id_pair(b, "x-originating-ip", b->client_ip, &first);
+    write_id_pair(b, "x-session-id", b->session_id, &first);
+    imap_write_raw(&b->w, ")");
+    command_end(b);
+}
+
+/* --- from state to state --- */
+
+static void after_proof_of_caps(struct backend_login *b)
+{
+    bool wants_id = b->client_ip || b->session_id;
+    if (b->backend->address.scheme == ADDRESS_IMAP_STARTTLS && !stream_is_secure(b->s))
+        login_enter(b, STARTTLS);
+    else if (wants_id && imap_caps_has(&b->caps, CAP_ID))
+        login_enter(b, ID);
+    else
+        login_enter(b, AUTH);
+}
+
+static void after_sign_in(struct backend_login *b)
+{
+    wipe_command(b);
+    if (b->state == AUTH && b->as == LOGIN_AS_MASTER && b->backend->sign_in == SIGN_IN_PROXYAUTH)
+        login_enter(b, PROXYAUTH);
+    else if (b->caps_known)
+        finish(b, LOGIN_OK, xstrdup(""));
+    else
+        login_enter(b, CAPS_AFTER);
+}
+
+/* The backend said OK to what the state sent. */
+static void reply_ok(struct backend_login *b)
+{
+    switch (b->state) {
+    case CAPS:
+    case CAPS2:
+    case CAPS_AFTER:
+        if (!b->caps_known)
+            protocol_error(b, "OK to CAPABILITY without capabilities");
+        else if (b->state == CAPS_AFTER)
+            finish(b, LOGIN_OK, xstrdup(""));
+        else
+            after_proof_of_caps(b);
+        break;
+    case STARTTLS:
+        login_enter(b, SECURING);
+        break;
+    case ID:
+        login_enter(b, AUTH);
+        break;
+    case AUTH:
+    case PROXYAUTH:
+        after_sign_in(b);
+        break;
+    case DIALING:
+    case GREETING:
+    case SECURING:
+        protocol_error(b, "a tagged answer to nothing");
+        break;
+    }
+}
+
+/* Codes of RFC 5530, and whether they say that it's not the user who is at fault. */
+static const struct {
+    const char *name;
+    bool unavailable;
+} codes[] = {
+    {"UNAVAILABLE", true},
+    {"INUSE", true},
+    {"LIMIT", true},
+    {"SERVERBUG", true},
+    {"CONTACTADMIN", true},
+    {"REFERRAL", true},
+    {"AUTHENTICATIONFAILED", false},
+    {"AUTHORIZATIONFAILED", false},
+    {"EXPIRED", false},
+    {"PRIVACYREQUIRED", false},
+    {"NOPERM", false},
+    {"CLIENTBUG", false},
+    {"CANNOT", false},
+    {"CORRUPTION", false},
+    {"OVERQUOTA", false},
+    {"NONEXISTENT", false},
+    {"ALREADYEXISTS", false},
+    {"EXPUNGEISSUED", false},
+};
+
+/* Keeps the code where clients may see it. */
+static bool is_code_of_unavailability(struct backend_login *b, struct span code)
+{
+    for (size_t i = 0; i < COUNTOF(codes); i++) {
+        if (!imap_code_is(code, codes[i].name, NULL))
+            continue;
+        if (strcmp(codes[i].name, "REFERRAL") != 0)
+            snprintf(b->code, sizeof(b->code), "%s", codes[i].name);
+        return codes[i].unavailable;
+    }
+    return false;
+}
+
+static bool is_authenticated_but_not_connected(struct span text)
+{
+    char *copy = xspandup(text);
+    bool is = strcasestr(copy, "authenticated but not connected") != NULL;
+    wipe(copy, text.len);
+    free(copy);
+    return is;
+}
+
+static void reply_not_ok(struct backend_login *b, const struct imap_resp *r)
+{
+    if (b->state == ID) {
+        login_enter(b, AUTH);
+        return;
+    }
+    bool no = r->status == STATUS_NO;
+    enum login_rc rc = LOGIN_UNAVAILABLE;
+    if (b->state == STARTTLS)
+        rc = LOGIN_INSECURE;
+    else if (is_authenticated_but_not_connected(r->text))
+        rc = LOGIN_REFUSED;
+    else if (no && (b->state == AUTH || b->state == PROXYAUTH) && !is_code_of_unavailability(b, r->code))
+        rc = LOGIN_REFUSED;
+    finish(b, rc, quote_backend(b, no ? "the backend said NO" : "the backend said BAD", r->text));
+}
+
+static void note_caps(struct backend_login *b, struct span words)
+{
+    imap_caps_parse(&b->caps, words);
+    b->caps_known = true;
+}
+
+static void note_caps_code(struct backend_login *b, const struct imap_resp *r)
+{
+    struct span words;
+    if (r->status == STATUS_OK && imap_code_is(r->code, "CAPABILITY", &words))
+        note_caps(b, words);
+}
+
+static void reply_greeting(struct backend_login *b, const struct imap_resp *r)
+{
+    if (r->kind != RESP_STATUS) {
+        protocol_error(b, "no greeting");
+    } else if (r->status == STATUS_PREAUTH) {
+        bool starttls = b->backend->address.scheme == ADDRESS_IMAP_STARTTLS;
+        finish(b, starttls ? LOGIN_INSECURE : LOGIN_UNAVAILABLE,
+               xstrdup("the backend greets with PREAUTH: nobody can tell as whom"));
+    } else if (r->status != STATUS_OK) {
+        finish(b, LOGIN_UNAVAILABLE, quote_backend(b, "the backend greets with a refusal", r->text));
+    } else {
+        note_caps_code(b, r);
+        if (b->caps_known)
+            after_proof_of_caps(b);
+        else
+            login_enter(b, CAPS);
+    }
+}
+
+static void reply_tagged(struct backend_login *b, const struct imap_resp *r)
+{
+    if (!span_is(r->tag, b->tag)) {
+        protocol_error(b, "an answer with a tag that was not sent");
+    } else if (r->status != STATUS_OK) {
+        reply_not_ok(b, r);
+    } else if (!command_all_sent(b)) {
+        protocol_error(b, "OK to half a command");
+    } else {
+        note_caps_code(b, r);
+        reply_ok(b);
+    }
+}
+
+static void reply_untagged(struct backend_login *b, const struct imap_resp *r, struct span line)
+{
+    if (++b->untagged > UNTAGGED_MAX)
+        protocol_error(b, "too many untagged lines");
+    else if (r->status == STATUS_BYE)
+        finish(b, LOGIN_UNAVAILABLE, quote_backend(b, "the backend said BYE", r->text));
+    else if (r->kind == RESP_STATUS)
+        note_caps_code(b, r);
+    else if (!r->has_number && span_is_ci(r->word, "CAPABILITY"))
+        note_caps(b, span_of(line.p + r->rest, line.len - r->rest));
+}
+
+/* The first line of a response; further ones, behind literals, hold nothing for us. */
+static void login_reply(struct backend_login *b, struct span line)
+{
+    struct imap_resp r;
+    const char *why;
+    if (!imap_resp_parse(line, &r, &why))
+        protocol_error(b, why);
+    else if (b->state == GREETING)
+        reply_greeting(b, &r);
+    else if (r.kind == RESP_TAGGED)
+        reply_tagged(b, &r);
+    else if (r.kind == RESP_CONTINUE)
+        reply_continue(b);
+    else
+        reply_untagged(b, &r, line);
+}
+
+static void login_enter(struct backend_login *b, enum login_state state)
+{
+    LOG(DEBUG, "backend_login", LOG_S("backend", b->backend->name), LOG_S("session", b->session_id),
+        LOG_S("from", state_names[b->state]), LOG_S("to", state_names[state]));
+    b->state = state;
+    b->untagged = 0;
+    stream_deadline(b->s, b->step_timeout_ms);
+    switch (state) {
+    case DIALING:
+    case GREETING:
+        break;
+    case CAPS:
+    case CAPS2:
+    case CAPS_AFTER:
+        send_capability(b);
+        break;
+    case STARTTLS:
+        send_starttls(b);
+        break;
+    case SECURING:
+        start_handshake(b);
+        break;
+    case ID:
+        send_id(b);
+        break;
+    case AUTH:
+        send_sign_in(b);
+        break;
+    case PROXYAUTH:
+        send_proxyauth(b);
+        break;
+    }
+}
+
+/* --- events --- */
+
+/* One thing out of the unread bytes; false: it takes more. */
+static bool read_one(struct backend_login *b)
+{
+    struct span in = stream_peek(b->s);
+    if (in.len == 0)
+        return false;
+    struct imap_line_item item;
+    size_t used;
+    enum imap_line_rc rc = imap_line_feed(&b->line, in.p, in.len, &used, &item);
+    stream_eat(b->s, used);
+    if (rc == LINE_BAD)
+        protocol_error(b, item.why);
+    else if (rc == LINE_TEXT && item.first)
+        login_reply(b, item.text);
+    else if (rc == LINE_TEXT && ++b->untagged > UNTAGGED_MAX)
+        protocol_error(b, "too many untagged lines");
+    return true;
+}
+
+static void broken(struct backend_login *b)
+{
+    bool tls = b->state == SECURING && stream_error_is_tls(b->s);
+    finish(b, tls ? LOGIN_INSECURE : LOGIN_UNAVAILABLE, xstrdup(stream_error(b->s)));
+}
+
+static void login_event(struct stream *s, enum stream_event ev, void *owner)
+{
+    (void)s;
+    struct backend_login *b = owner;
+    switch (ev) {
+    case STREAM_DATA:
+        while (!b->ended && b->state != SECURING && read_one(b))
+            ;
+        break;
+    case STREAM_SECURE:
+        login_enter(b, CAPS2);
+        break;
+    case STREAM_EOF:
+        finish(b, LOGIN_UNAVAILABLE, xstrdup("the backend closed the connection"));
+        break;
+    case STREAM_TIMEOUT:
+        finish(b, LOGIN_UNAVAILABLE, xstrdup("no answer in time"));
+        break;
+    case STREAM_ERROR:
+        broken(b);
+        break;
+    case STREAM_CONNECTED:
+    case STREAM_DRAINED:
+        break;
+    }
+    if (b->ended)
+        conclude(b);
+}
+
+static void login_dialled(void *owner, enum dial_rc rc, struct stream *s, const char *detail)
+{
+    struct backend_login *b = owner;
+    b->dial = NULL;
+    b->s = s;
+    if (rc == DIAL_OK) {
+        stream_set_owner(s, login_event, b);
+        login_enter(b, GREETING);
+        return;
+    }
+    finish(b, rc == DIAL_TLS_FAILED ? LOGIN_INSECURE : LOGIN_UNAVAILABLE, xstrdup(detail));
+    conclude(b);
+}
+
+struct backend_login *backend_login_start(struct loop *l, const struct login_request *request,
+                                          backend_login_fn fn, void *owner)
+{
+    struct backend_login *b = xcalloc(1, sizeof(*b));
+    *b = (struct backend_login){.loop = l,
+                                .backend = request->backend,
+                                .policy = request->policy,
+                                .as = request->as,
+                                .user = xstrdup(request->user),
+                                .secret = xstrdup(request->secret),
+                                .client_ip = xstrdup(request->client_ip),
+                                .session_id = xstrdup(request->session_id),
+                                .step_timeout_ms = request->step_timeout_ms,
+                                .fn = fn,
+                                .owner = owner,
+                                .state = DIALING};
+    static const struct imap_line_limits limits = {
+        .line = LINE_MAX_BYTES, .parts = 64, .literal = LINE_MAX_BYTES, .nonsync_max = LINE_MAX_BYTES};
+    imap_line_init(&b->line, LINE_RESPONSES, &limits);
+    b->dial = dial_start(l, &request->backend->address, request->policy, &request->limits,
+                         request->connect_timeout_ms, login_dialled, b);
+    return b;
+}
+
+void backend_login_cancel(struct backend_login **b)
+{
+    if (*b)
+        login_free(*b);
+    *b = NULL;
+}
