@@ -233,6 +233,8 @@ static void settle(struct loop_task *task)
     open_more(c);
     bool tell = c->tell_ready;
     c->tell_ready = false;
+    if (!c->fn)
+        return;
     if (c->failed && !failed_before)
         c->fn(c->owner, CREW_FAILED);
     else if (tell)
@@ -269,6 +271,20 @@ void crew_give(struct crew *c, struct lane *lane)
     loop_defer(c->m->loop, &c->task);
 }
 
+void crew_drop(struct crew *c, struct lane *lane)
+{
+    CONTAINER_OF(lane, struct slot, lane)->broken = true;
+    crew_give(c, lane);
+}
+
+void crew_set_owner(struct crew *c, crew_fn fn, void *owner)
+{
+    c->fn = fn;
+    c->owner = owner;
+    c->tell_ready = fn && count(c, SLOT_IDLE) > 0;
+    loop_defer(c->m->loop, &c->task);
+}
+
 unsigned crew_lent(const struct crew *c)
 {
     return count(c, SLOT_LENT);
@@ -284,7 +300,7 @@ const char *crew_error(const struct crew *c)
     return c->error ? c->error : "";
 }
 
-struct crew *crew_new(const struct crew_request *request, crew_fn fn, void *owner)
+struct crew *crew_new(const struct crew_request *request)
 {
     struct crew *c = xcalloc(1, sizeof(*c));
 
@@ -294,8 +310,6 @@ struct crew *crew_new(const struct crew_request *request, crew_fn fn, void *owne
     c->secret = xstrdup(request->secret);
     c->backend[SOURCE] = request->source;
     c->backend[TARGET] = request->target;
-    c->fn = fn;
-    c->owner = owner;
     c->limit = CREW_MAX;
     c->task.fn = settle;
     c->wait = (struct pair_wait){.source = request->source, .target = request->target, .fn = on_pair};

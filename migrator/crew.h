@@ -17,6 +17,7 @@ struct lane {
     struct imapc *source, *target;
 };
 
+/* Told from the loop alone. */
 enum crew_event {
     CREW_READY,  /* a lane is free: crew_take() has one */
     CREW_FAILED, /* there is no lane and none could be opened: crew_why(), crew_error(). It stays so until
@@ -32,8 +33,8 @@ struct crew_request {
     const struct conf_backend *source, *target;
 };
 
-/* Copies the request. Opens nothing yet. fn is called from the loop alone. */
-struct crew *crew_new(const struct crew_request *request, crew_fn fn, void *owner);
+/* Copies the request. Opens nothing yet. */
+struct crew *crew_new(const struct crew_request *request);
 /* Closes all lanes, lent ones too: what works with them must have been cancelled. */
 void crew_free(struct crew **c);
 
@@ -44,6 +45,10 @@ void crew_want(struct crew *c, unsigned n);
 struct lane *crew_take(struct crew *c);
 /* May be called from callbacks of the lane's own connections: what has to be closed is closed later. */
 void crew_give(struct crew *c, struct lane *lane);
+/* Gives back a lane in which something was left half done: it is closed. */
+void crew_drop(struct crew *c, struct lane *lane);
+/* Who is told from now on; fn may be NULL. What happened before is told again where it still holds. */
+void crew_set_owner(struct crew *c, crew_fn fn, void *owner);
 unsigned crew_lent(const struct crew *c);
 enum why crew_why(const struct crew *c);
 const char *crew_error(const struct crew *c);

@@ -1,0 +1,27 @@
+/* move: the move of one account from one backend to another: what a job, its passes and its cut-over share.
+ * Owned by the job. */
+#ifndef IMAPFERRY_MOVE_H
+#define IMAPFERRY_MOVE_H
+
+#include "crew.h"
+#include "migrator.h"
+#include "progress.h"
+#include "records.h"
+
+struct move {
+    struct migrator *m;
+    char *user, *login; /* account key, and the name that backends know; owned */
+    char token[33];
+    struct route_job job;            /* who we are to the scripts; its epoch rises with the cut-over */
+    char *source_name, *target_name; /* of the route; owned */
+    const struct conf_backend *source, *target;
+    uint32_t attempts; /* that failed so far */
+    uint64_t generation;
+    bool force, now;           /* of the route at the claim */
+    bool elsewhere_told;       /* that mailboxes outside the personal namespace stay behind, once */
+    struct crew *crew;         /* owned; NULL = nothing to do with mail (flipping, force) */
+    struct records *records;   /* owned */
+    struct progress *progress; /* owned */
+};
+
+#endif

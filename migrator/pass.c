@@ -1,0 +1,561 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "lib/log.h"
+#include "lib/xalloc.h"
+
+#include "arrange.h"
+#include "pass.h"
+
+enum { TRIES = 3 /* of a mailbox whose connection broke */ };
+enum phase { LISTS, RECORDS, ARRANGE, COPY };
+enum { SOURCE, TARGET };
+
+enum item_state { TODO, LOADING, COPYING, EQUAL, FAILED };
+
+struct item {
+    struct pass *pass;
+    const struct plan_item *plan;
+    struct record *record;
+    enum item_state state;
+    struct lane *lane; /* lent while LOADING and COPYING */
+    struct copy *copy;
+    unsigned tries;
+};
+
+struct pass {
+    struct move *move;
+    bool last;
+    pass_fn fn;
+    void *owner;
+    uint64_t began_ms;
+    enum phase phase;
+    struct lane *lane; /* lent in LISTS and ARRANGE */
+    unsigned tries;    /* of LISTS and ARRANGE */
+    struct mailboxes_read *reading[2];
+    struct mailboxes *mailboxes[2]; /* owned */
+    struct plan *plan;              /* owned */
+    struct arrange *arrange;
+    struct item *items;    /* owned; the largest first */
+    size_t n, next;        /* no TODO before next */
+    struct loop_task task; /* does what there is to do, outside of any callback */
+    bool records_written, over, lost;
+    bool failed; /* why and detail of the first failure */
+    enum why why;
+    struct buf detail;
+    size_t n_failed;
+};
+
+static void step_soon(struct pass *p)
+{
+    loop_defer(p->move->m->loop, &p->task);
+}
+
+/* ---- failures */
+
+static void note_failure(struct pass *p, enum why why, const char *detail)
+{
+    p->n_failed++;
+    if (p->failed)
+        return;
+    p->failed = true;
+    p->why = why;
+    buf_add_str(&p->detail, detail);
+}
+
+/* No use to go on with the rest. */
+static void fail(struct pass *p, enum why why, const char *detail)
+{
+    note_failure(p, why, detail);
+    p->over = true;
+    step_soon(p);
+}
+
+static void fail_by_store(struct pass *p, enum route_rc rc)
+{
+    if (rc == ROUTE_LOST) {
+        p->lost = p->over = true;
+        step_soon(p);
+    } else {
+        fail(p, WHY_STORE, "Redis does not answer");
+    }
+}
+
+/* ---- progress */
+
+static const struct mailbox *listed(const struct item *i)
+{
+    return i->plan->source;
+}
+
+static void add_counts(struct route_progress *sum, const struct item *i)
+{
+    const struct copy_counts *c = &i->record->counts;
+
+    if (i->record->counted) {
+        sum->messages_total += c->messages_total;
+        sum->messages_done += c->messages_done;
+        sum->messages_verified += c->messages_verified;
+        sum->bytes_total += c->bytes_total;
+        sum->bytes_done += c->bytes_done;
+    } else {
+        sum->messages_total += listed(i)->messages;
+        sum->bytes_total += listed(i)->bytes;
+    }
+    sum->mailboxes_done += i->state == EQUAL;
+}
+
+static void tell_progress(struct pass *p)
+{
+    struct route_progress sum = {.mailboxes_total = p->n};
+
+    for (size_t i = 0; i < p->n; i++)
+        add_counts(&sum, &p->items[i]);
+    snprintf(sum.tiers, sizeof(sum.tiers), "T3:%zu", p->n);
+    progress_set(p->move->progress, &sum);
+}
+
+/* ---- COPY */
+
+static void give_lane(struct item *i, bool clean)
+{
+    struct lane *lane = i->lane;
+
+    i->lane = NULL;
+    if (clean)
+        crew_give(i->pass->move->crew, lane);
+    else
+        crew_drop(i->pass->move->crew, lane);
+}
+
+static void item_failed(struct item *i, enum why why, const char *reason)
+{
+    i->state = FAILED;
+    note_failure(i->pass, why, reason);
+    if (i->pass->last)
+        i->pass->over = true;
+}
+
+/* After a doubt the ledger is read anew. */
+static void item_down(struct item *i, const char *reason)
+{
+    struct pass *p = i->pass;
+
+    ledger_free(&i->record->ledger);
+    i->state = TODO;
+    p->next = 0;
+    if (store_state(p->move->m->store) != STORE_UP)
+        fail(p, WHY_STORE, "Redis does not answer");
+    else if (++i->tries >= TRIES)
+        fail(p, WHY_UNREACHABLE, reason);
+}
+
+static void item_equal(struct item *i, const struct copy_result *result)
+{
+    char *clash = record_uid_clash(i->record, result);
+
+    if (clash) {
+        item_failed(i, WHY_UIDVALIDITY, clash);
+        free(clash);
+        return;
+    }
+    if (i->pass->last)
+        record_fold(i->record, result);
+    i->state = EQUAL;
+}
+
+static void on_copied(void *owner, const struct copy_result *result)
+{
+    struct item *i = owner;
+    struct pass *p = i->pass;
+
+    i->copy = NULL;
+    i->record->counts = result->counts;
+    i->record->counted = true;
+    give_lane(i, result->rc != COPY_DOWN && result->rc != COPY_LOST);
+    switch (result->rc) {
+    case COPY_EQUAL:
+        item_equal(i, result);
+        break;
+    case COPY_DIFFERS:
+        item_failed(i, WHY_DIFFERS, result->reason);
+        break;
+    case COPY_CANNOT:
+        item_failed(i, WHY_CANNOT, result->reason);
+        break;
+    case COPY_DOWN:
+        item_down(i, result->reason);
+        break;
+    case COPY_LOST:
+        fail_by_store(p, ROUTE_LOST);
+        break;
+    }
+    tell_progress(p);
+    step_soon(p);
+}
+
+static void on_progress(void *owner, const struct copy_counts *counts)
+{
+    struct item *i = owner;
+
+    i->record->counts = *counts;
+    i->record->counted = true;
+    tell_progress(i->pass);
+}
+
+static void start_copy(struct item *i)
+{
+    struct move *m = i->pass->move;
+
+    i->state = COPYING;
+    i->copy = copy_start(
+        &(struct copy_request){
+            .loop = m->m->loop,
+            .source = i->lane->source,
+            .target = i->lane->target,
+            .ledger = i->record->ledger,
+            .source_name = i->record->view.source_name,
+            .target_name = i->record->view.target_name,
+            .last = i->pass->last,
+            .progress = on_progress,
+        },
+        on_copied, i);
+}
+
+static void on_ledger(void *owner, enum route_rc rc)
+{
+    struct item *i = owner;
+
+    if (rc == ROUTE_OK) {
+        start_copy(i);
+        return;
+    }
+    ledger_free(&i->record->ledger);
+    i->state = TODO;
+    give_lane(i, true);
+    fail_by_store(i->pass, rc);
+}
+
+static void start_item(struct item *i, struct lane *lane)
+{
+    struct move *m = i->pass->move;
+
+    i->lane = lane;
+    if (i->record->ledger) {
+        start_copy(i);
+        return;
+    }
+    i->state = LOADING;
+    i->record->ledger = ledger_load(m->m->store, &m->job, i->record->view.id, on_ledger, i);
+}
+
+static struct item *next_todo(struct pass *p)
+{
+    while (p->next < p->n && p->items[p->next].state != TODO)
+        p->next++;
+    return p->next < p->n ? &p->items[p->next] : NULL;
+}
+
+static size_t count_state(const struct pass *p, enum item_state state)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < p->n; i++)
+        n += p->items[i].state == state;
+    return n;
+}
+
+static void step_copy(struct pass *p)
+{
+    struct crew *crew = p->move->crew;
+    size_t open = count_state(p, TODO) + count_state(p, LOADING) + count_state(p, COPYING);
+    struct item *i;
+    struct lane *lane;
+
+    if (open == 0) {
+        p->over = true;
+        step_soon(p);
+        return;
+    }
+    crew_want(crew, open < CREW_MAX ? (unsigned)open : CREW_MAX);
+    while ((i = next_todo(p)) && (lane = crew_take(crew)))
+        start_item(i, lane);
+}
+
+/* ---- ARRANGE */
+
+static void on_arranged(void *owner, const struct arrange_result *result)
+{
+    struct pass *p = owner;
+
+    p->arrange = NULL;
+    if (result->rc == ARRANGE_DOWN) {
+        crew_drop(p->move->crew, p->lane);
+        if (++p->tries >= TRIES)
+            fail(p, WHY_UNREACHABLE, result->detail);
+    } else {
+        crew_give(p->move->crew, p->lane);
+        if (result->rc == ARRANGE_FAILED)
+            fail(p, result->why, result->detail);
+        p->phase = COPY;
+        if (result->created || result->plain || result->not_subscribed)
+            LOG(INFO, "arranged", LOG_S("user", p->move->user), LOG_U("created", result->created),
+                LOG_U("without_special_use", result->plain), LOG_U("not_subscribed", result->not_subscribed));
+    }
+    p->lane = NULL;
+    step_soon(p);
+}
+
+static void step_arrange(struct pass *p)
+{
+    if (!arrange_is_needed(p->plan)) {
+        p->phase = COPY;
+        step_soon(p);
+        return;
+    }
+    if (!p->arrange && (p->lane = crew_take(p->move->crew)))
+        p->arrange = arrange_start(p->lane->target, p->plan, on_arranged, p);
+}
+
+/* ---- LISTS, RECORDS */
+
+static void on_records(void *owner, enum route_rc rc)
+{
+    struct pass *p = owner;
+
+    if (rc != ROUTE_OK) {
+        fail_by_store(p, rc);
+        return;
+    }
+    if (p->phase == RECORDS)
+        p->phase = ARRANGE;
+    else
+        p->records_written = true;
+    step_soon(p);
+}
+
+static int compare_items(const void *a, const void *b)
+{
+    const struct mailbox *x = listed(a), *y = listed(b);
+
+    if (x->bytes != y->bytes)
+        return x->bytes < y->bytes ? 1 : -1;
+    return x->messages < y->messages ? 1 : x->messages > y->messages ? -1 : 0;
+}
+
+static void make_items(struct pass *p)
+{
+    p->n = p->plan->n;
+    p->items = xcalloc(p->n ? p->n : 1, sizeof(*p->items));
+    for (size_t i = 0; i < p->n; i++) {
+        const struct plan_item *plan = &p->plan->items[i];
+        struct record *record = records_get(p->move->records, plan->source->name, plan->target_name);
+        p->items[i] = (struct item){.pass = p, .plan = plan, .record = record};
+    }
+    qsort(p->items, p->n, sizeof(*p->items), compare_items);
+}
+
+static void note_elsewhere(struct pass *p)
+{
+    const struct mailboxes *m = p->mailboxes[SOURCE];
+
+    if (m->elsewhere && !p->move->elsewhere_told) {
+        p->move->elsewhere_told = true;
+        LOG(WARN, "mailboxes_left_out", LOG_S("user", p->move->user), LOG_U("count", m->elsewhere),
+            LOG_S("one", m->elsewhere_name), LOG_S("why", "not in the personal namespace"));
+    }
+}
+
+static void make_plan(struct pass *p)
+{
+    note_elsewhere(p);
+    p->plan = plan_make(p->mailboxes[SOURCE], p->mailboxes[TARGET]);
+    if (p->plan->n_problems) {
+        fail(p, WHY_CANNOT, buf_str(&p->plan->problems));
+        return;
+    }
+    make_items(p);
+    tell_progress(p);
+    p->phase = RECORDS;
+    records_write(p->move->records, on_records, p);
+}
+
+static void lists_failed(struct pass *p, int side, enum mailboxes_rc rc, const char *why)
+{
+    const struct conf_backend *b = side == SOURCE ? p->move->source : p->move->target;
+    char *detail = xasprintf("%s: %s", b->name, why);
+
+    mailboxes_read_cancel(&p->reading[!side]);
+    mailboxes_free(&p->mailboxes[!side]);
+    crew_drop(p->move->crew, p->lane);
+    p->lane = NULL;
+    if (rc == MAILBOXES_REFUSED)
+        fail(p, WHY_REFUSED, detail);
+    else if (++p->tries >= TRIES)
+        fail(p, WHY_UNREACHABLE, detail);
+    free(detail);
+    step_soon(p);
+}
+
+static void on_list(struct pass *p, int side, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
+{
+    p->reading[side] = NULL;
+    if (rc != MAILBOXES_OK) {
+        lists_failed(p, side, rc, why);
+        return;
+    }
+    p->mailboxes[side] = m;
+    if (!p->mailboxes[!side])
+        return;
+    crew_give(p->move->crew, p->lane);
+    p->lane = NULL;
+    make_plan(p);
+}
+
+static void on_source_list(void *owner, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
+{
+    on_list(owner, SOURCE, rc, m, why);
+}
+
+static void on_target_list(void *owner, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
+{
+    on_list(owner, TARGET, rc, m, why);
+}
+
+static void step_lists(struct pass *p)
+{
+    if (p->lane || !(p->lane = crew_take(p->move->crew)))
+        return;
+    p->reading[SOURCE] = mailboxes_read(p->lane->source, !p->last, on_source_list, p);
+    p->reading[TARGET] = mailboxes_read(p->lane->target, false, on_target_list, p);
+}
+
+/* ---- the end */
+
+static void stop(struct pass *p)
+{
+    crew_set_owner(p->move->crew, NULL, NULL);
+    loop_undefer(p->move->m->loop, &p->task);
+    records_forget(p->move->records, p);
+    mailboxes_read_cancel(&p->reading[SOURCE]);
+    mailboxes_read_cancel(&p->reading[TARGET]);
+    arrange_cancel(&p->arrange);
+    for (size_t i = 0; i < p->n; i++) {
+        struct item *item = &p->items[i];
+        if (item->state == LOADING || item->state == COPYING) {
+            copy_cancel(&item->copy);
+            ledger_free(&item->record->ledger);
+            give_lane(item, false);
+        }
+    }
+    if (p->lane)
+        crew_drop(p->move->crew, p->lane);
+}
+
+static void pass_free(struct pass *p)
+{
+    plan_free(&p->plan);
+    mailboxes_free(&p->mailboxes[SOURCE]);
+    mailboxes_free(&p->mailboxes[TARGET]);
+    buf_free(&p->detail);
+    free(p->items);
+    free(p);
+}
+
+static void sum_counts(const struct pass *p, struct pass_result *r)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        const struct copy_counts *c = &p->items[i].record->counts;
+        r->counts.messages_total += c->messages_total;
+        r->counts.messages_done += c->messages_done;
+        r->counts.messages_verified += c->messages_verified;
+        r->counts.bytes_total += c->bytes_total;
+        r->counts.bytes_done += c->bytes_done;
+        r->counts.appended += c->appended;
+        r->counts.stored += c->stored;
+        r->counts.expunged += c->expunged;
+        r->counts.zones_changed += c->zones_changed;
+    }
+}
+
+static void finish(struct pass *p)
+{
+    struct pass_result r = {.rc = p->lost     ? PASS_LOST
+                                  : p->failed ? PASS_FAILED
+                                              : PASS_EQUAL,
+                            .why = p->why,
+                            .mailboxes = p->n,
+                            .took_ms = clock_boot_ms() - p->began_ms};
+
+    stop(p);
+    sum_counts(p, &r);
+    if (p->n_failed > 1)
+        buf_printf(&p->detail, " (and %zu more)", p->n_failed - 1);
+    r.detail = buf_str(&p->detail);
+    p->fn(p->owner, &r);
+    pass_free(p);
+}
+
+static void step(struct loop_task *task)
+{
+    struct pass *p = CONTAINER_OF(task, struct pass, task);
+
+    if (p->over && p->last && !p->failed && !p->lost && !p->records_written) {
+        records_write(p->move->records, on_records, p);
+        return;
+    }
+    if (p->over) {
+        finish(p);
+        return;
+    }
+    switch (p->phase) {
+    case LISTS:
+        step_lists(p);
+        break;
+    case RECORDS:
+        break;
+    case ARRANGE:
+        step_arrange(p);
+        break;
+    case COPY:
+        step_copy(p);
+        break;
+    }
+}
+
+static void on_crew(void *owner, enum crew_event ev)
+{
+    struct pass *p = owner;
+
+    if (ev == CREW_FAILED)
+        fail(p, crew_why(p->move->crew), crew_error(p->move->crew));
+    step_soon(p);
+}
+
+struct pass *pass_start(struct move *move, bool last, pass_fn fn, void *owner)
+{
+    struct pass *p = xcalloc(1, sizeof(*p));
+
+    p->move = move;
+    p->last = last;
+    p->fn = fn;
+    p->owner = owner;
+    p->task.fn = step;
+    p->began_ms = clock_boot_ms();
+    crew_set_owner(move->crew, on_crew, p);
+    crew_want(move->crew, 1);
+    step_soon(p);
+    return p;
+}
+
+void pass_cancel(struct pass **pp)
+{
+    struct pass *p = *pp;
+
+    *pp = NULL;
+    if (!p)
+        return;
+    stop(p);
+    pass_free(p);
+}
