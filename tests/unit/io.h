@@ -7,8 +7,8 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -190,6 +190,170 @@ static inline void io_wait_at(struct loop *l, const bool *done, const char *file
         fprintf(stderr, "%s:%d: nothing came within %d ms\n", file, line, IO_DEADLINE_MS);
         fail();
     }
+}
+
+/* --- the scripted peer --- */
+
+/* A script is a row of steps, ended by NULL. "%T" stands for the tag of the last command that was read.
+ *   ">text"   sends text and CRLF             "}text"  sends text as it is
+ *   "<text"   reads a line: a tag, a blank, text
+ *   "=text"   reads a line: text
+ *   "!tls"    handshake as server             "!close" "!reset"
+ *   "!some"   reads what comes first
+ *   "!mark"   lets io_peer_marked() go on
+ *   "!wait"   reads until the other side ends; what comes is noted as p->extra */
+struct io_peer {
+    const char *const *script;
+    int listener, fd;
+    uint16_t port;
+    pthread_t thread;
+    SSL_CTX *ctx;
+    SSL *ssl;
+    char tag[64], why[512];
+    size_t extra;
+    atomic_bool marked;
+};
+
+static inline void io_peer_fault(struct io_peer *p, const char *step, const char *what)
+{
+    if (!*p->why)
+        snprintf(p->why, sizeof p->why, "at step \"%.100s\": %.300s", step, what);
+}
+
+static inline ssize_t io_peer_recv(struct io_peer *p, void *to, size_t n)
+{
+    return p->ssl ? SSL_read(p->ssl, to, (int)n) : recv(p->fd, to, n, 0);
+}
+
+static inline void io_peer_send(struct io_peer *p, const char *text, const char *end)
+{
+    struct buf out = {0};
+    for (const char *at; (at = strstr(text, "%T")); text = at + 2) {
+        buf_add(&out, text, (size_t)(at - text));
+        buf_add_str(&out, p->tag);
+    }
+    buf_add_str(&out, text);
+    buf_add_str(&out, end);
+    /* The other side may have closed; whether it should have, the rest of the test says. */
+    if (p->ssl)
+        SSL_write(p->ssl, out.mem, (int)out.len);
+    else if (send(p->fd, out.mem, out.len, MSG_NOSIGNAL) < 0)
+        p->extra = 0;
+    buf_free(&out);
+}
+
+static inline bool io_peer_line(struct io_peer *p, struct buf *line)
+{
+    for (char c; io_peer_recv(p, &c, 1) == 1;) {
+        if (c == '\n')
+            return line->len > 0 && line->mem[--line->len] == '\r';
+        buf_add(line, &c, 1);
+    }
+    return false;
+}
+
+static inline void io_peer_expect(struct io_peer *p, const char *step)
+{
+    struct buf line = {0};
+    if (!io_peer_line(p, &line)) {
+        io_peer_fault(p, step, "the other side ended instead");
+        buf_free(&line);
+        return;
+    }
+    const char *text = buf_str(&line);
+    if (step[0] == '<') {
+        size_t n = strcspn(text, " ");
+        snprintf(p->tag, sizeof p->tag, "%.*s", (int)n, text);
+        text += text[n] ? n + 1 : n;
+    }
+    if (strcmp(text, step + 1) != 0)
+        io_peer_fault(p, step, text);
+    buf_free(&line);
+}
+
+static inline void io_peer_special(struct io_peer *p, const char *step)
+{
+    struct linger hard = {.l_onoff = 1};
+    char sink[4096];
+    if (strcmp(step, "!tls") == 0) {
+        p->ssl = SSL_new(p->ctx);
+        SSL_set_fd(p->ssl, p->fd);
+        if (SSL_accept(p->ssl) != 1)
+            p->extra = 0; /* the other side's verdict is what the test looks at */
+    } else if (strcmp(step, "!wait") == 0) {
+        for (ssize_t n; (n = io_peer_recv(p, sink, sizeof sink)) > 0;)
+            p->extra += (size_t)n;
+    } else if (strcmp(step, "!some") == 0) {
+        if (io_peer_recv(p, sink, sizeof sink) <= 0)
+            io_peer_fault(p, step, "the other side ended instead");
+    } else if (strcmp(step, "!mark") == 0) {
+        atomic_store(&p->marked, true);
+    } else if (strcmp(step, "!reset") == 0) {
+        setsockopt(p->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    } else if (strcmp(step, "!close") != 0) {
+        io_peer_fault(p, step, "no such step");
+    }
+}
+
+static inline void *io_peer_run(void *arg)
+{
+    struct io_peer *p = arg;
+    p->fd = accept(p->listener, NULL, NULL);
+    if (p->fd < 0)
+        return NULL;
+    struct timeval limit = {.tv_sec = IO_DEADLINE_MS / 1000};
+    setsockopt(p->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    for (const char *const *step = p->script; *step && !*p->why; step++) {
+        if (**step == '>' || **step == '}')
+            io_peer_send(p, *step + 1, **step == '>' ? "\r\n" : "");
+        else if (**step == '!')
+            io_peer_special(p, *step);
+        else
+            io_peer_expect(p, *step);
+    }
+    if (p->ssl) {
+        SSL_shutdown(p->ssl);
+        SSL_free(p->ssl);
+    }
+    close(p->fd);
+    ERR_clear_error();
+    return NULL;
+}
+
+/* cert and key may be NULL where the script has no "!tls". */
+static inline void io_peer_start(struct io_peer *p, const char *const *script, const char *cert, const char *key)
+{
+    memset(p, 0, sizeof *p);
+    p->script = script;
+    p->listener = io_listen(&p->port);
+    if (cert) {
+        p->ctx = SSL_CTX_new(TLS_server_method());
+        assert_int_equal(SSL_CTX_use_certificate_chain_file(p->ctx, cert), 1);
+        assert_int_equal(SSL_CTX_use_PrivateKey_file(p->ctx, key, SSL_FILETYPE_PEM), 1);
+    }
+    assert_int_equal(pthread_create(&p->thread, NULL, io_peer_run, p), 0);
+}
+
+/* Runs the loop until the script is at its "!mark". */
+static inline void io_peer_marked(struct io_peer *p, struct loop *l)
+{
+    uint64_t end = clock_boot_ms() + IO_DEADLINE_MS;
+    while (!atomic_load(&p->marked) && clock_boot_ms() < end) {
+        uv_run(&l->uv, UV_RUN_NOWAIT);
+        uv_sleep(1);
+    }
+    assert_true(atomic_load(&p->marked));
+}
+
+/* Waits for the end of the script; fails the test where the other side did not keep to it. */
+static inline void io_peer_end(struct io_peer *p)
+{
+    shutdown(p->listener, SHUT_RDWR); /* ends an accept() that nobody came to */
+    pthread_join(p->thread, NULL);
+    close(p->listener);
+    SSL_CTX_free(p->ctx);
+    if (*p->why)
+        fail_msg("%s", p->why);
 }
 
 #endif

@@ -1,0 +1,723 @@
+#include "io.h"
+#include "lib/backend_login.h"
+
+struct world {
+    struct loop *loop;
+    struct io_dir dir;
+    struct tls_policy *policy;
+    struct conf_backend backend;
+    struct login_request request;
+    struct backend_login *login;
+    const char *kind; /* of the peer's certificate */
+    bool starting, done;
+    enum login_rc rc;
+    struct stream *s;
+    struct imap_caps caps;
+    char *code, *detail, *phase;
+    size_t extra;    /* bytes that the peer got in its "!wait" */
+    struct buf rest; /* what came behind the login */
+    bool eof;
+};
+
+static int set_up(void **state)
+{
+    struct world *w = xcalloc(1, sizeof *w);
+    io_dir_make(&w->dir);
+    io_certs(&w->dir);
+    w->loop = loop_new();
+    char *error;
+    w->policy = tls_policy_client(io_file(&w->dir, "ca.pem"), &error);
+    assert_non_null(w->policy);
+    w->kind = "good";
+    w->backend = (struct conf_backend){.name = (char *)"old",
+                                       .address = {.scheme = ADDRESS_IMAP, .host = (char *)"127.0.0.1"},
+                                       .master_user = (char *)"admin",
+                                       .master_password = (char *)"master secret",
+                                       .master_login = (char *)""};
+    w->request = (struct login_request){.backend = &w->backend,
+                                        .policy = w->policy,
+                                        .user = "ann",
+                                        .secret = "pass word",
+                                        .limits = {.high_water = 65536, .queue_max = 1 << 20},
+                                        .connect_timeout_ms = 15000,
+                                        .step_timeout_ms = 15000};
+    *state = w;
+    return 0;
+}
+
+static void forget(struct world *w)
+{
+    backend_login_cancel(&w->login);
+    stream_close(&w->s, false);
+    free(w->code);
+    free(w->detail);
+    free(w->phase);
+    w->code = w->detail = w->phase = NULL;
+    buf_free(&w->rest);
+    w->done = w->eof = false;
+}
+
+static int tear_down(void **state)
+{
+    struct world *w = *state;
+    forget(w);
+    loop_free(&w->loop);
+    tls_policy_free(&w->policy);
+    io_dir_remove(&w->dir);
+    free(w);
+    return 0;
+}
+
+static void rest_event(struct stream *s, enum stream_event ev, void *owner)
+{
+    struct world *w = owner;
+    if (ev == STREAM_DATA) {
+        struct span p = stream_peek(s);
+        buf_add_span(&w->rest, p);
+        stream_eat(s, p.len);
+    }
+    w->eof |= ev == STREAM_EOF;
+}
+
+static void logged_in(void *owner, const struct login_result *r)
+{
+    struct world *w = owner;
+    assert_false(w->starting);
+    assert_false(w->done);
+    assert_true((r->rc == LOGIN_OK) == (r->stream != NULL));
+    w->login = NULL;
+    w->done = true;
+    w->rc = r->rc;
+    w->s = r->stream;
+    w->caps = r->caps;
+    w->code = xstrdup(r->code);
+    w->detail = xstrdup(r->detail);
+    w->phase = xstrdup(r->phase);
+    if (w->s)
+        stream_set_owner(w->s, rest_event, w);
+}
+
+static void start(struct world *w, uint16_t port)
+{
+    w->backend.address.port = port;
+    w->starting = true;
+    w->login = backend_login_start(w->loop, &w->request, logged_in, w);
+    w->starting = false;
+}
+
+/* Runs a login against the script to its end. */
+static void run(struct world *w, const char *const *script)
+{
+    struct io_peer p;
+    char pem[32], key[32];
+    snprintf(pem, sizeof pem, "%s.pem", w->kind);
+    snprintf(key, sizeof key, "%s.key", w->kind);
+    io_peer_start(&p, script, io_file(&w->dir, pem), io_file(&w->dir, key));
+    start(w, p.port);
+    io_wait(w->loop, &w->done);
+    if (w->s)
+        io_wait(w->loop, &w->eof); /* all that the script sends behind the login */
+    stream_close(&w->s, false);
+    uv_run(&w->loop->uv, UV_RUN_NOWAIT); /* closes the socket, which a "!wait" waits for */
+    io_peer_end(&p);
+    w->extra = p.extra;
+}
+
+static void ends(struct world *w, enum login_rc rc, const char *phase, const char *code, const char *detail)
+{
+    if (w->rc != rc || strcmp(w->phase, phase) != 0 || strcmp(w->code, code) != 0 ||
+        !strstr(w->detail, detail))
+        fail_msg("rc %d phase %s code \"%s\" detail \"%s\"; want %d %s \"%s\" \"%s\"", w->rc, w->phase,
+                 w->code, w->detail, rc, phase, code, detail);
+    assert_null(strstr(w->detail, "pass word"));
+    assert_null(strstr(w->detail, "secret"));
+}
+
+#define SCRIPT(...) ((const char *const[]){__VA_ARGS__, NULL})
+/* printf '\0ann\0pass word' | base64 */
+#define PLAIN_ANN "AGFubgBwYXNzIHdvcmQ="
+
+/* --- the ways in --- */
+
+static void test_plain_with_ir(void **state)
+{
+    struct world *w = *state;
+    run(w,
+        SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN ID] ready", "<AUTHENTICATE PLAIN " PLAIN_ANN,
+               ">%T OK [CAPABILITY IMAP4rev1 IDLE UIDPLUS] in", ">* OK behind"));
+    ends(w, LOGIN_OK, "sign_in", "", "");
+    assert_true(imap_caps_has(&w->caps, CAP_UIDPLUS));
+    assert_false(imap_caps_has(&w->caps, CAP_SASL_IR));
+    unit_same(buf_span(&w->rest), "* OK behind\r\n");
+}
+
+/* What follows the tagged OK in the same segment belongs to the owner. */
+static void test_rest_in_one_segment(void **state)
+{
+    struct world *w = *state;
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] ready", "<AUTHENTICATE PLAIN " PLAIN_ANN,
+                  "}%T OK [CAPABILITY IMAP4rev1 IDLE] in\r\n* 1 EXISTS\r\n* 2 EX", "}ISTS\r\n"));
+    ends(w, LOGIN_OK, "sign_in", "", "");
+    unit_same(buf_span(&w->rest), "* 1 EXISTS\r\n* 2 EXISTS\r\n");
+}
+
+static void test_plain_without_ir(void **state)
+{
+    struct world *w = *state;
+    run(w, SCRIPT(">* OK ready", "<CAPABILITY", ">* CAPABILITY IMAP4rev1 AUTH=PLAIN", ">%T OK done",
+                  "<AUTHENTICATE PLAIN", ">+ ", "=" PLAIN_ANN, ">* CAPABILITY IMAP4rev1 MOVE", ">%T OK in"));
+    ends(w, LOGIN_OK, "sign_in", "", "");
+    assert_true(imap_caps_has(&w->caps, CAP_MOVE));
+}
+
+static void test_login_sync_literals(void **state)
+{
+    struct world *w = *state;
+    w->request.user = "bob\" \"x";
+    run(w, SCRIPT(">* OK ready", "<CAPABILITY", ">* CAPABILITY IMAP4rev1", ">%T OK done", "<LOGIN {7}",
+                  ">+ go on", "=bob\" \"x {9}", ">+", "=pass word", ">%T OK in", "<CAPABILITY",
+                  ">* CAPABILITY IMAP4rev1 UNSELECT", ">%T OK done"));
+    ends(w, LOGIN_OK, "capability_after", "", "");
+    assert_true(imap_caps_has(&w->caps, CAP_UNSELECT));
+}
+
+static void test_login_literal_plus(void **state)
+{
+    struct world *w = *state;
+    w->request.secret = "p\xc3\xa4ss\\";
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 LITERAL+] ready", "<LOGIN ann {6+}", "=p\xc3\xa4ss\\",
+                  ">%T OK [CAPABILITY IMAP4rev1] in"));
+    ends(w, LOGIN_OK, "sign_in", "", "");
+}
+
+static void test_literal_minus_is_short(void **state)
+{
+    struct world *w = *state;
+    char secret[5001], expect[5002];
+    memset(secret, 'p', 5000);
+    secret[5000] = '\0';
+    snprintf(expect, sizeof expect, "=%s", secret);
+    w->request.secret = secret;
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 LITERAL-] ready", "<LOGIN ann {5000}", ">+ go on", expect,
+                  ">%T OK [CAPABILITY IMAP4rev1] in"));
+    ends(w, LOGIN_OK, "sign_in", "", "");
+}
+
+static void test_starttls(void **state)
+{
+    struct world *w = *state;
+    w->backend.address.scheme = ADDRESS_IMAP_STARTTLS;
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED] ready", "<STARTTLS", ">%T OK go",
+                  "!tls", "<CAPABILITY", ">* CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR", ">%T OK done",
+                  "<AUTHENTICATE PLAIN " PLAIN_ANN, ">%T OK [CAPABILITY IMAP4rev1 IDLE] in"));
+    ends(w, LOGIN_OK, "sign_in", "", "");
+}
+
+static void test_imaps(void **state)
+{
+    struct world *w = *state;
+    w->backend.address.scheme = ADDRESS_IMAPS;
+    run(w, SCRIPT("!tls", ">* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR LOGINDISABLED] ready",
+                  "<AUTHENTICATE PLAIN " PLAIN_ANN, ">%T OK [CAPABILITY IMAP4rev1 IDLE] in"));
+    ends(w, LOGIN_OK, "sign_in", "", "");
+}
+
+static void test_id(void **state)
+{
+    struct world *w = *state;
+    w->request.client_ip = "192.0.2.7";
+    w->request.session_id = "p1-7f3a/12";
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN ID] ready",
+                  "<ID (\"x-originating-ip\" \"192.0.2.7\" \"x-session-id\" \"p1-7f3a/12\")",
+                  "}* ID (\"name\" {5}\r\nFak\r\n \"v\" {0}\r\n)\r\n", ">%T NO not for you",
+                  "<AUTHENTICATE PLAIN " PLAIN_ANN, ">%T OK [CAPABILITY IMAP4rev1] in"));
+    ends(w, LOGIN_OK, "sign_in", "", "");
+}
+
+static void test_no_id_where_not_offered(void **state)
+{
+    struct world *w = *state;
+    w->request.client_ip = "192.0.2.7";
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] ready", "<AUTHENTICATE PLAIN " PLAIN_ANN,
+                  ">%T OK [CAPABILITY IMAP4rev1] in"));
+    ends(w, LOGIN_OK, "sign_in", "", "");
+}
+
+/* Every byte in a segment of its own. */
+static void test_byte_by_byte(void **state)
+{
+    struct world *w = *state;
+    static const char text[] = "* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] ready\r\n";
+    char steps[sizeof text][3];
+    const char *script[sizeof text + 4];
+    size_t n = 0;
+    for (size_t i = 0; text[i]; i++) {
+        snprintf(steps[i], sizeof steps[i], "}%c", text[i]);
+        script[n++] = steps[i];
+    }
+    script[n++] = "<AUTHENTICATE PLAIN " PLAIN_ANN;
+    script[n++] = ">%T OK [CAPABILITY IMAP4rev1] in";
+    script[n] = NULL;
+    run(w, script);
+    ends(w, LOGIN_OK, "sign_in", "", "");
+}
+
+/* --- the master account --- */
+
+static void test_master_authzid(void **state)
+{
+    struct world *w = *state;
+    w->request.as = LOGIN_AS_MASTER;
+    w->request.secret = NULL;
+    w->backend.sign_in = SIGN_IN_MASTER;
+    /* printf 'ann\0admin\0master secret' | base64 */
+    run(w,
+        SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] ready",
+               "<AUTHENTICATE PLAIN YW5uAGFkbWluAG1hc3RlciBzZWNyZXQ=", ">%T OK [CAPABILITY IMAP4rev1] in"));
+    ends(w, LOGIN_OK, "sign_in", "", "");
+}
+
+static void test_master_login(void **state)
+{
+    struct world *w = *state;
+    w->request.as = LOGIN_AS_MASTER;
+    w->backend.sign_in = SIGN_IN_MASTER;
+    w->backend.master_login = (char *)"%u*%m";
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 LITERAL+] ready", "<LOGIN {9+}", "=ann*admin {13+}",
+                  "=master secret", ">%T OK [CAPABILITY IMAP4rev1] in"));
+    ends(w, LOGIN_OK, "sign_in", "", "");
+}
+
+/* DESIGN.md 9: the master account is used wherever there is one, also where clients pass through. */
+static void test_master_of_passthrough(void **state)
+{
+    struct world *w = *state;
+    w->request.as = LOGIN_AS_MASTER;
+    w->backend.sign_in = SIGN_IN_PASSTHROUGH;
+    w->backend.master_login = (char *)"%u+%m";
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 LITERAL+] ready", "<LOGIN ann+admin {13+}", "=master secret",
+                  ">%T OK [CAPABILITY IMAP4rev1] in"));
+    ends(w, LOGIN_OK, "sign_in", "", "");
+}
+
+static void test_master_name_with_separator(void **state)
+{
+    struct world *w = *state;
+    w->request.as = LOGIN_AS_MASTER;
+    w->request.user = "ann*bob";
+    w->backend.master_login = (char *)"%u*%m";
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1] ready", "!wait"));
+    ends(w, LOGIN_REFUSED, "sign_in", "", "sets apart");
+}
+
+static void test_master_without_plain(void **state)
+{
+    struct world *w = *state;
+    w->request.as = LOGIN_AS_MASTER;
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1] ready", "!wait"));
+    ends(w, LOGIN_UNAVAILABLE, "sign_in", "", "set master_login");
+}
+
+static void test_no_master(void **state)
+{
+    struct world *w = *state;
+    w->request.as = LOGIN_AS_MASTER;
+    w->backend.master_user = (char *)"";
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] ready", "!wait"));
+    ends(w, LOGIN_UNAVAILABLE, "sign_in", "", "no master_user");
+}
+
+static void test_proxyauth(void **state)
+{
+    struct world *w = *state;
+    w->request.as = LOGIN_AS_MASTER;
+    w->request.user = "ann smith";
+    w->backend.sign_in = SIGN_IN_PROXYAUTH;
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 LITERAL+] ready", "<LOGIN admin {13+}", "=master secret",
+                  ">%T OK [CAPABILITY IMAP4rev1 IDLE] in", "<PROXYAUTH \"ann smith\"", ">%T OK you are"));
+    ends(w, LOGIN_OK, "proxyauth", "", "");
+    assert_true(imap_caps_has(&w->caps, CAP_IDLE));
+}
+
+static void test_proxyauth_refused(void **state)
+{
+    struct world *w = *state;
+    w->request.as = LOGIN_AS_MASTER;
+    w->backend.sign_in = SIGN_IN_PROXYAUTH;
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 LITERAL+] ready", "<LOGIN admin {13+}", "=master secret",
+                  ">%T OK [CAPABILITY IMAP4rev1 IDLE] in", "<PROXYAUTH ann", ">%T NO [NONEXISTENT] who?",
+                  "!wait"));
+    ends(w, LOGIN_REFUSED, "proxyauth", "NONEXISTENT", "who?");
+}
+
+/* --- refusals --- */
+
+struct answer {
+    const char *line;
+    enum login_rc rc;
+    const char *code, *detail;
+};
+
+static void test_answers_to_sign_in(void **state)
+{
+    struct world *w = *state;
+    static const struct answer rows[] = {
+        {">%T NO [AUTHENTICATIONFAILED] wrong", LOGIN_REFUSED, "AUTHENTICATIONFAILED", "wrong"},
+        {">%T NO wrong", LOGIN_REFUSED, "", "wrong"},
+        {">%T no [expired] old", LOGIN_REFUSED, "EXPIRED", "old"},
+        {">%T NO [ALERT] call 555-1234", LOGIN_REFUSED, "", "call"},
+        {">%T NO [X-ODD\x1b[2J] odd", LOGIN_REFUSED, "", "odd"},
+        {">%T NO [UNAVAILABLE] later", LOGIN_UNAVAILABLE, "UNAVAILABLE", "later"},
+        {">%T NO [INUSE] busy", LOGIN_UNAVAILABLE, "INUSE", "busy"},
+        {">%T NO [LIMIT] many", LOGIN_UNAVAILABLE, "LIMIT", "many"},
+        {">%T NO [SERVERBUG] oops", LOGIN_UNAVAILABLE, "SERVERBUG", "oops"},
+        {">%T NO [CONTACTADMIN] ask", LOGIN_UNAVAILABLE, "CONTACTADMIN", "ask"},
+        {">%T NO [REFERRAL imap://evil.example.org/] go there", LOGIN_UNAVAILABLE, "", "go there"},
+        {">%T BAD what", LOGIN_UNAVAILABLE, "", "BAD: what"},
+        {">%T BAD User is authenticated but not connected.", LOGIN_REFUSED, "", "not connected"},
+        {">* BYE [UNAVAILABLE] going down", LOGIN_UNAVAILABLE, "", "BYE: going down"},
+        {">%T NO esc \x1b[31m 8bit \xe4", LOGIN_REFUSED, "", "esc ?[31m 8bit ?"},
+        {">%T BAD Unknown: LOGIN ann \"pass word\"", LOGIN_UNAVAILABLE, "", "left out"},
+        {">%T BAD Unknown: AUTHENTICATE PLAIN " PLAIN_ANN, LOGIN_UNAVAILABLE, "", "left out"},
+    };
+    for (size_t i = 0; i < COUNTOF(rows); i++) {
+        run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] ready",
+                      "<AUTHENTICATE PLAIN " PLAIN_ANN, rows[i].line, "!wait"));
+        ends(w, rows[i].rc, "sign_in", rows[i].code, rows[i].detail);
+        assert_null(strstr(w->detail, PLAIN_ANN));
+        forget(w);
+    }
+}
+
+/* Exchange accepts wrong credentials and says so afterwards. */
+static void test_authenticated_but_not_connected(void **state)
+{
+    struct world *w = *state;
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] ready", "<AUTHENTICATE PLAIN " PLAIN_ANN,
+                  ">%T OK in", "<CAPABILITY", ">%T BAD User is authenticated but not connected.", "!wait"));
+    ends(w, LOGIN_REFUSED, "capability_after", "", "not connected");
+}
+
+static void test_refused_at_literal(void **state)
+{
+    struct world *w = *state;
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1] ready", "<LOGIN ann {9}",
+                  ">%T NO [AUTHENTICATIONFAILED] never", "!wait"));
+    ends(w, LOGIN_REFUSED, "sign_in", "AUTHENTICATIONFAILED", "never");
+}
+
+/* --- TLS that is not there; not a byte of a credential goes out --- */
+
+static void insecure(struct world *w, const char *const *script, const char *phase, const char *detail)
+{
+    w->backend.address.scheme = ADDRESS_IMAP_STARTTLS;
+    run(w, script);
+    ends(w, LOGIN_INSECURE, phase, "", detail);
+    assert_int_equal(w->extra, 0);
+}
+
+static void test_starttls_stripped(void **state)
+{
+    insecure(*state, SCRIPT(">* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] ready", "!wait"), "starttls",
+             "does not offer STARTTLS");
+}
+
+static void test_starttls_stripped_from_answer(void **state)
+{
+    insecure(
+        *state,
+        SCRIPT(">* OK ready", "<CAPABILITY", ">* CAPABILITY IMAP4rev1 AUTH=PLAIN", ">%T OK done", "!wait"),
+        "starttls", "does not offer STARTTLS");
+}
+
+static void test_starttls_refused(void **state)
+{
+    insecure(
+        *state,
+        SCRIPT(">* OK [CAPABILITY IMAP4rev1 STARTTLS AUTH=PLAIN] ready", "<STARTTLS", ">%T BAD no", "!wait"),
+        "starttls", "BAD: no");
+}
+
+static void test_starttls_injection(void **state)
+{
+    insecure(*state,
+             SCRIPT(">* OK [CAPABILITY IMAP4rev1 STARTTLS] ready", "<STARTTLS",
+                    "}%T OK go\r\n* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\n", "!wait"),
+             "securing", "plaintext behind");
+}
+
+static void test_preauth_on_starttls(void **state)
+{
+    insecure(*state, SCRIPT(">* PREAUTH [CAPABILITY IMAP4rev1 STARTTLS] come in", "!wait"), "greeting",
+             "PREAUTH");
+}
+
+static void test_starttls_bad_certificates(void **state)
+{
+    static const char *const rows[][2] = {{"expired", "certificate has expired"},
+                                          {"selfsigned", "self-signed certificate"},
+                                          {"othername", "IP address mismatch"}};
+    struct world *w = *state;
+    for (size_t i = 0; i < COUNTOF(rows); i++) {
+        w->kind = rows[i][0];
+        insecure(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 STARTTLS] ready", "<STARTTLS", ">%T OK go", "!tls"),
+                 "securing", rows[i][1]);
+        forget(w);
+    }
+}
+
+static void test_imaps_bad_certificate(void **state)
+{
+    struct world *w = *state;
+    w->backend.address.scheme = ADDRESS_IMAPS;
+    w->backend.address.host = (char *)"localhost";
+    w->kind = "othername";
+    run(w, SCRIPT("!tls"));
+    ends(w, LOGIN_INSECURE, "dialing", "", "hostname mismatch");
+}
+
+/* What was told before TLS counts no more. */
+static void test_caps_before_tls_are_forgotten(void **state)
+{
+    struct world *w = *state;
+    w->backend.address.scheme = ADDRESS_IMAP_STARTTLS;
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 STARTTLS AUTH=PLAIN SASL-IR LITERAL+] ready", "<STARTTLS",
+                  ">%T OK go", "!tls", "<CAPABILITY", ">* CAPABILITY IMAP4rev1", ">%T OK done",
+                  "<LOGIN ann {9}", ">+", "=pass word", ">%T OK [CAPABILITY IMAP4rev1] in"));
+    ends(w, LOGIN_OK, "sign_in", "", "");
+}
+
+static void test_logindisabled(void **state)
+{
+    struct world *w = *state;
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED AUTH=PLAIN] ready", "!wait"));
+    ends(w, LOGIN_UNAVAILABLE, "sign_in", "", "LOGINDISABLED");
+    assert_int_equal(w->extra, 0);
+}
+
+/* --- backends that are broken --- */
+
+static void unavailable(struct world *w, const char *const *script, const char *phase, const char *detail)
+{
+    run(w, script);
+    ends(w, LOGIN_UNAVAILABLE, phase, "", detail);
+}
+
+static void test_greetings(void **state)
+{
+    struct world *w = *state;
+    static const char *const rows[][2] = {
+        {">* BYE [ALERT] full", "full"},
+        {">* NO not today", "not today"},
+        {">* PREAUTH come in", "PREAUTH"},
+        {">* 1 EXISTS", "no greeting"},
+        {">a OK hello", "no greeting"},
+        {">+ hello", "no greeting"},
+        {">HTTP/1.1 400 Bad Request", "protocol error"},
+        {">SSH-2.0-OpenSSH_9.2", "protocol error"},
+        {"}* OK bare line feed\n", "protocol error"},
+    };
+    for (size_t i = 0; i < COUNTOF(rows); i++) {
+        unavailable(w, SCRIPT(rows[i][0], "!wait"), "greeting", rows[i][1]);
+        forget(w);
+    }
+}
+
+static void test_closes_in_each_phase(void **state)
+{
+    struct world *w = *state;
+    unavailable(w, SCRIPT("!close"), "greeting", "closed the connection");
+    forget(w);
+    unavailable(w, SCRIPT("}* OK rea", "!close"), "greeting", "closed the connection");
+    forget(w);
+    unavailable(w, SCRIPT(">* OK ready", "<CAPABILITY", "!reset"), "capability", "reset");
+    forget(w);
+    unavailable(w, SCRIPT(">* OK ready", "<CAPABILITY", "!close"), "capability", "closed the connection");
+    forget(w);
+    unavailable(
+        w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] ready", "<AUTHENTICATE PLAIN " PLAIN_ANN),
+        "sign_in", "closed the connection");
+    forget(w);
+    unavailable(w,
+                SCRIPT(">* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] ready",
+                       "<AUTHENTICATE PLAIN " PLAIN_ANN, ">%T OK in", "<CAPABILITY"),
+                "capability_after", "closed the connection");
+    forget(w);
+    w->backend.address.scheme = ADDRESS_IMAP_STARTTLS;
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 STARTTLS] ready", "<STARTTLS", ">%T OK go", "!some"));
+    ends(w, LOGIN_INSECURE, "securing", "", "closed the connection in the TLS handshake");
+}
+
+/* Accepts or answers half, then says no more; the wait has an end in each state. */
+static void test_hangs_in_each_phase(void **state)
+{
+    struct world *w = *state;
+    w->request.step_timeout_ms = 400;
+    unavailable(w, SCRIPT("!wait"), "greeting", "no answer in time");
+    forget(w);
+    unavailable(w, SCRIPT(">* OK ready", "<CAPABILITY", "}* CAPA", "!wait"), "capability",
+                "no answer in time");
+    forget(w);
+    unavailable(w,
+                SCRIPT(">* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] ready",
+                       "<AUTHENTICATE PLAIN " PLAIN_ANN, "!wait"),
+                "sign_in", "no answer in time");
+    forget(w);
+    unavailable(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1] ready", "<LOGIN ann {9}", "!wait"), "sign_in",
+                "no answer in time");
+    forget(w);
+    w->backend.address.scheme = ADDRESS_IMAP_STARTTLS;
+    unavailable(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 STARTTLS] ready", "<STARTTLS", ">%T OK go", "!wait"),
+                "securing", "no answer in time");
+}
+
+static void test_refused_connection(void **state)
+{
+    struct world *w = *state;
+    uint16_t port;
+    close(io_listen(&port));
+    start(w, port);
+    io_wait(w->loop, &w->done);
+    ends(w, LOGIN_UNAVAILABLE, "dialing", "", "connection refused");
+}
+
+static void test_wrong_tags(void **state)
+{
+    struct world *w = *state;
+    static const char hello[] = ">* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] ready";
+    unavailable(w, SCRIPT(hello, "<AUTHENTICATE PLAIN " PLAIN_ANN, ">other OK in", "!wait"), "sign_in",
+                "a tag that was not sent");
+    forget(w);
+    unavailable(w, SCRIPT("}* OK ready\r\nF00000000 OK in\r\n", "!wait"), "capability",
+                "a tag that was not sent");
+    forget(w);
+    /* the answer to CAPABILITY once more, in place of one to the sign-in */
+    unavailable(w,
+                SCRIPT(">* OK ready", "<CAPABILITY",
+                       "}* CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR\r\n%T OK done\r\n%T OK done\r\n", "!wait"),
+                "sign_in", "a tag that was not sent");
+}
+
+static void test_out_of_turn(void **state)
+{
+    struct world *w = *state;
+    unavailable(
+        w,
+        SCRIPT(">* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] ready", "<AUTHENTICATE PLAIN", ">%T OK in", "!wait"),
+        "sign_in", "OK to half a command");
+    forget(w);
+    unavailable(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1] ready", "<LOGIN ann {9}", ">%T OK in", "!wait"),
+                "sign_in", "OK to half a command");
+    forget(w);
+    unavailable(w,
+                SCRIPT(">* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] ready",
+                       "<AUTHENTICATE PLAIN " PLAIN_ANN, ">+ more?", "!wait"),
+                "sign_in", "nothing waits for");
+    forget(w);
+    unavailable(w,
+                SCRIPT(">* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] ready", "<AUTHENTICATE PLAIN", ">+",
+                       "=" PLAIN_ANN, ">+", "!wait"),
+                "sign_in", "nothing waits for");
+    forget(w);
+    unavailable(w, SCRIPT(">* OK ready", "<CAPABILITY", ">%T OK done", "!wait"), "capability",
+                "without capabilities");
+}
+
+static void test_floods(void **state)
+{
+    struct world *w = *state;
+    struct buf line = {0}, lines = {0};
+    buf_add_str(&line, "}* OK ");
+    for (int i = 0; i < 10000; i++)
+        buf_add_str(&line, "0123456789");
+    unavailable(w, SCRIPT(buf_str(&line), "!wait"), "greeting", "line too long");
+    forget(w);
+    buf_add_str(&lines, "}");
+    for (int i = 0; i < 1001; i++)
+        buf_add_str(&lines, "* OK and\r\n");
+    unavailable(w, SCRIPT(">* OK ready", "<CAPABILITY", buf_str(&lines), "!wait"), "capability",
+                "too many untagged lines");
+    buf_free(&line);
+    buf_free(&lines);
+    forget(w);
+    unavailable(w, SCRIPT(">* OK ready", "<CAPABILITY", ">* ID (\"name\" {4294967296}", "!wait"),
+                "capability", "literal too large");
+}
+
+/* --- cancelling --- */
+
+static void cancel_at(struct world *w, const char *const *script)
+{
+    struct io_peer p;
+    io_peer_start(&p, script, io_file(&w->dir, "good.pem"), io_file(&w->dir, "good.key"));
+    start(w, p.port);
+    io_peer_marked(&p, w->loop);
+    backend_login_cancel(&w->login);
+    assert_null(w->login);
+    uv_run(&w->loop->uv, UV_RUN_NOWAIT); /* closes the socket, which a "!wait" waits for */
+    io_peer_end(&p);
+    assert_int_equal(p.extra, 0);
+}
+
+static void test_cancel(void **state)
+{
+    struct world *w = *state;
+    start(w, 1);
+    backend_login_cancel(&w->login);
+    cancel_at(w, SCRIPT("!mark", "!wait"));
+    cancel_at(w, SCRIPT(">* OK ready", "<CAPABILITY", "!mark", "!wait"));
+    cancel_at(
+        w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] ready", "<AUTHENTICATE PLAIN", "!mark", "!wait"));
+    w->backend.address.scheme = ADDRESS_IMAP_STARTTLS;
+    cancel_at(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 STARTTLS] ready", "<STARTTLS", ">%T OK go", "!tls",
+                        "<CAPABILITY", "!mark", "!wait"));
+    assert_false(w->done);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_plain_with_ir),
+        TEST(test_rest_in_one_segment),
+        TEST(test_plain_without_ir),
+        TEST(test_login_sync_literals),
+        TEST(test_login_literal_plus),
+        TEST(test_literal_minus_is_short),
+        TEST(test_starttls),
+        TEST(test_imaps),
+        TEST(test_id),
+        TEST(test_no_id_where_not_offered),
+        TEST(test_byte_by_byte),
+        TEST(test_master_authzid),
+        TEST(test_master_login),
+        TEST(test_master_of_passthrough),
+        TEST(test_master_name_with_separator),
+        TEST(test_master_without_plain),
+        TEST(test_no_master),
+        TEST(test_proxyauth),
+        TEST(test_proxyauth_refused),
+        TEST(test_answers_to_sign_in),
+        TEST(test_authenticated_but_not_connected),
+        TEST(test_refused_at_literal),
+        TEST(test_starttls_stripped),
+        TEST(test_starttls_stripped_from_answer),
+        TEST(test_starttls_refused),
+        TEST(test_starttls_injection),
+        TEST(test_preauth_on_starttls),
+        TEST(test_starttls_bad_certificates),
+        TEST(test_imaps_bad_certificate),
+        TEST(test_caps_before_tls_are_forgotten),
+        TEST(test_logindisabled),
+        TEST(test_greetings),
+        TEST(test_closes_in_each_phase),
+        TEST(test_hangs_in_each_phase),
+        TEST(test_refused_connection),
+        TEST(test_wrong_tags),
+        TEST(test_out_of_turn),
+        TEST(test_floods),
+        TEST(test_cancel),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
