@@ -7,7 +7,8 @@
         assert not fake.heard(b"secret")
 
 What is done to stored messages (mailbox=None: any; n: which one of those appended to it, from 1):
-    alter           a byte of the body              drop_flag, drop_keyword    one of them, where the message has any
+    alter           a byte of the body
+    drop_flag, drop_keyword     one of them, where the message has any; STORE does not bring it back
     shift_date      seconds=3600                    swap     message n and the next one exchange their places
     hide            counted and listed nowhere      omit     counted, but lacking in FETCH
     foreign         somebody else's message follows message n
@@ -56,6 +57,7 @@ class Message:
     nil: bool = False
     short: bool = False
     foreign: bool = False
+    lost: set = dataclasses.field(default_factory=set)  # flags that can't be set
 
 
 @dataclasses.dataclass(eq=False)
@@ -88,7 +90,7 @@ class Fault:
 
 class FakeImap:
     def __init__(self, name="fake", separator="/", prefix="", cert=None, password="secret",
-                 master=("ferryman", "styx"), capabilities=CAPABILITIES):
+                 master=("admin", "styx"), capabilities=CAPABILITIES):
         self.name, self.separator, self.prefix = name, separator.encode(), prefix.encode()
         self.password, self.master, self.capabilities = password.encode(), master, capabilities
         self.host = "127.0.0.1"
@@ -254,6 +256,7 @@ class FakeImap:
             for f in sorted(message.flags):
                 if (f.lower() in SYSTEM_FLAGS) == system and self.fault(kind):
                     message.flags.discard(f)
+                    message.lost.add(f)
                     break
         if any(f.kind == "no_new_keywords" for f in self.faults):
             message.flags = {f for f in message.flags if f.lower() in SYSTEM_FLAGS}
@@ -781,6 +784,7 @@ class Connection:
                     message.flags = {f for f in message.flags if f.lower() not in {n.lower() for n in names}}
                 else:
                     message.flags = set(names)
+                message.flags -= message.lost
                 if not how.endswith(b".SILENT"):
                     self.send_message(number, message, [b"UID", b"FLAGS"] if uid else [b"FLAGS"])
         self.ok()

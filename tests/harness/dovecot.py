@@ -13,7 +13,7 @@ import subprocess
 
 from . import net
 
-MASTER_USER, MASTER_PASSWORD = "ferryman", "styx"
+MASTER_USER, MASTER_PASSWORD = "admin", "styx"
 PASSWORD = "secret"
 
 LOCATIONS = {

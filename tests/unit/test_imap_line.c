@@ -105,6 +105,7 @@ static void test_commands(void **state)
         ROW("a SEARCH SUBJECT \"\\\" {5}\r\n", "line a SEARCH SUBJECT \"\\\" {5}\n"),
         ROW("a SEARCH SUBJECT \"\\\\\" ({1+}\r\nx)\r\n",
             "line a SEARCH SUBJECT \"\\\\\" ({1+} -> 1 at 23\nbody x.\nmore )\n"),
+        ROW("a X \"abc\" {1+}\r\nx\r\n", "line a X \"abc\" {1+} -> 1 at 10\nbody x.\nmore \n"),
         ROW("a SEARCH SUBJECT {abc}\r\n", "line a SEARCH SUBJECT {abc}\n"),
         ROW("a X }\r\n", "line a X }\n"),
         ROW("}\r\n", "line }\n"),
@@ -164,6 +165,8 @@ static void test_malformed_markers(void **state)
         free(trace);
     }
     static const struct row rows[] = {
+        ROW("{}\r\n", "bad malformed literal: {}\n"),
+        ROW("a X {09}\r\n", "bad malformed literal: a X {09}\n"),
         ROW("{5}\r\n", "bad malformed literal: {5}\n"),
         ROW("~{5}\r\n", "bad malformed literal: ~{5}\n"),
         ROW("a X {1}\r\nx{1}\r\n", "line a X {1} -> sync 1 at 4\nbody x.\nbad malformed literal: {1}\n"),

@@ -53,6 +53,9 @@ static void test_names(void **state)
         {"&2D3eAA-", "\xf0\x9f\x98\x80"},
         {"&2D3eANg93gA-x", "\xf0\x9f\x98\x80\xf0\x9f\x98\x80x"},
         {"&2,,f,w-", "\xf4\x8f\xbf\xbf"},
+        {"&2ADcAA-", "\xf0\x90\x80\x80"},
+        {"&4AA-", "\xee\x80\x80"},
+        {"&1,8-", "\xed\x9f\xbf"},
         {"&AAk-", "\t"},
         {"&AH8-", "\x7f"},
         {"&,,8-", "\xef\xbf\xbf"},
@@ -69,16 +72,16 @@ static void test_bad_names(void **state)
 {
     (void)state;
     static const char *const rows[] = {
-        "&",          "a&",       "&A",       "&AP",      "&APw",       "x&APw", /* unfinished */
-        "&A-",        "&AP-",     "&AAA-",                                       /* no whole unit; NUL */
-        "&APwA-",     "&APwAA-",  "&APwAAA-",                                    /* digits too many */
-        "&APx-",                                                                 /* bits behind the end */
-        "&AGE-",      "&APwAYQ-", "&ACY-",    "&AC0-",    "&ACA-",      "&AH4-", /* printable ASCII */
-        "&APw-&AOQ-",                                                            /* superfluous shift */
-        "&2D0-",      "&2D0AYQ-", "&3gA-",    "&3gDYPQ-", "&2D3YPd4A-",          /* lone surrogates */
-        "&AP/-",      "&A=-",     "&APw=-",   "&A P-",    "&\xc3\xbc-", "&AP&-", /* not of the alphabet */
-        "\xc3\xbc",   "a\xff",    "\x80",                                        /* 8-bit */
-        "a\tb",       "\x7f",     "\r\n",                                        /* controls */
+        "&",          "a&",       "&A",       "&AP",         "&APw",       "x&APw", /* unfinished */
+        "&A-",        "&AP-",     "&AAA-",                                          /* no whole unit; NUL */
+        "&APwA-",     "&APwAA-",  "&APwAAA-", "&APwA5AD8A-",                        /* digits too many */
+        "&APx-",                                                                    /* bits behind the end */
+        "&AGE-",      "&APwAYQ-", "&ACY-",    "&AC0-",       "&ACA-",      "&AH4-", /* printable ASCII */
+        "&APw-&AOQ-",                                                               /* superfluous shift */
+        "&2D0-",      "&2D0AYQ-", "&3gA-",    "&3gDYPQ-",    "&2D3YPd4A-",          /* lone surrogates */
+        "&AP/-",      "&A=-",     "&APw=-",   "&A P-",       "&\xc3\xbc-", "&AP&-", /* not of the alphabet */
+        "\xc3\xbc",   "a\xff",    "\x80",                                           /* 8-bit */
+        "a\tb",       "\x7f",     "\r\n",                                           /* controls */
     };
     for (size_t i = 0; i < COUNTOF(rows); i++) {
         expect(mutf7_to_utf8, span_str(rows[i]), NULL);
@@ -110,6 +113,7 @@ static void test_bad_utf8(void **state)
         "\xf5\x80\x80\x80",
         "\xf8\x88\x80\x80\x80",
         "\xff",
+        "\xf8\x90\x80\x80",
         "\xf0\x9f\x98",
         "a\xc3\xbc\xfe",
     };
