@@ -1,10 +1,15 @@
-/* imap_client: the migrator's IMAP connection to one backend as one user: sign-in by backend_login, then commands,
- * pipelined, each with its own callbacks. Nothing here knows what a migration is.
+/* imap_client: the migrator's IMAP connection to one backend as one user: sign-in by backend_login, then
+ * commands, pipelined, each with its own callbacks. Nothing here knows what a migration is.
  *
- * Responses are parsed into trees (imap_tok); the body of a FETCH BODY[] is not collected but given on as it comes.
- * Untagged data goes to the oldest command in flight that wants it (fn_data), else to the client's own `news` callback
- * (EXISTS, EXPUNGE, FETCH of flags, BYE). One deadline: command_timeout without any byte while a command is in
- * flight (a steady flow never times out). A broken connection ends every command with IMAPC_DOWN and tells `down`. */
+ * Responses are parsed into trees (imap_tok); the body of a FETCH BODY[] is not collected but given on as it
+ * comes. Untagged data goes to the oldest command in flight that wants it (fn_data), else to the client's own
+ * `news` callback (EXISTS, EXPUNGE, FETCH of flags, BYE). One deadline: command_timeout without any byte
+ * while a command is in flight (a steady flow, in either direction, never times out, nor does time run while
+ * we ourselves hold the connection up). A broken connection ends every command with IMAPC_DOWN, then tells
+ * IMAPC_BROKEN. [ALERT]s are logged.
+ *
+ * Limits to what a hostile server can make us keep: a line 1 MiB, a collected literal 64 KiB, a response 1
+ * MiB and 50,000 words. login->limits: queue_max must be 512 KiB more than high_water. */
 #ifndef IMAPFERRY_IMAP_CLIENT_H
 #define IMAPFERRY_IMAP_CLIENT_H
 
@@ -27,10 +32,13 @@ typedef void (*imapc_end_fn)(void *owner, const struct imapc_end *end);
 /* An untagged response. resp: head; data: its tree (NULL for status responses). Return true when taken. */
 typedef bool (*imapc_data_fn)(void *owner, const struct imap_resp *resp, const struct imap_value *data);
 
-/* The body of a message in a FETCH answer, as it comes: begin (message number and size), pieces, end. Between
- * them imapc_pause() holds the whole connection. seq is the number in front of FETCH. */
+/* The body of a message (BODY[]) in a FETCH answer, as it comes: begin, pieces, end; the response as a whole,
+ * with all its items, follows at `data`. Between them imapc_pause() holds the whole connection. seq is the
+ * number in front of FETCH; uid is 0 where the response has not told it yet (it may stand behind the body);
+ * size is what the literal says of itself, so exactly so many bytes come or the connection breaks. A body
+ * that is a quoted string comes in the same way; for NIL there is no begin, only `data`. */
 struct imapc_body_fns {
-    void (*begin)(void *owner, uint32_t seq, uint64_t size);
+    void (*begin)(void *owner, uint32_t seq, uint32_t uid, uint64_t size);
     void (*piece)(void *owner, struct span bytes);
     void (*end)(void *owner);
 };
@@ -39,7 +47,7 @@ enum imapc_event {
     IMAPC_READY,   /* signed in */
     IMAPC_FAILED,  /* the sign-in failed; imapc_login_rc(), imapc_error() */
     IMAPC_BROKEN,  /* the connection is gone; imapc_error() */
-    IMAPC_DRAINED, /* what was queued for sending has gone below the mark */
+    IMAPC_DRAINED, /* imapc_append_full() was true and isn't any more */
 };
 typedef void (*imapc_event_fn)(void *owner, enum imapc_event ev);
 
@@ -55,23 +63,28 @@ enum login_rc imapc_login_rc(const struct imapc *c);
 const char *imapc_error(const struct imapc *c); /* for people: what broke, while doing what */
 
 struct imapc_command {
-    imapc_data_fn data;                /* may be NULL */
-    const struct imapc_body_fns *body; /* may be NULL: then bodies are collected up to 64 KiB */
-    imapc_end_fn end;                  /* must be set */
+    imapc_data_fn data; /* may be NULL */
+    const struct imapc_body_fns
+        *body;        /* may be NULL: then bodies are collected; over 64 KiB breaks the connection */
+    imapc_end_fn end; /* must be set */
     void *owner;
 };
 
-/* Sends "<tag> " and what is in w (a whole command without tag and without CRLF), waiting for "+" where w says so.
- * Takes w's bytes (w is wiped). Commands behind one that waits for "+" are queued. */
+/* Sends "<tag> " and what is in w (a whole command without tag and without CRLF), waiting for "+" where w
+ * says so. Takes w's bytes (w is wiped). Commands behind one that waits for "+" are queued, and so are all of
+ * them before IMAPC_READY. What w could not write (NUL in a name) ends with IMAPC_BAD. */
 void imapc_send(struct imapc *c, struct imap_writer *w, const struct imapc_command *cmd);
 /* The same for a command without strings that need quoting. */
 void imapc_sendf(struct imapc *c, const struct imapc_command *cmd, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
-/* APPEND with bodies that stream: imapc_append_begin() opens the command "APPEND mailbox" (one at a time), each
- * imapc_append_message() writes ` (flags) "date" {size}`, bodies follow by imapc_append_bytes() (exactly size bytes),
- * imapc_append_end() ends the command. Several messages only with MULTIAPPEND (RFC 3502). Where the peer needs "+"
- * first, bytes are queued until it came; imapc_append_full() says when to stop (IMAPC_DRAINED: go on). The peer may
- * refuse before the end: cmd->end is called early and further bytes are swallowed until imapc_append_end(). */
+/* APPEND with bodies that stream: imapc_append_begin() opens the command "APPEND mailbox" (one at a time; the
+ * next may be opened while the one before waits for its answer), each imapc_append_message() writes ` (flags)
+ * "date" {size}`, bodies follow by imapc_append_bytes() (exactly size bytes), imapc_append_end() ends the
+ * command: until then nothing is stored. Several messages only with MULTIAPPEND (RFC 3502). Where the peer
+ * needs "+" first, bytes are queued until it came; imapc_append_full() says when to stop (IMAPC_DRAINED: go
+ * on). The peer may refuse before the end: cmd->end is called early and further bytes are swallowed until
+ * imapc_append_end(), but for those of a literal that the peer still has to read past (RFC 7888 section 4). A
+ * body that can't be completed: imapc_abort(). */
 void imapc_append_begin(struct imapc *c, struct span mailbox, const struct imapc_command *cmd);
 void imapc_append_message(struct imapc *c, struct span flags, struct span date, uint64_t size);
 void imapc_append_bytes(struct imapc *c, struct span bytes);
@@ -80,9 +93,17 @@ bool imapc_append_full(const struct imapc *c);
 
 void imapc_pause(struct imapc *c);
 void imapc_resume(struct imapc *c);
+/* Breaks the connection at once: every command ends with IMAPC_DOWN, then IMAPC_BROKEN is told; from the
+ * loop, not from inside. */
+void imapc_abort(struct imapc *c, const char *why);
+
+/* For who uses the connection for a while: events, and untagged responses that no command took, go there (an
+ * event then to the owner's fn as well). NULLs end it. */
+void imapc_watch(struct imapc *c, imapc_event_fn fn, imapc_data_fn news, void *owner);
 /* Commands in flight or queued. */
 size_t imapc_pending(const struct imapc *c);
-/* No callback for the owner's commands any more. */
+/* No callback for the owner's commands and its watch any more. An APPEND of its that is open breaks the
+ * connection. */
 void imapc_forget(struct imapc *c, void *owner);
 
 #endif

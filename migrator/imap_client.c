@@ -1,0 +1,918 @@
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "imap_client.h"
+#include "lib/imap_line.h"
+#include "lib/log.h"
+#include "lib/xalloc.h"
+
+enum {
+    LINE_MAX_BYTES = 1024 * 1024,
+    RESPONSE_LITERALS = 1000,
+    COLLECT_MAX = 64 * 1024,
+    TREE_DEPTH = 64,
+    TREE_VALUES = 50 * 1000,
+    TREE_BYTES = 1024 * 1024,
+    HOLD_MAX = 256 * 1024, /* bytes of an APPEND kept while it waits for "+" */
+    CORK_MAX = 64 * 1024,  /* bytes gathered before they go out */
+    TICKS = 4              /* looks at the clock in one time-out */
+};
+#define BODY_MAX (UINT64_C(1) << 40)
+
+enum phase { SIGNING_IN, READY, FAILED, BROKEN };
+
+struct command {
+    TAILQ_ENTRY(command) link;
+    struct imapc_command cb; /* end is NULL once its owner is gone */
+    uint64_t tag;
+    char what[24];
+    struct buf out;  /* not sent yet; owned */
+    uint64_t sent;   /* bytes that went to the stream */
+    uint64_t *waits; /* counted in bytes from the beginning: wait for "+" there; owned */
+    size_t n_waits, next_wait;
+    bool unsendable;
+    /* an APPEND */
+    bool open;     /* gets more bytes */
+    bool answered; /* refused before its end: what is left goes out only as far as the peer must read it */
+    bool swallow;  /* what the owner gives goes nowhere any more */
+    bool over;     /* for the peer it has ended: not even a CRLF is due */
+    uint64_t literal_left; /* of the message that is under way */
+};
+TAILQ_HEAD(commands, command);
+
+/* A body that came as a quoted string is given in steps as well, since each may pause the connection. */
+enum quoted_step { QUOTED_NONE, QUOTED_BEGIN, QUOTED_PIECE, QUOTED_END };
+
+struct imapc {
+    struct loop *loop;
+    struct backend_login *login;
+    struct stream *stream; /* owned; NULL before READY and once broken */
+    enum phase phase;
+    bool told; /* FAILED or BROKEN was reported */
+    enum login_rc login_rc;
+    struct imap_caps caps;
+    char *error, *bye; /* owned */
+
+    imapc_event_fn fn;
+    imapc_data_fn news;
+    void *owner;
+    struct {
+        imapc_event_fn fn;
+        imapc_data_fn news;
+        void *owner;
+    } watch;
+    int busy;   /* inside a callback of the loop: memory stays */
+    bool freed; /* imapc_free() was called from inside */
+
+    struct commands commands; /* in the order of sending */
+    struct command *sending;  /* the first one that is not sent whole */
+    struct command *append;   /* the one that is open */
+    bool waiting;             /* for "+" */
+    bool told_full, corked, paused;
+    uint64_t last_tag;
+    struct loop_task task;
+
+    struct imap_line line;
+    struct imap_tree *tree;
+    struct imap_resp head; /* of the response under way; its word is in `word` */
+    char word[32];
+    bool streaming; /* the literal under way is a body */
+    uint64_t literal_size;
+    struct command *body_of; /* whose body it is; NULL: nobody's any more */
+    struct buf collected;    /* another literal */
+    enum quoted_step quoted;
+
+    struct timer *timer;
+    uint64_t timeout_ms, stamp_ms;
+    uint64_t put, put_seen; /* bytes given to the stream; those that had left it at the last tick */
+};
+
+/* --- ends --- */
+
+static void command_free(struct command *cmd)
+{
+    buf_wipe(&cmd->out);
+    free(cmd->waits);
+    free(cmd);
+}
+
+static void remove_command(struct imapc *c, struct command *cmd)
+{
+    if (c->sending == cmd)
+        c->sending = TAILQ_NEXT(cmd, link);
+    if (c->append == cmd)
+        c->append = NULL;
+    if (c->body_of == cmd)
+        c->body_of = NULL;
+    TAILQ_REMOVE(&c->commands, cmd, link);
+    command_free(cmd);
+}
+
+static void release(struct imapc *c)
+{
+    struct command *cmd;
+    while ((cmd = TAILQ_FIRST(&c->commands)))
+        remove_command(c, cmd);
+    imap_line_wipe(&c->line);
+    imap_tree_free(&c->tree);
+    buf_free(&c->collected);
+    free(c->error);
+    free(c->bye);
+    free(c);
+}
+
+static void enter(struct imapc *c)
+{
+    c->busy++;
+}
+
+/* False: c is gone. */
+static bool leave(struct imapc *c)
+{
+    bool gone = --c->busy == 0 && c->freed;
+    if (gone)
+        release(c);
+    return !gone;
+}
+
+static void uncork(struct imapc *c)
+{
+    if (c->corked && c->stream)
+        stream_uncork(c->stream);
+    c->corked = false;
+}
+
+static void set_broken(struct imapc *c, enum phase phase, const char *why)
+{
+    if (c->phase == BROKEN || c->phase == FAILED)
+        return;
+    const struct command *oldest = TAILQ_FIRST(&c->commands);
+    free(c->error);
+    c->error = oldest && phase == BROKEN ? xasprintf("%s, while %s", why, oldest->what) : xstrdup(why);
+    c->phase = phase;
+    c->corked = false;
+    stream_close(&c->stream, false);
+    timer_stop(c->timer);
+    loop_defer(c->loop, &c->task);
+}
+
+static void broken(struct imapc *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void broken(struct imapc *c, const char *fmt, ...)
+{
+    struct buf why = {0};
+    va_list ap;
+    va_start(ap, fmt);
+    buf_vprintf(&why, fmt, ap);
+    va_end(ap);
+    set_broken(c, BROKEN, buf_str(&why));
+    buf_free(&why);
+}
+
+static void emit(struct imapc *c, enum imapc_event ev)
+{
+    if (c->watch.fn)
+        c->watch.fn(c->watch.owner, ev);
+    if (!c->freed)
+        c->fn(c->owner, ev);
+}
+
+static void end_command(struct imapc *c, struct command *cmd, const struct imapc_end *end)
+{
+    struct imapc_command cb = cmd->cb;
+    cmd->cb = (struct imapc_command){0};
+    if (!cmd->open || c->phase != READY)
+        remove_command(c, cmd);
+    if (cb.end)
+        cb.end(cb.owner, end);
+}
+
+/* After a connection broke: all commands end, then the owner hears of it. */
+static void end_all(struct imapc *c)
+{
+    struct command *cmd;
+    while (!c->freed && (cmd = TAILQ_FIRST(&c->commands))) {
+        const struct imapc_end end = {.rc = IMAPC_DOWN, .text = span_str(c->error)};
+        end_command(c, cmd, &end);
+    }
+    if (c->freed || c->told)
+        return;
+    c->told = true;
+    emit(c, c->phase == FAILED ? IMAPC_FAILED : IMAPC_BROKEN);
+}
+
+/* --- sending --- */
+
+static void put(struct imapc *c, struct span bytes)
+{
+    if (!c->corked) {
+        stream_cork(c->stream);
+        c->corked = true;
+        loop_defer(c->loop, &c->task);
+    }
+    stream_send(c->stream, bytes.p, bytes.len);
+    c->put += bytes.len;
+    if (stream_unsent(c->stream) > CORK_MAX)
+        uncork(c);
+}
+
+static void put_queued(struct imapc *c, struct command *cmd, uint64_t until)
+{
+    size_t n = (size_t)(until - cmd->sent);
+    if (n == 0)
+        return;
+    put(c, span_of(buf_span(&cmd->out).p, n));
+    buf_eat(&cmd->out, n);
+    cmd->sent = until;
+}
+
+/* Sends what may be sent. */
+static void pump(struct imapc *c)
+{
+    while (c->phase == READY && !c->waiting && c->sending) {
+        struct command *cmd = c->sending;
+        if (cmd->unsendable)
+            return;
+        bool wait = cmd->next_wait < cmd->n_waits;
+        put_queued(c, cmd, wait ? cmd->waits[cmd->next_wait] : cmd->sent + cmd->out.len);
+        c->waiting = wait;
+        if (wait || cmd->open)
+            return;
+        c->sending = TAILQ_NEXT(cmd, link);
+        buf_free(&cmd->out);
+        if (cmd->answered)
+            remove_command(c, cmd);
+    }
+}
+
+static void start_clock(struct imapc *c)
+{
+    if (c->phase != READY || timer_is_set(c->timer))
+        return;
+    timer_start(c->timer, c->timeout_ms / TICKS);
+}
+
+/* Takes w's bytes behind what the command has already, with its waits. */
+static void take_writer(struct command *cmd, struct imap_writer *w)
+{
+    uint64_t at = cmd->sent + cmd->out.len;
+    if (cmd->next_wait == cmd->n_waits)
+        cmd->next_wait = cmd->n_waits = 0;
+    if (w->n_waits > 0)
+        cmd->waits = xreallocarray(cmd->waits, cmd->n_waits + w->n_waits, sizeof *cmd->waits);
+    for (size_t i = 0; i < w->n_waits; i++)
+        cmd->waits[cmd->n_waits++] = at + w->waits[i];
+    buf_add_span(&cmd->out, buf_span(&w->out));
+    cmd->unsendable = cmd->unsendable || w->bad;
+    imap_writer_wipe(w);
+}
+
+/* The verb, for errors: never an argument. */
+static void name_command(struct command *cmd, struct span text)
+{
+    size_t n = 0, words = text.len > 4 && memcmp(text.p, "UID ", 4) == 0 ? 2 : 1;
+    while (n < text.len && n + 1 < sizeof cmd->what && (text.p[n] != ' ' || --words > 0)) {
+        cmd->what[n] = (char)text.p[n];
+        n++;
+    }
+    cmd->what[n] = '\0';
+}
+
+static struct command *add_command(struct imapc *c, struct imap_writer *w, const struct imapc_command *cb)
+{
+    struct command *cmd = xcalloc(1, sizeof *cmd);
+    assert(cb->end);
+    if (TAILQ_EMPTY(&c->commands))
+        c->stamp_ms = clock_boot_ms();
+    cmd->cb = *cb;
+    cmd->tag = ++c->last_tag;
+    name_command(cmd, buf_span(&w->out));
+    buf_printf(&cmd->out, "m%llu ", (unsigned long long)cmd->tag);
+    take_writer(cmd, w);
+    TAILQ_INSERT_TAIL(&c->commands, cmd, link);
+    if (!c->sending)
+        c->sending = cmd;
+    if (c->phase == BROKEN || c->phase == FAILED || cmd->unsendable)
+        loop_defer(c->loop, &c->task);
+    return cmd;
+}
+
+void imapc_send(struct imapc *c, struct imap_writer *w, const struct imapc_command *cb)
+{
+    imap_write_raw(w, "\r\n");
+    add_command(c, w, cb);
+    pump(c);
+    start_clock(c);
+}
+
+void imapc_sendf(struct imapc *c, const struct imapc_command *cb, const char *fmt, ...)
+{
+    struct imap_writer w;
+    struct buf text = {0};
+    va_list ap;
+    imap_writer_init(&w, LITERALS_SYNC);
+    va_start(ap, fmt);
+    buf_vprintf(&text, fmt, ap);
+    va_end(ap);
+    imap_write_raw(&w, "%s", buf_str(&text));
+    buf_free(&text);
+    imapc_send(c, &w, cb);
+}
+
+/* Commands that can't be written, wherever they stand in the queue. */
+static void end_unsendable(struct imapc *c)
+{
+    struct command *cmd, *next;
+    const struct imapc_end end = {.rc = IMAPC_BAD, .text = span_str("a name holds a NUL")};
+    for (cmd = TAILQ_FIRST(&c->commands); cmd && !c->freed; cmd = next) {
+        next = TAILQ_NEXT(cmd, link);
+        if (!cmd->unsendable || cmd->open)
+            continue;
+        end_command(c, cmd, &end);
+        next = TAILQ_FIRST(&c->commands);
+    }
+    if (!c->freed)
+        pump(c);
+}
+
+/* --- APPEND --- */
+
+void imapc_append_begin(struct imapc *c, struct span mailbox, const struct imapc_command *cb)
+{
+    struct imap_writer w;
+    assert(!c->append);
+    imap_writer_init(&w, imapc_literals(c));
+    imap_write_raw(&w, "APPEND ");
+    imap_write_astring(&w, mailbox);
+    c->append = add_command(c, &w, cb);
+    c->append->open = true;
+    c->append->swallow = c->append->unsendable;
+    pump(c);
+    start_clock(c);
+}
+
+void imapc_append_message(struct imapc *c, struct span flags, struct span date, uint64_t size)
+{
+    struct command *cmd = c->append;
+    if (!cmd)
+        return;
+    assert(cmd->literal_left == 0);
+    cmd->literal_left = size;
+    cmd->swallow = cmd->swallow || cmd->answered;
+    if (cmd->swallow)
+        return;
+    struct imap_writer w;
+    imap_writer_init(&w, imapc_literals(c));
+    imap_write_raw(&w, " (%.*s) \"%.*s\" ", (int)flags.len, (const char *)flags.p, (int)date.len,
+                   (const char *)date.p);
+    imap_write_literal_marker(&w, size);
+    take_writer(cmd, &w);
+    pump(c);
+}
+
+void imapc_append_bytes(struct imapc *c, struct span bytes)
+{
+    struct command *cmd = c->append;
+    if (!cmd)
+        return;
+    assert(bytes.len <= cmd->literal_left);
+    cmd->literal_left -= bytes.len;
+    if (cmd->swallow || c->phase != READY)
+        return;
+    if (cmd == c->sending && !c->waiting && cmd->out.len == 0) {
+        put(c, bytes);
+        cmd->sent += bytes.len;
+    } else {
+        buf_add_span(&cmd->out, bytes);
+    }
+}
+
+void imapc_append_end(struct imapc *c)
+{
+    struct command *cmd = c->append;
+    if (!cmd)
+        return;
+    assert(cmd->literal_left == 0);
+    cmd->open = false;
+    c->append = NULL;
+    if (!cmd->over)
+        buf_add_str(&cmd->out, "\r\n");
+    if (cmd->unsendable)
+        loop_defer(c->loop, &c->task);
+    pump(c);
+}
+
+bool imapc_append_full(const struct imapc *c)
+{
+    bool full = (c->append && c->append->out.len > HOLD_MAX) || (c->stream && stream_full(c->stream));
+    if (full)
+        ((struct imapc *)(uintptr_t)c)->told_full = true;
+    return full;
+}
+
+static void tell_drained(struct imapc *c)
+{
+    if (!c->told_full || c->freed || c->phase != READY)
+        return;
+    c->told_full = false;
+    if (!imapc_append_full(c))
+        emit(c, IMAPC_DRAINED);
+}
+
+/* --- receiving: whole responses --- */
+
+static bool offer(struct imapc *c, const struct imap_resp *resp, const struct imap_value *data)
+{
+    struct command *cmd;
+    TAILQ_FOREACH(cmd, &c->commands, link)
+    {
+        if (cmd->sent == 0)
+            break; /* what wasn't asked yet isn't answered */
+        if (cmd->cb.data && cmd->cb.data(cmd->cb.owner, resp, data))
+            return true;
+        if (c->freed || c->phase != READY)
+            return true;
+    }
+    if (c->watch.news && c->watch.news(c->watch.owner, resp, data))
+        return true;
+    return c->freed || (c->news && c->news(c->owner, resp, data));
+}
+
+static void take_status(struct imapc *c, const struct imap_resp *resp)
+{
+    if (imap_code_is(resp->code, "ALERT", NULL))
+        LOG(WARN, "imap_alert", LOG_S("peer", stream_peer(c->stream)), LOG_SPAN("text", resp->text));
+    if (resp->status != STATUS_BYE)
+        return;
+    struct buf text = {0};
+    imap_write_text(&text, resp->text);
+    free(c->bye);
+    c->bye = xasprintf("BYE %s", buf_str(&text));
+    buf_free(&text);
+}
+
+static struct command *find_command(struct imapc *c, struct span tag)
+{
+    struct command *cmd;
+    uint64_t n;
+    if (tag.len < 2 || tag.p[0] != 'm' || !span_u64(span_of(tag.p + 1, tag.len - 1), UINT64_MAX, &n))
+        return NULL;
+    TAILQ_FOREACH(cmd, &c->commands, link)
+    if (cmd->tag == n && cmd->sent > 0 && !cmd->answered)
+        return cmd;
+    return NULL;
+}
+
+/* The peer refused a command that isn't sent whole. */
+static void cut_short(struct imapc *c, struct command *cmd)
+{
+    cmd->answered = cmd->open;
+    if (!c->waiting)
+        return;
+    c->waiting = false;
+    buf_clear(&cmd->out);
+    cmd->next_wait = cmd->n_waits;
+    cmd->swallow = cmd->over = true;
+    if (!cmd->open)
+        c->sending = TAILQ_NEXT(cmd, link);
+}
+
+static void take_tagged(struct imapc *c, const struct imap_resp *resp)
+{
+    struct command *cmd = find_command(c, resp->tag);
+    if (!cmd) {
+        broken(c, "an answer to no command");
+        return;
+    }
+    take_status(c, resp);
+    if (cmd == c->sending && resp->status == STATUS_OK) {
+        broken(c, "OK to a command that was not sent whole");
+        return;
+    }
+    if (cmd == c->sending)
+        cut_short(c, cmd);
+    struct imapc_end end = {.code = resp->code, .text = resp->text};
+    end.rc = resp->status == STATUS_OK ? IMAPC_OK : resp->status == STATUS_NO ? IMAPC_NO : IMAPC_BAD;
+    end_command(c, cmd, &end);
+    if (c->freed)
+        return;
+    pump(c);
+    tell_drained(c);
+}
+
+static void take_continue(struct imapc *c)
+{
+    if (!c->waiting)
+        return; /* some servers say it to a literal that they did not have to allow */
+    c->waiting = false;
+    c->sending->next_wait++;
+    pump(c);
+    tell_drained(c);
+}
+
+/* --- receiving: bodies --- */
+
+static bool is_body_name(const struct imap_value *v)
+{
+    return imap_value_is(v, "BODY[]") || imap_value_is(v, "RFC822");
+}
+
+static struct command *body_command(struct imapc *c)
+{
+    struct command *cmd;
+    TAILQ_FOREACH(cmd, &c->commands, link)
+    if (cmd->cb.body && cmd->sent > 0)
+        return cmd;
+    return NULL;
+}
+
+static void body_begin(struct imapc *c, uint64_t size)
+{
+    uint32_t uid = 0;
+    const struct imap_value *v = imap_value_get(imap_tree_first(c->tree), "UID");
+    if (!imap_value_u32(v, &uid))
+        uid = 0;
+    if (c->body_of)
+        c->body_of->cb.body->begin(c->body_of->cb.owner, c->head.number, uid, size);
+}
+
+/* The literal that begins: is it a body that streams? */
+static void begin_literal(struct imapc *c, uint64_t size)
+{
+    bool fetch = span_is_ci(c->head.word, "FETCH");
+    c->literal_size = size;
+    c->body_of = fetch && is_body_name(imap_tree_last(c->tree)) ? body_command(c) : NULL;
+    c->streaming = c->body_of != NULL;
+    if (c->streaming)
+        body_begin(c, size);
+    else if (size > COLLECT_MAX)
+        broken(c, "a literal of %llu bytes where none was asked for", (unsigned long long)size);
+}
+
+static bool literal_piece(struct imapc *c, struct span bytes)
+{
+    if (!c->streaming)
+        buf_add_span(&c->collected, bytes);
+    else if (c->body_of && bytes.len > 0)
+        c->body_of->cb.body->piece(c->body_of->cb.owner, bytes);
+    return !c->freed && c->phase == READY;
+}
+
+static void end_literal(struct imapc *c)
+{
+    const char *why;
+    bool ok;
+    if (c->streaming) {
+        if (c->body_of)
+            c->body_of->cb.body->end(c->body_of->cb.owner);
+        if (c->freed || c->phase != READY)
+            return;
+        ok = imap_tree_stream(c->tree, c->literal_size, &why);
+    } else {
+        ok = imap_tree_literal(c->tree, buf_span(&c->collected), &why);
+        buf_free(&c->collected);
+    }
+    c->streaming = false;
+    if (!ok)
+        broken(c, "a response with %s", why);
+}
+
+static const struct imap_value *quoted_body(struct imapc *c)
+{
+    const struct imap_value *list = imap_tree_first(c->tree);
+    const struct imap_value *v = list && list->kind == IMAP_LIST ? list->first : NULL;
+    for (; v && v->next; v = v->next->next)
+        if (is_body_name(v) && v->next->kind == IMAP_QUOTED)
+            return v->next;
+    return NULL;
+}
+
+static void end_response(struct imapc *c)
+{
+    offer(c, &c->head, imap_tree_first(c->tree));
+}
+
+/* One step of a body that came as a quoted string; then the response as a whole. */
+static void step_quoted(struct imapc *c)
+{
+    struct span text = quoted_body(c)->text;
+    struct command *cmd = c->body_of;
+    switch (c->quoted++) {
+    case QUOTED_BEGIN:
+        body_begin(c, text.len);
+        break;
+    case QUOTED_PIECE:
+        if (cmd && text.len > 0)
+            cmd->cb.body->piece(cmd->cb.owner, text);
+        break;
+    default:
+        c->quoted = QUOTED_NONE;
+        if (cmd)
+            cmd->cb.body->end(cmd->cb.owner);
+        if (!c->freed && c->phase == READY)
+            end_response(c);
+    }
+}
+
+/* --- receiving: lines --- */
+
+/* A part of a response with data: the words before its literal, or all of it. */
+static void take_part(struct imapc *c, struct span part, const struct imap_line_item *item)
+{
+    const char *why;
+    if (!imap_tree_text(c->tree, part, &why)) {
+        broken(c, "a response with %s", why);
+        return;
+    }
+    if (item->literal) {
+        begin_literal(c, item->size);
+        return;
+    }
+    if (!imap_tree_done(c->tree, &why)) {
+        broken(c, "a response with %s", why);
+        return;
+    }
+    c->body_of = span_is_ci(c->head.word, "FETCH") && quoted_body(c) ? body_command(c) : NULL;
+    c->quoted = c->body_of ? QUOTED_BEGIN : QUOTED_NONE;
+    if (!c->body_of)
+        end_response(c);
+}
+
+static void take_data(struct imapc *c, const struct imap_resp *resp, const struct imap_line_item *item)
+{
+    c->head = *resp;
+    snprintf(c->word, sizeof c->word, "%.*s", (int)resp->word.len, (const char *)resp->word.p);
+    c->head.word = span_str(c->word); /* the line goes before the response ends */
+    imap_tree_clear(c->tree);
+    size_t end = item->literal ? item->marker : item->text.len;
+    size_t begin = resp->rest < end ? resp->rest : end;
+    take_part(c, span_of(item->text.p + begin, end - begin), item);
+}
+
+static void take_first(struct imapc *c, const struct imap_line_item *item)
+{
+    struct imap_resp resp;
+    const char *why;
+    if (!imap_resp_parse(item->text, &resp, &why)) {
+        broken(c, "a response that is none: %s", why);
+        return;
+    }
+    switch (resp.kind) {
+    case RESP_TAGGED:
+        take_tagged(c, &resp);
+        break;
+    case RESP_STATUS:
+        take_status(c, &resp);
+        offer(c, &resp, NULL);
+        break;
+    case RESP_CONTINUE:
+        take_continue(c);
+        break;
+    case RESP_DATA:
+        take_data(c, &resp, item);
+        break;
+    }
+}
+
+static void take_item(struct imapc *c, enum imap_line_rc rc, const struct imap_line_item *item)
+{
+    if (rc == LINE_BAD)
+        broken(c, "a response with %s", item->why);
+    else if (rc == LINE_LITERAL && literal_piece(c, item->text) && item->left == 0)
+        end_literal(c);
+    else if (rc == LINE_TEXT && item->first)
+        take_first(c, item);
+    else if (rc == LINE_TEXT)
+        take_part(c, span_of(item->text.p, item->literal ? item->marker : item->text.len), item);
+}
+
+static bool can_receive(const struct imapc *c)
+{
+    return c->phase == READY && !c->freed && !c->paused;
+}
+
+static void receive(struct imapc *c)
+{
+    c->stamp_ms = clock_boot_ms();
+    while (can_receive(c)) {
+        if (c->quoted != QUOTED_NONE) {
+            step_quoted(c);
+            continue;
+        }
+        struct span in = stream_peek(c->stream);
+        struct imap_line_item item;
+        size_t used;
+        enum imap_line_rc rc = imap_line_feed(&c->line, in.p, in.len, &used, &item);
+        stream_eat(c->stream, used);
+        if (rc == LINE_MORE)
+            break;
+        take_item(c, rc, &item);
+    }
+}
+
+/* --- what the loop calls --- */
+
+static void on_stream(struct stream *s, enum stream_event ev, void *owner)
+{
+    struct imapc *c = owner;
+    enter(c);
+    switch (ev) {
+    case STREAM_DATA:
+        receive(c);
+        break;
+    case STREAM_DRAINED:
+        tell_drained(c);
+        break;
+    case STREAM_EOF:
+        broken(c, "%s", c->bye ? c->bye : "the server closed the connection");
+        break;
+    case STREAM_ERROR:
+        broken(c, "%s", c->bye ? c->bye : stream_error(s));
+        break;
+    default:
+        break;
+    }
+    leave(c);
+}
+
+static void on_task(struct loop_task *task)
+{
+    struct imapc *c = CONTAINER_OF(task, struct imapc, task);
+    enter(c);
+    uncork(c);
+    while (can_receive(c) && c->quoted != QUOTED_NONE)
+        step_quoted(c);
+    if (!c->freed && c->phase == READY)
+        end_unsendable(c);
+    if (!c->freed && (c->phase == BROKEN || c->phase == FAILED))
+        end_all(c);
+    leave(c);
+}
+
+/* Is something up to the peer, or are we the ones who keep it waiting? */
+static bool peer_owes(const struct imapc *c)
+{
+    const struct command *oldest = TAILQ_FIRST(&c->commands);
+    if (c->paused || !oldest)
+        return false;
+    return oldest != c->sending || c->waiting || stream_unsent(c->stream) > 0;
+}
+
+static void on_tick(void *owner)
+{
+    struct imapc *c = owner;
+    uint64_t now = clock_boot_ms(), left = c->put - stream_unsent(c->stream);
+    if (!peer_owes(c) || left != c->put_seen)
+        c->stamp_ms = now;
+    c->put_seen = left;
+    if (now - c->stamp_ms >= c->timeout_ms)
+        broken(c, "no answer for %llu s", (unsigned long long)(c->timeout_ms / 1000));
+    else if (!TAILQ_EMPTY(&c->commands))
+        timer_start(c->timer, c->timeout_ms / TICKS);
+}
+
+static void on_login(void *owner, const struct login_result *result)
+{
+    struct imapc *c = owner;
+    c->login = NULL;
+    c->login_rc = result->rc;
+    if (result->rc != LOGIN_OK) {
+        char *why = xasprintf("%s: %s", result->phase, result->detail);
+        set_broken(c, FAILED, why);
+        free(why);
+        return;
+    }
+    c->stream = result->stream;
+    c->caps = result->caps;
+    c->phase = READY;
+    stream_set_owner(c->stream, on_stream, c);
+    stream_without_secrets(c->stream);
+    enter(c);
+    emit(c, IMAPC_READY);
+    if (!c->freed) {
+        pump(c);
+        c->stamp_ms = clock_boot_ms();
+        if (!TAILQ_EMPTY(&c->commands))
+            start_clock(c);
+    }
+    leave(c);
+}
+
+/* --- the rest --- */
+
+struct imapc *imapc_new(struct loop *l, const struct login_request *login, uint64_t command_timeout_ms,
+                        imapc_event_fn fn, imapc_data_fn news, void *owner)
+{
+    static const struct imap_line_limits line = {LINE_MAX_BYTES, RESPONSE_LITERALS, BODY_MAX, 0};
+    static const struct imap_tree_limits tree = {TREE_DEPTH, TREE_VALUES, TREE_BYTES};
+    struct imapc *c = xcalloc(1, sizeof *c);
+    c->loop = l;
+    c->fn = fn;
+    c->news = news;
+    c->owner = owner;
+    c->timeout_ms = command_timeout_ms;
+    c->task.fn = on_task;
+    c->error = xstrdup("");
+    TAILQ_INIT(&c->commands);
+    imap_line_init(&c->line, LINE_RESPONSES, &line);
+    c->tree = imap_tree_new(&tree);
+    c->timer = timer_new(l, on_tick, c);
+    c->login = backend_login_start(l, login, on_login, c);
+    return c;
+}
+
+void imapc_free(struct imapc **cp)
+{
+    struct imapc *c = *cp;
+    if (!c)
+        return;
+    *cp = NULL;
+    bool polite = c->phase == READY && !c->sending;
+    if (polite)
+        put(c, span_str("bye LOGOUT\r\n"));
+    uncork(c);
+    backend_login_cancel(&c->login);
+    stream_close(&c->stream, polite);
+    loop_undefer(c->loop, &c->task);
+    timer_free(&c->timer);
+    c->freed = true;
+    if (c->busy == 0)
+        release(c);
+}
+
+void imapc_abort(struct imapc *c, const char *why)
+{
+    broken(c, "%s", why);
+}
+
+const struct imap_caps *imapc_caps(const struct imapc *c)
+{
+    return &c->caps;
+}
+
+enum imap_literals imapc_literals(const struct imapc *c)
+{
+    if (imap_caps_has(&c->caps, CAP_LITERAL_PLUS))
+        return LITERALS_PLUS;
+    return imap_caps_has(&c->caps, CAP_LITERAL_MINUS) ? LITERALS_MINUS : LITERALS_SYNC;
+}
+
+enum login_rc imapc_login_rc(const struct imapc *c)
+{
+    return c->login_rc;
+}
+
+const char *imapc_error(const struct imapc *c)
+{
+    return c->error;
+}
+
+void imapc_pause(struct imapc *c)
+{
+    c->paused = true;
+    if (c->stream)
+        stream_pause(c->stream);
+}
+
+void imapc_resume(struct imapc *c)
+{
+    if (!c->paused)
+        return;
+    c->paused = false;
+    c->stamp_ms = clock_boot_ms();
+    if (c->quoted != QUOTED_NONE)
+        loop_defer(c->loop, &c->task);
+    if (c->stream)
+        stream_resume(c->stream);
+}
+
+void imapc_watch(struct imapc *c, imapc_event_fn fn, imapc_data_fn news, void *owner)
+{
+    c->watch.fn = fn;
+    c->watch.news = news;
+    c->watch.owner = owner;
+}
+
+size_t imapc_pending(const struct imapc *c)
+{
+    size_t n = 0;
+    const struct command *cmd;
+    TAILQ_FOREACH(cmd, &c->commands, link)
+    n += !cmd->answered;
+    return n;
+}
+
+void imapc_forget(struct imapc *c, void *owner)
+{
+    struct command *cmd;
+    if (c->append && c->append->cb.owner == owner)
+        imapc_abort(c, "given up inside of an APPEND");
+    TAILQ_FOREACH(cmd, &c->commands, link)
+    if (cmd->cb.owner == owner) {
+        cmd->cb = (struct imapc_command){0};
+        if (c->body_of == cmd)
+            c->body_of = NULL;
+    }
+    if (c->watch.owner == owner)
+        imapc_watch(c, NULL, NULL, NULL);
+}
