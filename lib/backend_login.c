@@ -393,7 +393,7 @@ static void send_id(struct backend_login *b)
 
 /* --- from state to state --- */
 
-static void after_proof_of_caps(struct backend_login *b)
+static void after_caps(struct backend_login *b)
 {
     bool wants_id = b->client_ip || b->session_id;
     if (b->backend->address.scheme == ADDRESS_IMAP_STARTTLS && !stream_is_secure(b->s))
@@ -427,7 +427,7 @@ static void reply_ok(struct backend_login *b)
         else if (b->state == CAPS_AFTER)
             finish(b, LOGIN_OK, xstrdup(""));
         else
-            after_proof_of_caps(b);
+            after_caps(b);
         break;
     case STARTTLS:
         login_enter(b, SECURING);
@@ -537,7 +537,7 @@ static void reply_greeting(struct backend_login *b, const struct imap_resp *r)
     } else {
         note_caps_code(b, r);
         if (b->caps_known)
-            after_proof_of_caps(b);
+            after_caps(b);
         else
             login_enter(b, CAPS);
     }
