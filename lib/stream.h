@@ -21,7 +21,8 @@
  *                        what we sent and not a reset               went by; 5 s at most
  *
  * Memory: an idle stream holds no buffers: 1 KiB; with TLS about 15 KiB as server and 20 KiB as client, which keeps the
- * peer's certificates. Bytes in a write belong to the write until its callback. Closing is two-phase: stream_close() stops and unlinks at once, the memory goes with the last uv handle.
+ * peer's certificates. Bytes in a write belong to the write until its callback. Closing is two-phase: stream_close()
+ * stops and unlinks at once, the memory goes with the last uv handle.
  *
  * Secrets: buffers that hold plaintext are overwritten once the bytes went on (the loop's shared ones and those of TLS
  * after each callback, the stream's own when they are freed), until stream_without_secrets() says that what comes now
