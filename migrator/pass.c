@@ -37,10 +37,11 @@ struct pass {
     struct mailboxes *mailboxes[2]; /* owned */
     struct plan *plan;              /* owned */
     struct arrange *arrange;
-    struct item *items;    /* owned; the largest first */
-    size_t n, next;        /* no TODO before next */
-    struct loop_task task; /* does what there is to do, outside of any callback */
-    bool records_written, over, lost;
+    struct item *items;                 /* owned; the largest first */
+    size_t n, next;                     /* no TODO before next */
+    struct loop_task task;              /* does what there is to do, outside of any callback */
+    bool records_sent, records_written; /* of the last pass: at its end */
+    bool over, lost;
     bool failed; /* why and detail of the first failure */
     enum why why;
     struct buf detail;
@@ -351,6 +352,7 @@ static void make_items(struct pass *p)
     for (size_t i = 0; i < p->n; i++) {
         const struct plan_item *plan = &p->plan->items[i];
         struct record *record = records_get(p->move->records, plan->source->name, plan->target_name);
+        record->counts.appended = record->counts.stored = record->counts.expunged = 0;
         p->items[i] = (struct item){.pass = p, .plan = plan, .record = record};
     }
     qsort(p->items, p->n, sizeof(*p->items), compare_items);
@@ -497,16 +499,23 @@ static void finish(struct pass *p)
     pass_free(p);
 }
 
+/* The last pass has folded the ledgers into the records. */
+static void end_or_write(struct pass *p)
+{
+    if (!p->last || p->failed || p->lost || p->records_written) {
+        finish(p);
+    } else if (!p->records_sent) {
+        p->records_sent = true;
+        records_write(p->move->records, on_records, p);
+    }
+}
+
 static void step(struct loop_task *task)
 {
     struct pass *p = CONTAINER_OF(task, struct pass, task);
 
-    if (p->over && p->last && !p->failed && !p->lost && !p->records_written) {
-        records_write(p->move->records, on_records, p);
-        return;
-    }
     if (p->over) {
-        finish(p);
+        end_or_write(p);
         return;
     }
     switch (p->phase) {

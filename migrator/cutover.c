@@ -1,0 +1,512 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "lib/log.h"
+#include "lib/registry.h"
+#include "lib/xalloc.h"
+
+#include "cutover.h"
+#include "pass.h"
+
+enum {
+    RETRY_MS = 300, /* a script without an answer is sent again after it */
+    POLL_MS = 200,  /* sessions are looked at so often, besides events */
+    FORWARD_RETRY_MS = 1000,
+    WAIT_MS = 2000, /* for replicas */
+    BUDGET_MAX_MS = 5 * 60 * 1000,
+    MESSAGES_A_SECOND = 10000,
+    MAILBOX_MS = 20,
+};
+
+enum state { PREPARE, FREEZE, REST, SYNC, LAST, FLIP, ABORT, KEPT, JOURNAL, PUBLISH };
+
+struct cutover_run {
+    struct move *move;
+    cutover_fn fn;
+    void *owner;
+    enum state state;
+    uint64_t budget_ms, froze_ms; /* froze_ms: when route_freeze was sent, 0 = not yet */
+    bool asking;                  /* a call of this state is under way */
+    bool again;                   /* ... and has to be repeated at once */
+    struct timer *retry;          /* runs the state again */
+    struct timer *deadline;
+    struct pass *pass;
+    size_t restless; /* sessions that did not rest at the last look */
+    char view[40];
+    struct route_progress counters; /* the last ones, for write_and_wait() */
+    enum why why;
+    struct buf detail;
+    enum cutover_rc rc;
+    struct loop_task end_task;
+};
+
+static const char *const state_names[] = {"prepare", "freeze", "rest", "sync",    "last",
+                                          "flip",    "abort",  "kept", "journal", "publish"};
+
+static void run(struct cutover_run *c);
+
+/* ---- the end */
+
+void cutover_free(struct cutover_run **cp)
+{
+    struct cutover_run *c = *cp;
+
+    *cp = NULL;
+    if (!c)
+        return;
+    pass_cancel(&c->pass);
+    store_forget(c->move->m->store, c);
+    journal_forget(c->move->m->journal, c);
+    loop_undefer(c->move->m->loop, &c->end_task);
+    timer_free(&c->retry);
+    timer_free(&c->deadline);
+    buf_free(&c->detail);
+    free(c);
+}
+
+static void end_now(struct loop_task *task)
+{
+    struct cutover_run *c = CONTAINER_OF(task, struct cutover_run, end_task);
+    cutover_fn fn = c->fn;
+    void *owner = c->owner;
+    struct buf detail = c->detail;
+    struct cutover_result r = {.rc = c->rc,
+                               .why = c->why,
+                               .detail = buf_str(&detail),
+                               .frozen_ms = c->froze_ms ? clock_boot_ms() - c->froze_ms : 0};
+
+    c->detail = (struct buf){0};
+    cutover_free(&c);
+    fn(owner, &r);
+    buf_free(&detail);
+}
+
+static void end(struct cutover_run *c, enum cutover_rc rc)
+{
+    c->rc = rc;
+    timer_stop(c->retry);
+    timer_stop(c->deadline);
+    pass_cancel(&c->pass);
+    store_forget(c->move->m->store, c);
+    loop_defer(c->move->m->loop, &c->end_task);
+}
+
+/* ---- between states */
+
+static void enter(struct cutover_run *c, enum state state)
+{
+    LOG(DEBUG, "cutover", LOG_S("user", c->move->user), LOG_S("from", state_names[c->state]),
+        LOG_S("to", state_names[state]));
+    c->state = state;
+    c->asking = c->again = false;
+    timer_stop(c->retry);
+    store_forget(c->move->m->store, c);
+    run(c);
+}
+
+static void abort_with(struct cutover_run *c, enum why why, const char *detail)
+{
+    if (c->state == ABORT || c->state >= KEPT)
+        return;
+    c->why = why;
+    buf_clear(&c->detail);
+    buf_add_str(&c->detail, detail);
+    timer_stop(c->deadline);
+    pass_cancel(&c->pass);
+    enter(c, ABORT);
+}
+
+static void on_retry(void *owner)
+{
+    run(owner);
+}
+
+static void later(struct cutover_run *c, uint64_t ms)
+{
+    c->asking = false;
+    timer_start(c->retry, ms);
+}
+
+/* What every script may answer. True: dealt with. */
+static bool common_answer(struct cutover_run *c, enum route_rc rc, const char *detail)
+{
+    switch (rc) {
+    case ROUTE_OK:
+        return false;
+    case ROUTE_LOST:
+        end(c, CUTOVER_LOST);
+        return true;
+    case ROUTE_DOWN:
+    case ROUTE_NO_STORE:
+        /* Whether it was done is not known; the same call again will tell. */
+        later(c, c->state >= KEPT ? FORWARD_RETRY_MS : RETRY_MS);
+        return true;
+    case ROUTE_REFUSED:
+        if (c->state < ABORT) {
+            struct buf text = {0};
+            buf_printf(&text, "the account was found to be %s", detail);
+            abort_with(c, WHY_DEADLINE, buf_str(&text));
+            buf_free(&text);
+            return true;
+        }
+        return false;
+    default:
+        return false;
+    }
+}
+
+/* ---- PREPARE, FREEZE */
+
+static uint64_t budget_of(const struct cutover_run *c, size_t mailboxes, uint64_t messages)
+{
+    uint64_t ms = c->move->m->conf->migration.freeze_budget_ms;
+
+    if (!c->move->force)
+        ms += messages / MESSAGES_A_SECOND * 1000 + (uint64_t)mailboxes * MAILBOX_MS;
+    return ms < BUDGET_MAX_MS ? ms : BUDGET_MAX_MS;
+}
+
+static void on_prepared(void *owner, enum route_rc rc, const char *detail)
+{
+    struct cutover_run *c = owner;
+    uint64_t epoch;
+
+    if (rc == ROUTE_PAUSED || rc == ROUTE_QUARANTINE) {
+        end(c, CUTOVER_LATER);
+        return;
+    }
+    if (common_answer(c, rc, detail))
+        return;
+    if (rc != ROUTE_OK || !span_u64(span_str(detail), UINT64_MAX, &epoch)) {
+        abort_with(c, WHY_INTERNAL, "route_prepare gave no epoch");
+        return;
+    }
+    c->move->job.epoch = epoch;
+    enter(c, FREEZE);
+}
+
+static void on_frozen(void *owner, enum route_rc rc, const char *detail)
+{
+    struct cutover_run *c = owner;
+
+    if (common_answer(c, rc, detail))
+        return;
+    if (rc == ROUTE_PAUSED)
+        abort_with(c, WHY_SESSIONS, "migrations are paused");
+    else if (rc == ROUTE_QUARANTINE)
+        abort_with(c, WHY_STORE, "Redis restarted or failed over");
+    else if (rc != ROUTE_OK)
+        abort_with(c, WHY_DEADLINE, "preparing took too long");
+    else
+        enter(c, REST);
+}
+
+static void freeze(struct cutover_run *c)
+{
+    if (!c->froze_ms) {
+        c->froze_ms = clock_boot_ms();
+        timer_start(c->deadline, c->budget_ms);
+    }
+    route_freeze(c->move->m->store, &c->move->job, c->budget_ms, on_frozen, c);
+}
+
+static void deadline_text(const struct cutover_run *c, struct buf *text)
+{
+    buf_printf(text, "within %" PRIu64 ".%" PRIu64 " s", c->budget_ms / 1000, c->budget_ms / 100 % 10);
+}
+
+static void on_deadline(void *owner)
+{
+    struct cutover_run *c = owner;
+    struct buf text = {0};
+
+    if (c->state <= REST && c->restless > 0) {
+        buf_printf(&text, "%zu session%s did not come to rest ", c->restless, c->restless > 1 ? "s" : "");
+        deadline_text(c, &text);
+        abort_with(c, WHY_SESSIONS, buf_str(&text));
+    } else {
+        buf_add_str(&text, "the last pass did not end ");
+        deadline_text(c, &text);
+        abort_with(c, WHY_DEADLINE, buf_str(&text));
+    }
+    buf_free(&text);
+}
+
+/* ---- REST */
+
+static void on_registrations(void *owner, enum redis_rc rc, const struct registration *rows, size_t n)
+{
+    struct cutover_run *c = owner;
+
+    c->asking = false;
+    if (rc == REDIS_OK) {
+        c->restless = 0;
+        for (size_t i = 0; i < n; i++)
+            c->restless += rows[i].mode != SESSION_FROZEN || rows[i].epoch != c->move->job.epoch;
+        if (c->restless == 0) {
+            enter(c, SYNC);
+            return;
+        }
+    }
+    if (c->again)
+        run(c);
+    else
+        later(c, POLL_MS);
+}
+
+static void look_at_sessions(struct cutover_run *c)
+{
+    c->again = c->asking;
+    if (c->asking)
+        return;
+    c->asking = true;
+    registry_list(c->move->m->store, c->move->user, on_registrations, c);
+}
+
+void cutover_event(struct cutover_run *c, const struct event *e)
+{
+    if (c->state == REST)
+        look_at_sessions(c);
+    /* Somebody thawed the account: what is under way here is for nothing. */
+    if (c->state >= REST && c->state <= LAST && e->epoch == c->move->job.epoch && span_is(e->kind, "state") &&
+        e->state == ROUTE_READY)
+        abort_with(c, WHY_DEADLINE, "the account was thawed by another");
+}
+
+/* ---- replicas */
+
+static void on_waited(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    struct cutover_run *c = owner;
+
+    (void)r;
+    if (c->state == SYNC) {
+        if (rc == REDIS_OK)
+            enter(c, c->move->force ? FLIP : LAST);
+        else
+            abort_with(c, WHY_STORE, "the replicas of Redis do not keep up");
+    } else if (rc == REDIS_OK) {
+        enter(c, JOURNAL);
+    } else {
+        LOG(WARN, "flip_waits", LOG_S("user", c->move->user), LOG_S("for", "the replicas of Redis"));
+        later(c, FORWARD_RETRY_MS);
+    }
+}
+
+static void on_counters(void *owner, enum route_rc rc, const char *detail)
+{
+    struct cutover_run *c = owner;
+
+    if (!common_answer(c, rc, detail))
+        store_wait(c->move->m->store, WAIT_MS, on_waited, c);
+}
+
+/* WAIT is about the writes of its own connection alone, and this one may be new: so it writes, and what
+ * others wrote before lies before that. */
+static void write_and_wait(struct cutover_run *c)
+{
+    route_progress(c->move->m->store, &c->move->job, &c->counters, on_counters, c);
+}
+
+/* ---- LAST, FLIP */
+
+static void on_pass(void *owner, const struct pass_result *result)
+{
+    struct cutover_run *c = owner;
+
+    c->pass = NULL;
+    switch (result->rc) {
+    case PASS_LOST:
+        end(c, CUTOVER_LOST);
+        break;
+    case PASS_FAILED:
+        abort_with(c, result->why, result->detail);
+        break;
+    case PASS_EQUAL:
+        LOG(INFO, "verified", LOG_S("user", c->move->user), LOG_U("mailboxes", result->mailboxes),
+            LOG_U("messages", result->counts.messages_total), LOG_U("bytes", result->counts.bytes_total),
+            LOG_U("appended", result->counts.appended), LOG_U("stored", result->counts.stored),
+            LOG_U("expunged", result->counts.expunged), LOG_U("zones_changed", result->counts.zones_changed),
+            LOG_U("took_ms", result->took_ms));
+        c->counters = *progress_now(c->move->progress);
+        records_digest(c->move->records, c->view);
+        enter(c, FLIP);
+        break;
+    }
+}
+
+static void on_flipping(void *owner, enum route_rc rc, const char *detail)
+{
+    struct cutover_run *c = owner;
+
+    if (common_answer(c, rc, detail))
+        return;
+    switch (rc) {
+    case ROUTE_OK:
+        enter(c, KEPT);
+        break;
+    case ROUTE_BUSY: /* a proxy has registered a session anew, which will rest or go */
+        later(c, POLL_MS);
+        break;
+    case ROUTE_PAUSED:
+        abort_with(c, WHY_SESSIONS, "migrations are paused");
+        break;
+    case ROUTE_QUARANTINE:
+        abort_with(c, WHY_STORE, "Redis restarted or failed over");
+        break;
+    default:
+        abort_with(c, WHY_DEADLINE, "the account was verified too late");
+        break;
+    }
+}
+
+/* ---- ABORT */
+
+static void on_aborted(void *owner, enum route_rc rc, const char *detail)
+{
+    struct cutover_run *c = owner;
+
+    if (common_answer(c, rc, detail))
+        return;
+    /* The flip that we had no answer to was done after all. */
+    if (rc == ROUTE_REFUSED && !strcmp(detail, "flipping"))
+        enter(c, KEPT);
+    else
+        end(c, CUTOVER_FAILED);
+}
+
+static void send_abort(struct cutover_run *c)
+{
+    struct buf reason = {0};
+
+    buf_printf(&reason, "%s: %s", why_word(c->why), buf_str(&c->detail));
+    route_abort(c->move->m->store, &c->move->job, buf_str(&reason), on_aborted, c);
+    buf_free(&reason);
+}
+
+/* ---- forward only */
+
+static void on_journal(void *owner, const char *error)
+{
+    struct cutover_run *c = owner;
+
+    if (!error) {
+        enter(c, PUBLISH);
+        return;
+    }
+    LOG(ERROR, "flip_waits", LOG_S("user", c->move->user), LOG_S("for", "the journal"),
+        LOG_S("error", error));
+    later(c, FORWARD_RETRY_MS);
+}
+
+static void on_flipped(void *owner, enum route_rc rc, const char *detail)
+{
+    struct cutover_run *c = owner;
+
+    if (common_answer(c, rc, detail))
+        return;
+    if (rc == ROUTE_OK) {
+        end(c, CUTOVER_DONE);
+        return;
+    }
+    LOG(ERROR, "flip_refused", LOG_S("user", c->move->user), LOG_S("state", detail));
+    end(c, CUTOVER_LOST);
+}
+
+static void write_journal(struct cutover_run *c)
+{
+    struct route r = {.source = c->move->source_name,
+                      .target = c->move->target_name,
+                      .epoch = c->move->job.epoch,
+                      .generation = c->move->generation,
+                      .view = c->view};
+
+    journal_write(c->move->m->journal, c->move->user, &r, on_journal, c);
+}
+
+/* Does what the state is there for; also again, after a call without an answer. */
+static void run(struct cutover_run *c)
+{
+    struct store *s = c->move->m->store;
+
+    switch (c->state) {
+    case PREPARE:
+        route_prepare(s, &c->move->job, c->budget_ms, on_prepared, c);
+        break;
+    case FREEZE:
+        freeze(c);
+        break;
+    case REST:
+        look_at_sessions(c);
+        break;
+    case SYNC:
+        write_and_wait(c);
+        break;
+    case LAST:
+        c->pass = pass_start(c->move, true, on_pass, c);
+        break;
+    case FLIP:
+        route_flip(s, &c->move->job, c->view, on_flipping, c);
+        break;
+    case ABORT:
+        send_abort(c);
+        break;
+    case KEPT:
+        timer_stop(c->deadline);
+        write_and_wait(c);
+        break;
+    case JOURNAL:
+        write_journal(c);
+        break;
+    case PUBLISH:
+        route_flipped(s, &c->move->job, on_flipped, c);
+        break;
+    }
+}
+
+bool cutover_can_abort(const struct cutover_run *c)
+{
+    return c->state < FLIP;
+}
+
+void cutover_abort(struct cutover_run *c, enum why why, const char *detail)
+{
+    if (cutover_can_abort(c))
+        abort_with(c, why, detail);
+}
+
+static struct cutover_run *make(struct move *move, enum state state, cutover_fn fn, void *owner)
+{
+    struct cutover_run *c = xcalloc(1, sizeof(*c));
+
+    c->move = move;
+    c->state = state;
+    c->fn = fn;
+    c->owner = owner;
+    c->retry = timer_new(move->m->loop, on_retry, c);
+    c->deadline = timer_new(move->m->loop, on_deadline, c);
+    c->end_task.fn = end_now;
+    return c;
+}
+
+struct cutover_run *cutover_start(struct move *move, size_t mailboxes, uint64_t messages, cutover_fn fn,
+                                  void *owner)
+{
+    struct cutover_run *c = make(move, PREPARE, fn, owner);
+
+    c->budget_ms = budget_of(c, mailboxes, messages);
+    c->counters = *progress_now(move->progress);
+    run(c);
+    return c;
+}
+
+struct cutover_run *cutover_resume(struct move *move, const struct route *route, cutover_fn fn, void *owner)
+{
+    struct cutover_run *c = make(move, KEPT, fn, owner);
+
+    snprintf(c->view, sizeof(c->view), "%s", route->view ? route->view : "");
+    c->counters = route->progress;
+    run(c);
+    return c;
+}
