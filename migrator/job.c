@@ -1,0 +1,559 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "lib/account.h"
+#include "lib/log.h"
+#include "lib/registry.h"
+#include "lib/xalloc.h"
+
+#include "cutover.h"
+#include "job.h"
+#include "pass.h"
+#include "signin.h"
+
+enum {
+    RETRY_MS = 500, /* a call without an answer is repeated after it */
+    REST_MS = 1000, /* between looks whether a pause or quarantine is over */
+    PASSES_MAX = 5,
+    SMALL_CHANGES = 20, /* a pass that had to change no more than this is small */
+    STALE_MS = 10000,   /* after a watch that took longer, one more pass goes before the freeze */
+    DIFFERS_MAX = 3,    /* attempts after which a difference is a person's */
+    REASON_MAX = 700,   /* bytes */
+};
+
+enum state { CLAIM, SIGN_IN, RECORDS_READ, COPY, READY, POLICY, WATCH, RECOPY, CUTOVER, REST, GIVE_UP };
+
+static const char *const state_names[] = {"claim", "sign_in", "records", "copy", "ready",  "policy",
+                                          "watch", "recopy",  "cutover", "rest", "give_up"};
+
+struct job {
+    struct migrator *m;
+    job_fn fn;
+    void *owner;
+    struct move move;
+    enum state state;
+    struct timer *retry;
+    struct signin *signin;
+    struct pass *pass;
+    struct watch *watch;
+    struct cutover_run *cutover;
+    unsigned passes;  /* in this COPY */
+    bool repeated;    /* a failure of the account's own was looked at twice */
+    size_t mailboxes; /* of the last pass */
+    uint64_t messages, began_ms, copied_ms;
+    bool watched; /* long enough; a fresh pass was made since */
+    bool stopping;
+    enum why why;
+    char *reason; /* owned; of GIVE_UP */
+    enum job_how how;
+    struct loop_task end_task;
+};
+
+static void run(struct job *j);
+static void on_cutover(void *owner, const struct cutover_result *r);
+
+/* ---- the end */
+
+static void stop_work(struct job *j)
+{
+    signin_cancel(&j->signin);
+    pass_cancel(&j->pass);
+    watch_free(&j->watch);
+    cutover_free(&j->cutover);
+    store_forget(j->m->store, j);
+    if (j->move.records)
+        records_forget(j->move.records, j);
+    timer_stop(j->retry);
+}
+
+void job_free(struct job **jp)
+{
+    struct job *j = *jp;
+
+    *jp = NULL;
+    if (!j)
+        return;
+    stop_work(j);
+    loop_undefer(j->m->loop, &j->end_task);
+    timer_free(&j->retry);
+    crew_free(&j->move.crew);
+    progress_free(&j->move.progress);
+    records_free(&j->move.records);
+    free(j->move.user);
+    free(j->move.login);
+    free(j->move.source_name);
+    free(j->move.target_name);
+    free(j->reason);
+    free(j);
+}
+
+static void end_now(struct loop_task *task)
+{
+    struct job *j = CONTAINER_OF(task, struct job, end_task);
+    job_fn fn = j->fn;
+    void *owner = j->owner;
+    enum job_how how = j->how;
+
+    job_free(&j);
+    fn(owner, how);
+}
+
+static void job_end(struct job *j, enum job_how how)
+{
+    if (j->end_task.queued)
+        return;
+    j->how = how;
+    stop_work(j);
+    loop_defer(j->m->loop, &j->end_task);
+}
+
+static void lost(void *owner)
+{
+    struct job *j = owner;
+
+    if (j->end_task.queued)
+        return;
+    LOG(INFO, "job_lost", LOG_S("user", j->move.user), LOG_U("epoch", j->move.job.epoch),
+        LOG_S("while", state_names[j->state]));
+    job_end(j, JOB_LEFT);
+}
+
+/* ---- between states */
+
+static void enter(struct job *j, enum state state)
+{
+    if (j->end_task.queued)
+        return;
+    LOG(DEBUG, "job", LOG_S("user", j->move.user), LOG_S("from", state_names[j->state]),
+        LOG_S("to", state_names[state]));
+    j->state = state;
+    timer_stop(j->retry);
+    run(j);
+}
+
+static void give_up(struct job *j, enum why why, const char *detail)
+{
+    struct buf text = {0};
+
+    if (j->stopping) {
+        job_end(j, JOB_LEFT);
+        return;
+    }
+    buf_printf(&text, "%s: %.*s", why_word(why), REASON_MAX, detail);
+    free(j->reason);
+    j->reason = xstrdup(buf_str(&text));
+    j->why = why;
+    buf_free(&text);
+    enter(j, GIVE_UP);
+}
+
+/* The answers that mean the same to every call. True: dealt with. */
+static bool common_answer(struct job *j, enum route_rc rc, const char *detail)
+{
+    switch (rc) {
+    case ROUTE_OK:
+        return false;
+    case ROUTE_LOST:
+        lost(j);
+        return true;
+    case ROUTE_REFUSED:
+        LOG(WARN, "job_refused", LOG_S("user", j->move.user), LOG_S("while", state_names[j->state]),
+            LOG_S("state", detail));
+        job_end(j, JOB_LEFT);
+        return true;
+    default: /* no answer, or not now */
+        timer_start(j->retry, RETRY_MS);
+        return true;
+    }
+}
+
+static void on_retry(void *owner)
+{
+    run(owner);
+}
+
+/* ---- CLAIM */
+
+static const char *take_route(struct job *j, const struct route *r)
+{
+    struct move *v = &j->move;
+
+    v->job.epoch = r->epoch;
+    v->generation = r->generation;
+    v->attempts = r->attempts;
+    v->force = r->force;
+    v->now = r->now;
+    v->source_name = xstrdup(r->source);
+    v->target_name = xstrdup(r->target);
+    v->source = conf_backend(j->m->conf, r->source);
+    v->target = conf_backend(j->m->conf, r->target);
+    v->login = account_login(v->user);
+    v->progress = progress_new(j->m->store, &v->job, lost, j);
+    if (!v->login)
+        return "the account has a name that no login name leads to";
+    if (!v->source || !v->target)
+        return "the configuration of this migrator lacks one of the backends";
+    return NULL;
+}
+
+static void on_claimed(void *owner, enum route_rc rc, const struct route *r)
+{
+    struct job *j = owner;
+
+    if (rc == ROUTE_REFUSED || rc == ROUTE_PAUSED) {
+        job_end(j, rc == ROUTE_PAUSED ? JOB_LATER : JOB_DONE);
+        return;
+    }
+    if (common_answer(j, rc, ""))
+        return;
+    const char *fault = take_route(j, r);
+    LOG(INFO, "job_claimed", LOG_S("user", j->move.user), LOG_U("epoch", r->epoch),
+        LOG_S("state", route_state_name(r->state)), LOG_S("source", r->source), LOG_S("target", r->target),
+        LOG_U("attempts", r->attempts));
+    if (r->state == ROUTE_FLIPPING) {
+        j->state = CUTOVER;
+        j->cutover = cutover_resume(&j->move, r, on_cutover, j);
+    } else if (fault) {
+        give_up(j, WHY_INTERNAL, fault);
+    } else {
+        enter(j, j->move.force ? READY : SIGN_IN);
+    }
+}
+
+/* ---- SIGN_IN, RECORDS */
+
+static void on_signin(void *owner, enum signin_rc rc, const char *secret, const char *why)
+{
+    struct job *j = owner;
+
+    j->signin = NULL;
+    if (rc == SIGNIN_DOWN) {
+        timer_start(j->retry, RETRY_MS);
+        return;
+    }
+    if (rc == SIGNIN_NONE) {
+        give_up(j, WHY_CREDENTIALS, why);
+        return;
+    }
+    j->move.crew = crew_new(&(struct crew_request){
+        .m = j->m,
+        .user = j->move.user,
+        .login = j->move.login,
+        .secret = secret,
+        .source = j->move.source,
+        .target = j->move.target,
+    });
+    j->move.records = records_new(j->m->store, &j->move.job);
+    enter(j, RECORDS_READ);
+}
+
+static void on_records(void *owner, enum route_rc rc)
+{
+    struct job *j = owner;
+
+    if (!common_answer(j, rc, ""))
+        enter(j, COPY);
+}
+
+/* ---- COPY */
+
+/* A message or a mailbox may have gone between two looks: what is the account's own fault is looked at twice.
+ */
+static bool worth_a_second_look(struct job *j, enum why why)
+{
+    if ((why != WHY_DIFFERS && why != WHY_CANNOT) || j->repeated)
+        return false;
+    j->repeated = true;
+    return true;
+}
+
+static void log_pass(const struct job *j, const struct pass_result *r)
+{
+    LOG(INFO, "pass", LOG_S("user", j->move.user), LOG_U("number", j->passes),
+        LOG_S("result", r->rc == PASS_EQUAL ? "equal" : why_word(r->why)), LOG_S("detail", r->detail),
+        LOG_U("mailboxes", r->mailboxes), LOG_U("messages", r->counts.messages_total),
+        LOG_U("bytes", r->counts.bytes_total), LOG_U("appended", r->counts.appended),
+        LOG_U("stored", r->counts.stored), LOG_U("expunged", r->counts.expunged),
+        LOG_U("took_ms", r->took_ms));
+}
+
+static void on_pass(void *owner, const struct pass_result *r)
+{
+    struct job *j = owner;
+    uint64_t changes = r->counts.appended + r->counts.stored + r->counts.expunged;
+
+    j->pass = NULL;
+    j->passes++;
+    if (r->rc == PASS_LOST) {
+        lost(j);
+        return;
+    }
+    log_pass(j, r);
+    if (r->rc == PASS_FAILED) {
+        if (worth_a_second_look(j, r->why))
+            run(j);
+        else
+            give_up(j, r->why, r->detail);
+        return;
+    }
+    j->mailboxes = r->mailboxes;
+    j->messages = r->counts.messages_total;
+    bool small = changes <= SMALL_CHANGES && r->took_ms <= j->m->conf->migration.freeze_budget_ms / 2;
+    if (small || j->passes >= PASSES_MAX)
+        enter(j, READY);
+    else
+        run(j);
+}
+
+/* ---- READY, POLICY */
+
+static void on_ready(void *owner, enum route_rc rc, const char *detail)
+{
+    struct job *j = owner;
+
+    if (common_answer(j, rc, detail))
+        return;
+    j->copied_ms = clock_boot_ms();
+    bool manual = j->m->conf->migration.cutover == CUTOVER_MANUAL && !j->move.now && !j->move.force;
+    LOG(INFO, "job_ready", LOG_S("user", j->move.user), LOG_U("mailboxes", j->mailboxes),
+        LOG_U("messages", j->messages), LOG_U("took_ms", j->copied_ms - j->began_ms));
+    if (manual)
+        enter(j, POLICY);
+    else
+        enter(j, j->watched ? CUTOVER : WATCH);
+}
+
+/* Whoever says now from here on finds the account ready and queues it again. */
+static void on_policy(void *owner, enum route_rc rc, const struct route *r)
+{
+    struct job *j = owner;
+
+    if (common_answer(j, rc, ""))
+        return;
+    j->move.now = r->now;
+    if (r->now)
+        enter(j, j->watched ? CUTOVER : WATCH);
+    else
+        job_end(j, JOB_DONE);
+}
+
+/* ---- WATCH, REST, RECOPY */
+
+static void on_watch(void *owner, enum watch_event ev, const char *incarnation)
+{
+    struct job *j = owner;
+
+    switch (ev) {
+    case WATCH_SILENT:
+        LOG(WARN, "proxy_silent", LOG_S("user", j->move.user), LOG_S("proxy", incarnation));
+        break;
+    case WATCH_FAILED:
+        watch_free(&j->watch);
+        timer_start(j->retry, RETRY_MS);
+        break;
+    case WATCH_CLEAR:
+        watch_free(&j->watch);
+        j->watched = true;
+        enter(j, !j->move.force && clock_boot_ms() - j->copied_ms > STALE_MS ? RECOPY : CUTOVER);
+        break;
+    }
+}
+
+static void start_watch(struct job *j)
+{
+    const struct conf_proxy *p = &j->m->conf->proxy;
+
+    if (j->move.crew)
+        crew_want(j->move.crew, 1);
+    j->watch = watch_new(j->m->store, j->move.user, j->move.job.epoch, p->lease_ms, p->lease_long_ms, true,
+                         on_watch, j);
+}
+
+static void on_recopy(void *owner, enum route_rc rc, const char *detail)
+{
+    struct job *j = owner;
+
+    if (common_answer(j, rc, detail))
+        return;
+    j->passes = PASSES_MAX - 2; /* at most two more */
+    enter(j, COPY);
+}
+
+static void on_control(void *owner, enum route_rc rc, const struct route_control *c)
+{
+    struct job *j = owner;
+
+    if (rc != ROUTE_OK || c->paused || store_quarantine_ms(j->m->store) > 0)
+        timer_start(j->retry, REST_MS);
+    else
+        enter(j, j->move.force ? WATCH : RECOPY);
+}
+
+/* ---- CUTOVER */
+
+static void on_cutover(void *owner, const struct cutover_result *r)
+{
+    struct job *j = owner;
+
+    j->cutover = NULL;
+    switch (r->rc) {
+    case CUTOVER_DONE:
+        LOG(INFO, "flipped", LOG_S("user", j->move.user), LOG_S("source", j->move.source_name),
+            LOG_S("target", j->move.target_name), LOG_U("epoch", j->move.job.epoch + 1),
+            LOG_U("mailboxes", j->mailboxes), LOG_U("messages", j->messages),
+            LOG_U("frozen_ms", r->frozen_ms), LOG_S("force", j->move.force ? "yes" : "no"));
+        job_end(j, JOB_DONE);
+        break;
+    case CUTOVER_FAILED:
+        LOG(WARN, "thawed", LOG_S("user", j->move.user), LOG_S("why", why_word(r->why)),
+            LOG_S("detail", r->detail), LOG_U("frozen_ms", r->frozen_ms));
+        give_up(j, r->why, r->detail);
+        break;
+    case CUTOVER_LATER:
+        j->watched = false;
+        enter(j, REST);
+        break;
+    case CUTOVER_LOST:
+        lost(j);
+        break;
+    }
+}
+
+/* ---- GIVE_UP */
+
+/* Doubled with each attempt, a fifth up or down so that accounts that failed together don't come back
+ * together. */
+static uint64_t retry_delay(const struct job *j)
+{
+    const struct conf_migrator *c = &j->m->conf->migrator;
+    uint64_t ms = c->retry_min_ms;
+
+    for (uint32_t i = 0; i < j->move.attempts && ms < c->retry_max_ms; i++)
+        ms *= 2;
+    if (ms > c->retry_max_ms)
+        ms = c->retry_max_ms;
+    ms = ms * (80 + random_u64() % 41) / 100;
+    return ms ? ms : 1;
+}
+
+static void on_given_up(void *owner, enum route_rc rc, const char *detail)
+{
+    struct job *j = owner;
+
+    if (!common_answer(j, rc, detail))
+        job_end(j, JOB_DONE);
+}
+
+static void send_give_up(struct job *j)
+{
+    enum why_then then = why_then(j->why);
+    bool person = then == THEN_PERSON || (j->why == WHY_DIFFERS && j->move.attempts + 1 >= DIFFERS_MAX);
+    uint64_t delay = then == THEN_LOGIN ? 0 : retry_delay(j);
+
+    LOG(WARN, "job_given_up", LOG_S("user", j->move.user), LOG_S("reason", j->reason),
+        LOG_S("then", person ? "blocked" : "backoff"), LOG_U("delay_ms", person ? 0 : delay),
+        LOG_U("attempt", j->move.attempts + 1));
+    progress_flush(j->move.progress);
+    if (person)
+        route_block(j->m->store, &j->move.job, j->reason, on_given_up, j);
+    else
+        route_backoff(j->m->store, &j->move.job, j->reason, delay, on_given_up, j);
+}
+
+/* ---- Does what the state is there for; also again, after a call without an answer. */
+
+static void run(struct job *j)
+{
+    struct store *s = j->m->store;
+    struct move *v = &j->move;
+
+    switch (j->state) {
+    case CLAIM:
+        route_claim(s, v->user, v->token, on_claimed, j);
+        break;
+    case SIGN_IN:
+        j->signin = signin_start(v, on_signin, j);
+        break;
+    case RECORDS_READ:
+        records_read(v->records, on_records, j);
+        break;
+    case COPY:
+        j->pass = pass_start(v, false, on_pass, j);
+        break;
+    case READY:
+        progress_flush(v->progress);
+        route_ready(s, &v->job, on_ready, j);
+        break;
+    case POLICY:
+        route_read(s, v->user, on_policy, j);
+        break;
+    case WATCH:
+        start_watch(j);
+        break;
+    case RECOPY:
+        route_recopy(s, &v->job, on_recopy, j);
+        break;
+    case CUTOVER:
+        j->cutover = cutover_start(v, j->mailboxes, j->messages, on_cutover, j);
+        break;
+    case REST:
+        if (v->crew)
+            crew_want(v->crew, 0);
+        route_control_read(s, on_control, j);
+        break;
+    case GIVE_UP:
+        send_give_up(j);
+        break;
+    }
+}
+
+/* Staff held the account, or queued it anew: it is not ours any more. */
+static bool taken_away(const struct job *j, const struct event *e)
+{
+    return j->state != CLAIM && span_is(e->kind, "state") && e->epoch >= j->move.job.epoch &&
+           (e->state == ROUTE_HELD || e->state == ROUTE_QUEUED);
+}
+
+void job_event(struct job *j, const struct event *e)
+{
+    if (j->end_task.queued)
+        return;
+    if (taken_away(j, e)) {
+        lost(j);
+        return;
+    }
+    if (span_is(e->kind, "now"))
+        j->move.now = true;
+    if (j->watch)
+        watch_poke(j->watch);
+    if (j->cutover)
+        cutover_event(j->cutover, e);
+}
+
+void job_stop(struct job *j)
+{
+    j->stopping = true;
+    if (!j->cutover)
+        job_end(j, JOB_LEFT);
+    else if (cutover_can_abort(j->cutover))
+        cutover_abort(j->cutover, WHY_SESSIONS, "the migrator was stopped");
+}
+
+struct job *job_start(struct migrator *m, const char *user, job_fn fn, void *owner)
+{
+    struct job *j = xcalloc(1, sizeof(*j));
+
+    j->m = m;
+    j->fn = fn;
+    j->owner = owner;
+    j->end_task.fn = end_now;
+    j->began_ms = clock_boot_ms();
+    j->move.m = m;
+    j->move.user = xstrdup(user);
+    random_hex(j->move.token, 16);
+    j->move.job = (struct route_job){.user = j->move.user, .token = j->move.token};
+    j->retry = timer_new(m->loop, on_retry, j);
+    run(j);
+    return j;
+}

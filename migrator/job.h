@@ -1,0 +1,51 @@
+/* job: the migration of one account, from the claim to the flip or to a reason why not.
+ *
+ * | state   | account               | does                                        | leaves to |
+ * |---------|-----------------------|---------------------------------------------|----------------------------|
+ * | CLAIM   | queued; or any state  | route_claim: a token, a new epoch           | SIGN_IN; READY (forced);
+ * | |         | of a dead owner       |                                             | CUTOVER (flipping); end
+ * | | SIGN_IN | copying               | master or the sealed password; a crew       | RECORDS; GIVE_UP | |
+ * RECORDS | copying               | reads the view records                      | COPY | | COPY    | copying
+ * | passes, until one is small                  | READY; GIVE_UP             | | READY   | copying -> ready
+ * | tells the counters, route_ready             | WATCH; POLICY              | | POLICY  | ready | cutover =
+ * manual: did staff say now?        | WATCH; end (stays ready)   | | WATCH   | ready                 | has
+ * silent proxies evicted                  | CUTOVER; RECOPY (it took   | |         |                       |
+ * | long)                      | | RECOPY  | ready -> copying      | route_recopy | COPY | | CUTOVER | ready
+ * ... flipped     | cutover.h                                   | end; GIVE_UP; REST         | | REST    |
+ * ready                 | waits while all is paused or in quarantine  | RECOPY; WATCH (forced)     | |
+ * GIVE_UP | -> backoff, blocked   | route_backoff, route_block with the reason  | end |
+ *
+ * An account that stays ready under cutover = manual has no job: `imapferryctl flip` queues it again, and a
+ * short delta goes before its cut-over. What has no answer from Redis is sent again; all scripts may be
+ * repeated. A job that finds that it is not the owner any more touches nothing more.
+ *
+ * One exit: job_end(job, how). */
+#ifndef IMAPFERRY_JOB_H
+#define IMAPFERRY_JOB_H
+
+#include "lib/events.h"
+
+#include "migrator.h"
+
+enum job_how {
+    JOB_DONE,  /* flipped, given up, refused, or ready and waiting for staff: the entry of the stream has done
+                  its duty */
+    JOB_LEFT,  /* somebody else's now, or left for another migrator: don't touch the entry */
+    JOB_LATER, /* paused: ask again later */
+};
+
+struct job;
+/* The job is gone when this is called. */
+typedef void (*job_fn)(void *owner, enum job_how how);
+
+/* Never calls back before it returned. */
+struct job *job_start(struct migrator *m, const char *user, job_fn fn, void *owner);
+/* Something happened to the account. */
+void job_event(struct job *j, const struct event *e);
+/* The process ends: a freeze is called off, a flip is carried out, all else is dropped as it is. Ends in
+ * JOB_LEFT or JOB_DONE soon, if Redis answers. */
+void job_stop(struct job *j);
+/* Ends it on the spot, without a callback. NULL is fine. */
+void job_free(struct job **j);
+
+#endif

@@ -1,0 +1,23 @@
+/* signin: with what the migrator signs in for a user: as master at backends that have a master_user, else
+ * with the user's own password, which a proxy sealed at the last login. It is kept in Redis until its time is
+ * over, and opened here alone. */
+#ifndef IMAPFERRY_SIGNIN_H
+#define IMAPFERRY_SIGNIN_H
+
+#include "move.h"
+
+enum signin_rc {
+    SIGNIN_OK,   /* secret is the user's password, NULL where both backends have a master_user */
+    SIGNIN_NONE, /* there is none that can be used: why */
+    SIGNIN_DOWN, /* Redis does not answer */
+};
+/* All borrowed. */
+typedef void (*signin_fn)(void *owner, enum signin_rc rc, const char *secret, const char *why);
+
+struct signin;
+/* Never calls back before it returned. The sign-in is gone when fn is called. */
+struct signin *signin_start(struct move *move, signin_fn fn, void *owner);
+/* NULL is fine. */
+void signin_cancel(struct signin **s);
+
+#endif
