@@ -1,19 +1,19 @@
 /* job: the migration of one account, from the claim to the flip or to a reason why not.
  *
- * | state   | account               | does                                        | leaves to |
- * |---------|-----------------------|---------------------------------------------|----------------------------|
- * | CLAIM   | queued; or any state  | route_claim: a token, a new epoch           | SIGN_IN; READY (forced);
- * | |         | of a dead owner       |                                             | CUTOVER (flipping); end
- * | | SIGN_IN | copying               | master or the sealed password; a crew       | RECORDS; GIVE_UP | |
- * RECORDS | copying               | reads the view records                      | COPY | | COPY    | copying
- * | passes, until one is small                  | READY; GIVE_UP             | | READY   | copying -> ready
- * | tells the counters, route_ready             | WATCH; POLICY              | | POLICY  | ready | cutover =
- * manual: did staff say now?        | WATCH; end (stays ready)   | | WATCH   | ready                 | has
- * silent proxies evicted                  | CUTOVER; RECOPY (it took   | |         |                       |
- * | long)                      | | RECOPY  | ready -> copying      | route_recopy | COPY | | CUTOVER | ready
- * ... flipped     | cutover.h                                   | end; GIVE_UP; REST         | | REST    |
- * ready                 | waits while all is paused or in quarantine  | RECOPY; WATCH (forced)     | |
- * GIVE_UP | -> backoff, blocked   | route_backoff, route_block with the reason  | end |
+ * | state   | account             | does                                     | leaves to                    |
+ * |---------|---------------------|------------------------------------------|------------------------------|
+ * | CLAIM   | queued, or found    | route_claim: a token, a new epoch        | SIGN_IN; READY (forced);     |
+ * |         | without an owner    |                                          | CUTOVER (flipping); end      |
+ * | SIGN_IN | copying             | master or the sealed password; a crew    | RECORDS; GIVE_UP             |
+ * | RECORDS | copying             | reads the view records                   | COPY                         |
+ * | COPY    | copying             | passes, until one is small               | READY; GIVE_UP               |
+ * | READY   | copying -> ready    | tells the counters, route_ready          | WATCH, CUTOVER; POLICY       |
+ * | POLICY  | ready               | cutover = manual: did staff say now?     | WATCH; end (stays ready)     |
+ * | WATCH   | ready               | has silent proxies evicted               | CUTOVER; RECOPY (took long)  |
+ * | RECOPY  | ready -> copying    | route_recopy                             | COPY                         |
+ * | CUTOVER | ready ... flipped   | cutover.h                                | end; GIVE_UP; REST           |
+ * | REST    | ready               | waits out a pause or a quarantine        | RECOPY; WATCH (forced)       |
+ * | GIVE_UP | -> backoff, blocked | route_backoff, route_block               | end                          |
  *
  * An account that stays ready under cutover = manual has no job: `imapferryctl flip` queues it again, and a
  * short delta goes before its cut-over. What has no answer from Redis is sent again; all scripts may be

@@ -232,10 +232,13 @@ static void on_ledger(void *owner, enum route_rc rc)
         start_copy(i);
         return;
     }
-    ledger_free(&i->record->ledger);
     i->state = TODO;
     give_lane(i, true);
-    fail_by_store(i->pass, rc);
+    if (*ledger_error(i->record->ledger))
+        fail(i->pass, WHY_STORE, ledger_error(i->record->ledger));
+    else
+        fail_by_store(i->pass, rc);
+    ledger_free(&i->record->ledger);
 }
 
 static void start_item(struct item *i, struct lane *lane)
