@@ -63,10 +63,9 @@ bool imap_seq_has(const struct imap_seq *s, uint32_t n)
 {
     if (n == 0)
         return false;
-    for (size_t i = find(s, n); i < s->n && s->ranges[i].first <= n; i++)
-        if (s->ranges[i].last >= n)
-            return true;
-    return false;
+    /* One that ends at n - 1 has no neighbour that begins at n: they would be one. */
+    size_t i = find(s, n);
+    return i < s->n && s->ranges[i].first <= n && n <= s->ranges[i].last;
 }
 
 uint64_t imap_seq_count(const struct imap_seq *s)

@@ -182,12 +182,10 @@ size_t imap_section_end(struct span part, size_t at)
 static bool read_atom(struct imap_tree *t, struct span part, size_t *i, const char **why)
 {
     size_t begin = *i, end = begin;
-    bool section = false;
     while (end < part.len && !strchr(" ()\"", part.p[end])) {
         if (part.p[end] < 0x20 || part.p[end] == 0x7f)
             return refuse(why, "control character");
-        if (part.p[end] == '[' && !section && has_section(span_of(part.p + begin, end - begin))) {
-            section = true;
+        if (part.p[end] == '[' && has_section(span_of(part.p + begin, end - begin))) {
             end = imap_section_end(part, end);
             if (end == 0)
                 return refuse(why, "unclosed section");

@@ -8,7 +8,8 @@ static const struct imap_line_limits line_limits = {
     .line = 600, .parts = 9, .literal = 1000, .nonsync_max = 1000};
 enum { COLLECT_MAX = 8 }; /* longer literals are streamed */
 
-/* An atom as it is, "quoted", <literal>, <#size> streamed, (list). */
+/* An atom as it is (in '' where it holds a blank or parenthesis), "quoted", <literal>, <#size> streamed,
+ * (list). */
 static void dump(struct buf *out, const struct imap_value *v)
 {
     static const char *const marks[][2] = {[IMAP_ATOM] = {"", ""},
@@ -19,12 +20,14 @@ static void dump(struct buf *out, const struct imap_value *v)
         if (v->kind == IMAP_STREAMED) {
             buf_printf(out, "<#%llu>", (unsigned long long)v->size);
         } else {
-            buf_add_str(out, marks[v->kind][0]);
+            bool odd = v->kind == IMAP_ATOM &&
+                       (memchr(v->text.p, ' ', v->text.len) || memchr(v->text.p, '(', v->text.len));
+            buf_add_str(out, odd ? "'" : marks[v->kind][0]);
             if (v->kind == IMAP_LIST)
                 dump(out, v->first);
             else
                 buf_add_span(out, v->text);
-            buf_add_str(out, marks[v->kind][1]);
+            buf_add_str(out, odd ? "'" : marks[v->kind][1]);
         }
         if (v->next)
             buf_add_str(out, " ");
@@ -148,10 +151,13 @@ static void test_sections(void **state)
     (void)state;
     static const char *const rows[][2] = {
         {"BODY[]", "BODY[]"},
-        {"(BODY[HEADER.FIELDS (DATE FROM)]<0.100> UID)", "(BODY[HEADER.FIELDS (DATE FROM)]<0.100> UID)"},
+        {"(BODY[HEADER.FIELDS (DATE FROM)]<0.100> UID)", "('BODY[HEADER.FIELDS (DATE FROM)]<0.100>' UID)"},
+        {"body.peek[a b] BINARY[(] binary.peek[a b]<5> BINARY.SIZE[a b]",
+         "'body.peek[a b]' 'BINARY[(]' 'binary.peek[a b]<5>' 'BINARY.SIZE[a b]'"},
+        {"BODY[a b][c d]", "'BODY[a b][c' d]"},
         {"body.peek[1.MIME] BINARY[1] binary.peek[2]<5> BINARY.SIZE[3]",
          "body.peek[1.MIME] BINARY[1] binary.peek[2]<5> BINARY.SIZE[3]"},
-        {"BODY[HEADER.FIELDS (\"A]B\" \"C\\\"]\")] x", "BODY[HEADER.FIELDS (\"A]B\" \"C\\\"]\")] x"},
+        {"BODY[HEADER.FIELDS (\"A]B\" \"C\\\"]\")] x", "'BODY[HEADER.FIELDS (\"A]B\" \"C\\\"]\")]' x"},
         {"BODY[] \"x\" BODY (y)", "BODY[] \"x\" BODY (y)"},
         {"BODY[](x)", "BODY[] (x)"},
         {"BODY[HEADER", "error: unclosed section"},
@@ -296,6 +302,27 @@ static void test_clear(void **state)
     imap_tree_free(&t);
 }
 
+static void any_answer(struct span prefix)
+{
+    struct imap_tree *t = imap_tree_new(&roomy);
+    const char *why = NULL;
+    bool ok = imap_tree_text(t, prefix, &why) && imap_tree_done(t, &why);
+    assert_int_equal(ok, why == NULL);
+    imap_tree_free(&t);
+}
+
+static void test_prefixes(void **state)
+{
+    (void)state;
+    static const char *const rows[] = {
+        "* 1 FETCH (UID 3 BODY[HEADER.FIELDS (\"A\\\"\" B)]<0.5> (\"x\\\\\" NIL) \\Seen)",
+        "((a)(b))",
+        "\"\\\"\" body[\"",
+    };
+    for (size_t i = 0; i < COUNTOF(rows); i++)
+        unit_prefixes(span_str(rows[i]), any_answer);
+}
+
 static void test_values(void **state)
 {
     (void)state;
@@ -347,7 +374,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_words),  cmocka_unit_test(test_sections), cmocka_unit_test(test_literals),
         cmocka_unit_test(test_errors), cmocka_unit_test(test_limits),   cmocka_unit_test(test_paren_bomb),
-        cmocka_unit_test(test_clear),  cmocka_unit_test(test_values),
+        cmocka_unit_test(test_clear),  cmocka_unit_test(test_values),   cmocka_unit_test(test_prefixes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
