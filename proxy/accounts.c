@@ -1,0 +1,150 @@
+#include <stdlib.h>
+
+#include "lib/xalloc.h"
+
+#include "freeze.h"
+#include "proxy.h"
+#include "relay.h"
+
+/* ---- which sessions ---- */
+
+static struct account *account_make(struct proxy *p, const char *key)
+{
+    struct account *a = xcalloc(1, sizeof *a);
+    a->proxy = p;
+    a->key = xstrdup(key);
+    LIST_INIT(&a->sessions);
+    HASH_ADD_KEYPTR(hh, p->accounts, a->key, strlen(a->key), a);
+    return a;
+}
+
+void accounts_attach(struct proxy *p, const char *key, struct session *s)
+{
+    struct account *a;
+    HASH_FIND_STR(p->accounts, key, a);
+    if (!a)
+        a = account_make(p, key);
+    s->account = a;
+    LIST_INSERT_HEAD(&a->sessions, s, of_account);
+}
+
+void accounts_detach(struct session *s)
+{
+    struct account *a = s->account;
+    if (!a)
+        return;
+    s->account = NULL;
+    LIST_REMOVE(s, of_account);
+    if (!LIST_EMPTY(&a->sessions))
+        return;
+    HASH_DEL(a->proxy->accounts, a);
+    store_forget(a->proxy->store, a);
+    free(a->key);
+    free(a->backend);
+    free(a);
+}
+
+/* ---- what is known ---- */
+
+static void nothing_to_do(void *owner, enum route_rc rc, const char *detail)
+{
+    (void)owner, (void)rc, (void)detail;
+}
+
+static void tell_seen(struct account *a)
+{
+    route_seen(a->proxy->store, a->key, lease_incarnation(a->proxy->lease), a->epoch, nothing_to_do, a);
+}
+
+void accounts_heard(struct account *a, enum route_state state, uint64_t epoch, const char *backend)
+{
+    bool risen = a->known && epoch > a->epoch;
+    bool engages = a->known && route_is_engaged(state) && !route_is_engaged(a->state);
+    a->known = true;
+    a->state = state;
+    a->epoch = epoch;
+    if (backend && (!a->backend || strcmp(a->backend, backend) != 0)) {
+        free(a->backend);
+        a->backend = xstrdup(backend);
+    }
+    struct proxy *p = a->proxy;
+    char *key = xstrdup(a->key);
+    freeze_heard(a); /* may end sessions, and with the last one the account */
+    HASH_FIND_STR(p->accounts, key, a);
+    free(key);
+    if (a && (risen || engages))
+        tell_seen(a);
+}
+
+static void on_read(void *owner, enum route_rc rc, const struct route *r)
+{
+    struct account *a = owner;
+    a->reading = false;
+    if (a->news != a->read_news)
+        accounts_read(a);
+    else if (rc == ROUTE_OK)
+        accounts_heard(a, r->state, r->epoch, r->backend);
+    /* else the store is down: events begin with a gap when it comes back */
+}
+
+void accounts_read(struct account *a)
+{
+    if (a->reading)
+        return;
+    a->reading = true;
+    a->read_news = a->news;
+    route_read(a->proxy->store, a->key, on_read, a);
+}
+
+/* ---- events ---- */
+
+/* A registration of this thread may have been among those that were taken away. */
+static void doubt_sessions(struct account *a)
+{
+    struct session *s, *next;
+    for (s = LIST_FIRST(&a->sessions); s; s = next) {
+        next = LIST_NEXT(s, of_account);
+        if (s->state != IN_RELAY)
+            continue;
+        s->lapses = s->asked_lapses =
+            LAPSES_UNKNOWN; /* an answer that is on its way may be older than the event */
+        relay_flow(s);
+        session_ask(s);
+    }
+}
+
+void accounts_event(struct proxy *p, const struct event *e)
+{
+    struct account *a;
+    HASH_FIND(hh, p->accounts, e->user.p, e->user.len, a);
+    if (!a)
+        return;
+    a->news++;
+    if (span_is(e->kind, "state")) {
+        char *backend = xspandup(e->backend);
+        accounts_heard(a, e->state, e->epoch, backend);
+        free(backend);
+    } else if (span_is(e->kind, "evicted")) {
+        doubt_sessions(a);
+    }
+}
+
+void accounts_read_all(struct proxy *p)
+{
+    struct account *a, *next;
+    HASH_ITER(hh, p->accounts, a, next)
+    {
+        a->news++;
+        accounts_read(a);
+    }
+}
+
+void accounts_seen_all(struct proxy *p)
+{
+    struct account *a, *next;
+    HASH_ITER(hh, p->accounts, a, next)
+    {
+        if (a->known && route_is_engaged(a->state))
+            tell_seen(a);
+    }
+}

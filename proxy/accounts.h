@@ -1,0 +1,49 @@
+/* accounts: the accounts that have sessions or logins in this thread, and what is known of their routes. What
+ * the store says comes two ways, as events and as answers, on two connections; so each event is counted, and
+ * an answer that an event may have overtaken is asked for again. */
+#ifndef IMAPFERRY_ACCOUNTS_H
+#define IMAPFERRY_ACCOUNTS_H
+
+#include <sys/queue.h>
+
+#include <uthash.h>
+
+#include "lib/events.h"
+#include "lib/route.h"
+
+struct proxy;
+struct session;
+LIST_HEAD(session_list, session);
+
+struct account {
+    struct proxy *proxy; /* borrowed */
+    char *key;
+    struct session_list sessions;
+    bool known; /* state, epoch and backend were heard */
+    enum route_state state;
+    uint64_t epoch;
+    char *backend;
+    uint64_t news;      /* counts events */
+    bool reading;       /* a route_read() is under way ... */
+    uint64_t read_news; /* ... since this event */
+    UT_hash_handle hh;
+};
+
+/* The session becomes one of the account's, which is made where it is new. */
+void accounts_attach(struct proxy *p, const char *key, struct session *s);
+/* No-op where it is none's. The account goes with its last session. */
+void accounts_detach(struct session *s);
+
+/* Something is known of the route: acts on it (freeze.h). */
+void accounts_heard(struct account *a, enum route_state state, uint64_t epoch, const char *backend);
+/* Reads the route and acts on it. */
+void accounts_read(struct account *a);
+
+/* Of struct events. */
+void accounts_event(struct proxy *p, const struct event *e);
+/* Events were missed: reads the routes of all accounts. */
+void accounts_read_all(struct proxy *p);
+/* Tells the store again what this thread has seen, before it asks to go on after a lapse. */
+void accounts_seen_all(struct proxy *p);
+
+#endif

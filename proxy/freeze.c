@@ -1,0 +1,96 @@
+#include <stdlib.h>
+
+#include "lib/log.h"
+#include "lib/xalloc.h"
+
+#include "freeze.h"
+#include "proxy.h"
+#include "relay.h"
+#include "routing.h"
+
+/* The term of the lease is another from now on. A session that was not known to be good stays in doubt. */
+static void set_engaged(struct session *s, bool engaged)
+{
+    if (s->engaged == engaged)
+        return;
+    const struct lease *l = s->proxy->lease;
+    bool good = session_may_pass(s);
+    s->engaged = engaged;
+    s->lapses = good && lease_is_valid(l, engaged) ? lease_lapses(l, engaged) : LAPSES_UNKNOWN;
+}
+
+static bool is_elsewhere(const struct session *s, const struct account *a)
+{
+    return a->backend && strcmp(a->backend, s->at->name) != 0;
+}
+
+static void in_relay(struct session *s)
+{
+    const struct account *a = s->account;
+    set_engaged(s, route_is_engaged(a->state));
+    if (a->state == ROUTE_FLIPPING || is_elsewhere(s, a)) {
+        session_close(s, WHY_MOVED, NULL);
+        return;
+    }
+    relay_rest(s, a->state == ROUTE_FREEZING ? WHY_FREEZE : WHY_NONE);
+    if (s->state != IN_RELAY)
+        return;
+    relay_flow(s);
+    session_ask(s);
+}
+
+void freeze_session(struct session *s)
+{
+    if (s->state == IN_RELAY && s->account->known)
+        in_relay(s);
+}
+
+static void nothing_to_do(void *owner, enum route_rc rc, const char *detail)
+{
+    (void)owner, (void)rc, (void)detail;
+}
+
+/* A `leave` may have been lost, or the answer of an `enter`. Logins under way are named too. */
+static void reconcile(struct account *a)
+{
+    struct proxy *p = a->proxy;
+    const char **names = NULL;
+    size_t n = 0;
+    struct session *s;
+    LIST_FOREACH(s, &a->sessions, of_account)
+    {
+        names = xreallocarray(names, n + 1, sizeof *names);
+        names[n++] = s->name;
+    }
+    route_reconcile(p->store, a->key, lease_incarnation(p->lease), names, n, nothing_to_do, a);
+    free(names);
+}
+
+static void log_freeze(const struct account *a)
+{
+    unsigned n = 0;
+    struct session *s;
+    LIST_FOREACH(s, &a->sessions, of_account)
+    n += s->state == IN_RELAY;
+    LOG(INFO, "freeze", LOG_S("user", a->key), LOG_S("state", route_state_name(a->state)),
+        LOG_U("epoch", a->epoch), LOG_U("sessions", n));
+}
+
+void freeze_heard(struct account *a)
+{
+    struct session *s, *next;
+    if (a->state == ROUTE_READY || a->state == ROUTE_PREPARING)
+        lease_renew(a->proxy->lease); /* the migrator waits for a sign of life of each proxy */
+    if (a->state == ROUTE_PREPARING)
+        reconcile(a);
+    if (a->state == ROUTE_FREEZING || a->state == ROUTE_FLIPPING)
+        log_freeze(a);
+    /* The account may go with its last session. */
+    for (s = LIST_FIRST(&a->sessions); s; s = next) {
+        next = LIST_NEXT(s, of_account);
+        if (s->state == IN_RELAY)
+            in_relay(s);
+        else if (s->state == IN_WAITING && a->state != ROUTE_FREEZING && a->state != ROUTE_FLIPPING)
+            routing_wake(s);
+    }
+}

@@ -1,0 +1,249 @@
+/* imapferry-proxy: reads the configuration, binds the listeners, starts the threads (proxy.h), and waits for
+ * signals. SIGTERM and SIGINT drain, a second one ends at once. */
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#ifdef HAVE_SYSTEMD
+#include <systemd/sd-daemon.h>
+#endif
+
+#include "lib/log.h"
+#include "lib/xalloc.h"
+
+#include "limits.h"
+#include "proxy.h"
+
+static const char usage[] =
+    "usage: imapferry-proxy [-c FILE] [--check-conf] [--print-conf[=sample]] [--version]\n";
+
+struct worker {
+    struct program *program;
+    struct proxy *proxy; /* owned */
+    pthread_t thread;
+    bool started;
+};
+
+struct program {
+    struct conf *conf;
+    struct loop *loop;
+    struct worker *workers;
+    size_t n_workers;
+    int *sockets; /* a row of n_listeners for each worker */
+    char **texts; /* the listeners' addresses */
+    size_t n_listeners;
+    uv_signal_t term, interrupt;
+    uv_async_t news;
+    pthread_mutex_t lock; /* of the two below */
+    size_t n_serving, n_ended;
+    bool announced;
+    unsigned signals;
+};
+
+static void notify(const char *what)
+{
+#ifdef HAVE_SYSTEMD
+    sd_notify(0, what);
+#else
+    (void)what;
+#endif
+}
+
+/* ---- threads and what they tell ---- */
+
+static void on_worker_news(void *owner, bool ended)
+{
+    struct program *g = owner;
+    pthread_mutex_lock(&g->lock);
+    if (ended)
+        g->n_ended++;
+    else
+        g->n_serving++;
+    pthread_mutex_unlock(&g->lock);
+    uv_async_send(&g->news);
+}
+
+static void announce(struct program *g)
+{
+    g->announced = true;
+    for (size_t i = 0; i < g->n_listeners; i++) {
+        char *text = xasprintf("listening on %s", g->texts[i]);
+        LOG(INFO, "listening", LOG_S("text", text));
+        free(text);
+    }
+    notify("READY=1");
+}
+
+static void on_news(uv_async_t *async)
+{
+    struct program *g = CONTAINER_OF(async, struct program, news);
+    pthread_mutex_lock(&g->lock);
+    bool all_serve = g->n_serving == g->n_workers, all_ended = g->n_ended == g->n_workers;
+    pthread_mutex_unlock(&g->lock);
+    if (all_serve && !g->announced && g->signals == 0)
+        announce(g);
+    if (all_ended)
+        loop_stop(g->loop);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct program *g = handle->data;
+    g->signals++;
+    LOG(INFO, "signal", LOG_I("number", number), LOG_U("count", g->signals));
+    notify("STOPPING=1");
+    for (size_t i = 0; i < g->n_workers; i++)
+        proxy_give_order(g->workers[i].proxy, g->signals == 1 ? ORDER_DRAIN : ORDER_END);
+}
+
+/* Signals are for the main thread. */
+static void *worker_main(void *arg)
+{
+    struct worker *w = arg;
+    proxy_run(w->proxy);
+    return NULL;
+}
+
+/* ---- start and end ---- */
+
+static bool bind_listeners(struct program *g, char **error)
+{
+    int column[256];
+    for (size_t i = 0; i < g->n_listeners; i++) {
+        if (!listener_bind(g->conf->proxy.listen.items[i], g->n_workers, column, &g->texts[i], error))
+            return false;
+        for (size_t t = 0; t < g->n_workers; t++)
+            g->sockets[t * g->n_listeners + i] = column[t];
+    }
+    return true;
+}
+
+static bool make_workers(struct program *g, size_t descriptors, char **error)
+{
+    size_t room = descriptors > 2 * LIMIT_FDS_KEPT + 16 * g->n_workers
+                      ? descriptors - LIMIT_FDS_KEPT - 16 * g->n_workers
+                      : LIMIT_FDS_KEPT;
+    for (size_t t = 0; t < g->n_workers; t++) {
+        g->workers[t].program = g;
+        g->workers[t].proxy = proxy_new(g->conf, (unsigned)t, &g->sockets[t * g->n_listeners],
+                                        room / 2 / g->n_workers, on_worker_news, g, error);
+        if (!g->workers[t].proxy)
+            return false;
+    }
+    return true;
+}
+
+static void start_signal(struct program *g, uv_signal_t *handle, int number)
+{
+    uv_signal_init(&g->loop->uv, handle);
+    handle->data = g;
+    uv_signal_start(handle, on_signal, number);
+}
+
+static bool start_threads(struct program *g, char **error)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int rc = 0;
+    for (size_t t = 0; t < g->n_workers && rc == 0; t++) {
+        rc = pthread_create(&g->workers[t].thread, NULL, worker_main, &g->workers[t]);
+        g->workers[t].started = rc == 0;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (rc != 0)
+        *error = xasprintf("can't start a thread: %s", strerror(rc));
+    return rc == 0;
+}
+
+static size_t count_of_threads(const struct conf *c)
+{
+    if (c->proxy.threads > 0)
+        return c->proxy.threads;
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return cores < 1 ? 1 : cores > 256 ? 256 : (size_t)cores;
+}
+
+static struct program *program_new(struct conf *conf)
+{
+    struct program *g = xcalloc(1, sizeof *g);
+    g->conf = conf;
+    g->loop = loop_new();
+    g->n_workers = count_of_threads(conf);
+    g->workers = xcalloc(g->n_workers, sizeof *g->workers);
+    g->n_listeners = conf->proxy.listen.n;
+    g->sockets = xcalloc(g->n_workers * g->n_listeners, sizeof *g->sockets);
+    g->texts = xcalloc(g->n_listeners, sizeof *g->texts);
+    pthread_mutex_init(&g->lock, NULL);
+    uv_async_init(&g->loop->uv, &g->news, on_news);
+    start_signal(g, &g->term, SIGTERM);
+    start_signal(g, &g->interrupt, SIGINT);
+    return g;
+}
+
+static void join_threads(struct program *g)
+{
+    for (size_t t = 0; t < g->n_workers; t++) {
+        if (g->workers[t].started)
+            pthread_join(g->workers[t].thread, NULL);
+        proxy_free(&g->workers[t].proxy);
+    }
+}
+
+static void program_free(struct program *g)
+{
+    uv_close((uv_handle_t *)&g->news, NULL);
+    uv_close((uv_handle_t *)&g->term, NULL);
+    uv_close((uv_handle_t *)&g->interrupt, NULL);
+    loop_free(&g->loop);
+    for (size_t i = 0; i < g->n_listeners; i++) {
+        if (g->texts[i])
+            listener_unlink(g->conf->proxy.listen.items[i]);
+        free(g->texts[i]);
+    }
+    pthread_mutex_destroy(&g->lock);
+    free(g->texts);
+    free(g->sockets);
+    free(g->workers);
+    free(g);
+}
+
+static bool run(struct program *g, size_t descriptors, char **error)
+{
+    if (!bind_listeners(g, error) || !make_workers(g, descriptors, error) || !start_threads(g, error))
+        return false;
+    loop_run(g->loop);
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    const char *file;
+    int status;
+    char *error = NULL;
+    if (!conf_arguments(argc, argv, CONF_PROXY, usage, &file, &status))
+        return status;
+    struct conf *conf = conf_load(file, CONF_PROXY, &error);
+    if (!conf) {
+        fprintf(stderr, "imapferry-proxy: %s\n", error);
+        free(error);
+        return 1;
+    }
+    size_t descriptors = limits_of_process();
+    struct program *g = program_new(conf);
+    bool ok = run(g, descriptors, &error);
+    if (!ok)
+        fprintf(stderr, "imapferry-proxy: %s\n", error);
+    /* A thread that did start, where another could not, has no way to end but with the process. */
+    for (size_t t = 0; t < g->n_workers && !ok; t++)
+        if (g->workers[t].started)
+            _exit(1);
+    join_threads(g);
+    program_free(g);
+    conf_free(&conf);
+    free(error);
+    LOG(INFO, "stopped");
+    return ok ? 0 : 1;
+}

@@ -1,0 +1,440 @@
+#include <stdlib.h>
+
+#include "lib/account.h"
+#include "lib/buf_room.h"
+#include "lib/imap_cmd.h"
+#include "lib/imap_tok.h"
+#include "lib/sasl.h"
+#include "lib/xalloc.h"
+
+#include "preauth.h"
+#include "proxy.h"
+#include "routing.h"
+
+enum expects { COMMAND, SASL_RESPONSE };
+
+struct verb_row;
+
+struct preauth {
+    struct imap_line lines;
+    enum expects expects;
+    struct imap_cmd cmd; /* the command under way */
+    const struct verb_row *row;
+    struct imap_tree *args; /* owned */
+    struct buf literal;     /* the one that is coming */
+    const char *status;     /* "BAD", "NO [...]": the command is refused once it is whole, with this text */
+    const char *text;
+    unsigned bad_in_row;
+    unsigned failed_logins;
+};
+
+static const struct imap_tree_limits args_limits = {.depth = 4, .values = 128, .bytes = 32 * 1024};
+static const char *const BAD = "BAD";
+
+void preauth_free(struct preauth **pp)
+{
+    struct preauth *p = *pp;
+    if (!p)
+        return;
+    *pp = NULL;
+    imap_line_wipe(&p->lines);
+    imap_tree_free(&p->args);
+    buf_wipe(&p->literal);
+    free(p);
+}
+
+/* ---- the verbs ---- */
+
+enum verb_flags {
+    BEFORE_TLS = 1 << 0, /* also before TLS on a listener with STARTTLS */
+    LITERALS = 1 << 1,   /* arguments may be literals */
+    SIGNS_IN = 1 << 2,   /* shows a password */
+};
+
+struct verb_row {
+    enum imap_verb verb;
+    unsigned flags;
+    void (*run)(struct session *s, const struct imap_value *args);
+    const char *expected; /* the text of the BAD where the arguments are wrong */
+};
+
+static void run_capability(struct session *s, const struct imap_value *args);
+static void run_noop(struct session *s, const struct imap_value *args);
+static void run_logout(struct session *s, const struct imap_value *args);
+static void run_id(struct session *s, const struct imap_value *args);
+static void run_starttls(struct session *s, const struct imap_value *args);
+static void run_login(struct session *s, const struct imap_value *args);
+static void run_authenticate(struct session *s, const struct imap_value *args);
+
+static const struct verb_row verbs[] = {
+    {VERB_CAPABILITY, BEFORE_TLS, run_capability, "CAPABILITY has no arguments"},
+    {VERB_NOOP, BEFORE_TLS, run_noop, "NOOP has no arguments"},
+    {VERB_LOGOUT, BEFORE_TLS, run_logout, "LOGOUT has no arguments"},
+    {VERB_ID, BEFORE_TLS | LITERALS, run_id,
+     "Expected ID NIL or ID with a list of at most 30 pairs of strings"},
+    {VERB_STARTTLS, BEFORE_TLS, run_starttls, "STARTTLS has no arguments"},
+    {VERB_LOGIN, LITERALS | SIGNS_IN, run_login, "Expected LOGIN with a name and a password"},
+    {VERB_AUTHENTICATE, SIGNS_IN, run_authenticate, "Expected AUTHENTICATE PLAIN"},
+};
+
+static const struct verb_row *find_row(enum imap_verb verb)
+{
+    for (size_t i = 0; i < COUNTOF(verbs); i++)
+        if (verbs[i].verb == verb)
+            return &verbs[i];
+    return NULL;
+}
+
+/* ---- answers ---- */
+
+static void say_good(struct session *s, const char *text)
+{
+    s->preauth->bad_in_row = 0;
+    session_say(s, "%s OK %s", s->preauth->cmd.tag, text);
+}
+
+/* Invalid, or not allowed: three in a row are no mail program. */
+static void say_refused(struct session *s, const char *status, const char *text)
+{
+    struct preauth *p = s->preauth;
+    session_say(s, "%s %s %s", p->cmd.tag, status, text);
+    if (++p->bad_in_row >= LIMIT_BAD_LINES)
+        session_close(s, WHY_BAD_COMMANDS, text);
+}
+
+static void say_expected(struct session *s)
+{
+    say_refused(s, BAD, s->preauth->row->expected);
+}
+
+static void write_capabilities(const struct session *s, struct buf *out)
+{
+    struct imap_caps c = {0};
+    imap_caps_add(&c, CAP_IMAP4REV1);
+    imap_caps_add(&c, CAP_SASL_IR);
+    imap_caps_add(&c, CAP_ID);
+    imap_caps_add(&c, CAP_LITERAL_MINUS);
+    if (s->scheme == ADDRESS_IMAP_STARTTLS && !stream_is_secure(s->client))
+        imap_caps_add(&c, CAP_STARTTLS);
+    imap_caps_add(&c, session_may_login(s) ? CAP_AUTH_PLAIN : CAP_LOGINDISABLED);
+    imap_caps_write(out, &c);
+}
+
+static void run_capability(struct session *s, const struct imap_value *args)
+{
+    if (args) {
+        say_expected(s);
+        return;
+    }
+    struct buf words = {0};
+    write_capabilities(s, &words);
+    session_say(s, "* CAPABILITY %s", buf_str(&words));
+    buf_free(&words);
+    say_good(s, "Capability completed");
+}
+
+static void run_noop(struct session *s, const struct imap_value *args)
+{
+    if (args)
+        say_expected(s);
+    else
+        say_good(s, "NOOP completed");
+}
+
+static void run_logout(struct session *s, const struct imap_value *args)
+{
+    if (args) {
+        say_expected(s);
+        return;
+    }
+    session_say(s, "* BYE Logging out");
+    say_good(s, "Logout completed");
+    session_close(s, WHY_LOGOUT, NULL);
+}
+
+/* RFC 2971 3.3: 30 pairs, 30 bytes, 1024 bytes. */
+static bool is_id_list(const struct imap_value *list)
+{
+    size_t n = 0;
+    for (const struct imap_value *v = list->first; v; v = v->next, n++) {
+        struct span text;
+        bool is_value = n % 2 == 1;
+        if (is_value && imap_value_is_nil(v))
+            continue;
+        if (v->kind == IMAP_LIST || !imap_value_string(v, &text) || text.len > (is_value ? 1024 : 30))
+            return false;
+    }
+    return n % 2 == 0 && n <= 60;
+}
+
+/* What a client says of itself is not passed on: it could claim another's address. */
+static void run_id(struct session *s, const struct imap_value *args)
+{
+    bool ok =
+        args && !args->next && (imap_value_is_nil(args) || (args->kind == IMAP_LIST && is_id_list(args)));
+    if (!ok) {
+        say_expected(s);
+        return;
+    }
+    session_say(s, PREAUTH_ID);
+    say_good(s, "ID completed");
+}
+
+/* ---- STARTTLS ---- */
+
+static void run_starttls(struct session *s, const struct imap_value *args)
+{
+    if (args) {
+        say_expected(s);
+        return;
+    }
+    if (s->scheme != ADDRESS_IMAP_STARTTLS || stream_is_secure(s->client)) {
+        say_refused(s, BAD, "STARTTLS is not offered");
+        return;
+    }
+    /* What came behind it in clear would be run as if it had come by TLS. */
+    if (stream_peek(s->client).len > 0) {
+        session_close(s, WHY_STARTTLS_PLAINTEXT, NULL);
+        return;
+    }
+    say_good(s, "Begin TLS negotiation now");
+    session_enter(s, IN_SECURING);
+    stream_secure(s->client, s->proxy->server_tls, NULL);
+}
+
+void preauth_secured(struct session *s)
+{
+    struct preauth *p = s->preauth;
+    imap_line_wipe(&p->lines);
+    imap_line_init(&p->lines, LINE_COMMANDS, &limits_before_login);
+    p->bad_in_row = 0;
+    session_enter(s, IN_PREAUTH);
+}
+
+/* ---- signing in ---- */
+
+void preauth_login_failed(struct session *s)
+{
+    if (++s->preauth->failed_logins >= s->proxy->conf->proxy.login_tries) {
+        session_close(s, WHY_LOGIN_TRIES, NULL);
+        return;
+    }
+    session_enter(s, IN_PREAUTH);
+    if (s->client_eof && stream_peek(s->client).len == 0)
+        session_close(s, WHY_CLIENT_GONE, NULL);
+    else
+        stream_again(s->client);
+}
+
+static void sign_in(struct session *s, struct span name, struct span password)
+{
+    if (!login_name_ok(name, ACCOUNT_LOGIN_MAX)) {
+        say_refused(s, BAD, "Expected a name of at most 512 bytes of UTF-8 without control characters");
+    } else if (!login_password_ok(password, LIMIT_PASSWORD)) {
+        say_refused(s, BAD, "Expected a password of at most 4096 bytes without control characters");
+    } else {
+        s->preauth->bad_in_row = 0;
+        routing_begin(s, s->preauth->cmd.tag, name, password);
+    }
+}
+
+static void run_login(struct session *s, const struct imap_value *args)
+{
+    struct span name, password;
+    const struct imap_value *second = imap_value_at(args, 1);
+    if (!args || !second || second->next || !imap_value_string(args, &name) ||
+        !imap_value_string(second, &password))
+        say_expected(s);
+    else
+        sign_in(s, name, password);
+}
+
+/* text: base64 of the PLAIN message. */
+static void take_plain(struct session *s, struct span text)
+{
+    struct buf message = {0};
+    struct sasl_plain plain;
+    if (!base64_decode(&message, text) || !sasl_plain_parse(buf_span(&message), &plain)) {
+        say_refused(s, BAD, "Expected base64 of [authorization identity] NUL name NUL password");
+    } else if (plain.authzid.len > 0 && !span_eq(plain.authzid, plain.authcid)) {
+        session_say(s, "%s NO [AUTHORIZATIONFAILED] Nobody may sign in as somebody else here",
+                    s->preauth->cmd.tag);
+        preauth_login_failed(s);
+    } else {
+        sign_in(s, plain.authcid, plain.password);
+    }
+    buf_wipe(&message);
+}
+
+static void run_authenticate(struct session *s, const struct imap_value *args)
+{
+    struct span initial;
+    const struct imap_value *second = imap_value_at(args, 1);
+    if (!imap_value_is(args, "PLAIN")) {
+        if (args && args->kind == IMAP_ATOM)
+            say_refused(s, "NO [CANNOT]", "Only PLAIN is offered");
+        else
+            say_expected(s);
+    } else if (!second) {
+        s->preauth->expects = SASL_RESPONSE;
+        session_say(s, "+ ");
+    } else if (second->next || second->kind != IMAP_ATOM || !imap_value_string(second, &initial)) {
+        say_expected(s);
+    } else {
+        take_plain(s, span_is(initial, "=") ? span_of(NULL, 0) : initial); /* RFC 4959 3 */
+    }
+}
+
+static void take_sasl_response(struct session *s, const struct imap_line_item *item)
+{
+    s->preauth->expects = COMMAND;
+    if (item->literal)
+        session_close(s, WHY_BAD_LINE, "literal in a SASL response");
+    else if (span_is(item->text, "*"))
+        say_refused(s, BAD, "Authentication was cancelled");
+    else
+        take_plain(s, item->text);
+}
+
+/* ---- commands, part by part ---- */
+
+static void refuse(struct preauth *p, const char *status, const char *text)
+{
+    if (p->status)
+        return;
+    p->status = status;
+    p->text = text;
+}
+
+static void begin_command(struct session *s, struct span line)
+{
+    struct preauth *p = s->preauth;
+    const char *why;
+    p->status = p->text = NULL;
+    if (!p->args)
+        p->args = imap_tree_new(&args_limits);
+    imap_tree_clear(p->args);
+    if (!imap_cmd_parse(line, &p->cmd, &why)) {
+        refuse(p, BAD, why);
+        return;
+    }
+    p->row = find_row(p->cmd.verb);
+    if (!p->row)
+        refuse(p, BAD, p->cmd.verb == VERB_UNKNOWN ? "Unknown command" : "Log in first");
+    else if ((p->row->flags & SIGNS_IN) && !session_may_login(s))
+        refuse(p, "NO [PRIVACYREQUIRED]", "Signing in needs TLS");
+    else if (!(p->row->flags & BEFORE_TLS) && s->scheme == ADDRESS_IMAP_STARTTLS &&
+             !stream_is_secure(s->client))
+        refuse(p, "NO [PRIVACYREQUIRED]", "STARTTLS first");
+}
+
+static void end_command(struct session *s)
+{
+    struct preauth *p = s->preauth;
+    const char *why;
+    if (!p->status && !imap_tree_done(p->args, &why))
+        refuse(p, BAD, why);
+    if (p->status)
+        say_refused(s, p->status, p->text);
+    else
+        p->row->run(s, imap_tree_first(p->args));
+    if (s->preauth)
+        imap_tree_clear(s->preauth->args); /* a password was in there */
+}
+
+static void announce_literal(struct session *s, const struct imap_line_item *item)
+{
+    struct preauth *p = s->preauth;
+    if (!p->status && !(p->row->flags & LITERALS))
+        refuse(p, BAD, p->row->expected);
+    if (!item->sync)
+        return; /* comes anyway */
+    if (!p->status) {
+        session_say(s, "+ OK");
+        return;
+    }
+    imap_line_refuse(&p->lines);
+    say_refused(s, p->status, p->text);
+}
+
+static void take_text(struct session *s, const struct imap_line_item *item)
+{
+    struct preauth *p = s->preauth;
+    const char *why;
+    if (item->first && p->expects == SASL_RESPONSE) {
+        take_sasl_response(s, item);
+        return;
+    }
+    if (item->first)
+        begin_command(s, item->text);
+    size_t begin = item->first ? p->cmd.args : 0, end = item->literal ? item->marker : item->text.len;
+    if (!p->status && begin < end &&
+        !imap_tree_text(p->args, span_of(item->text.p + begin, end - begin), &why))
+        refuse(p, BAD, why);
+    if (item->literal)
+        announce_literal(s, item);
+    else
+        end_command(s);
+}
+
+static void take_literal(struct preauth *p, const struct imap_line_item *item)
+{
+    const char *why;
+    if (!p->status) {
+        buf_room(&p->literal, item->text.len);
+        buf_add_span(&p->literal, item->text);
+    }
+    if (item->left > 0)
+        return;
+    if (!p->status && !imap_tree_literal(p->args, buf_span(&p->literal), &why))
+        refuse(p, BAD, why);
+    buf_wipe(&p->literal);
+}
+
+/* A line that can't be read: its tag may still be of use for the answer. */
+static void take_bad(struct session *s, const struct imap_line_item *item)
+{
+    struct preauth *p = s->preauth;
+    const char *why;
+    if (item->first && !imap_cmd_parse(item->text, &p->cmd, &why))
+        (void)why; /* the tag is usable all the same */
+    if (item->refusable && p->expects == COMMAND) {
+        imap_line_refuse(&p->lines);
+        say_refused(s, BAD, item->why);
+        return;
+    }
+    session_say(s, "%s BAD %s", item->text.len > 0 ? p->cmd.tag : "*", item->why);
+    session_close(s, WHY_BAD_LINE, item->why);
+}
+
+void preauth_data(struct session *s)
+{
+    while (s->state == IN_PREAUTH) {
+        struct span data = stream_peek(s->client);
+        struct imap_line_item item;
+        size_t used;
+        enum imap_line_rc rc = imap_line_feed(&s->preauth->lines, data.p, data.len, &used, &item);
+        stream_eat(s->client, used);
+        if (rc == LINE_MORE)
+            break;
+        if (rc == LINE_BAD)
+            take_bad(s, &item);
+        else if (rc == LINE_LITERAL)
+            take_literal(s->preauth, &item);
+        else
+            take_text(s, &item);
+    }
+    if (s->state == IN_PREAUTH && s->client_eof)
+        session_close(s, WHY_CLIENT_GONE, NULL);
+}
+
+void preauth_greet(struct session *s)
+{
+    s->preauth = xcalloc(1, sizeof *s->preauth);
+    imap_line_init(&s->preauth->lines, LINE_COMMANDS, &limits_before_login);
+    struct buf words = {0};
+    write_capabilities(s, &words);
+    session_say(s, "* OK [CAPABILITY %s] imapferry ready", buf_str(&words));
+    buf_free(&words);
+    session_enter(s, IN_PREAUTH);
+}

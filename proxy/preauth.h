@@ -1,0 +1,24 @@
+/* preauth: what a client may say before it has signed in (DESIGN.md section 7). One table of verbs rules what
+ * is allowed when, and dispatches. Nothing that a client says here reaches a backend but a name and a
+ * password, which are written anew. */
+#ifndef IMAPFERRY_PREAUTH_H
+#define IMAPFERRY_PREAUTH_H
+
+#include "session.h"
+
+/* What ID is answered with, before and after login: a client learns nothing of the server behind. */
+#define PREAUTH_ID "* ID (\"name\" \"imapferry\")"
+
+struct preauth;
+void preauth_free(struct preauth **p);
+
+/* Greets; the session is in NEW. */
+void preauth_greet(struct session *s);
+/* TLS is there after STARTTLS: all that was said before is forgotten (RFC 3501 6.2.1). */
+void preauth_secured(struct session *s);
+/* STREAM_DATA in PREAUTH. */
+void preauth_data(struct session *s);
+/* A login failed and the client was told: back to PREAUTH, or the end where it was one too many. */
+void preauth_login_failed(struct session *s);
+
+#endif

@@ -1,0 +1,328 @@
+#include <assert.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+#include "lib/xalloc.h"
+
+#include "proxy.h"
+#include "relay.h"
+
+enum {
+    RESUME_AGAIN_MS = 500,
+    DRAIN_STEP_MS = 50,
+    DRAIN_LAST_MS = 30 * 1000, /* behind drain_time: for commands that are still under way */
+};
+
+static void serve(struct proxy *p);
+
+/* Calls fn for each session of a state; fn may end it. */
+static void each_session(struct proxy *p, enum session_state state, void (*fn)(struct session *s))
+{
+    struct session *s, *next;
+    for (s = LIST_FIRST(&p->places[state]); s; s = next) {
+        next = LIST_NEXT(s, place);
+        fn(s);
+    }
+}
+
+/* ---- the store, the lease, events ---- */
+
+static const char *const store_words[] = {
+    [STORE_CONNECTING] = "connecting", [STORE_UP] = "up", [STORE_DOWN] = "down", [STORE_FOREIGN] = "foreign"};
+
+static void on_store(void *owner, enum store_state state, const char *detail)
+{
+    struct proxy *p = owner;
+    if (p->thread == 0)
+        LOG(INFO, "store", LOG_S("state", store_words[state]), LOG_S("detail", detail),
+            LOG_U("generation", p->store ? store_generation(p->store) : 0));
+    if (state == STORE_UP && p->store)
+        backends_read(p->backends, p->store);
+}
+
+static void doubt_registration(struct session *s)
+{
+    s->unregistered = true;
+}
+
+static void on_lease(void *owner, enum lease_event ev)
+{
+    struct proxy *p = owner;
+    switch (ev) {
+    case LEASE_NEW_MASTER:
+        LOG(WARN, "new_master", LOG_U("thread", p->thread), LOG_U("generation", store_generation(p->store)));
+        each_session(p, IN_RELAY, doubt_registration);
+        each_session(p, IN_RELAY, session_ask);
+        break;
+    case LEASE_RENEWED:
+        LOG(INFO, "lease_renewed", LOG_U("thread", p->thread),
+            LOG_S("incarnation", lease_incarnation(p->lease)));
+        if (p->phase == PROXY_STARTING)
+            serve(p);
+        accounts_seen_all(p);
+        each_session(p, IN_RELAY, session_ask);
+        each_session(p, IN_RELAY, relay_flow);
+        break;
+    case LEASE_LAPSED:
+        LOG(WARN, "lease_lapsed", LOG_U("thread", p->thread));
+        each_session(p, IN_RELAY, relay_flow);
+        break;
+    }
+}
+
+static void on_resume_timer(void *owner)
+{
+    struct proxy *p = owner;
+    each_session(p, IN_RELAY, session_ask);
+    each_session(p, IN_RELAY, relay_flow);
+}
+
+void proxy_resume_later(struct proxy *p)
+{
+    if (!timer_is_set(p->resume_timer))
+        timer_start(p->resume_timer, RESUME_AGAIN_MS);
+}
+
+static void on_event(void *owner, const struct event *e)
+{
+    accounts_event(owner, e);
+}
+
+static void on_events_news(void *owner, enum events_news news)
+{
+    struct proxy *p = owner;
+    if (news == EVENTS_GAP)
+        LOG(INFO, "events_gap", LOG_U("thread", p->thread));
+    if (news == EVENTS_LIVE)
+        accounts_read_all(p);
+}
+
+/* ---- starting ---- */
+
+static void serve(struct proxy *p)
+{
+    if (p->phase != PROXY_STARTING)
+        return;
+    p->phase = PROXY_SERVING;
+    timer_stop(p->start_timer);
+    for (size_t i = 0; i < p->n_listeners; i++)
+        listener_listen(&p->listeners[i]);
+    p->fn(p->owner, false);
+}
+
+static void on_start_timer(void *owner)
+{
+    struct proxy *p = owner;
+    LOG(WARN, "serving_without_store", LOG_U("thread", p->thread));
+    serve(p);
+}
+
+static char *incarnation_id(const struct proxy *p)
+{
+    char host[256] = "";
+    if (gethostname(host, sizeof host - 1) != 0)
+        memcpy(host, "proxy", sizeof "proxy");
+    return xasprintf("%s.%u", *p->conf->proxy.id ? p->conf->proxy.id : host, p->thread);
+}
+
+static void connect_store(struct proxy *p)
+{
+    const struct conf_proxy *c = &p->conf->proxy;
+    char *id = incarnation_id(p);
+    p->store = store_new(p->loop, p->conf, c->store_timeout_ms, on_store, p);
+    p->lease = lease_new(p->store, id, c->lease_ms, c->lease_long_ms, on_lease, p);
+    p->events = events_new(p->loop, p->conf, on_event, on_events_news, p);
+    free(id);
+}
+
+static bool load_keys(struct proxy *p, char **error)
+{
+    const struct conf *c = p->conf;
+    bool tls = false;
+    for (size_t i = 0; i < p->n_listeners; i++)
+        tls |= p->listeners[i].scheme == ADDRESS_IMAPS || p->listeners[i].scheme == ADDRESS_IMAP_STARTTLS;
+    if (tls && !(p->server_tls = tls_policy_server(c->proxy.tls_cert, c->proxy.tls_key, error)))
+        return false;
+    if (*c->seal.public_key_file && !(p->seal = seal_public_load(c->seal.public_key_file, error)))
+        return false;
+    p->backends = backends_new(p->loop, c, p->thread == 0, error);
+    return p->backends != NULL;
+}
+
+/* ---- ending ---- */
+
+static void drain_one(struct session *s)
+{
+    s->told = true;
+    s->proxy->drain_told++;
+    if (s->state == IN_RELAY)
+        relay_rest(s, WHY_SHUTDOWN);
+    else
+        session_close(s, WHY_SHUTDOWN, NULL);
+}
+
+static void close_one(struct session *s)
+{
+    session_close(s, WHY_SHUTDOWN, "at once");
+}
+
+static void drain_some(struct proxy *p, size_t until)
+{
+    for (enum session_state in = 0; in < IN_CLOSING; in++) {
+        struct session *s, *next;
+        for (s = LIST_FIRST(&p->places[in]); s && p->drain_told < until; s = next) {
+            next = LIST_NEXT(s, place);
+            if (!s->told)
+                drain_one(s);
+        }
+    }
+}
+
+static void close_all(struct proxy *p)
+{
+    for (enum session_state in = 0; in < IN_CLOSING; in++)
+        each_session(p, in, close_one);
+}
+
+static void stop(struct proxy *p)
+{
+    loop_stop(p->loop);
+}
+
+static void on_store_told(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    (void)rc, (void)r;
+    stop(owner);
+}
+
+/* All sessions are gone. What was sent to the store before the PING was executed when it is answered. */
+static void end(struct proxy *p)
+{
+    p->phase = PROXY_ENDING;
+    lease_end(p->lease);
+    struct span ping = span_str("PING");
+    if (store_state(p->store) == STORE_UP)
+        store_command(p->store, &ping, 1, on_store_told, p);
+    timer_start(p->drain_timer, store_state(p->store) == STORE_UP ? p->conf->proxy.store_timeout_ms : 1);
+}
+
+static void on_drain_timer(void *owner)
+{
+    struct proxy *p = owner;
+    if (p->phase == PROXY_ENDING) {
+        stop(p);
+        return;
+    }
+    uint64_t span = p->conf->proxy.drain_time_ms, passed = clock_boot_ms() - p->drain_began_ms;
+    if (passed >= span + DRAIN_LAST_MS)
+        close_all(p);
+    else
+        drain_some(p, passed >= span ? SIZE_MAX : 1 + (size_t)((p->drain_total - 1) * passed / span));
+    timer_start(p->drain_timer, DRAIN_STEP_MS);
+}
+
+static void drain(struct proxy *p)
+{
+    p->phase = PROXY_DRAINING;
+    timer_stop(p->start_timer);
+    for (size_t i = 0; i < p->n_listeners; i++)
+        listener_close(&p->listeners[i]);
+    LOG(INFO, "draining", LOG_U("thread", p->thread), LOG_U("sessions", p->n_sessions));
+    p->drain_began_ms = clock_boot_ms();
+    p->drain_total = p->n_sessions;
+    if (p->n_sessions == 0)
+        end(p);
+    else
+        on_drain_timer(p);
+}
+
+void proxy_session_ended(struct proxy *p)
+{
+    for (size_t i = 0; i < p->n_listeners; i++)
+        listener_go_on(&p->listeners[i]);
+    if (p->phase == PROXY_DRAINING && p->n_sessions == 0)
+        end(p);
+}
+
+static void on_orders(uv_async_t *async)
+{
+    struct proxy *p = CONTAINER_OF(async, struct proxy, orders);
+    int order = atomic_load(&p->order);
+    if (order >= ORDER_DRAIN && p->phase < PROXY_DRAINING)
+        drain(p);
+    if (order >= ORDER_END)
+        close_all(p);
+}
+
+void proxy_give_order(struct proxy *p, enum proxy_order order)
+{
+    int now = atomic_load(&p->order);
+    while (now < (int)order && !atomic_compare_exchange_weak(&p->order, &now, order))
+        ;
+    uv_async_send(&p->orders);
+}
+
+/* ---- life ---- */
+
+struct proxy *proxy_new(const struct conf *conf, unsigned thread, const int *sockets, size_t sessions_max,
+                        proxy_news_fn fn, void *owner, char **error)
+{
+    struct proxy *p = xcalloc(1, sizeof *p);
+    p->conf = conf;
+    p->thread = thread;
+    p->sessions_max = sessions_max;
+    p->fn = fn;
+    p->owner = owner;
+    p->loop = loop_new();
+    uv_async_init(&p->loop->uv, &p->orders, on_orders);
+    p->start_timer = timer_new(p->loop, on_start_timer, p);
+    p->drain_timer = timer_new(p->loop, on_drain_timer, p);
+    p->resume_timer = timer_new(p->loop, on_resume_timer, p);
+    for (size_t i = 0; i < IN_COUNT; i++)
+        LIST_INIT(&p->places[i]);
+    p->n_listeners = conf->proxy.listen.n;
+    p->listeners = xcalloc(p->n_listeners, sizeof *p->listeners);
+    for (size_t i = 0; i < p->n_listeners; i++)
+        listener_open(&p->listeners[i], p, conf->proxy.listen.items[i], sockets[i]);
+    if (!load_keys(p, error))
+        proxy_free(&p);
+    return p;
+}
+
+void proxy_run(struct proxy *p)
+{
+    connect_store(p);
+    timer_start(p->start_timer, p->conf->proxy.store_timeout_ms);
+    loop_run(p->loop);
+    p->fn(p->owner, true);
+}
+
+void proxy_free(struct proxy **pp)
+{
+    struct proxy *p = *pp;
+    if (!p)
+        return;
+    *pp = NULL;
+    assert(p->n_sessions == 0);
+    for (size_t i = 0; i < p->n_listeners; i++)
+        listener_close(&p->listeners[i]);
+    backends_free(&p->backends);
+    if (p->events)
+        events_free(&p->events);
+    if (p->lease)
+        lease_free(&p->lease);
+    if (p->store)
+        store_free(&p->store);
+    timer_free(&p->start_timer);
+    timer_free(&p->drain_timer);
+    timer_free(&p->resume_timer);
+    uv_close((uv_handle_t *)&p->orders, NULL);
+    loop_free(&p->loop);
+    tls_policy_free(&p->server_tls);
+    if (p->seal)
+        seal_public_free(&p->seal);
+    crowd_free(&p->crowd);
+    free(p->listeners);
+    free(p);
+}

@@ -1,0 +1,82 @@
+/* proxy: one thread that serves clients. It has everything of its own: loop, listening sockets, connection to
+ * the store, lease (so each thread is an incarnation of its own, "<id>.<thread>-<random>"), follower of
+ * events, TLS policies, sessions. Threads share the configuration, which nobody changes, and nothing else.
+ *
+ *   STARTING   connects to the store; listens once the lease is there, or after store_timeout: without a
+ * store clients get an answer too SERVING DRAINING   no new connections; each session gets its BYE, spread
+ * over drain_time ENDING     no sessions any more; the store is told, then the loop ends */
+#ifndef IMAPFERRY_PROXY_H
+#define IMAPFERRY_PROXY_H
+
+#include <stdatomic.h>
+
+#include "lib/events.h"
+#include "lib/registry.h"
+#include "lib/seal.h"
+#include "lib/stream.h"
+
+#include "accounts.h"
+#include "backends.h"
+#include "limits.h"
+#include "listener.h"
+#include "session.h"
+
+enum proxy_phase { PROXY_STARTING, PROXY_SERVING, PROXY_DRAINING, PROXY_ENDING };
+
+/* What the main thread may ask of a thread; a larger number overrules a smaller one. */
+enum proxy_order { ORDER_NONE, ORDER_DRAIN, ORDER_END };
+
+/* Told once when the thread serves, and once when it has ended; called in the thread. */
+typedef void (*proxy_news_fn)(void *owner, bool ended);
+
+struct proxy {
+    const struct conf *conf; /* borrowed, as all up to here: by proxy_new() */
+    unsigned thread;
+    size_t sessions_max; /* by descriptors */
+    proxy_news_fn fn;
+    void *owner;
+
+    struct loop *loop; /* all below owned */
+    enum proxy_phase phase;
+    uv_async_t orders;
+    atomic_int order;
+    struct timer *start_timer;  /* STARTING: how long to wait for the store */
+    struct timer *drain_timer;  /* DRAINING: the next good-byes; ENDING: how long to wait for the store */
+    struct timer *resume_timer; /* asks again for sessions that rest though the lease is valid */
+    uint64_t drain_began_ms;
+    size_t drain_total, drain_told;
+
+    struct store *store;
+    struct lease *lease;
+    struct events *events;
+    struct tls_policy *server_tls; /* NULL where no listener needs it */
+    struct seal_public *seal;      /* NULL: do not seal */
+    struct backends *backends;
+    struct listener *listeners;
+    size_t n_listeners;
+
+    struct crowd crowd;
+    struct account *accounts;
+    struct session_list places[IN_COUNT];
+    size_t n_sessions;
+    uint64_t last_session;
+    uint64_t ended[WHY_COUNT];
+};
+
+/* Runs in the main thread, before the thread starts. sockets: one a listener of the configuration, taken; -1
+ * where this thread has no part in it. NULL: *error to free (a certificate, a key). */
+struct proxy *proxy_new(const struct conf *conf, unsigned thread, const int *sockets, size_t sessions_max,
+                        proxy_news_fn fn, void *owner, char **error) MUST_CHECK;
+/* The whole life of the thread. */
+void proxy_run(struct proxy *p);
+/* After proxy_run(), or where it was never called. */
+void proxy_free(struct proxy **p);
+/* From any thread. */
+void proxy_give_order(struct proxy *p, enum proxy_order order);
+
+/* A session is gone. */
+void proxy_session_ended(struct proxy *p);
+/* There are sessions whose lapse was not cleared, though the store may be there: asks again soon. */
+void proxy_resume_later(struct proxy *p);
+
+#endif

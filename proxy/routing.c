@@ -1,0 +1,499 @@
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "lib/account.h"
+#include "lib/backend_login.h"
+#include "lib/log.h"
+#include "lib/route.h"
+#include "lib/xalloc.h"
+
+#include "freeze.h"
+#include "preauth.h"
+#include "proxy.h"
+#include "relay.h"
+#include "routing.h"
+
+enum { SEALED_TTL_MS = 24 * 3600 * 1000, REFUSAL_STEP_MS = 1000, WAIT_STEP_MS = 1000 };
+
+/* In pages of its own, which are never swapped out, nor in a core file (where the limits of the process allow
+ * it). */
+struct credentials {
+    char name[ACCOUNT_LOGIN_MAX + 1];
+    char password[LIMIT_PASSWORD + 1];
+};
+
+struct login {
+    char *tag;
+    struct credentials *shown; /* owned */
+    char *key;                 /* the account */
+    uint64_t began_ms;
+    uint64_t hold_until_ms; /* 0: has not waited yet */
+    unsigned again;
+
+    struct backend_login *dialog; /* SIGNIN; owned */
+    bool checked;                 /* auth_backend took the password */
+
+    const struct conf_backend *at,
+        *other; /* what was read: where the account lives, and the other side of its move */
+    enum route_state state;
+    uint64_t epoch, generation;
+    struct imap_caps caps; /* of the backend, after sign-in */
+
+    uint64_t news;                      /* at the sending of `enter`: account->news ... */
+    uint64_t lapses_short, lapses_long; /* ... and the lease's */
+
+    const char *code; /* REFUSED: the code of the NO; one of the table below */
+};
+
+/* ---- answers ---- */
+
+static const struct {
+    const char *code, *text;
+} refusals[] = {
+    {"AUTHENTICATIONFAILED", "Authentication failed"},
+    {"AUTHORIZATIONFAILED", "This account may not be used"},
+    {"EXPIRED", "The password has expired"},
+    {"PRIVACYREQUIRED", "The connection is not private enough"},
+    {"CONTACTADMIN", "Please contact your administrator"},
+    {"NOPERM", "Not permitted"},
+    {"INUSE", "The account is in use, please try again later"},
+    {"LIMIT", "A limit was reached, please try again later"},
+    {"OVERQUOTA", "The account is over its quota"},
+    {"CORRUPTION", "The account is damaged"},
+    {"SERVERBUG", "The mail server has a fault"},
+    {"CLIENTBUG", "The mail program has a fault"},
+    {"CANNOT", "This can't be done"},
+};
+
+/* RFC 5530 codes are kept; no code, or one of another kind ([ALERT], [REFERRAL]), is a wrong password. */
+static size_t refusal_of(const char *code)
+{
+    for (size_t i = 0; i < COUNTOF(refusals); i++)
+        if (strcasecmp(code, refusals[i].code) == 0)
+            return i;
+    return 0;
+}
+
+static void log_failed(const struct session *s, const char *code, const char *phase, const char *detail)
+{
+    const struct login *l = s->login;
+    LOG(INFO, "login_failed", LOG_S("user", l->key ? l->key : l->shown->name), LOG_S("code", code),
+        LOG_S("backend", l->at ? l->at->name : NULL), LOG_S("peer", s->peer), LOG_S("session", s->name),
+        LOG_S("while", phase), LOG_S("detail", detail), LOG_U("ms", clock_boot_ms() - l->began_ms));
+}
+
+static void say_no(struct session *s, const char *code, const char *text)
+{
+    session_say(s, "%s NO [%s] %s", s->login->tag, code, text);
+}
+
+/* ---- life ---- */
+
+static struct credentials *credentials_new(struct span name, struct span password)
+{
+    struct credentials *c = mmap(NULL, sizeof *c, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (c == MAP_FAILED)
+        abort(); /* out of memory, see xalloc.h */
+    (void)!mlock(c, sizeof *c);
+    (void)!madvise(c, sizeof *c, MADV_DONTDUMP);
+    memcpy(c->name, name.p, name.len);
+    memcpy(c->password, password.p, password.len);
+    return c;
+}
+
+static void credentials_free(struct credentials **c)
+{
+    if (!*c)
+        return;
+    wipe(*c, sizeof **c);
+    munmap(*c, sizeof **c);
+    *c = NULL;
+}
+
+/* What is under way is dropped; the session stays. */
+static void login_free(struct session *s)
+{
+    struct login *l = s->login;
+    if (!l)
+        return;
+    s->login = NULL;
+    backend_login_cancel(&l->dialog);
+    credentials_free(&l->shown);
+    free(l->tag);
+    free(l->key);
+    free(l);
+}
+
+/* Back to where the session was before the login. */
+static void undo(struct session *s)
+{
+    store_forget(s->proxy->store, s);
+    if (s->registered)
+        route_leave(s->proxy->store, s->account->key, s->name, NULL, NULL);
+    s->registered = false;
+    accounts_detach(s);
+    stream_close(&s->backend, false);
+    s->at = NULL;
+    login_free(s);
+}
+
+static void failed(struct session *s)
+{
+    undo(s);
+    preauth_login_failed(s);
+}
+
+/* Whatever is not the user's fault. */
+static void unavailable(struct session *s, const char *phase, const char *detail)
+{
+    log_failed(s, "UNAVAILABLE", phase, detail);
+    say_no(s, "UNAVAILABLE", "The mail server can't be reached at the moment, please try again later");
+    failed(s);
+}
+
+void routing_cancel(struct session *s, bool tell)
+{
+    if (tell) {
+        log_failed(s, "UNAVAILABLE", "closing", NULL);
+        say_no(s, "UNAVAILABLE", "Please try again later");
+    }
+    login_free(s); /* session_close() does the rest */
+}
+
+/* The answer comes at a full second after the command, so that it does not tell how far the name came. */
+static void refuse(struct session *s, const char *code, const char *phase, const char *detail)
+{
+    struct login *l = s->login;
+    l->code = refusals[refusal_of(code)].code;
+    log_failed(s, l->code, phase, detail);
+    session_enter(s, IN_REFUSED);
+    timer_start(s->timer, REFUSAL_STEP_MS - (clock_boot_ms() - l->began_ms) % REFUSAL_STEP_MS);
+}
+
+static void refused(struct session *s)
+{
+    size_t i = refusal_of(s->login->code);
+    say_no(s, refusals[i].code, refusals[i].text);
+    failed(s);
+}
+
+static const char *text_of(enum route_rc rc)
+{
+    return rc == ROUTE_NO_STORE ? "the store is missing or another one"
+           : rc == ROUTE_DOWN   ? "no answer of the store"
+                                : "the store refused";
+}
+
+/* ---- ROUTING ---- */
+
+static void on_route(void *owner, enum route_rc rc, const struct route *r);
+
+static void ask_route(struct session *s)
+{
+    session_enter(s, IN_ROUTING);
+    route_read(s->proxy->store, s->login->key, on_route, s);
+}
+
+/* Holds the login back for a while; then the route is read again. */
+static void hold(struct session *s)
+{
+    struct login *l = s->login;
+    uint64_t now = clock_boot_ms();
+    if (l->hold_until_ms == 0) {
+        l->hold_until_ms = now + s->proxy->conf->proxy.hold_max_ms;
+        LOG(INFO, "login_waits", LOG_S("user", l->key), LOG_S("session", s->name));
+    }
+    if (now >= l->hold_until_ms) {
+        unavailable(s, "waiting", "the account is being switched over");
+        return;
+    }
+    uint64_t left = l->hold_until_ms - now;
+    session_enter(s, IN_WAITING);
+    timer_start(s->timer, left < WAIT_STEP_MS ? left : WAIT_STEP_MS);
+}
+
+void routing_wake(struct session *s)
+{
+    ask_route(s);
+}
+
+/* The route changed while we looked at it. */
+static void again(struct session *s)
+{
+    if (++s->login->again > LIMIT_AGAIN)
+        unavailable(s, "entering", "the route changes all the time");
+    else
+        ask_route(s);
+}
+
+static const struct conf_backend *other_side(const struct conf *c, const struct route *r,
+                                             const struct conf_backend *at)
+{
+    const char *source = *r->source ? r->source : c->migration.source;
+    const char *target = *r->target ? r->target : c->migration.target;
+    const char *name = strcmp(at->name, source) == 0   ? target
+                       : strcmp(at->name, target) == 0 ? source
+                                                       : at->name;
+    const struct conf_backend *other = conf_backend(c, name);
+    return other ? other : at;
+}
+
+static void sign_in(struct session *s);
+static void enter(struct session *s);
+
+/* A freeze that is past its deadline is ended by whoever comes along. */
+static void on_thaw(void *owner, enum route_rc rc, const char *detail)
+{
+    (void)owner, (void)rc, (void)detail;
+}
+
+static void on_route(void *owner, enum route_rc rc, const struct route *r)
+{
+    struct session *s = owner;
+    struct login *l = s->login;
+    if (rc != ROUTE_OK) {
+        unavailable(s, "routing", text_of(rc));
+        return;
+    }
+    if (r->state == ROUTE_FREEZING || r->state == ROUTE_FLIPPING) {
+        route_thaw(s->proxy->store, l->key, on_thaw, s);
+        hold(s);
+        return;
+    }
+    const struct conf *c = s->proxy->conf;
+    l->at = conf_backend(c, r->backend);
+    if (!l->at) {
+        unavailable(s, "routing", "the route names a backend that is not configured");
+        return;
+    }
+    l->other = other_side(c, r, l->at);
+    l->state = r->state;
+    l->epoch = r->epoch;
+    l->generation = r->generation;
+    if (s->backend && s->at == l->at) {
+        enter(s);
+        return;
+    }
+    routing_backend_gone(s);
+    sign_in(s);
+}
+
+/* ---- SIGNIN ---- */
+
+static const char *const login_words[] = {[LOGIN_OK] = "ok",
+                                          [LOGIN_REFUSED] = "refused",
+                                          [LOGIN_UNAVAILABLE] = "unavailable",
+                                          [LOGIN_INSECURE] = "insecure"};
+
+static void on_signed_in(void *owner, const struct login_result *r)
+{
+    struct session *s = owner;
+    struct login *l = s->login;
+    l->dialog = NULL;
+    if (r->rc == LOGIN_REFUSED && !(l->checked && l->at->auth_backend[0])) {
+        refuse(s, r->code, r->phase, r->detail);
+        return;
+    }
+    if (r->rc != LOGIN_OK) {
+        LOG(WARN, "backend_failed", LOG_S("backend", l->at->name), LOG_S("how", login_words[r->rc]),
+            LOG_S("while", r->phase), LOG_S("detail", r->detail));
+        unavailable(s, r->phase, r->detail);
+        return;
+    }
+    if (*l->at->auth_backend && !l->checked) {
+        struct stream *stream =
+            r->stream; /* it has shown that the password is right, and was only for that */
+        stream_close(&stream, false);
+        l->checked = true;
+        sign_in(s);
+        return;
+    }
+    l->caps = r->caps;
+    session_take_backend(s, r->stream, l->at);
+    backends_learned(s->proxy->backends, l->at, &l->caps);
+    enter(s);
+}
+
+/* Where the backend can't check the user's password (auth_backend), another does, and only then a master
+ * sign-in follows: it never stands in for the password. */
+static void sign_in(struct session *s)
+{
+    struct login *l = s->login;
+    const struct conf *c = s->proxy->conf;
+    bool elsewhere = *l->at->auth_backend && !l->checked;
+    const struct conf_backend *b = elsewhere ? conf_backend(c, l->at->auth_backend) : l->at;
+    session_enter(s, IN_SIGNIN);
+    struct login_request request = {
+        .backend = b,
+        .policy = backends_tls(s->proxy->backends, b),
+        .as = l->checked ? LOGIN_AS_MASTER : LOGIN_AS_USER,
+        .user = l->shown->name,
+        .secret = l->shown->password,
+        .client_ip = *s->peer_ip ? s->peer_ip : NULL,
+        .session_id = s->name,
+        .limits = limits_of_stream,
+        .connect_timeout_ms = c->proxy.connect_timeout_ms,
+        .step_timeout_ms = c->proxy.backend_timeout_ms,
+    };
+    l->dialog = backend_login_start(s->proxy->loop, &request, on_signed_in, s);
+}
+
+void routing_backend_gone(struct session *s)
+{
+    stream_close(&s->backend, false); /* the next ROUTING dials anew; ENTERING looks whether it is there */
+    s->at = NULL;
+}
+
+/* ---- ENTERING ---- */
+
+static void on_entered(void *owner, enum route_rc rc, enum route_state state, uint64_t epoch);
+
+static void seal(const struct session *s, struct buf *out)
+{
+    const struct login *l = s->login;
+    struct seal_context context = {.user = l->key,
+                                   .backend = l->at->name,
+                                   .purpose = "login",
+                                   .expires_ms = clock_wall_ms() + SEALED_TTL_MS};
+    if (s->proxy->seal && strcmp(l->at->name, s->proxy->conf->migration.source) == 0)
+        seal_close(out, s->proxy->seal, &context, span_str(l->shown->password));
+}
+
+static void enter(struct session *s)
+{
+    struct login *l = s->login;
+    struct proxy *p = s->proxy;
+    const struct conf_migration *m = &p->conf->migration;
+    if (!lease_is_valid(p->lease, true)) {
+        unavailable(s, "entering", "no valid lease");
+        return;
+    }
+    struct buf sealed = {0};
+    seal(s, &sealed);
+    struct route_enter e = {
+        .user = l->key,
+        .session = s->name,
+        .backend = l->at->name,
+        .state = l->state,
+        .epoch = l->epoch,
+        .generation = l->generation,
+        .address = s->peer,
+        .enqueue = m->trigger == TRIGGER_LOGIN && strcmp(l->at->name, m->source) == 0,
+        .source = m->source,
+        .target = m->target,
+        .sealed = buf_span(&sealed),
+        .sealed_ttl_ms = SEALED_TTL_MS,
+    };
+    l->news = s->account->news;
+    l->lapses_short = lease_lapses(p->lease, true);
+    l->lapses_long = lease_lapses(p->lease, false);
+    session_enter(s, IN_ENTERING);
+    s->registered = true; /* from here on it may be, whatever the answer */
+    route_enter(p->store, &e, on_entered, s);
+    buf_free(&sealed);
+}
+
+static void log_login(const struct session *s)
+{
+    const struct login *l = s->login;
+    LOG(INFO, "login", LOG_S("user", l->key), LOG_S("backend", s->at->name), LOG_S("peer", s->peer),
+        LOG_S("session", s->name), LOG_S("tls", stream_is_secure(s->client) ? "yes" : "no"),
+        LOG_S("state", route_state_name(l->state)), LOG_U("ms", clock_boot_ms() - l->began_ms));
+}
+
+/* The client is told OK, with the list of capabilities that holds before and after the flip. */
+static void let_in(struct session *s)
+{
+    struct login *l = s->login;
+    struct proxy *p = s->proxy;
+    struct imap_caps other = l->other == l->at ? l->caps : backends_caps(p->backends, l->other);
+    struct imap_caps shown = imap_caps_shown(&l->caps, &other);
+    struct buf words = {0};
+    imap_caps_write(&words, &shown);
+    session_say(s, "%s OK [CAPABILITY %s] Logged in", l->tag, buf_str(&words));
+    buf_free(&words);
+    log_login(s);
+    login_free(s);
+    preauth_free(&s->preauth);
+    crowd_leave(&p->crowd, &s->crowd);
+    s->in_crowd = false;
+    relay_begin(s, &shown);
+}
+
+static void entered(struct session *s, enum route_state state, uint64_t epoch)
+{
+    struct login *l = s->login;
+    struct account *a = s->account;
+    s->engaged = route_is_engaged(state);
+    s->lapses = s->engaged ? l->lapses_short : l->lapses_long;
+    l->state = state;
+    if (!s->backend) {
+        unavailable(s, "entering", "the backend closed the connection");
+        return;
+    }
+    if (!session_may_pass(s)) {
+        unavailable(s, "entering", "the lease lapsed");
+        return;
+    }
+    bool overtaken = a->news != l->news;
+    let_in(s);
+    if (overtaken)
+        accounts_read(a);
+    else
+        accounts_heard(a, state, epoch, s->at->name);
+}
+
+static void on_entered(void *owner, enum route_rc rc, enum route_state state, uint64_t epoch)
+{
+    struct session *s = owner;
+    switch (rc) {
+    case ROUTE_OK:
+        entered(s, state, epoch);
+        break;
+    case ROUTE_AGAIN:
+        s->registered = false;
+        again(s);
+        break;
+    case ROUTE_WAIT:
+        s->registered = false;
+        hold(s);
+        break;
+    default:
+        unavailable(s, "entering", text_of(rc));
+    }
+}
+
+/* ---- the outside ---- */
+
+void routing_timeout(struct session *s)
+{
+    switch (s->state) {
+    case IN_WAITING:
+        ask_route(s);
+        break;
+    case IN_REFUSED:
+        refused(s);
+        break;
+    case IN_SIGNIN:
+        unavailable(s, "signing in", "timeout");
+        break;
+    default:
+        unavailable(s, s->state == IN_ENTERING ? "entering" : "routing", "the store does not answer");
+    }
+}
+
+void routing_begin(struct session *s, const char *tag, struct span name, struct span password)
+{
+    const char *why = NULL;
+    struct login *l = s->login = xcalloc(1, sizeof *l);
+    l->tag = xstrdup(tag);
+    l->began_ms = clock_boot_ms();
+    l->shown = credentials_new(name, password);
+    l->key = account_key(s->proxy->conf, name, &why);
+    if (!l->key) {
+        refuse(s, "AUTHORIZATIONFAILED", "reading the name", why);
+        return;
+    }
+    accounts_attach(s->proxy, l->key, s);
+    ask_route(s);
+}

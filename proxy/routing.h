@@ -1,0 +1,31 @@
+/* routing: a login, from the client's name and password to the relay (DESIGN.md section 6):
+ *
+ *   ROUTING   read the route: where does this account live?
+ *   SIGNIN    sign in there with the client's own name and password
+ *   ENTERING  the script `enter` registers the session if the route still is what was read, and queues the
+ * migration RELAY     and only now the client is told OK
+ *
+ * "again" goes back to ROUTING (with the connection, which is of use where the backend stayed the same),
+ * "wait" and a route that is being switched over go to WAITING. A wrong password is answered with the
+ * backend's RFC 5530 code and a text of ours, and nothing is written to the store; all else is NO
+ * [UNAVAILABLE]. */
+#ifndef IMAPFERRY_ROUTING_H
+#define IMAPFERRY_ROUTING_H
+
+#include "session.h"
+
+struct login;
+
+/* The session is in PREAUTH; name and password passed login_name_ok() and login_password_ok(). Both are
+ * copied to memory that is never swapped out or dumped, and wiped when the login ended, either way. */
+void routing_begin(struct session *s, const char *tag, struct span name, struct span password);
+/* The deadline of one of its states passed. */
+void routing_timeout(struct session *s);
+/* There are news of the account: a session in WAITING looks again. */
+void routing_wake(struct session *s);
+/* The backend's connection closed while the login waits for the store. */
+void routing_backend_gone(struct session *s);
+/* The session ends: the client is told NO [UNAVAILABLE] where it can be, what is under way is dropped. */
+void routing_cancel(struct session *s, bool tell);
+
+#endif

@@ -1,0 +1,363 @@
+#include <stdlib.h>
+
+#include "lib/log.h"
+#include "lib/route.h"
+#include "lib/xalloc.h"
+
+#include "freeze.h"
+#include "preauth.h"
+#include "proxy.h"
+#include "relay.h"
+#include "routing.h"
+
+static const char *const state_names[IN_COUNT] = {
+    [IN_NEW] = "new",         [IN_PREAUTH] = "preauth", [IN_SECURING] = "securing", [IN_ROUTING] = "routing",
+    [IN_WAITING] = "waiting", [IN_SIGNIN] = "signin",   [IN_ENTERING] = "entering", [IN_REFUSED] = "refused",
+    [IN_RELAY] = "relay",     [IN_CLOSING] = "closing",
+};
+
+static const struct why_row {
+    const char *word;
+    bool is_error;
+    const char *bye; /* "" = nothing */
+} whys[WHY_COUNT] = {
+    [WHY_NONE] = {"none", true, ""},
+    [WHY_LOGOUT] = {"logout", false, ""},
+    [WHY_CLIENT_GONE] = {"client_gone", false, ""},
+    [WHY_CLIENT_BROKEN] = {"client_broken", false, ""},
+    [WHY_TLS_FAILED] = {"tls_failed", true, ""},
+    [WHY_TLS_TIMEOUT] = {"tls_timeout", true, ""},
+    [WHY_STARTTLS_PLAINTEXT] = {"starttls_plaintext", true, "plaintext after STARTTLS"},
+    [WHY_LOGIN_TIMEOUT] = {"login_timeout", false, "Login took too long"},
+    [WHY_LOGIN_TRIES] = {"login_tries", true, "Too many failed logins"},
+    [WHY_CROWD] = {"crowd", true, "[UNAVAILABLE] Too many connections, please try again later"},
+    [WHY_BAD_COMMANDS] = {"bad_commands", true, "Too many invalid commands"},
+    [WHY_BAD_LINE] = {"bad_line", true, "[CLIENTBUG] This line can't be read"},
+    [WHY_BAD_PART] = {"bad_part", true, "[CLIENTBUG] A command that was half sent can't be taken back"},
+    [WHY_IDLE] = {"idle_timeout", false, "Autologout; idle for too long"},
+    [WHY_BACKEND_BYE] = {"backend_bye", false, ""},
+    [WHY_BACKEND_GONE] = {"backend_gone", true, "[UNAVAILABLE] The mail server closed the connection"},
+    [WHY_BACKEND_BROKEN] = {"backend_broken", true, "[UNAVAILABLE] The connection to the mail server broke"},
+    [WHY_BACKEND_PROTOCOL] = {"backend_protocol", true, "[UNAVAILABLE] The mail server can't be understood"},
+    [WHY_FREEZE] = {"freeze", false, "[UNAVAILABLE] Your mailboxes are being moved, please connect again"},
+    [WHY_MOVED] = {"moved", false, "[UNAVAILABLE] Your mailboxes were moved, please connect again"},
+    [WHY_LEASE_LOST] = {"lease_lost", true, "[UNAVAILABLE] Please connect again"},
+    [WHY_SHUTDOWN] = {"shutdown", false,
+                      "[UNAVAILABLE] This server is being restarted, please connect again"},
+};
+
+/* ---- what a session is told ---- */
+
+void session_say(struct session *s, const char *fmt, ...)
+{
+    struct buf line = {0};
+    va_list ap;
+    va_start(ap, fmt);
+    buf_vprintf(&line, fmt, ap);
+    va_end(ap);
+    buf_add_str(&line, "\r\n");
+    stream_send(s->client, line.mem + line.off, line.len);
+    buf_free(&line);
+}
+
+bool session_may_login(const struct session *s)
+{
+    switch (s->scheme) {
+    case ADDRESS_IMAP_STARTTLS:
+        return stream_is_secure(s->client);
+    case ADDRESS_IMAP:
+        return s->proxy->conf->proxy.allow_plaintext || strncmp(s->peer_ip, "127.", 4) == 0 ||
+               strcmp(s->peer_ip, "::1") == 0;
+    default:
+        return true;
+    }
+}
+
+/* ---- states ---- */
+
+/* Milliseconds, 0 = none. */
+static uint64_t deadline_of(const struct session *s)
+{
+    const struct conf_proxy *c = &s->proxy->conf->proxy;
+    uint64_t age = clock_boot_ms() - s->opened_ms;
+    switch (s->state) {
+    case IN_NEW:
+    case IN_SECURING:
+        return c->tls_timeout_ms;
+    case IN_PREAUTH:
+        return age < c->login_timeout_ms ? c->login_timeout_ms - age : 1;
+    case IN_ROUTING:
+    case IN_ENTERING:
+        return c->store_timeout_ms;
+    case IN_SIGNIN: /* backend_login has deadlines of its own; this one is for a bug in it */
+        return 2 * (c->connect_timeout_ms + 10 * c->backend_timeout_ms);
+    case IN_RELAY:
+        return c->idle_timeout_ms;
+    case IN_WAITING: /* routing.c sets these two */
+    case IN_REFUSED:
+    case IN_CLOSING:
+    case IN_COUNT:
+        break;
+    }
+    return 0;
+}
+
+void session_enter(struct session *s, enum session_state state)
+{
+    LOG(DEBUG, "session_state", LOG_S("session", s->name), LOG_S("from", state_names[s->state]),
+        LOG_S("to", state_names[state]));
+    LIST_REMOVE(s, place);
+    s->state = state;
+    LIST_INSERT_HEAD(&s->proxy->places[state], s, place);
+    uint64_t ms = deadline_of(s);
+    if (ms > 0)
+        timer_start(s->timer, ms);
+    else if (s->timer)
+        timer_stop(s->timer);
+}
+
+static void on_deadline(void *owner)
+{
+    struct session *s = owner;
+    switch (s->state) {
+    case IN_NEW:
+    case IN_SECURING:
+        session_close(s, WHY_TLS_TIMEOUT, NULL);
+        break;
+    case IN_PREAUTH:
+        session_close(s, WHY_LOGIN_TIMEOUT, NULL);
+        break;
+    case IN_RELAY:
+        relay_timeout(s);
+        break;
+    default:
+        routing_timeout(s);
+    }
+}
+
+/* ---- what streams tell ---- */
+
+static void client_secure(struct session *s)
+{
+    if (s->state == IN_NEW)
+        preauth_greet(s);
+    else
+        preauth_secured(s);
+}
+
+/* A client that pipelines everything may have closed its side before it was let in. */
+static void client_eof(struct session *s)
+{
+    s->client_eof = true;
+    if (s->login && stream_peek(s->client).len > 0)
+        return;
+    session_close(s, WHY_CLIENT_GONE, NULL);
+}
+
+static void client_error(struct session *s)
+{
+    bool shaking = s->state == IN_NEW || s->state == IN_SECURING;
+    session_close(s, shaking ? WHY_TLS_FAILED : WHY_CLIENT_BROKEN, stream_error(s->client));
+}
+
+static void session_client_event(struct stream *stream, enum stream_event ev, void *owner)
+{
+    struct session *s = owner;
+    (void)stream;
+    if (ev == STREAM_ERROR) {
+        client_error(s);
+    } else if (s->state == IN_RELAY) {
+        relay_client_event(s, ev);
+    } else if (ev == STREAM_SECURE) {
+        client_secure(s);
+    } else if (ev == STREAM_EOF) {
+        client_eof(s);
+    } else if (ev == STREAM_DATA && s->state == IN_PREAUTH) {
+        preauth_data(s);
+    }
+}
+
+static void session_backend_event(struct stream *stream, enum stream_event ev, void *owner)
+{
+    struct session *s = owner;
+    (void)stream;
+    if (s->state == IN_RELAY)
+        relay_backend_event(s, ev);
+    else if (ev == STREAM_EOF || ev == STREAM_ERROR)
+        routing_backend_gone(s);
+}
+
+void session_take_backend(struct session *s, struct stream *stream, const struct conf_backend *at)
+{
+    s->backend = stream;
+    s->at = at;
+    stream_set_owner(stream, session_backend_event, s);
+}
+
+/* ---- life ---- */
+
+static void session_free(struct loop_task *task)
+{
+    struct session *s = CONTAINER_OF(task, struct session, task);
+    struct proxy *p = s->proxy;
+    LIST_REMOVE(s, place);
+    free(s->name);
+    free(s->peer);
+    free(s->peer_ip);
+    free(s);
+    p->n_sessions--;
+    proxy_session_ended(p);
+}
+
+static struct session *session_new(struct proxy *p, enum address_scheme scheme)
+{
+    struct session *s = xcalloc(1, sizeof *s);
+    s->proxy = p;
+    s->scheme = scheme;
+    s->task.fn = session_free;
+    s->opened_ms = clock_boot_ms();
+    s->name = xasprintf("%s/%llu", lease_incarnation(p->lease), (unsigned long long)++p->last_session);
+    s->timer = timer_new(p->loop, on_deadline, s);
+    s->state = IN_NEW;
+    LIST_INSERT_HEAD(&p->places[IN_NEW], s, place);
+    p->n_sessions++;
+    return s;
+}
+
+/* No stream was there to be accepted. */
+static void session_unmake(struct session *s)
+{
+    timer_free(&s->timer);
+    session_free(&s->task);
+}
+
+void session_accept(struct proxy *p, uv_stream_t *listener, enum address_scheme scheme)
+{
+    struct session *s = session_new(p, scheme);
+    s->client = stream_accept(p->loop, listener, &limits_of_stream, session_client_event, s);
+    if (!s->client) {
+        session_unmake(s);
+        return;
+    }
+    s->peer = xstrdup(stream_peer(s->client));
+    s->peer_ip = xstrdup(stream_peer_ip(s->client));
+    s->in_crowd = crowd_enter(&p->crowd, s->peer_ip, &s->crowd);
+    session_enter(s, scheme == ADDRESS_IMAPS || s->in_crowd ? IN_NEW : IN_PREAUTH);
+    if (!s->in_crowd)
+        session_close(s, WHY_CROWD, NULL);
+    else if (scheme == ADDRESS_IMAPS)
+        stream_secure(s->client, p->server_tls, NULL);
+    else
+        preauth_greet(s);
+}
+
+static void log_end(const struct session *s, enum why why, const char *detail)
+{
+    /* Who only knocks is of no interest. */
+    enum log_level level = whys[why].is_error || s->account ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
+    struct log_field fields[] = {
+        {.key = NULL},
+        LOG_S("why", whys[why].word),
+        LOG_S("session", s->name),
+        LOG_S("user", s->account ? s->account->key : NULL),
+        LOG_S("peer", s->peer),
+        LOG_S("state", state_names[s->state]),
+        LOG_S("backend", s->at ? s->at->name : NULL),
+        LOG_U("in", s->bytes_in),
+        LOG_U("out", s->bytes_out),
+        LOG_U("ms", clock_boot_ms() - s->opened_ms),
+        LOG_S("detail", detail),
+    };
+    log_event(level, "session_end", fields, COUNTOF(fields));
+}
+
+/* Everything but the memory. */
+static void release(struct session *s)
+{
+    struct proxy *p = s->proxy;
+    timer_free(&s->timer);
+    preauth_free(&s->preauth);
+    relay_free(&s->relay);
+    store_forget(p->store, s);
+    if (s->registered)
+        route_leave(p->store, s->account->key, s->name, NULL, NULL);
+    s->registered = false;
+    accounts_detach(s);
+    if (s->in_crowd)
+        crowd_leave(&p->crowd, &s->crowd);
+    s->in_crowd = false;
+    stream_close(&s->backend, false);
+    stream_close(&s->client, true);
+}
+
+void session_close(struct session *s, enum why why, const char *detail)
+{
+    if (s->state == IN_CLOSING)
+        return;
+    const char *bye = whys[why].bye;
+    bool may_talk = s->state != IN_NEW && s->state != IN_SECURING && (!s->relay || relay_at_boundary(s));
+    log_end(s, why, detail);
+    if (s->login)
+        routing_cancel(s, may_talk && *bye);
+    if (may_talk && *bye)
+        session_say(s, "* BYE %s", bye);
+    s->proxy->ended[why]++;
+    release(s);
+    session_enter(s, IN_CLOSING);
+    loop_defer(s->proxy->loop, &s->task);
+}
+
+/* ---- the lease ---- */
+
+bool session_may_pass(const struct session *s)
+{
+    const struct lease *l = s->proxy->lease;
+    return lease_is_valid(l, s->engaged) && s->lapses == lease_lapses(l, s->engaged);
+}
+
+static void on_asked(void *owner, enum route_rc rc, const char *detail)
+{
+    struct session *s = owner;
+    s->asking = false;
+    switch (rc) {
+    case ROUTE_OK:
+    case ROUTE_WAIT:
+        s->unregistered = false;
+        if (s->asked_engaged == s->engaged)
+            s->lapses = s->asked_lapses;
+        if (rc == ROUTE_WAIT)
+            relay_rest(s, WHY_FREEZE);
+        if (s->state == IN_RELAY) {
+            relay_flow(s);
+            session_ask(s); /* it may have lapsed again meanwhile */
+        }
+        break;
+    case ROUTE_LOST:
+    case ROUTE_REFUSED:
+        session_close(s, WHY_LEASE_LOST, detail);
+        break;
+    default:
+        proxy_resume_later(s->proxy);
+    }
+}
+
+void session_ask(struct session *s)
+{
+    struct proxy *p = s->proxy;
+    if (s->state != IN_RELAY || s->asking)
+        return;
+    /* An answer from within a lapse would not show what happens in the rest of it. */
+    if (!lease_is_valid(p->lease, s->engaged))
+        return;
+    uint64_t lapses = lease_lapses(p->lease, s->engaged);
+    if (s->lapses == lapses && !s->unregistered)
+        return;
+    s->asking = true;
+    s->asked_engaged = s->engaged;
+    s->asked_lapses = lapses;
+    if (s->lapses != lapses)
+        route_resume(p->store, s->account->key, s->name, s->at->name, s->account->epoch, on_asked, s);
+    else
+        route_register(p->store, s->account->key, s->name, s->at->name, s->account->epoch, s->peer, on_asked,
+                       s);
+}

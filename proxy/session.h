@@ -1,0 +1,137 @@
+/* session: one client, from accept to the last byte. A state is a place: entering one moves the session to
+ * that state's list and sets its deadline. Every state has a deadline and a way out:
+ *
+ * state    | waits for                            | deadline from              | leaves to
+ * ---------+--------------------------------------+----------------------------+--------------------------------------
+ * NEW      | TLS handshake when implicit          | tls_timeout                | PREAUTH, CLOSING
+ * PREAUTH  | a command                            | login_timeout (the whole   | SECURING, ROUTING, CLOSING
+ *          |                                      | phase, not each command)   |
+ * SECURING | STREAM_SECURE after STARTTLS         | tls_timeout                | PREAUTH, CLOSING
+ * ROUTING  | the route                            | store_timeout              | WAITING, SIGNIN, ENTERING
+ * (signed in |                                      |                            | already), REFUSED,
+ * PREAUTH, CLOSING WAITING  | an event on this account, or a second| hold_max, all waits of a   | ROUTING,
+ * PREAUTH, CLOSING |                                      | login together             | SIGNIN   |
+ * backend_login: dial and dialog       | connect_timeout, and       | ENTERING, REFUSED, PREAUTH, CLOSING |
+ * | backend_timeout each step  | ENTERING | the answer of `enter`                | store_timeout | RELAY,
+ * ROUTING (again), WAITING (wait), |                                      |                            |
+ * PREAUTH, CLOSING REFUSED  | a full second: how long the backend  | one to some seconds        | PREAUTH,
+ * CLOSING | thought it over is not for clients   |                            | RELAY    | bytes; a freeze |
+ * idle_timeout               | CLOSING CLOSING  | the next turn of the loop; the last  | close_timeout |
+ * freed | words go out without the session     |                            |
+ *
+ * From ROUTING to REFUSED a login is under way (routing.h): from there, what is not the user's fault goes
+ * back to PREAUTH with NO [UNAVAILABLE], so that a client may try again, and the third failure ends the
+ * session.
+ *
+ * session_close() is the one exit. It may be called from anywhere; the session is done with at once and its
+ * memory goes in the next turn of the loop, so a caller looks at s->state when it has called something that
+ * may close. */
+#ifndef IMAPFERRY_SESSION_H
+#define IMAPFERRY_SESSION_H
+
+#include "lib/conf.h"
+#include "lib/stream.h"
+
+#include "accounts.h"
+#include "limits.h"
+
+enum session_state {
+    IN_NEW,
+    IN_PREAUTH,
+    IN_SECURING,
+    IN_ROUTING,
+    IN_WAITING,
+    IN_SIGNIN,
+    IN_ENTERING,
+    IN_REFUSED,
+    IN_RELAY,
+    IN_CLOSING,
+    IN_COUNT
+};
+
+/* Why a session ended; a row of the table in session.c each: word for the log, is it an error, what the
+ * client is told. */
+enum why {
+    WHY_NONE,
+    WHY_LOGOUT,
+    WHY_CLIENT_GONE,
+    WHY_CLIENT_BROKEN,
+    WHY_TLS_FAILED,
+    WHY_TLS_TIMEOUT,
+    WHY_STARTTLS_PLAINTEXT,
+    WHY_LOGIN_TIMEOUT,
+    WHY_LOGIN_TRIES,
+    WHY_CROWD,
+    WHY_BAD_COMMANDS,
+    WHY_BAD_LINE,
+    WHY_BAD_PART,
+    WHY_IDLE,
+    WHY_BACKEND_BYE,
+    WHY_BACKEND_GONE,
+    WHY_BACKEND_BROKEN,
+    WHY_BACKEND_PROTOCOL,
+    WHY_FREEZE,
+    WHY_MOVED,
+    WHY_LEASE_LOST,
+    WHY_SHUTDOWN,
+    WHY_COUNT
+};
+
+struct session {
+    struct proxy *proxy; /* borrowed */
+    enum session_state state;
+    LIST_ENTRY(session) place;
+    struct timer *timer;        /* deadline of the state; owned */
+    struct loop_task task;      /* the end */
+    char *name;                 /* "<incarnation>/<n>"; owned */
+    enum address_scheme scheme; /* of the listener */
+    uint64_t opened_ms;
+
+    struct stream *client; /* owned */
+    bool client_eof;       /* the client sends no more */
+    char *peer, *peer_ip;  /* "" for a UNIX socket; owned */
+    bool in_crowd;
+    struct crowd_address *crowd;
+
+    struct preauth *preauth; /* until RELAY; owned */
+    struct login *login;     /* the login under way; owned */
+    struct relay *relay;     /* from RELAY on; owned */
+
+    struct account *account; /* from ROUTING on */
+    LIST_ENTRY(session) of_account;
+    struct stream *backend;        /* signed in; owned */
+    const struct conf_backend *at; /* what backend is */
+    bool registered;               /* the store may have a registration of this session */
+    bool engaged;                  /* the short term of the lease applies */
+    uint64_t lapses; /* lease_lapses() when it was last known to be registered; LAPSES_UNKNOWN: has to ask */
+    bool unregistered;     /* a new master may not know the registration */
+    bool asking;           /* session_ask() is under way ... */
+    bool asked_engaged;    /* ... for this term */
+    uint64_t asked_lapses; /* ... after this lapse */
+
+    bool told;                    /* of a shutdown */
+    uint64_t bytes_in, bytes_out; /* relayed: from the client, to the client */
+};
+
+#define LAPSES_UNKNOWN UINT64_MAX
+
+/* The next connection of a listener. */
+void session_accept(struct proxy *p, uv_stream_t *listener, enum address_scheme scheme);
+/* Moves it to the state's place and sets the deadline. */
+void session_enter(struct session *s, enum session_state state);
+/* The one exit. Tells the client and the store, logs; detail (may be NULL) is for the log alone. */
+void session_close(struct session *s, enum why why, const char *detail);
+
+/* A line to the client; the CRLF is added. Only before RELAY: from there on relay_say(). */
+void session_say(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* May bytes pass now? By the lease, read now, for the term that applies (registry.h). */
+bool session_may_pass(const struct session *s);
+/* May the client show a password: by TLS, on this machine, or because the site says so. */
+bool session_may_login(const struct session *s);
+/* Takes a signed-in stream as s->backend. */
+void session_take_backend(struct session *s, struct stream *stream, const struct conf_backend *at);
+/* Where the lease lapsed since the session was known to be registered: asks the store whether it may go on.
+ * Where it did not, but there is another master: registers it there. Otherwise, and while asking, nothing. */
+void session_ask(struct session *s);
+
+#endif
