@@ -18,7 +18,7 @@ LAYERS = [
     ("view", ["view_*"]),
     ("conf", ["address", "options", "account", "conf", "conf_*"]),
     ("io", ["loop", "stream", "tls", "dial", "http"]),
-    ("store", ["redis", "store", "route", "registry", "lease", "events", "seal"]),
+    ("store", ["redis", "redis_*", "store", "store_*", "route", "route_*", "registry", "registry_*", "events", "seal"]),
     ("dialog", ["backend_login"]),
 ]
 RANK = {name: rank for rank, (name, _) in enumerate(LAYERS)}
