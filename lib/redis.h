@@ -21,6 +21,7 @@ int64_t reply_int(const struct reply *r);          /* REPLY_INT, or a string tha
 struct span reply_str(const struct reply *r);      /* strings, statuses, errors; else empty */
 size_t reply_count(const struct reply *r);         /* REPLY_ARRAY; else 0 */
 const struct reply *reply_at(const struct reply *r, size_t i); /* a REPLY_NIL past the end */
+const struct reply *reply_none(void);               /* a REPLY_NIL */
 /* In an array of pairs (HGETALL): the value behind the name; a REPLY_NIL where absent. */
 const struct reply *reply_get(const struct reply *r, const char *name);
 
@@ -30,8 +31,8 @@ typedef void (*redis_fn)(void *owner, enum redis_rc rc, const struct reply *r);
  * why, borrowed. */
 typedef void (*redis_state_fn)(void *owner, bool up, const char *detail);
 
-/* One element is at most 64 MiB, an answer at most 1,000,000 elements: what exceeds it breaks the connection. conf must
- * live as long. */
+/* One element is at most 64 MiB, an answer at most 1,000,000 elements and 256 MiB: what exceeds it breaks the
+ * connection. conf must live as long. fn is told of the first failure to connect too, not of those that follow. */
 struct redis *redis_new(struct loop *l, const struct conf_redis *conf, uint64_t timeout_ms, redis_state_fn fn,
                         void *owner);
 void redis_free(struct redis **r);

@@ -1,9 +1,9 @@
 /* registry: who is alive. A proxy's lease, and the migrator's watch on the leases of others.
  *
- * A proxy incarnation ("<id>-<random hex>"; each thread has one of its own) writes a counter of its own, never the same number twice, every
- * third of the lease. Its validity runs from before sending the renewal, less a tenth of the lease, on
- * CLOCK_BOOTTIME; no wall clock takes part. Two terms: the short one (lease) for sessions of engaged accounts, the
- * long one (lease_long) for the others. */
+ * A proxy incarnation ("<id>-<random hex>"; each thread has one of its own) writes a counter of its own,
+ * never the same number twice, every third of the lease. Its validity runs from before sending the renewal,
+ * less a tenth of the lease, on CLOCK_BOOTTIME; no wall clock takes part. Two terms: the short one (lease)
+ * for sessions of engaged accounts, the long one (lease_long) for the others. */
 #ifndef IMAPFERRY_REGISTRY_H
 #define IMAPFERRY_REGISTRY_H
 
@@ -11,10 +11,12 @@
 
 struct lease;
 enum lease_event {
-    LEASE_RENEWED,    /* the first one, or after a lapse of the short term: sessions have to ask route_resume() */
-    LEASE_LAPSED,     /* the short term ended (told once; by the clock, not by a reply) */
+    LEASE_RENEWED, /* the first one, or after a lapse of the short term: sessions have to ask route_resume()
+                    */
+    LEASE_LAPSED,  /* the short term ended (told once; by the clock, not by a reply) */
     LEASE_NEW_MASTER, /* the renewal found another generation: sessions have to be registered anew (those that
-                         lapsed ask route_resume() instead); told before a LEASE_RENEWED of the same renewal */
+                         lapsed ask route_resume() instead); told before a LEASE_RENEWED of the same renewal
+                       */
 };
 typedef void (*lease_fn)(void *owner, enum lease_event ev);
 
@@ -23,30 +25,34 @@ struct lease *lease_new(struct store *s, const char *id, uint64_t lease_ms, uint
 void lease_free(struct lease **l);
 /* "<id>-<random>", for session names. */
 const char *lease_incarnation(const struct lease *l);
-/* Read the bytes first, then ask this, then pass them on: valid now, by the clock now, for the term that applies. */
+/* Read the bytes first, then ask this, then pass them on: valid now, by the clock now, for the term that
+ * applies. */
 bool lease_is_valid(const struct lease *l, bool engaged);
-/* Counts up at each lapse of the term: a session remembers the number at which it was last known good, which is that
- * of the moment when route_enter() or route_resume() was sent. */
+/* Counts up at each lapse of the term: a session remembers the number at which it was last known good, which
+ * is that of the moment when route_enter() or route_resume() was sent. */
 uint64_t lease_lapses(const struct lease *l, bool engaged);
-/* Sends a renewal now (a follower heard news). By itself it renews each third of the lease, sooner after a failure. */
+/* Sends a renewal now (a follower heard news). By itself it renews each third of the lease, sooner after a
+ * failure. */
 void lease_renew(struct lease *l);
 /* The clean end, once all sessions are gone: takes the incarnation out of `proxies`; valid no more. */
 void lease_end(struct lease *l);
 
-/* A migrator's watch over the incarnations that have sessions of one account. An incarnation that is not in `proxies`
- * counts as one that does not move. In a freeze nothing is evicted: WATCH_SILENT ends the watch there too. */
+/* A migrator's watch over the incarnations that have sessions of one account. An incarnation that is not in
+ * `proxies` counts as one that does not move. In a freeze nothing is evicted: WATCH_SILENT ends the watch
+ * there too. */
 struct watch;
 enum watch_event {
     WATCH_CLEAR,  /* every incarnation has moved its counter since the watch began, or was evicted */
-    WATCH_SILENT, /* one was watched without moving for its whole term: evicted when evict is set, else told by name */
+    WATCH_SILENT, /* one was watched without moving for its whole term: evicted when evict is set, else told
+                     by name */
     WATCH_FAILED, /* the store is down, or changed master: begin again */
 };
 typedef void (*watch_fn)(void *owner, enum watch_event ev, const char *incarnation);
-/* Watches until it has told WATCH_CLEAR or WATCH_FAILED (or, without evict, WATCH_SILENT). Sessions that have not
- * seen epoch are waited for by the long term, others by the short one. Polls the registry each fifth of lease_ms and
- * at watch_poke(). */
-struct watch *watch_new(struct store *s, const char *user, uint64_t epoch, uint64_t lease_ms, uint64_t long_ms,
-                        bool evict, watch_fn fn, void *owner);
+/* Watches until it has told WATCH_CLEAR or WATCH_FAILED (or, without evict, WATCH_SILENT). Sessions that have
+ * not seen epoch are waited for by the long term, others by the short one. Polls the registry each fifth of
+ * lease_ms and at watch_poke(). */
+struct watch *watch_new(struct store *s, const char *user, uint64_t epoch, uint64_t lease_ms,
+                        uint64_t long_ms, bool evict, watch_fn fn, void *owner);
 void watch_poke(struct watch *w);
 void watch_free(struct watch **w);
 

@@ -32,6 +32,15 @@ char *store_key(const struct store *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
  * after a failover). The scripts build their keys from the prefix, which goes as KEYS[1]; args as ARGV. A REDIS_DOWN
  * at once where the store is not STORE_UP (but for "hello" and "init", which it sends itself or ctl does). */
 void store_script(struct store *s, const char *name, const struct span *args, size_t n, redis_fn fn, void *owner);
+/* The same on behalf of who, whom store_forget() names: owner is then given to drop, which frees it. For the files that
+ * wrap scripts (route, registry). drop is called too where the store is freed. */
+typedef void (*store_drop_fn)(void *owner);
+void store_script_for(struct store *s, const void *who, const char *name, const struct span *args, size_t n,
+                      redis_fn fn, void *owner, store_drop_fn drop);
+void store_command_for(struct store *s, const void *who, const struct span *argv, size_t argc, redis_fn fn,
+                       void *owner, store_drop_fn drop);
+/* An answer or an event named this generation: where it is another one, "hello" is said again. */
+void store_heard(struct store *s, uint64_t generation);
 /* A plain command, e.g. reads. Blocking ones belong on a connection of their own (redis.h). */
 void store_command(struct store *s, const struct span *argv, size_t argc, redis_fn fn, void *owner);
 /* WAIT for all configured replicas on this connection (0 replicas: answers at once); rc REDIS_OK only when enough did. */

@@ -1,0 +1,201 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "events.h"
+#include "log.h"
+#include "xalloc.h"
+
+/* A read that finds nothing ends by itself after BLOCK_MS; COUNT events at most come at once. */
+enum { BLOCK_MS = 2000, COUNT = 1000 };
+
+struct events {
+    struct redis *redis;
+    char *key; /* owned */
+    uint64_t timeout_ms;
+    event_fn fn;
+    events_news_fn news;
+    void *owner;         /* borrowed */
+    char last[48];       /* id of the last event */
+    uint64_t number;     /* of the last event, 0 = not known */
+    uint64_t generation; /* 0 = not known */
+    bool was_live;
+    unsigned busy;
+    bool gone;
+};
+
+static void leave_callback(struct events *e)
+{
+    if (--e->busy > 0 || !e->gone)
+        return;
+    free(e->key);
+    free(e);
+}
+
+/* False: the owner freed the follower. */
+static bool tell_live(struct events *e)
+{
+    if (e->was_live)
+        e->news(e->owner, EVENTS_GAP);
+    if (e->gone)
+        return false;
+    e->was_live = true;
+    e->news(e->owner, EVENTS_LIVE);
+    return !e->gone;
+}
+
+/* ---- one event ---- */
+
+static bool parse_event(const struct reply *fields, struct event *_r)
+{
+    struct event ev = {
+        .user = reply_str(reply_get(fields, "user")),
+        .kind = reply_str(reply_get(fields, "kind")),
+        .backend = reply_str(reply_get(fields, "backend")),
+    };
+    if (!span_u64(reply_str(reply_get(fields, "n")), UINT64_MAX, &ev.number) ||
+        !span_u64(reply_str(reply_get(fields, "epoch")), UINT64_MAX, &ev.epoch) ||
+        !span_u64(reply_str(reply_get(fields, "generation")), UINT64_MAX, &ev.generation) ||
+        !route_state_parse(reply_str(reply_get(fields, "state")), &ev.state) || ev.kind.len == 0)
+        return false;
+    *_r = ev;
+    return true;
+}
+
+/* Ids are "milliseconds-number"; anything else is none of Redis'. */
+static bool keep_id(struct events *e, struct span id)
+{
+    if (id.len == 0 || id.len >= sizeof(e->last))
+        return false;
+    memcpy(e->last, id.p, id.len);
+    e->last[id.len] = '\0';
+    return true;
+}
+
+/* False: the connection is no good any more, or the owner freed the follower. */
+static bool take_event(struct events *e, const struct reply *entry)
+{
+    struct event ev = {0};
+    if (!keep_id(e, reply_str(reply_at(entry, 0))) || !parse_event(reply_at(entry, 1), &ev)) {
+        LOG(ERROR, "event_unreadable", LOG_SPAN("id", reply_str(reply_at(entry, 0))));
+        redis_reset(e->redis, "an event that can't be read");
+        return false;
+    }
+    bool gap = ev.number != e->number + 1 || (e->generation && ev.generation != e->generation);
+    e->number = ev.number;
+    e->generation = ev.generation;
+    if (gap && !tell_live(e))
+        return false;
+    e->fn(e->owner, &ev);
+    return !e->gone;
+}
+
+/* ---- following ---- */
+
+static void read_on(struct events *e);
+
+/* A nil: nothing came. Else one stream: its name, and the entries. */
+static void on_events(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    struct events *e = owner;
+    const struct reply *entries = reply_at(reply_at(r, 0), 1);
+    bool good = true;
+
+    if (rc == REDIS_DOWN)
+        return;
+    if (rc == REDIS_ERROR_REPLY) {
+        redis_reset(e->redis, "XREAD was refused");
+        return;
+    }
+    e->busy++;
+    for (size_t i = 0; good && i < reply_count(entries); i++)
+        good = take_event(e, reply_at(entries, i));
+    if (good)
+        read_on(e);
+    leave_callback(e);
+}
+
+static void read_on(struct events *e)
+{
+    char block[16], count[16];
+    snprintf(block, sizeof(block), "%d", BLOCK_MS);
+    snprintf(count, sizeof(count), "%d", COUNT);
+    struct span argv[] = {span_str("XREAD"), span_str("COUNT"),   span_str(count),  span_str("BLOCK"),
+                          span_str(block),   span_str("STREAMS"), span_str(e->key), span_str(e->last)};
+    redis_command(e->redis, argv, COUNTOF(argv), BLOCK_MS + e->timeout_ms, on_events, e);
+}
+
+/* The last event there is: from behind it on nothing is missed. */
+static void on_tail(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    struct events *e = owner;
+    const struct reply *entry = reply_at(r, 0);
+    struct event ev = {0};
+
+    if (rc == REDIS_DOWN)
+        return;
+    snprintf(e->last, sizeof(e->last), "0-0");
+    e->number = e->generation = 0;
+    if (rc != REDIS_OK || (reply_count(r) > 0 && (!keep_id(e, reply_str(reply_at(entry, 0))) ||
+                                                  !parse_event(reply_at(entry, 1), &ev)))) {
+        redis_reset(e->redis, "the stream of events can't be read");
+        return;
+    }
+    e->number = ev.number;
+    e->generation = ev.generation;
+    e->busy++;
+    if (tell_live(e))
+        read_on(e);
+    leave_callback(e);
+}
+
+/* A replica's events come late, and after it was cut off not at all. Where ROLE is not allowed we go on. */
+static void on_role(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    struct events *e = owner;
+    struct span argv[] = {span_str("XREVRANGE"), span_str(e->key),  span_str("+"),
+                          span_str("-"),         span_str("COUNT"), span_str("1")};
+    if (rc == REDIS_DOWN)
+        return;
+    if (rc == REDIS_OK && !span_is(reply_str(reply_at(r, 0)), "master"))
+        redis_reset(e->redis, "it is a replica, not the master");
+    else
+        redis_command(e->redis, argv, COUNTOF(argv), 0, on_tail, e);
+}
+
+static void on_redis(void *owner, bool up, const char *detail)
+{
+    struct events *e = owner;
+    struct span argv[] = {span_str("ROLE")};
+    if (up)
+        redis_command(e->redis, argv, COUNTOF(argv), 0, on_role, e);
+    else
+        LOG(WARN, "events_down", LOG_S("why", detail));
+}
+
+/* ---- life ---- */
+
+struct events *events_new(struct loop *l, const struct conf *conf, event_fn fn, events_news_fn news,
+                          void *owner)
+{
+    struct events *e = xcalloc(1, sizeof(*e));
+    e->key = xasprintf("%s:events", conf->redis.prefix);
+    e->timeout_ms = conf->proxy.store_timeout_ms;
+    e->fn = fn;
+    e->news = news;
+    e->owner = owner;
+    e->redis = redis_new(l, &conf->redis, e->timeout_ms, on_redis, e);
+    return e;
+}
+
+void events_free(struct events **ep)
+{
+    struct events *e = *ep;
+    *ep = NULL;
+    if (!e)
+        return;
+    e->gone = true;
+    redis_free(&e->redis);
+    e->busy++;
+    leave_callback(e);
+}

@@ -1,0 +1,499 @@
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "dial.h"
+#include "redis.h"
+#include "redis_scan.h"
+#include "xalloc.h"
+
+/* Behind ours: it defines REDIS_OK too, with the same value. */
+#include <hiredis/hiredis.h>
+
+enum { RETRY_MIN_MS = 100, RETRY_MAX_MS = 2000 };
+
+static const struct redis_limits answer_limits = {
+    .element_max = 64 << 20, .count_max = 1000000, .bytes_max = 256 << 20, .line_max = 64 << 10};
+static const struct stream_limits stream_limits = {.high_water = 1 << 20, .queue_max = 128 << 20};
+
+/* A command whose answer is waited for. */
+struct pending {
+    TAILQ_ENTRY(pending) link;
+    redis_fn fn;     /* NULL: nobody wants it any more */
+    void *owner;     /* borrowed */
+    uint64_t due_ms; /* by clock_boot_ms() */
+};
+TAILQ_HEAD(pending_list, pending);
+
+enum phase { PHASE_DOWN, PHASE_DIALING, PHASE_SIGNIN, PHASE_UP };
+
+struct redis {
+    struct loop *loop;
+    const struct conf_redis *conf; /* borrowed */
+    uint64_t timeout_ms;
+    redis_state_fn fn;
+    void *owner; /* borrowed */
+    enum phase phase;
+    struct tls_policy *policy; /* owned; NULL without TLS */
+    struct dial *dial;
+    struct stream *stream; /* owned */
+    redisReader *reader;   /* owned */
+    struct redis_scan scan;
+    struct pending_list sent; /* in the order of their answers */
+    struct pending_list lost; /* to be told REDIS_DOWN by the task */
+    char *broken;             /* owned; to be told by the task before */
+    bool told_down;           /* since the last time that it was up */
+    struct loop_task task;
+    struct timer *retry, *deadline;
+    uint64_t deadline_ms, retry_ms;
+    unsigned busy; /* callbacks that are running: memory stays until they are through */
+    bool gone;
+};
+
+/* ---- answers ---- */
+
+static const redisReply *inside(const struct reply *r)
+{
+    return (const redisReply *)(const void *)r;
+}
+
+static const struct reply *outside(const redisReply *r)
+{
+    static const redisReply nil = {.type = REDIS_REPLY_NIL};
+    return (const struct reply *)(const void *)(r ? r : &nil);
+}
+
+enum reply_type reply_type(const struct reply *r)
+{
+    switch (inside(r)->type) {
+    case REDIS_REPLY_STRING:
+        return REPLY_STRING;
+    case REDIS_REPLY_ARRAY:
+        return REPLY_ARRAY;
+    case REDIS_REPLY_INTEGER:
+        return REPLY_INT;
+    case REDIS_REPLY_STATUS:
+        return REPLY_STATUS;
+    case REDIS_REPLY_ERROR:
+        return REPLY_ERROR;
+    default:
+        return REPLY_NIL;
+    }
+}
+
+struct span reply_str(const struct reply *r)
+{
+    enum reply_type t = reply_type(r);
+    if (t != REPLY_STRING && t != REPLY_STATUS && t != REPLY_ERROR)
+        return span_of(NULL, 0);
+    return span_of(inside(r)->str, (size_t)inside(r)->len);
+}
+
+const struct reply *reply_none(void)
+{
+    return outside(NULL);
+}
+
+int64_t reply_int(const struct reply *r)
+{
+    uint64_t n = 0;
+    if (reply_type(r) == REPLY_INT)
+        return inside(r)->integer;
+    return span_u64(reply_str(r), INT64_MAX, &n) ? (int64_t)n : 0;
+}
+
+size_t reply_count(const struct reply *r)
+{
+    return reply_type(r) == REPLY_ARRAY ? (size_t)inside(r)->elements : 0;
+}
+
+const struct reply *reply_at(const struct reply *r, size_t i)
+{
+    return outside(i < reply_count(r) ? inside(r)->element[i] : NULL);
+}
+
+const struct reply *reply_get(const struct reply *r, const char *name)
+{
+    for (size_t i = 0; i + 1 < reply_count(r); i += 2)
+        if (span_is(reply_str(reply_at(r, i)), name))
+            return reply_at(r, i + 1);
+    return outside(NULL);
+}
+
+/* ---- the connection ---- */
+
+static void start_deadline(struct redis *r, uint64_t due_ms)
+{
+    uint64_t now = clock_boot_ms();
+    if (timer_is_set(r->deadline) && r->deadline_ms <= due_ms)
+        return;
+    r->deadline_ms = due_ms;
+    timer_start(r->deadline, due_ms > now ? due_ms - now : 0);
+}
+
+/* Nothing of ours is told from inside a call, so it is told by a task. */
+static void lose(struct redis *r, const char *why)
+{
+    if (r->phase == PHASE_DOWN)
+        return;
+    if (!r->broken && !r->told_down)
+        r->broken = xstrdup(why);
+    r->phase = PHASE_DOWN;
+    dial_cancel(&r->dial);
+    stream_close(&r->stream, false);
+    if (r->reader)
+        redisReaderFree(r->reader);
+    r->reader = NULL;
+    timer_stop(r->deadline);
+    TAILQ_CONCAT(&r->lost, &r->sent, link);
+    loop_defer(r->loop, &r->task);
+    uint64_t jitter = random_u64() % (r->retry_ms / 4 + 1);
+    timer_start(r->retry, r->retry_ms + jitter);
+    r->retry_ms = r->retry_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : r->retry_ms * 2;
+}
+
+static void leave_callback(struct redis *r)
+{
+    if (--r->busy == 0 && r->gone)
+        free(r);
+}
+
+/* False: r was freed by the callback (its memory stays until leave_callback()). */
+static bool tell_state(struct redis *r, bool up, const char *detail)
+{
+    r->told_down = !up;
+    if (r->fn)
+        r->fn(r->owner, up, detail);
+    return !r->gone;
+}
+
+static bool answer(struct redis *r, struct pending *p, enum redis_rc rc, const struct reply *reply)
+{
+    redis_fn fn = p->fn;
+    void *owner = p->owner;
+    free(p);
+    if (fn)
+        fn(owner, rc, reply);
+    return !r->gone;
+}
+
+static void on_task(struct loop_task *task)
+{
+    struct redis *r = CONTAINER_OF(task, struct redis, task);
+    char *broken = r->broken;
+    struct pending_list lost = TAILQ_HEAD_INITIALIZER(lost);
+    size_t n = 0;
+    struct pending *p;
+
+    r->broken = NULL;
+    r->busy++;
+    bool alive = !broken || tell_state(r, false, broken);
+    free(broken);
+    /* What is lost from inside these callbacks waits for the next task. */
+    if (alive)
+        TAILQ_FOREACH(p, &r->lost, link)
+    n++;
+    while (alive && n-- > 0 && (p = TAILQ_FIRST(&r->lost))) {
+        TAILQ_REMOVE(&r->lost, p, link);
+        alive = answer(r, p, REDIS_DOWN, outside(NULL));
+    }
+    if (alive && !TAILQ_EMPTY(&r->lost))
+        loop_defer(r->loop, &r->task);
+    leave_callback(r);
+}
+
+/* One answer. False: nothing more is to be read from this connection. */
+static bool take_answer(struct redis *r, redisReply *reply)
+{
+    struct pending *p = TAILQ_FIRST(&r->sent);
+    struct stream *s = r->stream;
+    bool alive = true;
+
+    if (p) {
+        TAILQ_REMOVE(&r->sent, p, link);
+        enum redis_rc rc = reply->type == REDIS_REPLY_ERROR ? REDIS_ERROR_REPLY : REDIS_OK;
+        alive = answer(r, p, rc, outside(reply));
+    } else {
+        lose(r, "an answer to no command");
+    }
+    freeReplyObject(reply);
+    return alive && r->stream == s;
+}
+
+static void on_data(struct redis *r)
+{
+    struct span bytes = stream_peek(r->stream);
+    const char *why = "";
+    void *reply = NULL;
+
+    if (!redis_scan_feed(&r->scan, &answer_limits, bytes, &why)) {
+        lose(r, why);
+        return;
+    }
+    redisReaderFeed(r->reader, (const char *)bytes.p, bytes.len);
+    stream_eat(r->stream, bytes.len);
+    r->busy++;
+    for (;;) {
+        reply = NULL;
+        if (redisReaderGetReply(r->reader, &reply) != REDIS_OK) {
+            char *text = xstrdup(r->reader->errstr);
+            lose(r, text);
+            free(text);
+            break;
+        }
+        if (!reply || !take_answer(r, reply))
+            break;
+    }
+    leave_callback(r);
+}
+
+static void on_stream(struct stream *s, enum stream_event ev, void *owner)
+{
+    struct redis *r = owner;
+    if (ev == STREAM_DATA)
+        on_data(r);
+    else if (ev == STREAM_EOF)
+        lose(r, "closed by Redis");
+    else if (ev == STREAM_ERROR)
+        lose(r, stream_error(s));
+}
+
+static void on_deadline(void *owner)
+{
+    struct redis *r = owner;
+    struct pending *p;
+    uint64_t now = clock_boot_ms(), next = 0;
+
+    TAILQ_FOREACH(p, &r->sent, link)
+    {
+        if (p->due_ms <= now) {
+            lose(r, "no answer in time");
+            return;
+        }
+        if (next == 0 || p->due_ms < next)
+            next = p->due_ms;
+    }
+    if (next)
+        start_deadline(r, next);
+}
+
+/* ---- commands ---- */
+
+static struct pending *pending_new(redis_fn fn, void *owner, uint64_t timeout_ms)
+{
+    struct pending *p = xcalloc(1, sizeof(*p));
+    p->fn = fn;
+    p->owner = owner;
+    p->due_ms = clock_boot_ms() + timeout_ms;
+    return p;
+}
+
+static void send_command(struct redis *r, const struct span *argv, size_t argc, struct pending *p)
+{
+    const char **words = xcalloc(argc, sizeof(*words));
+    size_t *lens = xcalloc(argc, sizeof(*lens));
+    char *bytes = NULL;
+
+    for (size_t i = 0; i < argc; i++) {
+        words[i] = argv[i].len ? (const char *)argv[i].p : "";
+        lens[i] = argv[i].len;
+    }
+    int len = (int)redisFormatCommandArgv(&bytes, (int)argc, words, lens);
+    if (len < 0 || !bytes)
+        abort(); /* out of memory: as everywhere */
+    TAILQ_INSERT_TAIL(&r->sent, p, link);
+    start_deadline(r, p->due_ms);
+    stream_send(r->stream, bytes, (size_t)len);
+    wipe(bytes, (size_t)len);
+    free(bytes);
+    free(words);
+    free(lens);
+}
+
+void redis_command(struct redis *r, const struct span *argv, size_t argc, uint64_t timeout_ms, redis_fn fn,
+                   void *owner)
+{
+    struct pending *p = pending_new(fn, owner, timeout_ms ? timeout_ms : r->timeout_ms);
+    if (r->phase == PHASE_UP) {
+        send_command(r, argv, argc, p);
+        return;
+    }
+    TAILQ_INSERT_TAIL(&r->lost, p, link);
+    loop_defer(r->loop, &r->task);
+}
+
+static void forget_in(struct pending_list *list, const void *owner)
+{
+    struct pending *p;
+    TAILQ_FOREACH(p, list, link)
+    if (p->owner == owner)
+        p->fn = NULL;
+}
+
+void redis_forget(struct redis *r, void *owner)
+{
+    forget_in(&r->sent, owner);
+    forget_in(&r->lost, owner);
+}
+
+/* ---- signing in ---- */
+
+static void sign_in_refused(struct redis *r, const char *what, const struct reply *reply)
+{
+    char *text = xspandup(reply_str(reply));
+    char *why = xasprintf("%s refused: %s", what, text);
+    lose(r, why);
+    free(why);
+    free(text);
+}
+
+static void now_up(struct redis *r)
+{
+    r->phase = PHASE_UP;
+    r->retry_ms = RETRY_MIN_MS;
+    tell_state(r, true, "");
+}
+
+static void on_select(void *owner, enum redis_rc rc, const struct reply *reply)
+{
+    struct redis *r = owner;
+    if (rc == REDIS_OK)
+        now_up(r);
+    else if (rc == REDIS_ERROR_REPLY)
+        sign_in_refused(r, "SELECT", reply);
+}
+
+static void send_select(struct redis *r)
+{
+    char db[16];
+    if (r->conf->address.db == 0) {
+        now_up(r);
+        return;
+    }
+    snprintf(db, sizeof(db), "%u", (unsigned)r->conf->address.db);
+    struct span argv[] = {span_str("SELECT"), span_str(db)};
+    send_command(r, argv, COUNTOF(argv), pending_new(on_select, r, r->timeout_ms));
+}
+
+static void on_auth(void *owner, enum redis_rc rc, const struct reply *reply)
+{
+    struct redis *r = owner;
+    if (rc == REDIS_OK)
+        send_select(r);
+    else if (rc == REDIS_ERROR_REPLY)
+        sign_in_refused(r, "AUTH", reply);
+}
+
+static void send_auth(struct redis *r)
+{
+    const struct address *a = &r->conf->address;
+    struct span argv[3] = {span_str("AUTH")};
+    size_t n = 1;
+    if (!a->password) {
+        send_select(r);
+        return;
+    }
+    if (a->user)
+        argv[n++] = span_str(a->user);
+    argv[n++] = span_str(a->password);
+    send_command(r, argv, n, pending_new(on_auth, r, r->timeout_ms));
+}
+
+static void on_dial(void *owner, enum dial_rc rc, struct stream *s, const char *detail)
+{
+    struct redis *r = owner;
+    r->dial = NULL;
+    if (rc != DIAL_OK) {
+        lose(r, detail);
+        return;
+    }
+    r->stream = s;
+    stream_set_owner(s, on_stream, r);
+    r->reader = redisReaderCreate();
+    if (!r->reader)
+        abort(); /* out of memory: as everywhere */
+    r->scan = (struct redis_scan){0};
+    r->phase = PHASE_SIGNIN;
+    r->busy++;
+    send_auth(r);
+    leave_callback(r);
+}
+
+static void on_retry(void *owner)
+{
+    struct redis *r = owner;
+    char *error = NULL;
+
+    r->phase = PHASE_DIALING;
+    if (r->conf->address.scheme == ADDRESS_REDISS && !r->policy)
+        r->policy = tls_policy_client("", &error);
+    if (error) {
+        lose(r, error);
+        free(error);
+        return;
+    }
+    r->dial = dial_start(r->loop, &r->conf->address, r->policy, &stream_limits, r->timeout_ms, on_dial, r);
+}
+
+/* ---- life ---- */
+
+struct redis *redis_new(struct loop *l, const struct conf_redis *conf, uint64_t timeout_ms, redis_state_fn fn,
+                        void *owner)
+{
+    struct redis *r = xcalloc(1, sizeof(*r));
+    r->loop = l;
+    r->conf = conf;
+    r->timeout_ms = timeout_ms;
+    r->fn = fn;
+    r->owner = owner;
+    r->retry_ms = RETRY_MIN_MS;
+    r->task.fn = on_task;
+    TAILQ_INIT(&r->sent);
+    TAILQ_INIT(&r->lost);
+    r->retry = timer_new(l, on_retry, r);
+    r->deadline = timer_new(l, on_deadline, r);
+    timer_start(r->retry, 0);
+    return r;
+}
+
+static void drop_all(struct pending_list *list)
+{
+    struct pending *p;
+    while ((p = TAILQ_FIRST(list))) {
+        TAILQ_REMOVE(list, p, link);
+        free(p);
+    }
+}
+
+void redis_free(struct redis **rp)
+{
+    struct redis *r = *rp;
+    *rp = NULL;
+    if (!r)
+        return;
+    r->gone = true;
+    r->phase = PHASE_DOWN;
+    loop_undefer(r->loop, &r->task);
+    dial_cancel(&r->dial);
+    stream_close(&r->stream, false);
+    if (r->reader)
+        redisReaderFree(r->reader);
+    r->reader = NULL;
+    drop_all(&r->sent);
+    drop_all(&r->lost);
+    timer_free(&r->retry);
+    timer_free(&r->deadline);
+    tls_policy_free(&r->policy);
+    free(r->broken);
+    if (r->busy == 0)
+        free(r);
+}
+
+bool redis_is_up(const struct redis *r)
+{
+    return r->phase == PHASE_UP;
+}
+
+void redis_reset(struct redis *r, const char *why)
+{
+    lose(r, why);
+}

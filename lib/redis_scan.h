@@ -1,0 +1,28 @@
+/* redis_scan: counts what Redis sends before hiredis may make room for it: its reader believes any length and
+ * any count. Pure. */
+#ifndef IMAPFERRY_REDIS_SCAN_H
+#define IMAPFERRY_REDIS_SCAN_H
+
+#include "base.h"
+
+struct redis_limits {
+    uint64_t element_max; /* bytes of one string */
+    uint64_t count_max;   /* elements of one answer, those of arrays in it included */
+    uint64_t bytes_max;   /* of one answer */
+    size_t line_max;      /* bytes of a status, an error or a number */
+};
+
+/* {0} is one at the start of an answer. */
+struct redis_scan {
+    char head[24];         /* of the line under way: the type and, of lengths, the digits */
+    size_t line;           /* bytes of it so far */
+    uint64_t skip;         /* bytes of a string still to come, its line end included */
+    uint64_t open;         /* elements still to come; 0 between answers */
+    uint64_t count, bytes; /* of the answer under way */
+};
+
+/* Takes the next bytes. False: they exceed a limit or are not RESP 2; *why is a fixed text. */
+bool redis_scan_feed(struct redis_scan *s, const struct redis_limits *limits, struct span bytes,
+                     const char **why) MUST_CHECK;
+
+#endif

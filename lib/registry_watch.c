@@ -1,0 +1,295 @@
+/* A migrator's watch over the proxies that have sessions of one account. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <uthash.h>
+
+#include "log.h"
+#include "registry.h"
+#include "registry_priv.h"
+#include "xalloc.h"
+
+enum { POLL_MIN_MS = 20 };
+
+/* A proxy incarnation under watch. */
+struct watched {
+    char *name;        /* owned; the key */
+    char *counter;     /* owned; "" where it is not in `proxies` */
+    uint64_t since_ms; /* by clock_boot_ms(): when this counter was first seen */
+    bool moved;        /* alive: its counter is another one than at first */
+    bool here;         /* has sessions, by the poll that is being looked at */
+    bool unseen;       /* one of them has not seen the epoch: the long term counts */
+    bool evicting;
+    UT_hash_handle hh;
+};
+
+struct watch {
+    struct store *s;
+    char *user; /* owned */
+    uint64_t epoch, lease_ms, long_ms, generation;
+    bool evict;
+    watch_fn fn;
+    void *owner; /* borrowed */
+    struct watched *all;
+    struct timer *poll;
+    bool asking, poked;
+    unsigned busy;
+    bool done, gone;
+};
+
+static void leave_callback(struct watch *w)
+{
+    if (--w->busy > 0 || !w->gone)
+        return;
+    free(w->user);
+    free(w);
+}
+
+/* False: the owner freed the watch, or it has told its last. */
+static bool tell(struct watch *w, enum watch_event ev, const char *incarnation)
+{
+    bool last = ev != WATCH_SILENT || !w->evict;
+    if (last) {
+        w->done = true;
+        timer_stop(w->poll);
+        store_forget(w->s, w);
+    }
+    w->fn(w->owner, ev, incarnation);
+    return !last && !w->gone;
+}
+
+/* ---- looking at a census ---- */
+
+static void forget_watched(struct watch *w, struct watched *x)
+{
+    HASH_DEL(w->all, x);
+    free(x->name);
+    free(x->counter);
+    free(x);
+}
+
+static struct watched *find_watched(struct watch *w, struct span name)
+{
+    struct watched *x = NULL;
+    HASH_FIND(hh, w->all, name.p, name.len, x);
+    return x;
+}
+
+static void take_counter(struct watch *w, struct span name, struct span counter)
+{
+    struct watched *x = find_watched(w, name);
+    bool fresh = !x;
+    if (fresh) {
+        x = xcalloc(1, sizeof(*x));
+        x->name = xspandup(name);
+        HASH_ADD_KEYPTR(hh, w->all, x->name, name.len, x);
+    }
+    x->here = true;
+    if (!fresh && span_is(counter, x->counter))
+        return;
+    x->moved = !fresh && counter.len > 0;
+    x->since_ms = clock_boot_ms();
+    free(x->counter);
+    x->counter = xspandup(counter);
+}
+
+static struct span incarnation_of(struct span session)
+{
+    const uint8_t *slash = session.len ? memrchr(session.p, '/', session.len) : NULL;
+    return slash ? span_of(session.p, (size_t)(slash - session.p)) : session;
+}
+
+static void take_session(struct watch *w, struct span name, struct span value)
+{
+    struct watched *x = find_watched(w, incarnation_of(name));
+    struct registration r = {0};
+    char *text = xspandup(value);
+    bool seen = registration_parse(name, (uint8_t *)text, value.len, &r) && r.epoch >= w->epoch;
+    free(text);
+    if (x && !seen)
+        x->unseen = true;
+}
+
+static void take_census(struct watch *w, const struct reply *rows, const struct reply *proxies)
+{
+    struct watched *x, *next;
+    HASH_ITER(hh, w->all, x, next)
+    x->here = x->unseen = false;
+    for (size_t i = 0; i + 1 < reply_count(proxies); i += 2)
+        take_counter(w, reply_str(reply_at(proxies, i)), reply_str(reply_at(proxies, i + 1)));
+    for (size_t i = 0; i + 1 < reply_count(rows); i += 2)
+        take_session(w, reply_str(reply_at(rows, i)), reply_str(reply_at(rows, i + 1)));
+    HASH_ITER(hh, w->all, x, next)
+    if (!x->here && !x->evicting)
+        forget_watched(w, x);
+}
+
+static bool is_silent(const struct watch *w, const struct watched *x)
+{
+    uint64_t term = x->unseen && w->long_ms > w->lease_ms ? w->long_ms : w->lease_ms;
+    return !x->moved && clock_boot_ms() - x->since_ms >= term + term / 10;
+}
+
+/* ---- eviction ---- */
+
+struct eviction {
+    struct watch *w;
+    char *name; /* owned */
+};
+
+static void eviction_drop(void *owner)
+{
+    struct eviction *e = owner;
+    free(e->name);
+    free(e);
+}
+
+static void ask(struct watch *w);
+
+static void on_evicted(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    struct eviction *e = owner;
+    struct watch *w = e->w;
+    char *name = e->name;
+    struct watched *x = find_watched(w, span_str(name));
+    struct span word = reply_str(reply_at(r, 0));
+
+    e->name = NULL;
+    eviction_drop(e);
+    w->busy++;
+    if (x)
+        x->evicting = false;
+    if (rc == REDIS_OK && span_is(word, "ok")) {
+        LOG(INFO, "proxy_evicted", LOG_S("user", w->user), LOG_S("incarnation", name));
+        if (x)
+            forget_watched(w, x);
+        if (tell(w, WATCH_SILENT, name))
+            ask(w);
+    } else if (rc == REDIS_OK && span_is(word, "again")) {
+        ask(w); /* it moved, and the census will say so */
+    } else if (rc == REDIS_OK && span_is(word, "refused")) {
+        w->evict = false; /* a freeze has begun: nothing is evicted, so this is the last word */
+        tell(w, WATCH_SILENT, name);
+    } else {
+        tell(w, WATCH_FAILED, "");
+    }
+    free(name);
+    leave_callback(w);
+}
+
+static void evict(struct watch *w, struct watched *x)
+{
+    char generation[24];
+    struct eviction *e = xcalloc(1, sizeof(*e));
+    *e = (struct eviction){.w = w, .name = xstrdup(x->name)};
+    x->evicting = true;
+    snprintf(generation, sizeof(generation), "%" PRIu64, w->generation);
+    struct span args[] = {span_str(w->user), span_str(x->name), span_str(x->counter), span_str(generation)};
+    store_script_for(w->s, w, "evict", args, COUNTOF(args), on_evicted, e, eviction_drop);
+}
+
+/* What the census means. */
+static void judge(struct watch *w)
+{
+    struct watched *x, *next;
+    bool clear = true;
+    HASH_ITER(hh, w->all, x, next)
+    {
+        clear = clear && x->moved;
+        if (x->evicting || !is_silent(w, x))
+            continue;
+        if (!w->evict) {
+            tell(w, WATCH_SILENT, x->name);
+            return;
+        }
+        evict(w, x);
+    }
+    if (clear)
+        tell(w, WATCH_CLEAR, "");
+    else
+        timer_start(w->poll, w->lease_ms / 5 < POLL_MIN_MS ? POLL_MIN_MS : w->lease_ms / 5);
+}
+
+/* ---- polling ---- */
+
+static void on_census(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    struct watch *w = owner;
+    uint64_t generation = 0;
+    bool good = rc == REDIS_OK && span_is(reply_str(reply_at(r, 0)), "ok") &&
+                span_u64(reply_str(reply_at(r, 1)), UINT64_MAX, &generation) && generation > 0 &&
+                (w->generation == 0 || w->generation == generation);
+
+    w->asking = false;
+    w->busy++;
+    w->generation = generation;
+    if (!good) {
+        tell(w, WATCH_FAILED, "");
+    } else {
+        take_census(w, reply_at(r, 2), reply_at(r, 3));
+        if (w->poked) {
+            w->poked = false;
+            ask(w);
+        } else {
+            judge(w);
+        }
+    }
+    leave_callback(w);
+}
+
+static void ask(struct watch *w)
+{
+    struct span args[] = {span_str(w->user)};
+    if (w->done)
+        return;
+    if (w->asking) {
+        w->poked = true;
+        return;
+    }
+    w->asking = true;
+    store_script_for(w->s, w, "census", args, COUNTOF(args), on_census, w, NULL);
+}
+
+static void on_poll(void *owner)
+{
+    ask(owner);
+}
+
+void watch_poke(struct watch *w)
+{
+    ask(w);
+}
+
+struct watch *watch_new(struct store *s, const char *user, uint64_t epoch, uint64_t lease_ms,
+                        uint64_t long_ms, bool evict_silent, watch_fn fn, void *owner)
+{
+    struct watch *w = xcalloc(1, sizeof(*w));
+    w->s = s;
+    w->user = xstrdup(user);
+    w->epoch = epoch;
+    w->lease_ms = lease_ms;
+    w->long_ms = long_ms;
+    w->evict = evict_silent;
+    w->fn = fn;
+    w->owner = owner;
+    w->poll = timer_new(store_loop(s), on_poll, w);
+    ask(w);
+    return w;
+}
+
+void watch_free(struct watch **wp)
+{
+    struct watch *w = *wp;
+    struct watched *x, *next;
+    *wp = NULL;
+    if (!w)
+        return;
+    w->gone = w->done = true;
+    store_forget(w->s, w);
+    timer_free(&w->poll);
+    HASH_ITER(hh, w->all, x, next)
+    forget_watched(w, x);
+    w->busy++;
+    leave_callback(w);
+}

@@ -1,0 +1,4 @@
+-- secret_read: the sealed credential, if it is there. args: user.
+if not open() then return NOSTORE end
+local sealed = call('GET', key('secret', arg(1)))
+return sealed and {'ok', sealed} or OK

@@ -1,0 +1,98 @@
+/* The scripts that the owner of a job runs. */
+#include "route_priv.h"
+
+void route_claim(struct store *s, const char *user, const char *token, route_read_fn fn, void *owner)
+{
+    struct args a = {0};
+    args_text(&a, user);
+    args_text(&a, token);
+    route_run_read(s, "claim", &a, user, fn, owner);
+}
+
+void route_progress(struct store *s, const struct route_job *j, const struct route_progress *p,
+                    route_done_fn fn, void *owner)
+{
+    const struct {
+        const char *name;
+        uint64_t value;
+    } counters[] = {
+        {"mailboxes_done", p->mailboxes_done},
+        {"mailboxes_total", p->mailboxes_total},
+        {"messages_done", p->messages_done},
+        {"messages_total", p->messages_total},
+        {"messages_verified", p->messages_verified},
+        {"bytes_done", p->bytes_done},
+        {"bytes_total", p->bytes_total},
+    };
+    struct args a = {0};
+    args_job(&a, j);
+    for (size_t i = 0; i < COUNTOF(counters); i++) {
+        args_text(&a, counters[i].name);
+        args_number(&a, counters[i].value);
+    }
+    args_text(&a, "tiers");
+    args_text(&a, p->tiers);
+    route_run(s, "progress", &a, fn, owner);
+}
+
+static void run_job(struct store *s, const char *name, const struct route_job *j, const char *text,
+                    const uint64_t *number, route_done_fn fn, void *owner)
+{
+    struct args a = {0};
+    args_job(&a, j);
+    if (text)
+        args_text(&a, text);
+    if (number)
+        args_number(&a, *number);
+    route_run(s, name, &a, fn, owner);
+}
+
+void route_ready(struct store *s, const struct route_job *j, route_done_fn fn, void *owner)
+{
+    run_job(s, "ready", j, NULL, NULL, fn, owner);
+}
+
+void route_recopy(struct store *s, const struct route_job *j, route_done_fn fn, void *owner)
+{
+    run_job(s, "recopy", j, NULL, NULL, fn, owner);
+}
+
+void route_prepare(struct store *s, const struct route_job *j, uint64_t budget_ms, route_done_fn fn,
+                   void *owner)
+{
+    run_job(s, "prepare", j, NULL, &budget_ms, fn, owner);
+}
+
+void route_freeze(struct store *s, const struct route_job *j, uint64_t budget_ms, route_done_fn fn,
+                  void *owner)
+{
+    run_job(s, "freeze", j, NULL, &budget_ms, fn, owner);
+}
+
+void route_abort(struct store *s, const struct route_job *j, const char *reason, route_done_fn fn,
+                 void *owner)
+{
+    run_job(s, "abort", j, reason, NULL, fn, owner);
+}
+
+void route_flip(struct store *s, const struct route_job *j, const char *view, route_done_fn fn, void *owner)
+{
+    run_job(s, "flip", j, view ? view : "", NULL, fn, owner);
+}
+
+void route_flipped(struct store *s, const struct route_job *j, route_done_fn fn, void *owner)
+{
+    run_job(s, "flipped", j, NULL, NULL, fn, owner);
+}
+
+void route_backoff(struct store *s, const struct route_job *j, const char *reason, uint64_t delay_ms,
+                   route_done_fn fn, void *owner)
+{
+    run_job(s, "backoff", j, reason, &delay_ms, fn, owner);
+}
+
+void route_block(struct store *s, const struct route_job *j, const char *reason, route_done_fn fn,
+                 void *owner)
+{
+    run_job(s, "block", j, reason, NULL, fn, owner);
+}

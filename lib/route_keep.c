@@ -1,0 +1,152 @@
+/* What the owner of a job keeps in the store: ledger, view records; and the credential that it finds there.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "route_priv.h"
+#include "xalloc.h"
+
+enum { PAGE = 1000 };
+
+/* ---- writing ---- */
+
+void route_ledger_append(struct store *s, const struct route_job *j, const char *record_id,
+                         const struct span *entries, size_t n, route_done_fn fn, void *owner)
+{
+    struct args a = {0};
+    args_job(&a, j);
+    args_text(&a, record_id);
+    for (size_t i = 0; i < n; i++)
+        args_span(&a, entries[i]);
+    route_run(s, "ledger", &a, fn, owner);
+}
+
+void route_ledger_drop(struct store *s, const struct route_job *j, const char *record_id, route_done_fn fn,
+                       void *owner)
+{
+    struct args a = {0};
+    args_job(&a, j);
+    args_text(&a, record_id);
+    route_run(s, "ledger_drop", &a, fn, owner);
+}
+
+void route_views_write(struct store *s, const struct route_job *j, const struct span *drop, size_t n_drop,
+                       const struct span *pairs, size_t n_pairs, route_done_fn fn, void *owner)
+{
+    struct args a = {0};
+    args_job(&a, j);
+    args_number(&a, n_drop);
+    for (size_t i = 0; i < n_drop; i++)
+        args_span(&a, drop[i]);
+    for (size_t i = 0; i < 2 * n_pairs; i++)
+        args_span(&a, pairs[i]);
+    route_run(s, "views", &a, fn, owner);
+}
+
+/* ---- reading ---- */
+
+struct rows {
+    struct store *s;
+    route_rows_fn fn;
+    void *owner;         /* borrowed */
+    char *user, *record; /* owned; of a ledger */
+    uint64_t next;       /* of a ledger: the first row of the next page */
+};
+
+static void rows_drop(void *owner)
+{
+    struct rows *w = owner;
+    free(w->user);
+    free(w->record);
+    free(w);
+}
+
+static struct rows *rows_new(struct store *s, route_rows_fn fn, void *owner)
+{
+    struct rows *w = xcalloc(1, sizeof(*w));
+    *w = (struct rows){.s = s, .fn = fn, .owner = owner};
+    return w;
+}
+
+/* The elements of an answer from the second on. */
+static struct span *take_rows(const struct reply *r, size_t *n)
+{
+    *n = reply_count(r) > 0 ? reply_count(r) - 1 : 0;
+    struct span *out = xcalloc(*n + 1, sizeof(*out));
+    for (size_t i = 0; i < *n; i++)
+        out[i] = reply_str(reply_at(r, i + 1));
+    return out;
+}
+
+static void on_rows(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    struct rows *w = owner;
+    enum route_rc status = route_status(w->s, rc, r);
+    route_rows_fn fn = w->fn;
+    void *who = w->owner;
+    size_t n = 0;
+    struct span *v = take_rows(r, &n);
+
+    rows_drop(w);
+    fn(who, status, v, status == ROUTE_OK ? n : 0);
+    free(v);
+}
+
+static void next_page(struct rows *w);
+
+/* The next page is asked for before this one is told: so store_forget() from inside finds it. */
+static void on_page(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    struct rows *w = owner;
+    if (route_status(w->s, rc, r) != ROUTE_OK || reply_count(r) < 2) {
+        on_rows(owner, rc, r);
+        return;
+    }
+    size_t n = 0;
+    struct span *v = take_rows(r, &n);
+    route_rows_fn fn = w->fn;
+    void *who = w->owner;
+    next_page(w);
+    fn(who, ROUTE_OK, v, n);
+    free(v);
+}
+
+static void next_page(struct rows *w)
+{
+    struct args a = {0};
+    args_text(&a, w->user);
+    args_text(&a, w->record);
+    args_number(&a, w->next);
+    args_number(&a, w->next + PAGE - 1);
+    w->next += PAGE;
+    store_script_for(w->s, w->owner, "ledger_read", a.v, a.n, on_page, w, rows_drop);
+    free(a.v);
+}
+
+void route_ledger_read(struct store *s, const char *user, const char *record_id, route_rows_fn fn,
+                       void *owner)
+{
+    struct rows *w = rows_new(s, fn, owner);
+    w->user = xstrdup(user);
+    w->record = xstrdup(record_id);
+    next_page(w);
+}
+
+static void read_one(struct store *s, const char *name, const char *user, route_rows_fn fn, void *owner)
+{
+    struct args a = {0};
+    args_text(&a, user);
+    store_script_for(s, owner, name, a.v, a.n, on_rows, rows_new(s, fn, owner), rows_drop);
+    free(a.v);
+}
+
+void route_views_read(struct store *s, const char *user, route_rows_fn fn, void *owner)
+{
+    read_one(s, "views_read", user, fn, owner);
+}
+
+void route_secret_read(struct store *s, const char *user, route_rows_fn fn, void *owner)
+{
+    read_one(s, "secret_read", user, fn, owner);
+}

@@ -1,0 +1,193 @@
+/* The scripts that staff and the schedule run. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "route_priv.h"
+#include "xalloc.h"
+
+static void args_staff(struct args *a, const struct route_staff *who)
+{
+    args_text(a, who->user);
+    args_text(a, who->who);
+    args_text(a, who->reason);
+}
+
+void route_enqueue(struct store *s, const struct route_staff *staff, const char *source, const char *target,
+                   bool bulk, bool force, bool back, route_done_fn fn, void *owner)
+{
+    struct args a = {0};
+    args_staff(&a, staff);
+    args_text(&a, source);
+    args_text(&a, target);
+    args_bool(&a, bulk);
+    args_bool(&a, force);
+    args_bool(&a, back);
+    args_text(&a, route_home(s));
+    route_run(s, "enqueue", &a, fn, owner);
+}
+
+static void run_staff(struct store *s, const char *name, const struct route_staff *staff, route_done_fn fn,
+                      void *owner)
+{
+    struct args a = {0};
+    args_staff(&a, staff);
+    args_text(&a, route_home(s));
+    route_run(s, name, &a, fn, owner);
+}
+
+void route_now(struct store *s, const struct route_staff *a, route_done_fn fn, void *owner)
+{
+    run_staff(s, "now", a, fn, owner);
+}
+
+void route_hold(struct store *s, const struct route_staff *a, route_done_fn fn, void *owner)
+{
+    run_staff(s, "hold", a, fn, owner);
+}
+
+void route_release(struct store *s, const struct route_staff *a, route_done_fn fn, void *owner)
+{
+    run_staff(s, "release", a, fn, owner);
+}
+
+void route_retry(struct store *s, const struct route_staff *a, route_done_fn fn, void *owner)
+{
+    run_staff(s, "retry", a, fn, owner);
+}
+
+/* ---- the brake ---- */
+
+void route_pause(struct store *s, bool on, const char *who, const char *reason, route_done_fn fn, void *owner)
+{
+    struct args a = {0};
+    args_bool(&a, on);
+    args_text(&a, who);
+    args_text(&a, reason);
+    route_run(s, "pause", &a, fn, owner);
+}
+
+struct control {
+    struct store *s;
+    route_control_fn fn;
+    void *owner; /* borrowed */
+};
+
+static void on_control(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    struct control c = *(struct control *)owner;
+    enum route_rc status = route_status(c.s, rc, r);
+    char *by = xspandup(reply_str(reply_at(r, 2))), *reason = xspandup(reply_str(reply_at(r, 3)));
+    struct route_control control = {
+        .paused = span_is(reply_str(reply_at(r, 1)), "1"), .by = by, .reason = reason};
+
+    free(owner);
+    if (!span_u64(reply_str(reply_at(r, 4)), UINT64_MAX, &control.since_ms))
+        control.since_ms = 0;
+    c.fn(c.owner, status, status == ROUTE_OK ? &control : NULL);
+    free(by);
+    free(reason);
+}
+
+void route_control_read(struct store *s, route_control_fn fn, void *owner)
+{
+    struct control *c = xcalloc(1, sizeof(*c));
+    *c = (struct control){.s = s, .fn = fn, .owner = owner};
+    store_script_for(s, owner, "control_read", NULL, 0, on_control, c, free);
+}
+
+/* ---- later ---- */
+
+/* Accounts whose time has come, one script after the other. */
+struct due {
+    struct store *s;
+    route_done_fn fn;
+    void *owner;  /* borrowed */
+    char **users; /* owned */
+    size_t n, next;
+    uint64_t queued;
+};
+
+static void due_drop(void *owner)
+{
+    struct due *d = owner;
+    for (size_t i = 0; i < d->n; i++)
+        free(d->users[i]);
+    free(d->users);
+    free(d);
+}
+
+static void due_done(struct due *d, enum route_rc rc)
+{
+    char text[24];
+    route_done_fn fn = d->fn;
+    void *owner = d->owner;
+    snprintf(text, sizeof(text), "%" PRIu64, d->queued);
+    due_drop(d);
+    if (fn)
+        fn(owner, rc, text);
+}
+
+static void due_next(struct due *d);
+
+static void on_due(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    struct due *d = owner;
+    enum route_rc status = route_status(d->s, rc, r);
+    if (status != ROUTE_OK) {
+        due_done(d, status);
+        return;
+    }
+    d->queued += span_is(reply_str(reply_at(r, 1)), "1");
+    due_next(d);
+}
+
+static void due_next(struct due *d)
+{
+    struct args a = {0};
+    if (d->next == d->n) {
+        due_done(d, ROUTE_OK);
+        return;
+    }
+    args_text(&a, d->users[d->next++]);
+    store_script_for(d->s, d->owner, "due", a.v, a.n, on_due, d, due_drop);
+    free(a.v);
+}
+
+static void on_due_list(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    struct due *d = owner;
+    enum route_rc status = route_status(d->s, rc, r);
+    if (status != ROUTE_OK) {
+        due_done(d, status);
+        return;
+    }
+    d->n = reply_count(r) - 1;
+    d->users = xcalloc(d->n + 1, sizeof(*d->users));
+    for (size_t i = 0; i < d->n; i++)
+        d->users[i] = xspandup(reply_str(reply_at(r, i + 1)));
+    due_next(d);
+}
+
+void route_due(struct store *s, uint32_t max, route_done_fn fn, void *owner)
+{
+    struct due *d = xcalloc(1, sizeof(*d));
+    struct args a = {0};
+    *d = (struct due){.s = s, .fn = fn, .owner = owner};
+    args_number(&a, max);
+    store_script_for(s, owner, "due_list", a.v, a.n, on_due_list, d, due_drop);
+    free(a.v);
+}
+
+/* ---- the store ---- */
+
+void route_init(struct store *s, route_done_fn fn, void *owner)
+{
+    struct args a = {0};
+    char id[33];
+    uint64_t lease = store_conf(s)->proxy.lease_long_ms;
+    random_hex(id, 16);
+    args_text(&a, id);
+    args_number(&a, lease + lease / 10);
+    route_run(s, "init", &a, fn, owner);
+}

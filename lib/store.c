@@ -1,0 +1,528 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <openssl/evp.h>
+
+#include "log.h"
+#include "store.h"
+#include "xalloc.h"
+
+/* How long after a hello that was not answered by "ok" it is said again. */
+enum { HELLO_RETRY_MS = 500 };
+/* What Redis has where min-replicas-max-lag is not shown to us. */
+enum { LAG_DEFAULT_S = 10 };
+
+struct script {
+    const char *name, *text;
+};
+static const struct script scripts[] = {
+#include "route_scripts.h"
+};
+enum { N_SCRIPTS = COUNTOF(scripts) };
+
+/* A command or script that is under way. */
+struct call {
+    TAILQ_ENTRY(call) link;
+    struct store *s;
+    redis_fn fn; /* NULL: nobody wants the answer */
+    void *owner;
+    const void *who;
+    store_drop_fn drop;
+    size_t script;     /* N_SCRIPTS: a plain command */
+    struct span *args; /* owned, as one block: of a script, for an EVAL after NOSCRIPT */
+    size_t n_args;
+};
+TAILQ_HEAD(call_list, call);
+
+struct store {
+    struct loop *loop;
+    const struct conf *conf; /* borrowed */
+    store_state_fn fn;
+    void *owner; /* borrowed */
+    struct redis *redis;
+    enum store_state state;
+    char *id; /* owned; "" until the first hello */
+    uint64_t generation, quarantine_ends_ms /* by clock_boot_ms() */, lag_ms;
+    char sha[N_SCRIPTS][41];
+    struct call_list sent;
+    struct call_list refused; /* given while not up: told by the task */
+    struct loop_task task;
+    struct timer *again; /* says hello to a store that was foreign */
+    unsigned busy;
+    bool gone;
+};
+
+/* ---- what is said of the store ---- */
+
+enum store_state store_state(const struct store *s)
+{
+    return s->state;
+}
+
+struct loop *store_loop(const struct store *s)
+{
+    return s->loop;
+}
+
+const struct conf *store_conf(const struct store *s)
+{
+    return s->conf;
+}
+
+uint64_t store_generation(const struct store *s)
+{
+    return s->generation;
+}
+
+uint64_t store_quarantine_ms(const struct store *s)
+{
+    uint64_t now = clock_boot_ms();
+    return s->quarantine_ends_ms > now ? s->quarantine_ends_ms - now : 0;
+}
+
+char *store_key(const struct store *s, const char *fmt, ...)
+{
+    struct buf b = {0};
+    va_list ap;
+    buf_printf(&b, "%s:", s->conf->redis.prefix);
+    va_start(ap, fmt);
+    buf_vprintf(&b, fmt, ap);
+    va_end(ap);
+    char *key = xstrdup(buf_str(&b));
+    buf_free(&b);
+    return key;
+}
+
+static void leave_callback(struct store *s)
+{
+    if (--s->busy > 0 || !s->gone)
+        return;
+    free(s->id);
+    free(s);
+}
+
+/* Told of each change; detail of a change to the same state only where news says so. */
+static void set_state(struct store *s, enum store_state state, bool news, const char *detail)
+{
+    if (s->state == state && !news)
+        return;
+    s->state = state;
+    if (s->fn)
+        s->fn(s->owner, state, detail);
+}
+
+/* ---- calls ---- */
+
+/* One block: the spans, then their bytes. */
+static struct span *copy_spans(const struct span *v, size_t n)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < n; i++)
+        bytes += v[i].len;
+    struct span *out = xmalloc(n * sizeof(*out) + bytes + 1);
+    uint8_t *p = (uint8_t *)(out + n);
+    for (size_t i = 0; i < n; i++) {
+        if (v[i].len > 0)
+            memcpy(p, v[i].p, v[i].len);
+        out[i] = span_of(p, v[i].len);
+        p += v[i].len;
+    }
+    return out;
+}
+
+static void call_free(struct call *c)
+{
+    free(c->args);
+    free(c);
+}
+
+static void call_drop(struct call *c)
+{
+    if (c->drop)
+        c->drop(c->owner);
+    c->fn = NULL;
+    c->drop = NULL;
+}
+
+static void drop_calls(struct call_list *list)
+{
+    struct call *c;
+    while ((c = TAILQ_FIRST(list))) {
+        TAILQ_REMOVE(list, c, link);
+        call_drop(c);
+        call_free(c);
+    }
+}
+
+/* False: the store was freed from inside. */
+static bool call_finish(struct call *c, enum redis_rc rc, const struct reply *r)
+{
+    struct store *s = c->s;
+    redis_fn fn = c->fn;
+    void *owner = c->owner;
+    call_free(c);
+    if (fn)
+        fn(owner, rc, r);
+    return !s->gone;
+}
+
+static struct call *call_new(struct store *s, const void *who, redis_fn fn, void *owner, store_drop_fn drop)
+{
+    struct call *c = xcalloc(1, sizeof(*c));
+    c->s = s;
+    c->fn = fn;
+    c->owner = owner;
+    c->who = who;
+    c->drop = drop;
+    c->script = N_SCRIPTS;
+    return c;
+}
+
+static void on_task(struct loop_task *task)
+{
+    struct store *s = CONTAINER_OF(task, struct store, task);
+    struct call *c;
+    size_t n = 0;
+    bool alive = true;
+
+    s->busy++;
+    TAILQ_FOREACH(c, &s->refused, link)
+    n++;
+    while (alive && n-- > 0 && (c = TAILQ_FIRST(&s->refused))) {
+        TAILQ_REMOVE(&s->refused, c, link);
+        alive = call_finish(c, REDIS_DOWN, reply_none());
+    }
+    if (alive && !TAILQ_EMPTY(&s->refused))
+        loop_defer(s->loop, &s->task);
+    leave_callback(s);
+}
+
+/* ---- hello ---- */
+
+static void say_hello(struct store *s);
+
+static void on_again(void *owner)
+{
+    struct store *s = owner;
+    if (s->state == STORE_FOREIGN)
+        say_hello(s);
+    else
+        redis_reset(s->redis, "hello was refused");
+}
+
+static void now_foreign(struct store *s, const char *detail)
+{
+    timer_start(s->again, HELLO_RETRY_MS);
+    set_state(s, STORE_FOREIGN, false, detail);
+}
+
+static uint64_t reply_number(const struct reply *r)
+{
+    int64_t n = reply_int(r);
+    return n > 0 ? (uint64_t)n : 0;
+}
+
+static void hello_ok(struct store *s, const struct reply *r)
+{
+    uint64_t generation = reply_number(reply_at(r, 2));
+    bool news = generation != s->generation;
+    if (!*s->id) {
+        free(s->id);
+        s->id = xspandup(reply_str(reply_at(r, 1)));
+    }
+    s->generation = generation;
+    s->quarantine_ends_ms = clock_boot_ms() + reply_number(reply_at(r, 3));
+    if (news || s->state != STORE_UP)
+        LOG(INFO, "store_up", LOG_S("id", s->id), LOG_U("generation", generation),
+            LOG_U("quarantine_ms", reply_number(reply_at(r, 3))));
+    set_state(s, STORE_UP, news, "");
+}
+
+static void on_hello(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    struct store *s = owner;
+    struct span word = reply_str(reply_at(r, 0));
+
+    if (rc == REDIS_DOWN)
+        return;
+    s->busy++;
+    if (span_is(word, "ok")) {
+        hello_ok(s, r);
+    } else if (span_is(word, "nostore")) {
+        now_foreign(
+            s,
+            "this Redis holds no store (\"imapferryctl init\" makes one; if it held one before, it lost it)");
+    } else if (span_is(word, "foreign")) {
+        now_foreign(s, "this Redis holds another store than at the start of this process");
+    } else {
+        char *text = span_is(word, "replica") ? xstrdup("this Redis is a replica, not the master")
+                                              : xspandup(reply_str(r));
+        LOG(WARN, "store_refused", LOG_S("why", text));
+        timer_start(s->again, HELLO_RETRY_MS);
+        set_state(s, STORE_DOWN, false, text);
+        free(text);
+    }
+    leave_callback(s);
+}
+
+static size_t find_script(const char *name)
+{
+    size_t i = 0;
+    while (i < N_SCRIPTS && strcmp(scripts[i].name, name) != 0)
+        i++;
+    return i;
+}
+
+/* The long lease, after which the last proxy that knew the old master is silent, a tenth for clocks that
+ * drift, and what the old master may go on for on its own. */
+static uint64_t quarantine_ms(const struct store *s)
+{
+    uint64_t lease = s->conf->proxy.lease_long_ms;
+    return lease + lease / 10 + s->lag_ms;
+}
+
+static void say_hello(struct store *s)
+{
+    char number[24];
+    snprintf(number, sizeof(number), "%" PRIu64, quarantine_ms(s));
+    struct span argv[] = {span_str("EVAL"), span_str(scripts[find_script("hello")].text),
+                          span_str("1"),    span_str(s->conf->redis.prefix),
+                          span_str(s->id),  span_str(number)};
+    redis_command(s->redis, argv, COUNTOF(argv), 0, on_hello, s);
+}
+
+static void on_lag(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    struct store *s = owner;
+    if (rc == REDIS_DOWN)
+        return;
+    s->lag_ms = LAG_DEFAULT_S * 1000;
+    if (rc == REDIS_OK)
+        s->lag_ms = reply_int(reply_get(r, "min-replicas-to-write")) > 0
+                        ? reply_number(reply_get(r, "min-replicas-max-lag")) * 1000
+                        : 0;
+    say_hello(s);
+}
+
+static void on_loaded(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    (void)owner;
+    if (rc == REDIS_ERROR_REPLY)
+        LOG(WARN, "script_load", LOG_SPAN("error", reply_str(r)));
+}
+
+/* Loads what Redis does not have, so that scripts keep their order: one that is sent again as EVAL comes
+ * after those that were sent behind it. */
+static void on_exists(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    struct store *s = owner;
+    if (rc == REDIS_DOWN)
+        return;
+    for (size_t i = 0; i < N_SCRIPTS; i++) {
+        struct span argv[] = {span_str("SCRIPT"), span_str("LOAD"), span_str(scripts[i].text)};
+        if (rc != REDIS_OK || reply_int(reply_at(r, i)) != 1)
+            redis_command(s->redis, argv, COUNTOF(argv), 0, on_loaded, s);
+    }
+    struct span argv[] = {span_str("CONFIG"), span_str("GET"), span_str("min-replicas-*")};
+    redis_command(s->redis, argv, COUNTOF(argv), 0, on_lag, s);
+}
+
+static void greet(struct store *s)
+{
+    struct span argv[2 + N_SCRIPTS] = {span_str("SCRIPT"), span_str("EXISTS")};
+    for (size_t i = 0; i < N_SCRIPTS; i++)
+        argv[2 + i] = span_str(s->sha[i]);
+    redis_command(s->redis, argv, COUNTOF(argv), 0, on_exists, s);
+}
+
+static void on_redis(void *owner, bool up, const char *detail)
+{
+    struct store *s = owner;
+    timer_stop(s->again);
+    if (up) {
+        greet(s);
+        return;
+    }
+    LOG(WARN, "store_down", LOG_S("why", detail));
+    s->busy++;
+    set_state(s, STORE_DOWN, false, detail);
+    leave_callback(s);
+}
+
+void store_heard(struct store *s, uint64_t generation)
+{
+    if (s->state == STORE_UP && generation != s->generation)
+        say_hello(s);
+}
+
+/* ---- scripts and commands ---- */
+
+static void send_script(struct call *c, bool whole);
+
+static bool begins(struct span text, const char *with)
+{
+    size_t n = strlen(with);
+    return text.len >= n && memcmp(text.p, with, n) == 0;
+}
+
+static bool holds(struct span text, const char *what)
+{
+    return text.len > 0 && memmem(text.p, text.len, what, strlen(what)) != NULL;
+}
+
+/* What an answer says about the store itself; behind the callback, which may have freed the store. */
+static void learn(struct store *s, const char *script, enum redis_rc rc, const struct reply *r)
+{
+    if (rc == REDIS_ERROR_REPLY && holds(reply_str(r), "READONLY"))
+        redis_reset(s->redis, "it became a replica");
+    if (rc != REDIS_OK)
+        return;
+    if (strcmp(script, "init") == 0)
+        say_hello(s);
+    else if (span_is(reply_str(reply_at(r, 0)), "nostore") && s->state == STORE_UP)
+        now_foreign(s, "the store is gone from this Redis, or is another one");
+}
+
+static void on_call(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    struct call *c = owner;
+    struct store *s = c->s;
+    const char *script = c->script < N_SCRIPTS ? scripts[c->script].name : "";
+
+    if (rc == REDIS_ERROR_REPLY && *script && begins(reply_str(r), "NOSCRIPT")) {
+        send_script(c, true);
+        return;
+    }
+    if (rc == REDIS_ERROR_REPLY)
+        LOG(WARN, "store_error", LOG_S("script", script), LOG_SPAN("error", reply_str(r)));
+    TAILQ_REMOVE(&s->sent, c, link);
+    s->busy++;
+    if (call_finish(c, rc, r))
+        learn(s, script, rc, r);
+    leave_callback(s);
+}
+
+/* As EVALSHA, or whole as EVAL. */
+static void send_script(struct call *c, bool whole)
+{
+    struct store *s = c->s;
+    size_t n = 5 + c->n_args;
+    struct span *argv = xcalloc(n, sizeof(*argv));
+    argv[0] = span_str(whole ? "EVAL" : "EVALSHA");
+    argv[1] = span_str(whole ? scripts[c->script].text : s->sha[c->script]);
+    argv[2] = span_str("1");
+    argv[3] = span_str(s->conf->redis.prefix);
+    argv[4] = span_str(s->id);
+    memcpy(argv + 5, c->args, c->n_args * sizeof(*argv));
+    redis_command(s->redis, argv, n, 0, on_call, c);
+    free(argv);
+}
+
+static void refuse(struct call *c)
+{
+    struct store *s = c->s;
+    TAILQ_INSERT_TAIL(&s->refused, c, link);
+    loop_defer(s->loop, &s->task);
+}
+
+void store_script_for(struct store *s, const void *who, const char *name, const struct span *args, size_t n,
+                      redis_fn fn, void *owner, store_drop_fn drop)
+{
+    struct call *c = call_new(s, who, fn, owner, drop);
+    c->script = find_script(name);
+    c->args = copy_spans(args, n);
+    c->n_args = n;
+    bool early = strcmp(name, "init") == 0 && redis_is_up(s->redis);
+    if (c->script == N_SCRIPTS || (s->state != STORE_UP && !early)) {
+        refuse(c);
+        return;
+    }
+    TAILQ_INSERT_TAIL(&s->sent, c, link);
+    send_script(c, false);
+}
+
+void store_command_for(struct store *s, const void *who, const struct span *argv, size_t argc, redis_fn fn,
+                       void *owner, store_drop_fn drop)
+{
+    struct call *c = call_new(s, who, fn, owner, drop);
+    if (s->state != STORE_UP) {
+        refuse(c);
+        return;
+    }
+    TAILQ_INSERT_TAIL(&s->sent, c, link);
+    redis_command(s->redis, argv, argc, 0, on_call, c);
+}
+
+void store_script(struct store *s, const char *name, const struct span *args, size_t n, redis_fn fn,
+                  void *owner)
+{
+    store_script_for(s, owner, name, args, n, fn, owner, NULL);
+}
+
+void store_command(struct store *s, const struct span *argv, size_t argc, redis_fn fn, void *owner)
+{
+    store_command_for(s, owner, argv, argc, fn, owner, NULL);
+}
+
+static void forget_in(struct call_list *list, const void *who)
+{
+    struct call *c;
+    TAILQ_FOREACH(c, list, link)
+    if (c->who == who)
+        call_drop(c);
+}
+
+void store_forget(struct store *s, void *owner)
+{
+    forget_in(&s->sent, owner);
+    forget_in(&s->refused, owner);
+}
+
+/* ---- life ---- */
+
+static void name_scripts(struct store *s)
+{
+    for (size_t i = 0; i < N_SCRIPTS; i++) {
+        unsigned char sum[EVP_MAX_MD_SIZE];
+        if (EVP_Digest(scripts[i].text, strlen(scripts[i].text), sum, NULL, EVP_sha1(), NULL) != 1)
+            abort(); /* no SHA-1 in this OpenSSL: nothing works */
+        for (size_t k = 0; k < 20; k++)
+            snprintf(s->sha[i] + 2 * k, 3, "%02x", sum[k]);
+    }
+}
+
+struct store *store_new(struct loop *l, const struct conf *conf, uint64_t timeout_ms, store_state_fn fn,
+                        void *owner)
+{
+    struct store *s = xcalloc(1, sizeof(*s));
+    s->loop = l;
+    s->conf = conf;
+    s->fn = fn;
+    s->owner = owner;
+    s->id = xstrdup("");
+    s->task.fn = on_task;
+    TAILQ_INIT(&s->sent);
+    TAILQ_INIT(&s->refused);
+    name_scripts(s);
+    s->again = timer_new(l, on_again, s);
+    s->redis = redis_new(l, &conf->redis, timeout_ms, on_redis, s);
+    return s;
+}
+
+void store_free(struct store **sp)
+{
+    struct store *s = *sp;
+    *sp = NULL;
+    if (!s)
+        return;
+    s->gone = true;
+    s->state = STORE_DOWN;
+    redis_free(&s->redis);
+    timer_free(&s->again);
+    loop_undefer(s->loop, &s->task);
+    drop_calls(&s->sent);
+    drop_calls(&s->refused);
+    s->busy++;
+    leave_callback(s);
+}
