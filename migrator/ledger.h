@@ -1,50 +1,69 @@
-/* ledger: which message of the source became which message of the target, one list a mailbox in Redis, mirrored in
- * memory while a job runs. The only identity there is: hashes serve verification and repair.
+/* ledger: which message of the source became which message of the target, one list a mailbox in Redis,
+ * mirrored in memory while a job runs. The only identity there is: hashes serve verification and repair.
  *
  * Entries are append-only text lines (strict, versioned; the format stands at the head of ledger.c):
  *   bind      the two UIDVALIDITYs that all that follows belongs to
- *   intent    before an APPEND: target UIDNEXT at that moment, source UIDs and hashes so far as known
- *   done      source UID, target UID, SHA-256, size, flags digest, date of messages that arrived
+ *   intent    before an APPEND: target UIDNEXT at that moment (or lower), source UIDs
+ *   done      source UID, target UID, size, SHA-256 of messages that arrived
  *   verified  source UIDs whose bytes were read back and equal
  *   gone      source UIDs that were expunged at the source and whose copy was removed
- * An intent without a done is a batch in doubt: the target is read above the last ledgered UID and matched by hash
- * before anything is sent again. */
+ *   settled   ends all intents that are open; names those of their source UIDs that were not found on the
+ * target and will be sent again, so that one that lands late after all can be told from a foreign message
+ *   void      forgets all of the above
+ * An intent whose messages are not all done is a batch in doubt: the target is read above the last ledgered
+ * UID and matched by hash before anything is sent again. */
 #ifndef IMAPFERRY_LEDGER_H
 #define IMAPFERRY_LEDGER_H
 
+#include "lib/imap_seq.h"
 #include "lib/route.h"
 
 struct ledger_row {
     uint32_t source_uid, target_uid;
-    uint8_t hash[32];
-    uint64_t size;
-    bool verified;
+    uint8_t hash[32]; /* SHA-256 of the bytes that the source gave */
+    uint64_t size : 63;
+    bool verified : 1; /* read back from the target and equal */
 };
 
 struct ledger;
 
 typedef void (*ledger_fn)(void *owner, enum route_rc rc);
 
-/* Reads the list of a record into memory. */
+/* Reads the list of a record into memory. Borrowed until ledger_free(): s, and job, whose epoch may rise
+ * meanwhile. Another rc than ROUTE_OK: ledger_error() tells more, only ledger_free() is left. Not called from
+ * inside. */
 struct ledger *ledger_load(struct store *s, const struct route_job *job, const char *record_id, ledger_fn fn,
                            void *owner);
 void ledger_free(struct ledger **l);
+/* What could not be read or written, for people; "" while nothing has failed. */
+const char *ledger_error(const struct ledger *l);
 bool ledger_bound(const struct ledger *l, uint32_t *source_uidvalidity, uint32_t *target_uidvalidity);
 /* Ascending by source UID. */
 const struct ledger_row *ledger_rows(const struct ledger *l, size_t *n);
 const struct ledger_row *ledger_find(const struct ledger *l, uint32_t source_uid);
 const struct ledger_row *ledger_find_target(const struct ledger *l, uint32_t target_uid);
-/* The intent without an end, if there is one: the target's UIDNEXT before it. */
+/* Are there intents without an end? The lowest target UIDNEXT before one of them. */
 bool ledger_in_doubt(const struct ledger *l, uint32_t *target_uidnext);
+/* Adds to *uids the source UIDs of these intents that have no row. */
+void ledger_doubtful(const struct ledger *l, struct imap_seq *uids);
+/* Source UIDs that were sent again after a doubt. */
+const struct imap_seq *ledger_resent(const struct ledger *l);
 
-/* Each writes to Redis first (owner and epoch checked in the script) and calls back when it is there. */
-void ledger_bind(struct ledger *l, uint32_t source_uidvalidity, uint32_t target_uidvalidity, ledger_fn fn, void *owner);
-void ledger_intent(struct ledger *l, uint32_t target_uidnext, const uint32_t *source_uids, size_t n, ledger_fn fn,
-                   void *owner);
+/* Each writes to Redis first (owner and epoch checked in the script) and calls back when it is there, in the
+ * order of the calls; only then is it to be seen here. Several may be under way. After another rc than
+ * ROUTE_OK it is unknown what was written: load the ledger anew. Not called from inside. */
+void ledger_bind(struct ledger *l, uint32_t source_uidvalidity, uint32_t target_uidvalidity, ledger_fn fn,
+                 void *owner);
+void ledger_intent(struct ledger *l, uint32_t target_uidnext, const uint32_t *source_uids, size_t n,
+                   ledger_fn fn, void *owner);
 void ledger_done(struct ledger *l, const struct ledger_row *rows, size_t n, ledger_fn fn, void *owner);
 void ledger_verified(struct ledger *l, const uint32_t *source_uids, size_t n, ledger_fn fn, void *owner);
 void ledger_gone(struct ledger *l, const uint32_t *source_uids, size_t n, ledger_fn fn, void *owner);
-/* All entries are void (a UIDVALIDITY changed): empties list and memory. */
+/* The target was read: what of the open intents is not done has not arrived. */
+void ledger_settled(struct ledger *l, ledger_fn fn, void *owner);
+/* All entries are void (a UIDVALIDITY changed), the binding too. */
 void ledger_void(struct ledger *l, ledger_fn fn, void *owner);
+/* No callback for owner any more; what is under way is written all the same. */
+void ledger_forget(struct ledger *l, void *owner);
 
 #endif

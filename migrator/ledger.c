@@ -1,0 +1,581 @@
+/* The format of an entry: one line of words with one blank between, no line feed.
+ *
+ *   1 bind <source UIDVALIDITY> <target UIDVALIDITY>
+ *   1 intent <target UIDNEXT> <set of source UIDs>
+ *   1 done <row> <row> ...                 row = source UID,target UID,size,SHA-256 in base64[,v]     v =
+ * verified 1 verified <set of source UIDs> 1 gone <set of source UIDs> 1 settled <set of source UIDs or -> 1
+ * void
+ *
+ * Sets are spelled as in IMAP ("1:3,7"). What is written goes through the same reader as what is loaded,
+ * after Redis has it, so that memory can't know more than a later load. An entry that this version can't read
+ * refuses the whole ledger: to guess would be to copy twice. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "ledger.h"
+#include "lib/sasl.h"
+#include "lib/xalloc.h"
+
+enum { SET_RANGES_MAX = 1000 * 1000, HASH_SIZE = 32 };
+
+struct intent {
+    TAILQ_ENTRY(intent) link;
+    uint32_t target_uidnext;
+    struct imap_seq uids; /* of the source */
+};
+
+/* A write under way. */
+struct entry {
+    TAILQ_ENTRY(entry) link;
+    struct ledger *ledger;
+    struct buf text;
+    ledger_fn fn; /* NULL: forgotten */
+    void *owner;
+};
+
+struct ledger {
+    struct store *store;         /* borrowed */
+    const struct route_job *job; /* borrowed */
+    char *record_id;             /* owned */
+    ledger_fn fn;                /* of the load */
+    void *owner;
+    char *error; /* owned */
+
+    bool bound;
+    uint32_t source_uidvalidity, target_uidvalidity;
+    struct ledger_row *rows; /* ascending by source UID; owned */
+    size_t n, cap;
+    bool monotone;       /* target UIDs ascend as well */
+    uint32_t *by_target; /* where they don't: indexes of rows by target UID, made when asked for; owned */
+    struct imap_seq resent;
+    TAILQ_HEAD(, intent) intents;
+    TAILQ_HEAD(, entry) entries;
+};
+
+/* --- rows --- */
+
+static size_t row_from(const struct ledger *l, uint32_t source_uid)
+{
+    size_t lo = 0, hi = l->n;
+    if (hi > 0 && l->rows[hi - 1].source_uid < source_uid)
+        return hi; /* added in order, as nearly always */
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (l->rows[mid].source_uid < source_uid)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+static void rows_changed(struct ledger *l)
+{
+    free(l->by_target);
+    l->by_target = NULL;
+}
+
+static void check_order(struct ledger *l)
+{
+    l->monotone = true;
+    for (size_t i = 1; i < l->n && l->monotone; i++)
+        l->monotone = l->rows[i].target_uid > l->rows[i - 1].target_uid;
+}
+
+static void put_row(struct ledger *l, const struct ledger_row *row)
+{
+    size_t at = row_from(l, row->source_uid);
+    rows_changed(l);
+    if (at < l->n && l->rows[at].source_uid == row->source_uid) {
+        l->rows[at] = *row;
+        check_order(l);
+        return;
+    }
+    if (l->n == l->cap) {
+        l->cap = l->cap ? 2 * l->cap : 64;
+        l->rows = xreallocarray(l->rows, l->cap, sizeof *l->rows);
+    }
+    memmove(l->rows + at + 1, l->rows + at, (l->n - at) * sizeof *l->rows);
+    l->rows[at] = *row;
+    l->n++;
+    l->monotone = l->monotone && (at == 0 || l->rows[at - 1].target_uid < row->target_uid) &&
+                  (at + 1 == l->n || row->target_uid < l->rows[at + 1].target_uid);
+}
+
+const struct ledger_row *ledger_rows(const struct ledger *l, size_t *n)
+{
+    *n = l->n;
+    return l->rows;
+}
+
+const struct ledger_row *ledger_find(const struct ledger *l, uint32_t source_uid)
+{
+    size_t at = row_from(l, source_uid);
+    return at < l->n && l->rows[at].source_uid == source_uid ? &l->rows[at] : NULL;
+}
+
+static int compare_targets(const void *a, const void *b, void *rows)
+{
+    const struct ledger_row *x = (const struct ledger_row *)rows + *(const uint32_t *)a,
+                            *y = (const struct ledger_row *)rows + *(const uint32_t *)b;
+    return x->target_uid < y->target_uid ? -1 : x->target_uid > y->target_uid;
+}
+
+static void index_targets(struct ledger *l)
+{
+    l->by_target = xcalloc(l->n ? l->n : 1, sizeof *l->by_target);
+    for (size_t i = 0; i < l->n; i++)
+        l->by_target[i] = (uint32_t)i;
+    qsort_r(l->by_target, l->n, sizeof *l->by_target, compare_targets, l->rows);
+}
+
+const struct ledger_row *ledger_find_target(const struct ledger *cl, uint32_t target_uid)
+{
+    struct ledger *l = (struct ledger *)(uintptr_t)cl; /* the index is a cache */
+    if (!l->monotone && !l->by_target)
+        index_targets(l);
+    size_t lo = 0, hi = l->n;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        const struct ledger_row *row = &l->rows[l->monotone ? mid : l->by_target[mid]];
+        if (row->target_uid == target_uid)
+            return row;
+        if (row->target_uid < target_uid)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return NULL;
+}
+
+bool ledger_bound(const struct ledger *l, uint32_t *source_uidvalidity, uint32_t *target_uidvalidity)
+{
+    *source_uidvalidity = l->source_uidvalidity;
+    *target_uidvalidity = l->target_uidvalidity;
+    return l->bound;
+}
+
+/* --- intents --- */
+
+static void drop_intent(struct ledger *l, struct intent *i)
+{
+    TAILQ_REMOVE(&l->intents, i, link);
+    imap_seq_free(&i->uids);
+    free(i);
+}
+
+static void drop_intents(struct ledger *l)
+{
+    while (!TAILQ_EMPTY(&l->intents))
+        drop_intent(l, TAILQ_FIRST(&l->intents));
+}
+
+/* Adds those of the intent that have no row to *left; returns whether there are any. left may be NULL. */
+static bool intent_left(const struct ledger *l, const struct intent *i, struct imap_seq *left)
+{
+    bool any = false;
+    for (size_t r = 0; r < i->uids.n; r++) {
+        for (uint64_t uid = i->uids.ranges[r].first; uid <= i->uids.ranges[r].last; uid++) {
+            if (ledger_find(l, (uint32_t)uid))
+                continue;
+            any = true;
+            if (!left)
+                return true;
+            imap_seq_add(left, (uint32_t)uid, (uint32_t)uid);
+        }
+    }
+    return any;
+}
+
+static void drop_done_intents(struct ledger *l)
+{
+    struct intent *i, *next;
+    for (i = TAILQ_FIRST(&l->intents); i; i = next) {
+        next = TAILQ_NEXT(i, link);
+        if (!intent_left(l, i, NULL))
+            drop_intent(l, i);
+    }
+}
+
+bool ledger_in_doubt(const struct ledger *l, uint32_t *target_uidnext)
+{
+    const struct intent *i;
+    *target_uidnext = UINT32_MAX;
+    TAILQ_FOREACH(i, &l->intents, link)
+    if (i->target_uidnext < *target_uidnext)
+        *target_uidnext = i->target_uidnext;
+    return !TAILQ_EMPTY(&l->intents);
+}
+
+void ledger_doubtful(const struct ledger *l, struct imap_seq *uids)
+{
+    const struct intent *i;
+    TAILQ_FOREACH(i, &l->intents, link)
+    intent_left(l, i, uids);
+}
+
+const struct imap_seq *ledger_resent(const struct ledger *l)
+{
+    return &l->resent;
+}
+
+/* --- reading entries --- */
+
+/* Cuts the text up to the next `by` off *s; false where nothing is left. */
+static bool take_word(struct span *s, char by, struct span *_word)
+{
+    if (s->len == 0)
+        return false;
+    const uint8_t *end = memchr(s->p, by, s->len);
+    *_word = span_of(s->p, end ? (size_t)(end - s->p) : s->len);
+    size_t eaten = _word->len + (end ? 1 : 0);
+    *s = span_of(s->p + eaten, s->len - eaten);
+    return _word->len > 0;
+}
+
+static bool take_u32(struct span *s, char by, uint32_t *_n)
+{
+    struct span word;
+    return take_word(s, by, &word) && span_u32(word, _n);
+}
+
+static bool take_set(struct span s, struct imap_seq *_set)
+{
+    return imap_seq_parse(_set, s, 0, SET_RANGES_MAX);
+}
+
+static bool read_bind(struct ledger *l, struct span s)
+{
+    uint32_t source, target;
+    if (!take_u32(&s, ' ', &source) || !take_u32(&s, ' ', &target) || s.len > 0)
+        return false;
+    l->bound = true;
+    l->source_uidvalidity = source;
+    l->target_uidvalidity = target;
+    return true;
+}
+
+static bool read_intent(struct ledger *l, struct span s)
+{
+    struct intent i = {0}, *kept;
+    if (!take_u32(&s, ' ', &i.target_uidnext) || !take_set(s, &i.uids))
+        return false;
+    kept = xmalloc(sizeof *kept);
+    *kept = i;
+    TAILQ_INSERT_TAIL(&l->intents, kept, link);
+    return true;
+}
+
+static bool read_hash(struct span text, uint8_t hash[HASH_SIZE])
+{
+    struct buf bytes = {0};
+    bool ok = base64_decode(&bytes, text) && bytes.len == HASH_SIZE;
+    if (ok)
+        memcpy(hash, buf_span(&bytes).p, HASH_SIZE);
+    buf_free(&bytes);
+    return ok;
+}
+
+static bool read_row(struct span s, struct ledger_row *row)
+{
+    struct span size_text, hash, flag;
+    uint64_t size;
+    *row = (struct ledger_row){0};
+    if (!take_u32(&s, ',', &row->source_uid) || !take_u32(&s, ',', &row->target_uid) ||
+        !take_word(&s, ',', &size_text) || !span_u64(size_text, INT64_MAX, &size) ||
+        !take_word(&s, ',', &hash) || !read_hash(hash, row->hash))
+        return false;
+    row->size = size;
+    row->verified = take_word(&s, ',', &flag);
+    return s.len == 0 && (!row->verified || span_is(flag, "v")) && row->source_uid > 0 && row->target_uid > 0;
+}
+
+static bool read_done(struct ledger *l, struct span s)
+{
+    struct span word;
+    struct ledger_row row;
+    while (take_word(&s, ' ', &word)) {
+        if (!read_row(word, &row))
+            return false;
+        put_row(l, &row);
+    }
+    drop_done_intents(l);
+    return s.len == 0;
+}
+
+static bool read_verified(struct ledger *l, struct span s)
+{
+    struct imap_seq set = {0};
+    if (!take_set(s, &set))
+        return false;
+    for (size_t r = 0; r < set.n; r++)
+        for (size_t i = row_from(l, set.ranges[r].first);
+             i < l->n && l->rows[i].source_uid <= set.ranges[r].last; i++)
+            l->rows[i].verified = true;
+    imap_seq_free(&set);
+    return true;
+}
+
+static bool read_gone(struct ledger *l, struct span s)
+{
+    struct imap_seq set = {0};
+    size_t kept = 0;
+    if (!take_set(s, &set))
+        return false;
+    for (size_t i = 0; i < l->n; i++)
+        if (!imap_seq_has(&set, l->rows[i].source_uid))
+            l->rows[kept++] = l->rows[i];
+    l->n = kept;
+    rows_changed(l);
+    check_order(l);
+    imap_seq_free(&set);
+    return true;
+}
+
+static bool read_settled(struct ledger *l, struct span s)
+{
+    struct imap_seq set = {0};
+    if (!span_is(s, "-") && !take_set(s, &set))
+        return false;
+    for (size_t r = 0; r < set.n; r++)
+        imap_seq_add(&l->resent, set.ranges[r].first, set.ranges[r].last);
+    imap_seq_free(&set);
+    drop_intents(l);
+    return true;
+}
+
+static bool read_void(struct ledger *l, struct span s)
+{
+    l->bound = false;
+    l->n = 0;
+    l->monotone = true;
+    rows_changed(l);
+    imap_seq_free(&l->resent);
+    drop_intents(l);
+    return s.len == 0;
+}
+
+static bool read_entry(struct ledger *l, struct span s)
+{
+    static const struct {
+        const char *word;
+        bool (*read)(struct ledger *l, struct span rest);
+    } kinds[] = {{"bind", read_bind},         {"intent", read_intent}, {"done", read_done},
+                 {"verified", read_verified}, {"gone", read_gone},     {"settled", read_settled},
+                 {"void", read_void}};
+    struct span version, word;
+    if (!take_word(&s, ' ', &version) || !span_is(version, "1") || !take_word(&s, ' ', &word))
+        return false;
+    for (size_t i = 0; i < COUNTOF(kinds); i++)
+        if (span_is(word, kinds[i].word))
+            return kinds[i].read(l, s);
+    return false;
+}
+
+/* --- load --- */
+
+static void set_error(struct ledger *l, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void set_error(struct ledger *l, const char *fmt, ...)
+{
+    struct buf text = {0};
+    va_list ap;
+    va_start(ap, fmt);
+    buf_vprintf(&text, fmt, ap);
+    va_end(ap);
+    free(l->error);
+    l->error = xstrdup(buf_str(&text));
+    buf_free(&text);
+}
+
+static void end_load(struct ledger *l, enum route_rc rc)
+{
+    ledger_fn fn = l->fn;
+    l->fn = NULL;
+    if (fn)
+        fn(l->owner, rc);
+}
+
+static void on_rows(void *owner, enum route_rc rc, const struct span *rows, size_t n)
+{
+    struct ledger *l = owner;
+    if (!l->fn)
+        return; /* ended by an entry that could not be read */
+    for (size_t i = 0; rc == ROUTE_OK && i < n; i++) {
+        if (read_entry(l, rows[i]))
+            continue;
+        set_error(l, "the ledger %s has an entry that can't be read: \"%.*s\"", l->record_id,
+                  (int)(rows[i].len < 60 ? rows[i].len : 60), (const char *)rows[i].p);
+        rc = ROUTE_REFUSED;
+    }
+    if (rc != ROUTE_OK && !*l->error)
+        set_error(l, "the ledger could not be read from Redis");
+    if (rc != ROUTE_OK || n == 0)
+        end_load(l, rc);
+}
+
+struct ledger *ledger_load(struct store *s, const struct route_job *job, const char *record_id, ledger_fn fn,
+                           void *owner)
+{
+    struct ledger *l = xcalloc(1, sizeof *l);
+    l->store = s;
+    l->job = job;
+    l->record_id = xstrdup(record_id);
+    l->error = xstrdup("");
+    l->fn = fn;
+    l->owner = owner;
+    l->monotone = true;
+    TAILQ_INIT(&l->intents);
+    TAILQ_INIT(&l->entries);
+    route_ledger_read(s, job->user, record_id, on_rows, l);
+    return l;
+}
+
+static void free_entry(struct entry *e)
+{
+    TAILQ_REMOVE(&e->ledger->entries, e, link);
+    buf_free(&e->text);
+    free(e);
+}
+
+void ledger_free(struct ledger **lp)
+{
+    struct ledger *l = *lp;
+    if (!l)
+        return;
+    *lp = NULL;
+    store_forget(l->store, l);
+    while (!TAILQ_EMPTY(&l->entries)) {
+        store_forget(l->store, TAILQ_FIRST(&l->entries));
+        free_entry(TAILQ_FIRST(&l->entries));
+    }
+    drop_intents(l);
+    imap_seq_free(&l->resent);
+    rows_changed(l);
+    free(l->rows);
+    free(l->record_id);
+    free(l->error);
+    free(l);
+}
+
+const char *ledger_error(const struct ledger *l)
+{
+    return l->error;
+}
+
+/* --- writing --- */
+
+static void on_written(void *owner, enum route_rc rc, const char *detail)
+{
+    struct entry *e = owner;
+    struct ledger *l = e->ledger;
+    ledger_fn fn = e->fn;
+    void *fn_owner = e->owner;
+    if (rc == ROUTE_OK) {
+        bool ok = read_entry(l, buf_span(&e->text));
+        assert(ok);
+    } else {
+        set_error(l, "the ledger could not be written to Redis%s%s", *detail ? ": " : "", detail);
+    }
+    free_entry(e);
+    if (fn)
+        fn(fn_owner, rc);
+}
+
+static struct entry *begin_entry(struct ledger *l, const char *word, ledger_fn fn, void *owner)
+{
+    struct entry *e = xcalloc(1, sizeof *e);
+    e->ledger = l;
+    e->fn = fn;
+    e->owner = owner;
+    TAILQ_INSERT_TAIL(&l->entries, e, link);
+    buf_printf(&e->text, "1 %s", word);
+    return e;
+}
+
+static void write_entry(struct entry *e)
+{
+    struct span text = buf_span(&e->text);
+    route_ledger_append(e->ledger->store, e->ledger->job, e->ledger->record_id, &text, 1, on_written, e);
+}
+
+static void add_uids(struct entry *e, const uint32_t *uids, size_t n)
+{
+    struct imap_seq set = {0};
+    assert(n > 0);
+    for (size_t i = 0; i < n; i++)
+        imap_seq_add(&set, uids[i], uids[i]);
+    buf_add_str(&e->text, " ");
+    imap_seq_write(&e->text, &set);
+    imap_seq_free(&set);
+}
+
+void ledger_bind(struct ledger *l, uint32_t source_uidvalidity, uint32_t target_uidvalidity, ledger_fn fn,
+                 void *owner)
+{
+    struct entry *e = begin_entry(l, "bind", fn, owner);
+    buf_printf(&e->text, " %u %u", source_uidvalidity, target_uidvalidity);
+    write_entry(e);
+}
+
+void ledger_intent(struct ledger *l, uint32_t target_uidnext, const uint32_t *source_uids, size_t n,
+                   ledger_fn fn, void *owner)
+{
+    struct entry *e = begin_entry(l, "intent", fn, owner);
+    buf_printf(&e->text, " %u", target_uidnext);
+    add_uids(e, source_uids, n);
+    write_entry(e);
+}
+
+void ledger_done(struct ledger *l, const struct ledger_row *rows, size_t n, ledger_fn fn, void *owner)
+{
+    struct entry *e = begin_entry(l, "done", fn, owner);
+    assert(n > 0);
+    for (size_t i = 0; i < n; i++) {
+        buf_printf(&e->text, " %u,%u,%llu,", rows[i].source_uid, rows[i].target_uid,
+                   (unsigned long long)rows[i].size);
+        base64_encode(&e->text, span_of(rows[i].hash, HASH_SIZE));
+        if (rows[i].verified)
+            buf_add_str(&e->text, ",v");
+    }
+    write_entry(e);
+}
+
+void ledger_verified(struct ledger *l, const uint32_t *source_uids, size_t n, ledger_fn fn, void *owner)
+{
+    struct entry *e = begin_entry(l, "verified", fn, owner);
+    add_uids(e, source_uids, n);
+    write_entry(e);
+}
+
+void ledger_gone(struct ledger *l, const uint32_t *source_uids, size_t n, ledger_fn fn, void *owner)
+{
+    struct entry *e = begin_entry(l, "gone", fn, owner);
+    add_uids(e, source_uids, n);
+    write_entry(e);
+}
+
+void ledger_settled(struct ledger *l, ledger_fn fn, void *owner)
+{
+    struct entry *e = begin_entry(l, "settled ", fn, owner);
+    struct imap_seq left = {0};
+    ledger_doubtful(l, &left);
+    if (left.n > 0)
+        imap_seq_write(&e->text, &left);
+    else
+        buf_add_str(&e->text, "-");
+    imap_seq_free(&left);
+    write_entry(e);
+}
+
+void ledger_void(struct ledger *l, ledger_fn fn, void *owner)
+{
+    write_entry(begin_entry(l, "void", fn, owner));
+}
+
+void ledger_forget(struct ledger *l, void *owner)
+{
+    struct entry *e;
+    TAILQ_FOREACH(e, &l->entries, link)
+    if (e->owner == owner)
+        e->fn = NULL;
+}
