@@ -116,7 +116,7 @@ static void lost(void *owner)
         return;
     LOG(INFO, "job_lost", LOG_S("user", j->move.user), LOG_U("epoch", j->move.job.epoch),
         LOG_S("while", state_names[j->state]));
-    job_end(j, JOB_LEFT);
+    job_end(j, JOB_LOST);
 }
 
 /* ---- between states */
@@ -137,7 +137,7 @@ static void give_up(struct job *j, enum why why, const char *detail)
     struct buf text = {0};
 
     if (j->stopping) {
-        job_end(j, JOB_LEFT);
+        job_end(j, JOB_STOPPED);
         return;
     }
     buf_printf(&text, "%s: %.*s", why_word(why), REASON_MAX, detail);
@@ -160,7 +160,7 @@ static bool common_answer(struct job *j, enum route_rc rc, const char *detail)
     case ROUTE_REFUSED:
         LOG(WARN, "job_refused", LOG_S("user", j->move.user), LOG_S("while", state_names[j->state]),
             LOG_S("state", detail));
-        job_end(j, JOB_LEFT);
+        job_end(j, JOB_LOST);
         return true;
     default: /* no answer, or not now */
         timer_start(j->retry, RETRY_MS);
@@ -535,7 +535,7 @@ void job_stop(struct job *j)
 {
     j->stopping = true;
     if (!j->cutover)
-        job_end(j, JOB_LEFT);
+        job_end(j, JOB_STOPPED);
     else if (cutover_can_abort(j->cutover))
         cutover_abort(j->cutover, WHY_SESSIONS, "the migrator was stopped");
 }

@@ -28,10 +28,10 @@
 #include "migrator.h"
 
 enum job_how {
-    JOB_DONE,  /* flipped, given up, refused, or ready and waiting for staff: the entry of the stream has done
-                  its duty */
-    JOB_LEFT,  /* somebody else's now, or left for another migrator: don't touch the entry */
-    JOB_LATER, /* paused: ask again later */
+    JOB_DONE, /* flipped, given up, refused, or ready and waiting for staff: its entry of the stream can go */
+    JOB_LOST, /* somebody else's now: don't touch the entry */
+    JOB_STOPPED, /* by job_stop(), before its end: for another migrator */
+    JOB_LATER,   /* paused: ask again later */
 };
 
 struct job;
@@ -43,7 +43,7 @@ struct job *job_start(struct migrator *m, const char *user, job_fn fn, void *own
 /* Something happened to the account. */
 void job_event(struct job *j, const struct event *e);
 /* The process ends: a freeze is called off, a flip is carried out, all else is dropped as it is. Ends in
- * JOB_LEFT or JOB_DONE soon, if Redis answers. */
+ * JOB_STOPPED or JOB_DONE soon, if Redis answers. */
 void job_stop(struct job *j);
 /* Ends it on the spot, without a callback. NULL is fine. */
 void job_free(struct job **j);

@@ -1,0 +1,261 @@
+/* imapferry-migrator: reads the configuration, connects to the store, and works (worker.h) once the store is
+ * known to keep what it is told. SIGTERM and SIGINT end it where that is safe, a second one at once. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#ifdef HAVE_SYSTEMD
+#include <systemd/sd-daemon.h>
+#endif
+
+#include "lib/log.h"
+#include "lib/xalloc.h"
+
+#include "migrator.h"
+#include "worker.h"
+
+enum {
+    STORE_TIMEOUT_MS = 5000,
+    RECHECK_MS = 10000, /* a store that is not safe is looked at again after it */
+    STOP_MS = 8000,     /* what can't be ended safely in this time is left to another migrator */
+};
+
+/* The leak checker has to trace its own process, which PR_SET_DUMPABLE forbids. */
+#ifdef __has_feature
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+enum { SANITIZED = 1 };
+#else
+enum { SANITIZED = 0 };
+#endif
+
+static const char usage[] =
+    "usage: imapferry-migrator [-c FILE] [--check-conf] [--print-conf[=sample]] [--version]\n";
+
+struct program {
+    struct migrator m;
+    struct conf *conf; /* owned, as all below */
+    char *id;
+    struct worker *worker; /* NULL until the store was found to be safe */
+    struct timer *recheck, *stop;
+    uv_signal_t term, interrupt;
+    unsigned signals;
+    bool checking;
+};
+
+static void notify(const char *what)
+{
+#ifdef HAVE_SYSTEMD
+    sd_notify(0, what);
+#else
+    (void)what;
+#endif
+}
+
+/* ---- the store: is it there, and does it keep what it is told? */
+
+static void start_work(struct program *g)
+{
+    g->worker = worker_new(&g->m);
+    LOG(INFO, "ready", LOG_S("id", g->id), LOG_U("jobs", g->conf->migrator.jobs),
+        LOG_S("journal", g->conf->migrator.journal_dir));
+    notify("READY=1");
+}
+
+static void on_durability(void *owner, enum durability d, const char *detail)
+{
+    struct program *g = owner;
+
+    g->checking = false;
+    if (d == DURABILITY_UNKNOWN) {
+        timer_start(g->recheck, RECHECK_MS);
+        return;
+    }
+    if (d == DURABILITY_WARN)
+        LOG(WARN, "store_durability", LOG_S("detail", detail));
+    if (d == DURABILITY_UNSAFE && !g->conf->redis.store_override) {
+        LOG(ERROR, "store_unsafe", LOG_S("detail", detail),
+            LOG_S("effect", "nothing is migrated, since a forgotten route loses mail"),
+            LOG_S("override", "redis: store_override"));
+        timer_start(g->recheck, RECHECK_MS);
+        return;
+    }
+    if (d == DURABILITY_UNSAFE)
+        LOG(ERROR, "store_unsafe", LOG_S("detail", detail),
+            LOG_S("effect",
+                  "migrating all the same, as store_override says: routes may be lost, and mail with them"));
+    if (!g->worker && g->signals == 0)
+        start_work(g);
+}
+
+static void check_store(void *owner)
+{
+    struct program *g = owner;
+
+    if (g->checking || g->signals > 0 || store_state(g->m.store) != STORE_UP)
+        return;
+    g->checking = true;
+    store_durability(g->m.store, on_durability, g);
+}
+
+static void on_store(void *owner, enum store_state state, const char *detail)
+{
+    static const char *const names[] = {[STORE_CONNECTING] = "connecting",
+                                        [STORE_UP] = "up",
+                                        [STORE_DOWN] = "down",
+                                        [STORE_FOREIGN] = "foreign"};
+    struct program *g = owner;
+
+    if (state == STORE_UP)
+        LOG(INFO, "store", LOG_S("state", names[state]), LOG_S("detail", detail));
+    else
+        LOG(WARN, "store", LOG_S("state", names[state]), LOG_S("detail", detail));
+    if (state == STORE_UP)
+        check_store(g);
+    if (g->worker)
+        worker_store_changed(g->worker);
+}
+
+/* ---- the end */
+
+static void end(void *owner)
+{
+    struct program *g = owner;
+
+    loop_stop(g->m.loop);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct program *g = handle->data;
+
+    g->signals++;
+    LOG(INFO, "signal", LOG_I("number", number), LOG_U("count", g->signals));
+    notify("STOPPING=1");
+    if (g->signals > 1 || !g->worker) {
+        end(g);
+        return;
+    }
+    timer_start(g->stop, STOP_MS);
+    worker_stop(g->worker, end, g);
+}
+
+/* ---- start */
+
+/* Passwords pass through: no core dumps, and no other process of the user may look in. */
+static void limit_process(void)
+{
+    struct rlimit none = {0, 0}, files;
+
+    setrlimit(RLIMIT_CORE, &none);
+    if (!SANITIZED)
+        prctl(PR_SET_DUMPABLE, 0);
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+}
+
+static char *name_of(const struct conf *conf)
+{
+    char host[256] = "migrator";
+
+    if (conf->migrator.id && *conf->migrator.id)
+        return xstrdup(conf->migrator.id);
+    gethostname(host, sizeof(host) - 1);
+    return xstrdup(host);
+}
+
+static void start_signal(struct program *g, uv_signal_t *handle, int number)
+{
+    uv_signal_init(&g->m.loop->uv, handle);
+    handle->data = g;
+    uv_signal_start(handle, on_signal, number);
+}
+
+static bool make_parts(struct program *g, char **error)
+{
+    const struct conf *c = g->conf;
+    struct migrator *m = &g->m;
+
+    m->backends = backends_new(m->loop, c, error);
+    if (!m->backends)
+        return false;
+    m->journal = journal_open(m->loop, c->migrator.journal_dir, error);
+    if (!m->journal)
+        return false;
+    if (c->seal.private_key_files.n > 0) {
+        m->seal = seal_private_load(c->seal.private_key_files.items, c->seal.private_key_files.n, error);
+        if (!m->seal)
+            return false;
+    }
+    m->store = store_new(m->loop, c, STORE_TIMEOUT_MS, on_store, g);
+    return true;
+}
+
+static struct program *program_new(struct conf *conf)
+{
+    struct program *g = xcalloc(1, sizeof(*g));
+
+    g->conf = conf;
+    g->id = name_of(conf);
+    g->m = (struct migrator){.loop = loop_new(), .conf = conf, .id = g->id};
+    g->recheck = timer_new(g->m.loop, check_store, g);
+    g->stop = timer_new(g->m.loop, end, g);
+    start_signal(g, &g->term, SIGTERM);
+    start_signal(g, &g->interrupt, SIGINT);
+    return g;
+}
+
+static void program_free(struct program *g)
+{
+    struct migrator *m = &g->m;
+
+    worker_free(&g->worker);
+    store_free(&m->store);
+    journal_free(&m->journal);
+    backends_free(&m->backends);
+    if (m->seal)
+        seal_private_free(&m->seal);
+    timer_free(&g->recheck);
+    timer_free(&g->stop);
+    uv_close((uv_handle_t *)&g->term, NULL);
+    uv_close((uv_handle_t *)&g->interrupt, NULL);
+    loop_free(&m->loop);
+    conf_free(&g->conf);
+    free(g->id);
+    free(g);
+}
+
+int main(int argc, char **argv)
+{
+    const char *file;
+    int status;
+    char *error = NULL;
+
+    if (!conf_arguments(argc, argv, CONF_MIGRATOR, usage, &file, &status))
+        return status;
+    limit_process();
+    struct conf *conf = conf_load(file, CONF_MIGRATOR, &error);
+    if (!conf) {
+        fprintf(stderr, "imapferry-migrator: %s\n", error);
+        free(error);
+        return 1;
+    }
+    struct program *g = program_new(conf);
+    bool ok = make_parts(g, &error);
+    if (ok)
+        loop_run(g->m.loop);
+    else
+        fprintf(stderr, "imapferry-migrator: %s\n", error);
+    program_free(g);
+    free(error);
+    LOG(INFO, "stopped");
+    return ok ? 0 : 1;
+}
