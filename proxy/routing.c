@@ -42,15 +42,17 @@ struct login {
     uint64_t news;                      /* at the sending of `enter`: account->news ... */
     uint64_t lapses_short, lapses_long; /* ... and the lease's */
 
-    const char *code; /* REFUSED: the code of the NO; one of the table below */
+    const struct refusal *refusal; /* REFUSED: what the client will be told */
 };
 
 /* ---- answers ---- */
 
-static const struct {
+/* RFC 5530. What a client is told is ours; the backend's text is for its own administrators. */
+static const struct refusal {
     const char *code, *text;
 } refusals[] = {
     {"AUTHENTICATIONFAILED", "Authentication failed"},
+    {"UNAVAILABLE", "The mail server can't be reached at the moment, please try again later"},
     {"AUTHORIZATIONFAILED", "This account may not be used"},
     {"EXPIRED", "The password has expired"},
     {"PRIVACYREQUIRED", "The connection is not private enough"},
@@ -63,15 +65,22 @@ static const struct {
     {"SERVERBUG", "The mail server has a fault"},
     {"CLIENTBUG", "The mail program has a fault"},
     {"CANNOT", "This can't be done"},
+    {"NONEXISTENT", "There is no such thing"},
+    {"ALREADYEXISTS", "It is there already"},
+    {"EXPUNGEISSUED", "Some messages are gone"},
 };
 
-/* RFC 5530 codes are kept; no code, or one of another kind ([ALERT], [REFERRAL]), is a wrong password. */
-static size_t refusal_of(const char *code)
+/* The backend's code where it is one of these, else the one that fits the kind of failure. */
+static const struct refusal *refusal_of(const char *code, const char *otherwise)
 {
-    for (size_t i = 0; i < COUNTOF(refusals); i++)
+    const struct refusal *fits = &refusals[0];
+    for (size_t i = 0; i < COUNTOF(refusals); i++) {
         if (strcasecmp(code, refusals[i].code) == 0)
-            return i;
-    return 0;
+            return &refusals[i];
+        if (strcmp(otherwise, refusals[i].code) == 0)
+            fits = &refusals[i];
+    }
+    return fits;
 }
 
 static void log_failed(const struct session *s, const char *code, const char *phase, const char *detail)
@@ -144,11 +153,17 @@ static void failed(struct session *s)
 }
 
 /* Whatever is not the user's fault. */
+static void give_up(struct session *s, const char *code, const char *phase, const char *detail)
+{
+    const struct refusal *r = refusal_of(code, "UNAVAILABLE");
+    log_failed(s, r->code, phase, detail);
+    say_no(s, r->code, r->text);
+    failed(s);
+}
+
 static void unavailable(struct session *s, const char *phase, const char *detail)
 {
-    log_failed(s, "UNAVAILABLE", phase, detail);
-    say_no(s, "UNAVAILABLE", "The mail server can't be reached at the moment, please try again later");
-    failed(s);
+    give_up(s, "UNAVAILABLE", phase, detail);
 }
 
 void routing_cancel(struct session *s, bool tell)
@@ -164,16 +179,15 @@ void routing_cancel(struct session *s, bool tell)
 static void refuse(struct session *s, const char *code, const char *phase, const char *detail)
 {
     struct login *l = s->login;
-    l->code = refusals[refusal_of(code)].code;
-    log_failed(s, l->code, phase, detail);
+    l->refusal = refusal_of(code, "AUTHENTICATIONFAILED");
+    log_failed(s, l->refusal->code, phase, detail);
     session_enter(s, IN_REFUSED);
     timer_start(s->timer, REFUSAL_STEP_MS - (clock_boot_ms() - l->began_ms) % REFUSAL_STEP_MS);
 }
 
 static void refused(struct session *s)
 {
-    size_t i = refusal_of(s->login->code);
-    say_no(s, refusals[i].code, refusals[i].text);
+    say_no(s, s->login->refusal->code, s->login->refusal->text);
     failed(s);
 }
 
@@ -297,7 +311,7 @@ static void on_signed_in(void *owner, const struct login_result *r)
     if (r->rc != LOGIN_OK) {
         LOG(WARN, "backend_failed", LOG_S("backend", l->at->name), LOG_S("how", login_words[r->rc]),
             LOG_S("while", r->phase), LOG_S("detail", r->detail));
-        unavailable(s, r->phase, r->detail);
+        give_up(s, l->checked ? "" : r->code, r->phase, r->detail);
         return;
     }
     if (*l->at->auth_backend && !l->checked) {
