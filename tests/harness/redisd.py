@@ -24,9 +24,9 @@ class Redis:
     def address(self):
         return (net.HOST, self.port) if self.port else self.socket
 
-    def client(self):
-        """A connection for the test's own look at what is stored (bytes decoded as UTF-8)."""
-        return redis.Redis(unix_socket_path=self.socket, decode_responses=True)
+    def client(self, decode=True):
+        """A connection for the test's own look at what is stored: as text, or as bytes."""
+        return redis.Redis(unix_socket_path=self.socket, decode_responses=decode)
 
     def start(self):
         args = ["redis-server", "--port", str(self.port or 0), "--bind", net.HOST, "--unixsocket", self.socket,

@@ -3,7 +3,9 @@
     relay = Relay(("127.0.0.1", port))     # or the path of a UNIX socket; self.port is where it listens
     relay.stall()      nothing passes any more, connections stay open        relay.resume()
     relay.cut()        connections are reset, new ones too                   relay.heal()
-    relay.cut_after(n, "up")   the connection that has passed n bytes in this direction is reset, once
+    relay.cut_after(n, "up")   when n bytes have passed in this direction, all connections together, the one that
+                               passes them is reset, once; n counts from now
+    relay.stall_after(n, "up") the same, but everything stalls
     relay.delay(0.05)  every piece waits
 """
 import contextlib
@@ -66,10 +68,27 @@ class Relay:
         self._delay = seconds
 
     def cut_after(self, count, direction=UP):
-        """Resets the next connection that passes this many bytes, in one direction; sets self.tripped."""
+        self._set_limit(count, direction, self._reset_pair)
+
+    def stall_after(self, count, direction=UP):
+        self._set_limit(count, direction, lambda _: self.stall())
+
+    def _set_limit(self, count, direction, action):
+        """Sets self.tripped when it has come so far."""
         self.tripped.clear()
         with self._lock:
-            self._limit = (count, direction)
+            self._limit = (self.passed[direction] + count, direction, action)
+
+    def _over_limit(self, direction, length):
+        """How many of these bytes may still pass before the action, and the action; None without one."""
+        with self._lock:
+            before = self.passed[direction]
+            self.passed[direction] += length
+            if not self._limit or self._limit[1] != direction or before + length < self._limit[0]:
+                return None
+            count, _, action = self._limit
+            self._limit = None
+            return max(count - before, 0), action
 
     def reset(self):
         with self._lock:
@@ -118,7 +137,6 @@ class Relay:
             threading.Thread(target=self._pump, args=(pair, a, b, direction), daemon=True).start()
 
     def _pump(self, pair, source, sink, direction):
-        count = 0
         try:
             while True:
                 data = source.recv(65536)
@@ -131,19 +149,14 @@ class Relay:
                     return
                 if self.edit:
                     data = self.edit(direction, data)
-                with self._lock:
-                    limit = self._limit
-                    hit = limit and limit[1] == direction and count + len(data) >= limit[0]
-                    if hit:
-                        self._limit = None
-                if hit:
-                    sink.sendall(data[:limit[0] - count])
-                    self._reset_pair(pair)
+                over = self._over_limit(direction, len(data))
+                if over:
+                    sink.sendall(data[:over[0]])
+                    data = data[over[0]:]
+                    over[1](pair)
                     self.tripped.set()
-                    return
+                    self._open.wait()
                 sink.sendall(data)
-                count += len(data)
-                self.passed[direction] += len(data)
         except OSError:
             self._reset_pair(pair)
 

@@ -1,0 +1,45 @@
+"""A fresh Redis and a fresh imapferry for each test; the two Dovecots are those of the module."""
+import pytest
+
+from harness import net, redisd
+from harness.ferry import Ferry, backend
+
+
+@pytest.fixture
+def redis():
+    server = redisd.Redis(port=net.free_port())
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def make_ferry(redis, cert):
+    """make_ferry(backends, settings=..., init=True): closed, and judged, at the end of the test."""
+    made = []
+
+    def make(backends, settings=None, init=True, store=None):
+        ferry = Ferry(store or redis, backends, cert, settings)
+        made.append(ferry)
+        if init:
+            ferry.init()
+        return ferry
+    yield make
+    failures = []
+    for ferry in made:
+        try:
+            ferry.close()
+        except AssertionError as e:
+            failures.append(e)
+    if failures:
+        raise failures[0]
+
+
+@pytest.fixture
+def backends(old, new, authority):
+    """Both servers by IMAPS, with their master users."""
+    return {"old": backend(old, ca=authority.ca), "new": backend(new, ca=authority.ca)}
+
+
+@pytest.fixture
+def ferry(make_ferry, backends):
+    return make_ferry(backends)

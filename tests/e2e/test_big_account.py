@@ -1,0 +1,98 @@
+"""A large account, and the memory that it takes. Memory is measured over what the process had before, since the
+sanitizers' own share is large; their quarantine of freed memory is switched off for it."""
+import hashlib
+import os
+
+import pytest
+
+from harness import mail, net
+from harness.relay import DOWN, Relay
+from harness.ferry import backend
+from harness.scene import assert_equal, connect, fill, new_user
+
+BIG = 30 << 20
+MB = 1 << 20
+
+
+@pytest.fixture(autouse=True)
+def lean(monkeypatch):
+    monkeypatch.setenv("IMAPFERRY_ASAN_OPTIONS", "quarantine_size_mb=0:thread_local_quarantine_size_kb=0")
+
+
+@pytest.mark.timeout(300)
+def test_two_thousand_messages_and_thirty_megabytes(ferry, old, new):
+    user = new_user("big")
+    account = mail.sample(seed=2000, messages=1999, sizes=(500, 60000), big=(BIG,))
+    assert len(account.messages) == 2000 and account.size > BIG
+    fill(old, user, account)
+    migrator = ferry.migrator()
+    before = migrator.memory_peak()
+    ferry.login(ferry.proxy(), user, "secret")
+    ferry.wait_state(user, "flipped", timeout=200)
+    grown = migrator.memory_peak() - before
+    assert grown < 24 * MB, f"the migrator grew by {grown / MB:.1f} MB"
+    assert_equal(old, new, user, 2000)
+
+
+def test_reader_that_stops_in_the_middle_of_a_fetch(make_ferry, old, new, authority):
+    user = new_user("slow")
+    body = b"Subject: large\r\n\r\n" + os.urandom(BIG // 2).hex().encode() + b"\r\n"
+    m = mail.connect(old, user, "secret")
+    mail.append(m, "INBOX", [mail.Message(("INBOX",), body)])
+    m.logout()
+    relay = Relay(("127.0.0.1", old.port["imap"]))
+    ferry = make_ferry({"old": backend(relay, "imap"), "new": backend(new, ca=authority.ca)},
+                       settings={"migration": {"trigger": "manual"}})
+    proxy = ferry.proxy()
+    with connect(proxy, timeout=60) as wire:
+        assert wire.login(user).startswith(b"l1 OK")
+        assert wire.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
+        before = proxy.memory_peak()
+        wire.line(b"f FETCH 1 (BODY.PEEK[])")
+        head = wire.until(b"* 1 FETCH")[-1]
+        seen = []
+
+        def stopped():
+            """Nothing more came from the backend for a second."""
+            seen.append(relay.passed[DOWN])
+            return len(seen) > 20 and seen[-1] == seen[-20]
+        net.wait_until("end of what the proxy takes from the backend", stopped, timeout=30, step=0.05)
+        assert relay.passed[DOWN] < BIG // 2, "the proxy went on reading"
+        with connect(proxy) as other:  # the thread is not held up by it
+            assert other.login(new_user()).startswith(b"l1 OK")
+        grown = proxy.memory_peak() - before
+        assert grown < 6 * MB, f"the proxy grew by {grown / MB:.1f} MB"
+        size = int(head[head.index(b"{") + 1:head.index(b"}")])
+        assert size == len(body)
+        left, digest = size, hashlib.sha256()
+        while left:
+            data = wire.buffer[:left] or wire.socket.recv(min(left, 1 << 20))
+            wire.buffer = wire.buffer[len(data):] if wire.buffer else b""
+            assert data, "the connection ended inside the literal"
+            digest.update(data)
+            left -= len(data)
+        assert digest.digest() == hashlib.sha256(body).digest()
+        assert wire.until(b"f ")[-1].startswith(b"f OK")
+        grown = proxy.memory_peak() - before
+        assert grown < 6 * MB, f"the proxy grew by {grown / MB:.1f} MB"
+    relay.close()
+
+
+def test_sender_against_a_backend_that_stops_reading(make_ferry, old, new, authority):
+    """The other direction: an APPEND of 30 MB while the backend takes nothing."""
+    user = new_user("push")
+    relay = Relay(("127.0.0.1", old.port["imap"]))
+    ferry = make_ferry({"old": backend(relay, "imap"), "new": backend(new, ca=authority.ca)},
+                       settings={"migration": {"trigger": "manual"}})
+    proxy = ferry.proxy()
+    body = b"Subject: large\r\n\r\n" + os.urandom(BIG // 2).hex().encode() + b"\r\n"
+    with connect(proxy, timeout=5) as wire:
+        assert wire.login(user).startswith(b"l1 OK")
+        before = proxy.memory_peak()
+        relay.stall()
+        wire.socket.settimeout(1)
+        with pytest.raises(TimeoutError):
+            wire.send(b"a APPEND INBOX {%d+}\r\n" % len(body) + body + b"\r\n")
+        grown = proxy.memory_peak() - before
+        assert grown < 6 * MB, f"the proxy grew by {grown / MB:.1f} MB"
+    relay.close()

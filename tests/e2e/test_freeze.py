@@ -1,0 +1,214 @@
+"""The short time in which an account is switched over, and the end of a proxy: nobody loses a command that was answered,
+nobody waits for ever, and what fails goes back to where it was."""
+import signal
+import threading
+import time
+
+from fakes.fake_imap import FakeImap
+from harness import mail, net
+from harness.ferry import backend
+from harness.relay import Relay
+from harness.scene import assert_equal, connect, fill, new_user, small
+
+MANUAL = {"migration": {"trigger": "manual", "cutover": "manual"}}
+
+
+def ready(ferry, user):
+    assert ferry.ctl("migrate", user)[0] == 0
+    return ferry.wait_state(user, "ready")
+
+
+def flip(ferry, user):
+    assert ferry.ctl("flip", user, "--to", "new", "--reason", "test")[0] == 0
+
+
+
+
+def test_login_during_the_freeze_waits_and_lands_on_the_new_server(make_ferry, old, new, authority):
+    user = new_user()
+    fill(old, user, small(messages=10))
+    relay = Relay(("127.0.0.1", new.port["imap"]))
+    ferry = make_ferry({"old": backend(old, ca=authority.ca), "new": backend(relay, "imap")}, MANUAL)
+    proxy = ferry.proxy()
+    ferry.migrator()
+    ready(ferry, user)
+    with connect(proxy) as wire:
+        assert wire.login(user).startswith(b"l1 OK")
+        relay.delay(0.1)
+        flip(ferry, user)
+        assert wire.rest()[-1].startswith(b"* BYE [UNAVAILABLE]")
+    with connect(proxy) as wire:
+        assert wire.login(user).startswith(b"l1 OK")
+        assert b'(("" "/"))' in wire.command(b"n", b"NAMESPACE")[0]
+    ferry.wait_state(user, "flipped")
+    relay.close()
+    assert_equal(old, new, user, 10)
+
+
+def test_freeze_that_takes_too_long_thaws(make_ferry, old, authority):
+    """Never a flip after the deadline: the waiting login goes to the old server, and later the account moves."""
+    user = new_user()
+    fill(old, user, small(messages=10))
+    with FakeImap(name="new") as target:
+        ferry = make_ferry({"old": backend(old, ca=authority.ca), "new": backend(target, "imap")},
+                           {"migration": {"trigger": "manual", "cutover": "manual", "freeze_budget": "1s"},
+                            "migrator": {"command_timeout": "3s"}})
+        proxy = ferry.proxy()
+        ferry.migrator()
+        ready(ferry, user)
+        with connect(proxy) as wire:
+            assert wire.login(user).startswith(b"l1 OK")
+            for at in ("select", "list", "fetch", "status", "noop", "login"):
+                target.misbehave("hang", at=at)
+            flip(ferry, user)
+            assert wire.rest()[-1].startswith(b"* BYE [UNAVAILABLE]")
+        began = time.monotonic()
+        with connect(proxy) as wire:
+            assert wire.login(user).startswith(b"l1 OK")
+            assert b'"INBOX."' in wire.command(b"n", b"NAMESPACE")[0]
+        assert time.monotonic() - began < 6
+        route = ferry.route(user)
+        assert route["backend"] == "old" and route["state"] not in ("flipping", "flipped") and route["reason"], route
+        target.behave()
+        target.drop_all()
+        if route["state"] in ("ready", "backoff", "copying", "blocked"):
+            ferry.ctl("flip", user, "--to", "new", "--reason", "again")
+        ferry.wait_state(user, "flipped", timeout=60)
+
+
+def test_command_under_way_ends_before_the_session_does(make_ferry, old, new, authority):
+    """A slow FETCH is answered to its end, then BYE."""
+    user = new_user()
+    fill(old, user, small(messages=5, big=(6 << 20,)))
+    relay = Relay(("127.0.0.1", old.port["imap"]))
+    ferry = make_ferry({"old": backend(relay, "imap"), "new": backend(new, ca=authority.ca)}, MANUAL)
+    proxy = ferry.proxy()
+    ferry.migrator(backends={"old": backend(old, ca=authority.ca)})
+    ready(ferry, user)
+    with connect(proxy) as wire:
+        assert wire.login(user).startswith(b"l1 OK")
+        assert wire.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
+        relay.delay(0.02)
+        wire.line(b"f FETCH 1:* (BODY.PEEK[])")
+        wire.read_line()
+        flip(ferry, user)
+        net.wait_until("freeze", lambda: ferry.route(user)["state"] in ("freezing", "flipping", "flipped"))
+        lines = wire.rest()
+        assert any(x.startswith(b"f OK") for x in lines), lines[-3:]
+        assert lines[-1].startswith(b"* BYE [UNAVAILABLE]")
+    ferry.wait_state(user, "flipped", "ready", timeout=60)
+    relay.close()
+
+
+def test_what_was_acknowledged_before_the_flip_is_on_the_new_server(make_ferry, backends, old, new):
+    """A client writes as fast as it can through the whole switch-over."""
+    user = new_user()
+    fill(old, user, small(messages=10))
+    ferry = make_ferry(backends, MANUAL)
+    proxy = ferry.proxy()
+    ferry.migrator()
+    ready(ferry, user)
+    acknowledged = []
+    stop = threading.Event()
+
+    def write():
+        n = 0
+        while not stop.is_set():
+            try:
+                client = ferry.login(proxy, user, "secret")
+                while not stop.is_set():
+                    n += 1
+                    if client.append("INBOX", "", None, f"Subject: note {n}\r\n\r\n".encode())[0] == "OK":
+                        acknowledged.append(n)
+            except (client.error, OSError):
+                continue
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        net.wait_until("messages before", lambda: len(acknowledged) > 10)
+        flip(ferry, user)
+        ferry.wait_state(user, "flipped", timeout=60)
+        after = len(acknowledged)
+        net.wait_until("messages after", lambda: len(acknowledged) > after + 10)
+    finally:
+        stop.set()
+        writer.join(20)
+    m = mail.connect(new, user, "secret")
+    m.select("INBOX", readonly=True)
+    heads = m.fetch("1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1]
+    m.logout()
+    found = b"".join(part[1] for part in heads if isinstance(part, tuple))
+    missing = [n for n in acknowledged if b"note %d\r\n" % n not in found]
+    assert not missing, missing
+
+
+# ---- SIGTERM
+
+def test_drain(make_ferry, backends, old):
+    """No new connections; an IDLE ends at once, a command is answered first; all hear BYE [UNAVAILABLE]."""
+    ferry = make_ferry(backends, {"proxy": {"drain_time": "1s"}, "migration": {"trigger": "manual"}})
+    user = new_user()
+    fill(old, user, small(messages=3, big=(4 << 20,)))
+    proxy = ferry.proxy(["imap://127.0.0.1:0"])
+    wires = [connect(proxy, timeout=30) for _ in range(6)]
+    for wire in wires:
+        assert wire.login(user).startswith(b"l1 OK")
+        assert wire.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
+    idle, busy, *rest = wires
+    idle.line(b"i IDLE")
+    idle.until(b"+")
+    busy.line(b"f FETCH 1:* (BODY.PEEK[])")
+    busy.read_line()
+    not_signed_in = connect(proxy)
+    port = int(proxy.addresses[0].rpartition(":")[2])
+    proxy.signal(signal.SIGTERM)
+    for wire in [idle, not_signed_in, *rest]:
+        assert wire.rest()[-1].startswith(b"* BYE [UNAVAILABLE]")
+    assert not net.accepts(("127.0.0.1", port))
+    lines = busy.rest()
+    assert any(x.startswith(b"f OK") for x in lines) and lines[-1].startswith(b"* BYE [UNAVAILABLE]"), lines[-3:]
+    proxy.stop(timeout=10)
+    assert ferry.redis.client().hgetall("imapferry:proxies") == {}
+    assert not ferry.redis.client().exists(f"imapferry:sessions:{user}")
+
+
+def test_drain_does_not_wait_for_ever_for_a_client_that_reads_nothing(make_ferry, backends, old):
+    ferry = make_ferry(backends, {"proxy": {"drain_time": "500ms", "close_timeout": "500ms"},
+                                  "migration": {"trigger": "manual"}})
+    user = new_user()
+    fill(old, user, small(messages=1, big=(20 << 20,)))
+    proxy = ferry.proxy()
+    with connect(proxy) as wire:
+        assert wire.login(user).startswith(b"l1 OK")
+        assert wire.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
+        wire.line(b"f FETCH 1:* (BODY.PEEK[])")
+        wire.read_line()
+        proxy.stop(timeout=20)
+
+
+def test_migrator_stops_in_the_middle_of_a_copy(ferry, old, new):
+    """SIGTERM gives the job back; the next one goes on."""
+    user = new_user()
+    fill(old, user, small(messages=200, big=(8 << 20,)))
+    ferry.login(ferry.proxy(), user, "secret")
+    migrator = ferry.migrator()
+    ferry.wait_state(user, "copying")
+    migrator.stop(timeout=15)
+    assert ferry.route(user)["backend"] == "old"
+    ferry.migrator()
+    ferry.wait_state(user, "flipped")
+    assert_equal(old, new, user, 201)
+
+
+def test_threads(ferry, old, new):
+    """Two threads, many sessions, one account and several."""
+    proxy = ferry.proxy(proxy={"threads": 2})
+    ferry.migrator()
+    users = [new_user() for _ in range(6)]
+    for user in users:
+        fill(old, user, small(messages=4))
+    clients = [ferry.login(proxy, u, "secret") for u in users for _ in range(3)]
+    assert len(clients) == 18
+    for user in users:
+        ferry.wait_state(user, "flipped")
+        assert_equal(old, new, user, 4)

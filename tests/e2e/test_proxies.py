@@ -1,0 +1,193 @@
+"""Several proxies, dead proxies, proxies that can't reach Redis."""
+import concurrent.futures
+import imaplib
+import re
+import threading
+import time
+
+from harness import mail, net
+from harness.relay import Relay
+from harness.scene import assert_equal, connect, fill, new_user, small
+
+LEASE, LEASE_LONG = 1.0, 6.0
+TERMS = {"proxy": {"lease": "1s", "lease_long": "6s"}, "migration": {"trigger": "manual", "cutover": "manual"}}
+SLACK = 3.0  # a loaded machine, and the watch's own margin
+
+
+def sessions(ferry, user):
+    """session -> [backend, epoch, mode, address, since] as they are registered."""
+    found = ferry.redis.client().hgetall(f"imapferry:sessions:{user}")
+    return {name: row.split(" ") for name, row in found.items()}
+
+
+def test_fifty_logins_through_two_proxies_make_one_job(ferry, old, new):
+    user = new_user("crowd")
+    fill(old, user, small(messages=30))
+    proxies = [ferry.proxy(proxy={"threads": 2}), ferry.proxy(proxy={"threads": 2})]
+    start = threading.Barrier(50)
+
+    def login(n):
+        wire = connect(proxies[n % 2], timeout=40)
+        start.wait(30)
+        assert wire.login(user).startswith(b"l1 OK")
+        return wire
+    with concurrent.futures.ThreadPoolExecutor(50) as pool:
+        wires = list(pool.map(login, range(50)))
+    client = ferry.redis.client()
+    assert client.xlen("imapferry:jobs") == 1 and client.xlen("imapferry:jobs:bulk") == 0
+    assert len(sessions(ferry, user)) == 50
+    ferry.migrator()
+    ferry.wait_state(user, "flipped")
+    states = [e["state"] for _, e in client.xrange("imapferry:events") if e.get("user") == user and e["kind"] == "state"]
+    assert states.count("queued") == 1 and states.count("flipped") == 1, states
+    for wire in wires:
+        assert wire.rest()[-1].startswith(b"* BYE [UNAVAILABLE]")
+        wire.close()
+    assert_equal(old, new, user, 30)
+
+
+def seconds_to_flip(ferry, user):
+    """From the order to flip until it is done."""
+    began = time.monotonic()
+    assert ferry.ctl("flip", user, "--to", "new", "--reason", "test")[0] == 0
+    ferry.wait_state(user, "flipped", timeout=60)
+    return time.monotonic() - began
+
+
+def test_killed_proxy_that_knew_of_the_migration_holds_the_flip_up_for_the_short_term(make_ferry, backends, old, new):
+    user = new_user("dead")
+    fill(old, user, small(messages=10))
+    ferry = make_ferry(backends, TERMS)
+    dead, alive = ferry.proxy(), ferry.proxy()
+    wires = [connect(dead), connect(dead)]
+    for wire in wires:
+        assert wire.login(user).startswith(b"l1 OK")
+    ferry.migrator()
+    assert ferry.ctl("migrate", user)[0] == 0
+    epoch = ferry.wait_state(user, "ready")["epoch"]
+    net.wait_until("proxy that has seen the epoch",
+                   lambda: {row[1] for row in sessions(ferry, user).values()} == {epoch})
+    dead.kill()
+    assert seconds_to_flip(ferry, user) < 1.1 * LEASE + SLACK < LEASE_LONG
+    with connect(alive) as wire:
+        assert wire.login(user).startswith(b"l1 OK")
+        assert b'"/"' in wire.command(b"n", b"NAMESPACE")[0]
+    assert_equal(old, new, user, 10)
+
+
+def test_killed_proxy_that_knew_of_nothing_holds_it_up_for_the_long_term(make_ferry, backends, old, new):
+    user = new_user("dead")
+    fill(old, user, small(messages=10))
+    ferry = make_ferry(backends, TERMS)
+    dead, alive = ferry.proxy(), ferry.proxy()
+    wire = connect(dead)
+    assert wire.login(user).startswith(b"l1 OK")
+    dead.kill()
+    killed = time.monotonic()
+    with connect(alive) as other:  # a new login works meanwhile
+        assert other.login(user).startswith(b"l1 OK")
+        other.command(b"z", b"LOGOUT")
+    ferry.migrator()
+    assert ferry.ctl("migrate", user)[0] == 0
+    ferry.wait_state(user, "ready")
+    taken = seconds_to_flip(ferry, user)
+    assert time.monotonic() - killed > LEASE_LONG * 0.9, "the long term was not waited for"
+    assert taken < 1.1 * LEASE_LONG + SLACK
+    assert_equal(old, new, user, 10)
+
+
+def test_proxy_cut_off_from_redis_during_a_flip_passes_nothing_on_after_its_lease(make_ferry, backends, redis, old, new):
+    """Whatever the client was told OK for is on the server that its account ended on."""
+    user = new_user("cut")
+    fill(old, user, small(messages=10))
+    relay = Relay(redis.address)
+    ferry = make_ferry(backends, {**TERMS, "migration": {"trigger": "login", "cutover": "manual"}})
+    proxy = ferry.proxy(redis={"url": relay.redis_url})
+    ferry.migrator()
+    client = ferry.login(proxy, user, "secret", timeout=30)
+    epoch = ferry.wait_state(user, "ready")["epoch"]
+    net.wait_until("proxy that has seen the epoch",
+                   lambda: {row[1] for row in sessions(ferry, user).values()} == {epoch})
+    acknowledged, ended = [], threading.Event()
+
+    def write():
+        """Appends as fast as it goes, and notes what it was told OK for, and when."""
+        n = 0
+        try:
+            while True:
+                n += 1
+                body = f"Subject: note {n}\r\n\r\n{n}\r\n".encode()
+                if client.append("INBOX", "", None, body)[0] == "OK":
+                    acknowledged.append((time.monotonic(), n))
+        except (imaplib.IMAP4.error, OSError):
+            ended.set()
+    writer = threading.Thread(target=write)
+    writer.start()
+    net.wait_until("messages that were acknowledged", lambda: len(acknowledged) > 5)
+    relay.stall()
+    cut = time.monotonic()
+    assert ferry.ctl("flip", user, "--to", "new", "--reason", "test")[0] == 0
+    ferry.wait_state(user, "flipped", timeout=60)
+    relay.resume()
+    assert ended.wait(30), "the session still goes on"
+    writer.join(10)
+    last, _ = acknowledged[-1]
+    assert last - cut < LEASE, f"an OK was passed on {last - cut:.2f} s after the cut"
+    missing = {n for _, n in acknowledged} - notes(new, user)
+    assert not missing, f"acknowledged and not on the new server: {missing}"
+    relay.close()
+
+
+def notes(server, user):
+    """The numbers of the notes in INBOX."""
+    m = mail.connect(server, user, "secret")
+    m.select("INBOX", readonly=True)
+    heads = m.fetch("1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1]
+    m.logout()
+    return {int(x) for part in heads if isinstance(part, tuple) for x in re.findall(rb"Subject: note (\d+)", part[1])}
+
+
+def test_proxy_cut_off_from_redis_serves_resting_accounts_for_the_long_term(make_ferry, backends, redis, old):
+    user = new_user("calm")
+    relay = Relay(redis.address)
+    ferry = make_ferry(backends, {**TERMS, "proxy": {"lease": "500ms", "lease_long": "3s"}})
+    proxy = ferry.proxy(redis={"url": relay.redis_url}, proxy={"store_timeout": "500ms"})
+    client = ferry.login(proxy, user, "secret", timeout=10)
+    relay.stall()
+    began = time.monotonic()
+    served = 0
+    while True:
+        try:
+            assert client.noop()[0] == "OK"
+            served = time.monotonic() - began
+            if served > 10:
+                break
+        except (imaplib.IMAP4.error, OSError):
+            break
+    assert 1.5 < served < 3, f"served for {served:.2f} s"
+    with connect(proxy) as wire:
+        assert wire.login(new_user()).startswith(b"l1 NO [UNAVAILABLE]")
+    relay.resume()
+    net.wait_until("login after the outage", lambda: can_login(proxy, user), timeout=15, step=0.2)
+    relay.close()
+
+
+def can_login(proxy, user):
+    with connect(proxy) as wire:
+        return wire.login(user).startswith(b"l1 OK")
+
+
+def test_short_outage_of_redis_goes_unnoticed(make_ferry, backends, redis, old):
+    """Shorter than the short term: a session of an engaged account waits, and loses nothing."""
+    user = new_user("blink")
+    relay = Relay(redis.address)
+    ferry = make_ferry(backends, {**TERMS, "proxy": {"lease": "2s", "lease_long": "6s"},
+                                  "migration": {"trigger": "login", "cutover": "manual"}})
+    proxy = ferry.proxy(redis={"url": relay.redis_url})
+    client = ferry.login(proxy, user, "secret", timeout=10)
+    passed = relay.passed["up"]
+    relay.reset()
+    assert client.noop()[0] == "OK"
+    net.wait_until("new connection to Redis", lambda: relay.passed["up"] > passed)
+    assert client.noop()[0] == "OK"
+    relay.close()

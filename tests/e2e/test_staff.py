@@ -1,0 +1,262 @@
+"""imapferryctl: what staff type, with the exit status and the JSON that scripts rely on."""
+import json
+
+import pytest
+
+from fakes.fake_imap import FakeImap
+from harness import net
+from harness.ferry import backend
+from harness.scene import assert_equal, connect, fill, new_user, small
+
+FIELDS = {"user", "backend", "state", "epoch", "source", "target", "reason", "mailboxes", "messages", "bytes", "tiers"}
+MANUAL = {"migration": {"trigger": "manual"}}
+
+
+@pytest.fixture
+def manual(make_ferry, backends):
+    return make_ferry(backends, MANUAL)
+
+
+def states(ferry, user):
+    return [e["state"] for _, e in ferry.redis.client().xrange("imapferry:events") if e.get("user") == user]
+
+
+def test_init_makes_the_store_once(make_ferry, backends):
+    ferry = make_ferry(backends, init=False)
+    assert ferry.ctl("init")[0] == 0
+    store = ferry.redis.client().hgetall("imapferry:store")
+    assert store["id"] and store["generation"] == "1" and store["schema"]
+    assert ferry.ctl("init")[0] in (1, 4)
+    assert ferry.redis.client().hget("imapferry:store", "id") == store["id"]
+
+
+def test_seal_key_does_not_overwrite(manual):
+    manual.seal_keys()
+    with open(manual.settings["seal"]["private_key_files"][0], encoding="ascii") as f:
+        before = f.read()
+    assert manual.ctl_raw("seal-key")[0] == 1
+    with open(manual.settings["seal"]["private_key_files"][0], encoding="ascii") as f:
+        assert f.read() == before
+
+
+@pytest.mark.parametrize("args", [(), ("no-such-verb",), ("user",), ("flip", "ann"), ("flip", "ann", "--to", "new", "--force"),
+                                  ("hold",), ("user", "ann", "--no-such-option")])
+def test_usage(manual, args):
+    status, _, error = manual.ctl_raw(*args)
+    assert status == 2 and error
+
+
+def test_no_route_record(manual):
+    for verb in ("user", "sessions", "audit"):
+        if verb != "audit" or manual.ctl_raw("audit", "nobody")[0] != 2:  # audit comes with the operations issue
+            assert manual.ctl(verb, "nobody")[0] == 3, verb
+
+
+def test_redis_out_of_reach(manual, redis):
+    redis.stop()
+    for args in (("status",), ("user", "ann"), ("migrate", "ann"), ("pause",)):
+        status, _, error = manual.ctl_raw(*args)
+        assert status == 5 and error, args
+    redis.start()
+
+
+def test_migrate_and_wait(manual, old, new):
+    user = new_user()
+    fill(old, user, small(messages=10))
+    manual.migrator()
+    status, answer = manual.ctl("migrate", user, "--wait")
+    assert status == 0, answer
+    status, answer = manual.ctl("user", user)
+    assert status == 0 and FIELDS <= set(answer), FIELDS - set(answer)
+    assert (answer["user"], answer["backend"], answer["state"]) == (user, "new", "flipped")
+    assert answer["messages"]["done"] == answer["messages"]["total"] == 10
+    assert answer["mailboxes"]["done"] == answer["mailboxes"]["total"] > 0
+    assert_equal(old, new, user, 10)
+
+
+def test_migrate_and_wait_tells_of_failure(make_ferry, old, authority):
+    user = new_user()
+    fill(old, user, small(messages=10))
+    with FakeImap(name="new") as target:
+        target.misbehave("alter", mailbox="INBOX", n=2)
+        ferry = make_ferry({"old": backend(old, ca=authority.ca), "new": backend(target, "imap")}, MANUAL)
+        ferry.migrator()
+        status, out, error = ferry.ctl_raw("migrate", user, "--wait")
+        assert status == 1 and "differs" in out + error
+
+
+def test_plain_output_for_people(manual, old, new):
+    user = new_user()
+    fill(old, user, small(messages=10))
+    manual.migrator()
+    assert manual.ctl_raw("migrate", user, "--wait")[0] == 0
+    status, out, _ = manual.ctl_raw("user", user)
+    assert status == 0 and user in out and "new" in out and "flipped" in out
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(out)
+    status, out, _ = manual.ctl_raw("status")
+    assert status == 0 and "flipped" in out
+
+
+def test_status(manual, old, new):
+    status, answer = manual.ctl("status")
+    assert status == 0 and isinstance(answer, dict)
+    user = new_user()
+    fill(old, user, small(messages=3))
+    proxy = manual.proxy()
+    manual.migrator()
+    manual.login(proxy, user, "secret")
+    manual.ctl("migrate", user, "--wait")
+    status, answer = manual.ctl("status")
+    assert status == 0 and "flipped" in json.dumps(answer)
+
+
+def test_sessions(manual, old):
+    user = new_user()
+    proxy = manual.proxy()
+    with connect(proxy) as wire:
+        assert wire.login(user).startswith(b"l1 OK")
+        status, answer = manual.ctl("sessions", user)
+        assert status == 0
+        rows = answer["sessions"]
+        assert len(rows) == 1 and rows[0]["backend"] == "old" and "127.0.0.1" in rows[0]["address"], rows
+        wire.command(b"x", b"LOGOUT")
+    net.wait_until("end of the registration", lambda: not manual.redis.client().exists(f"imapferry:sessions:{user}"))
+
+
+def test_hold_and_release(make_ferry, backends, old, new):
+    user = new_user()
+    fill(old, user, small(messages=5))
+    ferry = make_ferry(backends)
+    proxy = ferry.proxy()
+    assert ferry.ctl("hold", user, "--reason", "on holiday")[0] == 0
+    assert ferry.route(user)["state"] == "held"
+    ferry.migrator()
+    ferry.login(proxy, user, "secret")
+    other = new_user()
+    ferry.login(proxy, other, "secret")
+    ferry.wait_state(other, "flipped")
+    assert ferry.route(user)["state"] == "held" and ferry.route(user)["backend"] == "old"
+    assert ferry.ctl("migrate", user)[0] == 4
+    assert ferry.ctl("release", user)[0] == 0
+    assert ferry.ctl("release", other)[0] == 4
+    ferry.login(proxy, user, "secret")
+    ferry.wait_state(user, "flipped")
+    assert_equal(old, new, user, 5)
+
+
+def test_pause_and_resume(manual, old, new):
+    user = new_user()
+    fill(old, user, small(messages=5))
+    manual.migrator()
+    assert manual.ctl("pause", "--reason", "look first")[0] == 0
+    assert manual.ctl("migrate", user)[0] == 0
+    client = manual.redis.client()
+    before = client.xlen("imapferry:events")
+    # The brake holds for everything that comes after it: a second order gets no further either.
+    assert manual.ctl("migrate", second := new_user())[0] == 0
+    net.wait_until("second order", lambda: client.xlen("imapferry:events") > before)
+    assert {manual.route(u)["state"] for u in (user, second)} == {"queued"}
+    assert "pause" in json.dumps(manual.ctl("status")[1])
+    assert manual.ctl("resume")[0] == 0
+    manual.wait_state(user, "flipped")
+    manual.wait_state(second, "flipped")
+
+
+def test_retry_after_a_failure(make_ferry, old, authority):
+    user = new_user()
+    fill(old, user, small(messages=10))
+    with FakeImap(name="new") as target:
+        target.misbehave("refuse", mailbox="INBOX", n=2)
+        ferry = make_ferry({"old": backend(old, ca=authority.ca), "new": backend(target, "imap")},
+                           {"migrator": {"retry_min": "1h", "retry_max": "1h"}})
+        ferry.login(ferry.proxy(), user, "secret")
+        ferry.migrator()
+        ferry.wait_state(user, "blocked", "backoff")
+        target.behave()
+        assert ferry.ctl("retry", user)[0] == 0
+        ferry.wait_state(user, "flipped")
+        assert ferry.ctl("retry", user)[0] == 4
+
+
+def test_failures_are_tried_again_with_growing_delay(make_ferry, old, authority):
+    user = new_user()
+    fill(old, user, small(messages=5))
+    with FakeImap(name="new") as target:
+        target.misbehave("close", at="list")
+        ferry = make_ferry({"old": backend(old, ca=authority.ca), "new": backend(target, "imap")},
+                           {"migrator": {"retry_min": "200ms", "retry_max": "10s"}})
+        ferry.login(ferry.proxy(), user, "secret")
+        ferry.migrator()
+        net.wait_until("third failure", lambda: int(ferry.route(user).get("attempts") or 0) >= 3, timeout=30)
+        stamps = [(int(number.split("-")[0]), e["state"]) for number, e in ferry.redis.client().xrange("imapferry:events")
+                  if e.get("user") == user]
+        failed = [t for t, s in stamps if s == "backoff"]
+        begun = [t for t, s in stamps if s == "copying"]
+        rests = [b - f for f, b in zip(failed, begun[1:])]
+        assert len(rests) >= 2 and rests[1] > rests[0] * 1.3, rests
+        target.behave()
+        ferry.wait_state(user, "flipped")
+
+
+def test_flip_means_migrate_now(make_ferry, backends, old, new):
+    user = new_user()
+    fill(old, user, small(messages=5))
+    ferry = make_ferry(backends, {"migration": {"trigger": "manual", "cutover": "manual"}})
+    ferry.migrator()
+    assert ferry.ctl("flip", user, "--to", "new", "--reason", "now")[0] == 0
+    ferry.wait_state(user, "flipped")
+    assert_equal(old, new, user, 5)
+
+
+def test_cutover_by_hand(make_ferry, backends, old, new):
+    user = new_user()
+    fill(old, user, small(messages=5))
+    ferry = make_ferry(backends, {"migration": {"trigger": "manual", "cutover": "manual"}})
+    ferry.migrator()
+    assert ferry.ctl("migrate", user)[0] == 0
+    ferry.wait_state(user, "ready")
+    assert ferry.user(user)["backend"] == "old"
+    assert ferry.ctl("flip", user, "--to", "new", "--reason", "looks good")[0] == 0
+    ferry.wait_state(user, "flipped")
+    assert_equal(old, new, user, 5)
+
+
+def test_flip_by_force_skips_the_copy_and_is_audited(manual, old, new):
+    user = new_user()
+    fill(old, user, small(messages=5))
+    proxy = manual.proxy()
+    manual.migrator()
+    with connect(proxy) as wire:
+        assert wire.login(user).startswith(b"l1 OK")
+        assert manual.ctl("flip", user, "--to", "new", "--force", "--reason", "they asked for it")[0] == 0
+        assert wire.rest()[-1].startswith(b"* BYE [UNAVAILABLE]")
+    route = manual.wait_state(user, "flipped", "held")
+    assert route["backend"] == "new"
+    assert "freezing" in states(manual, user), "the freeze is not skipped"
+    audit = [e for _, e in manual.redis.client().xrange("imapferry:audit") if e.get("user") == user]
+    assert any("they asked for it" in e["reason"] for e in audit), audit
+
+
+def test_back_to_the_old_server(manual, old, new):
+    """By force only, and held there until released."""
+    user = new_user()
+    fill(old, user, small(messages=5))
+    proxy = manual.proxy()
+    manual.migrator()
+    assert manual.ctl("migrate", user, "--wait")[0] == 0
+    assert manual.ctl("flip", user, "--to", "old", "--reason", "back")[0] == 4
+    assert manual.route(user)["backend"] == "new"
+    assert manual.ctl("flip", user, "--to", "old", "--force", "--reason", "back")[0] == 0
+    route = manual.wait_state(user, "held")
+    assert route["backend"] == "old"
+    with connect(proxy) as wire:
+        assert wire.login(user).startswith(b"l1 OK")
+        assert b'"INBOX."' in wire.command(b"n", b"NAMESPACE")[0]
+    assert manual.ctl("migrate", user)[0] == 4
+    assert manual.ctl("release", user)[0] == 0
+    assert manual.route(user)["state"] == "resting"
+
+
+def test_unknown_backend(manual):
+    assert manual.ctl("flip", "ann", "--to", "elsewhere", "--reason", "x")[0] in (1, 2)

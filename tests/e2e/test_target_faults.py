@@ -1,0 +1,161 @@
+"""A target that does not keep what it was given: the flip is refused with that reason, the user stays on the old server
+and keeps working, and the comparer, which knows nothing of ours, sees the same fault."""
+import re
+
+import pytest
+
+from fakes.fake_imap import FakeImap
+from harness import compare, mail
+from harness.ferry import backend
+from harness.scene import fill, new_user, read, small, text
+
+FAULTS = {
+    "alter": ({"mailbox": "INBOX", "n": 3}, r"differs: .*INBOX", "body"),
+    "drop_flag": ({}, r"differs: .*flag|cannot: .*flag", "flags"),
+    "drop_keyword": ({}, r"differs: .*(flag|keyword)|cannot: .*keyword", "keywords"),
+    "shift_date": ({"mailbox": "INBOX", "n": 2}, r"differs: .*(date|INTERNALDATE)", "date"),
+    "swap": ({"mailbox": "INBOX", "n": 2}, r"differs: .*INBOX", "order"),
+    "hide": ({"mailbox": "INBOX", "n": 3}, r"differs: .*INBOX", "missing"),
+    "foreign": ({"mailbox": "INBOX", "n": 3}, r"differs: .*INBOX", "extra"),
+}
+
+
+@pytest.fixture
+def target():
+    with FakeImap(name="new") as server:
+        yield server
+
+
+@pytest.fixture
+def ferry(make_ferry, old, target, authority):
+    return make_ferry({"old": backend(old, ca=authority.ca), "new": backend(target, "imap")})
+
+
+def kinds(old, target, user):
+    return {d.kind for d in compare.compare(read(old, user), read(target, user))} - {"special-use"}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_flip_is_refused(ferry, old, target, fault):
+    options, reason, kind = FAULTS[fault]
+    user = new_user(fault.replace("_", "-"))
+    fill(old, user, small(messages=40))
+    target.misbehave(fault, times=1, **options)
+    proxy = ferry.proxy()
+    ferry.login(proxy, user, "secret")
+    ferry.migrator()
+    route = ferry.wait_state(user, "blocked", "backoff")
+    assert re.search(reason, route["reason"]), route["reason"]
+    assert route["backend"] == "old"
+    assert kind in kinds(old, target, user)
+    client = ferry.login(proxy, user, "secret")
+    assert '"INBOX."' in text(client.namespace()[1][0])
+    assert client.select("INBOX")[0] == "OK"
+    assert ferry.user(user)["reason"] == ferry.route(user)["reason"] != ""
+
+
+def test_without_a_fault_the_fake_target_is_taken(ferry, old, target):
+    user = new_user()
+    fill(old, user, small(messages=40))
+    ferry.login(ferry.proxy(), user, "secret")
+    ferry.migrator()
+    ferry.wait_state(user, "flipped")
+    assert kinds(old, target, user) == set()
+
+
+def test_message_that_the_target_refuses_is_named(ferry, old, target):
+    user = new_user()
+    fill(old, user, small(messages=40))
+    target.misbehave("refuse", mailbox="INBOX", n=4)
+    ferry.login(ferry.proxy(), user, "secret")
+    ferry.migrator()
+    route = ferry.wait_state(user, "blocked", "backoff")
+    assert re.search(r"^cannot: .*INBOX.*(UID|message)", route["reason"]), route["reason"]
+
+
+def test_quota_is_tried_again_and_ends_without_doubles(ferry, old, target):
+    user = new_user()
+    fill(old, user, small(messages=40))
+    target.misbehave("overquota", mailbox=None, n=5)
+    ferry.login(ferry.proxy(), user, "secret")
+    ferry.migrator()
+    route = ferry.wait_state(user, "blocked", "backoff")
+    assert "OVERQUOTA" in route["reason"] or "quota" in route["reason"].lower(), route["reason"]
+    target.behave()
+    if ferry.route(user)["state"] == "blocked":
+        assert ferry.ctl("retry", user)[0] == 0
+    ferry.wait_state(user, "flipped")
+    assert kinds(old, target, user) == set()
+
+
+def test_keywords_that_the_target_does_not_keep_stop_the_flip(ferry, old, target):
+    user = new_user()
+    fill(old, user, small(messages=40))
+    target.misbehave("no_new_keywords")
+    ferry.login(ferry.proxy(), user, "secret")
+    ferry.migrator()
+    route = ferry.wait_state(user, "blocked", "backoff")
+    assert re.search(r"keyword", route["reason"]), route["reason"]
+
+
+@pytest.mark.parametrize("kind", ["lose_ok", "land_late"])
+def test_append_whose_answer_was_lost_is_not_repeated(ferry, old, target, kind):
+    """Stored though the answer never came; or stored when nobody counts on it any more."""
+    user = new_user(kind.replace("_", "-"))
+    fill(old, user, small(messages=40))
+    target.misbehave(kind, mailbox="INBOX", n=1, times=1)
+    ferry.login(ferry.proxy(), user, "secret")
+    ferry.migrator()
+    if kind == "land_late":
+        target.wait("APPEND that hangs in the air", lambda: target.late)
+        target.land()
+    ferry.wait_state(user, "flipped")
+    assert kinds(old, target, user) == set()
+
+
+def test_source_that_breaks_off_inside_a_message(make_ferry, new, authority):
+    """No short mail is ever stored; the next try copies it whole."""
+    user = new_user()
+    with FakeImap(name="old", separator="/") as source:
+        mail.load(small(messages=30), m := mail.connect(source, user, "secret"))
+        m.logout()
+        source.account(user)[b"INBOX"].messages[3].short = True
+        ferry = make_ferry({"old": backend(source, "imap"), "new": backend(new, ca=authority.ca)})
+        ferry.login(ferry.proxy(), user, "secret")
+        ferry.migrator()
+        route = ferry.wait_state(user, "backoff")
+        assert re.search(r"^(unreachable|refused|differs|cannot): ", route["reason"]), route["reason"]
+        source.account(user)[b"INBOX"].messages[3].short = False
+        ferry.wait_state(user, "flipped")
+        found = [d for d in compare.compare(read(source, user), read(new, user), 30) if d.kind != "special-use"]
+        assert not found, found
+
+
+@pytest.mark.parametrize("how", ["nil", "omitted"])
+def test_source_that_lists_a_message_and_does_not_give_it(make_ferry, new, authority, how):
+    user = new_user()
+    with FakeImap(name="old") as source:
+        mail.load(small(messages=30), m := mail.connect(source, user, "secret"))
+        m.logout()
+        setattr(source.account(user)[b"INBOX"].messages[3], how, True)
+        ferry = make_ferry({"old": backend(source, "imap"), "new": backend(new, ca=authority.ca)})
+        ferry.login(ferry.proxy(), user, "secret")
+        ferry.migrator()
+        route = ferry.wait_state(user, "blocked", "backoff")
+        assert route["backend"] == "old" and "INBOX" in route["reason"], route["reason"]
+
+
+def test_equal_uidvalidity_with_other_uids_is_refused(ferry, old, target):
+    user = new_user()
+    fill(old, user, small(messages=40))
+    m = mail.connect(old, user, "secret")
+    uidvalidity = int(m.status("INBOX", "(UIDVALIDITY)")[1][0].split()[-1].rstrip(b")"))
+    m.select("INBOX")
+    m.store("2", "+FLAGS.SILENT", "(\\Deleted)")
+    m.expunge()
+    m.logout()
+    target.account(user)[b"INBOX"].uidvalidity = uidvalidity
+    ferry.login(ferry.proxy(), user, "secret")
+    ferry.migrator()
+    route = ferry.wait_state(user, "blocked", "backoff")
+    assert re.search(r"^uidvalidity: ", route["reason"]) and route["backend"] == "old", route["reason"]
