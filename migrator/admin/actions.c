@@ -1,0 +1,302 @@
+#include <stdlib.h>
+
+#include "lib/account.h"
+#include "lib/imap_write.h"
+
+#include "actions_priv.h"
+
+/* ---- the end */
+
+static void run_free(struct run *r)
+{
+    store_forget(r->store, r);
+    loop_undefer(store_loop(r->store), &r->task);
+    free((char *)r->action.login);
+    free((char *)r->action.to);
+    free((char *)r->action.who);
+    free((char *)r->action.reason);
+    free(r->user);
+    free(r->text);
+    json_decref(r->data);
+    free(r);
+}
+
+void run_end(struct run *r, enum action_rc rc, const char *fmt, ...)
+{
+    struct buf text = {0};
+    va_list ap;
+
+    va_start(ap, fmt);
+    buf_vprintf(&text, fmt, ap);
+    va_end(ap);
+    if (r->user)
+        json_object_set_new(r->data, "user", json_string(r->user));
+    if (rc != ACTION_DONE || text.len)
+        json_object_set_new(r->data, rc == ACTION_DONE ? "message" : "error", json_text(buf_span(&text)));
+    r->fn(r->owner, &(struct action_result){.rc = rc, .text = buf_str(&text), .data = r->data});
+    buf_free(&text);
+    run_free(r);
+}
+
+void run_end_failed(struct run *r, enum route_rc rc, const char *detail)
+{
+    switch (rc) {
+    case ROUTE_REFUSED:
+        run_end(r, ACTION_REFUSED, "the account is %s, which does not allow it", detail);
+        break;
+    case ROUTE_NO_STORE:
+        run_end(r, ACTION_UNREACHABLE, "Redis holds no store of ours, or another one than before");
+        break;
+    case ROUTE_DOWN:
+        run_end(r, ACTION_UNREACHABLE, "Redis does not answer");
+        break;
+    default:
+        run_end(r, ACTION_FAILED, "the store refuses: %s", detail);
+        break;
+    }
+}
+
+json_t *json_text(struct span s)
+{
+    json_t *text = json_stringn((const char *)(s.p ? s.p : (const uint8_t *)""), s.len);
+
+    if (!text) {
+        struct buf plain = {0};
+        imap_write_text(&plain, s);
+        text = json_string(buf_str(&plain));
+        buf_free(&plain);
+    }
+    return text;
+}
+
+/* ---- verbs that change something */
+
+static struct route_staff staff(const struct run *r)
+{
+    return (struct route_staff){.user = r->user, .who = r->action.who, .reason = r->action.reason};
+}
+
+static void set_state(struct run *r, const char *state)
+{
+    json_object_set_new(r->data, "state", json_string(state));
+}
+
+static void on_simple(void *owner, enum route_rc rc, const char *detail)
+{
+    struct run *r = owner;
+
+    if (rc != ROUTE_OK) {
+        run_end_failed(r, rc, detail);
+        return;
+    }
+    set_state(r, detail);
+    run_end(r, ACTION_DONE, "%s is %s", r->user, detail);
+}
+
+static void on_now(void *owner, enum route_rc rc, const char *detail)
+{
+    struct run *r = owner;
+
+    /* Between the two calls the job went on: what was asked for is under way. */
+    if (rc != ROUTE_OK && rc != ROUTE_REFUSED) {
+        run_end_failed(r, rc, detail);
+        return;
+    }
+    set_state(r, detail);
+    run_end(r, ACTION_DONE, "%s is %s, and will be switched over as soon as it is copied", r->user, detail);
+}
+
+static void on_enqueued(void *owner, enum route_rc rc, const char *detail)
+{
+    struct run *r = owner;
+
+    if (rc != ROUTE_OK) {
+        run_end_failed(r, rc, detail);
+        return;
+    }
+    if (r->action.now && !r->action.force) {
+        struct route_staff a = staff(r);
+        route_now(r->store, &a, on_now, r);
+        return;
+    }
+    set_state(r, detail);
+    run_end(r, ACTION_DONE, "%s is %s%s", r->user, detail,
+            r->action.force ? ", and will be switched over without a copy" : "");
+}
+
+static const char *target_of(const struct run *r)
+{
+    return *r->action.to ? r->action.to : store_conf(r->store)->migration.target;
+}
+
+static bool at_rest_on(const struct route *route, const char *backend)
+{
+    bool under_way = route->state >= ROUTE_QUEUED && route->state <= ROUTE_FLIPPING;
+
+    return !strcmp(route->backend, backend) && !under_way && route->state != ROUTE_HELD;
+}
+
+/* Towards the target only what the policy would do anyway; every other way needs force. */
+static void move_account(struct run *r, const struct route *route)
+{
+    const struct conf_migration *m = &store_conf(r->store)->migration;
+    const char *to = target_of(r);
+    struct route_staff a = staff(r);
+
+    if (at_rest_on(route, to)) {
+        set_state(r, route_state_name(route->state));
+        run_end(r, ACTION_DONE, "%s is on %s already", r->user, to);
+    } else if (!r->action.force && strcmp(to, m->target) != 0) {
+        run_end(
+            r, ACTION_REFUSED,
+            "copying back to %s is not built yet; --force sends the account there without what is new on %s",
+            to, route->backend);
+    } else if (route->state == ROUTE_HELD) {
+        run_end(r, ACTION_REFUSED, "%s is held: release it first", r->user);
+    } else if (route->state == ROUTE_PREPARING || route->state == ROUTE_FREEZING ||
+               route->state == ROUTE_FLIPPING) {
+        run_end(r, r->action.force ? ACTION_REFUSED : ACTION_DONE, "%s is being switched over at this moment",
+                r->user);
+    } else {
+        bool back = r->action.force && !strcmp(to, m->source);
+        route_enqueue(r->store, &a, route->backend, to, false, r->action.force, back, on_enqueued, r);
+    }
+}
+
+static void on_route_to_move(void *owner, enum route_rc rc, const struct route *route)
+{
+    struct run *r = owner;
+
+    if (rc != ROUTE_OK)
+        run_end_failed(r, rc, "");
+    else
+        move_account(r, route);
+}
+
+static void on_paused(void *owner, enum route_rc rc, const char *detail)
+{
+    struct run *r = owner;
+    bool on = r->action.verb == ACTION_PAUSE;
+
+    if (rc != ROUTE_OK) {
+        run_end_failed(r, rc, detail);
+        return;
+    }
+    json_object_set_new(r->data, "paused", json_boolean(on));
+    run_end(r, ACTION_DONE,
+            on ? "migrations are paused; what is being switched over at this moment is carried out"
+               : "migrations go on");
+}
+
+static void on_init(void *owner, enum route_rc rc, const char *detail)
+{
+    struct run *r = owner;
+
+    if (rc == ROUTE_OK)
+        run_end(r, ACTION_DONE, "the store is made");
+    else if (rc == ROUTE_REFUSED)
+        run_end(r, ACTION_REFUSED, "Redis holds a store already: nothing was changed");
+    else
+        run_end_failed(r, rc, detail);
+}
+
+/* ---- the start */
+
+static void run_now(struct run *r)
+{
+    struct route_staff a = staff(r);
+
+    switch (r->action.verb) {
+    case ACTION_INIT:
+        route_init(r->store, on_init, r);
+        break;
+    case ACTION_STATUS:
+        report_status(r);
+        break;
+    case ACTION_USER:
+        report_user(r);
+        break;
+    case ACTION_SESSIONS:
+        report_sessions(r);
+        break;
+    case ACTION_AUDIT:
+        report_audit(r);
+        break;
+    case ACTION_MIGRATE:
+    case ACTION_FLIP:
+        route_read(r->store, r->user, on_route_to_move, r);
+        break;
+    case ACTION_HOLD:
+        route_hold(r->store, &a, on_simple, r);
+        break;
+    case ACTION_RELEASE:
+        route_release(r->store, &a, on_simple, r);
+        break;
+    case ACTION_RETRY:
+        route_retry(r->store, &a, on_simple, r);
+        break;
+    case ACTION_PAUSE:
+    case ACTION_RESUME:
+        route_pause(r->store, r->action.verb == ACTION_PAUSE, r->action.who, r->action.reason, on_paused, r);
+        break;
+    }
+}
+
+static bool needs_account(enum action_verb verb)
+{
+    return verb == ACTION_USER || verb == ACTION_SESSIONS || (verb >= ACTION_MIGRATE && verb <= ACTION_RETRY);
+}
+
+/* NULL: the action may run. Else what is wrong with it; to free. */
+static char *fault_of(struct run *r)
+{
+    const struct conf *c = store_conf(r->store);
+    const struct action *a = &r->action;
+    const char *why = NULL;
+
+    if (*a->login && !(r->user = account_key(c, span_str(a->login), &why)))
+        return xasprintf("\"%s\" can't be an account: %s", a->login, why);
+    if (needs_account(a->verb) && !r->user)
+        return xstrdup("an account must be named");
+    if (*a->to && !conf_backend(c, a->to))
+        return xasprintf("there is no backend \"%s\" in the configuration", a->to);
+    if (a->verb == ACTION_FLIP && !*a->to)
+        return xstrdup("flip needs --to BACKEND");
+    if (a->verb == ACTION_FLIP && !*a->reason)
+        return xstrdup("flip needs --reason TEXT");
+    return NULL;
+}
+
+static void start(struct loop_task *task)
+{
+    struct run *r = CONTAINER_OF(task, struct run, task);
+
+    if (r->text)
+        run_end(r, ACTION_USAGE, "%s", r->text);
+    else
+        run_now(r);
+}
+
+static char *copy(const char *s)
+{
+    return xstrdup(s ? s : "");
+}
+
+void action_run(struct store *s, const struct action *a, action_fn fn, void *owner)
+{
+    struct run *r = xcalloc(1, sizeof(*r));
+
+    r->store = s;
+    r->action = *a;
+    r->action.login = copy(a->login);
+    r->action.to = copy(a->to);
+    r->action.who = copy(a->who);
+    r->action.reason = copy(a->reason);
+    r->action.now = a->now || a->verb == ACTION_FLIP;
+    r->fn = fn;
+    r->owner = owner;
+    r->data = json_object();
+    r->text = fault_of(r);
+    r->task.fn = start;
+    loop_defer(store_loop(s), &r->task);
+}

@@ -1,0 +1,59 @@
+/* actions: what staff can do and ask, each verb once: imapferryctl and the HTTP API are two ways to say the
+ * same. A struct goes in; a result code, a sentence and a JSON object come out. Who did what, and why, goes
+ * to the audit stream by the scripts themselves. */
+#ifndef IMAPFERRY_ACTIONS_H
+#define IMAPFERRY_ACTIONS_H
+
+#include <jansson.h>
+
+#include "lib/route.h"
+
+enum action_verb {
+    ACTION_INIT,     /* makes the store */
+    ACTION_STATUS,   /* the whole migration */
+    ACTION_USER,     /* one account */
+    ACTION_SESSIONS, /* its sessions */
+    ACTION_AUDIT,    /* who did what, of one account or of all */
+    ACTION_MIGRATE,  /* queues it; with now, it is cut over whatever the policy says */
+    ACTION_FLIP,     /* without force: migrate now; with force the copy is skipped, not the freeze */
+    ACTION_HOLD,
+    ACTION_RELEASE,
+    ACTION_RETRY,
+    ACTION_PAUSE, /* the brake of all migrations */
+    ACTION_RESUME,
+};
+
+/* The exit codes of imapferryctl, too. */
+enum action_rc {
+    ACTION_DONE = 0,
+    ACTION_FAILED = 1,
+    ACTION_USAGE = 2,
+    ACTION_NO_RECORD = 3, /* user, sessions, audit: the account has no route */
+    ACTION_REFUSED = 4,   /* the state does not allow it */
+    ACTION_UNREACHABLE = 5,
+};
+
+struct action {
+    enum action_verb verb;
+    const char *login; /* whom it is about, as a user would type it; "" = all (audit), none */
+    const char *to;    /* backend; "" = the configured target */
+    bool force, now;
+    const char *who, *reason; /* reason "": none was given */
+};
+
+struct action_result {
+    enum action_rc rc;
+    const char *text; /* one sentence without full stop, "" = the data say it; borrowed */
+    json_t *data;     /* an object; borrowed */
+};
+typedef void (*action_fn)(void *owner, const struct action_result *result);
+
+/* The store is connected (for ACTION_INIT: STORE_FOREIGN or STORE_UP, else STORE_UP). Copies the action.
+ * Calls back once, not before it returned. */
+void action_run(struct store *s, const struct action *a, action_fn fn, void *owner);
+/* The JSON of an account, as of `user`. To decref. */
+json_t *action_account(const struct store *s, const char *user, const struct route *r);
+/* "2026-01-31T10:00:00Z"; null for 0. To decref. */
+json_t *action_time(uint64_t ms);
+
+#endif

@@ -1,0 +1,34 @@
+/* For actions.c and actions_*.c alone. */
+#ifndef IMAPFERRY_ACTIONS_PRIV_H
+#define IMAPFERRY_ACTIONS_PRIV_H
+
+#include "lib/xalloc.h"
+
+#include "actions.h"
+
+/* An action under way. Ends with run_end(). */
+struct run {
+    struct store *store;
+    struct action action; /* its strings are owned */
+    char *user;           /* account key; owned; NULL where no account is meant */
+    action_fn fn;
+    void *owner;
+    json_t *data; /* owned */
+    struct loop_task task;
+    size_t pending; /* calls of a report that are not answered yet */
+    enum action_rc rc;
+    char *text; /* owned; the result of a failure at the start */
+};
+
+void run_end(struct run *r, enum action_rc rc, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* rc is neither ROUTE_OK nor about this verb: ends with what it means. */
+void run_end_failed(struct run *r, enum route_rc rc, const char *detail);
+/* A string that may hold any byte. */
+json_t *json_text(struct span s);
+
+void report_user(struct run *r);
+void report_sessions(struct run *r);
+void report_audit(struct run *r);
+void report_status(struct run *r);
+
+#endif

@@ -1,0 +1,252 @@
+/* The verbs that only read: each gathers what it needs by a few calls, and ends with one JSON object. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "lib/reasons.h"
+#include "lib/registry.h"
+
+#include "actions_priv.h"
+
+enum {
+    AUDIT_READ = 5000, /* entries looked through for one account */
+    AUDIT_SHOWN = 100,
+};
+
+json_t *action_time(uint64_t ms)
+{
+    time_t s = (time_t)(ms / 1000);
+    struct tm tm;
+    char text[40];
+
+    if (ms == 0)
+        return json_null();
+    gmtime_r(&s, &tm);
+    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+    return json_string(text);
+}
+
+static json_t *number(uint64_t n)
+{
+    return json_integer((json_int_t)n);
+}
+
+static json_t *text_or_null(const char *s)
+{
+    return s && *s ? json_text(span_str(s)) : json_null();
+}
+
+/* ---- user */
+
+static json_t *done_of(uint64_t done, uint64_t total)
+{
+    json_t *o = json_object();
+
+    json_object_set_new(o, "done", number(done));
+    json_object_set_new(o, "total", number(total));
+    return o;
+}
+
+/* "T3:12 T2:1" */
+static json_t *tiers(const char *text)
+{
+    json_t *o = json_object();
+    char tier[8];
+    unsigned long n;
+    int used;
+
+    while (sscanf(text, " %7[^: ]:%lu%n", tier, &n, &used) == 2) {
+        json_object_set_new(o, tier, number(n));
+        text += used;
+    }
+    return o;
+}
+
+static void add_progress(json_t *o, const struct route_progress *p)
+{
+    json_t *messages = done_of(p->messages_done, p->messages_total);
+
+    json_object_set_new(messages, "verified", number(p->messages_verified));
+    json_object_set_new(o, "mailboxes", done_of(p->mailboxes_done, p->mailboxes_total));
+    json_object_set_new(o, "messages", messages);
+    json_object_set_new(o, "bytes", done_of(p->bytes_done, p->bytes_total));
+    json_object_set_new(o, "tiers", tiers(p->tiers));
+}
+
+json_t *action_account(const struct store *s, const char *user, const struct route *r)
+{
+    json_t *o = json_object();
+    const struct conf_migration *m = &store_conf(s)->migration;
+
+    json_object_set_new(o, "user", json_string(user));
+    json_object_set_new(o, "record", json_boolean(r->exists));
+    json_object_set_new(o, "backend", json_text(span_str(r->backend)));
+    json_object_set_new(o, "state", json_string(route_state_name(r->state)));
+    json_object_set_new(o, "epoch", number(r->epoch));
+    json_object_set_new(o, "generation", number(r->generation));
+    json_object_set_new(o, "source", json_text(span_str(*r->source ? r->source : m->source)));
+    json_object_set_new(o, "target", json_text(span_str(*r->target ? r->target : m->target)));
+    json_object_set_new(o, "reason", text_or_null(r->reason));
+    json_object_set_new(o, "advice", text_or_null(r->reason ? reason_advice(r->reason) : ""));
+    json_object_set_new(o, "attempts", number(r->attempts));
+    json_object_set_new(o, "next_try", action_time(r->next_try_ms));
+    json_object_set_new(o, "deadline", action_time(r->deadline_ms));
+    json_object_set_new(o, "held_from", text_or_null(r->held_from));
+    json_object_set_new(o, "force", json_boolean(r->force));
+    json_object_set_new(o, "now", json_boolean(r->now));
+    json_object_set_new(o, "view", text_or_null(r->view));
+    json_object_set_new(o, "flipped", action_time(r->flipped_ms));
+    json_object_set_new(o, "time", action_time(r->now_ms));
+    add_progress(o, &r->progress);
+    return o;
+}
+
+static void on_user(void *owner, enum route_rc rc, const struct route *route)
+{
+    struct run *r = owner;
+
+    if (rc != ROUTE_OK) {
+        run_end_failed(r, rc, "");
+        return;
+    }
+    json_decref(r->data);
+    r->data = action_account(r->store, r->user, route);
+    if (route->exists)
+        run_end(r, ACTION_DONE, "%s", "");
+    else
+        run_end(r, ACTION_NO_RECORD, "%s has no record: mail is on %s, and nothing was begun", r->user,
+                route->backend);
+}
+
+void report_user(struct run *r)
+{
+    route_read(r->store, r->user, on_user, r);
+}
+
+/* ---- sessions */
+
+static json_t *session_of(const struct registration *row)
+{
+    static const char *const modes[] = {
+        [SESSION_RUNNING] = "running", [SESSION_PREPARED] = "prepared", [SESSION_FROZEN] = "frozen"};
+    json_t *o = json_object();
+    size_t n = row->session.len;
+
+    while (n > 0 && row->session.p[n - 1] != '/')
+        n--;
+    json_object_set_new(o, "session", json_text(row->session));
+    json_object_set_new(o, "proxy", json_text(span_of(row->session.p, n > 0 ? n - 1 : 0)));
+    json_object_set_new(o, "backend", json_text(row->backend));
+    json_object_set_new(o, "epoch", number(row->epoch));
+    json_object_set_new(o, "mode", json_string(modes[row->mode]));
+    json_object_set_new(o, "address", json_text(row->address));
+    json_object_set_new(o, "since", action_time(row->since_ms));
+    return o;
+}
+
+static void on_sessions_route(void *owner, enum route_rc rc, const struct route *route)
+{
+    struct run *r = owner;
+    bool any = json_array_size(json_object_get(r->data, "sessions")) > 0;
+
+    if (rc != ROUTE_OK) {
+        run_end_failed(r, rc, "");
+        return;
+    }
+    json_object_set_new(r->data, "time", action_time(route->now_ms));
+    if (route->exists || any)
+        run_end(r, ACTION_DONE, "%s", "");
+    else
+        run_end(r, ACTION_NO_RECORD, "%s has no record and no sessions", r->user);
+}
+
+static void on_sessions(void *owner, enum redis_rc rc, const struct registration *rows, size_t n)
+{
+    struct run *r = owner;
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < n && rc == REDIS_OK; i++)
+        json_array_append_new(list, session_of(&rows[i]));
+    json_object_set_new(r->data, "sessions", list);
+    if (rc != REDIS_OK)
+        run_end_failed(r, ROUTE_DOWN, "");
+    else
+        route_read(r->store, r->user, on_sessions_route, r);
+}
+
+void report_sessions(struct run *r)
+{
+    registry_list(r->store, r->user, on_sessions, r);
+}
+
+/* ---- audit */
+
+static void command(struct run *r, redis_fn fn, size_t n, const char *const *words)
+{
+    struct span argv[12];
+
+    for (size_t i = 0; i < n; i++)
+        argv[i] = span_str(words[i]);
+    store_command(r->store, argv, n, fn, r);
+}
+
+static json_t *audit_entry(const struct reply *r)
+{
+    static const char *const names[] = {"who", "what", "user", "reason", "before", "after"};
+    const struct reply *fields = reply_at(r, 1);
+    json_t *o = json_object();
+    struct span id = reply_str(reply_at(r, 0));
+    const uint8_t *dash = id.len ? memchr(id.p, '-', id.len) : NULL;
+    uint64_t ms = 0;
+
+    if (dash && !span_u64(span_of(id.p, (size_t)(dash - id.p)), UINT64_MAX, &ms))
+        ms = 0;
+    json_object_set_new(o, "time", action_time(ms));
+    for (size_t i = 0; i < COUNTOF(names); i++)
+        json_object_set_new(o, names[i], json_text(reply_str(reply_get(fields, names[i]))));
+    return o;
+}
+
+static bool is_about(const struct run *r, const struct reply *entry)
+{
+    return !r->user || span_is(reply_str(reply_get(reply_at(entry, 1), "user")), r->user);
+}
+
+static void on_audit_route(void *owner, enum route_rc rc, const struct route *route)
+{
+    struct run *r = owner;
+
+    if (rc != ROUTE_OK)
+        run_end_failed(r, rc, "");
+    else if (route->exists)
+        run_end(r, ACTION_DONE, "%s", "");
+    else
+        run_end(r, ACTION_NO_RECORD, "%s has no record", r->user);
+}
+
+static void on_audit(void *owner, enum redis_rc rc, const struct reply *reply)
+{
+    struct run *r = owner;
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < reply_count(reply) && json_array_size(list) < AUDIT_SHOWN; i++)
+        if (is_about(r, reply_at(reply, i)))
+            json_array_append_new(list, audit_entry(reply_at(reply, i)));
+    bool none = json_array_size(list) == 0;
+    json_object_set_new(r->data, "audit", list);
+    if (rc != REDIS_OK)
+        run_end_failed(r, ROUTE_DOWN, "");
+    else if (r->user && none)
+        route_read(r->store, r->user, on_audit_route, r);
+    else
+        run_end(r, ACTION_DONE, "%s", "");
+}
+
+void report_audit(struct run *r)
+{
+    char *key = store_key(r->store, "audit"), count[16];
+
+    snprintf(count, sizeof(count), "%d", r->user ? AUDIT_READ : AUDIT_SHOWN);
+    command(r, on_audit, 6, (const char *[]){"XREVRANGE", key, "+", "-", "COUNT", count});
+    free(key);
+}

@@ -1,0 +1,232 @@
+/* status: the whole migration at one look. The calls go out at once; the answers fill one object. Accounts
+ * are counted by going through all routes, some thousands a second. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "actions_priv.h"
+
+enum { SCAN_COUNT = 1000 };
+
+static json_t *part(struct run *r, const char *name)
+{
+    json_t *o = json_object_get(r->data, name);
+
+    if (!o) {
+        o = json_object();
+        json_object_set_new(r->data, name, o);
+    }
+    return o;
+}
+
+static void answered(struct run *r, enum redis_rc rc)
+{
+    if (rc == REDIS_DOWN)
+        r->rc = ACTION_UNREACHABLE;
+    if (--r->pending > 0)
+        return;
+    if (r->rc == ACTION_UNREACHABLE)
+        run_end_failed(r, ROUTE_DOWN, "");
+    else
+        run_end(r, ACTION_DONE, "%s", "");
+}
+
+static void ask(struct run *r, redis_fn fn, size_t n, const char *const *words)
+{
+    struct span argv[12];
+
+    for (size_t i = 0; i < n; i++)
+        argv[i] = span_str(words[i]);
+    r->pending++;
+    store_command(r->store, argv, n, fn, r);
+}
+
+static void count_up(json_t *o, struct span name)
+{
+    char *key = xspandup(name);
+
+    json_object_set_new(o, key, json_integer(json_integer_value(json_object_get(o, key)) + 1));
+    free(key);
+}
+
+/* ---- accounts: SCAN, then state and backend of each */
+
+static void on_account(void *owner, enum redis_rc rc, const struct reply *reply)
+{
+    struct run *r = owner;
+    struct span state = reply_str(reply_at(reply, 0)), backend = reply_str(reply_at(reply, 1));
+
+    if (rc == REDIS_OK && state.len) {
+        count_up(part(r, "accounts"), state);
+        if (backend.len)
+            count_up(part(r, "backends"), backend);
+    }
+    answered(r, rc);
+}
+
+static void on_scan(void *owner, enum redis_rc rc, const struct reply *reply);
+
+static void scan(struct run *r, const char *cursor)
+{
+    char *pattern = store_key(r->store, "route:*"), count[16];
+
+    snprintf(count, sizeof(count), "%d", SCAN_COUNT);
+    ask(r, on_scan, 6, (const char *[]){"SCAN", cursor, "MATCH", pattern, "COUNT", count});
+    free(pattern);
+}
+
+static void on_scan(void *owner, enum redis_rc rc, const struct reply *reply)
+{
+    struct run *r = owner;
+    const struct reply *keys = reply_at(reply, 1);
+    char *cursor = xspandup(reply_str(reply_at(reply, 0)));
+
+    for (size_t i = 0; i < reply_count(keys) && rc == REDIS_OK; i++) {
+        struct span argv[] = {span_str("HMGET"), reply_str(reply_at(keys, i)), span_str("state"),
+                              span_str("backend")};
+        r->pending++;
+        store_command(r->store, argv, COUNTOF(argv), on_account, r);
+    }
+    if (rc == REDIS_OK && *cursor && strcmp(cursor, "0") != 0)
+        scan(r, cursor);
+    free(cursor);
+    answered(r, rc);
+}
+
+/* ---- proxies, jobs */
+
+static json_t *proxy_of(struct span incarnation, struct span value)
+{
+    json_t *o = json_object();
+    char *text = xspandup(value);
+    unsigned long long counter = 0;
+    char version[64] = "", address[200] = "";
+
+    sscanf(text, "%llu %63s %199s", &counter, version, address);
+    json_object_set_new(o, "proxy", json_text(incarnation));
+    json_object_set_new(o, "version", json_text(span_str(version)));
+    json_object_set_new(o, "address", json_text(span_str(strcmp(address, "%") != 0 ? address : "")));
+    free(text);
+    return o;
+}
+
+static void on_proxies(void *owner, enum redis_rc rc, const struct reply *reply)
+{
+    struct run *r = owner;
+    json_t *list = json_array();
+
+    for (size_t i = 0; rc == REDIS_OK && i + 1 < reply_count(reply); i += 2)
+        json_array_append_new(list,
+                              proxy_of(reply_str(reply_at(reply, i)), reply_str(reply_at(reply, i + 1))));
+    json_object_set_new(r->data, "proxies", list);
+    answered(r, rc);
+}
+
+static void set_number(struct run *r, const char *where, const char *name, const struct reply *reply)
+{
+    json_object_set_new(part(r, where), name, json_integer((json_int_t)reply_int(reply)));
+}
+
+static void on_jobs(void *owner, enum redis_rc rc, const struct reply *reply)
+{
+    set_number(owner, "jobs", "logins", reply);
+    answered(owner, rc);
+}
+
+static void on_bulk(void *owner, enum redis_rc rc, const struct reply *reply)
+{
+    set_number(owner, "jobs", "bulk", reply);
+    answered(owner, rc);
+}
+
+static void on_later(void *owner, enum redis_rc rc, const struct reply *reply)
+{
+    set_number(owner, "jobs", "later", reply);
+    answered(owner, rc);
+}
+
+/* Each a list of pairs: name, pending, idle ... No group yet: an error, and no migrators. */
+static void on_consumers(void *owner, enum redis_rc rc, const struct reply *reply)
+{
+    struct run *r = owner;
+    json_t *list = json_array();
+
+    for (size_t i = 0; rc == REDIS_OK && i < reply_count(reply); i++) {
+        const struct reply *c = reply_at(reply, i);
+        json_t *o = json_object();
+        json_object_set_new(o, "migrator", json_text(reply_str(reply_get(c, "name"))));
+        json_object_set_new(o, "jobs", json_integer((json_int_t)reply_int(reply_get(c, "pending"))));
+        json_object_set_new(o, "idle_ms", json_integer((json_int_t)reply_int(reply_get(c, "idle"))));
+        json_array_append_new(list, o);
+    }
+    json_object_set_new(r->data, "migrators", list);
+    answered(r, rc == REDIS_ERROR_REPLY ? REDIS_OK : rc);
+}
+
+/* ---- the store */
+
+static void on_control(void *owner, enum route_rc rc, const struct route_control *c)
+{
+    struct run *r = owner;
+
+    if (rc == ROUTE_OK) {
+        json_object_set_new(r->data, "paused", json_boolean(c->paused));
+        json_object_set_new(r->data, "paused_by", json_text(span_str(c->paused ? c->by : "")));
+        json_object_set_new(r->data, "paused_reason", json_text(span_str(c->paused ? c->reason : "")));
+        json_object_set_new(r->data, "paused_since", action_time(c->paused ? c->since_ms : 0));
+    }
+    answered(r, rc == ROUTE_OK ? REDIS_OK : REDIS_DOWN);
+}
+
+static void on_durability(void *owner, enum durability d, const char *detail)
+{
+    static const char *const words[] = {[DURABILITY_GOOD] = "good",
+                                        [DURABILITY_WARN] = "look",
+                                        [DURABILITY_UNSAFE] = "unsafe",
+                                        [DURABILITY_UNKNOWN] = "unknown"};
+    struct run *r = owner;
+
+    json_object_set_new(part(r, "store"), "durability", json_string(words[d]));
+    json_object_set_new(part(r, "store"), "detail", json_text(span_str(detail)));
+    answered(r, REDIS_OK);
+}
+
+static void describe_store(struct run *r)
+{
+    json_t *o = part(r, "store");
+    char *address = address_text(&store_conf(r->store)->redis.address);
+
+    json_object_set_new(o, "address", json_text(span_str(address)));
+    json_object_set_new(o, "generation", json_integer((json_int_t)store_generation(r->store)));
+    json_object_set_new(o, "quarantine_ms", json_integer((json_int_t)store_quarantine_ms(r->store)));
+    free(address);
+}
+
+void report_status(struct run *r)
+{
+    static const struct {
+        redis_fn fn;
+        const char *words[3];
+        size_t n;
+    } rows[] = {
+        {on_proxies, {"HGETALL", "proxies"}, 2},
+        {on_jobs, {"XLEN", "jobs"}, 2},
+        {on_bulk, {"XLEN", "jobs:bulk"}, 2},
+        {on_later, {"ZCARD", "later"}, 2},
+    };
+
+    describe_store(r);
+    part(r, "accounts");
+    part(r, "backends");
+    r->pending += 2;
+    route_control_read(r->store, on_control, r);
+    store_durability(r->store, on_durability, r);
+    for (size_t i = 0; i < COUNTOF(rows); i++) {
+        char *key = store_key(r->store, "%s", rows[i].words[1]);
+        ask(r, rows[i].fn, rows[i].n, (const char *[]){rows[i].words[0], key});
+        free(key);
+    }
+    char *jobs = store_key(r->store, "jobs");
+    ask(r, on_consumers, 4, (const char *[]){"XINFO", "CONSUMERS", jobs, "migrators"});
+    free(jobs);
+    scan(r, "0");
+}

@@ -1,0 +1,340 @@
+/* imapferryctl: what staff type. One verb a call; see `usage` for all of them, and actions.h for what they
+ * do. */
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "lib/account.h"
+#include "lib/log.h"
+#include "lib/seal.h"
+#include "lib/xalloc.h"
+
+#include "actions.h"
+#include "ctl_print.h"
+#include "ctl_wait.h"
+
+enum {
+    STORE_TIMEOUT_MS = 5000, /* of one command */
+    REACH_MS = 5000,         /* until the store must be there */
+};
+
+static const char usage[] =
+    "usage: imapferryctl [-c FILE] [--json] VERB ...\n"
+    "\n"
+    "  init                               make the store in Redis, once\n"
+    "  seal-key [--out DIR]               make a pair of keys for sealed passwords\n"
+    "  status                             the whole migration\n"
+    "  user NAME                          one account: where it is, what happens to it, why\n"
+    "  sessions NAME                      its sessions\n"
+    "  audit [NAME]                       who did what, and why\n"
+    "  migrate NAME [--now] [--wait]      copy it, and switch it over as the policy says (--now: at once)\n"
+    "  flip NAME --to BACKEND --reason TEXT [--wait]\n"
+    "                                     copy and switch it over now\n"
+    "  flip NAME --to BACKEND --force --reason TEXT [--wait]\n"
+    "                                     switch it over without a copy\n"
+    "  hold NAME [--reason TEXT]          pin it where it is\n"
+    "  release NAME                       undo hold\n"
+    "  retry NAME                         try again now what is in backoff or blocked\n"
+    "  pause [--reason TEXT]              stop all migrations (what is being switched over is carried out)\n"
+    "  resume                             undo pause\n"
+    "\n"
+    "also: --check-conf, --print-conf[=sample], --version, --help\n"
+    "exit status: 0 done, 1 failed, 2 usage, 3 no record of the account, 4 its state does not allow it,\n"
+    "             5 store out of reach\n";
+
+/* What may stand behind a verb. */
+enum {
+    TAKES_NAME = 1,
+    NEEDS_NAME = 2,
+    TAKES_TO = 4,
+    TAKES_REASON = 8,
+    TAKES_FORCE = 16,
+    TAKES_WAIT = 32,
+    TAKES_NOW = 64,
+    TAKES_OUT = 128
+};
+enum { SEAL_KEY = -1 };
+
+static const struct verb {
+    const char *name;
+    int verb; /* enum action_verb, or SEAL_KEY */
+    unsigned takes;
+} verbs[] = {
+    {"init", ACTION_INIT, 0},
+    {"seal-key", SEAL_KEY, TAKES_OUT},
+    {"status", ACTION_STATUS, 0},
+    {"user", ACTION_USER, NEEDS_NAME},
+    {"sessions", ACTION_SESSIONS, NEEDS_NAME},
+    {"audit", ACTION_AUDIT, TAKES_NAME},
+    {"migrate", ACTION_MIGRATE, NEEDS_NAME | TAKES_TO | TAKES_REASON | TAKES_WAIT | TAKES_NOW},
+    {"flip", ACTION_FLIP, NEEDS_NAME | TAKES_TO | TAKES_REASON | TAKES_FORCE | TAKES_WAIT},
+    {"hold", ACTION_HOLD, NEEDS_NAME | TAKES_REASON},
+    {"release", ACTION_RELEASE, NEEDS_NAME | TAKES_REASON},
+    {"retry", ACTION_RETRY, NEEDS_NAME | TAKES_REASON},
+    {"pause", ACTION_PAUSE, TAKES_REASON},
+    {"resume", ACTION_RESUME, TAKES_REASON},
+};
+
+struct ctl {
+    const struct verb *verb;
+    struct action action;
+    const char *out; /* seal-key */
+    bool json, wait;
+    struct conf *conf; /* owned, as all below */
+    struct loop *loop;
+    struct store *store;
+    struct timer *reach;
+    struct waiting *waiting;
+    char *key; /* of the account */
+    bool started, ended;
+    enum action_rc rc;
+};
+
+/* ---- arguments */
+
+static bool usage_error(const char *what, const char *which)
+{
+    fprintf(stderr, "imapferryctl: %s%s\n%s", what, which, usage);
+    return false;
+}
+
+struct flag {
+    const char *name;
+    unsigned takes;
+    const char **value;
+    bool *set;
+};
+
+/* Steps over a flag and its value. */
+static bool take_flag(struct ctl *c, int argc, char **argv, int *i)
+{
+    const struct flag flags[] = {
+        {"--to", TAKES_TO, &c->action.to, NULL}, {"--reason", TAKES_REASON, &c->action.reason, NULL},
+        {"--out", TAKES_OUT, &c->out, NULL},     {"--force", TAKES_FORCE, NULL, &c->action.force},
+        {"--wait", TAKES_WAIT, NULL, &c->wait},  {"--now", TAKES_NOW, NULL, &c->action.now},
+        {"--json", ~0u, NULL, &c->json},
+    };
+
+    for (size_t k = 0; k < COUNTOF(flags); k++) {
+        const struct flag *f = &flags[k];
+        size_t len = strlen(f->name);
+        bool with_value = f->value && !strncmp(argv[*i], f->name, len) && argv[*i][len] == '=';
+        if (!with_value && strcmp(argv[*i], f->name) != 0)
+            continue;
+        if (f->takes != ~0u && !(c->verb->takes & f->takes))
+            return usage_error(c->verb->name, " does not take that option");
+        if (f->set)
+            *f->set = true;
+        else if (with_value)
+            *f->value = argv[*i] + len + 1;
+        else if (*i + 1 < argc)
+            *f->value = argv[++*i];
+        else
+            return usage_error(f->name, " needs a value");
+        return true;
+    }
+    return usage_error("unknown option ", argv[*i]);
+}
+
+static bool take_arguments(struct ctl *c, int argc, char **argv, int i)
+{
+    bool only_names = false;
+
+    while (i < argc && !strcmp(argv[i], "--json")) {
+        c->json = true;
+        i++;
+    }
+    if (i == argc)
+        return usage_error("no verb", "");
+    for (size_t k = 0; k < COUNTOF(verbs) && !c->verb; k++)
+        if (!strcmp(argv[i], verbs[k].name))
+            c->verb = &verbs[k];
+    if (!c->verb)
+        return usage_error("unknown verb ", argv[i]);
+    for (i++; i < argc; i++) {
+        if (!only_names && !strcmp(argv[i], "--")) {
+            only_names = true;
+        } else if (!only_names && argv[i][0] == '-' && argv[i][1]) {
+            if (!take_flag(c, argc, argv, &i))
+                return false;
+        } else if ((c->verb->takes & (NEEDS_NAME | TAKES_NAME)) && !c->action.login) {
+            c->action.login = argv[i];
+        } else {
+            return usage_error("too many arguments: ", argv[i]);
+        }
+    }
+    if ((c->verb->takes & NEEDS_NAME) && !c->action.login)
+        return usage_error(c->verb->name, " needs the NAME of an account");
+    return true;
+}
+
+/* Who is at the keyboard, also behind sudo. */
+static char *who_am_i(void)
+{
+    const char *sudo = getenv("SUDO_USER"), *login = sudo && *sudo ? sudo : getlogin();
+    struct passwd *pw = login ? NULL : getpwuid(getuid());
+
+    if (login)
+        return xstrdup(login);
+    return pw ? xstrdup(pw->pw_name) : xasprintf("uid %u", (unsigned)getuid());
+}
+
+/* ---- seal-key */
+
+static int seal_key(const struct ctl *c)
+{
+    const struct conf_seal *s = &c->conf->seal;
+    bool in_conf = s->private_key_files.n > 0 && *s->public_key_file;
+    char *error = NULL, *private, *public;
+
+    if (!c->out && !in_conf) {
+        fprintf(stderr, "imapferryctl: the configuration has no seal section with public_key_file and "
+                        "private_key_files; say where the keys shall go with --out DIR\n");
+        return ACTION_USAGE;
+    }
+    private = c->out ? xasprintf("%s/seal.key", c->out) : xstrdup(s->private_key_files.items[0]);
+    public = c->out ? xasprintf("%s/seal.pub", c->out) : xstrdup(s->public_key_file);
+    bool ok = seal_key_make(private, public, &error);
+    json_t *o = json_object();
+    if (ok) {
+        json_object_set_new(o, "private_key_file", json_string(private));
+        json_object_set_new(o, "public_key_file", json_string(public));
+    } else {
+        json_object_set_new(o, "error", json_string(error));
+        fprintf(stderr, "imapferryctl: %s\n", error);
+    }
+    if (c->json)
+        ctl_print_json(o);
+    else if (ok)
+        printf("private key (migrators)  %s\npublic key (proxies)     %s\n", private, public);
+    json_decref(o);
+    free(private);
+    free(public);
+    free(error);
+    return ok ? ACTION_DONE : ACTION_FAILED;
+}
+
+/* ---- the verb */
+
+static void end(struct ctl *c, const struct action_result *r)
+{
+    c->ended = true;
+    c->rc = r->rc;
+    if (c->json)
+        ctl_print_json(r->data);
+    else
+        ctl_print_result(&c->action, r);
+    loop_stop(c->loop);
+}
+
+static void on_waited(void *owner, const struct action_result *r)
+{
+    struct ctl *c = owner;
+
+    c->waiting = NULL;
+    end(c, r);
+}
+
+static void on_result(void *owner, const struct action_result *r)
+{
+    struct ctl *c = owner;
+    const struct conf_migration *m = &c->conf->migration;
+    const char *why;
+
+    if (r->rc != ACTION_DONE || !c->wait) {
+        end(c, r);
+        return;
+    }
+    if (!c->json)
+        printf("%s\n", r->text);
+    c->key = account_key(c->conf, span_str(c->action.login), &why);
+    c->waiting = wait_start(
+        &(struct wait_request){
+            .store = c->store,
+            .user = c->key,
+            .target = c->action.to ? c->action.to : m->target,
+            .manual = m->cutover == CUTOVER_MANUAL && !c->action.now && c->verb->verb == ACTION_MIGRATE,
+            .quiet = c->json,
+        },
+        on_waited, c);
+}
+
+static void unreachable(struct ctl *c, const char *why)
+{
+    char *address = address_text(&c->conf->redis.address);
+    char *text = xasprintf("the store at %s is out of reach: %s", address, why);
+    json_t *o = json_object();
+
+    json_object_set_new(o, "error", json_string(text));
+    end(c, &(struct action_result){.rc = ACTION_UNREACHABLE, .text = text, .data = o});
+    json_decref(o);
+    free(text);
+    free(address);
+}
+
+static void on_reach(void *owner)
+{
+    struct ctl *c = owner;
+
+    if (!c->started)
+        unreachable(c, "no answer");
+}
+
+static void on_store(void *owner, enum store_state state, const char *detail)
+{
+    struct ctl *c = owner;
+    bool good = state == STORE_UP || (state == STORE_FOREIGN && c->action.verb == ACTION_INIT);
+
+    if (c->started || c->ended)
+        return;
+    if (good) {
+        c->started = true;
+        action_run(c->store, &c->action, on_result, c);
+    } else if (state != STORE_CONNECTING) {
+        unreachable(c, detail);
+    }
+}
+
+static int run_verb(struct ctl *c)
+{
+    char *who = who_am_i();
+
+    c->action.verb = (enum action_verb)c->verb->verb;
+    c->action.who = who;
+    c->loop = loop_new();
+    c->reach = timer_new(c->loop, on_reach, c);
+    timer_start(c->reach, REACH_MS);
+    c->store = store_new(c->loop, c->conf, STORE_TIMEOUT_MS, on_store, c);
+    loop_run(c->loop);
+    wait_cancel(&c->waiting);
+    store_free(&c->store);
+    timer_free(&c->reach);
+    loop_free(&c->loop);
+    free(c->key);
+    free(who);
+    return c->rc;
+}
+
+int main(int argc, char **argv)
+{
+    struct ctl c = {.rc = ACTION_FAILED};
+    const char *file;
+    char *error = NULL;
+    int status;
+
+    if (!conf_arguments(argc, argv, CONF_CTL, usage, &file, &status))
+        return status;
+    if (!take_arguments(&c, argc, argv, optind))
+        return ACTION_USAGE;
+    log_set_level(LOG_LEVEL_ERROR);
+    c.conf = conf_load(file, CONF_CTL, &error);
+    if (!c.conf) {
+        fprintf(stderr, "imapferryctl: %s\n", error);
+        free(error);
+        return ACTION_FAILED;
+    }
+    status = c.verb->verb == SEAL_KEY ? seal_key(&c) : run_verb(&c);
+    conf_free(&c.conf);
+    return status;
+}

@@ -1,0 +1,18 @@
+/* ctl_print: what imapferryctl shows people, made from the JSON that it would show programs. */
+#ifndef IMAPFERRY_CTL_PRINT_H
+#define IMAPFERRY_CTL_PRINT_H
+
+#include <jansson.h>
+
+#include "actions.h"
+
+/* To standard output. */
+void ctl_print_result(const struct action *a, const struct action_result *result);
+void ctl_print_json(json_t *data);
+
+/* "12.3 MiB", "3 min", "2026-01-31 10:00:00 (in 4 min)". Append. */
+void ctl_write_bytes(struct buf *out, uint64_t bytes);
+void ctl_write_duration(struct buf *out, uint64_t ms);
+void ctl_write_number(struct buf *out, uint64_t n); /* 12,345 */
+
+#endif

@@ -1,0 +1,230 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "lib/events.h"
+#include "lib/xalloc.h"
+
+#include "ctl_print.h"
+#include "ctl_wait.h"
+
+enum {
+    POLL_MS = 300,     /* for the counters, of which there are no events */
+    OUTAGE_MS = 30000, /* without an answer of Redis */
+    BAR_WIDTH = 24,
+    RATE_MS = 3000, /* over which the rate is taken */
+};
+
+struct waiting {
+    struct wait_request request; /* its strings are owned */
+    action_fn fn;
+    void *owner;
+    struct events *events;
+    struct timer *timer;
+    bool asking, again, terminal, line_open;
+    uint64_t heard_ms;
+    enum route_state shown; /* the state that was printed last */
+    bool any_shown;
+    uint64_t mark_ms, mark_bytes; /* for the rate */
+    double rate;                  /* bytes a second */
+};
+
+static void ask(struct waiting *w);
+
+void wait_cancel(struct waiting **wp)
+{
+    struct waiting *w = *wp;
+
+    *wp = NULL;
+    if (!w)
+        return;
+    if (w->line_open)
+        putchar('\n');
+    store_forget(w->request.store, w);
+    events_free(&w->events);
+    timer_free(&w->timer);
+    free((char *)w->request.user);
+    free((char *)w->request.target);
+    free(w);
+}
+
+static void finish(struct waiting *w, enum action_rc rc, const char *text, json_t *data)
+{
+    action_fn fn = w->fn;
+    void *owner = w->owner;
+
+    json_object_set_new(data, rc == ACTION_DONE ? "message" : "error", json_string(text));
+    wait_cancel(&w);
+    fn(owner, &(struct action_result){.rc = rc, .text = text, .data = data});
+    json_decref(data);
+}
+
+/* ---- progress */
+
+static void take_rate(struct waiting *w, uint64_t bytes)
+{
+    uint64_t now = clock_boot_ms(), past = now - w->mark_ms;
+
+    if (w->mark_ms == 0 || bytes < w->mark_bytes) {
+        w->mark_ms = now;
+        w->mark_bytes = bytes;
+    } else if (past >= RATE_MS) {
+        w->rate = (double)(bytes - w->mark_bytes) * 1000.0 / (double)past;
+        w->mark_ms = now;
+        w->mark_bytes = bytes;
+    }
+}
+
+static void write_bar(struct buf *out, const struct route_progress *p)
+{
+    double part = p->bytes_total ? (double)p->bytes_done / (double)p->bytes_total : 0;
+    int full = (int)(part > 1 ? BAR_WIDTH : part * BAR_WIDTH);
+
+    buf_add_str(out, "[");
+    for (int i = 0; i < BAR_WIDTH; i++)
+        buf_add_str(out, i < full ? "#" : ".");
+    buf_add_str(out, "] ");
+    ctl_write_number(out, p->messages_done);
+    buf_add_str(out, "/");
+    ctl_write_number(out, p->messages_total);
+    buf_add_str(out, " messages, ");
+    ctl_write_bytes(out, p->bytes_done);
+}
+
+static void show_progress(struct waiting *w, const struct route *r)
+{
+    struct buf out = {0};
+    const struct route_progress *p = &r->progress;
+
+    take_rate(w, p->bytes_done);
+    write_bar(&out, p);
+    if (w->rate > 0) {
+        buf_add_str(&out, ", ");
+        ctl_write_bytes(&out, (uint64_t)w->rate);
+        buf_add_str(&out, "/s");
+        if (p->bytes_total > p->bytes_done) {
+            buf_add_str(&out, ", ");
+            ctl_write_duration(&out, (uint64_t)((double)(p->bytes_total - p->bytes_done) / w->rate * 1000));
+            buf_add_str(&out, " left");
+        }
+    }
+    printf("\r%-78s", buf_str(&out));
+    fflush(stdout);
+    w->line_open = true;
+    buf_free(&out);
+}
+
+static void show(struct waiting *w, const struct route *r)
+{
+    if (w->request.quiet)
+        return;
+    if (w->terminal && r->state == ROUTE_COPYING && r->progress.messages_total)
+        show_progress(w, r);
+    if (w->any_shown && w->shown == r->state)
+        return;
+    if (w->line_open)
+        putchar('\n');
+    w->line_open = false;
+    w->any_shown = true;
+    w->shown = r->state;
+    printf("%s: %s\n", w->request.user, route_state_name(r->state));
+    fflush(stdout);
+}
+
+/* ---- is it over? */
+
+static bool arrived(const struct waiting *w, const struct route *r)
+{
+    bool at_rest = r->state == ROUTE_FLIPPED || r->state == ROUTE_SETTLED || r->state == ROUTE_HELD ||
+                   r->state == ROUTE_RESTING;
+
+    return at_rest && !strcmp(r->backend, w->request.target);
+}
+
+static bool given_up(const struct route *r)
+{
+    return r->state == ROUTE_BACKOFF || r->state == ROUTE_BLOCKED || r->state == ROUTE_HELD ||
+           r->state == ROUTE_RESTING || r->state == ROUTE_FLIPPED || r->state == ROUTE_SETTLED;
+}
+
+static void on_route(void *owner, enum route_rc rc, const struct route *r)
+{
+    struct waiting *w = owner;
+
+    w->asking = false;
+    if (rc != ROUTE_OK) {
+        if (clock_boot_ms() - w->heard_ms > OUTAGE_MS)
+            finish(w, ACTION_UNREACHABLE, "Redis does not answer", json_object());
+        return;
+    }
+    w->heard_ms = clock_boot_ms();
+    show(w, r);
+    json_t *data = action_account(w->request.store, w->request.user, r);
+    char *text = NULL;
+    if (arrived(w, r)) {
+        text = xasprintf("%s is on %s", w->request.user, r->backend);
+        finish(w, ACTION_DONE, text, data);
+    } else if (w->request.manual && r->state == ROUTE_READY && !r->now) {
+        text = xasprintf("%s is copied and verified, and waits for \"flip\"", w->request.user);
+        finish(w, ACTION_DONE, text, data);
+    } else if (given_up(r)) {
+        text = xasprintf("%s is %s: %s", w->request.user, route_state_name(r->state),
+                         r->reason ? r->reason : "");
+        finish(w, ACTION_FAILED, text, data);
+    } else {
+        json_decref(data);
+        if (w->again)
+            ask(w);
+    }
+    free(text);
+}
+
+static void ask(struct waiting *w)
+{
+    w->again = w->asking;
+    if (w->asking)
+        return;
+    w->asking = true;
+    route_read(w->request.store, w->request.user, on_route, w);
+}
+
+static void on_timer(void *owner)
+{
+    struct waiting *w = owner;
+
+    timer_start(w->timer, POLL_MS);
+    ask(w);
+}
+
+static void on_event(void *owner, const struct event *e)
+{
+    struct waiting *w = owner;
+
+    if (span_is(e->user, w->request.user))
+        ask(w);
+}
+
+static void on_news(void *owner, enum events_news news)
+{
+    (void)news;
+    ask(owner);
+}
+
+struct waiting *wait_start(const struct wait_request *request, action_fn fn, void *owner)
+{
+    struct waiting *w = xcalloc(1, sizeof(*w));
+    struct loop *l = store_loop(request->store);
+
+    w->request = *request;
+    w->request.user = xstrdup(request->user);
+    w->request.target = xstrdup(request->target);
+    w->fn = fn;
+    w->owner = owner;
+    w->terminal = isatty(STDOUT_FILENO);
+    w->heard_ms = clock_boot_ms();
+    w->timer = timer_new(l, on_timer, w);
+    w->events = events_new(l, store_conf(request->store), on_event, on_news, w);
+    on_timer(w);
+    return w;
+}
