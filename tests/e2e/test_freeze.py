@@ -172,18 +172,34 @@ def test_drain(make_ferry, backends, old):
     assert not ferry.redis.client().exists(f"imapferry:sessions:{user}")
 
 
-def test_drain_does_not_wait_for_ever_for_a_client_that_reads_nothing(make_ferry, backends, old):
-    ferry = make_ferry(backends, {"proxy": {"drain_time": "500ms", "close_timeout": "500ms"},
-                                  "migration": {"trigger": "manual"}})
+def stuck(ferry, old):
+    """A proxy with a session whose client asked for much and reads nothing of it."""
     user = new_user()
     fill(old, user, small(messages=1, big=(20 << 20,)))
     proxy = ferry.proxy()
-    with connect(proxy) as wire:
-        assert wire.login(user).startswith(b"l1 OK")
-        assert wire.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
-        wire.line(b"f FETCH 1:* (BODY.PEEK[])")
-        wire.read_line()
-        proxy.stop(timeout=20)
+    wire = connect(proxy)
+    assert wire.login(user).startswith(b"l1 OK")
+    assert wire.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
+    wire.line(b"f FETCH 1:* (BODY.PEEK[])")
+    wire.read_line()
+    return proxy, wire
+
+
+DRAIN = {"proxy": {"drain_time": "500ms", "close_timeout": "500ms"}, "migration": {"trigger": "manual"}}
+
+
+def test_drain_does_not_wait_for_ever_for_a_client_that_reads_nothing(make_ferry, backends, old):
+    proxy, wire = stuck(make_ferry(backends, DRAIN), old)
+    proxy.stop(timeout=30)
+    wire.close()
+
+
+def test_second_signal_ends_at_once(make_ferry, backends, old):
+    proxy, wire = stuck(make_ferry(backends, DRAIN), old)
+    proxy.signal(signal.SIGTERM)
+    proxy.wait("event=draining")
+    proxy.stop(timeout=3)
+    wire.close()
 
 
 def test_migrator_stops_in_the_middle_of_a_copy(ferry, old, new):

@@ -417,7 +417,8 @@ class Connection:
 
     def run(self):
         self.place("greeting")
-        self.line(f"* OK [CAPABILITY {self.capability()}] fake ready")
+        asked_for = any(f.at == "capability" for f in self.server.faults)  # then a client has to ask
+        self.line("* OK fake ready" if asked_for else f"* OK [CAPABILITY {self.capability()}] fake ready")
         while True:
             tokens = None
             self.tag = b"*"

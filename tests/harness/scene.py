@@ -77,14 +77,14 @@ class Wire:
         self.send(data + b"\r\n")
 
     def read_line(self):
-        """The next line without its end; b"" at the end of the connection."""
+        """The next line without its end; None at the end of the connection."""
         while b"\n" not in self.buffer:
             try:
                 data = self.socket.recv(65536)
             except ConnectionResetError:
-                return b""
+                return None
             if not data:
-                return b""
+                return None
             self.buffer += data
         line, _, self.buffer = self.buffer.partition(b"\n")
         return line.rstrip(b"\r")
@@ -94,7 +94,7 @@ class Wire:
         lines = []
         while True:
             line = self.read_line()
-            if line == b"":
+            if line is None:
                 raise AssertionError(f"the connection ended; no {start!r} in {lines[-10:]!r}")
             lines.append(line)
             if line.startswith(start):
@@ -110,7 +110,7 @@ class Wire:
         lines = []
         while True:
             line = self.read_line()
-            if line == b"":
+            if line is None:
                 return lines
             lines.append(line)
 
