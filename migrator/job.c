@@ -39,7 +39,7 @@ struct job {
     struct watch *watch;
     struct cutover_run *cutover;
     unsigned passes;  /* in this COPY */
-    bool repeated;    /* a failure of the account's own was looked at twice */
+    bool repeated;    /* what can't be copied was looked at twice */
     size_t mailboxes; /* of the last pass */
     uint64_t messages, began_ms, copied_ms;
     bool watched; /* long enough; a fresh pass was made since */
@@ -258,11 +258,10 @@ static void on_records(void *owner, enum route_rc rc)
 
 /* ---- COPY */
 
-/* A message or a mailbox may have gone between two looks: what is the account's own fault is looked at twice.
- */
+/* A mailbox may have gone since it was listed: before that is a person's business, it is looked at twice. */
 static bool worth_a_second_look(struct job *j, enum why why)
 {
-    if ((why != WHY_DIFFERS && why != WHY_CANNOT) || j->repeated)
+    if (why != WHY_CANNOT || j->repeated)
         return false;
     j->repeated = true;
     return true;
