@@ -21,7 +21,7 @@
 #include "xalloc.h"
 
 enum {
-    FLUSH_MS = 5000,        /* a closing stream may take so long to get rid of its bytes ... */
+    FLUSH_MS = 5000,        /* a closing stream may take so long to get rid of its bytes (where no limit says so) ... */
     LINGER_MS = 1000,       /* ... and waits so long for the peer's end after its own */
     SMALL = 16 * 1024,      /* buffers up to here are overwritten, secrets or not: it costs nothing */
     ENCRYPT_AT_ONCE = 65536 /* bytes; bounds the loop's cipher_buf */
@@ -821,7 +821,7 @@ static void start_flushing(struct stream *s)
     s->phase = FLUSHING;
     s->loop->n_closing++;
     loop_undefer(s->loop, &s->task);
-    start_timer(s, FLUSH_MS);
+    start_timer(s, s->limits.flush_ms > 0 ? s->limits.flush_ms : FLUSH_MS);
     update_reading(s);
 }
 

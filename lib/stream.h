@@ -18,7 +18,7 @@
  *   handshake            always (also while paused)                 SECURE, ERROR
  *   open                 unless paused, over high_water or at EOF   stream_close()
  *   closing with flush   and throws away, so that the peer gets     all is sent and the peer closed too or a second
- *                        what we sent and not a reset               went by; 5 s at most
+ *                        what we sent and not a reset               went by; flush_ms at most
  *
  * Memory: an idle stream holds no buffers: 1 KiB; with TLS about 15 KiB as server and 20 KiB as client, which keeps the
  * peer's certificates. Bytes in a write belong to the write until its callback. Closing is two-phase: stream_close()
@@ -42,6 +42,7 @@ typedef void (*stream_fn)(struct stream *s, enum stream_event ev, void *owner);
 struct stream_limits {
     size_t high_water; /* bytes: unread bytes above it stop reading; unsent ones above it make stream_full() true */
     size_t queue_max;  /* bytes: unsent bytes above it are STREAM_ERROR */
+    uint64_t flush_ms; /* how long stream_close() with flush may go on sending; 0 = 5 s */
 };
 
 /* Takes the next connection of a listening handle (uv_tcp_t or uv_pipe_t) of this loop; NULL where accept fails.
@@ -98,7 +99,7 @@ bool stream_error_is_tls(const struct stream *s);
 const char *stream_peer(const struct stream *s);
 const char *stream_peer_ip(const struct stream *s);
 
-/* Nulls *s (NULL is fine). With flush, what is queued is sent first (within 5 s), without, it is dropped. */
+/* Nulls *s (NULL is fine). With flush, what is queued is sent first (within flush_ms), without, it is dropped. */
 void stream_close(struct stream **s, bool flush);
 
 #endif
