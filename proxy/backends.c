@@ -9,7 +9,8 @@
 #include "backends.h"
 #include "limits.h"
 
-enum { READ_EVERY_MS = 60 * 1000, PROBE_LINE = 64 * 1024 };
+/* Where something is not known yet, another thread or proxy may just be finding out. */
+enum { READ_EVERY_MS = 60 * 1000, READ_SOON_MS = 200, PROBE_EVERY_MS = 60 * 1000, PROBE_LINE = 64 * 1024 };
 
 /* Asking one backend for its capabilities, without signing in. */
 enum probe_step { PROBE_DIAL, PROBE_GREETING, PROBE_CAPS, PROBE_STARTTLS, PROBE_SECURING };
@@ -21,6 +22,7 @@ struct known {
     bool is_known;
     struct imap_caps caps;
 
+    uint64_t probed_ms; /* when it was asked last, 0 = never */
     struct dial *dial;
     struct stream *stream; /* owned */
     enum probe_step step;
@@ -32,6 +34,9 @@ struct backends {
     struct loop *loop;
     struct store *store; /* borrowed; NULL before the first backends_read() */
     bool ask;
+    bool told;
+    backends_fn fn;
+    void *owner;
     struct timer *timer;
     struct known *rows; /* one a backend of the configuration */
     size_t n;
@@ -44,9 +49,12 @@ static bool wants_tls(const struct conf_backend *b)
     return b->address.scheme == ADDRESS_IMAPS || b->address.scheme == ADDRESS_IMAP_STARTTLS;
 }
 
-struct backends *backends_new(struct loop *l, const struct conf *conf, bool ask, char **error)
+struct backends *backends_new(struct loop *l, const struct conf *conf, bool ask, backends_fn fn, void *owner,
+                              char **error)
 {
     struct backends *b = xcalloc(1, sizeof *b);
+    b->fn = fn;
+    b->owner = owner;
     b->loop = l;
     b->ask = ask;
     b->timer = timer_new(l, on_timer, b);
@@ -113,6 +121,22 @@ struct imap_caps backends_caps(const struct backends *b, const struct conf_backe
     return k->is_known ? k->caps : least;
 }
 
+bool backends_known(const struct backends *b)
+{
+    for (size_t i = 0; i < b->n; i++)
+        if (!b->rows[i].is_known)
+            return false;
+    return true;
+}
+
+static void tell(struct backends *b)
+{
+    if (b->told || !backends_known(b))
+        return;
+    b->told = true;
+    b->fn(b->owner);
+}
+
 static bool caps_equal(const struct imap_caps *x, const struct imap_caps *y)
 {
     return memcmp(x->bits, y->bits, sizeof x->bits) == 0 && x->appendlimit == y->appendlimit;
@@ -163,6 +187,7 @@ static void on_hash(void *owner, enum redis_rc rc, const struct reply *r)
             probe_start(k);
         }
     }
+    tell(b);
 }
 
 static void read_hash(struct backends *b)
@@ -172,7 +197,7 @@ static void read_hash(struct backends *b)
     if (store_state(b->store) == STORE_UP)
         store_command(b->store, argv, COUNTOF(argv), on_hash, b);
     free(key);
-    timer_start(b->timer, READ_EVERY_MS);
+    timer_start(b->timer, backends_known(b) ? READ_EVERY_MS : READ_SOON_MS);
 }
 
 static void on_timer(void *owner)
@@ -203,6 +228,7 @@ static void probe_done(struct known *k)
     k->is_known = true;
     k->caps = k->heard;
     write_caps(k, "HSETNX");
+    tell(k->backends);
 }
 
 static void probe_send(struct known *k, enum probe_step step, const char *command)
@@ -302,8 +328,10 @@ static void on_dialled(void *owner, enum dial_rc rc, struct stream *s, const cha
 
 static void probe_start(struct known *k)
 {
-    if (k->dial || k->stream)
+    uint64_t now = clock_boot_ms();
+    if (k->dial || k->stream || (k->probed_ms > 0 && now - k->probed_ms < PROBE_EVERY_MS))
         return;
+    k->probed_ms = now;
     uint64_t ms = store_conf(k->backends->store)->proxy.connect_timeout_ms;
     k->dial = dial_start(k->backends->loop, &k->conf->address, k->tls, &limits_of_stream, ms, on_dialled, k);
 }

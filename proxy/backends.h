@@ -11,12 +11,18 @@
 
 struct backends;
 
+/* Told when something was learned of each backend for the first time. */
+typedef void (*backends_fn)(void *owner);
+
 /* ask: this thread is the one that asks. NULL: *error to free. conf and loop are borrowed. */
-struct backends *backends_new(struct loop *l, const struct conf *conf, bool ask, char **error) MUST_CHECK;
+struct backends *backends_new(struct loop *l, const struct conf *conf, bool ask, backends_fn fn, void *owner,
+                              char **error) MUST_CHECK;
 void backends_free(struct backends **b);
 /* Reads what the store has, now and from now on; it is called whenever the store is there (again). */
 void backends_read(struct backends *b, struct store *s);
 
+/* Something is known of each. */
+bool backends_known(const struct backends *b);
 /* NULL where the scheme needs none. */
 struct tls_policy *backends_tls(const struct backends *b, const struct conf_backend *backend);
 /* IMAP4rev1 alone where nothing is known. */

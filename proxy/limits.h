@@ -35,7 +35,7 @@ enum {
 extern const struct imap_line_limits limits_before_login;
 struct imap_line_limits limits_after_login(uint64_t nonsync);
 extern const struct imap_line_limits limits_of_backend;
-extern const struct stream_limits limits_of_stream;
+extern const struct stream_limits limits_of_stream; /* flush_ms: of the configuration */
 
 /* The connections of one address that have not signed in. */
 struct crowd_address {

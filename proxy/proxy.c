@@ -9,12 +9,13 @@
 #include "relay.h"
 
 enum {
+    BACKENDS_MS = 1000, /* how long to wait for the backends before serving */
     RESUME_AGAIN_MS = 500,
     DRAIN_STEP_MS = 50,
-    DRAIN_LAST_MS = 30 * 1000, /* behind drain_time: for commands that are still under way */
+    DRAIN_LAST_MS = 15 * 1000, /* behind drain_time: for commands that are still under way */
 };
 
-static void serve(struct proxy *p);
+static void serve_if_ready(struct proxy *p);
 
 /* Calls fn for each session of a state; fn may end it. */
 static void each_session(struct proxy *p, enum session_state state, void (*fn)(struct session *s))
@@ -28,15 +29,10 @@ static void each_session(struct proxy *p, enum session_state state, void (*fn)(s
 
 /* ---- the store, the lease, events ---- */
 
-static const char *const store_words[] = {
-    [STORE_CONNECTING] = "connecting", [STORE_UP] = "up", [STORE_DOWN] = "down", [STORE_FOREIGN] = "foreign"};
-
 static void on_store(void *owner, enum store_state state, const char *detail)
 {
     struct proxy *p = owner;
-    if (p->thread == 0)
-        LOG(INFO, "store", LOG_S("state", store_words[state]), LOG_S("detail", detail),
-            LOG_U("generation", p->store ? store_generation(p->store) : 0));
+    (void)detail;
     if (state == STORE_UP && p->store)
         backends_read(p->backends, p->store);
 }
@@ -51,21 +47,19 @@ static void on_lease(void *owner, enum lease_event ev)
     struct proxy *p = owner;
     switch (ev) {
     case LEASE_NEW_MASTER:
-        LOG(WARN, "new_master", LOG_U("thread", p->thread), LOG_U("generation", store_generation(p->store)));
         each_session(p, IN_RELAY, doubt_registration);
         each_session(p, IN_RELAY, session_ask);
         break;
     case LEASE_RENEWED:
         LOG(INFO, "lease_renewed", LOG_U("thread", p->thread),
             LOG_S("incarnation", lease_incarnation(p->lease)));
-        if (p->phase == PROXY_STARTING)
-            serve(p);
+        p->has_lease = true;
+        serve_if_ready(p);
         accounts_seen_all(p);
         each_session(p, IN_RELAY, session_ask);
         each_session(p, IN_RELAY, relay_flow);
         break;
     case LEASE_LAPSED:
-        LOG(WARN, "lease_lapsed", LOG_U("thread", p->thread));
         each_session(p, IN_RELAY, relay_flow);
         break;
     }
@@ -111,10 +105,27 @@ static void serve(struct proxy *p)
     p->fn(p->owner, false);
 }
 
+/* The first clients would be shown too little of what the backends can do. */
+static void serve_if_ready(struct proxy *p)
+{
+    if (p->phase != PROXY_STARTING || !p->has_lease)
+        return;
+    if (backends_known(p->backends))
+        serve(p);
+    else
+        timer_start(p->start_timer, BACKENDS_MS);
+}
+
+static void on_backends_known(void *owner)
+{
+    serve_if_ready(owner);
+}
+
 static void on_start_timer(void *owner)
 {
     struct proxy *p = owner;
-    LOG(WARN, "serving_without_store", LOG_U("thread", p->thread));
+    LOG(WARN, "serving_early", LOG_U("thread", p->thread),
+        LOG_S("without", p->has_lease ? "backends" : "store"));
     serve(p);
 }
 
@@ -146,7 +157,7 @@ static bool load_keys(struct proxy *p, char **error)
         return false;
     if (*c->seal.public_key_file && !(p->seal = seal_public_load(c->seal.public_key_file, error)))
         return false;
-    p->backends = backends_new(p->loop, c, p->thread == 0, error);
+    p->backends = backends_new(p->loop, c, p->thread == 0, on_backends_known, p, error);
     return p->backends != NULL;
 }
 
@@ -251,8 +262,10 @@ static void on_orders(uv_async_t *async)
     int order = atomic_load(&p->order);
     if (order >= ORDER_DRAIN && p->phase < PROXY_DRAINING)
         drain(p);
-    if (order >= ORDER_END)
+    if (order >= ORDER_END) {
+        p->at_once = true;
         close_all(p);
+    }
 }
 
 void proxy_give_order(struct proxy *p, enum proxy_order order)

@@ -2,9 +2,11 @@
  * the store, lease (so each thread is an incarnation of its own, "<id>.<thread>-<random>"), follower of
  * events, TLS policies, sessions. Threads share the configuration, which nobody changes, and nothing else.
  *
- *   STARTING   connects to the store; listens once the lease is there, or after store_timeout: without a
- * store clients get an answer too SERVING DRAINING   no new connections; each session gets its BYE, spread
- * over drain_time ENDING     no sessions any more; the store is told, then the loop ends */
+ *   STARTING   connects to the store; listens once the lease is there and something is known of each
+ *              backend, at the latest after store_timeout: without a store clients get an answer too
+ *   SERVING
+ *   DRAINING   no new connections; each session gets its BYE, spread over drain_time
+ *   ENDING     no sessions any more; the store is told, then the loop ends */
 #ifndef IMAPFERRY_PROXY_H
 #define IMAPFERRY_PROXY_H
 
@@ -40,6 +42,8 @@ struct proxy {
     enum proxy_phase phase;
     uv_async_t orders;
     atomic_int order;
+    bool has_lease;             /* had one */
+    bool at_once;               /* the second signal came */
     struct timer *start_timer;  /* STARTING: how long to wait for the store */
     struct timer *drain_timer;  /* DRAINING: the next good-byes; ENDING: how long to wait for the store */
     struct timer *resume_timer; /* asks again for sessions that rest though the lease is valid */

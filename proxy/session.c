@@ -234,7 +234,9 @@ static void session_unmake(struct session *s)
 void session_accept(struct proxy *p, uv_stream_t *listener, enum address_scheme scheme)
 {
     struct session *s = session_new(p, scheme);
-    s->client = stream_accept(p->loop, listener, &limits_of_stream, session_client_event, s);
+    struct stream_limits limits = limits_of_stream;
+    limits.flush_ms = p->conf->proxy.close_timeout_ms;
+    s->client = stream_accept(p->loop, listener, &limits, session_client_event, s);
     if (!s->client) {
         session_unmake(s);
         return;
@@ -287,7 +289,8 @@ static void release(struct session *s)
         crowd_leave(&p->crowd, &s->crowd);
     s->in_crowd = false;
     stream_close(&s->backend, false);
-    stream_close(&s->client, true);
+    /* Where all has to end at once, a client that does not read can't hold it up. */
+    stream_close(&s->client, !p->at_once || stream_unsent(s->client) == 0);
 }
 
 void session_close(struct session *s, enum why why, const char *detail)
