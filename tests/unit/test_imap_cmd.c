@@ -211,6 +211,7 @@ static void test_passes(void **state)
         "a list (subscribed) \"\" * return (children)",
         /* SEARCH: arguments of keys are not keys */
         "a SEARCH ALL",
+        "a SEARCH 9,10 90:91",
         "a SEARCH SUBJECT MODSEQ",
         "a SEARCH HEADER EMAILID MODSEQ SEEN",
         "a SEARCH KEYWORD $Forwarded",
@@ -325,6 +326,7 @@ static void test_hidden(void **state)
         {"a LIST \"\" ({1}\n x) RETURN (STATUS (MAILBOXID))", "MAILBOXID is not offered here"},
         {"a LIST \"\" * RETURN (MYRIGHTS)", "MYRIGHTS is not offered here"},
         {"a LIST \"\" * RETURN (METADATA (\"/x\"))", "METADATA is not offered here"},
+        {"a LIST \"\" * RETURN (CHILDREN (MESSAGES))", "Unknown LIST option"},
         {"a LIST (X) \"\" *", "Unknown LIST option"},
         {"a LIST (SUBSCRIBED) RETURN RETURN RETURN (X)", "Unknown LIST option"},
         {"a SEARCH MODSEQ 5", "MODSEQ is not offered here"},
