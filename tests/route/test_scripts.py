@@ -722,9 +722,13 @@ def test_hold_and_release_leave_one_job(store):
 def test_now(store, state):
     store.plant(state)
     answer = store.call("now", "ann", "root", "why")
-    if state in ("queued", "copying", "ready"):
+    if state in ("queued", "copying"):
         assert answer == ["ok", state] == store.call("now", "ann", "root", "why")
         assert store.route()["now"] == "1" and [e["kind"] for e in store.events()] == ["now"]
+        assert store.jobs() == []
+    elif state == "ready":  # no job may be left that could hear it
+        assert answer == ["ok", "queued"] == store.call("now", "ann", "root", "why")
+        assert store.route()["now"] == "1" and store.route()["owner"] == "" and store.jobs() == ["ann"]
     else:
         assert answer == ["refused", state]
 
