@@ -38,7 +38,7 @@ LIBS    = $(shell pkg-config --libs $(PKGS)) $(if $(SYSTEMD),$(shell pkg-config 
 LIB_SRC      := $(wildcard lib/*.c)
 PROXY_SRC    := $(wildcard proxy/*.c)
 MIGRATOR_SRC := $(wildcard migrator/*.c)
-ENGINE_SRC   := $(patsubst %,migrator/%.c,copy date delta flags hasher imap_client ledger mbox_list readback reflag remove \
+ENGINE_SRC   := $(patsubst %,migrator/%.c,copy date delta doubles flags hasher imap_client ledger mbox_list readback reflag remove \
                 selected settle transfer uidset verify)
 ENGINE_SRC   += migrator/mailboxes.c migrator/plan.c
 ADMIN_SRC    := $(wildcard migrator/admin/*.c)

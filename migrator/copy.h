@@ -1,5 +1,5 @@
-/* copy: makes one mailbox of the target equal to the one of the source, and proves it. The same engine is the first
- * copy, the second run, each delta, and the last pass in the freeze:
+/* copy: makes one mailbox of the target equal to the one of the source, and proves it. The same engine is the
+ * first copy, the second run, each delta, and the last pass in the freeze:
  *
  *   OPEN      EXAMINE the source, SELECT the target, UIDVALIDITYs against the ledger's
  *   LIST      UID, FLAGS, INTERNALDATE, RFC822.SIZE of all messages on both sides
@@ -7,8 +7,8 @@
  *   APPEND    what the ledger lacks, in UID order, streamed from FETCH to APPEND, hashed on the way
  *   FLAGS     STORE on the target where flags or keywords differ
  *   EXPUNGE   copies whose source message is gone: UID EXPUNGE of exactly those UIDs
- *   VERIFY    bytes not verified yet are read back from the target and hashed; then UIDs, order, flags, keywords,
- *             instants of both listings are compared
+ *   VERIFY    bytes not verified yet are read back from the target and hashed; then UIDs, order, flags,
+ * keywords, instants of both listings are compared
  *
  * A difference that stays is named (struct copy_result.reason) and stops the flip. */
 #ifndef IMAPFERRY_COPY_H
@@ -18,15 +18,16 @@
 #include "ledger.h"
 
 enum copy_rc {
-    COPY_EQUAL,     /* verified equal */
-    COPY_DIFFERS,   /* a named difference: needs a person, or a later retry */
-    COPY_CANNOT,    /* the target refuses a message, a keyword is lost...: named, blocks */
-    COPY_DOWN,      /* a connection broke or the store is away: try again */
-    COPY_LOST,      /* the job is not ours any more */
+    COPY_EQUAL,   /* verified equal */
+    COPY_DIFFERS, /* a named difference: needs a person, or a later retry */
+    COPY_CANNOT,  /* the target refuses a message, a keyword is lost...: named, blocks */
+    COPY_DOWN,    /* a connection broke or the store is away: try again */
+    COPY_LOST,    /* the job is not ours any more */
 };
 
 struct copy_counts {
-    uint64_t messages_total, messages_done, messages_verified, bytes_total, bytes_done; /* source side, done = on target */
+    uint64_t messages_total, messages_done, messages_verified, bytes_total,
+        bytes_done;                      /* source side, done = on target */
     uint64_t appended, stored, expunged; /* what this pass changed */
     uint64_t zones_changed;              /* INTERNALDATE: equal instant, other zone */
 };
@@ -40,11 +41,12 @@ struct copy_result {
 
 struct copy_request {
     struct loop *loop;
-    struct imapc *source, *target; /* signed in; this copy uses them alone until it ends */
-    struct ledger *ledger;         /* loaded; stays the caller's */
+    struct imapc *source, *target;         /* signed in; this copy uses them alone until it ends */
+    struct ledger *ledger;                 /* loaded; stays the caller's */
     const char *source_name, *target_name; /* as on the wire */
-    bool last;                     /* in the freeze */
-    void (*progress)(void *owner, const struct copy_counts *c); /* may be NULL; at most a few times a second */
+    bool last;                             /* in the freeze */
+    void (*progress)(void *owner,
+                     const struct copy_counts *c); /* may be NULL; at most a few times a second */
 };
 
 struct copy;

@@ -166,6 +166,11 @@ const char *flags_text(const struct flags_pool *p, uint32_t set)
     return set < p->n ? p->sets[set]->text : "";
 }
 
+uint32_t flags_count(const struct flags_pool *p)
+{
+    return (uint32_t)p->n;
+}
+
 static bool has_word(struct span text, struct span flag)
 {
     struct span word;

@@ -26,6 +26,8 @@ bool flags_add(struct flags_pool *p, const struct imap_value *list, uint32_t *_s
 bool flags_add_text(struct flags_pool *p, struct span words, uint32_t *_set, const char **why) MUST_CHECK;
 /* "\Seen $Forwarded", sorted; borrowed until the next addition. */
 const char *flags_text(const struct flags_pool *p, uint32_t set);
+/* Every number below it is a set. */
+uint32_t flags_count(const struct flags_pool *p);
 bool flags_has(const struct flags_pool *p, uint32_t set, const char *flag);
 
 /* What a mailbox can keep, by its PERMANENTFLAGS (RFC 3501 7.1). */

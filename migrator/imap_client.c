@@ -800,6 +800,33 @@ static void on_login(void *owner, const struct login_result *result)
 
 /* --- the rest --- */
 
+bool imapc_end_temporary(const struct imapc_end *end)
+{
+    static const char *const codes[] = {"UNAVAILABLE", "INUSE", "LIMIT", "SERVERBUG", "THROTTLED"};
+    static const char *const texts[] = {"[THROTTLED]", "Rate limit hit", "Suggested Backoff Time"};
+    for (size_t i = 0; i < COUNTOF(codes); i++)
+        if (imap_code_is(end->code, codes[i], NULL))
+            return true;
+    for (size_t i = 0; i < COUNTOF(texts); i++)
+        if (end->text.len > 0 && memmem(end->text.p, end->text.len, texts[i], strlen(texts[i])))
+            return true;
+    return false;
+}
+
+char *imapc_end_text(const struct imapc_end *end)
+{
+    struct buf out = {0};
+    if (end->code.len > 0) {
+        buf_add_str(&out, "[");
+        imap_write_text(&out, end->code);
+        buf_add_str(&out, "] ");
+    }
+    imap_write_text(&out, end->text);
+    char *text = xstrdup(buf_str(&out));
+    buf_free(&out);
+    return text;
+}
+
 struct imapc *imapc_new(struct loop *l, const struct login_request *login, uint64_t command_timeout_ms,
                         imapc_event_fn fn, imapc_data_fn news, void *owner)
 {

@@ -29,6 +29,12 @@ struct imapc_end {
 };
 typedef void (*imapc_end_fn)(void *owner, const struct imapc_end *end);
 
+/* NO or BAD that says to come back later (RFC 5530 UNAVAILABLE, INUSE, LIMIT, SERVERBUG; the THROTTLED of
+ * Gmail and Yahoo's rate limit, which stand in the text): nothing is wrong with the command or a message. */
+bool imapc_end_temporary(const struct imapc_end *end);
+/* What the server said, printable, with its code; to free. */
+char *imapc_end_text(const struct imapc_end *end);
+
 /* An untagged response. resp: head; data: its tree (NULL for status responses). Return true when taken. */
 typedef bool (*imapc_data_fn)(void *owner, const struct imap_resp *resp, const struct imap_value *data);
 

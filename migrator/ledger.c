@@ -12,11 +12,12 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "hasher.h"
 #include "ledger.h"
 #include "lib/sasl.h"
 #include "lib/xalloc.h"
 
-enum { SET_RANGES_MAX = 1000 * 1000, HASH_SIZE = 32 };
+enum { SET_RANGES_MAX = 1000 * 1000 };
 
 struct intent {
     TAILQ_ENTRY(intent) link;
@@ -45,6 +46,7 @@ struct ledger {
     uint32_t source_uidvalidity, target_uidvalidity;
     struct ledger_row *rows; /* ascending by source UID; owned */
     size_t n, cap;
+    struct ledger_sums sums;
     bool monotone;       /* target UIDs ascend as well */
     uint32_t *by_target; /* where they don't: indexes of rows by target UID, made when asked for; owned */
     struct imap_seq resent;
@@ -75,6 +77,20 @@ static void rows_changed(struct ledger *l)
     l->by_target = NULL;
 }
 
+static void add_sums(struct ledger *l, const struct ledger_row *row)
+{
+    l->sums.rows++;
+    l->sums.verified += row->verified;
+    l->sums.bytes += row->size;
+}
+
+static void sum_up(struct ledger *l)
+{
+    l->sums = (struct ledger_sums){0};
+    for (size_t i = 0; i < l->n; i++)
+        add_sums(l, &l->rows[i]);
+}
+
 static void check_order(struct ledger *l)
 {
     l->monotone = true;
@@ -89,6 +105,7 @@ static void put_row(struct ledger *l, const struct ledger_row *row)
     if (at < l->n && l->rows[at].source_uid == row->source_uid) {
         l->rows[at] = *row;
         check_order(l);
+        sum_up(l);
         return;
     }
     if (l->n == l->cap) {
@@ -98,6 +115,7 @@ static void put_row(struct ledger *l, const struct ledger_row *row)
     memmove(l->rows + at + 1, l->rows + at, (l->n - at) * sizeof *l->rows);
     l->rows[at] = *row;
     l->n++;
+    add_sums(l, row);
     l->monotone = l->monotone && (at == 0 || l->rows[at - 1].target_uid < row->target_uid) &&
                   (at + 1 == l->n || row->target_uid < l->rows[at + 1].target_uid);
 }
@@ -106,6 +124,11 @@ const struct ledger_row *ledger_rows(const struct ledger *l, size_t *n)
 {
     *n = l->n;
     return l->rows;
+}
+
+const struct ledger_sums *ledger_sums(const struct ledger *l)
+{
+    return &l->sums;
 }
 
 const struct ledger_row *ledger_find(const struct ledger *l, uint32_t source_uid)
@@ -308,10 +331,13 @@ static bool read_verified(struct ledger *l, struct span s)
     struct imap_seq set = {0};
     if (!take_set(s, &set))
         return false;
-    for (size_t r = 0; r < set.n; r++)
-        for (size_t i = row_from(l, set.ranges[r].first);
-             i < l->n && l->rows[i].source_uid <= set.ranges[r].last; i++)
+    for (size_t r = 0; r < set.n; r++) {
+        size_t i = row_from(l, set.ranges[r].first);
+        for (; i < l->n && l->rows[i].source_uid <= set.ranges[r].last; i++) {
+            l->sums.verified += !l->rows[i].verified;
             l->rows[i].verified = true;
+        }
+    }
     imap_seq_free(&set);
     return true;
 }
@@ -328,6 +354,7 @@ static bool read_gone(struct ledger *l, struct span s)
     l->n = kept;
     rows_changed(l);
     check_order(l);
+    sum_up(l);
     imap_seq_free(&set);
     return true;
 }
@@ -337,8 +364,11 @@ static bool read_settled(struct ledger *l, struct span s)
     struct imap_seq set = {0};
     if (!span_is(s, "-") && !take_set(s, &set))
         return false;
+    /* Entries before this one may have brought rows for some of them. */
     for (size_t r = 0; r < set.n; r++)
-        imap_seq_add(&l->resent, set.ranges[r].first, set.ranges[r].last);
+        for (uint64_t uid = set.ranges[r].first; uid <= set.ranges[r].last; uid++)
+            if (!ledger_find(l, (uint32_t)uid))
+                imap_seq_add(&l->resent, (uint32_t)uid, (uint32_t)uid);
     imap_seq_free(&set);
     drop_intents(l);
     return true;
@@ -348,6 +378,7 @@ static bool read_void(struct ledger *l, struct span s)
 {
     l->bound = false;
     l->n = 0;
+    l->sums = (struct ledger_sums){0};
     l->monotone = true;
     rows_changed(l);
     imap_seq_free(&l->resent);

@@ -40,6 +40,10 @@ const char *ledger_error(const struct ledger *l);
 bool ledger_bound(const struct ledger *l, uint32_t *source_uidvalidity, uint32_t *target_uidvalidity);
 /* Ascending by source UID. */
 const struct ledger_row *ledger_rows(const struct ledger *l, size_t *n);
+struct ledger_sums {
+    uint64_t rows, verified, bytes;
+};
+const struct ledger_sums *ledger_sums(const struct ledger *l);
 const struct ledger_row *ledger_find(const struct ledger *l, uint32_t source_uid);
 const struct ledger_row *ledger_find_target(const struct ledger *l, uint32_t target_uid);
 /* Are there intents without an end? The lowest target UIDNEXT before one of them. */

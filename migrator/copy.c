@@ -1,0 +1,445 @@
+#include <stdlib.h>
+
+#include "copy.h"
+#include "delta.h"
+#include "doubles.h"
+#include "lib/log.h"
+#include "lib/mutf7.h"
+#include "lib/xalloc.h"
+#include "pair.h"
+#include "reflag.h"
+#include "remove.h"
+#include "settle.h"
+#include "transfer.h"
+#include "verify.h"
+
+enum { PROGRESS_MS = 250, ROUNDS = 2 /* of mending what changes while we look */ };
+
+enum step { OPEN, BIND, SETTLE, APPEND, RELIST, DOUBLES, FLAGS, EXPUNGE, FORGET, VERIFY, COMPARE, END };
+
+struct copy {
+    struct pair pair; /* first: progress() gets back from it */
+    copy_fn fn;
+    void *owner;
+    void (*progress)(void *owner, const struct copy_counts *c); /* may be NULL */
+    uint64_t told_ms;
+    char *source_name, *target_name; /* owned */
+    enum step step;
+    struct loop_task task; /* goes to the step, outside of any callback */
+    unsigned opening;      /* sides */
+    unsigned round;
+    struct settle *settle;
+    struct transfer *transfer;
+    struct doubles *doubles;
+    struct reflag *reflag;
+    struct remove *remove;
+    struct verify *verify;
+    uint32_t first_new; /* target UID */
+    enum copy_rc rc;
+    char *why; /* owned */
+};
+
+static void go(struct copy *c, enum step step)
+{
+    c->step = step;
+    loop_defer(c->pair.loop, &c->task);
+}
+
+static void fail(struct copy *c, enum copy_rc rc, const char *why)
+{
+    if (c->step == END)
+        return;
+    c->rc = rc;
+    c->why = xstrdup(why);
+    go(c, END);
+}
+
+/* How a step ended: on to the next, or to the end. */
+static void on(struct copy *c, enum copy_rc rc, const char *why, enum step next)
+{
+    if (c->step == END)
+        return;
+    if (rc == COPY_EQUAL)
+        go(c, next);
+    else
+        fail(c, rc, why);
+}
+
+static void on_ledger_rc(struct copy *c, enum route_rc rc, enum step next)
+{
+    on(c,
+       rc == ROUTE_OK     ? COPY_EQUAL
+       : rc == ROUTE_LOST ? COPY_LOST
+                          : COPY_DOWN,
+       ledger_error(c->pair.ledger), next);
+}
+
+/* --- progress --- */
+
+void pair_count_done(struct pair *p)
+{
+    const struct ledger_sums *sums = ledger_sums(p->ledger);
+    p->counts.messages_done = sums->rows;
+    p->counts.messages_verified = sums->verified;
+    p->counts.bytes_done = sums->bytes;
+}
+
+static void tell_progress(struct pair *p)
+{
+    struct copy *c = CONTAINER_OF(p, struct copy, pair);
+    uint64_t now;
+    if (!c->progress || (now = clock_boot_ms()) - c->told_ms < PROGRESS_MS)
+        return;
+    c->told_ms = now;
+    c->progress(c->owner, &p->counts);
+}
+
+static void count_total(struct pair *p)
+{
+    p->counts.messages_total = p->source.list.listed;
+    p->counts.bytes_total = 0;
+    for (size_t i = 0; i < p->source.list.listed; i++)
+        p->counts.bytes_total += p->source.list.msgs[i].size;
+    pair_count_done(p);
+    p->progress(p);
+}
+
+static struct delta delta_of(const struct pair *p)
+{
+    struct delta d = {
+        .source = &p->source.list, .target = &p->target.list, .permanent = &p->target.permanent};
+    d.rows = ledger_rows(p->ledger, &d.n_rows);
+    return d;
+}
+
+/* --- OPEN --- */
+
+static void on_opened(void *owner, enum copy_rc rc, const char *why)
+{
+    struct copy *c = owner;
+    if (rc != COPY_EQUAL)
+        fail(c, rc, why);
+    if (--c->opening == 0)
+        on(c, COPY_EQUAL, "", BIND);
+}
+
+static void enter_open(struct copy *c)
+{
+    c->opening = 2;
+    selected_open(&c->pair.source, on_opened, c);
+    selected_open(&c->pair.target, on_opened, c);
+}
+
+/* --- BIND --- */
+
+static void on_bound(void *owner, enum route_rc rc)
+{
+    on_ledger_rc(owner, rc, SETTLE);
+}
+
+static void on_voided(void *owner, enum route_rc rc)
+{
+    on_ledger_rc(owner, rc, BIND);
+}
+
+/* Entries belong to a pair of UIDVALIDITYs. Where one has changed, nothing that they say holds: what is on
+ * the target is then found by its bytes (SETTLE). */
+static void enter_bind(struct copy *c)
+{
+    struct pair *p = &c->pair;
+    uint32_t source, target;
+    count_total(p);
+    if (!ledger_bound(p->ledger, &source, &target)) {
+        ledger_bind(p->ledger, p->source.uidvalidity, p->target.uidvalidity, on_bound, c);
+    } else if (source != p->source.uidvalidity || target != p->target.uidvalidity) {
+        LOG(WARN, "uidvalidity_changed", LOG_S("mailbox", p->source.name), LOG_U("source_was", source),
+            LOG_U("source", p->source.uidvalidity), LOG_U("target_was", target),
+            LOG_U("target", p->target.uidvalidity));
+        ledger_void(p->ledger, on_voided, c);
+    } else {
+        go(c, SETTLE);
+    }
+}
+
+/* --- SETTLE, APPEND, RELIST, DOUBLES --- */
+
+static void on_settled(void *owner, enum copy_rc rc, const char *why)
+{
+    struct copy *c = owner;
+    settle_stop(&c->settle);
+    pair_count_done(&c->pair);
+    on(c, rc, why, APPEND);
+}
+
+static void enter_settle(struct copy *c)
+{
+    c->settle = settle_start(&c->pair, on_settled, c);
+}
+
+static void on_transferred(void *owner, enum copy_rc rc, const char *why)
+{
+    struct copy *c = owner;
+    c->first_new = transfer_first(c->transfer);
+    transfer_stop(&c->transfer);
+    on(c, rc, why, RELIST);
+}
+
+static void enter_append(struct copy *c)
+{
+    c->transfer = transfer_start(&c->pair, on_transferred, c);
+}
+
+static void on_relisted(void *owner, enum copy_rc rc, const char *why)
+{
+    on(owner, rc, why, DOUBLES);
+}
+
+/* What arrived, as the target shows it. */
+static void enter_relist(struct copy *c)
+{
+    struct imap_seq uids = {0};
+    pair_count_done(&c->pair);
+    if (c->first_new == 0) {
+        go(c, DOUBLES);
+        return;
+    }
+    imap_seq_add(&uids, c->first_new, UINT32_MAX);
+    selected_refresh(&c->pair.target, &uids, on_relisted, c);
+    imap_seq_free(&uids);
+}
+
+static void on_doubles(void *owner, enum copy_rc rc, const char *why)
+{
+    struct copy *c = owner;
+    doubles_stop(&c->doubles);
+    on(c, rc, why, FLAGS);
+}
+
+static void enter_doubles(struct copy *c)
+{
+    c->doubles = doubles_start(&c->pair, on_doubles, c);
+}
+
+/* --- FLAGS, EXPUNGE --- */
+
+static void on_reflagged(void *owner, enum copy_rc rc, const char *why)
+{
+    struct copy *c = owner;
+    reflag_stop(&c->reflag);
+    on(c, rc, why, EXPUNGE);
+}
+
+static void enter_flags(struct copy *c)
+{
+    c->reflag = reflag_start(&c->pair, on_reflagged, c);
+}
+
+static void on_removed(void *owner, enum copy_rc rc, const char *why)
+{
+    struct copy *c = owner;
+    remove_stop(&c->remove);
+    on(c, rc, why, FORGET);
+}
+
+static void enter_expunge(struct copy *c)
+{
+    struct delta d = delta_of(&c->pair);
+    struct imap_seq sources = {0}, targets = {0};
+    delta_gone(&d, &sources, &targets);
+    c->pair.counts.expunged += imap_seq_count(&targets);
+    if (targets.n > 0)
+        c->remove = remove_start(&c->pair, &targets, on_removed, c);
+    else
+        go(c, FORGET);
+    imap_seq_free(&sources);
+    imap_seq_free(&targets);
+}
+
+static void on_forgotten(void *owner, enum route_rc rc)
+{
+    struct copy *c = owner;
+    pair_count_done(&c->pair);
+    on_ledger_rc(c, rc, VERIFY);
+}
+
+/* Rows whose source message is gone and whose copy is gone by now too. */
+static void enter_forget(struct copy *c)
+{
+    struct delta d = delta_of(&c->pair);
+    uint32_t *uids = xcalloc(d.n_rows ? d.n_rows : 1, sizeof *uids);
+    size_t n = 0;
+    for (size_t i = 0; i < d.n_rows; i++)
+        if (!mbox_list_find(d.source, d.rows[i].source_uid) &&
+            !mbox_list_find(d.target, d.rows[i].target_uid))
+            uids[n++] = d.rows[i].source_uid;
+    if (n > 0)
+        ledger_gone(c->pair.ledger, uids, n, on_forgotten, c);
+    else
+        go(c, VERIFY);
+    free(uids);
+}
+
+/* --- VERIFY, COMPARE --- */
+
+static void on_verified(void *owner, enum copy_rc rc, const char *why)
+{
+    struct copy *c = owner;
+    verify_stop(&c->verify);
+    pair_count_done(&c->pair);
+    on(c, rc, why, COMPARE);
+}
+
+static void enter_verify(struct copy *c)
+{
+    c->verify = verify_start(&c->pair, on_verified, c);
+}
+
+static void fail_differs(struct copy *c, const struct delta *d, const struct delta_report *r)
+{
+    struct buf why = {0};
+    delta_describe_all(&why, d, r);
+    fail(c, r->by_kind[DELTA_FLAGS_LOST] == r->n ? COPY_CANNOT : COPY_DIFFERS, buf_str(&why));
+    buf_free(&why);
+}
+
+static void enter_compare(struct copy *c)
+{
+    struct delta d = delta_of(&c->pair);
+    struct delta_report r;
+    const char *wrong = selected_wrong(&c->pair.source);
+    wrong = wrong ? wrong : selected_wrong(&c->pair.target);
+    delta_compare(&d, &r);
+    c->pair.counts.zones_changed = r.zones;
+    if (r.foreign > 0)
+        LOG(INFO, "foreign_messages", LOG_S("mailbox", c->target_name), LOG_U("count", r.foreign));
+    if (wrong)
+        fail(c, COPY_DIFFERS, wrong);
+    else if (r.n == 0)
+        go(c, END);
+    else if (r.by_kind[DELTA_FLAGS] + r.by_kind[DELTA_GONE] > 0 && c->round++ < ROUNDS)
+        go(c, FLAGS); /* the server told of a change meanwhile, or does not do as told */
+    else
+        fail_differs(c, &d, &r);
+}
+
+/* --- END --- */
+
+static void stop(struct copy *c)
+{
+    struct pair *p = &c->pair;
+    loop_undefer(p->loop, &c->task);
+    settle_stop(&c->settle);
+    transfer_stop(&c->transfer);
+    doubles_stop(&c->doubles);
+    reflag_stop(&c->reflag);
+    remove_stop(&c->remove);
+    verify_stop(&c->verify);
+    ledger_forget(p->ledger, c);
+    imapc_forget(p->source.imap, c);
+    imapc_forget(p->target.imap, c);
+    selected_free(&p->source);
+    selected_free(&p->target);
+    flags_pool_free(&p->flags);
+}
+
+static void release(struct copy *c)
+{
+    free(c->source_name);
+    free(c->target_name);
+    free(c->why);
+    free(c);
+}
+
+static void write_reason(struct buf *out, const struct copy *c)
+{
+    struct span name = span_str(c->source_name);
+    buf_add_str(out, "mailbox \"");
+    if (!mutf7_to_utf8(out, name))
+        imap_write_text(out, name);
+    buf_printf(out, "\": %s", c->why);
+}
+
+static void enter_end(struct copy *c)
+{
+    struct pair *p = &c->pair;
+    struct buf reason = {0};
+    struct copy_result result = {.rc = c->rc,
+                                 .counts = p->counts,
+                                 .source_uidvalidity = p->source.uidvalidity,
+                                 .source_uidnext = selected_uidnext(&p->source),
+                                 .target_uidvalidity = p->target.uidvalidity,
+                                 .target_uidnext = selected_uidnext(&p->target)};
+    if (c->why)
+        write_reason(&reason, c);
+    result.reason = buf_str(&reason);
+    stop(c);
+    c->fn(c->owner, &result);
+    buf_free(&reason);
+    release(c);
+}
+
+/* --- the table of steps; what leads from one to the next stands at the head of copy.h --- */
+
+static void on_task(struct loop_task *task)
+{
+    static void (*const enter[])(struct copy * c) = {
+        [OPEN] = enter_open,     [BIND] = enter_bind,       [SETTLE] = enter_settle,
+        [APPEND] = enter_append, [RELIST] = enter_relist,   [DOUBLES] = enter_doubles,
+        [FLAGS] = enter_flags,   [EXPUNGE] = enter_expunge, [FORGET] = enter_forget,
+        [VERIFY] = enter_verify, [COMPARE] = enter_compare, [END] = enter_end,
+    };
+    struct copy *c = CONTAINER_OF(task, struct copy, task);
+    enter[c->step](c);
+}
+
+static void on_target_event(void *owner, enum imapc_event ev)
+{
+    struct copy *c = owner;
+    if (ev == IMAPC_DRAINED && c->transfer)
+        transfer_drained(c->transfer);
+}
+
+static bool on_source_news(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+{
+    struct copy *c = owner;
+    return selected_data(&c->pair.source, resp, data);
+}
+
+static bool on_target_news(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+{
+    struct copy *c = owner;
+    return selected_data(&c->pair.target, resp, data);
+}
+
+struct copy *copy_start(const struct copy_request *request, copy_fn fn, void *owner)
+{
+    struct copy *c = xcalloc(1, sizeof *c);
+    struct pair *p = &c->pair;
+    c->fn = fn;
+    c->owner = owner;
+    c->progress = request->progress;
+    c->source_name = xstrdup(request->source_name);
+    c->target_name = xstrdup(request->target_name);
+    c->task.fn = on_task;
+    c->rc = COPY_EQUAL;
+    p->loop = request->loop;
+    p->ledger = request->ledger;
+    p->flags = flags_pool_new();
+    p->progress = tell_progress;
+    selected_init(&p->source, request->source, p->flags, c->source_name, "source", true);
+    selected_init(&p->target, request->target, p->flags, c->target_name, "target", false);
+    imapc_watch(request->source, NULL, on_source_news, c);
+    imapc_watch(request->target, on_target_event, on_target_news, c);
+    go(c, OPEN);
+    return c;
+}
+
+void copy_cancel(struct copy **cp)
+{
+    struct copy *c = *cp;
+    if (!c)
+        return;
+    *cp = NULL;
+    stop(c);
+    release(c);
+}

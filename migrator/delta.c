@@ -1,0 +1,291 @@
+#include <stdlib.h>
+
+#include "delta.h"
+#include "lib/xalloc.h"
+
+uint32_t *delta_missing(const struct delta *d, size_t *_n)
+{
+    size_t n = 0, row = 0;
+    uint32_t *uids = xcalloc(d->source->listed ? d->source->listed : 1, sizeof *uids);
+    for (size_t i = 0; i < d->source->listed; i++) {
+        uint32_t uid = d->source->msgs[i].uid;
+        while (row < d->n_rows && d->rows[row].source_uid < uid)
+            row++;
+        if (row == d->n_rows || d->rows[row].source_uid != uid)
+            uids[n++] = uid;
+    }
+    *_n = n;
+    return uids;
+}
+
+void delta_gone(const struct delta *d, struct imap_seq *sources, struct imap_seq *targets)
+{
+    for (size_t i = 0; i < d->n_rows; i++) {
+        const struct ledger_row *row = &d->rows[i];
+        if (mbox_list_find(d->source, row->source_uid))
+            continue;
+        imap_seq_add(sources, row->source_uid, row->source_uid);
+        if (mbox_list_find(d->target, row->target_uid))
+            imap_seq_add(targets, row->target_uid, row->target_uid);
+    }
+}
+
+static int compare_uids(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* The rows' target UIDs, sorted; to free. */
+static uint32_t *sorted_targets(const struct delta *d)
+{
+    uint32_t *uids = xcalloc(d->n_rows ? d->n_rows : 1, sizeof *uids);
+    bool sorted = true;
+    for (size_t i = 0; i < d->n_rows; i++) {
+        uids[i] = d->rows[i].target_uid;
+        sorted = sorted && (i == 0 || uids[i - 1] <= uids[i]);
+    }
+    if (!sorted)
+        qsort(uids, d->n_rows, sizeof *uids, compare_uids);
+    return uids;
+}
+
+void delta_foreign(const struct delta *d, uint32_t from_uid, struct imap_seq *uids)
+{
+    uint32_t *ours = sorted_targets(d);
+    size_t at = 0;
+    for (size_t i = mbox_list_from(d->target, from_uid); i < d->target->listed; i++) {
+        uint32_t uid = d->target->msgs[i].uid;
+        while (at < d->n_rows && ours[at] < uid)
+            at++;
+        if (at == d->n_rows || ours[at] != uid)
+            imap_seq_add(uids, uid, uid);
+    }
+    free(ours);
+}
+
+/* --- flags --- */
+
+struct groups {
+    struct delta_flags *groups;
+    size_t n;
+    uint32_t *of_set; /* index + 1 by set; 0 = none */
+    size_t sets;
+};
+
+static struct delta_flags *group_of(struct groups *g, const struct flags_pool *pool, uint32_t set)
+{
+    if (set >= g->sets) { /* splitting makes new sets */
+        size_t sets = flags_count(pool);
+        g->of_set = xreallocarray(g->of_set, sets, sizeof *g->of_set);
+        memset(g->of_set + g->sets, 0, (sets - g->sets) * sizeof *g->of_set);
+        g->sets = sets;
+    }
+    if (g->of_set[set] == 0) {
+        g->groups = xreallocarray(g->groups, g->n + 1, sizeof *g->groups);
+        g->groups[g->n++] = (struct delta_flags){.set = set};
+        g->of_set[set] = (uint32_t)g->n;
+    }
+    return &g->groups[g->of_set[set] - 1];
+}
+
+struct delta_flags *delta_flags(const struct delta *d, size_t *_n)
+{
+    struct groups g = {0};
+    for (size_t i = 0; i < d->n_rows; i++) {
+        const struct mbox_msg *s = mbox_list_find(d->source, d->rows[i].source_uid);
+        const struct mbox_msg *t = mbox_list_find(d->target, d->rows[i].target_uid);
+        uint32_t kept, lost;
+        if (!s || !t || s->flags == t->flags)
+            continue;
+        flags_split(d->source->pool, d->permanent, s->flags, &kept, &lost);
+        if (kept != t->flags)
+            imap_seq_add(&group_of(&g, d->source->pool, kept)->uids, t->uid, t->uid);
+    }
+    free(g.of_set);
+    *_n = g.n;
+    return g.groups;
+}
+
+void delta_flags_free(struct delta_flags *f, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        imap_seq_free(&f[i].uids);
+    free(f);
+}
+
+/* --- comparing --- */
+
+static void add_diff(struct delta_report *r, const struct delta_diff *diff)
+{
+    r->by_kind[diff->kind]++;
+    if (r->n < DELTA_NAMED)
+        r->named[r->n] = *diff;
+    r->n++;
+}
+
+static void compare_flags(const struct delta *d, const struct mbox_msg *s, const struct mbox_msg *t,
+                          struct delta_report *r)
+{
+    struct delta_diff diff = {.kind = DELTA_FLAGS,
+                              .source_uid = s->uid,
+                              .target_uid = t->uid,
+                              .source_flags = s->flags,
+                              .target_flags = t->flags};
+    uint32_t kept, lost;
+    if (s->flags == t->flags)
+        return;
+    flags_split(d->source->pool, d->permanent, s->flags, &kept, &lost);
+    if (lost != FLAGS_NONE && kept == t->flags) {
+        diff.kind = DELTA_FLAGS_LOST;
+        diff.source_flags = lost;
+    }
+    add_diff(r, &diff);
+}
+
+static void compare_dates(const struct mbox_msg *s, const struct mbox_msg *t, struct delta_report *r)
+{
+    if (s->instant == t->instant && !s->date_bad && !t->date_bad) {
+        r->zones += s->zone != t->zone;
+        return;
+    }
+    add_diff(r, &(struct delta_diff){.kind = DELTA_DATE,
+                                     .source_uid = s->uid,
+                                     .target_uid = t->uid,
+                                     .source_date = {s->instant, s->zone},
+                                     .target_date = {t->instant, t->zone}});
+}
+
+/* One row whose source message is there; returns its target UID. */
+static void compare_row(const struct delta *d, const struct mbox_msg *s, const struct ledger_row *row,
+                        uint32_t *last, struct delta_report *r)
+{
+    const struct mbox_msg *t = mbox_list_find(d->target, row->target_uid);
+    struct delta_diff diff = {.source_uid = s->uid, .target_uid = row->target_uid};
+    if (!t) {
+        diff.kind = DELTA_MISSING;
+        add_diff(r, &diff);
+        return;
+    }
+    if (!row->verified) {
+        diff.kind = DELTA_UNREAD;
+        add_diff(r, &diff);
+    }
+    if (row->target_uid <= *last) {
+        diff.kind = DELTA_ORDER;
+        add_diff(r, &diff);
+    }
+    *last = row->target_uid;
+    compare_dates(s, t, r);
+    compare_flags(d, s, t, r);
+}
+
+static void compare_source(const struct delta *d, struct delta_report *r)
+{
+    size_t row = 0;
+    uint32_t last = 0;
+    for (size_t i = 0; i < d->source->listed; i++) {
+        const struct mbox_msg *s = &d->source->msgs[i];
+        while (row < d->n_rows && d->rows[row].source_uid < s->uid)
+            row++;
+        if (row < d->n_rows && d->rows[row].source_uid == s->uid)
+            compare_row(d, s, &d->rows[row], &last, r);
+        else
+            add_diff(r, &(struct delta_diff){.kind = DELTA_NOT_COPIED, .source_uid = s->uid});
+    }
+}
+
+static void compare_gone(const struct delta *d, struct delta_report *r)
+{
+    for (size_t i = 0; i < d->n_rows; i++)
+        if (!mbox_list_find(d->source, d->rows[i].source_uid))
+            add_diff(r, &(struct delta_diff){.kind = DELTA_GONE,
+                                             .source_uid = d->rows[i].source_uid,
+                                             .target_uid = d->rows[i].target_uid});
+}
+
+static void compare_foreign(const struct delta *d, struct delta_report *r)
+{
+    uint32_t *ours = sorted_targets(d);
+    size_t at = 0;
+    for (size_t i = 0; i < d->target->listed; i++) {
+        uint32_t uid = d->target->msgs[i].uid;
+        while (at < d->n_rows && ours[at] < uid)
+            at++;
+        if (at < d->n_rows && ours[at] == uid)
+            continue;
+        if (at > 0 && at < d->n_rows)
+            add_diff(r, &(struct delta_diff){.kind = DELTA_BETWEEN, .target_uid = uid});
+        else
+            r->foreign++;
+    }
+    free(ours);
+}
+
+void delta_compare(const struct delta *d, struct delta_report *r)
+{
+    *r = (struct delta_report){0};
+    compare_source(d, r);
+    compare_gone(d, r);
+    compare_foreign(d, r);
+}
+
+static void describe_dates(struct buf *out, const struct delta_diff *diff)
+{
+    buf_add_str(out, "date differs: source \"");
+    date_format(out, diff->source_date);
+    buf_add_str(out, "\" target \"");
+    date_format(out, diff->target_date);
+    buf_add_str(out, "\"");
+}
+
+void delta_describe(struct buf *out, const struct delta *d, const struct delta_diff *diff)
+{
+    const struct flags_pool *pool = d->source->pool;
+    uint32_t target = diff->target_uid;
+    if (diff->source_uid)
+        buf_printf(out, "UID %u: ", diff->source_uid);
+    switch (diff->kind) {
+    case DELTA_NOT_COPIED:
+        buf_add_str(out, "not copied");
+        break;
+    case DELTA_MISSING:
+        buf_printf(out, "missing on the target (was UID %u there)", target);
+        break;
+    case DELTA_UNREAD:
+        buf_printf(out, "can't be read back from the target (UID %u there)", target);
+        break;
+    case DELTA_ORDER:
+        buf_printf(out, "out of order on the target (UID %u there)", target);
+        break;
+    case DELTA_DATE:
+        describe_dates(out, diff);
+        break;
+    case DELTA_FLAGS:
+        buf_printf(out, "flags differ: source (%s)", flags_text(pool, diff->source_flags));
+        buf_printf(out, " target (%s)", flags_text(pool, diff->target_flags));
+        break;
+    case DELTA_FLAGS_LOST:
+        buf_printf(out, "the target can't keep its flags (%s)", flags_text(pool, diff->source_flags));
+        break;
+    case DELTA_BETWEEN:
+        buf_printf(out, "a message that is not ours lies between the copies (target UID %u)", target);
+        break;
+    case DELTA_GONE:
+        buf_printf(out, "is gone, but its copy is there (target UID %u)", target);
+        break;
+    case DELTA_KINDS:
+        break;
+    }
+}
+
+void delta_describe_all(struct buf *out, const struct delta *d, const struct delta_report *r)
+{
+    size_t named = r->n < DELTA_NAMED ? r->n : DELTA_NAMED;
+    for (size_t i = 0; i < named; i++) {
+        buf_add_str(out, i > 0 ? "; " : "");
+        delta_describe(out, d, &r->named[i]);
+    }
+    if (r->n > named)
+        buf_printf(out, "; and %zu more differences", r->n - named);
+}

@@ -1,0 +1,68 @@
+/* delta: what differs between the two listings of a mailbox, seen through the ledger. Pure: lists in, answers
+ * out. */
+#ifndef IMAPFERRY_DELTA_H
+#define IMAPFERRY_DELTA_H
+
+#include "ledger.h"
+#include "mbox_list.h"
+
+struct delta {
+    const struct mbox_list *source, *target; /* of one pool */
+    const struct ledger_row *rows;           /* ascending by source UID */
+    size_t n_rows;
+    const struct flags_policy *permanent; /* of the target */
+};
+
+/* Source UIDs that the ledger lacks, ascending; to free. */
+uint32_t *delta_missing(const struct delta *d, size_t *_n);
+/* Copies whose source message is gone: rows' source UIDs (*sources), and the target UIDs of those that are
+ * still on the target (*targets). Both are added to. */
+void delta_gone(const struct delta *d, struct imap_seq *sources, struct imap_seq *targets);
+/* Target UIDs that no row knows, ascending, those from from_uid on. Added to *uids. */
+void delta_foreign(const struct delta *d, uint32_t from_uid, struct imap_seq *uids);
+
+/* Target UIDs that need to be given these flags (as the target can keep them). */
+struct delta_flags {
+    uint32_t set;
+    struct imap_seq uids;
+};
+/* One element for each different set; to free with delta_flags_free(). */
+struct delta_flags *delta_flags(const struct delta *d, size_t *_n);
+void delta_flags_free(struct delta_flags *f, size_t n);
+
+/* What makes the mailboxes unequal. */
+enum delta_kind {
+    DELTA_NOT_COPIED, /* no row for a source message */
+    DELTA_MISSING,    /* a row's target message is not there */
+    DELTA_UNREAD,     /* its bytes were not read back */
+    DELTA_ORDER,      /* target UIDs do not ascend as the source's do */
+    DELTA_DATE,       /* other instant */
+    DELTA_FLAGS,
+    DELTA_FLAGS_LOST, /* the target can't keep some of them */
+    DELTA_BETWEEN,    /* a message that is not ours lies between the copies */
+    DELTA_GONE,       /* a copy whose source message is gone is still there */
+    DELTA_KINDS
+};
+
+struct delta_diff {
+    enum delta_kind kind;
+    uint32_t source_uid, target_uid; /* 0 = none */
+    uint32_t source_flags, target_flags;
+    struct mail_date source_date, target_date;
+};
+
+enum { DELTA_NAMED = 3 };
+struct delta_report {
+    size_t n, by_kind[DELTA_KINDS];
+    struct delta_diff named[DELTA_NAMED]; /* the first ones */
+    size_t zones;                         /* equal instant, other zone: no difference, but counted */
+    size_t foreign;                       /* not ours, before or behind the copies: left alone */
+};
+
+void delta_compare(const struct delta *d, struct delta_report *_r);
+/* "UID 17: flags differ: source (\Seen) target ()". */
+void delta_describe(struct buf *out, const struct delta *d, const struct delta_diff *diff);
+/* All that are named, with "; " between, and how many more there are. */
+void delta_describe_all(struct buf *out, const struct delta *d, const struct delta_report *r);
+
+#endif

@@ -1,0 +1,28 @@
+/* pair: what the steps of a copy work on: one mailbox, selected on either side, and its ledger. Each step is
+ * an object that runs on the loop and ends with one call of a step_fn:
+ *
+ *   selected  OPEN, LIST      remove    EXPUNGE and what has to be taken back
+ *   settle    SETTLE          reflag    FLAGS
+ *   transfer  APPEND          verify    VERIFY (bytes)
+ *
+ * rc COPY_EQUAL means that the step did what it is for. why is for people, borrowed, without the name of the
+ * mailbox. No step calls back before its start function returned, and none after its stop function. */
+#ifndef IMAPFERRY_PAIR_H
+#define IMAPFERRY_PAIR_H
+
+#include "copy.h"
+#include "selected.h"
+
+struct pair {
+    struct loop *loop;              /* borrowed */
+    struct flags_pool *flags;       /* of both lists; owned by the copy */
+    struct selected source, target; /* target.name is where APPEND goes */
+    struct ledger *ledger;          /* borrowed */
+    struct copy_counts counts;
+    void (*progress)(struct pair *p); /* call it as often as you like */
+};
+
+/* Sets what of p->counts the ledger tells: messages and bytes done, and verified. */
+void pair_count_done(struct pair *p);
+
+#endif

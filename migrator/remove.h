@@ -1,0 +1,15 @@
+/* remove: takes named messages of ours away from the target: UID STORE +FLAGS (\Deleted), UID EXPUNGE of just
+ * these UIDs (RFC 4315), and a look whether they are gone. Never EXPUNGE or CLOSE, which would take others'
+ * along: without UIDPLUS it ends with COPY_CANNOT before anything was done. */
+#ifndef IMAPFERRY_REMOVE_H
+#define IMAPFERRY_REMOVE_H
+
+#include "pair.h"
+
+struct remove;
+
+/* uids: of the target, not empty; copied. */
+struct remove *remove_start(struct pair *p, const struct imap_seq *uids, step_fn fn, void *owner);
+void remove_stop(struct remove **r);
+
+#endif

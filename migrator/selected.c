@@ -1,0 +1,299 @@
+#include <stdlib.h>
+
+#include "lib/xalloc.h"
+#include "selected.h"
+
+enum { TRIES = 3 };
+
+static const char items[] = " (UID FLAGS INTERNALDATE RFC822.SIZE)";
+
+void selected_init(struct selected *s, struct imapc *imap, struct flags_pool *pool, const char *name,
+                   const char *side, bool examine)
+{
+    *s = (struct selected){.imap = imap, .name = name, .side = side, .examine = examine};
+    mbox_list_init(&s->list, pool);
+}
+
+void selected_free(struct selected *s)
+{
+    imapc_forget(s->imap, s);
+    mbox_list_free(&s->list);
+    imap_seq_free(&s->wanted);
+    free(s->refused);
+    s->refused = NULL;
+}
+
+static void end(struct selected *s, enum copy_rc rc, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static void end(struct selected *s, enum copy_rc rc, const char *fmt, ...)
+{
+    struct buf why = {0};
+    va_list ap;
+    va_start(ap, fmt);
+    buf_vprintf(&why, fmt, ap);
+    va_end(ap);
+    s->phase = SELECTED_IDLE;
+    s->fn(s->owner, rc, buf_str(&why));
+    buf_free(&why);
+}
+
+const char *selected_wrong(const struct selected *s)
+{
+    return s->wrong;
+}
+
+uint32_t selected_uidnext(const struct selected *s)
+{
+    uint32_t last = s->list.listed > 0 ? s->list.msgs[s->list.listed - 1].uid : 0;
+    if (s->uidnext > last)
+        return s->uidnext;
+    return last == UINT32_MAX ? last : last + 1;
+}
+
+/* --- what the server says --- */
+
+static void take_permanent(struct selected *s, struct span args)
+{
+    static const struct imap_tree_limits limits = {4, FLAGS_PER_MESSAGE_MAX + 2, 64 * 1024};
+    struct imap_tree *tree = imap_tree_new(&limits);
+    const char *why;
+    uint32_t set;
+    if (imap_tree_text(tree, args, &why) && imap_tree_done(tree, &why) &&
+        flags_add(s->list.pool, imap_tree_first(tree), &set, &why)) {
+        s->permanent.given = true;
+        s->permanent.listed = set;
+        s->permanent.any_keyword = flags_has(s->list.pool, set, "\\*");
+    }
+    imap_tree_free(&tree);
+}
+
+static bool take_code(struct selected *s, struct span code)
+{
+    struct span args;
+    uint32_t n;
+    if (imap_code_is(code, "UIDVALIDITY", &args))
+        s->uidvalidity = span_u32(args, &n) ? n : 0;
+    else if (imap_code_is(code, "UIDNEXT", &args))
+        s->uidnext = span_u32(args, &n) ? n : 0;
+    else if (imap_code_is(code, "PERMANENTFLAGS", &args))
+        take_permanent(s, args);
+    else
+        return false;
+    return true;
+}
+
+static void take_exists(struct selected *s, uint32_t n)
+{
+    if (s->phase == SELECTED_OPENING)
+        mbox_list_clear(&s->list); /* what came before was about the mailbox before */
+    if (!mbox_list_exists(&s->list, n))
+        s->wrong = "more messages than this program can list";
+}
+
+static void take_fetch(struct selected *s, uint32_t seq, const struct imap_value *data)
+{
+    const char *why;
+    if (s->phase == SELECTED_OPENING)
+        return;
+    if (!mbox_list_fetch(&s->list, seq, data, &why))
+        s->wrong = why;
+}
+
+static bool take_status(struct selected *s, const struct imap_value *data)
+{
+    uint32_t n;
+    if (imap_value_u32(imap_value_get(imap_value_at(data, 1), "UIDNEXT"), &n))
+        s->uidnext = n;
+    return true;
+}
+
+bool selected_data(struct selected *s, const struct imap_resp *resp, const struct imap_value *data)
+{
+    if (resp->kind == RESP_STATUS)
+        return s->phase == SELECTED_OPENING && resp->status == STATUS_OK && take_code(s, resp->code);
+    if (span_is_ci(resp->word, "FETCH"))
+        take_fetch(s, resp->number, data);
+    else if (span_is_ci(resp->word, "EXISTS"))
+        take_exists(s, resp->number);
+    else if (span_is_ci(resp->word, "EXPUNGE"))
+        mbox_list_expunge(&s->list, resp->number);
+    else if (span_is_ci(resp->word, "STATUS"))
+        return take_status(s, data);
+    else
+        return span_is_ci(resp->word, "FLAGS") || span_is_ci(resp->word, "RECENT");
+    return true;
+}
+
+static bool on_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+{
+    return selected_data(owner, resp, data);
+}
+
+/* --- listing --- */
+
+static void on_end(void *owner, const struct imapc_end *e);
+
+static void send_text(struct selected *s, imapc_end_fn fn, const char *text, const char *set)
+{
+    const struct imapc_command cmd = {.data = on_data, .end = fn, .owner = s};
+    s->outstanding++;
+    imapc_sendf(s->imap, &cmd, "%s%s%s%s", text, set ? " " : "", set ? set : "", set ? items : "");
+}
+
+/* A command with the name of the mailbox. */
+static void send_named(struct selected *s, imapc_end_fn fn, const char *verb, const char *behind)
+{
+    const struct imapc_command cmd = {.data = on_data, .end = fn, .owner = s};
+    struct imap_writer w;
+    s->outstanding++;
+    imap_writer_init(&w, imapc_literals(s->imap));
+    imap_write_raw(&w, "%s ", verb);
+    imap_write_astring(&w, span_str(s->name));
+    imap_write_raw(&w, "%s", behind);
+    imapc_send(s->imap, &w, &cmd);
+}
+
+static void send_fetches(struct selected *s)
+{
+    struct buf set = {0};
+    s->at = (struct uidset_place){0};
+    while (uidset_next(&s->wanted, &s->at, 0, &set))
+        send_text(s, on_end, "UID FETCH", buf_str(&set));
+    buf_free(&set);
+}
+
+static void list_again(struct selected *s, uint32_t seq)
+{
+    uint32_t last = seq > 1 ? s->list.msgs[seq - 2].uid : 0;
+    imap_seq_free(&s->wanted);
+    imap_seq_add(&s->wanted, last == UINT32_MAX ? last : last + 1, UINT32_MAX);
+    send_text(s, on_end, "NOOP", NULL);
+    send_fetches(s);
+}
+
+/* All answers are there. */
+static void check_list(struct selected *s)
+{
+    const char *why;
+    uint32_t seq;
+    if (s->wrong) {
+        end(s, COPY_DIFFERS, "the %s contradicts itself: %s", s->side, s->wrong);
+    } else if (mbox_list_check(&s->list, s->list.n, &why, &seq)) {
+        end(s, COPY_EQUAL, "%s", "");
+    } else if (++s->tries < TRIES) {
+        list_again(s, seq);
+    } else if (s->refused) {
+        end(s, s->temporary ? COPY_DOWN : COPY_DIFFERS, "the %s does not list its messages: %s", s->side,
+            s->refused);
+    } else {
+        end(s, COPY_DIFFERS, "the %s says %zu messages, but of message number %u: %s", s->side, s->list.n,
+            seq, why);
+    }
+}
+
+static void note_refusal(struct selected *s, const struct imapc_end *e)
+{
+    s->down = s->down || e->rc == IMAPC_DOWN;
+    s->temporary = imapc_end_temporary(e);
+    free(s->refused);
+    s->refused = e->rc == IMAPC_OK ? NULL : imapc_end_text(e);
+}
+
+static void on_end(void *owner, const struct imapc_end *e)
+{
+    struct selected *s = owner;
+    if (e->rc != IMAPC_OK)
+        note_refusal(s, e);
+    if (--s->outstanding > 0)
+        return;
+    if (s->down)
+        end(s, COPY_DOWN, "%s: %s", s->side, imapc_error(s->imap));
+    else
+        check_list(s);
+}
+
+/* --- opening --- */
+
+/* The SELECT was refused; its FETCH was too by now. */
+static void end_refused(struct selected *s)
+{
+    if (s->down)
+        end(s, COPY_DOWN, "%s: %s", s->side, imapc_error(s->imap));
+    else
+        end(s, s->temporary ? COPY_DOWN : COPY_DIFFERS, "the %s does not open it: %s", s->side, s->refused);
+}
+
+static const char *find_fault(const struct selected *s)
+{
+    if (s->uidvalidity == 0)
+        return "has no UIDVALIDITY";
+    if (s->read_only)
+        return "opens it read-only";
+    return s->wrong;
+}
+
+static void on_first_list(void *owner, const struct imapc_end *e)
+{
+    struct selected *s = owner;
+    if (s->phase != SELECTED_OPENING) {
+        if (e->rc != IMAPC_OK && s->list.n == 0 && e->rc != IMAPC_DOWN) {
+            /* Some servers refuse to list an empty mailbox. */
+            const struct imapc_end fine = {.rc = IMAPC_OK};
+            on_end(s, &fine);
+        } else {
+            on_end(s, e);
+        }
+        return;
+    }
+    s->outstanding--;
+    const char *fault = find_fault(s);
+    if (s->refused || s->down)
+        end_refused(s);
+    else
+        end(s, COPY_DIFFERS, "the %s %s", s->side, fault ? fault : "could not be opened");
+}
+
+static void on_opened(void *owner, const struct imapc_end *e)
+{
+    struct selected *s = owner;
+    s->outstanding--;
+    s->read_only = !s->examine && imap_code_is(e->code, "READ-ONLY", NULL);
+    if (e->rc != IMAPC_OK)
+        note_refusal(s, e);
+    if (e->rc != IMAPC_OK || find_fault(s))
+        return; /* the end comes with that of the FETCH, which was sent already */
+    s->phase = SELECTED_LISTING;
+    if (s->uidnext == 0) /* Courier */
+        send_named(s, on_end, "STATUS", " (UIDNEXT)");
+}
+
+static void begin(struct selected *s, step_fn fn, void *owner)
+{
+    s->fn = fn;
+    s->owner = owner;
+    s->tries = 0;
+    s->down = s->temporary = false;
+    free(s->refused);
+    s->refused = NULL;
+}
+
+void selected_open(struct selected *s, step_fn fn, void *owner)
+{
+    begin(s, fn, owner);
+    s->phase = SELECTED_OPENING;
+    s->wrong = NULL;
+    s->uidvalidity = s->uidnext = 0;
+    s->permanent = (struct flags_policy){0};
+    send_named(s, on_opened, s->examine ? "EXAMINE" : "SELECT", "");
+    send_text(s, on_first_list, "UID FETCH", "1:*");
+}
+
+void selected_refresh(struct selected *s, const struct imap_seq *uids, step_fn fn, void *owner)
+{
+    begin(s, fn, owner);
+    s->phase = SELECTED_LISTING;
+    imap_seq_free(&s->wanted);
+    for (size_t i = 0; i < uids->n; i++)
+        imap_seq_add(&s->wanted, uids->ranges[i].first, uids->ranges[i].last);
+    send_text(s, on_end, "NOOP", NULL);
+    send_fetches(s);
+}

@@ -1,0 +1,56 @@
+/* selected: a mailbox as one connection sees it while it is selected: UIDVALIDITY, UIDNEXT, PERMANENTFLAGS
+ * and the list of its messages, kept up to date by whatever the server says later. Whoever runs commands on
+ * that connection passes untagged responses on to selected_data().
+ *
+ *   selected_open()     EXAMINE or SELECT, and in the same breath UID FETCH 1:* of UID, FLAGS, INTERNALDATE,
+ * RFC822.SIZE (never SEARCH, which some servers answer with nothing) selected_refresh()  NOOP (some servers
+ * show what was appended only then), then the same items of a set of UIDs
+ *
+ * Both end well only when the list is whole: as many messages as EXISTS says, each with its items, UIDs
+ * ascending. What is missing is asked for again, twice, before that is an error. */
+#ifndef IMAPFERRY_SELECTED_H
+#define IMAPFERRY_SELECTED_H
+
+#include "copy.h"
+#include "mbox_list.h"
+#include "uidset.h"
+
+typedef void (*step_fn)(void *owner, enum copy_rc rc, const char *why);
+
+struct selected {
+    struct imapc *imap; /* borrowed */
+    const char *name;   /* as on the wire; borrowed */
+    const char *side;   /* "source" or "target", for texts */
+    bool examine;
+    struct mbox_list list;
+    uint32_t uidvalidity, uidnext; /* 0 = not said */
+    struct flags_policy permanent;
+    /* private */
+    enum { SELECTED_IDLE, SELECTED_OPENING, SELECTED_LISTING } phase;
+    const char *wrong; /* what contradicts itself; a fixed text */
+    bool read_only;
+    struct imap_seq wanted; /* what is being listed */
+    struct uidset_place at; /* how far that has been asked for */
+    unsigned tries, outstanding;
+    char *refused; /* owned */
+    bool temporary, down;
+    step_fn fn;
+    void *owner;
+};
+
+void selected_init(struct selected *s, struct imapc *imap, struct flags_pool *pool, const char *name,
+                   const char *side, bool examine);
+/* Stops what is under way and frees the list. */
+void selected_free(struct selected *s);
+void selected_open(struct selected *s, step_fn fn, void *owner);
+/* uids is copied. */
+void selected_refresh(struct selected *s, const struct imap_seq *uids, step_fn fn, void *owner);
+/* True: it was something about this mailbox. What contradicts the list is found out by the next refresh or by
+ * selected_wrong(). */
+bool selected_data(struct selected *s, const struct imap_resp *resp, const struct imap_value *data);
+/* A fixed text, or NULL where all is well. */
+const char *selected_wrong(const struct selected *s);
+/* What the next message's UID will be at least. */
+uint32_t selected_uidnext(const struct selected *s);
+
+#endif

@@ -1,0 +1,24 @@
+/* settle: finds out what of the source is on the target already though the ledger does not say so, before
+ * anything is sent (again): messages of a batch in doubt (killed, cut off, taken over), and all of them where
+ * a UIDVALIDITY changed.
+ *
+ * Read are target messages that no row knows, above the last ledgered UID, and source messages that could be
+ * the same: those in doubt, and others of equal size or date. Equal hashes make a row, in the order of UIDs;
+ * the rest of a doubt is then known not to have arrived. */
+#ifndef IMAPFERRY_SETTLE_H
+#define IMAPFERRY_SETTLE_H
+
+#include "pair.h"
+#include "readback.h"
+
+struct settle;
+
+struct settle *settle_start(struct pair *p, step_fn fn, void *owner);
+void settle_stop(struct settle **s);
+
+/* Pairs sources and targets with equal hashes, each target once, lower UIDs first; sorts both. rows (room for
+ * n_sources) come out verified, ascending by source UID. Pure. */
+size_t settle_match(struct readback_item *sources, size_t n_sources, struct readback_item *targets,
+                    size_t n_targets, struct ledger_row *rows);
+
+#endif

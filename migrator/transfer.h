@@ -1,0 +1,35 @@
+/* transfer: the APPEND step: what the ledger lacks goes from the source to the target, in UID order, streamed
+ * from FETCH to APPEND and hashed on the way; a message is never held.
+ *
+ *   plan → batches → FETCH, several ahead → bodies → APPEND → answer → ledger
+ *
+ * A batch is one FETCH and one intent; it becomes one APPEND where the target has MULTIAPPEND, else one a
+ * message. The next APPEND may begin before the one ahead is answered, where the target has UIDPLUS: should
+ * the one ahead be refused after all, what came behind it is taken back, so that order is kept. The first
+ * byte of an APPEND waits for the answer to its batch's intent; meanwhile, and whenever the target reads
+ * slowly, the source is paused.
+ *
+ *   RUN    bodies come in ascending order and go out
+ *   DRAIN  something did not go as planned: what is on its way from the source is thrown away, APPENDs are
+ * answered UNDO   what was stored behind a refused APPEND is removed RESYNC NOOP at the source brings its
+ * EXPUNGEs; then a new plan, in which the messages around the trouble go one by one, so that the one at fault
+ * can be named
+ *
+ * At the first message that can't be copied it ends: those behind it would come before it if it succeeds one
+ * day. A message that breaks off ends the target's connection, so that nothing short is ever stored. */
+#ifndef IMAPFERRY_TRANSFER_H
+#define IMAPFERRY_TRANSFER_H
+
+#include "pair.h"
+
+struct transfer;
+
+struct transfer *transfer_start(struct pair *p, step_fn fn, void *owner);
+/* An APPEND that is under way breaks the target's connection. */
+void transfer_stop(struct transfer **t);
+/* The target told IMAPC_DRAINED. */
+void transfer_drained(struct transfer *t);
+/* The lowest target UID that this transfer stored, 0 = none. */
+uint32_t transfer_first(const struct transfer *t);
+
+#endif

@@ -1,0 +1,13 @@
+/* verify: the bytes of copies that were not read back yet are read from the target and hashed. Where a hash
+ * is not that of the ledger, the source is read a second time, which decides who is at fault (EDGE 42). */
+#ifndef IMAPFERRY_VERIFY_H
+#define IMAPFERRY_VERIFY_H
+
+#include "pair.h"
+
+struct verify;
+
+struct verify *verify_start(struct pair *p, step_fn fn, void *owner);
+void verify_stop(struct verify **v);
+
+#endif
