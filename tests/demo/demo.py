@@ -194,7 +194,7 @@ class Demo:
         m = imaplib.IMAP4_SSL(host, int(port), ssl_context=mail.trusting(self.authority.ca), timeout=30)
         m.login(user, PASSWORD)
         count = int(m.select("INBOX", readonly=True)[1][0])
-        m.unselect()
+        m.close()
         return m, count
 
     def served_by(self, user, count):

@@ -71,7 +71,7 @@ def test_killed_proxy_that_knew_of_the_migration_holds_the_flip_up_for_the_short
     assert seconds_to_flip(ferry, user) < 1.1 * LEASE + SLACK < LEASE_LONG
     with connect(alive) as wire:
         assert wire.login(user).startswith(b"l1 OK")
-        assert b'"/"' in wire.command(b"n", b"NAMESPACE")[0]
+        assert wire.separator() == "/"
     assert_equal(old, new, user, 10)
 
 

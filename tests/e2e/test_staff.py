@@ -252,7 +252,7 @@ def test_back_to_the_old_server(manual, old, new):
     assert route["backend"] == "old"
     with connect(proxy) as wire:
         assert wire.login(user).startswith(b"l1 OK")
-        assert b'"INBOX."' in wire.command(b"n", b"NAMESPACE")[0]
+        assert wire.separator() == "."
     assert manual.ctl("migrate", user)[0] == 4
     assert manual.ctl("release", user)[0] == 0
     assert manual.route(user)["state"] == "resting"

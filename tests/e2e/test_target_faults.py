@@ -7,7 +7,7 @@ import pytest
 from fakes.fake_imap import FakeImap
 from harness import compare, mail
 from harness.ferry import backend
-from harness.scene import fill, new_user, read, small, text
+from harness.scene import fill, new_user, read, separator, small
 
 FAULTS = {
     "alter": ({"mailbox": "INBOX", "n": 3}, r"differs: .*INBOX", "body"),
@@ -49,7 +49,7 @@ def test_flip_is_refused(ferry, old, target, fault):
     assert route["backend"] == "old"
     assert kind in kinds(old, target, user)
     client = ferry.login(proxy, user, "secret")
-    assert '"INBOX."' in text(client.namespace()[1][0])
+    assert separator(client) == "."
     assert client.select("INBOX")[0] == "OK"
     assert ferry.user(user)["reason"] == ferry.route(user)["reason"] != ""
 

@@ -46,8 +46,9 @@ def assert_equal(old, new, user, expect, password=PASSWORD):
     assert not found, "\n".join(str(d) for d in found[:20])
 
 
-def text(value):
-    return value.decode() if isinstance(value, bytes) else value
+def separator(client):
+    """The same for imaplib."""
+    return re.match(rb'\([^)]*\) "(.)" ', client.list('""', '""')[1][0]).group(1).decode()
 
 
 class Wire:
@@ -113,6 +114,11 @@ class Wire:
             if line is None:
                 return lines
             lines.append(line)
+
+    def separator(self):
+        """Tells the two servers apart: "." on the old one, "/" on the new one."""
+        line = self.command(b"sep", b'LIST "" ""')[0]
+        return re.match(rb'\* LIST \([^)]*\) "(.)" ', line).group(1).decode()
 
     def login(self, user, password=PASSWORD, tag=b"l1"):
         """LOGIN with literals, so that any name can be sent; the tagged answer."""
