@@ -1,5 +1,5 @@
-/* The allow-list of what may stand in commands. Each line part is looked at by itself, without a state
- * between parts: one behind a literal is taken as the usual rest of its command. */
+/* The allow-list of what may stand in commands. Between the parts of a command only the strings that a SEARCH
+ * key still takes are remembered; else a part behind a literal is taken as the usual rest of its command. */
 #include <limits.h>
 #include <strings.h>
 
@@ -29,6 +29,7 @@ struct walk {
     bool first;
     bool sections; /* BODY[...] is one word */
     bool literal8; /* may stand here (RFC 3516 4.4, RFC 5464 5) */
+    unsigned due;  /* strings that the SEARCH key before still takes */
     const struct imap_caps *shown;
     const char **why;
 };
@@ -53,45 +54,73 @@ static bool ends_in_marker(struct span part)
     return brace && is_marker(part, (size_t)(brace - part.p));
 }
 
-static bool read_quoted(struct walk *w)
+/* Is the byte at i one of these? */
+static bool is_one_of(const struct walk *w, size_t i, const char *these)
+{
+    return i < w->part.len && w->part.p[i] != '\0' && strchr(these, w->part.p[i]);
+}
+
+/* behind: what may follow the string. */
+static bool read_quoted(struct walk *w, const char *behind)
 {
     for (size_t i = w->at + 1; i < w->part.len; i++) {
         if (w->part.p[i] == '\\')
             i++;
         else if (w->part.p[i] == '"') {
             w->at = i + 1;
-            bool ends = w->at == w->part.len || strchr(" ()", w->part.p[w->at]);
+            bool ends = w->at == w->part.len || is_one_of(w, w->at, behind);
             return ends || refuse(w->why, "No blank behind a quoted string");
         }
     }
     return refuse(w->why, "Unclosed quoted string");
 }
 
+static bool read_atom_byte(struct walk *w)
+{
+    uint8_t c = w->part.p[w->at];
+    if (c < 0x20 || c >= 0x7f || c == '"' || c == '{')
+        return refuse(w->why, "Invalid character in a word");
+    w->at++;
+    return true;
+}
+
+/* To behind the "]" and a "<0.100>", or to the end of a part that ends in the literal of a header field's
+ * name. Words are cut in there as elsewhere, so that no quote hides a literal that the server would see. */
 static bool skip_section(struct walk *w)
 {
-    size_t end = imap_section_end(w->part, w->at);
-    if (end == 0 && !ends_in_marker(w->part))
+    bool begins = false; /* a word may begin here */
+    while (w->at < w->part.len && w->part.p[w->at] != ']') {
+        uint8_t c = w->part.p[w->at];
+        if (begins && c == '{' && is_marker(w->part, w->at)) {
+            w->at = w->part.len;
+            return true;
+        }
+        if (begins && c == '"' ? !read_quoted(w, " ()]") : !read_atom_byte(w))
+            return false;
+        begins = is_one_of(w, w->at - 1, " ([");
+    }
+    if (w->at == w->part.len)
         return refuse(w->why, "Unclosed section");
-    w->at =
-        end > 0 ? end : w->part.len; /* a header field's name as a literal: the section goes on behind it */
-    return true;
+    do
+        w->at++;
+    while (is_one_of(w, w->at, "<0123456789.>"));
+    return w->at == w->part.len || is_one_of(w, w->at, " ()") ||
+           refuse(w->why, "Invalid character behind a section");
 }
 
 static bool read_atom(struct walk *w, struct span *_name)
 {
     size_t begin = w->at;
     *_name = span_of(NULL, 0);
-    while (w->at < w->part.len && !strchr(" ()", w->part.p[w->at])) {
-        uint8_t c = w->part.p[w->at];
-        if (c < 0x20 || c >= 0x7f || c == '"' || c == '{')
-            return refuse(w->why, "Invalid character in a word");
-        if (c == '[' && w->sections && !_name->p) {
-            *_name = span_of(w->part.p + begin, w->at - begin);
-            if (!skip_section(w))
+    while (w->at < w->part.len && !is_one_of(w, w->at, " ()")) {
+        if (w->part.p[w->at] != '[' || !w->sections || _name->p) {
+            if (!read_atom_byte(w))
                 return false;
             continue;
         }
-        w->at++;
+        *_name = span_of(w->part.p + begin, w->at - begin);
+        if (!skip_section(w))
+            return false;
     }
     if (!_name->p)
         *_name = span_of(w->part.p + begin, w->at - begin);
@@ -114,7 +143,7 @@ static bool next_word(struct walk *w, struct word *_r)
         w->at++;
     } else if (w->part.p[begin] == '"') {
         _r->kind = WORD_QUOTED;
-        ok = read_quoted(w);
+        ok = read_quoted(w, " ()");
     } else if (is_marker(w->part, begin)) {
         _r->kind = WORD_LITERAL;
         w->at = w->part.len;
@@ -152,7 +181,7 @@ static bool check_words(struct walk w)
 /* ---- what may stand in arguments ---- */
 
 enum { TO_END = INT_MIN };
-enum { SETS_SEEN = 1 << 0, SETS_SEEN_SECTION = 1 << 1, TAKES_SET = 1 << 2 };
+enum { SETS_SEEN = 1 << 0, SETS_SEEN_SECTION = 1 << 1, TAKES_SECTION = 1 << 2, TAKES_SET = 1 << 3 };
 
 struct item {
     const char *name;
@@ -170,15 +199,15 @@ static const struct item fetch_items[] = {
     {"ENVELOPE", CAP_NONE, 0, 0},
     {"INTERNALDATE", CAP_NONE, 0, 0},
     {"BODYSTRUCTURE", CAP_NONE, 0, 0},
-    {"BODY", CAP_NONE, 0, SETS_SEEN_SECTION},
-    {"BODY.PEEK", CAP_NONE, 0, 0},
+    {"BODY", CAP_NONE, 0, SETS_SEEN_SECTION | TAKES_SECTION},
+    {"BODY.PEEK", CAP_NONE, 0, TAKES_SECTION},
     {"RFC822", CAP_NONE, 0, SETS_SEEN},
     {"RFC822.TEXT", CAP_NONE, 0, SETS_SEEN},
     {"RFC822.HEADER", CAP_NONE, 0, 0},
     {"RFC822.SIZE", CAP_NONE, 0, 0},
-    {"BINARY", CAP_BINARY, 0, SETS_SEEN},
-    {"BINARY.PEEK", CAP_BINARY, 0, 0},
-    {"BINARY.SIZE", CAP_BINARY, 0, 0},
+    {"BINARY", CAP_BINARY, 0, SETS_SEEN | TAKES_SECTION},
+    {"BINARY.PEEK", CAP_BINARY, 0, TAKES_SECTION},
+    {"BINARY.SIZE", CAP_BINARY, 0, TAKES_SECTION},
     {"SAVEDATE", CAP_SAVEDATE, 0, 0},
     {"PREVIEW", CAP_PREVIEW, 0, 0},
     {"LAZY", CAP_PREVIEW, 0, 0}, /* PREVIEW (LAZY) */
@@ -379,7 +408,19 @@ static const struct item *allow_item(struct walk *w, const struct item *items, s
     return NULL;
 }
 
-/* All atoms up to the end of the part, or to the parenthesis that closes the level down_to, must be in the
+/* An atom of the table, with a section where it may have one. Strings are not looked into, so there may be
+ * none. */
+static bool allow_word(struct walk *w, const struct item *items, size_t n, const struct word *word,
+                       const char *otherwise)
+{
+    if (word->kind != WORD_ATOM)
+        return refuse(w->why, otherwise);
+    const struct item *item = allow_item(w, items, n, word->name, otherwise);
+    bool section = word->name.len < word->text.len;
+    return item && (!section || (item->flags & TAKES_SECTION) || refuse(w->why, otherwise));
+}
+
+/* All words up to the end of the part, or to the parenthesis that closes the level down_to, must be in the
  * table. */
 static bool allow_all(struct walk *w, const struct item *items, size_t n, int down_to, const char *otherwise)
 {
@@ -387,7 +428,8 @@ static bool allow_all(struct walk *w, const struct item *items, size_t n, int do
     do {
         if (!next_word(w, &word))
             return false;
-        if (word.kind == WORD_ATOM && !allow_item(w, items, n, word.name, otherwise))
+        bool is_text = word.kind == WORD_ATOM || word.kind == WORD_QUOTED || word.kind == WORD_LITERAL;
+        if (is_text && !allow_word(w, items, n, &word, otherwise))
             return false;
     } while (word.kind != WORD_END && !(word.kind == WORD_CLOSE && w->depth == down_to));
     return true;
@@ -420,17 +462,9 @@ static bool check_set(struct walk *w)
         return true;
     if (!next_word(w, &word))
         return false;
-    return !span_is(word.text, "$") || refuse_word(w, word.text, NULL);
-}
-
-/* A part of FETCH behind a literal begins within a section: nothing else in FETCH can be a literal. */
-static void leave_section(struct walk *w)
-{
-    size_t end = imap_section_end(w->part, 0);
-    w->at = end > 0 ? end : w->part.len;
-    if (w->at < w->part.len && w->part.p[w->at] == '<')
-        while (w->at < w->part.len && !strchr(" ()", w->part.p[w->at]))
-            w->at++;
+    if (span_is(word.text, "$"))
+        return refuse_word(w, word.text, NULL);
+    return word.kind == WORD_ATOM || word.kind == WORD_END || refuse(w->why, "Invalid message set");
 }
 
 static bool check_fetch(struct walk *w)
@@ -451,8 +485,8 @@ static bool check_store(struct walk *w)
         if (!allow_all(w, NULL, 0, 0, "Unknown STORE modifier") || !next_word(w, &word))
             return false;
     }
-    return word.kind != WORD_ATOM ||
-           allow_item(w, store_items, COUNTOF(store_items), word.text, "Unknown STORE item");
+    return word.kind == WORD_END ||
+           allow_word(w, store_items, COUNTOF(store_items), &word, "Unknown STORE item");
 }
 
 /* Steps over the mailbox name, which may be any word. */
@@ -482,8 +516,8 @@ static bool check_create(struct walk *w)
     do {
         if (!next_word(w, &word))
             return false;
-        if (word.kind == WORD_ATOM &&
-            !allow_item(w, create_items, COUNTOF(create_items), word.text, "Unknown CREATE parameter"))
+        bool is_text = word.kind == WORD_ATOM || word.kind == WORD_QUOTED || word.kind == WORD_LITERAL;
+        if (is_text && !allow_word(w, create_items, COUNTOF(create_items), &word, "Unknown CREATE parameter"))
             return false;
         if (word.kind == WORD_OPEN && w->depth == base + 2 && !skip_list(w)) /* USE ( \Sent ) */
             return false;
@@ -559,39 +593,46 @@ static bool is_set(struct span s)
     return s.len > 0 && ((s.p[0] >= '0' && s.p[0] <= '9') || s.p[0] == '*');
 }
 
-/* An atom where a search key is due. *skip = how many strings belong to it. lenient: it may still be a string
- * that belongs to a key in the part before. */
-static bool check_key(struct walk *w, struct span word, bool lenient, const struct item **_key)
+/* The argument of the UID key: a set, also in quotes; what is in a literal can't be seen. */
+static bool is_shown_set(const struct word *word)
 {
-    *_key = NULL;
-    if (is_set(word))
+    struct span set = word->text;
+    if (word->kind == WORD_QUOTED)
+        set = span_of(set.p + 1, set.len - 2);
+    return word->kind != WORD_LITERAL && is_set(set);
+}
+
+/* One word, where a key or the string of one is due. *key: the key before, NULL for none in this part. */
+static bool check_key(struct walk *w, const struct word *word, const struct item **key)
+{
+    bool bracket = word->kind == WORD_OPEN || word->kind == WORD_CLOSE;
+    if (w->due > 0) {
+        w->due--;
+        if (*key && ((*key)->flags & TAKES_SET) && !is_shown_set(word))
+            return refuse_word(w, word->text, "Invalid message set");
+        return !bracket || refuse(w->why, "Argument of a SEARCH key missing");
+    }
+    *key = NULL;
+    if (bracket || (word->kind == WORD_ATOM && is_set(word->text)))
         return true;
-    *_key = find_item(search_keys, COUNTOF(search_keys), word);
-    if (!*_key && lenient && !hidden_text(word))
-        return true;
-    return allow_item(w, search_keys, COUNTOF(search_keys), word, "Unknown SEARCH key");
+    if (!allow_word(w, search_keys, COUNTOF(search_keys), word, "Unknown SEARCH key"))
+        return false;
+    *key = find_item(search_keys, COUNTOF(search_keys), word->text);
+    w->due = (*key)->args;
+    return true;
 }
 
 static bool check_keys(struct walk *w)
 {
     struct word word;
     const struct item *key = NULL;
-    unsigned skip = 0;
-    bool lenient = !w->first;
-    for (;; lenient = false) {
+    for (;;) {
         if (!next_word(w, &word))
             return false;
         if (word.kind == WORD_END)
             return true;
-        if (key && (key->flags & TAKES_SET) && skip > 0 && span_is(word.text, "$"))
-            return refuse_word(w, word.text, NULL);
-        if (skip > 0) {
-            skip--;
-        } else if (word.kind == WORD_ATOM) {
-            if (!check_key(w, word.text, lenient, &key))
-                return false;
-            skip = key ? key->args : 0;
-        }
+        if (!check_key(w, &word, &key))
+            return false;
     }
 }
 
@@ -695,12 +736,10 @@ static struct walk begin_walk(const struct imap_cmd *cmd, struct span part, bool
     size_t at = first && cmd->args < part.len ? cmd->args : first ? part.len : 0;
     struct walk w = {.part = part, .at = at, .first = first, .sections = is_fetch(cmd)};
     w.literal8 = cmd->verb == VERB_APPEND || cmd->verb == VERB_SETMETADATA;
-    if (!first && is_fetch(cmd))
-        leave_section(&w);
     return w;
 }
 
-bool imap_cmd_allowed(const struct imap_cmd *cmd, struct span part, bool first, const struct imap_caps *shown,
+bool imap_cmd_allowed(struct imap_cmd *cmd, struct span part, bool first, const struct imap_caps *shown,
                       const char **why)
 {
     if (!check_verb(cmd->verb, shown, why))
@@ -708,7 +747,13 @@ bool imap_cmd_allowed(const struct imap_cmd *cmd, struct span part, bool first, 
     struct walk w = begin_walk(cmd, part, first);
     w.shown = shown;
     w.why = why;
-    return check_words(w) && (!checks[cmd->verb] || checks[cmd->verb](&w));
+    w.due = first ? 0 : cmd->due;
+    /* A part of FETCH behind a literal begins within a section: nothing else in FETCH can be a literal. */
+    if (!first && is_fetch(cmd) && !skip_section(&w))
+        return false;
+    bool ok = check_words(w) && (!checks[cmd->verb] || checks[cmd->verb](&w));
+    cmd->due = w.due;
+    return ok;
 }
 
 bool imap_cmd_reads(const struct imap_cmd *cmd, struct span line)

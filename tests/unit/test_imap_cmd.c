@@ -441,11 +441,135 @@ static void test_ambiguous(void **state)
         {"a COPY 1 (x)) {5+}", "Unbalanced parenthesis"},
         {"a RENAME x {1}\n \"y {5+}", "Unclosed quoted string"},
         {"a FETCH 1 (BODY[HEADER", "Unclosed section"},
-        {"a FETCH 1 (BODY[HEADER.FIELDS (X {5} Y)", "Unclosed section"},
+        {"a FETCH 1 (BODY[HEADER.FIELDS (X {5} Y)", "Invalid character in a word"},
     };
     struct imap_caps all = caps_of(all_words);
     for (size_t i = 0; i < COUNTOF(rows); i++)
         expect(rows[i][0], &all, rows[i][1]);
+}
+
+/* A quote within brackets made imap_line see text where Cyrus eats a literal, and passed. */
+static void test_quote_in_section_hides_literal(void **state)
+{
+    (void)state;
+    static const char *const rows[][2] = {
+        {"a FETCH 1 BODY[HEADER.FIELDS (x\"y {5+}", "Invalid character in a word"},
+        {"a FETCH 1 BODY[HEADER.FIELDS (\"x\"y {5+}", "No blank behind a quoted string"},
+        {"a FETCH 1 BODY[HEADER.FIELDS (\"x {5+}", "Unclosed quoted string"},
+        {"a FETCH 1 BODY[HEADER.FIELDS (x{5+}", "Invalid character in a word"},
+        {"a FETCH 1 BODY[HEADER.FIELDS (~{5+}", "Invalid character in a word"},
+        {"a FETCH 1 BODY[HEADER.FIELDS ({5} y", "Invalid character in a word"},
+        {"a FETCH 1 BODY[HEADER.FIELDS (x\xe4)]", "Invalid character in a word"},
+        {"a FETCH 1 BODY[HEADER.FIELDS ({1}\n \"y {5+}", "Unclosed quoted string"},
+        {"a FETCH 1 BODY[HEADER.FIELDS ({1}\n x\"y {5+}", "Invalid character in a word"},
+        {"a FETCH 1 BODY[HEADER.FIELDS ({1}\n\"y\")]", "Invalid character in a word"},
+        {"a FETCH 1 BODY[HEADER.FIELDS ({1}\n x", "Unclosed section"},
+    };
+    struct imap_caps all = caps_of(all_words);
+    for (size_t i = 0; i < COUNTOF(rows); i++)
+        expect(rows[i][0], &all, rows[i][1]);
+}
+
+/* A hidden name in a string or a literal, or where the words around it were taken for something else. */
+static void test_hidden_in_disguise(void **state)
+{
+    (void)state;
+    static const char *const rows[][2] = {
+        {"a SEARCH HEADER {7}\n FROM MODSEQ 5", "MODSEQ is not offered here"},
+        {"a SEARCH HEADER {7}\n FROM SUBJECT MODSEQ", NULL},
+        {"a SEARCH SUBJECT {7}\n FROM MODSEQ", NULL},
+        {"a SEARCH SUBJECT {7}\n SUBJECT FROM EMAILID x", "EMAILID is not offered here"},
+        {"a SEARCH SUBJECT {7}\n foo", "Unknown SEARCH key"},
+        {"a SEARCH SUBJECT {7}\n {6}", "Unknown SEARCH key"},
+        {"a SEARCH \"MODSEQ\" 5", "Unknown SEARCH key"},
+        {"a SEARCH {6}\n 5", "Unknown SEARCH key"},
+        {"a SEARCH FROM (MODSEQ 5)", "Argument of a SEARCH key missing"},
+        {"a SEARCH (FROM) MODSEQ 5", "Argument of a SEARCH key missing"},
+        {"a SEARCH UID {1}", "Invalid message set"},
+        {"a SEARCH UID \"$\"", "Invalid message set"},
+        {"a SEARCH UID \"1:*\" SEEN", NULL},
+        {"a SEARCH RETURN (\"SAVE\") ALL", "Unknown RETURN option"},
+        {"a SEARCH \"RETURN\" (SAVE) ALL", "Unknown SEARCH key"},
+        {"a SORT (\"X\") UTF-8 ALL", "Unknown SORT criterion"},
+        {"a FETCH {1}\n MODSEQ", "Invalid message set"},
+        {"a FETCH 1 {6}", "Unknown FETCH item"},
+        {"a FETCH 1 (FLAGS \"MODSEQ\")", "Unknown FETCH item"},
+        {"a FETCH 1 (BODY[HEADER.FIELDS ({4}\n)] {6}", "Unknown FETCH item"},
+        {"a FETCH 1 FLAGS[x MODSEQ]", "Unknown FETCH item"},
+        {"a FETCH 1 BODY[]MODSEQ", "Invalid character behind a section"},
+        {"a FETCH 1 BODY[]<0.5>MODSEQ", "Invalid character behind a section"},
+        {"a FETCH 1 BODY[][MODSEQ]", "Invalid character behind a section"},
+        {"a FETCH 1 FLAGS (\"CHANGEDSINCE\" 5)", "Unknown FETCH item"},
+        {"a COPY \"$\" x", "Invalid message set"},
+        {"a UID EXPUNGE {1}", "Invalid message set"},
+        {"a STORE 1 \"ANNOTATION\" (x)", "Unknown STORE item"},
+        {"a STORE 1 {10}", "Unknown STORE item"},
+        {"a STATUS x (\"HIGHESTMODSEQ\")", "Unknown STATUS item"},
+        {"a STATUS x ({13}", "Unknown STATUS item"},
+        {"a LIST \"\" * RETURN (STATUS ({13}", "Unknown STATUS item"},
+        {"a SELECT x (\"CONDSTORE\")", "Unknown SELECT parameter"},
+        {"a SELECT x ({9}", "Unknown SELECT parameter"},
+        {"a CREATE x (\"MAILBOXID\")", "Unknown CREATE parameter"},
+    };
+    struct imap_caps all = caps_of(all_words);
+    for (size_t i = 0; i < COUNTOF(rows); i++)
+        expect(rows[i][0], &all, rows[i][1]);
+}
+
+/* As Thunderbird, Apple Mail, Outlook, K-9, mutt, mbsync, OfflineIMAP, imaplib, Roundcube, Delta Chat,
+ * MailKit and imaptest write them. */
+static void test_what_clients_say(void **state)
+{
+    (void)state;
+    static const char *const rows[] = {
+        "8 UID fetch 12:* (UID RFC822.SIZE FLAGS BODY.PEEK[HEADER.FIELDS (From To Cc Bcc Subject Date "
+        "Message-ID)])",
+        "9 UID fetch 5 (UID RFC822.SIZE BODY.PEEK[]<0.65536>)",
+        "10 UID fetch 5 (BODY.PEEK[HEADER] BODY.PEEK[1.MIME] BODY.PEEK[1])",
+        "11 uid store 5 +Flags (\\Seen NonJunk)",
+        "4 list (subscribed recursivematch) \"\" \"%\" return (special-use children)",
+        "19 uid search UNDELETED (OR BODY \"foo bar\" SUBJECT {3+}\n)",
+        "20 append \"Drafts\" (\\Seen \\Draft) \" 7-Feb-1994 21:52:25 -0800\" {5+}",
+        "2.6 UID FETCH 5 BODY.PEEK[1.2]<0.1024>",
+        "2.7 UID SEARCH 1:* NOT DELETED",
+        "2.8 UID SEARCH RETURN (ALL) SINCE 1-Jan-2020",
+        "2.10 UID STORE 1 +FLAGS.SILENT (\\Seen $NotJunk $MailFlagBit0)",
+        "q1bs UID FETCH 1 (UID RFC822.HEADER RFC822.SIZE FLAGS INTERNALDATE)",
+        "abcd LIST \"\" \"\"",
+        "C1 UID FETCH 1 (UID BODY.PEEK[1.1.MIME])",
+        "C1 UID SEARCH HEADER MESSAGE-ID \"<a@b>\"",
+        "a0001 UID STORE 1 FLAGS.SILENT (\\Seen Old)",
+        "2 LIST \"\" INBOX*",
+        "4 UID FETCH * (UID)",
+        "7 APPEND \"x\" (\\Seen ) {3+}",
+        "8 UID SEARCH HEADER X-TUID abcdef",
+        "ABCD UID SEARCH (HEADER X-OfflineIMAP 1234)",
+        "A001 SEARCH FROM <x@y>",
+        "A001 STORE 1 +FLAGS \\Deleted \\Seen",
+        "A001 FETCH 1 BODY.PEEK[HEADER.FIELDS (\"From\" \"To\")]",
+        "A001 SORT (DATE) \"UTF-8\" ALL",
+        "A001 LIST \"\" (\"Drafts\" \"Sent\") RETURN (SUBSCRIBED)",
+        "A001 UID SEARCH CHARSET UTF-8 OR HEADER SUBJECT {3+}\n HEADER FROM {3+}\n",
+        "A001 UID SEARCH OR OR HEADER SUBJECT {3+}\n HEADER FROM {3+}\n HEADER TO {3+}\n",
+        "A001 LIST \"\" * RETURN (STATUS (MESSAGES UIDNEXT UIDVALIDITY UNSEEN RECENT SIZE))",
+        "A001 GETMETADATA (DEPTH infinity) \"\" (/shared/vendor/kolab)",
+        "1 FETCH 1 (BINARY.PEEK[1]<0.5> BINARY.SIZE[1])",
+        "1 SEARCH SENTSINCE \"1-Jan-2020\"",
+        "1 UID SEARCH RETURN (ALL COUNT MIN MAX RELEVANCY) ALL",
+        "1 SELECT [Gmail]/Sent",
+        "1 SELECT INBOX.Foo&APw-",
+        "1 SEARCH  ALL",
+        "1 SEARCH SUBJECT \"\xc3\xa4\"",
+        "1 FETCH 1 ( FLAGS UID )",
+        "1 FETCH 1 (BODY.PEEK[HEADER.FIELDS(DATE FROM)])",
+        "1 FETCH 1 (BODY.PEEK[HEADER.FIELDS ( DATE FROM )])",
+        "1 STATUS INBOX (UNSEEN MESSAGES )",
+        "1 SEARCH UNDELETED HEADER Message-Id {5+}\n SINCE 1-Jan-2020",
+        "1 SETMETADATA \"x\" (/private/comment \"hello\" /private/x NIL)",
+    };
+    struct imap_caps all = caps_of(all_words);
+    for (size_t i = 0; i < COUNTOF(rows); i++)
+        expect(rows[i], &all, NULL);
 }
 
 static void any_answer(struct span prefix)
@@ -560,9 +684,18 @@ static void test_enable(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parse),     cmocka_unit_test(test_tag_length), cmocka_unit_test(test_verbs),
-        cmocka_unit_test(test_passes),    cmocka_unit_test(test_hidden),     cmocka_unit_test(test_needs),
-        cmocka_unit_test(test_ambiguous), cmocka_unit_test(test_prefixes),   cmocka_unit_test(test_reads),
+        cmocka_unit_test(test_parse),
+        cmocka_unit_test(test_tag_length),
+        cmocka_unit_test(test_verbs),
+        cmocka_unit_test(test_passes),
+        cmocka_unit_test(test_hidden),
+        cmocka_unit_test(test_needs),
+        cmocka_unit_test(test_ambiguous),
+        cmocka_unit_test(test_quote_in_section_hides_literal),
+        cmocka_unit_test(test_hidden_in_disguise),
+        cmocka_unit_test(test_what_clients_say),
+        cmocka_unit_test(test_prefixes),
+        cmocka_unit_test(test_reads),
         cmocka_unit_test(test_enable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
