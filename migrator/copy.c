@@ -166,9 +166,9 @@ static void enter_bind(struct copy *c)
 static void on_settled(void *owner, enum copy_rc rc, const char *why)
 {
     struct copy *c = owner;
-    settle_stop(&c->settle);
     pair_count_done(&c->pair);
     on(c, rc, why, APPEND);
+    settle_stop(&c->settle); /* why was its own */
 }
 
 static void enter_settle(struct copy *c)
@@ -180,8 +180,8 @@ static void on_transferred(void *owner, enum copy_rc rc, const char *why)
 {
     struct copy *c = owner;
     c->first_new = transfer_first(c->transfer);
-    transfer_stop(&c->transfer);
     on(c, rc, why, RELIST);
+    transfer_stop(&c->transfer); /* why was its own */
 }
 
 static void enter_append(struct copy *c)
@@ -211,8 +211,8 @@ static void enter_relist(struct copy *c)
 static void on_doubles(void *owner, enum copy_rc rc, const char *why)
 {
     struct copy *c = owner;
-    doubles_stop(&c->doubles);
     on(c, rc, why, FLAGS);
+    doubles_stop(&c->doubles); /* why was its own */
 }
 
 static void enter_doubles(struct copy *c)
@@ -225,8 +225,8 @@ static void enter_doubles(struct copy *c)
 static void on_reflagged(void *owner, enum copy_rc rc, const char *why)
 {
     struct copy *c = owner;
-    reflag_stop(&c->reflag);
     on(c, rc, why, EXPUNGE);
+    reflag_stop(&c->reflag); /* why was its own */
 }
 
 static void enter_flags(struct copy *c)
@@ -237,8 +237,8 @@ static void enter_flags(struct copy *c)
 static void on_removed(void *owner, enum copy_rc rc, const char *why)
 {
     struct copy *c = owner;
-    remove_stop(&c->remove);
     on(c, rc, why, FORGET);
+    remove_stop(&c->remove); /* why was its own */
 }
 
 static void enter_expunge(struct copy *c)
@@ -284,9 +284,9 @@ static void enter_forget(struct copy *c)
 static void on_verified(void *owner, enum copy_rc rc, const char *why)
 {
     struct copy *c = owner;
-    verify_stop(&c->verify);
     pair_count_done(&c->pair);
     on(c, rc, why, COMPARE);
+    verify_stop(&c->verify); /* why was its own */
 }
 
 static void enter_verify(struct copy *c)
