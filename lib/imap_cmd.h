@@ -55,12 +55,13 @@ bool imap_cmd_parse(struct span line, struct imap_cmd *cmd, const char **why) MU
  * literals, mailbox names, flags and the string arguments of SEARCH keys are never looked into.
  *
  * Also refused is what a server might cut into words in another way than we do (an unclosed quote, a quote, "{" or
- * 8-bit inside of a word or a section, arguments where there can't be any). Where it gives up half way, Dovecot 2.3 for one takes the
- * body of a non-synchronizing literal behind it for commands. It does so after other errors too (an unknown flag in
- * APPEND, one argument too many), which nobody can foresee: who must be sure sends a body only after the server's "+".
+ * 8-bit inside of a word or a section, arguments where there can't be any). Where it gives up half way, Dovecot 2.3 for
+ * one takes the body of a non-synchronizing literal behind it for commands. It does so after other errors too (an
+ * unknown flag in APPEND, one argument too many), which nobody can foresee: who must be sure sends a body only after
+ * the server's "+".
  *
- * Called for each line part of a command, in order, with the command's cmd; the literal marker may stand at the end
- * or be cut off. False: *why is the text of the BAD. */
+ * Called for each line part of a command, in order, with the command's cmd and the literal marker at the part's end.
+ * False: *why is the text of the BAD. */
 bool imap_cmd_allowed(struct imap_cmd *cmd, struct span part, bool first, const struct imap_caps *shown,
                       const char **why) MUST_CHECK;
 /* Of the arguments of ENABLE, appends the names that may go to the server, blanks between. ENABLE is not refused for
