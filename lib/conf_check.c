@@ -191,7 +191,7 @@ static bool read_secret(const char *file, struct buf *out)
     return fd >= 0 && n >= 0;
 }
 
-/* Only the migrator signs in as master. */
+/* Only the migrator signs in as master, and a proxy where another backend has checked the password. */
 static bool load_secret(struct conf_backend *b, const struct conf_source *src)
 {
     struct conf_place at = place("backend", b->name, "master_password_file");
@@ -231,7 +231,7 @@ static bool check_backend(struct conf *c, struct conf_backend *b, const struct c
         return true;
     if (*b->ca_file && !check_readable(src, place("backend", b->name, "ca_file"), b->ca_file))
         return false;
-    return role == CONF_MIGRATOR ? load_secret(b, src) : true;
+    return role == CONF_MIGRATOR || *b->auth_backend ? load_secret(b, src) : true;
 }
 
 /* --- proxy --- */
