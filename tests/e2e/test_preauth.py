@@ -318,3 +318,17 @@ def test_threads_share_the_port_that_was_free(ferry):
         assert w.command(b"a", b"LOGIN ann secret")[-1].startswith(b"a OK ")
     used = {m.group(1) for m in proxy.find(r"event=login .* session=\S+\.(\d)-")}
     assert len(used) > 1, "the kernel gave all connections to one thread"
+
+
+def test_another_backend_checks_the_password(ferry, fake):
+    """The old server knows no users' passwords; a master sign-in there never stands in for one."""
+    with FakeImap(password="nobody knows") as old:
+        proxy = ferry.proxy(backends={"old": {"address": old.url(), "auth_backend": "checker", "master_user": "admin"},
+                                      "checker": {"address": fake.url()}})
+        w = Wire(proxy.addresses[0])
+        w.read_line()
+        assert w.command(b"a", b"LOGIN ann wrong")[-1] == b"a NO [AUTHENTICATIONFAILED] Authentication failed"
+        assert old.logins == []
+        assert w.command(b"b", b"LOGIN ann secret")[-1].startswith(b"b OK ")
+        assert fake.logins == [("ann", "user")] and old.logins == [("ann", "master")]
+        proxy.stop()
