@@ -421,7 +421,7 @@ static void on_cutover(void *owner, const struct cutover_result *r)
 
 /* ---- GIVE_UP */
 
-/* Doubled with each attempt, a fifth up or down so that accounts that failed together don't come back
+/* Doubled with each attempt, a tenth up or down so that accounts that failed together don't come back
  * together. */
 static uint64_t retry_delay(const struct job *j)
 {
@@ -432,7 +432,7 @@ static uint64_t retry_delay(const struct job *j)
         ms *= 2;
     if (ms > c->retry_max_ms)
         ms = c->retry_max_ms;
-    ms = ms * (80 + random_u64() % 41) / 100;
+    ms = ms * (90 + random_u64() % 21) / 100;
     return ms ? ms : 1;
 }
 

@@ -16,7 +16,8 @@
 enum {
     REDIS_TIMEOUT_MS = 10000,
     BLOCK_MS = 1000,  /* one XREADGROUP waits for so long */
-    TICK_MS = 1000,   /* at least so often: accounts whose time has come, entries of the dead */
+    TICK_MS = 1000,   /* at least so often: entries of the living, entries of the dead */
+    DUE_MIN_MS = 50,  /* accounts whose time has come: not more often */
     PAUSED_MS = 1000, /* a paused job asks again after it */
     DUE_MAX = 200,    /* accounts in one look */
 };
@@ -50,8 +51,8 @@ struct worker {
     struct entry *running; /* by user; a user has one job here */
     TAILQ_HEAD(, entry) entries;
     size_t n_entries;
-    struct timer *tick;
-    bool groups_made, reading, stopping;
+    struct timer *tick, *due;
+    bool groups_made, reading, asking_due, stopping;
     uint64_t kept_ms; /* when the entries were claimed anew */
     void (*done)(void *owner);
     void *done_owner;
@@ -392,9 +393,30 @@ static void look_for_orphans(struct worker *w)
 
 static void on_due(void *owner, enum route_rc rc, const char *detail)
 {
-    (void)owner;
+    struct worker *w = owner;
+
+    w->asking_due = false;
     if (rc == ROUTE_OK && *detail && strcmp(detail, "0") != 0)
         LOG(INFO, "due", LOG_S("accounts", detail));
+}
+
+/* Fine enough for the shortest rest that is configured. */
+static uint64_t due_interval(const struct worker *w)
+{
+    uint64_t ms = w->m->conf->migrator.retry_min_ms / 20;
+
+    return ms < DUE_MIN_MS ? DUE_MIN_MS : ms > TICK_MS ? TICK_MS : ms;
+}
+
+static void on_due_timer(void *owner)
+{
+    struct worker *w = owner;
+
+    timer_start(w->due, due_interval(w));
+    if (!w->stopping && !w->asking_due && store_state(w->m->store) == STORE_UP) {
+        w->asking_due = true;
+        route_due(w->m->store, DUE_MAX, on_due, w);
+    }
 }
 
 static void on_tick(void *owner)
@@ -409,7 +431,6 @@ static void on_tick(void *owner)
             make_groups(w);
         } else if (!w->stopping) {
             look_for_orphans(w);
-            route_due(w->m->store, DUE_MAX, on_due, w);
         }
     }
     work_soon(w);
@@ -487,7 +508,9 @@ struct worker *worker_new(struct migrator *m)
     w->redis = redis_new(m->loop, &m->conf->redis, REDIS_TIMEOUT_MS, on_redis, w);
     w->events = events_new(m->loop, m->conf, on_event, on_news, w);
     w->tick = timer_new(m->loop, on_tick, w);
+    w->due = timer_new(m->loop, on_due_timer, w);
     on_tick(w);
+    on_due_timer(w);
     return w;
 }
 
@@ -523,6 +546,7 @@ void worker_free(struct worker **wp)
     store_forget(w->m->store, w);
     loop_undefer(w->m->loop, &w->task);
     timer_free(&w->tick);
+    timer_free(&w->due);
     events_free(&w->events);
     redis_free(&w->redis);
     for (size_t i = 0; i < N_STREAMS; i++)
