@@ -41,7 +41,7 @@ struct redis {
     struct pending_list sent; /* in the order of their answers */
     struct pending_list lost; /* to be told REDIS_DOWN by the task */
     char *broken;             /* owned; to be told by the task before */
-    bool told_down;           /* since the last time that it was up */
+    char *told;               /* owned; the last failure that was told since it was up */
     struct loop_task task;
     struct timer *retry, *deadline;
     uint64_t deadline_ms, retry_ms;
@@ -135,7 +135,7 @@ static void lose(struct redis *r, const char *why)
 {
     if (r->phase == PHASE_DOWN)
         return;
-    if (!r->broken && !r->told_down)
+    if (!r->broken && (!r->told || strcmp(r->told, why) != 0))
         r->broken = xstrdup(why);
     r->phase = PHASE_DOWN;
     dial_cancel(&r->dial);
@@ -160,7 +160,8 @@ static void leave_callback(struct redis *r)
 /* False: r was freed by the callback (its memory stays until leave_callback()). */
 static bool tell_state(struct redis *r, bool up, const char *detail)
 {
-    r->told_down = !up;
+    free(r->told);
+    r->told = up ? NULL : xstrdup(detail);
     if (r->fn)
         r->fn(r->owner, up, detail);
     return !r->gone;
@@ -484,6 +485,7 @@ void redis_free(struct redis **rp)
     timer_free(&r->deadline);
     tls_policy_free(&r->policy);
     free(r->broken);
+    free(r->told);
     if (r->busy == 0)
         free(r);
 }

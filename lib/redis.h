@@ -32,7 +32,8 @@ typedef void (*redis_fn)(void *owner, enum redis_rc rc, const struct reply *r);
 typedef void (*redis_state_fn)(void *owner, bool up, const char *detail);
 
 /* One element is at most 64 MiB, an answer at most 1,000,000 elements and 256 MiB: what exceeds it breaks the
- * connection. conf must live as long. fn is told of the first failure to connect too, not of those that follow. */
+ * connection. conf must live as long. fn is told of a failure to connect too, but not again
+ * while the reason stays the same. */
 struct redis *redis_new(struct loop *l, const struct conf_redis *conf, uint64_t timeout_ms, redis_state_fn fn,
                         void *owner);
 void redis_free(struct redis **r);

@@ -227,6 +227,7 @@ static void hello_ok(struct store *s, const struct reply *r)
 {
     uint64_t generation = reply_number(reply_at(r, 2));
     bool news = generation != s->generation;
+    timer_stop(s->again);
     if (!*s->id) {
         free(s->id);
         s->id = xspandup(reply_str(reply_at(r, 1)));
@@ -346,7 +347,7 @@ static void on_redis(void *owner, bool up, const char *detail)
     }
     LOG(WARN, "store_down", LOG_S("why", detail));
     s->busy++;
-    set_state(s, STORE_DOWN, false, detail);
+    set_state(s, STORE_DOWN, true, detail);
     leave_callback(s);
 }
 

@@ -13,7 +13,7 @@
 enum store_state { STORE_CONNECTING, STORE_UP, STORE_DOWN, STORE_FOREIGN };
 
 struct store;
-/* Told of each change, and of each new generation (state is STORE_UP again then). */
+/* Told of each change, of each new generation (state is STORE_UP again then), and of each new reason of STORE_DOWN. */
 typedef void (*store_state_fn)(void *owner, enum store_state state, const char *detail);
 
 struct store *store_new(struct loop *l, const struct conf *conf, uint64_t timeout_ms, store_state_fn fn, void *owner);
