@@ -176,14 +176,14 @@ class Demo:
             status, answer = self.ctl(*command)
             if status:
                 raise Failed(f"imapferryctl {command[0]}: exit status {status} {answer}")
-        for name, listeners in (("imapferry-proxy", 2), ("imapferry-migrator", 0)):
+        for name in ("imapferry-proxy", "imapferry-migrator"):
             daemon = Daemon(name, self.config, self.folder, name)
             self.stack.callback(daemon.stop)
             self.daemons.append(daemon)
-            addresses = daemon.listeners(listeners)
-            if name == "imapferry-proxy":
-                self.address = addresses[0]
-                self.terminal.say(f"{name} listens on {' and '.join(addresses)}")
+        addresses = self.daemons[0].listeners(2)
+        self.address = addresses[0]
+        self.terminal.say(f"imapferry-proxy listens on {' and '.join(addresses)}")
+        self.daemons[1].wait(r"event=ready\b")
         self.story = Story(self)
         self.stack.callback(self.story.stop)
 
