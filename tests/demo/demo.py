@@ -23,7 +23,7 @@ from harness.daemon import Daemon, fields, program  # noqa: E402
 
 USERS = {"ann@example.org": 21, "bob@example.org": 22}  # account -> seed of its mail
 PASSWORD = "correct-horse"
-MESSAGES, BIG = 240, (3 << 20, 5 << 20, 8 << 20)
+MESSAGES, BIG = 360, (8 << 20, 12 << 20, 18 << 20, 26 << 20)
 DEADLINE = 50  # seconds for one account
 
 
@@ -123,7 +123,7 @@ class Demo:
     def load(self):
         self.accounts = {}
         for user, seed in USERS.items():
-            account = self.accounts[user] = mail.sample(seed, MESSAGES, sizes=(800, 150000), big=BIG)
+            account = self.accounts[user] = mail.sample(seed, MESSAGES, sizes=(800, 900000), big=BIG)
             m = mail.connect(self.old, user, PASSWORD)
             mail.load(account, m, self.old.prefix, self.old.separator)
             m.logout()
@@ -341,11 +341,11 @@ class Story(threading.Thread):
         self.copying[user] = (began, (messages, volume))
         seconds = max(time.monotonic() - began, 0.001)
         rate = volume["done"] / seconds
-        left = (volume["total"] - volume["done"]) / rate if rate else 0
+        left = f"{(volume['total'] - volume['done']) / rate:.0f} s left" if rate else "just begun"
         filled = 30 * messages["done"] // messages["total"]
         self.terminal.progress(user, f"[{'#' * filled}{'.' * (30 - filled)}] {messages['done']}/{messages['total']} messages, "
                                      f"{size_text(volume['done'])} of {size_text(volume['total'])}, {size_text(rate)}/s, "
-                                     + (f"{left:.0f} s left" if not last else f"{seconds:.1f} s"))
+                                     + (f"took {seconds:.1f} s" if last else left))
 
     def verified(self, user, before):
         if before != "copying":
