@@ -56,16 +56,17 @@ static void tell_seen(struct account *a)
     route_seen(a->proxy->store, a->key, lease_incarnation(a->proxy->lease), a->epoch, nothing_to_do, a);
 }
 
-void accounts_heard(struct account *a, enum route_state state, uint64_t epoch, const char *backend)
+void accounts_heard(struct account *a, const struct account_news *n)
 {
-    bool risen = a->known && epoch > a->epoch;
-    bool engages = a->known && route_is_engaged(state) && !route_is_engaged(a->state);
+    bool risen = a->known && n->epoch > a->epoch;
+    bool engages = a->known && route_is_engaged(n->state) && !route_is_engaged(a->state);
     a->known = true;
-    a->state = state;
-    a->epoch = epoch;
-    if (backend && (!a->backend || strcmp(a->backend, backend) != 0)) {
+    a->state = n->state;
+    a->epoch = n->epoch;
+    a->generation = n->generation;
+    if (!a->backend || strcmp(a->backend, n->backend) != 0) {
         free(a->backend);
-        a->backend = xstrdup(backend);
+        a->backend = xstrdup(n->backend);
     }
     struct proxy *p = a->proxy;
     char *key = xstrdup(a->key);
@@ -83,7 +84,7 @@ static void on_read(void *owner, enum route_rc rc, const struct route *r)
     if (a->news != a->read_news)
         accounts_read(a);
     else if (rc == ROUTE_OK)
-        accounts_heard(a, r->state, r->epoch, r->backend);
+        accounts_heard(a, &(struct account_news){r->state, r->epoch, r->generation, r->backend});
     /* else the store is down: events begin with a gap when it comes back */
 }
 
@@ -113,6 +114,20 @@ static void doubt_sessions(struct account *a)
     }
 }
 
+/* An answer may have told more already. */
+static bool is_old(const struct account *a, const struct event *e)
+{
+    return a->known &&
+           (e->generation < a->generation || (e->generation == a->generation && e->epoch < a->epoch));
+}
+
+static void state_event(struct account *a, const struct event *e)
+{
+    char *backend = xspandup(e->backend);
+    accounts_heard(a, &(struct account_news){e->state, e->epoch, e->generation, backend});
+    free(backend);
+}
+
 void accounts_event(struct proxy *p, const struct event *e)
 {
     struct account *a;
@@ -120,13 +135,10 @@ void accounts_event(struct proxy *p, const struct event *e)
     if (!a)
         return;
     a->news++;
-    if (span_is(e->kind, "state")) {
-        char *backend = xspandup(e->backend);
-        accounts_heard(a, e->state, e->epoch, backend);
-        free(backend);
-    } else if (span_is(e->kind, "evicted")) {
+    if (span_is(e->kind, "state") && !is_old(a, e))
+        state_event(a, e);
+    else if (span_is(e->kind, "evicted"))
         doubt_sessions(a);
-    }
 }
 
 void accounts_read_all(struct proxy *p)

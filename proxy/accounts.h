@@ -21,7 +21,7 @@ struct account {
     struct session_list sessions;
     bool known; /* state, epoch and backend were heard */
     enum route_state state;
-    uint64_t epoch;
+    uint64_t epoch, generation;
     char *backend;
     uint64_t news;      /* counts events */
     bool reading;       /* a route_read() is under way ... */
@@ -35,7 +35,12 @@ void accounts_attach(struct proxy *p, const char *key, struct session *s);
 void accounts_detach(struct session *s);
 
 /* Something is known of the route: acts on it (freeze.h). */
-void accounts_heard(struct account *a, enum route_state state, uint64_t epoch, const char *backend);
+struct account_news {
+    enum route_state state;
+    uint64_t epoch, generation; /* epochs rise within a generation of the store */
+    const char *backend;
+};
+void accounts_heard(struct account *a, const struct account_news *news);
 /* Reads the route and acts on it. */
 void accounts_read(struct account *a);
 

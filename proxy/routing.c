@@ -449,12 +449,15 @@ static void entered(struct session *s, enum route_state state, uint64_t epoch)
         unavailable(s, "entering", "the lease lapsed");
         return;
     }
+    struct account_news news = {state, epoch, l->generation, s->at->name};
     bool overtaken = a->news != l->news;
+    if (overtaken && !a->known)
+        a->epoch = epoch; /* what the registration has seen */
     let_in(s);
     if (overtaken)
         accounts_read(a);
     else
-        accounts_heard(a, state, epoch, s->at->name);
+        accounts_heard(a, &news);
 }
 
 static void on_entered(void *owner, enum route_rc rc, enum route_state state, uint64_t epoch)
