@@ -1,0 +1,231 @@
+/* What a Redis that is none, or has gone mad, can do to us. */
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "store_unit.h"
+
+/* A listener on the path where Redis would be; the test plays the server. */
+struct mad {
+    struct unit_store u;
+    struct redis *redis;
+    int listener, peer;
+    unsigned ups, downs;
+    char why[256];
+};
+
+static void on_state(void *owner, bool up, const char *detail)
+{
+    struct mad *m = owner;
+    m->ups += up;
+    m->downs += !up;
+    snprintf(m->why, sizeof(m->why), "%s", detail);
+}
+
+static int setup(void **state)
+{
+    struct mad *m = xcalloc(1, sizeof(*m));
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    unit_store_make(&m->u);
+    snprintf(a.sun_path, sizeof(a.sun_path), "%s", m->u.redis.socket);
+    m->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    assert_true(m->listener >= 0);
+    assert_int_equal(bind(m->listener, (struct sockaddr *)&a, sizeof(a)), 0);
+    assert_int_equal(listen(m->listener, 10), 0);
+    m->peer = -1;
+    m->redis = redis_new(m->u.loop, &m->u.conf.redis, 500, on_state, m);
+    *state = m;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct mad *m = *state;
+    redis_free(&m->redis);
+    if (m->peer >= 0)
+        close(m->peer);
+    close(m->listener);
+    unit_store_end(&m->u);
+    free(m);
+    return 0;
+}
+
+static bool take_peer(struct mad *m)
+{
+    if (m->peer >= 0)
+        close(m->peer);
+    m->peer = accept4(m->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    return m->peer >= 0;
+}
+
+static void say(struct mad *m, struct span bytes)
+{
+    assert_int_equal(write(m->peer, bytes.p, bytes.len), bytes.len);
+}
+
+/* Answers of commands, in the order in which they came: a letter each. */
+struct told {
+    char order[16];
+    char text[64];
+    struct mad *m;
+    enum { KEEP, RESET, FREE, ASK } then;
+};
+
+static void on_reply(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    struct told *t = owner;
+    size_t n = strlen(t->order);
+    struct span s = reply_str(r);
+    if (n + 1 < sizeof(t->order))
+        t->order[n] = "oed"[rc];
+    snprintf(t->text, sizeof(t->text), "%.*s", (int)s.len, s.len ? (const char *)s.p : "");
+    struct span argv[] = {BYTES("PING")};
+    if (t->then == RESET)
+        redis_reset(t->m->redis, "the test wants it");
+    else if (t->then == FREE)
+        redis_free(&t->m->redis);
+    else if (t->then == ASK && n < 3)
+        redis_command(t->m->redis, argv, 1, 0, on_reply, t);
+}
+
+static void connected(struct mad *m)
+{
+    UNIT_UNTIL(&m->u, take_peer(m));
+    UNIT_UNTIL(&m->u, redis_is_up(m->redis));
+}
+
+static void ask(struct mad *m, struct told *t, unsigned times)
+{
+    struct span argv[] = {BYTES("GET"), BYTES("a\0\r\nb")};
+    *t = (struct told){.m = m};
+    for (unsigned i = 0; i < times; i++)
+        redis_command(m->redis, argv, 2, 0, on_reply, t);
+    assert_string_equal(t->order, "");
+}
+
+static void breaks(struct mad *m, struct span bytes, const char *order, const char *why)
+{
+    struct told t;
+    m->downs = 0;
+    connected(m);
+    ask(m, &t, 2);
+    say(m, bytes);
+    UNIT_UNTIL(&m->u, m->downs == 1 && strlen(t.order) == 2);
+    assert_string_equal(t.order, order);
+    assert_non_null(strstr(m->why, why));
+}
+
+static void test_answers_that_break_the_connection(void **state)
+{
+    struct mad *m = *state;
+    breaks(m, BYTES("$99999999999\r\n"), "dd", "too great a length");
+    breaks(m, BYTES("*2000000\r\n"), "dd", "too great a length");
+    breaks(m, BYTES("*-5\r\n"), "dd", "too great a length");
+    breaks(m, BYTES("HTTP/1.1 400 Bad Request\r\n"), "dd", "RESP 2");
+    breaks(m, BYTES("+OK\r\n!x\r\n"), "dd", "RESP 2");
+    breaks(m, BYTES("+OK\r\n-ERR\r\n+more\r\n"), "oe", "no command");
+    breaks(m, BYTES("*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n"), "dd", "nested");
+    breaks(m, BYTES("+OK\r\n+half"), "od", "no answer in time");
+}
+
+static void test_closed_by_the_server(void **state)
+{
+    struct mad *m = *state;
+    struct told t;
+    connected(m);
+    ask(m, &t, 3);
+    close(m->peer);
+    m->peer = -1;
+    UNIT_UNTIL(&m->u, strlen(t.order) == 3);
+    assert_string_equal(t.order, "ddd");
+    assert_int_equal(m->downs, 1);
+    ask(m, &t, 1);
+    UNIT_UNTIL(&m->u, strlen(t.order) == 1);
+    assert_string_equal(t.order, "d");
+    connected(m);
+    assert_int_equal(m->ups, 2);
+}
+
+static void test_what_is_sent(void **state)
+{
+    struct mad *m = *state;
+    struct told t;
+    char got[128];
+    ssize_t n = -1;
+    connected(m);
+    ask(m, &t, 1);
+    UNIT_UNTIL(&m->u, (n = read(m->peer, got, sizeof(got))) > 0);
+    assert_int_equal(n, 24);
+    assert_memory_equal(got, "*2\r\n$3\r\nGET\r\n$5\r\na\0\r\nb\r\n", 24);
+    say(m, BYTES("$5\r\n12"));
+    say(m, BYTES("345\r"));
+    say(m, BYTES("\n"));
+    UNIT_UNTIL(&m->u, *t.order);
+    assert_string_equal(t.order, "o");
+    assert_string_equal(t.text, "12345");
+}
+
+static void test_callbacks_may_do_anything(void **state)
+{
+    struct mad *m = *state;
+    struct told t;
+
+    connected(m);
+    ask(m, &t, 3);
+    t.then = RESET;
+    say(m, BYTES("+1\r\n+2\r\n+3\r\n"));
+    UNIT_UNTIL(&m->u, strlen(t.order) == 3);
+    assert_string_equal(t.order, "odd");
+
+    connected(m);
+    ask(m, &t, 1);
+    t.then = ASK;
+    say(m, BYTES("+1\r\n"));
+    UNIT_UNTIL(&m->u, strlen(t.order) == 1);
+    close(m->peer);
+    m->peer = -1;
+    UNIT_UNTIL(&m->u, strlen(t.order) == 4);
+    assert_string_equal(t.order, "oddd");
+
+    connected(m);
+    ask(m, &t, 2);
+    redis_forget(m->redis, &t);
+    say(m, BYTES("+1\r\n+2\r\n"));
+    struct told last;
+    ask(m, &last, 2);
+    last.then = FREE;
+    say(m, BYTES("+3\r\n+4\r\n"));
+    UNIT_UNTIL(&m->u, *last.order);
+    assert_null(m->redis);
+    assert_string_equal(last.order, "o");
+    assert_string_equal(last.text, "3");
+    assert_string_equal(t.order, "");
+}
+
+static void test_a_command_with_a_short_patience_behind_a_blocking_one(void **state)
+{
+    struct mad *m = *state;
+    struct told slow = {.m = m}, quick = {.m = m};
+    struct span argv[] = {BYTES("X")};
+    uint64_t start = clock_boot_ms();
+    connected(m);
+    redis_command(m->redis, argv, 1, 60000, on_reply, &slow);
+    redis_command(m->redis, argv, 1, 200, on_reply, &quick);
+    UNIT_UNTIL(&m->u, *quick.order && *slow.order);
+    assert_true(clock_boot_ms() - start >= 200 && clock_boot_ms() - start < 10000);
+    assert_string_equal(quick.order, "d");
+    assert_string_equal(slow.order, "d");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_answers_that_break_the_connection),
+        TEST(test_closed_by_the_server),
+        TEST(test_what_is_sent),
+        TEST(test_callbacks_may_do_anything),
+        TEST(test_a_command_with_a_short_patience_behind_a_blocking_one),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

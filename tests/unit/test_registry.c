@@ -1,0 +1,327 @@
+#include "store_unit.h"
+
+enum { LEASE_MS = 600, LONG_MS = 2400 };
+
+static int setup(void **state)
+{
+    struct unit_store *u = xcalloc(1, sizeof(*u));
+    unit_store_begin(u);
+    *state = u;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct unit_store *u = *state;
+    unit_store_end(u);
+    free(u);
+    return 0;
+}
+
+/* ---- leases ---- */
+
+struct held {
+    struct lease *lease;
+    unsigned renewed, lapsed, masters;
+    char order[16]; /* a letter an event */
+};
+
+static void on_lease(void *owner, enum lease_event ev)
+{
+    struct held *h = owner;
+    size_t n = strlen(h->order);
+    h->renewed += ev == LEASE_RENEWED;
+    h->lapsed += ev == LEASE_LAPSED;
+    h->masters += ev == LEASE_NEW_MASTER;
+    if (n + 1 < sizeof(h->order))
+        h->order[n] = "RLM"[ev];
+}
+
+static void hold(struct unit_store *u, struct held *h, const char *id)
+{
+    *h = (struct held){0};
+    h->lease = lease_new(u->store, id, LEASE_MS, LONG_MS, on_lease, h);
+    assert_false(lease_is_valid(h->lease, true) || lease_is_valid(h->lease, false));
+    UNIT_UNTIL(u, h->renewed == 1);
+    assert_true(lease_is_valid(h->lease, true) && lease_is_valid(h->lease, false));
+}
+
+static uint64_t counter_of(struct unit_store *u, const struct held *h)
+{
+    struct unit_reply r = UNIT_COMMAND(u, "HGET", "unit:proxies", lease_incarnation(h->lease));
+    return strtoull(r.text, NULL, 10);
+}
+
+static void test_a_lease_is_renewed(void **state)
+{
+    struct unit_store *u = *state;
+    struct held h, other;
+    hold(u, &h, "a b/c");
+    assert_memory_equal(lease_incarnation(h.lease), "a_b_c-", 6);
+    uint64_t first = counter_of(u, &h), start = clock_boot_ms();
+    assert_true(first > 0);
+    UNIT_UNTIL(u, counter_of(u, &h) >= first + 2);
+    assert_in_range(clock_boot_ms() - start, LEASE_MS / 4, LEASE_MS * 2);
+    hold(u, &other, "a b/c");
+    assert_string_not_equal(lease_incarnation(h.lease), lease_incarnation(other.lease));
+    assert_string_equal(h.order, "R");
+    lease_end(h.lease);
+    assert_false(lease_is_valid(h.lease, false));
+    assert_int_equal(counter_of(u, &h), 0);
+    lease_free(&h.lease);
+    lease_free(&other.lease);
+}
+
+static void test_a_lapse_is_told_by_the_clock(void **state)
+{
+    struct unit_store *u = *state;
+    struct held h;
+    hold(u, &h, "p");
+    uint64_t start = clock_boot_ms();
+    kill(u->redis.pid, SIGSTOP);
+    UNIT_UNTIL(u, h.lapsed == 1);
+    assert_in_range(clock_boot_ms() - start, LEASE_MS / 2, LEASE_MS);
+    assert_false(lease_is_valid(h.lease, true));
+    assert_true(lease_is_valid(h.lease, false));
+    assert_true(lease_lapses(h.lease, true) == 1 && lease_lapses(h.lease, false) == 0);
+    kill(u->redis.pid, SIGCONT);
+    UNIT_UNTIL(u, h.renewed == 2);
+    assert_true(lease_is_valid(h.lease, true));
+    assert_true(lease_lapses(h.lease, true) == 1 && lease_lapses(h.lease, false) == 0);
+
+    kill(u->redis.pid, SIGSTOP);
+    UNIT_UNTIL(u, !lease_is_valid(h.lease, false));
+    assert_int_equal(lease_lapses(h.lease, false), 1);
+    assert_int_equal(h.lapsed, 2);
+    kill(u->redis.pid, SIGCONT);
+    UNIT_UNTIL(u, h.renewed == 3);
+    assert_true(lease_lapses(h.lease, true) == 2 && lease_lapses(h.lease, false) == 1);
+    assert_string_equal(h.order, "RLRLR");
+    lease_free(&h.lease);
+}
+
+/* The process itself stood still: the renewal is answered, but comes too late to have bridged the gap. */
+static void test_a_stall_is_a_lapse(void **state)
+{
+    struct unit_store *u = *state;
+    struct held h;
+    hold(u, &h, "p");
+    lease_renew(h.lease);
+    struct timespec t = {.tv_nsec = LEASE_MS * 1000000L};
+    nanosleep(&t, NULL);
+    assert_false(lease_is_valid(h.lease, true));
+    assert_int_equal(lease_lapses(h.lease, true), 1);
+    UNIT_UNTIL(u, h.renewed == 2);
+    assert_int_equal(lease_lapses(h.lease, true), 1);
+    assert_string_equal(h.order, "RLR");
+    lease_free(&h.lease);
+}
+
+static void test_a_new_master_is_told(void **state)
+{
+    struct unit_store *u = *state;
+    struct held h;
+    hold(u, &h, "p");
+    UNIT_COMMAND(u, "HSET", "unit:store", "generation", "7");
+    UNIT_UNTIL(u, h.masters == 1);
+    UNIT_UNTIL(u, store_generation(u->store) == 7);
+    UNIT_COMMAND(u, "HDEL", "unit:proxies", lease_incarnation(h.lease));
+    UNIT_UNTIL(u, h.masters == 2);
+    assert_string_equal(h.order, "RMM");
+    unit_redis_kill(&u->redis);
+    UNIT_UNTIL(u, h.lapsed == 1);
+    unit_redis_start(&u->redis);
+    UNIT_UNTIL(u, h.renewed == 2);
+    assert_string_equal(h.order, "RMMLMR");
+    lease_free(&h.lease);
+}
+
+/* ---- watches ---- */
+
+struct watching {
+    struct watch *watch;
+    unsigned clear, silent, failed;
+    char names[128];
+    uint64_t told_ms;
+};
+
+static void on_watch(void *owner, enum watch_event ev, const char *incarnation)
+{
+    struct watching *w = owner;
+    w->clear += ev == WATCH_CLEAR;
+    w->silent += ev == WATCH_SILENT;
+    w->failed += ev == WATCH_FAILED;
+    if (ev == WATCH_SILENT) {
+        snprintf(w->names + strlen(w->names), sizeof(w->names) - strlen(w->names), "%s ", incarnation);
+        w->told_ms = clock_boot_ms();
+    }
+}
+
+static void watch(struct unit_store *u, struct watching *w, uint64_t epoch, bool evict)
+{
+    *w = (struct watching){0};
+    w->watch = watch_new(u->store, "ann", epoch, LEASE_MS, LONG_MS, evict, on_watch, w);
+}
+
+static void put(struct unit_store *u, const char *session, const char *value)
+{
+    UNIT_COMMAND(u, "HSET", "unit:sessions:ann", session, value);
+}
+
+static void put_of(struct unit_store *u, const struct held *h, const char *value)
+{
+    char name[128];
+    snprintf(name, sizeof(name), "%s/1", lease_incarnation(h->lease));
+    put(u, name, value);
+}
+
+static int64_t registered(struct unit_store *u)
+{
+    return UNIT_COMMAND(u, "HLEN", "unit:sessions:ann").number;
+}
+
+static void test_nobody_to_watch(void **state)
+{
+    struct unit_store *u = *state;
+    struct watching w;
+    watch(u, &w, 1, true);
+    UNIT_UNTIL(u, w.clear == 1);
+    watch_poke(w.watch);
+    watch_free(&w.watch);
+}
+
+static void test_the_living_are_clear(void **state)
+{
+    struct unit_store *u = *state;
+    struct held a, b;
+    struct watching w;
+    hold(u, &a, "a");
+    hold(u, &b, "b");
+    put_of(u, &a, "old 1 running x 1");
+    put_of(u, &b, "old 0 running x 1");
+    watch(u, &w, 1, true);
+    UNIT_UNTIL(u, w.clear == 1);
+    assert_true(w.silent == 0 && w.failed == 0 && registered(u) == 2);
+    watch_free(&w.watch);
+    lease_free(&a.lease);
+    lease_free(&b.lease);
+}
+
+static void test_the_silent_are_evicted_after_the_term_that_applies(void **state)
+{
+    struct unit_store *u = *state;
+    struct held a, dead, unseen;
+    struct watching w;
+    char text[128];
+    hold(u, &a, "a");
+    hold(u, &dead, "dead");
+    hold(u, &unseen, "unseen");
+    put_of(u, &a, "old 1 running x 1");
+    put_of(u, &dead, "old 1 running x 1");
+    put_of(u, &unseen, "old 0 running x 1");
+    snprintf(text, sizeof(text), "%s %s ", lease_incarnation(dead.lease), lease_incarnation(unseen.lease));
+    lease_free(&dead.lease);
+    lease_free(&unseen.lease);
+    uint64_t start = clock_boot_ms();
+    watch(u, &w, 1, true);
+    UNIT_UNTIL(u, w.silent == 1);
+    assert_in_range(w.told_ms - start, LEASE_MS + LEASE_MS / 10, LONG_MS);
+    UNIT_UNTIL(u, w.clear == 1);
+    assert_in_range(w.told_ms - start, LONG_MS + LONG_MS / 10, 2 * LONG_MS);
+    assert_true(w.silent == 2 && registered(u) == 1);
+    assert_string_equal(w.names, text);
+    watch_free(&w.watch);
+    lease_free(&a.lease);
+}
+
+static void test_one_that_is_not_in_the_list_is_silent(void **state)
+{
+    struct unit_store *u = *state;
+    struct watching w;
+    put(u, "ghost/1", "old 1 running x 1");
+    watch(u, &w, 1, false);
+    UNIT_UNTIL(u, w.silent == 1);
+    assert_string_equal(w.names, "ghost ");
+    assert_int_equal(registered(u), 1);
+    watch_free(&w.watch);
+    watch(u, &w, 1, true);
+    UNIT_UNTIL(u, w.clear == 1);
+    assert_true(w.silent == 1 && registered(u) == 0);
+    watch_free(&w.watch);
+}
+
+static void test_nothing_is_evicted_in_a_freeze(void **state)
+{
+    struct unit_store *u = *state;
+    struct watching w;
+    put(u, "ghost/1", "old 1 running x 1");
+    UNIT_COMMAND(u, "HSET", "unit:route:ann", "backend", "old", "state", "freezing", "epoch", "1",
+                 "generation", "1", "source", "old");
+    watch(u, &w, 1, true);
+    UNIT_UNTIL(u, w.silent == 1);
+    assert_true(w.clear == 0 && registered(u) == 1);
+    watch_free(&w.watch);
+}
+
+static void test_leaving_ends_a_watch(void **state)
+{
+    struct unit_store *u = *state;
+    struct watching w;
+    put(u, "ghost/1", "old 0 running x 1");
+    watch(u, &w, 1, true);
+    UNIT_COMMAND(u, "HDEL", "unit:sessions:ann", "ghost/1");
+    watch_poke(w.watch);
+    UNIT_UNTIL(u, w.clear == 1);
+    assert_int_equal(w.silent, 0);
+    watch_free(&w.watch);
+}
+
+static void test_a_change_of_master_ends_a_watch(void **state)
+{
+    struct unit_store *u = *state;
+    struct watching w;
+    put(u, "ghost/1", "old 1 running x 1");
+    watch(u, &w, 1, true);
+    UNIT_COMMAND(u, "PING");
+    UNIT_COMMAND(u, "HSET", "unit:store", "generation", "2");
+    UNIT_UNTIL(u, w.failed == 1);
+    assert_true(w.clear == 0 && w.silent == 0 && registered(u) == 1);
+    watch_free(&w.watch);
+
+    watch(u, &w, 1, true);
+    unit_redis_kill(&u->redis);
+    UNIT_UNTIL(u, w.failed == 1);
+    watch_free(&w.watch);
+}
+
+static void test_freed_while_it_asks(void **state)
+{
+    struct unit_store *u = *state;
+    struct watching w;
+    put(u, "ghost/1", "old 1 running x 1");
+    watch(u, &w, 1, true);
+    watch_free(&w.watch);
+    UNIT_COMMAND(u, "PING");
+    assert_true(w.clear + w.silent + w.failed == 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_a_lease_is_renewed),
+        TEST(test_a_lapse_is_told_by_the_clock),
+        TEST(test_a_stall_is_a_lapse),
+        TEST(test_a_new_master_is_told),
+        TEST(test_nobody_to_watch),
+        TEST(test_the_living_are_clear),
+        TEST(test_the_silent_are_evicted_after_the_term_that_applies),
+        TEST(test_one_that_is_not_in_the_list_is_silent),
+        TEST(test_nothing_is_evicted_in_a_freeze),
+        TEST(test_leaving_ends_a_watch),
+        TEST(test_a_change_of_master_ends_a_watch),
+        TEST(test_freed_while_it_asks),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
