@@ -51,16 +51,21 @@ def test_freeze_that_takes_too_long_thaws(make_ferry, old, authority):
     fill(old, user, small(messages=10))
     with FakeImap(name="new") as target:
         ferry = make_ferry({"old": backend(old, ca=authority.ca), "new": backend(target, "imap")},
-                           {"migration": {"trigger": "manual", "cutover": "manual", "freeze_budget": "1s"},
+                           {"migration": {"trigger": "manual", "cutover": "manual", "freeze_budget": "2s"},
                             "migrator": {"command_timeout": "3s"}})
         proxy = ferry.proxy()
         ferry.migrator()
         ready(ferry, user)
         with connect(proxy) as wire:
             assert wire.login(user).startswith(b"l1 OK")
+            # A command that is not complete holds the freeze open, so that the target hangs in the last pass, not before.
+            wire.line(b"a APPEND INBOX {4}")
+            wire.until(b"+")
+            flip(ferry, user)
+            net.wait_until("freeze", lambda: ferry.route(user)["state"] == "freezing", step=0.01)
             for at in ("select", "list", "fetch", "status", "noop", "login"):
                 target.misbehave("hang", at=at)
-            flip(ferry, user)
+            wire.line(b"body")
             assert wire.rest()[-1].startswith(b"* BYE [UNAVAILABLE]")
         began = time.monotonic()
         with connect(proxy) as wire:
