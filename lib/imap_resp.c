@@ -17,12 +17,15 @@ static enum imap_status status_of(struct span word)
     return STATUS_NONE;
 }
 
-/* Cuts the word at the front off *s, and one blank behind it. */
+/* Cuts the word at the front off *s, and the blanks behind it: one by RFC 3501, but there are gateways to
+ * Exchange that send "*  3 EXISTS". */
 static struct span next_word(struct span *s)
 {
     const uint8_t *blank = s->len > 0 ? memchr(s->p, ' ', s->len) : NULL;
     struct span word = span_of(s->p, blank ? (size_t)(blank - s->p) : s->len);
-    size_t eaten = word.len + (blank ? 1 : 0);
+    size_t eaten = word.len;
+    while (eaten < s->len && s->p[eaten] == ' ')
+        eaten++;
     *s = span_of(s->p + eaten, s->len - eaten);
     return word;
 }
@@ -45,11 +48,11 @@ static bool is_tag(struct span s)
 }
 
 /* Where the code that begins at text.p[0] == '[' ends: the offset of its ']', or 0. Brackets may be nested
- * (an IPv6 address in a URL) and hide in quoted strings; where that doesn't come out even, the first ']' it
- * is. */
+ * (an IPv6 address in a URL), hide in quoted strings, and be part of keywords in a list (PERMANENTFLAGS);
+ * where that doesn't come out even, the first ']' it is. */
 static size_t code_end(struct span text)
 {
-    size_t depth = 0;
+    size_t depth = 0, lists = 0;
     bool quoted = false;
     for (size_t i = 0; i < text.len; i++) {
         uint8_t c = text.p[i];
@@ -57,9 +60,15 @@ static size_t code_end(struct span text)
             i++;
         else if (c == '"')
             quoted = !quoted;
-        else if (c == '[' && !quoted)
+        else if (quoted)
+            continue;
+        else if (c == '(')
+            lists++;
+        else if (c == ')' && lists > 0)
+            lists--;
+        else if (c == '[' && lists == 0)
             depth++;
-        else if (c == ']' && !quoted && --depth == 0)
+        else if (c == ']' && lists == 0 && --depth == 0)
             return i;
     }
     const uint8_t *end = memchr(text.p, ']', text.len);
