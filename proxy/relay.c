@@ -494,7 +494,7 @@ static void take_response(struct session *s, const struct piece *p, struct outle
 /* "* 3 FETCH", "* LIST", "* SEARCH": nearly all there is, and nothing in it is ours to change. */
 static bool is_plain_data(struct span line)
 {
-    return line.len > 2 && line.p[0] == '*' && line.p[1] == ' ' && !strchr("CcOoNnBbPp", line.p[2]);
+    return line.len > 2 && line.p[0] == '*' && line.p[1] == ' ' && !strchr(" CcOoNnBbPp", line.p[2]);
 }
 
 static bool pump_down(struct session *s)
