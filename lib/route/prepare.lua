@@ -2,8 +2,8 @@
 -- What froze for an earlier attempt runs again by now, or will be told to.
 if not open(true) then return NOSTORE end
 local r, mine = job()
-local attempt = r.state == 'preparing' and r.owner ~= '' and r.owner == arg(2)
-if attempt and r.prior ~= '' and r.prior == arg(3) then return {'ok', r.epoch} end
+local attempt = OWNED[r.state] and r.owner ~= '' and r.owner == arg(2)
+if attempt and r.prior ~= '' and r.prior == arg(3) then return {'ok', r.epoch} end -- also once it was thawed
 if not mine then return {'lost', r.state} end
 if r.state ~= 'ready' then return {'refused', r.state} end
 if quarantine_left() > 0 then return {'quarantine', text(quarantine_left())} end

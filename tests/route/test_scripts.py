@@ -370,6 +370,18 @@ def test_prepare_makes_an_epoch_for_which_nobody_rests(store):
     assert store.call("flip", "ann", TOKEN, 6, "") == ["busy", "1"]
 
 
+def test_a_prepare_is_answered_again_after_its_thaw(store):
+    store.plant("ready")
+    assert store.call("prepare", "ann", TOKEN, EPOCH, 1000) == ["ok", "6"]
+    store.client.hset(store.key("route", "ann"), "deadline", 1)
+    assert store.call("thaw", "ann") == ["ok"]
+    assert store.call("prepare", "ann", TOKEN, EPOCH, 1000) == ["ok", "6"]
+    assert store.route()["state"] == "ready"
+    assert store.call("freeze", "ann", TOKEN, 6, 1000) == ["refused", "ready"]
+    assert store.call("prepare", "ann", TOKEN, 6, 1000) == ["ok", "7"]
+    assert store.call("prepare", "ann", TOKEN, EPOCH, 1000) == ["lost", "preparing"]
+
+
 def test_a_whole_migration(store):
     assert store.enter("p1/1", sealed="secret", ttl=5000) == ["ok", "queued", "0"]
     assert store.jobs() == ["ann"]
