@@ -54,7 +54,7 @@ static void fail(struct copy *c, enum copy_rc rc, const char *why)
     go(c, END);
 }
 
-/* How a step ended: on to the next, or to the end. */
+/* How a step ended: on to the next, or to the end. why may belong to the step: it is stopped after this. */
 static void on(struct copy *c, enum copy_rc rc, const char *why, enum step next)
 {
     if (c->step == END)
