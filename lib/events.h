@@ -1,7 +1,8 @@
-/* events: follows the stream of state changes, on a connection of its own. Numbers are gapless. EVENTS_LIVE: from now
- * on nothing is missed; what is read after it needs no older event. It is told once the first connection stands. After
- * a gap, a trimmed stream, a new generation or a lost connection, once following works again, EVENTS_GAP is told and
- * EVENTS_LIVE right behind it: the owner reads the routes of its accounts again. */
+/* events: follows the stream of state changes, on a connection of its own. Numbers are gapless. EVENTS_LIVE:
+ * from now on nothing is missed; what is read after it needs no older event. It is told once the first
+ * connection stands. After a gap, a trimmed stream, a new generation or a lost connection, once following
+ * works again, EVENTS_GAP is told and EVENTS_LIVE right behind it: the owner reads the routes of its accounts
+ * again. */
 #ifndef IMAPFERRY_EVENTS_H
 #define IMAPFERRY_EVENTS_H
 
@@ -9,8 +10,8 @@
 
 struct event {
     uint64_t number, epoch;
-    struct span user, kind; /* kind: "state", "entered", "left", "frozen", "seen", "evicted", "now"; without a user:
-                               "paused", "resumed", "generation" */
+    struct span user, kind; /* kind: "state", "entered", "left", "frozen", "seen", "evicted", "now"; without a
+                               user: "paused", "resumed", "generation" */
     struct span backend;
     uint64_t generation;
     enum route_state state; /* after the change */
@@ -21,7 +22,8 @@ struct events;
 typedef void (*event_fn)(void *owner, const struct event *e);
 typedef void (*events_news_fn)(void *owner, enum events_news news);
 
-struct events *events_new(struct loop *l, const struct conf *conf, event_fn fn, events_news_fn news, void *owner);
+struct events *events_new(struct loop *l, const struct conf *conf, event_fn fn, events_news_fn news,
+                          void *owner);
 void events_free(struct events **e);
 
 #endif

@@ -1,6 +1,7 @@
-/* seal: credentials that the proxies hand to the migrators through Redis: sealed to the migrators' public key, so
- * that a proxy can't open what it sealed. Ephemeral X25519, HKDF-SHA256, AES-256-GCM; key id, account, backend,
- * purpose and expiry are associated data. Several private keys may be loaded, so that they can be rotated. */
+/* seal: credentials that the proxies hand to the migrators through Redis: sealed to the migrators' public
+ * key, so that a proxy can't open what it sealed. Ephemeral X25519, HKDF-SHA256, AES-256-GCM; key id,
+ * account, backend, purpose and expiry are associated data. Several private keys may be loaded, so that they
+ * can be rotated. */
 #ifndef IMAPFERRY_SEAL_H
 #define IMAPFERRY_SEAL_H
 
@@ -19,10 +20,11 @@ bool seal_key_make(const char *private_file, const char *public_file, char **err
 
 struct seal_context {
     const char *user, *backend, *purpose; /* purpose: "login" */
-    uint64_t expires_ms; /* wall clock, since 1970 */
+    uint64_t expires_ms;                  /* wall clock, since 1970 */
 };
 /* Appends the sealed form (printable). */
-void seal_close(struct buf *out, const struct seal_public *k, const struct seal_context *c, struct span secret);
+void seal_close(struct buf *out, const struct seal_public *k, const struct seal_context *c,
+                struct span secret);
 /* Appends the secret; false: *why is a fixed text (unknown key, altered, for another account, expired). */
 bool seal_open(struct buf *out, const struct seal_private *k, const char *user, const char *backend,
                const char *purpose, uint64_t now_ms, struct span sealed, const char **why) MUST_CHECK;

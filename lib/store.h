@@ -1,9 +1,10 @@
 /* store: Redis as imapferry's source of truth: a connection whose identity was checked, and the scripts.
  *
- * At each connect the script "hello" compares the store's id with the one that this process read first, and the run_id
- * of the server with the one on record (another one: a restart or failover; it raises "generation" and opens a
- * quarantine). A store that is missing (never made by `imapferryctl init`, or emptied) or another one is STORE_FOREIGN:
- * nothing works on it, since an empty Redis must never mean "everybody is on the old server". */
+ * At each connect the script "hello" compares the store's id with the one that this process read first, and
+ * the run_id of the server with the one on record (another one: a restart or failover; it raises "generation"
+ * and opens a quarantine). A store that is missing (never made by `imapferryctl init`, or emptied) or another
+ * one is STORE_FOREIGN: nothing works on it, since an empty Redis must never mean "everybody is on the old
+ * server". */
 #ifndef IMAPFERRY_STORE_H
 #define IMAPFERRY_STORE_H
 
@@ -13,10 +14,12 @@
 enum store_state { STORE_CONNECTING, STORE_UP, STORE_DOWN, STORE_FOREIGN };
 
 struct store;
-/* Told of each change, of each new generation (state is STORE_UP again then), and of each new reason of STORE_DOWN. */
+/* Told of each change, of each new generation (state is STORE_UP again then), and of each new reason of
+ * STORE_DOWN. */
 typedef void (*store_state_fn)(void *owner, enum store_state state, const char *detail);
 
-struct store *store_new(struct loop *l, const struct conf *conf, uint64_t timeout_ms, store_state_fn fn, void *owner);
+struct store *store_new(struct loop *l, const struct conf *conf, uint64_t timeout_ms, store_state_fn fn,
+                        void *owner);
 void store_free(struct store **s);
 enum store_state store_state(const struct store *s);
 struct loop *store_loop(const struct store *s);
@@ -28,12 +31,14 @@ uint64_t store_quarantine_ms(const struct store *s);
 /* A key of this store: prefix ":" and the text, to free. */
 char *store_key(const struct store *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
-/* Runs a script of lib/route by name: EVALSHA, and EVAL where Redis does not have it (NOSCRIPT: the cache is empty
- * after a failover). The scripts build their keys from the prefix, which goes as KEYS[1]; args as ARGV. A REDIS_DOWN
- * at once where the store is not STORE_UP (but for "hello" and "init", which it sends itself or ctl does). */
-void store_script(struct store *s, const char *name, const struct span *args, size_t n, redis_fn fn, void *owner);
-/* The same on behalf of who, whom store_forget() names: owner is then given to drop, which frees it. For the files that
- * wrap scripts (route, registry). drop is called too where the store is freed. */
+/* Runs a script of lib/route by name: EVALSHA, and EVAL where Redis does not have it (NOSCRIPT: the cache is
+ * empty after a failover). The scripts build their keys from the prefix, which goes as KEYS[1]; args as ARGV.
+ * A REDIS_DOWN at once where the store is not STORE_UP (but for "hello" and "init", which it sends itself or
+ * ctl does). */
+void store_script(struct store *s, const char *name, const struct span *args, size_t n, redis_fn fn,
+                  void *owner);
+/* The same on behalf of who, whom store_forget() names: owner is then given to drop, which frees it. For the
+ * files that wrap scripts (route, registry). drop is called too where the store is freed. */
 typedef void (*store_drop_fn)(void *owner);
 void store_script_for(struct store *s, const void *who, const char *name, const struct span *args, size_t n,
                       redis_fn fn, void *owner, store_drop_fn drop);
@@ -43,15 +48,17 @@ void store_command_for(struct store *s, const void *who, const struct span *argv
 void store_heard(struct store *s, uint64_t generation);
 /* A plain command, e.g. reads. Blocking ones belong on a connection of their own (redis.h). */
 void store_command(struct store *s, const struct span *argv, size_t argc, redis_fn fn, void *owner);
-/* WAIT for all configured replicas on this connection (0 replicas: answers at once); rc REDIS_OK only when enough did. */
+/* WAIT for all configured replicas on this connection (0 replicas: answers at once); rc REDIS_OK only when
+ * enough did. */
 void store_wait(struct store *s, uint64_t timeout_ms, redis_fn fn, void *owner);
 /* All callbacks of owner are dropped, those of the calls of route.h and registry.h too. */
 void store_forget(struct store *s, void *owner);
 
-/* May this Redis forget a route that it was told? Looks at append-only file, fsync, eviction, role and replicas. */
+/* May this Redis forget a route that it was told? Looks at append-only file, fsync, eviction, role and
+ * replicas. */
 enum durability {
     DURABILITY_GOOD,
-    DURABILITY_WARN,   /* detail says what to look at (also where a managed Redis does not show its settings) */
+    DURABILITY_WARN, /* detail says what to look at (also where a managed Redis does not show its settings) */
     DURABILITY_UNSAFE, /* it may: refuse to migrate, unless store_override */
     DURABILITY_UNKNOWN /* no answer */
 };
