@@ -58,14 +58,14 @@ static bool part_ends_in_cr(const struct imap_line *l)
  * in the order of the stream is named, so that it is the same however the stream was cut. */
 static const char *find_fault(const struct imap_line *l, const uint8_t *p, size_t n, bool ended)
 {
-    bool cr_last = part_ends_in_cr(l);
+    bool cr_last = part_ends_in_cr(l), cr_is_text = l->side == LINE_RESPONSES;
     if (n > 0) {
-        if (cr_last)
+        if (cr_last && !cr_is_text)
             return WHY_CR;
         size_t room = l->limits.line + 1 - l->part.len; /* the CR counted */
         size_t look = n < room ? n : room;
         const uint8_t *nul = look > 0 ? memchr(p, '\0', look) : NULL;
-        const uint8_t *cr = look > 0 ? memchr(p, '\r', look) : NULL;
+        const uint8_t *cr = look > 0 && !cr_is_text ? memchr(p, '\r', look) : NULL;
         cr_last = p[n - 1] == '\r';
         if (cr && cr != p + n - 1 && (!nul || cr < nul))
             return WHY_CR;

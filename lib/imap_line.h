@@ -11,7 +11,8 @@
  *                 is false for it). Otherwise the command or response ends here.
  *   LINE_LITERAL  item->text holds the next piece of the body; item->left bytes are still to come after it
  *   LINE_BAD      item->why is a fixed text. The stream can't be trusted from here on: close it
- *                 (too long, NUL, bare CR or LF, literal over the cap). Every further call says the same.
+ *                 (too long, NUL, bare LF, in commands also bare CR, literal over the cap). Every further call says
+ *                 the same. (A bare CR in a response is text: Courier for one sends those of a mail's header.)
  *                 Where the line was whole and only its literal marker is at fault, item->text holds it all the
  *                 same, for the tag of the answer; with item->refusable the stream can even go on, see
  *                 imap_line_refuse().

@@ -143,8 +143,13 @@ static void test_line_faults(void **state)
         ROW("a NOOP\r\0\n", "bad CR without LF: \n"),
         ROW("a X {4}\r\n\r\n\r\n\n", "line a X {4} -> sync 4 at 4\nbody \r\n\r\n.\nbad LF without CR: \n"),
     };
+    static const struct row responses[] = {
+        ROW("* 1 EXISTS\n", "bad LF without CR: \n"),     ROW("\n", "bad LF without CR: \n"),
+        ROW("* 1 EXI\0STS\r\n", "bad NUL in a line: \n"), ROW("* 1 EXISTS\0\r\n", "bad NUL in a line: \n"),
+        ROW("* 1 EXISTS\r\0\n", "bad NUL in a line: \n"),
+    };
     check_rows(LINE_COMMANDS, &roomy, rows, COUNTOF(rows));
-    check_rows(LINE_RESPONSES, &roomy, rows, 10);
+    check_rows(LINE_RESPONSES, &roomy, responses, COUNTOF(responses));
 }
 
 /* FRONT-CASES 15, 25 */
@@ -229,7 +234,34 @@ static void test_long_lines(void **state)
             "line a {6} -> sync 6 at 2\nbody 123456.\nmore  {2} -> sync 2 at 1\nbody 34.\nmore 5678\n"),
     };
     check_rows(LINE_COMMANDS, &limits, rows, COUNTOF(rows));
-    check_rows(LINE_RESPONSES, &limits, rows, 12);
+    static const struct row responses[] = {
+        ROW("12345\r\n1234\r\n", "line 12345\nline 1234\n"),
+        ROW("123456\r\n", "bad line too long: \n"),
+        ROW("12345\n", "bad LF without CR: \n"),
+        ROW("1234\r\r\n\r345\r\r\n", "line 1234\r\nline \r345\r\n"),
+        ROW("12345\r\r\n", "bad line too long: \n"),
+        ROW("12345\rx", "bad line too long: \n"),
+        ROW("12\r\r5\r", "not idle\n"),
+        ROW("1\r34567\r8\r\n", "bad line too long: \n"),
+        ROW("1\r345\0\r\n", "bad NUL in a line: \n"),
+        ROW("1\r34567\0\r\n", "bad line too long: \n"),
+    };
+    check_rows(LINE_RESPONSES, &limits, responses, COUNTOF(responses));
+}
+
+/* Anybody could end a session by a mail: Courier sends the CR of "Subject: a\r b" within a quoted string. */
+static void test_cr_in_response(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        ROW("* 1 FETCH (ENVELOPE (NIL \"a\r b\" NIL))\r\n* 2 EXISTS\r\n",
+            "line * 1 FETCH (ENVELOPE (NIL \"a\r b\" NIL))\nline * 2 EXISTS\n"),
+        ROW("* 1 FETCH (X \"\ra1 OK\r\" Y {1}\r\n\r)\r\n",
+            "line * 1 FETCH (X \"\ra1 OK\r\" Y {1} -> 1 at 25\nbody \r.\nmore )\n"),
+        ROW("* X {1}\r\r\n\r\r\n", "line * X {1}\r\nline \r\n"),
+        ROW("* X \"a\nb\"\r\n", "bad LF without CR: \n"),
+    };
+    check_rows(LINE_RESPONSES, &roomy, rows, COUNTOF(rows));
 }
 
 static void test_endless_line(void **state)
@@ -365,15 +397,11 @@ static void test_refuse(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_commands),
-        cmocka_unit_test(test_line_faults),
-        cmocka_unit_test(test_malformed_markers),
-        cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_long_lines),
-        cmocka_unit_test(test_endless_line),
-        cmocka_unit_test(test_responses),
-        cmocka_unit_test(test_no_copies),
-        cmocka_unit_test(test_refuse),
+        cmocka_unit_test(test_commands),          cmocka_unit_test(test_line_faults),
+        cmocka_unit_test(test_malformed_markers), cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_long_lines),        cmocka_unit_test(test_cr_in_response),
+        cmocka_unit_test(test_endless_line),      cmocka_unit_test(test_responses),
+        cmocka_unit_test(test_no_copies),         cmocka_unit_test(test_refuse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
