@@ -6,6 +6,7 @@ import threading
 import time
 
 from harness import mail, net
+from harness.ferry import backend
 from harness.relay import Relay
 from harness.scene import assert_equal, connect, fill, new_user, small
 
@@ -54,25 +55,32 @@ def seconds_to_flip(ferry, user):
     return time.monotonic() - began
 
 
-def test_killed_proxy_that_knew_of_the_migration_holds_the_flip_up_for_the_short_term(make_ferry, backends, old, new):
+def test_proxy_killed_during_the_copy_holds_the_flip_up_for_the_short_term(make_ferry, old, new, authority):
     user = new_user("dead")
-    fill(old, user, small(messages=10))
-    ferry = make_ferry(backends, TERMS)
+    fill(old, user, small(messages=30))
+    relay = Relay(("127.0.0.1", new.port["imap"]))
+    ferry = make_ferry({"old": backend(old, ca=authority.ca), "new": backend(relay, "imap")},
+                       {"proxy": TERMS["proxy"]})
     dead, alive = ferry.proxy(), ferry.proxy()
     wires = [connect(dead), connect(dead)]
     for wire in wires:
         assert wire.login(user).startswith(b"l1 OK")
-    ferry.migrator()
-    assert ferry.ctl("migrate", user)[0] == 0
-    epoch = ferry.wait_state(user, "ready")["epoch"]
+    relay.stall_after(10000)
+    ferry.migrator(migrator={"job_lease": "30s", "command_timeout": "30s"})
+    assert relay.tripped.wait(20)
+    epoch = ferry.route(user)["epoch"]
     net.wait_until("proxy that has seen the epoch",
                    lambda: {row[1] for row in sessions(ferry, user).values()} == {epoch})
     dead.kill()
-    assert seconds_to_flip(ferry, user) < 1.1 * LEASE + SLACK < LEASE_LONG
+    killed = time.monotonic()
+    relay.resume()
+    ferry.wait_state(user, "flipped", timeout=60)
+    assert time.monotonic() - killed < 1.1 * LEASE + SLACK < LEASE_LONG
     with connect(alive) as wire:
         assert wire.login(user).startswith(b"l1 OK")
         assert wire.separator() == "/"
-    assert_equal(old, new, user, 10)
+    relay.close()
+    assert_equal(old, new, user, 30)
 
 
 def test_killed_proxy_that_knew_of_nothing_holds_it_up_for_the_long_term(make_ferry, backends, old, new):

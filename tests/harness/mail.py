@@ -186,7 +186,7 @@ def connect(server, user, password, port="imap"):
     """imaplib, signed in, on the plain port of a harness server (anything with .port and .host)."""
     m = imaplib.IMAP4(getattr(server, "host", "127.0.0.1"), server.port[port], timeout=60)
     m.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    m.login(quoted(user), password)
+    _ok(m.authenticate("PLAIN", lambda _: f"\0{user}\0{password}".encode()))
     return m
 
 
