@@ -151,6 +151,7 @@ static const struct {
     {"backend", FIELD_TEXT, offsetof(struct route, backend)},
     {"state", FIELD_STATE, offsetof(struct route, state)},
     {"epoch", FIELD_U64, offsetof(struct route, epoch)},
+    {"engaged", FIELD_U64, offsetof(struct route, engaged)},
     {"source", FIELD_TEXT, offsetof(struct route, source)},
     {"target", FIELD_TEXT, offsetof(struct route, target)},
     {"owner", FIELD_TEXT, offsetof(struct route, owner)},

@@ -49,6 +49,8 @@ struct route {
     char *backend;          /* never NULL: the configured source where there is no record */
     enum route_state state;
     uint64_t epoch;
+    uint64_t engaged;       /* epoch of the first claim since the account is engaged: who has seen it or a later one
+                               goes by the short lease term; 0 = none */
     uint64_t generation;    /* the store's at the read: what route_enter() compares */
     char *source, *target;  /* of the migration under way or done; "" before */
     char *owner;

@@ -180,6 +180,7 @@ static const char *take_route(struct job *j, const struct route *r)
     struct move *v = &j->move;
 
     v->job.epoch = r->epoch;
+    v->engaged = r->engaged;
     v->generation = r->generation;
     v->attempts = r->attempts;
     v->force = r->force;
@@ -365,7 +366,7 @@ static void start_watch(struct job *j)
 
     if (j->move.crew)
         crew_want(j->move.crew, 1);
-    j->watch = watch_new(j->m->store, j->move.user, j->move.job.epoch, p->lease_ms, p->lease_long_ms, true,
+    j->watch = watch_new(j->m->store, j->move.user, j->move.engaged, p->lease_ms, p->lease_long_ms, true,
                          on_watch, j);
 }
 

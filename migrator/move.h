@@ -16,7 +16,7 @@ struct move {
     char *source_name, *target_name; /* of the route; owned */
     const struct conf_backend *source, *target;
     uint32_t attempts; /* that failed so far */
-    uint64_t generation;
+    uint64_t engaged, generation;
     bool force, now;           /* of the route at the claim */
     bool elsewhere_told;       /* that mailboxes outside the personal namespace stay behind, once */
     struct crew *crew;         /* owned; NULL = nothing to do with mail (flipping, force) */

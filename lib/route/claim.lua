@@ -14,7 +14,8 @@ local due = r.state == 'backoff' and number(r.next_try) > 0 and now() >= number(
 if not (OWNED[r.state] or r.state == 'queued' or due) then return {'refused', r.state} end
 local forward = r.state == 'flipping'
 if paused() and not forward then return {'paused'} end
+local epoch = text(number(r.epoch) + 1)
 call('ZREM', LATER, r.user)
-change(r, {state = forward and 'flipping' or 'copying', epoch = text(number(r.epoch) + 1), prior = r.epoch,
-           owner = token, last_owner = '', deadline = '0', next_try = '0', reason = ''}, 'state')
+change(r, {state = forward and 'flipping' or 'copying', epoch = epoch, prior = r.epoch, owner = token, last_owner = '',
+           deadline = '0', next_try = '0', reason = '', engaged = number(r.engaged) > 0 and r.engaged or epoch}, 'state')
 return answer()

@@ -24,6 +24,7 @@ end
 
 local FROZEN = set_of('freezing', 'flipping')
 local OWNED = set_of('copying', 'ready', 'preparing', 'freezing', 'flipping')
+local ENGAGED = set_of('queued', 'copying', 'ready', 'preparing', 'freezing', 'flipping', 'flipped', 'backoff')
 local UNDER_WAY = set_of('queued', 'copying', 'ready', 'preparing', 'freezing', 'flipping')
 
 -- Milliseconds by Redis' own clock: the only wall clock that a deadline is compared with.
@@ -78,17 +79,19 @@ local function look(user, home)
     local r = {backend = home or '', state = 'resting', epoch = '0', generation = text(S.generation), source = '',
                target = '', owner = '', last_owner = '', prior = '', deadline = '0', reason = '', held_from = '',
                held_reason = '', attempts = '0', next_try = '0', force = '', back = '', now = '', bulk = '', job = '',
-               staff = '', view = ''}
+               staff = '', view = '', engaged = '0'}
     local flat = call('HGETALL', key('route', user))
     for i = 1, #flat, 2 do r[flat[i]] = flat[i + 1] end
     r.exists, r.user = #flat > 0, user
     return r
 end
 
--- Writes fields, stamps the generation, appends the event. The mark of what staff did last goes with the state.
+-- Writes fields, stamps the generation, appends the event. The mark of what staff did last goes with the state, and
+-- `engaged` (the epoch of the first claim since the account is engaged) with the end of the engagement.
 local function change(r, set, kind)
     set.generation = text(S.generation)
     if set.state and not set.staff then set.staff = '' end
+    if set.state and not ENGAGED[set.state] then set.engaged = '0' end
     if not r.exists then
         for _, f in ipairs({'backend', 'state', 'epoch'}) do set[f] = set[f] or r[f] end
     end

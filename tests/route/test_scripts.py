@@ -810,3 +810,24 @@ def test_views(store):
 def test_a_script_that_is_no_script_of_ours_is_an_error(store):
     with pytest.raises(redis_client.ResponseError):
         store.client.eval(SCRIPTS["read"] + "\nundefined_name()", 1, "t", store.id, "ann")
+
+
+def test_engaged_is_the_first_claim_of_an_unbroken_engagement(store):
+    """Whose proxy has seen it, or a later epoch, goes by the short term of the lease."""
+    store.enter()
+    assert store.route().get("engaged", "0") == "0"
+    store.call("claim", "ann", TOKEN)
+    first = store.route()["epoch"]
+    assert store.route()["engaged"] == first
+    store.call("backoff", "ann", TOKEN, first, "unreachable: x", 1000)
+    store.call("retry", "ann", "root", "")
+    store.call("claim", "ann", "b" * 32)
+    again = store.route()["epoch"]
+    assert (store.route()["engaged"], again) == (first, str(int(first) + 1))
+    store.call("block", "ann", "b" * 32, again, "cannot: x")
+    assert store.route()["engaged"] == "0"
+    store.call("retry", "ann", "root", "again")
+    store.call("claim", "ann", "c" * 32)
+    assert store.route()["engaged"] == store.route()["epoch"] == str(int(again) + 1)
+    store.call("hold", "ann", "root", "", "old")
+    assert store.route()["engaged"] == "0"
