@@ -4,14 +4,17 @@
 #include "buf.h"
 #include "xalloc.h"
 
+/* Bytes are moved to the front only where at least half as many were eaten since, else the memory doubles: a
+ * queue that is nearly full must not move all of its bytes for each that comes in. */
 static void buf_reserve(struct buf *b, size_t n)
 {
     if (b->cap - b->off - b->len >= n)
         return;
+    bool worth_it = b->off >= b->len / 2;
     if (b->off > 0 && b->len > 0)
         memmove(b->mem, b->mem + b->off, b->len);
     b->off = 0;
-    if (b->cap - b->len >= n)
+    if (b->cap - b->len >= n && worth_it)
         return;
     size_t want = b->cap ? b->cap * 2 : 256;
     while (want - b->len < n)

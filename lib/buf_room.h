@@ -5,14 +5,15 @@
 #include "buf.h"
 #include "xalloc.h"
 
-/* Makes room for n more bytes; where the bytes have to move, the old memory is overwritten. The room grows by
- * doubling. Other functions of buf may then add up to n bytes without moving anything. */
+/* Makes room for n more bytes; where the bytes have to move, the old memory is overwritten. The memory grows
+ * by doubling, and stays as large as it is where half as many bytes were eaten since. Other functions of buf
+ * may then add up to n bytes without moving anything. */
 static inline void buf_room(struct buf *b, size_t n)
 {
     if (b->cap - b->off - b->len >= n)
         return;
-    size_t want = b->cap ? b->cap * 2 : 256;
-    while (want < b->len + n)
+    size_t want = b->cap ? b->cap : 256;
+    while (want < b->len + n || (want == b->cap && b->off < b->len / 2))
         want *= 2;
     struct buf grown = {.mem = xmalloc(want), .cap = want};
     buf_add_span(&grown, buf_span(b));
