@@ -1,5 +1,6 @@
-/* The allow-list of what may stand in commands. Between the parts of a command only the strings that a SEARCH
- * key still takes are remembered; else a part behind a literal is taken as the usual rest of its command. */
+/* The allow-list of what may stand in commands. Between the parts of a command no more is remembered than how
+ * many strings a SEARCH key, or arguments the command, still takes; else a part behind a literal is taken as
+ * the usual rest of its command. */
 #include <limits.h>
 #include <strings.h>
 
@@ -29,7 +30,7 @@ struct walk {
     bool first;
     bool sections; /* BODY[...] is one word */
     bool literal8; /* may stand here (RFC 3516 4.4, RFC 5464 5) */
-    unsigned due;  /* strings that the SEARCH key before still takes */
+    unsigned due;  /* strings that the SEARCH key before still takes, or arguments that the command does */
     const struct imap_caps *shown;
     const char **why;
 };
@@ -449,11 +450,6 @@ static bool skip_list(struct walk *w)
 
 /* ---- one function a kind of command; each sees one line part ---- */
 
-static bool check_no_args(struct walk *w)
-{
-    return peek_kind(w) == WORD_END || refuse(w->why, "No arguments expected");
-}
-
 /* The message set that begins the arguments. */
 static bool check_set(struct walk *w)
 {
@@ -465,6 +461,28 @@ static bool check_set(struct walk *w)
     if (span_is(word.text, "$"))
         return refuse_word(w, word.text, NULL);
     return word.kind == WORD_ATOM || word.kind == WORD_END || refuse(w->why, "Invalid message set");
+}
+
+/* No more than the command takes: Dovecot 2.3 leaves the rest unread, and takes the body of a literal there
+ * for commands. */
+static bool check_args(struct walk *w)
+{
+    struct word word;
+    for (;; w->due--) {
+        if (!next_word(w, &word))
+            return false;
+        if (word.kind == WORD_END)
+            return true;
+        if (w->due == 0)
+            return refuse(w->why, "Too many arguments");
+        if (word.kind == WORD_OPEN && !skip_list(w))
+            return false;
+    }
+}
+
+static bool check_set_and_args(struct walk *w)
+{
+    return check_set(w) && check_args(w);
 }
 
 static bool check_fetch(struct walk *w)
@@ -689,17 +707,53 @@ static bool check_thread(struct walk *w)
 }
 
 /* Verbs without a row: nothing in their arguments can belong to a hidden extension. */
-static bool (*const checks[VERB_COUNT])(struct walk *w) = {
-    [VERB_CAPABILITY] = check_no_args, [VERB_NOOP] = check_no_args,     [VERB_LOGOUT] = check_no_args,
-    [VERB_NAMESPACE] = check_no_args,  [VERB_IDLE] = check_no_args,     [VERB_CHECK] = check_no_args,
-    [VERB_CLOSE] = check_no_args,      [VERB_UNSELECT] = check_no_args, [VERB_EXPUNGE] = check_no_args,
-    [VERB_SELECT] = check_select,      [VERB_EXAMINE] = check_select,   [VERB_CREATE] = check_create,
-    [VERB_LIST] = check_list,          [VERB_STATUS] = check_status,    [VERB_APPEND] = check_append,
-    [VERB_SEARCH] = check_search,      [VERB_FETCH] = check_fetch,      [VERB_STORE] = check_store,
-    [VERB_COPY] = check_set,           [VERB_MOVE] = check_set,         [VERB_SORT] = check_sort,
-    [VERB_THREAD] = check_thread,      [VERB_UID_EXPUNGE] = check_set,  [VERB_UID_SEARCH] = check_search,
-    [VERB_UID_FETCH] = check_fetch,    [VERB_UID_STORE] = check_store,  [VERB_UID_COPY] = check_set,
-    [VERB_UID_MOVE] = check_set,       [VERB_UID_SORT] = check_sort,    [VERB_UID_THREAD] = check_thread,
+static const struct {
+    bool (*check)(struct walk *w);
+    unsigned args; /* for check_args() */
+} checks[VERB_COUNT] = {
+    [VERB_CAPABILITY] = {check_args, 0},
+    [VERB_NOOP] = {check_args, 0},
+    [VERB_LOGOUT] = {check_args, 0},
+    [VERB_NAMESPACE] = {check_args, 0},
+    [VERB_IDLE] = {check_args, 0},
+    [VERB_CHECK] = {check_args, 0},
+    [VERB_CLOSE] = {check_args, 0},
+    [VERB_UNSELECT] = {check_args, 0},
+    [VERB_EXPUNGE] = {check_args, 0},
+    [VERB_SELECT] = {check_select, 0},
+    [VERB_EXAMINE] = {check_select, 0},
+    [VERB_CREATE] = {check_create, 0},
+    [VERB_DELETE] = {check_args, 1},
+    [VERB_RENAME] = {check_args, 2},
+    [VERB_SUBSCRIBE] = {check_args, 1},
+    [VERB_UNSUBSCRIBE] = {check_args, 1},
+    [VERB_LIST] = {check_list, 0},
+    [VERB_LSUB] = {check_args, 2},
+    [VERB_STATUS] = {check_status, 0},
+    [VERB_APPEND] = {check_append, 0},
+    [VERB_SEARCH] = {check_search, 0},
+    [VERB_FETCH] = {check_fetch, 0},
+    [VERB_STORE] = {check_store, 0},
+    [VERB_COPY] = {check_set_and_args, 1},
+    [VERB_MOVE] = {check_set_and_args, 1},
+    [VERB_SORT] = {check_sort, 0},
+    [VERB_THREAD] = {check_thread, 0},
+    [VERB_UID_EXPUNGE] = {check_set_and_args, 0},
+    [VERB_UID_SEARCH] = {check_search, 0},
+    [VERB_UID_FETCH] = {check_fetch, 0},
+    [VERB_UID_STORE] = {check_store, 0},
+    [VERB_UID_COPY] = {check_set_and_args, 1},
+    [VERB_UID_MOVE] = {check_set_and_args, 1},
+    [VERB_UID_SORT] = {check_sort, 0},
+    [VERB_UID_THREAD] = {check_thread, 0},
+    [VERB_GETQUOTA] = {check_args, 1},
+    [VERB_GETQUOTAROOT] = {check_args, 1},
+    [VERB_SETQUOTA] = {check_args, 2},
+    [VERB_GETACL] = {check_args, 1},
+    [VERB_SETACL] = {check_args, 3},
+    [VERB_DELETEACL] = {check_args, 2},
+    [VERB_LISTRIGHTS] = {check_args, 2},
+    [VERB_MYRIGHTS] = {check_args, 1},
 };
 
 static bool is_fetch(const struct imap_cmd *cmd)
@@ -747,11 +801,11 @@ bool imap_cmd_allowed(struct imap_cmd *cmd, struct span part, bool first, const 
     struct walk w = begin_walk(cmd, part, first);
     w.shown = shown;
     w.why = why;
-    w.due = first ? 0 : cmd->due;
+    w.due = first ? checks[cmd->verb].args : cmd->due;
     /* A part of FETCH behind a literal begins within a section: nothing else in FETCH can be a literal. */
     if (!first && is_fetch(cmd) && !skip_section(&w))
         return false;
-    bool ok = check_words(w) && (!checks[cmd->verb] || checks[cmd->verb](&w));
+    bool ok = check_words(w) && (!checks[cmd->verb].check || checks[cmd->verb].check(&w));
     cmd->due = w.due;
     return ok;
 }
