@@ -1,0 +1,181 @@
+"""What imapferryctl prints, for people and for programs, beyond what its verbs do (test_staff.py)."""
+import json
+import os
+import pty
+import re
+import select
+import subprocess
+import time
+
+import pytest
+
+from harness.daemon import program, sanitizer_environment
+from harness.relay import UP, Relay
+from harness.ferry import backend
+from harness.scene import connect, fill, new_user, small
+
+MANUAL = {"migration": {"trigger": "manual", "cutover": "manual"}}
+BIG = 1 << 20
+
+
+@pytest.fixture
+def manual(make_ferry, backends):
+    return make_ferry(backends, MANUAL)
+
+
+def on_terminal(ferry, *args, timeout=60):
+    """(status, all that appeared on the terminal) of imapferryctl."""
+    master, slave = pty.openpty()
+    report = os.path.join(ferry.folder, "sanitizer-pty")
+    run = subprocess.Popen([program("imapferryctl"), "-c", ferry.config(), *args], stdout=slave, stderr=slave,
+                           stdin=subprocess.DEVNULL, env=sanitizer_environment(report))
+    os.close(slave)
+    text, end = b"", time.monotonic() + timeout
+    while time.monotonic() < end:
+        if not select.select([master], [], [], 0.2)[0]:
+            continue
+        try:
+            data = os.read(master, 65536)
+        except OSError:  # the other side is closed
+            break
+        if not data:
+            break
+        text += data
+    os.close(master)
+    return run.wait(10), text.decode()
+
+
+def test_progress_on_a_terminal(make_ferry, old, new, authority):
+    user = new_user("watched")
+    fill(old, user, small(messages=40, big=(BIG,)))
+    relay = Relay(("127.0.0.1", new.port["imap"]))
+    relay.delay(0.03)
+    ferry = make_ferry({"old": backend(old, ca=authority.ca), "new": backend(relay, "imap")}, {"migration": {"trigger": "manual"}})
+    ferry.migrator()
+    status, text = on_terminal(ferry, "migrate", user, "--wait")
+    assert status == 0, text
+    assert re.search(r"\[[#.]{24}\] \d+/41 messages, ", text), text
+    shown = re.findall(rf"{re.escape(user)}: (\w+)", text)
+    assert shown[-1] == "flipped" and len(shown) == len(set(shown)), shown
+    assert text.rstrip().endswith(f"{user} is on new")
+    relay.close()
+
+
+def test_wait_without_a_terminal_prints_states_alone(manual, old, new):
+    user = new_user()
+    fill(old, user, small(messages=4))
+    manual.migrator()
+    status, out, _ = manual.ctl_raw("migrate", user, "--now", "--wait")
+    assert status == 0 and "\r" not in out and "[" not in out
+    assert out.splitlines()[-2:] == [f"{user}: flipped", f"{user} is on new"]
+    status, answer = manual.ctl("migrate", user, "--wait")
+    assert status == 0 and answer["state"] == "flipped", "it is there already"
+
+
+def test_wait_ends_where_staff_have_the_next_word(manual, old, new):
+    user = new_user()
+    fill(old, user, small(messages=4))
+    manual.migrator()
+    status, answer = manual.ctl("migrate", user, "--wait")
+    assert status == 0 and (answer["state"], answer["backend"]) == ("ready", "old")
+    status, answer = manual.ctl("flip", user, "--to", "new", "--reason", "now", "--wait")
+    assert status == 0 and (answer["state"], answer["backend"]) == ("flipped", "new")
+    status, answer = manual.ctl("flip", user, "--to", "old", "--force", "--reason", "back", "--wait")
+    assert status == 0 and (answer["state"], answer["backend"]) == ("held", "old")
+
+
+def test_wait_tells_that_the_account_was_held(make_ferry, old, authority, new):
+    user = new_user()
+    fill(old, user, small(messages=10, big=(BIG,)))
+    relay = Relay(("127.0.0.1", new.port["imap"]))
+    ferry = make_ferry({"old": backend(old, ca=authority.ca), "new": backend(relay, "imap")}, {"migration": {"trigger": "manual"}})
+    relay.stall_after(BIG // 2, UP)
+    ferry.migrator()
+    config = ferry.config()
+    run = subprocess.Popen([program("imapferryctl"), "-c", config, "migrate", user, "--wait"], stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE, text=True, env=sanitizer_environment(os.path.join(ferry.folder, "sanitizer-wait")))
+    assert relay.tripped.wait(30)
+    assert ferry.ctl("hold", user, "--reason", "not yet")[0] == 0
+    out, error = run.communicate(timeout=30)
+    assert run.returncode == 1 and "held: not yet" in out + error, (out, error)
+    relay.close()
+
+
+def test_human_output(manual, old):
+    user = new_user("reader")
+    proxy = manual.proxy()
+    assert manual.ctl_raw("status")[1].splitlines()[0].startswith("store       redis://127.0.0.1:")
+    assert manual.ctl_raw("user", user)[1].splitlines()[:3] == [
+        f"user        {user}", "backend     old", "state       resting"]
+    assert manual.ctl("hold", user, "--reason", "a\nb\x1b[31m")[0] == 0
+    text = manual.ctl_raw("user", user)[1]
+    assert "\x1b" not in text and "held from   resting" in text
+    with connect(proxy) as wire:
+        assert wire.login(user).startswith(b"l1 OK")
+        status, out, _ = manual.ctl_raw("sessions", user)
+        assert status == 0 and out.startswith("MODE ") and len(out.splitlines()) == 2
+        assert re.match(r"running +old +127\.0\.0\.1", out.splitlines()[1]), out
+    assert "PAUSED" not in manual.ctl_raw("status")[1]
+    assert manual.ctl_raw("pause", "--reason", "lunch")[0] == 0
+    assert re.search(r"^PAUSED +by \w+: lunch", manual.ctl_raw("status")[1], re.M)
+
+
+def test_audit(manual):
+    user = new_user("audited")
+    for args in (("migrate", user, "--reason", "first"), ("hold", user, "--reason", "second"), ("release", user), ("pause",)):
+        assert manual.ctl(*args)[0] == 0
+    status, answer = manual.ctl("audit", user)
+    assert status == 0
+    assert [(e["what"], e["reason"], e["after"].split()[0]) for e in answer["audit"]] == [
+        ("release", "", "queued"), ("hold", "second", "held"), ("enqueue", "first", "queued")]
+    assert all(e["user"] == user and e["who"] and e["time"] for e in answer["audit"])
+    status, answer = manual.ctl("audit")
+    assert [e["what"] for e in answer["audit"]] == ["pause", "release", "hold", "enqueue"]
+    status, out, _ = manual.ctl_raw("audit", user)
+    assert status == 0 and "(second)" in out
+
+
+def test_who_it_was_behind_sudo(manual, monkeypatch):
+    monkeypatch.setenv("SUDO_USER", "mallory")
+    assert manual.ctl("pause")[0] == 0
+    assert manual.ctl("audit")[1]["audit"][0]["who"] == "mallory"
+
+
+def test_account_names_are_keys(make_ferry, backends):
+    ferry = make_ferry(backends, {"migration": {"default_domain": "example.org", "aliases": ["info=ann@example.org"]}})
+    for name in (" Ann ", "ann@EXAMPLE.org.", "INFO"):
+        assert ferry.ctl("user", name)[1]["user"] == "ann@example.org"
+    for name in ("", "@", "a\tb", "x" * 600):
+        status, out, error = ferry.ctl_raw("user", name)
+        assert status == 2 and error and not out, name
+
+
+def test_json_of_what_was_refused(manual):
+    status, answer = manual.ctl("release", "ann")
+    assert status == 4 and "resting" in answer["error"]
+    status, answer = manual.ctl("flip", "ann", "--to", "old", "--reason", "x")
+    assert status == 0 and "already" in answer["message"]
+    status, answer = manual.ctl("retry", "ann")
+    assert status == 4 and answer["user"] == "ann"
+
+
+def test_redis_that_holds_another_store(manual, redis):
+    """Wiped: everything but init is out of reach, and says why."""
+    redis.wipe()
+    status, answer = manual.ctl("status")
+    assert status == 5 and "init" in answer["error"]
+    assert manual.ctl("init")[0] == 0
+
+
+@pytest.mark.parametrize("args", [("seal-key",), ("seal-key", "--out", "/nonexistent/folder")])
+def test_seal_key_says_what_is_missing(manual, args):
+    status, _, error = manual.ctl_raw(*args)
+    assert status == (1 if len(args) > 1 else 2) and ("--out" in error or "/nonexistent/folder" in error)
+
+
+def test_seal_key_to_a_folder(manual):
+    status, out, _ = manual.ctl_raw("--json", "seal-key", "--out", manual.folder)
+    keys = json.loads(out)
+    assert status == 0 and os.stat(keys["private_key_file"]).st_mode & 0o777 == 0o600
+    with open(keys["public_key_file"], encoding="ascii") as f:
+        assert "PUBLIC KEY" in f.read()
