@@ -537,8 +537,7 @@ static void test_what_clients_say(void **state)
 {
     (void)state;
     static const char *const rows[] = {
-        "8 UID fetch 12:* (UID RFC822.SIZE FLAGS BODY.PEEK[HEADER.FIELDS (From To Cc Bcc Subject Date "
-        "Message-ID)])",
+        "8 UID fetch 12:* (UID RFC822.SIZE FLAGS BODY.PEEK[HEADER.FIELDS (From To Cc Subject Message-ID)])",
         "9 UID fetch 5 (UID RFC822.SIZE BODY.PEEK[]<0.65536>)",
         "10 UID fetch 5 (BODY.PEEK[HEADER] BODY.PEEK[1.MIME] BODY.PEEK[1])",
         "11 uid store 5 +Flags (\\Seen NonJunk)",
