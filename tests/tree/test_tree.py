@@ -59,9 +59,9 @@ def commands_in_readmes():
         text = read(name)
         for block in code_blocks(text):
             for line in block.replace("\\\n", " ").splitlines():
-                yield name, line.strip().removeprefix("$ ").removeprefix("# ")
+                yield from ((name, part.strip()) for part in line.split("&&"))
         for found in re.findall(r"`((?:make|imapferryctl|imapferry-\w+)\b[^`\n]*)`", text):
-            yield name, found
+            yield from ((name, part.strip()) for part in found.split("&&"))
 
 
 def test_make_targets_in_readmes_exist():
