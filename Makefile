@@ -38,7 +38,7 @@ LIBS    = $(shell pkg-config --libs $(PKGS)) $(if $(SYSTEMD),$(shell pkg-config 
 LIB_SRC      := $(wildcard lib/*.c)
 PROXY_SRC    := $(wildcard proxy/*.c)
 MIGRATOR_SRC := $(wildcard migrator/*.c)
-ENGINE_SRC   := $(patsubst %,migrator/%.c,copy date delta doubles flags hasher imap_client ledger mbox_list readback reflag remove \
+ENGINE_SRC   := $(patsubst %,migrator/%.c,copy date delta doubles flags hasher imap_client ledger mbox_list outbox readback reflag remove \
                 selected settle transfer uidset verify)
 ENGINE_SRC   += migrator/mailboxes.c migrator/plan.c
 ADMIN_SRC    := $(wildcard migrator/admin/*.c)
@@ -86,6 +86,7 @@ clang-syntax: $(BUILD)/gen/route_scripts.h
 
 deps:
 	@sh tests/deps.sh install
+	@sh tests/servers.sh
 
 demo:
 	@sh tests/deps.sh ensure demo
@@ -94,6 +95,7 @@ demo:
 
 check:
 	@sh tests/deps.sh ensure
+	@sh tests/servers.sh
 	@$(PYTHON) -B tests/run.py $(if $(filter command line,$(origin BUILD)),--build $(BUILD)) $(if $(ONLY),--only $(ONLY)) \
 	    $(PYTEST_ARGS)
 
@@ -111,6 +113,6 @@ install: all
 clean:
 	rm -rf build
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -type f -name '*.d' 2>/dev/null)
 
 .PHONY: all units clang-syntax deps demo check check-valgrind install clean

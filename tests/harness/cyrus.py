@@ -1,0 +1,131 @@
+"""A private Cyrus IMAP 3, as harness.dovecot is a private Dovecot: see harness.unpacked for what both share.
+
+    with Cyrus("new", cert=authority.issue("new")) as new: ...
+    with Cyrus("old", separator=".", prefix="INBOX.") as old: ...
+
+A user's INBOX is made at the first login, together with `autocreate`. The master user may authorize as anybody (SASL PLAIN
+with authzid) and, signed in as itself, administers: "user/ann@example.org" is ann's INBOX then. With the separator "."
+there can be no dot before the @ of a user's name.
+"""
+import os
+import struct
+
+from .dovecot import MASTER_USER, SPECIAL_USE
+from .unpacked import PasswordDaemon, Unpacked, read_exactly
+
+IMAPD_CONF = """
+configdirectory: {folder}/conf
+defaultpartition: default
+partition-default: {folder}/spool
+metapartition-default: {folder}/spool
+cyrus_user: {owner}
+unixhierarchysep: {slash}
+altnamespace: {no_prefix}
+virtdomains: userid
+defaultdomain: localdomain
+admins: {master}
+proxyservers: {master}
+sasl_pwcheck_method: saslauthd
+sasl_saslauthd_path: {folder}/passwords
+sasl_mech_list: PLAIN LOGIN
+sasl_auto_transition: no
+allowplaintext: yes
+autocreate_quota: 0
+autocreate_users: anyone
+{autocreate}
+{special_use}
+specialuse_protect: none
+hashimapspool: no
+conversations: no
+duplicatesuppression: no
+expunge_mode: immediate
+delete_mode: immediate
+statuscache: yes
+servername: localhost
+syslog_prefix: cyrus
+maxlogins_per_user: 0
+tls_session_timeout: 0
+{tls}
+{extra}
+"""
+
+CYRUS_CONF = """
+START {{
+    recover cmd="{recover} -C {imapd_conf} -r"
+}}
+SERVICES {{
+{services}
+}}
+EVENTS {{
+}}
+"""
+
+
+class Cyrus(Unpacked):
+    tree = "cyrus"
+
+    def __init__(self, name, separator="/", prefix="", cert=None, users=None, anybody=True, autocreate=(), special_use=True,
+                 extra="", folder=None):
+        super().__init__(name, separator, prefix, users, anybody, folder)
+        if (separator, prefix) not in (("/", ""), ("/", "INBOX/"), (".", "INBOX."), (".", "")):
+            raise ValueError("Cyrus has no such names")
+        for where in ("conf", "spool", "conf/proc", "conf/socket", "conf/log", "conf/msg", "conf/db", "conf/lock"):
+            self.folder_of_owner(where)
+        self._cert = cert
+        self._passwords = None
+        self._imapd_conf = self.write("imapd.conf", IMAPD_CONF.format(
+            folder=self.folder, owner=self.owner.pw_name, master=MASTER_USER, extra=extra,
+            slash="yes" if separator == "/" else "no", no_prefix="no" if prefix else "yes", 
+            autocreate=f"autocreate_inbox_folders: {' | '.join(autocreate)}" if autocreate else "",
+            special_use=self._special_use() if special_use else "", tls=self._tls()))
+        self._cyrus_conf = self.write("cyrus.conf", CYRUS_CONF.format(
+            imapd_conf=self._imapd_conf, recover=self._bin("ctl_cyrusdb"), services=self._services()))
+        self.start()
+
+    def _bin(self, name):
+        return self.program("usr", "lib", "cyrus", "bin", name)
+
+    @staticmethod
+    def _special_use():
+        """Names that Cyrus gives the attribute where it makes them itself."""
+        return "".join(f"xlist-{use[1:].lower()}: {name}\n" for name, use in SPECIAL_USE.items())
+
+    def _tls(self):
+        if not self._cert:
+            return ""
+        certificate, key = self._cert
+        with open(key, encoding="ascii") as f:
+            mine = self.write("server.key", f.read(), 0o600)
+        return f"tls_server_cert: {certificate}\ntls_server_key: {mine}"
+
+    def _services(self):
+        imapd = f"{self._bin('imapd')} -C {self._imapd_conf}"
+        lines = [f'    imap cmd="{imapd}" listen="127.0.0.1:{self.port["imap"]}" prefork=1 maxchild=500']
+        if self._cert:
+            lines.append(f'    imaps cmd="{imapd} -s" listen="127.0.0.1:{self.port["imaps"]}" prefork=0 maxchild=500')
+        return "\n".join(lines)
+
+    # ---- life
+
+    def start(self):
+        self._passwords = PasswordDaemon(self.place("passwords"), self._answer)
+        environment = dict(self.environment(), CYRUS_USER=self.owner.pw_name)
+        self.run([self._bin("master"), "-C", self._imapd_conf, "-M", self._cyrus_conf, "-p", self.place("conf", "master.pid")],
+                 environment, as_owner=True)
+        self.wait_listening("imap", *(["imaps"] if self._cert else []))
+
+    def _answer(self, connection):
+        """The protocol of saslauthd: name, password, service, realm, each behind its length."""
+        name, password, _, realm = (read_exactly(connection, struct.unpack("!H", read_exactly(connection, 2))[0]).decode()
+                                    for _ in range(4))
+        if realm and "@" not in name and realm != "localdomain":
+            name = f"{name}@{realm}"
+        answer = b"OK" if self.knows(name, password) else b"NO"
+        return struct.pack("!H", len(answer)) + answer
+
+    def stop(self):
+        super().stop()
+        if self._passwords:
+            self._passwords.close()
+            self._passwords = None
+            os.unlink(self.place("passwords"))

@@ -1,0 +1,55 @@
+#!/bin/sh
+# Cyrus and Courier for the tests, in build/servers. Debian lets neither be installed beside Dovecot, so their packages
+# are only unpacked, with the libraries that this machine lacks; nothing of them is installed, started or enabled.
+# Quick where they are there already.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+servers=$(dirname "$here")/build/servers
+cyrus="cyrus-imapd cyrus-common libsasl2-modules"
+courier="courier-imap courier-base courier-authlib gamin libgamin0"
+apt="apt-get -q"
+
+# What a package draws in and this machine has not: libraries, but not those of the virus scanner. No mail server.
+lacking() { # package...
+    $apt install -s --no-install-recommends "$@" | sed -n 's/^Inst \([^ ]*\) (.*/\1/p' | grep '^lib' | grep -v -e -dev -e clamav -e mspack || true
+}
+
+# An installed package that is wanted by name is found where it is.
+not_installed() { # package...
+    for package; do
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || echo "$package"
+    done
+}
+
+download() { # package...
+    # shellcheck disable=SC2046
+    $apt -o APT::Sandbox::User=root download $( (not_installed "$@"; lacking "$@") | sort -u)
+}
+
+refresh() {
+    if [ "$(id -u)" = 0 ]; then $apt update; else sudo $apt update; fi
+}
+
+fetch() { # name package...
+    name=$1; shift
+    folder=$servers/$name.new
+    rm -rf "$folder" "${servers:?}/$name"
+    mkdir -p "$folder/packages"
+    echo "unpacking for the tests: $name"
+    (cd "$folder/packages" && download "$@" >../log 2>&1) ||
+        { refresh; (cd "$folder/packages" && download "$@" >../log 2>&1); } || { cat "$folder/log" >&2; exit 1; }
+    for package in "$folder"/packages/*.deb; do
+        dpkg-deb -x "$package" "$folder"
+    done
+    rm -rf "$folder/packages" "$folder/log" "$folder/usr/share" "$folder/etc" "$folder/usr/lib/tmpfiles.d"
+    mv "$folder" "$servers/$name"
+}
+
+mkdir -p "$servers"
+[ -d "$servers/cyrus" ] || fetch cyrus $cyrus
+[ -d "$servers/courier" ] || fetch courier $courier
+if [ ! "$servers/private.so" -nt "$here/harness/private.c" ]; then
+    ${CC:-cc} -shared -fPIC -O1 -Wall -Wextra -D_GNU_SOURCE -o "$servers/private.so.new" "$here/harness/private.c" -ldl
+    mv "$servers/private.so.new" "$servers/private.so"
+fi
