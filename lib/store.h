@@ -9,6 +9,7 @@
 #define IMAPFERRY_STORE_H
 
 #include "conf.h"
+#include "imap_caps.h"
 #include "redis.h"
 
 enum store_state { STORE_CONNECTING, STORE_UP, STORE_DOWN, STORE_FOREIGN };
@@ -48,6 +49,9 @@ void store_command_for(struct store *s, const void *who, const struct span *argv
 void store_heard(struct store *s, uint64_t generation);
 /* A plain command, e.g. reads. Blocking ones belong on a connection of their own (redis.h). */
 void store_command(struct store *s, const struct span *argv, size_t argc, redis_fn fn, void *owner);
+/* Writes what a backend can do (DESIGN.md section 5, "backends"), for the proxies to show: replace after a sign-in; not
+ * where it was only asked before one, which tells a part. Nothing where the store is not there. */
+void store_note_caps(struct store *s, const char *backend, const struct imap_caps *caps, bool replace);
 /* WAIT for all configured replicas on this connection (0 replicas: answers at once); rc REDIS_OK only when
  * enough did. */
 void store_wait(struct store *s, uint64_t timeout_ms, redis_fn fn, void *owner);

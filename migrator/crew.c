@@ -113,6 +113,14 @@ static void note_failure(struct slot *s, enum half half)
         LOG_S("detail", c->error));
 }
 
+/* Proxies show what both servers can do, and most of the new one's sign-ins begin here. */
+static void note_caps(const struct slot *s, enum half half)
+{
+    const struct imapc *conn = half == SOURCE ? s->lane.source : s->lane.target;
+
+    store_note_caps(s->crew->m->store, s->crew->backend[half]->name, imapc_caps(conn), true);
+}
+
 static void on_event(void *owner, enum imapc_event ev)
 {
     struct end *e = owner;
@@ -122,6 +130,7 @@ static void on_event(void *owner, enum imapc_event ev)
     switch (ev) {
     case IMAPC_READY:
         s->ready[e->half] = true;
+        note_caps(s, e->half);
         if (s->ready[SOURCE] && s->ready[TARGET] && s->state == SLOT_OPENING) {
             s->state = SLOT_IDLE;
             c->failed = false;

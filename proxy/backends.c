@@ -10,7 +10,7 @@
 #include "limits.h"
 
 /* Where something is not known yet, another thread or proxy may just be finding out. */
-enum { READ_EVERY_MS = 60 * 1000, READ_SOON_MS = 200, PROBE_EVERY_MS = 60 * 1000, PROBE_LINE = 64 * 1024 };
+enum { READ_EVERY_MS = 10 * 1000, READ_SOON_MS = 200, PROBE_EVERY_MS = 60 * 1000, PROBE_LINE = 64 * 1024 };
 
 /* Asking one backend for its capabilities, without signing in. */
 enum probe_step { PROBE_DIAL, PROBE_GREETING, PROBE_CAPS, PROBE_STARTTLS, PROBE_SECURING };
@@ -144,18 +144,10 @@ static bool caps_equal(const struct imap_caps *x, const struct imap_caps *y)
 
 /* ---- the store ---- */
 
-static void write_caps(struct known *k, const char *command)
+static void write_caps(struct known *k, bool replace)
 {
-    struct store *s = k->backends->store;
-    if (!s || store_state(s) != STORE_UP)
-        return;
-    struct buf words = {0};
-    imap_caps_write(&words, &k->caps);
-    char *key = store_key(s, "backends");
-    struct span argv[] = {span_str(command), span_str(key), span_str(k->conf->name), buf_span(&words)};
-    store_command(s, argv, COUNTOF(argv), NULL, NULL);
-    free(key);
-    buf_free(&words);
+    if (k->backends->store)
+        store_note_caps(k->backends->store, k->conf->name, &k->caps, replace);
 }
 
 void backends_learned(struct backends *b, const struct conf_backend *backend, const struct imap_caps *caps)
@@ -165,7 +157,7 @@ void backends_learned(struct backends *b, const struct conf_backend *backend, co
         return;
     k->is_known = true;
     k->caps = *caps;
-    write_caps(k, "HSET");
+    write_caps(k, true);
 }
 
 static void probe_start(struct known *k);
@@ -182,7 +174,7 @@ static void on_hash(void *owner, enum redis_rc rc, const struct reply *r)
             imap_caps_parse(&k->caps, reply_str(words));
             k->is_known = true;
         } else if (k->is_known) {
-            write_caps(k, "HSETNX");
+            write_caps(k, false);
         } else if (b->ask) {
             probe_start(k);
         }
@@ -227,7 +219,7 @@ static void probe_done(struct known *k)
         return; /* a sign-in was quicker */
     k->is_known = true;
     k->caps = k->heard;
-    write_caps(k, "HSETNX");
+    write_caps(k, false);
     tell(k->backends);
 }
 

@@ -1,7 +1,7 @@
 /* backends: what each backend can do, and how to reach it: TLS policy, and the capabilities after sign-in, as
  * the store has them (hash "backends": name -> words). They are asked for once where nobody knows them
- * (before sign-in a server tells only a part), and replaced by what a sign-in shows. Read anew each minute.
- */
+ * (before sign-in a server tells only a part), and replaced by what a sign-in shows, here or at a migrator.
+ * Read anew each ten seconds. */
 #ifndef IMAPFERRY_BACKENDS_H
 #define IMAPFERRY_BACKENDS_H
 

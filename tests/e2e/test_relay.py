@@ -335,3 +335,18 @@ def test_drain_is_spread_and_lets_commands_end(ferry):
     left = ferry.redis.client()
     assert not [x for x in left.hgetall("imapferry:proxies") if x.startswith(proxy.label + ".")]
     assert not left.keys("imapferry:sessions:drained*")
+
+
+def test_what_the_new_server_can_do_is_known_before_the_first_account_has_moved(make_ferry, backends):
+    """Before a sign-in it tells a part only. The migrator is the first to sign in there, long before a user is."""
+    ferry = make_ferry(backends, {"migration": {"trigger": "login", "cutover": "manual"}})
+    proxy, user = ferry.proxy(), new_user()
+    before = sign_in(proxy, user)
+    assert b" UIDPLUS" not in before.shown
+    ferry.migrator()
+    ferry.wait_state(user, "ready")
+    shown = net.wait_until("all capabilities", lambda: b" UIDPLUS" in (w := sign_in(proxy, user)).shown and w.shown,
+                           step=0.5)
+    ferry.ctl("flip", user, "--to", "new", "--reason", "test")
+    ferry.wait_state(user, "flipped")
+    assert sign_in(proxy, user).shown == shown
