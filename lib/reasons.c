@@ -31,6 +31,7 @@ static const struct {
     [WHY_DEADLINE] =
         {"deadline", THEN_AGAIN,
          "Tried again by itself. If it keeps happening, the servers are slow: raise freeze_budget."},
+    [WHY_PAUSED] = {"paused", THEN_AGAIN, "Goes on by itself."},
     [WHY_STORE] = {"store", THEN_AGAIN, "Tried again by itself. See whether Redis and its replicas run."},
     [WHY_INTERNAL] = {"internal", THEN_AGAIN,
                       "A fault of imapferry: please report it with the migrator's log."},

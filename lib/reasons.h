@@ -17,6 +17,7 @@ enum why {
     WHY_UIDVALIDITY, /* equal UIDVALIDITYs with different UIDs */
     WHY_SESSIONS,    /* the user's sessions did not come to rest */
     WHY_DEADLINE,    /* the last pass took longer than the account may stand still */
+    WHY_PAUSED,      /* staff stopped it, or the migrator was stopped */
     WHY_STORE,       /* Redis is away or does not keep what it is told */
     WHY_INTERNAL,    /* what should not happen */
     WHY_COUNT

@@ -28,6 +28,7 @@ struct cutover_run {
     enum state state;
     uint64_t budget_ms, froze_ms; /* froze_ms: when route_freeze was sent, 0 = not yet */
     bool asking;                  /* a call of this state is under way */
+    bool later;                   /* what is called off was not begun as far as attempts count */
     bool again;                   /* ... and has to be repeated at once */
     struct timer *retry;          /* runs the state again */
     struct timer *deadline;
@@ -117,6 +118,13 @@ static void abort_with(struct cutover_run *c, enum why why, const char *detail)
     enter(c, ABORT);
 }
 
+/* Not the account's fault: no attempt that failed. */
+static void abort_for_later(struct cutover_run *c, enum why why, const char *detail)
+{
+    c->later = c->state < ABORT;
+    abort_with(c, why, detail);
+}
+
 static void on_retry(void *owner)
 {
     run(owner);
@@ -193,9 +201,9 @@ static void on_frozen(void *owner, enum route_rc rc, const char *detail)
     if (common_answer(c, rc, detail))
         return;
     if (rc == ROUTE_PAUSED)
-        abort_with(c, WHY_SESSIONS, "migrations are paused");
+        abort_for_later(c, WHY_PAUSED, "migrations are paused");
     else if (rc == ROUTE_QUARANTINE)
-        abort_with(c, WHY_STORE, "Redis restarted or failed over");
+        abort_for_later(c, WHY_STORE, "Redis restarted or failed over");
     else if (rc != ROUTE_OK)
         abort_with(c, WHY_DEADLINE, "preparing took too long");
     else
@@ -350,10 +358,10 @@ static void on_flipping(void *owner, enum route_rc rc, const char *detail)
         later(c, POLL_MS);
         break;
     case ROUTE_PAUSED:
-        abort_with(c, WHY_SESSIONS, "migrations are paused");
+        abort_for_later(c, WHY_PAUSED, "migrations are paused");
         break;
     case ROUTE_QUARANTINE:
-        abort_with(c, WHY_STORE, "Redis restarted or failed over");
+        abort_for_later(c, WHY_STORE, "Redis restarted or failed over");
         break;
     default:
         abort_with(c, WHY_DEADLINE, "the account was verified too late");
@@ -373,7 +381,7 @@ static void on_aborted(void *owner, enum route_rc rc, const char *detail)
     if (rc == ROUTE_REFUSED && !strcmp(detail, "flipping"))
         enter(c, KEPT);
     else
-        end(c, CUTOVER_FAILED);
+        end(c, c->later ? CUTOVER_LATER : CUTOVER_FAILED);
 }
 
 static void send_abort(struct cutover_run *c)

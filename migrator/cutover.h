@@ -29,7 +29,7 @@
 enum cutover_rc {
     CUTOVER_DONE,   /* flipped */
     CUTOVER_FAILED, /* the account is ready again, and goes on as before: why and detail */
-    CUTOVER_LATER,  /* paused, or a quarantine: nothing was begun */
+    CUTOVER_LATER,  /* paused, or a quarantine: ready as well, to be tried again when that is over */
     CUTOVER_LOST,   /* not ours any more */
 };
 struct cutover_result {

@@ -140,7 +140,10 @@ static void give_up(struct job *j, enum why why, const char *detail)
         job_end(j, JOB_STOPPED);
         return;
     }
-    buf_printf(&text, "%s: %.*s", why_word(why), REASON_MAX, detail);
+    size_t len = strnlen(detail, REASON_MAX);
+    while (len > 0 && ((uint8_t)detail[len] & 0xc0) == 0x80) /* not inside a character */
+        len--;
+    buf_printf(&text, "%s: %.*s", why_word(why), (int)len, detail);
     free(j->reason);
     j->reason = xstrdup(buf_str(&text));
     j->why = why;
@@ -411,8 +414,13 @@ static void on_cutover(void *owner, const struct cutover_result *r)
         give_up(j, r->why, r->detail);
         break;
     case CUTOVER_LATER:
+        if (j->stopping) {
+            job_end(j, JOB_STOPPED);
+            break;
+        }
         j->watched = false;
-        enter(j, REST);
+        j->state = REST;
+        timer_start(j->retry, REST_MS);
         break;
     case CUTOVER_LOST:
         lost(j);
@@ -537,7 +545,7 @@ void job_stop(struct job *j)
     if (!j->cutover)
         job_end(j, JOB_STOPPED);
     else if (cutover_can_abort(j->cutover))
-        cutover_abort(j->cutover, WHY_SESSIONS, "the migrator was stopped");
+        cutover_abort(j->cutover, WHY_PAUSED, "the migrator was stopped");
 }
 
 struct job *job_start(struct migrator *m, const char *user, job_fn fn, void *owner)

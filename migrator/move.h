@@ -18,6 +18,7 @@ struct move {
     uint32_t attempts; /* that failed so far */
     uint64_t engaged, generation;
     bool force, now;           /* of the route at the claim */
+    bool special_use_told;     /* that mailboxes exist on both sides with other special uses, once */
     bool elsewhere_told;       /* that mailboxes outside the personal namespace stay behind, once */
     struct crew *crew;         /* owned; NULL = nothing to do with mail (flipping, force) */
     struct records *records;   /* owned */

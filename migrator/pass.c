@@ -372,6 +372,15 @@ static void note_elsewhere(struct pass *p)
     }
 }
 
+static void note_special_use(struct pass *p)
+{
+    if (p->plan->special_use_differs && !p->move->special_use_told) {
+        p->move->special_use_told = true;
+        LOG(WARN, "special_use_differs", LOG_S("user", p->move->user),
+            LOG_U("mailboxes", p->plan->special_use_differs));
+    }
+}
+
 static void make_plan(struct pass *p)
 {
     note_elsewhere(p);
@@ -380,6 +389,7 @@ static void make_plan(struct pass *p)
         fail(p, WHY_CANNOT, buf_str(&p->plan->problems));
         return;
     }
+    note_special_use(p);
     make_items(p);
     tell_progress(p);
     p->phase = RECORDS;
