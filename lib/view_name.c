@@ -1,9 +1,10 @@
 /* Every step is a bijection, so that what they make together leads back:
  *
- *   unshield  "=49NBOX" -> "INBOX"         (a side without prefix, names of one level; inverse: shield)
- *   decode    "=2E" -> "."                 (each level, by the bytes that its side cannot have; inverse:
- * encode) encode    "." -> "=2E"                 (by the bytes that the other side cannot have) fill      ""
- * -> "=00"                  (towards the target; inverse: drain, from the target) shield
+ *   unshield  "=49NBOX" -> "INBOX"  (a side without prefix, names of one level; inverse: shield)
+ *   decode    "=2E" -> "."          (each level, by the bytes that its side cannot have; inverse: encode)
+ *   encode    "." -> "=2E"          (by the bytes that the other side cannot have)
+ *   fill      "" -> "=00"           (towards the target; inverse: drain, from the target)
+ *   shield    "INBOX" -> "=49NBOX"
  *
  * An escape is "=", any number of "3D", and the digits of a byte that is escaped in this step. Taking a step
  * adds one "3D" to what looks like its escapes already; going back takes one away, and without any it is an
@@ -319,7 +320,9 @@ static bool translate(struct translation *t, struct span name, struct buf *out)
     take_escapes(&t->to_set, t->to);
     t->single = !t->from->separator || !memchr(name.p, t->from->separator, name.len);
     buf_add_str(&result, t->to->prefix);
-    bool ok = translate_levels(t, name, &result) && result.len > strlen(t->to->prefix);
+    /* One that gets too long could not be taken back. */
+    bool ok = translate_levels(t, name, &result) && result.len > strlen(t->to->prefix) &&
+              result.len <= VIEW_NAME_MAX;
     if (ok)
         buf_add_span(out, buf_span(&result));
     buf_free(&result);

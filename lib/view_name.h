@@ -42,7 +42,8 @@ struct view_names {
 const char *view_side_fault(const struct view_side *side);
 
 /* Appends the target's name for a source's (for SELECT, CREATE, ... and the plan). False, and *out as it was,
- * where there is none: see above; also an empty name, one longer than VIEW_NAME_MAX, with NUL, CR or LF. */
+ * where there is none: see above; also an empty name, one longer than VIEW_NAME_MAX here or there, with NUL, CR or
+ * LF. */
 bool view_name_to_target(const struct view_names *v, struct span name, struct buf *out) MUST_CHECK;
 /* Appends the source's name for a target's (for LIST, STATUS, ...): the inverse. Names that the target made
  * up without us (by Sieve, by webmail) have a source's name too, but for those with empty levels. */

@@ -140,10 +140,28 @@ static void test_refused(void **state)
     memset(name, '/', VIEW_NAME_MAX + 1);
     assert_false(view_name_to_target(&v, span_of(name, VIEW_NAME_MAX + 1), &out));
     assert_string_equal(buf_str(&out), "kept");
-    assert_true(view_name_to_target(&v, span_of(name, VIEW_NAME_MAX), &out));
-    assert_int_equal(out.len, 4 + 4 * VIEW_NAME_MAX + 3);
     free(name);
     buf_free(&out);
+}
+
+/* It was taken to the target, and could not be taken back. */
+static void test_name_that_gets_too_long(void **state)
+{
+    struct view_names v = {slash, dot};
+    struct buf there = {0}, back = {0};
+    char *name = xmalloc(VIEW_NAME_MAX);
+
+    (void)state;
+    memset(name, '.', VIEW_NAME_MAX);
+    assert_true(view_name_to_target(&v, span_of(name, VIEW_NAME_MAX / 3), &there));
+    assert_true(view_name_to_source(&v, buf_span(&there), &back));
+    assert_true(span_eq(buf_span(&back), span_of(name, VIEW_NAME_MAX / 3)));
+    buf_clear(&there);
+    assert_false(view_name_to_target(&v, span_of(name, VIEW_NAME_MAX / 3 + 1), &there));
+    assert_int_equal(there.len, 0);
+    free(name);
+    buf_free(&there);
+    buf_free(&back);
 }
 
 static void test_side_faults(void **state)
@@ -253,6 +271,7 @@ int main(void)
         cmocka_unit_test(test_inbox),
         cmocka_unit_test(test_odd_names),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_name_that_gets_too_long),
         cmocka_unit_test(test_side_faults),
         cmocka_unit_test(test_random_names),
         cmocka_unit_test(test_all_short_names),
