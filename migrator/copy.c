@@ -79,6 +79,8 @@ static void on_ledger_rc(struct copy *c, enum route_rc rc, enum step next)
 void pair_count_done(struct pair *p)
 {
     const struct ledger_sums *sums = ledger_sums(p->ledger);
+    uint64_t more = sums->bytes > p->counts.bytes_done ? sums->bytes - p->counts.bytes_done : 0;
+    p->under_way -= more < p->under_way ? more : p->under_way;
     p->counts.messages_done = sums->rows;
     p->counts.messages_verified = sums->verified;
     p->counts.bytes_done = sums->bytes;
@@ -91,7 +93,9 @@ static void tell_progress(struct pair *p)
     if (!c->progress || (now = clock_boot_ms()) - c->told_ms < PROGRESS_MS)
         return;
     c->told_ms = now;
-    c->progress(c->owner, &p->counts);
+    struct copy_counts counts = p->counts;
+    counts.bytes_done += p->under_way;
+    c->progress(c->owner, &counts);
 }
 
 static void count_total(struct pair *p)

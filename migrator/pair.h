@@ -19,6 +19,7 @@ struct pair {
     struct selected source, target; /* target.name is where APPEND goes */
     struct ledger *ledger;          /* borrowed */
     struct copy_counts counts;
+    uint64_t under_way; /* bytes that have gone out and are not in the ledger yet */
     void (*progress)(struct pair *p); /* call it as often as you like */
 };
 

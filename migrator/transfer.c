@@ -1,54 +1,46 @@
-#include <assert.h>
 #include <stdlib.h>
 
 #include "delta.h"
+#include "hasher.h"
 #include "lib/log.h"
 #include "lib/xalloc.h"
-#include "readback.h"
-#include "remove.h"
-#include "settle.h"
+#include "outbox.h"
 #include "transfer.h"
 
 enum {
     BATCH_MESSAGES = 200,
     BATCH_BYTES = 4 * 1024 * 1024,
-    FETCHES_AHEAD = 4,
-    APPENDS_AHEAD = 2,         /* with MULTIAPPEND */
-    SINGLE_APPENDS_AHEAD = 32, /* without */
-    TRIES = 3,                 /* of a message that the source does not give */
-    LEARN_MAX = 10 * 1000      /* messages that others may add while we look for ours */
+    WINDOW_MESSAGES = 2000,
+    WINDOW_BYTES = 64 * 1024 * 1024,
+    WINDOW_TEXT = 4000, /* bytes of a set of UIDs, so that one more batch fits into 8000 */
+    INTENTS_AHEAD = 3,  /* batches */
+    TRIES = 3           /* of a message that the source does not give */
 };
 
 enum state { RUN, DRAIN, UNDO, RESYNC };
 
-/* Messages of one FETCH and one intent. */
+/* Messages of one intent. */
 struct batch {
     TAILQ_ENTRY(batch) link;
     struct transfer *t;
     uint32_t *uids; /* ascending; owned */
     size_t n, next; /* next: the first whose body has not come whole */
-    bool intent_ok, fetched;
+    bool intent_sent, intent_ok;
 };
 
-/* One APPEND. */
-struct append {
-    TAILQ_ENTRY(append) link;
+/* The messages of one FETCH. */
+struct window {
+    TAILQ_ENTRY(window) link;
     struct transfer *t;
-    struct ledger_row *rows; /* bodies that went out whole; target_uid 0 as long as it isn't known; owned */
-    size_t n, room;
-    uint32_t last_uid;       /* of the batch */
-    uint32_t target_uidnext; /* before it, or lower */
-    bool answered;
-    bool known;    /* UIDs of its rows on the target */
-    char *refused; /* owned */
+    uint32_t last_uid;
 };
 
 /* The body that is coming. */
 struct body {
-    struct append *append; /* NULL: thrown away */
     uint32_t uid;
     uint64_t size;
     bool held;  /* its head is there, but it may not go out yet */
+    bool goes;  /* out; else it is thrown away */
     bool whole; /* it went out, and its response has not ended */
     uint8_t hash[HASH_SIZE];
 };
@@ -67,28 +59,18 @@ struct transfer {
     size_t n_plan, planned;
     char *fault;           /* what can't be copied and why: the plan ends before it; owned */
     bool stop;             /* at the fault as soon as all is answered */
-    uint32_t single_until; /* up to this UID a batch is one message */
+    uint32_t single_until; /* up to this UID a window is one message */
     uint32_t suspect;      /* did not come when it was due */
     unsigned suspected;    /* how often in a row */
 
-    TAILQ_HEAD(, batch) batches; /* FETCH or intent not answered */
-    size_t fetching;
+    TAILQ_HEAD(windows, window) windows; /* FETCH not answered */
+    TAILQ_HEAD(, batch) batches;         /* bodies to come, or intent not answered */
+    bool last_began;                     /* the last body of the newest window */
     struct body body;
     struct hasher *hasher;
-    bool full; /* the target is; the source is paused for it */
-
-    TAILQ_HEAD(, append) appends; /* in order; an open one is last */
-    struct append *open;
-    size_t unanswered;
-    size_t appends_max;
-    bool multi;
-    size_t writing; /* ledger entries */
-    uint32_t target_uidnext, first;
-
-    struct readback *learning; /* UIDs of what was stored without APPENDUID */
-    struct readback_item *learned;
-    size_t n_learned, learned_room;
-    struct remove *undo;
+    size_t intents; /* not answered */
+    bool full;      /* the target is; the source is paused for it */
+    struct outbox *outbox;
 };
 
 static void step_soon(struct transfer *t)
@@ -105,81 +87,52 @@ static void batch_free(struct batch *b)
     free(b);
 }
 
-static void append_free(struct append *a)
+static void window_free(struct window *w)
 {
-    TAILQ_REMOVE(&a->t->appends, a, link);
-    free(a->rows);
-    free(a->refused);
-    free(a);
+    TAILQ_REMOVE(&w->t->windows, w, link);
+    free(w);
 }
 
 void transfer_stop(struct transfer **tp)
 {
     struct transfer *t = *tp;
-    struct append *a;
     struct batch *b;
+    struct window *w;
     if (!t)
         return;
     *tp = NULL;
     loop_undefer(t->p->loop, &t->task);
-    ledger_forget(t->p->ledger, t);
-    readback_stop(&t->learning);
-    remove_stop(&t->undo);
+    outbox_free(&t->outbox);
     imapc_forget(t->p->source.imap, t);
+    while ((w = TAILQ_FIRST(&t->windows))) {
+        imapc_forget(t->p->source.imap, w);
+        window_free(w);
+    }
     while ((b = TAILQ_FIRST(&t->batches))) {
-        imapc_forget(t->p->source.imap, b);
         ledger_forget(t->p->ledger, b);
         batch_free(b);
-    }
-    while ((a = TAILQ_FIRST(&t->appends))) {
-        imapc_forget(t->p->target.imap, a);
-        append_free(a);
     }
     imapc_resume(t->p->source.imap);
     hasher_free(&t->hasher);
     free(t->plan);
     free(t->fault);
     free(t->why);
-    free(t->learned);
     free(t);
 }
 
-static void finish(struct transfer *t, enum copy_rc rc, const char *fmt, ...) PRINTF_LIKE(3, 4);
-static void finish(struct transfer *t, enum copy_rc rc, const char *fmt, ...)
+static void finish(struct transfer *t, enum copy_rc rc, const char *why)
 {
-    struct buf why = {0};
-    va_list ap;
     if (t->over)
         return;
-    va_start(ap, fmt);
-    buf_vprintf(&why, fmt, ap);
-    va_end(ap);
     t->over = true;
     t->rc = rc;
-    t->why = xstrdup(buf_str(&why));
-    buf_free(&why);
+    t->why = xstrdup(why);
     step_soon(t);
-}
-
-static void finish_ledger(struct transfer *t, enum route_rc rc)
-{
-    finish(t, rc == ROUTE_LOST ? COPY_LOST : COPY_DOWN, "%s", ledger_error(t->p->ledger));
-}
-
-static void finish_down(struct transfer *t, const struct selected *side)
-{
-    finish(t, COPY_DOWN, "%s: %s", side->side, imapc_error(side->imap));
 }
 
 uint32_t transfer_first(const struct transfer *t)
 {
-    return t->first;
-}
-
-/* Everything that was asked for is answered. */
-static bool is_drained(const struct transfer *t)
-{
-    return t->fetching == 0 && t->unanswered == 0 && !t->open && t->writing == 0 && !t->learning;
+    return outbox_first(t->outbox);
 }
 
 /* Ends with COPY_CANNOT once what was begun is stored and noted. */
@@ -192,7 +145,7 @@ static void stop_at(struct transfer *t, uint32_t uid, const char *why)
 
 /* --- the plan --- */
 
-/* What is known not to go before a byte is read (EDGE 41, 43). To free. */
+/* What is known not to go before a byte is read. To free. */
 static char *foresee_fault(const struct transfer *t, const struct mbox_msg *m)
 {
     uint64_t limit = imapc_caps(t->p->target.imap)->appendlimit;
@@ -223,21 +176,32 @@ static void make_plan(struct transfer *t)
     }
 }
 
-/* How many messages from t->planned on make the next batch. */
-static size_t batch_size(const struct transfer *t)
+/* Messages around some trouble go one by one. */
+static bool next_is_single(const struct transfer *t)
 {
-    uint64_t bytes = 0;
-    size_t n = 0;
-    while (t->planned + n < t->n_plan && n < BATCH_MESSAGES) {
-        uint32_t uid = t->plan[t->planned + n];
-        const struct mbox_msg *m = mbox_list_find(&t->p->source.list, uid);
-        bytes += m ? m->size : 0;
-        if (n > 0 &&
-            (bytes > BATCH_BYTES || uid <= t->single_until || t->plan[t->planned] <= t->single_until))
+    return t->plan[t->planned] <= t->single_until;
+}
+
+/* Makes the next batch of the plan; adds to *messages and *bytes. */
+static struct batch *add_batch(struct transfer *t, size_t *messages, uint64_t *bytes)
+{
+    struct batch *b = xcalloc(1, sizeof *b);
+    size_t max = next_is_single(t) ? 1 : BATCH_MESSAGES;
+    uint64_t sum = 0;
+    b->t = t;
+    b->uids = xcalloc(max, sizeof *b->uids);
+    while (b->n < max && t->planned < t->n_plan) {
+        const struct mbox_msg *m = mbox_list_find(&t->p->source.list, t->plan[t->planned]);
+        uint64_t size = m ? m->size : 0;
+        if (b->n > 0 && sum + size > BATCH_BYTES)
             break;
-        n++;
+        sum += size;
+        b->uids[b->n++] = t->plan[t->planned++];
     }
-    return n;
+    *messages += b->n;
+    *bytes += sum;
+    TAILQ_INSERT_TAIL(&t->batches, b, link);
+    return b;
 }
 
 static void body_begin(void *owner, uint32_t seq, uint32_t uid, uint64_t size);
@@ -247,117 +211,78 @@ static bool on_fetch_data(void *owner, const struct imap_resp *resp, const struc
 static void on_fetched(void *owner, const struct imapc_end *e);
 static void on_intent(void *owner, enum route_rc rc);
 
-static void send_batch(struct transfer *t, struct batch *b)
+static void send_fetch(struct transfer *t, const struct imap_seq *uids, uint32_t last_uid)
 {
     static const struct imapc_body_fns body = {body_begin, body_piece, body_end};
-    const struct imapc_command cmd = {.data = on_fetch_data, .body = &body, .end = on_fetched, .owner = b};
-    struct imap_seq set = uidset_of(b->uids, b->n);
+    struct window *w = xcalloc(1, sizeof *w);
+    const struct imapc_command cmd = {.data = on_fetch_data, .body = &body, .end = on_fetched, .owner = w};
     struct buf text = {0};
-    imap_seq_write(&text, &set);
+    w->t = t;
+    w->last_uid = last_uid;
+    TAILQ_INSERT_TAIL(&t->windows, w, link);
+    t->last_began = false;
+    imap_seq_write(&text, uids);
     imapc_sendf(t->p->source.imap, &cmd, "UID FETCH %s (UID BODY.PEEK[])", buf_str(&text));
-    ledger_intent(t->p->ledger, t->target_uidnext, b->uids, b->n, on_intent, b);
-    t->fetching++;
-    t->writing++;
     buf_free(&text);
-    imap_seq_free(&set);
 }
 
-static void add_batch(struct transfer *t)
+static void add_window(struct transfer *t)
 {
-    struct batch *b = xcalloc(1, sizeof *b);
-    b->t = t;
-    b->n = batch_size(t);
-    b->uids = xcalloc(b->n, sizeof *b->uids);
-    memcpy(b->uids, t->plan + t->planned, b->n * sizeof *b->uids);
-    t->planned += b->n;
-    TAILQ_INSERT_TAIL(&t->batches, b, link);
-    send_batch(t, b);
+    struct imap_seq uids = {0};
+    struct buf text = {0};
+    size_t messages = 0;
+    uint64_t bytes = 0;
+    uint32_t last_uid = 0;
+    bool single = next_is_single(t);
+    while (t->planned < t->n_plan && messages < WINDOW_MESSAGES && bytes < WINDOW_BYTES &&
+           text.len < WINDOW_TEXT && !(single && messages > 0)) {
+        const struct batch *b = add_batch(t, &messages, &bytes);
+        last_uid = b->uids[b->n - 1];
+        for (size_t i = 0; i < b->n; i++)
+            imap_seq_add(&uids, b->uids[i], b->uids[i]);
+        buf_clear(&text);
+        imap_seq_write(&text, &uids);
+    }
+    send_fetch(t, &uids, last_uid);
+    buf_free(&text);
+    imap_seq_free(&uids);
 }
 
-/* Messages around some trouble go one by one. */
-static size_t fetches_max(const struct transfer *t)
+/* Intents go out shortly before their batch: as few messages as may be are in doubt when we are killed. */
+static void send_intents(struct transfer *t)
 {
-    return t->plan[t->planned] <= t->single_until ? 1 : FETCHES_AHEAD;
+    struct batch *b;
+    unsigned n = 0;
+    TAILQ_FOREACH(b, &t->batches, link)
+    {
+        if (n++ == INTENTS_AHEAD)
+            break;
+        if (b->intent_sent)
+            continue;
+        b->intent_sent = true;
+        t->intents++;
+        ledger_intent(t->p->ledger, outbox_uidnext(t->outbox), b->uids, b->n, on_intent, b);
+    }
 }
 
 static void fill(struct transfer *t)
 {
-    while (t->planned < t->n_plan && t->fetching < fetches_max(t))
-        add_batch(t);
+    bool room = TAILQ_EMPTY(&t->windows) || (t->last_began && !next_is_single(t));
+    if (t->planned < t->n_plan && room)
+        add_window(t);
+    send_intents(t);
 }
 
-/* --- out: APPEND --- */
+/* --- bodies on their way out --- */
 
-static void on_appended(void *owner, const struct imapc_end *e);
-
-static bool on_append_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+/* The batch whose turn it is; NULL: nothing is due. */
+static struct batch *current(const struct transfer *t)
 {
-    struct append *a = owner;
-    return selected_data(&a->t->p->target, resp, data);
-}
-
-static void open_append(struct transfer *t, const struct batch *b)
-{
-    struct append *a = xcalloc(1, sizeof *a);
-    const struct imapc_command cmd = {.data = on_append_data, .end = on_appended, .owner = a};
-    a->t = t;
-    a->room = t->multi ? b->n - b->next : 1;
-    a->rows = xcalloc(a->room, sizeof *a->rows);
-    a->last_uid = t->multi ? b->uids[b->n - 1] : b->uids[b->next];
-    a->target_uidnext = t->target_uidnext;
-    TAILQ_INSERT_TAIL(&t->appends, a, link);
-    t->unanswered++;
-    t->open = a;
-    imapc_append_begin(t->p->target.imap, span_str(t->p->target.name), &cmd);
-}
-
-/* Everything that belongs to it has gone out. Until here nothing of it is stored. */
-static void close_append(struct transfer *t)
-{
-    if (!t->open)
-        return;
-    t->open = NULL;
-    imapc_append_end(t->p->target.imap);
-}
-
-static void write_head(struct transfer *t)
-{
-    const struct mbox_msg *m = mbox_list_find(&t->p->source.list, t->body.uid);
-    struct buf date = {0};
-    uint32_t kept, lost;
-    flags_split(t->p->flags, &t->p->target.permanent, m->flags, &kept, &lost);
-    date_format(&date, (struct mail_date){m->instant, m->zone});
-    imapc_append_message(t->p->target.imap, span_str(flags_text(t->p->flags, kept)), buf_span(&date),
-                         t->body.size);
-    buf_free(&date);
-}
-
-/* Is something stored whose UIDs have to be found out first? */
-static bool has_unknown(const struct transfer *t)
-{
-    const struct append *a;
-    TAILQ_FOREACH(a, &t->appends, link)
-    if (a->answered && !a->refused && !a->known)
-        return true;
-    return false;
-}
-
-/* May the body that came go out? */
-static bool may_begin(const struct transfer *t, const struct batch *b)
-{
-    if (!b->intent_ok)
-        return false;
-    return t->open || (t->unanswered < t->appends_max && !has_unknown(t));
-}
-
-static void begin_message(struct transfer *t, struct batch *b)
-{
-    if (!t->open)
-        open_append(t, b);
-    t->body.append = t->open;
-    t->body.held = false;
-    hasher_begin(t->hasher);
-    write_head(t);
+    struct batch *b;
+    TAILQ_FOREACH(b, &t->batches, link)
+    if (b->next < b->n)
+        return b;
+    return NULL;
 }
 
 static void update_pause(struct transfer *t)
@@ -368,14 +293,17 @@ static void update_pause(struct transfer *t)
         imapc_resume(t->p->source.imap);
 }
 
-/* The batch whose turn it is; NULL: nothing is due. */
-static struct batch *current(const struct transfer *t)
+static void begin_message(struct transfer *t, struct batch *b)
 {
-    struct batch *b;
-    TAILQ_FOREACH(b, &t->batches, link)
-    if (b->next < b->n)
-        return b;
-    return NULL;
+    t->body.goes = true;
+    hasher_begin(t->hasher);
+    outbox_begin(t->outbox, mbox_list_find(&t->p->source.list, t->body.uid), t->body.size, b->uids + b->next,
+                 b->n - b->next);
+}
+
+static bool may_begin(const struct transfer *t, const struct batch *b)
+{
+    return b->intent_ok && outbox_may_begin(t->outbox);
 }
 
 /* Something that a held body may have waited for has happened. */
@@ -405,8 +333,8 @@ static void drain(struct transfer *t)
     if (t->state != RUN)
         return;
     t->state = DRAIN;
-    if (!t->body.append)
-        close_append(t); /* else it is closed behind the body that is under way */
+    if (!t->body.goes)
+        outbox_close(t->outbox); /* else it is closed behind the body that is under way */
     try_held(t);
     step_soon(t);
 }
@@ -425,7 +353,7 @@ static void suspect(struct transfer *t, uint32_t uid, const char *why)
     drain(t);
 }
 
-/* --- in: bodies --- */
+/* --- bodies as they come --- */
 
 static bool is_due(const struct transfer *t, uint32_t uid)
 {
@@ -437,11 +365,23 @@ static bool is_due(const struct transfer *t, uint32_t uid)
     return false;
 }
 
+/* Why the body that begins, though it is due, can't go out; NULL: it can. */
+static const char *find_fault(const struct transfer *t)
+{
+    if (!mbox_list_find(&t->p->source.list, t->body.uid))
+        return "the source gives it after it said that it is gone";
+    if (t->body.size == 0)
+        return "the source gives it without a byte";
+    return NULL;
+}
+
 static void body_begin(void *owner, uint32_t seq, uint32_t uid, uint64_t size)
 {
-    struct transfer *t = ((struct batch *)owner)->t;
+    struct window *w = owner;
+    struct transfer *t = w->t;
     struct batch *b = current(t);
     const struct mbox_msg *m = mbox_list_at(&t->p->source.list, seq);
+    const char *fault;
     t->body = (struct body){.uid = uid ? uid : m ? m->uid : 0, .size = size};
     if (t->over || t->state != RUN || !b)
         return;
@@ -453,29 +393,28 @@ static void body_begin(void *owner, uint32_t seq, uint32_t uid, uint64_t size)
             suspect(t, b->uids[b->next], "the source does not give it");
         return;
     }
-    if (!mbox_list_find(&t->p->source.list, t->body.uid)) {
-        suspect(t, t->body.uid, "the source gives it after it said that it is gone");
+    if ((fault = find_fault(t))) {
+        suspect(t, t->body.uid, fault);
         return;
     }
-    if (size == 0) {
-        suspect(t, t->body.uid, "the source gives it without a byte");
-        return;
-    }
+    t->last_began = t->last_began || t->body.uid == TAILQ_LAST(&t->windows, windows)->last_uid;
     t->body.held = !may_begin(t, b);
     if (!t->body.held)
         begin_message(t, b);
     update_pause(t);
+    if (t->last_began)
+        step_soon(t);
 }
 
 static void body_piece(void *owner, struct span bytes)
 {
-    struct transfer *t = ((struct batch *)owner)->t;
+    struct transfer *t = ((struct window *)owner)->t;
     struct pair *p = t->p;
-    if (!t->body.append)
+    if (!t->body.goes)
         return;
     hasher_add(t->hasher, bytes);
-    imapc_append_bytes(p->target.imap, bytes);
-    p->counts.bytes_done += bytes.len;
+    outbox_bytes(t->outbox, bytes);
+    p->under_way += bytes.len;
     p->progress(p);
     if (imapc_append_full(p->target.imap)) {
         t->full = true;
@@ -485,62 +424,65 @@ static void body_piece(void *owner, struct span bytes)
 
 static void body_end(void *owner)
 {
-    struct transfer *t = ((struct batch *)owner)->t;
-    if (!t->body.append)
+    struct transfer *t = ((struct window *)owner)->t;
+    if (!t->body.goes)
         return;
     hasher_end(t->hasher, t->body.hash);
     t->body.whole = true;
 }
 
+static void drop_if_done(struct batch *b)
+{
+    if (b->intent_ok && b->next == b->n)
+        batch_free(b);
+}
+
 /* The response of a body that went out has ended, and its UID is the one that was taken for it. */
 static void keep_row(struct transfer *t, struct batch *b)
 {
-    struct append *a = t->body.append;
     struct ledger_row row = {.source_uid = t->body.uid, .size = t->body.size};
     memcpy(row.hash, t->body.hash, HASH_SIZE);
-    assert(a->n < a->room);
-    a->rows[a->n++] = row;
     b->next++;
     t->body = (struct body){0};
-    if (!t->multi || b->next == b->n || t->state != RUN)
-        close_append(t);
+    outbox_keep(t->outbox, &row);
+    if (t->state != RUN)
+        outbox_close(t->outbox);
+    if (b->next == b->n)
+        step_soon(t);
+    drop_if_done(b);
 }
 
 static bool on_fetch_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
 {
-    struct transfer *t = ((struct batch *)owner)->t;
+    struct transfer *t = ((struct window *)owner)->t;
     uint32_t uid = 0;
     bool taken = selected_data(&t->p->source, resp, data);
     if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "FETCH") || !t->body.whole)
         return taken;
-    if (!imap_value_u32(imap_value_get(data, "UID"), &uid) || uid != t->body.uid)
-        finish(t, COPY_DIFFERS, "UID %u: the source gives it as UID %u", t->body.uid, uid);
-    else
+    if (imap_value_u32(imap_value_get(data, "UID"), &uid) && uid == t->body.uid) {
         keep_row(t, current(t));
+        return true;
+    }
+    char *why = xasprintf("UID %u: the source gives it as UID %u", t->body.uid, uid);
+    finish(t, COPY_DIFFERS, why);
+    free(why);
     return true;
-}
-
-static void drop_if_done(struct batch *b)
-{
-    if (b->fetched && b->intent_ok && b->next == b->n)
-        batch_free(b);
 }
 
 static void on_fetched(void *owner, const struct imapc_end *e)
 {
-    struct batch *b = owner;
-    struct transfer *t = b->t;
-    char *text = e->rc == IMAPC_OK ? xstrdup("the source does not give it") : imapc_end_text(e);
-    t->fetching--;
-    b->fetched = true;
-    if (e->rc == IMAPC_DOWN)
-        finish_down(t, &t->p->source);
-    else if (e->rc != IMAPC_OK && imapc_end_temporary(e))
-        finish(t, COPY_DOWN, "source: %s", text);
-    else if (b->next < b->n)
+    struct window *w = owner;
+    struct transfer *t = w->t;
+    const struct batch *b = current(t);
+    char *text = e->rc == IMAPC_OK     ? xstrdup("the source does not give it")
+                 : e->rc == IMAPC_DOWN ? xasprintf("source: %s", imapc_error(t->p->source.imap))
+                                       : imapc_end_text(e);
+    if (e->rc == IMAPC_DOWN || (e->rc != IMAPC_OK && imapc_end_temporary(e)))
+        finish(t, COPY_DOWN, text);
+    else if (b && b->uids[b->next] <= w->last_uid)
         suspect(t, b->uids[b->next], text);
     free(text);
-    drop_if_done(b);
+    window_free(w);
     step_soon(t);
 }
 
@@ -548,196 +490,53 @@ static void on_intent(void *owner, enum route_rc rc)
 {
     struct batch *b = owner;
     struct transfer *t = b->t;
-    t->writing--;
+    t->intents--;
     b->intent_ok = rc == ROUTE_OK;
-    if (rc != ROUTE_OK)
-        finish_ledger(t, rc);
-    else
+    if (rc == ROUTE_OK)
         try_held(t);
+    else
+        finish(t, rc == ROUTE_LOST ? COPY_LOST : COPY_DOWN, ledger_error(t->p->ledger));
     drop_if_done(b);
     step_soon(t);
 }
 
-/* --- answers to APPEND --- */
+/* --- the target's side tells --- */
 
-struct uid_reader {
-    struct append *a;
-    size_t n;
-    bool ascending;
-};
-
-static void take_uid(void *arg, uint32_t uid)
+static void on_moved(void *owner)
 {
-    struct uid_reader *r = arg;
-    if (r->n < r->a->n) {
-        r->ascending = r->ascending && (r->n == 0 || uid > r->a->rows[r->n - 1].target_uid);
-        r->a->rows[r->n].target_uid = uid;
-    }
-    r->n++;
+    step_soon(owner);
 }
 
-/* [APPENDUID uidvalidity uids] (RFC 4315 3, RFC 3502 6.3.11). What does not fit is as good as none. */
-static bool read_append_uids(struct append *a, struct span code)
+static void on_refused(void *owner)
 {
-    struct uid_reader r = {.a = a, .ascending = true};
-    struct span args;
-    uint32_t uidvalidity;
-    if (!imap_code_is(code, "APPENDUID", &args))
-        return false;
-    const uint8_t *blank = memchr(args.p, ' ', args.len);
-    size_t head = blank ? (size_t)(blank - args.p) : args.len;
-    if (!blank || !span_u32(span_of(args.p, head), &uidvalidity) ||
-        uidvalidity != a->t->p->target.uidvalidity)
-        return false;
-    struct span uids = span_of(blank + 1, args.len - head - 1);
-    return imap_seq_each(uids, a->n, take_uid, &r) && r.n == a->n && r.ascending;
+    drain(owner);
 }
 
-static void on_appended(void *owner, const struct imapc_end *e)
+static void on_failed(void *owner, enum copy_rc rc, const char *why)
 {
-    struct append *a = owner;
-    struct transfer *t = a->t;
-    char *text = imapc_end_text(e);
-    a->answered = true;
-    t->unanswered--;
-    if (e->rc == IMAPC_DOWN)
-        finish_down(t, &t->p->target);
-    else if (e->rc == IMAPC_OK)
-        a->known = read_append_uids(a, e->code);
-    else if (imapc_end_temporary(e))
-        finish(t, COPY_DOWN, "target: %s", text);
-    else
-        a->refused = xstrdup(text);
-    free(text);
-    if (a->refused)
-        drain(t);
-    step_soon(t);
-}
-
-static void on_done(void *owner, enum route_rc rc)
-{
-    struct transfer *t = owner;
-    t->writing--;
-    if (rc != ROUTE_OK)
-        finish_ledger(t, rc);
-    pair_count_done(t->p);
-    t->p->progress(t->p);
-    step_soon(t);
-}
-
-static void note_rows(struct transfer *t, const struct append *a)
-{
-    t->target_uidnext = a->rows[a->n - 1].target_uid + 1;
-    if (t->first == 0)
-        t->first = a->rows[0].target_uid;
-    t->p->counts.appended += a->n;
-    t->writing++;
-    ledger_done(t->p->ledger, a->rows, a->n, on_done, t);
-}
-
-/* To the ledger, in order. */
-static void note_answers(struct transfer *t)
-{
-    struct append *a;
-    while ((a = TAILQ_FIRST(&t->appends)) && a->answered && !a->refused && a->known && a != t->open) {
-        if (a->n > 0)
-            note_rows(t, a);
-        append_free(a);
-    }
-    try_held(t);
-}
-
-/* --- UIDs of what was stored without APPENDUID --- */
-
-static void got_learned(void *owner, const struct readback_item *item)
-{
-    struct transfer *t = owner;
-    if (ledger_find_target(t->p->ledger, item->uid) || t->n_learned > LEARN_MAX)
-        return;
-    if (t->n_learned == t->learned_room) {
-        t->learned_room = t->learned_room ? 2 * t->learned_room : 64;
-        t->learned = xreallocarray(t->learned, t->learned_room, sizeof *t->learned);
-    }
-    t->learned[t->n_learned++] = *item;
-}
-
-/* The rows of an APPEND find their messages among those that were read, by hash and in order. */
-static bool match_append(struct transfer *t, struct append *a)
-{
-    struct readback_item *sources = xcalloc(a->n, sizeof *sources);
-    struct ledger_row *rows = xcalloc(a->n, sizeof *rows);
-    for (size_t i = 0; i < a->n; i++) {
-        sources[i] = (struct readback_item){.uid = a->rows[i].source_uid, .size = a->rows[i].size};
-        memcpy(sources[i].hash, a->rows[i].hash, HASH_SIZE);
-    }
-    size_t n = settle_match(sources, a->n, t->learned, t->n_learned, rows);
-    if (n == a->n)
-        memcpy(a->rows, rows, n * sizeof *rows);
-    free(sources);
-    free(rows);
-    return n == a->n;
-}
-
-static void on_learned(void *owner, enum copy_rc rc, const char *why)
-{
-    struct transfer *t = owner;
-    struct append *a = TAILQ_FIRST(&t->appends);
-    readback_stop(&t->learning);
-    if (rc != COPY_EQUAL)
-        finish(t, rc, "%s", why);
-    else if (match_append(t, a))
-        a->known = true;
-    else
-        finish(t, COPY_DIFFERS, "UID %u to %u: the target took it, but not all of it can be found there",
-               a->rows[0].source_uid, a->rows[a->n - 1].source_uid);
-    t->n_learned = 0;
-    step_soon(t);
-}
-
-static void ignore_end(void *owner, const struct imapc_end *e)
-{
-    (void)owner, (void)e; /* should it be down, the reading says so */
-}
-
-static bool on_target_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
-{
-    struct transfer *t = owner;
-    return selected_data(&t->p->target, resp, data);
-}
-
-static void learn_uids(struct transfer *t)
-{
-    const struct imapc_command noop = {.data = on_target_data, .end = ignore_end, .owner = t};
-    struct append *a = TAILQ_FIRST(&t->appends);
-    struct imap_seq set = {0};
-    if (!a || !a->answered || a->refused || a->known || t->learning || t->unanswered > 0 || t->open)
-        return;
-    imap_seq_add(&set, a->target_uidnext, UINT32_MAX);
-    imapc_sendf(t->p->target.imap, &noop, "NOOP"); /* Courier shows what was appended only then */
-    t->learning = readback_start(&t->p->target, &set, got_learned, on_learned, t);
-    imap_seq_free(&set);
+    finish(owner, rc, why);
 }
 
 /* --- DRAIN, UNDO, RESYNC --- */
-
-static void on_resynced(void *owner, const struct imapc_end *e)
-{
-    struct transfer *t = owner;
-    if (e->rc == IMAPC_DOWN)
-        finish_down(t, &t->p->source);
-    while (!TAILQ_EMPTY(&t->batches))
-        batch_free(TAILQ_FIRST(&t->batches));
-    t->body = (struct body){0};
-    pair_count_done(t->p);
-    make_plan(t);
-    t->state = RUN;
-    step_soon(t);
-}
 
 static bool on_source_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
 {
     struct transfer *t = owner;
     return selected_data(&t->p->source, resp, data);
+}
+
+static void on_resynced(void *owner, const struct imapc_end *e)
+{
+    struct transfer *t = owner;
+    if (e->rc == IMAPC_DOWN)
+        finish(t, COPY_DOWN, imapc_error(t->p->source.imap));
+    while (!TAILQ_EMPTY(&t->batches))
+        batch_free(TAILQ_FIRST(&t->batches));
+    t->body = (struct body){0};
+    t->p->under_way = 0;
+    make_plan(t);
+    t->state = RUN;
+    step_soon(t);
 }
 
 static void resync(struct transfer *t)
@@ -747,119 +546,76 @@ static void resync(struct transfer *t)
     imapc_sendf(t->p->source.imap, &noop, "NOOP");
 }
 
-static void after_undo(struct transfer *t)
-{
-    while (!TAILQ_EMPTY(&t->appends))
-        append_free(TAILQ_FIRST(&t->appends));
-    if (t->stop)
-        finish(t, COPY_CANNOT, "%s", t->fault);
-    else
-        resync(t);
-}
-
-static void on_undone(void *owner, enum copy_rc rc, const char *why)
-{
-    struct transfer *t = owner;
-    remove_stop(&t->undo);
-    if (rc != COPY_EQUAL)
-        finish(t, rc, "%s", why);
-    else
-        after_undo(t);
-    step_soon(t);
-}
-
-/* The first of t->appends was refused: what was stored behind it has to go, then its messages are sent one by
- * one. */
 static void undo(struct transfer *t)
 {
-    struct append *refused = TAILQ_FIRST(&t->appends), *a;
-    struct imap_seq uids = {0};
-    bool unknown = false;
+    struct outbox_refusal r = outbox_refusal(t->outbox);
     t->state = UNDO;
-    if (refused->room == 1) {
-        char *why = xasprintf("the target refuses it: %s", refused->refused);
-        stop_at(t, refused->last_uid, why);
+    if (r.single) {
+        char *why = xasprintf("the target refuses it: %s", r.text);
+        stop_at(t, r.last_uid, why);
         free(why);
-    } else if (refused->last_uid > t->single_until) {
-        t->single_until = refused->last_uid;
+    } else if (r.last_uid > t->single_until) {
+        t->single_until = r.last_uid;
     }
-    TAILQ_FOREACH(a, &t->appends, link)
-    {
-        unknown = unknown || (!a->refused && !a->known);
-        for (size_t i = 0; a->known && i < a->n; i++)
-            imap_seq_add(&uids, a->rows[i].target_uid, a->rows[i].target_uid);
-    }
-    if (unknown)
-        finish(t, COPY_DOWN, "a refused APPEND, and unknown UIDs behind it"); /* the next run settles that */
-    else if (uids.n > 0)
-        t->undo = remove_start(t->p, &uids, on_undone, t);
-    else
-        after_undo(t);
-    imap_seq_free(&uids);
+    outbox_undo(t->outbox);
 }
 
 static void step_drain(struct transfer *t)
 {
-    if (!is_drained(t))
+    if (!TAILQ_EMPTY(&t->windows) || t->intents > 0)
         return;
-    if (!TAILQ_EMPTY(&t->appends))
+    if (outbox_is_stuck(t->outbox))
         undo(t);
+    else if (!outbox_is_idle(t->outbox))
+        return;
+    else if (t->stop)
+        finish(t, COPY_CANNOT, t->fault);
     else
-        after_undo(t);
+        resync(t);
 }
 
 static void step_run(struct transfer *t)
 {
     fill(t);
-    if (t->planned < t->n_plan || !is_drained(t) || !TAILQ_EMPTY(&t->appends))
+    if (t->planned < t->n_plan || !TAILQ_EMPTY(&t->windows) || t->intents > 0 || !outbox_is_idle(t->outbox))
         return;
     if (t->fault)
-        finish(t, COPY_CANNOT, "%s", t->fault);
+        finish(t, COPY_CANNOT, t->fault);
     else
-        finish(t, COPY_EQUAL, "%s", "");
+        finish(t, COPY_EQUAL, "");
 }
 
 static void step(struct loop_task *task)
 {
     struct transfer *t = CONTAINER_OF(task, struct transfer, task);
+    if (!t->over)
+        outbox_settle(t->outbox);
     if (!t->over) {
-        note_answers(t);
-        learn_uids(t);
+        try_held(t);
         if (t->state == RUN)
             step_run(t);
-        else if (t->state == DRAIN)
-            step_drain(t);
+        else if (t->state != RESYNC)
+            step_drain(t); /* UNDO ends there too, when the outbox is idle */
     }
-    if (t->over && t->fn) {
-        step_fn fn = t->fn;
-        t->fn = NULL;                /* once */
-        fn(t->owner, t->rc, t->why); /* may stop t */
-    }
-}
-
-/* --- start --- */
-
-static size_t appends_ahead(const struct transfer *t)
-{
-    struct imapc *target = t->p->target.imap;
-    if (!imap_caps_has(imapc_caps(target), CAP_UIDPLUS) || imapc_literals(target) == LITERALS_SYNC)
-        return 1;
-    return t->multi ? APPENDS_AHEAD : SINGLE_APPENDS_AHEAD;
+    if (!t->over || !t->fn)
+        return;
+    step_fn fn = t->fn;
+    t->fn = NULL;                /* once */
+    fn(t->owner, t->rc, t->why); /* may stop t */
 }
 
 struct transfer *transfer_start(struct pair *p, step_fn fn, void *owner)
 {
+    static const struct outbox_fns fns = {on_moved, on_refused, on_failed};
     struct transfer *t = xcalloc(1, sizeof *t);
     t->p = p;
     t->fn = fn;
     t->owner = owner;
     t->task.fn = step;
     t->hasher = hasher_new();
-    t->multi = imap_caps_has(imapc_caps(p->target.imap), CAP_MULTIAPPEND);
-    t->appends_max = appends_ahead(t);
-    t->target_uidnext = selected_uidnext(&p->target);
+    t->outbox = outbox_new(p, &fns, t);
+    TAILQ_INIT(&t->windows);
     TAILQ_INIT(&t->batches);
-    TAILQ_INIT(&t->appends);
     make_plan(t);
     step_soon(t);
     return t;

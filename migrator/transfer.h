@@ -1,15 +1,14 @@
 /* transfer: the APPEND step: what the ledger lacks goes from the source to the target, in UID order, streamed
  * from FETCH to APPEND and hashed on the way; a message is never held.
  *
- *   plan → batches → FETCH, several ahead → bodies → APPEND → answer → ledger
+ *   plan → window (one FETCH) → bodies → batches (one intent, one MULTIAPPEND) → outbox
  *
- * A batch is one FETCH and one intent; it becomes one APPEND where the target has MULTIAPPEND, else one a
- * message. The next APPEND may begin before the one ahead is answered, where the target has UIDPLUS: should
- * the one ahead be refused after all, what came behind it is taken back, so that order is kept. The first
- * byte of an APPEND waits for the answer to its batch's intent; meanwhile, and whenever the target reads
- * slowly, the source is paused.
+ * Bodies have to come in ascending order. Dovecot answers pipelined FETCHes in any order while its client
+ * reads slowly, and ours does whenever the target is slow; so the FETCH of the next window is sent when the
+ * last body of the one before has begun, and windows are large. The first byte of a batch waits for the
+ * answer to its intent; meanwhile, and whenever the target reads slowly, the source is paused.
  *
- *   RUN    bodies come in ascending order and go out
+ *   RUN    bodies come in order and go out
  *   DRAIN  something did not go as planned: what is on its way from the source is thrown away, APPENDs are
  * answered UNDO   what was stored behind a refused APPEND is removed RESYNC NOOP at the source brings its
  * EXPUNGEs; then a new plan, in which the messages around the trouble go one by one, so that the one at fault

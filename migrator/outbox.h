@@ -1,0 +1,70 @@
+/* outbox: the target's side of a transfer: APPENDs in order, their answers, the UIDs of what was stored, and
+ * the ledger.
+ *
+ * With MULTIAPPEND an APPEND takes a batch, else one message. The next may begin before the one ahead is
+ * answered where the target has UIDPLUS: should the one ahead be refused after all, what came behind it is
+ * taken back (outbox_undo()), so that the order of the source is kept. UIDs come from APPENDUID; without it
+ * the target is read above the UIDNEXT from before, and messages are known by their hashes (which verifies
+ * them too). Rows go to the ledger in order.
+ *
+ *   begin → bytes ... → keep → (begin ... keep) → close → answered → UIDs known → in the ledger
+ *
+ * Nothing of an APPEND is stored before outbox_close(): outbox_free() before it breaks the target's
+ * connection. */
+#ifndef IMAPFERRY_OUTBOX_H
+#define IMAPFERRY_OUTBOX_H
+
+#include "pair.h"
+
+struct outbox;
+
+struct outbox_fns {
+    void (*moved)(void *owner); /* something was answered: there may be room, or all is done */
+    void (*refused)(
+        void *owner); /* the target refused an APPEND: finish what is under way, then outbox_undo() */
+    void (*failed)(void *owner, enum copy_rc rc, const char *why); /* no use to go on */
+};
+
+/* fns is borrowed. None is called from inside a function of this module, but for moved from outbox_settle().
+ */
+struct outbox *outbox_new(struct pair *p, const struct outbox_fns *fns, void *owner);
+void outbox_free(struct outbox **o);
+
+/* May a message begin now? It may always where an APPEND is open. */
+bool outbox_may_begin(const struct outbox *o);
+bool outbox_is_open(const struct outbox *o);
+/* Begins a message, in an APPEND of its own where none is open: then uids are all that it will be given, at
+ * most, and the first of them is this one. */
+void outbox_begin(struct outbox *o, const struct mbox_msg *m, uint64_t size, const uint32_t *uids, size_t n);
+void outbox_bytes(struct outbox *o, struct span bytes);
+/* The message that began last is whole. target_uid is found out here. */
+void outbox_keep(struct outbox *o, const struct ledger_row *row);
+/* The APPEND that is open is whole; nothing where none is open. outbox_keep() does it where an APPEND is
+ * full. */
+void outbox_close(struct outbox *o);
+
+/* Takes notice of what was answered: to be called from the loop, outside of any callback. */
+void outbox_settle(struct outbox *o);
+/* Everything is answered; what was accepted is in the ledger. */
+bool outbox_is_idle(const struct outbox *o);
+/* Everything is answered, and the first APPEND that is left was refused. */
+bool outbox_is_stuck(const struct outbox *o);
+
+/* What was refused: the last UID that it was for, whether it was for one message alone, and what the target
+ * said. */
+struct outbox_refusal {
+    uint32_t last_uid;
+    bool single;
+    const char *text;
+};
+struct outbox_refusal outbox_refusal(const struct outbox *o);
+/* Of a stuck one: removes what was stored behind the refused APPEND and forgets all of them. Ends with
+ * `moved`, when it is idle, or `failed`. */
+void outbox_undo(struct outbox *o);
+
+/* The lowest target UID that it stored, 0 = none. */
+uint32_t outbox_first(const struct outbox *o);
+/* What the target's UIDNEXT is at least. */
+uint32_t outbox_uidnext(const struct outbox *o);
+
+#endif
