@@ -516,9 +516,12 @@ static void run(struct job *j)
     }
 }
 
-/* Staff held the account, or queued it anew: it is not ours any more. */
+/* Staff held the account, or queued it anew: it is not ours any more. From the flip on nobody can; one that
+ * was sent back is held by the flip itself. */
 static bool taken_away(const struct job *j, const struct event *e)
 {
+    if (j->cutover && !cutover_can_abort(j->cutover))
+        return false;
     return j->state != CLAIM && span_is(e->kind, "state") && e->epoch >= j->move.job.epoch &&
            (e->state == ROUTE_HELD || e->state == ROUTE_QUEUED);
 }

@@ -337,3 +337,18 @@ def test_backend_that_the_configuration_does_not_have(make_ferry, backends, old)
     ferry.migrator()
     route = ferry.wait_state(user, "backoff")
     assert route["reason"].startswith("internal: ") and route["backend"] == "old"
+
+
+def test_account_that_is_sent_back_leaves_no_job_behind(make_ferry, backends, old, new):
+    """It is held by the flip itself, which the job must not take for staff that took it away."""
+    user = new_user("back")
+    fill(old, user, small(messages=3))
+    ferry = make_ferry(backends, {"migration": {"trigger": "manual"}})
+    migrator = ferry.migrator()
+    assert ferry.ctl("migrate", user, "--wait")[0] == 0
+    assert ferry.ctl("flip", user, "--to", "old", "--force", "--reason", "test", "--wait")[0] == 0
+    migrator.wait("event=flipped .*target=old .*force=yes")
+    assert not migrator.find("event=job_lost")
+    client = ferry.redis.client()
+    net.wait_until("end of the job", lambda: client.xlen("imapferry:jobs") == 0
+                   and client.xpending("imapferry:jobs", "migrators")["pending"] == 0)
