@@ -1,3 +1,4 @@
+#include <inttypes.h>
 #include <stdlib.h>
 #include <sys/queue.h>
 
@@ -23,6 +24,7 @@ enum fate {
     FATE_PASSES,
     FATE_REFUSED,  /* swallowed and answered with r->answer; a synchronizing literal is refused */
     FATE_ANSWERED, /* the same, but its literals are taken */
+    FATE_OVER,     /* the backend answered it before its non-synchronizing literal: the rest is swallowed */
 };
 
 struct command {
@@ -41,6 +43,7 @@ struct relay {
     struct command *current; /* which of them the client is sending; NULL when it was answered already */
     struct command *waits;   /* which of them "+" is waited for, or is in IDLE; NULL when answered */
     enum up_mode mode;
+    bool own_plus; /* UP_PLUS: the client does not wait for the "+", we do */
     struct imap_cmd cmd; /* of the command that the client is sending */
     enum fate fate;
     struct buf answer; /* to the command that is swallowed */
@@ -259,13 +262,14 @@ static void decide(struct relay *r, const struct imap_line_item *item, struct bu
 {
     const char *why;
     r->fate = FATE_PASSES;
-    if (!imap_cmd_parse(item->text, &r->cmd, &why) ||
-        !imap_cmd_allowed(&r->cmd, item->text, true, &r->shown, &why))
+    if (!imap_cmd_parse(item->text, &r->cmd, &why))
         answer_with(r, FATE_REFUSED, "%s BAD %s", r->cmd.tag, why);
     else if (r->mode == UP_IDLE)
         answer_with(r, FATE_REFUSED, "%s BAD Expected DONE", r->cmd.tag);
     else if (r->cmd.verb == VERB_ID) /* what a client says of itself is not passed on, see preauth.c */
         answer_with(r, FATE_ANSWERED, PREAUTH_ID "\r\n%s OK ID completed", r->cmd.tag);
+    else if (!imap_cmd_allowed(&r->cmd, item->text, true, &r->shown, &why))
+        answer_with(r, FATE_REFUSED, "%s BAD %s", r->cmd.tag, why);
     else if (r->cmd.verb == VERB_ENABLE)
         decide_enable(r, item, rewritten);
 }
@@ -275,11 +279,12 @@ static void pass_command(struct session *s, const struct imap_line_item *item)
     struct relay *r = s->relay;
     if (item->first)
         r->current = command_add(r);
-    if (item->literal && item->sync && !r->current) {
+    if (!r->current) {
         /* It was answered before it was whole. Nobody knows what the backend takes the next bytes for. */
         session_close(s, WHY_BAD_PART, "a command goes on after its answer");
-    } else if (item->literal && item->sync) {
+    } else if (item->literal) {
         r->mode = UP_PLUS;
+        r->own_plus = !item->sync;
         r->waits = r->current;
     } else if (item->first && r->cmd.verb == VERB_IDLE) {
         r->mode = UP_IDLE_PLUS;
@@ -300,8 +305,19 @@ static void swallow(struct session *s, const struct imap_line_item *item)
     }
     if (item->literal)
         imap_line_refuse(&r->up);
+    if (r->fate == FATE_OVER)
+        return;
     say(s, buf_span(&r->answer));
     buf_free(&r->answer);
+}
+
+/* The line with its "{n+}" as "{n}". A server that gives a command up at such a line takes the body for commands
+ * (RFC 7888 section 8 warns of it, Dovecot 2.3 does it), which nobody would know of: neither the list of commands
+ * under way nor a freeze. So a body is sent only when the backend has said that it takes it. */
+static void ask_for_literal(const struct imap_line_item *item, struct buf *rewritten)
+{
+    buf_add(rewritten, item->text.p, item->marker);
+    buf_printf(rewritten, "%s{%" PRIu64 "}", item->binary ? "~" : "", item->size);
 }
 
 /* True where the line is a DONE, or one that comes too late to mean anything. */
@@ -336,6 +352,8 @@ static void take_up_text(struct session *s, const struct piece *p, struct outlet
     if (r->fate != FATE_PASSES) {
         swallow(s, &p->item);
     } else {
+        if (p->item.literal && !p->item.sync)
+            ask_for_literal(&p->item, &rewritten);
         if (rewritten.len > 0)
             outlet_line(o, buf_span(&rewritten));
         else
@@ -434,7 +452,9 @@ static void pass_status(struct relay *r, const struct piece *p, const struct ima
 /* The answer to a command was passed. */
 static void command_ended(struct relay *r, struct command *c, enum imap_status status)
 {
-    if (r->waits == c && r->mode == UP_PLUS)
+    if (r->waits == c && r->mode == UP_PLUS && r->own_plus)
+        r->fate = FATE_OVER;
+    else if (r->waits == c && r->mode == UP_PLUS)
         imap_line_refuse(&r->up); /* the literal will not come */
     if (r->waits == c && r->mode == UP_IDLE)
         r->stray_done = true;
@@ -451,20 +471,23 @@ static void take_plus(struct relay *r, const struct piece *p, struct outlet *o)
 {
     if (r->mode != UP_PLUS && r->mode != UP_IDLE_PLUS)
         return; /* nobody waits for it, and a client that gets it might send a literal */
+    bool ours = r->mode == UP_PLUS && r->own_plus;
     r->mode = r->mode == UP_PLUS ? UP_COMMANDS : UP_IDLE;
     if (r->mode == UP_COMMANDS)
         r->waits = NULL;
-    outlet_piece(o, p);
+    if (!ours)
+        outlet_piece(o, p);
 }
 
-static void take_response(struct session *s, const struct piece *p, struct outlet *o)
+/* False: an answer to a command that we know nothing of. What the backend did then, nobody can tell. */
+static bool take_response(struct session *s, const struct piece *p, struct outlet *o)
 {
     struct relay *r = s->relay;
     struct imap_resp resp;
     const char *why;
     if (!imap_resp_parse(p->item.text, &resp, &why)) {
         outlet_piece(o, p);
-        return;
+        return true;
     }
     switch (resp.kind) {
     case RESP_DATA:
@@ -479,16 +502,18 @@ static void take_response(struct session *s, const struct piece *p, struct outle
         r->bye |= resp.status == STATUS_BYE;
         pass_status(r, p, &resp, o);
         break;
-    case RESP_TAGGED:
-        pass_status(r, p, &resp, o);
+    case RESP_TAGGED:;
         struct command *c = command_find(r, resp.tag);
-        if (c)
-            command_ended(r, c, resp.status);
+        if (!c)
+            return false;
+        pass_status(r, p, &resp, o);
+        command_ended(r, c, resp.status);
         break;
     case RESP_CONTINUE:
         take_plus(r, p, o);
         break;
     }
+    return true;
 }
 
 /* "* 3 FETCH", "* LIST", "* SEARCH": nearly all there is, and nothing in it is ours to change. */
@@ -502,24 +527,23 @@ static bool pump_down(struct session *s)
     struct relay *r = s->relay;
     struct outlet out = {.to = s->client, .count = &s->bytes_out};
     struct piece p;
-    while (next_piece(&r->down, s->backend, &p)) {
+    const char *wrong = NULL;
+    while (!wrong && !r->finished && next_piece(&r->down, s->backend, &p)) {
         if (p.rc == LINE_BAD)
-            break;
-        if (p.rc == LINE_TEXT && p.item.first && !is_plain_data(p.item.text))
-            take_response(s, &p, &out);
-        else
+            wrong = p.item.why;
+        else if (p.rc != LINE_TEXT || !p.item.first || is_plain_data(p.item.text))
             outlet_piece(&out, &p);
+        else if (!take_response(s, &p, &out))
+            wrong = "an answer to a command that it was not sent";
         if (r->own.len > 0 && !r->down.in_command) {
             outlet_text(&out, buf_span(&r->own));
             buf_free(&r->own);
         }
-        if (r->finished)
-            break;
     }
     outlet_end(&out);
-    if (p.rc == LINE_BAD)
-        session_close(s, WHY_BACKEND_PROTOCOL, p.item.why);
-    return p.rc != LINE_BAD;
+    if (wrong)
+        session_close(s, WHY_BACKEND_PROTOCOL, wrong);
+    return !wrong;
 }
 
 /* ---- flow ---- */

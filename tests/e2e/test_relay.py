@@ -146,6 +146,15 @@ def test_literal_that_the_backend_refuses(wire):
     assert wire.command(b"c", b"NOOP")[-1].startswith(b"c OK")
 
 
+def test_body_of_a_literal_is_never_a_command(wire):
+    """Dovecot gives this APPEND up at its flags, and what follows a "{n+}" would be commands to it."""
+    body = b"c CREATE INBOX.smuggled\r\n"
+    wire.send(b"b APPEND INBOX (\\Odd) {%d+}\r\n%s\r\nd LIST \"\" *\r\n" % (len(body), body))
+    answers = wire.until(b"d ")
+    assert answers[0].startswith(b"b BAD ") and answers[-1].startswith(b"d OK"), answers
+    assert not any(b"smuggled" in line or line.startswith(b"c ") for line in answers), answers
+
+
 def test_idle(old, proxy):
     user = new_user()
     w = sign_in(proxy, user)
