@@ -267,8 +267,7 @@ static void send_intents(struct transfer *t)
 
 static void fill(struct transfer *t)
 {
-    bool room = TAILQ_EMPTY(&t->windows) || (t->last_began && !next_is_single(t));
-    if (t->planned < t->n_plan && room)
+    if (t->planned < t->n_plan && (TAILQ_EMPTY(&t->windows) || (t->last_began && !next_is_single(t))))
         add_window(t);
     send_intents(t);
 }
