@@ -326,7 +326,7 @@ class Story(threading.Thread):
         elif state in ("flipped", "flipping", "freezing", "preparing", "queued", "copying"):
             told = {"flipped": f"the route is {entry['backend']}, {epoch}", "flipping": "no way back from here",
                     "freezing": "sessions come to rest, the last changes are copied",
-                    "preparing": "the cut-over begins, " + epoch, "queued": "the login asked for a migration",
+                    "preparing": "the cut-over begins, " + epoch, "queued": "waits for a migrator",
                     "copying": "a migrator took the job, " + epoch}
             self.terminal.step(user, state, told[state])
         else:
@@ -352,6 +352,9 @@ class Story(threading.Thread):
             self.terminal.step(user, "ready", self.demo.user(user).get("reason") or "again")
             return
         a = self.demo.user(user)
+        if a["force"]:
+            self.terminal.step(user, "ready", "by force, without a copy")
+            return
         self.terminal.step(user, "verified", f"{a['messages']['verified']} messages in {a['mailboxes']['done']} mailboxes read "
                                              f"back from {a['target']}: bytes by SHA-256, flags, keywords, dates, order")
 
