@@ -111,8 +111,9 @@ def run_pytest(total, args, group, folder, parallel):
         command += ["-n", "2", "--dist", "loadfile"]
     if os.path.exists(report):
         os.remove(report)
-    env = dict(os.environ, IMAPFERRY_BUILD=args.build, PYTHONDONTWRITEBYTECODE="1")
-    status, _ = stream(command, env=env)
+    with tempfile.TemporaryDirectory(prefix="ferry-pytest-", dir="/tmp") as scratch:
+        env = dict(os.environ, IMAPFERRY_BUILD=args.build, PYTHONDONTWRITEBYTECODE="1", PYTEST_DEBUG_TEMPROOT=scratch)
+        status, _ = stream(command, env=env)
     try:
         suites = list(ET.parse(report).getroot().iter("testsuite"))
     except (OSError, ET.ParseError):
