@@ -52,6 +52,7 @@ struct imapc {
     bool told; /* FAILED or BROKEN was reported */
     enum login_rc login_rc;
     struct imap_caps caps;
+    bool needs_select;
     char *error, *bye; /* owned */
 
     imapc_event_fn fn;
@@ -875,6 +876,16 @@ void imapc_abort(struct imapc *c, const char *why)
 const struct imap_caps *imapc_caps(const struct imapc *c)
 {
     return &c->caps;
+}
+
+void imapc_note_needs_select(struct imapc *c)
+{
+    c->needs_select = true;
+}
+
+bool imapc_needs_select(const struct imapc *c)
+{
+    return c->needs_select;
 }
 
 enum imap_literals imapc_literals(const struct imapc *c)

@@ -65,6 +65,9 @@ void imapc_free(struct imapc **c);
 
 const struct imap_caps *imapc_caps(const struct imapc *c);
 enum imap_literals imapc_literals(const struct imapc *c);
+/* A note about the server for whoever uses the connection next: EXAMINE is not enough, see selected.h. */
+void imapc_note_needs_select(struct imapc *c);
+bool imapc_needs_select(const struct imapc *c);
 enum login_rc imapc_login_rc(const struct imapc *c);
 const char *imapc_error(const struct imapc *c); /* for people: what broke, while doing what */
 

@@ -213,6 +213,14 @@ static void on_end(void *owner, const struct imapc_end *e)
 
 /* --- opening --- */
 
+/* Courier shows numbers at EXAMINE that it does not keep: another UIDVALIDITY at each one as long as nobody
+ * has SELECTed the mailbox, and for new mail UIDs that another message may have a moment later. What gives it
+ * away is that it says no UIDNEXT there. */
+static bool examines(const struct selected *s)
+{
+    return s->examine && !imapc_needs_select(s->imap);
+}
+
 /* The SELECT was refused; its FETCH was too by now. */
 static void end_refused(struct selected *s)
 {
@@ -231,9 +239,17 @@ static const char *find_fault(const struct selected *s)
     return s->wrong;
 }
 
+static void send_open(struct selected *s);
+
 static void on_first_list(void *owner, const struct imapc_end *e)
 {
     struct selected *s = owner;
+    if (s->reopen) {
+        s->outstanding--;
+        s->reopen = false;
+        send_open(s); /* where the connection broke meanwhile, its end says so */
+        return;
+    }
     if (s->phase != SELECTED_OPENING) {
         if (e->rc != IMAPC_OK && s->list.n == 0 && e->rc != IMAPC_DOWN) {
             /* Some servers refuse to list an empty mailbox. */
@@ -259,6 +275,11 @@ static void on_opened(void *owner, const struct imapc_end *e)
     s->read_only = !s->examine && imap_code_is(e->code, "READ-ONLY", NULL);
     if (e->rc != IMAPC_OK)
         note_refusal(s, e);
+    if (e->rc == IMAPC_OK && examines(s) && s->uidnext == 0) {
+        imapc_note_needs_select(s->imap);
+        s->reopen = true;
+        return;
+    }
     if (e->rc != IMAPC_OK || find_fault(s))
         return; /* the end comes with that of the FETCH, which was sent already */
     s->phase = SELECTED_LISTING;
@@ -271,20 +292,25 @@ static void begin(struct selected *s, step_fn fn, void *owner)
     s->fn = fn;
     s->owner = owner;
     s->tries = 0;
-    s->down = s->temporary = false;
+    s->down = s->temporary = s->reopen = false;
     free(s->refused);
     s->refused = NULL;
+}
+
+static void send_open(struct selected *s)
+{
+    s->phase = SELECTED_OPENING;
+    s->wrong = NULL;
+    s->uidvalidity = s->uidnext = 0;
+    s->permanent = (struct flags_policy){0};
+    send_named(s, on_opened, examines(s) ? "EXAMINE" : "SELECT", "");
+    send_text(s, on_first_list, "UID FETCH", "1:*");
 }
 
 void selected_open(struct selected *s, step_fn fn, void *owner)
 {
     begin(s, fn, owner);
-    s->phase = SELECTED_OPENING;
-    s->wrong = NULL;
-    s->uidvalidity = s->uidnext = 0;
-    s->permanent = (struct flags_policy){0};
-    send_named(s, on_opened, s->examine ? "EXAMINE" : "SELECT", "");
-    send_text(s, on_first_list, "UID FETCH", "1:*");
+    send_open(s);
 }
 
 void selected_refresh(struct selected *s, const struct imap_seq *uids, step_fn fn, void *owner)

@@ -2,9 +2,13 @@
  * and the list of its messages, kept up to date by whatever the server says later. Whoever runs commands on
  * that connection passes untagged responses on to selected_data().
  *
- *   selected_open()     EXAMINE or SELECT, and in the same breath UID FETCH 1:* of UID, FLAGS, INTERNALDATE,
- * RFC822.SIZE (never SEARCH, which some servers answer with nothing) selected_refresh()  NOOP (some servers
- * show what was appended only then), then the same items of a set of UIDs
+ * selected_open() sends EXAMINE or SELECT, and in the same breath UID FETCH 1:* of UID, FLAGS, INTERNALDATE,
+ * RFC822.SIZE (never SEARCH, which some servers answer with nothing). Where EXAMINE says no UIDNEXT, SELECT
+ * follows: such a server (Courier) keeps the UIDs that it shows only then. There, and nowhere else, our
+ * reading makes old what was \Recent on the source.
+ *
+ * selected_refresh() sends NOOP (some servers show what was appended only then), then the same items of a set
+ * of UIDs.
  *
  * Both end well only when the list is whole: as many messages as EXISTS says, each with its items, UIDs
  * ascending. What is missing is asked for again, twice, before that is an error. */
@@ -21,14 +25,14 @@ struct selected {
     struct imapc *imap; /* borrowed */
     const char *name;   /* as on the wire; borrowed */
     const char *side;   /* "source" or "target", for texts */
-    bool examine;
+    bool examine;       /* the source's way: SELECT only where the server needs it */
     struct mbox_list list;
     uint32_t uidvalidity, uidnext; /* 0 = not said */
     struct flags_policy permanent;
     /* private */
     enum { SELECTED_IDLE, SELECTED_OPENING, SELECTED_LISTING } phase;
     const char *wrong; /* what contradicts itself; a fixed text */
-    bool read_only;
+    bool read_only, reopen;
     struct imap_seq wanted; /* what is being listed */
     struct uidset_place at; /* how far that has been asked for */
     unsigned tries, outstanding;
