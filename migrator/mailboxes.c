@@ -326,8 +326,13 @@ static bool on_list_item(struct mailboxes_read *r, const struct imap_value *data
         r->bad = "a mailbox has a name that can't be handled";
         return true;
     }
-    for (const struct imap_value *v = data->first; v; v = v->next)
+    for (const struct imap_value *v = data->first; v; v = v->next) {
+        /* In LSUB it says that only a mailbox below is subscribed (RFC 3501 6.3.9); Courier lists such for
+         * "*" too. */
+        if (subscribed && imap_value_is(v, "\\Noselect"))
+            return true;
         flags |= read_attribute(v, &special_use);
+    }
     char *name = spelled(bytes);
     struct entry *e = is_personal(r, name) ? add_entry(r, name) : NULL;
     if (e && subscribed) {
