@@ -39,12 +39,6 @@ static void in_relay(struct session *s)
     session_ask(s);
 }
 
-void freeze_session(struct session *s)
-{
-    if (s->state == IN_RELAY && s->account->known)
-        in_relay(s);
-}
-
 static void nothing_to_do(void *owner, enum route_rc rc, const char *detail)
 {
     (void)owner, (void)rc, (void)detail;

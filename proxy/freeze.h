@@ -16,7 +16,5 @@
 
 /* a->state, epoch and backend are news, perhaps the same as before. */
 void freeze_heard(struct account *a);
-/* The same for one session that has just been let in. */
-void freeze_session(struct session *s);
 
 #endif

@@ -20,7 +20,6 @@ static const char usage[] =
     "usage: imapferry-proxy [-c FILE] [--check-conf] [--print-conf[=sample]] [--version]\n";
 
 struct worker {
-    struct program *program;
     struct proxy *proxy; /* owned */
     pthread_t thread;
     bool started;
@@ -126,7 +125,6 @@ static bool make_workers(struct program *g, size_t descriptors, char **error)
                       ? descriptors - LIMIT_FDS_KEPT - 16 * g->n_workers
                       : LIMIT_FDS_KEPT;
     for (size_t t = 0; t < g->n_workers; t++) {
-        g->workers[t].program = g;
         g->workers[t].proxy = proxy_new(g->conf, (unsigned)t, &g->sockets[t * g->n_listeners],
                                         room / 2 / g->n_workers, on_worker_news, g, error);
         if (!g->workers[t].proxy)

@@ -4,7 +4,6 @@
 #include "lib/route.h"
 #include "lib/xalloc.h"
 
-#include "freeze.h"
 #include "preauth.h"
 #include "proxy.h"
 #include "relay.h"
