@@ -18,14 +18,20 @@ def wait_served(proxy, user, timeout=20):
     net.wait_until("login", lambda: login(proxy, user).startswith(b"l1 OK"), timeout, step=0.1)
 
 
-def test_down_at_start(make_ferry, backends, redis, old):
+def test_down_at_start(make_ferry, backends, redis, old, new):
+    """Both programs wait for it, and begin by themselves."""
     ferry = make_ferry(backends, SETTINGS)
+    user = new_user()
+    fill(old, user, small(messages=3))
     redis.stop()
     proxy = ferry.proxy()
-    user = new_user()
+    migrator = ferry.migrator(wait=False)
     assert login(proxy, user).startswith(b"l1 NO [UNAVAILABLE]")
     redis.start()
     wait_served(proxy, user)
+    migrator.wait("event=ready")
+    ferry.wait_state(user, "flipped")
+    assert_equal(old, new, user, 3)
 
 
 def test_lost_and_back(make_ferry, backends, redis, old, new):
