@@ -21,7 +21,9 @@ static enum imap_status status_of(struct span word)
  * Exchange that send "*  3 EXISTS". */
 static struct span next_word(struct span *s)
 {
-    const uint8_t *blank = s->len > 0 ? memchr(s->p, ' ', s->len) : NULL;
+    if (s->len == 0) /* p may be NULL */
+        return *s;
+    const uint8_t *blank = memchr(s->p, ' ', s->len);
     struct span word = span_of(s->p, blank ? (size_t)(blank - s->p) : s->len);
     size_t eaten = word.len;
     while (eaten < s->len && s->p[eaten] == ' ')
