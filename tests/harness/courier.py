@@ -27,13 +27,15 @@ SETTINGS = {
 class Courier(Unpacked):
     tree = "courier"
 
-    def __init__(self, name, cert=None, users=None, anybody=True, capability=CAPABILITY, gamin=True, extra=None, folder=None):
+    def __init__(self, name, cert=None, users=None, anybody=True, capability=CAPABILITY, gamin=True, extra=None,
+                 folder=None):
         super().__init__(name, ".", "INBOX.", users, anybody, folder)
         self._cert, self._gamin = cert, gamin
         self._passwords = None
         self.folder_of_owner("mail")
         self._settings = dict(SETTINGS, IMAP_CAPABILITY=capability, IMAP_CAPABILITY_TLS=capability + " AUTH=PLAIN",
-                              IMAP_STARTTLS="YES" if cert else "NO", COURIERTLS=self.program("usr", "bin", "couriertls"))
+                              IMAP_STARTTLS="YES" if cert else "NO",
+                              COURIERTLS=self.program("usr", "bin", "couriertls"))
         if cert:
             self._settings["TLS_CERTFILE"] = self._both_in_one(cert)
         self._settings.update(extra or {})
@@ -49,6 +51,12 @@ class Courier(Unpacked):
     def home(self, user):
         return self.place("mail", hashlib.sha256(user.encode()).hexdigest())
 
+    def deliver(self, user, name, text):
+        """Puts a message into the new/ of INBOX, as a delivery agent does. UIDs follow the order of the names."""
+        where = os.path.join("mail", os.path.basename(self.home(user)), "Maildir")
+        path = self.write(os.path.join(where, "tmp", name), text)
+        os.rename(path, self.place(where, "new", name))
+
     # ---- life
 
     def start(self):
@@ -60,7 +68,8 @@ class Courier(Unpacked):
             self.run([self.program("usr", "libexec", "gam_server"), "--notimeout", environment["GAM_CLIENT_ID"]],
                      environment, as_owner=True)
         environment["GAMIN_DEBUG_SERVER"] = "/bin/false"  # else libgamin starts a server of its own
-        login = [self.program("usr", "lib", "courier", "courier", "imaplogin"), self.program("usr", "bin", "imapd"), "Maildir"]
+        login = [self.program("usr", "lib", "courier", "courier", "imaplogin"), self.program("usr", "bin", "imapd"),
+                 "Maildir"]
         self._listen("imap", login, environment)
         if self._cert:
             self._listen("imaps", [self._settings["COURIERTLS"], "-server", "-tcpd", "-user=courier", *login],

@@ -3,9 +3,9 @@
     with Cyrus("new", cert=authority.issue("new")) as new: ...
     with Cyrus("old", separator=".", prefix="INBOX.") as old: ...
 
-A user's INBOX is made at the first login, together with `autocreate`. The master user may authorize as anybody (SASL PLAIN
-with authzid) and, signed in as itself, administers: "user/ann@example.org" is ann's INBOX then. With the separator "."
-there can be no dot before the @ of a user's name.
+A user's INBOX is made at the first login, together with `autocreate`. The master user may authorize as anybody (SASL
+PLAIN with authzid) and, signed in as itself, administers: "user/ann@example.org" is ann's INBOX then. With the
+separator "." there can be no dot before the @ of a user's name. Debian's defaults otherwise; see IMAPD_CONF.
 """
 import os
 import struct
@@ -30,6 +30,7 @@ sasl_saslauthd_path: {folder}/passwords
 sasl_mech_list: PLAIN LOGIN
 sasl_auto_transition: no
 allowplaintext: yes
+failedloginpause: 0
 autocreate_quota: 0
 autocreate_users: anyone
 {autocreate}
@@ -64,8 +65,8 @@ EVENTS {{
 class Cyrus(Unpacked):
     tree = "cyrus"
 
-    def __init__(self, name, separator="/", prefix="", cert=None, users=None, anybody=True, autocreate=(), special_use=True,
-                 extra="", folder=None):
+    def __init__(self, name, separator="/", prefix="", cert=None, users=None, anybody=True, autocreate=(),
+                 special_use=True, extra="", folder=None):
         super().__init__(name, separator, prefix, users, anybody, folder)
         if (separator, prefix) not in (("/", ""), ("/", "INBOX/"), (".", "INBOX."), (".", "")):
             raise ValueError("Cyrus has no such names")
@@ -110,14 +111,15 @@ class Cyrus(Unpacked):
     def start(self):
         self._passwords = PasswordDaemon(self.place("passwords"), self._answer)
         environment = dict(self.environment(), CYRUS_USER=self.owner.pw_name)
-        self.run([self._bin("master"), "-C", self._imapd_conf, "-M", self._cyrus_conf, "-p", self.place("conf", "master.pid")],
-                 environment, as_owner=True)
+        self.run([self._bin("master"), "-C", self._imapd_conf, "-M", self._cyrus_conf,
+                  "-p", self.place("conf", "master.pid")], environment, as_owner=True)
         self.wait_listening("imap", *(["imaps"] if self._cert else []))
 
     def _answer(self, connection):
         """The protocol of saslauthd: name, password, service, realm, each behind its length."""
-        name, password, _, realm = (read_exactly(connection, struct.unpack("!H", read_exactly(connection, 2))[0]).decode()
-                                    for _ in range(4))
+        def word():
+            return read_exactly(connection, struct.unpack("!H", read_exactly(connection, 2))[0]).decode()
+        name, password, _, realm = (word() for _ in range(4))
         if realm and "@" not in name and realm != "localdomain":
             name = f"{name}@{realm}"
         answer = b"OK" if self.knows(name, password) else b"NO"

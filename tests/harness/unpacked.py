@@ -1,8 +1,8 @@
-"""What the private Cyrus and Courier have in common: programs from build/servers (see tests/servers.sh), which find their
-libraries, log, password daemon and user by the environment, and leave nothing behind when they are stopped.
+"""What the private Cyrus and Courier have in common: programs from build/servers (see tests/servers.sh), which find
+their libraries, log, password daemon and user by the environment, and leave nothing behind when they are stopped.
 
-A server is `with Cyrus("old", ...) as server`, just as harness.dovecot.Dovecot is: name, separator, prefix, port, url(),
-log(), start(), stop(), close(). Passwords are those of that module too: every user exists and has "secret";
+A server is `with Cyrus("old", ...) as server`, just as harness.dovecot.Dovecot is: name, separator, prefix, port,
+url(), log(), start(), stop(), close(). Passwords are those of that module too: every user exists and has "secret";
 users={"ann": "other"} gives some a second one; anybody=False leaves only these.
 """
 import contextlib
@@ -41,15 +41,15 @@ class Unpacked:
 
     def __init__(self, name, separator, prefix, users=None, anybody=True, folder=None):
         self.name, self.separator, self.prefix = name, separator, prefix
+        self._root = os.path.join(SERVERS, self.tree)
+        self._shim = os.path.join(SERVERS, "private.so")
+        if not os.path.exists(self._shim) or not os.path.isdir(self._root):
+            raise RuntimeError(f"no {self._root} and {self._shim}: run tests/servers.sh")
         self.folder = folder or net.temp_folder(name)
         self.port = {"imap": net.free_port(), "imaps": net.free_port()}
         self.users, self.anybody = dict(users or {}), anybody
         self.owner = mail_user()
         self._processes = []
-        self._root = os.path.join(SERVERS, self.tree)
-        self._shim = os.path.join(SERVERS, "private.so")
-        if not os.path.exists(self._shim):
-            raise RuntimeError(f"no {self._shim}: run tests/servers.sh")
         if os.getuid() == 0 and not _open_to_all(SERVERS):
             self._copy_programs()
         self._log_path = os.path.join(self.folder, "log")
@@ -112,8 +112,8 @@ class Unpacked:
         libraries = [self.program("usr", "lib")]
         libraries += [x.path for x in os.scandir(libraries[0]) if x.name.endswith("-linux-gnu")]
         sasl = [os.path.join(x, "sasl2") for x in libraries] + [SYSTEM_SASL.format(os.uname().machine)]
-        return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LD_LIBRARY_PATH": ":".join(libraries), "LD_PRELOAD": self._shim,
-                "SASL_PATH": ":".join(sasl), "PRIVATE_LOG": self._log_path}
+        return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LD_LIBRARY_PATH": ":".join(libraries),
+                "LD_PRELOAD": self._shim, "SASL_PATH": ":".join(sasl), "PRIVATE_LOG": self._log_path}
 
     def run(self, command, environment, as_owner=False):
         """Starts a process that leads a group of its own."""
@@ -135,7 +135,7 @@ class Unpacked:
         try:
             net.wait_until(f"{self.tree} {self.name}", listens, timeout=20)
         except (RuntimeError, TimeoutError):
-            self.stop()
+            self.close()
             raise
 
     def stop(self):
@@ -145,7 +145,7 @@ class Unpacked:
                 os.killpg(process.pid, signal.SIGTERM)
             net.stop_process(process)
             try:
-                net.wait_until("end of the group", lambda: self._group_is_gone(process.pid), timeout=3)
+                net.wait_until("end of the group", lambda: self._group_is_gone(process.pid), timeout=0.5)
             except TimeoutError:
                 os.killpg(process.pid, signal.SIGKILL)
                 net.wait_until("end of the group", lambda: self._group_is_gone(process.pid), timeout=5)
@@ -153,11 +153,13 @@ class Unpacked:
 
     @staticmethod
     def _group_is_gone(group):
-        try:
-            os.killpg(group, 0)
-            return False
-        except ProcessLookupError:
-            return True
+        """Nothing of it runs; what init has not buried yet is gone too."""
+        for number in (x for x in os.listdir("/proc") if x.isdigit()):
+            with contextlib.suppress(OSError), open(f"/proc/{number}/stat", "rb") as f:
+                state, _, pgrp = f.read().rpartition(b")")[2].split()[:3]
+                if int(pgrp) == group and state != b"Z":
+                    return False
+        return True
 
     def close(self):
         self.stop()
@@ -171,8 +173,8 @@ class Unpacked:
 
 
 class PasswordDaemon:
-    """Listens on a UNIX socket for the server's question who somebody is; answer(connection) is called in a thread of each
-    connection and returns the bytes to answer with."""
+    """Listens on a UNIX socket for the server's question who somebody is; answer(connection) is called in a thread of
+    each connection and returns the bytes to answer with."""
 
     def __init__(self, path, answer):
         self._answer = answer
