@@ -368,7 +368,7 @@ bool outbox_is_stuck(const struct outbox *o)
 struct outbox_refusal outbox_refusal(const struct outbox *o)
 {
     const struct append *a = TAILQ_FIRST(&o->appends);
-    return (struct outbox_refusal){a->last_uid, a->room == 1, a->refused};
+    return (struct outbox_refusal){a->last_uid, a->room, a->refused};
 }
 
 static void forget_all(struct outbox *o)

@@ -50,11 +50,10 @@ bool outbox_is_idle(const struct outbox *o);
 /* Everything is answered, and the first APPEND that is left was refused. */
 bool outbox_is_stuck(const struct outbox *o);
 
-/* What was refused: the last UID that it was for, whether it was for one message alone, and what the target
- * said. */
+/* What was refused: the last UID that it was for, for how many messages, and what the target said. */
 struct outbox_refusal {
     uint32_t last_uid;
-    bool single;
+    size_t messages;
     const char *text;
 };
 struct outbox_refusal outbox_refusal(const struct outbox *o);

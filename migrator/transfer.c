@@ -8,12 +8,13 @@
 #include "transfer.h"
 
 enum {
-    BATCH_MESSAGES = 200,
-    BATCH_BYTES = 4 * 1024 * 1024,
+    BATCH_MESSAGES = 500,
+    BATCH_BYTES = 8 * 1024 * 1024,
     WINDOW_MESSAGES = 2000,
     WINDOW_BYTES = 64 * 1024 * 1024,
     WINDOW_TEXT = 4000, /* bytes of a set of UIDs, so that one more batch fits into 8000 */
     INTENTS_AHEAD = 3,  /* batches */
+    NARROW = 5,         /* a refused batch is tried again in parts of a fifth, down to the message at fault */
     TRIES = 3           /* of a message that the source does not give */
 };
 
@@ -57,11 +58,12 @@ struct transfer {
 
     uint32_t *plan; /* source UIDs; owned */
     size_t n_plan, planned;
-    char *fault;           /* what can't be copied and why: the plan ends before it; owned */
-    bool stop;             /* at the fault as soon as all is answered */
-    uint32_t single_until; /* up to this UID a window is one message */
-    uint32_t suspect;      /* did not come when it was due */
-    unsigned suspected;    /* how often in a row */
+    char *fault;            /* what can't be copied and why: the plan ends before it; owned */
+    bool stop;              /* at the fault as soon as all is answered */
+    uint32_t careful_until; /* up to this UID a window is one batch, of at most careful_max messages */
+    size_t careful_max;
+    uint32_t suspect;   /* did not come when it was due */
+    unsigned suspected; /* how often in a row */
 
     TAILQ_HEAD(windows, window) windows; /* FETCH not answered */
     TAILQ_HEAD(, batch) batches;         /* bodies to come, or intent not answered */
@@ -176,17 +178,17 @@ static void make_plan(struct transfer *t)
     }
 }
 
-/* Messages around some trouble go one by one. */
-static bool next_is_single(const struct transfer *t)
+/* Around some trouble. */
+static bool be_careful(const struct transfer *t)
 {
-    return t->plan[t->planned] <= t->single_until;
+    return t->plan[t->planned] <= t->careful_until;
 }
 
 /* Makes the next batch of the plan; adds to *messages and *bytes. */
 static struct batch *add_batch(struct transfer *t, size_t *messages, uint64_t *bytes)
 {
     struct batch *b = xcalloc(1, sizeof *b);
-    size_t max = next_is_single(t) ? 1 : BATCH_MESSAGES;
+    size_t max = be_careful(t) ? t->careful_max : BATCH_MESSAGES;
     uint64_t sum = 0;
     b->t = t;
     b->uids = xcalloc(max, sizeof *b->uids);
@@ -233,9 +235,9 @@ static void add_window(struct transfer *t)
     size_t messages = 0;
     uint64_t bytes = 0;
     uint32_t last_uid = 0;
-    bool single = next_is_single(t);
+    bool careful = be_careful(t);
     while (t->planned < t->n_plan && messages < WINDOW_MESSAGES && bytes < WINDOW_BYTES &&
-           text.len < WINDOW_TEXT && !(single && messages > 0)) {
+           text.len < WINDOW_TEXT && !(careful && messages > 0)) {
         const struct batch *b = add_batch(t, &messages, &bytes);
         last_uid = b->uids[b->n - 1];
         for (size_t i = 0; i < b->n; i++)
@@ -267,7 +269,7 @@ static void send_intents(struct transfer *t)
 
 static void fill(struct transfer *t)
 {
-    if (t->planned < t->n_plan && (TAILQ_EMPTY(&t->windows) || (t->last_began && !next_is_single(t))))
+    if (t->planned < t->n_plan && (TAILQ_EMPTY(&t->windows) || (t->last_began && !be_careful(t))))
         add_window(t);
     send_intents(t);
 }
@@ -345,7 +347,8 @@ static void suspect(struct transfer *t, uint32_t uid, const char *why)
         return;
     t->suspected = t->suspect == uid ? t->suspected + 1 : 1;
     t->suspect = uid;
-    t->single_until = uid;
+    t->careful_until = uid;
+    t->careful_max = 1;
     if (t->suspected >= TRIES)
         stop_at(t, uid, why);
     LOG(INFO, "message_missed", LOG_S("mailbox", t->p->source.name), LOG_U("uid", uid), LOG_S("why", why));
@@ -549,12 +552,13 @@ static void undo(struct transfer *t)
 {
     struct outbox_refusal r = outbox_refusal(t->outbox);
     t->state = UNDO;
-    if (r.single) {
+    if (r.messages == 1) {
         char *why = xasprintf("the target refuses it: %s", r.text);
         stop_at(t, r.last_uid, why);
         free(why);
-    } else if (r.last_uid > t->single_until) {
-        t->single_until = r.last_uid;
+    } else {
+        t->careful_until = r.last_uid;
+        t->careful_max = r.messages / NARROW ? r.messages / NARROW : 1;
     }
     outbox_undo(t->outbox);
 }
