@@ -15,7 +15,8 @@ struct run {
     void *owner;
     json_t *data; /* owned */
     struct loop_task task;
-    size_t pending; /* calls of a report that are not answered yet */
+    size_t pending;  /* calls of a report that are not answered yet */
+    uint64_t now_ms; /* by Redis, once it was asked */
     enum action_rc rc;
     char *text; /* owned; the result of a failure at the start */
 };

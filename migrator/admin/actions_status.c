@@ -94,15 +94,31 @@ static void on_scan(void *owner, enum redis_rc rc, const struct reply *reply)
 
 /* ---- proxies, jobs */
 
-static json_t *proxy_of(struct span incarnation, struct span value)
+/* seconds, microseconds. Asked before the proxies, so answered before them. */
+static void on_time(void *owner, enum redis_rc rc, const struct reply *reply)
+{
+    struct run *r = owner;
+
+    r->now_ms =
+        (uint64_t)reply_int(reply_at(reply, 0)) * 1000 + (uint64_t)reply_int(reply_at(reply, 1)) / 1000;
+    json_object_set_new(r->data, "time", action_time(rc == REDIS_OK ? r->now_ms : 0));
+    answered(r, rc);
+}
+
+/* One that crashed stays in the list: whether it may be forgotten, only a migrator's watch can tell. So it is
+ * said when it was last heard, and `silent` is a hint for people. */
+static json_t *proxy_of(const struct run *r, struct span incarnation, struct span value)
 {
     json_t *o = json_object();
     char *text = xspandup(value);
-    unsigned long long counter = 0;
+    unsigned long long counter = 0, generation = 0, renewed = 0;
     char version[64] = "", address[200] = "";
 
-    sscanf(text, "%llu %63s %199s", &counter, version, address);
+    sscanf(text, "%llu %63s %199s %llu %llu", &counter, version, address, &generation, &renewed);
     json_object_set_new(o, "proxy", json_text(incarnation));
+    json_object_set_new(o, "renewed", action_time(renewed));
+    json_object_set_new(o, "silent",
+                        json_boolean(renewed + store_conf(r->store)->proxy.lease_ms < r->now_ms));
     json_object_set_new(o, "version", json_text(span_str(version)));
     json_object_set_new(o, "address", json_text(span_str(strcmp(address, "%") != 0 ? address : "")));
     free(text);
@@ -116,7 +132,7 @@ static void on_proxies(void *owner, enum redis_rc rc, const struct reply *reply)
 
     for (size_t i = 0; rc == REDIS_OK && i + 1 < reply_count(reply); i += 2)
         json_array_append_new(list,
-                              proxy_of(reply_str(reply_at(reply, i)), reply_str(reply_at(reply, i + 1))));
+                              proxy_of(r, reply_str(reply_at(reply, i)), reply_str(reply_at(reply, i + 1))));
     json_object_set_new(r->data, "proxies", list);
     answered(r, rc);
 }
@@ -220,6 +236,7 @@ void report_status(struct run *r)
     r->pending += 2;
     route_control_read(r->store, on_control, r);
     store_durability(r->store, on_durability, r);
+    ask(r, on_time, 1, (const char *[]){"TIME"});
     for (size_t i = 0; i < COUNTOF(rows); i++) {
         char *key = store_key(r->store, "%s", rows[i].words[1]);
         ask(r, rows[i].fn, rows[i].n, (const char *[]){rows[i].words[0], key});

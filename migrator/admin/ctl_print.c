@@ -281,7 +281,17 @@ static void write_store(struct buf *out, const json_t *store)
     }
 }
 
-static void write_members(struct buf *out, const char *head, json_t *list, bool proxies)
+static void write_proxy(struct buf *out, const json_t *e, const char *now)
+{
+    buf_printf(out, "%s, version %s %s", text_of(e, "proxy"), text_of(e, "version"), text_of(e, "address"));
+    if (json_is_true(json_object_get(e, "silent"))) {
+        buf_add_str(out, ", SILENT since ");
+        write_time(out, text_of(e, "renewed"), now);
+    }
+    buf_add_str(out, "\n");
+}
+
+static void write_members(struct buf *out, const char *head, json_t *list, bool proxies, const char *now)
 {
     json_t *e;
     size_t i;
@@ -292,8 +302,7 @@ static void write_members(struct buf *out, const char *head, json_t *list, bool 
     {
         label(out, i == 0 ? head : "");
         if (proxies)
-            buf_printf(out, "%s, version %s %s\n", text_of(e, "proxy"), text_of(e, "version"),
-                       text_of(e, "address"));
+            write_proxy(out, e, now);
         else
             buf_printf(out, "%s, %" PRIu64 " jobs\n", text_of(e, "migrator"), number_of(e, "jobs"));
     }
@@ -315,8 +324,8 @@ static void write_status(struct buf *out, const json_t *o)
     label(out, "jobs");
     buf_printf(out, "%" PRIu64 " of logins, %" PRIu64 " bulk, %" PRIu64 " to be tried again later\n",
                number_of(jobs, "logins"), number_of(jobs, "bulk"), number_of(jobs, "later"));
-    write_members(out, "proxies", json_object_get(o, "proxies"), true);
-    write_members(out, "migrators", json_object_get(o, "migrators"), false);
+    write_members(out, "proxies", json_object_get(o, "proxies"), true, text_of(o, "time"));
+    write_members(out, "migrators", json_object_get(o, "migrators"), false, "");
 }
 
 /* ---- */

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from harness import net
 from harness.daemon import program, sanitizer_environment
 from harness.relay import UP, Relay
 from harness.ferry import backend
@@ -118,6 +119,19 @@ def test_human_output(manual, old):
     assert "PAUSED" not in manual.ctl_raw("status")[1]
     assert manual.ctl_raw("pause", "--reason", "lunch")[0] == 0
     assert re.search(r"^PAUSED +by \w+: lunch", manual.ctl_raw("status")[1], re.M)
+
+
+def test_proxy_that_crashed_is_not_shown_as_if_it_lived(manual):
+    dead, alive = manual.proxy(), manual.proxy()
+    dead.kill()
+
+    def silent():
+        return {p["proxy"].rpartition("-")[0].split(".")[0]: p["silent"] for p in manual.ctl("status")[1]["proxies"]}
+    net.wait_until("silence", lambda: silent()[dead.label], step=0.1)
+    assert silent() == {dead.label: True, alive.label: False}
+    text = manual.ctl_raw("status")[1]
+    assert re.search(rf"{dead.label}\S*, version .*, SILENT since 20\d\d-.* ago\)", text), text
+    assert not re.search(rf"{alive.label}\S*, version .*SILENT", text), text
 
 
 def test_audit(manual):
