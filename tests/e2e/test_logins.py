@@ -13,10 +13,10 @@ FAST = {"proxy": {"connect_timeout": "700ms", "backend_timeout": "700ms", "tls_t
 
 
 def stored(ferry):
-    """Everything in Redis but the proxies' own signs of life and what is known of the backends."""
+    """Everything in Redis, but for the counters of the proxies' leases."""
     client = ferry.redis.client(decode=False)
-    apart = {b"imapferry:proxies", b"imapferry:backends"}
-    return {key: client.dump(key) for key in client.keys("*") if key not in apart}
+    leases = b"imapferry:proxies"
+    return {key: client.dump(key) for key in client.keys("*") if key != leases}, set(client.hkeys(leases))
 
 
 @pytest.fixture
