@@ -47,6 +47,7 @@ obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 PROGRAMS := $(BUILD)/imapferry-proxy $(BUILD)/imapferry-migrator $(BUILD)/imapferryctl
 UNITS    := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(UNIT_SRC))
+FUZZERS  := $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 all: $(PROGRAMS)
 
@@ -79,6 +80,14 @@ $(BUILD)/unit/%: tests/unit/%.c $(BUILD)/libengine.a $(BUILD)/libimapferry.a
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(BUILD)/libengine.a $(BUILD)/libimapferry.a $(LIBS) -lcmocka
 
 units: $(UNITS)
+
+# The fuzz targets, replaying their corpus. For fuzzers: clang, -fsanitize=fuzzer,address,undefined, no standalone.c.
+$(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c tests/fuzz/standalone.c $(BUILD)/libimapferry.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $(filter %.c,$^) $(BUILD)/libimapferry.a $(LIBS)
+
+fuzz-replay: $(FUZZERS)
+	@for f in $(FUZZERS); do echo "$$f" && "$$f" tests/fuzz/corpus/$${f##*/} || exit 1; done
 
 # The second compiler's opinion of every file.
 clang-syntax: $(BUILD)/gen/route_scripts.h
@@ -115,4 +124,4 @@ clean:
 
 -include $(shell find $(BUILD) -type f -name '*.d' 2>/dev/null)
 
-.PHONY: all units clang-syntax deps demo check check-valgrind install clean
+.PHONY: all units fuzz-replay clang-syntax deps demo check check-valgrind install clean
