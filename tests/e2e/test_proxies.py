@@ -5,6 +5,8 @@ import re
 import threading
 import time
 
+import pytest
+
 from harness import mail, net
 from harness.ferry import backend
 from harness.relay import Relay
@@ -144,6 +146,70 @@ def test_proxy_cut_off_from_redis_during_a_flip_passes_nothing_on_after_its_leas
     missing = {n for _, n in acknowledged} - notes(new, user)
     assert not missing, f"acknowledged and not on the new server: {missing}"
     relay.close()
+
+
+def test_nothing_passes_in_either_direction_once_the_lease_is_over(make_ferry, redis, old, new, authority):
+    """The old server answers late, tells an IDLE of new mail and would take further commands. What it did is not
+    acknowledged, and what it is not yet told it never hears."""
+    user = new_user("gate")
+    fill(old, user, small(messages=5))
+    to_redis, to_old = Relay(redis.address), Relay(("127.0.0.1", old.port["imap"]))
+    ferry = make_ferry({"old": backend(old, ca=authority.ca), "new": backend(new, ca=authority.ca)}, TERMS)
+    proxy = ferry.proxy(redis={"url": to_redis.redis_url}, backends={"old": backend(to_old, "imap")})
+    ferry.migrator()
+    wire, idle = connect(proxy), connect(proxy)
+    for w in (wire, idle):
+        assert w.login(user).startswith(b"l1 OK")
+        assert w.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
+    idle.line(b"i IDLE")
+    idle.until(b"+ ")
+    assert ferry.ctl("migrate", user)[0] == 0
+    epoch = ferry.wait_state(user, "ready")["epoch"]
+    net.wait_until("proxy that has seen the epoch",
+                   lambda: {row[1] for row in sessions(ferry, user).values()} == {epoch})
+    assert wire.command(b"n", b"NOOP")[-1].startswith(b"n OK")
+
+    up, mark = to_old.passed["up"], proxy.mark()
+    to_old.stall()
+    wire.line(b"a STORE 1 +FLAGS.SILENT (late)")
+    to_redis.stall()
+    proxy.wait("event=lease_lapsed", since=mark)
+    to_old.resume()
+    net.wait_until("command at the old server", lambda: late_keyword(old, user))
+    m = mail.connect(old, user, "secret")
+    m.append("INBOX", None, None, b"Subject: news for the IDLE\r\n\r\n")
+    m.logout()
+    sent = net.wait_until("command that was sent in time", lambda: to_old.passed["up"] - up)
+    wire.line(b"b STORE 2 +FLAGS.SILENT (never)")
+    idle.line(b"DONE")
+    assert ferry.ctl("flip", user, "--to", "new", "--reason", "test")[0] == 0
+    ferry.wait_state(user, "flipped", timeout=60)
+    with connect(proxy) as other:  # the thread has been round since, and it is at work
+        assert other.command(b"x", b"NOOP")[-1].startswith(b"x OK")
+    assert to_old.passed["up"] - up == sent, "something went to the old server after the lease"
+    for w in (wire, idle):
+        assert not w.buffer
+        w.socket.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            w.socket.recv(1)
+        w.socket.settimeout(15)
+    to_redis.resume()
+    for w in (wire, idle):
+        lines = w.rest()
+        assert len(lines) == 1 and lines[0].startswith(b"* BYE [UNAVAILABLE]"), lines
+        w.close()
+    to_redis.close()
+    to_old.close()
+    assert not late_keyword(old, user, "never")
+
+
+def late_keyword(server, user, keyword="late"):
+    """Has a message this keyword on the server itself?"""
+    m = mail.connect(server, user, "secret")
+    m.select("INBOX", readonly=True)
+    found = m.search(None, "KEYWORD", keyword)[1][0]
+    m.logout()
+    return found
 
 
 def notes(server, user):
