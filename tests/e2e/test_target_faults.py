@@ -114,6 +114,9 @@ def test_append_whose_answer_was_lost_is_not_repeated(ferry, old, target, kind):
         target.land()
     ferry.wait_state(user, "flipped")
     assert kinds(old, target, user) == set()
+    if kind == "lose_ok":
+        sent = sum(box.appended for box in target.account(user).values())
+        assert sent == 40, f"{sent} messages were sent"
 
 
 def test_source_that_breaks_off_inside_a_message(make_ferry, new, authority):
