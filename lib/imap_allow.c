@@ -802,6 +802,8 @@ bool imap_cmd_allowed(struct imap_cmd *cmd, struct span part, bool first, const 
     w.shown = shown;
     w.why = why;
     w.due = first ? checks[cmd->verb].args : cmd->due;
+    if (!first && part.len > 0 && !is_one_of(&w, 0, " )"))
+        return refuse(why, "No blank behind a literal");
     /* A part of FETCH behind a literal begins within a section: nothing else in FETCH can be a literal. */
     if (!first && is_fetch(cmd) && !skip_section(&w))
         return false;

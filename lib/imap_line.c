@@ -163,7 +163,8 @@ static const char *check_marker(struct imap_line *l, const struct marker *m)
     if (l->side == LINE_RESPONSES)
         return too_large ? WHY_SIZE : NULL;
     if (!m->sync)
-        return too_large || m->size > l->limits.nonsync_max ? WHY_NONSYNC : NULL;
+        return too_large || m->size > l->limits.nonsync_max || l->limits.nonsync_max == 0 ? WHY_NONSYNC
+                                                                                          : NULL;
     l->refusable = too_large;
     return too_large ? WHY_SIZE : NULL;
 }

@@ -35,7 +35,7 @@ struct imap_line_limits {
     size_t line;          /* longest line part, bytes without CRLF */
     size_t parts;         /* most literals in one command or response */
     uint64_t literal;     /* largest literal body */
-    uint64_t nonsync_max; /* largest {n+}; UINT64_MAX for LITERAL+, 4096 for LITERAL- (RFC 7888) */
+    uint64_t nonsync_max; /* largest {n+}; UINT64_MAX for LITERAL+, 4096 for LITERAL- (RFC 7888), 0: not even {0+} */
 };
 
 struct imap_line {

@@ -428,6 +428,8 @@ static void test_ambiguous(void **state)
         {"a RENAME x y {5+}", "Too many arguments"},
         {"a RENAME {1}\n y {5+}", "Too many arguments"},
         {"a RENAME {1}\n {1}\n {5+}", "Too many arguments"},
+        {"a RENAME {1}\nx NOOP", "No blank behind a literal"},
+        {"a SEARCH SUBJECT {1}\n\"x\"", "No blank behind a literal"},
         {"a SUBSCRIBE x {5+}", "Too many arguments"},
         {"a UNSUBSCRIBE \"x\" {5+}", "Too many arguments"},
         {"a LSUB \"\" * {5+}", "Too many arguments"},
@@ -477,7 +479,7 @@ static void test_quote_in_section_hides_literal(void **state)
         {"a FETCH 1 BODY[HEADER.FIELDS (x\xe4)]", "Invalid character in a word"},
         {"a FETCH 1 BODY[HEADER.FIELDS ({1}\n \"y {5+}", "Unclosed quoted string"},
         {"a FETCH 1 BODY[HEADER.FIELDS ({1}\n x\"y {5+}", "Invalid character in a word"},
-        {"a FETCH 1 BODY[HEADER.FIELDS ({1}\n\"y\")]", "Invalid character in a word"},
+        {"a FETCH 1 BODY[HEADER.FIELDS ({1}\n\"y\")]", "No blank behind a literal"},
         {"a FETCH 1 BODY[HEADER.FIELDS ({1}\n x", "Unclosed section"},
     };
     struct imap_caps all = caps_of(all_words);

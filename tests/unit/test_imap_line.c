@@ -212,6 +212,22 @@ static void test_sizes(void **state)
     check_rows(LINE_COMMANDS, &no_cap, large, COUNTOF(large));
 }
 
+/* A server without LITERAL+ takes what stands behind "{0+}" for a new command, whatever the limit. */
+static void test_nonsync_without_literal_plus(void **state)
+{
+    (void)state;
+    static const struct imap_line_limits limits = {.line = 60, .parts = 8, .literal = 20, .nonsync_max = 0};
+    static const struct row rows[] = {
+        ROW("a SETACL {0+}\r\n x EXPUNGE\r\n", "bad non-synchronizing literal too large: a SETACL {0+}\n"),
+        ROW("a X {1+}\r\nx\r\n", "bad non-synchronizing literal too large: a X {1+}\n"),
+        ROW("a X {0}\r\n\r\n", "line a X {0} -> sync 0 at 4\nbody .\nmore \n"),
+    };
+    check_rows(LINE_COMMANDS, &limits, rows, COUNTOF(rows));
+    static const struct row response[] = {
+        ROW("* X {1+}\r\nx\r\n", "line * X {1+} -> 1 at 4\nbody x.\nmore \n")};
+    check_rows(LINE_RESPONSES, &limits, response, 1);
+}
+
 /* FRONT-CASES 14, 26, 32: a line part is at most limits.line bytes, and not a byte more is kept. */
 static void test_long_lines(void **state)
 {
@@ -397,11 +413,17 @@ static void test_refuse(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_commands),          cmocka_unit_test(test_line_faults),
-        cmocka_unit_test(test_malformed_markers), cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_long_lines),        cmocka_unit_test(test_cr_in_response),
-        cmocka_unit_test(test_endless_line),      cmocka_unit_test(test_responses),
-        cmocka_unit_test(test_no_copies),         cmocka_unit_test(test_refuse),
+        cmocka_unit_test(test_commands),
+        cmocka_unit_test(test_line_faults),
+        cmocka_unit_test(test_malformed_markers),
+        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_nonsync_without_literal_plus),
+        cmocka_unit_test(test_long_lines),
+        cmocka_unit_test(test_cr_in_response),
+        cmocka_unit_test(test_endless_line),
+        cmocka_unit_test(test_responses),
+        cmocka_unit_test(test_no_copies),
+        cmocka_unit_test(test_refuse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
