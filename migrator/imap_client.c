@@ -272,7 +272,8 @@ static void take_writer(struct command *cmd, struct imap_writer *w)
 static void name_command(struct command *cmd, struct span text)
 {
     size_t n = 0, words = text.len > 4 && memcmp(text.p, "UID ", 4) == 0 ? 2 : 1;
-    while (n < text.len && n + 1 < sizeof cmd->what && (text.p[n] != ' ' || --words > 0)) {
+    while (n < text.len && text.p[n] >= ' ' && n + 1 < sizeof cmd->what &&
+           (text.p[n] != ' ' || --words > 0)) {
         cmd->what[n] = (char)text.p[n];
         n++;
     }
