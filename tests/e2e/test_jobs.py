@@ -59,6 +59,27 @@ def test_subscriptions_become_equal(ferry, old, new):
     assert (b"Foreign",) in after.mailboxes and (b"Foreign",) not in after.subscribed
 
 
+def test_mailboxes_of_other_namespaces_are_left_out_and_said(make_ferry, new, authority):
+    user = new_user("shared")
+    public = ("namespace public {\n  type = public\n  separator = .\n  prefix = Public.\n  location = maildir:~/Public\n"
+              "  list = yes\n  subscriptions = no\n}\n")
+    with Dovecot("public", separator=".", prefix="INBOX.", extra=public) as old:
+        fill(old, user, small(messages=6))
+        m = mail.connect(old, user, "secret")
+        assert m.create("Public.News")[0] == "OK"
+        assert m.append("Public.News", None, None, b"Subject: for all\r\n\r\n")[0] == "OK"
+        m.logout()
+        net.wait_next_second()
+        ferry = make_ferry({"old": backend(old, "imap"), "new": backend(new, ca=authority.ca)})
+        migrator = ferry.migrator()
+        assert ferry.ctl("migrate", user, "--wait")[0] == 0
+        migrator.wait(f"event=mailboxes_left_out .*user={user}")
+        left = [d for d in differences(old, new, user, 6) if "Public" not in str(d)]
+        assert not left, left
+        assert not [name for name in read(new, user).mailboxes if b"News" in name[-1]]
+        ferry.stop_all()
+
+
 def test_special_use_is_asked_for_when_a_mailbox_is_made(make_ferry, authority):
     user = new_user("special")
     with FakeImap(name="old") as source, FakeImap(name="new") as target:

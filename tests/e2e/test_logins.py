@@ -5,8 +5,9 @@ import re
 import pytest
 
 from fakes.fake_imap import FakeImap
+from harness import compare, mail
 from harness.ferry import backend
-from harness.scene import assert_equal, connect, fill, new_user, small
+from harness.scene import assert_equal, connect, fill, new_user, read, small
 
 FAST = {"proxy": {"connect_timeout": "700ms", "backend_timeout": "700ms", "tls_timeout": "700ms",
                   "login_timeout": "6s"}, "migrator": {"command_timeout": "1s"}}
@@ -115,6 +116,20 @@ def test_backend_that_hangs_in_the_tls_handshake(make_ferry, new, cert, authorit
             assert wire.login(new_user()).startswith(b"l1 NO [UNAVAILABLE]")
 
 
+@pytest.mark.parametrize("kind", ["hang", "close", "bye", "no"])
+def test_backend_that_fails_at_starttls(make_ferry, new, cert, authority, kind):
+    with FakeImap(name="old", cert=cert) as fake:
+        ferry = make_ferry({"old": backend(fake, "imap+starttls", authority.ca), "new": backend(new, ca=authority.ca)}, FAST)
+        proxy = ferry.proxy()
+        fake.misbehave(kind, at="starttls")
+        user = new_user()
+        with connect(proxy) as wire:
+            assert wire.login(user).startswith(b"l1 NO [UNAVAILABLE]")
+            assert not fake.heard(b"secret") and not fake.commands("LOGIN|AUTHENTICATE")
+            fake.behave()
+            assert wire.login(user, tag=b"l2").startswith(b"l2 OK")
+
+
 @pytest.mark.parametrize("at", ["greeting", "login", "list", "select", "append", "append_literal", "fetch"])
 @pytest.mark.parametrize("kind", ["hang", "close"])
 def test_target_that_fails_while_copying(make_ferry, old, authority, kind, at):
@@ -134,6 +149,28 @@ def test_target_that_fails_while_copying(make_ferry, old, authority, kind, at):
         target.behave()
         target.drop_all()
         ferry.wait_state(user, "flipped")
+
+
+@pytest.mark.parametrize("at", ["login", "list", "select", "fetch", "fetch_literal"])
+@pytest.mark.parametrize("kind", ["hang", "close"])
+def test_source_that_fails_while_copying(make_ferry, new, authority, kind, at):
+    user = new_user()
+    with FakeImap(name="old") as source:
+        m = mail.connect(source, user, "secret")
+        mail.load(small(messages=12), m)
+        m.logout()
+        ferry = make_ferry({"old": backend(source, "imap"), "new": backend(new, ca=authority.ca)}, FAST)
+        source.misbehave(kind, at=at)
+        ferry.migrator()
+        assert ferry.ctl("migrate", user)[0] == 0
+        route = ferry.wait_state(user, "backoff")
+        assert route["backend"] == "old"
+        assert re.match(r"unreachable: .*\b(old|source)\b", route["reason"]), route["reason"]
+        source.behave()
+        source.drop_all()
+        ferry.wait_state(user, "flipped")
+        found = compare.compare(read(source, user), read(new, user), 12)
+        assert {d.kind for d in found} <= {"special-use"}, found
 
 
 # ---- TLS to backends: refused before anything secret is said
@@ -171,6 +208,7 @@ def test_migrator_refuses_it_too(make_ferry, old, cert, authority, what):
         route = ferry.wait_state(user, "backoff", "blocked")
         assert route["reason"].startswith("tls: new") and route["backend"] == "old", route["reason"]
         assert fake.connections > 0 and not fake.heard(b"styx") and not fake.heard(b"secret")
+        assert not fake.commands("LOGIN|AUTHENTICATE")
 
 
 def test_stripped_starttls(make_ferry, old, cert, authority):
@@ -179,7 +217,7 @@ def test_stripped_starttls(make_ferry, old, cert, authority):
         ferry = make_ferry({"old": backend(fake, "imap+starttls", authority.ca), "new": backend(old, ca=authority.ca)}, FAST)
         with connect(ferry.proxy()) as wire:
             assert wire.login(new_user()).startswith(b"l1 NO [UNAVAILABLE]")
-        assert fake.connections > 0 and not fake.heard(b"secret")
+        assert fake.connections > 0 and not fake.heard(b"secret") and not fake.commands("LOGIN|AUTHENTICATE")
 
 
 # ---- hostile input
@@ -277,7 +315,7 @@ def test_one_byte_at_a_time(ferry, old):
 
 ODD_NAMES = ['a"b', "a\\b", "a b", "a%b", "a%sb", "a%{x}b", "a(b)", "a{5}", "a]b[", "ümlaut", "日本", "a:b:c", "a?b", "a/b",
              "a'b", "a$b", "a;b", "a#b", "a,b", "a=b&c", "a|b", "a<b>", "a`id`", "a~b", "a^b!",
-             "route:other", "imapferry:store", "{user}", "NIL", "INBOX", "..", "+a+b"]
+             "route:other", "imapferry:store", "{user}", "NIL", "INBOX", "..", "+a+b", "[a-z]", "-a"]
 
 
 def test_odd_user_names(ferry_on_fake, fake):
@@ -293,7 +331,7 @@ def test_odd_user_names(ferry_on_fake, fake):
             routes = [k for k in made if k.startswith("imapferry:route:")]
             assert len(routes) == 1, (name, made)
             assert all(c.isalnum() or c in "@._-+=%" for c in routes[0].removeprefix("imapferry:route:")), made
-            status, answer = ferry_on_fake.ctl("user", name)
+            status, answer = ferry_on_fake.ctl("user", "--", name)
             assert status == 0 and answer["state"] == "queued", (name, answer)
 
 
