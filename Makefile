@@ -40,7 +40,7 @@ PROXY_SRC    := $(wildcard proxy/*.c)
 MIGRATOR_SRC := $(wildcard migrator/*.c)
 ENGINE_SRC   := $(patsubst %,migrator/%.c,copy date delta doubles flags hasher imap_client ledger mbox_list outbox readback reflag remove \
                 selected settle transfer uidset verify)
-ENGINE_SRC   += migrator/mailboxes.c migrator/plan.c
+ENGINE_SRC   += migrator/mailboxes.c migrator/plan.c migrator/journal.c
 ADMIN_SRC    := $(wildcard migrator/admin/*.c)
 UNIT_SRC     := $(wildcard tests/unit/test_*.c)
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -71,7 +71,7 @@ $(BUILD)/obj/%.o: %.c | $(BUILD)/gen/route_scripts.h
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 $(BUILD)/obj/lib/store.o: $(BUILD)/gen/route_scripts.h
 
-# The migrator's copy of one mailbox, and its plan of an account, for unit tests.
+# The migrator's copy of one mailbox, its plan of an account and its journal, for unit tests.
 $(BUILD)/libengine.a: $(call obj,$(wildcard $(ENGINE_SRC)))
 	rm -f $@ && ar rcs $@ $^
 

@@ -1,0 +1,130 @@
+/* The journal on a disk that this test watches: fsync is ours here. */
+#include "unit.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "migrator/journal.h"
+
+/* What fsync was asked, and what it is to answer. The pool's thread writes it, the loop reads it afterwards.
+ */
+static struct {
+    unsigned files, folders;
+    off_t size; /* of the file, at its last fsync */
+    bool file_fails, folder_fails;
+} disk;
+
+int fsync(int fd)
+{
+    struct stat st;
+    assert_int_equal(fstat(fd, &st), 0);
+    bool folder = S_ISDIR(st.st_mode);
+    disk.folders += folder;
+    disk.files += !folder;
+    if (!folder)
+        disk.size = st.st_size;
+    errno = EIO;
+    return (folder ? disk.folder_fails : disk.file_fails) ? -1 : 0;
+}
+
+struct bench {
+    char folder[32], path[48];
+    struct loop *loop;
+    struct journal *journal;
+    unsigned told;
+    char *error; /* owned */
+};
+
+static void on_written(void *owner, const char *error)
+{
+    struct bench *b = owner;
+    b->told++;
+    free(b->error);
+    b->error = error ? xstrdup(error) : NULL;
+}
+
+static void open_bench(struct bench *b)
+{
+    char *error = NULL;
+    memset(&disk, 0, sizeof disk);
+    *b = (struct bench){.folder = "/tmp/ferry-journal-XXXXXX"};
+    assert_non_null(mkdtemp(b->folder));
+    snprintf(b->path, sizeof b->path, "%s/flips", b->folder);
+    b->loop = loop_new();
+    b->journal = journal_open(b->loop, b->folder, &error);
+    assert_non_null(b->journal);
+}
+
+static void close_bench(struct bench *b)
+{
+    journal_free(&b->journal);
+    loop_free(&b->loop);
+    unlink(b->path);
+    assert_int_equal(rmdir(b->folder), 0);
+    free(b->error);
+}
+
+static void write_one(struct bench *b)
+{
+    struct route r = {.source = "old", .target = "new", .epoch = 5, .generation = 1, .view = "1:ab"};
+    journal_write(b->journal, "ann", &r, on_written, b);
+    assert_int_equal(b->told, 0);
+    loop_run(b->loop);
+}
+
+static void test_a_line_is_on_the_disk_before_anybody_is_told(void **state)
+{
+    struct bench b;
+    struct stat st;
+    (void)state;
+    open_bench(&b);
+    write_one(&b);
+    assert_true(b.told == 1 && !b.error);
+    assert_int_equal(stat(b.path, &st), 0);
+    assert_true(disk.files == 1 && disk.folders == 1);
+    assert_true(disk.size == st.st_size && st.st_size > 40); /* synced when the whole line was in it */
+    close_bench(&b);
+}
+
+static void test_a_disk_that_fails_is_told(void **state)
+{
+    (void)state;
+    for (int folder = 0; folder < 2; folder++) {
+        struct bench b;
+        open_bench(&b);
+        *(folder ? &disk.folder_fails : &disk.file_fails) = true;
+        write_one(&b);
+        assert_true(b.told == 1 && b.error && strstr(b.error, "fsync"));
+        close_bench(&b);
+    }
+}
+
+static void test_forgotten_and_freed(void **state)
+{
+    struct route r = {.source = "old", .target = "new"};
+    struct bench b;
+    struct stat st;
+    (void)state;
+    open_bench(&b);
+    journal_write(b.journal, "ann", &r, on_written, &b);
+    journal_forget(b.journal, &b);
+    journal_write(b.journal, "bob", &r, on_written, &b);
+    journal_free(&b.journal);
+    loop_free(&b.loop); /* waits for what is under way */
+    assert_int_equal(b.told, 0);
+    assert_true(stat(b.path, &st) == 0 && st.st_size > 80);
+    unlink(b.path);
+    assert_int_equal(rmdir(b.folder), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_line_is_on_the_disk_before_anybody_is_told),
+        cmocka_unit_test(test_a_disk_that_fails_is_told),
+        cmocka_unit_test(test_forgotten_and_freed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
