@@ -1,0 +1,298 @@
+#include "migrator/ledger.h"
+#include "store_unit.h"
+
+struct world {
+    struct unit_store u;
+    struct route_job job;
+    struct ledger *l;
+};
+
+struct answer {
+    unsigned times;
+    enum route_rc rc;
+};
+
+static void on_answer(void *owner, enum route_rc rc)
+{
+    struct answer *a = owner;
+    a->times++;
+    a->rc = rc;
+}
+
+#define RECORD "0123456789abcdef"
+
+static enum route_rc load(struct world *w)
+{
+    struct answer a = {0};
+    ledger_free(&w->l);
+    w->l = ledger_load(w->u.store, &w->job, RECORD, on_answer, &a);
+    assert_int_equal(a.times, 0);
+    UNIT_UNTIL(&w->u, a.times == 1);
+    return a.rc;
+}
+
+#define WRITE(w, call, ...)                                                                                  \
+    do {                                                                                                     \
+        struct answer write_a = {0};                                                                         \
+        call((w)->l, ##__VA_ARGS__, on_answer, &write_a);                                                    \
+        assert_int_equal(write_a.times, 0);                                                                  \
+        UNIT_UNTIL(&(w)->u, write_a.times == 1);                                                             \
+        assert_int_equal(write_a.rc, ROUTE_OK);                                                              \
+    } while (0)
+
+static void on_claimed(void *owner, enum route_rc rc, const struct route *r)
+{
+    struct world *w = owner;
+    assert_int_equal(rc, ROUTE_OK);
+    w->job.epoch = r->epoch;
+}
+
+static int set_up(void **state)
+{
+    struct world *w = xcalloc(1, sizeof *w);
+    const struct route_staff staff = {.user = "ann@example.org", .who = "test", .reason = ""};
+    unit_store_begin(&w->u);
+    w->job = (struct route_job){.user = "ann@example.org", .token = "token"};
+    UNIT_DO_RC(&w->u, ROUTE_OK, route_enqueue, &staff, "old", "new", false, false, false);
+    route_claim(w->u.store, w->job.user, w->job.token, on_claimed, w);
+    UNIT_UNTIL(&w->u, w->job.epoch > 0);
+    *state = w;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct world *w = *state;
+    ledger_free(&w->l);
+    unit_store_end(&w->u);
+    free(w);
+    return 0;
+}
+
+static struct ledger_row row(uint32_t source, uint32_t target, uint64_t size, bool verified)
+{
+    struct ledger_row r = {.source_uid = source, .target_uid = target, .size = size};
+    r.verified = verified;
+    memset(r.hash, (int)source, sizeof r.hash);
+    return r;
+}
+
+/* All that the ledger says, as a text. */
+static void expect(struct world *w, const char *want)
+{
+    struct buf out = {0};
+    struct imap_seq doubtful = {0};
+    uint32_t source, target, uidnext;
+    size_t n;
+    const struct ledger_row *rows = ledger_rows(w->l, &n);
+    const struct ledger_sums *sums = ledger_sums(w->l);
+    uint64_t bytes = 0, verified = 0;
+    if (ledger_bound(w->l, &source, &target))
+        buf_printf(&out, "%u/%u", source, target);
+    for (size_t i = 0; i < n; i++) {
+        const struct ledger_row copy =
+            row(rows[i].source_uid, rows[i].target_uid, rows[i].size, rows[i].verified);
+        buf_printf(&out, " %u>%u%s", rows[i].source_uid, rows[i].target_uid, rows[i].verified ? "v" : "");
+        assert_memory_equal(rows[i].hash, copy.hash, sizeof copy.hash);
+        assert_ptr_equal(ledger_find(w->l, rows[i].source_uid), &rows[i]);
+        assert_ptr_equal(ledger_find_target(w->l, rows[i].target_uid), &rows[i]);
+        bytes += rows[i].size;
+        verified += rows[i].verified;
+    }
+    assert_int_equal(sums->rows, n);
+    assert_int_equal(sums->bytes, bytes);
+    assert_int_equal(sums->verified, verified);
+    assert_null(ledger_find_target(w->l, 4000000000));
+    if (ledger_in_doubt(w->l, &uidnext)) {
+        buf_printf(&out, " doubt %u ", uidnext);
+        ledger_doubtful(w->l, &doubtful);
+        imap_seq_write(&out, &doubtful);
+    }
+    if (ledger_resent(w->l)->n > 0) {
+        buf_add_str(&out, " resent ");
+        imap_seq_write(&out, ledger_resent(w->l));
+    }
+    assert_string_equal(buf_str(&out), want);
+    buf_free(&out);
+    imap_seq_free(&doubtful);
+}
+
+/* The same now and after a load: what was written is what is known. */
+static void expect_loaded(struct world *w, const char *want)
+{
+    expect(w, want);
+    assert_int_equal(load(w), ROUTE_OK);
+    expect(w, want);
+}
+
+static void test_life(void **state)
+{
+    struct world *w = *state;
+    assert_int_equal(load(w), ROUTE_OK);
+    expect(w, "");
+    WRITE(w, ledger_bind, 100, 4294967295);
+    expect_loaded(w, "100/4294967295");
+    WRITE(w, ledger_intent, 5, ((uint32_t[]){1, 2, 3}), 3);
+    expect_loaded(w, "100/4294967295 doubt 5 1:3");
+    WRITE(w, ledger_intent, 5, ((uint32_t[]){7, 9}), 2);
+    WRITE(w, ledger_done, ((struct ledger_row[]){row(1, 5, 10, false), row(2, 6, UINT64_C(1) << 40, false)}),
+          2);
+    expect_loaded(w, "100/4294967295 1>5 2>6 doubt 5 3,7,9");
+    WRITE(w, ledger_done, ((struct ledger_row[]){row(3, 7, 0, true)}), 1);
+    expect_loaded(w, "100/4294967295 1>5 2>6 3>7v doubt 5 7,9");
+    WRITE(w, ledger_verified, ((uint32_t[]){2, 8}), 2);
+    WRITE(w, ledger_settled);
+    expect_loaded(w, "100/4294967295 1>5 2>6v 3>7v resent 7,9");
+    WRITE(w, ledger_gone, ((uint32_t[]){2}), 1);
+    WRITE(w, ledger_done, ((struct ledger_row[]){row(9, 8, 3, false)}), 1);
+    expect_loaded(w, "100/4294967295 1>5 3>7v 9>8 resent 7,9");
+    WRITE(w, ledger_void);
+    expect_loaded(w, "");
+    WRITE(w, ledger_bind, 101, 7);
+    expect_loaded(w, "101/7");
+}
+
+/* Rows out of order, and one that is written again. */
+static void test_order(void **state)
+{
+    struct world *w = *state;
+    assert_int_equal(load(w), ROUTE_OK);
+    WRITE(w, ledger_bind, 1, 2);
+    WRITE(w, ledger_done, ((struct ledger_row[]){row(5, 50, 1, false), row(9, 40, 1, false)}), 2);
+    WRITE(w, ledger_done, ((struct ledger_row[]){row(7, 60, 1, false), row(1, 45, 1, false)}), 2);
+    expect_loaded(w, "1/2 1>45 5>50 7>60 9>40");
+    WRITE(w, ledger_done, ((struct ledger_row[]){row(7, 61, 9, true)}), 1);
+    expect_loaded(w, "1/2 1>45 5>50 7>61v 9>40");
+    WRITE(w, ledger_gone, ((uint32_t[]){9, 1}), 2);
+    expect_loaded(w, "1/2 5>50 7>61v");
+}
+
+/* Several writes under way end in order, and the rows of one count for what comes behind it. */
+static void test_several_under_way(void **state)
+{
+    struct world *w = *state;
+    struct answer a[4] = {{0}};
+    assert_int_equal(load(w), ROUTE_OK);
+    ledger_bind(w->l, 1, 2, on_answer, &a[0]);
+    ledger_intent(w->l, 1, (uint32_t[]){1, 2}, 2, on_answer, &a[1]);
+    ledger_done(w->l, (struct ledger_row[]){row(1, 1, 1, false)}, 1, on_answer, &a[2]);
+    expect(w, "");
+    ledger_forget(w->l, &a[1]);
+    UNIT_UNTIL(&w->u, a[2].times == 1);
+    assert_int_equal(a[0].times, 1);
+    assert_int_equal(a[1].times, 0);
+    ledger_settled(w->l, on_answer, &a[3]);
+    UNIT_UNTIL(&w->u, a[3].times == 1);
+    expect_loaded(w, "1/2 1>1 resent 2");
+}
+
+/* An owner that was replaced writes nothing more. */
+static void test_lost(void **state)
+{
+    struct world *w = *state;
+    struct answer a = {0};
+    assert_int_equal(load(w), ROUTE_OK);
+    WRITE(w, ledger_bind, 1, 2);
+    w->job.token = "another";
+    ledger_void(w->l, on_answer, &a);
+    UNIT_UNTIL(&w->u, a.times == 1);
+    assert_int_equal(a.rc, ROUTE_LOST);
+    assert_string_not_equal(ledger_error(w->l), "");
+    w->job.token = "token";
+    expect_loaded(w, "1/2");
+}
+
+/* An entry of a later version, or one that something else wrote: nothing is guessed. */
+static void test_what_cannot_be_read(void **state)
+{
+    struct world *w = *state;
+    static const char *const entries[] = {
+        "",
+        "1",
+        "2 bind 1 2",
+        "1 bind 1",
+        "1 bind 1 2 3",
+        "1 bind 1 x",
+        "1 intent 5",
+        "1 intent 5 0",
+        "1 intent x 1",
+        "1 done 1,2,3",
+        "1 done 1,2,3,AAAA",
+        "1 done 0,2,3,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+        "1 done 1,2,3,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=,x",
+        "1 verified x",
+        "1 gone",
+        "1 settled",
+        "1 void x",
+        "1 other",
+        "1  void",
+    };
+    for (size_t i = 0; i < COUNTOF(entries); i++) {
+        struct unit_answer a;
+        struct span entry = span_str(entries[i]);
+        UNIT_DO_RC(&w->u, ROUTE_OK, route_ledger_drop, &w->job, RECORD);
+        UNIT_DO(&w->u, a, route_ledger_append, &w->job, RECORD, &entry, 1);
+        assert_int_equal(a.rc, ROUTE_OK);
+        if (load(w) != ROUTE_REFUSED || !strstr(ledger_error(w->l), entries[i]))
+            fail_msg("\"%s\" was read", entries[i]);
+    }
+    struct span good = span_str("1 done 1,2,3,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+    struct unit_answer a;
+    UNIT_DO_RC(&w->u, ROUTE_OK, route_ledger_drop, &w->job, RECORD);
+    UNIT_DO(&w->u, a, route_ledger_append, &w->job, RECORD, &good, 1);
+    assert_int_equal(load(w), ROUTE_OK);
+}
+
+/* More entries than one page has. */
+static void test_pages(void **state)
+{
+    struct world *w = *state;
+    struct answer a = {0};
+    size_t n;
+    assert_int_equal(load(w), ROUTE_OK);
+    for (uint32_t i = 1; i <= 2500; i++)
+        ledger_done(w->l, (struct ledger_row[]){row(i, i, 1, i % 2)}, 1, on_answer, &a);
+    UNIT_UNTIL(&w->u, a.times == 2500);
+    assert_int_equal(load(w), ROUTE_OK);
+    ledger_rows(w->l, &n);
+    assert_int_equal(n, 2500);
+    assert_int_equal(ledger_sums(w->l)->verified, 1250);
+    assert_int_equal(ledger_find(w->l, 2500)->target_uid, 2500);
+}
+
+/* Freed with a load and writes under way: nobody is called. */
+static void test_free_at_once(void **state)
+{
+    struct world *w = *state;
+    struct answer a = {0};
+    assert_int_equal(load(w), ROUTE_OK);
+    ledger_bind(w->l, 1, 2, on_answer, &a);
+    ledger_free(&w->l);
+    w->l = ledger_load(w->u.store, &w->job, RECORD, on_answer, &a);
+    ledger_free(&w->l);
+    assert_int_equal(load(w), ROUTE_OK);
+    assert_int_equal(a.times, 0);
+    expect(w, "1/2");
+}
+
+static void test_size(void **state)
+{
+    (void)state;
+    assert_true(sizeof(struct ledger_row) <= 48);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(test_life),
+        TEST(test_order),
+        TEST(test_several_under_way),
+        TEST(test_lost),
+        TEST(test_what_cannot_be_read),
+        TEST(test_pages),
+        TEST(test_free_at_once),
+        cmocka_unit_test(test_size),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
