@@ -326,6 +326,11 @@ static bool on_list_item(struct mailboxes_read *r, const struct imap_value *data
         r->bad = "a mailbox has a name that can't be handled";
         return true;
     }
+    /* Domino sends names with blanks as they are: the first word may be another mailbox's name. */
+    if (name_value->next && name_value->next->kind != IMAP_LIST) {
+        r->bad = "a mailbox has a name that is not quoted";
+        return true;
+    }
     for (const struct imap_value *v = data->first; v; v = v->next) {
         /* In LSUB it says that only a mailbox below is subscribed (RFC 3501 6.3.9); Courier lists such for
          * "*" too. */
