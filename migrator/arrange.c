@@ -10,9 +10,10 @@
  *   CREATE each missing mailbox -> SUBSCRIBE each -> UNSUBSCRIBE each -> done
  *
  * Some servers take no subscription to a mailbox that is not there. Then it is made, subscribed and deleted
- * again: it is ours, empty, and a few milliseconds old, since CREATE said OK. */
+ * again: it is ours, empty, and a few milliseconds old, since CREATE said OK. Cyrus takes the subscription
+ * away with the mailbox, which has to be looked for. */
 enum step { CREATE, SUBSCRIBE, UNSUBSCRIBE };
-enum detour { NONE, MAKE, AGAIN, REMOVE }; /* of a SUBSCRIBE that was refused */
+enum detour { NONE, MAKE, AGAIN, REMOVE, LOOK }; /* of a SUBSCRIBE that was refused */
 
 struct arrange {
     struct imapc *target;
@@ -23,6 +24,7 @@ struct arrange {
     size_t at;     /* the item of the step that is under way */
     bool with_use; /* the CREATE under way asks for the special use */
     enum detour detour;
+    bool listed; /* LSUB has the name */
     struct arrange_result result;
 };
 
@@ -33,6 +35,16 @@ static void finish(struct arrange *a, enum arrange_rc rc)
     a->result.rc = rc;
     a->fn(a->owner, &a->result);
     free(a);
+}
+
+static bool on_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+{
+    struct arrange *a = owner;
+    bool is_lsub = resp->kind == RESP_DATA && span_is_ci(resp->word, "LSUB");
+
+    (void)data;
+    a->listed = a->listed || is_lsub;
+    return is_lsub;
 }
 
 static void send_name(struct arrange *a, const char *verb, const char *name, unsigned special_use)
@@ -48,7 +60,7 @@ static void send_name(struct arrange *a, const char *verb, const char *name, uns
         imap_write_raw(&w, " (USE (%s))", buf_str(&use));
         buf_free(&use);
     }
-    imapc_send(a->target, &w, &(struct imapc_command){.end = on_answer, .owner = a});
+    imapc_send(a->target, &w, &(struct imapc_command){.data = on_data, .end = on_answer, .owner = a});
 }
 
 static void send_create(struct arrange *a, bool with_use)
@@ -125,7 +137,7 @@ static void created(struct arrange *a, const struct imapc_end *end)
     buf_free(&why);
 }
 
-/* NONE -> (refused) MAKE -> AGAIN -> REMOVE */
+/* NONE -> (refused) MAKE -> AGAIN -> REMOVE -> LOOK */
 static void subscribed(struct arrange *a, const struct imapc_end *end)
 {
     const char *name = a->plan->subscribe.items[a->at];
@@ -148,11 +160,16 @@ static void subscribed(struct arrange *a, const struct imapc_end *end)
         a->result.not_subscribed++;
         break;
     case AGAIN:
-        a->result.not_subscribed += !ok;
         a->detour = REMOVE;
         send_name(a, "DELETE", name, 0);
         return;
     case REMOVE:
+        a->detour = LOOK;
+        a->listed = false;
+        send_name(a, "LSUB \"\"", name, 0);
+        return;
+    case LOOK:
+        a->result.not_subscribed += !a->listed;
         break;
     }
     next(a);
