@@ -707,6 +707,9 @@ class Connection:
             raise Gone
         if self.box is box:
             self.sync()
+        if "UIDPLUS" not in self.server.capabilities.split():
+            self.ok("stored")
+            return
         text = f"{uids[0]}:{uids[-1]}" if uids == list(range(uids[0], uids[-1] + 1)) else ",".join(map(str, uids))
         self.ok(f"[APPENDUID {box.uidvalidity} {text if len(uids) > 1 else uids[0]}] stored")
 
@@ -801,6 +804,8 @@ class Connection:
     def do_expunge(self, args, uid=False):
         if self.read_only:
             raise Refused("NO [READ-ONLY] examined only")
+        if uid and "UIDPLUS" not in self.server.capabilities.split():
+            raise Refused("BAD unknown command")
         chosen = [m for _, m in self.numbered(args[0], True)] if uid else None
         self.expunge(lambda m: chosen is None or m in chosen)
         self.ok()
