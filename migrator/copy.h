@@ -1,16 +1,21 @@
 /* copy: makes one mailbox of the target equal to the one of the source, and proves it. The same engine is the
  * first copy, the second run, each delta, and the last pass in the freeze:
  *
- *   OPEN      EXAMINE the source, SELECT the target, UIDVALIDITYs against the ledger's
- *   LIST      UID, FLAGS, INTERNALDATE, RFC822.SIZE of all messages on both sides
- *   SETTLE    a batch in doubt: target messages above the last ledgered UID are read and matched by hash
+ *   OPEN      the source is EXAMINEd, the target SELECTed; UID, FLAGS, INTERNALDATE, RFC822.SIZE of all
+ * messages BIND      UIDVALIDITYs against the ledger's: where one has changed, what the ledger says is void
+ *   SETTLE    what is on the target though the ledger does not say so, above all a batch in doubt, by hash
  *   APPEND    what the ledger lacks, in UID order, streamed from FETCH to APPEND, hashed on the way
+ *   RELIST    what arrived, as the target shows it
+ *   DOUBLES   copies that landed late, after they were sent again, are removed
  *   FLAGS     STORE on the target where flags or keywords differ
  *   EXPUNGE   copies whose source message is gone: UID EXPUNGE of exactly those UIDs
- *   VERIFY    bytes not verified yet are read back from the target and hashed; then UIDs, order, flags,
- * keywords, instants of both listings are compared
+ *   FORGET    their rows
+ *   VERIFY    bytes not verified yet are read back from the target and hashed
+ *   COMPARE   UIDs, order, flags, keywords, instants of both listings; back to FLAGS, twice at most, where a
+ *             server told of a change meanwhile
  *
- * A difference that stays is named (struct copy_result.reason) and stops the flip. */
+ * Any step may end it: with a difference that stays (named in struct copy_result.reason; it stops the flip),
+ * with a broken connection, or because the job went to another owner. */
 #ifndef IMAPFERRY_COPY_H
 #define IMAPFERRY_COPY_H
 
@@ -26,8 +31,8 @@ enum copy_rc {
 };
 
 struct copy_counts {
-    uint64_t messages_total, messages_done, messages_verified, bytes_total,
-        bytes_done;                      /* source side, done = on target */
+    /* of the source; done = on the target */
+    uint64_t messages_total, messages_done, messages_verified, bytes_total, bytes_done;
     uint64_t appended, stored, expunged; /* what this pass changed */
     uint64_t zones_changed;              /* INTERNALDATE: equal instant, other zone */
 };
