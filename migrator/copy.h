@@ -1,8 +1,8 @@
 /* copy: makes one mailbox of the target equal to the one of the source, and proves it. The same engine is the
  * first copy, the second run, each delta, and the last pass in the freeze:
  *
- *   OPEN      the source is EXAMINEd, the target SELECTed; UID, FLAGS, INTERNALDATE, RFC822.SIZE of all
- * messages BIND      UIDVALIDITYs against the ledger's: where one has changed, what the ledger says is void
+ *   OPEN      the source is EXAMINEd, the target SELECTed, and all messages are listed on both sides
+ *   BIND      UIDVALIDITYs against the ledger's: where one has changed, what the ledger says is void
  *   SETTLE    what is on the target though the ledger does not say so, above all a batch in doubt, by hash
  *   APPEND    what the ledger lacks, in UID order, streamed from FETCH to APPEND, hashed on the way
  *   RELIST    what arrived, as the target shows it
