@@ -31,6 +31,7 @@ struct crew {
     struct migrator *m;
     char *user, *login, *secret; /* owned; secret NULL = master */
     const struct conf_backend *backend[2];
+    const uint64_t *until_ms; /* borrowed */
     crew_fn fn;
     void *owner;
     unsigned wanted, limit; /* limit: as many as the servers let us have */
@@ -169,7 +170,10 @@ static struct imapc *dial(struct slot *s, enum half half)
     };
 
     s->ends[half] = (struct end){.slot = s, .half = half};
-    return imapc_new(c->m->loop, &r, conf->migrator.command_timeout_ms, on_event, NULL, &s->ends[half]);
+    struct imapc *conn =
+        imapc_new(c->m->loop, &r, conf->migrator.command_timeout_ms, on_event, NULL, &s->ends[half]);
+    imapc_set_fence(conn, c->until_ms);
+    return conn;
 }
 
 /* The pair of connections is reserved. */
@@ -319,6 +323,7 @@ struct crew *crew_new(const struct crew_request *request)
     c->secret = xstrdup(request->secret);
     c->backend[SOURCE] = request->source;
     c->backend[TARGET] = request->target;
+    c->until_ms = request->until_ms;
     c->limit = CREW_MAX;
     c->task.fn = settle;
     c->wait = (struct pair_wait){.source = request->source, .target = request->target, .fn = on_pair};

@@ -52,6 +52,7 @@ struct imapc {
     bool told; /* FAILED or BROKEN was reported */
     enum login_rc login_rc;
     struct imap_caps caps;
+    const uint64_t *fence; /* borrowed; NULL: none */
     bool needs_select;
     char *error, *bye; /* owned */
 
@@ -204,8 +205,20 @@ static void end_all(struct imapc *c)
 
 /* --- sending --- */
 
+/* Looked at before anything is sent and after anything was read: a process that stood still finds its sockets
+ * ready before any of its timers run. */
+static bool beyond_fence(struct imapc *c)
+{
+    if (!c->fence || clock_boot_ms() < *c->fence)
+        return false;
+    broken(c, "this migrator stood still for too long");
+    return true;
+}
+
 static void put(struct imapc *c, struct span bytes)
 {
+    if (beyond_fence(c))
+        return;
     if (!c->corked) {
         stream_cork(c->stream);
         c->corked = true;
@@ -718,6 +731,10 @@ static void on_stream(struct stream *s, enum stream_event ev, void *owner)
 {
     struct imapc *c = owner;
     enter(c);
+    if (beyond_fence(c)) {
+        leave(c);
+        return;
+    }
     switch (ev) {
     case STREAM_DATA:
         receive(c);
@@ -877,6 +894,11 @@ void imapc_abort(struct imapc *c, const char *why)
 const struct imap_caps *imapc_caps(const struct imapc *c)
 {
     return &c->caps;
+}
+
+void imapc_set_fence(struct imapc *c, const uint64_t *until_ms)
+{
+    c->fence = until_ms;
 }
 
 void imapc_note_needs_select(struct imapc *c)

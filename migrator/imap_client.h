@@ -67,6 +67,9 @@ const struct imap_caps *imapc_caps(const struct imapc *c);
 enum imap_literals imapc_literals(const struct imapc *c);
 /* A note about the server for whoever uses the connection next: EXAMINE is not enough, see selected.h. */
 void imapc_note_needs_select(struct imapc *c);
+/* From *until_ms on, by clock_boot_ms(), the connection does nothing more: it breaks at the next byte from
+ * either side. until_ms is borrowed. */
+void imapc_set_fence(struct imapc *c, const uint64_t *until_ms);
 bool imapc_needs_select(const struct imapc *c);
 enum login_rc imapc_login_rc(const struct imapc *c);
 const char *imapc_error(const struct imapc *c); /* for people: what broke, while doing what */

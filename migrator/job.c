@@ -247,6 +247,7 @@ static void on_signin(void *owner, enum signin_rc rc, const char *secret, const 
         .secret = secret,
         .source = j->move.source,
         .target = j->move.target,
+        .until_ms = &j->move.until_ms,
     });
     j->move.records = records_new(j->m->store, &j->move.job);
     enter(j, RECORDS_READ);
@@ -551,7 +552,12 @@ void job_stop(struct job *j)
         cutover_abort(j->cutover, WHY_PAUSED, "the migrator was stopped");
 }
 
-struct job *job_start(struct migrator *m, const char *user, job_fn fn, void *owner)
+void job_keep(struct job *j, uint64_t until_ms)
+{
+    j->move.until_ms = until_ms;
+}
+
+struct job *job_start(struct migrator *m, const char *user, uint64_t until_ms, job_fn fn, void *owner)
 {
     struct job *j = xcalloc(1, sizeof(*j));
 
@@ -562,6 +568,7 @@ struct job *job_start(struct migrator *m, const char *user, job_fn fn, void *own
     j->began_ms = clock_boot_ms();
     j->move.m = m;
     j->move.user = xstrdup(user);
+    j->move.until_ms = until_ms;
     random_hex(j->move.token, 16);
     j->move.job = (struct route_job){.user = j->move.user, .token = j->move.token};
     j->retry = timer_new(m->loop, on_retry, j);

@@ -38,8 +38,10 @@ struct job;
 /* The job is gone when this is called. */
 typedef void (*job_fn)(void *owner, enum job_how how);
 
-/* Never calls back before it returned. */
-struct job *job_start(struct migrator *m, const char *user, job_fn fn, void *owner);
+/* Never calls back before it returned. until_ms, by clock_boot_ms(): nobody else takes the job over before
+ * it; from then on nothing is done at either server any more, unless job_keep() said a later time. */
+struct job *job_start(struct migrator *m, const char *user, uint64_t until_ms, job_fn fn, void *owner);
+void job_keep(struct job *j, uint64_t until_ms);
 /* Something happened to the account. */
 void job_event(struct job *j, const struct event *e);
 /* The process ends: a freeze is called off, a flip is carried out, all else is dropped as it is. Ends in

@@ -17,6 +17,7 @@ struct move {
     const struct conf_backend *source, *target;
     uint32_t attempts; /* that failed so far */
     uint64_t engaged, generation;
+    uint64_t until_ms;         /* by clock_boot_ms(): nobody else can have taken the job over before it */
     bool force, now;           /* of the route at the claim */
     bool special_use_told;     /* that mailboxes exist on both sides with other special uses, once */
     bool elsewhere_told;       /* that mailboxes outside the personal namespace stay behind, once */

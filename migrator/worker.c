@@ -15,7 +15,7 @@
 
 enum {
     REDIS_TIMEOUT_MS = 10000,
-    BLOCK_MS = 1000,  /* one XREADGROUP waits for so long */
+    BLOCK_MS = 1000,  /* one XREADGROUP waits for so long at most */
     TICK_MS = 1000,   /* at least so often: entries of the living, entries of the dead */
     DUE_MIN_MS = 50,  /* accounts whose time has come: not more often */
     PAUSED_MS = 1000, /* a paused job asks again after it */
@@ -36,6 +36,7 @@ struct entry {
     enum stream_name stream;
     char *id, *user; /* owned */
     enum entry_state state;
+    uint64_t claimed_ms;    /* when the last claim of it that was answered was sent */
     uint64_t not_before_ms; /* WAITING */
     bool sent;              /* DROPPING: under way */
     struct job *job;
@@ -53,7 +54,8 @@ struct worker {
     size_t n_entries;
     struct timer *tick, *due;
     bool groups_made, reading, asking_due, stopping;
-    uint64_t kept_ms; /* when the entries were claimed anew */
+    unsigned keeping, taking;            /* answers that are still to come */
+    uint64_t read_ms, kept_ms, taken_ms; /* when the last read, renewal and take-over were sent */
     void (*done)(void *owner);
     void *done_owner;
     struct loop_task task;
@@ -109,8 +111,41 @@ static void entry_free(struct entry *e)
     free(e);
 }
 
+/* ---- how long an entry is ours */
+
+static uint64_t held_until(const struct entry *e)
+{
+    uint64_t term = e->worker->m->conf->migrator.job_lease_ms;
+
+    return e->claimed_ms + term - term / 10;
+}
+
+/* A renewal that finds the one before it run out is too late: another migrator may have begun. */
+static void renew(struct entry *e, uint64_t sent_ms)
+{
+    if (clock_boot_ms() >= held_until(e))
+        return;
+    e->claimed_ms = sent_ms;
+    if (e->job)
+        job_keep(e->job, held_until(e));
+}
+
+static void drop_lapsed(struct worker *w)
+{
+    struct entry *e, *next;
+    uint64_t now = clock_boot_ms();
+
+    for (e = TAILQ_FIRST(&w->entries); e; e = next) {
+        next = TAILQ_NEXT(e, link);
+        if (e->state == DROPPING || now < held_until(e))
+            continue;
+        LOG(WARN, "job_lapsed", LOG_S("user", e->user), LOG_U("late_ms", now - held_until(e)));
+        entry_free(e);
+    }
+}
+
 /* id, (name, value, name, value ...) */
-static void add_entry(struct worker *w, enum stream_name stream, const struct reply *r)
+static void add_entry(struct worker *w, enum stream_name stream, const struct reply *r, uint64_t sent_ms)
 {
     struct span id = reply_str(reply_at(r, 0)), user = reply_str(reply_get(reply_at(r, 1), "user"));
 
@@ -121,6 +156,7 @@ static void add_entry(struct worker *w, enum stream_name stream, const struct re
     e->stream = stream;
     e->id = xspandup(id);
     e->user = xspandup(user);
+    e->claimed_ms = sent_ms;
     e->state = *e->user ? WAITING : DROPPING;
     TAILQ_INSERT_TAIL(&w->entries, e, link);
     w->n_entries++;
@@ -212,7 +248,7 @@ static void start_job(struct entry *e)
         return;
     e->state = RUNNING;
     HASH_ADD_KEYPTR(hh, w->running, e->user, strlen(e->user), e);
-    e->job = job_start(w->m, e->user, on_job_end, e);
+    e->job = job_start(w->m, e->user, held_until(e), on_job_end, e);
 }
 
 static void start_jobs(struct worker *w)
@@ -238,7 +274,7 @@ static void take_streams(struct worker *w, const struct reply *r)
         const struct reply *stream = reply_at(r, i), *entries = reply_at(stream, 1);
         enum stream_name name = span_is(reply_str(reply_at(stream, 0)), w->keys[BULK]) ? BULK : LOGINS;
         for (size_t k = 0; k < reply_count(entries); k++)
-            add_entry(w, name, reply_at(entries, k));
+            add_entry(w, name, reply_at(entries, k), w->read_ms);
     }
 }
 
@@ -258,6 +294,14 @@ static void on_read(void *owner, enum redis_rc rc, const struct reply *r)
     }
 }
 
+/* An entry that comes at the end of it still is ours for most of the term. */
+static uint64_t block_interval(const struct worker *w)
+{
+    uint64_t quarter = w->m->conf->migrator.job_lease_ms / 4;
+
+    return quarter < BLOCK_MS ? quarter : BLOCK_MS;
+}
+
 /* Logins alone, without waiting; if there are none, both, and wait. */
 static void on_read_logins(void *owner, enum redis_rc rc, const struct reply *r)
 {
@@ -267,8 +311,10 @@ static void on_read_logins(void *owner, enum redis_rc rc, const struct reply *r)
         on_read(owner, rc, r);
         return;
     }
-    char block[16];
-    snprintf(block, sizeof(block), "%d", BLOCK_MS);
+    uint64_t block_ms = block_interval(w);
+    char block[24];
+    w->read_ms = clock_boot_ms();
+    snprintf(block, sizeof(block), "%" PRIu64, block_ms);
     const char *words[] = {"XREADGROUP", "GROUP", GROUP, w->m->id, "COUNT", "1", "BLOCK", block, "STREAMS"};
     struct span argv[COUNTOF(words) + 4];
     size_t n = 0;
@@ -278,7 +324,7 @@ static void on_read_logins(void *owner, enum redis_rc rc, const struct reply *r)
     argv[n++] = span_str(w->keys[BULK]);
     argv[n++] = span_str(">");
     argv[n++] = span_str(">");
-    redis_command(w->redis, argv, n, BLOCK_MS + REDIS_TIMEOUT_MS, on_read, w);
+    redis_command(w->redis, argv, n, block_ms + REDIS_TIMEOUT_MS, on_read, w);
 }
 
 static void read_more(struct worker *w)
@@ -288,6 +334,7 @@ static void read_more(struct worker *w)
     if (w->reading || w->stopping || !w->groups_made || !redis_is_up(w->redis) || room(w) == 0)
         return;
     w->reading = true;
+    w->read_ms = clock_boot_ms();
     snprintf(count, sizeof(count), "%zu", room(w));
     const char *words[] = {"XREADGROUP", "GROUP",   GROUP,           w->m->id, "COUNT",
                            count,        "STREAMS", w->keys[LOGINS], ">"};
@@ -320,6 +367,27 @@ static void make_groups(struct worker *w)
 
 /* ---- keeping alive, taking over */
 
+/* The ids that are still in the stream. */
+static void kept(struct worker *w, enum stream_name stream, enum redis_rc rc, const struct reply *r)
+{
+    w->keeping--;
+    for (size_t i = 0; rc == REDIS_OK && i < reply_count(r); i++) {
+        struct entry *e = find_entry(w, stream, reply_str(reply_at(r, i)));
+        if (e)
+            renew(e, w->kept_ms);
+    }
+}
+
+static void on_kept_logins(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    kept(owner, LOGINS, rc, r);
+}
+
+static void on_kept_bulk(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    kept(owner, BULK, rc, r);
+}
+
 static void keep_stream(struct worker *w, enum stream_name stream)
 {
     struct span *argv = xreallocarray(NULL, w->n_entries + 6, sizeof(*argv));
@@ -334,7 +402,8 @@ static void keep_stream(struct worker *w, enum stream_name stream)
         argv[n++] = span_str(e->id);
     if (n > COUNTOF(words)) {
         argv[n++] = span_str("JUSTID");
-        store_command(w->m->store, argv, n, NULL, w);
+        w->keeping++;
+        store_command(w->m->store, argv, n, stream == LOGINS ? on_kept_logins : on_kept_bulk, w);
     }
     free(argv);
 }
@@ -343,7 +412,7 @@ static void keep_alive(struct worker *w)
 {
     uint64_t now = clock_boot_ms();
 
-    if (now - w->kept_ms < w->m->conf->migrator.job_lease_ms / 3)
+    if (w->keeping > 0 || now - w->kept_ms < w->m->conf->migrator.job_lease_ms / 3)
         return;
     w->kept_ms = now;
     for (size_t i = 0; i < N_STREAMS; i++)
@@ -355,6 +424,7 @@ static void take_over(struct worker *w, enum stream_name stream, enum redis_rc r
 {
     const struct reply *entries = reply_at(r, 1);
 
+    w->taking--;
     if (rc != REDIS_OK)
         return;
     for (size_t i = 0; i < reply_count(entries); i++) {
@@ -362,7 +432,7 @@ static void take_over(struct worker *w, enum stream_name stream, enum redis_rc r
         if (id.len && !find_entry(w, stream, id))
             LOG(INFO, "job_taken_over",
                 LOG_SPAN("user", reply_str(reply_get(reply_at(reply_at(entries, i), 1), "user"))));
-        add_entry(w, stream, reply_at(entries, i));
+        add_entry(w, stream, reply_at(entries, i), w->taken_ms);
     }
 }
 
@@ -380,8 +450,10 @@ static void look_for_orphans(struct worker *w)
 {
     char idle[24], count[24];
 
-    if (room(w) == 0)
+    if (w->taking > 0 || room(w) == 0)
         return;
+    w->taken_ms = clock_boot_ms();
+    w->taking = N_STREAMS;
     snprintf(idle, sizeof(idle), "%" PRIu64, w->m->conf->migrator.job_lease_ms);
     snprintf(count, sizeof(count), "%zu", room(w));
     for (size_t i = 0; i < N_STREAMS; i++)
@@ -422,9 +494,11 @@ static void on_due_timer(void *owner)
 static void on_tick(void *owner)
 {
     struct worker *w = owner;
-    uint64_t third = w->m->conf->migrator.job_lease_ms / 3;
+    uint64_t sixth =
+        w->m->conf->migrator.job_lease_ms / 6; /* renewals of a third come before a half is over */
 
-    timer_start(w->tick, third < TICK_MS ? third : TICK_MS);
+    timer_start(w->tick, sixth < TICK_MS ? sixth : TICK_MS);
+    drop_lapsed(w);
     if (store_state(w->m->store) == STORE_UP) {
         keep_alive(w);
         if (!w->groups_made) {

@@ -2,6 +2,7 @@
 lost. A relay before the target stops the world after an exact number of bytes, so the moment is the same each time."""
 import random
 import re
+import signal
 
 import pytest
 
@@ -103,4 +104,29 @@ def test_two_migrators_and_one_dies(make_ferry, old, new, authority):
     ferry.wait_state(user, "flipped", timeout=60)
     assert owner and second.process.poll() is None
     relay.close()
+    assert_equal(old, new, user, 61)
+
+
+def test_migrator_that_wakes_late_adds_nothing(make_ferry, old, new, authority):
+    """Stopped inside the literal of a large message while another one takes the job over, carries it out and flips: what
+    it goes on with when it wakes is nobody's job any more."""
+    relay, ferry, user = make(make_ferry, old, new, authority)
+    relay_of_next = Relay(("127.0.0.1", new.port["imap"]))
+    ferry.login(ferry.proxy(), user, "secret")
+    body_seen = stop_inside_literal(relay)
+    sleeper = ferry.migrator()
+    assert relay.tripped.wait(30) and body_seen()
+    sleeper.signal(signal.SIGSTOP)
+    try:
+        relay.resume()
+        ferry.migrator(backends={"new": backend(relay_of_next, "imap")})
+        ferry.wait_state(user, "flipped", timeout=60)
+        assert_equal(old, new, user, 61)
+        mark = sleeper.mark()
+    finally:
+        sleeper.signal(signal.SIGCONT)
+    sleeper.wait(r"event=job_(lost|lapsed)", since=mark)
+    sleeper.stop()
+    relay.close()
+    relay_of_next.close()
     assert_equal(old, new, user, 61)
