@@ -2,6 +2,7 @@
 import concurrent.futures
 import imaplib
 import re
+import signal
 import threading
 import time
 
@@ -201,6 +202,32 @@ def test_nothing_passes_in_either_direction_once_the_lease_is_over(make_ferry, r
     to_redis.close()
     to_old.close()
     assert not late_keyword(old, user, "never")
+
+
+def test_proxy_that_wakes_after_the_flip_passes_nothing_on(make_ferry, backends, old, new):
+    user = new_user("asleep")
+    fill(old, user, small(messages=5))
+    ferry = make_ferry(backends, TERMS)
+    proxy = ferry.proxy()
+    ferry.migrator()
+    with connect(proxy) as wire:
+        assert wire.login(user).startswith(b"l1 OK")
+        assert wire.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
+        assert ferry.ctl("migrate", user)[0] == 0
+        epoch = ferry.wait_state(user, "ready")["epoch"]
+        net.wait_until("proxy that has seen the epoch",
+                       lambda: {row[1] for row in sessions(ferry, user).values()} == {epoch})
+        proxy.signal(signal.SIGSTOP)
+        try:
+            wire.line(b"a STORE 1 +FLAGS.SILENT (late)")
+            assert ferry.ctl("flip", user, "--to", "new", "--reason", "test")[0] == 0
+            ferry.wait_state(user, "flipped", timeout=60)
+        finally:
+            proxy.signal(signal.SIGCONT)
+        lines = wire.rest()
+        assert len(lines) == 1 and lines[0].startswith(b"* BYE [UNAVAILABLE]"), lines
+    assert not late_keyword(old, user) and not late_keyword(new, user)
+    assert_equal(old, new, user, 5)
 
 
 def late_keyword(server, user, keyword="late"):
