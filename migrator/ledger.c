@@ -2,10 +2,14 @@
  *
  *   1 bind <source UIDVALIDITY> <target UIDVALIDITY>
  *   1 intent <target UIDNEXT> <set of source UIDs>
- *   1 done <row> <row> ...                 row = source UID,target UID,size,SHA-256 in base64[,v]     v =
- * verified 1 verified <set of source UIDs> 1 gone <set of source UIDs> 1 settled <set of source UIDs or -> 1
- * void
+ *   1 done <row> <row> ...
+ *   1 verified <set of source UIDs>
+ *   1 gone <set of source UIDs>
+ *   1 settled <set of source UIDs or ->
+ *   1 void
  *
+ *
+ * A row is "source UID,target UID,size,SHA-256 in base64", with ",v" behind it where it is verified.
  * Sets are spelled as in IMAP ("1:3,7"). What is written goes through the same reader as what is loaded,
  * after Redis has it, so that memory can't know more than a later load. An entry that this version can't read
  * refuses the whole ledger: to guess would be to copy twice. */

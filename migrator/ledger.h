@@ -7,9 +7,11 @@
  *   done      source UID, target UID, size, SHA-256 of messages that arrived
  *   verified  source UIDs whose bytes were read back and equal
  *   gone      source UIDs that were expunged at the source and whose copy was removed
- *   settled   ends all intents that are open; names those of their source UIDs that were not found on the
- * target and will be sent again, so that one that lands late after all can be told from a foreign message
+ *   settled   ends all intents that are open; names their source UIDs that were not found on the target
  *   void      forgets all of the above
+ *
+ * What "settled" names is sent again, and one that lands late after all can be told from a foreign message.
+ *
  * An intent whose messages are not all done is a batch in doubt: the target is read above the last ledgered
  * UID and matched by hash before anything is sent again. */
 #ifndef IMAPFERRY_LEDGER_H

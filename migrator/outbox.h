@@ -19,10 +19,12 @@
 struct outbox;
 
 struct outbox_fns {
-    void (*moved)(void *owner); /* something was answered: there may be room, or all is done */
-    void (*refused)(
-        void *owner); /* the target refused an APPEND: finish what is under way, then outbox_undo() */
-    void (*failed)(void *owner, enum copy_rc rc, const char *why); /* no use to go on */
+    /* Something was answered: there may be room, or all is done. */
+    void (*moved)(void *owner);
+    /* The target refused an APPEND: finish what is under way, then outbox_undo(). */
+    void (*refused)(void *owner);
+    /* No use to go on. */
+    void (*failed)(void *owner, enum copy_rc rc, const char *why);
 };
 
 /* fns is borrowed. None is called from inside a function of this module, but for moved from outbox_settle().

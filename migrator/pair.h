@@ -1,9 +1,13 @@
 /* pair: what the steps of a copy work on: one mailbox, selected on either side, and its ledger. Each step is
  * an object that runs on the loop and ends with one call of a step_fn:
  *
- *   selected  OPEN, LIST      remove    EXPUNGE and what has to be taken back
- *   settle    SETTLE          reflag    FLAGS
- *   transfer  APPEND          verify    VERIFY (bytes)
+ *   selected  OPEN, RELIST
+ *   settle    SETTLE
+ *   transfer  APPEND, with outbox
+ *   doubles   DOUBLES
+ *   reflag    FLAGS
+ *   remove    EXPUNGE, and what has to be taken back elsewhere
+ *   verify    VERIFY
  *
  * rc COPY_EQUAL means that the step did what it is for. why is for people, borrowed, without the name of the
  * mailbox. No step calls back before its start function returned, and none after its stop function. */
@@ -19,7 +23,7 @@ struct pair {
     struct selected source, target; /* target.name is where APPEND goes */
     struct ledger *ledger;          /* borrowed */
     struct copy_counts counts;
-    uint64_t under_way; /* bytes that have gone out and are not in the ledger yet */
+    uint64_t under_way;               /* bytes that have gone out and are not in the ledger yet */
     void (*progress)(struct pair *p); /* call it as often as you like */
 };
 

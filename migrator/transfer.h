@@ -9,10 +9,12 @@
  * answer to its intent; meanwhile, and whenever the target reads slowly, the source is paused.
  *
  *   RUN    bodies come in order and go out
- *   DRAIN  something did not go as planned: what is on its way from the source is thrown away, APPENDs are
- * answered UNDO   what was stored behind a refused APPEND is removed RESYNC NOOP at the source brings its
- * EXPUNGEs; then a new plan, in which the messages around the trouble go one by one, so that the one at fault
- * can be named
+ *   DRAIN  something went otherwise: what comes from the source is thrown away, APPENDs are answered
+ *   UNDO   what was stored behind a refused APPEND is removed
+ *   RESYNC NOOP at the source brings its EXPUNGEs; then a new plan
+ *
+ * The new plan takes the messages around the trouble in ever smaller batches, so that the one at fault can be
+ * named.
  *
  * At the first message that can't be copied it ends: those behind it would come before it if it succeeds one
  * day. A message that breaks off ends the target's connection, so that nothing short is ever stored. */
