@@ -49,7 +49,7 @@ def server(request):
     return request.getfixturevalue(request.param)
 
 
-def sample(seed=7, messages=120):
+def sample(seed=7, messages=80):
     """Without line ends that the servers alter: Dovecot CRCRLF, Courier a last line without CRLF."""
     account = mail.sample(seed, messages * 2, MAILBOXES, sizes=(200, 30000))
     clean = [m for m in account.messages if b"\r\r\n" not in m.body and m.body.endswith(b"\r\n")]
@@ -112,7 +112,7 @@ def test_sample_mail_is_kept_as_a_dovecot_keeps_it(server, plain):
     account = sample()
     for s in (server, plain):
         fill(s, user, account)
-    assert_equal(server, plain, user, 120)
+    assert_equal(server, plain, user, 80)
 
 
 @pytest.mark.parametrize("make", [Courier, Cyrus])
@@ -136,9 +136,11 @@ def processes_of(server):
 
 
 def test_passwords(server):
-    """Courier waits 5 s before it says no, Cyrus has that turned off."""
     server.add_user("carl@example.org", "his own")
-    for password, good in (("his own", True), ("secret", True), ("wrong", False)):
+    tries = [("his own", True), ("secret", True)]
+    if server.tree == "cyrus":  # Courier waits 5 s before it says no
+        tries.append(("wrong", False))
+    for password, good in tries:
         with Wire(server.url("imap")) as wire:
             wire.until(b"* ")
             assert wire.command(b"a", f'LOGIN carl@example.org "{password}"'.encode())[-1].startswith(b"a OK") == good
@@ -352,7 +354,7 @@ def test_courier_to_dovecot(make_ferry, courier, plain, authority):
     fill_courier(courier, user, 7)
     before = read(courier, user)
     move_by_login(make_ferry({"old": sealed(courier, authority), "new": backend(plain, ca=authority.ca)}), user)
-    assert_equal(courier, plain, user, 120)
+    assert_equal(courier, plain, user, 80)
     assert read(courier, user) == before
 
 
@@ -361,7 +363,7 @@ def test_cyrus_to_dovecot(make_ferry, cyrus, plain, authority):
     fill(cyrus, user, sample(8))
     before = read(cyrus, user)
     move(make_ferry({"old": backend(cyrus, ca=authority.ca), "new": backend(plain, ca=authority.ca)}), user)
-    assert_equal(cyrus, plain, user, 120)
+    assert_equal(cyrus, plain, user, 80)
     assert read(cyrus, user) == before
 
 
@@ -371,7 +373,7 @@ def test_dovecot_to_cyrus(make_ferry, old, cyrus, authority):
     before = read(old, user)
     ferry = make_ferry({"old": backend(old, ca=authority.ca), "new": backend(cyrus, ca=authority.ca)})
     move(ferry, user)
-    assert_equal(old, cyrus, user, 120)
+    assert_equal(old, cyrus, user, 80)
     assert read(old, user) == before
     client = ferry.login(ferry.proxy(), user, "secret")
     assert separator(client) == "/" and client.select("Sent")[0] == "OK"
@@ -444,6 +446,7 @@ def letter(body, mailbox="INBOX", **more):
 
 CANNOT = {
     "8-bit header": (letter(b"Subject: \xe4\r\n\r\n"), '"INBOX": UID 1: bytes differ'),
+    "NUL": (letter(b"Subject: x\r\n\r\n\0\r\n"), '"INBOX": UID 1: the target refuses it: Message contains NUL'),
     "no header": (letter(b"no header\r\n"), "invalid header"),
     "date": (letter(b"Subject: x\r\n\r\n", date='"31-Dec-2110 00:00:00 +0000"'), '"INBOX": UID 1: date differs'),
     "name": (letter(b"Subject: x\r\n\r\n", "^caret"), '"^caret"'),

@@ -143,7 +143,7 @@ class Unpacked:
         for process in reversed(self._processes):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)
-            net.stop_process(process)
+            net.stop_process(process, timeout=1)  # nothing there is worth an orderly end
             try:
                 net.wait_until("end of the group", lambda: self._group_is_gone(process.pid), timeout=0.5)
             except TimeoutError:
