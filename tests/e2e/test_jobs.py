@@ -279,6 +279,29 @@ def test_migrator_that_is_stopped_in_the_freeze_thaws(half_a_command, old, new):
     assert_equal(old, new, user, 7)
 
 
+def test_migrator_that_sleeps_through_its_freeze_flips_nothing(half_a_command, old, new):
+    """The next login waits until the time is over and thaws the account; both sessions go on where they were."""
+    ferry, user, wire, migrator = half_a_command
+    migrator.signal(signal.SIGSTOP)
+    try:
+        with connect(ferry.daemons[0]) as late:
+            assert late.login(user).startswith(b"l1 OK") and late.separator() == "."
+            assert ferry.route(user)["state"] == "ready"
+            assert ferry.route(user)["reason"].startswith("deadline: "), ferry.route(user)
+            wire.line(b"body")
+            assert wire.until(b"a ")[-1].startswith(b"a OK")
+            assert wire.separator() == "."
+        before = len(states(ferry, user))
+    finally:
+        migrator.signal(signal.SIGCONT)
+    net.wait_until("end of what it had begun", lambda: len(states(ferry, user)) > before)
+    if ferry.wait_state(user, "flipped", "backoff")["state"] == "backoff":
+        assert journal(ferry) == [] and ferry.route(user)["backend"] == "old"
+        assert ferry.ctl("retry", user)[0] == 0
+        ferry.wait_state(user, "flipped")
+    assert_equal(old, new, user, 7)
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_flip_that_was_begun_is_carried_out_by_the_next(make_ferry, backends, old, new, how):
     """The journal can't be written: the account stays flipping, nobody is served from either side. Then the migrator
