@@ -3,15 +3,10 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
-#ifdef HAVE_SYSTEMD
-#include <systemd/sd-daemon.h>
-#endif
-
 #include "lib/log.h"
+#include "lib/process.h"
 #include "lib/xalloc.h"
 
 #include "migrator.h"
@@ -22,18 +17,6 @@ enum {
     RECHECK_MS = 10000, /* a store that is not safe is looked at again after it */
     STOP_MS = 8000,     /* what can't be ended safely in this time is left to another migrator */
 };
-
-/* The leak checker has to trace its own process, which PR_SET_DUMPABLE forbids. */
-#ifdef __has_feature
-#if __has_feature(address_sanitizer)
-#define __SANITIZE_ADDRESS__ 1
-#endif
-#endif
-#ifdef __SANITIZE_ADDRESS__
-enum { SANITIZED = 1 };
-#else
-enum { SANITIZED = 0 };
-#endif
 
 static const char usage[] =
     "usage: imapferry-migrator [-c FILE] [--check-conf] [--print-conf[=sample]] [--version]\n";
@@ -49,15 +32,6 @@ struct program {
     bool checking;
 };
 
-static void notify(const char *what)
-{
-#ifdef HAVE_SYSTEMD
-    sd_notify(0, what);
-#else
-    (void)what;
-#endif
-}
-
 /* ---- the store: is it there, and does it keep what it is told? */
 
 static void start_work(struct program *g)
@@ -65,7 +39,7 @@ static void start_work(struct program *g)
     g->worker = worker_new(&g->m);
     LOG(INFO, "ready", LOG_S("id", g->id), LOG_U("jobs", g->conf->migrator.jobs),
         LOG_S("journal", g->conf->migrator.journal_dir));
-    notify("READY=1");
+    process_notify("READY=1");
 }
 
 static void on_durability(void *owner, enum durability d, const char *detail)
@@ -137,7 +111,7 @@ static void on_signal(uv_signal_t *handle, int number)
 
     g->signals++;
     LOG(INFO, "signal", LOG_I("number", number), LOG_U("count", g->signals));
-    notify("STOPPING=1");
+    process_notify("STOPPING=1");
     if (g->signals > 1 || !g->worker) {
         end(g);
         return;
@@ -149,19 +123,6 @@ static void on_signal(uv_signal_t *handle, int number)
 /* ---- start */
 
 /* Passwords pass through: no core dumps, and no other process of the user may look in. */
-static void limit_process(void)
-{
-    struct rlimit none = {0, 0}, files;
-
-    setrlimit(RLIMIT_CORE, &none);
-    if (!SANITIZED)
-        prctl(PR_SET_DUMPABLE, 0);
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-        files.rlim_cur = files.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &files);
-    }
-}
-
 static char *name_of(const struct conf *conf)
 {
     char host[256] = "migrator";
@@ -241,7 +202,7 @@ int main(int argc, char **argv)
 
     if (!conf_arguments(argc, argv, CONF_MIGRATOR, usage, &file, &status))
         return status;
-    limit_process();
+    process_limit();
     struct conf *conf = conf_load(file, CONF_MIGRATOR, &error);
     if (!conf) {
         fprintf(stderr, "imapferry-migrator: %s\n", error);

@@ -1,24 +1,9 @@
 #include <arpa/inet.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 
-#include "lib/log.h"
 #include "lib/xalloc.h"
 
 #include "limits.h"
-
-/* The leak checker has to trace its own process, which PR_SET_DUMPABLE forbids. */
-#ifdef __has_feature
-#if __has_feature(address_sanitizer)
-#define __SANITIZE_ADDRESS__ 1
-#endif
-#endif
-#ifdef __SANITIZE_ADDRESS__
-enum { SANITIZED = 1 };
-#else
-enum { SANITIZED = 0 };
-#endif
 
 const struct imap_line_limits limits_before_login = {
     .line = LIMIT_LINE, .parts = LIMIT_PARTS, .literal = LIMIT_LITERAL, .nonsync_max = LIMIT_NONSYNC};
@@ -88,21 +73,4 @@ void crowd_free(struct crowd *c)
         HASH_DEL(c->addresses, a);
         free(a);
     }
-}
-
-size_t limits_of_process(void)
-{
-    /* Passwords pass through this process: neither a core file nor another process of the user may show them.
-     */
-    struct rlimit no_core = {0, 0}, files = {0, 0};
-    if ((!SANITIZED && prctl(PR_SET_DUMPABLE, 0) != 0) || setrlimit(RLIMIT_CORE, &no_core) != 0)
-        LOG(WARN, "core_dumps_stay_on");
-    if (getrlimit(RLIMIT_NOFILE, &files) != 0)
-        return 1024;
-    if (files.rlim_cur < files.rlim_max) {
-        files.rlim_cur = files.rlim_max;
-        if (setrlimit(RLIMIT_NOFILE, &files) != 0)
-            getrlimit(RLIMIT_NOFILE, &files);
-    }
-    return files.rlim_cur == RLIM_INFINITY ? 1024 * 1024 : (size_t)files.rlim_cur;
 }

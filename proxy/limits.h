@@ -55,8 +55,4 @@ bool crowd_enter(struct crowd *c, const char *ip, struct crowd_address **_r) MUS
 void crowd_leave(struct crowd *c, struct crowd_address **a);
 void crowd_free(struct crowd *c);
 
-/* Sees to core dumps (none), descriptors (as many as may be had), signals. Returns how many descriptors there
- * are. */
-size_t limits_of_process(void);
-
 #endif

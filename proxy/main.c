@@ -6,11 +6,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#ifdef HAVE_SYSTEMD
-#include <systemd/sd-daemon.h>
-#endif
-
 #include "lib/log.h"
+#include "lib/process.h"
 #include "lib/xalloc.h"
 
 #include "limits.h"
@@ -41,15 +38,6 @@ struct program {
     unsigned signals;
 };
 
-static void notify(const char *what)
-{
-#ifdef HAVE_SYSTEMD
-    sd_notify(0, what);
-#else
-    (void)what;
-#endif
-}
-
 /* ---- threads and what they tell ---- */
 
 static void on_worker_news(void *owner, bool ended)
@@ -72,7 +60,7 @@ static void announce(struct program *g)
         LOG(INFO, "listening", LOG_S("text", text));
         free(text);
     }
-    notify("READY=1");
+    process_notify("READY=1");
 }
 
 static void on_news(uv_async_t *async)
@@ -92,7 +80,7 @@ static void on_signal(uv_signal_t *handle, int number)
     struct program *g = handle->data;
     g->signals++;
     LOG(INFO, "signal", LOG_I("number", number), LOG_U("count", g->signals));
-    notify("STOPPING=1");
+    process_notify("STOPPING=1");
     for (size_t i = 0; i < g->n_workers; i++)
         proxy_give_order(g->workers[i].proxy, g->signals == 1 ? ORDER_DRAIN : ORDER_END);
 }
@@ -229,7 +217,7 @@ int main(int argc, char **argv)
         free(error);
         return 1;
     }
-    size_t descriptors = limits_of_process();
+    size_t descriptors = process_limit();
     struct program *g = program_new(conf);
     bool ok = run(g, descriptors, &error);
     if (!ok)

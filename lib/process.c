@@ -1,0 +1,47 @@
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#ifdef HAVE_SYSTEMD
+#include <systemd/sd-daemon.h>
+#endif
+
+#include "log.h"
+#include "process.h"
+
+/* The leak checker has to trace its own process, which PR_SET_DUMPABLE forbids. */
+#ifdef __has_feature
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+enum { SANITIZED = 1 };
+#else
+enum { SANITIZED = 0 };
+#endif
+
+enum { FILES_UNKNOWN = 1024, FILES_UNLIMITED = 1024 * 1024 };
+
+size_t process_limit(void)
+{
+    struct rlimit no_core = {0, 0}, files = {0, 0};
+    if ((!SANITIZED && prctl(PR_SET_DUMPABLE, 0) != 0) || setrlimit(RLIMIT_CORE, &no_core) != 0)
+        LOG(WARN, "core_dumps_stay_on");
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+        return FILES_UNKNOWN;
+    if (files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = files.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &files) != 0)
+            getrlimit(RLIMIT_NOFILE, &files);
+    }
+    return files.rlim_cur == RLIM_INFINITY ? FILES_UNLIMITED : (size_t)files.rlim_cur;
+}
+
+void process_notify(const char *what)
+{
+#ifdef HAVE_SYSTEMD
+    sd_notify(0, what);
+#else
+    (void)what;
+#endif
+}
