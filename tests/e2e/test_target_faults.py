@@ -39,8 +39,11 @@ def kinds(old, target, user):
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_flip_is_refused(ferry, old, target, fault):
+def test_flip_is_refused(make_ferry, old, target, authority, fault):
+    """The next try is an hour off: it would mend a lost flag, and clear the reason while it runs."""
     options, reason, kind = FAULTS[fault]
+    ferry = make_ferry({"old": backend(old, ca=authority.ca), "new": backend(target, "imap")},
+                       {"migrator": {"retry_min": "1h", "retry_max": "1h"}})
     user = new_user(fault.replace("_", "-"))
     fill(old, user, small(messages=40))
     target.misbehave(fault, times=1, **options)
