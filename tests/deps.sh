@@ -1,8 +1,8 @@
 #!/bin/sh
 # What imapferry needs on Debian, in one apt call.
-#   deps.sh install [demo]   installs all (or what the demo needs)
-#   deps.sh ensure [demo]    the same, only if something is missing
-#   deps.sh missing [demo]   says what is missing
+#   deps.sh install [demo|model]   installs all (or what the demo needs, or the model of the cut-over)
+#   deps.sh ensure [demo|model]    the same, only if something is missing
+#   deps.sh missing [demo|model]   says what is missing
 # Nothing it installs is left running or enabled: a policy forbids starts during the install, and units of the
 # packages that are new are disabled after it.
 set -eu
@@ -11,12 +11,23 @@ build="gcc make pkg-config libuv1-dev libssl-dev libhiredis-dev libconfuse-dev l
        libsystemd-dev libmicrohttpd-dev uthash-dev"
 servers="redis-server dovecot-imapd openssl python3 python3-redis"
 checks="clang libcmocka-dev valgrind python3-pytest python3-pytest-xdist python3-pytest-timeout python3-yaml"
+model="spin gcc libc6-dev python3"
 
-wanted_for() { # demo or all
-    if [ "$1" = demo ]; then echo $build $servers; else echo $build $servers $checks; fi
+wanted_for() { # demo, model or all
+    case $1 in
+    demo) echo $build $servers ;;
+    model) echo $model ;;
+    *) echo $build $servers $checks ;;
+    esac
 }
 
 missing() {
+    if [ "$1" = model ]; then
+        for program in spin gcc python3; do
+            command -v "$program" >/dev/null || echo "$program"
+        done
+        return
+    fi
     for lib in libuv libssl libcrypto hiredis libconfuse jansson zlib libsystemd libmicrohttpd; do
         pkg-config --exists "$lib" 2>/dev/null || echo "$lib"
     done
