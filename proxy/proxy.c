@@ -80,7 +80,10 @@ void proxy_resume_later(struct proxy *p)
 
 static void on_event(void *owner, const struct event *e)
 {
-    accounts_event(owner, e);
+    struct proxy *p = owner;
+    if (p->thaws)
+        thaws_heard(p->thaws, e);
+    accounts_event(p, e);
 }
 
 static void on_events_news(void *owner, enum events_news news)
@@ -143,6 +146,8 @@ static void connect_store(struct proxy *p)
     char *id = incarnation_id(p);
     p->store = store_new(p->loop, p->conf, c->store_timeout_ms, on_store, p);
     p->lease = lease_new(p->store, id, c->lease_ms, c->lease_long_ms, on_lease, p);
+    if (p->thread == 0)
+        p->thaws = thaws_new(p->store);
     p->events = events_new(p->loop, p->conf, on_event, on_events_news, p);
     free(id);
 }
@@ -323,6 +328,7 @@ void proxy_free(struct proxy **pp)
     backends_free(&p->backends);
     if (p->events)
         events_free(&p->events);
+    thaws_free(&p->thaws);
     if (p->lease)
         lease_free(&p->lease);
     if (p->store)

@@ -22,6 +22,7 @@
 #include "limits.h"
 #include "listener.h"
 #include "session.h"
+#include "thaw.h"
 
 enum proxy_phase { PROXY_STARTING, PROXY_SERVING, PROXY_DRAINING, PROXY_ENDING };
 
@@ -53,6 +54,7 @@ struct proxy {
     struct store *store;
     struct lease *lease;
     struct events *events;
+    struct thaws *thaws; /* of the first thread */
     struct tls_policy *server_tls; /* NULL where no listener needs it */
     struct seal_public *seal;      /* NULL: do not seal */
     struct backends *backends;

@@ -302,6 +302,16 @@ def test_migrator_that_sleeps_through_its_freeze_flips_nothing(half_a_command, o
     assert_equal(old, new, user, 7)
 
 
+def test_freeze_ends_by_its_deadline_though_nobody_logs_in(half_a_command):
+    """The migrator is gone for good, and no client comes along: the proxy thaws the account."""
+    ferry, user, wire, migrator = half_a_command
+    migrator.kill()
+    assert ferry.wait_state(user, "ready", timeout=10)["reason"].startswith("deadline: ")
+    wire.line(b"body")
+    assert wire.until(b"a ")[-1].startswith(b"a OK")
+    assert wire.separator() == "."
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_flip_that_was_begun_is_carried_out_by_the_next(make_ferry, backends, old, new, how):
     """The journal can't be written: the account stays flipping, nobody is served from either side. Then the migrator
