@@ -39,10 +39,10 @@ LIBS    = $(shell pkg-config --libs $(PKGS)) $(if $(SYSTEMD),$(shell pkg-config 
 LIB_SRC      := $(wildcard lib/*.c)
 PROXY_SRC    := $(wildcard proxy/*.c)
 MIGRATOR_SRC := $(wildcard migrator/*.c)
-ENGINE_SRC   := $(patsubst %,migrator/%.c,copy date delta doubles flags hasher imap_client ledger mbox_list outbox readback reflag remove \
-                selected settle transfer uidset verify)
+ENGINE_SRC   := $(patsubst %,migrator/%.c,copy date delta doubles finding flags hasher imap_client ledger mbox_list outbox readback reflag remove \
+                selected settle transfer uidset verify waiver)
 ENGINE_SRC   += migrator/mailboxes.c migrator/plan.c migrator/journal.c
-ADMIN_SRC    := $(wildcard migrator/admin/*.c)
+ADMIN_SRC    := $(wildcard migrator/admin/*.c) migrator/finding.c migrator/waiver.c
 UNIT_SRC     := $(wildcard tests/unit/test_*.c)
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
@@ -92,7 +92,7 @@ fuzz-replay: $(FUZZERS)
 
 # The second compiler's opinion of every file.
 clang-syntax: $(BUILD)/gen/route_scripts.h
-	clang -fsyntax-only $(ALL_CFLAGS) $(LIB_SRC) $(PROXY_SRC) $(MIGRATOR_SRC) $(ADMIN_SRC) $(UNIT_SRC)
+	clang -fsyntax-only $(ALL_CFLAGS) $(LIB_SRC) $(PROXY_SRC) $(sort $(MIGRATOR_SRC) $(ADMIN_SRC)) $(UNIT_SRC)
 
 deps:
 	@sh tests/deps.sh install

@@ -6,6 +6,7 @@
 #include "lib/xalloc.h"
 
 #include "arrange.h"
+#include "finding.h"
 #include "pass.h"
 
 enum { TRIES = 3 /* of a mailbox whose connection broke */ };
@@ -42,7 +43,8 @@ struct pass {
     struct loop_task task;              /* does what there is to do, outside of any callback */
     bool records_sent, records_written; /* of the last pass: at its end */
     bool over, lost;
-    bool failed; /* why and detail of the first failure */
+    struct findings *findings; /* of the account; owned */
+    bool failed;               /* why and detail of the first failure */
     enum why why;
     struct buf detail;
     size_t n_failed;
@@ -470,6 +472,7 @@ static void stop(struct pass *p)
 
 static void pass_free(struct pass *p)
 {
+    findings_free(&p->findings);
     plan_free(&p->plan);
     mailboxes_free(&p->mailboxes[SOURCE]);
     mailboxes_free(&p->mailboxes[TARGET]);
@@ -512,9 +515,22 @@ static void finish(struct pass *p)
     pass_free(p);
 }
 
+/* What was found and is not waived stops the account, as a failure does. */
+static void judge(struct pass *p)
+{
+    struct buf text = {0};
+
+    if (p->failed || p->lost || findings_open(p->findings) == 0)
+        return;
+    findings_describe(&text, p->findings);
+    note_failure(p, findings_why(p->findings), buf_str(&text));
+    buf_free(&text);
+}
+
 /* The last pass has folded the ledgers into the records. */
 static void end_or_write(struct pass *p)
 {
+    judge(p);
     if (!p->last || p->failed || p->lost || p->records_written) {
         finish(p);
     } else if (!p->records_sent) {
@@ -564,6 +580,7 @@ struct pass *pass_start(struct move *move, bool last, pass_fn fn, void *owner)
     p->fn = fn;
     p->owner = owner;
     p->task.fn = step;
+    p->findings = findings_new(NULL);
     p->began_ms = clock_boot_ms();
     crew_set_owner(move->crew, on_crew, p);
     crew_want(move->crew, 1);

@@ -1,30 +1,15 @@
 #include <stdlib.h>
 
-#include "lib/imap_write.h"
-#include "lib/mutf7.h"
 #include "lib/xalloc.h"
 
+#include "finding.h"
 #include "plan.h"
 
-enum { PROBLEMS_SHOWN = 5, NAME_SHOWN = 120 /* bytes */ };
+enum { PROBLEMS_SHOWN = 5 };
 
 void plan_show_name(struct buf *out, const char *name)
 {
-    struct buf text = {0};
-
-    if (!mutf7_to_utf8(&text, span_str(name)))
-        buf_add_str(&text, name);
-    struct span s = buf_span(&text);
-    buf_add_str(out, "\"");
-    for (size_t i = 0; i < s.len; i++) {
-        if (i >= NAME_SHOWN && (s.p[i] & 0xc0) != 0x80) {
-            buf_add_str(out, "...");
-            break;
-        }
-        buf_add(out, s.p[i] < ' ' || s.p[i] == 0x7f ? (const uint8_t *)"?" : &s.p[i], 1);
-    }
-    buf_add_str(out, "\"");
-    buf_free(&text);
+    finding_show_mailbox(out, name);
 }
 
 struct view_names plan_view_names(const struct mailboxes *source, const struct mailboxes *target)

@@ -1,0 +1,30 @@
+/* waiver: what a person has said may be missing or differ. Kept with the account (PREFIX:waivers:USER), as
+ * long as its view records, so that a later pass, a resumed job and sending back know it too. Pure.
+ *
+ * A key is one of
+ *   KIND            a word of the table of findings: all of that kind in the account
+ *   MAILBOX:UID     one message, whatever is found of it; where it has not been copied yet it is left out
+ *   MAILBOX:KIND    all of that kind in one mailbox
+ * with MAILBOX as the source spells it on the wire, which waiver_key() makes of what a person typed. */
+#ifndef IMAPFERRY_WAIVER_H
+#define IMAPFERRY_WAIVER_H
+
+#include "finding.h"
+
+struct waivers;
+
+struct waivers *waivers_new(void);
+void waivers_free(struct waivers **w); /* NULL is fine */
+/* A key that can't be read waives nothing. */
+void waivers_add(struct waivers *w, struct span key);
+size_t waivers_count(const struct waivers *w);
+/* Is a finding waived? By its kind, by its mailbox's, or by its message. */
+bool waivers_have(const struct waivers *w, enum finding_kind kind, const char *mailbox, uint32_t uid);
+/* Is this very message named? */
+bool waivers_have_message(const struct waivers *w, const char *mailbox, uint32_t uid);
+
+/* The key that a person means; to be freed by the caller. NULL: *why is a fixed text. MAILBOX is taken as
+ * modified UTF-7 where it is that, else as UTF-8. */
+char *waiver_key(struct span typed, const char **why) MUST_CHECK;
+
+#endif
