@@ -352,16 +352,46 @@ static const struct scan_section *find_scanned(const struct scan *scan, const ch
     return NULL;
 }
 
-static bool set_backends(struct conf *c, const struct conf_source *src, const struct section *s, cfg_t *cfg)
+size_t conf_titled_count(const struct conf *c, const struct section *s)
+{
+    return *(const size_t *)((const char *)c + s->count);
+}
+
+/* The array of a titled section: a pointer of whatever type. */
+static char *titled_array(const struct conf *c, const struct section *s)
+{
+    char *array;
+
+    memcpy(&array, (const char *)c + s->offset, sizeof(array));
+    return array;
+}
+
+void *conf_titled(const struct conf *c, const struct section *s, size_t i)
+{
+    return titled_array(c, s) + i * s->size;
+}
+
+/* A further one, with nothing in it. */
+static void *add_titled(struct conf *c, const struct section *s, const char *title)
+{
+    size_t *n = (size_t *)((char *)c + s->count);
+    char *array = xreallocarray(titled_array(c, s), *n + 1, s->size), *item = array + *n * s->size;
+
+    memcpy((char *)c + s->offset, &array, sizeof(array));
+    (*n)++;
+    memset(item, 0, s->size);
+    *(char **)item = xstrdup(title);
+    return item;
+}
+
+static bool set_titled(struct conf *c, const struct conf_source *src, const struct section *s, cfg_t *cfg)
 {
     for (size_t i = 0; i < src->scan.n; i++) {
         const struct scan_section *scanned = &src->scan.sections[i];
         if (strcmp(scanned->name, s->name))
             continue;
-        c->backends = xreallocarray(c->backends, c->n_backends + 1, sizeof(*c->backends));
-        struct conf_backend *b = &c->backends[c->n_backends++];
-        *b = (struct conf_backend){.name = xstrdup(scanned->title)};
-        if (!set_section(src, s, b, scanned, cfg_gettsec(cfg, s->name, scanned->title)))
+        void *item = add_titled(c, s, scanned->title);
+        if (!set_section(src, s, item, scanned, cfg_gettsec(cfg, s->name, scanned->title)))
             return false;
     }
     return true;
@@ -372,7 +402,7 @@ static bool set_all(struct conf *c, const struct conf_source *src, cfg_t *cfg)
     for (size_t i = 0; i < n_sections; i++) {
         const struct section *s = &sections[i];
         const struct scan_section *scanned = find_scanned(&src->scan, s->name);
-        if (s->titles ? !set_backends(c, src, s, cfg)
+        if (s->titles ? !set_titled(c, src, s, cfg)
                       : !set_section(src, s, (char *)c + s->offset, scanned,
                                      scanned ? cfg_getsec(cfg, s->name) : NULL))
             return false;
@@ -466,6 +496,15 @@ static void free_section(const char *name, void *section)
     }
 }
 
+static void free_titled(struct conf *c, const struct section *s)
+{
+    for (size_t i = 0; i < conf_titled_count(c, s); i++) {
+        free_section(s->name, conf_titled(c, s, i));
+        free(*(char **)conf_titled(c, s, i));
+    }
+    free(titled_array(c, s));
+}
+
 void conf_free(struct conf **_c)
 {
     struct conf *c = *_c;
@@ -476,15 +515,14 @@ void conf_free(struct conf **_c)
     account_free_aliases(c);
     address_free(&c->redis.address);
     for (size_t i = 0; i < c->n_backends; i++) {
-        free_section("backend", &c->backends[i]);
         address_free(&c->backends[i].address);
         wipe_free(&c->backends[i].master_password);
-        free(c->backends[i].name);
     }
     for (size_t i = 0; i < n_sections; i++)
-        if (!sections[i].titles)
+        if (sections[i].titles)
+            free_titled(c, &sections[i]);
+        else
             free_section(sections[i].name, (char *)c + sections[i].offset);
-    free(c->backends);
     free(c->file);
     free(c);
 }
@@ -495,4 +533,34 @@ const struct conf_backend *conf_backend(const struct conf *c, const char *name)
         if (!strcmp(c->backends[i].name, name))
             return &c->backends[i];
     return NULL;
+}
+
+/* "*": any characters; "?": one. Where a "*" took too few, the last one takes one more. */
+static bool fits(const char *pattern, const char *text)
+{
+    const char *star = NULL, *after = NULL;
+
+    while (*text) {
+        if (*pattern == '*') {
+            star = ++pattern;
+            after = text;
+        } else if (*pattern && (*pattern == '?' || *pattern == *text)) {
+            pattern++;
+            text++;
+        } else if (star) {
+            pattern = star;
+            text = ++after;
+        } else {
+            return false;
+        }
+    }
+    return pattern[strspn(pattern, "*")] == '\0';
+}
+
+struct conf_pair conf_pair_of(const struct conf *c, const char *user)
+{
+    for (size_t i = 0; i < c->n_rules; i++)
+        if (fits(c->rules[i].pattern, user))
+            return (struct conf_pair){c->rules[i].source, c->rules[i].target};
+    return (struct conf_pair){c->migration.source, c->migration.target};
 }

@@ -21,6 +21,13 @@ void conf_free(struct conf **c);
 /* NULL where there is none of that name. */
 const struct conf_backend *conf_backend(const struct conf *c, const char *name);
 
+/* Between which backends an account moves, and that it lives on the source while it has no record: by the first rule
+ * that its key fits, else by the section migration. Borrowed from c. */
+struct conf_pair {
+    const char *source, *target;
+};
+struct conf_pair conf_pair_of(const struct conf *c, const char *user);
+
 /* The effective settings as a file that conf_load() takes; secrets in URLs shown as they are in the file. */
 void conf_print(struct buf *out, const struct conf *c);
 /* The annotated sample. */

@@ -320,18 +320,42 @@ static bool check_seal(const struct conf *c, const struct conf_source *src, enum
     return true;
 }
 
-static bool check_backend_names(const struct conf *c, const struct conf_source *src)
+/* at: of the section; its option is set here. */
+static bool check_pair(const struct conf *c, const struct conf_source *src, struct conf_place at,
+                       const char *source, const char *target)
 {
-    const struct conf_migration *m = &c->migration;
+    at.option = "source";
+    if (!conf_backend(c, source))
+        return conf_fail(src, at, "\"%s\" is not the name of a backend", source);
+    at.option = "target";
+    if (!conf_backend(c, target))
+        return conf_fail(src, at, "\"%s\" is not the name of a backend", target);
+    if (!strcmp(source, target))
+        return conf_fail(src, at, "is the same backend as source");
+    return true;
+}
 
-    if (!conf_backend(c, m->source))
-        return conf_fail(src, place("migration", NULL, "source"), "\"%s\" is not the name of a backend",
-                         m->source);
-    if (!conf_backend(c, m->target))
-        return conf_fail(src, place("migration", NULL, "target"), "\"%s\" is not the name of a backend",
-                         m->target);
-    if (!strcmp(m->source, m->target))
-        return conf_fail(src, place("migration", NULL, "target"), "is the same backend as source");
+/* A pattern is compared with keys (account.h), which hold neither capitals nor what is percent-encoded there.
+ */
+static bool check_rule(const struct conf *c, struct conf_rule *r, const struct conf_source *src)
+{
+    struct conf_place at = place("rule", r->pattern, NULL);
+    size_t good = strspn(r->pattern, LETTERS DIGITS "@._-+=%*?");
+
+    if (!*r->pattern)
+        return conf_fail(src, at, "its pattern is empty; expected such as \"*@example.org\"");
+    if (r->pattern[good])
+        return conf_fail(
+            src, at,
+            "no account holds the byte 0x%02X of its pattern: it is written as \"%%%02X\" in accounts",
+            (uint8_t)r->pattern[good], (uint8_t)r->pattern[good]);
+    if (!check_pair(c, src, at, r->source, r->target))
+        return false;
+    for (char *p = r->pattern; *p; p++)
+        if (*p == '%' && p[1] && p[2]) /* hex digits are capitals */
+            p += 2;
+        else if (*p >= 'A' && *p <= 'Z')
+            *p = (char)(*p - 'A' + 'a');
     return true;
 }
 
@@ -341,8 +365,11 @@ static bool check_migration(struct conf *c, const struct conf_source *src)
     size_t n = strlen(domain);
     char *why = NULL;
 
-    if (!check_backend_names(c, src))
+    if (!check_pair(c, src, place("migration", NULL, NULL), c->migration.source, c->migration.target))
         return false;
+    for (size_t i = 0; i < c->n_rules; i++)
+        if (!check_rule(c, &c->rules[i], src))
+            return false;
     if (n > DOMAIN_MAX || strspn(domain, LETTERS DIGITS ".-") != n ||
         (n && (*domain == '.' || domain[n - 1] == '.')))
         return conf_fail(src, place("migration", NULL, "default_domain"),

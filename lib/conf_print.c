@@ -82,8 +82,8 @@ void conf_print(struct buf *out, const struct conf *c)
         const struct section *s = &sections[i];
         if (!s->titles)
             print_section(out, s, NULL, (const char *)c + s->offset);
-        for (size_t k = 0; s->titles && k < c->n_backends; k++)
-            print_section(out, s, c->backends[k].name, &c->backends[k]);
+        for (size_t k = 0; s->titles && k < conf_titled_count(c, s); k++)
+            print_section(out, s, *(char **)conf_titled(c, s, k), conf_titled(c, s, k));
     }
 }
 
@@ -172,11 +172,27 @@ static void sample_option(struct buf *out, const struct option *o, const char *t
     buf_add_str(out, "\n");
 }
 
-static void sample_section(struct buf *out, const struct section *s, const char *title, bool first)
+/* Each line that is no comment becomes one. */
+static void comment_out(struct buf *out, const struct buf *text)
 {
-    buf_add_str(out, "\n");
-    if (first)
-        write_comment(out, "", s->text);
+    struct span s = buf_span(text);
+
+    for (size_t i = 0, end; i < s.len; i = end) {
+        const uint8_t *feed = memchr(s.p + i, '\n', s.len - i);
+        end = feed ? (size_t)(feed - s.p) + 1 : s.len;
+        size_t blanks = i;
+        while (blanks < end && s.p[blanks] == ' ')
+            blanks++;
+        if (s.p[blanks] != '#' && s.p[blanks] != '\n')
+            buf_printf(out, "%.*s#", (int)(blanks - i), (const char *)s.p + i);
+        else
+            blanks = i;
+        buf_add(out, s.p + blanks, end - blanks);
+    }
+}
+
+static void sample_options(struct buf *out, const struct section *s, const char *title, bool first)
+{
     if (title)
         buf_printf(out, "%s \"%s\" {\n", s->name, title);
     else
@@ -188,6 +204,21 @@ static void sample_section(struct buf *out, const struct section *s, const char 
         if (!strcmp(options[i].section, s->name))
             sample_option(out, &options[i], title, first, out->len == start);
     buf_add_str(out, "}\n");
+}
+
+static void sample_section(struct buf *out, const struct section *s, const char *title, bool first)
+{
+    struct buf text = {0};
+
+    buf_add_str(out, "\n");
+    if (first)
+        write_comment(out, "", s->text);
+    sample_options(&text, s, title, first);
+    if (s->optional)
+        comment_out(out, &text);
+    else
+        buf_add(out, buf_span(&text).p, text.len);
+    buf_free(&text);
 }
 
 static const char head[] =

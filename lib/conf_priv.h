@@ -27,6 +27,10 @@ bool conf_fail(const struct conf_source *src, struct conf_place at, const char *
  * them. */
 bool conf_check(struct conf *c, const struct conf_source *src, enum conf_role role) MUST_CHECK;
 
+/* Of a titled section: how many there are, and the i-th, which begins with its title. */
+size_t conf_titled_count(const struct conf *c, const struct section *s);
+void *conf_titled(const struct conf *c, const struct section *s, size_t i);
+
 /* "300ms", "10s", "7d": the largest unit that divides it. */
 void conf_write_duration(struct buf *out, uint64_t ms);
 

@@ -4,6 +4,7 @@ enum { S = 1000, M = 60 * S, H = 60 * M };
 #define DAY (24 * (uint64_t)H)
 
 static const char *const backend_titles[] = {"old", "new", NULL};
+static const char *const rule_titles[] = {"*@b.example", NULL};
 static const char *const sign_in_words[] = {"passthrough", "master", "proxyauth", NULL};
 static const char *const trigger_words[] = {"login", "manual", NULL};
 static const char *const cutover_words[] = {"immediate", "manual", NULL};
@@ -12,24 +13,38 @@ static const char *const cutover_words[] = {"immediate", "manual", NULL};
  * too. */
 const struct section sections[] = {
     {"redis", offsetof(struct conf, redis), NULL,
-     "Where imapferry keeps who lives on which server. All proxies and migrators share this one store and "
-     "nothing else."},
-    {"backend", 0, backend_titles,
-     "The IMAP servers behind the proxy, each in a section with its name. The names are kept in the store: "
-     "don't change them once accounts have been moved."},
+     .text = "Where imapferry keeps who lives on which server. All proxies and migrators share this one "
+             "store and "
+             "nothing else."},
+    {"backend", offsetof(struct conf, backends), backend_titles,
+     .text = "The IMAP servers behind the proxy, each in a section with its name. The names are kept in the "
+             "store: "
+             "don't change them once accounts have been moved.",
+     .count = offsetof(struct conf, n_backends), .size = sizeof(struct conf_backend)},
     {"proxy", offsetof(struct conf, proxy), NULL,
-     "imapferry-proxy: what the users' mail programs connect to."},
+     .text = "imapferry-proxy: what the users' mail programs connect to."},
     {"migrator", offsetof(struct conf, migrator), NULL,
-     "imapferry-migrator: copies accounts in the background."},
+     .text = "imapferry-migrator: copies accounts in the background."},
     {"seal", offsetof(struct conf, seal), NULL,
-     "Users' passwords on their way from a proxy to the migrators, which need them where a backend has no "
-     "master user. "
-     "Make the keys with \"imapferryctl seal-key\". Proxies need the public key alone, and should not have "
-     "the others."},
+     .text = "Users' passwords on their way from a proxy to the migrators, which need them where a backend "
+             "has no "
+             "master user. "
+             "Make the keys with \"imapferryctl seal-key\". Proxies need the public key alone, and should "
+             "not have "
+             "the others."},
+    {"rule", offsetof(struct conf, rules), rule_titles,
+     .text =
+         "Accounts that move from and to other servers than those of the section migration. The title is a "
+         "pattern on the account, as imapferryctl shows it: \"*\" stands for any characters, \"?\" for one. "
+         "The "
+         "first rule that fits counts. Don't change the source of accounts that have no record yet: it says "
+         "where their mail is.",
+     .count = offsetof(struct conf, n_rules), .size = sizeof(struct conf_rule), .optional = true},
     {"migration", offsetof(struct conf, migration), NULL,
-     "Who moves, from where to where, and when. This section must be there; it stands at the end, so that a "
-     "file of "
-     "which the end is missing is never taken for a whole one."},
+     .text = "Who moves, from where to where, and when. This section must be there; it stands at the end, so "
+             "that a "
+             "file of "
+             "which the end is missing is never taken for a whole one."},
 };
 const size_t n_sections = COUNTOF(sections);
 
@@ -148,6 +163,10 @@ const struct option options[] = {
     {"seal", "private_key_files", OPTION_LIST, offsetof(struct conf_seal, private_key_files), .def = "",
      .example = "{\"/etc/imapferry/seal.key\"}",
      .text = "Keys to open with (migrators); several while keys are being exchanged."},
+    {"rule", "source", OPTION_STRING, offsetof(struct conf_rule, source), .example = "\"old\"",
+     .text = "The backend that these users leave. Those without a record in the store live here."},
+    {"rule", "target", OPTION_STRING, offsetof(struct conf_rule, target), .example = "\"new\"",
+     .text = "The backend that they go to."},
     {"migration", "source", OPTION_STRING, offsetof(struct conf_migration, source), .example = "\"old\"",
      .text = "The backend that users leave. Users without a record in the store live here."},
     {"migration", "target", OPTION_STRING, offsetof(struct conf_migration, target), .example = "\"new\"",

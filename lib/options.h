@@ -28,7 +28,7 @@ struct conf_redis {
 };
 
 struct conf_backend {
-    char *name;
+    char *name;             /* first: the title of the section */
     char *url;              /* option "address" */
     struct address address; /* from url */
     char *ca_file;
@@ -65,6 +65,12 @@ struct conf_migration {
     uint64_t freeze_budget_ms;
 };
 
+/* A pair of backends for the accounts whose key a pattern matches. */
+struct conf_rule {
+    char *pattern;         /* first: the title of the section; small letters */
+    char *source, *target; /* names of backends */
+};
+
 struct conf_migrator {
     uint32_t jobs;
     char *id; /* "" = host name */
@@ -85,6 +91,8 @@ struct conf {
     struct conf_backend *backends; /* owned */
     size_t n_backends;
     struct conf_proxy proxy;
+    struct conf_rule *rules; /* owned; in the order of the file */
+    size_t n_rules;
     struct conf_migration migration;
     struct conf_migrator migrator;
     struct conf_seal seal;
@@ -95,9 +103,11 @@ enum option_type { OPTION_STRING, OPTION_LIST, OPTION_BOOL, OPTION_NUMBER, OPTIO
 /* Sections, in the order in which they are printed. */
 struct section {
     const char *name;
-    size_t offset;            /* in struct conf; of a titled one: unused */
+    size_t offset;            /* in struct conf; of a titled one: of the array, as of its length and the size of an item */
     const char *const *titles; /* a titled section may be given many times; its titles in the sample, NULL-terminated */
     const char *text;         /* what it is for, for people */
+    size_t count, size;
+    bool optional;            /* the sample shows it commented out */
 };
 
 extern const struct section sections[];

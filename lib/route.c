@@ -98,9 +98,9 @@ enum route_rc route_status(const struct store *s, enum redis_rc rc, const struct
     return ROUTE_DOWN;
 }
 
-const char *route_home(const struct store *s)
+const char *route_home(const struct store *s, const char *user)
 {
-    return store_conf(s)->migration.source;
+    return conf_pair_of(store_conf(s), user).source;
 }
 
 struct done {
@@ -214,7 +214,7 @@ static char *or_empty(char *text)
 }
 
 /* "ok", generation, now, then pairs: ours, unless somebody else wrote into this Redis. */
-static bool take_route(const struct store *s, const struct reply *r, struct route *out)
+static bool take_route(const struct store *s, const char *user, const struct reply *r, struct route *out)
 {
     bool good = span_u64(reply_str(reply_at(r, 1)), UINT64_MAX, &out->generation) &&
                 span_u64(reply_str(reply_at(r, 2)), UINT64_MAX, &out->now_ms);
@@ -227,7 +227,7 @@ static bool take_route(const struct store *s, const struct reply *r, struct rout
         }
     }
     good = good && (!out->exists || out->backend);
-    out->backend = out->backend ? out->backend : xstrdup(route_home(s));
+    out->backend = out->backend ? out->backend : xstrdup(route_home(s, user));
     out->source = or_empty(out->source);
     out->target = or_empty(out->target);
     out->owner = or_empty(out->owner);
@@ -259,7 +259,7 @@ static void on_read(void *owner, enum redis_rc rc, const struct reply *r)
     route_read_fn fn = d->fn;
     void *who = d->owner;
 
-    if (status == ROUTE_OK && !take_route(d->s, r, &route)) {
+    if (status == ROUTE_OK && !take_route(d->s, d->user, r, &route)) {
         LOG(ERROR, "route_unreadable", LOG_S("user", d->user));
         status = ROUTE_DOWN;
     }

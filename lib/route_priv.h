@@ -27,6 +27,6 @@ void route_run(struct store *s, const char *name, struct args *a, route_done_fn 
 void route_run_read(struct store *s, const char *name, struct args *a, const char *user, route_read_fn fn,
                     void *owner);
 /* Where an account without record lives. */
-const char *route_home(const struct store *s);
+const char *route_home(const struct store *s, const char *user);
 
 #endif

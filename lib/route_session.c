@@ -39,7 +39,7 @@ void route_enter(struct store *s, const struct route_enter *e, route_enter_fn fn
     args_bool(&a, e->enqueue);
     args_text(&a, e->source);
     args_text(&a, e->target);
-    args_text(&a, route_home(s));
+    args_text(&a, route_home(s, e->user));
     args_number(&a, e->sealed_ttl_ms);
     args_span(&a, e->sealed);
     store_script_for(s, owner, "enter", a.v, a.n, on_enter, d, free);
@@ -84,7 +84,7 @@ void route_resume(struct store *s, const char *user, const char *session, const 
     args_text(&a, session);
     args_text(&a, backend);
     args_number(&a, epoch);
-    args_text(&a, route_home(s));
+    args_text(&a, route_home(s, user));
     args_number(&a, store_generation(s));
     route_run(s, "resume", &a, fn, owner);
 }
@@ -98,7 +98,7 @@ void route_register(struct store *s, const char *user, const char *session, cons
     args_text(&a, backend);
     args_number(&a, epoch);
     args_text(&a, address);
-    args_text(&a, route_home(s));
+    args_text(&a, route_home(s, user));
     args_number(&a, store_generation(s));
     route_run(s, "register", &a, fn, owner);
 }

@@ -23,7 +23,7 @@ void route_enqueue(struct store *s, const struct route_staff *staff, const char 
     args_bool(&a, bulk);
     args_bool(&a, force);
     args_bool(&a, back);
-    args_text(&a, route_home(s));
+    args_text(&a, route_home(s, staff->user));
     route_run(s, "enqueue", &a, fn, owner);
 }
 
@@ -32,7 +32,7 @@ static void run_staff(struct store *s, const char *name, const struct route_staf
 {
     struct args a = {0};
     args_staff(&a, staff);
-    args_text(&a, route_home(s));
+    args_text(&a, route_home(s, staff->user));
     route_run(s, name, &a, fn, owner);
 }
 

@@ -33,7 +33,8 @@ struct login {
     bool checked;                 /* auth_backend took the password */
 
     const struct conf_backend *at,
-        *other; /* what was read: where the account lives, and the other side of its move */
+        *other;   /* what was read: where the account lives, and the other side of its move */
+    bool leaving; /* at is what the account leaves, or will leave */
     enum route_state state;
     uint64_t epoch, generation;
     struct imap_caps caps; /* of the backend, after sign-in */
@@ -239,11 +240,12 @@ static void again(struct session *s)
         ask_route(s);
 }
 
-static const struct conf_backend *other_side(const struct conf *c, const struct route *r,
+static const struct conf_backend *other_side(const struct conf *c, const char *user, const struct route *r,
                                              const struct conf_backend *at)
 {
-    const char *source = *r->source ? r->source : c->migration.source;
-    const char *target = *r->target ? r->target : c->migration.target;
+    struct conf_pair pair = conf_pair_of(c, user);
+    const char *source = *r->source ? r->source : pair.source;
+    const char *target = *r->target ? r->target : pair.target;
     const char *name = strcmp(at->name, source) == 0   ? target
                        : strcmp(at->name, target) == 0 ? source
                                                        : at->name;
@@ -279,7 +281,9 @@ static void on_route(void *owner, enum route_rc rc, const struct route *r)
         unavailable(s, "routing", "the route names a backend that is not configured");
         return;
     }
-    l->other = other_side(c, r, l->at);
+    l->other = other_side(c, l->key, r, l->at);
+    l->leaving =
+        strcmp(l->at->name, r->source) == 0 || strcmp(l->at->name, conf_pair_of(c, l->key).source) == 0;
     l->state = r->state;
     l->epoch = r->epoch;
     l->generation = r->generation;
@@ -368,7 +372,7 @@ static void seal(const struct session *s, struct buf *out)
                                    .backend = l->at->name,
                                    .purpose = "login",
                                    .expires_ms = clock_wall_ms() + SEALED_TTL_MS};
-    if (s->proxy->seal && strcmp(l->at->name, s->proxy->conf->migration.source) == 0)
+    if (s->proxy->seal && l->leaving)
         seal_close(out, s->proxy->seal, &context, span_str(l->shown->password));
 }
 
@@ -376,7 +380,7 @@ static void enter(struct session *s)
 {
     struct login *l = s->login;
     struct proxy *p = s->proxy;
-    const struct conf_migration *m = &p->conf->migration;
+    struct conf_pair pair = conf_pair_of(p->conf, l->key);
     if (!lease_is_valid(p->lease, true)) {
         unavailable(s, "entering", "no valid lease");
         return;
@@ -391,9 +395,9 @@ static void enter(struct session *s)
         .epoch = l->epoch,
         .generation = l->generation,
         .address = s->peer,
-        .enqueue = m->trigger == TRIGGER_LOGIN && strcmp(l->at->name, m->source) == 0,
-        .source = m->source,
-        .target = m->target,
+        .enqueue = p->conf->migration.trigger == TRIGGER_LOGIN && strcmp(l->at->name, pair.source) == 0,
+        .source = pair.source,
+        .target = pair.target,
         .sealed = buf_span(&sealed),
         .sealed_ttl_ms = SEALED_TTL_MS,
     };

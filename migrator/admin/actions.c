@@ -126,7 +126,7 @@ static void on_enqueued(void *owner, enum route_rc rc, const char *detail)
 
 static const char *target_of(const struct run *r)
 {
-    return *r->action.to ? r->action.to : store_conf(r->store)->migration.target;
+    return *r->action.to ? r->action.to : conf_pair_of(store_conf(r->store), r->user).target;
 }
 
 static bool at_rest_on(const struct route *route, const char *backend)
@@ -139,14 +139,14 @@ static bool at_rest_on(const struct route *route, const char *backend)
 /* Towards the target only what the policy would do anyway; every other way needs force. */
 static void move_account(struct run *r, const struct route *route)
 {
-    const struct conf_migration *m = &store_conf(r->store)->migration;
+    struct conf_pair pair = conf_pair_of(store_conf(r->store), r->user);
     const char *to = target_of(r);
     struct route_staff a = staff(r);
 
     if (at_rest_on(route, to)) {
         set_state(r, route_state_name(route->state));
         run_end(r, ACTION_DONE, "%s is on %s already", r->user, to);
-    } else if (!r->action.force && strcmp(to, m->target) != 0) {
+    } else if (!r->action.force && strcmp(to, pair.target) != 0) {
         run_end(
             r, ACTION_REFUSED,
             "copying back to %s is not built yet; --force sends the account there without what is new on %s",
@@ -158,7 +158,7 @@ static void move_account(struct run *r, const struct route *route)
         run_end(r, r->action.force ? ACTION_REFUSED : ACTION_DONE, "%s is being switched over at this moment",
                 r->user);
     } else {
-        bool back = r->action.force && !strcmp(to, m->source);
+        bool back = r->action.force && !strcmp(to, pair.source);
         route_enqueue(r->store, &a, route->backend, to, false, r->action.force, back, on_enqueued, r);
     }
 }

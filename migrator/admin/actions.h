@@ -36,7 +36,7 @@ enum action_rc {
 struct action {
     enum action_verb verb;
     const char *login; /* whom it is about, as a user would type it; "" = all (audit), none */
-    const char *to;    /* backend; "" = the configured target */
+    const char *to;    /* backend; "" = the target that the configuration gives the account */
     bool force, now;
     const char *who, *reason; /* reason "": none was given */
 };

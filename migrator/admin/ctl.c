@@ -253,7 +253,7 @@ static void on_result(void *owner, const struct action_result *r)
         &(struct wait_request){
             .store = c->store,
             .user = c->key,
-            .target = c->action.to ? c->action.to : m->target,
+            .target = c->action.to ? c->action.to : conf_pair_of(c->conf, c->key).target,
             .manual = m->cutover == CUTOVER_MANUAL && !c->action.now && c->verb->verb == ACTION_MIGRATE,
             .quiet = c->json,
         },

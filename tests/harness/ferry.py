@@ -63,7 +63,7 @@ class Ferry:
         self.backends = copy.deepcopy(backends)
         self.settings = copy.deepcopy(SETTINGS)
         for section, options in (settings or {}).items():
-            self.settings[section].update(options)
+            self.settings.setdefault(section, {}).update(options)
         self.daemons = []
         self._count = 0
         self._lock = threading.Lock()

@@ -155,7 +155,14 @@ static void test_sample_shows_defaults(void **state)
     struct conf *c = load(buf_str(&text), CONF_CTL), *d = load(buf_str(&bare), CONF_CTL);
     conf_print(&a, c);
     conf_print(&b, d);
-    assert_string_equal(buf_str(&a), buf_str(&b));
+    char *with_rule = xstrdup(buf_str(&b)),
+         *rule = strstr(with_rule, "rule \"*@b.example\""); /* an example alone */
+    assert_non_null(rule);
+    assert_int_equal(d->n_rules, 1);
+    const char *after = strstr(rule, "}\n\n") + 3;
+    memmove(rule, after, strlen(after) + 1);
+    assert_string_equal(buf_str(&a), with_rule);
+    free(with_rule);
     for (size_t i = 0; i < n_options; i++) {
         char *line = xasprintf("    %s = ", options[i].name);
         if (!strstr(buf_str(&bare), line))
@@ -486,6 +493,60 @@ static void test_migration(void **state)
     refused("proxy {\n id = \"a/b\" }\n" REST, 2, "proxy: id: ");
 }
 
+/* --- rules --- */
+
+#define RULES(rules)                                                                                         \
+    "backend \"a\" { address = \"imap://h\" } backend \"b\" { address = \"imap://i\" }\n"                    \
+    "backend \"c\" { address = \"imap://j\" }\n" rules "\nmigration { source = \"a\" target = \"b\" }\n"
+
+static void pair_is(const struct conf *c, const char *user, const char *source, const char *target)
+{
+    struct conf_pair p = conf_pair_of(c, user);
+    assert_string_equal(p.source, source);
+    assert_string_equal(p.target, target);
+}
+
+static void test_rules_in_order(void **state)
+{
+    struct conf *c = load(RULES("rule \"ann@B.example\" { source = \"b\" target = \"c\" }\n"
+                                "rule \"*@b.example\" { source = \"c\" target = \"a\" }\n"
+                                "rule \"?o*m@*.org\" { source = \"c\" target = \"b\" }\n"
+                                "rule \"A%20B*\" { source = \"b\" target = \"a\" }\n"),
+                          CONF_CTL);
+
+    (void)state;
+    pair_is(c, "ann@b.example", "b", "c");
+    pair_is(c, "joann@b.example", "c", "a");
+    pair_is(c, "@b.example", "c", "a");
+    pair_is(c, "ann@b.example.com", "a", "b");
+    pair_is(c, "tom@x.org", "c", "b");
+    pair_is(c, "tommm@x.y.org", "c", "b");
+    pair_is(c, "om@x.org", "a", "b");
+    pair_is(c, "tom@x.or", "a", "b");
+    pair_is(c, "a%20bc", "b", "a");
+    pair_is(c, "", "a", "b");
+    conf_free(&c);
+    c = load(RULES("rule \"*\" { source = \"b\" target = \"c\" }\n"), CONF_CTL);
+    pair_is(c, "", "b", "c");
+    pair_is(c, "whoever", "b", "c");
+    conf_free(&c);
+}
+
+static void test_rules_refused(void **state)
+{
+    (void)state;
+    refused(RULES("rule {\n source = \"a\" target = \"b\" }"), 3, "expected rule \"name\" {");
+    refused(RULES("rule \"\" {\n source = \"a\" target = \"b\" }"), 3, "its pattern is empty");
+    refused(RULES("rule \"x y\" {\n source = \"a\" target = \"b\" }"), 3, "written as \"%20\" in accounts");
+    refused(RULES("rule \"x\" {\n source = \"a\" }"), 3, "rule \"x\": target: must be given");
+    refused(RULES("rule \"x\" {\n source = \"d\" target = \"b\" }"), 4, "source: \"d\" is not the name");
+    refused(RULES("rule \"x\" {\n source = \"a\"\n target = \"d\" }"), 5, "target: \"d\" is not the name");
+    refused(RULES("rule \"x\" {\n source = \"a\" target = \"a\" }"), 4, "is the same backend");
+    refused(
+        RULES("rule \"x\" { source = \"a\" target = \"b\" }\nrule \"x\" { source = \"a\" target = \"b\" }"),
+        4, "is given twice");
+}
+
 /* --- printing --- */
 
 static void test_print_is_read_back(void **state)
@@ -497,6 +558,7 @@ static void test_print_is_read_back(void **state)
         load("redis { url = \"redis://:p%40w@h\" }\n"
              "backend \"x\" { address = \"imap://h\" ca_file = \"/a \\\"b\\\" \\\\c 'd' \xc3\xa4\" }\n"
              "proxy { tls_key = '/${HOME}/it\\'s' tls_cert = '\"' drain_time = \"0s\" lease = \"1500ms\" }\n"
+             "rule \"*@z\" { source = \"y\" target = \"x\" }\n"
              "migration { source = \"x\" target = \"y\" cutover = \"manual\" aliases = {\"a=b\", \"c=d\"} }\n"
              "backend \"y\" { address = \"imap+unix:///y\" }\n",
              CONF_CTL);
@@ -506,6 +568,7 @@ static void test_print_is_read_back(void **state)
     assert_non_null(strstr(buf_str(&a), "redis://:p%40w@h"));
     assert_non_null(strstr(buf_str(&a), "lease = \"1500ms\""));
     assert_non_null(strstr(buf_str(&a), "aliases = {\"a=b\", \"c=d\"}"));
+    assert_non_null(strstr(buf_str(&a), "rule \"*@z\" {\n    source = \"y\"\n"));
     struct conf *d = load(buf_str(&a), CONF_CTL);
     conf_print(&b, d);
     assert_string_equal(buf_str(&a), buf_str(&b));
@@ -780,6 +843,8 @@ int main(void)
         cmocka_unit_test(test_backends),
         cmocka_unit_test(test_master_login),
         cmocka_unit_test(test_migration),
+        cmocka_unit_test(test_rules_in_order),
+        cmocka_unit_test(test_rules_refused),
         cmocka_unit_test(test_print_is_read_back),
         cmocka_unit_test(test_files_by_role),
         cmocka_unit_test(test_secret),
