@@ -1,0 +1,93 @@
+"""A site that many tests share: two servers, Redis, one migrator, and no proxy, since staff set the migrations off. Each
+test has an account of its own, so that what one server does to it concerns no other test.
+
+    with Site(FakeImap("old"), FakeImap("new")) as site:
+        user = site.user()
+        site.source.add(user, "INBOX", b"Subject: x\\r\\n\\r\\n")
+        site.copy(user)          # copied, compared, and waits
+        site.flip(user)          # a last look, and the route is flipped
+        site.same(user, 1)
+"""
+from . import compare, mail, net, redisd
+from .ferry import Ferry, backend
+from .scene import new_user, read
+
+
+class Site:
+    """Closes both servers too unless keep."""
+
+    def __init__(self, source, target, settings=None, cert=None, keep=False, **options):
+        self.source, self.target, self._keep = source, target, keep
+        self.redis = redisd.Redis(port=net.free_port())
+        merged = {"migration": {"cutover": "manual", "trigger": "manual"}}
+        for section, values in (settings or {}).items():
+            merged.setdefault(section, {}).update(values)
+        sides = {"old": backend(source, "imap", **options.get("old", {})),
+                 "new": backend(target, "imap", **options.get("new", {}))}
+        self.ferry = Ferry(self.redis, sides, cert, merged)
+        self.ferry.init()
+        self.migrator = self.ferry.migrator()
+
+    @staticmethod
+    def user(label="case"):
+        return new_user(label)
+
+    # ---- what staff do
+
+    def start(self, user, *more):
+        status, out, err = self.ferry.ctl_raw("migrate", user, *more)
+        assert status == 0, (status, out, err)
+
+    def copy(self, user, *states, timeout=40):
+        self.start(user)
+        return self.ferry.wait_state(user, *(states or ("ready",)), timeout=timeout)
+
+    def move(self, user, *states, timeout=40):
+        self.start(user, "--now")
+        return self.ferry.wait_state(user, *(states or ("flipped",)), timeout=timeout)
+
+    def flip(self, user, *states):
+        status, answer = self.ferry.ctl("flip", user, "--to", "new", "--reason", "test")
+        assert status == 0, answer
+        return self.ferry.wait_state(user, *(states or ("flipped",)))
+
+    def retry(self, user, *states):
+        status, answer = self.ferry.ctl("retry", user)
+        assert status == 0, answer
+        return self.ferry.wait_state(user, *(states or ("ready", "flipped")))
+
+    def wait(self, user, *states, timeout=40):
+        return self.ferry.wait_state(user, *states, timeout=timeout)
+
+    # ---- what came of it
+
+    def differences(self, user, count=1, ignore=("special-use",)):
+        found = compare.compare(read(self.source, user), read(self.target, user), count)
+        return [d for d in found if d.kind not in ignore]
+
+    def same(self, user, count=1):
+        found = self.differences(user, count)
+        assert not found, "\n".join(map(str, found[:20]))
+
+    def kinds(self, user):
+        return {d.kind for d in self.differences(user)}
+
+    def connect(self, user, side="source"):
+        return mail.connect(getattr(self, side), user, "secret")
+
+    # ---- the end
+
+    def close(self):
+        try:
+            self.ferry.close()
+        finally:
+            self.redis.close()
+            if not self._keep:
+                self.source.close()
+                self.target.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
