@@ -3,6 +3,7 @@
 # make demo             a migration to watch, on private servers; ONCE=1 ends after the flip
 # make check            all tests on a build with ASan and UBSan; ONLY=unit,e2e runs some (see tests/run.py)
 # make check-valgrind   both daemons through a migration under valgrind
+# make check-faults     cut-overs under load, a fault in each; RUNS=N of them, SEED=S replays (see tests/faults/)
 # make check-model      the model of the cut-over, explored by spin; ONLY=NAME runs one search (see tests/model/)
 # make install          DESTDIR= PREFIX=
 # make clean
@@ -114,6 +115,11 @@ check-valgrind:
 	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all
 	@IMAPFERRY_BUILD=$(abspath $(BUILD)) $(PYTHON) -B tests/valgrind.py
 
+check-faults:
+	@sh tests/deps.sh ensure
+	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all
+	@IMAPFERRY_BUILD=$(abspath $(BUILD)) $(PYTHON) -B tests/faults/run.py --runs $(or $(RUNS),100) $(if $(SEED),--seed $(SEED))
+
 check-model:
 	@sh tests/deps.sh ensure model
 	@$(PYTHON) -B tests/model/run.py $(ONLY)
@@ -129,4 +135,4 @@ clean:
 
 -include $(shell find $(BUILD) -type f -name '*.d' 2>/dev/null)
 
-.PHONY: all units fuzz-replay clang-syntax deps demo check check-valgrind check-model install clean
+.PHONY: all units fuzz-replay clang-syntax deps demo check check-valgrind check-faults check-model install clean
