@@ -135,6 +135,7 @@ void route_free(struct route *r)
     free(r->backend);
     free(r->source);
     free(r->target);
+    free(r->home);
     free(r->owner);
     free(r->reason);
     free(r->held_from);
@@ -154,6 +155,7 @@ static const struct {
     {"engaged", FIELD_U64, offsetof(struct route, engaged)},
     {"source", FIELD_TEXT, offsetof(struct route, source)},
     {"target", FIELD_TEXT, offsetof(struct route, target)},
+    {"home", FIELD_TEXT, offsetof(struct route, home)},
     {"owner", FIELD_TEXT, offsetof(struct route, owner)},
     {"deadline", FIELD_U64, offsetof(struct route, deadline_ms)},
     {"reason", FIELD_TEXT, offsetof(struct route, reason)},
@@ -230,6 +232,7 @@ static bool take_route(const struct store *s, const char *user, const struct rep
     out->backend = out->backend ? out->backend : xstrdup(route_home(s, user));
     out->source = or_empty(out->source);
     out->target = or_empty(out->target);
+    out->home = or_empty(out->home);
     out->owner = or_empty(out->owner);
     out->reason = or_empty(out->reason);
     out->held_from = or_empty(out->held_from);

@@ -53,6 +53,7 @@ struct route {
                                goes by the short lease term; 0 = none */
     uint64_t generation;    /* the store's at the read: what route_enter() compares */
     char *source, *target;  /* of the migration under way or done; "" before */
+    char *home;             /* the source of the first flip: clients know its names and numbers; "" before */
     char *owner;
     uint64_t deadline_ms;   /* Redis time, 0 = none */
     char *reason;           /* "" or what a person can read; begins with the word of the table of reasons */
@@ -193,9 +194,9 @@ void route_secret_read(struct store *s, const char *user, route_rows_fn fn, void
 struct route_staff {
     const char *user, *who, *reason;
 };
-/* resting, backoff, blocked → queued; with force also queued, copying, ready (whose owner loses it), flipped, settled.
- * bulk: behind the logins. back: the target is where accounts come from: it will be held there. ROUTE_OK: detail is
- * the state; an account under way to the same target stays as it is. */
+/* resting, backoff, blocked, flipped, settled → queued, where source is where it is; with force also queued, copying,
+ * ready (whose owner loses it). bulk: behind the logins. back: the target is where accounts come from: it will be held
+ * there. ROUTE_OK: detail is the state; an account under way to the same target stays as it is. */
 void route_enqueue(struct store *s, const struct route_staff *a, const char *source, const char *target, bool bulk,
                    bool force, bool back, route_done_fn fn, void *owner);
 /* Cut over as soon as it can be, whatever the policy says: sets `now` in queued, copying, ready; event "now". */

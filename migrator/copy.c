@@ -113,6 +113,7 @@ static struct delta delta_of(const struct pair *p)
     struct delta d = {
         .source = &p->source.list, .target = &p->target.list, .permanent = &p->target.permanent};
     d.rows = ledger_rows(p->ledger, &d.n_rows);
+    d.turned = ledger_was_turned(p->ledger);
     return d;
 }
 
@@ -316,6 +317,8 @@ static void enter_compare(struct copy *c)
     c->pair.counts.zones_changed = r.zones;
     if (r.foreign > 0)
         LOG(INFO, "foreign_messages", LOG_S("mailbox", c->target_name), LOG_U("count", r.foreign));
+    if (r.shuffled > 0)
+        LOG(INFO, "order_not_kept", LOG_S("mailbox", c->target_name), LOG_U("count", r.shuffled));
     if (wrong)
         fail(c, COPY_DIFFERS, wrong);
     else if (r.n == 0)

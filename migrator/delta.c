@@ -171,7 +171,9 @@ static void compare_row(const struct delta *d, const struct mbox_msg *s, const s
         diff.kind = DELTA_UNREAD;
         add_diff(r, &diff);
     }
-    if (row->target_uid <= *last) {
+    if (row->target_uid <= *last && d->turned) {
+        r->shuffled++;
+    } else if (row->target_uid <= *last) {
         diff.kind = DELTA_ORDER;
         add_diff(r, &diff);
     }
@@ -214,7 +216,9 @@ static void compare_foreign(const struct delta *d, struct delta_report *r)
             at++;
         if (at < d->n_rows && ours[at] == uid)
             continue;
-        if (at > 0 && at < d->n_rows)
+        if (at > 0 && at < d->n_rows && d->turned)
+            r->shuffled++;
+        else if (at > 0 && at < d->n_rows)
             add_diff(r, &(struct delta_diff){.kind = DELTA_BETWEEN, .target_uid = uid});
         else
             r->foreign++;

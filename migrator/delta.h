@@ -11,6 +11,7 @@ struct delta {
     const struct ledger_row *rows;           /* ascending by source UID */
     size_t n_rows;
     const struct flags_policy *permanent; /* of the target */
+    bool turned; /* moved in both directions: what each side got by itself meanwhile is in no common order */
 };
 
 /* Source UIDs that the ledger lacks, ascending; to free. */
@@ -57,6 +58,7 @@ struct delta_report {
     struct delta_diff named[DELTA_NAMED]; /* the first ones */
     size_t zones;                         /* equal instant, other zone: no difference, but counted */
     size_t foreign;                       /* not ours, before or behind the copies: left alone */
+    size_t shuffled;                      /* turned: out of order, or not ours between ours */
 };
 
 void delta_compare(const struct delta *d, struct delta_report *_r);

@@ -190,6 +190,7 @@ static const char *take_route(struct job *j, const struct route *r)
     v->now = r->now;
     v->source_name = xstrdup(r->source);
     v->target_name = xstrdup(r->target);
+    v->back = !strcmp(r->target, *r->home ? r->home : conf_pair_of(j->m->conf, v->user).source);
     v->source = conf_backend(j->m->conf, r->source);
     v->target = conf_backend(j->m->conf, r->target);
     v->login = account_login(v->user);
@@ -249,7 +250,7 @@ static void on_signin(void *owner, enum signin_rc rc, const char *secret, const 
         .target = j->move.target,
         .until_ms = &j->move.until_ms,
     });
-    j->move.records = records_new(j->m->store, &j->move.job);
+    j->move.records = records_new(j->m->store, &j->move.job, j->move.back);
     enter(j, RECORDS_READ);
 }
 

@@ -7,6 +7,7 @@
  *   1 gone <set of source UIDs>
  *   1 settled <set of source UIDs or ->
  *   1 void
+ *   1 pair <source backend> <target backend>
  *
  *
  * A row is "source UID,target UID,size,SHA-256 in base64", with ",v" behind it where it is verified.
@@ -46,6 +47,8 @@ struct ledger {
     void *owner;
     char *error; /* owned */
 
+    char *source, *target; /* names of backends; owned; NULL: no pair yet */
+    bool turned;           /* rows of both directions */
     bool bound;
     uint32_t source_uidvalidity, target_uidvalidity;
     struct ledger_row *rows; /* ascending by source UID; owned */
@@ -384,10 +387,62 @@ static bool read_void(struct ledger *l, struct span s)
     l->n = 0;
     l->sums = (struct ledger_sums){0};
     l->monotone = true;
+    l->turned = false;
     rows_changed(l);
     imap_seq_free(&l->resent);
     drop_intents(l);
     return s.len == 0;
+}
+
+static int compare_rows(const void *a, const void *b)
+{
+    const struct ledger_row *x = a, *y = b;
+    return x->source_uid < y->source_uid ? -1 : x->source_uid > y->source_uid;
+}
+
+/* What was the target is the source. Bytes that are verified are so on both sides: one was read back, the
+ * other was where they came from. What is open or was sent twice is about messages of the new source now:
+ * what it has and no row knows is looked for by its bytes (SETTLE). */
+static void turn(struct ledger *l)
+{
+    uint32_t uidvalidity = l->source_uidvalidity;
+    l->source_uidvalidity = l->target_uidvalidity;
+    l->target_uidvalidity = uidvalidity;
+    for (size_t i = 0; i < l->n; i++) {
+        uint32_t uid = l->rows[i].source_uid;
+        l->rows[i].source_uid = l->rows[i].target_uid;
+        l->rows[i].target_uid = uid;
+    }
+    if (!l->monotone)
+        qsort(l->rows, l->n, sizeof *l->rows, compare_rows);
+    l->turned = true;
+    rows_changed(l);
+    check_order(l);
+    imap_seq_free(&l->resent);
+    drop_intents(l);
+}
+
+static void set_pair(struct ledger *l, struct span source, struct span target)
+{
+    free(l->source);
+    free(l->target);
+    l->source = xspandup(source);
+    l->target = xspandup(target);
+}
+
+static bool read_pair(struct ledger *l, struct span s)
+{
+    struct span source, target;
+    if (!take_word(&s, ' ', &source) || !take_word(&s, ' ', &target) || s.len > 0)
+        return false;
+    if (l->source && span_is(source, l->source) && span_is(target, l->target))
+        return true;
+    if (l->source && span_is(source, l->target) && span_is(target, l->source))
+        turn(l);
+    else
+        read_void(l, s);
+    set_pair(l, source, target);
+    return true;
 }
 
 static bool read_entry(struct ledger *l, struct span s)
@@ -397,7 +452,7 @@ static bool read_entry(struct ledger *l, struct span s)
         bool (*read)(struct ledger *l, struct span rest);
     } kinds[] = {{"bind", read_bind},         {"intent", read_intent}, {"done", read_done},
                  {"verified", read_verified}, {"gone", read_gone},     {"settled", read_settled},
-                 {"void", read_void}};
+                 {"void", read_void},         {"pair", read_pair}};
     struct span version, word;
     if (!take_word(&s, ' ', &version) || !span_is(version, "1") || !take_word(&s, ' ', &word))
         return false;
@@ -487,6 +542,8 @@ void ledger_free(struct ledger **lp)
     imap_seq_free(&l->resent);
     rows_changed(l);
     free(l->rows);
+    free(l->source);
+    free(l->target);
     free(l->record_id);
     free(l->error);
     free(l);
@@ -605,6 +662,23 @@ void ledger_settled(struct ledger *l, ledger_fn fn, void *owner)
 void ledger_void(struct ledger *l, ledger_fn fn, void *owner)
 {
     write_entry(begin_entry(l, "void", fn, owner));
+}
+
+void ledger_pair(struct ledger *l, const char *source, const char *target, ledger_fn fn, void *owner)
+{
+    struct entry *e = begin_entry(l, "pair", fn, owner);
+    buf_printf(&e->text, " %s %s", source, target);
+    write_entry(e);
+}
+
+bool ledger_is_of(const struct ledger *l, const char *source, const char *target)
+{
+    return l->source && !strcmp(l->source, source) && !strcmp(l->target, target);
+}
+
+bool ledger_was_turned(const struct ledger *l)
+{
+    return l->turned;
 }
 
 void ledger_forget(struct ledger *l, void *owner)

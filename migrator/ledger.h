@@ -9,6 +9,8 @@
  *   gone      source UIDs that were expunged at the source and whose copy was removed
  *   settled   ends all intents that are open; names their source UIDs that were not found on the target
  *   void      forgets all of the above
+ *   pair      from which backend to which: where it was the other way round until now, all rows are turned,
+ *             and where it was another pair, they are void
  *
  * What "settled" names is sent again, and one that lands late after all can be told from a foreign message.
  *
@@ -69,6 +71,14 @@ void ledger_gone(struct ledger *l, const uint32_t *source_uids, size_t n, ledger
 void ledger_settled(struct ledger *l, ledger_fn fn, void *owner);
 /* All entries are void (a UIDVALIDITY changed), the binding too. */
 void ledger_void(struct ledger *l, ledger_fn fn, void *owner);
+/* Binds it to a pair of backends, which ledger_is_of() tells. On the way back the pair is given the other way
+ * round: each row's target message is the source now. One entry, so that it is done or not; and done twice it
+ * is done once. */
+void ledger_pair(struct ledger *l, const char *source, const char *target, ledger_fn fn, void *owner);
+bool ledger_is_of(const struct ledger *l, const char *source, const char *target);
+/* Some rows come from an earlier move in the other direction: neither side has them in the order of the
+ * other. */
+bool ledger_was_turned(const struct ledger *l);
 /* No callback for owner any more; what is under way is written all the same. */
 void ledger_forget(struct ledger *l, void *owner);
 

@@ -156,7 +156,7 @@ static void item_down(struct item *i, const char *reason)
 
 static void item_equal(struct item *i, const struct copy_result *result)
 {
-    char *clash = record_uid_clash(i->record, result);
+    char *clash = record_uid_clash(i->record, result, i->pass->move->back);
 
     if (clash) {
         item_failed(i, WHY_UIDVALIDITY, clash);
@@ -164,7 +164,7 @@ static void item_equal(struct item *i, const struct copy_result *result)
         return;
     }
     if (i->pass->last)
-        record_fold(i->record, result);
+        record_fold(i->record, result, i->pass->move->back);
     i->state = EQUAL;
 }
 
@@ -218,8 +218,8 @@ static void start_copy(struct item *i)
             .source = i->lane->source,
             .target = i->lane->target,
             .ledger = i->record->ledger,
-            .source_name = i->record->view.source_name,
-            .target_name = i->record->view.target_name,
+            .source_name = i->plan->source->name,
+            .target_name = i->plan->target_name,
             .last = i->pass->last,
             .progress = on_progress,
         },
@@ -229,7 +229,12 @@ static void start_copy(struct item *i)
 static void on_ledger(void *owner, enum route_rc rc)
 {
     struct item *i = owner;
+    const struct move *m = i->pass->move;
 
+    if (rc == ROUTE_OK && !ledger_is_of(i->record->ledger, m->source_name, m->target_name)) {
+        ledger_pair(i->record->ledger, m->source_name, m->target_name, on_ledger, i);
+        return;
+    }
     if (rc == ROUTE_OK) {
         start_copy(i);
         return;

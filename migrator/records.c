@@ -19,6 +19,7 @@ enum {
 struct records {
     struct store *store;
     const struct route_job *job;
+    bool back;
     struct record *by_name; /* owned */
     records_fn fn;          /* of the call under way */
     void *owner;
@@ -94,8 +95,9 @@ void records_read(struct records *r, records_fn fn, void *owner)
     route_views_read(r->store, r->job->user, on_views, r);
 }
 
-struct record *records_get(struct records *r, const char *source_name, const char *target_name)
+struct record *records_get(struct records *r, const char *from_name, const char *to_name)
 {
+    const char *source_name = r->back ? to_name : from_name, *target_name = r->back ? from_name : to_name;
     struct record *rec;
 
     HASH_FIND_STR(r->by_name, source_name, rec);
@@ -176,32 +178,40 @@ void records_forget(struct records *r, void *owner)
 
 /* ---- the flip */
 
-static bool fold_rows(struct view_uid *map, const struct ledger_row *rows, size_t n)
+/* The clients' side of the record is where the ledger's pair goes to on the way back. Without order on both
+ * sides it is no map. */
+static bool fold_rows(struct view_uid *map, const struct ledger_row *rows, size_t n, bool back)
 {
     for (size_t i = 0; i < n; i++)
-        if (!view_uid_add(map, rows[i].source_uid, rows[i].target_uid))
+        if (!(back ? view_uid_add(map, rows[i].target_uid, rows[i].source_uid)
+                   : view_uid_add(map, rows[i].source_uid, rows[i].target_uid)))
             return false;
     return true;
 }
 
-void record_fold(struct record *rec, const struct copy_result *last)
+static void note_shown(struct view_record *v, uint32_t uidvalidity)
+{
+    if (v->highest_uidvalidity < uidvalidity)
+        v->highest_uidvalidity = uidvalidity;
+}
+
+void record_fold(struct record *rec, const struct copy_result *last, bool back)
 {
     struct view_record *v = &rec->view;
     struct view_uid map = {0};
     size_t n;
     const struct ledger_row *rows = ledger_rows(rec->ledger, &n);
 
-    /* Without order there is no map: T3 does without. */
-    if (!fold_rows(&map, rows, n) || !view_uid_set_tail(&map, last->source_uidnext, last->target_uidnext))
+    v->source_uidvalidity = back ? last->target_uidvalidity : last->source_uidvalidity;
+    v->target_uidvalidity = back ? last->source_uidvalidity : last->target_uidvalidity;
+    v->source_uidnext = back ? last->target_uidnext : last->source_uidnext;
+    v->target_uidnext = back ? last->source_uidnext : last->target_uidnext;
+    /* T3 does without. */
+    if (!fold_rows(&map, rows, n, back) || !view_uid_set_tail(&map, v->source_uidnext, v->target_uidnext))
         view_uid_free(&map);
     view_uid_free(&v->map);
     v->map = map;
-    v->source_uidvalidity = last->source_uidvalidity;
-    v->target_uidvalidity = last->target_uidvalidity;
-    v->source_uidnext = last->source_uidnext;
-    v->target_uidnext = last->target_uidnext;
-    if (v->highest_uidvalidity < last->source_uidvalidity)
-        v->highest_uidvalidity = last->source_uidvalidity;
+    note_shown(v, last->source_uidvalidity); /* T3: clients saw the server's own */
     rec->changed = true;
 }
 
@@ -220,7 +230,7 @@ static void write_clash(struct buf *text, const struct record *rec, const struct
     for (size_t i = 0; i < n; i++) {
         if (rows[i].source_uid != rows[i].target_uid) {
             begin_clash(text, rec, last->source_uidvalidity);
-            buf_printf(text, "UID %" PRIu32 " of the old one is UID %" PRIu32 " of the new one",
+            buf_printf(text, "UID %" PRIu32 " of the one that it leaves is UID %" PRIu32 " of the other",
                        rows[i].source_uid, rows[i].target_uid);
             return;
         }
@@ -228,18 +238,41 @@ static void write_clash(struct buf *text, const struct record *rec, const struct
     /* UIDs below the source's UIDNEXT may be known to a client, and the target would give them out again. */
     if (last->target_uidnext < last->source_uidnext) {
         begin_clash(text, rec, last->source_uidvalidity);
-        buf_printf(text, "the old one goes on at UID %" PRIu32 " and the new one at UID %" PRIu32,
+        buf_printf(text, "the one that it leaves goes on at UID %" PRIu32 " and the other at UID %" PRIu32,
                    last->source_uidnext, last->target_uidnext);
     }
 }
 
-char *record_uid_clash(const struct record *rec, const struct copy_result *last)
+/* On the way back: both servers have given out the same UIDs since the flip, the one that it goes to for
+ * messages that are none of ours. */
+static void write_late_clash(struct buf *text, const struct record *rec, const struct copy_result *last)
+{
+    const struct view_record *v = &rec->view;
+    uint64_t ours = 0, given;
+    size_t n;
+    const struct ledger_row *rows = ledger_rows(rec->ledger, &n);
+
+    if (text->len || v->source_uidnext == 0 || last->source_uidnext <= v->source_uidnext)
+        return;
+    for (size_t i = 0; i < n; i++)
+        ours += rows[i].target_uid >= v->source_uidnext;
+    given = last->target_uidnext > v->source_uidnext ? last->target_uidnext - v->source_uidnext : 0;
+    if (given > ours) {
+        begin_clash(text, rec, last->source_uidvalidity);
+        buf_printf(text, "both have given out UID %" PRIu32 " and up since the account was moved",
+                   v->source_uidnext);
+    }
+}
+
+char *record_uid_clash(const struct record *rec, const struct copy_result *last, bool back)
 {
     struct buf text = {0};
 
     if (last->source_uidvalidity != last->target_uidvalidity || last->source_uidvalidity == 0)
         return NULL;
     write_clash(&text, rec, last);
+    if (back)
+        write_late_clash(&text, rec, last);
     char *clash = text.len ? xstrdup(buf_str(&text)) : NULL;
     buf_free(&text);
     return clash;
@@ -281,10 +314,11 @@ void records_digest(const struct records *r, char out[40])
     buf_free(&text);
 }
 
-struct records *records_new(struct store *s, const struct route_job *job)
+struct records *records_new(struct store *s, const struct route_job *job, bool back)
 {
     struct records *r = xcalloc(1, sizeof(*r));
 
+    r->back = back;
     r->store = s;
     r->job = job;
     r->task.fn = write_soon;

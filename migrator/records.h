@@ -23,23 +23,25 @@ struct record {
 struct records;
 typedef void (*records_fn)(void *owner, enum route_rc rc);
 
-/* job must live as long; its epoch may change. */
-struct records *records_new(struct store *s, const struct route_job *job);
+/* job must live as long; its epoch may change. back: the account goes back to where its clients' names and
+ * numbers come from. A record keeps its sides then (source is the clients'), and is found with the names
+ * exchanged. */
+struct records *records_new(struct store *s, const struct route_job *job, bool back);
 void records_free(struct records **r);
 /* Reads all of them. A record that can't be read is as good as none: it is made anew. */
 void records_read(struct records *r, records_fn fn, void *owner);
 /* The record of a mailbox, made where there is none for this pair of names. Borrowed until records_free(). */
-struct record *records_get(struct records *r, const char *source_name, const char *target_name);
+struct record *records_get(struct records *r, const char *from_name, const char *to_name);
 /* Writes those that changed, in as many scripts as it takes. Calls back once, not before it returned, also
  * when there is nothing to write. */
 void records_write(struct records *r, records_fn fn, void *owner);
 void records_forget(struct records *r, void *owner);
 
 /* Folds the ledger into the record, with what the last copy told of both mailboxes. */
-void record_fold(struct record *record, const struct copy_result *last);
+void record_fold(struct record *record, const struct copy_result *last, bool back);
 /* Why the client would take wrong messages for known ones: equal UIDVALIDITYs with UIDs that differ. NULL:
  * all right. To free. */
-char *record_uid_clash(const struct record *record, const struct copy_result *last);
+char *record_uid_clash(const struct record *record, const struct copy_result *last, bool back);
 
 /* "1:" and 32 hex digits of SHA-256 over all records; sets the route's view. */
 void records_digest(const struct records *r, char out[40]);

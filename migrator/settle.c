@@ -145,7 +145,7 @@ static void choose_both(struct settle *s)
     d.rows = ledger_rows(p->ledger, &d.n_rows);
     s->in_doubt = ledger_in_doubt(p->ledger, &doubt_from);
     from = highest_target(d.rows, d.n_rows);
-    from = from == UINT32_MAX ? from : from + 1;
+    from = ledger_was_turned(p->ledger) ? 1 : from == UINT32_MAX ? from : from + 1;
     delta_foreign(&d, s->in_doubt && doubt_from < from ? doubt_from : from, &unknown);
     uids = delta_missing(&d, &n);
     missing = uidset_of(uids, n);

@@ -2,8 +2,9 @@
  * anything is sent (again): messages of a batch in doubt (killed, cut off, taken over), and all of them where
  * a UIDVALIDITY changed.
  *
- * Read are target messages that no row knows, above the last ledgered UID, and source messages that could be
- * the same: those in doubt, and others of equal size or date. Equal hashes make a row, in the order of UIDs;
+ * Read are target messages that no row knows, above the last ledgered UID (all of them, once the account was
+ * moved in both directions), and source messages that could be the same: those in doubt, and others of equal
+ * size or date. Equal hashes make a row, in the order of UIDs;
  * the rest of a doubt is then known not to have arrived. */
 #ifndef IMAPFERRY_SETTLE_H
 #define IMAPFERRY_SETTLE_H

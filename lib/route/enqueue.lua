@@ -9,7 +9,7 @@ if UNDER_WAY[r.state] and r.source == source and r.target == target and (not for
     if r.state == 'queued' and r.bulk == '1' and not bulk then change(r, push(r, false), 'state') end
     return {'ok', r.state}
 end
-local from = set_of('resting', 'backoff', 'blocked')
+local from = set_of('resting', 'backoff', 'blocked', 'flipped', 'settled')
 if force then from = set_of('resting', 'backoff', 'blocked', 'queued', 'copying', 'ready', 'flipped', 'settled') end
 if not from[r.state] then return {'refused', r.state} end
 if r.backend ~= source or source == target or target == '' then return {'refused', r.state .. ' on ' .. r.backend} end

@@ -7,6 +7,7 @@ if not mine then return {'lost', r.state} end
 if r.state ~= 'flipping' or r.target == '' then return {'refused', r.state} end
 local set = {state = 'flipped', backend = r.target, prior = r.epoch, epoch = text(number(r.epoch) + 1), owner = '',
              last_owner = r.owner, force = '', now = '', attempts = '0', reason = '', flipped_at = text(now())}
+if not r.home or r.home == '' then set.home = r.source end
 if r.back == '1' then
     set.state, set.held_from, set.back = 'held', 'resting', ''
     set.reason = 'held: sent back to ' .. r.target

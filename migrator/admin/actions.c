@@ -129,14 +129,16 @@ static const char *target_of(const struct run *r)
     return *r->action.to ? r->action.to : conf_pair_of(store_conf(r->store), r->user).target;
 }
 
-static bool at_rest_on(const struct route *route, const char *backend)
+static bool under_way(const struct route *route)
 {
-    bool under_way = route->state >= ROUTE_QUEUED && route->state <= ROUTE_FLIPPING;
-
-    return !strcmp(route->backend, backend) && !under_way && route->state != ROUTE_HELD;
+    return route->state >= ROUTE_QUEUED && route->state <= ROUTE_FLIPPING;
 }
 
-/* Towards the target only what the policy would do anyway; every other way needs force. */
+static bool at_rest_on(const struct route *route, const char *backend)
+{
+    return !strcmp(route->backend, backend) && !under_way(route) && route->state != ROUTE_HELD;
+}
+
 static void move_account(struct run *r, const struct route *route)
 {
     struct conf_pair pair = conf_pair_of(store_conf(r->store), r->user);
@@ -146,11 +148,9 @@ static void move_account(struct run *r, const struct route *route)
     if (at_rest_on(route, to)) {
         set_state(r, route_state_name(route->state));
         run_end(r, ACTION_DONE, "%s is on %s already", r->user, to);
-    } else if (!r->action.force && strcmp(to, pair.target) != 0) {
-        run_end(
-            r, ACTION_REFUSED,
-            "copying back to %s is not built yet; --force sends the account there without what is new on %s",
-            to, route->backend);
+    } else if (under_way(route) && !strcmp(route->backend, to)) {
+        run_end(r, ACTION_REFUSED, "%s is on %s and on its way to %s; \"hold\" keeps it where it is", r->user,
+                to, route->target);
     } else if (route->state == ROUTE_HELD) {
         run_end(r, ACTION_REFUSED, "%s is held: release it first", r->user);
     } else if (route->state == ROUTE_PREPARING || route->state == ROUTE_FREEZING ||
@@ -158,7 +158,7 @@ static void move_account(struct run *r, const struct route *route)
         run_end(r, r->action.force ? ACTION_REFUSED : ACTION_DONE, "%s is being switched over at this moment",
                 r->user);
     } else {
-        bool back = r->action.force && !strcmp(to, pair.source);
+        bool back = !strcmp(to, pair.source);
         route_enqueue(r->store, &a, route->backend, to, false, r->action.force, back, on_enqueued, r);
     }
 }

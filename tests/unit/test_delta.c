@@ -55,7 +55,7 @@ static void set_up(struct world *w, const char *source, const char *target, cons
         used += rows[used] == '!';
         w->n_rows++;
     }
-    w->d = (struct delta){&w->source, &w->target, w->rows, w->n_rows, &w->permanent};
+    w->d = (struct delta){&w->source, &w->target, w->rows, w->n_rows, &w->permanent, false};
 }
 
 static void tear_down(struct world *w)

@@ -167,6 +167,60 @@ static void test_order(void **state)
     expect_loaded(w, "1/2 5>50 7>61v");
 }
 
+/* The same message, as the ledger has it once the account goes the other way. */
+static struct ledger_row row_to_turn(uint32_t source, uint32_t target, bool verified)
+{
+    struct ledger_row r = row(target, source, 1, verified);
+    r.source_uid = source;
+    r.target_uid = target;
+    return r;
+}
+
+/* The way back and forth again. What is open belongs to a source that is none any more. */
+static void test_turned(void **state)
+{
+    struct world *w = *state;
+    assert_int_equal(load(w), ROUTE_OK);
+    assert_false(ledger_is_of(w->l, "old", "new"));
+    WRITE(w, ledger_pair, "old", "new");
+    WRITE(w, ledger_bind, 100, 200);
+    WRITE(w, ledger_done,
+          ((struct ledger_row[]){row_to_turn(1, 5, true), row_to_turn(2, 9, false), row_to_turn(3, 7, true)}),
+          3);
+    WRITE(w, ledger_intent, 8, ((uint32_t[]){4, 5}), 2);
+    WRITE(w, ledger_settled);
+    WRITE(w, ledger_intent, 8, ((uint32_t[]){6}), 1);
+    WRITE(w, ledger_pair, "old", "new");
+    assert_false(ledger_was_turned(w->l));
+    WRITE(w, ledger_pair, "new", "old");
+    assert_true(ledger_is_of(w->l, "new", "old"));
+    assert_false(ledger_is_of(w->l, "old", "new"));
+    expect_loaded(w, "200/100 5>1v 7>3v 9>2");
+    assert_true(ledger_was_turned(w->l));
+    WRITE(w, ledger_pair, "new", "old");
+    WRITE(w, ledger_done, ((struct ledger_row[]){row(11, 10, 1, true)}), 1);
+    WRITE(w, ledger_gone, ((uint32_t[]){7}), 1);
+    expect_loaded(w, "200/100 5>1v 9>2 11>10v");
+    WRITE(w, ledger_pair, "old", "new");
+    assert_int_equal(load(w), ROUTE_OK);
+    assert_true(ledger_is_of(w->l, "old", "new"));
+    assert_int_equal(ledger_find(w->l, 10)->target_uid, 11);
+    assert_int_equal(ledger_find(w->l, 2)->target_uid, 9);
+    WRITE(w, ledger_pair, "old", "third");
+    expect_loaded(w, "");
+    assert_false(ledger_was_turned(w->l));
+}
+
+/* What a ledger without a pair says can't be taken for either direction. */
+static void test_pair_after_rows(void **state)
+{
+    struct world *w = *state;
+    assert_int_equal(load(w), ROUTE_OK);
+    WRITE(w, ledger_bind, 1, 2);
+    WRITE(w, ledger_pair, "new", "old");
+    expect_loaded(w, "");
+}
+
 /* Several writes under way end in order, and the rows of one count for what comes behind it. */
 static void test_several_under_way(void **state)
 {
@@ -224,6 +278,9 @@ static void test_what_cannot_be_read(void **state)
         "1 gone",
         "1 settled",
         "1 void x",
+        "1 pair",
+        "1 pair old",
+        "1 pair old new x",
         "1 other",
         "1  void",
     };
@@ -287,6 +344,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_life),
         TEST(test_order),
+        TEST(test_turned),
+        TEST(test_pair_after_rows),
         TEST(test_several_under_way),
         TEST(test_lost),
         TEST(test_what_cannot_be_read),
