@@ -43,6 +43,7 @@ MIGRATOR_SRC := $(wildcard migrator/*.c)
 ENGINE_SRC   := $(patsubst %,migrator/%.c,copy date delta doubles finding flags hasher imap_client ledger mbox_list outbox readback reflag remove \
                 selected settle transfer uidset verify waiver)
 ENGINE_SRC   += migrator/mailboxes.c migrator/plan.c migrator/journal.c
+PURE_PROXY_SRC := proxy/vault.c
 ADMIN_SRC    := $(wildcard migrator/admin/*.c) migrator/finding.c migrator/waiver.c
 UNIT_SRC     := $(wildcard tests/unit/test_*.c)
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -73,8 +74,8 @@ $(BUILD)/obj/%.o: %.c | $(BUILD)/gen/route_scripts.h
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 $(BUILD)/obj/lib/store.o: $(BUILD)/gen/route_scripts.h
 
-# The migrator's copy of one mailbox, its plan of an account and its journal, for unit tests.
-$(BUILD)/libengine.a: $(call obj,$(wildcard $(ENGINE_SRC)))
+# The migrator's copy of one mailbox, its plan of an account and its journal, and what is pure of the proxy, for unit tests.
+$(BUILD)/libengine.a: $(call obj,$(wildcard $(ENGINE_SRC)) $(PURE_PROXY_SRC))
 	rm -f $@ && ar rcs $@ $^
 
 $(BUILD)/unit/%: tests/unit/%.c $(BUILD)/libengine.a $(BUILD)/libimapferry.a

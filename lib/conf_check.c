@@ -231,7 +231,8 @@ static bool check_backend(struct conf *c, struct conf_backend *b, const struct c
         return true;
     if (*b->ca_file && !check_readable(src, place("backend", b->name, "ca_file"), b->ca_file))
         return false;
-    return role == CONF_MIGRATOR || *b->auth_backend ? load_secret(b, src) : true;
+    bool by_master = b->sign_in != SIGN_IN_PASSTHROUGH || *b->auth_backend;
+    return role == CONF_MIGRATOR || by_master ? load_secret(b, src) : true;
 }
 
 /* --- proxy --- */

@@ -52,10 +52,12 @@ static bool parse_event(const struct reply *fields, struct event *_r)
         .user = reply_str(reply_get(fields, "user")),
         .kind = reply_str(reply_get(fields, "kind")),
         .backend = reply_str(reply_get(fields, "backend")),
+        .target = reply_str(reply_get(fields, "target")),
     };
     if (!span_u64(reply_str(reply_get(fields, "n")), UINT64_MAX, &ev.number) ||
         !span_u64(reply_str(reply_get(fields, "epoch")), UINT64_MAX, &ev.epoch) ||
         !span_u64(reply_str(reply_get(fields, "generation")), UINT64_MAX, &ev.generation) ||
+        !span_u64(reply_str(reply_get(fields, "left")), UINT64_MAX, &ev.left_ms) ||
         !route_state_parse(reply_str(reply_get(fields, "state")), &ev.state) || ev.kind.len == 0)
         return false;
     *_r = ev;

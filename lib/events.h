@@ -10,10 +10,11 @@
 
 struct event {
     uint64_t number, epoch;
-    struct span user, kind; /* kind: "state", "entered", "left", "frozen", "seen", "evicted", "now"; without a
-                               user: "paused", "resumed", "generation" */
-    struct span backend;
+    struct span user, kind; /* kind: "state", "entered", "left", "prepared", "frozen", "seen", "evicted", "now";
+                               without a user: "paused", "resumed", "generation" */
+    struct span backend, target;
     uint64_t generation;
+    uint64_t left_ms; /* from the event to the deadline, 0 = none */
     enum route_state state; /* after the change */
 };
 

@@ -79,7 +79,7 @@ const struct option options[] = {
     {"backend", "master_password_file", OPTION_STRING, offsetof(struct conf_backend, master_password_file),
      .def = "", .example = "\"/etc/imapferry/%s.secret\"", .example_once = true,
      .text = "A file that holds the password of master_user in its only line. Read by the migrator, and by "
-             "proxies where auth_backend is set."},
+             "proxies where auth_backend is set or sign_in is not passthrough."},
     {"backend", "master_login", OPTION_STRING, offsetof(struct conf_backend, master_login), .def = "",
      .text = "How user and master user are put together for a server that wants them in one name, such as "
              "\"%u*%m\" (%u: the user, %m: master_user). Where empty, they are sent apart (SASL PLAIN with "

@@ -47,12 +47,22 @@ enum why_then why_then(enum why w)
     return rows[w].then;
 }
 
-const char *reason_advice(const char *reason)
+bool reason_why(const char *reason, enum why *_r, const char **detail)
 {
     for (size_t i = 0; i < COUNTOF(rows); i++) {
         size_t len = strlen(rows[i].word);
-        if (!strncmp(reason, rows[i].word, len) && (reason[len] == ':' || reason[len] == '\0'))
-            return rows[i].advice;
+        if (strncmp(reason, rows[i].word, len) || (reason[len] != ':' && reason[len] != '\0'))
+            continue;
+        *_r = (enum why)i;
+        *detail = reason + len + strspn(reason + len, ": ");
+        return true;
     }
-    return "";
+    return false;
+}
+
+const char *reason_advice(const char *reason)
+{
+    enum why why;
+    const char *detail;
+    return reason_why(reason, &why, &detail) ? rows[why].advice : "";
 }

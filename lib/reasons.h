@@ -31,6 +31,8 @@ enum why_then {
 
 const char *why_word(enum why w);
 enum why_then why_then(enum why w);
+/* Whose row a reason's text begins with; *detail is what follows. False: none. */
+bool reason_why(const char *reason, enum why *_r, const char **detail) MUST_CHECK;
 /* What staff may do about a reason, as one sentence; "" where the text begins with no word of the table. */
 const char *reason_advice(const char *reason);
 

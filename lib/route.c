@@ -143,6 +143,13 @@ void route_free(struct route *r)
     *r = (struct route){0};
 }
 
+uint64_t route_left_ms(const struct route *r)
+{
+    if (r->deadline_ms == 0)
+        return 0;
+    return r->deadline_ms > r->now_ms ? r->deadline_ms - r->now_ms : 1;
+}
+
 enum field_type { FIELD_TEXT, FIELD_U64, FIELD_U32, FIELD_BOOL, FIELD_STATE, FIELD_TIERS };
 static const struct {
     const char *name;

@@ -10,10 +10,10 @@
  * queued    | claim →copying                         | takes the job             | serves; writes the epoch it saw
  * copying   | owner →ready, backoff, blocked         | plans, copies, verifies   | serves
  * ready     | owner →copying, preparing              | watches silent proxies    | serves
- * preparing | owner →freezing; thaw →ready           | waits for "prepared"      | (issue cut-over: signs in at target)
+ * preparing | owner →freezing; thaw, refuse →ready   | waits for "prepared"      | signs its sessions in at target
  * freezing  | owner →flipping; thaw →ready           | waits "frozen", last delta| rests sessions; logins wait
  * flipping  | owner →flipped, nothing else           | WAIT, journal, flips      | forwards nothing; logins wait
- * flipped   | (late watch →settled)                  | late watch                | serves from the target
+ * flipped   | (late watch →settled)                  | late watch                | hands sessions over; serves there
  * settled   | enqueue (sending back) →queued         | -                         | serves
  * backoff   | at next_try, staff, login →queued      | -                         | serves from the source
  * blocked   | staff (retry) →queued                  | -                         | serves from the source
@@ -69,6 +69,8 @@ struct route {
     struct route_progress progress;
 };
 void route_free(struct route *r);
+/* From the read to the deadline, at least 1; 0 = none. */
+uint64_t route_left_ms(const struct route *r);
 
 enum route_rc {
     ROUTE_OK,
@@ -115,6 +117,13 @@ void route_leave(struct store *s, const char *user, const char *session, route_d
 /* The proxy knows the account's epoch: sessions of this incarnation now run on the short term. */
 void route_seen(struct store *s, const char *user, const char *incarnation, uint64_t epoch, route_done_fn fn,
                 void *owner);
+/* The session has signed in at the target, or can't for reasons of its own and is not to be waited for. ROUTE_LOST when
+ * the epoch or state (preparing) is another. */
+void route_prepared(struct store *s, const char *user, const char *session, uint64_t epoch, route_done_fn fn,
+                    void *owner);
+/* The target refuses credentials that the source takes: preparing → ready with this reason. ROUTE_LOST as before. */
+void route_refuse(struct store *s, const char *user, const char *session, uint64_t epoch, const char *reason,
+                  route_done_fn fn, void *owner);
 /* The session rests. ROUTE_LOST when the epoch or state (freezing) is another. */
 void route_frozen(struct store *s, const char *user, const char *session, uint64_t epoch, route_done_fn fn,
                   void *owner);
@@ -158,7 +167,7 @@ void route_freeze(struct store *s, const struct route_job *j, uint64_t budget_ms
 void route_abort(struct store *s, const struct route_job *j, const char *reason, route_done_fn fn, void *owner);
 /* freezing → flipping: before the deadline, with every registration frozen (or gone) at this epoch. */
 void route_flip(struct store *s, const struct route_job *j, const char *view, route_done_fn fn, void *owner);
-/* flipping → flipped: backend = target, epoch+1, registrations that stayed are taken away, force cleared. */
+/* flipping → flipped: backend = target, epoch+1, force cleared; sessions that rest are registered at the target. */
 void route_flipped(struct store *s, const struct route_job *j, route_done_fn fn, void *owner);
 /* copying, ready → backoff with next_try = now + delay (0: at the next login only), attempts+1; or → blocked. The
  * account is put into `later` where delay > 0. */

@@ -65,6 +65,29 @@ void route_seen(struct store *s, const char *user, const char *incarnation, uint
     route_run(s, "seen", &a, fn, owner);
 }
 
+void route_prepared(struct store *s, const char *user, const char *session, uint64_t epoch, route_done_fn fn,
+                    void *owner)
+{
+    struct args a = {0};
+    args_text(&a, user);
+    args_text(&a, session);
+    args_number(&a, epoch);
+    args_number(&a, store_generation(s));
+    route_run(s, "prepared", &a, fn, owner);
+}
+
+void route_refuse(struct store *s, const char *user, const char *session, uint64_t epoch, const char *reason,
+                  route_done_fn fn, void *owner)
+{
+    struct args a = {0};
+    args_text(&a, user);
+    args_text(&a, session);
+    args_number(&a, epoch);
+    args_number(&a, store_generation(s));
+    args_text(&a, reason);
+    route_run(s, "refuse", &a, fn, owner);
+}
+
 void route_frozen(struct store *s, const char *user, const char *session, uint64_t epoch, route_done_fn fn,
                   void *owner)
 {

@@ -17,9 +17,10 @@ enum {
     BUDGET_MAX_MS = 5 * 60 * 1000,
     MESSAGES_A_SECOND = 10000,
     MAILBOX_MS = 20,
+    PREPARE_BUDGETS = 2, /* nobody waits for the sign-ins: they may take longer than the freeze */
 };
 
-enum state { PREPARE, FREEZE, REST, SYNC, LAST, FLIP, ABORT, KEPT, JOURNAL, PUBLISH };
+enum state { PREPARE, SIGN_INS, FREEZE, REST, SYNC, LAST, FLIP, ABORT, KEPT, JOURNAL, PUBLISH };
 
 struct cutover_run {
     struct move *move;
@@ -33,7 +34,7 @@ struct cutover_run {
     struct timer *retry;          /* runs the state again */
     struct timer *deadline;
     struct pass *pass;
-    size_t restless; /* sessions that did not rest at the last look */
+    size_t restless; /* sessions that were not where they have to be at the last look */
     char view[40];
     struct route_progress counters; /* the last ones, for write_and_wait() */
     enum why why;
@@ -42,8 +43,8 @@ struct cutover_run {
     struct loop_task end_task;
 };
 
-static const char *const state_names[] = {"prepare", "freeze", "rest", "sync",    "last",
-                                          "flip",    "abort",  "kept", "journal", "publish"};
+static const char *const state_names[] = {"prepare", "sign_ins", "freeze", "rest",    "sync",   "last",
+                                          "flip",    "abort",    "kept",   "journal", "publish"};
 
 static void run(struct cutover_run *c);
 
@@ -164,7 +165,7 @@ static bool common_answer(struct cutover_run *c, enum route_rc rc, const char *d
     }
 }
 
-/* ---- PREPARE, FREEZE */
+/* ---- PREPARE, SIGN_INS, FREEZE */
 
 static uint64_t budget_of(const struct cutover_run *c, size_t mailboxes, uint64_t messages)
 {
@@ -191,7 +192,7 @@ static void on_prepared(void *owner, enum route_rc rc, const char *detail)
         return;
     }
     c->move->job.epoch = epoch;
-    enter(c, FREEZE);
+    enter(c, SIGN_INS);
 }
 
 static void on_frozen(void *owner, enum route_rc rc, const char *detail)
@@ -219,9 +220,15 @@ static void freeze(struct cutover_run *c)
     route_freeze(c->move->m->store, &c->move->job, c->budget_ms, on_frozen, c);
 }
 
-static void deadline_text(const struct cutover_run *c, struct buf *text)
+static void deadline_text(uint64_t budget_ms, struct buf *text)
 {
-    buf_printf(text, "within %" PRIu64 ".%" PRIu64 " s", c->budget_ms / 1000, c->budget_ms / 100 % 10);
+    buf_printf(text, "within %" PRIu64 ".%" PRIu64 " s", budget_ms / 1000, budget_ms / 100 % 10);
+}
+
+/* Over before others may thaw the account, who could not say why. */
+static uint64_t sign_ins_ms(const struct cutover_run *c)
+{
+    return PREPARE_BUDGETS * c->budget_ms / 10 * 9;
 }
 
 static void on_deadline(void *owner)
@@ -229,19 +236,31 @@ static void on_deadline(void *owner)
     struct cutover_run *c = owner;
     struct buf text = {0};
 
-    if (c->state <= REST && c->restless > 0) {
+    if (c->state <= SIGN_INS) {
+        buf_printf(&text, "%zu session%s could not be signed in at %s ", c->restless,
+                   c->restless != 1 ? "s" : "", c->move->target_name);
+        deadline_text(sign_ins_ms(c), &text);
+        abort_with(c, WHY_SESSIONS, buf_str(&text));
+    } else if (c->state <= REST && c->restless > 0) {
         buf_printf(&text, "%zu session%s did not come to rest ", c->restless, c->restless > 1 ? "s" : "");
-        deadline_text(c, &text);
+        deadline_text(c->budget_ms, &text);
         abort_with(c, WHY_SESSIONS, buf_str(&text));
     } else {
         buf_add_str(&text, "the last pass did not end ");
-        deadline_text(c, &text);
+        deadline_text(c->budget_ms, &text);
         abort_with(c, WHY_DEADLINE, buf_str(&text));
     }
     buf_free(&text);
 }
 
-/* ---- REST */
+/* ---- SIGN_INS, REST: where the sessions are */
+
+static bool is_where_it_has_to_be(const struct cutover_run *c, const struct registration *r)
+{
+    enum session_mode mode = c->state == SIGN_INS ? SESSION_PREPARED : SESSION_FROZEN;
+
+    return r->mode == mode && r->epoch == c->move->job.epoch;
+}
 
 static void on_registrations(void *owner, enum redis_rc rc, const struct registration *rows, size_t n)
 {
@@ -251,9 +270,9 @@ static void on_registrations(void *owner, enum redis_rc rc, const struct registr
     if (rc == REDIS_OK) {
         c->restless = 0;
         for (size_t i = 0; i < n; i++)
-            c->restless += rows[i].mode != SESSION_FROZEN || rows[i].epoch != c->move->job.epoch;
+            c->restless += !is_where_it_has_to_be(c, &rows[i]);
         if (c->restless == 0) {
-            enter(c, SYNC);
+            enter(c, c->state == SIGN_INS ? FREEZE : SYNC);
             return;
         }
     }
@@ -272,14 +291,33 @@ static void look_at_sessions(struct cutover_run *c)
     registry_list(c->move->m->store, c->move->user, on_registrations, c);
 }
 
+/* By whom, and why: a refusal by the target stands in the route, and so does a deadline that passed. */
+static void on_thawed_route(void *owner, enum route_rc rc, const struct route *r)
+{
+    struct cutover_run *c = owner;
+    enum why why = WHY_DEADLINE;
+    const char *detail = "";
+
+    if (rc == ROUTE_OK && r->epoch == c->move->job.epoch && reason_why(r->reason, &why, &detail))
+        abort_with(c, why, detail);
+    else
+        abort_with(c, WHY_DEADLINE, "the account was thawed by another");
+}
+
 void cutover_event(struct cutover_run *c, const struct event *e)
 {
-    if (c->state == REST)
+    bool thawed = e->epoch == c->move->job.epoch && span_is(e->kind, "state") && e->state == ROUTE_READY;
+
+    /* What is under way here is for nothing. */
+    if (thawed && c->state >= SIGN_INS && c->state <= LAST) {
+        pass_cancel(&c->pass);
+        store_forget(c->move->m->store, c);
+        c->asking = true;
+        timer_stop(c->retry);
+        route_read(c->move->m->store, c->move->user, on_thawed_route, c);
+    } else if (c->state == SIGN_INS || c->state == REST) {
         look_at_sessions(c);
-    /* Somebody thawed the account: what is under way here is for nothing. */
-    if (c->state >= REST && c->state <= LAST && e->epoch == c->move->job.epoch && span_is(e->kind, "state") &&
-        e->state == ROUTE_READY)
-        abort_with(c, WHY_DEADLINE, "the account was thawed by another");
+    }
 }
 
 /* ---- replicas */
@@ -440,7 +478,12 @@ static void run(struct cutover_run *c)
 
     switch (c->state) {
     case PREPARE:
-        route_prepare(s, &c->move->job, c->budget_ms, on_prepared, c);
+        route_prepare(s, &c->move->job, PREPARE_BUDGETS * c->budget_ms, on_prepared, c);
+        break;
+    case SIGN_INS:
+        if (!timer_is_set(c->deadline))
+            timer_start(c->deadline, sign_ins_ms(c));
+        look_at_sessions(c);
         break;
     case FREEZE:
         freeze(c);

@@ -1,8 +1,10 @@
-/* cutover: moves a copied account's route from source to target: the freeze, the last pass, the flip.
+/* cutover: moves a copied account's route from source to target: the sign-ins, the freeze, the last pass, the flip.
  *
  * | state   | account               | does                                       | leaves to               |
  * |---------|-----------------------|--------------------------------------------|-------------------------|
- * | PREPARE | ready -> preparing    | route_prepare (the epoch rises)            | FREEZE; end LATER       |
+ * | PREPARE | ready -> preparing    | route_prepare (the epoch rises)            | SIGN_INS; end LATER     |
+ * | SIGN_INS| preparing             | waits until each session is signed in at   | FREEZE; ABORT           |
+ * |         |                       | the target, or gone                        |                         |
  * | FREEZE  | preparing -> freezing | route_freeze; the deadline runs from here  | REST; ABORT             |
  * | REST    | freezing              | waits until each session rests or is gone  | SYNC; ABORT             |
  * | SYNC    | freezing              | WAIT for the replicas                      | LAST; ABORT             |
@@ -12,6 +14,10 @@
  * | KEPT    | flipping              | WAIT for the replicas, until they have it  | JOURNAL                 |
  * | JOURNAL | flipping              | a line on the disk, until it is there      | PUBLISH                 |
  * | PUBLISH | flipping -> flipped   | route_flipped                              | end DONE                |
+ *
+ * A target that does not answer holds the account in SIGN_INS, where nobody waits for anything, until its deadline,
+ * which is twice the budget of the freeze. A target that refuses a session ends it there with that reason (route_refuse()
+ * of a proxy).
  *
  * LATER is for a pause and for the quarantine. ABORT finds out where a flip without an answer was done after
  * all, and goes on with KEPT. A forced flip has no LAST. The deadline of the scripts runs from the arrival of

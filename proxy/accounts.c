@@ -41,6 +41,7 @@ void accounts_detach(struct session *s)
     store_forget(a->proxy->store, a);
     free(a->key);
     free(a->backend);
+    free(a->target);
     free(a);
 }
 
@@ -56,6 +57,14 @@ static void tell_seen(struct account *a)
     route_seen(a->proxy->store, a->key, lease_incarnation(a->proxy->lease), a->epoch, nothing_to_do, a);
 }
 
+static void set_text(char **text, const char *now)
+{
+    if (*text && strcmp(*text, now) == 0)
+        return;
+    free(*text);
+    *text = xstrdup(now);
+}
+
 void accounts_heard(struct account *a, const struct account_news *n)
 {
     bool risen = a->known && n->epoch > a->epoch;
@@ -64,10 +73,8 @@ void accounts_heard(struct account *a, const struct account_news *n)
     a->state = n->state;
     a->epoch = n->epoch;
     a->generation = n->generation;
-    if (!a->backend || strcmp(a->backend, n->backend) != 0) {
-        free(a->backend);
-        a->backend = xstrdup(n->backend);
-    }
+    set_text(&a->backend, n->backend);
+    set_text(&a->target, n->target);
     struct proxy *p = a->proxy;
     char *key = xstrdup(a->key);
     freeze_heard(a); /* may end sessions, and with the last one the account */
@@ -84,7 +91,8 @@ static void on_read(void *owner, enum route_rc rc, const struct route *r)
     if (a->news != a->read_news)
         accounts_read(a);
     else if (rc == ROUTE_OK)
-        accounts_heard(a, &(struct account_news){r->state, r->epoch, r->generation, r->backend});
+        accounts_heard(a, &(struct account_news){r->state, r->epoch, r->generation, r->backend, r->target,
+                                                 route_left_ms(r)});
     /* else the store is down: events begin with a gap when it comes back */
 }
 
@@ -123,9 +131,10 @@ static bool is_old(const struct account *a, const struct event *e)
 
 static void state_event(struct account *a, const struct event *e)
 {
-    char *backend = xspandup(e->backend);
-    accounts_heard(a, &(struct account_news){e->state, e->epoch, e->generation, backend});
+    char *backend = xspandup(e->backend), *target = xspandup(e->target);
+    accounts_heard(a, &(struct account_news){e->state, e->epoch, e->generation, backend, target, e->left_ms});
     free(backend);
+    free(target);
 }
 
 void accounts_event(struct proxy *p, const struct event *e)

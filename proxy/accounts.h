@@ -23,6 +23,7 @@ struct account {
     enum route_state state;
     uint64_t epoch, generation;
     char *backend;
+    char *target;       /* of the move under way or done; NULL or "": none */
     uint64_t news;      /* counts events */
     bool reading;       /* a route_read() is under way ... */
     uint64_t read_news; /* ... since this event */
@@ -38,7 +39,8 @@ void accounts_detach(struct session *s);
 struct account_news {
     enum route_state state;
     uint64_t epoch, generation; /* epochs rise within a generation of the store */
-    const char *backend;
+    const char *backend, *target;
+    uint64_t left_ms; /* until the deadline, 0 = none */
 };
 void accounts_heard(struct account *a, const struct account_news *news);
 /* Reads the route and acts on it. */

@@ -4,6 +4,7 @@
 #include "lib/xalloc.h"
 
 #include "freeze.h"
+#include "prepare.h"
 #include "proxy.h"
 #include "relay.h"
 #include "routing.h"
@@ -32,6 +33,10 @@ static void in_relay(struct session *s)
         session_close(s, WHY_MOVED, NULL);
         return;
     }
+    if (a->state == ROUTE_PREPARING)
+        prepare_begin(s);
+    else if (a->state != ROUTE_FREEZING)
+        prepare_drop(s);
     relay_rest(s, a->state == ROUTE_FREEZING ? WHY_FREEZE : WHY_NONE);
     if (s->state != IN_RELAY)
         return;

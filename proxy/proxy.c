@@ -7,6 +7,7 @@
 
 #include "proxy.h"
 #include "relay.h"
+#include "vault.h"
 
 enum {
     BACKENDS_MS = 1000, /* how long to wait for the backends before serving */
@@ -293,6 +294,7 @@ struct proxy *proxy_new(const struct conf *conf, unsigned thread, const int *soc
     p->fn = fn;
     p->owner = owner;
     p->loop = loop_new();
+    p->vault = vault_new();
     uv_async_init(&p->loop->uv, &p->orders, on_orders);
     p->start_timer = timer_new(p->loop, on_start_timer, p);
     p->drain_timer = timer_new(p->loop, on_drain_timer, p);
@@ -343,5 +345,6 @@ void proxy_free(struct proxy **pp)
         seal_public_free(&p->seal);
     crowd_free(&p->crowd);
     free(p->listeners);
+    vault_free(&p->vault);
     free(p);
 }

@@ -56,6 +56,7 @@ struct proxy {
     struct events *events;
     struct thaws *thaws; /* of the first thread */
     struct tls_policy *server_tls; /* NULL where no listener needs it */
+    struct vault *vault;
     struct seal_public *seal;      /* NULL: do not seal */
     struct backends *backends;
     struct listener *listeners;

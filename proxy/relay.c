@@ -677,6 +677,11 @@ void relay_begin(struct session *s, const struct imap_caps *shown)
     stream_again(s->backend);
 }
 
+const struct imap_caps *relay_shown(const struct session *s)
+{
+    return &s->relay->shown;
+}
+
 void relay_free(struct relay **rp)
 {
     struct relay *r = *rp;

@@ -24,6 +24,8 @@ struct relay;
 /* The session enters RELAY. shown: what the client is shown, and held to. */
 void relay_begin(struct session *s, const struct imap_caps *shown);
 void relay_free(struct relay **r);
+/* What the client is shown; borrowed. */
+const struct imap_caps *relay_shown(const struct session *s);
 
 void relay_client_event(struct session *s, enum stream_event ev);
 void relay_backend_event(struct session *s, enum stream_event ev);

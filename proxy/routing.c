@@ -1,5 +1,4 @@
 #include <stdlib.h>
-#include <sys/mman.h>
 
 #include "lib/account.h"
 #include "lib/backend_login.h"
@@ -11,20 +10,13 @@
 #include "proxy.h"
 #include "relay.h"
 #include "routing.h"
+#include "vault.h"
 
 enum { SEALED_TTL_MS = 24 * 3600 * 1000, REFUSAL_STEP_MS = 1000, WAIT_STEP_MS = 1000 };
 
-/* In pages of its own, which are never swapped out, nor in a core file (where the limits of the process allow
- * it). */
-struct credentials {
-    char name[ACCOUNT_LOGIN_MAX + 1];
-    char password[LIMIT_PASSWORD + 1];
-};
-
 struct login {
     char *tag;
-    struct credentials *shown; /* owned */
-    char *key;                 /* the account */
+    char *key; /* the account */
     uint64_t began_ms;
     uint64_t hold_until_ms; /* 0: has not waited yet */
     unsigned again;
@@ -86,7 +78,7 @@ static const struct refusal *refusal_of(const char *code, const char *otherwise)
 static void log_failed(const struct session *s, const char *code, const char *phase, const char *detail)
 {
     const struct login *l = s->login;
-    LOG(INFO, "login_failed", LOG_S("user", l->key ? l->key : l->shown->name), LOG_S("code", code),
+    LOG(INFO, "login_failed", LOG_S("user", l->key ? l->key : secret_name(s->secret)), LOG_S("code", code),
         LOG_S("backend", l->at ? l->at->name : NULL), LOG_S("peer", s->peer), LOG_S("session", s->name),
         LOG_S("while", phase), LOG_S("detail", detail), LOG_U("ms", clock_boot_ms() - l->began_ms));
 }
@@ -98,27 +90,6 @@ static void say_no(struct session *s, const char *code, const char *text)
 
 /* ---- life ---- */
 
-static struct credentials *credentials_new(struct span name, struct span password)
-{
-    struct credentials *c = mmap(NULL, sizeof *c, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (c == MAP_FAILED)
-        abort(); /* out of memory, see xalloc.h */
-    (void)!mlock(c, sizeof *c);
-    (void)!madvise(c, sizeof *c, MADV_DONTDUMP);
-    memcpy(c->name, name.p, name.len);
-    memcpy(c->password, password.p, password.len);
-    return c;
-}
-
-static void credentials_free(struct credentials **c)
-{
-    if (!*c)
-        return;
-    wipe(*c, sizeof **c);
-    munmap(*c, sizeof **c);
-    *c = NULL;
-}
-
 /* What is under way is dropped; the session stays. */
 static void login_free(struct session *s)
 {
@@ -127,7 +98,7 @@ static void login_free(struct session *s)
         return;
     s->login = NULL;
     backend_login_cancel(&l->dialog);
-    credentials_free(&l->shown);
+    vault_drop(s->proxy->vault, &s->secret);
     free(l->tag);
     free(l->key);
     free(l);
@@ -344,8 +315,8 @@ static void sign_in(struct session *s)
         .backend = b,
         .policy = backends_tls(s->proxy->backends, b),
         .as = l->checked ? LOGIN_AS_MASTER : LOGIN_AS_USER,
-        .user = l->shown->name,
-        .secret = l->shown->password,
+        .user = secret_name(s->secret),
+        .secret = secret_password(s->secret),
         .client_ip = *s->peer_ip ? s->peer_ip : NULL,
         .session_id = s->name,
         .limits = limits_of_stream,
@@ -373,7 +344,7 @@ static void seal(const struct session *s, struct buf *out)
                                    .purpose = "login",
                                    .expires_ms = clock_wall_ms() + SEALED_TTL_MS};
     if (s->proxy->seal && l->leaving)
-        seal_close(out, s->proxy->seal, &context, span_str(l->shown->password));
+        seal_close(out, s->proxy->seal, &context, span_str(secret_password(s->secret)));
 }
 
 static void enter(struct session *s)
@@ -430,7 +401,11 @@ static void let_in(struct session *s)
     session_say(s, "%s OK [CAPABILITY %s] Logged in", l->tag, buf_str(&words));
     buf_free(&words);
     log_login(s);
+    struct secret *kept = l->other != l->at ? s->secret : NULL; /* it may be flipped there */
+    if (kept)
+        s->secret = NULL;
     login_free(s);
+    s->secret = kept;
     preauth_free(&s->preauth);
     crowd_leave(&p->crowd, &s->crowd);
     s->in_crowd = false;
@@ -452,7 +427,8 @@ static void entered(struct session *s, enum route_state state, uint64_t epoch)
         unavailable(s, "entering", "the lease lapsed");
         return;
     }
-    struct account_news news = {state, epoch, l->generation, s->at->name};
+    struct account_news news = {state,       epoch, l->generation, s->at->name, l->other == l->at ? "" : l->other->name,
+                                0};
     bool overtaken = a->news != l->news;
     if (overtaken && !a->known)
         a->epoch = epoch; /* what the registration has seen */
@@ -508,7 +484,7 @@ void routing_begin(struct session *s, const char *tag, struct span name, struct 
     struct login *l = s->login = xcalloc(1, sizeof *l);
     l->tag = xstrdup(tag);
     l->began_ms = clock_boot_ms();
-    l->shown = credentials_new(name, password);
+    s->secret = vault_keep(s->proxy->vault, name, password);
     l->key = account_key(s->proxy->conf, name, &why);
     if (!l->key) {
         refuse(s, "AUTHORIZATIONFAILED", "reading the name", why);

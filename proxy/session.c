@@ -5,9 +5,11 @@
 #include "lib/xalloc.h"
 
 #include "preauth.h"
+#include "prepare.h"
 #include "proxy.h"
 #include "relay.h"
 #include "routing.h"
+#include "vault.h"
 
 static const char *const state_names[IN_COUNT] = {
     [IN_NEW] = "new",         [IN_PREAUTH] = "preauth", [IN_SECURING] = "securing", [IN_ROUTING] = "routing",
@@ -278,7 +280,9 @@ static void release(struct session *s)
     struct proxy *p = s->proxy;
     timer_free(&s->timer);
     preauth_free(&s->preauth);
+    prepare_drop(s);
     relay_free(&s->relay);
+    vault_drop(p->vault, &s->secret);
     store_forget(p->store, s);
     if (s->registered)
         route_leave(p->store, s->account->key, s->name, NULL, NULL);

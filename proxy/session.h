@@ -96,6 +96,8 @@ struct session {
     struct preauth *preauth; /* until RELAY; owned */
     struct login *login;     /* the login under way; owned */
     struct relay *relay;     /* from RELAY on; owned */
+    struct secret *secret;   /* from the login on, while it may have to sign in again; owned */
+    struct prepare *prepared; /* from `preparing` on, until its connection is used or the attempt is over; owned */
 
     struct account *account; /* from ROUTING on */
     LIST_ENTRY(session) of_account;

@@ -1,5 +1,6 @@
 -- flipped: the only script that changes backend; neither a pause nor a quarantine stops it. args: user, token, epoch.
--- ok: the new epoch. An account that was sent back is held there.
+-- ok: the new epoch. An account that was sent back is held there. Sessions that rest go on at the target, and are
+-- registered there; one that can't leaves.
 if not open(true) then return NOSTORE end
 local r, mine = job()
 if (gave_up(r, 'flipped') or gave_up(r, 'held')) and r.prior == arg(3) then return {'ok', r.epoch} end
@@ -12,6 +13,9 @@ if r.back == '1' then
     set.state, set.held_from, set.back = 'held', 'resting', ''
     set.reason = 'held: sent back to ' .. r.target
 end
-call('DEL', key('sessions', r.user))
+for name, s in pairs(sessions(r.user)) do
+    s.backend, s.epoch, s.mode = encode(r.target), set.epoch, 'running'
+    put_session(r.user, name, s)
+end
 change(r, set, 'state')
 return {'ok', r.epoch}

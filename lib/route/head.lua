@@ -35,14 +35,15 @@ end
 
 -- ---- events ----
 
--- The number is gapless; together with the generation it is unique.
+-- The number is gapless; together with the generation it is unique. left: ms to the deadline, 0 = none.
 local function event(r, kind)
     local n = call('HINCRBY', STORE, 'events', 1)
+    local left = number(r.deadline) > 0 and math.max(1, number(r.deadline) - now()) or 0
     call('XADD', EVENTS, 'MAXLEN', '~', 10000, '*', 'n', text(n), 'user', r.user, 'kind', kind, 'state', r.state,
-         'epoch', r.epoch, 'backend', r.backend, 'generation', text(S.generation))
+         'epoch', r.epoch, 'backend', r.backend, 'target', r.target, 'left', text(left), 'generation', text(S.generation))
 end
 
-local NOBODY = {user = '', state = 'resting', epoch = '0', backend = ''}
+local NOBODY = {user = '', state = 'resting', epoch = '0', backend = '', target = '', deadline = '0'}
 
 -- ---- the store ----
 

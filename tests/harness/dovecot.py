@@ -130,6 +130,10 @@ class Dovecot:
         self._write("users", "".join(f"{user}:{{PLAIN}}{password}\n" for user, password in users.items()))
         self._write("masters", f"{MASTER_USER}:{{PLAIN}}{MASTER_PASSWORD}\n")
 
+    def set_users(self, users):
+        """Passwords anew; whoever is signed in stays so."""
+        self._write_users(users)
+
     def _write(self, name, text):
         path = os.path.join(self.folder, name)
         with open(path, "w", encoding="utf-8") as f:

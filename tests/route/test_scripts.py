@@ -360,10 +360,24 @@ def test_flip_demands_that_every_session_rests_for_this_epoch(store):
     assert [e["kind"] for e in store.events()] == ["left", "frozen", "state"]
 
 
+def test_sessions_that_rest_go_on_at_the_target(store):
+    store.plant("flipping")
+    for n, mode in enumerate(("frozen", "frozen")):
+        store.put_session(f"p{n}/1", mode=mode)
+    assert store.call("flipped", "ann", TOKEN, EPOCH) == ["ok", "6"]
+    assert {v[:13] for v in store.sessions().values()} == {"new 6 running"}
+    assert store.call("resume", "ann", "p0/1", "old", 6, "old", 1)[0] == "lost"
+    assert store.call("resume", "ann", "p0/1", "new", 6, "old", 1) == ["ok", "flipped"]
+    assert store.call("leave", "ann", "p0/1") == ["ok"] and list(store.sessions()) == ["p1/1"]
+
+
 def test_prepare_makes_an_epoch_for_which_nobody_rests(store):
     store.plant("ready")
     store.put_session("p1/1", mode="frozen")
+    store.put_session("p1/2", mode="prepared")
     assert store.call("prepare", "ann", TOKEN, EPOCH, 1000) == ["ok", "6"]
+    assert store.sessions()["p1/2"].split()[:3] == ["old", "5", "running"]
+    assert store.call("leave", "ann", "p1/2") == ["ok"]
     assert store.sessions()["p1/1"].split()[:3] == ["old", "5", "running"]
     assert store.call("freeze", "ann", TOKEN, 6, 1000) == ["ok"]
     assert store.call("frozen", "ann", "p1/1", 5, 1) == ["lost", "freezing"]
@@ -391,6 +405,7 @@ def test_a_whole_migration(store):
     assert store.call("progress", "ann", "tok", 1, "messages_done", 7) == ["ok"]
     assert store.call("ready", "ann", "tok", 1) == ["ok"]
     assert store.call("prepare", "ann", "tok", 1, 5000) == ["ok", "2"]
+    assert store.call("prepared", "ann", "p1/1", 2, 1) == ["ok"]
     assert store.call("freeze", "ann", "tok", 2, 5000) == ["ok"]
     assert store.enter("p1/2", state="freezing", epoch=2) == ["wait", "freezing"]
     assert store.call("frozen", "ann", "p1/1", 2, 1) == ["ok"]
@@ -399,7 +414,7 @@ def test_a_whole_migration(store):
     assert store.call("flipped", "ann", "tok", 2) == ["ok", "3"]
     r = store.route()
     assert (r["backend"], r["state"], r["epoch"], r["owner"]) == ("new", "flipped", "3", "")
-    assert store.sessions() == {}
+    assert store.sessions()["p1/1"].split()[:3] == ["new", "3", "running"], "the session goes on at the target"
     assert store.enter("p1/2", state="freezing", epoch=2) == ["again", "flipped"]
     assert store.enter("p1/2", backend="new", state="flipped", epoch=3, sealed="another") == ["ok", "flipped", "3"]
     assert store.client.get(store.key("secret", "ann")) == "secret", "nothing is sealed for an account that moved"
@@ -509,6 +524,40 @@ def test_seen(store):
                    "p10/1": ["3", "running"]}
     assert store.call("seen", "ann", "p1", 5, 1) == ["ok"]
     assert [e["kind"] for e in store.events()] == ["seen"]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_prepared_in_every_state(store, state):
+    store.plant(state)
+    store.put_session("p1/1", epoch=4)
+    for args in (("p1/1", 4, 1), ("p1/1", 6, 1), ("p1/1", 5, 2), ("p1/9", 5, 1)):
+        assert store.call("prepared", "ann", *args) == ["lost", state]
+    answer = store.call("prepared", "ann", "p1/1", 5, 1)
+    if state != "preparing":
+        assert answer == ["lost", state] and store.sessions()["p1/1"].split()[:3] == ["old", "4", "running"]
+        return
+    assert answer == ["ok"] and store.sessions()["p1/1"].split()[:3] == ["old", "5", "prepared"]
+    assert store.call("prepared", "ann", "p1/1", 5, 1) == ["ok"]
+    assert [e["kind"] for e in store.events()] == ["prepared"]
+    assert 0 < int(store.events()[0]["left"]) <= 60000 and store.events()[0]["target"] == "new"
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_refuse_in_every_state(store, state):
+    """It comes when it comes: from freezing on nobody asks the target any more, and from flipping there is no way back."""
+    store.plant(state)
+    store.put_session("p1/1")
+    before = store.route()
+    for args in (("p1/1", 4, 1), ("p1/1", 6, 1), ("p1/1", 5, 2), ("p1/9", 5, 1)):
+        assert store.call("refuse", "ann", *args, "refused: new: no") == ["lost", state]
+    answer = store.call("refuse", "ann", "p1/1", 5, 1, "refused: new: no")
+    if state != "preparing":
+        assert answer == ["lost", state] and store.route() == before
+        return
+    r = store.route()
+    assert answer == ["ok"] and (r["state"], r["reason"], r["deadline"]) == ("ready", "refused: new: no", "0")
+    assert store.call("refuse", "ann", "p1/1", 5, 1, "refused: new: no") == ["ok"] and store.route() == r
+    assert store.call("freeze", "ann", TOKEN, EPOCH, 1000) == ["refused", "ready"]
 
 
 @pytest.mark.parametrize("state", STATES)

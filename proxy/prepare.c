@@ -1,0 +1,248 @@
+#include <stdlib.h>
+
+#include "lib/log.h"
+#include "lib/route.h"
+#include "lib/xalloc.h"
+
+#include "prepare.h"
+#include "proxy.h"
+#include "relay.h"
+#include "vault.h"
+
+enum {
+    AGAIN_MS = 500,
+    ANSWERS_MAX = 3, /* a target that answers, but with a limit or a fault of its own, is asked so often */
+};
+
+enum step { SIGN_IN, CHECK, READY, UNFIT, REFUSED };
+
+static const char *const step_names[] = {"sign_in", "check", "ready", "unfit", "refused"};
+
+struct prepare {
+    struct session *s;                /* borrowed */
+    const struct conf_backend *target;
+    uint64_t epoch;
+    enum step step;
+    struct backend_login *dialog; /* owned */
+    struct stream *stream;        /* READY; NULL once it is gone; owned */
+    struct timer *again;          /* does the step once more; owned */
+    unsigned answers;
+    const char *unfit; /* a word */
+    char *reason;      /* CHECK, REFUSED; owned */
+};
+
+static void enter(struct prepare *pr, enum step step);
+
+/* ---- signing in for a session ---- */
+
+static bool is_by_master(const struct conf_backend *at)
+{
+    return at->sign_in != SIGN_IN_PASSTHROUGH || *at->auth_backend;
+}
+
+static struct backend_login *sign_in_as(struct session *s, const struct conf_backend *at, enum login_as as,
+                                        backend_login_fn fn, void *owner)
+{
+    const struct conf *c = s->proxy->conf;
+    struct login_request request = {
+        .backend = at,
+        .policy = backends_tls(s->proxy->backends, at),
+        .as = as,
+        .user = secret_name(s->secret),
+        .secret = secret_password(s->secret),
+        .client_ip = *s->peer_ip ? s->peer_ip : NULL,
+        .session_id = s->name,
+        .limits = limits_of_stream,
+        .connect_timeout_ms = c->proxy.connect_timeout_ms,
+        .step_timeout_ms = c->proxy.backend_timeout_ms,
+    };
+    return backend_login_start(s->proxy->loop, &request, fn, owner);
+}
+
+struct backend_login *sign_in_again(struct session *s, const struct conf_backend *at, backend_login_fn fn,
+                                    void *owner)
+{
+    return sign_in_as(s, at, is_by_master(at) ? LOGIN_AS_MASTER : LOGIN_AS_USER, fn, owner);
+}
+
+bool has_what_is_shown(const struct session *s, const struct imap_caps *caps)
+{
+    const struct imap_caps *shown = relay_shown(s);
+    struct imap_caps both = imap_caps_shown(shown, caps);
+    return both.bits[0] == shown->bits[0] && both.bits[1] == shown->bits[1];
+}
+
+/* ---- what the store is told ---- */
+
+static void on_told(void *owner, enum route_rc rc, const char *detail)
+{
+    struct prepare *pr = owner;
+    (void)detail;
+    if (rc == ROUTE_DOWN || rc == ROUTE_NO_STORE)
+        timer_start(pr->again, AGAIN_MS);
+    /* else done, or the attempt is over, which the account hears of */
+}
+
+static void tell(struct prepare *pr)
+{
+    struct session *s = pr->s;
+    if (pr->step == REFUSED)
+        route_refuse(s->proxy->store, s->account->key, s->name, pr->epoch, pr->reason, on_told, pr);
+    else
+        route_prepared(s->proxy->store, s->account->key, s->name, pr->epoch, on_told, pr);
+}
+
+/* ---- the end of a sign-in ---- */
+
+static void unfit(struct prepare *pr, const char *why)
+{
+    pr->unfit = why;
+    enter(pr, UNFIT);
+}
+
+static void again(struct prepare *pr, const struct login_result *r)
+{
+    LOG(INFO, "prepare_waits", LOG_S("session", pr->s->name), LOG_S("backend", pr->target->name),
+        LOG_S("while", r->phase), LOG_S("detail", r->detail));
+    pr->step = SIGN_IN;
+    timer_start(pr->again, AGAIN_MS);
+}
+
+static void stream_event(struct stream *stream, enum stream_event ev, void *owner)
+{
+    struct prepare *pr = owner;
+    (void)stream;
+    if (ev == STREAM_EOF || ev == STREAM_ERROR)
+        stream_close(&pr->stream, false); /* the hand-over dials anew */
+    /* what it says is read by the hand-over */
+}
+
+static void take_stream(struct prepare *pr, const struct login_result *r)
+{
+    backends_learned(pr->s->proxy->backends, pr->target, &r->caps);
+    if (!has_what_is_shown(pr->s, &r->caps)) {
+        struct stream *useless = r->stream;
+        stream_close(&useless, false);
+        unfit(pr, "capabilities");
+        return;
+    }
+    pr->stream = r->stream;
+    stream_set_owner(pr->stream, stream_event, pr);
+    enter(pr, READY);
+}
+
+static void refused(struct prepare *pr, const struct login_result *r)
+{
+    free(pr->reason);
+    /* The word is the row "refused" of lib/reasons.c. */
+    pr->reason = xasprintf("refused: %s does not let the user in: %s", pr->target->name, r->detail);
+    enter(pr, is_by_master(pr->target) ? REFUSED : CHECK);
+}
+
+static void on_signed_in(void *owner, const struct login_result *r)
+{
+    struct prepare *pr = owner;
+    pr->dialog = NULL;
+    if (r->rc == LOGIN_OK)
+        take_stream(pr, r);
+    else if (r->rc == LOGIN_REFUSED)
+        refused(pr, r);
+    else if (*r->code && ++pr->answers >= ANSWERS_MAX)
+        unfit(pr, "limit");
+    else
+        again(pr, r);
+}
+
+static void on_checked(void *owner, const struct login_result *r)
+{
+    struct prepare *pr = owner;
+    struct stream *shown = r->stream;
+    pr->dialog = NULL;
+    if (r->rc == LOGIN_OK)
+        stream_close(&shown, false);
+    if (r->rc == LOGIN_OK)
+        enter(pr, REFUSED);
+    else if (r->rc == LOGIN_REFUSED)
+        unfit(pr, "old_password");
+    else
+        again(pr, r);
+}
+
+/* ---- steps ---- */
+
+static void check(struct prepare *pr)
+{
+    struct session *s = pr->s;
+    const char *elsewhere = s->at->auth_backend;
+    const struct conf_backend *at = *elsewhere ? conf_backend(s->proxy->conf, elsewhere) : s->at;
+    pr->dialog = sign_in_as(s, at, LOGIN_AS_USER, on_checked, pr);
+}
+
+static void enter(struct prepare *pr, enum step step)
+{
+    pr->step = step;
+    LOG(INFO, "prepare", LOG_S("session", pr->s->name), LOG_S("user", pr->s->account->key),
+        LOG_S("backend", pr->target->name), LOG_S("step", step_names[step]), LOG_S("why", step == UNFIT ? pr->unfit : NULL),
+        LOG_S("reason", step == REFUSED ? pr->reason : NULL));
+    if (step == SIGN_IN)
+        pr->dialog = sign_in_again(pr->s, pr->target, on_signed_in, pr);
+    else if (step == CHECK)
+        check(pr);
+    else
+        tell(pr);
+}
+
+static void on_again(void *owner)
+{
+    struct prepare *pr = owner;
+    if (pr->step <= CHECK)
+        enter(pr, pr->step);
+    else
+        tell(pr);
+}
+
+/* ---- life ---- */
+
+void prepare_begin(struct session *s)
+{
+    const struct account *a = s->account;
+    const struct conf_backend *target = a->target ? conf_backend(s->proxy->conf, a->target) : NULL;
+    if (s->prepared && s->prepared->epoch == a->epoch)
+        return;
+    prepare_drop(s);
+    struct prepare *pr = s->prepared = xcalloc(1, sizeof *pr);
+    *pr = (struct prepare){.s = s, .target = target ? target : s->at, .epoch = a->epoch};
+    pr->again = timer_new(s->proxy->loop, on_again, pr);
+    if (!target)
+        unfit(pr, "no_such_backend");
+    else if (!s->secret)
+        unfit(pr, "no_credentials");
+    else
+        enter(pr, SIGN_IN);
+}
+
+void prepare_drop(struct session *s)
+{
+    struct prepare *pr = s->prepared;
+    if (!pr)
+        return;
+    s->prepared = NULL;
+    store_forget(s->proxy->store, pr);
+    backend_login_cancel(&pr->dialog);
+    stream_close(&pr->stream, false);
+    timer_free(&pr->again);
+    free(pr->reason);
+    free(pr);
+}
+
+struct stream *prepare_take(struct session *s, const struct conf_backend *at, const char **unfit_r)
+{
+    struct prepare *pr = s->prepared;
+    *unfit_r = NULL;
+    if (!pr || pr->target != at)
+        return NULL;
+    struct stream *stream = pr->stream;
+    pr->stream = NULL;
+    *unfit_r = pr->unfit;
+    return stream;
+}

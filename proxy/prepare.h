@@ -1,0 +1,37 @@
+/* prepare: while an account is `preparing`, each of its sessions is signed in at the target in the background, as the
+ * target's sign_in says; the client goes on at the source and notices nothing.
+ *
+ * step    | does, and waits for                       | leaves to
+ * --------+-------------------------------------------+---------------------------------------------------------
+ * SIGN_IN | backend_login at the target               | READY; CHECK where it refuses; UNFIT; SIGN_IN (no answer)
+ * CHECK   | backend_login at the source, the same     | REFUSED where that takes them; UNFIT where it refuses too
+ *         | credentials                               | (the password was changed since); SIGN_IN (no answer)
+ * READY   | says `prepared`; keeps the connection     |
+ * UNFIT   | says `prepared`; this session can't be    |
+ *         | moved, and the account is not kept for it |
+ * REFUSED | says `refuse`, which thaws the account    |
+ *
+ * A target that does not answer leaves a session in SIGN_IN, and the migrator gives the attempt up by its deadline:
+ * nobody was frozen. Nothing can be enabled by clients (imap_caps.c), so there is nothing to ENABLE here. */
+#ifndef IMAPFERRY_PREPARE_H
+#define IMAPFERRY_PREPARE_H
+
+#include "lib/backend_login.h"
+
+#include "session.h"
+
+/* The account is in preparing, in an epoch of its own; again in the same one: nothing. */
+void prepare_begin(struct session *s);
+/* The connection is not needed (any more). */
+void prepare_drop(struct session *s);
+/* Takes the connection to this backend, which has all capabilities that the client is shown; NULL where there is none
+ * (any more). *unfit: why there never was one, NULL where it may be tried again; borrowed, a word for the log. */
+struct stream *prepare_take(struct session *s, const struct conf_backend *at, const char **unfit);
+
+/* Signs a session in once more, with what it has shown at its login or as the backend's sign_in says. */
+struct backend_login *sign_in_again(struct session *s, const struct conf_backend *at, backend_login_fn fn,
+                                    void *owner);
+/* Are these enough for what the client is shown? */
+bool has_what_is_shown(const struct session *s, const struct imap_caps *caps);
+
+#endif
