@@ -4,11 +4,13 @@
 # make check            all tests on a build with ASan and UBSan; ONLY=unit,e2e runs some (see tests/run.py)
 # make check-valgrind   both daemons through a migration under valgrind
 # make check-faults     cut-overs under load, a fault in each; RUNS=N of them, SEED=S replays (see tests/faults/)
+# make check-crash      a migrator killed, stopped and cut off at each of its steps; RUNS=N draws N cases, SEED=N repeats
 # make check-model      the model of the cut-over, explored by spin; ONLY=NAME runs one search (see tests/model/)
 # make install          DESTDIR= PREFIX=
 # make clean
 #
-# SAN=1 builds with ASan and UBSan into build/san; WERROR=1 makes warnings errors. BUILD=DIR builds elsewhere.
+# SAN=1 builds with ASan, UBSan and fault points (FAULTS=1, see lib/fault.h) into build/san; WERROR=1 makes warnings
+# errors. BUILD=DIR builds elsewhere.
 
 PREFIX  ?= /usr/local
 DESTDIR ?=
@@ -18,6 +20,7 @@ PYTHON  := /usr/bin/python3
 CC      ?= cc
 
 ifeq ($(SAN),1)
+FAULTS  ?= 1
 BUILD   ?= build/san
 OPT     := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 else
@@ -29,11 +32,14 @@ endif
 PKGS    := libuv libssl libcrypto hiredis libconfuse jansson zlib
 CFLAGS  ?= $(OPT) $(HARDEN)
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wvla
+ifeq ($(FAULTS),1)
+DEFS    := -DIMAPFERRY_FAULTS
+endif
 ifeq ($(WERROR),1)
 WARN    += -Werror
 endif
 SYSTEMD := $(shell pkg-config --exists libsystemd && echo -DHAVE_SYSTEMD $$(pkg-config --cflags libsystemd))
-ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) -D_GNU_SOURCE -DIMAPFERRY_VERSION='"$(VERSION)"' $(SYSTEMD) \
+ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) -D_GNU_SOURCE -DIMAPFERRY_VERSION='"$(VERSION)"' $(SYSTEMD) $(DEFS) \
              -I. -I$(BUILD)/gen $(shell pkg-config --cflags $(PKGS))
 LIBS    = $(shell pkg-config --libs $(PKGS)) $(if $(SYSTEMD),$(shell pkg-config --libs libsystemd)) -lpthread
 
@@ -121,6 +127,11 @@ check-faults:
 	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all
 	@IMAPFERRY_BUILD=$(abspath $(BUILD)) $(PYTHON) -B tests/faults/run.py --runs $(or $(RUNS),100) $(if $(SEED),--seed $(SEED))
 
+check-crash:
+	@sh tests/deps.sh ensure
+	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN=1 BUILD=build/san all
+	@$(PYTHON) -B tests/crash/run.py $(if $(SEED),--seed $(SEED)) $(if $(RUNS),--count $(RUNS)) $(if $(ONLY),--only '$(ONLY)')
+
 check-model:
 	@sh tests/deps.sh ensure model
 	@$(PYTHON) -B tests/model/run.py $(ONLY)
@@ -136,4 +147,4 @@ clean:
 
 -include $(shell find $(BUILD) -type f -name '*.d' 2>/dev/null)
 
-.PHONY: all units fuzz-replay clang-syntax deps demo check check-valgrind check-faults check-model install clean
+.PHONY: all units fuzz-replay clang-syntax deps demo check check-valgrind check-crash check-faults check-model install clean

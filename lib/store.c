@@ -4,6 +4,7 @@
 
 #include <openssl/evp.h>
 
+#include "fault.h"
 #include "log.h"
 #include "store.h"
 #include "xalloc.h"
@@ -245,6 +246,7 @@ static void on_hello(void *owner, enum redis_rc rc, const struct reply *r)
     struct store *s = owner;
     struct span word = reply_str(reply_at(r, 0));
 
+    FAULT_POINT("script", "hello", "answered");
     if (rc == REDIS_DOWN)
         return;
     s->busy++;
@@ -290,6 +292,7 @@ static void say_hello(struct store *s)
     struct span argv[] = {span_str("EVAL"), span_str(scripts[find_script("hello")].text),
                           span_str("1"),    span_str(s->conf->redis.prefix),
                           span_str(s->id),  span_str(number)};
+    FAULT_POINT("script", "hello", "sent");
     redis_command(s->redis, argv, COUNTOF(argv), 0, on_hello, s);
 }
 
@@ -395,6 +398,8 @@ static void on_call(void *owner, enum redis_rc rc, const struct reply *r)
         send_script(c, true);
         return;
     }
+    if (*script)
+        FAULT_POINT("script", script, "answered");
     if (rc == REDIS_ERROR_REPLY)
         LOG(WARN, "store_error", LOG_S("script", script), LOG_SPAN("error", reply_str(r)));
     TAILQ_REMOVE(&s->sent, c, link);
@@ -410,6 +415,7 @@ static void send_script(struct call *c, bool whole)
     struct store *s = c->s;
     size_t n = 5 + c->n_args;
     struct span *argv = xcalloc(n, sizeof(*argv));
+    FAULT_POINT("script", scripts[c->script].name, "sent");
     argv[0] = span_str(whole ? "EVAL" : "EVALSHA");
     argv[1] = span_str(whole ? scripts[c->script].text : s->sha[c->script]);
     argv[2] = span_str("1");

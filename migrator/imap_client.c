@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "imap_client.h"
+#include "lib/fault.h"
 #include "lib/imap_line.h"
 #include "lib/log.h"
 #include "lib/xalloc.h"
@@ -302,6 +303,7 @@ static struct command *add_command(struct imapc *c, struct imap_writer *w, const
     cmd->cb = *cb;
     cmd->tag = ++c->last_tag;
     name_command(cmd, buf_span(&w->out));
+    FAULT_POINT("command", cmd->what, "sent");
     buf_printf(&cmd->out, "m%llu ", (unsigned long long)cmd->tag);
     take_writer(cmd, w);
     TAILQ_INSERT_TAIL(&c->commands, cmd, link);
@@ -400,6 +402,7 @@ void imapc_append_bytes(struct imapc *c, struct span bytes)
     } else {
         buf_add_span(&cmd->out, bytes);
     }
+    FAULT_POINT("command", "APPEND", "body");
 }
 
 void imapc_append_end(struct imapc *c)
@@ -415,6 +418,7 @@ void imapc_append_end(struct imapc *c)
     if (cmd->unsendable)
         loop_defer(c->loop, &c->task);
     pump(c);
+    FAULT_POINT("command", "APPEND", "closed");
 }
 
 bool imapc_append_full(const struct imapc *c)
@@ -506,6 +510,7 @@ static void take_tagged(struct imapc *c, const struct imap_resp *resp)
     }
     if (cmd == c->sending)
         cut_short(c, cmd);
+    FAULT_POINT("command", cmd->what, "answered");
     struct imapc_end end = {.code = resp->code, .text = resp->text};
     end.rc = resp->status == STATUS_OK ? IMAPC_OK : resp->status == STATUS_NO ? IMAPC_NO : IMAPC_BAD;
     end_command(c, cmd, &end);

@@ -9,6 +9,7 @@
 
 #include <jansson.h>
 
+#include "lib/fault.h"
 #include "lib/imap_write.h"
 #include "lib/xalloc.h"
 
@@ -106,7 +107,9 @@ static void in_thread(uv_work_t *req)
 {
     struct work *w = CONTAINER_OF(req, struct work, req);
 
+    FAULT_POINT("journal", NULL, "sent");
     w->error = write_line(w->folder, w->line);
+    FAULT_POINT("journal", NULL, "answered");
 }
 
 /* ---- in the loop */

@@ -19,6 +19,7 @@
 
 #include "hasher.h"
 #include "ledger.h"
+#include "lib/fault.h"
 #include "lib/sasl.h"
 #include "lib/xalloc.h"
 
@@ -34,6 +35,7 @@ struct intent {
 struct entry {
     TAILQ_ENTRY(entry) link;
     struct ledger *ledger;
+    const char *kind; /* its first word */
     struct buf text;
     ledger_fn fn; /* NULL: forgotten */
     void *owner;
@@ -562,31 +564,34 @@ static void on_written(void *owner, enum route_rc rc, const char *detail)
     struct ledger *l = e->ledger;
     ledger_fn fn = e->fn;
     void *fn_owner = e->owner;
+    FAULT_POINT("ledger", e->kind, "answered");
     if (rc == ROUTE_OK) {
         bool ok = read_entry(l, buf_span(&e->text));
         assert(ok);
     } else {
-        set_error(l, "the ledger could not be written to Redis%s%s", *detail ? ": " : "", detail);
+        set_error(l, "the ledger could not be written to Redis (%s)%s%s", e->kind, *detail ? ": " : "", detail);
     }
     free_entry(e);
     if (fn)
         fn(fn_owner, rc);
 }
 
-static struct entry *begin_entry(struct ledger *l, const char *word, ledger_fn fn, void *owner)
+static struct entry *begin_entry(struct ledger *l, const char *kind, ledger_fn fn, void *owner)
 {
     struct entry *e = xcalloc(1, sizeof *e);
     e->ledger = l;
+    e->kind = kind;
     e->fn = fn;
     e->owner = owner;
     TAILQ_INSERT_TAIL(&l->entries, e, link);
-    buf_printf(&e->text, "1 %s", word);
+    buf_printf(&e->text, "1 %s", kind);
     return e;
 }
 
 static void write_entry(struct entry *e)
 {
     struct span text = buf_span(&e->text);
+    FAULT_POINT("ledger", e->kind, "sent");
     route_ledger_append(e->ledger->store, e->ledger->job, e->ledger->record_id, &text, 1, on_written, e);
 }
 
@@ -648,9 +653,10 @@ void ledger_gone(struct ledger *l, const uint32_t *source_uids, size_t n, ledger
 
 void ledger_settled(struct ledger *l, ledger_fn fn, void *owner)
 {
-    struct entry *e = begin_entry(l, "settled ", fn, owner);
+    struct entry *e = begin_entry(l, "settled", fn, owner);
     struct imap_seq left = {0};
     ledger_doubtful(l, &left);
+    buf_add_str(&e->text, " ");
     if (left.n > 0)
         imap_seq_write(&e->text, &left);
     else

@@ -126,10 +126,10 @@ class Ferry:
             daemon.addresses = daemon.listeners(len(listen))
         return daemon
 
-    def migrator(self, wait=True, wrapper=(), label=None, **overrides):
+    def migrator(self, wait=True, wrapper=(), label=None, env=None, **overrides):
         label = label or self._label("migrator")
         path = self.config(label, migrator=dict({"id": label}, **overrides.pop("migrator", {})), **overrides)
-        daemon = Daemon("imapferry-migrator", path, self.folder, label, wrapper)
+        daemon = Daemon("imapferry-migrator", path, self.folder, label, wrapper, env)
         self.daemons.append(daemon)
         if wait:
             daemon.wait(r"event=ready\b")
@@ -167,7 +167,7 @@ class Ferry:
 
     def route(self, name):
         """The hash in Redis itself, {} without one: quicker than a process where a test asks often."""
-        return self.redis.client().hgetall(f"imapferry:route:{name}")
+        return self.redis.client().hgetall(f"{self.settings['redis'].get('prefix', 'imapferry')}:route:{name}")
 
     def wait_state(self, name, *states, timeout=40.0):
         """Waits until the account is in one of these states; the route. Fails at once on `blocked` unless asked for."""

@@ -1,0 +1,33 @@
+/* fault: ends, stops or cuts off the process at a named point, so that a test can see what comes of it. Built
+ * in only by FAULTS=1, which SAN=1 implies; otherwise nothing of it is in a program, not even the names.
+ *
+ * point                      passed
+ * ---------------------------+----------------------------------------------------------------
+ * script.NAME.sent           before a script of lib/route/ goes to Redis
+ * script.NAME.answered       when its answer is there and nobody has been told
+ * ledger.KIND.sent           before an entry is written (the script "ledger" carries it)
+ * ledger.KIND.answered       when it stands in Redis and nobody has been told
+ * command.VERB.sent          before an IMAP command goes out ("_" for the blank of "UID STORE")
+ * command.VERB.answered      when its tagged answer is there
+ * command.APPEND.body        after each piece of a body
+ * command.APPEND.closed      behind the last byte
+ * journal.sent, .answered    before and after a flip is written to the disk
+ *
+ * The environment says what happens:
+ *   IMAPFERRY_FAULT=POINT:N:ACTION    the N-th time that POINT is passed
+ *       kill       SIGKILL                       stop       SIGSTOP
+ *       cut=PORT   ends the connections to PORT, what was sent arrives
+ *       reset=PORT resets them, what was not sent yet is lost
+ *   IMAPFERRY_FAULT_TRACE=FILE        writes the name of each point that is passed, one a line */
+#ifndef IMAPFERRY_FAULT_H
+#define IMAPFERRY_FAULT_H
+
+#ifdef IMAPFERRY_FAULTS
+/* "AREA.MOMENT", or "AREA.NAME.MOMENT"; name may be NULL. From any thread. */
+void fault_point(const char *area, const char *name, const char *moment);
+#define FAULT_POINT(area, name, moment) fault_point((area), (name), (moment))
+#else
+#define FAULT_POINT(area, name, moment) ((void)0)
+#endif
+
+#endif
