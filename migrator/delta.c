@@ -1,6 +1,7 @@
 #include <stdlib.h>
 
 #include "delta.h"
+#include "lib/imap_write.h"
 #include "lib/xalloc.h"
 
 uint32_t *delta_missing(const struct delta *d, size_t *_n)
@@ -243,6 +244,14 @@ static void describe_dates(struct buf *out, const struct delta_diff *diff)
     buf_add_str(out, "\"");
 }
 
+/* Keywords of some servers have bytes that are no text. */
+static void describe_flags(struct buf *out, const char *what, const struct flags_pool *pool, uint32_t set)
+{
+    buf_add_str(out, what);
+    imap_write_text(out, span_str(flags_text(pool, set)));
+    buf_add_str(out, ")");
+}
+
 void delta_describe(struct buf *out, const struct delta *d, const struct delta_diff *diff)
 {
     const struct flags_pool *pool = d->source->pool;
@@ -266,11 +275,11 @@ void delta_describe(struct buf *out, const struct delta *d, const struct delta_d
         describe_dates(out, diff);
         break;
     case DELTA_FLAGS:
-        buf_printf(out, "flags differ: source (%s)", flags_text(pool, diff->source_flags));
-        buf_printf(out, " target (%s)", flags_text(pool, diff->target_flags));
+        describe_flags(out, "flags differ: source (", pool, diff->source_flags);
+        describe_flags(out, " target (", pool, diff->target_flags);
         break;
     case DELTA_FLAGS_LOST:
-        buf_printf(out, "the target can't keep its flags (%s)", flags_text(pool, diff->source_flags));
+        describe_flags(out, "the target can't keep its flags (", pool, diff->source_flags);
         break;
     case DELTA_BETWEEN:
         buf_printf(out, "a message that is not ours lies between the copies (target UID %u)", target);

@@ -26,6 +26,7 @@ Whole ways of real servers, for one account each: behave_like(), see manners.py 
 import base64
 import contextlib
 import dataclasses
+import itertools
 import re
 import socket
 import ssl
@@ -39,6 +40,7 @@ PLACES = ("greeting", "tls", "capability", "starttls", "id", "login", "after_log
           "status", "fetch", "fetch_literal", "create", "append", "append_literal", "noop", "store", "search")
 CAPABILITIES = ("IMAP4rev1 LITERAL+ ID ENABLE NAMESPACE UIDPLUS MULTIAPPEND SPECIAL-USE CREATE-SPECIAL-USE UNSELECT "
                 "IDLE CHILDREN")
+_count = itertools.count(4)
 
 
 @dataclasses.dataclass
@@ -71,7 +73,7 @@ class FakeImap:
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
         self.late = []
-        self._uidvalidity = 4000000
+        self._uidvalidity = 1000000 * next(_count)  # no two servers give the same
         self._sockets = set()
         self.closing = threading.Event()
         self.context = None

@@ -224,13 +224,16 @@ class KeepsKeywords(Manners):
     """So many in each mailbox, though PERMANENTFLAGS says \\*: file names of a Maildir have room for 26."""
 
     def __init__(self, most):
-        self.most = most
+        self.most, self.known = most, {}
 
     def accepted(self, c, box, message):
+        known = self.known.setdefault(box.name, set())
         for f in sorted(message.flags):
-            known = {k.lower() for m in box.messages for k in m.flags if k.lower() not in SYSTEM_FLAGS}
-            known |= {k.lower() for k in message.flags if k < f and k.lower() not in SYSTEM_FLAGS}
-            if f.lower() not in SYSTEM_FLAGS and f.lower() not in known and len(known) >= self.most:
+            if f.lower() in SYSTEM_FLAGS or f.lower() in known:
+                continue
+            if len(known) < self.most:
+                known.add(f.lower())
+            else:
                 message.flags.discard(f)
                 message.lost.add(f)
 
@@ -328,6 +331,18 @@ class Omits(Times):
         if not any(m.uid in self.uids for _, m in messages) or self.bodies != c.asks_bodies or not self.now():
             return messages
         return [(n, m) for n, m in messages if m.uid not in self.uids]
+
+
+class NotesBodies(Manners):
+    """Of which messages the bodies were asked for."""
+
+    def __init__(self):
+        self.asked = []
+
+    def fetched(self, c, messages):
+        if c.asks_bodies:
+            self.asked += [m.uid for _, m in messages]
+        return messages
 
 
 class BrokenMail(Manners):

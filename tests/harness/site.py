@@ -8,6 +8,8 @@ test has an account of its own, so that what one server does to it concerns no o
         site.flip(user)          # a last look, and the route is flipped
         site.same(user, 1)
 """
+import re
+
 from . import compare, mail, net, redisd
 from .ferry import Ferry, backend
 from .scene import new_user, read
@@ -31,6 +33,20 @@ class Site:
     @staticmethod
     def user(label="case"):
         return new_user(label)
+
+    def letters(self, user, *bodies, name="INBOX", **more):
+        """Puts messages on a fake source; the name of the account."""
+        for body in bodies:
+            self.source.add(user, name, body, **more)
+        return user
+
+    def texts(self, user, side="target", name="INBOX"):
+        """The bodies on a fake server, as they are stored."""
+        return [m.body for m in getattr(self, side).box(user, name).messages]
+
+    def sent(self, user):
+        """How many messages a fake target was sent."""
+        return sum(box.appended for box in self.target.account(user).values())
 
     # ---- what staff do
 
@@ -58,6 +74,18 @@ class Site:
 
     def wait(self, user, *states, timeout=40):
         return self.ferry.wait_state(user, *states, timeout=timeout)
+
+    def stays(self, user, *said, timeout=40):
+        """Not moved, and each of these patterns is in the reason; the route."""
+        self.start(user, "--now")
+        return self.stayed(user, *said, timeout=timeout)
+
+    def stayed(self, user, *said, timeout=40):
+        route = self.wait(user, "blocked", "backoff", "flipped", timeout=timeout)
+        assert route["state"] != "flipped" and route.get("backend", "old") == "old", route
+        for pattern in said:
+            assert re.search(pattern, route["reason"]), route["reason"]
+        return route
 
     # ---- what came of it
 
