@@ -100,12 +100,23 @@ bool finding_parse(struct span word, enum finding_kind *_k)
     return false;
 }
 
+/* Bytes that are no text are shown by their numbers. */
+static void add_raw_name(struct buf *text, const char *name)
+{
+    if (utf8_is_valid(span_str(name))) {
+        buf_add_str(text, name);
+        return;
+    }
+    for (const char *c = name; *c; c++)
+        buf_printf(text, (uint8_t)*c < 0x80 ? "%c" : "\\x%02x", (uint8_t)*c);
+}
+
 void finding_show_mailbox(struct buf *out, const char *name)
 {
     struct buf text = {0};
 
     if (!mutf7_to_utf8(&text, span_str(name)))
-        buf_add_str(&text, name);
+        add_raw_name(&text, name);
     struct span s = buf_span(&text);
     buf_add_str(out, "\"");
     for (size_t i = 0; i < s.len; i++) {

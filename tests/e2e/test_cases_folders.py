@@ -48,7 +48,7 @@ def names(site, user, side="target"):
 def test_separator_and_prefix_are_mapped_and_foreign_separators_escaped(dots, slashes):
     user = with_mailboxes(dots, "INBOX.Work.Bills", "INBOX.a/b", "INBOX.INBOX.x")
     dots.move(user)
-    assert names(dots, user) == sorted(["INBOX", "Work/Bills", "a=2Fb", "=49NBOX/x"])
+    assert names(dots, user) == sorted(["INBOX", "Work/Bills", "a=2Fb", "INBOX/x"])
     user = with_mailboxes(slashes, "Work/Bills", "v1.2", "a=2Eb")
     slashes.move(user)
     assert names(slashes, user) == sorted(["INBOX", "INBOX.Work.Bills", "INBOX.v1=2E2", "INBOX.a=3D2Eb"])

@@ -67,7 +67,7 @@ class FakeImap:
         self.manners = {}       # user -> list
         self.accounts = {}
         self.lines = []         # (number of the connection, whether under TLS, what came)
-        self.connections = 0
+        self.connections = self.most_at_once = 0
         self.logins = []        # (user, "user", "master" or "proxyauth")
         self.faults = []
         self.lock = threading.RLock()
@@ -253,6 +253,7 @@ class FakeImap:
                 self.connections += 1
                 number = self.connections
                 self._sockets.add(s)
+                self.most_at_once = max(self.most_at_once, len(self._sockets))
             threading.Thread(target=self._serve, args=(s, tls, number), daemon=True).start()
 
     def _serve(self, s, tls, number):

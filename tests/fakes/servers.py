@@ -47,7 +47,7 @@ class SaysBye(Times):
         self.verb, self.mailbox, self.text = verb.encode(), mailbox, text
 
     def command(self, c, verb, args):
-        if verb == self.verb and self.mailbox in (None, args[0]) and self.now():
+        if verb == self.verb and (self.mailbox is None or self.mailbox == args[0]) and self.now():
             c.line("* " + self.text)
             raise Gone
 

@@ -153,6 +153,9 @@ static void names_are_shown_on_one_line(void **state)
     plan_show_name(&out, "a\r\nb");
     assert_string_equal(buf_str(&out), "\"a??b\"");
     buf_clear(&out);
+    plan_show_name(&out, "raw \xfc");
+    assert_string_equal(buf_str(&out), "\"raw \\xfc\"");
+    buf_clear(&out);
     memset(name, 'x', sizeof(name) - 1);
     name[sizeof(name) - 1] = '\0';
     plan_show_name(&out, name);
