@@ -1,8 +1,8 @@
 #!/bin/sh
 # What imapferry needs on Debian, in one apt call.
-#   deps.sh install [demo|model]   installs all (or what the demo needs, or the model of the cut-over)
-#   deps.sh ensure [demo|model]    the same, only if something is missing
-#   deps.sh missing [demo|model]   says what is missing
+#   deps.sh install [demo|bench|model]   installs all (or what the demo needs, or the benchmark, or the model of the cut-over)
+#   deps.sh ensure [demo|bench|model]    the same, only if something is missing
+#   deps.sh missing [demo|bench|model]   says what is missing
 # Nothing it installs is left running or enabled: a policy forbids starts during the install, and units of the
 # packages that are new are disabled after it.
 set -eu
@@ -11,11 +11,13 @@ build="gcc make pkg-config libuv1-dev libssl-dev libhiredis-dev libconfuse-dev l
        libsystemd-dev libmicrohttpd-dev uthash-dev"
 servers="redis-server dovecot-imapd openssl python3 python3-redis"
 checks="clang libcmocka-dev valgrind python3-pytest python3-pytest-xdist python3-pytest-timeout python3-yaml"
+bench="isync interimap"
 model="spin gcc libc6-dev python3"
 
-wanted_for() { # demo, model or all
+wanted_for() { # demo, bench, model or all
     case $1 in
     demo) echo $build $servers ;;
+    bench) echo $build $servers $bench ;;
     model) echo $model ;;
     *) echo $build $servers $checks ;;
     esac
@@ -37,7 +39,11 @@ missing() {
     [ -e /usr/lib/dovecot/imap ] || echo "dovecot's imap"
     [ -e /usr/include/uthash.h ] || echo uthash.h
     modules=redis
-    if [ "$1" != demo ]; then
+    if [ "$1" = bench ]; then
+        for program in mbsync interimap; do
+            command -v "$program" >/dev/null || echo "$program"
+        done
+    elif [ "$1" != demo ]; then
         modules="redis pytest xdist pytest_timeout yaml"
         [ -e /usr/include/cmocka.h ] || echo cmocka.h
         for program in clang valgrind; do
