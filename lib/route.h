@@ -175,9 +175,9 @@ void route_backoff(struct store *s, const struct route_job *j, const char *reaso
                    route_done_fn fn, void *owner);
 void route_block(struct store *s, const struct route_job *j, const char *reason, route_done_fn fn, void *owner);
 
-/* ---- what the owner of a job keeps: ledger, view records, credential ---- */
+/* ---- what the owner of a job keeps: ledger, view records, stamps, credential ---- */
 
-/* Rows of a list or, for views, pairs: rows[2i] is a name, rows[2i+1] its record. Borrowed; none unless ROUTE_OK. */
+/* Rows of a list or, for views and stamps, pairs: rows[2i] is a name, rows[2i+1] its record. Borrowed; none unless ROUTE_OK. */
 typedef void (*route_rows_fn)(void *owner, enum route_rc rc, const struct span *rows, size_t n);
 
 /* Appends entries to the list of one record, all or none, as one script: keep a batch below some thousands. A list that
@@ -195,6 +195,10 @@ void route_views_read(struct store *s, const char *user, route_rows_fn fn, void 
 /* Drops names, then writes pairs (2 * n_pairs spans), as one script. */
 void route_views_write(struct store *s, const struct route_job *j, const struct span *drop, size_t n_drop,
                        const struct span *pairs, size_t n_pairs, route_done_fn fn, void *owner);
+/* The same for what is kept beside the records, under their ids (migrator/stamp.h). */
+void route_stamps_read(struct store *s, const char *user, route_rows_fn fn, void *owner);
+void route_stamps_write(struct store *s, const struct route_job *j, const struct span *drop, size_t n_drop,
+                        const struct span *pairs, size_t n_pairs, route_done_fn fn, void *owner);
 /* The sealed credential: one row, or none where there is none (any more). */
 void route_secret_read(struct store *s, const char *user, route_rows_fn fn, void *owner);
 

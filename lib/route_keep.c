@@ -1,4 +1,4 @@
-/* What the owner of a job keeps in the store: ledger, view records; and the credential that it finds there.
+/* What the owner of a job keeps in the store: ledger, view records, stamps; and the credential that it finds there.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -31,8 +31,9 @@ void route_ledger_drop(struct store *s, const struct route_job *j, const char *r
     route_run(s, "ledger_drop", &a, fn, owner);
 }
 
-void route_views_write(struct store *s, const struct route_job *j, const struct span *drop, size_t n_drop,
-                       const struct span *pairs, size_t n_pairs, route_done_fn fn, void *owner)
+static void write_pairs(struct store *s, const char *script, const struct route_job *j,
+                        const struct span *drop, size_t n_drop, const struct span *pairs, size_t n_pairs,
+                        route_done_fn fn, void *owner)
 {
     struct args a = {0};
     args_job(&a, j);
@@ -41,7 +42,19 @@ void route_views_write(struct store *s, const struct route_job *j, const struct 
         args_span(&a, drop[i]);
     for (size_t i = 0; i < 2 * n_pairs; i++)
         args_span(&a, pairs[i]);
-    route_run(s, "views", &a, fn, owner);
+    route_run(s, script, &a, fn, owner);
+}
+
+void route_views_write(struct store *s, const struct route_job *j, const struct span *drop, size_t n_drop,
+                       const struct span *pairs, size_t n_pairs, route_done_fn fn, void *owner)
+{
+    write_pairs(s, "views", j, drop, n_drop, pairs, n_pairs, fn, owner);
+}
+
+void route_stamps_write(struct store *s, const struct route_job *j, const struct span *drop, size_t n_drop,
+                        const struct span *pairs, size_t n_pairs, route_done_fn fn, void *owner)
+{
+    write_pairs(s, "stamps", j, drop, n_drop, pairs, n_pairs, fn, owner);
 }
 
 /* ---- reading ---- */
@@ -144,6 +157,11 @@ static void read_one(struct store *s, const char *name, const char *user, route_
 void route_views_read(struct store *s, const char *user, route_rows_fn fn, void *owner)
 {
     read_one(s, "views_read", user, fn, owner);
+}
+
+void route_stamps_read(struct store *s, const char *user, route_rows_fn fn, void *owner)
+{
+    read_one(s, "stamps_read", user, fn, owner);
 }
 
 void route_secret_read(struct store *s, const char *user, route_rows_fn fn, void *owner)

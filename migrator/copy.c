@@ -15,7 +15,24 @@
 
 enum { PROGRESS_MS = 250, ROUNDS = 2 /* of mending what changes while we look */ };
 
-enum step { OPEN, BIND, SETTLE, APPEND, RELIST, DOUBLES, FLAGS, EXPUNGE, FORGET, VERIFY, COMPARE, END };
+enum step {
+    OPEN,
+    BIND,
+    SETTLE,
+    APPEND,
+    RELIST,
+    DOUBLES,
+    ALIGN,
+    FLAGS,
+    EXPUNGE,
+    FORGET,
+    VERIFY,
+    LOOK,
+    COMPARE,
+    END
+};
+
+enum { SOURCE, TARGET };
 
 struct copy {
     struct pair pair; /* first: progress() gets back from it */
@@ -26,7 +43,11 @@ struct copy {
     char *source_name, *target_name; /* owned */
     enum step step;
     struct loop_task task; /* goes to the step, outside of any callback */
-    unsigned opening;      /* sides */
+    unsigned opening;      /* sides; in ALIGN too */
+    struct stamp was;                      /* equal: the bases below may be used */
+    struct selected_base bases[2];         /* their lists are owned */
+    bool whole;
+    uint64_t caught_up;                    /* changes at the target that its list knows of */
     unsigned round;
     struct settle *settle;
     struct transfer *transfer;
@@ -119,6 +140,52 @@ static struct delta delta_of(const struct pair *p)
 
 /* --- OPEN --- */
 
+static int compare_known(const void *a, const void *b)
+{
+    const struct mbox_known *x = a, *y = b;
+    return x->uid < y->uid ? -1 : x->uid > y->uid;
+}
+
+static void free_bases(struct copy *c)
+{
+    free(c->bases[SOURCE].known);
+    free(c->bases[TARGET].known);
+    c->bases[SOURCE] = c->bases[TARGET] = (struct selected_base){0};
+}
+
+/* What both sides were is known from the rows, if these were all that was there. */
+static bool rows_were_all(const struct copy *c, size_t n)
+{
+    const struct stamp *was = &c->was;
+    uint32_t source, target, uidnext;
+    return was->equal && was->source.uidnext > 0 && was->target.uidnext > 0 && was->source.messages == n &&
+           was->target.messages == n && ledger_bound(c->pair.ledger, &source, &target) &&
+           source == was->source.uidvalidity && target == was->target.uidvalidity &&
+           !ledger_in_doubt(c->pair.ledger, &uidnext) && ledger_resent(c->pair.ledger)->n == 0;
+}
+
+/* False: all is to be listed. */
+static bool make_bases(struct copy *c)
+{
+    struct selected_base *source = &c->bases[SOURCE], *target = &c->bases[TARGET];
+    size_t n;
+    const struct ledger_row *rows = ledger_rows(c->pair.ledger, &n);
+    bool changes = c->was.source.modseq > 0 && c->was.target.modseq > 0 &&
+                   imap_caps_has(imapc_caps(c->pair.source.imap), CAP_CONDSTORE) &&
+                   imap_caps_has(imapc_caps(c->pair.target.imap), CAP_CONDSTORE);
+    if (!rows_were_all(c, n))
+        return false;
+    *source = (struct selected_base){c->was.source, changes, xcalloc(n + 1, sizeof(struct mbox_known)), n};
+    *target = (struct selected_base){c->was.target, changes, xcalloc(n + 1, sizeof(struct mbox_known)), n};
+    for (size_t i = 0; i < n; i++) {
+        uint32_t size = rows[i].size < UINT32_MAX ? (uint32_t)rows[i].size : UINT32_MAX;
+        source->known[i] = (struct mbox_known){rows[i].source_uid, size};
+        target->known[i] = (struct mbox_known){rows[i].target_uid, size};
+    }
+    qsort(target->known, n, sizeof *target->known, compare_known);
+    return true;
+}
+
 static void on_opened(void *owner, enum copy_rc rc, const char *why)
 {
     struct copy *c = owner;
@@ -130,9 +197,11 @@ static void on_opened(void *owner, enum copy_rc rc, const char *why)
 
 static void enter_open(struct copy *c)
 {
+    bool based = make_bases(c);
+    c->whole = !based;
     c->opening = 2;
-    selected_open(&c->pair.source, on_opened, c);
-    selected_open(&c->pair.target, on_opened, c);
+    selected_open(&c->pair.source, based ? &c->bases[SOURCE] : NULL, on_opened, c);
+    selected_open(&c->pair.target, based ? &c->bases[TARGET] : NULL, on_opened, c);
 }
 
 /* --- BIND --- */
@@ -202,21 +271,18 @@ static void on_relisted(void *owner, enum copy_rc rc, const char *why)
 /* What arrived, as the target shows it. */
 static void enter_relist(struct copy *c)
 {
-    struct imap_seq uids = {0};
     pair_count_done(&c->pair);
     if (c->first_new == 0) {
         go(c, DOUBLES);
         return;
     }
-    imap_seq_add(&uids, c->first_new, UINT32_MAX);
-    selected_refresh(&c->pair.target, &uids, on_relisted, c);
-    imap_seq_free(&uids);
+    selected_catch_up(&c->pair.target, c->first_new, on_relisted, c);
 }
 
 static void on_doubles(void *owner, enum copy_rc rc, const char *why)
 {
     struct copy *c = owner;
-    on(c, rc, why, FLAGS);
+    on(c, rc, why, ALIGN);
     doubles_stop(&c->doubles); /* why was its own */
 }
 
@@ -225,7 +291,38 @@ static void enter_doubles(struct copy *c)
     c->doubles = doubles_start(&c->pair, on_doubles, c);
 }
 
-/* --- FLAGS, EXPUNGE --- */
+/* --- ALIGN, FLAGS, EXPUNGE --- */
+
+static void on_aligned(void *owner, enum copy_rc rc, const char *why)
+{
+    struct copy *c = owner;
+    if (rc != COPY_EQUAL)
+        fail(c, rc, why);
+    if (--c->opening == 0)
+        on(c, COPY_EQUAL, "", FLAGS);
+}
+
+static void align(struct copy *c, struct selected *side, const struct imap_seq *uids)
+{
+    if (uids->n == 0)
+        return;
+    c->opening++;
+    selected_refresh(side, uids, on_aligned, c);
+}
+
+static void enter_align(struct copy *c)
+{
+    struct delta d = delta_of(&c->pair);
+    struct imap_seq sources = {0}, targets = {0};
+    delta_unlisted(&d, &sources, &targets);
+    c->opening = 0;
+    align(c, &c->pair.source, &sources);
+    align(c, &c->pair.target, &targets);
+    if (c->opening == 0)
+        go(c, FLAGS);
+    imap_seq_free(&sources);
+    imap_seq_free(&targets);
+}
 
 static void on_reflagged(void *owner, enum copy_rc rc, const char *why)
 {
@@ -284,19 +381,36 @@ static void enter_forget(struct copy *c)
     free(uids);
 }
 
-/* --- VERIFY, COMPARE --- */
+/* --- VERIFY, LOOK, COMPARE --- */
 
 static void on_verified(void *owner, enum copy_rc rc, const char *why)
 {
     struct copy *c = owner;
     pair_count_done(&c->pair);
-    on(c, rc, why, COMPARE);
+    on(c, rc, why, LOOK);
     verify_stop(&c->verify); /* why was its own */
 }
 
 static void enter_verify(struct copy *c)
 {
     c->verify = verify_start(&c->pair, on_verified, c);
+}
+
+static void on_looked(void *owner, enum copy_rc rc, const char *why)
+{
+    on(owner, rc, why, COMPARE);
+}
+
+/* What we changed makes the target another than it was when it was opened. */
+static void enter_look(struct copy *c)
+{
+    uint64_t changes = c->pair.counts.stored + c->pair.counts.expunged;
+    if (changes == c->caught_up || c->pair.target.seen.modseq == 0) {
+        go(c, COMPARE);
+        return;
+    }
+    c->caught_up = changes;
+    selected_catch_up(&c->pair.target, 0, on_looked, c);
 }
 
 static void fail_differs(struct copy *c, const struct delta *d, const struct delta_report *r)
@@ -324,7 +438,7 @@ static void enter_compare(struct copy *c)
     else if (r.n == 0)
         go(c, END);
     else if (r.by_kind[DELTA_FLAGS] + r.by_kind[DELTA_GONE] > 0 && c->round++ < ROUNDS)
-        go(c, FLAGS); /* the server told of a change meanwhile, or does not do as told */
+        go(c, ALIGN); /* the server told of a change meanwhile, or does not do as told */
     else
         fail_differs(c, &d, &r);
 }
@@ -344,6 +458,7 @@ static void stop(struct copy *c)
     ledger_forget(p->ledger, c);
     imapc_forget(p->source.imap, c);
     imapc_forget(p->target.imap, c);
+    free_bases(c);
     selected_free(&p->source);
     selected_free(&p->target);
     flags_pool_free(&p->flags);
@@ -375,7 +490,10 @@ static void enter_end(struct copy *c)
                                  .source_uidvalidity = p->source.uidvalidity,
                                  .source_uidnext = selected_uidnext(&p->source),
                                  .target_uidvalidity = p->target.uidvalidity,
-                                 .target_uidnext = selected_uidnext(&p->target)};
+                                 .target_uidnext = selected_uidnext(&p->target),
+                                 .source_seen = p->source.seen,
+                                 .target_seen = p->target.seen,
+                                 .whole = c->whole};
     if (c->why)
         write_reason(&reason, c);
     result.reason = buf_str(&reason);
@@ -392,8 +510,9 @@ static void on_task(struct loop_task *task)
     static void (*const enter[])(struct copy * c) = {
         [OPEN] = enter_open,     [BIND] = enter_bind,       [SETTLE] = enter_settle,
         [APPEND] = enter_append, [RELIST] = enter_relist,   [DOUBLES] = enter_doubles,
-        [FLAGS] = enter_flags,   [EXPUNGE] = enter_expunge, [FORGET] = enter_forget,
-        [VERIFY] = enter_verify, [COMPARE] = enter_compare, [END] = enter_end,
+        [ALIGN] = enter_align,   [FLAGS] = enter_flags,     [EXPUNGE] = enter_expunge,
+        [FORGET] = enter_forget, [VERIFY] = enter_verify,   [LOOK] = enter_look,
+        [COMPARE] = enter_compare, [END] = enter_end,
     };
     struct copy *c = CONTAINER_OF(task, struct copy, task);
     enter[c->step](c);
@@ -429,6 +548,8 @@ struct copy *copy_start(const struct copy_request *request, copy_fn fn, void *ow
     c->target_name = xstrdup(request->target_name);
     c->task.fn = on_task;
     c->rc = COPY_EQUAL;
+    if (request->was)
+        c->was = *request->was;
     p->loop = request->loop;
     p->ledger = request->ledger;
     p->flags = flags_pool_new();

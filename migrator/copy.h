@@ -1,17 +1,20 @@
 /* copy: makes one mailbox of the target equal to the one of the source, and proves it. The same engine is the
  * first copy, the second run, each delta, and the last pass in the freeze:
  *
- *   OPEN      the source is EXAMINEd, the target SELECTed, and all messages are listed on both sides
+ *   OPEN      the source is EXAMINEd, the target SELECTed, and the messages are listed on both sides: all, or
+ *             what may have changed since both were equal (selected.h)
  *   BIND      UIDVALIDITYs against the ledger's: where one has changed, what the ledger says is void
  *   SETTLE    what is on the target though the ledger does not say so, above all a batch in doubt, by hash
  *   APPEND    what the ledger lacks, in UID order, streamed from FETCH to APPEND, hashed on the way
  *   RELIST    what arrived, as the target shows it
  *   DOUBLES   copies that landed late, after they were sent again, are removed
+ *   ALIGN     what was listed on one side alone is listed on the other too
  *   FLAGS     STORE on the target where flags or keywords differ
  *   EXPUNGE   copies whose source message is gone: UID EXPUNGE of exactly those UIDs
  *   FORGET    their rows
  *   VERIFY    bytes not verified yet are read back from the target and hashed
- *   COMPARE   UIDs, order, flags, keywords, instants of both listings; back to FLAGS, twice at most, where a
+ *   LOOK      what the target has become by FLAGS and EXPUNGE
+ *   COMPARE   UIDs, order, flags, keywords, instants of both listings; back to ALIGN, twice at most, where a
  *             server told of a change meanwhile
  *
  * Any step may end it: with a difference that stays (named in struct copy_result.reason; it stops the flip),
@@ -21,6 +24,7 @@
 
 #include "imap_client.h"
 #include "ledger.h"
+#include "stamp.h"
 
 enum copy_rc {
     COPY_EQUAL,   /* verified equal */
@@ -42,6 +46,8 @@ struct copy_result {
     const char *reason; /* for people: mailbox, UID, what; borrowed */
     struct copy_counts counts;
     uint32_t source_uidvalidity, source_uidnext, target_uidvalidity, target_uidnext;
+    struct stamp_side source_seen, target_seen; /* what both said before they were compared */
+    bool whole;                                 /* all messages were listed on both sides */
 };
 
 struct copy_request {
@@ -50,6 +56,7 @@ struct copy_request {
     struct ledger *ledger;                 /* loaded; stays the caller's */
     const char *source_name, *target_name; /* as on the wire */
     bool last;                             /* in the freeze */
+    const struct stamp *was; /* when both were equal, of this ledger; NULL: list all messages */
     void (*progress)(void *owner,
                      const struct copy_counts *c); /* may be NULL; at most a few times a second */
 };

@@ -495,7 +495,7 @@ static void run(struct cutover_run *c)
         write_and_wait(c);
         break;
     case LAST:
-        c->pass = pass_start(c->move, true, on_pass, c);
+        c->pass = pass_start(c->move, PASS_LAST, on_pass, c);
         break;
     case FLIP:
         route_flip(s, &c->move->job, c->view, on_flipping, c);

@@ -31,6 +31,35 @@ void delta_gone(const struct delta *d, struct imap_seq *sources, struct imap_seq
     }
 }
 
+static bool both_listed(const struct mbox_msg *s, const struct mbox_msg *t, enum mbox_has item)
+{
+    return (s->has & t->has & item) != 0;
+}
+
+/* Where both are what they were, they are as equal as they were. */
+static bool neither_listed(const struct mbox_msg *s, const struct mbox_msg *t, enum mbox_has item)
+{
+    return ((s->has | t->has) & item) == 0;
+}
+
+/* Has the one something to be compared with what is not known of the other? */
+static bool lopsided(const struct mbox_msg *listed, const struct mbox_msg *other)
+{
+    return ((listed->has & (MBOX_FLAGS | MBOX_DATE)) & ~(unsigned)other->has) != 0;
+}
+
+void delta_unlisted(const struct delta *d, struct imap_seq *sources, struct imap_seq *targets)
+{
+    for (size_t i = 0; i < d->n_rows; i++) {
+        const struct mbox_msg *s = mbox_list_find(d->source, d->rows[i].source_uid);
+        const struct mbox_msg *t = mbox_list_find(d->target, d->rows[i].target_uid);
+        if (s && t && lopsided(t, s))
+            imap_seq_add(sources, s->uid, s->uid);
+        if (s && t && lopsided(s, t))
+            imap_seq_add(targets, t->uid, t->uid);
+    }
+}
+
 static int compare_uids(const void *a, const void *b)
 {
     uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
@@ -97,7 +126,7 @@ struct delta_flags *delta_flags(const struct delta *d, size_t *_n)
         const struct mbox_msg *s = mbox_list_find(d->source, d->rows[i].source_uid);
         const struct mbox_msg *t = mbox_list_find(d->target, d->rows[i].target_uid);
         uint32_t kept, lost;
-        if (!s || !t || s->flags == t->flags)
+        if (!s || !t || !both_listed(s, t, MBOX_FLAGS) || s->flags == t->flags)
             continue;
         flags_split(d->source->pool, d->permanent, s->flags, &kept, &lost);
         if (kept != t->flags)
@@ -134,7 +163,7 @@ static void compare_flags(const struct delta *d, const struct mbox_msg *s, const
                               .source_flags = s->flags,
                               .target_flags = t->flags};
     uint32_t kept, lost;
-    if (s->flags == t->flags)
+    if (neither_listed(s, t, MBOX_FLAGS) || (both_listed(s, t, MBOX_FLAGS) && s->flags == t->flags))
         return;
     flags_split(d->source->pool, d->permanent, s->flags, &kept, &lost);
     if (lost != FLAGS_NONE && kept == t->flags) {
@@ -146,7 +175,9 @@ static void compare_flags(const struct delta *d, const struct mbox_msg *s, const
 
 static void compare_dates(const struct mbox_msg *s, const struct mbox_msg *t, struct delta_report *r)
 {
-    if (s->instant == t->instant && !s->date_bad && !t->date_bad) {
+    if (neither_listed(s, t, MBOX_DATE))
+        return;
+    if (both_listed(s, t, MBOX_DATE) && s->instant == t->instant && !s->date_bad && !t->date_bad) {
         r->zones += s->zone != t->zone;
         return;
     }

@@ -19,6 +19,9 @@ uint32_t *delta_missing(const struct delta *d, size_t *_n);
 /* Copies whose source message is gone: rows' source UIDs (*sources), and the target UIDs of those that are
  * still on the target (*targets). Both are added to. */
 void delta_gone(const struct delta *d, struct imap_seq *sources, struct imap_seq *targets);
+/* Messages whose counterpart was listed now while they are what they were (mbox_list.h): to be listed too, before
+ * flags and dates are compared. Those that are kept on both sides count as equal. Both are added to. */
+void delta_unlisted(const struct delta *d, struct imap_seq *sources, struct imap_seq *targets);
 /* Target UIDs that no row knows, ascending, those from from_uid on. Added to *uids. */
 void delta_foreign(const struct delta *d, uint32_t from_uid, struct imap_seq *uids);
 

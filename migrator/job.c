@@ -39,6 +39,7 @@ struct job {
     struct watch *watch;
     struct cutover_run *cutover;
     unsigned passes;  /* in this COPY */
+    bool whole;       /* the last pass compared every mailbox that this job had not */
     bool repeated;    /* what can't be copied was looked at twice */
     size_t mailboxes; /* of the last pass */
     uint64_t messages, began_ms, copied_ms;
@@ -250,7 +251,8 @@ static void on_signin(void *owner, enum signin_rc rc, const char *secret, const 
         .target = j->move.target,
         .until_ms = &j->move.until_ms,
     });
-    j->move.records = records_new(j->m->store, &j->move.job, j->move.back);
+    j->move.records = records_new(j->m->store, &j->move.job, j->move.back,
+                                  stamp_terms(j->move.source_name, j->move.target_name));
     enter(j, RECORDS_READ);
 }
 
@@ -263,6 +265,12 @@ static void on_records(void *owner, enum route_rc rc)
 }
 
 /* ---- COPY */
+
+/* Or does the account stay ready until staff say otherwise? */
+static bool may_cut_over(const struct job *j)
+{
+    return j->m->conf->migration.cutover != CUTOVER_MANUAL || j->move.now || j->move.force;
+}
 
 /* A mailbox may have gone since it was listed: before that is a person's business, it is looked at twice. */
 static bool worth_a_second_look(struct job *j, enum why why)
@@ -277,7 +285,7 @@ static void log_pass(const struct job *j, const struct pass_result *r)
 {
     LOG(INFO, "pass", LOG_S("user", j->move.user), LOG_U("number", j->passes),
         LOG_S("result", r->rc == PASS_EQUAL ? "equal" : why_word(r->why)), LOG_S("detail", r->detail),
-        LOG_U("mailboxes", r->mailboxes), LOG_U("messages", r->counts.messages_total),
+        LOG_U("mailboxes", r->mailboxes), LOG_U("opened", r->opened), LOG_U("messages", r->counts.messages_total),
         LOG_U("bytes", r->counts.bytes_total), LOG_U("appended", r->counts.appended),
         LOG_U("stored", r->counts.stored), LOG_U("expunged", r->counts.expunged),
         LOG_U("took_ms", r->took_ms));
@@ -302,6 +310,7 @@ static void on_pass(void *owner, const struct pass_result *r)
             give_up(j, r->why, r->detail);
         return;
     }
+    j->whole = r->whole;
     j->mailboxes = r->mailboxes;
     j->messages = r->counts.messages_total;
     bool small = changes <= SMALL_CHANGES && r->took_ms <= j->m->conf->migration.freeze_budget_ms / 2;
@@ -320,11 +329,12 @@ static void on_ready(void *owner, enum route_rc rc, const char *detail)
     if (common_answer(j, rc, detail))
         return;
     j->copied_ms = clock_boot_ms();
-    bool manual = j->m->conf->migration.cutover == CUTOVER_MANUAL && !j->move.now && !j->move.force;
     LOG(INFO, "job_ready", LOG_S("user", j->move.user), LOG_U("mailboxes", j->mailboxes),
         LOG_U("messages", j->messages), LOG_U("took_ms", j->copied_ms - j->began_ms));
-    if (manual)
+    if (!may_cut_over(j))
         enter(j, POLICY);
+    else if (!j->move.force && !j->whole) /* staff said so in the meantime */
+        enter(j, RECOPY);
     else
         enter(j, j->watched ? CUTOVER : WATCH);
 }
@@ -338,7 +348,7 @@ static void on_policy(void *owner, enum route_rc rc, const struct route *r)
         return;
     j->move.now = r->now;
     if (r->now)
-        enter(j, j->watched ? CUTOVER : WATCH);
+        enter(j, RECOPY);
     else
         job_end(j, JOB_DONE);
 }
@@ -489,7 +499,7 @@ static void run(struct job *j)
         records_read(v->records, on_records, j);
         break;
     case COPY:
-        j->pass = pass_start(v, false, on_pass, j);
+        j->pass = pass_start(v, may_cut_over(j) ? PASS_WHOLE : PASS_QUICK, on_pass, j);
         break;
     case READY:
         progress_flush(v->progress);

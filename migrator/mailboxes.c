@@ -22,9 +22,14 @@ struct space {
 
 enum { SPACES_MAX = 64 };
 
+/* How LIST is asked. A server that refuses what it offers is asked again, with less. */
+enum list_way { LIST_PLAIN, LIST_USES, LIST_STATUSES };
+
 struct mailboxes_read {
     struct imapc *c;
-    bool sizes;
+    enum mailboxes_ask ask;
+    enum list_way way;
+    bool spaces_known;
     mailboxes_fn fn;
     void *owner;
     struct space spaces[SPACES_MAX];
@@ -32,7 +37,7 @@ struct mailboxes_read {
     struct mailboxes *m;   /* owned */
     struct entry *entries; /* owned */
     size_t n_entries;
-    size_t pending;  /* STATUS commands without an answer */
+    size_t pending;  /* commands without an answer: LSUB or STATUS */
     const char *bad; /* the server sent what can't be taken */
 };
 
@@ -191,6 +196,23 @@ static struct entry *find_entry(struct mailboxes_read *r, const char *name)
     return e;
 }
 
+/* Numbers that a server does not tell stay 0. */
+static void take_status_items(const struct mailboxes_read *r, struct mailbox *m,
+                              const struct imap_value *items)
+{
+    struct stamp_side *s = &m->status;
+
+    *s = (struct stamp_side){0};
+    if (!imap_value_u32(imap_value_get(items, "MESSAGES"), &s->messages))
+        return;
+    m->flags |= MAILBOX_HAS_STATUS;
+    stamp_side_take(s, items);
+    if (!imap_caps_has(imapc_caps(r->c), CAP_CONDSTORE))
+        s->modseq = 0;
+    if (!imap_value_u64(imap_value_get(items, "SIZE"), &m->bytes))
+        m->bytes = 0;
+}
+
 static bool on_status_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
 {
     struct mailboxes_read *r = owner;
@@ -204,11 +226,8 @@ static bool on_status_data(void *owner, const struct imap_resp *resp, const stru
     char *key = spelled(name);
     struct entry *e = find_entry(r, key);
     free(key);
-    if (e && imap_value_u64(imap_value_get(items, "MESSAGES"), &e->mailbox.messages)) {
-        e->mailbox.flags |= MAILBOX_HAS_STATUS;
-        if (!imap_value_u64(imap_value_get(items, "SIZE"), &e->mailbox.bytes))
-            e->mailbox.bytes = 0;
-    }
+    if (e)
+        take_status_items(r, &e->mailbox, items);
     return true;
 }
 
@@ -225,6 +244,15 @@ static void on_status_end(void *owner, const struct imapc_end *end)
         end_ok(r);
 }
 
+static void write_items(const struct mailboxes_read *r, struct imap_writer *w)
+{
+    const struct imap_caps *caps = imapc_caps(r->c);
+
+    imap_write_raw(w, "(MESSAGES UIDNEXT UIDVALIDITY%s%s)",
+                   imap_caps_has(caps, CAP_CONDSTORE) ? " HIGHESTMODSEQ" : "",
+                   r->ask == MAILBOXES_SIZES && imap_caps_has(caps, CAP_STATUS_SIZE) ? " SIZE" : "");
+}
+
 static void send_status(struct mailboxes_read *r, const char *name)
 {
     static const struct imapc_command cmd = {.data = on_status_data, .end = on_status_end};
@@ -235,17 +263,20 @@ static void send_status(struct mailboxes_read *r, const char *name)
     imap_writer_init(&w, imapc_literals(r->c));
     imap_write_raw(&w, "STATUS ");
     imap_write_astring(&w, span_str(name));
-    imap_write_raw(&w, " (MESSAGES%s)", imap_caps_has(imapc_caps(r->c), CAP_STATUS_SIZE) ? " SIZE" : "");
+    imap_write_raw(&w, " ");
+    write_items(r, &w);
     imapc_send(r->c, &w, &c);
     r->pending++;
 }
 
-static void ask_sizes(struct mailboxes_read *r)
+/* Of all that LIST did not bring one of. */
+static void ask_statuses(struct mailboxes_read *r)
 {
     struct entry *e, *next;
 
     HASH_ITER(hh, r->entries, e, next)
-    if ((e->mailbox.flags & (MAILBOX_LISTED | MAILBOX_NO_SELECT)) == MAILBOX_LISTED)
+    if (r->ask != MAILBOXES_NAMES &&
+        (e->mailbox.flags & (MAILBOX_LISTED | MAILBOX_NO_SELECT | MAILBOX_HAS_STATUS)) == MAILBOX_LISTED)
         send_status(r, e->mailbox.name);
     if (r->pending == 0)
         end_ok(r);
@@ -365,40 +396,71 @@ static void on_lsub_end(void *owner, const struct imapc_end *end)
 
     if (!answered(r, end, "LSUB"))
         return;
-    if (r->sizes)
-        ask_sizes(r);
-    else
-        end_ok(r);
+    ask_statuses(r);
 }
+
+static void ask_list(struct mailboxes_read *r);
 
 static bool on_list_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
 {
+    struct mailboxes_read *r = owner;
+
+    if (r->way == LIST_STATUSES && on_status_data(r, resp, data))
+        return true;
     if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "LIST"))
         return false;
-    return on_list_item(owner, data, false);
+    if (!r->spaces_known)
+        r->bad = "the answers to commands come in another order than the commands";
+    return on_list_item(r, data, false);
 }
 
 static void on_list_end(void *owner, const struct imapc_end *end)
 {
     struct mailboxes_read *r = owner;
 
+    /* LSUB went out behind it and is for nothing then. */
+    if ((end->rc == IMAPC_NO || end->rc == IMAPC_BAD) && r->way != LIST_PLAIN) {
+        imapc_forget(r->c, r);
+        r->way--;
+        ask_list(r);
+        return;
+    }
     if (!answered(r, end, "LIST"))
         return;
     /* There is an INBOX, whether it is listed or not (RFC 3501 5.1). */
     struct entry *inbox = add_entry(r, "INBOX");
     if (inbox)
         inbox->mailbox.flags = (inbox->mailbox.flags | MAILBOX_LISTED) & ~(unsigned)MAILBOX_NO_SELECT;
-    imapc_sendf(r->c, &(struct imapc_command){.data = on_lsub_data, .end = on_lsub_end, .owner = r},
-                "LSUB \"\" \"*\"");
 }
 
 static void ask_list(struct mailboxes_read *r)
 {
-    const struct imap_caps *caps = imapc_caps(r->c);
-    bool extended = imap_caps_has(caps, CAP_LIST_EXTENDED) && imap_caps_has(caps, CAP_SPECIAL_USE);
+    struct imap_writer w;
 
-    imapc_sendf(r->c, &(struct imapc_command){.data = on_list_data, .end = on_list_end, .owner = r},
-                "LIST \"\" \"*\"%s", extended ? " RETURN (SPECIAL-USE)" : "");
+    imap_writer_init(&w, imapc_literals(r->c));
+    imap_write_raw(&w, "LIST \"\" \"*\"");
+    if (r->way == LIST_USES)
+        imap_write_raw(&w, " RETURN (SPECIAL-USE)");
+    if (r->way == LIST_STATUSES) {
+        imap_write_raw(&w, " RETURN (%sSTATUS ",
+                       imap_caps_has(imapc_caps(r->c), CAP_SPECIAL_USE) ? "SPECIAL-USE " : "");
+        write_items(r, &w);
+        imap_write_raw(&w, ")");
+    }
+    imapc_send(r->c, &w, &(struct imapc_command){.data = on_list_data, .end = on_list_end, .owner = r});
+    imapc_sendf(r->c, &(struct imapc_command){.data = on_lsub_data, .end = on_lsub_end, .owner = r},
+                "LSUB \"\" \"*\"");
+}
+
+static enum list_way way_of(const struct mailboxes_read *r)
+{
+    const struct imap_caps *caps = imapc_caps(r->c);
+
+    if (!imap_caps_has(caps, CAP_LIST_EXTENDED))
+        return LIST_PLAIN;
+    if (r->ask != MAILBOXES_NAMES && imap_caps_has(caps, CAP_LIST_STATUS))
+        return LIST_STATUSES;
+    return imap_caps_has(caps, CAP_SPECIAL_USE) ? LIST_USES : LIST_PLAIN;
 }
 
 /* ---- NAMESPACE, or LIST "" "" where there is no such command */
@@ -467,16 +529,16 @@ static void on_spaces_end(void *owner, const struct imapc_end *end)
         r->spaces[r->n_spaces++] = (struct space){.prefix = xstrdup(""), .personal = true};
     r->m->prefix = xstrdup(r->spaces[i].prefix);
     r->m->separator = r->spaces[i].separator;
-    ask_list(r);
+    r->spaces_known = true;
 }
 
-struct mailboxes_read *mailboxes_read(struct imapc *c, bool sizes, mailboxes_fn fn, void *owner)
+struct mailboxes_read *mailboxes_read(struct imapc *c, enum mailboxes_ask ask, mailboxes_fn fn, void *owner)
 {
     struct mailboxes_read *r = xcalloc(1, sizeof(*r));
     struct imapc_command cmd = {.data = on_namespace_data, .end = on_spaces_end, .owner = r};
 
     r->c = c;
-    r->sizes = sizes;
+    r->ask = ask;
     r->fn = fn;
     r->owner = owner;
     r->m = xcalloc(1, sizeof(*r->m));
@@ -486,5 +548,7 @@ struct mailboxes_read *mailboxes_read(struct imapc *c, bool sizes, mailboxes_fn 
         cmd.data = on_root_data;
         imapc_sendf(c, &cmd, "LIST \"\" \"\"");
     }
+    r->way = way_of(r);
+    ask_list(r);
     return r;
 }

@@ -1,11 +1,12 @@
-/* mailboxes: the mailboxes of an account on one server, as that server lists them: NAMESPACE, LIST, LSUB, and
- * STATUS for the sizes. Names are kept as the bytes that were on the wire (modified UTF-7, or whatever a
+/* mailboxes: the mailboxes of an account on one server, as that server lists them: NAMESPACE, LIST, LSUB and
+ * STATUS, sent together: one round trip where the server has LIST-STATUS (RFC 5819), two elsewhere. Names are kept as the bytes that were on the wire (modified UTF-7, or whatever a
  * server takes for it); INBOX is spelled in capitals. Only the personal namespace is kept; what lies in other
  * users' or shared ones is counted. */
 #ifndef IMAPFERRY_MAILBOXES_H
 #define IMAPFERRY_MAILBOXES_H
 
 #include "imap_client.h"
+#include "stamp.h"
 
 enum { MAILBOXES_MAX = 50000, MAILBOX_NAME_MAX = 2000 /* bytes */ };
 
@@ -13,7 +14,7 @@ enum mailbox_flag {
     MAILBOX_LISTED = 1,    /* LIST has it; without: only subscribed */
     MAILBOX_NO_SELECT = 2, /* \Noselect or \NonExistent: a place in the hierarchy without messages */
     MAILBOX_SUBSCRIBED = 4,
-    MAILBOX_HAS_STATUS = 8, /* messages (and bytes, if the server tells) are known */
+    MAILBOX_HAS_STATUS = 8, /* `status` is known, and `bytes` if the server tells */
 };
 
 /* RFC 6154 and RFC 8457, as bits. */
@@ -32,7 +33,8 @@ struct mailbox {
     char *name;           /* owned */
     unsigned flags;       /* enum mailbox_flag */
     unsigned special_use; /* enum special_use */
-    uint64_t messages, bytes;
+    struct stamp_side status;
+    uint64_t bytes;
 };
 
 struct mailboxes {
@@ -55,9 +57,12 @@ enum mailboxes_rc { MAILBOXES_OK, MAILBOXES_DOWN, MAILBOXES_REFUSED };
 typedef void (*mailboxes_fn)(void *owner, enum mailboxes_rc rc, struct mailboxes *m, const char *why);
 
 struct mailboxes_read;
-/* sizes: ask for the number (and bytes) of messages too. Never calls back before it returned; the connection
+/* What of STATUS is asked for: nothing; the numbers; the bytes of the messages too, for which some servers look
+ * at each message. */
+enum mailboxes_ask { MAILBOXES_NAMES, MAILBOXES_NUMBERS, MAILBOXES_SIZES };
+/* Never calls back before it returned; the connection
  * must not be freed meanwhile without mailboxes_read_cancel(). */
-struct mailboxes_read *mailboxes_read(struct imapc *c, bool sizes, mailboxes_fn fn, void *owner);
+struct mailboxes_read *mailboxes_read(struct imapc *c, enum mailboxes_ask ask, mailboxes_fn fn, void *owner);
 void mailboxes_read_cancel(struct mailboxes_read **r);
 
 #endif

@@ -114,12 +114,45 @@ bool mbox_list_fetch(struct mbox_list *l, uint32_t seq, const struct imap_value 
     return true;
 }
 
+bool mbox_list_uids(struct mbox_list *l, const struct imap_seq *uids)
+{
+    size_t at = 0;
+    if (imap_seq_count(uids) != l->n)
+        return false;
+    for (size_t r = 0; r < uids->n; r++) {
+        for (uint64_t uid = uids->ranges[r].first; uid <= uids->ranges[r].last; uid++) {
+            struct mbox_msg *m = &l->msgs[at++];
+            if ((m->has & MBOX_UID) && m->uid != uid)
+                return false;
+            m->uid = (uint32_t)uid;
+            m->has |= MBOX_UID;
+        }
+    }
+    return true;
+}
+
+void mbox_list_keep(struct mbox_list *l, const struct mbox_known *known, size_t n, unsigned items)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < l->n; i++) {
+        struct mbox_msg *m = &l->msgs[i];
+        while (at < n && (m->has & MBOX_UID) && known[at].uid < m->uid)
+            at++;
+        if (at == n || !(m->has & MBOX_UID) || known[at].uid != m->uid)
+            continue;
+        unsigned kept = items & ~(unsigned)m->has & MBOX_ALL;
+        if (kept & MBOX_SIZE)
+            m->size = known[at].size;
+        m->has |= (uint8_t)(kept << MBOX_KEPT);
+    }
+}
+
 bool mbox_list_check(struct mbox_list *l, size_t n, const char **why, uint32_t *seq)
 {
     uint32_t last = 0;
     for (size_t i = 0; i < n; i++) {
         *seq = (uint32_t)i + 1;
-        if (i >= l->n || (l->msgs[i].has & MBOX_ALL) != MBOX_ALL) {
+        if (i >= l->n || ((l->msgs[i].has | l->msgs[i].has >> MBOX_KEPT) & MBOX_ALL) != MBOX_ALL) {
             *why = "the server did not list it";
             return false;
         }

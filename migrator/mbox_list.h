@@ -4,17 +4,22 @@
  * It follows the session: mbox_list_exists() and mbox_list_expunge() do what EXISTS and EXPUNGE say (RFC
  * 3501 7.3.1, 7.4.1), mbox_list_fetch() takes what a FETCH response holds, whatever items those are and
  * however often. Trusted are the first `listed` messages, which mbox_list_check() has been through: none
- * without its items, UIDs ascending. */
+ * without its items, UIDs ascending.
+ *
+ * Items that an earlier listing had, and that cannot have changed since, need not be listed again: they are
+ * `kept`, which says that they are what they were, not what they are. */
 #ifndef IMAPFERRY_MBOX_LIST_H
 #define IMAPFERRY_MBOX_LIST_H
 
 #include "date.h"
 #include "flags.h"
+#include "lib/imap_seq.h"
 
 /* A mailbox with more is refused, so that a peer can't choose our memory. */
 enum { MBOX_MESSAGES_MAX = 4000000 };
 
 enum mbox_has { MBOX_UID = 1, MBOX_FLAGS = 2, MBOX_DATE = 4, MBOX_SIZE = 8, MBOX_ALL = 15 };
+enum { MBOX_KEPT = 4 /* bits to the left: as it was */ };
 
 struct mbox_msg {
     int64_t instant;
@@ -22,7 +27,7 @@ struct mbox_msg {
     uint32_t flags; /* of the pool */
     uint32_t size;  /* RFC822.SIZE, which may lie: for planning; UINT32_MAX also means more */
     int16_t zone;
-    uint8_t has;   /* enum mbox_has */
+    uint8_t has;   /* enum mbox_has, and what is kept */
     bool date_bad; /* there is an INTERNALDATE, but it is no date */
 };
 
@@ -45,6 +50,18 @@ void mbox_list_expunge(struct mbox_list *l, uint32_t seq);
  * text. */
 bool mbox_list_fetch(struct mbox_list *l, uint32_t seq, const struct imap_value *items,
                      const char **why) MUST_CHECK;
+/* The UIDs of all messages in their order. False: not as many as there are messages, or another one than before. */
+bool mbox_list_uids(struct mbox_list *l, const struct imap_seq *uids) MUST_CHECK;
+/* A message of an earlier listing. */
+struct mbox_known {
+    uint32_t uid, size;
+};
+/* Of messages with one of these UIDs (ascending), those of `items` that were not listed now are kept. */
+void mbox_list_keep(struct mbox_list *l, const struct mbox_known *known, size_t n, unsigned items);
+static inline bool mbox_msg_kept(const struct mbox_msg *m, enum mbox_has item)
+{
+    return !(m->has & item) && (m->has & (item << MBOX_KEPT));
+}
 /* The first n messages have all their items and UIDs ascend; sets `listed`. False: *why says which is not so
  * (a fixed text), and *seq where. */
 bool mbox_list_check(struct mbox_list *l, size_t n, const char **why, uint32_t *seq) MUST_CHECK;

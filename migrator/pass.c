@@ -18,6 +18,7 @@ enum item_state { TODO, LOADING, COPYING, EQUAL, FAILED };
 struct item {
     struct pass *pass;
     const struct plan_item *plan;
+    const struct mailbox *there; /* on the target; NULL: it was not listed */
     struct record *record;
     enum item_state state;
     struct lane *lane; /* lent while LOADING and COPYING */
@@ -27,6 +28,7 @@ struct item {
 
 struct pass {
     struct move *move;
+    enum pass_kind kind;
     bool last;
     pass_fn fn;
     void *owner;
@@ -47,7 +49,7 @@ struct pass {
     bool failed;               /* why and detail of the first failure */
     enum why why;
     struct buf detail;
-    size_t n_failed;
+    size_t n_failed, opened;
 };
 
 static void step_soon(struct pass *p)
@@ -103,7 +105,7 @@ static void add_counts(struct route_progress *sum, const struct item *i)
         sum->bytes_total += c->bytes_total;
         sum->bytes_done += c->bytes_done;
     } else {
-        sum->messages_total += listed(i)->messages;
+        sum->messages_total += listed(i)->status.messages;
         sum->bytes_total += listed(i)->bytes;
     }
     sum->mailboxes_done += i->state == EQUAL;
@@ -154,6 +156,21 @@ static void item_down(struct item *i, const char *reason)
         fail(p, WHY_UNREACHABLE, reason);
 }
 
+static void note_stamp(struct item *i, const struct copy_result *result)
+{
+    struct record *r = i->record;
+    struct stamp now = {.equal = true,
+                        .source = result->source_seen,
+                        .target = result->target_seen,
+                        .bytes = result->counts.bytes_total,
+                        .made = r->stamp.made,
+                        .terms = records_terms(i->pass->move->records)};
+
+    r->whole = r->whole || result->whole;
+    r->stamp_changed = r->stamp_changed || !stamp_same(&now, &r->stamp);
+    r->stamp = now;
+}
+
 static void item_equal(struct item *i, const struct copy_result *result)
 {
     char *clash = record_uid_clash(i->record, result, i->pass->move->back);
@@ -165,6 +182,55 @@ static void item_equal(struct item *i, const struct copy_result *result)
     }
     if (i->pass->last)
         record_fold(i->record, result, i->pass->move->back);
+    note_stamp(i, result);
+    i->state = EQUAL;
+}
+
+/* ---- mailboxes that need not be opened */
+
+static bool is_unchanged(const struct item *i)
+{
+    const struct stamp *s = &i->record->stamp;
+
+    return s->equal && i->there && stamp_side_same(&s->source, &listed(i)->status) &&
+           stamp_side_same(&s->target, &i->there->status);
+}
+
+static bool may_stay_closed(const struct item *i)
+{
+    const struct record *r = i->record;
+
+    switch (i->pass->kind) {
+    case PASS_QUICK:
+        return is_unchanged(i);
+    case PASS_WHOLE:
+        return r->whole && is_unchanged(i);
+    case PASS_LAST:
+        break;
+    }
+    return r->whole && r->ledger && strcmp(listed(i)->name, "INBOX") != 0 && is_unchanged(i);
+}
+
+static void leave_closed(struct item *i)
+{
+    struct record *r = i->record;
+    const struct stamp *s = &r->stamp;
+    const struct copy_result was = {.source_uidvalidity = s->source.uidvalidity,
+                                    .source_uidnext = s->source.uidnext,
+                                    .target_uidvalidity = s->target.uidvalidity,
+                                    .target_uidnext = s->target.uidnext};
+
+    if (!r->counted) {
+        uint64_t n = s->source.messages;
+        r->counts = (struct copy_counts){.messages_total = n,
+                                         .messages_done = n,
+                                         .messages_verified = n,
+                                         .bytes_total = s->bytes,
+                                         .bytes_done = s->bytes};
+        r->counted = true;
+    }
+    if (i->pass->last)
+        record_fold(r, &was, i->pass->move->back);
     i->state = EQUAL;
 }
 
@@ -211,7 +277,11 @@ static void start_copy(struct item *i)
 {
     struct move *m = i->pass->move;
 
+    /* Whatever was found equal before is listed wholly once in a job that may cut over. */
+    bool whole = i->pass->kind != PASS_QUICK && !i->record->whole;
+
     i->state = COPYING;
+    i->pass->opened++;
     i->copy = copy_start(
         &(struct copy_request){
             .loop = m->m->loop,
@@ -221,6 +291,7 @@ static void start_copy(struct item *i)
             .source_name = i->plan->source->name,
             .target_name = i->plan->target_name,
             .last = i->pass->last,
+            .was = whole ? NULL : &i->record->stamp,
             .progress = on_progress,
         },
         on_copied, i);
@@ -352,7 +423,7 @@ static int compare_items(const void *a, const void *b)
 
     if (x->bytes != y->bytes)
         return x->bytes < y->bytes ? 1 : -1;
-    return x->messages < y->messages ? 1 : x->messages > y->messages ? -1 : 0;
+    return x->status.messages < y->status.messages ? 1 : x->status.messages > y->status.messages ? -1 : 0;
 }
 
 static void make_items(struct pass *p)
@@ -363,7 +434,12 @@ static void make_items(struct pass *p)
         const struct plan_item *plan = &p->plan->items[i];
         struct record *record = records_get(p->move->records, plan->source->name, plan->target_name);
         record->counts.appended = record->counts.stored = record->counts.expunged = 0;
-        p->items[i] = (struct item){.pass = p, .plan = plan, .record = record};
+        p->items[i] = (struct item){.pass = p,
+                                    .plan = plan,
+                                    .there = mailboxes_find(p->mailboxes[TARGET], plan->target_name),
+                                    .record = record};
+        if (may_stay_closed(&p->items[i]))
+            leave_closed(&p->items[i]);
     }
     qsort(p->items, p->n, sizeof(*p->items), compare_items);
 }
@@ -445,12 +521,24 @@ static void on_target_list(void *owner, enum mailboxes_rc rc, struct mailboxes *
     on_list(owner, TARGET, rc, m, why);
 }
 
+/* For the time that a first copy has left it is good to know bytes; a stamp needs numbers that are proof. */
+static enum mailboxes_ask what_to_ask(const struct pass *p, const struct imapc *c, int side)
+{
+    if (side == SOURCE && !p->last)
+        return records_counted(p->move->records) ? MAILBOXES_NUMBERS : MAILBOXES_SIZES;
+    return imap_caps_has(imapc_caps(c), CAP_CONDSTORE) ? MAILBOXES_NUMBERS : MAILBOXES_NAMES;
+}
+
 static void step_lists(struct pass *p)
 {
-    if (p->lane || !(p->lane = crew_take(p->move->crew)))
+    struct lane *l = p->lane;
+
+    if (l || !(l = p->lane = crew_take(p->move->crew)))
         return;
-    p->reading[SOURCE] = mailboxes_read(p->lane->source, !p->last, on_source_list, p);
-    p->reading[TARGET] = mailboxes_read(p->lane->target, false, on_target_list, p);
+    p->reading[SOURCE] =
+        mailboxes_read(l->source, what_to_ask(p, l->source, SOURCE), on_source_list, p);
+    p->reading[TARGET] =
+        mailboxes_read(l->target, what_to_ask(p, l->target, TARGET), on_target_list, p);
 }
 
 /* ---- the end */
@@ -508,10 +596,14 @@ static void finish(struct pass *p)
                                   : p->failed ? PASS_FAILED
                                               : PASS_EQUAL,
                             .why = p->why,
+                            .whole = p->kind != PASS_QUICK,
                             .mailboxes = p->n,
+                            .opened = p->opened,
                             .took_ms = clock_boot_ms() - p->began_ms};
 
     stop(p);
+    if (!p->lost)
+        records_write_stamps(p->move->records);
     sum_counts(p, &r);
     if (p->n_failed > 1)
         buf_printf(&p->detail, " (and %zu more)", p->n_failed - 1);
@@ -576,12 +668,13 @@ static void on_crew(void *owner, enum crew_event ev)
     step_soon(p);
 }
 
-struct pass *pass_start(struct move *move, bool last, pass_fn fn, void *owner)
+struct pass *pass_start(struct move *move, enum pass_kind kind, pass_fn fn, void *owner)
 {
     struct pass *p = xcalloc(1, sizeof(*p));
 
     p->move = move;
-    p->last = last;
+    p->kind = kind;
+    p->last = kind == PASS_LAST;
     p->fn = fn;
     p->owner = owner;
     p->task.fn = step;

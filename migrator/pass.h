@@ -1,6 +1,15 @@
 /* pass: one pass over an account: lists both sides, plans, makes what is missing, and has every mailbox
  * copied and verified, several at once. The first copy, each delta and the last pass in the freeze are all
- * the same.
+ * the same, but for which mailboxes they open. A mailbox whose stamp (stamp.h) says on both sides that nothing has
+ * changed since it was compared equal is
+ *
+ *   PASS_QUICK  not opened
+ *   PASS_WHOLE  not opened once this job has compared all of it: UIDs, flags and dates of every message. At least
+ *               one such pass goes before each attempt to cut over, so that the flip rests on what was seen in that
+ *               attempt, and on numbers of the servers for no longer than that
+ *   PASS_LAST   the same, in the freeze; INBOX is always opened, and so is what no whole pass has seen
+ *
+ * One that was compared wholly and has changed is listed only as far as it changed (selected.h).
  *
  * | phase   | does                                             | leaves to                      |
  * |---------|--------------------------------------------------|--------------------------------|
@@ -26,7 +35,8 @@ struct pass_result {
     enum pass_rc rc;
     enum why why;
     const char *detail; /* for people; borrowed */
-    size_t mailboxes;
+    bool whole;                /* it was not PASS_QUICK */
+    size_t mailboxes, opened;  /* opened: one that was tried again counts again */
     struct copy_counts counts; /* of all mailboxes */
     uint64_t took_ms;
 };
@@ -35,9 +45,10 @@ struct pass;
 /* The pass is gone when this is called. */
 typedef void (*pass_fn)(void *owner, const struct pass_result *result);
 
-/* last: in the freeze; folds ledgers into records and writes these. Needs move->crew, records and progress.
- * Never calls back before it returned. */
-struct pass *pass_start(struct move *move, bool last, pass_fn fn, void *owner);
+enum pass_kind { PASS_QUICK, PASS_WHOLE, PASS_LAST };
+/* PASS_LAST folds ledgers into records and writes these. Needs move->crew, records and progress. Never calls back
+ * before it returned. */
+struct pass *pass_start(struct move *move, enum pass_kind kind, pass_fn fn, void *owner);
 /* NULL is fine. */
 void pass_cancel(struct pass **p);
 

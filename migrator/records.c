@@ -20,7 +20,12 @@ struct records {
     struct store *store;
     const struct route_job *job;
     bool back;
+    uint64_t terms;
     struct record *by_name; /* owned */
+    struct buf orphans;     /* ids of stamps without a record, each with a NUL */
+    size_t n_orphans;
+    unsigned reading;       /* answers to come */
+    enum route_rc read_rc;  /* the first failure */
     records_fn fn;          /* of the call under way */
     void *owner;
     struct loop_task task; /* ends a write of nothing */
@@ -70,13 +75,71 @@ static void take_row(struct records *r, struct span name, struct span text)
     add_record(r, rec);
 }
 
+static void read_one(struct records *r, enum route_rc rc)
+{
+    if (r->read_rc == ROUTE_OK)
+        r->read_rc = rc;
+    if (--r->reading == 0)
+        end_call(r, r->read_rc);
+}
+
 static void on_views(void *owner, enum route_rc rc, const struct span *rows, size_t n)
 {
     struct records *r = owner;
 
     for (size_t i = 0; rc == ROUTE_OK && i + 1 < n; i += 2)
         take_row(r, rows[i], rows[i + 1]);
-    end_call(r, rc);
+    read_one(r, rc);
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+    return strcmp((*(struct record *const *)a)->view.id, (*(struct record *const *)b)->view.id);
+}
+
+/* To free. */
+static struct record **sorted_by_id(const struct records *r, size_t *_n)
+{
+    struct record **sorted = xcalloc(HASH_COUNT(r->by_name) + 1, sizeof(*sorted));
+    size_t n = 0;
+
+    for (struct record *rec = r->by_name; rec; rec = rec->hh.next)
+        sorted[n++] = rec;
+    qsort(sorted, n, sizeof(*sorted), compare_ids);
+    *_n = n;
+    return sorted;
+}
+
+static int compare_id(const void *id, const void *rec)
+{
+    const char *other = (*(struct record *const *)rec)->view.id;
+    const struct span *s = id;
+    size_t len = strlen(other), n = s->len < len ? s->len : len;
+    int by = memcmp(s->p, other, n);
+
+    return by ? by : s->len < len ? -1 : s->len > len;
+}
+
+/* The records were asked for before. A stamp that can't be read is as good as none. */
+static void on_stamps(void *owner, enum route_rc rc, const struct span *rows, size_t n)
+{
+    struct records *r = owner;
+    size_t n_sorted;
+    struct record **sorted = sorted_by_id(r, &n_sorted);
+
+    for (size_t i = 0; rc == ROUTE_OK && i + 1 < n; i += 2) {
+        struct record **rec = bsearch(&rows[i], sorted, n_sorted, sizeof(*sorted), compare_id);
+        if (rec && stamp_decode(rows[i + 1], &(*rec)->stamp)) {
+            if ((*rec)->stamp.terms != r->terms)
+                (*rec)->stamp = (struct stamp){0};
+            continue;
+        }
+        buf_add_span(&r->orphans, rows[i]);
+        buf_add(&r->orphans, (const uint8_t *)"", 1);
+        r->n_orphans++;
+    }
+    free(sorted);
+    read_one(r, rc);
 }
 
 static void forget_all(struct records *r)
@@ -92,7 +155,10 @@ void records_read(struct records *r, records_fn fn, void *owner)
     forget_all(r);
     r->fn = fn;
     r->owner = owner;
+    r->reading = 2;
+    r->read_rc = ROUTE_OK;
     route_views_read(r->store, r->job->user, on_views, r);
+    route_stamps_read(r->store, r->job->user, on_stamps, r);
 }
 
 struct record *records_get(struct records *r, const char *from_name, const char *to_name)
@@ -115,6 +181,14 @@ struct record *records_get(struct records *r, const char *from_name, const char 
         add_record(r, rec);
     }
     return rec;
+}
+
+bool records_counted(const struct records *r)
+{
+    for (const struct record *rec = r->by_name; rec; rec = rec->hh.next)
+        if (rec->counted || rec->stamp.equal)
+            return true;
+    return false;
 }
 
 /* ---- writing */
@@ -168,6 +242,41 @@ void records_write(struct records *r, records_fn fn, void *owner)
     r->fn = fn;
     r->owner = owner;
     loop_defer(store_loop(r->store), &r->task);
+}
+
+static void on_stamps_written(void *owner, enum route_rc rc, const char *detail)
+{
+    (void)owner, (void)rc, (void)detail;
+}
+
+void records_write_stamps(struct records *r)
+{
+    struct span drop[WRITE_MAX], pairs[2 * WRITE_MAX];
+    struct buf texts[WRITE_MAX] = {{0}};
+    size_t n = 0, n_drop = 0, at = 0;
+    struct span orphans = buf_span(&r->orphans);
+
+    for (; n_drop < r->n_orphans && n_drop < WRITE_MAX; n_drop++) {
+        drop[n_drop] = span_str((const char *)orphans.p + at);
+        at += drop[n_drop].len + 1;
+    }
+    for (struct record *rec = r->by_name; rec && n < WRITE_MAX; rec = rec->hh.next) {
+        if (!rec->stamp_changed)
+            continue;
+        stamp_encode(&texts[n], &rec->stamp);
+        pairs[2 * n] = span_str(rec->view.id);
+        pairs[2 * n + 1] = buf_span(&texts[n]);
+        rec->stamp_changed = false;
+        n++;
+    }
+    if (n + n_drop > 0)
+        route_stamps_write(r->store, r->job, drop, n_drop, pairs, n, on_stamps_written, r);
+    for (size_t i = 0; i < n; i++)
+        buf_free(&texts[i]);
+    buf_eat(&r->orphans, at);
+    r->n_orphans -= n_drop;
+    if (n == WRITE_MAX || r->n_orphans > 0)
+        records_write_stamps(r);
 }
 
 void records_forget(struct records *r, void *owner)
@@ -314,11 +423,17 @@ void records_digest(const struct records *r, char out[40])
     buf_free(&text);
 }
 
-struct records *records_new(struct store *s, const struct route_job *job, bool back)
+uint64_t records_terms(const struct records *r)
+{
+    return r->terms;
+}
+
+struct records *records_new(struct store *s, const struct route_job *job, bool back, uint64_t terms)
 {
     struct records *r = xcalloc(1, sizeof(*r));
 
     r->back = back;
+    r->terms = terms;
     r->store = s;
     r->job = job;
     r->task.fn = write_soon;
@@ -335,5 +450,6 @@ void records_free(struct records **rp)
     store_forget(r->store, r);
     loop_undefer(store_loop(r->store), &r->task);
     forget_all(r);
+    buf_free(&r->orphans);
     free(r);
 }

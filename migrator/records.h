@@ -10,10 +10,14 @@
 #include "lib/view_record.h"
 
 #include "copy.h"
+#include "stamp.h"
 
 struct record {
     struct view_record view;   /* source_name is the name that clients see */
     bool changed;              /* not in Redis as it is here */
+    struct stamp stamp; /* beside the record in Redis */
+    bool stamp_changed; /* not in Redis as it is here */
+    bool whole;         /* this job has compared all of it: UIDs, flags and dates of every message */
     struct ledger *ledger;     /* owned; NULL = not loaded */
     struct copy_counts counts; /* of the last copy, for the progress of the next */
     bool counted;
@@ -25,16 +29,22 @@ typedef void (*records_fn)(void *owner, enum route_rc rc);
 
 /* job must live as long; its epoch may change. back: the account goes back to where its clients' names and
  * numbers come from. A record keeps its sides then (source is the clients'), and is found with the names
- * exchanged. */
-struct records *records_new(struct store *s, const struct route_job *job, bool back);
+ * exchanged. Stamps of other terms are forgotten. */
+struct records *records_new(struct store *s, const struct route_job *job, bool back, uint64_t terms);
+uint64_t records_terms(const struct records *r);
 void records_free(struct records **r);
-/* Reads all of them. A record that can't be read is as good as none: it is made anew. */
+/* Reads all of them, and their stamps. A record that can't be read is as good as none: it is made anew. */
 void records_read(struct records *r, records_fn fn, void *owner);
 /* The record of a mailbox, made where there is none for this pair of names. Borrowed until records_free(). */
 struct record *records_get(struct records *r, const char *from_name, const char *to_name);
+/* Is of any mailbox known how much there is in it? */
+bool records_counted(const struct records *r);
 /* Writes those that changed, in as many scripts as it takes. Calls back once, not before it returned, also
  * when there is nothing to write. */
 void records_write(struct records *r, records_fn fn, void *owner);
+/* Sends the stamps that changed, and takes those away that belong to no record. Nobody waits for it: a stamp that
+ * did not arrive only costs a look at its mailbox. */
+void records_write_stamps(struct records *r);
 void records_forget(struct records *r, void *owner);
 
 /* Folds the ledger into the record, with what the last copy told of both mailboxes. */

@@ -1,3 +1,4 @@
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "lib/xalloc.h"
@@ -5,7 +6,7 @@
 
 enum { TRIES = 3 };
 
-static const char items[] = " (UID FLAGS INTERNALDATE RFC822.SIZE)";
+#define ITEMS " (UID FLAGS INTERNALDATE RFC822.SIZE)"
 
 void selected_init(struct selected *s, struct imapc *imap, struct flags_pool *pool, const char *name,
                    const char *side, bool examine)
@@ -74,6 +75,8 @@ static bool take_code(struct selected *s, struct span code)
         s->uidvalidity = span_u32(args, &n) ? n : 0;
     else if (imap_code_is(code, "UIDNEXT", &args))
         s->uidnext = span_u32(args, &n) ? n : 0;
+    else if (imap_code_is(code, "HIGHESTMODSEQ", &args))
+        s->modseq = span_u64(args, UINT64_MAX, &s->modseq) ? s->modseq : 0;
     else if (imap_code_is(code, "PERMANENTFLAGS", &args))
         take_permanent(s, args);
     else
@@ -100,10 +103,27 @@ static void take_fetch(struct selected *s, uint32_t seq, const struct imap_value
 
 static bool take_status(struct selected *s, const struct imap_value *data)
 {
+    const struct imap_value *numbers = imap_value_at(data, 1);
     uint32_t n;
-    if (imap_value_u32(imap_value_get(imap_value_at(data, 1), "UIDNEXT"), &n))
+    if (imap_value_u32(imap_value_get(numbers, "UIDNEXT"), &n))
         s->uidnext = n;
+    s->told = (struct stamp_side){0};
+    if (imap_value_u32(imap_value_get(numbers, "MESSAGES"), &s->told.messages))
+        stamp_side_take(&s->told, numbers);
     return true;
+}
+
+/* (TAG "x") UID ALL 1:4,9. Numbers that don't add up are found out by the check that follows. */
+static void take_search(struct selected *s, const struct imap_value *data)
+{
+    struct imap_seq uids = {0};
+    const struct imap_value *v = data;
+    while (v && !imap_value_is(v, "ALL"))
+        v = v->next;
+    if (s->base && v && v->next && imap_seq_parse(&uids, v->next->text, 0, MBOX_MESSAGES_MAX) &&
+        !mbox_list_uids(&s->list, &uids))
+        s->base = NULL;
+    imap_seq_free(&uids);
 }
 
 bool selected_data(struct selected *s, const struct imap_resp *resp, const struct imap_value *data)
@@ -116,6 +136,8 @@ bool selected_data(struct selected *s, const struct imap_resp *resp, const struc
         take_exists(s, resp->number);
     else if (span_is_ci(resp->word, "EXPUNGE"))
         mbox_list_expunge(&s->list, resp->number);
+    else if (span_is_ci(resp->word, "ESEARCH"))
+        take_search(s, data);
     else if (span_is_ci(resp->word, "STATUS"))
         return take_status(s, data);
     else
@@ -132,11 +154,18 @@ static bool on_data(void *owner, const struct imap_resp *resp, const struct imap
 
 static void on_end(void *owner, const struct imapc_end *e);
 
-static void send_text(struct selected *s, imapc_end_fn fn, const char *text, const char *set)
+static void send_text(struct selected *s, imapc_end_fn fn, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static void send_text(struct selected *s, imapc_end_fn fn, const char *fmt, ...)
 {
     const struct imapc_command cmd = {.data = on_data, .end = fn, .owner = s};
+    struct buf text = {0};
+    va_list ap;
+    va_start(ap, fmt);
+    buf_vprintf(&text, fmt, ap);
+    va_end(ap);
     s->outstanding++;
-    imapc_sendf(s->imap, &cmd, "%s%s%s%s", text, set ? " " : "", set ? set : "", set ? items : "");
+    imapc_sendf(s->imap, &cmd, "%s", buf_str(&text));
+    buf_free(&text);
 }
 
 /* A command with the name of the mailbox. */
@@ -157,7 +186,7 @@ static void send_fetches(struct selected *s)
     struct buf set = {0};
     s->at = (struct uidset_place){0};
     while (uidset_next(&s->wanted, &s->at, 0, &set))
-        send_text(s, on_end, "UID FETCH", buf_str(&set));
+        send_text(s, on_end, "UID FETCH %s" ITEMS, buf_str(&set));
     buf_free(&set);
 }
 
@@ -166,8 +195,32 @@ static void list_again(struct selected *s, uint32_t seq)
     uint32_t last = seq > 1 ? s->list.msgs[seq - 2].uid : 0;
     imap_seq_free(&s->wanted);
     imap_seq_add(&s->wanted, last == UINT32_MAX ? last : last + 1, UINT32_MAX);
-    send_text(s, on_end, "NOOP", NULL);
+    send_text(s, on_end, "NOOP");
     send_fetches(s);
+}
+
+/* What was not listed is as it was, where everything else fits. */
+static void keep_known(struct selected *s)
+{
+    const struct selected_base *b = s->base;
+    unsigned items = MBOX_DATE | MBOX_SIZE;
+    if (b)
+        mbox_list_keep(&s->list, b->known, b->n, b->changes ? items | MBOX_FLAGS : items);
+    s->base = NULL;
+}
+
+/* The list holds all that had happened when the server told these numbers. */
+static void note_seen(struct selected *s)
+{
+    if (s->seen.uidnext == 0) /* Courier told it behind */
+        s->seen.uidnext = selected_uidnext(s);
+    if (!s->catching_up)
+        return;
+    s->catching_up = false;
+    if (s->told.modseq > 0 && s->told.uidvalidity == s->uidvalidity)
+        s->seen = s->told;
+    else
+        s->seen = (struct stamp_side){s->uidvalidity, selected_uidnext(s), (uint32_t)s->list.n, 0};
 }
 
 /* All answers are there. */
@@ -175,9 +228,11 @@ static void check_list(struct selected *s)
 {
     const char *why;
     uint32_t seq;
+    keep_known(s);
     if (s->wrong) {
         end(s, COPY_DIFFERS, "the %s contradicts itself: %s", s->side, s->wrong);
     } else if (mbox_list_check(&s->list, s->list.n, &why, &seq)) {
+        note_seen(s);
         end(s, COPY_EQUAL, "%s", "");
     } else if (++s->tries < TRIES) {
         list_again(s, seq);
@@ -213,6 +268,11 @@ static void on_end(void *owner, const struct imapc_end *e)
 
 /* --- opening --- */
 
+static bool has_cap(const struct selected *s, enum imap_cap cap)
+{
+    return imap_caps_has(imapc_caps(s->imap), cap);
+}
+
 /* Courier shows numbers at EXAMINE that it does not keep: another UIDVALIDITY at each one as long as nobody
  * has SELECTed the mailbox, and for new mail UIDs that another message may have a moment later. What gives it
  * away is that it says no UIDNEXT there. */
@@ -241,31 +301,42 @@ static const char *find_fault(const struct selected *s)
 
 static void send_open(struct selected *s);
 
-static void on_first_list(void *owner, const struct imapc_end *e)
+/* Opening failed; this is the last answer to it. */
+static void end_unopened(struct selected *s)
 {
-    struct selected *s = owner;
-    if (s->reopen) {
-        s->outstanding--;
-        s->reopen = false;
-        send_open(s); /* where the connection broke meanwhile, its end says so */
-        return;
-    }
-    if (s->phase != SELECTED_OPENING) {
-        if (e->rc != IMAPC_OK && s->list.n == 0 && e->rc != IMAPC_DOWN) {
-            /* Some servers refuse to list an empty mailbox. */
-            const struct imapc_end fine = {.rc = IMAPC_OK};
-            on_end(s, &fine);
-        } else {
-            on_end(s, e);
-        }
-        return;
-    }
-    s->outstanding--;
     const char *fault = find_fault(s);
     if (s->refused || s->down)
         end_refused(s);
     else
         end(s, COPY_DIFFERS, "the %s %s", s->side, fault ? fault : "could not be opened");
+}
+
+/* Of the commands that list; they were sent before it was known whether there is anything to list. */
+static void on_first_list(void *owner, const struct imapc_end *e)
+{
+    const struct imapc_end fine = {.rc = IMAPC_OK};
+    struct selected *s = owner;
+    bool refused = e->rc != IMAPC_OK && e->rc != IMAPC_DOWN;
+    if (s->phase == SELECTED_OPENING) {
+        if (--s->outstanding > 0)
+            return;
+        if (s->reopen)
+            send_open(s); /* where the connection broke meanwhile, its end says so */
+        else
+            end_unopened(s);
+    } else if (refused && (s->base || s->list.n == 0)) {
+        s->base = NULL; /* then all is listed; and some servers refuse to list an empty mailbox */
+        on_end(s, &fine);
+    } else {
+        on_end(s, e);
+    }
+}
+
+/* Is what was known then any use now? Numbers that only rise are not below what they were. */
+static bool fits(const struct selected *s, const struct selected_base *b)
+{
+    return s->uidvalidity == b->was.uidvalidity && (s->uidnext == 0 || s->uidnext >= b->was.uidnext) &&
+           (!b->changes || s->modseq >= b->was.modseq);
 }
 
 static void on_opened(void *owner, const struct imapc_end *e)
@@ -281,8 +352,13 @@ static void on_opened(void *owner, const struct imapc_end *e)
         return;
     }
     if (e->rc != IMAPC_OK || find_fault(s))
-        return; /* the end comes with that of the FETCH, which was sent already */
+        return; /* the end comes with that of the listing, which was sent already */
     s->phase = SELECTED_LISTING;
+    if (!has_cap(s, CAP_CONDSTORE))
+        s->modseq = 0;
+    s->seen = (struct stamp_side){s->uidvalidity, s->uidnext, (uint32_t)s->list.n, s->modseq};
+    if (s->base && !fits(s, s->base))
+        s->base = NULL;
     if (s->uidnext == 0) /* Courier */
         send_named(s, on_end, "STATUS", " (UIDNEXT)");
 }
@@ -292,34 +368,94 @@ static void begin(struct selected *s, step_fn fn, void *owner)
     s->fn = fn;
     s->owner = owner;
     s->tries = 0;
-    s->down = s->temporary = s->reopen = false;
+    s->down = s->temporary = s->reopen = s->catching_up = false;
     free(s->refused);
     s->refused = NULL;
+}
+
+static void send_listing(struct selected *s)
+{
+    const struct selected_base *b = s->base;
+    if (!b) {
+        send_text(s, on_first_list, "UID FETCH 1:*" ITEMS);
+    } else if (b->changes) {
+        send_text(s, on_first_list,
+                  has_cap(s, CAP_ESEARCH) ? "UID SEARCH RETURN (ALL) ALL" : "UID FETCH 1:* (UID)");
+        send_text(s, on_first_list, "UID FETCH 1:*" ITEMS " (CHANGEDSINCE %" PRIu64 ")", b->was.modseq);
+    } else {
+        send_text(s, on_first_list, "UID FETCH 1:* (UID FLAGS)");
+        send_text(s, on_first_list, "UID FETCH %" PRIu32 ":*" ITEMS, b->was.uidnext);
+    }
 }
 
 static void send_open(struct selected *s)
 {
     s->phase = SELECTED_OPENING;
     s->wrong = NULL;
+    s->reopen = false;
     s->uidvalidity = s->uidnext = 0;
+    s->modseq = 0;
+    s->seen = (struct stamp_side){0};
     s->permanent = (struct flags_policy){0};
-    send_named(s, on_opened, examines(s) ? "EXAMINE" : "SELECT", "");
-    send_text(s, on_first_list, "UID FETCH", "1:*");
+    send_named(s, on_opened, examines(s) ? "EXAMINE" : "SELECT",
+               has_cap(s, CAP_CONDSTORE) ? " (CONDSTORE)" : "");
+    send_listing(s);
 }
 
-void selected_open(struct selected *s, step_fn fn, void *owner)
+void selected_open(struct selected *s, const struct selected_base *base, step_fn fn, void *owner)
 {
     begin(s, fn, owner);
+    s->base = base;
     send_open(s);
+}
+
+static void want(struct selected *s, const struct imap_seq *uids)
+{
+    s->phase = SELECTED_LISTING;
+    imap_seq_free(&s->wanted);
+    for (size_t i = 0; i < uids->n; i++)
+        imap_seq_add(&s->wanted, uids->ranges[i].first, uids->ranges[i].last);
 }
 
 void selected_refresh(struct selected *s, const struct imap_seq *uids, step_fn fn, void *owner)
 {
     begin(s, fn, owner);
-    s->phase = SELECTED_LISTING;
-    imap_seq_free(&s->wanted);
-    for (size_t i = 0; i < uids->n; i++)
-        imap_seq_add(&s->wanted, uids->ranges[i].first, uids->ranges[i].last);
-    send_text(s, on_end, "NOOP", NULL);
+    want(s, uids);
+    send_text(s, on_end, "NOOP");
+    send_fetches(s);
+}
+
+/* --- catching up --- */
+
+/* Without this answer nothing can be said later without a look; the list does not need it. */
+static void on_numbers(void *owner, const struct imapc_end *e)
+{
+    const struct imapc_end fine = {.rc = IMAPC_OK};
+    struct selected *s = owner;
+    if (e->rc != IMAPC_OK)
+        s->told.modseq = 0;
+    on_end(s, e->rc == IMAPC_DOWN ? e : &fine);
+}
+
+/* NOOP comes first: what STATUS says of the mailbox that is selected may be as old as the last command (Dovecot). */
+void selected_catch_up(struct selected *s, uint32_t first_new, step_fn fn, void *owner)
+{
+    struct imap_seq uids = {0};
+    bool old = s->list.listed > 0 && (first_new == 0 || s->list.msgs[0].uid < first_new);
+    begin(s, fn, owner);
+    if (first_new > 0)
+        imap_seq_add(&uids, first_new, UINT32_MAX);
+    want(s, &uids);
+    imap_seq_free(&uids);
+    s->told = (struct stamp_side){0};
+    s->catching_up = true;
+    send_text(s, on_end, "NOOP");
+    if (s->seen.modseq > 0)
+        send_named(s, on_numbers, "STATUS", " (MESSAGES UIDNEXT UIDVALIDITY HIGHESTMODSEQ)");
+    if (s->seen.modseq > 0 && old && first_new > 1)
+        send_text(s, on_numbers, "UID FETCH 1:%" PRIu32 ITEMS " (CHANGEDSINCE %" PRIu64 ")", first_new - 1,
+                  s->seen.modseq);
+    else if (s->seen.modseq > 0 && old)
+        send_text(s, on_numbers, "UID FETCH 1:*" ITEMS " (CHANGEDSINCE %" PRIu64 ")", s->seen.modseq);
     send_fetches(s);
 }

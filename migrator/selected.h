@@ -10,16 +10,34 @@
  * selected_refresh() sends NOOP (some servers show what was appended only then), then the same items of a set
  * of UIDs.
  *
- * Both end well only when the list is whole: as many messages as EXISTS says, each with its items, UIDs
+ * Where an earlier comparison found the mailbox equal, selected_open() can be given what it was then (struct
+ * selected_base), and lists only what may have changed since. With CONDSTORE (RFC 7162): the UIDs that are there,
+ * as ranges (ESEARCH, RFC 4731) where the server can, and all items of what changed since that HIGHESTMODSEQ;
+ * else UIDs and flags of all, and all items of what is new. What is left is kept (mbox_list.h). The UIDs are as
+ * many as EXISTS says, or the list is read whole; so it is where UIDVALIDITY or a number that only rises is not
+ * what it was, and where the server refuses. (QRESYNC would tell the same, and take EXPUNGE away.)
+ *
+ * selected_catch_up() brings a list up to date after we changed the mailbox.
+ *
+ * All end well only when the list is whole: as many messages as EXISTS says, each with its items, UIDs
  * ascending. What is missing is asked for again, twice, before that is an error. */
 #ifndef IMAPFERRY_SELECTED_H
 #define IMAPFERRY_SELECTED_H
 
 #include "copy.h"
 #include "mbox_list.h"
+#include "stamp.h"
 #include "uidset.h"
 
 typedef void (*step_fn)(void *owner, enum copy_rc rc, const char *why);
+
+/* What was known at an earlier time. */
+struct selected_base {
+    struct stamp_side was;
+    bool changes;            /* HIGHESTMODSEQ can be relied upon: list changes only */
+    struct mbox_known *known; /* all messages of that time, ascending by UID; borrowed until the end of the open */
+    size_t n;
+};
 
 struct selected {
     struct imapc *imap; /* borrowed */
@@ -29,7 +47,12 @@ struct selected {
     struct mbox_list list;
     uint32_t uidvalidity, uidnext; /* 0 = not said */
     struct flags_policy permanent;
+    struct stamp_side seen; /* what the server said before it was listed; modseq 0: it can't be relied upon */
     /* private */
+    const struct selected_base *base; /* borrowed; NULL: list all */
+    struct stamp_side told;           /* what the last STATUS said */
+    bool catching_up;
+    uint64_t modseq;
     enum { SELECTED_IDLE, SELECTED_OPENING, SELECTED_LISTING } phase;
     const char *wrong; /* what contradicts itself; a fixed text */
     bool read_only, reopen;
@@ -46,9 +69,12 @@ void selected_init(struct selected *s, struct imapc *imap, struct flags_pool *po
                    const char *side, bool examine);
 /* Stops what is under way and frees the list. */
 void selected_free(struct selected *s);
-void selected_open(struct selected *s, step_fn fn, void *owner);
+/* base: NULL, or what may be kept; borrowed until fn is called. */
+void selected_open(struct selected *s, const struct selected_base *base, step_fn fn, void *owner);
 /* uids is copied. */
 void selected_refresh(struct selected *s, const struct imap_seq *uids, step_fn fn, void *owner);
+/* first_new: a UID, all from it on have arrived since the list was read; 0: none. */
+void selected_catch_up(struct selected *s, uint32_t first_new, step_fn fn, void *owner);
 /* True: it was something about this mailbox. What contradicts the list is found out by the next refresh or by
  * selected_wrong(). */
 bool selected_data(struct selected *s, const struct imap_resp *resp, const struct imap_value *data);

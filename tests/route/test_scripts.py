@@ -827,7 +827,7 @@ def test_backoff_for_ever_waits_for_a_login(store):
 
 def test_ledger_and_views_need_the_owner(store):
     store.plant("copying")
-    for name in ("ledger", "ledger_drop", "views", "progress"):
+    for name in ("ledger", "ledger_drop", "views", "stamps", "progress"):
         for token, epoch in (("another", EPOCH), (TOKEN, EPOCH + 1), ("", EPOCH)):
             assert store.call(name, "ann", token, epoch, "0", "a", "b")[0] == "lost"
     store.plant("backoff")
@@ -848,6 +848,14 @@ def test_ledger_appends_once(store):
     assert store.call("ledger", "ann", TOKEN, EPOCH, "rec", *many) == ["ok"]
     assert entries() == ["a", "b", "c", "d"] + many
     assert store.call("ledger_drop", "ann", TOKEN, EPOCH, "rec") == ["ok"] and entries() == []
+
+
+def test_stamps(store):
+    store.plant("copying")
+    assert store.call("stamps", "ann", TOKEN, EPOCH, 0, "a1", "1 made=0", "b2", "1 made=1") == ["ok"]
+    assert store.call("stamps", "ann", TOKEN, EPOCH, 1, "b2", "a1", "1 made=1") == ["ok"]
+    assert store.call("stamps_read", "ann") == ["ok", "a1", "1 made=1"]
+    assert store.call("stamps_read", "bob") == ["ok"]
 
 
 def test_views(store):

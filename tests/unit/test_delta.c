@@ -271,12 +271,49 @@ static void test_uidset(void **state)
     buf_free(&piece);
 }
 
+static void keep(struct mbox_list *l, size_t i, unsigned items)
+{
+    l->msgs[i].has = (uint8_t)((l->msgs[i].has & ~items) | items << MBOX_KEPT);
+}
+
+/* Where only one side was listed nothing is equal and nothing stored; the other has to be listed first. */
+static void test_kept(void **state)
+{
+    (void)state;
+    struct world w;
+    struct delta_report r;
+    struct imap_seq sources = {0}, targets = {0};
+    size_t n;
+    set_up(&w, "1:x:9+0 2:x:9+0 3:x:9+0 4:x:9+0", "11:-:1+0 12:-:1+0 13:-:1+0 14:x:9+0",
+           "1>11 2>12 3>13 4>14");
+    keep(&w.source, 0, MBOX_FLAGS | MBOX_DATE);
+    keep(&w.target, 0, MBOX_FLAGS | MBOX_DATE);
+    keep(&w.source, 1, MBOX_FLAGS | MBOX_DATE);
+    keep(&w.target, 2, MBOX_FLAGS);
+    keep(&w.source, 2, MBOX_DATE);
+    delta_unlisted(&w.d, &sources, &targets);
+    assert_int_equal(imap_seq_count(&sources), 2);
+    assert_true(imap_seq_has(&sources, 2) && imap_seq_has(&sources, 3));
+    assert_int_equal(imap_seq_count(&targets), 1);
+    assert_true(imap_seq_has(&targets, 13));
+    struct delta_flags *f = delta_flags(&w.d, &n);
+    assert_int_equal(n, 0);
+    delta_flags_free(f, n);
+    delta_compare(&w.d, &r);
+    assert_int_equal(r.by_kind[DELTA_FLAGS], 2);
+    assert_int_equal(r.by_kind[DELTA_DATE], 2);
+    assert_int_equal(r.n, 4);
+    imap_seq_free(&sources);
+    imap_seq_free(&targets);
+    tear_down(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_compare), cmocka_unit_test(test_counts), cmocka_unit_test(test_lost_flags),
         cmocka_unit_test(test_flags),   cmocka_unit_test(test_sets),   cmocka_unit_test(test_match),
-        cmocka_unit_test(test_uidset),
+        cmocka_unit_test(test_uidset),  cmocka_unit_test(test_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -170,6 +170,51 @@ static void test_bad_answers(void **state)
     tear_down(&w);
 }
 
+static struct imap_seq set(const char *text)
+{
+    struct imap_seq s = {0};
+    assert_true(imap_seq_parse(&s, span_str(text), 0, 100));
+    return s;
+}
+
+/* The UIDs by themselves, and what an earlier listing knew of them. */
+static void test_kept(void **state)
+{
+    (void)state;
+    static const struct mbox_known known[] = {{2, 20}, {5, 50}, {8, 80}, {9, 90}};
+    struct world w;
+    const char *why;
+    uint32_t seq;
+    set_up(&w);
+    assert_true(mbox_list_exists(&w.list, 3));
+    struct imap_seq two = set("5,8"), three = set("5,8,11"), other = set("5,9,11");
+    assert_false(mbox_list_uids(&w.list, &two));
+    assert_true(mbox_list_uids(&w.list, &three));
+    assert_false(mbox_list_uids(&w.list, &other));
+    assert_true(fetch(&w, 2, "(UID 8 FLAGS (\\Seen))"));
+    mbox_list_keep(&w.list, known, COUNTOF(known), MBOX_DATE | MBOX_SIZE);
+    /* Flags were not to be kept, and the last one nobody knew. */
+    assert_false(mbox_list_check(&w.list, 3, &why, &seq));
+    assert_int_equal(seq, 1);
+    mbox_list_keep(&w.list, known, COUNTOF(known), MBOX_DATE | MBOX_SIZE | MBOX_FLAGS);
+    assert_false(mbox_list_check(&w.list, 3, &why, &seq));
+    assert_int_equal(seq, 3);
+    assert_true(fetch(&w, 3, "(UID 11 FLAGS () INTERNALDATE \"01-Jan-2020 00:00:00 +0000\" RFC822.SIZE 7)"));
+    assert_true(mbox_list_check(&w.list, 3, &why, &seq));
+    assert_int_equal(w.list.msgs[0].size, 50);
+    assert_true(mbox_msg_kept(&w.list.msgs[0], MBOX_FLAGS));
+    assert_false(mbox_msg_kept(&w.list.msgs[1], MBOX_FLAGS));
+    assert_true(mbox_msg_kept(&w.list.msgs[1], MBOX_DATE));
+    assert_false(mbox_msg_kept(&w.list.msgs[2], MBOX_DATE));
+    /* What is told later is no more what it was. */
+    assert_true(fetch(&w, 1, "(FLAGS (x))"));
+    assert_false(mbox_msg_kept(&w.list.msgs[0], MBOX_FLAGS));
+    imap_seq_free(&two);
+    imap_seq_free(&three);
+    imap_seq_free(&other);
+    tear_down(&w);
+}
+
 static void test_size(void **state)
 {
     (void)state;
@@ -180,7 +225,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_flags),       cmocka_unit_test(test_split), cmocka_unit_test(test_listing),
-        cmocka_unit_test(test_bad_answers), cmocka_unit_test(test_size),
+        cmocka_unit_test(test_bad_answers), cmocka_unit_test(test_size),  cmocka_unit_test(test_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

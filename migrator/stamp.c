@@ -1,0 +1,125 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "stamp.h"
+
+void stamp_side_take(struct stamp_side *s, const struct imap_value *items)
+{
+    if (!imap_value_u32(imap_value_get(items, "UIDNEXT"), &s->uidnext))
+        s->uidnext = 0;
+    if (!imap_value_u32(imap_value_get(items, "UIDVALIDITY"), &s->uidvalidity))
+        s->uidvalidity = 0;
+    if (!imap_value_u64(imap_value_get(items, "HIGHESTMODSEQ"), &s->modseq))
+        s->modseq = 0;
+}
+
+static bool alike(const struct stamp_side *a, const struct stamp_side *b)
+{
+    return a->uidvalidity == b->uidvalidity && a->uidnext == b->uidnext && a->messages == b->messages &&
+           a->modseq == b->modseq;
+}
+
+bool stamp_side_same(const struct stamp_side *a, const struct stamp_side *b)
+{
+    return a->uidvalidity > 0 && a->uidnext > 0 && a->modseq > 0 && alike(a, b);
+}
+
+bool stamp_same(const struct stamp *a, const struct stamp *b)
+{
+    if (a->terms != b->terms || a->made != b->made || a->equal != b->equal)
+        return false;
+    return !a->equal || (alike(&a->source, &b->source) && alike(&a->target, &b->target) && a->bytes == b->bytes);
+}
+
+static uint64_t mix(uint64_t sum, const char *text)
+{
+    for (const uint8_t *p = (const uint8_t *)text;; p++) { /* FNV-1a, with the NUL */
+        sum = (sum ^ *p) * UINT64_C(1099511628211);
+        if (!*p)
+            return sum;
+    }
+}
+
+uint64_t stamp_terms(const char *source, const char *target)
+{
+    return mix(mix(UINT64_C(14695981039346656037), source), target);
+}
+
+static void encode_side(struct buf *out, const struct stamp_side *s)
+{
+    buf_printf(out, "%" PRIu32 ",%" PRIu32 ",%" PRIu32 ",%" PRIu64, s->uidvalidity, s->uidnext, s->messages,
+               s->modseq);
+}
+
+void stamp_encode(struct buf *out, const struct stamp *s)
+{
+    buf_printf(out, "1 terms=%" PRIu64 " made=%d", s->terms, s->made);
+    if (!s->equal)
+        return;
+    buf_add_str(out, " equal=");
+    encode_side(out, &s->source);
+    buf_add_str(out, ";");
+    encode_side(out, &s->target);
+    buf_printf(out, " bytes=%" PRIu64, s->bytes);
+}
+
+/* Eats what must stand there. */
+static bool take_text(struct span *in, const char *text)
+{
+    size_t n = strlen(text);
+
+    if (in->len < n || memcmp(in->p, text, n))
+        return false;
+    *in = span_of(in->p + n, in->len - n);
+    return true;
+}
+
+/* Eats the digits that stand there. */
+static bool take_number(struct span *in, uint64_t max, uint64_t *_r)
+{
+    size_t n = 0;
+
+    while (n < in->len && in->p[n] >= '0' && in->p[n] <= '9')
+        n++;
+    if (!span_u64(span_of(in->p, n), max, _r))
+        return false;
+    *in = span_of(in->p + n, in->len - n);
+    return true;
+}
+
+static bool take_side(struct span *in, struct stamp_side *s)
+{
+    uint64_t uidvalidity, uidnext, messages;
+
+    if (!take_number(in, UINT32_MAX, &uidvalidity) || !take_text(in, ",") ||
+        !take_number(in, UINT32_MAX, &uidnext) || !take_text(in, ",") ||
+        !take_number(in, UINT32_MAX, &messages) || !take_text(in, ",") ||
+        !take_number(in, UINT64_MAX, &s->modseq))
+        return false;
+    s->uidvalidity = (uint32_t)uidvalidity;
+    s->uidnext = (uint32_t)uidnext;
+    s->messages = (uint32_t)messages;
+    return true;
+}
+
+bool stamp_decode(struct span text, struct stamp *_r)
+{
+    struct stamp s = {0};
+
+    if (!take_text(&text, "1 terms=") || !take_number(&text, UINT64_MAX, &s.terms))
+        return false;
+    if (take_text(&text, " made=1"))
+        s.made = true;
+    else if (!take_text(&text, " made=0"))
+        return false;
+    if (text.len > 0) {
+        s.equal = true;
+        if (!take_text(&text, " equal=") || !take_side(&text, &s.source) || !take_text(&text, ";") ||
+            !take_side(&text, &s.target) || !take_text(&text, " bytes=") ||
+            !take_number(&text, UINT64_MAX, &s.bytes) || text.len > 0)
+            return false;
+    }
+    *_r = s;
+    return true;
+}

@@ -1,0 +1,240 @@
+#include "io.h"
+#include "migrator/selected.h"
+
+/* A mailbox on a scripted server, opened and listed. */
+struct world {
+    struct loop *loop;
+    struct conf_backend backend;
+    struct io_peer peer;
+    struct imapc *c;
+    struct flags_pool *pool;
+    struct selected box;
+    bool done;
+    enum copy_rc rc;
+    char *why;
+};
+
+#define SCRIPT(...) ((const char *const[]){__VA_ARGS__, NULL})
+#define LOGIN(caps)                                                                                          \
+    ">* OK [CAPABILITY IMAP4rev1 LITERAL+] ready", "<LOGIN ann {6+}", "=secret",                             \
+        ">%T OK [CAPABILITY IMAP4rev1" caps "] in"
+#define CONDSTORE LOGIN(" CONDSTORE ESEARCH")
+#define OPENED(exists, uidnext, modseq)                                                                      \
+    ">* " exists " EXISTS", ">* OK [UIDVALIDITY 7] so", ">* OK [UIDNEXT " uidnext "] so",                     \
+        ">* OK [HIGHESTMODSEQ " modseq "] so", ">m1 OK [READ-ONLY] fine"
+#define ITEMS "(UID FLAGS INTERNALDATE RFC822.SIZE)"
+#define MESSAGE(seq, uid, flags)                                                                             \
+    ">* " seq " FETCH (UID " uid " FLAGS (" flags ") INTERNALDATE \"01-Jan-2020 00:00:00 +0000\" RFC822.SIZE 9)"
+
+static struct mbox_known known[] = {{2, 20}, {5, 50}, {8, 80}};
+static const struct selected_base changes = {{7, 9, 3, 40}, true, known, 3};
+static const struct selected_base flags_only = {{7, 9, 3, 0}, false, known, 3};
+
+static int set_up(void **state)
+{
+    struct world *w = xcalloc(1, sizeof *w);
+    w->loop = loop_new();
+    w->pool = flags_pool_new();
+    w->backend = (struct conf_backend){.name = (char *)"old",
+                                       .address = {.scheme = ADDRESS_IMAP, .host = (char *)"127.0.0.1"}};
+    *state = w;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct world *w = *state;
+    flags_pool_free(&w->pool);
+    free(w->why);
+    loop_free(&w->loop);
+    free(w);
+    return 0;
+}
+
+static void on_event(void *owner, enum imapc_event ev)
+{
+    struct world *w = owner;
+    w->done = w->done || ev == IMAPC_READY;
+}
+
+static void on_step(void *owner, enum copy_rc rc, const char *why)
+{
+    struct world *w = owner;
+    w->rc = rc;
+    free(w->why);
+    w->why = xstrdup(why);
+    if (rc != COPY_EQUAL)
+        print_message("%s\n", why);
+    w->done = true;
+}
+
+static void wait_done(struct world *w)
+{
+    io_wait(w->loop, &w->done);
+    w->done = false;
+}
+
+static void start(struct world *w, const char *const *script)
+{
+    io_peer_start(&w->peer, script, NULL, NULL);
+    w->backend.address.port = w->peer.port;
+    struct login_request login = {.backend = &w->backend,
+                                  .user = "ann",
+                                  .secret = "secret",
+                                  .limits = {.high_water = 65536, .queue_max = 1 << 20},
+                                  .connect_timeout_ms = 15000,
+                                  .step_timeout_ms = 15000};
+    w->c = imapc_new(w->loop, &login, 15000, on_event, NULL, w);
+    wait_done(w);
+    selected_init(&w->box, w->c, w->pool, "INBOX", "source", true);
+}
+
+static void open_box(struct world *w, const struct selected_base *base)
+{
+    selected_open(&w->box, base, on_step, w);
+    wait_done(w);
+}
+
+static void end(struct world *w)
+{
+    selected_free(&w->box);
+    imapc_free(&w->c);
+    uv_run(&w->loop->uv, UV_RUN_NOWAIT);
+    io_peer_end(&w->peer);
+}
+
+/* "2:kept 5:\Seen" */
+static void assert_list(const struct world *w, const char *want)
+{
+    struct buf out = {0};
+    for (size_t i = 0; i < w->box.list.listed; i++) {
+        const struct mbox_msg *m = &w->box.list.msgs[i];
+        buf_printf(&out, "%s%u:%s", i ? " " : "", m->uid,
+                   mbox_msg_kept(m, MBOX_FLAGS) ? "kept" : flags_text(w->pool, m->flags));
+    }
+    assert_string_equal(buf_str(&out), want);
+    buf_free(&out);
+}
+
+/* One changed, one gone, one new: nothing of the others is listed but that they are there. */
+static void test_changes(void **state)
+{
+    struct world *w = *state;
+    start(w, SCRIPT(CONDSTORE, "<EXAMINE INBOX (CONDSTORE)", "<UID SEARCH RETURN (ALL) ALL",
+                    "<UID FETCH 1:* " ITEMS " (CHANGEDSINCE 40)", OPENED("3", "12", "44"),
+                    ">* ESEARCH (TAG \"m2\") UID ALL 2,8,11", ">m2 OK so", MESSAGE("2", "8", "\\Seen"),
+                    MESSAGE("3", "11", ""), ">m3 OK so", "=bye LOGOUT"));
+    open_box(w, &changes);
+    assert_int_equal(w->rc, COPY_EQUAL);
+    assert_list(w, "2:kept 8:\\Seen 11:");
+    assert_int_equal(w->box.list.msgs[0].size, 20);
+    assert_int_equal(w->box.seen.modseq, 44);
+    assert_int_equal(w->box.seen.uidnext, 12);
+    assert_int_equal(w->box.seen.messages, 3);
+    end(w);
+}
+
+/* EDGE 8: a SEARCH that finds nothing, or not as many as EXISTS says, makes nothing gone. */
+static void test_search_that_finds_too_little(void **state)
+{
+    struct world *w = *state;
+    static const char *const answers[] = {">* ESEARCH (TAG \"m2\") UID", ">* ESEARCH (TAG \"m2\") UID ALL 2,8",
+                                          ">* ESEARCH (TAG \"m2\") UID ALL 1:4000000000",
+                                          ">* ESEARCH (TAG \"m2\") UID ALL x", ">* SEARCH 2 8"};
+    for (size_t i = 0; i < COUNTOF(answers); i++) {
+        start(w, SCRIPT(CONDSTORE, "<EXAMINE INBOX (CONDSTORE)", "<UID SEARCH RETURN (ALL) ALL",
+                        "<UID FETCH 1:* " ITEMS " (CHANGEDSINCE 40)", OPENED("3", "9", "40"), answers[i],
+                        ">m2 OK so", ">m3 OK so", "<NOOP", "<UID FETCH 1:4294967295 " ITEMS, ">m4 OK", MESSAGE("1", "2", ""),
+                        MESSAGE("2", "5", "x"), MESSAGE("3", "8", ""), ">m5 OK so", "=bye LOGOUT"));
+        open_box(w, &changes);
+        assert_int_equal(w->rc, COPY_EQUAL);
+        assert_list(w, "2: 5:x 8:");
+        end(w);
+    }
+}
+
+/* What does not fit to what was known then, or is refused, is listed whole. */
+static void test_base_that_does_not_fit(void **state)
+{
+    struct world *w = *state;
+    static const struct selected_base bases[] = {{{6, 9, 3, 40}, true, known, 3},
+                                                 {{7, 10, 3, 40}, true, known, 3},
+                                                 {{7, 9, 3, 41}, true, known, 3}};
+    static const char *const asked[] = {"<UID FETCH 1:* " ITEMS " (CHANGEDSINCE 40)",
+                                        "<UID FETCH 1:* " ITEMS " (CHANGEDSINCE 40)",
+                                        "<UID FETCH 1:* " ITEMS " (CHANGEDSINCE 41)"};
+    for (size_t i = 0; i < COUNTOF(bases); i++) {
+        start(w, SCRIPT(CONDSTORE, "<EXAMINE INBOX (CONDSTORE)", "<UID SEARCH RETURN (ALL) ALL", asked[i],
+                        OPENED("1", "9", "40"), ">* ESEARCH (TAG \"m2\") UID ALL 2", ">m2 OK so", ">m3 OK so",
+                        "<NOOP", "<UID FETCH 1:4294967295 " ITEMS, ">m4 OK", MESSAGE("1", "2", "x"), ">m5 OK so",
+                        "=bye LOGOUT"));
+        open_box(w, &bases[i]);
+        assert_list(w, "2:x");
+        end(w);
+    }
+    start(w, SCRIPT(CONDSTORE, "<EXAMINE INBOX (CONDSTORE)", "<UID SEARCH RETURN (ALL) ALL",
+                    "<UID FETCH 1:* " ITEMS " (CHANGEDSINCE 40)", OPENED("1", "9", "40"),
+                    ">* ESEARCH (TAG \"m2\") UID ALL 2", ">m2 OK so", ">m3 BAD no modseqs here", "<NOOP",
+                    "<UID FETCH 1:4294967295 " ITEMS, ">m4 OK", MESSAGE("1", "2", "x"), ">m5 OK so", "=bye LOGOUT"));
+    open_box(w, &changes);
+    assert_int_equal(w->rc, COPY_EQUAL);
+    assert_list(w, "2:x");
+    end(w);
+}
+
+/* Without modseqs flags are listed, and dates of what is new. */
+static void test_flags_only(void **state)
+{
+    struct world *w = *state;
+    start(w, SCRIPT(LOGIN(""), "<EXAMINE INBOX", "<UID FETCH 1:* (UID FLAGS)", "<UID FETCH 9:* " ITEMS,
+                    ">* 3 EXISTS", ">* OK [UIDVALIDITY 7] so", ">* OK [UIDNEXT 10] so",
+                    ">* OK [HIGHESTMODSEQ 77] nobody asked", ">m1 OK [READ-ONLY] fine", ">* 1 FETCH (UID 5 FLAGS ())",
+                    ">* 2 FETCH (UID 8 FLAGS (\\Seen))", ">* 3 FETCH (UID 9 FLAGS ())", ">m2 OK so",
+                    MESSAGE("3", "9", "x"), ">m3 OK so", "=bye LOGOUT"));
+    open_box(w, &flags_only);
+    assert_int_equal(w->rc, COPY_EQUAL);
+    assert_list(w, "5: 8:\\Seen 9:x");
+    assert_true(mbox_msg_kept(&w->box.list.msgs[0], MBOX_DATE));
+    assert_int_equal(w->box.seen.modseq, 0); /* not offered, so no proof */
+    end(w);
+}
+
+/* After a change of ours: the numbers are those from before the list was read again. */
+static void test_catch_up(void **state)
+{
+    struct world *w = *state;
+    start(w, SCRIPT(CONDSTORE, "<EXAMINE INBOX (CONDSTORE)", "<UID FETCH 1:* " ITEMS, OPENED("1", "3", "40"),
+                    MESSAGE("1", "2", ""), ">m2 OK so", "<NOOP",
+                    "<STATUS INBOX (MESSAGES UIDNEXT UIDVALIDITY HIGHESTMODSEQ)",
+                    "<UID FETCH 1:2 " ITEMS " (CHANGEDSINCE 40)", "<UID FETCH 3:4294967295 " ITEMS, ">* 2 EXISTS", ">m3 OK so",
+                    ">* STATUS INBOX (MESSAGES 2 UIDNEXT 4 UIDVALIDITY 7 HIGHESTMODSEQ 43)", ">m4 OK so", ">m5 OK so",
+                    MESSAGE("2", "3", ""), ">m6 OK so", "<NOOP",
+                    "<STATUS INBOX (MESSAGES UIDNEXT UIDVALIDITY HIGHESTMODSEQ)",
+                    "<UID FETCH 1:* " ITEMS " (CHANGEDSINCE 43)", ">m7 OK so", ">m8 NO not now", ">m9 OK so",
+                    "=bye LOGOUT"));
+    open_box(w, NULL);
+    selected_catch_up(&w->box, 3, on_step, w);
+    wait_done(w);
+    assert_int_equal(w->rc, COPY_EQUAL);
+    assert_list(w, "2: 3:");
+    assert_int_equal(w->box.seen.modseq, 43);
+    assert_int_equal(w->box.seen.messages, 2);
+    /* Refused: the list stands, and proves nothing about later. */
+    selected_catch_up(&w->box, 0, on_step, w);
+    wait_done(w);
+    assert_int_equal(w->rc, COPY_EQUAL);
+    assert_int_equal(w->box.seen.modseq, 0);
+    end(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_changes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_search_that_finds_too_little, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_base_that_does_not_fit, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_flags_only, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_catch_up, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
