@@ -230,10 +230,15 @@ def _ok(result):
 
 
 def load(account, m, prefix="", separator="/"):
-    """Puts the account on the server that m is signed in to, in the order of account.messages in each mailbox."""
-    for levels in account.mailboxes:
+    """Puts the account on the server that m is signed in to, in the order of account.messages in each mailbox.
+
+    Mailboxes are made in the order in which a migrator makes them on the other side: Dovecot gives those that are made in
+    one second UIDVALIDITYs of the seconds to come, so that in another order a pair of mailboxes could get equal ones."""
+    m.select("INBOX")
+    for levels in sorted(account.mailboxes, key=lambda x: wire_name(x, prefix, separator)):
         if levels != ("INBOX",):
             m.create(quoted(wire_name(levels, prefix, separator)))  # NO where a server made it by itself
+    m.unselect() if "UNSELECT" in m.capabilities else m.close()
     for levels in account.mailboxes:
         append(m, wire_name(levels, prefix, separator), [x for x in account.messages if x.mailbox == levels])
     for levels in account.subscribed:
