@@ -88,6 +88,7 @@ static void take_exists(struct selected *s, uint32_t n)
 {
     if (s->phase == SELECTED_OPENING)
         mbox_list_clear(&s->list); /* what came before was about the mailbox before */
+    s->exists_told = true;
     if (!mbox_list_exists(&s->list, n))
         s->wrong = "more messages than this program can list";
 }
@@ -294,6 +295,8 @@ static const char *find_fault(const struct selected *s)
 {
     if (s->uidvalidity == 0)
         return "has no UIDVALIDITY";
+    if (!s->exists_told)
+        return "does not say how many messages it has";
     if (s->read_only)
         return "opens it read-only";
     return s->wrong;
@@ -392,7 +395,7 @@ static void send_open(struct selected *s)
 {
     s->phase = SELECTED_OPENING;
     s->wrong = NULL;
-    s->reopen = false;
+    s->reopen = s->exists_told = false;
     s->uidvalidity = s->uidnext = 0;
     s->modseq = 0;
     s->seen = (struct stamp_side){0};

@@ -55,7 +55,7 @@ struct selected {
     uint64_t modseq;
     enum { SELECTED_IDLE, SELECTED_OPENING, SELECTED_LISTING } phase;
     const char *wrong; /* what contradicts itself; a fixed text */
-    bool read_only, reopen;
+    bool read_only, reopen, exists_told;
     struct imap_seq wanted; /* what is being listed */
     struct uidset_place at; /* how far that has been asked for */
     unsigned tries, outstanding;

@@ -67,7 +67,9 @@ class FakeImap:
         self.manners = {}       # user -> list
         self.accounts = {}
         self.lines = []         # (number of the connection, whether under TLS, what came)
-        self.connections = self.most_at_once = 0
+        self.connections = 0
+        self.most_at_once = 0   # sessions that are signed in; one that said LOGOUT is over
+        self._signed_in = set()
         self.logins = []        # (user, "user", "master" or "proxyauth")
         self.faults = []
         self.lock = threading.RLock()
@@ -253,7 +255,6 @@ class FakeImap:
                 self.connections += 1
                 number = self.connections
                 self._sockets.add(s)
-                self.most_at_once = max(self.most_at_once, len(self._sockets))
             threading.Thread(target=self._serve, args=(s, tls, number), daemon=True).start()
 
     def _serve(self, s, tls, number):
@@ -267,6 +268,7 @@ class FakeImap:
         except (Gone, OSError, ssl.SSLError):
             pass
         finally:
+            self.note_logout(connection)
             with self.lock:
                 self._sockets.discard(s)
                 self._sockets.discard(connection.socket)
@@ -279,9 +281,18 @@ class FakeImap:
             self.lines.append((session.number, session.tls, text))
             self.changed.notify_all()
 
-    def note_login(self, user, how):
+    def note_login(self, session, how):
         with self.changed:
-            self.logins.append((user, how))
+            self.logins.append((session.user, how))
+            self._signed_in.add(session)
+            self.changed.notify_all()
+            # One that the client has given up may not have been read to its end yet.
+            self.changed.wait_for(lambda: len(self._signed_in) <= self.most_at_once, 0.05)
+            self.most_at_once = max(self.most_at_once, len(self._signed_in))
+
+    def note_logout(self, session):
+        with self.changed:
+            self._signed_in.discard(session)
             self.changed.notify_all()
 
     def register(self, s):

@@ -1,6 +1,7 @@
 """One connection to the fake server: the commands, each with the places at which faults (fake_imap.py) and manners
 (manners.py) come in."""
 import base64
+import bisect
 import re
 
 from .protocol import LITERAL, Gone, Refused, quoted, tokens_into, words
@@ -192,6 +193,7 @@ class Session:
         self.ok()
 
     def do_logout(self, _):
+        self.server.note_logout(self)
         self.line("* BYE bye")
         self.ok()
         raise Gone
@@ -245,7 +247,7 @@ class Session:
     def become(self, user, how):
         self.user = user
         self.manners = self.server.manners.get(user, [])
-        self.server.note_login(user, how)
+        self.server.note_login(self, how)
         self.server.account(user)
 
     def do_proxyauth(self, args):
@@ -459,13 +461,13 @@ class Session:
 
     def numbered(self, text, uid):
         """[(number, message)] of a set; numbers that are not there are left out."""
-        last = (self.view[-1].uid if self.view else 0) if uid else len(self.view)
-        ranges = []
+        numbers = [m.uid for m in self.view] if uid else range(1, len(self.view) + 1)
+        last = numbers[-1] if self.view else 0
+        chosen = set()
         for part in text.split(b","):
             ends = [last if x == b"*" else int(x) for x in part.split(b":")]
-            ranges.append((min(ends), max(ends)))
-        return [(n, m) for n, m in enumerate(self.view, 1)
-                if any(a <= (m.uid if uid else n) <= b for a, b in ranges)]
+            chosen.update(range(bisect.bisect_left(numbers, min(ends)), bisect.bisect_right(numbers, max(ends))))
+        return [(at + 1, self.view[at]) for at in sorted(chosen)]
 
     def do_fetch(self, args, uid=False):
         self.place("fetch")
