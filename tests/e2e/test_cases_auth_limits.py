@@ -73,12 +73,12 @@ def test_nothing_changed_costs_a_few_commands_a_mailbox(site):
     for i in range(20):
         site.letters(user, LETTER % i, name=f"box{i:02}")
     site.copy(user)
-    before = {side: len(getattr(site, side).lines) for side in ("source", "target")}
+    before = {side: len(getattr(site, side).commands("", user)) for side in ("source", "target")}
     bodies = servers.NotesBodies()
     for side in (site.source, site.target):
         side.behave_like(user, bodies)
     site.flip(user)
     assert bodies.asked == []
     for side, count in before.items():
-        commands = len(getattr(site, side).lines) - count
+        commands = len(getattr(site, side).commands("", user)) - count
         assert commands <= 21 * 4 * 2 + 20, f"{commands} commands at the {side}"

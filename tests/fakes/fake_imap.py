@@ -67,6 +67,7 @@ class FakeImap:
         self.manners = {}       # user -> list
         self.accounts = {}
         self.lines = []         # (number of the connection, whether under TLS, what came)
+        self.spoken = {}        # user -> what came in under that name
         self.connections = 0
         self.most_at_once = 0   # sessions that are signed in; one that said LOGOUT is over
         self._signed_in = set()
@@ -123,9 +124,15 @@ class FakeImap:
                         return True
         return False
 
-    def commands(self, verb):
+    def commands(self, verb, user=None):
+        """All that came in, or those of one account."""
         with self.lock:
-            return [text for _, _, text in self.lines if re.match(rb"\S+ (UID )?" + verb.encode(), text, re.I)]
+            lines = self.spoken.get(user, []) if user else [text for _, _, text in self.lines]
+        return [text for text in lines if re.match(rb"\S+ (UID )?" + verb.encode(), text, re.I)]
+
+    def sign_ins(self, user):
+        with self.lock:
+            return sum(1 for u, _ in self.logins if u == user)
 
     def wait(self, what, condition, timeout=20):
         """Waits until condition(), asked anew after each command that came in."""
@@ -279,6 +286,7 @@ class FakeImap:
     def note_line(self, session, text):
         with self.changed:
             self.lines.append((session.number, session.tls, text))
+            self.spoken.setdefault(session.user, []).append(text)
             self.changed.notify_all()
 
     def note_login(self, session, how):
