@@ -6,6 +6,7 @@
 # make check-faults     cut-overs under load, a fault in each; RUNS=N of them, SEED=S replays (see tests/faults/)
 # make check-crash      a migrator killed, stopped and cut off at each of its steps; RUNS=N draws N cases, SEED=N repeats
 # make bench-migrate    how long an account takes, beside other engines; RUNS=1 ONLY=small,20 (see tests/bench/bench.py)
+# make bench-cutover    what a client waits while its account is switched over; RUNS= SESSIONS= (see tests/bench/cutover.py)
 # make check-model      the model of the cut-over, explored by spin; ONLY=NAME runs one search (see tests/model/)
 # make install          DESTDIR= PREFIX=
 # make clean
@@ -132,11 +133,17 @@ check-crash:
 	@sh tests/deps.sh ensure
 	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN=1 BUILD=build/san all
 	@$(PYTHON) -B tests/crash/run.py $(if $(SEED),--seed $(SEED)) $(if $(RUNS),--count $(RUNS)) $(if $(ONLY),--only '$(ONLY)')
+
 bench-migrate:
 	@sh tests/deps.sh ensure bench
 	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all
 	@IMAPFERRY_BUILD=$(abspath $(BUILD)) ONLY=$(ONLY) RUNS=$(or $(RUNS),3) SCALE=$(or $(SCALE),1) BACKEND='$(BACKEND)' \
 	    $(PYTHON) -B tests/bench/bench.py
+
+bench-cutover:
+	@sh tests/deps.sh ensure
+	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all
+	@IMAPFERRY_BUILD=$(abspath $(BUILD)) $(PYTHON) -B tests/bench/cutover.py
 
 check-model:
 	@sh tests/deps.sh ensure model
@@ -153,4 +160,4 @@ clean:
 
 -include $(shell find $(BUILD) -type f -name '*.d' 2>/dev/null)
 
-.PHONY: all units fuzz-replay clang-syntax deps demo check check-valgrind check-crash check-faults check-model install clean bench-migrate
+.PHONY: all units fuzz-replay clang-syntax deps demo check check-valgrind check-crash check-faults check-model install clean bench-migrate bench-cutover
