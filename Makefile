@@ -51,7 +51,7 @@ MIGRATOR_SRC := $(wildcard migrator/*.c)
 ENGINE_SRC   := $(patsubst %,migrator/%.c,copy date delta doubles finding flags hasher imap_client ledger mbox_list outbox readback reflag remove \
                 selected settle stamp transfer uidset verify waiver)
 ENGINE_SRC   += migrator/mailboxes.c migrator/plan.c migrator/journal.c
-PURE_PROXY_SRC := proxy/vault.c
+PURE_PROXY_SRC := proxy/opened.c proxy/vault.c
 ADMIN_SRC    := $(wildcard migrator/admin/*.c) migrator/finding.c migrator/waiver.c
 UNIT_SRC     := $(wildcard tests/unit/test_*.c)
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))

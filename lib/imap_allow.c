@@ -835,6 +835,51 @@ bool imap_cmd_reads(const struct imap_cmd *cmd, struct span line)
     return false;
 }
 
+/* Of all messages, and so of none by its number, "1:*" too. */
+static bool is_set_of_some(struct span word)
+{
+    return is_set(word) && !span_is(word, "1:*");
+}
+
+/* A set that is not the argument of the key before it. */
+static bool searches_by_number(const struct imap_cmd *cmd, struct span line)
+{
+    const char *why;
+    struct walk w = begin_walk(cmd, line, true);
+    struct word word;
+    unsigned args = 0;
+    w.why = &why;
+    while (next_word(&w, &word) && word.kind != WORD_END) {
+        const struct item *key = word.kind == WORD_ATOM && args == 0
+                                     ? find_item(search_keys, COUNTOF(search_keys), word.text)
+                                     : NULL;
+        if (args == 0 && word.kind == WORD_ATOM && is_set_of_some(word.text))
+            return true;
+        args = key ? key->args : args > 0 ? args - 1 : 0;
+    }
+    return false;
+}
+
+bool imap_cmd_uses_numbers(const struct imap_cmd *cmd, struct span line)
+{
+    switch (cmd->verb) {
+    case VERB_FETCH:
+    case VERB_STORE:
+    case VERB_COPY:
+    case VERB_MOVE:
+    case VERB_SEARCH:
+    case VERB_SORT:
+    case VERB_THREAD:
+        return true;
+    case VERB_UID_SEARCH:
+    case VERB_UID_SORT:
+    case VERB_UID_THREAD:
+        return searches_by_number(cmd, line);
+    default:
+        return false;
+    }
+}
+
 /* What can be enabled at all (RFC 5161 3.1, 7162 3.1.8 and 3.2.3, 9755 3, 9051 6.3.1). */
 static const struct item enable_names[] = {
     {"CONDSTORE", CAP_CONDSTORE, 0, 0},

@@ -70,5 +70,9 @@ void imap_cmd_filter_enable(struct buf *out, struct span args, const struct imap
 /* True where the command, as far as this first part shows, changes nothing at the server: verbs with VERB_READS, and
  * FETCH whose items don't set \Seen. */
 bool imap_cmd_reads(const struct imap_cmd *cmd, struct span line);
+/* True where the first part means messages by their numbers (RFC 3501 2.3.1.2), which EXPUNGEs change: FETCH, STORE,
+ * COPY, MOVE, SEARCH, SORT, THREAD; of the UID variants, searches with a set of numbers other than 1:* among their
+ * keys. */
+bool imap_cmd_uses_numbers(const struct imap_cmd *cmd, struct span line);
 
 #endif

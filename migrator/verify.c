@@ -4,10 +4,7 @@
 #include "readback.h"
 #include "verify.h"
 
-enum {
-    NOTE = 500,        /* verified messages in one ledger entry */
-    SUSPECTS_MAX = 100 /* looked at on the source a second time */
-};
+enum { NOTE = 500 /* verified messages in one ledger entry */, NAMED = 3, SUSPECTS_MAX = 100 };
 
 /* A copy whose bytes are not those of the ledger. */
 struct suspect {
@@ -26,7 +23,7 @@ struct verify {
     size_t n_good;
     size_t writing;
     struct suspect suspects[SUSPECTS_MAX];
-    size_t n_suspects;
+    size_t n_suspects, n_bad;
     bool read; /* all that there is to read was read */
     bool over;
     enum copy_rc rc;
@@ -92,26 +89,30 @@ static void note_good(struct verify *v)
 
 /* --- bad ones --- */
 
-static void name_suspects(struct verify *v)
+static void describe(const struct verify *v, struct buf *out)
 {
-    for (size_t i = 0; i < v->n_suspects; i++) {
+    size_t named = v->n_suspects < NAMED ? v->n_suspects : NAMED;
+    for (size_t i = 0; i < named; i++) {
         const struct suspect *s = &v->suspects[i];
+        buf_printf(out, "%sUID %u: ", i > 0 ? "; " : "", s->source_uid);
         if (s->read && !s->same)
-            pair_name(v->p, FINDING_MUTABLE, s->source_uid,
-                      "the source gives other bytes at each reading (target UID %u)", s->target_uid);
+            buf_printf(out, "the source gives other bytes at each reading (target UID %u)", s->target_uid);
         else
-            pair_name(v->p, FINDING_BYTES, s->source_uid, "bytes differ (target UID %u)", s->target_uid);
+            buf_printf(out, "bytes differ (target UID %u)", s->target_uid);
     }
+    if (v->n_bad > named)
+        buf_printf(out, "; and %zu more that differ", v->n_bad - named);
 }
 
 static void on_second_read(void *owner, enum copy_rc rc, const char *why)
 {
     struct verify *v = owner;
+    struct buf text = {0};
     readback_stop(&v->reading);
     v->read = true;
-    if (rc == COPY_EQUAL)
-        name_suspects(v);
-    note_end(v, rc, why);
+    describe(v, &text);
+    note_end(v, rc == COPY_EQUAL ? COPY_DIFFERS : rc, rc == COPY_EQUAL ? buf_str(&text) : why);
+    buf_free(&text);
 }
 
 static void got_second(void *owner, const struct readback_item *item)
@@ -139,10 +140,9 @@ static void read_source_again(struct verify *v)
 
 static void add_suspect(struct verify *v, const struct ledger_row *row)
 {
-    if (v->n_suspects == SUSPECTS_MAX) {
-        pair_name(v->p, FINDING_BYTES, row->source_uid, "bytes differ (target UID %u)", row->target_uid);
+    v->n_bad++;
+    if (v->n_suspects == SUSPECTS_MAX)
         return;
-    }
     struct suspect *s = &v->suspects[v->n_suspects++];
     *s = (struct suspect){.source_uid = row->source_uid, .target_uid = row->target_uid};
     memcpy(s->hash, row->hash, HASH_SIZE);

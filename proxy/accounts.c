@@ -5,6 +5,7 @@
 #include "freeze.h"
 #include "proxy.h"
 #include "relay.h"
+#include "views.h"
 
 /* ---- which sessions ---- */
 
@@ -42,6 +43,7 @@ void accounts_detach(struct session *s)
     free(a->key);
     free(a->backend);
     free(a->target);
+    views_free(&a->views);
     free(a);
 }
 
@@ -75,6 +77,8 @@ void accounts_heard(struct account *a, const struct account_news *n)
     a->generation = n->generation;
     set_text(&a->backend, n->backend);
     set_text(&a->target, n->target);
+    if (n->left_ms > 0)
+        a->deadline_ms = clock_boot_ms() + n->left_ms;
     struct proxy *p = a->proxy;
     char *key = xstrdup(a->key);
     freeze_heard(a); /* may end sessions, and with the last one the account */
@@ -113,7 +117,7 @@ static void doubt_sessions(struct account *a)
     struct session *s, *next;
     for (s = LIST_FIRST(&a->sessions); s; s = next) {
         next = LIST_NEXT(s, of_account);
-        if (s->state != IN_RELAY)
+        if (!session_is_live(s))
             continue;
         s->lapses = s->asked_lapses =
             LAPSES_UNKNOWN; /* an answer that is on its way may be older than the event */

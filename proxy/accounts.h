@@ -24,6 +24,8 @@ struct account {
     uint64_t epoch, generation;
     char *backend;
     char *target;       /* of the move under way or done; NULL or "": none */
+    uint64_t deadline_ms; /* of preparing or freezing, by clock_boot_ms() */
+    struct views *views;  /* of the last flip; owned */
     uint64_t news;      /* counts events */
     bool reading;       /* a route_read() is under way ... */
     uint64_t read_news; /* ... since this event */

@@ -4,9 +4,11 @@
 #include "lib/xalloc.h"
 
 #include "freeze.h"
+#include "handover.h"
 #include "prepare.h"
 #include "proxy.h"
 #include "relay.h"
+#include "rest.h"
 #include "routing.h"
 
 /* The term of the lease is another from now on. A session that was not known to be good stays in doubt. */
@@ -25,22 +27,58 @@ static bool is_elsewhere(const struct session *s, const struct account *a)
     return a->backend && strcmp(a->backend, s->at->name) != 0;
 }
 
-static void in_relay(struct session *s)
+/* The source is where it was, or is dialled again. */
+static void thaw(struct session *s)
 {
-    const struct account *a = s->account;
-    set_engaged(s, route_is_engaged(a->state));
-    if (a->state == ROUTE_FLIPPING || is_elsewhere(s, a)) {
-        session_close(s, WHY_MOVED, NULL);
+    if (s->account->state != ROUTE_PREPARING)
+        prepare_drop(s);
+    if (s->state == IN_FROZEN && !s->backend) {
+        handover_begin(s);
         return;
     }
+    rest_over(s);
+    if (s->state == IN_FROZEN) {
+        session_enter(s, IN_RELAY);
+        stream_again(s->backend);
+    }
+    if (s->state == IN_RELAY)
+        relay_rest(s, WHY_NONE);
+}
+
+/* The account lives where this session does not. */
+static void follow(struct session *s)
+{
+    if (s->state == IN_FROZEN && rest_is_told(s))
+        handover_begin(s);
+    else if (s->state == IN_HANDOVER || !rest_is_told(s))
+        session_close(s, WHY_MOVED, NULL);
+    /* else a command that only reads has not ended yet */
+}
+
+void freeze_session(struct session *s)
+{
+    const struct account *a = s->account;
+    if (!session_is_live(s) || !a->known)
+        return;
+    set_engaged(s, route_is_engaged(a->state));
+    if (is_elsewhere(s, a))
+        follow(s);
+    else if (a->state == ROUTE_FLIPPING && !rest_is_told(s))
+        session_close(s, WHY_MOVED, NULL);
+    else if (a->state == ROUTE_FLIPPING)
+        rest_goes_on(s);
+    else if (a->state == ROUTE_FREEZING && s->state == IN_RELAY)
+        relay_rest(s, WHY_FREEZE);
+    else if (a->state == ROUTE_FREEZING && s->state == IN_FROZEN)
+        rest_step(s);
+    else if (a->state != ROUTE_FREEZING && s->state != IN_HANDOVER)
+        thaw(s);
+    if (!session_is_live(s)) /* and the account may be gone with it */
+        return;
     if (a->state == ROUTE_PREPARING)
         prepare_begin(s);
-    else if (a->state != ROUTE_FREEZING)
-        prepare_drop(s);
-    relay_rest(s, a->state == ROUTE_FREEZING ? WHY_FREEZE : WHY_NONE);
-    if (s->state != IN_RELAY)
-        return;
-    relay_flow(s);
+    if (s->state == IN_RELAY)
+        relay_flow(s);
     session_ask(s);
 }
 
@@ -70,7 +108,7 @@ static void log_freeze(const struct account *a)
     unsigned n = 0;
     struct session *s;
     LIST_FOREACH(s, &a->sessions, of_account)
-    n += s->state == IN_RELAY;
+    n += session_is_live(s);
     LOG(INFO, "freeze", LOG_S("user", a->key), LOG_S("state", route_state_name(a->state)),
         LOG_U("epoch", a->epoch), LOG_U("sessions", n));
 }
@@ -87,8 +125,8 @@ void freeze_heard(struct account *a)
     /* The account may go with its last session. */
     for (s = LIST_FIRST(&a->sessions); s; s = next) {
         next = LIST_NEXT(s, of_account);
-        if (s->state == IN_RELAY)
-            in_relay(s);
+        if (session_is_live(s))
+            freeze_session(s);
         else if (s->state == IN_WAITING && a->state != ROUTE_FREEZING && a->state != ROUTE_FLIPPING)
             routing_wake(s);
     }

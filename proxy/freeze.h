@@ -3,13 +3,10 @@
  *   engaged        the short term of the lease from now on, and the store is told so (`seen`)
  *   preparing      registrations that have no session any more are taken away; the others are signed in at the
  *                  target (prepare.h)
- *   freezing       sessions end with BYE after their command (an IDLE at once); a new login waits
- *   flipping       the flip went on without us: our sessions have no registration any more and pass on
- * nothing flipped, ...   a session on a backend that the route has left ends thaw           back to ready:
- * sessions go on
- *
- * Until sessions are handed over live (issue cut-over), clients reconnect, and their login waits for the
- * flip. */
+ *   freezing       sessions come to rest (rest.h); a new login waits
+ *   flipping       those that rest wait on; the flip went on without the others, which have no registration any more
+ *   flipped, ...   those that rest go on at the target (handover.h); others on a backend that the route has left end
+ *   thaw           back to ready: sessions go on where they were; the source is dialled again where it closed */
 #ifndef IMAPFERRY_FREEZE_H
 #define IMAPFERRY_FREEZE_H
 
@@ -17,5 +14,7 @@
 
 /* a->state, epoch and backend are news, perhaps the same as before. */
 void freeze_heard(struct account *a);
+/* The same for one of its sessions. */
+void freeze_session(struct session *s);
 
 #endif

@@ -5,6 +5,7 @@
 #include "lib/log.h"
 #include "lib/xalloc.h"
 
+#include "handover.h"
 #include "proxy.h"
 #include "relay.h"
 #include "vault.h"
@@ -28,6 +29,22 @@ static void each_session(struct proxy *p, enum session_state state, void (*fn)(s
     }
 }
 
+/* All that have signed in. */
+static void each_live(struct proxy *p, void (*fn)(struct session *s))
+{
+    each_session(p, IN_RELAY, fn);
+    each_session(p, IN_FROZEN, fn);
+    each_session(p, IN_HANDOVER, fn);
+}
+
+static void go_on(struct session *s)
+{
+    if (s->state == IN_RELAY)
+        relay_settle(s);
+    else if (s->state == IN_HANDOVER)
+        handover_step(s);
+}
+
 /* ---- the store, the lease, events ---- */
 
 static void on_store(void *owner, enum store_state state, const char *detail)
@@ -48,8 +65,8 @@ static void on_lease(void *owner, enum lease_event ev)
     struct proxy *p = owner;
     switch (ev) {
     case LEASE_NEW_MASTER:
-        each_session(p, IN_RELAY, doubt_registration);
-        each_session(p, IN_RELAY, session_ask);
+        each_live(p, doubt_registration);
+        each_live(p, session_ask);
         break;
     case LEASE_RENEWED:
         LOG(INFO, "lease_renewed", LOG_U("thread", p->thread),
@@ -57,8 +74,8 @@ static void on_lease(void *owner, enum lease_event ev)
         p->has_lease = true;
         serve_if_ready(p);
         accounts_seen_all(p);
-        each_session(p, IN_RELAY, session_ask);
-        each_session(p, IN_RELAY, relay_flow);
+        each_live(p, session_ask);
+        each_live(p, go_on);
         break;
     case LEASE_LAPSED:
         each_session(p, IN_RELAY, relay_flow);
@@ -69,8 +86,8 @@ static void on_lease(void *owner, enum lease_event ev)
 static void on_resume_timer(void *owner)
 {
     struct proxy *p = owner;
-    each_session(p, IN_RELAY, session_ask);
-    each_session(p, IN_RELAY, relay_flow);
+    each_live(p, session_ask);
+    each_live(p, go_on);
 }
 
 void proxy_resume_later(struct proxy *p)

@@ -68,6 +68,7 @@ struct proxy {
     size_t n_sessions;
     uint64_t last_session;
     uint64_t ended[WHY_COUNT];
+    uint64_t handed_over, not_handed_over;
 };
 
 /* Runs in the main thread, before the thread starts. sockets: one a listener of the configuration, taken; -1

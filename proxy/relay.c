@@ -7,9 +7,13 @@
 #include "lib/log.h"
 #include "lib/xalloc.h"
 
+#include "opened.h"
 #include "preauth.h"
 #include "proxy.h"
 #include "relay.h"
+#include "rest.h"
+
+enum { OWN_TAG_BYTES = 8 };
 
 /* What the client's next bytes are. */
 enum up_mode {
@@ -30,6 +34,11 @@ enum fate {
 struct command {
     TAILQ_ENTRY(command) link;
     enum imap_verb verb;
+    enum relay_own own; /* a command of ours; OWN_NONE: the client's */
+    bool reads;         /* changes nothing at the server */
+    bool ends_idle;     /* we have sent the DONE: its answer is for us */
+    bool takes_name;    /* the literal under way is the name of a mailbox ... */
+    struct buf name;    /* ... or it stood in the line: of SELECT and EXAMINE; owned */
     char tag[]; /* with its NUL */
 };
 
@@ -53,7 +62,11 @@ struct relay {
     bool logout;     /* passed on: nothing else may follow */
     bool finished;   /* LOGOUT was answered */
     bool bye;        /* the backend said BYE */
-    enum why rest;   /* WHY_NONE, or the end that comes once no command is under way */
+    enum why rest;   /* WHY_NONE, or what comes once no command is under way: a freeze, or the end */
+    struct opened opened;
+    size_t n_own;         /* commands of ours that are under way: what they bring is for us */
+    char *idled;          /* tag of the client's IDLE that we have ended; it is to be begun again; owned */
+    struct imap_seq gone; /* messages that the client has to be told of as expunged, when it may be */
     bool client_shut, backend_shut; /* not read at the moment */
     uint64_t moved_ms;              /* the loop's clock at the last byte */
 };
@@ -172,12 +185,12 @@ static void sayf(struct session *s, const char *fmt, ...)
 
 /* ---- commands under way ---- */
 
-static struct command *command_add(struct relay *r)
+static struct command *command_add(struct relay *r, const char *tag, enum imap_verb verb)
 {
-    size_t n = strlen(r->cmd.tag) + 1;
-    struct command *c = xmalloc(sizeof *c + n);
-    c->verb = r->cmd.verb;
-    memcpy(c->tag, r->cmd.tag, n);
+    size_t n = strlen(tag) + 1;
+    struct command *c = xcalloc(1, sizeof *c + n);
+    c->verb = verb;
+    memcpy(c->tag, tag, n);
     TAILQ_INSERT_TAIL(&r->commands, c, link);
     r->n_commands++;
     return c;
@@ -191,6 +204,8 @@ static void command_remove(struct relay *r, struct command *c)
         r->waits = NULL;
     if (r->current == c)
         r->current = NULL;
+    r->n_own -= c->own != OWN_NONE;
+    buf_free(&c->name);
     free(c);
 }
 
@@ -212,6 +227,34 @@ static bool is_busy(const struct relay *r)
     return r->n_commands > (r->mode == UP_IDLE && r->waits ? 1 : 0);
 }
 
+bool relay_only_reads(const struct session *s)
+{
+    const struct relay *r = s->relay;
+    const struct command *c;
+    if (r->fate == FATE_PASSES && r->up.in_command)
+        return false;
+    TAILQ_FOREACH(c, &r->commands, link)
+    if (!c->reads)
+        return false;
+    return true;
+}
+
+bool relay_is_quiet(const struct session *s)
+{
+    const struct relay *r = s->relay;
+    return !(r->fate == FATE_PASSES && r->up.in_command) && r->n_commands == 0 && relay_at_boundary(s);
+}
+
+/* The client stays in its IDLE: DONE is for the server alone. */
+static void end_idle(struct session *s)
+{
+    struct relay *r = s->relay;
+    if (r->mode != UP_IDLE || !r->waits || r->waits->ends_idle || !session_may_pass(s))
+        return;
+    r->waits->ends_idle = true;
+    stream_send(s->backend, "DONE\r\n", 6);
+}
+
 /* After anything that may have ended the last command. */
 static void check_end(struct session *s)
 {
@@ -220,10 +263,13 @@ static void check_end(struct session *s)
         return;
     if (r->finished)
         session_close(s, WHY_LOGOUT, NULL);
-    else if (r->rest != WHY_NONE && !is_busy(r))
-        session_close(s, r->rest, NULL);
     else if (s->client_eof && !is_busy(r) && stream_peek(s->client).len == 0)
         session_close(s, WHY_CLIENT_GONE, NULL);
+    else if (r->rest == WHY_FREEZE) {
+        end_idle(s);
+        rest_step(s);
+    } else if (r->rest != WHY_NONE && !is_busy(r))
+        session_close(s, r->rest, NULL);
 }
 
 /* ---- client to backend ---- */
@@ -277,8 +323,15 @@ static void decide(struct relay *r, const struct imap_line_item *item, struct bu
 static void pass_command(struct session *s, const struct imap_line_item *item)
 {
     struct relay *r = s->relay;
-    if (item->first)
-        r->current = command_add(r);
+    if (item->first) {
+        r->current = command_add(r, r->cmd.tag, r->cmd.verb);
+        r->current->reads = imap_cmd_reads(&r->cmd, item->text);
+        opened_said(&r->opened, &r->cmd, item->text, &r->current->name);
+        bool selects = r->cmd.verb == VERB_SELECT || r->cmd.verb == VERB_EXAMINE;
+        r->current->takes_name = selects && item->literal && r->current->name.len == 0;
+    } else if (r->current) {
+        r->current->takes_name = false;
+    }
     if (!r->current) {
         /* It was answered before it was whole. Nobody knows what the backend takes the next bytes for. */
         session_close(s, WHY_BAD_PART, "a command goes on after its answer");
@@ -288,6 +341,7 @@ static void pass_command(struct session *s, const struct imap_line_item *item)
         r->waits = r->current;
     } else if (item->first && r->cmd.verb == VERB_IDLE) {
         r->mode = UP_IDLE_PLUS;
+        r->own_plus = false;
         r->waits = r->current;
     } else if (item->first && r->cmd.verb == VERB_LOGOUT) {
         r->logout = true;
@@ -335,6 +389,46 @@ static bool take_done(struct relay *r, const struct piece *p, struct outlet *o)
     return stray;
 }
 
+/* The body of a literal, as far as it is of interest. */
+static void note_literal(struct relay *r, struct span body)
+{
+    struct command *c = r->current;
+    if (c && c->takes_name && c->name.len + body.len <= OPENED_NAME_MAX)
+        buf_add_span(&c->name, body);
+}
+
+/* Messages that are gone, the last one first, so that no number changes before it was told (RFC 3501 7.4.1). */
+static void tell_gone(struct session *s)
+{
+    struct relay *r = s->relay;
+    struct buf lines = {0};
+    for (size_t i = r->gone.n; i-- > 0;)
+        for (uint32_t n = r->gone.ranges[i].last; n >= r->gone.ranges[i].first; n--) {
+            buf_printf(&lines, "* %" PRIu32 " EXPUNGE\r\n", n);
+            r->opened.exists--;
+        }
+    say(s, buf_span(&lines));
+    buf_free(&lines);
+    imap_seq_free(&r->gone);
+}
+
+/* The client begins a command: now it may hear of what is gone, unless the command's numbers are those from before. False:
+ * that ends the session. */
+static bool tell_gone_at(struct session *s, const struct imap_line_item *item)
+{
+    struct relay *r = s->relay;
+    if (r->gone.n == 0)
+        return true;
+    if (imap_cmd_uses_numbers(&r->cmd, item->text)) {
+        LOG(INFO, "handed_over_in_vain", LOG_S("session", s->name), LOG_S("user", s->account->key),
+            LOG_S("why", "message_numbers"));
+        session_close(s, WHY_MOVED, "message numbers from before an EXPUNGE that could not be told");
+        return false;
+    }
+    tell_gone(s);
+    return true;
+}
+
 static void take_up_text(struct session *s, const struct piece *p, struct outlet *o)
 {
     struct relay *r = s->relay;
@@ -344,6 +438,8 @@ static void take_up_text(struct session *s, const struct piece *p, struct outlet
     struct buf rewritten = {0};
     if (p->item.first) {
         decide(r, &p->item, &rewritten);
+        if (r->fate == FATE_PASSES && !tell_gone_at(s, &p->item))
+            return;
     } else if (r->fate == FATE_PASSES && !imap_cmd_allowed(&r->cmd, p->item.text, false, &r->shown, &why)) {
         sayf(s, "%s BAD %s", r->cmd.tag, why);
         session_close(s, WHY_BAD_PART, why); /* its first half is at the backend */
@@ -382,7 +478,8 @@ static bool up_open(const struct session *s)
 {
     const struct relay *r = s->relay;
     bool may_begin = r->rest == WHY_NONE || r->up.in_command;
-    return s->state == IN_RELAY && (r->mode == UP_COMMANDS || r->mode == UP_IDLE) && may_begin &&
+    return s->state == IN_RELAY && (r->mode == UP_COMMANDS || r->mode == UP_IDLE) && may_begin && !r->idled &&
+           r->n_own == 0 && !(r->waits && r->waits->ends_idle) &&
            !r->logout && r->n_commands < LIMIT_PIPELINED && r->own.len < LIMIT_OWN_WORDS &&
            !stream_full(s->backend) && session_may_pass(s);
 }
@@ -397,8 +494,10 @@ static void pump_up(struct session *s)
             take_up_text(s, &p, &out);
         else if (p.rc == LINE_BAD)
             take_up_bad(s, &p.item);
-        else if (r->fate == FATE_PASSES)
+        else if (r->fate == FATE_PASSES) {
+            note_literal(r, p.item.text);
             outlet_piece(&out, &p);
+        }
         if (s->state != IN_RELAY)
             return; /* the backend's stream is gone */
     }
@@ -452,6 +551,7 @@ static void pass_status(struct relay *r, const struct piece *p, const struct ima
 /* The answer to a command was passed. */
 static void command_ended(struct relay *r, struct command *c, enum imap_status status)
 {
+    opened_answered(&r->opened, c->verb, buf_span(&c->name), status);
     if (r->waits == c && r->mode == UP_PLUS && r->own_plus)
         r->fate = FATE_OVER;
     else if (r->waits == c && r->mode == UP_PLUS)
@@ -471,12 +571,28 @@ static void take_plus(struct relay *r, const struct piece *p, struct outlet *o)
 {
     if (r->mode != UP_PLUS && r->mode != UP_IDLE_PLUS)
         return; /* nobody waits for it, and a client that gets it might send a literal */
-    bool ours = r->mode == UP_PLUS && r->own_plus;
+    bool ours = r->own_plus;
+    r->own_plus = false;
     r->mode = r->mode == UP_PLUS ? UP_COMMANDS : UP_IDLE;
     if (r->mode == UP_COMMANDS)
         r->waits = NULL;
     if (!ours)
         outlet_piece(o, p);
+}
+
+/* The answer to a command of ours, or to an IDLE that we have ended. */
+static bool is_for_us(struct session *s, struct command *c, const struct imap_resp *resp)
+{
+    struct relay *r = s->relay;
+    enum relay_own own = c->own;
+    if (own == OWN_NONE && !(c->ends_idle && resp->status == STATUS_OK))
+        return false;
+    if (own == OWN_NONE)
+        r->idled = xstrdup(c->tag);
+    command_remove(r, c);
+    if (own != OWN_NONE)
+        rest_answered(s, own, resp->status);
+    return true;
 }
 
 /* False: an answer to a command that we know nothing of. What the backend did then, nobody can tell. */
@@ -491,6 +607,9 @@ static bool take_response(struct session *s, const struct piece *p, struct outle
     }
     switch (resp.kind) {
     case RESP_DATA:
+        opened_heard(&r->opened, &resp);
+        if (r->n_own > 0 && rest_takes(s, &resp, p->item.text))
+            break;
         if (span_is_ci(resp.word, "CAPABILITY") && !p->item.literal) {
             outlet_text(o, span_str("* CAPABILITY "));
             outlet_line(o, span_str(r->shown_words));
@@ -499,6 +618,7 @@ static bool take_response(struct session *s, const struct piece *p, struct outle
         }
         break;
     case RESP_STATUS:
+        opened_heard(&r->opened, &resp);
         r->bye |= resp.status == STATUS_BYE;
         pass_status(r, p, &resp, o);
         break;
@@ -506,6 +626,8 @@ static bool take_response(struct session *s, const struct piece *p, struct outle
         struct command *c = command_find(r, resp.tag);
         if (!c)
             return false;
+        if (is_for_us(s, c, &resp))
+            break;
         pass_status(r, p, &resp, o);
         command_ended(r, c, resp.status);
         break;
@@ -516,10 +638,12 @@ static bool take_response(struct session *s, const struct piece *p, struct outle
     return true;
 }
 
-/* "* 3 FETCH", "* LIST", "* SEARCH": nearly all there is, and nothing in it is ours to change. */
-static bool is_plain_data(struct span line)
+/* "* 3 FETCH", "* LIST", "* SEARCH": nearly all there is, and nothing in it is ours to change. Short lines with a number may be
+ * "* 3 EXISTS", and all of them are of interest while a command of ours is under way. */
+static bool is_plain_data(const struct relay *r, struct span line)
 {
-    return line.len > 2 && line.p[0] == '*' && line.p[1] == ' ' && !strchr(" CcOoNnBbPp", line.p[2]);
+    bool counts = line.len > 2 && line.p[2] >= '0' && line.p[2] <= '9' && (r->n_own > 0 || line.len < 24);
+    return line.len > 2 && line.p[0] == '*' && line.p[1] == ' ' && !strchr(" CcOoNnBbPp", line.p[2]) && !counts;
 }
 
 static bool pump_down(struct session *s)
@@ -531,7 +655,7 @@ static bool pump_down(struct session *s)
     while (!wrong && !r->finished && next_piece(&r->down, s->backend, &p)) {
         if (p.rc == LINE_BAD)
             wrong = p.item.why;
-        else if (p.rc != LINE_TEXT || !p.item.first || is_plain_data(p.item.text))
+        else if (p.rc != LINE_TEXT || !p.item.first || is_plain_data(r, p.item.text))
             outlet_piece(&out, &p);
         else if (!take_response(s, &p, &out))
             wrong = "an answer to a command that it was not sent";
@@ -559,11 +683,50 @@ static void set_shut(struct stream *stream, bool *shut, bool want)
         stream_resume(stream);
 }
 
+static void idle_again(struct session *s)
+{
+    struct relay *r = s->relay;
+    struct command *c = command_add(r, r->idled, VERB_IDLE);
+    struct buf line = {0};
+    c->reads = true;
+    r->waits = c;
+    r->mode = UP_IDLE_PLUS;
+    r->own_plus = true; /* the client had its "+" */
+    buf_printf(&line, "%s IDLE\r\n", r->idled);
+    stream_send(s->backend, line.mem + line.off, line.len);
+    buf_free(&line);
+    free(r->idled);
+    r->idled = NULL;
+}
+
+/* What a hand-over or a thaw has left to be said, once something may pass. */
+static void go_on(struct session *s)
+{
+    struct relay *r = s->relay;
+    if (r->rest != WHY_NONE || !session_may_pass(s))
+        return;
+    if (r->idled && r->gone.n > 0)
+        tell_gone(s); /* an IDLE is a command under way */
+    if (r->own.len > 0 && relay_at_boundary(s)) {
+        s->bytes_out += r->own.len;
+        stream_send(s->client, buf_span(&r->own).p, r->own.len);
+        buf_free(&r->own);
+    }
+    if (r->idled && r->n_commands == 0)
+        idle_again(s);
+}
+
 void relay_flow(struct session *s)
 {
     struct relay *r = s->relay;
+    if (s->state == IN_FROZEN) { /* the end of the server's connection is of interest still */
+        set_shut(s->client, &r->client_shut, true);
+        if (s->backend)
+            set_shut(s->backend, &r->backend_shut, false);
+    }
     if (s->state != IN_RELAY)
         return;
+    go_on(s);
     set_shut(s->client, &r->client_shut, !up_open(s));
     set_shut(s->backend, &r->backend_shut, stream_full(s->client) || !session_may_pass(s));
 }
@@ -574,7 +737,7 @@ static void moved(struct session *s)
 }
 
 /* After the client's bytes, and after those of the backend: each may have opened the way of the other. */
-static void settle(struct session *s)
+void relay_settle(struct session *s)
 {
     check_end(s);
     relay_flow(s);
@@ -586,7 +749,48 @@ void relay_rest(struct session *s, enum why why)
     if (r->rest == WHY_SHUTDOWN)
         return; /* a thaw does not take that back */
     r->rest = why;
-    settle(s);
+    relay_settle(s);
+}
+
+void relay_send_own(struct session *s, enum relay_own own, const char *text)
+{
+    struct relay *r = s->relay;
+    struct buf line = {0};
+    char tag[2 + 2 * OWN_TAG_BYTES] = "F";
+    random_hex(tag + 1, OWN_TAG_BYTES);
+    struct command *c = command_add(r, tag, VERB_UNKNOWN);
+    c->own = own;
+    c->reads = true;
+    r->n_own++;
+    buf_printf(&line, "%s %s\r\n", tag, text);
+    stream_send(s->backend, line.mem + line.off, line.len);
+    buf_free(&line);
+}
+
+const struct opened *relay_opened(const struct session *s)
+{
+    return &s->relay->opened;
+}
+
+void relay_attach(struct session *s, struct stream *stream, const struct conf_backend *at, struct span lines,
+                  struct imap_seq *gone, uint32_t exists)
+{
+    struct relay *r = s->relay;
+    stream_close(&s->backend, false);
+    session_take_backend(s, stream, at);
+    stream_without_secrets(stream);
+    imap_line_wipe(&r->down);
+    imap_line_init(&r->down, LINE_RESPONSES, &limits_of_backend);
+    r->backend_shut = r->bye = false;
+    r->rest = WHY_NONE;
+    r->opened.exists = exists;
+    imap_seq_free(&r->gone);
+    r->gone = *gone;
+    *gone = (struct imap_seq){0};
+    buf_add_span(&r->own, lines);
+    session_enter(s, IN_RELAY);
+    moved(s);
+    relay_settle(s);
 }
 
 void relay_client_event(struct session *s, enum stream_event ev)
@@ -609,7 +813,7 @@ void relay_client_event(struct session *s, enum stream_event ev)
     default:
         return;
     }
-    settle(s);
+    relay_settle(s);
 }
 
 void relay_backend_event(struct session *s, enum stream_event ev)
@@ -637,7 +841,7 @@ void relay_backend_event(struct session *s, enum stream_event ev)
     default:
         return;
     }
-    settle(s);
+    relay_settle(s);
 }
 
 void relay_timeout(struct session *s)
@@ -694,6 +898,9 @@ void relay_free(struct relay **rp)
     imap_line_wipe(&r->down);
     buf_free(&r->answer);
     buf_free(&r->own);
+    opened_free(&r->opened);
+    imap_seq_free(&r->gone);
+    free(r->idled);
     free(r->shown_words);
     free(r);
 }

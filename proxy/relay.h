@@ -16,6 +16,7 @@
 #define IMAPFERRY_RELAY_H
 
 #include "lib/imap_caps.h"
+#include "lib/imap_seq.h"
 
 #include "session.h"
 
@@ -34,9 +35,28 @@ void relay_timeout(struct session *s);
 
 /* The lease or the account's state changed: reads on, or stops reading. */
 void relay_flow(struct session *s);
-/* No new command is passed; when those under way have ended (at once in IDLE), the session ends with this
- * why. WHY_NONE takes it back. */
+/* The same, and looks whether what is to come once no command is under way may come. */
+void relay_settle(struct session *s);
+/* No new command is passed. WHY_SHUTDOWN: when those under way have ended (at once in IDLE), the session ends. WHY_FREEZE:
+ * an IDLE is ended at the server, the client stays in it, and rest_step() is called whenever something changed. WHY_NONE
+ * takes that back, and the IDLE is begun again. */
 void relay_rest(struct session *s, enum why why);
+/* Nothing is under way that changes anything at the server. */
+bool relay_only_reads(const struct session *s);
+/* Nothing is under way at all. */
+bool relay_is_quiet(const struct session *s);
+/* Sends a command of ours, only while it is quiet or by another of ours. What it brings goes to rest_takes(), its tagged
+ * answer to rest_answered(); the client's next command waits for it. */
+enum relay_own { OWN_NONE, OWN_NAMESPACE, OWN_LIST };
+void relay_send_own(struct session *s, enum relay_own own, const char *text);
+/* Where the client stands; borrowed. */
+struct opened;
+const struct opened *relay_opened(const struct session *s);
+/* The client, at rest, goes on over this connection (taken), which stands where the client stands. lines: for the client,
+ * as soon as something may pass. gone (taken): numbers of messages that it is told of as expunged when it may be. exists:
+ * the messages it counts after these lines. */
+void relay_attach(struct session *s, struct stream *stream, const struct conf_backend *at, struct span lines,
+                  struct imap_seq *gone, uint32_t exists);
 /* A line of ours may be sent: no response is half sent. */
 bool relay_at_boundary(const struct session *s);
 

@@ -4,17 +4,19 @@
 #include "lib/route.h"
 #include "lib/xalloc.h"
 
+#include "handover.h"
 #include "preauth.h"
 #include "prepare.h"
 #include "proxy.h"
 #include "relay.h"
+#include "rest.h"
 #include "routing.h"
 #include "vault.h"
 
 static const char *const state_names[IN_COUNT] = {
     [IN_NEW] = "new",         [IN_PREAUTH] = "preauth", [IN_SECURING] = "securing", [IN_ROUTING] = "routing",
     [IN_WAITING] = "waiting", [IN_SIGNIN] = "signin",   [IN_ENTERING] = "entering", [IN_REFUSED] = "refused",
-    [IN_RELAY] = "relay",     [IN_CLOSING] = "closing",
+    [IN_RELAY] = "relay",     [IN_FROZEN] = "frozen",   [IN_HANDOVER] = "handover", [IN_CLOSING] = "closing",
 };
 
 static const struct why_row {
@@ -40,6 +42,7 @@ static const struct why_row {
     [WHY_BACKEND_GONE] = {"backend_gone", true, "[UNAVAILABLE] The mail server closed the connection"},
     [WHY_BACKEND_BROKEN] = {"backend_broken", true, "[UNAVAILABLE] The connection to the mail server broke"},
     [WHY_BACKEND_PROTOCOL] = {"backend_protocol", true, "[UNAVAILABLE] The mail server can't be understood"},
+    [WHY_NOT_BACK] = {"not_back", true, "[UNAVAILABLE] The mail server closed the connection"},
     [WHY_FREEZE] = {"freeze", false, "[UNAVAILABLE] Your mailboxes are being moved, please connect again"},
     [WHY_MOVED] = {"moved", false, "[UNAVAILABLE] Your mailboxes were moved, please connect again"},
     [WHY_LEASE_LOST] = {"lease_lost", true, "[UNAVAILABLE] Please connect again"},
@@ -94,6 +97,10 @@ static uint64_t deadline_of(const struct session *s)
         return 2 * (c->connect_timeout_ms + 10 * c->backend_timeout_ms);
     case IN_RELAY:
         return c->idle_timeout_ms;
+    case IN_FROZEN:
+        return rest_word_ms(s);
+    case IN_HANDOVER:
+        return c->connect_timeout_ms + 3 * c->backend_timeout_ms;
     case IN_WAITING: /* routing.c sets these two */
     case IN_REFUSED:
     case IN_CLOSING:
@@ -130,6 +137,12 @@ static void on_deadline(void *owner)
         break;
     case IN_RELAY:
         relay_timeout(s);
+        break;
+    case IN_FROZEN:
+        session_close(s, WHY_FREEZE, "no word of the store after the freeze");
+        break;
+    case IN_HANDOVER:
+        handover_failed(s, "timeout", NULL);
         break;
     default:
         routing_timeout(s);
@@ -184,6 +197,8 @@ static void session_backend_event(struct stream *stream, enum stream_event ev, v
     (void)stream;
     if (s->state == IN_RELAY)
         relay_backend_event(s, ev);
+    else if (s->state == IN_FROZEN)
+        rest_backend_event(s, ev);
     else if (ev == STREAM_EOF || ev == STREAM_ERROR)
         routing_backend_gone(s);
 }
@@ -281,6 +296,8 @@ static void release(struct session *s)
     timer_free(&s->timer);
     preauth_free(&s->preauth);
     prepare_drop(s);
+    handover_drop(s);
+    rest_over(s);
     relay_free(&s->relay);
     vault_drop(p->vault, &s->secret);
     store_forget(p->store, s);
@@ -315,6 +332,11 @@ void session_close(struct session *s, enum why why, const char *detail)
 
 /* ---- the lease ---- */
 
+bool session_is_live(const struct session *s)
+{
+    return s->state == IN_RELAY || s->state == IN_FROZEN || s->state == IN_HANDOVER;
+}
+
 bool session_may_pass(const struct session *s)
 {
     const struct lease *l = s->proxy->lease;
@@ -331,16 +353,20 @@ static void on_asked(void *owner, enum route_rc rc, const char *detail)
         s->unregistered = false;
         if (s->asked_engaged == s->engaged)
             s->lapses = s->asked_lapses;
-        if (rc == ROUTE_WAIT)
+        if (rc == ROUTE_WAIT && s->state == IN_RELAY) {
+            accounts_read(s->account); /* the freeze may be over already */
             relay_rest(s, WHY_FREEZE);
-        if (s->state == IN_RELAY) {
-            relay_flow(s);
-            session_ask(s); /* it may have lapsed again meanwhile */
+        } else if (s->state == IN_RELAY) {
+            relay_settle(s);
+        } else if (s->state == IN_HANDOVER) {
+            handover_step(s);
         }
+        session_ask(s); /* it may have lapsed again meanwhile */
         break;
     case ROUTE_LOST:
     case ROUTE_REFUSED:
-        session_close(s, WHY_LEASE_LOST, detail);
+        if (s->state != IN_FROZEN) /* the flip itself takes it from its backend: there will be word of that */
+            session_close(s, WHY_LEASE_LOST, detail);
         break;
     default:
         proxy_resume_later(s->proxy);
@@ -350,7 +376,8 @@ static void on_asked(void *owner, enum route_rc rc, const char *detail)
 void session_ask(struct session *s)
 {
     struct proxy *p = s->proxy;
-    if (s->state != IN_RELAY || s->asking)
+    /* Who is frozen waits for word of the account first: it does not go on before it. */
+    if (!session_is_live(s) || s->state == IN_FROZEN || s->asking)
         return;
     /* An answer from within a lapse would not show what happens in the rest of it. */
     if (!lease_is_valid(p->lease, s->engaged))

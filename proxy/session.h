@@ -2,22 +2,30 @@
  * that state's list and sets its deadline. Every state has a deadline and a way out:
  *
  * state    | waits for                            | deadline from              | leaves to
- * ---------+--------------------------------------+----------------------------+--------------------------------------
+ * ---------+--------------------------------------+----------------------------+------------------------------
  * NEW      | TLS handshake when implicit          | tls_timeout                | PREAUTH, CLOSING
  * PREAUTH  | a command                            | login_timeout (the whole   | SECURING, ROUTING, CLOSING
  *          |                                      | phase, not each command)   |
  * SECURING | STREAM_SECURE after STARTTLS         | tls_timeout                | PREAUTH, CLOSING
  * ROUTING  | the route                            | store_timeout              | WAITING, SIGNIN, ENTERING
- * (signed in |                                      |                            | already), REFUSED,
- * PREAUTH, CLOSING WAITING  | an event on this account, or a second| hold_max, all waits of a   | ROUTING,
- * PREAUTH, CLOSING |                                      | login together             | SIGNIN   |
- * backend_login: dial and dialog       | connect_timeout, and       | ENTERING, REFUSED, PREAUTH, CLOSING |
- * | backend_timeout each step  | ENTERING | the answer of `enter`                | store_timeout | RELAY,
- * ROUTING (again), WAITING (wait), |                                      |                            |
- * PREAUTH, CLOSING REFUSED  | a full second: how long the backend  | one to some seconds        | PREAUTH,
- * CLOSING | thought it over is not for clients   |                            | RELAY    | bytes; a freeze |
- * idle_timeout               | CLOSING CLOSING  | the next turn of the loop; the last  | close_timeout |
- * freed | words go out without the session     |                            |
+ *          |                                      |                            | (signed in already), REFUSED,
+ *          |                                      |                            | PREAUTH, CLOSING
+ * WAITING  | an event on this account, or a second| hold_max, all waits of a   | ROUTING, PREAUTH, CLOSING
+ *          |                                      | login together             |
+ * SIGNIN   | backend_login: dial and dialog       | connect_timeout, and       | ENTERING, REFUSED, PREAUTH,
+ *          |                                      | backend_timeout each step  | CLOSING
+ * ENTERING | the answer of `enter`                | store_timeout              | RELAY, ROUTING (again),
+ *          |                                      |                            | WAITING (wait), PREAUTH,
+ *          |                                      |                            | CLOSING
+ * REFUSED  | a full second: how long the backend  | one to some seconds        | PREAUTH, CLOSING
+ *          | thought it over is not for clients   |                            |
+ * RELAY    | bytes; a freeze                      | idle_timeout               | FROZEN, CLOSING
+ * FROZEN   | word from the store: the account was | 10 s behind the freeze's   | RELAY, HANDOVER, CLOSING
+ *          | flipped, or thawed                   | deadline (rest.h)          |
+ * HANDOVER | another connection to stand where    | connect_timeout and three  | RELAY, CLOSING
+ *          | the client stands (handover.h)       | times backend_timeout      |
+ * CLOSING  | the next turn of the loop; the last  | close_timeout              | freed
+ *          | words go out without the session     |                            |
  *
  * From ROUTING to REFUSED a login is under way (routing.h): from there, what is not the user's fault goes
  * back to PREAUTH with NO [UNAVAILABLE], so that a client may try again, and the third failure ends the
@@ -45,6 +53,8 @@ enum session_state {
     IN_ENTERING,
     IN_REFUSED,
     IN_RELAY,
+    IN_FROZEN,
+    IN_HANDOVER,
     IN_CLOSING,
     IN_COUNT
 };
@@ -70,6 +80,7 @@ enum why {
     WHY_BACKEND_GONE,
     WHY_BACKEND_BROKEN,
     WHY_BACKEND_PROTOCOL,
+    WHY_NOT_BACK,
     WHY_FREEZE,
     WHY_MOVED,
     WHY_LEASE_LOST,
@@ -97,6 +108,8 @@ struct session {
     struct login *login;     /* the login under way; owned */
     struct relay *relay;     /* from RELAY on; owned */
     struct secret *secret;   /* from the login on, while it may have to sign in again; owned */
+    struct rest *rest;       /* from a freeze on, until it is over; owned */
+    struct handover *handover; /* HANDOVER; owned */
     struct prepare *prepared; /* from `preparing` on, until its connection is used or the attempt is over; owned */
 
     struct account *account; /* from ROUTING on */
@@ -132,6 +145,8 @@ bool session_may_pass(const struct session *s);
 bool session_may_login(const struct session *s);
 /* Takes a signed-in stream as s->backend. */
 void session_take_backend(struct session *s, struct stream *stream, const struct conf_backend *at);
+/* After the login: in RELAY, FROZEN or HANDOVER. */
+bool session_is_live(const struct session *s);
 /* Where the lease lapsed since the session was known to be registered: asks the store whether it may go on.
  * Where it did not, but there is another master: registers it there. Otherwise, and while asking, nothing. */
 void session_ask(struct session *s);

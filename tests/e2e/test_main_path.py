@@ -182,8 +182,8 @@ def test_large_literals_pass_both_ways(ferry, old):
     assert hashlib.sha256(got).hexdigest() == hashlib.sha256(body).hexdigest()
 
 
-def test_session_that_lasts_is_told_bye_and_finds_its_mail_on_the_new_server(ferry, old, new):
-    """No live hand-over yet: at the freeze a session ends with BYE [UNAVAILABLE], an IDLE at once."""
+def test_session_that_cannot_go_on_is_told_bye_and_finds_its_mail_on_the_new_server(ferry, old, new):
+    """The mailbox that it has open has other numbers there: BYE [UNAVAILABLE], in IDLE too."""
     user = new_user()
     fill(old, user, small(messages=20))
     proxy = ferry.proxy()

@@ -677,6 +677,46 @@ static void test_reads(void **state)
     }
 }
 
+static void test_uses_numbers(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *line;
+        bool uses;
+    } rows[] = {
+        {"a FETCH 1 FLAGS", true},
+        {"a STORE 1 FLAGS ()", true},
+        {"a COPY 1 x", true},
+        {"a MOVE 1 x", true},
+        {"a SEARCH ALL", true},
+        {"a SORT (DATE) UTF-8 ALL", true},
+        {"a NOOP", false},
+        {"a EXPUNGE", false},
+        {"a SELECT 3", false},
+        {"a UID FETCH 3:5 FLAGS", false},
+        {"a UID STORE 3 FLAGS ()", false},
+        {"a UID COPY 3 x", false},
+        {"a UID SEARCH UNSEEN", false},
+        {"a UID SEARCH UID 3:5 LARGER 100", false},
+        {"a UID SEARCH HEADER 3 5 NOT SMALLER 7", false},
+        {"a UID SEARCH SUBJECT 2024", false},
+        {"a UID SEARCH SUBJECT \"3\" 4", true},
+        {"a UID SEARCH 1:* UNDELETED", false},
+        {"a UID SEARCH NOT 3", true},
+        {"a UID SEARCH OR (UID 3 4:5) SEEN", true},
+        {"a UID SEARCH *", true},
+        {"a UID SORT (REVERSE DATE) UTF-8 UNSEEN", false},
+        {"a UID THREAD REFERENCES UTF-8 2:3", true},
+    };
+    for (size_t i = 0; i < COUNTOF(rows); i++) {
+        struct imap_cmd cmd;
+        const char *why;
+        assert_true(imap_cmd_parse(span_str(rows[i].line), &cmd, &why));
+        if (imap_cmd_uses_numbers(&cmd, span_str(rows[i].line)) != rows[i].uses)
+            fail_msg("%s", rows[i].line);
+    }
+}
+
 static void test_enable(void **state)
 {
     (void)state;
@@ -712,6 +752,7 @@ int main(void)
         cmocka_unit_test(test_what_clients_say),
         cmocka_unit_test(test_prefixes),
         cmocka_unit_test(test_reads),
+        cmocka_unit_test(test_uses_numbers),
         cmocka_unit_test(test_enable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,34 @@
+/* opened: where a client stands: which mailbox it has opened, by which numbers, and whether it knows other names than
+ * INBOX. Learned from its commands and the answers to them, as they pass. Pure.
+ *
+ * What the data of a SELECT say (EXISTS, UIDVALIDITY) counts when its tagged OK comes; a NO leaves no mailbox open (RFC
+ * 3501 6.3.1). */
+#ifndef IMAPFERRY_OPENED_H
+#define IMAPFERRY_OPENED_H
+
+#include "lib/imap_cmd.h"
+#include "lib/imap_resp.h"
+
+enum { OPENED_NAME_MAX = 4096 }; /* bytes of a mailbox's name */
+
+struct opened {
+    bool selected;
+    bool examined;        /* by EXAMINE */
+    struct buf mailbox;   /* its name, as it was given: bytes; owned */
+    uint32_t uidvalidity; /* 0: it said none */
+    uint32_t exists;      /* messages that the client was told of */
+    bool names;           /* the client was told, or has used, another name than INBOX */
+};
+
+void opened_free(struct opened *o);
+
+/* The first part of a command that is passed on. For SELECT and EXAMINE, *name is the mailbox's name where it stands in
+ * this part; where it is a literal, *name stays empty and the owner collects it. */
+void opened_said(struct opened *o, const struct imap_cmd *cmd, struct span part, struct buf *name);
+/* Untagged data and status responses. */
+void opened_heard(struct opened *o, const struct imap_resp *r);
+/* The tagged answer. name: of SELECT and EXAMINE, empty where it was too long to be kept. */
+void opened_answered(struct opened *o, enum imap_verb verb, struct span name, enum imap_status status);
+bool opened_is_inbox(struct span name);
+
+#endif

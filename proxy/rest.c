@@ -1,0 +1,242 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "lib/log.h"
+#include "lib/route.h"
+#include "lib/xalloc.h"
+
+#include "handover.h"
+#include "opened.h"
+#include "proxy.h"
+#include "relay.h"
+#include "rest.h"
+
+enum { AGAIN_MS = 300, WORD_MS = 10 * 1000, FLIPPING_WORD_MS = 60 * 1000, DRAWS_MAX = 5 };
+
+enum step { NOT_DRAWN, DRAWING, DRAWN };
+
+struct rest {
+    struct session *s; /* borrowed */
+    bool told;
+    uint64_t told_epoch; /* 0: it is to be said again */
+    enum step step;
+    struct view_list list;
+    unsigned draws;   /* FETCHes so far */
+    bool broken;      /* it could not be drawn */
+    char *namespaces; /* owned */
+    struct timer *again, *word; /* owned */
+};
+
+/* ---- life ---- */
+
+static void on_again(void *owner)
+{
+    struct rest *re = owner;
+    if (re->s->state == IN_RELAY)
+        relay_settle(re->s);
+    else
+        rest_step(re->s);
+}
+
+static void on_word(void *owner)
+{
+    struct rest *re = owner;
+    session_close(re->s, WHY_FREEZE, "no word of the store after the freeze");
+}
+
+uint64_t rest_word_ms(const struct session *s)
+{
+    const struct account *a = s->account;
+    uint64_t now = clock_boot_ms(), until = a->deadline_ms;
+    if (a->state != ROUTE_FREEZING)
+        return FLIPPING_WORD_MS;
+    return (until > now ? until - now : 0) + WORD_MS;
+}
+
+static struct rest *rest_of(struct session *s)
+{
+    if (s->rest)
+        return s->rest;
+    struct rest *re = s->rest = xcalloc(1, sizeof *re);
+    re->s = s;
+    re->again = timer_new(s->proxy->loop, on_again, re);
+    re->word = timer_new(s->proxy->loop, on_word, re);
+    timer_start(re->word, rest_word_ms(s));
+    return re;
+}
+
+void rest_over(struct session *s)
+{
+    struct rest *re = s->rest;
+    if (!re)
+        return;
+    s->rest = NULL;
+    store_forget(s->proxy->store, re);
+    timer_free(&re->again);
+    timer_free(&re->word);
+    view_list_free(&re->list);
+    free(re->namespaces);
+    free(re);
+}
+
+bool rest_is_told(const struct session *s)
+{
+    return s->rest && s->rest->told;
+}
+
+void rest_goes_on(struct session *s)
+{
+    if (s->rest)
+        timer_start(s->rest->word, rest_word_ms(s));
+    if (s->state == IN_FROZEN)
+        session_enter(s, IN_FROZEN);
+}
+
+const struct view_list *rest_list(const struct session *s, bool *broken)
+{
+    *broken = !s->rest || s->rest->broken || s->rest->list.broken;
+    return relay_opened(s)->selected && s->rest ? &s->rest->list : NULL;
+}
+
+const char *rest_namespaces(const struct session *s)
+{
+    return s->rest ? s->rest->namespaces : NULL;
+}
+
+/* ---- telling the store ---- */
+
+static void on_frozen(void *owner, enum route_rc rc, const char *detail)
+{
+    struct rest *re = owner;
+    (void)detail;
+    if (rc == ROUTE_DOWN || rc == ROUTE_NO_STORE) { /* whether it was done is not known: it may be said again */
+        re->told_epoch = 0;
+        timer_start(re->again, AGAIN_MS);
+    }
+    /* lost: the freeze is over, or another; the account hears of it */
+}
+
+/* An acknowledgement carries the epoch of the freezing that was heard of. */
+static void tell(struct rest *re)
+{
+    struct session *s = re->s;
+    const struct account *a = s->account;
+    bool heard = a->known && a->state == ROUTE_FREEZING;
+    if (!heard || s->asking || re->told_epoch == a->epoch)
+        return;
+    re->told = true;
+    re->told_epoch = a->epoch;
+    route_frozen(s->proxy->store, a->key, s->name, a->epoch, on_frozen, re);
+}
+
+/* ---- drawing ---- */
+
+static void draw_list(struct rest *re)
+{
+    char text[48];
+    snprintf(text, sizeof text, "FETCH %" PRIu32 ":* (UID)", re->list.n + 1);
+    re->draws++;
+    relay_send_own(re->s, OWN_LIST, text);
+}
+
+static void draw(struct rest *re)
+{
+    struct session *s = re->s;
+    const struct opened *o = relay_opened(s);
+    struct imap_caps caps = backends_caps(s->proxy->backends, s->at);
+    re->step = DRAWING;
+    if (o->names && imap_caps_has(&caps, CAP_NAMESPACE))
+        relay_send_own(s, OWN_NAMESPACE, "NAMESPACE");
+    if (o->selected)
+        draw_list(re);
+}
+
+char *personal_namespaces(struct span line, const struct imap_resp *r)
+{
+    size_t depth = 0, begin = r->rest;
+    for (size_t i = begin; i < line.len; i++) {
+        if (line.p[i] == '(')
+            depth++;
+        else if (line.p[i] == ')' && depth > 0 && --depth == 0)
+            return xspandup(span_of(line.p + begin, i + 1 - begin));
+        else if (depth == 0)
+            break;
+    }
+    return NULL;
+}
+
+/* Nobody waits for it any more: only hides it. */
+static bool is_nothing_but_uid(const struct imap_resp *r, struct span items)
+{
+    struct view_list none = {.n = r->number - 1};
+    bool alone = r->number > 0 && view_list_take(&none, r->number, items) == VIEW_LIST_ALONE;
+    view_list_free(&none);
+    return alone;
+}
+
+bool rest_takes(struct session *s, const struct imap_resp *r, struct span line)
+{
+    struct rest *re = s->rest && s->rest->step == DRAWING ? s->rest : NULL;
+    struct span items = span_of(line.p + r->rest, line.len - r->rest);
+    if (r->has_number && span_is_ci(r->word, "FETCH"))
+        return re ? view_list_take(&re->list, r->number, items) == VIEW_LIST_ALONE : is_nothing_but_uid(r, items);
+    if (!span_is_ci(r->word, "NAMESPACE"))
+        return false;
+    if (re && !re->namespaces)
+        re->namespaces = personal_namespaces(line, r);
+    return true;
+}
+
+/* Servers answer NO or BAD where there are no messages. */
+static bool is_drawn(const struct rest *re, enum imap_status status)
+{
+    uint32_t exists = relay_opened(re->s)->exists;
+    return re->list.n == exists && !re->list.broken && (status == STATUS_OK || exists == 0);
+}
+
+void rest_answered(struct session *s, enum relay_own own, enum imap_status status)
+{
+    struct rest *re = s->rest;
+    if (!re || re->step != DRAWING || own != OWN_LIST)
+        return;
+    bool arrived = status == STATUS_OK && !re->list.broken && re->list.n < relay_opened(s)->exists;
+    if (arrived && re->draws < DRAWS_MAX)
+        draw_list(re); /* it has been told of more meanwhile */
+    else
+        re->broken = !is_drawn(re, status);
+}
+
+/* ---- at rest ---- */
+
+static void stand_still(struct session *s)
+{
+    session_enter(s, IN_FROZEN);
+    relay_flow(s);
+    if (s->account->backend && strcmp(s->account->backend, s->at->name) != 0)
+        handover_begin(s);
+}
+
+void rest_step(struct session *s)
+{
+    struct rest *re = rest_of(s);
+    if (relay_only_reads(s) && s->state != IN_HANDOVER)
+        tell(re);
+    if (s->state != IN_RELAY || !relay_is_quiet(s) || !session_may_pass(s))
+        return;
+    if (re->step == NOT_DRAWN)
+        draw(re);
+    if (!relay_is_quiet(s))
+        return;
+    re->step = DRAWN;
+    stand_still(s);
+}
+
+void rest_backend_event(struct session *s, enum stream_event ev)
+{
+    if (ev != STREAM_EOF && ev != STREAM_ERROR)
+        return; /* what it says is read when the session goes on there */
+    LOG(INFO, "source_closed", LOG_S("session", s->name), LOG_S("user", s->account->key),
+        LOG_S("backend", s->at->name));
+    stream_close(&s->backend, false);
+}

@@ -1,0 +1,469 @@
+"""Live sessions over a flip: no client is disconnected that can go on, and each case that can go wrong, on real servers.
+
+`old` and `twin` spell names alike, so that names need no rewriting; the migrator's copies get the source's UIDVALIDITY and
+UIDs because the mailboxes are made so before."""
+import contextlib
+import re
+import threading
+
+import pytest
+
+from harness import mail, net
+from harness.dovecot import Dovecot
+from harness.ferry import backend
+from harness.relay import Relay
+from harness.scene import assert_equal, connect, fill, new_user, small
+
+MANUAL = {"migration": {"trigger": "manual", "cutover": "manual"}}
+
+
+@pytest.fixture(scope="module", name="twin")
+def twin_server(cert):
+    """A new server that spells names as the old one does."""
+    with Dovecot("twin", separator=".", prefix="INBOX.", mail="mdbox", cert=cert) as server:
+        yield server
+
+
+def status(server, user, mailbox, what):
+    out = server.doveadm("-f", "tab", "mailbox", "status", "-u", user, what, mailbox)
+    return int(out.split()[-1])
+
+
+def same_numbers(old, new, user, *mailboxes):
+    """Gives the new server's empty mailboxes the UIDVALIDITY of the old one's."""
+    for name in mailboxes or ("INBOX",):
+        if name != "INBOX":
+            new.doveadm("mailbox", "create", "-u", user, name)
+        value = status(old, user, name, "uidvalidity")
+        new.doveadm("mailbox", "update", "-u", user, "--uid-validity", str(value), name)
+
+
+def deliver(server, user, subject, mailbox="INBOX"):
+    m = mail.connect(server, user, "secret")
+    assert m.append(mailbox, None, None, f"Subject: {subject}\r\n\r\n{subject}\r\n".encode())[0] == "OK"
+    m.logout()
+
+
+def change(server, user, command, mailbox="INBOX"):
+    """Something that another client does at the server itself."""
+    m = mail.connect(server, user, "secret")
+    assert m.select(mailbox)[0] == "OK"
+    command(m)
+    m.logout()
+
+
+def expunge(server, user, uids):
+    def go(m):
+        assert m.uid("STORE", uids, "+FLAGS.SILENT", "(\\Deleted)")[0] == "OK"
+        assert m.uid("EXPUNGE", uids)[0] == "OK"
+    change(server, user, go)
+
+
+class Scene:
+    """An account of messages in INBOX, copied and ready to be flipped; two proxies."""
+
+    def __init__(self, make_ferry, old, new, authority, label, messages=5, mailboxes=("INBOX",), settings=None, source=None,
+                 big=()):
+        self.old, self.new, self.user = old, new, new_user(label)
+        self.messages = messages + len(big)
+        account = small(messages=messages, big=big)
+        for message in account.messages:
+            message.mailbox = ("INBOX",)
+        fill(old, self.user, account)
+        same_numbers(old, new, self.user, *mailboxes)
+        both = {"old": backend(old, ca=authority.ca), "new": backend(new, ca=authority.ca)}
+        self.ferry = make_ferry(both, settings or MANUAL)
+        through = {"old": backend(source, "imap")} if source else {}
+        self.proxies = [self.ferry.proxy(backends=through), self.ferry.proxy()]
+        self.migrator = self.ferry.migrator()
+        self.wires = contextlib.ExitStack()
+
+    def session(self, mailbox=b"INBOX", verb=b"SELECT", proxy=0):
+        wire = self.wires.enter_context(connect(self.proxies[proxy]))
+        assert wire.login(self.user).startswith(b"l1 OK")
+        if mailbox:
+            assert wire.command(b"s", verb + b" " + mailbox)[-1].startswith(b"s OK")
+        return wire
+
+    def ready(self):
+        assert self.ferry.ctl("migrate", self.user)[0] == 0
+        self.ferry.wait_state(self.user, "ready")
+
+    def begin(self):
+        assert self.ferry.ctl("flip", self.user, "--to", "new", "--reason", "test")[0] == 0
+
+    def flip(self, timeout=40):
+        self.begin()
+        self.ferry.wait_state(self.user, "flipped", timeout=timeout)
+
+    def handed_over(self, proxy=0, n=1):
+        def there():
+            failed = self.proxies[proxy].find("event=not_handed_over.*")
+            assert not failed, self.proxies[proxy].tail()
+            return len(self.proxies[proxy].find(r"event=handed_over\b")) >= n
+        net.wait_until("hand-over", there)
+
+    def states(self):
+        return [e["state"] for _, e in self.ferry.redis.client().xrange("imapferry:events")
+                if e.get("user") == self.user and e["kind"] == "state"]
+
+    def where(self):
+        """The servers that the account's sessions are registered at."""
+        rows = self.ferry.redis.client().hgetall(f"imapferry:sessions:{self.user}")
+        return sorted(row.split()[0] for row in rows.values())
+
+
+@pytest.fixture(name="scene")
+def make_scene(make_ferry, old, twin, authority):
+    made = []
+
+    def make(label, **options):
+        made.append(Scene(make_ferry, old, options.pop("new", twin), authority, label, **options))
+        return made[-1]
+    yield make
+    for scene in made:
+        scene.wires.close()
+
+
+def exists(lines):
+    return [int(m[1]) for m in (re.match(rb"\* (\d+) EXISTS", x) for x in lines) if m]
+
+
+def expunged(lines):
+    return [int(m[1]) for m in (re.match(rb"\* (\d+) EXPUNGE", x) for x in lines) if m]
+
+
+def uids(wire, tag=b"u"):
+    lines = wire.command(tag, b"UID FETCH 1:* (UID)")
+    assert lines[-1].startswith(tag + b" OK"), lines
+    return [int(m[1]) for m in (re.match(rb"\* \d+ FETCH \(UID (\d+)\)", x) for x in lines) if m]
+
+
+# ---- the ways a session may stand
+
+def test_idle_goes_on_and_hears_of_new_mail(scene):
+    """Through both proxies; the clients see nothing of it."""
+    s = scene("idle")
+    wires = [s.session(proxy=0), s.session(proxy=1)]
+    for wire in wires:
+        wire.line(b"i IDLE")
+        wire.until(b"+ ")
+    s.ready()
+    s.flip()
+    s.handed_over(0)
+    s.handed_over(1)
+    assert s.where() == ["new", "new"]
+    deliver(s.new, s.user, "after the flip")
+    for wire in wires:
+        assert exists(wire.until(b"* 6 EXISTS")) == [6]
+        wire.line(b"DONE")
+        assert wire.until(b"i ")[-1].startswith(b"i OK")
+        assert uids(wire) == [1, 2, 3, 4, 5, 6]
+        assert wire.command(b"z", b"LOGOUT")[-1].startswith(b"z OK")
+    net.wait_until("sessions that left", lambda: not s.where())
+
+
+def test_nothing_selected(scene):
+    s = scene("nothing")
+    wire = s.session(mailbox=None)
+    s.ready()
+    s.flip()
+    s.handed_over()
+    assert exists(wire.command(b"s", b"SELECT INBOX")) == [5]
+    deliver(s.new, s.user, "only there")
+    assert exists(wire.command(b"n", b"NOOP")) == [6]
+
+
+def test_selected_and_quiet(scene):
+    """What the client does next is done on the new server; other names are spelled alike."""
+    s = scene("quiet", mailboxes=("INBOX", "INBOX.Sent"))
+    wire = s.session()
+    assert wire.command(b"l", b'LIST "" "*"')[-1].startswith(b"l OK")
+    other = s.session(mailbox=b"INBOX.Sent", proxy=1)
+    s.ready()
+    s.flip()
+    s.handed_over(0)
+    s.handed_over(1)
+    assert wire.command(b"a", b"UID STORE 2 +FLAGS.SILENT (mark)")[-1].startswith(b"a OK")
+    assert uids(wire) == [1, 2, 3, 4, 5]
+    assert other.command(b"n", b"NOOP")[-1].startswith(b"n OK")
+    assert s.new.doveadm("search", "-u", s.user, "mailbox", "INBOX", "keyword", "mark").count("\n") == 1
+    assert s.old.doveadm("search", "-u", s.user, "mailbox", "INBOX", "keyword", "mark") == ""
+
+
+def test_examined_stays_read_only(scene):
+    s = scene("examined")
+    wire = s.session(verb=b"EXAMINE")
+    s.ready()
+    s.flip()
+    s.handed_over()
+    wire.command(b"a", b"STORE 1 +FLAGS (never)")
+    assert uids(wire) == [1, 2, 3, 4, 5]
+    assert s.new.doveadm("search", "-u", s.user, "mailbox", "INBOX", "keyword", "never") == ""
+
+
+def test_mail_that_arrived_in_between_is_told_at_once(scene):
+    """It came to the old server after the client was told last: the new one has it, and the client hears of it now."""
+    s = scene("arrived")
+    wire = s.session()
+    s.ready()
+    deliver(s.old, s.user, "late")
+    s.flip()
+    s.handed_over()
+    assert exists(wire.until(b"* 6 EXISTS")) == [6]
+    assert uids(wire) == [1, 2, 3, 4, 5, 6]
+
+
+def test_expunges_that_were_not_told_yet(scene):
+    """RFC 3501 7.4.1: not while no command is under way. In IDLE at once."""
+    s = scene("expunged", messages=8)
+    quiet, idle, numbers = s.session(), s.session(), s.session(proxy=1)
+    idle.line(b"i IDLE")
+    idle.until(b"+ ")
+    s.ready()
+    expunge(s.old, s.user, "2,5:6")
+    s.flip()
+    s.handed_over(0, 2)
+    s.handed_over(1)
+    told = expunged(idle.until(b"* 2 EXPUNGE"))
+    assert told == [6, 5, 2]
+    quiet.line(b"n NOOP")
+    lines = quiet.until(b"n ")
+    assert lines[-1].startswith(b"n OK") and expunged(lines) == [6, 5, 2] and not exists(lines), lines
+    assert uids(quiet) == [1, 3, 4, 7, 8]
+    numbers.line(b"f FETCH 2 (UID)")
+    lines = numbers.rest()
+    assert lines[-1].startswith(b"* BYE [UNAVAILABLE]") and not expunged(lines), lines
+    idle.line(b"DONE")
+    assert idle.until(b"i ")[-1].startswith(b"i OK")
+    assert uids(idle) == [1, 3, 4, 7, 8]
+
+
+# ---- commands under way
+
+def test_long_fetch_that_only_reads_ends_after_the_flip(scene):
+    s = scene("fetch", messages=3, big=(6 << 20,), settings={"migration": dict(MANUAL["migration"], freeze_budget="2s")})
+    wire = s.session()
+    s.ready()
+    wire.line(b"f FETCH 1:* (BODY.PEEK[])")
+    wire.read_line()  # and reads no more: it takes as long as we like
+    s.flip()
+    lines = wire.until(b"f ")
+    assert lines[-1].startswith(b"f OK"), lines[-1]
+    s.handed_over()
+    assert uids(wire) == [1, 2, 3, 4]
+
+
+def test_pipeline_of_ten_commands(scene, old):
+    """They are sent while the freeze begins, behind one that changes something and takes its time: each is answered once, in
+    order, and what was changed is on the new server."""
+    relay = Relay(("127.0.0.1", old.port["imap"]))
+    s = scene("pipeline", source=relay)
+    wire = s.session()
+    s.ready()
+    relay.stall()
+    wire.line(b"a0 STORE 1 +FLAGS.SILENT (first)")
+    s.begin()
+    s.ferry.wait_state(s.user, "freezing")
+    for n in range(1, 10):
+        wire.line(b"a%d UID STORE 2 +FLAGS.SILENT (k%d)" % (n, n))
+    relay.resume()
+    lines = wire.until(b"a9 ")
+    assert [x.split()[:2] for x in lines if x[:1] == b"a"] == [[b"a%d" % n, b"OK"] for n in range(10)], lines
+    s.ferry.wait_state(s.user, "flipped")
+    words = s.new.doveadm("fetch", "-u", s.user, "flags", "mailbox", "INBOX", "uid", "1:2")
+    assert "first" in words and all(f"k{n}" in words for n in range(1, 10)), words
+    relay.close()
+
+
+def test_append_that_takes_longer_than_the_freeze_is_not_cut_off(scene):
+    """30 MB from a slow client: the freeze gives up by its deadline, the message gets through, and a later try moves the
+    account with it."""
+    s = scene("append", settings={"migration": dict(MANUAL["migration"], freeze_budget="1s")})
+    wire, idle = s.session(), s.session(proxy=1)
+    idle.line(b"i IDLE")
+    idle.until(b"+ ")
+    s.ready()
+    body = b"Subject: large\r\n\r\n" + b"0123456789abcdef" * 64 * 1024 * 30
+    wire.line(b"a APPEND INBOX {%d}" % len(body))
+    wire.until(b"+ ")
+    half = len(body) // 2
+    wire.send(body[:half])
+    s.begin()
+    net.wait_until("freeze", lambda: "freezing" in s.states())
+    net.wait_until("thaw", lambda: s.states()[-1] != "freezing")
+    assert "flipping" not in s.states()
+    wire.send(body[half:] + b"\r\n")
+    assert wire.until(b"a ")[-1].startswith(b"a OK")
+    s.ferry.wait_state(s.user, "flipped", timeout=60)
+    s.handed_over(0)
+    s.handed_over(1)
+    assert uids(wire) == [1, 2, 3, 4, 5, 6]
+    assert idle.until(b"* 6 EXISTS")
+    assert_equal(s.old, s.new, s.user, 6)
+
+
+# ---- who can't go on
+
+def bye(wire, scene, why, proxy=0):
+    lines = wire.rest()
+    assert lines[-1].startswith(b"* BYE [UNAVAILABLE]"), lines
+    assert scene.proxies[proxy].wait(f"event=not_handed_over .*why={why}\\b")
+
+
+def test_mailbox_that_was_deleted_or_renamed_meanwhile(scene):
+    s = scene("deleted", mailboxes=("INBOX", "INBOX.Sent", "INBOX.Trash"))
+    there, gone, moved = s.session(), s.session(b"INBOX.Sent", proxy=1), s.session(b"INBOX.Trash")
+    s.ready()
+    m = mail.connect(s.old, s.user, "secret")
+    assert m.delete("INBOX.Sent")[0] == "OK" and m.rename("INBOX.Trash", "INBOX.Elsewhere")[0] == "OK"
+    m.logout()
+    s.flip()
+    for wire in (gone, moved):
+        assert wire.rest()[-1].startswith(b"* BYE")
+    assert there.command(b"n", b"NOOP")[-1].startswith(b"n OK")
+    assert uids(there) == [1, 2, 3, 4, 5]
+
+
+def test_other_numbers_end_the_session(scene):
+    s = scene("numbers")
+    wire = s.session()
+    s.new.doveadm("mailbox", "update", "-u", s.user, "--uid-validity", "77", "INBOX")
+    s.ready()
+    s.flip()
+    bye(wire, s, "uidvalidity")
+
+
+def test_servers_that_spell_names_in_different_ways(scene, new):
+    """Who has only INBOX goes on; who knows other names can't before the view rewrites them."""
+    s = scene("names", new=new)
+    inbox, knows, nothing = s.session(), s.session(), s.session(mailbox=None, proxy=1)
+    assert knows.command(b"l", b'LIST "" "*"')[-1].startswith(b"l OK")
+    s.ready()
+    s.flip()
+    bye(knows, s, "names")
+    s.handed_over(1)
+    for wire in (inbox, nothing):
+        assert wire.command(b"n", b"NOOP")[-1].startswith(b"n OK")
+    assert uids(inbox) == [1, 2, 3, 4, 5]
+
+
+# ---- thaw
+
+def blocker(s):
+    """A session that can't come to rest: half of a message is sent. Ends the message."""
+    wire = s.session(proxy=1)
+    wire.line(b"b APPEND INBOX {20}")
+    wire.until(b"+ ")
+    wire.send(b"Subject: x\r\n")
+
+    def end():
+        wire.send(b"\r\n123456\r\n")
+        assert wire.until(b"b ")[-1].startswith(b"b OK")
+    return end
+
+
+SHORT = {"migration": dict(MANUAL["migration"], freeze_budget="1s")}
+
+
+def rows(s):
+    return s.ferry.redis.client().hgetall(f"imapferry:sessions:{s.user}").values()
+
+
+def freeze_in_vain(s, resting):
+    s.begin()
+    net.wait_until("sessions at rest", lambda: [x.split()[2] for x in rows(s)].count("frozen") == resting)
+
+
+def test_thaw_goes_on_where_it_was(scene):
+    s = scene("thaw", settings=SHORT)
+    idle, quiet = s.session(), s.session()
+    idle.line(b"i IDLE")
+    idle.until(b"+ ")
+    s.ready()
+    end = blocker(s)
+    freeze_in_vain(s, 2)
+    deliver(s.old, s.user, "in the freeze")
+    quiet.line(b"n NOOP")
+    assert idle.until(b"* 6 EXISTS")
+    assert exists(quiet.until(b"n ")) == [6]
+    assert "flipping" not in s.states() and not s.proxies[0].find("handed_over")
+    end()
+    s.ferry.wait_state(s.user, "flipped", timeout=60)
+    s.handed_over(0, 2)
+    assert uids(quiet) == [1, 2, 3, 4, 5, 6, 7]
+    idle.line(b"DONE")
+    assert idle.until(b"i ")[-1].startswith(b"i OK")
+    assert_equal(s.old, s.new, s.user, 7)
+
+
+def test_source_that_closed_the_resting_session_is_dialled_again(scene, old):
+    relay = Relay(("127.0.0.1", old.port["imap"]))
+    s = scene("closed", source=relay, settings={"migration": dict(MANUAL["migration"], freeze_budget="2s")})
+    idle, quiet = s.session(), s.session()
+    idle.line(b"i IDLE")
+    idle.until(b"+ ")
+    s.ready()
+    end = blocker(s)
+    freeze_in_vain(s, 2)
+    deliver(s.old, s.user, "in the freeze")
+    relay.cut()
+    relay.heal()
+    quiet.line(b"n NOOP")
+    assert idle.until(b"* 6 EXISTS")
+    assert exists(quiet.until(b"n ")) == [6]
+    assert len(s.proxies[0].find("event=source_closed")) == len(s.proxies[0].find("event=back_at_the_source")) == 2
+    idle.line(b"DONE")
+    assert idle.until(b"i ")[-1].startswith(b"i OK")
+    end()
+    s.ferry.wait_state(s.user, "flipped", timeout=60)
+    s.handed_over(0, 2)
+    for wire in (idle, quiet):
+        assert uids(wire) == [1, 2, 3, 4, 5, 6, 7]
+    relay.close()
+
+
+# ---- under load
+
+def test_clients_that_write_all_the_while_are_not_disconnected(scene):
+    """Three clients on two proxies, one of them in IDLE; each OK holds on the new server."""
+    s = scene("load", messages=20)
+    done, stop = {n: [] for n in range(2)}, threading.Event()
+    wires = [s.session(proxy=n) for n in range(2)]
+    idle = s.session()
+    idle.line(b"i IDLE")
+    idle.until(b"+ ")
+
+    def write(n):
+        count = 0
+        while not stop.is_set():
+            count += 1
+            uid = 1 + count % 20
+            line = wires[n].command(b"w%d" % count, b"UID STORE %d +FLAGS.SILENT (c%dw%d)" % (uid, n, count % 8))[-1]
+            assert line.startswith(b"w%d OK" % count), line
+            done[n].append((uid, f"c{n}w{count % 8}"))
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(2)]
+    s.ready()
+    for t in threads:
+        t.start()
+    try:
+        net.wait_until("changes before", lambda: all(len(d) > 10 for d in done.values()))
+        s.flip()
+        after = {n: len(d) for n, d in done.items()}
+        net.wait_until("changes after", lambda: all(len(d) > after[n] + 10 for n, d in done.items()))
+    finally:
+        stop.set()
+        for t in threads:
+            t.join(20)
+    words = {}
+    m = mail.connect(s.new, s.user, "secret")
+    m.select("INBOX", readonly=True)
+    for row in m.uid("FETCH", "1:*", "(FLAGS)")[1]:
+        uid = int(re.search(rb"UID (\d+)", row)[1])
+        words[uid] = row.decode()
+    m.logout()
+    for d in done.values():
+        for uid, word in d:
+            assert word in words[uid], (uid, word)
+    idle.line(b"DONE")
+    assert idle.until(b"i ")[-1].startswith(b"i OK")
