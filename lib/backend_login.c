@@ -11,7 +11,7 @@
 
 enum { LINE_MAX_BYTES = 64 * 1024, UNTAGGED_MAX = 1000, CODE_MAX = 32, TAG_BYTES = 4 };
 
-enum login_state { DIALING, GREETING, CAPS, STARTTLS, SECURING, CAPS2, ID, AUTH, PROXYAUTH, CAPS_AFTER };
+enum login_state { DIALING, GREETING, CAPS, STARTTLS, SECURING, CAPS2, ID, AUTH, PROXYAUTH, CAPS_AFTER, COMPRESS };
 
 struct backend_login {
     struct loop *loop;
@@ -19,6 +19,7 @@ struct backend_login {
     struct tls_policy *policy;          /* borrowed */
     enum login_as as;
     char *user, *secret, *client_ip, *session_id; /* owned */
+    bool compress;
     uint64_t step_timeout_ms;
     backend_login_fn fn;
     void *owner; /* borrowed */
@@ -93,6 +94,7 @@ static const char *const state_names[] = {
     [AUTH] = "sign_in",
     [PROXYAUTH] = "proxyauth",
     [CAPS_AFTER] = "capability_after",
+    [COMPRESS] = "compress",
 };
 
 static void conclude(struct backend_login *b)
@@ -352,6 +354,15 @@ static void send_capability(struct backend_login *b)
     command_simple(b, "CAPABILITY");
 }
 
+/* Signed in, and the capabilities are known. */
+static void signed_in(struct backend_login *b)
+{
+    if (b->compress && imap_caps_has(&b->caps, CAP_COMPRESS_DEFLATE))
+        login_enter(b, COMPRESS);
+    else
+        finish(b, LOGIN_OK, xstrdup(""));
+}
+
 static void send_starttls(struct backend_login *b)
 {
     if (imap_caps_has(&b->caps, CAP_STARTTLS))
@@ -410,7 +421,7 @@ static void after_sign_in(struct backend_login *b)
     if (b->state == AUTH && b->as == LOGIN_AS_MASTER && b->backend->sign_in == SIGN_IN_PROXYAUTH)
         login_enter(b, PROXYAUTH);
     else if (b->caps_known)
-        finish(b, LOGIN_OK, xstrdup(""));
+        signed_in(b);
     else
         login_enter(b, CAPS_AFTER);
 }
@@ -425,7 +436,7 @@ static void reply_ok(struct backend_login *b)
         if (!b->caps_known)
             protocol_error(b, "OK to CAPABILITY without capabilities");
         else if (b->state == CAPS_AFTER)
-            finish(b, LOGIN_OK, xstrdup(""));
+            signed_in(b);
         else
             after_caps(b);
         break;
@@ -438,6 +449,10 @@ static void reply_ok(struct backend_login *b)
     case AUTH:
     case PROXYAUTH:
         after_sign_in(b);
+        break;
+    case COMPRESS:
+        stream_compress(b->s); /* what is unread is packed already */
+        finish(b, LOGIN_OK, xstrdup(""));
         break;
     case DIALING:
     case GREETING:
@@ -498,6 +513,10 @@ static void reply_not_ok(struct backend_login *b, const struct imap_resp *r)
 {
     if (b->state == ID) {
         login_enter(b, AUTH);
+        return;
+    }
+    if (b->state == COMPRESS) {
+        finish(b, LOGIN_OK, xstrdup(""));
         return;
     }
     bool no = r->status == STATUS_NO;
@@ -617,6 +636,9 @@ static void login_enter(struct backend_login *b, enum login_state state)
     case PROXYAUTH:
         send_proxyauth(b);
         break;
+    case COMPRESS:
+        command_simple(b, "COMPRESS DEFLATE");
+        break;
     }
 }
 
@@ -702,6 +724,7 @@ struct backend_login *backend_login_start(struct loop *l, const struct login_req
                                 .secret = xstrdup(request->secret),
                                 .client_ip = xstrdup(request->client_ip),
                                 .session_id = xstrdup(request->session_id),
+                                .compress = request->compress,
                                 .step_timeout_ms = request->step_timeout_ms,
                                 .fn = fn,
                                 .owner = owner,

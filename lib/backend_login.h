@@ -11,16 +11,19 @@
  * | SECURING   | a handshake        | STREAM_SECURE                            | CAPS2                              |
  * | CAPS2      | CAPABILITY         | tagged OK (what was known is forgotten)  | ID, AUTH                           |
  * | ID         | ID, where offered  | the tagged answer, whatever it is        | AUTH                               |
- * | AUTH       | AUTHENTICATE PLAIN | "+" for each piece of it, tagged OK      | PROXYAUTH, CAPS_AFTER, done        |
+ * | AUTH       | AUTHENTICATE PLAIN | "+" for each piece of it, tagged OK      | PROXYAUTH, CAPS_AFTER, or as that  |
  * |            | or LOGIN           |                                          |                                    |
- * | PROXYAUTH  | PROXYAUTH user     | tagged OK                                | CAPS_AFTER, done                   |
- * | CAPS_AFTER | CAPABILITY         | tagged OK                                | done                               |
+ * | PROXYAUTH  | PROXYAUTH user     | tagged OK                                | CAPS_AFTER, or as that             |
+ * | CAPS_AFTER | CAPABILITY         | tagged OK                                | COMPRESS, done                     |
+ * | COMPRESS   | COMPRESS DEFLATE   | the tagged answer, whatever it is        | done                               |
  *
  * Each state but DIALING has step_timeout, as a whole and not by line, a cap on the length of a line and on the number
  * of untagged ones. From each state a BYE, the end of the connection, its breaking, a wrong tag and what can't be
  * parsed leave to the end as LOGIN_UNAVAILABLE (LOGIN_INSECURE where TLS is at fault). PREAUTH is refused: nobody can
  * tell as whom. Nothing is pipelined behind a sign-in command (some servers lose it). Tags are random, so that an
  * answer that was sent before its command does not count.
+ *
+ * COMPRESS is asked for where the request wants it and the backend offers it (RFC 4978); a refusal costs nothing.
  *
  * NO to a sign-in is LOGIN_REFUSED, unless its code says that the user is not at fault: UNAVAILABLE, INUSE, LIMIT,
  * SERVERBUG, CONTACTADMIN (RFC 5530), REFERRAL (RFC 2221; never followed). BAD is LOGIN_UNAVAILABLE. "User is
@@ -52,6 +55,7 @@ struct login_request {
     const char *secret;      /* LOGIN_AS_USER: the password; copied, wiped when done */
     const char *client_ip;   /* for ID x-originating-ip, NULL = do not send */
     const char *session_id;  /* for ID x-session-id, NULL = none */
+    bool compress; /* COMPRESS=DEFLATE where it is offered */
     struct stream_limits limits;
     uint64_t connect_timeout_ms, step_timeout_ms;
 };

@@ -44,6 +44,7 @@ struct loop *loop_new(void)
     l->uv.data = l;
     l->read_buf = xmalloc(LOOP_READ_SIZE);
     l->plain_buf = xmalloc(LOOP_READ_SIZE);
+    l->unpack_buf = xmalloc(LOOP_READ_SIZE);
     TAILQ_INIT(&l->tasks);
     must(uv_idle_init(&l->uv, &l->idle), "uv_idle_init");
     return l;
@@ -81,8 +82,10 @@ void loop_free(struct loop **lp)
     must(uv_loop_close(&l->uv), "uv_loop_close");
     wipe(l->read_buf, LOOP_READ_SIZE);
     wipe(l->plain_buf, LOOP_READ_SIZE);
+    wipe(l->unpack_buf, LOOP_READ_SIZE);
     free(l->read_buf);
     free(l->plain_buf);
+    free(l->unpack_buf);
     buf_free(&l->cipher_buf);
     free(l);
 }

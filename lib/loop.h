@@ -23,6 +23,7 @@ struct loop {
     uv_loop_t uv;
     uint8_t *read_buf;     /* LOOP_READ_SIZE bytes that each read of this loop lands in; owned */
     uint8_t *plain_buf;    /* LOOP_READ_SIZE bytes for what TLS decrypts; owned */
+    uint8_t *unpack_buf;   /* LOOP_READ_SIZE bytes for what was compressed; owned */
     struct buf cipher_buf; /* what TLS wants sent, until the kernel has it; owned */
     bool buf_busy;         /* an assert of ours: the buffers are lent to one callback at a time */
     uv_idle_t idle;        /* active while there are tasks */

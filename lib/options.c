@@ -89,6 +89,17 @@ const struct option options[] = {
     {"backend", "max_connections", OPTION_NUMBER, offsetof(struct conf_backend, max_connections), .def = "8",
      .min = 1, .max = 10000,
      .text = "How many connections each migrator opens to this backend at most, all its jobs together."},
+    {"backend", "max_messages_per_second", OPTION_NUMBER, offsetof(struct conf_backend, max_messages_per_second),
+     .def = "0", .min = 0, .max = 1000000,
+     .text = "How many messages each migrator reads from this backend or stores there in a second at most, all "
+             "its jobs together. 0: no limit."},
+    {"backend", "max_bytes_per_second", OPTION_NUMBER, offsetof(struct conf_backend, max_bytes_per_second),
+     .def = "0", .min = 0, .max = UINT32_MAX,
+     .text = "How many bytes of messages each migrator reads from this backend or stores there in a second at "
+             "most, all its jobs together. 0: no limit."},
+    {"backend", "compress", OPTION_BOOL, offsetof(struct conf_backend, compress), .def = "false",
+     .text = "Have the migrator's connections compressed where the backend can (COMPRESS=DEFLATE): for a slow "
+             "line. It costs processor time on both ends."},
     {"proxy", "listen", OPTION_LIST, offsetof(struct conf_proxy, listen), .def = "",
      .example = "{\"imaps://[::]:993\", \"imap+starttls://[::]:143\"}",
      .text = "Where to listen: imaps://, imap+starttls://, imap:// (not encrypted: sign-in only from this "

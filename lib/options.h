@@ -39,6 +39,8 @@ struct conf_backend {
     char *master_login;     /* "%u*%m" or "" for SASL authzid */
     char *auth_backend;     /* name, "" = itself */
     uint32_t max_connections; /* of the migrator, to this backend, all jobs together */
+    uint32_t max_messages_per_second, max_bytes_per_second; /* of the migrator; 0 = no limit */
+    bool compress;            /* the migrator's connections */
 };
 
 struct conf_proxy {

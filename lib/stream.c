@@ -4,6 +4,10 @@
  * TLS they are decrypted into the loop's plain_buf and given from that. give() lends a span; what the owner
  * leaves is copied to s->kept, and from then on everything goes through s->kept until that is empty.
  *
+ * With deflate_* between them and the owner, bytes are unpacked into the loop's unpack_buf and given from that, as
+ * long as the owner takes them; what is still packed then waits in s->packed, and nothing more is read. So a few
+ * bytes that unpack to very many cost as much memory as any others.
+ *
  * Out: wire_send() tries the kernel first; what it doesn't take is copied to s->queue, and start_write()
  * makes a struct write of the whole queue, which owns those bytes until libuv is done with them.
  *
@@ -17,6 +21,7 @@
 #include <sys/un.h>
 
 #include "buf_room.h"
+#include "deflate.h"
 #include "stream.h"
 #include "xalloc.h"
 
@@ -24,7 +29,8 @@ enum {
     FLUSH_MS = 5000,        /* a closing stream may take so long to get rid of its bytes (where no limit says so) ... */
     LINGER_MS = 1000,       /* ... and waits so long for the peer's end after its own */
     SMALL = 16 * 1024,      /* buffers up to here are overwritten, secrets or not: it costs nothing */
-    ENCRYPT_AT_ONCE = 65536 /* bytes; bounds the loop's cipher_buf */
+    ENCRYPT_AT_ONCE = 65536, /* bytes; bounds the loop's cipher_buf */
+    UNPACK_AT_ONCE = 16      /* buffers; then it is the turn of others */
 };
 
 enum phase { CONNECTING, OPEN, FLUSHING, CLOSED };
@@ -57,6 +63,9 @@ struct stream {
     struct tls *tls; /* owned; NULL without TLS */
     bool handshaking;
     bool secrets;
+    struct deflate *deflate; /* owned; NULL without compression */
+    struct buf packed;       /* of the peer, not unpacked yet */
+    bool unpack_more;        /* there may be more in the unpacker, though nothing is packed */
 
     struct span view; /* during a STREAM_DATA callback: the unread bytes */
     bool giving;
@@ -160,6 +169,8 @@ static struct stream *stream_new(struct loop *l, const struct stream_limits *lim
 static void stream_free(struct stream *s)
 {
     tls_free(&s->tls);
+    deflate_free(&s->deflate);
+    buf_drop(s, &s->packed, true);
     buf_drop(s, &s->kept, true);
     buf_drop(s, &s->gathered, true);
     buf_drop(s, &s->queue, true);
@@ -327,6 +338,27 @@ static void encrypt(struct stream *s, struct span plain)
     }
 }
 
+static void pass_down(struct stream *s, struct span bytes)
+{
+    if (s->tls)
+        encrypt(s, bytes);
+    else
+        wire_send(s, bytes);
+}
+
+/* What the owner sends, on its way to the wire. */
+static void send_plain(struct stream *s, struct span plain)
+{
+    struct buf packed = {0};
+    if (!s->deflate) {
+        pass_down(s, plain);
+        return;
+    }
+    deflate_pack(s->deflate, plain, &packed);
+    pass_down(s, buf_span(&packed));
+    buf_drop(s, &packed, true);
+}
+
 /* Nothing of the owner's goes out before the connection is there and a handshake through. */
 static bool must_gather(const struct stream *s)
 {
@@ -339,10 +371,7 @@ static void send_gathered(struct stream *s)
         return;
     struct buf b = s->gathered;
     s->gathered = (struct buf){0};
-    if (s->tls)
-        encrypt(s, buf_span(&b));
-    else
-        wire_send(s, buf_span(&b));
+    send_plain(s, buf_span(&b));
     buf_drop(s, &b, true);
     check_unsent(s);
 }
@@ -354,10 +383,8 @@ void stream_send(struct stream *s, const void *bytes, size_t len)
     struct span plain = span_of(bytes, len);
     if (must_gather(s) || s->gathered.len > 0)
         buf_keep(s, &s->gathered, plain);
-    else if (s->tls)
-        encrypt(s, plain);
     else
-        wire_send(s, plain);
+        send_plain(s, plain);
     check_unsent(s);
 }
 
@@ -387,12 +414,19 @@ bool stream_full(const struct stream *s)
 
 /* --- receiving --- */
 
+static bool is_packed(const struct stream *s)
+{
+    return s->packed.len > 0 || s->unpack_more;
+}
+
 static bool wants_reading(const struct stream *s)
 {
     if (s->phase == CONNECTING || s->phase == CLOSED || s->eof)
         return false;
     if (s->phase == FLUSHING)
         return true;
+    if (is_packed(s))
+        return false;
     return !s->error && (s->handshaking || (!s->paused && s->kept.len <= s->limits.high_water));
 }
 
@@ -461,11 +495,70 @@ static bool give(struct stream *s, struct span bytes)
     return true;
 }
 
+/* Unpacks and gives from *in as long as the owner takes it. False: it closed the stream. */
+static bool unpack(struct stream *s, struct span *in)
+{
+    uint8_t *plain = s->loop->unpack_buf;
+    for (unsigned n = 0; (in->len > 0 || s->unpack_more) && !s->paused && !s->error; n++) {
+        const char *why;
+        size_t len;
+        if (s->kept.len > s->limits.high_water)
+            break;
+        if (n == UNPACK_AT_ONCE) {
+            loop_defer(s->loop, &s->task);
+            break;
+        }
+        if (!deflate_unpack(s->deflate, in, plain, LOOP_READ_SIZE, &len, &why)) {
+            fail(s, why);
+            break;
+        }
+        s->unpack_more = len == LOOP_READ_SIZE;
+        bool open = len == 0 || give(s, span_of(plain, len));
+        if (s->secrets)
+            wipe(plain, len);
+        if (!open)
+            return false;
+    }
+    return true;
+}
+
+static bool unpack_kept(struct stream *s)
+{
+    struct span in = buf_span(&s->packed);
+    if (!s->deflate || !unpack(s, &in))
+        return !s->deflate;
+    buf_eat(&s->packed, s->packed.len - in.len);
+    if (s->packed.len == 0)
+        buf_drop(s, &s->packed, true);
+    return true;
+}
+
+/* Bytes as the peer's program sent them, out of a buffer of the loop. False: the owner closed the stream. */
+static bool take(struct stream *s, struct span in)
+{
+    if (!s->deflate)
+        return give(s, in);
+    if (s->packed.len > 0) {
+        buf_keep(s, &s->packed, in);
+        return unpack_kept(s);
+    }
+    if (!unpack(s, &in))
+        return false;
+    buf_keep(s, &s->packed, in);
+    return true;
+}
+
 /* Gives what is due outside of a read: bytes kept and not given, then the end. */
 static void give_due(struct stream *s)
 {
     if (s->again && !s->paused && s->kept.len > 0 && !give_kept(s))
         return;
+    if (is_packed(s) && !unpack_kept(s))
+        return;
+    if (is_packed(s) && !s->error) {
+        update_reading(s);
+        return;
+    }
     if (s->eof && !s->eof_told && !s->paused && !s->error) {
         s->eof_told = true;
         if (!deliver(s, STREAM_EOF))
@@ -535,7 +628,7 @@ static void take_tls(struct stream *s, struct span in)
             return;
         }
         bool secrets = s->secrets;
-        bool open = give(s, span_of(plain, len));
+        bool open = take(s, span_of(plain, len));
         if (secrets)
             wipe(plain, len);
         if (!open)
@@ -546,7 +639,7 @@ static void take_tls(struct stream *s, struct span in)
 static void take_plain(struct stream *s, struct span in)
 {
     bool secrets = s->secrets;
-    give(s, in);
+    take(s, in);
     if (secrets)
         wipe((void *)in.p, in.len);
 }
@@ -618,7 +711,7 @@ void stream_pause(struct stream *s)
 void stream_resume(struct stream *s)
 {
     s->paused = false;
-    if (s->giving || s->kept.len > 0 || s->eof)
+    if (s->giving || s->kept.len > 0 || s->eof || is_packed(s))
         stream_again(s);
     update_reading(s);
 }
@@ -724,6 +817,17 @@ void stream_secure(struct stream *s, struct tls_policy *policy, const char *name
     if (rc != TLS_WANT_MORE)
         fail_tls(s);
     update_reading(s);
+}
+
+void stream_compress(struct stream *s)
+{
+    assert(!s->deflate && s->phase == OPEN && !s->handshaking && s->gathered.len == 0);
+    if (s->error)
+        return;
+    s->deflate = deflate_new();
+    buf_keep(s, &s->packed, stream_peek(s));
+    stream_eat(s, stream_peek(s).len);
+    loop_defer(s->loop, &s->task);
 }
 
 bool stream_is_secure(const struct stream *s)

@@ -61,6 +61,11 @@ struct stream *stream_connect_unix(struct loop *l, const char *path, const struc
 void stream_secure(struct stream *s, struct tls_policy *policy, const char *name);
 bool stream_is_secure(const struct stream *s);
 
+/* Starts COMPRESS=DEFLATE (RFC 4978), both ways, over TLS where there is TLS. Unread bytes are taken as packed. Nothing
+ * may be corked. What can't be unpacked is STREAM_ERROR. Costs 300 KiB. Limits hold for what is unpacked: high_water,
+ * pause and the buffers work as before. */
+void stream_compress(struct stream *s);
+
 /* From here on what passes is bulk: buffers over 16 KiB are not overwritten any more. For after the login. */
 void stream_without_secrets(struct stream *s);
 

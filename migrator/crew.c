@@ -9,6 +9,7 @@
 enum {
     HIGH_WATER = 256 * 1024,
     QUEUE_MAX = 64 * 1024 * 1024,
+    LINGER_MS = 3000 /* lanes that are not wanted stay so long: the next pass may want them again */
 };
 
 enum half { SOURCE, TARGET };
@@ -38,6 +39,8 @@ struct crew {
     struct slot slots[CREW_MAX];
     struct pair_wait wait; /* for the first lane */
     struct loop_task task; /* settles what changed, outside of any callback */
+    struct timer *linger;  /* since when there are more lanes than wanted */
+    bool lingered;
     bool failed, tell_ready;
     enum why why;
     char *error; /* owned */
@@ -165,6 +168,7 @@ static struct imapc *dial(struct slot *s, enum half half)
         .user = c->login,
         .secret = master ? NULL : c->secret,
         .session_id = c->m->id, /* some servers want to know who comes before the sign-in */
+        .compress = b->compress,
         .limits = {.high_water = HIGH_WATER, .queue_max = QUEUE_MAX},
         .connect_timeout_ms = conf->proxy.connect_timeout_ms,
         .step_timeout_ms = conf->proxy.backend_timeout_ms,
@@ -203,9 +207,12 @@ static void open_more(struct crew *c)
             backends_wait_pair(c->m->backends, &c->wait);
         return;
     }
-    /* One after another: the first that a server refuses tells how many it lets us have. */
-    if (count(c, SLOT_OPENING) == 0 &&
-        backends_try_pair(c->m->backends, c->backend[SOURCE], c->backend[TARGET]))
+    /* The first alone: it tells whether the sign-in works. The others at once, since each takes several round
+     * trips; those that a server refuses tell how many it lets us have. */
+    if (alive(c) == count(c, SLOT_OPENING))
+        return;
+    while (alive(c) < c->wanted && alive(c) < c->limit &&
+           backends_try_pair(c->m->backends, c->backend[SOURCE], c->backend[TARGET]))
         open_slot(c);
 }
 
@@ -227,14 +234,28 @@ static void close_spent(struct crew *c)
     }
 }
 
+static void on_linger(void *owner)
+{
+    struct crew *c = owner;
+
+    c->lingered = true;
+    loop_defer(c->m->loop, &c->task);
+}
+
 static void close_superfluous(struct crew *c)
 {
     struct slot *s;
+    bool at_once = c->wanted == 0 || c->lingered || backends_awaited(c->m->backends);
 
-    while (alive(c) > c->wanted && (s = first_of(c, SLOT_IDLE)))
-        close_slot(s);
     if (c->wanted == 0)
         backends_unwait(c->m->backends, &c->wait);
+    if (alive(c) <= c->wanted)
+        timer_stop(c->linger);
+    else if (!at_once && !timer_is_set(c->linger))
+        timer_start(c->linger, LINGER_MS);
+    while (at_once && alive(c) > c->wanted && (s = first_of(c, SLOT_IDLE)))
+        close_slot(s);
+    c->lingered = false;
 }
 
 static void settle(struct loop_task *task)
@@ -326,6 +347,7 @@ struct crew *crew_new(const struct crew_request *request)
     c->backend[TARGET] = request->target;
     c->until_ms = request->until_ms;
     c->limit = CREW_MAX;
+    c->linger = timer_new(c->m->loop, on_linger, c);
     c->task.fn = settle;
     c->wait = (struct pair_wait){.source = request->source, .target = request->target, .fn = on_pair};
     return c;
@@ -339,6 +361,7 @@ void crew_free(struct crew **cp)
     if (!c)
         return;
     loop_undefer(c->m->loop, &c->task);
+    timer_free(&c->linger);
     backends_unwait(c->m->backends, &c->wait);
     for (size_t i = 0; i < CREW_MAX; i++)
         if (c->slots[i].state != SLOT_EMPTY)

@@ -17,7 +17,7 @@ LAYERS = [
     ("wire", ["imap_*", "mutf7", "sasl", "proxyproto"]),
     ("view", ["view_*"]),
     ("conf", ["address", "options", "account", "conf", "conf_*"]),
-    ("io", ["loop", "stream", "tls", "dial", "http"]),
+    ("io", ["loop", "stream", "tls", "deflate", "dial", "http"]),
     ("store", ["redis", "redis_*", "store", "store_*", "route", "route_*", "registry", "registry_*", "events", "seal"]),
     ("dialog", ["backend_login"]),
 ]

@@ -161,6 +161,37 @@ static void test_rest_in_one_segment(void **state)
     unit_same(buf_span(&w->rest), "* 1 EXISTS\r\n* 2 EXISTS\r\n");
 }
 
+#define PACKED_OFFER "[CAPABILITY IMAP4rev1 COMPRESS=DEFLATE] in"
+#define PACKED_BEHIND "\xd2\x52\xf0\xf7\x56\x48\x4a\xcd\xc8\xcc\x4b\xe1\xe5\x02\x08" /* "* OK behind" */
+
+static void test_compress(void **state)
+{
+    struct world *w = *state;
+    w->request.compress = true;
+    run(w,
+        SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] ready", "<AUTHENTICATE PLAIN " PLAIN_ANN,
+               ">%T OK " PACKED_OFFER, "<COMPRESS DEFLATE", "}%T OK active\r\n" PACKED_BEHIND));
+    ends(w, LOGIN_OK, "compress", "", "");
+    unit_same(buf_span(&w->rest), "* OK behind\r\n");
+}
+
+/* Refused, or not offered: it goes on without. */
+static void test_no_compress(void **state)
+{
+    struct world *w = *state;
+    w->request.compress = true;
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] ready", "<AUTHENTICATE PLAIN " PLAIN_ANN,
+                  ">%T OK " PACKED_OFFER, "<COMPRESS DEFLATE", ">%T NO [COMPRESSIONACTIVE] TLS does it",
+                  ">* OK behind"));
+    ends(w, LOGIN_OK, "compress", "", "");
+    unit_same(buf_span(&w->rest), "* OK behind\r\n");
+    forget(w);
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] ready", "<AUTHENTICATE PLAIN " PLAIN_ANN,
+                  ">%T OK [CAPABILITY IMAP4rev1] in", ">* OK behind"));
+    ends(w, LOGIN_OK, "sign_in", "", "");
+    unit_same(buf_span(&w->rest), "* OK behind\r\n");
+}
+
 static void test_plain_without_ir(void **state)
 {
     struct world *w = *state;
@@ -681,6 +712,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_plain_with_ir),
         TEST(test_rest_in_one_segment),
+        TEST(test_compress),
+        TEST(test_no_compress),
         TEST(test_plain_without_ir),
         TEST(test_login_sync_literals),
         TEST(test_login_literal_plus),

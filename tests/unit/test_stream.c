@@ -28,6 +28,7 @@ struct world {
     struct stream_limits limits;
     struct tls_policy *client, *server;
     bool accepted;
+    bool packed; /* both ends compress as soon as they are joined */
 };
 
 static void take_data(struct end *e)
@@ -147,6 +148,10 @@ static void both(struct world *w, bool tls)
         join_tls(w);
     else
         join(w);
+    if (w->packed) {
+        stream_compress(w->a.s);
+        stream_compress(w->b.s);
+    }
 }
 
 /* Sends a text and waits until the other end has it. */
@@ -352,6 +357,136 @@ static void test_queue_max(void **state)
     assert_non_null(strstr(stream_error(w->a.s), "too slowly"));
     io_wait(w->loop, &w->a.error);
     assert_false(w->a.error_is_tls);
+}
+
+/* --- compressed --- */
+
+static void join_packed(struct world *w, bool tls)
+{
+    w->packed = true;
+    both(w, tls);
+}
+
+static void test_talk_packed(void **state)
+{
+    struct world *w = *state;
+    join_packed(w, false);
+    say(w, &w->a, &w->b, "hello");
+    say(w, &w->b, &w->a, "hello yourself");
+    stream_cork(w->a.s);
+    stream_send(w->a.s, "in ", 3);
+    stream_send(w->a.s, "two parts", 9);
+    say(w, &w->b, &w->a, "not yet");
+    buf_clear(&w->b.got);
+    w->b.want = "in two parts";
+    w->b.full = false;
+    stream_uncork(w->a.s);
+    io_wait(w->loop, &w->b.full);
+    unit_same(buf_span(&w->b.got), "in two parts");
+}
+
+static void test_talk_packed_tls(void **state)
+{
+    struct world *w = *state;
+    join_packed(w, true);
+    say(w, &w->a, &w->b, "hello");
+    say(w, &w->b, &w->a, "hello yourself");
+}
+
+static void test_pause_packed(void **state)
+{
+    struct world *w = *state;
+    w->packed = true;
+    pause_is_immediate(w, false);
+}
+
+static void test_pause_packed_tls(void **state)
+{
+    struct world *w = *state;
+    w->packed = true;
+    pause_is_immediate(w, true);
+}
+
+/* 64 MiB that come in as some 300 KB: what the owner does not take stays packed. */
+static void test_bomb_stays_packed(void **state)
+{
+    struct world *w = *state;
+    enum { PIECE = 1 << 20, PIECES = 64 };
+    char *big = xcalloc(1, PIECE);
+    size_t most = 0;
+    join_packed(w, false);
+    w->b.leave = SIZE_MAX; /* eats nothing */
+    for (int i = 0; i < PIECES; i++)
+        stream_send(w->a.s, big, PIECE);
+    for (int i = 0; i < 2000; i++) {
+        uv_run(&w->loop->uv, UV_RUN_NOWAIT);
+        most = stream_peek(w->b.s).len > most ? stream_peek(w->b.s).len : most;
+    }
+    assert_true(most > w->limits.high_water && most < w->limits.high_water + 2 * LOOP_READ_SIZE);
+    w->b.leave = 0;
+    stream_close(&w->a.s, true);
+    stream_again(w->b.s);
+    io_wait(w->loop, &w->b.eof);
+    assert_int_equal(w->b.got.len, (size_t)PIECE * PIECES);
+    free(big);
+}
+
+/* The end comes behind what is still packed. */
+static void test_eof_packed(void **state)
+{
+    struct world *w = *state;
+    join_packed(w, false);
+    stream_pause(w->b.s);
+    stream_send(w->a.s, "last words", 10);
+    stream_close(&w->a.s, true);
+    for (int i = 0; i < 200; i++)
+        uv_run(&w->loop->uv, UV_RUN_NOWAIT);
+    assert_false(w->b.eof);
+    stream_resume(w->b.s);
+    io_wait(w->loop, &w->b.eof);
+    unit_same(buf_span(&w->b.got), "last words");
+}
+
+/* As with COMPRESS: the answer in clear and what is packed come in one read. */
+static void start_behind_answer(struct end *e, enum stream_event ev)
+{
+    if (ev == STREAM_DATA && !e->more) {
+        stream_eat(e->s, 3);
+        stream_compress(e->s);
+        e->more = e;
+    } else if (ev == STREAM_DATA) {
+        take_data(e);
+    }
+}
+
+static void test_packed_behind_answer(void **state)
+{
+    struct world *w = *state;
+    join(w);
+    stream_pause(w->b.s);
+    stream_send(w->a.s, "OK.", 3);
+    stream_compress(w->a.s);
+    stream_send(w->a.s, "first", 5);
+    for (int i = 0; i < 200; i++)
+        uv_run(&w->loop->uv, UV_RUN_NOWAIT);
+    w->b.on = start_behind_answer;
+    w->b.want = "first";
+    stream_resume(w->b.s);
+    io_wait(w->loop, &w->b.full);
+    unit_same(buf_span(&w->b.got), "first");
+    w->b.on = NULL;
+    say(w, &w->b, &w->a, "second");
+}
+
+static void test_damaged_packed(void **state)
+{
+    struct world *w = *state;
+    join(w);
+    stream_compress(w->b.s);
+    stream_send(w->a.s, "* OK not packed\r\n", 17);
+    io_wait(w->loop, &w->b.error);
+    assert_string_equal(w->b.error_text, "the peer sends damaged compressed data");
+    assert_int_equal(w->b.got.len, 0);
 }
 
 /* --- the end --- */
@@ -892,6 +1027,14 @@ int main(void)
         PLAIN(test_high_water),
         TLS(test_high_water_tls),
         PLAIN(test_queue_max),
+        PLAIN(test_talk_packed),
+        TLS(test_talk_packed_tls),
+        PLAIN(test_pause_packed),
+        TLS(test_pause_packed_tls),
+        PLAIN(test_bomb_stays_packed),
+        PLAIN(test_eof_packed),
+        PLAIN(test_packed_behind_answer),
+        PLAIN(test_damaged_packed),
         PLAIN(test_eof_after_data),
         TLS(test_eof_tls),
         PLAIN(test_eof_with_bytes_left),
