@@ -66,6 +66,11 @@ void backends_unwait(struct backends *b, struct pair_wait *w)
     loop_defer(b->loop, &b->task);
 }
 
+bool backends_awaited(const struct backends *b)
+{
+    return !TAILQ_EMPTY(&b->waiting);
+}
+
 bool backends_try_pair(struct backends *b, const struct conf_backend *source,
                        const struct conf_backend *target)
 {

@@ -27,6 +27,8 @@ struct pair_wait {
 void backends_wait_pair(struct backends *b, struct pair_wait *w);
 /* Leaves the line; nothing when not in it. */
 void backends_unwait(struct backends *b, struct pair_wait *w);
+/* Is there somebody in the line? */
+bool backends_awaited(const struct backends *b);
 /* Only if nobody waits and both have room: true, reserved. */
 bool backends_try_pair(struct backends *b, const struct conf_backend *source,
                        const struct conf_backend *target) MUST_CHECK;

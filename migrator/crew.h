@@ -39,7 +39,8 @@ struct crew *crew_new(const struct crew_request *request);
 /* Closes all lanes, lent ones too: what works with them must have been cancelled. */
 void crew_free(struct crew **c);
 
-/* Up to n lanes are wanted from now on (at most CREW_MAX); idle ones above are closed. */
+/* Up to n lanes are wanted from now on (at most CREW_MAX). Idle ones above are closed: at once where another
+ * job waits for connections or n is 0, else after some seconds. */
 enum { CREW_MAX = 4 };
 void crew_want(struct crew *c, unsigned n);
 /* A lane that is signed in, whole and free, lent until crew_give(); NULL: none now, CREW_READY will tell. */
