@@ -59,6 +59,20 @@ void imap_seq_add(struct imap_seq *s, uint32_t first, uint32_t last)
     s->n -= end - at - 1;
 }
 
+void imap_seq_remove(struct imap_seq *s, uint32_t first, uint32_t last)
+{
+    struct imap_seq left = {0};
+    for (size_t i = 0; i < s->n; i++) {
+        struct imap_range r = s->ranges[i];
+        if (r.first < first)
+            imap_seq_add(&left, r.first, r.last < first ? r.last : first - 1);
+        if (r.last > last)
+            imap_seq_add(&left, r.first > last ? r.first : last + 1, r.last);
+    }
+    imap_seq_free(s);
+    *s = left;
+}
+
 bool imap_seq_has(const struct imap_seq *s, uint32_t n)
 {
     if (n == 0)

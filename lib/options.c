@@ -200,5 +200,15 @@ const struct option options[] = {
      .def = "5s", .min = 100, .max = 5 * M,
      .text = "How long an account may stand still while it is switched over; after that it goes on as "
              "before and is tried again later."},
+    {"migration", "reorder_max", OPTION_NUMBER, offsetof(struct conf_migration, reorder_max), .def = "1000",
+     .max = 1000000,
+     .text = "A message that the target refused at first and takes later would lie behind those that follow it. Up "
+             "to so many copies of a mailbox are taken back and appended again, so that the order is kept; above "
+             "it the account is blocked until somebody waives \"order\"."},
+    {"migration", "delete_share", OPTION_NUMBER, offsetof(struct conf_migration, delete_share), .def = "50",
+     .max = 100,
+     .text = "Per cent of a mailbox's copies that the migrator removes from the target in one pass because their "
+             "messages are gone from the source. Where it were more (and more than 100 messages), the account is "
+             "blocked until somebody waives \"share\": the source might be broken."},
 };
 const size_t n_options = COUNTOF(options);

@@ -65,6 +65,8 @@ struct conf_migration {
     enum trigger trigger;
     enum cutover cutover;
     uint64_t freeze_budget_ms;
+    uint32_t reorder_max;  /* messages */
+    uint32_t delete_share; /* per cent */
 };
 
 /* A pair of backends for the accounts whose key a pattern matches. */

@@ -4,7 +4,6 @@
 #include "delta.h"
 #include "doubles.h"
 #include "lib/log.h"
-#include "lib/mutf7.h"
 #include "lib/xalloc.h"
 #include "pair.h"
 #include "reflag.h"
@@ -12,15 +11,22 @@
 #include "settle.h"
 #include "transfer.h"
 #include "verify.h"
+#include "waiver.h"
 
-enum { PROGRESS_MS = 250, ROUNDS = 2 /* of mending what changes while we look */ };
+enum {
+    PROGRESS_MS = 250,
+    ROUNDS = 2,          /* of mending what changes while we look */
+    REMOVED_FREELY = 100 /* copies that go whatever their share is: small mailboxes are emptied every day */
+};
 
 enum step {
     OPEN,
     BIND,
     SETTLE,
+    RETAKE,
     APPEND,
     RELIST,
+    REORDER,
     DOUBLES,
     ALIGN,
     FLAGS,
@@ -42,12 +48,12 @@ struct copy {
     uint64_t told_ms;
     char *source_name, *target_name; /* owned */
     enum step step;
-    struct loop_task task; /* goes to the step, outside of any callback */
-    unsigned opening;      /* sides; in ALIGN too */
-    struct stamp was;                      /* equal: the bases below may be used */
-    struct selected_base bases[2];         /* their lists are owned */
+    struct loop_task task;         /* goes to the step, outside of any callback */
+    unsigned opening;              /* sides; in ALIGN too */
+    struct stamp was;              /* equal: the bases below may be used */
+    struct selected_base bases[2]; /* their lists are owned */
     bool whole;
-    uint64_t caught_up;                    /* changes at the target that its list knows of */
+    uint64_t caught_up; /* changes at the target that its list knows of */
     unsigned round;
     struct settle *settle;
     struct transfer *transfer;
@@ -56,6 +62,8 @@ struct copy {
     struct remove *remove;
     struct verify *verify;
     uint32_t first_new; /* target UID */
+    uint32_t reorder_max, delete_share;
+    bool reordered, share_named;
     enum copy_rc rc;
     char *why; /* owned */
 };
@@ -72,6 +80,10 @@ static void fail(struct copy *c, enum copy_rc rc, const char *why)
         return;
     c->rc = rc;
     c->why = xstrdup(why);
+    if (rc == COPY_DIFFERS)
+        findings_add(c->pair.findings, FINDING_LISTING, c->source_name, 0, "%s", why);
+    else if (rc == COPY_CANNOT)
+        findings_add(c->pair.findings, FINDING_UNREMOVABLE, c->source_name, 0, "%s", why);
     go(c, END);
 }
 
@@ -93,6 +105,20 @@ static void on_ledger_rc(struct copy *c, enum route_rc rc, enum step next)
        : rc == ROUTE_LOST ? COPY_LOST
                           : COPY_DOWN,
        ledger_error(c->pair.ledger), next);
+}
+
+void pair_name(struct pair *p, enum finding_kind kind, uint32_t source_uid, const char *fmt, ...)
+{
+    struct buf text = {0};
+    va_list ap;
+    if (imap_seq_has(&p->named, source_uid))
+        return;
+    va_start(ap, fmt);
+    buf_vprintf(&text, fmt, ap);
+    va_end(ap);
+    imap_seq_add(&p->named, source_uid, source_uid);
+    findings_add(p->findings, kind, p->source.name, source_uid, "%s", buf_str(&text));
+    buf_free(&text);
 }
 
 /* --- progress --- */
@@ -161,7 +187,8 @@ static bool rows_were_all(const struct copy *c, size_t n)
     return was->equal && was->source.uidnext > 0 && was->target.uidnext > 0 && was->source.messages == n &&
            was->target.messages == n && ledger_bound(c->pair.ledger, &source, &target) &&
            source == was->source.uidvalidity && target == was->target.uidvalidity &&
-           !ledger_in_doubt(c->pair.ledger, &uidnext) && ledger_resent(c->pair.ledger)->n == 0;
+           !ledger_in_doubt(c->pair.ledger, &uidnext) && ledger_resent(c->pair.ledger)->n == 0 &&
+           ledger_to_retake(c->pair.ledger)->n == 0;
 }
 
 /* False: all is to be listed. */
@@ -235,19 +262,68 @@ static void enter_bind(struct copy *c)
     }
 }
 
-/* --- SETTLE, APPEND, RELIST, DOUBLES --- */
+/* --- SETTLE, RETAKE, APPEND, RELIST, REORDER, DOUBLES --- */
 
 static void on_settled(void *owner, enum copy_rc rc, const char *why)
 {
     struct copy *c = owner;
     pair_count_done(&c->pair);
-    on(c, rc, why, APPEND);
+    on(c, rc, why, RETAKE);
     settle_stop(&c->settle); /* why was its own */
 }
 
 static void enter_settle(struct copy *c)
 {
     c->settle = settle_start(&c->pair, on_settled, c);
+}
+
+static void on_taken(void *owner, enum route_rc rc)
+{
+    struct copy *c = owner;
+    pair_count_done(&c->pair);
+    on_ledger_rc(c, rc, APPEND);
+}
+
+static void forget_taken(struct copy *c)
+{
+    const struct imap_seq *set = ledger_to_retake(c->pair.ledger);
+    uint32_t *uids = xcalloc(imap_seq_count(set), sizeof *uids);
+    size_t n = 0;
+    for (size_t r = 0; r < set->n; r++)
+        for (uint64_t uid = set->ranges[r].first; uid <= set->ranges[r].last; uid++)
+            uids[n++] = (uint32_t)uid;
+    ledger_gone(c->pair.ledger, uids, n, on_taken, c);
+    free(uids);
+}
+
+static void on_taken_back(void *owner, enum copy_rc rc, const char *why)
+{
+    struct copy *c = owner;
+    if (rc == COPY_EQUAL && c->step != END)
+        forget_taken(c);
+    else
+        on(c, rc, why, APPEND);
+    remove_stop(&c->remove); /* why was its own */
+}
+
+/* Also what a run before this one had begun to take back. */
+static void enter_retake(struct copy *c)
+{
+    struct pair *p = &c->pair;
+    const struct imap_seq *set = ledger_to_retake(p->ledger);
+    struct imap_seq targets = {0};
+    size_t n;
+    const struct ledger_row *rows = ledger_rows(p->ledger, &n);
+    for (size_t i = 0; set->n > 0 && i < n; i++)
+        if (imap_seq_has(set, rows[i].source_uid) && mbox_list_find(&p->target.list, rows[i].target_uid))
+            imap_seq_add(&targets, rows[i].target_uid, rows[i].target_uid);
+    if (targets.n > 0)
+        c->remove = remove_start(p, &targets, on_taken_back, c);
+    else if (set->n > 0)
+        forget_taken(c);
+    else
+        go(c, APPEND);
+    imap_seq_free(&targets);
 }
 
 static void on_transferred(void *owner, enum copy_rc rc, const char *why)
@@ -265,7 +341,7 @@ static void enter_append(struct copy *c)
 
 static void on_relisted(void *owner, enum copy_rc rc, const char *why)
 {
-    on(owner, rc, why, DOUBLES);
+    on(owner, rc, why, REORDER);
 }
 
 /* What arrived, as the target shows it. */
@@ -273,10 +349,62 @@ static void enter_relist(struct copy *c)
 {
     pair_count_done(&c->pair);
     if (c->first_new == 0) {
-        go(c, DOUBLES);
+        go(c, REORDER);
         return;
     }
     selected_catch_up(&c->pair.target, c->first_new, on_relisted, c);
+}
+
+static void on_retake_noted(void *owner, enum route_rc rc)
+{
+    on_ledger_rc(owner, rc, RETAKE);
+}
+
+/* May what is misplaced be taken back? Where not, COMPARE names it. */
+static bool may_reorder(const struct copy *c, uint64_t n)
+{
+    const struct pair *p = &c->pair;
+    bool waived = p->waivers && waivers_have(p->waivers, FINDING_ORDER, c->source_name, 0);
+    return n > 0 && n <= c->reorder_max && !c->reordered && !waived && !ledger_was_turned(p->ledger) &&
+           imap_caps_has(imapc_caps(p->target.imap), CAP_UIDPLUS);
+}
+
+static void note_retake(struct copy *c)
+{
+    struct delta d = delta_of(&c->pair);
+    struct imap_seq sources = {0};
+    delta_misplaced(&d, &sources);
+    LOG(INFO, "late_success", LOG_S("mailbox", c->source_name),
+        LOG_U("taken_back", imap_seq_count(&sources)));
+    if (sources.n > 0)
+        ledger_retake(c->pair.ledger, &sources, on_retake_noted, c);
+    else
+        go(c, DOUBLES);
+    imap_seq_free(&sources);
+}
+
+static void on_sources_listed(void *owner, enum copy_rc rc, const char *why)
+{
+    struct copy *c = owner;
+    if (rc == COPY_EQUAL && c->step != END)
+        note_retake(c);
+    else
+        on(c, rc, why, DOUBLES);
+}
+
+/* What is appended again needs its flags and its date. */
+static void enter_reorder(struct copy *c)
+{
+    struct delta d = delta_of(&c->pair);
+    struct imap_seq sources = {0};
+    delta_misplaced(&d, &sources);
+    if (!may_reorder(c, imap_seq_count(&sources))) {
+        go(c, DOUBLES);
+    } else {
+        c->reordered = true;
+        selected_refresh(&c->pair.source, &sources, on_sources_listed, c);
+    }
+    imap_seq_free(&sources);
 }
 
 static void on_doubles(void *owner, enum copy_rc rc, const char *why)
@@ -343,11 +471,51 @@ static void on_removed(void *owner, enum copy_rc rc, const char *why)
     remove_stop(&c->remove); /* why was its own */
 }
 
+/* Without UIDPLUS nothing is removed, for EXPUNGE and CLOSE take what others have marked too. */
+static void name_unremovable(struct copy *c, const struct imap_seq *sources)
+{
+    size_t n;
+    const struct ledger_row *rows = ledger_rows(c->pair.ledger, &n);
+    for (size_t i = 0; i < n; i++)
+        if (imap_seq_has(sources, rows[i].source_uid) &&
+            mbox_list_find(&c->pair.target.list, rows[i].target_uid))
+            pair_name(&c->pair, FINDING_UNREMOVABLE, rows[i].source_uid,
+                      "is gone, and its copy (target UID %u) has to be removed, which the target can't do "
+                      "without UIDPLUS",
+                      rows[i].target_uid);
+}
+
+/* Where the source lists next to nothing all at once, it is rather broken than tidied up. */
+static bool is_too_large_a_share(struct copy *c, const struct imap_seq *sources, uint64_t n)
+{
+    struct pair *p = &c->pair;
+    uint64_t all = ledger_sums(p->ledger)->rows;
+    if (n <= REMOVED_FREELY || n * 100 <= all * c->delete_share)
+        return false;
+    if (!c->share_named)
+        findings_add(p->findings, FINDING_SHARE, c->source_name, 0,
+                     "%llu of %llu messages are gone from the source: their copies are not removed unasked",
+                     (unsigned long long)n, (unsigned long long)all);
+    c->share_named = true;
+    if (p->waivers && waivers_have(p->waivers, FINDING_SHARE, c->source_name, 0))
+        return false;
+    for (size_t i = 0; i < sources->n; i++)
+        imap_seq_add(&p->named, sources->ranges[i].first, sources->ranges[i].last);
+    return true;
+}
+
 static void enter_expunge(struct copy *c)
 {
     struct delta d = delta_of(&c->pair);
     struct imap_seq sources = {0}, targets = {0};
+    bool uidplus = imap_caps_has(imapc_caps(c->pair.target.imap), CAP_UIDPLUS);
     delta_gone(&d, &sources, &targets);
+    if (targets.n > 0 && !uidplus) {
+        name_unremovable(c, &sources);
+        imap_seq_free(&targets);
+    }
+    if (is_too_large_a_share(c, &sources, imap_seq_count(&targets)))
+        imap_seq_free(&targets);
     c->pair.counts.expunged += imap_seq_count(&targets);
     if (targets.n > 0)
         c->remove = remove_start(&c->pair, &targets, on_removed, c);
@@ -413,12 +581,43 @@ static void enter_look(struct copy *c)
     selected_catch_up(&c->pair.target, 0, on_looked, c);
 }
 
-static void fail_differs(struct copy *c, const struct delta *d, const struct delta_report *r)
+static const enum finding_kind kind_of[DELTA_KINDS] = {
+    [DELTA_NOT_COPIED] = FINDING_NOT_COPIED,
+    [DELTA_MISSING] = FINDING_MISSING,
+    [DELTA_UNREAD] = FINDING_UNREAD,
+    [DELTA_ORDER] = FINDING_ORDER,
+    [DELTA_DATE] = FINDING_DATE,
+    [DELTA_FLAGS] = FINDING_FLAGS,
+    [DELTA_FLAGS_LOST] = FINDING_FLAGS_LOST,
+    [DELTA_BETWEEN] = FINDING_BETWEEN,
+    [DELTA_GONE] = FINDING_LEFTOVER,
+};
+
+/* What a step has named already, with what it knows better, is not named again. */
+static bool is_named(const struct pair *p, const struct delta_diff *diff)
 {
-    struct buf why = {0};
-    delta_describe_all(&why, d, r);
-    fail(c, r->by_kind[DELTA_FLAGS_LOST] == r->n ? COPY_CANNOT : COPY_DIFFERS, buf_str(&why));
-    buf_free(&why);
+    bool known_why = diff->kind == DELTA_NOT_COPIED || diff->kind == DELTA_UNREAD || diff->kind == DELTA_GONE;
+    return known_why && imap_seq_has(&p->named, diff->source_uid);
+}
+
+static void name_diff(void *owner, const struct delta *d, const struct delta_diff *diff)
+{
+    struct copy *c = owner;
+    struct buf text = {0};
+    if (is_named(&c->pair, diff))
+        return;
+    delta_describe(&text, d, diff);
+    findings_add(c->pair.findings, kind_of[diff->kind], c->source_name, diff->source_uid, "%s",
+                 buf_str(&text));
+    buf_free(&text);
+}
+
+static void end_by_findings(struct copy *c)
+{
+    struct findings *f = c->pair.findings;
+    if (findings_open(f) > 0)
+        c->rc = findings_why(f) == WHY_CANNOT ? COPY_CANNOT : COPY_DIFFERS;
+    go(c, END);
 }
 
 static void enter_compare(struct copy *c)
@@ -427,20 +626,21 @@ static void enter_compare(struct copy *c)
     struct delta_report r;
     const char *wrong = selected_wrong(&c->pair.source);
     wrong = wrong ? wrong : selected_wrong(&c->pair.target);
-    delta_compare(&d, &r);
+    delta_compare(&d, NULL, NULL, &r);
     c->pair.counts.zones_changed = r.zones;
     if (r.foreign > 0)
         LOG(INFO, "foreign_messages", LOG_S("mailbox", c->target_name), LOG_U("count", r.foreign));
     if (r.shuffled > 0)
         LOG(INFO, "order_not_kept", LOG_S("mailbox", c->target_name), LOG_U("count", r.shuffled));
-    if (wrong)
+    if (wrong) {
         fail(c, COPY_DIFFERS, wrong);
-    else if (r.n == 0)
-        go(c, END);
-    else if (r.by_kind[DELTA_FLAGS] + r.by_kind[DELTA_GONE] > 0 && c->round++ < ROUNDS)
+    } else if (r.by_kind[DELTA_FLAGS] + r.by_kind[DELTA_GONE] > 0 && c->round++ < ROUNDS) {
         go(c, ALIGN); /* the server told of a change meanwhile, or does not do as told */
-    else
-        fail_differs(c, &d, &r);
+    } else {
+        findings_count(c->pair.findings, FINDING_ZONE, r.zones);
+        delta_compare(&d, name_diff, c, &r);
+        end_by_findings(c);
+    }
 }
 
 /* --- END --- */
@@ -461,6 +661,7 @@ static void stop(struct copy *c)
     free_bases(c);
     selected_free(&p->source);
     selected_free(&p->target);
+    imap_seq_free(&p->named);
     flags_pool_free(&p->flags);
 }
 
@@ -474,11 +675,13 @@ static void release(struct copy *c)
 
 static void write_reason(struct buf *out, const struct copy *c)
 {
-    struct span name = span_str(c->source_name);
-    buf_add_str(out, "mailbox \"");
-    if (!mutf7_to_utf8(out, name))
-        imap_write_text(out, name);
-    buf_printf(out, "\": %s", c->why);
+    if (c->rc == COPY_DIFFERS || c->rc == COPY_CANNOT) {
+        findings_describe(out, c->pair.findings);
+    } else if (c->why) {
+        buf_add_str(out, "mailbox ");
+        finding_show_mailbox(out, c->source_name);
+        buf_printf(out, ": %s", c->why);
+    }
 }
 
 static void enter_end(struct copy *c)
@@ -494,8 +697,7 @@ static void enter_end(struct copy *c)
                                  .source_seen = p->source.seen,
                                  .target_seen = p->target.seen,
                                  .whole = c->whole};
-    if (c->why)
-        write_reason(&reason, c);
+    write_reason(&reason, c);
     result.reason = buf_str(&reason);
     stop(c);
     c->fn(c->owner, &result);
@@ -509,10 +711,11 @@ static void on_task(struct loop_task *task)
 {
     static void (*const enter[])(struct copy * c) = {
         [OPEN] = enter_open,     [BIND] = enter_bind,       [SETTLE] = enter_settle,
-        [APPEND] = enter_append, [RELIST] = enter_relist,   [DOUBLES] = enter_doubles,
-        [ALIGN] = enter_align,   [FLAGS] = enter_flags,     [EXPUNGE] = enter_expunge,
-        [FORGET] = enter_forget, [VERIFY] = enter_verify,   [LOOK] = enter_look,
-        [COMPARE] = enter_compare, [END] = enter_end,
+        [RETAKE] = enter_retake, [REORDER] = enter_reorder, [APPEND] = enter_append,
+        [RELIST] = enter_relist, [DOUBLES] = enter_doubles, [ALIGN] = enter_align,
+        [FLAGS] = enter_flags,   [EXPUNGE] = enter_expunge, [FORGET] = enter_forget,
+        [VERIFY] = enter_verify, [LOOK] = enter_look,       [COMPARE] = enter_compare,
+        [END] = enter_end,
     };
     struct copy *c = CONTAINER_OF(task, struct copy, task);
     enter[c->step](c);
@@ -552,6 +755,11 @@ struct copy *copy_start(const struct copy_request *request, copy_fn fn, void *ow
         c->was = *request->was;
     p->loop = request->loop;
     p->ledger = request->ledger;
+    c->reorder_max = request->reorder_max;
+    c->delete_share = request->delete_share;
+    p->findings = request->findings;
+    p->waivers = request->waivers;
+    findings_clear(p->findings, p->waivers);
     p->flags = flags_pool_new();
     p->progress = tell_progress;
     selected_init(&p->source, request->source, p->flags, c->source_name, "source", true);

@@ -5,31 +5,37 @@
  *             what may have changed since both were equal (selected.h)
  *   BIND      UIDVALIDITYs against the ledger's: where one has changed, what the ledger says is void
  *   SETTLE    what is on the target though the ledger does not say so, above all a batch in doubt, by hash
+ *   RETAKE    copies that have to be appended anew for the sake of order are removed, and their rows
  *   APPEND    what the ledger lacks, in UID order, streamed from FETCH to APPEND, hashed on the way
  *   RELIST    what arrived, as the target shows it
+ *   REORDER   a message that was refused before and has arrived now lies behind those that follow it: these are
+ *             to be taken back and appended again; to RETAKE, once
  *   DOUBLES   copies that landed late, after they were sent again, are removed
  *   ALIGN     what was listed on one side alone is listed on the other too
  *   FLAGS     STORE on the target where flags or keywords differ
- *   EXPUNGE   copies whose source message is gone: UID EXPUNGE of exactly those UIDs
+ *   EXPUNGE   copies whose source message is gone: UID EXPUNGE of exactly those UIDs; not unasked where they are
+ *             more than delete_share of all
  *   FORGET    their rows
  *   VERIFY    bytes not verified yet are read back from the target and hashed
  *   LOOK      what the target has become by FLAGS and EXPUNGE
  *   COMPARE   UIDs, order, flags, keywords, instants of both listings; back to ALIGN, twice at most, where a
  *             server told of a change meanwhile
  *
- * Any step may end it: with a difference that stays (named in struct copy_result.reason; it stops the flip),
- * with a broken connection, or because the job went to another owner. */
+ * What can't be copied, or is not the same there, is a finding (finding.h), and the rest goes on. Any step
+ * may end it: with a finding about the mailbox as a whole, with a broken connection, or because the job went
+ * to another owner. */
 #ifndef IMAPFERRY_COPY_H
 #define IMAPFERRY_COPY_H
 
+#include "finding.h"
 #include "imap_client.h"
 #include "ledger.h"
 #include "stamp.h"
 
 enum copy_rc {
-    COPY_EQUAL,   /* verified equal */
-    COPY_DIFFERS, /* a named difference: needs a person, or a later retry */
-    COPY_CANNOT,  /* the target refuses a message, a keyword is lost...: named, blocks */
+    COPY_EQUAL,   /* verified equal, but for what is waived or only counted */
+    COPY_DIFFERS, /* findings that a later try may mend */
+    COPY_CANNOT,  /* findings that need a person */
     COPY_DOWN,    /* a connection broke or the store is away: try again */
     COPY_LOST,    /* the job is not ours any more */
 };
@@ -43,7 +49,7 @@ struct copy_counts {
 
 struct copy_result {
     enum copy_rc rc;
-    const char *reason; /* for people: mailbox, UID, what; borrowed */
+    const char *reason; /* for people: the findings, or what broke; borrowed */
     struct copy_counts counts;
     uint32_t source_uidvalidity, source_uidnext, target_uidvalidity, target_uidnext;
     struct stamp_side source_seen, target_seen; /* what both said before they were compared */
@@ -57,6 +63,10 @@ struct copy_request {
     const char *source_name, *target_name; /* as on the wire */
     bool last;                             /* in the freeze */
     const struct stamp *was; /* when both were equal, of this ledger; NULL: list all messages */
+    uint32_t reorder_max;                  /* copies that are taken back for the sake of order */
+    uint32_t delete_share;                 /* per cent of the copies that are removed unasked */
+    const struct waivers *waivers;         /* borrowed; NULL = none */
+    struct findings *findings;             /* emptied, then filled; stays the caller's */
     void (*progress)(void *owner,
                      const struct copy_counts *c); /* may be NULL; at most a few times a second */
 };

@@ -60,6 +60,21 @@ void delta_unlisted(const struct delta *d, struct imap_seq *sources, struct imap
     }
 }
 
+void delta_misplaced(const struct delta *d, struct imap_seq *sources)
+{
+    uint32_t highest = 0;
+    bool misplaced = false;
+    for (size_t i = 0; i < d->n_rows; i++) {
+        const struct ledger_row *row = &d->rows[i];
+        if (!mbox_list_find(d->source, row->source_uid))
+            continue; /* its copy goes */
+        misplaced = misplaced || row->target_uid < highest;
+        highest = row->target_uid > highest ? row->target_uid : highest;
+        if (misplaced)
+            imap_seq_add(sources, row->source_uid, row->source_uid);
+    }
+}
+
 static int compare_uids(const void *a, const void *b)
 {
     uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
@@ -146,17 +161,24 @@ void delta_flags_free(struct delta_flags *f, size_t n)
 
 /* --- comparing --- */
 
-static void add_diff(struct delta_report *r, const struct delta_diff *diff)
+struct compare {
+    const struct delta *d;
+    delta_fn fn;
+    void *owner;
+    struct delta_report *r;
+};
+
+static void add_diff(struct compare *c, const struct delta_diff *diff)
 {
-    r->by_kind[diff->kind]++;
-    if (r->n < DELTA_NAMED)
-        r->named[r->n] = *diff;
-    r->n++;
+    c->r->by_kind[diff->kind]++;
+    c->r->n++;
+    if (c->fn)
+        c->fn(c->owner, c->d, diff);
 }
 
-static void compare_flags(const struct delta *d, const struct mbox_msg *s, const struct mbox_msg *t,
-                          struct delta_report *r)
+static void compare_flags(struct compare *c, const struct mbox_msg *s, const struct mbox_msg *t)
 {
+    const struct delta *d = c->d;
     struct delta_diff diff = {.kind = DELTA_FLAGS,
                               .source_uid = s->uid,
                               .target_uid = t->uid,
@@ -170,18 +192,18 @@ static void compare_flags(const struct delta *d, const struct mbox_msg *s, const
         diff.kind = DELTA_FLAGS_LOST;
         diff.source_flags = lost;
     }
-    add_diff(r, &diff);
+    add_diff(c, &diff);
 }
 
-static void compare_dates(const struct mbox_msg *s, const struct mbox_msg *t, struct delta_report *r)
+static void compare_dates(struct compare *c, const struct mbox_msg *s, const struct mbox_msg *t)
 {
     if (neither_listed(s, t, MBOX_DATE))
         return;
     if (both_listed(s, t, MBOX_DATE) && s->instant == t->instant && !s->date_bad && !t->date_bad) {
-        r->zones += s->zone != t->zone;
+        c->r->zones += s->zone != t->zone;
         return;
     }
-    add_diff(r, &(struct delta_diff){.kind = DELTA_DATE,
+    add_diff(c, &(struct delta_diff){.kind = DELTA_DATE,
                                      .source_uid = s->uid,
                                      .target_uid = t->uid,
                                      .source_date = {s->instant, s->zone},
@@ -189,33 +211,34 @@ static void compare_dates(const struct mbox_msg *s, const struct mbox_msg *t, st
 }
 
 /* One row whose source message is there; returns its target UID. */
-static void compare_row(const struct delta *d, const struct mbox_msg *s, const struct ledger_row *row,
-                        uint32_t *last, struct delta_report *r)
+static void compare_row(struct compare *c, const struct mbox_msg *s, const struct ledger_row *row,
+                        uint32_t *last)
 {
-    const struct mbox_msg *t = mbox_list_find(d->target, row->target_uid);
+    const struct mbox_msg *t = mbox_list_find(c->d->target, row->target_uid);
     struct delta_diff diff = {.source_uid = s->uid, .target_uid = row->target_uid};
     if (!t) {
         diff.kind = DELTA_MISSING;
-        add_diff(r, &diff);
+        add_diff(c, &diff);
         return;
     }
     if (!row->verified) {
         diff.kind = DELTA_UNREAD;
-        add_diff(r, &diff);
+        add_diff(c, &diff);
     }
-    if (row->target_uid <= *last && d->turned) {
-        r->shuffled++;
+    if (row->target_uid <= *last && c->d->turned) {
+        c->r->shuffled++;
     } else if (row->target_uid <= *last) {
         diff.kind = DELTA_ORDER;
-        add_diff(r, &diff);
+        add_diff(c, &diff);
     }
     *last = row->target_uid;
-    compare_dates(s, t, r);
-    compare_flags(d, s, t, r);
+    compare_dates(c, s, t);
+    compare_flags(c, s, t);
 }
 
-static void compare_source(const struct delta *d, struct delta_report *r)
+static void compare_source(struct compare *c)
 {
+    const struct delta *d = c->d;
     size_t row = 0;
     uint32_t last = 0;
     for (size_t i = 0; i < d->source->listed; i++) {
@@ -223,23 +246,25 @@ static void compare_source(const struct delta *d, struct delta_report *r)
         while (row < d->n_rows && d->rows[row].source_uid < s->uid)
             row++;
         if (row < d->n_rows && d->rows[row].source_uid == s->uid)
-            compare_row(d, s, &d->rows[row], &last, r);
+            compare_row(c, s, &d->rows[row], &last);
         else
-            add_diff(r, &(struct delta_diff){.kind = DELTA_NOT_COPIED, .source_uid = s->uid});
+            add_diff(c, &(struct delta_diff){.kind = DELTA_NOT_COPIED, .source_uid = s->uid});
     }
 }
 
-static void compare_gone(const struct delta *d, struct delta_report *r)
+static void compare_gone(struct compare *c)
 {
+    const struct delta *d = c->d;
     for (size_t i = 0; i < d->n_rows; i++)
         if (!mbox_list_find(d->source, d->rows[i].source_uid))
-            add_diff(r, &(struct delta_diff){.kind = DELTA_GONE,
+            add_diff(c, &(struct delta_diff){.kind = DELTA_GONE,
                                              .source_uid = d->rows[i].source_uid,
                                              .target_uid = d->rows[i].target_uid});
 }
 
-static void compare_foreign(const struct delta *d, struct delta_report *r)
+static void compare_foreign(struct compare *c)
 {
+    const struct delta *d = c->d;
     uint32_t *ours = sorted_targets(d);
     size_t at = 0;
     for (size_t i = 0; i < d->target->listed; i++) {
@@ -249,21 +274,22 @@ static void compare_foreign(const struct delta *d, struct delta_report *r)
         if (at < d->n_rows && ours[at] == uid)
             continue;
         if (at > 0 && at < d->n_rows && d->turned)
-            r->shuffled++;
+            c->r->shuffled++;
         else if (at > 0 && at < d->n_rows)
-            add_diff(r, &(struct delta_diff){.kind = DELTA_BETWEEN, .target_uid = uid});
+            add_diff(c, &(struct delta_diff){.kind = DELTA_BETWEEN, .target_uid = uid});
         else
-            r->foreign++;
+            c->r->foreign++;
     }
     free(ours);
 }
 
-void delta_compare(const struct delta *d, struct delta_report *r)
+void delta_compare(const struct delta *d, delta_fn fn, void *owner, struct delta_report *r)
 {
+    struct compare c = {d, fn, owner, r};
     *r = (struct delta_report){0};
-    compare_source(d, r);
-    compare_gone(d, r);
-    compare_foreign(d, r);
+    compare_source(&c);
+    compare_gone(&c);
+    compare_foreign(&c);
 }
 
 static void describe_dates(struct buf *out, const struct delta_diff *diff)
@@ -287,8 +313,6 @@ void delta_describe(struct buf *out, const struct delta *d, const struct delta_d
 {
     const struct flags_pool *pool = d->source->pool;
     uint32_t target = diff->target_uid;
-    if (diff->source_uid)
-        buf_printf(out, "UID %u: ", diff->source_uid);
     switch (diff->kind) {
     case DELTA_NOT_COPIED:
         buf_add_str(out, "not copied");
@@ -321,15 +345,4 @@ void delta_describe(struct buf *out, const struct delta *d, const struct delta_d
     case DELTA_KINDS:
         break;
     }
-}
-
-void delta_describe_all(struct buf *out, const struct delta *d, const struct delta_report *r)
-{
-    size_t named = r->n < DELTA_NAMED ? r->n : DELTA_NAMED;
-    for (size_t i = 0; i < named; i++) {
-        buf_add_str(out, i > 0 ? "; " : "");
-        delta_describe(out, d, &r->named[i]);
-    }
-    if (r->n > named)
-        buf_printf(out, "; and %zu more differences", r->n - named);
 }

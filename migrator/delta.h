@@ -19,9 +19,13 @@ uint32_t *delta_missing(const struct delta *d, size_t *_n);
 /* Copies whose source message is gone: rows' source UIDs (*sources), and the target UIDs of those that are
  * still on the target (*targets). Both are added to. */
 void delta_gone(const struct delta *d, struct imap_seq *sources, struct imap_seq *targets);
-/* Messages whose counterpart was listed now while they are what they were (mbox_list.h): to be listed too, before
- * flags and dates are compared. Those that are kept on both sides count as equal. Both are added to. */
+/* Messages whose counterpart was listed now while they are what they were (mbox_list.h): to be listed too,
+ * before flags and dates are compared. Those that are kept on both sides count as equal. Both are added to.
+ */
 void delta_unlisted(const struct delta *d, struct imap_seq *sources, struct imap_seq *targets);
+/* Source UIDs from the first on whose copy lies before that of a lower one: appended anew, these would be in
+ * order again. Added to *sources. */
+void delta_misplaced(const struct delta *d, struct imap_seq *sources);
 /* Target UIDs that no row knows, ascending, those from from_uid on. Added to *uids. */
 void delta_foreign(const struct delta *d, uint32_t from_uid, struct imap_seq *uids);
 
@@ -55,19 +59,17 @@ struct delta_diff {
     struct mail_date source_date, target_date;
 };
 
-enum { DELTA_NAMED = 3 };
 struct delta_report {
     size_t n, by_kind[DELTA_KINDS];
-    struct delta_diff named[DELTA_NAMED]; /* the first ones */
-    size_t zones;                         /* equal instant, other zone: no difference, but counted */
-    size_t foreign;                       /* not ours, before or behind the copies: left alone */
-    size_t shuffled;                      /* turned: out of order, or not ours between ours */
+    size_t zones;    /* equal instant, other zone: no difference, but counted */
+    size_t foreign;  /* not ours, before or behind the copies: left alone */
+    size_t shuffled; /* turned: out of order, or not ours between ours */
 };
+typedef void (*delta_fn)(void *owner, const struct delta *d, const struct delta_diff *diff);
 
-void delta_compare(const struct delta *d, struct delta_report *_r);
-/* "UID 17: flags differ: source (\Seen) target ()". */
+/* fn, which may be NULL, is called for each difference. */
+void delta_compare(const struct delta *d, delta_fn fn, void *owner, struct delta_report *_r);
+/* "flags differ: source (\Seen) target ()". */
 void delta_describe(struct buf *out, const struct delta *d, const struct delta_diff *diff);
-/* All that are named, with "; " between, and how many more there are. */
-void delta_describe_all(struct buf *out, const struct delta *d, const struct delta_report *r);
 
 #endif

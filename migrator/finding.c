@@ -41,6 +41,8 @@ static const struct {
                          "messages of the new server's own that lie between the copies"},
     [FINDING_LEFTOVER] = {"leftover", FINDING_BLOCKS, true, true,
                           "gone from the old server, while the copy is there"},
+    [FINDING_UNREMOVABLE] = {"unremovable", FINDING_BLOCKS, false, false,
+                             "copies to be removed, which the new server can't without UIDPLUS"},
     [FINDING_SHARE] =
         {"share", FINDING_BLOCKS, false, true,
          "so many messages went from the old server that their copies were not removed unasked"},

@@ -8,12 +8,14 @@
  *   1 settled <set of source UIDs or ->
  *   1 void
  *   1 pair <source backend> <target backend>
+ *   2 skipped <set of source UIDs>
+ *   2 retake <set of source UIDs>
  *
- *
- * A row is "source UID,target UID,size,SHA-256 in base64", with ",v" behind it where it is verified.
- * Sets are spelled as in IMAP ("1:3,7"). What is written goes through the same reader as what is loaded,
- * after Redis has it, so that memory can't know more than a later load. An entry that this version can't read
- * refuses the whole ledger: to guess would be to copy twice. */
+ * The number is the version of imapferry's ledgers that the kind of entry came with. A row is "source
+ * UID,target UID,size,SHA-256 in base64", with ",v" behind it where it is verified. Sets are spelled as in
+ * IMAP ("1:3,7"). What is written goes through the same reader as what is loaded, after Redis has it, so that
+ * memory can't know more than a later load. An entry that this version can't read refuses the whole ledger:
+ * to guess would be to copy twice. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -58,7 +60,7 @@ struct ledger {
     struct ledger_sums sums;
     bool monotone;       /* target UIDs ascend as well */
     uint32_t *by_target; /* where they don't: indexes of rows by target UID, made when asked for; owned */
-    struct imap_seq resent;
+    struct imap_seq resent, retake;
     TAILQ_HEAD(, intent) intents;
     TAILQ_HEAD(, entry) entries;
 };
@@ -246,6 +248,11 @@ void ledger_doubtful(const struct ledger *l, struct imap_seq *uids)
     intent_left(l, i, uids);
 }
 
+const struct imap_seq *ledger_to_retake(const struct ledger *l)
+{
+    return &l->retake;
+}
+
 const struct imap_seq *ledger_resent(const struct ledger *l)
 {
     return &l->resent;
@@ -351,19 +358,51 @@ static bool read_verified(struct ledger *l, struct span s)
     return true;
 }
 
+static void drop_rows(struct ledger *l, const struct imap_seq *source_uids)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < l->n; i++)
+        if (!imap_seq_has(source_uids, l->rows[i].source_uid))
+            l->rows[kept++] = l->rows[i];
+    l->n = kept;
+}
+
 static bool read_gone(struct ledger *l, struct span s)
 {
     struct imap_seq set = {0};
-    size_t kept = 0;
     if (!take_set(s, &set))
         return false;
-    for (size_t i = 0; i < l->n; i++)
-        if (!imap_seq_has(&set, l->rows[i].source_uid))
-            l->rows[kept++] = l->rows[i];
-    l->n = kept;
+    drop_rows(l, &set);
+    for (size_t r = 0; l->retake.n > 0 && r < set.n; r++)
+        imap_seq_remove(&l->retake, set.ranges[r].first, set.ranges[r].last);
     rows_changed(l);
     check_order(l);
     sum_up(l);
+    imap_seq_free(&set);
+    return true;
+}
+
+static bool read_retake(struct ledger *l, struct span s)
+{
+    struct imap_seq set = {0};
+    if (!take_set(s, &set))
+        return false;
+    for (size_t r = 0; r < set.n; r++)
+        imap_seq_add(&l->retake, set.ranges[r].first, set.ranges[r].last);
+    imap_seq_free(&set);
+    return true;
+}
+
+static bool read_skipped(struct ledger *l, struct span s)
+{
+    struct imap_seq set = {0};
+    struct intent *i;
+    if (!take_set(s, &set))
+        return false;
+    TAILQ_FOREACH(i, &l->intents, link)
+    for (size_t r = 0; r < set.n; r++)
+        imap_seq_remove(&i->uids, set.ranges[r].first, set.ranges[r].last);
+    drop_done_intents(l);
     imap_seq_free(&set);
     return true;
 }
@@ -392,6 +431,7 @@ static bool read_void(struct ledger *l, struct span s)
     l->turned = false;
     rows_changed(l);
     imap_seq_free(&l->resent);
+    imap_seq_free(&l->retake);
     drop_intents(l);
     return s.len == 0;
 }
@@ -408,6 +448,8 @@ static int compare_rows(const void *a, const void *b)
 static void turn(struct ledger *l)
 {
     uint32_t uidvalidity = l->source_uidvalidity;
+    drop_rows(l, &l->retake); /* half taken back: one may be there or not, without anybody's having removed it */
+    imap_seq_free(&l->retake);
     l->source_uidvalidity = l->target_uidvalidity;
     l->target_uidvalidity = uidvalidity;
     for (size_t i = 0; i < l->n; i++) {
@@ -420,6 +462,7 @@ static void turn(struct ledger *l)
     l->turned = true;
     rows_changed(l);
     check_order(l);
+    sum_up(l);
     imap_seq_free(&l->resent);
     drop_intents(l);
 }
@@ -447,19 +490,30 @@ static bool read_pair(struct ledger *l, struct span s)
     return true;
 }
 
+static const struct {
+    const char *word, *version;
+    bool (*read)(struct ledger *l, struct span rest);
+} kinds[] = {{"bind", "1", read_bind},         {"intent", "1", read_intent},   {"done", "1", read_done},
+             {"verified", "1", read_verified}, {"gone", "1", read_gone},       {"settled", "1", read_settled},
+             {"void", "1", read_void},         {"skipped", "2", read_skipped}, {"retake", "2", read_retake},
+             {"pair", "1", read_pair}};
+
+static const char *version_of(const char *word)
+{
+    for (size_t i = 0; i < COUNTOF(kinds); i++)
+        if (!strcmp(kinds[i].word, word))
+            return kinds[i].version;
+    assert(!"a kind of entry");
+    return "";
+}
+
 static bool read_entry(struct ledger *l, struct span s)
 {
-    static const struct {
-        const char *word;
-        bool (*read)(struct ledger *l, struct span rest);
-    } kinds[] = {{"bind", read_bind},         {"intent", read_intent}, {"done", read_done},
-                 {"verified", read_verified}, {"gone", read_gone},     {"settled", read_settled},
-                 {"void", read_void},         {"pair", read_pair}};
     struct span version, word;
-    if (!take_word(&s, ' ', &version) || !span_is(version, "1") || !take_word(&s, ' ', &word))
+    if (!take_word(&s, ' ', &version) || !take_word(&s, ' ', &word))
         return false;
     for (size_t i = 0; i < COUNTOF(kinds); i++)
-        if (span_is(word, kinds[i].word))
+        if (span_is(word, kinds[i].word) && span_is(version, kinds[i].version))
             return kinds[i].read(l, s);
     return false;
 }
@@ -542,6 +596,7 @@ void ledger_free(struct ledger **lp)
     }
     drop_intents(l);
     imap_seq_free(&l->resent);
+    imap_seq_free(&l->retake);
     rows_changed(l);
     free(l->rows);
     free(l->source);
@@ -584,7 +639,7 @@ static struct entry *begin_entry(struct ledger *l, const char *kind, ledger_fn f
     e->fn = fn;
     e->owner = owner;
     TAILQ_INSERT_TAIL(&l->entries, e, link);
-    buf_printf(&e->text, "1 %s", kind);
+    buf_printf(&e->text, "%s %s", version_of(kind), kind);
     return e;
 }
 
@@ -649,6 +704,26 @@ void ledger_gone(struct ledger *l, const uint32_t *source_uids, size_t n, ledger
     struct entry *e = begin_entry(l, "gone", fn, owner);
     add_uids(e, source_uids, n);
     write_entry(e);
+}
+
+static void write_set(struct ledger *l, const char *word, const struct imap_seq *set, ledger_fn fn,
+                      void *owner)
+{
+    struct entry *e = begin_entry(l, word, fn, owner);
+    assert(set->n > 0);
+    buf_add_str(&e->text, " ");
+    imap_seq_write(&e->text, set);
+    write_entry(e);
+}
+
+void ledger_retake(struct ledger *l, const struct imap_seq *source_uids, ledger_fn fn, void *owner)
+{
+    write_set(l, "retake", source_uids, fn, owner);
+}
+
+void ledger_skipped(struct ledger *l, const struct imap_seq *source_uids, ledger_fn fn, void *owner)
+{
+    write_set(l, "skipped", source_uids, fn, owner);
 }
 
 void ledger_settled(struct ledger *l, ledger_fn fn, void *owner)

@@ -6,7 +6,9 @@
  *   intent    before an APPEND: target UIDNEXT at that moment (or lower), source UIDs
  *   done      source UID, target UID, size, SHA-256 of messages that arrived
  *   verified  source UIDs whose bytes were read back and equal
- *   gone      source UIDs that were expunged at the source and whose copy was removed
+ *   retake    source UIDs whose copies are to be removed and appended anew, behind one that succeeded late
+ *   gone      source UIDs whose copy was removed: they were expunged at the source, or go once more
+ *   skipped   source UIDs of open intents that were not stored: refused, or not given by the source
  *   settled   ends all intents that are open; names their source UIDs that were not found on the target
  *   void      forgets all of the above
  *   pair      from which backend to which: where it was the other way round until now, all rows are turned,
@@ -54,6 +56,8 @@ const struct ledger_row *ledger_find_target(const struct ledger *l, uint32_t tar
 bool ledger_in_doubt(const struct ledger *l, uint32_t *target_uidnext);
 /* Adds to *uids the source UIDs of these intents that have no row. */
 void ledger_doubtful(const struct ledger *l, struct imap_seq *uids);
+/* Source UIDs of a `retake` that are not gone yet. */
+const struct imap_seq *ledger_to_retake(const struct ledger *l);
 /* Source UIDs that were sent again after a doubt. */
 const struct imap_seq *ledger_resent(const struct ledger *l);
 
@@ -67,6 +71,9 @@ void ledger_intent(struct ledger *l, uint32_t target_uidnext, const uint32_t *so
 void ledger_done(struct ledger *l, const struct ledger_row *rows, size_t n, ledger_fn fn, void *owner);
 void ledger_verified(struct ledger *l, const uint32_t *source_uids, size_t n, ledger_fn fn, void *owner);
 void ledger_gone(struct ledger *l, const uint32_t *source_uids, size_t n, ledger_fn fn, void *owner);
+void ledger_retake(struct ledger *l, const struct imap_seq *source_uids, ledger_fn fn, void *owner);
+/* No doubt about these: what the open intents name of them was not stored. */
+void ledger_skipped(struct ledger *l, const struct imap_seq *source_uids, ledger_fn fn, void *owner);
 /* The target was read: what of the open intents is not done has not arrived. */
 void ledger_settled(struct ledger *l, ledger_fn fn, void *owner);
 /* All entries are void (a UIDVALIDITY changed), the binding too. */

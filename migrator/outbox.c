@@ -24,6 +24,8 @@ struct append {
     bool answered;
     bool known;    /* the UIDs of its rows */
     char *refused; /* owned */
+    bool any;      /* refused, and so would any other be */
+    bool quota;
 };
 
 struct outbox {
@@ -222,6 +224,21 @@ static bool read_append_uids(struct append *a, struct span code)
     return imap_seq_each(uids, a->n, take_uid, &r) && r.n == a->n && r.ascending;
 }
 
+/* RFC 5530: codes that are about the account or the mailbox and not about the message. */
+static void note_refusal(struct append *a, const struct imapc_end *e, const char *text)
+{
+    a->refused = xstrdup(text);
+    a->quota = imap_code_is(e->code, "OVERQUOTA", NULL);
+    a->any = a->quota || imap_code_is(e->code, "NOPERM", NULL) || imap_code_is(e->code, "TRYCREATE", NULL) ||
+             imap_code_is(e->code, "NONEXISTENT", NULL);
+}
+
+/* Just the message at fault: it is left out. */
+static bool is_one(const struct append *a)
+{
+    return a->refused && a->room == 1 && !a->any;
+}
+
 static void on_appended(void *owner, const struct imapc_end *e)
 {
     struct append *a = owner;
@@ -236,9 +253,9 @@ static void on_appended(void *owner, const struct imapc_end *e)
     else if (imapc_end_temporary(e))
         failed(o, COPY_DOWN, "target: %s", text);
     else
-        a->refused = xstrdup(text);
+        note_refusal(a, e, text);
     free(text);
-    if (a->refused)
+    if (a->refused && !is_one(a))
         o->fns->refused(o->owner);
     o->fns->moved(o->owner);
 }
@@ -340,8 +357,11 @@ static void learn_uids(struct outbox *o)
 void outbox_settle(struct outbox *o)
 {
     struct append *a;
-    while ((a = TAILQ_FIRST(&o->appends)) && a->answered && !a->refused && a->known && a != o->open) {
-        if (a->n > 0)
+    while ((a = TAILQ_FIRST(&o->appends)) && a->answered && a != o->open &&
+           (is_one(a) || (!a->refused && a->known))) {
+        if (a->refused)
+            o->fns->skipped(o->owner, a->last_uid, a->refused);
+        else if (a->n > 0)
             note_rows(o, a);
         append_free(a);
     }
@@ -368,7 +388,7 @@ bool outbox_is_stuck(const struct outbox *o)
 struct outbox_refusal outbox_refusal(const struct outbox *o)
 {
     const struct append *a = TAILQ_FIRST(&o->appends);
-    return (struct outbox_refusal){a->last_uid, a->room, a->refused};
+    return (struct outbox_refusal){a->last_uid, a->room, a->any, a->quota, a->refused};
 }
 
 static void forget_all(struct outbox *o)

@@ -3,9 +3,10 @@
  *
  * With MULTIAPPEND an APPEND takes a batch, else one message. The next may begin before the one ahead is
  * answered where the target has UIDPLUS: should the one ahead be refused after all, what came behind it is
- * taken back (outbox_undo()), so that the order of the source is kept. UIDs come from APPENDUID; without it
- * the target is read above the UIDNEXT from before, and messages are known by their hashes (which verifies
- * them too). Rows go to the ledger in order.
+ * taken back (outbox_undo()), so that the order of the source is kept. One of a single message that is
+ * refused is left out, and what came behind it stays. UIDs come from APPENDUID; without it the target is read
+ * above the UIDNEXT from before, and messages are known by their hashes (which verifies them too). Rows go to
+ * the ledger in order.
  *
  *   begin → bytes ... → keep → (begin ... keep) → close → answered → UIDs known → in the ledger
  *
@@ -21,14 +22,17 @@ struct outbox;
 struct outbox_fns {
     /* Something was answered: there may be room, or all is done. */
     void (*moved)(void *owner);
-    /* The target refused an APPEND: finish what is under way, then outbox_undo(). */
+    /* The target refused an APPEND of several messages, or any more: finish what is under way, then
+     * outbox_undo(). */
     void (*refused)(void *owner);
+    /* The target refused this message. */
+    void (*skipped)(void *owner, uint32_t source_uid, const char *text);
     /* No use to go on. */
     void (*failed)(void *owner, enum copy_rc rc, const char *why);
 };
 
-/* fns is borrowed. None is called from inside a function of this module, but for moved from outbox_settle().
- */
+/* fns is borrowed. None is called from inside a function of this module, but for moved and skipped from
+ * outbox_settle(). */
 struct outbox *outbox_new(struct pair *p, const struct outbox_fns *fns, void *owner);
 void outbox_free(struct outbox **o);
 
@@ -56,6 +60,8 @@ bool outbox_is_stuck(const struct outbox *o);
 struct outbox_refusal {
     uint32_t last_uid;
     size_t messages;
+    bool any;   /* it is not about these messages: the target takes none (over quota, no right) */
+    bool quota; /* over quota */
     const char *text;
 };
 struct outbox_refusal outbox_refusal(const struct outbox *o);

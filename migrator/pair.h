@@ -9,8 +9,9 @@
  *   remove    EXPUNGE, and what has to be taken back elsewhere
  *   verify    VERIFY
  *
- * rc COPY_EQUAL means that the step did what it is for. why is for people, borrowed, without the name of the
- * mailbox. No step calls back before its start function returned, and none after its stop function. */
+ * A step that finds something names it (pair_name()) and goes on; rc COPY_EQUAL means that the step did what
+ * it is for. why is for people, borrowed, without the name of the mailbox. No step calls back before its
+ * start function returned, and none after its stop function. */
 #ifndef IMAPFERRY_PAIR_H
 #define IMAPFERRY_PAIR_H
 
@@ -22,11 +23,17 @@ struct pair {
     struct flags_pool *flags;       /* of both lists; owned by the copy */
     struct selected source, target; /* target.name is where APPEND goes */
     struct ledger *ledger;          /* borrowed */
+    struct findings *findings;      /* borrowed */
+    const struct waivers *waivers;  /* borrowed; NULL = none */
+    struct imap_seq named; /* source UIDs of which it is named why they are not there, or not the same */
     struct copy_counts counts;
     uint64_t under_way;               /* bytes that have gone out and are not in the ledger yet */
     void (*progress)(struct pair *p); /* call it as often as you like */
 };
 
+/* Names why a message is not there, or not the same there: once a message. */
+void pair_name(struct pair *p, enum finding_kind kind, uint32_t source_uid, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
 /* Sets what of p->counts the ledger tells: messages and bytes done, and verified. */
 void pair_count_done(struct pair *p);
 

@@ -13,7 +13,7 @@ enum { TRIES = 3 /* of a mailbox whose connection broke */ };
 enum phase { LISTS, RECORDS, ARRANGE, COPY };
 enum { SOURCE, TARGET };
 
-enum item_state { TODO, LOADING, COPYING, EQUAL, FAILED };
+enum item_state { TODO, LOADING, COPYING, EQUAL, FOUND /* something that blocks */, FAILED };
 
 struct item {
     struct pass *pass;
@@ -44,8 +44,8 @@ struct pass {
     size_t n, next;                     /* no TODO before next */
     struct loop_task task;              /* does what there is to do, outside of any callback */
     bool records_sent, records_written; /* of the last pass: at its end */
-    bool over, lost;
-    struct findings *findings; /* of the account; owned */
+    bool over, lost, judged;
+    struct findings *findings; /* of the account; at the end those of its mailboxes too; owned */
     bool failed;               /* why and detail of the first failure */
     enum why why;
     struct buf detail;
@@ -156,10 +156,16 @@ static void item_down(struct item *i, const char *reason)
         fail(p, WHY_UNREACHABLE, reason);
 }
 
+/* What is waived has to be found again by each pass, and named. */
+static bool found_nothing(const struct findings *f)
+{
+    return findings_total(f) == findings_of(f, FINDING_ZONE) + findings_of(f, FINDING_BETWEEN);
+}
+
 static void note_stamp(struct item *i, const struct copy_result *result)
 {
     struct record *r = i->record;
-    struct stamp now = {.equal = true,
+    struct stamp now = {.equal = found_nothing(r->findings),
                         .source = result->source_seen,
                         .target = result->target_seen,
                         .bytes = result->counts.bytes_total,
@@ -248,10 +254,9 @@ static void on_copied(void *owner, const struct copy_result *result)
         item_equal(i, result);
         break;
     case COPY_DIFFERS:
-        item_failed(i, WHY_DIFFERS, result->reason);
-        break;
     case COPY_CANNOT:
-        item_failed(i, WHY_CANNOT, result->reason);
+        i->state = FOUND;
+        p->over = p->over || p->last; /* which has no time */
         break;
     case COPY_DOWN:
         item_down(i, result->reason);
@@ -292,6 +297,9 @@ static void start_copy(struct item *i)
             .target_name = i->plan->target_name,
             .last = i->pass->last,
             .was = whole ? NULL : &i->record->stamp,
+            .reorder_max = m->m->conf->migration.reorder_max,
+            .delete_share = m->m->conf->migration.delete_share,
+            .findings = i->record->findings,
             .progress = on_progress,
         },
         on_copied, i);
@@ -617,6 +625,11 @@ static void judge(struct pass *p)
 {
     struct buf text = {0};
 
+    if (!p->judged)
+        for (size_t i = 0; i < p->n; i++)
+            if (p->items[i].state == EQUAL || p->items[i].state == FOUND)
+                findings_join(p->findings, p->items[i].record->findings);
+    p->judged = true;
     if (p->failed || p->lost || findings_open(p->findings) == 0)
         return;
     findings_describe(&text, p->findings);

@@ -35,7 +35,16 @@ static void free_record(struct record *rec)
 {
     view_record_free(&rec->view);
     ledger_free(&rec->ledger);
+    findings_free(&rec->findings);
     free(rec);
+}
+
+static struct record *new_record(void)
+{
+    struct record *rec = xcalloc(1, sizeof(*rec));
+
+    rec->findings = findings_new(NULL);
+    return rec;
 }
 
 static void add_record(struct records *r, struct record *rec)
@@ -62,13 +71,14 @@ static void end_call(struct records *r, enum route_rc rc)
 
 static void take_row(struct records *r, struct span name, struct span text)
 {
-    struct record *rec = xcalloc(1, sizeof(*rec));
+    struct record *rec = new_record();
     bool good = view_record_decode(text, RUNS_MAX, &rec->view);
 
     if (!good || !span_is(name, rec->view.source_name)) {
         LOG(WARN, "view_record_unreadable", LOG_S("user", r->job->user), LOG_SPAN("mailbox", name));
         if (good)
             view_record_free(&rec->view);
+        findings_free(&rec->findings);
         free(rec);
         return;
     }
@@ -172,7 +182,7 @@ struct record *records_get(struct records *r, const char *from_name, const char 
         rec = NULL;
     }
     if (!rec) {
-        rec = xcalloc(1, sizeof(*rec));
+        rec = new_record();
         random_hex(rec->view.id, ID_BYTES);
         rec->view.source_name = xstrdup(source_name);
         rec->view.target_name = xstrdup(target_name);

@@ -20,6 +20,7 @@ struct record {
     bool whole;         /* this job has compared all of it: UIDs, flags and dates of every message */
     struct ledger *ledger;     /* owned; NULL = not loaded */
     struct copy_counts counts; /* of the last copy, for the progress of the next */
+    struct findings *findings; /* of the last copy; owned */
     bool counted;
     UT_hash_handle hh;
 };

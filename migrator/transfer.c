@@ -6,6 +6,7 @@
 #include "lib/xalloc.h"
 #include "outbox.h"
 #include "transfer.h"
+#include "waiver.h"
 
 enum {
     BATCH_MESSAGES = 500,
@@ -15,7 +16,8 @@ enum {
     WINDOW_TEXT = 4000, /* bytes of a set of UIDs, so that one more batch fits into 8000 */
     INTENTS_AHEAD = 3,  /* batches */
     NARROW = 5,         /* a refused batch is tried again in parts of a fifth, down to the message at fault */
-    TRIES = 3           /* of a message that the source does not give */
+    TRIES = 3,          /* of a message that the source does not give */
+    REFUSED_MAX = 1000  /* messages that the target refuses, until no more are tried */
 };
 
 enum state { RUN, DRAIN, UNDO, RESYNC };
@@ -58,8 +60,11 @@ struct transfer {
 
     uint32_t *plan; /* source UIDs; owned */
     size_t n_plan, planned;
-    char *fault;            /* what can't be copied and why: the plan ends before it; owned */
-    bool stop;              /* at the fault as soon as all is answered */
+    struct imap_seq left;    /* out of every plan, and named */
+    struct imap_seq skipped; /* of these, those that an intent may name */
+    bool noted;              /* skipped is in the ledger, or on its way */
+    size_t refused;
+    bool stop;              /* no more, as soon as all is answered */
     uint32_t careful_until; /* up to this UID a window is one batch, of at most careful_max messages */
     size_t careful_max;
     uint32_t suspect;   /* did not come when it was due */
@@ -105,6 +110,7 @@ void transfer_stop(struct transfer **tp)
     *tp = NULL;
     loop_undefer(t->p->loop, &t->task);
     outbox_free(&t->outbox);
+    ledger_forget(t->p->ledger, t);
     imapc_forget(t->p->source.imap, t);
     while ((w = TAILQ_FIRST(&t->windows))) {
         imapc_forget(t->p->source.imap, w);
@@ -116,8 +122,9 @@ void transfer_stop(struct transfer **tp)
     }
     imapc_resume(t->p->source.imap);
     hasher_free(&t->hasher);
+    imap_seq_free(&t->left);
+    imap_seq_free(&t->skipped);
     free(t->plan);
-    free(t->fault);
     free(t->why);
     free(t);
 }
@@ -137,45 +144,50 @@ uint32_t transfer_first(const struct transfer *t)
     return outbox_first(t->outbox);
 }
 
-/* Ends with COPY_CANNOT once what was begun is stored and noted. */
-static void stop_at(struct transfer *t, uint32_t uid, const char *why)
+/* The message will not go, which is named; the rest does. */
+static void skip(struct transfer *t, enum finding_kind kind, uint32_t uid, const char *why)
 {
-    free(t->fault);
-    t->fault = xasprintf("UID %u: %s", uid, why);
-    t->stop = true;
+    imap_seq_add(&t->left, uid, uid);
+    imap_seq_add(&t->skipped, uid, uid);
+    pair_name(t->p, kind, uid, "%s", why);
 }
 
 /* --- the plan --- */
 
-/* What is known not to go before a byte is read. To free. */
-static char *foresee_fault(const struct transfer *t, const struct mbox_msg *m)
+/* What is known not to go before a byte is read. */
+static bool foresee_fault(struct transfer *t, const struct mbox_msg *m)
 {
     uint64_t limit = imapc_caps(t->p->target.imap)->appendlimit;
-    if (m->date_bad)
-        return xstrdup("its INTERNALDATE is no date");
-    if (limit > 0 && m->size > limit)
-        return xasprintf("%u bytes are more than the target takes (%llu)", m->size,
-                         (unsigned long long)limit);
-    return NULL;
+    if (t->p->waivers && waivers_have_message(t->p->waivers, t->p->source.name, m->uid))
+        pair_name(t->p, FINDING_LEFT_BY_WAIVER, m->uid, "left out, as a person waived it");
+    else if (m->date_bad)
+        pair_name(t->p, FINDING_BAD_DATE, m->uid, "its INTERNALDATE is no date");
+    else if (limit > 0 && m->size > limit)
+        pair_name(t->p, FINDING_TOO_LARGE, m->uid, "%u bytes are more than the target takes (%llu)", m->size,
+                  (unsigned long long)limit);
+    else
+        return false;
+    return true;
 }
 
 static void make_plan(struct transfer *t)
 {
     struct delta d = {.source = &t->p->source.list, .target = &t->p->target.list};
+    size_t n, kept = 0;
     d.rows = ledger_rows(t->p->ledger, &d.n_rows);
     free(t->plan);
-    free(t->fault);
-    t->fault = NULL;
     t->planned = 0;
-    t->plan = delta_missing(&d, &t->n_plan);
-    for (size_t i = 0; i < t->n_plan; i++) {
-        char *why = foresee_fault(t, mbox_list_find(d.source, t->plan[i]));
-        if (!why)
+    t->plan = delta_missing(&d, &n);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t uid = t->plan[i];
+        if (imap_seq_has(&t->left, uid))
             continue;
-        t->fault = xasprintf("UID %u: %s", t->plan[i], why);
-        t->n_plan = i;
-        free(why);
+        if (foresee_fault(t, mbox_list_find(d.source, uid)))
+            imap_seq_add(&t->left, uid, uid);
+        else
+            t->plan[kept++] = uid;
     }
+    t->n_plan = kept;
 }
 
 /* Around some trouble. */
@@ -188,17 +200,19 @@ static bool be_careful(const struct transfer *t)
 static struct batch *add_batch(struct transfer *t, size_t *messages, uint64_t *bytes)
 {
     struct batch *b = xcalloc(1, sizeof *b);
-    size_t max = be_careful(t) ? t->careful_max : BATCH_MESSAGES;
+    size_t max = be_careful(t) && t->careful_max < BATCH_MESSAGES ? t->careful_max : BATCH_MESSAGES;
     uint64_t sum = 0;
     b->t = t;
     b->uids = xcalloc(max, sizeof *b->uids);
     while (b->n < max && t->planned < t->n_plan) {
         const struct mbox_msg *m = mbox_list_find(&t->p->source.list, t->plan[t->planned]);
         uint64_t size = m ? m->size : 0;
-        if (b->n > 0 && sum + size > BATCH_BYTES)
+        if (b->n > 0 && (sum + size > BATCH_BYTES || size == 0))
             break;
         sum += size;
         b->uids[b->n++] = t->plan[t->planned++];
+        if (size == 0)
+            break; /* an empty one can be left out only where it is alone */
     }
     *messages += b->n;
     *bytes += sum;
@@ -245,6 +259,8 @@ static void add_window(struct transfer *t)
         buf_clear(&text);
         imap_seq_write(&text, &uids);
     }
+    if (careful && t->careful_max < BATCH_MESSAGES)
+        t->careful_max *= 2;
     send_fetch(t, &uids, last_uid);
     buf_free(&text);
     imap_seq_free(&uids);
@@ -350,7 +366,7 @@ static void suspect(struct transfer *t, uint32_t uid, const char *why)
     t->careful_until = uid;
     t->careful_max = 1;
     if (t->suspected >= TRIES)
-        stop_at(t, uid, why);
+        skip(t, t->body.uid == uid && t->body.size == 0 ? FINDING_EMPTY : FINDING_UNREADABLE, uid, why);
     LOG(INFO, "message_missed", LOG_S("mailbox", t->p->source.name), LOG_U("uid", uid), LOG_S("why", why));
     drain(t);
 }
@@ -377,6 +393,22 @@ static const char *find_fault(const struct transfer *t)
     return NULL;
 }
 
+static void drop_if_done(struct batch *b)
+{
+    if (b->intent_ok && b->next == b->n)
+        batch_free(b);
+}
+
+/* No server takes a message without a byte, and with MULTIAPPEND it would end the command (RFC 3502 6.3.11).
+ */
+static void leave_empty(struct transfer *t, struct batch *b, const char *why)
+{
+    skip(t, FINDING_EMPTY, t->body.uid, why);
+    b->next = b->n;
+    drop_if_done(b);
+    step_soon(t);
+}
+
 static void body_begin(void *owner, uint32_t seq, uint32_t uid, uint64_t size)
 {
     struct window *w = owner;
@@ -395,11 +427,14 @@ static void body_begin(void *owner, uint32_t seq, uint32_t uid, uint64_t size)
             suspect(t, b->uids[b->next], "the source does not give it");
         return;
     }
+    t->last_began = t->last_began || t->body.uid == TAILQ_LAST(&t->windows, windows)->last_uid;
     if ((fault = find_fault(t))) {
-        suspect(t, t->body.uid, fault);
+        if (size == 0 && b->n == 1)
+            leave_empty(t, b, fault);
+        else
+            suspect(t, t->body.uid, fault);
         return;
     }
-    t->last_began = t->last_began || t->body.uid == TAILQ_LAST(&t->windows, windows)->last_uid;
     t->body.held = !may_begin(t, b);
     if (!t->body.held)
         begin_message(t, b);
@@ -431,12 +466,6 @@ static void body_end(void *owner)
         return;
     hasher_end(t->hasher, t->body.hash);
     t->body.whole = true;
-}
-
-static void drop_if_done(struct batch *b)
-{
-    if (b->intent_ok && b->next == b->n)
-        batch_free(b);
 }
 
 /* The response of a body that went out has ended, and its UID is the one that was taken for it. */
@@ -514,6 +543,21 @@ static void on_refused(void *owner)
     drain(owner);
 }
 
+static void on_skipped(void *owner, uint32_t uid, const char *text)
+{
+    struct transfer *t = owner;
+    char *why = xasprintf("the target refuses it: %s", text);
+    skip(t, FINDING_REFUSED, uid, why);
+    t->careful_max = 1; /* what is bad is seldom alone */
+    if (++t->refused == REFUSED_MAX) {
+        findings_add(t->p->findings, FINDING_REFUSED, t->p->source.name, 0,
+                     "the target refused %d messages, so no more were tried", REFUSED_MAX);
+        t->stop = true;
+        drain(t);
+    }
+    free(why);
+}
+
 static void on_failed(void *owner, enum copy_rc rc, const char *why)
 {
     finish(owner, rc, why);
@@ -548,19 +592,48 @@ static void resync(struct transfer *t)
     imapc_sendf(t->p->source.imap, &noop, "NOOP");
 }
 
+/* The target takes nothing more, whichever message it is. */
+static void stop_for_all(struct transfer *t, const struct outbox_refusal *r)
+{
+    findings_add(t->p->findings, r->quota ? FINDING_QUOTA : FINDING_LISTING, t->p->source.name, 0,
+                 "the target takes no more: %s", r->text);
+    t->stop = true;
+}
+
 static void undo(struct transfer *t)
 {
     struct outbox_refusal r = outbox_refusal(t->outbox);
     t->state = UNDO;
-    if (r.messages == 1) {
-        char *why = xasprintf("the target refuses it: %s", r.text);
-        stop_at(t, r.last_uid, why);
-        free(why);
+    if (r.any) {
+        stop_for_all(t, &r);
     } else {
-        t->careful_until = r.last_uid;
+        t->careful_until = r.last_uid > t->careful_until ? r.last_uid : t->careful_until;
         t->careful_max = r.messages / NARROW ? r.messages / NARROW : 1;
     }
     outbox_undo(t->outbox);
+}
+
+/* --- the end --- */
+
+static void on_noted(void *owner, enum route_rc rc)
+{
+    struct transfer *t = owner;
+    t->intents--;
+    if (rc != ROUTE_OK)
+        finish(t, rc == ROUTE_LOST ? COPY_LOST : COPY_DOWN, ledger_error(t->p->ledger));
+    step_soon(t);
+}
+
+/* What was left out is no doubt. */
+static void end_well(struct transfer *t)
+{
+    if (t->noted || t->skipped.n == 0) {
+        finish(t, COPY_EQUAL, "");
+        return;
+    }
+    t->noted = true;
+    t->intents++;
+    ledger_skipped(t->p->ledger, &t->skipped, on_noted, t);
 }
 
 static void step_drain(struct transfer *t)
@@ -572,7 +645,7 @@ static void step_drain(struct transfer *t)
     else if (!outbox_is_idle(t->outbox))
         return;
     else if (t->stop)
-        finish(t, COPY_CANNOT, t->fault);
+        end_well(t);
     else
         resync(t);
 }
@@ -582,10 +655,7 @@ static void step_run(struct transfer *t)
     fill(t);
     if (t->planned < t->n_plan || !TAILQ_EMPTY(&t->windows) || t->intents > 0 || !outbox_is_idle(t->outbox))
         return;
-    if (t->fault)
-        finish(t, COPY_CANNOT, t->fault);
-    else
-        finish(t, COPY_EQUAL, "");
+    end_well(t);
 }
 
 static void step(struct loop_task *task)
@@ -609,7 +679,7 @@ static void step(struct loop_task *task)
 
 struct transfer *transfer_start(struct pair *p, step_fn fn, void *owner)
 {
-    static const struct outbox_fns fns = {on_moved, on_refused, on_failed};
+    static const struct outbox_fns fns = {on_moved, on_refused, on_skipped, on_failed};
     struct transfer *t = xcalloc(1, sizeof *t);
     t->p = p;
     t->fn = fn;

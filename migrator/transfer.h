@@ -14,10 +14,15 @@
  *   RESYNC NOOP at the source brings its EXPUNGEs; then a new plan
  *
  * The new plan takes the messages around the trouble in ever smaller batches, so that the one at fault can be
- * named.
+ * named; behind it they grow again.
  *
- * At the first message that can't be copied it ends: those behind it would come before it if it succeeds one
- * day. A message that breaks off ends the target's connection, so that nothing short is ever stored. */
+ * A message that can't go is named and left out, and the rest goes on: what is known before (too large, no
+ * date, waived by a person), what the target refuses when it is asked for that message alone, what the source
+ * does not give. Only where the target says that it takes none at all (over quota), or after REFUSED_MAX
+ * refusals, it ends. That nothing was stored of what was left out is told to the ledger, so that it is no
+ * doubt.
+ *
+ * A message that breaks off ends the target's connection, so that nothing short is ever stored. */
 #ifndef IMAPFERRY_TRANSFER_H
 #define IMAPFERRY_TRANSFER_H
 

@@ -4,7 +4,10 @@
 #include "readback.h"
 #include "verify.h"
 
-enum { NOTE = 500 /* verified messages in one ledger entry */, NAMED = 3, SUSPECTS_MAX = 100 };
+enum {
+    NOTE = 500,        /* verified messages in one ledger entry */
+    SUSPECTS_MAX = 100 /* looked at on the source a second time */
+};
 
 /* A copy whose bytes are not those of the ledger. */
 struct suspect {
@@ -23,7 +26,7 @@ struct verify {
     size_t n_good;
     size_t writing;
     struct suspect suspects[SUSPECTS_MAX];
-    size_t n_suspects, n_bad;
+    size_t n_suspects;
     bool read; /* all that there is to read was read */
     bool over;
     enum copy_rc rc;
@@ -89,30 +92,26 @@ static void note_good(struct verify *v)
 
 /* --- bad ones --- */
 
-static void describe(const struct verify *v, struct buf *out)
+static void name_suspects(struct verify *v)
 {
-    size_t named = v->n_suspects < NAMED ? v->n_suspects : NAMED;
-    for (size_t i = 0; i < named; i++) {
+    for (size_t i = 0; i < v->n_suspects; i++) {
         const struct suspect *s = &v->suspects[i];
-        buf_printf(out, "%sUID %u: ", i > 0 ? "; " : "", s->source_uid);
         if (s->read && !s->same)
-            buf_printf(out, "the source gives other bytes at each reading (target UID %u)", s->target_uid);
+            pair_name(v->p, FINDING_MUTABLE, s->source_uid,
+                      "the source gives other bytes at each reading (target UID %u)", s->target_uid);
         else
-            buf_printf(out, "bytes differ (target UID %u)", s->target_uid);
+            pair_name(v->p, FINDING_BYTES, s->source_uid, "bytes differ (target UID %u)", s->target_uid);
     }
-    if (v->n_bad > named)
-        buf_printf(out, "; and %zu more that differ", v->n_bad - named);
 }
 
 static void on_second_read(void *owner, enum copy_rc rc, const char *why)
 {
     struct verify *v = owner;
-    struct buf text = {0};
     readback_stop(&v->reading);
     v->read = true;
-    describe(v, &text);
-    note_end(v, rc == COPY_EQUAL ? COPY_DIFFERS : rc, rc == COPY_EQUAL ? buf_str(&text) : why);
-    buf_free(&text);
+    if (rc == COPY_EQUAL)
+        name_suspects(v);
+    note_end(v, rc, why);
 }
 
 static void got_second(void *owner, const struct readback_item *item)
@@ -140,9 +139,10 @@ static void read_source_again(struct verify *v)
 
 static void add_suspect(struct verify *v, const struct ledger_row *row)
 {
-    v->n_bad++;
-    if (v->n_suspects == SUSPECTS_MAX)
+    if (v->n_suspects == SUSPECTS_MAX) {
+        pair_name(v->p, FINDING_BYTES, row->source_uid, "bytes differ (target UID %u)", row->target_uid);
         return;
+    }
     struct suspect *s = &v->suspects[v->n_suspects++];
     *s = (struct suspect){.source_uid = row->source_uid, .target_uid = row->target_uid};
     memcpy(s->hash, row->hash, HASH_SIZE);

@@ -16,6 +16,7 @@ What is done to stored messages (mailbox=None: any; n: which one of those append
 To APPEND:
     lose_ok         stored, and the connection is reset instead of the answer
     land_late       the connection is reset, and the message is stored when land() is called
+    refuse_text     NO to a command that holds a message with text=b"..."
     refuse          NO to a command that holds message n (code="...")         overquota   NO [OVERQUOTA] from message n on
     no_new_keywords PERMANENTFLAGS without \\*; keywords are not stored
 At a place: hang, close, bye, wrong_tag, endless (untagged responses for ever), no (code="...").
@@ -52,6 +53,7 @@ class Fault:
     times: int = -1
     seconds: int = 3600
     code: str = ""
+    text: bytes = b""
 
     def concerns(self, mailbox, number):
         return self.mailbox in (None, mailbox) and self.n == number

@@ -451,6 +451,8 @@ class Session:
         found = next((f for n in numbers for f in [self.server.fault("refuse", mailbox=box.name, number=n)] if f), None)
         if found:
             raise Refused(f"NO {found.code or '[CANNOT]'} refused by the fake")
+        if any(f.kind == "refuse_text" and f.text in m.body for f in self.server.faults for m in messages):
+            raise Refused("NO [CANNOT] refused by the fake")
         if any(f.kind == "overquota" and numbers[-1] >= f.n for f in self.server.faults):
             raise Refused("NO [OVERQUOTA] full")
         if any(self.server.fault("land_late", mailbox=box.name, number=n) for n in numbers):

@@ -183,11 +183,44 @@ static void test_each(void **state)
     }
 }
 
+static void test_remove(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *set;
+        uint32_t first, last;
+        const char *want;
+    } rows[] = {
+        {"1:9", 1, 9, ""},
+        {"1:9", 4, 6, "1:3,7:9"},
+        {"1:9", 5, 5, "1:4,6:9"},
+        {"1:9", 9, 20, "1:8"},
+        {"3:9", 1, 3, "4:9"},
+        {"1,3,5", 3, 3, "1,5"},
+        {"1:4,7:9,12", 3, 8, "1:2,9,12"},
+        {"1,3,5", 6, 9, "1,3,5"},
+        {"1:4294967295", 2, 4294967294, "1,4294967295"},
+        {"1:4294967295", 1, 4294967295, ""},
+        {"1:4294967295", 4294967295, 4294967295, "1:4294967294"},
+    };
+    for (size_t i = 0; i < COUNTOF(rows); i++) {
+        struct imap_seq set = {0};
+        struct buf out = {0};
+        assert_true(imap_seq_parse(&set, span_str(rows[i].set), 0, 9));
+        imap_seq_remove(&set, rows[i].first, rows[i].last);
+        imap_seq_write(&out, &set);
+        assert_string_equal(buf_str(&out), rows[i].want);
+        buf_free(&out);
+        imap_seq_free(&set);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_add),         cmocka_unit_test(test_against_bits), cmocka_unit_test(test_parse),
-        cmocka_unit_test(test_most_ranges), cmocka_unit_test(test_each),
+        cmocka_unit_test(test_add),   cmocka_unit_test(test_against_bits),
+        cmocka_unit_test(test_parse), cmocka_unit_test(test_most_ranges),
+        cmocka_unit_test(test_each),  cmocka_unit_test(test_remove),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

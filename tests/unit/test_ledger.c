@@ -153,6 +153,58 @@ static void test_life(void **state)
 }
 
 /* Rows out of order, and one that is written again. */
+/* What the target refused, or the source did not give, is no doubt any more, in whichever intent it stands.
+ */
+static void test_skipped(void **state)
+{
+    struct world *w = *state;
+    struct imap_seq set = {0};
+    const uint32_t first[] = {1, 2, 3, 4}, second[] = {3, 4};
+    const struct ledger_row rows[] = {row(1, 11, 5, false), row(2, 12, 5, false)};
+    assert_int_equal(load(w), ROUTE_OK);
+    WRITE(w, ledger_bind, 7, 8);
+    WRITE(w, ledger_intent, 11, first, 4);
+    WRITE(w, ledger_intent, 13, second, 2);
+    WRITE(w, ledger_done, rows, 2);
+    imap_seq_add(&set, 3, 3);
+    WRITE(w, ledger_skipped, &set);
+    expect_loaded(w, "7/8 1>11 2>12 doubt 11 4");
+    imap_seq_add(&set, 4, 4);
+    WRITE(w, ledger_skipped, &set);
+    expect_loaded(w, "7/8 1>11 2>12");
+    /* Tried again, it is in doubt again. */
+    WRITE(w, ledger_intent, 13, second, 2);
+    expect_loaded(w, "7/8 1>11 2>12 doubt 13 3:4");
+    imap_seq_free(&set);
+}
+
+/* Copies to be taken back are known until they are gone, whatever happens in between. */
+static void test_retake(void **state)
+{
+    struct world *w = *state;
+    struct imap_seq set = {0};
+    const struct ledger_row rows[] = {row(1, 11, 5, true), row(2, 14, 5, false), row(3, 12, 5, true),
+                                      row(4, 13, 5, true)};
+    const uint32_t gone[] = {3, 4};
+    assert_int_equal(load(w), ROUTE_OK);
+    WRITE(w, ledger_bind, 7, 8);
+    WRITE(w, ledger_done, rows, 4);
+    imap_seq_add(&set, 3, 4);
+    WRITE(w, ledger_retake, &set);
+    for (int loaded = 0; loaded < 2; loaded++) {
+        assert_int_equal(imap_seq_count(ledger_to_retake(w->l)), 2);
+        assert_true(imap_seq_has(ledger_to_retake(w->l), 3));
+        expect_loaded(w, "7/8 1>11v 2>14 3>12v 4>13v");
+    }
+    WRITE(w, ledger_gone, gone, 2);
+    expect_loaded(w, "7/8 1>11v 2>14");
+    assert_int_equal(ledger_to_retake(w->l)->n, 0);
+    WRITE(w, ledger_retake, &set);
+    WRITE(w, ledger_void);
+    assert_int_equal(ledger_to_retake(w->l)->n, 0);
+    imap_seq_free(&set);
+}
+
 static void test_order(void **state)
 {
     struct world *w = *state;
@@ -343,6 +395,8 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_life),
+        TEST(test_skipped),
+        TEST(test_retake),
         TEST(test_order),
         TEST(test_turned),
         TEST(test_pair_after_rows),

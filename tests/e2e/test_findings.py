@@ -1,0 +1,133 @@
+"""Every message that can't go is named, the rest goes, and nothing moves before a person has said so; a message that
+succeeds late keeps its place."""
+import re
+
+import pytest
+
+from fakes.fake_imap import CAPABILITIES, FakeImap
+from harness import net
+from harness.ferry import backend
+from harness.scene import new_user
+
+MANUAL = {"migration": {"cutover": "manual"}}
+
+
+@pytest.fixture
+def source():
+    with FakeImap(name="old") as server:
+        yield server
+
+
+@pytest.fixture
+def target():
+    with FakeImap(name="new") as server:
+        yield server
+
+
+def without(*names):
+    return " ".join(c for c in CAPABILITIES.split() if c not in names)
+
+
+def begin(ferry, user, *states):
+    ferry.login(ferry.proxy(), user, "secret")
+    ferry.migrator()
+    return ferry.wait_state(user, *(states or ("ready",)))
+
+
+def bodies(server, user, name=b"INBOX"):
+    return [m.body for m in server.account(user)[name].messages]
+
+
+def letter(n):
+    return b"Subject: %d\r\n\r\n" % n
+
+
+@pytest.mark.parametrize("lacks", ["", "MULTIAPPEND", "MULTIAPPEND UIDPLUS", "UIDPLUS"])
+def test_all_that_can_not_go_are_named_and_the_rest_goes(make_ferry, source, lacks):
+    """Hundreds of messages, of which some are refused, one is too large, one is empty, one has no date and one is not given."""
+    user = new_user()
+    for i in range(320):
+        source.add(user, "INBOX", letter(i))
+    box = source.account(user)[b"INBOX"].messages
+    refused = [7, 300, 301, 302, 318]
+    for i in refused:
+        box[i].body += b"BAD"
+    box[50].body += b"x" * 5000
+    box[80].body = b""
+    box[120].date = b"31-Feb-2020 12:00:00 +0000"
+    box[180].nil = True
+    capabilities = without(*lacks.split()) + " APPENDLIMIT=4000"
+    with FakeImap(name="new", capabilities=capabilities) as target:
+        target.misbehave("refuse_text", text=b"BAD")
+        ferry = make_ferry({"old": backend(source, "imap"), "new": backend(target, "imap")})
+        route = begin(ferry, user, "blocked")
+        left = {50, 80, 120, 180, *refused}
+        assert bodies(target, user) == [m.body for i, m in enumerate(box) if i not in left]
+        assert re.match(r'cannot: mailbox "INBOX": UID 51: 5\d+ bytes are more than .*; UID 121: its INTERNALDATE .*; and \d+ more$',
+                        route["reason"]), route["reason"]
+
+
+def test_target_that_refuses_everything_ends(make_ferry, source, target):
+    """One NO a message, no more: not a batch of five hundred for each of them."""
+    user = new_user()
+    for i in range(100):
+        source.add(user, "INBOX", letter(i) + b"BAD")
+    target.misbehave("refuse_text", text=b"BAD")
+    ferry = make_ferry({"old": backend(source, "imap"), "new": backend(target, "imap")})
+    route = begin(ferry, user, "blocked")
+    assert route["reason"].endswith("and 97 more"), route["reason"]
+    assert len(target.commands("APPEND")) < 2 * 2 * 100 + 50  # two passes, the second to be sure
+    assert not bodies(target, user)
+
+
+@pytest.mark.parametrize("lacks", ["", "MULTIAPPEND"])
+def test_late_success_keeps_the_order(make_ferry, source, lacks):
+    """Refused at first, taken later: what follows is appended again behind it, and nothing twice."""
+    user = new_user()
+    for i in range(60):
+        source.add(user, "INBOX", letter(i) + (b"BAD" if i in (0, 20, 21, 59) else b""))
+    with FakeImap(name="new", capabilities=without(*lacks.split())) as target:
+        target.account(user)[b"INBOX"].uidvalidity += 50000  # equal ones with other UIDs are refused
+        target.add(user, "INBOX", b"Subject: foreign\r\n\r\n")
+        target.misbehave("refuse_text", text=b"BAD")
+        ferry = make_ferry({"old": backend(source, "imap"), "new": backend(target, "imap")})
+        begin(ferry, user, "blocked")
+        target.behave()
+        assert ferry.ctl("retry", user)[0] == 0
+        ferry.wait_state(user, "flipped")
+        assert bodies(target, user) == [b"Subject: foreign\r\n\r\n", *bodies(source, user)]
+        ferry.daemons[-1].wait(r"event=late_success\b")
+
+
+def test_late_success_above_the_limit_is_named(make_ferry, source, target):
+    user = new_user()
+    for i in range(20):
+        source.add(user, "INBOX", letter(i) + (b"BAD" if i == 5 else b""))
+    target.misbehave("refuse_text", text=b"BAD")
+    ferry = make_ferry({"old": backend(source, "imap"), "new": backend(target, "imap")}, {"migration": {"reorder_max": 13}})
+    begin(ferry, user, "blocked")
+    target.behave()
+    assert ferry.ctl("retry", user)[0] == 0
+    net.wait_until("order as the reason", lambda: "out of order" in ferry.route(user)["reason"], 20)
+    assert len(bodies(target, user)) == 20
+    assert not target.commands("EXPUNGE")
+
+
+def test_a_source_that_lost_its_messages_is_not_followed_unasked(make_ferry, source, target):
+    user = new_user()
+    for i in range(150):
+        source.add(user, "INBOX", letter(i))
+    ferry = make_ferry({"old": backend(source, "imap"), "new": backend(target, "imap")}, MANUAL)
+    begin(ferry, user)
+    with source.lock:
+        kept = source.account(user)[b"INBOX"].messages[:]
+        del source.account(user)[b"INBOX"].messages[10:]
+    assert ferry.ctl("flip", user, "--to", "new", "--reason", "test")[0] == 0
+    route = ferry.wait_state(user, "blocked")
+    assert re.match(r'cannot: mailbox "INBOX": 140 of 150 messages are gone from the source', route["reason"]), route["reason"]
+    assert len(bodies(target, user)) == 150 and not target.commands("EXPUNGE")
+    with source.lock:  # it was broken, and is whole again
+        source.account(user)[b"INBOX"].messages[:] = kept
+    assert ferry.ctl("retry", user)[0] == 0
+    ferry.wait_state(user, "flipped")
+    assert bodies(target, user) == bodies(source, user)
