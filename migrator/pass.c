@@ -6,6 +6,7 @@
 #include "lib/xalloc.h"
 
 #include "arrange.h"
+#include "look.h"
 #include "finding.h"
 #include "pass.h"
 
@@ -13,7 +14,16 @@ enum { TRIES = 3 /* of a mailbox whose connection broke */ };
 enum phase { LISTS, RECORDS, ARRANGE, COPY };
 enum { SOURCE, TARGET };
 
-enum item_state { TODO, LOADING, COPYING, EQUAL, FOUND /* something that blocks */, FAILED };
+enum item_state {
+    TODO,
+    CLOSED,    /* in the freeze: STATUS says that nothing has changed, which has to be seen */
+    LOOKED_AT, /* ... which is being done */
+    LOADING,
+    COPYING,
+    EQUAL,
+    FOUND, /* something that blocks */
+    FAILED
+};
 
 struct item {
     struct pass *pass;
@@ -24,6 +34,16 @@ struct item {
     struct lane *lane; /* lent while LOADING and COPYING */
     struct copy *copy;
     unsigned tries;
+};
+
+/* Mailboxes that a lane looks at, in the freeze. */
+struct glance {
+    struct pass *pass;
+    struct lane *lane; /* lent; NULL: none is under way */
+    struct look *look;
+    struct look_at *at;  /* owned */
+    struct item **items; /* owned; one for each of at */
+    size_t n;
 };
 
 struct pass {
@@ -41,6 +61,8 @@ struct pass {
     struct plan *plan;              /* owned */
     struct arrange *arrange;
     struct item *items;                 /* owned; the largest first */
+    struct glance glances[CREW_MAX];
+    unsigned looks_failed;
     size_t n, next;                     /* no TODO before next */
     struct loop_task task;              /* does what there is to do, outside of any callback */
     bool records_sent, records_written; /* of the last pass: at its end */
@@ -356,10 +378,90 @@ static size_t count_state(const struct pass *p, enum item_state state)
     return n;
 }
 
+/* ---- in the freeze: what STATUS says has to be seen */
+
+static void end_glance(struct glance *g, bool clean)
+{
+    struct crew *crew = g->pass->move->crew;
+    struct lane *lane = g->lane;
+
+    look_cancel(&g->look);
+    free(g->at);
+    free(g->items);
+    *g = (struct glance){.pass = g->pass};
+    if (clean)
+        crew_give(crew, lane);
+    else
+        crew_drop(crew, lane);
+}
+
+static void judge_look(struct item *i, const struct stamp_side *now)
+{
+    if (stamp_side_same(&i->record->stamp.source, now))
+        leave_closed(i);
+    else
+        i->state = TODO;
+}
+
+static void on_looked(void *owner, bool up)
+{
+    struct glance *g = owner;
+    struct pass *p = g->pass;
+
+    g->look = NULL;
+    for (size_t k = 0; k < g->n; k++) {
+        if (up)
+            judge_look(g->items[k], &g->at[k].now);
+        else
+            g->items[k]->state = CLOSED;
+    }
+    p->next = 0;
+    end_glance(g, up);
+    if (!up && ++p->looks_failed >= TRIES)
+        fail(p, WHY_UNREACHABLE, "the connection broke while mailboxes were looked at");
+    tell_progress(p);
+    step_soon(p);
+}
+
+/* As many as make one share of the lanes. */
+static void start_glance(struct glance *g, struct lane *lane, size_t closed)
+{
+    struct pass *p = g->pass;
+    size_t most = (closed + CREW_MAX - 1) / CREW_MAX;
+
+    g->lane = lane;
+    g->at = xcalloc(most, sizeof(*g->at));
+    g->items = xcalloc(most, sizeof(*g->items));
+    for (size_t i = 0; i < p->n && g->n < most; i++) {
+        struct item *item = &p->items[i];
+        if (item->state != CLOSED)
+            continue;
+        item->state = LOOKED_AT;
+        g->at[g->n].name = listed(item)->name;
+        g->items[g->n++] = item;
+    }
+    g->look = look_start(lane->source, g->at, g->n, on_looked, g);
+}
+
+static void step_looks(struct pass *p)
+{
+    size_t closed = count_state(p, CLOSED), left;
+    struct lane *lane;
+
+    for (size_t i = 0; i < CREW_MAX && (left = count_state(p, CLOSED)) > 0; i++) {
+        struct glance *g = &p->glances[i];
+        if (g->lane || !(lane = crew_take(p->move->crew)))
+            continue;
+        g->pass = p;
+        start_glance(g, lane, closed < left ? left : closed);
+    }
+}
+
 static void step_copy(struct pass *p)
 {
     struct crew *crew = p->move->crew;
-    size_t open = count_state(p, TODO) + count_state(p, LOADING) + count_state(p, COPYING);
+    size_t open = count_state(p, TODO) + count_state(p, CLOSED) + count_state(p, LOOKED_AT) +
+                  count_state(p, LOADING) + count_state(p, COPYING);
     struct item *i;
     struct lane *lane;
 
@@ -369,6 +471,7 @@ static void step_copy(struct pass *p)
         return;
     }
     crew_want(crew, open < CREW_MAX ? (unsigned)open : CREW_MAX);
+    step_looks(p);
     while ((i = next_todo(p)) && (lane = crew_take(crew)))
         start_item(i, lane);
 }
@@ -446,7 +549,11 @@ static void make_items(struct pass *p)
                                     .plan = plan,
                                     .there = mailboxes_find(p->mailboxes[TARGET], plan->target_name),
                                     .record = record};
-        if (may_stay_closed(&p->items[i]))
+        if (!may_stay_closed(&p->items[i]))
+            continue;
+        if (p->last)
+            p->items[i].state = CLOSED;
+        else
             leave_closed(&p->items[i]);
     }
     qsort(p->items, p->n, sizeof(*p->items), compare_items);
@@ -559,6 +666,9 @@ static void stop(struct pass *p)
     mailboxes_read_cancel(&p->reading[SOURCE]);
     mailboxes_read_cancel(&p->reading[TARGET]);
     arrange_cancel(&p->arrange);
+    for (size_t i = 0; i < CREW_MAX; i++)
+        if (p->glances[i].lane)
+            end_glance(&p->glances[i], false);
     for (size_t i = 0; i < p->n; i++) {
         struct item *item = &p->items[i];
         if (item->state == LOADING || item->state == COPYING) {

@@ -1,0 +1,109 @@
+#include <stdlib.h>
+
+#include "lib/xalloc.h"
+
+#include "look.h"
+
+/* A mailbox that was asked for; its address is the owner of its command. */
+struct one {
+    struct look *look;
+    struct look_at *at;
+};
+
+struct look {
+    struct imapc *imap;
+    look_fn fn;
+    void *owner;
+    struct one *ones; /* owned */
+    size_t n, answered;
+    bool down;
+};
+
+static void look_free(struct look *l)
+{
+    free(l->ones);
+    free(l);
+}
+
+static void take_code(struct stamp_side *now, struct span code)
+{
+    struct span args;
+
+    if (imap_code_is(code, "UIDVALIDITY", &args))
+        now->uidvalidity = span_u32(args, &now->uidvalidity) ? now->uidvalidity : 0;
+    else if (imap_code_is(code, "UIDNEXT", &args))
+        now->uidnext = span_u32(args, &now->uidnext) ? now->uidnext : 0;
+    else if (imap_code_is(code, "HIGHESTMODSEQ", &args))
+        now->modseq = span_u64(args, UINT64_MAX, &now->modseq) ? now->modseq : 0;
+}
+
+static bool on_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+{
+    struct stamp_side *now = &((struct one *)owner)->at->now;
+
+    (void)data;
+    if (resp->kind == RESP_STATUS && resp->status == STATUS_OK)
+        take_code(now, resp->code);
+    else if (resp->kind == RESP_DATA && span_is_ci(resp->word, "EXISTS"))
+        now->messages = resp->number;
+    else
+        return resp->kind == RESP_DATA && (span_is_ci(resp->word, "FLAGS") || span_is_ci(resp->word, "RECENT"));
+    return true;
+}
+
+static void on_end(void *owner, const struct imapc_end *end)
+{
+    struct one *one = owner;
+    struct look *l = one->look;
+
+    if (end->rc != IMAPC_OK)
+        one->at->now = (struct stamp_side){0};
+    l->down = l->down || end->rc == IMAPC_DOWN;
+    if (++l->answered < l->n)
+        return;
+    look_fn fn = l->fn;
+    void *whose = l->owner;
+    bool up = !l->down;
+    look_free(l);
+    fn(whose, up);
+}
+
+static void send_examine(struct look *l, struct one *one)
+{
+    const struct imapc_command cmd = {.data = on_data, .end = on_end, .owner = one};
+    struct imap_writer w;
+
+    imap_writer_init(&w, imapc_literals(l->imap));
+    imap_write_raw(&w, "EXAMINE ");
+    imap_write_astring(&w, span_str(one->at->name));
+    imapc_send(l->imap, &w, &cmd);
+}
+
+struct look *look_start(struct imapc *c, struct look_at *at, size_t n, look_fn fn, void *owner)
+{
+    struct look *l = xcalloc(1, sizeof(*l));
+
+    l->imap = c;
+    l->fn = fn;
+    l->owner = owner;
+    l->n = n;
+    l->ones = xcalloc(n, sizeof(*l->ones));
+    for (size_t i = 0; i < n; i++) {
+        at[i].now = (struct stamp_side){0};
+        l->ones[i] = (struct one){.look = l, .at = &at[i]};
+        send_examine(l, &l->ones[i]);
+    }
+    return l;
+}
+
+void look_cancel(struct look **lp)
+{
+    struct look *l = *lp;
+
+    *lp = NULL;
+    if (!l)
+        return;
+    for (size_t i = 0; i < l->n; i++)
+        imapc_forget(l->imap, &l->ones[i]);
+    look_free(l);
+}
