@@ -271,6 +271,7 @@ static void on_copied(void *owner, const struct copy_result *result)
     i->record->counts = result->counts;
     i->record->counted = true;
     give_lane(i, result->rc != COPY_DOWN && result->rc != COPY_LOST);
+    i->state = FAILED; /* unless the result says otherwise: it has no lane any more */
     switch (result->rc) {
     case COPY_EQUAL:
         item_equal(i, result);

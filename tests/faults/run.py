@@ -8,6 +8,7 @@ the seed says, something happens to a daemon or to its way to Redis, and is put 
 have moved, what clients were told OK for is compared with what the servers hold. Each run prints its seed; `--seed S
 --runs 1` replays it (the step, the fault and what clients do; not the operating system's clock)."""
 import argparse
+import contextlib
 import os
 import random
 import sys
@@ -123,7 +124,7 @@ def one_run(world, plan, accounts, sessions):
         follower.stop()
     told = sum(s.told for s in everybody)
     ended = sum(len(s.endings) for s in everybody)
-    return judge(world, sessions_of, late_seen=False), told, ended
+    return world.dead() + judge(world, sessions_of, late_seen=False), told, ended
 
 
 def main(arguments=None):
@@ -153,7 +154,8 @@ def main(arguments=None):
                 for label, m in world.members.items():
                     if m.daemon:
                         print(f"    --- {label}\n" + m.daemon.tail(40), flush=True)
-                world.close()
+                with contextlib.suppress(AssertionError):  # what a dead daemon has to say was printed
+                    world.close()
                 world = World()
     finally:
         world.close()

@@ -93,6 +93,11 @@ class World:
         proxies = [m.daemon for label, m in self.members.items() if label.startswith("proxy")]
         return [p.addresses[0] for p in proxies if p] or ["imap://127.0.0.1:1"]
 
+    def dead(self):
+        """Daemons that ended though nobody killed them."""
+        return [f"{label} ended with {m.daemon.process.returncode}" for label, m in self.members.items()
+                if m.daemon and m.daemon.process.poll() is not None]
+
     def states(self, users):
         pipe = self.redis.client().pipeline(transaction=False)
         for user in users:
