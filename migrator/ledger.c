@@ -10,9 +10,12 @@
  *   1 pair <source backend> <target backend>
  *   2 skipped <set of source UIDs>
  *   2 retake <set of source UIDs>
+ *   3 sent <row> <row> ...
+ *   3 landed <set of source UIDs> <set of target UIDs>
  *
  * The number is the version of imapferry's ledgers that the kind of entry came with. A row is "source
- * UID,target UID,size,SHA-256 in base64", with ",v" behind it where it is verified. Sets are spelled as in
+ * UID,target UID,size,SHA-256 in base64", with ",v" behind it where it is verified; in "sent" the target UID is 0. Of
+ * "landed" the sets name as many messages, in this order. Sets are spelled as in
  * IMAP ("1:3,7"). What is written goes through the same reader as what is loaded, after Redis has it, so that
  * memory can't know more than a later load. An entry that this version can't read refuses the whole ledger:
  * to guess would be to copy twice. */
@@ -60,6 +63,8 @@ struct ledger {
     struct ledger_sums sums;
     bool monotone;       /* target UIDs ascend as well */
     uint32_t *by_target; /* where they don't: indexes of rows by target UID, made when asked for; owned */
+    struct ledger_row *sent; /* target_uid 0; ascending by source UID; owned */
+    size_t n_sent, sent_cap;
     struct imap_seq resent, retake;
     TAILQ_HEAD(, intent) intents;
     TAILQ_HEAD(, entry) entries;
@@ -189,6 +194,61 @@ bool ledger_bound(const struct ledger *l, uint32_t *source_uidvalidity, uint32_t
     return l->bound;
 }
 
+/* --- what went out --- */
+
+static size_t sent_from(const struct ledger *l, uint32_t source_uid)
+{
+    size_t lo = 0, hi = l->n_sent;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (l->sent[mid].source_uid < source_uid)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+static struct ledger_row *find_sent(const struct ledger *l, uint32_t source_uid)
+{
+    size_t at = sent_from(l, source_uid);
+    return at < l->n_sent && l->sent[at].source_uid == source_uid ? &l->sent[at] : NULL;
+}
+
+static void put_sent(struct ledger *l, const struct ledger_row *row)
+{
+    size_t at = sent_from(l, row->source_uid);
+    if (at < l->n_sent && l->sent[at].source_uid == row->source_uid) {
+        l->sent[at] = *row;
+        return;
+    }
+    if (l->n_sent == l->sent_cap) {
+        l->sent_cap = l->sent_cap ? 2 * l->sent_cap : 64;
+        l->sent = xreallocarray(l->sent, l->sent_cap, sizeof *l->sent);
+    }
+    memmove(l->sent + at + 1, l->sent + at, (l->n_sent - at) * sizeof *l->sent);
+    l->sent[at] = *row;
+    l->n_sent++;
+}
+
+/* It has arrived, or was refused. What was sent twice may arrive once more. */
+static void drop_sent(struct ledger *l, uint32_t first, uint32_t last)
+{
+    size_t from = sent_from(l, first), kept = from, at = from;
+    for (; at < l->n_sent && l->sent[at].source_uid <= last; at++)
+        if (imap_seq_has(&l->resent, l->sent[at].source_uid))
+            l->sent[kept++] = l->sent[at];
+    if (kept < at)
+        memmove(l->sent + kept, l->sent + at, (l->n_sent - at) * sizeof *l->sent);
+    l->n_sent -= at - kept;
+}
+
+const struct ledger_row *ledger_unlanded(const struct ledger *l, size_t *n)
+{
+    *n = l->n_sent;
+    return l->sent;
+}
+
 /* --- intents --- */
 
 static void drop_intent(struct ledger *l, struct intent *i)
@@ -315,7 +375,8 @@ static bool read_hash(struct span text, uint8_t hash[HASH_SIZE])
     return ok;
 }
 
-static bool read_row(struct span s, struct ledger_row *row)
+/* The target UID may be 0. */
+static bool read_any_row(struct span s, struct ledger_row *row)
 {
     struct span size_text, hash, flag;
     uint64_t size;
@@ -326,7 +387,12 @@ static bool read_row(struct span s, struct ledger_row *row)
         return false;
     row->size = size;
     row->verified = take_word(&s, ',', &flag);
-    return s.len == 0 && (!row->verified || span_is(flag, "v")) && row->source_uid > 0 && row->target_uid > 0;
+    return s.len == 0 && (!row->verified || span_is(flag, "v")) && row->source_uid > 0;
+}
+
+static bool read_row(struct span s, struct ledger_row *row)
+{
+    return read_any_row(s, row) && row->target_uid > 0;
 }
 
 static bool read_done(struct ledger *l, struct span s)
@@ -337,9 +403,73 @@ static bool read_done(struct ledger *l, struct span s)
         if (!read_row(word, &row))
             return false;
         put_row(l, &row);
+        drop_sent(l, row.source_uid, row.source_uid);
     }
     drop_done_intents(l);
     return s.len == 0;
+}
+
+static bool read_sent(struct ledger *l, struct span s)
+{
+    struct span word;
+    struct ledger_row row;
+    while (take_word(&s, ' ', &word)) {
+        if (!read_any_row(word, &row) || row.target_uid > 0 || row.verified)
+            return false;
+        put_sent(l, &row);
+    }
+    return s.len == 0;
+}
+
+/* The next UID of a set; false where there is none. */
+struct walk {
+    const struct imap_seq *set;
+    size_t range;
+    uint32_t uid; /* 0: the first of its range */
+};
+
+static bool walk_next(struct walk *w, uint32_t *_uid)
+{
+    if (w->range == w->set->n)
+        return false;
+    const struct imap_range *r = &w->set->ranges[w->range];
+    *_uid = w->uid ? w->uid : r->first;
+    w->uid = *_uid + 1;
+    if (*_uid == r->last) {
+        w->range++;
+        w->uid = 0;
+    }
+    return true;
+}
+
+static bool land(struct ledger *l, const struct imap_seq *sources, const struct imap_seq *targets)
+{
+    struct walk s = {.set = sources}, t = {.set = targets};
+    uint32_t source, target;
+    while (walk_next(&s, &source)) {
+        const struct ledger_row *sent = find_sent(l, source);
+        if (!sent || !walk_next(&t, &target))
+            return false;
+        struct ledger_row row = *sent;
+        row.target_uid = target;
+        put_row(l, &row);
+    }
+    return !walk_next(&t, &target);
+}
+
+static bool read_landed(struct ledger *l, struct span s)
+{
+    struct imap_seq sources = {0}, targets = {0};
+    struct span word;
+    bool ok = take_word(&s, ' ', &word) && take_set(word, &sources) && take_set(s, &targets) &&
+              land(l, &sources, &targets);
+    for (size_t r = 0; ok && r < sources.n; r++)
+        drop_sent(l, sources.ranges[r].first, sources.ranges[r].last);
+    if (ok)
+        drop_done_intents(l);
+    imap_seq_free(&sources);
+    imap_seq_free(&targets);
+    return ok;
 }
 
 static bool read_verified(struct ledger *l, struct span s)
@@ -402,6 +532,8 @@ static bool read_skipped(struct ledger *l, struct span s)
     TAILQ_FOREACH(i, &l->intents, link)
     for (size_t r = 0; r < set.n; r++)
         imap_seq_remove(&i->uids, set.ranges[r].first, set.ranges[r].last);
+    for (size_t r = 0; r < set.n; r++)
+        drop_sent(l, set.ranges[r].first, set.ranges[r].last);
     drop_done_intents(l);
     imap_seq_free(&set);
     return true;
@@ -430,6 +562,7 @@ static bool read_void(struct ledger *l, struct span s)
     l->monotone = true;
     l->turned = false;
     rows_changed(l);
+    l->n_sent = 0;
     imap_seq_free(&l->resent);
     imap_seq_free(&l->retake);
     drop_intents(l);
@@ -463,6 +596,7 @@ static void turn(struct ledger *l)
     rows_changed(l);
     check_order(l);
     sum_up(l);
+    l->n_sent = 0;
     imap_seq_free(&l->resent);
     drop_intents(l);
 }
@@ -496,7 +630,7 @@ static const struct {
 } kinds[] = {{"bind", "1", read_bind},         {"intent", "1", read_intent},   {"done", "1", read_done},
              {"verified", "1", read_verified}, {"gone", "1", read_gone},       {"settled", "1", read_settled},
              {"void", "1", read_void},         {"skipped", "2", read_skipped}, {"retake", "2", read_retake},
-             {"pair", "1", read_pair}};
+             {"pair", "1", read_pair},         {"sent", "3", read_sent},       {"landed", "3", read_landed}};
 
 static const char *version_of(const char *word)
 {
@@ -599,6 +733,7 @@ void ledger_free(struct ledger **lp)
     imap_seq_free(&l->retake);
     rows_changed(l);
     free(l->rows);
+    free(l->sent);
     free(l->source);
     free(l->target);
     free(l->record_id);
@@ -678,17 +813,47 @@ void ledger_intent(struct ledger *l, uint32_t target_uidnext, const uint32_t *so
     write_entry(e);
 }
 
+static void add_row(struct entry *e, const struct ledger_row *row, uint32_t target_uid)
+{
+    buf_printf(&e->text, " %u,%u,%llu,", row->source_uid, target_uid, (unsigned long long)row->size);
+    base64_encode(&e->text, span_of(row->hash, HASH_SIZE));
+    if (row->verified)
+        buf_add_str(&e->text, ",v");
+}
+
 void ledger_done(struct ledger *l, const struct ledger_row *rows, size_t n, ledger_fn fn, void *owner)
 {
     struct entry *e = begin_entry(l, "done", fn, owner);
     assert(n > 0);
+    for (size_t i = 0; i < n; i++)
+        add_row(e, &rows[i], rows[i].target_uid);
+    write_entry(e);
+}
+
+void ledger_sent(struct ledger *l, const struct ledger_row *rows, size_t n, ledger_fn fn, void *owner)
+{
+    struct entry *e = begin_entry(l, "sent", fn, owner);
+    assert(n > 0);
+    for (size_t i = 0; i < n; i++)
+        add_row(e, &rows[i], 0);
+    write_entry(e);
+}
+
+void ledger_landed(struct ledger *l, const struct ledger_row *rows, size_t n, ledger_fn fn, void *owner)
+{
+    struct entry *e = begin_entry(l, "landed", fn, owner);
+    struct imap_seq sources = {0}, targets = {0};
+    assert(n > 0);
     for (size_t i = 0; i < n; i++) {
-        buf_printf(&e->text, " %u,%u,%llu,", rows[i].source_uid, rows[i].target_uid,
-                   (unsigned long long)rows[i].size);
-        base64_encode(&e->text, span_of(rows[i].hash, HASH_SIZE));
-        if (rows[i].verified)
-            buf_add_str(&e->text, ",v");
+        imap_seq_add(&sources, rows[i].source_uid, rows[i].source_uid);
+        imap_seq_add(&targets, rows[i].target_uid, rows[i].target_uid);
     }
+    buf_add_str(&e->text, " ");
+    imap_seq_write(&e->text, &sources);
+    buf_add_str(&e->text, " ");
+    imap_seq_write(&e->text, &targets);
+    imap_seq_free(&sources);
+    imap_seq_free(&targets);
     write_entry(e);
 }
 

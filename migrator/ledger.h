@@ -4,7 +4,11 @@
  * Entries are append-only text lines (strict, versioned; the format stands at the head of ledger.c):
  *   bind      the two UIDVALIDITYs that all that follows belongs to
  *   intent    before an APPEND: target UIDNEXT at that moment (or lower), source UIDs
- *   done      source UID, target UID, size, SHA-256 of messages that arrived
+ *   sent      before an APPEND is completed, and nothing of it is stored earlier: source UID, size, SHA-256 of
+ *             its messages. They can be told from foreign ones from then on, even where the source has expunged
+ *             them meanwhile
+ *   landed    source UIDs, target UIDs of messages that were sent and arrived
+ *   done      source UID, target UID, size, SHA-256 of messages that were found to be there
  *   verified  source UIDs whose bytes were read back and equal
  *   retake    source UIDs whose copies are to be removed and appended anew, behind one that succeeded late
  *   gone      source UIDs whose copy was removed: they were expunged at the source, or go once more
@@ -58,6 +62,9 @@ bool ledger_in_doubt(const struct ledger *l, uint32_t *target_uidnext);
 void ledger_doubtful(const struct ledger *l, struct imap_seq *uids);
 /* Source UIDs of a `retake` that are not gone yet. */
 const struct imap_seq *ledger_to_retake(const struct ledger *l);
+/* Messages that were sent and are not known to have arrived, or were sent again after a doubt: target_uid is 0.
+ * Ascending by source UID. */
+const struct ledger_row *ledger_unlanded(const struct ledger *l, size_t *n);
 /* Source UIDs that were sent again after a doubt. */
 const struct imap_seq *ledger_resent(const struct ledger *l);
 
@@ -68,6 +75,9 @@ void ledger_bind(struct ledger *l, uint32_t source_uidvalidity, uint32_t target_
                  void *owner);
 void ledger_intent(struct ledger *l, uint32_t target_uidnext, const uint32_t *source_uids, size_t n,
                    ledger_fn fn, void *owner);
+void ledger_sent(struct ledger *l, const struct ledger_row *rows, size_t n, ledger_fn fn, void *owner);
+/* Of rows that were sent; both UIDs ascend. */
+void ledger_landed(struct ledger *l, const struct ledger_row *rows, size_t n, ledger_fn fn, void *owner);
 void ledger_done(struct ledger *l, const struct ledger_row *rows, size_t n, ledger_fn fn, void *owner);
 void ledger_verified(struct ledger *l, const uint32_t *source_uids, size_t n, ledger_fn fn, void *owner);
 void ledger_gone(struct ledger *l, const uint32_t *source_uids, size_t n, ledger_fn fn, void *owner);

@@ -36,6 +36,7 @@ struct outbox {
     size_t ahead;
     TAILQ_HEAD(, append) appends; /* in order; an open one is last */
     struct append *open;
+    bool closing; /* the last one has all its bytes, and goes to its end when the ledger has their hashes */
     size_t unanswered, writing;
     uint32_t uidnext, first;
 
@@ -124,7 +125,7 @@ static bool has_unknown(const struct outbox *o)
 
 bool outbox_may_begin(const struct outbox *o)
 {
-    return o->open || (o->unanswered < o->ahead && !has_unknown(o));
+    return o->open || (!o->closing && o->unanswered < o->ahead && !has_unknown(o));
 }
 
 bool outbox_is_open(const struct outbox *o)
@@ -172,12 +173,28 @@ void outbox_bytes(struct outbox *o, struct span bytes)
     imapc_append_bytes(o->p->target.imap, bytes);
 }
 
+/* Nothing is stored before the end of the APPEND. Whatever becomes of it and of us, its messages can be told from
+ * others' from now on. */
+static void on_sent(void *owner, enum route_rc rc)
+{
+    struct outbox *o = owner;
+    o->closing = false;
+    if (rc == ROUTE_OK) {
+        imapc_append_end(o->p->target.imap);
+        o->fns->moved(o->owner);
+    } else {
+        failed(o, rc == ROUTE_LOST ? COPY_LOST : COPY_DOWN, "%s", ledger_error(o->p->ledger));
+    }
+}
+
 void outbox_close(struct outbox *o)
 {
-    if (!o->open)
+    struct append *a = o->open;
+    if (!a)
         return;
     o->open = NULL;
-    imapc_append_end(o->p->target.imap);
+    o->closing = true;
+    ledger_sent(o->p->ledger, a->rows, a->n, on_sent, o);
 }
 
 void outbox_keep(struct outbox *o, const struct ledger_row *row)
@@ -279,7 +296,10 @@ static void note_rows(struct outbox *o, const struct append *a)
         o->first = a->rows[0].target_uid;
     o->p->counts.appended += a->n;
     o->writing++;
-    ledger_done(o->p->ledger, a->rows, a->n, on_done, o);
+    if (a->rows[0].verified) /* found by its bytes */
+        ledger_done(o->p->ledger, a->rows, a->n, on_done, o);
+    else
+        ledger_landed(o->p->ledger, a->rows, a->n, on_done, o);
 }
 
 /* --- UIDs of what was stored without APPENDUID --- */
@@ -370,7 +390,7 @@ void outbox_settle(struct outbox *o)
 
 static bool all_answered(const struct outbox *o)
 {
-    return o->unanswered == 0 && !o->open && o->writing == 0 && !o->learning && !o->undo;
+    return o->unanswered == 0 && !o->open && !o->closing && o->writing == 0 && !o->learning && !o->undo;
 }
 
 bool outbox_is_idle(const struct outbox *o)

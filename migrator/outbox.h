@@ -8,7 +8,8 @@
  * above the UIDNEXT from before, and messages are known by their hashes (which verifies them too). Rows go to
  * the ledger in order.
  *
- *   begin → bytes ... → keep → (begin ... keep) → close → answered → UIDs known → in the ledger
+ *   begin → bytes ... → keep → (begin ... keep) → close → hashes in the ledger → answered → UIDs known → in the
+ *   ledger
  *
  * Nothing of an APPEND is stored before outbox_close(): outbox_free() before it breaks the target's
  * connection. */

@@ -134,6 +134,37 @@ static void add_listed(struct imap_seq *to, const struct imap_seq *from, const s
             imap_seq_add(to, l->msgs[i].uid, l->msgs[i].uid);
 }
 
+static bool is_lost(const struct settle *s, const struct ledger_row *sent)
+{
+    return !mbox_list_find(&s->p->source.list, sent->source_uid) && !ledger_find(s->p->ledger, sent->source_uid);
+}
+
+/* Messages that went out, of which nothing more is known, and which the source has expunged since: those that are
+ * on the target are ours all the same, to be removed again. */
+static void choose_lost(struct settle *s)
+{
+    struct pair *p = s->p;
+    struct delta d = {.source = &p->source.list, .target = &p->target.list};
+    struct imap_seq unknown = {0};
+    size_t n, n_sizes = 0;
+    const struct ledger_row *sent = ledger_unlanded(p->ledger, &n);
+    uint32_t *sizes = xcalloc(n ? n : 1, sizeof *sizes);
+    for (size_t i = 0; i < n; i++)
+        if (is_lost(s, &sent[i]))
+            sizes[n_sizes++] = sent[i].size < UINT32_MAX ? (uint32_t)sent[i].size : UINT32_MAX;
+    qsort(sizes, n_sizes, sizeof *sizes, compare_sizes);
+    d.rows = ledger_rows(p->ledger, &d.n_rows);
+    if (n_sizes > 0)
+        delta_foreign(&d, 1, &unknown);
+    for (size_t i = 0; i < p->target.list.listed && unknown.n > 0; i++) {
+        const struct mbox_msg *m = &p->target.list.msgs[i];
+        if (imap_seq_has(&unknown, m->uid) && bsearch(&m->size, sizes, n_sizes, sizeof *sizes, compare_sizes))
+            imap_seq_add(&s->targets, m->uid, m->uid);
+    }
+    free(sizes);
+    imap_seq_free(&unknown);
+}
+
 /* Fills sources and targets; both stay empty where nothing can be there. */
 static void choose_both(struct settle *s)
 {
@@ -157,6 +188,7 @@ static void choose_both(struct settle *s)
         if (s->in_doubt)
             add_listed(&s->targets, &unknown, d.target, doubt_from);
     }
+    choose_lost(s);
     free(uids);
     imap_seq_free(&unknown);
     imap_seq_free(&missing);
@@ -277,6 +309,29 @@ static void settle_doubt(struct settle *s)
         end(s);
 }
 
+static void put_item(struct items *to, const struct readback_item *item)
+{
+    if (to->n == to->cap) {
+        to->cap = to->cap ? 2 * to->cap : 64;
+        to->items = xreallocarray(to->items, to->cap, sizeof *to->items);
+    }
+    to->items[to->n++] = *item;
+}
+
+/* Their hashes are known, though the source has them no more. */
+static void add_lost(struct settle *s)
+{
+    size_t n;
+    const struct ledger_row *sent = ledger_unlanded(s->p->ledger, &n);
+    for (size_t i = 0; i < n; i++) {
+        struct readback_item item = {.uid = sent[i].source_uid, .size = sent[i].size};
+        if (!is_lost(s, &sent[i]))
+            continue;
+        memcpy(item.hash, sent[i].hash, HASH_SIZE);
+        put_item(&s->source_items, &item);
+    }
+}
+
 static void both_read(struct settle *s)
 {
     if (s->rc != COPY_EQUAL || !all_came(s, &s->p->source, &s->sources, &s->source_items) ||
@@ -284,6 +339,7 @@ static void both_read(struct settle *s)
         end(s);
         return;
     }
+    add_lost(s);
     write_rows(s);
     settle_doubt(s);
 }
@@ -311,13 +367,8 @@ static void on_target_read(void *owner, enum copy_rc rc, const char *why)
 
 static void add_item(struct items *to, const struct imap_seq *asked, const struct readback_item *item)
 {
-    if (to->n >= to->max || !imap_seq_has(asked, item->uid))
-        return;
-    if (to->n == to->cap) {
-        to->cap = to->cap ? 2 * to->cap : 64;
-        to->items = xreallocarray(to->items, to->cap, sizeof *to->items);
-    }
-    to->items[to->n++] = *item;
+    if (to->n < to->max && imap_seq_has(asked, item->uid))
+        put_item(to, item);
 }
 
 static void got_source(void *owner, const struct readback_item *item)
@@ -347,14 +398,17 @@ struct settle *settle_start(struct pair *p, step_fn fn, void *owner)
     s->rc = COPY_EQUAL;
     s->task.fn = on_task;
     choose_both(s);
-    if (s->sources.n > 0 && s->targets.n > 0) {
-        s->outstanding = 2;
-        s->source_items.max = imap_seq_count(&s->sources);
-        s->target_items.max = imap_seq_count(&s->targets);
-        s->reading_source = readback_start(&p->source, &s->sources, got_source, on_source_read, s);
-        s->reading_target = readback_start(&p->target, &s->targets, got_target, on_target_read, s);
-    } else {
+    if (s->targets.n == 0) {
         loop_defer(p->loop, &s->task);
+        return s;
     }
+    s->source_items.max = imap_seq_count(&s->sources);
+    s->target_items.max = imap_seq_count(&s->targets);
+    if (s->sources.n > 0) {
+        s->outstanding++;
+        s->reading_source = readback_start(&p->source, &s->sources, got_source, on_source_read, s);
+    }
+    s->outstanding++;
+    s->reading_target = readback_start(&p->target, &s->targets, got_target, on_target_read, s);
     return s;
 }

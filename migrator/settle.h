@@ -4,7 +4,8 @@
  *
  * Read are target messages that no row knows, above the last ledgered UID (all of them, once the account was
  * moved in both directions), and source messages that could be the same: those in doubt, and others of equal
- * size or date. Equal hashes make a row, in the order of UIDs;
+ * size or date. Messages that went out and that the source has expunged since are known by the hashes that the
+ * ledger has of them: their rows let EXPUNGE take the copies away again. Equal hashes make a row, in the order of UIDs;
  * the rest of a doubt is then known not to have arrived. */
 #ifndef IMAPFERRY_SETTLE_H
 #define IMAPFERRY_SETTLE_H

@@ -6,10 +6,10 @@ import signal
 
 import pytest
 
-from harness import net, redisd
+from harness import mail, net, redisd
 from harness.ferry import Ferry, backend
 from harness.relay import DOWN, UP, Relay
-from harness.scene import assert_equal, fill, new_user, small
+from harness.scene import assert_equal, fill, new_user, read, small
 
 BIG = 2 << 20
 SEED = 4711
@@ -130,3 +130,25 @@ def test_migrator_that_wakes_late_adds_nothing(make_ferry, old, new, authority):
     relay.close()
     relay_of_next.close()
     assert_equal(old, new, user, 61)
+
+
+def test_copies_of_messages_that_the_user_expunges_before_the_next_run_do_not_stay(ferry, old, new):
+    """Killed when the target has stored them and the ledger does not know where; the source can't tell their bytes any
+    more, so the ledger has to."""
+    user = new_user("expunged")
+    fill(old, user, mail.sample(9, 12, [("INBOX",)]))
+    ferry.login(ferry.proxy(), user, "secret")
+    migrator = ferry.migrator(wait=False, env={"IMAPFERRY_FAULT": "command.APPEND.answered:1:kill"})
+    net.wait_until("death", lambda: migrator.process.poll() is not None)
+    migrator.kill()
+    client = mail.connect(old, user, "secret")
+    client.select("INBOX")
+    client.store("2:5", "+FLAGS", "(\\Deleted)")
+    client.expunge()
+    client.logout()
+    assert read(new, user).count == 12
+    ferry.migrator()
+    ferry.wait_state(user, "flipped", timeout=60)
+    left = read(old, user).count
+    assert left <= 8
+    assert_equal(old, new, user, left)

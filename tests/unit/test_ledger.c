@@ -108,6 +108,13 @@ static void expect(struct world *w, const char *want)
         ledger_doubtful(w->l, &doubtful);
         imap_seq_write(&out, &doubtful);
     }
+    rows = ledger_unlanded(w->l, &n);
+    for (size_t i = 0; i < n; i++) {
+        const struct ledger_row copy = row(rows[i].source_uid, 0, rows[i].size, false);
+        buf_printf(&out, "%s%u", i > 0 ? "," : " sent ", rows[i].source_uid);
+        assert_memory_equal(rows[i].hash, copy.hash, sizeof copy.hash);
+        assert_int_equal(rows[i].target_uid, 0);
+    }
     if (ledger_resent(w->l)->n > 0) {
         buf_add_str(&out, " resent ");
         imap_seq_write(&out, ledger_resent(w->l));
@@ -123,6 +130,33 @@ static void expect_loaded(struct world *w, const char *want)
     expect(w, want);
     assert_int_equal(load(w), ROUTE_OK);
     expect(w, want);
+}
+
+#define SENT(...) ((struct ledger_row[]){__VA_ARGS__})
+
+static void test_sent(void **state)
+{
+    struct world *w = *state;
+    assert_int_equal(load(w), ROUTE_OK);
+    WRITE(w, ledger_bind, 1, 2);
+    WRITE(w, ledger_intent, 5, ((uint32_t[]){1, 2, 3, 9}), 4);
+    WRITE(w, ledger_sent, SENT(row(1, 0, 10, false), row(2, 0, 20, false), row(3, 0, 30, false)), 3);
+    WRITE(w, ledger_sent, SENT(row(9, 0, 90, false)), 1);
+    expect_loaded(w, "1/2 doubt 5 1:3,9 sent 1,2,3,9");
+    WRITE(w, ledger_landed, SENT(row(1, 5, 0, false), row(3, 8, 0, false)), 2);
+    expect_loaded(w, "1/2 1>5 3>8 doubt 5 2,9 sent 2,9");
+    /* 9 is sent again: what went out first may come all the same. 2 was expunged at the source, and is found. */
+    WRITE(w, ledger_done, SENT(row(2, 7, 20, true)), 1);
+    WRITE(w, ledger_settled);
+    expect_loaded(w, "1/2 1>5 2>7v 3>8 sent 9 resent 9");
+    WRITE(w, ledger_intent, 9, ((uint32_t[]){9}), 1);
+    WRITE(w, ledger_sent, SENT(row(9, 0, 90, false)), 1);
+    WRITE(w, ledger_landed, SENT(row(9, 10, 0, false)), 1);
+    expect_loaded(w, "1/2 1>5 2>7v 3>8 9>10 sent 9 resent 9");
+    WRITE(w, ledger_gone, ((uint32_t[]){9}), 1);
+    expect_loaded(w, "1/2 1>5 2>7v 3>8 sent 9 resent 9");
+    WRITE(w, ledger_void);
+    expect_loaded(w, "");
 }
 
 static void test_life(void **state)
@@ -331,6 +365,13 @@ static void test_what_cannot_be_read(void **state)
         "1 settled",
         "1 void x",
         "1 pair",
+        "1 sent 1,0,3,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+        "3 sent 1,2,3,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+        "3 sent 1,0,3,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=,v",
+        "3 sent x",
+        "3 landed",
+        "3 landed 1",
+        "3 landed 1 2",
         "1 pair old",
         "1 pair old new x",
         "1 other",
@@ -405,6 +446,7 @@ int main(void)
         TEST(test_what_cannot_be_read),
         TEST(test_pages),
         TEST(test_free_at_once),
+        TEST(test_sent),
         cmocka_unit_test(test_size),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
