@@ -83,6 +83,7 @@ struct imapc {
     bool streaming; /* the literal under way is a body */
     uint64_t literal_size;
     struct command *body_of; /* whose body it is; NULL: nobody's any more */
+    struct command *whole_of; /* whose body the response under way had: the whole is for it first */
     struct buf collected;    /* another literal */
     enum quoted_step quoted;
 
@@ -108,6 +109,8 @@ static void remove_command(struct imapc *c, struct command *cmd)
         c->append = NULL;
     if (c->body_of == cmd)
         c->body_of = NULL;
+    if (c->whole_of == cmd)
+        c->whole_of = NULL;
     TAILQ_REMOVE(&c->commands, cmd, link);
     command_free(cmd);
 }
@@ -585,6 +588,7 @@ static void end_literal(struct imapc *c)
     if (c->streaming) {
         if (c->body_of)
             c->body_of->cb.body->end(c->body_of->cb.owner);
+        c->whole_of = c->body_of;
         if (c->freed || c->phase != READY)
             return;
         ok = imap_tree_stream(c->tree, c->literal_size, &why);
@@ -609,6 +613,13 @@ static const struct imap_value *quoted_body(struct imapc *c)
 
 static void end_response(struct imapc *c)
 {
+    const struct command *cmd = c->whole_of;
+    c->whole_of = NULL;
+    /* Servers may answer commands in any order, so an older one might take what is not meant for it. */
+    if (cmd && cmd->cb.data && cmd->cb.data(cmd->cb.owner, &c->head, imap_tree_first(c->tree)))
+        return;
+    if (c->freed || c->phase != READY)
+        return;
     offer(c, &c->head, imap_tree_first(c->tree));
 }
 
@@ -629,6 +640,7 @@ static void step_quoted(struct imapc *c)
         c->quoted = QUOTED_NONE;
         if (cmd)
             cmd->cb.body->end(cmd->cb.owner);
+        c->whole_of = c->body_of;
         if (!c->freed && c->phase == READY)
             end_response(c);
     }
@@ -663,6 +675,7 @@ static void take_data(struct imapc *c, const struct imap_resp *resp, const struc
     c->head = *resp;
     snprintf(c->word, sizeof c->word, "%.*s", (int)resp->word.len, (const char *)resp->word.p);
     c->head.word = span_str(c->word); /* the line goes before the response ends */
+    c->whole_of = NULL;
     imap_tree_clear(c->tree);
     size_t end = item->literal ? item->marker : item->text.len;
     size_t begin = resp->rest < end ? resp->rest : end;

@@ -2,11 +2,12 @@
  * commands, pipelined, each with its own callbacks. Nothing here knows what a migration is.
  *
  * Responses are parsed into trees (imap_tok); the body of a FETCH BODY[] is not collected but given on as it
- * comes. Untagged data goes to the oldest command in flight that wants it (fn_data), else to the client's own
- * `news` callback (EXISTS, EXPUNGE, FETCH of flags, BYE). One deadline: command_timeout without any byte
- * while a command is in flight (a steady flow, in either direction, never times out, nor does time run while
- * we ourselves hold the connection up). A broken connection ends every command with IMAPC_DOWN, then tells
- * IMAPC_BROKEN. [ALERT]s are logged.
+ * comes. A response with a body goes to the command that had the body, since servers may answer commands in
+ * any order; other untagged data go to the oldest command in flight that wants them (fn_data), else to the
+ * client's own `news` callback (EXISTS, EXPUNGE, FETCH of flags, BYE). One deadline: command_timeout without
+ * any byte while a command is in flight (a steady flow, in either direction, never times out, nor does time
+ * run while we ourselves hold the connection up). A broken connection ends every command with IMAPC_DOWN,
+ * then tells IMAPC_BROKEN. [ALERT]s are logged.
  *
  * Limits to what a hostile server can make us keep: a line 1 MiB, a collected literal 64 KiB, a response 1
  * MiB and 50,000 words. login->limits: queue_max must be 512 KiB more than high_water. */

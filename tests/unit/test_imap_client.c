@@ -291,6 +291,22 @@ static void test_bodies(void **state)
     end(w);
 }
 
+/* A server may answer a later command first: a body is not for the older one, though that takes all it gets. */
+static void test_body_before_older_answer(void **state)
+{
+    struct world *w = *state;
+    struct asker a = {w, "a", false}, b = {w, "b", false};
+    start_ready(w, SCRIPT(LOGIN(""), "<UID FETCH 1:9 (UID FLAGS)", "<UID FETCH 7 (UID BODY.PEEK[])",
+                          ">* 3 FETCH (UID 7 BODY[] {5}", "}hello)\r\n", ">* 1 FETCH (UID 5 FLAGS ())",
+                          ">* 4 FETCH (UID 8 BODY[] \"quoted\")", ">m2 OK done", ">m1 OK done"));
+    ask(&a, "UID FETCH 1:9 (UID FLAGS)");
+    ask(&b, "UID FETCH 7 (UID BODY.PEEK[])");
+    wait_for(w, "END a");
+    told(w, "BEGIN 3 7 5\nBODY hello\nDATA b FETCH 3\nUID 7\nDATA a FETCH 1\nUID 5\n"
+            "BEGIN 4 8 6\nBODY quoted\nDATA b FETCH 4\nUID 8\nEND b OK [] done\nEND a OK [] done\n");
+    end(w);
+}
+
 /* Nothing comes while the connection is paused, though the peer has sent all of it. */
 static void test_pause(void **state)
 {
@@ -593,6 +609,7 @@ int main(void)
         TEST(test_literal_refused),
         TEST(test_name_with_nul),
         TEST(test_bodies),
+        TEST(test_body_before_older_answer),
         TEST(test_pause),
         TEST(test_append_several),
         TEST(test_append_sync),
