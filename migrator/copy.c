@@ -339,12 +339,27 @@ static void enter_append(struct copy *c)
     c->transfer = transfer_start(&c->pair, on_transferred, c);
 }
 
-static void on_relisted(void *owner, enum copy_rc rc, const char *why)
+static void relisted(struct copy *c, enum copy_rc rc, const char *why)
 {
-    on(owner, rc, why, REORDER);
+    if (rc != COPY_EQUAL)
+        fail(c, rc, why);
+    if (--c->opening == 0)
+        on(c, COPY_EQUAL, "", REORDER);
 }
 
-/* What arrived, as the target shows it. */
+static void on_relisted(void *owner, enum copy_rc rc, const char *why)
+{
+    relisted(owner, rc, why);
+}
+
+static void on_read_back(void *owner, enum copy_rc rc, const char *why)
+{
+    struct copy *c = owner;
+    relisted(c, rc, why);
+    verify_stop(&c->verify); /* why was its own */
+}
+
+/* What arrived, as the target shows it; its bytes are asked for in the same breath, which saves a round trip. */
 static void enter_relist(struct copy *c)
 {
     pair_count_done(&c->pair);
@@ -352,7 +367,9 @@ static void enter_relist(struct copy *c)
         go(c, REORDER);
         return;
     }
+    c->opening = 2;
     selected_catch_up(&c->pair.target, c->first_new, on_relisted, c);
+    c->verify = verify_start(&c->pair, c->first_new, on_read_back, c);
 }
 
 static void on_retake_noted(void *owner, enum route_rc rc)
@@ -561,7 +578,7 @@ static void on_verified(void *owner, enum copy_rc rc, const char *why)
 
 static void enter_verify(struct copy *c)
 {
-    c->verify = verify_start(&c->pair, on_verified, c);
+    c->verify = verify_start(&c->pair, 0, on_verified, c);
 }
 
 static void on_looked(void *owner, enum copy_rc rc, const char *why)

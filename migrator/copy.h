@@ -7,7 +7,7 @@
  *   SETTLE    what is on the target though the ledger does not say so, above all a batch in doubt, by hash
  *   RETAKE    copies that have to be appended anew for the sake of order are removed, and their rows
  *   APPEND    what the ledger lacks, in UID order, streamed from FETCH to APPEND, hashed on the way
- *   RELIST    what arrived, as the target shows it
+ *   RELIST    what arrived, as the target shows it; its bytes are read back and hashed
  *   REORDER   a message that was refused before and has arrived now lies behind those that follow it: these are
  *             to be taken back and appended again; to RETAKE, once
  *   DOUBLES   copies that landed late, after they were sent again, are removed
@@ -16,7 +16,7 @@
  *   EXPUNGE   copies whose source message is gone: UID EXPUNGE of exactly those UIDs; not unasked where they are
  *             more than delete_share of all
  *   FORGET    their rows
- *   VERIFY    bytes not verified yet are read back from the target and hashed
+ *   VERIFY    other bytes not verified yet are read back from the target and hashed
  *   LOOK      what the target has become by FLAGS and EXPUNGE
  *   COMPARE   UIDs, order, flags, keywords, instants of both listings; back to ALIGN, twice at most, where a
  *             server told of a change meanwhile

@@ -41,7 +41,7 @@ void crew_free(struct crew **c);
 
 /* Up to n lanes are wanted from now on (at most CREW_MAX). Idle ones above are closed: at once where another
  * job waits for connections or n is 0, else after some seconds. */
-enum { CREW_MAX = 4 };
+enum { CREW_MAX = 6 };
 void crew_want(struct crew *c, unsigned n);
 /* A lane that is signed in, whole and free, lent until crew_give(); NULL: none now, CREW_READY will tell. */
 struct lane *crew_take(struct crew *c);

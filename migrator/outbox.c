@@ -8,7 +8,7 @@
 #include "settle.h"
 
 enum {
-    AHEAD_MULTI = 2,      /* APPENDs in flight with MULTIAPPEND */
+    AHEAD_MULTI = 6,      /* APPENDs in flight with MULTIAPPEND */
     AHEAD_SINGLE = 32,    /* without */
     LEARN_MAX = 10 * 1000 /* messages that others may add while we look for ours */
 };

@@ -458,22 +458,33 @@ static void step_looks(struct pass *p)
     }
 }
 
+static size_t count_open(const struct pass *p)
+{
+    return count_state(p, TODO) + count_state(p, CLOSED) + count_state(p, LOOKED_AT) + count_state(p, LOADING) +
+           count_state(p, COPYING);
+}
+
+/* A lane for each mailbox that is to be opened, but one at least. */
+static void want_lanes(struct pass *p)
+{
+    size_t open = count_open(p);
+
+    crew_want(p->move->crew, open == 0 ? 1 : open < CREW_MAX ? (unsigned)open : CREW_MAX);
+}
+
 static void step_copy(struct pass *p)
 {
-    struct crew *crew = p->move->crew;
-    size_t open = count_state(p, TODO) + count_state(p, CLOSED) + count_state(p, LOOKED_AT) +
-                  count_state(p, LOADING) + count_state(p, COPYING);
     struct item *i;
     struct lane *lane;
 
-    if (open == 0) {
+    if (count_open(p) == 0) {
         p->over = true;
         step_soon(p);
         return;
     }
-    crew_want(crew, open < CREW_MAX ? (unsigned)open : CREW_MAX);
+    want_lanes(p);
     step_looks(p);
-    while ((i = next_todo(p)) && (lane = crew_take(crew)))
+    while ((i = next_todo(p)) && (lane = crew_take(p->move->crew)))
         start_item(i, lane);
 }
 
@@ -591,6 +602,7 @@ static void make_plan(struct pass *p)
     note_special_use(p);
     make_items(p);
     tell_progress(p);
+    want_lanes(p); /* they are signed in meanwhile */
     p->phase = RECORDS;
     records_write(p->move->records, on_records, p);
 }

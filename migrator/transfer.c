@@ -14,7 +14,7 @@ enum {
     WINDOW_MESSAGES = 2000,
     WINDOW_BYTES = 64 * 1024 * 1024,
     WINDOW_TEXT = 4000, /* bytes of a set of UIDs, so that one more batch fits into 8000 */
-    INTENTS_AHEAD = 3,  /* batches */
+    INTENTS_AHEAD = 6,  /* batches */
     NARROW = 5,         /* a refused batch is tried again in parts of a fifth, down to the message at fault */
     TRIES = 3,          /* of a message that the source does not give */
     REFUSED_MAX = 1000  /* messages that the target refuses, until no more are tried */

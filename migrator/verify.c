@@ -176,7 +176,7 @@ static void on_read(void *owner, enum copy_rc rc, const char *why)
     note_end(v, rc, why);
 }
 
-struct verify *verify_start(struct pair *p, step_fn fn, void *owner)
+struct verify *verify_start(struct pair *p, uint32_t from, step_fn fn, void *owner)
 {
     struct verify *v = xcalloc(1, sizeof *v);
     size_t n;
@@ -187,7 +187,8 @@ struct verify *verify_start(struct pair *p, step_fn fn, void *owner)
     v->rc = COPY_EQUAL;
     v->task.fn = on_task;
     for (size_t i = 0; i < n; i++)
-        if (!rows[i].verified && mbox_list_find(&p->target.list, rows[i].target_uid))
+        if (!rows[i].verified && ((from > 0 && rows[i].target_uid >= from) ||
+                                  mbox_list_find(&p->target.list, rows[i].target_uid)))
             imap_seq_add(&v->asked, rows[i].target_uid, rows[i].target_uid);
     v->read = v->asked.n == 0;
     if (v->read)

@@ -7,7 +7,9 @@
 
 struct verify;
 
-struct verify *verify_start(struct pair *p, step_fn fn, void *owner);
+/* from: copies with this target UID or a higher one are read though the target may not have listed them yet; 0: none
+ * of those. */
+struct verify *verify_start(struct pair *p, uint32_t from, step_fn fn, void *owner);
 void verify_stop(struct verify **v);
 
 #endif
