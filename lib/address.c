@@ -21,20 +21,25 @@ static const struct scheme schemes[] = {
     {"redis://", ADDRESS_REDIS, 6379, "redis://[[user]:password@]host[:port][/db]"},
     {"rediss://", ADDRESS_REDISS, 6379, "rediss://[[user]:password@]host[:port][/db]"},
     {"unix://", ADDRESS_REDIS_UNIX, 0, "unix://[[user]:password@]/path[?db=N]"},
+    {"sentinel://", ADDRESS_SENTINEL, 26379,
+     "sentinel://[[user]:password@]host[:port],host[:port]/NAME[/db][?sentinel_auth=[user]:password]"},
 };
 
-enum { HOST_MAX = 253, USERINFO_MAX = 1024, DB_MAX = 65535 };
+enum { HOST_MAX = 253, HOSTS_MAX = 32, USERINFO_MAX = 1024, DB_MAX = 65535 };
+
+static const char sentinel_auth[] = "?sentinel_auth=";
 
 /* What is being read: each step eats from the front of rest, or says what is wrong with it. */
 struct parse {
     const struct scheme *scheme;
     struct span rest;
+    const char *ends; /* what a host or a port ends at */
     const char *why;
 };
 
 static bool is_redis(enum address_scheme s)
 {
-    return s == ADDRESS_REDIS || s == ADDRESS_REDISS || s == ADDRESS_REDIS_UNIX;
+    return s == ADDRESS_REDIS || s == ADDRESS_REDISS || s == ADDRESS_REDIS_UNIX || s == ADDRESS_SENTINEL;
 }
 
 static bool fail(struct parse *p, const char *why)
@@ -91,6 +96,20 @@ static char *percent_decode(struct span s)
     return out;
 }
 
+/* "[user]:password". */
+static bool parse_credentials(struct parse *p, struct span info, char **_user, char **_password)
+{
+    const uint8_t *colon = info.len ? memchr(info.p, ':', info.len) : NULL;
+    if (!colon || info.len > USERINFO_MAX)
+        return fail(p, "has no \":password\" before the \"@\", or too long a one");
+    struct span user = span_of(info.p, (size_t)(colon - info.p));
+    *_user = user.len ? percent_decode(user) : NULL;
+    *_password = percent_decode(span_from(info, user.len + 1));
+    if ((user.len && !*_user) || !*_password)
+        return fail(p, "has a user or password with a stray \"%\" or a control; write \"%25\" for \"%\"");
+    return **_password ? true : fail(p, "has an empty password");
+}
+
 /* "[user]:password@" in front of a host or a path; it ends at the last "@" before the first "/". */
 static bool parse_userinfo(struct parse *p, struct address *a)
 {
@@ -101,18 +120,10 @@ static bool parse_userinfo(struct parse *p, struct address *a)
         return true;
 
     struct span info = span_of(p->rest.p, (size_t)(at - p->rest.p));
-    const uint8_t *colon = info.len ? memchr(info.p, ':', info.len) : NULL;
     if (!is_redis(p->scheme->scheme))
         return fail(p, "names a user, which belongs elsewhere");
-    if (!colon || info.len > USERINFO_MAX)
-        return fail(p, "has no \":password\" before the \"@\", or too long a one");
-    struct span user = span_of(info.p, (size_t)(colon - info.p));
-    a->user = user.len ? percent_decode(user) : NULL;
-    a->password = percent_decode(span_from(info, user.len + 1));
-    if ((user.len && !a->user) || !a->password)
-        return fail(p, "has a user or password with a stray \"%\" or a control; write \"%25\" for \"%\"");
-    if (!*a->password)
-        return fail(p, "has an empty password");
+    if (!parse_credentials(p, info, &a->user, &a->password))
+        return false;
     p->rest = span_from(p->rest, info.len + 1);
     return true;
 }
@@ -140,7 +151,7 @@ static bool parse_host(struct parse *p, struct address *a)
             return fail(p, "has \"[\" without \"]\"");
         n = (size_t)(end - r.p) - 1;
     } else {
-        while (n < r.len && r.p[n] != ':' && r.p[n] != '/')
+        while (n < r.len && !strchr(p->ends, r.p[n]))
             n++;
     }
     a->host = xspandup(span_from(span_of(r.p, n + brackets), brackets));
@@ -158,7 +169,7 @@ static bool parse_port(struct parse *p, struct address *a)
     if (!p->rest.len || p->rest.p[0] != ':')
         return true;
     size_t n = 1;
-    while (n < p->rest.len && p->rest.p[n] != '/')
+    while (n < p->rest.len && !strchr(p->ends, p->rest.p[n]))
         n++;
     if (!span_u64(span_of(p->rest.p + 1, n - 1), UINT16_MAX, &port))
         return fail(p, "has no port from 0 to 65535 behind the \":\" (IPv6 addresses stand in brackets)");
@@ -186,6 +197,59 @@ static bool parse_network(struct parse *p, struct address *a)
     return p->rest.len ? fail(p, "has something behind host and port") : true;
 }
 
+/* The host and port that were read last become one of several. */
+static void keep_host(struct address *a)
+{
+    a->hosts = xreallocarray(a->hosts, a->n_hosts + 1, sizeof *a->hosts);
+    a->hosts[a->n_hosts++] = (struct address_host){a->host, a->port};
+    a->host = NULL;
+    a->port = 0;
+}
+
+static bool parse_hosts(struct parse *p, struct address *a)
+{
+    for (;;) {
+        if (!parse_host(p, a) || !parse_port(p, a))
+            return false;
+        keep_host(a);
+        if (!p->rest.len || p->rest.p[0] != ',')
+            return true;
+        if (a->n_hosts == HOSTS_MAX)
+            return fail(p, "names too many Sentinels");
+        p->rest = span_from(p->rest, 1);
+    }
+}
+
+/* "/NAME[/db]": Sentinel takes letters, digits and ".-_" in names. */
+static bool parse_master(struct parse *p, struct address *a)
+{
+    size_t n = 1;
+    while (n < p->rest.len && p->rest.p[n] != '/')
+        n++;
+    a->master = p->rest.len ? xspandup(span_of(p->rest.p + 1, n - 1)) : xstrdup("");
+    if (!is_host(a->master, false))
+        return fail(p, "has no name of a master behind the Sentinels");
+    p->rest = span_from(p->rest, n);
+    return p->rest.len ? parse_db(p, a, span_from(p->rest, 1)) : true;
+}
+
+/* The query is cut off first: a password may hold everything but "%" and controls. */
+static bool parse_sentinels(struct parse *p, struct address *a)
+{
+    if (!parse_userinfo(p, a))
+        return false;
+    const uint8_t *query = p->rest.len ? memchr(p->rest.p, '?', p->rest.len) : NULL;
+    if (query) {
+        size_t head = (size_t)(query - p->rest.p), n = sizeof sentinel_auth - 1;
+        if (p->rest.len - head < n || memcmp(query, sentinel_auth, n) != 0)
+            return fail(p, "has something other than \"?sentinel_auth=\" at its end");
+        if (!parse_credentials(p, span_from(p->rest, head + n), &a->sentinel_user, &a->sentinel_password))
+            return false;
+        p->rest.len = head;
+    }
+    return parse_hosts(p, a) && parse_master(p, a);
+}
+
 static bool parse_unix(struct parse *p, struct address *a)
 {
     if (!parse_userinfo(p, a))
@@ -206,14 +270,17 @@ static bool parse_unix(struct parse *p, struct address *a)
                                                 : fail(p, "has something other than \"?db=N\" at its end");
 }
 
-/* The text as a message may show it: without what stands between "://" and the last "@". */
+/* The text as a message may show it: without what stands between "://" and the last "@", nor what stands behind
+ * "?sentinel_auth=". */
 static char *masked(const char *text)
 {
-    const char *from = strstr(text, "://"), *at = strrchr(text, '@');
+    const char *query = strstr(text, sentinel_auth);
+    size_t n = query ? (size_t)(query - text) + sizeof sentinel_auth - 1 : strlen(text);
+    const char *from = strstr(text, "://"), *at = memrchr(text, '@', n), *end = query ? "***" : "";
 
     if (!from || !at || at < from + 3)
-        return xstrdup(text);
-    return xasprintf("%.*s***%s", (int)(from + 3 - text), text, at);
+        return xasprintf("%.*s%s", (int)n, text, end);
+    return xasprintf("%.*s***%.*s%s", (int)(from + 3 - text), text, (int)(n - (size_t)(at - text)), at, end);
 }
 
 static char *describe(const char *text, const struct parse *p)
@@ -222,9 +289,6 @@ static char *describe(const char *text, const struct parse *p)
 
     if (p->scheme) {
         error = xasprintf("\"%s\" %s; expected %s", shown, p->why, p->scheme->form);
-    } else if (!strncmp(text, "sentinel://", 11)) {
-        error = xasprintf("\"%s\": Sentinel is not supported yet; expected redis://, rediss:// or unix://",
-                          shown);
     } else {
         struct buf b = {0};
         buf_printf(&b, "\"%s\" is not an address; expected ", shown);
@@ -245,7 +309,10 @@ bool address_parse(const char *text, struct address *_r, char **error)
     if (p.scheme) {
         p.rest = span_from(span_str(text), strlen(p.scheme->prefix));
         a.scheme = p.scheme->scheme;
-        if (p.scheme->port ? parse_network(&p, &a) : parse_unix(&p, &a)) {
+        p.ends = a.scheme == ADDRESS_SENTINEL ? ":/," : ":/";
+        if (a.scheme == ADDRESS_SENTINEL ? parse_sentinels(&p, &a)
+            : p.scheme->port             ? parse_network(&p, &a)
+                                         : parse_unix(&p, &a)) {
             *_r = a;
             return true;
         }
@@ -257,11 +324,22 @@ bool address_parse(const char *text, struct address *_r, char **error)
 
 void address_free(struct address *a)
 {
+    for (size_t i = 0; i < a->n_hosts; i++)
+        free(a->hosts[i].host);
+    free(a->hosts);
+    free(a->master);
     free(a->host);
     free(a->path);
     free(a->user);
     wipe_free(&a->password);
+    free(a->sentinel_user);
+    wipe_free(&a->sentinel_password);
     memset(a, 0, sizeof(*a));
+}
+
+static void write_host(struct buf *b, const char *host, uint16_t port)
+{
+    buf_printf(b, strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, port);
 }
 
 char *address_text(const struct address *a)
@@ -278,10 +356,16 @@ char *address_text(const struct address *a)
         if (a->db)
             buf_printf(&b, "?db=%u", a->db);
     } else if (a->host) {
-        buf_printf(&b, strchr(a->host, ':') ? "[%s]:%u" : "%s:%u", a->host, a->port);
-        if (a->db)
-            buf_printf(&b, "/%u", a->db);
+        write_host(&b, a->host, a->port);
     }
+    for (size_t i = 0; i < a->n_hosts; i++) {
+        buf_add_str(&b, i ? "," : "");
+        write_host(&b, a->hosts[i].host, a->hosts[i].port);
+    }
+    if (a->master)
+        buf_printf(&b, "/%s", a->master);
+    if (!a->path && a->db)
+        buf_printf(&b, "/%u", a->db);
     char *text = xstrdup(buf_str(&b));
     buf_free(&b);
     return text;

@@ -1,8 +1,9 @@
 /* address: what a configured URL or listener names. Pure.
  *
  *   imaps://host[:993]  imap+starttls://host[:143]  imap://host[:143]  imap+unix:///path     backends and listeners
- *   redis://[:password@]host[:6379][/db]  rediss://...  unix:///path[?db=N]                  the store
- *   sentinel://h1[:26379],h2[:26379]/NAME is known by name and refused with a text until it is obeyed. */
+ *   redis://[[user]:password@]host[:6379][/db]  rediss://...  unix:///path[?db=N]            the store
+ *   sentinel://[[user]:password@]h1[:26379],h2[:26379]/NAME[/db][?sentinel_auth=[user]:password]
+ *       the store that Sentinels call NAME; the first password is the store's, the last one the Sentinels' */
 #ifndef IMAPFERRY_ADDRESS_H
 #define IMAPFERRY_ADDRESS_H
 
@@ -10,17 +11,26 @@
 
 enum address_scheme {
     ADDRESS_IMAPS, ADDRESS_IMAP_STARTTLS, ADDRESS_IMAP, ADDRESS_IMAP_UNIX,
-    ADDRESS_REDIS, ADDRESS_REDISS, ADDRESS_REDIS_UNIX
+    ADDRESS_REDIS, ADDRESS_REDISS, ADDRESS_REDIS_UNIX, ADDRESS_SENTINEL
+};
+
+struct address_host {
+    char *host; /* owned */
+    uint16_t port;
 };
 
 struct address {
     enum address_scheme scheme;
-    char *host;     /* owned; name or address, no brackets; NULL for UNIX sockets */
+    char *host;     /* owned; name or address, no brackets; NULL for UNIX sockets and Sentinels */
     uint16_t port;
     char *path;     /* owned; UNIX sockets */
     char *user;     /* owned; redis ACL user, NULL = none */
     char *password; /* owned; redis, NULL = none */
     uint32_t db;
+    struct address_host *hosts; /* owned; Sentinels, at least one, and what they call the master */
+    size_t n_hosts;
+    char *master;                            /* owned */
+    char *sentinel_user, *sentinel_password; /* owned; NULL = none */
 };
 
 /* False: *error is a text to free that says what was expected. */

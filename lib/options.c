@@ -50,7 +50,10 @@ const size_t n_sections = COUNTOF(sections);
 
 const struct option options[] = {
     {"redis", "url", OPTION_STRING, offsetof(struct conf_redis, url), .def = "redis://127.0.0.1:6379/0",
-     .text = "redis://[[user]:password@]host[:port][/db], rediss:// for TLS, or unix:///path[?db=N]. In a "
+     .text = "redis://[[user]:password@]host[:port][/db], rediss:// for TLS, unix:///path[?db=N], or "
+             "sentinel://host[:port],host[:port]/NAME[/db] for the master that these Sentinels call NAME. Behind "
+             "that, \"?sentinel_auth=[user]:password\" is for the Sentinels themselves, while a password in front "
+             "of the hosts is the master's; there is no TLS with Sentinels. In a "
              "password, write \"%40\" for \"@\", \"%2F\" for \"/\" and \"%25\" for \"%\"."},
     {"redis", "prefix", OPTION_STRING, offsetof(struct conf_redis, prefix), .def = "imapferry",
      .text = "What all keys in Redis begin with, before a colon. Two imapferry installations on one Redis "

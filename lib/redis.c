@@ -4,12 +4,13 @@
 #include "dial.h"
 #include "redis.h"
 #include "redis_scan.h"
+#include "sentinel.h"
 #include "xalloc.h"
 
 /* Behind ours: it defines REDIS_OK too, with the same value. */
 #include <hiredis/hiredis.h>
 
-enum { RETRY_MIN_MS = 100, RETRY_MAX_MS = 2000 };
+enum { RETRY_MIN_MS = 100, RETRY_MAX_MS = 2000, MASTER_POLL_MS = 5000 };
 
 static const struct redis_limits answer_limits = {
     .element_max = 64 << 20, .count_max = 1000000, .bytes_max = 256 << 20, .line_max = 64 << 10};
@@ -24,7 +25,7 @@ struct pending {
 };
 TAILQ_HEAD(pending_list, pending);
 
-enum phase { PHASE_DOWN, PHASE_DIALING, PHASE_SIGNIN, PHASE_UP };
+enum phase { PHASE_DOWN, PHASE_ASKING, PHASE_DIALING, PHASE_SIGNIN, PHASE_UP };
 
 struct redis {
     struct loop *loop;
@@ -34,6 +35,9 @@ struct redis {
     void *owner; /* borrowed */
     enum phase phase;
     struct tls_policy *policy; /* owned; NULL without TLS */
+    struct sentinel *sentinel; /* asked: for the master, or whether it still is this one */
+    size_t sentinel_first;
+    struct address master; /* as the Sentinels named it; host is owned */
     struct dial *dial;
     struct stream *stream; /* owned */
     redisReader *reader;   /* owned */
@@ -43,7 +47,7 @@ struct redis {
     char *broken;             /* owned; to be told by the task before */
     char *told;               /* owned; the last failure that was told since it was up */
     struct loop_task task;
-    struct timer *retry, *deadline;
+    struct timer *retry, *deadline, *poll;
     uint64_t deadline_ms, retry_ms;
     unsigned busy; /* callbacks that are running: memory stays until they are through */
     bool gone;
@@ -138,12 +142,14 @@ static void lose(struct redis *r, const char *why)
     if (!r->broken && (!r->told || strcmp(r->told, why) != 0))
         r->broken = xstrdup(why);
     r->phase = PHASE_DOWN;
+    sentinel_cancel(&r->sentinel);
     dial_cancel(&r->dial);
     stream_close(&r->stream, false);
     if (r->reader)
         redisReaderFree(r->reader);
     r->reader = NULL;
     timer_stop(r->deadline);
+    timer_stop(r->poll);
     TAILQ_CONCAT(&r->lost, &r->sent, link);
     loop_defer(r->loop, &r->task);
     uint64_t jitter = random_u64() % (r->retry_ms / 4 + 1);
@@ -347,18 +353,45 @@ static void sign_in_refused(struct redis *r, const char *what, const struct repl
     free(text);
 }
 
+static bool has_sentinels(const struct redis *r)
+{
+    return r->conf->address.scheme == ADDRESS_SENTINEL;
+}
+
 static void now_up(struct redis *r)
 {
     r->phase = PHASE_UP;
     r->retry_ms = RETRY_MIN_MS;
+    if (has_sentinels(r))
+        timer_start(r->poll, MASTER_POLL_MS);
     tell_state(r, true, "");
+}
+
+static void on_role(void *owner, enum redis_rc rc, const struct reply *reply)
+{
+    struct redis *r = owner;
+    if (rc == REDIS_ERROR_REPLY)
+        sign_in_refused(r, "ROLE", reply);
+    else if (rc == REDIS_OK && !span_is(reply_str(reply_at(reply, 0)), "master"))
+        lose(r, "the Sentinels name a server that is not a master");
+    else if (rc == REDIS_OK)
+        now_up(r);
+}
+
+static void check_role(struct redis *r)
+{
+    struct span argv[] = {span_str("ROLE")};
+    if (has_sentinels(r))
+        send_command(r, argv, COUNTOF(argv), pending_new(on_role, r, r->timeout_ms));
+    else
+        now_up(r);
 }
 
 static void on_select(void *owner, enum redis_rc rc, const struct reply *reply)
 {
     struct redis *r = owner;
     if (rc == REDIS_OK)
-        now_up(r);
+        check_role(r);
     else if (rc == REDIS_ERROR_REPLY)
         sign_in_refused(r, "SELECT", reply);
 }
@@ -367,7 +400,7 @@ static void send_select(struct redis *r)
 {
     char db[16];
     if (r->conf->address.db == 0) {
-        now_up(r);
+        check_role(r);
         return;
     }
     snprintf(db, sizeof(db), "%u", (unsigned)r->conf->address.db);
@@ -419,11 +452,54 @@ static void on_dial(void *owner, enum dial_rc rc, struct stream *s, const char *
     leave_callback(r);
 }
 
+static void dial_address(struct redis *r, const struct address *a)
+{
+    r->phase = PHASE_DIALING;
+    r->dial = dial_start(r->loop, a, r->policy, &stream_limits, r->timeout_ms, on_dial, r);
+}
+
+static void on_master(void *owner, const struct address_host *master, const char *detail)
+{
+    struct redis *r = owner;
+    r->sentinel = NULL;
+    if (!master) {
+        lose(r, detail);
+        return;
+    }
+    free(r->master.host);
+    r->master = (struct address){.scheme = ADDRESS_REDIS, .host = xstrdup(master->host), .port = master->port};
+    dial_address(r, &r->master);
+}
+
+/* Sentinels that don't answer now change nothing. */
+static void on_master_again(void *owner, const struct address_host *master, const char *detail)
+{
+    struct redis *r = owner;
+    (void)detail;
+    r->sentinel = NULL;
+    if (master && (strcmp(master->host, r->master.host) != 0 || master->port != r->master.port))
+        lose(r, "the Sentinels name another master");
+    else
+        timer_start(r->poll, MASTER_POLL_MS);
+}
+
+static void on_poll(void *owner)
+{
+    struct redis *r = owner;
+    r->sentinel =
+        sentinel_ask(r->loop, r->conf, &r->sentinel_first, r->timeout_ms, on_master_again, r);
+}
+
 static void on_retry(void *owner)
 {
     struct redis *r = owner;
     char *error = NULL;
 
+    if (has_sentinels(r)) {
+        r->phase = PHASE_ASKING;
+        r->sentinel = sentinel_ask(r->loop, r->conf, &r->sentinel_first, r->timeout_ms, on_master, r);
+        return;
+    }
     r->phase = PHASE_DIALING;
     if (r->conf->address.scheme == ADDRESS_REDISS && !r->policy)
         r->policy = tls_policy_client("", &error);
@@ -432,7 +508,7 @@ static void on_retry(void *owner)
         free(error);
         return;
     }
-    r->dial = dial_start(r->loop, &r->conf->address, r->policy, &stream_limits, r->timeout_ms, on_dial, r);
+    dial_address(r, &r->conf->address);
 }
 
 /* ---- life ---- */
@@ -452,6 +528,7 @@ struct redis *redis_new(struct loop *l, const struct conf_redis *conf, uint64_t 
     TAILQ_INIT(&r->lost);
     r->retry = timer_new(l, on_retry, r);
     r->deadline = timer_new(l, on_deadline, r);
+    r->poll = timer_new(l, on_poll, r);
     timer_start(r->retry, 0);
     return r;
 }
@@ -474,6 +551,7 @@ void redis_free(struct redis **rp)
     r->gone = true;
     r->phase = PHASE_DOWN;
     loop_undefer(r->loop, &r->task);
+    sentinel_cancel(&r->sentinel);
     dial_cancel(&r->dial);
     stream_close(&r->stream, false);
     if (r->reader)
@@ -483,6 +561,8 @@ void redis_free(struct redis **rp)
     drop_all(&r->lost);
     timer_free(&r->retry);
     timer_free(&r->deadline);
+    timer_free(&r->poll);
+    free(r->master.host);
     tls_policy_free(&r->policy);
     free(r->broken);
     free(r->told);

@@ -1,7 +1,9 @@
 /* redis: one connection to Redis: RESP by hiredis' formatter and reader over our own stream, so that it
  * speaks TCP, TLS and UNIX sockets alike. The only file that includes hiredis.
  *
- * It connects by itself, signs in (AUTH, SELECT), and after a loss tries again, 100 ms to 2 s apart. Commands
+ * It connects by itself, signs in (AUTH, SELECT), and after a loss tries again, 100 ms to 2 s apart. With a
+ * sentinel:// address the Sentinels are asked for the master at each of these attempts, it has to be one (ROLE), and
+ * while it is up they are asked again, every 5 s: where they name another, the connection is given up. Commands
  * are pipelined and answered in order. A command that is given while there is no connection, or whose
  * connection breaks before its answer, ends with REDIS_DOWN: whether it was executed is then unknown, so
  * callers use scripts that can be repeated. A command unanswered for its timeout breaks the connection. */

@@ -185,9 +185,8 @@ void route_init(struct store *s, route_done_fn fn, void *owner)
 {
     struct args a = {0};
     char id[33];
-    uint64_t lease = store_conf(s)->proxy.lease_long_ms;
     random_hex(id, 16);
     args_text(&a, id);
-    args_number(&a, lease + lease / 10);
+    args_number(&a, store_quarantine_length_ms(s));
     route_run(s, "init", &a, fn, owner);
 }

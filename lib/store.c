@@ -44,7 +44,7 @@ struct store {
     struct redis *redis;
     enum store_state state;
     char *id; /* owned; "" until the first hello */
-    uint64_t generation, quarantine_ends_ms /* by clock_boot_ms() */, lag_ms;
+    uint64_t generation, quarantine_ends_ms /* by clock_boot_ms() */, lag_ms, replicas_min;
     char sha[N_SCRIPTS][41];
     struct call_list sent;
     struct call_list refused; /* given while not up: told by the task */
@@ -80,6 +80,17 @@ uint64_t store_quarantine_ms(const struct store *s)
 {
     uint64_t now = clock_boot_ms();
     return s->quarantine_ends_ms > now ? s->quarantine_ends_ms - now : 0;
+}
+
+uint64_t store_quarantine_length_ms(const struct store *s)
+{
+    uint64_t lease = s->conf->proxy.lease_long_ms;
+    return lease + lease / 10 + s->lag_ms;
+}
+
+uint64_t store_replicas_min(const struct store *s)
+{
+    return s->replicas_min;
 }
 
 char *store_key(const struct store *s, const char *fmt, ...)
@@ -277,18 +288,10 @@ static size_t find_script(const char *name)
     return i;
 }
 
-/* The long lease, after which the last proxy that knew the old master is silent, a tenth for clocks that
- * drift, and what the old master may go on for on its own. */
-static uint64_t quarantine_ms(const struct store *s)
-{
-    uint64_t lease = s->conf->proxy.lease_long_ms;
-    return lease + lease / 10 + s->lag_ms;
-}
-
 static void say_hello(struct store *s)
 {
     char number[24];
-    snprintf(number, sizeof(number), "%" PRIu64, quarantine_ms(s));
+    snprintf(number, sizeof(number), "%" PRIu64, store_quarantine_length_ms(s));
     struct span argv[] = {span_str("EVAL"), span_str(scripts[find_script("hello")].text),
                           span_str("1"),    span_str(s->conf->redis.prefix),
                           span_str(s->id),  span_str(number)};
@@ -302,10 +305,9 @@ static void on_lag(void *owner, enum redis_rc rc, const struct reply *r)
     if (rc == REDIS_DOWN)
         return;
     s->lag_ms = LAG_DEFAULT_S * 1000;
+    s->replicas_min = reply_number(reply_get(r, "min-replicas-to-write"));
     if (rc == REDIS_OK)
-        s->lag_ms = reply_int(reply_get(r, "min-replicas-to-write")) > 0
-                        ? reply_number(reply_get(r, "min-replicas-max-lag")) * 1000
-                        : 0;
+        s->lag_ms = s->replicas_min > 0 ? reply_number(reply_get(r, "min-replicas-max-lag")) * 1000 : 0;
     say_hello(s);
 }
 

@@ -28,6 +28,12 @@ const struct conf *store_conf(const struct store *s);
 uint64_t store_generation(const struct store *s);
 /* Milliseconds that the quarantine still lasts as of the last hello, 0 = none. */
 uint64_t store_quarantine_ms(const struct store *s);
+/* How long one lasts after a change of server: the long lease, after which the last proxy that knew the old
+ * master is silent, a tenth for clocks that drift, and what a master that was cut off goes on for on its own
+ * (min-replicas-max-lag). */
+uint64_t store_quarantine_length_ms(const struct store *s);
+/* min-replicas-to-write, 0 where the server does not say. */
+uint64_t store_replicas_min(const struct store *s);
 
 /* A key of this store: prefix ":" and the text, to free. */
 char *store_key(const struct store *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -52,14 +58,15 @@ void store_command(struct store *s, const struct span *argv, size_t argc, redis_
 /* Writes what a backend can do (DESIGN.md section 5, "backends"), for the proxies to show: replace after a sign-in; not
  * where it was only asked before one, which tells a part. Nothing where the store is not there. */
 void store_note_caps(struct store *s, const char *backend, const struct imap_caps *caps, bool replace);
-/* WAIT for all configured replicas on this connection (0 replicas: answers at once); rc REDIS_OK only when
- * enough did. */
+/* WAIT on this connection for all replicas that are there, and for as many as the server demands to write at all
+ * (neither: answers at once); rc REDIS_OK only when so many have it. */
 void store_wait(struct store *s, uint64_t timeout_ms, redis_fn fn, void *owner);
 /* All callbacks of owner are dropped, those of the calls of route.h and registry.h too. */
 void store_forget(struct store *s, void *owner);
 
 /* May this Redis forget a route that it was told? Looks at append-only file, fsync, eviction, role and
- * replicas. */
+ * replicas. With Sentinels it does where it fsyncs but every second (a quick restart loses what replicas have
+ * confirmed) or writes without a replica (so does a master that was given up). */
 enum durability {
     DURABILITY_GOOD,
     DURABILITY_WARN, /* detail says what to look at (also where a managed Redis does not show its settings) */

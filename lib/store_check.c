@@ -50,7 +50,7 @@ static void on_waited(void *owner, enum redis_rc rc, const struct reply *r)
     w.fn(w.owner, rc, r);
 }
 
-/* WAIT with 0 replicas answers at once. A master that demands replicas and has none has not enough. */
+/* WAIT with 0 replicas answers at once. A master that demands replicas and has fewer has not enough. */
 static void on_replicas(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct wait *w = owner;
@@ -61,6 +61,8 @@ static void on_replicas(void *owner, enum redis_rc rc, const struct reply *r)
     }
     struct span info = reply_str(r);
     w->replicas = info_number(info, "connected_slaves");
+    if (w->replicas < store_replicas_min(w->s))
+        w->replicas = store_replicas_min(w->s);
     if (w->replicas == 0 && info_field(info, "min_slaves_good_slaves").len > 0)
         w->replicas = 1;
     snprintf(replicas, sizeof(replicas), "%" PRIu64, w->replicas);
@@ -125,6 +127,11 @@ static void check_info(struct check *c, const struct reply *r)
         find(c, DURABILITY_WARN, "maxmemory-policy may evict credentials: it should be noeviction");
 }
 
+static bool has_sentinels(const struct check *c)
+{
+    return store_conf(c->s)->redis.address.scheme == ADDRESS_SENTINEL;
+}
+
 static void check_fsync(struct check *c, const struct reply *r)
 {
     struct span fsync = reply_str(reply_get(r, "appendfsync"));
@@ -133,6 +140,10 @@ static void check_fsync(struct check *c, const struct reply *r)
              "CONFIG GET is not allowed: check appendfsync and min-replicas-to-write by hand");
     else if (span_is(fsync, "no"))
         find(c, DURABILITY_UNSAFE, "appendfsync is \"no\": a crash of the machine forgets routes");
+    else if (!span_is(fsync, "always") && has_sentinels(c))
+        find(c, DURABILITY_UNSAFE,
+             "appendfsync is not \"always\": a master that restarts before the Sentinels notice forgets what its "
+             "replicas have confirmed");
     else if (!span_is(fsync, "always"))
         find(c, DURABILITY_WARN,
              "appendfsync is not \"always\": a crash of the machine forgets the last second");
@@ -141,7 +152,11 @@ static void check_fsync(struct check *c, const struct reply *r)
 
 static void check_replicas(struct check *c, const struct reply *r)
 {
-    if (c->shown && c->replicas > 0 && reply_int(reply_get(r, "min-replicas-to-write")) < 1)
+    bool alone = c->shown && reply_int(reply_get(r, "min-replicas-to-write")) < 1;
+    if (alone && has_sentinels(c))
+        find(c, DURABILITY_UNSAFE,
+             "min-replicas-to-write is 0: a master that the Sentinels gave up goes on writing routes");
+    else if (alone && c->replicas > 0)
         find(c, DURABILITY_WARN, "min-replicas-to-write is 0: a master that is cut off goes on alone");
 }
 

@@ -18,7 +18,7 @@ LAYERS = [
     ("view", ["view_*"]),
     ("conf", ["address", "options", "account", "conf", "conf_*"]),
     ("io", ["loop", "stream", "tls", "deflate", "dial", "http"]),
-    ("store", ["redis", "redis_*", "store", "store_*", "route", "route_*", "registry", "registry_*", "events", "seal"]),
+    ("store", ["redis", "redis_*", "sentinel", "store", "store_*", "route", "route_*", "registry", "registry_*", "events", "seal"]),
     ("dialog", ["backend_login"]),
 ]
 RANK = {name: rank for rank, (name, _) in enumerate(LAYERS)}

@@ -80,7 +80,6 @@ static void test_refused(void **state)
     refused("imap+unix://run/x", "no absolute path");
     refused("imap+unix:///", "no absolute path");
     refused("imap+unix://", "no absolute path");
-    refused("sentinel://h:1/NAME", "Sentinel is not supported yet");
 }
 
 static void test_long(void **state)
@@ -153,12 +152,59 @@ static void test_redis_refused(void **state)
     refused("redis://:%zz@h", "stray \"%\"");
 }
 
+static void sentinels(const char *text, size_t n, const char *last, uint16_t port, const char *master,
+                      const char *password, const char *sentinel_password, const char *shown)
+{
+    struct address a;
+    char *error = NULL;
+
+    if (!address_parse(text, &a, &error))
+        fail_msg("%s: %s", text, error);
+    assert_int_equal(a.scheme, ADDRESS_SENTINEL);
+    assert_null(a.host);
+    assert_int_equal(a.n_hosts, n);
+    assert_string_equal(a.hosts[n - 1].host, last);
+    assert_int_equal(a.hosts[n - 1].port, port);
+    assert_string_equal(a.master, master);
+    assert_true(!password == !a.password && (!password || !strcmp(password, a.password)));
+    assert_true(!sentinel_password == !a.sentinel_password &&
+                (!sentinel_password || !strcmp(sentinel_password, a.sentinel_password)));
+    char *back = address_text(&a);
+    assert_string_equal(back, shown);
+    free(back);
+    address_free(&a);
+}
+
+static void test_sentinel(void **state)
+{
+    (void)state;
+    sentinels("sentinel://h/mymaster", 1, "h", 26379, "mymaster", NULL, NULL, "sentinel://h:26379/mymaster");
+    sentinels("sentinel://h1:1,[::1],h3:3/m/2", 3, "h3", 3, "m", NULL, NULL,
+              "sentinel://h1:1,[::1]:26379,h3:3/m/2");
+    sentinels("sentinel://:a?b@h1,h2/m?sentinel_auth=:c@d/e", 2, "h2", 26379, "m", "a?b", "c@d/e",
+              "sentinel://h1:26379,h2:26379/m");
+    sentinels("sentinel://ann:pw@h/m?sentinel_auth=bob:%25", 1, "h", 26379, "m", "pw", "%",
+              "sentinel://h:26379/m");
+    refused("sentinel://", "no valid host");
+    refused("sentinel:///m", "no valid host");
+    refused("sentinel://h,/m", "no valid host");
+    refused("sentinel://h:1", "no name of a master");
+    refused("sentinel://h/", "no name of a master");
+    refused("sentinel://h/a b", "no name of a master");
+    refused("sentinel://h/m/", "number of a database");
+    refused("sentinel://h/m?db=1", "other than \"?sentinel_auth=\"");
+    refused("sentinel://h/m?sentinel_auth=pw", "no \":password\"");
+    refused("sentinel://h/m?sentinel_auth=:", "empty password");
+}
+
 /* A message never shows the password, wherever the address is wrong. */
 static void test_no_password_in_errors(void **state)
 {
     static const char *const texts[] = {
         "redis://:hunter2@",   "redis://:hunter2@h/x",   "redis://u:hunter2%@h", "foo://:hunter2@h",
-        "imaps://u:hunter2@h", "redis://:hun/hunter2@h", "unix://:hunter2@x",    "sentinel://:hunter2@h/N"};
+        "imaps://u:hunter2@h", "redis://:hun/hunter2@h", "unix://:hunter2@x",    "sentinel://:hunter2@h/",
+        "sentinel://h/?sentinel_auth=:hunter2", "sentinel://h/?sentinel_auth=:a@hunter2",
+        "sentinel://:hunter2@h/?sentinel_auth=:a@hunter2"};
 
     (void)state;
     for (size_t i = 0; i < COUNTOF(texts); i++) {
@@ -175,7 +221,8 @@ static void test_no_password_in_errors(void **state)
 static void test_damaged(void **state)
 {
     static const char *const texts[] = {"imaps://[2001:db8::1]:993", "redis://ann:s%40@h:6379/15",
-                                        "unix://:pw@/run/r.sock?db=3"};
+                                        "unix://:pw@/run/r.sock?db=3",
+                                        "sentinel://:pw@h:1,[::1]:2/m/3?sentinel_auth=u:q"};
 
     (void)state;
     for (size_t i = 0; i < COUNTOF(texts); i++)
@@ -185,7 +232,7 @@ static void test_damaged(void **state)
                 struct address a;
                 text[at] = (char)c;
                 if (address_parse(text, &a, &error)) {
-                    assert_true(!a.host != !a.path);
+                    assert_int_equal(!!a.host + !!a.path + !!a.hosts, 1);
                     address_free(&a);
                 }
                 free(error);
@@ -199,7 +246,7 @@ int main(void)
         cmocka_unit_test(test_imap),          cmocka_unit_test(test_refused),
         cmocka_unit_test(test_long),          cmocka_unit_test(test_redis),
         cmocka_unit_test(test_redis_refused), cmocka_unit_test(test_no_password_in_errors),
-        cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_sentinel),      cmocka_unit_test(test_damaged),
     };
     return cmocka_run_group_tests_name("address", tests, NULL, NULL);
 }

@@ -387,7 +387,7 @@ static void test_addresses(void **state)
     refused("backend \"a\" {\n address = \"imaps://h:0\" }\n" REST, 2, "port 0 cannot be connected to");
     refused("backend \"a\" {\n\n }\n" REST, 1, "backend \"a\": address: must be given");
     refused("redis {\n url = \"imaps://x\" }\n" REST, 2, "is not an address of a Redis; expected redis://");
-    refused("redis {\n url = \"sentinel://a/b\" }\n" REST, 2, "Sentinel is not supported yet");
+    refused("redis {\n url = \"sentinel://a\" }\n" REST, 2, "no name of a master");
     refused("redis {\n url = \"redis://h:0\" }\n" REST, 2, "port 0");
     refused("redis {\n prefix = \"\" }\n" REST, 2, "is not 1 to 64");
     refused("redis {\n prefix = \"a:\" }\n" REST, 2, "is not 1 to 64");

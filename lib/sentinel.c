@@ -1,0 +1,142 @@
+#include <stdlib.h>
+
+#include "redis.h"
+#include "sentinel.h"
+#include "xalloc.h"
+
+struct sentinel {
+    struct loop *loop;
+    const struct conf_redis *conf; /* borrowed */
+    size_t *first;                 /* borrowed */
+    size_t tried;
+    uint64_t share_ms;
+    sentinel_fn fn;
+    void *owner; /* borrowed */
+    struct conf_redis one; /* the Sentinel that is asked, as a Redis; its strings are borrowed */
+    struct redis *redis;
+    struct timer *timer; /* over the one that is asked */
+    struct loop_task next;
+    char *detail; /* owned */
+};
+
+void sentinel_cancel(struct sentinel **sp)
+{
+    struct sentinel *s = *sp;
+
+    *sp = NULL;
+    if (!s)
+        return;
+    redis_free(&s->redis);
+    timer_free(&s->timer);
+    loop_undefer(s->loop, &s->next);
+    free(s->detail);
+    free(s);
+}
+
+static size_t current(const struct sentinel *s)
+{
+    return (*s->first + s->tried) % s->conf->address.n_hosts;
+}
+
+static void finish(struct sentinel *s, const struct address_host *master)
+{
+    sentinel_fn fn = s->fn;
+    void *owner = s->owner;
+    char *detail = s->detail;
+
+    s->detail = NULL;
+    if (master)
+        *s->first = current(s);
+    sentinel_cancel(&s);
+    fn(owner, master, detail ? detail : "");
+    free(detail);
+}
+
+/* On to the next one, from the loop: this comes from inside of the connection that ends. */
+static void give_up(struct sentinel *s, const char *why)
+{
+    const struct address_host *h = &s->conf->address.hosts[current(s)];
+
+    free(s->detail);
+    s->detail = xasprintf("Sentinel %s:%u: %s", h->host, h->port, why);
+    timer_stop(s->timer);
+    loop_defer(s->loop, &s->next);
+}
+
+static void on_timer(void *owner)
+{
+    give_up(owner, "no answer in time");
+}
+
+static void on_master(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    struct sentinel *s = owner;
+    uint64_t port;
+
+    if (rc == REDIS_DOWN)
+        return; /* on_state() says why */
+    if (rc == REDIS_ERROR_REPLY) {
+        char *text = xspandup(reply_str(r));
+        give_up(s, text);
+        free(text);
+        return;
+    }
+    struct address_host master = {.host = xspandup(reply_str(reply_at(r, 0)))};
+    if (*master.host && span_u64(reply_str(reply_at(r, 1)), UINT16_MAX, &port) && port > 0) {
+        master.port = (uint16_t)port;
+        finish(s, &master);
+    } else {
+        give_up(s, "it knows no master of this name");
+    }
+    free(master.host);
+}
+
+static void on_state(void *owner, bool up, const char *detail)
+{
+    struct sentinel *s = owner;
+    struct span argv[] = {span_str("SENTINEL"), span_str("GET-MASTER-ADDR-BY-NAME"),
+                          span_str(s->conf->address.master)};
+
+    if (up)
+        redis_command(s->redis, argv, COUNTOF(argv), s->share_ms, on_master, s);
+    else
+        give_up(s, detail);
+}
+
+static void ask_one(struct sentinel *s)
+{
+    const struct address *a = &s->conf->address;
+    const struct address_host *h = &a->hosts[current(s)];
+
+    s->one = (struct conf_redis){.address = {.scheme = ADDRESS_REDIS,
+                                             .host = h->host,
+                                             .port = h->port,
+                                             .user = a->sentinel_user,
+                                             .password = a->sentinel_password}};
+    s->redis = redis_new(s->loop, &s->one, s->share_ms, on_state, s);
+    timer_start(s->timer, s->share_ms);
+}
+
+static void on_next(struct loop_task *task)
+{
+    struct sentinel *s = CONTAINER_OF(task, struct sentinel, next);
+
+    redis_free(&s->redis);
+    if (++s->tried < s->conf->address.n_hosts)
+        ask_one(s);
+    else
+        finish(s, NULL);
+}
+
+struct sentinel *sentinel_ask(struct loop *l, const struct conf_redis *conf, size_t *first, uint64_t timeout_ms,
+                              sentinel_fn fn, void *owner)
+{
+    struct sentinel *s = xcalloc(1, sizeof(*s));
+
+    *s = (struct sentinel){.loop = l, .conf = conf, .first = first, .fn = fn, .owner = owner, .next.fn = on_next};
+    s->share_ms = timeout_ms / conf->address.n_hosts;
+    s->share_ms = s->share_ms ? s->share_ms : 1;
+    s->timer = timer_new(l, on_timer, s);
+    ask_one(s);
+    return s;
+}
