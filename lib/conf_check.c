@@ -73,10 +73,14 @@ static bool check_redis(struct conf *c, const struct conf_source *src)
     size_t n = strlen(r->prefix);
 
     if (!take_address(src, at, r->url, redis_prefixes, "an address of a Redis",
-                      "redis://host[:port][/db], rediss://host[:port][/db] or unix:///path[?db=N]",
+                      "redis://host[:port][/db], rediss://host[:port][/db], unix:///path[?db=N] or "
+                      "sentinel://host[:port],host[:port]/NAME",
                       &r->address))
         return false;
-    if (!r->address.path && r->address.port == 0)
+    bool unusable = r->address.host && r->address.port == 0;
+    for (size_t i = 0; i < r->address.n_hosts; i++)
+        unusable = unusable || r->address.hosts[i].port == 0;
+    if (unusable)
         return conf_fail(src, at, "port 0 cannot be connected to");
     at.option = "prefix";
     if (n == 0 || n > NAME_MAX_LEN || strspn(r->prefix, LETTERS DIGITS "._-:") != n ||

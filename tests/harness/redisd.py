@@ -8,11 +8,14 @@ from . import net
 
 
 class Redis:
-    def __init__(self, folder=None, port=None, fsync="always", options=()):
+    def __init__(self, folder=None, port=None, fsync="always", options=(), password=None):
         self.folder = folder or net.temp_folder("redis")
         self.port = port
         self.socket = os.path.join(self.folder, "redis.sock")
+        self.password = password
         self._options = ["appendonly", "yes", "appendfsync", fsync, *options]
+        if password:
+            self._options += ["requirepass", password, "masterauth", password]
         self._process = None
         self.start()
 
@@ -26,7 +29,7 @@ class Redis:
 
     def client(self, decode=True):
         """A connection for the test's own look at what is stored: as text, or as bytes."""
-        return redis.Redis(unix_socket_path=self.socket, decode_responses=decode)
+        return redis.Redis(unix_socket_path=self.socket, decode_responses=decode, password=self.password)
 
     def start(self):
         args = ["redis-server", "--port", str(self.port or 0), "--bind", net.HOST, "--unixsocket", self.socket,

@@ -1,0 +1,133 @@
+"""Redis fails over to a replica by a real Sentinel in the middle of things: the same target, nothing doubled, logins go on,
+and no cut-over begins in the quarantine, while a flip that was decided is carried out."""
+import signal
+
+import pytest
+
+from harness import net, sentinel
+from harness.scene import assert_equal, connect, fill, new_user, small
+
+BRIEF, LONG = "1s", "10s"
+SETTINGS = {"proxy": {"store_timeout": "1s", "lease": "500ms"}, "migration": {"trigger": "manual"}}
+
+
+@pytest.fixture
+def group():
+    with sentinel.Group() as g:
+        yield g
+
+
+def make(make_ferry, backends, group, lease_long):
+    settings = dict(SETTINGS, proxy=dict(SETTINGS["proxy"], lease_long=lease_long))
+    return make_ferry(backends, settings, store=group)
+
+
+def migrate_until(ferry, user, point):
+    """The migrator, stopped at this point."""
+    migrator = ferry.migrator(env={"IMAPFERRY_FAULT": point + ":stop"})
+    assert ferry.ctl("migrate", user)[0] == 0
+
+    def stopped():
+        with open(f"/proc/{migrator.process.pid}/stat", encoding="ascii") as f:
+            return f.read().rpartition(")")[2].split()[0] == "T"
+    net.wait_until(point, stopped, timeout=30)
+    return migrator
+
+
+def fail_over(group, migrator):
+    try:
+        group.kill_master()
+        group.wait_failover()
+    finally:
+        migrator.signal(signal.SIGCONT)
+
+
+def events(group, user):
+    """[(ms, state or kind)] of an account, and of the store itself."""
+    found = []
+    for at, e in group.client().xrange("imapferry:events"):
+        if e["user"] in (user, ""):
+            found.append((int(at.partition("-")[0]), e["state"] if e["user"] else e["kind"]))
+    return found
+
+
+def quarantine(group, user):
+    """(begin, end) in ms, and the account's states in it."""
+    store = group.client().hgetall("imapferry:store")
+    end = int(store["quarantine_until"])
+    begin = end - int(store["quarantine"])
+    assert int(store["generation"]) > 1
+    return begin, end, [state for at, state in events(group, user) if begin <= at < end]
+
+
+def logs_in(proxy, user):
+    with connect(proxy) as wire:
+        return wire.login(user).startswith(b"l1 OK")
+
+
+@pytest.mark.parametrize("point,states", [
+    ("ledger.done.answered:2", []), ("script.freeze.answered:1", ["ready"]),
+])
+def test_no_cut_over_in_the_quarantine(make_ferry, backends, group, old, new, point, states):
+    """In the middle of the copy; and in a freeze, which the first script on the new master ends."""
+    ferry = make(make_ferry, backends, group, BRIEF)
+    user = new_user("failover")
+    fill(old, user, small(messages=60, big=(2 << 20,)))
+    proxy = ferry.proxy()
+    migrator = migrate_until(ferry, user, point)
+    fail_over(group, migrator)
+    ferry.wait_state(user, "flipped")
+    begin, end, within = quarantine(group, user)
+    assert end - begin == 1100 + sentinel.LAG * 1000
+    assert not {"preparing", "freezing", "flipping", "flipped"} & set(within), within
+    assert within[1:1 + len(states)] == states, within
+    assert logs_in(proxy, user)
+    ferry.stop_all()
+    assert_equal(old, new, user, 61)
+
+
+def test_decided_flip_is_carried_out_in_the_quarantine(make_ferry, backends, group, old, new):
+    ferry = make(make_ferry, backends, group, LONG)
+    user = new_user("failover")
+    fill(old, user, small(messages=30))
+    proxy = ferry.proxy()
+    migrator = migrate_until(ferry, user, "script.flip.answered:1")
+    assert ferry.route(user)["state"] == "flipping"
+    fail_over(group, migrator)
+    ferry.wait_state(user, "flipped")
+    _, _, within = quarantine(group, user)
+    assert "flipped" in within, within
+    net.wait_until("login", lambda: logs_in(proxy, user))
+    ferry.stop_all()
+    assert_equal(old, new, user, 30)
+
+
+def test_proxies_register_again(make_ferry, backends, group, old):
+    """The replicas never heard of the session; the user does not notice."""
+    ferry = make(make_ferry, backends, group, LONG)
+    user = new_user("failover")
+    fill(old, user, small(messages=5))
+    proxy = ferry.proxy()
+    key = f"imapferry:sessions:{user}"
+    with connect(proxy) as wire:
+        assert wire.login(user).startswith(b"l1 OK")
+        name = net.wait_until("registration", lambda: group.client().hkeys(key))
+        assert group.client().wait(2, 5000) == 2
+        for replica in group.replicas():
+            replica.client().delete(key)
+        group.kill_master()
+        group.wait_failover()
+        net.wait_until("registration on the new master", lambda: group.client().hkeys(key) == name)
+        assert wire.command(b"n1", b"NOOP")[-1].startswith(b"n1 OK")
+        assert logs_in(proxy, user)
+
+
+@pytest.mark.parametrize("option,value", [("appendfsync", "everysec"), ("min-replicas-to-write", "0")])
+def test_store_that_may_forget_over_a_failover_is_not_migrated_on(make_ferry, backends, group, option, value):
+    ferry = make(make_ferry, backends, group, BRIEF)
+    group.client().config_set(option, value)
+    migrator = ferry.migrator(wait=False)
+    migrator.wait(f"event=store_unsafe .*{option}")
+    status, answer = ferry.ctl("status")
+    assert status == 0 and answer["store"]["durability"] == "unsafe", answer
+    assert sentinel.PASSWORD not in str(answer) and "p%40ss" not in str(answer)

@@ -1,0 +1,112 @@
+"""A Redis master, two replicas and a Sentinel, all real, with passwords; as `redis` for a Ferry.
+
+    with Group() as group:
+        group.kill_master(); group.wait_failover()
+        group.client()                   # of the master as it is now
+"""
+import os
+import subprocess
+
+import redis
+
+from . import net, redisd
+
+NAME = "ferry"
+PASSWORD, SENTINEL_PASSWORD = "p@ss/word", "other?"
+# min-replicas-max-lag is the whole seconds that a master that was cut off goes on writing.
+LAG = 1
+OPTIONS = ["min-replicas-to-write", "1", "min-replicas-max-lag", str(LAG), "replica-read-only", "no",
+           "repl-diskless-sync-delay", "0"]
+
+
+class Group:
+    def __init__(self):
+        self.folder = net.temp_folder("sentinel")
+        self.port = net.free_port()
+        self.servers, self._process = [], None
+        try:
+            self._build()
+        except BaseException:
+            self.close()
+            raise
+
+    def _build(self):
+        for _ in range(3):
+            self.servers.append(redisd.Redis(port=net.free_port(), options=OPTIONS, password=PASSWORD))
+        self.master = self.servers[0]
+        for replica in self.servers[1:]:
+            replica.client().replicaof(net.HOST, self.master.port)
+        net.wait_until("replicas", lambda: self._good_replicas(self.master) == 2)
+        self._start()
+        net.wait_until("Sentinel", self._sees_all)
+
+    @staticmethod
+    def _good_replicas(server):
+        return server.client().info("replication").get("min_slaves_good_slaves")
+
+    def _start(self):
+        path = os.path.join(self.folder, "sentinel.conf")
+        with open(path, "w", encoding="ascii") as f:
+            f.write(f"port {self.port}\nbind {net.HOST}\ndir {self.folder}\nlogfile {self.folder}/sentinel.log\n"
+                    f"requirepass {SENTINEL_PASSWORD}\n"
+                    f"sentinel monitor {NAME} {net.HOST} {self.master.port} 1\n"
+                    f"sentinel auth-pass {NAME} {PASSWORD}\n"
+                    f"sentinel down-after-milliseconds {NAME} 1000\n"
+                    f"sentinel failover-timeout {NAME} 3000\n")
+        self._process = subprocess.Popen(["redis-server", path, "--sentinel"], start_new_session=True,
+                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+    def ask(self, *words):
+        with redis.Redis(port=self.port, password=SENTINEL_PASSWORD, decode_responses=True) as client:
+            return client.execute_command("SENTINEL", *words)
+
+    def _sees_all(self):
+        try:
+            replicas = [dict(zip(r[::2], r[1::2])) for r in self.ask("REPLICAS", NAME)]
+        except redis.RedisError:
+            return False
+        return len(replicas) == 2 and all(r["flags"] == "slave" and r["master-link-status"] == "ok" for r in replicas)
+
+    # ---- for a Ferry
+
+    @property
+    def url(self):
+        """The first Sentinel is not there: the next one is asked."""
+        return (f"sentinel://:p%40ss%2Fword@{net.HOST}:{net.free_port()},{net.HOST}:{self.port}/{NAME}/0"
+                f"?sentinel_auth=:{SENTINEL_PASSWORD}")
+
+    def client(self, decode=True):
+        return self.master.client(decode)
+
+    # ---- what happens
+
+    def kill_master(self):
+        """Once both replicas have everything."""
+        assert self.client().wait(2, 5000) == 2
+        self.master.kill()
+
+    def wait_failover(self, timeout=20):
+        """The new master, once it is one and writes."""
+        def find():
+            port = int(self.ask("GET-MASTER-ADDR-BY-NAME", NAME)[1])
+            server = next(s for s in self.servers if s.port == port)
+            if server is self.master or server.client().role()[0] != "master" or not self._good_replicas(server):
+                return None
+            return server
+        self.master = net.wait_until("failover", find, timeout)
+
+    def replicas(self):
+        return [s for s in self.servers if s is not self.master]
+
+    def close(self):
+        if self._process:
+            net.stop_process(self._process)
+        for server in self.servers:
+            server.close()
+        net.remove_folder(self.folder)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
