@@ -148,8 +148,8 @@ void route_thaw(struct store *s, const char *user, route_done_fn fn, void *owner
 
 /* queued → copying with a new owner token and epoch+1; a job whose owner is gone (taken over from the stream) from
  * copying, ready, preparing, freezing → copying, from flipping → flipping (only forward). The claimed route is in r.
- * A repeat with the same token returns the same. ROUTE_REFUSED: nothing to do (drop the stream entry); ROUTE_PAUSED:
- * put it back. Backoff before next_try, held, blocked, resting, flipped, settled: REFUSED. */
+ * A repeat with the same token returns the same. ROUTE_REFUSED: nothing to do (drop the stream entry); ROUTE_PAUSED,
+ * ROUTE_QUARANTINE: put it back. Backoff before next_try, held, blocked, resting, flipped, settled: REFUSED. */
 void route_claim(struct store *s, const char *user, const char *token, route_read_fn fn, void *owner);
 /* All below: user, token and epoch must be the route's, else ROUTE_LOST. */
 struct route_job {

@@ -84,7 +84,8 @@ uint64_t store_quarantine_ms(const struct store *s)
 
 uint64_t store_quarantine_length_ms(const struct store *s)
 {
-    uint64_t lease = s->conf->proxy.lease_long_ms;
+    uint64_t lease = s->conf->proxy.lease_long_ms, job = s->conf->migrator.job_lease_ms;
+    lease = lease > job ? lease : job;
     return lease + lease / 10 + s->lag_ms;
 }
 

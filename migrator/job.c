@@ -207,8 +207,8 @@ static void on_claimed(void *owner, enum route_rc rc, const struct route *r)
 {
     struct job *j = owner;
 
-    if (rc == ROUTE_REFUSED || rc == ROUTE_PAUSED) {
-        job_end(j, rc == ROUTE_PAUSED ? JOB_LATER : JOB_DONE);
+    if (rc == ROUTE_REFUSED || rc == ROUTE_PAUSED || rc == ROUTE_QUARANTINE) {
+        job_end(j, rc == ROUTE_REFUSED ? JOB_DONE : JOB_LATER);
         return;
     }
     if (common_answer(j, rc, ""))

@@ -31,7 +31,7 @@ enum job_how {
     JOB_DONE, /* flipped, given up, refused, or ready and waiting for staff: its entry of the stream can go */
     JOB_LOST, /* somebody else's now: don't touch the entry */
     JOB_STOPPED, /* by job_stop(), before its end: for another migrator */
-    JOB_LATER,   /* paused: ask again later */
+    JOB_LATER,   /* paused, or a quarantine: ask again later */
 };
 
 struct job;

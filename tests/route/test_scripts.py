@@ -179,7 +179,7 @@ def test_cutover_scripts_notice_another_server(store, name):
     assert store.generation() == 2
     assert store.client.hget(store.key("store"), "run_id") == store.client.info("server")["run_id"]
     assert int(store.client.hget(store.key("store"), "quarantine_until")) > store.now() + LONG - 60000
-    assert answer[0] == {"claim": "ok", "prepare": "quarantine", "freeze": "refused", "flip": "refused",
+    assert answer[0] == {"claim": "quarantine", "prepare": "quarantine", "freeze": "refused", "flip": "refused",
                          "flipped": "ok"}[name]
 
 
@@ -319,8 +319,12 @@ def test_pause_stops_what_begins_and_lets_finish_what_cannot_go_back(store):
     assert [a["what"] for a in store.audit()] == ["pause", "resume"]
 
 
-def test_quarantine_stops_prepare_freeze_and_flip(store):
+def test_quarantine_stops_claim_prepare_freeze_and_flip(store):
     store.client.hset(store.key("store"), "quarantine_until", store.now() + 60000)
+    for state in ("queued", "copying", "ready"):
+        store.plant(state)
+        assert store.call("claim", "ann", "fresh")[0] == "quarantine" and store.route()["state"] == state
+    assert store.call("claim", "ann", TOKEN)[0] == "ok", "its owner asks again"
     for name, state in (("prepare", "ready"), ("freeze", "preparing"), ("flip", "freezing")):
         store.plant(state)
         answer = store.call(name, "ann", TOKEN, EPOCH, 1000)
