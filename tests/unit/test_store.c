@@ -544,6 +544,10 @@ static void test_server_killed_with_commands_in_flight(void **state)
     follow(u, &seen);
     enter(u, "ann", "p1/1", true);
     UNIT_UNTIL(u, seen.count == 1);
+    struct route_job j = {"eve", "tok", 1};
+    enter(u, "eve", "p1/3", true);
+    claim(u, "eve", "tok");
+    UNIT_DO_RC(u, ROUTE_OK, route_ready, &j);
     kill(u->redis.pid, SIGSTOP);
     for (size_t i = 0; i < COUNTOF(a); i++)
         route_leave(u->store, "ann", "p1/9", unit_on_done, &a[i]);
@@ -566,10 +570,9 @@ static void test_server_killed_with_commands_in_flight(void **state)
     assert_int_equal(enter(u, "bob", "p1/2", true).rc, ROUTE_OK);
     UNIT_UNTIL(u, seen.count > 1 && strcmp(seen.users[seen.count - 1], "bob") == 0);
 
-    struct route_job j = {"ann", "tok", 1};
     struct unit_answer q;
-    claim(u, "ann", "tok");
-    UNIT_DO_RC(u, ROUTE_OK, route_ready, &j);
+    assert_int_equal(claim(u, "ann", "tok").rc, ROUTE_QUARANTINE);
+    assert_int_equal(claim(u, "eve", "tok").rc, ROUTE_OK);
     UNIT_DO(u, q, route_prepare, &j, 1000);
     assert_int_equal(q.rc, ROUTE_QUARANTINE);
     events_free(&seen.events);
