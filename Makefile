@@ -52,6 +52,7 @@ ENGINE_SRC   := $(patsubst %,migrator/%.c,copy date delta doubles finding flags 
                 selected settle stamp transfer uidset verify waiver)
 ENGINE_SRC   += migrator/mailboxes.c migrator/plan.c migrator/journal.c
 PURE_PROXY_SRC := proxy/opened.c proxy/vault.c
+ENGINE_SRC   += migrator/admin/bulk_list.c
 ADMIN_SRC    := $(wildcard migrator/admin/*.c) migrator/finding.c migrator/waiver.c
 UNIT_SRC     := $(wildcard tests/unit/test_*.c)
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))

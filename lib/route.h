@@ -212,6 +212,13 @@ struct route_staff {
  * there. ROUTE_OK: detail is the state; an account under way to the same target stays as it is. */
 void route_enqueue(struct store *s, const struct route_staff *a, const char *source, const char *target, bool bulk,
                    bool force, bool back, route_done_fn fn, void *owner);
+/* An account of a list, to be moved from where it is behind the logins: resting, flipped, settled → queued. run names
+ * one run over the list; it has no audit entry here. ROUTE_OK, detail: queued, under_way or there. */
+void route_bulk(struct store *s, const char *user, const char *run, const char *target, bool back, route_done_fn fn,
+                void *owner);
+/* The audit entry of the list. */
+void route_note(struct store *s, const char *run, const char *who, const char *what, const char *reason,
+                const char *after, route_done_fn fn, void *owner);
 /* Cut over as soon as it can be, whatever the policy says: sets `now` in queued, copying, ready; event "now". */
 void route_now(struct store *s, const struct route_staff *a, route_done_fn fn, void *owner);
 /* Any state but preparing, freezing, flipping → held; a job under way loses its owner. */

@@ -27,6 +27,30 @@ void route_enqueue(struct store *s, const struct route_staff *staff, const char 
     route_run(s, "enqueue", &a, fn, owner);
 }
 
+void route_bulk(struct store *s, const char *user, const char *run, const char *target, bool back,
+                route_done_fn fn, void *owner)
+{
+    struct args a = {0};
+    args_text(&a, user);
+    args_text(&a, run);
+    args_text(&a, target);
+    args_bool(&a, back);
+    args_text(&a, route_home(s, user));
+    route_run(s, "bulk", &a, fn, owner);
+}
+
+void route_note(struct store *s, const char *run, const char *who, const char *what, const char *reason,
+                const char *after, route_done_fn fn, void *owner)
+{
+    struct args a = {0};
+    args_text(&a, run);
+    args_text(&a, who);
+    args_text(&a, what);
+    args_text(&a, reason);
+    args_text(&a, after);
+    route_run(s, "note", &a, fn, owner);
+}
+
 static void run_staff(struct store *s, const char *name, const struct route_staff *staff, route_done_fn fn,
                       void *owner)
 {

@@ -15,7 +15,8 @@ enum action_verb {
     ACTION_SESSIONS, /* its sessions */
     ACTION_AUDIT,    /* who did what, of one account or of all */
     ACTION_MIGRATE,  /* queues it; with now, it is cut over whatever the policy says */
-    ACTION_FLIP,     /* without force: migrate now; with force the copy is skipped, not the freeze. Both also go back */
+    ACTION_FLIP, /* without force: migrate now; with force the copy is skipped, not the freeze. Both also go
+                    back */
     ACTION_HOLD,
     ACTION_RELEASE,
     ACTION_RETRY,

@@ -1,5 +1,6 @@
 /* imapferryctl: what staff type. One verb a call; see `usage` for all of them, and actions.h for what they
  * do. */
+#include <errno.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,12 +12,14 @@
 #include "lib/xalloc.h"
 
 #include "actions.h"
+#include "bulk.h"
 #include "ctl_print.h"
 #include "ctl_wait.h"
 
 enum {
     STORE_TIMEOUT_MS = 5000, /* of one command */
     REACH_MS = 5000,         /* until the store must be there */
+    LIST_MAX = 64 << 20,     /* bytes of a list of accounts */
 };
 
 static const char usage[] =
@@ -30,6 +33,9 @@ static const char usage[] =
     "  audit [NAME]                       who did what, and why\n"
     "  migrate NAME [--to BACKEND] [--now] [--wait]\n"
     "                                     copy it, and switch it over as the policy says (--now: at once)\n"
+    "  migrate --all FILE [--to BACKEND]  the same for all accounts of a list (-: standard input), one a "
+    "line,\n"
+    "                                     behind those whose users log in\n"
     "  flip NAME --to BACKEND --reason TEXT [--wait]\n"
     "                                     copy and switch it over now\n"
     "  flip NAME --to BACKEND --force --reason TEXT [--wait]\n"
@@ -53,7 +59,8 @@ enum {
     TAKES_FORCE = 16,
     TAKES_WAIT = 32,
     TAKES_NOW = 64,
-    TAKES_OUT = 128
+    TAKES_OUT = 128,
+    TAKES_ALL = 256
 };
 enum { SEAL_KEY = -1 };
 
@@ -68,7 +75,7 @@ static const struct verb {
     {"user", ACTION_USER, NEEDS_NAME},
     {"sessions", ACTION_SESSIONS, NEEDS_NAME},
     {"audit", ACTION_AUDIT, TAKES_NAME},
-    {"migrate", ACTION_MIGRATE, NEEDS_NAME | TAKES_TO | TAKES_REASON | TAKES_WAIT | TAKES_NOW},
+    {"migrate", ACTION_MIGRATE, NEEDS_NAME | TAKES_TO | TAKES_REASON | TAKES_WAIT | TAKES_NOW | TAKES_ALL},
     {"flip", ACTION_FLIP, NEEDS_NAME | TAKES_TO | TAKES_REASON | TAKES_FORCE | TAKES_WAIT},
     {"hold", ACTION_HOLD, NEEDS_NAME | TAKES_REASON},
     {"release", ACTION_RELEASE, NEEDS_NAME | TAKES_REASON},
@@ -80,7 +87,10 @@ static const struct verb {
 struct ctl {
     const struct verb *verb;
     struct action action;
-    const char *out; /* seal-key */
+    const char *out;       /* seal-key */
+    const char *all;       /* migrate: the file with the names */
+    struct bulk_list list; /* owned; of this file */
+    struct bulk *bulk;     /* owned */
     bool json, wait;
     struct conf *conf; /* owned, as all below */
     struct loop *loop;
@@ -111,9 +121,13 @@ struct flag {
 static bool take_flag(struct ctl *c, int argc, char **argv, int *i)
 {
     const struct flag flags[] = {
-        {"--to", TAKES_TO, &c->action.to, NULL}, {"--reason", TAKES_REASON, &c->action.reason, NULL},
-        {"--out", TAKES_OUT, &c->out, NULL},     {"--force", TAKES_FORCE, NULL, &c->action.force},
-        {"--wait", TAKES_WAIT, NULL, &c->wait},  {"--now", TAKES_NOW, NULL, &c->action.now},
+        {"--to", TAKES_TO, &c->action.to, NULL},
+        {"--reason", TAKES_REASON, &c->action.reason, NULL},
+        {"--out", TAKES_OUT, &c->out, NULL},
+        {"--all", TAKES_ALL, &c->all, NULL},
+        {"--force", TAKES_FORCE, NULL, &c->action.force},
+        {"--wait", TAKES_WAIT, NULL, &c->wait},
+        {"--now", TAKES_NOW, NULL, &c->action.now},
         {"--json", ~0u, NULL, &c->json},
     };
 
@@ -165,7 +179,9 @@ static bool take_arguments(struct ctl *c, int argc, char **argv, int i)
             return usage_error("too many arguments: ", argv[i]);
         }
     }
-    if ((c->verb->takes & NEEDS_NAME) && !c->action.login)
+    if (c->all && (c->action.login || c->wait || c->action.now))
+        return usage_error(c->verb->name, " --all takes neither a NAME nor --now or --wait");
+    if ((c->verb->takes & NEEDS_NAME) && !c->action.login && !c->all)
         return usage_error(c->verb->name, " needs the NAME of an account");
     return true;
 }
@@ -261,6 +277,56 @@ static void on_result(void *owner, const struct action_result *r)
         on_waited, c);
 }
 
+/* ---- migrate --all */
+
+static bool read_list(struct ctl *c)
+{
+    bool from_stdin = !strcmp(c->all, "-");
+    FILE *f = from_stdin ? stdin : fopen(c->all, "rb");
+    struct buf text = {0};
+    char block[65536];
+    size_t n;
+
+    while (f && (n = fread(block, 1, sizeof(block), f)) > 0 && text.len <= LIST_MAX)
+        buf_add(&text, block, n);
+    bool good = f && !ferror(f) && text.len <= LIST_MAX;
+    if (!good)
+        fprintf(stderr, "imapferryctl: %s: %s\n", c->all,
+                f && !ferror(f) ? "is larger than 64 MiB" : strerror(errno));
+    else
+        bulk_list_read(&c->list, c->conf, buf_span(&text));
+    if (f && !from_stdin)
+        fclose(f);
+    buf_free(&text);
+    return good;
+}
+
+static void on_bulk(void *owner, const struct action_result *r)
+{
+    struct ctl *c = owner;
+    size_t i;
+    json_t *p;
+
+    c->bulk = NULL;
+    json_array_foreach(json_object_get(r->data, "problems"), i, p)
+    {
+        if (!c->json)
+            fprintf(stderr, "%s:%" JSON_INTEGER_FORMAT ": \"%s\" %s\n", c->all,
+                    json_integer_value(json_object_get(p, "line")),
+                    json_string_value(json_object_get(p, "name")),
+                    json_string_value(json_object_get(p, "error")));
+    }
+    end(c, r);
+}
+
+static void start_bulk(struct ctl *c)
+{
+    c->bulk = bulk_start(
+        &(struct bulk_request){
+            .store = c->store, .to = c->action.to, .who = c->action.who, .reason = c->action.reason},
+        &c->list, on_bulk, c);
+}
+
 static void unreachable(struct ctl *c, const char *why)
 {
     char *address = address_text(&c->conf->redis.address);
@@ -291,7 +357,10 @@ static void on_store(void *owner, enum store_state state, const char *detail)
         return;
     if (good) {
         c->started = true;
-        action_run(c->store, &c->action, on_result, c);
+        if (c->all)
+            start_bulk(c);
+        else
+            action_run(c->store, &c->action, on_result, c);
     } else if (state != STORE_CONNECTING) {
         unreachable(c, detail);
     }
@@ -309,6 +378,7 @@ static int run_verb(struct ctl *c)
     c->store = store_new(c->loop, c->conf, STORE_TIMEOUT_MS, on_store, c);
     loop_run(c->loop);
     wait_cancel(&c->waiting);
+    bulk_cancel(&c->bulk);
     store_free(&c->store);
     timer_free(&c->reach);
     loop_free(&c->loop);
@@ -335,7 +405,14 @@ int main(int argc, char **argv)
         free(error);
         return ACTION_FAILED;
     }
-    status = c.verb->verb == SEAL_KEY ? seal_key(&c) : run_verb(&c);
+    if (c.all && c.action.to && !conf_backend(c.conf, c.action.to))
+        status =
+            usage_error("there is no such backend in the configuration: ", c.action.to) ? 0 : ACTION_USAGE;
+    else if (c.all && !read_list(&c))
+        status = ACTION_USAGE;
+    else
+        status = c.verb->verb == SEAL_KEY ? seal_key(&c) : run_verb(&c);
+    bulk_list_free(&c.list);
     conf_free(&c.conf);
     return status;
 }

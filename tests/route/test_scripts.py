@@ -717,6 +717,43 @@ def test_enqueue_looks_at_the_backend(store):
     assert store.call("enqueue", "ann", "root", "", "old", "third", 0, 0, 0, "old") == ["refused", "copying"]
 
 
+@pytest.mark.parametrize("state", STATES)
+def test_bulk_from_every_state(store, state):
+    store.plant(state, job="", reason="x")
+    before = store.route()
+    answer = store.call("bulk", "ann", "run1", "new", 0, "old")
+    moved, under_way = state in ("flipped", "settled"), state in ENGAGED or state == "backoff"
+    if state == "resting":
+        r = store.route()
+        assert answer == ["ok", "queued"] and store.jobs(bulk=True) == ["ann"] and store.jobs() == []
+        assert (r["state"], r["source"], r["target"], r["bulk"]) == ("queued", "old", "new", "1")
+        assert store.call("bulk", "ann", "run1", "new", 0, "old") == ["ok", "queued"] and store.route() == r
+        assert store.call("bulk", "ann", "run2", "new", 0, "old") == ["ok", "under_way"] and store.route() == r
+        assert store.jobs(bulk=True) == ["ann"]
+    else:
+        want = ["ok", "there"] if moved else ["ok", "under_way"] if under_way else ["refused", state]
+        assert answer == want and store.route() == before and store.jobs(bulk=True) == []
+    if moved:
+        assert store.call("bulk", "ann", "run2", "old", 1, "old") == ["ok", "queued"]
+        r = store.route()
+        assert (r["source"], r["target"], r["back"], r["staff"].split("\n")[0]) == ("new", "old", "1", "bulk")
+    assert store.audit() == []
+
+
+def test_bulk_without_record(store):
+    assert store.call("bulk", "ann", "run", "new", 0, "old") == ["ok", "queued"]
+    assert store.call("bulk", "bob", "run", "old", 1, "old") == ["ok", "there"]
+    assert store.route("bob") == {} and store.route()["backend"] == "old"
+
+
+def test_note_once(store):
+    for _ in range(2):
+        assert store.call("note", "run", "root", "migrate --all", "why", "3 queued") == ["ok"]
+    assert store.call("note", "other", "root", "migrate --all", "why", "0 queued") == ["ok"]
+    assert store.call("note", "run", "root", "migrate --all", "why", "3 queued") == ["ok"]
+    assert [a["after"] for a in store.audit()] == ["3 queued", "0 queued"]
+
+
 def test_an_account_sent_back_is_held(store):
     store.plant("flipped")
     assert store.call("enqueue", "ann", "root", "why", "new", "old", 0, 1, 1, "old") == ["ok", "queued"]

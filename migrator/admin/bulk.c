@@ -1,0 +1,230 @@
+#include <stdlib.h>
+
+#include "lib/xalloc.h"
+
+#include "bulk.h"
+
+enum { UNDER_WAY_MAX = 200 /* calls without an answer */ };
+
+struct bulk {
+    struct store *store;
+    char *to, *who, *reason; /* owned */
+    char run[33];            /* of this call of the program */
+    struct bulk_list list;
+    action_fn fn;
+    void *owner;
+    struct loop_task task;
+    TAILQ_HEAD(, call) calls; /* without an answer */
+    size_t next, under_way;
+    size_t queued, there_already, busy_already, refused;
+    bool noting;
+    enum route_rc broken; /* the first answer that ends it all */
+    json_t *problems;     /* owned */
+};
+
+struct call {
+    TAILQ_ENTRY(call) link;
+    struct bulk *bulk;
+    const struct bulk_line *line;
+};
+
+void bulk_cancel(struct bulk **bp)
+{
+    struct bulk *b = *bp;
+
+    *bp = NULL;
+    if (!b)
+        return;
+    struct call *call;
+    while ((call = TAILQ_FIRST(&b->calls))) {
+        store_forget(b->store, call);
+        TAILQ_REMOVE(&b->calls, call, link);
+        free(call);
+    }
+    store_forget(b->store, b);
+    loop_undefer(store_loop(b->store), &b->task);
+    bulk_list_free(&b->list);
+    json_decref(b->problems);
+    free(b->to);
+    free(b->who);
+    free(b->reason);
+    free(b);
+}
+
+/* ---- the result */
+
+static void add_problem(struct bulk *b, const struct bulk_line *line, const char *why)
+{
+    json_t *o = json_object();
+
+    json_object_set_new(o, "line", json_integer((json_int_t)line->number));
+    json_object_set_new(o, "name", json_string(line->text));
+    json_object_set_new(o, "error", json_string(why));
+    json_array_append_new(b->problems, o);
+}
+
+static size_t count_twice(const struct bulk *b)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < b->list.n_problems; i++)
+        n += b->list.problems[i].twice;
+    return n;
+}
+
+static void write_summary(const struct bulk *b, struct buf *out)
+{
+    size_t twice = count_twice(b), bad = b->list.n_problems - twice;
+
+    buf_printf(out, "%zu queued, %zu under way before, %zu there before", b->queued, b->busy_already,
+               b->there_already);
+    if (b->refused)
+        buf_printf(out, ", %zu refused", b->refused);
+    if (bad)
+        buf_printf(out, ", %zu no names", bad);
+    if (twice)
+        buf_printf(out, ", %zu twice in the list", twice);
+    if (b->broken != ROUTE_OK)
+        buf_printf(out, ", %zu not asked: %s",
+                   b->list.n_accounts - b->queued - b->busy_already - b->there_already - b->refused,
+                   b->broken == ROUTE_NO_STORE ? "Redis holds no store of ours, or another one than before"
+                                               : "Redis does not answer");
+}
+
+static json_t *make_data(struct bulk *b)
+{
+    size_t twice = count_twice(b);
+    json_t *o = json_object();
+    const struct {
+        const char *name;
+        size_t n;
+    } counts[] = {{"queued", b->queued},
+                  {"under_way", b->busy_already},
+                  {"there", b->there_already},
+                  {"refused", b->refused},
+                  {"twice", twice},
+                  {"bad", b->list.n_problems - twice}};
+
+    for (size_t i = 0; i < COUNTOF(counts); i++)
+        json_object_set_new(o, counts[i].name, json_integer((json_int_t)counts[i].n));
+    json_object_set(o, "problems", b->problems);
+    return o;
+}
+
+static void finish(struct bulk *b)
+{
+    struct buf text = {0};
+    action_fn fn = b->fn;
+    void *owner = b->owner;
+    bool bad = b->list.n_problems > count_twice(b);
+    enum action_rc rc = b->broken != ROUTE_OK ? ACTION_UNREACHABLE
+                        : bad                 ? ACTION_FAILED
+                        : b->refused          ? ACTION_REFUSED
+                                              : ACTION_DONE;
+
+    write_summary(b, &text);
+    json_t *data = make_data(b);
+    json_object_set_new(data, rc == ACTION_DONE ? "message" : "error", json_string(buf_str(&text)));
+    bulk_cancel(&b);
+    fn(owner, &(struct action_result){.rc = rc, .text = buf_str(&text), .data = data});
+    json_decref(data);
+    buf_free(&text);
+}
+
+/* ---- the calls */
+
+static void on_bulk(void *owner, enum route_rc rc, const char *detail)
+{
+    struct call *call = owner;
+    struct bulk *b = call->bulk;
+
+    b->under_way--;
+    if (rc == ROUTE_OK && !strcmp(detail, "queued")) {
+        b->queued++;
+    } else if (rc == ROUTE_OK && !strcmp(detail, "there")) {
+        b->there_already++;
+    } else if (rc == ROUTE_OK) {
+        b->busy_already++;
+    } else if (rc == ROUTE_REFUSED) {
+        char *why = xasprintf("is %s", detail);
+        b->refused++;
+        add_problem(b, call->line, why);
+        free(why);
+    } else if (b->broken == ROUTE_OK) {
+        b->broken = rc;
+    }
+    TAILQ_REMOVE(&b->calls, call, link);
+    free(call);
+    loop_defer(store_loop(b->store), &b->task); /* an answer may come from inside of a call */
+}
+
+static void call_next(struct bulk *b)
+{
+    struct call *call = xcalloc(1, sizeof(*call));
+
+    call->bulk = b;
+    call->line = &b->list.accounts[b->next++];
+    struct conf_pair pair = conf_pair_of(store_conf(b->store), call->line->text);
+    const char *to = *b->to ? b->to : pair.target;
+    TAILQ_INSERT_TAIL(&b->calls, call, link);
+    b->under_way++;
+    route_bulk(b->store, call->line->text, b->run, to, !strcmp(to, pair.source), on_bulk, call);
+}
+
+static void on_noted(void *owner, enum route_rc rc, const char *detail)
+{
+    struct bulk *b = owner;
+
+    (void)detail;
+    if (rc != ROUTE_OK)
+        b->broken = rc;
+    finish(b);
+}
+
+/* The list has one entry of the audit stream, after what it did. */
+static void note(struct bulk *b)
+{
+    char *after = xasprintf("%zu queued", b->queued),
+         *what = xasprintf("migrate --all%s%s", *b->to ? " --to " : "", b->to);
+
+    b->noting = true;
+    route_note(b->store, b->run, b->who, what, b->reason, after, on_noted, b);
+    free(after);
+    free(what);
+}
+
+static void step(struct loop_task *task)
+{
+    struct bulk *b = CONTAINER_OF(task, struct bulk, task);
+
+    while (b->broken == ROUTE_OK && b->under_way < UNDER_WAY_MAX && b->next < b->list.n_accounts)
+        call_next(b);
+    if (b->under_way > 0 || b->noting)
+        return;
+    if (b->broken == ROUTE_OK && b->queued > 0)
+        note(b);
+    else
+        finish(b);
+}
+
+struct bulk *bulk_start(const struct bulk_request *request, struct bulk_list *list, action_fn fn, void *owner)
+{
+    struct bulk *b = xcalloc(1, sizeof(*b));
+
+    b->store = request->store;
+    b->to = xstrdup(request->to ? request->to : "");
+    b->who = xstrdup(request->who ? request->who : "");
+    b->reason = xstrdup(request->reason ? request->reason : "");
+    random_hex(b->run, 16);
+    b->list = *list;
+    *list = (struct bulk_list){0};
+    b->fn = fn;
+    b->owner = owner;
+    b->problems = json_array();
+    for (size_t i = 0; i < b->list.n_problems; i++)
+        add_problem(b, &b->list.problems[i], b->list.problems[i].why);
+    TAILQ_INIT(&b->calls);
+    b->task.fn = step;
+    loop_defer(store_loop(b->store), &b->task);
+    return b;
+}

@@ -1,0 +1,26 @@
+/* bulk_list: a list of login names, one a line, as the accounts that they mean. Blank lines and lines that
+ * begin with
+ * "#" are comments. What can't be an account, and what stands there twice (also under an alias), is a problem
+ * of its line. Pure. */
+#ifndef IMAPFERRY_BULK_LIST_H
+#define IMAPFERRY_BULK_LIST_H
+
+#include "lib/buf.h"
+#include "lib/options.h"
+
+struct bulk_line {
+    size_t number; /* of the line, from 1 */
+    char *text; /* owned: the account key; of a problem: the line, on one line and cut off where it is long */
+    char *why;  /* owned; NULL: an account */
+    bool twice; /* this is what is wrong */
+};
+
+struct bulk_list {
+    struct bulk_line *accounts, *problems; /* owned; in the order of the lines */
+    size_t n_accounts, n_problems;
+};
+
+void bulk_list_read(struct bulk_list *l, const struct conf *c, struct span text);
+void bulk_list_free(struct bulk_list *l);
+
+#endif
