@@ -52,6 +52,7 @@ struct copy {
     unsigned opening;              /* sides; in ALIGN too */
     struct stamp was;              /* equal: the bases below may be used */
     struct selected_base bases[2]; /* their lists are owned */
+    struct imap_seq gone;          /* what the source lacked then; at the end, what it lacks now */
     bool whole;
     uint64_t caught_up; /* changes at the target that its list knows of */
     unsigned round;
@@ -160,6 +161,7 @@ static struct delta delta_of(const struct pair *p)
     struct delta d = {
         .source = &p->source.list, .target = &p->target.list, .permanent = &p->target.permanent};
     d.rows = ledger_rows(p->ledger, &d.n_rows);
+    d.removable = p->removes_all ? NULL : &p->removable;
     d.turned = ledger_was_turned(p->ledger);
     return d;
 }
@@ -179,13 +181,22 @@ static void free_bases(struct copy *c)
     c->bases[SOURCE] = c->bases[TARGET] = (struct selected_base){0};
 }
 
+static size_t count_gone(const struct copy *c, const struct ledger_row *rows, size_t n)
+{
+    size_t gone = 0;
+    for (size_t i = 0; c->gone.n > 0 && i < n; i++)
+        gone += imap_seq_has(&c->gone, rows[i].source_uid);
+    return gone;
+}
+
 /* What both sides were is known from the rows, if these were all that was there. */
-static bool rows_were_all(const struct copy *c, size_t n)
+static bool rows_were_all(const struct copy *c, const struct ledger_row *rows, size_t n)
 {
     const struct stamp *was = &c->was;
     uint32_t source, target, uidnext;
-    return was->equal && was->source.uidnext > 0 && was->target.uidnext > 0 && was->source.messages == n &&
-           was->target.messages == n && ledger_bound(c->pair.ledger, &source, &target) &&
+    return was->equal && was->source.uidnext > 0 && was->target.uidnext > 0 &&
+           was->source.messages == n - count_gone(c, rows, n) && was->target.messages == n &&
+           ledger_bound(c->pair.ledger, &source, &target) &&
            source == was->source.uidvalidity && target == was->target.uidvalidity &&
            !ledger_in_doubt(c->pair.ledger, &uidnext) && ledger_resent(c->pair.ledger)->n == 0 &&
            ledger_to_retake(c->pair.ledger)->n == 0;
@@ -200,13 +211,14 @@ static bool make_bases(struct copy *c)
     bool changes = c->was.source.modseq > 0 && c->was.target.modseq > 0 &&
                    imap_caps_has(imapc_caps(c->pair.source.imap), CAP_CONDSTORE) &&
                    imap_caps_has(imapc_caps(c->pair.target.imap), CAP_CONDSTORE);
-    if (!rows_were_all(c, n))
+    if (!rows_were_all(c, rows, n))
         return false;
-    *source = (struct selected_base){c->was.source, changes, xcalloc(n + 1, sizeof(struct mbox_known)), n};
+    *source = (struct selected_base){c->was.source, changes, xcalloc(n + 1, sizeof(struct mbox_known)), 0};
     *target = (struct selected_base){c->was.target, changes, xcalloc(n + 1, sizeof(struct mbox_known)), n};
     for (size_t i = 0; i < n; i++) {
         uint32_t size = rows[i].size < UINT32_MAX ? (uint32_t)rows[i].size : UINT32_MAX;
-        source->known[i] = (struct mbox_known){rows[i].source_uid, size};
+        if (!imap_seq_has(&c->gone, rows[i].source_uid))
+            source->known[source->n++] = (struct mbox_known){rows[i].source_uid, size};
         target->known[i] = (struct mbox_known){rows[i].target_uid, size};
     }
     qsort(target->known, n, sizeof *target->known, compare_known);
@@ -684,6 +696,8 @@ static void stop(struct copy *c)
 
 static void release(struct copy *c)
 {
+    imap_seq_free(&c->gone);
+    imap_seq_free(&c->pair.removable);
     free(c->source_name);
     free(c->target_name);
     free(c->why);
@@ -701,8 +715,20 @@ static void write_reason(struct buf *out, const struct copy *c)
     }
 }
 
+static void note_gone(struct copy *c)
+{
+    size_t n;
+    const struct ledger_row *rows = ledger_rows(c->pair.ledger, &n);
+    imap_seq_free(&c->gone);
+    for (size_t i = 0; i < n; i++)
+        if (!mbox_list_find(&c->pair.source.list, rows[i].source_uid))
+            imap_seq_add(&c->gone, rows[i].source_uid, rows[i].source_uid);
+}
+
 static void enter_end(struct copy *c)
 {
+    if (c->rc == COPY_EQUAL)
+        note_gone(c);
     struct pair *p = &c->pair;
     struct buf reason = {0};
     struct copy_result result = {.rc = c->rc,
@@ -713,7 +739,9 @@ static void enter_end(struct copy *c)
                                  .target_uidnext = selected_uidnext(&p->target),
                                  .source_seen = p->source.seen,
                                  .target_seen = p->target.seen,
-                                 .whole = c->whole};
+                                 .whole = c->whole,
+                                 .gone = &c->gone,
+                                 .vanished = selected_vanished(&p->source)};
     write_reason(&reason, c);
     result.reason = buf_str(&reason);
     stop(c);
@@ -757,6 +785,12 @@ static bool on_target_news(void *owner, const struct imap_resp *resp, const stru
     return selected_data(&c->pair.target, resp, data);
 }
 
+static void add_all(struct imap_seq *to, const struct imap_seq *from)
+{
+    for (size_t i = 0; from && i < from->n; i++)
+        imap_seq_add(to, from->ranges[i].first, from->ranges[i].last);
+}
+
 struct copy *copy_start(const struct copy_request *request, copy_fn fn, void *owner)
 {
     struct copy *c = xcalloc(1, sizeof *c);
@@ -770,6 +804,9 @@ struct copy *copy_start(const struct copy_request *request, copy_fn fn, void *ow
     c->rc = COPY_EQUAL;
     if (request->was)
         c->was = *request->was;
+    add_all(&c->gone, request->gone);
+    add_all(&p->removable, request->removable);
+    p->removes_all = !request->removable;
     p->loop = request->loop;
     p->ledger = request->ledger;
     c->reorder_max = request->reorder_max;

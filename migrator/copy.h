@@ -54,6 +54,8 @@ struct copy_result {
     uint32_t source_uidvalidity, source_uidnext, target_uidvalidity, target_uidnext;
     struct stamp_side source_seen, target_seen; /* what both said before they were compared */
     bool whole;                                 /* all messages were listed on both sides */
+    const struct imap_seq *gone; /* COPY_EQUAL: source UIDs that are gone and whose copies were left; borrowed */
+    bool vanished;               /* the source has no such mailbox (any more) */
 };
 
 struct copy_request {
@@ -67,6 +69,11 @@ struct copy_request {
     uint32_t delete_share;                 /* per cent of the copies that are removed unasked */
     const struct waivers *waivers;         /* borrowed; NULL = none */
     struct findings *findings;             /* emptied, then filled; stays the caller's */
+    const struct imap_seq *gone; /* ... but for these source UIDs, whose copies were left */
+    /* Source UIDs whose copies are removed if they are gone from the source; NULL: all that are gone. Until all
+     * other mailboxes of the account have what is new in them, a copy whose message may have moved to one of them
+     * stays. */
+    const struct imap_seq *removable;
     void (*progress)(void *owner,
                      const struct copy_counts *c); /* may be NULL; at most a few times a second */
 };

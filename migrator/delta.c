@@ -19,11 +19,16 @@ uint32_t *delta_missing(const struct delta *d, size_t *_n)
     return uids;
 }
 
+static bool may_go(const struct delta *d, uint32_t source_uid)
+{
+    return !d->removable || imap_seq_has(d->removable, source_uid);
+}
+
 void delta_gone(const struct delta *d, struct imap_seq *sources, struct imap_seq *targets)
 {
     for (size_t i = 0; i < d->n_rows; i++) {
         const struct ledger_row *row = &d->rows[i];
-        if (mbox_list_find(d->source, row->source_uid))
+        if (mbox_list_find(d->source, row->source_uid) || !may_go(d, row->source_uid))
             continue;
         imap_seq_add(sources, row->source_uid, row->source_uid);
         if (mbox_list_find(d->target, row->target_uid))
@@ -255,11 +260,16 @@ static void compare_source(struct compare *c)
 static void compare_gone(struct compare *c)
 {
     const struct delta *d = c->d;
-    for (size_t i = 0; i < d->n_rows; i++)
-        if (!mbox_list_find(d->source, d->rows[i].source_uid))
+    for (size_t i = 0; i < d->n_rows; i++) {
+        if (mbox_list_find(d->source, d->rows[i].source_uid))
+            continue;
+        if (may_go(d, d->rows[i].source_uid))
             add_diff(c, &(struct delta_diff){.kind = DELTA_GONE,
                                              .source_uid = d->rows[i].source_uid,
                                              .target_uid = d->rows[i].target_uid});
+        else
+            c->r->waiting++;
+    }
 }
 
 static void compare_foreign(struct compare *c)

@@ -11,13 +11,14 @@ struct delta {
     const struct ledger_row *rows;           /* ascending by source UID */
     size_t n_rows;
     const struct flags_policy *permanent; /* of the target */
+    const struct imap_seq *removable; /* source UIDs whose copies may go, where these are gone; NULL: all */
     bool turned; /* moved in both directions: what each side got by itself meanwhile is in no common order */
 };
 
 /* Source UIDs that the ledger lacks, ascending; to free. */
 uint32_t *delta_missing(const struct delta *d, size_t *_n);
-/* Copies whose source message is gone: rows' source UIDs (*sources), and the target UIDs of those that are
- * still on the target (*targets). Both are added to. */
+/* Copies whose source message is gone, and which may go too: rows' source UIDs (*sources), and the target UIDs of
+ * those that are still on the target (*targets). Both are added to. */
 void delta_gone(const struct delta *d, struct imap_seq *sources, struct imap_seq *targets);
 /* Messages whose counterpart was listed now while they are what they were (mbox_list.h): to be listed too,
  * before flags and dates are compared. Those that are kept on both sides count as equal. Both are added to.
@@ -64,6 +65,7 @@ struct delta_report {
     size_t zones;    /* equal instant, other zone: no difference, but counted */
     size_t foreign;  /* not ours, before or behind the copies: left alone */
     size_t shuffled; /* turned: out of order, or not ours between ours */
+    size_t waiting;  /* gone, and the copy may not go yet: no difference */
 };
 typedef void (*delta_fn)(void *owner, const struct delta *d, const struct delta_diff *diff);
 

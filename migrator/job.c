@@ -287,7 +287,7 @@ static void log_pass(const struct job *j, const struct pass_result *r)
         LOG_S("result", r->rc == PASS_EQUAL ? "equal" : why_word(r->why)), LOG_S("detail", r->detail),
         LOG_U("mailboxes", r->mailboxes), LOG_U("opened", r->opened), LOG_U("messages", r->counts.messages_total),
         LOG_U("bytes", r->counts.bytes_total), LOG_U("appended", r->counts.appended),
-        LOG_U("stored", r->counts.stored), LOG_U("expunged", r->counts.expunged),
+        LOG_U("stored", r->counts.stored), LOG_U("expunged", r->counts.expunged), LOG_U("pending", r->pending),
         LOG_U("took_ms", r->took_ms));
 }
 
@@ -313,7 +313,7 @@ static void on_pass(void *owner, const struct pass_result *r)
     j->whole = r->whole;
     j->mailboxes = r->mailboxes;
     j->messages = r->counts.messages_total;
-    bool small = changes <= SMALL_CHANGES && r->took_ms <= j->m->conf->migration.freeze_budget_ms / 2;
+    bool small = changes <= SMALL_CHANGES && r->pending == 0 && r->took_ms <= j->m->conf->migration.freeze_budget_ms / 2;
     if (small || j->passes >= PASSES_MAX)
         enter(j, READY);
     else

@@ -26,6 +26,8 @@ struct pair {
     struct findings *findings;      /* borrowed */
     const struct waivers *waivers;  /* borrowed; NULL = none */
     struct imap_seq named; /* source UIDs of which it is named why they are not there, or not the same */
+    struct imap_seq removable;      /* see struct copy_request */
+    bool removes_all;
     struct copy_counts counts;
     uint64_t under_way;               /* bytes that have gone out and are not in the ledger yet */
     void (*progress)(struct pair *p); /* call it as often as you like */

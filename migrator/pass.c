@@ -11,7 +11,7 @@
 #include "pass.h"
 
 enum { TRIES = 3 /* of a mailbox whose connection broke */ };
-enum phase { LISTS, RECORDS, ARRANGE, COPY };
+enum phase { LISTS, RECORDS, ARRANGE, COPY, REMOVE };
 enum { SOURCE, TARGET };
 
 enum item_state {
@@ -21,7 +21,8 @@ enum item_state {
     LOADING,
     COPYING,
     EQUAL,
-    FOUND, /* something that blocks */
+    FOUND,    /* something that blocks */
+    VANISHED, /* between listing and opening */
     FAILED
 };
 
@@ -30,6 +31,8 @@ struct item {
     const struct plan_item *plan;
     const struct mailbox *there; /* on the target; NULL: it was not listed */
     struct record *record;
+    struct imap_seq removable; /* of its source UIDs: gone before this pass */
+    struct copy_counts changes; /* that this pass made; the other counts are not used */
     enum item_state state;
     struct lane *lane; /* lent while LOADING and COPYING */
     struct copy *copy;
@@ -72,6 +75,7 @@ struct pass {
     enum why why;
     struct buf detail;
     size_t n_failed, opened;
+    size_t to_open; /* when the items were made */
 };
 
 static void step_soon(struct pass *p)
@@ -184,6 +188,12 @@ static bool found_nothing(const struct findings *f)
     return findings_total(f) == findings_of(f, FINDING_ZONE) + findings_of(f, FINDING_BETWEEN);
 }
 
+static void add_uids(struct imap_seq *to, const struct imap_seq *from)
+{
+    for (size_t i = 0; i < from->n; i++)
+        imap_seq_add(to, from->ranges[i].first, from->ranges[i].last);
+}
+
 static void note_stamp(struct item *i, const struct copy_result *result)
 {
     struct record *r = i->record;
@@ -194,6 +204,9 @@ static void note_stamp(struct item *i, const struct copy_result *result)
                         .made = r->stamp.made,
                         .terms = records_terms(i->pass->move->records)};
 
+    imap_seq_free(&r->gone);
+    add_uids(&r->gone, result->gone);
+    r->vanished = false;
     r->whole = r->whole || result->whole;
     r->stamp_changed = r->stamp_changed || !stamp_same(&now, &r->stamp);
     r->stamp = now;
@@ -220,7 +233,7 @@ static bool is_unchanged(const struct item *i)
 {
     const struct stamp *s = &i->record->stamp;
 
-    return s->equal && i->there && stamp_side_same(&s->source, &listed(i)->status) &&
+    return s->equal && i->record->gone.n == 0 && i->there && stamp_side_same(&s->source, &listed(i)->status) &&
            stamp_side_same(&s->target, &i->there->status);
 }
 
@@ -262,12 +275,25 @@ static void leave_closed(struct item *i)
     i->state = EQUAL;
 }
 
+/* A mailbox that can't be opened may have gone since it was listed: the next pass will see. */
+static void item_differs(struct item *i, const struct copy_result *result)
+{
+    bool again = result->vanished && !i->pass->last && !i->record->vanished;
+
+    i->state = again ? VANISHED : FOUND;
+    i->pass->over = i->pass->over || i->pass->last; /* which has no time */
+    i->record->vanished = again;
+}
+
 static void on_copied(void *owner, const struct copy_result *result)
 {
     struct item *i = owner;
     struct pass *p = i->pass;
 
     i->copy = NULL;
+    i->changes.appended += result->counts.appended;
+    i->changes.stored += result->counts.stored;
+    i->changes.expunged += result->counts.expunged;
     i->record->counts = result->counts;
     i->record->counted = true;
     give_lane(i, result->rc != COPY_DOWN && result->rc != COPY_LOST);
@@ -278,8 +304,7 @@ static void on_copied(void *owner, const struct copy_result *result)
         break;
     case COPY_DIFFERS:
     case COPY_CANNOT:
-        i->state = FOUND;
-        p->over = p->over || p->last; /* which has no time */
+        item_differs(i, result);
         break;
     case COPY_DOWN:
         item_down(i, result->reason);
@@ -301,9 +326,16 @@ static void on_progress(void *owner, const struct copy_counts *counts)
     tell_progress(i->pass);
 }
 
+/* Once everything else of this pass is in its place, also where there is nothing else. */
+static bool may_remove(const struct item *i)
+{
+    return i->pass->phase == REMOVE || i->pass->to_open == 1;
+}
+
 static void start_copy(struct item *i)
 {
     struct move *m = i->pass->move;
+    const struct imap_seq none = {0};
 
     /* Whatever was found equal before is listed wholly once in a job that may cut over. */
     bool whole = i->pass->kind != PASS_QUICK && !i->record->whole;
@@ -323,6 +355,8 @@ static void start_copy(struct item *i)
             .reorder_max = m->m->conf->migration.reorder_max,
             .delete_share = m->m->conf->migration.delete_share,
             .findings = i->record->findings,
+            .gone = &i->record->gone,
+            .removable = may_remove(i) ? (i->pass->last ? NULL : &i->removable) : &none,
             .progress = on_progress,
         },
         on_copied, i);
@@ -472,11 +506,41 @@ static void want_lanes(struct pass *p)
     crew_want(p->move->crew, open == 0 ? 1 : open < CREW_MAX ? (unsigned)open : CREW_MAX);
 }
 
+static bool shares_any(const struct imap_seq *a, const struct imap_seq *b)
+{
+    for (size_t i = 0, k = 0; i < a->n && k < b->n;) {
+        if (a->ranges[i].first <= b->ranges[k].last && b->ranges[k].first <= a->ranges[i].last)
+            return true;
+        if (a->ranges[i].last < b->ranges[k].last)
+            i++;
+        else
+            k++;
+    }
+    return false;
+}
+
+static void enter_remove(struct pass *p)
+{
+    p->phase = REMOVE;
+    p->next = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        struct item *item = &p->items[i];
+        const struct imap_seq *gone = &item->record->gone;
+        if (item->state == EQUAL && (p->last ? gone->n > 0 : shares_any(gone, &item->removable)))
+            item->state = TODO;
+    }
+    step_soon(p);
+}
+
 static void step_copy(struct pass *p)
 {
     struct item *i;
     struct lane *lane;
 
+    if (count_open(p) == 0 && p->phase == COPY && !p->over) {
+        enter_remove(p);
+        return;
+    }
     if (count_open(p) == 0) {
         p->over = true;
         step_soon(p);
@@ -549,6 +613,13 @@ static int compare_items(const void *a, const void *b)
     return x->status.messages < y->status.messages ? 1 : x->status.messages > y->status.messages ? -1 : 0;
 }
 
+/* It may have to be opened after all. */
+static void close_for_now(struct item *i)
+{
+    i->state = CLOSED;
+    i->pass->to_open++;
+}
+
 static void make_items(struct pass *p)
 {
     p->n = p->plan->n;
@@ -556,15 +627,15 @@ static void make_items(struct pass *p)
     for (size_t i = 0; i < p->n; i++) {
         const struct plan_item *plan = &p->plan->items[i];
         struct record *record = records_get(p->move->records, plan->source->name, plan->target_name);
-        record->counts.appended = record->counts.stored = record->counts.expunged = 0;
         p->items[i] = (struct item){.pass = p,
                                     .plan = plan,
                                     .there = mailboxes_find(p->mailboxes[TARGET], plan->target_name),
                                     .record = record};
+        add_uids(&p->items[i].removable, &record->gone);
         if (!may_stay_closed(&p->items[i]))
-            continue;
-        if (p->last)
-            p->items[i].state = CLOSED;
+            p->to_open++;
+        else if (p->last)
+            close_for_now(&p->items[i]);
         else
             leave_closed(&p->items[i]);
     }
@@ -701,6 +772,8 @@ static void pass_free(struct pass *p)
     mailboxes_free(&p->mailboxes[SOURCE]);
     mailboxes_free(&p->mailboxes[TARGET]);
     buf_free(&p->detail);
+    for (size_t i = 0; i < p->n; i++)
+        imap_seq_free(&p->items[i].removable);
     free(p->items);
     free(p);
 }
@@ -714,11 +787,20 @@ static void sum_counts(const struct pass *p, struct pass_result *r)
         r->counts.messages_verified += c->messages_verified;
         r->counts.bytes_total += c->bytes_total;
         r->counts.bytes_done += c->bytes_done;
-        r->counts.appended += c->appended;
-        r->counts.stored += c->stored;
-        r->counts.expunged += c->expunged;
+        r->counts.appended += p->items[i].changes.appended;
+        r->counts.stored += p->items[i].changes.stored;
+        r->counts.expunged += p->items[i].changes.expunged;
         r->counts.zones_changed += c->zones_changed;
     }
+}
+
+static uint64_t count_pending(const struct pass *p)
+{
+    uint64_t n = count_state(p, VANISHED);
+
+    for (size_t i = 0; i < p->n; i++)
+        n += imap_seq_count(&p->items[i].record->gone);
+    return n;
 }
 
 static void finish(struct pass *p)
@@ -730,6 +812,7 @@ static void finish(struct pass *p)
                             .whole = p->kind != PASS_QUICK,
                             .mailboxes = p->n,
                             .opened = p->opened,
+                            .pending = count_pending(p),
                             .took_ms = clock_boot_ms() - p->began_ms};
 
     stop(p);
@@ -790,6 +873,7 @@ static void step(struct loop_task *task)
         step_arrange(p);
         break;
     case COPY:
+    case REMOVE:
         step_copy(p);
         break;
     }

@@ -17,7 +17,13 @@
  * | LISTS   | reads the mailboxes of both sides; plans         | RECORDS; end: the plan's no    |
  * | RECORDS | writes the records of mailboxes that are new     | ARRANGE                        |
  * | ARRANGE | CREATE, SUBSCRIBE, UNSUBSCRIBE on the target     | COPY                           |
- * | COPY    | for each mailbox: ledger, copy                   | end                            |
+ * | COPY    | for each mailbox: ledger, copy                   | REMOVE                         |
+ * | REMOVE  | for each that lacks messages whose copies are    | end                            |
+ * |         | there: the same again, taking the copies away    |                                |
+ *
+ * What is new in any mailbox comes before what is gone from any, so that a message that was moved is never missing in
+ * both. A copy is removed by the pass after the one that first missed its message: only then is it certain that the
+ * mailbox to which that may have gone was listed later. In the freeze nothing moves, and one pass does.
  *
  * A broken connection is replaced and its mailbox tried again; the first failure that is the account's own is
  * kept as the pass's, and the other mailboxes go on (not in the last pass, which has no time). */
@@ -27,7 +33,7 @@
 #include "move.h"
 
 enum pass_rc {
-    PASS_EQUAL,  /* all mailboxes are verified equal, as of their own moment */
+    PASS_EQUAL,  /* all mailboxes are verified equal, as of their own moment, but for what is pending */
     PASS_FAILED, /* why and detail */
     PASS_LOST,   /* the job is not ours any more */
 };
@@ -37,6 +43,7 @@ struct pass_result {
     enum why why;
     const char *detail; /* for people; borrowed */
     bool whole;                /* it was not PASS_QUICK */
+    uint64_t pending; /* what another pass has to look at: copies to be removed, mailboxes that went meanwhile */
     size_t mailboxes, opened;  /* opened: one that was tried again counts again */
     struct copy_counts counts; /* of all mailboxes */
     uint64_t took_ms;

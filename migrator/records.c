@@ -36,6 +36,7 @@ static void free_record(struct record *rec)
     view_record_free(&rec->view);
     ledger_free(&rec->ledger);
     findings_free(&rec->findings);
+    imap_seq_free(&rec->gone);
     free(rec);
 }
 
@@ -273,7 +274,9 @@ void records_write_stamps(struct records *r)
     for (struct record *rec = r->by_name; rec && n < WRITE_MAX; rec = rec->hh.next) {
         if (!rec->stamp_changed)
             continue;
-        stamp_encode(&texts[n], &rec->stamp);
+        struct stamp stamp = rec->stamp;
+        stamp.equal = stamp.equal && rec->gone.n == 0;
+        stamp_encode(&texts[n], &stamp);
         pairs[2 * n] = span_str(rec->view.id);
         pairs[2 * n + 1] = buf_span(&texts[n]);
         rec->stamp_changed = false;

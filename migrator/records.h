@@ -17,6 +17,8 @@ struct record {
     bool changed;              /* not in Redis as it is here */
     struct stamp stamp; /* beside the record in Redis */
     bool stamp_changed; /* not in Redis as it is here */
+    struct imap_seq gone; /* the stamp was equal but for these: the source lacks them, their copies are there */
+    bool vanished;        /* the last pass could not open it at the source */
     bool whole;         /* this job has compared all of it: UIDs, flags and dates of every message */
     struct ledger *ledger;     /* owned; NULL = not loaded */
     struct copy_counts counts; /* of the last copy, for the progress of the next */

@@ -42,6 +42,11 @@ const char *selected_wrong(const struct selected *s)
     return s->wrong;
 }
 
+bool selected_vanished(const struct selected *s)
+{
+    return s->vanished;
+}
+
 uint32_t selected_uidnext(const struct selected *s)
 {
     uint32_t last = s->list.listed > 0 ? s->list.msgs[s->list.listed - 1].uid : 0;
@@ -285,6 +290,7 @@ static bool examines(const struct selected *s)
 /* The SELECT was refused; its FETCH was too by now. */
 static void end_refused(struct selected *s)
 {
+    s->vanished = !s->down && !s->temporary;
     if (s->down)
         end(s, COPY_DOWN, "%s: %s", s->side, imapc_error(s->imap));
     else

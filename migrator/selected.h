@@ -60,7 +60,7 @@ struct selected {
     struct uidset_place at; /* how far that has been asked for */
     unsigned tries, outstanding;
     char *refused; /* owned */
-    bool temporary, down;
+    bool temporary, down, vanished;
     step_fn fn;
     void *owner;
 };
@@ -80,6 +80,8 @@ void selected_catch_up(struct selected *s, uint32_t first_new, step_fn fn, void 
 bool selected_data(struct selected *s, const struct imap_resp *resp, const struct imap_value *data);
 /* A fixed text, or NULL where all is well. */
 const char *selected_wrong(const struct selected *s);
+/* It could not be opened, and not because of the moment. */
+bool selected_vanished(const struct selected *s);
 /* What the next message's UID will be at least. */
 uint32_t selected_uidnext(const struct selected *s);
 

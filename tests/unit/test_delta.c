@@ -55,7 +55,11 @@ static void set_up(struct world *w, const char *source, const char *target, cons
         used += rows[used] == '!';
         w->n_rows++;
     }
-    w->d = (struct delta){&w->source, &w->target, w->rows, w->n_rows, &w->permanent, false};
+    w->d = (struct delta){.source = &w->source,
+                          .target = &w->target,
+                          .rows = w->rows,
+                          .n_rows = w->n_rows,
+                          .permanent = &w->permanent};
 }
 
 static void tear_down(struct world *w)
@@ -279,6 +283,33 @@ static void test_uidset(void **state)
     buf_free(&piece);
 }
 
+/* A copy that may not go yet is no difference, and is not taken away. */
+static void test_removable(void **state)
+{
+    (void)state;
+    struct world w;
+    struct delta_report r;
+    struct imap_seq may = {0}, sources = {0}, targets = {0};
+    set_up(&w, "2:-:9+0", "11:-:9+0 12:-:9+0 13:-:9+0 14:-:9+0", "1>11 2>12 3>13 4>14");
+    imap_seq_add(&may, 3, 3);
+    w.d.removable = &may;
+    delta_gone(&w.d, &sources, &targets);
+    assert_true(imap_seq_count(&sources) == 1 && imap_seq_has(&sources, 3));
+    assert_true(imap_seq_count(&targets) == 1 && imap_seq_has(&targets, 13));
+    delta_compare(&w.d, NULL, NULL, &r);
+    assert_int_equal(r.n, 1);
+    assert_int_equal(r.by_kind[DELTA_GONE], 1);
+    assert_int_equal(r.waiting, 2);
+    w.d.removable = NULL;
+    delta_compare(&w.d, NULL, NULL, &r);
+    assert_int_equal(r.by_kind[DELTA_GONE], 3);
+    assert_int_equal(r.waiting, 0);
+    imap_seq_free(&may);
+    imap_seq_free(&sources);
+    imap_seq_free(&targets);
+    tear_down(&w);
+}
+
 static void keep(struct mbox_list *l, size_t i, unsigned items)
 {
     l->msgs[i].has = (uint8_t)((l->msgs[i].has & ~items) | items << MBOX_KEPT);
@@ -321,7 +352,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_compare), cmocka_unit_test(test_counts), cmocka_unit_test(test_lost_flags),
         cmocka_unit_test(test_flags),   cmocka_unit_test(test_sets),   cmocka_unit_test(test_match),
-        cmocka_unit_test(test_uidset),  cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_uidset),  cmocka_unit_test(test_kept),   cmocka_unit_test(test_removable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,199 @@
+"""Accounts that change while they are copied: what has not changed is not looked at again, and what has is followed."""
+import re
+import threading
+
+import pytest
+
+from harness import compare, mail
+from harness.ferry import backend
+from harness.heard import Heard
+from harness.scene import assert_equal, fill, new_user, small
+
+MANUAL = {"migration": {"cutover": "manual"}}
+
+
+@pytest.fixture
+def roads(old, new):
+    both = Heard(old), Heard(new)
+    yield both
+    for road in both:
+        road.close()
+
+
+@pytest.fixture
+def manual(make_ferry, roads):
+    """A ferry whose migrator reaches both servers by relays that listen, and that waits before its cut-over."""
+    ferry = make_ferry({"old": backend(roads[0], "imap"), "new": backend(roads[1], "imap")}, MANUAL)
+    ferry.migrator()
+    return ferry
+
+
+def first(ferry, user):
+    assert ferry.ctl("migrate", user)[0] == 0
+    ferry.wait_state(user, "ready")
+
+
+def again(ferry, user, roads=()):
+    """One more job, up to ready."""
+    for road in roads:
+        road.clear()
+    assert ferry.ctl("hold", user, "--reason", "test")[0] == 0
+    assert ferry.ctl("release", user, "--reason", "test")[0] == 0
+    ferry.wait_state(user, "ready")
+
+
+def flip(ferry, user):
+    assert ferry.ctl("flip", user, "--to", "new", "--reason", "test")[0] == 0
+    ferry.wait_state(user, "flipped")
+
+
+def client(server, user):
+    return mail.connect(server, user, "secret")
+
+
+def command(c, name, *args):
+    status, answer = getattr(c, name)(*args)
+    assert status == "OK", (name, args, answer)
+    return answer
+
+
+def test_what_has_not_changed_is_not_opened_and_not_read(manual, roads, old, new):
+    user = new_user("calm")
+    account = fill(old, user, small(messages=200))
+    source, target = roads
+    first(manual, user)
+    again(manual, user, roads)
+    assert source.opened() == [] and target.opened() == []
+    assert len(source.lines) <= 4 and len(target.lines) <= 4, (source.lines, target.lines)
+
+    names = sorted({x.mailbox for x in account.messages if x.mailbox != ("INBOX",)})
+    flagged, larger = (mail.wire_name(x, old.prefix, old.separator) for x in names[:2])
+    c = client(old, user)
+    command(c, "select", mail.quoted(flagged))
+    command(c, "store", "1", "+FLAGS.SILENT", "(\\Flagged changed)")
+    command(c, "append", mail.quoted(larger), "(\\Seen)", None, b"Subject: new\r\n\r\nnew\r\n")
+    again(manual, user, roads)
+    assert sorted(source.opened()) == sorted([flagged, larger])
+    assert len(target.opened()) == 2
+    assert source.whole_lists() == [] and target.whole_lists() == []
+    assert len(source.bodies()) == 1 and len(target.bodies()) == 1
+    assert source.bytes < 20000 and target.bytes < 20000, (source.bytes, target.bytes)
+
+    # An expunge is followed by two looks, and no more.
+    command(c, "store", "1", "+FLAGS.SILENT", "(\\Deleted)")
+    command(c, "expunge")
+    again(manual, user, roads)
+    assert source.opened() == [flagged, flagged] and len(target.opened()) == 2
+    assert source.whole_lists() == [] and source.bodies() == [] and target.bodies() == []
+    c.logout()
+
+    # The cut-over compares all of it once, before the freeze, and opens INBOX in it; no body is read again.
+    for road in roads:
+        road.clear()
+    flip(manual, user)
+    count = len(set(source.opened()))
+    assert len(source.opened()) == count + 1 and source.opened()[-1] == "INBOX"
+    assert len(source.whole_lists()) == count == len(target.whole_lists())
+    assert source.bodies() == [] and target.bodies() == []
+    assert_equal(old, new, user, len(account.messages))
+
+
+def test_flag_that_changes_on_the_target_alone_is_put_right(manual, roads, old, new):
+    user = new_user("meddler")
+    account = fill(old, user, small(messages=60))
+    first(manual, user)
+    c = client(new, user)
+    command(c, "select", "INBOX")
+    command(c, "store", "1:3", "+FLAGS.SILENT", "(meddled)")
+    again(manual, user, roads)
+    assert roads[0].opened() == ["INBOX"] and roads[0].whole_lists() == []
+    c.logout()
+    flip(manual, user)
+    assert_equal(old, new, user, len(account.messages))
+
+
+def texts(c, mailbox):
+    command(c, "select", mail.quoted(mailbox), True)
+    answer = command(c, "fetch", "1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])") if c.untagged_responses.get(
+        "EXISTS", [b"0"])[0] != b"0" else []
+    found = [re.search(rb"Subject: (\S+)", x[1]).group(1) for x in answer if isinstance(x, tuple)]
+    command(c, "close")
+    return found
+
+
+def test_message_that_is_moved_is_never_missing_in_both(manual, old, new):
+    """One by one from A to B while jobs run: whoever looks into A and then into B on the new server finds each."""
+    user = new_user("mover")
+    a, b = old.prefix + "A", old.prefix + "B"
+    c = client(old, user)
+    for name in (a, b):
+        command(c, "create", name)
+    for n in range(30):
+        command(c, "append", a, None, None, b"Subject: n%d\r\n\r\nx\r\n" % n)
+    first(manual, user)
+    over, lost, looks = threading.Event(), [], [0]
+
+    def watch():
+        w = client(new, user)
+        while not over.is_set():
+            left, right = texts(w, "A"), texts(w, "B")
+            looks[0] += 1
+            lost.extend({b"n%d" % n for n in range(30)} - set(left) - set(right))
+        w.logout()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    command(c, "select", a)
+    try:
+        for n in range(6):
+            if n:
+                again(manual, user)
+            for _ in range(4):
+                command(c, "uid", "MOVE", "*", b)
+    finally:
+        over.set()
+        watcher.join(20)
+    assert not lost and looks[0] > 3
+    c.logout()
+    flip(manual, user)
+    assert_equal(old, new, user, 30)
+
+
+def test_writer_that_never_rests(manual, backends, old, new):
+    """Mail comes, goes, moves and is flagged on the old server all the while; what it has at last is on the new one."""
+    user = new_user("restless")
+    account = fill(old, user, small(messages=150))
+    names = [mail.wire_name(x, old.prefix, old.separator) for x in sorted({x.mailbox for x in account.messages})][:4]
+    over = threading.Event()
+    done = []
+
+    def write():
+        c = client(old, user)
+        number = 0
+        while not over.is_set():
+            name, other = names[number % len(names)], names[(number + 1) % len(names)]
+            number += 1
+            command(c, "append", mail.quoted(name), "(busy)", None, b"Subject: w%d\r\n\r\nw\r\n" % number)
+            command(c, "select", mail.quoted(name))
+            command(c, "store", "1", "+FLAGS.SILENT" if number % 2 else "-FLAGS.SILENT", "(\\Flagged k%d)" % (number % 5))
+            if number % 3 == 0:
+                command(c, "uid", "MOVE", "*", mail.quoted(other))
+            if number % 4 == 0:
+                command(c, "store", "2", "+FLAGS.SILENT", "(\\Deleted)")
+                command(c, "expunge")
+            done.append(number)
+        c.logout()
+
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    first(manual, user)
+    for _ in range(3):
+        again(manual, user)
+    over.set()
+    writer.join(20)
+    assert not writer.is_alive() and len(done) > 10
+    flip(manual, user)
+    assert_equal(old, new, user, 1)
+    m = client(new, user)
+    assert compare.read_account(m)
+    m.logout()
