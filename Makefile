@@ -98,7 +98,9 @@ $(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c tests/fuzz/standalone.c $(BUILD)/libimapfer
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $(filter %.c,$^) $(BUILD)/libimapferry.a $(LIBS)
 
-fuzz-replay: $(FUZZERS)
+fuzzers: $(FUZZERS)
+
+fuzz-replay: fuzzers
 	@for f in $(FUZZERS); do echo "$$f" && "$$f" tests/fuzz/corpus/$${f##*/} || exit 1; done
 
 # The second compiler's opinion of every file.
@@ -161,4 +163,4 @@ clean:
 
 -include $(shell find $(BUILD) -type f -name '*.d' 2>/dev/null)
 
-.PHONY: all units fuzz-replay clang-syntax deps demo check check-valgrind check-crash check-faults check-model install clean bench-migrate bench-cutover
+.PHONY: all units fuzzers fuzz-replay clang-syntax deps demo check check-valgrind check-crash check-faults check-model install clean bench-migrate bench-cutover

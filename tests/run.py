@@ -3,7 +3,7 @@
 
     tests/run.py [--build DIR] [--only GROUP[,GROUP]] [PYTEST ARGUMENT...]
 
-Groups: build, unit (cmocka), layers, tree (sample configuration, README, docker/), route (scripts on Redis), e2e
+Groups: build, unit (cmocka), fuzz (the corpus and what is near to it), layers, tree (sample configuration, README, docker/), route (scripts on Redis), e2e
 (real servers). A skipped test, a runner that says nothing and a sanitizer's report each count as failed."""
 
 import argparse
@@ -19,7 +19,7 @@ import xml.etree.ElementTree as ET
 TESTS = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(TESTS)
 sys.path.insert(0, TESTS)
-GROUPS = ("build", "unit", "layers", "tree", "route", "e2e")
+GROUPS = ("build", "unit", "fuzz", "layers", "tree", "route", "e2e")
 DEADLINE = 25 * 60  # of one runner, seconds
 
 
@@ -58,7 +58,8 @@ def stream(command, env=None, quiet=False):
 
 def run_build(total, args):
     """gcc with both sanitizers, warnings as errors; then what clang has to say to every file."""
-    status, _ = stream(["make", "-sk", f"-j{os.cpu_count()}", "SAN=1", "WERROR=1", f"BUILD={args.build}", "all", "units"])
+    status, _ = stream(["make", "-sk", f"-j{os.cpu_count()}", "SAN=1", "WERROR=1", f"BUILD={args.build}", "all", "units",
+                        "fuzzers"])
     total.add(status == 0, status != 0, "the build")
     status, _ = stream(["make", "-sk", f"-j{os.cpu_count()}", "WERROR=1", f"BUILD={args.build}", "clang-syntax"])
     total.add(status == 0, status != 0, "warnings of clang")
@@ -85,6 +86,26 @@ def run_unit(total, args):
         if bad:
             print(output, "\n".join(found), flush=True)
         total.add(passed, bad, name)
+
+
+def run_fuzz(total, args):
+    from harness.daemon import sanitizer_environment, sanitizer_reports
+    names = sorted(re.sub(r"^fuzz_|\.c$", "", x) for x in os.listdir(os.path.join(TESTS, "fuzz")) if x.startswith("fuzz_")
+                   and x.endswith(".c"))
+    for name in names:
+        program, corpus = os.path.join(args.build, "fuzz", name), os.path.join(TESTS, "fuzz", "corpus", name)
+        if not os.path.exists(program) or not os.path.isdir(corpus):
+            total.add(0, 1, f"fuzz {name}: was not built, or has no corpus")
+            continue
+        with tempfile.TemporaryDirectory() as reports:
+            report = os.path.join(reports, "report")
+            status, output = stream([program, corpus], env=sanitizer_environment(report), quiet=True)
+            found = sanitizer_reports(report)
+        good = status == 0 and not found and re.search(r"^[1-9]\d* replayed$", output, re.M)
+        print(f"fuzz: {name}: " + (output.strip().splitlines()[-1] if good else f"failed, exit status {status}"), flush=True)
+        if not good:
+            print(output, "\n".join(found), flush=True)
+        total.add(1 if good else 0, 0 if good else 1, f"fuzz {name}")
 
 
 def run_layers(total, _):
@@ -139,6 +160,7 @@ def main():
     runners = {
         "build": lambda: run_build(total, args),
         "unit": lambda: run_unit(total, args),
+        "fuzz": lambda: run_fuzz(total, args),
         "layers": lambda: run_layers(total, args),
         "tree": lambda: run_pytest(total, args, "tree", "tree", False),
         "route": lambda: run_pytest(total, args, "route", "route", False),

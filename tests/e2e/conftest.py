@@ -13,12 +13,15 @@ def redis():
 
 
 @pytest.fixture
-def make_ferry(redis, cert):
-    """make_ferry(backends, settings=..., init=True): closed, and judged, at the end of the test."""
+def make_ferry(request, redis, cert):
+    """make_ferry(backends, settings=..., init=True): closed, and judged, at the end of the test. What a migration was
+    set off for is then, on the old server, what it was before; a test that writes there itself says so by
+    pytest.mark.writes_source."""
     made = []
 
     def make(backends, settings=None, init=True, store=None):
         ferry = Ferry(store or redis, backends, cert, settings)
+        ferry.source_may_change = bool(request.node.get_closest_marker("writes_source"))
         made.append(ferry)
         if init:
             ferry.init()

@@ -2,6 +2,8 @@
 import collections
 import re
 
+import pytest
+
 from harness import mail, net
 from harness.scene import assert_equal, fill, new_user, read, separator, small
 
@@ -75,6 +77,7 @@ def test_a_rule_gives_an_account_its_own_pair(make_ferry, backends, old, new):
     assert status == 0 and "on old already" in answer["message"], answer
 
 
+@pytest.mark.writes_source
 def test_there_and_back_and_there_again(make_ferry, backends, old, new):
     """Nothing is copied twice, nothing that was deleted returns, what came to the old server meanwhile stays."""
     user = new_user("pendulum")
@@ -110,6 +113,7 @@ def test_there_and_back_and_there_again(make_ferry, backends, old, new):
     assert len(subjects(old, user)) == len(set(subjects(old, user)))
 
 
+@pytest.mark.writes_source
 def test_killed_while_the_ledgers_are_turned(make_ferry, backends, old, new):
     user = new_user("turned")
     fill(old, user, small(messages=40))
@@ -130,6 +134,7 @@ def test_killed_while_the_ledgers_are_turned(make_ferry, backends, old, new):
     assert bag(read(old, user)) == bag(read(new, user))
 
 
+@pytest.mark.writes_source
 def test_equal_numbers_for_other_messages_are_refused(make_ferry, backends, old, new):
     """Clients saw UID 4 on the new server; the old one has given it to another message meanwhile."""
     user = new_user("clash")
@@ -159,6 +164,7 @@ def test_equal_numbers_for_other_messages_are_refused(make_ferry, backends, old,
     assert "UID 4" in route["reason"], route
 
 
+@pytest.mark.writes_source
 def test_sessions_are_moved_back_too(make_ferry, backends, old, new):
     user = new_user("live")
     fill(old, user, small(messages=5))

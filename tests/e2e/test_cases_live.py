@@ -19,7 +19,7 @@ def site():
 
 @pytest.fixture(scope="module")
 def dovecots():
-    with Site(Dovecot("old", separator=".", prefix="INBOX."), Dovecot("new", mail="mdbox")) as s:
+    with Site(Dovecot("old", separator=".", prefix="INBOX."), Dovecot("new", mail="mdbox"), writes_source=True) as s:
         yield s
 
 

@@ -219,6 +219,7 @@ def test_empty_message_is_named(make_ferry, source, target):
     assert bodies(target.account(user)[b"INBOX"]) == [b"Subject: a\r\n\r\n", b"Subject: b\r\n\r\n"]
 
 
+@pytest.mark.writes_source
 def test_changes_while_it_copies(make_ferry, backends, old, new):
     """Mail comes, goes, moves and is flagged through the proxy until the cut-over: what the client was told OK for is
     on the new server, once."""

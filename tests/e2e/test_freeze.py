@@ -4,6 +4,8 @@ import signal
 import threading
 import time
 
+import pytest
+
 from harness import mail, net
 from harness.ferry import backend
 from harness.relay import Relay
@@ -96,6 +98,7 @@ def test_command_under_way_ends_before_the_session_does(make_ferry, old, new, au
     relay.close()
 
 
+@pytest.mark.writes_source
 def test_what_was_acknowledged_before_the_flip_is_on_the_new_server(make_ferry, backends, old, new):
     """A client writes as fast as it can through the whole switch-over."""
     user = new_user()

@@ -256,6 +256,7 @@ def half_a_command(make_ferry, backends, old):
         yield ferry, user, wire, migrator
 
 
+@pytest.mark.writes_source
 def test_session_that_does_not_rest_is_the_reason(half_a_command, old, new):
     ferry, user, wire, _ = half_a_command
     route = ferry.wait_state(user, "backoff")
@@ -268,6 +269,7 @@ def test_session_that_does_not_rest_is_the_reason(half_a_command, old, new):
     assert_equal(old, new, user, 7)
 
 
+@pytest.mark.writes_source
 def test_migrator_that_is_stopped_in_the_freeze_thaws(half_a_command, old, new):
     ferry, user, wire, migrator = half_a_command
     migrator.stop(timeout=10)
@@ -279,6 +281,7 @@ def test_migrator_that_is_stopped_in_the_freeze_thaws(half_a_command, old, new):
     assert_equal(old, new, user, 7)
 
 
+@pytest.mark.writes_source
 def test_migrator_that_sleeps_through_its_freeze_flips_nothing(half_a_command, old, new):
     """The next login waits until the time is over and thaws the account; both sessions go on where they were."""
     ferry, user, wire, migrator = half_a_command
@@ -302,6 +305,7 @@ def test_migrator_that_sleeps_through_its_freeze_flips_nothing(half_a_command, o
     assert_equal(old, new, user, 7)
 
 
+@pytest.mark.writes_source
 def test_freeze_ends_by_its_deadline_though_nobody_logs_in(half_a_command):
     """The migrator is gone for good, and no client comes along: the proxy thaws the account."""
     ferry, user, wire, migrator = half_a_command

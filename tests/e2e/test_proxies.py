@@ -109,6 +109,7 @@ def test_killed_proxy_that_knew_of_nothing_holds_it_up_for_the_long_term(make_fe
     assert_equal(old, new, user, 10)
 
 
+@pytest.mark.writes_source
 def test_proxy_cut_off_from_redis_during_a_flip_passes_nothing_on_after_its_lease(make_ferry, backends, redis, old, new):
     """Whatever the client was told OK for is on the server that its account ended on."""
     user = new_user("cut")
@@ -151,6 +152,7 @@ def test_proxy_cut_off_from_redis_during_a_flip_passes_nothing_on_after_its_leas
     relay.close()
 
 
+@pytest.mark.writes_source
 def test_nothing_passes_in_either_direction_once_the_lease_is_over(make_ferry, redis, old, new, authority):
     """The old server answers late, tells an IDLE of new mail and would take further commands. What it did is not
     acknowledged, and what it is not yet told it never hears."""

@@ -53,6 +53,7 @@ def test_nothing_changed(copied, old, target):
     same(old, target, user, 40)
 
 
+@pytest.mark.writes_source
 def test_new_message(copied, old, target):
     ferry, user, m = copied
     before = len(target.commands("APPEND"))
@@ -62,6 +63,7 @@ def test_new_message(copied, old, target):
     same(old, target, user, 41)
 
 
+@pytest.mark.writes_source
 def test_expunged_message(copied, old, target):
     ferry, user, m = copied
     before = len(target.commands("APPEND"))
@@ -74,6 +76,7 @@ def test_expunged_message(copied, old, target):
     assert not [c for c in target.commands("EXPUNGE") if b"UID EXPUNGE" not in c.upper()] and not target.commands("CLOSE")
 
 
+@pytest.mark.writes_source
 def test_flags_and_keywords_both_ways(copied, old, target):
     ferry, user, m = copied
     m.select("INBOX")
@@ -85,6 +88,7 @@ def test_flags_and_keywords_both_ways(copied, old, target):
     same(old, target, user, 40)
 
 
+@pytest.mark.writes_source
 def test_moved_message_and_new_mailbox(copied, old, target):
     ferry, user, m = copied
     m.create("INBOX.Fresh")
@@ -121,6 +125,7 @@ def test_message_that_vanished_from_the_target(copied, old, target):
         assert "INBOX" in route["reason"] and route["backend"] == "old", route
 
 
+@pytest.mark.writes_source
 def test_there_and_back_and_there_again(make_ferry, backends, old, new):
     """Sent back by force, released, migrated once more: nothing twice."""
     user = new_user("again")

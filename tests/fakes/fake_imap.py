@@ -69,6 +69,7 @@ class FakeImap:
         self.manners = {}       # user -> list
         self.accounts = {}
         self.lines = []         # (number of the connection, whether under TLS, what came)
+        self.written_by_migrators = []  # (user, verb): as the master user, whom no client signs in as
         self.spoken = {}        # user -> what came in under that name
         self.connections = 0
         self.most_at_once = 0   # sessions that are signed in; one that said LOGOUT is over

@@ -10,6 +10,8 @@ from .store import SYSTEM_FLAGS, Message
 ALWAYS = {b"CAPABILITY", b"NOOP", b"LOGOUT", b"ID"}
 BEFORE_LOGIN = {b"STARTTLS", b"LOGIN", b"AUTHENTICATE"}
 SELECTED = {b"FETCH", b"STORE", b"SEARCH", b"EXPUNGE", b"UNSELECT", b"CLOSE", b"COPY", b"CHECK"}
+WRITES = {b"APPEND", b"STORE", b"EXPUNGE", b"CLOSE", b"COPY", b"MOVE", b"CREATE", b"DELETE", b"RENAME", b"SUBSCRIBE",
+          b"UNSUBSCRIBE", b"SETACL", b"DELETEACL", b"SETMETADATA", b"SETANNOTATION", b"SETQUOTA"}
 NO_DATE = b"01-Jan-2021 00:00:00 +0000"
 
 
@@ -18,7 +20,7 @@ class Session:
         self.server, self.socket, self.number = server, s, number
         self.tls = False
         self.buffer = b""
-        self.user = None
+        self.user = self.how = None
         self.manners = server.manners.get(None, [])  # until the sign-in
         self.verb = b""
         self.asks_bodies = False  # the FETCH under way
@@ -158,6 +160,8 @@ class Session:
         if not handler:
             raise Refused("BAD unknown command")
         self.verb = verb
+        if verb in WRITES and self.how in ("master", "proxyauth"):
+            self.server.written_by_migrators.append((self.user, verb))
         self.tell("command", verb, args)
         if uid:
             handler(args, True)
@@ -245,7 +249,7 @@ class Session:
         self.place("after_login")
 
     def become(self, user, how):
-        self.user = user
+        self.user, self.how = user, how
         self.manners = self.server.manners.get(user, [])
         self.server.note_login(self, how)
         self.server.account(user)

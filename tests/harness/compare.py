@@ -22,6 +22,7 @@ import urllib.parse
 SPECIAL = {b"\\all", b"\\archive", b"\\drafts", b"\\flagged", b"\\important", b"\\junk", b"\\sent", b"\\trash"}
 MONTHS = {m: n + 1 for n, m in enumerate(
     (b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec"))}
+BELOW = b"INBOX (below the prefix)"  # INBOX.INBOX is a mailbox of its own where the prefix is "INBOX."
 CHUNK_BYTES = 8 << 20
 
 
@@ -133,6 +134,8 @@ def levels_of(name, separator, prefix):
         return (b"INBOX",)
     if prefix and name.upper().startswith(prefix.upper()):
         name = name[len(prefix):]
+        if name.upper() == b"INBOX":
+            return (BELOW,)
     levels = tuple(name.split(separator)) if separator else (name,)
     if levels[0].upper() == b"INBOX":
         levels = (b"INBOX",) + levels[1:]

@@ -51,6 +51,9 @@ class Courier(Unpacked):
     def home(self, user):
         return self.place("mail", hashlib.sha256(user.encode()).hexdigest())
 
+    def maildir(self, user):
+        return os.path.join(self.home(user), "Maildir")
+
     def deliver(self, user, name, text):
         """Puts a message into the new/ of INBOX, as a delivery agent does. UIDs follow the order of the names."""
         where = os.path.join("mail", os.path.basename(self.home(user)), "Maildir")

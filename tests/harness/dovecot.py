@@ -7,6 +7,7 @@ Every user exists, with the password "secret"; users={"ann": "other"} gives some
 """
 import contextlib
 import grp
+import hashlib
 import os
 import pwd
 import subprocess
@@ -104,6 +105,7 @@ class Dovecot:
     def __init__(self, name, separator="/", prefix="", mail="maildir", cert=None, capability="", trusted="",
                  master_separator="*", users=None, anybody=True, fsync="never", special_use=True, extra="", folder=None):
         self.name, self.separator, self.prefix = name, separator, prefix
+        self.is_maildir = mail == "maildir"
         self.folder = folder or net.temp_folder(name)
         self.port = {"imap": net.free_port(), "imaps": net.free_port()}
         self._process = None
@@ -179,6 +181,13 @@ class Dovecot:
         if self._process.poll() is not None:
             raise RuntimeError(f"dovecot ended: {self._process.stderr.read().decode()}\n{self.log()[-2000:]}")
         return net.accepts((net.HOST, self.port["imap"]))
+
+    def home(self, user):
+        return os.path.join(self.folder, "mail", hashlib.sha256(user.encode()).hexdigest()[:16])
+
+    def maildir(self, user):
+        """None where mail lies otherwise."""
+        return os.path.join(self.home(user), "Maildir") if self.is_maildir else None
 
     def log(self):
         with contextlib.suppress(OSError), open(os.path.join(self.folder, "dovecot.log"), encoding="utf-8",

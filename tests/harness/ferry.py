@@ -15,7 +15,7 @@ import ssl
 import subprocess
 import threading
 
-from . import dovecot, net
+from . import dovecot, net, state
 from .daemon import Daemon, program, sanitizer_environment, sanitizer_reports
 
 # Short terms, so that a test of what happens after them is short too.
@@ -28,9 +28,20 @@ SETTINGS = {
 }
 
 
+class Section(dict):
+    """Options, and the server that they lead to."""
+
+    def __init__(self, server, options):
+        super().__init__(options)
+        self.server = server
+
+    def __deepcopy__(self, memo):
+        return copy.deepcopy(dict(self), memo)
+
+
 def backend(server, scheme="imaps", ca=None, master=True, host="127.0.0.1", **options):
     """The section of a harness server: with its master user unless told otherwise."""
-    section = {"address": server.url(scheme, host)}
+    section = Section(server, {"address": server.url(scheme, host)})
     if ca:
         section["ca_file"] = ca
     if master:
@@ -60,6 +71,9 @@ class Ferry:
         self.redis = redis
         self.folder = folder or net.temp_folder("ferry")
         self.cert = cert
+        self.servers = {name: getattr(options, "server", None) for name, options in backends.items()}
+        self.source_may_change = True  # else it is looked at whether it did
+        self._before = {}              # account -> what it was on the old server
         self.backends = copy.deepcopy(backends)
         self.settings = copy.deepcopy(SETTINGS)
         for section, options in (settings or {}).items():
@@ -72,6 +86,27 @@ class Ferry:
             f.write(dovecot.MASTER_PASSWORD + "\n")
         os.chmod(self._secret, 0o600)
         os.makedirs(os.path.join(self.folder, "journal"), exist_ok=True)
+
+    # ---- nothing is written at the source
+
+    @property
+    def source(self):
+        return self.servers.get(self.settings["migration"]["source"])
+
+    def note_source(self, user):
+        """Takes the account's state there, once, before its migration is set off."""
+        if not self.source_may_change and state.has_maildir(self.source) and user not in self._before:
+            self._before[user] = state.take(self.source, user)
+
+    def check_source(self):
+        written = getattr(self.source, "written_by_migrators", [])
+        assert not written, f"a migrator wrote at the source: {written[:10]}"
+        if self.source_may_change:
+            return
+        for user, before in self._before.items():
+            if before is not None and os.path.isdir(self.source.folder):
+                changed = state.compare(before, state.take(self.source, user) or {})
+                assert not changed, f"{user} is not what it was at the source:\n" + "\n".join(changed)
 
     # ---- configuration
 
@@ -137,6 +172,8 @@ class Ferry:
 
     def ctl_raw(self, *args, timeout=60, **overrides):
         """(status, standard output, standard error) of imapferryctl."""
+        if len(args) > 1 and ("migrate" in args or "flip" in args):
+            self.note_source(args[args.index("migrate" if "migrate" in args else "flip") + 1])
         report = os.path.join(self.folder, self._label("sanitizer-ctl"))
         run = subprocess.run([program("imapferryctl"), "-c", self.config("ctl", **overrides), *args],
                              capture_output=True, text=True, timeout=timeout, env=sanitizer_environment(report),
@@ -187,6 +224,7 @@ class Ferry:
 
     def login(self, proxy, user, password, listener=0, timeout=20, ca=None):
         """imaplib through a listener of a proxy, signed in."""
+        self.note_source(user)
         client = self.connect(proxy, listener, timeout, ca)
         client.login('"' + user.replace("\\", "\\\\").replace('"', '\\"') + '"', password)
         return client
@@ -220,5 +258,6 @@ class Ferry:
     def close(self):
         try:
             self.stop_all()
+            self.check_source()
         finally:
             net.remove_folder(self.folder)

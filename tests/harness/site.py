@@ -16,9 +16,9 @@ from .scene import new_user, read
 
 
 class Site:
-    """Closes both servers too unless keep."""
+    """Closes both servers too unless keep. writes_source: the tests write on the old server while accounts move."""
 
-    def __init__(self, source, target, settings=None, cert=None, keep=False, **options):
+    def __init__(self, source, target, settings=None, cert=None, keep=False, writes_source=False, **options):
         self.source, self.target, self._keep = source, target, keep
         self.redis = redisd.Redis(port=net.free_port())
         merged = {"migration": {"cutover": "manual", "trigger": "manual"}}
@@ -27,6 +27,7 @@ class Site:
         sides = {"old": backend(source, "imap", **options.get("old", {})),
                  "new": backend(target, "imap", **options.get("new", {}))}
         self.ferry = Ferry(self.redis, sides, cert, merged)
+        self.ferry.source_may_change = writes_source
         self.ferry.init()
         self.migrator = self.ferry.migrator()
 
