@@ -72,8 +72,8 @@ enum view_list_line view_list_take(struct view_list *l, uint32_t number, struct 
 
 /* ---- comparing ---- */
 
-/* Adds the numbers of the UIDs of one range of the client that the other list has not. number: of its first UID. at: the
- * first range of the other list that may reach into it. */
+/* Adds the numbers of the UIDs of one range of the client that the other list has not. number: of its first
+ * UID. at: the first range of the other list that may reach into it. */
 static void add_gone(struct imap_range r, uint32_t number, const struct imap_seq *now, size_t at,
                      struct imap_seq *gone)
 {

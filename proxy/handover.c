@@ -36,8 +36,8 @@ struct handover {
     uint32_t uidvalidity, uidnext, exists;
     bool read_only, empty_list;
     struct view_list list;
-    char *namespaces;  /* owned */
-    struct buf told;   /* FLAGS and PERMANENTFLAGS, for the client */
+    char *namespaces; /* owned */
+    struct buf told;  /* FLAGS and PERMANENTFLAGS, for the client */
 };
 
 /* ---- the end ---- */
@@ -285,7 +285,8 @@ static void stream_event(struct stream *stream, enum stream_event ev, void *owne
     struct handover *h = owner;
     (void)stream;
     if (ev == STREAM_EOF || ev == STREAM_ERROR)
-        handover_failed(h->s, "unavailable", ev == STREAM_EOF ? "it closed the connection" : stream_error(h->stream));
+        handover_failed(h->s, "unavailable",
+                        ev == STREAM_EOF ? "it closed the connection" : stream_error(h->stream));
     else if (ev == STREAM_DATA && is_asked(h))
         read_answers(h->s);
 }

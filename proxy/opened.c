@@ -35,8 +35,8 @@ static bool first_string(const struct imap_cmd *cmd, struct span part, struct bu
     return true;
 }
 
-/* Commands without names; those whose only name is the first argument are told apart from those that have, or bring,
- * more of them. */
+/* Commands without names; those whose only name is the first argument are told apart from those that have, or
+ * bring, more of them. */
 static bool brings_names(enum imap_verb verb)
 {
     switch (verb) {

@@ -19,7 +19,7 @@ enum step { SIGN_IN, CHECK, READY, UNFIT, REFUSED };
 static const char *const step_names[] = {"sign_in", "check", "ready", "unfit", "refused"};
 
 struct prepare {
-    struct session *s;                /* borrowed */
+    struct session *s; /* borrowed */
     const struct conf_backend *target;
     uint64_t epoch;
     enum step step;
@@ -182,8 +182,8 @@ static void enter(struct prepare *pr, enum step step)
 {
     pr->step = step;
     LOG(INFO, "prepare", LOG_S("session", pr->s->name), LOG_S("user", pr->s->account->key),
-        LOG_S("backend", pr->target->name), LOG_S("step", step_names[step]), LOG_S("why", step == UNFIT ? pr->unfit : NULL),
-        LOG_S("reason", step == REFUSED ? pr->reason : NULL));
+        LOG_S("backend", pr->target->name), LOG_S("step", step_names[step]),
+        LOG_S("why", step == UNFIT ? pr->unfit : NULL), LOG_S("reason", step == REFUSED ? pr->reason : NULL));
     if (step == SIGN_IN)
         pr->dialog = sign_in_again(pr->s, pr->target, on_signed_in, pr);
     else if (step == CHECK)

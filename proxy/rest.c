@@ -22,9 +22,9 @@ struct rest {
     uint64_t told_epoch; /* 0: it is to be said again */
     enum step step;
     struct view_list list;
-    unsigned draws;   /* FETCHes so far */
-    bool broken;      /* it could not be drawn */
-    char *namespaces; /* owned */
+    unsigned draws;             /* FETCHes so far */
+    bool broken;                /* it could not be drawn */
+    char *namespaces;           /* owned */
     struct timer *again, *word; /* owned */
 };
 
@@ -110,7 +110,8 @@ static void on_frozen(void *owner, enum route_rc rc, const char *detail)
 {
     struct rest *re = owner;
     (void)detail;
-    if (rc == ROUTE_DOWN || rc == ROUTE_NO_STORE) { /* whether it was done is not known: it may be said again */
+    if (rc == ROUTE_DOWN ||
+        rc == ROUTE_NO_STORE) { /* whether it was done is not known: it may be said again */
         re->told_epoch = 0;
         timer_start(re->again, AGAIN_MS);
     }
@@ -180,7 +181,8 @@ bool rest_takes(struct session *s, const struct imap_resp *r, struct span line)
     struct rest *re = s->rest && s->rest->step == DRAWING ? s->rest : NULL;
     struct span items = span_of(line.p + r->rest, line.len - r->rest);
     if (r->has_number && span_is_ci(r->word, "FETCH"))
-        return re ? view_list_take(&re->list, r->number, items) == VIEW_LIST_ALONE : is_nothing_but_uid(r, items);
+        return re ? view_list_take(&re->list, r->number, items) == VIEW_LIST_ALONE
+                  : is_nothing_but_uid(r, items);
     if (!span_is_ci(r->word, "NAMESPACE"))
         return false;
     if (re && !re->namespaces)

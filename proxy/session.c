@@ -347,6 +347,10 @@ static void on_asked(void *owner, enum route_rc rc, const char *detail)
 {
     struct session *s = owner;
     s->asking = false;
+    if (s->asked_at != s->at) { /* it has been handed over meanwhile */
+        session_ask(s);
+        return;
+    }
     switch (rc) {
     case ROUTE_OK:
     case ROUTE_WAIT:
@@ -386,6 +390,7 @@ void session_ask(struct session *s)
     if (s->lapses == lapses && !s->unregistered)
         return;
     s->asking = true;
+    s->asked_at = s->at;
     s->asked_engaged = s->engaged;
     s->asked_lapses = lapses;
     if (s->lapses != lapses)

@@ -121,6 +121,7 @@ struct session {
     uint64_t lapses; /* lease_lapses() when it was last known to be registered; LAPSES_UNKNOWN: has to ask */
     bool unregistered;     /* a new master may not know the registration */
     bool asking;           /* session_ask() is under way ... */
+    const struct conf_backend *asked_at; /* ... for this backend */
     bool asked_engaged;    /* ... for this term */
     uint64_t asked_lapses; /* ... after this lapse */
 

@@ -56,7 +56,8 @@ static void tell_sessions(struct account *a)
 {
     struct session *s, *next;
     for (s = LIST_FIRST(&a->sessions); s; s = next) {
-        next = LIST_NEXT(s, of_account); /* the account goes with its last session, and that is the last here */
+        next =
+            LIST_NEXT(s, of_account); /* the account goes with its last session, and that is the last here */
         if (s->state == IN_HANDOVER)
             handover_step(s);
     }

@@ -20,6 +20,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests"))
 
 from harness import certs, compare, dovecot, mail, net, redisd  # noqa: E402
 from harness.daemon import Daemon, fields, program  # noqa: E402
+from harness.scene import Wire  # noqa: E402
 
 USERS = {"ann@example.org": 21, "bob@example.org": 22}  # account -> seed of its mail
 PASSWORD = "correct-horse"
@@ -107,6 +108,14 @@ class Demo:
         self.load()
         net.wait_next_second()
         self.new = self.dovecot("new", separator="/", prefix="", mail="mdbox", cert=cert, users=users)
+        self.same_inbox()
+
+    def same_inbox(self):
+        """A mailbox that is open goes on over the flip where its numbers are the same on both servers."""
+        for user in USERS:
+            status = self.old.doveadm("-f", "tab", "mailbox", "status", "-u", user, "uidvalidity", "INBOX")
+            self.new.doveadm("mailbox", "update", "-u", user, "--uid-validity", status.split()[-1], "INBOX")
+        self.terminal.say("new: INBOX was given the UIDVALIDITY of the old one")
 
     @staticmethod
     def make(path):
@@ -208,6 +217,7 @@ class Demo:
 
     def move(self, user):
         self.story.expect(user)
+        phone = self.phone(user)
         m, count = self.sign_in(user)
         if self.served_by(user, count) != "old":
             raise Failed(f"{user} is not served by old at first")
@@ -218,6 +228,40 @@ class Demo:
         if self.served_by(user, count) != "new":
             raise Failed(f"{user} is not served by new after the flip")
         m.logout()
+        return phone
+
+    def phone(self, user):
+        """A client that signs in, opens INBOX, and stays in IDLE."""
+        wire = Wire(self.address, timeout=30, ca=self.authority.ca)
+        self.stack.callback(wire.close)
+        wire.until(b"* ")
+        if not wire.login(user, PASSWORD).startswith(b"l1 OK"):
+            raise Failed(f"{user}: the phone was not let in")
+        wire.command(b"p1", b"SELECT INBOX")
+        wire.line(b"p2 IDLE")
+        wire.until(b"+ ")
+        self.terminal.step(user, "phone", f"in IDLE in INBOX, from port {wire.socket.getsockname()[1]}")
+        return wire
+
+    def new_mail(self, user, phone):
+        """Comes to the new server, and the phone hears of it where it has been all the while."""
+        m = mail.connect(self.new, user, PASSWORD)
+        m.append("INBOX", None, None, b"Subject: Welcome to the new server\r\n\r\nHello.\r\n")
+        m.logout()
+        try:
+            told = b""
+            while not told.endswith(b" EXISTS"):
+                told = phone.until(b"* ")[-1]
+            phone.line(b"DONE")
+            phone.until(b"p2 OK")
+            head = phone.command(b"p3", b"FETCH * (BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
+        except (AssertionError, OSError) as e:
+            raise Failed(f"{user}: the phone lost its connection: {e}") from None
+        subject = next((line.decode() for line in head if line.startswith(b"Subject:")), "nothing")
+        self.terminal.step(user, "phone", f"still from port {phone.socket.getsockname()[1]}, it hears \"{told.decode()}\" and "
+                                          f"reads \"{subject}\"")
+        if subject != "Subject: Welcome to the new server":
+            raise Failed(f"{user}: the phone did not get the new message")
 
     def compare(self, user):
         """The independent comparer, straight at both servers."""
@@ -236,8 +280,9 @@ class Demo:
         self.start_ours()
         self.terminal.say()
         for user in USERS if once else list(USERS)[:1]:
-            self.move(user)
+            phone = self.move(user)
             self.compare(user)
+            self.new_mail(user, phone)
         if not once:
             self.stay()
 

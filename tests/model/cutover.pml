@@ -43,12 +43,15 @@
 
 /* What Redis holds of the account: R is the master. C is what the replica has that will be the next master, from the
  * moment on (`replica`) after which it gets nothing more but what WAIT asks for. */
+#define RUNNING  0
+#define PREPARED 1      /* signed in at the target too */
+#define RESTS    2      /* frozen */
 typedef Store {
     byte st, ep, own;   /* own: 0 nobody, else migrator + 1, which stands for its token */
     bit bk;
     bit rg[NP];         /* a registration of the proxy's session */
     byte rge[NP];       /* the epoch that it has seen */
-    bit rgf[NP]         /* mode: frozen, else running */
+    byte rgm[NP]        /* its mode */
 };
 Store R;
 #if FAILOVERS
@@ -176,7 +179,7 @@ inline thaw() { if :: may_thaw(R.st) && late -> set_ready() :: else fi; assert(S
 inline enter(p) {
     if
 #ifdef ENTER_EPOCH
-    :: opep[p] == R.ep -> R.rg[p] = 1; R.rge[p] = R.ep; R.rgf[p] = 0; opres[p] = OK
+    :: opep[p] == R.ep -> R.rg[p] = 1; R.rge[p] = R.ep; R.rgm[p] = RUNNING; opres[p] = OK
     :: else -> opres[p] = AGAIN
 #else
     :: opgen[p] != gen -> opres[p] = AGAIN
@@ -186,7 +189,7 @@ inline enter(p) {
         :: else ->
             if
             :: frozen_state(R.st) || R.bk != SOURCE || opst[p] != R.st || opep[p] != R.ep -> opres[p] = AGAIN
-            :: else -> R.rg[p] = 1; R.rge[p] = R.ep; R.rgf[p] = 0; opres[p] = OK
+            :: else -> R.rg[p] = 1; R.rge[p] = R.ep; R.rgm[p] = RUNNING; opres[p] = OK
             fi
         fi
 #endif
@@ -210,8 +213,8 @@ inline register(p) {
         :: else ->
             opres[p] = OK;
             if
-            :: R.rg[p] && !R.rgf[p]
-            :: else -> R.rg[p] = 1; R.rgf[p] = 0; R.rge[p] = (opep[p] < R.ep -> opep[p] : R.ep)
+            :: R.rg[p] && R.rgm[p] == RUNNING
+            :: else -> R.rg[p] = 1; R.rgm[p] = RUNNING; R.rge[p] = (opep[p] < R.ep -> opep[p] : R.ep)
             fi
         fi
     fi
@@ -232,7 +235,7 @@ inline renew(p) {
 /* Sent by a proxy that knows epoch ep[p]; how late it comes makes no difference as long as the epoch is compared. */
 inline seen(p) {
     if
-    :: pgen[p] == gen && R.rg[p] && ep[p] <= R.ep && R.rge[p] < ep[p] -> R.rge[p] = ep[p]; R.rgf[p] = 0
+    :: pgen[p] == gen && R.rg[p] && ep[p] <= R.ep && R.rge[p] < ep[p] -> R.rge[p] = ep[p]; R.rgm[p] = RUNNING
     :: else
     fi
 }
@@ -240,14 +243,23 @@ inline seen(p) {
 inline frozen(p) {
     if
 #ifdef NO_EPOCH_ACK
-    :: R.rg[p] && fzgen[p] == gen && R.st == FREEZING -> R.rgf[p] = 1; R.rge[p] = R.ep
+    :: R.rg[p] && fzgen[p] == gen && R.st == FREEZING -> R.rgm[p] = RESTS; R.rge[p] = R.ep
 #else
-    :: R.rg[p] && fzgen[p] == gen && fzep[p] == R.ep && R.st == FREEZING -> R.rgf[p] = 1; R.rge[p] = R.ep
+    :: R.rg[p] && fzgen[p] == gen && fzep[p] == R.ep && R.st == FREEZING -> R.rgm[p] = RESTS; R.rge[p] = R.ep
 #endif
     :: else
     fi;
     fz[p] = 0; fzep[p] = 0; fzgen[p] = 0
 }
+
+/* prepared, refuse: sent by a proxy that knows epoch ep[p], which both compare; they come when they come. */
+inline prepared(p) { R.rgm[p] = PREPARED; R.rge[p] = R.ep }
+inline refuse(p) { set_ready(); assert(SAFE) }
+#ifdef REFUSE_ANY
+#define may_refuse(s) (s >= PREPARING)
+#else
+#define may_refuse(s) (s == PREPARING)
+#endif
 
 #define mine(m) (R.own == m + 1 && R.ep == me[m])
 
@@ -272,15 +284,15 @@ inline evict(m, p) {
 #endif
     :: else ->
 #ifdef EVICT_BLIND
-        R.rg[p] = 0; R.rge[p] = 0; R.rgf[p] = 0
+        R.rg[p] = 0; R.rge[p] = 0; R.rgm[p] = RUNNING
 #else
-        if :: same[m] & BIT(p) -> R.rg[p] = 0; R.rge[p] = 0; R.rgf[p] = 0 :: else fi
+        if :: same[m] & BIT(p) -> R.rg[p] = 0; R.rge[p] = 0; R.rgm[p] = RUNNING :: else fi
 #endif
     fi
 }
 
 inline prepare(m) {
-    for (i : 0 .. NP - 1) { R.rgf[i] = 0 }
+    for (i : 0 .. NP - 1) { R.rgm[i] = RUNNING }
     R.st = PREPARING; R.ep++; me[m] = R.ep; late = 0; verified[m] = 0
 }
 
@@ -291,7 +303,7 @@ inline flip(m) {
 
 inline flipped(m) {
     R.st = FLIPPED; R.bk = TARGET; R.ep++; R.own = 0;
-    for (i : 0 .. NP - 1) { R.rg[i] = 0; R.rge[i] = 0; R.rgf[i] = 0 }
+    for (i : 0 .. NP - 1) { R.rg[i] = 0; R.rge[i] = 0; R.rgm[i] = RUNNING }
     assert(SAFE)
 }
 
@@ -301,7 +313,7 @@ inline replicate() {
     if
     :: replica ->
         C.st = R.st; C.ep = R.ep; C.own = R.own; C.bk = R.bk;
-        for (i : 0 .. NP - 1) { C.rg[i] = R.rg[i]; C.rge[i] = R.rge[i]; C.rgf[i] = R.rgf[i] }
+        for (i : 0 .. NP - 1) { C.rg[i] = R.rg[i]; C.rge[i] = R.rge[i]; C.rgm[i] = R.rgm[i] }
     :: else
     fi
 #else
@@ -385,7 +397,8 @@ inline renewed(p) {
 /* on_asked() */
 inline asked(p) {
     if
-    :: opres[p] == LOST -> finish(p, GONE)
+    :: opres[p] == LOST && ses[p] == FROZEN -> op_clear(p) /* who rests waits for word */
+    :: opres[p] == LOST && ses[p] != FROZEN -> finish(p, GONE)
     :: else ->
         unreg[p] = 0;
         if :: opkind[p] == OP_RESUME -> good[p] = oplevel[p] >= term(p) :: else fi;
@@ -472,6 +485,11 @@ end_waits:
     :: d_step { in_relay(p) && news(p) -> hear(p) }
     :: d_step { in_relay(p) && eng[p] && R.rg[p] && R.rge[p] < ep[p] && pgen[p] == gen -> seen(p) }
 
+    /* prepare.h: signed in at the target, which may refuse the session */
+    :: d_step { ses[p] == RUN && R.st == PREPARING && ep[p] == R.ep && pgen[p] == gen && R.rg[p] && R.rgm[p] == RUNNING ->
+        prepared(p) }
+    :: d_step { in_relay(p) && may_refuse(R.st) && ep[p] == R.ep && pgen[p] == gen && R.rg[p] -> refuse(p) }
+
     /* the freeze */
 #ifndef BYE
 #ifdef WAIT_IS_FREEZING
@@ -482,10 +500,10 @@ end_waits:
         connect(p); ses[p] = FROZEN; fz[p] = 1; fzep[p] = ep[p]; fzgen[p] = pgen[p] }
 #endif
     :: d_step { (ses[p] == RUN || ses[p] == FROZEN) && rest[p] && w[p] == 0 -> finish(p, GONE) }
-    :: d_step { ses[p] == GONE && R.rg[p] -> R.rg[p] = 0; R.rge[p] = 0; R.rgf[p] = 0 } /* leave */
+    :: d_step { ses[p] == GONE && R.rg[p] -> R.rg[p] = 0; R.rge[p] = 0; R.rgm[p] = RUNNING } /* leave */
 
     /* session_ask() */
-    :: d_step { in_relay(p) && !op[p] && v[p] >= term(p) && (!good[p] || unreg[p]) ->
+    :: d_step { ses[p] == RUN && !op[p] && v[p] >= term(p) && (!good[p] || unreg[p]) ->
         connect(p);
         op[p] = SENT; opkind[p] = (good[p] -> OP_REGISTER : OP_RESUME);
         oplevel[p] = v[p]; opep[p] = ep[p]; opgen[p] = pgen[p] }
@@ -540,9 +558,9 @@ inline judge(m, p) {
     fi
 }
 
-inline all_rest(m, yes) {
+inline all_are(m, mode, yes) {
     yes = 1;
-    for (i : 0 .. NP - 1) { if :: R.rg[i] && (!R.rgf[i] || R.rge[i] != me[m]) -> yes = 0 :: else fi }
+    for (i : 0 .. NP - 1) { if :: R.rg[i] && (R.rgm[i] != mode || R.rge[i] != me[m]) -> yes = 0 :: else fi }
 }
 
 proctype Migrator(byte m) {
@@ -578,14 +596,16 @@ end_waits:
         :: else -> give_up(m)
         fi }
 
-    :: d_step { ms[m] == M_PREPARE ->
+    /* SIGN_INS: waits until all are prepared, or gone */
+    :: d_step { ms[m] == M_PREPARE -> all_are(m, PREPARED, yes);
         if
         :: !mine(m) -> give_up(m)
-        :: mine(m) && R.st == PREPARING && !quarantine && !late -> R.st = FREEZING; ms[m] = M_REST
+        :: mine(m) && yes && R.st == PREPARING && !quarantine && !late -> R.st = FREEZING; ms[m] = M_REST
+        :: mine(m) && !yes && R.st == PREPARING && !late
         :: else -> ms[m] = M_ABORT
         fi }
 
-    :: d_step { ms[m] == M_REST -> all_rest(m, yes); if :: yes -> replicate(); ms[m] = M_LAST :: else fi }
+    :: d_step { ms[m] == M_REST -> all_are(m, RESTS, yes); if :: yes -> replicate(); ms[m] = M_LAST :: else fi }
     :: d_step { ms[m] == M_REST && (late || R.st != FREEZING) -> ms[m] = M_ABORT }
 
     /* The last delta, and the comparison: the intent, a script that the owner alone may run; then what was meant. */
@@ -607,7 +627,7 @@ end_waits:
         :: !mine(m) -> give_up(m)
         :: mine(m) && R.st == FLIPPING -> ms[m] = M_KEPT
         :: mine(m) && R.st == FREEZING && !quarantine && !late ->
-            all_rest(m, yes);
+            all_are(m, RESTS, yes);
             assert(yes); /* nothing begins to run again in a freeze */
             flip(m);
             ms[m] = M_KEPT
@@ -669,8 +689,8 @@ inline failover() {
     quarantine = 1;
 #endif
     for (i : 0 .. NP - 1) {
-        R.rg[i] = C.rg[i]; R.rge[i] = C.rge[i]; R.rgf[i] = C.rgf[i];
-        C.rg[i] = 0; C.rge[i] = 0; C.rgf[i] = 0;
+        R.rg[i] = C.rg[i]; R.rge[i] = C.rge[i]; R.rgm[i] = C.rgm[i];
+        C.rg[i] = 0; C.rge[i] = 0; C.rgm[i] = 0;
         fz[i] = 0; fzep[i] = 0; fzgen[i] = 0;
         if :: rq[i] == SENT -> rq[i] = 0; rqold[i] = 0; rqdead[i] = 0 :: else fi;
         if

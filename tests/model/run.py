@@ -63,6 +63,7 @@ WEAKENED = {
     "NO_SETTLE": TWO_MIGRATORS,
     "KEPT_BLIND": FAILOVER,
     "WAIT_IS_FREEZING": {},
+    "REFUSE_ANY": {},
 }
 
 
