@@ -18,11 +18,12 @@ static const struct {
     [WHY_REFUSED] = {"refused", THEN_AGAIN,
                      "Tried again by itself. The server's own log says why it refuses."},
     [WHY_DIFFERS] = {"differs", THEN_AGAIN,
-                     "The copy is not what the original is, so the account is not moved. Look at the message "
-                     "that is named, on both servers."},
+                     "The copy is not what the original is, so the account is not moved. Look at the messages that "
+                     "\"user NAME --report\" names, on both servers; or \"waive\" them."},
     [WHY_CANNOT] =
         {"cannot", THEN_PERSON,
-         "The new server does not take what is named. Change it on one of the servers, then \"retry\"."},
+         "The new server does not take what is named; \"user NAME --report\" has all of it. Change it on one of "
+         "the servers, then \"retry\"; or \"waive\" it."},
     [WHY_UIDVALIDITY] =
         {"uidvalidity", THEN_PERSON,
          "Mail programs would take wrong messages for known ones. Delete the named mailbox on the "

@@ -202,6 +202,11 @@ void route_stamps_write(struct store *s, const struct route_job *j, const struct
 /* The sealed credential: one row, or none where there is none (any more). */
 void route_secret_read(struct store *s, const char *user, route_rows_fn fn, void *owner);
 
+/* What the last pass compared and found, as JSON; replaces the one before. */
+void route_report_write(struct store *s, const struct route_job *j, struct span text, route_done_fn fn, void *owner);
+/* One row, or none. */
+void route_report_read(struct store *s, const char *user, route_rows_fn fn, void *owner);
+
 /* ---- staff and schedule; who and why go to the audit stream ---- */
 
 struct route_staff {
@@ -227,6 +232,12 @@ void route_hold(struct store *s, const struct route_staff *a, route_done_fn fn, 
 void route_release(struct store *s, const struct route_staff *a, route_done_fn fn, void *owner);
 /* backoff, blocked → queued now. */
 void route_retry(struct store *s, const struct route_staff *a, route_done_fn fn, void *owner);
+/* What staff accept: keys as migrator/waiver.h has them. Any state; blocked, and backoff for a difference, → queued
+ * now. detail is the state. ROUTE_REFUSED: there are 10,000 of them. */
+void route_waive(struct store *s, const struct route_staff *a, const struct span *keys, size_t n, route_done_fn fn,
+                 void *owner);
+/* In pairs of key and JSON: "who", "when" (ms of Redis' clock, a text), "why". */
+void route_waivers_read(struct store *s, const char *user, route_rows_fn fn, void *owner);
 /* The brake: no claim, prepare, freeze or flip begins while it is on; flipping → flipped completes. */
 void route_pause(struct store *s, bool on, const char *who, const char *reason, route_done_fn fn, void *owner);
 struct route_control {

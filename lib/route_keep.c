@@ -57,6 +57,15 @@ void route_stamps_write(struct store *s, const struct route_job *j, const struct
     write_pairs(s, "stamps", j, drop, n_drop, pairs, n_pairs, fn, owner);
 }
 
+void route_report_write(struct store *s, const struct route_job *j, struct span text, route_done_fn fn,
+                        void *owner)
+{
+    struct args a = {0};
+    args_job(&a, j);
+    args_span(&a, text);
+    route_run(s, "report", &a, fn, owner);
+}
+
 /* ---- reading ---- */
 
 struct rows {
@@ -167,4 +176,14 @@ void route_stamps_read(struct store *s, const char *user, route_rows_fn fn, void
 void route_secret_read(struct store *s, const char *user, route_rows_fn fn, void *owner)
 {
     read_one(s, "secret_read", user, fn, owner);
+}
+
+void route_report_read(struct store *s, const char *user, route_rows_fn fn, void *owner)
+{
+    read_one(s, "report_read", user, fn, owner);
+}
+
+void route_waivers_read(struct store *s, const char *user, route_rows_fn fn, void *owner)
+{
+    read_one(s, "waivers_read", user, fn, owner);
 }

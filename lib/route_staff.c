@@ -80,6 +80,16 @@ void route_retry(struct store *s, const struct route_staff *a, route_done_fn fn,
     run_staff(s, "retry", a, fn, owner);
 }
 
+void route_waive(struct store *s, const struct route_staff *staff, const struct span *keys, size_t n,
+                 route_done_fn fn, void *owner)
+{
+    struct args a = {0};
+    args_staff(&a, staff);
+    for (size_t i = 0; i < n; i++)
+        args_span(&a, keys[i]);
+    route_run(s, "waive", &a, fn, owner);
+}
+
 /* ---- the brake ---- */
 
 void route_pause(struct store *s, bool on, const char *who, const char *reason, route_done_fn fn, void *owner)

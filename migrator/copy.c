@@ -237,6 +237,8 @@ static void on_opened(void *owner, enum copy_rc rc, const char *why)
 static void enter_open(struct copy *c)
 {
     bool based = make_bases(c);
+    if (!based) /* else all that was found is zones, and what is not listed anew has them still */
+        findings_clear(c->pair.findings, c->pair.waivers);
     c->whole = !based;
     c->opening = 2;
     selected_open(&c->pair.source, based ? &c->bases[SOURCE] : NULL, on_opened, c);
@@ -656,7 +658,7 @@ static void enter_compare(struct copy *c)
     const char *wrong = selected_wrong(&c->pair.source);
     wrong = wrong ? wrong : selected_wrong(&c->pair.target);
     delta_compare(&d, NULL, NULL, &r);
-    c->pair.counts.zones_changed = r.zones;
+    c->pair.counts.compared_bytes = r.by_bytes;
     if (r.foreign > 0)
         LOG(INFO, "foreign_messages", LOG_S("mailbox", c->target_name), LOG_U("count", r.foreign));
     if (r.shuffled > 0)
@@ -667,6 +669,7 @@ static void enter_compare(struct copy *c)
         go(c, ALIGN); /* the server told of a change meanwhile, or does not do as told */
     } else {
         findings_count(c->pair.findings, FINDING_ZONE, r.zones);
+        c->pair.counts.zones_changed = findings_of(c->pair.findings, FINDING_ZONE);
         delta_compare(&d, name_diff, c, &r);
         end_by_findings(c);
     }
@@ -813,7 +816,6 @@ struct copy *copy_start(const struct copy_request *request, copy_fn fn, void *ow
     c->delete_share = request->delete_share;
     p->findings = request->findings;
     p->waivers = request->waivers;
-    findings_clear(p->findings, p->waivers);
     p->flags = flags_pool_new();
     p->progress = tell_progress;
     selected_init(&p->source, request->source, p->flags, c->source_name, "source", true);

@@ -43,8 +43,11 @@ enum copy_rc {
 struct copy_counts {
     /* of the source; done = on the target */
     uint64_t messages_total, messages_done, messages_verified, bytes_total, bytes_done;
-    uint64_t appended, stored, expunged; /* what this pass changed */
-    uint64_t zones_changed;              /* INTERNALDATE: equal instant, other zone */
+    uint64_t appended, stored, expunged;                         /* what this pass changed */
+    uint64_t compared_bytes, compared_headers, compared_listing; /* messages found equal: by their bytes, by
+                                                                   header and size, by size alone; flags and
+                                                                   date always */
+    uint64_t zones_changed;                                      /* INTERNALDATE: equal instant, other zone */
 };
 
 struct copy_result {
@@ -64,7 +67,7 @@ struct copy_request {
     struct ledger *ledger;                 /* loaded; stays the caller's */
     const char *source_name, *target_name; /* as on the wire */
     bool last;                             /* in the freeze */
-    const struct stamp *was; /* when both were equal, of this ledger; NULL: list all messages */
+    const struct stamp *was;               /* when both were equal, of this ledger; NULL: list all messages */
     uint32_t reorder_max;                  /* copies that are taken back for the sake of order */
     uint32_t delete_share;                 /* per cent of the copies that are removed unasked */
     const struct waivers *waivers;         /* borrowed; NULL = none */

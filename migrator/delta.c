@@ -226,6 +226,7 @@ static void compare_row(struct compare *c, const struct mbox_msg *s, const struc
         add_diff(c, &diff);
         return;
     }
+    c->r->by_bytes += row->verified;
     if (!row->verified) {
         diff.kind = DELTA_UNREAD;
         add_diff(c, &diff);

@@ -62,6 +62,7 @@ struct delta_diff {
 
 struct delta_report {
     size_t n, by_kind[DELTA_KINDS];
+    size_t by_bytes; /* rows whose bytes were read back, and whose message is there */
     size_t zones;    /* equal instant, other zone: no difference, but counted */
     size_t foreign;  /* not ours, before or behind the copies: left alone */
     size_t shuffled; /* turned: out of order, or not ours between ours */

@@ -9,9 +9,11 @@
 #include "look.h"
 #include "finding.h"
 #include "pass.h"
+#include "report.h"
+#include "waiver.h"
 
 enum { TRIES = 3 /* of a mailbox whose connection broke */ };
-enum phase { LISTS, RECORDS, ARRANGE, COPY, REMOVE };
+enum phase { WAIVERS, LISTS, RECORDS, ARRANGE, COPY, REMOVE };
 enum { SOURCE, TARGET };
 
 enum item_state {
@@ -70,6 +72,8 @@ struct pass {
     struct loop_task task;              /* does what there is to do, outside of any callback */
     bool records_sent, records_written; /* of the last pass: at its end */
     bool over, lost, judged;
+    struct waivers *waivers;   /* owned */
+    bool report_sent, reported;
     struct findings *findings; /* of the account; at the end those of its mailboxes too; owned */
     bool failed;               /* why and detail of the first failure */
     enum why why;
@@ -174,6 +178,8 @@ static void item_down(struct item *i, const char *reason)
     struct pass *p = i->pass;
 
     ledger_free(&i->record->ledger);
+    findings_clear(i->record->findings, NULL);
+    i->record->stamp.equal = i->record->whole = false;
     i->state = TODO;
     p->next = 0;
     if (store_state(p->move->m->store) != STORE_UP)
@@ -354,6 +360,7 @@ static void start_copy(struct item *i)
             .was = whole ? NULL : &i->record->stamp,
             .reorder_max = m->m->conf->migration.reorder_max,
             .delete_share = m->m->conf->migration.delete_share,
+            .waivers = i->pass->waivers,
             .findings = i->record->findings,
             .gone = &i->record->gone,
             .removable = may_remove(i) ? (i->pass->last ? NULL : &i->removable) : &none,
@@ -587,6 +594,22 @@ static void step_arrange(struct pass *p)
         p->arrange = arrange_start(p->lane->target, p->plan, on_arranged, p);
 }
 
+/* ---- WAIVERS */
+
+static void on_waivers(void *owner, enum route_rc rc, const struct span *rows, size_t n)
+{
+    struct pass *p = owner;
+
+    if (rc != ROUTE_OK) {
+        fail_by_store(p, rc);
+        return;
+    }
+    for (size_t i = 0; i + 1 < n; i += 2)
+        waivers_add(p->waivers, rows[i]);
+    p->phase = LISTS;
+    step_soon(p);
+}
+
 /* ---- LISTS, RECORDS */
 
 static void on_records(void *owner, enum route_rc rc)
@@ -747,6 +770,7 @@ static void stop(struct pass *p)
     crew_set_owner(p->move->crew, NULL, NULL);
     loop_undefer(p->move->m->loop, &p->task);
     records_forget(p->move->records, p);
+    store_forget(p->move->m->store, p);
     mailboxes_read_cancel(&p->reading[SOURCE]);
     mailboxes_read_cancel(&p->reading[TARGET]);
     arrange_cancel(&p->arrange);
@@ -768,6 +792,7 @@ static void stop(struct pass *p)
 static void pass_free(struct pass *p)
 {
     findings_free(&p->findings);
+    waivers_free(&p->waivers);
     plan_free(&p->plan);
     mailboxes_free(&p->mailboxes[SOURCE]);
     mailboxes_free(&p->mailboxes[TARGET]);
@@ -843,10 +868,64 @@ static void judge(struct pass *p)
     buf_free(&text);
 }
 
+/* ---- the report */
+
+static void on_report(void *owner, enum route_rc rc, const char *detail)
+{
+    struct pass *p = owner;
+
+    (void)detail;
+    p->reported = true;
+    if (rc == ROUTE_LOST)
+        p->lost = true;
+    step_soon(p); /* without a report the account moves all the same: it is for people */
+}
+
+static void send_report(struct pass *p)
+{
+    struct report r = {.time_ms = clock_wall_ms(),
+                       .source = p->move->source_name,
+                       .target = p->move->target_name,
+                       .verify = "full",
+                       .result = p->failed ? why_word(p->why) : "equal",
+                       .reason = buf_str(&p->detail),
+                       .last = p->last,
+                       .all = p->findings,
+                       .n = p->n};
+    struct buf text = {0};
+
+    r.mailboxes = xcalloc(p->n ? p->n : 1, sizeof(*r.mailboxes));
+    for (size_t i = 0; i < p->n; i++) {
+        const struct item *item = &p->items[i];
+        bool looked = item->state == EQUAL || item->state == FOUND;
+        r.mailboxes[i] = (struct report_mailbox){.source_name = item->plan->source->name,
+                                                 .target_name = item->plan->target_name,
+                                                 .looked = looked,
+                                                 .counts = &item->record->counts,
+                                                 .findings = looked ? item->record->findings : NULL};
+    }
+    report_write(&text, &r);
+    route_report_write(p->move->m->store, &p->move->job, buf_span(&text), on_report, p);
+    report_free(&r);
+    buf_free(&text);
+}
+
+/* A quick pass says nothing of what it did not open. */
+static bool must_report(const struct pass *p)
+{
+    return p->kind != PASS_QUICK && !p->lost && !p->reported;
+}
+
 /* The last pass has folded the ledgers into the records. */
 static void end_or_write(struct pass *p)
 {
     judge(p);
+    if (must_report(p)) {
+        if (!p->report_sent)
+            send_report(p);
+        p->report_sent = true;
+        return;
+    }
     if (!p->last || p->failed || p->lost || p->records_written) {
         finish(p);
     } else if (!p->records_sent) {
@@ -864,6 +943,8 @@ static void step(struct loop_task *task)
         return;
     }
     switch (p->phase) {
+    case WAIVERS:
+        break;
     case LISTS:
         step_lists(p);
         break;
@@ -898,11 +979,12 @@ struct pass *pass_start(struct move *move, enum pass_kind kind, pass_fn fn, void
     p->fn = fn;
     p->owner = owner;
     p->task.fn = step;
-    p->findings = findings_new(NULL);
+    p->waivers = waivers_new();
+    p->findings = findings_new(p->waivers);
     p->began_ms = clock_boot_ms();
     crew_set_owner(move->crew, on_crew, p);
     crew_want(move->crew, 1);
-    step_soon(p);
+    route_waivers_read(move->m->store, move->user, on_waivers, p);
     return p;
 }
 

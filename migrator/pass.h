@@ -14,6 +14,7 @@
  *
  * | phase   | does                                             | leaves to                      |
  * |---------|--------------------------------------------------|--------------------------------|
+ * | WAIVERS | reads what staff have waived                      | LISTS                          |
  * | LISTS   | reads the mailboxes of both sides; plans         | RECORDS; end: the plan's no    |
  * | RECORDS | writes the records of mailboxes that are new     | ARRANGE                        |
  * | ARRANGE | CREATE, SUBSCRIBE, UNSUBSCRIBE on the target     | COPY                           |

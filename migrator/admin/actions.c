@@ -15,6 +15,9 @@ static void run_free(struct run *r)
     free((char *)r->action.to);
     free((char *)r->action.who);
     free((char *)r->action.reason);
+    for (size_t i = 0; i < r->action.n_keys; i++)
+        free((char *)r->action.keys[i]);
+    free((void *)r->action.keys);
     free(r->user);
     free(r->text);
     json_decref(r->data);
@@ -214,7 +217,10 @@ static void run_now(struct run *r)
         report_status(r);
         break;
     case ACTION_USER:
-        report_user(r);
+        if (r->action.report)
+            report_of_pass(r);
+        else
+            report_user(r);
         break;
     case ACTION_SESSIONS:
         report_sessions(r);
@@ -235,6 +241,9 @@ static void run_now(struct run *r)
     case ACTION_RETRY:
         route_retry(r->store, &a, on_simple, r);
         break;
+    case ACTION_WAIVE:
+        run_waive(r);
+        break;
     case ACTION_PAUSE:
     case ACTION_RESUME:
         route_pause(r->store, r->action.verb == ACTION_PAUSE, r->action.who, r->action.reason, on_paused, r);
@@ -244,7 +253,7 @@ static void run_now(struct run *r)
 
 static bool needs_account(enum action_verb verb)
 {
-    return verb == ACTION_USER || verb == ACTION_SESSIONS || (verb >= ACTION_MIGRATE && verb <= ACTION_RETRY);
+    return verb == ACTION_USER || verb == ACTION_SESSIONS || (verb >= ACTION_MIGRATE && verb <= ACTION_WAIVE);
 }
 
 /* NULL: the action may run. Else what is wrong with it; to free. */
@@ -264,6 +273,8 @@ static char *fault_of(struct run *r)
         return xstrdup("flip needs --to BACKEND");
     if (a->verb == ACTION_FLIP && !*a->reason)
         return xstrdup("flip needs --reason TEXT");
+    if (a->verb == ACTION_WAIVE)
+        return waive_fault(a);
     return NULL;
 }
 
@@ -282,6 +293,15 @@ static char *copy(const char *s)
     return xstrdup(s ? s : "");
 }
 
+static void copy_keys(struct action *to, const struct action *from)
+{
+    char **keys = xcalloc(from->n_keys ? from->n_keys : 1, sizeof(*keys));
+
+    for (size_t i = 0; i < from->n_keys; i++)
+        keys[i] = xstrdup(from->keys[i]);
+    to->keys = (const char *const *)keys;
+}
+
 void action_run(struct store *s, const struct action *a, action_fn fn, void *owner)
 {
     struct run *r = xcalloc(1, sizeof(*r));
@@ -292,6 +312,7 @@ void action_run(struct store *s, const struct action *a, action_fn fn, void *own
     r->action.to = copy(a->to);
     r->action.who = copy(a->who);
     r->action.reason = copy(a->reason);
+    copy_keys(&r->action, a);
     r->action.now = a->now || a->verb == ACTION_FLIP;
     r->fn = fn;
     r->owner = owner;

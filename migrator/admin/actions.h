@@ -11,7 +11,7 @@
 enum action_verb {
     ACTION_INIT,     /* makes the store */
     ACTION_STATUS,   /* the whole migration */
-    ACTION_USER,     /* one account */
+    ACTION_USER,     /* one account; with report: what its last pass compared and found */
     ACTION_SESSIONS, /* its sessions */
     ACTION_AUDIT,    /* who did what, of one account or of all */
     ACTION_MIGRATE,  /* queues it; with now, it is cut over whatever the policy says */
@@ -20,6 +20,7 @@ enum action_verb {
     ACTION_HOLD,
     ACTION_RELEASE,
     ACTION_RETRY,
+    ACTION_WAIVE, /* accepts what was found: keys, and a reason */
     ACTION_PAUSE, /* the brake of all migrations */
     ACTION_RESUME,
 };
@@ -38,7 +39,9 @@ struct action {
     enum action_verb verb;
     const char *login; /* whom it is about, as a user would type it; "" = all (audit), none */
     const char *to;    /* backend; "" = the target that the configuration gives the account */
-    bool force, now;
+    bool force, now, report;
+    const char *const *keys; /* of waive, as typed (migrator/waiver.h); copied */
+    size_t n_keys;
     const char *who, *reason; /* reason "": none was given */
 };
 

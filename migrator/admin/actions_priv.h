@@ -27,6 +27,10 @@ void run_end_failed(struct run *r, enum route_rc rc, const char *detail);
 /* A string that may hold any byte. */
 json_t *json_text(struct span s);
 
+/* What is wrong with the keys, NULL = nothing; to be freed. */
+char *waive_fault(const struct action *a);
+void run_waive(struct run *r);
+void report_of_pass(struct run *r);
 void report_user(struct run *r);
 void report_sessions(struct run *r);
 void report_audit(struct run *r);

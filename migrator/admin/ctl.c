@@ -20,6 +20,7 @@ enum {
     STORE_TIMEOUT_MS = 5000, /* of one command */
     REACH_MS = 5000,         /* until the store must be there */
     LIST_MAX = 64 << 20,     /* bytes of a list of accounts */
+    KEYS_MAX = 1000,         /* of one waive */
 };
 
 static const char usage[] =
@@ -28,7 +29,8 @@ static const char usage[] =
     "  init                               make the store in Redis, once\n"
     "  seal-key [--out DIR]               make a pair of keys for sealed passwords\n"
     "  status                             the whole migration\n"
-    "  user NAME                          one account: where it is, what happens to it, why\n"
+    "  user NAME [--report]               one account: where it is, what happens to it, why (--report: what was\n"
+    "                                     compared and found at its last pass)\n"
     "  sessions NAME                      its sessions\n"
     "  audit [NAME]                       who did what, and why\n"
     "  migrate NAME [--to BACKEND] [--now] [--wait]\n"
@@ -43,6 +45,8 @@ static const char usage[] =
     "  hold NAME [--reason TEXT]          pin it where it is\n"
     "  release NAME                       undo hold\n"
     "  retry NAME                         try again now what is in backoff or blocked\n"
+    "  waive NAME KIND|MAILBOX:UID|MAILBOX:KIND... --reason TEXT\n"
+    "                                     accept what was found, so that it stops nothing\n"
     "  pause [--reason TEXT]              stop all migrations (what is being switched over is carried out)\n"
     "  resume                             undo pause\n"
     "\n"
@@ -60,7 +64,9 @@ enum {
     TAKES_WAIT = 32,
     TAKES_NOW = 64,
     TAKES_OUT = 128,
-    TAKES_ALL = 256
+    TAKES_ALL = 256,
+    TAKES_REPORT = 2048,
+    TAKES_KEYS = 4096
 };
 enum { SEAL_KEY = -1 };
 
@@ -72,7 +78,7 @@ static const struct verb {
     {"init", ACTION_INIT, 0},
     {"seal-key", SEAL_KEY, TAKES_OUT},
     {"status", ACTION_STATUS, 0},
-    {"user", ACTION_USER, NEEDS_NAME},
+    {"user", ACTION_USER, NEEDS_NAME | TAKES_REPORT},
     {"sessions", ACTION_SESSIONS, NEEDS_NAME},
     {"audit", ACTION_AUDIT, TAKES_NAME},
     {"migrate", ACTION_MIGRATE, NEEDS_NAME | TAKES_TO | TAKES_REASON | TAKES_WAIT | TAKES_NOW | TAKES_ALL},
@@ -80,6 +86,7 @@ static const struct verb {
     {"hold", ACTION_HOLD, NEEDS_NAME | TAKES_REASON},
     {"release", ACTION_RELEASE, NEEDS_NAME | TAKES_REASON},
     {"retry", ACTION_RETRY, NEEDS_NAME | TAKES_REASON},
+    {"waive", ACTION_WAIVE, NEEDS_NAME | TAKES_REASON | TAKES_KEYS},
     {"pause", ACTION_PAUSE, TAKES_REASON},
     {"resume", ACTION_RESUME, TAKES_REASON},
 };
@@ -91,6 +98,7 @@ struct ctl {
     const char *all;       /* migrate: the file with the names */
     struct bulk_list list; /* owned; of this file */
     struct bulk *bulk;     /* owned */
+    const char *keys[KEYS_MAX]; /* of waive */
     bool json, wait;
     struct conf *conf; /* owned, as all below */
     struct loop *loop;
@@ -128,6 +136,7 @@ static bool take_flag(struct ctl *c, int argc, char **argv, int *i)
         {"--force", TAKES_FORCE, NULL, &c->action.force},
         {"--wait", TAKES_WAIT, NULL, &c->wait},
         {"--now", TAKES_NOW, NULL, &c->action.now},
+        {"--report", TAKES_REPORT, NULL, &c->action.report},
         {"--json", ~0u, NULL, &c->json},
     };
 
@@ -175,6 +184,8 @@ static bool take_arguments(struct ctl *c, int argc, char **argv, int i)
                 return false;
         } else if ((c->verb->takes & (NEEDS_NAME | TAKES_NAME)) && !c->action.login) {
             c->action.login = argv[i];
+        } else if ((c->verb->takes & TAKES_KEYS) && c->action.n_keys < KEYS_MAX) {
+            c->keys[c->action.n_keys++] = argv[i];
         } else {
             return usage_error("too many arguments: ", argv[i]);
         }
@@ -372,6 +383,7 @@ static int run_verb(struct ctl *c)
 
     c->action.verb = (enum action_verb)c->verb->verb;
     c->action.who = who;
+    c->action.keys = c->keys;
     c->loop = loop_new();
     c->reach = timer_new(c->loop, on_reach, c);
     timer_start(c->reach, REACH_MS);

@@ -341,7 +341,9 @@ void ctl_print_result(const struct action *a, const struct action_result *r)
     struct buf out = {0};
     bool report = r->rc == ACTION_DONE || r->rc == ACTION_NO_RECORD;
 
-    if (report && a->verb == ACTION_USER)
+    if (r->rc == ACTION_DONE && a->verb == ACTION_USER && a->report)
+        ctl_write_report(&out, r->data);
+    else if (report && a->verb == ACTION_USER && !a->report)
         write_user(&out, r->data);
     else if (r->rc == ACTION_DONE && a->verb == ACTION_SESSIONS)
         write_sessions(&out, r->data);

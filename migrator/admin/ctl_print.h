@@ -10,6 +10,9 @@
 void ctl_print_result(const struct action *a, const struct action_result *result);
 void ctl_print_json(json_t *data);
 
+/* What `user NAME --report` says. Appends. */
+void ctl_write_report(struct buf *out, const json_t *data);
+
 /* "12.3 MiB", "3 min", "2026-01-31 10:00:00 (in 4 min)". Append. */
 void ctl_write_bytes(struct buf *out, uint64_t bytes);
 void ctl_write_duration(struct buf *out, uint64_t ms);

@@ -131,3 +131,85 @@ def test_a_source_that_lost_its_messages_is_not_followed_unasked(make_ferry, sou
     assert ferry.ctl("retry", user)[0] == 0
     ferry.wait_state(user, "flipped")
     assert bodies(target, user) == bodies(source, user)
+
+
+def blocked_account(make_ferry, source, target):
+    """INBOX with one message too large, one refused and one without date, and a mailbox whose flag is lost."""
+    user = new_user()
+    for i in range(12):
+        source.add(user, "INBOX", letter(i))
+    inbox = source.account(user)[b"INBOX"].messages
+    inbox[2].body += b"x" * 5000
+    inbox[5].body += b"BAD"
+    inbox[8].date = b"31-Feb-2020 12:00:00 +0000"
+    source.add(user, b"Entw&APw-rfe", letter(100), flags=("\\Seen", "x]y"))
+    target.misbehave("refuse_text", text=b"BAD")
+    ferry = make_ferry({"old": backend(source, "imap"), "new": backend(target, "imap")})
+    route = begin(ferry, user, "blocked")
+    assert route["reason"].startswith("cannot: ") and route["reason"].endswith("and 1 more"), route["reason"]
+    return ferry, user
+
+
+@pytest.fixture
+def limited():
+    with FakeImap(name="new", capabilities=CAPABILITIES + " APPENDLIMIT=4000") as server:
+        yield server
+
+
+def found(report):
+    return {(m["name"], f["kind"], f.get("uid", 0), f["waived"], f["blocks"])
+            for m in report["mailboxes"] for f in m["findings"]}
+
+
+def test_report_waive_flip(make_ferry, source, limited):
+    """Blocked, all named; waived one by one and by kind; flipped; what was waived is named to the end."""
+    ferry, user = blocked_account(make_ferry, source, limited)
+    status, answer = ferry.ctl("user", user, "--report")
+    report = answer["report"]
+    assert status == 0 and answer["waivers"] == []
+    assert (report["source"], report["target"], report["verify"], report["result"]) == ("old", "new", "full", "cannot")
+    assert report["messages"] == 13 and report["compared"] == {"bytes": 10, "headers": 0, "listing": 0}
+    assert found(report) == {("INBOX", "too_large", 3, False, True), ("INBOX", "refused", 6, False, True),
+                             ("INBOX", "bad_date", 9, False, True), ("Entwürfe", "flags_lost", 1, False, True)}
+    assert {f["key"] for m in report["mailboxes"] for f in m["findings"]} == {"INBOX:3", "INBOX:6", "INBOX:9", "Entwürfe:1"}
+    assert report["findings"]["refused"] == {"open": 1, "waived": 0, "blocks": True, "text": "refused by the new server"}
+    inbox = next(m for m in report["mailboxes"] if m["name"] == "INBOX")
+    assert inbox["messages"] == 12 and inbox["compared"]["bytes"] == 9 and inbox["more_findings"] == 0
+    text = ferry.ctl_raw("user", user, "--report")[1]
+    assert re.search(r'^  "INBOX": 12 messages, .*; compared: 9 by bytes, 3 not$', text, re.M), text
+    assert re.search(r"^    BLOCKS refused UID 6: the target refuses it: ", text, re.M), text
+
+    status, answer = ferry.ctl("waive", user, "INBOX:3", "refused", "--reason", "on paper")
+    assert (status, answer["state"]) == (0, "queued"), answer
+    ferry.wait_state(user, "blocked")
+    report = ferry.ctl("user", user, "--report")[1]["report"]
+    assert found(report) == {("INBOX", "left_by_waiver", 3, False, False), ("INBOX", "refused", 6, True, False),
+                             ("INBOX", "bad_date", 9, False, True), ("Entwürfe", "flags_lost", 1, False, True)}
+    assert ferry.ctl("waive", user, "inbox:9", "Entwürfe:flags_lost", "--reason", "so be it")[0] == 0
+    ferry.wait_state(user, "flipped")
+    answer = ferry.ctl("user", user, "--report")[1]
+    report = answer["report"]
+    assert report["result"] == "equal" and report["last"]
+    assert found(report) == {("INBOX", "left_by_waiver", 3, False, False), ("INBOX", "refused", 6, True, False),
+                             ("INBOX", "left_by_waiver", 9, False, False), ("Entwürfe", "flags_lost", 1, True, False)}
+    assert {w["key"]: w["why"] for w in answer["waivers"]} == {
+        "INBOX:3": "on paper", "refused": "on paper", "INBOX:9": "so be it", "Entw&APw-rfe:flags_lost": "so be it"}
+    assert bodies(limited, user) == [m.body for m in source.account(user)[b"INBOX"].messages if m.uid not in (3, 6, 9)]
+    audit = ferry.ctl("audit", user)[1]["audit"]
+    assert [e["reason"] for e in audit if e["what"] == "waive"] == ["INBOX:9, Entw&APw-rfe:flags_lost: so be it",
+                                                                    "INBOX:3, refused: on paper"]
+
+
+def test_waiver_covers_only_what_it_names(make_ferry, source, limited):
+    ferry, user = blocked_account(make_ferry, source, limited)
+    assert ferry.ctl("waive", user, "INBOX:3", "INBOX:6", "INBOX:9", "--reason", "known")[0] == 0
+    route = ferry.wait_state(user, "blocked")
+    assert re.match(r'cannot: mailbox "Entwürfe": UID 1: the target can.t keep its flags \(x\]y\)$', route["reason"]), route["reason"]
+
+
+def test_waive_exit_codes(make_ferry, source, target):
+    ferry = make_ferry({"old": backend(source, "imap"), "new": backend(target, "imap")})
+    for args in ((), ("INBOX:3",), ("nothing", "--reason", "x"), ("not_copied", "--reason", "x"), ("INBOX:0", "--reason", "x")):
+        assert ferry.ctl_raw("waive", "ann", *args)[0] == 2, args
+    assert ferry.ctl("waive", "ann", "INBOX:3", "--reason", "known before")[1]["state"] == "resting"
+    assert ferry.ctl("user", "ann", "--report")[0] == 3

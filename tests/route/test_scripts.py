@@ -1,6 +1,7 @@
 """The route scripts against a real Redis, called as lib/store.c calls them: head.lua and the script as one text, the
 prefix as KEYS[1], the store's id as ARGV[1]."""
 import glob
+import json
 import os
 
 import pytest
@@ -814,6 +815,39 @@ def test_retry(store, state):
         assert answer == ["refused", state] and store.route() == before
 
 
+@pytest.mark.parametrize("state", STATES)
+def test_waive(store, state):
+    """Kept with who, when and why; what was blocked for it is queued again, once."""
+    store.plant(state, reason="differs: x" if state == "backoff" else "")
+    again = state in ("blocked", "backoff")
+    for _ in range(2):
+        assert store.call("waive", "ann", "staff", "they said so", "refused", "INBOX:7") == ["ok", "queued" if again else state]
+    rows = store.call("waivers_read", "ann")
+    kept = {k: json.loads(v) for k, v in zip(rows[1::2], rows[2::2])}
+    assert set(kept) == {"refused", "INBOX:7"}
+    assert kept["refused"]["who"] == "staff" and kept["refused"]["why"] == "they said so"
+    assert abs(int(kept["refused"]["when"]) - store.now()) < 60000
+    assert len(store.jobs()) == (1 if again else 0)
+    assert [(a["what"], a["reason"]) for a in store.audit()] == [("waive", "refused, INBOX:7: they said so")]
+    assert store.call("waivers_read", "bob") == ["ok"]
+
+
+def test_waive_leaves_other_backoffs_and_unknown_accounts(store):
+    store.plant("backoff", reason="unreachable: new")
+    assert store.call("waive", "ann", "staff", "x", "refused") == ["ok", "backoff"]
+    assert store.call("waive", "bob", "staff", "x", "refused") == ["ok", "resting"]
+    assert store.route("bob") == {}
+    assert store.call("waive", "eve", "staff", "x", *map(str, range(10001))) == ["refused", "full of waivers"]
+    assert not store.client.exists(store.key("waivers", "eve"))
+
+
+def test_report(store):
+    store.plant("copying")
+    assert store.call("report_read", "ann") == ["ok"]
+    assert store.call("report", "ann", TOKEN, EPOCH, "{1}") == store.call("report", "ann", TOKEN, EPOCH, "{2}") == ["ok"]
+    assert store.call("report_read", "ann") == ["ok", "{2}"]
+
+
 def test_hold_and_release_leave_one_job(store):
     store.enter()
     store.call("hold", "ann", "root", "", "old")
@@ -868,7 +902,7 @@ def test_backoff_for_ever_waits_for_a_login(store):
 
 def test_ledger_and_views_need_the_owner(store):
     store.plant("copying")
-    for name in ("ledger", "ledger_drop", "views", "stamps", "progress"):
+    for name in ("ledger", "ledger_drop", "views", "stamps", "progress", "report"):
         for token, epoch in (("another", EPOCH), (TOKEN, EPOCH + 1), ("", EPOCH)):
             assert store.call(name, "ann", token, epoch, "0", "a", "b")[0] == "lost"
     store.plant("backoff")

@@ -1,0 +1,4 @@
+-- report_read: the report of an account's last pass; one row, or none. args: user.
+if not open() then return NOSTORE end
+local text = call('GET', key('report', arg(1)))
+return text and {'ok', text} or OK

@@ -1,0 +1,123 @@
+/* What a pass found becomes one JSON text that stays within its bounds and leaves nothing uncounted. */
+#include <jansson.h>
+
+#include "unit.h"
+
+#include "migrator/report.h"
+
+static json_t *written(struct report *r)
+{
+    struct buf text = {0};
+
+    report_write(&text, r);
+    json_t *o = json_loads(buf_str(&text), 0, NULL);
+    assert_non_null(o);
+    buf_free(&text);
+    return o;
+}
+
+static json_int_t number(const json_t *o, const char *name)
+{
+    json_t *n = json_object_get(o, name);
+
+    assert_true(json_is_integer(n));
+    return json_integer_value(n);
+}
+
+static void assert_text(const json_t *o, const char *name, const char *want)
+{
+    assert_non_null(json_string_value(json_object_get(o, name)));
+    assert_string_equal(json_string_value(json_object_get(o, name)), want);
+}
+
+static void an_account_is_told_whole(void **state)
+{
+    (void)state;
+    const struct copy_counts counts[] = {{.messages_total = 3,
+                                          .bytes_total = 30,
+                                          .compared_bytes = 1,
+                                          .compared_listing = 1,
+                                          .zones_changed = 2},
+                                         {.messages_total = 5, .bytes_total = 50, .compared_bytes = 5}};
+    struct findings *inbox = findings_new(NULL), *all = findings_new(NULL);
+    struct report r = {.time_ms = 1700000000000,
+                       .source = "old",
+                       .target = "new",
+                       .verify = "sample",
+                       .result = "cannot",
+                       .reason = "x",
+                       .all = all,
+                       .n = 2};
+
+    findings_add(inbox, FINDING_REFUSED, "Entw&APw-rfe", 7, "no \xff");
+    findings_count(inbox, FINDING_ZONE, 2);
+    findings_add(all, FINDING_QUOTA, "", 0, "full");
+    findings_join(all, inbox);
+    r.mailboxes = xcalloc(2, sizeof(*r.mailboxes));
+    r.mailboxes[0] = (struct report_mailbox){"A", "A", true, &counts[1], NULL};
+    r.mailboxes[1] = (struct report_mailbox){"Entw&APw-rfe", "x", true, &counts[0], inbox};
+    json_t *o = written(&r), *m, *f;
+    assert_text(o, "time", "2023-11-14T22:13:20Z");
+    assert_text(o, "verify", "sample");
+    assert_int_equal(number(o, "messages"), 8);
+    assert_int_equal(number(json_object_get(o, "compared"), "bytes"), 6);
+    assert_int_equal(number(json_object_get(o, "compared"), "listing"), 1);
+    assert_int_equal(number(o, "zones_changed"), 2);
+    assert_null(json_object_get(json_object_get(o, "findings"), "zone"));
+    assert_int_equal(number(json_object_get(json_object_get(o, "findings"), "quota"), "open"), 1);
+    assert_int_equal(json_array_size(json_object_get(o, "account")), 1);
+    m = json_array_get(json_object_get(o, "mailboxes"), 0); /* the one with findings */
+    assert_text(m, "name", "Entwürfe");
+    assert_int_equal(number(m, "more_findings"), 0);
+    f = json_array_get(json_object_get(m, "findings"), 0);
+    assert_text(f, "kind", "refused");
+    assert_text(f, "key", "Entwürfe:7");
+    json_decref(o);
+    report_free(&r);
+    findings_free(&inbox);
+    findings_free(&all);
+}
+
+static void a_long_one_says_what_it_lacks(void **state)
+{
+    (void)state;
+    enum { MANY = 20000 };
+    const struct copy_counts counts = {.messages_total = 1};
+    struct findings *all = findings_new(NULL);
+    struct report r = {.source = "old",
+                       .target = "new",
+                       .verify = "full",
+                       .result = "equal",
+                       .reason = "",
+                       .all = all,
+                       .n = MANY};
+    char(*names)[16] = xcalloc(MANY, sizeof(*names));
+    struct buf text = {0};
+
+    r.mailboxes = xcalloc(MANY, sizeof(*r.mailboxes));
+    for (size_t i = 0; i < MANY; i++) {
+        snprintf(names[i], sizeof(names[i]), "m%zu", i);
+        r.mailboxes[i] = (struct report_mailbox){names[i], names[i], true, &counts, NULL};
+    }
+    report_write(&text, &r);
+    assert_true(text.len < 2 * REPORT_MAX);
+    json_t *o = json_loads(buf_str(&text), 0, NULL);
+    assert_int_equal(number(o, "messages"), MANY);
+    size_t listed = json_array_size(json_object_get(o, "mailboxes"));
+    assert_true(listed > 100 && number(o, "more_mailboxes") == (json_int_t)(MANY - listed));
+    json_decref(o);
+    buf_free(&text);
+    report_free(&r);
+    findings_free(&all);
+    free(names);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_account_is_told_whole),
+        cmocka_unit_test(a_long_one_says_what_it_lacks),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
