@@ -8,6 +8,7 @@
 #include "account.h"
 #include "buf_room.h"
 #include "conf_priv.h"
+#include "migration_rules.h"
 #include "xalloc.h"
 
 /* --- errors --- */
@@ -513,6 +514,7 @@ void conf_free(struct conf **_c)
         return;
     *_c = NULL;
     account_free_aliases(c);
+    migration_rules_free(&c->migration);
     address_free(&c->redis.address);
     for (size_t i = 0; i < c->n_backends; i++) {
         address_free(&c->backends[i].address);

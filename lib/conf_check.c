@@ -8,6 +8,7 @@
 #include "account.h"
 #include "buf_room.h"
 #include "conf_priv.h"
+#include "migration_rules.h"
 #include "xalloc.h"
 
 enum { SECRET_MAX = 1024, NAME_MAX_LEN = 64, DOMAIN_MAX = 253 };
@@ -364,6 +365,22 @@ static bool check_rule(const struct conf *c, struct conf_rule *r, const struct c
     return true;
 }
 
+static bool check_rules(struct conf *c, const struct conf_source *src)
+{
+    struct conf_migration *m = &c->migration;
+    const char *option, *why;
+    size_t nth;
+
+    if (migration_rules_load(m, &option, &nth, &why))
+        return true;
+    struct conf_place at = {"migration", NULL, option, nth};
+    const struct conf_list *l = !strcmp(option, "rename")      ? &m->rename
+                                : !strcmp(option, "exclude")   ? &m->exclude
+                                : !strcmp(option, "leave_out") ? &m->leave_out
+                                                               : &m->acl_map;
+    return conf_fail(src, at, "\"%s\" %s", l->items[nth], why);
+}
+
 static bool check_migration(struct conf *c, const struct conf_source *src)
 {
     const char *domain = c->migration.default_domain;
@@ -380,7 +397,7 @@ static bool check_migration(struct conf *c, const struct conf_source *src)
         return conf_fail(src, place("migration", NULL, "default_domain"),
                          "\"%s\" is not the name of a domain", domain);
     if (account_load_aliases(c, &why))
-        return true;
+        return check_rules(c, src);
     conf_fail(src, place("migration", NULL, "aliases"), "%s", why);
     free(why);
     return false;

@@ -191,6 +191,23 @@ const struct option options[] = {
     {"migration", "aliases", OPTION_LIST, offsetof(struct conf_migration, aliases), .def = "",
      .text = "Second login names of accounts, as \"alias=account\", so that one account is not moved "
              "twice."},
+    {"migration", "rename", OPTION_LIST, offsetof(struct conf_migration, rename), .def = "",
+     .text = "Mailboxes that are called something else on the target, as \"old name=new name\", both as the "
+             "source spells them: {\"Sent Items=Sent\", \"Archives/*=Archive/*\"}. What lies below goes along, and "
+             "users go on seeing the old names. % stands for any bytes but the hierarchy separator, * for any "
+             "bytes; both sides have the same ones in the same order. The first rule that means a name is the only "
+             "one. Two mailboxes never become one: an account that has both is not moved. A backslash (two of "
+             "them in this file) makes %, *, = and itself plain characters."},
+    {"migration", "exclude", OPTION_LIST, offsetof(struct conf_migration, exclude), .def = "",
+     .text = "Mailboxes that are not copied, with all below them, by the same patterns: {\"Calendar\", "
+             "\"Public/*\"}. Each account's report names them, and nobody has to waive them."},
+    {"migration", "leave_out", OPTION_LIST, offsetof(struct conf_migration, leave_out), .def = "",
+     .text = "Messages that are not copied: a pattern of mailboxes (or none: all), then one or more of larger:SIZE "
+             "(K, M, G), older:AGE (h, d) and flag:NAME, which must all be so: {\"larger:100M\", \"Trash "
+             "older:30d\", \"flag:\\\\Deleted\"}. Each account's report counts them, and nobody has to waive them."},
+    {"migration", "acl_map", OPTION_LIST, offsetof(struct conf_migration, acl_map), .def = "",
+     .text = "Who is meant on the target by a name in an access control list of the source, as \"old=new\", by "
+             "patterns as for rename: {\"*@old.example.org=*@example.org\"}."},
     {"migration", "trigger", OPTION_ENUM, offsetof(struct conf_migration, trigger), .def = "login",
      .words = trigger_words,
      .text = "What starts the migration of an account: its next login (login), or only \"imapferryctl "

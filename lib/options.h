@@ -15,6 +15,8 @@ enum sign_in { SIGN_IN_PASSTHROUGH, SIGN_IN_MASTER, SIGN_IN_PROXYAUTH };
 enum trigger { TRIGGER_LOGIN, TRIGGER_MANUAL };
 enum cutover { CUTOVER_IMMEDIATE, CUTOVER_MANUAL };
 
+struct migration_rules; /* migration_rules.h */
+
 struct conf_list {
     char **items; /* owned */
     size_t n;
@@ -62,6 +64,8 @@ struct conf_migration {
     struct conf_list aliases; /* "alias=account" */
     struct conf_alias *alias_table; /* of aliases, sorted by from; made by account_load_aliases() */
     size_t n_alias_table;
+    struct conf_list rename, exclude, leave_out, acl_map;
+    struct migration_rules *rules; /* of these; made by migration_rules_load() */
     enum trigger trigger;
     enum cutover cutover;
     uint64_t freeze_budget_ms;

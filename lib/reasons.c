@@ -24,6 +24,16 @@ static const struct {
         {"cannot", THEN_PERSON,
          "The new server does not take what is named; \"user NAME --report\" has all of it. Change it on one of "
          "the servers, then \"retry\"; or \"waive\" it."},
+    [WHY_SHARED] =
+        {"shared", THEN_PERSON,
+         "Others have rights on its mailboxes, or it sees theirs: on the new server that would end. Move "
+         "them in the same hour, and waive it (\"waive NAME shared\"); or let the rules exclude them."},
+    [WHY_SAME_ACCOUNT] =
+        {"same_account", THEN_PERSON,
+         "Two login names lead to one account. Say so in aliases; or, if they are two, waive it "
+         "(\"waive NAME same_account\")."},
+    [WHY_QUOTA] = {"quota", THEN_PERSON,
+                   "The new server allows less than the account has. Raise its limit there, then \"retry\"."},
     [WHY_UIDVALIDITY] =
         {"uidvalidity", THEN_PERSON,
          "Mail programs would take wrong messages for known ones. Delete the named mailbox on the "

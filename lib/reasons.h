@@ -8,18 +8,21 @@
 #include "base.h"
 
 enum why {
-    WHY_CREDENTIALS, /* none, or ones that a server refuses */
-    WHY_UNREACHABLE, /* a server does not answer, or the connection broke */
-    WHY_TLS,         /* a server's certificate or encryption is not what was asked for */
-    WHY_REFUSED,     /* a server says NO to what every server must do: LIST, CREATE, SELECT ... */
-    WHY_DIFFERS,     /* verification found a difference */
-    WHY_CANNOT,      /* the target can't take something */
-    WHY_UIDVALIDITY, /* equal UIDVALIDITYs with different UIDs */
-    WHY_SESSIONS,    /* the user's sessions did not come to rest */
-    WHY_DEADLINE,    /* the last pass took longer than the account may stand still */
-    WHY_PAUSED,      /* staff stopped it, or the migrator was stopped */
-    WHY_STORE,       /* Redis is away or does not keep what it is told */
-    WHY_INTERNAL,    /* what should not happen */
+    WHY_CREDENTIALS,  /* none, or ones that a server refuses */
+    WHY_UNREACHABLE,  /* a server does not answer, or the connection broke */
+    WHY_TLS,          /* a server's certificate or encryption is not what was asked for */
+    WHY_REFUSED,      /* a server says NO to what every server must do: LIST, CREATE, SELECT ... */
+    WHY_DIFFERS,      /* verification found a difference */
+    WHY_CANNOT,       /* the target can't take something */
+    WHY_SHARED,       /* mailboxes shared with others, or of others */
+    WHY_SAME_ACCOUNT, /* another account has the same mail */
+    WHY_QUOTA,        /* the target has not the room */
+    WHY_UIDVALIDITY,  /* equal UIDVALIDITYs with different UIDs */
+    WHY_SESSIONS,     /* the user's sessions did not come to rest */
+    WHY_DEADLINE,     /* the last pass took longer than the account may stand still */
+    WHY_PAUSED,       /* staff stopped it, or the migrator was stopped */
+    WHY_STORE,        /* Redis is away or does not keep what it is told */
+    WHY_INTERNAL,     /* what should not happen */
     WHY_COUNT
 };
 

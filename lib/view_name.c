@@ -331,14 +331,34 @@ static bool translate(struct translation *t, struct span name, struct buf *out)
     return ok;
 }
 
+static void rename_name(const struct view_names *v, struct span name, bool back, struct buf *out)
+{
+    struct view_place place = {.name = name, .separator = v->source.separator, .prefix = v->source.prefix};
+
+    view_rename(v->renames, &place, back, out);
+}
+
 bool view_name_to_target(const struct view_names *v, struct span name, struct buf *out)
 {
     struct translation t = {.from = &v->source, .to = &v->target, .to_target = true};
-    return translate(&t, name, out);
+    struct buf renamed = {0};
+
+    if (!is_name(name))
+        return false;
+    rename_name(v, name, false, &renamed);
+    bool ok = translate(&t, buf_span(&renamed), out);
+    buf_free(&renamed);
+    return ok;
 }
 
 bool view_name_to_source(const struct view_names *v, struct span name, struct buf *out)
 {
     struct translation t = {.from = &v->target, .to = &v->source};
-    return translate(&t, name, out);
+    struct buf plain = {0};
+    bool ok = translate(&t, name, &plain);
+
+    if (ok)
+        rename_name(v, buf_span(&plain), true, out);
+    buf_free(&plain);
+    return ok;
 }

@@ -22,7 +22,7 @@
 #ifndef IMAPFERRY_VIEW_NAME_H
 #define IMAPFERRY_VIEW_NAME_H
 
-#include "buf.h"
+#include "view_rename.h"
 
 enum { VIEW_NAME_MAX = 4096 };
 
@@ -35,6 +35,7 @@ struct view_side {
 
 struct view_names {
     struct view_side source, target;
+    const struct view_renames *renames; /* applied in the source's spelling; NULL: none; borrowed */
 };
 
 /* NULL where the side can be mapped; else a fixed text. A separator (and avoid) is printable ASCII other than
@@ -45,8 +46,9 @@ const char *view_side_fault(const struct view_side *side);
  * where there is none: see above; also an empty name, one longer than VIEW_NAME_MAX here or there, with NUL, CR or
  * LF. */
 bool view_name_to_target(const struct view_names *v, struct span name, struct buf *out) MUST_CHECK;
-/* Appends the source's name for a target's (for LIST, STATUS, ...): the inverse. Names that the target made
- * up without us (by Sieve, by webmail) have a source's name too, but for those with empty levels. */
+/* Appends the source's name for a target's (for LIST, STATUS, ...): the inverse; after a rename only where no other
+ * mailbox has the name that it makes, see view_rename.h. Names that the target made up without us (by Sieve, by
+ * webmail) have a source's name too, but for those with empty levels. */
 bool view_name_to_source(const struct view_names *v, struct span name, struct buf *out) MUST_CHECK;
 
 /* INBOX in any case (RFC 3501 5.1). */

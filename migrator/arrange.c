@@ -5,49 +5,98 @@
 
 #include "arrange.h"
 
-/* One command after the other: what fails has to be named, and an account is created once.
+/* Each step has up to WINDOW commands under way, so that an account of thousands of mailboxes waits for few
+ * round trips; a server executes them in the order in which they were sent, so parents come first.
  *
- *   CREATE each missing mailbox -> SUBSCRIBE each -> UNSUBSCRIBE each -> done
+ *   CREATE each missing mailbox -> LOOK what is there now -> SUBSCRIBE each -> DETOUR each that was refused
+ * -> UNSUBSCRIBE each -> done
  *
- * Some servers take no subscription to a mailbox that is not there. Then it is made, subscribed and deleted
- * again: it is ours, empty, and a few milliseconds old, since CREATE said OK. Cyrus takes the subscription
- * away with the mailbox, which has to be looked for. */
-enum step { CREATE, SUBSCRIBE, UNSUBSCRIBE };
-enum detour { NONE, MAKE, AGAIN, REMOVE, LOOK }; /* of a SUBSCRIBE that was refused */
+ * Some servers take no subscription to a mailbox that is not there. On the detour it is made, subscribed and
+ * deleted again, one after the other: it is ours, empty, and a few milliseconds old, since CREATE said OK.
+ * Cyrus takes the subscription away with the mailbox, which has to be looked for. */
+enum step { CREATE, LOOK, SUBSCRIBE, DETOUR, UNSUBSCRIBE, DONE };
+enum detour { MAKE, AGAIN, REMOVE, CHECK };
+
+enum { WINDOW = 50 };
+
+/* A command under way. */
+struct op {
+    struct arrange *a;
+    size_t item;
+    bool with_use; /* CREATE with a special use */
+};
 
 struct arrange {
     struct imapc *target;
-    const struct plan *plan;
+    struct plan *plan;
+    struct findings *findings; /* borrowed */
     arrange_fn fn;
     void *owner;
     enum step step;
-    size_t at;     /* the item of the step that is under way */
-    bool with_use; /* the CREATE under way asks for the special use */
+    size_t next;           /* item of the step that is to be sent next */
+    size_t pending;        /* commands under way */
+    struct op ops[WINDOW]; /* a == NULL: free */
+    bool *exists;          /* by item: CREATE said that it is there already; owned */
+    bool *seen;            /* by item: LIST has it; owned */
+    bool made;             /* there is something to look for */
+    struct wanted *wanted; /* the created ones, sorted by name; owned */
+    size_t n_wanted;
+    size_t *refused; /* subscriptions for the detour; owned */
+    size_t n_refused;
     enum detour detour;
     bool listed; /* LSUB has the name */
     struct arrange_result result;
 };
 
+static void go_on(struct arrange *a);
 static void on_answer(void *owner, const struct imapc_end *end);
 
-static void finish(struct arrange *a, enum arrange_rc rc)
+static void release(struct arrange *a)
 {
-    a->result.rc = rc;
-    a->fn(a->owner, &a->result);
+    free(a->exists);
+    free(a->seen);
+    free(a->refused);
+    free(a->wanted);
     free(a);
 }
 
-static bool on_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static void forget_commands(struct arrange *a)
 {
-    struct arrange *a = owner;
-    bool is_lsub = resp->kind == RESP_DATA && span_is_ci(resp->word, "LSUB");
-
-    (void)data;
-    a->listed = a->listed || is_lsub;
-    return is_lsub;
+    for (size_t i = 0; i < WINDOW; i++)
+        imapc_forget(a->target, &a->ops[i]);
+    imapc_forget(a->target, a);
 }
 
-static void send_name(struct arrange *a, const char *verb, const char *name, unsigned special_use)
+static void finish(struct arrange *a, enum arrange_rc rc)
+{
+    forget_commands(a);
+    a->result.rc = rc;
+    a->fn(a->owner, &a->result);
+    release(a);
+}
+
+/* What the target said, behind what it said it to. */
+static void add_refusal(struct arrange *a, enum finding_kind kind, const char *mailbox, const char *what,
+                        const struct imapc_end *end)
+{
+    char *said = imapc_end_text(end);
+
+    findings_add(a->findings, kind, mailbox, 0, "%s: %s", what, said);
+    free(said);
+}
+
+/* ---- commands */
+
+static struct op *free_op(struct arrange *a)
+{
+    for (size_t i = 0; i < WINDOW; i++)
+        if (!a->ops[i].a)
+            return &a->ops[i];
+    return NULL;
+}
+
+static void send_name(struct arrange *a, const char *verb, const char *name, unsigned special_use,
+                      const struct imapc_command *cmd)
 {
     struct imap_writer w;
 
@@ -60,142 +109,291 @@ static void send_name(struct arrange *a, const char *verb, const char *name, uns
         imap_write_raw(&w, " (USE (%s))", buf_str(&use));
         buf_free(&use);
     }
-    imapc_send(a->target, &w, &(struct imapc_command){.data = on_data, .end = on_answer, .owner = a});
+    imapc_send(a->target, &w, cmd);
+    a->pending++;
 }
 
-static void send_create(struct arrange *a, bool with_use)
+static void send_op(struct arrange *a, struct op *op, const char *verb, const char *name,
+                    unsigned special_use)
 {
-    const struct plan_item *item = &a->plan->items[a->at];
-
-    a->with_use =
-        with_use && item->source->special_use && imap_caps_has(imapc_caps(a->target), CAP_CREATE_SPECIAL_USE);
-    send_name(a, "CREATE", item->target_name, a->with_use ? item->source->special_use : 0);
+    send_name(a, verb, name, special_use, &(struct imapc_command){.end = on_answer, .owner = op});
 }
 
-/* Sends the next command, or ends. */
-static void go_on(struct arrange *a)
+static void send_create(struct op *op, bool with_use)
 {
-    const struct plan *p = a->plan;
+    struct arrange *a = op->a;
+    const struct plan_item *item = &a->plan->items[op->item];
+    unsigned use = item->source->special_use;
 
-    while (a->step == CREATE && a->at < p->n && !p->items[a->at].create)
-        a->at++;
-    if (a->step == CREATE && a->at == p->n) {
-        a->step = SUBSCRIBE;
-        a->at = 0;
-    }
-    if (a->step == SUBSCRIBE && a->at == p->subscribe.n) {
-        a->step = UNSUBSCRIBE;
-        a->at = 0;
-    }
-    a->detour = NONE;
-    if (a->step == CREATE)
-        send_create(a, true);
-    else if (a->step == SUBSCRIBE)
-        send_name(a, "SUBSCRIBE", p->subscribe.items[a->at], 0);
-    else if (a->at < p->unsubscribe.n)
-        send_name(a, "UNSUBSCRIBE", p->unsubscribe.items[a->at], 0);
-    else
-        finish(a, ARRANGE_OK);
+    op->with_use = with_use && use && imap_caps_has(imapc_caps(a->target), CAP_CREATE_SPECIAL_USE);
+    send_op(a, op, "CREATE", item->target_name, op->with_use ? use : 0);
 }
 
-static void next(struct arrange *a)
-{
-    a->at++;
-    go_on(a);
-}
+/* ---- CREATE */
 
-static bool is_temporary(struct span code)
+static void refuse_for_now(struct arrange *a, const char *name, const struct imapc_end *end)
 {
-    return imap_code_is(code, "UNAVAILABLE", NULL) || imap_code_is(code, "INUSE", NULL) ||
-           imap_code_is(code, "LIMIT", NULL) || imap_code_is(code, "SERVERBUG", NULL);
-}
-
-static void created(struct arrange *a, const struct imapc_end *end)
-{
-    const struct plan_item *item = &a->plan->items[a->at];
-
-    if (end->rc != IMAPC_OK && a->with_use) {
-        send_create(a, false);
-        return;
-    }
-    /* Another run of ours was faster, or the answer to an earlier CREATE was lost: what counts is that it is
-     * there. */
-    if (end->rc == IMAPC_OK || imap_code_is(end->code, "ALREADYEXISTS", NULL)) {
-        a->result.created += end->rc == IMAPC_OK;
-        a->result.plain += item->source->special_use && !a->with_use;
-        next(a);
-        return;
-    }
     struct buf why = {0};
+    char *said = imapc_end_text(end);
+
     buf_add_str(&why, "the target does not create ");
-    plan_show_name(&why, item->target_name);
-    buf_add_str(&why, ": ");
-    imap_write_text(&why, end->text);
-    a->result.why = is_temporary(end->code) ? WHY_REFUSED : WHY_CANNOT;
+    plan_show_name(&why, name);
+    buf_printf(&why, ": %s", said);
+    free(said);
     a->result.detail = buf_str(&why);
-    finish(a, ARRANGE_FAILED);
+    finish(a, ARRANGE_LATER);
     buf_free(&why);
 }
 
-/* NONE -> (refused) MAKE -> AGAIN -> REMOVE -> LOOK */
-static void subscribed(struct arrange *a, const struct imapc_end *end)
+/* True: the op is done with. False: it goes on, or all is over. */
+static bool created(struct op *op, const struct imapc_end *end)
 {
-    const char *name = a->plan->subscribe.items[a->at];
-    bool ok = end->rc == IMAPC_OK;
+    struct arrange *a = op->a;
+    struct plan_item *item = &a->plan->items[op->item];
+    bool exists = imap_code_is(end->code, "ALREADYEXISTS", NULL);
 
-    switch (a->detour) {
-    case NONE:
-        if (!ok) {
-            a->detour = MAKE;
-            send_name(a, "CREATE", name, 0);
-            return;
-        }
-        break;
-    case MAKE:
-        if (ok) {
-            a->detour = AGAIN;
-            send_name(a, "SUBSCRIBE", name, 0);
-            return;
-        }
-        a->result.not_subscribed++;
-        break;
-    case AGAIN:
-        a->detour = REMOVE;
-        send_name(a, "DELETE", name, 0);
-        return;
-    case REMOVE:
-        a->detour = LOOK;
-        a->listed = false;
-        send_name(a, "LSUB \"\"", name, 0);
-        return;
-    case LOOK:
-        a->result.not_subscribed += !a->listed;
-        break;
+    if (end->rc != IMAPC_OK && op->with_use && !exists) {
+        send_create(op, false);
+        return false;
     }
-    next(a);
+    if (end->rc != IMAPC_OK && !exists && imapc_end_temporary(end)) {
+        refuse_for_now(a, item->target_name, end);
+        return false;
+    }
+    if (end->rc == IMAPC_OK || exists) {
+        a->made = true;
+        a->result.created += end->rc == IMAPC_OK;
+        a->exists[op->item] = exists;
+        if (item->source->special_use && !op->with_use)
+            findings_add(a->findings, FINDING_SPECIAL_USE, item->source->name, 0, "created without");
+        return true;
+    }
+    item->refused = true;
+    add_refusal(a, FINDING_NAME, item->source->name, "the target does not create it", end);
+    return true;
 }
 
-static void on_answer(void *owner, const struct imapc_end *end)
+/* ---- LOOK */
+
+/* A name that was created, for looking up. */
+struct wanted {
+    const char *name; /* borrowed */
+    size_t item;
+};
+
+static int compare_wanted(const void *a, const void *b)
+{
+    return strcmp(((const struct wanted *)a)->name, ((const struct wanted *)b)->name);
+}
+
+static void make_wanted(struct arrange *a)
+{
+    const struct plan *p = a->plan;
+
+    a->wanted = xcalloc(p->n + 1, sizeof(*a->wanted));
+    for (size_t i = 0; i < p->n; i++)
+        if (p->items[i].create)
+            a->wanted[a->n_wanted++] = (struct wanted){p->items[i].target_name, i};
+    qsort(a->wanted, a->n_wanted, sizeof(*a->wanted), compare_wanted);
+}
+
+static void note_seen(struct arrange *a, const char *name)
+{
+    struct wanted key = {.name = name};
+    struct wanted *w = bsearch(&key, a->wanted, a->n_wanted, sizeof(key), compare_wanted);
+
+    if (w)
+        a->seen[w->item] = true;
+}
+
+static bool on_list_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+{
+    struct arrange *a = owner;
+    struct span name;
+
+    if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "LIST"))
+        return false;
+    if (data && imap_value_string(imap_value_at(data, 2), &name)) {
+        char *key = xspandup(name);
+        note_seen(a, key);
+        free(key);
+    }
+    return true;
+}
+
+/* A server that folds names says that it is there, or makes it under another name: nothing may be copied into
+ * that. */
+static void judge_created(struct arrange *a)
+{
+    for (size_t i = 0; i < a->plan->n; i++) {
+        struct plan_item *item = &a->plan->items[i];
+        if (!item->create || item->refused || a->seen[i])
+            continue;
+        item->refused = true;
+        findings_add(a->findings, a->exists[i] ? FINDING_COLLISION : FINDING_NAME, item->source->name, 0,
+                     "%s",
+                     a->exists[i] ? "the target takes the name for that of another mailbox"
+                                  : "the target makes another name of it");
+    }
+}
+
+static void on_looked(void *owner, const struct imapc_end *end)
 {
     struct arrange *a = owner;
 
+    a->pending--;
     if (end->rc == IMAPC_DOWN) {
         a->result.detail = imapc_error(a->target);
         finish(a, ARRANGE_DOWN);
         return;
     }
+    if (end->rc == IMAPC_OK)
+        judge_created(a);
+    a->step = SUBSCRIBE;
+    a->next = 0;
+    go_on(a);
+}
+
+static void look(struct arrange *a)
+{
+    make_wanted(a);
+    imapc_sendf(a->target, &(struct imapc_command){.data = on_list_data, .end = on_looked, .owner = a},
+                "LIST \"\" \"*\"");
+    a->pending++;
+}
+
+/* ---- DETOUR */
+
+static void on_detour(void *owner, const struct imapc_end *end);
+
+static bool on_lsub_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+{
+    struct arrange *a = owner;
+    bool is_lsub = resp->kind == RESP_DATA && span_is_ci(resp->word, "LSUB");
+
+    (void)data;
+    a->listed = a->listed || is_lsub;
+    return is_lsub;
+}
+
+static const char *detour_name(const struct arrange *a)
+{
+    return a->plan->subscribe.items[a->refused[a->next]];
+}
+
+static void send_detour(struct arrange *a, enum detour detour)
+{
+    static const char *const verbs[] = {"CREATE", "SUBSCRIBE", "DELETE", "LSUB \"\""};
+
+    a->detour = detour;
+    a->listed = false;
+    send_name(a, verbs[detour], detour_name(a), 0,
+              &(struct imapc_command){.data = on_lsub_data, .end = on_detour, .owner = a});
+}
+
+static void detour_ends(struct arrange *a, bool subscribed)
+{
+    if (!subscribed)
+        findings_add(a->findings, FINDING_SUBSCRIPTION, detour_name(a), 0, "not taken for what is not there");
+    a->next++;
+    go_on(a);
+}
+
+static void on_detour(void *owner, const struct imapc_end *end)
+{
+    struct arrange *a = owner;
+
+    a->pending--;
+    if (end->rc == IMAPC_DOWN) {
+        a->result.detail = imapc_error(a->target);
+        finish(a, ARRANGE_DOWN);
+    } else if (a->detour == CHECK) {
+        detour_ends(a, a->listed);
+    } else if (a->detour == MAKE && end->rc != IMAPC_OK) {
+        detour_ends(a, false);
+    } else {
+        send_detour(a, a->detour + 1);
+    }
+}
+
+/* ---- one step after the other */
+
+static void on_answer(void *owner, const struct imapc_end *end)
+{
+    struct op *op = owner;
+    struct arrange *a = op->a;
+
+    a->pending--;
+    if (end->rc == IMAPC_DOWN) {
+        a->result.detail = imapc_error(a->target);
+        finish(a, ARRANGE_DOWN);
+        return;
+    }
+    if (a->step == CREATE && !created(op, end))
+        return;
+    if (a->step == SUBSCRIBE && end->rc != IMAPC_OK)
+        a->refused[a->n_refused++] = op->item;
+    if (a->step == UNSUBSCRIBE && end->rc != IMAPC_OK)
+        add_refusal(a, FINDING_SUBSCRIPTION, a->plan->unsubscribe.items[op->item], "the target keeps it",
+                    end);
+    op->a = NULL;
+    go_on(a);
+}
+
+static size_t items_of(const struct arrange *a)
+{
     switch (a->step) {
     case CREATE:
-        created(a, end);
-        break;
+        return a->plan->n;
     case SUBSCRIBE:
-        subscribed(a, end);
-        break;
+        return a->plan->subscribe.n;
     case UNSUBSCRIBE:
-        a->result.not_subscribed += end->rc != IMAPC_OK;
-        next(a);
+        return a->plan->unsubscribe.n;
+    case DETOUR:
+        return a->n_refused;
+    case LOOK:
+    case DONE:
         break;
     }
+    return 0;
+}
+
+static void send_item(struct arrange *a, size_t item)
+{
+    const struct plan *p = a->plan;
+
+    if (a->step == CREATE && !p->items[item].create)
+        return;
+    struct op *op = free_op(a);
+    *op = (struct op){.a = a, .item = item};
+    if (a->step == CREATE)
+        send_create(op, true);
+    else if (a->step == SUBSCRIBE)
+        send_op(a, op, "SUBSCRIBE", p->subscribe.items[item], 0);
+    else
+        send_op(a, op, "UNSUBSCRIBE", p->unsubscribe.items[item], 0);
+}
+
+/* Sends what the window has room for; with nothing under way and nothing left, the next step. */
+static void go_on(struct arrange *a)
+{
+    while (a->step != DONE) {
+        if (a->step == DETOUR && a->next < a->n_refused) {
+            send_detour(a, MAKE);
+            return;
+        }
+        while (a->step != DETOUR && a->next < items_of(a) && a->pending < WINDOW)
+            send_item(a, a->next++);
+        if (a->pending > 0)
+            return;
+        a->step++;
+        a->next = 0;
+        if (a->step == LOOK && a->made) {
+            look(a);
+            return;
+        }
+    }
+    finish(a, ARRANGE_OK);
 }
 
 bool arrange_is_needed(const struct plan *p)
@@ -206,15 +404,20 @@ bool arrange_is_needed(const struct plan *p)
     return p->subscribe.n > 0 || p->unsubscribe.n > 0;
 }
 
-struct arrange *arrange_start(struct imapc *target, const struct plan *plan, arrange_fn fn, void *owner)
+struct arrange *arrange_start(struct imapc *target, struct plan *plan, struct findings *findings,
+                              arrange_fn fn, void *owner)
 {
     struct arrange *a = xcalloc(1, sizeof(*a));
 
     assert(arrange_is_needed(plan));
     a->target = target;
     a->plan = plan;
+    a->findings = findings;
     a->fn = fn;
     a->owner = owner;
+    a->exists = xcalloc(plan->n + 1, sizeof(*a->exists));
+    a->seen = xcalloc(plan->n + 1, sizeof(*a->seen));
+    a->refused = xcalloc(plan->subscribe.n + 1, sizeof(*a->refused));
     go_on(a);
     return a;
 }
@@ -226,6 +429,6 @@ void arrange_cancel(struct arrange **ap)
     *ap = NULL;
     if (!a)
         return;
-    imapc_forget(a->target, a);
-    free(a);
+    forget_commands(a);
+    release(a);
 }

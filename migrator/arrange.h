@@ -1,6 +1,13 @@
 /* arrange: carries out the part of a plan that is not messages, at the target: CREATE of missing mailboxes
  * (with their special use where the server takes it), SUBSCRIBE and UNSUBSCRIBE. Run again it finds nothing
- * to do. */
+ * to do. What the target refuses is a finding, and the rest goes on:
+ *
+ *   name          it does not create a mailbox, or makes another name of it
+ *   collision     it takes the name for that of another mailbox (a server to which "a" is "A")
+ *   special_use   it creates the mailbox without
+ *   subscription  it does not take it
+ *
+ * Mailboxes that are not there at the end are marked in the plan: struct plan_item.refused. */
 #ifndef IMAPFERRY_ARRANGE_H
 #define IMAPFERRY_ARRANGE_H
 
@@ -8,14 +15,11 @@
 
 #include "plan.h"
 
-enum arrange_rc { ARRANGE_OK, ARRANGE_DOWN, ARRANGE_FAILED };
+enum arrange_rc { ARRANGE_OK, ARRANGE_DOWN, ARRANGE_LATER };
 struct arrange_result {
     enum arrange_rc rc;
-    enum why why;       /* ARRANGE_FAILED: WHY_CANNOT or WHY_REFUSED */
-    const char *detail; /* for people, borrowed */
+    const char *detail; /* DOWN; LATER: the target refuses for the time being; for people, borrowed */
     size_t created;
-    size_t plain;          /* created without the special use that the source has */
-    size_t not_subscribed; /* subscriptions that the target does not take */
 };
 typedef void (*arrange_fn)(void *owner, const struct arrange_result *result);
 
@@ -23,8 +27,9 @@ typedef void (*arrange_fn)(void *owner, const struct arrange_result *result);
 bool arrange_is_needed(const struct plan *plan);
 
 struct arrange;
-/* plan must live until the end. Never calls back before it returned. */
-struct arrange *arrange_start(struct imapc *target, const struct plan *plan, arrange_fn fn, void *owner);
+/* plan and findings must live until the end. Never calls back before it returned. */
+struct arrange *arrange_start(struct imapc *target, struct plan *plan, struct findings *findings,
+                              arrange_fn fn, void *owner);
 /* NULL is fine. */
 void arrange_cancel(struct arrange **a);
 

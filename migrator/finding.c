@@ -14,6 +14,7 @@ static const struct {
     bool again;     /* a later try may mend it */
     bool by_person; /* all of the kind may be waived by its word */
     const char *text;
+    enum why why; /* of an account that has it alone; 0: WHY_CANNOT */
 } rows[FINDING_KINDS] = {
     [FINDING_TOO_LARGE] = {"too_large", FINDING_BLOCKS, false, true,
                            "larger than the new server takes (APPENDLIMIT)"},
@@ -50,6 +51,10 @@ static const struct {
     [FINDING_NAME] = {"name", FINDING_BLOCKS, false, true, "mailboxes that the new server can't spell"},
     [FINDING_COLLISION] = {"collision", FINDING_BLOCKS, false, true,
                            "mailboxes that get the same name on the new server"},
+    [FINDING_VIRTUAL] = {"virtual", FINDING_COUNTED, false, false,
+                         "views of messages that lie in other mailboxes"},
+    [FINDING_ALL_MAIL] = {"all_mail", FINDING_BLOCKS, false, true,
+                          "views that also show messages which lie in no other mailbox"},
     [FINDING_EXTRA_MAILBOX] = {"extra_mailbox", FINDING_COUNTED, false, false,
                                "mailboxes that only the new server has"},
     [FINDING_SPECIAL_USE] = {"special_use", FINDING_COUNTED, false, false, "special uses that differ"},
@@ -58,8 +63,14 @@ static const struct {
     [FINDING_ACL] = {"acl", FINDING_BLOCKS, false, true, "rights that the new server does not take"},
     [FINDING_METADATA] = {"metadata", FINDING_BLOCKS, false, true,
                           "annotations that the new server does not take"},
-    [FINDING_SHARED] = {"shared", FINDING_BLOCKS, false, true, "mailboxes shared with others, or of others"},
-    [FINDING_QUOTA] = {"quota", FINDING_BLOCKS, false, false, "over the quota of the new server"},
+    [FINDING_NO_METADATA] = {"no_metadata", FINDING_COUNTED, false, false,
+                             "annotations, which the new server does not have"},
+    [FINDING_SHARED] = {"shared", FINDING_BLOCKS, false, true, "mailboxes shared with others, or of others",
+                        WHY_SHARED},
+    [FINDING_SAME_ACCOUNT] = {"same_account", FINDING_BLOCKS, false, true,
+                              "has the mail of another account", WHY_SAME_ACCOUNT},
+    [FINDING_QUOTA] = {"quota", FINDING_BLOCKS, false, false, "over the quota of the new server", WHY_QUOTA},
+    [FINDING_QUOTA_LIMIT] = {"quota_limit", FINDING_COUNTED, false, false, "limits that differ"},
 };
 
 struct findings {
@@ -268,10 +279,18 @@ uint64_t findings_open(const struct findings *f)
 
 enum why findings_why(const struct findings *f)
 {
-    for (size_t k = 0; k < FINDING_KINDS; k++)
-        if (rows[k].class == FINDING_BLOCKS && !rows[k].again && f->kinds[k].open > 0)
+    enum why why = WHY_DIFFERS;
+
+    if (f->kinds[FINDING_SAME_ACCOUNT].open > 0)
+        return WHY_SAME_ACCOUNT;
+    for (size_t k = 0; k < FINDING_KINDS; k++) {
+        if (rows[k].class != FINDING_BLOCKS || rows[k].again || f->kinds[k].open == 0)
+            continue;
+        if (why != WHY_DIFFERS || !rows[k].why)
             return WHY_CANNOT;
-    return WHY_DIFFERS;
+        why = rows[k].why;
+    }
+    return why;
 }
 
 /* The mailbox is said where it is another than the last one's. */

@@ -41,14 +41,19 @@ enum finding_kind {
     FINDING_LISTING,
     FINDING_NAME,
     FINDING_COLLISION,
+    FINDING_VIRTUAL,
+    FINDING_ALL_MAIL,
     FINDING_EXTRA_MAILBOX,
     FINDING_SPECIAL_USE,
     FINDING_SUBSCRIPTION,
     FINDING_ACL,
     FINDING_METADATA,
+    FINDING_NO_METADATA,
     /* the account */
     FINDING_SHARED,
+    FINDING_SAME_ACCOUNT,
     FINDING_QUOTA,
+    FINDING_QUOTA_LIMIT,
     FINDING_KINDS
 };
 
@@ -94,7 +99,8 @@ uint64_t findings_waived(const struct findings *f, enum finding_kind kind);
 uint64_t findings_total(const struct findings *f);
 /* How many stop the flip: of a kind that blocks, and not waived. */
 uint64_t findings_open(const struct findings *f);
-/* For a list with open ones: WHY_DIFFERS where a later try may mend all of them, else WHY_CANNOT. */
+/* For a list with open ones: WHY_DIFFERS where a later try may mend all of them, else WHY_CANNOT, or a word of its own
+ * where a kind that has one is all that needs a person. */
 enum why findings_why(const struct findings *f);
 /* The first open ones, with their mailboxes, and how many more there are: a route's reason. */
 void findings_describe(struct buf *out, const struct findings *f);

@@ -34,6 +34,7 @@ struct mailboxes_read {
     void *owner;
     struct space spaces[SPACES_MAX];
     size_t n_spaces;
+    bool no_spaces; /* the server tells of none */
     struct mailboxes *m;   /* owned */
     struct entry *entries; /* owned */
     size_t n_entries;
@@ -73,7 +74,9 @@ void mailboxes_free(struct mailboxes **mp)
         free(m->items[i].name);
     free(m->items);
     free(m->prefix);
-    free(m->elsewhere_name);
+    for (size_t i = 0; i < m->n_elsewhere; i++)
+        free(m->elsewhere[i]);
+    free(m->elsewhere);
     free(m);
 }
 
@@ -307,6 +310,8 @@ static bool is_personal(const struct mailboxes_read *r, const char *name)
 {
     const struct space *s = space_of(r, name);
 
+    if (r->no_spaces && name[0] == '#')
+        return false;
     return !strcmp(name, "INBOX") || (s && s->personal);
 }
 
@@ -337,11 +342,16 @@ static struct entry *add_entry(struct mailboxes_read *r, const char *name)
     return e;
 }
 
-static void count_elsewhere(struct mailboxes_read *r, const char *name)
+static void add_elsewhere(struct mailboxes_read *r, const char *name)
 {
-    r->m->elsewhere++;
-    if (!r->m->elsewhere_name)
-        r->m->elsewhere_name = xstrdup(name);
+    struct mailboxes *m = r->m;
+
+    if (m->n_elsewhere >= MAILBOXES_MAX) {
+        r->bad = "more mailboxes than can be handled";
+        return;
+    }
+    m->elsewhere = xreallocarray(m->elsewhere, m->n_elsewhere + 1, sizeof(*m->elsewhere));
+    m->elsewhere[m->n_elsewhere++] = xstrdup(name);
 }
 
 /* ( attributes ) "separator" name */
@@ -376,8 +386,8 @@ static bool on_list_item(struct mailboxes_read *r, const struct imap_value *data
     } else if (e) {
         e->mailbox.flags |= MAILBOX_LISTED | flags;
         e->mailbox.special_use |= special_use;
-    } else if (!subscribed && !r->bad) {
-        count_elsewhere(r, name);
+    } else if (!subscribed && !r->bad && !(flags & MAILBOX_NO_SELECT)) {
+        add_elsewhere(r, name);
     }
     free(name);
     return true;
@@ -525,8 +535,9 @@ static void on_spaces_end(void *owner, const struct imapc_end *end)
         end_failed(r, MAILBOXES_REFUSED, "NAMESPACE: no personal namespace");
         return;
     }
-    if (i == r->n_spaces) /* none told: all names are the user's own */
+    if (i == r->n_spaces) /* none told */
         r->spaces[r->n_spaces++] = (struct space){.prefix = xstrdup(""), .personal = true};
+    r->no_spaces = !imap_caps_has(imapc_caps(r->c), CAP_NAMESPACE);
     r->m->prefix = xstrdup(r->spaces[i].prefix);
     r->m->separator = r->spaces[i].separator;
     r->spaces_known = true;

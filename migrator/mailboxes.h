@@ -1,7 +1,8 @@
 /* mailboxes: the mailboxes of an account on one server, as that server lists them: NAMESPACE, LIST, LSUB and
  * STATUS, sent together: one round trip where the server has LIST-STATUS (RFC 5819), two elsewhere. Names are kept as the bytes that were on the wire (modified UTF-7, or whatever a
  * server takes for it); INBOX is spelled in capitals. Only the personal namespace is kept; what lies in other
- * users' or shared ones is counted. */
+ * users' or shared ones is named. Where a server tells of no namespaces, names that begin with "#" (#news,
+ * #shared) are no mailboxes of the user (RFC 3501 5.1.2). */
 #ifndef IMAPFERRY_MAILBOXES_H
 #define IMAPFERRY_MAILBOXES_H
 
@@ -42,8 +43,8 @@ struct mailboxes {
     char *prefix;          /* of the personal namespace, with the separator at its end: "INBOX.", ""; owned */
     struct mailbox *items; /* owned; sorted by name, INBOX first */
     size_t n;
-    size_t elsewhere;     /* mailboxes of other namespaces, left out */
-    char *elsewhere_name; /* one of them, for a log; owned, NULL = none */
+    char **elsewhere;      /* mailboxes of other namespaces, left out: their names; owned */
+    size_t n_elsewhere;
 };
 
 void mailboxes_free(struct mailboxes **m);

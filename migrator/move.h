@@ -20,8 +20,7 @@ struct move {
     uint64_t until_ms;         /* by clock_boot_ms(): nobody else can have taken the job over before it */
     bool force, now;           /* of the route at the claim */
     bool back;                 /* to where the names and numbers come from that clients see */
-    bool special_use_told;     /* that mailboxes exist on both sides with other special uses, once */
-    bool elsewhere_told;       /* that mailboxes outside the personal namespace stay behind, once */
+    uint64_t kinds_told;       /* of findings, by bit: in the log once a job */
     struct crew *crew;         /* owned; NULL = nothing to do with mail (flipping, force) */
     struct records *records;   /* owned */
     struct progress *progress; /* owned */

@@ -561,23 +561,31 @@ static void step_copy(struct pass *p)
 
 /* ---- ARRANGE */
 
+/* What the target does not make can't be copied; the rest goes on. */
+static void drop_refused(struct pass *p)
+{
+    for (size_t i = 0; i < p->n; i++)
+        if (p->items[i].plan->refused)
+            p->items[i].state = FAILED;
+}
+
 static void on_arranged(void *owner, const struct arrange_result *result)
 {
     struct pass *p = owner;
 
     p->arrange = NULL;
+    drop_refused(p);
     if (result->rc == ARRANGE_DOWN) {
         crew_drop(p->move->crew, p->lane);
         if (++p->tries >= TRIES)
             fail(p, WHY_UNREACHABLE, result->detail);
     } else {
         crew_give(p->move->crew, p->lane);
-        if (result->rc == ARRANGE_FAILED)
-            fail(p, result->why, result->detail);
+        if (result->rc == ARRANGE_LATER)
+            fail(p, WHY_REFUSED, result->detail);
         p->phase = COPY;
-        if (result->created || result->plain || result->not_subscribed)
-            LOG(INFO, "arranged", LOG_S("user", p->move->user), LOG_U("created", result->created),
-                LOG_U("without_special_use", result->plain), LOG_U("not_subscribed", result->not_subscribed));
+        if (result->created)
+            LOG(INFO, "arranged", LOG_S("user", p->move->user), LOG_U("created", result->created));
     }
     p->lane = NULL;
     step_soon(p);
@@ -591,7 +599,7 @@ static void step_arrange(struct pass *p)
         return;
     }
     if (!p->arrange && (p->lane = crew_take(p->move->crew)))
-        p->arrange = arrange_start(p->lane->target, p->plan, on_arranged, p);
+        p->arrange = arrange_start(p->lane->target, p->plan, p->findings, on_arranged, p);
 }
 
 /* ---- WAIVERS */
@@ -665,35 +673,23 @@ static void make_items(struct pass *p)
     qsort(p->items, p->n, sizeof(*p->items), compare_items);
 }
 
-static void note_elsewhere(struct pass *p)
-{
-    const struct mailboxes *m = p->mailboxes[SOURCE];
-
-    if (m->elsewhere && !p->move->elsewhere_told) {
-        p->move->elsewhere_told = true;
-        LOG(WARN, "mailboxes_left_out", LOG_S("user", p->move->user), LOG_U("count", m->elsewhere),
-            LOG_S("one", m->elsewhere_name), LOG_S("why", "not in the personal namespace"));
-    }
-}
-
-static void note_special_use(struct pass *p)
-{
-    if (p->plan->special_use_differs && !p->move->special_use_told) {
-        p->move->special_use_told = true;
-        LOG(WARN, "special_use_differs", LOG_S("user", p->move->user),
-            LOG_U("mailboxes", p->plan->special_use_differs));
-    }
-}
-
 static void make_plan(struct pass *p)
 {
-    note_elsewhere(p);
-    p->plan = plan_make(p->mailboxes[SOURCE], p->mailboxes[TARGET]);
-    if (p->plan->n_problems) {
-        fail(p, WHY_CANNOT, buf_str(&p->plan->problems));
+    const struct move *m = p->move;
+
+    p->plan = plan_make(&(struct plan_request){
+        .source = p->mailboxes[SOURCE],
+        .target = p->mailboxes[TARGET],
+        .rules = m->m->conf->migration.rules,
+        .back = m->back,
+    });
+    if (p->plan->fault) {
+        char *fault = xasprintf("the %s: %s", p->plan->fault_side, p->plan->fault);
+        fail(p, WHY_CANNOT, fault);
+        free(fault);
         return;
     }
-    note_special_use(p);
+    findings_join(p->findings, p->plan->findings);
     make_items(p);
     tell_progress(p);
     want_lanes(p); /* they are signed in meanwhile */
@@ -828,6 +824,19 @@ static uint64_t count_pending(const struct pass *p)
     return n;
 }
 
+static void log_findings(struct pass *p)
+{
+    for (enum finding_kind k = 0; k < FINDING_KINDS; k++) {
+        uint64_t n = findings_of(p->findings, k);
+        if (n == 0 || (p->move->kinds_told & (uint64_t)1 << k))
+            continue;
+        p->move->kinds_told |= (uint64_t)1 << k;
+        LOG(INFO, "findings", LOG_S("user", p->move->user), LOG_S("kind", finding_word(k)), LOG_U("count", n),
+            LOG_U("waived", findings_waived(p->findings, k)),
+            LOG_S("blocks", finding_class(k) == FINDING_BLOCKS ? "yes" : "no"));
+    }
+}
+
 static void finish(struct pass *p)
 {
     struct pass_result r = {.rc = p->lost     ? PASS_LOST
@@ -841,6 +850,7 @@ static void finish(struct pass *p)
                             .took_ms = clock_boot_ms() - p->began_ms};
 
     stop(p);
+    log_findings(p);
     if (!p->lost)
         records_write_stamps(p->move->records);
     sum_counts(p, &r);

@@ -1,36 +1,51 @@
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "lib/xalloc.h"
 
-#include "finding.h"
 #include "plan.h"
 
-enum { PROBLEMS_SHOWN = 5 };
+/* While a plan is made. */
+struct planning {
+    const struct plan_request *request;
+    struct plan *plan;
+    struct view_names names;
+    uint64_t biggest, together; /* messages of the mailboxes that are no views */
+};
 
 void plan_show_name(struct buf *out, const char *name)
 {
     finding_show_mailbox(out, name);
 }
 
-struct view_names plan_view_names(const struct mailboxes *source, const struct mailboxes *target)
+/* Names map from the side that users came from, whichever way the account goes. */
+struct view_names plan_view_names(const struct plan_request *r)
 {
-    return (struct view_names){.source = {.separator = source->separator, .prefix = source->prefix},
-                               .target = {.separator = target->separator, .prefix = target->prefix}};
+    const struct mailboxes *first = r->back ? r->target : r->source,
+                           *second = r->back ? r->source : r->target;
+
+    return (struct view_names){.source = {.separator = first->separator, .prefix = first->prefix},
+                               .target = {.separator = second->separator, .prefix = second->prefix},
+                               .renames = r->rules ? r->rules->renames : NULL};
 }
 
-static void add_problem(struct plan *p, const char *name, const char *what)
+static bool to_target(const struct planning *g, const char *name, struct buf *out)
 {
-    if (p->n_problems++ < PROBLEMS_SHOWN) {
-        buf_add_str(&p->problems, p->problems.len ? ", " : "");
-        plan_show_name(&p->problems, name);
-        buf_printf(&p->problems, " %s", what);
-    }
+    return g->request->back ? view_name_to_source(&g->names, span_str(name), out)
+                            : view_name_to_target(&g->names, span_str(name), out);
 }
 
-static void end_problems(struct plan *p)
+static bool to_source(const struct planning *g, const char *name, struct buf *out)
 {
-    if (p->n_problems > PROBLEMS_SHOWN)
-        buf_printf(&p->problems, " and %zu more", p->n_problems - PROBLEMS_SHOWN);
+    return g->request->back ? view_name_to_target(&g->names, span_str(name), out)
+                            : view_name_to_source(&g->names, span_str(name), out);
+}
+
+static struct view_place place_of(const struct planning *g, const char *name)
+{
+    return (struct view_place){.name = span_str(name),
+                               .separator = g->request->source->separator,
+                               .prefix = g->request->source->prefix};
 }
 
 static void add_name(struct plan_names *names, const char *name)
@@ -59,78 +74,294 @@ void plan_free(struct plan **pp)
     free(p->items);
     free_names(&p->subscribe);
     free_names(&p->unsubscribe);
-    buf_free(&p->problems);
+    findings_free(&p->findings);
     free(p);
 }
 
-/* A listed name that has no equal on the target stops the account; one that is only subscribed is not mail.
- */
-static void plan_mailbox(struct plan *p, const struct view_names *names, const struct mailbox *m,
-                         const struct mailboxes *target)
+/* ---- what stays behind */
+
+static bool holds_messages(const struct mailbox *m)
+{
+    return (m->flags & MAILBOX_LISTED) && !(m->flags & MAILBOX_NO_SELECT);
+}
+
+static void add_left(struct planning *g, enum finding_kind kind, const struct mailbox *m, const char *why)
+{
+    struct findings *f = g->plan->findings;
+
+    if ((m->flags & MAILBOX_HAS_STATUS) && m->bytes)
+        findings_add(f, kind, m->name, 0, "%s; it has %" PRIu32 " messages, %" PRIu64 " bytes", why,
+                     m->status.messages, m->bytes);
+    else if (m->flags & MAILBOX_HAS_STATUS)
+        findings_add(f, kind, m->name, 0, "%s; it has %" PRIu32 " messages", why, m->status.messages);
+    else
+        findings_add(f, kind, m->name, 0, "%s", why);
+}
+
+/* The rule of exclude that means it; NULL: none. */
+static bool is_excluded(const struct planning *g, const char *name)
+{
+    struct view_place place = place_of(g, name);
+
+    return !g->request->back && migration_rules_exclude(g->request->rules, &place) > 0;
+}
+
+static bool is_view(const struct mailbox *m)
+{
+    return (m->special_use & (USE_ALL | USE_FLAGGED)) && strcmp(m->name, "INBOX") != 0;
+}
+
+static bool is_renamed(const struct planning *g, const char *name)
+{
+    struct view_place place = place_of(g, name);
+    struct buf out = {0};
+    bool is =
+        g->request->rules && view_rename(g->request->rules->renames, &place, g->request->back, &out) > 0;
+
+    buf_free(&out);
+    return is;
+}
+
+static bool is_gmail(const char *name)
+{
+    return !strncmp(name, "[Gmail]/", 8) || !strncmp(name, "[Google Mail]/", 14);
+}
+
+/* An \All mailbox that has less than another one is a mailbox that somebody calls so. */
+static bool stays_as_view(struct planning *g, const struct mailbox *m)
+{
+    bool all = m->special_use & USE_ALL, counted = m->flags & MAILBOX_HAS_STATUS;
+
+    if (!is_view(m) || is_renamed(g, m->name) || (all && counted && m->status.messages < g->biggest))
+        return false;
+    if (all && is_gmail(m->name))
+        add_left(g, FINDING_ALL_MAIL, m, "archived messages lie in no other mailbox");
+    else if (all && counted && m->status.messages > g->together)
+        add_left(g, FINDING_ALL_MAIL, m, "it has more messages than all other mailboxes together");
+    else
+        add_left(g, FINDING_VIRTUAL, m, all ? "\\All" : "\\Flagged");
+    return true;
+}
+
+static void sum_messages(struct planning *g)
+{
+    const struct mailboxes *l = g->request->source;
+
+    for (size_t i = 0; i < l->n; i++) {
+        const struct mailbox *m = &l->items[i];
+        if (!holds_messages(m) || is_view(m))
+            continue;
+        g->together += m->status.messages;
+        if (m->status.messages > g->biggest)
+            g->biggest = m->status.messages;
+    }
+}
+
+/* ---- what goes */
+
+static void compare_use(struct planning *g, const struct mailbox *m, const struct mailbox *there)
+{
+    struct buf use = {0}, use_there = {0};
+
+    special_use_write(&use, m->special_use);
+    special_use_write(&use_there, there->special_use);
+    if (m->special_use != there->special_use)
+        findings_add(g->plan->findings, FINDING_SPECIAL_USE, m->name, 0, "source (%s) target (%s)",
+                     buf_str(&use), buf_str(&use_there));
+    buf_free(&use);
+    buf_free(&use_there);
+}
+
+static void add_item(struct planning *g, const struct mailbox *m, const char *target_name)
+{
+    const struct mailbox *there = mailboxes_find(g->request->target, target_name);
+    struct view_place place = place_of(g, m->name);
+    const struct migration_rules *rules = g->request->rules;
+
+    g->plan->items[g->plan->n++] = (struct plan_item){
+        .source = m,
+        .target_name = xstrdup(target_name),
+        .create = !there || !holds_messages(there),
+        .leave_out = rules && !g->request->back ? leave_out_rules_of(rules->leave_out, &place) : 0};
+}
+
+/* A listed name that has no equal on the target is a finding; one that is only subscribed is not mail. */
+static void plan_mailbox(struct planning *g, const struct mailbox *m)
 {
     struct buf name = {0};
-    bool holds_messages = (m->flags & MAILBOX_LISTED) && !(m->flags & MAILBOX_NO_SELECT);
+    bool holds = holds_messages(m);
 
-    if (!view_name_to_target(names, span_str(m->name), &name)) {
-        if (holds_messages)
-            add_problem(p, m->name, "has no name on the target");
-        buf_free(&name);
+    if (is_excluded(g, m->name)) {
+        if (holds)
+            add_left(g, FINDING_LEFT_OUT, m, "excluded");
         return;
     }
-    const struct mailbox *there = mailboxes_find(target, buf_str(&name));
-    bool exists = there && (there->flags & MAILBOX_LISTED) && !(there->flags & MAILBOX_NO_SELECT);
-    if (holds_messages) {
-        p->items[p->n++] =
-            (struct plan_item){.source = m, .target_name = xstrdup(buf_str(&name)), .create = !exists};
-        p->special_use_differs += exists && there->special_use != m->special_use;
+    if (holds && stays_as_view(g, m))
+        return;
+    if (to_target(g, m->name, &name)) {
+        const struct mailbox *there = mailboxes_find(g->request->target, buf_str(&name));
+        if (holds)
+            add_item(g, m, buf_str(&name));
+        if ((m->flags & MAILBOX_SUBSCRIBED) && !(there && (there->flags & MAILBOX_SUBSCRIBED)))
+            add_name(&g->plan->subscribe, buf_str(&name));
+    } else if (holds) {
+        add_left(g, FINDING_NAME, m, "has no name on the target");
     }
-    if ((m->flags & MAILBOX_SUBSCRIBED) && !(there && (there->flags & MAILBOX_SUBSCRIBED)))
-        add_name(&p->subscribe, buf_str(&name));
     buf_free(&name);
 }
 
-static void plan_unsubscribe(struct plan *p, const struct view_names *names, const struct mailbox *there,
-                             const struct mailboxes *source)
+static void plan_unsubscribe(struct planning *g, const struct mailbox *there)
 {
     struct buf name = {0};
 
     if (!(there->flags & MAILBOX_SUBSCRIBED))
         return;
-    bool mapped = view_name_to_source(names, span_str(there->name), &name);
-    const struct mailbox *m = mapped ? mailboxes_find(source, buf_str(&name)) : NULL;
+    bool mapped = to_source(g, there->name, &name);
+    const struct mailbox *m = mapped ? mailboxes_find(g->request->source, buf_str(&name)) : NULL;
+    /* After a rename the name that is made may be its own, too. */
+    if (!m && mapped)
+        m = mailboxes_find(g->request->source, there->name);
     if (!m || !(m->flags & MAILBOX_SUBSCRIBED))
-        add_name(&p->unsubscribe, there->name);
+        add_name(&g->plan->unsubscribe, there->name);
     buf_free(&name);
 }
 
-static const char *side_fault(const struct view_names *names, const char **which)
-{
-    const char *fault = view_side_fault(&names->source);
+/* ---- two that would become one */
 
-    *which = "source";
-    if (!fault) {
-        fault = view_side_fault(&names->target);
-        *which = "target";
-    }
-    return fault;
+static int compare_targets(const void *a, const void *b)
+{
+    const struct plan_item *x = *(const struct plan_item *const *)a, *y = *(const struct plan_item *const *)b;
+    int c = strcmp(x->target_name, y->target_name);
+
+    return c ? c : x < y ? -1 : x > y;
 }
 
-struct plan *plan_make(const struct mailboxes *source, const struct mailboxes *target)
+/* Which of some items with one name on the target has it: the one that no rule renames, else the first. */
+static size_t owner_of(const struct planning *g, struct plan_item *const *items, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!is_renamed(g, items[i]->source->name))
+            return i;
+    return 0;
+}
+
+static void refuse(struct planning *g, struct plan_item *item, const struct plan_item *owner)
+{
+    struct buf name = {0};
+
+    plan_show_name(&name, owner->source->name);
+    findings_add(g->plan->findings, FINDING_COLLISION, item->source->name, 0,
+                 "would have the same name on the target as %s", buf_str(&name));
+    buf_free(&name);
+    free(item->target_name);
+    item->target_name = NULL;
+}
+
+static void drop_refused(struct plan *p)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < p->n; i++)
+        if (p->items[i].target_name)
+            p->items[kept++] = p->items[i];
+    p->n = kept;
+}
+
+static void refuse_collisions(struct planning *g)
+{
+    struct plan *p = g->plan;
+    struct plan_item **sorted = xcalloc(p->n ? p->n : 1, sizeof(struct plan_item *));
+
+    for (size_t i = 0; i < p->n; i++)
+        sorted[i] = &p->items[i];
+    qsort(sorted, p->n, sizeof(struct plan_item *), compare_targets);
+    for (size_t i = 0, n; i < p->n; i += n) {
+        for (n = 1; i + n < p->n && !strcmp(sorted[i]->target_name, sorted[i + n]->target_name); n++)
+            ;
+        size_t owner = n > 1 ? owner_of(g, sorted + i, n) : 0;
+        for (size_t k = 0; k < n; k++)
+            if (k != owner)
+                refuse(g, sorted[i + k], sorted[i + owner]);
+    }
+    free(sorted);
+    drop_refused(p);
+}
+
+/* ---- all of it */
+
+static void find_others(struct planning *g)
+{
+    const struct mailboxes *l = g->request->source;
+
+    for (size_t i = 0; i < l->n_elsewhere; i++)
+        findings_add(g->plan->findings, is_excluded(g, l->elsewhere[i]) ? FINDING_LEFT_OUT : FINDING_SHARED,
+                     l->elsewhere[i], 0, "lies in a namespace of others");
+}
+
+static int compare_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static void find_extra(struct planning *g)
+{
+    const struct plan *p = g->plan;
+    const struct mailboxes *l = g->request->target;
+    const char **mine = xcalloc(p->n ? p->n : 1, sizeof(const char *));
+
+    for (size_t i = 0; i < p->n; i++)
+        mine[i] = p->items[i].target_name;
+    qsort(mine, p->n, sizeof(const char *), compare_text);
+    for (size_t i = 0; i < l->n; i++) {
+        const struct mailbox *m = &l->items[i];
+        if (holds_messages(m) && !bsearch(&m->name, mine, p->n, sizeof(const char *), compare_text))
+            findings_add(p->findings, FINDING_EXTRA_MAILBOX, m->name, 0, "stays as it is");
+    }
+    free(mine);
+}
+
+static bool find_fault(struct planning *g)
+{
+    struct plan *p = g->plan;
+    bool back = g->request->back;
+
+    p->fault = view_side_fault(&g->names.source);
+    p->fault_side = back ? "target" : "source";
+    if (!p->fault) {
+        p->fault = view_side_fault(&g->names.target);
+        p->fault_side = back ? "source" : "target";
+    }
+    return p->fault != NULL;
+}
+
+static void find_uses(struct planning *g)
+{
+    for (size_t i = 0; i < g->plan->n; i++) {
+        const struct plan_item *item = &g->plan->items[i];
+        const struct mailbox *there = mailboxes_find(g->request->target, item->target_name);
+        if (!item->create && there)
+            compare_use(g, item->source, there);
+    }
+}
+
+struct plan *plan_make(const struct plan_request *request)
 {
     struct plan *p = xcalloc(1, sizeof(*p));
-    struct view_names names = plan_view_names(source, target);
-    const char *which, *fault = side_fault(&names, &which);
+    struct planning g = {.request = request, .plan = p, .names = plan_view_names(request)};
+    const struct mailboxes *source = request->source;
 
-    if (fault) {
-        p->n_problems = 1;
-        buf_printf(&p->problems, "the %s: %s", which, fault);
+    p->findings = findings_new(request->waivers);
+    if (find_fault(&g))
         return p;
-    }
+    sum_messages(&g);
     p->items = xcalloc(source->n ? source->n : 1, sizeof(*p->items));
     for (size_t i = 0; i < source->n; i++)
-        plan_mailbox(p, &names, &source->items[i], target);
-    for (size_t i = 0; i < target->n; i++)
-        plan_unsubscribe(p, &names, &target->items[i], source);
-    end_problems(p);
+        plan_mailbox(&g, &source->items[i]);
+    refuse_collisions(&g);
+    for (size_t i = 0; i < request->target->n; i++)
+        plan_unsubscribe(&g, &request->target->items[i]);
+    find_others(&g);
+    find_uses(&g);
+    find_extra(&g);
     return p;
 }

@@ -37,7 +37,8 @@ static void there_and_back(const struct view_names *v, struct span name, bool to
 static void fuzz_name(struct span in)
 {
     uint8_t which = fuzz_byte(&in);
-    struct view_names v = {sides[which % COUNTOF(sides)], sides[which / COUNTOF(sides) % COUNTOF(sides)]};
+    struct view_names v = {.source = sides[which % COUNTOF(sides)],
+                           .target = sides[which / COUNTOF(sides) % COUNTOF(sides)]};
     there_and_back(&v, in, true);
     there_and_back(&v, in, false);
 }

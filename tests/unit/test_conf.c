@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "lib/conf.h"
+#include "lib/migration_rules.h"
 #include "lib/xalloc.h"
 
 /* A folder of its own for each run, and the file in it that most tests load. */
@@ -824,6 +825,23 @@ static void test_ctl_arguments(void **state)
     ends(ARGUMENTS(CONF_CTL, "-c"), 2, "usage: x");
 }
 
+static void test_rules(void **state)
+{
+    (void)state;
+    refused(TWO "migration { source = \"a\" target = \"b\"\n rename = {\"x=y\",\n\"Sent\"} }", 4,
+            "rename: \"Sent\" is not");
+    refused(TWO "migration { source = \"a\" target = \"b\"\n exclude = {\"INBOX\"} }", 3, "INBOX");
+    refused(TWO "migration { source = \"a\" target = \"b\"\n\nleave_out = {\"older:3\"} }", 4, "older:365d");
+    refused(TWO "migration { source = \"a\" target = \"b\" acl_map = {\"*=x\"} }", 2, "same wildcards");
+    struct conf *c = load(TWO "migration { source = \"a\" target = \"b\" rename = {\"Sent Items=Sent\"} exclude = "
+                              "{\"x/*\", \"50\\\\%\"} leave_out = {\"flag:\\\\Deleted\"} acl_map = "
+                              "{\"*@a=*@b\"} }",
+                          CONF_CTL);
+    struct view_place place = {.name = span_str("50%/y"), .separator = '/', .prefix = ""};
+    assert_int_equal(migration_rules_exclude(c->migration.rules, &place), 2);
+    conf_free(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -851,6 +869,7 @@ int main(void)
         cmocka_unit_test(test_proxy_needs),
         cmocka_unit_test(test_unreadable),
         cmocka_unit_test(test_many_aliases),
+        cmocka_unit_test(test_rules),
         cmocka_unit_test(test_arguments),
         cmocka_unit_test(test_ctl_arguments),
     };

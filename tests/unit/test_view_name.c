@@ -22,7 +22,7 @@ static char *map(const struct view_names *v, const char *name, size_t len, bool 
 static void pair(const struct view_side *source, const struct view_side *target, const char *name,
                  const char *wanted)
 {
-    struct view_names v = {*source, *target};
+    struct view_names v = {.source = *source, .target = *target};
     char *there = map(&v, name, strlen(name), true);
 
     assert_string_equal(there, wanted);
@@ -71,7 +71,7 @@ static void test_what_looks_escaped(void **state)
 /* EDGE-CASES 54 */
 static void test_inbox(void **state)
 {
-    struct view_names v = {inbox_dot, slash};
+    struct view_names v = {.source = inbox_dot, .target = slash};
     static const char *const spelled[] = {"inbox", "Inbox", "INBOX", "iNbOx"};
 
     (void)state;
@@ -128,7 +128,7 @@ static void test_odd_names(void **state)
 
 static void test_refused(void **state)
 {
-    struct view_names v = {slash, dot};
+    struct view_names v = {.source = slash, .target = dot};
     struct buf out = {0};
     char *name = xmalloc(VIEW_NAME_MAX + 1);
 
@@ -147,7 +147,7 @@ static void test_refused(void **state)
 /* It was taken to the target, and could not be taken back. */
 static void test_name_that_gets_too_long(void **state)
 {
-    struct view_names v = {slash, dot};
+    struct view_names v = {.source = slash, .target = dot};
     struct buf there = {0}, back = {0};
     char *name = xmalloc(VIEW_NAME_MAX);
 
@@ -226,7 +226,7 @@ static void test_random_names(void **state)
     (void)state;
     for (size_t i = 0; i < COUNTOF(sides); i++)
         for (size_t k = 0; k < COUNTOF(sides); k++) {
-            struct view_names v = {*sides[i], *sides[k]};
+            struct view_names v = {.source = *sides[i], .target = *sides[k]};
             size_t taken = 0, shown = 0;
             for (int round = 0; round < 1000; round++) {
                 make_name(&seed, &v.source, &name);
@@ -244,7 +244,7 @@ static void test_random_names(void **state)
 static void test_all_short_names(void **state)
 {
     static const char alphabet[] = "=3DE2F0/.";
-    struct view_names v = {slash, dot};
+    struct view_names v = {.source = slash, .target = dot};
     size_t taken = 0;
 
     (void)state;
