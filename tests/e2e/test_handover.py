@@ -5,6 +5,7 @@ UIDs because the mailboxes are made so before."""
 import contextlib
 import re
 import threading
+import time
 
 import pytest
 
@@ -63,7 +64,7 @@ class Scene:
     """An account of messages in INBOX, copied and ready to be flipped; two proxies."""
 
     def __init__(self, make_ferry, old, new, authority, label, messages=5, mailboxes=("INBOX",), settings=None, source=None,
-                 big=()):
+                 store=None, big=()):
         self.old, self.new, self.user = old, new, new_user(label)
         self.messages = messages + len(big)
         account = small(messages=messages, big=big)
@@ -73,8 +74,10 @@ class Scene:
         same_numbers(old, new, self.user, *mailboxes)
         both = {"old": backend(old, ca=authority.ca), "new": backend(new, ca=authority.ca)}
         self.ferry = make_ferry(both, settings or MANUAL)
-        through = {"old": backend(source, "imap")} if source else {}
-        self.proxies = [self.ferry.proxy(backends=through), self.ferry.proxy()]
+        through = {"backends": {"old": backend(source, "imap")}} if source else {}
+        if store:
+            through["redis"] = {"url": store}
+        self.proxies = [self.ferry.proxy(**through), self.ferry.proxy()]
         self.migrator = self.ferry.migrator()
         self.wires = contextlib.ExitStack()
 
@@ -141,77 +144,42 @@ def uids(wire, tag=b"u"):
 
 # ---- the ways a session may stand
 
-def test_idle_goes_on_and_hears_of_new_mail(scene):
-    """Through both proxies; the clients see nothing of it."""
-    s = scene("idle")
-    wires = [s.session(proxy=0), s.session(proxy=1)]
-    for wire in wires:
+def test_sessions_go_on_however_they_stand(scene):
+    """Nothing selected; selected and quiet, with names that both servers spell alike; in IDLE; by EXAMINE; through both proxies.
+    A message that came to the old server after they were told last is told at once, and they hear of what comes later."""
+    s = scene("stand", mailboxes=("INBOX", "INBOX.Sent"))
+    nothing, quiet, examined = s.session(mailbox=None), s.session(), s.session(verb=b"EXAMINE")
+    sent = s.session(mailbox=b"INBOX.Sent", proxy=1)
+    idles = [s.session(), s.session(proxy=1)]
+    assert quiet.command(b"l", b'LIST "" "*"')[-1].startswith(b"l OK")
+    for wire in idles:
         wire.line(b"i IDLE")
         wire.until(b"+ ")
     s.ready()
-    s.flip()
-    s.handed_over(0)
-    s.handed_over(1)
-    assert s.where() == ["new", "new"]
-    deliver(s.new, s.user, "after the flip")
-    for wire in wires:
-        assert exists(wire.until(b"* 6 EXISTS")) == [6]
-        wire.line(b"DONE")
-        assert wire.until(b"i ")[-1].startswith(b"i OK")
-        assert uids(wire) == [1, 2, 3, 4, 5, 6]
-        assert wire.command(b"z", b"LOGOUT")[-1].startswith(b"z OK")
-    net.wait_until("sessions that left", lambda: not s.where())
-
-
-def test_nothing_selected(scene):
-    s = scene("nothing")
-    wire = s.session(mailbox=None)
-    s.ready()
-    s.flip()
-    s.handed_over()
-    assert exists(wire.command(b"s", b"SELECT INBOX")) == [5]
-    deliver(s.new, s.user, "only there")
-    assert exists(wire.command(b"n", b"NOOP")) == [6]
-
-
-def test_selected_and_quiet(scene):
-    """What the client does next is done on the new server; other names are spelled alike."""
-    s = scene("quiet", mailboxes=("INBOX", "INBOX.Sent"))
-    wire = s.session()
-    assert wire.command(b"l", b'LIST "" "*"')[-1].startswith(b"l OK")
-    other = s.session(mailbox=b"INBOX.Sent", proxy=1)
-    s.ready()
-    s.flip()
-    s.handed_over(0)
-    s.handed_over(1)
-    assert wire.command(b"a", b"UID STORE 2 +FLAGS.SILENT (mark)")[-1].startswith(b"a OK")
-    assert uids(wire) == [1, 2, 3, 4, 5]
-    assert other.command(b"n", b"NOOP")[-1].startswith(b"n OK")
-    assert s.new.doveadm("search", "-u", s.user, "mailbox", "INBOX", "keyword", "mark").count("\n") == 1
-    assert s.old.doveadm("search", "-u", s.user, "mailbox", "INBOX", "keyword", "mark") == ""
-
-
-def test_examined_stays_read_only(scene):
-    s = scene("examined")
-    wire = s.session(verb=b"EXAMINE")
-    s.ready()
-    s.flip()
-    s.handed_over()
-    wire.command(b"a", b"STORE 1 +FLAGS (never)")
-    assert uids(wire) == [1, 2, 3, 4, 5]
-    assert s.new.doveadm("search", "-u", s.user, "mailbox", "INBOX", "keyword", "never") == ""
-
-
-def test_mail_that_arrived_in_between_is_told_at_once(scene):
-    """It came to the old server after the client was told last: the new one has it, and the client hears of it now."""
-    s = scene("arrived")
-    wire = s.session()
-    s.ready()
     deliver(s.old, s.user, "late")
     s.flip()
-    s.handed_over()
-    assert exists(wire.until(b"* 6 EXISTS")) == [6]
-    assert uids(wire) == [1, 2, 3, 4, 5, 6]
+    s.handed_over(0, 4)
+    s.handed_over(1, 2)
+    assert s.where() == ["new"] * 6
+    for wire in [quiet, examined]:
+        assert wire.until(b"* 6 EXISTS")
+        assert uids(wire) == [1, 2, 3, 4, 5, 6]
+    assert exists(nothing.command(b"s", b"SELECT INBOX")) == [6]
+    assert sent.command(b"n", b"NOOP")[-1].startswith(b"n OK")
+    assert quiet.command(b"a", b"UID STORE 2 +FLAGS.SILENT (mark)")[-1].startswith(b"a OK")
+    examined.command(b"a", b"STORE 1 +FLAGS (never)")
+    for word, want in (("mark", 1), ("never", 0)):
+        assert s.new.doveadm("search", "-u", s.user, "mailbox", "INBOX", "keyword", word).count("\n") == want
+        assert s.old.doveadm("search", "-u", s.user, "mailbox", "INBOX", "keyword", word) == ""
+    deliver(s.new, s.user, "after the flip")
+    for wire in idles:
+        assert wire.until(b"* 7 EXISTS")
+        wire.line(b"DONE")
+        assert wire.until(b"i ")[-1].startswith(b"i OK")
+        assert uids(wire) == [1, 2, 3, 4, 5, 6, 7]
+    for wire in [nothing, quiet, examined, sent, *idles]:
+        assert wire.command(b"z", b"LOGOUT")[-1].startswith(b"z OK")
+    net.wait_until("sessions that left", lambda: not s.where())
 
 
 def test_expunges_that_were_not_told_yet(scene):
@@ -311,27 +279,22 @@ def bye(wire, scene, why, proxy=0):
     assert scene.proxies[proxy].wait(f"event=not_handed_over .*why={why}\\b")
 
 
-def test_mailbox_that_was_deleted_or_renamed_meanwhile(scene):
-    s = scene("deleted", mailboxes=("INBOX", "INBOX.Sent", "INBOX.Trash"))
+def test_mailboxes_that_are_others_there_end_their_sessions_alone(scene):
+    """Deleted, renamed, or with other numbers."""
+    s = scene("others", mailboxes=("INBOX", "INBOX.Sent", "INBOX.Trash", "INBOX.Drafts"))
     there, gone, moved = s.session(), s.session(b"INBOX.Sent", proxy=1), s.session(b"INBOX.Trash")
+    numbers = s.session(b"INBOX.Drafts")
+    s.new.doveadm("mailbox", "update", "-u", s.user, "--uid-validity", "77", "INBOX.Drafts")
     s.ready()
     m = mail.connect(s.old, s.user, "secret")
     assert m.delete("INBOX.Sent")[0] == "OK" and m.rename("INBOX.Trash", "INBOX.Elsewhere")[0] == "OK"
     m.logout()
     s.flip()
+    bye(numbers, s, "uidvalidity")
     for wire in (gone, moved):
         assert wire.rest()[-1].startswith(b"* BYE")
     assert there.command(b"n", b"NOOP")[-1].startswith(b"n OK")
     assert uids(there) == [1, 2, 3, 4, 5]
-
-
-def test_other_numbers_end_the_session(scene):
-    s = scene("numbers")
-    wire = s.session()
-    s.new.doveadm("mailbox", "update", "-u", s.user, "--uid-validity", "77", "INBOX")
-    s.ready()
-    s.flip()
-    bye(wire, s, "uidvalidity")
 
 
 def test_servers_that_spell_names_in_different_ways(scene, new):
@@ -375,51 +338,57 @@ def freeze_in_vain(s, resting):
     net.wait_until("sessions at rest", lambda: [x.split()[2] for x in rows(s)].count("frozen") == resting)
 
 
-def test_thaw_goes_on_where_it_was(scene):
-    s = scene("thaw", settings=SHORT)
-    idle, quiet = s.session(), s.session()
-    idle.line(b"i IDLE")
-    idle.until(b"+ ")
-    s.ready()
-    end = blocker(s)
-    freeze_in_vain(s, 2)
-    deliver(s.old, s.user, "in the freeze")
-    quiet.line(b"n NOOP")
-    assert idle.until(b"* 6 EXISTS")
-    assert exists(quiet.until(b"n ")) == [6]
-    assert "flipping" not in s.states() and not s.proxies[0].find("handed_over")
-    end()
-    s.ferry.wait_state(s.user, "flipped", timeout=60)
-    s.handed_over(0, 2)
-    assert uids(quiet) == [1, 2, 3, 4, 5, 6, 7]
-    idle.line(b"DONE")
-    assert idle.until(b"i ")[-1].startswith(b"i OK")
-    assert_equal(s.old, s.new, s.user, 7)
-
-
-def test_source_that_closed_the_resting_session_is_dialled_again(scene, old):
+def test_thaw_goes_on_where_it_was_and_dials_the_source_again(scene, old):
+    """The source closes the resting sessions of the first proxy, those of the second stay as they are."""
     relay = Relay(("127.0.0.1", old.port["imap"]))
-    s = scene("closed", source=relay, settings={"migration": dict(MANUAL["migration"], freeze_budget="2s")})
-    idle, quiet = s.session(), s.session()
-    idle.line(b"i IDLE")
-    idle.until(b"+ ")
+    s = scene("thaw", source=relay, settings={"migration": dict(MANUAL["migration"], freeze_budget="2s")})
+    sessions = [(s.session(proxy=n), s.session(proxy=n)) for n in range(2)]
+    for idle, _ in sessions:
+        idle.line(b"i IDLE")
+        idle.until(b"+ ")
     s.ready()
     end = blocker(s)
-    freeze_in_vain(s, 2)
+    freeze_in_vain(s, 4)
     deliver(s.old, s.user, "in the freeze")
     relay.cut()
     relay.heal()
-    quiet.line(b"n NOOP")
-    assert idle.until(b"* 6 EXISTS")
-    assert exists(quiet.until(b"n ")) == [6]
+    for idle, quiet in sessions:
+        quiet.line(b"n NOOP")
+        assert idle.until(b"* 6 EXISTS")
+        assert exists(quiet.until(b"n ")) == [6]
+    assert "flipping" not in s.states() and not s.proxies[1].find("handed_over")
     assert len(s.proxies[0].find("event=source_closed")) == len(s.proxies[0].find("event=back_at_the_source")) == 2
-    idle.line(b"DONE")
-    assert idle.until(b"i ")[-1].startswith(b"i OK")
     end()
     s.ferry.wait_state(s.user, "flipped", timeout=60)
     s.handed_over(0, 2)
-    for wire in (idle, quiet):
-        assert uids(wire) == [1, 2, 3, 4, 5, 6, 7]
+    s.handed_over(1, 2)
+    for idle, quiet in sessions:
+        idle.line(b"DONE")
+        assert idle.until(b"i ")[-1].startswith(b"i OK")
+        for wire in (idle, quiet):
+            assert uids(wire) == [1, 2, 3, 4, 5, 6, 7]
+    assert_equal(s.old, s.new, s.user, 7)
+    relay.close()
+
+
+def test_session_that_hears_nothing_after_the_freeze_ends(scene, redis):
+    """Ten seconds behind the deadline; till then it passes nothing on, whatever the source says."""
+    relay = Relay(redis.address)
+    s = scene("deaf", settings=SHORT, store=relay.redis_url)
+    deaf = s.session()
+    s.ready()
+    end = blocker(s)
+    freeze_in_vain(s, 1)
+    relay.stall()
+    began = time.monotonic()
+    deliver(s.old, s.user, "not told")
+    deaf.line(b"n NOOP")
+    lines = deaf.rest()
+    assert len(lines) == 1 and lines[0].startswith(b"* BYE [UNAVAILABLE]"), lines
+    assert 9 < time.monotonic() - began < 13
+    relay.resume()
+    end()
+    s.ferry.wait_state(s.user, "flipped", timeout=60)
     relay.close()
 
 
