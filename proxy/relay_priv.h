@@ -1,0 +1,117 @@
+/* What the relay's files share: the one state of both directions. relay_up.c is from the client to the backend, relay_down.c
+ * from the backend to the client, relay_pass.c how bytes go on, relay.c the rest. */
+#ifndef IMAPFERRY_RELAY_PRIV_H
+#define IMAPFERRY_RELAY_PRIV_H
+
+#include <sys/queue.h>
+
+#include "lib/imap_cmd.h"
+#include "lib/imap_line.h"
+
+#include "opened.h"
+#include "relay.h"
+
+/* What the client's next bytes are. */
+enum up_mode {
+    UP_COMMANDS,  /* commands, or the rest of the one under way */
+    UP_PLUS,      /* not looked at: the backend has to take a synchronizing literal first */
+    UP_IDLE_PLUS, /* not looked at: the backend has to take IDLE first */
+    UP_IDLE,      /* DONE */
+};
+
+/* What becomes of the command under way. */
+enum fate {
+    FATE_PASSES,
+    FATE_REFUSED,  /* swallowed and answered with r->answer; a synchronizing literal is refused */
+    FATE_ANSWERED, /* the same, but its literals are taken */
+    FATE_OVER,     /* the backend answered it before its non-synchronizing literal: the rest is swallowed */
+};
+
+struct command {
+    TAILQ_ENTRY(command) link;
+    enum imap_verb verb;
+    enum relay_own own; /* a command of ours; OWN_NONE: the client's */
+    bool reads;         /* changes nothing at the server */
+    bool ends_idle;     /* we have sent the DONE: its answer is for us */
+    bool takes_name;    /* the literal under way is the name of a mailbox ... */
+    struct buf name;    /* ... or it stood in the line: of SELECT and EXAMINE; owned */
+    char tag[]; /* with its NUL */
+};
+
+struct relay {
+    struct imap_line up, down;
+    struct imap_caps shown;
+    char *shown_words; /* owned */
+
+    TAILQ_HEAD(command_list, command) commands; /* passed on and not answered yet, the oldest first */
+    size_t n_commands;
+    struct command *current; /* which of them the client is sending; NULL when it was answered already */
+    struct command *waits;   /* which of them "+" is waited for, or is in IDLE; NULL when answered */
+    enum up_mode mode;
+    bool own_plus; /* UP_PLUS, UP_IDLE_PLUS: the client does not wait for the "+", we do */
+    struct imap_cmd cmd; /* of the command that the client is sending */
+    enum fate fate;
+    struct buf answer; /* to the command that is swallowed */
+    struct buf own;    /* lines of ours that wait for the end of a response */
+
+    bool stray_done; /* the backend ended an IDLE by itself: the client's DONE may be on its way */
+    bool logout;     /* passed on: nothing else may follow */
+    bool finished;   /* LOGOUT was answered */
+    bool bye;        /* the backend said BYE */
+    enum why rest;   /* WHY_NONE, or what comes once no command is under way: a freeze, or the end */
+    struct opened opened;
+    size_t n_own;         /* commands of ours that are under way: what they bring is for us */
+    char *idled;          /* tag of the client's IDLE that we have ended; it is to be begun again; owned */
+    struct imap_seq gone; /* messages that the client has to be told of as expunged, when it may be */
+    bool client_shut, backend_shut; /* not read at the moment */
+    uint64_t moved_ms;              /* the loop's clock at the last byte */
+};
+
+/* ---- passing bytes on ----
+ *
+ * Bytes that lie one behind the other go out in one stream_send(), however many lines and literals they are.
+ * Only a line that came in pieces, and what is rewritten, goes out on its own; then the stream is corked. */
+struct outlet {
+    struct stream *to;
+    uint64_t *count;
+    const uint8_t *from, *end; /* what was passed and not sent yet */
+    bool corked;
+};
+void outlet_range(struct outlet *o, const uint8_t *from, size_t len);
+void outlet_text(struct outlet *o, struct span text);
+void outlet_line(struct outlet *o, struct span line);
+void outlet_end(struct outlet *o);
+
+/* A piece of input: what it is, and where its bytes are. */
+struct piece {
+    enum imap_line_rc rc;
+    struct imap_line_item item;
+    bool held; /* it came in pieces: its bytes are in the buffer of imap_line, without CRLF */
+    const uint8_t *at;
+    size_t len;
+};
+/* False: nothing whole is left. */
+bool piece_next(struct imap_line *lines, struct stream *from, struct piece *p);
+void outlet_piece(struct outlet *o, const struct piece *p);
+
+/* Lines for the client, CRLF and all: at once, or when the response that is being sent has ended. */
+void relay_say(struct session *s, struct span lines);
+void relay_sayf(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+struct command *relay_command_add(struct relay *r, const char *tag, enum imap_verb verb);
+void relay_command_remove(struct relay *r, struct command *c);
+
+/* ---- client to backend ---- */
+
+/* May the client's next piece be looked at? */
+bool relay_up_open(const struct session *s);
+void relay_pump_up(struct session *s);
+/* Messages that are gone, the last one first, so that no number changes before it was told (RFC 3501 7.4.1). */
+void relay_tell_gone(struct session *s);
+
+/* ---- backend to client ---- */
+
+/* False: the session was ended. */
+bool relay_pump_down(struct session *s);
+
+#endif

@@ -1,0 +1,237 @@
+/* From the client to the backend: commands, held to the allow-list. */
+#include <inttypes.h>
+
+#include "lib/log.h"
+
+#include "preauth.h"
+#include "proxy.h"
+#include "relay_priv.h"
+
+static void answer_with(struct relay *r, enum fate fate, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static void answer_with(struct relay *r, enum fate fate, const char *fmt, ...)
+{
+    va_list ap;
+    r->fate = fate;
+    buf_clear(&r->answer);
+    va_start(ap, fmt);
+    buf_vprintf(&r->answer, fmt, ap);
+    va_end(ap);
+    buf_add_str(&r->answer, "\r\n");
+}
+
+/* None of what clients ask for today may be enabled (imap_caps.c); what may one day goes to the backend. */
+static void decide_enable(struct relay *r, const struct imap_line_item *item, struct buf *rewritten)
+{
+    struct span args = span_of(item->text.p + r->cmd.args, item->text.len - r->cmd.args);
+    if (args.len == 0 || item->literal) {
+        answer_with(r, FATE_REFUSED, "%s BAD Expected ENABLE with names of capabilities", r->cmd.tag);
+        return;
+    }
+    struct buf names = {0};
+    imap_cmd_filter_enable(&names, args, &r->shown);
+    if (names.len > 0)
+        buf_printf(rewritten, "%s ENABLE %s", r->cmd.tag, buf_str(&names));
+    else
+        answer_with(r, FATE_ANSWERED, "* ENABLED\r\n%s OK Nothing to enable", r->cmd.tag);
+    buf_free(&names);
+}
+
+/* The first part of a command decides whether it passes. */
+static void decide(struct relay *r, const struct imap_line_item *item, struct buf *rewritten)
+{
+    const char *why;
+    r->fate = FATE_PASSES;
+    if (!imap_cmd_parse(item->text, &r->cmd, &why))
+        answer_with(r, FATE_REFUSED, "%s BAD %s", r->cmd.tag, why);
+    else if (r->mode == UP_IDLE)
+        answer_with(r, FATE_REFUSED, "%s BAD Expected DONE", r->cmd.tag);
+    else if (r->cmd.verb == VERB_ID) /* what a client says of itself is not passed on, see preauth.c */
+        answer_with(r, FATE_ANSWERED, PREAUTH_ID "\r\n%s OK ID completed", r->cmd.tag);
+    else if (!imap_cmd_allowed(&r->cmd, item->text, true, &r->shown, &why))
+        answer_with(r, FATE_REFUSED, "%s BAD %s", r->cmd.tag, why);
+    else if (r->cmd.verb == VERB_ENABLE)
+        decide_enable(r, item, rewritten);
+}
+
+static void pass_command(struct session *s, const struct imap_line_item *item)
+{
+    struct relay *r = s->relay;
+    if (item->first) {
+        r->current = relay_command_add(r, r->cmd.tag, r->cmd.verb);
+        r->current->reads = imap_cmd_reads(&r->cmd, item->text);
+        opened_said(&r->opened, &r->cmd, item->text, &r->current->name);
+        bool selects = r->cmd.verb == VERB_SELECT || r->cmd.verb == VERB_EXAMINE;
+        r->current->takes_name = selects && item->literal && r->current->name.len == 0;
+    } else if (r->current) {
+        r->current->takes_name = false;
+    }
+    if (!r->current) {
+        /* It was answered before it was whole. Nobody knows what the backend takes the next bytes for. */
+        session_close(s, WHY_BAD_PART, "a command goes on after its answer");
+    } else if (item->literal) {
+        r->mode = UP_PLUS;
+        r->own_plus = !item->sync;
+        r->waits = r->current;
+    } else if (item->first && r->cmd.verb == VERB_IDLE) {
+        r->mode = UP_IDLE_PLUS;
+        r->own_plus = false;
+        r->waits = r->current;
+    } else if (item->first && r->cmd.verb == VERB_LOGOUT) {
+        r->logout = true;
+    }
+}
+
+static void swallow(struct session *s, const struct imap_line_item *item)
+{
+    struct relay *r = s->relay;
+    if (item->literal && !item->sync)
+        return;
+    if (item->literal && r->fate == FATE_ANSWERED) {
+        relay_say(s, span_str("+ OK\r\n"));
+        return;
+    }
+    if (item->literal)
+        imap_line_refuse(&r->up);
+    if (r->fate == FATE_OVER)
+        return;
+    relay_say(s, buf_span(&r->answer));
+    buf_free(&r->answer);
+}
+
+/* The line with its "{n+}" as "{n}". A server that gives a command up at such a line takes the body for
+ * commands (RFC 7888 section 8 warns of it, Dovecot 2.3 does it), which nobody would know of: neither the
+ * list of commands under way nor a freeze. So a body is sent only when the backend has said that it takes it.
+ */
+static void ask_for_literal(const struct imap_line_item *item, struct buf *rewritten)
+{
+    buf_add(rewritten, item->text.p, item->marker);
+    buf_printf(rewritten, "%s{%" PRIu64 "}", item->binary ? "~" : "", item->size);
+}
+
+/* True where the line is a DONE, or one that comes too late to mean anything. */
+static bool take_done(struct relay *r, const struct piece *p, struct outlet *o)
+{
+    if (!p->item.first || p->item.literal || !span_is_ci(p->item.text, "DONE"))
+        return false;
+    if (r->mode == UP_IDLE) {
+        r->mode = UP_COMMANDS;
+        outlet_piece(o, p);
+        return true;
+    }
+    bool stray = r->stray_done;
+    r->stray_done = false;
+    return stray;
+}
+
+/* The body of a literal, as far as it is of interest. */
+static void note_literal(struct relay *r, struct span body)
+{
+    struct command *c = r->current;
+    if (c && c->takes_name && c->name.len + body.len <= OPENED_NAME_MAX)
+        buf_add_span(&c->name, body);
+}
+
+void relay_tell_gone(struct session *s)
+{
+    struct relay *r = s->relay;
+    struct buf lines = {0};
+    for (size_t i = r->gone.n; i-- > 0;)
+        for (uint32_t n = r->gone.ranges[i].last; n >= r->gone.ranges[i].first; n--) {
+            buf_printf(&lines, "* %" PRIu32 " EXPUNGE\r\n", n);
+            r->opened.exists--;
+        }
+    relay_say(s, buf_span(&lines));
+    buf_free(&lines);
+    imap_seq_free(&r->gone);
+}
+
+/* The client begins a command: now it may hear of what is gone, unless the command's numbers are those from
+ * before. False: that ends the session. */
+static bool tell_gone_at(struct session *s, const struct imap_line_item *item)
+{
+    struct relay *r = s->relay;
+    if (r->gone.n == 0)
+        return true;
+    if (imap_cmd_uses_numbers(&r->cmd, item->text)) {
+        LOG(INFO, "handed_over_in_vain", LOG_S("session", s->name), LOG_S("user", s->account->key),
+            LOG_S("why", "message_numbers"));
+        session_close(s, WHY_MOVED, "message numbers from before an EXPUNGE that could not be told");
+        return false;
+    }
+    relay_tell_gone(s);
+    return true;
+}
+
+static void take_up_text(struct session *s, const struct piece *p, struct outlet *o)
+{
+    struct relay *r = s->relay;
+    const char *why;
+    if (take_done(r, p, o))
+        return;
+    struct buf rewritten = {0};
+    if (p->item.first) {
+        decide(r, &p->item, &rewritten);
+        if (r->fate == FATE_PASSES && !tell_gone_at(s, &p->item))
+            return;
+    } else if (r->fate == FATE_PASSES && !imap_cmd_allowed(&r->cmd, p->item.text, false, &r->shown, &why)) {
+        relay_sayf(s, "%s BAD %s", r->cmd.tag, why);
+        session_close(s, WHY_BAD_PART, why); /* its first half is at the backend */
+        return;
+    }
+    if (r->fate != FATE_PASSES) {
+        swallow(s, &p->item);
+    } else {
+        if (p->item.literal && !p->item.sync)
+            ask_for_literal(&p->item, &rewritten);
+        if (rewritten.len > 0)
+            outlet_line(o, buf_span(&rewritten));
+        else
+            outlet_piece(o, p);
+        pass_command(s, &p->item);
+    }
+    buf_free(&rewritten);
+}
+
+static void take_up_bad(struct session *s, const struct imap_line_item *item)
+{
+    struct relay *r = s->relay;
+    const char *why;
+    if (item->first && !imap_cmd_parse(item->text, &r->cmd, &why))
+        (void)why; /* its tag is usable all the same */
+    bool has_tag = item->text.len > 0 || r->up.in_command;
+    relay_sayf(s, "%s BAD %s", has_tag ? r->cmd.tag : "*", item->why);
+    if (item->first && item->refusable)
+        imap_line_refuse(&r->up);
+    else
+        session_close(s, WHY_BAD_LINE, item->why);
+}
+
+bool relay_up_open(const struct session *s)
+{
+    const struct relay *r = s->relay;
+    bool may_begin = r->rest == WHY_NONE || r->up.in_command;
+    return s->state == IN_RELAY && (r->mode == UP_COMMANDS || r->mode == UP_IDLE) && may_begin && !r->idled &&
+           r->n_own == 0 && !(r->waits && r->waits->ends_idle) && !r->logout &&
+           r->n_commands < LIMIT_PIPELINED && r->own.len < LIMIT_OWN_WORDS && !stream_full(s->backend) &&
+           session_may_pass(s);
+}
+
+void relay_pump_up(struct session *s)
+{
+    struct relay *r = s->relay;
+    struct outlet out = {.to = s->backend, .count = &s->bytes_in};
+    struct piece p;
+    while (relay_up_open(s) && piece_next(&r->up, s->client, &p)) {
+        if (p.rc == LINE_TEXT)
+            take_up_text(s, &p, &out);
+        else if (p.rc == LINE_BAD)
+            take_up_bad(s, &p.item);
+        else if (r->fate == FATE_PASSES) {
+            note_literal(r, p.item.text);
+            outlet_piece(&out, &p);
+        }
+        if (s->state != IN_RELAY)
+            return; /* the backend's stream is gone */
+    }
+    outlet_end(&out);
+}
