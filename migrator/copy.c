@@ -237,7 +237,9 @@ static void on_opened(void *owner, enum copy_rc rc, const char *why)
 static void enter_open(struct copy *c)
 {
     bool based = make_bases(c);
-    if (!based) /* else all that was found is zones, and what is not listed anew has them still */
+    if (based) /* all that was found is zones, and what is not listed anew has them still */
+        findings_use(c->pair.findings, c->pair.waivers);
+    else
         findings_clear(c->pair.findings, c->pair.waivers);
     c->whole = !based;
     c->opening = 2;

@@ -153,6 +153,11 @@ struct findings *findings_new(const struct waivers *waivers)
     return f;
 }
 
+void findings_use(struct findings *f, const struct waivers *waivers)
+{
+    f->waivers = waivers;
+}
+
 void findings_clear(struct findings *f, const struct waivers *waivers)
 {
     for (size_t i = 0; i < f->n; i++) {

@@ -83,6 +83,8 @@ struct findings;
 /* waivers: borrowed; NULL = none. */
 struct findings *findings_new(const struct waivers *waivers);
 void findings_free(struct findings **f); /* NULL is fine */
+/* Keeps what there is, and goes by these waivers from now on. */
+void findings_use(struct findings *f, const struct waivers *waivers);
 /* Forgets all, and goes by these waivers from now on. */
 void findings_clear(struct findings *f, const struct waivers *waivers);
 void findings_add(struct findings *f, enum finding_kind kind, const char *mailbox, uint32_t uid,
