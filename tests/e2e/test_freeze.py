@@ -47,6 +47,7 @@ def test_login_during_the_freeze_waits_and_lands_on_the_new_server(make_ferry, o
     assert_equal(old, new, user, 10)
 
 
+@pytest.mark.writes_source
 def test_freeze_that_takes_too_long_thaws(make_ferry, backends, old, new):
     """A session whose client does not read can't come to rest: never a flip after the deadline. A login that waited goes
     to the old server, the session goes on, and later the account moves."""

@@ -144,6 +144,7 @@ def uids(wire, tag=b"u"):
 
 # ---- the ways a session may stand
 
+@pytest.mark.writes_source
 def test_sessions_go_on_however_they_stand(scene):
     """Nothing selected; selected and quiet, with names that both servers spell alike; in IDLE; by EXAMINE; through both proxies.
     A message that came to the old server after they were told last is told at once, and they hear of what comes later."""
@@ -182,6 +183,7 @@ def test_sessions_go_on_however_they_stand(scene):
     net.wait_until("sessions that left", lambda: not s.where())
 
 
+@pytest.mark.writes_source
 def test_expunges_that_were_not_told_yet(scene):
     """RFC 3501 7.4.1: not while no command is under way. In IDLE at once."""
     s = scene("expunged", messages=8)
@@ -222,6 +224,7 @@ def test_long_fetch_that_only_reads_ends_after_the_flip(scene):
     assert uids(wire) == [1, 2, 3, 4]
 
 
+@pytest.mark.writes_source
 def test_pipeline_of_ten_commands(scene, old):
     """They are sent while the freeze begins, behind one that changes something and takes its time: each is answered once, in
     order, and what was changed is on the new server."""
@@ -244,6 +247,7 @@ def test_pipeline_of_ten_commands(scene, old):
     relay.close()
 
 
+@pytest.mark.writes_source
 def test_append_that_takes_longer_than_the_freeze_is_not_cut_off(scene):
     """30 MB from a slow client: the freeze gives up by its deadline, the message gets through, and a later try moves the
     account with it."""
@@ -279,6 +283,7 @@ def bye(wire, scene, why, proxy=0):
     assert scene.proxies[proxy].wait(f"event=not_handed_over .*why={why}\\b")
 
 
+@pytest.mark.writes_source
 def test_mailboxes_that_are_others_there_end_their_sessions_alone(scene):
     """Deleted, renamed, or with other numbers."""
     s = scene("others", mailboxes=("INBOX", "INBOX.Sent", "INBOX.Trash", "INBOX.Drafts"))
@@ -338,6 +343,7 @@ def freeze_in_vain(s, resting):
     net.wait_until("sessions at rest", lambda: [x.split()[2] for x in rows(s)].count("frozen") == resting)
 
 
+@pytest.mark.writes_source
 def test_thaw_goes_on_where_it_was_and_dials_the_source_again(scene, old):
     """The source closes the resting sessions of the first proxy, those of the second stay as they are."""
     relay = Relay(("127.0.0.1", old.port["imap"]))
@@ -371,6 +377,7 @@ def test_thaw_goes_on_where_it_was_and_dials_the_source_again(scene, old):
     relay.close()
 
 
+@pytest.mark.writes_source
 def test_session_that_hears_nothing_after_the_freeze_ends(scene, redis):
     """Ten seconds behind the deadline; till then it passes nothing on, whatever the source says."""
     relay = Relay(redis.address)
@@ -394,6 +401,7 @@ def test_session_that_hears_nothing_after_the_freeze_ends(scene, redis):
 
 # ---- under load
 
+@pytest.mark.writes_source
 def test_clients_that_write_all_the_while_are_not_disconnected(scene):
     """Three clients on two proxies, one of them in IDLE; each OK holds on the new server."""
     s = scene("load", messages=20)
