@@ -50,6 +50,7 @@ PROXY_SRC    := $(wildcard proxy/*.c)
 MIGRATOR_SRC := $(wildcard migrator/*.c)
 ENGINE_SRC   := $(patsubst %,migrator/%.c,copy date delta doubles finding flags hasher imap_client ledger look mbox_list outbox readback reflag remove report \
                 selected settle stamp transfer uidset verify waiver)
+ENGINE_SRC   += $(patsubst %,migrator/%.c,rights annotations quota)
 ENGINE_SRC   += migrator/mailboxes.c migrator/plan.c migrator/journal.c
 PURE_PROXY_SRC := proxy/opened.c proxy/vault.c
 ENGINE_SRC   += migrator/admin/bulk_list.c

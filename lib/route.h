@@ -190,6 +190,10 @@ void route_ledger_drop(struct store *s, const struct route_job *j, const char *r
 /* Reads a list in pages of 1000: fn is called with each page that has rows, then once with ROUTE_OK and n = 0; or with
  * another rc at any time, which is the last call. */
 void route_ledger_read(struct store *s, const char *user, const char *record_id, route_rows_fn fn, void *owner);
+/* Keeps marks by which the account is known again, in place of those that it had. ROUTE_REFUSED: two of them are those of
+ * another account, whose key is detail; nothing is kept then. */
+void route_fingerprint(struct store *s, const struct route_job *j, const char *const *marks, size_t n, route_done_fn fn,
+                       void *owner);
 /* All view records of an account, in pairs, in one call. */
 void route_views_read(struct store *s, const char *user, route_rows_fn fn, void *owner);
 /* Drops names, then writes pairs (2 * n_pairs spans), as one script. */

@@ -66,6 +66,16 @@ void route_report_write(struct store *s, const struct route_job *j, struct span 
     route_run(s, "report", &a, fn, owner);
 }
 
+void route_fingerprint(struct store *s, const struct route_job *j, const char *const *marks, size_t n,
+                       route_done_fn fn, void *owner)
+{
+    struct args a = {0};
+    args_job(&a, j);
+    for (size_t i = 0; i < n; i++)
+        args_text(&a, marks[i]);
+    route_run(s, "fingerprint", &a, fn, owner);
+}
+
 /* ---- reading ---- */
 
 struct rows {

@@ -7,6 +7,7 @@
 #include "lib/registry.h"
 #include "lib/xalloc.h"
 
+#include "baggage.h"
 #include "cutover.h"
 #include "job.h"
 #include "pass.h"
@@ -80,6 +81,7 @@ void job_free(struct job **jp)
     timer_free(&j->retry);
     crew_free(&j->move.crew);
     progress_free(&j->move.progress);
+    baggage_free(&j->move.baggage);
     records_free(&j->move.records);
     free(j->move.user);
     free(j->move.login);

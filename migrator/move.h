@@ -24,6 +24,7 @@ struct move {
     struct crew *crew;         /* owned; NULL = nothing to do with mail (flipping, force) */
     struct records *records;   /* owned */
     struct progress *progress; /* owned */
+    struct baggage *baggage;   /* owned; NULL = no pass was there yet */
 };
 
 #endif

@@ -6,6 +6,7 @@
 #include "lib/xalloc.h"
 
 #include "arrange.h"
+#include "baggage.h"
 #include "look.h"
 #include "finding.h"
 #include "pass.h"
@@ -13,7 +14,7 @@
 #include "waiver.h"
 
 enum { TRIES = 3 /* of a mailbox whose connection broke */ };
-enum phase { WAIVERS, LISTS, RECORDS, ARRANGE, COPY, REMOVE };
+enum phase { WAIVERS, LISTS, LOOK, RECORDS, ARRANGE, BRING, COPY, REMOVE };
 enum { SOURCE, TARGET };
 
 enum item_state {
@@ -59,8 +60,8 @@ struct pass {
     void *owner;
     uint64_t began_ms;
     enum phase phase;
-    struct lane *lane; /* lent in LISTS and ARRANGE */
-    unsigned tries;    /* of LISTS and ARRANGE */
+    struct lane *lane; /* lent in LISTS, LOOK, ARRANGE and BRING */
+    unsigned tries;    /* of these */
     struct mailboxes_read *reading[2];
     struct mailboxes *mailboxes[2]; /* owned */
     struct plan *plan;              /* owned */
@@ -583,7 +584,7 @@ static void on_arranged(void *owner, const struct arrange_result *result)
         crew_give(p->move->crew, p->lane);
         if (result->rc == ARRANGE_LATER)
             fail(p, WHY_REFUSED, result->detail);
-        p->phase = COPY;
+        p->phase = BRING;
         if (result->created)
             LOG(INFO, "arranged", LOG_S("user", p->move->user), LOG_U("created", result->created));
     }
@@ -594,7 +595,7 @@ static void on_arranged(void *owner, const struct arrange_result *result)
 static void step_arrange(struct pass *p)
 {
     if (!arrange_is_needed(p->plan)) {
-        p->phase = COPY;
+        p->phase = BRING;
         step_soon(p);
         return;
     }
@@ -673,6 +674,81 @@ static void make_items(struct pass *p)
     qsort(p->items, p->n, sizeof(*p->items), compare_items);
 }
 
+static void start_records(struct pass *p)
+{
+    make_items(p);
+    tell_progress(p);
+    want_lanes(p); /* they are signed in meanwhile */
+    p->phase = RECORDS;
+    records_write(p->move->records, on_records, p);
+}
+
+/* ---- LOOK and BRING */
+
+/* True: the step did what it is for. */
+static bool baggage_answered(struct pass *p, enum baggage_rc rc, const char *why)
+{
+    if (rc == BAGGAGE_DOWN)
+        crew_drop(p->move->crew, p->lane);
+    else
+        crew_give(p->move->crew, p->lane);
+    p->lane = NULL;
+    step_soon(p);
+    if (rc == BAGGAGE_DOWN && ++p->tries >= TRIES)
+        fail(p, WHY_UNREACHABLE, why);
+    else if (rc == BAGGAGE_STORE || rc == BAGGAGE_LOST)
+        fail_by_store(p, rc == BAGGAGE_LOST ? ROUTE_LOST : ROUTE_DOWN);
+    return rc == BAGGAGE_OK;
+}
+
+static uint64_t open_of(const struct findings *f, enum finding_kind kind)
+{
+    return findings_of(f, kind) - findings_waived(f, kind);
+}
+
+/* What makes all copying vain ends the pass here. */
+static void on_baggage_looked(void *owner, enum baggage_rc rc, const char *why)
+{
+    struct pass *p = owner;
+    const struct findings *f = baggage_findings(p->move->baggage);
+
+    if (!baggage_answered(p, rc, why))
+        return;
+    if (open_of(f, FINDING_SAME_ACCOUNT) + open_of(f, FINDING_QUOTA) > 0) {
+        findings_join(p->findings, f);
+        p->over = true;
+        return;
+    }
+    start_records(p);
+}
+
+static void step_look(struct pass *p)
+{
+    if (!p->lane && (p->lane = crew_take(p->move->crew)))
+        baggage_look(p->move->baggage, p->lane, p->plan, p->waivers, on_baggage_looked, p);
+}
+
+static void on_baggage_brought(void *owner, enum baggage_rc rc, const char *why)
+{
+    struct pass *p = owner;
+
+    if (!baggage_answered(p, rc, why))
+        return;
+    findings_join(p->findings, baggage_findings(p->move->baggage));
+    p->phase = COPY;
+}
+
+/* Only in the pass that has looked. */
+static void step_bring(struct pass *p)
+{
+    if (p->last || baggage_is_done(p->move->baggage)) {
+        p->phase = COPY;
+        step_soon(p);
+    } else if (!p->lane && (p->lane = crew_take(p->move->crew))) {
+        baggage_bring(p->move->baggage, p->lane, on_baggage_brought, p);
+    }
+}
+
 static void make_plan(struct pass *p)
 {
     const struct move *m = p->move;
@@ -682,6 +758,7 @@ static void make_plan(struct pass *p)
         .target = p->mailboxes[TARGET],
         .rules = m->m->conf->migration.rules,
         .back = m->back,
+        .waivers = p->waivers,
     });
     if (p->plan->fault) {
         char *fault = xasprintf("the %s: %s", p->plan->fault_side, p->plan->fault);
@@ -690,11 +767,15 @@ static void make_plan(struct pass *p)
         return;
     }
     findings_join(p->findings, p->plan->findings);
-    make_items(p);
-    tell_progress(p);
-    want_lanes(p); /* they are signed in meanwhile */
-    p->phase = RECORDS;
-    records_write(p->move->records, on_records, p);
+    if (!p->move->baggage)
+        p->move->baggage = baggage_new(m);
+    if (!p->last && !baggage_is_done(p->move->baggage)) {
+        p->phase = LOOK;
+        step_soon(p);
+    } else {
+        findings_join(p->findings, baggage_findings(p->move->baggage));
+        start_records(p);
+    }
 }
 
 static void lists_failed(struct pass *p, int side, enum mailboxes_rc rc, const char *why)
@@ -773,6 +854,8 @@ static void stop(struct pass *p)
     for (size_t i = 0; i < CREW_MAX; i++)
         if (p->glances[i].lane)
             end_glance(&p->glances[i], false);
+    if (p->move->baggage)
+        baggage_stop(p->move->baggage);
     for (size_t i = 0; i < p->n; i++) {
         struct item *item = &p->items[i];
         if (item->state == LOADING || item->state == COPYING) {
@@ -960,8 +1043,14 @@ static void step(struct loop_task *task)
         break;
     case RECORDS:
         break;
+    case LOOK:
+        step_look(p);
+        break;
     case ARRANGE:
         step_arrange(p);
+        break;
+    case BRING:
+        step_bring(p);
         break;
     case COPY:
     case REMOVE:

@@ -15,9 +15,11 @@
  * | phase   | does                                             | leaves to                      |
  * |---------|--------------------------------------------------|--------------------------------|
  * | WAIVERS | reads what staff have waived                      | LISTS                          |
- * | LISTS   | reads the mailboxes of both sides; plans         | RECORDS; end: the plan's no    |
+ * | LISTS   | reads the mailboxes of both sides; plans         | LOOK, RECORDS; end             |
+ * | LOOK    | once a job: whose account, rights, room          | RECORDS; end: all would be vain|
  * | RECORDS | writes the records of mailboxes that are new     | ARRANGE                        |
- * | ARRANGE | CREATE, SUBSCRIBE, UNSUBSCRIBE on the target     | COPY                           |
+ * | ARRANGE | CREATE, SUBSCRIBE, UNSUBSCRIBE on the target     | BRING                          |
+ * | BRING   | once a job: rights and annotations               | COPY                           |
  * | COPY    | for each mailbox: ledger, copy                   | REMOVE                         |
  * | REMOVE  | for each that lacks messages whose copies are    | end                            |
  * |         | there: the same again, taking the copies away    |                                |

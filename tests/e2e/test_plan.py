@@ -2,11 +2,15 @@
 quotas."""
 import re
 
+import pytest
+
 from fakes import servers
 from fakes.fake_imap import FakeImap
 from harness import mail, net
+from harness.cyrus import Cyrus
+from harness.dovecot import Dovecot
 from harness.ferry import backend
-from harness.scene import new_user, read
+from harness.scene import Wire, fill, new_user, read, small
 
 
 def names(account):
@@ -106,3 +110,133 @@ def test_views_are_not_copied_twice(make_ferry, new, authority):
         assert not [n for n in names(read(new, user)) if n in (b"All", b"Marked")]
         assert ferry.ctl("migrate", other, "--wait")[0] == 1
         assert re.match('cannot: mailbox "All": it has more messages', ferry.user(other)["reason"])
+
+
+# ---- rights, annotations, quota
+
+SHARING = """
+mail_plugins = acl quota
+protocol imap {{
+  mail_plugins = acl imap_acl quota imap_quota
+  imap_metadata = yes
+}}
+mail_attribute_dict = file:%h/attributes
+plugin {{
+  acl = vfile
+  acl_user = %u
+  quota = count:User quota
+  quota_rule = *:storage={limit}
+  quota_vsizes = yes
+}}
+"""
+
+
+@pytest.fixture(scope="module")
+def sharing(cert):
+    """A Dovecot with ACL, METADATA and QUOTA."""
+    with Dovecot("sharing", mail="mdbox", cert=cert, special_use=False, extra=SHARING.format(limit="100M")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def cyrus(cert):
+    with Cyrus("cyrus", cert=cert, extra="annotation_allow_undefined: yes") as server:
+        yield server
+
+
+def ask(server, user, *commands):
+    """The untagged lines of all of them; each must succeed."""
+    with Wire(server.url("imap")) as wire:
+        wire.until(b"* ")
+        assert b" OK" in wire.command(b"l", f"LOGIN {user} secret".encode())[-1]
+        lines = []
+        for c in commands:
+            answer = wire.command(b"c", c)
+            assert answer[-1].startswith(b"c OK"), (c, answer)
+            lines += answer[:-1]
+        return lines
+
+
+def with_annotations(server, user):
+    make(server, user, ["INBOX", "Work"])
+    ask(server, user, b'SETMETADATA Work (/private/comment "hello" /shared/comment "for all")')
+
+
+@pytest.mark.parametrize("way", ["cyrus_to_dovecot", "dovecot_to_cyrus"])
+def test_annotations_come_along(make_ferry, cyrus, sharing, authority, way):
+    """EDGE 64."""
+    user = new_user("notes")
+    source, target = (cyrus, sharing) if way == "cyrus_to_dovecot" else (sharing, cyrus)
+    with_annotations(source, user)
+    ferry = make_ferry({"old": backend(source, ca=authority.ca), "new": backend(target, ca=authority.ca)})
+    migrator = ferry.migrator()
+    assert ferry.ctl("migrate", user, "--wait")[0] == 0, ferry.user(user)
+    there = b"\n".join(ask(target, user, b"GETMETADATA Work (/private/comment /shared/comment)"))
+    assert b"hello" in there and b"for all" in there, there
+    assert not migrator.find("kind=(no_)?metadata")
+
+
+def test_annotations_that_the_target_has_no_place_for_are_counted(make_ferry, cyrus, new, authority):
+    user = new_user("notes")
+    with_annotations(cyrus, user)
+    ferry = make_ferry({"old": backend(cyrus, ca=authority.ca), "new": backend(new, ca=authority.ca)})
+    migrator = ferry.migrator()
+    assert ferry.ctl("migrate", user, "--wait")[0] == 0, ferry.user(user)
+    migrator.wait(f"event=findings .*user={user} kind=no_metadata count=2")
+
+
+@pytest.mark.parametrize("way", ["cyrus_to_dovecot", "dovecot_to_cyrus"])
+def test_who_shares_is_blocked_and_the_rights_are_there_already(make_ferry, cyrus, sharing, authority, way):
+    """EDGE 60, 64."""
+    user = new_user("sharer")
+    source, target = (cyrus, sharing) if way == "cyrus_to_dovecot" else (sharing, cyrus)
+    make(source, user, ["INBOX", "Work"])
+    ask(source, user, b"SETACL Work bob@old.example.org lrskx")
+    ferry = make_ferry({"old": backend(source, ca=authority.ca), "new": backend(target, ca=authority.ca)},
+                       settings={"migration": {"acl_map": ["*@old.example.org=*@example.org"]}})
+    ferry.migrator()
+    assert ferry.ctl("migrate", user, "--wait")[0] == 1
+    assert ferry.user(user)["reason"] == 'shared: mailbox "Work": bob@old.example.org has the rights klrsx'
+    rights = re.search(rb"bob@example.org (\w+)", b"\n".join(ask(target, user, b"GETACL Work"))).group(1)
+    assert set(b"lrskx") <= set(rights), rights
+
+
+def test_rights_that_the_target_has_no_lists_for_are_named(make_ferry, sharing, new, authority):
+    user = new_user("sharer")
+    make(sharing, user, ["INBOX", "Work"])
+    ask(sharing, user, b"SETACL Work bob lrs")
+    ferry = make_ferry({"old": backend(sharing, ca=authority.ca), "new": backend(new, ca=authority.ca)})
+    migrator = ferry.migrator()
+    assert ferry.ctl("migrate", user, "--wait")[0] == 1
+    assert "lrs of bob can't be kept" in ferry.user(user)["reason"]
+    assert migrator.find(f"event=findings .*user={user} kind=shared count=1")
+
+
+def test_too_little_room_is_found_before_a_byte_is_copied(make_ferry, old, cert, authority):
+    user = new_user("large")
+    fill(old, user, small(messages=40))
+    with Dovecot("narrow", mail="mdbox", cert=cert, special_use=False, extra=SHARING.format(limit="20k")) as narrow:
+        ferry = make_ferry({"old": backend(old, ca=authority.ca), "new": backend(narrow, ca=authority.ca)})
+        ferry.migrator()
+        assert ferry.ctl("migrate", user, "--wait")[0] == 1
+        assert re.match(r"quota: STORAGE: the account has \d+, and the new server allows 20$",
+                        ferry.user(user)["reason"]), ferry.user(user)
+        assert names(read(narrow, user)) == [b"INBOX"] and not subjects(narrow, user, "INBOX")
+
+
+# ---- whose account it is
+
+def test_one_account_under_two_names_is_not_copied_twice(make_ferry, new, authority):
+    """Also EDGE 66: a sign-in as master that lands in another one's mailbox."""
+    user, alias = new_user("ann"), new_user("alias")
+    with FakeImap(name="old") as source:
+        source.account(user)
+        for n in range(3):
+            source.add(user, b"INBOX", b"Subject: %d\r\n\r\nx\r\n" % n)
+        source.accounts[alias] = source.accounts[user]
+        ferry = make_ferry({"old": backend(source, "imap"), "new": backend(new, ca=authority.ca)})
+        ferry.migrator()
+        assert ferry.ctl("migrate", user, "--wait")[0] == 0
+        assert ferry.ctl("migrate", alias, "--wait")[0] == 1
+        assert ferry.user(alias)["reason"] == f"same_account: the same account as {user}"
+        assert not subjects(new, alias, "INBOX")

@@ -902,12 +902,26 @@ def test_backoff_for_ever_waits_for_a_login(store):
 
 def test_ledger_and_views_need_the_owner(store):
     store.plant("copying")
-    for name in ("ledger", "ledger_drop", "views", "stamps", "progress", "report"):
+    for name in ("ledger", "ledger_drop", "views", "stamps", "progress", "report", "fingerprint"):
         for token, epoch in (("another", EPOCH), (TOKEN, EPOCH + 1), ("", EPOCH)):
             assert store.call(name, "ann", token, epoch, "0", "a", "b")[0] == "lost"
     store.plant("backoff")
     assert store.call("ledger", "ann", TOKEN, EPOCH, "rec", "a") == ["lost", "backoff"]
     assert store.client.keys("t:ledger*") == [] and store.client.keys("t:views*") == []
+
+
+def test_an_account_is_known_again_by_two_marks(store):
+    def ask(user, *marks):
+        store.client.hset(store.key("route", user), mapping={**store.client.hgetall(store.key("route", "ann"))})
+        return store.call("fingerprint", user, TOKEN, EPOCH, *marks)
+    store.plant("copying")
+    assert ask("ann", "a", "b", "c") == ["ok"] == ask("ann", "a", "b", "c")
+    assert ask("alias", "x", "b", "c") == ["refused", "ann"]
+    assert ask("other", "c", "y") == ["ok"], "one message may be in many mailboxes"
+    assert ask("ann", "d") == ["ok"], "its first messages are gone"
+    assert store.client.hgetall(store.key("fingerprints")) == {"d": "ann", "=ann": "d", "y": "other", "=other": "y"}
+    assert ask("ann") == ["ok"]
+    assert store.client.hgetall(store.key("fingerprints")) == {"y": "other", "=other": "y"}
 
 
 def test_ledger_appends_once(store):

@@ -1,0 +1,218 @@
+#include <stdlib.h>
+
+#include "lib/xalloc.h"
+
+#include "baggage.h"
+#include "carry.h"
+#include "fingerprint.h"
+
+struct baggage {
+    const struct move *move;
+    struct findings *findings; /* owned */
+    bool done;
+    struct lane *lane;       /* borrowed; of a step under way */
+    const struct plan *plan; /* borrowed */
+    baggage_fn fn;
+    void *owner;
+    const char **names;              /* of the plan's mailboxes on the source; owned */
+    struct details *source, *target; /* owned; target: quota alone */
+    struct details_read *reading[2];
+    struct fingerprint_read *fingerprint;
+    struct carry *carry;
+    struct carry_request request; /* of carry */
+    struct loop_task task;        /* ends what has nothing to do */
+    struct rights_self self;
+    char *local; /* of the login name, what stands before the "@"; owned */
+};
+
+static void finish(struct baggage *b, enum baggage_rc rc, const char *why)
+{
+    baggage_fn fn = b->fn;
+
+    b->fn = NULL;
+    if (fn)
+        fn(b->owner, rc, why);
+}
+
+void baggage_stop(struct baggage *b)
+{
+    b->fn = NULL;
+    details_read_cancel(&b->reading[0]);
+    details_read_cancel(&b->reading[1]);
+    fingerprint_read_cancel(&b->fingerprint);
+    carry_cancel(&b->carry);
+    loop_undefer(b->move->m->loop, &b->task);
+    store_forget(b->move->m->store, b);
+    details_free(&b->source);
+    details_free(&b->target);
+    free(b->names);
+    b->names = NULL;
+    b->plan = NULL;
+}
+
+void baggage_free(struct baggage **bp)
+{
+    struct baggage *b = *bp;
+
+    *bp = NULL;
+    if (!b)
+        return;
+    baggage_stop(b);
+    findings_free(&b->findings);
+    free(b->local);
+    free(b);
+}
+
+bool baggage_is_done(const struct baggage *b)
+{
+    return b->done;
+}
+
+const struct findings *baggage_findings(const struct baggage *b)
+{
+    return b->findings;
+}
+
+/* ---- look: source, target, fingerprint */
+
+static void on_same(void *owner, enum route_rc rc, const char *detail)
+{
+    struct baggage *b = owner;
+
+    if (rc == ROUTE_REFUSED)
+        findings_add(b->findings, FINDING_SAME_ACCOUNT, "", 0, "the same account as %s", detail);
+    if (rc == ROUTE_LOST)
+        finish(b, BAGGAGE_LOST, "");
+    else if (rc != ROUTE_OK && rc != ROUTE_REFUSED)
+        finish(b, BAGGAGE_STORE, "Redis does not answer");
+    else
+        finish(b, BAGGAGE_OK, "");
+}
+
+static void ask_store(struct baggage *b, const struct fingerprint *f)
+{
+    const char *marks[FINGERPRINT_MARKS];
+
+    for (size_t i = 0; i < f->n; i++)
+        marks[i] = f->marks[i];
+    route_fingerprint(b->move->m->store, &b->move->job, marks, f->n, on_same, b);
+}
+
+static void on_fingerprint(void *owner, bool ok, const struct fingerprint *f)
+{
+    struct baggage *b = owner;
+
+    b->fingerprint = NULL;
+    if (!ok)
+        finish(b, BAGGAGE_DOWN, imapc_error(b->lane->source));
+    else if (f->n == 0)
+        finish(b, BAGGAGE_OK, "");
+    else
+        ask_store(b, f);
+}
+
+static void on_details(void *owner, struct details *d, bool of_target)
+{
+    struct baggage *b = owner;
+
+    b->reading[of_target] = NULL;
+    if (of_target)
+        b->target = d;
+    else
+        b->source = d;
+    if (!d) {
+        const struct imapc *c = of_target ? b->lane->target : b->lane->source;
+        details_read_cancel(&b->reading[!of_target]);
+        finish(b, BAGGAGE_DOWN, imapc_error(c));
+        return;
+    }
+    if (!b->source || !b->target)
+        return;
+    carry_find_grants(b->plan, b->source, &b->self, b->findings);
+    carry_find_quota(b->plan, &b->source->quota, &b->target->quota, b->findings);
+    b->fingerprint = fingerprint_read(b->lane->source, on_fingerprint, b);
+}
+
+static void on_source(void *owner, struct details *d)
+{
+    on_details(owner, d, false);
+}
+
+static void on_target(void *owner, struct details *d)
+{
+    on_details(owner, d, true);
+}
+
+void baggage_look(struct baggage *b, struct lane *lane, const struct plan *plan,
+                  const struct waivers *waivers, baggage_fn fn, void *owner)
+{
+    baggage_stop(b);
+    findings_clear(b->findings, waivers);
+    b->lane = lane;
+    b->plan = plan;
+    b->fn = fn;
+    b->owner = owner;
+    b->names = xcalloc(plan->n + 1, sizeof(*b->names));
+    for (size_t i = 0; i < plan->n; i++)
+        b->names[i] = plan->items[i].source->name;
+    b->reading[0] = details_read(lane->source, b->names, plan->n, true, on_source, b);
+    b->reading[1] = details_read(lane->target, NULL, 0, true, on_target, b);
+}
+
+/* ---- bring */
+
+static void on_carried(void *owner, bool ok)
+{
+    struct baggage *b = owner;
+
+    b->carry = NULL;
+    b->done = ok;
+    finish(b, ok ? BAGGAGE_OK : BAGGAGE_DOWN, ok ? "" : imapc_error(b->lane->target));
+}
+
+static void on_task(struct loop_task *task)
+{
+    struct baggage *b = CONTAINER_OF(task, struct baggage, task);
+
+    b->done = true;
+    finish(b, BAGGAGE_OK, "");
+}
+
+void baggage_bring(struct baggage *b, struct lane *lane, baggage_fn fn, void *owner)
+{
+    const struct migration_rules *rules = b->move->m->conf->migration.rules;
+
+    b->lane = lane;
+    b->fn = fn;
+    b->owner = owner;
+    b->request = (struct carry_request){
+        .target = lane->target,
+        .plan = b->plan,
+        .source = b->source,
+        .self = &b->self,
+        .map = rules ? rules->identities : NULL,
+        .findings = b->findings,
+    };
+    if (carry_is_needed(&b->request))
+        b->carry = carry_start(&b->request, on_carried, b);
+    else
+        loop_defer(b->move->m->loop, &b->task);
+}
+
+struct baggage *baggage_new(const struct move *move)
+{
+    struct baggage *b = xcalloc(1, sizeof(*b));
+    size_t n = 0;
+
+    b->move = move;
+    b->done = move->back;
+    b->findings = findings_new(NULL);
+    b->task.fn = on_task;
+    b->local = xspandup(span_of(move->login, strcspn(move->login, "@")));
+    b->self.names[n++] = move->login;
+    b->self.names[n++] = b->local;
+    b->self.names[n++] = move->user;
+    if (move->source->master_user && *move->source->master_user)
+        b->self.names[n++] = move->source->master_user;
+    return b;
+}

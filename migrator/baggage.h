@@ -1,0 +1,33 @@
+/* baggage: what a job brings along besides mailboxes and messages, once: in its first pass that gets so far.
+ *
+ *   look   before a byte is copied: whose account is this (fingerprint), who else has rights, how much room
+ * is there bring  once the mailboxes are made: rights and annotations
+ *
+ * What it finds holds for the whole job, and counts in every pass. An account that returns is not looked at:
+ * it was when it came. */
+#ifndef IMAPFERRY_BAGGAGE_H
+#define IMAPFERRY_BAGGAGE_H
+
+#include "move.h"
+#include "plan.h"
+
+enum baggage_rc { BAGGAGE_OK, BAGGAGE_DOWN, BAGGAGE_STORE, BAGGAGE_LOST };
+/* why: for people, borrowed. */
+typedef void (*baggage_fn)(void *owner, enum baggage_rc rc, const char *why);
+
+struct baggage *baggage_new(const struct move *move);
+void baggage_free(struct baggage **b); /* NULL is fine */
+
+bool baggage_is_done(const struct baggage *b);
+/* Of both steps; owned by it. */
+const struct findings *baggage_findings(const struct baggage *b);
+
+/* lane and plan must live until the end. Never calls back before it returned. waivers: borrowed while the
+ * baggage lives; NULL: none. */
+void baggage_look(struct baggage *b, struct lane *lane, const struct plan *plan,
+                  const struct waivers *waivers, baggage_fn fn, void *owner);
+void baggage_bring(struct baggage *b, struct lane *lane, baggage_fn fn, void *owner);
+/* No callback any more; the lane is free again once it is dropped. The plan may go. */
+void baggage_stop(struct baggage *b);
+
+#endif

@@ -1,0 +1,305 @@
+#include <stdlib.h>
+
+#include "lib/xalloc.h"
+
+#include "details.h"
+
+enum {
+    WINDOW = 100, /* commands under way */
+    IN_VAIN = 4,  /* refusals of a kind without any answer, after which it is not asked for any more */
+};
+
+enum kind { RIGHTS, ANNOTATIONS, ACCOUNT, QUOTA, KINDS };
+
+/* One command: end_command() needs to know its kind. */
+struct op {
+    struct details_read *r;
+    enum kind kind;
+};
+
+/* A name for looking up. */
+struct place {
+    const char *name; /* borrowed */
+    size_t item;
+};
+
+struct details_read {
+    struct imapc *c;
+    const char *const *names; /* borrowed */
+    size_t n;
+    details_fn fn;
+    void *owner;
+    struct details *d;    /* owned */
+    struct place *sorted; /* by name; owned */
+    bool asks[KINDS];
+    enum kind kind; /* what is asked now, and of which mailbox */
+    size_t next, pending;
+    struct {
+        size_t refused;
+        bool answered;
+    } luck[KINDS];
+    struct op ops[KINDS];
+};
+
+void details_free(struct details **dp)
+{
+    struct details *d = *dp;
+
+    *dp = NULL;
+    if (!d)
+        return;
+    for (size_t i = 0; i < d->n; i++) {
+        rights_free(&d->items[i].rights);
+        annotations_free(&d->items[i].annotations);
+    }
+    free(d->items);
+    annotations_free(&d->account);
+    free(d);
+}
+
+bool details_has_rights(const struct imapc *c)
+{
+    return imap_caps_has(imapc_caps(c), CAP_ACL);
+}
+
+bool details_has_annotations(const struct imapc *c)
+{
+    return imap_caps_has(imapc_caps(c), CAP_METADATA) || imap_caps_has(imapc_caps(c), CAP_ANNOTATEMORE);
+}
+
+bool details_old_rights(const struct imapc *c)
+{
+    return !imap_caps_has(imapc_caps(c), CAP_RIGHTS);
+}
+
+/* ---- the end */
+
+static void read_free(struct details_read *r)
+{
+    details_free(&r->d);
+    free(r->sorted);
+    free(r);
+}
+
+static void forget_commands(struct details_read *r)
+{
+    for (size_t i = 0; i < KINDS; i++)
+        imapc_forget(r->c, &r->ops[i]);
+}
+
+void details_read_cancel(struct details_read **rp)
+{
+    struct details_read *r = *rp;
+
+    *rp = NULL;
+    if (!r)
+        return;
+    forget_commands(r);
+    read_free(r);
+}
+
+static void finish(struct details_read *r, bool ok)
+{
+    struct details *d = ok ? r->d : NULL;
+
+    if (ok) {
+        for (size_t i = 0; i < d->n; i++)
+            annotations_sort(&d->items[i].annotations);
+        annotations_sort(&d->account);
+        r->d = NULL;
+    }
+    forget_commands(r);
+    r->fn(r->owner, d);
+    read_free(r);
+}
+
+/* ---- answers */
+
+static int compare_places(const void *a, const void *b)
+{
+    return strcmp(((const struct place *)a)->name, ((const struct place *)b)->name);
+}
+
+static struct mailbox_details *find(struct details_read *r, const struct imap_value *name)
+{
+    struct span bytes;
+
+    if (!imap_value_string(name, &bytes))
+        return NULL;
+    char *key = span_is_ci(bytes, "INBOX") ? xstrdup("INBOX") : xspandup(bytes);
+    struct place *p =
+        r->n ? bsearch(&(struct place){.name = key}, r->sorted, r->n, sizeof(*p), compare_places) : NULL;
+    free(key);
+    return p ? &r->d->items[p->item] : NULL;
+}
+
+static bool is_empty(const struct imap_value *v)
+{
+    struct span bytes;
+
+    return v && imap_value_string(v, &bytes) && bytes.len == 0;
+}
+
+static void take_rights(struct details_read *r, const struct imap_value *data)
+{
+    struct mailbox_details *m = find(r, data);
+
+    if (m && !rights_take(&m->rights, data, details_old_rights(r->c)))
+        rights_free(&m->rights);
+}
+
+/* What comes unasked (names of entries alone) is none. */
+static void take_annotations(struct details_read *r, const struct imap_resp *resp,
+                             const struct imap_value *data)
+{
+    struct mailbox_details *m = is_empty(data) ? NULL : find(r, data);
+    bool ok = true;
+
+    if (m)
+        ok = annotations_take(&m->annotations, resp, data, false);
+    else if (is_empty(data))
+        ok = annotations_take(&r->d->account, resp, data, true);
+    (void)ok;
+}
+
+static bool on_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+{
+    struct op *op = owner;
+    struct details_read *r = op->r;
+
+    if (resp->kind != RESP_DATA)
+        return false;
+    if (span_is_ci(resp->word, "ACL"))
+        take_rights(r, data);
+    else if (span_is_ci(resp->word, "METADATA") || span_is_ci(resp->word, "ANNOTATION"))
+        take_annotations(r, resp, data);
+    else if (span_is_ci(resp->word, "QUOTA"))
+        return quota_take(&r->d->quota, resp, data);
+    else
+        return span_is_ci(resp->word, "QUOTAROOT");
+    return true;
+}
+
+static void go_on(struct details_read *r);
+
+static void on_end(void *owner, const struct imapc_end *end)
+{
+    struct op *op = owner;
+    struct details_read *r = op->r;
+
+    r->pending--;
+    if (end->rc == IMAPC_DOWN) {
+        finish(r, false);
+        return;
+    }
+    r->luck[op->kind].answered |= end->rc == IMAPC_OK;
+    r->luck[op->kind].refused += end->rc != IMAPC_OK;
+    go_on(r);
+}
+
+/* ---- questions */
+
+static void ask(struct details_read *r, enum kind kind, const char *name)
+{
+    bool draft = !imap_caps_has(imapc_caps(r->c), CAP_METADATA);
+    struct imap_writer w;
+
+    imap_writer_init(&w, imapc_literals(r->c));
+    switch (kind) {
+    case RIGHTS:
+        imap_write_raw(&w, "GETACL ");
+        break;
+    case QUOTA:
+        imap_write_raw(&w, "GETQUOTAROOT ");
+        break;
+    case ANNOTATIONS:
+    case ACCOUNT:
+        if (draft)
+            imap_write_raw(&w, "GETANNOTATION ");
+        else
+            imap_write_raw(&w, "GETMETADATA (MAXSIZE %d DEPTH infinity) ", ANNOTATION_BYTES_MAX);
+        break;
+    case KINDS:
+        break;
+    }
+    imap_write_astring(&w, span_str(name));
+    if (kind == ANNOTATIONS || kind == ACCOUNT)
+        imap_write_raw(&w, draft ? " \"*\" (\"value.priv\" \"value.shared\")" : " (/private /shared)");
+    imapc_send(r->c, &w, &(struct imapc_command){.data = on_data, .end = on_end, .owner = &r->ops[kind]});
+    r->pending++;
+}
+
+static bool in_vain(const struct details_read *r)
+{
+    return !r->luck[r->kind].answered && r->luck[r->kind].refused >= IN_VAIN;
+}
+
+static size_t questions_of(const struct details_read *r)
+{
+    if (!r->asks[r->kind] || in_vain(r))
+        return 0;
+    return r->kind == RIGHTS || r->kind == ANNOTATIONS ? r->n : 1;
+}
+
+/* The first few of a kind are waited for: a server that has no answer is not asked 5,000 times. */
+static size_t window_of(const struct details_read *r)
+{
+    return r->luck[r->kind].answered ? WINDOW : IN_VAIN;
+}
+
+static void go_on(struct details_read *r)
+{
+    for (;;) {
+        while (r->next < questions_of(r) && r->pending < window_of(r)) {
+            size_t i = r->next++;
+            ask(r, r->kind, r->kind == ACCOUNT ? "" : r->kind == QUOTA ? "INBOX" : r->names[i]);
+        }
+        if (r->pending > 0)
+            return;
+        if (r->kind + 1 == KINDS)
+            break;
+        r->kind++;
+        r->next = 0;
+    }
+    finish(r, true);
+}
+
+/* Nothing to ask: told from a command of no effect, since nobody is called back before the start returned. */
+static void on_noop(void *owner, const struct imapc_end *end)
+{
+    struct op *op = owner;
+
+    op->r->pending--;
+    if (end->rc == IMAPC_DOWN)
+        finish(op->r, false);
+    else
+        go_on(op->r);
+}
+
+struct details_read *details_read(struct imapc *c, const char *const *names, size_t n, bool quota,
+                                  details_fn fn, void *owner)
+{
+    struct details_read *r = xcalloc(1, sizeof(*r));
+
+    r->c = c;
+    r->names = names;
+    r->n = n;
+    r->fn = fn;
+    r->owner = owner;
+    r->d = xcalloc(1, sizeof(*r->d));
+    r->d->n = n;
+    r->d->items = xcalloc(n + 1, sizeof(*r->d->items));
+    r->sorted = xcalloc(n + 1, sizeof(*r->sorted));
+    for (size_t i = 0; i < n; i++)
+        r->sorted[i] = (struct place){names[i], i};
+    qsort(r->sorted, n, sizeof(*r->sorted), compare_places);
+    r->asks[RIGHTS] = details_has_rights(c);
+    r->asks[ANNOTATIONS] = details_has_annotations(c);
+    r->asks[ACCOUNT] = n > 0 && details_has_annotations(c);
+    r->asks[QUOTA] = quota && imap_caps_has(imapc_caps(c), CAP_QUOTA);
+    for (size_t i = 0; i < KINDS; i++)
+        r->ops[i] = (struct op){r, (enum kind)i};
+    r->pending = 1;
+    imapc_sendf(c, &(struct imapc_command){.end = on_noop, .owner = &r->ops[QUOTA]}, "NOOP");
+    return r;
+}

@@ -1,0 +1,32 @@
+#include "quota.h"
+
+static const char *const words[QUOTA_KINDS] = {"STORAGE", "MESSAGE", "MAILBOX"};
+
+const char *quota_word(enum quota_kind k)
+{
+    return words[k];
+}
+
+static void take(struct quota *q, enum quota_kind k, uint64_t used, uint64_t limit)
+{
+    if (!q->kinds[k].used_known || used > q->kinds[k].used)
+        q->kinds[k].used = used;
+    if (!q->kinds[k].limited || limit < q->kinds[k].limit)
+        q->kinds[k].limit = limit;
+    q->kinds[k].used_known = q->kinds[k].limited = true;
+}
+
+bool quota_take(struct quota *q, const struct imap_resp *resp, const struct imap_value *data)
+{
+    const struct imap_value *list = imap_value_at(data, 1);
+    uint64_t used, limit;
+
+    if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "QUOTA") || !list || list->kind != IMAP_LIST)
+        return false;
+    for (const struct imap_value *v = list->first; v && v->next && v->next->next; v = v->next->next->next)
+        for (enum quota_kind k = 0; k < QUOTA_KINDS; k++)
+            if (imap_value_is(v, words[k]) && imap_value_u64(v->next, &used) &&
+                imap_value_u64(v->next->next, &limit))
+                take(q, k, used, limit);
+    return true;
+}
