@@ -54,7 +54,8 @@ ENGINE_SRC   += $(patsubst %,migrator/%.c,rights annotations quota)
 ENGINE_SRC   += migrator/mailboxes.c migrator/plan.c migrator/journal.c
 PURE_PROXY_SRC := proxy/opened.c proxy/vault.c
 ENGINE_SRC   += migrator/admin/bulk_list.c
-ADMIN_SRC    := $(wildcard migrator/admin/*.c) migrator/finding.c migrator/waiver.c
+# imapferryctl plans by itself.
+ADMIN_SRC    := $(wildcard migrator/admin/*.c) $(filter-out migrator/main.c,$(wildcard migrator/*.c))
 UNIT_SRC     := $(wildcard tests/unit/test_*.c)
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 

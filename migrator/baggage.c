@@ -9,7 +9,7 @@
 struct baggage {
     const struct move *move;
     struct findings *findings; /* owned */
-    bool done;
+    bool done, only_look;
     struct lane *lane;       /* borrowed; of a step under way */
     const struct plan *plan; /* borrowed */
     baggage_fn fn;
@@ -130,7 +130,10 @@ static void on_details(void *owner, struct details *d, bool of_target)
         return;
     carry_find_grants(b->plan, b->source, &b->self, b->findings);
     carry_find_quota(b->plan, &b->source->quota, &b->target->quota, b->findings);
-    b->fingerprint = fingerprint_read(b->lane->source, on_fingerprint, b);
+    if (b->only_look)
+        finish(b, BAGGAGE_OK, "");
+    else
+        b->fingerprint = fingerprint_read(b->lane->source, on_fingerprint, b);
 }
 
 static void on_source(void *owner, struct details *d)
@@ -199,12 +202,13 @@ void baggage_bring(struct baggage *b, struct lane *lane, baggage_fn fn, void *ow
         loop_defer(b->move->m->loop, &b->task);
 }
 
-struct baggage *baggage_new(const struct move *move)
+struct baggage *baggage_new(const struct move *move, bool only_look)
 {
     struct baggage *b = xcalloc(1, sizeof(*b));
     size_t n = 0;
 
     b->move = move;
+    b->only_look = only_look;
     b->done = move->back;
     b->findings = findings_new(NULL);
     b->task.fn = on_task;

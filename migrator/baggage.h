@@ -15,7 +15,8 @@ enum baggage_rc { BAGGAGE_OK, BAGGAGE_DOWN, BAGGAGE_STORE, BAGGAGE_LOST };
 /* why: for people, borrowed. */
 typedef void (*baggage_fn)(void *owner, enum baggage_rc rc, const char *why);
 
-struct baggage *baggage_new(const struct move *move);
+/* only_look: nothing is written to the store, so whose account it is is not asked. */
+struct baggage *baggage_new(const struct move *move, bool only_look);
 void baggage_free(struct baggage **b); /* NULL is fine */
 
 bool baggage_is_done(const struct baggage *b);

@@ -33,6 +33,7 @@ struct crew {
     char *user, *login, *secret; /* owned; secret NULL = master */
     const struct conf_backend *backend[2];
     const uint64_t *until_ms; /* borrowed */
+    bool quiet;
     crew_fn fn;
     void *owner;
     unsigned wanted, limit; /* limit: as many as the servers let us have */
@@ -122,6 +123,8 @@ static void note_caps(const struct slot *s, enum half half)
 {
     const struct imapc *conn = half == SOURCE ? s->lane.source : s->lane.target;
 
+    if (s->crew->quiet)
+        return;
     store_note_caps(s->crew->m->store, s->crew->backend[half]->name, imapc_caps(conn), true);
 }
 
@@ -346,6 +349,7 @@ struct crew *crew_new(const struct crew_request *request)
     c->backend[SOURCE] = request->source;
     c->backend[TARGET] = request->target;
     c->until_ms = request->until_ms;
+    c->quiet = request->quiet;
     c->limit = CREW_MAX;
     c->linger = timer_new(c->m->loop, on_linger, c);
     c->task.fn = settle;

@@ -768,7 +768,7 @@ static void make_plan(struct pass *p)
     }
     findings_join(p->findings, p->plan->findings);
     if (!p->move->baggage)
-        p->move->baggage = baggage_new(m);
+        p->move->baggage = baggage_new(m, false);
     if (!p->last && !baggage_is_done(p->move->baggage)) {
         p->phase = LOOK;
         step_soon(p);

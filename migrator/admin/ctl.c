@@ -13,6 +13,7 @@
 
 #include "actions.h"
 #include "bulk.h"
+#include "ctl_plan.h"
 #include "ctl_print.h"
 #include "ctl_wait.h"
 
@@ -31,6 +32,7 @@ static const char usage[] =
     "  status                             the whole migration\n"
     "  user NAME [--report]               one account: where it is, what happens to it, why (--report: what was\n"
     "                                     compared and found at its last pass)\n"
+    "  plan NAME                          what a migration would do, and what would stop it; writes nothing\n"
     "  sessions NAME                      its sessions\n"
     "  audit [NAME]                       who did what, and why\n"
     "  migrate NAME [--to BACKEND] [--now] [--wait]\n"
@@ -68,7 +70,7 @@ enum {
     TAKES_REPORT = 2048,
     TAKES_KEYS = 4096
 };
-enum { SEAL_KEY = -1 };
+enum { SEAL_KEY = -1, PLAN = -2 };
 
 static const struct verb {
     const char *name;
@@ -78,6 +80,7 @@ static const struct verb {
     {"init", ACTION_INIT, 0},
     {"seal-key", SEAL_KEY, TAKES_OUT},
     {"status", ACTION_STATUS, 0},
+    {"plan", PLAN, NEEDS_NAME},
     {"user", ACTION_USER, NEEDS_NAME | TAKES_REPORT},
     {"sessions", ACTION_SESSIONS, NEEDS_NAME},
     {"audit", ACTION_AUDIT, TAKES_NAME},
@@ -411,7 +414,8 @@ int main(int argc, char **argv)
     if (!take_arguments(&c, argc, argv, optind))
         return ACTION_USAGE;
     log_set_level(LOG_LEVEL_ERROR);
-    c.conf = conf_load(file, CONF_CTL, &error);
+    /* A plan signs in at the servers, as a migrator does. */
+    c.conf = conf_load(file, c.verb->verb == PLAN ? CONF_MIGRATOR : CONF_CTL, &error);
     if (!c.conf) {
         fprintf(stderr, "imapferryctl: %s\n", error);
         free(error);
@@ -423,7 +427,9 @@ int main(int argc, char **argv)
     else if (c.all && !read_list(&c))
         status = ACTION_USAGE;
     else
-        status = c.verb->verb == SEAL_KEY ? seal_key(&c) : run_verb(&c);
+        status = c.verb->verb == SEAL_KEY ? seal_key(&c)
+                 : c.verb->verb == PLAN   ? ctl_plan(c.conf, c.action.login, c.json)
+                                          : run_verb(&c);
     bulk_list_free(&c.list);
     conf_free(&c.conf);
     return status;

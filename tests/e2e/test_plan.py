@@ -240,3 +240,47 @@ def test_one_account_under_two_names_is_not_copied_twice(make_ferry, new, author
         assert ferry.ctl("migrate", alias, "--wait")[0] == 1
         assert ferry.user(alias)["reason"] == f"same_account: the same account as {user}"
         assert not subjects(new, alias, "INBOX")
+
+
+# ---- imapferryctl plan
+
+def keys(redis):
+    client = redis.client()
+    return {k: client.dump(k) for k in client.keys("*") if ":store" not in k}
+
+
+def test_plan_says_what_would_be_and_writes_nothing(make_ferry, redis, sharing, new, authority):
+    user = new_user("planned")
+    make(sharing, user, ["INBOX", "Sent Items", "Sent", "Spam", "Work"])
+    ask(sharing, user, b"SETACL Work bob lrs")
+    ferry = make_ferry({"old": backend(sharing, ca=authority.ca), "new": backend(new, ca=authority.ca)}, settings={
+        "migration": {"rename": ["Sent Items=Sent", "Work=Projects/Work"], "exclude": ["Spam"], "leave_out": ["larger:1M"]}})
+    before = keys(redis), read(sharing, user), read(new, user)
+    status, plan = ferry.ctl("plan", user)
+    assert status == 0, plan
+    assert (keys(redis), read(sharing, user), read(new, user)) == before
+    assert {m["mailbox"]: m["target"] for m in plan["mailboxes"]} == {
+        "INBOX": "INBOX", "Sent": "Sent", "Work": "Projects/Work"}
+    assert all(m["messages"] == 1 and m["bytes"] > 20 and m["leave_out"] == ["larger:1M"] for m in plan["mailboxes"])
+    found = {(f["kind"], f["mailbox"]) for f in plan["findings"]}
+    assert {("collision", "Sent Items"), ("left_out", "Spam"), ("shared", "Work")} <= found
+    assert plan["blocked"] and "Sent Items" in plan["reason"]
+    status, text, _ = ferry.ctl_raw("plan", user)
+    assert status == 0 and "Work -> Projects/Work (new)  1 messages" in text and "would be blocked" in text, text
+
+
+def test_plan_needs_a_way_to_sign_in(make_ferry, old, new, authority):
+    user = new_user("planned")
+    ferry = make_ferry({"old": backend(old, ca=authority.ca, master=False), "new": backend(new, ca=authority.ca)})
+    status, said = ferry.ctl("plan", user)
+    assert status == 4 and "no password of the user is at hand" in said["error"]
+
+
+def test_plan_of_an_account_that_has_moved_is_refused(make_ferry, backends, old, new):
+    user = new_user("planned")
+    make(old, user, ["INBOX"])
+    ferry = make_ferry(backends)
+    ferry.migrator()
+    assert ferry.ctl("migrate", user, "--wait")[0] == 0
+    status, said = ferry.ctl("plan", user)
+    assert status == 4 and said["error"] == f"{user} lives on new, not on old"

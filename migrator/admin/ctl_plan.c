@@ -1,0 +1,396 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "lib/account.h"
+#include "lib/mutf7.h"
+#include "lib/xalloc.h"
+
+#include "migrator/baggage.h"
+#include "migrator/signin.h"
+
+#include "actions.h"
+#include "ctl_plan.h"
+#include "ctl_print.h"
+
+enum {
+    STORE_TIMEOUT_MS = 5000,
+    REACH_MS = 5000, /* until the store must be there */
+};
+
+enum { SOURCE, TARGET };
+
+struct planner {
+    const struct conf *conf;
+    bool json;
+    struct migrator m; /* its parts are owned */
+    struct move move;
+    struct timer *reach;
+    struct signin *signin;
+    struct lane *lane;
+    struct mailboxes_read *reading[2];
+    struct mailboxes *mailboxes[2]; /* owned */
+    struct plan *plan;              /* owned */
+    bool started, ended;
+    int status;
+};
+
+/* ---- the end */
+
+static void end(struct planner *g, int status)
+{
+    g->ended = true;
+    g->status = status;
+    loop_stop(g->m.loop);
+}
+
+static void end_with(struct planner *g, int status, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static void end_with(struct planner *g, int status, const char *fmt, ...)
+{
+    struct buf text = {0};
+    va_list ap;
+
+    if (g->ended)
+        return;
+    va_start(ap, fmt);
+    buf_vprintf(&text, fmt, ap);
+    va_end(ap);
+    if (g->json) {
+        json_t *o = json_object();
+        json_object_set_new(o, "error", json_string(buf_str(&text)));
+        ctl_print_json(o);
+        json_decref(o);
+    } else {
+        fprintf(stderr, "imapferryctl: %s\n", buf_str(&text));
+    }
+    buf_free(&text);
+    end(g, status);
+}
+
+/* ---- what is shown */
+
+/* UTF-8 where the name is valid modified UTF-7, else its printable bytes. */
+static char *shown(const char *name)
+{
+    struct buf quoted = {0};
+
+    finding_show_mailbox(&quoted, name);
+    struct span s = buf_span(&quoted);
+    char *text = xspandup(span_of(s.p + 1, s.len - 2));
+    buf_free(&quoted);
+    return text;
+}
+
+static json_t *json_name(const char *name)
+{
+    char *text = shown(name);
+    json_t *o = utf8_is_valid(span_str(text)) ? json_string(text) : json_string("?");
+
+    free(text);
+    return o;
+}
+
+static json_t *json_mailboxes(const struct planner *g)
+{
+    const struct leave_out *rules = g->conf->migration.rules->leave_out;
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < g->plan->n; i++) {
+        const struct plan_item *item = &g->plan->items[i];
+        json_t *o = json_object(), *names = json_array();
+        json_object_set_new(o, "mailbox", json_name(item->source->name));
+        json_object_set_new(o, "target", json_name(item->target_name));
+        json_object_set_new(o, "create", json_boolean(item->create));
+        json_object_set_new(o, "messages", json_integer(item->source->status.messages));
+        json_object_set_new(o, "bytes", json_integer((json_int_t)item->source->bytes));
+        for (unsigned k = 0; k < LEAVE_OUT_MAX; k++)
+            if (item->leave_out & 1u << k)
+                json_array_append_new(names, json_string(leave_out_rule(rules, k + 1)));
+        json_object_set_new(o, "leave_out", names);
+        json_array_append_new(list, o);
+    }
+    return list;
+}
+
+static json_t *json_findings(const struct findings *all)
+{
+    json_t *list = json_array();
+    size_t n;
+    const struct finding *f = findings_named(all, &n);
+
+    for (size_t i = 0; i < n; i++) {
+        json_t *o = json_object();
+        json_object_set_new(o, "kind", json_string(finding_word(f[i].kind)));
+        json_object_set_new(o, "mailbox", json_name(f[i].mailbox));
+        json_object_set_new(o, "detail", json_string(f[i].detail));
+        json_object_set_new(o, "blocks", json_boolean(finding_class(f[i].kind) == FINDING_BLOCKS));
+        json_array_append_new(list, o);
+    }
+    return list;
+}
+
+static void print_mailboxes(const struct planner *g)
+{
+    uint64_t bytes = 0, messages = 0;
+
+    printf("%s moves from %s to %s\n\n", g->move.user, g->move.source->name, g->move.target->name);
+    for (size_t i = 0; i < g->plan->n; i++) {
+        const struct plan_item *item = &g->plan->items[i];
+        char *from = shown(item->source->name), *to = shown(item->target_name);
+        struct buf size = {0};
+        ctl_write_bytes(&size, item->source->bytes);
+        printf("  %s%s%s%s  %" PRIu32 " messages, %s%s\n", from, strcmp(from, to) ? " -> " : "",
+               strcmp(from, to) ? to : "", item->create ? " (new)" : "", item->source->status.messages,
+               buf_str(&size), item->leave_out ? ", but for what leave_out says" : "");
+        bytes += item->source->bytes;
+        messages += item->source->status.messages;
+        buf_free(&size);
+        free(from);
+        free(to);
+    }
+    struct buf size = {0};
+    ctl_write_bytes(&size, bytes);
+    printf("\n%zu mailboxes, %" PRIu64 " messages, %s\n", g->plan->n, messages, buf_str(&size));
+    buf_free(&size);
+}
+
+static void print_findings(const struct findings *all, bool blocks)
+{
+    size_t n;
+    const struct finding *f = findings_named(all, &n);
+    bool first = true;
+
+    for (size_t i = 0; i < n; i++) {
+        if ((finding_class(f[i].kind) == FINDING_BLOCKS) != blocks)
+            continue;
+        if (first)
+            printf("\n%s\n", blocks ? "what would stop it:" : "what stays behind or differs:");
+        first = false;
+        struct buf name = {0};
+        if (*f[i].mailbox)
+            finding_show_mailbox(&name, f[i].mailbox);
+        printf("  %s: %s%s%s\n", finding_word(f[i].kind), buf_str(&name), name.len ? ": " : "", f[i].detail);
+        buf_free(&name);
+    }
+}
+
+static void show_plan(struct planner *g)
+{
+    struct findings *all = findings_new(NULL);
+    struct buf reason = {0};
+
+    findings_join(all, g->plan->findings);
+    findings_join(all, baggage_findings(g->move.baggage));
+    if (findings_open(all) > 0)
+        findings_describe(&reason, all);
+    if (g->json) {
+        json_t *o = json_object();
+        json_object_set_new(o, "user", json_string(g->move.user));
+        json_object_set_new(o, "source", json_string(g->move.source->name));
+        json_object_set_new(o, "target", json_string(g->move.target->name));
+        json_object_set_new(o, "mailboxes", json_mailboxes(g));
+        json_object_set_new(o, "findings", json_findings(all));
+        json_object_set_new(o, "blocked", json_boolean(reason.len > 0));
+        json_object_set_new(o, "reason", json_string(buf_str(&reason)));
+        ctl_print_json(o);
+        json_decref(o);
+    } else {
+        print_mailboxes(g);
+        print_findings(all, false);
+        print_findings(all, true);
+        printf("\n%s\n", reason.len ? "The account would be blocked until that is put right or waived."
+                                    : "Nothing that is known now would stop it.");
+    }
+    buf_free(&reason);
+    findings_free(&all);
+    end(g, ACTION_DONE);
+}
+
+/* ---- from the store to the plan */
+
+static void on_looked(void *owner, enum baggage_rc rc, const char *why)
+{
+    struct planner *g = owner;
+
+    if (rc == BAGGAGE_OK)
+        show_plan(g);
+    else
+        end_with(g, ACTION_FAILED, "%s", why);
+}
+
+static void make_plan(struct planner *g)
+{
+    g->plan = plan_make(&(struct plan_request){
+        .source = g->mailboxes[SOURCE], .target = g->mailboxes[TARGET], .rules = g->conf->migration.rules});
+    if (g->plan->fault) {
+        end_with(g, ACTION_FAILED, "the %s: %s", g->plan->fault_side, g->plan->fault);
+        return;
+    }
+    g->move.baggage = baggage_new(&g->move, true);
+    baggage_look(g->move.baggage, g->lane, g->plan, NULL, on_looked, g);
+}
+
+static void on_list(struct planner *g, int side, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
+{
+    g->reading[side] = NULL;
+    g->mailboxes[side] = m;
+    if (rc != MAILBOXES_OK)
+        end_with(g, ACTION_FAILED, "%s: %s", side == SOURCE ? g->move.source->name : g->move.target->name,
+                 why);
+    else if (g->mailboxes[!side] && !g->ended)
+        make_plan(g);
+}
+
+static void on_source_list(void *owner, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
+{
+    on_list(owner, SOURCE, rc, m, why);
+}
+
+static void on_target_list(void *owner, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
+{
+    on_list(owner, TARGET, rc, m, why);
+}
+
+static void on_crew(void *owner, enum crew_event ev)
+{
+    struct planner *g = owner;
+
+    if (ev == CREW_FAILED) {
+        end_with(g, ACTION_FAILED, "%s: %s", why_word(crew_why(g->move.crew)), crew_error(g->move.crew));
+        return;
+    }
+    if (g->lane || !(g->lane = crew_take(g->move.crew)))
+        return;
+    g->reading[SOURCE] = mailboxes_read(g->lane->source, MAILBOXES_SIZES, on_source_list, g);
+    g->reading[TARGET] = mailboxes_read(g->lane->target, MAILBOXES_NAMES, on_target_list, g);
+}
+
+static void on_signin(void *owner, enum signin_rc rc, const char *secret, const char *why)
+{
+    struct planner *g = owner;
+
+    g->signin = NULL;
+    if (rc != SIGNIN_OK) {
+        end_with(g, rc == SIGNIN_NONE ? ACTION_REFUSED : ACTION_UNREACHABLE, "no way to sign in for %s: %s",
+                 g->move.user, why);
+        return;
+    }
+    g->move.crew = crew_new(&(struct crew_request){.m = &g->m,
+                                                   .user = g->move.user,
+                                                   .login = g->move.login,
+                                                   .secret = secret,
+                                                   .source = g->move.source,
+                                                   .target = g->move.target,
+                                                   .quiet = true,
+                                                   .until_ms = &g->move.until_ms});
+    crew_set_owner(g->move.crew, on_crew, g);
+    crew_want(g->move.crew, 1);
+}
+
+static void on_route(void *owner, enum route_rc rc, const struct route *r)
+{
+    struct planner *g = owner;
+
+    if (rc != ROUTE_OK) {
+        end_with(g, ACTION_UNREACHABLE, "Redis does not answer");
+        return;
+    }
+    if (strcmp(r->backend, g->move.source->name) != 0) {
+        end_with(g, ACTION_REFUSED, "%s lives on %s, not on %s", g->move.user, r->backend,
+                 g->move.source->name);
+        return;
+    }
+    g->signin = signin_start(&g->move, on_signin, g);
+}
+
+static void on_store(void *owner, enum store_state state, const char *detail)
+{
+    struct planner *g = owner;
+
+    if (g->started || g->ended || state == STORE_CONNECTING)
+        return;
+    if (state != STORE_UP) {
+        end_with(g, ACTION_UNREACHABLE, "the store is out of reach: %s", detail);
+        return;
+    }
+    g->started = true;
+    route_read(g->m.store, g->move.user, on_route, g);
+}
+
+static void on_reach(void *owner)
+{
+    struct planner *g = owner;
+
+    if (!g->started)
+        end_with(g, ACTION_UNREACHABLE, "the store is out of reach: no answer");
+}
+
+/* ---- start and end */
+
+/* False: what is wrong was said. */
+static bool start(struct planner *g, const char *login)
+{
+    const struct conf *c = g->conf;
+    struct migrator *m = &g->m;
+    struct move *v = &g->move;
+    const char *why = "";
+    char *error = NULL;
+
+    v->m = m;
+    v->until_ms = UINT64_MAX;
+    v->user = account_key(c, span_str(login), &why);
+    v->login = v->user ? account_login(v->user) : NULL;
+    if (!v->login) {
+        end_with(g, ACTION_USAGE, "%s: %s", login, why);
+        return false;
+    }
+    struct conf_pair pair = conf_pair_of(c, v->user);
+    v->source = conf_backend(c, pair.source);
+    v->target = conf_backend(c, pair.target);
+    v->job = (struct route_job){.user = v->user, .token = v->token};
+    m->backends = backends_new(m->loop, c, &error);
+    if (m->backends && c->seal.private_key_files.n > 0)
+        m->seal = seal_private_load(c->seal.private_key_files.items, c->seal.private_key_files.n, &error);
+    if (error) {
+        end_with(g, ACTION_FAILED, "%s", error);
+        free(error);
+        return false;
+    }
+    m->store = store_new(m->loop, c, STORE_TIMEOUT_MS, on_store, g);
+    timer_start(g->reach, REACH_MS);
+    return true;
+}
+
+static void release(struct planner *g)
+{
+    signin_cancel(&g->signin);
+    mailboxes_read_cancel(&g->reading[SOURCE]);
+    mailboxes_read_cancel(&g->reading[TARGET]);
+    baggage_free(&g->move.baggage);
+    if (g->lane)
+        crew_drop(g->move.crew, g->lane);
+    crew_free(&g->move.crew);
+    plan_free(&g->plan);
+    mailboxes_free(&g->mailboxes[SOURCE]);
+    mailboxes_free(&g->mailboxes[TARGET]);
+    store_free(&g->m.store);
+    backends_free(&g->m.backends);
+    if (g->m.seal)
+        seal_private_free(&g->m.seal);
+    timer_free(&g->reach);
+    loop_free(&g->m.loop);
+    free(g->move.user);
+    free(g->move.login);
+}
+
+int ctl_plan(const struct conf *conf, const char *login, bool json)
+{
+    struct planner g = {.conf = conf, .json = json, .status = ACTION_FAILED};
+
+    g.m = (struct migrator){.loop = loop_new(), .conf = conf, .id = "plan"};
+    g.reach = timer_new(g.m.loop, on_reach, &g);
+    if (start(&g, login))
+        loop_run(g.m.loop);
+    release(&g);
+    return g.status;
+}
