@@ -818,6 +818,9 @@ struct copy *copy_start(const struct copy_request *request, copy_fn fn, void *ow
     c->delete_share = request->delete_share;
     p->findings = request->findings;
     p->waivers = request->waivers;
+    p->leave_out = request->leave_out;
+    p->leave_out_rules = request->leave_out_rules;
+    p->began_s = (int64_t)(clock_wall_ms() / 1000);
     p->flags = flags_pool_new();
     p->progress = tell_progress;
     selected_init(&p->source, request->source, p->flags, c->source_name, "source", true);

@@ -29,6 +29,7 @@
 
 #include "finding.h"
 #include "imap_client.h"
+#include "lib/leave_out.h"
 #include "ledger.h"
 #include "stamp.h"
 
@@ -71,6 +72,8 @@ struct copy_request {
     uint32_t reorder_max;                  /* copies that are taken back for the sake of order */
     uint32_t delete_share;                 /* per cent of the copies that are removed unasked */
     const struct waivers *waivers;         /* borrowed; NULL = none */
+    const struct leave_out *leave_out;     /* borrowed; NULL = none */
+    uint32_t leave_out_rules;              /* those that mean this mailbox */
     struct findings *findings;             /* emptied, then filled; stays the caller's */
     const struct imap_seq *gone; /* ... but for these source UIDs, whose copies were left */
     /* Source UIDs whose copies are removed if they are gone from the source; NULL: all that are gone. Until all

@@ -231,6 +231,17 @@ static void on_claimed(void *owner, enum route_rc rc, const struct route *r)
 
 /* ---- SIGN_IN, RECORDS */
 
+/* With other rules about messages, what was equal need not be. */
+static uint64_t terms_of(const struct job *j)
+{
+    const struct conf_list *rules = &j->m->conf->migration.leave_out;
+    uint64_t terms = stamp_terms(j->move.source_name, j->move.target_name);
+
+    for (size_t i = 0; i < rules->n; i++)
+        terms = stamp_terms_and(terms, rules->items[i]);
+    return terms;
+}
+
 static void on_signin(void *owner, enum signin_rc rc, const char *secret, const char *why)
 {
     struct job *j = owner;
@@ -253,8 +264,7 @@ static void on_signin(void *owner, enum signin_rc rc, const char *secret, const 
         .target = j->move.target,
         .until_ms = &j->move.until_ms,
     });
-    j->move.records = records_new(j->m->store, &j->move.job, j->move.back,
-                                  stamp_terms(j->move.source_name, j->move.target_name));
+    j->move.records = records_new(j->m->store, &j->move.job, j->move.back, terms_of(j));
     enter(j, RECORDS_READ);
 }
 

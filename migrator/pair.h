@@ -19,12 +19,15 @@
 #include "selected.h"
 
 struct pair {
-    struct loop *loop;              /* borrowed */
-    struct flags_pool *flags;       /* of both lists; owned by the copy */
-    struct selected source, target; /* target.name is where APPEND goes */
-    struct ledger *ledger;          /* borrowed */
-    struct findings *findings;      /* borrowed */
-    const struct waivers *waivers;  /* borrowed; NULL = none */
+    struct loop *loop;                 /* borrowed */
+    struct flags_pool *flags;          /* of both lists; owned by the copy */
+    struct selected source, target;    /* target.name is where APPEND goes */
+    struct ledger *ledger;             /* borrowed */
+    struct findings *findings;         /* borrowed */
+    const struct waivers *waivers;     /* borrowed; NULL = none */
+    const struct leave_out *leave_out; /* borrowed; NULL = none */
+    uint32_t leave_out_rules;          /* those that mean this mailbox */
+    int64_t began_s;                   /* seconds since 1970: what is old is so by it */
     struct imap_seq named; /* source UIDs of which it is named why they are not there, or not the same */
     struct imap_seq removable;      /* see struct copy_request */
     bool removes_all;

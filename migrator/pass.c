@@ -365,6 +365,8 @@ static void start_copy(struct item *i)
             .findings = i->record->findings,
             .gone = &i->record->gone,
             .removable = may_remove(i) ? (i->pass->last ? NULL : &i->removable) : &none,
+            .leave_out = m->m->conf->migration.rules ? m->m->conf->migration.rules->leave_out : NULL,
+            .leave_out_rules = i->plan->leave_out,
             .progress = on_progress,
         },
         on_copied, i);

@@ -46,6 +46,11 @@ uint64_t stamp_terms(const char *source, const char *target)
     return mix(mix(UINT64_C(14695981039346656037), source), target);
 }
 
+uint64_t stamp_terms_and(uint64_t terms, const char *more)
+{
+    return mix(terms, more);
+}
+
 static void encode_side(struct buf *out, const struct stamp_side *s)
 {
     buf_printf(out, "%" PRIu32 ",%" PRIu32 ",%" PRIu32 ",%" PRIu64, s->uidvalidity, s->uidnext, s->messages,

@@ -26,6 +26,8 @@ struct stamp {
 
 /* What was equal on other terms, between another pair of backends, says nothing. */
 uint64_t stamp_terms(const char *source, const char *target);
+/* The same with one term more: a rule of what is left out. */
+uint64_t stamp_terms_and(uint64_t terms, const char *more);
 
 /* UIDNEXT, UIDVALIDITY, HIGHESTMODSEQ of a STATUS response; what is missing becomes 0. */
 void stamp_side_take(struct stamp_side *s, const struct imap_value *items);

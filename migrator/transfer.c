@@ -154,11 +154,38 @@ static void skip(struct transfer *t, enum finding_kind kind, uint32_t uid, const
 
 /* --- the plan --- */
 
-/* What is known not to go before a byte is read. */
+/* A message as rules see it. */
+struct ruled {
+    struct leave_out_message seen;
+    const struct flags_pool *pool;
+    uint32_t flags;
+};
+
+static bool has_flag(const struct leave_out_message *m, const char *flag)
+{
+    const struct ruled *r = CONTAINER_OF(m, const struct ruled, seen);
+    return flags_has(r->pool, r->flags, flag);
+}
+
+/* The rule of the site that leaves it out; NULL: none. */
+static const char *rule_of(const struct pair *p, const struct mbox_msg *m)
+{
+    struct ruled r = {
+        .seen = {.size = m->size, .instant = m->instant, .dated = !m->date_bad, .has_flag = has_flag},
+        .pool = p->flags,
+        .flags = m->flags};
+    unsigned rule = leave_out_means(p->leave_out, p->leave_out_rules, &r.seen, p->began_s);
+    return rule ? leave_out_rule(p->leave_out, rule) : NULL;
+}
+
+/* What is known not to go, or shall not, before a byte is read. */
 static bool foresee_fault(struct transfer *t, const struct mbox_msg *m)
 {
+    const char *rule = rule_of(t->p, m);
     uint64_t limit = imapc_caps(t->p->target.imap)->appendlimit;
-    if (t->p->waivers && waivers_have_message(t->p->waivers, t->p->source.name, m->uid))
+    if (rule)
+        pair_name(t->p, FINDING_LEFT_OUT, m->uid, "%s (%u bytes)", rule, m->size);
+    else if (t->p->waivers && waivers_have_message(t->p->waivers, t->p->source.name, m->uid))
         pair_name(t->p, FINDING_LEFT_BY_WAIVER, m->uid, "left out, as a person waived it");
     else if (m->date_bad)
         pair_name(t->p, FINDING_BAD_DATE, m->uid, "its INTERNALDATE is no date");

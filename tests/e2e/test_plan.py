@@ -112,6 +112,28 @@ def test_views_are_not_copied_twice(make_ferry, new, authority):
         assert re.match('cannot: mailbox "All": it has more messages', ferry.user(other)["reason"])
 
 
+# ---- messages that are left out
+
+def test_messages_that_rules_leave_out_are_not_copied_and_counted(make_ferry, new, authority):
+    user = new_user("less")
+    with FakeImap(name="old") as source:
+        source.account(user)
+        source.create(user, b"Trash")
+        source.add(user, b"INBOX", b"Subject: small\r\n\r\nx\r\n", date=b"01-Jan-2001 12:00:00 +0000")
+        source.add(user, b"INBOX", b"Subject: large\r\n\r\n" + 300 * b"0123456789\r\n")
+        source.add(user, b"INBOX", b"Subject: gone\r\n\r\nx\r\n", flags=(b"\\Deleted",))
+        source.add(user, b"INBOX", b"Subject: last\r\n\r\nx\r\n")
+        source.add(user, b"Trash", b"Subject: old\r\n\r\nx\r\n", date=b"01-Jan-2001 12:00:00 +0000")
+        source.add(user, b"Trash", b"Subject: new\r\n\r\nx\r\n", date=b"01-Jan-2026 12:00:00 +0000")
+        ferry = make_ferry({"old": backend(source, "imap"), "new": backend(new, ca=authority.ca)}, settings={
+            "migration": {"leave_out": ["larger:2K", "flag:\\Deleted", "Trash older:3650d"]}})
+        migrator = ferry.migrator()
+        assert ferry.ctl("migrate", user, "--wait")[0] == 0, ferry.user(user)
+        migrator.wait(f"event=findings .*user={user} kind=left_out count=3 waived=0 blocks=no")
+        assert subjects(new, user, "INBOX") == ["Subject: small", "Subject: last"]
+        assert subjects(new, user, "Trash") == ["Subject: new"]
+
+
 # ---- rights, annotations, quota
 
 SHARING = """

@@ -77,6 +77,7 @@ static void test_proof(void **state)
     assert_true(stamp_terms("old", "new") == stamp_terms("old", "new"));
     assert_true(stamp_terms("old", "new") != stamp_terms("new", "old"));
     assert_true(stamp_terms("ol", "dnew") != stamp_terms("old", "new"));
+    assert_true(stamp_terms_and(stamp_terms("old", "new"), "larger:1M") != stamp_terms("old", "new"));
 }
 
 int main(void)
