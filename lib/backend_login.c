@@ -533,6 +533,7 @@ static void reply_not_ok(struct backend_login *b, const struct imap_resp *r)
 static void note_caps(struct backend_login *b, struct span words)
 {
     imap_caps_parse(&b->caps, words);
+    imap_caps_override(&b->caps, b->backend->capabilities.items, b->backend->capabilities.n);
     b->caps_known = true;
 }
 

@@ -9,6 +9,7 @@
 #include "buf_room.h"
 #include "conf_priv.h"
 #include "migration_rules.h"
+#include "imap_caps.h"
 #include "xalloc.h"
 
 enum { SECRET_MAX = 1024, NAME_MAX_LEN = 64, DOMAIN_MAX = 253 };
@@ -218,6 +219,16 @@ static bool load_secret(struct conf_backend *b, const struct conf_source *src)
     return fault ? conf_fail(src, at, "\"%s\" %s", b->master_password_file, fault) : true;
 }
 
+static bool check_capabilities(const struct conf_backend *b, const struct conf_source *src)
+{
+    struct imap_caps caps = {0};
+    const char *bad = imap_caps_override(&caps, b->capabilities.items, b->capabilities.n);
+
+    return bad ? conf_fail(src, place("backend", b->name, "capabilities"),
+                           "\"%s\" is no capability that imapferry asks for", bad)
+               : true;
+}
+
 static bool check_backend(struct conf *c, struct conf_backend *b, const struct conf_source *src,
                           enum conf_role role)
 {
@@ -230,7 +241,7 @@ static bool check_backend(struct conf *c, struct conf_backend *b, const struct c
         return false;
     if (!b->address.path && b->address.port == 0)
         return conf_fail(src, at, "port 0 cannot be connected to");
-    if (!check_sign_in(b, src) || !check_auth_backend(c, b, src))
+    if (!check_sign_in(b, src) || !check_auth_backend(c, b, src) || !check_capabilities(b, src))
         return false;
     if (role == CONF_CTL)
         return true;

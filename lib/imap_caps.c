@@ -163,16 +163,42 @@ static bool has_rights(struct span word)
     return true;
 }
 
-static void add_word(struct imap_caps *c, struct span word)
+/* CAP_NONE: nothing asks for it. *limit is set by "APPENDLIMIT=n" alone. */
+static enum imap_cap cap_of(struct span word, uint64_t *limit)
 {
     const struct cap_row *row = find_row(word);
     if (row && row->cap != CAP_NONE)
-        imap_caps_add(c, row->cap);
-    else if (has_rights(word))
-        imap_caps_add(c, CAP_RIGHTS);
-    else if (begins_ci(word, "APPENDLIMIT=", 12) &&
-             span_u64(span_of(word.p + 12, word.len - 12), UINT64_MAX, &c->appendlimit))
-        imap_caps_add(c, CAP_APPENDLIMIT);
+        return row->cap;
+    if (has_rights(word))
+        return CAP_RIGHTS;
+    bool is_limit = begins_ci(word, "APPENDLIMIT=", 12) &&
+                    span_u64(span_of(word.p + 12, word.len - 12), UINT64_MAX, limit);
+    return is_limit ? CAP_APPENDLIMIT : CAP_NONE;
+}
+
+static void add_word(struct imap_caps *c, struct span word)
+{
+    enum imap_cap cap = cap_of(word, &c->appendlimit);
+    if (cap != CAP_NONE)
+        imap_caps_add(c, cap);
+}
+
+const char *imap_caps_override(struct imap_caps *c, char *const *words, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        bool hide = words[i][0] == '-';
+        uint64_t limit = 0;
+        enum imap_cap cap = cap_of(span_str(words[i] + hide), &limit);
+        if (cap == CAP_NONE)
+            return words[i];
+        if (cap == CAP_APPENDLIMIT)
+            c->appendlimit = hide ? 0 : limit;
+        if (hide)
+            caps_drop(c, cap);
+        else
+            imap_caps_add(c, cap);
+    }
+    return NULL;
 }
 
 void imap_caps_parse(struct imap_caps *c, struct span words)

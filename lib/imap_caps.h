@@ -34,6 +34,9 @@ bool imap_caps_has(const struct imap_caps *c, enum imap_cap cap);
 /* Reads the words of a CAPABILITY response or code, separated by blanks: "IMAP4rev1 IDLE ...". Replaces *c. Names
  * that no row of the table has a cap for are forgotten. */
 void imap_caps_parse(struct imap_caps *c, struct span words);
+/* Changes *c as a configuration says: "-UIDPLUS" takes a capability away, "APPENDLIMIT=1000" adds or replaces one. NULL,
+ * or the first word that is neither: nothing here ever asks for it. */
+const char *imap_caps_override(struct imap_caps *c, char *const *words, size_t n);
 /* What a client of these two backends is shown after login: the allow-list, cut with both, and always IMAP4rev1.
  * APPENDLIMIT: the smaller. LITERAL+ where both have it, else LITERAL- where each has one of the two. Pass the same
  * set twice where only one side is known. */

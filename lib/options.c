@@ -89,6 +89,9 @@ const struct option options[] = {
              "an authorization identity)."},
     {"backend", "auth_backend", OPTION_STRING, offsetof(struct conf_backend, auth_backend), .def = "",
      .text = "Name of another backend that checks users' passwords, where this one can't."},
+    {"backend", "capabilities", OPTION_LIST, offsetof(struct conf_backend, capabilities), .def = "",
+     .text = "What this server can do, other than it says: {\"-UIDPLUS\", \"APPENDLIMIT=52428800\"} hides one "
+             "capability and adds or replaces another."},
     {"backend", "max_connections", OPTION_NUMBER, offsetof(struct conf_backend, max_connections), .def = "8",
      .min = 1, .max = 10000,
      .text = "How many connections each migrator opens to this backend at most, all its jobs together."},

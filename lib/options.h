@@ -40,6 +40,7 @@ struct conf_backend {
     char *master_password;  /* read from the file by conf_load() where the program needs it; wiped by conf_free() */
     char *master_login;     /* "%u*%m" or "" for SASL authzid */
     char *auth_backend;     /* name, "" = itself */
+    struct conf_list capabilities; /* "-NAME" to hide, "NAME" to add or replace */
     uint32_t max_connections; /* of the migrator, to this backend, all jobs together */
     uint32_t max_messages_per_second, max_bytes_per_second; /* of the migrator; 0 = no limit */
     bool compress;            /* the migrator's connections */

@@ -172,6 +172,7 @@ static void on_hash(void *owner, enum redis_rc rc, const struct reply *r)
         const struct reply *words = reply_get(r, k->conf->name);
         if (reply_type(words) == REPLY_STRING) {
             imap_caps_parse(&k->caps, reply_str(words));
+            imap_caps_override(&k->caps, k->conf->capabilities.items, k->conf->capabilities.n);
             k->is_known = true;
         } else if (k->is_known) {
             write_caps(k, false);
@@ -244,6 +245,7 @@ static void probe_reply(struct known *k, const struct imap_resp *r, struct span 
     bool greeting = k->step == PROBE_GREETING && r->kind == RESP_STATUS;
     if (r->kind == RESP_DATA && span_is_ci(r->word, "CAPABILITY")) {
         imap_caps_parse(&k->heard, span_of(line.p + r->rest, line.len - r->rest));
+        imap_caps_override(&k->heard, k->conf->capabilities.items, k->conf->capabilities.n);
     } else if (greeting && r->status == STATUS_OK) {
         probe_send(k, PROBE_CAPS, "a CAPABILITY\r\n");
     } else if (greeting || (r->kind == RESP_TAGGED && r->status != STATUS_OK)) {

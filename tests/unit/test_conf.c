@@ -387,6 +387,8 @@ static void test_addresses(void **state)
     refused("backend \"a\" {\n address = \"imaps://\" }\n" REST, 2, "expected imaps://host[:port]");
     refused("backend \"a\" {\n address = \"imaps://h:0\" }\n" REST, 2, "port 0 cannot be connected to");
     refused("backend \"a\" {\n\n }\n" REST, 1, "backend \"a\": address: must be given");
+    refused("backend \"a\" {\n address = \"imaps://h\"\n capabilities = {\"-UIDPLUS\", \"-NOSUCH\"} }\n" REST, 3,
+            "\"-NOSUCH\" is no capability");
     refused("redis {\n url = \"imaps://x\" }\n" REST, 2, "is not an address of a Redis; expected redis://");
     refused("redis {\n url = \"sentinel://a\" }\n" REST, 2, "no name of a master");
     refused("redis {\n url = \"redis://h:0\" }\n" REST, 2, "port 0");

@@ -136,9 +136,29 @@ static void test_cut(void **state)
     expect_shown("APPENDLIMIT=20", "", "IMAP4rev1");
 }
 
+static void test_override(void **state)
+{
+    char *words[] = {"-UIDPLUS", "appendlimit=1000", "IDLE", "-LITERAL+", "LITERAL-"};
+    char *more[] = {"-APPENDLIMIT"}, *unknown[] = {"IDLE", "-NOSUCH"}, *empty[] = {""};
+    struct imap_caps c;
+
+    (void)state;
+    imap_caps_parse(&c, span_str("IMAP4rev1 UIDPLUS LITERAL+ APPENDLIMIT=5 MOVE"));
+    assert_null(imap_caps_override(&c, words, COUNTOF(words)));
+    assert_true(imap_caps_has(&c, CAP_IMAP4REV1) && imap_caps_has(&c, CAP_MOVE) && imap_caps_has(&c, CAP_IDLE));
+    assert_false(imap_caps_has(&c, CAP_UIDPLUS) || imap_caps_has(&c, CAP_LITERAL_PLUS));
+    assert_true(imap_caps_has(&c, CAP_LITERAL_MINUS) && imap_caps_has(&c, CAP_APPENDLIMIT));
+    assert_int_equal(c.appendlimit, 1000);
+    assert_null(imap_caps_override(&c, more, 1));
+    assert_true(!imap_caps_has(&c, CAP_APPENDLIMIT) && c.appendlimit == 0);
+    assert_string_equal(imap_caps_override(&c, unknown, COUNTOF(unknown)), "-NOSUCH");
+    assert_string_equal(imap_caps_override(&c, empty, 1), "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_override),
         cmocka_unit_test(test_parse),      cmocka_unit_test(test_odd_words),
         cmocka_unit_test(test_round_trip), cmocka_unit_test(test_allow_list),
         cmocka_unit_test(test_cut),
