@@ -30,6 +30,7 @@ def flip(ferry, user):
     assert ferry.ctl("flip", user, "--to", "new", "--reason", "test")[0] == 0
 
 
+@pytest.mark.writes_source
 def test_new_and_reflagged(copied, old, new):
     ferry, user, m = copied
     m.select("INBOX")
@@ -40,6 +41,7 @@ def test_new_and_reflagged(copied, old, new):
     assert_equal(old, new, user, 41)
 
 
+@pytest.mark.writes_source
 def test_what_has_to_be_removed_is_named_and_stays(copied, old, new):
     ferry, user, m = copied
     before = read(new, user).count
