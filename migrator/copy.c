@@ -16,6 +16,7 @@
 enum {
     PROGRESS_MS = 250,
     ROUNDS = 2,          /* of mending what changes while we look */
+    ALIGNS = 5,          /* of listing what one side has told of meanwhile */
     REMOVED_FREELY = 100 /* copies that go whatever their share is: small mailboxes are emptied every day */
 };
 
@@ -55,7 +56,7 @@ struct copy {
     struct imap_seq gone;          /* what the source lacked then; at the end, what it lacks now */
     bool whole;
     uint64_t caught_up; /* changes at the target that its list knows of */
-    unsigned round;
+    unsigned round, aligned;
     struct settle *settle;
     struct transfer *transfer;
     struct doubles *doubles;
@@ -454,13 +455,23 @@ static void enter_doubles(struct copy *c)
 
 /* --- ALIGN, FLAGS, EXPUNGE --- */
 
+/* Listing them anew has shown what arrived since the list was opened, which the next pass copies. */
+static void keep_to_list(struct selected *side)
+{
+    size_t n = side->seen.uidnext > 0 ? mbox_list_from(&side->list, side->seen.uidnext) : side->list.listed;
+    if (n < side->list.listed)
+        side->list.listed = n;
+}
+
 static void on_aligned(void *owner, enum copy_rc rc, const char *why)
 {
     struct copy *c = owner;
     if (rc != COPY_EQUAL)
         fail(c, rc, why);
-    if (--c->opening == 0)
-        on(c, COPY_EQUAL, "", FLAGS);
+    if (--c->opening > 0)
+        return;
+    keep_to_list(&c->pair.source);
+    on(c, COPY_EQUAL, "", FLAGS);
 }
 
 static void align(struct copy *c, struct selected *side, const struct imap_seq *uids)
@@ -653,10 +664,28 @@ static void end_by_findings(struct copy *c)
     go(c, END);
 }
 
+/* A server has told of a change since ALIGN: of that message the other side has to be listed too. */
+static bool is_lopsided(const struct delta *d)
+{
+    struct imap_seq sources = {0}, targets = {0};
+    delta_unlisted(d, &sources, &targets);
+    bool any = sources.n + targets.n > 0;
+    imap_seq_free(&sources);
+    imap_seq_free(&targets);
+    return any;
+}
+
 static void enter_compare(struct copy *c)
 {
     struct delta d = delta_of(&c->pair);
     struct delta_report r;
+    if (is_lopsided(&d)) {
+        if (c->aligned++ < ALIGNS)
+            go(c, ALIGN);
+        else
+            fail(c, COPY_DOWN, "it changes faster than it can be listed");
+        return;
+    }
     const char *wrong = selected_wrong(&c->pair.source);
     wrong = wrong ? wrong : selected_wrong(&c->pair.target);
     delta_compare(&d, NULL, NULL, &r);

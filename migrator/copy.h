@@ -18,7 +18,7 @@
  *   FORGET    their rows
  *   VERIFY    other bytes not verified yet are read back from the target and hashed
  *   LOOK      what the target has become by FLAGS and EXPUNGE
- *   COMPARE   UIDs, order, flags, keywords, instants of both listings; back to ALIGN, twice at most, where a
+ *   COMPARE   UIDs, order, flags, keywords, instants of both listings; back to ALIGN, a few times, where a
  *             server told of a change meanwhile
  *
  * What can't be copied, or is not the same there, is a finding (finding.h), and the rest goes on. Any step
