@@ -18,6 +18,7 @@ struct baggage {
     struct details *source, *target; /* owned; target: quota alone */
     struct details_read *reading[2];
     struct fingerprint_read *fingerprint;
+    struct fingerprint marks;
     struct carry *carry;
     struct carry_request request; /* of carry */
     struct loop_task task;        /* ends what has nothing to do */
@@ -98,42 +99,50 @@ static void ask_store(struct baggage *b, const struct fingerprint *f)
     route_fingerprint(b->move->m->store, &b->move->job, marks, f->n, on_same, b);
 }
 
+/* All is read at the same time; what it says is asked of the store once everything is there. */
+static void settle(struct baggage *b)
+{
+    if (!b->source || !b->target || b->fingerprint)
+        return;
+    carry_find_grants(b->plan, b->source, &b->self, b->findings);
+    carry_find_quota(b->plan, &b->source->quota, &b->target->quota, b->findings);
+    if (b->marks.n > 0)
+        ask_store(b, &b->marks);
+    else
+        finish(b, BAGGAGE_OK, "");
+}
+
+static void fail_down(struct baggage *b, const struct imapc *c)
+{
+    details_read_cancel(&b->reading[0]);
+    details_read_cancel(&b->reading[1]);
+    fingerprint_read_cancel(&b->fingerprint);
+    finish(b, BAGGAGE_DOWN, imapc_error(c));
+}
+
 static void on_fingerprint(void *owner, bool ok, const struct fingerprint *f)
 {
     struct baggage *b = owner;
 
     b->fingerprint = NULL;
-    if (!ok)
-        finish(b, BAGGAGE_DOWN, imapc_error(b->lane->source));
-    else if (f->n == 0)
-        finish(b, BAGGAGE_OK, "");
+    b->marks = *f;
+    if (ok)
+        settle(b);
     else
-        ask_store(b, f);
+        fail_down(b, b->lane->source);
 }
 
-static void on_details(void *owner, struct details *d, bool of_target)
+static void on_details(struct baggage *b, struct details *d, bool of_target)
 {
-    struct baggage *b = owner;
-
     b->reading[of_target] = NULL;
     if (of_target)
         b->target = d;
     else
         b->source = d;
-    if (!d) {
-        const struct imapc *c = of_target ? b->lane->target : b->lane->source;
-        details_read_cancel(&b->reading[!of_target]);
-        finish(b, BAGGAGE_DOWN, imapc_error(c));
-        return;
-    }
-    if (!b->source || !b->target)
-        return;
-    carry_find_grants(b->plan, b->source, &b->self, b->findings);
-    carry_find_quota(b->plan, &b->source->quota, &b->target->quota, b->findings);
-    if (b->only_look)
-        finish(b, BAGGAGE_OK, "");
+    if (d)
+        settle(b);
     else
-        b->fingerprint = fingerprint_read(b->lane->source, on_fingerprint, b);
+        fail_down(b, of_target ? b->lane->target : b->lane->source);
 }
 
 static void on_source(void *owner, struct details *d)
@@ -160,6 +169,9 @@ void baggage_look(struct baggage *b, struct lane *lane, const struct plan *plan,
         b->names[i] = plan->items[i].source->name;
     b->reading[0] = details_read(lane->source, b->names, plan->n, true, on_source, b);
     b->reading[1] = details_read(lane->target, NULL, 0, true, on_target, b);
+    b->marks = (struct fingerprint){0};
+    if (!b->only_look)
+        b->fingerprint = fingerprint_read(lane->source, on_fingerprint, b);
 }
 
 /* ---- bring */

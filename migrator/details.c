@@ -32,8 +32,8 @@ struct details_read {
     struct details *d;    /* owned */
     struct place *sorted; /* by name; owned */
     bool asks[KINDS];
-    enum kind kind; /* what is asked now, and of which mailbox */
-    size_t next, pending;
+    size_t next[KINDS], pending[KINDS];
+    bool starting; /* the first command is under way */
     struct {
         size_t refused;
         bool answered;
@@ -187,7 +187,7 @@ static void on_end(void *owner, const struct imapc_end *end)
     struct op *op = owner;
     struct details_read *r = op->r;
 
-    r->pending--;
+    r->pending[op->kind]--;
     if (end->rc == IMAPC_DOWN) {
         finish(r, false);
         return;
@@ -226,50 +226,49 @@ static void ask(struct details_read *r, enum kind kind, const char *name)
     if (kind == ANNOTATIONS || kind == ACCOUNT)
         imap_write_raw(&w, draft ? " \"*\" (\"value.priv\" \"value.shared\")" : " (/private /shared)");
     imapc_send(r->c, &w, &(struct imapc_command){.data = on_data, .end = on_end, .owner = &r->ops[kind]});
-    r->pending++;
+    r->pending[kind]++;
 }
 
-static bool in_vain(const struct details_read *r)
+static bool in_vain(const struct details_read *r, enum kind k)
 {
-    return !r->luck[r->kind].answered && r->luck[r->kind].refused >= IN_VAIN;
+    return !r->luck[k].answered && r->luck[k].refused >= IN_VAIN;
 }
 
-static size_t questions_of(const struct details_read *r)
+static size_t questions_of(const struct details_read *r, enum kind k)
 {
-    if (!r->asks[r->kind] || in_vain(r))
+    if (!r->asks[k] || in_vain(r, k))
         return 0;
-    return r->kind == RIGHTS || r->kind == ANNOTATIONS ? r->n : 1;
+    return k == RIGHTS || k == ANNOTATIONS ? r->n : 1;
 }
 
 /* The first few of a kind are waited for: a server that has no answer is not asked 5,000 times. */
-static size_t window_of(const struct details_read *r)
+static size_t window_of(const struct details_read *r, enum kind k)
 {
-    return r->luck[r->kind].answered ? WINDOW : IN_VAIN;
+    return r->luck[k].answered ? WINDOW : IN_VAIN;
 }
 
 static void go_on(struct details_read *r)
 {
-    for (;;) {
-        while (r->next < questions_of(r) && r->pending < window_of(r)) {
-            size_t i = r->next++;
-            ask(r, r->kind, r->kind == ACCOUNT ? "" : r->kind == QUOTA ? "INBOX" : r->names[i]);
+    size_t pending = r->starting;
+
+    for (enum kind k = 0; k < KINDS; k++) {
+        while (r->next[k] < questions_of(r, k) && r->pending[k] < window_of(r, k)) {
+            size_t i = r->next[k]++;
+            ask(r, k, k == ACCOUNT ? "" : k == QUOTA ? "INBOX" : r->names[i]);
         }
-        if (r->pending > 0)
-            return;
-        if (r->kind + 1 == KINDS)
-            break;
-        r->kind++;
-        r->next = 0;
+        pending += r->pending[k];
     }
-    finish(r, true);
+    if (pending == 0)
+        finish(r, true);
 }
 
-/* Nothing to ask: told from a command of no effect, since nobody is called back before the start returned. */
+/* Nothing to ask: that is told from a command of no effect, since nobody is called back before the start
+ * returned. */
 static void on_noop(void *owner, const struct imapc_end *end)
 {
     struct op *op = owner;
 
-    op->r->pending--;
+    op->r->starting = false;
     if (end->rc == IMAPC_DOWN)
         finish(op->r, false);
     else
@@ -299,7 +298,8 @@ struct details_read *details_read(struct imapc *c, const char *const *names, siz
     r->asks[QUOTA] = quota && imap_caps_has(imapc_caps(c), CAP_QUOTA);
     for (size_t i = 0; i < KINDS; i++)
         r->ops[i] = (struct op){r, (enum kind)i};
-    r->pending = 1;
+    r->starting = true;
     imapc_sendf(c, &(struct imapc_command){.end = on_noop, .owner = &r->ops[QUOTA]}, "NOOP");
+    go_on(r);
     return r;
 }
