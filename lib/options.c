@@ -196,8 +196,8 @@ const struct option options[] = {
              "twice."},
     {"migration", "rename", OPTION_LIST, offsetof(struct conf_migration, rename), .def = "",
      .text = "Mailboxes that are called something else on the target, as \"old name=new name\", both as the "
-             "source spells them: {\"Sent Items=Sent\", \"Archives/*=Archive/*\"}. What lies below goes along, and "
-             "users go on seeing the old names. % stands for any bytes but the hierarchy separator, * for any "
+             "source spells them: {\"Sent Items=Sent\", \"Archives/*=Archive/*\"}. What lies below goes along. "
+             "Until the proxy rewrites names, users see the new ones after the move. % stands for any bytes but the hierarchy separator, * for any "
              "bytes; both sides have the same ones in the same order. The first rule that means a name is the only "
              "one. Two mailboxes never become one: an account that has both is not moved. A backslash (two of "
              "them in this file) makes %, *, = and itself plain characters."},
