@@ -7,6 +7,7 @@
 # make check-crash      a migrator killed, stopped and cut off at each of its steps; RUNS=N draws N cases, SEED=N repeats
 # make bench-migrate    how long an account takes, beside other engines; RUNS=1 ONLY=small,20 (see tests/bench/bench.py)
 # make bench-cutover    what a client waits while its account is switched over; RUNS= SESSIONS= (see tests/bench/cutover.py)
+# make check-account    an account of 20,000 messages with every oddity, between Courier, Cyrus and Dovecot; MESSAGES=N
 # make check-model      the model of the cut-over, explored by spin; ONLY=NAME runs one search (see tests/model/)
 # make install          DESTDIR= PREFIX=
 # make clean
@@ -150,6 +151,12 @@ bench-cutover:
 	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all
 	@IMAPFERRY_BUILD=$(abspath $(BUILD)) $(PYTHON) -B tests/bench/cutover.py
 
+check-account:
+	@sh tests/deps.sh ensure
+	@sh tests/servers.sh
+	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all
+	@IMAPFERRY_BUILD=$(abspath $(BUILD)) MESSAGES=$(MESSAGES) $(PYTHON) -B tests/account.py
+
 check-model:
 	@sh tests/deps.sh ensure model
 	@$(PYTHON) -B tests/model/run.py $(ONLY)
@@ -165,4 +172,4 @@ clean:
 
 -include $(shell find $(BUILD) -type f -name '*.d' 2>/dev/null)
 
-.PHONY: all units fuzzers fuzz-replay clang-syntax deps demo check check-valgrind check-crash check-faults check-model install clean bench-migrate bench-cutover
+.PHONY: all units fuzzers fuzz-replay clang-syntax deps demo check check-valgrind check-account check-crash check-faults check-model install clean bench-migrate bench-cutover

@@ -31,7 +31,8 @@ void imap_write_raw(struct imap_writer *w, const char *fmt, ...)
 
 static bool is_atom_char(uint8_t c)
 {
-    return c > 0x20 && c < 0x7f && !strchr("(){%*\"\\", c); /* ']' may stand in an astring */
+    /* ']' may stand in an astring; so may '~', but Courier reads it only in quotes. */
+    return c > 0x20 && c < 0x7f && !strchr("(){%*\"\\~", c);
 }
 
 bool imap_is_astring_atom(struct span s)

@@ -153,15 +153,36 @@ static json_t *kinds(const struct findings *f)
     return o;
 }
 
-static json_t *of_the_account(const struct findings *f)
+/* Is it a finding of the copy of a mailbox, which is listed with that? */
+static bool is_of_a_copy(const struct report *r, const struct finding *f)
+{
+    size_t i = 0, n = 0;
+
+    while (i < r->n && strcmp(r->mailboxes[i].source_name, f->mailbox) != 0)
+        i++;
+    const struct finding *own =
+        i < r->n && r->mailboxes[i].findings ? findings_named(r->mailboxes[i].findings, &n) : NULL;
+    for (size_t j = 0; j < n; j++)
+        if (own[j].kind == f->kind && own[j].uid == f->uid)
+            return true;
+    return false;
+}
+
+/* And of mailboxes that are not copied, since the target does not make them or they are its own. */
+static json_t *of_the_account(const struct report *r)
 {
     json_t *list = json_array();
     size_t n;
-    const struct finding *named = findings_named(f, &n);
+    const struct finding *named = findings_named(r->all, &n);
 
-    for (size_t i = 0; i < n; i++)
-        if (!*named[i].mailbox)
-            json_array_append_new(list, finding(&named[i]));
+    for (size_t i = 0; i < n; i++) {
+        if (is_of_a_copy(r, &named[i]))
+            continue;
+        json_t *o = finding(&named[i]);
+        if (*named[i].mailbox)
+            set(o, "mailbox", mailbox_name(named[i].mailbox));
+        json_array_append_new(list, o);
+    }
     return list;
 }
 
@@ -228,7 +249,7 @@ void report_write(struct buf *out, struct report *r)
     set(o, "last", json_boolean(r->last));
     set_numbers(o, &s);
     set(o, "findings", kinds(r->all));
-    set(o, "account", of_the_account(r->all));
+    set(o, "account", of_the_account(r));
     set_mailboxes(o, r);
     char *dump = json_dumps(o, JSON_COMPACT);
     buf_add_str(out, dump);

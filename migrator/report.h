@@ -8,7 +8,8 @@
  *   compared                       messages of which bytes, or headers, were read back from the target and
  * compared; listing: only size, flags and date were. What is in none was not compared zones_changed
  * INTERNALDATEs of the same instant in another zone findings                       kind -> open, waived
- *   account                        findings that belong to no mailbox
+ *   account                        findings that belong to no mailbox, or to one that is not copied: its name
+ *                                  is in "mailbox" then
  *   mailboxes                      each with the same numbers, and its findings by name: kind, uid, waived,
  * detail, and key, what "waive" takes more_mailboxes                 not listed, since the text would be too
  * long; those with findings go first */

@@ -167,9 +167,8 @@ def test_wrong_numbers_in_front_of_bodies_are_not_trusted(site):
 def test_mailbox_whose_number_of_messages_is_not_told_is_named(site):
     user = letters(site)
     site.source.behave_like(user, servers.NoExists())
-    site.start(user, "--now")
-    route = site.wait(user, "flipped", "blocked", "backoff")
-    assert route["state"] != "flipped" or site.texts(user) == site.texts(user, "source")
+    site.stays(user, "does not say how many messages")
+    assert site.texts(user) == []
 
 
 def test_broken_message_is_named_and_never_copied_empty(site):

@@ -24,6 +24,7 @@ static void test_astrings(void **state)
         {"a b", "\"a b\""},
         {"a*", "\"a*\""},
         {"a%", "\"a%\""},
+        {"a~b", "\"a~b\""}, /* Courier finds no such mailbox without the quotes */
         {"{5}", "\"{5}\""},
         {"(", "\"(\""},
         {"a\"b\\c", "\"a\\\"b\\\\c\""},
