@@ -184,6 +184,30 @@ def test_sessions_go_on_however_they_stand(scene):
 
 
 @pytest.mark.writes_source
+def test_there_and_back(scene):
+    """Sessions that were handed over are known at the new server, and go back with their account."""
+    s = scene("back")
+    idle, quiet = s.session(), s.session(proxy=1)
+    idle.line(b"i IDLE")
+    idle.until(b"+ ")
+    s.ready()
+    s.flip()
+    s.handed_over(0)
+    s.handed_over(1)
+    deliver(s.new, s.user, "on the new one")
+    assert idle.until(b"* 6 EXISTS")
+    assert s.ferry.ctl("migrate", s.user, "--to", "old", "--now")[0] == 0
+    s.ferry.wait_state(s.user, "held")
+    s.handed_over(0, 2)
+    s.handed_over(1, 2)
+    assert s.where() == ["old", "old"]
+    deliver(s.old, s.user, "on the old one")
+    assert idle.until(b"* 7 EXISTS")
+    assert exists(quiet.command(b"n", b"NOOP"))[-1] == 7
+    assert uids(quiet) == [1, 2, 3, 4, 5, 6, 7]
+
+
+@pytest.mark.writes_source
 def test_expunges_that_were_not_told_yet(scene):
     """RFC 3501 7.4.1: not while no command is under way. In IDLE at once."""
     s = scene("expunged", messages=8)
