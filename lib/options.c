@@ -106,6 +106,9 @@ const struct option options[] = {
     {"backend", "compress", OPTION_BOOL, offsetof(struct conf_backend, compress), .def = "false",
      .text = "Have the migrator's connections compressed where the backend can (COMPRESS=DEFLATE): for a slow "
              "line. It costs processor time on both ends."},
+    {"backend", "retired", OPTION_BOOL, offsetof(struct conf_backend, retired), .def = "false",
+     .text = "Say true before this server is switched off: then it is not looked at for late mail any more, and what "
+             "only the way back to it needs is forgotten."},
     {"proxy", "listen", OPTION_LIST, offsetof(struct conf_proxy, listen), .def = "",
      .example = "{\"imaps://[::]:993\", \"imap+starttls://[::]:143\"}",
      .text = "Where to listen: imaps://, imap+starttls://, imap:// (not encrypted: sign-in only from this "
@@ -223,6 +226,10 @@ const struct option options[] = {
      .def = "5s", .min = 100, .max = 5 * M,
      .text = "How long an account may stand still while it is switched over; after that it goes on as "
              "before and is tried again later."},
+    {"migration", "late_watch", OPTION_DURATION, offsetof(struct conf_migration, late_watch_ms), .def = "1h",
+     .max = 30 * DAY,
+     .text = "How long the old server is looked at after an account was switched over, at growing distances; mail that "
+             "still arrives there is brought over. Then daily, until it is retired. 0s: not at all."},
     {"migration", "reorder_max", OPTION_NUMBER, offsetof(struct conf_migration, reorder_max), .def = "1000",
      .max = 1000000,
      .text = "A message that the target refused at first and takes later would lie behind those that follow it. Up "

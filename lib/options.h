@@ -41,6 +41,7 @@ struct conf_backend {
     char *master_login;     /* "%u*%m" or "" for SASL authzid */
     char *auth_backend;     /* name, "" = itself */
     struct conf_list capabilities; /* "-NAME" to hide, "NAME" to add or replace */
+    bool retired;           /* nothing is looked for there any more */
     uint32_t max_connections; /* of the migrator, to this backend, all jobs together */
     uint32_t max_messages_per_second, max_bytes_per_second; /* of the migrator; 0 = no limit */
     bool compress;            /* the migrator's connections */
@@ -70,6 +71,7 @@ struct conf_migration {
     enum trigger trigger;
     enum cutover cutover;
     uint64_t freeze_budget_ms;
+    uint64_t late_watch_ms; /* 0 = none */
     uint32_t reorder_max;  /* messages */
     uint32_t delete_share; /* per cent */
 };

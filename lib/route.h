@@ -14,7 +14,7 @@
  * freezing  | owner →flipping; thaw →ready           | waits "frozen", last delta| rests sessions; logins wait
  * flipping  | owner →flipped, nothing else           | WAIT, journal, flips      | forwards nothing; logins wait
  * flipped   | (late watch →settled)                  | late watch                | hands sessions over; serves there
- * settled   | enqueue (sending back) →queued         | -                         | serves
+ * settled   | enqueue (sending back) →queued         | late watch, daily         | serves
  * backoff   | at next_try, staff, login →queued      | -                         | serves from the source
  * blocked   | staff (retry) →queued                  | -                         | serves from the source
  * held      | staff (release) →held_from or queued   | -                         | serves
@@ -167,8 +167,9 @@ void route_freeze(struct store *s, const struct route_job *j, uint64_t budget_ms
 void route_abort(struct store *s, const struct route_job *j, const char *reason, route_done_fn fn, void *owner);
 /* freezing → flipping: before the deadline, with every registration frozen (or gone) at this epoch. */
 void route_flip(struct store *s, const struct route_job *j, const char *view, route_done_fn fn, void *owner);
-/* flipping → flipped: backend = target, epoch+1, force cleared; sessions that rest are registered at the target. */
-void route_flipped(struct store *s, const struct route_job *j, route_done_fn fn, void *owner);
+/* flipping → flipped: backend = target, epoch+1, force cleared; sessions that rest are registered at the target. late_ms: until the
+ * late watch looks at the source for the first time, 0 = never. */
+void route_flipped(struct store *s, const struct route_job *j, uint64_t late_ms, route_done_fn fn, void *owner);
 /* copying, ready → backoff with next_try = now + delay (0: at the next login only), attempts+1; or → blocked. The
  * account is put into `later` where delay > 0. */
 void route_backoff(struct store *s, const struct route_job *j, const char *reason, uint64_t delay_ms,
@@ -210,6 +211,24 @@ void route_secret_read(struct store *s, const char *user, route_rows_fn fn, void
 void route_report_write(struct store *s, const struct route_job *j, struct span text, route_done_fn fn, void *owner);
 /* One row, or none. */
 void route_report_read(struct store *s, const char *user, route_rows_fn fn, void *owner);
+
+/* ---- the late watch: who looks at the server that an account has left (migrator/schedule.h) ---- */
+
+/* Accounts whose time has come, as rows. */
+void route_late_list(struct store *s, uint32_t max, route_rows_fn fn, void *owner);
+/* flipped, settled, and held or resting after a flip: the token becomes the owner, nothing else changes; another may
+ * claim it after the lease, and whatever else is done with the account takes it away. ROUTE_REFUSED: not due, or
+ * nothing to look at. */
+void route_late_claim(struct store *s, const char *user, const char *token, uint64_t lease_ms, route_read_fn fn,
+                      void *owner);
+void route_late_keep(struct store *s, const struct route_job *j, uint64_t lease_ms, route_done_fn fn, void *owner);
+/* Each text becomes an entry of the account's audit, once. */
+void route_late_note(struct store *s, const struct route_job *j, const struct span *texts, size_t n, route_done_fn fn,
+                     void *owner);
+/* delay_ms until the next look, 0 = none any more. over: flipped → settled. found: messages that were brought. Detail:
+ * the state. */
+void route_late_done(struct store *s, const struct route_job *j, uint64_t delay_ms, bool over, uint64_t found,
+                     route_done_fn fn, void *owner);
 
 /* ---- staff and schedule; who and why go to the audit stream ---- */
 

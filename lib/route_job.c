@@ -80,9 +80,9 @@ void route_flip(struct store *s, const struct route_job *j, const char *view, ro
     run_job(s, "flip", j, view ? view : "", NULL, fn, owner);
 }
 
-void route_flipped(struct store *s, const struct route_job *j, route_done_fn fn, void *owner)
+void route_flipped(struct store *s, const struct route_job *j, uint64_t late_ms, route_done_fn fn, void *owner)
 {
-    run_job(s, "flipped", j, NULL, NULL, fn, owner);
+    run_job(s, "flipped", j, NULL, &late_ms, fn, owner);
 }
 
 void route_backoff(struct store *s, const struct route_job *j, const char *reason, uint64_t delay_ms,

@@ -1,4 +1,5 @@
-/* What the owner of a job keeps in the store: ledger, view records, stamps; and the credential that it finds there.
+/* What the owner of a job keeps in the store: ledger, view records, stamps; and the credential that it finds
+ * there.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -165,12 +166,17 @@ void route_ledger_read(struct store *s, const char *user, const char *record_id,
     next_page(w);
 }
 
+void route_run_rows(struct store *s, const char *name, struct args *a, route_rows_fn fn, void *owner)
+{
+    store_script_for(s, owner, name, a->v, a->n, on_rows, rows_new(s, fn, owner), rows_drop);
+    free(a->v);
+}
+
 static void read_one(struct store *s, const char *name, const char *user, route_rows_fn fn, void *owner)
 {
     struct args a = {0};
     args_text(&a, user);
-    store_script_for(s, owner, name, a.v, a.n, on_rows, rows_new(s, fn, owner), rows_drop);
-    free(a.v);
+    route_run_rows(s, name, &a, fn, owner);
 }
 
 void route_views_read(struct store *s, const char *user, route_rows_fn fn, void *owner)

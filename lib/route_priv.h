@@ -26,6 +26,8 @@ void route_run(struct store *s, const char *name, struct args *a, route_done_fn 
 /* Runs a script that answers a route. Frees the arguments. */
 void route_run_read(struct store *s, const char *name, struct args *a, const char *user, route_read_fn fn,
                     void *owner);
+/* Runs a script that answers rows. Frees the arguments. */
+void route_run_rows(struct store *s, const char *name, struct args *a, route_rows_fn fn, void *owner);
 /* Where an account without record lives. */
 const char *route_home(const struct store *s, const char *user);
 

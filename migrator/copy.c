@@ -3,6 +3,7 @@
 #include "copy.h"
 #include "delta.h"
 #include "doubles.h"
+#include "known.h"
 #include "lib/log.h"
 #include "lib/xalloc.h"
 #include "pair.h"
@@ -25,6 +26,7 @@ enum step {
     BIND,
     SETTLE,
     RETAKE,
+    KNOWN,
     APPEND,
     RELIST,
     REORDER,
@@ -36,6 +38,7 @@ enum step {
     VERIFY,
     LOOK,
     COMPARE,
+    ADDED,
     END
 };
 
@@ -63,6 +66,8 @@ struct copy {
     struct reflag *reflag;
     struct remove *remove;
     struct verify *verify;
+    struct known *known;
+    struct imap_seq *late_known; /* borrowed; may be NULL */
     uint32_t first_new; /* target UID */
     uint32_t reorder_max, delete_share;
     bool reordered, share_named;
@@ -269,13 +274,15 @@ static void enter_bind(struct copy *c)
     count_total(p);
     if (!ledger_bound(p->ledger, &source, &target)) {
         ledger_bind(p->ledger, p->source.uidvalidity, p->target.uidvalidity, on_bound, c);
+    } else if (p->late_from && (source != p->source.uidvalidity || target != p->target.uidvalidity)) {
+        fail(c, COPY_DIFFERS, "its UIDVALIDITY has changed since the flip");
     } else if (source != p->source.uidvalidity || target != p->target.uidvalidity) {
         LOG(WARN, "uidvalidity_changed", LOG_S("mailbox", p->source.name), LOG_U("source_was", source),
             LOG_U("source", p->source.uidvalidity), LOG_U("target_was", target),
             LOG_U("target", p->target.uidvalidity));
         ledger_void(p->ledger, on_voided, c);
     } else {
-        go(c, SETTLE);
+        go(c, p->late_from && !ledger_in_doubt(p->ledger, &target) ? KNOWN : SETTLE);
     }
 }
 
@@ -285,7 +292,7 @@ static void on_settled(void *owner, enum copy_rc rc, const char *why)
 {
     struct copy *c = owner;
     pair_count_done(&c->pair);
-    on(c, rc, why, RETAKE);
+    on(c, rc, why, c->pair.late_from ? KNOWN : RETAKE);
     settle_stop(&c->settle); /* why was its own */
 }
 
@@ -343,6 +350,34 @@ static void enter_retake(struct copy *c)
     imap_seq_free(&targets);
 }
 
+/* Late messages that were copied before, under another UID. */
+static void on_known(void *owner, enum copy_rc rc, const char *why)
+{
+    struct copy *c = owner;
+    struct imap_seq *told = c->late_known;
+    for (size_t i = 0; told && i < c->pair.known.n; i++)
+        imap_seq_add(told, c->pair.known.ranges[i].first, c->pair.known.ranges[i].last);
+    on(c, rc, why, APPEND);
+    known_stop(&c->known); /* why was its own */
+}
+
+static void enter_known(struct copy *c)
+{
+    c->known = known_start(&c->pair, on_known, c);
+}
+
+uint32_t *pair_missing(const struct pair *p, size_t *_n)
+{
+    struct delta d = delta_of(p);
+    size_t n, kept = 0;
+    uint32_t *uids = delta_missing(&d, &n);
+    for (size_t i = 0; i < n; i++)
+        if (uids[i] >= p->late_from && !imap_seq_has(&p->known, uids[i]))
+            uids[kept++] = uids[i];
+    *_n = kept;
+    return uids;
+}
+
 static void on_transferred(void *owner, enum copy_rc rc, const char *why)
 {
     struct copy *c = owner;
@@ -361,7 +396,7 @@ static void relisted(struct copy *c, enum copy_rc rc, const char *why)
     if (rc != COPY_EQUAL)
         fail(c, rc, why);
     if (--c->opening == 0)
-        on(c, COPY_EQUAL, "", REORDER);
+        on(c, COPY_EQUAL, "", c->pair.late_from ? VERIFY : REORDER);
 }
 
 static void on_relisted(void *owner, enum copy_rc rc, const char *why)
@@ -381,7 +416,7 @@ static void enter_relist(struct copy *c)
 {
     pair_count_done(&c->pair);
     if (c->first_new == 0) {
-        go(c, REORDER);
+        go(c, c->pair.late_from ? VERIFY : REORDER);
         return;
     }
     c->opening = 2;
@@ -599,7 +634,7 @@ static void on_verified(void *owner, enum copy_rc rc, const char *why)
 {
     struct copy *c = owner;
     pair_count_done(&c->pair);
-    on(c, rc, why, LOOK);
+    on(c, rc, why, c->pair.late_from ? ADDED : LOOK);
     verify_stop(&c->verify); /* why was its own */
 }
 
@@ -675,6 +710,18 @@ static bool is_lopsided(const struct delta *d)
     return any;
 }
 
+/* The late watch looks at nothing but what it has added. */
+static void enter_added(struct copy *c)
+{
+    size_t n;
+    const struct ledger_row *rows = ledger_rows(c->pair.ledger, &n);
+    for (size_t i = 0; i < n; i++)
+        if (rows[i].source_uid >= c->pair.late_from && !rows[i].verified &&
+            mbox_list_find(&c->pair.target.list, rows[i].target_uid))
+            pair_name(&c->pair, FINDING_UNREAD, rows[i].source_uid, "was not read back");
+    end_by_findings(c);
+}
+
 static void enter_compare(struct copy *c)
 {
     struct delta d = delta_of(&c->pair);
@@ -718,6 +765,8 @@ static void stop(struct copy *c)
     reflag_stop(&c->reflag);
     remove_stop(&c->remove);
     verify_stop(&c->verify);
+    known_stop(&c->known);
+    imap_seq_free(&p->known);
     ledger_forget(p->ledger, c);
     imapc_forget(p->source.imap, c);
     imapc_forget(p->target.imap, c);
@@ -790,7 +839,7 @@ static void on_task(struct loop_task *task)
 {
     static void (*const enter[])(struct copy * c) = {
         [OPEN] = enter_open,     [BIND] = enter_bind,       [SETTLE] = enter_settle,
-        [RETAKE] = enter_retake, [REORDER] = enter_reorder, [APPEND] = enter_append,
+        [RETAKE] = enter_retake, [KNOWN] = enter_known, [ADDED] = enter_added, [REORDER] = enter_reorder, [APPEND] = enter_append,
         [RELIST] = enter_relist, [DOUBLES] = enter_doubles, [ALIGN] = enter_align,
         [FLAGS] = enter_flags,   [EXPUNGE] = enter_expunge, [FORGET] = enter_forget,
         [VERIFY] = enter_verify, [LOOK] = enter_look,       [COMPARE] = enter_compare,
@@ -850,6 +899,8 @@ struct copy *copy_start(const struct copy_request *request, copy_fn fn, void *ow
     p->leave_out = request->leave_out;
     p->leave_out_rules = request->leave_out_rules;
     p->began_s = (int64_t)(clock_wall_ms() / 1000);
+    p->late_from = request->late_from;
+    c->late_known = request->late_known;
     p->flags = flags_pool_new();
     p->progress = tell_progress;
     selected_init(&p->source, request->source, p->flags, c->source_name, "source", true);

@@ -21,6 +21,9 @@
  *   COMPARE   UIDs, order, flags, keywords, instants of both listings; back to ALIGN, a few times, where a
  *             server told of a change meanwhile
  *
+ * The late watch (late_from) only adds: OPEN, BIND, SETTLE where a batch is in doubt, KNOWN (what was copied
+ * before, by its bytes), APPEND, RELIST, VERIFY, ADDED; a changed UIDVALIDITY ends it.
+ *
  * What can't be copied, or is not the same there, is a finding (finding.h), and the rest goes on. Any step
  * may end it: with a finding about the mailbox as a whole, with a broken connection, or because the job went
  * to another owner. */
@@ -58,8 +61,9 @@ struct copy_result {
     uint32_t source_uidvalidity, source_uidnext, target_uidvalidity, target_uidnext;
     struct stamp_side source_seen, target_seen; /* what both said before they were compared */
     bool whole;                                 /* all messages were listed on both sides */
-    const struct imap_seq *gone; /* COPY_EQUAL: source UIDs that are gone and whose copies were left; borrowed */
-    bool vanished;               /* the source has no such mailbox (any more) */
+    const struct imap_seq
+        *gone;     /* COPY_EQUAL: source UIDs that are gone and whose copies were left; borrowed */
+    bool vanished; /* the source has no such mailbox (any more) */
 };
 
 struct copy_request {
@@ -79,6 +83,8 @@ struct copy_request {
     /* Source UIDs whose copies are removed if they are gone from the source; NULL: all that are gone. Until all
      * other mailboxes of the account have what is new in them, a copy whose message may have moved to one of them
      * stays. */
+    uint32_t late_from; /* not 0: source UIDs from here on came after the flip: add them, nothing else */
+    struct imap_seq *late_known;   /* filled with those of them that were copied before; may be NULL */
     const struct imap_seq *removable;
     void (*progress)(void *owner,
                      const struct copy_counts *c); /* may be NULL; at most a few times a second */

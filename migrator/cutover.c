@@ -8,6 +8,7 @@
 
 #include "cutover.h"
 #include "pass.h"
+#include "schedule.h"
 
 enum {
     RETRY_MS = 300, /* a script without an answer is sent again after it */
@@ -511,7 +512,7 @@ static void run(struct cutover_run *c)
         write_journal(c);
         break;
     case PUBLISH:
-        route_flipped(s, &c->move->job, on_flipped, c);
+        route_flipped(s, &c->move->job, schedule_first_ms(c->move->m->conf), on_flipped, c);
         break;
     }
 }

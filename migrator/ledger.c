@@ -9,16 +9,17 @@
  *   1 void
  *   1 pair <source backend> <target backend>
  *   2 skipped <set of source UIDs>
+ *   2 looked <source UIDNEXT>
  *   2 retake <set of source UIDs>
  *   3 sent <row> <row> ...
  *   3 landed <set of source UIDs> <set of target UIDs>
  *
  * The number is the version of imapferry's ledgers that the kind of entry came with. A row is "source
- * UID,target UID,size,SHA-256 in base64", with ",v" behind it where it is verified; in "sent" the target UID is 0. Of
- * "landed" the sets name as many messages, in this order. Sets are spelled as in
- * IMAP ("1:3,7"). What is written goes through the same reader as what is loaded, after Redis has it, so that
- * memory can't know more than a later load. An entry that this version can't read refuses the whole ledger:
- * to guess would be to copy twice. */
+ * UID,target UID,size,SHA-256 in base64", with ",v" behind it where it is verified; in "sent" the target UID
+ * is 0. Of "landed" the sets name as many messages, in this order. Sets are spelled as in IMAP ("1:3,7").
+ * What is written goes through the same reader as what is loaded, after Redis has it, so that memory can't
+ * know more than a later load. An entry that this version can't read refuses the whole ledger: to guess would
+ * be to copy twice. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -61,11 +62,12 @@ struct ledger {
     struct ledger_row *rows; /* ascending by source UID; owned */
     size_t n, cap;
     struct ledger_sums sums;
-    bool monotone;       /* target UIDs ascend as well */
-    uint32_t *by_target; /* where they don't: indexes of rows by target UID, made when asked for; owned */
+    bool monotone;           /* target UIDs ascend as well */
+    uint32_t *by_target;     /* where they don't: indexes of rows by target UID, made when asked for; owned */
     struct ledger_row *sent; /* target_uid 0; ascending by source UID; owned */
     size_t n_sent, sent_cap;
     struct imap_seq resent, retake;
+    uint32_t looked; /* source UIDNEXT of the late watch; 0 = none */
     TAILQ_HEAD(, intent) intents;
     TAILQ_HEAD(, entry) entries;
 };
@@ -523,6 +525,16 @@ static bool read_retake(struct ledger *l, struct span s)
     return true;
 }
 
+static bool read_looked(struct ledger *l, struct span s)
+{
+    uint32_t uidnext;
+    if (!take_u32(&s, ' ', &uidnext) || s.len > 0)
+        return false;
+    if (uidnext > l->looked)
+        l->looked = uidnext;
+    return true;
+}
+
 static bool read_skipped(struct ledger *l, struct span s)
 {
     struct imap_seq set = {0};
@@ -561,6 +573,7 @@ static bool read_void(struct ledger *l, struct span s)
     l->sums = (struct ledger_sums){0};
     l->monotone = true;
     l->turned = false;
+    l->looked = 0;
     rows_changed(l);
     l->n_sent = 0;
     imap_seq_free(&l->resent);
@@ -581,7 +594,8 @@ static int compare_rows(const void *a, const void *b)
 static void turn(struct ledger *l)
 {
     uint32_t uidvalidity = l->source_uidvalidity;
-    drop_rows(l, &l->retake); /* half taken back: one may be there or not, without anybody's having removed it */
+    drop_rows(l,
+              &l->retake); /* half taken back: one may be there or not, without anybody's having removed it */
     imap_seq_free(&l->retake);
     l->source_uidvalidity = l->target_uidvalidity;
     l->target_uidvalidity = uidvalidity;
@@ -593,6 +607,7 @@ static void turn(struct ledger *l)
     if (!l->monotone)
         qsort(l->rows, l->n, sizeof *l->rows, compare_rows);
     l->turned = true;
+    l->looked = 0;
     rows_changed(l);
     check_order(l);
     sum_up(l);
@@ -629,8 +644,9 @@ static const struct {
     bool (*read)(struct ledger *l, struct span rest);
 } kinds[] = {{"bind", "1", read_bind},         {"intent", "1", read_intent},   {"done", "1", read_done},
              {"verified", "1", read_verified}, {"gone", "1", read_gone},       {"settled", "1", read_settled},
-             {"void", "1", read_void},         {"skipped", "2", read_skipped}, {"retake", "2", read_retake},
-             {"pair", "1", read_pair},         {"sent", "3", read_sent},       {"landed", "3", read_landed}};
+             {"void", "1", read_void},         {"skipped", "2", read_skipped}, {"looked", "2", read_looked},
+             {"retake", "2", read_retake},     {"pair", "1", read_pair},       {"sent", "3", read_sent},
+             {"landed", "3", read_landed}};
 
 static const char *version_of(const char *word)
 {
@@ -759,7 +775,8 @@ static void on_written(void *owner, enum route_rc rc, const char *detail)
         bool ok = read_entry(l, buf_span(&e->text));
         assert(ok);
     } else {
-        set_error(l, "the ledger could not be written to Redis (%s)%s%s", e->kind, *detail ? ": " : "", detail);
+        set_error(l, "the ledger could not be written to Redis (%s)%s%s", e->kind, *detail ? ": " : "",
+                  detail);
     }
     free_entry(e);
     if (fn)
@@ -884,6 +901,18 @@ static void write_set(struct ledger *l, const char *word, const struct imap_seq 
 void ledger_retake(struct ledger *l, const struct imap_seq *source_uids, ledger_fn fn, void *owner)
 {
     write_set(l, "retake", source_uids, fn, owner);
+}
+
+void ledger_looked(struct ledger *l, uint32_t source_uidnext, ledger_fn fn, void *owner)
+{
+    struct entry *e = begin_entry(l, "looked", fn, owner);
+    buf_printf(&e->text, " %u", source_uidnext);
+    write_entry(e);
+}
+
+uint32_t ledger_looked_until(const struct ledger *l)
+{
+    return l->looked;
 }
 
 void ledger_skipped(struct ledger *l, const struct imap_seq *source_uids, ledger_fn fn, void *owner)

@@ -12,6 +12,7 @@
  *   verified  source UIDs whose bytes were read back and equal
  *   retake    source UIDs whose copies are to be removed and appended anew, behind one that succeeded late
  *   gone      source UIDs whose copy was removed: they were expunged at the source, or go once more
+ *   looked    the late watch has looked at the source below this UID
  *   skipped   source UIDs of open intents that were not stored: refused, or not given by the source
  *   settled   ends all intents that are open; names their source UIDs that were not found on the target
  *   void      forgets all of the above
@@ -83,6 +84,9 @@ void ledger_verified(struct ledger *l, const uint32_t *source_uids, size_t n, le
 void ledger_gone(struct ledger *l, const uint32_t *source_uids, size_t n, ledger_fn fn, void *owner);
 void ledger_retake(struct ledger *l, const struct imap_seq *source_uids, ledger_fn fn, void *owner);
 /* No doubt about these: what the open intents name of them was not stored. */
+/* After the flip: all below was brought, or told. ledger_looked_until(): the highest such UID, 0 = none. */
+void ledger_looked(struct ledger *l, uint32_t source_uidnext, ledger_fn fn, void *owner);
+uint32_t ledger_looked_until(const struct ledger *l);
 void ledger_skipped(struct ledger *l, const struct imap_seq *source_uids, ledger_fn fn, void *owner);
 /* The target was read: what of the open intents is not done has not arrived. */
 void ledger_settled(struct ledger *l, ledger_fn fn, void *owner);

@@ -10,6 +10,7 @@
 #include "lib/xalloc.h"
 
 #include "migrator.h"
+#include "schedule.h"
 #include "worker.h"
 
 enum {
@@ -25,6 +26,7 @@ struct program {
     struct migrator m;
     struct conf *conf; /* owned, as all below */
     char *id;
+    struct schedule *schedule;
     struct worker *worker; /* NULL until the store was found to be safe */
     struct timer *recheck, *stop;
     uv_signal_t term, interrupt;
@@ -37,6 +39,7 @@ struct program {
 static void start_work(struct program *g)
 {
     g->worker = worker_new(&g->m);
+    g->schedule = schedule_new(&g->m);
     LOG(INFO, "ready", LOG_S("id", g->id), LOG_U("jobs", g->conf->migrator.jobs),
         LOG_S("journal", g->conf->migrator.journal_dir));
     process_notify("READY=1");
@@ -117,6 +120,7 @@ static void on_signal(uv_signal_t *handle, int number)
         return;
     }
     timer_start(g->stop, STOP_MS);
+    schedule_free(&g->schedule);
     worker_stop(g->worker, end, g);
 }
 
@@ -178,6 +182,7 @@ static void program_free(struct program *g)
 {
     struct migrator *m = &g->m;
 
+    schedule_free(&g->schedule);
     worker_free(&g->worker);
     store_free(&m->store);
     journal_free(&m->journal);

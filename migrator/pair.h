@@ -31,6 +31,8 @@ struct pair {
     struct imap_seq named; /* source UIDs of which it is named why they are not there, or not the same */
     struct imap_seq removable;      /* see struct copy_request */
     bool removes_all;
+    uint32_t late_from;    /* see copy.h; 0 = all */
+    struct imap_seq known; /* of the late ones: not to be copied */
     struct copy_counts counts;
     uint64_t under_way;               /* bytes that have gone out and are not in the ledger yet */
     void (*progress)(struct pair *p); /* call it as often as you like */
@@ -39,6 +41,8 @@ struct pair {
 /* Names why a message is not there, or not the same there: once a message. */
 void pair_name(struct pair *p, enum finding_kind kind, uint32_t source_uid, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
+/* Source UIDs that are to be copied: the ledger lacks them; ascending, to free. */
+uint32_t *pair_missing(const struct pair *p, size_t *n);
 /* Sets what of p->counts the ledger tells: messages and bytes done, and verified. */
 void pair_count_done(struct pair *p);
 

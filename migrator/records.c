@@ -172,6 +172,25 @@ void records_read(struct records *r, records_fn fn, void *owner)
     route_stamps_read(r->store, r->job->user, on_stamps, r);
 }
 
+struct record *records_find(const struct records *r, const char *from_name)
+{
+    struct record *rec;
+
+    if (!r->back) {
+        HASH_FIND_STR(r->by_name, from_name, rec);
+        return rec;
+    }
+    for (rec = r->by_name; rec; rec = rec->hh.next)
+        if (!strcmp(rec->view.target_name, from_name))
+            return rec;
+    return NULL;
+}
+
+struct record *records_first(const struct records *r)
+{
+    return r->by_name;
+}
+
 struct record *records_get(struct records *r, const char *from_name, const char *to_name)
 {
     const char *source_name = r->back ? to_name : from_name, *target_name = r->back ? from_name : to_name;

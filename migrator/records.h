@@ -42,6 +42,10 @@ void records_read(struct records *r, records_fn fn, void *owner);
 struct record *records_get(struct records *r, const char *from_name, const char *to_name);
 /* Is of any mailbox known how much there is in it? */
 bool records_counted(const struct records *r);
+/* By the name on the server that is left; NULL where there is none. */
+struct record *records_find(const struct records *r, const char *from_name);
+/* The others follow by hh.next; NULL: none. */
+struct record *records_first(const struct records *r);
 /* Writes those that changed, in as many scripts as it takes. Calls back once, not before it returned, also
  * when there is nothing to write. */
 void records_write(struct records *r, records_fn fn, void *owner);

@@ -178,7 +178,7 @@ static void choose_both(struct settle *s)
     from = highest_target(d.rows, d.n_rows);
     from = ledger_was_turned(p->ledger) ? 1 : from == UINT32_MAX ? from : from + 1;
     delta_foreign(&d, s->in_doubt && doubt_from < from ? doubt_from : from, &unknown);
-    uids = delta_missing(&d, &n);
+    uids = pair_missing(p, &n);
     missing = uidset_of(uids, n);
     if (unknown.n > 0 && missing.n > 0) {
         choose(d.source, &missing, d.target, &unknown, &s->sources);

@@ -204,7 +204,7 @@ static void make_plan(struct transfer *t)
     d.rows = ledger_rows(t->p->ledger, &d.n_rows);
     free(t->plan);
     t->planned = 0;
-    t->plan = delta_missing(&d, &n);
+    t->plan = pair_missing(t->p, &n);
     for (size_t i = 0; i < n; i++) {
         uint32_t uid = t->plan[i];
         if (imap_seq_has(&t->left, uid))

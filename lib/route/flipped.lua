@@ -1,4 +1,5 @@
--- flipped: the only script that changes backend; neither a pause nor a quarantine stops it. args: user, token, epoch.
+-- flipped: the only script that changes backend; neither a pause nor a quarantine stops it. args: user, token, epoch, ms
+-- until the late watch looks at the server that was left (0: never, and after a flip by force).
 -- ok: the new epoch. An account that was sent back is held there. Sessions that rest go on at the target, and are
 -- registered there; one that can't leaves.
 if not open(true) then return NOSTORE end
@@ -16,6 +17,11 @@ end
 for name, s in pairs(sessions(r.user)) do
     s.backend, s.epoch, s.mode = encode(r.target), set.epoch, 'running'
     put_session(r.user, name, s)
+end
+if number(arg(4)) > 0 and r.force ~= '1' then
+    call('ZADD', prefix .. 'late', text(now() + number(arg(4))), r.user)
+else
+    call('ZREM', prefix .. 'late', r.user)
 end
 change(r, set, 'state')
 return {'ok', r.epoch}

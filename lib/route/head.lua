@@ -25,6 +25,7 @@ end
 local FROZEN = set_of('freezing', 'flipping')
 local OWNED = set_of('copying', 'ready', 'preparing', 'freezing', 'flipping')
 local ENGAGED = set_of('queued', 'copying', 'ready', 'preparing', 'freezing', 'flipping', 'flipped', 'backoff')
+local WATCHED = set_of('flipped', 'settled', 'held', 'resting') -- the late watch may look at the server that was left
 local UNDER_WAY = set_of('queued', 'copying', 'ready', 'preparing', 'freezing', 'flipping')
 
 -- Milliseconds by Redis' own clock: the only wall clock that a deadline is compared with.

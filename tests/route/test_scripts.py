@@ -755,6 +755,70 @@ def test_note_once(store):
     assert [a["after"] for a in store.audit()] == ["3 queued", "0 queued"]
 
 
+def late_at(store):
+    return store.client.zscore(store.key("late"), "ann")
+
+
+def test_flipped_sets_the_late_watch(store):
+    store.plant("flipping")
+    assert store.call("flipped", "ann", TOKEN, EPOCH, 5000) == ["ok", "6"]
+    assert 3000 < late_at(store) - store.now() <= 5000
+    store.plant("flipping", force="1")
+    assert store.call("flipped", "ann", TOKEN, EPOCH, 5000) == ["ok", "6"] and late_at(store) is None
+    store.plant("flipping")
+    assert store.call("flipped", "ann", TOKEN, EPOCH, 0) == ["ok", "6"] and late_at(store) is None
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_late_claim_from_every_state(store, state):
+    watched = state in ("flipped", "settled", "held", "resting")
+    store.plant(state, backend="new")
+    assert store.call("late_claim", "ann", "look", 1000)[0] == "refused"
+    store.client.zadd(store.key("late"), {"ann": store.now() + 60000})
+    assert store.call("late_claim", "ann", "look", 1000) == ["refused", "not due"]
+    store.client.zadd(store.key("late"), {"ann": 1})
+    before, events = store.route(), len(store.events())
+    answer = store.call("late_claim", "ann", "look", 1000)
+    if watched:
+        assert answer[0] == "ok" and store.route() == dict(before, owner="look") and len(store.events()) == events
+        assert store.call("late_claim", "ann", "look", 1000)[0] == "ok"
+        assert store.call("late_claim", "ann", "other", 1000) == ["refused", "not due"]
+        assert store.call("late_keep", "ann", "look", EPOCH, 1000) == ["ok"]
+        assert store.call("late_keep", "ann", "other", EPOCH, 1000)[0] == "lost"
+    else:
+        assert answer == ["refused", state] and store.route() == before and late_at(store) is None
+
+
+def test_late_claim_only_where_the_flip_led(store):
+    store.plant("flipped", backend="old")
+    store.client.zadd(store.key("late"), {"ann": 1})
+    assert store.call("late_claim", "ann", "look", 1000) == ["refused", "flipped"] and late_at(store) is None
+
+
+def test_late_note_and_done(store):
+    store.plant("flipped", owner="look", last_owner="")
+    store.client.set(store.key("secret", "ann"), "x")
+    for _ in range(2):
+        assert store.call("late_note", "ann", "look", EPOCH, "one", "two") == ["ok"]
+    assert [(a["what"], a["reason"]) for a in store.audit()] == [("late", "one"), ("late", "two")]
+    assert store.call("late_note", "ann", "other", EPOCH, "x")[0] == "lost"
+    assert store.call("late_done", "ann", "look", EPOCH, 5000, 0, 2) == ["ok", "flipped"]
+    assert store.route()["owner"] == "" and store.route()["late_found"] == "2" and late_at(store) > store.now()
+    assert store.call("late_done", "ann", "look", EPOCH, 5000, 0, 2) == ["ok", "flipped"]
+    assert store.route()["late_found"] == "2" and store.client.exists(store.key("secret", "ann"))
+    store.plant("flipped", owner="look2", last_owner="")
+    assert store.call("late_done", "ann", "look2", EPOCH, 0, 1, 0) == ["ok", "settled"]
+    assert late_at(store) is None and not store.client.exists(store.key("secret", "ann"))
+    assert store.events()[-1]["state"] == "settled" and store.route()["engaged"] == "0"
+
+
+def test_whatever_is_done_with_the_account_ends_a_look(store):
+    store.plant("flipped", owner="look", last_owner="", job="")
+    assert store.call("enqueue", "ann", "root", "", "new", "old", 0, 0, 1, "old") == ["ok", "queued"]
+    assert store.call("late_done", "ann", "look", EPOCH, 5000, 1, 0) == ["lost", "queued"]
+    assert store.call("ledger", "ann", "look", EPOCH, "r", "x")[0] == "lost"
+
+
 def test_an_account_sent_back_is_held(store):
     store.plant("flipped")
     assert store.call("enqueue", "ann", "root", "why", "new", "old", 0, 1, 1, "old") == ["ok", "queued"]

@@ -1,0 +1,19 @@
+-- late_claim: a migrator looks at the server that an account has left. args: user, token, lease in ms. Nothing changes but
+-- the owner, so whatever else is done with the account takes it away. The entry in `late` is when another may try.
+-- ok: generation, now, the fields of the route. refused: not its time, or nothing to look at any more.
+if not open() then return NOSTORE end
+local r, late, token = route(arg(1)), prefix .. 'late', arg(2)
+if token == '' then return {'refused', 'no token'} end
+local due = number(call('ZSCORE', late, r.user))
+local mine = r.owner == token
+if not mine and (due == 0 or now() < due) then return {'refused', 'not due'} end
+if not WATCHED[r.state] or r.backend ~= r.target or r.source == '' then
+    call('ZREM', late, r.user)
+    return {'refused', r.state}
+end
+if paused() then return {'paused'} end
+if not mine then change(r, {owner = token}) end
+call('ZADD', late, text(now() + number(arg(3))), r.user)
+local out, flat = {'ok', text(S.generation), text(now())}, call('HGETALL', key('route', r.user))
+for i = 1, #flat do out[#out + 1] = flat[i] end
+return out

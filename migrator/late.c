@@ -1,0 +1,586 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "lib/log.h"
+#include "lib/xalloc.h"
+
+#include "arrange.h"
+#include "late.h"
+#include "plan.h"
+#include "signin.h"
+
+enum { SOURCE, TARGET };
+enum { NOTES_AT_ONCE = 100, NOTES_MAX = 2000 /* of one look; the log has all of them */ };
+enum phase { SIGN_IN, RECORDS, LISTS, ARRANGE, WRITE, COPY, NOTE };
+
+/* A mailbox with news. */
+struct news {
+    struct plan_item *plan;
+    struct record *record;
+    uint32_t from; /* the first UID that was not there at the flip */
+};
+
+struct late {
+    struct move *move;
+    late_fn fn;
+    void *owner;
+    enum phase phase;
+    struct loop_task task;
+    struct signin *signin;
+    struct lane *lane; /* lent */
+    struct mailboxes_read *reading[2];
+    struct mailboxes *mailboxes[2]; /* owned */
+    struct plan *plan;              /* owned */
+    struct arrange *arrange;
+    struct news *news; /* owned */
+    size_t n, at;
+    struct copy *copy;
+    struct findings *findings; /* owned */
+    struct imap_seq known;     /* of the copy under way */
+    uint32_t from;
+    char **notes; /* owned */
+    size_t n_notes, noted;
+    uint64_t found;
+    bool over;
+    enum late_rc rc;
+    struct buf detail;
+};
+
+static void step_soon(struct late *l)
+{
+    loop_defer(l->move->m->loop, &l->task);
+}
+
+/* ---- the end */
+
+static void stop(struct late *l)
+{
+    struct move *m = l->move;
+
+    loop_undefer(m->m->loop, &l->task);
+    signin_cancel(&l->signin);
+    mailboxes_read_cancel(&l->reading[SOURCE]);
+    mailboxes_read_cancel(&l->reading[TARGET]);
+    arrange_cancel(&l->arrange);
+    copy_cancel(&l->copy);
+    store_forget(m->m->store, l);
+    if (m->records)
+        records_forget(m->records, l);
+    if (m->crew)
+        crew_set_owner(m->crew, NULL, NULL);
+    for (size_t i = 0; i < l->n; i++)
+        if (l->news[i].record->ledger)
+            ledger_forget(l->news[i].record->ledger, l);
+    if (l->lane)
+        crew_drop(m->crew, l->lane);
+}
+
+static void late_free(struct late *l)
+{
+    plan_free(&l->plan);
+    mailboxes_free(&l->mailboxes[SOURCE]);
+    mailboxes_free(&l->mailboxes[TARGET]);
+    findings_free(&l->findings);
+    imap_seq_free(&l->known);
+    for (size_t i = 0; i < l->n_notes; i++)
+        free(l->notes[i]);
+    free(l->notes);
+    free(l->news);
+    buf_free(&l->detail);
+    free(l);
+}
+
+void late_cancel(struct late **lp)
+{
+    struct late *l = *lp;
+
+    *lp = NULL;
+    if (!l)
+        return;
+    stop(l);
+    late_free(l);
+}
+
+static void finish(struct late *l)
+{
+    struct late_result r = {.rc = l->rc, .detail = buf_str(&l->detail), .found = l->found};
+
+    stop(l);
+    l->fn(l->owner, &r);
+    late_free(l);
+}
+
+static void end(struct late *l, enum late_rc rc)
+{
+    if (rc > l->rc)
+        l->rc = rc;
+    l->over = true;
+    step_soon(l);
+}
+
+/* Another look may see more. */
+static void note_blind(struct late *l, const char *what)
+{
+    if (l->rc == LATE_DONE)
+        l->rc = LATE_BLIND;
+    if (!l->detail.len)
+        buf_add_str(&l->detail, what);
+}
+
+static void blind(struct late *l, const char *what)
+{
+    note_blind(l, what);
+    end(l, LATE_BLIND);
+}
+
+/* True: dealt with. */
+static bool bad_answer(struct late *l, enum route_rc rc)
+{
+    if (rc == ROUTE_OK)
+        return false;
+    if (rc == ROUTE_LOST)
+        end(l, LATE_LOST);
+    else
+        blind(l, "Redis does not answer");
+    return true;
+}
+
+static void enter(struct late *l, enum phase phase)
+{
+    l->phase = phase;
+    step_soon(l);
+}
+
+/* ---- SIGN_IN, RECORDS */
+
+static void on_crew(void *owner, enum crew_event ev);
+
+static void on_signin(void *owner, enum signin_rc rc, const char *secret, const char *why)
+{
+    struct late *l = owner;
+    struct move *m = l->move;
+
+    l->signin = NULL;
+    if (rc != SIGNIN_OK) {
+        blind(l, why);
+        return;
+    }
+    m->crew = crew_new(&(struct crew_request){
+        .m = m->m,
+        .user = m->user,
+        .login = m->login,
+        .secret = secret,
+        .source = m->source,
+        .target = m->target,
+        .until_ms = &m->until_ms,
+    });
+    crew_set_owner(m->crew, on_crew, l);
+    enter(l, RECORDS);
+}
+
+static void on_records(void *owner, enum route_rc rc)
+{
+    struct late *l = owner;
+
+    if (!bad_answer(l, rc))
+        enter(l, l->phase + (l->phase == WRITE ? COPY - WRITE : LISTS - RECORDS));
+}
+
+static void on_crew(void *owner, enum crew_event ev)
+{
+    struct late *l = owner;
+
+    if (ev == CREW_FAILED)
+        blind(l, crew_error(l->move->crew));
+    else if (l->phase == LISTS)
+        step_soon(l);
+}
+
+/* ---- LISTS */
+
+static void add_news(struct late *l, struct plan_item *plan, struct record *record, uint32_t from)
+{
+    l->news = xreallocarray(l->news, l->n + 1, sizeof(*l->news));
+    l->news[l->n++] = (struct news){.plan = plan, .record = record, .from = from};
+}
+
+/* The side of a record that the account has left, as of the flip. */
+static uint32_t uidnext_at_flip(const struct late *l, const struct record *r)
+{
+    return l->move->back ? r->view.target_uidnext : r->view.source_uidnext;
+}
+
+static uint32_t uidvalidity_at_flip(const struct late *l, const struct record *r)
+{
+    return l->move->back ? r->view.target_uidvalidity : r->view.source_uidvalidity;
+}
+
+static void set_target_name(struct late *l, struct plan_item *i, const char *name)
+{
+    const struct mailbox *there = mailboxes_find(l->mailboxes[TARGET], name);
+
+    free(i->target_name);
+    i->target_name = xstrdup(name);
+    i->create = !there || !(there->flags & MAILBOX_LISTED) || (there->flags & MAILBOX_NO_SELECT);
+}
+
+/* One that was there at the flip. */
+static void look_at_old(struct late *l, struct plan_item *i, struct record *r)
+{
+    const struct stamp_side *now = &i->source->status;
+    uint32_t from = uidnext_at_flip(l, r), uidvalidity = uidvalidity_at_flip(l, r);
+
+    if (from == 0) /* was never moved as a whole: by force */
+        return;
+    if (now->uidvalidity && uidvalidity && now->uidvalidity != uidvalidity) {
+        LOG(WARN, "late_uidvalidity_changed", LOG_S("user", l->move->user), LOG_S("mailbox", i->source->name),
+            LOG_U("was", uidvalidity), LOG_U("is", now->uidvalidity));
+        return;
+    }
+    if (now->uidnext && now->uidnext <= from)
+        return;
+    set_target_name(l, i, l->move->back ? r->view.source_name : r->view.target_name);
+    add_news(l, i, r, from);
+}
+
+/* One that was made since. */
+static void look_at_new(struct late *l, struct plan_item *i)
+{
+    const struct stamp_side *now = &i->source->status;
+
+    if (now->messages == 0)
+        return;
+    struct record *r = records_get(l->move->records, i->source->name, i->target_name);
+    if (l->move->back) {
+        r->view.target_uidnext = 1;
+        r->view.target_uidvalidity = now->uidvalidity;
+    } else {
+        r->view.source_uidnext = 1;
+        r->view.source_uidvalidity = now->uidvalidity;
+    }
+    add_news(l, i, r, 1);
+}
+
+/* What is to be made on the target, and nothing else of it: the account is the user's there. */
+static void keep_news_alone(struct plan *plan)
+{
+    for (size_t i = 0; i < plan->subscribe.n; i++)
+        free(plan->subscribe.items[i]);
+    for (size_t i = 0; i < plan->unsubscribe.n; i++)
+        free(plan->unsubscribe.items[i]);
+    plan->subscribe.n = plan->unsubscribe.n = 0;
+}
+
+static void choose_news(struct late *l)
+{
+    for (size_t i = 0; i < l->plan->n; i++) {
+        struct plan_item *item = &l->plan->items[i];
+        struct record *r = records_find(l->move->records, item->source->name);
+        size_t before = l->n;
+        if (r)
+            look_at_old(l, item, r);
+        else
+            look_at_new(l, item);
+        if (l->n == before)
+            item->create = false;
+    }
+    keep_news_alone(l->plan);
+}
+
+static void on_list(struct late *l, int side, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
+{
+    l->reading[side] = NULL;
+    if (rc != MAILBOXES_OK) {
+        blind(l, why);
+        return;
+    }
+    l->mailboxes[side] = m;
+    if (!l->mailboxes[!side])
+        return;
+    l->plan = plan_make(&(struct plan_request){
+        .source = l->mailboxes[SOURCE],
+        .target = l->mailboxes[TARGET],
+        .rules = l->move->m->conf->migration.rules,
+        .back = l->move->back,
+    });
+    if (l->plan->fault) {
+        blind(l, l->plan->fault);
+        return;
+    }
+    choose_news(l);
+    if (l->n == 0)
+        end(l, LATE_DONE);
+    else
+        enter(l, ARRANGE);
+}
+
+static void on_source_list(void *owner, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
+{
+    on_list(owner, SOURCE, rc, m, why);
+}
+
+static void on_target_list(void *owner, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
+{
+    on_list(owner, TARGET, rc, m, why);
+}
+
+static void step_lists(struct late *l)
+{
+    if (l->lane)
+        return;
+    crew_want(l->move->crew, 1);
+    if (!(l->lane = crew_take(l->move->crew)))
+        return;
+    l->reading[SOURCE] = mailboxes_read(l->lane->source, MAILBOXES_NUMBERS, on_source_list, l);
+    l->reading[TARGET] = mailboxes_read(l->lane->target, MAILBOXES_NAMES, on_target_list, l);
+}
+
+/* ---- ARRANGE */
+
+static void on_arranged(void *owner, const struct arrange_result *result)
+{
+    struct late *l = owner;
+
+    l->arrange = NULL;
+    if (result->rc == ARRANGE_OK)
+        enter(l, WRITE);
+    else
+        blind(l, result->detail);
+}
+
+static void step_arrange(struct late *l)
+{
+    if (arrange_is_needed(l->plan))
+        l->arrange = arrange_start(l->lane->target, l->plan, l->findings, on_arranged, l);
+    else
+        enter(l, WRITE);
+}
+
+/* ---- COPY */
+
+static void add_note(struct late *l, const struct news *n, uint32_t source_uid, uint32_t target_uid)
+{
+    struct buf text = {0};
+
+    plan_show_name(&text, n->plan->source->name);
+    if (target_uid)
+        buf_printf(&text, " UID %" PRIu32 ": came late, is UID %" PRIu32 " here", source_uid, target_uid);
+    else
+        buf_printf(&text,
+                   " UID %" PRIu32 ": not brought, its bytes are those of a message that was copied before",
+                   source_uid);
+    LOG(INFO, target_uid ? "late" : "late_known", LOG_S("user", l->move->user),
+        LOG_S("what", buf_str(&text)));
+    if (l->n_notes < NOTES_MAX) {
+        l->notes = xreallocarray(l->notes, l->n_notes + 1, sizeof(*l->notes));
+        l->notes[l->n_notes++] = xstrdup(buf_str(&text));
+    }
+    buf_free(&text);
+}
+
+static void note_arrivals(struct late *l, const struct news *news)
+{
+    size_t n;
+    const struct ledger_row *rows = ledger_rows(news->record->ledger, &n);
+
+    for (size_t i = 0; i < n; i++)
+        if (rows[i].source_uid >= l->from) {
+            add_note(l, news, rows[i].source_uid, rows[i].target_uid);
+            l->found++;
+        }
+    for (size_t i = 0; i < l->known.n; i++)
+        for (uint64_t uid = l->known.ranges[i].first; uid <= l->known.ranges[i].last; uid++)
+            add_note(l, news, (uint32_t)uid, 0);
+}
+
+static void next_news(struct late *l)
+{
+    l->at++;
+    step_soon(l);
+}
+
+static void on_looked(void *owner, enum route_rc rc)
+{
+    struct late *l = owner;
+
+    if (!bad_answer(l, rc))
+        next_news(l);
+}
+
+static void on_copied(void *owner, const struct copy_result *result)
+{
+    struct late *l = owner;
+    struct news *n = &l->news[l->at];
+
+    l->copy = NULL;
+    if (result->rc == COPY_LOST) {
+        end(l, LATE_LOST);
+    } else if (result->rc == COPY_DOWN) {
+        blind(l, result->reason);
+    } else if (result->rc == COPY_EQUAL) {
+        note_arrivals(l, n);
+        if (result->source_seen.uidnext > l->from)
+            ledger_looked(n->record->ledger, result->source_seen.uidnext, on_looked, l);
+        else
+            next_news(l);
+    } else {
+        LOG(WARN, "late_not_brought", LOG_S("user", l->move->user), LOG_S("reason", result->reason));
+        note_blind(l, result->reason);
+        next_news(l);
+    }
+}
+
+static void start_copy(struct late *l, struct news *n)
+{
+    struct move *m = l->move;
+    uint32_t looked = ledger_looked_until(n->record->ledger);
+
+    l->from = looked > n->from ? looked : n->from;
+    if (n->plan->refused) { /* by the target, at CREATE */
+        LOG(WARN, "late_not_brought", LOG_S("user", m->user),
+            LOG_S("reason", "its mailbox can't be made anew"));
+        note_blind(l, "a mailbox can't be made anew");
+        next_news(l);
+        return;
+    }
+    if (n->plan->source->status.uidnext && n->plan->source->status.uidnext <= l->from) {
+        next_news(l);
+        return;
+    }
+    imap_seq_free(&l->known);
+    l->copy = copy_start(
+        &(struct copy_request){
+            .loop = m->m->loop,
+            .source = l->lane->source,
+            .target = l->lane->target,
+            .ledger = n->record->ledger,
+            .source_name = n->plan->source->name,
+            .target_name = n->plan->target_name,
+            .leave_out = m->m->conf->migration.rules ? m->m->conf->migration.rules->leave_out : NULL,
+            .leave_out_rules = n->plan->leave_out,
+            .late_from = l->from,
+            .late_known = &l->known,
+            .findings = l->findings,
+        },
+        on_copied, l);
+}
+
+static void on_ledger(void *owner, enum route_rc rc)
+{
+    struct late *l = owner;
+    struct news *n = &l->news[l->at];
+    size_t rows = 0;
+
+    if (rc == ROUTE_LOST || (rc != ROUTE_OK && !*ledger_error(n->record->ledger))) {
+        bad_answer(l, rc);
+        return;
+    }
+    if (rc != ROUTE_OK) {
+        blind(l, ledger_error(n->record->ledger));
+        return;
+    }
+    ledger_rows(n->record->ledger, &rows);
+    if (ledger_is_of(n->record->ledger, l->move->source_name, l->move->target_name)) {
+        start_copy(l, n);
+    } else if (rows == 0 && n->from == 1) {
+        ledger_pair(n->record->ledger, l->move->source_name, l->move->target_name, on_ledger, l);
+    } else {
+        LOG(WARN, "late_without_ledger", LOG_S("user", l->move->user),
+            LOG_S("mailbox", n->plan->source->name));
+        next_news(l);
+    }
+}
+
+static void step_copy(struct late *l)
+{
+    struct move *m = l->move;
+
+    if (l->at == l->n) {
+        enter(l, NOTE);
+        return;
+    }
+    struct record *r = l->news[l->at].record;
+    if (l->copy || r->ledger)
+        return;
+    r->ledger = ledger_load(m->m->store, &m->job, r->view.id, on_ledger, l);
+}
+
+/* ---- NOTE */
+
+static void on_noted(void *owner, enum route_rc rc, const char *detail)
+{
+    struct late *l = owner;
+
+    (void)detail;
+    if (!bad_answer(l, rc))
+        step_soon(l);
+}
+
+static void step_note(struct late *l)
+{
+    struct span texts[NOTES_AT_ONCE];
+    size_t n = 0;
+
+    while (n < NOTES_AT_ONCE && l->noted < l->n_notes)
+        texts[n++] = span_str(l->notes[l->noted++]);
+    if (n > 0)
+        route_late_note(l->move->m->store, &l->move->job, texts, n, on_noted, l);
+    else
+        end(l, LATE_DONE);
+}
+
+/* ---- the table of phases */
+
+static void step(struct loop_task *task)
+{
+    struct late *l = CONTAINER_OF(task, struct late, task);
+    struct move *m = l->move;
+
+    if (l->over) {
+        finish(l);
+        return;
+    }
+    switch (l->phase) {
+    case SIGN_IN:
+        if (!l->signin)
+            l->signin = signin_start(m, on_signin, l);
+        break;
+    case RECORDS:
+        if (!m->records) {
+            m->records =
+                records_new(m->m->store, &m->job, m->back, stamp_terms(m->source_name, m->target_name));
+            records_read(m->records, on_records, l);
+        }
+        break;
+    case LISTS:
+        step_lists(l);
+        break;
+    case ARRANGE:
+        if (!l->arrange)
+            step_arrange(l);
+        break;
+    case WRITE:
+        records_write(m->records, on_records, l);
+        break;
+    case COPY:
+        step_copy(l);
+        break;
+    case NOTE:
+        step_note(l);
+        break;
+    }
+}
+
+struct late *late_start(struct move *move, late_fn fn, void *owner)
+{
+    struct late *l = xcalloc(1, sizeof(*l));
+
+    l->move = move;
+    l->fn = fn;
+    l->owner = owner;
+    l->findings = findings_new(NULL);
+    l->task.fn = step;
+    step_soon(l);
+    return l;
+}

@@ -1,0 +1,39 @@
+/* late: one look at the server that an account has left. It only adds: what came there since the flip, above
+ * what the ledger knows, is copied to where the account is, read back, and named in the account's history.
+ * Nothing is removed or re-flagged on either side.
+ *
+ * | phase   | does                                                    | leaves to                 |
+ * |---------|---------------------------------------------------------|---------------------------|
+ * | SIGN_IN | master, or the sealed password while it lasts           | RECORDS; end              |
+ * | RECORDS | reads the view records: UIDNEXT at the flip             | LISTS                     |
+ * | LISTS   | reads the mailboxes of both sides; which have news?     | ARRANGE; end: none        |
+ * | ARRANGE | makes these mailboxes where they are not there any more | WRITE                     |
+ * | WRITE   | writes the records of mailboxes that are new            | COPY                      |
+ * | COPY    | for each: ledger, copy (late_from), how far it looked   | NOTE                      |
+ * | NOTE    | the account's history                                   | end                       |
+ *
+ * A mailbox whose UIDVALIDITY is not the flip's is told, and left alone: its UIDs say nothing. */
+#ifndef IMAPFERRY_LATE_H
+#define IMAPFERRY_LATE_H
+
+#include "move.h"
+
+enum late_rc {
+    LATE_DONE,  /* all was looked at */
+    LATE_BLIND, /* something could not be looked at, or brought: detail; another look may */
+    LATE_LOST,  /* the account is not ours any more */
+};
+struct late_result {
+    enum late_rc rc;
+    const char *detail; /* for people; borrowed */
+    uint64_t found;     /* messages that were brought */
+};
+typedef void (*late_fn)(void *owner, const struct late_result *result);
+
+struct late;
+/* Makes move->crew and move->records. Never calls back before it returned; is gone when it does. */
+struct late *late_start(struct move *move, late_fn fn, void *owner);
+/* NULL is fine. */
+void late_cancel(struct late **l);
+
+#endif

@@ -1,0 +1,366 @@
+#include <stdlib.h>
+
+#include "lib/account.h"
+#include "lib/log.h"
+#include "lib/xalloc.h"
+
+#include "late.h"
+#include "schedule.h"
+
+enum { LOOKS_MAX = 2, TICK_MS = 1000, TICK_MIN_MS = 50, RETRY_MS = 1000 };
+enum look_state { CLAIM, LOOK, DROP, DONE };
+
+/* One account whose time has come. */
+struct look {
+    TAILQ_ENTRY(look) link;
+    struct schedule *schedule;
+    enum look_state state;
+    struct move move;
+    struct late *late;
+    struct timer *retry, *keep;
+    struct loop_task end_task;
+    bool keeping;
+    uint64_t sent_ms;       /* claim or renewal without an answer yet */
+    uint64_t since_flip_ms; /* at the claim */
+    uint64_t claimed_ms;
+    uint64_t found, delay_ms;
+    bool over, done;
+    struct record *next; /* DROP */
+};
+
+struct schedule {
+    struct migrator *m;
+    struct timer *tick;
+    TAILQ_HEAD(, look) looks;
+    size_t n;
+    bool asking;
+};
+
+static void run(struct look *k);
+
+/* ---- the end of a look */
+
+static void stop(struct look *k)
+{
+    late_cancel(&k->late);
+    store_forget(k->schedule->m->store, k);
+    if (k->move.records)
+        records_forget(k->move.records, k);
+    timer_stop(k->retry);
+    timer_stop(k->keep);
+}
+
+static void look_free(struct look *k)
+{
+    struct schedule *s = k->schedule;
+
+    stop(k);
+    loop_undefer(s->m->loop, &k->end_task);
+    TAILQ_REMOVE(&s->looks, k, link);
+    s->n--;
+    timer_free(&k->retry);
+    timer_free(&k->keep);
+    crew_free(&k->move.crew);
+    records_free(&k->move.records);
+    free(k->move.user);
+    free(k->move.login);
+    free(k->move.source_name);
+    free(k->move.target_name);
+    free(k);
+}
+
+static void end_now(struct loop_task *task)
+{
+    look_free(CONTAINER_OF(task, struct look, end_task));
+}
+
+static void end(struct look *k)
+{
+    if (k->end_task.queued)
+        return;
+    stop(k);
+    loop_defer(k->schedule->m->loop, &k->end_task);
+}
+
+static void enter(struct look *k, enum look_state state)
+{
+    k->state = state;
+    run(k);
+}
+
+static void on_retry(void *owner)
+{
+    run(owner);
+}
+
+/* True: dealt with. */
+static bool bad_answer(struct look *k, enum route_rc rc)
+{
+    if (rc == ROUTE_OK)
+        return false;
+    if (rc == ROUTE_DOWN || rc == ROUTE_NO_STORE)
+        timer_start(k->retry, RETRY_MS);
+    else
+        end(k);
+    return true;
+}
+
+/* ---- how long it is ours */
+
+static uint64_t lease(const struct look *k)
+{
+    return k->schedule->m->conf->migrator.job_lease_ms;
+}
+
+static void hold_until(struct look *k)
+{
+    k->move.until_ms = k->sent_ms + lease(k) - lease(k) / 10;
+}
+
+static void on_kept(void *owner, enum route_rc rc, const char *detail)
+{
+    struct look *k = owner;
+
+    (void)detail;
+    k->keeping = false;
+    if (rc == ROUTE_LOST || clock_boot_ms() >= k->move.until_ms)
+        end(k);
+    else if (rc == ROUTE_OK)
+        hold_until(k);
+}
+
+static void on_keep(void *owner)
+{
+    struct look *k = owner;
+
+    timer_start(k->keep, lease(k) / 3);
+    if (clock_boot_ms() >= k->move.until_ms) {
+        end(k);
+    } else if (!k->keeping) {
+        k->keeping = true;
+        k->sent_ms = clock_boot_ms();
+        route_late_keep(k->schedule->m->store, &k->move.job, lease(k), on_kept, k);
+    }
+}
+
+/* ---- CLAIM */
+
+static void take_route(struct look *k, const struct route *r)
+{
+    struct move *v = &k->move;
+    const struct conf *c = k->schedule->m->conf;
+
+    v->job.epoch = r->epoch;
+    v->source_name = xstrdup(r->source);
+    v->target_name = xstrdup(r->target);
+    v->source = conf_backend(c, r->source);
+    v->target = conf_backend(c, r->target);
+    v->back = !strcmp(r->target, *r->home ? r->home : conf_pair_of(c, v->user).source);
+    v->login = account_login(v->user);
+    k->claimed_ms = clock_boot_ms();
+    k->since_flip_ms = r->now_ms > r->flipped_ms ? r->now_ms - r->flipped_ms : 0;
+}
+
+static void on_claimed(void *owner, enum route_rc rc, const struct route *r)
+{
+    struct look *k = owner;
+
+    if (bad_answer(k, rc))
+        return;
+    take_route(k, r);
+    hold_until(k);
+    timer_start(k->keep, lease(k) / 3);
+    if (!k->move.source || !k->move.target || !k->move.login)
+        enter(k, DONE);
+    else
+        enter(k, k->move.source->retired ? DROP : LOOK);
+}
+
+/* ---- LOOK */
+
+static void on_late(void *owner, const struct late_result *r)
+{
+    struct look *k = owner;
+
+    k->late = NULL;
+    k->found = r->found;
+    if (r->rc == LATE_LOST) {
+        end(k);
+        return;
+    }
+    if (r->rc == LATE_BLIND)
+        LOG(WARN, "late_blind", LOG_S("user", k->move.user), LOG_S("why", r->detail));
+    LOG(DEBUG, "late_look", LOG_S("user", k->move.user), LOG_U("found", r->found),
+        LOG_U("since_flip_ms", k->since_flip_ms));
+    enter(k, DONE);
+}
+
+/* ---- DROP: the backend is retired */
+
+static void on_dropped(void *owner, enum route_rc rc, const char *detail)
+{
+    struct look *k = owner;
+
+    (void)detail;
+    if (!bad_answer(k, rc))
+        run(k);
+}
+
+static void on_records(void *owner, enum route_rc rc)
+{
+    struct look *k = owner;
+
+    if (bad_answer(k, rc))
+        return;
+    k->next = records_first(k->move.records);
+    run(k);
+}
+
+static void drop_ledgers(struct look *k)
+{
+    struct migrator *m = k->schedule->m;
+
+    if (!k->move.records) {
+        k->move.records = records_new(m->store, &k->move.job, k->move.back,
+                                      stamp_terms(k->move.source_name, k->move.target_name));
+        records_read(k->move.records, on_records, k);
+    } else if (k->next) {
+        struct record *r = k->next;
+        k->next = r->hh.next;
+        route_ledger_drop(m->store, &k->move.job, r->view.id, on_dropped, k);
+    } else {
+        LOG(INFO, "late_retired", LOG_S("user", k->move.user), LOG_S("backend", k->move.source_name));
+        enter(k, DONE);
+    }
+}
+
+/* ---- DONE */
+
+static void on_done(void *owner, enum route_rc rc, const char *detail)
+{
+    struct look *k = owner;
+
+    if (bad_answer(k, rc))
+        return;
+    if (k->over && !strcmp(detail, "settled") &&
+        k->since_flip_ms < 2 * k->schedule->m->conf->migration.late_watch_ms)
+        LOG(INFO, "settled", LOG_S("user", k->move.user), LOG_S("backend", k->move.target_name));
+    end(k);
+}
+
+static void send_done(struct look *k)
+{
+    const struct conf *c = k->schedule->m->conf;
+    bool retired = k->move.source && k->move.source->retired;
+
+    k->delay_ms = schedule_next_ms(c->migration.late_watch_ms,
+                                   k->since_flip_ms + clock_boot_ms() - k->claimed_ms, &k->over);
+    k->over = k->over || retired;
+    route_late_done(k->schedule->m->store, &k->move.job, retired ? 0 : k->delay_ms, k->over, k->found,
+                    on_done, k);
+}
+
+static void run(struct look *k)
+{
+    struct migrator *m = k->schedule->m;
+
+    switch (k->state) {
+    case CLAIM:
+        k->sent_ms = clock_boot_ms();
+        route_late_claim(m->store, k->move.user, k->move.token, lease(k), on_claimed, k);
+        break;
+    case LOOK:
+        k->late = late_start(&k->move, on_late, k);
+        break;
+    case DROP:
+        drop_ledgers(k);
+        break;
+    case DONE:
+        send_done(k);
+        break;
+    }
+}
+
+static void start_look(struct schedule *s, struct span user)
+{
+    struct look *k = xcalloc(1, sizeof(*k));
+
+    k->schedule = s;
+    k->end_task.fn = end_now;
+    k->retry = timer_new(s->m->loop, on_retry, k);
+    k->keep = timer_new(s->m->loop, on_keep, k);
+    k->move.m = s->m;
+    k->move.user = xspandup(user);
+    random_hex(k->move.token, 16);
+    k->move.job = (struct route_job){.user = k->move.user, .token = k->move.token};
+    TAILQ_INSERT_TAIL(&s->looks, k, link);
+    s->n++;
+    run(k);
+}
+
+/* ---- whose time has come */
+
+static bool is_looked_at(const struct schedule *s, struct span user)
+{
+    const struct look *k;
+
+    TAILQ_FOREACH(k, &s->looks, link)
+    if (span_is(user, k->move.user))
+        return true;
+    return false;
+}
+
+static void on_list(void *owner, enum route_rc rc, const struct span *rows, size_t n)
+{
+    struct schedule *s = owner;
+
+    s->asking = false;
+    for (size_t i = 0; rc == ROUTE_OK && i < n && s->n < LOOKS_MAX; i++)
+        if (!is_looked_at(s, rows[i]))
+            start_look(s, rows[i]);
+}
+
+/* Fine enough for the shortest set time that is configured. */
+static uint64_t tick_ms(const struct schedule *s)
+{
+    uint64_t ms = schedule_first_ms(s->m->conf) / 2;
+
+    return ms < TICK_MIN_MS ? TICK_MIN_MS : ms > TICK_MS ? TICK_MS : ms;
+}
+
+static void on_tick(void *owner)
+{
+    struct schedule *s = owner;
+
+    timer_start(s->tick, tick_ms(s));
+    if (s->asking || s->n >= LOOKS_MAX || store_state(s->m->store) != STORE_UP)
+        return;
+    s->asking = true;
+    route_late_list(s->m->store, LOOKS_MAX + (uint32_t)s->n, on_list, s);
+}
+
+struct schedule *schedule_new(struct migrator *m)
+{
+    struct schedule *s = xcalloc(1, sizeof(*s));
+
+    s->m = m;
+    TAILQ_INIT(&s->looks);
+    s->tick = timer_new(m->loop, on_tick, s);
+    on_tick(s);
+    return s;
+}
+
+void schedule_free(struct schedule **sp)
+{
+    struct schedule *s = *sp;
+    struct look *k;
+
+    *sp = NULL;
+    if (!s)
+        return;
+    while ((k = TAILQ_FIRST(&s->looks)))
+        look_free(k);
+    store_forget(s->m->store, s);
+    timer_free(&s->tick);
+    free(s);
+}

@@ -1,0 +1,154 @@
+"""The late watch: what still arrives on the server that an account has left."""
+import re
+
+import pytest
+
+from harness import mail, net
+from harness.ferry import backend
+from harness.scene import fill, new_user, read, small
+
+DATE = '"03-Feb-2021 04:05:06 +0200"'
+LATE = {"migration": {"trigger": "manual", "late_watch": "20s"}}
+
+
+def text(subject):
+    return f"Subject: {subject}\r\n\r\n{subject}\r\n".encode()
+
+
+def subjects(server, user, name="INBOX"):
+    m = mail.connect(server, user, "secret")
+    typ, count = m.select(name, readonly=True)
+    if typ != "OK" or count == [b"0"]:
+        m.logout()
+        return []
+    found = m.fetch("1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1]
+    m.logout()
+    return [re.sub(rb"(?i)subject: *", b"", x[1]).strip().decode("latin-1") for x in found if isinstance(x, tuple)]
+
+
+def move(ferry, user):
+    assert ferry.ctl("migrate", user)[0] == 0
+    return ferry.wait_state(user, "flipped", "settled")
+
+
+def arrives(server, user, subject, name="INBOX"):
+    return net.wait_until(subject, lambda: subject in subjects(server, user, name))
+
+
+def test_a_late_delivery_is_brought_once(make_ferry, backends, old, new):
+    user = new_user("late")
+    fill(old, user, small(messages=20))
+    ferry = make_ferry(backends, LATE)
+    ferry.source_may_change = True
+    ferry.migrator()
+    move(ferry, user)
+    w = mail.connect(new, user, "secret")
+    w.append("INBOX", "", DATE, text("by the user"))
+    w.select("INBOX")
+    gone = w.uid("SEARCH", "ALL")[1][0].split()[0]
+    w.uid("STORE", gone, "+FLAGS.SILENT", "(\\Deleted)")
+    w.uid("EXPUNGE", gone)
+    m = mail.connect(old, user, "secret")
+    m.append("INBOX", "(\\Flagged)", DATE, text("late one"))
+    m.create("INBOX.Fresh")
+    m.append("INBOX.Fresh", "", DATE, text("in a new mailbox"))
+    m.select("INBOX")
+    first = m.uid("FETCH", "1:*", "(BODY.PEEK[])")[1][0][1]
+    m.append("INBOX", "", DATE, first)
+    before = read(old, user)
+    arrives(new, user, "late one")
+    arrives(new, user, "in a new mailbox", "Fresh")
+    m.append("INBOX", "", DATE, text("late two"))
+    arrives(new, user, "late two")
+    ferry.wait_state(user, "settled")
+    found = subjects(new, user)
+    assert [found.count(x) for x in ("late one", "late two", "by the user")] == [1, 1, 1], found
+    assert len(found) == len(subjects(old, user)) - 1, "one was deleted, one came by the user, one is known"
+    late = [x for x in read(new, user).mailboxes[(b"INBOX",)].messages if "\\flagged" in x.flags][-1]
+    assert late.sha256 in {x.sha256 for x in before.mailboxes[(b"INBOX",)].messages}
+    told = [e["reason"] for e in ferry.ctl("audit", user)[1]["audit"] if e["what"] == "late"]
+    assert len(told) == 4 and sum("came late" in x for x in told) == 3 and sum("not brought" in x for x in told) == 1, told
+    assert ferry.route(user)["late_found"] == "3"
+    due = ferry.redis.client().zscore("imapferry:late", user)
+    assert due / 1000 - int(ferry.route(user)["flipped_at"]) / 1000 > 80000, "daily from now on"
+
+    assert ferry.ctl("flip", user, "--to", "old", "--reason", "back")[0] == 0
+    ferry.wait_state(user, "held")
+    back = subjects(old, user)
+    assert [back.count(x) for x in ("late one", "late two", "by the user")] == [1, 1, 1], back
+    w.logout()
+    m.logout()
+
+
+def test_a_way_back_takes_the_account_away(make_ferry, backends, old, new):
+    """Whoever looks at the left server just then touches nothing more."""
+    user = new_user("race")
+    fill(old, user, small(messages=5))
+    ferry = make_ferry(backends, LATE)
+    ferry.source_may_change = True
+    ferry.migrator()
+    move(ferry, user)
+    net.wait_until("a look", lambda: ferry.route(user).get("last_late"))
+    assert ferry.ctl("migrate", user, "--to", "old")[0] == 0
+    assert ferry.wait_state(user, "held")["backend"] == "old"
+    m = mail.connect(new, user, "secret")
+    m.append("INBOX", "", DATE, text("late on the new one"))
+    m.logout()
+    arrives(old, user, "late on the new one")
+    assert ferry.route(user)["state"] == "held"
+
+
+@pytest.mark.parametrize("kill", [False, True])
+def test_a_look_that_died_is_taken_over(make_ferry, backends, old, new, kill):
+    user = new_user("killed")
+    fill(old, user, small(messages=5))
+    ferry = make_ferry(backends, {"migration": {"trigger": "manual", "late_watch": "4s"}})
+    ferry.source_may_change = True
+    migrator = ferry.migrator()
+    move(ferry, user)
+    m = mail.connect(old, user, "secret")
+    for i in range(30):
+        m.append("INBOX", "", DATE, text(f"late {i}"))
+    m.logout()
+    if kill:
+        net.wait_until("a late batch", lambda: ferry.route(user).get("owner"), step=0)
+        migrator.kill()
+    else:
+        migrator.stop()
+    ferry.migrator()
+    ferry.wait_state(user, "settled")
+    found = subjects(new, user)
+    assert [found.count(f"late {i}") for i in range(30)] == [1] * 30, found
+
+
+def test_nothing_after_the_backend_is_retired(make_ferry, old, new, authority):
+    user = new_user("retired")
+    fill(old, user, small(messages=5))
+    pair = {"old": backend(old, ca=authority.ca, retired=True), "new": backend(new, ca=authority.ca)}
+    ferry = make_ferry(pair, LATE)
+    ferry.source_may_change = True
+    migrator = ferry.migrator()
+    move(ferry, user)
+    migrator.wait(rf"event=late_retired user={re.escape(user)}")
+    assert ferry.wait_state(user, "settled")
+    redis = ferry.redis.client()
+    assert redis.zscore("imapferry:late", user) is None
+    assert not list(redis.scan_iter(f"imapferry:ledger:{user}:*", count=1000))
+
+
+def test_by_the_users_own_password(make_ferry, old, new, authority):
+    user = new_user("sealed")
+    fill(old, user, small(messages=5))
+    pair = {"old": backend(old, ca=authority.ca, master=False), "new": backend(new, ca=authority.ca, master=False)}
+    ferry = make_ferry(pair, {"migration": {"late_watch": "8s"}})
+    ferry.seal_keys()
+    proxy = ferry.proxy()
+    ferry.migrator()
+    ferry.login(proxy, user, "secret").logout()
+    ferry.wait_state(user, "flipped")
+    m = mail.connect(old, user, "secret")
+    m.append("INBOX", "", DATE, text("late"))
+    m.logout()
+    arrives(new, user, "late")
+    ferry.wait_state(user, "settled")
+    assert not ferry.redis.client().exists(f"imapferry:secret:{user}")
