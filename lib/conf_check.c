@@ -10,6 +10,7 @@
 #include "conf_priv.h"
 #include "migration_rules.h"
 #include "imap_caps.h"
+#include "window.h"
 #include "xalloc.h"
 
 enum { SECRET_MAX = 1024, NAME_MAX_LEN = 64, DOMAIN_MAX = 253 };
@@ -392,6 +393,21 @@ static bool check_rules(struct conf *c, const struct conf_source *src)
     return conf_fail(src, at, "\"%s\" %s", l->items[nth], why);
 }
 
+static bool check_windows(const struct conf *c, const struct conf_source *src)
+{
+    const struct conf_migration *m = &c->migration;
+    struct window w;
+    const char *why;
+
+    for (size_t i = 0; i < m->window.n; i++)
+        if (!window_parse(m->window.items[i], &w, &why))
+            return conf_fail(src, (struct conf_place){"migration", NULL, "window", i}, "\"%s\" %s",
+                             m->window.items[i], why);
+    if (m->cutover == CUTOVER_WINDOW && m->window.n == 0)
+        return conf_fail(src, place("migration", NULL, "cutover"), "\"window\" needs the option window");
+    return true;
+}
+
 static bool check_migration(struct conf *c, const struct conf_source *src)
 {
     const char *domain = c->migration.default_domain;
@@ -403,6 +419,8 @@ static bool check_migration(struct conf *c, const struct conf_source *src)
     for (size_t i = 0; i < c->n_rules; i++)
         if (!check_rule(c, &c->rules[i], src))
             return false;
+    if (!check_windows(c, src))
+        return false;
     if (n > DOMAIN_MAX || strspn(domain, LETTERS DIGITS ".-") != n ||
         (n && (*domain == '.' || domain[n - 1] == '.')))
         return conf_fail(src, place("migration", NULL, "default_domain"),

@@ -7,7 +7,7 @@ static const char *const backend_titles[] = {"old", "new", NULL};
 static const char *const rule_titles[] = {"*@b.example", NULL};
 static const char *const sign_in_words[] = {"passthrough", "master", "proxyauth", NULL};
 static const char *const trigger_words[] = {"login", "manual", NULL};
-static const char *const cutover_words[] = {"immediate", "manual", NULL};
+static const char *const cutover_words[] = {"immediate", "window", "manual", NULL};
 
 /* "migration" is the last and can't be left out: so a file that was cut off between two sections is noticed
  * too. */
@@ -220,8 +220,23 @@ const struct option options[] = {
              "migrate\" (manual)."},
     {"migration", "cutover", OPTION_ENUM, offsetof(struct conf_migration, cutover), .def = "immediate",
      .words = cutover_words,
-     .text = "When a copied account is switched over: as soon as the copy is verified (immediate), or by "
-             "\"imapferryctl flip\" (manual)."},
+     .text = "When a copied account is switched over: as soon as the copy is verified (immediate), at set "
+             "times (window), or by \"imapferryctl flip\" (manual)."},
+    {"migration", "window", OPTION_LIST, offsetof(struct conf_migration, window), .def = "",
+     .example = "{\"Mon-Fri 20:00-06:00\", \"Sat,Sun 00:00-24:00\"}",
+     .text = "With cutover = \"window\": the times in which accounts are switched over, in the time zone of the "
+             "migrators. A day is the one on which a time begins."},
+    {"migration", "freeze_jitter", OPTION_DURATION, offsetof(struct conf_migration, freeze_jitter_ms), .def = "0s",
+     .max = H,
+     .text = "Each switch-over waits for a random time up to this one, so that many accounts that are ready at once "
+             "(when a window opens) are spread."},
+    {"migration", "max_flips_per_minute", OPTION_NUMBER, offsetof(struct conf_migration, max_flips_per_minute),
+     .def = "0", .max = 100000,
+     .text = "How many accounts are switched over in a minute at most, by all migrators together; 0: any number."},
+    {"migration", "stop_failure_share", OPTION_NUMBER, offsetof(struct conf_migration, stop_failure_share), .def = "50",
+     .max = 100,
+     .text = "When more than so many per cent of the last 20 attempts to switch an account over failed (and there were "
+             "5 at least), all migrations are paused, as by \"imapferryctl pause\". 100: never."},
     {"migration", "freeze_budget", OPTION_DURATION, offsetof(struct conf_migration, freeze_budget_ms),
      .def = "5s", .min = 100, .max = 5 * M,
      .text = "How long an account may stand still while it is switched over; after that it goes on as "

@@ -13,7 +13,7 @@ struct conf_alias {
 
 enum sign_in { SIGN_IN_PASSTHROUGH, SIGN_IN_MASTER, SIGN_IN_PROXYAUTH };
 enum trigger { TRIGGER_LOGIN, TRIGGER_MANUAL };
-enum cutover { CUTOVER_IMMEDIATE, CUTOVER_MANUAL };
+enum cutover { CUTOVER_IMMEDIATE, CUTOVER_WINDOW, CUTOVER_MANUAL };
 
 struct migration_rules; /* migration_rules.h */
 
@@ -71,6 +71,9 @@ struct conf_migration {
     enum trigger trigger;
     enum cutover cutover;
     uint64_t freeze_budget_ms;
+    struct conf_list window;
+    uint64_t freeze_jitter_ms;
+    uint32_t max_flips_per_minute, stop_failure_share;
     uint64_t late_watch_ms; /* 0 = none */
     uint32_t reorder_max;  /* messages */
     uint32_t delete_share; /* per cent */

@@ -9,7 +9,8 @@
  * resting   | enter (login), enqueue (staff) →queued | -                         | serves from backend
  * queued    | claim →copying                         | takes the job             | serves; writes the epoch it saw
  * copying   | owner →ready, backoff, blocked         | plans, copies, verifies   | serves
- * ready     | owner →copying, preparing              | watches silent proxies    | serves
+ * ready     | owner →copying, preparing; its time    | watches silent proxies;   | serves
+ *           | or staff →queued                       | or waits for its time     |
  * preparing | owner →freezing; thaw, refuse →ready   | waits for "prepared"      | signs its sessions in at target
  * freezing  | owner →flipping; thaw →ready           | waits "frozen", last delta| rests sessions; logins wait
  * flipping  | owner →flipped, nothing else           | WAIT, journal, flips      | forwards nothing; logins wait
@@ -160,6 +161,14 @@ void route_progress(struct store *s, const struct route_job *j, const struct rou
                     void *owner);
 void route_ready(struct store *s, const struct route_job *j, route_done_fn fn, void *owner);    /* copying → ready */
 void route_recopy(struct store *s, const struct route_job *j, route_done_fn fn, void *owner);   /* ready → copying */
+/* ready, until delay is over: then →queued. ROUTE_AGAIN: staff said now. */
+void route_wait(struct store *s, const struct route_job *j, const char *reason, uint64_t delay_ms, route_done_fn fn,
+                void *owner);
+/* ROUTE_LATE: so many accounts were cut over in the last minute, by all migrators; detail = ms to wait. */
+void route_turn(struct store *s, const char *user, uint32_t a_minute, route_done_fn fn, void *owner);
+/* How an attempt ended. Where more than share per cent of the last 20 failed, migrations are paused, and the detail is
+ * 1. The brake's release forgets them. */
+void route_outcome(struct store *s, const struct route_job *j, bool good, uint32_t share, route_done_fn fn, void *owner);
 /* ready → preparing, epoch+1 (detail = the new epoch), deadline = now + budget. PAUSED, QUARANTINE. */
 void route_prepare(struct store *s, const struct route_job *j, uint64_t budget_ms, route_done_fn fn, void *owner);
 void route_freeze(struct store *s, const struct route_job *j, uint64_t budget_ms, route_done_fn fn, void *owner);

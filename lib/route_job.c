@@ -96,3 +96,26 @@ void route_block(struct store *s, const struct route_job *j, const char *reason,
 {
     run_job(s, "block", j, reason, NULL, fn, owner);
 }
+
+void route_wait(struct store *s, const struct route_job *j, const char *reason, uint64_t delay_ms, route_done_fn fn,
+                void *owner)
+{
+    run_job(s, "wait", j, reason, &delay_ms, fn, owner);
+}
+
+void route_turn(struct store *s, const char *user, uint32_t a_minute, route_done_fn fn, void *owner)
+{
+    struct args a = {0};
+    args_text(&a, user);
+    args_number(&a, a_minute);
+    route_run(s, "turn", &a, fn, owner);
+}
+
+void route_outcome(struct store *s, const struct route_job *j, bool good, uint32_t share, route_done_fn fn, void *owner)
+{
+    struct args a = {0};
+    args_job(&a, j);
+    args_bool(&a, good);
+    args_number(&a, share);
+    route_run(s, "outcome", &a, fn, owner);
+}

@@ -11,6 +11,7 @@
 #include "cutover.h"
 #include "job.h"
 #include "pass.h"
+#include "policy.h"
 #include "signin.h"
 
 enum {
@@ -18,15 +19,16 @@ enum {
     REST_MS = 1000, /* between looks whether a pause or quarantine is over */
     PASSES_MAX = 5,
     SMALL_CHANGES = 20, /* a pass that had to change no more than this is small */
+    TURN_MAX_MS = 5000, /* between looks whether it is its turn */
     STALE_MS = 10000,   /* after a watch that took longer, one more pass goes before the freeze */
     DIFFERS_MAX = 3,    /* attempts after which a difference is a person's */
     REASON_MAX = 700,   /* bytes */
 };
 
-enum state { CLAIM, SIGN_IN, RECORDS_READ, COPY, READY, POLICY, WATCH, RECOPY, CUTOVER, REST, GIVE_UP };
+enum state { CLAIM, SIGN_IN, RECORDS_READ, COPY, READY, POLICY, WATCH, TURN, RECOPY, CUTOVER, REST, GIVE_UP };
 
-static const char *const state_names[] = {"claim", "sign_in", "records", "copy", "ready",  "policy",
-                                          "watch", "recopy",  "cutover", "rest", "give_up"};
+static const char *const state_names[] = {"claim", "sign_in", "records", "copy",    "ready", "policy",
+                                          "watch", "turn",    "recopy",  "cutover", "rest",  "give_up"};
 
 struct job {
     struct migrator *m;
@@ -44,6 +46,7 @@ struct job {
     bool repeated;    /* what can't be copied was looked at twice */
     size_t mailboxes; /* of the last pass */
     uint64_t messages, began_ms, copied_ms;
+    bool spread;  /* has waited for its random time */
     bool watched; /* long enough; a fresh pass was made since */
     bool stopping;
     enum why why;
@@ -281,7 +284,9 @@ static void on_records(void *owner, enum route_rc rc)
 /* Or does the account stay ready until staff say otherwise? */
 static bool may_cut_over(const struct job *j)
 {
-    return j->m->conf->migration.cutover != CUTOVER_MANUAL || j->move.now || j->move.force;
+    uint64_t ms;
+
+    return j->move.now || j->move.force || policy_ask(&j->m->conf->migration, time(NULL), &ms) == POLICY_GO;
 }
 
 /* A mailbox may have gone since it was listed: before that is a person's business, it is looked at twice. */
@@ -348,7 +353,7 @@ static void on_ready(void *owner, enum route_rc rc, const char *detail)
     else if (!j->move.force && !j->whole) /* staff said so in the meantime */
         enter(j, RECOPY);
     else
-        enter(j, j->watched ? CUTOVER : WATCH);
+        enter(j, j->watched ? TURN : WATCH);
 }
 
 /* Whoever says now from here on finds the account ready and queues it again. */
@@ -363,6 +368,76 @@ static void on_policy(void *owner, enum route_rc rc, const struct route *r)
         enter(j, RECOPY);
     else
         job_end(j, JOB_DONE);
+}
+
+static uint64_t jitter(const struct job *j)
+{
+    uint64_t max = j->m->conf->migration.freeze_jitter_ms;
+
+    return max ? random_u64() % (max + 1) : 0;
+}
+
+/* It is queued again when its time has come. */
+static void on_waiting(void *owner, enum route_rc rc, const char *detail)
+{
+    struct job *j = owner;
+
+    if (rc == ROUTE_AGAIN) {
+        j->move.now = true;
+        enter(j, RECOPY);
+    } else if (!common_answer(j, rc, detail)) {
+        job_end(j, JOB_DONE);
+    }
+}
+
+static void ask_policy(struct job *j)
+{
+    uint64_t ms;
+
+    switch (policy_ask(&j->m->conf->migration, time(NULL), &ms)) {
+    case POLICY_GO: /* by now */
+        enter(j, RECOPY);
+        break;
+    case POLICY_WAIT:
+        LOG(INFO, "job_waits", LOG_S("user", j->move.user), LOG_S("for", "window"), LOG_U("ms", ms));
+        route_wait(j->m->store, &j->move.job,
+                   "window: waits for the time at which accounts are switched over", ms, on_waiting, j);
+        break;
+    case POLICY_STAFF:
+        route_read(j->m->store, j->move.user, on_policy, j);
+        break;
+    }
+}
+
+/* ---- TURN */
+
+static void on_turn(void *owner, enum route_rc rc, const char *detail)
+{
+    struct job *j = owner;
+    uint64_t ms;
+
+    if (rc == ROUTE_LATE && span_u64(span_str(detail), UINT64_MAX, &ms)) {
+        timer_start(j->retry, ms < TURN_MAX_MS ? ms : TURN_MAX_MS);
+        return;
+    }
+    if (common_answer(j, rc, detail))
+        return;
+    enter(j, !j->move.force && clock_boot_ms() - j->copied_ms > STALE_MS ? RECOPY : CUTOVER);
+}
+
+/* Not all at once, and not more than are allowed; what staff want now is not held up. */
+static void ask_for_turn(struct job *j)
+{
+    const struct conf_migration *m = &j->m->conf->migration;
+    bool spread = !j->spread && !j->move.now && !j->move.force && m->freeze_jitter_ms > 0;
+
+    j->spread = true;
+    if (spread)
+        timer_start(j->retry, jitter(j));
+    else if (m->max_flips_per_minute > 0 && !j->move.now && !j->move.force)
+        route_turn(j->m->store, j->move.user, m->max_flips_per_minute, on_turn, j);
+    else
+        on_turn(j, ROUTE_OK, "");
 }
 
 /* ---- WATCH, REST, RECOPY */
@@ -382,7 +457,7 @@ static void on_watch(void *owner, enum watch_event ev, const char *incarnation)
     case WATCH_CLEAR:
         watch_free(&j->watch);
         j->watched = true;
-        enter(j, !j->move.force && clock_boot_ms() - j->copied_ms > STALE_MS ? RECOPY : CUTOVER);
+        enter(j, TURN);
         break;
     }
 }
@@ -419,6 +494,21 @@ static void on_control(void *owner, enum route_rc rc, const struct route_control
 
 /* ---- CUTOVER */
 
+static void on_outcome(void *owner, enum route_rc rc, const char *detail)
+{
+    (void)owner;
+    if (rc == ROUTE_OK && !strcmp(detail, "1"))
+        LOG(ERROR, "automatic_stop", LOG_S("why", "too many switch-overs failed"),
+            LOG_S("goes_on_by", "imapferryctl resume"));
+}
+
+/* Nobody waits for it: one that is lost counts for nothing. */
+static void tell_outcome(struct job *j, bool good)
+{
+    route_outcome(j->m->store, &j->move.job, good, j->m->conf->migration.stop_failure_share, on_outcome,
+                  j->m);
+}
+
 static void on_cutover(void *owner, const struct cutover_result *r)
 {
     struct job *j = owner;
@@ -430,9 +520,11 @@ static void on_cutover(void *owner, const struct cutover_result *r)
             LOG_S("target", j->move.target_name), LOG_U("epoch", j->move.job.epoch + 1),
             LOG_U("mailboxes", j->mailboxes), LOG_U("messages", j->messages),
             LOG_U("frozen_ms", r->frozen_ms), LOG_S("force", j->move.force ? "yes" : "no"));
+        tell_outcome(j, true);
         job_end(j, JOB_DONE);
         break;
     case CUTOVER_FAILED:
+        tell_outcome(j, false);
         LOG(WARN, "thawed", LOG_S("user", j->move.user), LOG_S("why", why_word(r->why)),
             LOG_S("detail", r->detail), LOG_U("frozen_ms", r->frozen_ms));
         give_up(j, r->why, r->detail);
@@ -518,10 +610,13 @@ static void run(struct job *j)
         route_ready(s, &v->job, on_ready, j);
         break;
     case POLICY:
-        route_read(s, v->user, on_policy, j);
+        ask_policy(j);
         break;
     case WATCH:
         start_watch(j);
+        break;
+    case TURN:
+        ask_for_turn(j);
         break;
     case RECOPY:
         route_recopy(s, &v->job, on_recopy, j);

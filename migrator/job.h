@@ -7,16 +7,17 @@
  * | SIGN_IN | copying             | master or the sealed password; a crew    | RECORDS; GIVE_UP             |
  * | RECORDS | copying             | reads the view records                   | COPY                         |
  * | COPY    | copying             | passes, until one is small               | READY; GIVE_UP               |
- * | READY   | copying -> ready    | tells the counters, route_ready          | WATCH, CUTOVER; POLICY       |
- * | POLICY  | ready               | cutover = manual: did staff say now?     | WATCH; end (stays ready)     |
- * | WATCH   | ready               | has silent proxies evicted               | CUTOVER; RECOPY (took long)  |
+ * | READY   | copying -> ready    | tells the counters, route_ready          | WATCH, TURN; POLICY          |
+ * | POLICY  | ready               | manual: did staff say now? window: waits | RECOPY; end (stays ready)    |
+ * | WATCH   | ready               | has silent proxies evicted               | TURN                         |
+ * | TURN    | ready               | freeze_jitter, max_flips_per_minute      | CUTOVER; RECOPY (took long)  |
  * | RECOPY  | ready -> copying    | route_recopy                             | COPY                         |
  * | CUTOVER | ready ... flipped   | cutover.h                                | end; GIVE_UP; REST           |
  * | REST    | ready               | waits out a pause or a quarantine        | RECOPY; WATCH (forced)       |
  * | GIVE_UP | -> backoff, blocked | route_backoff, route_block               | end                          |
  *
- * An account that stays ready under cutover = manual has no job: `imapferryctl flip` queues it again, and a
- * short delta goes before its cut-over. What has no answer from Redis is sent again; all scripts may be
+ * An account that stays ready under cutover = manual or window has no job: `imapferryctl flip`, or the time, queues
+ * it again, and a short delta goes before its cut-over. What has no answer from Redis is sent again; all scripts may be
  * repeated. A job that finds that it is not the owner any more touches nothing more.
  *
  * One exit: job_end(job, how). */

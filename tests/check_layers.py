@@ -16,7 +16,7 @@ LAYERS = [
     ("base", ["base", "log", "buf", "buf_room", "xalloc", "process", "reasons", "metrics", "fault"]),
     ("wire", ["imap_*", "mutf7", "sasl", "proxyproto"]),
     ("view", ["view_*"]),
-    ("conf", ["address", "options", "account", "conf", "conf_*", "leave_out", "migration_rules"]),
+    ("conf", ["address", "options", "account", "conf", "conf_*", "leave_out", "window", "migration_rules"]),
     ("io", ["loop", "stream", "tls", "deflate", "dial", "http"]),
     ("store", ["redis", "redis_*", "sentinel", "store", "store_*", "route", "route_*", "registry", "registry_*", "events", "seal"]),
     ("dialog", ["backend_login"]),

@@ -2,7 +2,7 @@
 if not open() then return NOSTORE end
 local r = route(arg(1))
 local next_try = number(r.next_try)
-if r.state ~= 'backoff' or next_try == 0 then
+if (r.state ~= 'backoff' and r.state ~= 'ready') or next_try == 0 then
     call('ZREM', LATER, r.user)
     return {'ok', '0'}
 end

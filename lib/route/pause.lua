@@ -2,6 +2,7 @@
 if not open() then return NOSTORE end
 local on = arg(1) == '1'
 if paused() == on then return OK end
+if not on then call('DEL', prefix .. 'recent') end -- what failed before has been looked at
 call('HSET', CONTROL, 'paused', on and '1' or '0', 'paused_by', arg(2), 'paused_reason', arg(3),
      'paused_at', text(now()))
 event(NOBODY, on and 'paused' or 'resumed')

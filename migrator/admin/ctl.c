@@ -285,7 +285,7 @@ static void on_result(void *owner, const struct action_result *r)
             .store = c->store,
             .user = c->key,
             .target = c->action.to ? c->action.to : conf_pair_of(c->conf, c->key).target,
-            .manual = m->cutover == CUTOVER_MANUAL && !c->action.now && c->verb->verb == ACTION_MIGRATE,
+            .manual = m->cutover != CUTOVER_IMMEDIATE && !c->action.now && c->verb->verb == ACTION_MIGRATE,
             .quiet = c->json,
         },
         on_waited, c);

@@ -8,7 +8,7 @@ from harness.ferry import backend
 from harness.scene import fill, new_user, read, small
 
 DATE = '"03-Feb-2021 04:05:06 +0200"'
-LATE = {"migration": {"trigger": "manual", "late_watch": "20s"}}
+LATE = {"migration": {"trigger": "manual", "late_watch": "8s"}}
 
 
 def text(subject):
@@ -140,7 +140,7 @@ def test_by_the_users_own_password(make_ferry, old, new, authority):
     user = new_user("sealed")
     fill(old, user, small(messages=5))
     pair = {"old": backend(old, ca=authority.ca, master=False), "new": backend(new, ca=authority.ca, master=False)}
-    ferry = make_ferry(pair, {"migration": {"late_watch": "8s"}})
+    ferry = make_ferry(pair, {"migration": {"late_watch": "5s"}})
     ferry.seal_keys()
     proxy = ferry.proxy()
     ferry.migrator()

@@ -24,7 +24,8 @@ SETTINGS = {
     "proxy": {"lease": "1s", "lease_long": "2s", "drain_time": "300ms", "threads": 1, "hold_max": "8s"},
     "migrator": {"retry_min": "300ms", "retry_max": "2s", "job_lease": "1500ms", "command_timeout": "5s"},
     "seal": {},
-    "migration": {"source": "old", "target": "new", "freeze_budget": "5s", "late_watch": "0s"},
+    "migration": {"source": "old", "target": "new", "freeze_budget": "5s", "late_watch": "0s",
+                  "stop_failure_share": 100},
 }
 
 

@@ -1042,3 +1042,43 @@ def test_engaged_is_the_first_claim_of_an_unbroken_engagement(store):
     assert store.route()["engaged"] == store.route()["epoch"] == str(int(again) + 1)
     store.call("hold", "ann", "root", "", "old")
     assert store.route()["engaged"] == "0"
+
+
+# ---- policies ----
+
+def test_wait_keeps_it_ready_and_queues_it_later(store):
+    store.plant("ready", now="", job="")
+    assert store.call("wait", "ann", TOKEN, EPOCH, "window: x", 60000) == ["ok"]
+    r = store.route()
+    assert (r["state"], r["owner"], r["reason"]) == ("ready", "", "window: x")
+    assert store.call("wait", "ann", TOKEN, EPOCH, "window: x", 60000) == ["ok"] and store.route() == r
+    assert store.call("due", "ann") == ["ok", "0"] and store.route() == r
+    store.client.hset(store.key("route", "ann"), "next_try", "1")
+    assert store.call("due", "ann") == ["ok", "1"] and store.route()["state"] == "queued"
+    assert store.client.zscore(store.key("later"), "ann") is None
+    store.plant("ready", now="1")
+    assert store.call("wait", "ann", TOKEN, EPOCH, "window: x", 60000) == ["again", "now"]
+
+
+def test_turn(store):
+    assert [store.call("turn", u, 2)[0] for u in ("a", "b", "c", "a")] == ["ok", "ok", "late", "ok"]
+    assert 50000 < int(store.call("turn", "c", 2)[1]) <= 60000
+    assert store.call("turn", "c", 0) == ["ok"] and store.call("turn", "c", 3) == ["ok"]
+    store.client.zadd(store.key("flips"), {"a": 1})
+    assert store.call("turn", "d", 3) == ["ok"]
+
+
+def test_outcome_stops_when_too_many_failed(store):
+    def outcome(good, epoch, share=50):
+        return store.call("outcome", "ann", TOKEN, epoch, good, share)[1]
+    assert [outcome(0, n) for n in range(4)] == ["0"] * 4, "too few to tell"
+    assert outcome(0, 3) == "0", "told twice"
+    assert outcome(0, 4, 100) == "0", "never at 100"
+    assert outcome(1, 5) == "0", "a flip stops nothing"
+    assert outcome(0, 6) == "1"
+    assert store.client.hget(store.key("control"), "paused_reason") == "6 of the last 7 switch-overs failed"
+    assert outcome(0, 7) == "0", "it stands already"
+    assert store.call("pause", 0, "root", "") == ["ok"]
+    assert [outcome(0, n) for n in range(10, 14)] == ["0"] * 4, "what was before is forgotten"
+    store.client.delete(store.key("recent"))
+    assert [outcome((n + 1) % 2, n) for n in range(20, 40)] == ["0"] * 20, "a half is not more than a half"

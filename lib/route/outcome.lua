@@ -1,0 +1,22 @@
+-- outcome: how an attempt to cut over ended. args: user, token, epoch, 1 or 0 (failed), per cent that may fail (100: any).
+-- Of the last 20, at least 5 of them. Where more failed, the brake goes on, as by staff; ok: 1 where it did.
+if not open() then return NOSTORE end
+local recent = prefix .. 'recent'
+local line, failed = arg(4) .. ' ' .. arg(2) .. ' ' .. arg(3), 0
+local lines = call('LRANGE', recent, 0, 19)
+for _, l in ipairs(lines) do
+    if l == line then return {'ok', '0'} end
+end
+table.insert(lines, 1, line)
+lines[21] = nil
+for _, l in ipairs(lines) do
+    if string.sub(l, 1, 1) == '0' then failed = failed + 1 end
+end
+call('LPUSH', recent, line)
+call('LTRIM', recent, 0, 19)
+if arg(4) == '1' or paused() or #lines < 5 or failed * 100 <= number(arg(5)) * #lines then return {'ok', '0'} end
+local why = text(failed) .. ' of the last ' .. text(#lines) .. ' switch-overs failed'
+call('HSET', CONTROL, 'paused', '1', 'paused_by', 'automatic stop', 'paused_reason', why, 'paused_at', text(now()))
+event(NOBODY, 'paused')
+audit('automatic stop', 'pause', arg(1), why, 'running', 'paused')
+return {'ok', '1'}

@@ -1,0 +1,17 @@
+/* policy: may a copied account be cut over now, by migration.cutover? */
+#ifndef IMAPFERRY_POLICY_H
+#define IMAPFERRY_POLICY_H
+
+#include <time.h>
+
+#include "lib/conf.h"
+
+enum policy_rc {
+    POLICY_GO,
+    POLICY_WAIT, /* *ms: until it may be */
+    POLICY_STAFF /* until staff say so */
+};
+/* By the local time at `now`, with its changes to and from summer time. */
+enum policy_rc policy_ask(const struct conf_migration *m, time_t now, uint64_t *ms);
+
+#endif
