@@ -95,19 +95,23 @@ const struct option options[] = {
     {"backend", "max_connections", OPTION_NUMBER, offsetof(struct conf_backend, max_connections), .def = "8",
      .min = 1, .max = 10000,
      .text = "How many connections each migrator opens to this backend at most, all its jobs together."},
-    {"backend", "max_messages_per_second", OPTION_NUMBER, offsetof(struct conf_backend, max_messages_per_second),
-     .def = "0", .min = 0, .max = 1000000,
-     .text = "How many messages each migrator reads from this backend or stores there in a second at most, all "
-             "its jobs together. 0: no limit."},
+    {"backend", "max_messages_per_second", OPTION_NUMBER,
+     offsetof(struct conf_backend, max_messages_per_second), .def = "0", .min = 0, .max = 1000000,
+     .text =
+         "How many messages each migrator reads from this backend or stores there in a second at most, all "
+         "its jobs together. 0: no limit."},
     {"backend", "max_bytes_per_second", OPTION_NUMBER, offsetof(struct conf_backend, max_bytes_per_second),
      .def = "0", .min = 0, .max = UINT32_MAX,
-     .text = "How many bytes of messages each migrator reads from this backend or stores there in a second at "
-             "most, all its jobs together. 0: no limit."},
+     .text =
+         "How many bytes of messages each migrator reads from this backend or stores there in a second at "
+         "most, all its jobs together. 0: no limit."},
     {"backend", "compress", OPTION_BOOL, offsetof(struct conf_backend, compress), .def = "false",
-     .text = "Have the migrator's connections compressed where the backend can (COMPRESS=DEFLATE): for a slow "
-             "line. It costs processor time on both ends."},
+     .text =
+         "Have the migrator's connections compressed where the backend can (COMPRESS=DEFLATE): for a slow "
+         "line. It costs processor time on both ends."},
     {"backend", "retired", OPTION_BOOL, offsetof(struct conf_backend, retired), .def = "false",
-     .text = "Say true before this server is switched off: then it is not looked at for late mail any more, and what "
+     .text = "Say true before this server is switched off: then it is not looked at for late mail any more, "
+             "and what "
              "only the way back to it needs is forgotten."},
     {"proxy", "listen", OPTION_LIST, offsetof(struct conf_proxy, listen), .def = "",
      .example = "{\"imaps://[::]:993\", \"imap+starttls://[::]:143\"}",
@@ -224,36 +228,59 @@ const struct option options[] = {
              "times (window), or by \"imapferryctl flip\" (manual)."},
     {"migration", "window", OPTION_LIST, offsetof(struct conf_migration, window), .def = "",
      .example = "{\"Mon-Fri 20:00-06:00\", \"Sat,Sun 00:00-24:00\"}",
-     .text = "With cutover = \"window\": the times in which accounts are switched over, in the time zone of the "
-             "migrators. A day is the one on which a time begins."},
-    {"migration", "freeze_jitter", OPTION_DURATION, offsetof(struct conf_migration, freeze_jitter_ms), .def = "0s",
-     .max = H,
-     .text = "Each switch-over waits for a random time up to this one, so that many accounts that are ready at once "
+     .text =
+         "With cutover = \"window\": the times in which accounts are switched over, in the time zone of the "
+         "migrators. A day is the one on which a time begins."},
+    {"migration", "freeze_jitter", OPTION_DURATION, offsetof(struct conf_migration, freeze_jitter_ms),
+     .def = "0s", .max = H,
+     .text = "Each switch-over waits for a random time up to this one, so that many accounts that are ready "
+             "at once "
              "(when a window opens) are spread."},
-    {"migration", "max_flips_per_minute", OPTION_NUMBER, offsetof(struct conf_migration, max_flips_per_minute),
-     .def = "0", .max = 100000,
-     .text = "How many accounts are switched over in a minute at most, by all migrators together; 0: any number."},
-    {"migration", "stop_failure_share", OPTION_NUMBER, offsetof(struct conf_migration, stop_failure_share), .def = "50",
-     .max = 100,
-     .text = "When more than so many per cent of the last 20 attempts to switch an account over failed (and there were "
+    {"migration", "max_flips_per_minute", OPTION_NUMBER,
+     offsetof(struct conf_migration, max_flips_per_minute), .def = "0", .max = 100000,
+     .text = "How many accounts are switched over in a minute at most, by all migrators together; 0: any "
+             "number."},
+    {"migration", "stop_failure_share", OPTION_NUMBER, offsetof(struct conf_migration, stop_failure_share),
+     .def = "50", .max = 100,
+     .text = "When more than so many per cent of the last 20 attempts to switch an account over failed (and "
+             "there were "
              "5 at least), all migrations are paused, as by \"imapferryctl pause\". 100: never."},
     {"migration", "freeze_budget", OPTION_DURATION, offsetof(struct conf_migration, freeze_budget_ms),
      .def = "5s", .min = 100, .max = 5 * M,
      .text = "How long an account may stand still while it is switched over; after that it goes on as "
              "before and is tried again later."},
+    {"migration", "hook_freeze", OPTION_LIST, offsetof(struct conf_migration, hook_freeze), .def = "",
+     .text = "A program and its arguments, run by the migrator when all sessions of an account rest, before "
+             "the last "
+             "look at its old server: to close that to what bypasses the proxy, such as "
+             "{\"/usr/bin/doveadm\", \"kick\", "
+             "\"%u\"}. %u: the login name, %k: the account, %s and %t: the backends that it leaves and goes "
+             "to, %e: "
+             "freeze, flip or settle, %%: a percent sign. Where it fails, or takes longer than the freeze "
+             "may, the account "
+             "goes on as before and is tried again later."},
+    {"migration", "hook_flip", OPTION_LIST, offsetof(struct conf_migration, hook_flip), .def = "",
+     .text = "The same, run once an account has been switched over. Where it fails, it is tried three times "
+             "more."},
+    {"migration", "hook_settle", OPTION_LIST, offsetof(struct conf_migration, hook_settle), .def = "",
+     .text = "The same, run once the time of late_watch is over."},
     {"migration", "late_watch", OPTION_DURATION, offsetof(struct conf_migration, late_watch_ms), .def = "1h",
      .max = 30 * DAY,
-     .text = "How long the old server is looked at after an account was switched over, at growing distances; mail that "
+     .text = "How long the old server is looked at after an account was switched over, at growing distances; "
+             "mail that "
              "still arrives there is brought over. Then daily, until it is retired. 0s: not at all."},
     {"migration", "reorder_max", OPTION_NUMBER, offsetof(struct conf_migration, reorder_max), .def = "1000",
      .max = 1000000,
-     .text = "A message that the target refused at first and takes later would lie behind those that follow it. Up "
-             "to so many copies of a mailbox are taken back and appended again, so that the order is kept; above "
-             "it the account is blocked until somebody waives \"order\"."},
+     .text =
+         "A message that the target refused at first and takes later would lie behind those that follow it. "
+         "Up "
+         "to so many copies of a mailbox are taken back and appended again, so that the order is kept; above "
+         "it the account is blocked until somebody waives \"order\"."},
     {"migration", "delete_share", OPTION_NUMBER, offsetof(struct conf_migration, delete_share), .def = "50",
      .max = 100,
-     .text = "Per cent of a mailbox's copies that the migrator removes from the target in one pass because their "
-             "messages are gone from the source. Where it were more (and more than 100 messages), the account is "
-             "blocked until somebody waives \"share\": the source might be broken."},
+     .text =
+         "Per cent of a mailbox's copies that the migrator removes from the target in one pass because their "
+         "messages are gone from the source. Where it were more (and more than 100 messages), the account is "
+         "blocked until somebody waives \"share\": the source might be broken."},
 };
 const size_t n_options = COUNTOF(options);

@@ -71,6 +71,7 @@ struct conf_migration {
     enum trigger trigger;
     enum cutover cutover;
     uint64_t freeze_budget_ms;
+    struct conf_list hook_freeze, hook_flip, hook_settle;
     struct conf_list window;
     uint64_t freeze_jitter_ms;
     uint32_t max_flips_per_minute, stop_failure_share;

@@ -34,6 +34,8 @@ static const struct {
          "(\"waive NAME same_account\")."},
     [WHY_QUOTA] = {"quota", THEN_PERSON,
                    "The new server allows less than the account has. Raise its limit there, then \"retry\"."},
+    [WHY_HOOK] = {"hook", THEN_AGAIN,
+                  "Tried again by itself. The command in hook_freeze says in the migrator's log why."},
     [WHY_UIDVALIDITY] =
         {"uidvalidity", THEN_PERSON,
          "Mail programs would take wrong messages for known ones. Delete the named mailbox on the "

@@ -17,6 +17,7 @@ enum why {
     WHY_SHARED,       /* mailboxes shared with others, or of others */
     WHY_SAME_ACCOUNT, /* another account has the same mail */
     WHY_QUOTA,        /* the target has not the room */
+    WHY_HOOK,         /* a command of the site failed */
     WHY_UIDVALIDITY,  /* equal UIDVALIDITYs with different UIDs */
     WHY_SESSIONS,     /* the user's sessions did not come to rest */
     WHY_DEADLINE,     /* the last pass took longer than the account may stand still */

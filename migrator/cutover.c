@@ -7,6 +7,7 @@
 #include "lib/xalloc.h"
 
 #include "cutover.h"
+#include "hook.h"
 #include "pass.h"
 #include "schedule.h"
 
@@ -21,7 +22,7 @@ enum {
     PREPARE_BUDGETS = 2, /* nobody waits for the sign-ins: they may take longer than the freeze */
 };
 
-enum state { PREPARE, SIGN_INS, FREEZE, REST, SYNC, LAST, FLIP, ABORT, KEPT, JOURNAL, PUBLISH };
+enum state { PREPARE, SIGN_INS, FREEZE, REST, SYNC, HOOK, LAST, FLIP, ABORT, KEPT, JOURNAL, PUBLISH };
 
 struct cutover_run {
     struct move *move;
@@ -35,6 +36,7 @@ struct cutover_run {
     struct timer *retry;          /* runs the state again */
     struct timer *deadline;
     struct pass *pass;
+    struct hook *hook;
     size_t restless; /* sessions that were not where they have to be at the last look */
     char view[40];
     struct route_progress counters; /* the last ones, for write_and_wait() */
@@ -44,8 +46,8 @@ struct cutover_run {
     struct loop_task end_task;
 };
 
-static const char *const state_names[] = {"prepare", "sign_ins", "freeze", "rest",    "sync",   "last",
-                                          "flip",    "abort",    "kept",   "journal", "publish"};
+static const char *const state_names[] = {"prepare", "sign_ins", "freeze", "rest", "sync",    "hook",
+                                          "last",    "flip",     "abort",  "kept", "journal", "publish"};
 
 static void run(struct cutover_run *c);
 
@@ -59,6 +61,7 @@ void cutover_free(struct cutover_run **cp)
     if (!c)
         return;
     pass_cancel(&c->pass);
+    hook_cancel(&c->hook);
     store_forget(c->move->m->store, c);
     journal_forget(c->move->m->journal, c);
     loop_undefer(c->move->m->loop, &c->end_task);
@@ -91,6 +94,7 @@ static void end(struct cutover_run *c, enum cutover_rc rc)
     timer_stop(c->retry);
     timer_stop(c->deadline);
     pass_cancel(&c->pass);
+    hook_cancel(&c->hook);
     store_forget(c->move->m->store, c);
     loop_defer(c->move->m->loop, &c->end_task);
 }
@@ -117,6 +121,7 @@ static void abort_with(struct cutover_run *c, enum why why, const char *detail)
     buf_add_str(&c->detail, detail);
     timer_stop(c->deadline);
     pass_cancel(&c->pass);
+    hook_cancel(&c->hook);
     enter(c, ABORT);
 }
 
@@ -330,7 +335,7 @@ static void on_waited(void *owner, enum redis_rc rc, const struct reply *r)
     (void)r;
     if (c->state == SYNC) {
         if (rc == REDIS_OK)
-            enter(c, c->move->force ? FLIP : LAST);
+            enter(c, HOOK);
         else
             abort_with(c, WHY_STORE, "the replicas of Redis do not keep up");
     } else if (rc == REDIS_OK) {
@@ -354,6 +359,43 @@ static void on_counters(void *owner, enum route_rc rc, const char *detail)
 static void write_and_wait(struct cutover_run *c)
 {
     route_progress(c->move->m->store, &c->move->job, &c->counters, on_counters, c);
+}
+
+/* ---- HOOK */
+
+static void on_hook(void *owner, const char *error)
+{
+    struct cutover_run *c = owner;
+
+    c->hook = NULL;
+    if (error) {
+        struct buf text = {0};
+        buf_printf(&text, "hook_freeze %s", error);
+        abort_with(c, WHY_HOOK, buf_str(&text));
+        buf_free(&text);
+    } else {
+        enter(c, c->move->force ? FLIP : LAST);
+    }
+}
+
+/* All sessions rest: what closes the source to others goes before the last look at it. */
+static void start_hook(struct cutover_run *c)
+{
+    const struct conf_list *command = &c->move->m->conf->migration.hook_freeze;
+
+    if (command->n == 0) {
+        on_hook(c, NULL);
+        return;
+    }
+    c->hook = hook_start(c->move->m->loop,
+                         &(struct hook_call){.command = command,
+                                             .event = "freeze",
+                                             .user = c->move->user,
+                                             .login = c->move->login,
+                                             .source = c->move->source_name,
+                                             .target = c->move->target_name,
+                                             .timeout_ms = c->budget_ms},
+                         on_hook, c);
 }
 
 /* ---- LAST, FLIP */
@@ -494,6 +536,9 @@ static void run(struct cutover_run *c)
         break;
     case SYNC:
         write_and_wait(c);
+        break;
+    case HOOK:
+        start_hook(c);
         break;
     case LAST:
         c->pass = pass_start(c->move, PASS_LAST, on_pass, c);

@@ -7,7 +7,8 @@
  * |         |                       | the target, or gone                        |                         |
  * | FREEZE  | preparing -> freezing | route_freeze; the deadline runs from here  | REST; ABORT             |
  * | REST    | freezing              | waits until each session rests or is gone  | SYNC; ABORT             |
- * | SYNC    | freezing              | WAIT for the replicas                      | LAST; ABORT             |
+ * | SYNC    | freezing              | WAIT for the replicas                      | HOOK; ABORT             |
+ * | HOOK    | freezing              | hook_freeze                                | LAST; ABORT             |
  * | LAST    | freezing              | last pass: delta, verification, records    | FLIP; ABORT             |
  * | FLIP    | freezing -> flipping  | route_flip: the point of no return         | KEPT; ABORT             |
  * | ABORT   | -> ready              | route_abort with the reason                | end FAILED; KEPT        |

@@ -19,6 +19,7 @@ enum {
     REST_MS = 1000, /* between looks whether a pause or quarantine is over */
     PASSES_MAX = 5,
     SMALL_CHANGES = 20, /* a pass that had to change no more than this is small */
+    HOOK_MS = 30000,
     TURN_MAX_MS = 5000, /* between looks whether it is its turn */
     STALE_MS = 10000,   /* after a watch that took longer, one more pass goes before the freeze */
     DIFFERS_MAX = 3,    /* attempts after which a difference is a person's */
@@ -521,6 +522,13 @@ static void on_cutover(void *owner, const struct cutover_result *r)
             LOG_U("mailboxes", j->mailboxes), LOG_U("messages", j->messages),
             LOG_U("frozen_ms", r->frozen_ms), LOG_S("force", j->move.force ? "yes" : "no"));
         tell_outcome(j, true);
+        hooks_run(j->m->hooks, &(struct hook_call){.command = &j->m->conf->migration.hook_flip,
+                                                   .event = "flip",
+                                                   .user = j->move.user,
+                                                   .login = j->move.login ? j->move.login : "",
+                                                   .source = j->move.source_name,
+                                                   .target = j->move.target_name,
+                                                   .timeout_ms = HOOK_MS});
         job_end(j, JOB_DONE);
         break;
     case CUTOVER_FAILED:

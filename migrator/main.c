@@ -160,6 +160,7 @@ static bool make_parts(struct program *g, char **error)
         if (!m->seal)
             return false;
     }
+    m->hooks = hooks_new(m->loop);
     m->store = store_new(m->loop, c, STORE_TIMEOUT_MS, on_store, g);
     return true;
 }
@@ -185,6 +186,7 @@ static void program_free(struct program *g)
     schedule_free(&g->schedule);
     worker_free(&g->worker);
     store_free(&m->store);
+    hooks_free(&m->hooks);
     journal_free(&m->journal);
     backends_free(&m->backends);
     if (m->seal)

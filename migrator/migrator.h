@@ -8,6 +8,7 @@
 #include "lib/store.h"
 
 #include "backends.h"
+#include "hook.h"
 #include "journal.h"
 
 struct migrator {
@@ -17,6 +18,7 @@ struct migrator {
     struct store *store;
     struct backends *backends;
     struct journal *journal;
+    struct hooks *hooks;
     struct seal_private *seal; /* NULL: no keys are configured */
 };
 

@@ -7,7 +7,7 @@
 #include "late.h"
 #include "schedule.h"
 
-enum { LOOKS_MAX = 2, TICK_MS = 1000, TICK_MIN_MS = 50, RETRY_MS = 1000 };
+enum { LOOKS_MAX = 2, TICK_MS = 1000, TICK_MIN_MS = 50, RETRY_MS = 1000, HOOK_MS = 30000 };
 enum look_state { CLAIM, LOOK, DROP, DONE };
 
 /* One account whose time has come. */
@@ -24,7 +24,7 @@ struct look {
     uint64_t since_flip_ms; /* at the claim */
     uint64_t claimed_ms;
     uint64_t found, delay_ms;
-    bool over, done;
+    bool over, was_flipped;
     struct record *next; /* DROP */
 };
 
@@ -158,6 +158,7 @@ static void take_route(struct look *k, const struct route *r)
     v->back = !strcmp(r->target, *r->home ? r->home : conf_pair_of(c, v->user).source);
     v->login = account_login(v->user);
     k->claimed_ms = clock_boot_ms();
+    k->was_flipped = r->state == ROUTE_FLIPPED;
     k->since_flip_ms = r->now_ms > r->flipped_ms ? r->now_ms - r->flipped_ms : 0;
 }
 
@@ -236,15 +237,28 @@ static void drop_ledgers(struct look *k)
 
 /* ---- DONE */
 
+static void settled(struct look *k)
+{
+    struct migrator *m = k->schedule->m;
+
+    LOG(INFO, "settled", LOG_S("user", k->move.user), LOG_S("backend", k->move.target_name));
+    hooks_run(m->hooks, &(struct hook_call){.command = &m->conf->migration.hook_settle,
+                                            .event = "settle",
+                                            .user = k->move.user,
+                                            .login = k->move.login ? k->move.login : "",
+                                            .source = k->move.source_name,
+                                            .target = k->move.target_name,
+                                            .timeout_ms = HOOK_MS});
+}
+
 static void on_done(void *owner, enum route_rc rc, const char *detail)
 {
     struct look *k = owner;
 
     if (bad_answer(k, rc))
         return;
-    if (k->over && !strcmp(detail, "settled") &&
-        k->since_flip_ms < 2 * k->schedule->m->conf->migration.late_watch_ms)
-        LOG(INFO, "settled", LOG_S("user", k->move.user), LOG_S("backend", k->move.target_name));
+    if (k->was_flipped && !strcmp(detail, "settled"))
+        settled(k);
     end(k);
 }
 

@@ -7,6 +7,8 @@ from harness import mail, net
 from harness.ferry import backend
 from harness.scene import fill, new_user, read, small
 
+pytestmark = pytest.mark.writes_source
+
 DATE = '"03-Feb-2021 04:05:06 +0200"'
 LATE = {"migration": {"trigger": "manual", "late_watch": "8s"}}
 
@@ -39,7 +41,6 @@ def test_a_late_delivery_is_brought_once(make_ferry, backends, old, new):
     user = new_user("late")
     fill(old, user, small(messages=20))
     ferry = make_ferry(backends, LATE)
-    ferry.source_may_change = True
     ferry.migrator()
     move(ferry, user)
     w = mail.connect(new, user, "secret")
@@ -85,7 +86,6 @@ def test_a_way_back_takes_the_account_away(make_ferry, backends, old, new):
     user = new_user("race")
     fill(old, user, small(messages=5))
     ferry = make_ferry(backends, LATE)
-    ferry.source_may_change = True
     ferry.migrator()
     move(ferry, user)
     net.wait_until("a look", lambda: ferry.route(user).get("last_late"))
@@ -103,7 +103,6 @@ def test_a_look_that_died_is_taken_over(make_ferry, backends, old, new, kill):
     user = new_user("killed")
     fill(old, user, small(messages=5))
     ferry = make_ferry(backends, {"migration": {"trigger": "manual", "late_watch": "4s"}})
-    ferry.source_may_change = True
     migrator = ferry.migrator()
     move(ferry, user)
     m = mail.connect(old, user, "secret")
@@ -126,7 +125,6 @@ def test_nothing_after_the_backend_is_retired(make_ferry, old, new, authority):
     fill(old, user, small(messages=5))
     pair = {"old": backend(old, ca=authority.ca, retired=True), "new": backend(new, ca=authority.ca)}
     ferry = make_ferry(pair, LATE)
-    ferry.source_may_change = True
     migrator = ferry.migrator()
     move(ferry, user)
     migrator.wait(rf"event=late_retired user={re.escape(user)}")

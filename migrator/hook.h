@@ -1,0 +1,42 @@
+/* hook: a command of the site, run when an account is frozen, was switched over, or is settled: to close the
+ * old server to what bypasses the proxy, for instance. No shell reads it: the option is the program and its
+ * arguments, in which %u is the login name, %k the account, %s and %t the backends that it leaves and goes
+ * to, %e the event, and
+ * %% a percent sign. The environment has the same as IMAPFERRY_USER, _ACCOUNT, _SOURCE, _TARGET and _EVENT.
+ *
+ * Exit status 0 is success. What it says on standard error goes to the log and, with its exit status, into
+ * the reason. After its time it is killed with all that it started. */
+#ifndef IMAPFERRY_HOOK_H
+#define IMAPFERRY_HOOK_H
+
+#include "lib/conf.h"
+#include "lib/loop.h"
+
+struct hook_call {
+    const struct conf_list *command; /* not empty */
+    const char *event;               /* "freeze", "flip", "settle" */
+    const char *user, *login, *source, *target;
+    uint64_t timeout_ms;
+};
+
+struct hook;
+/* error: NULL = it succeeded; borrowed. */
+typedef void (*hook_fn)(void *owner, const char *error);
+
+/* The call is copied. Never calls back before it returned; the hook is gone when it does. */
+struct hook *hook_start(struct loop *l, const struct hook_call *call, hook_fn fn, void *owner);
+/* Kills it, without a callback. NULL is fine. */
+void hook_cancel(struct hook **h);
+
+/* An argument with its % written out. Appends. Pure. */
+void hook_expand(struct buf *out, const struct hook_call *call, const char *argument);
+
+/* Hooks that nobody waits for: tried again, with growing rests, while the process lives; what fails to the
+ * end is an error in the log. */
+struct hooks;
+struct hooks *hooks_new(struct loop *l);
+/* NULL is fine. */
+void hooks_free(struct hooks **h);
+void hooks_run(struct hooks *h, const struct hook_call *call);
+
+#endif

@@ -1,0 +1,154 @@
+#include "unit.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/loop.h"
+#include "migrator/hook.h"
+
+struct world {
+    struct loop *loop;
+    struct timer *tick;
+    bool done;
+    char *error;
+};
+
+static void on_tick(void *owner)
+{
+    (void)owner;
+}
+
+static int set_up(void **state)
+{
+    struct world *w = xcalloc(1, sizeof(*w));
+
+    w->loop = loop_new();
+    w->tick = timer_new(w->loop, on_tick, w);
+    *state = w;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct world *w = *state;
+
+    timer_free(&w->tick);
+    loop_free(&w->loop);
+    free(w->error);
+    free(w);
+    return 0;
+}
+
+static void on_hook(void *owner, const char *error)
+{
+    struct world *w = owner;
+
+    w->done = true;
+    free(w->error);
+    w->error = error ? xstrdup(error) : NULL;
+}
+
+static struct hook_call call_of(const struct conf_list *command)
+{
+    return (struct hook_call){.command = command,
+                              .event = "freeze",
+                              .user = "ann%20b@x",
+                              .login = "ann b@x",
+                              .source = "old",
+                              .target = "new",
+                              .timeout_ms = 5000};
+}
+
+static void turn(struct world *w)
+{
+    timer_start(w->tick, 10);
+    uv_run(&w->loop->uv, UV_RUN_ONCE);
+}
+
+static const char *run(struct world *w, const char *script, uint64_t timeout_ms)
+{
+    char *items[] = {(char *)(uintptr_t) "/bin/sh", (char *)(uintptr_t) "-c", (char *)(uintptr_t)script,
+                     (char *)(uintptr_t) "%e", (char *)(uintptr_t) "%u"};
+    struct conf_list command = {.items = items, .n = COUNTOF(items)};
+    struct hook_call call = call_of(&command);
+
+    call.timeout_ms = timeout_ms;
+    w->done = false;
+    hook_start(w->loop, &call, on_hook, w);
+    assert_false(w->done);
+    while (!w->done)
+        turn(w);
+    return w->error ? w->error : "";
+}
+
+static void test_expand(void **state)
+{
+    struct buf out = {0};
+    struct hook_call call = call_of(NULL);
+
+    (void)state;
+    hook_expand(&out, &call, "%u|%k|%s|%t|%e|%%u|%x|%");
+    assert_string_equal(buf_str(&out), "ann b@x|ann%20b@x|old|new|freeze|%u|%x|%");
+    buf_free(&out);
+}
+
+static void test_ends(void **state)
+{
+    struct world *w = *state;
+
+    assert_string_equal(run(w, "test \"$0 $1\" = 'freeze ann b@x'", 5000), "");
+    assert_string_equal(run(w,
+                            "test \"$IMAPFERRY_EVENT $IMAPFERRY_USER $IMAPFERRY_ACCOUNT $IMAPFERRY_SOURCE "
+                            "$IMAPFERRY_TARGET\" = 'freeze ann b@x ann%%20b@x old new'",
+                            5000),
+                        "");
+    assert_string_equal(run(w, "exit 3", 5000), "ended with status 3");
+    assert_string_equal(run(w, "echo no such user >&2; echo more >&2; exit 1", 5000),
+                        "ended with status 1: no such user");
+    assert_string_equal(run(w, "kill -9 $$", 5000), "was ended by signal 9");
+    assert_string_equal(run(w, "sleep 60 & sleep 60", 100), "took too long");
+    assert_string_equal(run(w, "sleep 5 & exit 0", 5000), ""); /* what it leaves behind is not waited for */
+}
+
+static void test_no_program(void **state)
+{
+    struct world *w = *state;
+    char *items[] = {(char *)(uintptr_t) "/no/such/program"};
+    struct conf_list command = {.items = items, .n = 1};
+    struct hook_call call = call_of(&command);
+
+    hook_start(w->loop, &call, on_hook, w);
+    while (!w->done)
+        turn(w);
+    assert_string_equal(w->error, "could not be started: no such file or directory");
+}
+
+static void test_cancel(void **state)
+{
+    struct world *w = *state;
+    char *items[] = {(char *)(uintptr_t) "/bin/sleep", (char *)(uintptr_t) "60"};
+    struct conf_list command = {.items = items, .n = 2};
+    struct hook_call call = call_of(&command);
+    struct hook *h = hook_start(w->loop, &call, on_hook, w);
+
+    hook_cancel(&h);
+    assert_null(h);
+    h = hook_start(w->loop, &call, on_hook, w);
+    turn(w);
+    hook_cancel(&h);
+    for (int i = 0; i < 5; i++)
+        turn(w);
+    assert_false(w->done);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_expand),
+        TEST(test_ends),
+        TEST(test_no_program),
+        TEST(test_cancel),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
