@@ -66,7 +66,7 @@ def logs_in(proxy, user):
 
 
 @pytest.mark.parametrize("point,states", [
-    ("ledger.done.answered:2", []), ("script.freeze.answered:1", ["ready"]),
+    ("ledger.landed.answered:2", []), ("script.freeze.answered:1", ["ready"]),
 ])
 def test_no_cut_over_in_the_quarantine(make_ferry, backends, group, old, new, point, states):
     """In the middle of the copy; and in a freeze, which the first script on the new master ends."""

@@ -2,7 +2,7 @@
 
     with World(cert) as world:
         points = world.points("multi")                   # what an undisturbed run passes: name -> how often
-        world.run("multi/ledger.done.sent:1:kill")       # raises where anything is missing, doubled or out of order
+        world.run("multi/ledger.landed.sent:1:kill")       # raises where anything is missing, doubled or out of order
 
 An account is copied, changes at the source while it waits (new, expunged, re-flagged), and is flipped. The migrator
 has a store (a prefix in Redis) of its own; when it dies, another one is started, without a fault.
