@@ -12,6 +12,10 @@ static const struct {
     [WHY_UNREACHABLE] =
         {"unreachable", THEN_AGAIN,
          "Tried again by itself. See whether the server runs and takes connections from here."},
+    [WHY_THROTTLED] =
+        {"throttled", THEN_AGAIN,
+         "Tried again by itself. The server asks to be used more slowly: give its section max_messages_per_second or "
+         "max_bytes_per_second, or a smaller max_connections."},
     [WHY_TLS] =
         {"tls", THEN_AGAIN,
          "Tried again by itself. See the server's certificate and the backend's ca_file and address."},

@@ -8,6 +8,7 @@
 struct slot {
     struct tls_policy *tls; /* owned; NULL for schemes without TLS */
     uint32_t used;
+    struct pace pace;
 };
 
 struct backends {
@@ -91,6 +92,11 @@ struct tls_policy *backends_tls(const struct backends *b, const struct conf_back
     return slot_of(b, backend)->tls;
 }
 
+struct pace *backends_pace(const struct backends *b, const struct conf_backend *backend)
+{
+    return &slot_of(b, backend)->pace;
+}
+
 static bool wants_tls(const struct conf_backend *backend)
 {
     return backend->address.scheme == ADDRESS_IMAPS || backend->address.scheme == ADDRESS_IMAP_STARTTLS;
@@ -106,7 +112,9 @@ struct backends *backends_new(struct loop *l, const struct conf *conf, char **er
     TAILQ_INIT(&b->waiting);
     b->slots = xcalloc(conf->n_backends, sizeof(*b->slots));
     for (size_t i = 0; i < conf->n_backends; i++) {
-        if (!wants_tls(&conf->backends[i]))
+        const struct conf_backend *c = &conf->backends[i];
+        pace_init(&b->slots[i].pace, c->max_messages_per_second, c->max_bytes_per_second, clock_boot_ms());
+        if (!wants_tls(c))
             continue;
         b->slots[i].tls = tls_policy_client(conf->backends[i].ca_file, error);
         if (!b->slots[i].tls) {

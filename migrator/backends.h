@@ -1,5 +1,5 @@
 /* backends: what this process may open to each backend: its TLS policy, and how many connections at most, all
- * jobs together (max_connections). A job works with pairs of connections, one to either side, so they are
+ * jobs together (max_connections), and how fast (pace.h). A job works with pairs of connections, one to either side, so they are
  * reserved in pairs: nobody ever holds one half and waits for the other. The first pair of a job waits in
  * line; further ones are for what is left over. */
 #ifndef IMAPFERRY_BACKENDS_H
@@ -9,6 +9,8 @@
 #include "lib/loop.h"
 #include "lib/tls.h"
 
+#include "pace.h"
+
 struct backends;
 
 /* NULL: *error is a text to free (a ca_file that can't be read). conf must live as long. */
@@ -16,6 +18,9 @@ struct backends *backends_new(struct loop *l, const struct conf *conf, char **er
 /* All reservations must have been given back. */
 void backends_free(struct backends **b);
 struct tls_policy *backends_tls(const struct backends *b, const struct conf_backend *backend);
+
+/* How fast it may be used, by all connections together. */
+struct pace *backends_pace(const struct backends *b, const struct conf_backend *backend);
 
 /* A place in the line; embedded in what waits. {0} is one that does not wait. */
 struct pair_wait {

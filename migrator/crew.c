@@ -181,6 +181,7 @@ static struct imapc *dial(struct slot *s, enum half half)
     struct imapc *conn =
         imapc_new(c->m->loop, &r, conf->migrator.command_timeout_ms, on_event, NULL, &s->ends[half]);
     imapc_set_fence(conn, c->until_ms);
+    imapc_set_pace(conn, backends_pace(c->m->backends, b));
     return conn;
 }
 

@@ -73,6 +73,9 @@ struct imapc {
     struct command *append;   /* the one that is open */
     bool waiting;             /* for "+" */
     bool told_full, corked, paused;
+    struct pace *pace; /* borrowed; NULL: none */
+    struct timer *pace_timer;
+    bool slowed; /* nothing is read until the pace lets us */
     uint64_t last_tag;
     struct loop_task task;
 
@@ -160,6 +163,7 @@ static void set_broken(struct imapc *c, enum phase phase, const char *why)
     c->corked = false;
     stream_close(&c->stream, false);
     timer_stop(c->timer);
+    timer_stop(c->pace_timer);
     loop_defer(c->loop, &c->task);
 }
 
@@ -244,12 +248,56 @@ static void put_queued(struct imapc *c, struct command *cmd, uint64_t until)
     cmd->sent = until;
 }
 
+/* Comes back when the pace lets us go on. */
+static void wait_for_pace(struct imapc *c, uint64_t ms)
+{
+    if (!timer_is_set(c->pace_timer))
+        timer_start(c->pace_timer, ms);
+}
+
+/* No new command in a rest that the server asked for. */
+static bool must_rest(struct imapc *c)
+{
+    uint64_t ms = c->pace ? pace_rest_left_ms(c->pace, clock_boot_ms()) : 0;
+    if (ms > 0)
+        wait_for_pace(c, ms);
+    return ms > 0;
+}
+
+static void note_hint(struct imapc *c, struct span code, struct span text, bool refused)
+{
+    uint64_t ms;
+    if (!c->pace || !pace_hint(code, text, refused, &ms))
+        return;
+    ms = pace_rest(c->pace, ms, clock_boot_ms());
+    LOG(WARN, "throttled", LOG_S("peer", stream_peer(c->stream)), LOG_U("rest_ms", ms), LOG_SPAN("text", text));
+}
+
+static uint64_t take_pace(struct imapc *c, uint32_t messages, uint64_t bytes)
+{
+    if (!c->pace)
+        return 0;
+    pace_take(c->pace, messages, bytes, clock_boot_ms());
+    return pace_wait_ms(c->pace, clock_boot_ms());
+}
+
+/* Of what was read. */
+static void keep_pace(struct imapc *c, uint32_t messages, uint64_t bytes)
+{
+    uint64_t ms = take_pace(c, messages, bytes);
+    if (ms == 0 || c->freed || c->phase != READY)
+        return;
+    c->slowed = true;
+    stream_pause(c->stream);
+    wait_for_pace(c, ms);
+}
+
 /* Sends what may be sent. */
 static void pump(struct imapc *c)
 {
     while (c->phase == READY && !c->waiting && c->sending) {
         struct command *cmd = c->sending;
-        if (cmd->unsendable)
+        if (cmd->unsendable || (cmd->sent == 0 && must_rest(c)))
             return;
         bool wait = cmd->next_wait < cmd->n_waits;
         put_queued(c, cmd, wait ? cmd->waits[cmd->next_wait] : cmd->sent + cmd->out.len);
@@ -381,6 +429,7 @@ void imapc_append_message(struct imapc *c, struct span flags, struct span date, 
     cmd->swallow = cmd->swallow || cmd->answered;
     if (cmd->swallow)
         return;
+    take_pace(c, 1, 0);
     struct imap_writer w;
     imap_writer_init(&w, imapc_literals(c));
     imap_write_raw(&w, " (%.*s) \"%.*s\" ", (int)flags.len, (const char *)flags.p, (int)date.len,
@@ -399,7 +448,8 @@ void imapc_append_bytes(struct imapc *c, struct span bytes)
     cmd->literal_left -= bytes.len;
     if (cmd->swallow || c->phase != READY)
         return;
-    if (cmd == c->sending && !c->waiting && cmd->out.len == 0) {
+    take_pace(c, 0, bytes.len);
+    if (cmd == c->sending && !c->waiting && cmd->out.len == 0 && cmd->sent > 0) {
         put(c, bytes);
         cmd->sent += bytes.len;
     } else {
@@ -426,9 +476,13 @@ void imapc_append_end(struct imapc *c)
 
 bool imapc_append_full(const struct imapc *c)
 {
-    bool full = (c->append && c->append->out.len > HOLD_MAX) || (c->stream && stream_full(c->stream));
+    struct imapc *mine = (struct imapc *)(uintptr_t)c; /* it only remembers that it was asked */
+    uint64_t ms = c->pace ? pace_wait_ms(c->pace, clock_boot_ms()) : 0;
+    bool full = ms > 0 || (c->append && c->append->out.len > HOLD_MAX) || (c->stream && stream_full(c->stream));
+    if (ms > 0)
+        wait_for_pace(mine, ms);
     if (full)
-        ((struct imapc *)(uintptr_t)c)->told_full = true;
+        mine->told_full = true;
     return full;
 }
 
@@ -464,6 +518,7 @@ static void take_status(struct imapc *c, const struct imap_resp *resp)
 {
     if (imap_code_is(resp->code, "ALERT", NULL))
         LOG(WARN, "imap_alert", LOG_S("peer", stream_peer(c->stream)), LOG_SPAN("text", resp->text));
+    note_hint(c, resp->code, resp->text, resp->status != STATUS_OK && resp->status != STATUS_PREAUTH);
     if (resp->status != STATUS_BYE)
         return;
     struct buf text = {0};
@@ -557,6 +612,7 @@ static void body_begin(struct imapc *c, uint64_t size)
         uid = 0;
     if (c->body_of)
         c->body_of->cb.body->begin(c->body_of->cb.owner, c->head.number, uid, size);
+    keep_pace(c, 1, 0);
 }
 
 /* The literal that begins: is it a body that streams? */
@@ -578,6 +634,8 @@ static bool literal_piece(struct imapc *c, struct span bytes)
         buf_add_span(&c->collected, bytes);
     else if (c->body_of && bytes.len > 0)
         c->body_of->cb.body->piece(c->body_of->cb.owner, bytes);
+    if (c->streaming)
+        keep_pace(c, 0, bytes.len);
     return !c->freed && c->phase == READY;
 }
 
@@ -635,6 +693,7 @@ static void step_quoted(struct imapc *c)
     case QUOTED_PIECE:
         if (cmd && text.len > 0)
             cmd->cb.body->piece(cmd->cb.owner, text);
+        keep_pace(c, 0, text.len);
         break;
     default:
         c->quoted = QUOTED_NONE;
@@ -721,7 +780,7 @@ static void take_item(struct imapc *c, enum imap_line_rc rc, const struct imap_l
 
 static bool can_receive(const struct imapc *c)
 {
-    return c->phase == READY && !c->freed && !c->paused;
+    return c->phase == READY && !c->freed && !c->paused && !c->slowed;
 }
 
 static void receive(struct imapc *c)
@@ -790,7 +849,7 @@ static void on_task(struct loop_task *task)
 static bool peer_owes(const struct imapc *c)
 {
     const struct command *oldest = TAILQ_FIRST(&c->commands);
-    if (c->paused || !oldest)
+    if (c->paused || c->slowed || !oldest)
         return false;
     return oldest != c->sending || c->waiting || stream_unsent(c->stream) > 0;
 }
@@ -806,6 +865,34 @@ static void on_tick(void *owner)
         broken(c, "no answer for %llu s", (unsigned long long)(c->timeout_ms / 1000));
     else if (!TAILQ_EMPTY(&c->commands))
         timer_start(c->timer, c->timeout_ms / TICKS);
+}
+
+static void read_on(struct imapc *c)
+{
+    if (c->paused || c->slowed)
+        return;
+    c->stamp_ms = clock_boot_ms();
+    if (c->quoted != QUOTED_NONE)
+        loop_defer(c->loop, &c->task);
+    if (c->stream)
+        stream_resume(c->stream);
+}
+
+/* What the pace held up, goes on. */
+static void on_pace(void *owner)
+{
+    struct imapc *c = owner;
+    uint64_t ms = pace_wait_ms(c->pace, clock_boot_ms());
+    enter(c);
+    if (c->slowed && ms > 0) {
+        wait_for_pace(c, ms); /* others were faster */
+    } else if (c->slowed) {
+        c->slowed = false;
+        read_on(c);
+    }
+    pump(c);
+    tell_drained(c);
+    leave(c);
 }
 
 static void on_login(void *owner, const struct login_result *result)
@@ -881,6 +968,7 @@ struct imapc *imapc_new(struct loop *l, const struct login_request *login, uint6
     imap_line_init(&c->line, LINE_RESPONSES, &line);
     c->tree = imap_tree_new(&tree);
     c->timer = timer_new(l, on_tick, c);
+    c->pace_timer = timer_new(l, on_pace, c);
     c->login = backend_login_start(l, login, on_login, c);
     return c;
 }
@@ -899,6 +987,7 @@ void imapc_free(struct imapc **cp)
     stream_close(&c->stream, polite);
     loop_undefer(c->loop, &c->task);
     timer_free(&c->timer);
+    timer_free(&c->pace_timer);
     c->freed = true;
     if (c->busy == 0)
         release(c);
@@ -922,6 +1011,11 @@ void imapc_set_fence(struct imapc *c, const uint64_t *until_ms)
 void imapc_note_needs_select(struct imapc *c)
 {
     c->needs_select = true;
+}
+
+void imapc_set_pace(struct imapc *c, struct pace *pace)
+{
+    c->pace = pace;
 }
 
 bool imapc_needs_select(const struct imapc *c)
@@ -958,11 +1052,7 @@ void imapc_resume(struct imapc *c)
     if (!c->paused)
         return;
     c->paused = false;
-    c->stamp_ms = clock_boot_ms();
-    if (c->quoted != QUOTED_NONE)
-        loop_defer(c->loop, &c->task);
-    if (c->stream)
-        stream_resume(c->stream);
+    read_on(c);
 }
 
 void imapc_watch(struct imapc *c, imapc_event_fn fn, imapc_data_fn news, void *owner)

@@ -19,6 +19,8 @@
 #include "lib/imap_tok.h"
 #include "lib/imap_write.h"
 
+#include "pace.h"
+
 struct imapc;
 
 enum imapc_rc { IMAPC_OK, IMAPC_NO, IMAPC_BAD, IMAPC_DOWN };
@@ -71,6 +73,10 @@ void imapc_note_needs_select(struct imapc *c);
 /* From *until_ms on, by clock_boot_ms(), the connection does nothing more: it breaks at the next byte from
  * either side. until_ms is borrowed. */
 void imapc_set_fence(struct imapc *c, const uint64_t *until_ms);
+/* Keeps to the pace of the backend, which many connections share: bodies are read, and those of APPENDs taken
+ * (imapc_append_full()), no faster than it lets them; hints of the server to slow down are noted there, and no
+ * connection sends a new command before the rest is over. pace is borrowed. */
+void imapc_set_pace(struct imapc *c, struct pace *pace);
 bool imapc_needs_select(const struct imapc *c);
 enum login_rc imapc_login_rc(const struct imapc *c);
 const char *imapc_error(const struct imapc *c); /* for people: what broke, while doing what */

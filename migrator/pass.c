@@ -13,7 +13,10 @@
 #include "report.h"
 #include "waiver.h"
 
-enum { TRIES = 3 /* of a mailbox whose connection broke */ };
+enum {
+    TRIES = 3,          /* of a mailbox whose connection broke */
+    TRIES_THROTTLED = 6 /* each after a longer rest */
+};
 enum phase { WAIVERS, LISTS, LOOK, RECORDS, ARRANGE, BRING, COPY, REMOVE };
 enum { SOURCE, TARGET };
 
@@ -90,8 +93,20 @@ static void step_soon(struct pass *p)
 
 /* ---- failures */
 
+/* Did a server ask to be used more slowly? Then what fails is for that. */
+static bool is_throttled(const struct pass *p)
+{
+    const struct backends *b = p->move->m->backends;
+    uint64_t now = clock_boot_ms();
+
+    return pace_is_throttled(backends_pace(b, p->move->source), now) ||
+           pace_is_throttled(backends_pace(b, p->move->target), now);
+}
+
 static void note_failure(struct pass *p, enum why why, const char *detail)
 {
+    if ((why == WHY_UNREACHABLE || why == WHY_REFUSED) && is_throttled(p))
+        why = WHY_THROTTLED;
     p->n_failed++;
     if (p->failed)
         return;
@@ -185,7 +200,7 @@ static void item_down(struct item *i, const char *reason)
     p->next = 0;
     if (store_state(p->move->m->store) != STORE_UP)
         fail(p, WHY_STORE, "Redis does not answer");
-    else if (++i->tries >= TRIES)
+    else if (++i->tries >= (is_throttled(p) ? TRIES_THROTTLED : TRIES))
         fail(p, WHY_UNREACHABLE, reason);
 }
 

@@ -5,8 +5,10 @@ if gave_up(r, 'backoff') and r.epoch == arg(3) then return OK end
 if not mine then return {'lost', r.state} end
 if r.state ~= 'copying' and r.state ~= 'ready' then return {'refused', r.state} end
 local delay = number(arg(5))
+-- The server's doing, not the account's.
+local counts = not string.find(arg(4), '^throttled')
 local next_try = delay > 0 and now() + delay or 0
 if delay > 0 then call('ZADD', LATER, text(next_try), r.user) else call('ZREM', LATER, r.user) end
 change(r, {state = 'backoff', reason = arg(4), owner = '', last_owner = r.owner, next_try = text(next_try),
-           attempts = text(number(r.attempts) + 1)}, 'state')
+           attempts = text(number(r.attempts) + (counts and 1 or 0))}, 'state')
 return OK
