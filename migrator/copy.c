@@ -16,9 +16,8 @@
 
 enum {
     PROGRESS_MS = 250,
-    ROUNDS = 2,          /* of mending what changes while we look */
-    ALIGNS = 5,          /* of listing what one side has told of meanwhile */
-    REMOVED_FREELY = 100 /* copies that go whatever their share is: small mailboxes are emptied every day */
+    ROUNDS = 2, /* of mending what changes while we look */
+    ALIGNS = 5  /* of listing what one side has told of meanwhile */
 };
 
 enum step {
@@ -569,7 +568,7 @@ static bool is_too_large_a_share(struct copy *c, const struct imap_seq *sources,
 {
     struct pair *p = &c->pair;
     uint64_t all = ledger_sums(p->ledger)->rows;
-    if (n <= REMOVED_FREELY || n * 100 <= all * c->delete_share)
+    if (!delta_is_large_share(n, all, c->delete_share))
         return false;
     if (!c->share_named)
         findings_add(p->findings, FINDING_SHARE, c->source_name, 0,

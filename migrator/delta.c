@@ -19,6 +19,13 @@ uint32_t *delta_missing(const struct delta *d, size_t *_n)
     return uids;
 }
 
+enum { REMOVED_FREELY = 100 /* copies that go whatever their share is */ };
+
+bool delta_is_large_share(uint64_t gone, uint64_t all, uint32_t share)
+{
+    return gone > REMOVED_FREELY && gone * 100 > all * share;
+}
+
 static bool may_go(const struct delta *d, uint32_t source_uid)
 {
     return !d->removable || imap_seq_has(d->removable, source_uid);

@@ -20,6 +20,9 @@ uint32_t *delta_missing(const struct delta *d, size_t *_n);
 /* Copies whose source message is gone, and which may go too: rows' source UIDs (*sources), and the target UIDs of
  * those that are still on the target (*targets). Both are added to. */
 void delta_gone(const struct delta *d, struct imap_seq *sources, struct imap_seq *targets);
+/* Are so many gone at once, of all, that it needs a person's word? share: per cent. Small mailboxes are emptied
+ * every day. */
+bool delta_is_large_share(uint64_t gone, uint64_t all, uint32_t share);
 /* Messages whose counterpart was listed now while they are what they were (mbox_list.h): to be listed too,
  * before flags and dates are compared. Those that are kept on both sides count as equal. Both are added to.
  */

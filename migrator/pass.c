@@ -9,15 +9,18 @@
 #include "baggage.h"
 #include "look.h"
 #include "finding.h"
+#include "orphan.h"
 #include "pass.h"
+#include "renames.h"
 #include "report.h"
 #include "waiver.h"
 
 enum {
-    TRIES = 3,          /* of a mailbox whose connection broke */
-    TRIES_THROTTLED = 6 /* each after a longer rest */
+    TRIES = 3,           /* of a mailbox whose connection broke */
+    TRIES_THROTTLED = 6, /* each after a longer rest */
+    ROUNDS = 20          /* of RENAMES */
 };
-enum phase { WAIVERS, LISTS, LOOK, RECORDS, ARRANGE, BRING, COPY, REMOVE };
+enum phase { WAIVERS, LISTS, RENAMES, LOOK, RECORDS, ARRANGE, BRING, COPY, REMOVE, ORPHANS };
 enum { SOURCE, TARGET };
 
 enum item_state {
@@ -55,6 +58,12 @@ struct glance {
     size_t n;
 };
 
+/* A record whose mailbox the source has no more. */
+struct gone {
+    struct record *record;
+    const char *from, *to; /* names; the record's */
+};
+
 struct pass {
     struct move *move;
     enum pass_kind kind;
@@ -84,6 +93,14 @@ struct pass {
     struct buf detail;
     size_t n_failed, opened;
     size_t to_open; /* when the items were made */
+    struct gone *gone; /* owned; to be seen to in this pass */
+    size_t n_gone, next_gone;
+    uint64_t absent; /* mailboxes that this pass misses for the first time */
+    bool gone_tried;
+    struct orphan *orphan;
+    bool dropped; /* records: to be written */
+    struct renames *renames;
+    unsigned rounds;
 };
 
 static void step_soon(struct pass *p)
@@ -567,7 +584,7 @@ static void step_copy(struct pass *p)
         return;
     }
     if (count_open(p) == 0) {
-        p->over = true;
+        p->phase = ORPHANS;
         step_soon(p);
         return;
     }
@@ -575,6 +592,151 @@ static void step_copy(struct pass *p)
     step_looks(p);
     while ((i = next_todo(p)) && (lane = crew_take(p->move->crew)))
         start_item(i, lane);
+}
+
+/* ---- ORPHANS */
+
+static void end_gone(struct pass *p, bool clean)
+{
+    if (clean)
+        crew_give(p->move->crew, p->lane);
+    else
+        crew_drop(p->move->crew, p->lane);
+    p->lane = NULL;
+    step_soon(p);
+}
+
+static void drop_gone(struct pass *p, struct gone *g, const struct orphan_result *result)
+{
+    LOG(INFO, "mailbox_gone", LOG_S("user", p->move->user), LOG_S("mailbox", g->from),
+        LOG_U("removed", result->removed), LOG_S("on_target", result->stays ? "stays" : "gone"));
+    if (result->stays)
+        findings_add(p->findings, FINDING_EXTRA_MAILBOX, g->from, 0,
+                     "the source has it no more; on the target it stays, with what is not of this move");
+    records_drop(p->move->records, g->record);
+    g->record = NULL;
+    p->dropped = true;
+    p->next_gone++;
+    p->gone_tried = false;
+}
+
+/* After a broken connection it is tried once more, and else by the next pass. */
+static void gone_down(struct pass *p, const char *why)
+{
+    if (p->gone_tried)
+        fail(p, WHY_UNREACHABLE, why);
+    p->gone_tried = true;
+}
+
+static void on_orphan(void *owner, const struct orphan_result *result)
+{
+    struct pass *p = owner;
+    struct gone *g = &p->gone[p->next_gone];
+
+    p->orphan = NULL;
+    switch (result->rc) {
+    case COPY_EQUAL:
+        drop_gone(p, g, result);
+        break;
+    case COPY_DIFFERS:
+    case COPY_CANNOT:
+        if (*result->why)
+            findings_add(p->findings, result->rc == COPY_CANNOT ? FINDING_UNREMOVABLE : FINDING_LISTING, g->from,
+                         0, "%s", result->why);
+        p->next_gone++;
+        break;
+    case COPY_DOWN:
+        gone_down(p, result->why);
+        break;
+    case COPY_LOST:
+        fail_by_store(p, ROUTE_LOST);
+        break;
+    }
+    end_gone(p, result->rc != COPY_DOWN);
+}
+
+static bool has_children(const struct mailboxes *m, const char *name)
+{
+    size_t len = strlen(name);
+
+    for (size_t i = 0; m->separator && i < m->n; i++)
+        if ((m->items[i].flags & MAILBOX_LISTED) && !strncmp(m->items[i].name, name, len) &&
+            m->items[i].name[len] == m->separator)
+            return true;
+    return false;
+}
+
+static void start_orphan(struct pass *p, const struct gone *g)
+{
+    struct move *m = p->move;
+
+    p->orphan = orphan_start(
+        &(struct orphan_request){
+            .loop = m->m->loop,
+            .source = p->lane->source,
+            .target = p->lane->target,
+            .ledger = g->record->ledger,
+            .source_name = g->from,
+            .target_name = g->to,
+            .made = g->record->stamp.made,
+            .has_children = has_children(p->mailboxes[TARGET], g->to),
+            .delete_share = m->m->conf->migration.delete_share,
+            .findings = p->findings,
+        },
+        on_orphan, p);
+}
+
+static void on_gone_ledger(void *owner, enum route_rc rc)
+{
+    struct pass *p = owner;
+    struct record *rec = p->gone[p->next_gone].record;
+    const struct move *m = p->move;
+
+    if (rc == ROUTE_OK && !ledger_is_of(rec->ledger, m->source_name, m->target_name)) {
+        ledger_pair(rec->ledger, m->source_name, m->target_name, on_gone_ledger, p);
+    } else if (rc == ROUTE_OK) {
+        start_orphan(p, &p->gone[p->next_gone]);
+    } else {
+        end_gone(p, true);
+        fail_by_store(p, rc);
+        ledger_free(&rec->ledger);
+    }
+}
+
+static void step_orphans(struct pass *p)
+{
+    struct move *m = p->move;
+
+    if (p->lane)
+        return;
+    if (p->next_gone == p->n_gone) {
+        p->over = true;
+        step_soon(p);
+        return;
+    }
+    crew_want(m->crew, 1);
+    if (!(p->lane = crew_take(m->crew)))
+        return;
+    struct record *rec = p->gone[p->next_gone].record;
+    if (rec->ledger)
+        start_orphan(p, &p->gone[p->next_gone]);
+    else
+        rec->ledger = ledger_load(m->m->store, &m->job, rec->view.id, on_gone_ledger, p);
+}
+
+/* Once more is looked for it before anything is removed: it may have got another name, and what was in it be found in
+ * a mailbox that was listed before. */
+static void note_absent(void *owner, struct record *record, const char *from, const char *to)
+{
+    struct pass *p = owner;
+
+    if (!record->absent && !p->last) {
+        record->absent = true;
+        p->absent++;
+        return;
+    }
+    p->gone = xreallocarray(p->gone, p->n_gone + 1, sizeof(*p->gone));
+    p->gone[p->n_gone++] = (struct gone){record, from, to};
 }
 
 /* ---- ARRANGE */
@@ -585,6 +747,24 @@ static void drop_refused(struct pass *p)
     for (size_t i = 0; i < p->n; i++)
         if (p->items[i].plan->refused)
             p->items[i].state = FAILED;
+}
+
+/* Which ones is not told, so it counts only where nothing was there before. */
+static void note_made(struct pass *p, const struct arrange_result *result)
+{
+    size_t wanted = 0;
+
+    for (size_t i = 0; i < p->n; i++)
+        wanted += p->items[i].plan->create;
+    if (result->rc != ARRANGE_OK || result->created != wanted)
+        return;
+    for (size_t i = 0; i < p->n; i++) {
+        struct record *r = p->items[i].record;
+        if (!p->items[i].plan->create)
+            continue;
+        r->stamp = (struct stamp){.made = true, .terms = records_terms(p->move->records)};
+        r->stamp_changed = true;
+    }
 }
 
 static void on_arranged(void *owner, const struct arrange_result *result)
@@ -601,6 +781,7 @@ static void on_arranged(void *owner, const struct arrange_result *result)
         crew_give(p->move->crew, p->lane);
         if (result->rc == ARRANGE_LATER)
             fail(p, WHY_REFUSED, result->detail);
+        note_made(p, result);
         p->phase = BRING;
         if (result->created)
             LOG(INFO, "arranged", LOG_S("user", p->move->user), LOG_U("created", result->created));
@@ -681,6 +862,7 @@ static void make_items(struct pass *p)
                                     .there = mailboxes_find(p->mailboxes[TARGET], plan->target_name),
                                     .record = record};
         add_uids(&p->items[i].removable, &record->gone);
+        record->absent = false;
         if (!may_stay_closed(&p->items[i]))
             p->to_open++;
         else if (p->last)
@@ -689,6 +871,7 @@ static void make_items(struct pass *p)
             leave_closed(&p->items[i]);
     }
     qsort(p->items, p->n, sizeof(*p->items), compare_items);
+    records_each_gone(p->move->records, p->mailboxes[SOURCE], note_absent, p);
 }
 
 static void start_records(struct pass *p)
@@ -766,13 +949,17 @@ static void step_bring(struct pass *p)
     }
 }
 
+static void begin_items(struct pass *p);
+
 static void make_plan(struct pass *p)
 {
     const struct move *m = p->move;
+    const struct mailboxes *source = p->mailboxes[SOURCE], *target = p->mailboxes[TARGET];
 
+    renames_settle(m->records, target);
     p->plan = plan_make(&(struct plan_request){
-        .source = p->mailboxes[SOURCE],
-        .target = p->mailboxes[TARGET],
+        .source = source,
+        .target = target,
         .rules = m->m->conf->migration.rules,
         .back = m->back,
         .waivers = p->waivers,
@@ -783,9 +970,19 @@ static void make_plan(struct pass *p)
         free(fault);
         return;
     }
+    if (p->rounds < ROUNDS && renames_are_needed(m->records, p->plan, source, target)) {
+        p->phase = RENAMES;
+        step_soon(p);
+    } else {
+        begin_items(p);
+    }
+}
+
+static void begin_items(struct pass *p)
+{
     findings_join(p->findings, p->plan->findings);
     if (!p->move->baggage)
-        p->move->baggage = baggage_new(m, false);
+        p->move->baggage = baggage_new(p->move, false);
     if (!p->last && !baggage_is_done(p->move->baggage)) {
         p->phase = LOOK;
         step_soon(p);
@@ -793,6 +990,44 @@ static void make_plan(struct pass *p)
         findings_join(p->findings, baggage_findings(p->move->baggage));
         start_records(p);
     }
+}
+
+/* ---- RENAMES */
+
+static void list_again(struct pass *p)
+{
+    plan_free(&p->plan);
+    mailboxes_free(&p->mailboxes[SOURCE]);
+    mailboxes_free(&p->mailboxes[TARGET]);
+    p->phase = LISTS;
+}
+
+static void on_renames(void *owner, const struct renames_result *result)
+{
+    struct pass *p = owner;
+
+    p->renames = NULL;
+    p->rounds++;
+    if (result->rc == COPY_EQUAL)
+        crew_give(p->move->crew, p->lane);
+    else
+        crew_drop(p->move->crew, p->lane);
+    p->lane = NULL;
+    if (result->rc == COPY_LOST)
+        fail_by_store(p, ROUTE_LOST);
+    else if (result->rc == COPY_DOWN && ++p->tries >= TRIES)
+        fail(p, WHY_UNREACHABLE, result->why);
+    else if (result->rc == COPY_DOWN || result->renamed)
+        list_again(p);
+    else
+        begin_items(p);
+    step_soon(p);
+}
+
+static void step_renames(struct pass *p)
+{
+    if (!p->lane && (p->lane = crew_take(p->move->crew)))
+        p->renames = renames_start(p->move, p->lane, p->plan, p->mailboxes[SOURCE], p->mailboxes[TARGET], on_renames, p);
 }
 
 static void lists_failed(struct pass *p, int side, enum mailboxes_rc rc, const char *why)
@@ -873,6 +1108,10 @@ static void stop(struct pass *p)
             end_glance(&p->glances[i], false);
     if (p->move->baggage)
         baggage_stop(p->move->baggage);
+    renames_cancel(&p->renames);
+    orphan_cancel(&p->orphan);
+    if (p->phase == ORPHANS && p->lane && p->next_gone < p->n_gone && p->gone[p->next_gone].record)
+        ledger_free(&p->gone[p->next_gone].record->ledger);
     for (size_t i = 0; i < p->n; i++) {
         struct item *item = &p->items[i];
         if (item->state == LOADING || item->state == COPYING) {
@@ -896,6 +1135,7 @@ static void pass_free(struct pass *p)
     for (size_t i = 0; i < p->n; i++)
         imap_seq_free(&p->items[i].removable);
     free(p->items);
+    free(p->gone);
     free(p);
 }
 
@@ -917,7 +1157,7 @@ static void sum_counts(const struct pass *p, struct pass_result *r)
 
 static uint64_t count_pending(const struct pass *p)
 {
-    uint64_t n = count_state(p, VANISHED);
+    uint64_t n = count_state(p, VANISHED) + p->absent;
 
     for (size_t i = 0; i < p->n; i++)
         n += imap_seq_count(&p->items[i].record->gone);
@@ -1036,7 +1276,7 @@ static void end_or_write(struct pass *p)
         p->report_sent = true;
         return;
     }
-    if (!p->last || p->failed || p->lost || p->records_written) {
+    if (!(p->last || p->dropped) || p->failed || p->lost || p->records_written) {
         finish(p);
     } else if (!p->records_sent) {
         p->records_sent = true;
@@ -1058,6 +1298,9 @@ static void step(struct loop_task *task)
     case LISTS:
         step_lists(p);
         break;
+    case RENAMES:
+        step_renames(p);
+        break;
     case RECORDS:
         break;
     case LOOK:
@@ -1072,6 +1315,9 @@ static void step(struct loop_task *task)
     case COPY:
     case REMOVE:
         step_copy(p);
+        break;
+    case ORPHANS:
+        step_orphans(p);
         break;
     }
 }

@@ -15,14 +15,16 @@
  * | phase   | does                                             | leaves to                      |
  * |---------|--------------------------------------------------|--------------------------------|
  * | WAIVERS | reads what staff have waived                      | LISTS                          |
- * | LISTS   | reads the mailboxes of both sides; plans         | LOOK, RECORDS; end             |
+ * | LISTS   | reads the mailboxes of both sides; plans         | RENAMES; end: the plan's no    |
+ * | RENAMES | what has another name at the source: renames.h   | LISTS, LOOK                    |
  * | LOOK    | once a job: whose account, rights, room          | RECORDS; end: all would be vain|
  * | RECORDS | writes the records of mailboxes that are new     | ARRANGE                        |
  * | ARRANGE | CREATE, SUBSCRIBE, UNSUBSCRIBE on the target     | BRING                          |
  * | BRING   | once a job: rights and annotations               | COPY                           |
  * | COPY    | for each mailbox: ledger, copy                   | REMOVE                         |
- * | REMOVE  | for each that lacks messages whose copies are    | end                            |
+ * | REMOVE  | for each that lacks messages whose copies are    | ORPHANS                        |
  * |         | there: the same again, taking the copies away    |                                |
+ * | ORPHANS | for each that the source has no more: orphan.h   | end                            |
  *
  * What is new in any mailbox comes before what is gone from any, so that a message that was moved is never missing in
  * both. A copy is removed by the pass after the one that first missed its message: only then is it certain that the

@@ -22,6 +22,8 @@ struct records {
     bool back;
     uint64_t terms;
     struct record *by_name; /* owned */
+    struct buf dropped;     /* names of records, each with a NUL */
+    size_t n_dropped;
     struct buf orphans;     /* ids of stamps without a record, each with a NUL */
     size_t n_orphans;
     unsigned reading;       /* answers to come */
@@ -131,12 +133,26 @@ static int compare_id(const void *id, const void *rec)
     return by ? by : s->len < len ? -1 : s->len > len;
 }
 
+static void note_id(struct records *r, struct span id)
+{
+    buf_add_span(&r->orphans, id);
+    buf_add(&r->orphans, "", 1);
+    r->n_orphans++;
+}
+
 /* The records were asked for before. A stamp that can't be read is as good as none. */
 static void on_stamps(void *owner, enum route_rc rc, const struct span *rows, size_t n)
 {
     struct records *r = owner;
     size_t n_sorted;
     struct record **sorted = sorted_by_id(r, &n_sorted);
+
+    for (size_t i = 1; i < n_sorted; i++) {
+        if (compare_ids(&sorted[i - 1], &sorted[i]) || sorted[i - 1]->twin)
+            continue;
+        sorted[i - 1]->twin = sorted[i];
+        sorted[i]->twin = sorted[i - 1];
+    }
 
     for (size_t i = 0; rc == ROUTE_OK && i + 1 < n; i += 2) {
         struct record **rec = bsearch(&rows[i], sorted, n_sorted, sizeof(*sorted), compare_id);
@@ -145,9 +161,7 @@ static void on_stamps(void *owner, enum route_rc rc, const struct span *rows, si
                 (*rec)->stamp = (struct stamp){0};
             continue;
         }
-        buf_add_span(&r->orphans, rows[i]);
-        buf_add(&r->orphans, (const uint8_t *)"", 1);
-        r->n_orphans++;
+        note_id(r, rows[i]);
     }
     free(sorted);
     read_one(r, rc);
@@ -213,6 +227,90 @@ struct record *records_get(struct records *r, const char *from_name, const char 
     return rec;
 }
 
+void records_each_gone(struct records *r, const struct mailboxes *source, records_gone_fn fn, void *owner)
+{
+    struct record *rec, *next;
+
+    HASH_ITER(hh, r->by_name, rec, next)
+    {
+        const char *from = r->back ? rec->view.target_name : rec->view.source_name;
+        const char *to = r->back ? rec->view.source_name : rec->view.target_name;
+        const struct mailbox *m = mailboxes_find(source, from);
+        if (!m || !(m->flags & MAILBOX_LISTED) || (m->flags & MAILBOX_NO_SELECT))
+            fn(owner, rec, from, to);
+    }
+}
+
+bool records_has(const struct records *r, const char *from_name)
+{
+    for (struct record *rec = r->by_name; r->back && rec; rec = rec->hh.next)
+        if (!strcmp(rec->view.target_name, from_name))
+            return true;
+    struct record *rec = NULL;
+    if (!r->back)
+        HASH_FIND_STR(r->by_name, from_name, rec);
+    return rec != NULL;
+}
+
+const char *records_to_name(const struct records *r, const struct record *rec)
+{
+    return r->back ? rec->view.source_name : rec->view.target_name;
+}
+
+struct record *records_next_twin(const struct records *r)
+{
+    struct record *rec = r->by_name;
+
+    while (rec && !rec->twin)
+        rec = rec->hh.next;
+    return rec;
+}
+
+void records_twin(struct records *r, struct record *rec, const char *from_name, const char *to_name)
+{
+    struct record *twin = records_get(r, from_name, to_name);
+
+    strcpy(twin->view.id, rec->view.id);
+    twin->twin = rec;
+    rec->twin = twin;
+}
+
+static void forget_name(struct records *r, struct record *rec)
+{
+    buf_add_str(&r->dropped, rec->view.source_name);
+    buf_add(&r->dropped, "", 1);
+    r->n_dropped++;
+    drop_record(r, rec);
+}
+
+void records_keep_twin(struct records *r, struct record *rec)
+{
+    struct record *other = rec->twin;
+
+    if (!rec->ledger) {
+        rec->ledger = other->ledger;
+        other->ledger = NULL;
+    }
+    if (other->stamp.equal)
+        rec->stamp = other->stamp;
+    rec->stamp.equal = rec->whole = false;
+    rec->stamp_changed = true;
+    rec->twin = NULL;
+    forget_name(r, other);
+}
+
+static void on_ledger_dropped(void *owner, enum route_rc rc, const char *detail)
+{
+    (void)owner, (void)rc, (void)detail;
+}
+
+void records_drop(struct records *r, struct record *rec)
+{
+    note_id(r, span_str(rec->view.id));
+    route_ledger_drop(r->store, r->job, rec->view.id, on_ledger_dropped, r);
+    forget_name(r, rec);
+}
+
 bool records_counted(const struct records *r)
 {
     for (const struct record *rec = r->by_name; rec; rec = rec->hh.next)
@@ -239,10 +337,16 @@ static void on_written(void *owner, enum route_rc rc, const char *detail)
 /* Marked as written when it is sent: after a failure the job reads all of them anew. */
 static void write_some(struct records *r)
 {
-    struct span pairs[2 * WRITE_MAX];
+    struct span pairs[2 * WRITE_MAX], drop[WRITE_MAX];
     struct buf texts[WRITE_MAX] = {{0}};
-    size_t n = 0;
+    size_t n = 0, n_drop = 0, at = 0;
     struct record *rec, *next;
+    const char *names = (const char *)buf_span(&r->dropped).p;
+
+    for (; n_drop < r->n_dropped && n_drop < WRITE_MAX; n_drop++) {
+        drop[n_drop] = span_str(names + at);
+        at += drop[n_drop].len + 1;
+    }
 
     HASH_ITER(hh, r->by_name, rec, next)
     {
@@ -254,10 +358,12 @@ static void write_some(struct records *r)
         rec->changed = false;
         n++;
     }
-    if (n > 0)
-        route_views_write(r->store, r->job, NULL, 0, pairs, n, on_written, r);
+    if (n + n_drop > 0)
+        route_views_write(r->store, r->job, drop, n_drop, pairs, n, on_written, r);
     else
         end_call(r, ROUTE_OK);
+    buf_eat(&r->dropped, at);
+    r->n_dropped -= n_drop;
     for (size_t i = 0; i < n; i++)
         buf_free(&texts[i]);
 }
@@ -483,5 +589,6 @@ void records_free(struct records **rp)
     loop_undefer(store_loop(r->store), &r->task);
     forget_all(r);
     buf_free(&r->orphans);
+    buf_free(&r->dropped);
     free(r);
 }

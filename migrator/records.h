@@ -10,6 +10,7 @@
 #include "lib/view_record.h"
 
 #include "copy.h"
+#include "mailboxes.h"
 #include "stamp.h"
 
 struct record {
@@ -19,6 +20,9 @@ struct record {
     bool stamp_changed; /* not in Redis as it is here */
     struct imap_seq gone; /* the stamp was equal but for these: the source lacks them, their copies are there */
     bool vanished;        /* the last pass could not open it at the source */
+    bool absent;          /* ... or did not find it listed */
+    struct record *twin;  /* of the same id: a RENAME is under way, see renames.h; NULL = none */
+    bool not_renamed;     /* what it may have been renamed to is another one, or the target refused */
     bool whole;         /* this job has compared all of it: UIDs, flags and dates of every message */
     struct ledger *ledger;     /* owned; NULL = not loaded */
     struct copy_counts counts; /* of the last copy, for the progress of the next */
@@ -40,6 +44,22 @@ void records_free(struct records **r);
 void records_read(struct records *r, records_fn fn, void *owner);
 /* The record of a mailbox, made where there is none for this pair of names. Borrowed until records_free(). */
 struct record *records_get(struct records *r, const char *from_name, const char *to_name);
+/* Calls fn for each record of a mailbox that is none of these, with its names in the direction of this move. fn may
+ * not add or drop records. */
+typedef void (*records_gone_fn)(void *owner, struct record *record, const char *from_name, const char *to_name);
+void records_each_gone(struct records *r, const struct mailboxes *source, records_gone_fn fn, void *owner);
+/* Forgets a record, its stamp and its ledger; the next records_write() tells Redis. */
+void records_drop(struct records *r, struct record *record);
+/* Is there one under this name of the source? */
+bool records_has(const struct records *r, const char *from_name);
+/* Its name on the target. */
+const char *records_to_name(const struct records *r, const struct record *record);
+/* One of a pair, its twin is the other; NULL where there are none. */
+struct record *records_next_twin(const struct records *r);
+/* A second record of the same id, under other names. */
+void records_twin(struct records *r, struct record *record, const char *from_name, const char *to_name);
+/* Forgets the other one. Ledger and stamp are this one's then, which is compared wholly next. */
+void records_keep_twin(struct records *r, struct record *record);
 /* Is of any mailbox known how much there is in it? */
 bool records_counted(const struct records *r);
 /* By the name on the server that is left; NULL where there is none. */

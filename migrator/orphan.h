@@ -1,0 +1,41 @@
+/* orphan: a mailbox that was copied and that the source does not list any more.
+ *
+ *   PROBE    STATUS at the source: a name that answers was only not listed, and everything stays
+ *   OPEN     SELECT at the target; where it is not there either, nothing is left to do
+ *   REMOVE   UID EXPUNGE of the copies, as the ledger knows them: only where UIDVALIDITY is the ledger's, and not
+ *            unasked where they are more than delete_share allows
+ *   LEAVE    UNSELECT, or EXAMINE of INBOX, and STATUS: is there nothing in it now?
+ *   DELETE   only what this account's migration has made, that is empty, and has no mailboxes below it
+ *
+ * Whatever is not ours stays, with the mailbox that it lies in. Run again after any end it finds what is left. */
+#ifndef IMAPFERRY_ORPHAN_H
+#define IMAPFERRY_ORPHAN_H
+
+#include "copy.h"
+
+struct orphan_result {
+    enum copy_rc rc; /* COPY_EQUAL: no copy is left; COPY_DIFFERS: it is there after all, or named in findings;
+                        COPY_CANNOT: the target can't remove; COPY_DOWN */
+    const char *why; /* for people, borrowed */
+    bool stays;      /* the target's mailbox, which is not ours or not empty */
+    uint64_t removed;
+};
+typedef void (*orphan_fn)(void *owner, const struct orphan_result *result);
+
+struct orphan_request {
+    struct loop *loop;
+    struct imapc *source, *target;         /* signed in; used alone until the end */
+    struct ledger *ledger;                 /* loaded; stays the caller's */
+    const char *source_name, *target_name; /* as on the wire; must live until the end */
+    bool made, has_children;               /* the target's mailbox */
+    uint32_t delete_share;
+    struct findings *findings; /* added to */
+};
+
+struct orphan;
+/* Never calls back before it returned. */
+struct orphan *orphan_start(const struct orphan_request *request, orphan_fn fn, void *owner);
+/* NULL is fine. */
+void orphan_cancel(struct orphan **o);
+
+#endif
