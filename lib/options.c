@@ -8,6 +8,7 @@ static const char *const rule_titles[] = {"*@b.example", NULL};
 static const char *const sign_in_words[] = {"passthrough", "master", "proxyauth", NULL};
 static const char *const trigger_words[] = {"login", "manual", NULL};
 static const char *const cutover_words[] = {"immediate", "window", "manual", NULL};
+static const char *const verify_words[] = {"full", "sample", "headers", NULL};
 
 /* "migration" is the last and can't be left out: so a file that was cut off between two sections is noticed
  * too. */
@@ -269,6 +270,13 @@ const struct option options[] = {
      .text = "How long the old server is looked at after an account was switched over, at growing distances; "
              "mail that "
              "still arrives there is brought over. Then daily, until it is retired. 0s: not at all."},
+    {"migration", "verify", OPTION_ENUM, offsetof(struct conf_migration, verify), .def = "full",
+     .words = verify_words,
+     .text = "What of each copy is read back from the target and compared with what the source gave, besides "
+             "flags, date and order: every byte (full); the size of all and every byte of one message in ten, "
+             "and of those around a doubt (sample); size and header (headers). The report says how many were "
+             "compared how, and only what full reads is called verified. From another mode to full, the rest "
+             "is read."},
     {"migration", "reorder_max", OPTION_NUMBER, offsetof(struct conf_migration, reorder_max), .def = "1000",
      .max = 1000000,
      .text =
@@ -284,3 +292,8 @@ const struct option options[] = {
          "blocked until somebody waives \"share\": the source might be broken."},
 };
 const size_t n_options = COUNTOF(options);
+
+const char *verify_word(enum verify_mode v)
+{
+    return verify_words[v];
+}

@@ -14,6 +14,8 @@ struct conf_alias {
 enum sign_in { SIGN_IN_PASSTHROUGH, SIGN_IN_MASTER, SIGN_IN_PROXYAUTH };
 enum trigger { TRIGGER_LOGIN, TRIGGER_MANUAL };
 enum cutover { CUTOVER_IMMEDIATE, CUTOVER_WINDOW, CUTOVER_MANUAL };
+enum verify_mode { VERIFY_FULL, VERIFY_SAMPLE, VERIFY_HEADERS };
+const char *verify_word(enum verify_mode v);
 
 struct migration_rules; /* migration_rules.h */
 
@@ -76,6 +78,7 @@ struct conf_migration {
     uint64_t freeze_jitter_ms;
     uint32_t max_flips_per_minute, stop_failure_share;
     uint64_t late_watch_ms; /* 0 = none */
+    enum verify_mode verify;
     uint32_t reorder_max;  /* messages */
     uint32_t delete_share; /* per cent */
 };

@@ -3,6 +3,7 @@
 #include "copy.h"
 #include "delta.h"
 #include "doubles.h"
+#include "headers.h"
 #include "known.h"
 #include "lib/log.h"
 #include "lib/xalloc.h"
@@ -34,6 +35,7 @@ enum step {
     FLAGS,
     EXPUNGE,
     FORGET,
+    HEADERS,
     VERIFY,
     LOOK,
     COMPARE,
@@ -64,6 +66,7 @@ struct copy {
     struct doubles *doubles;
     struct reflag *reflag;
     struct remove *remove;
+    struct headers *headers;
     struct verify *verify;
     struct known *known;
     struct imap_seq *late_known; /* borrowed; may be NULL */
@@ -168,6 +171,7 @@ static struct delta delta_of(const struct pair *p)
     d.rows = ledger_rows(p->ledger, &d.n_rows);
     d.removable = p->removes_all ? NULL : &p->removable;
     d.turned = ledger_was_turned(p->ledger);
+    d.sample = &p->sample;
     return d;
 }
 
@@ -607,7 +611,7 @@ static void on_forgotten(void *owner, enum route_rc rc)
 {
     struct copy *c = owner;
     pair_count_done(&c->pair);
-    on_ledger_rc(c, rc, VERIFY);
+    on_ledger_rc(c, rc, HEADERS);
 }
 
 /* Rows whose source message is gone and whose copy is gone by now too. */
@@ -623,11 +627,24 @@ static void enter_forget(struct copy *c)
     if (n > 0)
         ledger_gone(c->pair.ledger, uids, n, on_forgotten, c);
     else
-        go(c, VERIFY);
+        go(c, HEADERS);
     free(uids);
 }
 
-/* --- VERIFY, LOOK, COMPARE --- */
+/* --- HEADERS, VERIFY, LOOK, COMPARE --- */
+
+static void on_headers(void *owner, enum copy_rc rc, const char *why)
+{
+    struct copy *c = owner;
+    on(c, rc, why, VERIFY);
+    headers_stop(&c->headers); /* why was its own */
+}
+
+static void enter_headers(struct copy *c)
+{
+    c->pair.sample.resent = ledger_resent(c->pair.ledger);
+    c->headers = headers_start(&c->pair, on_headers, c);
+}
 
 static void on_verified(void *owner, enum copy_rc rc, const char *why)
 {
@@ -736,6 +753,8 @@ static void enter_compare(struct copy *c)
     wrong = wrong ? wrong : selected_wrong(&c->pair.target);
     delta_compare(&d, NULL, NULL, &r);
     c->pair.counts.compared_bytes = r.by_bytes;
+    c->pair.counts.compared_headers = r.by_header;
+    c->pair.counts.compared_listing = r.by_listing;
     if (r.foreign > 0)
         LOG(INFO, "foreign_messages", LOG_S("mailbox", c->target_name), LOG_U("count", r.foreign));
     if (r.shuffled > 0)
@@ -763,6 +782,7 @@ static void stop(struct copy *c)
     doubles_stop(&c->doubles);
     reflag_stop(&c->reflag);
     remove_stop(&c->remove);
+    headers_stop(&c->headers);
     verify_stop(&c->verify);
     known_stop(&c->known);
     imap_seq_free(&p->known);
@@ -837,12 +857,12 @@ static void enter_end(struct copy *c)
 static void on_task(struct loop_task *task)
 {
     static void (*const enter[])(struct copy * c) = {
-        [OPEN] = enter_open,     [BIND] = enter_bind,       [SETTLE] = enter_settle,
-        [RETAKE] = enter_retake, [KNOWN] = enter_known, [ADDED] = enter_added, [REORDER] = enter_reorder, [APPEND] = enter_append,
-        [RELIST] = enter_relist, [DOUBLES] = enter_doubles, [ALIGN] = enter_align,
-        [FLAGS] = enter_flags,   [EXPUNGE] = enter_expunge, [FORGET] = enter_forget,
-        [VERIFY] = enter_verify, [LOOK] = enter_look,       [COMPARE] = enter_compare,
-        [END] = enter_end,
+        [OPEN] = enter_open,       [BIND] = enter_bind,       [SETTLE] = enter_settle,
+        [RETAKE] = enter_retake,   [KNOWN] = enter_known, [ADDED] = enter_added, [REORDER] = enter_reorder, [APPEND] = enter_append,
+        [RELIST] = enter_relist,   [DOUBLES] = enter_doubles, [ALIGN] = enter_align,
+        [FLAGS] = enter_flags,     [EXPUNGE] = enter_expunge, [FORGET] = enter_forget,
+        [HEADERS] = enter_headers, [VERIFY] = enter_verify,   [LOOK] = enter_look,
+        [COMPARE] = enter_compare, [END] = enter_end,
     };
     struct copy *c = CONTAINER_OF(task, struct copy, task);
     enter[c->step](c);
@@ -891,6 +911,7 @@ struct copy *copy_start(const struct copy_request *request, copy_fn fn, void *ow
     p->removes_all = !request->removable;
     p->loop = request->loop;
     p->ledger = request->ledger;
+    p->sample = (struct sample){.mode = request->verify, .seed = sample_seed(request->seed)};
     c->reorder_max = request->reorder_max;
     c->delete_share = request->delete_share;
     p->findings = request->findings;

@@ -16,7 +16,8 @@
  *   EXPUNGE   copies whose source message is gone: UID EXPUNGE of exactly those UIDs; not unasked where they are
  *             more than delete_share of all
  *   FORGET    their rows
- *   VERIFY    other bytes not verified yet are read back from the target and hashed
+ *   HEADERS   with migration.verify = headers: headers are read on both sides
+ *   VERIFY    other bytes not verified yet are read back from the target and hashed: all, or a sample (sample.h)
  *   LOOK      what the target has become by FLAGS and EXPUNGE
  *   COMPARE   UIDs, order, flags, keywords, instants of both listings; back to ALIGN, a few times, where a
  *             server told of a change meanwhile
@@ -34,6 +35,7 @@
 #include "imap_client.h"
 #include "lib/leave_out.h"
 #include "ledger.h"
+#include "lib/options.h"
 #include "stamp.h"
 
 enum copy_rc {
@@ -73,6 +75,8 @@ struct copy_request {
     const char *source_name, *target_name; /* as on the wire */
     bool last;                             /* in the freeze */
     const struct stamp *was;               /* when both were equal, of this ledger; NULL: list all messages */
+    enum verify_mode verify;               /* migration.verify */
+    const char *seed;                      /* of the sample: the same for each copy of this mailbox */
     uint32_t reorder_max;                  /* copies that are taken back for the sake of order */
     uint32_t delete_share;                 /* per cent of the copies that are removed unasked */
     const struct waivers *waivers;         /* borrowed; NULL = none */

@@ -414,6 +414,10 @@ static void on_pass(void *owner, const struct pass_result *result)
         break;
     case PASS_EQUAL:
         LOG(INFO, "verified", LOG_S("user", c->move->user), LOG_U("mailboxes", result->mailboxes),
+            LOG_S("verify", verify_word(c->move->m->conf->migration.verify)),
+            LOG_U("by_bytes", result->counts.compared_bytes),
+            LOG_U("by_header", result->counts.compared_headers),
+            LOG_U("by_size", result->counts.compared_listing),
             LOG_U("messages", result->counts.messages_total), LOG_U("bytes", result->counts.bytes_total),
             LOG_U("appended", result->counts.appended), LOG_U("stored", result->counts.stored),
             LOG_U("expunged", result->counts.expunged), LOG_U("zones_changed", result->counts.zones_changed),

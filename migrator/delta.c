@@ -222,6 +222,23 @@ static void compare_dates(struct compare *c, const struct mbox_msg *s, const str
                                      .target_date = {t->instant, t->zone}});
 }
 
+/* Counts how it was compared where that is enough. */
+static bool is_unread(struct compare *c, const struct ledger_row *row, const struct mbox_msg *t)
+{
+    const struct delta *d = c->d;
+    static const struct sample all = {.mode = VERIFY_FULL};
+    const struct sample *sample = d->sample ? d->sample : &all;
+    if (sample_wants_bytes(sample, d->rows, d->n_rows, (size_t)(row - d->rows), t))
+        return true;
+    if (row->verified)
+        c->r->by_bytes++;
+    else if (row->header && sample->mode == VERIFY_HEADERS)
+        c->r->by_header++;
+    else
+        c->r->by_listing++;
+    return false;
+}
+
 /* One row whose source message is there; returns its target UID. */
 static void compare_row(struct compare *c, const struct mbox_msg *s, const struct ledger_row *row,
                         uint32_t *last)
@@ -233,8 +250,7 @@ static void compare_row(struct compare *c, const struct mbox_msg *s, const struc
         add_diff(c, &diff);
         return;
     }
-    c->r->by_bytes += row->verified;
-    if (!row->verified) {
+    if (is_unread(c, row, t)) {
         diff.kind = DELTA_UNREAD;
         add_diff(c, &diff);
     }

@@ -5,6 +5,7 @@
 
 #include "ledger.h"
 #include "mbox_list.h"
+#include "sample.h"
 
 struct delta {
     const struct mbox_list *source, *target; /* of one pool */
@@ -12,6 +13,7 @@ struct delta {
     size_t n_rows;
     const struct flags_policy *permanent; /* of the target */
     const struct imap_seq *removable; /* source UIDs whose copies may go, where these are gone; NULL: all */
+    const struct sample *sample; /* whose bytes have to be compared; NULL = of all */
     bool turned; /* moved in both directions: what each side got by itself meanwhile is in no common order */
 };
 
@@ -65,7 +67,7 @@ struct delta_diff {
 
 struct delta_report {
     size_t n, by_kind[DELTA_KINDS];
-    size_t by_bytes; /* rows whose bytes were read back, and whose message is there */
+    size_t by_bytes, by_header, by_listing; /* how rows whose message is there were compared: none is in two */
     size_t zones;    /* equal instant, other zone: no difference, but counted */
     size_t foreign;  /* not ours, before or behind the copies: left alone */
     size_t shuffled; /* turned: out of order, or not ours between ours */

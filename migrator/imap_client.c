@@ -592,7 +592,7 @@ static void take_continue(struct imapc *c)
 
 static bool is_body_name(const struct imap_value *v)
 {
-    return imap_value_is(v, "BODY[]") || imap_value_is(v, "RFC822");
+    return imap_value_is(v, "BODY[]") || imap_value_is(v, "BODY[HEADER]") || imap_value_is(v, "RFC822");
 }
 
 static struct command *body_command(struct imapc *c)

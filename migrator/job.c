@@ -241,6 +241,7 @@ static uint64_t terms_of(const struct job *j)
     const struct conf_list *rules = &j->m->conf->migration.leave_out;
     uint64_t terms = stamp_terms(j->move.source_name, j->move.target_name);
 
+    terms = stamp_terms_and(terms, verify_word(j->m->conf->migration.verify));
     for (size_t i = 0; i < rules->n; i++)
         terms = stamp_terms_and(terms, rules->items[i]);
     return terms;

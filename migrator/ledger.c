@@ -13,6 +13,7 @@
  *   2 retake <set of source UIDs>
  *   3 sent <row> <row> ...
  *   3 landed <set of source UIDs> <set of target UIDs>
+ *   4 headers <set of source UIDs>
  *
  * The number is the version of imapferry's ledgers that the kind of entry came with. A row is "source
  * UID,target UID,size,SHA-256 in base64", with ",v" behind it where it is verified; in "sent" the target UID
@@ -384,7 +385,7 @@ static bool read_any_row(struct span s, struct ledger_row *row)
     uint64_t size;
     *row = (struct ledger_row){0};
     if (!take_u32(&s, ',', &row->source_uid) || !take_u32(&s, ',', &row->target_uid) ||
-        !take_word(&s, ',', &size_text) || !span_u64(size_text, INT64_MAX, &size) ||
+        !take_word(&s, ',', &size_text) || !span_u64(size_text, INT64_MAX / 2, &size) ||
         !take_word(&s, ',', &hash) || !read_hash(hash, row->hash))
         return false;
     row->size = size;
@@ -497,6 +498,20 @@ static void drop_rows(struct ledger *l, const struct imap_seq *source_uids)
         if (!imap_seq_has(source_uids, l->rows[i].source_uid))
             l->rows[kept++] = l->rows[i];
     l->n = kept;
+}
+
+static bool read_headers(struct ledger *l, struct span s)
+{
+    struct imap_seq set = {0};
+    if (!take_set(s, &set))
+        return false;
+    for (size_t r = 0; r < set.n; r++) {
+        size_t i = row_from(l, set.ranges[r].first);
+        for (; i < l->n && l->rows[i].source_uid <= set.ranges[r].last; i++)
+            l->rows[i].header = true;
+    }
+    imap_seq_free(&set);
+    return true;
 }
 
 static bool read_gone(struct ledger *l, struct span s)
@@ -646,7 +661,7 @@ static const struct {
              {"verified", "1", read_verified}, {"gone", "1", read_gone},       {"settled", "1", read_settled},
              {"void", "1", read_void},         {"skipped", "2", read_skipped}, {"looked", "2", read_looked},
              {"retake", "2", read_retake},     {"pair", "1", read_pair},       {"sent", "3", read_sent},
-             {"landed", "3", read_landed}};
+             {"landed", "3", read_landed},       {"headers", "4", read_headers}};
 
 static const char *version_of(const char *word)
 {
@@ -877,6 +892,13 @@ void ledger_landed(struct ledger *l, const struct ledger_row *rows, size_t n, le
 void ledger_verified(struct ledger *l, const uint32_t *source_uids, size_t n, ledger_fn fn, void *owner)
 {
     struct entry *e = begin_entry(l, "verified", fn, owner);
+    add_uids(e, source_uids, n);
+    write_entry(e);
+}
+
+void ledger_headers(struct ledger *l, const uint32_t *source_uids, size_t n, ledger_fn fn, void *owner)
+{
+    struct entry *e = begin_entry(l, "headers", fn, owner);
     add_uids(e, source_uids, n);
     write_entry(e);
 }

@@ -10,6 +10,7 @@
  *   landed    source UIDs, target UIDs of messages that were sent and arrived
  *   done      source UID, target UID, size, SHA-256 of messages that were found to be there
  *   verified  source UIDs whose bytes were read back and equal
+ *   headers   source UIDs whose headers were read on both sides and equal (migration.verify = headers)
  *   retake    source UIDs whose copies are to be removed and appended anew, behind one that succeeded late
  *   gone      source UIDs whose copy was removed: they were expunged at the source, or go once more
  *   looked    the late watch has looked at the source below this UID
@@ -32,8 +33,9 @@
 struct ledger_row {
     uint32_t source_uid, target_uid;
     uint8_t hash[32]; /* SHA-256 of the bytes that the source gave */
-    uint64_t size : 63;
+    uint64_t size : 62;
     bool verified : 1; /* read back from the target and equal */
+    bool header : 1;   /* of the header that was so, and no more */
 };
 
 struct ledger;
@@ -81,6 +83,7 @@ void ledger_sent(struct ledger *l, const struct ledger_row *rows, size_t n, ledg
 void ledger_landed(struct ledger *l, const struct ledger_row *rows, size_t n, ledger_fn fn, void *owner);
 void ledger_done(struct ledger *l, const struct ledger_row *rows, size_t n, ledger_fn fn, void *owner);
 void ledger_verified(struct ledger *l, const uint32_t *source_uids, size_t n, ledger_fn fn, void *owner);
+void ledger_headers(struct ledger *l, const uint32_t *source_uids, size_t n, ledger_fn fn, void *owner);
 void ledger_gone(struct ledger *l, const uint32_t *source_uids, size_t n, ledger_fn fn, void *owner);
 void ledger_retake(struct ledger *l, const struct imap_seq *source_uids, ledger_fn fn, void *owner);
 /* No doubt about these: what the open intents name of them was not stored. */

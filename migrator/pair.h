@@ -7,6 +7,7 @@
  *   doubles   DOUBLES
  *   reflag    FLAGS
  *   remove    EXPUNGE, and what has to be taken back elsewhere
+ *   headers   HEADERS
  *   verify    VERIFY
  *
  * A step that finds something names it (pair_name()) and goes on; rc COPY_EQUAL means that the step did what
@@ -16,6 +17,7 @@
 #define IMAPFERRY_PAIR_H
 
 #include "copy.h"
+#include "sample.h"
 #include "selected.h"
 
 struct pair {
@@ -23,6 +25,7 @@ struct pair {
     struct flags_pool *flags;          /* of both lists; owned by the copy */
     struct selected source, target;    /* target.name is where APPEND goes */
     struct ledger *ledger;             /* borrowed */
+    struct sample sample;              /* what is read back */
     struct findings *findings;         /* borrowed */
     const struct waivers *waivers;     /* borrowed; NULL = none */
     const struct leave_out *leave_out; /* borrowed; NULL = none */

@@ -335,6 +335,7 @@ static void on_copied(void *owner, const struct copy_result *result)
     i->changes.expunged += result->counts.expunged;
     i->record->counts = result->counts;
     i->record->counted = true;
+    i->record->looked = result->rc != COPY_DOWN && result->rc != COPY_LOST;
     give_lane(i, result->rc != COPY_DOWN && result->rc != COPY_LOST);
     i->state = FAILED; /* unless the result says otherwise: it has no lane any more */
     switch (result->rc) {
@@ -391,6 +392,8 @@ static void start_copy(struct item *i)
             .target_name = i->plan->target_name,
             .last = i->pass->last,
             .was = whole ? NULL : &i->record->stamp,
+            .verify = m->m->conf->migration.verify,
+            .seed = i->record->view.id,
             .reorder_max = m->m->conf->migration.reorder_max,
             .delete_share = m->m->conf->migration.delete_share,
             .waivers = i->pass->waivers,
@@ -1152,6 +1155,9 @@ static void sum_counts(const struct pass *p, struct pass_result *r)
         r->counts.stored += p->items[i].changes.stored;
         r->counts.expunged += p->items[i].changes.expunged;
         r->counts.zones_changed += c->zones_changed;
+        r->counts.compared_bytes += c->compared_bytes;
+        r->counts.compared_headers += c->compared_headers;
+        r->counts.compared_listing += c->compared_listing;
     }
 }
 
@@ -1231,12 +1237,17 @@ static void on_report(void *owner, enum route_rc rc, const char *detail)
     step_soon(p); /* without a report the account moves all the same: it is for people */
 }
 
+static bool was_looked_at(const struct item *i)
+{
+    return (i->state == EQUAL || i->state == FOUND) && i->record->looked;
+}
+
 static void send_report(struct pass *p)
 {
     struct report r = {.time_ms = clock_wall_ms(),
                        .source = p->move->source_name,
                        .target = p->move->target_name,
-                       .verify = "full",
+                       .verify = verify_word(p->move->m->conf->migration.verify),
                        .result = p->failed ? why_word(p->why) : "equal",
                        .reason = buf_str(&p->detail),
                        .last = p->last,
@@ -1247,7 +1258,7 @@ static void send_report(struct pass *p)
     r.mailboxes = xcalloc(p->n ? p->n : 1, sizeof(*r.mailboxes));
     for (size_t i = 0; i < p->n; i++) {
         const struct item *item = &p->items[i];
-        bool looked = item->state == EQUAL || item->state == FOUND;
+        bool looked = was_looked_at(item);
         r.mailboxes[i] = (struct report_mailbox){.source_name = item->plan->source->name,
                                                  .target_name = item->plan->target_name,
                                                  .looked = looked,
@@ -1260,10 +1271,15 @@ static void send_report(struct pass *p)
     buf_free(&text);
 }
 
-/* A quick pass says nothing of what it did not open. */
+/* A quick pass knows nothing of what it did not open: what was told before is better then. */
 static bool must_report(const struct pass *p)
 {
-    return p->kind != PASS_QUICK && !p->lost && !p->reported;
+    bool all = p->kind != PASS_QUICK || p->failed;
+
+    for (size_t i = 0; i < p->n && !all; i++)
+        if (!was_looked_at(&p->items[i]))
+            return false;
+    return !p->lost && !p->reported;
 }
 
 /* The last pass has folded the ledgers into the records. */

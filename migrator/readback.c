@@ -13,6 +13,7 @@ struct readback {
     struct imap_seq uids;
     struct uidset_place at;
     bool asked_all;
+    const char *section;
     unsigned in_flight;
     struct hasher *hasher;
     struct readback_item item;
@@ -102,7 +103,7 @@ static void ask(struct readback *r)
         if (r->asked_all)
             break;
         r->in_flight++;
-        imapc_sendf(r->s->imap, &cmd, "UID FETCH %s (UID BODY.PEEK[])", buf_str(&set));
+        imapc_sendf(r->s->imap, &cmd, "UID FETCH %s (UID BODY.PEEK[%s])", buf_str(&set), r->section);
     }
     buf_free(&set);
 }
@@ -116,11 +117,12 @@ static void ask_nothing(struct readback *r)
     imapc_sendf(r->s->imap, &cmd, "NOOP");
 }
 
-struct readback *readback_start(struct selected *s, const struct imap_seq *uids, readback_fn got, step_fn end,
-                                void *owner)
+static struct readback *start(struct selected *s, const struct imap_seq *uids, const char *section,
+                              readback_fn got, step_fn end, void *owner)
 {
     struct readback *r = xcalloc(1, sizeof *r);
     r->s = s;
+    r->section = section;
     r->got = got;
     r->end = end;
     r->owner = owner;
@@ -132,4 +134,16 @@ struct readback *readback_start(struct selected *s, const struct imap_seq *uids,
     else
         ask_nothing(r);
     return r;
+}
+
+struct readback *readback_start(struct selected *s, const struct imap_seq *uids, readback_fn got, step_fn end,
+                                void *owner)
+{
+    return start(s, uids, "", got, end, owner);
+}
+
+struct readback *readback_headers(struct selected *s, const struct imap_seq *uids, readback_fn got,
+                                  step_fn end, void *owner)
+{
+    return start(s, uids, "HEADER", got, end, owner);
 }

@@ -20,6 +20,9 @@ typedef void (*readback_fn)(void *owner, const struct readback_item *item);
  * uids that ends in 2^32-1 means "from here on". uids is copied. */
 struct readback *readback_start(struct selected *s, const struct imap_seq *uids, readback_fn got, step_fn end,
                                 void *owner);
+/* The same of their headers (BODY[HEADER]) alone. */
+struct readback *readback_headers(struct selected *s, const struct imap_seq *uids, readback_fn got,
+                                  step_fn end, void *owner);
 void readback_stop(struct readback **r);
 
 #endif

@@ -27,6 +27,7 @@ struct record {
     struct ledger *ledger;     /* owned; NULL = not loaded */
     struct copy_counts counts; /* of the last copy, for the progress of the next */
     struct findings *findings; /* of the last copy; owned */
+    bool looked;               /* there was one in this job, and it came to its end */
     bool counted;
     UT_hash_handle hh;
 };

@@ -8,7 +8,7 @@
 struct verify;
 
 /* from: copies with this target UID or a higher one are read though the target may not have listed them yet; 0: none
- * of those. */
+ * of those. With from, nothing is read but in the mode full: the others go by what is listed. */
 struct verify *verify_start(struct pair *p, uint32_t from, step_fn fn, void *owner);
 void verify_stop(struct verify **v);
 

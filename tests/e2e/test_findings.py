@@ -214,3 +214,94 @@ def test_waive_exit_codes(make_ferry, source, target):
         assert ferry.ctl_raw("waive", "ann", *args)[0] == 2, args
     assert ferry.ctl("waive", "ann", "INBOX:3", "--reason", "known before")[1]["state"] == "resting"
     assert ferry.ctl("user", "ann", "--report")[0] == 3
+
+
+def read_back(server, section):
+    """UIDs whose bodies were asked for."""
+    uids = set()
+    for command in server.commands("FETCH"):
+        found = re.search(rb"UID FETCH (\S+) \(UID BODY.PEEK\[" + section + rb"\]\)", command)
+        for part in found[1].split(b",") if found else ():
+            first, _, last = part.partition(b":")
+            uids |= set(range(int(first), int(last or first) + 1))
+    return uids
+
+
+@pytest.mark.parametrize("mode", ["sample", "headers"])
+def test_other_modes_compare_less_say_so_and_full_reads_the_rest(make_ferry, redis, source, target, mode):
+    user = new_user()
+    for i in range(200):
+        source.add(user, "INBOX", letter(i) + b"body %d\r\n" % i)
+    settings = {"migration": {"cutover": "manual", "verify": mode}}
+    ferry = make_ferry({"old": backend(source, "imap"), "new": backend(target, "imap")}, settings)
+    begin(ferry, user)
+    report = ferry.ctl("user", user, "--report")[1]["report"]
+    compared = report["compared"]
+    assert report["verify"] == mode and sum(compared.values()) == report["messages"] == 200
+    whole = read_back(target, b"")
+    assert len(whole) == compared["bytes"] == ferry.user(user)["messages"]["verified"]
+    if mode == "sample":
+        assert 10 < compared["bytes"] < 40 and compared["listing"] == 200 - compared["bytes"] and {1, 200} <= whole
+    else:
+        assert compared == {"bytes": 0, "headers": 200, "listing": 0}
+        assert read_back(target, b"HEADER") == read_back(source, b"HEADER") == set(range(1, 201))
+    ferry.stop_all()
+    target.lines.clear()
+    ferry.settings["migration"]["verify"] = "full"
+    ferry.migrator()
+    assert ferry.ctl("flip", user, "--to", "new", "--reason", "test")[0] == 0
+    ferry.wait_state(user, "flipped")
+    assert ferry.ctl("user", user, "--report")[1]["report"]["compared"] == {"bytes": 200, "headers": 0, "listing": 0}
+    assert read_back(target, b"") == set(range(1, 201)) - whole
+
+
+@pytest.mark.parametrize("mode", ["sample", "headers"])
+def test_other_modes_find_what_they_look_at(make_ferry, source, target, mode):
+    """A size that is another, and in the mode headers a header, has the bytes read, which are named."""
+    user = new_user()
+    for i in range(50):
+        source.add(user, "INBOX", letter(i) + b"body %d\r\n" % i)
+    settings = {"migration": {"cutover": "manual", "verify": mode}}
+    ferry = make_ferry({"old": backend(source, "imap"), "new": backend(target, "imap")}, settings)
+    target.misbehave("alter", mailbox="INBOX", n=1)  # in any sample; the middle of it is in the header
+    route = begin(ferry, user, "blocked")
+    assert re.match(r'differs: mailbox "INBOX": UID 1: bytes differ', route["reason"]), route["reason"]
+
+
+def test_killed_while_it_takes_back(make_ferry, source, target):
+    """What was to be taken back is known to the next run, however far this one came."""
+    user = new_user()
+    for i in range(30):
+        source.add(user, "INBOX", letter(i) + (b"BAD" if i == 10 else b""))
+    target.account(user)[b"INBOX"].uidvalidity += 50000  # equal ones with other UIDs are refused
+    target.misbehave("refuse_text", text=b"BAD")
+    ferry = make_ferry({"old": backend(source, "imap"), "new": backend(target, "imap")})
+    begin(ferry, user, "blocked")
+    target.behave()
+    target.misbehave("hang", at="store")
+    assert ferry.ctl("retry", user)[0] == 0
+    target.wait("STORE of what is taken back", lambda: target.commands("STORE"))
+    ferry.daemons[-1].kill()
+    target.behave()
+    target.drop_all()
+    ferry.migrator()
+    ferry.wait_state(user, "flipped")
+    assert bodies(target, user) == bodies(source, user)
+
+
+def test_a_real_target_that_changes_bytes(make_ferry, source, new, authority):
+    """Dovecot makes CRLF of a bare LF: named, waived by message, moved, and still named."""
+    user = new_user()
+    for i in range(5):
+        source.add(user, "INBOX", letter(i))
+    source.account(user)[b"INBOX"].messages[1].body = b"Subject: bare\r\n\r\na\nb\r\n"
+    source.account(user)[b"INBOX"].messages[3].body = b""
+    ferry = make_ferry({"old": backend(source, "imap"), "new": backend(new, ca=authority.ca)})
+    begin(ferry, user, "blocked")
+    report = ferry.ctl("user", user, "--report")[1]["report"]
+    assert found(report) == {("INBOX", "bytes", 2, False, True), ("INBOX", "empty", 4, False, True)}
+    assert ferry.ctl("waive", user, "INBOX:2", "empty", "--reason", "seen by ann")[0] == 0
+    ferry.wait_state(user, "flipped")
+    report = ferry.ctl("user", user, "--report")[1]["report"]
+    assert found(report) == {("INBOX", "bytes", 2, True, False), ("INBOX", "empty", 4, True, False)}
+    assert report["compared"]["bytes"] == 3

@@ -212,6 +212,24 @@ static void test_skipped(void **state)
     imap_seq_free(&set);
 }
 
+/* An entry of its own, so that a later switch to full reads the rest. */
+static void test_headers(void **state)
+{
+    struct world *w = *state;
+    const struct ledger_row rows[] = {row(1, 11, 5, true), row(2, 14, 5, false), row(3, 15, 5, false)};
+    assert_int_equal(load(w), ROUTE_OK);
+    WRITE(w, ledger_bind, 7, 8);
+    WRITE(w, ledger_done, rows, 3);
+    WRITE(w, ledger_headers, ((uint32_t[]){2}), 1);
+    for (int loaded = 0; loaded < 2; loaded++) {
+        assert_true(ledger_find(w->l, 2)->header && !ledger_find(w->l, 1)->header &&
+                    !ledger_find(w->l, 3)->header);
+        expect_loaded(w, "7/8 1>11v 2>14 3>15");
+    }
+    WRITE(w, ledger_verified, ((uint32_t[]){2}), 1);
+    expect_loaded(w, "7/8 1>11v 2>14v 3>15");
+}
+
 /* Copies to be taken back are known until they are gone, whatever happens in between. */
 static void test_retake(void **state)
 {
@@ -437,6 +455,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_life),
         TEST(test_skipped),
+        TEST(test_headers),
         TEST(test_retake),
         TEST(test_order),
         TEST(test_turned),
