@@ -461,6 +461,8 @@ static void start_copy(struct late *l, struct news *n)
             .leave_out_rules = n->plan->leave_out,
             .late_from = l->from,
             .late_known = &l->known,
+            .verify = m->m->conf->migration.verify,
+            .seed = n->record->view.id,
             .findings = l->findings,
         },
         on_copied, l);

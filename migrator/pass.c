@@ -891,16 +891,22 @@ static void start_records(struct pass *p)
 /* True: the step did what it is for. */
 static bool baggage_answered(struct pass *p, enum baggage_rc rc, const char *why)
 {
+    const struct conf_backend *broken =
+        *imapc_error(p->lane->source) ? p->move->source : p->move->target;
+
     if (rc == BAGGAGE_DOWN)
         crew_drop(p->move->crew, p->lane);
     else
         crew_give(p->move->crew, p->lane);
     p->lane = NULL;
     step_soon(p);
-    if (rc == BAGGAGE_DOWN && ++p->tries >= TRIES)
-        fail(p, WHY_UNREACHABLE, why);
-    else if (rc == BAGGAGE_STORE || rc == BAGGAGE_LOST)
+    if (rc == BAGGAGE_DOWN && ++p->tries >= TRIES) {
+        char *detail = xasprintf("%s: %s", broken->name, why);
+        fail(p, WHY_UNREACHABLE, detail);
+        free(detail);
+    } else if (rc == BAGGAGE_STORE || rc == BAGGAGE_LOST) {
         fail_by_store(p, rc == BAGGAGE_LOST ? ROUTE_LOST : ROUTE_DOWN);
+    }
     return rc == BAGGAGE_OK;
 }
 

@@ -168,5 +168,5 @@ def test_mailbox_that_ends_the_connection_is_named_and_not_retried_for_ever(site
     user = with_mailboxes(site, "fine", "locked")
     for verb in ("SELECT", "EXAMINE"):
         site.source.behave_like(user, servers.SaysBye(verb, -1, b"locked"), servers.SaysBye("EXAMINE", -1, b"locked"))
-    site.stays(user, "^unreachable: .*going away")
+    site.stays(user, "^(unreachable|throttled): .*going away")
 

@@ -132,6 +132,7 @@ def test_migrator_that_wakes_late_adds_nothing(make_ferry, old, new, authority):
     assert_equal(old, new, user, 61)
 
 
+@pytest.mark.writes_source
 def test_copies_of_messages_that_the_user_expunges_before_the_next_run_do_not_stay(ferry, old, new):
     """Killed when the target has stored them and the ledger does not know where; the source can't tell their bytes any
     more, so the ledger has to."""

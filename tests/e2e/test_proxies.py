@@ -222,6 +222,7 @@ def test_proxy_that_wakes_after_the_flip_passes_nothing_on(make_ferry, backends,
         net.wait_until("proxy that has seen the epoch",
                        lambda: {row[1] for row in sessions(ferry, user).values()} == {epoch})
         proxy.signal(signal.SIGSTOP)
+        net.wait_until("proxy at rest", lambda: is_stopped(proxy.pid))
         try:
             wire.line(b"a STORE 1 +FLAGS.SILENT (late)")
             assert ferry.ctl("flip", user, "--to", "new", "--reason", "test")[0] == 0
@@ -232,6 +233,11 @@ def test_proxy_that_wakes_after_the_flip_passes_nothing_on(make_ferry, backends,
         assert len(lines) == 1 and lines[0].startswith(b"* BYE [UNAVAILABLE]"), lines
     assert not late_keyword(old, user) and not late_keyword(new, user)
     assert_equal(old, new, user, 5)
+
+
+def is_stopped(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
+        return f.read().rpartition(")")[2].split()[0] == "T"
 
 
 def late_keyword(server, user, keyword="late"):

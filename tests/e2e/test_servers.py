@@ -449,7 +449,7 @@ CANNOT = {
     "NUL": (letter(b"Subject: x\r\n\r\n\0\r\n"), '"INBOX": UID 1: the target refuses it: Message contains NUL'),
     "no header": (letter(b"no header\r\n"), "invalid header"),
     "date": (letter(b"Subject: x\r\n\r\n", date='"31-Dec-2110 00:00:00 +0000"'), '"INBOX": UID 1: date differs'),
-    "name": (letter(b"Subject: x\r\n\r\n", "^caret"), '"^caret"'),
+    "name": (letter(b"Subject: x\r\n\r\n", "^caret"), '^caret"'),
 }
 
 

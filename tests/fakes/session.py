@@ -480,7 +480,7 @@ class Session:
         items = args[1] if isinstance(args[1], list) else [args[1]]
         if uid and b"UID" not in [x.upper() for x in items if isinstance(x, bytes)]:
             items = [b"UID", *items]
-        self.asks_bodies = any(x.upper().startswith(b"BODY") for x in items)
+        self.asks_bodies = any(x.upper().startswith(b"BODY") and b"HEADER" not in x.upper() for x in items)
         found = [(n, m) for n, m in self.numbered(args[0], uid) if not m.omitted]
         for number, message in self.ask("fetched", found):
             self.send_message(number, message, items)

@@ -104,7 +104,7 @@ class Daemon:
                     raise TimeoutError(f"{self.label} did not log {pattern!r} in {timeout} s:\n{self.tail()}")
                 self._changed.wait(left)
 
-    def tail(self, n=25):
+    def tail(self, n=60):
         return "\n".join(x for x in self.lines[-n:] if x is not None)
 
     def listeners(self, count, timeout=20.0):
