@@ -80,7 +80,7 @@ def prepare(server, user):
     m = mail.connect(server, user, PASSWORD)
     m.create("Archive")
     for box in BOXES:
-        mail.append(m, box, [mail.Message((box,), b"Subject: quiet %d\r\n\r\nx\r\n" % n) for n in range(5)])
+        mail.append(m, box, [mail.Message((box,), b"Subject: quiet %s %d\r\n\r\nx\r\n" % (user.encode(), n)) for n in range(5)])
     m.logout()
 
 
