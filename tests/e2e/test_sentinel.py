@@ -112,7 +112,7 @@ def test_proxies_register_again(make_ferry, backends, group, old):
     with connect(proxy) as wire:
         assert wire.login(user).startswith(b"l1 OK")
         name = net.wait_until("registration", lambda: group.client().hkeys(key))
-        assert group.client().wait(2, 5000) == 2
+        group.wait_replicas()
         for replica in group.replicas():
             replica.client().delete(key)
         group.kill_master()

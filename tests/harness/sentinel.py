@@ -80,9 +80,15 @@ class Group:
 
     # ---- what happens
 
+    def wait_replicas(self):
+        """Both have everything so far. WAIT looks at what its own connection wrote, so that has to be last."""
+        client = self.client()
+        with client.pipeline(transaction=False) as one_connection:
+            one_connection.set("harness:last", "1").wait(2, 5000)
+            assert one_connection.execute()[-1] == 2
+
     def kill_master(self):
-        """Once both replicas have everything."""
-        assert self.client().wait(2, 5000) == 2
+        self.wait_replicas()
         self.master.kill()
 
     def wait_failover(self, timeout=20):
