@@ -59,6 +59,12 @@ void imap_seq_add(struct imap_seq *s, uint32_t first, uint32_t last)
     s->n -= end - at - 1;
 }
 
+void imap_seq_join(struct imap_seq *s, const struct imap_seq *other)
+{
+    for (size_t i = 0; i < other->n; i++)
+        imap_seq_add(s, other->ranges[i].first, other->ranges[i].last);
+}
+
 void imap_seq_remove(struct imap_seq *s, uint32_t first, uint32_t last)
 {
     struct imap_seq left = {0};

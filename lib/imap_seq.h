@@ -16,6 +16,7 @@ struct imap_seq {
 
 void imap_seq_free(struct imap_seq *s);
 void imap_seq_add(struct imap_seq *s, uint32_t first, uint32_t last); /* merges; any order, any overlap */
+void imap_seq_join(struct imap_seq *s, const struct imap_seq *other); /* adds all of it */
 void imap_seq_remove(struct imap_seq *s, uint32_t first, uint32_t last);
 bool imap_seq_has(const struct imap_seq *s, uint32_t n);
 uint64_t imap_seq_count(const struct imap_seq *s);

@@ -215,12 +215,30 @@ static void test_remove(void **state)
     }
 }
 
+static void test_join(void **state)
+{
+    struct imap_seq set = {0}, other = {0}, none = {0};
+    struct buf out = {0};
+
+    (void)state;
+    assert_true(imap_seq_parse(&set, span_str("1:3,9"), 0, 9));
+    assert_true(imap_seq_parse(&other, span_str("2:5,8,12"), 0, 9));
+    imap_seq_join(&set, &other);
+    imap_seq_join(&set, &none);
+    imap_seq_write(&out, &set);
+    assert_string_equal(buf_str(&out), "1:5,8:9,12");
+    imap_seq_free(&set);
+    imap_seq_free(&other);
+    buf_free(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_add),   cmocka_unit_test(test_against_bits),
         cmocka_unit_test(test_parse), cmocka_unit_test(test_most_ranges),
         cmocka_unit_test(test_each),  cmocka_unit_test(test_remove),
+        cmocka_unit_test(test_join),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

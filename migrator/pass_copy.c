@@ -1,0 +1,292 @@
+/* COPY and REMOVE: each mailbox that is to be opened gets a lane, its ledger, and is copied and compared. */
+#include <stdlib.h>
+
+#include "lib/xalloc.h"
+
+#include "pass_priv.h"
+
+static void give_lane(struct item *i, bool clean)
+{
+    struct lane *lane = i->lane;
+
+    i->lane = NULL;
+    if (clean)
+        crew_give(i->pass->move->crew, lane);
+    else
+        crew_drop(i->pass->move->crew, lane);
+}
+
+/* ---- how one ended */
+
+static void item_failed(struct item *i, enum why why, const char *reason)
+{
+    i->state = FAILED;
+    pass_note_failure(i->pass, why, reason);
+    if (i->pass->last)
+        i->pass->over = true;
+}
+
+/* After a doubt the ledger is read anew. */
+static void item_down(struct item *i, const char *reason)
+{
+    struct pass *p = i->pass;
+
+    ledger_free(&i->record->ledger);
+    findings_clear(i->record->findings, NULL);
+    i->record->stamp.equal = i->record->whole = false;
+    i->state = TODO;
+    p->next = 0;
+    if (store_state(p->move->m->store) != STORE_UP)
+        pass_fail(p, WHY_STORE, "Redis does not answer");
+    else if (++i->tries >= (pass_is_throttled(p) ? TRIES_THROTTLED : TRIES))
+        pass_fail(p, WHY_UNREACHABLE, reason);
+}
+
+/* What is waived has to be found again by each pass, and named. */
+static bool found_nothing(const struct findings *f)
+{
+    return findings_total(f) == findings_of(f, FINDING_ZONE) + findings_of(f, FINDING_BETWEEN);
+}
+
+static void note_stamp(struct item *i, const struct copy_result *result)
+{
+    struct record *r = i->record;
+    struct stamp now = {.equal = found_nothing(r->findings),
+                        .source = result->source_seen,
+                        .target = result->target_seen,
+                        .bytes = result->counts.bytes_total,
+                        .made = r->stamp.made,
+                        .terms = records_terms(i->pass->move->records)};
+
+    imap_seq_free(&r->gone);
+    imap_seq_join(&r->gone, result->gone);
+    r->vanished = false;
+    r->whole = r->whole || result->whole;
+    r->stamp_changed = r->stamp_changed || !stamp_same(&now, &r->stamp);
+    r->stamp = now;
+}
+
+static void item_equal(struct item *i, const struct copy_result *result)
+{
+    char *clash = record_uid_clash(i->record, result, i->pass->move->back);
+
+    if (clash) {
+        item_failed(i, WHY_UIDVALIDITY, clash);
+        free(clash);
+        return;
+    }
+    if (i->pass->last)
+        record_fold(i->record, result, i->pass->move->back);
+    note_stamp(i, result);
+    i->state = EQUAL;
+}
+
+/* A mailbox that can't be opened may have gone since it was listed: the next pass will see. */
+static void item_differs(struct item *i, const struct copy_result *result)
+{
+    bool again = result->vanished && !i->pass->last && !i->record->vanished;
+
+    i->state = again ? VANISHED : FOUND;
+    i->pass->over = i->pass->over || i->pass->last; /* which has no time */
+    i->record->vanished = again;
+}
+
+static void on_copied(void *owner, const struct copy_result *result)
+{
+    struct item *i = owner;
+    struct pass *p = i->pass;
+
+    i->copy = NULL;
+    i->changes.appended += result->counts.appended;
+    i->changes.stored += result->counts.stored;
+    i->changes.expunged += result->counts.expunged;
+    i->record->counts = result->counts;
+    i->record->counted = true;
+    i->record->looked = result->rc != COPY_DOWN && result->rc != COPY_LOST;
+    give_lane(i, result->rc != COPY_DOWN && result->rc != COPY_LOST);
+    i->state = FAILED; /* unless the result says otherwise: it has no lane any more */
+    switch (result->rc) {
+    case COPY_EQUAL:
+        item_equal(i, result);
+        break;
+    case COPY_DIFFERS:
+    case COPY_CANNOT:
+        item_differs(i, result);
+        break;
+    case COPY_DOWN:
+        item_down(i, result->reason);
+        break;
+    case COPY_LOST:
+        pass_fail_by_store(p, ROUTE_LOST);
+        break;
+    }
+    pass_tell_progress(p);
+    pass_step_soon(p);
+}
+
+/* ---- one is copied */
+
+static void on_progress(void *owner, const struct copy_counts *counts)
+{
+    struct item *i = owner;
+
+    i->record->counts = *counts;
+    i->record->counted = true;
+    pass_tell_progress(i->pass);
+}
+
+/* Once everything else of this pass is in its place, also where there is nothing else. */
+static bool may_remove(const struct item *i)
+{
+    return i->pass->phase == REMOVE || i->pass->to_open == 1;
+}
+
+static void start_copy(struct item *i)
+{
+    struct move *m = i->pass->move;
+    const struct imap_seq none = {0};
+
+    /* Whatever was found equal before is listed wholly once in a job that may cut over. */
+    bool whole = i->pass->kind != PASS_QUICK && !i->record->whole;
+
+    i->state = COPYING;
+    i->pass->opened++;
+    i->copy = copy_start(
+        &(struct copy_request){
+            .loop = m->m->loop,
+            .source = i->lane->source,
+            .target = i->lane->target,
+            .ledger = i->record->ledger,
+            .source_name = i->plan->source->name,
+            .target_name = i->plan->target_name,
+            .last = i->pass->last,
+            .was = whole ? NULL : &i->record->stamp,
+            .verify = m->m->conf->migration.verify,
+            .seed = i->record->view.id,
+            .reorder_max = m->m->conf->migration.reorder_max,
+            .delete_share = m->m->conf->migration.delete_share,
+            .waivers = i->pass->waivers,
+            .findings = i->record->findings,
+            .gone = &i->record->gone,
+            .removable = may_remove(i) ? (i->pass->last ? NULL : &i->removable) : &none,
+            .leave_out = m->m->conf->migration.rules ? m->m->conf->migration.rules->leave_out : NULL,
+            .leave_out_rules = i->plan->leave_out,
+            .progress = on_progress,
+        },
+        on_copied, i);
+}
+
+static void on_ledger(void *owner, enum route_rc rc)
+{
+    struct item *i = owner;
+    const struct move *m = i->pass->move;
+
+    if (rc == ROUTE_OK && !ledger_is_of(i->record->ledger, m->source_name, m->target_name)) {
+        ledger_pair(i->record->ledger, m->source_name, m->target_name, on_ledger, i);
+        return;
+    }
+    if (rc == ROUTE_OK) {
+        start_copy(i);
+        return;
+    }
+    i->state = TODO;
+    give_lane(i, true);
+    if (*ledger_error(i->record->ledger))
+        pass_fail(i->pass, WHY_STORE, ledger_error(i->record->ledger));
+    else
+        pass_fail_by_store(i->pass, rc);
+    ledger_free(&i->record->ledger);
+}
+
+static void start_item(struct item *i, struct lane *lane)
+{
+    struct move *m = i->pass->move;
+
+    i->lane = lane;
+    if (i->record->ledger) {
+        start_copy(i);
+        return;
+    }
+    i->state = LOADING;
+    i->record->ledger = ledger_load(m->m->store, &m->job, i->record->view.id, on_ledger, i);
+}
+
+/* ---- all of them */
+
+static struct item *next_todo(struct pass *p)
+{
+    while (p->next < p->n && p->items[p->next].state != TODO)
+        p->next++;
+    return p->next < p->n ? &p->items[p->next] : NULL;
+}
+
+static size_t count_open(const struct pass *p)
+{
+    return pass_count_state(p, TODO) + pass_count_state(p, CLOSED) + pass_count_state(p, LOOKED_AT) +
+           pass_count_state(p, LOADING) + pass_count_state(p, COPYING);
+}
+
+void pass_want_lanes(struct pass *p)
+{
+    size_t open = count_open(p);
+
+    crew_want(p->move->crew, open == 0 ? 1 : open < CREW_MAX ? (unsigned)open : CREW_MAX);
+}
+
+static bool shares_any(const struct imap_seq *a, const struct imap_seq *b)
+{
+    for (size_t i = 0, k = 0; i < a->n && k < b->n;) {
+        if (a->ranges[i].first <= b->ranges[k].last && b->ranges[k].first <= a->ranges[i].last)
+            return true;
+        if (a->ranges[i].last < b->ranges[k].last)
+            i++;
+        else
+            k++;
+    }
+    return false;
+}
+
+static void enter_remove(struct pass *p)
+{
+    p->phase = REMOVE;
+    p->next = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        struct item *item = &p->items[i];
+        const struct imap_seq *gone = &item->record->gone;
+        if (item->state == EQUAL && (p->last ? gone->n > 0 : shares_any(gone, &item->removable)))
+            item->state = TODO;
+    }
+    pass_step_soon(p);
+}
+
+void pass_step_copy(struct pass *p)
+{
+    struct item *i;
+    struct lane *lane;
+
+    if (count_open(p) == 0 && p->phase == COPY && !p->over) {
+        enter_remove(p);
+        return;
+    }
+    if (count_open(p) == 0) {
+        p->phase = ORPHANS;
+        pass_step_soon(p);
+        return;
+    }
+    pass_want_lanes(p);
+    pass_step_looks(p);
+    while ((i = next_todo(p)) && (lane = crew_take(p->move->crew)))
+        start_item(i, lane);
+}
+
+void pass_stop_copies(struct pass *p)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        struct item *item = &p->items[i];
+        if (item->state == LOADING || item->state == COPYING) {
+            copy_cancel(&item->copy);
+            ledger_free(&item->record->ledger);
+            give_lane(item, false);
+        }
+    }
+}

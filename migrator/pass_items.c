@@ -1,0 +1,140 @@
+/* The mailboxes of a pass: made of the plan, counted, and left closed where their stamps say that nothing changed. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "lib/xalloc.h"
+
+#include "pass_priv.h"
+
+static const struct mailbox *listed(const struct item *i)
+{
+    return i->plan->source;
+}
+
+/* ---- progress */
+
+static void add_counts(struct route_progress *sum, const struct item *i)
+{
+    const struct copy_counts *c = &i->record->counts;
+
+    if (i->record->counted) {
+        sum->messages_total += c->messages_total;
+        sum->messages_done += c->messages_done;
+        sum->messages_verified += c->messages_verified;
+        sum->bytes_total += c->bytes_total;
+        sum->bytes_done += c->bytes_done;
+    } else {
+        sum->messages_total += listed(i)->status.messages;
+        sum->bytes_total += listed(i)->bytes;
+    }
+    sum->mailboxes_done += i->state == EQUAL;
+}
+
+void pass_tell_progress(struct pass *p)
+{
+    struct route_progress sum = {.mailboxes_total = p->n};
+
+    for (size_t i = 0; i < p->n; i++)
+        add_counts(&sum, &p->items[i]);
+    snprintf(sum.tiers, sizeof(sum.tiers), "T3:%zu", p->n);
+    progress_set(p->move->progress, &sum);
+}
+
+size_t pass_count_state(const struct pass *p, enum item_state state)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < p->n; i++)
+        n += p->items[i].state == state;
+    return n;
+}
+
+/* ---- mailboxes that need not be opened */
+
+static bool is_unchanged(const struct item *i)
+{
+    const struct stamp *s = &i->record->stamp;
+
+    return s->equal && i->record->gone.n == 0 && i->there && stamp_side_same(&s->source, &listed(i)->status) &&
+           stamp_side_same(&s->target, &i->there->status);
+}
+
+static bool may_stay_closed(const struct item *i)
+{
+    const struct record *r = i->record;
+
+    switch (i->pass->kind) {
+    case PASS_QUICK:
+        return is_unchanged(i);
+    case PASS_WHOLE:
+        return r->whole && is_unchanged(i);
+    case PASS_LAST:
+        break;
+    }
+    return r->whole && r->ledger && strcmp(listed(i)->name, "INBOX") != 0 && is_unchanged(i);
+}
+
+void item_leave_closed(struct item *i)
+{
+    struct record *r = i->record;
+    const struct stamp *s = &r->stamp;
+    const struct copy_result was = {.source_uidvalidity = s->source.uidvalidity,
+                                    .source_uidnext = s->source.uidnext,
+                                    .target_uidvalidity = s->target.uidvalidity,
+                                    .target_uidnext = s->target.uidnext};
+
+    if (!r->counted) {
+        uint64_t n = s->source.messages;
+        r->counts = (struct copy_counts){.messages_total = n,
+                                         .messages_done = n,
+                                         .messages_verified = n,
+                                         .bytes_total = s->bytes,
+                                         .bytes_done = s->bytes};
+        r->counted = true;
+    }
+    if (i->pass->last)
+        record_fold(r, &was, i->pass->move->back);
+    i->state = EQUAL;
+}
+
+/* It may have to be opened after all. */
+static void close_for_now(struct item *i)
+{
+    i->state = CLOSED;
+    i->pass->to_open++;
+}
+
+/* ---- made of the plan */
+
+static int compare_items(const void *a, const void *b)
+{
+    const struct mailbox *x = listed(a), *y = listed(b);
+
+    if (x->bytes != y->bytes)
+        return x->bytes < y->bytes ? 1 : -1;
+    return x->status.messages < y->status.messages ? 1 : x->status.messages > y->status.messages ? -1 : 0;
+}
+
+void pass_make_items(struct pass *p)
+{
+    p->n = p->plan->n;
+    p->items = xcalloc(p->n ? p->n : 1, sizeof(*p->items));
+    for (size_t i = 0; i < p->n; i++) {
+        const struct plan_item *plan = &p->plan->items[i];
+        struct record *record = records_get(p->move->records, plan->source->name, plan->target_name);
+        p->items[i] = (struct item){.pass = p,
+                                    .plan = plan,
+                                    .there = mailboxes_find(p->mailboxes[TARGET], plan->target_name),
+                                    .record = record};
+        imap_seq_join(&p->items[i].removable, &record->gone);
+        record->absent = false;
+        if (!may_stay_closed(&p->items[i]))
+            p->to_open++;
+        else if (p->last)
+            close_for_now(&p->items[i]);
+        else
+            item_leave_closed(&p->items[i]);
+    }
+    qsort(p->items, p->n, sizeof(*p->items), compare_items);
+    records_each_gone(p->move->records, p->mailboxes[SOURCE], pass_note_absent, p);
+}

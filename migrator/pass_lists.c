@@ -1,0 +1,164 @@
+/* WAIVERS, LISTS and RENAMES: what there is on both sides, by which names, and what staff have waived. */
+#include <stdlib.h>
+
+#include "lib/xalloc.h"
+
+#include "pass_priv.h"
+
+/* ---- WAIVERS */
+
+static void on_waivers(void *owner, enum route_rc rc, const struct span *rows, size_t n)
+{
+    struct pass *p = owner;
+
+    if (rc != ROUTE_OK) {
+        pass_fail_by_store(p, rc);
+        return;
+    }
+    for (size_t i = 0; i + 1 < n; i += 2)
+        waivers_add(p->waivers, rows[i]);
+    p->phase = LISTS;
+    pass_step_soon(p);
+}
+
+void pass_read_waivers(struct pass *p)
+{
+    route_waivers_read(p->move->m->store, p->move->user, on_waivers, p);
+}
+
+/* ---- LISTS */
+
+static void make_plan(struct pass *p)
+{
+    const struct move *m = p->move;
+    const struct mailboxes *source = p->mailboxes[SOURCE], *target = p->mailboxes[TARGET];
+
+    renames_settle(m->records, target);
+    p->plan = plan_make(&(struct plan_request){
+        .source = source,
+        .target = target,
+        .rules = m->m->conf->migration.rules,
+        .back = m->back,
+        .waivers = p->waivers,
+    });
+    if (p->plan->fault) {
+        char *fault = xasprintf("the %s: %s", p->plan->fault_side, p->plan->fault);
+        pass_fail(p, WHY_CANNOT, fault);
+        free(fault);
+        return;
+    }
+    if (p->rounds < ROUNDS && renames_are_needed(m->records, p->plan, source, target)) {
+        p->phase = RENAMES;
+        pass_step_soon(p);
+    } else {
+        pass_prepare(p);
+    }
+}
+
+static void lists_failed(struct pass *p, int side, enum mailboxes_rc rc, const char *why)
+{
+    const struct conf_backend *b = side == SOURCE ? p->move->source : p->move->target;
+    char *detail = xasprintf("%s: %s", b->name, why);
+
+    mailboxes_read_cancel(&p->reading[!side]);
+    mailboxes_free(&p->mailboxes[!side]);
+    crew_drop(p->move->crew, p->lane);
+    p->lane = NULL;
+    if (rc == MAILBOXES_REFUSED)
+        pass_fail(p, WHY_REFUSED, detail);
+    else if (++p->tries >= TRIES)
+        pass_fail(p, WHY_UNREACHABLE, detail);
+    free(detail);
+    pass_step_soon(p);
+}
+
+static void on_list(struct pass *p, int side, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
+{
+    p->reading[side] = NULL;
+    if (rc != MAILBOXES_OK) {
+        lists_failed(p, side, rc, why);
+        return;
+    }
+    p->mailboxes[side] = m;
+    if (!p->mailboxes[!side])
+        return;
+    crew_give(p->move->crew, p->lane);
+    p->lane = NULL;
+    make_plan(p);
+}
+
+static void on_source_list(void *owner, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
+{
+    on_list(owner, SOURCE, rc, m, why);
+}
+
+static void on_target_list(void *owner, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
+{
+    on_list(owner, TARGET, rc, m, why);
+}
+
+/* For the time that a first copy has left it is good to know bytes; a stamp needs numbers that are proof. */
+static enum mailboxes_ask what_to_ask(const struct pass *p, const struct imapc *c, int side)
+{
+    if (side == SOURCE && !p->last)
+        return records_counted(p->move->records) ? MAILBOXES_NUMBERS : MAILBOXES_SIZES;
+    return imap_caps_has(imapc_caps(c), CAP_CONDSTORE) ? MAILBOXES_NUMBERS : MAILBOXES_NAMES;
+}
+
+void pass_step_lists(struct pass *p)
+{
+    struct lane *l = p->lane;
+
+    if (l || !(l = p->lane = crew_take(p->move->crew)))
+        return;
+    p->reading[SOURCE] =
+        mailboxes_read(l->source, what_to_ask(p, l->source, SOURCE), on_source_list, p);
+    p->reading[TARGET] =
+        mailboxes_read(l->target, what_to_ask(p, l->target, TARGET), on_target_list, p);
+}
+
+/* ---- RENAMES */
+
+static void list_again(struct pass *p)
+{
+    plan_free(&p->plan);
+    mailboxes_free(&p->mailboxes[SOURCE]);
+    mailboxes_free(&p->mailboxes[TARGET]);
+    p->phase = LISTS;
+}
+
+static void on_renames(void *owner, const struct renames_result *result)
+{
+    struct pass *p = owner;
+
+    p->renames = NULL;
+    p->rounds++;
+    if (result->rc == COPY_EQUAL)
+        crew_give(p->move->crew, p->lane);
+    else
+        crew_drop(p->move->crew, p->lane);
+    p->lane = NULL;
+    if (result->rc == COPY_LOST)
+        pass_fail_by_store(p, ROUTE_LOST);
+    else if (result->rc == COPY_DOWN && ++p->tries >= TRIES)
+        pass_fail(p, WHY_UNREACHABLE, result->why);
+    else if (result->rc == COPY_DOWN || result->renamed)
+        list_again(p);
+    else
+        pass_prepare(p);
+    pass_step_soon(p);
+}
+
+void pass_step_renames(struct pass *p)
+{
+    if (!p->lane && (p->lane = crew_take(p->move->crew)))
+        p->renames = renames_start(p->move, p->lane, p->plan, p->mailboxes[SOURCE], p->mailboxes[TARGET],
+                                   on_renames, p);
+}
+
+void pass_stop_lists(struct pass *p)
+{
+    mailboxes_read_cancel(&p->reading[SOURCE]);
+    mailboxes_read_cancel(&p->reading[TARGET]);
+    renames_cancel(&p->renames);
+}

@@ -1,0 +1,90 @@
+/* COPY, in the freeze: what STATUS says of mailboxes that may stay closed has to be seen (look.h). */
+#include <stdlib.h>
+
+#include "lib/xalloc.h"
+
+#include "pass_priv.h"
+
+static void end_glance(struct glance *g, bool clean)
+{
+    struct crew *crew = g->pass->move->crew;
+    struct lane *lane = g->lane;
+
+    look_cancel(&g->look);
+    free(g->at);
+    free(g->items);
+    *g = (struct glance){.pass = g->pass};
+    if (clean)
+        crew_give(crew, lane);
+    else
+        crew_drop(crew, lane);
+}
+
+static void judge_look(struct item *i, const struct stamp_side *now)
+{
+    if (stamp_side_same(&i->record->stamp.source, now))
+        item_leave_closed(i);
+    else
+        i->state = TODO;
+}
+
+static void on_looked(void *owner, bool up)
+{
+    struct glance *g = owner;
+    struct pass *p = g->pass;
+
+    g->look = NULL;
+    for (size_t k = 0; k < g->n; k++) {
+        if (up)
+            judge_look(g->items[k], &g->at[k].now);
+        else
+            g->items[k]->state = CLOSED;
+    }
+    p->next = 0;
+    end_glance(g, up);
+    if (!up && ++p->looks_failed >= TRIES)
+        pass_fail(p, WHY_UNREACHABLE, "the connection broke while mailboxes were looked at");
+    pass_tell_progress(p);
+    pass_step_soon(p);
+}
+
+/* As many as make one share of the lanes. */
+static void start_glance(struct glance *g, struct lane *lane, size_t closed)
+{
+    struct pass *p = g->pass;
+    size_t most = (closed + CREW_MAX - 1) / CREW_MAX;
+
+    g->lane = lane;
+    g->at = xcalloc(most, sizeof(*g->at));
+    g->items = xcalloc(most, sizeof(*g->items));
+    for (size_t i = 0; i < p->n && g->n < most; i++) {
+        struct item *item = &p->items[i];
+        if (item->state != CLOSED)
+            continue;
+        item->state = LOOKED_AT;
+        g->at[g->n].name = item->plan->source->name;
+        g->items[g->n++] = item;
+    }
+    g->look = look_start(lane->source, g->at, g->n, on_looked, g);
+}
+
+void pass_step_looks(struct pass *p)
+{
+    size_t closed = pass_count_state(p, CLOSED), left;
+    struct lane *lane;
+
+    for (size_t i = 0; i < CREW_MAX && (left = pass_count_state(p, CLOSED)) > 0; i++) {
+        struct glance *g = &p->glances[i];
+        if (g->lane || !(lane = crew_take(p->move->crew)))
+            continue;
+        g->pass = p;
+        start_glance(g, lane, closed < left ? left : closed);
+    }
+}
+
+void pass_stop_looks(struct pass *p)
+{
+    for (size_t i = 0; i < CREW_MAX; i++)
+        if (p->glances[i].lane)
+            end_glance(&p->glances[i], false);
+}

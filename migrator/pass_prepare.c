@@ -1,0 +1,190 @@
+/* LOOK, RECORDS, ARRANGE and BRING: what goes before the first message, once there is a plan. */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "lib/log.h"
+#include "lib/xalloc.h"
+
+#include "pass_priv.h"
+
+/* ---- LOOK and BRING: once a job */
+
+/* True: the step did what it is for. */
+static bool baggage_answered(struct pass *p, enum baggage_rc rc, const char *why)
+{
+    const struct conf_backend *broken =
+        *imapc_error(p->lane->source) ? p->move->source : p->move->target;
+
+    if (rc == BAGGAGE_DOWN)
+        crew_drop(p->move->crew, p->lane);
+    else
+        crew_give(p->move->crew, p->lane);
+    p->lane = NULL;
+    pass_step_soon(p);
+    if (rc == BAGGAGE_DOWN && ++p->tries >= TRIES) {
+        char *detail = xasprintf("%s: %s", broken->name, why);
+        pass_fail(p, WHY_UNREACHABLE, detail);
+        free(detail);
+    } else if (rc == BAGGAGE_STORE || rc == BAGGAGE_LOST) {
+        pass_fail_by_store(p, rc == BAGGAGE_LOST ? ROUTE_LOST : ROUTE_DOWN);
+    }
+    return rc == BAGGAGE_OK;
+}
+
+static uint64_t open_of(const struct findings *f, enum finding_kind kind)
+{
+    return findings_of(f, kind) - findings_waived(f, kind);
+}
+
+/* ---- RECORDS */
+
+static void on_records(void *owner, enum route_rc rc)
+{
+    struct pass *p = owner;
+
+    if (rc != ROUTE_OK) {
+        pass_fail_by_store(p, rc);
+        return;
+    }
+    p->phase = ARRANGE;
+    pass_step_soon(p);
+}
+
+static void start_records(struct pass *p)
+{
+    pass_make_items(p);
+    pass_tell_progress(p);
+    pass_want_lanes(p); /* they are signed in meanwhile */
+    p->phase = RECORDS;
+    records_write(p->move->records, on_records, p);
+}
+
+/* ---- LOOK */
+
+/* What makes all copying vain ends the pass here. */
+static void on_baggage_looked(void *owner, enum baggage_rc rc, const char *why)
+{
+    struct pass *p = owner;
+    const struct findings *f = baggage_findings(p->move->baggage);
+
+    if (!baggage_answered(p, rc, why))
+        return;
+    if (open_of(f, FINDING_SAME_ACCOUNT) + open_of(f, FINDING_QUOTA) > 0) {
+        findings_join(p->findings, f);
+        p->over = true;
+        return;
+    }
+    start_records(p);
+}
+
+void pass_step_look(struct pass *p)
+{
+    if (!p->lane && (p->lane = crew_take(p->move->crew)))
+        baggage_look(p->move->baggage, p->lane, p->plan, p->waivers, on_baggage_looked, p);
+}
+
+void pass_prepare(struct pass *p)
+{
+    findings_join(p->findings, p->plan->findings);
+    if (!p->move->baggage)
+        p->move->baggage = baggage_new(p->move, false);
+    if (!p->last && !baggage_is_done(p->move->baggage)) {
+        p->phase = LOOK;
+        pass_step_soon(p);
+    } else {
+        findings_join(p->findings, baggage_findings(p->move->baggage));
+        start_records(p);
+    }
+}
+
+/* ---- ARRANGE */
+
+/* What the target does not make can't be copied; the rest goes on. */
+static void drop_refused(struct pass *p)
+{
+    for (size_t i = 0; i < p->n; i++)
+        if (p->items[i].plan->refused)
+            p->items[i].state = FAILED;
+}
+
+/* Which ones is not told, so it counts only where nothing was there before. */
+static void note_made(struct pass *p, const struct arrange_result *result)
+{
+    size_t wanted = 0;
+
+    for (size_t i = 0; i < p->n; i++)
+        wanted += p->items[i].plan->create;
+    if (result->rc != ARRANGE_OK || result->created != wanted)
+        return;
+    for (size_t i = 0; i < p->n; i++) {
+        struct record *r = p->items[i].record;
+        if (!p->items[i].plan->create)
+            continue;
+        r->stamp = (struct stamp){.made = true, .terms = records_terms(p->move->records)};
+        r->stamp_changed = true;
+    }
+}
+
+static void on_arranged(void *owner, const struct arrange_result *result)
+{
+    struct pass *p = owner;
+
+    p->arrange = NULL;
+    drop_refused(p);
+    if (result->rc == ARRANGE_DOWN) {
+        crew_drop(p->move->crew, p->lane);
+        if (++p->tries >= TRIES)
+            pass_fail(p, WHY_UNREACHABLE, result->detail);
+    } else {
+        crew_give(p->move->crew, p->lane);
+        if (result->rc == ARRANGE_LATER)
+            pass_fail(p, WHY_REFUSED, result->detail);
+        note_made(p, result);
+        p->phase = BRING;
+        if (result->created)
+            LOG(INFO, "arranged", LOG_S("user", p->move->user), LOG_U("created", result->created));
+    }
+    p->lane = NULL;
+    pass_step_soon(p);
+}
+
+void pass_step_arrange(struct pass *p)
+{
+    if (!arrange_is_needed(p->plan)) {
+        p->phase = BRING;
+        pass_step_soon(p);
+        return;
+    }
+    if (!p->arrange && (p->lane = crew_take(p->move->crew)))
+        p->arrange = arrange_start(p->lane->target, p->plan, p->findings, on_arranged, p);
+}
+
+/* ---- BRING */
+
+static void on_baggage_brought(void *owner, enum baggage_rc rc, const char *why)
+{
+    struct pass *p = owner;
+
+    if (!baggage_answered(p, rc, why))
+        return;
+    findings_join(p->findings, baggage_findings(p->move->baggage));
+    p->phase = COPY;
+}
+
+/* Only in the pass that has looked. */
+void pass_step_bring(struct pass *p)
+{
+    if (p->last || baggage_is_done(p->move->baggage)) {
+        p->phase = COPY;
+        pass_step_soon(p);
+    } else if (!p->lane && (p->lane = crew_take(p->move->crew))) {
+        baggage_bring(p->move->baggage, p->lane, on_baggage_brought, p);
+    }
+}
+
+void pass_stop_prepare(struct pass *p)
+{
+    arrange_cancel(&p->arrange);
+    if (p->move->baggage)
+        baggage_stop(p->move->baggage);
+}
