@@ -105,6 +105,7 @@ static void settle(struct baggage *b)
     if (!b->source || !b->target || b->fingerprint)
         return;
     carry_find_grants(b->plan, b->source, &b->self, b->findings);
+    carry_find_untold(b->source, b->findings);
     carry_find_quota(b->plan, &b->source->quota, &b->target->quota, b->findings);
     if (b->marks.n > 0)
         ask_store(b, &b->marks);

@@ -354,6 +354,18 @@ void carry_find_grants(const struct plan *plan, const struct details *source, co
     }
 }
 
+static void find_untold(const char *what, size_t n, struct findings *findings)
+{
+    if (n > 0)
+        findings_add(findings, FINDING_UNTOLD, "", 0, "the %s of %zu mailboxes", what, n);
+}
+
+void carry_find_untold(const struct details *source, struct findings *findings)
+{
+    find_untold("rights", source->untold_rights, findings);
+    find_untold("annotations", source->untold_annotations, findings);
+}
+
 static void compare_kind(enum quota_kind k, uint64_t needed, const struct quota *source,
                          const struct quota *target, struct findings *findings)
 {

@@ -6,7 +6,8 @@
  *   metadata      annotations that it refuses
  *   no_metadata   annotations of a source, where the target has none at all: counted, since its
  * administrators know that when they choose it, and a comment on a mailbox should not keep its user from
- * moving */
+ * moving
+ *   untold        what a source says it has, and does not tell: counted, for the same reason */
 #ifndef IMAPFERRY_CARRY_H
 #define IMAPFERRY_CARRY_H
 
@@ -36,6 +37,8 @@ void carry_cancel(struct carry **c); /* NULL is fine */
 /* Others that have rights on the account's mailboxes, as findings. */
 void carry_find_grants(const struct plan *plan, const struct details *source, const struct rights_self *self,
                        struct findings *findings);
+/* Mailboxes of which rights or annotations are not known. */
+void carry_find_untold(const struct details *source, struct findings *findings);
 /* Less room on the target than the account takes, and limits that differ. */
 void carry_find_quota(const struct plan *plan, const struct quota *source, const struct quota *target,
                       struct findings *findings);

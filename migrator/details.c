@@ -98,6 +98,15 @@ void details_read_cancel(struct details_read **rp)
     read_free(r);
 }
 
+/* A mailbox without annotations is answered by an OK alone, one without rights is not. */
+static void count_untold(struct details_read *r)
+{
+    if (r->asks[ANNOTATIONS])
+        r->d->untold_annotations = r->luck[ANNOTATIONS].refused + r->n - r->next[ANNOTATIONS];
+    for (size_t i = 0; r->asks[RIGHTS] && i < r->n; i++)
+        r->d->untold_rights += !r->d->items[i].told;
+}
+
 static void finish(struct details_read *r, bool ok)
 {
     struct details *d = ok ? r->d : NULL;
@@ -106,6 +115,7 @@ static void finish(struct details_read *r, bool ok)
         for (size_t i = 0; i < d->n; i++)
             annotations_sort(&d->items[i].annotations);
         annotations_sort(&d->account);
+        count_untold(r);
         r->d = NULL;
     }
     forget_commands(r);
@@ -144,7 +154,7 @@ static void take_rights(struct details_read *r, const struct imap_value *data)
 {
     struct mailbox_details *m = find(r, data);
 
-    if (m && !rights_take(&m->rights, data, details_old_rights(r->c)))
+    if (m && !(m->told = rights_take(&m->rights, data, details_old_rights(r->c))))
         rights_free(&m->rights);
 }
 

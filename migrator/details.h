@@ -1,7 +1,8 @@
 /* details: what one server has of an account besides mailboxes and messages: rights (GETACL), annotations
  * (GETMETADATA, or GETANNOTATION of the draft), quota (GETQUOTAROOT). Asked for only where the server says
- * that it has such, all mailboxes in few round trips. A question that is refused has no answer; after a few
- * refusals without any answer no more is asked, since some servers hang up on those who ask in vain. */
+ * that it has such, all mailboxes in few round trips. A question that is refused has no answer, which is counted as
+ * untold, as are rights that make no sense. After a few refusals without any answer no more is asked, since some servers
+ * hang up on those who ask in vain. */
 #ifndef IMAPFERRY_DETAILS_H
 #define IMAPFERRY_DETAILS_H
 
@@ -12,6 +13,7 @@
 
 struct mailbox_details {
     struct rights rights;
+    bool told; /* the rights */
     struct annotations annotations;
 };
 
@@ -20,6 +22,7 @@ struct details {
     size_t n;
     struct annotations account; /* private ones of the server as a whole */
     struct quota quota;
+    size_t untold_rights, untold_annotations; /* mailboxes */
 };
 
 void details_free(struct details **d); /* NULL is fine */

@@ -65,6 +65,8 @@ static const struct {
                           "annotations that the new server does not take"},
     [FINDING_NO_METADATA] = {"no_metadata", FINDING_COUNTED, false, false,
                              "annotations, which the new server does not have"},
+    [FINDING_UNTOLD] = {"untold", FINDING_COUNTED, false, false,
+                        "rights or annotations that the old server says it has, and does not tell"},
     [FINDING_SHARED] = {"shared", FINDING_BLOCKS, false, true, "mailboxes shared with others, or of others",
                         WHY_SHARED},
     [FINDING_SAME_ACCOUNT] = {"same_account", FINDING_BLOCKS, false, true,

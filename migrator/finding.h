@@ -49,6 +49,7 @@ enum finding_kind {
     FINDING_ACL,
     FINDING_METADATA,
     FINDING_NO_METADATA,
+    FINDING_UNTOLD,
     /* the account */
     FINDING_SHARED,
     FINDING_SAME_ACCOUNT,

@@ -185,6 +185,54 @@ def test_body_that_is_empty_for_an_expunged_message_is_no_message(site):
     assert site.texts(user) == site.texts(user, "source") and len(site.texts(user)) == 5
 
 
+def test_gmail_all_mail_is_asked_about_and_labels_are_mailboxes(site):
+    """A message under a label lies in that mailbox, and once more in All Mail, where archived ones lie alone."""
+    user = letters(site, 3)
+    for name, special in ((b"[Gmail]/All Mail", b"\\All"), (b"[Gmail]/Starred", b"\\Flagged"), (b"Label", b"")):
+        site.source.create(user, name, special)
+    site.letters(user, LETTER % 1, name="Label")
+    site.letters(user, *(LETTER % i for i in range(4)), name="[Gmail]/All Mail")
+    site.letters(user, LETTER % 2, name="[Gmail]/Starred")
+    site.stays(user, r'"\[Gmail\]/All Mail": archived messages lie in no other mailbox')
+    assert site.ferry.ctl("waive", user, "all_mail", "--reason", "nobody archives here")[0] == 0
+    site.flip(user)
+    assert site.texts(user) == [LETTER % i for i in range(3)] and site.texts(user, name="Label") == [LETTER % 1]
+    assert not [x for x in site.target.account(user) if x.startswith(b"[Gmail]")]
+
+
+@pytest.mark.parametrize("line", [None, b"* ACL INBOX bob", b"* ACL (INBOX)", b"* ACL (INBOX) bob lrs", b"* ACL"],
+                         ids=["refused", "half", "list", "name", "nothing"])
+def test_rights_that_are_announced_and_not_told_are_counted(site, line):
+    """They can't be carried, and are no reason to stay."""
+    user = letters(site)
+    site.source.behave_like(user, servers.TellsNoRights(line))
+    unchanged(site, user, 6)
+    site.migrator.wait(f"event=findings .*user={user} kind=untold count=1 waived=0 blocks=no")
+
+
+def test_rights_that_a_target_can_not_tell_are_named(site):
+    user = letters(site)
+    site.source.behave_like(user, servers.Shares(b"bob", b"lrs"))
+    site.target.behave_like(user, servers.TellsNoRights())
+    site.stays(user)
+    assert site.migrator.find(f"event=findings .*user={user} kind=acl count=1 .*blocks=yes")
+
+
+def test_annotations_that_are_announced_and_not_told_are_counted(site):
+    user = letters(site)
+    site.source.behave_like(user, servers.TellsNoAnnotations())
+    unchanged(site, user, 6)
+    site.migrator.wait(f"event=findings .*user={user} kind=untold count=1 waived=0 blocks=no")
+
+
+def test_annotations_that_a_target_can_not_tell_are_named(site):
+    user = letters(site)
+    site.source.behave_like(user, servers.Annotates(b"a note"))
+    site.target.behave_like(user, servers.TellsNoAnnotations())
+    site.stays(user, "/private/comment")
+    assert site.migrator.find(f"event=findings .*user={user} kind=metadata count=1 .*blocks=yes")
+
+
 # ---- and without a switch
 
 def test_fetch_for_more_messages_than_exist_is_passed_over(site):

@@ -81,6 +81,22 @@ def test_a_late_delivery_is_brought_once(make_ferry, backends, old, new):
     m.logout()
 
 
+def test_what_a_deliverer_brings_to_the_old_server_after_the_flip_arrives(make_ferry, backends, old, new):
+    """tests/CASES.md 32: by Dovecot's own delivery agent, which knows nothing of us, before and after a look."""
+    user = new_user("delivered")
+    fill(old, user, small(messages=5))
+    ferry = make_ferry(backends, LATE)
+    ferry.migrator()
+    move(ferry, user)
+    old.deliver(user, text("delivered at once"))
+    arrives(new, user, "delivered at once")
+    old.deliver(user, text("delivered later"))
+    arrives(new, user, "delivered later")
+    ferry.wait_state(user, "settled")
+    there, here = read(old, user).mailboxes[(b"INBOX",)], read(new, user).mailboxes[(b"INBOX",)]
+    assert sorted(m.sha256 for m in there.messages) == sorted(m.sha256 for m in here.messages)
+
+
 def test_a_way_back_takes_the_account_away(make_ferry, backends, old, new):
     """Whoever looks at the left server just then touches nothing more."""
     user = new_user("race")

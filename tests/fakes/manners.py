@@ -49,6 +49,16 @@ class Manners:
         """Whether the session hears now of what was added, by itself or by others."""
         return told
 
+    # ---- what lies beside mail
+
+    def rights(self, c, box, line):
+        """The untagged line of GETACL. May raise Refused."""
+        return line
+
+    def annotations(self, c, box, line):
+        """The untagged line of GETMETADATA, None: there are none. May raise Refused. Set are any."""
+        return line
+
     # ---- APPEND
 
     def accepted(self, c, box, message):

@@ -3,7 +3,7 @@ See manners.py for what the functions mean. Most concern every message of an acc
 import re
 
 from .manners import Manners
-from .protocol import Gone, Refused
+from .protocol import Gone, Refused, quoted
 from .store import SYSTEM_FLAGS
 
 
@@ -95,6 +95,51 @@ class Offers(Manners):
 
     def capability(self, c, names):
         return [x for x in names if x not in self.without] + self.names
+
+
+# ---- rights and annotations that are announced
+
+class TellsNoRights(Offers):
+    """GETACL is refused, or answered by a line that makes no sense."""
+
+    def __init__(self, line=None):
+        super().__init__("ACL", "RIGHTS=texk")
+        self.line = line
+
+    def rights(self, c, box, line):
+        if self.line is None:
+            raise Refused("NO [SERVERBUG] internal error")
+        return self.line
+
+
+class TellsNoAnnotations(Offers):
+    def __init__(self):
+        super().__init__("METADATA")
+
+    def annotations(self, c, box, line):
+        raise Refused("NO [SERVERBUG] internal error")
+
+
+class Shares(Offers):
+    """Everything, with somebody else."""
+
+    def __init__(self, who, letters):
+        super().__init__("ACL", "RIGHTS=texk")
+        self.more = b" " + who + b" " + letters
+
+    def rights(self, c, box, line):
+        return line + self.more
+
+
+class Annotates(Offers):
+    """Each mailbox has a comment."""
+
+    def __init__(self, text):
+        super().__init__("METADATA")
+        self.text = text
+
+    def annotations(self, c, box, line):
+        return b"* METADATA " + quoted(box.name) + b" (/private/comment " + quoted(self.text) + b")" if box else line
 
 
 # ---- SELECT, EXAMINE, STATUS

@@ -350,6 +350,24 @@ class Session:
         self.find(args[0]).subscribed = False
         self.ok()
 
+    def do_getacl(self, args):
+        if not self.has("ACL"):
+            raise Refused("BAD unknown command")
+        box = self.find(args[0])
+        line = b"* ACL " + quoted(box.name) + b" " + quoted(self.user.encode()) + b" lrswipkxtea"
+        self.line(self.ask("rights", line, box))
+        self.ok()
+
+    def do_getmetadata(self, args):
+        """[options] mailbox entries; the server's own where the mailbox is ""."""
+        if not self.has("METADATA"):
+            raise Refused("BAD unknown command")
+        name = args[1 if isinstance(args[0], list) else 0]
+        line = self.ask("annotations", None, self.find(name) if name else None)
+        if line:
+            self.line(line)
+        self.ok()
+
     def do_status(self, args):
         self.place("status")
         with self.server.lock:
