@@ -8,13 +8,15 @@
 /* Each step has up to WINDOW commands under way, so that an account of thousands of mailboxes waits for few
  * round trips; a server executes them in the order in which they were sent, so parents come first.
  *
- *   CREATE each missing mailbox -> LOOK what is there now -> SUBSCRIBE each -> DETOUR each that was refused
- * -> UNSUBSCRIBE each -> done
+ *   CREATE each missing mailbox -> SUBSCRIBE each -> DETOUR each that was refused -> UNSUBSCRIBE each -> done
+ *
+ * Behind the CREATEs goes a LIST, so that what they made is seen without another round trip; it is asked again where
+ * a CREATE was answered after it.
  *
  * Some servers take no subscription to a mailbox that is not there. On the detour it is made, subscribed and
  * deleted again, one after the other: it is ours, empty, and a few milliseconds old, since CREATE said OK.
  * Cyrus takes the subscription away with the mailbox, which has to be looked for. */
-enum step { CREATE, LOOK, SUBSCRIBE, DETOUR, UNSUBSCRIBE, DONE };
+enum step { CREATE, SUBSCRIBE, DETOUR, UNSUBSCRIBE, DONE };
 enum detour { MAKE, AGAIN, REMOVE, CHECK };
 
 enum { WINDOW = 50 };
@@ -29,6 +31,7 @@ struct op {
 struct arrange {
     struct imapc *target;
     struct plan *plan;
+    enum arrange_what what;
     struct findings *findings; /* borrowed */
     arrange_fn fn;
     void *owner;
@@ -38,13 +41,15 @@ struct arrange {
     struct op ops[WINDOW]; /* a == NULL: free */
     bool *exists;          /* by item: CREATE said that it is there already; owned */
     bool *seen;            /* by item: LIST has it; owned */
-    bool made;             /* there is something to look for */
+    bool looked;           /* LIST was asked */
+    bool listed_all;       /* ... and answered */
+    bool stale;            /* ... too early */
     struct wanted *wanted; /* the created ones, sorted by name; owned */
     size_t n_wanted;
     size_t *refused; /* subscriptions for the detour; owned */
     size_t n_refused;
     enum detour detour;
-    bool listed; /* LSUB has the name */
+    bool subscribed; /* LSUB has the name */
     struct arrange_result result;
 };
 
@@ -125,6 +130,7 @@ static void send_create(struct op *op, bool with_use)
     const struct plan_item *item = &a->plan->items[op->item];
     unsigned use = item->source->special_use;
 
+    a->stale = a->stale || a->looked;
     op->with_use = with_use && use && imap_caps_has(imapc_caps(a->target), CAP_CREATE_SPECIAL_USE);
     send_op(a, op, "CREATE", item->target_name, op->with_use ? use : 0);
 }
@@ -161,7 +167,6 @@ static bool created(struct op *op, const struct imapc_end *end)
         return false;
     }
     if (end->rc == IMAPC_OK || exists) {
-        a->made = true;
         a->result.created += end->rc == IMAPC_OK;
         a->exists[op->item] = exists;
         if (item->source->special_use && !op->with_use)
@@ -173,7 +178,7 @@ static bool created(struct op *op, const struct imapc_end *end)
     return true;
 }
 
-/* ---- LOOK */
+/* ---- LIST */
 
 /* A name that was created, for looking up. */
 struct wanted {
@@ -247,16 +252,16 @@ static void on_looked(void *owner, const struct imapc_end *end)
         finish(a, ARRANGE_DOWN);
         return;
     }
-    if (end->rc == IMAPC_OK)
-        judge_created(a);
-    a->step = SUBSCRIBE;
-    a->next = 0;
+    a->listed_all = end->rc == IMAPC_OK;
+    a->stale = a->stale || a->pending > 0;
     go_on(a);
 }
 
 static void look(struct arrange *a)
 {
-    make_wanted(a);
+    a->looked = true;
+    a->stale = false;
+    memset(a->seen, 0, a->plan->n * sizeof(*a->seen));
     imapc_sendf(a->target, &(struct imapc_command){.data = on_list_data, .end = on_looked, .owner = a},
                 "LIST \"\" \"*\"");
     a->pending++;
@@ -272,7 +277,7 @@ static bool on_lsub_data(void *owner, const struct imap_resp *resp, const struct
     bool is_lsub = resp->kind == RESP_DATA && span_is_ci(resp->word, "LSUB");
 
     (void)data;
-    a->listed = a->listed || is_lsub;
+    a->subscribed = a->subscribed || is_lsub;
     return is_lsub;
 }
 
@@ -286,7 +291,7 @@ static void send_detour(struct arrange *a, enum detour detour)
     static const char *const verbs[] = {"CREATE", "SUBSCRIBE", "DELETE", "LSUB \"\""};
 
     a->detour = detour;
-    a->listed = false;
+    a->subscribed = false;
     send_name(a, verbs[detour], detour_name(a), 0,
               &(struct imapc_command){.data = on_lsub_data, .end = on_detour, .owner = a});
 }
@@ -308,7 +313,7 @@ static void on_detour(void *owner, const struct imapc_end *end)
         a->result.detail = imapc_error(a->target);
         finish(a, ARRANGE_DOWN);
     } else if (a->detour == CHECK) {
-        detour_ends(a, a->listed);
+        detour_ends(a, a->subscribed);
     } else if (a->detour == MAKE && end->rc != IMAPC_OK) {
         detour_ends(a, false);
     } else {
@@ -344,14 +349,13 @@ static size_t items_of(const struct arrange *a)
 {
     switch (a->step) {
     case CREATE:
-        return a->plan->n;
+        return a->what & ARRANGE_MAILBOXES ? a->plan->n : 0;
     case SUBSCRIBE:
-        return a->plan->subscribe.n;
+        return a->what & ARRANGE_SUBSCRIPTIONS ? a->plan->subscribe.n : 0;
     case UNSUBSCRIBE:
-        return a->plan->unsubscribe.n;
+        return a->what & ARRANGE_SUBSCRIPTIONS ? a->plan->unsubscribe.n : 0;
     case DETOUR:
         return a->n_refused;
-    case LOOK:
     case DONE:
         break;
     }
@@ -374,6 +378,19 @@ static void send_item(struct arrange *a, size_t item)
         send_op(a, op, "UNSUBSCRIBE", p->unsubscribe.items[item], 0);
 }
 
+static bool waits_for_list(const struct arrange *a)
+{
+    return a->step == CREATE && a->n_wanted > 0 && a->next == items_of(a) && (!a->looked || a->stale);
+}
+
+static void end_step(struct arrange *a)
+{
+    if (a->step == CREATE && a->listed_all)
+        judge_created(a);
+    a->step++;
+    a->next = 0;
+}
+
 /* Sends what the window has room for; with nothing under way and nothing left, the next step. */
 static void go_on(struct arrange *a)
 {
@@ -384,40 +401,40 @@ static void go_on(struct arrange *a)
         }
         while (a->step != DETOUR && a->next < items_of(a) && a->pending < WINDOW)
             send_item(a, a->next++);
+        if (waits_for_list(a) && (a->pending == 0 || (!a->looked && a->pending < WINDOW)))
+            look(a);
         if (a->pending > 0)
             return;
-        a->step++;
-        a->next = 0;
-        if (a->step == LOOK && a->made) {
-            look(a);
-            return;
-        }
+        end_step(a);
     }
     finish(a, ARRANGE_OK);
 }
 
-bool arrange_is_needed(const struct plan *p)
+bool arrange_is_needed(const struct plan *p, enum arrange_what what)
 {
-    for (size_t i = 0; i < p->n; i++)
+    for (size_t i = 0; (what & ARRANGE_MAILBOXES) && i < p->n; i++)
         if (p->items[i].create)
             return true;
-    return p->subscribe.n > 0 || p->unsubscribe.n > 0;
+    return (what & ARRANGE_SUBSCRIPTIONS) && p->subscribe.n + p->unsubscribe.n > 0;
 }
 
-struct arrange *arrange_start(struct imapc *target, struct plan *plan, struct findings *findings,
-                              arrange_fn fn, void *owner)
+struct arrange *arrange_start(struct imapc *target, struct plan *plan, enum arrange_what what,
+                              struct findings *findings, arrange_fn fn, void *owner)
 {
     struct arrange *a = xcalloc(1, sizeof(*a));
 
-    assert(arrange_is_needed(plan));
+    assert(arrange_is_needed(plan, what));
     a->target = target;
     a->plan = plan;
+    a->what = what;
     a->findings = findings;
     a->fn = fn;
     a->owner = owner;
     a->exists = xcalloc(plan->n + 1, sizeof(*a->exists));
     a->seen = xcalloc(plan->n + 1, sizeof(*a->seen));
     a->refused = xcalloc(plan->subscribe.n + 1, sizeof(*a->refused));
+    if (what & ARRANGE_MAILBOXES)
+        make_wanted(a);
     go_on(a);
     return a;
 }

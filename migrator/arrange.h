@@ -23,13 +23,14 @@ struct arrange_result {
 };
 typedef void (*arrange_fn)(void *owner, const struct arrange_result *result);
 
+enum arrange_what { ARRANGE_MAILBOXES = 1, ARRANGE_SUBSCRIPTIONS = 2, ARRANGE_ALL = 3 };
 /* False: there is nothing to do, and nothing to be started. */
-bool arrange_is_needed(const struct plan *plan);
+bool arrange_is_needed(const struct plan *plan, enum arrange_what what);
 
 struct arrange;
 /* plan and findings must live until the end. Never calls back before it returned. */
-struct arrange *arrange_start(struct imapc *target, struct plan *plan, struct findings *findings,
-                              arrange_fn fn, void *owner);
+struct arrange *arrange_start(struct imapc *target, struct plan *plan, enum arrange_what what,
+                              struct findings *findings, arrange_fn fn, void *owner);
 /* NULL is fine. */
 void arrange_cancel(struct arrange **a);
 

@@ -10,6 +10,7 @@ struct baggage {
     const struct move *move;
     struct findings *findings; /* owned */
     bool done, only_look;
+    bool looking; /* and not all is there */
     struct lane *lane;       /* borrowed; of a step under way */
     const struct plan *plan; /* borrowed */
     baggage_fn fn;
@@ -18,6 +19,7 @@ struct baggage {
     struct details *source, *target; /* owned; target: quota alone */
     struct details_read *reading[2];
     struct fingerprint_read *fingerprint;
+    bool read; /* the marks are; by the lane's connection */
     struct fingerprint marks;
     struct carry *carry;
     struct carry_request request; /* of carry */
@@ -35,12 +37,12 @@ static void finish(struct baggage *b, enum baggage_rc rc, const char *why)
         fn(b->owner, rc, why);
 }
 
-void baggage_stop(struct baggage *b)
+static void stop_look(struct baggage *b)
 {
     b->fn = NULL;
+    b->looking = false;
     details_read_cancel(&b->reading[0]);
     details_read_cancel(&b->reading[1]);
-    fingerprint_read_cancel(&b->fingerprint);
     carry_cancel(&b->carry);
     loop_undefer(b->move->m->loop, &b->task);
     store_forget(b->move->m->store, b);
@@ -49,6 +51,13 @@ void baggage_stop(struct baggage *b)
     free(b->names);
     b->names = NULL;
     b->plan = NULL;
+}
+
+void baggage_stop(struct baggage *b)
+{
+    stop_look(b);
+    fingerprint_read_cancel(&b->fingerprint);
+    b->read = false;
 }
 
 void baggage_free(struct baggage **bp)
@@ -102,8 +111,10 @@ static void ask_store(struct baggage *b, const struct fingerprint *f)
 /* All is read at the same time; what it says is asked of the store once everything is there. */
 static void settle(struct baggage *b)
 {
-    if (!b->source || !b->target || b->fingerprint)
+    if (!b->looking || !b->source || !b->target || b->fingerprint)
         return;
+    b->looking = false;
+    loop_undefer(b->move->m->loop, &b->task);
     carry_find_grants(b->plan, b->source, &b->self, b->findings);
     carry_find_untold(b->source, b->findings);
     carry_find_quota(b->plan, &b->source->quota, &b->target->quota, b->findings);
@@ -118,6 +129,7 @@ static void fail_down(struct baggage *b, const struct imapc *c)
     details_read_cancel(&b->reading[0]);
     details_read_cancel(&b->reading[1]);
     fingerprint_read_cancel(&b->fingerprint);
+    b->looking = false;
     finish(b, BAGGAGE_DOWN, imapc_error(c));
 }
 
@@ -127,9 +139,10 @@ static void on_fingerprint(void *owner, bool ok, const struct fingerprint *f)
 
     b->fingerprint = NULL;
     b->marks = *f;
+    b->read = ok;
     if (ok)
         settle(b);
-    else
+    else if (b->looking)
         fail_down(b, b->lane->source);
 }
 
@@ -156,23 +169,46 @@ static void on_target(void *owner, struct details *d)
     on_details(owner, d, true);
 }
 
+/* Those of a server that has none are known at once. */
+static struct details *read_details(struct baggage *b, struct imapc *c, struct details_read **reading, size_t n,
+                                    details_fn fn)
+{
+    if (!details_are_offered(c, true))
+        return details_none(n);
+    *reading = details_read(c, n > 0 ? b->names : NULL, n, true, fn, b);
+    return NULL;
+}
+
+void baggage_begin(struct baggage *b, struct lane *lane)
+{
+    if (lane != b->lane)
+        baggage_stop(b);
+    b->lane = lane;
+    if (b->done || b->only_look || b->read || b->fingerprint)
+        return;
+    b->marks = (struct fingerprint){0};
+    b->fingerprint = fingerprint_read(lane->source, on_fingerprint, b);
+}
+
 void baggage_look(struct baggage *b, struct lane *lane, const struct plan *plan,
                   const struct waivers *waivers, baggage_fn fn, void *owner)
 {
-    baggage_stop(b);
+    if (lane != b->lane)
+        baggage_stop(b);
+    stop_look(b);
     findings_clear(b->findings, waivers);
     b->lane = lane;
+    b->looking = true;
     b->plan = plan;
     b->fn = fn;
     b->owner = owner;
     b->names = xcalloc(plan->n + 1, sizeof(*b->names));
     for (size_t i = 0; i < plan->n; i++)
         b->names[i] = plan->items[i].source->name;
-    b->reading[0] = details_read(lane->source, b->names, plan->n, true, on_source, b);
-    b->reading[1] = details_read(lane->target, NULL, 0, true, on_target, b);
-    b->marks = (struct fingerprint){0};
-    if (!b->only_look)
-        b->fingerprint = fingerprint_read(lane->source, on_fingerprint, b);
+    b->source = read_details(b, lane->source, &b->reading[0], plan->n, on_source);
+    b->target = read_details(b, lane->target, &b->reading[1], 0, on_target);
+    baggage_begin(b, lane);
+    loop_defer(b->move->m->loop, &b->task); /* all may be there */
 }
 
 /* ---- bring */
@@ -190,6 +226,10 @@ static void on_task(struct loop_task *task)
 {
     struct baggage *b = CONTAINER_OF(task, struct baggage, task);
 
+    if (b->looking) {
+        settle(b);
+        return;
+    }
     b->done = true;
     finish(b, BAGGAGE_OK, "");
 }

@@ -23,6 +23,9 @@ bool baggage_is_done(const struct baggage *b);
 /* Of both steps; owned by it. */
 const struct findings *baggage_findings(const struct baggage *b);
 
+/* Begins to read the fingerprint, which needs no plan: baggage_look() with the same lane goes on from there. May be
+ * called again; nothing when it is done. */
+void baggage_begin(struct baggage *b, struct lane *lane);
 /* lane and plan must live until the end. Never calls back before it returned. waivers: borrowed while the
  * baggage lives; NULL: none. */
 void baggage_look(struct baggage *b, struct lane *lane, const struct plan *plan,

@@ -423,6 +423,7 @@ static void enter_relist(struct copy *c)
         return;
     }
     c->opening = 2;
+    c->pair.sample.resent = ledger_resent(c->pair.ledger);
     selected_catch_up(&c->pair.target, c->first_new, on_relisted, c);
     c->verify = verify_start(&c->pair, c->first_new, on_read_back, c);
 }

@@ -289,6 +289,11 @@ void crew_want(struct crew *c, unsigned n)
     loop_defer(c->m->loop, &c->task);
 }
 
+void crew_want_at_least(struct crew *c, unsigned n)
+{
+    crew_want(c, c->wanted > n ? c->wanted : n);
+}
+
 struct lane *crew_take(struct crew *c)
 {
     struct slot *s = first_of(c, SLOT_IDLE);
@@ -327,6 +332,11 @@ void crew_set_owner(struct crew *c, crew_fn fn, void *owner)
 unsigned crew_lent(const struct crew *c)
 {
     return count(c, SLOT_LENT);
+}
+
+bool crew_is_opening(const struct crew *c)
+{
+    return c->wanted > 0 && (count(c, SLOT_OPENING) > 0 || alive(c) == 0);
 }
 
 enum why crew_why(const struct crew *c)

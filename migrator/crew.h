@@ -44,6 +44,7 @@ void crew_free(struct crew **c);
  * job waits for connections or n is 0, else after some seconds. */
 enum { CREW_MAX = 6 };
 void crew_want(struct crew *c, unsigned n);
+void crew_want_at_least(struct crew *c, unsigned n);
 /* A lane that is signed in, whole and free, lent until crew_give(); NULL: none now, CREW_READY will tell. */
 struct lane *crew_take(struct crew *c);
 /* May be called from callbacks of the lane's own connections: what has to be closed is closed later. */
@@ -53,6 +54,8 @@ void crew_drop(struct crew *c, struct lane *lane);
 /* Who is told from now on; fn may be NULL. What happened before is told again where it still holds. */
 void crew_set_owner(struct crew *c, crew_fn fn, void *owner);
 unsigned crew_lent(const struct crew *c);
+/* Is a lane being signed in? */
+bool crew_is_opening(const struct crew *c);
 enum why crew_why(const struct crew *c);
 const char *crew_error(const struct crew *c);
 

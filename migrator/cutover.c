@@ -19,6 +19,7 @@ enum {
     BUDGET_MAX_MS = 5 * 60 * 1000,
     MESSAGES_A_SECOND = 10000,
     MAILBOX_MS = 20,
+    LANES_MS = 2000,
     PREPARE_BUDGETS = 2, /* nobody waits for the sign-ins: they may take longer than the freeze */
 };
 
@@ -29,6 +30,7 @@ struct cutover_run {
     cutover_fn fn;
     void *owner;
     enum state state;
+    uint64_t began_ms;
     uint64_t budget_ms, froze_ms; /* froze_ms: when route_freeze was sent, 0 = not yet */
     bool asking;                  /* a call of this state is under way */
     bool later;                   /* what is called off was not begun as far as attempts count */
@@ -268,6 +270,12 @@ static bool is_where_it_has_to_be(const struct cutover_run *c, const struct regi
     return r->mode == mode && r->epoch == c->move->job.epoch;
 }
 
+/* The last pass wants its lanes at once. Where the servers are slow with them, it does with fewer. */
+static bool awaits_lanes(const struct cutover_run *c)
+{
+    return !c->move->force && crew_is_opening(c->move->crew) && clock_boot_ms() - c->began_ms < LANES_MS;
+}
+
 static void on_registrations(void *owner, enum redis_rc rc, const struct registration *rows, size_t n)
 {
     struct cutover_run *c = owner;
@@ -277,7 +285,7 @@ static void on_registrations(void *owner, enum redis_rc rc, const struct registr
         c->restless = 0;
         for (size_t i = 0; i < n; i++)
             c->restless += !is_where_it_has_to_be(c, &rows[i]);
-        if (c->restless == 0) {
+        if (c->restless == 0 && !(c->state == SIGN_INS && awaits_lanes(c))) {
             enter(c, c->state == SIGN_INS ? FREEZE : SYNC);
             return;
         }
@@ -598,6 +606,9 @@ struct cutover_run *cutover_start(struct move *move, size_t mailboxes, uint64_t 
 
     c->budget_ms = budget_of(c, mailboxes, messages);
     c->counters = *progress_now(move->progress);
+    c->began_ms = clock_boot_ms();
+    if (!move->force)
+        crew_want(move->crew, mailboxes == 0 ? 1 : mailboxes < CREW_MAX ? (unsigned)mailboxes : CREW_MAX);
     run(c);
     return c;
 }

@@ -16,6 +16,8 @@
  * | JOURNAL | flipping              | a line on the disk, until it is there      | PUBLISH                 |
  * | PUBLISH | flipping -> flipped   | route_flipped                              | end DONE                |
  *
+ * The connections of the last pass are signed in during SIGN_INS too, which waits a little for them.
+ *
  * A target that does not answer holds the account in SIGN_INS, where nobody waits for anything, until its deadline,
  * which is twice the budget of the freeze. A target that refuses a session ends it there with that reason (route_refuse()
  * of a proxy).

@@ -72,6 +72,21 @@ bool details_old_rights(const struct imapc *c)
     return !imap_caps_has(imapc_caps(c), CAP_RIGHTS);
 }
 
+bool details_are_offered(const struct imapc *c, bool quota)
+{
+    return details_has_rights(c) || details_has_annotations(c) ||
+           (quota && imap_caps_has(imapc_caps(c), CAP_QUOTA));
+}
+
+struct details *details_none(size_t n)
+{
+    struct details *d = xcalloc(1, sizeof(*d));
+
+    d->n = n;
+    d->items = xcalloc(n + 1, sizeof(*d->items));
+    return d;
+}
+
 /* ---- the end */
 
 static void read_free(struct details_read *r)
@@ -295,9 +310,7 @@ struct details_read *details_read(struct imapc *c, const char *const *names, siz
     r->n = n;
     r->fn = fn;
     r->owner = owner;
-    r->d = xcalloc(1, sizeof(*r->d));
-    r->d->n = n;
-    r->d->items = xcalloc(n + 1, sizeof(*r->d->items));
+    r->d = details_none(n);
     r->sorted = xcalloc(n + 1, sizeof(*r->sorted));
     for (size_t i = 0; i < n; i++)
         r->sorted[i] = (struct place){names[i], i};

@@ -6,13 +6,14 @@
 #include "fingerprint.h"
 #include "hasher.h"
 
-/* EXAMINE, or SELECT where that says no UIDNEXT: Courier keeps UIDs only of what was SELECTed (selected.h).
- */
+/* EXAMINE, or SELECT where that says no UIDNEXT: Courier keeps UIDs only of what was SELECTed (selected.h). The
+ * FETCH goes out in the same breath, which saves a round trip: for as many messages as most INBOXes have. */
 struct fingerprint_read {
     struct imapc *c;
     fingerprint_fn fn;
     void *owner;
     bool selecting;
+    uint32_t asked; /* messages of the FETCH */
     uint32_t uidvalidity, uidnext, exists;
     struct hasher *hasher; /* owned */
     struct fingerprint found;
@@ -37,7 +38,7 @@ void fingerprint_read_cancel(struct fingerprint_read **rp)
 
 static void finish(struct fingerprint_read *r, bool ok)
 {
-    if (r->found.n < 2)
+    if (r->found.n < 2 || r->uidvalidity == 0)
         r->found.n = 0;
     imapc_forget(r->c, r);
     r->fn(r->owner, ok, &r->found);
@@ -79,9 +80,21 @@ static bool on_fetch_data(void *owner, const struct imap_resp *resp, const struc
     return whole;
 }
 
+static void read_inbox(struct fingerprint_read *r, uint32_t messages);
+
 static void on_fetched(void *owner, const struct imapc_end *end)
 {
-    finish(owner, end->rc != IMAPC_DOWN);
+    struct fingerprint_read *r = owner;
+    bool usable = end->rc != IMAPC_DOWN && r->uidvalidity > 0 && r->exists > 1;
+
+    if (usable && r->uidnext == 0 && !r->selecting) {
+        r->selecting = true;
+        read_inbox(r, FINGERPRINT_MARKS);
+    } else if (usable && r->found.n < 2 && r->asked > r->exists) {
+        read_inbox(r, r->exists); /* a server that gives nothing when it is asked for more than there is */
+    } else {
+        finish(r, end->rc != IMAPC_DOWN);
+    }
 }
 
 /* ---- EXAMINE or SELECT */
@@ -105,30 +118,23 @@ static bool on_select_data(void *owner, const struct imap_resp *resp, const stru
     return resp->code.len > 0;
 }
 
-static void on_selected(void *owner, const struct imapc_end *end);
-
-static void open_inbox(struct fingerprint_read *r)
-{
-    imapc_sendf(r->c, &(struct imapc_command){.data = on_select_data, .end = on_selected, .owner = r},
-                "%s INBOX", r->selecting ? "SELECT" : "EXAMINE");
-}
-
+/* Whatever became of it, the FETCH behind it is answered too. */
 static void on_selected(void *owner, const struct imapc_end *end)
 {
     struct fingerprint_read *r = owner;
 
-    if (end->rc == IMAPC_OK && r->uidnext == 0 && !r->selecting) {
-        r->selecting = true;
-        open_inbox(r);
-        return;
-    }
-    if (end->rc != IMAPC_OK || r->uidvalidity == 0 || r->exists < 2) {
-        finish(r, end->rc != IMAPC_DOWN);
-        return;
-    }
+    if (end->rc != IMAPC_OK)
+        r->uidvalidity = 0;
+}
+
+static void read_inbox(struct fingerprint_read *r, uint32_t messages)
+{
+    r->asked = messages;
+    r->found.n = 0;
+    imapc_sendf(r->c, &(struct imapc_command){.data = on_select_data, .end = on_selected, .owner = r},
+                "%s INBOX", r->selecting ? "SELECT" : "EXAMINE");
     imapc_sendf(r->c, &(struct imapc_command){.data = on_fetch_data, .end = on_fetched, .owner = r},
-                "FETCH 1:%u (UID INTERNALDATE BODY.PEEK[HEADER]<0.8192>)",
-                r->exists < FINGERPRINT_MARKS ? r->exists : FINGERPRINT_MARKS);
+                "FETCH 1:%u (UID INTERNALDATE BODY.PEEK[HEADER]<0.8192>)", messages);
 }
 
 struct fingerprint_read *fingerprint_read(struct imapc *source, fingerprint_fn fn, void *owner)
@@ -139,6 +145,6 @@ struct fingerprint_read *fingerprint_read(struct imapc *source, fingerprint_fn f
     r->fn = fn;
     r->owner = owner;
     r->hasher = hasher_new();
-    open_inbox(r);
+    read_inbox(r, FINGERPRINT_MARKS);
     return r;
 }

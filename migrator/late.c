@@ -351,8 +351,8 @@ static void on_arranged(void *owner, const struct arrange_result *result)
 
 static void step_arrange(struct late *l)
 {
-    if (arrange_is_needed(l->plan))
-        l->arrange = arrange_start(l->lane->target, l->plan, l->findings, on_arranged, l);
+    if (arrange_is_needed(l->plan, ARRANGE_ALL))
+        l->arrange = arrange_start(l->lane->target, l->plan, ARRANGE_ALL, l->findings, on_arranged, l);
     else
         enter(l, WRITE);
 }

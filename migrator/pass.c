@@ -241,7 +241,10 @@ struct pass *pass_start(struct move *move, enum pass_kind kind, pass_fn fn, void
     p->findings = findings_new(p->waivers);
     p->began_ms = clock_boot_ms();
     crew_set_owner(move->crew, on_crew, p);
-    crew_want(move->crew, 1);
+    if (p->last) /* which finds its lanes signed in */
+        crew_want_at_least(move->crew, 1);
+    else
+        crew_want(move->crew, 1);
     pass_read_waivers(p);
     return p;
 }

@@ -19,9 +19,9 @@
  * | RENAMES | what has another name at the source: renames.h   | LISTS, LOOK                    |
  * | LOOK    | once a job: whose account, rights, room          | RECORDS; end: all would be vain|
  * | RECORDS | writes the records of mailboxes that are new     | ARRANGE                        |
- * | ARRANGE | CREATE, SUBSCRIBE, UNSUBSCRIBE on the target     | BRING                          |
+ * | ARRANGE | CREATE on the target                             | BRING                          |
  * | BRING   | once a job: rights and annotations               | COPY                           |
- * | COPY    | for each mailbox: ledger, copy                   | REMOVE                         |
+ * | COPY    | for each mailbox: ledger, copy; subscriptions    | REMOVE                         |
  * | REMOVE  | for each that lacks messages whose copies are    | ORPHANS                        |
  * |         | there: the same again, taking the copies away    |                                |
  * | ORPHANS | for each that the source has no more: orphan.h   | end                            |

@@ -228,7 +228,7 @@ static size_t count_open(const struct pass *p)
 
 void pass_want_lanes(struct pass *p)
 {
-    size_t open = count_open(p);
+    size_t open = count_open(p) + pass_may_subscribe(p) + (p->subscribing != NULL);
 
     crew_want(p->move->crew, open == 0 ? 1 : open < CREW_MAX ? (unsigned)open : CREW_MAX);
 }
@@ -264,19 +264,24 @@ void pass_step_copy(struct pass *p)
     struct item *i;
     struct lane *lane;
 
-    if (count_open(p) == 0 && p->phase == COPY && !p->over) {
+    bool done = count_open(p) == 0 && !p->subscribing && !pass_may_subscribe(p);
+
+    if (done && p->phase == COPY && !p->over) {
         enter_remove(p);
         return;
     }
-    if (count_open(p) == 0) {
+    if (done) {
         p->phase = ORPHANS;
         pass_step_soon(p);
         return;
     }
     pass_want_lanes(p);
-    pass_step_looks(p);
     while ((i = next_todo(p)) && (lane = crew_take(p->move->crew)))
         start_item(i, lane);
+    if (!i)
+        pass_step_looks(p); /* they are quick, and what is copied is what the freeze waits for */
+    if (!i && pass_may_subscribe(p) && pass_count_state(p, CLOSED) == 0 && (lane = crew_take(p->move->crew)))
+        pass_subscribe(p, lane);
 }
 
 void pass_stop_copies(struct pass *p)

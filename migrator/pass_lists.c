@@ -55,6 +55,12 @@ static void make_plan(struct pass *p)
     }
 }
 
+/* Nothing of the account is known. Then LOOK is what follows, which begins in the same breath and keeps the lane. */
+static bool is_first(const struct pass *p)
+{
+    return !p->last && !records_first(p->move->records);
+}
+
 static void lists_failed(struct pass *p, int side, enum mailboxes_rc rc, const char *why)
 {
     const struct conf_backend *b = side == SOURCE ? p->move->source : p->move->target;
@@ -62,6 +68,7 @@ static void lists_failed(struct pass *p, int side, enum mailboxes_rc rc, const c
 
     mailboxes_read_cancel(&p->reading[!side]);
     mailboxes_free(&p->mailboxes[!side]);
+    pass_stop_prepare(p);
     crew_drop(p->move->crew, p->lane);
     p->lane = NULL;
     if (rc == MAILBOXES_REFUSED)
@@ -82,8 +89,10 @@ static void on_list(struct pass *p, int side, enum mailboxes_rc rc, struct mailb
     p->mailboxes[side] = m;
     if (!p->mailboxes[!side])
         return;
-    crew_give(p->move->crew, p->lane);
-    p->lane = NULL;
+    if (!is_first(p)) {
+        crew_give(p->move->crew, p->lane);
+        p->lane = NULL;
+    }
     make_plan(p);
 }
 
@@ -115,6 +124,8 @@ void pass_step_lists(struct pass *p)
         mailboxes_read(l->source, what_to_ask(p, l->source, SOURCE), on_source_list, p);
     p->reading[TARGET] =
         mailboxes_read(l->target, what_to_ask(p, l->target, TARGET), on_target_list, p);
+    if (is_first(p))
+        baggage_begin(pass_baggage(p), l);
 }
 
 /* ---- RENAMES */

@@ -1,4 +1,5 @@
-/* LOOK, RECORDS, ARRANGE and BRING: what goes before the first message, once there is a plan. */
+/* LOOK, RECORDS, ARRANGE and BRING: what goes before the first message, once there is a plan; and subscriptions, which
+ * go beside the messages. */
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -15,9 +16,10 @@ static bool baggage_answered(struct pass *p, enum baggage_rc rc, const char *why
     const struct conf_backend *broken =
         *imapc_error(p->lane->source) ? p->move->source : p->move->target;
 
-    if (rc == BAGGAGE_DOWN)
+    if (rc == BAGGAGE_DOWN) {
+        baggage_stop(p->move->baggage);
         crew_drop(p->move->crew, p->lane);
-    else
+    } else
         crew_give(p->move->crew, p->lane);
     p->lane = NULL;
     pass_step_soon(p);
@@ -77,19 +79,33 @@ static void on_baggage_looked(void *owner, enum baggage_rc rc, const char *why)
     start_records(p);
 }
 
+static void start_look(struct pass *p)
+{
+    baggage_look(p->move->baggage, p->lane, p->plan, p->waivers, on_baggage_looked, p);
+}
+
 void pass_step_look(struct pass *p)
 {
     if (!p->lane && (p->lane = crew_take(p->move->crew)))
-        baggage_look(p->move->baggage, p->lane, p->plan, p->waivers, on_baggage_looked, p);
+        start_look(p);
+}
+
+struct baggage *pass_baggage(struct pass *p)
+{
+    if (!p->move->baggage)
+        p->move->baggage = baggage_new(p->move, false);
+    return p->move->baggage;
 }
 
 void pass_prepare(struct pass *p)
 {
     findings_join(p->findings, p->plan->findings);
-    if (!p->move->baggage)
-        p->move->baggage = baggage_new(p->move, false);
-    if (!p->last && !baggage_is_done(p->move->baggage)) {
+    if (!p->last && !baggage_is_done(pass_baggage(p))) {
         p->phase = LOOK;
+        if (!records_counted(p->move->records)) /* most of it will be opened: lanes take several round trips */
+            crew_want(p->move->crew, p->plan->n < CREW_MAX ? (unsigned)p->plan->n + 1 : CREW_MAX);
+        if (p->lane)
+            start_look(p);
         pass_step_soon(p);
     } else {
         findings_join(p->findings, baggage_findings(p->move->baggage));
@@ -150,13 +166,52 @@ static void on_arranged(void *owner, const struct arrange_result *result)
 
 void pass_step_arrange(struct pass *p)
 {
-    if (!arrange_is_needed(p->plan)) {
+    if (!arrange_is_needed(p->plan, ARRANGE_MAILBOXES)) {
         p->phase = BRING;
         pass_step_soon(p);
         return;
     }
     if (!p->arrange && (p->lane = crew_take(p->move->crew)))
-        p->arrange = arrange_start(p->lane->target, p->plan, p->findings, on_arranged, p);
+        p->arrange = arrange_start(p->lane->target, p->plan, ARRANGE_MAILBOXES, p->findings, on_arranged, p);
+}
+
+/* ---- SUBSCRIBE: while mailboxes are copied, by a lane that has nothing else to do */
+
+static void on_subscribed(void *owner, const struct arrange_result *result)
+{
+    struct pass *p = owner;
+    struct lane *lane = p->subscribing_lane;
+
+    p->subscribing = NULL;
+    p->subscribing_lane = NULL;
+    if (result->rc == ARRANGE_DOWN) {
+        crew_drop(p->move->crew, lane);
+        if (++p->tries >= TRIES)
+            pass_fail(p, WHY_UNREACHABLE, result->detail);
+    } else {
+        crew_give(p->move->crew, lane);
+        p->subscribed = true;
+    }
+    pass_step_soon(p);
+}
+
+bool pass_may_subscribe(const struct pass *p)
+{
+    return !p->subscribed && !p->subscribing && arrange_is_needed(p->plan, ARRANGE_SUBSCRIPTIONS);
+}
+
+void pass_subscribe(struct pass *p, struct lane *lane)
+{
+    p->subscribing_lane = lane;
+    p->subscribing = arrange_start(lane->target, p->plan, ARRANGE_SUBSCRIPTIONS, p->findings, on_subscribed, p);
+}
+
+static void stop_subscribing(struct pass *p)
+{
+    arrange_cancel(&p->subscribing);
+    if (p->subscribing_lane)
+        crew_drop(p->move->crew, p->subscribing_lane);
+    p->subscribing_lane = NULL;
 }
 
 /* ---- BRING */
@@ -185,6 +240,7 @@ void pass_step_bring(struct pass *p)
 void pass_stop_prepare(struct pass *p)
 {
     arrange_cancel(&p->arrange);
+    stop_subscribing(p);
     if (p->move->baggage)
         baggage_stop(p->move->baggage);
 }

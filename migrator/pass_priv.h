@@ -95,6 +95,9 @@ struct pass {
     struct renames *renames;
     unsigned rounds; /* of RENAMES */
     struct arrange *arrange;
+    struct arrange *subscribing; /* in COPY */
+    struct lane *subscribing_lane; /* lent */
+    bool subscribed;
 
     struct item *items; /* owned; the largest first */
     size_t n, next;     /* no TODO before next */
@@ -138,6 +141,11 @@ void pass_prepare(struct pass *p);
 void pass_step_look(struct pass *p);
 void pass_step_arrange(struct pass *p);
 void pass_step_bring(struct pass *p);
+/* Of the job; made where there is none. */
+struct baggage *pass_baggage(struct pass *p);
+/* Are there subscriptions to be made equal, which nobody does yet? */
+bool pass_may_subscribe(const struct pass *p);
+void pass_subscribe(struct pass *p, struct lane *lane);
 void pass_stop_prepare(struct pass *p);
 
 void pass_step_copy(struct pass *p); /* REMOVE as well */

@@ -47,3 +47,9 @@ bool sample_wants_bytes(const struct sample *s, const struct ledger_row *rows, s
         return true;
     return s->mode == VERIFY_HEADERS ? !rows[i].header : is_chosen(s, rows, n, i);
 }
+
+bool sample_wants_unlisted(const struct sample *s, const struct ledger_row *rows, size_t n, size_t i)
+{
+    return !rows[i].verified &&
+           (s->mode == VERIFY_FULL || (s->mode == VERIFY_SAMPLE && is_chosen(s, rows, n, i)));
+}

@@ -2,8 +2,8 @@
  *
  *   full     all of them
  *   sample   one of SAMPLE_SHARE, chosen by a seed, so that each run chooses the same; the first and the last
- * of the mailbox; and each that was sent again after a doubt, with its neighbours headers  those whose header
- * was not found equal (headers.h)
+ *            of the mailbox; and each that was sent again after a doubt, with its neighbours
+ *   headers  those whose header was not found equal (headers.h)
  *
  * In each of them also those whose size, as the target lists it, is not that of the bytes that were copied.
  */
@@ -30,5 +30,8 @@ bool sample_size_fits(const struct ledger_row *row, const struct mbox_msg *targe
  */
 bool sample_wants_bytes(const struct sample *s, const struct ledger_row *rows, size_t n, size_t i,
                         const struct mbox_msg *target);
+
+/* The same before the target has listed it. */
+bool sample_wants_unlisted(const struct sample *s, const struct ledger_row *rows, size_t n, size_t i);
 
 #endif

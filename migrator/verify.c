@@ -186,10 +186,10 @@ struct verify *verify_start(struct pair *p, uint32_t from, step_fn fn, void *own
     v->owner = owner;
     v->rc = COPY_EQUAL;
     v->task.fn = on_task;
-    for (size_t i = 0; i < n && !(from > 0 && p->sample.mode != VERIFY_FULL); i++) {
+    for (size_t i = 0; i < n; i++) {
         const struct mbox_msg *m = mbox_list_find(&p->target.list, rows[i].target_uid);
-        if (m ? sample_wants_bytes(&p->sample, rows, n, i, m)
-              : from > 0 && rows[i].target_uid >= from && !rows[i].verified)
+        if (from == 0 ? m && sample_wants_bytes(&p->sample, rows, n, i, m)
+                      : rows[i].target_uid >= from && sample_wants_unlisted(&p->sample, rows, n, i))
             imap_seq_add(&v->asked, rows[i].target_uid, rows[i].target_uid);
     }
     v->read = v->asked.n == 0;

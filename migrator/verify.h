@@ -7,8 +7,8 @@
 
 struct verify;
 
-/* from: copies with this target UID or a higher one are read though the target may not have listed them yet; 0: none
- * of those. With from, nothing is read but in the mode full: the others go by what is listed. */
+/* from: copies with this target UID or a higher one are read though the target may not have listed them yet, as far as
+ * the mode needs no listing to tell; 0: none of those. */
 struct verify *verify_start(struct pair *p, uint32_t from, step_fn fn, void *owner);
 void verify_stop(struct verify **v);
 

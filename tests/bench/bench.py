@@ -48,7 +48,7 @@ class Bench:
         self.backend_options = dict(x.split("=") for x in os.environ.get("BACKEND", "").split())
         conf = subprocess.run([os.path.join(engines.ferry.program("imapferry-migrator")), "--print-conf=sample"],
                               capture_output=True, text=True, check=True).stdout
-        self.has_verify = " verify " in conf
+        self.has_verify = "verify = " in conf
         self.delay_program = os.path.join(tempfile.mkdtemp(prefix="ferry-delay-"), "delay")
         subprocess.run(["cc", "-O2", "-Wall", "-D_GNU_SOURCE", "-o", self.delay_program, os.path.join(HERE, "delay.c")],
                        check=True)
@@ -136,7 +136,7 @@ def main():
     runs, scale = int(os.environ.get("RUNS", "3")), float(os.environ.get("SCALE", "1"))
     bench = Bench()
     try:
-        makers = {k: v for k, v in engines.ENGINES.items() if k != "imapferry-light" or bench.has_verify}
+        makers = {k: v for k, v in engines.ENGINES.items() if k != "imapferry-sample" or bench.has_verify}
         unknown = set(tokens) - {*map(str, TRIPS), *PHASES, *mailset.SETS, *engines.ENGINES}
         if unknown:
             sys.exit(f"unknown in ONLY: {', '.join(sorted(unknown))}")

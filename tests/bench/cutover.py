@@ -7,7 +7,7 @@
 
 The account has its messages in many mailboxes, and the same UIDVALIDITYs and UIDs on both servers. While it is switched over,
 one more session changes flags all the while and mail is delivered to the server that the route names. Each session
-asks NOOP again as soon as it was answered. Its pause is the time from the freeze (the store's own time) to the first
+asks NOOP 20 ms after it was answered. Its pause is the time from the freeze (the store's own time) to the first
 answer after it that is not from the source any more: the first that comes after the store says `flipped`.
 
 Judged as well: sessions that were disconnected, and acknowledged changes and deliveries that the new server lacks or has twice."""
@@ -49,7 +49,7 @@ class Client(threading.Thread):
         assert self.wire.command(b"s", b'SELECT "%s"' % box.encode())[-1].startswith(b"s OK")
         self.answers, self.ended = [], None
         self.over = threading.Event()
-        self.pace = 0.002
+        self.pace = 0.02
 
     def step(self, n):
         self.wire.command(b"n%d" % n, b"NOOP")

@@ -268,7 +268,7 @@ class Floor:
 ENGINES = {
     "floor": Floor,
     "imapferry": lambda bench: Ferry(bench, "full" if bench.has_verify else None),
-    "imapferry-light": lambda bench: Ferry(bench, "headers"),
+    "imapferry-sample": lambda bench: Ferry(bench, "sample"),
     "mbsync": Mbsync,
     "interimap": Interimap,
     "dsync": Dsync,
