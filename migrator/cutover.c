@@ -23,7 +23,7 @@ enum {
     PREPARE_BUDGETS = 2, /* nobody waits for the sign-ins: they may take longer than the freeze */
 };
 
-enum state { PREPARE, SIGN_INS, FREEZE, REST, SYNC, HOOK, LAST, FLIP, ABORT, KEPT, JOURNAL, PUBLISH };
+enum state { PREPARE, SIGN_INS, CATCH_UP, FREEZE, REST, SYNC, HOOK, LAST, FLIP, ABORT, KEPT, JOURNAL, PUBLISH };
 
 struct cutover_run {
     struct move *move;
@@ -48,7 +48,7 @@ struct cutover_run {
     struct loop_task end_task;
 };
 
-static const char *const state_names[] = {"prepare", "sign_ins", "freeze", "rest", "sync",    "hook",
+static const char *const state_names[] = {"prepare", "sign_ins", "catch_up", "freeze", "rest", "sync",    "hook",
                                           "last",    "flip",     "abort",  "kept", "journal", "publish"};
 
 static void run(struct cutover_run *c);
@@ -244,7 +244,11 @@ static void on_deadline(void *owner)
     struct cutover_run *c = owner;
     struct buf text = {0};
 
-    if (c->state <= SIGN_INS) {
+    if (c->state == CATCH_UP) {
+        buf_add_str(&text, "the pass before the freeze did not end ");
+        deadline_text(sign_ins_ms(c), &text);
+        abort_with(c, WHY_DEADLINE, buf_str(&text));
+    } else if (c->state <= SIGN_INS) {
         buf_printf(&text, "%zu session%s could not be signed in at %s ", c->restless,
                    c->restless != 1 ? "s" : "", c->move->target_name);
         deadline_text(sign_ins_ms(c), &text);
@@ -286,7 +290,7 @@ static void on_registrations(void *owner, enum redis_rc rc, const struct registr
         for (size_t i = 0; i < n; i++)
             c->restless += !is_where_it_has_to_be(c, &rows[i]);
         if (c->restless == 0 && !(c->state == SIGN_INS && awaits_lanes(c))) {
-            enter(c, c->state == SIGN_INS ? FREEZE : SYNC);
+            enter(c, c->state == REST ? SYNC : c->move->force ? FREEZE : CATCH_UP);
             return;
         }
     }
@@ -404,6 +408,22 @@ static void start_hook(struct cutover_run *c)
                                              .target = c->move->target_name,
                                              .timeout_ms = c->budget_ms},
                          on_hook, c);
+}
+
+/* ---- CATCH_UP */
+
+/* What it could not make equal, the last pass names. */
+static void on_caught_up(void *owner, const struct pass_result *result)
+{
+    struct cutover_run *c = owner;
+
+    c->pass = NULL;
+    if (result->rc == PASS_LOST)
+        end(c, CUTOVER_LOST);
+    else if (result->rc == PASS_FAILED)
+        abort_with(c, result->why, result->detail);
+    else
+        enter(c, FREEZE);
 }
 
 /* ---- LAST, FLIP */
@@ -539,6 +559,9 @@ static void run(struct cutover_run *c)
         if (!timer_is_set(c->deadline))
             timer_start(c->deadline, sign_ins_ms(c));
         look_at_sessions(c);
+        break;
+    case CATCH_UP:
+        c->pass = pass_start(c->move, PASS_QUICK, on_caught_up, c);
         break;
     case FREEZE:
         freeze(c);

@@ -3,8 +3,9 @@
  * | state   | account               | does                                       | leaves to               |
  * |---------|-----------------------|--------------------------------------------|-------------------------|
  * | PREPARE | ready -> preparing    | route_prepare (the epoch rises)            | SIGN_INS; end LATER     |
- * | SIGN_INS| preparing             | waits until each session is signed in at   | FREEZE; ABORT           |
+ * | SIGN_INS| preparing             | waits until each session is signed in at   | CATCH_UP; ABORT         |
  * |         |                       | the target, or gone                        |                         |
+ * | CATCH_UP| preparing             | a quick pass: less is left for the last    | FREEZE; ABORT           |
  * | FREEZE  | preparing -> freezing | route_freeze; the deadline runs from here  | REST; ABORT             |
  * | REST    | freezing              | waits until each session rests or is gone  | SYNC; ABORT             |
  * | SYNC    | freezing              | WAIT for the replicas                      | HOOK; ABORT             |
@@ -23,7 +24,7 @@
  * of a proxy).
  *
  * LATER is for a pause and for the quarantine. ABORT finds out where a flip without an answer was done after
- * all, and goes on with KEPT. A forced flip has no LAST. The deadline of the scripts runs from the arrival of
+ * all, and goes on with KEPT. A forced flip has neither CATCH_UP nor LAST. The deadline of the scripts runs from the arrival of
  * route_freeze and ours from before it is sent, so ours is never the later one.
  *
  * The budget of the freeze is migration.freeze_budget and grows with the account: 1 s more for each 10,000
