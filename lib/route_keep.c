@@ -8,7 +8,7 @@
 #include "route_priv.h"
 #include "xalloc.h"
 
-enum { PAGE = 1000 };
+enum { PAGE = 64 }; /* entries of a ledger; one of 500 messages takes 32 KiB */
 
 /* ---- writing ---- */
 

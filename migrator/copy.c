@@ -56,7 +56,7 @@ struct copy {
     struct loop_task task;         /* goes to the step, outside of any callback */
     unsigned opening;              /* sides; in ALIGN too */
     struct stamp was;              /* equal: the bases below may be used */
-    struct selected_base bases[2]; /* their lists are owned */
+    struct selected_base bases[2];
     struct imap_seq gone;          /* what the source lacked then; at the end, what it lacks now */
     bool whole;
     uint64_t caught_up; /* changes at the target that its list knows of */
@@ -177,17 +177,23 @@ static struct delta delta_of(const struct pair *p)
 
 /* --- OPEN --- */
 
-static int compare_known(const void *a, const void *b)
+static bool note_size(const struct ledger_row *row, uint32_t *size)
 {
-    const struct mbox_known *x = a, *y = b;
-    return x->uid < y->uid ? -1 : x->uid > y->uid;
+    if (row)
+        *size = row->size < UINT32_MAX ? (uint32_t)row->size : UINT32_MAX;
+    return row != NULL;
 }
 
-static void free_bases(struct copy *c)
+static bool source_knew(void *owner, uint32_t uid, uint32_t *size)
 {
-    free(c->bases[SOURCE].known);
-    free(c->bases[TARGET].known);
-    c->bases[SOURCE] = c->bases[TARGET] = (struct selected_base){0};
+    const struct copy *c = owner;
+    return !imap_seq_has(&c->gone, uid) && note_size(ledger_find(c->pair.ledger, uid), size);
+}
+
+static bool target_knew(void *owner, uint32_t uid, uint32_t *size)
+{
+    const struct copy *c = owner;
+    return note_size(ledger_find_target(c->pair.ledger, uid), size);
 }
 
 static size_t count_gone(const struct copy *c, const struct ledger_row *rows, size_t n)
@@ -214,7 +220,6 @@ static bool rows_were_all(const struct copy *c, const struct ledger_row *rows, s
 /* False: all is to be listed. */
 static bool make_bases(struct copy *c)
 {
-    struct selected_base *source = &c->bases[SOURCE], *target = &c->bases[TARGET];
     size_t n;
     const struct ledger_row *rows = ledger_rows(c->pair.ledger, &n);
     bool changes = c->was.source.modseq > 0 && c->was.target.modseq > 0 &&
@@ -222,15 +227,8 @@ static bool make_bases(struct copy *c)
                    imap_caps_has(imapc_caps(c->pair.target.imap), CAP_CONDSTORE);
     if (!rows_were_all(c, rows, n))
         return false;
-    *source = (struct selected_base){c->was.source, changes, xcalloc(n + 1, sizeof(struct mbox_known)), 0};
-    *target = (struct selected_base){c->was.target, changes, xcalloc(n + 1, sizeof(struct mbox_known)), n};
-    for (size_t i = 0; i < n; i++) {
-        uint32_t size = rows[i].size < UINT32_MAX ? (uint32_t)rows[i].size : UINT32_MAX;
-        if (!imap_seq_has(&c->gone, rows[i].source_uid))
-            source->known[source->n++] = (struct mbox_known){rows[i].source_uid, size};
-        target->known[i] = (struct mbox_known){rows[i].target_uid, size};
-    }
-    qsort(target->known, n, sizeof *target->known, compare_known);
+    c->bases[SOURCE] = (struct selected_base){c->was.source, changes, source_knew, c};
+    c->bases[TARGET] = (struct selected_base){c->was.target, changes, target_knew, c};
     return true;
 }
 
@@ -790,7 +788,6 @@ static void stop(struct copy *c)
     ledger_forget(p->ledger, c);
     imapc_forget(p->source.imap, c);
     imapc_forget(p->target.imap, c);
-    free_bases(c);
     selected_free(&p->source);
     selected_free(&p->target);
     imap_seq_free(&p->named);

@@ -131,18 +131,16 @@ bool mbox_list_uids(struct mbox_list *l, const struct imap_seq *uids)
     return true;
 }
 
-void mbox_list_keep(struct mbox_list *l, const struct mbox_known *known, size_t n, unsigned items)
+void mbox_list_keep(struct mbox_list *l, mbox_known_fn known, void *owner, unsigned items)
 {
-    size_t at = 0;
     for (size_t i = 0; i < l->n; i++) {
         struct mbox_msg *m = &l->msgs[i];
-        while (at < n && (m->has & MBOX_UID) && known[at].uid < m->uid)
-            at++;
-        if (at == n || !(m->has & MBOX_UID) || known[at].uid != m->uid)
+        uint32_t size;
+        if (!(m->has & MBOX_UID) || !known(owner, m->uid, &size))
             continue;
         unsigned kept = items & ~(unsigned)m->has & MBOX_ALL;
         if (kept & MBOX_SIZE)
-            m->size = known[at].size;
+            m->size = size;
         m->has |= (uint8_t)(kept << MBOX_KEPT);
     }
 }

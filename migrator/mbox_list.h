@@ -52,12 +52,10 @@ bool mbox_list_fetch(struct mbox_list *l, uint32_t seq, const struct imap_value 
                      const char **why) MUST_CHECK;
 /* The UIDs of all messages in their order. False: not as many as there are messages, or another one than before. */
 bool mbox_list_uids(struct mbox_list *l, const struct imap_seq *uids) MUST_CHECK;
-/* A message of an earlier listing. */
-struct mbox_known {
-    uint32_t uid, size;
-};
-/* Of messages with one of these UIDs (ascending), those of `items` that were not listed now are kept. */
-void mbox_list_keep(struct mbox_list *l, const struct mbox_known *known, size_t n, unsigned items);
+/* The size of a message of an earlier listing; false: it was not in it. */
+typedef bool (*mbox_known_fn)(void *owner, uint32_t uid, uint32_t *size);
+/* Of messages that were listed earlier, those of `items` that were not listed now are kept. */
+void mbox_list_keep(struct mbox_list *l, mbox_known_fn known, void *owner, unsigned items);
 static inline bool mbox_msg_kept(const struct mbox_msg *m, enum mbox_has item)
 {
     return !(m->has & item) && (m->has & (item << MBOX_KEPT));

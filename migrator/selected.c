@@ -211,7 +211,7 @@ static void keep_known(struct selected *s)
     const struct selected_base *b = s->base;
     unsigned items = MBOX_DATE | MBOX_SIZE;
     if (b)
-        mbox_list_keep(&s->list, b->known, b->n, b->changes ? items | MBOX_FLAGS : items);
+        mbox_list_keep(&s->list, b->known, b->owner, b->changes ? items | MBOX_FLAGS : items);
     s->base = NULL;
 }
 

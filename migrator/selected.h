@@ -34,9 +34,9 @@ typedef void (*step_fn)(void *owner, enum copy_rc rc, const char *why);
 /* What was known at an earlier time. */
 struct selected_base {
     struct stamp_side was;
-    bool changes;            /* HIGHESTMODSEQ can be relied upon: list changes only */
-    struct mbox_known *known; /* all messages of that time, ascending by UID; borrowed until the end of the open */
-    size_t n;
+    bool changes;        /* HIGHESTMODSEQ can be relied upon: list changes only */
+    mbox_known_fn known; /* knows all messages of that time; called until the end of the open */
+    void *owner;         /* borrowed */
 };
 
 struct selected {
