@@ -1,3 +1,4 @@
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,6 +66,11 @@ char *xasprintf(const char *fmt, ...)
         out_of_memory(0);
     va_end(ap);
     return s;
+}
+
+void xtrim(void)
+{
+    malloc_trim(0);
 }
 
 void wipe(void *p, size_t n)

@@ -15,6 +15,8 @@ char *xstrdup(const char *s);
 /* A terminated copy; bytes after a NUL in s are copied too. */
 char *xspandup(struct span s);
 char *xasprintf(const char *fmt, ...) PRINTF_LIKE(1, 2);
+/* Gives what was freed back to the system: to be called where something large has ended. */
+void xtrim(void);
 
 /* Overwrites with zeros so that the compiler cannot drop it. */
 void wipe(void *p, size_t n);

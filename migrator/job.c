@@ -93,6 +93,7 @@ void job_free(struct job **jp)
     free(j->move.target_name);
     free(j->reason);
     free(j);
+    xtrim(); /* lists of half a million messages, perhaps */
 }
 
 static void end_now(struct loop_task *task)

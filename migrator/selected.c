@@ -4,7 +4,11 @@
 #include "lib/xalloc.h"
 #include "selected.h"
 
-enum { TRIES = 3 };
+enum {
+    TRIES = 3,
+    SEARCHED_UIDS = 100 * 1000, /* by one command */
+    SEARCHES_MAX = 100
+};
 
 #define ITEMS " (UID FLAGS INTERNALDATE RFC822.SIZE)"
 
@@ -20,6 +24,7 @@ void selected_free(struct selected *s)
     imapc_forget(s->imap, s);
     mbox_list_free(&s->list);
     imap_seq_free(&s->wanted);
+    imap_seq_free(&s->found);
     free(s->refused);
     s->refused = NULL;
 }
@@ -119,6 +124,15 @@ static bool take_status(struct selected *s, const struct imap_value *data)
     return true;
 }
 
+/* What is said a second time counts once ("9:*" is the last message where none is above), and nothing makes us
+ * sort or keep more than is of use. */
+static void add_found(struct selected *s, struct imap_range r)
+{
+    uint32_t last = s->found.n > 0 ? s->found.ranges[s->found.n - 1].last : 0;
+    if (r.first > last && s->found.n < MBOX_MESSAGES_MAX)
+        imap_seq_add(&s->found, r.first, r.last);
+}
+
 /* (TAG "x") UID ALL 1:4,9. Numbers that don't add up are found out by the check that follows. */
 static void take_search(struct selected *s, const struct imap_value *data)
 {
@@ -126,9 +140,9 @@ static void take_search(struct selected *s, const struct imap_value *data)
     const struct imap_value *v = data;
     while (v && !imap_value_is(v, "ALL"))
         v = v->next;
-    if (s->base && v && v->next && imap_seq_parse(&uids, v->next->text, 0, MBOX_MESSAGES_MAX) &&
-        !mbox_list_uids(&s->list, &uids))
-        s->base = NULL;
+    if (s->searching > 0 && v && v->next && imap_seq_parse(&uids, v->next->text, 0, MBOX_MESSAGES_MAX))
+        for (size_t i = 0; i < uids.n; i++)
+            add_found(s, uids.ranges[i]);
     imap_seq_free(&uids);
 }
 
@@ -341,6 +355,17 @@ static void on_first_list(void *owner, const struct imapc_end *e)
     }
 }
 
+static void on_searched(void *owner, const struct imapc_end *e)
+{
+    struct selected *s = owner;
+    if (--s->searching == 0) {
+        if (s->phase == SELECTED_LISTING && s->base && !mbox_list_uids(&s->list, &s->found))
+            s->base = NULL;
+        imap_seq_free(&s->found);
+    }
+    on_first_list(s, e);
+}
+
 /* Is what was known then any use now? Numbers that only rise are not below what they were. */
 static bool fits(const struct selected *s, const struct selected_base *b)
 {
@@ -382,14 +407,31 @@ static void begin(struct selected *s, step_fn fn, void *owner)
     s->refused = NULL;
 }
 
+/* Which UIDs are there. One answer is one line, which has to be below what the client takes (imap_client.h) even
+ * where every other message is gone. */
+static void send_searches(struct selected *s, uint32_t uidnext)
+{
+    uint32_t first = 1;
+    s->searching = uidnext / SEARCHED_UIDS + 1;
+    for (unsigned left = s->searching; left > 1; left--, first += SEARCHED_UIDS)
+        send_text(s, on_searched, "UID SEARCH RETURN (ALL) UID %" PRIu32 ":%" PRIu32, first,
+                  first + SEARCHED_UIDS - 1);
+    if (first == 1)
+        send_text(s, on_searched, "UID SEARCH RETURN (ALL) ALL");
+    else
+        send_text(s, on_searched, "UID SEARCH RETURN (ALL) UID %" PRIu32 ":*", first);
+}
+
 static void send_listing(struct selected *s)
 {
     const struct selected_base *b = s->base;
     if (!b) {
         send_text(s, on_first_list, "UID FETCH 1:*" ITEMS);
     } else if (b->changes) {
-        send_text(s, on_first_list,
-                  has_cap(s, CAP_ESEARCH) ? "UID SEARCH RETURN (ALL) ALL" : "UID FETCH 1:* (UID)");
+        if (has_cap(s, CAP_ESEARCH) && b->was.uidnext / SEARCHED_UIDS < SEARCHES_MAX)
+            send_searches(s, b->was.uidnext);
+        else
+            send_text(s, on_first_list, "UID FETCH 1:* (UID)");
         send_text(s, on_first_list, "UID FETCH 1:*" ITEMS " (CHANGEDSINCE %" PRIu64 ")", b->was.modseq);
     } else {
         send_text(s, on_first_list, "UID FETCH 1:* (UID FLAGS)");
@@ -406,6 +448,7 @@ static void send_open(struct selected *s)
     s->modseq = 0;
     s->seen = (struct stamp_side){0};
     s->permanent = (struct flags_policy){0};
+    imap_seq_free(&s->found);
     send_named(s, on_opened, examines(s) ? "EXAMINE" : "SELECT",
                has_cap(s, CAP_CONDSTORE) ? " (CONDSTORE)" : "");
     send_listing(s);

@@ -58,7 +58,8 @@ struct selected {
     bool read_only, reopen, exists_told;
     struct imap_seq wanted; /* what is being listed */
     struct uidset_place at; /* how far that has been asked for */
-    unsigned tries, outstanding;
+    struct imap_seq found; /* by the searches */
+    unsigned tries, outstanding, searching;
     char *refused; /* owned */
     bool temporary, down, vanished;
     step_fn fn;

@@ -30,7 +30,7 @@ static bool knew(void *owner, uint32_t uid, uint32_t *size)
 {
     (void)owner;
     *size = uid * 10;
-    return uid == 2 || uid == 5 || uid == 8;
+    return uid == 2 || uid == 5 || uid == 8 || uid == 150000 || uid == 200000;
 }
 
 static const struct selected_base changes = {{7, 9, 3, 40}, true, knew, NULL};
@@ -140,6 +140,24 @@ static void test_changes(void **state)
     end(w);
 }
 
+/* Half a million messages, every other one gone, would be an answer of more than a line may have. */
+static void test_many_are_searched_in_pieces(void **state)
+{
+    struct world *w = *state;
+    static const struct selected_base many = {{7, 200001, 3, 40}, true, knew, NULL};
+    start(w, SCRIPT(CONDSTORE, "<EXAMINE INBOX (CONDSTORE)", "<UID SEARCH RETURN (ALL) UID 1:100000",
+                    "<UID SEARCH RETURN (ALL) UID 100001:200000", "<UID SEARCH RETURN (ALL) UID 200001:*",
+                    "<UID FETCH 1:* " ITEMS " (CHANGEDSINCE 40)", OPENED("3", "200001", "44"),
+                    ">* ESEARCH (TAG \"m2\") UID ALL 2", ">m2 OK so",
+                    ">* ESEARCH (TAG \"m3\") UID ALL 150000,200000", ">m3 OK so",
+                    ">* ESEARCH (TAG \"m4\") UID ALL 200000", ">m4 OK so", MESSAGE("2", "150000", "\\Seen"),
+                    ">m5 OK so", "=bye LOGOUT"));
+    open_box(w, &many);
+    assert_int_equal(w->rc, COPY_EQUAL);
+    assert_list(w, "2:kept 150000:\\Seen 200000:kept");
+    end(w);
+}
+
 /* EDGE 8: a SEARCH that finds nothing, or not as many as EXISTS says, makes nothing gone. */
 static void test_search_that_finds_too_little(void **state)
 {
@@ -237,6 +255,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_changes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_many_are_searched_in_pieces, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_search_that_finds_too_little, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_base_that_does_not_fit, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_flags_only, set_up, tear_down),
