@@ -8,6 +8,7 @@
 # make bench-migrate    how long an account takes, beside other engines; RUNS=1 ONLY=small,20 (see tests/bench/bench.py)
 # make bench-cutover    what a client waits while its account is switched over; RUNS= SESSIONS= (see tests/bench/cutover.py)
 # make check-account    an account of 20,000 messages with every oddity, between Courier, Cyrus and Dovecot; MESSAGES=N
+# make check-huge       memory with a message of 1 GiB and a mailbox of 500,000; ONLY=mailbox MIB= MESSAGES= (see tests/huge.py)
 # make check-model      the model of the cut-over, explored by spin; ONLY=NAME runs one search (see tests/model/)
 # make install          DESTDIR= PREFIX=
 # make clean
@@ -158,6 +159,11 @@ check-account:
 	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all
 	@IMAPFERRY_BUILD=$(abspath $(BUILD)) MESSAGES=$(MESSAGES) $(PYTHON) -B tests/account.py
 
+check-huge:
+	@sh tests/deps.sh ensure
+	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all
+	@IMAPFERRY_BUILD=$(abspath $(BUILD)) MIB=$(MIB) MESSAGES=$(MESSAGES) ONLY=$(ONLY) $(PYTHON) -B tests/huge.py
+
 check-model:
 	@sh tests/deps.sh ensure model
 	@$(PYTHON) -B tests/model/run.py $(ONLY)
@@ -173,4 +179,4 @@ clean:
 
 -include $(shell find $(BUILD) -type f -name '*.d' 2>/dev/null)
 
-.PHONY: all units fuzzers fuzz-replay clang-syntax deps demo check check-valgrind check-account check-crash check-faults check-model install clean bench-migrate bench-cutover
+.PHONY: all units fuzzers fuzz-replay clang-syntax deps demo check check-valgrind check-account check-crash check-faults check-huge check-model install clean bench-migrate bench-cutover

@@ -8,6 +8,7 @@ import pytest
 from harness import mail, net
 from harness.relay import DOWN, Relay
 from harness.ferry import backend
+from harness.maildir import Maildir
 from harness.scene import assert_equal, connect, fill, new_user
 
 BIG = 30 << 20
@@ -32,6 +33,48 @@ def test_two_thousand_messages_and_thirty_megabytes(ferry, old, new):
     grown = migrator.memory_peak() - before
     assert grown < 12 * MB, f"the migrator grew by {grown / MB:.1f} MB"
     assert_equal(old, new, user, 2000)
+
+
+def moved(ferry, migrator, user):
+    """What the migrator's memory has ever been, once the account is on the new server."""
+    assert ferry.ctl("migrate", user)[0] == 0
+    ferry.wait_state(user, "flipped", timeout=120)
+    return migrator.memory_peak()
+
+
+def listed(server, user):
+    """(message number, flags and size) of INBOX."""
+    m = mail.connect(server, user, "secret")
+    m.select("INBOX", readonly=True)
+    lines = m.fetch("1:*", "(FLAGS RFC822.SIZE)")[1]
+    m.logout()
+    return [line.replace(b"\\Recent", b"").replace(b"( ", b"(").replace(b" )", b")") for line in lines]
+
+
+def test_thirty_thousand_messages_take_little_more_than_a_thousand(ferry, old, new):
+    """What `make check-huge` shows of half a million; there it is 100 bytes a message, here sanitizers take part."""
+    few, many = new_user("few"), new_user("many")
+    migrator = ferry.migrator()
+    Maildir(old, few).fill(1000)
+    Maildir(old, many).fill(30000)
+    before = moved(ferry, migrator, few)
+    grown = moved(ferry, migrator, many) - before
+    assert listed(old, many) == listed(new, many) and len(listed(new, many)) == 30000
+    print(f"grown by {grown / MB:.1f} MB")
+    assert grown < 7 * MB, f"the migrator grew by {grown / MB:.1f} MB"
+
+
+def test_message_of_sixty_four_megabytes_is_never_in_memory(ferry, old, new):
+    small, large = new_user("small"), new_user("large")
+    migrator = ferry.migrator()
+    for user, size in ((small, 1 << 20), (large, 64 << 20)):
+        box = Maildir(old, user)
+        box.link(box.write(1, size))
+    before = moved(ferry, migrator, small)
+    grown = moved(ferry, migrator, large) - before
+    assert listed(old, large) == listed(new, large) and len(listed(new, large)) == 1
+    print(f"grown by {grown / MB:.1f} MB")
+    assert grown < 3 * MB, f"the migrator grew by {grown / MB:.1f} MB"
 
 
 def test_reader_that_stops_in_the_middle_of_a_fetch(make_ferry, old, new, authority):
