@@ -4,7 +4,10 @@
 #include "lib/xalloc.h"
 #include "settle.h"
 
-enum { ROWS_PER_ENTRY = 500 };
+enum {
+    ROWS_PER_ENTRY = 500,
+    ENTRIES_AHEAD = 8 /* not answered: half a million rows as text would be 30 MiB */
+};
 
 struct items {
     struct readback_item *items;
@@ -20,11 +23,20 @@ struct settle {
     struct imap_seq sources, targets; /* what is read */
     struct readback *reading_source, *reading_target;
     struct items source_items, target_items;
+    struct ledger_row *rows; /* what matched; owned */
+    size_t n_rows, written;
     unsigned outstanding;
-    bool in_doubt;
+    bool in_doubt, settled;
     enum copy_rc rc; /* of what failed first */
     char *why;
 };
+
+static void free_items(struct settle *s)
+{
+    free(s->source_items.items);
+    free(s->target_items.items);
+    s->source_items = s->target_items = (struct items){0};
+}
 
 void settle_stop(struct settle **sp)
 {
@@ -38,8 +50,8 @@ void settle_stop(struct settle **sp)
     readback_stop(&s->reading_target);
     imap_seq_free(&s->sources);
     imap_seq_free(&s->targets);
-    free(s->source_items.items);
-    free(s->target_items.items);
+    free_items(s);
+    free(s->rows);
     free(s->why);
     free(s);
 }
@@ -252,26 +264,49 @@ size_t settle_match(struct readback_item *sources, size_t n_sources, struct read
 
 /* --- the steps --- */
 
+static void go_on(struct settle *s);
+
 static void on_ledger(void *owner, enum route_rc rc)
 {
     struct settle *s = owner;
     if (rc != ROUTE_OK)
         note(s, rc == ROUTE_LOST ? COPY_LOST : COPY_DOWN, ledger_error(s->p->ledger));
-    if (--s->outstanding == 0)
-        end(s);
+    s->outstanding--;
+    go_on(s);
 }
 
-static void write_rows(struct settle *s)
+static void write_some(struct settle *s)
+{
+    while (s->rc == COPY_EQUAL && s->written < s->n_rows && s->outstanding < ENTRIES_AHEAD) {
+        size_t left = s->n_rows - s->written, n = left < ROWS_PER_ENTRY ? left : ROWS_PER_ENTRY;
+        s->outstanding++;
+        ledger_done(s->p->ledger, s->rows + s->written, n, on_ledger, s);
+        s->written += n;
+    }
+}
+
+/* Behind the last row: what was in doubt and has no row by now has not arrived. */
+static void go_on(struct settle *s)
+{
+    write_some(s);
+    if (s->outstanding > 0)
+        return;
+    if (s->rc == COPY_EQUAL && s->in_doubt && !s->settled) {
+        s->settled = true;
+        s->outstanding++;
+        ledger_settled(s->p->ledger, on_ledger, s);
+    } else {
+        end(s);
+    }
+}
+
+static void match_rows(struct settle *s)
 {
     size_t room = s->source_items.n;
-    struct ledger_row *rows = xcalloc(room ? room : 1, sizeof *rows);
-    size_t n = settle_match(s->source_items.items, s->source_items.n, s->target_items.items,
-                            s->target_items.n, rows);
-    for (size_t i = 0; i < n; i += ROWS_PER_ENTRY) {
-        s->outstanding++;
-        ledger_done(s->p->ledger, rows + i, n - i < ROWS_PER_ENTRY ? n - i : ROWS_PER_ENTRY, on_ledger, s);
-    }
-    free(rows);
+    s->rows = xcalloc(room ? room : 1, sizeof *s->rows);
+    s->n_rows = settle_match(s->source_items.items, s->source_items.n, s->target_items.items,
+                             s->target_items.n, s->rows);
+    free_items(s);
 }
 
 static bool has_item(const struct items *sorted, uint32_t uid)
@@ -296,17 +331,6 @@ static bool all_came(struct settle *s, const struct selected *side, const struct
         return false;
     }
     return true;
-}
-
-/* What was in doubt and has no row by now has not arrived. */
-static void settle_doubt(struct settle *s)
-{
-    if (s->in_doubt) {
-        s->outstanding++;
-        ledger_settled(s->p->ledger, on_ledger, s);
-    }
-    if (s->outstanding == 0)
-        end(s);
 }
 
 static void put_item(struct items *to, const struct readback_item *item)
@@ -340,8 +364,8 @@ static void both_read(struct settle *s)
         return;
     }
     add_lost(s);
-    write_rows(s);
-    settle_doubt(s);
+    match_rows(s);
+    go_on(s);
 }
 
 static void on_read(struct settle *s, enum copy_rc rc, const char *why)
@@ -386,7 +410,7 @@ static void got_target(void *owner, const struct readback_item *item)
 /* Nothing has to be read. */
 static void on_task(struct loop_task *task)
 {
-    settle_doubt(CONTAINER_OF(task, struct settle, task));
+    go_on(CONTAINER_OF(task, struct settle, task));
 }
 
 struct settle *settle_start(struct pair *p, step_fn fn, void *owner)
