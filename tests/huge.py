@@ -230,7 +230,7 @@ class Case:
         with connect(self.proxy, timeout=LONG) as wire:
             assert wire.login(USER).startswith(b"l1 OK")
             assert wire.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
-            wire.line(b"f FETCH 1:* (BODY.PEEK[])")
+            wire.line(b"f FETCH 1:* (" + (b"BODY.PEEK[]" if self.count < 10000 else b"FLAGS INTERNALDATE") + b")")
             count = 0
             for is_line, line in answer(wire):
                 count += is_line and line.startswith(b"* ") and b" FETCH (" in line[:30]
