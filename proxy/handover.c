@@ -10,6 +10,7 @@
 #include "freeze.h"
 #include "handover.h"
 #include "opened.h"
+#include "parting.h"
 #include "prepare.h"
 #include "proxy.h"
 #include "relay.h"
@@ -157,7 +158,7 @@ void handover_begin(struct session *s)
     h->tag[0] = 'F';
     random_hex(h->tag + 1, TAG_BYTES);
     imap_line_init(&h->line, LINE_RESPONSES, &limits_of_backend);
-    stream_close(&s->backend, false);
+    parting_add(s->proxy->parting, &s->backend);
     if (!at || !s->secret) {
         handover_failed(s, !at ? "no_such_backend" : "no_credentials", NULL);
         return;

@@ -57,6 +57,7 @@ struct proxy {
     struct thaws *thaws; /* of the first thread */
     struct tls_policy *server_tls; /* NULL where no listener needs it */
     struct vault *vault;
+    struct parting *parting;
     struct seal_public *seal;      /* NULL: do not seal */
     struct backends *backends;
     struct listener *listeners;

@@ -12,6 +12,7 @@ answer after it that is not from the source any more: the first that comes after
 
 Judged as well: sessions that were disconnected, and acknowledged changes and deliveries that the new server lacks or has twice."""
 import os
+import selectors
 import statistics
 import subprocess
 import sys
@@ -35,48 +36,85 @@ SETTINGS = {
     "migrator": {"job_lease": "30s", "command_timeout": "30s"},
     "migration": {"freeze_budget": "5s", "trigger": "manual", "cutover": "manual"},
 }
+PACE = 0.02  # seconds from an answer to the next NOOP
 BODY = b"Subject: %s\r\nFrom: ann@example.org\r\n\r\n" + b"x" * 500 + b"\r\n"
 
 
-class Client(threading.Thread):
-    """NOOP after NOOP in one mailbox; when each answer came."""
+class Client:
+    """One connection with a mailbox open; when each answer came."""
 
     def __init__(self, address, user, box):
-        super().__init__(daemon=True)
         self.wire = Wire(address, timeout=30)
         self.wire.until(b"* ")
         assert self.wire.login(user).startswith(b"l1 OK")
         assert self.wire.command(b"s", b'SELECT "%s"' % box.encode())[-1].startswith(b"s OK")
         self.answers, self.ended = [], None
-        self.over = threading.Event()
-        self.pace = 0.02
-
-    def step(self, n):
-        self.wire.command(b"n%d" % n, b"NOOP")
-        self.answers.append(time.time())
-
-    def run(self):
-        n = 0
-        try:
-            while not self.over.wait(self.pace):
-                n += 1
-                self.step(n)
-        except (OSError, AssertionError) as e:
-            self.ended = str(e)
+        self.tag, self.due = None, 0.0  # the tag of a NOOP that was not answered; when the next is to be sent
 
     def pause(self, froze, flipped):
         """Milliseconds; None where no answer came after the flip."""
         after = [t for t in self.answers if t > flipped]
         return (after[0] - froze) * 1000 if after else None
 
+    def send(self, n):
+        self.tag = b"n%d" % n
+        self.wire.line(self.tag + b" NOOP")
 
-class Writer(Client):
+    def read(self):
+        """What is there; notes an answer."""
+        data = self.wire.socket.recv(65536)
+        now = time.time()
+        if not data:
+            raise OSError("the connection was closed")
+        self.wire.buffer += data
+        *lines, self.wire.buffer = self.wire.buffer.split(b"\r\n")
+        if any(line.startswith(b"* BYE") for line in lines):
+            raise OSError(str(lines))
+        if self.tag and any(line.startswith(self.tag + b" ") for line in lines):
+            self.answers.append(now)
+            self.tag, self.due = None, now + PACE
+
+
+class Crowd(threading.Thread):
+    """All clients, in one thread: many would wait for each other, and that is not what is measured."""
+
+    def __init__(self, clients):
+        super().__init__(daemon=True)
+        self.over = threading.Event()
+        self.selector = selectors.DefaultSelector()
+        for c in clients:
+            self.selector.register(c.wire.socket, selectors.EVENT_READ, c)
+
+    def each(self):
+        return [key.data for key in list(self.selector.get_map().values())]
+
+    def guard(self, client, step, *args):
+        try:
+            step(*args)
+        except OSError as e:
+            client.ended = str(e)
+            self.selector.unregister(client.wire.socket)
+
+    def run(self):
+        n = 0
+        while not self.over.is_set():
+            for client in self.each():
+                if not client.tag and client.due <= time.time():
+                    n += 1
+                    self.guard(client, client.send, n)
+            for key, _ in self.selector.select(0.002):
+                self.guard(key.data, key.data.read)
+        self.selector.close()
+
+
+class Writer(threading.Thread, Client):
     """Sets and clears flags; what it was told last of each message."""
 
     def __init__(self, address, user, box):
-        super().__init__(address, user, box)
+        threading.Thread.__init__(self, daemon=True)
+        Client.__init__(self, address, user, box)
         self.told, self.open = {}, None
-        self.pace = 0.005
+        self.over = threading.Event()
 
     def step(self, n):
         number, add = n % 50 + 1, n // 50 % 2 == 0
@@ -85,6 +123,15 @@ class Writer(Client):
         if b" OK" in answer:
             self.told[number], self.open = add, None
         self.answers.append(time.time())
+
+    def run(self):
+        n = 0
+        try:
+            while not self.over.wait(0.005):
+                n += 1
+                self.step(n)
+        except (OSError, AssertionError) as e:
+            self.ended = str(e)
 
 
 class Deliverer(threading.Thread):
@@ -173,7 +220,7 @@ def one_run(world, count):
     addresses = [p.addresses[0] for p in world.proxies]
     clients = [Client(addresses[n % 2], user, boxes[1 + n % (len(boxes) - 1)]) for n in range(count)]
     writer, deliverer = Writer(addresses[0], user, "INBOX"), Deliverer(world, user)
-    threads = [*clients, writer, deliverer]
+    threads = [Crowd(clients), writer, deliverer]
     for t in threads:
         t.start()
     time.sleep(0.5)
