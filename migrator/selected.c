@@ -118,6 +118,8 @@ static bool take_status(struct selected *s, const struct imap_value *data)
     uint32_t n;
     if (imap_value_u32(imap_value_get(numbers, "UIDNEXT"), &n))
         s->uidnext = n;
+    if (imap_value_get(numbers, "APPENDLIMIT")) /* NIL: none */
+        s->limited = imap_value_u64(imap_value_get(numbers, "APPENDLIMIT"), &s->appendlimit);
     s->told = (struct stamp_side){0};
     if (imap_value_u32(imap_value_get(numbers, "MESSAGES"), &s->told.messages))
         stamp_side_take(&s->told, numbers);
@@ -373,6 +375,13 @@ static bool fits(const struct selected *s, const struct selected_base *b)
            (!b->changes || s->modseq >= b->was.modseq);
 }
 
+/* Where it is refused, APPEND will tell. */
+static void on_limit(void *owner, const struct imapc_end *e)
+{
+    const struct imapc_end fine = {.rc = IMAPC_OK};
+    on_first_list(owner, e->rc == IMAPC_DOWN ? e : &fine);
+}
+
 static void on_opened(void *owner, const struct imapc_end *e)
 {
     struct selected *s = owner;
@@ -449,6 +458,9 @@ static void send_open(struct selected *s)
     s->seen = (struct stamp_side){0};
     s->permanent = (struct flags_policy){0};
     imap_seq_free(&s->found);
+    s->limited = false;
+    if (!s->examine && has_cap(s, CAP_APPENDLIMIT) && imapc_caps(s->imap)->appendlimit == 0)
+        send_named(s, on_limit, "STATUS", " (APPENDLIMIT)");
     send_named(s, on_opened, examines(s) ? "EXAMINE" : "SELECT",
                has_cap(s, CAP_CONDSTORE) ? " (CONDSTORE)" : "");
     send_listing(s);

@@ -7,6 +7,9 @@
  * follows: such a server (Courier) keeps the UIDs that it shows only then. There, and nowhere else, our
  * reading makes old what was \Recent on the source.
  *
+ * The target's way asks by STATUS for the limit of APPEND first, where the server says that each mailbox has its own
+ * (RFC 7889: the capability without a number).
+ *
  * selected_refresh() sends NOOP (some servers show what was appended only then), then the same items of a set
  * of UIDs.
  *
@@ -47,6 +50,8 @@ struct selected {
     struct mbox_list list;
     uint32_t uidvalidity, uidnext; /* 0 = not said */
     struct flags_policy permanent;
+    bool limited; /* the mailbox has a limit of its own: */
+    uint64_t appendlimit; /* bytes of one message; 0: it takes none */
     struct stamp_side seen; /* what the server said before it was listed; modseq 0: it can't be relied upon */
     /* private */
     const struct selected_base *base; /* borrowed; NULL: list all */

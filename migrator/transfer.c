@@ -178,18 +178,30 @@ static const char *rule_of(const struct pair *p, const struct mbox_msg *m)
     return rule ? leave_out_rule(p->leave_out, rule) : NULL;
 }
 
+/* More than the server takes, or this mailbox of it? */
+static bool is_too_large(const struct transfer *t, const struct mbox_msg *m, uint64_t *_limit)
+{
+    const struct selected *target = &t->p->target;
+    uint64_t limit = imapc_caps(target->imap)->appendlimit;
+    bool limited = limit > 0;
+    if (target->limited && (!limited || target->appendlimit < limit))
+        limit = target->appendlimit;
+    *_limit = limit;
+    return (limited || target->limited) && m->size > limit;
+}
+
 /* What is known not to go, or shall not, before a byte is read. */
 static bool foresee_fault(struct transfer *t, const struct mbox_msg *m)
 {
     const char *rule = rule_of(t->p, m);
-    uint64_t limit = imapc_caps(t->p->target.imap)->appendlimit;
+    uint64_t limit;
     if (rule)
         pair_name(t->p, FINDING_LEFT_OUT, m->uid, "%s (%u bytes)", rule, m->size);
     else if (t->p->waivers && waivers_have_message(t->p->waivers, t->p->source.name, m->uid))
         pair_name(t->p, FINDING_LEFT_BY_WAIVER, m->uid, "left out, as a person waived it");
     else if (m->date_bad)
         pair_name(t->p, FINDING_BAD_DATE, m->uid, "its INTERNALDATE is no date");
-    else if (limit > 0 && m->size > limit)
+    else if (is_too_large(t, m, &limit))
         pair_name(t->p, FINDING_TOO_LARGE, m->uid, "%u bytes are more than the target takes (%llu)", m->size,
                   (unsigned long long)limit);
     else

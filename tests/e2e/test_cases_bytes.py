@@ -127,6 +127,32 @@ def test_message_over_the_appendlimit_is_named_before_it_is_read(fakes):
     assert 1 not in noted.asked
 
 
+def test_mailbox_that_takes_less_than_others_is_obeyed(fakes):
+    """RFC 7889: each mailbox says its own, or that it has none; 0 takes nothing."""
+    large = HEAD + b"\r\n" + b"y" * 5000
+    user = fakes.letters(fakes.user(), large, uid=11)
+    fakes.letters(user, HEAD, uid=12)
+    fakes.letters(user, large, name="Large", uid=21)
+    fakes.letters(user, HEAD, name="Closed", uid=31)
+    noted, limits = servers.NotesBodies(), {b"INBOX": 4000, b"Large": None, b"Closed": 0}
+    fakes.source.behave_like(user, noted)
+    fakes.target.behave_like(user, servers.AppendLimits(limits))
+    fakes.stays(user, r'"INBOX": UID 11: \d+ bytes are more than the target takes \(4000\)',
+                r'"Closed": UID 31: \d+ bytes are more than the target takes \(0\)')
+    assert 11 not in noted.asked and 31 not in noted.asked, noted.asked
+    assert stored(fakes, user) == [HEAD] and fakes.texts(user, name="Large") == [large]
+    limits.update({b"INBOX": 6000, b"Closed": None})
+    fakes.retry(user, "ready", "flipped")
+    assert stored(fakes, user) == [large, HEAD] and fakes.texts(user, name="Closed") == [HEAD]
+
+
+def test_limit_of_a_mailbox_that_is_not_told_is_found_by_append(fakes):
+    user = fakes.letters(fakes.user(), HEAD + b"\r\n" + b"y" * 5000, HEAD)
+    fakes.target.behave_like(user, servers.AppendLimits({b"INBOX": 4000}, tells=False))
+    fakes.stays(user, '"INBOX": UID 1: .*TOOBIG')
+    assert stored(fakes, user) == [HEAD]
+
+
 def test_message_that_each_reading_gives_otherwise_is_named_as_mutable(fakes):
     user = fakes.letters(fakes.user(), HEAD + b"\r\none\r\n", HEAD + b"\r\ntwo\r\n")
     fakes.source.behave_like(user, servers.Mutable(2))

@@ -38,7 +38,7 @@ class Manners:
         return name
 
     def status(self, c, box, values):
-        """What STATUS says: item -> number."""
+        """What STATUS says: item -> number, or None for NIL."""
         return values
 
     def opened(self, c, box, lines):

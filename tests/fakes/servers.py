@@ -97,6 +97,22 @@ class Offers(Manners):
         return [x for x in names if x not in self.without] + self.names
 
 
+class AppendLimits(Offers):
+    """Each mailbox has its own (RFC 7889), and holds to it. None: it has none. tells=False: STATUS is refused."""
+
+    def __init__(self, limits, tells=True):
+        super().__init__("APPENDLIMIT")
+        self.limits, self.tells = limits, tells
+
+    def status(self, c, box, values):
+        return {**values, b"APPENDLIMIT": self.limits.get(box.name)} if self.tells else values
+
+    def accepted(self, c, box, message):
+        limit = self.limits.get(box.name)
+        if limit is not None and len(message.body) > limit:
+            raise Refused("NO [TOOBIG] more than this mailbox takes")
+
+
 # ---- rights and annotations that are announced
 
 class TellsNoRights(Offers):

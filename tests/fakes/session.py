@@ -375,7 +375,8 @@ class Session:
             values = {b"MESSAGES": len(box.listed()), b"UIDNEXT": box.uidnext, b"UIDVALIDITY": box.uidvalidity, b"RECENT": 0,
                       b"UNSEEN": sum(1 for m in box.listed() if b"\\seen" not in {f.lower() for f in m.flags})}
             values = self.ask("status", values, box)
-            text = b" ".join(b"%s %d" % (i.upper(), values[i.upper()]) for i in args[1])
+            found = [(i.upper(), values[i.upper()]) for i in args[1]]
+            text = b" ".join(i + (b" NIL" if value is None else b" %d" % value) for i, value in found)
         self.line(b"* STATUS " + quoted(box.name) + b" (" + text + b")")
         self.ok()
 
