@@ -268,6 +268,9 @@ void route_retry(struct store *s, const struct route_staff *a, route_done_fn fn,
  * now. detail is the state. ROUTE_REFUSED: there are 10,000 of them. */
 void route_waive(struct store *s, const struct route_staff *a, const struct span *keys, size_t n, route_done_fn fn,
                  void *owner);
+/* Takes that back: keys as they are kept. Not while it is in its cut-over: ROUTE_REFUSED, detail is the state. */
+void route_unwaive(struct store *s, const struct route_staff *a, const struct span *keys, size_t n, route_done_fn fn,
+                   void *owner);
 /* In pairs of key and JSON: "who", "when" (ms of Redis' clock, a text), "why". */
 void route_waivers_read(struct store *s, const char *user, route_rows_fn fn, void *owner);
 /* The brake: no claim, prepare, freeze or flip begins while it is on; flipping → flipped completes. */

@@ -80,14 +80,26 @@ void route_retry(struct store *s, const struct route_staff *a, route_done_fn fn,
     run_staff(s, "retry", a, fn, owner);
 }
 
-void route_waive(struct store *s, const struct route_staff *staff, const struct span *keys, size_t n,
-                 route_done_fn fn, void *owner)
+static void run_keys(struct store *s, const char *name, const struct route_staff *staff, const struct span *keys,
+                     size_t n, route_done_fn fn, void *owner)
 {
     struct args a = {0};
     args_staff(&a, staff);
     for (size_t i = 0; i < n; i++)
         args_span(&a, keys[i]);
-    route_run(s, "waive", &a, fn, owner);
+    route_run(s, name, &a, fn, owner);
+}
+
+void route_waive(struct store *s, const struct route_staff *a, const struct span *keys, size_t n, route_done_fn fn,
+                 void *owner)
+{
+    run_keys(s, "waive", a, keys, n, fn, owner);
+}
+
+void route_unwaive(struct store *s, const struct route_staff *a, const struct span *keys, size_t n, route_done_fn fn,
+                   void *owner)
+{
+    run_keys(s, "unwaive", a, keys, n, fn, owner);
 }
 
 /* ---- the brake ---- */

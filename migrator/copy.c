@@ -273,6 +273,7 @@ static void enter_bind(struct copy *c)
     struct pair *p = &c->pair;
     uint32_t source, target;
     count_total(p);
+    findings_of_uidvalidity(p->findings, p->source.uidvalidity);
     if (!ledger_bound(p->ledger, &source, &target)) {
         ledger_bind(p->ledger, p->source.uidvalidity, p->target.uidvalidity, on_bound, c);
     } else if (p->late_from && (source != p->source.uidvalidity || target != p->target.uidvalidity)) {
@@ -435,7 +436,7 @@ static void on_retake_noted(void *owner, enum route_rc rc)
 static bool may_reorder(const struct copy *c, uint64_t n)
 {
     const struct pair *p = &c->pair;
-    bool waived = p->waivers && waivers_have(p->waivers, FINDING_ORDER, c->source_name, 0);
+    bool waived = p->waivers && waivers_have(p->waivers, FINDING_ORDER, c->source_name, 0, 0);
     return n > 0 && n <= c->reorder_max && !c->reordered && !waived && !ledger_was_turned(p->ledger) &&
            imap_caps_has(imapc_caps(p->target.imap), CAP_UIDPLUS);
 }
@@ -578,7 +579,7 @@ static bool is_too_large_a_share(struct copy *c, const struct imap_seq *sources,
                      "%llu of %llu messages are gone from the source: their copies are not removed unasked",
                      (unsigned long long)n, (unsigned long long)all);
     c->share_named = true;
-    if (p->waivers && waivers_have(p->waivers, FINDING_SHARE, c->source_name, 0))
+    if (p->waivers && waivers_have(p->waivers, FINDING_SHARE, c->source_name, 0, 0))
         return false;
     for (size_t i = 0; i < sources->n; i++)
         imap_seq_add(&p->named, sources->ranges[i].first, sources->ranges[i].last);

@@ -15,6 +15,7 @@ static const struct {
     bool by_person; /* all of the kind may be waived by its word */
     const char *text;
     enum why why; /* of an account that has it alone; 0: WHY_CANNOT */
+    bool one;     /* not by_person, but all of the kind in one mailbox may be waived */
 } rows[FINDING_KINDS] = {
     [FINDING_TOO_LARGE] = {"too_large", FINDING_BLOCKS, false, true,
                            "larger than the new server takes (APPENDLIMIT)"},
@@ -47,7 +48,8 @@ static const struct {
     [FINDING_SHARE] =
         {"share", FINDING_BLOCKS, false, true,
          "so many messages went from the old server that their copies were not removed unasked"},
-    [FINDING_LISTING] = {"listing", FINDING_BLOCKS, true, false, "a server does not list what it has"},
+    [FINDING_LISTING] = {"listing", FINDING_BLOCKS, true, false, "a server does not list what it has",
+                         .one = true},
     [FINDING_NAME] = {"name", FINDING_BLOCKS, false, true, "mailboxes that the new server can't spell"},
     [FINDING_COLLISION] = {"collision", FINDING_BLOCKS, false, true,
                            "mailboxes that get the same name on the new server"},
@@ -77,6 +79,7 @@ static const struct {
 
 struct findings {
     const struct waivers *waivers; /* borrowed */
+    uint32_t uidvalidity;
     struct finding *items;         /* the named ones; owned */
     size_t n, cap;
     size_t named[2]; /* open, waived */
@@ -103,6 +106,11 @@ enum finding_class finding_class(enum finding_kind k)
 bool finding_is_waivable(enum finding_kind k)
 {
     return rows[k].by_person;
+}
+
+bool finding_is_waivable_in_one(enum finding_kind k)
+{
+    return rows[k].by_person || rows[k].one;
 }
 
 bool finding_parse(struct span word, enum finding_kind *_k)
@@ -158,6 +166,12 @@ struct findings *findings_new(const struct waivers *waivers)
 void findings_use(struct findings *f, const struct waivers *waivers)
 {
     f->waivers = waivers;
+    f->uidvalidity = 0;
+}
+
+void findings_of_uidvalidity(struct findings *f, uint32_t uidvalidity)
+{
+    f->uidvalidity = uidvalidity;
 }
 
 void findings_clear(struct findings *f, const struct waivers *waivers)
@@ -215,7 +229,7 @@ void findings_add(struct findings *f, enum finding_kind kind, const char *mailbo
                   const char *fmt, ...)
 {
     struct buf raw = {0}, detail = {0};
-    bool waived = f->waivers && waivers_have(f->waivers, kind, mailbox, uid);
+    bool waived = f->waivers && waivers_have(f->waivers, kind, mailbox, f->uidvalidity, uid);
     va_list ap;
 
     va_start(ap, fmt);

@@ -68,6 +68,8 @@ enum finding_class finding_class(enum finding_kind k);
 /* May all of this kind be waived by its word? What ends a copy early, or could hide that something was not
  * looked at, may not. */
 bool finding_is_waivable(enum finding_kind k);
+/* ... or all of it in one mailbox? A mailbox that can't be opened may, by its name. */
+bool finding_is_waivable_in_one(enum finding_kind k);
 bool finding_parse(struct span word, enum finding_kind *_k) MUST_CHECK;
 
 struct finding {
@@ -84,6 +86,9 @@ struct findings;
 /* waivers: borrowed; NULL = none. */
 struct findings *findings_new(const struct waivers *waivers);
 void findings_free(struct findings **f); /* NULL is fine */
+/* Of which UIDVALIDITY the UIDs are that are named from now on, which a waiver of a message has to be of too; 0 (and
+ * after the two below) it is not known. For a list of one mailbox. */
+void findings_of_uidvalidity(struct findings *f, uint32_t uidvalidity);
 /* Keeps what there is, and goes by these waivers from now on. */
 void findings_use(struct findings *f, const struct waivers *waivers);
 /* Forgets all, and goes by these waivers from now on. */

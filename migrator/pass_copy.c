@@ -81,14 +81,30 @@ static void item_equal(struct item *i, const struct copy_result *result)
     i->state = EQUAL;
 }
 
-/* A mailbox that can't be opened may have gone since it was listed: the next pass will see. */
+/* A client knows the numbers of a mailbox that is not whole on the target too. */
+static void refuse_clash(struct item *i, const struct copy_result *result)
+{
+    struct copy_result seen = *result;
+
+    seen.source_uidvalidity = i->record->uidvalidity;
+    char *clash = record_uid_clash(i->record, &seen, i->pass->move->back);
+    if (clash)
+        item_failed(i, WHY_UIDVALIDITY, clash);
+    free(clash);
+}
+
+/* A mailbox that can't be opened may have gone since it was listed: the next pass will see. One that a person has
+ * waived for that stops nothing, and the others go on. */
 static void item_differs(struct item *i, const struct copy_result *result)
 {
-    bool again = result->vanished && !i->pass->last && !i->record->vanished;
+    bool waived = findings_open(i->record->findings) == 0;
+    bool again = result->vanished && !waived && !i->pass->last && !i->record->vanished;
 
     i->state = again ? VANISHED : FOUND;
-    i->pass->over = i->pass->over || i->pass->last; /* which has no time */
+    i->pass->over = i->pass->over || (i->pass->last && !waived); /* which has no time */
     i->record->vanished = again;
+    if (waived)
+        refuse_clash(i, result);
 }
 
 static void on_copied(void *owner, const struct copy_result *result)
@@ -102,6 +118,8 @@ static void on_copied(void *owner, const struct copy_result *result)
     i->changes.expunged += result->counts.expunged;
     i->record->counts = result->counts;
     i->record->counted = true;
+    if (result->source_uidvalidity)
+        i->record->uidvalidity = result->source_uidvalidity;
     i->record->looked = result->rc != COPY_DOWN && result->rc != COPY_LOST;
     give_lane(i, result->rc != COPY_DOWN && result->rc != COPY_LOST);
     i->state = FAILED; /* unless the result says otherwise: it has no lane any more */

@@ -57,6 +57,7 @@ void pass_send_report(struct pass *p)
         bool looked = was_looked_at(item);
         r.mailboxes[i] = (struct report_mailbox){.source_name = item->plan->source->name,
                                                  .target_name = item->plan->target_name,
+                                                 .uidvalidity = item->record->uidvalidity,
                                                  .looked = looked,
                                                  .counts = &item->record->counts,
                                                  .findings = looked ? item->record->findings : NULL};

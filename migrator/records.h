@@ -27,6 +27,7 @@ struct record {
     struct ledger *ledger;     /* owned; NULL = not loaded */
     struct copy_counts counts; /* of the last copy, for the progress of the next */
     struct findings *findings; /* of the last copy; owned */
+    uint32_t uidvalidity;      /* of the side that is left, as the last copy saw it; 0 = none did */
     bool looked;               /* there was one in this job, and it came to its end */
     bool counted;
     UT_hash_handle hh;

@@ -53,6 +53,11 @@ static void set(json_t *o, const char *name, json_t *value)
     json_object_set_new(o, name, value);
 }
 
+static bool is_waivable(const struct finding *f)
+{
+    return *f->mailbox ? finding_is_waivable_in_one(f->kind) : finding_is_waivable(f->kind);
+}
+
 static void set_key(json_t *o, const struct finding *f)
 {
     json_t *name = mailbox_name(f->mailbox);
@@ -64,7 +69,7 @@ static void set_key(json_t *o, const struct finding *f)
         key = xasprintf("%s:%s", json_string_value(name), finding_word(f->kind));
     else
         key = xstrdup(finding_word(f->kind));
-    if (finding_class(f->kind) == FINDING_BLOCKS && (f->uid || finding_is_waivable(f->kind)))
+    if (finding_class(f->kind) == FINDING_BLOCKS && (f->uid || is_waivable(f)))
         set(o, "key", text(key));
     free(key);
     json_decref(name);
@@ -127,6 +132,8 @@ static json_t *mailbox(const struct report_mailbox *m)
 
     set(o, "name", mailbox_name(m->source_name));
     set(o, "target", mailbox_name(m->target_name));
+    if (m->uidvalidity)
+        set(o, "uidvalidity", number(m->uidvalidity));
     set(o, "tier", json_string("T3"));
     set(o, "looked_at", json_boolean(m->looked));
     set_numbers(o, m->counts);

@@ -10,7 +10,7 @@
  * INTERNALDATEs of the same instant in another zone findings                       kind -> open, waived
  *   account                        findings that belong to no mailbox, or to one that is not copied: its name
  *                                  is in "mailbox" then
- *   mailboxes                      each with the same numbers, and its findings by name: kind, uid, waived,
+ *   mailboxes                      each with its UIDVALIDITY on the source, the same numbers, and its findings by name: kind, uid, waived,
  * detail, and key, what "waive" takes more_mailboxes                 not listed, since the text would be too
  * long; those with findings go first */
 #ifndef IMAPFERRY_REPORT_H
@@ -25,6 +25,7 @@ struct report_mailbox {
     bool looked;                           /* it was compared, the counts are of that */
     const struct copy_counts *counts;
     const struct findings *findings; /* NULL = none */
+    uint32_t uidvalidity;            /* of the source; 0 = not known */
 };
 
 struct report {

@@ -197,7 +197,8 @@ static bool foresee_fault(struct transfer *t, const struct mbox_msg *m)
     uint64_t limit;
     if (rule)
         pair_name(t->p, FINDING_LEFT_OUT, m->uid, "%s (%u bytes)", rule, m->size);
-    else if (t->p->waivers && waivers_have_message(t->p->waivers, t->p->source.name, m->uid))
+    else if (t->p->waivers &&
+             waivers_have_message(t->p->waivers, t->p->source.name, t->p->source.uidvalidity, m->uid))
         pair_name(t->p, FINDING_LEFT_BY_WAIVER, m->uid, "left out, as a person waived it");
     else if (m->date_bad)
         pair_name(t->p, FINDING_BAD_DATE, m->uid, "its INTERNALDATE is no date");

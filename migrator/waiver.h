@@ -2,10 +2,12 @@
  * long as its view records, so that a later pass, a resumed job and sending back know it too. Pure.
  *
  * A key is one of
- *   KIND            a word of the table of findings: all of that kind in the account
- *   MAILBOX:UID     one message, whatever is found of it; where it has not been copied yet it is left out
- *   MAILBOX:KIND    all of that kind in one mailbox
- * with MAILBOX as the source spells it on the wire, which waiver_key() makes of what a person typed. */
+ *   KIND                      a word of the table of findings: all of that kind in the account
+ *   MAILBOX:UIDVALIDITY/UID   one message, whatever is found of it; where it has not been copied yet it is left out
+ *   MAILBOX:KIND              all of that kind in one mailbox
+ * with MAILBOX as the source spells it on the wire, which waiver_key() makes of what a person typed. A mailbox that was
+ * numbered anew has other messages under the same UIDs: what was waived of it is void. People type MAILBOX:UID, which
+ * waives nothing until waiver_bind() has made it of one UIDVALIDITY. */
 #ifndef IMAPFERRY_WAIVER_H
 #define IMAPFERRY_WAIVER_H
 
@@ -18,13 +20,22 @@ void waivers_free(struct waivers **w); /* NULL is fine */
 /* A key that can't be read waives nothing. */
 void waivers_add(struct waivers *w, struct span key);
 size_t waivers_count(const struct waivers *w);
-/* Is a finding waived? By its kind, by its mailbox's, or by its message. */
-bool waivers_have(const struct waivers *w, enum finding_kind kind, const char *mailbox, uint32_t uid);
+/* Is a finding waived? By its kind, by its mailbox's, or by its message. uidvalidity 0: not known. */
+bool waivers_have(const struct waivers *w, enum finding_kind kind, const char *mailbox, uint32_t uidvalidity,
+                  uint32_t uid);
 /* Is this very message named? */
-bool waivers_have_message(const struct waivers *w, const char *mailbox, uint32_t uid);
+bool waivers_have_message(const struct waivers *w, const char *mailbox, uint32_t uidvalidity, uint32_t uid);
 
 /* The key that a person means; to be freed by the caller. NULL: *why is a fixed text. MAILBOX is taken as
  * modified UTF-7 where it is that, else as UTF-8. */
 char *waiver_key(struct span typed, const char **why) MUST_CHECK;
+/* MAILBOX:UID? */
+bool waiver_is_unbound(const char *key);
+/* The key with the UIDVALIDITY; to be freed by the caller. */
+char *waiver_bind(const char *key, uint32_t uidvalidity) MUST_CHECK;
+/* Does a key, bound or not, mean this one, which is kept? */
+bool waiver_means(const char *key, struct span kept);
+/* Are both in the same mailbox? */
+bool waiver_same_mailbox(const char *key, const char *other);
 
 #endif

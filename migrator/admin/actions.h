@@ -20,7 +20,7 @@ enum action_verb {
     ACTION_HOLD,
     ACTION_RELEASE,
     ACTION_RETRY,
-    ACTION_WAIVE, /* accepts what was found: keys, and a reason */
+    ACTION_WAIVE, /* accepts what was found: keys, and a reason; or takes that back */
     ACTION_PAUSE, /* the brake of all migrations */
     ACTION_RESUME,
 };
@@ -40,6 +40,7 @@ struct action {
     const char *login; /* whom it is about, as a user would type it; "" = all (audit), none */
     const char *to;    /* backend; "" = the target that the configuration gives the account */
     bool force, now, report;
+    bool remove;             /* waive: the other way round */
     const char *const *keys; /* of waive, as typed (migrator/waiver.h); copied */
     size_t n_keys;
     const char *who, *reason; /* reason "": none was given */

@@ -1,4 +1,4 @@
-/* What staff make of findings: `waive`, and the report of `user NAME --report`. */
+/* What staff make of findings: `waive`, its undoing, and the report of `user NAME --report`. */
 #include <stdlib.h>
 
 #include "lib/account.h"
@@ -15,7 +15,7 @@ char *waive_fault(const struct action *a)
 
     if (a->n_keys == 0)
         return xstrdup("say what to waive: MAILBOX:UID, MAILBOX:KIND or KIND (see \"user NAME --report\")");
-    if (!*a->reason)
+    if (!*a->reason && !a->remove)
         return xstrdup("waive needs --reason TEXT");
     for (size_t i = 0; i < a->n_keys; i++) {
         char *key = waiver_key(span_str(a->keys[i]), &why);
@@ -26,7 +26,15 @@ char *waive_fault(const struct action *a)
     return NULL;
 }
 
-static void on_waived(void *owner, enum route_rc rc, const char *detail)
+/* What was typed, as a key; to be freed. */
+static char *key_of(const struct run *r, size_t i)
+{
+    const char *why;
+
+    return waiver_key(span_str(r->action.keys[i]), &why);
+}
+
+static void on_done(void *owner, enum route_rc rc, const char *detail)
 {
     struct run *r = owner;
 
@@ -36,27 +44,124 @@ static void on_waived(void *owner, enum route_rc rc, const char *detail)
         run_end_failed(r, rc, detail);
     } else {
         json_object_set_new(r->data, "state", json_string(detail));
-        run_end(r, ACTION_DONE, "waived; %s is %s", r->user, detail);
+        run_end(r, ACTION_DONE, "%s; %s is %s", r->action.remove ? "no longer waived" : "waived", r->user, detail);
     }
+}
+
+/* keys: a JSON list of texts. */
+static void send_keys(struct run *r, json_t *keys)
+{
+    struct route_staff staff = {.user = r->user, .who = r->action.who, .reason = r->action.reason};
+    size_t n = json_array_size(keys);
+    struct span *spans = xcalloc(n ? n : 1, sizeof(*spans));
+
+    for (size_t i = 0; i < n; i++)
+        spans[i] = span_str(json_string_value(json_array_get(keys, i)));
+    if (r->action.remove)
+        route_unwaive(r->store, &staff, spans, n, on_done, r);
+    else
+        route_waive(r->store, &staff, spans, n, on_done, r);
+    free(spans);
+}
+
+/* ---- a message is one of the UIDVALIDITY that the last report tells of its mailbox */
+
+static uint32_t uidvalidity_of(const json_t *report, const char *key)
+{
+    const char *why;
+    json_t *m;
+    size_t i;
+
+    json_array_foreach(json_object_get(report, "mailboxes"), i, m)
+    {
+        char *typed = xasprintf("%s:1", json_string_value(json_object_get(m, "name")));
+        char *first = waiver_key(span_str(typed), &why);
+        bool is = first && waiver_same_mailbox(first, key);
+        free(typed);
+        free(first);
+        if (is)
+            return (uint32_t)json_integer_value(json_object_get(m, "uidvalidity"));
+    }
+    return 0;
+}
+
+static char *bound(const struct run *r, const json_t *report, size_t i)
+{
+    char *key = key_of(r, i);
+
+    if (!waiver_is_unbound(key))
+        return key;
+    uint32_t uidvalidity = uidvalidity_of(report, key);
+    char *whole = uidvalidity ? waiver_bind(key, uidvalidity) : NULL;
+    free(key);
+    return whole;
+}
+
+static void waive_by(struct run *r, const json_t *report)
+{
+    json_t *keys = json_array();
+
+    json_object_set_new(r->data, "waived", keys);
+    for (size_t i = 0; i < r->action.n_keys; i++) {
+        char *key = bound(r, report, i);
+        if (!key) {
+            run_end(r, ACTION_REFUSED,
+                    "no report has the mailbox of \"%s\", so that it is not known which message is meant; "
+                    "MAILBOX:UIDVALIDITY/UID says it",
+                    r->action.keys[i]);
+            return;
+        }
+        json_array_append_new(keys, json_text(span_str(key)));
+        free(key);
+    }
+    send_keys(r, keys);
+}
+
+static void on_waive_report(void *owner, enum route_rc rc, const struct span *rows, size_t n)
+{
+    struct run *r = owner;
+    json_t *report = n > 0 ? json_loadb((const char *)rows[0].p, rows[0].len, 0, NULL) : NULL;
+
+    if (rc == ROUTE_OK)
+        waive_by(r, report);
+    else
+        run_end_failed(r, rc, "");
+    json_decref(report);
+}
+
+/* ---- what is taken back is what is kept */
+
+static void on_kept(void *owner, enum route_rc rc, const struct span *rows, size_t n)
+{
+    struct run *r = owner;
+    json_t *keys = json_array();
+
+    json_object_set_new(r->data, "removed", keys);
+    if (rc != ROUTE_OK) {
+        run_end_failed(r, rc, "");
+        return;
+    }
+    for (size_t i = 0; i < r->action.n_keys; i++) {
+        char *key = key_of(r, i);
+        size_t before = json_array_size(keys);
+        for (size_t k = 0; k + 1 < n; k += 2)
+            if (waiver_means(key, rows[k]))
+                json_array_append_new(keys, json_text(rows[k]));
+        free(key);
+        if (json_array_size(keys) == before) {
+            run_end(r, ACTION_REFUSED, "\"%s\" is not waived", r->action.keys[i]);
+            return;
+        }
+    }
+    send_keys(r, keys);
 }
 
 void run_waive(struct run *r)
 {
-    const struct action *a = &r->action;
-    struct route_staff staff = {.user = r->user, .who = a->who, .reason = a->reason};
-    struct span *keys = xcalloc(a->n_keys, sizeof(*keys));
-    json_t *list = json_array();
-    const char *why;
-
-    for (size_t i = 0; i < a->n_keys; i++) {
-        keys[i] = span_str(waiver_key(span_str(a->keys[i]), &why));
-        json_array_append_new(list, json_text(keys[i]));
-    }
-    json_object_set_new(r->data, "waived", list);
-    route_waive(r->store, &staff, keys, a->n_keys, on_waived, r);
-    for (size_t i = 0; i < a->n_keys; i++)
-        free((char *)(uintptr_t)keys[i].p);
-    free(keys);
+    if (r->action.remove)
+        route_waivers_read(r->store, r->user, on_kept, r);
+    else
+        route_report_read(r->store, r->user, on_waive_report, r);
 }
 
 /* ---- the report */

@@ -49,6 +49,8 @@ static const char usage[] =
     "  retry NAME                         try again now what is in backoff or blocked\n"
     "  waive NAME KIND|MAILBOX:UID|MAILBOX:KIND... --reason TEXT\n"
     "                                     accept what was found, so that it stops nothing\n"
+    "  waive NAME KEY... --remove [--reason TEXT]\n"
+    "                                     undo that\n"
     "  pause [--reason TEXT]              stop all migrations (what is being switched over is carried out)\n"
     "  resume                             undo pause\n"
     "\n"
@@ -68,7 +70,8 @@ enum {
     TAKES_OUT = 128,
     TAKES_ALL = 256,
     TAKES_REPORT = 2048,
-    TAKES_KEYS = 4096
+    TAKES_KEYS = 4096,
+    TAKES_REMOVE = 8192
 };
 enum { SEAL_KEY = -1, PLAN = -2 };
 
@@ -89,7 +92,7 @@ static const struct verb {
     {"hold", ACTION_HOLD, NEEDS_NAME | TAKES_REASON},
     {"release", ACTION_RELEASE, NEEDS_NAME | TAKES_REASON},
     {"retry", ACTION_RETRY, NEEDS_NAME | TAKES_REASON},
-    {"waive", ACTION_WAIVE, NEEDS_NAME | TAKES_REASON | TAKES_KEYS},
+    {"waive", ACTION_WAIVE, NEEDS_NAME | TAKES_REASON | TAKES_KEYS | TAKES_REMOVE},
     {"pause", ACTION_PAUSE, TAKES_REASON},
     {"resume", ACTION_RESUME, TAKES_REASON},
 };
@@ -140,6 +143,7 @@ static bool take_flag(struct ctl *c, int argc, char **argv, int *i)
         {"--wait", TAKES_WAIT, NULL, &c->wait},
         {"--now", TAKES_NOW, NULL, &c->action.now},
         {"--report", TAKES_REPORT, NULL, &c->action.report},
+        {"--remove", TAKES_REMOVE, NULL, &c->action.remove},
         {"--json", ~0u, NULL, &c->json},
     };
 

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from fakes import servers
 from fakes.fake_imap import CAPABILITIES, FakeImap
 from harness import net
 from harness.ferry import backend
@@ -175,6 +176,8 @@ def test_report_waive_flip(make_ferry, source, limited):
     assert {f["key"] for m in report["mailboxes"] for f in m["findings"]} == {"INBOX:3", "INBOX:6", "INBOX:9", "Entwürfe:1"}
     assert report["findings"]["refused"] == {"open": 1, "waived": 0, "blocks": True, "text": "refused by the new server"}
     inbox = next(m for m in report["mailboxes"] if m["name"] == "INBOX")
+    valid = source.box(user).uidvalidity
+    assert inbox["uidvalidity"] == valid
     assert inbox["messages"] == 12 and inbox["compared"]["bytes"] == 9 and inbox["more_findings"] == 0
     text = ferry.ctl_raw("user", user, "--report")[1]
     assert re.search(r'^  "INBOX": 12 messages, .*; compared: 9 by bytes, 3 not$', text, re.M), text
@@ -194,11 +197,12 @@ def test_report_waive_flip(make_ferry, source, limited):
     assert found(report) == {("INBOX", "left_by_waiver", 3, False, False), ("INBOX", "refused", 6, True, False),
                              ("INBOX", "left_by_waiver", 9, False, False), ("Entwürfe", "flags_lost", 1, True, False)}
     assert {w["key"]: w["why"] for w in answer["waivers"]} == {
-        "INBOX:3": "on paper", "refused": "on paper", "INBOX:9": "so be it", "Entw&APw-rfe:flags_lost": "so be it"}
+        f"INBOX:{valid}/3": "on paper", "refused": "on paper", f"INBOX:{valid}/9": "so be it",
+        "Entw&APw-rfe:flags_lost": "so be it"}
     assert bodies(limited, user) == [m.body for m in source.account(user)[b"INBOX"].messages if m.uid not in (3, 6, 9)]
     audit = ferry.ctl("audit", user)[1]["audit"]
-    assert [e["reason"] for e in audit if e["what"] == "waive"] == ["INBOX:9, Entw&APw-rfe:flags_lost: so be it",
-                                                                    "INBOX:3, refused: on paper"]
+    assert [e["reason"] for e in audit if e["what"] == "waive"] == [
+        f"INBOX:{valid}/9, Entw&APw-rfe:flags_lost: so be it", f"INBOX:{valid}/3, refused: on paper"]
 
 
 def test_waiver_covers_only_what_it_names(make_ferry, source, limited):
@@ -208,11 +212,80 @@ def test_waiver_covers_only_what_it_names(make_ferry, source, limited):
     assert re.match(r'cannot: mailbox "Entwürfe": UID 1: the target can.t keep its flags \(x\]y\)$', route["reason"]), route["reason"]
 
 
+def test_waiver_that_is_taken_back_stops_the_account_again(make_ferry, source, limited):
+    user = new_user()
+    source.add(user, "INBOX", letter(1) + b"x" * 5000)
+    source.add(user, "INBOX", letter(2))
+    ferry = make_ferry({"old": backend(source, "imap"), "new": backend(limited, "imap")}, {"migration": {"cutover": "manual"}})
+    begin(ferry, user, "blocked")
+    assert ferry.ctl("waive", user, "too_large", "INBOX:1", "--reason", "so be it")[0] == 0
+    ferry.wait_state(user, "ready")
+    status, answer = ferry.ctl("waive", user, "INBOX:1", "too_large", "--remove", "--reason", "it must come along")
+    valid = source.box(user).uidvalidity
+    assert status == 0 and sorted(answer["removed"]) == [f"INBOX:{valid}/1", "too_large"], answer
+    assert ferry.ctl("user", user, "--report")[1]["waivers"] == []
+    assert ferry.ctl("flip", user, "--to", "new", "--reason", "x")[0] == 0
+    assert ferry.wait_state(user, "blocked", "flipped")["state"] == "blocked"
+    assert bodies(limited, user) == [letter(2)]
+    assert [e["reason"] for e in ferry.ctl("audit", user)[1]["audit"] if e["what"] == "unwaive"] == [
+        f"INBOX:{valid}/1, too_large: it must come along"]
+
+
+def test_waiver_of_a_message_is_void_when_its_mailbox_is_numbered_anew(make_ferry, source, limited):
+    """UID 1 is another message then, which nobody has waived."""
+    user = new_user()
+    source.add(user, "INBOX", letter(1) + b"x" * 5000)
+    source.add(user, "INBOX", letter(2))
+    ferry = make_ferry({"old": backend(source, "imap"), "new": backend(limited, "imap")}, {"migration": {"cutover": "manual"}})
+    begin(ferry, user, "blocked")
+    assert ferry.ctl("waive", user, "INBOX:1", "--reason", "so be it")[0] == 0
+    ferry.wait_state(user, "ready")
+    with source.lock:
+        box = source.box(user)
+        box.uidvalidity += 1
+        box.messages[0].body = letter(3)
+    assert ferry.ctl("flip", user, "--to", "new", "--reason", "x")[0] == 0
+    ferry.wait_state(user, "flipped")
+    assert bodies(limited, user) == [letter(3), letter(2)], "the new UID 1 was not left out"
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_mailbox_that_can_not_be_opened_is_waived_by_its_name(make_ferry, source, target, side):
+    """All others are whole, also in the last pass; by its kind alone nothing of that can be waived."""
+    user = new_user()
+    for name in ("Broken", "INBOX", "Work"):
+        source.add(user, name, letter(1))
+        source.add(user, name, letter(2))
+    server = source if side == "source" else target
+    server.behave_like(user, *[servers.Refuses(verb, "NO [CORRUPTION] index is broken", holds=b"Broken")
+                               for verb in ("SELECT", "EXAMINE")])
+    ferry = make_ferry({"old": backend(source, "imap"), "new": backend(target, "imap")}, {"migrator": {"retry_min": "1h", "retry_max": "1h"}})
+    route = begin(ferry, user, "backoff", "blocked")
+    assert re.search('mailbox "Broken": the .* does not open it', route["reason"]), route["reason"]
+    keys = [f.get("key") for m in ferry.ctl("user", user, "--report")[1]["report"]["mailboxes"] for f in m["findings"]]
+    assert keys == ["Broken:listing"]
+    assert ferry.ctl_raw("waive", user, "listing", "--reason", "x")[0] == 2
+    assert ferry.ctl("waive", user, "Broken:listing", "--reason", "nothing but old news")[0] == 0
+    ferry.wait_state(user, "flipped")
+    assert bodies(target, user) == bodies(target, user, b"Work") == [letter(1), letter(2)]
+    assert bodies(target, user, b"Broken") == []
+    report = ferry.ctl("user", user, "--report")[1]["report"]
+    assert report["last"] and report["findings"]["listing"] == {**report["findings"]["listing"], "open": 0, "waived": 1}
+
+
 def test_waive_exit_codes(make_ferry, source, target):
     ferry = make_ferry({"old": backend(source, "imap"), "new": backend(target, "imap")})
     for args in ((), ("INBOX:3",), ("nothing", "--reason", "x"), ("not_copied", "--reason", "x"), ("INBOX:0", "--reason", "x")):
         assert ferry.ctl_raw("waive", "ann", *args)[0] == 2, args
-    assert ferry.ctl("waive", "ann", "INBOX:3", "--reason", "known before")[1]["state"] == "resting"
+    for args in ((), ("nothing", "--remove"), ("INBOX:3", "--reason", "x", "--force")):
+        assert ferry.ctl_raw("waive", "ann", *args)[0] == 2, args
+    status, answer = ferry.ctl("waive", "ann", "INBOX:3", "--reason", "which one?")
+    assert status == 4 and "MAILBOX:UIDVALIDITY/UID" in answer["error"], answer
+    assert ferry.ctl("waive", "ann", "INBOX:77/3", "--reason", "known before")[1]["state"] == "resting"
+    status, answer = ferry.ctl("waive", "ann", "INBOX:4", "--remove")
+    assert status == 4 and answer["error"] == '"INBOX:4" is not waived', answer
+    assert ferry.ctl("waive", "ann", "INBOX:3", "--remove")[0] == 0
+    assert ferry.ctl("waive", "ann", "INBOX:3", "--remove")[0] == 4
     assert ferry.ctl("user", "ann", "--report")[0] == 3
 
 

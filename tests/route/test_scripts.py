@@ -905,6 +905,23 @@ def test_waive_leaves_other_backoffs_and_unknown_accounts(store):
     assert not store.client.exists(store.key("waivers", "eve"))
 
 
+@pytest.mark.parametrize("state", STATES)
+def test_unwaive(store, state):
+    """What is not kept is no matter; not in the cut-over, where it may have been counted upon."""
+    store.plant(state)
+    store.client.hset(store.key("waivers", "ann"), mapping={"refused": "{}", "INBOX:9/7": "{}", "empty": "{}"})
+    busy = state in ("preparing", "freezing", "flipping")
+    wanted = ["refused", state] if busy else ["ok", state]
+    assert store.call("unwaive", "ann", "staff", "", "INBOX:9/7", "nothing") == wanted
+    assert store.call("unwaive", "ann", "staff", "by mistake", "refused") == wanted
+    kept = {"refused", "INBOX:9/7", "empty"} if busy else {"empty"}
+    assert set(store.call("waivers_read", "ann")[1::2]) == kept
+    told = [] if busy else [("unwaive", "refused: by mistake"), ("unwaive", "INBOX:9/7")]
+    assert [(a["what"], a["reason"]) for a in store.audit()] in (told, told[::-1])
+    assert store.call("unwaive", "bob", "staff", "", "refused") == ["ok", "resting"]
+    assert store.route("bob") == {}
+
+
 def test_report(store):
     store.plant("copying")
     assert store.call("report_read", "ann") == ["ok"]

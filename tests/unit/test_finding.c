@@ -66,10 +66,11 @@ static void what_a_later_try_may_mend_is_a_difference(void **state)
 static void what_is_beyond_the_cap_blocks_too(void **state)
 {
     (void)state;
-    struct waivers *w = WAIVERS("INBOX:1", "INBOX:2");
+    struct waivers *w = WAIVERS("INBOX:9/1", "INBOX:9/2");
     struct findings *f = findings_new(w), *all = findings_new(NULL);
     size_t n;
 
+    findings_of_uidvalidity(f, 9);
     for (uint32_t uid = 1; uid <= 1000; uid++)
         findings_add(f, FINDING_REFUSED, "INBOX", uid, "refused");
     findings_named(f, &n);
@@ -111,31 +112,77 @@ static void what_a_peer_says_stays_on_one_line(void **state)
 static void a_waiver_takes_what_it_names(void **state)
 {
     (void)state;
-    struct waivers *w = WAIVERS("too_large", "INBOX:7", "Work:flags", "a:b:3", "INBOX:", ":", "listing", "x");
+    struct waivers *w = WAIVERS("too_large", "INBOX:9/7", "INBOX:8", "Work:flags", "Broken:listing", "a:b:9/3", "INBOX:",
+                                ":", "listing", "x");
 
-    assert_true(waivers_have(w, FINDING_TOO_LARGE, "INBOX", 1));
-    assert_true(waivers_have(w, FINDING_TOO_LARGE, "Sent", 0));
-    assert_false(waivers_have(w, FINDING_REFUSED, "INBOX", 1));
-    assert_true(waivers_have(w, FINDING_REFUSED, "INBOX", 7));
-    assert_true(waivers_have(w, FINDING_NOT_COPIED, "INBOX", 7));
-    assert_false(waivers_have(w, FINDING_REFUSED, "INBOX", 70));
-    assert_false(waivers_have(w, FINDING_REFUSED, "Sent", 7));
-    assert_true(waivers_have(w, FINDING_FLAGS, "Work", 5));
-    assert_false(waivers_have(w, FINDING_FLAGS, "INBOX", 5));
-    assert_true(waivers_have_message(w, "a:b", 3));
-    assert_false(waivers_have_message(w, "INBOX", 0));
-    assert_false(waivers_have(w, FINDING_LISTING, "INBOX", 0)); /* not to be waived by its word */
-    assert_false(waivers_have(w, FINDING_ZONE, "INBOX", 7));    /* nothing to waive */
+    assert_true(waivers_have(w, FINDING_TOO_LARGE, "INBOX", 9, 1));
+    assert_true(waivers_have(w, FINDING_TOO_LARGE, "Sent", 0, 0));
+    assert_false(waivers_have(w, FINDING_REFUSED, "INBOX", 9, 1));
+    assert_true(waivers_have(w, FINDING_REFUSED, "INBOX", 9, 7));
+    assert_true(waivers_have(w, FINDING_NOT_COPIED, "INBOX", 9, 7));
+    assert_false(waivers_have(w, FINDING_REFUSED, "INBOX", 10, 7)); /* numbered anew */
+    assert_false(waivers_have(w, FINDING_REFUSED, "INBOX", 0, 7));
+    assert_false(waivers_have(w, FINDING_REFUSED, "INBOX", 9, 8)); /* of no UIDVALIDITY */
+    assert_false(waivers_have(w, FINDING_REFUSED, "INBOX", 9, 70));
+    assert_false(waivers_have(w, FINDING_REFUSED, "Sent", 9, 7));
+    assert_true(waivers_have(w, FINDING_FLAGS, "Work", 9, 5));
+    assert_false(waivers_have(w, FINDING_FLAGS, "INBOX", 9, 5));
+    assert_true(waivers_have_message(w, "a:b", 9, 3));
+    assert_false(waivers_have_message(w, "INBOX", 9, 0));
+    assert_false(waivers_have(w, FINDING_LISTING, "INBOX", 9, 0)); /* not by its word, only by the mailbox */
+    assert_true(waivers_have(w, FINDING_LISTING, "Broken", 9, 0));
+    assert_false(waivers_have(w, FINDING_ZONE, "INBOX", 9, 7));    /* nothing to waive */
     waivers_free(&w);
+}
+
+static void a_list_of_another_uidvalidity_is_not_waived(void **state)
+{
+    (void)state;
+    struct waivers *w = WAIVERS("INBOX:9/7");
+    struct findings *f = findings_new(w);
+
+    findings_add(f, FINDING_REFUSED, "INBOX", 7, "x");
+    assert_int_equal(findings_open(f), 1);
+    findings_of_uidvalidity(f, 10);
+    findings_add(f, FINDING_REFUSED, "INBOX", 7, "x");
+    assert_int_equal(findings_open(f), 2);
+    findings_of_uidvalidity(f, 9);
+    findings_add(f, FINDING_REFUSED, "INBOX", 7, "x");
+    assert_int_equal(findings_open(f), 2);
+    findings_clear(f, w);
+    findings_add(f, FINDING_REFUSED, "INBOX", 7, "x");
+    assert_int_equal(findings_open(f), 1);
+    findings_free(&f);
+    waivers_free(&w);
+}
+
+static void keys_are_bound_to_a_uidvalidity(void **state)
+{
+    (void)state;
+    assert_true(waiver_is_unbound("a:b:3"));
+    assert_false(waiver_is_unbound("a:b:9/3"));
+    assert_false(waiver_is_unbound("a:b:flags"));
+    assert_false(waiver_is_unbound("refused"));
+    char *key = waiver_bind("a:b:3", 4294967295U);
+    assert_string_equal(key, "a:b:4294967295/3");
+    assert_true(waiver_means("a:b:3", span_str(key)));
+    assert_true(waiver_means("a:b:4294967295/3", span_str(key)));
+    assert_false(waiver_means("a:b:1/3", span_str(key)));
+    assert_false(waiver_means("a:b:33", span_str(key)));
+    assert_false(waiver_means("b:3", span_str(key)));
+    assert_false(waiver_means("refused", span_str(key)));
+    assert_true(waiver_means("refused", span_str("refused")));
+    assert_false(waiver_means("INBOX:3", span_str("refused")));
+    free(key);
 }
 
 static void a_server_that_sends_utf8_is_meant_too(void **state)
 {
     (void)state;
-    struct waivers *w = WAIVERS("Entw&APw-rfe:3");
+    struct waivers *w = WAIVERS("Entw&APw-rfe:9/3");
 
-    assert_true(waivers_have_message(w, "Entw&APw-rfe", 3));
-    assert_true(waivers_have_message(w, "Entwürfe", 3));
+    assert_true(waivers_have_message(w, "Entw&APw-rfe", 9, 3));
+    assert_true(waivers_have_message(w, "Entwürfe", 9, 3));
     waivers_free(&w);
 }
 
@@ -150,12 +197,15 @@ static void keys_are_read_as_people_type_them(void **state)
         {"Entw&APw-rfe:3", "Entw&APw-rfe:3"},
         {"a:b:4294967295", "a:b:4294967295"},
         {"Work:order", "Work:order"},
+        {"Work:listing", "Work:listing"},
+        {"inbox:1700000000/12", "INBOX:1700000000/12"},
         {"A & B:1", "A &- B:1"},
         {"refused:1", "refused:1"},
     };
     static const char *const bad[] = {
         "",        "INBOX", "INBOX:",           "INBOX:0", "INBOX:x", ":3", "INBOX:4294967296",
-        "listing", "zone",  "INBOX:not_copied", "a\xff:3", "INBOX:-1"};
+        "listing", "zone",  "INBOX:not_copied", "a\xff:3", "INBOX:-1", "INBOX:/1", "INBOX:1/",
+        "INBOX:0/1", "INBOX:1/0", "INBOX:1/2/3"};
     const char *why = NULL;
 
     for (size_t i = 0; i < COUNTOF(rows); i++) {
@@ -195,6 +245,8 @@ int main(void)
         cmocka_unit_test(what_is_beyond_the_cap_blocks_too),
         cmocka_unit_test(what_a_peer_says_stays_on_one_line),
         cmocka_unit_test(a_waiver_takes_what_it_names),
+        cmocka_unit_test(a_list_of_another_uidvalidity_is_not_waived),
+        cmocka_unit_test(keys_are_bound_to_a_uidvalidity),
         cmocka_unit_test(a_server_that_sends_utf8_is_meant_too),
         cmocka_unit_test(keys_are_read_as_people_type_them),
         cmocka_unit_test(every_kind_has_its_row),
