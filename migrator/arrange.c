@@ -26,6 +26,7 @@ struct op {
     struct arrange *a;
     size_t item;
     bool with_use; /* CREATE with a special use */
+    bool sets_use; /* it was created, and SETMETADATA is under way */
 };
 
 struct arrange {
@@ -135,6 +136,27 @@ static void send_create(struct op *op, bool with_use)
     send_op(a, op, "CREATE", item->target_name, op->with_use ? use : 0);
 }
 
+/* Where CREATE takes none: RFC 6154 section 5.4. */
+static void send_use(struct op *op)
+{
+    struct arrange *a = op->a;
+    const struct plan_item *item = &a->plan->items[op->item];
+    struct buf use = {0};
+    struct imap_writer w;
+
+    op->sets_use = true;
+    special_use_write(&use, item->source->special_use);
+    imap_writer_init(&w, imapc_literals(a->target));
+    imap_write_raw(&w, "SETMETADATA ");
+    imap_write_astring(&w, span_str(item->target_name));
+    imap_write_raw(&w, " (/private/specialuse ");
+    imap_write_string(&w, buf_span(&use));
+    imap_write_raw(&w, ")");
+    imapc_send(a->target, &w, &(struct imapc_command){.end = on_answer, .owner = op});
+    a->pending++;
+    buf_free(&use);
+}
+
 /* ---- CREATE */
 
 static void refuse_for_now(struct arrange *a, const char *name, const struct imapc_end *end)
@@ -158,6 +180,11 @@ static bool created(struct op *op, const struct imapc_end *end)
     struct plan_item *item = &a->plan->items[op->item];
     bool exists = imap_code_is(end->code, "ALREADYEXISTS", NULL);
 
+    if (op->sets_use) {
+        if (end->rc != IMAPC_OK)
+            add_refusal(a, FINDING_SPECIAL_USE, item->source->name, "created without", end);
+        return true;
+    }
     if (end->rc != IMAPC_OK && op->with_use && !exists) {
         send_create(op, false);
         return false;
@@ -169,8 +196,13 @@ static bool created(struct op *op, const struct imapc_end *end)
     if (end->rc == IMAPC_OK || exists) {
         a->result.created += end->rc == IMAPC_OK;
         a->exists[op->item] = exists;
-        if (item->source->special_use && !op->with_use)
-            findings_add(a->findings, FINDING_SPECIAL_USE, item->source->name, 0, "created without");
+        if (!item->source->special_use || op->with_use)
+            return true;
+        if (!exists && imap_caps_has(imapc_caps(a->target), CAP_METADATA)) {
+            send_use(op);
+            return false;
+        }
+        findings_add(a->findings, FINDING_SPECIAL_USE, item->source->name, 0, "created without");
         return true;
     }
     item->refused = true;

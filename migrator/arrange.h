@@ -1,5 +1,6 @@
 /* arrange: carries out the part of a plan that is not messages, at the target: CREATE of missing mailboxes
- * (with their special use where the server takes it), SUBSCRIBE and UNSUBSCRIBE. Run again it finds nothing
+ * (with their special use where the server takes it, else
+ * that is set by SETMETADATA where there is such), SUBSCRIBE and UNSUBSCRIBE. Run again it finds nothing
  * to do. What the target refuses is a finding, and the rest goes on:
  *
  *   name          it does not create a mailbox, or makes another name of it

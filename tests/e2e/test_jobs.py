@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from fakes import servers
 from fakes.fake_imap import FakeImap
 from harness import compare, mail, net
 from harness.dovecot import Dovecot
@@ -97,6 +98,26 @@ def test_special_use_is_asked_for_when_a_mailbox_is_made(make_ferry, authority):
         assert not compare.compare(read(source, user), read(target, user), 1)
         assert any(b"(USE (\\Sent))" in c for c in target.commands("CREATE"))
         assert not any(b"USE" in c for c in target.commands("CREATE") if b"Plain" in c)
+
+
+@pytest.mark.parametrize("refuses", ["nothing", "create", "both"])
+def test_special_use_that_create_does_not_take_is_set_behind(make_ferry, refuses):
+    """RFC 6154 5.4; a refusal of that, too, costs nobody the mailbox."""
+    user = new_user("special")
+    words = "IMAP4rev1 LITERAL+ NAMESPACE UIDPLUS UNSELECT SPECIAL-USE METADATA"
+    with FakeImap(name="old") as source, \
+            FakeImap(name="new", capabilities=words + ("" if refuses == "nothing" else " CREATE-SPECIAL-USE")) as target:
+        source.account(user)
+        source.create(user, b"Post aus", b"\\Sent")
+        source.create(user, b"Plain")
+        manners = [servers.Refuses("CREATE", "NO [USEATTR] no", holds=b"USE")] if refuses != "nothing" else []
+        target.behave_like(user, *manners, *([servers.Refuses("SETMETADATA", "NO no")] if refuses == "both" else []))
+        ferry = make_ferry({"old": backend(source, "imap"), "new": backend(target, "imap")})
+        migrator = ferry.migrator()
+        assert ferry.ctl("migrate", user, "--wait")[0] == 0
+        assert target.box(user, "Post aus").special == (b"" if refuses == "both" else b"\\Sent")
+        assert target.box(user, "Plain").special == b"" and len(target.commands("SETMETADATA")) == 1
+        assert bool(migrator.find("event=findings .*kind=special_use count=1")) == (refuses == "both")
 
 
 def test_target_that_takes_no_special_use_gets_the_mailbox_all_the_same(make_ferry):

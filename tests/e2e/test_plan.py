@@ -198,6 +198,29 @@ def test_annotations_come_along(make_ferry, cyrus, sharing, authority, way):
     assert not migrator.find("kind=(no_)?metadata")
 
 
+@pytest.mark.parametrize("to", ["cyrus", "dovecot"])
+def test_special_use_is_an_annotation_where_create_takes_none(make_ferry, cyrus, sharing, authority, to):
+    """RFC 6154 5.4: Cyrus takes it; Dovecot 2.3 says that it can't be changed, which is counted."""
+    user = new_user("uses")
+    target = cyrus if to == "cyrus" else sharing
+    with FakeImap(name="old") as source:
+        source.create(user, b"Post", b"\\Sent")
+        source.create(user, b"Weg", b"\\Trash")
+        source.add(user, b"Post", b"Subject: x\r\n\r\nx\r\n")
+        ferry = make_ferry({"old": backend(source, "imap"),
+                            "new": backend(target, ca=authority.ca, capabilities=["-CREATE-SPECIAL-USE"])})
+        migrator = ferry.migrator()
+        assert ferry.ctl("migrate", user, "--wait")[0] == 0, ferry.user(user)
+    assert {b"Post", b"Weg"} <= set(names(read(target, user)))
+    if to == "dovecot":
+        migrator.wait(f"event=findings .*user={user} kind=special_use count=2 .*blocks=no")
+        return
+    listed = b"\n".join(ask(target, user, b'LIST "" "*" RETURN (SPECIAL-USE)'))
+    for use, name in ((b"Sent", b"Post"), (b"Trash", b"Weg")):
+        assert re.search(rb"\([^)]*\\" + use + rb"\b[^)]*\) \S+ \"?" + name, listed), listed
+    assert not migrator.find(f"event=findings .*user={user} kind=special_use")
+
+
 def test_annotations_that_the_target_has_no_place_for_are_counted(make_ferry, cyrus, new, authority):
     user = new_user("notes")
     with_annotations(cyrus, user)

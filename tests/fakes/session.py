@@ -368,6 +368,14 @@ class Session:
             self.line(line)
         self.ok()
 
+    def do_setmetadata(self, args):
+        """Of /private/specialuse alone (RFC 6154)."""
+        if not self.has("METADATA") or [x.lower() for x in args[1][::2]] != [b"/private/specialuse"]:
+            raise Refused("NO [CANNOT] not this one")
+        with self.server.lock:
+            self.find(args[0]).special = args[1][1]
+        self.ok()
+
     def do_status(self, args):
         self.place("status")
         with self.server.lock:
