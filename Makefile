@@ -33,7 +33,7 @@ OPT     := -O2 -g
 HARDEN  := -D_FORTIFY_SOURCE=2 -fstack-protector-strong
 endif
 
-PKGS    := libuv libssl libcrypto hiredis libconfuse jansson zlib
+PKGS    := libuv libssl libcrypto hiredis libconfuse jansson zlib libcurl
 CFLAGS  ?= $(OPT) $(HARDEN)
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wvla
 ifeq ($(FAULTS),1)
@@ -55,7 +55,7 @@ ENGINE_SRC   := $(patsubst %,migrator/%.c,copy date delta doubles finding flags 
 ENGINE_SRC   += $(patsubst %,migrator/%.c,rights annotations quota)
 ENGINE_SRC   += migrator/mailboxes.c migrator/plan.c migrator/journal.c
 PURE_PROXY_SRC := proxy/opened.c proxy/vault.c
-ENGINE_SRC   += migrator/known.c migrator/schedule_times.c migrator/policy.c migrator/hook.c
+ENGINE_SRC   += migrator/known.c migrator/schedule_times.c migrator/policy.c migrator/hook.c migrator/hook_http.c
 ENGINE_SRC   += migrator/admin/bulk_list.c
 # imapferryctl plans by itself.
 ADMIN_SRC    := $(wildcard migrator/admin/*.c) $(filter-out migrator/main.c,$(wildcard migrator/*.c))

@@ -42,4 +42,7 @@ void conf_print_sample(struct buf *out);
  * ("--json" as often as given, then a verb). usage ends with a line feed. */
 bool conf_arguments(int argc, char **argv, enum conf_role role, const char *usage, const char **file, int *status);
 
+/* A hook that is a URL, not a program. */
+bool conf_hook_is_url(const struct conf_list *hook);
+
 #endif

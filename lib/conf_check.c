@@ -408,22 +408,13 @@ static bool check_windows(const struct conf *c, const struct conf_source *src)
     return true;
 }
 
-static bool check_hook(const struct conf_source *src, const char *option, const struct conf_list *hook)
-{
-    struct conf_place at = place("migration", NULL, option);
-
-    if (hook->n == 0 || (hook->items[0][0] == '/' && access(hook->items[0], F_OK) == 0))
-        return true;
-    return conf_fail(src, at, "\"%s\" is not the absolute path of a program", hook->items[0]);
-}
-
 static bool check_hooks(const struct conf *c, const struct conf_source *src, enum conf_role role)
 {
     const struct conf_migration *m = &c->migration;
 
     return role != CONF_MIGRATOR ||
-           (check_hook(src, "hook_freeze", &m->hook_freeze) && check_hook(src, "hook_flip", &m->hook_flip) &&
-            check_hook(src, "hook_settle", &m->hook_settle));
+           (conf_check_hook(src, "hook_freeze", &m->hook_freeze) && conf_check_hook(src, "hook_flip", &m->hook_flip) &&
+            conf_check_hook(src, "hook_settle", &m->hook_settle));
 }
 
 static bool check_migration(struct conf *c, const struct conf_source *src)

@@ -27,6 +27,9 @@ bool conf_fail(const struct conf_source *src, struct conf_place at, const char *
  * them. */
 bool conf_check(struct conf *c, const struct conf_source *src, enum conf_role role) MUST_CHECK;
 
+/* A program that is there, or a URL and a file of CAs. */
+bool conf_check_hook(const struct conf_source *src, const char *option, const struct conf_list *hook) MUST_CHECK;
+
 /* Of a titled section: how many there are, and the i-th, which begins with its title. */
 size_t conf_titled_count(const struct conf *c, const struct section *s);
 void *conf_titled(const struct conf *c, const struct section *s, size_t i);

@@ -251,13 +251,15 @@ const struct option options[] = {
      .text = "How long an account may stand still while it is switched over; after that it goes on as "
              "before and is tried again later."},
     {"migration", "hook_freeze", OPTION_LIST, offsetof(struct conf_migration, hook_freeze), .def = "",
-     .text = "A program and its arguments, run by the migrator when all sessions of an account rest, before "
+     .text = "A program and its arguments, or a URL, used by the migrator when all sessions of an account rest, before "
              "the last "
              "look at its old server: to close that to what bypasses the proxy, such as "
              "{\"/usr/bin/doveadm\", \"kick\", "
              "\"%u\"}. %u: the login name, %k: the account, %s and %t: the backends that it leaves and goes "
              "to, %e: "
-             "freeze, flip or settle, %%: a percent sign. Where it fails, or takes longer than the freeze "
+             "freeze, flip or settle, %%: a percent sign. A URL, such as {\"https://mail.example.org/moved\"}, which "
+             "is sent the same as JSON by POST, and answers with a status of 200 to 299; behind it, where need be, the "
+             "file of the CAs to trust. Where it fails, or takes longer than the freeze "
              "may, the account "
              "goes on as before and is tried again later."},
     {"migration", "hook_flip", OPTION_LIST, offsetof(struct conf_migration, hook_flip), .def = "",

@@ -7,6 +7,7 @@
 #include <uv.h>
 
 #include "hook.h"
+#include "hook_http.h"
 #include "lib/imap_write.h"
 #include "lib/log.h"
 #include "lib/xalloc.h"
@@ -22,6 +23,7 @@ struct hook {
     hook_fn fn; /* NULL: cancelled, or told */
     void *owner;
     char *event;
+    struct hook_http *http; /* a URL: it has all the rest, NULL = a program */
     struct timer *deadline;
     struct loop_task task; /* could not be started */
     uv_process_t process;
@@ -239,9 +241,8 @@ static void on_no_start(struct loop_task *task)
 
 /* ---- the start */
 
-struct hook *hook_start(struct loop *l, const struct hook_call *call, hook_fn fn, void *owner)
+static void start_program(struct hook *h, const struct hook_call *call)
 {
-    struct hook *h = xcalloc(1, sizeof(*h));
     char **argv = make_arguments(call), **env = make_environment(call);
     uv_stdio_container_t stdio[3] = {{.flags = UV_IGNORE}, {.flags = UV_IGNORE}, {.flags = 0}};
     uv_process_options_t spawn = {.exit_cb = on_ended,
@@ -252,27 +253,48 @@ struct hook *hook_start(struct loop *l, const struct hook_call *call, hook_fn fn
                                     .stdio_count = 3,
                                     .stdio = stdio};
 
-    h->loop = l;
-    h->fn = fn;
-    h->owner = owner;
-    h->event = xstrdup(call->event);
     h->task.fn = on_no_start;
-    h->deadline = timer_new(l, on_deadline, h);
+    h->deadline = timer_new(h->loop, on_deadline, h);
     h->handles = 2;
     h->process.data = h->err.data = h;
-    uv_pipe_init(&l->uv, &h->err, 0);
+    uv_pipe_init(&h->loop->uv, &h->err, 0);
     stdio[2].flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE;
     stdio[2].data.stream = (uv_stream_t *)&h->err;
-    h->error = uv_spawn(&l->uv, &h->process, &spawn);
+    h->error = uv_spawn(&h->loop->uv, &h->process, &spawn);
     free_texts(argv);
     free_texts(env);
     if (h->error) {
-        loop_defer(l, &h->task);
-        return h;
+        loop_defer(h->loop, &h->task);
+        return;
     }
     h->running = true;
     uv_read_start((uv_stream_t *)&h->err, on_alloc, on_said);
     timer_start(h->deadline, call->timeout_ms);
+}
+
+static void on_http(void *owner, const char *error)
+{
+    struct hook *h = owner;
+    hook_fn fn = h->fn;
+    void *whose = h->owner;
+
+    h->http = NULL;
+    release(h);
+    fn(whose, error);
+}
+
+struct hook *hook_start(struct loop *l, const struct hook_call *call, hook_fn fn, void *owner)
+{
+    struct hook *h = xcalloc(1, sizeof(*h));
+
+    h->loop = l;
+    h->fn = fn;
+    h->owner = owner;
+    h->event = xstrdup(call->event);
+    if (conf_hook_is_url(call->command))
+        h->http = hook_http_start(l, call, on_http, h);
+    else
+        start_program(h, call);
     return h;
 }
 
@@ -283,6 +305,11 @@ void hook_cancel(struct hook **hp)
     *hp = NULL;
     if (!h)
         return;
+    if (h->http) {
+        hook_http_cancel(&h->http);
+        release(h);
+        return;
+    }
     kill_all(h);
     h->fn = NULL;
     loop_undefer(h->loop, &h->task);

@@ -1,11 +1,13 @@
-/* hook: a command of the site, run when an account is frozen, was switched over, or is settled: to close the
+/* hook: a command or a URL of the site, run or asked when an account is frozen, was switched over, or is settled: to close the
  * old server to what bypasses the proxy, for instance. No shell reads it: the option is the program and its
  * arguments, in which %u is the login name, %k the account, %s and %t the backends that it leaves and goes
  * to, %e the event, and
  * %% a percent sign. The environment has the same as IMAPFERRY_USER, _ACCOUNT, _SOURCE, _TARGET and _EVENT.
  *
  * Exit status 0 is success. What it says on standard error goes to the log and, with its exit status, into
- * the reason. After its time it is killed with all that it started. */
+ * the reason. After its time it is killed with all that it started.
+ *
+ * Where the option is a URL, that is sent the same by POST: hook_http.h. */
 #ifndef IMAPFERRY_HOOK_H
 #define IMAPFERRY_HOOK_H
 

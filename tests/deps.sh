@@ -7,7 +7,7 @@
 # packages that are new are disabled after it.
 set -eu
 
-build="gcc make pkg-config libuv1-dev libssl-dev libhiredis-dev libconfuse-dev libjansson-dev zlib1g-dev
+build="gcc make pkg-config libuv1-dev libssl-dev libhiredis-dev libconfuse-dev libjansson-dev zlib1g-dev libcurl4-openssl-dev
        libsystemd-dev libmicrohttpd-dev uthash-dev"
 servers="redis-server dovecot-imapd openssl python3 python3-redis"
 checks="clang libcmocka-dev valgrind python3-pytest python3-pytest-xdist python3-pytest-timeout python3-yaml"
@@ -30,7 +30,7 @@ missing() {
         done
         return
     fi
-    for lib in libuv libssl libcrypto hiredis libconfuse jansson zlib libsystemd libmicrohttpd; do
+    for lib in libuv libssl libcrypto hiredis libconfuse jansson zlib libcurl libsystemd libmicrohttpd; do
         pkg-config --exists "$lib" 2>/dev/null || echo "$lib"
     done
     for program in cc make openssl redis-server dovecot doveadm; do

@@ -1,5 +1,7 @@
 #include "unit.h"
 
+#include <arpa/inet.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -141,6 +143,40 @@ static void test_cancel(void **state)
     assert_false(w->done);
 }
 
+/* A server that takes connections and says nothing. */
+static void test_url(void **state)
+{
+    struct world *w = *state;
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof(a);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&a, size), 0);
+    assert_int_equal(listen(fd, 5), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &size), 0);
+    char *url = xasprintf("http://127.0.0.1:%d/", ntohs(a.sin_port));
+    struct conf_list list = {.items = &url, .n = 1};
+    struct hook_call call = call_of(&list);
+
+    struct hook *h = hook_start(w->loop, &call, on_hook, w);
+    hook_cancel(&h);
+    assert_null(h);
+    h = hook_start(w->loop, &call, on_hook, w);
+    for (int i = 0; i < 5; i++)
+        turn(w);
+    hook_cancel(&h);
+    for (int i = 0; i < 5; i++)
+        turn(w);
+    assert_false(w->done);
+
+    call.timeout_ms = 50;
+    hook_start(w->loop, &call, on_hook, w);
+    while (!w->done)
+        turn(w);
+    assert_string_equal(w->error, "took too long");
+    close(fd);
+    free(url);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -149,6 +185,7 @@ int main(void)
         TEST(test_ends),
         TEST(test_no_program),
         TEST(test_cancel),
+        TEST(test_url),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

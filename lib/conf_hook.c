@@ -1,0 +1,87 @@
+/* hook_freeze, hook_flip, hook_settle: what they may be. A URL may hold a password, so it stands in no message. */
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "conf_priv.h"
+
+#define DIGITS "0123456789"
+
+static const char *behind_scheme(const char *url)
+{
+    if (!strncasecmp(url, "http://", 7))
+        return url + 7;
+    return strncasecmp(url, "https://", 8) ? NULL : url + 8;
+}
+
+bool conf_hook_is_url(const struct conf_list *hook)
+{
+    return hook->n > 0 && behind_scheme(hook->items[0]);
+}
+
+/* ":8080" or nothing. */
+static bool is_port(const char *s, size_t n)
+{
+    uint32_t port;
+
+    return n == 0 || (*s == ':' && span_u32(span_of(s + 1, n - 1), &port) && port > 0 && port <= 65535);
+}
+
+/* What is wrong with "[USER:PASSWORD@]HOST[:PORT]"; NULL: nothing. */
+static const char *fault_of_authority(const char *s, size_t n)
+{
+    const char *at = memrchr(s, '@', n);
+    size_t host;
+
+    if (at) {
+        n -= (size_t)(at + 1 - s);
+        s = at + 1;
+    }
+    if (n > 0 && *s == '[') {
+        const char *end = memchr(s, ']', n);
+        host = end ? (size_t)(end - s) + 1 : 0;
+        if (host < 4 || strspn(s + 1, "0123456789abcdefABCDEF:.") != host - 2)
+            return "its host is not an IPv6 address";
+    } else {
+        const char *colon = memchr(s, ':', n);
+        host = colon ? (size_t)(colon - s) : n;
+        if (host == 0)
+            return "it has no host";
+    }
+    return is_port(s + host, n - host) ? NULL : "its port is not a number from 1 to 65535";
+}
+
+static const char *fault_of_url(const char *url)
+{
+    const char *s = behind_scheme(url);
+
+    for (const char *p = url; *p; p++)
+        if (*p <= ' ' || *p > '~' || strchr("\"<>\\^`{|}", *p))
+            return "it has a character that has to be written as %XX";
+    if (strchr(s, '#'))
+        return "what stands behind # is sent to no server";
+    return fault_of_authority(s, strcspn(s, "/?"));
+}
+
+bool conf_check_hook(const struct conf_source *src, const char *option, const struct conf_list *hook)
+{
+    struct conf_place at = {"migration", NULL, option, 0};
+    const char *fault;
+
+    if (hook->n == 0)
+        return true;
+    if (!conf_hook_is_url(hook)) {
+        if (hook->items[0][0] == '/' && access(hook->items[0], F_OK) == 0)
+            return true;
+        return conf_fail(src, at, "\"%s\" is neither the absolute path of a program nor a URL (http, https)",
+                         strstr(hook->items[0], "://") ? "..." : hook->items[0]);
+    }
+    if ((fault = fault_of_url(hook->items[0])))
+        return conf_fail(src, at, "the URL can't be used: %s", fault);
+    if (hook->n > 2)
+        return conf_fail(src, at, "a URL takes no arguments, but for a file of CAs behind it");
+    at.nth = 1;
+    if (hook->n == 2 && access(hook->items[1], R_OK))
+        return conf_fail(src, at, "\"%s\" cannot be read: %s", hook->items[1], strerror(errno));
+    return true;
+}
