@@ -11,6 +11,7 @@
  * command.VERB.answered      when its tagged answer is there
  * command.APPEND.body        after each piece of a body
  * command.APPEND.closed      behind the last byte
+ * bypass.sent, .answered     before and after the source is looked at again, in the freeze
  * journal.sent, .answered    before and after a flip is written to the disk
  *
  * The environment says what happens:

@@ -39,11 +39,14 @@ static const struct {
     [WHY_QUOTA] = {"quota", THEN_PERSON,
                    "The new server allows less than the account has. Raise its limit there, then \"retry\"."},
     [WHY_HOOK] = {"hook", THEN_AGAIN,
-                  "Tried again by itself. The command in hook_freeze says in the migrator's log why."},
+                  "Tried again by itself. What hook_freeze runs or asks has said why, see the reason and the migrator's log."},
     [WHY_UIDVALIDITY] =
         {"uidvalidity", THEN_PERSON,
          "Mail programs would take wrong messages for known ones. Delete the named mailbox on the "
          "new server if it holds nothing but copies, then \"retry\"."},
+    [WHY_BYPASS] = {"bypass", THEN_AGAIN,
+                    "Tried again by itself. Something changes mail on the old server past the proxy (webmail, POP3, "
+                    "Sieve, clients on another host name): point it at the proxy, or let hook_freeze shut it out."},
     [WHY_SESSIONS] = {"sessions", THEN_AGAIN, "Tried again by itself. See \"sessions\" for who holds it up."},
     [WHY_DEADLINE] =
         {"deadline", THEN_AGAIN,

@@ -18,8 +18,9 @@ enum why {
     WHY_SHARED,       /* mailboxes shared with others, or of others */
     WHY_SAME_ACCOUNT, /* another account has the same mail */
     WHY_QUOTA,        /* the target has not the room */
-    WHY_HOOK,         /* a command of the site failed */
+    WHY_HOOK,         /* a command or URL of the site failed */
     WHY_UIDVALIDITY,  /* equal UIDVALIDITYs with different UIDs */
+    WHY_BYPASS,       /* the source was changed past the proxies while all sessions rested */
     WHY_SESSIONS,     /* the user's sessions did not come to rest */
     WHY_DEADLINE,     /* the last pass took longer than the account may stand still */
     WHY_PAUSED,       /* staff stopped it, or the migrator was stopped */

@@ -55,6 +55,7 @@ struct copy {
     enum step step;
     struct loop_task task;         /* goes to the step, outside of any callback */
     unsigned opening;              /* sides; in ALIGN too */
+    bool last;
     struct stamp was;              /* equal: the bases below may be used */
     struct selected_base bases[2];
     struct imap_seq gone;          /* what the source lacked then; at the end, what it lacks now */
@@ -843,6 +844,8 @@ static void enter_end(struct copy *c)
                                  .whole = c->whole,
                                  .gone = &c->gone,
                                  .vanished = selected_vanished(&p->source)};
+    if (c->rc == COPY_EQUAL && c->last && p->source.seen.modseq == 0)
+        result.source_marks = mbox_list_marks(&p->source.list, p->source.seen.uidnext);
     write_reason(&reason, c);
     result.reason = buf_str(&reason);
     stop(c);
@@ -903,6 +906,7 @@ struct copy *copy_start(const struct copy_request *request, copy_fn fn, void *ow
     c->target_name = xstrdup(request->target_name);
     c->task.fn = on_task;
     c->rc = COPY_EQUAL;
+    c->last = request->last;
     if (request->was)
         c->was = *request->was;
     add_all(&c->gone, request->gone);

@@ -6,6 +6,7 @@
 #include "lib/registry.h"
 #include "lib/xalloc.h"
 
+#include "bypass.h"
 #include "cutover.h"
 #include "hook.h"
 #include "pass.h"
@@ -23,7 +24,7 @@ enum {
     PREPARE_BUDGETS = 2, /* nobody waits for the sign-ins: they may take longer than the freeze */
 };
 
-enum state { PREPARE, SIGN_INS, CATCH_UP, FREEZE, REST, SYNC, HOOK, LAST, FLIP, ABORT, KEPT, JOURNAL, PUBLISH };
+enum state { PREPARE, SIGN_INS, CATCH_UP, FREEZE, REST, SYNC, HOOK, LAST, AGAIN, FLIP, ABORT, KEPT, JOURNAL, PUBLISH };
 
 struct cutover_run {
     struct move *move;
@@ -38,6 +39,7 @@ struct cutover_run {
     struct timer *retry;          /* runs the state again */
     struct timer *deadline;
     struct pass *pass;
+    struct bypass *bypass;
     struct hook *hook;
     size_t restless; /* sessions that were not where they have to be at the last look */
     char view[40];
@@ -49,7 +51,7 @@ struct cutover_run {
 };
 
 static const char *const state_names[] = {"prepare", "sign_ins", "catch_up", "freeze", "rest", "sync",    "hook",
-                                          "last",    "flip",     "abort",  "kept", "journal", "publish"};
+                                          "last",    "again",    "flip",     "abort",  "kept", "journal", "publish"};
 
 static void run(struct cutover_run *c);
 
@@ -63,6 +65,7 @@ void cutover_free(struct cutover_run **cp)
     if (!c)
         return;
     pass_cancel(&c->pass);
+    bypass_cancel(&c->bypass);
     hook_cancel(&c->hook);
     store_forget(c->move->m->store, c);
     journal_forget(c->move->m->journal, c);
@@ -96,6 +99,7 @@ static void end(struct cutover_run *c, enum cutover_rc rc)
     timer_stop(c->retry);
     timer_stop(c->deadline);
     pass_cancel(&c->pass);
+    bypass_cancel(&c->bypass);
     hook_cancel(&c->hook);
     store_forget(c->move->m->store, c);
     loop_defer(c->move->m->loop, &c->end_task);
@@ -123,6 +127,7 @@ static void abort_with(struct cutover_run *c, enum why why, const char *detail)
     buf_add_str(&c->detail, detail);
     timer_stop(c->deadline);
     pass_cancel(&c->pass);
+    bypass_cancel(&c->bypass);
     hook_cancel(&c->hook);
     enter(c, ABORT);
 }
@@ -327,8 +332,9 @@ void cutover_event(struct cutover_run *c, const struct event *e)
     bool thawed = e->epoch == c->move->job.epoch && span_is(e->kind, "state") && e->state == ROUTE_READY;
 
     /* What is under way here is for nothing. */
-    if (thawed && c->state >= SIGN_INS && c->state <= LAST) {
+    if (thawed && c->state >= SIGN_INS && c->state <= AGAIN) {
         pass_cancel(&c->pass);
+        bypass_cancel(&c->bypass);
         store_forget(c->move->m->store, c);
         c->asking = true;
         timer_stop(c->retry);
@@ -426,7 +432,7 @@ static void on_caught_up(void *owner, const struct pass_result *result)
         enter(c, FREEZE);
 }
 
-/* ---- LAST, FLIP */
+/* ---- LAST, AGAIN, FLIP */
 
 static void on_pass(void *owner, const struct pass_result *result)
 {
@@ -452,9 +458,22 @@ static void on_pass(void *owner, const struct pass_result *result)
             LOG_U("took_ms", result->took_ms));
         c->counters = *progress_now(c->move->progress);
         records_digest(c->move->records, c->view);
-        enter(c, FLIP);
+        enter(c, AGAIN);
         break;
     }
+}
+
+static void on_bypass(void *owner, const struct bypass_result *result)
+{
+    struct cutover_run *c = owner;
+
+    c->bypass = NULL;
+    LOG(INFO, "looked_again", LOG_S("user", c->move->user), LOG_U("mailboxes", result->mailboxes),
+        LOG_U("closer", result->closer), LOG_U("took_ms", result->took_ms));
+    if (result->rc == BYPASS_NONE)
+        enter(c, FLIP);
+    else
+        abort_with(c, result->why, result->detail);
 }
 
 static void on_flipping(void *owner, enum route_rc rc, const char *detail)
@@ -577,6 +596,9 @@ static void run(struct cutover_run *c)
         break;
     case LAST:
         c->pass = pass_start(c->move, PASS_LAST, on_pass, c);
+        break;
+    case AGAIN:
+        c->bypass = bypass_start(c->move, on_bypass, c);
         break;
     case FLIP:
         route_flip(s, &c->move->job, c->view, on_flipping, c);

@@ -10,7 +10,8 @@
  * | REST    | freezing              | waits until each session rests or is gone  | SYNC; ABORT             |
  * | SYNC    | freezing              | WAIT for the replicas                      | HOOK; ABORT             |
  * | HOOK    | freezing              | hook_freeze                                | LAST; ABORT             |
- * | LAST    | freezing              | last pass: delta, verification, records    | FLIP; ABORT             |
+ * | LAST    | freezing              | last pass: delta, verification, records    | AGAIN; ABORT            |
+ * | AGAIN   | freezing              | looks for changes past us: bypass.h        | FLIP; ABORT             |
  * | FLIP    | freezing -> flipping  | route_flip: the point of no return         | KEPT; ABORT             |
  * | ABORT   | -> ready              | route_abort with the reason                | end FAILED; KEPT        |
  * | KEPT    | flipping              | WAIT for the replicas, until they have it  | JOURNAL                 |
@@ -24,8 +25,8 @@
  * of a proxy).
  *
  * LATER is for a pause and for the quarantine. ABORT finds out where a flip without an answer was done after
- * all, and goes on with KEPT. A forced flip has neither CATCH_UP nor LAST. The deadline of the scripts runs from the arrival of
- * route_freeze and ours from before it is sent, so ours is never the later one.
+ * all, and goes on with KEPT. A forced flip has no CATCH_UP, no LAST and no AGAIN. The deadline of the scripts runs
+ * from the arrival of route_freeze and ours from before it is sent, so ours is never the later one.
  *
  * The budget of the freeze is migration.freeze_budget and grows with the account: 1 s more for each 10,000
  * messages and 20 ms for each mailbox, whose lists have to be read on both sides, up to 5 minutes. */

@@ -37,11 +37,8 @@ static void take_code(struct stamp_side *now, struct span code)
         now->modseq = span_u64(args, UINT64_MAX, &now->modseq) ? now->modseq : 0;
 }
 
-static bool on_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+bool look_take(struct stamp_side *now, const struct imap_resp *resp)
 {
-    struct stamp_side *now = &((struct one *)owner)->at->now;
-
-    (void)data;
     if (resp->kind == RESP_STATUS && resp->status == STATUS_OK)
         take_code(now, resp->code);
     else if (resp->kind == RESP_DATA && span_is_ci(resp->word, "EXISTS"))
@@ -49,6 +46,12 @@ static bool on_data(void *owner, const struct imap_resp *resp, const struct imap
     else
         return resp->kind == RESP_DATA && (span_is_ci(resp->word, "FLAGS") || span_is_ci(resp->word, "RECENT"));
     return true;
+}
+
+static bool on_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+{
+    (void)data;
+    return look_take(&((struct one *)owner)->at->now, resp);
 }
 
 static void on_end(void *owner, const struct imapc_end *end)

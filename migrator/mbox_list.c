@@ -187,3 +187,27 @@ const struct mbox_msg *mbox_list_at(const struct mbox_list *l, uint32_t seq)
 {
     return seq > 0 && seq <= l->n ? &l->msgs[seq - 1] : NULL;
 }
+
+static uint64_t mix(uint64_t sum, uint8_t byte)
+{
+    return (sum ^ byte) * UINT64_C(1099511628211); /* FNV-1a */
+}
+
+uint64_t mbox_list_marks(const struct mbox_list *l, uint32_t below)
+{
+    uint64_t sum = UINT64_C(14695981039346656037);
+
+    for (size_t i = 0; i < l->n; i++) {
+        const struct mbox_msg *m = &l->msgs[i];
+        if (!(m->has & MBOX_UID) || m->uid >= below)
+            continue;
+        for (unsigned shift = 0; shift < 32; shift += 8)
+            sum = mix(sum, (uint8_t)(m->uid >> shift));
+        for (const char *p = flags_text(l->pool, m->flags);; p++) { /* with the NUL */
+            sum = mix(sum, (uint8_t)(*p >= 'A' && *p <= 'Z' ? *p + 32 : *p));
+            if (!*p)
+                break;
+        }
+    }
+    return sum;
+}

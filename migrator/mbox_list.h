@@ -67,6 +67,8 @@ bool mbox_list_check(struct mbox_list *l, size_t n, const char **why, uint32_t *
 const struct mbox_msg *mbox_list_find(const struct mbox_list *l, uint32_t uid);
 /* The index of the first listed message with this UID or a higher one; `listed` where there is none. */
 size_t mbox_list_from(const struct mbox_list *l, uint32_t uid);
+/* One number for UIDs and flags of all messages below a UID: other UIDs or flags, another number. */
+uint64_t mbox_list_marks(const struct mbox_list *l, uint32_t below);
 /* By message number; NULL where there is none. */
 const struct mbox_msg *mbox_list_at(const struct mbox_list *l, uint32_t seq);
 

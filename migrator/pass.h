@@ -8,7 +8,7 @@
  *               one such pass goes before each attempt to cut over, so that the flip rests on what was seen in that
  *               attempt, and on numbers of the servers for no longer than that
  *   PASS_LAST   the same, in the freeze; INBOX is always opened, and so is what no whole pass has seen. For the
- *               others the word of STATUS does not do: each is looked at (look.h)
+ *               others the word of STATUS of the source does not do: each is looked at instead (look.h)
  *
  * One that was compared wholly and has changed is listed only as far as it changed (selected.h).
  *

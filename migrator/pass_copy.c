@@ -78,6 +78,8 @@ static void item_equal(struct item *i, const struct copy_result *result)
     if (i->pass->last)
         record_fold(i->record, result, i->pass->move->back);
     note_stamp(i, result);
+    i->record->rested = i->pass->last ? REST_LISTED : REST_NOT_SEEN;
+    i->record->marks = result->source_marks;
     i->state = EQUAL;
 }
 

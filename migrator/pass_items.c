@@ -51,12 +51,16 @@ size_t pass_count_state(const struct pass *p, enum item_state state)
 
 /* ---- mailboxes that need not be opened */
 
-static bool is_unchanged(const struct item *i)
+static bool was_equal(const struct item *i)
 {
     const struct stamp *s = &i->record->stamp;
 
-    return s->equal && i->record->gone.n == 0 && i->there && stamp_side_same(&s->source, &listed(i)->status) &&
-           stamp_side_same(&s->target, &i->there->status);
+    return s->equal && i->record->gone.n == 0 && i->there && stamp_side_same(&s->target, &i->there->status);
+}
+
+static bool is_unchanged(const struct item *i)
+{
+    return was_equal(i) && stamp_side_same(&i->record->stamp.source, &listed(i)->status);
 }
 
 static bool may_stay_closed(const struct item *i)
@@ -71,7 +75,8 @@ static bool may_stay_closed(const struct item *i)
     case PASS_LAST:
         break;
     }
-    return r->whole && r->ledger && strcmp(listed(i)->name, "INBOX") != 0 && is_unchanged(i);
+    /* Its source is looked at before that is believed. */
+    return r->whole && r->ledger && strcmp(listed(i)->name, "INBOX") != 0 && r->stamp.source.modseq > 0 && was_equal(i);
 }
 
 void item_leave_closed(struct item *i)
@@ -94,6 +99,7 @@ void item_leave_closed(struct item *i)
     }
     if (i->pass->last)
         record_fold(r, &was, i->pass->move->back);
+    r->rested = i->pass->last ? REST_LOOKED_AT : REST_NOT_SEEN;
     i->state = EQUAL;
 }
 
@@ -117,6 +123,8 @@ static int compare_items(const void *a, const void *b)
 
 void pass_make_items(struct pass *p)
 {
+    for (struct record *r = records_first(p->move->records); r; r = r->hh.next)
+        r->rested = REST_NOT_SEEN;
     p->n = p->plan->n;
     p->items = xcalloc(p->n ? p->n : 1, sizeof(*p->items));
     for (size_t i = 0; i < p->n; i++) {

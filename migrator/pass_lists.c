@@ -106,10 +106,13 @@ static void on_target_list(void *owner, enum mailboxes_rc rc, struct mailboxes *
     on_list(owner, TARGET, rc, m, why);
 }
 
-/* For the time that a first copy has left it is good to know bytes; a stamp needs numbers that are proof. */
+/* For the time that a first copy has left it is good to know bytes; a stamp needs numbers that are proof. In the freeze
+ * the source is looked at anyway. */
 static enum mailboxes_ask what_to_ask(const struct pass *p, const struct imapc *c, int side)
 {
-    if (side == SOURCE && !p->last)
+    if (side == SOURCE && p->last)
+        return MAILBOXES_NAMES;
+    if (side == SOURCE)
         return records_counted(p->move->records) ? MAILBOXES_NUMBERS : MAILBOXES_SIZES;
     return imap_caps_has(imapc_caps(c), CAP_CONDSTORE) ? MAILBOXES_NUMBERS : MAILBOXES_NAMES;
 }

@@ -1,4 +1,4 @@
-/* COPY, in the freeze: what STATUS says of mailboxes that may stay closed has to be seen (look.h). */
+/* COPY, in the freeze: is the source of mailboxes that may stay closed as it was? It is looked at (look.h). */
 #include <stdlib.h>
 
 #include "lib/xalloc.h"

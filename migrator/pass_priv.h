@@ -32,7 +32,7 @@ enum { SOURCE, TARGET };
 
 enum item_state {
     TODO,
-    CLOSED,    /* in the freeze: STATUS says that nothing has changed, which has to be seen */
+    CLOSED,    /* in the freeze: was equal, and is so if the source is seen to be as it was */
     LOOKED_AT, /* ... which is being done */
     LOADING,
     COPYING,

@@ -257,6 +257,11 @@ const char *records_to_name(const struct records *r, const struct record *rec)
     return r->back ? rec->view.source_name : rec->view.target_name;
 }
 
+const char *records_from_name(const struct records *r, const struct record *rec)
+{
+    return r->back ? rec->view.target_name : rec->view.source_name;
+}
+
 struct record *records_next_twin(const struct records *r)
 {
     struct record *rec = r->by_name;

@@ -13,6 +13,9 @@
 #include "mailboxes.h"
 #include "stamp.h"
 
+/* How the last pass, in the freeze, found it equal: the source was as the stamp says. */
+enum record_rest { REST_NOT_SEEN, REST_LOOKED_AT, REST_LISTED };
+
 struct record {
     struct view_record view;   /* source_name is the name that clients see */
     bool changed;              /* not in Redis as it is here */
@@ -24,6 +27,8 @@ struct record {
     struct record *twin;  /* of the same id: a RENAME is under way, see renames.h; NULL = none */
     bool not_renamed;     /* what it may have been renamed to is another one, or the target refused */
     bool whole;         /* this job has compared all of it: UIDs, flags and dates of every message */
+    enum record_rest rested; /* of the last pass */
+    uint64_t marks; /* ... and so, see copy_result.source_marks */
     struct ledger *ledger;     /* owned; NULL = not loaded */
     struct copy_counts counts; /* of the last copy, for the progress of the next */
     struct findings *findings; /* of the last copy; owned */
@@ -56,6 +61,8 @@ void records_drop(struct records *r, struct record *record);
 bool records_has(const struct records *r, const char *from_name);
 /* Its name on the target. */
 const char *records_to_name(const struct records *r, const struct record *record);
+/* ... and on the source of this move. */
+const char *records_from_name(const struct records *r, const struct record *record);
 /* One of a pair, its twin is the other; NULL where there are none. */
 struct record *records_next_twin(const struct records *r);
 /* A second record of the same id, under other names. */
