@@ -7,7 +7,7 @@ static const char *const backend_titles[] = {"old", "new", NULL};
 static const char *const rule_titles[] = {"*@b.example", NULL};
 static const char *const sign_in_words[] = {"passthrough", "master", "proxyauth", NULL};
 static const char *const trigger_words[] = {"login", "manual", NULL};
-static const char *const cutover_words[] = {"immediate", "window", "manual", NULL};
+static const char *const cutover_words[] = {"immediate", "idle", "window", "manual", NULL};
 static const char *const verify_words[] = {"full", "sample", "headers", NULL};
 
 /* "migration" is the last and can't be left out: so a file that was cut off between two sections is noticed
@@ -225,8 +225,14 @@ const struct option options[] = {
              "migrate\" (manual)."},
     {"migration", "cutover", OPTION_ENUM, offsetof(struct conf_migration, cutover), .def = "immediate",
      .words = cutover_words,
-     .text = "When a copied account is switched over: as soon as the copy is verified (immediate), at set "
-             "times (window), or by \"imapferryctl flip\" (manual)."},
+     .text = "When a copied account is switched over: as soon as the copy is verified (immediate), when its user "
+             "does nothing (idle), at set times (window), or by \"imapferryctl flip\" (manual)."},
+    {"migration", "idle_time", OPTION_DURATION, offsetof(struct conf_migration, idle_time_ms), .def = "5m",
+     .min = S, .max = DAY,
+     .text = "With cutover = \"idle\": for how long no session of the account has to have had a command. What mail "
+             "programs send by themselves does not count: IDLE, NOOP, CHECK, STATUS, LIST, LSUB, a login, and what "
+             "asks about the server. An account that is always in use waits: \"imapferryctl user\" says since when, "
+             "and \"imapferryctl migrate NAME --now\" switches it over."},
     {"migration", "window", OPTION_LIST, offsetof(struct conf_migration, window), .def = "",
      .example = "{\"Mon-Fri 20:00-06:00\", \"Sat,Sun 00:00-24:00\"}",
      .text =

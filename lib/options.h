@@ -13,7 +13,7 @@ struct conf_alias {
 
 enum sign_in { SIGN_IN_PASSTHROUGH, SIGN_IN_MASTER, SIGN_IN_PROXYAUTH };
 enum trigger { TRIGGER_LOGIN, TRIGGER_MANUAL };
-enum cutover { CUTOVER_IMMEDIATE, CUTOVER_WINDOW, CUTOVER_MANUAL };
+enum cutover { CUTOVER_IMMEDIATE, CUTOVER_IDLE, CUTOVER_WINDOW, CUTOVER_MANUAL };
 enum verify_mode { VERIFY_FULL, VERIFY_SAMPLE, VERIFY_HEADERS };
 const char *verify_word(enum verify_mode v);
 
@@ -74,6 +74,7 @@ struct conf_migration {
     enum cutover cutover;
     uint64_t freeze_budget_ms;
     struct conf_list hook_freeze, hook_flip, hook_settle;
+    uint64_t idle_time_ms;
     struct conf_list window;
     uint64_t freeze_jitter_ms;
     uint32_t max_flips_per_minute, stop_failure_share;

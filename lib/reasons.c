@@ -53,6 +53,10 @@ static const struct {
          "Tried again by itself. If it keeps happening, the servers are slow: raise freeze_budget."},
     [WHY_PAUSED] = {"paused", THEN_AGAIN, "Goes on by itself."},
     [WHY_STORE] = {"store", THEN_AGAIN, "Tried again by itself. See whether Redis and its replicas run."},
+    [WHY_WINDOW] = {"window", THEN_AGAIN, "Goes on by itself. \"migrate NAME --now\" switches it over at once."},
+    [WHY_IDLE] = {"idle", THEN_AGAIN,
+                  "Goes on by itself. If its user is never away for so long, \"migrate NAME --now\" switches it over at "
+                  "once; \"sessions\" says who is signed in."},
     [WHY_INTERNAL] = {"internal", THEN_AGAIN,
                       "A fault of imapferry: please report it with the migrator's log."},
 };

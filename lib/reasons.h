@@ -25,6 +25,8 @@ enum why {
     WHY_DEADLINE,     /* the last pass took longer than the account may stand still */
     WHY_PAUSED,       /* staff stopped it, or the migrator was stopped */
     WHY_STORE,        /* Redis is away or does not keep what it is told */
+    WHY_WINDOW,       /* no fault: a copied account waits for the times in which accounts are switched over */
+    WHY_IDLE,         /* no fault: a copied account waits until nobody uses it */
     WHY_INTERNAL,     /* what should not happen */
     WHY_COUNT
 };

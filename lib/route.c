@@ -173,6 +173,7 @@ static const struct {
     {"attempts", FIELD_U32, offsetof(struct route, attempts)},
     {"next_try", FIELD_U64, offsetof(struct route, next_try_ms)},
     {"view", FIELD_TEXT, offsetof(struct route, view)},
+    {"waits", FIELD_U64, offsetof(struct route, waits_ms)},
     {"flipped_at", FIELD_U64, offsetof(struct route, flipped_ms)},
     {"mailboxes_done", FIELD_U64, offsetof(struct route, progress.mailboxes_done)},
     {"mailboxes_total", FIELD_U64, offsetof(struct route, progress.mailboxes_total)},

@@ -65,6 +65,7 @@ struct route {
     uint32_t attempts;
     uint64_t next_try_ms;   /* Redis time */
     char *view;
+    uint64_t waits_ms;      /* Redis time since when the copied account waits for its time, 0 = it does not */
     uint64_t flipped_ms;    /* Redis time of the last flip, 0 = none */
     uint64_t now_ms;        /* Redis time of the read */
     struct route_progress progress;
@@ -125,6 +126,8 @@ void route_prepared(struct store *s, const char *user, const char *session, uint
 /* The target refuses credentials that the source takes: preparing → ready with this reason. ROUTE_LOST as before. */
 void route_refuse(struct store *s, const char *user, const char *session, uint64_t epoch, const char *reason,
                   route_done_fn fn, void *owner);
+/* A client uses the account: it counts as in use for so long. Detail 0: not kept, it is not to be switched over. */
+void route_busy(struct store *s, const char *user, uint64_t ms, route_done_fn fn, void *owner);
 /* The session rests. ROUTE_LOST when the epoch or state (freezing) is another. */
 void route_frozen(struct store *s, const char *user, const char *session, uint64_t epoch, route_done_fn fn,
                   void *owner);
@@ -161,9 +164,10 @@ void route_progress(struct store *s, const struct route_job *j, const struct rou
                     void *owner);
 void route_ready(struct store *s, const struct route_job *j, route_done_fn fn, void *owner);    /* copying → ready */
 void route_recopy(struct store *s, const struct route_job *j, route_done_fn fn, void *owner);   /* ready → copying */
-/* ready, until delay is over: then →queued. ROUTE_AGAIN: staff said now. */
-void route_wait(struct store *s, const struct route_job *j, const char *reason, uint64_t delay_ms, route_done_fn fn,
-                void *owner);
+/* ready, until delay is over: then →queued. ROUTE_AGAIN: "now", staff said so. until_idle: until nobody uses the account
+ * (route_busy()), and the delay is when it is queued at the latest, for a pass; ROUTE_AGAIN "idle": nobody does. */
+void route_wait(struct store *s, const struct route_job *j, const char *reason, uint64_t delay_ms, bool until_idle,
+                route_done_fn fn, void *owner);
 /* ROUTE_LATE: so many accounts were cut over in the last minute, by all migrators; detail = ms to wait. */
 void route_turn(struct store *s, const char *user, uint32_t a_minute, route_done_fn fn, void *owner);
 /* How an attempt ended. Where more than share per cent of the last 20 failed, migrations are paused, and the detail is

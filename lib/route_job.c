@@ -97,10 +97,15 @@ void route_block(struct store *s, const struct route_job *j, const char *reason,
     run_job(s, "block", j, reason, NULL, fn, owner);
 }
 
-void route_wait(struct store *s, const struct route_job *j, const char *reason, uint64_t delay_ms, route_done_fn fn,
-                void *owner)
+void route_wait(struct store *s, const struct route_job *j, const char *reason, uint64_t delay_ms, bool until_idle,
+                route_done_fn fn, void *owner)
 {
-    run_job(s, "wait", j, reason, &delay_ms, fn, owner);
+    struct args a = {0};
+    args_job(&a, j);
+    args_text(&a, reason);
+    args_number(&a, delay_ms);
+    args_bool(&a, until_idle);
+    route_run(s, "wait", &a, fn, owner);
 }
 
 void route_turn(struct store *s, const char *user, uint32_t a_minute, route_done_fn fn, void *owner)

@@ -143,3 +143,11 @@ void route_thaw(struct store *s, const char *user, route_done_fn fn, void *owner
     args_text(&a, user);
     route_run(s, "thaw", &a, fn, owner);
 }
+
+void route_busy(struct store *s, const char *user, uint64_t ms, route_done_fn fn, void *owner)
+{
+    struct args a = {0};
+    args_text(&a, user);
+    args_number(&a, ms);
+    route_run(s, "busy", &a, fn, owner);
+}

@@ -22,14 +22,15 @@ enum {
     HOOK_MS = 30000,
     TURN_MAX_MS = 5000, /* between looks whether it is its turn */
     STALE_MS = 10000,   /* after a watch that took longer, one more pass goes before the freeze */
+    IDLE_PASS_MS = 30 * 60 * 1000, /* an account that is always in use gets a pass so often */
     DIFFERS_MAX = 3,    /* attempts after which a difference is a person's */
     REASON_MAX = 700,   /* bytes */
 };
 
-enum state { CLAIM, SIGN_IN, RECORDS_READ, COPY, READY, POLICY, WATCH, TURN, RECOPY, CUTOVER, REST, GIVE_UP };
+enum state { CLAIM, SIGN_IN, RECORDS_READ, COPY, READY, POLICY, WATCH, TURN, QUIET, RECOPY, CUTOVER, REST, GIVE_UP };
 
-static const char *const state_names[] = {"claim", "sign_in", "records", "copy",    "ready", "policy",
-                                          "watch", "turn",    "recopy",  "cutover", "rest",  "give_up"};
+static const char *const state_names[] = {"claim", "sign_in", "records", "copy",   "ready",   "policy", "watch",
+                                          "turn",  "quiet",   "recopy",  "cutover", "rest",   "give_up"};
 
 struct job {
     struct migrator *m;
@@ -49,6 +50,7 @@ struct job {
     uint64_t messages, began_ms, copied_ms;
     bool spread;  /* has waited for its random time */
     bool watched; /* long enough; a fresh pass was made since */
+    bool idle;    /* cutover = idle: nobody used the account when it was asked last */
     bool stopping;
     enum why why;
     char *reason; /* owned; of GIVE_UP */
@@ -289,7 +291,7 @@ static bool may_cut_over(const struct job *j)
 {
     uint64_t ms;
 
-    return j->move.now || j->move.force || policy_ask(&j->m->conf->migration, time(NULL), &ms) == POLICY_GO;
+    return j->move.now || j->move.force || j->idle || policy_ask(&j->m->conf->migration, time(NULL), &ms) == POLICY_GO;
 }
 
 /* A mailbox may have gone since it was listed: before that is a person's business, it is looked at twice. */
@@ -386,11 +388,22 @@ static void on_waiting(void *owner, enum route_rc rc, const char *detail)
     struct job *j = owner;
 
     if (rc == ROUTE_AGAIN) {
-        j->move.now = true;
-        enter(j, RECOPY);
+        j->move.now = j->move.now || !strcmp(detail, "now");
+        j->idle = true;
+        enter(j, j->state == QUIET ? CUTOVER : RECOPY);
     } else if (!common_answer(j, rc, detail)) {
         job_end(j, JOB_DONE);
     }
+}
+
+static void wait_until_idle(struct job *j)
+{
+    struct buf reason = {0};
+
+    buf_printf(&reason, "idle: waits until no session of the account has had a command for %" PRIu64 " s",
+               (j->m->conf->migration.idle_time_ms + 999) / 1000);
+    route_wait(j->m->store, &j->move.job, buf_str(&reason), IDLE_PASS_MS, true, on_waiting, j);
+    buf_free(&reason);
 }
 
 static void ask_policy(struct job *j)
@@ -404,7 +417,10 @@ static void ask_policy(struct job *j)
     case POLICY_WAIT:
         LOG(INFO, "job_waits", LOG_S("user", j->move.user), LOG_S("for", "window"), LOG_U("ms", ms));
         route_wait(j->m->store, &j->move.job,
-                   "window: waits for the time at which accounts are switched over", ms, on_waiting, j);
+                   "window: waits for the time at which accounts are switched over", ms, false, on_waiting, j);
+        break;
+    case POLICY_IDLE:
+        wait_until_idle(j);
         break;
     case POLICY_STAFF:
         route_read(j->m->store, j->move.user, on_policy, j);
@@ -425,7 +441,11 @@ static void on_turn(void *owner, enum route_rc rc, const char *detail)
     }
     if (common_answer(j, rc, detail))
         return;
-    enter(j, !j->move.force && clock_boot_ms() - j->copied_ms > STALE_MS ? RECOPY : CUTOVER);
+    bool idle_only = j->m->conf->migration.cutover == CUTOVER_IDLE && !j->move.now && !j->move.force;
+    if (!j->move.force && clock_boot_ms() - j->copied_ms > STALE_MS)
+        enter(j, RECOPY);
+    else
+        enter(j, idle_only ? QUIET : CUTOVER);
 }
 
 /* Not all at once, and not more than are allowed; what staff want now is not held up. */
@@ -627,6 +647,9 @@ static void run(struct job *j)
         break;
     case TURN:
         ask_for_turn(j);
+        break;
+    case QUIET: /* passes take their time: is it so still? */
+        wait_until_idle(j);
         break;
     case RECOPY:
         route_recopy(s, &v->job, on_recopy, j);

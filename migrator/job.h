@@ -8,17 +8,22 @@
  * | RECORDS | copying             | reads the view records                   | COPY                         |
  * | COPY    | copying             | passes, until one is small               | READY; GIVE_UP               |
  * | READY   | copying -> ready    | tells the counters, route_ready          | WATCH, TURN; POLICY          |
- * | POLICY  | ready               | manual: did staff say now? window: waits | RECOPY; end (stays ready)    |
+ * | POLICY  | ready               | manual: did staff say now? window, idle: | RECOPY; end (stays ready)    |
+ * |         |                     | waits                                    |                              |
  * | WATCH   | ready               | has silent proxies evicted               | TURN                         |
- * | TURN    | ready               | freeze_jitter, max_flips_per_minute      | CUTOVER; RECOPY (took long)  |
+ * | TURN    | ready               | freeze_jitter, max_flips_per_minute      | CUTOVER; QUIET (idle); RECOPY|
+ * |         |                     |                                          | (took long)                  |
+ * | QUIET   | ready               | idle: does still nobody use it?          | CUTOVER; end (stays ready)   |
  * | RECOPY  | ready -> copying    | route_recopy                             | COPY                         |
  * | CUTOVER | ready ... flipped   | cutover.h                                | end; GIVE_UP; REST           |
  * | REST    | ready               | waits out a pause or a quarantine        | RECOPY; WATCH (forced)       |
  * | GIVE_UP | -> backoff, blocked | route_backoff, route_block               | end                          |
  *
- * An account that stays ready under cutover = manual or window has no job: `imapferryctl flip`, or the time, queues
- * it again, and a short delta goes before its cut-over. What has no answer from Redis is sent again; all scripts may be
- * repeated. A job that finds that it is not the owner any more touches nothing more.
+ * An account that stays ready under cutover = manual, window or idle has no job: `imapferryctl flip`, or the time, queues
+ * it again, and a short delta goes before its cut-over. One that waits until nobody uses it is queued when the last mark of
+ * its use is over (proxy/busy.h), and each half an hour for a pass, so that little is left to do when its moment comes.
+ * What has no answer from Redis is sent again; all scripts may be repeated. A job that finds that it is not the owner any
+ * more touches nothing more.
  *
  * One exit: job_end(job, how). */
 #ifndef IMAPFERRY_JOB_H

@@ -25,6 +25,8 @@ enum policy_rc policy_ask(const struct conf_migration *m, time_t now, uint64_t *
     *ms = 0;
     if (m->cutover == CUTOVER_IMMEDIATE)
         return POLICY_GO;
+    if (m->cutover == CUTOVER_IDLE)
+        return POLICY_IDLE;
     if (m->cutover == CUTOVER_MANUAL)
         return POLICY_STAFF;
     for (unsigned i = 0; i < WEEK_MINUTES; i++, minute += MINUTE) {

@@ -9,6 +9,7 @@
 enum policy_rc {
     POLICY_GO,
     POLICY_WAIT, /* *ms: until it may be */
+    POLICY_IDLE, /* once nobody uses it, which route_wait() tells */
     POLICY_STAFF /* until staff say so */
 };
 /* By the local time at `now`, with its changes to and from summer time. */

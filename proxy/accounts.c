@@ -2,6 +2,7 @@
 
 #include "lib/xalloc.h"
 
+#include "busy.h"
 #include "freeze.h"
 #include "proxy.h"
 #include "relay.h"
@@ -86,6 +87,8 @@ void accounts_heard(struct account *a, const struct account_news *n)
     free(key);
     if (a && (risen || engages))
         tell_seen(a);
+    if (a)
+        busy_heard(a);
 }
 
 static void on_read(void *owner, enum route_rc rc, const struct route *r)

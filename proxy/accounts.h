@@ -26,6 +26,7 @@ struct account {
     char *target;       /* of the move under way or done; NULL or "": none */
     uint64_t deadline_ms; /* of preparing or freezing, by clock_boot_ms() */
     struct views *views;  /* of the last flip; owned */
+    uint64_t used_ms, marked_ms; /* busy.h, by the loop's clock: last used, and when the store was told; 0 = not */
     uint64_t news;      /* counts events */
     bool reading;       /* a route_read() is under way ... */
     uint64_t read_news; /* ... since this event */

@@ -2,6 +2,7 @@
 
 #include "lib/xalloc.h"
 
+#include "busy.h"
 #include "proxy.h"
 #include "relay_priv.h"
 #include "rest.h"
@@ -182,6 +183,19 @@ static void moved(struct session *s)
     s->relay->moved_ms = uv_now(&s->proxy->loop->uv);
 }
 
+/* Bytes came, and a command that counts is under way. */
+static void note_use(struct session *s)
+{
+    const struct command *c;
+    if (s->state != IN_RELAY)
+        return;
+    TAILQ_FOREACH(c, &s->relay->commands, link)
+    if (c->own == OWN_NONE && busy_counts(c->verb)) {
+        busy_note(s->account);
+        return;
+    }
+}
+
 /* After the client's bytes, and after those of the backend: each may have opened the way of the other. */
 void relay_settle(struct session *s)
 {
@@ -245,6 +259,7 @@ void relay_client_event(struct session *s, enum stream_event ev)
     case STREAM_DATA:
         moved(s);
         relay_pump_up(s);
+        note_use(s);
         break;
     case STREAM_EOF:
         s->client_eof = true;
@@ -268,6 +283,7 @@ void relay_backend_event(struct session *s, enum stream_event ev)
     switch (ev) {
     case STREAM_DATA:
         moved(s);
+        note_use(s);
         /* The clock is read after the bytes: what the backend did before it is covered by the lease. */
         if (session_may_pass(s) && !relay_pump_down(s))
             return;

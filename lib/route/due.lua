@@ -1,4 +1,5 @@
--- due: one account whose time may have come is queued. args: user. ok: 1 where it was.
+-- due: one account whose time may have come is queued. args: user. ok: 1 where it was. One that waits until nobody uses it
+-- (wait.lua) and is in use still waits on, without an event, until its next pass.
 if not open() then return NOSTORE end
 local r = route(arg(1))
 local next_try = number(r.next_try)
@@ -7,6 +8,13 @@ if (r.state ~= 'backoff' and r.state ~= 'ready') or next_try == 0 then
     return {'ok', '0'}
 end
 if now() < next_try then return {'ok', '0'} end
+local left, pass_in = busy_left(r.user), number(r.pass_at) - now()
+if r.state == 'ready' and left > 0 and pass_in > 0 then
+    local at = text(now() + math.min(left, pass_in))
+    call('ZADD', LATER, at, r.user)
+    change(r, {next_try = at})
+    return {'ok', '0'}
+end
 local set = push(r, r.bulk == '1')
 set.reason = r.reason
 change(r, set, 'state')

@@ -25,6 +25,7 @@ end
 local FROZEN = set_of('freezing', 'flipping')
 local OWNED = set_of('copying', 'ready', 'preparing', 'freezing', 'flipping')
 local ENGAGED = set_of('queued', 'copying', 'ready', 'preparing', 'freezing', 'flipping', 'flipped', 'backoff')
+local WAITS = set_of('queued', 'copying', 'ready') -- a wait goes on over the passes in between
 local WATCHED = set_of('flipped', 'settled', 'held', 'resting') -- the late watch may look at the server that was left
 local UNDER_WAY = set_of('queued', 'copying', 'ready', 'preparing', 'freezing', 'flipping')
 
@@ -81,7 +82,7 @@ local function look(user, home)
     local r = {backend = home or '', state = 'resting', epoch = '0', generation = text(S.generation), source = '',
                target = '', owner = '', last_owner = '', prior = '', deadline = '0', reason = '', held_from = '',
                held_reason = '', attempts = '0', next_try = '0', force = '', back = '', now = '', bulk = '', job = '',
-               staff = '', view = '', engaged = '0'}
+               staff = '', view = '', engaged = '0', waits = '0', pass_at = '0'}
     local flat = call('HGETALL', key('route', user))
     for i = 1, #flat, 2 do r[flat[i]] = flat[i + 1] end
     r.exists, r.user = #flat > 0, user
@@ -89,11 +90,13 @@ local function look(user, home)
 end
 
 -- Writes fields, stamps the generation, appends the event. The mark of what staff did last goes with the state, and
--- `engaged` (the epoch of the first claim since the account is engaged) with the end of the engagement.
+-- `engaged` (the epoch of the first claim since the account is engaged) with the end of the engagement, and `waits` (since
+-- when a copied account waits for its time) with the wait.
 local function change(r, set, kind)
     set.generation = text(S.generation)
     if set.state and not set.staff then set.staff = '' end
     if set.state and not ENGAGED[set.state] then set.engaged = '0' end
+    if set.state and r.waits ~= '0' and not WAITS[set.state] then set.waits = '0' end
     if not r.exists then
         for _, f in ipairs({'backend', 'state', 'epoch'}) do set[f] = set[f] or r[f] end
     end
@@ -137,6 +140,9 @@ local function push(r, bulk)
     return {state = 'queued', bulk = b, job = call('XADD', bulk and BULK or JOBS, '*', 'user', r.user), owner = '',
             last_owner = '', reason = '', next_try = '0', deadline = '0', held_from = ''}
 end
+
+-- ms for which the account counts as in use: what busy.lua keeps.
+local function busy_left(user) return math.max(0, call('PTTL', key('busy', user))) end
 
 -- ---- sessions ----
 

@@ -90,6 +90,7 @@ json_t *action_account(const struct store *s, const char *user, const struct rou
     json_object_set_new(o, "advice", text_or_null(r->reason ? reason_advice(r->reason) : ""));
     json_object_set_new(o, "attempts", number(r->attempts));
     json_object_set_new(o, "next_try", action_time(r->next_try_ms));
+    json_object_set_new(o, "waits_since", action_time(r->waits_ms));
     json_object_set_new(o, "deadline", action_time(r->deadline_ms));
     json_object_set_new(o, "held_from", text_or_null(r->held_from));
     json_object_set_new(o, "force", json_boolean(r->force));

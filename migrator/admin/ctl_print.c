@@ -186,6 +186,7 @@ static void write_user(struct buf *out, const json_t *o)
         line(out, "record", "none: nothing was begun");
         return;
     }
+    time_line(out, o, "waits since", "waits_since");
     time_line(out, o, "next try", "next_try");
     time_line(out, o, "deadline", "deadline");
     time_line(out, o, "flipped", "flipped");

@@ -1,7 +1,10 @@
-"""When accounts are switched over: windows, caps, the automatic stop."""
+"""When accounts are switched over: windows, idleness, caps, the automatic stop."""
+import threading
 import time
 
-from harness import net
+import pytest
+
+from harness import mail, net
 from harness.scene import Wire, assert_equal, fill, new_user, small
 
 DAYS = "Mon Tue Wed Thu Fri Sat Sun".split()
@@ -95,3 +98,131 @@ def test_the_automatic_stop(make_ferry, backends, old):
     assert ferry.ctl("resume")[0] == 0
     ferry.wait_state(other, "flipped")
     ferry.wait_state(user, "flipped")
+
+
+# ---- cutover = idle
+
+def waits_for_idleness(ferry, user):
+    net.wait_until("its wait", lambda: ferry.route(user).get("reason", "").startswith("idle: "))
+    return ferry.route(user)
+
+
+def is_marked(ferry, user):
+    return ferry.redis.client().pttl(f"imapferry:busy:{user}") > 0
+
+
+def time_has_come(ferry, user, **fields):
+    """For another look at it, whose time is far."""
+    redis = ferry.redis.client()
+    redis.hset(f"imapferry:route:{user}", mapping=dict(fields, next_try="1"))
+    redis.zadd("imapferry:later", {user: 1})
+
+
+@pytest.mark.writes_source
+def test_an_account_in_use_waits_and_its_mail_comes_along(make_ferry, backends, old, new):
+    user = new_user("busy")
+    fill(old, user, small(messages=6))
+    ferry = make_ferry(backends, {"migration": {"cutover": "idle", "idle_time": "1h"}})
+    proxy = ferry.proxy()
+    client = ferry.login(proxy, user, "secret")
+    client.list()
+    client.noop()
+    client.status("INBOX", "(MESSAGES)")
+    assert not is_marked(ferry, user), "what programs do by themselves is no use"
+    client.select("INBOX")
+    net.wait_until("the mark", lambda: is_marked(ferry, user))
+    ferry.migrator()
+    route = waits_for_idleness(ferry, user)
+    assert (route["state"], route["backend"], route["owner"]) == ("ready", "old", ""), route
+    left = int(route["next_try"]) / 1000 - time.time()
+    assert 20 * 60 < left <= 30 * 60, "the next pass comes before the mark ends"
+    told = ferry.user(user)
+    assert told["waits_since"] and "--now" in told["advice"], told
+    assert "waits since" in ferry.ctl_raw("user", user)[1]
+
+    client.append("INBOX", "", None, b"Subject: while it waits\r\n\r\nx\r\n")
+    time_has_come(ferry, user, pass_at="1")
+    net.wait_until("a pass", lambda: ferry.route(user)["epoch"] != route["epoch"])
+    again = waits_for_idleness(ferry, user)
+    assert (again["state"], again["backend"], again["waits"]) == ("ready", "old", route["waits"])
+    m = mail.connect(new, user, "secret")
+    assert m.select("INBOX", readonly=True) == ("OK", client.select("INBOX")[1])
+    m.logout()
+
+    ferry.redis.client().delete(f"imapferry:busy:{user}")  # as if an hour had passed, or a failover had lost it
+    time_has_come(ferry, user)
+    ferry.wait_state(user, "flipped")
+    assert_equal(old, new, user, 7)
+
+
+def test_staff_do_not_wait_for_a_user_who_is_never_idle(make_ferry, backends, old, new):
+    user = new_user("never")
+    fill(old, user, small(messages=6))
+    ferry = make_ferry(backends, {"migration": {"cutover": "idle", "idle_time": "1h"}})
+    proxy = ferry.proxy()
+    ferry.migrator()
+    client = ferry.login(proxy, user, "secret")
+    client.select("INBOX")
+    waits_for_idleness(ferry, user)
+    assert ferry.ctl("flip", user, "--to", "new", "--reason", "they are on the phone")[0] == 0
+    ferry.wait_state(user, "flipped")
+    assert_equal(old, new, user, 6)
+
+
+def test_a_phone_in_idle_and_a_program_that_polls_are_no_use(make_ferry, backends, old, new):
+    user = new_user("phone")
+    fill(old, user, small(messages=6))
+    ferry = make_ferry(backends, {"migration": {"cutover": "idle", "idle_time": "2s"}})
+    one, other = ferry.proxy(), ferry.proxy()
+    ferry.migrator()
+    redis = ferry.redis.client()
+    stop = threading.Event()
+
+    def poll(client):
+        while not stop.wait(0.2):
+            try:
+                client.noop()
+                client.status("INBOX", "(UNSEEN)")
+            except (client.error, OSError):  # the flip, where it can't be handed over
+                return
+    with Wire(one.addresses[0]) as phone:
+        phone.until(b"* ")
+        assert b" OK" in phone.login(user)
+        before = redis.time()[0]
+        phone.command(b"s", b"SELECT INBOX")
+        phone.line(b"i IDLE")
+        phone.until(b"+ ")
+        polls = threading.Thread(target=poll, args=(ferry.login(other, user, "secret"),))
+        polls.start()
+        try:
+            route = ferry.wait_state(user, "flipped")
+        finally:
+            stop.set()
+            polls.join()
+    assert int(route["flipped_at"]) >= (before + 2) * 1000, "SELECT is use"
+    assert_equal(old, new, user, 6)
+
+
+def test_use_through_a_proxy_that_died_ends_by_itself(make_ferry, backends, old, new):
+    user = new_user("died")
+    fill(old, user, small(messages=6))
+    ferry = make_ferry(backends, {"migration": {"cutover": "idle", "idle_time": "4s"}})
+    one, _ = ferry.proxy(), ferry.proxy()
+    ferry.login(one, user, "secret").select("INBOX")
+    net.wait_until("the mark", lambda: is_marked(ferry, user))
+    one.kill()
+    ferry.migrator()
+    ferry.wait_state(user, "flipped")
+    assert_equal(old, new, user, 6)
+
+
+def test_what_was_used_just_before_it_was_queued_is_in_use(make_ferry, backends, old):
+    user = new_user("before")
+    fill(old, user, small(messages=3))
+    ferry = make_ferry(backends, {"migration": {"cutover": "idle", "idle_time": "1h", "trigger": "manual"}})
+    client = ferry.login(ferry.proxy(), user, "secret")
+    client.select("INBOX")
+    assert ferry.ctl("migrate", user)[0] == 0
+    net.wait_until("the mark", lambda: is_marked(ferry, user))
+    ferry.migrator()
+    waits_for_idleness(ferry, user)

@@ -1077,6 +1077,63 @@ def test_wait_keeps_it_ready_and_queues_it_later(store):
     assert store.call("wait", "ann", TOKEN, EPOCH, "window: x", 60000) == ["again", "now"]
 
 
+@pytest.mark.parametrize("state", STATES)
+def test_busy_from_every_state(store, state):
+    store.plant(state)
+    before = store.route()
+    waits = state in ENGAGED + ["backoff"]
+    assert store.call("busy", "ann", 5000) == ["ok", "1" if waits else "0"]
+    assert store.client.exists(store.key("busy", "ann")) == waits
+    assert store.route() == before and store.events() == []
+    if waits:
+        assert store.call("busy", "ann", 60000) == ["ok", "1"] and store.client.pttl(store.key("busy", "ann")) > 50000
+        assert store.call("busy", "ann", 1000) == ["ok", "1"] and store.client.pttl(store.key("busy", "ann")) > 50000
+
+
+def test_wait_until_idle(store):
+    def mark(ms):
+        store.client.set(store.key("busy", "ann"), "1", px=ms)
+
+    def due_in():
+        r = store.route()
+        assert store.client.zscore(store.key("later"), "ann") == float(r["next_try"])
+        return int(r["next_try"]) - store.now()
+    store.plant("ready")
+    assert store.call("wait", "ann", TOKEN, EPOCH, "idle: x", 60000, 1) == ["again", "idle"]
+    assert store.route()["owner"] == TOKEN and store.events() == []
+    mark(30000)
+    assert store.call("wait", "ann", TOKEN, EPOCH, "idle: x", 60000, 1) == ["ok"]
+    r = store.route()
+    assert (r["state"], r["owner"], r["reason"]) == ("ready", "", "idle: x") and 20000 < due_in() <= 30000
+    assert abs(int(r["waits"]) - store.now()) < 20000
+    assert store.call("wait", "ann", TOKEN, EPOCH, "idle: x", 60000, 1) == ["ok"] and store.route() == r
+
+    def time_has_come(**fields):
+        store.client.hset(store.key("route", "ann"), mapping=dict(fields, next_try=1))
+    mark(40000)
+    time_has_come()
+    events = len(store.events())
+    assert store.call("due", "ann") == ["ok", "0"] and 30000 < due_in() <= 40000, "it is in use still"
+    assert len(store.events()) == events and store.jobs() == []
+    mark(90000)
+    time_has_come()
+    assert store.call("due", "ann") == ["ok", "0"] and 40000 < due_in() <= 60000, "not beyond its next pass"
+    time_has_come(pass_at=1)
+    assert store.call("due", "ann") == ["ok", "1"] and store.jobs() == ["ann"], "a pass, though it is in use"
+
+    assert store.call("claim", "ann", "tok")[0] == "ok" and store.call("ready", "ann", "tok", 6) == ["ok"]
+    assert store.call("wait", "ann", "tok", 6, "idle: x", 60000, 1) == ["ok"]
+    assert store.route()["waits"] == r["waits"], "since the first time"
+    store.client.delete(store.key("busy", "ann"))
+    time_has_come()
+    assert store.call("due", "ann") == ["ok", "1"], "nobody uses it"
+    assert store.call("claim", "ann", "tok2")[0] == "ok" and store.call("ready", "ann", "tok2", 7) == ["ok"]
+    mark(30000)
+    store.client.hset(store.key("route", "ann"), "now", "1")
+    assert store.call("wait", "ann", "tok2", 7, "idle: x", 60000, 1) == ["again", "now"]
+    assert store.call("prepare", "ann", "tok2", 7, 1000) == ["ok", "8"] and store.route()["waits"] == "0"
+
+
 def test_turn(store):
     assert [store.call("turn", u, 2)[0] for u in ("a", "b", "c", "a")] == ["ok", "ok", "late", "ok"]
     assert 50000 < int(store.call("turn", "c", 2)[1]) <= 60000

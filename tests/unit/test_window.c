@@ -99,6 +99,8 @@ static void test_policy(void **state)
     assert_int_equal(ms, 3593000);
     m.cutover = CUTOVER_IMMEDIATE;
     assert_int_equal(policy_ask(&m, SUNDAY, &ms), POLICY_GO);
+    m.cutover = CUTOVER_IDLE;
+    assert_int_equal(policy_ask(&m, SUNDAY, &ms), POLICY_IDLE);
     m.cutover = CUTOVER_MANUAL;
     assert_int_equal(policy_ask(&m, SUNDAY, &ms), POLICY_STAFF);
 }
