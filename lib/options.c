@@ -270,9 +270,9 @@ const struct option options[] = {
              "goes on as before and is tried again later."},
     {"migration", "hook_flip", OPTION_LIST, offsetof(struct conf_migration, hook_flip), .def = "",
      .text = "The same, run once an account has been switched over. Where it fails, it is tried three times "
-             "more."},
+             "more. A migrator that dies meanwhile leaves it to another, so it may run twice."},
     {"migration", "hook_settle", OPTION_LIST, offsetof(struct conf_migration, hook_settle), .def = "",
-     .text = "The same, run once the time of late_watch is over."},
+     .text = "The same as hook_flip, run once the time of late_watch is over."},
     {"migration", "late_watch", OPTION_DURATION, offsetof(struct conf_migration, late_watch_ms), .def = "1h",
      .max = 30 * DAY,
      .text = "How long the old server is looked at after an account was switched over, at growing distances; "

@@ -181,8 +181,10 @@ void route_abort(struct store *s, const struct route_job *j, const char *reason,
 /* freezing → flipping: before the deadline, with every registration frozen (or gone) at this epoch. */
 void route_flip(struct store *s, const struct route_job *j, const char *view, route_done_fn fn, void *owner);
 /* flipping → flipped: backend = target, epoch+1, force cleared; sessions that rest are registered at the target. late_ms: until the
- * late watch looks at the source for the first time, 0 = never. */
-void route_flipped(struct store *s, const struct route_job *j, uint64_t late_ms, route_done_fn fn, void *owner);
+ * late watch looks at the source for the first time, 0 = never. hook_ms: the token has the hook "flip" to run, for so long
+ * (see below); 0 = there is none. */
+void route_flipped(struct store *s, const struct route_job *j, uint64_t late_ms, uint64_t hook_ms, route_done_fn fn,
+                   void *owner);
 /* copying, ready → backoff with next_try = now + delay (0: at the next login only), attempts+1; or → blocked. The
  * account is put into `later` where delay > 0. */
 void route_backoff(struct store *s, const struct route_job *j, const char *reason, uint64_t delay_ms,
@@ -238,10 +240,21 @@ void route_late_keep(struct store *s, const struct route_job *j, uint64_t lease_
 /* Each text becomes an entry of the account's audit, once. */
 void route_late_note(struct store *s, const struct route_job *j, const struct span *texts, size_t n, route_done_fn fn,
                      void *owner);
-/* delay_ms until the next look, 0 = none any more. over: flipped → settled. found: messages that were brought. Detail:
- * the state. */
+/* delay_ms until the next look, 0 = none any more. over: flipped → settled. found: messages that were brought. hook_ms: as
+ * for route_flipped(), of the hook "settle". Detail: the state. */
 void route_late_done(struct store *s, const struct route_job *j, uint64_t delay_ms, bool over, uint64_t found,
-                     route_done_fn fn, void *owner);
+                     uint64_t hook_ms, route_done_fn fn, void *owner);
+
+/* ---- hooks that have to be run (migrator/errand.h): noted by the script that makes them due, until they were run ---- */
+
+/* Their names ("EVENT\nEPOCH\nSOURCE\nTARGET\nUSER"), as rows: those that nobody runs at this moment. */
+void route_hook_list(struct store *s, uint32_t max, route_rows_fn fn, void *owner);
+/* ROUTE_OK: the token has it for the lease. ROUTE_LOST: another has, or it was run. */
+void route_hook_take(struct store *s, const char *name, const char *token, uint64_t lease_ms, route_done_fn fn,
+                     void *owner);
+void route_hook_keep(struct store *s, const char *name, const char *token, uint64_t lease_ms, route_done_fn fn,
+                     void *owner);
+void route_hook_done(struct store *s, const char *name, route_done_fn fn, void *owner);
 
 /* ---- staff and schedule; who and why go to the audit stream ---- */
 

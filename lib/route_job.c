@@ -80,9 +80,14 @@ void route_flip(struct store *s, const struct route_job *j, const char *view, ro
     run_job(s, "flip", j, view ? view : "", NULL, fn, owner);
 }
 
-void route_flipped(struct store *s, const struct route_job *j, uint64_t late_ms, route_done_fn fn, void *owner)
+void route_flipped(struct store *s, const struct route_job *j, uint64_t late_ms, uint64_t hook_ms, route_done_fn fn,
+                   void *owner)
 {
-    run_job(s, "flipped", j, NULL, &late_ms, fn, owner);
+    struct args a = {0};
+    args_job(&a, j);
+    args_number(&a, late_ms);
+    args_number(&a, hook_ms);
+    route_run(s, "flipped", &a, fn, owner);
 }
 
 void route_backoff(struct store *s, const struct route_job *j, const char *reason, uint64_t delay_ms,

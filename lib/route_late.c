@@ -38,12 +38,13 @@ void route_late_note(struct store *s, const struct route_job *j, const struct sp
 }
 
 void route_late_done(struct store *s, const struct route_job *j, uint64_t delay_ms, bool over, uint64_t found,
-                     route_done_fn fn, void *owner)
+                     uint64_t hook_ms, route_done_fn fn, void *owner)
 {
     struct args a = {0};
     args_job(&a, j);
     args_number(&a, delay_ms);
     args_bool(&a, over);
     args_number(&a, found);
+    args_number(&a, hook_ms);
     route_run(s, "late_done", &a, fn, owner);
 }

@@ -8,6 +8,7 @@
 
 #include "bypass.h"
 #include "cutover.h"
+#include "errand.h"
 #include "hook.h"
 #include "pass.h"
 #include "schedule.h"
@@ -614,7 +615,8 @@ static void run(struct cutover_run *c)
         write_journal(c);
         break;
     case PUBLISH:
-        route_flipped(s, &c->move->job, schedule_first_ms(c->move->m->conf), on_flipped, c);
+        route_flipped(s, &c->move->job, schedule_first_ms(c->move->m->conf),
+                      errand_lease_ms(c->move->m, "flip"), on_flipped, c);
         break;
     }
 }

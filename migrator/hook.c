@@ -322,6 +322,8 @@ void hook_cancel(struct hook **hp)
 
 struct hooks_entry {
     TAILQ_ENTRY(hooks_entry) link;
+    hook_fn fn;
+    void *owner;
     struct hooks *hooks;
     struct hook_call call; /* its strings are owned; the command is the configuration's */
     struct hook *hook;
@@ -356,7 +358,10 @@ static void on_entry(void *owner, const char *error)
         LOG(ERROR, "hook_failed", LOG_S("event_of", e->call.event), LOG_S("user", e->call.user),
             LOG_S("why", error), LOG_U("try", e->tries));
     if (!error || e->tries == TRIES) {
+        hook_fn fn = e->fn;
+        void *whose = e->owner;
         entry_free(e);
+        fn(whose, error);
         return;
     }
     timer_start(e->rest, e->rest_ms);
@@ -371,11 +376,11 @@ static void try_entry(void *owner)
     e->hook = hook_start(e->hooks->loop, &e->call, on_entry, e);
 }
 
-void hooks_run(struct hooks *hooks, const struct hook_call *call)
+void hooks_run(struct hooks *hooks, const struct hook_call *call, hook_fn fn, void *owner)
 {
-    if (call->command->n == 0)
-        return;
     struct hooks_entry *e = xcalloc(1, sizeof(*e));
+    e->fn = fn;
+    e->owner = owner;
     e->hooks = hooks;
     e->call = *call;
     e->call.user = xstrdup(call->user);

@@ -33,12 +33,13 @@ void hook_cancel(struct hook **h);
 /* An argument with its % written out. Appends. Pure. */
 void hook_expand(struct buf *out, const struct hook_call *call, const char *argument);
 
-/* Hooks that nobody waits for: tried again, with growing rests, while the process lives; what fails to the
- * end is an error in the log. */
+/* Hooks that no account waits for: tried again, with growing rests, while the process lives; what fails to the
+ * end is an error in the log. errand.h sees to it that they are run when the process dies. */
 struct hooks;
 struct hooks *hooks_new(struct loop *l);
 /* NULL is fine. */
 void hooks_free(struct hooks **h);
-void hooks_run(struct hooks *h, const struct hook_call *call);
+/* fn: it succeeded, or failed to the end; not after hooks_free(), and never before this returned. */
+void hooks_run(struct hooks *h, const struct hook_call *call, hook_fn fn, void *owner);
 
 #endif

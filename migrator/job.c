@@ -9,6 +9,7 @@
 
 #include "baggage.h"
 #include "cutover.h"
+#include "errand.h"
 #include "job.h"
 #include "pass.h"
 #include "policy.h"
@@ -19,7 +20,6 @@ enum {
     REST_MS = 1000, /* between looks whether a pause or quarantine is over */
     PASSES_MAX = 5,
     SMALL_CHANGES = 20, /* a pass that had to change no more than this is small */
-    HOOK_MS = 30000,
     TURN_MAX_MS = 5000, /* between looks whether it is its turn */
     STALE_MS = 10000,   /* after a watch that took longer, one more pass goes before the freeze */
     IDLE_PASS_MS = 30 * 60 * 1000, /* an account that is always in use gets a pass so often */
@@ -544,13 +544,12 @@ static void on_cutover(void *owner, const struct cutover_result *r)
             LOG_U("mailboxes", j->mailboxes), LOG_U("messages", j->messages),
             LOG_U("frozen_ms", r->frozen_ms), LOG_S("force", j->move.force ? "yes" : "no"));
         tell_outcome(j, true);
-        hooks_run(j->m->hooks, &(struct hook_call){.command = &j->m->conf->migration.hook_flip,
-                                                   .event = "flip",
-                                                   .user = j->move.user,
-                                                   .login = j->move.login ? j->move.login : "",
-                                                   .source = j->move.source_name,
-                                                   .target = j->move.target_name,
-                                                   .timeout_ms = HOOK_MS});
+        errands_run(j->m->errands, &(struct errand_call){.event = "flip",
+                                                         .user = j->move.user,
+                                                         .source = j->move.source_name,
+                                                         .target = j->move.target_name,
+                                                         .token = j->move.token,
+                                                         .epoch = j->move.job.epoch + 1});
         job_end(j, JOB_DONE);
         break;
     case CUTOVER_FAILED:

@@ -10,6 +10,7 @@
 #include "lib/xalloc.h"
 
 #include "migrator.h"
+#include "errand.h"
 #include "schedule.h"
 #include "worker.h"
 
@@ -40,6 +41,7 @@ static void start_work(struct program *g)
 {
     g->worker = worker_new(&g->m);
     g->schedule = schedule_new(&g->m);
+    g->m.errands = errands_new(&g->m);
     LOG(INFO, "ready", LOG_S("id", g->id), LOG_U("jobs", g->conf->migrator.jobs),
         LOG_S("journal", g->conf->migrator.journal_dir));
     process_notify("READY=1");
@@ -185,6 +187,7 @@ static void program_free(struct program *g)
 
     schedule_free(&g->schedule);
     worker_free(&g->worker);
+    errands_free(&m->errands);
     store_free(&m->store);
     hooks_free(&m->hooks);
     journal_free(&m->journal);

@@ -11,6 +11,8 @@
 #include "hook.h"
 #include "journal.h"
 
+struct errands;
+
 struct migrator {
     struct loop *loop;
     const struct conf *conf;
@@ -19,6 +21,7 @@ struct migrator {
     struct backends *backends;
     struct journal *journal;
     struct hooks *hooks;
+    struct errands *errands;
     struct seal_private *seal; /* NULL: no keys are configured */
 };
 

@@ -4,10 +4,11 @@
 #include "lib/log.h"
 #include "lib/xalloc.h"
 
+#include "errand.h"
 #include "late.h"
 #include "schedule.h"
 
-enum { LOOKS_MAX = 2, TICK_MS = 1000, TICK_MIN_MS = 50, RETRY_MS = 1000, HOOK_MS = 30000 };
+enum { LOOKS_MAX = 2, TICK_MS = 1000, TICK_MIN_MS = 50, RETRY_MS = 1000 };
 enum look_state { CLAIM, LOOK, DROP, DONE };
 
 /* One account whose time has come. */
@@ -242,13 +243,12 @@ static void settled(struct look *k)
     struct migrator *m = k->schedule->m;
 
     LOG(INFO, "settled", LOG_S("user", k->move.user), LOG_S("backend", k->move.target_name));
-    hooks_run(m->hooks, &(struct hook_call){.command = &m->conf->migration.hook_settle,
-                                            .event = "settle",
-                                            .user = k->move.user,
-                                            .login = k->move.login ? k->move.login : "",
-                                            .source = k->move.source_name,
-                                            .target = k->move.target_name,
-                                            .timeout_ms = HOOK_MS});
+    errands_run(m->errands, &(struct errand_call){.event = "settle",
+                                                  .user = k->move.user,
+                                                  .source = k->move.source_name,
+                                                  .target = k->move.target_name,
+                                                  .token = k->move.token,
+                                                  .epoch = k->move.job.epoch});
 }
 
 static void on_done(void *owner, enum route_rc rc, const char *detail)
@@ -271,7 +271,7 @@ static void send_done(struct look *k)
                                    k->since_flip_ms + clock_boot_ms() - k->claimed_ms, &k->over);
     k->over = k->over || retired;
     route_late_done(k->schedule->m->store, &k->move.job, retired ? 0 : k->delay_ms, k->over, k->found,
-                    on_done, k);
+                    errand_lease_ms(k->schedule->m, "settle"), on_done, k);
 }
 
 static void run(struct look *k)

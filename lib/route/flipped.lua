@@ -1,5 +1,6 @@
 -- flipped: the only script that changes backend; neither a pause nor a quarantine stops it. args: user, token, epoch, ms
--- until the late watch looks at the server that was left (0: never, and after a flip by force).
+-- until the late watch looks at the server that was left (0: never, and after a flip by force), lease in ms of hook_flip
+-- (0: there is none).
 -- ok: the new epoch. An account that was sent back is held there. Sessions that rest go on at the target, and are
 -- registered there; one that can't leaves.
 if not open(true) then return NOSTORE end
@@ -24,4 +25,5 @@ else
     call('ZREM', prefix .. 'late', r.user)
 end
 change(r, set, 'state')
+hook_note(r, 'flip', r.source, arg(2), arg(5))
 return {'ok', r.epoch}

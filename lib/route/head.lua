@@ -6,7 +6,7 @@ local call = redis.call
 local prefix = KEYS[1] .. ':'
 local STORE, EVENTS, LATER = prefix .. 'store', prefix .. 'events', prefix .. 'later'
 local JOBS, BULK, PROXIES = prefix .. 'jobs', prefix .. 'jobs:bulk', prefix .. 'proxies'
-local CONTROL, AUDIT = prefix .. 'control', prefix .. 'audit'
+local CONTROL, AUDIT, HOOKS = prefix .. 'control', prefix .. 'audit', prefix .. 'hooks'
 local OK, NOSTORE = {'ok'}, {'nostore'}
 local S = {} -- the store, once open() was called
 
@@ -177,6 +177,18 @@ local function sessions(user, incarnation)
         end
     end
     return all
+end
+
+-- ---- hooks ----
+
+-- A command of the site has to be run once this has happened. Its name says all of it: event, epoch, source, target,
+-- account, each a line. Who runs it has it for the lease (0: there is no such command); PREFIX:hooks is by when another may,
+-- PREFIX:hooks:by the token of who runs it.
+local function hook_note(r, what, source, token, lease)
+    if number(lease) == 0 then return end
+    local name = table.concat({what, r.epoch, source, r.backend, r.user}, '\n')
+    call('ZADD', HOOKS, text(now() + number(lease)), name)
+    call('HSET', HOOKS .. ':by', name, token)
 end
 
 -- ---- staff ----

@@ -1,5 +1,5 @@
 -- late_done: the look is over. args: user, token, epoch, ms until the next (0: none), 1 where the set time is over, how
--- many messages it has brought. A credential is not kept longer than the set time.
+-- many messages it has brought, lease in ms of hook_settle (0: there is none). A credential is not kept longer than the set time.
 if not open() then return NOSTORE end
 local r, mine = job()
 if not mine and arg(2) ~= '' and r.last_late == arg(2) then return {'ok', r.state} end
@@ -12,4 +12,5 @@ if arg(5) == '1' and r.state == 'flipped' then
     call('DEL', key('secret', r.user))
 end
 change(r, set, set.state and 'state')
+if set.state then hook_note(r, 'settle', r.source, arg(2), arg(7)) end
 return {'ok', r.state}

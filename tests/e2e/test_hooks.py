@@ -1,6 +1,8 @@
 """Commands of the site at freeze, flip and settle."""
 import os
 
+import pytest
+
 from harness import net
 from harness.scene import assert_equal, fill, new_user, small
 
@@ -53,3 +55,46 @@ def test_a_hook_that_fails_thaws(make_ferry, backends, old, new):
     script(ferry, "hook.good", "")
     ferry.wait_state(user, "flipped")
     assert_equal(old, new, user, 5)
+
+
+@pytest.mark.parametrize("event", ["flip", "settle"])
+def test_a_hook_survives_the_migrator(make_ferry, backends, old, event):
+    """Killed when the account is switched over, or settled, and nobody has been told: the next one runs it."""
+    user = new_user("survives")
+    fill(old, user, small(messages=3))
+    ferry = make_ferry(backends, {"migration": {"late_watch": "1s", "trigger": "manual"}})
+    said = os.path.join(ferry.folder, "said")
+    ferry.settings["migration"][f"hook_{event}"] = [script(ferry, "hook", f'echo "$*" >> {said}'),
+                                                    "%e", "%u", "%k", "%s", "%t"]
+    point = {"flip": "flipped", "settle": "late_done"}[event]
+    redis = ferry.redis.client()
+    assert ferry.ctl("migrate", user)[0] == 0
+    while redis.zcard("imapferry:hooks") == 0:  # each look ends with late_done, not only the last one
+        migrator = ferry.migrator(wait=False, env={"IMAPFERRY_FAULT": f"script.{point}.answered:1:kill"})
+        net.wait_until("death", lambda m=migrator: m.process.poll() is not None)
+        migrator.kill()
+    assert not os.path.exists(said)
+    ferry.migrator().wait(rf"event=hook_left_behind event_of={event}")
+    net.wait_until("its end", lambda: redis.zcard("imapferry:hooks") == 0)
+    with open(said, encoding="utf-8") as f:
+        assert f.read() == f"{event} {user} {user} old new\n"
+    assert not redis.exists("imapferry:hooks:by")
+
+
+def test_a_hook_that_runs_long_is_run_once(make_ferry, backends, old):
+    """Longer than others wait for a word from who runs it."""
+    user = new_user("long")
+    fill(old, user, small(messages=3))
+    ferry = make_ferry(backends, {"migration": {"trigger": "manual"}})
+    said = os.path.join(ferry.folder, "said")
+    ferry.settings["migration"]["hook_flip"] = [script(ferry, "hook", f"echo began >> {said}; sleep 4; echo ended >> {said}")]
+    migrators = [ferry.migrator(), ferry.migrator()]
+    assert ferry.ctl("migrate", user)[0] == 0
+    ferry.wait_state(user, "flipped")
+    redis = ferry.redis.client()
+    net.wait_until("its end", lambda: redis.zcard("imapferry:hooks") == 0)
+    with open(said, encoding="utf-8") as f:
+        text = f.read()
+    if not any(m.find("event=hook_left_behind") for m in migrators):  # a machine that stood still may run it twice
+        assert text == "began\nended\n"
+    assert text.count("ended") >= 1

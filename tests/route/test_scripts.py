@@ -769,6 +769,50 @@ def test_flipped_sets_the_late_watch(store):
     assert store.call("flipped", "ann", TOKEN, EPOCH, 0) == ["ok", "6"] and late_at(store) is None
 
 
+def hooks(store):
+    by = store.client.hgetall(store.key("hooks", "by"))
+    times = dict(store.client.zrange(store.key("hooks"), 0, -1, withscores=True))
+    assert sorted(by) == sorted(times)
+    return {name: (token, times[name] - store.now()) for name, token in by.items()}
+
+
+def test_hooks_that_have_to_be_run(store):
+    store.plant("flipping")
+    for _ in range(2):
+        assert store.call("flipped", "ann", TOKEN, EPOCH, 0, 60000) == ["ok", "6"]
+    name = "flip\n6\nold\nnew\nann"
+    assert list(hooks(store)) == [name] and hooks(store)[name][0] == TOKEN and 40000 < hooks(store)[name][1] <= 60000
+    assert store.call("hook_list", 10) == ["ok"], "its owner runs it"
+    assert store.call("hook_take", name, "another", 9000) == ["lost", "hook"]
+    assert store.call("hook_keep", name, "another", 90000) == ["lost", "hook"]
+    assert store.call("hook_keep", name, TOKEN, 90000) == ["ok"] and hooks(store)[name][1] > 60000
+    store.client.zadd(store.key("hooks"), {name: 1})
+    assert store.call("hook_list", 10) == ["ok", name]
+    assert store.call("hook_take", name, "", 9000) == ["lost", "hook"]
+    for _ in range(2):
+        assert store.call("hook_take", name, "another", 9000) == ["ok"]
+    assert store.call("hook_take", name, "third", 9000) == ["lost", "hook"]
+    assert store.call("hook_keep", name, TOKEN, 9000) == ["lost", "hook"]
+    for _ in range(2):
+        assert store.call("hook_done", name) == ["ok"] and hooks(store) == {}
+    assert store.call("hook_keep", name, "another", 9000) == ["lost", "hook"] and hooks(store) == {}
+    assert store.call("hook_take", name, "another", 9000) == ["lost", "hook"] and hooks(store) == {}
+
+
+def test_only_what_has_happened_makes_a_hook_due(store):
+    store.plant("freezing")
+    assert store.call("flipped", "ann", TOKEN, EPOCH, 0, 60000)[0] == "refused"
+    store.plant("flipping")
+    assert store.call("flipped", "ann", TOKEN, EPOCH - 1, 0, 60000)[0] == "lost"
+    assert store.call("flipped", "ann", TOKEN, EPOCH, 0, 0) == ["ok", "6"] and hooks(store) == {}
+    store.plant("flipped", owner="look", last_owner="")
+    assert store.call("late_done", "ann", "look", EPOCH, 5000, 0, 0, 60000) == ["ok", "flipped"] and hooks(store) == {}
+    store.plant("flipped", owner="look", last_owner="")
+    for _ in range(2):
+        assert store.call("late_done", "ann", "look", EPOCH, 0, 1, 0, 60000)[0] == "ok"
+    assert list(hooks(store)) == ["settle\n5\nold\nnew\nann"]
+
+
 @pytest.mark.parametrize("state", STATES)
 def test_late_claim_from_every_state(store, state):
     watched = state in ("flipped", "settled", "held", "resting")

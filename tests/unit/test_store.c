@@ -210,7 +210,7 @@ static void test_a_whole_migration(void **state)
     UNIT_DO_RC(u, ROUTE_LOST, route_frozen, "ann", "p1/1", 1);
     UNIT_DO_RC(u, ROUTE_OK, route_frozen, "ann", "p1/1", 2);
     UNIT_DO_RC(u, ROUTE_OK, route_flip, &j, "1:ab");
-    UNIT_DO(u, a, route_flipped, &j, 0);
+    UNIT_DO(u, a, route_flipped, &j, 0, 0);
     assert_int_equal(a.rc, ROUTE_OK);
     assert_string_equal(a.detail, "3");
     r = read_route(u, "ann");
