@@ -136,6 +136,8 @@ void route_free(struct route *r)
     free(r->source);
     free(r->target);
     free(r->home);
+    free(r->left);
+    free(r->forced);
     free(r->owner);
     free(r->reason);
     free(r->held_from);
@@ -162,6 +164,8 @@ static const struct {
     {"engaged", FIELD_U64, offsetof(struct route, engaged)},
     {"source", FIELD_TEXT, offsetof(struct route, source)},
     {"target", FIELD_TEXT, offsetof(struct route, target)},
+    {"left", FIELD_TEXT, offsetof(struct route, left)},
+    {"forced", FIELD_TEXT, offsetof(struct route, forced)},
     {"home", FIELD_TEXT, offsetof(struct route, home)},
     {"owner", FIELD_TEXT, offsetof(struct route, owner)},
     {"deadline", FIELD_U64, offsetof(struct route, deadline_ms)},
@@ -241,6 +245,8 @@ static bool take_route(const struct store *s, const char *user, const struct rep
     out->source = or_empty(out->source);
     out->target = or_empty(out->target);
     out->home = or_empty(out->home);
+    out->left = or_empty(out->left);
+    out->forced = or_empty(out->forced);
     out->owner = or_empty(out->owner);
     out->reason = or_empty(out->reason);
     out->held_from = or_empty(out->held_from);

@@ -16,9 +16,9 @@
  * flipping  | owner →flipped, nothing else           | WAIT, journal, flips      | forwards nothing; logins wait
  * flipped   | (late watch →settled)                  | late watch                | hands sessions over; serves there
  * settled   | enqueue (sending back) →queued         | late watch, daily         | serves
- * backoff   | at next_try, staff, login →queued      | -                         | serves from the source
- * blocked   | staff (retry) →queued                  | -                         | serves from the source
- * held      | staff (release) →held_from or queued   | -                         | serves
+ * backoff   | at next_try, staff, login →queued      | late watch, after a flip  | serves from the source
+ * blocked   | staff (retry) →queued                  | late watch, after a flip  | serves from the source
+ * held      | staff (release) →held_from or queued   | late watch, after a flip  | serves
  *
  * epoch rises at each claim, at each attempt to cut over (ready→preparing) and at each change of backend. owner is a
  * random token per claim. No record means resting on the configured source, epoch 0. Only flipping→flipped changes
@@ -55,6 +55,9 @@ struct route {
     uint64_t generation;    /* the store's at the read: what route_enter() compares */
     char *source, *target;  /* of the migration under way or done; "" before */
     char *home;             /* the source of the first flip: clients know its names and numbers; "" before */
+    char *left;             /* the server that it has left by its last flip; "" before */
+    char *forced;           /* that flip was by force: "copied", what was copied before is in the ledgers; "bare", nothing
+                               was; "" = not by force */
     char *owner;
     uint64_t deadline_ms;   /* Redis time, 0 = none */
     char *reason;           /* "" or what a person can read; begins with the word of the table of reasons */
@@ -231,8 +234,9 @@ void route_report_read(struct store *s, const char *user, route_rows_fn fn, void
 
 /* Accounts whose time has come, as rows. */
 void route_late_list(struct store *s, uint32_t max, route_rows_fn fn, void *owner);
-/* flipped, settled, and held or resting after a flip: the token becomes the owner, nothing else changes; another may
- * claim it after the lease, and whatever else is done with the account takes it away. ROUTE_REFUSED: not due, or
+/* flipped, settled, and held or resting after a flip, or while the next move is given up (backoff, blocked): the token
+ * becomes the owner, nothing else changes; another may claim it after the lease, and whatever else is done with the account
+ * takes it away. ROUTE_REFUSED: not due, or
  * nothing to look at. */
 void route_late_claim(struct store *s, const char *user, const char *token, uint64_t lease_ms, route_read_fn fn,
                       void *owner);

@@ -25,8 +25,9 @@
  * of a proxy).
  *
  * LATER is for a pause and for the quarantine. ABORT finds out where a flip without an answer was done after
- * all, and goes on with KEPT. A forced flip has no CATCH_UP, no LAST and no AGAIN. The deadline of the scripts runs
- * from the arrival of route_freeze and ours from before it is sent, so ours is never the later one.
+ * all, and goes on with KEPT. A forced flip has no CATCH_UP, no LAST and no AGAIN; what it lacks the late watch brings
+ * (late.h). The deadline of the scripts runs from the arrival of route_freeze and ours from before it is sent, so ours
+ * is never the later one.
  *
  * The budget of the freeze is migration.freeze_budget and grows with the account: 1 s more for each 10,000
  * messages and 20 ms for each mailbox, whose lists have to be read on both sides, up to 5 minutes. */

@@ -12,13 +12,15 @@
 
 enum { SOURCE, TARGET };
 enum { NOTES_AT_ONCE = 100, NOTES_MAX = 2000 /* of one look; the log has all of them */ };
-enum phase { SIGN_IN, RECORDS, LISTS, ARRANGE, WRITE, COPY, NOTE };
+enum phase { SIGN_IN, RECORDS, LISTS, SIFT, ARRANGE, WRITE, COPY, NOTE };
 
 /* A mailbox with news. */
 struct news {
     struct plan_item *plan;
     struct record *record;
     uint32_t from; /* the first UID that was not there at the flip */
+    bool begun;
+    bool made_since; /* after the flip, or after the first look behind a flip by force */
 };
 
 struct late {
@@ -38,6 +40,8 @@ struct late {
     struct copy *copy;
     struct findings *findings; /* owned */
     struct imap_seq known;     /* of the copy under way */
+    struct imap_seq had;       /* what the ledger had before it, where it looks from the first UID on */
+    bool never_looked;         /* flipped by force with nothing copied, and no look has come to its end */
     uint32_t from;
     char **notes; /* owned */
     size_t n_notes, noted;
@@ -83,6 +87,7 @@ static void late_free(struct late *l)
     mailboxes_free(&l->mailboxes[TARGET]);
     findings_free(&l->findings);
     imap_seq_free(&l->known);
+    imap_seq_free(&l->had);
     for (size_t i = 0; i < l->n_notes; i++)
         free(l->notes[i]);
     free(l->notes);
@@ -229,9 +234,9 @@ static void set_target_name(struct late *l, struct plan_item *i, const char *nam
 static void look_at_old(struct late *l, struct plan_item *i, struct record *r)
 {
     const struct stamp_side *now = &i->source->status;
-    uint32_t from = uidnext_at_flip(l, r), uidvalidity = uidvalidity_at_flip(l, r);
+    uint32_t from = l->move->from_first ? 1 : uidnext_at_flip(l, r), uidvalidity = uidvalidity_at_flip(l, r);
 
-    if (from == 0) /* was never moved as a whole: by force */
+    if (from == 0) /* was never moved as a whole */
         return;
     if (now->uidvalidity && uidvalidity && now->uidvalidity != uidvalidity) {
         LOG(WARN, "late_uidvalidity_changed", LOG_S("user", l->move->user), LOG_S("mailbox", i->source->name),
@@ -244,12 +249,12 @@ static void look_at_old(struct late *l, struct plan_item *i, struct record *r)
     add_news(l, i, r, from);
 }
 
-/* One that was made since. */
+/* One that was made since, or never copied. */
 static void look_at_new(struct late *l, struct plan_item *i)
 {
     const struct stamp_side *now = &i->source->status;
 
-    if (now->messages == 0)
+    if (now->messages == 0 && !l->never_looked)
         return;
     struct record *r = records_get(l->move->records, i->source->name, i->target_name);
     if (l->move->back) {
@@ -260,6 +265,7 @@ static void look_at_new(struct late *l, struct plan_item *i)
         r->view.source_uidvalidity = now->uidvalidity;
     }
     add_news(l, i, r, 1);
+    l->news[l->n - 1].made_since = !l->never_looked;
 }
 
 /* What is to be made on the target, and nothing else of it: the account is the user's there. */
@@ -274,6 +280,7 @@ static void keep_news_alone(struct plan *plan)
 
 static void choose_news(struct late *l)
 {
+    l->never_looked = l->move->bare && !records_first(l->move->records);
     for (size_t i = 0; i < l->plan->n; i++) {
         struct plan_item *item = &l->plan->items[i];
         struct record *r = records_find(l->move->records, item->source->name);
@@ -282,7 +289,7 @@ static void choose_news(struct late *l)
             look_at_old(l, item, r);
         else
             look_at_new(l, item);
-        if (l->n == before)
+        if (l->n == before || l->never_looked)
             item->create = false;
     }
     keep_news_alone(l->plan);
@@ -312,7 +319,7 @@ static void on_list(struct late *l, int side, enum mailboxes_rc rc, struct mailb
     if (l->n == 0)
         end(l, LATE_DONE);
     else
-        enter(l, ARRANGE);
+        enter(l, l->move->from_first ? SIFT : ARRANGE);
 }
 
 static void on_source_list(void *owner, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
@@ -334,6 +341,51 @@ static void step_lists(struct late *l)
         return;
     l->reading[SOURCE] = mailboxes_read(l->lane->source, MAILBOXES_NUMBERS, on_source_list, l);
     l->reading[TARGET] = mailboxes_read(l->lane->target, MAILBOXES_NAMES, on_target_list, l);
+}
+
+/* ---- SIFT */
+
+/* True: dealt with. */
+static bool bad_ledger(struct late *l, enum route_rc rc, const struct news *n)
+{
+    const char *error = ledger_error(n->record->ledger);
+
+    if (rc == ROUTE_OK)
+        return false;
+    if (rc == ROUTE_LOST || !*error)
+        bad_answer(l, rc);
+    else
+        blind(l, error);
+    return true;
+}
+
+/* A mailbox that has been looked at wholly is not made anew on the target. */
+static void on_sifted(void *owner, enum route_rc rc)
+{
+    struct late *l = owner;
+    struct news *n = &l->news[l->at];
+    uint32_t uidnext = n->plan->source->status.uidnext;
+
+    if (bad_ledger(l, rc, n))
+        return;
+    if (uidnext && uidnext <= ledger_looked_until(n->record->ledger))
+        n->plan->create = false;
+    l->at++;
+    step_soon(l);
+}
+
+static void step_sift(struct late *l)
+{
+    struct move *m = l->move;
+
+    if (l->at == l->n) {
+        l->at = 0;
+        enter(l, ARRANGE);
+        return;
+    }
+    struct record *r = l->news[l->at].record;
+    if (!r->ledger)
+        r->ledger = ledger_load(m->m->store, &m->job, r->view.id, on_sifted, l);
 }
 
 /* ---- ARRANGE */
@@ -359,24 +411,30 @@ static void step_arrange(struct late *l)
 
 /* ---- COPY */
 
+static void keep_note(struct late *l, struct buf *text)
+{
+    if (l->n_notes < NOTES_MAX) {
+        l->notes = xreallocarray(l->notes, l->n_notes + 1, sizeof(*l->notes));
+        l->notes[l->n_notes++] = xstrdup(buf_str(text));
+    }
+    buf_free(text);
+}
+
 static void add_note(struct late *l, const struct news *n, uint32_t source_uid, uint32_t target_uid)
 {
     struct buf text = {0};
 
     plan_show_name(&text, n->plan->source->name);
     if (target_uid)
-        buf_printf(&text, " UID %" PRIu32 ": came late, is UID %" PRIu32 " here", source_uid, target_uid);
+        buf_printf(&text, " UID %" PRIu32 ": %s, is UID %" PRIu32 " here", source_uid,
+                   l->move->from_first ? "was not here" : "came late", target_uid);
     else
         buf_printf(&text,
                    " UID %" PRIu32 ": not brought, its bytes are those of a message that was copied before",
                    source_uid);
     LOG(INFO, target_uid ? "late" : "late_known", LOG_S("user", l->move->user),
         LOG_S("what", buf_str(&text)));
-    if (l->n_notes < NOTES_MAX) {
-        l->notes = xreallocarray(l->notes, l->n_notes + 1, sizeof(*l->notes));
-        l->notes[l->n_notes++] = xstrdup(buf_str(&text));
-    }
-    buf_free(&text);
+    keep_note(l, &text);
 }
 
 static void note_arrivals(struct late *l, const struct news *news)
@@ -385,7 +443,7 @@ static void note_arrivals(struct late *l, const struct news *news)
     const struct ledger_row *rows = ledger_rows(news->record->ledger, &n);
 
     for (size_t i = 0; i < n; i++)
-        if (rows[i].source_uid >= l->from) {
+        if (rows[i].source_uid >= l->from && !imap_seq_has(&l->had, rows[i].source_uid)) {
             add_note(l, news, rows[i].source_uid, rows[i].target_uid);
             l->found++;
         }
@@ -431,10 +489,58 @@ static void on_copied(void *owner, const struct copy_result *result)
     }
 }
 
+/* By force, and nothing of it was copied: nobody asked for that. What comes from now on is brought. */
+static bool stays_behind(const struct late *l, const struct news *n)
+{
+    const struct ledger *ledger = n->record->ledger;
+    uint32_t target;
+    size_t rows;
+
+    ledger_rows(ledger, &rows);
+    return l->move->bare && !n->made_since && ledger_looked_until(ledger) == 0 && !ledger_in_doubt(ledger, &target) &&
+           (rows == 0 || ledger_was_turned(ledger));
+}
+
+static void leave_behind(struct late *l, struct news *n)
+{
+    const struct stamp_side *now = &n->plan->source->status;
+    struct buf text = {0};
+
+    if (now->uidnext == 0) {
+        note_blind(l, "its server does not say which UID comes next");
+        next_news(l);
+        return;
+    }
+    plan_show_name(&text, n->plan->source->name);
+    buf_printf(&text, ": %" PRIu32 " messages below UID %" PRIu32
+               " stay behind, it was switched over by force and never copied", now->messages, now->uidnext);
+    LOG(WARN, "late_left_behind", LOG_S("user", l->move->user), LOG_S("what", buf_str(&text)));
+    if (now->messages > 0)
+        keep_note(l, &text);
+    buf_free(&text);
+    ledger_looked(n->record->ledger, now->uidnext, on_looked, l);
+}
+
+static void note_had(struct late *l, const struct news *n)
+{
+    size_t rows;
+    const struct ledger_row *r = ledger_rows(n->record->ledger, &rows);
+
+    imap_seq_free(&l->had);
+    for (size_t i = 0; l->move->from_first && i < rows; i++)
+        imap_seq_add(&l->had, r[i].source_uid, r[i].source_uid);
+}
+
 static void start_copy(struct late *l, struct news *n)
 {
     struct move *m = l->move;
     uint32_t looked = ledger_looked_until(n->record->ledger);
+
+    if (stays_behind(l, n)) {
+        leave_behind(l, n);
+        return;
+    }
+    note_had(l, n);
 
     l->from = looked > n->from ? looked : n->from;
     if (n->plan->refused) { /* by the target, at CREATE */
@@ -468,24 +574,25 @@ static void start_copy(struct late *l, struct news *n)
         on_copied, l);
 }
 
+/* The way back was begun, and given up: its ledger is turned once more. */
+static bool is_turned(const struct late *l, const struct news *n)
+{
+    return l->move->from_first &&
+           ledger_is_of(n->record->ledger, l->move->target_name, l->move->source_name);
+}
+
 static void on_ledger(void *owner, enum route_rc rc)
 {
     struct late *l = owner;
     struct news *n = &l->news[l->at];
     size_t rows = 0;
 
-    if (rc == ROUTE_LOST || (rc != ROUTE_OK && !*ledger_error(n->record->ledger))) {
-        bad_answer(l, rc);
+    if (bad_ledger(l, rc, n))
         return;
-    }
-    if (rc != ROUTE_OK) {
-        blind(l, ledger_error(n->record->ledger));
-        return;
-    }
     ledger_rows(n->record->ledger, &rows);
     if (ledger_is_of(n->record->ledger, l->move->source_name, l->move->target_name)) {
         start_copy(l, n);
-    } else if (rows == 0 && n->from == 1) {
+    } else if ((rows == 0 && n->from == 1) || is_turned(l, n)) {
         ledger_pair(n->record->ledger, l->move->source_name, l->move->target_name, on_ledger, l);
     } else {
         LOG(WARN, "late_without_ledger", LOG_S("user", l->move->user),
@@ -502,10 +609,14 @@ static void step_copy(struct late *l)
         enter(l, NOTE);
         return;
     }
-    struct record *r = l->news[l->at].record;
-    if (l->copy || r->ledger)
+    struct news *n = &l->news[l->at];
+    if (n->begun)
         return;
-    r->ledger = ledger_load(m->m->store, &m->job, r->view.id, on_ledger, l);
+    n->begun = true;
+    if (n->record->ledger)
+        on_ledger(l, ROUTE_OK);
+    else
+        n->record->ledger = ledger_load(m->m->store, &m->job, n->record->view.id, on_ledger, l);
 }
 
 /* ---- NOTE */
@@ -557,6 +668,9 @@ static void step(struct loop_task *task)
         break;
     case LISTS:
         step_lists(l);
+        break;
+    case SIFT:
+        step_sift(l);
         break;
     case ARRANGE:
         if (!l->arrange)

@@ -6,11 +6,20 @@
  * |---------|---------------------------------------------------------|---------------------------|
  * | SIGN_IN | master, or the sealed password while it lasts           | RECORDS; end              |
  * | RECORDS | reads the view records: UIDNEXT at the flip             | LISTS                     |
- * | LISTS   | reads the mailboxes of both sides; which have news?     | ARRANGE; end: none        |
+ * | LISTS   | reads the mailboxes of both sides; which have news?     | ARRANGE, SIFT; end: none  |
+ * | SIFT    | where looks go from the first UID on: reads the ledgers,  | ARRANGE                   |
+ * |         | what was looked at before needs no mailbox              |                           |
  * | ARRANGE | makes these mailboxes where they are not there any more | WRITE                     |
  * | WRITE   | writes the records of mailboxes that are new            | COPY                      |
  * | COPY    | for each: ledger, copy (late_from), how far it looked   | NOTE                      |
  * | NOTE    | the account's history                                   | end                       |
+ *
+ * After a flip by force, and while another move is begun and given up (the way back that failed, the account blocked or
+ * held), the UIDNEXT of the flip is not known or not true any more: then each mailbox is looked at from its first UID
+ * on, once, and what no ledger row knows is news. So mail that lacked at a forced flip comes in the background; flags,
+ * and what was deleted since the last pass, do not. Where nothing at all had been copied before the flip by force (route:
+ * forced = bare), the first look copies nothing either, since that is what was asked for: it names how many messages of each
+ * mailbox stay behind, and what comes behind them is brought from then on.
  *
  * A mailbox whose UIDVALIDITY is not the flip's is told, and left alone: its UIDs say nothing. */
 #ifndef IMAPFERRY_LATE_H

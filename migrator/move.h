@@ -20,6 +20,8 @@ struct move {
     uint64_t until_ms;         /* by clock_boot_ms(): nobody else can have taken the job over before it */
     bool force, now;           /* of the route at the claim */
     bool back;                 /* to where the names and numbers come from that clients see */
+    bool from_first;           /* a late look: what was there at the flip is known by the ledgers alone */
+    bool bare;                 /* a late look: flipped by force, and nothing had been copied */
     uint64_t kinds_told;       /* of findings, by bit: in the log once a job */
     struct crew *crew;         /* owned; NULL = nothing to do with mail (flipping, force) */
     struct records *records;   /* owned */

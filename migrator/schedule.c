@@ -152,11 +152,14 @@ static void take_route(struct look *k, const struct route *r)
     const struct conf *c = k->schedule->m->conf;
 
     v->job.epoch = r->epoch;
-    v->source_name = xstrdup(r->source);
-    v->target_name = xstrdup(r->target);
-    v->source = conf_backend(c, r->source);
-    v->target = conf_backend(c, r->target);
-    v->back = !strcmp(r->target, *r->home ? r->home : conf_pair_of(c, v->user).source);
+    const char *left = *r->left ? r->left : r->source;
+    v->source_name = xstrdup(left);
+    v->target_name = xstrdup(r->backend);
+    v->source = conf_backend(c, left);
+    v->target = conf_backend(c, r->backend);
+    v->back = !strcmp(r->backend, *r->home ? r->home : conf_pair_of(c, v->user).source);
+    v->from_first = *r->forced || strcmp(r->target, r->backend) != 0; /* by force; or the next move was begun */
+    v->bare = !strcmp(r->forced, "bare");
     v->login = account_login(v->user);
     k->claimed_ms = clock_boot_ms();
     k->was_flipped = r->state == ROUTE_FLIPPED;

@@ -4,7 +4,8 @@
  *
  * The times stand in Redis, by account. Any migrator takes one whose time has come: it becomes the owner of
  * the account for a job_lease, renewed while the look lasts, and whatever else is done with the account (a
- * way back, a hold) takes it away. Once the backend is retired nothing is looked at any more, and the ledgers
+ * way back, a hold) takes it away. A way back that is begun ends the looks only for as long as it is under way: where it is
+ * given up (backoff, blocked, held), they go on at the server that the account left by its last flip. Once the backend is retired nothing is looked at any more, and the ledgers
  * go. */
 #ifndef IMAPFERRY_SCHEDULE_H
 #define IMAPFERRY_SCHEDULE_H

@@ -26,7 +26,8 @@ local FROZEN = set_of('freezing', 'flipping')
 local OWNED = set_of('copying', 'ready', 'preparing', 'freezing', 'flipping')
 local ENGAGED = set_of('queued', 'copying', 'ready', 'preparing', 'freezing', 'flipping', 'flipped', 'backoff')
 local WAITS = set_of('queued', 'copying', 'ready') -- a wait goes on over the passes in between
-local WATCHED = set_of('flipped', 'settled', 'held', 'resting') -- the late watch may look at the server that was left
+-- The late watch may look at the server that was left; the last two: the way back, or on, was given up for now.
+local WATCHED = set_of('flipped', 'settled', 'held', 'resting', 'backoff', 'blocked')
 local UNDER_WAY = set_of('queued', 'copying', 'ready', 'preparing', 'freezing', 'flipping')
 
 -- Milliseconds by Redis' own clock: the only wall clock that a deadline is compared with.
@@ -82,7 +83,7 @@ local function look(user, home)
     local r = {backend = home or '', state = 'resting', epoch = '0', generation = text(S.generation), source = '',
                target = '', owner = '', last_owner = '', prior = '', deadline = '0', reason = '', held_from = '',
                held_reason = '', attempts = '0', next_try = '0', force = '', back = '', now = '', bulk = '', job = '',
-               staff = '', view = '', engaged = '0', waits = '0', pass_at = '0'}
+               staff = '', view = '', engaged = '0', waits = '0', pass_at = '0', left = ''}
     local flat = call('HGETALL', key('route', user))
     for i = 1, #flat, 2 do r[flat[i]] = flat[i + 1] end
     r.exists, r.user = #flat > 0, user
@@ -108,6 +109,12 @@ local function change(r, set, kind)
     call('HSET', key('route', r.user), unpack(flat))
     r.exists = true
     if kind then event(r, kind) end
+end
+
+-- The server that the account has left by its last flip, '' for none. `source` is that of the next move, once one is wanted.
+local function left_server(r)
+    if r.left ~= '' then return r.left end
+    return r.backend == r.target and r.source or ''
 end
 
 local function thaw(r, reason) change(r, {state = 'ready', deadline = '0', reason = reason}, 'state') end

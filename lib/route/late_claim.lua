@@ -7,7 +7,11 @@ if token == '' then return {'refused', 'no token'} end
 local due = number(call('ZSCORE', late, r.user))
 local mine = r.owner == token
 if not mine and (due == 0 or now() < due) then return {'refused', 'not due'} end
-if not WATCHED[r.state] or r.backend ~= r.target or r.source == '' then
+if UNDER_WAY[r.state] and left_server(r) ~= '' then -- another move, which may be given up
+    call('ZADD', late, text(now() + number(arg(3))), r.user)
+    return {'refused', r.state}
+end
+if not WATCHED[r.state] or left_server(r) == '' then
     call('ZREM', late, r.user)
     return {'refused', r.state}
 end

@@ -12,5 +12,5 @@ if arg(5) == '1' and r.state == 'flipped' then
     call('DEL', key('secret', r.user))
 end
 change(r, set, set.state and 'state')
-if set.state then hook_note(r, 'settle', r.source, arg(2), arg(7)) end
+if set.state then hook_note(r, 'settle', left_server(r), arg(2), arg(7)) end
 return {'ok', r.state}

@@ -12,7 +12,7 @@ end
 for i = 4, nargs() do
     if not written[arg(i)] then
         call('XADD', AUDIT, 'MAXLEN', '~', 100000, '*', 'who', 'late watch', 'what', 'late', 'user', r.user, 'reason',
-             arg(i), 'before', r.source, 'after', r.target, 'run', arg(2))
+             arg(i), 'before', left_server(r), 'after', r.backend, 'run', arg(2))
     end
 end
 return OK

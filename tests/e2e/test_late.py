@@ -166,3 +166,135 @@ def test_by_the_users_own_password(make_ferry, old, new, authority):
     arrives(new, user, "late")
     ferry.wait_state(user, "settled")
     assert not ferry.redis.client().exists(f"imapferry:secret:{user}")
+
+
+# ---- behind a flip by force
+
+SELDOM = {"migration": {"trigger": "manual", "late_watch": "1h"}}
+
+
+def force(ferry, user, to):
+    assert ferry.ctl("flip", user, "--to", to, "--force", "--reason", "test")[0] == 0
+    net.wait_until("the flip", lambda: ferry.route(user).get("backend") == to)
+
+
+def told(ferry, user):
+    return [e["reason"] for e in ferry.ctl("audit", user)[1]["audit"] if e["what"] == "late"]
+
+
+def look(ferry, user):
+    """A whole look that begins now: its time is far."""
+    net.wait_until("the end of another", lambda: not ferry.route(user).get("owner"))
+    last = ferry.route(user).get("last_late")
+    ferry.redis.client().zadd("imapferry:late", {user: 1})
+    net.wait_until("a look", lambda: ferry.route(user).get("last_late") != last)
+
+
+def test_what_lacks_at_a_forced_flip_comes_afterwards(make_ferry, backends, old, new):
+    """Copied and ready, then mail that no pass has seen, then by force: it is brought once, and nothing else is."""
+    user = new_user("forced")
+    fill(old, user, small(messages=20))
+    ferry = make_ferry(backends, {"migration": dict(SELDOM["migration"], cutover="manual")})
+    ferry.migrator()
+    assert ferry.ctl("migrate", user)[0] == 0
+    ferry.wait_state(user, "ready")
+    m = mail.connect(old, user, "secret")
+    m.append("INBOX", "", DATE, text("no pass has seen it"))
+    m.create("INBOX.Fresh")
+    m.append("INBOX.Fresh", "", DATE, text("nor its mailbox"))
+    force(ferry, user, "new")
+    assert ferry.route(user)["forced"] == "copied"
+    look(ferry, user)
+    assert subjects(new, user).count("no pass has seen it") == 1 and subjects(new, user, "Fresh") == ["nor its mailbox"]
+    m.append("INBOX", "", DATE, text("late"))
+    m.logout()
+    look(ferry, user)
+    assert sorted(subjects(new, user)) == sorted(subjects(old, user))
+    assert len(told(ferry, user)) == 3 and all("was not here" in x for x in told(ferry, user)), told(ferry, user)
+    w = mail.connect(new, user, "secret")
+    w.delete("Fresh")
+    look(ferry, user)
+    assert w.list('""', "Fresh")[1] == [None], "what the user deletes stays deleted"
+    w.logout()
+
+
+def test_what_was_never_copied_stays_behind_a_forced_flip_by_name(make_ferry, backends, old, new):
+    user = new_user("bare")
+    fill(old, user, small(messages=20))
+    there = len(subjects(old, user))
+    ferry = make_ferry(backends, SELDOM)
+    ferry.migrator()
+    force(ferry, user, "new")
+    assert ferry.route(user)["forced"] == "bare"
+    look(ferry, user)
+    assert subjects(new, user) == []
+    boxes = [x for x in told(ferry, user) if "stay behind" in x]
+    assert any(x.startswith(f'"INBOX": {there} messages') for x in boxes), boxes
+    m = mail.connect(old, user, "secret")
+    m.append("INBOX", "", DATE, text("late"))
+    m.create("INBOX.Fresh")
+    m.append("INBOX.Fresh", "", DATE, text("in a new mailbox"))
+    m.logout()
+    look(ferry, user)
+    look(ferry, user)
+    assert subjects(new, user) == ["late"] and subjects(new, user, "Fresh") == ["in a new mailbox"]
+    assert [x for x in told(ferry, user) if "stay behind" in x] == boxes, "told once"
+
+
+def test_what_came_to_the_new_server_follows_an_account_that_was_sent_back_by_force(make_ferry, backends, old, new):
+    user = new_user("rescued")
+    fill(old, user, small(messages=20))
+    ferry = make_ferry(backends, SELDOM)
+    ferry.migrator()
+    move(ferry, user)
+    before = subjects(old, user)
+    m = mail.connect(new, user, "secret")
+    m.append("INBOX", "", DATE, text("came to the new server"))
+    force(ferry, user, "old")
+    look(ferry, user)
+    m.append("INBOX", "", DATE, text("late"))
+    m.logout()
+    look(ferry, user)
+    look(ferry, user)
+    assert sorted(subjects(old, user)) == sorted(before + ["came to the new server", "late"])
+    assert ferry.route(user)["state"] == "held"
+
+
+# ---- a way back that is given up
+
+@pytest.mark.parametrize("how", ["blocked", "held"])
+def test_a_way_back_that_is_given_up_leaves_the_watch_as_it_was(make_ferry, backends, old, new, how):
+    """Its ledgers are turned by then, and some of the way back is done."""
+    user = new_user("stays")
+    fill(old, user, small(messages=20))
+    ferry = make_ferry(backends, {"migration": dict(SELDOM["migration"], cutover="manual")})
+    ferry.migrator()
+    assert ferry.ctl("migrate", user, "--now")[0] == 0
+    ferry.wait_state(user, "flipped")
+    m, w = mail.connect(old, user, "secret"), mail.connect(new, user, "secret")
+    w.append("INBOX", "", DATE, text("by the user"))
+    redis = ferry.redis.client()
+    assert ferry.ctl("migrate", user, "--to", "old")[0] == 0
+    ferry.wait_state(user, "ready")
+    assert "by the user" in subjects(old, user), "its copy is done"
+    m.append("INBOX", "", DATE, text("late"))
+    if how == "held":
+        assert ferry.ctl("hold", user)[0] == 0
+    else:
+        redis.hset(f"imapferry:route:{user}", mapping={"state": "blocked", "owner": "", "reason": "cannot: a test"})
+    look(ferry, user)
+    assert "late" in subjects(new, user)
+    look(ferry, user)
+    route = ferry.route(user)
+    assert (route["state"], route["backend"], route["target"]) == (how, "new", "old")
+    assert sorted(subjects(new, user)) == sorted(subjects(old, user)), "nothing comes twice"
+    w.select("INBOX")
+    w.store("1", "+FLAGS.SILENT", "(\\Deleted)")
+    w.expunge()
+    assert ferry.ctl("release" if how == "held" else "retry", user)[0] == 0
+    ferry.wait_state(user, "ready")
+    assert ferry.ctl("flip", user, "--to", "old", "--reason", "test")[0] == 0
+    assert ferry.wait_state(user, "held")["backend"] == "old"
+    assert sorted(subjects(new, user)) == sorted(subjects(old, user))
+    m.logout()
+    w.logout()

@@ -763,8 +763,13 @@ def test_flipped_sets_the_late_watch(store):
     store.plant("flipping")
     assert store.call("flipped", "ann", TOKEN, EPOCH, 5000) == ["ok", "6"]
     assert 3000 < late_at(store) - store.now() <= 5000
-    store.plant("flipping", force="1")
-    assert store.call("flipped", "ann", TOKEN, EPOCH, 5000) == ["ok", "6"] and late_at(store) is None
+    assert (store.route()["left"], store.route()["forced"]) == ("old", "")
+    for forced in ("bare", "copied"):
+        store.plant("flipping", force="1")
+        store.client.delete(store.key("late"))
+        assert store.call("flipped", "ann", TOKEN, EPOCH, 5000) == ["ok", "6"] and late_at(store) is not None
+        assert (store.route()["left"], store.route()["forced"]) == ("old", forced)
+        store.client.hset(store.key("views", "ann"), "INBOX", "x")
     store.plant("flipping")
     assert store.call("flipped", "ann", TOKEN, EPOCH, 0) == ["ok", "6"] and late_at(store) is None
 
@@ -815,7 +820,7 @@ def test_only_what_has_happened_makes_a_hook_due(store):
 
 @pytest.mark.parametrize("state", STATES)
 def test_late_claim_from_every_state(store, state):
-    watched = state in ("flipped", "settled", "held", "resting")
+    watched = state in ("flipped", "settled", "held", "resting", "backoff", "blocked")
     store.plant(state, backend="new")
     assert store.call("late_claim", "ann", "look", 1000)[0] == "refused"
     store.client.zadd(store.key("late"), {"ann": store.now() + 60000})
@@ -830,7 +835,24 @@ def test_late_claim_from_every_state(store, state):
         assert store.call("late_keep", "ann", "look", EPOCH, 1000) == ["ok"]
         assert store.call("late_keep", "ann", "other", EPOCH, 1000)[0] == "lost"
     else:
-        assert answer == ["refused", state] and store.route() == before and late_at(store) is None
+        assert answer == ["refused", state] and store.route() == before, "another move, which may be given up"
+        assert 0 < late_at(store) - store.now() <= 1000
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_late_claim_while_another_move_is_wanted(store, state):
+    """From new to old by the last flip, back to new by the next: what was left is still looked at, unless it moves."""
+    for left, watched in (("old", state not in ENGAGED), ("", False)):
+        store.plant(state, backend="new", source="new", target="old", left=left)
+        store.client.zadd(store.key("late"), {"ann": 1})
+        answer = store.call("late_claim", "ann", "look", 1000)
+        assert (answer[0] == "ok") == watched, answer
+        assert (late_at(store) is not None) == (left != ""), "asked again later"
+        if watched:
+            assert store.call("late_note", "ann", "look", EPOCH, "x") == ["ok"]
+            assert [(a["before"], a["after"]) for a in store.audit()] == [("old", "new")]
+            assert store.call("late_done", "ann", "look", EPOCH, 5000, 1, 0)[0] == "ok"
+            assert store.route()["state"] == ("settled" if state == "flipped" else state)
 
 
 def test_late_claim_only_where_the_flip_led(store):
