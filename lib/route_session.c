@@ -126,12 +126,14 @@ void route_register(struct store *s, const char *user, const char *session, cons
     route_run(s, "register", &a, fn, owner);
 }
 
-void route_reconcile(struct store *s, const char *user, const char *incarnation, const char *const *sessions,
-                     size_t n, route_done_fn fn, void *owner)
+void route_reconcile(struct store *s, const char *user, const char *incarnation, uint64_t epoch,
+                     const char *const *sessions, size_t n, route_done_fn fn, void *owner)
 {
     struct args a = {0};
     args_text(&a, user);
     args_text(&a, incarnation);
+    args_number(&a, epoch);
+    args_number(&a, store_generation(s));
     for (size_t i = 0; i < n; i++)
         args_text(&a, sessions[i]);
     route_run(s, "reconcile", &a, fn, owner);

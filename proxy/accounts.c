@@ -148,8 +148,10 @@ void accounts_event(struct proxy *p, const struct event *e)
 {
     struct account *a;
     HASH_FIND(hh, p->accounts, e->user.p, e->user.len, a);
-    if (!a)
+    if (!a) {
+        freeze_stranger(p, e);
         return;
+    }
     a->news++;
     if (span_is(e->kind, "state") && !is_old(a, e))
         state_event(a, e);

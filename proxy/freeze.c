@@ -99,8 +99,19 @@ static void reconcile(struct account *a)
         names = xreallocarray(names, n + 1, sizeof *names);
         names[n++] = s->name;
     }
-    route_reconcile(p->store, a->key, lease_incarnation(p->lease), names, n, nothing_to_do, a);
+    route_reconcile(p->store, a->key, lease_incarnation(p->lease), a->epoch, names, n, nothing_to_do, a);
     free(names);
+}
+
+/* Whose sessions are all gone, the last one's `leave` with them, or the login whose `enter` was not answered. Nothing else
+ * would take its registration away as long as this incarnation lives, and the account could not be switched over. */
+void freeze_stranger(struct proxy *p, const struct event *e)
+{
+    if (!span_is(e->kind, "state") || e->state != ROUTE_PREPARING)
+        return;
+    char *key = xspandup(e->user);
+    route_reconcile(p->store, key, lease_incarnation(p->lease), e->epoch, NULL, 0, NULL, NULL);
+    free(key);
 }
 
 static void log_freeze(const struct account *a)

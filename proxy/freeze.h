@@ -14,7 +14,9 @@
 
 /* a->state, epoch and backend are news, perhaps the same as before. */
 void freeze_heard(struct account *a);
-/* The same for one of its sessions. */
+/* An event of an account that has no sessions here. */
+void freeze_stranger(struct proxy *p, const struct event *e);
+/* The same as freeze_heard() for one session. */
 void freeze_session(struct session *s);
 
 #endif

@@ -47,6 +47,28 @@ def test_login_during_the_freeze_waits_and_lands_on_the_new_server(make_ferry, o
     assert_equal(old, new, user, 10)
 
 
+@pytest.mark.parametrize("has_a_session", [True, False])
+def test_registration_of_a_login_whose_answer_was_lost(make_ferry, backends, old, new, has_a_session):
+    """A proxy that lives has a registration and no session for it: nobody waits for it, whether the proxy has other sessions of
+    the account or none."""
+    user = new_user()
+    fill(old, user, small(messages=5))
+    ferry = make_ferry(backends, {"migration": {"trigger": "manual", "freeze_budget": "2s"}})
+    proxy, store = ferry.proxy(), ferry.redis.client()
+    with connect(proxy) as wire:
+        assert wire.login(user).startswith(b"l1 OK")
+        name, session = next(iter(store.hgetall(f"imapferry:sessions:{user}").items()))
+        if not has_a_session:
+            assert wire.command(b"z", b"LOGOUT")[-1].startswith(b"z OK")
+            net.wait_until("end of the session", lambda: not store.exists(f"imapferry:sessions:{user}"))
+        store.hset(f"imapferry:sessions:{user}", name.rpartition("/")[0] + "/999999", session)
+        ferry.migrator()
+        assert ferry.ctl("migrate", user)[0] == 0
+        assert ferry.wait_state(user, "flipped")["attempts"] == "0"
+    states = [e["state"] for _, e in store.xrange("imapferry:events") if e["user"] == user and e["kind"] == "state"]
+    assert states.count("preparing") == 1, states
+
+
 @pytest.mark.writes_source
 def test_freeze_that_takes_too_long_thaws(make_ferry, backends, old, new):
     """A session whose client does not read can't come to rest: never a flip after the deadline. A login that waited goes

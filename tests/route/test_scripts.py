@@ -628,10 +628,21 @@ def test_reconcile(store):
     store.plant("preparing")
     for name in ("p1/1", "p1/2", "p1/3", "p10/1", "p2/1"):
         store.put_session(name)
-    assert store.call("reconcile", "ann", "p1", "p1/2", "p2/9") == ["ok", "2"]
+    assert store.call("reconcile", "ann", "p1", EPOCH, 1, "p1/2", "p2/9") == ["ok", "2"]
     assert sorted(store.sessions()) == ["p1/2", "p10/1", "p2/1"]
-    assert store.call("reconcile", "ann", "p1", "p1/2") == ["ok", "0"]
+    assert store.call("reconcile", "ann", "p1", EPOCH, 1, "p1/2") == ["ok", "0"]
     assert [e["kind"] for e in store.events()] == ["left"]
+
+
+@pytest.mark.parametrize("state,epoch,generation", [
+    ("preparing", EPOCH - 1, 1), ("preparing", EPOCH + 1, 1), ("preparing", EPOCH, 2), ("ready", EPOCH, 1),
+    ("freezing", EPOCH, 1), ("copying", EPOCH, 1)])
+def test_reconcile_that_comes_too_late(store, state, epoch, generation):
+    """A connection that stood still delivers it when the session is there that it does not name."""
+    store.plant(state)
+    store.put_session("p1/1")
+    assert store.call("reconcile", "ann", "p1", epoch, generation) == ["lost", state]
+    assert list(store.sessions()) == ["p1/1"]
 
 
 def test_words_of_a_registration_are_encoded(store):

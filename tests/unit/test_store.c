@@ -369,8 +369,8 @@ static void test_registrations(void **state)
     assert_int_equal(enter(u, "ann", "p1/2", false).rc, ROUTE_OK);
     UNIT_DO_RC(u, ROUTE_OK, route_resume, "ann", "p1/2", "old", 0);
     UNIT_DO_RC(u, ROUTE_LOST, route_resume, "ann", "p1/2", "new", 0);
-    UNIT_DO_RC(u, ROUTE_OK, route_reconcile, "ann", "p1", keep, 1);
-    assert_int_equal(list(u, "ann").n, 1);
+    UNIT_DO_RC(u, ROUTE_LOST, route_reconcile, "ann", "p1", 0, keep, 1);
+    assert_int_equal(list(u, "ann").n, 2);
     UNIT_DO_RC(u, ROUTE_OK, route_register, "ann", "p1/2", "old", 0, "192.0.2.2");
     UNIT_DO_RC(u, ROUTE_LOST, route_register, "ann", "p1/3", "new", 0, "192.0.2.2");
     assert_int_equal(list(u, "ann").n, 2);
