@@ -13,6 +13,8 @@
 enum { HELLO_RETRY_MS = 500 };
 /* What Redis has where min-replicas-max-lag is not shown to us. */
 enum { LAG_DEFAULT_S = 10 };
+/* Longer than Sentinels take to make a replica master and the others follow it. */
+enum { REPLICA_GONE_MS = 60 * 1000 };
 
 struct script {
     const char *name, *text;
@@ -45,6 +47,7 @@ struct store {
     enum store_state state;
     char *id; /* owned; "" until the first hello */
     uint64_t generation, quarantine_ends_ms /* by clock_boot_ms() */, lag_ms, replicas_min;
+    uint64_t replicas_most, replicas_fewer_ms /* since; 0 = not */, replicas_generation;
     char sha[N_SCRIPTS][41];
     struct call_list sent;
     struct call_list refused; /* given while not up: told by the task */
@@ -89,9 +92,20 @@ uint64_t store_quarantine_length_ms(const struct store *s)
     return lease + lease / 10 + s->lag_ms;
 }
 
-uint64_t store_replicas_min(const struct store *s)
+/* A replica that is made master leaves the old one, which goes on with those that follow it still: what only these have
+ * is lost when they follow the new one too. That takes Sentinels seconds; a replica that is gone for longer has crashed. */
+uint64_t store_replicas_wanted(struct store *s, uint64_t connected)
 {
-    return s->replicas_min;
+    uint64_t now = clock_boot_ms();
+    bool fewer = connected < s->replicas_most && s->replicas_generation == s->generation;
+    if (fewer && s->replicas_fewer_ms == 0)
+        s->replicas_fewer_ms = now;
+    if (!fewer || now - s->replicas_fewer_ms >= REPLICA_GONE_MS) {
+        s->replicas_most = connected;
+        s->replicas_fewer_ms = 0;
+        s->replicas_generation = s->generation;
+    }
+    return s->replicas_most > s->replicas_min ? s->replicas_most : s->replicas_min;
 }
 
 char *store_key(const struct store *s, const char *fmt, ...)

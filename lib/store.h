@@ -32,8 +32,9 @@ uint64_t store_quarantine_ms(const struct store *s);
  * master is silent (that of a job, where it is longer: so is its owner), a tenth for clocks that drift, and what a master that was cut off goes on for on its own
  * (min-replicas-max-lag). */
 uint64_t store_quarantine_length_ms(const struct store *s);
-/* min-replicas-to-write, 0 where the server does not say. */
-uint64_t store_replicas_min(const struct store *s);
+/* How many replicas have to confirm, where so many are connected now: as many as there were under this master, until they
+ * have been fewer for a minute, and never less than the server demands (min-replicas-to-write). */
+uint64_t store_replicas_wanted(struct store *s, uint64_t connected);
 
 /* A key of this store: prefix ":" and the text, to free. */
 char *store_key(const struct store *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -58,8 +59,9 @@ void store_command(struct store *s, const struct span *argv, size_t argc, redis_
 /* Writes what a backend can do (DESIGN.md section 5, "backends"), for the proxies to show: replace after a sign-in; not
  * where it was only asked before one, which tells a part. Nothing where the store is not there. */
 void store_note_caps(struct store *s, const char *backend, const struct imap_caps *caps, bool replace);
-/* WAIT on this connection for all replicas that are there, and for as many as the server demands to write at all
- * (neither: answers at once); rc REDIS_OK only when so many have it. */
+/* WAIT on this connection for all replicas that are there or were a moment ago (one that is missing may be becoming the
+ * master), and for as many as the server demands to write at all (neither: answers at once); rc REDIS_OK only when so
+ * many have it. */
 void store_wait(struct store *s, uint64_t timeout_ms, redis_fn fn, void *owner);
 /* All callbacks of owner are dropped, those of the calls of route.h and registry.h too. */
 void store_forget(struct store *s, void *owner);

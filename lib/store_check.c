@@ -60,9 +60,7 @@ static void on_replicas(void *owner, enum redis_rc rc, const struct reply *r)
         return;
     }
     struct span info = reply_str(r);
-    w->replicas = info_number(info, "connected_slaves");
-    if (w->replicas < store_replicas_min(w->s))
-        w->replicas = store_replicas_min(w->s);
+    w->replicas = store_replicas_wanted(w->s, info_number(info, "connected_slaves"));
     if (w->replicas == 0 && info_field(info, "min_slaves_good_slaves").len > 0)
         w->replicas = 1;
     snprintf(replicas, sizeof(replicas), "%" PRIu64, w->replicas);
@@ -116,6 +114,7 @@ static void check_info(struct check *c, const struct reply *r)
     bool volatile_only = policy.len > 9 && memcmp(policy.p, "volatile-", 9) == 0;
 
     c->replicas = info_number(info, "connected_slaves");
+    store_replicas_wanted(c->s, c->replicas);
     if (!span_is(info_field(info, "role"), "master"))
         find(c, DURABILITY_UNSAFE, "it is a replica");
     if (info_number(info, "aof_enabled") != 1)

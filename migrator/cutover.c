@@ -17,7 +17,8 @@ enum {
     RETRY_MS = 300, /* a script without an answer is sent again after it */
     POLL_MS = 200,  /* sessions are looked at so often, besides events */
     FORWARD_RETRY_MS = 1000,
-    WAIT_MS = 2000, /* for replicas */
+    WAIT_MS = 2000, /* for replicas; */
+    WAIT_SHARE = 4, /* and no longer than this part of the lease, whose renewals stand behind it on the connection */
     BUDGET_MAX_MS = 5 * 60 * 1000,
     MESSAGES_A_SECOND = 10000,
     MAILBOX_MS = 20,
@@ -368,9 +369,10 @@ static void on_waited(void *owner, enum redis_rc rc, const struct reply *r)
 static void on_counters(void *owner, enum route_rc rc, const char *detail)
 {
     struct cutover_run *c = owner;
+    uint64_t ms = c->move->m->conf->migrator.job_lease_ms / WAIT_SHARE;
 
     if (!common_answer(c, rc, detail))
-        store_wait(c->move->m->store, WAIT_MS, on_waited, c);
+        store_wait(c->move->m->store, ms < WAIT_MS ? ms : WAIT_MS, on_waited, c);
 }
 
 /* WAIT is about the writes of its own connection alone, and this one may be new: so it writes, and what

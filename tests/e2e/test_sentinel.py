@@ -86,6 +86,30 @@ def test_no_cut_over_in_the_quarantine(make_ferry, backends, group, old, new, po
     assert_equal(old, new, user, 61)
 
 
+@pytest.mark.parametrize("point,state", [("script.freeze.answered:1", "ready"), ("script.flip.answered:1", "flipping")])
+def test_no_flip_while_a_replica_is_made_master(make_ferry, backends, group, old, new, point, state):
+    """Sentinel has told a replica to be master, and the old one does not know yet: it still has the other replica, but what
+    it writes now will be lost. Nobody may be told of a flip before all replicas that there were have it."""
+    ferry = make(make_ferry, backends, group, LONG)
+    user = new_user("failover")
+    fill(old, user, small(messages=5))
+    migrator = migrate_until(ferry, user, point)
+    group.stop_sentinel()
+    promoted, stays = group.replicas()
+    promoted.client().replicaof("NO", "ONE")
+    net.wait_until("one replica", lambda: group.client().info("replication")["connected_slaves"] == 1)
+    migrator.signal(signal.SIGCONT)
+    if state == "ready":
+        net.wait_until("thaw", lambda: ferry.route(user)["state"] == "backoff")
+        assert ferry.route(user)["reason"].startswith("store:"), ferry.route(user)
+    else:
+        migrator.wait("event=flip_waits .*replicas")
+        assert ferry.route(user)["state"] == state
+    promoted.client().replicaof(net.HOST, group.master.port)  # it was not to be
+    ferry.wait_state(user, "flipped")
+    assert stays.client().role()[0] == "slave"
+
+
 def test_decided_flip_is_carried_out_in_the_quarantine(make_ferry, backends, group, old, new):
     ferry = make(make_ferry, backends, group, LONG)
     user = new_user("failover")

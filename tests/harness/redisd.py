@@ -1,5 +1,6 @@
 """A private redis-server: append-only, on a UNIX socket or a port, that can be killed and started again."""
 import os
+import signal
 import subprocess
 
 import redis
@@ -31,12 +32,13 @@ class Redis:
         """A connection for the test's own look at what is stored: as text, or as bytes."""
         return redis.Redis(unix_socket_path=self.socket, decode_responses=decode, password=self.password)
 
-    def start(self):
+    def start(self, options=()):
+        """options: of this start alone, in pairs."""
         args = ["redis-server", "--port", str(self.port or 0), "--bind", net.HOST, "--unixsocket", self.socket,
                 "--dir", self.folder, "--save", "", "--daemonize", "no", "--logfile",
                 os.path.join(self.folder, "redis.log")]
-        for key, value in zip(self._options[::2], self._options[1::2]):
-            args += ["--" + key, value]
+        for key, value in zip([*self._options, *options][::2], [*self._options, *options][1::2]):
+            args += ["--" + key, *value.split(" ")]
         self._process = subprocess.Popen(args, start_new_session=True, stdin=subprocess.DEVNULL)
         net.wait_until("Redis", self._answers, timeout=20)
 
@@ -53,7 +55,15 @@ class Redis:
     def pid(self):
         return self._process.pid
 
+    def is_running(self):
+        return self._process.poll() is None
+
+    def signal(self, number):
+        if self.is_running():
+            self._process.send_signal(number)
+
     def stop(self):
+        self.signal(signal.SIGCONT)
         net.stop_process(self._process)
 
     def kill(self):

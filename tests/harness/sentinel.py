@@ -5,6 +5,7 @@
         group.client()                   # of the master as it is now
 """
 import os
+import signal
 import subprocess
 
 import redis
@@ -20,9 +21,11 @@ OPTIONS = ["min-replicas-to-write", "1", "min-replicas-max-lag", str(LAG), "repl
 
 
 class Group:
-    def __init__(self):
+    def __init__(self, failover_timeout=3000):
+        """failover_timeout: ms; another failover of the same group is not begun within twice of it."""
         self.folder = net.temp_folder("sentinel")
         self.port = net.free_port()
+        self._failover_timeout = failover_timeout
         self.servers, self._process = [], None
         try:
             self._build()
@@ -52,7 +55,7 @@ class Group:
                     f"sentinel monitor {NAME} {net.HOST} {self.master.port} 1\n"
                     f"sentinel auth-pass {NAME} {PASSWORD}\n"
                     f"sentinel down-after-milliseconds {NAME} 1000\n"
-                    f"sentinel failover-timeout {NAME} 3000\n")
+                    f"sentinel failover-timeout {NAME} {self._failover_timeout}\n")
         self._process = subprocess.Popen(["redis-server", path, "--sentinel"], start_new_session=True,
                                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
@@ -72,8 +75,13 @@ class Group:
     @property
     def url(self):
         """The first Sentinel is not there: the next one is asked."""
-        return (f"sentinel://:p%40ss%2Fword@{net.HOST}:{net.free_port()},{net.HOST}:{self.port}/{NAME}/0"
-                f"?sentinel_auth=:{SENTINEL_PASSWORD}")
+        return self.url_of([net.free_port(), self.port])
+
+    @staticmethod
+    def url_of(ports):
+        """Of Sentinels that are asked at these ports."""
+        hosts = ",".join(f"{net.HOST}:{port}" for port in ports)
+        return f"sentinel://:p%40ss%2Fword@{hosts}/{NAME}/0?sentinel_auth=:{SENTINEL_PASSWORD}"
 
     def client(self, decode=True):
         return self.master.client(decode)
@@ -91,21 +99,42 @@ class Group:
         self.wait_replicas()
         self.master.kill()
 
-    def wait_failover(self, timeout=20):
-        """The new master, once it is one and writes."""
+    def named(self):
+        """The one that Sentinel calls the master now."""
+        port = int(self.ask("GET-MASTER-ADDR-BY-NAME", NAME)[1])
+        return next(s for s in self.servers if s.port == port)
+
+    def wait_failover(self, old=None, timeout=20):
+        """The new master, once it is one and writes; old: what was master before, where it may have been noticed already."""
+        old = old or self.master
+
         def find():
-            port = int(self.ask("GET-MASTER-ADDR-BY-NAME", NAME)[1])
-            server = next(s for s in self.servers if s.port == port)
-            if server is self.master or server.client().role()[0] != "master" or not self._good_replicas(server):
+            server = self.named()
+            if server is old or server.client().role()[0] != "master" or not self._good_replicas(server):
                 return None
             return server
         self.master = net.wait_until("failover", find, timeout)
+
+    def stop_sentinel(self):
+        """It does nothing any more until close()."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def restore(self, timeout=60):
+        """What was master before is a replica of the one that is: started again where it was killed."""
+        for server in self.replicas():
+            server.signal(signal.SIGCONT)
+            if not server.is_running():
+                server.start(["replicaof", f"{net.HOST} {self.master.port}"])
+            elif server.client().role()[0] == "master":
+                server.client().replicaof(net.HOST, self.master.port)
+        net.wait_until("replicas", lambda: self._good_replicas(self.master) == 2, timeout)
 
     def replicas(self):
         return [s for s in self.servers if s is not self.master]
 
     def close(self):
         if self._process:
+            self._process.send_signal(signal.SIGCONT)
             net.stop_process(self._process)
         for server in self.servers:
             server.close()
