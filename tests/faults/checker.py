@@ -4,7 +4,7 @@ import re
 from harness import mail
 from harness.scene import PASSWORD
 
-from .session import BOXES
+from .message import BOXES
 
 _HEAD = re.compile(rb"FLAGS \(([^)]*)\)", re.I)
 
@@ -33,24 +33,26 @@ def contents(server, user):
     return found
 
 
-def _allowed(message):
-    states = [message.told] + ([message.asked] if message.asked else [])
-    return [(s.box, s.flags) for s in states]
-
-
 def _judge(message, there):
     """What is wrong with a message on the route's server; None: nothing."""
-    allowed = _allowed(message)
+    allowed = [(s.box, s.flags) for s in message.states()]
+    boxes = {box for box, _ in allowed}
     if len(there) > 1:
-        return "is there twice" if len({box for box, _ in there}) == 1 or message.asked is None else None
+        # A MOVE without an answer may have been done by the server that was left, between the looks at both mailboxes.
+        is_moved = len({box for box, _ in there}) == len(there) and {box for box, _ in there} <= boxes
+        return None if is_moved else "is there twice"
     if not there:
-        return None if any(box is None for box, _ in allowed) else "is missing"
+        return None if None in boxes else "is missing"
     box, flags = there[0]
-    if any(box == b and flags == f for b, f in allowed):
+    if (box, flags) in allowed:
         return None
-    if not any(box == b for b, _ in allowed):
-        return f"is in {box}"
-    return f"has the flags {sorted(flags)}"
+    return f"is in {box}" if box not in boxes else f"has the flags {sorted(flags)}"
+
+
+def _may_be_gone(message):
+    """It was expunged, or perhaps; a message that was perhaps appended is not meant."""
+    states = message.states()
+    return states[-1].box is None or any(was.box is not None and now.box is None for was, now in zip(states, states[1:]))
 
 
 def violations(sessions, winner, loser, late_seen):
@@ -61,12 +63,10 @@ def violations(sessions, winner, loser, late_seen):
         for message in session.messages:
             wrong = _judge(message, winner.get(message.mark, []))
             only_there = message.mark in loser and message.mark not in winner
+            if not wrong and only_there and late_seen and not _may_be_gone(message):
+                wrong = "is on the losing server alone"
             if wrong:
                 found.append(f"{message.mark} {wrong}; told {message.told}, asked {message.asked}; "
                              f"on the other server {loser.get(message.mark)}; {message.log[-6:]}")
-            elif only_there and message.told.box is None and message.asked is None:
-                pass  # expunged on the route's server after the flip: what is left of it on the other one is the past
-            elif only_there and late_seen and not any(box is None for box, _ in _allowed(message)):
-                found.append(f"{message.mark} is on the losing server alone: {message.log[-6:]}")
         found += session.complaints
     return found

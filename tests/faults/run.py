@@ -1,16 +1,19 @@
 #!/usr/bin/python3
 """Cut-overs under load and one fault at a random step of them, and a judgement of what the clients were told.
 
-    tests/faults/run.py [--runs N] [--seed S] [--accounts N] [--sessions N]
+    tests/faults/run.py [--runs N] [--seed S] [--accounts N] [--sessions N] [--fault NAME]
 
-In each run some accounts are moved while their sessions write through two proxies; when one account comes to a step that
-the seed says, something happens to a daemon or to its way to Redis, and is put right a little later. When all accounts
-have moved, what clients were told OK for is compared with what the servers hold. Each run prints its seed; `--seed S
---runs 1` replays it (the step, the fault and what clients do; not the operating system's clock)."""
+In each round some accounts are moved while their sessions write through two proxies, one of each is in IDLE, and mail comes
+to the servers; when one account comes to a step that the seed says, something happens to a daemon, to its way to Redis, or
+to Redis itself, and is put right a little later. When all accounts have moved and the late watch has looked once more, what
+clients were told OK for, and what was delivered, is compared with what the servers hold. Each round prints its seed;
+`--seed S --runs 1` replays it (the step, the fault and what clients do; not the operating system's clock)."""
 import argparse
+import concurrent.futures
 import contextlib
 import os
 import random
+import re
 import sys
 import threading
 import time
@@ -18,24 +21,27 @@ import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from faults import checker  # noqa: E402  pylint: disable=wrong-import-position
-from faults.session import BOXES, Session  # noqa: E402  pylint: disable=wrong-import-position
-from faults.world import LEASE, Follower, World  # noqa: E402  pylint: disable=wrong-import-position
-from harness import mail, net  # noqa: E402  pylint: disable=wrong-import-position
-from harness.scene import PASSWORD  # noqa: E402  pylint: disable=wrong-import-position
+from faults import checker, store  # noqa: E402  pylint: disable=wrong-import-position
+from faults.accounts import Account, prepare  # noqa: E402  pylint: disable=wrong-import-position
+from faults.world import LEASE, Follower, Servers, World  # noqa: E402  pylint: disable=wrong-import-position
+from harness import net  # noqa: E402  pylint: disable=wrong-import-position
 
 STEPS = ("queued", "copying", "ready", "preparing", "freezing", "flipping", "flipped")
-FAULTS = ("kill", "stop", "cut_off", "reset")
+FAULTS = ("kill", "stop", "cut_off", "reset")  # of a daemon
+FAIL_OVER = "fail_over"
+FAIL_OVER_SHARE = 1 / 12  # of the rounds: each costs some seconds,
+FAIL_OVER_ACCOUNTS = 2    # and so more accounts share it: times as many
 MEMBERS = ("proxy1", "proxy2", "migrator1", "migrator2")
-MOVED = ("flipped", "settled")
 BEFORE, AFTER = 0.2, 0.3  # seconds of writing before the move and after it
-MOVE_TIMEOUT = 60
+MOVE_TIMEOUT = 180  # on a machine that has much else to do
+HEAL_TIMEOUT = 90
+TOLD_TIMEOUT = 40  # for EXISTS in IDLE
 
 
 class Plan:
     """All that the seed decides."""
 
-    def __init__(self, seed):
+    def __init__(self, seed, fault=None):
         rng = random.Random(seed)
         self.seed = seed
         self.step = rng.choice(STEPS)
@@ -45,6 +51,15 @@ class Plan:
         self.lasts = LEASE * rng.choice((0.5, 1.5, 1.5, 3))
         self.account = rng.randrange(1 << 30)
         self.sessions = rng.randrange(1 << 30)
+        if rng.random() < FAIL_OVER_SHARE:
+            self.fault = FAIL_OVER
+        self.fault = fault or self.fault
+        if self.fault == FAIL_OVER:
+            self.member = "redis by " + rng.choice(store.HOW)
+
+    @property
+    def is_fail_over(self):
+        return self.fault == FAIL_OVER
 
     def __str__(self):
         return (f"seed {self.seed}: {self.fault} {self.member} {self.delay * 1000:.0f} ms after {self.step} "
@@ -58,110 +73,204 @@ class Injector:
         self.world, self.plan, self.user = world, plan, user
         self.struck = threading.Event()
         self.healed = threading.Event()
+        self.failed = None
 
     def heard(self, user, state):
         if user == self.user and state == self.plan.step and not self.struck.is_set():
             self.struck.set()
-            threading.Thread(target=self._strike, daemon=True).start()
+            threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        try:
+            time.sleep(self.plan.delay)
+            self._fail_over() if self.plan.is_fail_over else self._strike()
+            self.healed.set()
+        except Exception as e:  # pylint: disable=broad-exception-caught
+            self.failed = f"the fault: {type(e).__name__}: {e}"
 
     def _strike(self):
         member = self.world.members[self.plan.member]
         try:
-            time.sleep(self.plan.delay)
             getattr(member, self.plan.fault)()
             time.sleep(self.plan.lasts)
         finally:
             member.heal()
-            self.healed.set()
+
+    def _fail_over(self):
+        try:
+            self.world.store.fail_over(self.plan.member.rpartition(" ")[2])
+            time.sleep(self.plan.lasts)
+        finally:
+            self.world.redis.restore()
 
 
-def prepare(server, user):
-    """An account with a little mail that nobody touches."""
-    m = mail.connect(server, user, PASSWORD)
-    m.create("Archive")
-    for box in BOXES:
-        mail.append(m, box, [mail.Message((box,), b"Subject: quiet %s %d\r\n\r\nx\r\n" % (user.encode(), n)) for n in range(5)])
-    m.logout()
+class Round:
+    """Some accounts, and one fault for them."""
+
+    def __init__(self, world, plan, users, sessions):
+        self.world, self.plan, self.users = world, plan, users
+        self.accounts = {user: Account(world, user, n, plan.sessions + n * 100, sessions) for n, user in enumerate(users)}
+        self.injector = Injector(world, plan, users[plan.account % len(users)])
+        self.helped = 0
+
+    def _heard(self, user, state):
+        if user in self.accounts:
+            self.accounts[user].heard(state)
+        self.injector.heard(user, state)
+
+    def go(self):
+        """What is wrong afterwards."""
+        follower = Follower(self.world, self._heard)
+        everybody = list(self.accounts.values())
+        try:
+            for a in everybody:
+                a.start()
+            net.wait_until("all sessions to work", lambda: all(a.begun() for a in everybody), 60)
+            time.sleep(BEFORE)
+            self._move()
+            time.sleep(AFTER)
+            found = self._last_word(everybody)
+        finally:
+            self.injector.healed.wait(HEAL_TIMEOUT)
+            for a in everybody:
+                a.stop()
+            for a in everybody:
+                a.join(60)
+            follower.stop()
+        return found + self.world.dead() + self._judge()
+
+    def _move(self):
+        for user in self.users:  # 5: the fault has struck already, and Redis does not answer
+            status = net.wait_until("a job", lambda u=user: {0: "done", 5: None}.get(
+                self.world.ferry.ctl("migrate", u, "--now")[0], "refused"), MOVE_TIMEOUT)
+            assert status == "done", f"{user}: {status}"
+        self.helped = len(self.world.wait_moved(self.users, MOVE_TIMEOUT))
+        assert self.injector.struck.is_set(), "the fault never struck"
+        assert self.injector.healed.wait(HEAL_TIMEOUT), self.injector.failed or "the fault was not put right"
+
+    @staticmethod
+    def _last_word(everybody):
+        """Who is in IDLE is told of what comes now, on the connection that it has."""
+        for a in everybody:
+            a.deliver_last()
+        with contextlib.suppress(TimeoutError):
+            net.wait_until("word of it", lambda: all(a.has_last() for a in everybody), TOLD_TIMEOUT, step=0.05)
+        return [f"{a.user}: nobody in IDLE was told of {a.last}" for a in everybody if not a.has_last()]
+
+    def _judge(self):
+        self.world.look_late(self.users)
+        found = []
+        for user, account in self.accounts.items():
+            winner = checker.contents(self.world.new, user)
+            loser = checker.contents(self.world.old, user)
+            found += [f"{user}: {text}" for text in checker.violations(account.all, winner, loser, late_seen=True)]
+        return found
 
 
-def judge(world, sessions_of, late_seen):
-    found = []
-    for user, sessions in sessions_of.items():
-        winner = checker.contents(world.new, user)
-        loser = checker.contents(world.old, user)
-        found += [f"{user}: {text}" for text in checker.violations(sessions, winner, loser, late_seen)]
-    return found
+class Totals:
+    """Of all rounds; what they show must not be nothing."""
+
+    def __init__(self):
+        self.cut_overs = self.rounds = self.failed = 0
+        self.counts = {}
+
+    def add(self, a_round):
+        for account in a_round.accounts.values():
+            for name, n in account.counts().items():
+                self.counts[name] = self.counts.get(name, 0) + n
+        self.counts["helped"] = self.counts.get("helped", 0) + a_round.helped
+
+    def text(self):
+        return ", ".join(f"{n} {name}" for name, n in self.counts.items())
 
 
-def one_run(world, plan, accounts, sessions):
-    users = [f"f{plan.seed}x{n}@example.org" for n in range(accounts)]
-    for user in users:
-        prepare(world.old, user)
-    for _ in range(2):  # Dovecot gave the second mailbox the next second's UIDVALIDITY
-        net.wait_next_second()
-    sessions_of = {user: [Session(world.addresses, user, f"u{n}s{i}", plan.sessions + n * 100 + i) for i in range(sessions)]
-                   for n, user in enumerate(users)}
-    everybody = [s for group in sessions_of.values() for s in group]
-    injector = Injector(world, plan, users[plan.account % accounts])
-    follower = Follower(world, injector.heard)
-    for s in everybody:
-        s.start()
-    try:
-        net.wait_until("all sessions to write", lambda: all(s.written.is_set() for s in everybody), 30)
-        time.sleep(BEFORE)
-        for user in users:
-            assert world.ferry.ctl("migrate", user, "--now")[0] == 0
-        world.wait_all(users, MOVED, MOVE_TIMEOUT)
-        assert injector.struck.is_set(), "the fault never struck"
-        assert injector.healed.wait(20), "the fault was not put right"
-        time.sleep(AFTER)
-    finally:
-        injector.healed.wait(20)
-        for s in everybody:
-            s.stop()
-        for s in everybody:
-            s.join(40)
-        follower.stop()
-    told = sum(s.told for s in everybody)
-    ended = sum(len(s.endings) for s in everybody)
-    return world.dead() + judge(world, sessions_of, late_seen=False), told, ended
+class Runner:
+    """One world of each kind, kept as long as nothing is found in it; the accounts of the next round are made meanwhile."""
+
+    def __init__(self, args):
+        self.args = args
+        self.servers = Servers()
+        self.worlds = {}
+        self.pool = concurrent.futures.ThreadPoolExecutor(1)
+        self.totals = Totals()
+
+    def plan(self, seed):
+        plan = Plan(seed, self.args.fault)
+        n = self.args.accounts * (FAIL_OVER_ACCOUNTS if plan.is_fail_over else 1)
+        users = [f"f{plan.seed}x{i}@example.org" for i in range(n)]
+        return plan, users, self.pool.submit(prepare, self.servers, users)
+
+    def world(self, plan):
+        if plan.is_fail_over not in self.worlds:
+            self.worlds[plan.is_fail_over] = World(self.servers, store.Group if plan.is_fail_over else store.Alone)
+        return self.worlds[plan.is_fail_over]
+
+    def run(self, first):
+        seed, ready = first, self.plan(first)
+        while self.totals.cut_overs < self.args.runs:
+            plan, users, prepared = ready
+            seed += 1
+            prepared.result()
+            if self.totals.cut_overs + len(users) < self.args.runs:
+                ready = self.plan(seed)
+            self._one(plan, users)
+            self.totals.cut_overs += len(users)
+            self.totals.rounds += 1
+
+    def _one(self, plan, users):
+        began, world = time.monotonic(), self.world(plan)
+        a_round = Round(world, plan, users, self.args.sessions)
+        try:
+            found = a_round.go()
+        except (AssertionError, OSError, RuntimeError) as e:
+            found = [f"{type(e).__name__}: {e}", traceback.format_exc()]
+        self.totals.add(a_round)
+        told = sum(a.counts()["changes told"] for a in a_round.accounts.values())
+        print(f"{plan}: {len(users)} accounts, {told} changes told, {time.monotonic() - began:.1f} s: "
+              f"{'FAILED' if found else 'clean'}", flush=True)
+        if found:
+            self.totals.failed += 1
+            self._explain(world, found)
+            with contextlib.suppress(AssertionError):  # what a dead daemon has to say was printed
+                self.worlds.pop(plan.is_fail_over).close()
+
+    @staticmethod
+    def _explain(world, found):
+        """What is wrong, and what the daemons said of the accounts that are meant, or all that they said."""
+        for text in found[:10]:
+            print(f"    {text}", flush=True)
+        users = set(re.findall(r"\bf\d+x\d+@example\.org", " ".join(found)))
+        for label, m in world.members.items():
+            lines = [x for x in (m.daemon.lines if m.daemon else []) if x]
+            lines = [x for x in lines if not users or any(u in x for u in users)]
+            print(f"    --- {label}\n" + "\n".join(lines[-60:]), flush=True)
+
+    def close(self):
+        self.pool.shutdown()
+        try:
+            for world in self.worlds.values():
+                world.close()
+        finally:
+            self.servers.close()
 
 
 def main(arguments=None):
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=40, help="cut-overs, all accounts of all faults together")
     parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--accounts", type=int, default=5, help="that share one fault")
-    parser.add_argument("--sessions", type=int, default=2, help="of each account")
+    parser.add_argument("--accounts", type=int, default=8, help="that share one fault; twice as many a failover")
+    parser.add_argument("--sessions", type=int, default=2, help="of each account, besides the one in IDLE")
+    parser.add_argument("--fault", choices=[*FAULTS, FAIL_OVER], default=None, help="this one each time")
     args = parser.parse_args(arguments)
-    first = args.seed if args.seed is not None else int(time.time()) % 1000000
-    world, failed, done, n = World(), 0, 0, 0
-    began = time.monotonic()
+    began, runner = time.monotonic(), Runner(args)
+    totals = runner.totals
     try:
-        while done < args.runs:
-            plan = Plan(first + n)
-            n += 1
-            try:
-                found, told, ended = one_run(world, plan, args.accounts, args.sessions)
-            except (AssertionError, OSError, RuntimeError) as e:
-                found, told, ended = [f"{type(e).__name__}: {e}", traceback.format_exc()], 0, 0
-            done += args.accounts
-            failed += bool(found)
-            print(f"{plan}: {told} changes told, {ended} connections ended: {'FAILED' if found else 'clean'}", flush=True)
-            for text in found[:10]:
-                print(f"    {text}", flush=True)
-            if found:
-                for label, m in world.members.items():
-                    if m.daemon:
-                        print(f"    --- {label}\n" + m.daemon.tail(40), flush=True)
-                with contextlib.suppress(AssertionError):  # what a dead daemon has to say was printed
-                    world.close()
-                world = World()
+        runner.run(args.seed if args.seed is not None else int(time.time()) % 1000000)
     finally:
-        world.close()
-    print(f"{done} cut-overs, {time.monotonic() - began:.0f} s")
-    print(f"{n - failed} passed, {failed} failed")
-    return 1 if failed else 0
+        runner.close()
+    print(f"{totals.cut_overs} cut-overs, {time.monotonic() - began:.0f} s: {totals.text()}")
+    print(f"{totals.rounds - totals.failed} passed, {totals.failed} failed")
+    return 1 if totals.failed else 0
 
 
 if __name__ == "__main__":

@@ -2,19 +2,35 @@
 import contextlib
 import signal
 import threading
+import time
 
 import redis as redis_client
 
-from harness import dovecot, net, redisd
+from harness import dovecot, net
 from harness.ferry import Ferry, backend
-from harness.relay import Relay
+
+from . import store
 
 LEASE = 0.5  # seconds
 SETTINGS = {
     "proxy": {"lease": "500ms", "lease_long": "1s", "hold_max": "10s", "threads": 1, "store_timeout": "2s"},
     "migrator": {"retry_min": "100ms", "retry_max": "500ms", "job_lease": "1s", "command_timeout": "5s", "jobs": 8},
-    "migration": {"freeze_budget": "3s", "trigger": "manual"},
+    "migration": {"freeze_budget": "3s", "trigger": "manual", "late_watch": "1s"},
 }
+LOOK_TIMEOUT = 60
+
+
+class Servers:
+    """The old one and the new one, for any number of worlds."""
+
+    def __init__(self):
+        with contextlib.ExitStack() as begun:
+            self.old = begun.enter_context(dovecot.Dovecot("old", separator="/", mail="maildir"))
+            self.new = begun.enter_context(dovecot.Dovecot("new", separator="/", mail="mdbox"))
+            self._ends = begun.pop_all()
+
+    def close(self):
+        self._ends.close()
 
 
 class Member:
@@ -22,13 +38,13 @@ class Member:
 
     def __init__(self, world, kind, label):
         self.world, self.kind, self.label = world, kind, label
-        self.relay = Relay(world.redis.address)
+        self.way = world.store.way()
         self.daemon = None
         self.stopped = False
         self.start()
 
     def start(self):
-        options = {"redis": {"url": self.relay.redis_url}}
+        options = {"redis": {"url": self.way.url}}
         if self.kind == "proxy":
             self.daemon = self.world.ferry.proxy(label=self.label, **options)
         else:
@@ -46,13 +62,13 @@ class Member:
         self.stopped = True
 
     def cut_off(self):
-        self.relay.stall()
+        self.way.stall()
 
     def reset(self):
-        self.relay.cut()
+        self.way.cut()
 
     def heal(self):
-        self.relay.heal()
+        self.way.heal()
         if self.stopped:
             self.daemon.signal(signal.SIGCONT)
             self.stopped = False
@@ -61,17 +77,20 @@ class Member:
 
 
 class World:
-    def __init__(self, settings=None):
+    """Of a Redis alone, or of one that Sentinel can give another master."""
+
+    def __init__(self, servers, make_store=store.Alone, settings=None):
+        self.old, self.new = servers.old, servers.new
+        self.members = {}
         self._ends = contextlib.ExitStack()
         with contextlib.ExitStack() as begun:  # what was started ends too where the rest does not start
-            self._start(begun, settings)
+            self._start(begun, make_store, settings)
             self._ends = begun.pop_all()
 
-    def _start(self, begun, settings):
-        self.old = begun.enter_context(dovecot.Dovecot("old", separator="/", mail="maildir"))
-        self.new = begun.enter_context(dovecot.Dovecot("new", separator="/", mail="mdbox"))
-        self.redis = redisd.Redis(port=net.free_port())
-        begun.callback(self.redis.close)
+    def _start(self, begun, make_store, settings):
+        self.store = make_store()
+        begun.callback(self.store.close)
+        self.redis = self.store.redis
         merged = {k: dict(v) for k, v in SETTINGS.items()}
         for section, options in (settings or {}).items():
             merged.setdefault(section, {}).update(options)
@@ -79,7 +98,6 @@ class World:
                            settings=merged)
         begun.callback(self.ferry.close)
         self.ferry.init()
-        self.members = {}
         begun.callback(self._heal)
         for label in ("proxy1", "proxy2", "migrator1", "migrator2"):
             self.members[label] = Member(self, label[:-1], label)
@@ -87,6 +105,9 @@ class World:
     def _heal(self):
         for member in self.members.values():
             member.heal()
+
+    def server(self, name):
+        return {"old": self.old, "new": self.new}[name]
 
     def addresses(self):
         """Of the proxies that run."""
@@ -98,22 +119,74 @@ class World:
         return [f"{label} ended with {m.daemon.process.returncode}" for label, m in self.members.items()
                 if m.daemon and m.daemon.process.poll() is not None]
 
-    def states(self, users):
-        pipe = self.redis.client().pipeline(transaction=False)
-        for user in users:
-            pipe.hget(f"imapferry:route:{user}", "state")
-        return dict(zip(users, pipe.execute()))
+    # ---- accounts
 
-    def wait_all(self, users, states, timeout):
-        net.wait_until(f"all accounts in {states}", lambda: all(s in states for s in self.states(users).values()), timeout,
-                       step=0.1)
+    def ask(self, users, command, *words):
+        """One read for each account; None for all where Redis does not answer now."""
+        try:
+            pipe = self.redis.client().pipeline(transaction=False)
+            for user in users:
+                pipe.execute_command(command, f"imapferry:route:{user}", *words)
+            return dict(zip(users, pipe.execute()))
+        except redis_client.RedisError:
+            return {user: None for user in users}
+
+    def wait_moved(self, users, timeout):
+        """Until all were switched over. Who is blocked is helped as staff would do it."""
+        helped = []
+
+        def all_moved():
+            states = self.ask(users, "HGET", "state")
+            for user in users:
+                if states[user] == "blocked":
+                    self._unblock(user)
+                    helped.append(user)
+            return all(s in ("flipped", "settled") for s in states.values())
+        try:
+            net.wait_until("cut-over of all accounts", all_moved, timeout, step=0.1)
+        except TimeoutError as e:
+            raise RuntimeError(f"{e}: {self.ask(users, 'HMGET', 'state', 'reason')}") from None
+        return helped
+
+    def _unblock(self, user):
+        """A copy of Kept that was begun again after a kill has other UIDs than the source. Clients must not take them for
+        those that they know, so that the account waits for somebody who gives the mailbox another UIDVALIDITY."""
+        reason = self.ask([user], "HGET", "reason")[user]
+        if not (reason or "").startswith("uidvalidity"):
+            raise RuntimeError(f"{user} is blocked: {reason}")
+        self.new.doveadm("mailbox", "update", "-u", user, "--uid-validity", str(int(time.time()) + 3600), "Kept")
+        self.ferry.ctl("retry", user)
+
+    def look_late(self, users):
+        """Until the server that each account has left was looked at once more: as if the next day had come."""
+        net.wait_until("settled", lambda: all(s == "settled" for s in self.ask(users, "HGET", "state").values()),
+                       LOOK_TIMEOUT, step=0.05)
+        for _ in range(3):
+            before = self.ask(users, "HGET", "last_late")
+            marks = {label: m.daemon.mark() for label, m in self.members.items()}
+            self.redis.client().zadd("imapferry:late", {user: 1 for user in users})
+
+            def looked(before=before):
+                now = self.ask(users, "HGET", "last_late")
+                return all(now[u] and now[u] != before[u] for u in users)
+            try:
+                net.wait_until("a late look", looked, LOOK_TIMEOUT, step=0.05)
+            except TimeoutError as e:
+                late = self.redis.client().zrange("imapferry:late", 0, 20, withscores=True)
+                raise RuntimeError(f"{e}: {self.ask(users, 'HMGET', 'last_late', 'owner', 'state')}, before {before}; {late}") from None
+            blind = {m.group(1) for label, mark in marks.items()
+                     for m in self.members[label].daemon.find(r"event=late_blind user=(\S+)", since=mark)}
+            users = [u for u in users if u in blind]
+            if not users:
+                return
+        raise RuntimeError(f"the late watch sees nothing of {users}")
 
     def close(self):
         try:
             self._ends.close()
         finally:
             for member in self.members.values():
-                member.relay.close()
+                member.way.close()
 
 
 class Follower(threading.Thread):
@@ -121,20 +194,23 @@ class Follower(threading.Thread):
 
     def __init__(self, world, fn):
         super().__init__(daemon=True)
-        self.client = world.redis.client()
-        self.fn = fn
+        self.world, self.fn = world, fn
         self.over = threading.Event()
-        last = self.client.xrevrange("imapferry:events", count=1)
+        last = world.redis.client().xrevrange("imapferry:events", count=1)
         self.last = last[0][0] if last else "0-0"
         self.start()
 
     def run(self):
+        client = self.world.redis.client()
         while not self.over.is_set():
-            with contextlib.suppress(redis_client.RedisError):
-                for _, entries in self.client.xread({"imapferry:events": self.last}, block=200) or []:
+            try:
+                for _, entries in client.xread({"imapferry:events": self.last}, block=200) or []:
                     for self.last, event in entries:
                         if event.get("kind") == "state":
                             self.fn(event["user"], event["state"])
+            except redis_client.RedisError:
+                self.over.wait(0.05)
+                client = self.world.redis.client()
 
     def stop(self):
         self.over.set()

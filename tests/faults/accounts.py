@@ -1,0 +1,106 @@
+"""An account under load: who writes, who watches, what is delivered, and what lies there untouched."""
+import time
+
+from harness import mail, net
+from harness.scene import PASSWORD
+
+from .message import BOXES, Message, State
+from .post import Post
+from .session import Session
+from .watcher import Watcher
+
+QUIET = 3  # messages in each mailbox that nobody touches
+
+
+def _number(m, box):
+    return m.status(box, "(UIDVALIDITY)")[1][0].split(b"UIDVALIDITY ")[1].rstrip(b")").decode()
+
+
+def _quiet(user):
+    """Marks by mailbox."""
+    return {box: [f"quiet-{user}-{box}-{n}" for n in range(QUIET)] for box in BOXES}
+
+
+def _fill_old(server, user):
+    """The UIDVALIDITY of Kept."""
+    m = mail.connect(server, user, PASSWORD)
+    for box, marks in _quiet(user).items():
+        if box != "INBOX":
+            m.create(box)
+        mail.append(m, box, [mail.Message((box,), f"Subject: mark {mark}\r\n\r\nx\r\n".encode()) for mark in marks])
+    number = _number(m, "Kept")
+    m.logout()
+    return number
+
+
+def prepare(servers, users):
+    """Each with a little mail on the old server, and with Kept on the new one, by the same UIDVALIDITY."""
+    numbers = {user: _fill_old(servers.old, user) for user in users}
+    for _ in BOXES:  # Dovecot gave the later mailboxes the next seconds' UIDVALIDITYs
+        net.wait_next_second()
+    for user, number in numbers.items():
+        servers.new.doveadm("mailbox", "create", "-u", user, "Kept")
+        servers.new.doveadm("mailbox", "update", "-u", user, "--uid-validity", number, "Kept")
+
+
+class Quiet:
+    """What nobody touches."""
+
+    def __init__(self, user):
+        self.messages = [Message(mark, State(box)) for box, marks in _quiet(user).items() for mark in marks]
+        self.complaints = []
+
+
+class Account:
+    def __init__(self, world, user, number, seed, sessions):
+        """Of its sessions each second one has Kept open."""
+        self.user = user
+        boxes = ("INBOX", "Kept")
+        self.sessions = [Session(world.addresses, user, f"u{number}s{i}", seed + i, boxes[i % 2]) for i in range(sessions)]
+        self.watcher = Watcher(world.addresses, user, f"u{number}w", seed + 50)
+        self.post = Post(world, user, f"u{number}d", seed + 60)
+        self.all = [*self.sessions, self.watcher, self.post, Quiet(user)]
+        self.last = None
+        self._threads = [*self.sessions, self.watcher, self.post]
+        self._flipped = None
+        self._went_on = 0
+
+    def heard(self, state):
+        if state == "flipped":
+            self._flipped = time.monotonic()
+        self.post.heard(state)
+
+    def start(self):
+        for t in self._threads:
+            t.start()
+
+    def begun(self):
+        return all(t.begun.is_set() for t in [*self.sessions, self.watcher])
+
+    def deliver_last(self):
+        self.post.stop()
+        self.post.join(30)
+        since = self.watcher.since
+        self._went_on = bool(since and self._flipped and since < self._flipped)
+        self.watcher.waits = True
+        self.last = self.post.deliver("new", "Kept")
+
+    def has_last(self):
+        return self.watcher.has(self.last)
+
+    def stop(self):
+        for t in self._threads:
+            t.stop()
+
+    def join(self, timeout):
+        for t in self._threads:
+            if t.ident:
+                t.join(timeout)
+        self.post.close()
+
+    def counts(self):
+        return {"changes told": sum(s.told for s in self.sessions),
+                "connections ended": sum(len(s.endings) for s in [*self.sessions, self.watcher]),
+                "delivered": len(self.post.messages), "of them late": self.post.late,
+                "EXISTS told in IDLE": self.watcher.told_in_idle,
+                "in IDLE on the same connection after the flip": int(self._went_on)}

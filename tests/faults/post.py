@@ -1,0 +1,78 @@
+"""Delivers mail at the servers themselves, as a mail server does: to the one that the route names, or did a moment ago.
+
+So while the account freezes, and a little after it has moved, mail comes to the server that it leaves."""
+import contextlib
+import queue
+import random
+import threading
+import time
+
+import redis as redis_client
+
+from harness import mail
+from harness.scene import PASSWORD
+
+from .message import Message, Put
+
+PAUSE = 0.15
+EASED = 20  # after so many messages it delivers half as often, and so on
+LATE = ("freezing", "flipping", "flipped")
+TEXT = "Subject: mark {}\r\nFrom: mta@example.org\r\n\r\n{}\r\n"
+
+
+class Post(threading.Thread):
+    def __init__(self, world, user, name, seed):
+        super().__init__(daemon=True, name=name)
+        self.world, self.user, self.label = world, user, name
+        self.random = random.Random(seed)
+        self.messages, self.complaints = [], []
+        self.late = 0  # came to the old server at one of the states LATE, or behind it
+        self._ways = {}
+        self._now = queue.Queue()
+        self._over = threading.Event()
+        self._lock = threading.Lock()
+
+    def heard(self, state):
+        if state in LATE:
+            self._now.put(state)
+
+    def run(self):
+        while not self._over.is_set():
+            try:
+                self._now.get(timeout=self.random.random() * 2 * PAUSE * (1 + len(self.messages) / EASED))
+                self._over.wait(self.random.choice((0, 0, self.random.random() * 0.1)))
+                self.deliver("old")
+                self.late += 1
+            except queue.Empty:
+                self._follow()
+
+    def _follow(self):
+        with contextlib.suppress(redis_client.RedisError):
+            backend = self.world.ferry.route(self.user).get("backend", "old")
+            self._over.wait(self.random.choice((0, 0, self.random.random() * 0.2)))
+            self.deliver(backend)
+
+    def deliver(self, backend, box=None):
+        """One message; its mark."""
+        with self._lock:
+            message = Message(f"{self.label}-{len(self.messages)}")
+            self.messages.append(message)
+            box = box or self.random.choice(("INBOX", "Kept"))
+            body = TEXT.format(message.mark, "y" * self.random.randrange(20, 2000)).encode()
+            message.ask(Put(box))
+            message.log.append((time.time(), backend))
+            mail.append(self._way(backend), box, [mail.Message((box,), body)])
+            message.done()
+            return message.mark
+
+    def _way(self, backend):
+        if backend not in self._ways:
+            self._ways[backend] = mail.connect(self.world.server(backend), self.user, PASSWORD)
+        return self._ways[backend]
+
+    def stop(self):
+        self._over.set()
+
+    def close(self):
+        for way in self._ways.values():
+            way.logout()
