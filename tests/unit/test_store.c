@@ -448,7 +448,7 @@ static void test_ledger_in_pages(void **state)
     UNIT_UNTIL(u, k.end);
     assert_int_equal(k.rc, ROUTE_OK);
     assert_int_equal(k.rows, 2500);
-    assert_int_equal(k.calls, 4);
+    assert_int_equal(k.calls, 2500 / 64 + 2); /* pages of 64 entries, the last one short, and the end */
     assert_string_equal(k.first, "row 0");
     assert_string_equal(k.last, "row 2499");
 
