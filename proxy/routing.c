@@ -110,11 +110,13 @@ static void undo(struct session *s)
     store_forget(s->proxy->store, s);
     if (s->registered)
         route_leave(s->proxy->store, s->account->key, s->name, NULL, NULL);
-    s->registered = false;
     accounts_detach(s);
     stream_close(&s->backend, false);
     s->at = NULL;
     login_free(s);
+    if (s->registered)
+        session_rename(s); /* that `leave` may be executed late, and must not mean the next login */
+    s->registered = false;
 }
 
 static void failed(struct session *s)

@@ -225,6 +225,15 @@ static void session_free(struct loop_task *task)
     proxy_session_ended(p);
 }
 
+void session_rename(struct session *s)
+{
+    char *was = s->name;
+    s->name = xasprintf("%s/%llu", lease_incarnation(s->proxy->lease), (unsigned long long)++s->proxy->last_session);
+    if (was)
+        LOG(INFO, "session_renamed", LOG_S("session", was), LOG_S("to", s->name));
+    free(was);
+}
+
 static struct session *session_new(struct proxy *p, enum address_scheme scheme)
 {
     struct session *s = xcalloc(1, sizeof *s);
@@ -232,7 +241,7 @@ static struct session *session_new(struct proxy *p, enum address_scheme scheme)
     s->scheme = scheme;
     s->task.fn = session_free;
     s->opened_ms = clock_boot_ms();
-    s->name = xasprintf("%s/%llu", lease_incarnation(p->lease), (unsigned long long)++p->last_session);
+    session_rename(s);
     s->timer = timer_new(p->loop, on_deadline, s);
     s->state = IN_NEW;
     LIST_INSERT_HEAD(&p->places[IN_NEW], s, place);

@@ -83,7 +83,7 @@ local function look(user, home)
     local r = {backend = home or '', state = 'resting', epoch = '0', generation = text(S.generation), source = '',
                target = '', owner = '', last_owner = '', prior = '', deadline = '0', reason = '', held_from = '',
                held_reason = '', attempts = '0', next_try = '0', force = '', back = '', now = '', bulk = '', job = '',
-               staff = '', view = '', engaged = '0', waits = '0', pass_at = '0', left = ''}
+               staff = '', view = '', engaged = '0', prepared = '0', waits = '0', pass_at = '0', left = ''}
     local flat = call('HGETALL', key('route', user))
     for i = 1, #flat, 2 do r[flat[i]] = flat[i + 1] end
     r.exists, r.user = #flat > 0, user

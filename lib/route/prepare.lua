@@ -15,5 +15,6 @@ for name, s in pairs(sessions(r.user)) do
     end
 end
 change(r, {state = 'preparing', prior = r.epoch, epoch = text(number(r.epoch) + 1), reason = '',
+           prepared = text(now()),
            deadline = text(now() + number(arg(4)))}, 'state')
 return {'ok', r.epoch}
