@@ -3,7 +3,7 @@
 #include "busy.h"
 #include "proxy.h"
 
-enum { SHARES = 4 }; /* of idle_time: how often the store is told */
+enum { SHARES = 4 /* of idle_time: how often the store is told */, AGAIN_MS = 1000 };
 
 bool busy_counts(enum imap_verb verb)
 {
@@ -33,12 +33,16 @@ static bool waits_for_its_switch(const struct account *a)
     return a->known && route_is_engaged(a->state) && a->state != ROUTE_FLIPPING && a->state != ROUTE_FLIPPED;
 }
 
-/* Not kept: the next command tries again. */
+/* Not kept: the next command tries again; where the store is ailing, not before a second has passed. */
 static void on_marked(void *owner, enum route_rc rc, const char *detail)
 {
     struct account *a = owner;
 
-    if (rc != ROUTE_OK || strcmp(detail, "1") != 0)
+    uint64_t share = a->proxy->conf->migration.idle_time_ms / SHARES;
+
+    if (rc != ROUTE_OK)
+        a->marked_ms = a->used_ms - share + (share < AGAIN_MS ? share : AGAIN_MS);
+    else if (strcmp(detail, "1") != 0)
         a->marked_ms = 0;
 }
 
