@@ -4,7 +4,7 @@ import time
 from harness import mail, net
 from harness.scene import PASSWORD
 
-from .message import BOXES, Message, State
+from .message import BOXES, Message, State, text
 from .post import Post
 from .session import Session
 from .watcher import Watcher
@@ -27,7 +27,7 @@ def _fill_old(server, user):
     for box, marks in _quiet(user).items():
         if box != "INBOX":
             m.create(box)
-        mail.append(m, box, [mail.Message((box,), f"Subject: mark {mark}\r\n\r\nx\r\n".encode()) for mark in marks])
+        mail.append(m, box, [mail.Message((box,), text(mark, "x")) for mark in marks])
     number = _number(m, "Kept")
     m.logout()
     return number

@@ -4,21 +4,24 @@ import re
 from harness import mail
 from harness.scene import PASSWORD
 
-from .message import BOXES
+from .message import BOXES, is_whole
 
 _HEAD = re.compile(rb"FLAGS \(([^)]*)\)", re.I)
 
 
 def contents(server, user):
-    """mark -> [(mailbox, flags)] of all that an account holds."""
+    """mark -> [(mailbox, flags)] of all that an account holds. One whose bytes are others is in "INBOX, damaged"."""
     found = {}
     m = mail.connect(server, user, PASSWORD)
     try:
         for box in BOXES:
             name = mail.wire_name((box,), getattr(server, "prefix", ""), server.separator)
-            if m.select(mail.quoted(name), readonly=True)[0] != "OK":
+            typ, data = m.select(mail.quoted(name), readonly=True)
+            if typ != "OK" and any(m.list("", mail.quoted(name))[1]):
+                raise RuntimeError(f"{name} can't be opened: {data}")
+            if typ != "OK":
                 continue
-            typ, data = m.fetch("1:*", "(FLAGS BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
+            typ, data = m.fetch("1:*", "(FLAGS BODY.PEEK[])")
             if typ != "OK":
                 raise RuntimeError(f"FETCH in {name}: {data}")
             for part in data:
@@ -26,8 +29,10 @@ def contents(server, user):
                     continue
                 mark = re.search(rb"Subject: mark (\S+)", part[1])
                 if mark:
+                    mark = mark.group(1).decode()
                     flags = frozenset(f.decode() for f in _HEAD.search(part[0]).group(1).split()) - {"\\Recent"}
-                    found.setdefault(mark.group(1).decode(), []).append((box, flags))
+                    place = box if is_whole(mark, part[1]) else box + ", damaged"
+                    found.setdefault(mark, []).append((place, flags))
     finally:
         m.logout()
     return found

@@ -36,6 +36,9 @@ class Client(threading.Thread):
             except (OSError, Ended, AssertionError) as e:
                 self.endings.append(f"{type(e).__name__}: {e}"[:300])
                 self.over.wait(0.02 + self.random.random() * 0.1)
+            except Exception as e:  # pylint: disable=broad-except
+                self.complaints.append(f"{self.label} ended: {type(e).__name__}: {e}")
+                return
             finally:
                 self.ended()
                 if self.wire:

@@ -12,12 +12,11 @@ import redis as redis_client
 from harness import mail
 from harness.scene import PASSWORD
 
-from .message import Message, Put
+from .message import Message, Put, text
 
 PAUSE = 0.15
 EASED = 20  # after so many messages it delivers half as often, and so on
 LATE = ("freezing", "flipping", "flipped")
-TEXT = "Subject: mark {}\r\nFrom: mta@example.org\r\n\r\n{}\r\n"
 
 
 class Post(threading.Thread):
@@ -37,6 +36,12 @@ class Post(threading.Thread):
             self._now.put(state)
 
     def run(self):
+        try:
+            self._work()
+        except Exception as e:  # pylint: disable=broad-except
+            self.complaints.append(f"{self.label} ended: {type(e).__name__}: {e}")
+
+    def _work(self):
         while not self._over.is_set():
             try:
                 self._now.get(timeout=self.random.random() * 2 * PAUSE * (1 + len(self.messages) / EASED))
@@ -58,7 +63,7 @@ class Post(threading.Thread):
             message = Message(f"{self.label}-{len(self.messages)}")
             self.messages.append(message)
             box = box or self.random.choice(("INBOX", "Kept"))
-            body = TEXT.format(message.mark, "y" * self.random.randrange(20, 2000)).encode()
+            body = text(message.mark, "y" * self.random.randrange(20, 2000))
             message.ask(Put(box))
             message.log.append((time.time(), backend))
             mail.append(self._way(backend), box, [mail.Message((box,), body)])

@@ -5,7 +5,7 @@ a message, in Kept it takes nothing away, so that it may be handed over at the f
 import re
 
 from .client import Client, Ended
-from .message import Flag, Message, Put
+from .message import Flag, Message, Put, text
 
 FLAGS = ("\\Seen", "\\Flagged", "\\Answered", "$One", "$Two", "$Three")
 EASED = 20  # after so many messages it writes half as fast, and so on: where a fault lasts, accounts must not grow for ever
@@ -49,8 +49,7 @@ class Session(Client):
         message = Message(f"{self.label}-{len(self.messages)}")
         self.messages.append(message)
         flags = frozenset(f for f in FLAGS if self.random.random() < 0.2)
-        body = b"Subject: mark %s\r\nFrom: a@example.org\r\n\r\n%s\r\n" % (
-            message.mark.encode(), b"x" * self.random.randrange(20, 3000))
+        body = text(message.mark, "x" * self.random.randrange(20, 3000))
         head = f"APPEND {self.box} ({' '.join(sorted(flags))})".encode()
         message.ask(Put(self.box, flags))
         self._judge(message, self._command(head, body)[-1])
