@@ -127,12 +127,19 @@ static bool is_gmail(const char *name)
     return !strncmp(name, "[Gmail]/", 8) || !strncmp(name, "[Google Mail]/", 14);
 }
 
-/* An \All mailbox that has less than another one is a mailbox that somebody calls so. */
+static bool was_copied(const struct planning *g, const struct mailbox *m)
+{
+    return g->request->was_copied && g->request->was_copied(g->request->owner, m->name);
+}
+
+/* An \All mailbox that has less than another one is a mailbox that somebody calls so, and stays one: in the freeze nothing
+ * is counted, and what was copied must not be left out there. */
 static bool stays_as_view(struct planning *g, const struct mailbox *m)
 {
     bool all = m->special_use & USE_ALL, counted = m->flags & MAILBOX_HAS_STATUS;
 
-    if (!is_view(m) || is_renamed(g, m->name) || (all && counted && m->status.messages < g->biggest))
+    if (!is_view(m) || is_renamed(g, m->name) || was_copied(g, m) ||
+        (all && counted && m->status.messages < g->biggest))
         return false;
     if (all && is_gmail(m->name))
         add_left(g, FINDING_ALL_MAIL, m, "archived messages lie in no other mailbox");

@@ -54,6 +54,9 @@ struct plan_request {
     const struct migration_rules *rules;     /* NULL: none */
     bool back;                     /* the account returns: rules lead back in names, and leave nothing out */
     const struct waivers *waivers; /* NULL: none; borrowed */
+    /* Was this mailbox of the source copied before? Then it is no view, whatever it is called. NULL: none was. */
+    bool (*was_copied)(const void *owner, const char *name);
+    const void *owner;
 };
 
 /* Never NULL. */
