@@ -28,6 +28,11 @@ void pass_read_waivers(struct pass *p)
 
 /* ---- LISTS */
 
+static bool was_copied(const void *owner, const char *name)
+{
+    return records_has(owner, name);
+}
+
 static void make_plan(struct pass *p)
 {
     const struct move *m = p->move;
@@ -40,6 +45,8 @@ static void make_plan(struct pass *p)
         .rules = m->m->conf->migration.rules,
         .back = m->back,
         .waivers = p->waivers,
+        .was_copied = was_copied,
+        .owner = m->records,
     });
     if (p->plan->fault) {
         char *fault = xasprintf("the %s: %s", p->plan->fault_side, p->plan->fault);
@@ -56,9 +63,9 @@ static void make_plan(struct pass *p)
 }
 
 /* Nothing of the account is known. Then LOOK is what follows, which begins in the same breath and keeps the lane. */
-static bool is_first(const struct pass *p)
+static bool is_first(struct pass *p)
 {
-    return !p->last && !records_first(p->move->records);
+    return !p->last && !records_first(p->move->records) && !baggage_is_done(pass_baggage(p));
 }
 
 static void lists_failed(struct pass *p, int side, enum mailboxes_rc rc, const char *why)

@@ -17,7 +17,8 @@ static bool baggage_answered(struct pass *p, enum baggage_rc rc, const char *why
         *imapc_error(p->lane->source) ? p->move->source : p->move->target;
 
     if (rc == BAGGAGE_DOWN) {
-        baggage_stop(p->move->baggage);
+        if (p->phase == LOOK) /* BRING is tried again with what was found */
+            baggage_stop(p->move->baggage);
         crew_drop(p->move->crew, p->lane);
     } else
         crew_give(p->move->crew, p->lane);
