@@ -24,6 +24,7 @@ struct one {
     struct imap_seq changed, newer; /* by CHANGEDSINCE: UIDs below UIDNEXT as it was, and from it on; owned */
     unsigned rounds, outstanding;
     bool refused, done;
+    bool selected; /* not EXAMINEd, or looked at by STATUS */
     const char *odd; /* what its listing was wrong about; a fixed text */
 };
 
@@ -232,11 +233,20 @@ static void judge_opened(struct one *o)
         judge_listed(o);
 }
 
+/* Some servers show numbers that they keep only to who SELECTs (selected.c). */
+static bool must_select(const struct one *o)
+{
+    return o->now.uidnext == 0 && o->record->stamp.source.uidnext > 0 && !o->refused && !o->selected;
+}
+
 static void judge(struct one *o)
 {
     const struct stamp_side *was = &o->record->stamp.source;
 
-    if (o->rounds > 1 || was->modseq == 0)
+    if (must_select(o)) {
+        imapc_note_needs_select(o->share->lane->source);
+        look_closer(o);
+    } else if (o->rounds > 1 || was->modseq == 0)
         judge_opened(o);
     else if (stamp_side_same(was, &o->now))
         done(o);
@@ -256,6 +266,8 @@ static void take_uid(struct one *o, const struct imap_value *items)
         imap_seq_add(&o->changed, uid, uid);
     else
         imap_seq_add(&o->newer, uid, uid);
+    if (o->changed.n + o->newer.n > MBOX_MESSAGES_MAX)
+        o->odd = "more messages than this program can list";
 }
 
 static void take_number(struct one *o, const struct imap_resp *resp, const struct imap_value *data)
@@ -365,8 +377,9 @@ static void send_examine(struct one *o)
     struct imapc *imap = o->share->lane->source;
     struct imap_writer w;
 
+    o->selected = imapc_needs_select(imap);
     imap_writer_init(&w, imapc_literals(imap));
-    imap_write_raw(&w, "EXAMINE ");
+    imap_write_raw(&w, o->selected ? "SELECT " : "EXAMINE ");
     imap_write_astring(&w, span_str(o->name));
     o->outstanding++;
     imapc_send(imap, &w, &cmd);

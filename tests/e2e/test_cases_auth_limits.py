@@ -81,4 +81,4 @@ def test_nothing_changed_costs_a_few_commands_a_mailbox(site):
     assert bodies.asked == []
     for side, count in before.items():
         commands = len(getattr(site, side).commands("", user)) - count
-        assert commands <= 21 * 4 * 2 + 20, f"{commands} commands at the {side}"
+        assert commands <= 21 * 4 * 3 + 20, f"{commands} commands at the {side}"
