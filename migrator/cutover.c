@@ -337,6 +337,7 @@ void cutover_event(struct cutover_run *c, const struct event *e)
     if (thawed && c->state >= SIGN_INS && c->state <= AGAIN) {
         pass_cancel(&c->pass);
         bypass_cancel(&c->bypass);
+        hook_cancel(&c->hook);
         store_forget(c->move->m->store, c);
         c->asking = true;
         timer_stop(c->retry);
@@ -371,8 +372,16 @@ static void on_counters(void *owner, enum route_rc rc, const char *detail)
     struct cutover_run *c = owner;
     uint64_t ms = c->move->m->conf->migrator.job_lease_ms / WAIT_SHARE;
 
-    if (!common_answer(c, rc, detail))
+    if (common_answer(c, rc, detail))
+        return;
+    if (c->state == KEPT && strcmp(detail, route_state_name(ROUTE_FLIPPING)) != 0) {
+        /* Redis failed over to a replica that never heard of it. Nobody was told of the flip: whoever claims the account
+         * next goes on with what it is now. */
+        LOG(WARN, "flip_lost", LOG_S("user", c->move->user), LOG_S("state", detail));
+        end(c, CUTOVER_LOST);
+    } else {
         store_wait(c->move->m->store, ms < WAIT_MS ? ms : WAIT_MS, on_waited, c);
+    }
 }
 
 /* WAIT is about the writes of its own connection alone, and this one may be new: so it writes, and what
@@ -399,6 +408,14 @@ static void on_hook(void *owner, const char *error)
     }
 }
 
+/* Of the freeze. */
+static uint64_t left_ms(const struct cutover_run *c)
+{
+    uint64_t used = clock_boot_ms() - c->froze_ms;
+
+    return used + 10 < c->budget_ms ? c->budget_ms - used : 10;
+}
+
 /* All sessions rest: what closes the source to others goes before the last look at it. */
 static void start_hook(struct cutover_run *c)
 {
@@ -415,7 +432,7 @@ static void start_hook(struct cutover_run *c)
                                              .login = c->move->login,
                                              .source = c->move->source_name,
                                              .target = c->move->target_name,
-                                             .timeout_ms = c->budget_ms},
+                                             .timeout_ms = left_ms(c) / 10 * 9},
                          on_hook, c);
 }
 

@@ -553,7 +553,8 @@ static void on_cutover(void *owner, const struct cutover_result *r)
         job_end(j, JOB_DONE);
         break;
     case CUTOVER_FAILED:
-        tell_outcome(j, false);
+        if (r->why != WHY_STORE && r->why != WHY_PAUSED) /* these are nobody's bad luck with accounts */
+            tell_outcome(j, false);
         LOG(WARN, "thawed", LOG_S("user", j->move.user), LOG_S("why", why_word(r->why)),
             LOG_S("detail", r->detail), LOG_U("frozen_ms", r->frozen_ms));
         give_up(j, r->why, r->detail);
@@ -564,6 +565,7 @@ static void on_cutover(void *owner, const struct cutover_result *r)
             break;
         }
         j->watched = false;
+        records_begin_attempt(j->move.records);
         j->state = REST;
         timer_start(j->retry, REST_MS);
         break;

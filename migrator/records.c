@@ -316,6 +316,12 @@ void records_drop(struct records *r, struct record *rec)
     forget_name(r, rec);
 }
 
+void records_begin_attempt(struct records *r)
+{
+    for (struct record *rec = r->by_name; rec; rec = rec->hh.next)
+        rec->whole = false;
+}
+
 bool records_counted(const struct records *r)
 {
     for (const struct record *rec = r->by_name; rec; rec = rec->hh.next)

@@ -1,8 +1,9 @@
 -- progress: counters for people. args: user, token, epoch, then pairs of name and value. No event: there are many.
+-- ok: the state, for who waits for its flip to be kept.
 if not open() then return NOSTORE end
 local r, mine = job()
 if not mine then return {'lost', r.state} end
 local flat = {}
 for i = 4, nargs() do flat[#flat + 1] = arg(i) end
 if #flat > 0 then call('HSET', key('route', r.user), unpack(flat)) end
-return OK
+return {'ok', r.state}

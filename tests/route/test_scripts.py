@@ -79,14 +79,14 @@ class Store:
              "generation": self.generation(), "source": "old", "target": "new",
              "owner": TOKEN if owned else "", "last_owner": "" if owned else "somebody"}
         if state in ("preparing", "freezing"):
-            r["deadline"] = self.now() + 60000
+            r["deadline"], r["prepared"] = self.now() + 60000, self.now()
         if state == "held":
             r["held_from"] = "resting"
         r.update(fields)
         self.client.hset(self.key("route", user), mapping=r)
 
-    def put_session(self, name, backend="old", epoch=EPOCH, mode="running", user="ann"):
-        self.client.hset(self.key("sessions", user), name, f"{backend} {epoch} {mode} 192.0.2.1 0")
+    def put_session(self, name, backend="old", epoch=EPOCH, mode="running", user="ann", since=0):
+        self.client.hset(self.key("sessions", user), name, f"{backend} {epoch} {mode} 192.0.2.1 {since}")
 
     def restart(self):
         """Another run_id, as after a restart or a failover."""
@@ -407,7 +407,7 @@ def test_a_whole_migration(store):
     assert store.call("claim", "ann", "tok")[0] == "ok"
     assert store.call("seen", "ann", "p1", 1, 1) == ["ok"]
     assert store.sessions()["p1/1"].split()[:3] == ["old", "1", "running"]
-    assert store.call("progress", "ann", "tok", 1, "messages_done", 7) == ["ok"]
+    assert store.call("progress", "ann", "tok", 1, "messages_done", 7) == ["ok", "copying"]
     assert store.call("ready", "ann", "tok", 1) == ["ok"]
     assert store.call("prepare", "ann", "tok", 1, 5000) == ["ok", "2"]
     assert store.call("prepared", "ann", "p1/1", 2, 1) == ["ok"]
@@ -643,6 +643,15 @@ def test_reconcile_that_comes_too_late(store, state, epoch, generation):
     store.put_session("p1/1")
     assert store.call("reconcile", "ann", "p1", epoch, generation) == ["lost", state]
     assert list(store.sessions()) == ["p1/1"]
+
+
+def test_reconcile_leaves_what_came_after_the_preparing(store):
+    """A login over another connection, in the very `preparing` that the late call is about."""
+    store.plant("preparing")
+    store.put_session("p1/1")
+    store.put_session("p1/2", since=store.now() + 1)
+    assert store.call("reconcile", "ann", "p1", EPOCH, 1) == ["ok", "1"]
+    assert list(store.sessions()) == ["p1/2"]
 
 
 def test_words_of_a_registration_are_encoded(store):
