@@ -6,6 +6,7 @@
 
 enum {
     TRIES = 3,
+    GROWN_MAX = 20,
     SEARCHED_UIDS = 100 * 1000, /* by one command */
     SEARCHES_MAX = 100
 };
@@ -245,6 +246,16 @@ static void note_seen(struct selected *s)
         s->seen = (struct stamp_side){s->uidvalidity, selected_uidnext(s), (uint32_t)s->list.n, 0};
 }
 
+/* Mail that comes while it is listed is missing at the end of the list, each time further down: that is no fault. */
+static bool may_list_again(struct selected *s, uint32_t missing)
+{
+    bool further = s->missing > 0 && missing > s->missing;
+    s->missing = missing;
+    if (further && s->grown++ < GROWN_MAX)
+        return true;
+    return ++s->tries < TRIES;
+}
+
 /* All answers are there. */
 static void check_list(struct selected *s)
 {
@@ -256,7 +267,7 @@ static void check_list(struct selected *s)
     } else if (mbox_list_check(&s->list, s->list.n, &why, &seq)) {
         note_seen(s);
         end(s, COPY_EQUAL, "%s", "");
-    } else if (++s->tries < TRIES) {
+    } else if (may_list_again(s, seq)) {
         list_again(s, seq);
     } else if (s->refused) {
         end(s, s->temporary ? COPY_DOWN : COPY_DIFFERS, "the %s does not list its messages: %s", s->side,
@@ -410,7 +421,7 @@ static void begin(struct selected *s, step_fn fn, void *owner)
 {
     s->fn = fn;
     s->owner = owner;
-    s->tries = 0;
+    s->missing = s->tries = s->grown = 0;
     s->down = s->temporary = s->reopen = s->catching_up = false;
     free(s->refused);
     s->refused = NULL;

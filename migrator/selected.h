@@ -23,7 +23,8 @@
  * selected_catch_up() brings a list up to date after we changed the mailbox.
  *
  * All end well only when the list is whole: as many messages as EXISTS says, each with its items, UIDs
- * ascending. What is missing is asked for again, twice, before that is an error. */
+ * ascending. What is missing is asked for again, twice, before that is an error; oftener where it is further down each
+ * time, since mail comes in the meantime. */
 #ifndef IMAPFERRY_SELECTED_H
 #define IMAPFERRY_SELECTED_H
 
@@ -64,7 +65,8 @@ struct selected {
     struct imap_seq wanted; /* what is being listed */
     struct uidset_place at; /* how far that has been asked for */
     struct imap_seq found; /* by the searches */
-    unsigned tries, outstanding, searching;
+    uint32_t missing; /* number of the first message that the last listing lacked */
+    unsigned tries, grown, outstanding, searching;
     char *refused; /* owned */
     bool temporary, down, vanished;
     step_fn fn;

@@ -317,6 +317,28 @@ static void views_do_not_go_twice(void **state)
     mailboxes_free(&t);
 }
 
+static bool knows_archive(const void *owner, const char *name)
+{
+    return strcmp(name, owner) == 0;
+}
+
+/* In the freeze nothing is counted. */
+static void an_archive_that_was_copied_is_no_view(void **state)
+{
+    struct mailboxes *s = LIST('/', "", {"INBOX", LISTED, 0}, {"Archive", LISTED, USE_ALL}, {"All", LISTED, USE_ALL});
+    struct mailboxes *t = LIST('/', "", {"INBOX", LISTED, 0}, {"Archive", LISTED, 0});
+
+    (void)state;
+    struct plan *p = plan_make(
+        &(struct plan_request){.source = s, .target = t, .was_copied = knows_archive, .owner = "Archive"});
+    assert_non_null(item(p, "Archive"));
+    assert_int_equal(p->n, 2);
+    assert_int_equal(findings_of(p->findings, FINDING_VIRTUAL), 1);
+    plan_free(&p);
+    mailboxes_free(&s);
+    mailboxes_free(&t);
+}
+
 static void all_mail_of_gmail_has_what_no_other_has(void **state)
 {
     struct mailboxes *s = LIST('/', "", {"INBOX", LISTED, 0}, {"[Gmail]/All Mail", LISTED, USE_ALL});
@@ -368,6 +390,7 @@ int main(void)
         cmocka_unit_test(two_never_become_one),
         cmocka_unit_test(excluded_ones_are_named_and_counted),
         cmocka_unit_test(views_do_not_go_twice),
+        cmocka_unit_test(an_archive_that_was_copied_is_no_view),
         cmocka_unit_test(all_mail_of_gmail_has_what_no_other_has),
         cmocka_unit_test(names_are_shown_on_one_line),
     };

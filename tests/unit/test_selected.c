@@ -251,6 +251,23 @@ static void test_catch_up(void **state)
     end(w);
 }
 
+/* Each time that the list is read, one more has come. */
+static void test_mail_that_comes_while_it_is_listed(void **state)
+{
+    struct world *w = *state;
+    start(w, SCRIPT(CONDSTORE, "<EXAMINE INBOX (CONDSTORE)", "<UID FETCH 1:* " ITEMS, OPENED("1", "3", "40"),
+                    MESSAGE("1", "1", ""), ">* 2 EXISTS", ">m2 OK so", "<NOOP", "<UID FETCH 2:4294967295 " ITEMS,
+                    ">m3 OK so", MESSAGE("2", "2", ""), ">* 3 EXISTS", ">m4 OK so", "<NOOP",
+                    "<UID FETCH 3:4294967295 " ITEMS, ">m5 OK so", MESSAGE("3", "3", ""), ">* 4 EXISTS", ">m6 OK so",
+                    "<NOOP", "<UID FETCH 4:4294967295 " ITEMS, ">m7 OK so", MESSAGE("4", "4", ""), ">* 5 EXISTS",
+                    ">m8 OK so", "<NOOP", "<UID FETCH 5:4294967295 " ITEMS, ">m9 OK so", MESSAGE("5", "5", ""),
+                    ">m10 OK so", "=bye LOGOUT"));
+    open_box(w, NULL);
+    assert_int_equal(w->rc, COPY_EQUAL);
+    assert_list(w, "1: 2: 3: 4: 5:");
+    end(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -260,6 +277,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_base_that_does_not_fit, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_flags_only, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_catch_up, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_mail_that_comes_while_it_is_listed, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
