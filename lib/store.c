@@ -108,6 +108,11 @@ uint64_t store_replicas_wanted(struct store *s, uint64_t connected)
     return s->replicas_most > s->replicas_min ? s->replicas_most : s->replicas_min;
 }
 
+bool store_has_replicas(const struct store *s)
+{
+    return s->replicas_most > 0 || s->replicas_min > 0;
+}
+
 char *store_key(const struct store *s, const char *fmt, ...)
 {
     struct buf b = {0};

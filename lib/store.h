@@ -63,6 +63,8 @@ void store_note_caps(struct store *s, const char *backend, const struct imap_cap
  * master), and for as many as the server demands to write at all (neither: answers at once); rc REDIS_OK only when so
  * many have it. */
 void store_wait(struct store *s, uint64_t timeout_ms, redis_fn fn, void *owner);
+/* Are there replicas to wait for, as far as is known? */
+bool store_has_replicas(const struct store *s);
 /* All callbacks of owner are dropped, those of the calls of route.h and registry.h too. */
 void store_forget(struct store *s, void *owner);
 

@@ -285,7 +285,7 @@ static void enter_bind(struct copy *c)
             LOG_U("target", p->target.uidvalidity));
         ledger_void(p->ledger, on_voided, c);
     } else {
-        go(c, p->late_from && !ledger_in_doubt(p->ledger, &target) ? KNOWN : SETTLE);
+        go(c, SETTLE); /* the late watch too: a failover of Redis may have taken rows away, and with them any doubt */
     }
 }
 

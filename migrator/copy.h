@@ -22,7 +22,7 @@
  *   COMPARE   UIDs, order, flags, keywords, instants of both listings; back to ALIGN, a few times, where a
  *             server told of a change meanwhile
  *
- * The late watch (late_from) only adds: OPEN, BIND, SETTLE where a batch is in doubt, KNOWN (what was copied
+ * The late watch (late_from) only adds: OPEN, BIND, SETTLE, KNOWN (what was copied
  * before, by its bytes), APPEND, RELIST, VERIFY, ADDED; a changed UIDVALIDITY ends it.
  *
  * What can't be copied, or is not the same there, is a finding (finding.h), and the rest goes on. Any step

@@ -30,7 +30,7 @@
 #include "lib/sasl.h"
 #include "lib/xalloc.h"
 
-enum { SET_RANGES_MAX = 1000 * 1000 };
+enum { SET_RANGES_MAX = 1000 * 1000, WAIT_MS = 2000 };
 
 struct intent {
     TAILQ_ENTRY(intent) link;
@@ -779,12 +779,35 @@ const char *ledger_error(const struct ledger *l)
 
 /* --- writing --- */
 
+static void end_entry(struct entry *e, enum route_rc rc)
+{
+    ledger_fn fn = e->fn;
+    void *fn_owner = e->owner;
+    free_entry(e);
+    if (fn)
+        fn(fn_owner, rc);
+}
+
+static void on_kept(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    struct entry *e = owner;
+    (void)r;
+    if (rc != REDIS_OK)
+        set_error(e->ledger, "the replicas of Redis do not keep up (%s)", e->kind);
+    end_entry(e, rc == REDIS_OK ? ROUTE_OK : ROUTE_DOWN);
+}
+
+/* Behind "sent" the target stores the messages. Where a failover forgot that, and the user has expunged or moved them by
+ * then, nobody would know them for copies any more. */
+static bool must_be_kept(const struct entry *e)
+{
+    return strcmp(e->kind, "sent") == 0 && store_has_replicas(e->ledger->store);
+}
+
 static void on_written(void *owner, enum route_rc rc, const char *detail)
 {
     struct entry *e = owner;
     struct ledger *l = e->ledger;
-    ledger_fn fn = e->fn;
-    void *fn_owner = e->owner;
     FAULT_POINT("ledger", e->kind, "answered");
     if (rc == ROUTE_OK) {
         bool ok = read_entry(l, buf_span(&e->text));
@@ -793,9 +816,10 @@ static void on_written(void *owner, enum route_rc rc, const char *detail)
         set_error(l, "the ledger could not be written to Redis (%s)%s%s", e->kind, *detail ? ": " : "",
                   detail);
     }
-    free_entry(e);
-    if (fn)
-        fn(fn_owner, rc);
+    if (rc == ROUTE_OK && must_be_kept(e))
+        store_wait(l->store, WAIT_MS, on_kept, e);
+    else
+        end_entry(e, rc);
 }
 
 static struct entry *begin_entry(struct ledger *l, const char *kind, ledger_fn fn, void *owner)

@@ -78,6 +78,7 @@ void ledger_bind(struct ledger *l, uint32_t source_uidvalidity, uint32_t target_
                  void *owner);
 void ledger_intent(struct ledger *l, uint32_t target_uidnext, const uint32_t *source_uids, size_t n,
                    ledger_fn fn, void *owner);
+/* Calls back when the replicas of Redis have it too, where there are any. */
 void ledger_sent(struct ledger *l, const struct ledger_row *rows, size_t n, ledger_fn fn, void *owner);
 /* Of rows that were sent; both UIDs ascend. */
 void ledger_landed(struct ledger *l, const struct ledger_row *rows, size_t n, ledger_fn fn, void *owner);

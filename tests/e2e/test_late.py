@@ -97,6 +97,27 @@ def test_what_a_deliverer_brings_to_the_old_server_after_the_flip_arrives(make_f
     assert sorted(m.sha256 for m in there.messages) == sorted(m.sha256 for m in here.messages)
 
 
+def test_what_redis_forgot_is_not_brought_twice(make_ferry, backends, old, new):
+    """A failover to a replica that lacks the last look: neither its rows nor how far it looked are there."""
+    user = new_user("forgot")
+    fill(old, user, small(messages=5))
+    ferry = make_ferry(backends, LATE)
+    ferry.migrator()
+    move(ferry, user)
+    store = ferry.redis.client(decode=False)
+    before = {key: store.dump(key) for key in store.keys(f"imapferry:ledger:{user}*".encode())}
+    assert before
+    old.deliver(user, text("once"))
+    arrives(new, user, "once")
+    ferry.wait_state(user, "settled")
+    for key, value in before.items():
+        store.restore(key, 0, value, replace=True)
+    last = ferry.route(user)["last_late"]
+    store.zadd("imapferry:late", {user: 1})
+    net.wait_until("another look", lambda: ferry.route(user)["last_late"] != last, timeout=20)
+    assert subjects(new, user).count("once") == 1
+
+
 def test_a_way_back_takes_the_account_away(make_ferry, backends, old, new):
     """Whoever looks at the left server just then touches nothing more."""
     user = new_user("race")
