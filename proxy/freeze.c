@@ -36,7 +36,10 @@ static void thaw(struct session *s)
         handover_begin(s);
         return;
     }
+    uint32_t withheld = rest_withheld(s);
     rest_over(s);
+    if (withheld > 0 && s->state != IN_HANDOVER)
+        relay_tell_exists(s, withheld);
     if (s->state == IN_FROZEN) {
         session_enter(s, IN_RELAY);
         stream_again(s->backend);

@@ -1,3 +1,4 @@
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "lib/xalloc.h"
@@ -37,6 +38,12 @@ void relay_sayf(struct session *s, const char *fmt, ...)
     buf_add_str(&line, "\r\n");
     relay_say(s, buf_span(&line));
     buf_free(&line);
+}
+
+void relay_tell_exists(struct session *s, uint32_t n)
+{
+    s->relay->opened.exists = n;
+    relay_sayf(s, "* %" PRIu32 " EXISTS", n);
 }
 
 /* ---- commands under way ---- */

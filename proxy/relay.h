@@ -57,6 +57,8 @@ const struct opened *relay_opened(const struct session *s);
  * the messages it counts after these lines. */
 void relay_attach(struct session *s, struct stream *stream, const struct conf_backend *at, struct span lines,
                   struct imap_seq *gone, uint32_t exists);
+/* Tells the client that its mailbox has so many messages; at rest, before it goes on. */
+void relay_tell_exists(struct session *s, uint32_t n);
 /* A line of ours may be sent: no response is half sent. */
 bool relay_at_boundary(const struct session *s);
 

@@ -117,6 +117,8 @@ static bool take_response(struct session *s, const struct piece *p, struct outle
     }
     switch (resp.kind) {
     case RESP_DATA:
+        if (r->n_own > 0 && r->n_own == r->n_commands && rest_withholds(s, &resp))
+            break;
         opened_heard(&r->opened, &resp);
         if (r->n_own > 0 && rest_takes(s, &resp, p->item.text))
             break;

@@ -24,6 +24,7 @@ struct rest {
     struct view_list list;
     unsigned draws;             /* FETCHes so far */
     bool broken;                /* it could not be drawn */
+    uint32_t withheld;          /* messages that the source has, 0: as many as the client knows of */
     char *namespaces;           /* owned */
     struct timer *again, *word; /* owned */
 };
@@ -133,10 +134,14 @@ static void tell(struct rest *re)
 
 /* ---- drawing ---- */
 
+/* Of what the client knows of, and no more. */
 static void draw_list(struct rest *re)
 {
+    uint32_t exists = relay_opened(re->s)->exists;
     char text[48];
-    snprintf(text, sizeof text, "FETCH %" PRIu32 ":* (UID)", re->list.n + 1);
+    if (exists <= re->list.n)
+        return;
+    snprintf(text, sizeof text, "FETCH %" PRIu32 ":%" PRIu32 " (UID)", re->list.n + 1, exists);
     re->draws++;
     relay_send_own(re->s, OWN_LIST, text);
 }
@@ -165,6 +170,32 @@ char *personal_namespaces(struct span line, const struct imap_resp *r)
             break;
     }
     return NULL;
+}
+
+/* ---- what comes meanwhile ---- */
+
+bool rest_withholds(struct session *s, const struct imap_resp *r)
+{
+    struct rest *re = s->rest;
+    uint32_t known = relay_opened(s)->exists;
+    if (!re || !re->told || !relay_opened(s)->selected || !r->has_number)
+        return false;
+    if (span_is_ci(r->word, "EXISTS")) {
+        re->withheld = r->number > known ? r->number : 0;
+        return true;
+    }
+    if (span_is_ci(r->word, "EXPUNGE") && re->withheld > 0)
+        re->withheld--;
+    if (r->number <= known)
+        return false;
+    if (re->withheld <= known)
+        re->withheld = 0;
+    return true;
+}
+
+uint32_t rest_withheld(const struct session *s)
+{
+    return s->rest ? s->rest->withheld : 0;
 }
 
 /* Nobody waits for it any more: only hides it. */

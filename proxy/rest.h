@@ -26,6 +26,13 @@ void rest_answered(struct session *s, enum relay_own own, enum imap_status statu
 /* The source's connection, in FROZEN. */
 void rest_backend_event(struct session *s, enum stream_event ev);
 
+/* Data of the source while nothing but commands of ours is under way. True, after `frozen` was said: the client does not
+ * see it now. A message that comes from then on may not be on the other server yet, where it would be gone and come again
+ * under another UID. */
+bool rest_withholds(struct session *s, const struct imap_resp *r);
+/* How many messages the source has, where the client was told of fewer; else 0. For who goes on at the source. */
+uint32_t rest_withheld(const struct session *s);
+
 /* `frozen` was said, and nothing has passed since. */
 bool rest_is_told(const struct session *s);
 /* There is word that the account is flipping: waits on. */
