@@ -38,7 +38,7 @@ def test_two_thousand_messages_and_thirty_megabytes(ferry, old, new):
 def moved(ferry, migrator, user):
     """What the migrator's memory has ever been, once the account is on the new server."""
     assert ferry.ctl("migrate", user)[0] == 0
-    ferry.wait_state(user, "flipped", timeout=120)
+    ferry.wait_state(user, "flipped", timeout=240)
     return migrator.memory_peak()
 
 
@@ -51,6 +51,7 @@ def listed(server, user):
     return [line.replace(b"\\Recent", b"").replace(b"( ", b"(").replace(b" )", b")") for line in lines]
 
 
+@pytest.mark.timeout(300)
 def test_thirty_thousand_messages_take_little_more_than_a_thousand(ferry, old, new):
     """What `make check-huge` shows of half a million; there it is 100 bytes a message, here sanitizers take part."""
     few, many = new_user("few"), new_user("many")
@@ -64,6 +65,7 @@ def test_thirty_thousand_messages_take_little_more_than_a_thousand(ferry, old, n
     assert grown < 7 * MB, f"the migrator grew by {grown / MB:.1f} MB"
 
 
+@pytest.mark.timeout(300)
 def test_message_of_sixty_four_megabytes_is_never_in_memory(ferry, old, new):
     small, large = new_user("small"), new_user("large")
     migrator = ferry.migrator()

@@ -6,9 +6,9 @@ LINE = b"Nothing in this line is of any interest, but there are very many of its
 BODIES = 500  # a file can't have half a million names
 
 
-def body(n, size):
+def body(n, size, user="bob"):
     """A message of about so many bytes, in pieces."""
-    yield (f"From: ann@example.org\r\nTo: bob@example.net\r\nSubject: Number {n}\r\nMessage-ID: <{n}@example.org>\r\n"
+    yield (f"From: ann@example.org\r\nTo: {user}\r\nSubject: Number {n}\r\nMessage-ID: <{n}@example.org>\r\n"
            f"Date: Tue, 03 Mar 2015 10:00:00 +0100\r\n\r\n").encode()
     lines = max(1, size // len(LINE % 0))
     for first in range(0, lines, 10000):
@@ -20,7 +20,7 @@ class Maildir:
 
     def __init__(self, server, user):
         self._owner = os.stat(os.path.join(server.folder, "mail"))
-        self.path = server.maildir(user)
+        self.path, self.user = server.maildir(user), user
         self.count = 0
         for folder in (server.home(user), self.path, *(os.path.join(self.path, x) for x in ("cur", "new", "tmp"))):
             os.makedirs(folder, exist_ok=True)
@@ -33,7 +33,7 @@ class Maildir:
         """A file, not yet in the mailbox; its path."""
         path = os.path.join(self.path, "tmp", f"body{n}")
         with open(path, "wb") as f:
-            f.writelines(body(n, size))
+            f.writelines(body(n, size, self.user))  # two accounts of the same mail would be taken for one
         os.utime(path, (1400000000 + n * 977,) * 2)
         self._own(path)
         return path
