@@ -4,7 +4,7 @@ import statistics
 
 COLOURS = {"floor": "#999999", "imapferry": "#1b7837", "imapferry-sample": "#7fbf7b", "mbsync": "#b35806",
            "interimap": "#542788", "dsync": "#2166ac"}
-TITLES = {"floor": "floor", "imapferry": "imapferry, every byte read back", "imapferry-sample": "imapferry, headers read back",
+TITLES = {"floor": "floor", "imapferry": "imapferry, every byte read back", "imapferry-sample": "imapferry, one message in ten read back",
           "mbsync": "mbsync", "interimap": "interimap", "dsync": "dsync (doveadm backup over imapc)"}
 
 
