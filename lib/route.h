@@ -167,6 +167,10 @@ void route_progress(struct store *s, const struct route_job *j, const struct rou
                     void *owner);
 void route_ready(struct store *s, const struct route_job *j, route_done_fn fn, void *owner);    /* copying → ready */
 void route_recopy(struct store *s, const struct route_job *j, route_done_fn fn, void *owner);   /* ready → copying */
+/* The job has ended: its entry of the stream of jobs is acknowledged and deleted. detail: 0 where the route says that it
+ * has not, so that the entry stays pending, and whoever takes it over goes on. */
+void route_drop(struct store *s, const char *user, bool bulk, const char *id, const char *group, route_done_fn fn,
+                void *owner);
 /* ready, until delay is over: then →queued. ROUTE_AGAIN: "now", staff said so. until_idle: until nobody uses the account
  * (route_busy()), and the delay is when it is queued at the latest, for a pass; ROUTE_AGAIN "idle": nobody does. */
 void route_wait(struct store *s, const struct route_job *j, const char *reason, uint64_t delay_ms, bool until_idle,

@@ -57,6 +57,17 @@ void route_recopy(struct store *s, const struct route_job *j, route_done_fn fn, 
     run_job(s, "recopy", j, NULL, NULL, fn, owner);
 }
 
+void route_drop(struct store *s, const char *user, bool bulk, const char *id, const char *group,
+                route_done_fn fn, void *owner)
+{
+    struct args a = {0};
+    args_text(&a, user);
+    args_bool(&a, bulk);
+    args_text(&a, id);
+    args_text(&a, group);
+    route_run(s, "drop", &a, fn, owner);
+}
+
 void route_prepare(struct store *s, const struct route_job *j, uint64_t budget_ms, route_done_fn fn,
                    void *owner)
 {

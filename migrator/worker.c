@@ -28,7 +28,7 @@ enum stream_name { LOGINS, BULK, N_STREAMS };
 enum entry_state {
     WAITING, /* for a place, or for the end of a pause */
     RUNNING, /* its job runs */
-    DROPPING /* XACK and XDEL are not answered yet */
+    DROPPING /* not answered yet */
 };
 
 struct entry {
@@ -163,19 +163,26 @@ static void add_entry(struct worker *w, enum stream_name stream, const struct re
     work_soon(w);
 }
 
-/* ---- dropping: acknowledged, then deleted */
+/* ---- dropping: acknowledged, and deleted */
 
-static void on_deleted(void *owner, enum redis_rc rc, const struct reply *r)
+static void on_dropped(void *owner, enum route_rc rc, const char *detail)
 {
     struct entry *e = owner;
     struct worker *w = e->worker;
 
-    (void)r;
-    e->sent = false; /* without an answer: the next tick tries again */
-    if (rc != REDIS_OK)
+    e->sent = false;
+    if (rc != ROUTE_OK && rc != ROUTE_NO_STORE) /* the next tick tries again */
         return;
+    if (rc == ROUTE_OK && strcmp(detail, "0") == 0)
+        LOG(WARN, "job_not_ended", LOG_S("user", e->user));
     entry_free(e);
     work_soon(w);
+}
+
+static void drop(struct entry *e)
+{
+    e->sent = true;
+    route_drop(e->worker->m->store, e->user, e->stream == BULK, e->id, GROUP, on_dropped, e);
 }
 
 static void command(struct worker *w, redis_fn fn, void *owner, size_t n, const char *const *words)
@@ -185,17 +192,6 @@ static void command(struct worker *w, redis_fn fn, void *owner, size_t n, const 
     for (size_t i = 0; i < n; i++)
         argv[i] = span_str(words[i]);
     store_command(w->m->store, argv, n, fn, owner);
-}
-
-/* Deleted first: an entry that is gone from the stream is nobody's job, whoever has it pending. */
-static void drop(struct entry *e)
-{
-    struct worker *w = e->worker;
-    const char *key = w->keys[e->stream];
-
-    e->sent = true;
-    command(w, NULL, e, 3, (const char *[]){"XDEL", key, e->id});
-    command(w, on_deleted, e, 4, (const char *[]){"XACK", key, GROUP, e->id});
 }
 
 /* We end: another migrator need not wait until the entry is old. */

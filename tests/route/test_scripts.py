@@ -401,6 +401,21 @@ def test_a_prepare_is_answered_again_after_its_thaw(store):
     assert store.call("prepare", "ann", TOKEN, EPOCH, 1000) == ["lost", "preparing"]
 
 
+@pytest.mark.parametrize("state,fields,kept", [
+    ("freezing", {}, True), ("ready", {}, True), ("flipping", {}, True), ("queued", {"owner": ""}, True),
+    ("ready", {"owner": ""}, False),  # it waits for its time, without a job
+    ("copying", {"job": "9-9"}, False), ("queued", {"job": "9-9"}, False), ("flipped", {}, False), ("blocked", {}, False),
+    ("backoff", {}, False), ("held", {}, False)])
+def test_drop_of_a_job_that_only_a_former_master_knows_to_have_ended(store, state, fields, kept):
+    entry = store.client.xadd(store.key("jobs"), {"user": "ann"})
+    store.client.xgroup_create(store.key("jobs"), "migrators", id="0")
+    store.client.xreadgroup("migrators", "m1", {store.key("jobs"): ">"})
+    store.plant(state, **{"job": entry, **fields})
+    assert store.call("drop", "ann", "", entry, "migrators") == ["ok", "0" if kept else "1"]
+    assert store.client.xlen(store.key("jobs")) == kept
+    assert store.client.xpending(store.key("jobs"), "migrators")["pending"] == kept
+
+
 def test_a_whole_migration(store):
     assert store.enter("p1/1", sealed="secret", ttl=5000) == ["ok", "queued", "0"]
     assert store.jobs() == ["ann"]
