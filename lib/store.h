@@ -61,7 +61,9 @@ void store_command(struct store *s, const struct span *argv, size_t argc, redis_
 void store_note_caps(struct store *s, const char *backend, const struct imap_caps *caps, bool replace);
 /* WAIT on this connection for all replicas that are there or were a moment ago (one that is missing may be becoming the
  * master), and for as many as the server demands to write at all (neither: answers at once); rc REDIS_OK only when so
- * many have it. */
+ * many have it. It takes no longer than a quarter of the job lease either, whose renewals stand behind it on the
+ * connection. */
+enum { STORE_WAIT_MS = 2000 }; /* long enough for replicas that keep up */
 void store_wait(struct store *s, uint64_t timeout_ms, redis_fn fn, void *owner);
 /* Are there replicas to wait for, as far as is known? */
 bool store_has_replicas(const struct store *s);

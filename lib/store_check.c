@@ -50,6 +50,8 @@ static void on_waited(void *owner, enum redis_rc rc, const struct reply *r)
     w.fn(w.owner, rc, r);
 }
 
+enum { WAIT_SHARE = 4 };
+
 /* WAIT with 0 replicas answers at once. A master that demands replicas and has fewer has not enough. */
 static void on_replicas(void *owner, enum redis_rc rc, const struct reply *r)
 {
@@ -72,6 +74,8 @@ static void on_replicas(void *owner, enum redis_rc rc, const struct reply *r)
 void store_wait(struct store *s, uint64_t timeout_ms, redis_fn fn, void *owner)
 {
     struct wait *w = xcalloc(1, sizeof(*w));
+    uint64_t share = store_conf(s)->migrator.job_lease_ms / WAIT_SHARE;
+    timeout_ms = timeout_ms < share ? timeout_ms : share;
     *w = (struct wait){.s = s, .timeout_ms = timeout_ms ? timeout_ms : 1, .fn = fn, .owner = owner};
     struct span argv[] = {span_str("INFO"), span_str("replication")};
     store_command_for(s, owner, argv, COUNTOF(argv), on_replicas, w, free);

@@ -17,8 +17,6 @@ enum {
     RETRY_MS = 300, /* a script without an answer is sent again after it */
     POLL_MS = 200,  /* sessions are looked at so often, besides events */
     FORWARD_RETRY_MS = 1000,
-    WAIT_MS = 2000, /* for replicas; */
-    WAIT_SHARE = 4, /* and no longer than this part of the lease, whose renewals stand behind it on the connection */
     BUDGET_MAX_MS = 5 * 60 * 1000,
     MESSAGES_A_SECOND = 10000,
     MAILBOX_MS = 20,
@@ -370,7 +368,6 @@ static void on_waited(void *owner, enum redis_rc rc, const struct reply *r)
 static void on_counters(void *owner, enum route_rc rc, const char *detail)
 {
     struct cutover_run *c = owner;
-    uint64_t ms = c->move->m->conf->migrator.job_lease_ms / WAIT_SHARE;
 
     if (common_answer(c, rc, detail))
         return;
@@ -380,7 +377,7 @@ static void on_counters(void *owner, enum route_rc rc, const char *detail)
         LOG(WARN, "flip_lost", LOG_S("user", c->move->user), LOG_S("state", detail));
         end(c, CUTOVER_LOST);
     } else {
-        store_wait(c->move->m->store, ms < WAIT_MS ? ms : WAIT_MS, on_waited, c);
+        store_wait(c->move->m->store, STORE_WAIT_MS, on_waited, c);
     }
 }
 

@@ -30,7 +30,7 @@
 #include "lib/sasl.h"
 #include "lib/xalloc.h"
 
-enum { SET_RANGES_MAX = 1000 * 1000, WAIT_MS = 2000 };
+enum { SET_RANGES_MAX = 1000 * 1000 };
 
 struct intent {
     TAILQ_ENTRY(intent) link;
@@ -534,8 +534,7 @@ static bool read_retake(struct ledger *l, struct span s)
     struct imap_seq set = {0};
     if (!take_set(s, &set))
         return false;
-    for (size_t r = 0; r < set.n; r++)
-        imap_seq_add(&l->retake, set.ranges[r].first, set.ranges[r].last);
+    imap_seq_join(&l->retake, &set);
     imap_seq_free(&set);
     return true;
 }
@@ -817,7 +816,7 @@ static void on_written(void *owner, enum route_rc rc, const char *detail)
                   detail);
     }
     if (rc == ROUTE_OK && must_be_kept(e))
-        store_wait(l->store, WAIT_MS, on_kept, e);
+        store_wait(l->store, STORE_WAIT_MS, on_kept, e);
     else
         end_entry(e, rc);
 }
