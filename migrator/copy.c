@@ -357,9 +357,8 @@ static void enter_retake(struct copy *c)
 static void on_known(void *owner, enum copy_rc rc, const char *why)
 {
     struct copy *c = owner;
-    struct imap_seq *told = c->late_known;
-    for (size_t i = 0; told && i < c->pair.known.n; i++)
-        imap_seq_add(told, c->pair.known.ranges[i].first, c->pair.known.ranges[i].last);
+    if (c->late_known)
+        imap_seq_join(c->late_known, &c->pair.known);
     on(c, rc, why, APPEND);
     known_stop(&c->known); /* why was its own */
 }
@@ -582,8 +581,7 @@ static bool is_too_large_a_share(struct copy *c, const struct imap_seq *sources,
     c->share_named = true;
     if (p->waivers && waivers_have(p->waivers, FINDING_SHARE, c->source_name, 0, 0))
         return false;
-    for (size_t i = 0; i < sources->n; i++)
-        imap_seq_add(&p->named, sources->ranges[i].first, sources->ranges[i].last);
+    imap_seq_join(&p->named, sources);
     return true;
 }
 
@@ -889,12 +887,6 @@ static bool on_target_news(void *owner, const struct imap_resp *resp, const stru
     return selected_data(&c->pair.target, resp, data);
 }
 
-static void add_all(struct imap_seq *to, const struct imap_seq *from)
-{
-    for (size_t i = 0; from && i < from->n; i++)
-        imap_seq_add(to, from->ranges[i].first, from->ranges[i].last);
-}
-
 struct copy *copy_start(const struct copy_request *request, copy_fn fn, void *owner)
 {
     struct copy *c = xcalloc(1, sizeof *c);
@@ -909,8 +901,10 @@ struct copy *copy_start(const struct copy_request *request, copy_fn fn, void *ow
     c->last = request->last;
     if (request->was)
         c->was = *request->was;
-    add_all(&c->gone, request->gone);
-    add_all(&p->removable, request->removable);
+    if (request->gone)
+        imap_seq_join(&c->gone, request->gone);
+    if (request->removable)
+        imap_seq_join(&p->removable, request->removable);
     p->removes_all = !request->removable;
     p->loop = request->loop;
     p->ledger = request->ledger;

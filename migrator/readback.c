@@ -127,8 +127,7 @@ static struct readback *start(struct selected *s, const struct imap_seq *uids, c
     r->end = end;
     r->owner = owner;
     r->hasher = hasher_new();
-    for (size_t i = 0; i < uids->n; i++)
-        imap_seq_add(&r->uids, uids->ranges[i].first, uids->ranges[i].last);
+    imap_seq_join(&r->uids, uids);
     if (r->uids.n > 0)
         ask(r);
     else

@@ -104,8 +104,7 @@ struct remove *remove_start(struct pair *p, const struct imap_seq *uids, step_fn
     r->fn = fn;
     r->owner = owner;
     r->task.fn = refuse;
-    for (size_t i = 0; i < uids->n; i++)
-        imap_seq_add(&r->uids, uids->ranges[i].first, uids->ranges[i].last);
+    imap_seq_join(&r->uids, uids);
     if (imap_caps_has(imapc_caps(p->target.imap), CAP_UIDPLUS))
         send_all(r);
     else

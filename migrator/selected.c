@@ -488,8 +488,7 @@ static void want(struct selected *s, const struct imap_seq *uids)
 {
     s->phase = SELECTED_LISTING;
     imap_seq_free(&s->wanted);
-    for (size_t i = 0; i < uids->n; i++)
-        imap_seq_add(&s->wanted, uids->ranges[i].first, uids->ranges[i].last);
+    imap_seq_join(&s->wanted, uids);
 }
 
 void selected_refresh(struct selected *s, const struct imap_seq *uids, step_fn fn, void *owner)
