@@ -409,7 +409,8 @@ def test_living_jobs_are_not_taken_over(make_ferry, old, new, authority):
     assert all(e["time_since_delivered"] < 600 for e in idle) and not second.find("job_taken_over")
     relay.resume()
     ferry.wait_state(user, "flipped")
-    assert first.find("event=flipped") and states(ferry, user).count("copying") == 1
+    first.wait("event=flipped")  # which it tells after the store
+    assert states(ferry, user).count("copying") == 1
     relay.close()
 
 
