@@ -46,9 +46,6 @@ class Bench:
         self.account = self.names = None
         self.wrapper = tuple(os.environ.get("WRAPPER", "").split())
         self.backend_options = dict(x.split("=") for x in os.environ.get("BACKEND", "").split())
-        conf = subprocess.run([os.path.join(engines.ferry.program("imapferry-migrator")), "--print-conf=sample"],
-                              capture_output=True, text=True, check=True).stdout
-        self.has_verify = "verify = " in conf
         self.delay_program = os.path.join(tempfile.mkdtemp(prefix="ferry-delay-"), "delay")
         subprocess.run(["cc", "-O2", "-Wall", "-D_GNU_SOURCE", "-o", self.delay_program, os.path.join(HERE, "delay.c")],
                        check=True)
@@ -136,7 +133,6 @@ def main():
     runs, scale = int(os.environ.get("RUNS", "3")), float(os.environ.get("SCALE", "1"))
     bench = Bench()
     try:
-        makers = {k: v for k, v in engines.ENGINES.items() if k != "imapferry-sample" or bench.has_verify}
         unknown = set(tokens) - {*map(str, TRIPS), *PHASES, *mailset.SETS, *engines.ENGINES}
         if unknown:
             sys.exit(f"unknown in ONLY: {', '.join(sorted(unknown))}")
@@ -147,9 +143,9 @@ def main():
             for run in range(runs):
                 for trip in chosen(TRIPS, tokens):
                     bench.set_trip(trip)
-                    for engine in chosen(makers, tokens):
+                    for engine in chosen(engines.ENGINES, tokens):
                         try:
-                            times = measure(bench, makers[engine], chosen(PHASES, tokens), run)
+                            times = measure(bench, engines.ENGINES[engine], chosen(PHASES, tokens), run)
                         except (engines.Failed, subprocess.TimeoutExpired) as e:
                             print(f"{name} {trip} ms {engine}: {e}", flush=True)
                             continue

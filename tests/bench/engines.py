@@ -123,11 +123,9 @@ class Dsync(Tool):
 class Ferry:
     """One migrator and one Redis (appendfsync always) for all copies. From `queued` to `ready` by Redis' own clock."""
 
-    def __init__(self, bench, verify=None):
+    def __init__(self, bench, verify):
         self.bench = bench
-        options = {"cutover": "manual", "trigger": "manual"}
-        if verify:
-            options["verify"] = verify
+        options = {"cutover": "manual", "trigger": "manual", "verify": verify}
         backends = {side: {"address": f"imap://127.0.0.1:{bench.way[side]}", "master_user": dovecot.MASTER_USER,
                            **bench.backend_options} for side in ("old", "new")}
         self.ferry = ferry.Ferry(bench.redis, backends, settings={
@@ -267,7 +265,7 @@ class Floor:
 
 ENGINES = {
     "floor": Floor,
-    "imapferry": lambda bench: Ferry(bench, "full" if bench.has_verify else None),
+    "imapferry": lambda bench: Ferry(bench, "full"),
     "imapferry-sample": lambda bench: Ferry(bench, "sample"),
     "mbsync": Mbsync,
     "interimap": Interimap,
