@@ -193,11 +193,9 @@ void baggage_begin(struct baggage *b, struct lane *lane)
 void baggage_look(struct baggage *b, struct lane *lane, const struct plan *plan,
                   const struct waivers *waivers, baggage_fn fn, void *owner)
 {
-    if (lane != b->lane)
-        baggage_stop(b);
+    baggage_begin(b, lane);
     stop_look(b);
     findings_clear(b->findings, waivers);
-    b->lane = lane;
     b->looking = true;
     b->plan = plan;
     b->fn = fn;
@@ -207,7 +205,6 @@ void baggage_look(struct baggage *b, struct lane *lane, const struct plan *plan,
         b->names[i] = plan->items[i].source->name;
     b->source = read_details(b, lane->source, &b->reading[0], plan->n, on_source);
     b->target = read_details(b, lane->target, &b->reading[1], 0, on_target);
-    baggage_begin(b, lane);
     loop_defer(b->move->m->loop, &b->task); /* all may be there */
 }
 

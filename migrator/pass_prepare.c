@@ -20,8 +20,9 @@ static bool baggage_answered(struct pass *p, enum baggage_rc rc, const char *why
         if (p->phase == LOOK) /* BRING is tried again with what was found */
             baggage_stop(p->move->baggage);
         crew_drop(p->move->crew, p->lane);
-    } else
+    } else {
         crew_give(p->move->crew, p->lane);
+    }
     p->lane = NULL;
     pass_step_soon(p);
     if (rc == BAGGAGE_DOWN && ++p->tries >= TRIES) {

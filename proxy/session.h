@@ -135,9 +135,9 @@ struct session {
 void session_accept(struct proxy *p, uv_stream_t *listener, enum address_scheme scheme);
 /* Moves it to the state's place and sets the deadline. */
 void session_enter(struct session *s, enum session_state state);
-/* The one exit. Tells the client and the store, logs; detail (may be NULL) is for the log alone. */
 /* Gives it a name that the store never heard. */
 void session_rename(struct session *s);
+/* The one exit. Tells the client and the store, logs; detail (may be NULL) is for the log alone. */
 void session_close(struct session *s, enum why why, const char *detail);
 
 /* A line to the client; the CRLF is added. Only before RELAY: from there on relay_say(). */
