@@ -81,4 +81,5 @@ def test_nothing_changed_costs_a_few_commands_a_mailbox(site):
     assert bodies.asked == []
     for side, count in before.items():
         commands = len(getattr(site, side).commands("", user)) - count
-        assert commands <= 21 * 4 * 3 + 20, f"{commands} commands at the {side}"
+        # Three passes of 21 mailboxes; the lists and the sign-ins of each connection beside them.
+        assert commands <= 21 * 4 * 3 + 40, f"{commands} commands at the {side}"
