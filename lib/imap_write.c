@@ -1,9 +1,17 @@
 #include <stdlib.h>
 
 #include "buf_room.h"
+#include "imap_caps.h"
 #include "imap_write.h"
 
 enum { QUOTED_MAX = 512, LITERAL_MINUS_MAX = 4096 /* RFC 7888 section 5 */, TEXT_MAX = 200 };
+
+enum imap_literals imap_literals_of(const struct imap_caps *caps)
+{
+    if (imap_caps_has(caps, CAP_LITERAL_PLUS))
+        return LITERALS_PLUS;
+    return imap_caps_has(caps, CAP_LITERAL_MINUS) ? LITERALS_MINUS : LITERALS_SYNC;
+}
 
 void imap_writer_init(struct imap_writer *w, enum imap_literals literals)
 {

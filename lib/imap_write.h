@@ -8,7 +8,9 @@
 
 #include "buf.h"
 
+struct imap_caps;
 enum imap_literals { LITERALS_SYNC, LITERALS_MINUS, LITERALS_PLUS }; /* what the peer takes (RFC 7888) */
+enum imap_literals imap_literals_of(const struct imap_caps *caps);
 
 struct imap_writer {
     enum imap_literals literals;

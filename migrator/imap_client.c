@@ -1025,9 +1025,7 @@ bool imapc_needs_select(const struct imapc *c)
 
 enum imap_literals imapc_literals(const struct imapc *c)
 {
-    if (imap_caps_has(&c->caps, CAP_LITERAL_PLUS))
-        return LITERALS_PLUS;
-    return imap_caps_has(&c->caps, CAP_LITERAL_MINUS) ? LITERALS_MINUS : LITERALS_SYNC;
+    return imap_literals_of(&c->caps);
 }
 
 enum login_rc imapc_login_rc(const struct imapc *c)

@@ -17,7 +17,7 @@
 #include "rest.h"
 #include "views.h"
 
-enum { TAG_BYTES = 8, TOLD_MAX = 64 * 1024, GONE_MAX = 100000, UNTAGGED_MAX = 1000 };
+enum { TAG_BYTES = 8, TOLD_MAX = 64 * 1024, GONE_MAX = 100000 };
 
 enum step { SIGN_IN, ASK, JUDGE };
 enum ask { ASK_NAMESPACE, ASK_SELECT, ASK_LIST, ASK_COUNT };
@@ -32,7 +32,6 @@ struct handover {
     struct imap_line line;
     char tag[2 * TAG_BYTES + 2]; /* of all commands here, with a letter for which behind it */
     bool asked[ASK_COUNT];       /* and not answered yet */
-    size_t untagged;
 
     uint32_t uidvalidity, uidnext, exists;
     bool read_only, empty_list;
@@ -93,32 +92,24 @@ static void write_select(struct handover *h, struct imap_writer *w, const struct
     imap_write_raw(w, "FETCH 1:* (UID)\r\n");
 }
 
-/* Names in literals need a server that does not want to be asked first. */
-static enum imap_literals literals_of(const struct session *s)
-{
-    struct imap_caps c = backends_caps(s->proxy->backends, s->at);
-    return imap_caps_has(&c, CAP_LITERAL_PLUS)    ? LITERALS_PLUS
-           : imap_caps_has(&c, CAP_LITERAL_MINUS) ? LITERALS_MINUS
-                                                  : LITERALS_SYNC;
-}
-
 static void stream_event(struct stream *stream, enum stream_event ev, void *owner);
 
 static void ask(struct handover *h)
 {
     struct session *s = h->s;
     const struct opened *o = relay_opened(s);
+    struct imap_caps caps = backends_caps(s->proxy->backends, s->at);
     struct imap_writer w;
     h->step = ASK;
     stream_set_owner(h->stream, stream_event, h);
-    imap_writer_init(&w, literals_of(s));
+    imap_writer_init(&w, imap_literals_of(&caps));
     if (rest_namespaces(s) && !h->is_thaw) {
         write_tag(h, &w, ASK_NAMESPACE);
         imap_write_raw(&w, "NAMESPACE\r\n");
     }
     if (o->selected)
         write_select(h, &w, o);
-    bool good = !w.bad && w.n_waits == 0;
+    bool good = !w.bad && w.n_waits == 0; /* a literal that it wants to be asked for can't be */
     if (good)
         stream_send(h->stream, buf_span(&w.out).p, w.out.len);
     imap_writer_wipe(&w);

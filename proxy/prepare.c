@@ -8,15 +8,16 @@
 #include "proxy.h"
 #include "relay.h"
 #include "vault.h"
+#include "warm.h"
 
 enum {
     AGAIN_MS = 500,
     ANSWERS_MAX = 3, /* a target that answers, but with a limit or a fault of its own, is asked so often */
 };
 
-enum step { SIGN_IN, CHECK, READY, UNFIT, REFUSED };
+enum step { SIGN_IN, CHECK, WARM, READY, UNFIT, REFUSED };
 
-static const char *const step_names[] = {"sign_in", "check", "ready", "unfit", "refused"};
+static const char *const step_names[] = {"sign_in", "check", "warm", "ready", "unfit", "refused"};
 
 struct prepare {
     struct session *s; /* borrowed */
@@ -24,7 +25,8 @@ struct prepare {
     uint64_t epoch;
     enum step step;
     struct backend_login *dialog; /* owned */
-    struct stream *stream;        /* READY; NULL once it is gone; owned */
+    struct warm *warm;            /* WARM; owned */
+    struct stream *stream;        /* WARM, READY; NULL once it is gone; owned */
     struct timer *again;          /* does the step once more; owned */
     unsigned answers;
     const char *unfit; /* a word */
@@ -127,8 +129,7 @@ static void take_stream(struct prepare *pr, const struct login_result *r)
         return;
     }
     pr->stream = r->stream;
-    stream_set_owner(pr->stream, stream_event, pr);
-    enter(pr, READY);
+    enter(pr, WARM);
 }
 
 static void refused(struct prepare *pr, const struct login_result *r)
@@ -170,6 +171,31 @@ static void on_checked(void *owner, const struct login_result *r)
 
 /* ---- steps ---- */
 
+static void ready(struct prepare *pr)
+{
+    if (pr->stream)
+        stream_set_owner(pr->stream, stream_event, pr);
+    enter(pr, READY);
+}
+
+static void on_warm(void *owner, struct stream *stream, const char *lost)
+{
+    struct prepare *pr = owner;
+    pr->warm = NULL;
+    pr->stream = stream;
+    if (lost)
+        LOG(INFO, "prepare_lost", LOG_S("session", pr->s->name), LOG_S("backend", pr->target->name),
+            LOG_S("detail", lost));
+    ready(pr);
+}
+
+static void warm(struct prepare *pr)
+{
+    pr->warm = warm_start(pr->s, pr->target, &pr->stream, on_warm, pr);
+    if (!pr->warm)
+        ready(pr);
+}
+
 static void check(struct prepare *pr)
 {
     struct session *s = pr->s;
@@ -188,6 +214,8 @@ static void enter(struct prepare *pr, enum step step)
         pr->dialog = sign_in_again(pr->s, pr->target, on_signed_in, pr);
     else if (step == CHECK)
         check(pr);
+    else if (step == WARM)
+        warm(pr);
     else
         tell(pr);
 }
@@ -229,6 +257,7 @@ void prepare_drop(struct session *s)
     s->prepared = NULL;
     store_forget(s->proxy->store, pr);
     backend_login_cancel(&pr->dialog);
+    warm_cancel(&pr->warm);
     stream_close(&pr->stream, false);
     timer_free(&pr->again);
     free(pr->reason);

@@ -3,9 +3,11 @@
  *
  * step    | does, and waits for                       | leaves to
  * --------+-------------------------------------------+---------------------------------------------------------
- * SIGN_IN | backend_login at the target               | READY; CHECK where it refuses; UNFIT; SIGN_IN (no answer)
+ * SIGN_IN | backend_login at the target               | WARM; CHECK where it refuses; UNFIT; SIGN_IN (no answer)
  * CHECK   | backend_login at the source, the same     | REFUSED where that takes them; UNFIT where it refuses too
  *         | credentials                               | (the password was changed since); SIGN_IN (no answer)
+ * WARM    | what the client has open is opened there  | READY, also where it can't be, or the connection is lost
+ *         | once, and left (warm.h)                   |
  * READY   | says `prepared`; keeps the connection     |
  * UNFIT   | says `prepared`; this session can't be    |
  *         | moved, and the account is not kept for it |

@@ -1,6 +1,11 @@
 """The sign-ins at the new server before a freeze: nobody waits for them, and what they show ends an attempt early."""
+import re
+
 import pytest
 
+from fakes.fake_imap import CAPABILITIES, FakeImap
+from fakes.manners import Manners
+from fakes.protocol import Gone, Refused
 from harness.dovecot import Dovecot
 from harness.ferry import backend
 from harness.relay import Relay
@@ -128,3 +133,40 @@ def test_sign_in_by_master_needs_no_password_of_the_user(make_ferry, old, strict
         flip(ferry, user)
         ferry.wait_state(user, "flipped")
     assert proxy.wait("event=prepare .*step=ready")
+
+
+class Opens(Manners):
+    """What the new server does when a proxy opens a mailbox there before the freeze."""
+
+    def __init__(self, error=None):
+        self.error = error
+
+    def command(self, c, verb, args):
+        if verb == b"EXAMINE" and c.tag.startswith(b"W") and self.error:
+            raise self.error
+
+
+@pytest.mark.parametrize("without, leaves", [("", b"UNSELECT"), (" UNSELECT", b"CLOSE")])
+@pytest.mark.parametrize("error", [None, Refused("NO it is not there"), Gone()], ids=["opened", "not_there", "lost"])
+def test_mailbox_is_opened_once_before_anybody_rests(make_ferry, error, without, leaves):
+    user = new_user("warm")
+    offered = CAPABILITIES.replace(without, "")
+    with FakeImap("old", capabilities=offered) as old, FakeImap("new", capabilities=offered) as new:
+        for n in range(3):
+            old.add(user, "INBOX", b"Subject: %d\r\n\r\n" % n)
+        new.box(user).uidvalidity = old.box(user).uidvalidity
+        new.behave_like(user, Opens(error))
+        ferry = make_ferry({"old": backend(old, "imap"), "new": backend(new, "imap")}, MANUAL)
+        proxy = ferry.proxy()
+        ferry.migrator()
+        ready(ferry, user)
+        with signed_in(proxy, user) as wire:
+            flip(ferry, user)
+            ferry.wait_state(user, "flipped")
+            assert proxy.wait(r"event=handed_over\b.*messages=3")
+            assert wire.command(b"n", b"NOOP")[-1].startswith(b"n OK")
+        said = [re.sub(rb"^W\w+[ab] ", b"", line) for line in new.commands("", user) if line.startswith(b"W")]
+        assert said == [b"EXAMINE INBOX"] + ([leaves] if not error else [])
+        opened = [i for i, line in enumerate(new.commands("", user)) if re.match(rb"[WF]\w+ (EXAMINE|SELECT)", line)]
+        assert len(opened) == 2, "opened for the client, and once before"
+        assert bool(proxy.find("event=prepare_lost .*it closed the connection")) == isinstance(error, Gone)

@@ -1,0 +1,172 @@
+#include <stdlib.h>
+
+#include "lib/imap_line.h"
+#include "lib/imap_write.h"
+#include "lib/xalloc.h"
+
+#include "opened.h"
+#include "proxy.h"
+#include "relay.h"
+#include "warm.h"
+
+enum { TAG_BYTES = 8, UNTAGGED_MAX = 1000 };
+
+enum step { OPEN, LEAVE };
+
+struct warm {
+    struct stream *stream; /* owned */
+    struct imap_line line;
+    struct imap_caps caps;
+    enum step step;
+    char tag[2 * TAG_BYTES + 3]; /* its last letter is the step's */
+    size_t untagged;
+    warm_fn fn;
+    void *owner;
+};
+
+/* ---- the end ---- */
+
+static void free_warm(struct warm *w)
+{
+    stream_close(&w->stream, false);
+    imap_line_wipe(&w->line);
+    free(w);
+}
+
+static void end(struct warm *w, const char *lost)
+{
+    warm_fn fn = w->fn;
+    void *owner = w->owner;
+    struct stream *stream = lost ? NULL : w->stream;
+    if (!lost) {
+        stream_deadline(w->stream, 0);
+        w->stream = NULL;
+    }
+    free_warm(w);
+    fn(owner, stream, lost);
+}
+
+/* ---- what is sent ---- */
+
+static void begin_command(struct warm *w, struct imap_writer *out, enum step step)
+{
+    w->step = step;
+    w->tag[2 * TAG_BYTES + 1] = (char)('a' + step);
+    imap_write_raw(out, "%s ", w->tag);
+}
+
+/* False: not in one piece. */
+static bool send_open(struct warm *w, struct span name)
+{
+    struct imap_writer out;
+    imap_writer_init(&out, imap_literals_of(&w->caps));
+    begin_command(w, &out, OPEN);
+    imap_write_raw(&out, "EXAMINE ");
+    imap_write_astring(&out, name);
+    imap_write_raw(&out, "\r\n");
+    bool whole = !out.bad && out.n_waits == 0;
+    if (whole)
+        stream_send(w->stream, buf_span(&out.out).p, out.out.len);
+    imap_writer_wipe(&out);
+    return whole;
+}
+
+static void send_leave(struct warm *w)
+{
+    struct imap_writer out;
+    imap_writer_init(&out, LITERALS_SYNC);
+    begin_command(w, &out, LEAVE);
+    imap_write_raw(&out, "%s\r\n", imap_caps_has(&w->caps, CAP_UNSELECT) ? "UNSELECT" : "CLOSE");
+    stream_send(w->stream, buf_span(&out.out).p, out.out.len);
+    imap_writer_wipe(&out);
+}
+
+/* ---- what is answered ---- */
+
+/* A text where it can't go on. *done: there is nothing more to come. */
+static const char *take_line(struct warm *w, const struct imap_line_item *item, bool *done)
+{
+    struct imap_resp r;
+    const char *why;
+    if (!item->first || item->literal)
+        return NULL;
+    if (!imap_resp_parse(item->text, &r, &why))
+        return why;
+    if (r.kind == RESP_STATUS && r.status == STATUS_BYE)
+        return "BYE";
+    if (r.kind != RESP_TAGGED)
+        return ++w->untagged > UNTAGGED_MAX ? "too many untagged responses" : NULL;
+    if (!span_is(r.tag, w->tag))
+        return "an answer to a command that it was not sent";
+    *done = w->step == LEAVE || r.status != STATUS_OK;
+    if (!*done)
+        send_leave(w);
+    return NULL;
+}
+
+static void read_answers(struct warm *w)
+{
+    const char *lost = NULL;
+    bool done = false;
+    while (!lost && !done) {
+        struct span in = stream_peek(w->stream);
+        struct imap_line_item item;
+        size_t used;
+        enum imap_line_rc rc = imap_line_feed(&w->line, in.p, in.len, &used, &item);
+        stream_eat(w->stream, used);
+        if (rc == LINE_MORE)
+            return;
+        if (rc == LINE_BAD)
+            lost = item.why;
+        else if (rc == LINE_TEXT)
+            lost = take_line(w, &item, &done);
+    }
+    end(w, lost);
+}
+
+static void stream_event(struct stream *stream, enum stream_event ev, void *owner)
+{
+    struct warm *w = owner;
+    (void)stream;
+    if (ev == STREAM_DATA)
+        read_answers(w);
+    else if (ev == STREAM_EOF)
+        end(w, "it closed the connection");
+    else if (ev == STREAM_TIMEOUT)
+        end(w, "no answer in time");
+    else if (ev == STREAM_ERROR)
+        end(w, "the connection broke");
+}
+
+/* ---- life ---- */
+
+struct warm *warm_start(struct session *s, const struct conf_backend *at, struct stream **stream, warm_fn fn,
+                        void *owner)
+{
+    const struct opened *o = relay_opened(s);
+    if (!o->selected)
+        return NULL;
+    struct warm *w = xcalloc(1, sizeof *w);
+    *w = (struct warm){.stream = *stream, .caps = backends_caps(s->proxy->backends, at), .fn = fn, .owner = owner};
+    w->tag[0] = 'W';
+    random_hex(w->tag + 1, TAG_BYTES);
+    imap_line_init(&w->line, LINE_RESPONSES, &limits_of_backend);
+    *stream = NULL;
+    stream_set_owner(w->stream, stream_event, w);
+    stream_deadline(w->stream, s->proxy->conf->proxy.backend_timeout_ms);
+    if (send_open(w, buf_span(&o->mailbox)))
+        return w;
+    *stream = w->stream;
+    w->stream = NULL;
+    stream_deadline(*stream, 0);
+    free_warm(w);
+    return NULL;
+}
+
+void warm_cancel(struct warm **w_)
+{
+    struct warm *w = *w_;
+    *w_ = NULL;
+    if (w)
+        free_warm(w);
+}
