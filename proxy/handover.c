@@ -63,10 +63,8 @@ void handover_failed(struct session *s, const char *why, const char *detail)
     enum why end = h->is_thaw ? WHY_NOT_BACK : WHY_MOVED;
     LOG(INFO, "not_handed_over", LOG_S("session", s->name), LOG_S("user", s->account->key),
         LOG_S("backend", s->at->name), LOG_S("why", why), LOG_S("detail", detail));
-    s->proxy->not_handed_over++;
-    char *word = xstrdup(why);
-    session_close(s, end, word);
-    free(word);
+    tally_add(s->proxy->tally, TALLY_HANDOVERS, why);
+    session_close(s, end, why);
 }
 
 /* ---- ASK ---- */
@@ -343,7 +341,7 @@ static void finish(struct handover *h, struct view_list_change *change)
         LOG_S("user", s->account->key), LOG_S("backend", s->at->name), LOG_U("messages", exists),
         LOG_U("arrived", change->arrived), LOG_U("gone", imap_seq_count(&change->gone)),
         LOG_U("ms", clock_boot_ms() - h->began_ms));
-    s->proxy->handed_over += !h->is_thaw;
+    tally_add(s->proxy->tally, TALLY_HANDOVERS, h->is_thaw ? "back_at_the_source" : "moved");
     handover_drop(s);
     rest_over(s);
     prepare_drop(s);

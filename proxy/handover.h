@@ -27,9 +27,10 @@
  * uidvalidity    | it differs, or is not the one that the client knows
  * uids           | UIDs differ
  * uidnext        | UIDs would be given out again
+ * timeout        | all of this together took too long
  *
  * FLAGS and PERMANENTFLAGS of the target are told anew, messages that arrived at once, those that are gone when a client
- * may hear of it. */
+ * may hear of it. How many went over, and how many could not for which reason, is counted (tally.h). */
 #ifndef IMAPFERRY_HANDOVER_H
 #define IMAPFERRY_HANDOVER_H
 
@@ -39,7 +40,7 @@
 void handover_begin(struct session *s);
 /* Something that it may wait for is there: records, the lease. */
 void handover_step(struct session *s);
-/* It can't go on: the end. detail may be NULL. */
+/* It can't go on: the end. why: a word of the table, never freed. detail may be NULL. */
 void handover_failed(struct session *s, const char *why, const char *detail);
 /* What is under way is dropped. */
 void handover_drop(struct session *s);

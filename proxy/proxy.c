@@ -314,6 +314,7 @@ struct proxy *proxy_new(const struct conf *conf, unsigned thread, const int *soc
     p->loop = loop_new();
     p->vault = vault_new();
     p->parting = parting_new(p->loop);
+    p->tally = tally_new(p->loop, thread);
     uv_async_init(&p->loop->uv, &p->orders, on_orders);
     p->start_timer = timer_new(p->loop, on_start_timer, p);
     p->drain_timer = timer_new(p->loop, on_drain_timer, p);
@@ -358,6 +359,7 @@ void proxy_free(struct proxy **pp)
     timer_free(&p->drain_timer);
     timer_free(&p->resume_timer);
     parting_free(&p->parting);
+    tally_free(&p->tally);
     uv_close((uv_handle_t *)&p->orders, NULL);
     loop_free(&p->loop);
     tls_policy_free(&p->server_tls);

@@ -22,6 +22,7 @@
 #include "limits.h"
 #include "listener.h"
 #include "session.h"
+#include "tally.h"
 #include "thaw.h"
 
 enum proxy_phase { PROXY_STARTING, PROXY_SERVING, PROXY_DRAINING, PROXY_ENDING };
@@ -68,8 +69,7 @@ struct proxy {
     struct session_list places[IN_COUNT];
     size_t n_sessions;
     uint64_t last_session;
-    uint64_t ended[WHY_COUNT];
-    uint64_t handed_over, not_handed_over;
+    struct tally *tally;
 };
 
 /* Runs in the main thread, before the thread starts. sockets: one a listener of the configuration, taken; -1

@@ -333,7 +333,7 @@ void session_close(struct session *s, enum why why, const char *detail)
         routing_cancel(s, may_talk && *bye);
     if (may_talk && *bye)
         session_say(s, "* BYE %s", bye);
-    s->proxy->ended[why]++;
+    tally_add(s->proxy->tally, TALLY_ENDS, whys[why].word);
     release(s);
     session_enter(s, IN_CLOSING);
     loop_defer(s->proxy->loop, &s->task);

@@ -90,6 +90,13 @@ class Bench:
         net.remove_folder(os.path.dirname(self.delay_program))
 
 
+def timed(engine, user):
+    before = engines.machine_cpu()
+    result = engine.copy(user)
+    result.machine = engines.machine_cpu() - before
+    return result
+
+
 def measure(bench, make, phases, seed):
     """[(phase, Time)] of one engine on an account of its own."""
     user = bench.new_user()
@@ -97,15 +104,15 @@ def measure(bench, make, phases, seed):
     expected = len(bench.account.messages)
     out = []
     try:
-        out.append(("first", engine.copy(user)))
+        out.append(("first", timed(engine, user)))
         check(bench, user, expected, out[-1])
         if isinstance(engine, engines.Floor):
             return out
         if "nothing" in phases:
-            out.append(("nothing", engine.copy(user)))
+            out.append(("nothing", timed(engine, user)))
         if "changed" in phases:
             expected += mailset.change(bench.old, user, bench.account, seed)
-            out.append(("changed", engine.copy(user)))
+            out.append(("changed", timed(engine, user)))
             check(bench, user, expected, out[-1])
         if hasattr(engine, "memory_peak"):
             out[0][1].note = f"{engine.memory_peak() >> 20} MiB resident at most"
@@ -152,7 +159,7 @@ def main():
                         for phase, t in times:
                             results.add(name, trip, engine, phase, t)
                             print(f"run {run + 1}: {name:6} {trip:3} ms  {engine:16} {phase:8} {t.seconds:7.2f} s  "
-                                  f"cpu {t.cpu:6.2f}  {t.note}", flush=True)
+                                  f"cpu {t.cpu:6.2f} of {t.machine:6.2f}  {t.note}", flush=True)
         folder = os.environ.get("BENCH_OUT", os.path.join(ROOT, "build", "bench"))
         results.write(folder, runs)
     finally:

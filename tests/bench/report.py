@@ -25,8 +25,9 @@ class Results:
         return statistics.median(t.seconds for t in found) if found else None
 
     def cpu(self, *key):
-        found = self.times.get(key)
-        return statistics.median(t.cpu for t in found) if found else None
+        """Of the tool, and of all processes."""
+        found = self.times[key]
+        return statistics.median(t.cpu for t in found), statistics.median(t.machine for t in found)
 
     def engines(self, name, trip):
         return [e for e in TITLES if (name, trip, e, "first") in self.times]
@@ -44,8 +45,8 @@ class Results:
             took, other = self.median(name, trip, engine, phase), self.median(name, trip, "mbsync", phase)
             cells.append(f"{took:.2f}" if took is not None else "")
             cells.append(f"{took / other:.1f}" if took is not None and other else "")
-        cpu = self.cpu(name, trip, engine, "first")
-        cells.append(f"{cpu:.2f}" if cpu else "")
+        cpu, machine = self.cpu(name, trip, engine, "first")
+        cells += [f"{cpu:.2f}" if cpu else "", f"{machine:.2f}"]
         notes = {t.note for p in ("first", "nothing", "changed") for t in self.times.get((name, trip, engine, p), []) if t.note}
         cells.append("; ".join(sorted(notes)) if engine != "floor" else "")
         return "| " + " | ".join(cells) + " |"
@@ -54,11 +55,12 @@ class Results:
         d = self.description
         out = [f"Medians of {runs} runs, {d['when']}. {d['machine']}. {d['versions']}.",
                "", "Dovecot, Maildir → Dovecot, mdbox, Debian's defaults (below). First copy: seconds (least to most), and the time "
-               "of the floor divided by them. Nothing changed and 1 % changed: seconds, and as a multiple of mbsync's."]
+               "of the floor divided by them. Nothing changed and 1 % changed: seconds, and as a multiple of mbsync's. All CPU: CPU "
+               "seconds of all processes for the first copy, the servers' too; of the floor, for both its halves."]
         for name, trip in self.cells():
             out += ["", f"**{self.sets[name]}, round trip {trip} ms**", "",
-                    "| engine | first copy, s | floor ÷ it | nothing changed, s | ÷ mbsync | 1 % changed, s | ÷ mbsync | its CPU, s | |",
-                    "|---|---|---|---|---|---|---|---|---|"]
+                    "| engine | first copy, s | floor ÷ it | nothing changed, s | ÷ mbsync | 1 % changed, s | ÷ mbsync | its CPU, s | all CPU, s | |",
+                    "|---|---|---|---|---|---|---|---|---|---|"]
             out += [self._row(name, trip, e) for e in self.engines(name, trip)]
         return "\n".join(out) + "\n"
 

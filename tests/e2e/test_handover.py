@@ -307,6 +307,14 @@ def bye(wire, scene, why, proxy=0):
     assert scene.proxies[proxy].wait(f"event=not_handed_over .*why={why}\\b")
 
 
+def tally(proxy, of):
+    """Why -> how many, as a proxy that has ended logged it for all its threads."""
+    sums = {}
+    for found in proxy.find(rf"event=tally .*of={of} why=(\w+) count=(\d+)"):
+        sums[found[1]] = sums.get(found[1], 0) + int(found[2])
+    return sums
+
+
 @pytest.mark.writes_source
 def test_mailboxes_that_are_others_there_end_their_sessions_alone(scene):
     """Deleted, renamed, or with other numbers."""
@@ -338,6 +346,10 @@ def test_servers_that_spell_names_in_different_ways(scene, new):
     for wire in (inbox, nothing):
         assert wire.command(b"n", b"NOOP")[-1].startswith(b"n OK")
     assert uids(inbox) == [1, 2, 3, 4, 5]
+    assert inbox.command(b"o", b"LOGOUT")[-1].startswith(b"o OK")
+    s.proxies[0].stop()
+    assert tally(s.proxies[0], "handovers") == {"moved": 1, "names": 1}
+    assert tally(s.proxies[0], "ends") == {"moved": 1, "logout": 1}
 
 
 # ---- thaw
