@@ -14,7 +14,10 @@ enum { HELLO_RETRY_MS = 500 };
 /* What Redis has where min-replicas-max-lag is not shown to us. */
 enum { LAG_DEFAULT_S = 10 };
 /* Longer than Sentinels take to make a replica master and the others follow it. */
-enum { REPLICA_GONE_MS = 20 * 1000 }; /* less than sessions wait for the word in flipping */
+enum {
+    REPLICA_GONE_MS = 20 * 1000, /* less than sessions wait for the word in flipping */
+    REPLICA_JOINS_MS = 5 * 1000,
+};
 
 struct script {
     const char *name, *text;
@@ -47,7 +50,7 @@ struct store {
     enum store_state state;
     char *id; /* owned; "" until the first hello */
     uint64_t generation, quarantine_ends_ms /* by clock_boot_ms() */, lag_ms, replicas_min;
-    uint64_t replicas_most, replicas_fewer_ms /* since; 0 = not */, replicas_generation;
+    uint64_t replicas_most, replicas_fewer_ms /* since; 0 = not */, replicas_grace_ms, replicas_generation;
     char sha[N_SCRIPTS][41];
     struct call_list sent;
     struct call_list refused; /* given while not up: told by the task */
@@ -93,18 +96,24 @@ uint64_t store_quarantine_length_ms(const struct store *s)
 }
 
 /* A replica that is made master leaves the old one, which goes on with those that follow it still: what only these have
- * is lost when they follow the new one too. That takes Sentinels seconds; a replica that is gone for longer has crashed. */
+ * is lost when they follow the new one too. That takes Sentinels seconds; a replica that is gone for longer has crashed. A
+ * new master is not followed by all at once, and the next one may be one of those that do not yet. That takes Sentinels
+ * a second or two; then one is missing because it was the old master. */
 uint64_t store_replicas_wanted(struct store *s, uint64_t connected)
 {
     uint64_t now = clock_boot_ms();
-    bool fewer = connected < s->replicas_most && s->replicas_generation == s->generation;
-    if (fewer && s->replicas_fewer_ms == 0)
-        s->replicas_fewer_ms = now;
-    if (!fewer || now - s->replicas_fewer_ms >= REPLICA_GONE_MS) {
+    bool is_new = s->replicas_generation != s->generation;
+    if (connected >= s->replicas_most) {
         s->replicas_most = connected;
         s->replicas_fewer_ms = 0;
-        s->replicas_generation = s->generation;
+    } else if (is_new || s->replicas_fewer_ms == 0) {
+        s->replicas_fewer_ms = now;
+        s->replicas_grace_ms = is_new ? REPLICA_JOINS_MS : REPLICA_GONE_MS;
+    } else if (now - s->replicas_fewer_ms >= s->replicas_grace_ms) {
+        s->replicas_most = connected;
+        s->replicas_fewer_ms = 0;
     }
+    s->replicas_generation = s->generation;
     return s->replicas_most > s->replicas_min ? s->replicas_most : s->replicas_min;
 }
 

@@ -81,6 +81,19 @@ void store_wait(struct store *s, uint64_t timeout_ms, redis_fn fn, void *owner)
     store_command_for(s, owner, argv, COUNTOF(argv), on_replicas, w, free);
 }
 
+static void on_look(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    if (rc == REDIS_OK)
+        store_replicas_wanted(owner, info_number(reply_str(r), "connected_slaves"));
+}
+
+void store_look_at_replicas(struct store *s)
+{
+    struct span argv[] = {span_str("INFO"), span_str("replication")};
+    if (store_state(s) == STORE_UP)
+        store_command(s, argv, COUNTOF(argv), on_look, s);
+}
+
 /* ---- durability ---- */
 
 struct check {

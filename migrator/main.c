@@ -17,6 +17,7 @@
 enum {
     STORE_TIMEOUT_MS = 5000,
     RECHECK_MS = 10000, /* a store that is not safe is looked at again after it */
+    REPLICAS_MS = 1000, /* how often the replicas are counted */
     STOP_MS = 8000,     /* what can't be ended safely in this time is left to another migrator */
 };
 
@@ -29,7 +30,7 @@ struct program {
     char *id;
     struct schedule *schedule;
     struct worker *worker; /* NULL until the store was found to be safe */
-    struct timer *recheck, *stop;
+    struct timer *recheck, *replicas, *stop;
     uv_signal_t term, interrupt;
     unsigned signals;
     bool checking;
@@ -81,6 +82,14 @@ static void check_store(void *owner)
         return;
     g->checking = true;
     store_durability(g->m.store, on_durability, g);
+}
+
+static void on_replicas_timer(void *owner)
+{
+    struct program *g = owner;
+
+    store_look_at_replicas(g->m.store);
+    timer_start(g->replicas, REPLICAS_MS);
 }
 
 static void on_store(void *owner, enum store_state state, const char *detail)
@@ -164,6 +173,7 @@ static bool make_parts(struct program *g, char **error)
     }
     m->hooks = hooks_new(m->loop);
     m->store = store_new(m->loop, c, STORE_TIMEOUT_MS, on_store, g);
+    timer_start(g->replicas, REPLICAS_MS);
     return true;
 }
 
@@ -175,6 +185,7 @@ static struct program *program_new(struct conf *conf)
     g->id = name_of(conf);
     g->m = (struct migrator){.loop = loop_new(), .conf = conf, .id = g->id};
     g->recheck = timer_new(g->m.loop, check_store, g);
+    g->replicas = timer_new(g->m.loop, on_replicas_timer, g);
     g->stop = timer_new(g->m.loop, end, g);
     start_signal(g, &g->term, SIGTERM);
     start_signal(g, &g->interrupt, SIGINT);
@@ -195,6 +206,7 @@ static void program_free(struct program *g)
     if (m->seal)
         seal_private_free(&m->seal);
     timer_free(&g->recheck);
+    timer_free(&g->replicas);
     timer_free(&g->stop);
     uv_close((uv_handle_t *)&g->term, NULL);
     uv_close((uv_handle_t *)&g->interrupt, NULL);

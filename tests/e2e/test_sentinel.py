@@ -155,3 +155,25 @@ def test_store_that_may_forget_over_a_failover_is_not_migrated_on(make_ferry, ba
     status, answer = ferry.ctl("status")
     assert status == 0 and answer["store"]["durability"] == "unsafe", answer
     assert sentinel.PASSWORD not in str(answer) and "p%40ss" not in str(answer)
+
+
+def test_replica_that_was_there_between_two_waits_is_waited_for(make_ferry, backends, group, old):
+    """It may be becoming the master: what the other one alone has is lost then."""
+    ferry = make(make_ferry, backends, group, BRIEF)
+    user = new_user("between")
+    fill(old, user, small(messages=5))
+    leaving = group.replicas()[0]
+    leaving.client().execute_command("REPLICAOF", "NO", "ONE")
+    net.wait_until("one replica", lambda: group.client().info("replication")["connected_slaves"] == 1)
+    ferry.migrator(migrator={"retry_min": "1m", "retry_max": "1m"})
+    leaving.client().replicaof(net.HOST, group.master.port)
+    net.wait_until("two replicas", lambda: group.client().info("replication")["connected_slaves"] == 2)
+    watching = group.client()
+    watching.connection_pool.connection_kwargs["socket_timeout"] = 20
+    with watching.monitor() as monitor:
+        next(c for c in monitor.listen() if c["command"].upper() == "INFO REPLICATION" and c["client_type"] != "unix")
+    leaving.client().execute_command("REPLICAOF", "NO", "ONE")
+    net.wait_until("one replica", lambda: group.client().info("replication")["connected_slaves"] == 1)
+    assert ferry.ctl("migrate", user)[0] == 0
+    route = ferry.wait_state(user, "backoff")
+    assert "the replicas of Redis do not keep up" in route["reason"], route

@@ -753,6 +753,22 @@ static void test_wait(void **state)
     assert_int_equal(a.rc, REDIS_ERROR_REPLY);
 }
 
+/* A new master that is not followed by all yet does not make the others forgotten. */
+static void test_replicas_wanted(void **state)
+{
+    struct unit_store *u = *state;
+    uint64_t generation = store_generation(u->store);
+    assert_int_equal(store_replicas_wanted(u->store, 1), 1);
+    assert_int_equal(store_replicas_wanted(u->store, 2), 2);
+    assert_int_equal(store_replicas_wanted(u->store, 1), 2);
+    unit_redis_kill(&u->redis);
+    unit_redis_start(&u->redis);
+    UNIT_UNTIL(u, store_state(u->store) == STORE_UP && store_generation(u->store) > generation);
+    assert_int_equal(store_replicas_wanted(u->store, 0), 2);
+    assert_int_equal(store_replicas_wanted(u->store, 2), 2);
+    assert_int_equal(store_replicas_wanted(u->store, 1), 2);
+}
+
 #define TEST(name, before) cmocka_unit_test_setup_teardown(name, before, teardown)
 
 int main(void)
@@ -778,6 +794,7 @@ int main(void)
         TEST(test_freed_from_inside, setup),
         TEST(test_durability, setup),
         TEST(test_wait, setup),
+        TEST(test_replicas_wanted, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
