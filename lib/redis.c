@@ -37,6 +37,7 @@ struct redis {
     struct tls_policy *policy; /* owned; NULL without TLS */
     struct sentinel *sentinel; /* asked: for the master, or whether it still is this one */
     size_t sentinel_first;
+    size_t replicas; /* as a Sentinel said last */
     struct address master; /* as the Sentinels named it; host is owned */
     struct dial *dial;
     struct stream *stream; /* owned */
@@ -458,10 +459,16 @@ static void dial_address(struct redis *r, const struct address *a)
     r->dial = dial_start(r->loop, a, r->policy, &stream_limits, r->timeout_ms, on_dial, r);
 }
 
-static void on_master(void *owner, const struct address_host *master, const char *detail)
+size_t redis_replicas(const struct redis *r)
+{
+    return r->replicas;
+}
+
+static void on_master(void *owner, const struct address_host *master, size_t replicas, const char *detail)
 {
     struct redis *r = owner;
     r->sentinel = NULL;
+    r->replicas = replicas;
     if (!master) {
         lose(r, detail);
         return;
@@ -472,11 +479,12 @@ static void on_master(void *owner, const struct address_host *master, const char
 }
 
 /* Sentinels that don't answer now change nothing. */
-static void on_master_again(void *owner, const struct address_host *master, const char *detail)
+static void on_master_again(void *owner, const struct address_host *master, size_t replicas, const char *detail)
 {
     struct redis *r = owner;
     (void)detail;
     r->sentinel = NULL;
+    r->replicas = replicas;
     if (master && (strcmp(master->host, r->master.host) != 0 || master->port != r->master.port))
         lose(r, "the Sentinels name another master");
     else

@@ -1,4 +1,5 @@
 #include <stdlib.h>
+#include <string.h>
 
 #include "redis.h"
 #include "sentinel.h"
@@ -17,6 +18,7 @@ struct sentinel {
     struct timer *timer; /* over the one that is asked */
     struct loop_task next;
     char *detail; /* owned */
+    struct address_host master; /* as it was named, while its replicas are asked for; owned */
 };
 
 void sentinel_cancel(struct sentinel **sp)
@@ -30,6 +32,7 @@ void sentinel_cancel(struct sentinel **sp)
     timer_free(&s->timer);
     loop_undefer(s->loop, &s->next);
     free(s->detail);
+    free(s->master.host);
     free(s);
 }
 
@@ -38,18 +41,21 @@ static size_t current(const struct sentinel *s)
     return (*s->first + s->tried) % s->conf->address.n_hosts;
 }
 
-static void finish(struct sentinel *s, const struct address_host *master)
+static void finish(struct sentinel *s, size_t replicas)
 {
     sentinel_fn fn = s->fn;
     void *owner = s->owner;
     char *detail = s->detail;
+    struct address_host master = s->master;
 
     s->detail = NULL;
-    if (master)
+    s->master.host = NULL;
+    if (master.host)
         *s->first = current(s);
     sentinel_cancel(&s);
-    fn(owner, master, detail ? detail : "");
+    fn(owner, master.host ? &master : NULL, replicas, detail ? detail : "");
     free(detail);
+    free(master.host);
 }
 
 /* On to the next one, from the loop: this comes from inside of the connection that ends. */
@@ -58,6 +64,8 @@ static void give_up(struct sentinel *s, const char *why)
     const struct address_host *h = &s->conf->address.hosts[current(s)];
 
     free(s->detail);
+    free(s->master.host);
+    s->master.host = NULL;
     s->detail = xasprintf("Sentinel %s:%u: %s", h->host, h->port, why);
     timer_stop(s->timer);
     loop_defer(s->loop, &s->next);
@@ -81,26 +89,46 @@ static void on_master(void *owner, enum redis_rc rc, const struct reply *r)
         free(text);
         return;
     }
-    struct address_host master = {.host = xspandup(reply_str(reply_at(r, 0)))};
-    if (*master.host && span_u64(reply_str(reply_at(r, 1)), UINT16_MAX, &port) && port > 0) {
-        master.port = (uint16_t)port;
-        finish(s, &master);
-    } else {
+    struct span host = reply_str(reply_at(r, 0));
+    if (host.len > 0 && span_u64(reply_str(reply_at(r, 1)), UINT16_MAX, &port) && port > 0)
+        s->master = (struct address_host){.host = xspandup(host), .port = (uint16_t)port};
+    else
         give_up(s, "it knows no master of this name");
+}
+
+static bool has_flag(struct span flags, const char *flag)
+{
+    return flags.len > 0 && memmem(flags.p, flags.len, flag, strlen(flag)) != NULL;
+}
+
+/* Asked in the same breath as the master. An error is no reason to try another Sentinel: this user may not ask. */
+static void on_replicas(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    struct sentinel *s = owner;
+    size_t live = 0;
+
+    if (rc == REDIS_DOWN || !s->master.host)
+        return;
+    for (size_t i = 0; i < reply_count(r); i++) {
+        struct span flags = reply_str(reply_get(reply_at(r, i), "flags"));
+        live += has_flag(flags, "slave") && !has_flag(flags, "down") && !has_flag(flags, "disconnected");
     }
-    free(master.host);
+    finish(s, live);
 }
 
 static void on_state(void *owner, bool up, const char *detail)
 {
     struct sentinel *s = owner;
-    struct span argv[] = {span_str("SENTINEL"), span_str("GET-MASTER-ADDR-BY-NAME"),
-                          span_str(s->conf->address.master)};
+    struct span name = span_str(s->conf->address.master);
+    struct span master[] = {span_str("SENTINEL"), span_str("GET-MASTER-ADDR-BY-NAME"), name};
+    struct span replicas[] = {span_str("SENTINEL"), span_str("REPLICAS"), name};
 
-    if (up)
-        redis_command(s->redis, argv, COUNTOF(argv), s->share_ms, on_master, s);
-    else
+    if (!up) {
         give_up(s, detail);
+        return;
+    }
+    redis_command(s->redis, master, COUNTOF(master), s->share_ms, on_master, s);
+    redis_command(s->redis, replicas, COUNTOF(replicas), s->share_ms, on_replicas, s);
 }
 
 static void ask_one(struct sentinel *s)
@@ -125,7 +153,7 @@ static void on_next(struct loop_task *task)
     if (++s->tried < s->conf->address.n_hosts)
         ask_one(s);
     else
-        finish(s, NULL);
+        finish(s, 0);
 }
 
 struct sentinel *sentinel_ask(struct loop *l, const struct conf_redis *conf, size_t *first, uint64_t timeout_ms,

@@ -281,6 +281,14 @@ static void hello_ok(struct store *s, const struct reply *r)
     set_state(s, STORE_UP, news, "");
 }
 
+/* What a process that has just begun, or a new master, can't have seen connected. One that never comes is let go. */
+static void note_replicas(struct store *s)
+{
+    uint64_t live = redis_replicas(s->redis);
+    if (live > s->replicas_most)
+        s->replicas_most = live;
+}
+
 static void on_hello(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct store *s = owner;
@@ -291,6 +299,7 @@ static void on_hello(void *owner, enum redis_rc rc, const struct reply *r)
         return;
     s->busy++;
     if (span_is(word, "ok")) {
+        note_replicas(s);
         hello_ok(s, r);
     } else if (span_is(word, "nostore")) {
         now_foreign(

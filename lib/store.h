@@ -32,8 +32,8 @@ uint64_t store_quarantine_ms(const struct store *s);
  * master is silent (that of a job, where it is longer: so is its owner), a tenth for clocks that drift, and what a master that was cut off goes on for on its own
  * (min-replicas-max-lag). */
 uint64_t store_quarantine_length_ms(const struct store *s);
-/* How many replicas have to confirm, where so many are connected now: as many as there were, until they have been fewer for 20 s
- * (5 s under a new master, which those of the old one join), and never less than the server demands (min-replicas-to-write). */
+/* How many replicas have to confirm, where so many are connected now: as many as there were, or as a Sentinel named when the
+ * connection was made, until they have been fewer for 20 s (5 s under a new master, which those of the old one join), and never less than the server demands (min-replicas-to-write). */
 uint64_t store_replicas_wanted(struct store *s, uint64_t connected);
 /* Asks how many are connected, for store_replicas_wanted(): every second in a process that waits for them, so that one
  * that was there between two waits is known of. */

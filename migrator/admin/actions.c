@@ -24,6 +24,31 @@ static void run_free(struct run *r)
     free(r);
 }
 
+static void deliver(struct run *r, enum action_rc rc, const char *text)
+{
+    if (r->user)
+        json_object_set_new(r->data, "user", json_string(r->user));
+    if (rc != ACTION_DONE || *text)
+        json_object_set_new(r->data, rc == ACTION_DONE ? "message" : "error", json_text(span_str(text)));
+    r->fn(r->owner, &(struct action_result){.rc = rc, .text = text, .data = r->data});
+    run_free(r);
+}
+
+static void on_kept(void *owner, enum redis_rc rc, const struct reply *reply)
+{
+    struct run *r = owner;
+
+    (void)reply;
+    if (rc == REDIS_OK) {
+        deliver(r, ACTION_DONE, r->text);
+        return;
+    }
+    char *text = xasprintf("%s, %s", r->text, ACTION_NOT_KEPT);
+    deliver(r, ACTION_UNREACHABLE, text);
+    free(text);
+}
+
+/* Staff are told that something is done when a failover of Redis can't undo it any more. */
 void run_end(struct run *r, enum action_rc rc, const char *fmt, ...)
 {
     struct buf text = {0};
@@ -32,13 +57,13 @@ void run_end(struct run *r, enum action_rc rc, const char *fmt, ...)
     va_start(ap, fmt);
     buf_vprintf(&text, fmt, ap);
     va_end(ap);
-    if (r->user)
-        json_object_set_new(r->data, "user", json_string(r->user));
-    if (rc != ACTION_DONE || text.len)
-        json_object_set_new(r->data, rc == ACTION_DONE ? "message" : "error", json_text(buf_span(&text)));
-    r->fn(r->owner, &(struct action_result){.rc = rc, .text = buf_str(&text), .data = r->data});
+    if (rc == ACTION_DONE && r->action.verb >= ACTION_MIGRATE) {
+        r->text = xstrdup(buf_str(&text));
+        store_wait(r->store, STORE_WAIT_MS, on_kept, r);
+    } else {
+        deliver(r, rc, buf_str(&text));
+    }
     buf_free(&text);
-    run_free(r);
 }
 
 void run_end_failed(struct run *r, enum route_rc rc, const char *detail)

@@ -8,7 +8,7 @@
 
 #include "lib/route.h"
 
-enum action_verb {
+enum action_verb { /* from MIGRATE on they change something */
     ACTION_INIT,     /* makes the store */
     ACTION_STATUS,   /* the whole migration */
     ACTION_USER,     /* one account; with report: what its last pass compared and found */
@@ -32,8 +32,9 @@ enum action_rc {
     ACTION_USAGE = 2,
     ACTION_NO_RECORD = 3, /* user, sessions, audit: the account has no route */
     ACTION_REFUSED = 4,   /* the state does not allow it */
-    ACTION_UNREACHABLE = 5,
+    ACTION_UNREACHABLE = 5, /* also where replicas have not confirmed it: it may be repeated */
 };
+#define ACTION_NOT_KEPT "but the replicas of Redis have not confirmed it, and a failover would undo it: say it again"
 
 struct action {
     enum action_verb verb;

@@ -18,7 +18,7 @@ struct run {
     size_t pending;  /* calls of a report that are not answered yet */
     uint64_t now_ms; /* by Redis, once it was asked */
     enum action_rc rc;
-    char *text; /* owned; the result of a failure at the start */
+    char *text; /* owned; the result, while replicas are waited for, or of a failure at the start */
 };
 
 void run_end(struct run *r, enum action_rc rc, const char *fmt, ...) PRINTF_LIKE(3, 4);

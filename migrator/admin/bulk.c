@@ -17,7 +17,7 @@ struct bulk {
     TAILQ_HEAD(, call) calls; /* without an answer */
     size_t next, under_way;
     size_t queued, there_already, busy_already, refused;
-    bool noting;
+    bool ending, not_kept;
     enum route_rc broken; /* the first answer that ends it all */
     json_t *problems;     /* owned */
 };
@@ -89,6 +89,8 @@ static void write_summary(const struct bulk *b, struct buf *out)
                    b->list.n_accounts - b->queued - b->busy_already - b->there_already - b->refused,
                    b->broken == ROUTE_NO_STORE ? "Redis holds no store of ours, or another one than before"
                                                : "Redis does not answer");
+    if (b->not_kept)
+        buf_printf(out, ", %s", ACTION_NOT_KEPT);
 }
 
 static json_t *make_data(struct bulk *b)
@@ -117,10 +119,10 @@ static void finish(struct bulk *b)
     action_fn fn = b->fn;
     void *owner = b->owner;
     bool bad = b->list.n_problems > count_twice(b);
-    enum action_rc rc = b->broken != ROUTE_OK ? ACTION_UNREACHABLE
-                        : bad                 ? ACTION_FAILED
-                        : b->refused          ? ACTION_REFUSED
-                                              : ACTION_DONE;
+    enum action_rc rc = b->broken != ROUTE_OK || b->not_kept ? ACTION_UNREACHABLE
+                        : bad                                ? ACTION_FAILED
+                        : b->refused                         ? ACTION_REFUSED
+                                                             : ACTION_DONE;
 
     write_summary(b, &text);
     json_t *data = make_data(b);
@@ -171,14 +173,32 @@ static void call_next(struct bulk *b)
     route_bulk(b->store, call->line->text, b->run, to, !strcmp(to, pair.source), on_bulk, call);
 }
 
+static void on_kept(void *owner, enum redis_rc rc, const struct reply *reply)
+{
+    struct bulk *b = owner;
+
+    (void)reply;
+    b->not_kept = rc != REDIS_OK;
+    finish(b);
+}
+
+/* Also what a call before this one has queued. */
+static void keep(struct bulk *b)
+{
+    b->ending = true;
+    store_wait(b->store, STORE_WAIT_MS, on_kept, b);
+}
+
 static void on_noted(void *owner, enum route_rc rc, const char *detail)
 {
     struct bulk *b = owner;
 
     (void)detail;
-    if (rc != ROUTE_OK)
-        b->broken = rc;
-    finish(b);
+    b->broken = rc;
+    if (rc == ROUTE_OK)
+        keep(b);
+    else
+        finish(b);
 }
 
 /* The list has one entry of the audit stream, after what it did. */
@@ -187,7 +207,7 @@ static void note(struct bulk *b)
     char *after = xasprintf("%zu queued", b->queued),
          *what = xasprintf("migrate --all%s%s", *b->to ? " --to " : "", b->to);
 
-    b->noting = true;
+    b->ending = true;
     route_note(b->store, b->run, b->who, what, b->reason, after, on_noted, b);
     free(after);
     free(what);
@@ -199,12 +219,14 @@ static void step(struct loop_task *task)
 
     while (b->broken == ROUTE_OK && b->under_way < UNDER_WAY_MAX && b->next < b->list.n_accounts)
         call_next(b);
-    if (b->under_way > 0 || b->noting)
+    if (b->under_way > 0 || b->ending)
         return;
-    if (b->broken == ROUTE_OK && b->queued > 0)
+    if (b->broken != ROUTE_OK)
+        finish(b);
+    else if (b->queued > 0)
         note(b);
     else
-        finish(b);
+        keep(b);
 }
 
 struct bulk *bulk_start(const struct bulk_request *request, struct bulk_list *list, action_fn fn, void *owner)

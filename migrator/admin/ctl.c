@@ -56,7 +56,7 @@ static const char usage[] =
     "\n"
     "also: --check-conf, --print-conf[=sample], --version, --help\n"
     "exit status: 0 done, 1 failed, 2 usage, 3 no record of the account, 4 its state does not allow it,\n"
-    "             5 store out of reach\n";
+    "             5 store out of reach, or its replicas have not confirmed it: say it again\n";
 
 /* What may stand behind a verb. */
 enum {

@@ -240,14 +240,25 @@ class Run:
         self._ctl_flip()
         self._wait("flipped")
         self._wake()
-        for migrator in self.migrators:
-            if migrator.process.poll() is None:
-                migrator.stop()
+        self._stop_all()
         self._compare()
         with open(os.path.join(self.ferry.folder, "journal", "flips"), encoding="utf-8") as f:
             assert f'"user": "{self.user}"' in f.read(), f"{self.case}: the flip is not in the journal"
         with open(self.trace, encoding="ascii") as f:
             return collections.Counter(f.read().split())
+
+    def _stop_all(self):
+        """The first one may come to its point when the flip is seen already; the second may have only just begun."""
+        first, *others = self.migrators
+        if first.process.poll() is None:
+            first.process.terminate()
+            net.wait_until("end of the first migrator", lambda: first.signal(signal.SIGCONT) or first.process.poll() is not None)
+            if first.process.returncode != -signal.SIGKILL:
+                first.stop()
+        for migrator in others:
+            if migrator.process.poll() is None:
+                migrator.wait("event=ready")
+                migrator.stop()
 
     def _ctl_flip(self):
         status, answer = self.ferry.ctl("flip", self.user, "--to", "new", "--reason", "test")
