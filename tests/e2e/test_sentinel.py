@@ -180,3 +180,23 @@ def test_replica_that_was_there_between_two_waits_is_waited_for(make_ferry, back
     assert status == 5 and "have not confirmed it" in answer["error"], (status, answer)
     route = ferry.wait_state(user, "backoff")
     assert "the replicas of Redis do not keep up" in route["reason"], route
+
+
+def test_staff_are_told_what_a_failover_would_undo(make_ferry, backends, group, tmp_path):
+    """A Sentinel knows of two replicas, and one follows: what was asked for may be said again when both do."""
+    ferry = make(make_ferry, backends, group, BRIEF)
+    away, listed = group.replicas()[0], tmp_path / "list"
+    listed.write_text("ann\nbob\n")
+    asked = [("hold", "carl"), ("migrate", "--all", str(listed))]
+    away.signal(signal.SIGSTOP)
+    try:
+        for verb in asked:
+            status, answer = ferry.ctl(*verb)
+            assert status == 5 and "have not confirmed it" in answer["error"], (status, answer)
+    finally:
+        away.signal(signal.SIGCONT)
+    group.wait_replicas()
+    for verb in asked:
+        status, answer = ferry.ctl(*verb)
+        assert status == 0 and "message" in answer, (status, answer)
+    assert ferry.route("carl")["state"] == "held" and ferry.route("bob")["state"] == "queued"
