@@ -158,11 +158,12 @@ class Run:
         first = not self.migrators
         self.migrators.append(self.ferry.migrator(wait=False, env=self._environment() if first else None))
 
-    def _state(self):
+    @staticmethod
+    def _state(migrator):
         """One letter of the process: T where it was stopped; "" where it is gone."""
-        if self.migrators[-1].process.poll() is not None:
+        if migrator.process.poll() is not None:
             return ""
-        with contextlib.suppress(OSError), open(f"/proc/{self.migrators[-1].process.pid}/stat", encoding="ascii") as f:
+        with contextlib.suppress(OSError), open(f"/proc/{migrator.process.pid}/stat", encoding="ascii") as f:
             return f.read().rpartition(")")[2].split()[0]
         return ""
 
@@ -170,7 +171,7 @@ class Run:
         """Waits for the state; whenever the migrator dies or stops, another one is started, once."""
         end = time.monotonic() + DEADLINE
         while True:
-            if self._state() in ("", "T"):
+            if self._state(self.migrators[-1]) in ("", "T"):
                 died = self.migrators[-1].process.poll()
                 assert died in (None, -signal.SIGKILL), f"{self.case}: ended with {died}\n{self.logs()}"
                 assert len(self.migrators) == 1, f"{self.case}: a migrator without a fault ended\n{self.logs()}"
@@ -250,9 +251,14 @@ class Run:
     def _stop_all(self):
         """The first one may come to its point when the flip is seen already; the second may have only just begun."""
         first, *others = self.migrators
+
+        def ended():
+            if self._state(first) == "T":
+                first.signal(signal.SIGCONT)
+            return first.process.poll() is not None
         if first.process.poll() is None:
             first.process.terminate()
-            net.wait_until("end of the first migrator", lambda: first.signal(signal.SIGCONT) or first.process.poll() is not None)
+            net.wait_until("end of the first migrator", ended, timeout=30)
             if first.process.returncode != -signal.SIGKILL:
                 first.stop()
         for migrator in others:
