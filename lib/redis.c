@@ -468,11 +468,11 @@ static void on_master(void *owner, const struct address_host *master, size_t rep
 {
     struct redis *r = owner;
     r->sentinel = NULL;
-    r->replicas = replicas;
     if (!master) {
         lose(r, detail);
         return;
     }
+    r->replicas = replicas;
     free(r->master.host);
     r->master = (struct address){.scheme = ADDRESS_REDIS, .host = xstrdup(master->host), .port = master->port};
     dial_address(r, &r->master);
@@ -484,7 +484,8 @@ static void on_master_again(void *owner, const struct address_host *master, size
     struct redis *r = owner;
     (void)detail;
     r->sentinel = NULL;
-    r->replicas = replicas;
+    if (master)
+        r->replicas = replicas;
     if (master && (strcmp(master->host, r->master.host) != 0 || master->port != r->master.port))
         lose(r, "the Sentinels name another master");
     else

@@ -40,7 +40,7 @@ struct redis *redis_new(struct loop *l, const struct conf_redis *conf, uint64_t 
                         void *owner);
 void redis_free(struct redis **r);
 bool redis_is_up(const struct redis *r);
-/* How many replicas could be made master, by what a Sentinel said last, at most 5 s ago; 0 where none was asked. */
+/* How many replicas could be made master, by what a Sentinel said last; 0 where none did. */
 size_t redis_replicas(const struct redis *r);
 /* Breaks the connection and connects anew (its identity turned out wrong). */
 void redis_reset(struct redis *r, const char *why);

@@ -26,7 +26,7 @@ struct prepare {
     enum step step;
     struct backend_login *dialog; /* owned */
     struct warm *warm;            /* WARM; owned */
-    struct stream *stream;        /* WARM, READY; NULL once it is gone; owned */
+    struct stream *stream;        /* READY; NULL once it is gone; owned */
     struct timer *again;          /* does the step once more; owned */
     unsigned answers;
     const char *unfit; /* a word */
