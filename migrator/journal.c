@@ -2,7 +2,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -39,20 +38,6 @@ static char *failed(const char *what, const char *path)
     return xasprintf("%s: can't %s: %s", path, what, strerror(errno));
 }
 
-static bool write_all(int fd, const char *p, size_t n)
-{
-    while (n > 0) {
-        ssize_t did = write(fd, p, n);
-        if (did < 0 && errno == EINTR)
-            continue;
-        if (did <= 0)
-            return false;
-        p += did;
-        n -= (size_t)did;
-    }
-    return true;
-}
-
 /* A crash may have left half a line: the next one begins a line of its own. */
 static bool ends_in_half_a_line(int fd)
 {
@@ -62,14 +47,29 @@ static bool ends_in_half_a_line(int fd)
     return fstat(fd, &st) == 0 && st.st_size > 0 && pread(fd, &last, 1, st.st_size - 1) == 1 && last != '\n';
 }
 
+/* Several migrators of one host may write to one file. No lock keeps them apart, since one that is stopped while it
+ * holds it would stop the flips of all: a single write with O_APPEND does (POSIX write()), and one that falls short, on
+ * a full disk, is an error. */
+static bool write_whole(int fd, const char *text)
+{
+    size_t n = strlen(text);
+    ssize_t did;
+
+    do {
+        did = write(fd, text, n);
+    } while (did < 0 && errno == EINTR);
+    if (did >= 0 && (size_t)did < n)
+        errno = ENOSPC;
+    return did >= 0 && (size_t)did == n;
+}
+
 static char *append_line(int fd, const char *path, const char *line)
 {
-    /* Several migrators of one host may write to one file. */
-    if (flock(fd, LOCK_EX) < 0)
-        return failed("lock it", path);
-    if (ends_in_half_a_line(fd) && !write_all(fd, "\n", 1))
-        return failed("write", path);
-    if (!write_all(fd, line, strlen(line)))
+    char *text = xasprintf("%s%s", ends_in_half_a_line(fd) ? "\n" : "", line);
+    bool written = write_whole(fd, text);
+
+    free(text);
+    if (!written)
         return failed("write", path);
     if (fsync(fd) < 0)
         return failed("fsync", path);

@@ -2,7 +2,9 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -88,6 +90,20 @@ static void test_a_line_is_on_the_disk_before_anybody_is_told(void **state)
     close_bench(&b);
 }
 
+/* Whatever another migrator of this host is about when it is stopped. */
+static void test_who_is_stopped_in_it_keeps_nobody_waiting(void **state)
+{
+    struct bench b;
+    (void)state;
+    open_bench(&b);
+    int other = open(b.path, O_RDWR);
+    assert_true(other >= 0 && flock(other, LOCK_EX) == 0);
+    write_one(&b);
+    assert_true(b.told == 1 && !b.error);
+    close(other);
+    close_bench(&b);
+}
+
 static void test_a_disk_that_fails_is_told(void **state)
 {
     (void)state;
@@ -123,6 +139,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_line_is_on_the_disk_before_anybody_is_told),
+        cmocka_unit_test(test_who_is_stopped_in_it_keeps_nobody_waiting),
         cmocka_unit_test(test_a_disk_that_fails_is_told),
         cmocka_unit_test(test_forgotten_and_freed),
     };
