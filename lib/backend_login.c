@@ -19,7 +19,7 @@ struct backend_login {
     struct tls_policy *policy;          /* borrowed */
     enum login_as as;
     char *user, *secret, *client_ip, *session_id; /* owned */
-    bool compress;
+    bool compress, pipelined;
     uint64_t step_timeout_ms;
     backend_login_fn fn;
     void *owner; /* borrowed */
@@ -33,6 +33,7 @@ struct backend_login {
     bool caps_known; /* caps hold for what comes next */
 
     char tag[2 * TAG_BYTES + 2]; /* of the command under way */
+    char id_tag[2 * TAG_BYTES + 2]; /* of the ID before it, whose answer is to come; "" = none */
     struct imap_writer w;        /* the command under way */
     size_t sent;                 /* bytes of it that were sent */
     size_t piece;                /* "+" that came for its literals */
@@ -402,6 +403,13 @@ static void send_id(struct backend_login *b)
     command_end(b);
 }
 
+/* Nothing of ID or the sign-in waits for "+". */
+static bool may_pipeline(const struct backend_login *b)
+{
+    return b->pipelined && !b->ended && command_all_sent(b) && imap_caps_has(&b->caps, CAP_AUTH_PLAIN) &&
+           imap_caps_has(&b->caps, CAP_SASL_IR);
+}
+
 /* --- from state to state --- */
 
 static void after_caps(struct backend_login *b)
@@ -565,7 +573,10 @@ static void reply_greeting(struct backend_login *b, const struct imap_resp *r)
 
 static void reply_tagged(struct backend_login *b, const struct imap_resp *r)
 {
-    if (!span_is(r->tag, b->tag)) {
+    if (*b->id_tag && span_is(r->tag, b->id_tag)) {
+        *b->id_tag = '\0';
+        b->caps_known = false; /* what was said until now holds before the sign-in */
+    } else if (*b->id_tag || !span_is(r->tag, b->tag)) {
         protocol_error(b, "an answer with a tag that was not sent");
     } else if (r->status != STATUS_OK) {
         reply_not_ok(b, r);
@@ -630,6 +641,10 @@ static void login_enter(struct backend_login *b, enum login_state state)
         break;
     case ID:
         send_id(b);
+        if (may_pipeline(b)) {
+            memcpy(b->id_tag, b->tag, sizeof b->id_tag);
+            login_enter(b, AUTH);
+        }
         break;
     case AUTH:
         send_sign_in(b);
@@ -726,6 +741,7 @@ struct backend_login *backend_login_start(struct loop *l, const struct login_req
                                 .client_ip = xstrdup(request->client_ip),
                                 .session_id = xstrdup(request->session_id),
                                 .compress = request->compress,
+                                .pipelined = request->pipelined,
                                 .step_timeout_ms = request->step_timeout_ms,
                                 .fn = fn,
                                 .owner = owner,

@@ -10,7 +10,8 @@
  * | STARTTLS   | STARTTLS           | tagged OK, and nothing behind it         | SECURING                           |
  * | SECURING   | a handshake        | STREAM_SECURE                            | CAPS2                              |
  * | CAPS2      | CAPABILITY         | tagged OK (what was known is forgotten)  | ID, AUTH                           |
- * | ID         | ID, where offered  | the tagged answer, whatever it is        | AUTH                               |
+ * | ID         | ID, where offered  | the tagged answer, whatever it is; not   | AUTH                               |
+ * |            |                    | where the request pipelines              |                                    |
  * | AUTH       | AUTHENTICATE PLAIN | "+" for each piece of it, tagged OK      | PROXYAUTH, CAPS_AFTER, or as that  |
  * |            | or LOGIN           |                                          |                                    |
  * | PROXYAUTH  | PROXYAUTH user     | tagged OK                                | CAPS_AFTER, or as that             |
@@ -20,7 +21,8 @@
  * Each state but DIALING has step_timeout, as a whole and not by line, a cap on the length of a line and on the number
  * of untagged ones. From each state a BYE, the end of the connection, its breaking, a wrong tag and what can't be
  * parsed leave to the end as LOGIN_UNAVAILABLE (LOGIN_INSECURE where TLS is at fault). PREAUTH is refused: nobody can
- * tell as whom. Nothing is pipelined behind a sign-in command (some servers lose it). Tags are random, so that an
+ * tell as whom. Nothing is pipelined behind a sign-in command (some servers lose it), and ahead of it ID alone, where the
+ * request says so and the sign-in needs no "+" (SASL-IR, RFC 4959): one round trip less. Tags are random, so that an
  * answer that was sent before its command does not count.
  *
  * COMPRESS is asked for where the request wants it and the backend offers it (RFC 4978); a refusal costs nothing.
@@ -56,6 +58,7 @@ struct login_request {
     const char *client_ip;   /* for ID x-originating-ip, NULL = do not send */
     const char *session_id;  /* for ID x-session-id, NULL = none */
     bool compress; /* COMPRESS=DEFLATE where it is offered */
+    bool pipelined; /* the sign-in goes out behind ID, and does not wait for the answer to that */
     struct stream_limits limits;
     uint64_t connect_timeout_ms, step_timeout_ms;
 };

@@ -172,6 +172,7 @@ static struct imapc *dial(struct slot *s, enum half half)
         .secret = master ? NULL : c->secret,
         .session_id = c->m->id, /* some servers want to know who comes before the sign-in */
         .compress = b->compress,
+        .pipelined = true,
         .limits = {.high_water = HIGH_WATER, .queue_max = QUEUE_MAX},
         .connect_timeout_ms = conf->proxy.connect_timeout_ms,
         .step_timeout_ms = conf->proxy.backend_timeout_ms,

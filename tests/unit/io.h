@@ -194,7 +194,8 @@ static inline void io_wait_at(struct loop *l, const bool *done, const char *file
 
 /* --- the scripted peer --- */
 
-/* A script is a row of steps, ended by NULL. "%T" stands for the tag of the last command that was read.
+/* A script is a row of steps, ended by NULL. "%T" stands for the tag of the last command that was read,
+ * "%P" for that of the one before it.
  *   ">text"   sends text and CRLF             "}text"  sends text as it is
  *   "<text"   reads a line: a tag, a blank, text
  *   "=text"   reads a line: text
@@ -209,7 +210,7 @@ struct io_peer {
     pthread_t thread;
     SSL_CTX *ctx;
     SSL *ssl;
-    char tag[64], why[512];
+    char tag[64], before[64], why[512];
     size_t extra;
     atomic_bool marked;
 };
@@ -228,9 +229,10 @@ static inline ssize_t io_peer_recv(struct io_peer *p, void *to, size_t n)
 static inline void io_peer_send(struct io_peer *p, const char *text, const char *end)
 {
     struct buf out = {0};
-    for (const char *at; (at = strstr(text, "%T")); text = at + 2) {
-        buf_add(&out, text, (size_t)(at - text));
-        buf_add_str(&out, p->tag);
+    for (const char *at; (at = strchr(text, '%')); text = at + 1 + (at[1] == 'T' || at[1] == 'P')) {
+        bool tag = at[1] == 'T' || at[1] == 'P';
+        buf_add(&out, text, (size_t)(at - text) + !tag);
+        buf_add_str(&out, at[1] == 'T' ? p->tag : tag ? p->before : "");
     }
     buf_add_str(&out, text);
     buf_add_str(&out, end);
@@ -263,6 +265,7 @@ static inline void io_peer_expect(struct io_peer *p, const char *step)
     const char *text = buf_str(&line);
     if (step[0] == '<') {
         size_t n = strcspn(text, " ");
+        memcpy(p->before, p->tag, sizeof p->before);
         snprintf(p->tag, sizeof p->tag, "%.*s", (int)n, text);
         text += text[n] ? n + 1 : n;
     }

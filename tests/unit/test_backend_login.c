@@ -265,6 +265,59 @@ static void test_id(void **state)
     ends(w, LOGIN_OK, "sign_in", "", "");
 }
 
+#define ID_OFFERED   ">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN ID] ready"
+#define ID_OF_P1     "<ID (\"x-session-id\" \"p1\")"
+
+/* Both commands are read before either is answered. */
+static void test_sign_in_behind_id(void **state)
+{
+    struct world *w = *state;
+    w->request.session_id = "p1";
+    w->request.pipelined = true;
+    run(w, SCRIPT(ID_OFFERED, ID_OF_P1, "<AUTHENTICATE PLAIN " PLAIN_ANN,
+                  "}* ID NIL\r\n%P NO [CAPABILITY IMAP4rev1] not for you\r\n%T OK [CAPABILITY IMAP4rev1 IDLE] in\r\n"));
+    ends(w, LOGIN_OK, "sign_in", "", "");
+    assert_true(imap_caps_has(&w->caps, CAP_IDLE));
+}
+
+/* What the answer to ID says of capabilities holds before the sign-in. */
+static void test_capabilities_in_the_answer_to_id(void **state)
+{
+    struct world *w = *state;
+    w->request.session_id = "p1";
+    w->request.pipelined = true;
+    run(w, SCRIPT(ID_OFFERED, ID_OF_P1, "<AUTHENTICATE PLAIN " PLAIN_ANN,
+                  "}* CAPABILITY IMAP4rev1\r\n%P OK [CAPABILITY IMAP4rev1] fine\r\n%T OK in\r\n", "<CAPABILITY",
+                  ">* CAPABILITY IMAP4rev1 IDLE", ">%T OK done"));
+    ends(w, LOGIN_OK, "capability_after", "", "");
+    assert_true(imap_caps_has(&w->caps, CAP_IDLE));
+}
+
+/* Refused is who is refused, whatever ID was answered; an answer out of order is none. */
+static void test_answers_to_id_and_sign_in(void **state)
+{
+    struct world *w = *state;
+    w->request.session_id = "p1";
+    w->request.pipelined = true;
+    run(w, SCRIPT(ID_OFFERED, ID_OF_P1, "<AUTHENTICATE PLAIN " PLAIN_ANN,
+                  "}%P OK fine\r\n%T NO [AUTHENTICATIONFAILED] no\r\n"));
+    ends(w, LOGIN_REFUSED, "sign_in", "AUTHENTICATIONFAILED", "");
+    forget(w);
+    run(w, SCRIPT(ID_OFFERED, ID_OF_P1, "<AUTHENTICATE PLAIN " PLAIN_ANN, "}%T OK in\r\n%P OK fine\r\n", "!wait"));
+    ends(w, LOGIN_UNAVAILABLE, "sign_in", "", "a tag that was not sent");
+}
+
+/* A "+" has to be waited for, so nothing goes out ahead of it. */
+static void test_no_sign_in_behind_id_without_sasl_ir(void **state)
+{
+    struct world *w = *state;
+    w->request.session_id = "p1";
+    w->request.pipelined = true;
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN ID] ready", ID_OF_P1, ">%T OK fine", "<AUTHENTICATE PLAIN",
+                  ">+ ", "=" PLAIN_ANN, ">%T OK [CAPABILITY IMAP4rev1] in"));
+    ends(w, LOGIN_OK, "sign_in", "", "");
+}
+
 static void test_no_id_where_not_offered(void **state)
 {
     struct world *w = *state;
@@ -721,6 +774,10 @@ int main(void)
         TEST(test_starttls),
         TEST(test_imaps),
         TEST(test_id),
+        TEST(test_sign_in_behind_id),
+        TEST(test_capabilities_in_the_answer_to_id),
+        TEST(test_answers_to_id_and_sign_in),
+        TEST(test_no_sign_in_behind_id_without_sasl_ir),
         TEST(test_no_id_where_not_offered),
         TEST(test_byte_by_byte),
         TEST(test_master_authzid),
