@@ -145,13 +145,6 @@ static bool leave(struct imapc *c)
     return !gone;
 }
 
-static void uncork(struct imapc *c)
-{
-    if (c->corked && c->stream)
-        stream_uncork(c->stream);
-    c->corked = false;
-}
-
 static void set_broken(struct imapc *c, enum phase phase, const char *why)
 {
     if (c->phase == BROKEN || c->phase == FAILED)
@@ -177,6 +170,25 @@ static void broken(struct imapc *c, const char *fmt, ...)
     va_end(ap);
     set_broken(c, BROKEN, buf_str(&why));
     buf_free(&why);
+}
+
+/* Looked at before anything is sent and after anything was read: a process that stood still finds its sockets
+ * ready before any of its timers run. */
+static bool beyond_fence(struct imapc *c)
+{
+    if (!c->fence || clock_boot_ms() < *c->fence)
+        return false;
+    broken(c, "this migrator stood still for too long");
+    return true;
+}
+
+/* What was gathered while the job was still ours may go out no more where it is not: it may be the end of an APPEND. */
+static void uncork(struct imapc *c)
+{
+    bool corked = c->corked;
+    c->corked = false;
+    if (corked && c->stream && !beyond_fence(c))
+        stream_uncork(c->stream);
 }
 
 static void emit(struct imapc *c, enum imapc_event ev)
@@ -212,16 +224,6 @@ static void end_all(struct imapc *c)
 }
 
 /* --- sending --- */
-
-/* Looked at before anything is sent and after anything was read: a process that stood still finds its sockets
- * ready before any of its timers run. */
-static bool beyond_fence(struct imapc *c)
-{
-    if (!c->fence || clock_boot_ms() < *c->fence)
-        return false;
-    broken(c, "this migrator stood still for too long");
-    return true;
-}
 
 static void put(struct imapc *c, struct span bytes)
 {

@@ -451,6 +451,29 @@ static void test_append_given_up(void **state)
     assert_int_equal(w->peer.extra, 3);
 }
 
+/* Who stands still between the end of an APPEND and the next turn of the loop sends no end of it. */
+static void test_what_was_gathered_stays_behind_the_fence(void **state)
+{
+    struct world *w = *state;
+    struct asker a = {w, "a", false};
+    struct imapc_command cmd = command(&a, false);
+    uint64_t until_ms = clock_boot_ms() + 60 * 1000;
+    start_ready(w, SCRIPT(LOGIN(" LITERAL+"), "<APPEND INBOX () " DATE " {5+}", "!wait"));
+    imapc_set_fence(w->c, &until_ms);
+    imapc_append_begin(w->c, span_str("INBOX"), &cmd);
+    imapc_append_message(w->c, span_str(""), span_str(" 1-Jan-2020 00:00:00 +0000"), 5);
+    for (int i = 0; i < 5; i++)
+        uv_run(&w->loop->uv, UV_RUN_NOWAIT);
+    imapc_append_bytes(w->c, span_str("hello"));
+    imapc_append_end(w->c);
+    until_ms = clock_boot_ms();
+    wait_for(w, "WHY");
+    told(w, "END a DOWN [] this migrator stood still for too long, while APPEND\n"
+            "BROKEN\nWHY this migrator stood still for too long, while APPEND\n");
+    end(w);
+    assert_int_equal(w->peer.extra, 0);
+}
+
 /* --- ends --- */
 
 static void test_bye(void **state)
@@ -616,6 +639,7 @@ int main(void)
         TEST(test_append_refused_before_its_literal),
         TEST(test_append_refused_inside_its_literal),
         TEST(test_append_given_up),
+        TEST(test_what_was_gathered_stays_behind_the_fence),
         TEST(test_bye),
         TEST(test_time_out),
         TEST(test_no_time_out_while_paused),
