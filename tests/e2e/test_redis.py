@@ -115,10 +115,13 @@ def test_store_by_unix_socket(make_ferry, backends, redis, old, new):
     assert_equal(old, new, user, 5)
 
 
-@pytest.mark.parametrize("options", [("appendonly", "no"), ("maxmemory-policy", "allkeys-lru")])
+@pytest.mark.parametrize("options", [
+    {"appendonly": "no"}, {"maxmemory-policy": "allkeys-lru", "maxmemory": "100mb"},
+])
 def test_store_that_may_forget_is_not_migrated_on(make_ferry, backends, old, new, options):
     store = redisd.Redis(port=net.free_port())
-    store.client().config_set(*options)
+    for name, value in options.items():
+        store.client().config_set(name, value)
     try:
         user = new_user()
         fill(old, user, small(messages=5))
@@ -126,7 +129,7 @@ def test_store_that_may_forget_is_not_migrated_on(make_ferry, backends, old, new
         proxy = ferry.proxy()
         wait_served(proxy, user)
         migrator = ferry.migrator(wait=False)
-        migrator.wait(options[0])
+        migrator.wait(f"event=store_unsafe.*{next(iter(options))}")
         assert ferry.route(user)["state"] in ("queued", "resting")
         migrator.kill()
         ferry.migrator(redis={"store_override": True})

@@ -82,7 +82,8 @@ def test_no_cut_over_in_the_quarantine(make_ferry, backends, group, old, new, po
     assert not {"preparing", "freezing", "flipping", "flipped"} & set(within), within
     assert set(within[1:]) <= set(states), within
     after = [state for at, state in events(group, user) if at >= begin]
-    assert after[:1 + len(states)] == ["generation", *states], after
+    assert after[0] == "generation", after
+    assert not states or after[1] in (*states, "copying"), after  # whoever takes the job over ends a freeze too
     assert logs_in(proxy, user)
     ferry.stop_all()
     assert_equal(old, new, user, 61)
