@@ -1,6 +1,7 @@
 /* journal: the flips, on the migrator's own disk besides Redis: one JSON object a line in journal_dir/flips,
  * appended and fsynced before the flip is published. From the journals of all hosts lost routes can be
- * rebuilt. A line that is there twice (a flip that was taken over) says the same twice.
+ * rebuilt. A line that is there twice (a flip that was taken over) says the same twice; an empty one, where two
+ * wrote at once, says nothing.
  *
  *   {"time": "2026-01-31T10:00:00.123Z", "user": "ann", "source": "old", "target": "new", "epoch": 5,
  *    "generation": 1, "view": "1:9f86d081884c7d65"} */

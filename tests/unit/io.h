@@ -229,10 +229,11 @@ static inline ssize_t io_peer_recv(struct io_peer *p, void *to, size_t n)
 static inline void io_peer_send(struct io_peer *p, const char *text, const char *end)
 {
     struct buf out = {0};
-    for (const char *at; (at = strchr(text, '%')); text = at + 1 + (at[1] == 'T' || at[1] == 'P')) {
-        bool tag = at[1] == 'T' || at[1] == 'P';
-        buf_add(&out, text, (size_t)(at - text) + !tag);
-        buf_add_str(&out, at[1] == 'T' ? p->tag : tag ? p->before : "");
+    for (const char *at; (at = strchr(text, '%'));) {
+        const char *tag = at[1] == 'T' ? p->tag : at[1] == 'P' ? p->before : NULL;
+        buf_add(&out, text, (size_t)(at - text));
+        buf_add_str(&out, tag ? tag : "%");
+        text = at + (tag ? 2 : 1);
     }
     buf_add_str(&out, text);
     buf_add_str(&out, end);

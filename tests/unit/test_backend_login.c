@@ -268,13 +268,18 @@ static void test_id(void **state)
 #define ID_OFFERED   ">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN ID] ready"
 #define ID_OF_P1     "<ID (\"x-session-id\" \"p1\")"
 
+static void run_pipelined(struct world *w, const char *const *script)
+{
+    w->request.session_id = "p1";
+    w->request.pipelined = true;
+    run(w, script);
+}
+
 /* Both commands are read before either is answered. */
 static void test_sign_in_behind_id(void **state)
 {
     struct world *w = *state;
-    w->request.session_id = "p1";
-    w->request.pipelined = true;
-    run(w, SCRIPT(ID_OFFERED, ID_OF_P1, "<AUTHENTICATE PLAIN " PLAIN_ANN,
+    run_pipelined(w, SCRIPT(ID_OFFERED, ID_OF_P1, "<AUTHENTICATE PLAIN " PLAIN_ANN,
                   "}* ID NIL\r\n%P NO [CAPABILITY IMAP4rev1] not for you\r\n%T OK [CAPABILITY IMAP4rev1 IDLE] in\r\n"));
     ends(w, LOGIN_OK, "sign_in", "", "");
     assert_true(imap_caps_has(&w->caps, CAP_IDLE));
@@ -284,9 +289,7 @@ static void test_sign_in_behind_id(void **state)
 static void test_capabilities_in_the_answer_to_id(void **state)
 {
     struct world *w = *state;
-    w->request.session_id = "p1";
-    w->request.pipelined = true;
-    run(w, SCRIPT(ID_OFFERED, ID_OF_P1, "<AUTHENTICATE PLAIN " PLAIN_ANN,
+    run_pipelined(w, SCRIPT(ID_OFFERED, ID_OF_P1, "<AUTHENTICATE PLAIN " PLAIN_ANN,
                   "}* CAPABILITY IMAP4rev1\r\n%P OK [CAPABILITY IMAP4rev1] fine\r\n%T OK in\r\n", "<CAPABILITY",
                   ">* CAPABILITY IMAP4rev1 IDLE", ">%T OK done"));
     ends(w, LOGIN_OK, "capability_after", "", "");
@@ -297,13 +300,11 @@ static void test_capabilities_in_the_answer_to_id(void **state)
 static void test_answers_to_id_and_sign_in(void **state)
 {
     struct world *w = *state;
-    w->request.session_id = "p1";
-    w->request.pipelined = true;
-    run(w, SCRIPT(ID_OFFERED, ID_OF_P1, "<AUTHENTICATE PLAIN " PLAIN_ANN,
+    run_pipelined(w, SCRIPT(ID_OFFERED, ID_OF_P1, "<AUTHENTICATE PLAIN " PLAIN_ANN,
                   "}%P OK fine\r\n%T NO [AUTHENTICATIONFAILED] no\r\n"));
     ends(w, LOGIN_REFUSED, "sign_in", "AUTHENTICATIONFAILED", "");
     forget(w);
-    run(w, SCRIPT(ID_OFFERED, ID_OF_P1, "<AUTHENTICATE PLAIN " PLAIN_ANN, "}%T OK in\r\n%P OK fine\r\n", "!wait"));
+    run_pipelined(w, SCRIPT(ID_OFFERED, ID_OF_P1, "<AUTHENTICATE PLAIN " PLAIN_ANN, "}%T OK in\r\n%P OK fine\r\n", "!wait"));
     ends(w, LOGIN_UNAVAILABLE, "sign_in", "", "a tag that was not sent");
 }
 
@@ -311,9 +312,7 @@ static void test_answers_to_id_and_sign_in(void **state)
 static void test_no_sign_in_behind_id_without_sasl_ir(void **state)
 {
     struct world *w = *state;
-    w->request.session_id = "p1";
-    w->request.pipelined = true;
-    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN ID] ready", ID_OF_P1, ">%T OK fine", "<AUTHENTICATE PLAIN",
+    run_pipelined(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN ID] ready", ID_OF_P1, ">%T OK fine", "<AUTHENTICATE PLAIN",
                   ">+ ", "=" PLAIN_ANN, ">%T OK [CAPABILITY IMAP4rev1] in"));
     ends(w, LOGIN_OK, "sign_in", "", "");
 }
