@@ -30,7 +30,7 @@
 #include "lib/sasl.h"
 #include "lib/xalloc.h"
 
-enum { SET_RANGES_MAX = 1000 * 1000 };
+enum { SET_RANGES_MAX = 4 * 1000 * 1000 }; /* no two messages of a mailbox side by side (mbox_list.h) */
 
 struct intent {
     TAILQ_ENTRY(intent) link;
@@ -808,10 +808,11 @@ static void on_written(void *owner, enum route_rc rc, const char *detail)
     struct entry *e = owner;
     struct ledger *l = e->ledger;
     FAULT_POINT("ledger", e->kind, "answered");
-    if (rc == ROUTE_OK) {
-        bool ok = read_entry(l, buf_span(&e->text));
-        assert(ok);
-    } else {
+    if (rc == ROUTE_OK && !read_entry(l, buf_span(&e->text))) {
+        /* What servers say of UIDs goes into it. */
+        set_error(l, "the ledger does not take what was written (%s)", e->kind);
+        rc = ROUTE_DOWN;
+    } else if (rc != ROUTE_OK) {
         set_error(l, "the ledger could not be written to Redis (%s)%s%s", e->kind, *detail ? ": " : "",
                   detail);
     }

@@ -387,7 +387,7 @@ void transfer_drained(struct transfer *t)
 
 static void drain(struct transfer *t)
 {
-    if (t->state != RUN)
+    if (t->over || t->state != RUN)
         return;
     t->state = DRAIN;
     if (!t->body.goes)
@@ -399,7 +399,7 @@ static void drain(struct transfer *t)
 /* The source did not give this message when it was its turn. */
 static void suspect(struct transfer *t, uint32_t uid, const char *why)
 {
-    if (t->state != RUN)
+    if (t->over || t->state != RUN)
         return;
     t->suspected = t->suspect == uid ? t->suspected + 1 : 1;
     t->suspect = uid;
@@ -409,6 +409,16 @@ static void suspect(struct transfer *t, uint32_t uid, const char *why)
         skip(t, t->body.uid == uid && t->body.size == 0 ? FINDING_EMPTY : FINDING_UNREADABLE, uid, why);
     LOG(INFO, "message_missed", LOG_S("mailbox", t->p->source.name), LOG_U("uid", uid), LOG_S("why", why));
     drain(t);
+}
+
+/* What went out under this UID may be another message's: the APPEND must not end, and breaks its connection when we are
+ * stopped. Nothing may follow it, neither bytes nor an end. */
+static void mistaken(struct transfer *t, const char *why)
+{
+    pair_name(t->p, FINDING_UNREADABLE, t->body.uid, "%s", why);
+    char *text = xasprintf("UID %u: %s", t->body.uid, why);
+    finish(t, COPY_DIFFERS, text);
+    free(text);
 }
 
 /* --- bodies as they come --- */
@@ -456,8 +466,14 @@ static void body_begin(void *owner, uint32_t seq, uint32_t uid, uint64_t size)
     struct batch *b = current(t);
     const struct mbox_msg *m = mbox_list_at(&t->p->source.list, seq);
     const char *fault;
+    if (t->over)
+        return;
+    if (t->body.goes) {
+        mistaken(t, "the source gives two bodies in one answer");
+        return;
+    }
     t->body = (struct body){.uid = uid ? uid : m ? m->uid : 0, .size = size};
-    if (t->over || t->state != RUN || !b)
+    if (t->state != RUN || !b)
         return;
     if (!uid && b->n == 1)
         t->body.uid = b->uids[0]; /* whatever number the server counts it under; its UID is to come */
@@ -487,7 +503,7 @@ static void body_piece(void *owner, struct span bytes)
 {
     struct transfer *t = ((struct window *)owner)->t;
     struct pair *p = t->p;
-    if (!t->body.goes)
+    if (t->over || !t->body.goes)
         return;
     hasher_add(t->hasher, bytes);
     outbox_bytes(t->outbox, bytes);
@@ -502,7 +518,7 @@ static void body_piece(void *owner, struct span bytes)
 static void body_end(void *owner)
 {
     struct transfer *t = ((struct window *)owner)->t;
-    if (!t->body.goes)
+    if (t->over || !t->body.goes)
         return;
     hasher_end(t->hasher, t->body.hash);
     t->body.whole = true;
@@ -528,14 +544,15 @@ static bool on_fetch_data(void *owner, const struct imap_resp *resp, const struc
     struct transfer *t = ((struct window *)owner)->t;
     uint32_t uid = 0;
     bool taken = selected_data(&t->p->source, resp, data);
-    if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "FETCH") || !t->body.whole)
+    if (t->over || resp->kind != RESP_DATA || !span_is_ci(resp->word, "FETCH") || !t->body.whole)
         return taken;
-    if (imap_value_u32(imap_value_get(data, "UID"), &uid) && uid == t->body.uid) {
+    bool told = imap_value_u32(imap_value_get(data, "UID"), &uid);
+    if (told && uid == t->body.uid) {
         keep_row(t, current(t));
         return true;
     }
-    char *why = xasprintf("UID %u: the source gives it as UID %u", t->body.uid, uid);
-    finish(t, COPY_DIFFERS, why);
+    char *why = told ? xasprintf("the source gives it as UID %u", uid) : xstrdup("the source gives it without its UID");
+    mistaken(t, why);
     free(why);
     return true;
 }

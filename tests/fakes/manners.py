@@ -82,6 +82,10 @@ class Manners:
         """[(number, message)] that FETCH answers for, in this order. May raise Refused."""
         return messages
 
+    def answer(self, c, number, message, items, raw):
+        """Bytes that go out in place of the whole FETCH response; None: the response."""
+        return raw
+
     def items(self, c, message, items):
         """Those of the items asked for that are answered."""
         return items

@@ -515,6 +515,24 @@ class ShowsDates(Manners):
         return self.dates.get(message.uid, date)
 
 
+class Answers(Manners):
+    """of(c, number, message, items): the bytes of a FETCH response, b"" for none, None for what is right. bodies: only
+    where a body is asked for, False: only where none is. late: they come behind the tagged OK, before what follows."""
+
+    def __init__(self, of, bodies=None, late=False):
+        self.of, self.bodies, self.late, self.held = of, bodies, late, {}
+
+    def command(self, c, verb, args):
+        c.send(self.held.pop(c.number, b""))
+
+    def answer(self, c, number, message, items, raw):
+        found = None if self.bodies not in (None, c.asks_bodies) else self.of(c, number, message, items)
+        if found is None or not self.late:
+            return raw if found is None else found
+        self.held[c.number] = found
+        return b""
+
+
 class HeadersOtherThanBodies(Manners):
     """Zimbra: "?" for 8-bit bytes where only the header is asked for."""
 

@@ -514,6 +514,10 @@ class Session:
         self.ok()
 
     def send_message(self, number, message, items):
+        raw = self.ask("answer", None, number, message, items)
+        if raw is not None:
+            self.send(raw)
+            return
         self.send(f"* {self.ask('number', number, message)} FETCH (")
         for position, item in enumerate(self.ask("items", items, message)):
             if position:
