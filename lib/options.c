@@ -134,7 +134,7 @@ const struct option options[] = {
     {"proxy", "lease", OPTION_DURATION, offsetof(struct conf_proxy, lease_ms), .def = "10s", .min = 300,
      .max = 10 * M,
      .text = "How long a proxy that can't reach Redis goes on serving accounts that are being moved. A "
-             "migrator waits as long for a proxy that has died. The same for all programs."},
+             "migrator waits as long for a proxy that has died: where they differ, for the longer time."},
     {"proxy", "lease_long", OPTION_DURATION, offsetof(struct conf_proxy, lease_long_ms), .def = "10m",
      .min = 300, .max = DAY,
      .text = "The same for accounts that are not being moved: how long an outage of Redis goes unnoticed "
@@ -178,7 +178,7 @@ const struct option options[] = {
     {"migrator", "job_lease", OPTION_DURATION, offsetof(struct conf_migrator, job_lease_ms), .def = "30s",
      .min = 300, .max = 1 * H,
      .text = "After so long without a sign of life of the migrator that has it, another migrator takes a job "
-             "over. The same for all migrators."},
+             "over; where they differ, after the longer time."},
     {"migrator", "command_timeout", OPTION_DURATION, offsetof(struct conf_migrator, command_timeout_ms),
      .def = "5m", .min = 100, .max = 1 * H,
      .text = "How long a backend may owe an answer without sending anything before the migrator hangs up."},

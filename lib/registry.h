@@ -3,7 +3,9 @@
  * A proxy incarnation ("<id>-<random hex>"; each thread has one of its own) writes a counter of its own,
  * never the same number twice, every third of the lease. Its validity runs from before sending the renewal,
  * less a tenth of the lease, on CLOCK_BOOTTIME; no wall clock takes part. Two terms: the short one (lease)
- * for sessions of engaged accounts, the long one (lease_long) for the others. */
+ * for sessions of engaged accounts, the long one (lease_long) for the others. Both stand beside the counter, and who
+ * watches goes by the larger of its own and the one that stands there: configurations may differ, if only while one is
+ * being changed. (An incarnation of the version before tells none, and is watched by the watcher's own alone.) */
 #ifndef IMAPFERRY_REGISTRY_H
 #define IMAPFERRY_REGISTRY_H
 
@@ -49,8 +51,8 @@ enum watch_event {
 };
 typedef void (*watch_fn)(void *owner, enum watch_event ev, const char *incarnation);
 /* Watches until it has told WATCH_CLEAR or WATCH_FAILED (or, without evict, WATCH_SILENT). Sessions that have
- * not seen epoch are waited for by the long term, others by the short one. Polls the registry each fifth of
- * lease_ms and at watch_poke(). */
+ * not seen epoch are waited for by the long term, others by the short one: those of their own proxy, where these are longer
+ * than lease_ms and long_ms. Polls the registry each fifth of lease_ms and at watch_poke(). */
 struct watch *watch_new(struct store *s, const char *user, uint64_t epoch, uint64_t lease_ms,
                         uint64_t long_ms, bool evict, watch_fn fn, void *owner);
 void watch_poke(struct watch *w);

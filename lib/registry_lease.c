@@ -165,12 +165,14 @@ static void on_renewed(void *owner, enum redis_rc rc, const struct reply *r)
 
 static void send_renewal(struct lease *l)
 {
-    char counter[24];
+    char counter[24], brief[24], wide[24];
     struct renewal *n = xcalloc(1, sizeof(*n));
     *n = (struct renewal){.l = l, .sent_ms = clock_boot_ms()};
     snprintf(counter, sizeof(counter), "%" PRIu64, ++l->counter);
+    snprintf(brief, sizeof(brief), "%" PRIu64, l->brief.length_ms);
+    snprintf(wide, sizeof(wide), "%" PRIu64, l->wide.length_ms);
     struct span args[] = {span_str(l->incarnation), span_str(counter), span_str(IMAPFERRY_VERSION),
-                          span_str(l->host)};
+                          span_str(l->host), span_str(brief), span_str(wide)};
     timer_start(l->renewal, l->lease_ms / 3);
     store_script_for(l->s, l, "renew", args, COUNTOF(args), on_renewed, n, free);
 }

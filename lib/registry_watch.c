@@ -12,11 +12,15 @@
 
 enum { POLL_MIN_MS = 20 };
 
+/* No configuration allows for more than a day. */
+#define TERM_MAX_MS (UINT64_C(1) << 40)
+
 /* A proxy incarnation under watch. */
 struct watched {
     char *name;        /* owned; the key */
     char *counter;     /* owned; "" where it is not in `proxies` */
     uint64_t since_ms; /* by clock_boot_ms(): when this counter was first seen */
+    uint64_t lease_ms, long_ms; /* of its lease, as it told them; 0: it told none */
     bool moved;        /* alive: its counter is another one than at first */
     bool here;         /* has sessions, by the poll that is being looked at */
     bool unseen;       /* one of them has not seen the epoch: the long term counts */
@@ -76,7 +80,14 @@ static struct watched *find_watched(struct watch *w, struct span name)
     return x;
 }
 
-static void take_counter(struct watch *w, struct span name, struct span counter)
+static void take_terms(struct watched *x, const struct reply *lease, const struct reply *lease_long)
+{
+    if (!span_u64(reply_str(lease), TERM_MAX_MS, &x->lease_ms) ||
+        !span_u64(reply_str(lease_long), TERM_MAX_MS, &x->long_ms))
+        x->lease_ms = x->long_ms = 0;
+}
+
+static struct watched *take_counter(struct watch *w, struct span name, struct span counter)
 {
     struct watched *x = find_watched(w, name);
     bool fresh = !x;
@@ -87,11 +98,12 @@ static void take_counter(struct watch *w, struct span name, struct span counter)
     }
     x->here = true;
     if (!fresh && span_is(counter, x->counter))
-        return;
+        return x;
     x->moved = !fresh && counter.len > 0;
     x->since_ms = clock_boot_ms();
     free(x->counter);
     x->counter = xspandup(counter);
+    return x;
 }
 
 static struct span incarnation_of(struct span session)
@@ -111,13 +123,14 @@ static void take_session(struct watch *w, struct span name, struct span value)
         x->unseen = true;
 }
 
-static void take_census(struct watch *w, const struct reply *rows, const struct reply *proxies)
+static void take_census(struct watch *w, const struct reply *rows, const struct reply *proxies, const struct reply *terms)
 {
     struct watched *x, *next;
     HASH_ITER(hh, w->all, x, next)
     x->here = x->unseen = false;
     for (size_t i = 0; i + 1 < reply_count(proxies); i += 2)
-        take_counter(w, reply_str(reply_at(proxies, i)), reply_str(reply_at(proxies, i + 1)));
+        take_terms(take_counter(w, reply_str(reply_at(proxies, i)), reply_str(reply_at(proxies, i + 1))),
+                   reply_at(terms, i), reply_at(terms, i + 1));
     for (size_t i = 0; i + 1 < reply_count(rows); i += 2)
         take_session(w, reply_str(reply_at(rows, i)), reply_str(reply_at(rows, i + 1)));
     HASH_ITER(hh, w->all, x, next)
@@ -125,9 +138,17 @@ static void take_census(struct watch *w, const struct reply *rows, const struct 
         forget_watched(w, x);
 }
 
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Configurations differ, if only while one is being changed: each may count on the longer term. */
 static bool is_silent(const struct watch *w, const struct watched *x)
 {
-    uint64_t term = x->unseen && w->long_ms > w->lease_ms ? w->long_ms : w->lease_ms;
+    uint64_t term = larger(w->lease_ms, x->lease_ms);
+    if (x->unseen)
+        term = larger(term, larger(w->long_ms, x->long_ms));
     return !x->moved && clock_boot_ms() - x->since_ms >= term + term / 10;
 }
 
@@ -227,7 +248,7 @@ static void on_census(void *owner, enum redis_rc rc, const struct reply *r)
     if (!good) {
         tell(w, WATCH_FAILED, "");
     } else {
-        take_census(w, reply_at(r, 2), reply_at(r, 3));
+        take_census(w, reply_at(r, 2), reply_at(r, 3), reply_at(r, 4));
         if (w->poked) {
             w->poked = false;
             ask(w);

@@ -28,7 +28,8 @@ const struct conf *store_conf(const struct store *s);
 uint64_t store_generation(const struct store *s);
 /* Milliseconds that the quarantine still lasts as of the last hello, 0 = none. */
 uint64_t store_quarantine_ms(const struct store *s);
-/* How long one lasts after a change of server: the long lease, after which the last proxy that knew the old
+/* How long one has to last after a change of server, for this program's configuration (the store keeps the longest that any
+ * program asked for): the long lease, after which the last proxy that knew the old
  * master is silent (that of a job, where it is longer: so is its owner), a tenth for clocks that drift, and what a master that was cut off goes on for on its own
  * (min-replicas-max-lag). */
 uint64_t store_quarantine_length_ms(const struct store *s);

@@ -53,7 +53,7 @@ struct worker {
     TAILQ_HEAD(, entry) entries;
     size_t n_entries;
     struct timer *tick, *due;
-    bool groups_made, reading, asking_due, stopping;
+    bool groups_made, term_told, reading, asking_due, stopping;
     unsigned keeping, taking;            /* answers that are still to come */
     uint64_t read_ms, kept_ms, taken_ms; /* when the last read, renewal and take-over were sent */
     void (*done)(void *owner);
@@ -327,7 +327,7 @@ static void read_more(struct worker *w)
 {
     char count[24];
 
-    if (w->reading || w->stopping || !w->groups_made || !redis_is_up(w->redis) || room(w) == 0)
+    if (w->reading || w->stopping || !w->groups_made || !w->term_told || !redis_is_up(w->redis) || room(w) == 0)
         return;
     w->reading = true;
     w->read_ms = clock_boot_ms();
@@ -362,6 +362,26 @@ static void make_groups(struct worker *w)
 }
 
 /* ---- keeping alive, taking over */
+
+static void on_term_told(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    struct worker *w = owner;
+
+    if (rc != REDIS_OK || !span_is(reply_str(reply_at(r, 0)), "ok"))
+        return;
+    w->term_told = true;
+    work_soon(w);
+}
+
+/* What is read or claimed behind it is ours for so long, whatever the term of who looks for orphans. */
+static void tell_term(struct worker *w)
+{
+    char term[24];
+
+    snprintf(term, sizeof(term), "%" PRIu64, w->m->conf->migrator.job_lease_ms);
+    struct span args[] = {span_str(w->m->id), span_str(term), span_str(IMAPFERRY_VERSION)};
+    store_script(w->m->store, "migrator", args, COUNTOF(args), on_term_told, w);
+}
 
 /* The ids that are still in the stream. */
 static void kept(struct worker *w, enum stream_name stream, enum redis_rc rc, const struct reply *r)
@@ -411,11 +431,12 @@ static void keep_alive(struct worker *w)
     if (w->keeping > 0 || now - w->kept_ms < w->m->conf->migrator.job_lease_ms / 3)
         return;
     w->kept_ms = now;
+    tell_term(w);
     for (size_t i = 0; i < N_STREAMS; i++)
         keep_stream(w, i);
 }
 
-/* next id, entries, (deleted ids) */
+/* "ok", entries */
 static void take_over(struct worker *w, enum stream_name stream, enum redis_rc rc, const struct reply *r)
 {
     const struct reply *entries = reply_at(r, 1);
@@ -452,9 +473,11 @@ static void look_for_orphans(struct worker *w)
     w->taking = N_STREAMS;
     snprintf(idle, sizeof(idle), "%" PRIu64, w->m->conf->migrator.job_lease_ms);
     snprintf(count, sizeof(count), "%zu", room(w));
-    for (size_t i = 0; i < N_STREAMS; i++)
-        command(w, i == LOGINS ? on_taken_logins : on_taken_bulk, w, 8,
-                (const char *[]){"XAUTOCLAIM", w->keys[i], GROUP, w->m->id, idle, "0-0", "COUNT", count});
+    for (size_t i = 0; i < N_STREAMS; i++) {
+        struct span args[] = {span_str(GROUP), span_str(w->m->id), span_str(idle), span_str(i == BULK ? "1" : "0"),
+                              span_str(count)};
+        store_script(w->m->store, "orphans", args, COUNTOF(args), i == LOGINS ? on_taken_logins : on_taken_bulk, w);
+    }
 }
 
 /* ---- what is done when */
@@ -533,6 +556,9 @@ void worker_store_changed(struct worker *w)
 {
     if (store_state(w->m->store) == STORE_UP && !w->groups_made)
         make_groups(w);
+    w->term_told = false; /* another master may have lost it */
+    if (store_state(w->m->store) == STORE_UP)
+        tell_term(w);
     work_soon(w);
 }
 

@@ -4,7 +4,8 @@
  *
  * An entry stays pending for as long as its job runs. Each third of migrator.job_lease the entries of living
  * jobs are claimed anew (XCLAIM JUSTID), and entries that nobody has claimed for a whole job_lease are taken
- * over from migrators that are gone (XAUTOCLAIM). At the job's end the entry is acknowledged and deleted.
+ * over from migrators that are gone (orphans.lua): for the longer one of both migrators', which each tells the store before it
+ * reads an entry (migrator.lua). At the job's end the entry is acknowledged and deleted.
  * A claim holds from before it was sent, less a tenth of the term, by CLOCK_BOOTTIME: a migrator that stood
  * still, or had no Redis, for so long drops the job, and its connections send nothing more.
  * Reading blocks, so it has a connection of its own.

@@ -4,7 +4,7 @@ if not open() then return NOSTORE end
 local r = route(arg(1))
 if arg(4) ~= text(S.generation) then return {'lost', 'generation'} end
 if FROZEN[r.state] then return {'refused', r.state} end
-local counter = string.match(call('HGET', PROXIES, arg(2)) or '', '^(%d+) ') or ''
+local counter = proxy(arg(2)).counter
 if counter ~= arg(3) then return {'again', counter} end
 local n = 0
 for name in pairs(sessions(r.user, arg(2))) do n = n + call('HDEL', key('sessions', r.user), name) end

@@ -6,6 +6,7 @@ local call = redis.call
 local prefix = KEYS[1] .. ':'
 local STORE, EVENTS, LATER = prefix .. 'store', prefix .. 'events', prefix .. 'later'
 local JOBS, BULK, PROXIES = prefix .. 'jobs', prefix .. 'jobs:bulk', prefix .. 'proxies'
+local MIGRATORS = prefix .. 'migrators'
 local CONTROL, AUDIT, HOOKS = prefix .. 'control', prefix .. 'audit', prefix .. 'hooks'
 local OK, NOSTORE = {'ok'}, {'nostore'}
 local S = {} -- the store, once open() was called
@@ -50,19 +51,28 @@ local NOBODY = {user = '', state = 'resting', epoch = '0', backend = '', target 
 
 -- ---- the store ----
 
+-- quarantine_of, quarantine_from: which generation it is of, and when it began; the version before wrote neither.
+local function quarantine(from, length)
+    S.quarantine_of, S.quarantine_from, S.quarantine_until = S.generation, from, from + length
+    call('HSET', STORE, 'quarantine_of', text(S.generation), 'quarantine_from', text(from),
+         'quarantine_until', text(S.quarantine_until))
+end
+
 -- Another run_id is a restart or a failover: writes may be lost that somebody was told of.
 local function compare_server()
     local run = string.match(call('INFO', 'server'), 'run_id:(%w+)') or ''
     if run == S.run_id then return end
-    S.run_id, S.generation, S.quarantine_until = run, S.generation + 1, now() + S.quarantine
-    call('HSET', STORE, 'run_id', run, 'generation', text(S.generation), 'quarantine_until', text(S.quarantine_until))
+    S.run_id, S.generation = run, S.generation + 1
+    call('HSET', STORE, 'run_id', run, 'generation', text(S.generation))
+    quarantine(now(), math.max(S.quarantine, S.longest))
     event(NOBODY, 'generation')
 end
 
 local function look_at_store()
-    local f = call('HMGET', STORE, 'id', 'generation', 'run_id', 'quarantine_until', 'quarantine')
+    local f = call('HMGET', STORE, 'id', 'generation', 'run_id', 'quarantine_until', 'quarantine', 'longest',
+                   'quarantine_of', 'quarantine_from')
     S = {id = f[1] or '', generation = number(f[2]), run_id = f[3] or '', quarantine_until = number(f[4]),
-         quarantine = number(f[5])}
+         quarantine = number(f[5]), longest = number(f[6]), quarantine_of = number(f[7]), quarantine_from = number(f[8])}
 end
 
 -- False where the store is missing or another one. The scripts of the cut-over look at the server too.
@@ -150,6 +160,22 @@ end
 
 -- ms for which the account counts as in use: what busy.lua keeps.
 local function busy_left(user) return math.max(0, call('PTTL', key('busy', user))) end
+
+-- ---- leases ----
+
+-- What an incarnation wrote last: "counter version address generation renewed short long", the terms of its lease in ms at
+-- the end. The versions before wrote no terms: nil, and who watches goes by its own. Further words are for later versions.
+local function proxy(incarnation)
+    local v = call('HGET', PROXIES, incarnation)
+    local short, long = string.match(v or '', '^%d+ %S+ %S+ %d+ %d+ (%d+) (%d+)%f[ %z]')
+    return {known = v and true or false, counter = string.match(v or '', '^(%d+)%f[ %z]') or '', short = short, long = long}
+end
+
+-- Of a migrator: its term and when it told it, both in ms; 0 where it told none.
+local function parse_migrator(v)
+    local term, told = string.match(v, '^(%d+) (%d+)%f[ %z]')
+    return number(term), number(told)
+end
 
 -- ---- sessions ----
 

@@ -414,6 +414,35 @@ def test_living_jobs_are_not_taken_over(make_ferry, old, new, authority):
     relay.close()
 
 
+def test_job_is_its_migrators_for_the_longer_term(make_ferry, old, new, authority):
+    """As while `job_lease` is being changed: a migrator of a shorter one looks for orphans all the time."""
+    user = new_user("unequal")
+    fill(old, user, small(messages=30, big=(BIG,)))
+    relay = Relay(("127.0.0.1", new.port["imap"]))
+    ferry = make_ferry({"old": backend(old, ca=authority.ca), "new": backend(relay, "imap")},
+                       {"migrator": {"job_lease": "300ms", "command_timeout": "30s"}})
+    relay.stall_after(BIG // 2, UP)
+    first = ferry.migrator(migrator={"id": "first", "job_lease": "30s"})
+    assert ferry.ctl("migrate", user)[0] == 0
+    assert relay.tripped.wait(30)
+    second = ferry.migrator(migrator={"id": "second"})
+    client = ferry.redis.client()
+
+    def told(migrator):
+        return client.hget("imapferry:migrators", migrator)
+    net.wait_until("claim that is older than the short term", lambda: client.xpending_range(
+        "imapferry:jobs", "migrators", "-", "+", 10)[0]["time_since_delivered"] > 300)
+    for _ in range(3):  # it looks for orphans as often as it tells its term
+        before = net.wait_until("second migrator", lambda: told("second"))
+        net.wait_until("look for orphans", lambda: told("second") != before)
+    assert told("first").split(" ")[0] == "30000" and not second.find("job_taken_over")
+    relay.resume()
+    ferry.wait_state(user, "flipped")
+    first.wait("event=flipped")
+    assert states(ferry, user).count("copying") == 1
+    relay.close()
+
+
 def test_backend_that_the_configuration_does_not_have(make_ferry, backends, old):
     user = new_user()
     ferry = make_ferry(backends)

@@ -153,6 +153,34 @@ def test_proxy_cut_off_from_redis_during_a_flip_passes_nothing_on_after_its_leas
 
 
 @pytest.mark.writes_source
+def test_migrator_of_a_shorter_lease_waits_for_the_proxys(make_ferry, backends, redis, old, new):
+    """As while `lease` is being changed. A proxy that is cut off acknowledges by its own lease for as long."""
+    user = new_user("unequal")
+    fill(old, user, small(messages=3))
+    relay = Relay(redis.address)
+    ferry = make_ferry(backends, {"proxy": {"lease": "1s", "lease_long": "1s"},
+                                  "migration": {"trigger": "login", "cutover": "manual"}})
+    proxy = ferry.proxy(redis={"url": relay.redis_url}, proxy={"lease": "30s", "lease_long": "60s"})
+    migrator = ferry.migrator()
+    client = ferry.login(proxy, user, "secret", timeout=30)
+    epoch = ferry.wait_state(user, "ready")["epoch"]
+    net.wait_until("proxy that has seen the epoch",
+                   lambda: {row[1] for row in sessions(ferry, user).values()} == {epoch})
+    relay.stall()
+    assert ferry.ctl("flip", user, "--to", "new", "--reason", "test")[0] == 0
+    acknowledged, began = 0, time.monotonic()
+    while time.monotonic() - began < 3 * 1.1:
+        acknowledged += 1
+        body = f"Subject: note {acknowledged}\r\n\r\n".encode()
+        assert client.append("INBOX", "", None, body)[0] == "OK"
+    assert ferry.route(user)["state"] in ("queued", "copying", "ready") and not migrator.find("proxy_evicted")
+    relay.resume()
+    ferry.wait_state(user, "flipped", timeout=60)
+    assert notes(new, user) == set(range(1, acknowledged + 1))
+    relay.close()
+
+
+@pytest.mark.writes_source
 def test_nothing_passes_in_either_direction_once_the_lease_is_over(make_ferry, redis, old, new, authority):
     """The old server answers late, tells an IDLE of new mail and would take further commands. What it did is not
     acknowledged, and what it is not yet told it never hears."""

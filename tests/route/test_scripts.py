@@ -684,6 +684,10 @@ def test_renew_counts_up_only(store):
     assert store.call("renew", "p1", 9, "0.1", "host one")[0] == "lost"
     *value, renewed = store.client.hget(store.key("proxies"), "p1").split(" ")
     assert value == ["11", "0.1", "host%20one", "1"] and 0 <= store.client.time()[0] - int(renewed) // 1000 < 60
+    assert store.call("renew", "p1", 12, "0.1", "host one", 10000, 600000) == ["ok", "1", "0"]
+    *value, renewed, short, long = store.client.hget(store.key("proxies"), "p1").split(" ")
+    assert value == ["12", "0.1", "host%20one", "1"] and (short, long) == ("10000", "600000")
+    assert 0 <= store.client.time()[0] - int(renewed) // 1000 < 60
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -712,10 +716,141 @@ def test_census(store):
     store.call("renew", "p1", 10, "v", "a")
     for name in ("p1/1", "p1/2", "p2/1", "odd"):
         store.put_session(name)
-    status, generation, rows, proxies = store.call("census", "ann")
+    status, generation, rows, proxies, _ = store.call("census", "ann")
     assert (status, generation) == ("ok", "1")
     assert sorted(rows[::2]) == ["odd", "p1/1", "p1/2", "p2/1"]
     assert dict(zip(proxies[::2], proxies[1::2])) == {"p1": "10", "p2": "", "odd": ""}
+
+
+PROXIES = {  # as versions write them -> counter, short, long
+    "17 0.1.0 host 1 1700000000000": ("17", "", ""),
+    "17": ("17", "", ""),
+    "17 0.1.0 host 1 1700000000000 10000 600000": ("17", "10000", "600000"),
+    "17 0.1.0 % 1 1700000000000 10000 600000 later words": ("17", "10000", "600000"),
+    "17 0.1.0 host 1 1700000000000 10000": ("17", "", ""),
+    "what": ("", "", ""),
+}
+
+
+@pytest.mark.parametrize("value", PROXIES)
+def test_leases_are_read_as_any_version_writes_them(store, value):
+    counter, short, long = PROXIES[value]
+    store.put_session("p1/1")
+    store.client.hset(store.key("proxies"), "p1", value)
+    assert store.call("census", "ann")[3:] == [["p1", counter], [short, long]]
+    assert store.call("evict", "ann", "p1", "99", 1) == ["again", counter]
+    assert store.call("renew", "p1", 17, "v", "a", 1, 2)[0] == ("lost" if counter else "ok")
+    assert store.call("renew", "p1", 18, "v", "a", 1, 2) == ["ok", "1", "0"]
+    assert store.call("census", "ann")[3:] == [["p1", "18"], ["1", "2"]]
+    assert store.call("evict", "ann", "p1", "18", 1) == ["ok", "1"]
+
+
+def hello_of_the_version_before(store, quarantine):
+    store.client.hset(store.key("store"), "quarantine", quarantine)
+
+
+def failover_seen_by_the_version_before(store, run):
+    f = store.client.hgetall(store.key("store"))
+    store.client.hset(store.key("store"), mapping={
+        "run_id": run, "generation": int(f["generation"]) + 1, "quarantine_until": store.now() + int(f["quarantine"])})
+
+
+def test_quarantine_lasts_as_long_as_any_program_asked_for(store):
+    for asked in (LONG, 3 * LONG, 2 * LONG, 300):
+        store.hello(asked)
+    hello_of_the_version_before(store, 300)
+    store.restart()
+    left = int(store.hello(1000)[3])
+    assert 3 * LONG - 60000 < left <= 3 * LONG
+    hello_of_the_version_before(store, 300)
+    assert 0 <= left - int(store.hello(1000)[3]) < 60000
+
+
+def test_who_asks_for_more_in_a_quarantine_lengthens_it(store):
+    store.restart()
+    store.hello(1000)
+    began = int(store.client.hget(store.key("store"), "quarantine_from"))
+    store.hello(5 * LONG)
+    assert int(store.client.hget(store.key("store"), "quarantine_until")) == began + 5 * LONG
+    store.end_quarantine()
+    assert store.hello(9 * LONG)[2:] == ["2", "0"], "one that is over begins again"
+
+
+def test_quarantine_of_the_version_before_is_lengthened(store):
+    store.hello(3 * LONG)
+    run = store.client.hget(store.key("store"), "run_id")
+    hello_of_the_version_before(store, LONG)
+    failover_seen_by_the_version_before(store, run)
+    until = int(store.client.hget(store.key("store"), "quarantine_until"))
+    for _ in range(3):
+        store.hello(1000)
+        hello_of_the_version_before(store, LONG)
+        assert int(store.client.hget(store.key("store"), "quarantine_until")) == until + 2 * LONG
+
+
+# ---- jobs ----
+
+def read_job(store, migrator, user):
+    """A migrator reads a job of its own."""
+    store.client.xadd(store.key("jobs"), {"user": user})
+    [[_, [[entry, _]]]] = store.client.xreadgroup("migrators", migrator, {store.key("jobs"): ">"})
+    return entry
+
+
+def idle(store, entry, migrator, ms):
+    store.client.xclaim(store.key("jobs"), "migrators", migrator, 0, [entry], idle=ms, justid=True)
+
+
+def orphans(store, term, most=10, who="me"):
+    status, rows = store.call("orphans", "migrators", who, term, 0, most)
+    assert status == "ok"
+    return [row[1][1] for row in rows]
+
+
+def test_orphans_go_by_the_longer_term(store):
+    store.client.xgroup_create(store.key("jobs"), "migrators", "0", mkstream=True)
+    for migrator, term in (("brief", 1000), ("long", 30000)):
+        assert store.call("migrator", migrator, term, "v") == ["ok"]
+    assert orphans(store, 300) == []
+    for migrator in ("brief", "long", "older version"):
+        idle(store, read_job(store, migrator, migrator), migrator, 2000)
+    assert orphans(store, 60000) == [] and orphans(store, 3000) == []
+    assert orphans(store, 300, who="other") == ["brief", "older version"]
+    assert [x["consumer"] for x in store.client.xpending_range(store.key("jobs"), "migrators", "-", "+", 9)] == \
+        ["other", "long", "other"]
+    [long] = [x["message_id"] for x in store.client.xpending_range(store.key("jobs"), "migrators", "-", "+", 9, "long")]
+    idle(store, long, "long", 29000)
+    assert orphans(store, 300) == []
+    idle(store, long, "long", 30000)
+    assert orphans(store, 300) == ["long"] and orphans(store, 300) == []
+
+
+def test_orphans_are_found_behind_many_living(store):
+    store.client.xgroup_create(store.key("jobs"), "migrators", "0", mkstream=True)
+    store.call("migrator", "long", 30000, "v")
+    for n in range(250):
+        idle(store, read_job(store, "long", f"u{n}"), "long", 2000)
+    for n in range(3):
+        idle(store, read_job(store, "gone", f"gone{n}"), "gone", 2000)
+    assert orphans(store, 1000, most=2) == ["gone0", "gone1"]
+    assert orphans(store, 1000, most=2) == ["gone2"]
+    store.client.xtrim(store.key("jobs"), maxlen=0)
+    idle(store, store.client.xpending_range(store.key("jobs"), "migrators", "-", "+", 1)[0]["message_id"], "long", 60000)
+    assert orphans(store, 1000) == [], "an entry that is gone from the stream"
+
+
+def test_a_namesake_of_a_longer_term_keeps_it_until_it_is_over(store):
+    def term():
+        return store.client.hget(store.key("migrators"), "m").split(" ")[0]
+    store.call("migrator", "m", 30000, "v")
+    store.call("migrator", "m", 1000, "v")
+    assert term() == "30000"
+    store.client.hset(store.key("migrators"), "m", f"30000 {store.now() - 30000} v")
+    store.client.hset(store.key("migrators"), "gone", f"30000 {store.now() - 2 * 86400000} v")
+    store.call("migrator", "m", 1000, "v")
+    assert term() == "1000" and store.client.hkeys(store.key("migrators")) == ["m"]
+    store.call("migrator", "m", 2000, "v")
+    assert term() == "2000"
 
 
 # ---- staff and schedule ----

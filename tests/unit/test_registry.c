@@ -234,6 +234,44 @@ static void test_the_silent_are_evicted_after_the_term_that_applies(void **state
     lease_free(&a.lease);
 }
 
+/* dead tells 200 and 500, before is of the version that told nothing; the watcher has 50 and 100, or 300 for both. */
+static void test_the_larger_term_of_both_sides_counts(void **state)
+{
+    static const struct {
+        const char *session;
+        bool seen;
+        uint64_t mine, mine_long, wait;
+    } cases[] = {
+        {"dead", true, 50, 100, 200},  {"dead", true, 300, 300, 300},   {"dead", false, 50, 100, 500},
+        {"before", true, 50, 100, 50}, {"before", false, 50, 100, 100},
+    };
+    struct unit_store *u = *state;
+    for (size_t i = 0; i < COUNTOF(cases); i++) {
+        struct watching w = {0};
+        char name[32];
+        UNIT_COMMAND(u, "HSET", "unit:proxies", "dead", "7 0.1 host 1 1 200 500", "before", "7 0.1 host 1 800");
+        snprintf(name, sizeof(name), "%s/1", cases[i].session);
+        put(u, name, cases[i].seen ? "old 1 running x 1" : "old 0 running x 1");
+        uint64_t start = clock_boot_ms();
+        w.watch = watch_new(u->store, "ann", 1, cases[i].mine, cases[i].mine_long, true, on_watch, &w);
+        UNIT_UNTIL(u, w.clear == 1);
+        if (w.told_ms - start < cases[i].wait + cases[i].wait / 10)
+            fail_msg("%zu: after %llu ms", i, (unsigned long long)(w.told_ms - start));
+        assert_true(w.silent == 1 && registered(u) == 0);
+        watch_free(&w.watch);
+    }
+}
+
+static void test_a_lease_tells_its_terms(void **state)
+{
+    struct unit_store *u = *state;
+    struct held h;
+    hold(u, &h, "p");
+    struct unit_reply r = UNIT_COMMAND(u, "HGET", "unit:proxies", lease_incarnation(h.lease));
+    assert_string_equal(r.text + strlen(r.text) - strlen(" 600 2400"), " 600 2400");
+    lease_free(&h.lease);
+}
+
 static void test_one_that_is_not_in_the_list_is_silent(void **state)
 {
     struct unit_store *u = *state;
@@ -317,6 +355,8 @@ int main(void)
         TEST(test_nobody_to_watch),
         TEST(test_the_living_are_clear),
         TEST(test_the_silent_are_evicted_after_the_term_that_applies),
+        TEST(test_the_larger_term_of_both_sides_counts),
+        TEST(test_a_lease_tells_its_terms),
         TEST(test_one_that_is_not_in_the_list_is_silent),
         TEST(test_nothing_is_evicted_in_a_freeze),
         TEST(test_leaving_ends_a_watch),
