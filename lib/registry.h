@@ -22,6 +22,7 @@ enum lease_event {
 };
 typedef void (*lease_fn)(void *owner, enum lease_event ev);
 
+/* s: a connection of its own (store_new_beside()), so that no queue of other calls delays a renewal. */
 struct lease *lease_new(struct store *s, const char *id, uint64_t lease_ms, uint64_t long_ms, lease_fn fn,
                         void *owner);
 void lease_free(struct lease **l);
@@ -33,6 +34,11 @@ bool lease_is_valid(const struct lease *l, bool engaged);
 /* Counts up at each lapse of the term: a session remembers the number at which it was last known good, which
  * is that of the moment when route_enter() or route_resume() was sent. */
 uint64_t lease_lapses(const struct lease *l, bool engaged);
+/* The store's generation by the last renewal that was answered, 0 before. What another connection was told of an older one
+ * was done at a master that this lease is no longer kept at. */
+uint64_t lease_generation(const struct lease *l);
+/* Counts each LEASE_NEW_MASTER: what was registered before the last of them has to be registered again. */
+uint64_t lease_masters(const struct lease *l);
 /* Sends a renewal now (a follower heard news). By itself it renews each third of the lease, sooner after a
  * failure. */
 void lease_renew(struct lease *l);

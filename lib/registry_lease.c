@@ -22,7 +22,7 @@ struct lease {
     struct store *s;
     char *incarnation; /* owned */
     char host[256];
-    uint64_t lease_ms, counter, generation;
+    uint64_t lease_ms, counter, generation, masters;
     struct term brief, wide;
     lease_fn fn;
     void *owner; /* borrowed */
@@ -111,6 +111,16 @@ uint64_t lease_lapses(const struct lease *l, bool engaged)
     return t->lapses + (t->valid && clock_boot_ms() >= t->ends_ms);
 }
 
+uint64_t lease_generation(const struct lease *l)
+{
+    return l->generation;
+}
+
+uint64_t lease_masters(const struct lease *l)
+{
+    return l->masters;
+}
+
 /* ---- renewals ---- */
 
 static void send_renewal(struct lease *l);
@@ -137,6 +147,7 @@ static void renewed(struct lease *l, uint64_t sent_ms, uint64_t generation, bool
         timer_start(l->lapse, l->brief.ends_ms - now);
     if (lapsed_now && !tell(l, LEASE_LAPSED))
         return;
+    l->masters += master;
     if (master && !tell(l, LEASE_NEW_MASTER))
         return;
     if (first && l->brief.valid)

@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,7 +49,8 @@ struct store {
     void *owner; /* borrowed */
     struct redis *redis;
     enum store_state state;
-    char *id; /* owned; "" until the first hello */
+    struct store *first, *beside; /* borrowed: whose second connection this is; the second one of this */
+    char *id; /* owned; "" until the first hello; of the first connection for both */
     uint64_t generation, quarantine_ends_ms /* by clock_boot_ms() */, lag_ms, replicas_min;
     uint64_t replicas_most, replicas_fewer_ms /* since; 0 = not */, replicas_grace_ms, replicas_generation;
     char sha[N_SCRIPTS][41];
@@ -258,6 +260,33 @@ static void now_foreign(struct store *s, const char *detail)
     set_state(s, STORE_FOREIGN, false, detail);
 }
 
+/* Of the two connections of store_new_beside() the one that has the id. */
+static struct store *first_of(struct store *s)
+{
+    return s->first ? s->first : s;
+}
+
+/* False: both said hello before either was answered, and the answers name two stores. */
+static bool take_id(struct store *s, struct span id)
+{
+    struct store *first = first_of(s);
+    if (!*first->id) {
+        free(first->id);
+        first->id = xspandup(id);
+    }
+    return span_is(id, first->id);
+}
+
+/* The other connection knows another generation: it looks again. False: a newer one, so this server was the master once. */
+static bool agrees(struct store *s, uint64_t generation)
+{
+    struct store *other = s->first ? s->first : s->beside;
+    if (!other || other->state != STORE_UP || other->generation == generation)
+        return true;
+    say_hello(other);
+    return other->generation < generation;
+}
+
 static uint64_t reply_number(const struct reply *r)
 {
     int64_t n = reply_int(r);
@@ -269,14 +298,14 @@ static void hello_ok(struct store *s, const struct reply *r)
     uint64_t generation = reply_number(reply_at(r, 2));
     bool news = generation != s->generation;
     timer_stop(s->again);
-    if (!*s->id) {
-        free(s->id);
-        s->id = xspandup(reply_str(reply_at(r, 1)));
+    if (!agrees(s, generation)) {
+        redis_reset(s->redis, "it is no longer the master");
+        return;
     }
     s->generation = generation;
     s->quarantine_ends_ms = clock_boot_ms() + reply_number(reply_at(r, 3));
     if (news || s->state != STORE_UP)
-        LOG(INFO, "store_up", LOG_S("id", s->id), LOG_U("generation", generation),
+        LOG(INFO, "store_up", LOG_S("id", first_of(s)->id), LOG_U("generation", generation),
             LOG_U("quarantine_ms", reply_number(reply_at(r, 3))));
     set_state(s, STORE_UP, news, "");
 }
@@ -298,14 +327,14 @@ static void on_hello(void *owner, enum redis_rc rc, const struct reply *r)
     if (rc == REDIS_DOWN)
         return;
     s->busy++;
-    if (span_is(word, "ok")) {
+    if (span_is(word, "ok") && take_id(s, reply_str(reply_at(r, 1)))) {
         note_replicas(s);
         hello_ok(s, r);
     } else if (span_is(word, "nostore")) {
         now_foreign(
             s,
             "this Redis holds no store (\"imapferryctl init\" makes one; if it held one before, it lost it)");
-    } else if (span_is(word, "foreign")) {
+    } else if (span_is(word, "foreign") || span_is(word, "ok")) {
         now_foreign(s, "this Redis holds another store than at the start of this process");
     } else {
         char *text = span_is(word, "replica") ? xstrdup("this Redis is a replica, not the master")
@@ -332,7 +361,7 @@ static void say_hello(struct store *s)
     snprintf(number, sizeof(number), "%" PRIu64, store_quarantine_length_ms(s));
     struct span argv[] = {span_str("EVAL"), span_str(scripts[find_script("hello")].text),
                           span_str("1"),    span_str(s->conf->redis.prefix),
-                          span_str(s->id),  span_str(number)};
+                          span_str(first_of(s)->id),  span_str(number)};
     FAULT_POINT("script", "hello", "sent");
     redis_command(s->redis, argv, COUNTOF(argv), 0, on_hello, s);
 }
@@ -460,7 +489,7 @@ static void send_script(struct call *c, bool whole)
     argv[1] = span_str(whole ? scripts[c->script].text : s->sha[c->script]);
     argv[2] = span_str("1");
     argv[3] = span_str(s->conf->redis.prefix);
-    argv[4] = span_str(s->id);
+    argv[4] = span_str(first_of(s)->id);
     memcpy(argv + 5, c->args, c->n_args * sizeof(*argv));
     redis_command(s->redis, argv, n, 0, on_call, c);
     free(argv);
@@ -570,6 +599,15 @@ struct store *store_new(struct loop *l, const struct conf *conf, uint64_t timeou
     return s;
 }
 
+struct store *store_new_beside(struct store *first, uint64_t timeout_ms, store_state_fn fn, void *owner)
+{
+    struct store *s = store_new(first->loop, first->conf, timeout_ms, fn, owner);
+    assert(!first->first && !first->beside);
+    s->first = first;
+    first->beside = s;
+    return s;
+}
+
 void store_free(struct store **sp)
 {
     struct store *s = *sp;
@@ -578,6 +616,9 @@ void store_free(struct store **sp)
         return;
     s->gone = true;
     s->state = STORE_DOWN;
+    assert(!s->beside);
+    if (s->first)
+        s->first->beside = NULL;
     redis_free(&s->redis);
     timer_free(&s->again);
     loop_undefer(s->loop, &s->task);

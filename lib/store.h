@@ -21,6 +21,10 @@ typedef void (*store_state_fn)(void *owner, enum store_state state, const char *
 
 struct store *store_new(struct loop *l, const struct conf *conf, uint64_t timeout_ms, store_state_fn fn,
                         void *owner);
+/* A second connection to the same store, for what must not wait behind the calls of the first (a lease). The two have one
+ * identity: whichever says hello first has read the id for both. Where one of them finds a newer generation, the other is
+ * asked for its own, and one that is still at a former master then is made anew. first lives longer; it has one beside it. */
+struct store *store_new_beside(struct store *first, uint64_t timeout_ms, store_state_fn fn, void *owner);
 void store_free(struct store **s);
 enum store_state store_state(const struct store *s);
 struct loop *store_loop(const struct store *s);

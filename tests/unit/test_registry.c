@@ -136,6 +136,90 @@ static void test_a_new_master_is_told(void **state)
     lease_free(&h.lease);
 }
 
+/* ---- a connection of its own ---- */
+
+/* A call that takes three leases to be answered stands in front of everything on the first connection. */
+static void test_no_queue_delays_a_renewal(void **state)
+{
+    struct unit_store *u = *state;
+    struct held h = {0};
+    struct unit_reply slow = {0};
+    struct span argv[] = {span_str("BLPOP"), span_str("unit:nothing"), span_str("1.8")};
+    struct store *beside = store_new_beside(u->store, 2000, NULL, NULL);
+
+    h.lease = lease_new(beside, "p", LEASE_MS, LONG_MS, on_lease, &h);
+    UNIT_UNTIL(u, h.renewed == 1);
+    uint64_t start = clock_boot_ms();
+    store_command(u->store, argv, COUNTOF(argv), unit_on_reply, &slow);
+    UNIT_UNTIL(u, slow.done);
+    assert_true(clock_boot_ms() - start >= 3 * LEASE_MS);
+    assert_int_equal(lease_lapses(h.lease, true), 0);
+    assert_string_equal(h.order, "R");
+    lease_free(&h.lease);
+    store_free(&beside);
+}
+
+/* Another server stands at the address, with the data of the one before, which goes on. */
+static void replace_server(struct unit_store *u, struct unit_redis *was)
+{
+    char command[512];
+    *was = u->redis;
+    unit_redis_make(&u->redis);
+    memcpy(u->redis.socket, was->socket, sizeof(was->socket));
+    snprintf(command, sizeof(command), "cp -r %s/appendonlydir %s && mv %s %s.was", was->folder, u->redis.folder,
+             was->socket, was->socket);
+    assert_int_equal(system(command), 0);
+    unit_redis_start(&u->redis);
+}
+
+/* The lease has found the new master. The other connection still stands at the former one, which answers: what is done there
+ * is lost. */
+static void test_one_connection_finds_the_new_master_for_both(void **state)
+{
+    struct unit_store *u = *state;
+    struct held h = {0};
+    struct unit_redis was;
+    struct store *beside = store_new_beside(u->store, 2000, NULL, NULL);
+
+    h.lease = lease_new(beside, "p", LEASE_MS, LONG_MS, on_lease, &h);
+    UNIT_UNTIL(u, h.renewed == 1);
+    uint64_t generation = lease_generation(h.lease);
+    replace_server(u, &was);
+    UNIT_COMMAND(u, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
+    UNIT_UNTIL(u, h.masters == 1);
+    assert_int_equal(lease_generation(h.lease), generation + 1);
+    assert_int_equal(lease_masters(h.lease), 1);
+    UNIT_UNTIL(u, u->state == STORE_UP && store_generation(u->store) == generation + 1);
+    lease_free(&h.lease);
+    store_free(&beside);
+    unit_redis_remove(&was);
+}
+
+/* The store of the second connection is another one: it is refused, whichever of the two was asked first. */
+static void test_two_connections_have_one_identity(void **state)
+{
+    struct unit_store *u = *state;
+    struct unit_answer a;
+    struct store *beside = store_new_beside(u->store, 2000, NULL, NULL);
+
+    UNIT_UNTIL(u, store_state(beside) == STORE_UP);
+    unit_redis_kill(&u->redis);
+    UNIT_UNTIL(u, store_state(beside) == STORE_DOWN && u->state == STORE_DOWN);
+    store_free(&beside);
+    unlink(u->redis.socket);
+    char command[128];
+    snprintf(command, sizeof(command), "rm -rf %s/appendonlydir", u->redis.folder);
+    assert_int_equal(system(command), 0);
+    unit_redis_start(&u->redis);
+    UNIT_UNTIL(u, u->state == STORE_FOREIGN);
+    UNIT_DO(u, a, route_init);
+    assert_int_equal(a.rc, ROUTE_OK);
+    beside = store_new_beside(u->store, 2000, NULL, NULL);
+    UNIT_UNTIL(u, store_state(beside) != STORE_CONNECTING && store_state(beside) != STORE_DOWN);
+    assert_int_equal(store_state(beside), STORE_FOREIGN);
+    store_free(&beside);
+}
+
 /* ---- watches ---- */
 
 struct watching {
@@ -352,6 +436,9 @@ int main(void)
         TEST(test_a_lapse_is_told_by_the_clock),
         TEST(test_a_stall_is_a_lapse),
         TEST(test_a_new_master_is_told),
+        TEST(test_no_queue_delays_a_renewal),
+        TEST(test_one_connection_finds_the_new_master_for_both),
+        TEST(test_two_connections_have_one_identity),
         TEST(test_nobody_to_watch),
         TEST(test_the_living_are_clear),
         TEST(test_the_silent_are_evicted_after_the_term_that_applies),
