@@ -54,7 +54,7 @@ ENGINE_SRC   := $(patsubst %,migrator/%.c,copy date delta doubles finding flags 
                 selected settle stamp transfer uidset verify waiver)
 ENGINE_SRC   += $(patsubst %,migrator/%.c,rights annotations quota)
 ENGINE_SRC   += migrator/mailboxes.c migrator/plan.c migrator/journal.c
-PURE_PROXY_SRC := proxy/opened.c proxy/vault.c
+PURE_PROXY_SRC := $(patsubst %,proxy/%.c,opened queue vault)
 ENGINE_SRC   += migrator/known.c migrator/schedule_times.c migrator/policy.c migrator/hook.c migrator/hook_http.c
 ENGINE_SRC   += migrator/admin/bulk_list.c
 # imapferryctl plans by itself.

@@ -10,11 +10,16 @@
 
 /* ---- which sessions ---- */
 
+static void account_reads(struct queued *q);
+static void account_tells_seen(struct queued *q);
+
 static struct account *account_make(struct proxy *p, const char *key)
 {
     struct account *a = xcalloc(1, sizeof *a);
     a->proxy = p;
     a->key = xstrdup(key);
+    a->read.fn = account_reads;
+    a->seen.fn = account_tells_seen;
     LIST_INIT(&a->sessions);
     HASH_ADD_KEYPTR(hh, p->accounts, a->key, strlen(a->key), a);
     return a;
@@ -41,6 +46,8 @@ void accounts_detach(struct session *s)
         return;
     HASH_DEL(a->proxy->accounts, a);
     store_forget(a->proxy->store, a);
+    queue_done(a->proxy->queue, &a->read);
+    queue_done(a->proxy->queue, &a->seen);
     free(a->key);
     free(a->backend);
     free(a->target);
@@ -94,7 +101,7 @@ void accounts_heard(struct account *a, const struct account_news *n)
 static void on_read(void *owner, enum route_rc rc, const struct route *r)
 {
     struct account *a = owner;
-    a->reading = false;
+    queue_done(a->proxy->queue, &a->read);
     if (a->news != a->read_news)
         accounts_read(a);
     else if (rc == ROUTE_OK)
@@ -103,13 +110,21 @@ static void on_read(void *owner, enum route_rc rc, const struct route *r)
     /* else the store is down: events begin with a gap when it comes back */
 }
 
-void accounts_read(struct account *a)
+static void account_reads(struct queued *q)
 {
-    if (a->reading)
-        return;
-    a->reading = true;
+    struct account *a = CONTAINER_OF(q, struct account, read);
     a->read_news = a->news;
     route_read(a->proxy->store, a->key, on_read, a);
+}
+
+static void read_later(struct account *a, enum queue_rank rank)
+{
+    queue_add(a->proxy->queue, &a->read, rank);
+}
+
+void accounts_read(struct account *a)
+{
+    read_later(a, RANK_NOW);
 }
 
 /* ---- events ---- */
@@ -165,8 +180,21 @@ void accounts_read_all(struct proxy *p)
     HASH_ITER(hh, p->accounts, a, next)
     {
         a->news++;
-        accounts_read(a);
+        read_later(a, RANK_ACCOUNT);
     }
+}
+
+static void on_seen_told(void *owner, enum route_rc rc, const char *detail)
+{
+    struct account *a = owner;
+    (void)rc, (void)detail;
+    queue_done(a->proxy->queue, &a->seen);
+}
+
+static void account_tells_seen(struct queued *q)
+{
+    struct account *a = CONTAINER_OF(q, struct account, seen);
+    route_seen(a->proxy->store, a->key, lease_incarnation(a->proxy->lease), a->epoch, on_seen_told, a);
 }
 
 void accounts_seen_all(struct proxy *p)
@@ -175,6 +203,6 @@ void accounts_seen_all(struct proxy *p)
     HASH_ITER(hh, p->accounts, a, next)
     {
         if (a->known && route_is_engaged(a->state))
-            tell_seen(a);
+            queue_add(p->queue, &a->seen, RANK_SESSION);
     }
 }

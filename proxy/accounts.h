@@ -11,6 +11,8 @@
 #include "lib/events.h"
 #include "lib/route.h"
 
+#include "queue.h"
+
 struct proxy;
 struct session;
 LIST_HEAD(session_list, session);
@@ -28,8 +30,8 @@ struct account {
     struct views *views;  /* of the last flip; owned */
     uint64_t used_ms, marked_ms; /* busy.h, by the loop's clock: last used, and when the store was told; 0 = not */
     uint64_t news;      /* counts events */
-    bool reading;       /* a route_read() is under way ... */
-    uint64_t read_news; /* ... since this event */
+    struct queued read, seen;   /* the calls of accounts_read() and accounts_seen_all() */
+    uint64_t read_news; /* news, when the route_read() under way was sent */
     UT_hash_handle hh;
 };
 
@@ -46,7 +48,7 @@ struct account_news {
     uint64_t left_ms; /* until the deadline, 0 = none */
 };
 void accounts_heard(struct account *a, const struct account_news *news);
-/* Reads the route and acts on it. */
+/* Reads the route and acts on it. Queued (queue.h), as the two below are; this one goes first. */
 void accounts_read(struct account *a);
 
 /* Of struct events. */

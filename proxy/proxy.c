@@ -5,7 +5,6 @@
 #include "lib/log.h"
 #include "lib/xalloc.h"
 
-#include "handover.h"
 #include "proxy.h"
 #include "relay.h"
 #include "parting.h"
@@ -14,6 +13,8 @@
 enum {
     BACKENDS_MS = 1000, /* how long to wait for the backends before serving */
     RESUME_AGAIN_MS = 500,
+    CALLS_AT_ONCE = 16, /* those of all threads of a site have to be answered in a part of store_timeout */
+    CALLS_SPREAD_MS = 500,
     DRAIN_STEP_MS = 50,
     DRAIN_LAST_MS = 15 * 1000, /* behind drain_time: for commands that are still under way */
 };
@@ -38,21 +39,25 @@ static void each_live(struct proxy *p, void (*fn)(struct session *s))
     each_session(p, IN_HANDOVER, fn);
 }
 
-static void go_on(struct session *s)
-{
-    if (s->state == IN_RELAY)
-        relay_settle(s);
-    else if (s->state == IN_HANDOVER)
-        handover_step(s);
-}
-
 /* ---- the store, the lease, events ---- */
+
+/* What a former master answers, which some connection still stands to, is worth nothing. */
+static void set_pace(struct proxy *p)
+{
+    if (store_state(p->store) == STORE_UP && store_generation(p->store) >= lease_generation(p->lease))
+        queue_go(p->queue, CALLS_SPREAD_MS);
+    else
+        queue_hold(p->queue);
+}
 
 static void on_store(void *owner, enum store_state state, const char *detail)
 {
     struct proxy *p = owner;
     (void)detail;
-    if (state == STORE_UP && p->store)
+    if (!p->lease)
+        return;
+    set_pace(p);
+    if (state == STORE_UP)
         backends_read(p->backends, p->store);
 }
 
@@ -66,6 +71,7 @@ static void on_lease(void *owner, enum lease_event ev)
     struct proxy *p = owner;
     switch (ev) {
     case LEASE_NEW_MASTER:
+        set_pace(p);
         each_live(p, doubt_registration);
         each_live(p, session_ask);
         break;
@@ -76,7 +82,7 @@ static void on_lease(void *owner, enum lease_event ev)
         serve_if_ready(p);
         accounts_seen_all(p);
         each_live(p, session_ask);
-        each_live(p, go_on);
+        each_live(p, session_go_on);
         break;
     case LEASE_LAPSED:
         each_session(p, IN_RELAY, relay_flow);
@@ -88,7 +94,7 @@ static void on_resume_timer(void *owner)
 {
     struct proxy *p = owner;
     each_live(p, session_ask);
-    each_live(p, go_on);
+    each_live(p, session_go_on);
 }
 
 void proxy_resume_later(struct proxy *p)
@@ -164,7 +170,8 @@ static void connect_store(struct proxy *p)
     const struct conf_proxy *c = &p->conf->proxy;
     char *id = incarnation_id(p);
     p->store = store_new(p->loop, p->conf, c->store_timeout_ms, on_store, p);
-    p->lease = lease_new(p->store, id, c->lease_ms, c->lease_long_ms, on_lease, p);
+    p->lease_store = store_new_beside(p->store, c->store_timeout_ms, NULL, NULL);
+    p->lease = lease_new(p->lease_store, id, c->lease_ms, c->lease_long_ms, on_lease, p);
     if (p->thread == 0)
         p->thaws = thaws_new(p->store);
     p->events = events_new(p->loop, p->conf, on_event, on_events_news, p);
@@ -225,21 +232,29 @@ static void stop(struct proxy *p)
     loop_stop(p->loop);
 }
 
-static void on_store_told(void *owner, enum redis_rc rc, const struct reply *r)
+static void on_lease_ended(void *owner, enum redis_rc rc, const struct reply *r)
 {
     (void)rc, (void)r;
     stop(owner);
 }
 
-/* All sessions are gone. What was sent to the store before the PING was executed when it is answered. */
+/* The last `leave` was executed: nobody waits for a proxy that is gone. */
+static void on_sessions_left(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    struct proxy *p = owner;
+    struct span ping = span_str("PING");
+    (void)rc, (void)r;
+    lease_end(p->lease);
+    store_command(p->lease_store, &ping, 1, on_lease_ended, p);
+}
+
+/* All sessions are gone. What was sent to the store before a PING was executed when it is answered. */
 static void end(struct proxy *p)
 {
     p->phase = PROXY_ENDING;
-    lease_end(p->lease);
     struct span ping = span_str("PING");
-    if (store_state(p->store) == STORE_UP)
-        store_command(p->store, &ping, 1, on_store_told, p);
-    timer_start(p->drain_timer, store_state(p->store) == STORE_UP ? p->conf->proxy.store_timeout_ms : 1);
+    store_command(p->store, &ping, 1, on_sessions_left, p);
+    timer_start(p->drain_timer, p->conf->proxy.store_timeout_ms);
 }
 
 static void on_drain_timer(void *owner)
@@ -312,6 +327,7 @@ struct proxy *proxy_new(const struct conf *conf, unsigned thread, const int *soc
     p->fn = fn;
     p->owner = owner;
     p->loop = loop_new();
+    p->queue = queue_new(p->loop, CALLS_AT_ONCE);
     p->vault = vault_new();
     p->parting = parting_new(p->loop);
     p->tally = tally_new(p->loop, thread);
@@ -353,11 +369,14 @@ void proxy_free(struct proxy **pp)
     thaws_free(&p->thaws);
     if (p->lease)
         lease_free(&p->lease);
+    if (p->lease_store)
+        store_free(&p->lease_store);
     if (p->store)
         store_free(&p->store);
     timer_free(&p->start_timer);
     timer_free(&p->drain_timer);
     timer_free(&p->resume_timer);
+    queue_free(&p->queue);
     parting_free(&p->parting);
     tally_free(&p->tally);
     uv_close((uv_handle_t *)&p->orders, NULL);

@@ -1,4 +1,4 @@
-/* proxy: one thread that serves clients. It has everything of its own: loop, listening sockets, connection to
+/* proxy: one thread that serves clients. It has everything of its own: loop, listening sockets, connections to
  * the store, lease (so each thread is an incarnation of its own, "<id>.<thread>-<random>"), follower of
  * events, TLS policies, sessions. Threads share the configuration, which nobody changes, and nothing else.
  *
@@ -24,6 +24,7 @@
 #include "session.h"
 #include "tally.h"
 #include "thaw.h"
+#include "queue.h"
 
 enum proxy_phase { PROXY_STARTING, PROXY_SERVING, PROXY_DRAINING, PROXY_ENDING };
 
@@ -53,7 +54,9 @@ struct proxy {
     size_t drain_total, drain_told;
 
     struct store *store;
+    struct store *lease_store; /* beside store: no queue there delays a renewal */
     struct lease *lease;
+    struct queue *queue; /* goes while the store is there, and at the master that the lease is kept at */
     struct events *events;
     struct thaws *thaws; /* of the first thread */
     struct tls_policy *server_tls; /* NULL where no listener needs it */

@@ -125,7 +125,7 @@ static void tell(struct rest *re)
     struct session *s = re->s;
     const struct account *a = s->account;
     bool heard = a->known && a->state == ROUTE_FREEZING;
-    if (!heard || s->asking || re->told_epoch == a->epoch)
+    if (!heard || s->ask.place != NOT_QUEUED || re->told_epoch == a->epoch)
         return;
     re->told = true;
     re->told_epoch = a->epoch;

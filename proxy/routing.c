@@ -32,7 +32,7 @@ struct login {
     struct imap_caps caps; /* of the backend, after sign-in */
 
     uint64_t news;                      /* at the sending of `enter`: account->news ... */
-    uint64_t lapses_short, lapses_long; /* ... and the lease's */
+    uint64_t lapses_short, lapses_long, masters; /* ... and the lease's */
 
     const struct refusal *refusal; /* REFUSED: what the client will be told */
 };
@@ -377,6 +377,7 @@ static void enter(struct session *s)
     l->news = s->account->news;
     l->lapses_short = lease_lapses(p->lease, true);
     l->lapses_long = lease_lapses(p->lease, false);
+    l->masters = lease_masters(p->lease);
     session_enter(s, IN_ENTERING);
     s->registered = true; /* from here on it may be, whatever the answer */
     route_enter(p->store, &e, on_entered, s);
@@ -420,9 +421,14 @@ static void entered(struct session *s, enum route_state state, uint64_t epoch)
     struct account *a = s->account;
     s->engaged = route_is_engaged(state);
     s->lapses = s->engaged ? l->lapses_short : l->lapses_long;
+    s->unregistered = l->masters != lease_masters(s->proxy->lease);
     l->state = state;
     if (!s->backend) {
         unavailable(s, "entering", "the backend closed the connection");
+        return;
+    }
+    if (l->generation < lease_generation(s->proxy->lease)) {
+        unavailable(s, "entering", "that Redis is no longer the master");
         return;
     }
     if (!session_may_pass(s)) {

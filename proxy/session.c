@@ -234,12 +234,15 @@ void session_rename(struct session *s)
     free(was);
 }
 
+static void session_asks(struct queued *q);
+
 static struct session *session_new(struct proxy *p, enum address_scheme scheme)
 {
     struct session *s = xcalloc(1, sizeof *s);
     s->proxy = p;
     s->scheme = scheme;
     s->task.fn = session_free;
+    s->ask.fn = session_asks;
     s->opened_ms = clock_boot_ms();
     session_rename(s);
     s->timer = timer_new(p->loop, on_deadline, s);
@@ -310,6 +313,7 @@ static void release(struct session *s)
     relay_free(&s->relay);
     vault_drop(p->vault, &s->secret);
     store_forget(p->store, s);
+    queue_done(p->queue, &s->ask);
     if (s->registered)
         route_leave(p->store, s->account->key, s->name, NULL, NULL);
     s->registered = false;
@@ -352,10 +356,18 @@ bool session_may_pass(const struct session *s)
     return lease_is_valid(l, s->engaged) && s->lapses == lease_lapses(l, s->engaged);
 }
 
+void session_go_on(struct session *s)
+{
+    if (s->state == IN_RELAY)
+        relay_settle(s);
+    else if (s->state == IN_HANDOVER)
+        handover_step(s);
+}
+
 static void on_asked(void *owner, enum route_rc rc, const char *detail)
 {
     struct session *s = owner;
-    s->asking = false;
+    queue_done(s->proxy->queue, &s->ask);
     if (s->asked_at != s->at) { /* it has been handed over meanwhile */
         session_ask(s);
         return;
@@ -363,16 +375,15 @@ static void on_asked(void *owner, enum route_rc rc, const char *detail)
     switch (rc) {
     case ROUTE_OK:
     case ROUTE_WAIT:
-        s->unregistered = false;
+        if (s->asked_masters == lease_masters(s->proxy->lease))
+            s->unregistered = false;
         if (s->asked_engaged == s->engaged)
             s->lapses = s->asked_lapses;
         if (rc == ROUTE_WAIT && s->state == IN_RELAY) {
             accounts_read(s->account); /* the freeze may be over already */
             relay_rest(s, WHY_FREEZE);
-        } else if (s->state == IN_RELAY) {
-            relay_settle(s);
-        } else if (s->state == IN_HANDOVER) {
-            handover_step(s);
+        } else {
+            session_go_on(s);
         }
         session_ask(s); /* it may have lapsed again meanwhile */
         break;
@@ -386,22 +397,38 @@ static void on_asked(void *owner, enum route_rc rc, const char *detail)
     }
 }
 
+static bool has_to_ask(const struct session *s)
+{
+    const struct lease *l = s->proxy->lease;
+    /* Who is frozen waits for word of the account first: it does not go on before it. */
+    if (!session_is_live(s) || s->state == IN_FROZEN)
+        return false;
+    /* An answer from within a lapse would not show what happens in the rest of it. */
+    if (!lease_is_valid(l, s->engaged))
+        return false;
+    return s->lapses != lease_lapses(l, s->engaged) || s->unregistered;
+}
+
 void session_ask(struct session *s)
 {
+    if (has_to_ask(s))
+        queue_add(s->proxy->queue, &s->ask, RANK_SESSION);
+}
+
+static void session_asks(struct queued *q)
+{
+    struct session *s = CONTAINER_OF(q, struct session, ask);
     struct proxy *p = s->proxy;
-    /* Who is frozen waits for word of the account first: it does not go on before it. */
-    if (!session_is_live(s) || s->state == IN_FROZEN || s->asking)
-        return;
-    /* An answer from within a lapse would not show what happens in the rest of it. */
-    if (!lease_is_valid(p->lease, s->engaged))
-        return;
     uint64_t lapses = lease_lapses(p->lease, s->engaged);
-    if (s->lapses == lapses && !s->unregistered)
+    if (!has_to_ask(s)) {
+        queue_done(s->proxy->queue, &s->ask);
+        session_go_on(s);
         return;
-    s->asking = true;
+    }
     s->asked_at = s->at;
     s->asked_engaged = s->engaged;
     s->asked_lapses = lapses;
+    s->asked_masters = lease_masters(p->lease);
     if (s->lapses != lapses)
         route_resume(p->store, s->account->key, s->name, s->at->name, s->account->epoch, on_asked, s);
     else

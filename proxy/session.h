@@ -42,6 +42,7 @@
 
 #include "accounts.h"
 #include "limits.h"
+#include "queue.h"
 
 enum session_state {
     IN_NEW,
@@ -120,10 +121,11 @@ struct session {
     bool engaged;                  /* the short term of the lease applies */
     uint64_t lapses; /* lease_lapses() when it was last known to be registered; LAPSES_UNKNOWN: has to ask */
     bool unregistered;     /* a new master may not know the registration */
-    bool asking;           /* session_ask() is under way ... */
+    struct queued ask;     /* session_ask() is queued, or under way ... */
     const struct conf_backend *asked_at; /* ... for this backend */
     bool asked_engaged;    /* ... for this term */
-    uint64_t asked_lapses; /* ... after this lapse */
+    uint64_t asked_lapses; /* ... after this lapse ... */
+    uint64_t asked_masters; /* ... under this master (lease_masters()) */
 
     bool told;                    /* of a shutdown */
     uint64_t bytes_in, bytes_out; /* relayed: from the client, to the client */
@@ -151,7 +153,10 @@ void session_take_backend(struct session *s, struct stream *stream, const struct
 /* After the login: in RELAY, FROZEN or HANDOVER. */
 bool session_is_live(const struct session *s);
 /* Where the lease lapsed since the session was known to be registered: asks the store whether it may go on.
- * Where it did not, but there is another master: registers it there. Otherwise, and while asking, nothing. */
+ * Where it did not, but there is another master: registers it there. Otherwise, and while asking, nothing.
+ * Queued (queue.h). */
 void session_ask(struct session *s);
+/* What stood in its way may be over. */
+void session_go_on(struct session *s);
 
 #endif
