@@ -277,7 +277,8 @@ const struct option options[] = {
      .max = 30 * DAY,
      .text = "How long the old server is looked at after an account was switched over, at growing distances; "
              "mail that "
-             "still arrives there is brought over. Then daily, until it is retired. 0s: not at all."},
+             "still arrives there is brought over. Then daily, until it is retired. 0s: not at all; "
+             "the account is settled at once."},
     {"migration", "verify", OPTION_ENUM, offsetof(struct conf_migration, verify), .def = "full",
      .words = verify_words,
      .text = "What of each copy is read back from the target and compared with what the source gave, besides "

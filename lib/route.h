@@ -207,10 +207,23 @@ typedef void (*route_rows_fn)(void *owner, enum route_rc rc, const struct span *
  * ends in just these entries is left as it is (a repeat). record_id: letters, digits, "-" and "_". */
 void route_ledger_append(struct store *s, const struct route_job *j, const char *record_id, const struct span *entries,
                          size_t n, route_done_fn fn, void *owner);
-/* Empties it. */
+/* Empties it, what was folded too. */
 void route_ledger_drop(struct store *s, const struct route_job *j, const char *record_id, route_done_fn fn,
                        void *owner);
-/* Reads a list in pages of 1000: fn is called with each page that has rows, then once with ROUTE_OK and n = 0; or with
+/* Puts what is left of a ledger in the place of its list: text, and in the list only the entries that stay. Repeated, it is
+ * done once. entries: how many the list had when it was read; ROUTE_AGAIN: it has not. */
+struct route_fold {
+    const char *source, *target; /* backends */
+    struct span text;            /* no blank, no line feed */
+    const struct span *stay;
+    size_t n;
+};
+void route_ledger_fold(struct store *s, const struct route_job *j, const char *record_id, uint64_t entries,
+                       const struct route_fold *f, route_done_fn fn, void *owner);
+/* Which of these records have a ledger with entries in its list. */
+void route_ledger_unfolded(struct store *s, const char *user, const struct span *ids, size_t n, route_rows_fn fn,
+                           void *owner);
+/* Reads a ledger, what was folded as its first entry, in pages: fn is called with each page that has rows, then once with ROUTE_OK and n = 0; or with
  * another rc at any time, which is the last call. */
 void route_ledger_read(struct store *s, const char *user, const char *record_id, route_rows_fn fn, void *owner);
 /* Keeps marks by which the account is known again, in place of those that it had. ROUTE_REFUSED: two of them are those of

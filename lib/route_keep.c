@@ -32,6 +32,21 @@ void route_ledger_drop(struct store *s, const struct route_job *j, const char *r
     route_run(s, "ledger_drop", &a, fn, owner);
 }
 
+void route_ledger_fold(struct store *s, const struct route_job *j, const char *record_id, uint64_t entries,
+                       const struct route_fold *f, route_done_fn fn, void *owner)
+{
+    struct args a = {0};
+    args_job(&a, j);
+    args_text(&a, record_id);
+    args_number(&a, entries);
+    args_text(&a, f->source);
+    args_text(&a, f->target);
+    args_span(&a, f->text);
+    for (size_t i = 0; i < f->n; i++)
+        args_span(&a, f->stay[i]);
+    route_run(s, "ledger_fold", &a, fn, owner);
+}
+
 static void write_pairs(struct store *s, const char *script, const struct route_job *j,
                         const struct span *drop, size_t n_drop, const struct span *pairs, size_t n_pairs,
                         route_done_fn fn, void *owner)
@@ -164,6 +179,16 @@ void route_ledger_read(struct store *s, const char *user, const char *record_id,
     w->user = xstrdup(user);
     w->record = xstrdup(record_id);
     next_page(w);
+}
+
+void route_ledger_unfolded(struct store *s, const char *user, const struct span *ids, size_t n, route_rows_fn fn,
+                           void *owner)
+{
+    struct args a = {0};
+    args_text(&a, user);
+    for (size_t i = 0; i < n; i++)
+        args_span(&a, ids[i]);
+    route_run_rows(s, "ledger_unfolded", &a, fn, owner);
 }
 
 void route_run_rows(struct store *s, const char *name, struct args *a, route_rows_fn fn, void *owner)

@@ -1,5 +1,6 @@
 #include <stdlib.h>
 
+#include "digits.h"
 #include "view_uid.h"
 #include "xalloc.h"
 
@@ -223,58 +224,35 @@ bool view_uid_set_to_client(const struct view_uid *m, const struct imap_seq *bac
 
 /* --- text ---
  *
- * "1", then numbers: the tail's two UIDs, how many runs, and for each its gaps behind the run before (in the
- * client's and in the backend's UIDs) and its length less one. A number is digits of base 32, the lowest
- * first, each but the last marked by 32. */
-
-static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-static void write_number(struct buf *out, uint64_t n)
-{
-    do {
-        unsigned digit = n % 32;
-        n /= 32;
-        buf_add(out, &alphabet[digit + (n ? 32 : 0)], 1);
-    } while (n);
-}
+ * "1", then numbers (digits.h): the tail's two UIDs, how many runs, and for each its gaps behind the run before (in the
+ * client's and in the backend's UIDs) and its length less one. */
 
 void view_uid_encode(struct buf *out, const struct view_uid *m)
 {
     uint32_t client = 1, backend = 1; /* the smallest that could follow */
 
     buf_add_str(out, "1");
-    write_number(out, m->tail_client);
-    write_number(out, m->tail_backend);
-    write_number(out, m->n);
+    digits_write(out, m->tail_client);
+    digits_write(out, m->tail_backend);
+    digits_write(out, m->n);
     for (size_t i = 0; i < m->n; i++) {
         const struct view_run *r = &m->runs[i];
-        write_number(out, r->client - client);
-        write_number(out, r->backend - backend);
-        write_number(out, r->length - 1);
+        digits_write(out, r->client - client);
+        digits_write(out, r->backend - backend);
+        digits_write(out, r->length - 1);
         client = r->client + r->length;
         backend = r->backend + r->length;
     }
 }
 
-/* Eats a number up to 2^32-1 in its only spelling. */
 static bool read_number(struct span *in, uint32_t *_r)
 {
-    uint64_t n = 0;
+    uint64_t n;
 
-    for (unsigned bits = 0; in->len && bits < 35; bits += 5) {
-        const char *at = in->p[0] ? strchr(alphabet, in->p[0]) : NULL;
-        if (!at)
-            return false;
-        unsigned digit = (unsigned)(at - alphabet);
-        in->p++;
-        in->len--;
-        n |= (uint64_t)(digit % 32) << bits;
-        if (digit < 32) {
-            *_r = (uint32_t)n;
-            return n <= UINT32_MAX && (digit > 0 || bits == 0);
-        }
-    }
-    return false;
+    if (!digits_read(in, UINT32_MAX, &n))
+        return false;
+    *_r = (uint32_t)n;
+    return true;
 }
 
 /* Reads a run that may follow what is in m, and could not have been part of the run before. */

@@ -136,11 +136,12 @@ void pair_name(struct pair *p, enum finding_kind kind, uint32_t source_uid, cons
 void pair_count_done(struct pair *p)
 {
     const struct ledger_sums *sums = ledger_sums(p->ledger);
-    uint64_t more = sums->bytes > p->counts.bytes_done ? sums->bytes - p->counts.bytes_done : 0;
+    uint64_t bytes = sums->bytes + p->bare_bytes;
+    uint64_t more = bytes > p->counts.bytes_done ? bytes - p->counts.bytes_done : 0;
     p->under_way -= more < p->under_way ? more : p->under_way;
     p->counts.messages_done = sums->rows;
     p->counts.messages_verified = sums->verified;
-    p->counts.bytes_done = sums->bytes;
+    p->counts.bytes_done = bytes;
 }
 
 static void tell_progress(struct pair *p)
@@ -158,9 +159,13 @@ static void tell_progress(struct pair *p)
 static void count_total(struct pair *p)
 {
     p->counts.messages_total = p->source.list.listed;
-    p->counts.bytes_total = 0;
-    for (size_t i = 0; i < p->source.list.listed; i++)
-        p->counts.bytes_total += p->source.list.msgs[i].size;
+    p->counts.bytes_total = p->bare_bytes = 0;
+    for (size_t i = 0; i < p->source.list.listed; i++) {
+        const struct mbox_msg *m = &p->source.list.msgs[i];
+        const struct ledger_row *row = ledger_find(p->ledger, m->uid);
+        p->counts.bytes_total += m->size;
+        p->bare_bytes += row && row->bare ? m->size : 0;
+    }
     pair_count_done(p);
     p->progress(p);
 }
@@ -178,6 +183,7 @@ static struct delta delta_of(const struct pair *p)
 
 /* --- OPEN --- */
 
+/* That of a bare one is not known: 0 counts for nothing. */
 static bool note_size(const struct ledger_row *row, uint32_t *size)
 {
     if (row)

@@ -14,6 +14,7 @@
  *   3 sent <row> <row> ...
  *   3 landed <set of source UIDs> <set of target UIDs>
  *   4 headers <set of source UIDs>
+ *   5 folded <source backend> <target backend> <text of folded.h>
  *
  * The number is the version of imapferry's ledgers that the kind of entry came with. A row is "source
  * UID,target UID,size,SHA-256 in base64", with ",v" behind it where it is verified; in "sent" the target UID
@@ -24,6 +25,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "folded.h"
 #include "hasher.h"
 #include "ledger.h"
 #include "lib/fault.h"
@@ -69,6 +71,7 @@ struct ledger {
     size_t n_sent, sent_cap;
     struct imap_seq resent, retake;
     uint32_t looked; /* source UIDNEXT of the late watch; 0 = none */
+    uint64_t listed; /* entries of the list, without what was folded */
     TAILQ_HEAD(, intent) intents;
     TAILQ_HEAD(, entry) entries;
 };
@@ -653,6 +656,29 @@ static bool read_pair(struct ledger *l, struct span s)
     return true;
 }
 
+static void on_folded_row(void *owner, const struct ledger_row *row)
+{
+    put_row(owner, row);
+}
+
+static bool read_folded(struct ledger *l, struct span s)
+{
+    struct folded f;
+    struct span source, target;
+    if (!take_word(&s, ' ', &source) || !take_word(&s, ' ', &target))
+        return false;
+    read_void(l, span_str(""));
+    if (!folded_read(s, &f, on_folded_row, l))
+        return false;
+    set_pair(l, source, target);
+    l->bound = f.bound;
+    l->source_uidvalidity = f.source_uidvalidity;
+    l->target_uidvalidity = f.target_uidvalidity;
+    l->turned = f.turned;
+    l->looked = f.looked;
+    return true;
+}
+
 static const struct {
     const char *word, *version;
     bool (*read)(struct ledger *l, struct span rest);
@@ -660,7 +686,7 @@ static const struct {
              {"verified", "1", read_verified}, {"gone", "1", read_gone},       {"settled", "1", read_settled},
              {"void", "1", read_void},         {"skipped", "2", read_skipped}, {"looked", "2", read_looked},
              {"retake", "2", read_retake},     {"pair", "1", read_pair},       {"sent", "3", read_sent},
-             {"landed", "3", read_landed},       {"headers", "4", read_headers}};
+             {"landed", "3", read_landed},     {"headers", "4", read_headers}, {"folded", "5", read_folded}};
 
 static const char *version_of(const char *word)
 {
@@ -680,6 +706,12 @@ static bool read_entry(struct ledger *l, struct span s)
         if (span_is(word, kinds[i].word) && span_is(version, kinds[i].version))
             return kinds[i].read(l, s);
     return false;
+}
+
+static bool is_folded(struct span s)
+{
+    struct span version, word;
+    return take_word(&s, ' ', &version) && take_word(&s, ' ', &word) && span_is(word, "folded");
 }
 
 /* --- load --- */
@@ -711,6 +743,7 @@ static void on_rows(void *owner, enum route_rc rc, const struct span *rows, size
     if (!l->fn)
         return; /* ended by an entry that could not be read */
     for (size_t i = 0; rc == ROUTE_OK && i < n; i++) {
+        l->listed += !is_folded(rows[i]);
         if (read_entry(l, rows[i]))
             continue;
         set_error(l, "the ledger %s has an entry that can't be read: \"%.*s\"", l->record_id,
@@ -869,12 +902,12 @@ void ledger_intent(struct ledger *l, uint32_t target_uidnext, const uint32_t *so
     write_entry(e);
 }
 
-static void add_row(struct entry *e, const struct ledger_row *row, uint32_t target_uid)
+static void add_row(struct buf *out, const struct ledger_row *row, uint32_t target_uid)
 {
-    buf_printf(&e->text, " %u,%u,%llu,", row->source_uid, target_uid, (unsigned long long)row->size);
-    base64_encode(&e->text, span_of(row->hash, HASH_SIZE));
+    buf_printf(out, " %u,%u,%llu,", row->source_uid, target_uid, (unsigned long long)row->size);
+    base64_encode(out, span_of(row->hash, HASH_SIZE));
     if (row->verified)
-        buf_add_str(&e->text, ",v");
+        buf_add_str(out, ",v");
 }
 
 void ledger_done(struct ledger *l, const struct ledger_row *rows, size_t n, ledger_fn fn, void *owner)
@@ -882,7 +915,7 @@ void ledger_done(struct ledger *l, const struct ledger_row *rows, size_t n, ledg
     struct entry *e = begin_entry(l, "done", fn, owner);
     assert(n > 0);
     for (size_t i = 0; i < n; i++)
-        add_row(e, &rows[i], rows[i].target_uid);
+        add_row(&e->text, &rows[i], rows[i].target_uid);
     write_entry(e);
 }
 
@@ -891,7 +924,7 @@ void ledger_sent(struct ledger *l, const struct ledger_row *rows, size_t n, ledg
     struct entry *e = begin_entry(l, "sent", fn, owner);
     assert(n > 0);
     for (size_t i = 0; i < n; i++)
-        add_row(e, &rows[i], 0);
+        add_row(&e->text, &rows[i], 0);
     write_entry(e);
 }
 
@@ -1000,6 +1033,83 @@ bool ledger_is_of(const struct ledger *l, const char *source, const char *target
 bool ledger_was_turned(const struct ledger *l)
 {
     return l->turned;
+}
+
+/* --- folding --- */
+
+enum { STAY_MAX = 4 };
+
+bool ledger_may_fold(const struct ledger *l)
+{
+    return l->source && TAILQ_EMPTY(&l->intents) && TAILQ_EMPTY(&l->entries) && l->retake.n == 0;
+}
+
+static void add_stay(struct buf *stay, size_t *n, const char *kind)
+{
+    buf_printf(&stay[(*n)++], "%s %s", version_of(kind), kind);
+}
+
+/* Messages that were sent again may land once more, and are known by their bytes then. What is read in this order brings
+ * back what there is now. */
+static size_t write_stay(const struct ledger *l, struct buf stay[STAY_MAX])
+{
+    size_t n = 0, resent = 0;
+    for (size_t i = 0; i < l->n_sent; i++) {
+        if (i == 0)
+            add_stay(stay, &n, "sent");
+        add_row(&stay[n - 1], &l->sent[i], 0);
+    }
+    if (l->resent.n > 0) {
+        add_stay(stay, &n, "settled");
+        buf_add_str(&stay[n - 1], " ");
+        imap_seq_write(&stay[n - 1], &l->resent);
+    }
+    for (size_t i = 0; i < l->n && l->resent.n > 0; i++) {
+        if (l->rows[i].bare || !imap_seq_has(&l->resent, l->rows[i].source_uid))
+            continue;
+        if (resent++ == 0)
+            add_stay(stay, &n, "done");
+        add_row(&stay[n - 1], &l->rows[i], l->rows[i].target_uid);
+    }
+    return n;
+}
+
+/* Source UIDs whose rows stay in the list. */
+static void find_stay(const struct ledger *l, struct imap_seq *uids)
+{
+    for (size_t i = 0; i < l->n && l->resent.n > 0; i++)
+        if (!l->rows[i].bare && imap_seq_has(&l->resent, l->rows[i].source_uid))
+            imap_seq_add(uids, l->rows[i].source_uid, l->rows[i].source_uid);
+}
+
+static void on_fold_written(void *owner, enum route_rc rc, const char *detail)
+{
+    struct entry *e = owner;
+    FAULT_POINT("ledger", e->kind, "answered");
+    if (rc != ROUTE_OK)
+        set_error(e->ledger, "the ledger could not be folded%s%s", *detail ? ": " : "", detail);
+    end_entry(e, rc);
+}
+
+void ledger_fold(struct ledger *l, ledger_fn fn, void *owner)
+{
+    struct buf stay[STAY_MAX] = {{0}};
+    struct span entries[STAY_MAX];
+    struct imap_seq but = {0};
+    struct entry *e = begin_entry(l, "folded", fn, owner);
+    const struct folded f = {l->bound, l->turned, l->source_uidvalidity, l->target_uidvalidity, l->looked};
+    size_t n = write_stay(l, stay);
+    buf_clear(&e->text);
+    find_stay(l, &but);
+    folded_write(&e->text, &f, l->rows, l->n, &but);
+    for (size_t i = 0; i < n; i++)
+        entries[i] = buf_span(&stay[i]);
+    FAULT_POINT("ledger", e->kind, "sent");
+    route_ledger_fold(l->store, l->job, l->record_id, l->listed,
+                      &(struct route_fold){l->source, l->target, buf_span(&e->text), entries, n}, on_fold_written, e);
+    for (size_t i = 0; i < STAY_MAX; i++)
+        buf_free(&stay[i]);
+    imap_seq_free(&but);
 }
 
 void ledger_forget(struct ledger *l, void *owner)

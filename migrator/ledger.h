@@ -19,6 +19,7 @@
  *   void      forgets all of the above
  *   pair      from which backend to which: where it was the other way round until now, all rows are turned,
  *             and where it was another pair, they are void
+ *   folded    in front of all others: what was left of the ledger when it was folded (folded.h)
  *
  * What "settled" names is sent again, and one that lands late after all can be told from a foreign message.
  *
@@ -33,9 +34,10 @@
 struct ledger_row {
     uint32_t source_uid, target_uid;
     uint8_t hash[32]; /* SHA-256 of the bytes that the source gave */
-    uint64_t size : 62;
+    uint64_t size : 61;
     bool verified : 1; /* read back from the target and equal */
     bool header : 1;   /* of the header that was so, and no more */
+    bool bare : 1;     /* was folded: size and hash are 0, and not known */
 };
 
 struct ledger;
@@ -104,6 +106,11 @@ bool ledger_is_of(const struct ledger *l, const char *source, const char *target
 /* Some rows come from an earlier move in the other direction: neither side has them in the order of the
  * other. */
 bool ledger_was_turned(const struct ledger *l);
+/* Folds it, as one script: runs of pairs are kept, and of messages that were sent again after a doubt all that is known, since
+ * these may land once more. Only just behind ledger_load(), and only ledger_free() is left afterwards. ledger_may_fold(): it has a pair, and nothing
+ * of it is open. ROUTE_AGAIN: somebody wrote meanwhile. */
+bool ledger_may_fold(const struct ledger *l);
+void ledger_fold(struct ledger *l, ledger_fn fn, void *owner);
 /* No callback for owner any more; what is under way is written all the same. */
 void ledger_forget(struct ledger *l, void *owner);
 

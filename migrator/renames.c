@@ -203,7 +203,8 @@ static void on_same(void *owner, enum copy_rc rc, const char *why)
 static void prove(struct renames *r)
 {
     struct pair_of_names *p = &r->c.items[r->at];
-    r->same = same_start(r->lane->source, p->item->source->name, p->record->ledger,
+    r->same = same_start(r->lane->source, p->item->source->name, r->lane->target,
+                         p->item->create ? p->to : p->item->target_name, p->record->ledger,
                          p->record->stamp.source.uidnext, on_same, r);
 }
 

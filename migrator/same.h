@@ -2,8 +2,9 @@
  * UIDVALIDITY and UIDs over a RENAME, but two mailboxes may have equal ones by chance.
  *
  * They are the same where UIDVALIDITY is the ledger's, every message below UIDNEXT of that time has a row with its very
- * size, and the bytes of up to SAME_SAMPLE of them, spread over the mailbox, have the row's hash. Dates and flags are
- * compared by the copy that follows. The mailbox is only read. */
+ * size, and the bytes of up to SAME_SAMPLE of them, spread over the mailbox, have the row's hash. Where the ledger was
+ * folded (folded.h) a row has no size, and the bytes have to be those of its copy on the target, which is read. Dates and
+ * flags are compared by the copy that follows. The mailboxes are only read. */
 #ifndef IMAPFERRY_SAME_H
 #define IMAPFERRY_SAME_H
 
@@ -14,10 +15,10 @@ enum { SAME_SAMPLE = 10 };
 
 struct same;
 /* fn is told COPY_EQUAL, they are; COPY_DIFFERS, they are not; COPY_DOWN. */
-/* name is borrowed. uidnext: of the source, when the ledger had all its messages. Never calls back before it
- * returned. */
-struct same *same_start(struct imapc *source, const char *name, const struct ledger *ledger, uint32_t uidnext, step_fn fn,
-                        void *owner);
+/* Names are borrowed; target_name: where the copies are. uidnext: of the source, when the ledger had all its messages. Never
+ * calls back before it returned. */
+struct same *same_start(struct imapc *source, const char *name, struct imapc *target, const char *target_name,
+                        const struct ledger *ledger, uint32_t uidnext, step_fn fn, void *owner);
 /* NULL is fine. */
 void same_cancel(struct same **s);
 

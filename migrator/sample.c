@@ -22,7 +22,7 @@ bool sample_size_fits(const struct ledger_row *row, const struct mbox_msg *targe
 {
     uint64_t size = row->size < UINT32_MAX ? row->size : UINT32_MAX;
 
-    return target->size == size;
+    return row->bare || target->size == size;
 }
 
 static bool was_resent(const struct sample *s, const struct ledger_row *row)

@@ -5,11 +5,12 @@
 #include "lib/xalloc.h"
 
 #include "errand.h"
+#include "fold.h"
 #include "late.h"
 #include "schedule.h"
 
 enum { LOOKS_MAX = 2, TICK_MS = 1000, TICK_MIN_MS = 50, RETRY_MS = 1000 };
-enum look_state { CLAIM, LOOK, DROP, DONE };
+enum look_state { CLAIM, LOOK, FOLD, DROP, DONE };
 
 /* One account whose time has come. */
 struct look {
@@ -18,6 +19,7 @@ struct look {
     enum look_state state;
     struct move move;
     struct late *late;
+    struct fold *fold;
     struct timer *retry, *keep;
     struct loop_task end_task;
     bool keeping;
@@ -26,6 +28,7 @@ struct look {
     uint64_t claimed_ms;
     uint64_t found, delay_ms;
     bool over, was_flipped;
+    bool move_begun; /* another move, which was given up for now and may go on */
     struct record *next; /* DROP */
 };
 
@@ -44,6 +47,7 @@ static void run(struct look *k);
 static void stop(struct look *k)
 {
     late_cancel(&k->late);
+    fold_cancel(&k->fold);
     store_forget(k->schedule->m->store, k);
     if (k->move.records)
         records_forget(k->move.records, k);
@@ -163,6 +167,7 @@ static void take_route(struct look *k, const struct route *r)
     v->login = account_login(v->user);
     k->claimed_ms = clock_boot_ms();
     k->was_flipped = r->state == ROUTE_FLIPPED;
+    k->move_begun = r->state == ROUTE_BACKOFF || r->state == ROUTE_BLOCKED;
     k->since_flip_ms = r->now_ms > r->flipped_ms ? r->now_ms - r->flipped_ms : 0;
 }
 
@@ -178,10 +183,18 @@ static void on_claimed(void *owner, enum route_rc rc, const struct route *r)
     if (!k->move.source || !k->move.target || !k->move.login)
         enter(k, DONE);
     else
-        enter(k, k->move.source->retired ? DROP : LOOK);
+        enter(k, k->move.source->retired ? DROP : k->schedule->m->conf->migration.late_watch_ms ? LOOK : FOLD);
 }
 
 /* ---- LOOK */
+
+static void note_delay(struct look *k)
+{
+    const struct conf *c = k->schedule->m->conf;
+
+    k->delay_ms = schedule_next_ms(c->migration.late_watch_ms,
+                                   k->since_flip_ms + clock_boot_ms() - k->claimed_ms, &k->over);
+}
 
 static void on_late(void *owner, const struct late_result *r)
 {
@@ -197,7 +210,27 @@ static void on_late(void *owner, const struct late_result *r)
         LOG(WARN, "late_blind", LOG_S("user", k->move.user), LOG_S("why", r->detail));
     LOG(DEBUG, "late_look", LOG_S("user", k->move.user), LOG_U("found", r->found),
         LOG_U("since_flip_ms", k->since_flip_ms));
-    enter(k, DONE);
+    note_delay(k);
+    enter(k, k->over && !k->move_begun ? FOLD : DONE);
+}
+
+/* ---- FOLD: the set time is over, what is left of the ledgers is which message became which */
+
+static void on_folded(void *owner, enum route_rc rc)
+{
+    struct look *k = owner;
+
+    k->fold = NULL;
+    if (!bad_answer(k, rc))
+        enter(k, DONE);
+}
+
+static void start_fold(struct look *k)
+{
+    if (k->move.records)
+        records_forget(k->move.records, k);
+    records_free(&k->move.records);
+    k->fold = fold_start(&k->move, on_folded, k);
 }
 
 /* ---- DROP: the backend is retired */
@@ -267,13 +300,13 @@ static void on_done(void *owner, enum route_rc rc, const char *detail)
 
 static void send_done(struct look *k)
 {
-    const struct conf *c = k->schedule->m->conf;
+    bool never = k->schedule->m->conf->migration.late_watch_ms == 0; /* another look */
     bool retired = k->move.source && k->move.source->retired;
 
-    k->delay_ms = schedule_next_ms(c->migration.late_watch_ms,
-                                   k->since_flip_ms + clock_boot_ms() - k->claimed_ms, &k->over);
+    if (!k->over)
+        note_delay(k);
     k->over = k->over || retired;
-    route_late_done(k->schedule->m->store, &k->move.job, retired ? 0 : k->delay_ms, k->over, k->found,
+    route_late_done(k->schedule->m->store, &k->move.job, retired || never ? 0 : k->delay_ms, k->over, k->found,
                     errand_lease_ms(k->schedule->m, "settle"), on_done, k);
 }
 
@@ -288,6 +321,9 @@ static void run(struct look *k)
         break;
     case LOOK:
         k->late = late_start(&k->move, on_late, k);
+        break;
+    case FOLD:
+        start_fold(k);
         break;
     case DROP:
         drop_ledgers(k);

@@ -1,6 +1,6 @@
 /* schedule: when the servers that accounts have left are looked at (late.h): soon after the flip, then at
- * growing distances for migration.late_watch, after which the account is settled; then daily, until the
- * backend is retired.
+ * growing distances for migration.late_watch, after which the account is settled, and its ledgers are
+ * folded (fold.h); then daily, until the backend is retired.
  *
  * The times stand in Redis, by account. Any migrator takes one whose time has come: it becomes the owner of
  * the account for a job_lease, renewed while the look lasts, and whatever else is done with the account (a
@@ -18,7 +18,7 @@ struct schedule *schedule_new(struct migrator *m);
 /* Drops what is under way: another migrator looks again when its lease is over. NULL is fine. */
 void schedule_free(struct schedule **s);
 
-/* ms until the first look after a flip; 0 = no late watch. */
+/* ms until the first look after a flip; without a late watch, until the account is settled. */
 uint64_t schedule_first_ms(const struct conf *c);
 /* ms until the next one, so long after the flip; *over: the set time is over. Pure. */
 uint64_t schedule_next_ms(uint64_t late_watch_ms, uint64_t since_flip_ms, bool *over);

@@ -12,7 +12,7 @@ static uint64_t shortest(uint64_t late_watch_ms)
 
 uint64_t schedule_first_ms(const struct conf *c)
 {
-    return c->migration.late_watch_ms ? shortest(c->migration.late_watch_ms) : 0;
+    return shortest(c->migration.late_watch_ms);
 }
 
 /* A quarter of the time since the flip; the last one stands at the end of the set time. */

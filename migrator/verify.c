@@ -9,10 +9,11 @@ enum {
     SUSPECTS_MAX = 100 /* looked at on the source a second time */
 };
 
-/* A copy whose bytes are not those of the ledger. */
+/* A copy whose bytes are not those of the ledger, or of which the ledger does not know any (folded.h). */
 struct suspect {
     uint32_t source_uid, target_uid;
-    uint8_t hash[HASH_SIZE]; /* of the source, as it was copied */
+    uint8_t hash[HASH_SIZE]; /* of the source, as it was copied; of a bare one: of the target */
+    bool bare;
     bool read, same;         /* the second reading of the source; it gave the same bytes */
 };
 
@@ -25,8 +26,8 @@ struct verify {
     uint32_t good[NOTE]; /* source UIDs to be noted */
     size_t n_good;
     size_t writing;
-    struct suspect suspects[SUSPECTS_MAX];
-    size_t n_suspects;
+    struct suspect *suspects; /* ascending by source UID from their reading on; owned */
+    size_t n_suspects, cap, n_differ /* of them; the rest is bare */;
     bool read; /* all that there is to read was read */
     bool over;
     enum copy_rc rc;
@@ -44,6 +45,7 @@ void verify_stop(struct verify **vp)
     ledger_forget(v->p->ledger, v);
     readback_stop(&v->reading);
     imap_seq_free(&v->asked);
+    free(v->suspects);
     free(v->why);
     free(v);
 }
@@ -90,13 +92,24 @@ static void note_good(struct verify *v)
     v->n_good = 0;
 }
 
+static void add_good(struct verify *v, uint32_t source_uid)
+{
+    v->good[v->n_good++] = source_uid;
+    if (v->n_good == NOTE)
+        note_good(v);
+}
+
 /* --- bad ones --- */
 
 static void name_suspects(struct verify *v)
 {
     for (size_t i = 0; i < v->n_suspects; i++) {
         const struct suspect *s = &v->suspects[i];
-        if (s->read && !s->same)
+        if (s->bare && s->same)
+            add_good(v, s->source_uid);
+        else if (s->bare && !s->read)
+            continue; /* the source gives it no more: what lacks is seen by the comparison */
+        else if (s->read && !s->same && !s->bare)
             pair_name(v->p, FINDING_MUTABLE, s->source_uid,
                       "the source gives other bytes at each reading (target UID %u)", s->target_uid);
         else
@@ -111,24 +124,31 @@ static void on_second_read(void *owner, enum copy_rc rc, const char *why)
     v->read = true;
     if (rc == COPY_EQUAL)
         name_suspects(v);
+    note_good(v);
     note_end(v, rc, why);
+}
+
+static int compare_suspects(const void *a, const void *b)
+{
+    uint32_t x = ((const struct suspect *)a)->source_uid, y = ((const struct suspect *)b)->source_uid;
+    return x < y ? -1 : x > y;
 }
 
 static void got_second(void *owner, const struct readback_item *item)
 {
     struct verify *v = owner;
-    for (size_t i = 0; i < v->n_suspects; i++) {
-        struct suspect *s = &v->suspects[i];
-        if (s->source_uid != item->uid)
-            continue;
-        s->read = true;
-        s->same = memcmp(s->hash, item->hash, HASH_SIZE) == 0;
-    }
+    const struct suspect key = {.source_uid = item->uid};
+    struct suspect *s = bsearch(&key, v->suspects, v->n_suspects, sizeof key, compare_suspects);
+    if (!s)
+        return;
+    s->read = true;
+    s->same = memcmp(s->hash, item->hash, HASH_SIZE) == 0;
 }
 
 static void read_source_again(struct verify *v)
 {
     struct imap_seq uids = {0};
+    qsort(v->suspects, v->n_suspects, sizeof *v->suspects, compare_suspects);
     for (size_t i = 0; i < v->n_suspects; i++)
         imap_seq_add(&uids, v->suspects[i].source_uid, v->suspects[i].source_uid);
     v->reading = readback_start(&v->p->source, &uids, got_second, on_second_read, v);
@@ -137,15 +157,20 @@ static void read_source_again(struct verify *v)
 
 /* --- reading back --- */
 
-static void add_suspect(struct verify *v, const struct ledger_row *row)
+static void add_suspect(struct verify *v, const struct ledger_row *row, const uint8_t *hash)
 {
-    if (v->n_suspects == SUSPECTS_MAX) {
+    if (!row->bare && v->n_differ == SUSPECTS_MAX) {
         pair_name(v->p, FINDING_BYTES, row->source_uid, "bytes differ (target UID %u)", row->target_uid);
         return;
     }
+    if (v->n_suspects == v->cap) {
+        v->cap = v->cap ? 2 * v->cap : 16;
+        v->suspects = xreallocarray(v->suspects, v->cap, sizeof *v->suspects);
+    }
     struct suspect *s = &v->suspects[v->n_suspects++];
-    *s = (struct suspect){.source_uid = row->source_uid, .target_uid = row->target_uid};
-    memcpy(s->hash, row->hash, HASH_SIZE);
+    *s = (struct suspect){.source_uid = row->source_uid, .target_uid = row->target_uid, .bare = row->bare};
+    memcpy(s->hash, hash, HASH_SIZE);
+    v->n_differ += !row->bare;
 }
 
 static void got(void *owner, const struct readback_item *item)
@@ -154,13 +179,12 @@ static void got(void *owner, const struct readback_item *item)
     const struct ledger_row *row = ledger_find_target(v->p->ledger, item->uid);
     if (!row || row->verified || !imap_seq_has(&v->asked, item->uid))
         return;
-    if (row->size != item->size || memcmp(row->hash, item->hash, HASH_SIZE) != 0) {
-        add_suspect(v, row);
-        return;
-    }
-    v->good[v->n_good++] = row->source_uid;
-    if (v->n_good == NOTE)
-        note_good(v);
+    if (row->bare)
+        add_suspect(v, row, item->hash);
+    else if (row->size != item->size || memcmp(row->hash, item->hash, HASH_SIZE) != 0)
+        add_suspect(v, row, row->hash);
+    else
+        add_good(v, row->source_uid);
 }
 
 static void on_read(void *owner, enum copy_rc rc, const char *why)

@@ -212,6 +212,67 @@ local function sessions(user, incarnation)
     return all
 end
 
+-- ---- ledgers ----
+
+-- PREFIX:folded:USER has all that was folded of an account's ledgers in one text, since a key for each of many small
+-- mailboxes would be most of what they take. Its first line is pairs of source and target in words; then a line for each
+-- record: its id in base 64 (twelve digits for the usual sixteen of base 16), which pair, and what migrator/folded.h wrote.
+local DIGITS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+
+local function folded_name(id)
+    local short = string.gsub(id .. string.rep('0', -#id % 3), '...', function(h)
+        local n = tonumber(h, 16) or 0
+        local hi = math.floor(n / 64)
+        return string.sub(DIGITS, hi + 1, hi + 1) .. string.sub(DIGITS, n % 64 + 1, n % 64 + 1)
+    end)
+    return #id == 16 and short or '=' .. id .. '='
+end
+
+-- Where its line begins (at the line feed before it) and ends, and what it says; nil: there is none.
+local function folded_line(all, id)
+    local from, to = string.find(all, '\n' .. folded_name(id), 1, true)
+    if not from then return nil end
+    local stop = (string.find(all, '\n', to + 1, true) or #all + 1) - 1
+    return from, stop, string.byte(all, to + 1) - 64, string.sub(all, to + 2, stop)
+end
+
+local function folded_entry(source, target, text) return table.concat({'5 folded', source, target, text}, ' ') end
+
+local function folded_pairs(all)
+    local words = {}
+    for word in string.gmatch(string.match(all, '^[^\n]*') or '', '%S+') do words[#words + 1] = word end
+    return words
+end
+
+-- As an entry of the ledger; nil: there is nothing.
+local function folded_find(user, id)
+    local all = call('GET', key('folded', user)) or ''
+    local from, _, pair, text = folded_line(all, id)
+    if not from then return nil end
+    local words = folded_pairs(all)
+    return folded_entry(words[2 * pair - 1], words[2 * pair], text)
+end
+
+-- Without source, target and text the line is taken away.
+local function folded_put(user, id, source, target, text)
+    local all, words = call('GET', key('folded', user)) or '', nil
+    local from, stop = folded_line(all, id)
+    if from then all = string.sub(all, 1, from - 1) .. string.sub(all, stop + 1) end
+    words = folded_pairs(all)
+    all = string.match(all, '\n.*') or ''
+    if text then
+        local at = 1
+        while words[at] and (words[at] ~= source or words[at + 1] ~= target) do at = at + 2 end
+        words[at], words[at + 1] = source, target
+        all = all .. '\n' .. folded_name(id) .. string.char(64 + (at + 1) / 2) .. text
+    end
+    if all == '' then
+        call('UNLINK', key('folded', user))
+    else
+        call('SET', key('folded', user), table.concat(words, ' ') .. all)
+    end
+end
+
 -- ---- hooks ----
 
 -- A command of the site has to be run once this has happened. Its name says all of it: event, epoch, source, target,

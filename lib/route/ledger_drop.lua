@@ -1,6 +1,7 @@
--- ledger_drop: the owner empties the list of one record. args: user, token, epoch, record id.
+-- ledger_drop: the owner empties the ledger of one record. args: user, token, epoch, record id.
 if not open() then return NOSTORE end
 local r, mine = job()
 if not mine then return {'lost', r.state} end
-call('DEL', key('ledger', r.user) .. ':' .. arg(4))
+call('UNLINK', key('ledger', r.user) .. ':' .. arg(4))
+if folded_find(r.user, arg(4)) then folded_put(r.user, arg(4)) end
 return OK

@@ -319,3 +319,102 @@ def test_a_way_back_that_is_given_up_leaves_the_watch_as_it_was(make_ferry, back
     assert sorted(subjects(new, user)) == sorted(subjects(old, user))
     m.logout()
     w.logout()
+
+
+# ---- folded ledgers
+
+def lists(ferry, user):
+    return list(ferry.redis.client(decode=False).scan_iter(f"imapferry:ledger:{user}:*".encode(), count=1000))
+
+
+def test_a_folded_ledger_still_knows_what_was_copied(make_ferry, backends, old, new):
+    """By the bytes of the copy; where the user has removed that, by those that the old server still has. Whatever comes
+    behind it is folded as well, and so is a ledger that an older version left."""
+    user = new_user("folded")
+    fill(old, user, small(messages=20))
+    ferry = make_ferry(backends, {"migration": dict(LATE["migration"], late_watch="3s")})
+    ferry.migrator()
+    move(ferry, user)
+    store = ferry.redis.client(decode=False)
+    unfolded = {key: store.dump(key) for key in lists(ferry, user)}
+    ferry.wait_state(user, "settled")
+    assert unfolded and lists(ferry, user) == []
+    folded = f"imapferry:folded:{user}".encode()
+    text_of = store.get(folded)
+    assert text_of.startswith(b"old new\n") and text_of.count(b"\n") == len(unfolded)
+
+    w = mail.connect(new, user, "secret")
+    w.select("INBOX")
+    w.uid("STORE", "1", "+FLAGS.SILENT", "(\\Deleted)")
+    w.uid("EXPUNGE", "1")
+    m = mail.connect(old, user, "secret")
+    m.select("INBOX")
+    first, second = [m.uid("FETCH", n, "(BODY.PEEK[])")[1][0][1] for n in ("1", "2")]
+    before = subjects(new, user)
+    for body in (first, second, text("late, and new")):
+        m.append("INBOX", "", DATE, body)
+    look(ferry, user)
+    assert sorted(subjects(new, user)) == sorted(before + ["late, and new"])
+    assert sum("not brought" in x for x in told(ferry, user)) == 2, told(ferry, user)
+    assert lists(ferry, user) == []
+    m.append("INBOX", "", DATE, text("late, and new"))
+    look(ferry, user)
+    assert subjects(new, user).count("late, and new") == 1
+
+    store.delete(folded)
+    for key, value in unfolded.items():
+        store.restore(key, 0, value)
+    look(ferry, user)
+    assert lists(ferry, user) == [] and store.get(folded).count(b"\n") == len(unfolded)
+    assert subjects(new, user).count("late, and new") == 1
+    m.logout()
+    w.logout()
+
+
+def test_the_way_back_of_a_folded_ledger(make_ferry, backends, old, new):
+    """What was read by a sample is read on both sides where all of it has to be; a mailbox that gets another name meanwhile is
+    known by its copies; what was deleted is deleted, what is new is copied, nothing is copied twice."""
+    user = new_user("foldedback")
+    fill(old, user, small(messages=60))
+    m = mail.connect(old, user, "secret")
+    m.create("INBOX.Plain")
+    for i in range(12):
+        m.append("INBOX.Plain", "", DATE, text(f"plain {i}"))
+    ferry = make_ferry(backends, {"migration": dict(LATE["migration"], late_watch="2s", verify="sample")})
+    migrator = ferry.migrator()
+    move(ferry, user)
+    ferry.wait_state(user, "settled")
+    assert lists(ferry, user) == []
+    migrator.stop()
+    w = mail.connect(new, user, "secret")
+    w.select("INBOX")
+    w.uid("STORE", "2", "+FLAGS.SILENT", "(\\Deleted)")
+    w.uid("EXPUNGE", "2")
+    w.create("Later")
+    w.append("INBOX", "", DATE, text("by the user"))
+    ferry.settings["migration"].update(verify="full", cutover="manual")
+    migrator = ferry.migrator()
+    assert ferry.ctl("migrate", user, "--to", "old")[0] == 0
+    ferry.wait_state(user, "ready")
+    assert w.rename("Plain", "Renamed")[0] == "OK"
+    assert ferry.ctl("flip", user, "--to", "old", "--reason", "back")[0] == 0
+    route = ferry.wait_state(user, "held")
+    assert migrator.wait(r"event=mailbox_renamed .*on_target=too")
+    assert route["backend"] == "old" and route["messages_verified"] == route["messages_done"]
+    assert sorted(subjects(old, user)) == sorted(subjects(new, user))
+    assert subjects(old, user).count("by the user") == 1
+    assert subjects(old, user, "INBOX.Renamed") == [f"plain {i}" for i in range(12)]
+    w.logout()
+    m.logout()
+
+
+def test_without_a_late_watch_the_account_is_settled_at_once(make_ferry, backends, old, new):
+    user = new_user("unwatched")
+    fill(old, user, small(messages=5))
+    ferry = make_ferry(backends, {"migration": dict(LATE["migration"], late_watch="0s")})
+    ferry.migrator()
+    assert ferry.ctl("migrate", user)[0] == 0
+    ferry.wait_state(user, "settled")
+    redis = ferry.redis.client()
+    assert lists(ferry, user) == [] and redis.exists(f"imapferry:folded:{user}")
+    assert redis.zscore("imapferry:late", user) is None and ferry.route(user)["late_found"] == "0"

@@ -1,3 +1,4 @@
+#include "migrator/folded.h"
 #include "migrator/ledger.h"
 #include "store_unit.h"
 
@@ -449,6 +450,239 @@ static void test_size(void **state)
     assert_true(sizeof(struct ledger_row) <= 48);
 }
 
+/* ---- folded ---- */
+
+static uint64_t listed(struct world *w)
+{
+    return (uint64_t)UNIT_COMMAND(&w->u, "LLEN", "unit:ledger:ann@example.org:" RECORD).number;
+}
+
+static void fold(struct world *w)
+{
+    assert_int_equal(load(w), ROUTE_OK);
+    assert_true(ledger_may_fold(w->l));
+    WRITE(w, ledger_fold);
+    assert_int_equal(load(w), ROUTE_OK);
+}
+
+/* Pairs, and how they are proved: v by bytes, h by headers, b bare. */
+static void expect_rows(struct world *w, const char *want)
+{
+    struct buf out = {0};
+    uint32_t source, target;
+    size_t n;
+    const struct ledger_row *rows = ledger_rows(w->l, &n);
+    if (ledger_bound(w->l, &source, &target))
+        buf_printf(&out, "%u/%u", source, target);
+    for (size_t i = 0; i < n; i++) {
+        buf_printf(&out, " %u>%u%s%s%s", rows[i].source_uid, rows[i].target_uid, rows[i].verified ? "v" : "",
+                   rows[i].header ? "h" : "", rows[i].bare ? "b" : "");
+        assert_ptr_equal(ledger_find_target(w->l, rows[i].target_uid), &rows[i]);
+    }
+    assert_int_equal(ledger_sums(w->l)->rows, n);
+    assert_string_equal(buf_str(&out), want);
+    buf_free(&out);
+}
+
+static void test_folded(void **state)
+{
+    struct world *w = *state;
+    assert_int_equal(load(w), ROUTE_OK);
+    WRITE(w, ledger_pair, "old", "new");
+    WRITE(w, ledger_bind, 7, 4294967295);
+    WRITE(w, ledger_done,
+          SENT(row(1, 5, 9, true), row(2, 6, 9, true), row(3, 8, 9, false), row(4, 9, 9, false), row(9, 4, 9, true),
+               row(4294967295, 4294967295, 9, true)), 6);
+    WRITE(w, ledger_headers, ((uint32_t[]){4}), 1);
+    WRITE(w, ledger_looked, 70);
+    for (int again = 0; again < 2; again++) {
+        fold(w);
+        assert_int_equal(listed(w), 0);
+        expect_rows(w, "7/4294967295 1>5vb 2>6vb 3>8b 4>9hb 9>4vb 4294967295>4294967295vb");
+        assert_true(ledger_is_of(w->l, "old", "new"));
+        assert_int_equal(ledger_looked_until(w->l), 70);
+        assert_false(ledger_was_turned(w->l));
+    }
+    /* What comes behind it is known by its bytes, until the next time. */
+    WRITE(w, ledger_done, SENT(row(10, 20, 3, true)), 1);
+    WRITE(w, ledger_gone, ((uint32_t[]){9}), 1);
+    assert_int_equal(load(w), ROUTE_OK);
+    expect_rows(w, "7/4294967295 1>5vb 2>6vb 3>8b 4>9hb 10>20v 4294967295>4294967295vb");
+    assert_int_equal(listed(w), 2);
+    fold(w);
+    assert_int_equal(listed(w), 0);
+    expect_rows(w, "7/4294967295 1>5vb 2>6vb 3>8b 4>9hb 10>20vb 4294967295>4294967295vb");
+    /* The way back, and on again. */
+    WRITE(w, ledger_pair, "new", "old");
+    WRITE(w, ledger_verified, ((uint32_t[]){8}), 1);
+    fold(w);
+    expect_rows(w, "4294967295/7 5>1vb 6>2vb 8>3vb 9>4hb 20>10vb 4294967295>4294967295vb");
+    assert_true(ledger_was_turned(w->l) && ledger_is_of(w->l, "new", "old"));
+    assert_int_equal(ledger_looked_until(w->l), 0);
+    WRITE(w, ledger_void);
+    fold(w);
+    expect_rows(w, "");
+    assert_true(ledger_is_of(w->l, "new", "old"));
+    struct unit_answer a;
+    UNIT_DO(&w->u, a, route_ledger_drop, &w->job, RECORD);
+    assert_int_equal(a.rc, ROUTE_OK);
+    assert_int_equal(UNIT_COMMAND(&w->u, "EXISTS", "unit:folded:ann@example.org").number, 0);
+}
+
+/* Messages that were sent again may land once more: they stay as they are. */
+static void test_folded_but_for_what_was_sent_again(void **state)
+{
+    struct world *w = *state;
+    assert_int_equal(load(w), ROUTE_OK);
+    WRITE(w, ledger_pair, "old", "new");
+    WRITE(w, ledger_bind, 1, 2);
+    WRITE(w, ledger_done, SENT(row(1, 5, 10, true), row(2, 6, 20, true)), 2);
+    WRITE(w, ledger_intent, 7, ((uint32_t[]){3, 4}), 2);
+    WRITE(w, ledger_sent, SENT(row(3, 0, 30, false), row(4, 0, 40, false)), 2);
+    assert_false(ledger_may_fold(w->l));
+    WRITE(w, ledger_settled);
+    WRITE(w, ledger_sent, SENT(row(3, 0, 30, false)), 1);
+    WRITE(w, ledger_landed, SENT(row(3, 7, 0, false)), 1);
+    WRITE(w, ledger_verified, ((uint32_t[]){3}), 1);
+    for (int again = 0; again < 2; again++) {
+        fold(w);
+        assert_int_equal(listed(w), 3);
+        expect_rows(w, "1/2 1>5vb 2>6vb 3>7v");
+        assert_int_equal(ledger_find(w->l, 3)->size, 30);
+        assert_int_equal(ledger_find(w->l, 3)->hash[31], 3);
+        assert_true(imap_seq_has(ledger_resent(w->l), 3) && imap_seq_has(ledger_resent(w->l), 4));
+        size_t n;
+        const struct ledger_row *sent = ledger_unlanded(w->l, &n);
+        assert_true(n == 2 && sent[0].source_uid == 3 && sent[1].source_uid == 4 && sent[1].hash[0] == 4);
+    }
+}
+
+/* A fold whose answer was lost is done once; one that was read before somebody wrote is not done; nor is that of an owner
+ * that was replaced. */
+static void test_folded_once(void **state)
+{
+    struct world *w = *state;
+    struct answer a = {0}, loaded = {0};
+    assert_int_equal(load(w), ROUTE_OK);
+    WRITE(w, ledger_pair, "old", "new");
+    WRITE(w, ledger_bind, 1, 2);
+    WRITE(w, ledger_done, SENT(row(1, 5, 10, true)), 1);
+    assert_int_equal(load(w), ROUTE_OK);
+    struct ledger *late = ledger_load(w->u.store, &w->job, RECORD, on_answer, &loaded);
+    UNIT_UNTIL(&w->u, loaded.times == 1);
+    WRITE(w, ledger_fold);
+    ledger_fold(late, on_answer, &a);
+    UNIT_UNTIL(&w->u, a.times == 1);
+    assert_int_equal(a.rc, ROUTE_OK);
+    assert_int_equal(load(w), ROUTE_OK);
+    WRITE(w, ledger_done, SENT(row(2, 6, 10, true)), 1);
+    ledger_fold(late, on_answer, &a);
+    UNIT_UNTIL(&w->u, a.times == 2);
+    assert_int_equal(a.rc, ROUTE_AGAIN);
+    ledger_free(&late);
+    w->job.token = "another";
+    assert_int_equal(load(w), ROUTE_OK);
+    ledger_fold(w->l, on_answer, &a);
+    UNIT_UNTIL(&w->u, a.times == 3);
+    assert_int_equal(a.rc, ROUTE_LOST);
+    w->job.token = "token";
+    assert_int_equal(load(w), ROUTE_OK);
+    expect_rows(w, "1/2 1>5vb 2>6v");
+}
+
+static void no_row(void *owner, const struct ledger_row *row)
+{
+    (void)owner, (void)row;
+}
+
+static void test_folded_that_cannot_be_read(void **state)
+{
+    static const char *const texts[] = {"", "A", "AA", "BAAAAAAAAAAAAA", "AAB", "AABAA", "AABABA", "AABAAAA", "AAA ", "IAA",
+                                        "EABAAA", "EABAAAAA", "EABAAABAB", "AAB_____HAAA", "AABAAfffffD"};
+    struct folded f;
+    (void)state;
+    assert_true(folded_read(span_str("AAA"), &f, no_row, NULL));
+    assert_true(folded_read(span_str("AABAAA"), &f, no_row, NULL));
+    assert_true(folded_read(span_str("EABAABBBAB"), &f, no_row, NULL));
+    for (size_t i = 0; i < COUNTOF(texts); i++)
+        if (folded_read(span_str(texts[i]), &f, no_row, NULL))
+            fail_msg("read: %s", texts[i]);
+}
+
+/* What an account takes in Redis of its ledgers, before and after: so many mailboxes, of so many messages each. */
+struct shape {
+    const char *name;
+    uint32_t mailboxes, messages;
+    uint32_t step, every; /* the source's UIDs go on by step behind every so many messages */
+};
+
+static uint64_t memory_of(struct world *w, const char *key)
+{
+    return (uint64_t)UNIT_COMMAND(&w->u, "MEMORY", "USAGE", key, "SAMPLES", "0").number;
+}
+
+static uint64_t take_shape(struct world *w, const struct shape *s, char id[17])
+{
+    enum { BATCH = 500 };
+    struct ledger_row rows[BATCH];
+    struct answer a = {0};
+    uint32_t uid = 1;
+    ledger_free(&w->l);
+    w->l = ledger_load(w->u.store, &w->job, id, on_answer, &a);
+    UNIT_UNTIL(&w->u, a.times == 1);
+    WRITE(w, ledger_pair, "old", "new");
+    WRITE(w, ledger_bind, 1700000000, 1710000000);
+    for (uint32_t done = 0; done < s->messages;) {
+        uint32_t n = s->messages - done < BATCH ? s->messages - done : BATCH, uids[BATCH];
+        for (uint32_t i = 0; i < n; i++, uid += (done + i) % s->every ? 1 : s->step) {
+            rows[i] = row(uid, done + i + 1, 12345, false);
+            uids[i] = uid;
+        }
+        WRITE(w, ledger_intent, done + 1, uids, n);
+        WRITE(w, ledger_sent, rows, n);
+        WRITE(w, ledger_landed, rows, n);
+        WRITE(w, ledger_verified, uids, n);
+        done += n;
+    }
+    char *key = xasprintf("unit:ledger:ann@example.org:%s", id);
+    uint64_t before = memory_of(w, key);
+    a = (struct answer){0};
+    ledger_free(&w->l);
+    w->l = ledger_load(w->u.store, &w->job, id, on_answer, &a);
+    UNIT_UNTIL(&w->u, a.times == 1);
+    WRITE(w, ledger_fold);
+    free(key);
+    return before;
+}
+
+static void test_memory(void **state)
+{
+    static const struct shape shapes[] = {
+        {"one run", 1, 1000, 1, 1},
+        {"a gap behind each tenth message", 1, 1000, 3, 10},
+        {"a gap behind each second message", 1, 1000, 7, 2},
+        {"a gap behind each message", 1, 1000, 2, 1},
+        {"100 mailboxes of 10 messages", 100, 10, 1, 1},
+        {"100 mailboxes of 10 messages with a gap in each", 100, 10, 3, 5},
+    };
+    struct world *w = *state;
+    UNIT_COMMAND(&w->u, "CONFIG", "SET", "appendfsync", "no");
+    for (size_t i = 0; i < COUNTOF(shapes); i++) {
+        const struct shape *s = &shapes[i];
+        uint64_t before = 0, messages = (uint64_t)s->mailboxes * s->messages;
+        UNIT_COMMAND(&w->u, "DEL", "unit:folded:ann@example.org");
+        for (uint32_t m = 0; m < s->mailboxes; m++) {
+            char id[17];
+            random_hex(id, 8);
+            before += take_shape(w, s, id);
+        }
+        uint64_t after = memory_of(w, "unit:folded:ann@example.org");
+        print_message("%-50s %5.1f bytes a message, folded %4.2f\n", s->name, (double)before / (double)messages,
+                      (double)after / (double)messages);
+        assert_true(after <= 4 * messages);
+    }
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -466,6 +700,11 @@ int main(void)
         TEST(test_pages),
         TEST(test_free_at_once),
         TEST(test_sent),
+        TEST(test_folded),
+        TEST(test_folded_but_for_what_was_sent_again),
+        TEST(test_folded_once),
+        cmocka_unit_test(test_folded_that_cannot_be_read),
+        TEST(test_memory),
         cmocka_unit_test(test_size),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
