@@ -205,7 +205,7 @@ static bool take_field(struct route *r, size_t i, struct span v)
     switch (fields[i].type) {
     case FIELD_TEXT:
         *(char **)place = xspandup(v);
-        return true;
+        return v.len == 0 || !memchr(v.p, '\0', v.len); /* a name with a NUL is none of ours */
     case FIELD_U64:
         return span_u64(v, UINT64_MAX, place);
     case FIELD_U32:

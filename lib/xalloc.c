@@ -54,6 +54,8 @@ char *xspandup(struct span s)
     if (s.len > 0)
         memcpy(copy, s.p, s.len);
     copy[s.len] = '\0';
+    for (size_t n = strlen(copy); n < s.len; n += strlen(copy + n))
+        copy[n] = XSPANDUP_NUL;
     return copy;
 }
 

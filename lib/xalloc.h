@@ -12,7 +12,9 @@ void *xrealloc(void *p, size_t n);
 void *xreallocarray(void *p, size_t n, size_t size);
 /* NULL gives NULL. */
 char *xstrdup(const char *s);
-/* A terminated copy; bytes after a NUL in s are copied too. */
+/* A terminated copy of all of s. A NUL in it becomes XSPANDUP_NUL, which stands in no name: so a C string is as long as
+ * what the peer sent, and "old\0x" is never taken for "old". */
+enum { XSPANDUP_NUL = 0x01 };
 char *xspandup(struct span s);
 char *xasprintf(const char *fmt, ...) PRINTF_LIKE(1, 2);
 /* Gives what was freed back to the system: to be called where something large has ended. */

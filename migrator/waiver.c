@@ -54,7 +54,7 @@ void waivers_add(struct waivers *w, struct span key)
 {
     char *text = xspandup(key);
 
-    if (strlen(text) != key.len || has(w, text)) {
+    if ((key.len > 0 && memchr(key.p, '\0', key.len)) || has(w, text)) {
         free(text);
         return;
     }

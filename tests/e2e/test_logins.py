@@ -44,6 +44,18 @@ def test_wrong_password_writes_nothing(ferry, old):
     assert ferry.redis.client().xlen("imapferry:jobs") == 0
 
 
+@pytest.mark.parametrize("name", [b"old\0", b"old\0new", b"old ", b"ol", b"\0", b""])
+def test_route_that_names_no_backend(ferry_on_fake, fake, name):
+    """A password goes nowhere but to a backend that the configuration has by just this name."""
+    proxy = ferry_on_fake.proxy()
+    client = ferry_on_fake.redis.client(decode=False)
+    client.hset("imapferry:route:ann", mapping={"backend": name, "state": "settled", "epoch": 3, "generation": 1})
+    with connect(proxy) as wire:
+        assert wire.login("ann", "hunter2").startswith(b"l1 NO [UNAVAILABLE]")
+        assert wire.login("bob", "secret", b"l2").startswith(b"l2 OK")
+    assert not fake.heard(b"hunter2")
+
+
 def test_right_password_after_a_wrong_one(ferry, old):
     proxy = ferry.proxy()
     with connect(proxy) as wire:

@@ -84,12 +84,36 @@ static void test_room_keeps_bytes(void **state)
     assert_null(b.mem);
 }
 
+/* "old" and a NUL behind it was taken for "old". */
+static void test_a_nul_shortens_no_string(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *bytes;
+        size_t len;
+        const char *copy;
+    } rows[] = {
+        {"", 0, ""},
+        {"old", 3, "old"},
+        {"\0", 1, "\x01"},
+        {"old\0", 4, "old\x01"},
+        {"old\0\0new", 8, "old\x01\x01new"},
+        {"\0old\0", 5, "\x01old\x01"},
+    };
+    for (size_t i = 0; i < COUNTOF(rows); i++) {
+        char *copy = xspandup(span_of(rows[i].bytes, rows[i].len));
+        assert_string_equal(copy, rows[i].copy);
+        free(copy);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_queue_stays_small),
         cmocka_unit_test(test_full_queue_moves_little),
         cmocka_unit_test(test_room_keeps_bytes),
+        cmocka_unit_test(test_a_nul_shortens_no_string),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
