@@ -6,6 +6,10 @@
 
 #include "imap_cmd.h"
 
+enum { DEPTH_MAX = 100 };
+
+static const char *const UNBALANCED = "Unbalanced parenthesis";
+
 static bool refuse(const char **why, const char *text)
 {
     *why = text;
@@ -26,7 +30,9 @@ struct word {
 struct walk {
     struct span part;
     size_t at;
-    int depth; /* of parentheses; may fall below 0 in a part that is not the first */
+    int depth;     /* of parentheses, those of the parts before counted */
+    int section;   /* the same, within the section under way */
+    bool literal;  /* the part ends in a literal */
     bool first;
     bool sections; /* BODY[...] is one word */
     bool literal8; /* may stand here (RFC 3516 4.4, RFC 5464 5) */
@@ -92,20 +98,26 @@ static bool skip_section(struct walk *w)
     bool begins = false; /* a word may begin here */
     while (w->at < w->part.len && w->part.p[w->at] != ']') {
         uint8_t c = w->part.p[w->at];
-        if (begins && c == '{' && is_marker(w->part, w->at)) {
+        if (begins && c == '{' && w->section == 1 && is_marker(w->part, w->at)) {
             w->at = w->part.len;
+            w->literal = true;
             return true;
         }
-        if (begins && c == '"' ? !read_quoted(w, " ()]") : !read_atom_byte(w))
+        w->section += c == '(' ? 1 : c == ')' ? -1 : 0;
+        if (w->section < 0 || w->section > 1)
+            return refuse(w->why, UNBALANCED);
+        if (begins && c == '"' ? !read_quoted(w, " )]") : !read_atom_byte(w))
             return false;
         begins = is_one_of(w, w->at - 1, " ([");
     }
     if (w->at == w->part.len)
         return refuse(w->why, "Unclosed section");
+    if (w->section > 0)
+        return refuse(w->why, UNBALANCED);
     do
         w->at++;
     while (is_one_of(w, w->at, "<0123456789.>"));
-    return w->at == w->part.len || is_one_of(w, w->at, " ()") ||
+    return w->at == w->part.len || is_one_of(w, w->at, " )") ||
            refuse(w->why, "Invalid character behind a section");
 }
 
@@ -125,7 +137,19 @@ static bool read_atom(struct walk *w, struct span *_name)
     }
     if (!_name->p)
         *_name = span_of(w->part.p + begin, w->at - begin);
-    return true;
+    return !is_one_of(w, w->at, "(") || refuse(w->why, "No blank before a parenthesis");
+}
+
+static bool read_bracket(struct walk *w, bool opens)
+{
+    w->depth += opens ? 1 : -1;
+    w->at++;
+    if (w->depth < 0)
+        return refuse(w->why, UNBALANCED);
+    if (w->depth > DEPTH_MAX)
+        return refuse(w->why, "Too many open parentheses");
+    bool ends = w->at == w->part.len || is_one_of(w, w->at, " ()");
+    return opens || ends || refuse(w->why, "No blank behind a parenthesis");
 }
 
 /* False: the part is not well-formed. At its end the kind is WORD_END. */
@@ -140,14 +164,14 @@ static bool next_word(struct walk *w, struct word *_r)
     bool ok = true;
     if (w->part.p[begin] == '(' || w->part.p[begin] == ')') {
         _r->kind = w->part.p[begin] == '(' ? WORD_OPEN : WORD_CLOSE;
-        w->depth += _r->kind == WORD_OPEN ? 1 : -1;
-        w->at++;
+        ok = read_bracket(w, _r->kind == WORD_OPEN);
     } else if (w->part.p[begin] == '"') {
         _r->kind = WORD_QUOTED;
-        ok = read_quoted(w, " ()");
+        ok = read_quoted(w, " )");
     } else if (is_marker(w->part, begin)) {
         _r->kind = WORD_LITERAL;
         w->at = w->part.len;
+        w->literal = true;
     } else {
         _r->kind = WORD_ATOM;
         ok = read_atom(w, &_r->name);
@@ -165,18 +189,19 @@ static enum word_kind peek_kind(const struct walk *w)
     return i == w->part.len ? WORD_END : w->part.p[i] == '(' ? WORD_OPEN : WORD_ATOM;
 }
 
-static bool check_words(struct walk w)
+/* _depth, _section: what is open at the end of the part. */
+static bool check_words(struct walk w, int *_depth, int *_section)
 {
     struct word word;
     do {
         if (!next_word(&w, &word))
             return false;
-        if (w.first && w.depth < 0)
-            return refuse(w.why, "Unbalanced parenthesis");
         if (word.kind == WORD_LITERAL && word.text.p[0] == '~' && !w.literal8)
             return refuse(w.why, "Binary literal not allowed here");
     } while (word.kind != WORD_END);
-    return true;
+    *_depth = w.depth;
+    *_section = w.section;
+    return w.depth == 0 || w.literal || refuse(w.why, UNBALANCED);
 }
 
 /* ---- what may stand in arguments ---- */
@@ -448,6 +473,35 @@ static bool skip_list(struct walk *w)
     return true;
 }
 
+/* Flags, in a list whose "(" was just read: atoms alone. Dovecot 2.3 waits for ever where APPEND has a literal among
+ * them. */
+static bool skip_flags(struct walk *w)
+{
+    struct word word;
+    do {
+        if (!next_word(w, &word))
+            return false;
+        if (word.kind != WORD_ATOM && word.kind != WORD_CLOSE)
+            return refuse(w->why, word.kind == WORD_END ? UNBALANCED : "Invalid flag");
+    } while (word.kind != WORD_CLOSE);
+    return true;
+}
+
+/* Flags without a list around them (RFC 3501 9 store-att-flags), or one list. */
+static bool check_flags(struct walk *w)
+{
+    struct word word;
+    do {
+        if (!next_word(w, &word))
+            return false;
+        if (word.kind == WORD_OPEN && !skip_flags(w))
+            return false;
+        if (word.kind == WORD_QUOTED || word.kind == WORD_LITERAL)
+            return refuse(w->why, "Invalid flag");
+    } while (word.kind != WORD_END);
+    return true;
+}
+
 /* ---- one function a kind of command; each sees one line part ---- */
 
 /* The message set that begins the arguments. */
@@ -504,7 +558,7 @@ static bool check_store(struct walk *w)
             return false;
     }
     return word.kind == WORD_END ||
-           allow_word(w, store_items, COUNTOF(store_items), &word, "Unknown STORE item");
+           (allow_word(w, store_items, COUNTOF(store_items), &word, "Unknown STORE item") && check_flags(w));
 }
 
 /* Steps over the mailbox name, which may be any word. */
@@ -537,7 +591,7 @@ static bool check_create(struct walk *w)
         bool is_text = word.kind == WORD_ATOM || word.kind == WORD_QUOTED || word.kind == WORD_LITERAL;
         if (is_text && !allow_word(w, create_items, COUNTOF(create_items), &word, "Unknown CREATE parameter"))
             return false;
-        if (word.kind == WORD_OPEN && w->depth == base + 2 && !skip_list(w)) /* USE ( \Sent ) */
+        if (word.kind == WORD_OPEN && w->depth == base + 2 && !skip_flags(w)) /* USE ( \Sent ) */
             return false;
     } while (word.kind != WORD_END);
     return true;
@@ -552,7 +606,7 @@ static bool check_append(struct walk *w)
     do {
         if (!next_word(w, &word))
             return false;
-        if (word.kind == WORD_OPEN && !skip_list(w))
+        if (word.kind == WORD_OPEN && !skip_flags(w))
             return false;
         if (word.kind == WORD_ATOM)
             return refuse_word(w, word.text, "Unknown APPEND argument");
@@ -574,6 +628,8 @@ static bool check_list_return(struct walk *w)
         if (word.kind == WORD_OPEN && status &&
             !allow_all(w, status_items, COUNTOF(status_items), w->depth - 1, "Unknown STATUS item"))
             return false;
+        if (word.kind == WORD_QUOTED || word.kind == WORD_LITERAL)
+            return refuse(w->why, "Unknown LIST option");
         if (word.kind == WORD_ATOM &&
             !allow_item(w, list_returns, COUNTOF(list_returns), word.text, "Unknown LIST option"))
             return false;
@@ -802,12 +858,15 @@ bool imap_cmd_allowed(struct imap_cmd *cmd, struct span part, bool first, const 
     w.shown = shown;
     w.why = why;
     w.due = first ? checks[cmd->verb].args : cmd->due;
+    w.depth = first ? 0 : cmd->depth;
+    w.section = first ? 0 : cmd->section;
     if (!first && part.len > 0 && !is_one_of(&w, 0, " )"))
         return refuse(why, "No blank behind a literal");
     /* A part of FETCH behind a literal begins within a section: nothing else in FETCH can be a literal. */
     if (!first && is_fetch(cmd) && !skip_section(&w))
         return false;
-    bool ok = check_words(w) && (!checks[cmd->verb].check || checks[cmd->verb].check(&w));
+    bool ok = check_words(w, &cmd->depth, &cmd->section) &&
+              (!checks[cmd->verb].check || checks[cmd->verb].check(&w));
     cmd->due = w.due;
     return ok;
 }

@@ -38,7 +38,8 @@ struct imap_cmd {
     char tag[IMAP_TAG_MAX + 1]; /* "*" where the line had no usable tag */
     enum imap_verb verb;
     size_t args;                /* offset in the line of what follows the verb (behind the blank), or line length */
-    unsigned due;               /* imap_cmd_allowed()'s own: strings that a SEARCH key takes in the next part */
+    unsigned due;               /* imap_cmd_allowed()'s own: strings that a SEARCH key takes in the next part, */
+    int depth, section;         /* and parentheses that are open at the end of this one, and those in its section */
 };
 
 extern const struct imap_verb_info imap_verbs[VERB_COUNT];
@@ -55,7 +56,8 @@ bool imap_cmd_parse(struct span line, struct imap_cmd *cmd, const char **why) MU
  * literals, mailbox names, flags and the string arguments of SEARCH keys are never looked into.
  *
  * Also refused is what a server might cut into words in another way than we do (an unclosed quote, a quote, "{" or
- * 8-bit inside of a word or a section, arguments where there can't be any). Where it gives up half way, Dovecot 2.3 for
+ * 8-bit inside of a word or a section, parentheses that don't balance over the parts of the command or have no blank
+ * beside them, a string among flags, arguments where there can't be any). Where it gives up half way, Dovecot 2.3 for
  * one takes the body of a non-synchronizing literal behind it for commands. It does so after other errors too (an
  * unknown flag in APPEND, one argument too many), which nobody can foresee: who must be sure sends a body only after
  * the server's "+".

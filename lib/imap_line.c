@@ -16,8 +16,8 @@ static const char *const WHY_NONSYNC = "non-synchronizing literal too large";
 
 struct marker {
     size_t at; /* offset of "{", or of the "~" before it */
-    bool sync, binary;
-    bool overflow; /* size does not fit */
+    bool sync, binary; /* also of a malformed one: would its sender wait for "+"? */
+    bool overflow;     /* size does not fit */
     uint64_t size;
 };
 enum marker_rc { MARKER_NONE, MARKER_GOOD, MARKER_MALFORMED };
@@ -121,8 +121,10 @@ static enum marker_rc read_braces(struct span text, struct marker *m)
         m->sync = false;
         digits.len--;
     }
-    if (!all_digits(digits))
+    if (!all_digits(digits)) {
+        m->sync = inside.len == 0 || !strchr("+-", inside.p[inside.len - 1]);
         return like_a_number(inside) ? MARKER_MALFORMED : MARKER_NONE;
+    }
     while (digits.len > 20 && digits.p[0] == '0')
         digits = span_of(digits.p + 1, digits.len - 1);
     m->overflow = !span_u64(digits, UINT64_MAX, &m->size);
@@ -177,8 +179,10 @@ static enum imap_line_rc end_line(struct imap_line *l, struct span text, struct 
     l->in_command = true;
     enum marker_rc rc = l->side == LINE_COMMANDS ? read_command_marker(text, &m)
                                                  : read_response_marker(text, item->first, &m);
-    if (rc == MARKER_MALFORMED)
+    if (rc == MARKER_MALFORMED) {
+        l->refusable = m.sync;
         return say_bad(l, item, WHY_MARKER);
+    }
     if (rc == MARKER_NONE) {
         l->in_command = false;
         l->parts = 0;

@@ -47,7 +47,7 @@ struct imap_line {
     bool give_out;         /* part was given out: forget it on the next call */
     bool in_command;       /* behind the first part of a command or response */
     bool in_literal;       /* a body is under way, even if none of it is left */
-    bool refusable;        /* bad only for a synchronizing literal that is too large */
+    bool refusable;        /* bad only for a literal that its sender holds back until we say "+" */
     const char *bad;       /* said LINE_BAD */
 };
 
@@ -61,7 +61,8 @@ struct imap_line_item {
     size_t marker;    /* ... its marker "{n}", "{n+}", "~{n}" begins at this offset of text */
     uint64_t left;    /* LINE_LITERAL: bytes of the body behind this piece */
     const char *why;  /* LINE_BAD */
-    bool refusable;   /* LINE_BAD: a synchronizing literal over limits.literal, whose body will not come */
+    bool refusable;   /* LINE_BAD: a literal whose body will not come without "+": a synchronizing one over
+                         limits.literal, or one that is malformed and ends neither in "+" nor in "-" */
 };
 
 void imap_line_init(struct imap_line *l, enum imap_line_side side, const struct imap_line_limits *limits);

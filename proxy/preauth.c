@@ -347,6 +347,8 @@ static void announce_literal(struct session *s, const struct imap_line_item *ite
     struct preauth *p = s->preauth;
     if (!p->status && !(p->row->flags & LITERALS))
         refuse(p, BAD, p->row->expected);
+    if (item->binary)
+        refuse(p, BAD, "Binary literals are not offered here"); /* RFC 3516 4.4, RFC 9051 4.3 */
     if (!item->sync)
         return; /* comes anyway */
     if (!p->status) {

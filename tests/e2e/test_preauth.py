@@ -218,9 +218,10 @@ def test_valid_commands_between_invalid_ones(wire):
 
 
 @pytest.mark.parametrize("send,answer", [
-    (b"a LOGIN {05}\r\n", b"a BAD malformed literal"),
-    (b"a LOGIN {-1}\r\n", b"a BAD malformed literal"),
-    (b"a LOGIN {}\r\n", b"a BAD malformed literal"),
+    (b"a LOGIN {5-}\r\n", b"a BAD malformed literal"),
+    (b"a LOGIN {05+}\r\n", b"a BAD malformed literal"),
+    (b"a LOGIN {+}\r\n", b"a BAD malformed literal"),
+    (b"a LOGIN ~{5-}\r\n", b"a BAD malformed literal"),
     (b"a LOGIN {4097+}\r\n", b"a BAD non-synchronizing literal too large"),
     (b"a LOGIN {18446744073709551616+}\r\n", b"a BAD non-synchronizing literal too large"),
     (b"a NO\0OP\r\n", b"* BAD NUL in a line"),
@@ -234,10 +235,24 @@ def test_line_that_two_readers_could_read_differently_ends_the_connection(wire, 
     assert fake.logins == []
 
 
-def test_synchronizing_literal_that_is_too_large_is_not_asked_for(wire):
-    wire.line(b"a LOGIN {4294967296}")
-    assert wire.read_line() == b"a BAD literal too large"
+@pytest.mark.parametrize("marker,answer", [
+    (b"{4294967296}", b"literal too large"), (b"{18446744073709551616}", b"literal too large"),
+    (b"{05}", b"malformed literal"), (b"{-1}", b"malformed literal"), (b"{ 5}", b"malformed literal"),
+    (b"{}", b"malformed literal"), (b"~{}", b"malformed literal"), (b"~{05}", b"malformed literal"),
+    (b"~{5}", b"Binary literals are not offered here"), (b"~{4294967296}", b"literal too large"),
+])
+def test_literal_that_is_not_asked_for(wire, marker, answer):
+    wire.line(b"a LOGIN " + marker)
+    assert wire.read_line() == b"a BAD " + answer
     assert wire.command(b"b", b"LOGIN ann secret")[-1].startswith(b"b OK ")
+
+
+def test_binary_literal_that_comes_anyway_is_swallowed(wire, fake):
+    wire.send(b"a LOGIN ~{3+}\r\nann secret\r\nb LOGIN ann ~{8+}\r\nx NOOP\r\n\r\nc NOOP\r\n")
+    assert wire.read_line() == b"a BAD Binary literals are not offered here"
+    assert wire.read_line() == b"b BAD Binary literals are not offered here"
+    assert wire.read_line() == b"c OK NOOP completed"
+    assert fake.logins == []
 
 
 def test_empty_literal_is_an_empty_string(wire, fake):

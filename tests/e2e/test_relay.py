@@ -105,10 +105,24 @@ def test_second_half_of_a_command_that_is_refused_ends_the_session(wire):
     assert answers[-2].startswith(b"b BAD ") and answers[-1].startswith(b"* BYE [CLIENTBUG]")
 
 
-@pytest.mark.parametrize("send", [b"b NOOP\n", b"b NO\0OP\r\n", b"b NOOP {05}\r\n", b"b" * 70000])
+@pytest.mark.parametrize("send", [b"b NOOP\n", b"b NO\0OP\r\n", b"b NOOP {05+}\r\n", b"b" * 70000])
 def test_line_that_can_not_be_read_ends_the_session(wire, send):
     wire.send(send)
     assert wire.rest()[-1] == b"* BYE [CLIENTBUG] This line can't be read"
+
+
+@pytest.mark.parametrize("line", [
+    b"APPEND INBOX (\\Bad {16+}\r\n0123456789abcdef)", b"APPEND INBOX (\\Bad {16}", b"APPEND INBOX (\\Seen",
+    b"APPEND INBOX (\\Seen {5+}\r\nhello", b"FETCH 1 (FLAGS", b"FETCH 1 (BODY[HEADER.FIELDS (X])", b"SEARCH (ALL",
+    b"STORE 1 FLAGS (\\Seen", b'LIST "" (a b', b"STATUS INBOX (UNSEEN", b"SEARCH ALL)", b"NOOP {05}", b"SEARCH SUBJECT {}",
+    b"SEARCH SUBJECT { 5}", b'SEARCH SUBJECT "x', b"IDLE (",
+])
+def test_unbalanced_line_is_refused_here(wire, line):
+    """Dovecot waits for more behind an open parenthesis, and the session hung with it."""
+    assert wire.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
+    wire.send(b"b " + line + b"\r\nc NOOP\r\n")
+    answers = wire.until(b"c ")
+    assert answers[0].startswith(b"b BAD ") and answers[-1].startswith(b"c OK "), answers
 
 
 # ---- literals, IDLE, pipelines

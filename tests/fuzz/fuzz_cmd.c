@@ -58,6 +58,7 @@ static void check_passed(const struct imap_cmd *cmd, const struct imap_line_item
     struct span args =
         item->first ? span_of(item->text.p + cmd->args, item->text.len - cmd->args) : item->text;
     MUST(item->literal == ends_in_marker(item->text));
+    MUST(item->literal || (cmd->depth == 0 && cmd->section == 0));
     for (size_t i = 0; i < args.len; i++)
         MUST(args.p[i] != '\0' && args.p[i] != '\r' && args.p[i] != '\n');
     if (item->first && !item->literal && (cmd->verb == VERB_FETCH || cmd->verb == VERB_UID_FETCH)) {

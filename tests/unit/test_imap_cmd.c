@@ -415,6 +415,70 @@ static void test_needs(void **state)
     expect("a SORT (DISPLAYFROM) UTF-8 ALL", &sort, "Unknown SORT criterion");
 }
 
+/* A line that ended within a list made Dovecot wait for the rest of it, and the session with it. */
+static void test_parentheses(void **state)
+{
+    (void)state;
+    static const char *const rows[][2] = {
+        {"a APPEND INBOX (\\Seen) {5}\n", NULL},
+        {"a APPEND INBOX () \"date\" {5}\n (\\Seen $x) {5}\n", NULL},
+        {"a APPEND {5}\n (\\Seen) {5}\n", NULL},
+        {"a APPEND INBOX (\\Bad {16+}", "Invalid flag"},
+        {"a APPEND INBOX (\\Bad {16}", "Invalid flag"},
+        {"a APPEND INBOX ({16}", "Invalid flag"},
+        {"a APPEND INBOX (\"\\Seen\") {5}", "Invalid flag"},
+        {"a APPEND INBOX ((\\Seen)) {5}", "Invalid flag"},
+        {"a APPEND INBOX (\\Seen", "Unbalanced parenthesis"},
+        {"a APPEND INBOX (\\Seen{5}", "Invalid character in a word"},
+        {"a APPEND INBOX \\Seen) {5}", "Unbalanced parenthesis"},
+        {"a APPEND INBOX (\\Seen)x {5}", "No blank behind a parenthesis"},
+        {"a APPEND INBOX(\\Seen) {5}", "No blank before a parenthesis"},
+        {"a APPEND INBOX {5}\n (\\Bad {16+}", "Invalid flag"},
+        {"a APPEND INBOX {5}\n)", "Unbalanced parenthesis"},
+        {"a STORE 1 FLAGS (\\Seen \\Deleted)", NULL},
+        {"a STORE 1 FLAGS \\Seen \\Deleted", NULL},
+        {"a STORE 1 FLAGS (\\Seen", "Unbalanced parenthesis"},
+        {"a STORE 1 FLAGS (\\Seen {3+}", "Invalid flag"},
+        {"a STORE 1 FLAGS {3+}", "Invalid flag"},
+        {"a STORE 1 FLAGS \"x\"", "Invalid flag"},
+        {"a CREATE x (USE (\\Sent {3}", "Invalid flag"},
+        {"a CREATE x (USE (\\Sent)", "Unbalanced parenthesis"},
+        {"a FETCH 1 (FLAGS", "Unbalanced parenthesis"},
+        {"a FETCH 1 (FLAGS))", "Unbalanced parenthesis"},
+        {"a FETCH 1 (BODY[HEADER.FIELDS (X])", "Unbalanced parenthesis"},
+        {"a FETCH 1 (BODY[HEADER.FIELDS X)])", "Unbalanced parenthesis"},
+        {"a FETCH 1 (BODY[HEADER.FIELDS ((X))])", "Unbalanced parenthesis"},
+        {"a FETCH 1 BODY[{5}\n]", "Invalid character in a word"},
+        {"a FETCH 1 (BODY[HEADER.FIELDS ({1}\n {1}\n)] FLAGS)", NULL},
+        {"a FETCH 1 (BODY[HEADER.FIELDS ({1}\n)]", "Unbalanced parenthesis"},
+        {"a FETCH 1 (BODY[HEADER.FIELDS ({1}\n ])", "Unbalanced parenthesis"},
+        {"a SEARCH (SUBJECT {1}\n UNSEEN)", NULL},
+        {"a SEARCH (SUBJECT {1}\n UNSEEN", "Unbalanced parenthesis"},
+        {"a SEARCH (SUBJECT {1}\n UNSEEN))", "Unbalanced parenthesis"},
+        {"a SEARCH OR (UNSEEN) (SUBJECT {1}\n)", NULL},
+        {"a SEARCH (UNSEEN", "Unbalanced parenthesis"},
+        {"a LIST \"\" ({1}\n {1}\n)", NULL},
+        {"a LIST \"\" (a b", "Unbalanced parenthesis"},
+        {"a LIST (SUBSCRIBED \"\" *", "Unbalanced parenthesis"},
+        {"a LIST \"\" * RETURN (STATUS (UNSEEN)", "Unbalanced parenthesis"},
+        {"a LIST \"\" * RETURN ({8}", "Unknown LIST option"},
+        {"a STATUS x (UNSEEN", "Unbalanced parenthesis"},
+        {"a SORT (DATE UTF-8 ALL", "Unbalanced parenthesis"},
+        {"a SETMETADATA x (/private/comment {1}\n)", NULL},
+        {"a SETMETADATA x (/private/comment {1}\n x", "Unbalanced parenthesis"},
+        {"a GETMETADATA x (/private/comment", "Unbalanced parenthesis"},
+        {"a SELECT (", "Unbalanced parenthesis"},
+        {"a SELECT )", "Unbalanced parenthesis"},
+        {"a ENABLE (", "Unbalanced parenthesis"},
+    };
+    struct imap_caps all = caps_of(all_words);
+    for (size_t i = 0; i < COUNTOF(rows); i++)
+        expect(rows[i][0], &all, rows[i][1]);
+    char bomb[300] = "a SEARCH ";
+    memset(bomb + 9, '(', 200);
+    expect(bomb, &all, "Too many open parentheses");
+}
+
 /* Where a server would give up half way through the line, and take the literal behind it for commands. */
 static void test_ambiguous(void **state)
 {
@@ -422,7 +486,7 @@ static void test_ambiguous(void **state)
     static const char *const rows[][2] = {
         {"a NOOP {100+}", "Too many arguments"},
         {"a NOOP x", "Too many arguments"},
-        {"a CLOSE (", "Too many arguments"},
+        {"a CLOSE (", "Unbalanced parenthesis"},
         {"a CREATE x {5+}", "Unknown CREATE parameter"},
         {"a DELETE x {5+}", "Too many arguments"},
         {"a RENAME x y {5+}", "Too many arguments"},
@@ -746,6 +810,7 @@ int main(void)
         cmocka_unit_test(test_passes),
         cmocka_unit_test(test_hidden),
         cmocka_unit_test(test_needs),
+        cmocka_unit_test(test_parentheses),
         cmocka_unit_test(test_ambiguous),
         cmocka_unit_test(test_quote_in_section_hides_literal),
         cmocka_unit_test(test_hidden_in_disguise),
