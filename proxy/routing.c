@@ -22,7 +22,8 @@ struct login {
     unsigned again;
 
     struct backend_login *dialog; /* SIGNIN; owned */
-    bool checked;                 /* auth_backend took the password */
+    bool checked;                 /* auth_backend took the password, for at ... */
+    bool shown;                   /* ... or at did: it is known to be right */
 
     const struct conf_backend *at,
         *other;   /* what was read: where the account lives, and the other side of its move */
@@ -229,6 +230,22 @@ static const struct conf_backend *other_side(const struct conf *c, const char *u
 static void sign_in(struct session *s);
 static void enter(struct session *s);
 
+static bool is_frozen(enum route_state state)
+{
+    return state == ROUTE_FREEZING || state == ROUTE_FLIPPING;
+}
+
+/* Where the password is checked: where the account lives. In a freeze the site may have closed that server to its users
+ * (hook_freeze), who would be told that their password is wrong: there the other one is asked, which the account goes to
+ * and whose sign-in is of use after the flip. */
+static const struct conf_backend *judge_of(const struct session *s, const struct route *r,
+                                           const struct conf_backend *lives_at)
+{
+    const struct conf *c = s->proxy->conf;
+    bool closed = is_frozen(r->state) && c->migration.hook_freeze.n > 0;
+    return closed ? other_side(c, s->login->key, r, lives_at) : lives_at;
+}
+
 /* A freeze that is past its deadline is ended by whoever comes along. */
 static void on_thaw(void *owner, enum route_rc rc, const char *detail)
 {
@@ -243,17 +260,20 @@ static void on_route(void *owner, enum route_rc rc, const struct route *r)
         unavailable(s, "routing", text_of(rc));
         return;
     }
-    if (r->state == ROUTE_FREEZING || r->state == ROUTE_FLIPPING) {
-        route_thaw(s->proxy->store, l->key, on_thaw, s);
-        hold(s);
-        return;
-    }
     const struct conf *c = s->proxy->conf;
-    l->at = conf_backend(c, r->backend);
-    if (!l->at) {
+    const struct conf_backend *was = l->at, *lives_at = conf_backend(c, r->backend);
+    if (!lives_at) {
         unavailable(s, "routing", "the route names a backend that is not configured");
         return;
     }
+    if (is_frozen(r->state))
+        route_thaw(s->proxy->store, l->key, on_thaw, s);
+    if (is_frozen(r->state) && l->shown) {
+        hold(s);
+        return;
+    }
+    l->at = judge_of(s, r, lives_at);
+    l->checked &= l->at == was; /* a master sign-in stands in for no password that another backend has to see */
     l->other = other_side(c, l->key, r, l->at);
     l->leaving =
         strcmp(l->at->name, r->source) == 0 || strcmp(l->at->name, conf_pair_of(c, l->key).source) == 0;
@@ -294,10 +314,14 @@ static void on_signed_in(void *owner, const struct login_result *r)
         struct stream *stream =
             r->stream; /* it has shown that the password is right, and was only for that */
         stream_close(&stream, false);
-        l->checked = true;
-        sign_in(s);
+        l->checked = l->shown = true;
+        if (is_frozen(l->state))
+            enter(s); /* will have to wait */
+        else
+            sign_in(s);
         return;
     }
+    l->shown = true;
     l->caps = r->caps;
     session_take_backend(s, r->stream, l->at);
     backends_learned(s->proxy->backends, l->at, &l->caps);

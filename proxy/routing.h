@@ -3,10 +3,15 @@
  *   ROUTING   read the route: where does this account live?
  *   SIGNIN    sign in there with the client's own name and password
  *   ENTERING  the script `enter` registers the session if the route still is what was read, and queues the
- * migration RELAY     and only now the client is told OK
+ *             migration
+ *   RELAY     and only now the client is told OK
  *
- * "again" goes back to ROUTING (with the connection, which is of use where the backend stayed the same),
- * "wait" and a route that is being switched over go to WAITING. A wrong password is answered with the
+ * "again" goes back to ROUTING (with the connection, which is of use where the backend stayed the same), "wait" goes to
+ * WAITING. An account that is being switched over is no exception: its password is checked first, or the wait would tell
+ * who knows no password that there is such an account. The connection of such a login stays unused until the freeze is
+ * over: it is registered as nothing, and nothing but the sign-in was sent over it. After a flip it is dropped, and the
+ * login signs in at the other server; after a thaw it is gone on with. A server that can't be reached in a freeze is
+ * [UNAVAILABLE] at once. A wrong password is answered with the
  * backend's RFC 5530 code and a text of ours, and nothing is written to the store; all else is NO
  * [UNAVAILABLE]. */
 #ifndef IMAPFERRY_ROUTING_H

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from fakes.fake_imap import FakeImap
 from harness import mail, net
 from harness.ferry import backend
 from harness.relay import Relay
@@ -45,6 +46,126 @@ def test_login_during_the_freeze_waits_and_lands_on_the_new_server(make_ferry, o
     ferry.wait_state(user, "flipped")
     relay.close()
     assert_equal(old, new, user, 10)
+
+
+# ---- a login in a freeze that does not end by itself
+
+@pytest.fixture
+def fakes():
+    with FakeImap(name="old") as old_one, FakeImap(name="new") as new_one:
+        yield old_one, new_one
+
+
+def still(ferry, user, state="freezing"):
+    """The account stands still until thaw() or flipped(): no migrator has it."""
+    now, _ = ferry.redis.client().time()
+    ferry.redis.client().hset(f"imapferry:route:{user}", mapping={
+        "backend": "old", "state": state, "epoch": 3, "generation": 1, "source": "old", "target": "new", "owner": "o",
+        "deadline": (now + 60) * 1000})
+
+
+def becomes(ferry, user, state, backend_name):
+    ferry.redis.client().hset(f"imapferry:route:{user}", mapping={
+        "backend": backend_name, "state": state, "epoch": 4, "owner": "", "deadline": 0})
+
+
+def on_fakes(make_ferry, fakes, **settings):
+    old_one, new_one = fakes
+    checked_at = settings.pop("auth_backend", None)
+    options = {"auth_backend": checked_at} if checked_at else {}
+    return make_ferry({"old": backend(old_one, "imap", **options), "new": backend(new_one, "imap")},
+                      {"proxy": {"hold_max": "20s"}, **settings})
+
+
+@pytest.mark.parametrize("state", ["freezing", "flipping"])
+def test_wrong_password_in_a_freeze_is_refused_like_any_other(make_ferry, fakes, state):
+    """Who had to wait knew that there is such an account."""
+    ferry = on_fakes(make_ferry, fakes)
+    proxy = ferry.proxy()
+    still(ferry, "ann", state)
+    answers, times = [], []
+    for name in ("nobody", "ann"):
+        with connect(proxy) as wire:
+            began = time.monotonic()
+            answers.append(wire.login(name, "wrong"))
+            times.append(time.monotonic() - began)
+    assert answers[0] == answers[1] and answers[0].startswith(b"l1 NO [AUTHENTICATIONFAILED]"), answers
+    assert abs(times[0] - times[1]) < 0.9, times
+    assert not proxy.find("login_waits") and not ferry.redis.client().exists("imapferry:sessions:ann")
+
+
+@pytest.mark.parametrize("end", ["flipped", "ready"])
+def test_right_password_in_a_freeze_waits_and_writes_nothing(make_ferry, fakes, end):
+    old_one, new_one = fakes
+    ferry = on_fakes(make_ferry, fakes)
+    proxy = ferry.proxy()
+    still(ferry, "ann")
+    with connect(proxy) as wire:
+        wire.send(b"l1 LOGIN ann secret\r\nc CREATE Fresh\r\n")
+        proxy.wait("login_waits")
+        assert not ferry.redis.client().exists("imapferry:sessions:ann")
+        assert old_one.sign_ins("ann") == 1 and new_one.sign_ins("ann") == 0
+        assert not old_one.commands("", "ann")
+        becomes(ferry, "ann", end, "new" if end == "flipped" else "old")
+        assert wire.until(b"l1 ")[-1].startswith(b"l1 OK")
+        assert wire.until(b"c ")[-1].startswith(b"c OK")
+    there, elsewhere = (new_one, old_one) if end == "flipped" else (old_one, new_one)
+    assert there.commands("CREATE", "ann") and not elsewhere.commands("CREATE", "ann")
+    assert there.sign_ins("ann") == 1
+
+
+def test_server_that_closes_the_waiting_login_s_connection(make_ferry, fakes):
+    old_one, _ = fakes
+    ferry = on_fakes(make_ferry, fakes)
+    proxy = ferry.proxy()
+    still(ferry, "ann")
+    with connect(proxy) as wire:
+        wire.line(b"l1 LOGIN ann secret")
+        proxy.wait("login_waits")
+        old_one.drop_all()
+        becomes(ferry, "ann", "ready", "old")
+        assert wire.until(b"l1 ")[-1].startswith(b"l1 OK")
+    assert old_one.sign_ins("ann") == 2
+
+
+def test_site_that_closes_the_old_server_in_the_freeze(make_ferry, fakes):
+    """A login that it denies is no wrong password."""
+    old_one, new_one = fakes
+    ferry = on_fakes(make_ferry, fakes, migration={"hook_freeze": ["/bin/true"]})
+    proxy = ferry.proxy()
+    still(ferry, "ann")
+    old_one.passwords["ann"] = b"denied"
+    with connect(proxy) as wire:
+        assert wire.login("ann", "wrong").startswith(b"l1 NO [AUTHENTICATIONFAILED]")
+        wire.line(b"l2 LOGIN ann secret")
+        proxy.wait("login_waits")
+        becomes(ferry, "ann", "flipped", "new")
+        assert wire.until(b"l2 ")[-1].startswith(b"l2 OK")
+    assert new_one.sign_ins("ann") == 1 and old_one.sign_ins("ann") == 0
+
+
+def test_password_that_another_backend_checks(make_ferry, fakes):
+    """The old server can't: its master is for after the check, and for no other server."""
+    old_one, new_one = fakes
+    ferry = on_fakes(make_ferry, fakes, auth_backend="new")
+    proxy = ferry.proxy()
+    still(ferry, "ann")
+    with connect(proxy) as wire:
+        assert wire.login("ann", "wrong").startswith(b"l1 NO [AUTHENTICATIONFAILED]")
+        wire.line(b"l2 LOGIN ann secret")
+        proxy.wait("login_waits")
+        assert old_one.sign_ins("ann") == 0
+        becomes(ferry, "ann", "flipped", "new")
+        assert wire.until(b"l2 ")[-1].startswith(b"l2 OK")
+    assert [how for user, how in new_one.logins if user == "ann"] == ["user", "user"]
+    assert old_one.sign_ins("ann") == 0
+
+
+def test_login_waits_no_longer_than_hold_max(make_ferry, fakes):
+    ferry = on_fakes(make_ferry, fakes, proxy={"hold_max": "1s"})
+    with connect(ferry.proxy()) as wire:
+        still(ferry, "ann")
+        assert wire.login("ann").startswith(b"l1 NO [UNAVAILABLE]")
 
 
 @pytest.mark.parametrize("has_a_session", [True, False])
