@@ -160,7 +160,7 @@ const struct option options[] = {
      .text = "A session in which nothing happens for so long is closed. Below 30m is against RFC 3501 "
              "(5.4) and makes clients reconnect all day."},
     {"proxy", "close_timeout", OPTION_DURATION, offsetof(struct conf_proxy, close_timeout_ms), .def = "5s",
-     .min = 100, .max = 10 * M, .text = "Time to send the last words to a client that is slow to read."},
+     .min = 100, .max = 10 * M, .text = "Time to send the last words to a client that is slow to read, and for a server to answer LOGOUT."},
     {"migrator", "jobs", OPTION_NUMBER, offsetof(struct conf_migrator, jobs), .def = "4", .min = 1,
      .max = 1000, .text = "Accounts that this migrator copies at the same time."},
     {"migrator", "id", OPTION_STRING, offsetof(struct conf_migrator, id), .def = "",

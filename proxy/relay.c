@@ -313,12 +313,47 @@ void relay_backend_event(struct session *s, enum stream_event ev)
     relay_settle(s);
 }
 
+static const struct command *find_logout(const struct relay *r)
+{
+    const struct command *c;
+    TAILQ_FOREACH(c, &r->commands, link)
+    if (c->verb == VERB_LOGOUT)
+        return c;
+    return NULL;
+}
+
+/* A client that has said LOGOUT waits for nothing but the end, and a backend that owes it that is let go. */
+static void logout_alone(struct session *s)
+{
+    const struct command *c = find_logout(s->relay);
+    if (c && relay_at_boundary(s))
+        relay_sayf(s, "%s%s OK Logout completed", s->relay->bye ? "" : "* BYE Logging out\r\n", c->tag);
+    session_close(s, WHY_LOGOUT, "the backend did not answer");
+}
+
+/* For how long nothing may move. Behind a LOGOUT that is for the answers of the backend alone; commands before it may
+ * take their time. */
+static uint64_t silence_ms(const struct session *s)
+{
+    const struct conf_proxy *c = &s->proxy->conf->proxy;
+    if (!s->relay->logout)
+        return c->idle_timeout_ms;
+    return s->relay->n_commands > 1 ? c->backend_timeout_ms : c->close_timeout_ms;
+}
+
+void relay_expect_end(struct session *s)
+{
+    timer_start(s->timer, s->proxy->conf->proxy.close_timeout_ms);
+}
+
 void relay_timeout(struct session *s)
 {
-    uint64_t limit = s->proxy->conf->proxy.idle_timeout_ms;
+    uint64_t limit = silence_ms(s);
     uint64_t idle = uv_now(&s->proxy->loop->uv) - s->relay->moved_ms;
     if (s->client_eof)
         session_close(s, WHY_CLIENT_GONE, "answers that did not come");
+    else if (idle >= limit && s->relay->logout)
+        logout_alone(s);
     else if (idle >= limit)
         session_close(s, WHY_IDLE, NULL);
     else

@@ -30,7 +30,8 @@ const struct imap_caps *relay_shown(const struct session *s);
 
 void relay_client_event(struct session *s, enum stream_event ev);
 void relay_backend_event(struct session *s, enum stream_event ev);
-/* The deadline passed: nothing moved for idle_timeout? */
+/* The deadline passed: nothing moved for idle_timeout? Behind a LOGOUT close_timeout is enough (backend_timeout while
+ * commands before it are under way), and the client is told BYE and OK by us. */
 void relay_timeout(struct session *s);
 
 /* The lease or the account's state changed: reads on, or stops reading. */

@@ -101,6 +101,9 @@ void relay_sayf(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 struct command *relay_command_add(struct relay *r, const char *tag, enum imap_verb verb);
 void relay_command_remove(struct relay *r, struct command *c);
 
+/* LOGOUT was passed on: the answer is waited for, and then given here. */
+void relay_expect_end(struct session *s);
+
 /* ---- client to backend ---- */
 
 /* May the client's next piece be looked at? */

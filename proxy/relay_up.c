@@ -78,6 +78,7 @@ static void pass_command(struct session *s, const struct imap_line_item *item)
         r->waits = r->current;
     } else if (item->first && r->cmd.verb == VERB_LOGOUT) {
         r->logout = true;
+        relay_expect_end(s);
     }
 }
 

@@ -19,7 +19,8 @@
  *          |                                      |                            | CLOSING
  * REFUSED  | a full second: how long the backend  | one to some seconds        | PREAUTH, CLOSING
  *          | thought it over is not for clients   |                            |
- * RELAY    | bytes; a freeze                      | idle_timeout               | FROZEN, CLOSING
+ * RELAY    | bytes; a freeze                      | idle_timeout; behind LOGOUT| FROZEN, CLOSING
+ *          |                                      | close_timeout              |
  * FROZEN   | word from the store: the account was | 10 s behind the freeze's   | RELAY, HANDOVER, CLOSING
  *          | flipped, or thawed                   | deadline (rest.h)          |
  * HANDOVER | another connection to stand where    | connect_timeout and three  | RELAY, CLOSING

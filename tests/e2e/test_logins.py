@@ -111,6 +111,23 @@ def test_backend_that_fails(ferry_on_fake, fake, kind, at):
         assert wire.login(user, tag=b"l2").startswith(b"l2 OK")
 
 
+@pytest.mark.parametrize("kind", ["hang", "no"])
+def test_logout_that_the_backend_does_not_see_to(make_ferry, fake, new, authority, kind):
+    ferry = make_ferry({"old": backend(fake, "imap"), "new": backend(new, ca=authority.ca)},
+                       {"proxy": {"close_timeout": "700ms"}})
+    with connect(ferry.proxy()) as wire:
+        assert wire.login(new_user()).startswith(b"l1 OK")
+        fake.misbehave(kind, at="logout", times=1)
+        if kind == "hang":
+            wire.line(b"b LOGOUT")
+            assert wire.rest() == [b"* BYE Logging out", b"b OK Logout completed"]
+        else:
+            assert wire.command(b"b", b"LOGOUT")[-1].startswith(b"b NO")
+            assert wire.command(b"c", b"NOOP")[-1].startswith(b"c OK")
+            wire.line(b"d LOGOUT")
+            assert wire.rest()[-1].startswith(b"d OK")
+
+
 def test_backend_that_nobody_listens_at(make_ferry, old, new, authority):
     closed = FakeImap(name="old")
     section = backend(closed, "imap")

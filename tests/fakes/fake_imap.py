@@ -38,7 +38,7 @@ from .session import Session
 from .store import SYSTEM_FLAGS, Mailbox, Message, shifted
 
 PLACES = ("greeting", "tls", "capability", "starttls", "id", "login", "after_login", "namespace", "list", "select",
-          "status", "fetch", "fetch_literal", "create", "append", "append_literal", "noop", "store", "search")
+          "status", "fetch", "fetch_literal", "create", "append", "append_literal", "noop", "store", "search", "logout")
 CAPABILITIES = ("IMAP4rev1 LITERAL+ ID ENABLE NAMESPACE UIDPLUS MULTIAPPEND SPECIAL-USE CREATE-SPECIAL-USE UNSELECT "
                 "IDLE CHILDREN")
 _count = itertools.count(4)

@@ -197,6 +197,7 @@ class Session:
         self.ok()
 
     def do_logout(self, _):
+        self.place("logout")
         self.server.note_logout(self)
         self.line("* BYE bye")
         self.ok()
