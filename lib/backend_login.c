@@ -18,7 +18,8 @@ struct backend_login {
     const struct conf_backend *backend; /* borrowed */
     struct tls_policy *policy;          /* borrowed */
     enum login_as as;
-    char *user, *secret, *client_ip, *session_id; /* owned */
+    char *user, *secret, *client_ip, *session_id, *site; /* owned */
+    unsigned ttl;
     bool compress, pipelined;
     uint64_t step_timeout_ms;
     backend_login_fn fn;
@@ -80,6 +81,7 @@ static void login_free(struct backend_login *b)
     free(b->user);
     free(b->client_ip);
     free(b->session_id);
+    free(b->site);
     free(b->detail);
     free(b);
 }
@@ -399,6 +401,12 @@ static void send_id(struct backend_login *b)
     imap_write_raw(&b->w, "ID (");
     write_id_pair(b, "x-originating-ip", b->client_ip, &first);
     write_id_pair(b, "x-session-id", b->session_id, &first);
+    write_id_pair(b, "x-proxy-site", b->site, &first);
+    if (b->ttl > 0) {
+        char ttl[12];
+        snprintf(ttl, sizeof ttl, "%u", b->ttl);
+        write_id_pair(b, "x-proxy-ttl", ttl, &first);
+    }
     imap_write_raw(&b->w, ")");
     command_end(b);
 }
@@ -414,7 +422,7 @@ static bool may_pipeline(const struct backend_login *b)
 
 static void after_caps(struct backend_login *b)
 {
-    bool wants_id = b->client_ip || b->session_id;
+    bool wants_id = b->client_ip || b->session_id || b->site || b->ttl > 0;
     if (b->backend->address.scheme == ADDRESS_IMAP_STARTTLS && !stream_is_secure(b->s))
         login_enter(b, STARTTLS);
     else if (wants_id && imap_caps_has(&b->caps, CAP_ID))
@@ -740,6 +748,8 @@ struct backend_login *backend_login_start(struct loop *l, const struct login_req
                                 .secret = xstrdup(request->secret),
                                 .client_ip = xstrdup(request->client_ip),
                                 .session_id = xstrdup(request->session_id),
+                                .site = xstrdup(request->site),
+                                .ttl = request->ttl,
                                 .compress = request->compress,
                                 .pipelined = request->pipelined,
                                 .step_timeout_ms = request->step_timeout_ms,

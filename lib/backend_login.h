@@ -57,6 +57,8 @@ struct login_request {
     const char *secret;      /* LOGIN_AS_USER: the password; copied, wiped when done */
     const char *client_ip;   /* for ID x-originating-ip, NULL = do not send */
     const char *session_id;  /* for ID x-session-id, NULL = none */
+    const char *site;        /* for ID x-proxy-site: what all proxies of one store know each other by, NULL = none */
+    unsigned ttl;            /* for ID x-proxy-ttl: how many proxies may still follow, 0 = not sent */
     bool compress; /* COMPRESS=DEFLATE where it is offered */
     bool pipelined; /* the sign-in goes out behind ID, and does not wait for the answer to that */
     struct stream_limits limits;

@@ -84,6 +84,11 @@ uint64_t store_generation(const struct store *s)
     return s->generation;
 }
 
+const char *store_id(const struct store *s)
+{
+    return s->id;
+}
+
 uint64_t store_quarantine_ms(const struct store *s)
 {
     uint64_t now = clock_boot_ms();

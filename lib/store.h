@@ -30,6 +30,8 @@ enum store_state store_state(const struct store *s);
 struct loop *store_loop(const struct store *s);
 const struct conf *store_conf(const struct store *s);
 uint64_t store_generation(const struct store *s);
+/* The store's id, NULL until it is known; borrowed. */
+const char *store_id(const struct store *s);
 /* Milliseconds that the quarantine still lasts as of the last hello, 0 = none. */
 uint64_t store_quarantine_ms(const struct store *s);
 /* How long one has to last after a change of server, for this program's configuration (the store keeps the longest that any

@@ -170,6 +170,7 @@ static struct imapc *dial(struct slot *s, enum half half)
         .as = master ? LOGIN_AS_MASTER : LOGIN_AS_USER,
         .user = c->login,
         .secret = master ? NULL : c->secret,
+        .site = store_id(c->m->store),
         .session_id = c->m->id, /* some servers want to know who comes before the sign-in */
         .compress = b->compress,
         .pipelined = true,

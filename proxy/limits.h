@@ -20,6 +20,7 @@ enum {
     LIMIT_BAD_LINES = 3,               /* invalid commands in a row before login */
     LIMIT_CROWD = 10000,               /* connections of a thread that have not signed in */
     LIMIT_CROWD_OF_ADDRESS = 1000,     /* ... from one address */
+    LIMIT_HOPS = 5,                    /* proxies between a client and its mail */
     LIMIT_PIPELINED = 1000,            /* commands under way in a session */
     LIMIT_AGAIN = 20,                  /* how often a login may find its route changed */
     LIMIT_RELAY_LINE = 64 * 1024,      /* a line of a command after login */

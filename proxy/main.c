@@ -11,6 +11,7 @@
 #include "lib/xalloc.h"
 
 #include "limits.h"
+#include "myself.h"
 #include "proxy.h"
 
 static const char usage[] =
@@ -198,7 +199,7 @@ static void program_free(struct program *g)
 
 static bool run(struct program *g, size_t descriptors, char **error)
 {
-    if (!bind_listeners(g, error) || !make_workers(g, descriptors, error) || !start_threads(g, error))
+    if (!bind_listeners(g, error) || !myself_check(g->conf, g->texts, g->n_listeners, error) || !make_workers(g, descriptors, error) || !start_threads(g, error))
         return false;
     loop_run(g->loop);
     return true;

@@ -167,6 +167,31 @@ static bool is_id_list(const struct imap_value *list)
     return n % 2 == 0 && n <= 60;
 }
 
+/* The value behind a key; NULL where there is none. */
+static const struct imap_value *find_id(const struct imap_value *list, const char *key)
+{
+    const struct imap_value *v = list->kind == IMAP_LIST ? list->first : NULL;
+    struct span text;
+    for (; v && v->next; v = v->next->next)
+        if (imap_value_string(v, &text) && span_is_ci(text, key))
+            return v->next;
+    return NULL;
+}
+
+/* What proxies tell each other, so that none dials itself for ever: x-proxy-site has the id of our own store where a proxy
+ * of this very site takes us for a mail server, and x-proxy-ttl says how many proxies may still follow, as Dovecot's
+ * do. Who claims either without being a proxy loses by it alone: it can only make the way shorter. */
+static void note_hops(struct session *s, const struct imap_value *list)
+{
+    const char *own = store_id(s->proxy->store);
+    struct span site, ttl;
+    uint32_t left;
+    if (own && imap_value_string(find_id(list, "x-proxy-site"), &site) && span_is(site, own))
+        s->hops = 0;
+    if (imap_value_string(find_id(list, "x-proxy-ttl"), &ttl) && span_u32(ttl, &left) && left < s->hops)
+        s->hops = left;
+}
+
 /* What a client says of itself is not passed on: it could claim another's address. */
 static void run_id(struct session *s, const struct imap_value *args)
 {
@@ -176,6 +201,7 @@ static void run_id(struct session *s, const struct imap_value *args)
         say_expected(s);
         return;
     }
+    note_hops(s, args);
     session_say(s, PREAUTH_ID);
     say_good(s, "ID completed");
 }
@@ -208,6 +234,7 @@ void preauth_secured(struct session *s)
     imap_line_wipe(&p->lines);
     imap_line_init(&p->lines, LINE_COMMANDS, &limits_before_login);
     p->bad_in_row = 0;
+    s->hops = LIMIT_HOPS;
     session_enter(s, IN_PREAUTH);
 }
 

@@ -54,6 +54,8 @@ static struct backend_login *sign_in_as(struct session *s, const struct conf_bac
         .secret = secret_password(s->secret),
         .client_ip = *s->peer_ip ? s->peer_ip : NULL,
         .session_id = s->name,
+        .site = store_id(s->proxy->store),
+        .ttl = s->hops - 1,
         .limits = limits_of_stream,
         .connect_timeout_ms = c->proxy.connect_timeout_ms,
         .step_timeout_ms = c->proxy.backend_timeout_ms,

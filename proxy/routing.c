@@ -345,6 +345,8 @@ static void sign_in(struct session *s)
         .secret = secret_password(s->secret),
         .client_ip = *s->peer_ip ? s->peer_ip : NULL,
         .session_id = s->name,
+        .site = store_id(s->proxy->store),
+        .ttl = s->hops - 1,
         .limits = limits_of_stream,
         .connect_timeout_ms = c->proxy.connect_timeout_ms,
         .step_timeout_ms = c->proxy.backend_timeout_ms,
@@ -520,6 +522,13 @@ void routing_begin(struct session *s, const char *tag, struct span name, struct 
     l->key = account_key(s->proxy->conf, name, &why);
     if (!l->key) {
         refuse(s, "AUTHORIZATIONFAILED", "reading the name", why);
+        return;
+    }
+    if (s->hops <= 1) {
+        LOG(ERROR, "proxy_loop", LOG_S("peer", s->peer), LOG_S("session", s->name),
+            LOG_S("why", s->hops == 0 ? "a proxy of this site signs in here: is a backend's address one of its own?"
+                                      : "too many proxies in a row"));
+        unavailable(s, "counting proxies", "proxies in a ring");
         return;
     }
     accounts_attach(s->proxy, l->key, s);

@@ -244,6 +244,7 @@ static struct session *session_new(struct proxy *p, enum address_scheme scheme)
     s->task.fn = session_free;
     s->ask.fn = session_asks;
     s->opened_ms = clock_boot_ms();
+    s->hops = LIMIT_HOPS;
     session_rename(s);
     s->timer = timer_new(p->loop, on_deadline, s);
     s->state = IN_NEW;

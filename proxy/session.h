@@ -106,6 +106,7 @@ struct session {
     bool in_crowd;
     struct crowd_address *crowd;
 
+    unsigned hops;           /* proxies that may still stand in the way, this one counted; 0: it went round (preauth.h) */
     struct preauth *preauth; /* until RELAY; owned */
     struct login *login;     /* the login under way; owned */
     struct relay *relay;     /* from RELAY on; owned */
