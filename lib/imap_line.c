@@ -251,6 +251,12 @@ enum imap_line_rc imap_line_feed(struct imap_line *l, const uint8_t *data, size_
     return feed_text(l, data, len, used, item);
 }
 
+void imap_line_forget(struct imap_line *l)
+{
+    if (l->give_out)
+        drop_part(l);
+}
+
 bool imap_line_idle(const struct imap_line *l)
 {
     return !l->bad && !l->in_command && (l->give_out || l->part.len == 0);

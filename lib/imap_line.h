@@ -70,6 +70,9 @@ void imap_line_init(struct imap_line *l, enum imap_line_side side, const struct 
  * with an empty text and left 0 (so that each literal is seen to end), also on a call with len 0. */
 enum imap_line_rc imap_line_feed(struct imap_line *l, const uint8_t *data, size_t len, size_t *used,
                                  struct imap_line_item *item) MUST_CHECK;
+/* The line that was given out last is done with: overwrites it where it lies in our own buffer, which else the next call
+ * does. For who may wait long before that, with a password in the line. */
+void imap_line_forget(struct imap_line *l);
 /* At a boundary: nothing of a command or response has been seen that has not ended. */
 bool imap_line_idle(const struct imap_line *l);
 /* Drops a refused literal that will not come: a synchronizing one that was answered with a tagged NO or BAD, also

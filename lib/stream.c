@@ -470,13 +470,22 @@ static bool lend(struct stream *s, struct span bytes)
     return open;
 }
 
+/* What was eaten of s->kept may have been a password, with more behind it that nobody takes for a while. */
+static void forget_eaten(struct stream *s, bool secrets)
+{
+    if (s->kept.len == 0)
+        buf_drop(s, &s->kept, true);
+    else if (secrets)
+        wipe(s->kept.mem, s->kept.off);
+}
+
 static bool give_kept(struct stream *s)
 {
+    bool secrets = s->secrets;
     if (!lend(s, buf_span(&s->kept)))
         return false;
     buf_eat(&s->kept, s->kept.len - s->view.len);
-    if (s->kept.len == 0)
-        buf_drop(s, &s->kept, true);
+    forget_eaten(s, secrets);
     return true;
 }
 
@@ -564,8 +573,7 @@ static void give_due(struct stream *s)
         if (!deliver(s, STREAM_EOF))
             return;
     }
-    if (s->kept.len == 0)
-        buf_drop(s, &s->kept, true);
+    forget_eaten(s, s->secrets);
     update_reading(s);
 }
 

@@ -25,7 +25,7 @@
  * stops and unlinks at once, the memory goes with the last uv handle.
  *
  * Secrets: buffers that hold plaintext are overwritten once the bytes went on (the loop's shared ones and those of TLS
- * after each callback, the stream's own when they are freed), until stream_without_secrets() says that what comes now
+ * after each callback, the stream's own when their bytes were eaten and when they are freed), until stream_without_secrets() says that what comes now
  * is mail. What TLS encrypted is not overwritten. */
 #ifndef IMAPFERRY_STREAM_H
 #define IMAPFERRY_STREAM_H

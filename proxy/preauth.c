@@ -452,6 +452,8 @@ void preauth_data(struct session *s)
             take_literal(s->preauth, &item);
         else
             take_text(s, &item);
+        if (s->preauth)
+            imap_line_forget(&s->preauth->lines); /* a password may have been in it */
     }
     if (s->state == IN_PREAUTH && s->client_eof)
         session_close(s, WHY_CLIENT_GONE, NULL);

@@ -412,6 +412,27 @@ static void test_refuse(void **state)
     imap_line_wipe(&l);
 }
 
+/* A refused password lay in there until the client's next line. */
+static void test_forget(void **state)
+{
+    (void)state;
+    struct imap_line l;
+    struct imap_line_item item;
+    size_t used;
+    imap_line_init(&l, LINE_COMMANDS, &roomy);
+    assert_int_equal(imap_line_feed(&l, (const uint8_t *)"a LOGIN x sec", 13, &used, &item), LINE_MORE);
+    imap_line_forget(&l); /* not given out: stays */
+    assert_int_equal(imap_line_feed(&l, (const uint8_t *)"ret\r\nb", 6, &used, &item), LINE_TEXT);
+    unit_same(item.text, "a LOGIN x secret");
+    imap_line_forget(&l);
+    for (size_t i = 0; i < l.part.cap; i++)
+        assert_int_equal(l.part.mem[i], 0);
+    assert_true(imap_line_idle(&l));
+    assert_int_equal(imap_line_feed(&l, (const uint8_t *)" NOOP\r\n", 7, &used, &item), LINE_TEXT);
+    unit_same(item.text, " NOOP");
+    imap_line_wipe(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -426,6 +447,7 @@ int main(void)
         cmocka_unit_test(test_responses),
         cmocka_unit_test(test_no_copies),
         cmocka_unit_test(test_refuse),
+        cmocka_unit_test(test_forget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

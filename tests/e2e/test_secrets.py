@@ -1,0 +1,149 @@
+"""Passwords that were used lie nowhere in the memory of what used them."""
+import base64
+import hashlib
+import itertools
+
+import pytest
+
+from fakes.fake_imap import CAPABILITIES, FakeImap
+from harness import memory, net
+from harness.ferry import backend
+from harness.scene import connect, new_user
+
+_number = itertools.count(1)
+
+
+def new_password(size):
+    return (hashlib.sha256(b"%d" % next(_number)).hexdigest().encode() * 50)[:size]
+
+
+def forms(label, user, password):
+    """Parts of the password, and of its base64, that occur nowhere else -> the case."""
+    coded = base64.b64encode(b"\0" + user + b"\0" + password)
+    return {password[2:22]: label, coded[-24:-4]: label + " in base64"}
+
+
+def was_read(wire):
+    """Whether the other side of this loopback connection has read all that was sent."""
+    ours, theirs = wire.socket.getsockname()[1], wire.socket.getpeername()[1]
+    with open("/proc/net/tcp", encoding="ascii") as f:
+        for line in f:
+            _, local, remote, _, queues = line.split()[:5]
+            if local.endswith(f":{theirs:04X}") and remote.endswith(f":{ours:04X}"):
+                return queues.endswith(":00000000")
+    return False
+
+
+def seen(wire):
+    net.wait_until("the proxy has read it", lambda: was_read(wire), step=0.002)
+
+
+def quoted(wire, user, password):
+    wire.line(b'a LOGIN %s "%s"' % (user, password))
+
+
+def split(wire, user, password):
+    data = b'a LOGIN %s "%s"\r\n' % (user, password)
+    step = len(data) // 3
+    wire.send(data[:step])
+    seen(wire)
+    wire.send(data[step:2 * step])
+    seen(wire)
+    wire.send(data[2 * step:])
+
+
+def literal(wire, user, password):
+    wire.line(b"a LOGIN %s {%d}" % (user, len(password)))
+    assert wire.read_line().startswith(b"+")
+    wire.line(password)
+
+
+def split_literal(wire, user, password):
+    wire.send(b"a LOGIN %s {%d+}\r\n%s" % (user, len(password), password[:9]))
+    seen(wire)
+    wire.line(password[9:])
+
+
+def initial_response(wire, user, password):
+    wire.line(b"a AUTHENTICATE PLAIN " + base64.b64encode(b"\0" + user + b"\0" + password))
+
+
+def response(wire, user, password):
+    wire.line(b"a AUTHENTICATE PLAIN")
+    assert wire.read_line().startswith(b"+")
+    wire.line(base64.b64encode(b"\0" + user + b"\0" + password))
+
+
+def split_response(wire, user, password):
+    wire.line(b"a AUTHENTICATE PLAIN")
+    assert wire.read_line().startswith(b"+")
+    text = base64.b64encode(b"\0" + user + b"\0" + password) + b"\r\n"
+    wire.send(text[:30])
+    seen(wire)
+    wire.send(text[30:])
+
+
+def pipelined(wire, user, password):
+    wire.send(b'a LOGIN %s "%s"\r\nb NOOP\r\n' % (user, password))
+
+
+def behind_another(wire, user, password):
+    """It waits in the proxy while the one before is looked at, with more behind it."""
+    wire.send(b'z LOGIN nobody wrong-one\r\na LOGIN %s "%s"\r\nb NOOP\r\nc NOO' % (user, password))
+
+
+WAYS = [quoted, split, literal, split_literal, initial_response, response, split_response, pipelined, behind_another]
+GROWS = [split, split_literal, split_response]  # where buffers of ours do
+
+
+@pytest.fixture(params=["", "AUTH=PLAIN SASL-IR"])
+def fake(request, cert):
+    with FakeImap(name="old", cert=cert, capabilities=f"{CAPABILITIES.replace('LITERAL+', '')} {request.param}") as server:
+        yield server
+
+
+class Logins:
+    """Both listeners, each way, with passwords small and so large that buffers grow; all at the same time."""
+
+    def __init__(self, proxy, ca, take=lambda user, password: None):
+        self.wires, self.needles = [], {}
+        self.pid = proxy.pid
+        for listener, way, size in itertools.product((0, 1), WAYS, (24, 3000)):
+            if size > 24 and way not in GROWS:
+                continue
+            wire = connect(proxy, listener, ca if listener else None)
+            user, password = new_user().encode(), new_password(size)
+            take(user.decode(), password)
+            way(wire, user, password)
+            self.needles.update(forms(f"{way.__name__}, {('plain', 'TLS')[listener]}, {size} bytes", user, password))
+            self.wires.append(wire)
+
+    def answers(self):
+        return {wire.until(b"a ")[-1].partition(b"]")[0].partition(b" [")[0] for wire in self.wires}
+
+    def left(self, kept=False):
+        """The cases whose password is still there."""
+        return sorted(self.needles[x] for x in memory.holds(self.pid, self.needles, kept))
+
+    def close(self):
+        for wire in self.wires:
+            wire.close()
+
+
+def test_passwords_are_gone_after_a_login(make_ferry, fake, authority):
+    ferry = make_ferry({"old": backend(fake, "imaps", authority.ca), "new": backend(fake, "imap")},
+                       {"migration": {"trigger": "manual"}, "proxy": {"login_tries": 5}})
+    proxy = ferry.proxy(["imap://127.0.0.1:0", "imaps://127.0.0.1:0"])
+    refused = Logins(proxy, authority.ca)
+    assert memory.holds(proxy.pid, refused.needles, kept=True), "nothing is found even while it is needed"
+    assert refused.answers() == {b"a NO"}
+    assert not refused.left(kept=True)
+    accepted = Logins(proxy, authority.ca, fake.passwords.__setitem__)
+    assert accepted.answers() == {b"a OK"}
+    assert not accepted.left()
+    assert accepted.left(kept=True), "sessions that may be handed over need theirs"
+    accepted.close()
+    net.wait_until("the ends of the sessions", lambda: len(proxy.find("event=session_end .*state=relay"))
+                   >= len(accepted.wires))
+    assert not accepted.left(kept=True)
+    refused.close()
