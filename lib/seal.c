@@ -21,6 +21,7 @@
 #include <openssl/params.h>
 #include <openssl/pem.h>
 
+#include "buf_room.h"
 #include "log.h"
 #include "seal.h"
 #include "xalloc.h"
@@ -384,6 +385,7 @@ static const char *open_parsed(struct buf *out, const struct seal_private *ring,
     size_t len = (size_t)s->bytes[KEY] << 8 | s->bytes[KEY + 1];
     if (len + 2 > s->len - KEY - TAG)
         return "it was altered, or is for another account, backend or purpose";
+    buf_room(out, len + 1); /* for a NUL too: a buffer that moves leaves its bytes behind */
     buf_add(out, s->bytes + KEY + 2, len);
     return NULL;
 }

@@ -93,7 +93,7 @@ def behind_another(wire, user, password):
 
 
 WAYS = [quoted, split, literal, split_literal, initial_response, response, split_response, pipelined, behind_another]
-GROWS = [split, split_literal, split_response]  # where buffers of ours do
+GROWS = [split, split_literal, split_response]  # where buffers of ours grow
 
 
 @pytest.fixture(params=["", "AUTH=PLAIN SASL-IR"])
@@ -147,3 +147,32 @@ def test_passwords_are_gone_after_a_login(make_ferry, fake, authority):
                    >= len(accepted.wires))
     assert not accepted.left(kept=True)
     refused.close()
+
+
+def test_passwords_are_gone_from_a_migrator(make_ferry):
+    """Opened from what the proxy sealed, for both servers; sizes at which a buffer is just full among them."""
+    with FakeImap(name="old", master=None) as old, FakeImap(name="new", master=None) as new:
+        ferry = make_ferry({"old": backend(old, "imap", master=False), "new": backend(new, "imap", master=False)})
+        ferry.seal_keys()
+        proxy, needles, users = ferry.proxy(), {}, []
+        for size in (24, 255, 256, 512):
+            user, password = new_user(), new_password(size)
+            old.passwords[user] = new.passwords[user] = password
+            old.add(user, "INBOX", b"Subject: one\r\n\r\nbody\r\n")
+            with connect(proxy) as wire:
+                assert wire.login(user, password.decode()).startswith(b"l1 OK")
+            needles.update(forms(str(size), user.encode(), password))
+            users.append(user)
+        migrator = ferry.migrator()
+        for user in users:
+            ferry.wait_state(user, "flipped", "settled")
+            assert old.sign_ins(user) > 1 and new.sign_ins(user) > 0
+        left = []
+
+        def is_clean():
+            left[:] = [needles[x] for x in memory.holds(migrator.pid, needles, kept=True)]
+            return not left
+        try:
+            net.wait_until("the ends of the jobs", is_clean, timeout=10, step=0.2)
+        except TimeoutError:
+            assert not left
