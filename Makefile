@@ -92,9 +92,12 @@ $(BUILD)/obj/lib/store.o: $(BUILD)/gen/route_scripts.h
 $(BUILD)/libengine.a: $(call obj,$(wildcard $(ENGINE_SRC)) $(PURE_PROXY_SRC))
 	rm -f $@ && ar rcs $@ $^
 
-$(BUILD)/unit/%: tests/unit/%.c $(BUILD)/libengine.a $(BUILD)/libimapferry.a
+$(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/libengine.a $(BUILD)/libimapferry.a
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(BUILD)/libengine.a $(BUILD)/libimapferry.a $(LIBS) -lcmocka
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $< $(BUILD)/libengine.a $(BUILD)/libimapferry.a $(LIBS) -lcmocka
+
+# A unit test whose source did not change is only linked anew.
+.SECONDARY: $(patsubst %.c,$(BUILD)/obj/%.o,$(UNIT_SRC))
 
 units: $(UNITS)
 
