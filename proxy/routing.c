@@ -445,7 +445,10 @@ static void entered(struct session *s, enum route_state state, uint64_t epoch)
 {
     struct login *l = s->login;
     struct account *a = s->account;
-    s->engaged = route_is_engaged(state);
+    bool overtaken = a->news != l->news;
+    /* What was heard meanwhile may be later than the answer, and `seen` may have told it for this registration too: then the
+     * store counts by the short term. */
+    s->engaged = overtaken || route_is_engaged(state);
     s->lapses = s->engaged ? l->lapses_short : l->lapses_long;
     s->unregistered = l->masters != lease_masters(s->proxy->lease);
     l->state = state;
@@ -463,7 +466,6 @@ static void entered(struct session *s, enum route_state state, uint64_t epoch)
     }
     struct account_news news = {state,       epoch, l->generation, s->at->name, l->other == l->at ? "" : l->other->name,
                                 0};
-    bool overtaken = a->news != l->news;
     if (overtaken && !a->known)
         a->epoch = epoch; /* what the registration has seen */
     let_in(s);

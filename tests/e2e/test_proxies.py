@@ -10,7 +10,7 @@ import pytest
 
 from harness import mail, net
 from harness.ferry import backend
-from harness.relay import Relay
+from harness.relay import UP, Relay
 from harness.scene import assert_equal, connect, fill, new_user, small
 
 LEASE, LEASE_LONG = 1.0, 6.0
@@ -234,6 +234,77 @@ def test_nothing_passes_in_either_direction_once_the_lease_is_over(make_ferry, r
     to_redis.close()
     to_old.close()
     assert not late_keyword(old, user, "never")
+
+
+def announce(client, user, **fields):
+    """A change of the route, as a migrator's script would make it."""
+    client.hset(f"imapferry:route:{user}", mapping=fields)
+    route = client.hgetall(f"imapferry:route:{user}")
+    client.xadd("imapferry:events", {
+        "n": client.hincrby("imapferry:store", "events", 1), "user": user, "kind": "state", "state": route["state"],
+        "epoch": route["epoch"], "backend": "old", "target": "new", "left": 60000, "generation": route["generation"]})
+
+
+ENTERED = b"*3\r\n$2\r\nok\r\n$7\r\nresting\r\n$1\r\n0\r\n"  # what `enter` answers
+
+
+class Late:
+    """The edit of a relay to Redis: the answer of one `enter` comes late, and is the last that passes."""
+
+    def __init__(self):
+        self.armed, self.held, self.go = threading.Event(), threading.Event(), threading.Event()
+        self.relay = None
+
+    def __call__(self, direction, data):
+        end = data.find(ENTERED)
+        if direction == UP or end < 0 or not self.armed.is_set():
+            return data
+        self.held.set()
+        self.go.wait(60)
+        self.relay.stall()
+        return data[:end + len(ENTERED)]
+
+
+@pytest.mark.writes_source
+def test_login_that_the_engagement_overtook_begins_on_the_short_term(make_ferry, redis, old, new, authority):
+    """The store counts the short one: the registration was there when the proxy said that it knows."""
+    user, late = new_user("overtaken"), Late()
+    fill(old, user, small(messages=3))
+    to_redis, to_old = Relay(redis.address, edit=late), Relay(("127.0.0.1", old.port["imap"]))
+    late.relay = to_redis
+    ferry = make_ferry({"old": backend(old, ca=authority.ca), "new": backend(new, ca=authority.ca)},
+                       {**TERMS, "proxy": {"lease": "5s", "lease_long": "60s"}})
+    proxy = ferry.proxy(redis={"url": to_redis.redis_url}, backends={"old": backend(to_old, "imap")},
+                        proxy={"store_timeout": "30s"})
+    client = ferry.redis.client()
+    first, second = connect(proxy), connect(proxy)
+    assert first.login(user).startswith(b"l1 OK")
+    late.armed.set()
+    second.line(b'l1 LOGIN "' + user.encode() + b'" secret')
+    assert late.held.wait(20)
+    base = {"backend": "old", "source": "old", "target": "new", "generation": 1}
+    announce(client, user, state="queued", epoch=0, **base)
+    announce(client, user, state="copying", epoch=1, engaged=1, owner="token")
+    net.wait_until("both registrations have seen it",
+                   lambda: [row[1] for row in sessions(ferry, user).values()] == ["1", "1"])
+    mark = proxy.mark()
+    late.go.set()
+    assert second.until(b"l1 ")[-1].startswith(b"l1 OK")
+    proxy.wait("event=lease_lapsed", since=mark)
+    up = to_old.passed["up"]
+    second.line(b"n NOOP")
+    with connect(proxy) as other:  # the thread has been round since
+        assert other.command(b"x", b"NOOP")[-1].startswith(b"x OK")
+    assert to_old.passed["up"] == up, "a command went to the old server after the short term"
+    second.socket.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        second.socket.recv(1)
+    for w in (first, second):
+        w.close()
+    to_redis.resume()
+    to_redis.reset()
+    to_redis.close()
+    to_old.close()
 
 
 def test_proxy_that_wakes_after_the_flip_passes_nothing_on(make_ferry, backends, old, new):
