@@ -17,7 +17,7 @@ static void set_engaged(struct session *s, bool engaged)
     if (s->engaged == engaged)
         return;
     const struct lease *l = s->proxy->lease;
-    bool good = session_may_pass(s);
+    bool good = session_is_leased(s);
     s->engaged = engaged;
     s->lapses = good && lease_is_valid(l, engaged) ? lease_lapses(l, engaged) : LAPSES_UNKNOWN;
 }

@@ -73,6 +73,7 @@ static void on_lease(void *owner, enum lease_event ev)
     case LEASE_NEW_MASTER:
         set_pace(p);
         each_live(p, doubt_registration);
+        each_session(p, IN_RELAY, relay_flow);
         each_live(p, session_ask);
         break;
     case LEASE_RENEWED:

@@ -43,7 +43,7 @@ void relay_sayf(struct session *s, const char *fmt, ...)
 void relay_tell_exists(struct session *s, uint32_t n)
 {
     s->relay->opened.exists = n;
-    relay_sayf(s, "* %" PRIu32 " EXISTS", n);
+    buf_printf(&s->relay->own, "* %" PRIu32 " EXISTS\r\n", n); /* goes out once something may pass */
 }
 
 /* ---- commands under way ---- */

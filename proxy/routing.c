@@ -452,6 +452,10 @@ static void entered(struct session *s, enum route_state state, uint64_t epoch)
     s->lapses = s->engaged ? l->lapses_short : l->lapses_long;
     s->unregistered = l->masters != lease_masters(s->proxy->lease);
     l->state = state;
+    if (s->unregistered) { /* it was registered at a master that is none any more, for all we know */
+        again(s);
+        return;
+    }
     if (!s->backend) {
         unavailable(s, "entering", "the backend closed the connection");
         return;

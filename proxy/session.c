@@ -351,10 +351,16 @@ bool session_is_live(const struct session *s)
     return s->state == IN_RELAY || s->state == IN_FROZEN || s->state == IN_HANDOVER;
 }
 
-bool session_may_pass(const struct session *s)
+bool session_is_leased(const struct session *s)
 {
     const struct lease *l = s->proxy->lease;
     return lease_is_valid(l, s->engaged) && s->lapses == lease_lapses(l, s->engaged);
+}
+
+/* What the lease of a new master covers is what stands in its registry. */
+bool session_may_pass(const struct session *s)
+{
+    return session_is_leased(s) && !s->unregistered;
 }
 
 void session_go_on(struct session *s)

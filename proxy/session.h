@@ -122,7 +122,7 @@ struct session {
     bool registered;               /* the store may have a registration of this session */
     bool engaged;                  /* the short term of the lease applies */
     uint64_t lapses; /* lease_lapses() when it was last known to be registered; LAPSES_UNKNOWN: has to ask */
-    bool unregistered;     /* a new master may not know the registration */
+    bool unregistered;     /* a new master may not know the registration: nothing passes */
     struct queued ask;     /* session_ask() is queued, or under way ... */
     const struct conf_backend *asked_at; /* ... for this backend */
     bool asked_engaged;    /* ... for this term */
@@ -146,7 +146,9 @@ void session_close(struct session *s, enum why why, const char *detail);
 
 /* A line to the client; the CRLF is added. Only before RELAY: from there on relay_say(). */
 void session_say(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
-/* May bytes pass now? By the lease, read now, for the term that applies (registry.h). */
+/* Has the lease been there, for the term that applies (registry.h), since the session was known to be registered? Read now. */
+bool session_is_leased(const struct session *s);
+/* May bytes pass now, in either direction? Only then; and under a new master only once it is registered there. */
 bool session_may_pass(const struct session *s);
 /* May the client show a password: by TLS, on this machine, or because the site says so. */
 bool session_may_login(const struct session *s);

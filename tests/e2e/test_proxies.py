@@ -236,6 +236,19 @@ def test_nothing_passes_in_either_direction_once_the_lease_is_over(make_ferry, r
     assert not late_keyword(old, user, "never")
 
 
+class Hold:
+    """The edit of a relay to Redis: holds up what names one of the sessions, once it is armed."""
+
+    def __init__(self):
+        self.names, self.held, self.go = [], threading.Event(), threading.Event()
+
+    def __call__(self, direction, data):
+        if direction == UP and any(name.encode() in data for name in self.names):
+            self.held.set()
+            self.go.wait(60)
+        return data
+
+
 def announce(client, user, **fields):
     """A change of the route, as a migrator's script would make it."""
     client.hset(f"imapferry:route:{user}", mapping=fields)
@@ -243,6 +256,73 @@ def announce(client, user, **fields):
     client.xadd("imapferry:events", {
         "n": client.hincrby("imapferry:store", "events", 1), "user": user, "kind": "state", "state": route["state"],
         "epoch": route["epoch"], "backend": "old", "target": "new", "left": 60000, "generation": route["generation"]})
+
+
+def freeze(ferry, user):
+    client = ferry.redis.client()
+    now = client.time()[0] * 1000
+    base = {"backend": "old", "source": "old", "target": "new", "owner": "token", "epoch": 5, "generation": 1}
+    announce(client, user, state="preparing", prepared=now, deadline=now + 60000, **base)
+    net.wait_until("sign-ins at the target", lambda: {row[2] for row in sessions(ferry, user).values()} == {"prepared"})
+    announce(client, user, state="freezing")
+    net.wait_until("sessions at rest", lambda: {row[2] for row in sessions(ferry, user).values()} == {"frozen"})
+
+
+@pytest.mark.writes_source
+@pytest.mark.parametrize("frozen", [False, True])
+def test_nothing_passes_on_a_new_master_before_the_session_is_registered_there(make_ferry, redis, old, new, authority, frozen):
+    """The new master has lost the registrations, and the proxy's answer to that takes long."""
+    user, hold = new_user("failover"), Hold()
+    fill(old, user, small(messages=3))
+    to_redis, to_old = Relay(redis.address, edit=hold), Relay(("127.0.0.1", old.port["imap"]))
+    ferry = make_ferry({"old": backend(old, ca=authority.ca), "new": backend(new, ca=authority.ca)},
+                       {**TERMS, "proxy": {"lease": "3s", "lease_long": "60s"}})
+    proxy = ferry.proxy(redis={"url": to_redis.redis_url}, backends={"old": backend(to_old, "imap")},
+                        proxy={"lease": "6s", "store_timeout": "30s"})
+    client = ferry.redis.client()
+    wire, idle = connect(proxy), connect(proxy)
+    for w in (wire, idle):
+        assert w.login(user).startswith(b"l1 OK")
+        assert w.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
+    idle.line(b"i IDLE")
+    idle.until(b"+ ")
+    if frozen:
+        freeze(ferry, user)
+    hold.names = list(sessions(ferry, user))
+    client.hset("imapferry:store", "generation", 2)
+    client.delete(f"imapferry:sessions:{user}")
+    incarnation = hold.names[0].rpartition("/")[0]
+    net.wait_until("renewal", lambda: client.hget("imapferry:proxies", incarnation).split(" ")[3] == "2")
+    if frozen:
+        announce(client, user, state="ready", generation=2)
+    assert hold.held.wait(30)
+
+    up, down = to_old.passed["up"], to_old.passed["down"]
+    wire.line(b"n NOOP")
+    m = mail.connect(old, user, "secret")
+    m.append("INBOX", None, None, b"Subject: news for the IDLE\r\n\r\n")
+    m.logout()
+    if not frozen:  # its IDLE was ended
+        net.wait_until("news at the proxy", lambda: to_old.passed["down"] > down)
+    with connect(proxy) as other:  # the thread has been round since
+        assert other.command(b"x", b"NOOP")[-1].startswith(b"x OK")
+    assert to_old.passed["up"] == up, "a command went to the old server"
+    for w in (wire, idle):
+        assert not w.buffer
+        w.socket.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            w.socket.recv(1)
+        w.socket.settimeout(15)
+    assert not sessions(ferry, user)
+    hold.go.set()
+    assert wire.until(b"n ")[-1].startswith(b"n OK")
+    while not idle.until(b"* ")[-1].endswith(b" EXISTS"):
+        pass
+    assert set(sessions(ferry, user)) == set(hold.names)
+    for w in (wire, idle):
+        w.close()
+    to_redis.close()
+    to_old.close()
 
 
 ENTERED = b"*3\r\n$2\r\nok\r\n$7\r\nresting\r\n$1\r\n0\r\n"  # what `enter` answers
