@@ -1,14 +1,17 @@
-/* The cut-over of one account (DESIGN.md section 6): proxies with one session each, migrators, and Redis.
+/* The cut-over of one account (DESIGN.md section 6): proxies and their sessions, migrators, and Redis.
  *
  * Every inline of the section "scripts" is the script of lib/route/ of that name, and one step of Redis. README.md says
  * how time, messages and faults are put, what is checked, and what is left out.
  *
- * Sizes: NP proxies, NM migrators, CLAIMS claims of the job in all, FAILOVERS changes of master, CRASHES programs that
+ * Sizes: NP proxies, NS sessions (one each, unless said otherwise), NM migrators, CLAIMS claims of the job in all, FAILOVERS changes of master, CRASHES programs that
  * are killed. LIVE: checks that a freeze ends. BYE: sessions never rest, they end (the proxy without hand-over).
  * The weakened variants are the other names asked for by #ifdef: run.py lists them. */
 
 #ifndef NP
 #define NP 2
+#endif
+#ifndef NS
+#define NS NP           /* or twice as many */
 #endif
 #ifndef NM
 #define NM 1
@@ -49,9 +52,9 @@
 typedef Store {
     byte st, ep, own;   /* own: 0 nobody, else migrator + 1, which stands for its token */
     bit bk;
-    bit rg[NP];         /* a registration of the proxy's session */
-    byte rge[NP];       /* the epoch that it has seen */
-    byte rgm[NP]        /* its mode */
+    bit rg[NS];         /* a registration of the session */
+    byte rge[NS];       /* the epoch that its proxy has seen */
+    byte rgm[NS]        /* its mode */
 };
 Store R;
 #if FAILOVERS
@@ -65,7 +68,13 @@ bit late;               /* the deadline of preparing or freezing has passed */
 byte claims;
 byte crashes;
 
-/* A proxy's session. */
+/* A session, n, of the proxy of(n). */
+#define of(n) (n % NP)
+#if NS > NP
+#define some(p, is) (is(p) || is(p + NP))
+#else
+#define some(p, is) (is(p))
+#endif
 #define NONE   0        /* not logged in yet */
 #define READ   1        /* the route was read, signing in */
 #define ENTER  2        /* `enter` was sent */
@@ -73,19 +82,23 @@ byte crashes;
 #define FROZEN 4        /* at rest: `frozen` was sent */
 #define MOVED  5        /* handed over, or logged in, at the target */
 #define GONE   6        /* ended */
-byte ses[NP];
-byte rest[NP];          /* passes no new command: 1 `resume` or `register` said wait, 2 heard of freezing in epoch ep */
-bit eng[NP];            /* knows that the account is engaged: the short term counts */
-byte ep[NP];            /* the epoch that the proxy knows */
-bit good[NP];           /* no lapse of its term since `enter` or `resume` was sent */
-bit unreg[NP];          /* a new master may have lost the registration */
+byte ses[NS];
+byte rest[NS];          /* passes no new command: 1 `resume` or `register` said wait, 2 heard of freezing in epoch ep */
+bit eng[NS];            /* knows that the account is engaged: the short term counts */
+bit good[NS];           /* no lapse of its term since `enter` or `resume` was sent */
+bit unreg[NS];          /* a new master may have lost the registration */
+bit ov[NS];             /* something was heard of the account since `enter` was sent */
+
+/* What a proxy knows of the account, as long as it has sessions or logins of it. */
+byte ep[NP];            /* the epoch */
+bit known[NP];          /* that it is engaged */
 
 /* A command that changes the source, and its OK. */
 #define FLIGHT 1        /* sent; the source executes it at any later time */
 #define DONE   2        /* executed; the OK is on its way, or was read */
-byte w[NP];
-bit clock[NP];          /* the lease was found valid, the OK may be passed on */
-bit copied[NP];         /* the target has it */
+byte w[NS];
+bit clock[NS];          /* the lease was found valid, the OK may be passed on */
+bit copied[NS];         /* the target has it */
 
 /* A proxy's lease. Levels: 2 both terms, 1 the long one only, 0 none. Bits of masks: watch of migrator m. */
 byte v[NP];             /* the level that holds by the proxy's clock */
@@ -107,12 +120,12 @@ bit pgen[NP];           /* of the connection: store_generation() */
 #define WAIT 2
 #define AGAIN 3
 #define LOST 4
-byte op[NP], opkind[NP], opres[NP], opst[NP], opep[NP];
-bit opgen[NP];
-byte oplevel[NP];       /* the level of the lease that has held since it was sent */
-bit fz[NP];
-byte fzep[NP];
-bit fzgen[NP];
+byte op[NS], opkind[NS], opres[NS], opst[NS], opep[NS];
+bit opgen[NS];
+byte oplevel[NS];       /* the level of the lease that has held since it was sent */
+bit fz[NS];
+byte fzep[NS];
+bit fzgen[NS];
 
 /* Migrators, as in migrator/job.h and cutover.h. */
 #define M_IDLE    0
@@ -135,7 +148,7 @@ byte silent[NM];        /* bits of proxies: watched for the whole term without m
 bit intent[NM];         /* a change of the target is in the ledger, and under way */
 bit journal[NM];        /* its own disk says flipped */
 
-hidden byte i;          /* of loops within a step */
+hidden byte i, k;       /* of loops within a step */
 hidden byte yes;
 
 /* LAPSES: so many in all, else as many as may be. */
@@ -157,17 +170,21 @@ bit verified[NM];       /* found equal in the attempt that it is at */
 #define engaged(s) (s != RESTING)
 #define frozen_state(s) (s == FREEZING || s == FLIPPING)
 #define may_thaw(s) (s == PREPARING || s == FREEZING)
-#define term(p) (eng[p] -> 2 : 1)
-#define in_relay(p) (ses[p] == RUN || ses[p] == FROZEN)
+#define term(n) (eng[n] -> 2 : 1)
+#define in_relay(n) (ses[n] == RUN || ses[n] == FROZEN)
+#define attached(n) (ses[n] >= READ && ses[n] <= FROZEN)
+#define not_over(n) (ses[n] < MOVED)
+#define has_registration(n) R.rg[n]
 #define BIT(x) (1 << x)
 
 /* session_may_pass() */
 #ifdef RENEW_FIRST
-#define registered(p) true
+#define registered(n) true
 #else
-#define registered(p) (!unreg[p])
+#define registered(n) (!unreg[n])
 #endif
-#define may_pass(p) (v[p] >= term(p) && good[p] && registered(p))
+#define leased(n) (v[of(n)] >= term(n) && good[n])
+#define may_pass(n) (leased(n) && registered(n))
 
 /* ---- scripts ---- */
 
@@ -176,45 +193,45 @@ inline set_ready() { R.st = READY; late = 0; }
 /* thaw: by anybody, after the deadline */
 inline thaw() { if :: may_thaw(R.st) && late -> set_ready() :: else fi; assert(SAFE) }
 
-inline enter(p) {
+inline enter(n) {
     if
 #ifdef ENTER_EPOCH
-    :: opep[p] == R.ep -> R.rg[p] = 1; R.rge[p] = R.ep; R.rgm[p] = RUNNING; opres[p] = OK
-    :: else -> opres[p] = AGAIN
+    :: opep[n] == R.ep -> R.rg[n] = 1; R.rge[n] = R.ep; R.rgm[n] = RUNNING; opres[n] = OK
+    :: else -> opres[n] = AGAIN
 #else
-    :: opgen[p] != gen -> opres[p] = AGAIN
+    :: opgen[n] != gen -> opres[n] = AGAIN
     :: else ->
         if
-        :: may_thaw(R.st) && late -> set_ready(); opres[p] = AGAIN
+        :: may_thaw(R.st) && late -> set_ready(); opres[n] = AGAIN
         :: else ->
             if
-            :: frozen_state(R.st) || R.bk != SOURCE || opst[p] != R.st || opep[p] != R.ep -> opres[p] = AGAIN
-            :: else -> R.rg[p] = 1; R.rge[p] = R.ep; R.rgm[p] = RUNNING; opres[p] = OK
+            :: frozen_state(R.st) || R.bk != SOURCE || opst[n] != R.st || opep[n] != R.ep -> opres[n] = AGAIN
+            :: else -> R.rg[n] = 1; R.rge[n] = R.ep; R.rgm[n] = RUNNING; opres[n] = OK
             fi
         fi
 #endif
     fi;
-    opst[p] = R.st; opep[p] = R.ep
+    opst[n] = R.st; opep[n] = R.ep
 }
 
-inline resume(p) {
+inline resume(n) {
     if
-    :: !R.rg[p] || opgen[p] != gen || R.bk != SOURCE || R.rge[p] > opep[p] || opep[p] > R.ep -> opres[p] = LOST
-    :: else -> opres[p] = (frozen_state(R.st) -> WAIT : OK)
+    :: !R.rg[n] || opgen[n] != gen || R.bk != SOURCE || R.rge[n] > opep[n] || opep[n] > R.ep -> opres[n] = LOST
+    :: else -> opres[n] = (frozen_state(R.st) -> WAIT : OK)
     fi
 }
 
-inline register(p) {
+inline register(n) {
     if
-    :: opgen[p] != gen || R.bk != SOURCE -> opres[p] = LOST
+    :: opgen[n] != gen || R.bk != SOURCE -> opres[n] = LOST
     :: else ->
         if
-        :: frozen_state(R.st) -> opres[p] = (R.rg[p] -> WAIT : LOST)
+        :: frozen_state(R.st) -> opres[n] = (R.rg[n] -> WAIT : LOST)
         :: else ->
-            opres[p] = OK;
+            opres[n] = OK;
             if
-            :: R.rg[p] && R.rgm[p] == RUNNING
-            :: else -> R.rg[p] = 1; R.rgm[p] = RUNNING; R.rge[p] = (opep[p] < R.ep -> opep[p] : R.ep)
+            :: R.rg[n] && R.rgm[n] == RUNNING
+            :: else -> R.rg[n] = 1; R.rgm[n] = RUNNING; R.rge[n] = (opep[n] < R.ep -> opep[n] : R.ep)
             fi
         fi
     fi
@@ -233,28 +250,32 @@ inline renew(p) {
 }
 
 /* Sent by a proxy that knows epoch ep[p]; how late it comes makes no difference as long as the epoch is compared. */
+#define is_behind(n) (R.rg[n] && R.rge[n] < ep[of(n)])
 inline seen(p) {
-    if
-    :: pgen[p] == gen && R.rg[p] && ep[p] <= R.ep && R.rge[p] < ep[p] -> R.rge[p] = ep[p]; R.rgm[p] = RUNNING
-    :: else
-    fi
+    for (i : 0 .. NS - 1) {
+        if
+        :: of(i) == p && pgen[p] == gen && ep[p] <= R.ep && is_behind(i) -> R.rge[i] = ep[p]; R.rgm[i] = RUNNING
+        :: else
+        fi
+    };
+    skip
 }
 
-inline frozen(p) {
+inline frozen(n) {
     if
 #ifdef NO_EPOCH_ACK
-    :: R.rg[p] && fzgen[p] == gen && R.st == FREEZING -> R.rgm[p] = RESTS; R.rge[p] = R.ep
+    :: R.rg[n] && fzgen[n] == gen && R.st == FREEZING -> R.rgm[n] = RESTS; R.rge[n] = R.ep
 #else
-    :: R.rg[p] && fzgen[p] == gen && fzep[p] == R.ep && R.st == FREEZING -> R.rgm[p] = RESTS; R.rge[p] = R.ep
+    :: R.rg[n] && fzgen[n] == gen && fzep[n] == R.ep && R.st == FREEZING -> R.rgm[n] = RESTS; R.rge[n] = R.ep
 #endif
     :: else
     fi;
-    fz[p] = 0; fzep[p] = 0; fzgen[p] = 0
+    fz[n] = 0; fzep[n] = 0; fzgen[n] = 0
 }
 
-/* prepared, refuse: sent by a proxy that knows epoch ep[p], which both compare; they come when they come. */
-inline prepared(p) { R.rgm[p] = PREPARED; R.rge[p] = R.ep }
-inline refuse(p) { set_ready(); assert(SAFE) }
+/* prepared, refuse: sent by a proxy that knows the epoch, which both compare; they come when they come. */
+inline prepared(n) { R.rgm[n] = PREPARED; R.rge[n] = R.ep }
+inline refuse(n) { set_ready(); assert(SAFE) }
 #ifdef REFUSE_ANY
 #define may_refuse(s) (s >= PREPARING)
 #else
@@ -283,16 +304,21 @@ inline evict(m, p) {
     :: !frozen_state(R.st) && wgen[m] != gen
 #endif
     :: else ->
+        for (i : 0 .. NS - 1) {
+            if
 #ifdef EVICT_BLIND
-        R.rg[p] = 0; R.rge[p] = 0; R.rgm[p] = RUNNING
+            :: of(i) == p -> R.rg[i] = 0; R.rge[i] = 0; R.rgm[i] = RUNNING
 #else
-        if :: same[m] & BIT(p) -> R.rg[p] = 0; R.rge[p] = 0; R.rgm[p] = RUNNING :: else fi
+            :: of(i) == p && (same[m] & BIT(p)) -> R.rg[i] = 0; R.rge[i] = 0; R.rgm[i] = RUNNING
 #endif
+            :: else
+            fi
+        }
     fi
 }
 
 inline prepare(m) {
-    for (i : 0 .. NP - 1) { R.rgm[i] = RUNNING }
+    for (i : 0 .. NS - 1) { R.rgm[i] = RUNNING }
     R.st = PREPARING; R.ep++; me[m] = R.ep; late = 0; verified[m] = 0
 }
 
@@ -303,7 +329,7 @@ inline flip(m) {
 
 inline flipped(m) {
     R.st = FLIPPED; R.bk = TARGET; R.ep++; R.own = 0;
-    for (i : 0 .. NP - 1) { R.rg[i] = 0; R.rge[i] = 0; R.rgm[i] = RUNNING }
+    for (i : 0 .. NS - 1) { R.rg[i] = 0; R.rge[i] = 0; R.rgm[i] = RUNNING }
     assert(SAFE)
 }
 
@@ -313,7 +339,7 @@ inline replicate() {
     if
     :: replica ->
         C.st = R.st; C.ep = R.ep; C.own = R.own; C.bk = R.bk;
-        for (i : 0 .. NP - 1) { C.rg[i] = R.rg[i]; C.rge[i] = R.rge[i]; C.rgm[i] = R.rgm[i] }
+        for (i : 0 .. NS - 1) { C.rg[i] = R.rg[i]; C.rge[i] = R.rge[i]; C.rgm[i] = R.rgm[i] }
     :: else
     fi
 #else
@@ -323,68 +349,100 @@ inline replicate() {
 
 /* ---- a proxy ---- */
 
-inline op_clear(p) { op[p] = 0; opkind[p] = 0; opres[p] = 0; opst[p] = 0; opep[p] = 0; opgen[p] = 0; oplevel[p] = 0 }
+inline op_clear(n) { op[n] = 0; opkind[n] = 0; opres[n] = 0; opst[n] = 0; opep[n] = 0; opgen[n] = 0; oplevel[n] = 0 }
 
 /* The session ends; what it has under way at the source is never acknowledged. `leave` comes when it comes. A login
- * that failed may be tried again. */
-inline drop(p) {
-    ses[p] = NONE; rest[p] = 0; eng[p] = 0; ep[p] = 0; good[p] = 0; unreg[p] = 0;
-    w[p] = 0; clock[p] = 0; copied[p] = 0;
-    op_clear(p)
+ * that failed may be tried again. What is known of the account goes with the last of its sessions. */
+inline drop(n) {
+    ses[n] = NONE; rest[n] = 0; eng[n] = 0; good[n] = 0; unreg[n] = 0; ov[n] = 0;
+    w[n] = 0; clock[n] = 0; copied[n] = 0;
+    op_clear(n);
+    if :: !some(of(n), attached) -> ep[of(n)] = 0; known[of(n)] = 0 :: else fi
 }
 
-/* A proxy whose only session is over has no lease to speak of. */
-inline finish(p, how) {
-    drop(p);
-    ses[p] = how;
-    v[p] = 0; vold[p] = 0; vgen[p] = 0; lgen[p] = 0; pgen[p] = 0;
-    rq[p] = 0; rqold[p] = 0; rqdead[p] = 0; rqgen[p] = 0
+/* A proxy whose sessions are all over has no lease to speak of. */
+inline finish(n, how) {
+    drop(n);
+    ses[n] = how;
+    if
+    :: !some(of(n), not_over) ->
+        v[of(n)] = 0; vold[of(n)] = 0; vgen[of(n)] = 0; lgen[of(n)] = 0; pgen[of(n)] = 0;
+        rq[of(n)] = 0; rqold[of(n)] = 0; rqdead[of(n)] = 0; rqgen[of(n)] = 0
+    :: else
+    fi
 }
 
-inline moved(p) { finish(p, MOVED); ackT = 1; assert(SAFE) }
+inline moved(n) { finish(n, MOVED); ackT = 1; assert(SAFE) }
 
-/* Before anything is sent: a connection to another master says hello, and what waited on the old one has failed. */
+/* Before anything is sent for sessions: a connection to another master says hello, and what waited on the old one has
+ * failed. The lease has a connection of its own. */
 inline connect(p) {
     if
     :: pgen[p] != gen ->
         pgen[p] = gen;
-        if :: op[p] && opkind[p] == OP_ENTER -> drop(p) :: op[p] && opkind[p] != OP_ENTER -> op_clear(p)
-        :: !op[p] fi;
-        if :: rq[p] == ANSWERED -> rq[p] = 0; rqold[p] = 0; rqdead[p] = 0; rqgen[p] = 0 :: else fi
+        for (i : 0 .. NS - 1) {
+            if
+            :: of(i) == p && op[i] && opkind[i] == OP_ENTER -> drop(i)
+            :: of(i) == p && op[i] && opkind[i] != OP_ENTER -> op_clear(i)
+            :: else
+            fi
+        }
     :: else
+    fi
+}
+
+/* set_engaged() */
+inline engage(n) {
+    if :: !eng[n] -> good[n] = leased(n) && v[of(n)] == 2; eng[n] = 1 :: else fi
+}
+
+/* freeze_session() */
+inline session_hears(n) {
+    if
+    :: R.bk == TARGET && ses[n] == FROZEN -> moved(n)
+    :: (R.bk == TARGET || R.st == FLIPPING) && ses[n] == RUN -> finish(n, GONE)
+    :: else ->
+        if :: engaged(R.st) -> engage(n) :: else fi;
+        if
+        :: R.st == FREEZING ->
+            /* What was acknowledged for another attempt does not count for this one. */
+            if :: ses[n] == FROZEN && ep[of(n)] != R.ep -> ses[n] = RUN :: else fi;
+            rest[n] = 2
+        :: R.st != FREEZING && R.st != FLIPPING -> ses[n] = RUN; rest[n] = 0
+        :: R.st == FLIPPING
+        fi
     fi
 }
 
 /* accounts_heard(): what the route is now; how late a proxy hears of it is when it takes this step. */
 inline hear(p) {
-    if
-    :: R.bk == TARGET && ses[p] == FROZEN -> moved(p)
-    :: (R.bk == TARGET || R.st == FLIPPING) && ses[p] == RUN -> finish(p, GONE)
-    :: else ->
+    for (k : 0 .. NS - 1) {
         if
-        :: !eng[p] && engaged(R.st) -> good[p] = may_pass(p) && v[p] == 2; eng[p] = 1
+        :: of(k) == p && in_relay(k) -> session_hears(k)
+        :: of(k) == p && ses[k] == ENTER -> ov[k] = 1
         :: else
-        fi;
-        if
-        :: R.st == FREEZING ->
-            /* What was acknowledged for another attempt does not count for this one. */
-            if :: ses[p] == FROZEN && ep[p] != R.ep -> ses[p] = RUN :: else fi;
-            rest[p] = 2
-        :: R.st != FREEZING && R.st != FLIPPING -> ses[p] = RUN; rest[p] = 0
-        :: R.st == FLIPPING
-        fi;
-        ep[p] = R.ep
-    fi
+        fi
+    };
+    if :: some(p, attached) -> ep[p] = R.ep; known[p] = engaged(R.st) :: else fi
 }
 
-#define news(p) (ep[p] != R.ep || R.bk == TARGET || (R.st == FLIPPING && ses[p] == RUN) || (R.st == FREEZING && rest[p] != 2) \
-                 || (R.st < FREEZING && rest[p]) \
-                 || (!eng[p] && engaged(R.st)) || (ses[p] == FROZEN && R.st < FREEZING))
+#define unheard(n) (in_relay(n) && (R.bk == TARGET || (R.st == FLIPPING && ses[n] == RUN) || \
+                    (R.st == FREEZING && rest[n] != 2) || (R.st < FREEZING && rest[n]) || (!eng[n] && engaged(R.st)) || \
+                    (ses[n] == FROZEN && R.st < FREEZING)))
+#define news(p) ((some(p, attached) && (ep[p] != R.ep || known[p] != engaged(R.st))) || some(p, unheard))
+
+/* LEASE_NEW_MASTER: what was registered before it may be lost, also by an `enter` that is not answered yet. */
+#ifdef LOGIN_UNDOUBTED
+#define is_doubted(n) in_relay(n)
+#else
+#define is_doubted(n) (in_relay(n) || ses[n] == ENTER)
+#endif
 
 inline renewed(p) {
-    /* LEASE_NEW_MASTER */
     if
-    :: rqgen[p] != lgen[p] -> lgen[p] = rqgen[p]; unreg[p] = in_relay(p)
+    :: rqgen[p] != lgen[p] ->
+        lgen[p] = rqgen[p];
+        for (i : 0 .. NS - 1) { if :: of(i) == p -> unreg[i] = is_doubted(i) :: else fi }
     :: else
     fi;
     if
@@ -394,30 +452,52 @@ inline renewed(p) {
     rq[p] = 0; rqold[p] = 0; rqdead[p] = 0; rqgen[p] = 0
 }
 
-/* on_asked() */
-inline asked(p) {
+/* on_asked(). An answer of the former master says nothing of this one. */
+#ifdef ANSWER_OF_BEFORE
+#define is_of_this_master(n) true
+#else
+#define is_of_this_master(n) (opgen[n] == lgen[of(n)])
+#endif
+
+inline asked(n) {
     if
-    :: opres[p] == LOST && ses[p] == FROZEN -> op_clear(p) /* who rests waits for word */
-    :: opres[p] == LOST && ses[p] != FROZEN -> finish(p, GONE)
+    :: opres[n] == LOST && ses[n] == FROZEN -> op_clear(n) /* who rests waits for word */
+    :: opres[n] == LOST && ses[n] != FROZEN -> finish(n, GONE)
     :: else ->
-        unreg[p] = 0;
-        if :: opkind[p] == OP_RESUME -> good[p] = oplevel[p] >= term(p) :: else fi;
-        if :: opres[p] == WAIT && !rest[p] -> rest[p] = 1 :: else fi;
-        op_clear(p)
+        if :: is_of_this_master(n) -> unreg[n] = 0 :: else fi;
+        if :: opkind[n] == OP_RESUME -> good[n] = oplevel[n] >= term(n) :: else fi;
+        if :: opres[n] == WAIT && !rest[n] -> rest[n] = 1 :: else fi;
+        op_clear(n)
     fi
 }
 
-/* entered() */
-inline entered(p) {
+/* entered(). What was heard since `enter` was sent may be later than its answer, and was told the store (`seen`) for this
+ * registration too: it begins on the short term. Else the answer is news for the other sessions. */
+#ifdef OVERTAKEN
+#define begins_engaged(n) engaged(opst[n])
+#else
+#define begins_engaged(n) (engaged(opst[n]) || ov[n])
+#endif
+
+inline entered(n) {
     if
-    :: opres[p] == OK ->
-        eng[p] = engaged(opst[p]); ep[p] = opep[p];
-        good[p] = oplevel[p] >= term(p);
+    :: opres[n] == OK ->
+        eng[n] = begins_engaged(n);
         if
-        :: may_pass(p) -> op_clear(p); ses[p] = RUN
-        :: else -> finish(p, GONE)
+        :: !ov[n] ->
+            for (k : 0 .. NS - 1) {
+                if :: k != n && of(k) == of(n) && in_relay(k) && engaged(opst[n]) -> engage(k) :: else fi
+            };
+            ep[of(n)] = opep[n]; known[of(n)] = engaged(opst[n])
+        :: else
+        fi;
+        good[n] = oplevel[n] >= term(n);
+        if
+        :: may_pass(n) -> op_clear(n); ov[n] = 0; ses[n] = RUN
+        :: else -> finish(n, GONE)
         fi
-    :: else -> op_clear(p); ses[p] = NONE
+    :: else -> op_clear(n); ov[n] = 0; ses[n] = NONE;
+        if :: !some(of(n), attached) -> ep[of(n)] = 0; known[of(n)] = 0 :: else fi
     fi
 }
 
@@ -428,89 +508,108 @@ inline lapse(p, left) {
     v[p] = left;
     if :: left == 0 -> vold[p] = 0; vgen[p] = 0 :: else fi;
 #ifndef UNNOTICED_LAPSE
-    if :: left < term(p) && ses[p] != NONE -> good[p] = 0 :: else fi;
-    if :: oplevel[p] > left -> oplevel[p] = left :: else fi
+    for (i : 0 .. NS - 1) {
+        if :: of(i) == p && left < term(i) && ses[i] != NONE -> good[i] = 0 :: else fi;
+        if :: of(i) == p && oplevel[i] > left -> oplevel[i] = left :: else fi
+    };
 #endif
+    skip
 }
+
+#if CRASHES
+bit dead[NP];
+#define is_dead(p) dead[p]
+#else
+#define is_dead(p) false
+#endif
 
 proctype Proxy(byte p) {
 end_waits:
     do
     /* its lease */
     /* (one that would change nothing is not sent: this lease is younger than all watches, and of this master) */
-    :: d_step { rq[p] == 0 && ses[p] < MOVED && (v[p] < 2 || vold[p] || lgen[p] != gen || vgen[p] != gen) ->
-        connect(p); rq[p] = SENT }
+    :: d_step { rq[p] == 0 && some(p, not_over) && (v[p] < 2 || vold[p] || lgen[p] != gen || vgen[p] != gen) ->
+        rq[p] = SENT }
     :: d_step { rq[p] == ANSWERED -> renewed(p) }
 #if FIRST == 0
-    :: d_step { v[p] == 2 -> lapse(p, 1) }
-    :: d_step { v[p] == 1 -> lapse(p, 0) }
+    :: d_step { v[p] == 2 && may_lapse -> lapse(p, 1) }
+    :: d_step { v[p] == 1 && may_lapse -> lapse(p, 0) }
 #else
     :: d_step { v[p] == 2 && may_lapse -> lapse(p, 0) } /* nobody is on the long term */
 #endif
 
+    /* news */
+    :: d_step { news(p) -> hear(p) }
+    :: d_step { some(p, attached) && known[p] && some(p, is_behind) && pgen[p] == gen -> seen(p) }
+#if CRASHES
+    :: atomic { crashes < CRASHES && some(p, not_over) -> d_step {
+        crashes++; dead[p] = 1;
+        for (k : 0 .. NS - 1) { if :: of(k) == p -> finish(k, GONE) :: else fi };
+        skip };
+        break }
+#endif
+    od
+}
+
+proctype Session(byte n) {
+end_waits:
+    do
     /* a login */
-    :: d_step { ses[p] == NONE && !frozen_state(R.st) && R.bk == SOURCE ->
-        connect(p); ses[p] = READ; opst[p] = R.st; opep[p] = R.ep; opgen[p] = gen }
-    :: d_step { ses[p] == NONE && R.bk == TARGET -> moved(p) }
-    :: d_step { ses[p] == READ && v[p] == 2 ->
-        connect(p);
-        op[p] = SENT; opkind[p] = OP_ENTER; oplevel[p] = 2;
-        ses[p] = ENTER;
+    :: d_step { ses[n] == NONE && !frozen_state(R.st) && R.bk == SOURCE ->
+        connect(of(n)); ses[n] = READ; opst[n] = R.st; opep[n] = R.ep; opgen[n] = gen }
+    :: d_step { ses[n] == NONE && R.bk == TARGET -> moved(n) }
+    :: d_step { ses[n] == READ && v[of(n)] == 2 ->
+        connect(of(n));
+        op[n] = SENT; opkind[n] = OP_ENTER; oplevel[n] = 2;
+        ses[n] = ENTER;
 #ifdef OK_BEFORE_ENTER
-        eng[p] = engaged(opst[p]); ep[p] = opep[p]; good[p] = 1
+        eng[n] = engaged(opst[n]); ep[of(n)] = opep[n]; known[of(n)] = eng[n]; good[n] = 1
 #endif
         }
-    :: d_step { op[p] == ANSWERED && ses[p] == ENTER -> entered(p) }
+    :: d_step { op[n] == ANSWERED && ses[n] == ENTER -> entered(n) }
 
     /* commands; the clock is read after the bytes */
 #ifdef OK_BEFORE_ENTER
-    :: d_step { (ses[p] == RUN || ses[p] == ENTER) && !rest[p] && w[p] == 0 && may_pass(p) -> w[p] = FLIGHT }
+    :: d_step { (ses[n] == RUN || ses[n] == ENTER) && !rest[n] && w[n] == 0 && may_pass(n) -> w[n] = FLIGHT }
 #else
-    :: d_step { ses[p] == RUN && !rest[p] && w[p] == 0 && may_pass(p) -> w[p] = FLIGHT }
+    :: d_step { ses[n] == RUN && !rest[n] && w[n] == 0 && may_pass(n) -> w[n] = FLIGHT }
 #endif
-    :: d_step { w[p] == FLIGHT -> w[p] = DONE }
+    :: d_step { w[n] == FLIGHT -> w[n] = DONE }
 #ifdef CLOCK_FIRST
-    :: d_step { w[p] == FLIGHT && !clock[p] && may_pass(p) -> clock[p] = 1 }
+    :: d_step { w[n] == FLIGHT && !clock[n] && may_pass(n) -> clock[n] = 1 }
 #endif
 #ifdef OK_AFTER_LEASE
-    :: d_step { w[p] == DONE && !clock[p] -> clock[p] = 1 }
+    :: d_step { w[n] == DONE && !clock[n] -> clock[n] = 1 }
 #else
-    :: d_step { w[p] == DONE && !clock[p] && may_pass(p) -> clock[p] = 1 }
+    :: d_step { w[n] == DONE && !clock[n] && may_pass(n) -> clock[n] = 1 }
 #endif
-    :: d_step { w[p] == DONE && clock[p] ->
-        ackS = ackS || !copied[p]; w[p] = 0; clock[p] = 0; copied[p] = 0;
+    :: d_step { w[n] == DONE && clock[n] ->
+        ackS = ackS || !copied[n]; w[n] = 0; clock[n] = 0; copied[n] = 0;
         assert(SAFE) }
 
-    /* news */
-    :: d_step { in_relay(p) && news(p) -> hear(p) }
-    :: d_step { in_relay(p) && eng[p] && R.rg[p] && R.rge[p] < ep[p] && pgen[p] == gen -> seen(p) }
-
     /* prepare.h: signed in at the target, which may refuse the session */
-    :: d_step { ses[p] == RUN && R.st == PREPARING && ep[p] == R.ep && pgen[p] == gen && R.rg[p] && R.rgm[p] == RUNNING ->
-        prepared(p) }
-    :: d_step { in_relay(p) && may_refuse(R.st) && ep[p] == R.ep && pgen[p] == gen && R.rg[p] -> refuse(p) }
+    :: d_step { ses[n] == RUN && R.st == PREPARING && ep[of(n)] == R.ep && pgen[of(n)] == gen && R.rg[n] &&
+        R.rgm[n] == RUNNING -> prepared(n) }
+    :: d_step { in_relay(n) && may_refuse(R.st) && ep[of(n)] == R.ep && pgen[of(n)] == gen && R.rg[n] -> refuse(n) }
 
     /* the freeze */
 #ifndef BYE
 #ifdef WAIT_IS_FREEZING
-    :: d_step { ses[p] == RUN && rest[p] && w[p] == 0 && !op[p] && !fz[p] ->
+    :: d_step { ses[n] == RUN && rest[n] && w[n] == 0 && !op[n] && !fz[n] ->
 #else
-    :: d_step { ses[p] == RUN && rest[p] == 2 && w[p] == 0 && !op[p] && !fz[p] ->
+    :: d_step { ses[n] == RUN && rest[n] == 2 && w[n] == 0 && !op[n] && !fz[n] ->
 #endif
-        connect(p); ses[p] = FROZEN; fz[p] = 1; fzep[p] = ep[p]; fzgen[p] = pgen[p] }
+        connect(of(n)); ses[n] = FROZEN; fz[n] = 1; fzep[n] = ep[of(n)]; fzgen[n] = pgen[of(n)] }
 #endif
-    :: d_step { (ses[p] == RUN || ses[p] == FROZEN) && rest[p] && w[p] == 0 -> finish(p, GONE) }
-    :: d_step { ses[p] == GONE && R.rg[p] -> R.rg[p] = 0; R.rge[p] = 0; R.rgm[p] = RUNNING } /* leave */
+    :: d_step { (ses[n] == RUN || ses[n] == FROZEN) && rest[n] && w[n] == 0 -> finish(n, GONE) }
+    :: d_step { ses[n] == GONE && R.rg[n] && !is_dead(of(n)) -> R.rg[n] = 0; R.rge[n] = 0; R.rgm[n] = RUNNING } /* leave */
 
     /* session_ask() */
-    :: d_step { ses[p] == RUN && !op[p] && v[p] >= term(p) && (!good[p] || unreg[p]) ->
-        connect(p);
-        op[p] = SENT; opkind[p] = (good[p] -> OP_REGISTER : OP_RESUME);
-        oplevel[p] = v[p]; opep[p] = ep[p]; opgen[p] = pgen[p] }
-    :: d_step { op[p] == ANSWERED && in_relay(p) -> asked(p) }
-#if CRASHES
-    :: atomic { crashes < CRASHES && ses[p] < MOVED -> d_step { crashes++; finish(p, GONE) }; break }
-#endif
+    :: d_step { ses[n] == RUN && !op[n] && v[of(n)] >= term(n) && (!good[n] || unreg[n]) ->
+        connect(of(n));
+        op[n] = SENT; opkind[n] = (good[n] -> OP_REGISTER : OP_RESUME);
+        oplevel[n] = v[of(n)]; opep[n] = ep[of(n)]; opgen[n] = pgen[of(n)] }
+    :: d_step { op[n] == ANSWERED && in_relay(n) -> asked(n) }
     od
 }
 
@@ -531,7 +630,7 @@ inline watch_begin(m) {
     watching[m] = 1; same[m] = 0; silent[m] = 0; wgen[m] = gen;
     for (i : 0 .. NP - 1) {
         if
-        :: R.rg[i] ->
+        :: some(i, has_registration) ->
             same[m] = same[m] | BIT(i);
             if :: v[i] -> vold[i] = vold[i] | BIT(m) :: else fi;
             if :: rq[i] -> rqold[i] = rqold[i] | BIT(m) :: else fi
@@ -545,10 +644,20 @@ inline watch_begin(m) {
 #ifdef SHORT_TERM
 #define wanted(m, p) 2
 #else
-#define wanted(m, p) (R.rge[p] >= me[m] -> 2 : 1)
+#define has_seen(m, n) (!R.rg[n] || R.rge[n] >= me[m])
+#if NS > NP
+#define wanted(m, p) ((has_seen(m, p) && has_seen(m, p + NP)) -> 2 : 1)
+#else
+#define wanted(m, p) (has_seen(m, p) -> 2 : 1)
 #endif
-/* A whole term of silence, more by the margins than what any renewal from before it gives. */
+#endif
+/* A whole term of silence, more by the margins than what any renewal from before it gives: the longer of the watcher's own
+ * and the one that the proxy told. */
+#ifdef OWN_TERMS
+#define term_over(m, p) true
+#else
 #define term_over(m, p) (!((vold[p] & BIT(m)) && v[p] >= wanted(m, p)))
+#endif
 
 inline judge(m, p) {
     silent[m] = silent[m] | BIT(p);
@@ -560,7 +669,7 @@ inline judge(m, p) {
 
 inline all_are(m, mode, yes) {
     yes = 1;
-    for (i : 0 .. NP - 1) { if :: R.rg[i] && (R.rgm[i] != mode || R.rge[i] != me[m]) -> yes = 0 :: else fi }
+    for (i : 0 .. NS - 1) { if :: R.rg[i] && (R.rgm[i] != mode || R.rge[i] != me[m]) -> yes = 0 :: else fi }
 }
 
 proctype Migrator(byte m) {
@@ -584,10 +693,10 @@ end_waits:
 
     :: d_step { ms[m] == M_WATCH && !watching[m] -> watch_begin(m) }
     :: d_step { ms[m] == M_WATCH && watching[m] && (same[m] == 0 || wgen[m] != gen) -> watch_end(m) }
-    :: d_step { ms[m] == M_WATCH && R.rg[0] && (same[m] & ~silent[m] & 1) && term_over(m, 0) -> judge(m, 0) }
+    :: d_step { ms[m] == M_WATCH && some(0, has_registration) && (same[m] & ~silent[m] & 1) && term_over(m, 0) -> judge(m, 0) }
     :: d_step { ms[m] == M_WATCH && (silent[m] & 1) -> evict(m, 0); silent[m] = silent[m] & ~1; same[m] = same[m] & ~1 }
 #if NP > 1
-    :: d_step { ms[m] == M_WATCH && R.rg[1] && (same[m] & ~silent[m] & 2) && term_over(m, 1) -> judge(m, 1) }
+    :: d_step { ms[m] == M_WATCH && some(1, has_registration) && (same[m] & ~silent[m] & 2) && term_over(m, 1) -> judge(m, 1) }
     :: d_step { ms[m] == M_WATCH && (silent[m] & 2) -> evict(m, 1); silent[m] = silent[m] & ~2; same[m] = same[m] & ~2 }
 #endif
     :: d_step { ms[m] == M_WATCH && !(mine(m) && quarantine) ->
@@ -615,7 +724,7 @@ end_waits:
         :: intent[m] ->
             assert(!ackT); /* a late delta would undo what a client was told OK for */
             intent[m] = 0;
-            for (i : 0 .. NP - 1) { if :: w[i] == DONE -> copied[i] = 1 :: else fi }
+            for (i : 0 .. NS - 1) { if :: w[i] == DONE -> copied[i] = 1 :: else fi }
             ackS = 0;
             verified[m] = 1;
             ms[m] = M_FLIP
@@ -670,13 +779,13 @@ end_waits:
 
 /* ---- Redis: messages arrive, time passes, the master changes ---- */
 
-inline arrive(p) {
+inline arrive(n) {
     if
-    :: opkind[p] == OP_ENTER -> enter(p)
-    :: opkind[p] == OP_RESUME -> resume(p)
-    :: opkind[p] == OP_REGISTER -> register(p)
+    :: opkind[n] == OP_ENTER -> enter(n)
+    :: opkind[n] == OP_RESUME -> resume(n)
+    :: opkind[n] == OP_REGISTER -> register(n)
     fi;
-    op[p] = ANSWERED
+    op[n] = ANSWERED
 }
 
 inline failover() {
@@ -688,17 +797,19 @@ inline failover() {
 #ifndef NO_QUARANTINE
     quarantine = 1;
 #endif
-    for (i : 0 .. NP - 1) {
+    for (i : 0 .. NS - 1) {
         R.rg[i] = C.rg[i]; R.rge[i] = C.rge[i]; R.rgm[i] = C.rgm[i];
         C.rg[i] = 0; C.rge[i] = 0; C.rgm[i] = 0;
-        fz[i] = 0; fzep[i] = 0; fzgen[i] = 0;
-        if :: rq[i] == SENT -> rq[i] = 0; rqold[i] = 0; rqdead[i] = 0 :: else fi;
+        fz[i] = 0; fzep[i] = 0; fzgen[i] = 0
+    };
+    for (k : 0 .. NS - 1) {
         if
-        :: op[i] == SENT && opkind[i] == OP_ENTER -> drop(i)
-        :: op[i] == SENT && opkind[i] != OP_ENTER -> op_clear(i)
-        :: op[i] != SENT
+        :: op[k] == SENT && opkind[k] == OP_ENTER -> drop(k)
+        :: op[k] == SENT && opkind[k] != OP_ENTER -> op_clear(k)
+        :: op[k] != SENT
         fi
-    }
+    };
+    for (i : 0 .. NP - 1) { if :: rq[i] == SENT -> rq[i] = 0; rqold[i] = 0; rqdead[i] = 0 :: else fi };
 #ifndef NO_THAW
     if :: may_thaw(R.st) -> set_ready() :: else fi;
 #endif
@@ -715,9 +826,11 @@ end_waits:
     :: d_step { op[0] == SENT -> arrive(0) }
     :: d_step { fz[0] -> frozen(0) }
     :: d_step { rq[0] == SENT -> renew(0); rq[0] = ANSWERED }
-#if NP > 1
+#if NS > 1
     :: d_step { op[1] == SENT -> arrive(1) }
     :: d_step { fz[1] -> frozen(1) }
+#endif
+#if NP > 1
     :: d_step { rq[1] == SENT -> renew(1); rq[1] = ANSWERED }
 #endif
 #if FAILOVERS
@@ -755,12 +868,13 @@ init {
         for (i : 0 .. NP - 1) { v[i] = 2 }
         /* One session is there from the beginning (LOGIN: not even that); the others log in when they like. */
 #ifndef LOGIN
-        ses[0] = RUN; good[0] = 1; R.rg[0] = 1; eng[0] = engaged(R.st)
+        ses[0] = RUN; good[0] = 1; R.rg[0] = 1; eng[0] = engaged(R.st); known[0] = eng[0]
 #endif
     }
     atomic {
         run Redis(); run Deadline();
         for (i : 0 .. NP - 1) { run Proxy(i) }
+        for (i : 0 .. NS - 1) { run Session(i) }
         for (i : 0 .. NM - 1) { run Migrator(i) }
     }
 }
