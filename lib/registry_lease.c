@@ -8,7 +8,7 @@
 #include "registry.h"
 #include "xalloc.h"
 
-enum { RETRY_MIN_MS = 50 };
+enum { RETRY_MIN_MS = 50, RETRY_MAX_MS = 500 };
 
 /* One of the two terms. */
 struct term {
@@ -169,7 +169,7 @@ static void on_renewed(void *owner, enum redis_rc rc, const struct reply *r)
         renewed(l, n.sent_ms, generation, span_is(reply_str(reply_at(r, 2)), "1"));
     } else {
         uint64_t soon = l->lease_ms / 20;
-        timer_start(l->renewal, soon < RETRY_MIN_MS ? RETRY_MIN_MS : soon);
+        timer_start(l->renewal, soon < RETRY_MIN_MS ? RETRY_MIN_MS : soon > RETRY_MAX_MS ? RETRY_MAX_MS : soon);
     }
     leave_callback(l);
 }
