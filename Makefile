@@ -7,6 +7,7 @@
 # make check-crash      a migrator killed, stopped and cut off at each of its steps; RUNS=N draws N cases, SEED=N repeats
 # make bench-migrate    how long an account takes, beside other engines; RUNS=1 ONLY=small,20 (see tests/bench/bench.py)
 # make bench-cutover    what a client waits while its account is switched over; RUNS= SESSIONS= (see tests/bench/cutover.py)
+# make bench-failover   100,000 sessions register after a failover; SESSIONS= THREADS= LEASE=ms BEFORE=1 (see tests/unit/test_failover.c)
 # make check-account    an account of 20,000 messages with every oddity, between Courier, Cyrus and Dovecot; MESSAGES=N
 # make check-huge       memory with a message of 1 GiB and a mailbox of 500,000; ONLY=mailbox MIB= MESSAGES= (see tests/huge.py)
 # make check-model      the model of the cut-over, explored by spin; ONLY=NAME runs one search (see tests/model/)
@@ -54,7 +55,7 @@ ENGINE_SRC   := $(patsubst %,migrator/%.c,copy date delta doubles finding flags 
                 selected settle stamp transfer uidset verify waiver)
 ENGINE_SRC   += $(patsubst %,migrator/%.c,rights annotations quota)
 ENGINE_SRC   += migrator/mailboxes.c migrator/plan.c migrator/journal.c
-PURE_PROXY_SRC := $(patsubst %,proxy/%.c,opened queue vault)
+PURE_PROXY_SRC := $(patsubst %,proxy/%.c,doubts opened queue thaw vault)
 ENGINE_SRC   += migrator/known.c migrator/schedule_times.c migrator/policy.c migrator/hook.c migrator/hook_http.c
 ENGINE_SRC   += migrator/admin/bulk_list.c
 # imapferryctl plans by itself.
@@ -156,6 +157,12 @@ bench-cutover:
 	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all
 	@IMAPFERRY_BUILD=$(abspath $(BUILD)) $(PYTHON) -B tests/bench/cutover.py
 
+bench-failover:
+	@sh tests/deps.sh ensure
+	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) $(BUILD)/unit/test_failover
+	@FAILOVER_SESSIONS=$(or $(SESSIONS),100000) FAILOVER_THREADS=$(or $(THREADS),16) FAILOVER_LEASE=$(or $(LEASE),10000) \
+	    FAILOVER_AS_BEFORE=$(BEFORE) $(BUILD)/unit/test_failover 2> /dev/null
+
 check-account:
 	@sh tests/deps.sh ensure
 	@sh tests/servers.sh
@@ -182,4 +189,4 @@ clean:
 
 -include $(shell find $(BUILD) -type f -name '*.d' 2>/dev/null)
 
-.PHONY: all units fuzzers fuzz-replay clang-syntax deps demo check check-valgrind check-account check-crash check-faults check-huge check-model install clean bench-migrate bench-cutover
+.PHONY: all units fuzzers fuzz-replay clang-syntax deps demo check check-valgrind check-account check-crash check-faults check-huge check-model install clean bench-migrate bench-cutover bench-failover

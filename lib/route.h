@@ -145,7 +145,8 @@ void route_resume(struct store *s, const char *user, const char *session, const 
 void route_register(struct store *s, const char *user, const char *session, const char *backend, uint64_t epoch,
                     const char *address, route_done_fn fn, void *owner);
 /* Removes registrations of this incarnation for which it has no session (not in the list, which has to name those
- * too whose route_enter() is not answered). ROUTE_LOST when the epoch or state (preparing) is another. */
+ * too whose route_enter() is not answered), but for those that came in this very `preparing`: detail is how many of them are
+ * left. ROUTE_LOST when the epoch or state (preparing) is another. */
 void route_reconcile(struct store *s, const char *user, const char *incarnation, uint64_t epoch,
                      const char *const *sessions, size_t n, route_done_fn fn, void *owner);
 /* Ends a preparing or freezing whose deadline passed: →ready. By anybody. ROUTE_REFUSED when not due. */

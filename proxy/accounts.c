@@ -89,6 +89,7 @@ void accounts_heard(struct account *a, const struct account_news *n)
         a->deadline_ms = clock_boot_ms() + n->left_ms;
     struct proxy *p = a->proxy;
     char *key = xstrdup(a->key);
+    thaws_heard(p->thaws, span_str(key), n->state, n->left_ms);
     freeze_heard(a); /* may end sessions, and with the last one the account */
     HASH_FIND_STR(p->accounts, key, a);
     free(key);

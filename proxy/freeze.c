@@ -85,35 +85,29 @@ void freeze_session(struct session *s)
     session_ask(s);
 }
 
-static void nothing_to_do(void *owner, enum route_rc rc, const char *detail)
+/* Logins under way are named too. */
+void freeze_reconcile(struct proxy *p, const char *user, uint64_t epoch)
 {
-    (void)owner, (void)rc, (void)detail;
-}
-
-/* A `leave` may have been lost, or the answer of an `enter`. Logins under way are named too. */
-static void reconcile(struct account *a)
-{
-    struct proxy *p = a->proxy;
+    struct account *a;
     const char **names = NULL;
     size_t n = 0;
-    struct session *s;
-    LIST_FOREACH(s, &a->sessions, of_account)
-    {
+    struct session *s = NULL;
+    HASH_FIND_STR(p->accounts, user, a);
+    for (s = a ? LIST_FIRST(&a->sessions) : NULL; s; s = LIST_NEXT(s, of_account)) {
         names = xreallocarray(names, n + 1, sizeof *names);
         names[n++] = s->name;
     }
-    route_reconcile(p->store, a->key, lease_incarnation(p->lease), a->epoch, names, n, nothing_to_do, a);
+    doubts_reconcile(p->doubts, user, epoch, names, n);
     free(names);
 }
 
-/* Whose sessions are all gone, the last one's `leave` with them, or the login whose `enter` was not answered. Nothing else
- * would take its registration away as long as this incarnation lives, and the account could not be switched over. */
+/* Whose sessions are all gone; perhaps not all of their registrations. */
 void freeze_stranger(struct proxy *p, const struct event *e)
 {
-    if (!span_is(e->kind, "state") || e->state != ROUTE_PREPARING)
+    if (!span_is(e->kind, "state") || e->state != ROUTE_PREPARING || !doubts_has(p->doubts, e->user))
         return;
     char *key = xspandup(e->user);
-    route_reconcile(p->store, key, lease_incarnation(p->lease), e->epoch, NULL, 0, NULL, NULL);
+    freeze_reconcile(p, key, e->epoch);
     free(key);
 }
 
@@ -132,8 +126,8 @@ void freeze_heard(struct account *a)
     struct session *s, *next;
     if (a->state == ROUTE_READY || a->state == ROUTE_PREPARING)
         lease_renew(a->proxy->lease); /* the migrator waits for a sign of life of each proxy */
-    if (a->state == ROUTE_PREPARING)
-        reconcile(a);
+    if (a->state == ROUTE_PREPARING && doubts_has(a->proxy->doubts, span_str(a->key)))
+        freeze_reconcile(a->proxy, a->key, a->epoch);
     if (a->state == ROUTE_FREEZING || a->state == ROUTE_FLIPPING)
         log_freeze(a);
     /* The account may go with its last session. */

@@ -1,8 +1,8 @@
 /* freeze: what the sessions of an account do when its route changes (the table of states: lib/route.h).
  *
  *   engaged        the short term of the lease from now on, and the store is told so (`seen`)
- *   preparing      registrations that have no session any more are taken away; the others are signed in at the
- *                  target (prepare.h)
+ *   preparing      registrations that may have no session any more are taken away; the others are signed in at
+ *                  the target (prepare.h)
  *   freezing       sessions come to rest (rest.h); a new login waits
  *   flipping       those that rest wait on; the flip went on without the others, which have no registration any more
  *   flipped, ...   those that rest go on at the target (handover.h); others on a backend that the route has left end
@@ -14,6 +14,8 @@
 
 /* a->state, epoch and backend are news, perhaps the same as before. */
 void freeze_heard(struct account *a);
+/* Registrations of this thread that no session has are taken away, where there may be some (doubts.h). */
+void freeze_reconcile(struct proxy *p, const char *user, uint64_t epoch);
 /* An event of an account that has no sessions here. */
 void freeze_stranger(struct proxy *p, const struct event *e);
 /* The same as freeze_heard() for one session. */

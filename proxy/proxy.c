@@ -5,6 +5,7 @@
 #include "lib/log.h"
 #include "lib/xalloc.h"
 
+#include "freeze.h"
 #include "proxy.h"
 #include "relay.h"
 #include "parting.h"
@@ -72,6 +73,7 @@ static void on_lease(void *owner, enum lease_event ev)
     switch (ev) {
     case LEASE_NEW_MASTER:
         set_pace(p);
+        doubts_new_master(p->doubts);
         each_live(p, doubt_registration);
         each_session(p, IN_RELAY, relay_flow);
         each_live(p, session_ask);
@@ -104,11 +106,17 @@ void proxy_resume_later(struct proxy *p)
         timer_start(p->resume_timer, RESUME_AGAIN_MS);
 }
 
+static void on_reconcile_again(void *owner, const char *user, uint64_t epoch)
+{
+    freeze_reconcile(owner, user, epoch);
+}
+
+/* One thread of each proxy is enough for the freezes of accounts that it has nothing to do with; all hear of their ends. */
 static void on_event(void *owner, const struct event *e)
 {
     struct proxy *p = owner;
-    if (p->thaws)
-        thaws_heard(p->thaws, e);
+    if (p->thread == 0 || (e->state != ROUTE_PREPARING && e->state != ROUTE_FREEZING))
+        thaws_heard(p->thaws, e->user, e->state, e->left_ms);
     accounts_event(p, e);
 }
 
@@ -173,8 +181,8 @@ static void connect_store(struct proxy *p)
     p->store = store_new(p->loop, p->conf, c->store_timeout_ms, on_store, p);
     p->lease_store = store_new_beside(p->store, c->store_timeout_ms, NULL, NULL);
     p->lease = lease_new(p->lease_store, id, c->lease_ms, c->lease_long_ms, on_lease, p);
-    if (p->thread == 0)
-        p->thaws = thaws_new(p->store);
+    p->doubts = doubts_new(p->store, p->queue, lease_incarnation(p->lease), on_reconcile_again, p);
+    p->thaws = thaws_new(p->store);
     p->events = events_new(p->loop, p->conf, on_event, on_events_news, p);
     free(id);
 }
@@ -368,6 +376,7 @@ void proxy_free(struct proxy **pp)
     if (p->events)
         events_free(&p->events);
     thaws_free(&p->thaws);
+    doubts_free(&p->doubts);
     if (p->lease)
         lease_free(&p->lease);
     if (p->lease_store)

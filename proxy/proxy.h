@@ -19,6 +19,7 @@
 
 #include "accounts.h"
 #include "backends.h"
+#include "doubts.h"
 #include "limits.h"
 #include "listener.h"
 #include "session.h"
@@ -58,7 +59,8 @@ struct proxy {
     struct lease *lease;
     struct queue *queue; /* goes while the store is there, and at the master that the lease is kept at */
     struct events *events;
-    struct thaws *thaws; /* of the first thread */
+    struct doubts *doubts;
+    struct thaws *thaws;
     struct tls_policy *server_tls; /* NULL where no listener needs it */
     struct vault *vault;
     struct parting *parting;

@@ -109,8 +109,9 @@ static void login_free(struct session *s)
 static void undo(struct session *s)
 {
     store_forget(s->proxy->store, s);
+    doubts_forget(s->proxy->doubts, s);
     if (s->registered)
-        route_leave(s->proxy->store, s->account->key, s->name, NULL, NULL);
+        doubts_leave(s->proxy->doubts, s->account->key, s->name);
     accounts_detach(s);
     stream_close(&s->backend, false);
     s->at = NULL;
@@ -406,7 +407,7 @@ static void enter(struct session *s)
     l->masters = lease_masters(p->lease);
     session_enter(s, IN_ENTERING);
     s->registered = true; /* from here on it may be, whatever the answer */
-    route_enter(p->store, &e, on_entered, s);
+    doubts_enter(p->doubts, &e, on_entered, s);
     buf_free(&sealed);
 }
 

@@ -314,9 +314,10 @@ static void release(struct session *s)
     relay_free(&s->relay);
     vault_drop(p->vault, &s->secret);
     store_forget(p->store, s);
+    doubts_forget(p->doubts, s);
     queue_done(p->queue, &s->ask);
     if (s->registered)
-        route_leave(p->store, s->account->key, s->name, NULL, NULL);
+        doubts_leave(p->doubts, s->account->key, s->name);
     s->registered = false;
     accounts_detach(s);
     if (s->in_crowd)
@@ -439,6 +440,5 @@ static void session_asks(struct queued *q)
     if (s->lapses != lapses)
         route_resume(p->store, s->account->key, s->name, s->at->name, s->account->epoch, on_asked, s);
     else
-        route_register(p->store, s->account->key, s->name, s->at->name, s->account->epoch, s->peer, on_asked,
-                       s);
+        doubts_register(p->doubts, s->account->key, s->name, s->at->name, s->account->epoch, s->peer, on_asked, s);
 }

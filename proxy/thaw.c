@@ -7,18 +7,22 @@
 
 #include "thaw.h"
 
-/* What goes beyond is thawed by the next login, or by the next owner of the job. */
-enum { ASK_MS = 1000, ACCOUNTS_MAX = 10000 };
+enum {
+    ACCOUNTS_MAX = 10000, /* what goes beyond is thawed by the next login, or by the next owner of the job */
+    AFTER_MS = 20,        /* for clocks: who asks too early has to ask twice */
+    SPREAD_MS = 1000,     /* of all proxies */
+    AGAIN_MS = 1000,      /* no store, or another deadline */
+};
 
 struct frozen {
     struct thaws *thaws; /* borrowed */
     char *user;
+    struct timer *timer; /* owned */
     UT_hash_handle hh;
 };
 
 struct thaws {
     struct store *store;  /* borrowed */
-    struct timer *timer;  /* set while there are accounts; owned */
     struct frozen *table; /* by user; owned */
 };
 
@@ -26,6 +30,7 @@ static void frozen_free(struct frozen *f)
 {
     HASH_DEL(f->thaws->table, f);
     store_forget(f->thaws->store, f);
+    timer_free(&f->timer);
     free(f->user);
     free(f);
 }
@@ -35,58 +40,64 @@ static bool is_thawable(enum route_state state)
     return state == ROUTE_PREPARING || state == ROUTE_FREEZING;
 }
 
+static void ask_in(struct frozen *f, uint64_t ms)
+{
+    timer_start(f->timer, ms + AFTER_MS + random_u64() % SPREAD_MS);
+}
+
 /* Thawed: the event says so too. Refused in another state: that event was missed. */
 static void on_thaw(void *owner, enum route_rc rc, const char *detail)
 {
     struct frozen *f = owner;
     enum route_state state;
+    bool is_over = rc == ROUTE_OK ||
+                   (rc == ROUTE_REFUSED && route_state_parse(span_str(detail), &state) && !is_thawable(state));
     if (rc == ROUTE_OK)
         LOG(WARN, "thawed", LOG_S("user", f->user), LOG_S("reason", "deadline"));
-    else if (rc != ROUTE_REFUSED || !route_state_parse(span_str(detail), &state) || is_thawable(state))
-        return;
-    frozen_free(f);
+    if (is_over)
+        frozen_free(f);
+    else
+        ask_in(f, AGAIN_MS);
 }
 
-static void on_timer(void *owner)
+static void on_time(void *owner)
 {
-    struct thaws *t = owner;
-    for (struct frozen *f = t->table; f; f = f->hh.next) {
-        store_forget(t->store, f); /* one question at a time */
-        route_thaw(t->store, f->user, on_thaw, f);
-    }
-    if (t->table)
-        timer_start(t->timer, ASK_MS);
+    struct frozen *f = owner;
+    route_thaw(f->thaws->store, f->user, on_thaw, f);
 }
 
-static void add(struct thaws *t, struct span user)
+static struct frozen *add(struct thaws *t, struct span user)
 {
-    if (HASH_COUNT(t->table) >= ACCOUNTS_MAX)
-        return;
     struct frozen *f = xcalloc(1, sizeof *f);
     f->thaws = t;
     f->user = xspandup(user);
+    f->timer = timer_new(store_loop(t->store), on_time, f);
     HASH_ADD_KEYPTR(hh, t->table, f->user, user.len, f);
-    if (!timer_is_set(t->timer))
-        timer_start(t->timer, ASK_MS);
+    return f;
 }
 
-void thaws_heard(struct thaws *t, const struct event *e)
+void thaws_heard(struct thaws *t, struct span user, enum route_state state, uint64_t left_ms)
 {
     struct frozen *f;
-    if (!span_is(e->kind, "state"))
-        return;
-    HASH_FIND(hh, t->table, e->user.p, e->user.len, f);
-    if (f && !is_thawable(e->state))
+    HASH_FIND(hh, t->table, user.p, user.len, f);
+    if (f && !is_thawable(state)) {
         frozen_free(f);
-    else if (!f && is_thawable(e->state))
-        add(t, e->user);
+        return;
+    }
+    if (!is_thawable(state) || left_ms == 0) /* nothing new */
+        return;
+    if (!f && HASH_COUNT(t->table) >= ACCOUNTS_MAX)
+        return;
+    if (!f)
+        f = add(t, user);
+    store_forget(t->store, f); /* a question about the deadline before */
+    ask_in(f, left_ms);
 }
 
 struct thaws *thaws_new(struct store *s)
 {
     struct thaws *t = xcalloc(1, sizeof *t);
     t->store = s;
-    t->timer = timer_new(store_loop(s), on_timer, t);
     return t;
 }
 
@@ -101,6 +112,5 @@ void thaws_free(struct thaws **tp)
     {
         frozen_free(f);
     }
-    timer_free(&t->timer);
     free(t);
 }

@@ -1,7 +1,9 @@
 """A proxy with many sessions while Redis is slow, was away, or is another server."""
+import os
 import threading
 import time
 
+from harness import net
 from harness.relay import UP, Relay
 from harness.scene import connect, new_user
 
@@ -32,4 +34,65 @@ def test_a_connection_on_which_calls_pile_up_costs_no_lease(make_ferry, backends
             assert time.monotonic() - began < LEASE / 2
         assert waits.until(b"s ")[-1].startswith(b"s OK")
     assert not proxy.find("event=lease_lapsed")
+    relay.close()
+
+
+ROUTE = os.path.join(os.path.dirname(__file__), "..", "..", "lib", "route")
+
+
+def script(ferry, name, *args):
+    """Runs a script as a migrator would, but as EVAL: what the proxies run is counted as evalsha."""
+    texts = [open(os.path.join(ROUTE, x + ".lua"), encoding="utf-8").read() for x in ("head", name)]
+    client = ferry.redis.client()
+    return client.eval("\n".join(texts), 1, "imapferry", client.hget("imapferry:store", "id"), *args)
+
+
+def calls(ferry, command):
+    return int(ferry.redis.client().info("commandstats").get(f"cmdstat_{command}", {"calls": 0})["calls"])
+
+
+def test_threads_that_have_nothing_of_an_account_run_no_script_for_its_cut_over(make_ferry, backends):
+    """Two proxies of four threads; one thread has a session of the account, and no registration is in doubt anywhere."""
+    ferry = make_ferry(backends, {"proxy": {"lease": "300s", "lease_long": "600s", "threads": 4},
+                                  "migration": {"trigger": "manual"}})
+    proxies, user = [ferry.proxy(), ferry.proxy()], new_user("moves")
+
+    def session():
+        return [row.split(" ") for row in ferry.redis.client().hvals(f"imapferry:sessions:{user}")]
+    with connect(proxies[0]) as wire:
+        assert wire.login(user).startswith(b"l1 OK")
+        assert ferry.ctl("migrate", user)[0] == 0
+        assert script(ferry, "claim", user, "token")[0] == "ok"
+        epoch = ferry.route(user)["epoch"]
+        assert script(ferry, "ready", user, "token", epoch) == ["ok"]
+        net.wait_until("session whose proxy has seen the epoch", lambda: [x[1] for x in session()] == [epoch])
+        reads, scripts = calls(ferry, "xread"), calls(ferry, "evalsha")
+        status, epoch = script(ferry, "prepare", user, "token", epoch, 60000)
+        assert status == "ok"
+        net.wait_until("session that is prepared", lambda: [x[1:3] for x in session()] == [[epoch, "prepared"]])
+        net.wait_until("news that every thread has heard", lambda: calls(ferry, "xread") >= reads + 3 * 8)
+        assert script(ferry, "abort", user, "token", epoch, "test") == ["ok"]
+        net.wait_until("news that every thread has heard", lambda: calls(ferry, "xread") >= reads + 5 * 8)
+        assert wire.command(b"n", b"NOOP")[-1].startswith(b"n OK")
+        # seen, prepared, and a sign of life at preparing and at ready
+        assert calls(ferry, "evalsha") - scripts == 4
+    wire.close()
+    net.wait_until("leave", lambda: not session())
+
+
+def test_a_leave_that_is_lost_is_sent_again(make_ferry, backends, redis):
+    """Without a switch-over, nothing else would ever take the registration away."""
+    user, relay = new_user("left"), Relay(redis.address)
+    ferry = make_ferry(backends, {**SETTINGS, "migration": {"trigger": "manual"}})
+    proxy = ferry.proxy(redis={"url": relay.redis_url}, proxy={"lease": "10s", "lease_long": "60s", "store_timeout": "1s"})
+    with connect(proxy) as wire:
+        assert wire.login(user).startswith(b"l1 OK")
+        relay.stall()
+        wire.close()
+        proxy.wait(f"event=session_end .*user={user}")
+    proxy.wait("event=store_down")
+    relay.reset()
+    assert ferry.redis.client().exists(f"imapferry:sessions:{user}")
+    relay.resume()
+    net.wait_until("leave", lambda: not ferry.redis.client().exists(f"imapferry:sessions:{user}"))
     relay.close()

@@ -643,9 +643,9 @@ def test_reconcile(store):
     store.plant("preparing")
     for name in ("p1/1", "p1/2", "p1/3", "p10/1", "p2/1"):
         store.put_session(name)
-    assert store.call("reconcile", "ann", "p1", EPOCH, 1, "p1/2", "p2/9") == ["ok", "2"]
+    assert store.call("reconcile", "ann", "p1", EPOCH, 1, "p1/2", "p2/9") == ["ok", "0", "2"]
     assert sorted(store.sessions()) == ["p1/2", "p10/1", "p2/1"]
-    assert store.call("reconcile", "ann", "p1", EPOCH, 1, "p1/2") == ["ok", "0"]
+    assert store.call("reconcile", "ann", "p1", EPOCH, 1, "p1/2") == ["ok", "0", "0"]
     assert [e["kind"] for e in store.events()] == ["left"]
 
 
@@ -665,7 +665,7 @@ def test_reconcile_leaves_what_came_after_the_preparing(store):
     store.plant("preparing")
     store.put_session("p1/1")
     store.put_session("p1/2", since=store.now() + 1)
-    assert store.call("reconcile", "ann", "p1", EPOCH, 1) == ["ok", "1"]
+    assert store.call("reconcile", "ann", "p1", EPOCH, 1) == ["ok", "1", "1"]
     assert list(store.sessions()) == ["p1/2"]
 
 

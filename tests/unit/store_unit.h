@@ -206,6 +206,37 @@ static inline struct unit_reply unit_command(struct unit_store *u, const char *c
     UNIT_UNTIL(u, a.done);
     return a;
 }
+/* How often a command was called, by INFO commandstats; scripts are "evalsha". */
+struct unit_stat {
+    const char *name;
+    bool done;
+    uint64_t calls, usec;
+};
+
+static inline void unit_on_stat(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    struct unit_stat *s = owner;
+    char *text = xspandup(reply_str(r)), *head = xasprintf("cmdstat_%s:", s->name), *at = strstr(text, head);
+    unsigned long long calls = 0, usec = 0;
+    assert_int_equal(rc, REDIS_OK);
+    if (at)
+        assert_int_equal(sscanf(at + strlen(head), "calls=%llu,usec=%llu", &calls, &usec), 2);
+    s->calls = calls;
+    s->usec = usec;
+    s->done = true;
+    free(head);
+    free(text);
+}
+
+static inline struct unit_stat unit_stat(struct unit_store *u, const char *name)
+{
+    struct unit_stat s = {.name = name};
+    struct span argv[] = {span_str("INFO"), span_str("commandstats")};
+    store_command(u->store, argv, COUNTOF(argv), unit_on_stat, &s);
+    UNIT_UNTIL(u, s.done);
+    return s;
+}
+
 #define UNIT_COMMAND(u, ...) unit_command(u, (const char *const[]){__VA_ARGS__, NULL})
 
 #endif
