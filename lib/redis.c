@@ -38,6 +38,7 @@ struct redis {
     struct sentinel *sentinel; /* asked: for the master, or whether it still is this one */
     size_t sentinel_first;
     size_t replicas; /* as a Sentinel said last */
+    uint64_t silence_ms;
     struct address master; /* as the Sentinels named it; host is owned */
     struct dial *dial;
     struct stream *stream; /* owned */
@@ -145,7 +146,7 @@ static void lose(struct redis *r, const char *why)
     r->phase = PHASE_DOWN;
     sentinel_cancel(&r->sentinel);
     dial_cancel(&r->dial);
-    stream_close(&r->stream, false);
+    stream_reset(&r->stream); /* what was not heard is asked again, and must not be heard later too */
     if (r->reader)
         redisReaderFree(r->reader);
     r->reader = NULL;
@@ -456,7 +457,9 @@ static void on_dial(void *owner, enum dial_rc rc, struct stream *s, const char *
 static void dial_address(struct redis *r, const struct address *a)
 {
     r->phase = PHASE_DIALING;
-    r->dial = dial_start(r->loop, a, r->policy, &stream_limits, r->timeout_ms, on_dial, r);
+    struct stream_limits limits = stream_limits;
+    limits.silence_ms = r->silence_ms;
+    r->dial = dial_start(r->loop, a, r->policy, &limits, r->timeout_ms, on_dial, r);
 }
 
 size_t redis_replicas(const struct redis *r)
@@ -540,6 +543,11 @@ struct redis *redis_new(struct loop *l, const struct conf_redis *conf, uint64_t 
     r->poll = timer_new(l, on_poll, r);
     timer_start(r->retry, 0);
     return r;
+}
+
+void redis_set_silence(struct redis *r, uint64_t ms)
+{
+    r->silence_ms = ms;
 }
 
 static void drop_all(struct pending_list *list)

@@ -39,6 +39,9 @@ typedef void (*redis_state_fn)(void *owner, bool up, const char *detail);
 struct redis *redis_new(struct loop *l, const struct conf_redis *conf, uint64_t timeout_ms, redis_state_fn fn,
                         void *owner);
 void redis_free(struct redis **r);
+/* What Redis' system has not taken for so long is not sent any more (stream.h, silence_ms), even where this process can't
+ * do anything about it. For connections made from now on. */
+void redis_set_silence(struct redis *r, uint64_t ms);
 bool redis_is_up(const struct redis *r);
 /* How many replicas could be made master, by what a Sentinel said last; 0 where none did. */
 size_t redis_replicas(const struct redis *r);

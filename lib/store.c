@@ -613,6 +613,11 @@ struct store *store_new_beside(struct store *first, uint64_t timeout_ms, store_s
     return s;
 }
 
+void store_set_silence(struct store *s, uint64_t ms)
+{
+    redis_set_silence(s->redis, ms);
+}
+
 void store_free(struct store **sp)
 {
     struct store *s = *sp;

@@ -26,6 +26,8 @@ struct store *store_new(struct loop *l, const struct conf *conf, uint64_t timeou
  * asked for its own, and one that is still at a former master then is made anew. first lives longer; it has one beside it. */
 struct store *store_new_beside(struct store *first, uint64_t timeout_ms, store_state_fn fn, void *owner);
 void store_free(struct store **s);
+/* As redis_set_silence(). */
+void store_set_silence(struct store *s, uint64_t ms);
 enum store_state store_state(const struct store *s);
 struct loop *store_loop(const struct store *s);
 const struct conf *store_conf(const struct store *s);

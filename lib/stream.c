@@ -11,14 +11,23 @@
  * Out: wire_send() tries the kernel first; what it doesn't take is copied to s->queue, and start_write()
  * makes a struct write of the whole queue, which owns those bytes until libuv is done with them.
  *
+ * A stream with a fence gives nothing to libuv: what the kernel doesn't take stays in s->queue, and a poll on a
+ * descriptor of its own (epoll has one watcher for each) tells when it takes more.
+ *
  * Our own functions never call the owner: they set s->again or s->error and queue s->task, from which
  * on_task() does. The owner may close the stream in any callback, so after deliver() nothing is touched
  * unless it returned true. */
 #include <arpa/inet.h>
 #include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "buf_room.h"
 #include "deflate.h"
@@ -80,6 +89,12 @@ struct stream {
     struct buf queue; /* as it goes to the wire; waits for a write to end, or for the connection */
     unsigned writes;  /* in flight */
     bool was_full;
+
+    uint64_t wired;                   /* bytes that the kernel took */
+    uint64_t acked, acked_ms;         /* those of them that the peer's took, and when there were last more of them */
+    const uint64_t *fence;            /* borrowed; NULL: none */
+    uv_poll_t poll;                   /* with a fence: tells when the kernel takes more */
+    int poll_fd;
 
     char *error; /* owned; NULL = none */
     bool error_is_tls, error_told;
@@ -194,10 +209,30 @@ static void on_timer_closed(uv_handle_t *h)
     handle_closed(CONTAINER_OF(h, struct stream, timer));
 }
 
+static void on_poll_closed(uv_handle_t *h)
+{
+    struct stream *s = CONTAINER_OF(h, struct stream, poll);
+    close(s->poll_fd);
+    handle_closed(s);
+}
+
+/* With the time 0, close() resets the connection. */
+static void set_linger(struct stream *s, bool reset)
+{
+    const struct linger l = {.l_onoff = reset};
+    int fd;
+    if (s->uv.handle.type == UV_TCP && uv_fileno(&s->uv.handle, &fd) == 0)
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
+}
+
 static void close_handles(struct stream *s)
 {
     if (s->phase == CLOSED)
         return;
+    if (s->fence) {
+        uv_close((uv_handle_t *)&s->poll, on_poll_closed);
+        s->fence = NULL;
+    }
     if (s->phase == FLUSHING)
         s->loop->n_closing--;
     s->phase = CLOSED;
@@ -239,9 +274,15 @@ static void start_write(struct stream *s)
     fail_uv(s, rc);
 }
 
+static void push(struct stream *s);
+
 static void start_write_if_idle(struct stream *s)
 {
-    if (s->phase != CONNECTING && s->writes == 0 && s->queue.len > 0)
+    if (s->phase == CONNECTING || s->writes > 0 || s->queue.len == 0)
+        return;
+    if (s->fence)
+        push(s);
+    else
         start_write(s);
 }
 
@@ -269,6 +310,7 @@ static void write_done(struct write *w, int status)
 {
     struct stream *s = w->s;
     s->writes--;
+    s->wired += status < 0 ? 0 : w->bytes.len;
     buf_drop(s, &w->bytes, s->tls == NULL);
     free(w);
     if (s->phase == CLOSED)
@@ -283,18 +325,59 @@ static void write_done(struct write *w, int status)
     }
 }
 
+static bool beyond_fence(struct stream *s)
+{
+    if (!s->fence || clock_boot_ms() < *s->fence)
+        return false;
+    fail(s, "its time is over");
+    return true;
+}
+
+/* Returns what the kernel does not take now. */
+static struct span write_now(struct stream *s, struct span bytes)
+{
+    uv_buf_t b = uv_buf_init((char *)bytes.p, (unsigned)(bytes.len < INT32_MAX ? bytes.len : INT32_MAX));
+    if (beyond_fence(s))
+        return bytes;
+    int n = uv_try_write(&s->uv.stream, &b, 1);
+    if (n < 0 && n != UV_EAGAIN)
+        fail_uv(s, n);
+    if (n < 0)
+        return bytes;
+    s->wired += (uint64_t)n;
+    return span_of(bytes.p + n, bytes.len - (size_t)n);
+}
+
 /* What the kernel takes now; the bytes behind that are the caller's to keep. */
 static struct span try_now(struct stream *s, struct span bytes)
 {
-    if (bytes.len == 0 || !nothing_waits(s) || s->error)
-        return bytes;
-    uv_buf_t b = uv_buf_init((char *)bytes.p, (unsigned)(bytes.len < INT32_MAX ? bytes.len : INT32_MAX));
-    int n = uv_try_write(&s->uv.stream, &b, 1);
-    if (n >= 0)
-        return span_of(bytes.p + n, bytes.len - (size_t)n);
-    if (n != UV_EAGAIN)
-        fail_uv(s, n);
-    return bytes;
+    return bytes.len == 0 || !nothing_waits(s) || s->error ? bytes : write_now(s, bytes);
+}
+
+static void on_writable(uv_poll_t *poll, int status, int events)
+{
+    struct stream *s = CONTAINER_OF(poll, struct stream, poll);
+    (void)events;
+    uv_poll_stop(poll);
+    if (status < 0)
+        fail_uv(s, status);
+    else
+        push(s);
+    if (!s->error)
+        tell_drained(s);
+}
+
+/* With a fence: as much of the queue as the kernel takes. */
+static void push(struct stream *s)
+{
+    if (s->error || s->queue.len == 0)
+        return;
+    struct span left = write_now(s, buf_span(&s->queue));
+    buf_eat(&s->queue, s->queue.len - left.len);
+    if (s->queue.len == 0)
+        buf_drop(s, &s->queue, s->tls == NULL);
+    else if (!s->error)
+        uv_poll_start(&s->poll, UV_WRITABLE, on_writable);
 }
 
 static void wire_send(struct stream *s, struct span bytes)
@@ -751,6 +834,10 @@ static void opened(struct stream *s)
     s->phase = OPEN;
     if (s->uv.handle.type == UV_TCP)
         uv_tcp_nodelay(&s->uv.tcp, 1);
+    if (s->limits.abortive)
+        set_linger(s, true);
+    if (s->limits.silence_ms > 0)
+        stream_set_silence(s, s->limits.silence_ms);
     note_peer(s);
     update_reading(s);
 }
@@ -858,6 +945,60 @@ void stream_set_owner(struct stream *s, stream_fn fn, void *owner)
         stream_again(s);
 }
 
+/* --- not to be heard any more --- */
+
+static void set_user_timeout(struct stream *s, uint64_t ms)
+{
+    unsigned value = (unsigned)(ms < INT32_MAX ? ms : INT32_MAX);
+    int fd;
+    if (s->uv.handle.type == UV_TCP && uv_fileno(&s->uv.handle, &fd) == 0)
+        setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &value, sizeof(value));
+}
+
+void stream_set_silence(struct stream *s, uint64_t ms)
+{
+    s->limits.silence_ms = ms;
+    s->acked_ms = clock_boot_ms();
+    set_user_timeout(s, ms);
+}
+
+/* Bytes of ours that the kernel holds since the peer's has not taken them. */
+static int unacked(struct stream *s)
+{
+    int fd, n = 0;
+    if (s->uv.handle.type != UV_TCP || uv_fileno(&s->uv.handle, &fd) != 0 || ioctl(fd, SIOCOUTQ, &n) != 0)
+        return 0;
+    return n;
+}
+
+void stream_still_mine(struct stream *s)
+{
+    uint64_t now = clock_boot_ms();
+    int left = unacked(s);
+    uint64_t acked = s->wired - (uint64_t)left;
+    if (s->limits.silence_ms == 0)
+        return;
+    if (left == 0 || acked != s->acked)
+        s->acked_ms = now;
+    s->acked = acked;
+    set_user_timeout(s, now - s->acked_ms + s->limits.silence_ms);
+}
+
+void stream_set_fence(struct stream *s, const uint64_t *until_ms)
+{
+    int fd;
+    assert(!s->fence && s->phase == OPEN && s->writes == 0 && s->queue.len == 0);
+    if (s->error)
+        return;
+    if (uv_fileno(&s->uv.handle, &fd) != 0 || (s->poll_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0) {
+        fail_uv(s, uv_translate_sys_error(errno));
+        return;
+    }
+    uv_poll_init(&s->loop->uv, &s->poll, s->poll_fd);
+    s->open_handles++;
+    s->fence = until_ms;
+}
+
 /* --- the rest --- */
 
 static void on_timer(uv_timer_t *timer)
@@ -926,6 +1067,7 @@ static void start_flushing(struct stream *s)
     }
     if (s->queue.len > 0 && !s->error)
         start_write(s);
+    set_linger(s, false);
     if (s->error || uv_shutdown(&s->shutdown_req, &s->uv.stream, on_shutdown) != 0) {
         close_handles(s);
         return;
@@ -948,4 +1090,11 @@ void stream_close(struct stream **sp, bool flush)
         start_flushing(s);
     else
         close_handles(s);
+}
+
+void stream_reset(struct stream **sp)
+{
+    if (*sp && (*sp)->phase == OPEN)
+        set_linger(*sp, true);
+    stream_close(sp, false);
 }

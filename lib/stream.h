@@ -43,6 +43,12 @@ struct stream_limits {
     size_t high_water; /* bytes: unread bytes above it stop reading; unsent ones above it make stream_full() true */
     size_t queue_max;  /* bytes: unsent bytes above it are STREAM_ERROR */
     uint64_t flush_ms; /* how long stream_close() with flush may go on sending; 0 = 5 s */
+    /* For who must not be heard once it is gone (TCP alone). silence_ms, 0 = as the system has it: bytes that the peer's
+     * system has not taken for so long end the connection (TCP_USER_TIMEOUT, RFC 5482), also where this process is
+     * stopped or gone by then. abortive: closed without flush, or by the end of the process, it is reset (SO_LINGER
+     * of 0): what the kernel holds is dropped and not sent any more. */
+    uint64_t silence_ms;
+    bool abortive;
 };
 
 /* Takes the next connection of a listening handle (uv_tcp_t or uv_pipe_t) of this loop; NULL where accept fails.
@@ -92,6 +98,16 @@ size_t stream_unsent(const struct stream *s);
 /* More than high_water unsent: stop feeding it, STREAM_DRAINED tells when to go on. */
 bool stream_full(const struct stream *s);
 
+/* Sets silence_ms of a stream that is open; 0 = as the system has it. */
+void stream_set_silence(struct stream *s, uint64_t ms);
+/* To be called several times in silence_ms as long as the owner may be heard: a peer that is only slow has silence_ms
+ * from this call on. Without it the kernel gives up a peer that has not taken anything for silence_ms, alive or not. */
+void stream_still_mine(struct stream *s);
+/* From *until_ms on, by clock_boot_ms(), not a byte goes out any more: STREAM_ERROR. Nothing is left with libuv, which
+ * would send it without a look at the clock when a process that stood still wakes. until_ms is borrowed. Once, on an
+ * open stream on which nothing is unsent. */
+void stream_set_fence(struct stream *s, const uint64_t *until_ms);
+
 /* One deadline a stream, ms from now; 0 takes it away. Fires once. */
 void stream_deadline(struct stream *s, uint64_t ms);
 
@@ -106,5 +122,7 @@ const char *stream_peer_ip(const struct stream *s);
 
 /* Nulls *s (NULL is fine). With flush, what is queued is sent first (within flush_ms), without, it is dropped. */
 void stream_close(struct stream **s, bool flush);
+/* Without flush, as if it were abortive. */
+void stream_reset(struct stream **s);
 
 #endif

@@ -174,7 +174,10 @@ static struct imapc *dial(struct slot *s, enum half half)
         .session_id = c->m->id, /* some servers want to know who comes before the sign-in */
         .compress = b->compress,
         .pipelined = true,
-        .limits = {.high_water = HIGH_WATER, .queue_max = QUEUE_MAX},
+        .limits = {.high_water = HIGH_WATER,
+                   .queue_max = QUEUE_MAX,
+                   .silence_ms = conf->migrator.job_lease_ms * SILENCE_TENTHS / 10,
+                   .abortive = true},
         .connect_timeout_ms = conf->proxy.connect_timeout_ms,
         .step_timeout_ms = conf->proxy.backend_timeout_ms,
     };

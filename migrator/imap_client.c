@@ -54,6 +54,8 @@ struct imapc {
     enum login_rc login_rc;
     struct imap_caps caps;
     const uint64_t *fence; /* borrowed; NULL: none */
+    uint64_t silence_ms;
+    struct timer *fence_timer;
     bool needs_select;
     char *error, *bye; /* owned */
 
@@ -157,6 +159,7 @@ static void set_broken(struct imapc *c, enum phase phase, const char *why)
     stream_close(&c->stream, false);
     timer_stop(c->timer);
     timer_stop(c->pace_timer);
+    timer_stop(c->fence_timer);
     loop_defer(c->loop, &c->task);
 }
 
@@ -897,6 +900,20 @@ static void on_pace(void *owner)
     leave(c);
 }
 
+/* What the kernel holds goes when the time is over, not when the next byte does. Until then, a peer that is slow is given
+ * its time. */
+static void on_fence(void *owner)
+{
+    struct imapc *c = owner;
+    uint64_t now = clock_boot_ms(), left = *c->fence > now ? *c->fence - now : 0, third = c->silence_ms / 3;
+    enter(c);
+    if (!beyond_fence(c)) {
+        stream_still_mine(c->stream);
+        timer_start(c->fence_timer, third > 0 && third < left ? third : left);
+    }
+    leave(c);
+}
+
 static void on_login(void *owner, const struct login_result *result)
 {
     struct imapc *c = owner;
@@ -914,8 +931,13 @@ static void on_login(void *owner, const struct login_result *result)
     stream_set_owner(c->stream, on_stream, c);
     stream_without_secrets(c->stream);
     enter(c);
-    emit(c, IMAPC_READY);
-    if (!c->freed) {
+    if (c->fence) {
+        stream_set_fence(c->stream, c->fence);
+        on_fence(c);
+    }
+    if (c->phase == READY)
+        emit(c, IMAPC_READY);
+    if (!c->freed && c->phase == READY) {
         pump(c);
         c->stamp_ms = clock_boot_ms();
         if (!TAILQ_EMPTY(&c->commands))
@@ -971,6 +993,8 @@ struct imapc *imapc_new(struct loop *l, const struct login_request *login, uint6
     c->tree = imap_tree_new(&tree);
     c->timer = timer_new(l, on_tick, c);
     c->pace_timer = timer_new(l, on_pace, c);
+    c->fence_timer = timer_new(l, on_fence, c);
+    c->silence_ms = login->limits.silence_ms;
     c->login = backend_login_start(l, login, on_login, c);
     return c;
 }
@@ -981,7 +1005,7 @@ void imapc_free(struct imapc **cp)
     if (!c)
         return;
     *cp = NULL;
-    bool polite = c->phase == READY && !c->sending;
+    bool polite = c->phase == READY && TAILQ_EMPTY(&c->commands) && stream_unsent(c->stream) == 0;
     if (polite)
         put(c, span_str("bye LOGOUT\r\n"));
     uncork(c);
@@ -990,6 +1014,7 @@ void imapc_free(struct imapc **cp)
     loop_undefer(c->loop, &c->task);
     timer_free(&c->timer);
     timer_free(&c->pace_timer);
+    timer_free(&c->fence_timer);
     c->freed = true;
     if (c->busy == 0)
         release(c);
@@ -998,6 +1023,11 @@ void imapc_free(struct imapc **cp)
 void imapc_abort(struct imapc *c, const char *why)
 {
     broken(c, "%s", why);
+}
+
+uint64_t imapc_timeout_ms(const struct imapc *c)
+{
+    return c->timeout_ms;
 }
 
 const struct imap_caps *imapc_caps(const struct imapc *c)

@@ -63,15 +63,18 @@ typedef void (*imapc_event_fn)(void *owner, enum imapc_event ev);
 /* news: untagged responses that no command took; may be NULL. Never calls back before it returned. */
 struct imapc *imapc_new(struct loop *l, const struct login_request *login, uint64_t command_timeout_ms,
                         imapc_event_fn fn, imapc_data_fn news, void *owner);
-/* LOGOUT if it can still be sent, then closes; no callback after it. */
+/* LOGOUT where nothing is under way, else it is given up: where login->limits.abortive is set, what the kernel holds of
+ * it is not sent any more. No callback after it. */
 void imapc_free(struct imapc **c);
 
+uint64_t imapc_timeout_ms(const struct imapc *c);
 const struct imap_caps *imapc_caps(const struct imapc *c);
 enum imap_literals imapc_literals(const struct imapc *c);
 /* A note about the server for whoever uses the connection next: EXAMINE is not enough, see selected.h. */
 void imapc_note_needs_select(struct imapc *c);
-/* From *until_ms on, by clock_boot_ms(), the connection does nothing more: it breaks at the next byte from
- * either side. until_ms is borrowed. */
+/* From *until_ms on, by clock_boot_ms(), the connection does nothing more, and is given up; nothing that was sent waits
+ * in this process (stream_set_fence()). Until then it tells the kernel that it lives (stream_still_mine()). To be called
+ * before IMAPC_READY; until_ms is borrowed. */
 void imapc_set_fence(struct imapc *c, const uint64_t *until_ms);
 /* Keeps to the pace of the backend, which many connections share: bodies are read, and those of APPENDs taken
  * (imapc_append_full()), no faster than it lets them; hints of the server to slow down are noted there, and no

@@ -173,6 +173,7 @@ static bool make_parts(struct program *g, char **error)
     }
     m->hooks = hooks_new(m->loop);
     m->store = store_new(m->loop, c, STORE_TIMEOUT_MS, on_store, g);
+    store_set_silence(m->store, c->migrator.job_lease_ms * SILENCE_TENTHS / 10);
     timer_start(g->replicas, REPLICAS_MS);
     return true;
 }

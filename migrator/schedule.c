@@ -119,7 +119,7 @@ static uint64_t lease(const struct look *k)
 
 static void hold_until(struct look *k)
 {
-    k->move.until_ms = k->sent_ms + lease(k) - lease(k) / 10;
+    k->move.until_ms = k->sent_ms + lease(k) * HELD_TENTHS / 10;
 }
 
 static void on_kept(void *owner, enum route_rc rc, const char *detail)
@@ -138,7 +138,7 @@ static void on_keep(void *owner)
 {
     struct look *k = owner;
 
-    timer_start(k->keep, lease(k) / 3);
+    timer_start(k->keep, lease(k) / 6);
     if (clock_boot_ms() >= k->move.until_ms) {
         end(k);
     } else if (!k->keeping) {
@@ -179,7 +179,7 @@ static void on_claimed(void *owner, enum route_rc rc, const struct route *r)
         return;
     take_route(k, r);
     hold_until(k);
-    timer_start(k->keep, lease(k) / 3);
+    timer_start(k->keep, lease(k) / 6);
     if (!k->move.source || !k->move.target || !k->move.login)
         enter(k, DONE);
     else

@@ -117,7 +117,7 @@ static uint64_t held_until(const struct entry *e)
 {
     uint64_t term = e->worker->m->conf->migrator.job_lease_ms;
 
-    return e->claimed_ms + term - term / 10;
+    return e->claimed_ms + term * HELD_TENTHS / 10;
 }
 
 /* A renewal that finds the one before it run out is too late: another migrator may have begun. */
@@ -428,7 +428,7 @@ static void keep_alive(struct worker *w)
 {
     uint64_t now = clock_boot_ms();
 
-    if (w->keeping > 0 || now - w->kept_ms < w->m->conf->migrator.job_lease_ms / 3)
+    if (w->keeping > 0 || now - w->kept_ms < w->m->conf->migrator.job_lease_ms / 6)
         return;
     w->kept_ms = now;
     tell_term(w);
@@ -514,7 +514,7 @@ static void on_tick(void *owner)
 {
     struct worker *w = owner;
     uint64_t sixth =
-        w->m->conf->migrator.job_lease_ms / 6; /* renewals of a third come before a half is over */
+        w->m->conf->migrator.job_lease_ms / 6; /* renewals of a sixth come before a third is over */
 
     timer_start(w->tick, sixth < TICK_MS ? sixth : TICK_MS);
     drop_lapsed(w);
@@ -602,6 +602,7 @@ struct worker *worker_new(struct migrator *m)
     w->keys[LOGINS] = store_key(m->store, "jobs");
     w->keys[BULK] = store_key(m->store, "jobs:bulk");
     w->redis = redis_new(m->loop, &m->conf->redis, REDIS_TIMEOUT_MS, on_redis, w);
+    redis_set_silence(w->redis, m->conf->migrator.job_lease_ms * SILENCE_TENTHS / 10);
     w->events = events_new(m->loop, m->conf, on_event, on_news, w);
     w->tick = timer_new(m->loop, on_tick, w);
     w->due = timer_new(m->loop, on_due_timer, w);

@@ -10,7 +10,7 @@ set -eu
 build="gcc make pkg-config libuv1-dev libssl-dev libhiredis-dev libconfuse-dev libjansson-dev zlib1g-dev libcurl4-openssl-dev
        libsystemd-dev libmicrohttpd-dev uthash-dev"
 servers="redis-server dovecot-imapd openssl python3 python3-redis"
-checks="clang libcmocka-dev valgrind python3-pytest python3-pytest-xdist python3-pytest-timeout python3-yaml"
+checks="clang libcmocka-dev valgrind python3-pytest python3-pytest-xdist python3-pytest-timeout python3-yaml iproute2"
 bench="isync interimap"
 model="spin gcc libc6-dev python3"
 
@@ -46,7 +46,7 @@ missing() {
     elif [ "$1" != demo ]; then
         modules="redis pytest xdist pytest_timeout yaml"
         [ -e /usr/include/cmocka.h ] || echo cmocka.h
-        for program in clang valgrind; do
+        for program in clang valgrind ip; do
             command -v "$program" >/dev/null || echo "$program"
         done
     fi

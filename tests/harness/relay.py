@@ -7,6 +7,10 @@
                                passes them is reset, once; n counts from now
     relay.stall_after(n, "up") the same, but everything stalls
     relay.delay(0.05)  every piece waits
+
+On another address than loopback it is for a harness.host.Host. receive_buffer: of its connections, in bytes, so that what it
+does not read stays with who sent it. patient: what has come still goes on when one side resets its connection, as from
+a server that holds a command.
 """
 import contextlib
 import socket
@@ -20,12 +24,15 @@ UP, DOWN = "up", "down"
 
 
 class Relay:
-    def __init__(self, upstream, edit=None, port=None):
+    def __init__(self, upstream, edit=None, port=None, host=net.HOST, receive_buffer=0, patient=False):
         """edit(direction, bytes) -> bytes sees every piece that passes."""
         self.upstream = upstream
         self.edit = edit
-        self.host = net.HOST
-        self._listener = socket.create_server((net.HOST, port or 0), backlog=128)
+        self.host = host
+        self.patient = patient
+        self._listener = socket.create_server((host, port or 0), backlog=128)
+        if receive_buffer:
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.number = self._listener.getsockname()[1]
         self.port = {"imap": self.number, "imaps": self.number}
         self.passed = {UP: 0, DOWN: 0}
@@ -43,10 +50,10 @@ class Relay:
 
     @property
     def redis_url(self):
-        return f"redis://{net.HOST}:{self.number}/0"
+        return f"redis://{self.host}:{self.number}/0"
 
     def url(self, scheme="imap", host=net.HOST):
-        return f"{scheme}://{host}:{self.number}"
+        return f"{scheme}://{host if self.host == net.HOST else self.host}:{self.number}"
 
     # ---- what the network does
 
@@ -158,7 +165,11 @@ class Relay:
                     self._open.wait()
                 sink.sendall(data)
         except OSError:
-            self._reset_pair(pair)
+            if self.patient and direction == UP:
+                with contextlib.suppress(OSError):
+                    sink.shutdown(socket.SHUT_WR)
+            elif not self.patient:
+                self._reset_pair(pair)
 
     def _ended(self, pair):
         """One direction has come to its end; with the other the connection is over."""

@@ -1011,6 +1011,83 @@ static void test_random(void **state)
     assert_true(clock_wall_ms() > 1700000000000u);
 }
 
+/* --- not to be heard any more --- */
+
+/* Sends more than both kernels hold while the other end reads nothing. */
+static size_t fill_kernels(struct world *w)
+{
+    static char bytes[1 << 20];
+    size_t sent = 0;
+    stream_pause(w->b.s);
+    for (int i = 0; i < 16; i++, sent += sizeof bytes)
+        stream_send(w->a.s, bytes, sizeof bytes);
+    assert_true(stream_unsent(w->a.s) > 0);
+    return sent;
+}
+
+/* What did not get into the kernel in time stays here, also where the peer takes it before any timer has run. */
+static void test_fence(void **state)
+{
+    struct world *w = *state;
+    uint64_t until_ms = UINT64_MAX;
+    join(w);
+    stream_set_fence(w->a.s, &until_ms);
+    size_t sent = fill_kernels(w), unsent = stream_unsent(w->a.s);
+    until_ms = clock_boot_ms();
+    stream_resume(w->b.s);
+    io_wait(w->loop, &w->a.error);
+    assert_string_equal(w->a.error_text, "its time is over");
+    stream_close(&w->a.s, false);
+    io_wait(w->loop, &w->b.eof);
+    assert_int_equal(w->b.got.len, sent - unsent);
+}
+
+static void test_fence_lets_pass(void **state)
+{
+    struct world *w = *state;
+    uint64_t until_ms = UINT64_MAX;
+    join(w);
+    stream_set_fence(w->a.s, &until_ms);
+    size_t sent = fill_kernels(w);
+    stream_resume(w->b.s);
+    io_wait(w->loop, &w->a.drained);
+    stream_close(&w->a.s, true);
+    io_wait(w->loop, &w->b.eof);
+    assert_int_equal(w->b.got.len, sent);
+}
+
+/* What our kernel holds goes nowhere. (libuv may tell a reset as an end.) */
+static void test_abortive(void **state)
+{
+    struct world *w = *state;
+    w->limits.abortive = true;
+    join(w);
+    size_t sent = fill_kernels(w), taken = sent - stream_unsent(w->a.s);
+    stream_close(&w->a.s, false);
+    stream_resume(w->b.s);
+    while (!w->b.eof && !w->b.error)
+        uv_run(&w->loop->uv, UV_RUN_ONCE);
+    assert_true(w->b.got.len < taken);
+}
+
+/* A peer that takes nothing: the kernel gives it up by itself, unless it is told that we live. */
+static void test_silence(void **state)
+{
+    struct world *w = *state;
+    enum { SILENCE_MS = 400 };
+    uint64_t began = clock_boot_ms();
+    w->limits.silence_ms = SILENCE_MS;
+    join(w);
+    fill_kernels(w);
+    while (clock_boot_ms() - began < 3 * SILENCE_MS && !w->a.error) {
+        stream_still_mine(w->a.s);
+        uv_run(&w->loop->uv, UV_RUN_NOWAIT);
+    }
+    assert_false(w->a.error);
+    io_wait(w->loop, &w->a.error);
+    assert_string_equal(w->a.error_text, uv_strerror(UV_ETIMEDOUT));
+}
+
 #define PLAIN(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 #define TLS(f)   cmocka_unit_test_setup_teardown(f, set_up_tls, tear_down)
 
@@ -1018,6 +1095,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         PLAIN(test_talk),
+        PLAIN(test_fence),
+        PLAIN(test_fence_lets_pass),
+        PLAIN(test_abortive),
+        PLAIN(test_silence),
         TLS(test_talk_tls),
         PLAIN(test_what_is_left_comes_again),
         PLAIN(test_again),
