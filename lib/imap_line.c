@@ -64,7 +64,7 @@ static const char *find_fault(const struct imap_line *l, const uint8_t *p, size_
             return WHY_CR;
         size_t room = l->limits.line + 1 - l->part.len; /* the CR counted */
         size_t look = n < room ? n : room;
-        const uint8_t *nul = look > 0 ? memchr(p, '\0', look) : NULL;
+        const uint8_t *nul = look > 0 && !l->limits.nul_is_text ? memchr(p, '\0', look) : NULL;
         const uint8_t *cr = look > 0 && !cr_is_text ? memchr(p, '\r', look) : NULL;
         cr_last = p[n - 1] == '\r';
         if (cr && cr != p + n - 1 && (!nul || cr < nul))

@@ -36,6 +36,7 @@ struct imap_line_limits {
     size_t parts;         /* most literals in one command or response */
     uint64_t literal;     /* largest literal body */
     uint64_t nonsync_max; /* largest {n+}; UINT64_MAX for LITERAL+, 4096 for LITERAL- (RFC 7888), 0: not even {0+} */
+    bool nul_is_text;     /* NUL in a line is no fault: for one who reads responses and passes none on */
 };
 
 struct imap_line {

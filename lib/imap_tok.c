@@ -23,6 +23,7 @@ struct imap_tree {
     struct imap_value ***hooks; /* per open level, where its next value will hang; owned, limits.depth + 1 */
     size_t depth;
     size_t values, bytes;
+    bool glue; /* the next value touches the one before it */
 };
 
 struct imap_tree *imap_tree_new(const struct imap_tree_limits *limits)
@@ -52,6 +53,7 @@ void imap_tree_clear(struct imap_tree *t)
     t->first = t->last = NULL;
     t->hooks[0] = &t->first;
     t->depth = t->values = t->bytes = 0;
+    t->glue = false;
 }
 
 void imap_tree_free(struct imap_tree **t)
@@ -95,7 +97,8 @@ static struct imap_value *add_value(struct imap_tree *t, enum imap_kind kind, co
     }
     t->values++;
     struct imap_value *v = take_memory(t, sizeof *v);
-    *v = (struct imap_value){.kind = kind};
+    *v = (struct imap_value){.kind = kind, .glued = t->glue};
+    t->glue = false;
     *t->hooks[t->depth] = v;
     t->hooks[t->depth] = &v->next;
     t->last = v;
@@ -135,6 +138,39 @@ static bool open_list(struct imap_tree *t, const char **why)
     return true;
 }
 
+static bool is_delimiter(uint8_t c, const char *set)
+{
+    return c != '\0' && strchr(set, c);
+}
+
+static bool ends_value(struct span part, size_t i)
+{
+    return i >= part.len || is_delimiter(part.p[i], " )");
+}
+
+/* Behind a value: the end, a blank or a parenthesis; anything else touches it. v: the value; NULL: a list. */
+static bool check_glue(struct imap_tree *t, struct span part, size_t i, struct imap_value *v, const char **why,
+                       const char *text)
+{
+    bool opens = i < part.len && part.p[i] == '(';
+    if (ends_value(part, i) || (opens && (!t->limits.lenient || !v)))
+        return true;
+    if (!t->limits.lenient)
+        return refuse(why, text);
+    t->glue = true;
+    if (v)
+        v->glued = true;
+    return true;
+}
+
+/* "\" as a string of one character, as servers write it that know no escapes: where it can't be the beginning of
+ * another string. */
+static bool is_bare_backslash(struct span part, size_t i, size_t end)
+{
+    bool alone = i + 2 < part.len && part.p[i + 1] == '\\' && part.p[i + 2] == '"' && ends_value(part, i + 3);
+    return alone && (end >= part.len || !ends_value(part, end + 1));
+}
+
 /* Reads the quoted string that begins at part.p[*i]. */
 static bool read_quoted(struct imap_tree *t, struct span part, size_t *i, const char **why)
 {
@@ -147,12 +183,15 @@ static bool read_quoted(struct imap_tree *t, struct span part, size_t *i, const 
         }
         end++;
     }
+    if (t->limits.lenient && is_bare_backslash(part, *i, end)) {
+        *i += 3;
+        return add_text(t, IMAP_QUOTED, span_of(part.p + begin, 1), false, why);
+    }
     if (end >= part.len)
         return refuse(why, "unclosed quoted string");
     *i = end + 1;
-    if (*i < part.len && !strchr(" ()", part.p[*i]))
-        return refuse(why, "no blank behind a quoted string");
-    return add_text(t, IMAP_QUOTED, span_of(part.p + begin, end - begin), escapes, why);
+    return add_text(t, IMAP_QUOTED, span_of(part.p + begin, end - begin), escapes, why) &&
+           check_glue(t, part, *i, t->last, why, "no blank behind a quoted string");
 }
 
 /* Does s name what can have a section: BODY[...], BODY.PEEK[...], BINARY[...], ...? */
@@ -182,8 +221,8 @@ size_t imap_section_end(struct span part, size_t at)
 static bool read_atom(struct imap_tree *t, struct span part, size_t *i, const char **why)
 {
     size_t begin = *i, end = begin;
-    while (end < part.len && !strchr(" ()\"", part.p[end])) {
-        if (part.p[end] < 0x20 || part.p[end] == 0x7f)
+    while (end < part.len && !is_delimiter(part.p[end], " ()\"")) {
+        if (!t->limits.lenient && (part.p[end] < 0x20 || part.p[end] == 0x7f))
             return refuse(why, "control character");
         if (part.p[end] == '[' && has_section(span_of(part.p + begin, end - begin))) {
             end = imap_section_end(part, end);
@@ -194,9 +233,10 @@ static bool read_atom(struct imap_tree *t, struct span part, size_t *i, const ch
         end++;
     }
     *i = end;
-    if (end < part.len && part.p[end] == '"')
+    if (!t->limits.lenient && end < part.len && part.p[end] == '"')
         return refuse(why, "quote inside a word");
-    return add_text(t, IMAP_ATOM, span_of(part.p + begin, end - begin), false, why);
+    return add_text(t, IMAP_ATOM, span_of(part.p + begin, end - begin), false, why) &&
+           check_glue(t, part, end, t->last, why, "quote inside a word");
 }
 
 static bool close_list(struct imap_tree *t, struct span part, size_t *i, const char **why)
@@ -205,9 +245,7 @@ static bool close_list(struct imap_tree *t, struct span part, size_t *i, const c
         return refuse(why, "unbalanced parenthesis");
     t->depth--;
     ++*i;
-    if (*i < part.len && !strchr(" ()", part.p[*i]))
-        return refuse(why, "no blank behind a parenthesis");
-    return true;
+    return check_glue(t, part, *i, NULL, why, "no blank behind a parenthesis");
 }
 
 static bool read_value(struct imap_tree *t, struct span part, size_t *i, const char **why)
@@ -230,11 +268,11 @@ static bool read_value(struct imap_tree *t, struct span part, size_t *i, const c
 
 bool imap_tree_text(struct imap_tree *t, struct span part, const char **why)
 {
-    if (part.len > 0 && memchr(part.p, '\0', part.len))
+    if (!t->limits.lenient && part.len > 0 && memchr(part.p, '\0', part.len))
         return refuse(why, "NUL in a line");
     bool behind_literal = t->last && (t->last->kind == IMAP_LITERAL || t->last->kind == IMAP_STREAMED);
-    if (behind_literal && part.len > 0 && !strchr(" ()", part.p[0]))
-        return refuse(why, "no blank behind a literal");
+    if (behind_literal && !check_glue(t, part, 0, t->last, why, "no blank behind a literal"))
+        return false;
     for (size_t i = 0; i < part.len;)
         if (!read_value(t, part, &i, why))
             return false;

@@ -3,7 +3,11 @@
  * A response or command arrives as line parts and literals (imap_line). The tree is built part by part:
  * imap_tree_text() for a line part, imap_tree_literal() for a literal that the owner collected, or
  * imap_tree_stream() for one that it sends elsewhere. All memory is the tree's own, freed as a whole; values
- * stay valid until imap_tree_clear(). Pure; the limits are arguments. */
+ * stay valid until imap_tree_clear(). Pure; the limits are arguments.
+ *
+ * A lenient tree is for one who reads what a server says and passes nothing on. It takes what other clients take where
+ * the meaning is plain: control characters in a word, the string "\" (a separator), no blank between two values. Those
+ * that touch are marked (glued), so that whoever needs words of their own sees that they are none. */
 #ifndef IMAPFERRY_IMAP_TOK_H
 #define IMAPFERRY_IMAP_TOK_H
 
@@ -21,6 +25,7 @@ struct imap_value {
     enum imap_kind kind;
     struct span text; /* all but IMAP_STREAMED and IMAP_LIST */
     uint64_t size;    /* IMAP_STREAMED */
+    bool glued;       /* lenient: another value touches it */
     struct imap_value *first; /* IMAP_LIST: its elements */
     struct imap_value *next;
 };
@@ -29,6 +34,7 @@ struct imap_tree_limits {
     size_t depth;  /* open parentheses, at most 1024 */
     size_t values; /* in the whole tree */
     size_t bytes;  /* of all texts */
+    bool lenient;
 };
 
 struct imap_tree; /* opaque */
@@ -40,7 +46,7 @@ void imap_tree_clear(struct imap_tree *t);
  * imap_line_item.marker). Brackets are part of an atom; those of BODY[...] and its like keep the blanks and
  * parentheses in them (a literal inside of a section is an error). A backslash in a quoted string gives way to the
  * byte behind it, whatever that is. A text of OK, NO, BAD is not for this function (imap_resp). False: *why says
- * what is wrong; the tree is then only good for clearing. */
+ * what is wrong; the tree then holds what came before it, and has to be cleared before it gets more. */
 bool imap_tree_text(struct imap_tree *t, struct span part, const char **why) MUST_CHECK;
 bool imap_tree_literal(struct imap_tree *t, struct span body, const char **why) MUST_CHECK;
 bool imap_tree_stream(struct imap_tree *t, uint64_t size, const char **why) MUST_CHECK;

@@ -28,6 +28,10 @@ static const struct {
         {"cannot", THEN_PERSON,
          "The new server does not take what is named; \"user NAME --report\" has all of it. Change it on one of "
          "the servers, then \"retry\"; or \"waive\" it."},
+    [WHY_NOT_UNDERSTOOD] =
+        {"not_understood", THEN_PERSON,
+         "A server breaks the rules of IMAP in the answer that is quoted: \"user NAME --report\" has all of them. Mend it "
+         "there, then \"retry\"; or \"waive\" it where it concerns one message or one mailbox (MAILBOX:not_understood)."},
     [WHY_SHARED] =
         {"shared", THEN_PERSON,
          "Others have rights on its mailboxes, or it sees theirs: on the new server that would end. Move "

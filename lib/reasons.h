@@ -15,6 +15,7 @@ enum why {
     WHY_REFUSED,      /* a server says NO to what every server must do: LIST, CREATE, SELECT ... */
     WHY_DIFFERS,      /* verification found a difference */
     WHY_CANNOT,       /* the target can't take something */
+    WHY_NOT_UNDERSTOOD, /* a server's answer can't be understood */
     WHY_SHARED,       /* mailboxes shared with others, or of others */
     WHY_SAME_ACCOUNT, /* another account has the same mail */
     WHY_QUOTA,        /* the target has not the room */

@@ -243,19 +243,19 @@ static void note_seen(struct arrange *a, const char *name)
         a->seen[w->item] = true;
 }
 
-static bool on_list_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken on_list_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
 {
     struct arrange *a = owner;
-    struct span name;
+    struct list_line line;
 
     if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "LIST"))
-        return false;
-    if (data && imap_value_string(imap_value_at(data, 2), &name)) {
-        char *key = xspandup(name);
-        note_seen(a, key);
-        free(key);
-    }
-    return true;
+        return IMAPC_NOT_MINE;
+    if (!list_line_read(data, &line))
+        return IMAPC_ODD;
+    char *key = xspandup(line.name);
+    note_seen(a, key);
+    free(key);
+    return line.whole ? IMAPC_TAKEN : IMAPC_ODD;
 }
 
 /* A server that folds names says that it is there, or makes it under another name: nothing may be copied into
@@ -303,14 +303,15 @@ static void look(struct arrange *a)
 
 static void on_detour(void *owner, const struct imapc_end *end);
 
-static bool on_lsub_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken on_lsub_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
 {
     struct arrange *a = owner;
-    bool is_lsub = resp->kind == RESP_DATA && span_is_ci(resp->word, "LSUB");
+    struct list_line line;
 
-    (void)data;
-    a->subscribed = a->subscribed || is_lsub;
-    return is_lsub;
+    if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "LSUB"))
+        return IMAPC_NOT_MINE;
+    a->subscribed = true;
+    return list_line_read(data, &line) && line.whole ? IMAPC_TAKEN : IMAPC_ODD;
 }
 
 static const char *detour_name(const struct arrange *a)

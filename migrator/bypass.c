@@ -260,6 +260,8 @@ static void take_uid(struct one *o, const struct imap_value *items)
 {
     uint32_t uid;
 
+    if (!items)
+        o->odd = "the server lists its messages in a way that can't be understood";
     if (o->rounds < 2 || !imap_value_u32(imap_value_get(items, "UID"), &uid))
         return;
     if (uid < o->record->stamp.source.uidnext)
@@ -273,11 +275,12 @@ static void take_uid(struct one *o, const struct imap_value *items)
 static void take_number(struct one *o, const struct imap_resp *resp, const struct imap_value *data)
 {
     bool listed = o->record->stamp.source.modseq == 0;
+    const char *why;
 
     if (span_is_ci(resp->word, "FETCH") && listed) {
-        if (!mbox_list_fetch(&o->list, resp->number, data, &o->odd))
-            return;
-        o->odd = NULL;
+        /* A flag that can't be understood is left out each time. */
+        if (!mbox_list_fetch(&o->list, resp->number, data, &why) && (o->list.contradicts || !data))
+            o->odd = why;
     } else if (span_is_ci(resp->word, "FETCH")) {
         take_uid(o, data);
     } else if (span_is_ci(resp->word, "EXPUNGE")) {
@@ -288,14 +291,15 @@ static void take_number(struct one *o, const struct imap_resp *resp, const struc
     }
 }
 
-static bool on_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken on_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
 {
     struct one *o = owner;
 
     if (resp->kind == RESP_DATA)
         take_number(o, resp, data);
-    return look_take(&o->now, resp) ||
-           (resp->kind == RESP_DATA && (span_is_ci(resp->word, "FETCH") || span_is_ci(resp->word, "EXPUNGE")));
+    if (resp->kind == RESP_DATA && (span_is_ci(resp->word, "FETCH") || span_is_ci(resp->word, "EXPUNGE")))
+        return IMAPC_TAKEN; /* what is odd about it ends the attempt */
+    return look_take(&o->now, resp);
 }
 
 static void share_down(struct share *s)
@@ -344,17 +348,17 @@ static void on_told(void *owner, const struct imapc_end *e)
     count_answer(owner, e);
 }
 
-static bool on_status(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken on_status(void *owner, const struct imap_resp *resp, const struct imap_value *data)
 {
     struct stamp_side *now = &((struct one *)owner)->now;
     const struct imap_value *numbers = imap_value_at(data, 1);
 
     if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "STATUS"))
-        return false;
+        return IMAPC_NOT_MINE;
     *now = (struct stamp_side){0};
     if (imap_value_u32(imap_value_get(numbers, "MESSAGES"), &now->messages))
         stamp_side_take(now, numbers);
-    return true;
+    return IMAPC_TAKEN; /* without its numbers the mailbox is looked at closer */
 }
 
 static void send_status(struct one *o)

@@ -7,6 +7,7 @@
 #include "known.h"
 #include "lib/log.h"
 #include "lib/xalloc.h"
+#include "oddity.h"
 #include "pair.h"
 #include "reflag.h"
 #include "remove.h"
@@ -70,6 +71,7 @@ struct copy {
     struct headers *headers;
     struct verify *verify;
     struct known *known;
+    struct oddities odd;         /* lines that are named already */
     struct imap_seq *late_known; /* borrowed; may be NULL */
     uint32_t first_new; /* target UID */
     uint32_t reorder_max, delete_share;
@@ -84,11 +86,18 @@ static void go(struct copy *c, enum step step)
     loop_defer(c->pair.loop, &c->task);
 }
 
+/* What it broke for is named. */
+static bool is_garbled(const struct copy *c)
+{
+    return imapc_is_garbled(c->pair.source.imap) || imapc_is_garbled(c->pair.target.imap);
+}
+
 static void fail(struct copy *c, enum copy_rc rc, const char *why)
 {
+    bool named = rc == COPY_DOWN && is_garbled(c);
     if (c->step == END)
         return;
-    c->rc = rc;
+    c->rc = named ? COPY_DIFFERS : rc;
     c->why = xstrdup(why);
     if (rc == COPY_DIFFERS)
         findings_add(c->pair.findings, FINDING_LISTING, c->source_name, 0, "%s", why);
@@ -804,6 +813,7 @@ static void release(struct copy *c)
 {
     imap_seq_free(&c->gone);
     imap_seq_free(&c->pair.removable);
+    oddities_free(&c->odd);
     free(c->source_name);
     free(c->target_name);
     free(c->why);
@@ -881,13 +891,34 @@ static void on_target_event(void *owner, enum imapc_event ev)
         transfer_drained(c->transfer);
 }
 
-static bool on_source_news(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+/* Lists are asked for again where something is missing, so the same line may come several times. */
+static void name_odd(struct copy *c, uint32_t uid, const char *text)
+{
+    struct pair *p = &c->pair;
+    if (!oddities_add(&c->odd, c->source_name, text))
+        return;
+    findings_of_uidvalidity(p->findings, p->source.uidvalidity);
+    findings_add(p->findings, FINDING_NOT_UNDERSTOOD, c->source_name, uid, "%s", text);
+}
+
+static void on_source_odd(void *owner, const struct imapc_odd *odd)
+{
+    name_odd(owner, odd->uid, odd->text);
+}
+
+/* Its UIDs are others. */
+static void on_target_odd(void *owner, const struct imapc_odd *odd)
+{
+    name_odd(owner, 0, odd->text);
+}
+
+static enum imapc_taken on_source_news(void *owner, const struct imap_resp *resp, const struct imap_value *data)
 {
     struct copy *c = owner;
     return selected_data(&c->pair.source, resp, data);
 }
 
-static bool on_target_news(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken on_target_news(void *owner, const struct imap_resp *resp, const struct imap_value *data)
 {
     struct copy *c = owner;
     return selected_data(&c->pair.target, resp, data);
@@ -928,8 +959,8 @@ struct copy *copy_start(const struct copy_request *request, copy_fn fn, void *ow
     p->progress = tell_progress;
     selected_init(&p->source, request->source, p->flags, c->source_name, "source", true);
     selected_init(&p->target, request->target, p->flags, c->target_name, "target", false);
-    imapc_watch(request->source, NULL, on_source_news, c);
-    imapc_watch(request->target, on_target_event, on_target_news, c);
+    imapc_watch(request->source, NULL, on_source_news, on_source_odd, c);
+    imapc_watch(request->target, on_target_event, on_target_news, on_target_odd, c);
     go(c, OPEN);
     return c;
 }

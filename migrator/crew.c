@@ -45,6 +45,8 @@ struct crew {
     bool failed, tell_ready;
     enum why why;
     char *error; /* owned */
+    struct oddities odd;
+    bool garbled;
 };
 
 static unsigned count(const struct crew *c, enum slot_state state)
@@ -146,6 +148,7 @@ static void on_event(void *owner, enum imapc_event ev)
         break;
     case IMAPC_FAILED:
     case IMAPC_BROKEN:
+        c->garbled = c->garbled || imapc_is_garbled(e->half == SOURCE ? s->lane.source : s->lane.target);
         if (s->state == SLOT_OPENING)
             note_failure(s, e->half);
         s->broken = true;
@@ -156,6 +159,13 @@ static void on_event(void *owner, enum imapc_event ev)
         return;
     }
     loop_defer(c->m->loop, &c->task);
+}
+
+static void on_odd(void *owner, const struct imapc_odd *odd)
+{
+    struct crew *c = owner;
+
+    oddities_add(&c->odd, odd->mailbox, odd->text);
 }
 
 static struct imapc *dial(struct slot *s, enum half half)
@@ -187,6 +197,7 @@ static struct imapc *dial(struct slot *s, enum half half)
         imapc_new(c->m->loop, &r, conf->migrator.command_timeout_ms, on_event, NULL, &s->ends[half]);
     imapc_set_fence(conn, c->until_ms);
     imapc_set_pace(conn, backends_pace(c->m->backends, b));
+    imapc_on_odd(conn, on_odd, c);
     return conn;
 }
 
@@ -354,6 +365,16 @@ const char *crew_error(const struct crew *c)
     return c->error ? c->error : "";
 }
 
+bool crew_is_garbled(const struct crew *c)
+{
+    return c->garbled;
+}
+
+const struct oddities *crew_oddities(const struct crew *c)
+{
+    return &c->odd;
+}
+
 struct crew *crew_new(const struct crew_request *request)
 {
     struct crew *c = xcalloc(1, sizeof(*c));
@@ -390,5 +411,6 @@ void crew_free(struct crew **cp)
     free(c->login);
     wipe_free(&c->secret);
     free(c->error);
+    oddities_free(&c->odd);
     free(c);
 }

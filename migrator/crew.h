@@ -11,6 +11,7 @@
 
 #include "imap_client.h"
 #include "migrator.h"
+#include "oddity.h"
 
 struct crew;
 struct lane {
@@ -58,5 +59,9 @@ unsigned crew_lent(const struct crew *c);
 bool crew_is_opening(const struct crew *c);
 enum why crew_why(const struct crew *c);
 const char *crew_error(const struct crew *c);
+/* Did a lane break for bytes that are no response? */
+bool crew_is_garbled(const struct crew *c);
+/* What the servers answered on any lane and nobody who used it named himself (imapc_on_odd()). */
+const struct oddities *crew_oddities(const struct crew *c);
 
 #endif

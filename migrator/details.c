@@ -165,6 +165,7 @@ static bool is_empty(const struct imap_value *v)
     return v && imap_value_string(v, &bytes) && bytes.len == 0;
 }
 
+/* What is not understood is not told, and counted as that. */
 static void take_rights(struct details_read *r, const struct imap_value *data)
 {
     struct mailbox_details *m = find(r, data);
@@ -174,35 +175,38 @@ static void take_rights(struct details_read *r, const struct imap_value *data)
 }
 
 /* What comes unasked (names of entries alone) is none. */
-static void take_annotations(struct details_read *r, const struct imap_resp *resp,
-                             const struct imap_value *data)
+static enum imapc_taken take_annotations(struct details_read *r, const struct imap_resp *resp,
+                                         const struct imap_value *data)
 {
     struct mailbox_details *m = is_empty(data) ? NULL : find(r, data);
-    bool ok = true;
+    bool ok = data != NULL, unasked = data && !(data->next && data->next->kind == IMAP_LIST) &&
+                                      span_is_ci(resp->word, "METADATA");
 
+    if (unasked)
+        return IMAPC_TAKEN;
     if (m)
         ok = annotations_take(&m->annotations, resp, data, false);
     else if (is_empty(data))
         ok = annotations_take(&r->d->account, resp, data, true);
-    (void)ok;
+    return ok ? IMAPC_TAKEN : IMAPC_ODD;
 }
 
-static bool on_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken on_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
 {
     struct op *op = owner;
     struct details_read *r = op->r;
 
     if (resp->kind != RESP_DATA)
-        return false;
+        return IMAPC_NOT_MINE;
     if (span_is_ci(resp->word, "ACL"))
         take_rights(r, data);
     else if (span_is_ci(resp->word, "METADATA") || span_is_ci(resp->word, "ANNOTATION"))
-        take_annotations(r, resp, data);
+        return take_annotations(r, resp, data);
     else if (span_is_ci(resp->word, "QUOTA"))
-        return quota_take(&r->d->quota, resp, data);
+        return quota_take(&r->d->quota, resp, data) ? IMAPC_TAKEN : IMAPC_ODD;
     else
-        return span_is_ci(resp->word, "QUOTAROOT");
-    return true;
+        return span_is_ci(resp->word, "QUOTAROOT") ? IMAPC_TAKEN : IMAPC_NOT_MINE;
+    return IMAPC_TAKEN;
 }
 
 static void go_on(struct details_read *r);
@@ -250,7 +254,11 @@ static void ask(struct details_read *r, enum kind kind, const char *name)
     imap_write_astring(&w, span_str(name));
     if (kind == ANNOTATIONS || kind == ACCOUNT)
         imap_write_raw(&w, draft ? " \"*\" (\"value.priv\" \"value.shared\")" : " (/private /shared)");
-    imapc_send(r->c, &w, &(struct imapc_command){.data = on_data, .end = on_end, .owner = &r->ops[kind]});
+    imapc_send(r->c, &w,
+               &(struct imapc_command){.data = on_data,
+                                       .end = on_end,
+                                       .owner = &r->ops[kind],
+                                       .mailbox = kind == RIGHTS || kind == ANNOTATIONS ? name : NULL});
     r->pending[kind]++;
 }
 

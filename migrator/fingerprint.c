@@ -63,13 +63,15 @@ static void add_mark(struct fingerprint_read *r, struct span uid, struct span da
     free(head);
 }
 
-static bool on_fetch_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken on_fetch_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
 {
     struct fingerprint_read *r = owner;
     struct span uid, date, header;
 
-    if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "FETCH") || !data || data->kind != IMAP_LIST)
-        return false;
+    if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "FETCH"))
+        return IMAPC_NOT_MINE;
+    if (!data || data->kind != IMAP_LIST)
+        return IMAPC_ODD;
     bool whole = imap_value_get(data, "UID") && imap_value_string(imap_value_get(data, "UID"), &uid) &&
                  imap_value_get(data, "INTERNALDATE") &&
                  imap_value_string(imap_value_get(data, "INTERNALDATE"), &date) &&
@@ -77,7 +79,7 @@ static bool on_fetch_data(void *owner, const struct imap_resp *resp, const struc
                  imap_value_string(imap_value_get(data, "BODY[HEADER]<0>"), &header);
     if (whole && r->found.n < FINGERPRINT_MARKS)
         add_mark(r, uid, date, header);
-    return whole;
+    return whole ? IMAPC_TAKEN : IMAPC_NOT_MINE;
 }
 
 static void read_inbox(struct fingerprint_read *r, uint32_t messages);
@@ -99,7 +101,7 @@ static void on_fetched(void *owner, const struct imapc_end *end)
 
 /* ---- EXAMINE or SELECT */
 
-static bool on_select_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken on_select_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
 {
     struct fingerprint_read *r = owner;
     struct span args;
@@ -108,14 +110,14 @@ static bool on_select_data(void *owner, const struct imap_resp *resp, const stru
     if (resp->kind == RESP_DATA && span_is_ci(resp->word, "EXISTS") && resp->has_number)
         r->exists = resp->number;
     if (resp->kind != RESP_STATUS)
-        return resp->kind == RESP_DATA &&
-               (span_is_ci(resp->word, "EXISTS") || span_is_ci(resp->word, "RECENT") ||
-                span_is_ci(resp->word, "FLAGS"));
+        return span_is_ci(resp->word, "EXISTS") || span_is_ci(resp->word, "RECENT") || span_is_ci(resp->word, "FLAGS")
+                   ? IMAPC_TAKEN
+                   : IMAPC_NOT_MINE;
     if (imap_code_is(resp->code, "UIDVALIDITY", &args) && !span_u32(args, &r->uidvalidity))
         r->uidvalidity = 0;
     if (imap_code_is(resp->code, "UIDNEXT", &args) && !span_u32(args, &r->uidnext))
         r->uidnext = 0;
-    return resp->code.len > 0;
+    return resp->code.len > 0 ? IMAPC_TAKEN : IMAPC_NOT_MINE;
 }
 
 /* Whatever became of it, the FETCH behind it is answered too. */
@@ -131,9 +133,9 @@ static void read_inbox(struct fingerprint_read *r, uint32_t messages)
 {
     r->asked = messages;
     r->found.n = 0;
-    imapc_sendf(r->c, &(struct imapc_command){.data = on_select_data, .end = on_selected, .owner = r},
+    imapc_sendf(r->c, &(struct imapc_command){.data = on_select_data, .end = on_selected, .owner = r, .mailbox = "INBOX"},
                 "%s INBOX", r->selecting ? "SELECT" : "EXAMINE");
-    imapc_sendf(r->c, &(struct imapc_command){.data = on_fetch_data, .end = on_fetched, .owner = r},
+    imapc_sendf(r->c, &(struct imapc_command){.data = on_fetch_data, .end = on_fetched, .owner = r, .mailbox = "INBOX"},
                 "FETCH 1:%u (UID INTERNALDATE BODY.PEEK[HEADER]<0.8192>)", messages);
 }
 

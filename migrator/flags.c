@@ -111,25 +111,35 @@ static bool intern(struct flags_pool *p, struct words *w, uint32_t *_set, const 
     return true;
 }
 
+/* Bytes above 0x7f are for flags_split() to judge. */
+static bool is_word(const struct imap_value *v)
+{
+    if (v->kind != IMAP_ATOM || v->glued)
+        return false;
+    for (size_t i = 0; i < v->text.len; i++)
+        if (v->text.p[i] < ' ' || v->text.p[i] == 0x7f)
+            return false;
+    return v->text.len > 0;
+}
+
 bool flags_add(struct flags_pool *p, const struct imap_value *list, uint32_t *_set, const char **why)
 {
     struct span words[FLAGS_PER_MESSAGE_MAX];
     struct words w = {.words = words};
+    bool whole = true;
+    *_set = FLAGS_NONE;
     *why = "flags that are not a list of words";
     if (!list || list->kind != IMAP_LIST)
         return false;
     for (const struct imap_value *v = list->first; v; v = v->next) {
-        if (v->kind != IMAP_ATOM || v->text.len == 0)
-            return false;
         if (span_is_ci(v->text, "\\Recent"))
             continue;
-        if (w.n == FLAGS_PER_MESSAGE_MAX) {
-            *why = "too many flags";
-            return false;
-        }
-        words[w.n++] = v->text;
+        if (!is_word(v) || w.n == FLAGS_PER_MESSAGE_MAX)
+            whole = false;
+        else
+            words[w.n++] = v->text;
     }
-    return intern(p, &w, _set, why);
+    return intern(p, &w, _set, why) && whole;
 }
 
 /* Cuts a word off *s; false where none is left. */

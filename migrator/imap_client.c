@@ -17,7 +17,8 @@ enum {
     TREE_BYTES = 1024 * 1024,
     HOLD_MAX = 256 * 1024, /* bytes of an APPEND kept while it waits for "+" */
     CORK_MAX = 64 * 1024,  /* bytes gathered before they go out */
-    TICKS = 4              /* looks at the clock in one time-out */
+    TICKS = 4,             /* looks at the clock in one time-out */
+    QUOTED_MAX = 150       /* bytes of an odd response that are told */
 };
 #define BODY_MAX (UINT64_C(1) << 40)
 
@@ -65,8 +66,13 @@ struct imapc {
     struct {
         imapc_event_fn fn;
         imapc_data_fn news;
+        imapc_odd_fn odd;
         void *owner;
     } watch;
+    imapc_odd_fn odd;
+    void *odd_owner;
+    char *name; /* of the backend; owned */
+    bool garbled;
     int busy;   /* inside a callback of the loop: memory stays */
     bool freed; /* imapc_free() was called from inside */
 
@@ -85,6 +91,8 @@ struct imapc {
     struct imap_tree *tree;
     struct imap_resp head; /* of the response under way; its word is in `word` */
     char word[32];
+    struct buf raw; /* how it begins, with its literals' markers in place of them */
+    bool malformed; /* its words can't be told apart: what is left of it is passed over */
     bool streaming; /* the literal under way is a body */
     uint64_t literal_size;
     struct command *body_of; /* whose body it is; NULL: nobody's any more */
@@ -128,6 +136,8 @@ static void release(struct imapc *c)
     imap_line_wipe(&c->line);
     imap_tree_free(&c->tree);
     buf_free(&c->collected);
+    buf_free(&c->raw);
+    free(c->name);
     free(c->error);
     free(c->bye);
     free(c);
@@ -269,13 +279,25 @@ static bool must_rest(struct imapc *c)
     return ms > 0;
 }
 
-static void note_hint(struct imapc *c, struct span code, struct span text, bool refused)
+static void rest(struct imapc *c, uint64_t ms, struct span text)
+{
+    ms = pace_rest(c->pace, ms, clock_boot_ms());
+    LOG(WARN, "throttled", LOG_S("peer", c->stream ? stream_peer(c->stream) : c->name), LOG_U("rest_ms", ms),
+        LOG_SPAN("text", text));
+}
+
+static void note_hint(struct imapc *c, struct span code, const struct imap_resp *resp)
 {
     uint64_t ms;
-    if (!c->pace || !pace_hint(code, text, refused, &ms))
-        return;
-    ms = pace_rest(c->pace, ms, clock_boot_ms());
-    LOG(WARN, "throttled", LOG_S("peer", stream_peer(c->stream)), LOG_U("rest_ms", ms), LOG_SPAN("text", text));
+    bool refused = resp->status != STATUS_OK && resp->status != STATUS_PREAUTH;
+    if (c->pace && pace_hint(code, resp->text, refused, &ms))
+        rest(c, ms, resp->text);
+}
+
+void imapc_throttled(struct imapc *c, const char *text)
+{
+    if (c->pace)
+        rest(c, 0, span_str(text));
 }
 
 static uint64_t take_pace(struct imapc *c, uint32_t messages, uint64_t bytes)
@@ -500,30 +522,103 @@ static void tell_drained(struct imapc *c)
         emit(c, IMAPC_DRAINED);
 }
 
+/* --- receiving: what is odd --- */
+
+static void note_raw(struct imapc *c, struct span part)
+{
+    size_t room = c->raw.len < QUOTED_MAX + 1 ? QUOTED_MAX + 1 - c->raw.len : 0;
+    buf_add_span(&c->raw, span_of(part.p, part.len < room ? part.len : room));
+}
+
+/* \x is written \\x, so that nobody takes it for an escape. */
+void imapc_escape(struct buf *out, struct span line, size_t max)
+{
+    for (size_t i = 0; i < line.len && i < max; i++) {
+        uint8_t byte = line.p[i];
+        bool like_escape = byte == '\\' && i + 1 < line.len && line.p[i + 1] == 'x';
+        if (byte < ' ' || byte >= 0x7f)
+            buf_printf(out, "\\x%02x", byte);
+        else
+            buf_printf(out, "%s%c", like_escape ? "\\" : "", byte);
+    }
+    if (line.len > max)
+        buf_add_str(out, "...");
+}
+
+static uint32_t told_uid(const struct imapc *c)
+{
+    uint32_t uid = 0;
+    const struct imap_value *items = span_is_ci(c->head.word, "FETCH") ? imap_tree_first(c->tree) : NULL;
+    return imap_value_u32(imap_value_get(items, "UID"), &uid) ? uid : 0;
+}
+
+/* cmd: whose answer it is; NULL: nobody's. */
+static void tell_odd(struct imapc *c, const struct command *cmd)
+{
+    struct buf text = {0};
+    buf_printf(&text, "%s answers %s by what can't be understood: ", c->name, cmd && *cmd->what ? cmd->what : "nothing");
+    imapc_escape(&text, buf_span(&c->raw), QUOTED_MAX);
+    LOG(WARN, "imap_odd", LOG_S("peer", stream_peer(c->stream)), LOG_S("text", buf_str(&text)));
+    const struct imapc_odd odd = {cmd ? cmd->cb.mailbox : NULL, told_uid(c), buf_str(&text)};
+    if (cmd && cmd->cb.odd)
+        cmd->cb.odd(cmd->cb.owner, &odd);
+    else if (c->watch.odd)
+        c->watch.odd(c->watch.owner, &odd);
+    else if (c->odd)
+        c->odd(c->odd_owner, &odd);
+    buf_free(&text);
+}
+
+static struct command *who_asked(struct imapc *c)
+{
+    struct command *cmd;
+    TAILQ_FOREACH(cmd, &c->commands, link)
+    if (cmd->cb.data && cmd->sent > 0)
+        return cmd;
+    return NULL;
+}
+
 /* --- receiving: whole responses --- */
 
-static bool offer(struct imapc *c, const struct imap_resp *resp, const struct imap_value *data)
+/* The one place where an untagged response is given to a reader. True: it was his. */
+static bool hand(struct imapc *c, struct command *cmd, imapc_data_fn fn, void *owner, const struct imap_resp *resp,
+                 const struct imap_value *data)
+{
+    enum imapc_taken taken = fn(owner, resp, data);
+    if (taken == IMAPC_ODD && !c->freed && c->phase == READY)
+        tell_odd(c, cmd);
+    return taken != IMAPC_NOT_MINE || c->freed || c->phase != READY;
+}
+
+static void offer(struct imapc *c, const struct imap_resp *resp, const struct imap_value *data)
 {
     struct command *cmd;
     TAILQ_FOREACH(cmd, &c->commands, link)
     {
         if (cmd->sent == 0)
             break; /* what wasn't asked yet isn't answered */
-        if (cmd->cb.data && cmd->cb.data(cmd->cb.owner, resp, data))
-            return true;
-        if (c->freed || c->phase != READY)
-            return true;
+        if (cmd->cb.data && hand(c, cmd, cmd->cb.data, cmd->cb.owner, resp, data))
+            return;
     }
-    if (c->watch.news && c->watch.news(c->watch.owner, resp, data))
-        return true;
-    return c->freed || (c->news && c->news(c->owner, resp, data));
+    if (c->watch.news && hand(c, NULL, c->watch.news, c->watch.owner, resp, data))
+        return;
+    if (c->news)
+        hand(c, NULL, c->news, c->owner, resp, data);
+}
+
+/* Nobody knows where the next response begins. */
+static void garbled(struct imapc *c, const char *why)
+{
+    c->garbled = true;
+    tell_odd(c, who_asked(c));
+    if (!c->freed)
+        broken(c, "a response that is none: %s", why);
 }
 
 static void take_status(struct imapc *c, const struct imap_resp *resp)
 {
     if (imap_code_is(resp->code, "ALERT", NULL))
         LOG(WARN, "imap_alert", LOG_S("peer", stream_peer(c->stream)), LOG_SPAN("text", resp->text));
-    note_hint(c, resp->code, resp->text, resp->status != STATUS_OK && resp->status != STATUS_PREAUTH);
     if (resp->status != STATUS_BYE)
         return;
     struct buf text = {0};
@@ -566,7 +661,9 @@ static void take_tagged(struct imapc *c, const struct imap_resp *resp)
         broken(c, "an answer to no command");
         return;
     }
+    bool limit = !strcmp(cmd->what, "APPEND") && imap_code_is(resp->code, "LIMIT", NULL);
     take_status(c, resp);
+    note_hint(c, limit ? (struct span){0} : resp->code, resp);
     if (cmd == c->sending && resp->status == STATUS_OK) {
         broken(c, "OK to a command that was not sent whole");
         return;
@@ -600,13 +697,21 @@ static bool is_body_name(const struct imap_value *v)
     return imap_value_is(v, "BODY[]") || imap_value_is(v, "BODY[HEADER]") || imap_value_is(v, "RFC822");
 }
 
-static struct command *body_command(struct imapc *c)
+static struct command *body_command(struct imapc *c, const struct imap_value *name)
 {
+    bool header = imap_value_is(name, "BODY[HEADER]");
     struct command *cmd;
     TAILQ_FOREACH(cmd, &c->commands, link)
-    if (cmd->cb.body && cmd->sent > 0)
+    if (cmd->cb.body && cmd->sent > 0 && cmd->cb.body->header == header)
         return cmd;
     return NULL;
+}
+
+/* What is left of the response is passed over. */
+static void give_up_response(struct imapc *c)
+{
+    c->malformed = true;
+    buf_free(&c->collected);
 }
 
 static void body_begin(struct imapc *c, uint64_t size)
@@ -623,19 +728,20 @@ static void body_begin(struct imapc *c, uint64_t size)
 /* The literal that begins: is it a body that streams? */
 static void begin_literal(struct imapc *c, uint64_t size)
 {
-    bool fetch = span_is_ci(c->head.word, "FETCH");
+    bool fetch = span_is_ci(c->head.word, "FETCH") && !c->malformed;
+    const struct imap_value *last = imap_tree_last(c->tree);
     c->literal_size = size;
-    c->body_of = fetch && is_body_name(imap_tree_last(c->tree)) ? body_command(c) : NULL;
+    c->body_of = fetch && is_body_name(last) ? body_command(c, last) : NULL;
     c->streaming = c->body_of != NULL;
     if (c->streaming)
         body_begin(c, size);
     else if (size > COLLECT_MAX)
-        broken(c, "a literal of %llu bytes where none was asked for", (unsigned long long)size);
+        give_up_response(c); /* nobody asked for so much */
 }
 
 static bool literal_piece(struct imapc *c, struct span bytes)
 {
-    if (!c->streaming)
+    if (!c->streaming && !c->malformed)
         buf_add_span(&c->collected, bytes);
     else if (c->body_of && bytes.len > 0)
         c->body_of->cb.body->piece(c->body_of->cb.owner, bytes);
@@ -648,6 +754,8 @@ static void end_literal(struct imapc *c)
 {
     const char *why;
     bool ok;
+    if (c->malformed)
+        return;
     if (c->streaming) {
         if (c->body_of)
             c->body_of->cb.body->end(c->body_of->cb.owner);
@@ -661,35 +769,35 @@ static void end_literal(struct imapc *c)
     }
     c->streaming = false;
     if (!ok)
-        broken(c, "a response with %s", why);
+        give_up_response(c);
 }
 
+/* The name of a body that is a quoted string. */
 static const struct imap_value *quoted_body(struct imapc *c)
 {
     const struct imap_value *list = imap_tree_first(c->tree);
     const struct imap_value *v = list && list->kind == IMAP_LIST ? list->first : NULL;
     for (; v && v->next; v = v->next->next)
         if (is_body_name(v) && v->next->kind == IMAP_QUOTED)
-            return v->next;
+            return v;
     return NULL;
 }
 
 static void end_response(struct imapc *c)
 {
-    const struct command *cmd = c->whole_of;
+    struct command *cmd = c->whole_of;
+    const struct imap_value *data = c->malformed ? NULL : imap_tree_first(c->tree);
     c->whole_of = NULL;
     /* Servers may answer commands in any order, so an older one might take what is not meant for it. */
-    if (cmd && cmd->cb.data && cmd->cb.data(cmd->cb.owner, &c->head, imap_tree_first(c->tree)))
+    if (cmd && cmd->cb.data && hand(c, cmd, cmd->cb.data, cmd->cb.owner, &c->head, data))
         return;
-    if (c->freed || c->phase != READY)
-        return;
-    offer(c, &c->head, imap_tree_first(c->tree));
+    offer(c, &c->head, data);
 }
 
 /* One step of a body that came as a quoted string; then the response as a whole. */
 static void step_quoted(struct imapc *c)
 {
-    struct span text = quoted_body(c)->text;
+    struct span text = quoted_body(c)->next->text;
     struct command *cmd = c->body_of;
     switch (c->quoted++) {
     case QUOTED_BEGIN:
@@ -716,19 +824,19 @@ static void step_quoted(struct imapc *c)
 static void take_part(struct imapc *c, struct span part, const struct imap_line_item *item)
 {
     const char *why;
-    if (!imap_tree_text(c->tree, part, &why)) {
-        broken(c, "a response with %s", why);
-        return;
-    }
+    note_raw(c, part);
+    if (!c->malformed && !imap_tree_text(c->tree, part, &why))
+        give_up_response(c);
     if (item->literal) {
+        note_raw(c, span_of(item->text.p + item->marker, item->text.len - item->marker));
         begin_literal(c, item->size);
         return;
     }
-    if (!imap_tree_done(c->tree, &why)) {
-        broken(c, "a response with %s", why);
-        return;
-    }
-    c->body_of = span_is_ci(c->head.word, "FETCH") && quoted_body(c) ? body_command(c) : NULL;
+    if (!c->malformed && !imap_tree_done(c->tree, &why))
+        give_up_response(c);
+    bool fetch = span_is_ci(c->head.word, "FETCH") && !c->malformed;
+    const struct imap_value *name = fetch ? quoted_body(c) : NULL;
+    c->body_of = name ? body_command(c, name) : NULL;
     c->quoted = c->body_of ? QUOTED_BEGIN : QUOTED_NONE;
     if (!c->body_of)
         end_response(c);
@@ -743,15 +851,31 @@ static void take_data(struct imapc *c, const struct imap_resp *resp, const struc
     imap_tree_clear(c->tree);
     size_t end = item->literal ? item->marker : item->text.len;
     size_t begin = resp->rest < end ? resp->rest : end;
+    buf_clear(&c->raw);
+    note_raw(c, span_of(item->text.p, begin));
     take_part(c, span_of(item->text.p + begin, end - begin), item);
+}
+
+/* An untagged line that has no name, or a number that is none, is one line all the same. */
+static void take_no_response(struct imapc *c, const struct imap_line_item *item, const char *why)
+{
+    bool untagged = item->text.len >= 2 && item->text.p[0] == '*' && item->text.p[1] == ' ';
+    c->head = (struct imap_resp){.kind = RESP_DATA};
+    buf_clear(&c->raw);
+    note_raw(c, item->text);
+    if (!untagged || item->literal)
+        garbled(c, why);
+    else
+        tell_odd(c, who_asked(c));
 }
 
 static void take_first(struct imapc *c, const struct imap_line_item *item)
 {
     struct imap_resp resp;
     const char *why;
+    c->malformed = false;
     if (!imap_resp_parse(item->text, &resp, &why)) {
-        broken(c, "a response that is none: %s", why);
+        take_no_response(c, item, why);
         return;
     }
     switch (resp.kind) {
@@ -759,7 +883,10 @@ static void take_first(struct imapc *c, const struct imap_line_item *item)
         take_tagged(c, &resp);
         break;
     case RESP_STATUS:
+        buf_clear(&c->raw);
+        note_raw(c, item->text);
         take_status(c, &resp);
+        note_hint(c, resp.code, &resp);
         offer(c, &resp, NULL);
         break;
     case RESP_CONTINUE:
@@ -771,10 +898,17 @@ static void take_first(struct imapc *c, const struct imap_line_item *item)
     }
 }
 
+static void take_bad_line(struct imapc *c, const char *why)
+{
+    buf_clear(&c->raw);
+    note_raw(c, buf_span(&c->line.part));
+    garbled(c, why);
+}
+
 static void take_item(struct imapc *c, enum imap_line_rc rc, const struct imap_line_item *item)
 {
     if (rc == LINE_BAD)
-        broken(c, "a response with %s", item->why);
+        take_bad_line(c, item->why);
     else if (rc == LINE_LITERAL && literal_piece(c, item->text) && item->left == 0)
         end_literal(c);
     else if (rc == LINE_TEXT && item->first)
@@ -948,17 +1082,27 @@ static void on_login(void *owner, const struct login_result *result)
 
 /* --- the rest --- */
 
+static bool says_later(struct span text)
+{
+    static const char *const texts[] = {"[THROTTLED]", "Rate limit hit", "Suggested Backoff Time"};
+    for (size_t i = 0; i < COUNTOF(texts); i++)
+        if (text.len > 0 && memmem(text.p, text.len, texts[i], strlen(texts[i])))
+            return true;
+    return false;
+}
+
 bool imapc_end_temporary(const struct imapc_end *end)
 {
     static const char *const codes[] = {"UNAVAILABLE", "INUSE", "LIMIT", "SERVERBUG", "THROTTLED"};
-    static const char *const texts[] = {"[THROTTLED]", "Rate limit hit", "Suggested Backoff Time"};
     for (size_t i = 0; i < COUNTOF(codes); i++)
         if (imap_code_is(end->code, codes[i], NULL))
             return true;
-    for (size_t i = 0; i < COUNTOF(texts); i++)
-        if (end->text.len > 0 && memmem(end->text.p, end->text.len, texts[i], strlen(texts[i])))
-            return true;
-    return false;
+    return says_later(end->text);
+}
+
+bool imapc_end_is_limit(const struct imapc_end *end)
+{
+    return imap_code_is(end->code, "LIMIT", NULL) && !says_later(end->text);
 }
 
 char *imapc_end_text(const struct imapc_end *end)
@@ -978,8 +1122,8 @@ char *imapc_end_text(const struct imapc_end *end)
 struct imapc *imapc_new(struct loop *l, const struct login_request *login, uint64_t command_timeout_ms,
                         imapc_event_fn fn, imapc_data_fn news, void *owner)
 {
-    static const struct imap_line_limits line = {LINE_MAX_BYTES, RESPONSE_LITERALS, BODY_MAX, 0};
-    static const struct imap_tree_limits tree = {TREE_DEPTH, TREE_VALUES, TREE_BYTES};
+    static const struct imap_line_limits line = {LINE_MAX_BYTES, RESPONSE_LITERALS, BODY_MAX, .nul_is_text = true};
+    static const struct imap_tree_limits tree = {TREE_DEPTH, TREE_VALUES, TREE_BYTES, .lenient = true};
     struct imapc *c = xcalloc(1, sizeof *c);
     c->loop = l;
     c->fn = fn;
@@ -988,6 +1132,7 @@ struct imapc *imapc_new(struct loop *l, const struct login_request *login, uint6
     c->timeout_ms = command_timeout_ms;
     c->task.fn = on_task;
     c->error = xstrdup("");
+    c->name = xstrdup(login->backend->name ? login->backend->name : "the server");
     TAILQ_INIT(&c->commands);
     imap_line_init(&c->line, LINE_RESPONSES, &line);
     c->tree = imap_tree_new(&tree);
@@ -1050,6 +1195,17 @@ void imapc_set_pace(struct imapc *c, struct pace *pace)
     c->pace = pace;
 }
 
+void imapc_on_odd(struct imapc *c, imapc_odd_fn fn, void *owner)
+{
+    c->odd = fn;
+    c->odd_owner = owner;
+}
+
+bool imapc_is_garbled(const struct imapc *c)
+{
+    return c->garbled;
+}
+
 bool imapc_needs_select(const struct imapc *c)
 {
     return c->needs_select;
@@ -1085,10 +1241,11 @@ void imapc_resume(struct imapc *c)
     read_on(c);
 }
 
-void imapc_watch(struct imapc *c, imapc_event_fn fn, imapc_data_fn news, void *owner)
+void imapc_watch(struct imapc *c, imapc_event_fn fn, imapc_data_fn news, imapc_odd_fn odd, void *owner)
 {
     c->watch.fn = fn;
     c->watch.news = news;
+    c->watch.odd = odd;
     c->watch.owner = owner;
 }
 
@@ -1113,5 +1270,5 @@ void imapc_forget(struct imapc *c, void *owner)
             c->body_of = NULL;
     }
     if (c->watch.owner == owner)
-        imapc_watch(c, NULL, NULL, NULL);
+        imapc_watch(c, NULL, NULL, NULL, NULL);
 }

@@ -2,7 +2,12 @@
  * commands, pipelined, each with its own callbacks. Nothing here knows what a migration is.
  *
  * Responses are parsed into trees (imap_tok); the body of a FETCH BODY[] is not collected but given on as it
- * comes. A response with a body goes to the command that had the body, since servers may answer commands in
+ * comes. Each untagged response is handed to its readers in one place, and each reader says whether it understood it
+ * whole (enum imapc_taken). What is an answer to a question and was not understood, or can't be told apart into words, is
+ * given to whoever names such things (imapc_odd_fn), and the rest goes on; only where bytes are no response at all the
+ * connection breaks, since then nobody knows where the next one begins: imapc_is_garbled().
+ *
+ * A response with a body goes to the command that had the body, since servers may answer commands in
  * any order; other untagged data go to the oldest command in flight that wants them (fn_data), else to the
  * client's own `news` callback (EXISTS, EXPUNGE, FETCH of flags, BYE). One deadline: command_timeout without
  * any byte while a command is in flight (a steady flow, in either direction, never times out, nor does time
@@ -35,11 +40,30 @@ typedef void (*imapc_end_fn)(void *owner, const struct imapc_end *end);
 /* NO or BAD that says to come back later (RFC 5530 UNAVAILABLE, INUSE, LIMIT, SERVERBUG; the THROTTLED of
  * Gmail and Yahoo's rate limit, which stand in the text): nothing is wrong with the command or a message. */
 bool imapc_end_temporary(const struct imapc_end *end);
+/* LIMIT, and nothing in the text of a rate: in answer to an APPEND it may be about the message (how large it is) or about
+ * all of them. It is no hint to slow down there, until imapc_throttled() says so. */
+bool imapc_end_is_limit(const struct imapc_end *end);
 /* What the server said, printable, with its code; to free. */
 char *imapc_end_text(const struct imapc_end *end);
 
-/* An untagged response. resp: head; data: its tree (NULL for status responses). Return true when taken. */
-typedef bool (*imapc_data_fn)(void *owner, const struct imap_resp *resp, const struct imap_value *data);
+enum imapc_taken {
+    IMAPC_NOT_MINE, /* somebody else may read it; where nobody does, it is something that servers may say unasked */
+    IMAPC_TAKEN,    /* understood whole */
+    IMAPC_ODD,      /* an answer to what was asked, and not understood whole */
+};
+/* An untagged response. resp: head; data: its tree (NULL for status responses, and where the words could not be told
+ * apart: then it is odd to whoever asked for such a response). */
+typedef enum imapc_taken (*imapc_data_fn)(void *owner, const struct imap_resp *resp, const struct imap_value *data);
+
+/* A response that its reader called odd, or that is none. All borrowed. */
+struct imapc_odd {
+    const char *mailbox; /* that of the command; NULL: none */
+    uint32_t uid;        /* of a FETCH that tells one, else 0 */
+    const char *text;    /* for people: backend, command, and the line itself, escaped and cut off */
+};
+typedef void (*imapc_odd_fn)(void *owner, const struct imapc_odd *odd);
+/* Appends bytes of a peer as people can read them: \xNN for what is no printable ASCII. At most max bytes of line. */
+void imapc_escape(struct buf *out, struct span line, size_t max);
 
 /* The body of a message (BODY[]) in a FETCH answer, as it comes: begin, pieces, end; the response as a whole,
  * with all its items, follows at `data`. Between them imapc_pause() holds the whole connection. seq is the
@@ -50,6 +74,7 @@ struct imapc_body_fns {
     void (*begin)(void *owner, uint32_t seq, uint32_t uid, uint64_t size);
     void (*piece)(void *owner, struct span bytes);
     void (*end)(void *owner);
+    bool header; /* it is BODY[HEADER] that was asked for, not BODY[] */
 };
 
 enum imapc_event {
@@ -81,6 +106,10 @@ void imapc_set_fence(struct imapc *c, const uint64_t *until_ms);
  * connection sends a new command before the rest is over. pace is borrowed. */
 void imapc_set_pace(struct imapc *c, struct pace *pace);
 bool imapc_needs_select(const struct imapc *c);
+/* Who is told of odd responses where neither the command nor who watches wants to be; else they are in the log alone. */
+void imapc_on_odd(struct imapc *c, imapc_odd_fn fn, void *owner);
+/* It broke for bytes that are no response, and whoever is told of odd ones has been: another try ends the same way. */
+bool imapc_is_garbled(const struct imapc *c);
 enum login_rc imapc_login_rc(const struct imapc *c);
 const char *imapc_error(const struct imapc *c); /* for people: what broke, while doing what */
 
@@ -90,6 +119,8 @@ struct imapc_command {
         *body;        /* may be NULL: then bodies are collected; over 64 KiB breaks the connection */
     imapc_end_fn end; /* must be set */
     void *owner;
+    imapc_odd_fn odd;    /* may be NULL */
+    const char *mailbox; /* that it is about; NULL: none; borrowed until the end */
 };
 
 /* Sends "<tag> " and what is in w (a whole command without tag and without CRLF), waiting for "+" where w
@@ -119,9 +150,11 @@ void imapc_resume(struct imapc *c);
  * loop, not from inside. */
 void imapc_abort(struct imapc *c, const char *why);
 
-/* For who uses the connection for a while: events, and untagged responses that no command took, go there (an
+/* For who uses the connection for a while: events, untagged responses that no command took, and odd ones, go there (an
  * event then to the owner's fn as well). NULLs end it. */
-void imapc_watch(struct imapc *c, imapc_event_fn fn, imapc_data_fn news, void *owner);
+void imapc_watch(struct imapc *c, imapc_event_fn fn, imapc_data_fn news, imapc_odd_fn odd, void *owner);
+/* What the server refused was a request to slow down: the backend gets a rest. text: for the log. */
+void imapc_throttled(struct imapc *c, const char *text);
 /* Commands in flight or queued. */
 size_t imapc_pending(const struct imapc *c);
 /* No callback for the owner's commands and its watch any more. An APPEND of its that is open breaks the

@@ -37,18 +37,18 @@ static void take_code(struct stamp_side *now, struct span code)
         now->modseq = span_u64(args, UINT64_MAX, &now->modseq) ? now->modseq : 0;
 }
 
-bool look_take(struct stamp_side *now, const struct imap_resp *resp)
+enum imapc_taken look_take(struct stamp_side *now, const struct imap_resp *resp)
 {
     if (resp->kind == RESP_STATUS && resp->status == STATUS_OK)
         take_code(now, resp->code);
     else if (resp->kind == RESP_DATA && span_is_ci(resp->word, "EXISTS"))
         now->messages = resp->number;
-    else
-        return resp->kind == RESP_DATA && (span_is_ci(resp->word, "FLAGS") || span_is_ci(resp->word, "RECENT"));
-    return true;
+    else if (resp->kind != RESP_DATA || !(span_is_ci(resp->word, "FLAGS") || span_is_ci(resp->word, "RECENT")))
+        return IMAPC_NOT_MINE;
+    return IMAPC_TAKEN;
 }
 
-static bool on_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken on_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
 {
     (void)data;
     return look_take(&((struct one *)owner)->at->now, resp);
@@ -73,7 +73,7 @@ static void on_end(void *owner, const struct imapc_end *end)
 
 static void send_examine(struct look *l, struct one *one)
 {
-    const struct imapc_command cmd = {.data = on_data, .end = on_end, .owner = one};
+    const struct imapc_command cmd = {.data = on_data, .end = on_end, .owner = one, .mailbox = one->at->name};
     struct imap_writer w;
 
     imap_writer_init(&w, imapc_literals(l->imap));

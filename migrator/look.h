@@ -20,8 +20,8 @@ typedef void (*look_fn)(void *owner, bool up);
 /* Leaves the connection with the last of them selected. at (n > 0 of them) is borrowed until the end. Never calls back
  * before it returned. */
 struct look *look_start(struct imapc *c, struct look_at *at, size_t n, look_fn fn, void *owner);
-/* Takes what a server tells of a mailbox that it opens. True: it was that. */
-bool look_take(struct stamp_side *now, const struct imap_resp *resp);
+/* Takes what a server tells of a mailbox that it opens. Taken: it was that. */
+enum imapc_taken look_take(struct stamp_side *now, const struct imap_resp *resp);
 /* NULL is fine. */
 void look_cancel(struct look **l);
 

@@ -10,6 +10,7 @@
 /* While a list is read, names are looked up by hash. */
 struct entry {
     struct mailbox mailbox;
+    bool contradicts;
     UT_hash_handle hh;
 };
 
@@ -40,6 +41,8 @@ struct mailboxes_read {
     size_t n_entries;
     size_t pending;  /* commands without an answer: LSUB or STATUS */
     const char *bad; /* the server sent what can't be taken */
+    char *odd_name;  /* the mailbox that the odd line under way is about; owned; NULL: not known */
+    char *odd_last;  /* text of the last odd line; owned */
 };
 
 static const struct {
@@ -77,6 +80,8 @@ void mailboxes_free(struct mailboxes **mp)
     for (size_t i = 0; i < m->n_elsewhere; i++)
         free(m->elsewhere[i]);
     free(m->elsewhere);
+    oddities_free(&m->odd);
+    oddities_free(&m->disagreeing);
     free(m);
 }
 
@@ -119,6 +124,8 @@ static void read_free(struct mailboxes_read *r)
     for (size_t i = 0; i < r->n_spaces; i++)
         free(r->spaces[i].prefix);
     mailboxes_free(&r->m);
+    free(r->odd_name);
+    free(r->odd_last);
     free(r);
 }
 
@@ -147,7 +154,10 @@ static bool answered(struct mailboxes_read *r, const struct imapc_end *end, cons
         return true;
     struct buf why = {0};
     enum mailboxes_rc rc = end->rc == IMAPC_DOWN ? MAILBOXES_DOWN : MAILBOXES_REFUSED;
-    if (r->bad) {
+    if (end->rc == IMAPC_DOWN && imapc_is_garbled(r->c) && r->odd_last) {
+        rc = MAILBOXES_GARBLED;
+        buf_add_str(&why, r->odd_last);
+    } else if (r->bad) {
         buf_printf(&why, "%s: %s", what, r->bad);
     } else if (end->rc == IMAPC_DOWN) {
         buf_printf(&why, "%s (%s)", imapc_error(r->c), what);
@@ -158,6 +168,12 @@ static bool answered(struct mailboxes_read *r, const struct imapc_end *end, cons
     end_failed(r, rc, buf_str(&why));
     buf_free(&why);
     return false;
+}
+
+/* The server has no such command; what is wrong for the moment alone is another thing. */
+static bool is_not_there(const struct imapc_end *end)
+{
+    return end->rc == IMAPC_BAD || (end->rc == IMAPC_NO && !imapc_end_temporary(end));
 }
 
 static void take_entries(struct mailboxes_read *r)
@@ -182,6 +198,26 @@ static void end_ok(struct mailboxes_read *r)
     r->m = NULL;
     r->fn(r->owner, MAILBOXES_OK, m, "");
     read_free(r);
+}
+
+/* ---- what was not understood */
+
+static void on_odd(void *owner, const struct imapc_odd *odd)
+{
+    struct mailboxes_read *r = owner;
+
+    oddities_add(&r->m->odd, r->odd_name ? r->odd_name : odd->mailbox, odd->text);
+    free(r->odd_name);
+    r->odd_name = NULL;
+    free(r->odd_last);
+    r->odd_last = xstrdup(odd->text);
+}
+
+static enum imapc_taken odd_about(struct mailboxes_read *r, struct span name)
+{
+    free(r->odd_name);
+    r->odd_name = name.len > 0 ? xspandup(name) : NULL;
+    return IMAPC_ODD;
 }
 
 /* ---- STATUS */
@@ -216,22 +252,22 @@ static void take_status_items(const struct mailboxes_read *r, struct mailbox *m,
         m->bytes = 0;
 }
 
-static bool on_status_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken on_status_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
 {
     struct mailboxes_read *r = owner;
     struct span name;
 
-    if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "STATUS") || !data)
-        return false;
+    if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "STATUS"))
+        return IMAPC_NOT_MINE;
     const struct imap_value *items = imap_value_at(data, 1);
     if (!imap_value_string(data, &name) || !items || items->kind != IMAP_LIST)
-        return true;
+        return IMAPC_ODD;
     char *key = spelled(name);
     struct entry *e = find_entry(r, key);
     free(key);
     if (e)
         take_status_items(r, &e->mailbox, items);
-    return true;
+    return stamp_status_is_whole(data) ? IMAPC_TAKEN : odd_about(r, e ? name : (struct span){0});
 }
 
 /* A mailbox whose STATUS is refused is one whose size is not known: the copy will tell. */
@@ -258,11 +294,10 @@ static void write_items(const struct mailboxes_read *r, struct imap_writer *w)
 
 static void send_status(struct mailboxes_read *r, const char *name)
 {
-    static const struct imapc_command cmd = {.data = on_status_data, .end = on_status_end};
-    struct imapc_command c = cmd;
+    struct imapc_command c = {
+        .data = on_status_data, .end = on_status_end, .owner = r, .odd = on_odd, .mailbox = name};
     struct imap_writer w;
 
-    c.owner = r;
     imap_writer_init(&w, imapc_literals(r->c));
     imap_write_raw(&w, "STATUS ");
     imap_write_astring(&w, span_str(name));
@@ -315,14 +350,57 @@ static bool is_personal(const struct mailboxes_read *r, const char *name)
     return !strcmp(name, "INBOX") || (s && s->personal);
 }
 
-static unsigned read_attribute(const struct imap_value *v, unsigned *special_use)
+/* False: it is none. */
+static bool read_attribute(const struct imap_value *v, struct list_line *line)
 {
+    if (v->kind != IMAP_ATOM || v->glued)
+        return false;
     if (imap_value_is(v, "\\Noselect") || imap_value_is(v, "\\NonExistent"))
-        return MAILBOX_NO_SELECT;
+        line->no_select = true;
     for (size_t i = 0; i < COUNTOF(special_uses); i++)
         if (imap_value_is(v, special_uses[i].name))
-            *special_use |= special_uses[i].bit;
-    return 0;
+            line->special_use |= special_uses[i].bit;
+    return true;
+}
+
+static bool read_separator(const struct imap_value *v, char *separator)
+{
+    struct span text;
+
+    *separator = '\0';
+    if (imap_value_is_nil(v))
+        return true;
+    if (!imap_value_string(v, &text) || text.len != 1)
+        return false;
+    *separator = (char)text.p[0];
+    return true;
+}
+
+/* Behind the name comes nothing, or a list (RFC 5258). Domino sends names with blanks as they are: then the first word
+ * may be another mailbox's name. A name without a byte is the root, where it is no mailbox. */
+static bool is_name(const struct imap_value *v, bool no_select)
+{
+    struct span name;
+    const struct imap_value *more = v ? v->next : NULL;
+
+    return v && imap_value_string(v, &name) && (name.len > 0 || no_select) && name.len <= MAILBOX_NAME_MAX &&
+           !(name.len > 0 && memchr(name.p, '\0', name.len)) &&
+           (!more || (more->kind == IMAP_LIST && !more->glued && !more->next));
+}
+
+bool list_line_read(const struct imap_value *data, struct list_line *line)
+{
+    *line = (struct list_line){.whole = true};
+    if (!data || data->kind != IMAP_LIST)
+        return false;
+    for (const struct imap_value *v = data->first; v; v = v->next)
+        line->whole = read_attribute(v, line) && line->whole;
+    line->whole = data->next && read_separator(data->next, &line->separator) && line->whole;
+    if (!line->whole) {
+        line->no_select = false; /* it may say something else */
+        line->special_use = 0;
+    }
+    return is_name(imap_value_at(data, 2), line->no_select) && imap_value_string(imap_value_at(data, 2), &line->name);
 }
 
 static struct entry *add_entry(struct mailboxes_read *r, const char *name)
@@ -354,74 +432,161 @@ static void add_elsewhere(struct mailboxes_read *r, const char *name)
     m->elsewhere[m->n_elsewhere++] = xstrdup(name);
 }
 
-/* ( attributes ) "separator" name */
-static bool on_list_item(struct mailboxes_read *r, const struct imap_value *data, bool subscribed)
+static void note_contradiction(struct mailboxes_read *r, struct entry *e)
 {
-    const struct imap_value *name_value = imap_value_at(data, 2);
-    struct span bytes;
-    unsigned flags = 0, special_use = 0;
-
-    if (!data || data->kind != IMAP_LIST || !imap_value_string(name_value, &bytes) || bytes.len == 0)
-        return true;
-    if (bytes.len > MAILBOX_NAME_MAX || memchr(bytes.p, '\0', bytes.len)) {
-        r->bad = "a mailbox has a name that can't be handled";
-        return true;
-    }
-    /* Domino sends names with blanks as they are: the first word may be another mailbox's name. */
-    if (name_value->next && name_value->next->kind != IMAP_LIST) {
-        r->bad = "a mailbox has a name that is not quoted";
-        return true;
-    }
-    for (const struct imap_value *v = data->first; v; v = v->next) {
-        /* In LSUB it says that only a mailbox below is subscribed (RFC 3501 6.3.9); Courier lists such for
-         * "*" too. */
-        if (subscribed && imap_value_is(v, "\\Noselect"))
-            return true;
-        flags |= read_attribute(v, &special_use);
-    }
-    char *name = spelled(bytes);
-    struct entry *e = is_personal(r, name) ? add_entry(r, name) : NULL;
-    if (e && subscribed) {
-        e->mailbox.flags |= MAILBOX_SUBSCRIBED;
-    } else if (e) {
-        e->mailbox.flags |= MAILBOX_LISTED | flags;
-        e->mailbox.special_use |= special_use;
-    } else if (!subscribed && !r->bad && !(flags & MAILBOX_NO_SELECT)) {
-        add_elsewhere(r, name);
-    }
-    free(name);
-    return true;
+    if (!e->contradicts)
+        oddities_add(&r->m->disagreeing, e->mailbox.name, "LIST says it twice, each time otherwise; it was tried");
+    e->contradicts = true;
 }
 
-static bool on_lsub_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+/* A mailbox that one line says holds no mail, or only shows that of others, and another line not, is tried. */
+static void take_listed(struct mailboxes_read *r, struct entry *e, const struct list_line *line)
+{
+    struct mailbox *m = &e->mailbox;
+    unsigned no_select = line->no_select ? MAILBOX_NO_SELECT : 0;
+
+    if (!(m->flags & MAILBOX_LISTED)) {
+        m->flags |= MAILBOX_LISTED | no_select;
+        m->special_use = line->special_use;
+        m->separator = line->separator;
+        return;
+    }
+    if ((m->flags & MAILBOX_NO_SELECT) != no_select || m->special_use != line->special_use)
+        note_contradiction(r, e);
+    m->flags &= ~(unsigned)MAILBOX_NO_SELECT | no_select;
+    m->special_use &= line->special_use;
+}
+
+enum list_of { OF_LIST, OF_LSUB, OF_SUBSCRIBED };
+
+static void take_line(struct mailboxes_read *r, const struct list_line *line, enum list_of of)
+{
+    /* In LSUB it says that only a mailbox below is subscribed (RFC 3501 6.3.9); Courier lists such for "*" too. */
+    if (line->name.len == 0 || (of == OF_LSUB && line->no_select))
+        return;
+    char *name = spelled(line->name);
+    struct entry *e = is_personal(r, name) ? add_entry(r, name) : NULL;
+    if (e && of != OF_LIST)
+        e->mailbox.flags |= MAILBOX_SUBSCRIBED;
+    else if (e)
+        take_listed(r, e, line);
+    else if (of == OF_LIST && !r->bad && !line->no_select)
+        add_elsewhere(r, name);
+    free(name);
+}
+
+static enum imapc_taken on_list_item(struct mailboxes_read *r, const struct imap_value *data, enum list_of of)
+{
+    struct list_line line;
+
+    if (!list_line_read(data, &line))
+        return odd_about(r, (struct span){0});
+    take_line(r, &line, of);
+    return line.whole ? IMAPC_TAKEN : odd_about(r, line.name);
+}
+
+static enum imapc_taken on_lsub_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
 {
     if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "LSUB"))
-        return false;
-    return on_list_item(owner, data, true);
+        return IMAPC_NOT_MINE;
+    return on_list_item(owner, data, OF_LSUB);
+}
+
+static enum imapc_taken on_subscribed_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+{
+    if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "LIST"))
+        return IMAPC_NOT_MINE;
+    return on_list_item(owner, data, OF_SUBSCRIBED);
+}
+
+static void on_subscribed_end(void *owner, const struct imapc_end *end)
+{
+    struct mailboxes_read *r = owner;
+
+    if (is_not_there(end))
+        r->m->subscriptions_untold = true;
+    else if (!answered(r, end, "LIST (SUBSCRIBED)"))
+        return;
+    ask_statuses(r);
 }
 
 static void on_lsub_end(void *owner, const struct imapc_end *end)
 {
     struct mailboxes_read *r = owner;
+    const struct imap_caps *caps = imapc_caps(r->c);
+    bool extended = imap_caps_has(caps, CAP_LIST_EXTENDED) || imap_caps_has(caps, CAP_IMAP4REV2);
 
-    if (!answered(r, end, "LSUB"))
+    if (is_not_there(end) && extended && !r->bad) {
+        imapc_sendf(r->c,
+                    &(struct imapc_command){
+                        .data = on_subscribed_data, .end = on_subscribed_end, .owner = r, .odd = on_odd},
+                    "LIST (SUBSCRIBED) \"\" \"*\"");
+        return;
+    }
+    if (is_not_there(end))
+        r->m->subscriptions_untold = true;
+    else if (!answered(r, end, "LSUB"))
         return;
     ask_statuses(r);
 }
 
 static void ask_list(struct mailboxes_read *r);
 
-static bool on_list_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken on_list_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
 {
     struct mailboxes_read *r = owner;
 
-    if (r->way == LIST_STATUSES && on_status_data(r, resp, data))
-        return true;
+    if (resp->kind == RESP_DATA && r->way == LIST_STATUSES && span_is_ci(resp->word, "STATUS"))
+        return on_status_data(r, resp, data);
     if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "LIST"))
-        return false;
+        return IMAPC_NOT_MINE;
     if (!r->spaces_known)
         r->bad = "the answers to commands come in another order than the commands";
-    return on_list_item(r, data, false);
+    return on_list_item(r, data, OF_LIST);
+}
+
+/* What most mailboxes have; where LIST tells of none, NAMESPACE's. */
+static char most_listed(const struct mailboxes_read *r, size_t *others)
+{
+    size_t counts[256] = {0}, most = 0;
+    const struct entry *e;
+
+    *others = 0;
+    for (e = r->entries; e; e = e->hh.next)
+        if (e->mailbox.separator && ++counts[(uint8_t)e->mailbox.separator] > counts[most])
+            most = (uint8_t)e->mailbox.separator;
+    for (size_t i = 1; i < COUNTOF(counts); i++)
+        *others += i == most ? 0 : counts[i];
+    return most ? (char)most : r->m->separator;
+}
+
+static void name_separator(struct buf *out, char separator)
+{
+    if (separator)
+        buf_printf(out, "\"%c\"", separator);
+    else
+        buf_add_str(out, "NIL");
+}
+
+/* Names are mapped by what LIST says, each by its own. */
+static void settle_separator(struct mailboxes_read *r)
+{
+    size_t others;
+    char listed = most_listed(r, &others);
+    struct buf text = {0};
+
+    if (listed != r->m->separator || others > 0) {
+        buf_add_str(&text, "NAMESPACE separates levels by ");
+        name_separator(&text, r->m->separator);
+        buf_add_str(&text, ", LIST by ");
+        name_separator(&text, listed);
+        if (others > 0)
+            buf_printf(&text, ", and in %zu mailboxes by another", others);
+        buf_add_str(&text, "; LIST's was taken");
+        oddities_add(&r->m->disagreeing, "", buf_str(&text));
+    }
+    r->m->separator = listed;
+    buf_free(&text);
 }
 
 static void on_list_end(void *owner, const struct imapc_end *end)
@@ -441,6 +606,7 @@ static void on_list_end(void *owner, const struct imapc_end *end)
     struct entry *inbox = add_entry(r, "INBOX");
     if (inbox)
         inbox->mailbox.flags = (inbox->mailbox.flags | MAILBOX_LISTED) & ~(unsigned)MAILBOX_NO_SELECT;
+    settle_separator(r);
 }
 
 static void ask_list(struct mailboxes_read *r)
@@ -457,8 +623,9 @@ static void ask_list(struct mailboxes_read *r)
         write_items(r, &w);
         imap_write_raw(&w, ")");
     }
-    imapc_send(r->c, &w, &(struct imapc_command){.data = on_list_data, .end = on_list_end, .owner = r});
-    imapc_sendf(r->c, &(struct imapc_command){.data = on_lsub_data, .end = on_lsub_end, .owner = r},
+    imapc_send(r->c, &w,
+               &(struct imapc_command){.data = on_list_data, .end = on_list_end, .owner = r, .odd = on_odd});
+    imapc_sendf(r->c, &(struct imapc_command){.data = on_lsub_data, .end = on_lsub_end, .owner = r, .odd = on_odd},
                 "LSUB \"\" \"*\"");
 }
 
@@ -475,51 +642,59 @@ static enum list_way way_of(const struct mailboxes_read *r)
 
 /* ---- NAMESPACE, or LIST "" "" where there is no such command */
 
-static void add_space(struct mailboxes_read *r, const struct imap_value *v, bool personal)
+/* False: it is none. */
+static bool add_space(struct mailboxes_read *r, const struct imap_value *v, bool personal)
 {
-    struct span prefix, separator = {0};
+    struct span prefix;
+    char separator;
     const struct imap_value *second = v->kind == IMAP_LIST ? imap_value_at(v->first, 1) : NULL;
 
-    if (!second || !imap_value_string(v->first, &prefix) || r->n_spaces == SPACES_MAX)
-        return;
-    if (!imap_value_is_nil(second) && (!imap_value_string(second, &separator) || separator.len != 1))
-        return;
-    if (prefix.len > MAILBOX_NAME_MAX)
-        return;
-    r->spaces[r->n_spaces++] = (struct space){.prefix = xspandup(prefix),
-                                              .separator = separator.len ? (char)separator.p[0] : '\0',
-                                              .personal = personal};
+    if (!second || !imap_value_string(v->first, &prefix) || r->n_spaces == SPACES_MAX ||
+        !read_separator(second, &separator) || prefix.len > MAILBOX_NAME_MAX ||
+        (prefix.len > 0 && memchr(prefix.p, '\0', prefix.len)))
+        return false;
+    r->spaces[r->n_spaces++] =
+        (struct space){.prefix = xspandup(prefix), .separator = separator, .personal = personal};
+    return true;
 }
 
-static bool on_namespace_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+/* ((prefix separator) ...), or NIL. */
+static bool add_spaces(struct mailboxes_read *r, const struct imap_value *list, bool personal)
+{
+    bool whole = list && (list->kind == IMAP_LIST || imap_value_is_nil(list));
+
+    if (!whole || list->kind != IMAP_LIST)
+        return whole;
+    for (const struct imap_value *v = list->first; v; v = v->next)
+        whole = add_space(r, v, personal) && whole;
+    return whole;
+}
+
+static enum imapc_taken on_namespace_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
 {
     struct mailboxes_read *r = owner;
+    bool whole = !imap_value_at(data, 3);
 
     if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "NAMESPACE"))
-        return false;
-    for (size_t kind = 0; kind < 3; kind++) {
-        const struct imap_value *spaces = imap_value_at(data, kind);
-        if (!spaces || spaces->kind != IMAP_LIST)
-            continue;
-        for (const struct imap_value *v = spaces->first; v; v = v->next)
-            add_space(r, v, kind == 0);
-    }
-    return true;
+        return IMAPC_NOT_MINE;
+    for (size_t kind = 0; kind < 3; kind++)
+        whole = add_spaces(r, imap_value_at(data, kind), kind == 0) && whole;
+    return whole ? IMAPC_TAKEN : IMAPC_ODD;
 }
 
-static bool on_root_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken on_root_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
 {
     struct mailboxes_read *r = owner;
-    struct span separator;
-    const struct imap_value *v = imap_value_at(data, 1);
+    char separator;
 
     if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "LIST"))
-        return false;
-    if (r->n_spaces == 0 && v && !imap_value_is_nil(v) && imap_value_string(v, &separator) &&
-        separator.len == 1)
+        return IMAPC_NOT_MINE;
+    if (!data || !data->next || !read_separator(data->next, &separator))
+        return IMAPC_ODD;
+    if (r->n_spaces == 0 && separator)
         r->spaces[r->n_spaces++] =
-            (struct space){.prefix = xstrdup(""), .separator = (char)separator.p[0], .personal = true};
-    return true;
+            (struct space){.prefix = xstrdup(""), .separator = separator, .personal = true};
+    return IMAPC_TAKEN;
 }
 
 static void on_spaces_end(void *owner, const struct imapc_end *end)
@@ -546,7 +721,7 @@ static void on_spaces_end(void *owner, const struct imapc_end *end)
 struct mailboxes_read *mailboxes_read(struct imapc *c, enum mailboxes_ask ask, mailboxes_fn fn, void *owner)
 {
     struct mailboxes_read *r = xcalloc(1, sizeof(*r));
-    struct imapc_command cmd = {.data = on_namespace_data, .end = on_spaces_end, .owner = r};
+    struct imapc_command cmd = {.data = on_namespace_data, .end = on_spaces_end, .owner = r, .odd = on_odd};
 
     r->c = c;
     r->ask = ask;

@@ -2,11 +2,17 @@
  * STATUS, sent together: one round trip where the server has LIST-STATUS (RFC 5819), two elsewhere. Names are kept as the bytes that were on the wire (modified UTF-7, or whatever a
  * server takes for it); INBOX is spelled in capitals. Only the personal namespace is kept; what lies in other
  * users' or shared ones is named. Where a server tells of no namespaces, names that begin with "#" (#news,
- * #shared) are no mailboxes of the user (RFC 3501 5.1.2). */
+ * #shared) are no mailboxes of the user (RFC 3501 5.1.2).
+ *
+ * A line that is not understood whole is kept (odd), and what can be set apart is taken: a name with attributes or a
+ * separator that are none is a mailbox to be tried. Where two lines say different things of one mailbox, only what both
+ * say counts. What LIST says of separators rules over NAMESPACE. Where there is no LSUB (RFC 9051), LIST (SUBSCRIBED)
+ * is asked for subscriptions, and where that is not there either, nobody knows them. */
 #ifndef IMAPFERRY_MAILBOXES_H
 #define IMAPFERRY_MAILBOXES_H
 
 #include "imap_client.h"
+#include "oddity.h"
 #include "stamp.h"
 
 enum { MAILBOXES_MAX = 50000, MAILBOX_NAME_MAX = 2000 /* bytes */ };
@@ -34,6 +40,7 @@ struct mailbox {
     char *name;           /* owned */
     unsigned flags;       /* enum mailbox_flag */
     unsigned special_use; /* enum special_use */
+    char separator;       /* its own, by LIST; 0: none */
     struct stamp_side status;
     uint64_t bytes;
 };
@@ -43,6 +50,8 @@ struct mailboxes {
     char *prefix;          /* of the personal namespace, with the separator at its end: "INBOX.", ""; owned */
     struct mailbox *items; /* owned; sorted by name, INBOX first */
     size_t n;
+    struct oddities odd, disagreeing;
+    bool subscriptions_untold;
     char **elsewhere;      /* mailboxes of other namespaces, left out: their names; owned */
     size_t n_elsewhere;
 };
@@ -53,7 +62,19 @@ struct mailbox *mailboxes_find(const struct mailboxes *m, const char *name);
 /* "\Sent \Archive", blanks between. */
 void special_use_write(struct buf *out, unsigned special_use);
 
-enum mailboxes_rc { MAILBOXES_OK, MAILBOXES_DOWN, MAILBOXES_REFUSED };
+/* What follows LIST or LSUB. */
+struct list_line {
+    struct span name; /* borrowed from the tree */
+    char separator;   /* 0: none */
+    bool no_select;
+    unsigned special_use;
+    bool whole; /* false: its attributes or its separator are none, and not told here */
+};
+/* False: not even the name is sure. */
+bool list_line_read(const struct imap_value *data, struct list_line *line) MUST_CHECK;
+
+/* GARBLED: the connection broke for bytes that are no response, which another try ends in too. */
+enum mailboxes_rc { MAILBOXES_OK, MAILBOXES_DOWN, MAILBOXES_REFUSED, MAILBOXES_GARBLED };
 /* m is taken by the callee; NULL unless MAILBOXES_OK. why: for people, borrowed. */
 typedef void (*mailboxes_fn)(void *owner, enum mailboxes_rc rc, struct mailboxes *m, const char *why);
 

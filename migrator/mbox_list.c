@@ -47,6 +47,12 @@ void mbox_list_expunge(struct mbox_list *l, uint32_t seq)
         l->listed--;
 }
 
+static bool fault(const char **why, const char *text)
+{
+    *why = text;
+    return false;
+}
+
 static bool take_date(struct mbox_msg *m, const struct imap_value *v)
 {
     struct span text;
@@ -62,22 +68,21 @@ static bool take_date(struct mbox_msg *m, const struct imap_value *v)
 
 static bool take_size(struct mbox_msg *m, const struct imap_value *v, const char **why)
 {
-    uint64_t size;
-    if (!imap_value_u64(v, &size)) {
-        *why = "RFC822.SIZE that is no number";
-        return false;
-    }
+    uint64_t size = 0;
+    bool ok = imap_value_u64(v, &size);
     m->size = size > UINT32_MAX ? UINT32_MAX : (uint32_t)size;
     m->has |= MBOX_SIZE;
-    return true;
+    return ok || fault(why, "RFC822.SIZE that is no number");
 }
 
-static bool take_uid(struct mbox_msg *m, const struct imap_value *v, const char **why)
+static bool take_uid(struct mbox_list *l, struct mbox_msg *m, const struct imap_value *v, const char **why)
 {
     uint32_t uid;
-    if (!imap_value_u32(v, &uid) || uid == 0 || ((m->has & MBOX_UID) && m->uid != uid)) {
-        *why = "a UID that is no UID, or another one than before";
-        return false;
+    if (!imap_value_u32(v, &uid) || uid == 0)
+        return fault(why, "a UID that is no UID");
+    if ((m->has & MBOX_UID) && m->uid != uid) {
+        l->contradicts = true;
+        return fault(why, "a UID that is another one than before");
     }
     m->uid = uid;
     m->has |= MBOX_UID;
@@ -89,7 +94,7 @@ static bool take_item(struct mbox_list *l, struct mbox_msg *m, const struct imap
 {
     const struct imap_value *value = name->next;
     if (imap_value_is(name, "UID"))
-        return take_uid(m, value, why);
+        return take_uid(l, m, value, why);
     if (imap_value_is(name, "RFC822.SIZE"))
         return take_size(m, value, why);
     if (imap_value_is(name, "INTERNALDATE"))
@@ -102,16 +107,17 @@ static bool take_item(struct mbox_list *l, struct mbox_msg *m, const struct imap
 
 bool mbox_list_fetch(struct mbox_list *l, uint32_t seq, const struct imap_value *items, const char **why)
 {
-    *why = "FETCH without a list of items";
+    const char *what;
     if (!items || items->kind != IMAP_LIST)
-        return false;
-    if (seq == 0 || seq > l->n)
-        return true;
-    struct mbox_msg *m = &l->msgs[seq - 1];
-    for (const struct imap_value *v = items->first; v && v->next; v = v->next->next)
-        if (!take_item(l, m, v, why))
-            return false;
-    return true;
+        return fault(why, "FETCH without a list of items");
+    bool whole = !items->next || fault(why, "FETCH with more than a list of items");
+    struct mbox_msg none = {0}, *m = seq > 0 && seq <= l->n ? &l->msgs[seq - 1] : &none;
+    for (const struct imap_value *v = items->first; v; v = v->next ? v->next->next : NULL)
+        if (v->kind != IMAP_ATOM || !v->next)
+            whole = fault(why, "FETCH with an item that has no name or no value");
+        else if (m != &none && !take_item(l, m, v, &what))
+            whole = fault(why, what);
+    return whole;
 }
 
 bool mbox_list_uids(struct mbox_list *l, const struct imap_seq *uids)

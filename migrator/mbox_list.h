@@ -36,6 +36,7 @@ struct mbox_list {
     struct mbox_msg *msgs;   /* [i] is message number i + 1; owned */
     size_t n, cap;
     size_t listed;
+    bool contradicts; /* a message was told under two UIDs */
 };
 
 void mbox_list_init(struct mbox_list *l, struct flags_pool *pool);
@@ -46,8 +47,8 @@ void mbox_list_clear(struct mbox_list *l);
 bool mbox_list_exists(struct mbox_list *l, uint32_t n) MUST_CHECK;
 /* A number that is not there is ignored. */
 void mbox_list_expunge(struct mbox_list *l, uint32_t seq);
-/* items: the parenthesized list. A number above the last one is ignored (Exchange). False: *why is a fixed
- * text. */
+/* items: the parenthesized list. A number above the last one is ignored (Exchange). False: not all of it could be
+ * understood, *why is a fixed text; what could has been taken (a size that is no number is 0). */
 bool mbox_list_fetch(struct mbox_list *l, uint32_t seq, const struct imap_value *items,
                      const char **why) MUST_CHECK;
 /* The UIDs of all messages in their order. False: not as many as there are messages, or another one than before. */

@@ -47,7 +47,7 @@ static void send_name(struct orphan *o, struct imapc *c, const char *verb, const
     imap_write_raw(&w, "%s ", verb);
     imap_write_astring(&w, span_str(name));
     imap_write_raw(&w, "%s", behind);
-    imapc_send(c, &w, &(struct imapc_command){.data = data, .end = fn, .owner = o});
+    imapc_send(c, &w, &(struct imapc_command){.data = data, .end = fn, .owner = o, .mailbox = name});
 }
 
 /* --- DELETE, LEAVE --- */
@@ -63,14 +63,14 @@ static void on_deleted(void *owner, const struct imapc_end *e)
     end(o, COPY_EQUAL, "");
 }
 
-static bool on_status_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken on_status_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
 {
     struct orphan *o = owner;
     uint32_t messages;
     if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "STATUS"))
-        return false;
+        return IMAPC_NOT_MINE;
     o->empty = imap_value_u32(imap_value_get(imap_value_at(data, 1), "MESSAGES"), &messages) && messages == 0;
-    return true;
+    return stamp_status_is_whole(data) ? IMAPC_TAKEN : IMAPC_ODD;
 }
 
 static void on_counted(void *owner, const struct imapc_end *e)
@@ -107,7 +107,7 @@ static void leave(struct orphan *o)
         return;
     }
     o->step = LEAVE;
-    imapc_watch(o->r.target, NULL, NULL, NULL);
+    imapc_watch(o->r.target, NULL, NULL, NULL, NULL);
     imapc_sendf(o->r.target, &cmd, "%s", unselect ? "UNSELECT" : "EXAMINE INBOX");
 }
 
@@ -172,13 +172,15 @@ static void on_opened(void *owner, enum copy_rc rc, const char *why)
 
 /* --- PROBE --- */
 
-static bool on_probe_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken on_probe_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
 {
-    (void)owner, (void)data;
-    return resp->kind == RESP_DATA && span_is_ci(resp->word, "STATUS");
+    (void)owner;
+    if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "STATUS"))
+        return IMAPC_NOT_MINE;
+    return stamp_status_is_whole(data) ? IMAPC_TAKEN : IMAPC_ODD;
 }
 
-static bool on_news(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken on_news(void *owner, const struct imap_resp *resp, const struct imap_value *data)
 {
     struct orphan *o = owner;
     return selected_data(&o->pair.target, resp, data);
@@ -193,7 +195,7 @@ static void on_probed(void *owner, const struct imapc_end *e)
         end(o, COPY_DIFFERS, "the source does not list it, and has it");
     } else {
         o->step = OPEN;
-        imapc_watch(o->r.target, NULL, on_news, o);
+        imapc_watch(o->r.target, NULL, on_news, NULL, o);
         selected_open(&o->pair.target, NULL, on_opened, o);
     }
 }

@@ -26,6 +26,7 @@ struct append {
     char *refused; /* owned */
     bool any;      /* refused, and so would any other be */
     bool quota;
+    bool limit; /* refused by LIMIT: for what it is, or for how much there was */
 };
 
 struct outbox {
@@ -39,6 +40,7 @@ struct outbox {
     bool closing; /* the last one has all its bytes, and goes to its end when the ledger has their hashes */
     size_t unanswered, writing;
     uint32_t uidnext, first;
+    uint64_t largest; /* bytes of a message that was taken */
 
     struct readback *learning;
     struct readback_item *learned;
@@ -94,6 +96,11 @@ uint32_t outbox_first(const struct outbox *o)
     return o->first;
 }
 
+uint64_t outbox_largest(const struct outbox *o)
+{
+    return o->largest;
+}
+
 uint32_t outbox_uidnext(const struct outbox *o)
 {
     return o->uidnext;
@@ -133,7 +140,7 @@ bool outbox_is_open(const struct outbox *o)
     return o->open != NULL;
 }
 
-static bool on_append_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken on_append_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
 {
     struct append *a = owner;
     return selected_data(&a->o->p->target, resp, data);
@@ -245,6 +252,7 @@ static bool read_append_uids(struct append *a, struct span code)
 static void note_refusal(struct append *a, const struct imapc_end *e, const char *text)
 {
     a->refused = xstrdup(text);
+    a->limit = imapc_end_is_limit(e);
     a->quota = imap_code_is(e->code, "OVERQUOTA", NULL);
     a->any = a->quota || imap_code_is(e->code, "NOPERM", NULL) || imap_code_is(e->code, "TRYCREATE", NULL) ||
              imap_code_is(e->code, "NONEXISTENT", NULL);
@@ -267,7 +275,7 @@ static void on_appended(void *owner, const struct imapc_end *e)
         failed(o, COPY_DOWN, "target: %s", imapc_error(o->p->target.imap));
     else if (e->rc == IMAPC_OK)
         a->known = read_append_uids(a, e->code);
-    else if (imapc_end_temporary(e))
+    else if (imapc_end_temporary(e) && !imapc_end_is_limit(e))
         failed(o, COPY_DOWN, "target: %s", text);
     else
         note_refusal(a, e, text);
@@ -292,6 +300,8 @@ static void on_done(void *owner, enum route_rc rc)
 static void note_rows(struct outbox *o, const struct append *a)
 {
     o->uidnext = a->rows[a->n - 1].target_uid + 1;
+    for (size_t i = 0; i < a->n; i++)
+        o->largest = a->rows[i].size > o->largest ? a->rows[i].size : o->largest;
     if (o->first == 0 || a->rows[0].target_uid < o->first)
         o->first = a->rows[0].target_uid;
     o->p->counts.appended += a->n;
@@ -355,7 +365,7 @@ static void ignore_end(void *owner, const struct imapc_end *e)
     (void)owner, (void)e; /* should it be down, the reading says so */
 }
 
-static bool on_target_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken on_target_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
 {
     struct outbox *o = owner;
     return selected_data(&o->p->target, resp, data);
@@ -380,7 +390,7 @@ void outbox_settle(struct outbox *o)
     while ((a = TAILQ_FIRST(&o->appends)) && a->answered && a != o->open &&
            (is_one(a) || (!a->refused && a->known))) {
         if (a->refused)
-            o->fns->skipped(o->owner, a->last_uid, a->refused);
+            (a->limit ? o->fns->limited : o->fns->skipped)(o->owner, a->last_uid, a->refused);
         else if (a->n > 0)
             note_rows(o, a);
         append_free(a);

@@ -28,12 +28,14 @@ struct outbox_fns {
     void (*refused)(void *owner);
     /* The target refused this message. */
     void (*skipped)(void *owner, uint32_t source_uid, const char *text);
+    /* ... by LIMIT, which may be about it or about all messages. */
+    void (*limited)(void *owner, uint32_t source_uid, const char *text);
     /* No use to go on. */
     void (*failed)(void *owner, enum copy_rc rc, const char *why);
 };
 
-/* fns is borrowed. None is called from inside a function of this module, but for moved and skipped from
- * outbox_settle(). */
+/* fns is borrowed. None is called from inside a function of this module, but for moved, skipped and limited
+ * from outbox_settle(). */
 struct outbox *outbox_new(struct pair *p, const struct outbox_fns *fns, void *owner);
 void outbox_free(struct outbox **o);
 
@@ -73,6 +75,8 @@ void outbox_undo(struct outbox *o);
 /* The lowest target UID that it stored, 0 = none. */
 uint32_t outbox_first(const struct outbox *o);
 /* What the target's UIDNEXT is at least. */
+/* Bytes of the largest message that the target took; 0: none. */
+uint64_t outbox_largest(const struct outbox *o);
 uint32_t outbox_uidnext(const struct outbox *o);
 
 #endif

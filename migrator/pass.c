@@ -25,6 +25,8 @@ bool pass_is_throttled(const struct pass *p)
 
 void pass_note_failure(struct pass *p, enum why why, const char *detail)
 {
+    if (why == WHY_UNREACHABLE && crew_is_garbled(p->move->crew))
+        why = WHY_NOT_UNDERSTOOD; /* another try would end the same way */
     if ((why == WHY_UNREACHABLE || why == WHY_REFUSED) && pass_is_throttled(p))
         why = WHY_THROTTLED;
     p->n_failed++;

@@ -78,7 +78,9 @@ static void lists_failed(struct pass *p, int side, enum mailboxes_rc rc, const c
     pass_stop_prepare(p);
     crew_drop(p->move->crew, p->lane);
     p->lane = NULL;
-    if (rc == MAILBOXES_REFUSED)
+    if (rc == MAILBOXES_GARBLED)
+        pass_fail(p, WHY_NOT_UNDERSTOOD, detail);
+    else if (rc == MAILBOXES_REFUSED)
         pass_fail(p, WHY_REFUSED, detail);
     else if (++p->tries >= TRIES)
         pass_fail(p, WHY_UNREACHABLE, detail);

@@ -14,6 +14,8 @@ void pass_judge(struct pass *p)
         for (size_t i = 0; i < p->n; i++)
             if (p->items[i].state == EQUAL || p->items[i].state == FOUND)
                 findings_join(p->findings, p->items[i].record->findings);
+    if (!p->judged)
+        oddities_name(crew_oddities(p->move->crew), p->findings, FINDING_NOT_UNDERSTOOD);
     p->judged = true;
     if (p->failed || p->lost || findings_open(p->findings) == 0)
         return;

@@ -29,10 +29,23 @@ struct view_names plan_view_names(const struct plan_request *r)
                                .renames = r->rules ? r->rules->renames : NULL};
 }
 
-static bool to_target(const struct planning *g, const char *name, struct buf *out)
+/* A mailbox whose own separator is another one than that of the account has its levels by that. Without one, a name in
+ * which the account's stands is one level. */
+static char separator_of(const struct planning *g, const struct mailbox *m)
 {
-    return g->request->back ? view_name_to_source(&g->names, span_str(name), out)
-                            : view_name_to_target(&g->names, span_str(name), out);
+    char usual = g->request->source->separator;
+    bool told = (m->flags & MAILBOX_LISTED) && (m->separator || (usual && strchr(m->name, usual)));
+
+    return told && strcmp(m->name, "INBOX") != 0 ? m->separator : usual;
+}
+
+static bool to_target(const struct planning *g, const struct mailbox *m, struct buf *out)
+{
+    struct view_names names = g->names;
+
+    *(g->request->back ? &names.target.separator : &names.source.separator) = separator_of(g, m);
+    return g->request->back ? view_name_to_source(&names, span_str(m->name), out)
+                            : view_name_to_target(&names, span_str(m->name), out);
 }
 
 static bool to_source(const struct planning *g, const char *name, struct buf *out)
@@ -205,7 +218,7 @@ static void plan_mailbox(struct planning *g, const struct mailbox *m)
     }
     if (holds && stays_as_view(g, m))
         return;
-    if (to_target(g, m->name, &name)) {
+    if (to_target(g, m, &name)) {
         const struct mailbox *there = mailboxes_find(g->request->target, buf_str(&name));
         if (holds)
             add_item(g, m, buf_str(&name));
@@ -221,7 +234,7 @@ static void plan_unsubscribe(struct planning *g, const struct mailbox *there)
 {
     struct buf name = {0};
 
-    if (!(there->flags & MAILBOX_SUBSCRIBED))
+    if (!(there->flags & MAILBOX_SUBSCRIBED) || g->request->source->subscriptions_untold)
         return;
     bool mapped = to_source(g, there->name, &name);
     const struct mailbox *m = mapped ? mailboxes_find(g->request->source, buf_str(&name)) : NULL;
@@ -305,6 +318,15 @@ static void find_others(struct planning *g)
                      l->elsewhere[i], 0, "lies in a namespace of others");
 }
 
+static void find_odd(struct planning *g, const struct mailboxes *l, const char *side)
+{
+    oddities_name(&l->odd, g->plan->findings, FINDING_NOT_UNDERSTOOD);
+    oddities_name(&l->disagreeing, g->plan->findings, FINDING_DISAGREES);
+    if (l->subscriptions_untold)
+        findings_add(g->plan->findings, FINDING_NO_SUBSCRIPTIONS, "", 0, "the %s has neither LSUB nor LIST (SUBSCRIBED)",
+                     side);
+}
+
 static int compare_text(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
@@ -367,6 +389,8 @@ struct plan *plan_make(const struct plan_request *request)
     refuse_collisions(&g);
     for (size_t i = 0; i < request->target->n; i++)
         plan_unsubscribe(&g, &request->target->items[i]);
+    find_odd(&g, source, "source");
+    find_odd(&g, request->target, "target");
     find_others(&g);
     find_uses(&g);
     find_extra(&g);

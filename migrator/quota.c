@@ -23,10 +23,12 @@ bool quota_take(struct quota *q, const struct imap_resp *resp, const struct imap
 
     if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "QUOTA") || !list || list->kind != IMAP_LIST)
         return false;
-    for (const struct imap_value *v = list->first; v && v->next && v->next->next; v = v->next->next->next)
+    for (const struct imap_value *v = list->first; v; v = v->next->next->next) {
+        if (!v->next || !imap_value_u64(v->next, &used) || !imap_value_u64(v->next->next, &limit))
+            return false;
         for (enum quota_kind k = 0; k < QUOTA_KINDS; k++)
-            if (imap_value_is(v, words[k]) && imap_value_u64(v->next, &used) &&
-                imap_value_u64(v->next->next, &limit))
+            if (imap_value_is(v, words[k]))
                 take(q, k, used, limit);
+    }
     return true;
 }

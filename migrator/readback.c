@@ -57,16 +57,16 @@ static void body_end(void *owner)
     r->whole = true;
 }
 
-static bool on_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken on_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
 {
     struct readback *r = owner;
-    bool taken = selected_data(r->s, resp, data);
+    enum imapc_taken taken = selected_data(r->s, resp, data);
     if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "FETCH") || !r->whole)
         return taken;
     r->whole = false;
     if (imap_value_u32(imap_value_get(data, "UID"), &r->item.uid))
         r->got(r->owner, &r->item);
-    return true;
+    return taken;
 }
 
 static void ask(struct readback *r);
@@ -95,8 +95,9 @@ static void on_end(void *owner, const struct imapc_end *e)
 
 static void ask(struct readback *r)
 {
-    static const struct imapc_body_fns body = {body_begin, body_piece, body_end};
-    const struct imapc_command cmd = {.data = on_data, .body = &body, .end = on_end, .owner = r};
+    static const struct imapc_body_fns bodies[] = {{body_begin, body_piece, body_end, false},
+                                                   {body_begin, body_piece, body_end, true}};
+    const struct imapc_command cmd = {.data = on_data, .body = &bodies[*r->section != '\0'], .end = on_end, .owner = r};
     struct buf set = {0};
     while (!r->asked_all && r->in_flight < AHEAD) {
         r->asked_all = !uidset_next(&r->uids, &r->at, BATCH, &set);

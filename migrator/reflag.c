@@ -34,7 +34,7 @@ void reflag_stop(struct reflag **rp)
     free(r);
 }
 
-static bool on_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken on_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
 {
     struct reflag *r = owner;
     return selected_data(&r->p->target, resp, data);

@@ -27,7 +27,7 @@ void remove_stop(struct remove **rp)
     free(r);
 }
 
-static bool on_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken on_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
 {
     struct remove *r = owner;
     return selected_data(&r->p->target, resp, data);

@@ -95,7 +95,7 @@ static void on_copies_opened(void *owner, enum copy_rc rc, const char *why)
     imap_seq_free(&uids);
 }
 
-static bool on_copies_news(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken on_copies_news(void *owner, const struct imap_resp *resp, const struct imap_value *data)
 {
     struct same *s = owner;
     return selected_data(&s->copies, resp, data);
@@ -104,7 +104,7 @@ static bool on_copies_news(void *owner, const struct imap_resp *resp, const stru
 static void read_copies(struct same *s)
 {
     selected_init(&s->copies, s->target, s->flags, s->target_name, "target", true);
-    imapc_watch(s->target, NULL, on_copies_news, s);
+    imapc_watch(s->target, NULL, on_copies_news, NULL, s);
     selected_open(&s->copies, NULL, on_copies_opened, s);
 }
 
@@ -189,7 +189,7 @@ static void on_opened(void *owner, enum copy_rc rc, const char *why)
     imap_seq_free(&asked);
 }
 
-static bool on_news(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken on_news(void *owner, const struct imap_resp *resp, const struct imap_value *data)
 {
     struct same *s = owner;
     return selected_data(&s->box, resp, data);
@@ -207,7 +207,7 @@ struct same *same_start(struct imapc *source, const char *name, struct imapc *ta
     s->owner = owner;
     s->flags = flags_pool_new();
     selected_init(&s->box, source, s->flags, name, "source", true);
-    imapc_watch(source, NULL, on_news, s);
+    imapc_watch(source, NULL, on_news, NULL, s);
     selected_open(&s->box, NULL, on_opened, s);
     return s;
 }

@@ -65,13 +65,15 @@ uint32_t selected_uidnext(const struct selected *s)
 
 static void take_permanent(struct selected *s, struct span args)
 {
-    static const struct imap_tree_limits limits = {4, FLAGS_PER_MESSAGE_MAX + 2, 64 * 1024};
+    static const struct imap_tree_limits limits = {4, FLAGS_PER_MESSAGE_MAX + 2, 64 * 1024, .lenient = true};
     struct imap_tree *tree = imap_tree_new(&limits);
+    const struct imap_value *list;
     const char *why;
     uint32_t set;
-    if (imap_tree_text(tree, args, &why) && imap_tree_done(tree, &why) &&
-        flags_add(s->list.pool, imap_tree_first(tree), &set, &why)) {
-        s->permanent.given = true;
+    bool told = imap_tree_text(tree, args, &why) && imap_tree_done(tree, &why);
+    if (told && (list = imap_tree_first(tree)) && list->kind == IMAP_LIST) {
+        s->permanent.given = true; /* a flag that is none is not among them */
+        (void)!flags_add(s->list.pool, list, &set, &why);
         s->permanent.listed = set;
         s->permanent.any_keyword = flags_has(s->list.pool, set, "\\*");
     }
@@ -104,17 +106,21 @@ static void take_exists(struct selected *s, uint32_t n)
         s->wrong = "more messages than this program can list";
 }
 
-static void take_fetch(struct selected *s, uint32_t seq, const struct imap_value *data)
+static enum imapc_taken take_fetch(struct selected *s, uint32_t seq, const struct imap_value *data)
 {
     const char *why;
-    if (s->phase == SELECTED_OPENING)
-        return;
-    if (!mbox_list_fetch(&s->list, seq, data, &why))
-        s->wrong = why;
+    if (s->phase == SELECTED_OPENING || mbox_list_fetch(&s->list, seq, data, &why))
+        return IMAPC_TAKEN;
+    if (!s->list.contradicts)
+        return IMAPC_ODD;
+    s->wrong = why;
+    return IMAPC_TAKEN;
 }
 
-static bool take_status(struct selected *s, const struct imap_value *data)
+static enum imapc_taken take_status(struct selected *s, const struct imap_value *data)
 {
+    if (!stamp_status_is_whole(data))
+        return IMAPC_ODD;
     const struct imap_value *numbers = imap_value_at(data, 1);
     uint32_t n;
     if (imap_value_u32(imap_value_get(numbers, "UIDNEXT"), &n))
@@ -124,7 +130,7 @@ static bool take_status(struct selected *s, const struct imap_value *data)
     s->told = (struct stamp_side){0};
     if (imap_value_u32(imap_value_get(numbers, "MESSAGES"), &s->told.messages))
         stamp_side_take(&s->told, numbers);
-    return true;
+    return IMAPC_TAKEN;
 }
 
 /* What is said a second time counts once ("9:*" is the last message where none is above), and nothing makes us
@@ -136,39 +142,54 @@ static void add_found(struct selected *s, struct imap_range r)
         imap_seq_add(&s->found, r.first, r.last);
 }
 
-/* (TAG "x") UID ALL 1:4,9. Numbers that don't add up are found out by the check that follows. */
-static void take_search(struct selected *s, const struct imap_value *data)
+/* [(TAG "x")] [UID] [ALL 1:4,9]. Numbers that don't add up are found out by the check that follows. */
+static enum imapc_taken take_search(struct selected *s, const struct imap_value *data)
 {
     struct imap_seq uids = {0};
     const struct imap_value *v = data;
-    while (v && !imap_value_is(v, "ALL"))
-        v = v->next;
-    if (s->searching > 0 && v && v->next && imap_seq_parse(&uids, v->next->text, 0, MBOX_MESSAGES_MAX))
-        for (size_t i = 0; i < uids.n; i++)
-            add_found(s, uids.ranges[i]);
+    if (s->searching == 0)
+        return IMAPC_NOT_MINE;
+    v = v && v->kind == IMAP_LIST ? v->next : v;
+    v = imap_value_is(v, "UID") ? v->next : v;
+    bool empty = !v && data; /* nothing found (RFC 4731 3.1) */
+    bool whole = imap_value_is(v, "ALL") && v->next && v->next->kind == IMAP_ATOM && !v->next->next &&
+                 imap_seq_parse(&uids, v->next->text, 0, MBOX_MESSAGES_MAX);
+    for (size_t i = 0; whole && i < uids.n; i++)
+        add_found(s, uids.ranges[i]);
     imap_seq_free(&uids);
+    return empty || whole ? IMAPC_TAKEN : IMAPC_ODD;
 }
 
-bool selected_data(struct selected *s, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken taken_if(bool mine)
 {
-    if (resp->kind == RESP_STATUS)
-        return s->phase == SELECTED_OPENING && resp->status == STATUS_OK && take_code(s, resp->code);
-    if (span_is_ci(resp->word, "FETCH"))
-        take_fetch(s, resp->number, data);
-    else if (span_is_ci(resp->word, "EXISTS"))
+    return mine ? IMAPC_TAKEN : IMAPC_NOT_MINE;
+}
+
+static enum imapc_taken take_number(struct selected *s, const struct imap_resp *resp)
+{
+    if (span_is_ci(resp->word, "EXISTS"))
         take_exists(s, resp->number);
     else if (span_is_ci(resp->word, "EXPUNGE"))
         mbox_list_expunge(&s->list, resp->number);
-    else if (span_is_ci(resp->word, "ESEARCH"))
-        take_search(s, data);
-    else if (span_is_ci(resp->word, "STATUS"))
-        return take_status(s, data);
     else
-        return span_is_ci(resp->word, "FLAGS") || span_is_ci(resp->word, "RECENT");
-    return true;
+        return taken_if(span_is_ci(resp->word, "FLAGS") || span_is_ci(resp->word, "RECENT"));
+    return IMAPC_TAKEN;
 }
 
-static bool on_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+enum imapc_taken selected_data(struct selected *s, const struct imap_resp *resp, const struct imap_value *data)
+{
+    if (resp->kind == RESP_STATUS)
+        return taken_if(s->phase == SELECTED_OPENING && resp->status == STATUS_OK && take_code(s, resp->code));
+    if (span_is_ci(resp->word, "FETCH"))
+        return take_fetch(s, resp->number, data);
+    if (span_is_ci(resp->word, "ESEARCH"))
+        return take_search(s, data);
+    if (span_is_ci(resp->word, "STATUS"))
+        return take_status(s, data);
+    return take_number(s, resp);
+}
+
+static enum imapc_taken on_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
 {
     return selected_data(owner, resp, data);
 }

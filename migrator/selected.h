@@ -83,9 +83,9 @@ void selected_open(struct selected *s, const struct selected_base *base, step_fn
 void selected_refresh(struct selected *s, const struct imap_seq *uids, step_fn fn, void *owner);
 /* first_new: a UID, all from it on have arrived since the list was read; 0: none. */
 void selected_catch_up(struct selected *s, uint32_t first_new, step_fn fn, void *owner);
-/* True: it was something about this mailbox. What contradicts the list is found out by the next refresh or by
+/* Taken: it was something about this mailbox. What contradicts the list is found out by the next refresh or by
  * selected_wrong(). */
-bool selected_data(struct selected *s, const struct imap_resp *resp, const struct imap_value *data);
+enum imapc_taken selected_data(struct selected *s, const struct imap_resp *resp, const struct imap_value *data);
 /* A fixed text, or NULL where all is well. */
 const char *selected_wrong(const struct selected *s);
 /* It could not be opened, and not because of the moment. */

@@ -4,6 +4,34 @@
 
 #include "stamp.h"
 
+static bool is_asked(const struct imap_value *name)
+{
+    return imap_value_is(name, "MESSAGES") || imap_value_is(name, "UIDNEXT") || imap_value_is(name, "UIDVALIDITY");
+}
+
+static bool is_number(const struct imap_value *name, const struct imap_value *v)
+{
+    uint32_t small;
+    uint64_t any;
+
+    if (is_asked(name))
+        return imap_value_u32(v, &small);
+    return imap_value_u64(v, &any) || imap_value_is_nil(v) || v->kind == IMAP_LIST;
+}
+
+bool stamp_status_is_whole(const struct imap_value *data)
+{
+    const struct imap_value *items = imap_value_at(data, 1);
+    struct span name;
+
+    if (!imap_value_string(data, &name) || !items || items->kind != IMAP_LIST || items->next)
+        return false;
+    for (const struct imap_value *v = items->first; v; v = v->next->next)
+        if (v->kind != IMAP_ATOM || !v->next || !is_number(v, v->next))
+            return false;
+    return true;
+}
+
 void stamp_side_take(struct stamp_side *s, const struct imap_value *items)
 {
     if (!imap_value_u32(imap_value_get(items, "UIDNEXT"), &s->uidnext))

@@ -29,6 +29,9 @@ uint64_t stamp_terms(const char *source, const char *target);
 /* The same with one term more: a rule of what is left out. */
 uint64_t stamp_terms_and(uint64_t terms, const char *more);
 
+/* Is what follows STATUS a name, and a list of names with numbers behind each (NIL, or a list: of something that was not
+ * asked for)? NULL is not. */
+bool stamp_status_is_whole(const struct imap_value *data) MUST_CHECK;
 /* UIDNEXT, UIDVALIDITY, HIGHESTMODSEQ of a STATUS response; what is missing becomes 0. */
 void stamp_side_take(struct stamp_side *s, const struct imap_value *items);
 /* False also where a number is not known. */

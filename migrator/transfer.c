@@ -17,7 +17,10 @@ enum {
     INTENTS_AHEAD = 6,  /* batches */
     NARROW = 5,         /* a refused batch is tried again in parts of a fifth, down to the message at fault */
     TRIES = 3,          /* of a message that the source does not give */
-    REFUSED_MAX = 1000  /* messages that the target refuses, until no more are tried */
+    REFUSED_MAX = 1000, /* messages that the target refuses, until no more are tried */
+    LIMITED_MAX = 3,    /* refused by LIMIT, while none was taken: that is no limit of a message */
+    LIMIT_MIN = 4096,   /* bytes; no server has so low a limit */
+    LIMIT_USUAL = 1024 * 1024 /* a limit of messages is seldom lower */
 };
 
 enum state { RUN, DRAIN, UNDO, RESYNC };
@@ -36,6 +39,12 @@ struct window {
     TAILQ_ENTRY(window) link;
     struct transfer *t;
     uint32_t last_uid;
+};
+
+/* A message that was refused by LIMIT. */
+struct limited {
+    uint32_t uid, size;
+    char *text; /* owned */
 };
 
 /* The body that is coming. */
@@ -63,6 +72,8 @@ struct transfer {
     struct imap_seq left;    /* out of every plan, and named */
     struct imap_seq skipped; /* of these, those that an intent may name */
     bool noted;              /* skipped is in the ledger, or on its way */
+    struct limited *limited; /* left out for now; owned */
+    size_t n_limited;
     size_t refused;
     bool stop;              /* no more, as soon as all is answered */
     uint32_t careful_until; /* up to this UID a window is one batch, of at most careful_max messages */
@@ -124,6 +135,9 @@ void transfer_stop(struct transfer **tp)
     hasher_free(&t->hasher);
     imap_seq_free(&t->left);
     imap_seq_free(&t->skipped);
+    for (size_t i = 0; i < t->n_limited; i++)
+        free(t->limited[i].text);
+    free(t->limited);
     free(t->plan);
     free(t->why);
     free(t);
@@ -263,13 +277,13 @@ static struct batch *add_batch(struct transfer *t, size_t *messages, uint64_t *b
 static void body_begin(void *owner, uint32_t seq, uint32_t uid, uint64_t size);
 static void body_piece(void *owner, struct span bytes);
 static void body_end(void *owner);
-static bool on_fetch_data(void *owner, const struct imap_resp *resp, const struct imap_value *data);
+static enum imapc_taken on_fetch_data(void *owner, const struct imap_resp *resp, const struct imap_value *data);
 static void on_fetched(void *owner, const struct imapc_end *e);
 static void on_intent(void *owner, enum route_rc rc);
 
 static void send_fetch(struct transfer *t, const struct imap_seq *uids, uint32_t last_uid)
 {
-    static const struct imapc_body_fns body = {body_begin, body_piece, body_end};
+    static const struct imapc_body_fns body = {.begin = body_begin, .piece = body_piece, .end = body_end};
     struct window *w = xcalloc(1, sizeof *w);
     const struct imapc_command cmd = {.data = on_fetch_data, .body = &body, .end = on_fetched, .owner = w};
     struct buf text = {0};
@@ -539,22 +553,24 @@ static void keep_row(struct transfer *t, struct batch *b)
     drop_if_done(b);
 }
 
-static bool on_fetch_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken on_fetch_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
 {
     struct transfer *t = ((struct window *)owner)->t;
     uint32_t uid = 0;
-    bool taken = selected_data(&t->p->source, resp, data);
+    enum imapc_taken taken = selected_data(&t->p->source, resp, data);
     if (t->over || resp->kind != RESP_DATA || !span_is_ci(resp->word, "FETCH") || !t->body.whole)
         return taken;
     bool told = imap_value_u32(imap_value_get(data, "UID"), &uid);
-    if (told && uid == t->body.uid) {
+    if (told && uid == t->body.uid && taken != IMAPC_ODD) {
         keep_row(t, current(t));
-        return true;
+        return taken;
     }
-    char *why = told ? xasprintf("the source gives it as UID %u", uid) : xstrdup("the source gives it without its UID");
+    char *why = !told                 ? xstrdup("the source gives it without its UID")
+                : uid != t->body.uid  ? xasprintf("the source gives it as UID %u", uid)
+                                      : xstrdup("the source gives it in an answer that can't be understood");
     mistaken(t, why);
     free(why);
-    return true;
+    return taken;
 }
 
 static void on_fetched(void *owner, const struct imapc_end *e)
@@ -615,6 +631,58 @@ static void on_skipped(void *owner, uint32_t uid, const char *text)
     free(why);
 }
 
+/* RFC 5530: LIMIT is one of how large a message may be, or of how many there may be in an hour. It is about a message only
+ * if that is larger than each that was taken. */
+static bool is_throttling(const struct transfer *t, const struct limited *x)
+{
+    uint64_t largest = outbox_largest(t->outbox);
+    if (largest > 0)
+        return x->size <= largest;
+    return x->size <= LIMIT_MIN || (t->n_limited >= LIMITED_MAX && x->size < LIMIT_USUAL);
+}
+
+static void throttled(struct transfer *t, const struct limited *x)
+{
+    char *why = xasprintf("target: %s", x->text);
+    imapc_throttled(t->p->target.imap, x->text);
+    finish(t, COPY_DOWN, why);
+    free(why);
+}
+
+/* False: the target wants less, and the copy is over. */
+static bool judge_limited(struct transfer *t)
+{
+    for (size_t i = 0; i < t->n_limited; i++)
+        if (is_throttling(t, &t->limited[i])) {
+            throttled(t, &t->limited[i]);
+            return false;
+        }
+    for (size_t i = 0; i < t->n_limited; i++) {
+        char *why = xasprintf("the target refuses it: %s", t->limited[i].text);
+        skip(t, FINDING_REFUSED, t->limited[i].uid, why);
+        free(why);
+        free(t->limited[i].text);
+    }
+    t->n_limited = 0;
+    return true;
+}
+
+/* It is left out for now: what follows tells what the limit is. */
+static void on_limited(void *owner, uint32_t uid, const char *text)
+{
+    struct transfer *t = owner;
+    const struct mbox_msg *m = mbox_list_find(&t->p->source.list, uid);
+    t->limited = xreallocarray(t->limited, t->n_limited + 1, sizeof *t->limited);
+    t->limited[t->n_limited++] = (struct limited){uid, m ? m->size : 0, xstrdup(text)};
+    imap_seq_add(&t->left, uid, uid);
+    t->careful_max = 1;
+    const struct limited *x = &t->limited[t->n_limited - 1];
+    if (t->n_limited >= LIMITED_MAX && is_throttling(t, x))
+        throttled(t, x);
+    else if (t->n_limited == REFUSED_MAX)
+        (void)judge_limited(t);
+}
+
 static void on_failed(void *owner, enum copy_rc rc, const char *why)
 {
     finish(owner, rc, why);
@@ -622,7 +690,7 @@ static void on_failed(void *owner, enum copy_rc rc, const char *why)
 
 /* --- DRAIN, UNDO, RESYNC --- */
 
-static bool on_source_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken on_source_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
 {
     struct transfer *t = owner;
     return selected_data(&t->p->source, resp, data);
@@ -684,6 +752,8 @@ static void on_noted(void *owner, enum route_rc rc)
 /* What was left out is no doubt. */
 static void end_well(struct transfer *t)
 {
+    if (!judge_limited(t))
+        return;
     if (t->noted || t->skipped.n == 0) {
         finish(t, COPY_EQUAL, "");
         return;
@@ -736,7 +806,7 @@ static void step(struct loop_task *task)
 
 struct transfer *transfer_start(struct pair *p, step_fn fn, void *owner)
 {
-    static const struct outbox_fns fns = {on_moved, on_refused, on_skipped, on_failed};
+    static const struct outbox_fns fns = {on_moved, on_refused, on_skipped, on_limited, on_failed};
     struct transfer *t = xcalloc(1, sizeof *t);
     t->p = p;
     t->fn = fn;

@@ -180,6 +180,7 @@ static void show_plan(struct planner *g)
     struct buf reason = {0};
 
     findings_join(all, g->plan->findings);
+    oddities_name(crew_oddities(g->move.crew), all, FINDING_NOT_UNDERSTOOD);
     findings_join(all, baggage_findings(g->move.baggage));
     if (findings_open(all) > 0)
         findings_describe(&reason, all);

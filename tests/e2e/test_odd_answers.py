@@ -96,3 +96,258 @@ def test_body_that_comes_behind_the_tagged_ok_is_nobodys(site):
         number, message.uid, body(message))), bodies=True, late=True))
     site.stays(user, '"INBOX": .*UID 3: the source does not give it')
     assert site.texts(user) == [LETTER % 0, LETTER % 1]
+
+
+# ---- lines that are not understood whole
+
+def odd(site, user, line, verb="FETCH"):
+    """Blocked, with the line in the reason and in the report; the report."""
+    route = site.stays(user, "^not_understood: .*")
+    assert route["state"] == "blocked" and f"answers {verb} by what can't be understood: {line}" in route["reason"], route["reason"]
+    status, report = site.ferry.ctl("user", user, "--report")
+    assert status == 0 and line in str(report).replace("\\\\", "\\"), report
+    return report
+
+
+@pytest.mark.parametrize("word,line", [
+    ("LIST", b'* LIST (\\HasNoChildren) "/" (Archive) 2019'),
+    ("LIST", b'* LIST (\\HasNoChildren) "/" (Archive)'),
+    ("LIST", b'* LIST (\\HasNoChildren) "/" Old Mail'),
+    ("LIST", b'* LIST (\\HasNoChildren) "/"'),
+    ("LIST", b'* LIST (\\HasNoChildren) "/" ""'),
+    ("LIST", b'* LIST'),
+    ("LIST", b'* LIST (\\HasNoChildren "/" Archive'),
+    ("LIST", b'* LIST (\\HasNoChildren) "/" "Archive'),
+    ("LSUB", b'* LSUB () "/" Old Mail'),
+])
+def test_line_of_a_list_that_names_no_mailbox_stops_the_account(site, word, line):
+    user = letters(site)
+    more = {"more" if word == "LIST" else "more_lsub": [line]}
+    site.source.behave_like(user, servers.Lists(**more))
+    odd(site, user, line.decode(), word)
+    assert site.texts(user) == site.texts(user, "source"), "the rest goes on"
+    assert site.ferry.ctl("waive", user, "not_understood", "--reason", "nobody knows what it is")[0] != 0
+    site.source.behave_like(user)
+    site.source.drop_all()
+    mended(site, user)
+
+
+@pytest.mark.parametrize("line", [b'* LIST (\\HasNoChildren) "//" Odd', b'* LIST ((\\Noselect)) "/" Odd', b'* LIST (a(b)) "/" Odd'])
+def test_mailbox_with_a_line_that_is_not_understood_is_copied_and_named(site, line):
+    user = letters(site)
+    site.letters(user, LETTER % 9, name="Odd")
+    site.source.behave_like(user, servers.Lists(lambda x: line if x.endswith(b'"Odd"') else x))
+    odd(site, user, line.decode(), "LIST")
+    assert site.texts(user, name="Odd") == [LETTER % 9]
+    assert site.ferry.ctl("waive", user, "Odd:not_understood", "--reason", "it is all there")[0] == 0
+    mended(site, user)
+
+
+@pytest.mark.parametrize("spaces", [b'((INBOX "/" NIL NIL', b'NIL', b'(("" "/") x) NIL NIL', b'(("" "/")) NIL NIL NIL'])
+def test_namespace_that_is_not_understood_stops_the_account(site, spaces):
+    user = letters(site)
+    site.source.behave_like(user, servers.Namespaces(spaces))
+    odd(site, user, "* NAMESPACE " + spaces.decode(), "NAMESPACE")
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_line_that_one_side_says_unasked_is_nothing(site, side):
+    class Chats(servers.Manners):
+        def command(self, c, verb, args):
+            for line in (b"* OK [ODD (x] so", b"* NO [ODD", b"* X-THING (((", b'* VANISHED "', b"* FLAGS (a\x01b)", b"* 0 RECENT x"):
+                c.line(line)
+    user = letters(site)
+    getattr(site, side).behave_like(user, Chats())
+    site.move(user)
+    site.same(user, 3)
+
+
+# ---- flags and words that are none
+
+def flags(text):
+    def of(c, number, message, items):
+        if b"FLAGS" not in items or message.uid != 2:
+            return None
+        size = b' INTERNALDATE "%s" RFC822.SIZE %d' % (message.date, len(message.body)) if b"RFC822.SIZE" in items else b""
+        return b"* %d FETCH (UID 2 FLAGS (%s)%s)\r\n" % (number, text, size)
+    return of
+
+
+@pytest.mark.parametrize("text,shown", [(b"\\Seen bad\x01one good", "bad\\x01one"), (b"\\Seen a(b)c good", "a(b)c"),
+                                        (b'\\Seen "x y" good', '"x y"'), (b"\\Seen nul\x00nul good", "nul\\x00nul")])
+def test_flag_that_is_none_is_named_and_the_rest_of_its_message_goes(site, text, shown):
+    user = letters(site)
+    site.source.behave_like(user, servers.Answers(flags(text), bodies=False))
+    report = odd(site, user, f"* 2 FETCH (UID 2 FLAGS (\\Seen {shown} good)", "UID FETCH")
+    assert "INBOX" in str(report)
+    assert site.texts(user) == site.texts(user, "source")
+    assert site.target.box(user).messages[1].flags == {b"\\Seen", b"good"}
+    assert site.ferry.ctl("waive", user, "INBOX:2", "--reason", "its flag is lost")[0] == 0
+    mended(site, user)
+
+
+def test_size_that_is_none_is_named(site):
+    def of(c, number, message, items):
+        return None if b"RFC822.SIZE" not in items or message.uid != 2 else \
+            b'* 2 FETCH (UID 2 FLAGS () INTERNALDATE "%s" RFC822.SIZE many)\r\n' % message.date
+    user = letters(site)
+    site.source.behave_like(user, servers.Answers(of, bodies=False))
+    odd(site, user, '* 2 FETCH (UID 2 FLAGS () INTERNALDATE "01-Jan-2020 12:00:00 +0000" RFC822.SIZE many)', "UID FETCH")
+    assert site.texts(user) == site.texts(user, "source")
+
+
+def test_mailbox_whose_list_can_not_be_told_apart_is_named_and_waived(site):
+    def of(c, number, message, items):
+        return b'* 1 FETCH (UID 1 FLAGS (a"b))\r\n' if c.box.name == b"Bad" else None
+    user = letters(site)
+    site.letters(user, LETTER % 9, name="Bad")
+    site.source.behave_like(user, servers.Answers(of, bodies=False))
+    odd(site, user, '* 1 FETCH (UID 1 FLAGS (a"b))', "UID FETCH")
+    assert site.texts(user) == site.texts(user, "source")
+    for kind in ("not_understood", "listing"):
+        assert site.ferry.ctl("waive", user, f"Bad:{kind}", "--reason", "rubbish")[0] == 0
+    mended(site, user)
+
+
+def test_name_with_a_tab_and_a_bare_backslash_are_plain():
+    with Site(FakeImap("old", separator="\\"), FakeImap("new")) as site:
+        user = letters(site)
+        site.letters(user, LETTER % 8, name="Work\\Tab\tbed")
+        site.source.behave_like(user, servers.Lists(lambda x: x.replace(b'"\\\\"', b'"\\"').replace(b'"Work\\\\Tab\tbed"', b"Work\\Tab\tbed")),
+                                servers.Namespaces(b'(("" "\\")) NIL NIL'))
+        site.move(user)
+        assert site.texts(user, name="Work/Tab\tbed") == [LETTER % 8]
+
+
+@pytest.mark.parametrize("rubbish", [b"rubbish", b"a bare line feed\n* OK", b"* 1 FETCH {99999999999999}"])
+def test_bytes_that_are_no_response_are_named_and_not_tried_for_ever(site, rubbish):
+    user = letters(site)
+    site.letters(user, LETTER % 9, name="Bad")
+    site.source.behave_like(user, servers.Answers(
+        lambda c, number, message, items: rubbish + b"\r\n" if c.box.name == b"Bad" else None))
+    route = site.stays(user, '^not_understood: mailbox "Bad": old answers .* by what can.t be understood: ')
+    assert route["state"] == "blocked" and site.texts(user) == site.texts(user, "source")
+    assert site.ferry.ctl("waive", user, "Bad:not_understood", "--reason", "rubbish")[0] == 0
+    mended(site, user)
+
+
+def test_list_that_is_no_response_is_named_and_not_tried_for_ever(site):
+    user = letters(site)
+    site.source.behave_like(user, servers.Lists(more=[b"rubbish"]))
+    assert site.stays(user, "^not_understood: old: old answers LIST by .*: rubbish")["state"] == "blocked"
+
+
+# ---- what contradicts itself
+
+@pytest.mark.parametrize("attribute", [b"\\Noselect", b"\\NonExistent", b"\\All", b"\\Flagged"])
+@pytest.mark.parametrize("first", [False, True])
+def test_mailbox_that_is_listed_twice_otherwise_is_tried(site, attribute, first):
+    user = letters(site)
+    site.letters(user, LETTER % 9, name="Twice")
+    second = b"* LIST (" + attribute + b') "/" Twice'
+    if first:
+        site.source.behave_like(user, servers.Lists(lambda x: second + b"\r\n" + x if x.endswith(b'"Twice"') and b"LIST" in x else x))
+    else:
+        site.source.behave_like(user, servers.Lists(more=[second]))
+    site.move(user)
+    assert site.texts(user, name="Twice") == [LETTER % 9]
+    site.migrator.wait(f"event=findings .*user={user} kind=disagrees count=1 waived=0 blocks=no")
+
+
+def test_mailbox_that_is_listed_twice_and_does_not_open_is_named(site):
+    user = letters(site)
+    site.source.behave_like(user, servers.Lists(more=[b'* LIST () "/" Twice', b'* LIST (\\Noselect) "/" Twice']))
+    site.stays(user, '"Twice": the source does not open it')
+
+
+@pytest.mark.parametrize("spaces", [b'(("" NIL)) NIL NIL', b'(("" ".")) NIL NIL'])
+def test_separator_of_list_rules_over_that_of_namespace(site, spaces):
+    user = letters(site)
+    site.letters(user, LETTER % 9, name="Work/Bills")
+    site.source.behave_like(user, servers.Namespaces(spaces))
+    site.move(user)
+    assert site.texts(user, name="Work/Bills") == [LETTER % 9]
+    site.migrator.wait(f"event=findings .*user={user} kind=disagrees count=1 waived=0 blocks=no")
+
+
+# ---- subscriptions
+
+class NoLsub(servers.Manners):
+    def __init__(self, text, extended):
+        self.text, self.extended = text, extended
+
+    def capability(self, c, names):
+        return names + ["LIST-EXTENDED"] if self.extended else names
+
+    def command(self, c, verb, args):
+        if verb == b"LSUB" or verb == b"LIST" and isinstance(args[0], list) and not self.extended:
+            raise servers.Refused(self.text)
+
+
+@pytest.mark.parametrize("text", ["BAD unknown command", "NO no LSUB here"])
+def test_server_without_lsub_is_asked_for_subscriptions_by_list(site, text):
+    user = letters(site)
+    site.letters(user, LETTER % 9, name="Work")
+    site.source.box(user, "Work").subscribed = True
+    for side in (site.source, site.target):
+        side.behave_like(user, NoLsub(text, True))
+    site.move(user)
+    assert site.target.box(user, "Work").subscribed and not site.target.box(user).subscribed
+
+
+@pytest.mark.parametrize("text", ["BAD unknown command", "NO no LSUB here"])
+def test_subscriptions_that_nobody_tells_are_counted_and_left(site, text):
+    user = letters(site)
+    site.target.account(user)[b"INBOX"].subscribed = True
+    site.source.behave_like(user, NoLsub(text, False))
+    site.move(user)
+    assert site.texts(user) == site.texts(user, "source")
+    assert site.target.box(user).subscribed
+    site.migrator.wait(f"event=findings .*user={user} kind=no_subscriptions count=1 waived=0 blocks=no")
+
+
+# ---- LIMIT to an APPEND
+
+class Limits(servers.Manners):
+    """NO [LIMIT] to what is larger than most bytes, or, from now on, to all."""
+
+    def __init__(self, most):
+        self.most = most
+
+    def accepted(self, c, box, message):
+        if len(message.body) > self.most:
+            raise servers.Refused("NO [LIMIT] message exceeds the limit")
+
+
+BIG = LETTER % 77 + b"x" * 6000
+
+
+@pytest.mark.parametrize("at", [0, 1, 3])
+@pytest.mark.parametrize("offers", [(), ("MULTIAPPEND",)])
+def test_limit_that_is_about_one_message_is_found_of_that_message(site, at, offers):
+    """Nobody else's account is told to wait."""
+    letters3 = [LETTER % i for i in range(3)]
+    user = site.letters(site.user(), *(letters3[:at] + [BIG] + letters3[at:]))
+    site.target.behave_like(user, Limits(5000), servers.Offers(without=offers))
+    route = site.stays(user, f'^cannot: .*"INBOX": UID {at + 1}: the target refuses it: .LIMIT. message exceeds the limit')
+    assert route["state"] == "blocked" and site.texts(user) == letters3
+    assert not site.migrator.find("event=throttled .*message exceeds")
+    assert site.ferry.ctl("waive", user, f"INBOX:{at + 1}", "--reason", "too big")[0] == 0
+    mended(site, user)
+
+
+def test_limit_on_the_only_message_of_a_mailbox_is_found_of_it(site):
+    user = site.letters(site.user(), BIG)
+    site.target.behave_like(user, Limits(5000))
+    site.stays(user, '^cannot: .*"INBOX": UID 1: the target refuses it')
+
+
+def test_limit_on_all_messages_is_no_fault_of_theirs(site):
+    user = site.letters(site.user(), BIG, *(LETTER % i for i in range(3)))
+    limits = Limits(0)
+    site.target.behave_like(user, limits)
+    site.start(user, "--now")
+    assert "UID " not in site.wait(user, "backoff", "blocked", "flipped")["reason"]
+    limits.most = 1 << 20
+    site.wait(user, "flipped")
+    assert site.texts(user) == site.texts(user, "source")

@@ -75,9 +75,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     struct span in = span_of(data, len);
     struct imap_line l;
-    struct imap_tree *t = imap_tree_new(&tree_limits);
+    uint8_t how = fuzz_byte(&in);
+    struct imap_tree_limits limits = tree_limits;
+    limits.lenient = how & 2;
+    struct imap_tree *t = imap_tree_new(&limits);
     struct buf body = {0};
-    imap_line_init(&l, fuzz_byte(&in) & 1 ? LINE_RESPONSES : LINE_COMMANDS, &line_limits);
+    imap_line_init(&l, how & 1 ? LINE_RESPONSES : LINE_COMMANDS, &line_limits);
     for (bool ok = true;;) {
         struct imap_line_item item;
         size_t used;

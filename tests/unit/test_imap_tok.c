@@ -117,6 +117,69 @@ static void check(const struct imap_tree_limits *limits, const char *line, const
     free(stream);
 }
 
+/* What is glued has a ~ before it. */
+static void dump_glued(struct buf *out, const struct imap_value *v)
+{
+    for (; v; v = v->next) {
+        buf_add_str(out, v->glued ? "~" : "");
+        if (v->kind == IMAP_LIST) {
+            buf_add_str(out, "(");
+            dump_glued(out, v->first);
+            buf_add_str(out, ")");
+        } else {
+            buf_printf(out, v->kind == IMAP_QUOTED ? "\"%.*s\"" : "%.*s", (int)v->text.len, (const char *)v->text.p);
+        }
+        buf_add_str(out, v->next ? " " : "");
+    }
+}
+
+/* The meaning is plain, or it is marked that it isn't. */
+static void test_lenient(void **state)
+{
+    (void)state;
+    static const struct imap_tree_limits lenient = {.depth = 8, .values = 60, .bytes = 400, .lenient = true};
+    static const char *const rows[][2] = {
+        {"(\\HasNoChildren) \"\\\" Archive", "(\\HasNoChildren) \"\\\" Archive"},
+        {"() \"\\\" \"Arch ive\"", "() \"\\\" \"Arch ive\""},
+        {"() \"\\\" \"(x\"", "() \"\\\" \"(x\""},
+        {"((\"\" \"\\\"))", "((\"\" \"\\\"))"},
+        {"\"\\\"", "\"\\\""},
+        {"\"\\\\\" x", "\"\\\" x"},
+        {"\"\\\" x\" y", "\"\" x\" y"}, /* an escape, since that comes out even */
+        {"(\\Seen a(b)c d)", "(\\Seen ~a ~(b) ~c d)"},
+        {"FLAGS(x)", "~FLAGS ~(x)"},
+        {"((a)(b))", "((a) (b))"},
+        {"a\001b\tc d\177", "a\001b\tc d\177"},
+        {"\"/\"INBOX", "~\"/\" ~INBOX"},
+        {"a\"b\" c", "~a ~\"b\" c"},
+        {"(a)b", "(a) ~b"},
+    };
+    for (size_t i = 0; i < COUNTOF(rows); i++) {
+        struct imap_tree *t = imap_tree_new(&lenient);
+        struct buf out = {0};
+        const char *why = "";
+        bool ok = imap_tree_text(t, span_str(rows[i][0]), &why) && imap_tree_done(t, &why);
+        dump_glued(&out, imap_tree_first(t));
+        if (!ok || strcmp(buf_str(&out), rows[i][1]) != 0)
+            fail_msg("%s: %s %s, not %s", rows[i][0], why, buf_str(&out), rows[i][1]);
+        buf_free(&out);
+        imap_tree_free(&t);
+    }
+    struct imap_tree *t = imap_tree_new(&lenient);
+    const char *why;
+    assert_true(imap_tree_text(t, BYTES("a\0b c"), &why));
+    assert_int_equal(imap_tree_first(t)->text.len, 3);
+    imap_tree_clear(t);
+    /* What came before a fault can be read. */
+    assert_false(imap_tree_text(t, span_str("(UID 7 \"x"), &why));
+    uint32_t uid;
+    assert_true(imap_value_u32(imap_value_get(imap_tree_first(t), "UID"), &uid) && uid == 7);
+    imap_tree_clear(t);
+    assert_true(imap_tree_literal(t, span_str("name"), &why) && imap_tree_text(t, span_str("x y"), &why));
+    assert_true(imap_tree_first(t)->glued && imap_tree_first(t)->next->glued && !imap_tree_last(t)->glued);
+    imap_tree_free(&t);
+}
+
 static void test_words(void **state)
 {
     (void)state;
@@ -372,6 +435,7 @@ static void test_values(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_lenient),
         cmocka_unit_test(test_words),  cmocka_unit_test(test_sections), cmocka_unit_test(test_literals),
         cmocka_unit_test(test_errors), cmocka_unit_test(test_limits),   cmocka_unit_test(test_paren_bomb),
         cmocka_unit_test(test_clear),  cmocka_unit_test(test_values),   cmocka_unit_test(test_prefixes),

@@ -28,7 +28,10 @@ static struct mailboxes *list_of(char separator, const char *prefix, const struc
     m->n = n;
     for (size_t i = 0; i < n; i++)
         m->items[i] = (struct mailbox){
-            .name = xstrdup(rows[i].name), .flags = rows[i].flags, .special_use = rows[i].use};
+            .name = xstrdup(rows[i].name),
+            .flags = rows[i].flags,
+            .special_use = rows[i].use,
+            .separator = separator};
     qsort(m->items, n, sizeof(*m->items), by_name);
     return m;
 }

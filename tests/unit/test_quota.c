@@ -35,7 +35,8 @@ static void what_is_none(void **state)
 
     (void)state;
     assert_true(take(&q, "root ()"));
-    assert_true(take(&q, "root (STORAGE x 5 STORAGE 1)"));
+    assert_false(take(&q, "root (STORAGE x 5 STORAGE 1)"));
+    assert_false(take(&q, "root (STORAGE 5)"));
     assert_false(take(&q, "root STORAGE"));
     assert_false(take(&q, "root"));
     assert_false(q.kinds[QUOTA_STORAGE].limited);
