@@ -292,6 +292,9 @@ void route_enqueue(struct store *s, const struct route_staff *a, const char *sou
  * one run over the list; it has no audit entry here. ROUTE_OK, detail: queued, under_way or there. */
 void route_bulk(struct store *s, const char *user, const char *run, const char *target, bool back, route_done_fn fn,
                 void *owner);
+/* How many accounts with a record are in each state and on each backend. rows[0] is "1" where all were counted (else see
+ * route_recount.h); then pairs of "state:NAME" or "backend:NAME" and a number. */
+void route_counts_read(struct store *s, route_rows_fn fn, void *owner);
 /* The audit entry of the list. */
 void route_note(struct store *s, const char *run, const char *who, const char *what, const char *reason,
                 const char *after, route_done_fn fn, void *owner);

@@ -224,6 +224,12 @@ void route_report_read(struct store *s, const char *user, route_rows_fn fn, void
     read_one(s, "report_read", user, fn, owner);
 }
 
+void route_counts_read(struct store *s, route_rows_fn fn, void *owner)
+{
+    struct args a = {0};
+    route_run_rows(s, "counts_read", &a, fn, owner);
+}
+
 void route_waivers_read(struct store *s, const char *user, route_rows_fn fn, void *owner)
 {
     read_one(s, "waivers_read", user, fn, owner);

@@ -12,6 +12,7 @@
 #include "migrator.h"
 #include "errand.h"
 #include "schedule.h"
+#include "sweep.h"
 #include "worker.h"
 
 enum {
@@ -29,6 +30,7 @@ struct program {
     struct conf *conf; /* owned, as all below */
     char *id;
     struct schedule *schedule;
+    struct sweep *sweep;
     struct worker *worker; /* NULL until the store was found to be safe */
     struct timer *recheck, *replicas, *stop;
     uv_signal_t term, interrupt;
@@ -42,6 +44,7 @@ static void start_work(struct program *g)
 {
     g->worker = worker_new(&g->m);
     g->schedule = schedule_new(&g->m);
+    g->sweep = sweep_new(&g->m);
     g->m.errands = errands_new(&g->m);
     LOG(INFO, "ready", LOG_S("id", g->id), LOG_U("jobs", g->conf->migrator.jobs),
         LOG_S("journal", g->conf->migrator.journal_dir));
@@ -132,6 +135,7 @@ static void on_signal(uv_signal_t *handle, int number)
     }
     timer_start(g->stop, STOP_MS);
     schedule_free(&g->schedule);
+    sweep_free(&g->sweep);
     worker_stop(g->worker, end, g);
 }
 
@@ -198,6 +202,7 @@ static void program_free(struct program *g)
     struct migrator *m = &g->m;
 
     schedule_free(&g->schedule);
+    sweep_free(&g->sweep);
     worker_free(&g->worker);
     errands_free(&m->errands);
     store_free(&m->store);

@@ -8,6 +8,7 @@ local STORE, EVENTS, LATER = prefix .. 'store', prefix .. 'events', prefix .. 'l
 local JOBS, BULK, PROXIES = prefix .. 'jobs', prefix .. 'jobs:bulk', prefix .. 'proxies'
 local MIGRATORS = prefix .. 'migrators'
 local CONTROL, AUDIT, HOOKS = prefix .. 'control', prefix .. 'audit', prefix .. 'hooks'
+local COUNTS, ARRIVALS = prefix .. 'counts', prefix .. 'arrivals'
 local OK, NOSTORE = {'ok'}, {'nostore'}
 local S = {} -- the store, once open() was called
 
@@ -70,9 +71,10 @@ end
 
 local function look_at_store()
     local f = call('HMGET', STORE, 'id', 'generation', 'run_id', 'quarantine_until', 'quarantine', 'longest',
-                   'quarantine_of', 'quarantine_from')
+                   'quarantine_of', 'quarantine_from', 'series')
     S = {id = f[1] or '', generation = number(f[2]), run_id = f[3] or '', quarantine_until = number(f[4]),
-         quarantine = number(f[5]), longest = number(f[6]), quarantine_of = number(f[7]), quarantine_from = number(f[8])}
+         quarantine = number(f[5]), longest = number(f[6]), quarantine_of = number(f[7]), quarantine_from = number(f[8]),
+         series = f[9] or ''}
 end
 
 -- False where the store is missing or another one. The scripts of the cut-over look at the server too.
@@ -100,6 +102,23 @@ local function look(user, home)
     return r
 end
 
+-- PREFIX:counts has how many accounts are in each state and on each backend: "state:settled", "backend:new". A route says in
+-- `counted` as what it was counted, and in which series, so that nothing is counted twice however often a script is repeated,
+-- and what an older version of the scripts changed is put right by the next that knows of it. A recount begins a new series
+-- (recount_*.lua). Without a series nothing is counted.
+local function count(r, set)
+    local mark = table.concat({S.series, set.state or r.state, set.backend or r.backend}, ' ')
+    if S.series == '' or mark == r.counted then return end
+    local series, state, backend = string.match(r.counted or '', '^(%S+) (%S+) (.*)$')
+    if series == S.series then
+        call('HINCRBY', COUNTS, 'state:' .. state, -1)
+        call('HINCRBY', COUNTS, 'backend:' .. backend, -1)
+    end
+    call('HINCRBY', COUNTS, 'state:' .. (set.state or r.state), 1)
+    call('HINCRBY', COUNTS, 'backend:' .. (set.backend or r.backend), 1)
+    set.counted = mark
+end
+
 -- Writes fields, stamps the generation, appends the event. The mark of what staff did last goes with the state, and
 -- `engaged` (the epoch of the first claim since the account is engaged) with the end of the engagement, and `waits` (since
 -- when a copied account waits for its time) with the wait.
@@ -111,6 +130,7 @@ local function change(r, set, kind)
     if not r.exists then
         for _, f in ipairs({'backend', 'state', 'epoch'}) do set[f] = set[f] or r[f] end
     end
+    count(r, set)
     local flat = {}
     for k, v in pairs(set) do
         r[k] = v
@@ -290,9 +310,17 @@ end
 -- What staff did is kept as a mark until the state changes, so that a repeat is known as one.
 local function staff_mark(...) return table.concat({...}, '\n') end
 
+-- An entry of the stream of all accounts, and of the account's own: PREFIX:audit and PREFIX:audit:USER for what somebody did.
+-- What the late watch found goes to PREFIX:arrivals and PREFIX:arrivals:USER, since it would push that out.
+local OF_ALL, OF_ONE = 100000, 1000
+
+local function write_entry(stream, user, ...)
+    call('XADD', stream, 'MAXLEN', '~', OF_ALL, '*', 'user', user, ...)
+    if user ~= '' then call('XADD', stream .. ':' .. user, 'MAXLEN', '~', OF_ONE, '*', 'user', user, ...) end
+end
+
 local function audit(who, what, user, reason, before, after)
-    call('XADD', AUDIT, 'MAXLEN', '~', 100000, '*', 'who', who, 'what', what, 'user', user, 'reason', reason,
-         'before', before, 'after', after)
+    write_entry(AUDIT, user, 'who', who, 'what', what, 'reason', reason, 'before', before, 'after', after)
 end
 
 -- ---- the script ----

@@ -241,6 +241,9 @@ static void run_now(struct run *r)
     case ACTION_STATUS:
         report_status(r);
         break;
+    case ACTION_RECOUNT:
+        run_recount(r);
+        break;
     case ACTION_USER:
         if (r->action.report)
             report_of_pass(r);

@@ -11,6 +11,7 @@
 enum action_verb { /* from MIGRATE on they change something */
     ACTION_INIT,     /* makes the store */
     ACTION_STATUS,   /* the whole migration */
+    ACTION_RECOUNT,  /* counts the accounts for it anew (lib/route_recount.h) */
     ACTION_USER,     /* one account; with report: what its last pass compared and found */
     ACTION_SESSIONS, /* its sessions */
     ACTION_AUDIT,    /* who did what, of one account or of all */

@@ -35,5 +35,6 @@ void report_user(struct run *r);
 void report_sessions(struct run *r);
 void report_audit(struct run *r);
 void report_status(struct run *r);
+void run_recount(struct run *r);
 
 #endif

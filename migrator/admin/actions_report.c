@@ -9,7 +9,6 @@
 #include "actions_priv.h"
 
 enum {
-    AUDIT_READ = 5000, /* entries looked through for one account */
     AUDIT_SHOWN = 100,
 };
 
@@ -182,15 +181,6 @@ void report_sessions(struct run *r)
 
 /* ---- audit */
 
-static void command(struct run *r, redis_fn fn, size_t n, const char *const *words)
-{
-    struct span argv[12];
-
-    for (size_t i = 0; i < n; i++)
-        argv[i] = span_str(words[i]);
-    store_command(r->store, argv, n, fn, r);
-}
-
 static json_t *audit_entry(const struct reply *r)
 {
     static const char *const names[] = {"who", "what", "user", "reason", "before", "after"};
@@ -208,11 +198,6 @@ static json_t *audit_entry(const struct reply *r)
     return o;
 }
 
-static bool is_about(const struct run *r, const struct reply *entry)
-{
-    return !r->user || span_is(reply_str(reply_get(reply_at(entry, 1), "user")), r->user);
-}
-
 static void on_audit_route(void *owner, enum route_rc rc, const struct route *route)
 {
     struct run *r = owner;
@@ -225,19 +210,46 @@ static void on_audit_route(void *owner, enum route_rc rc, const struct route *ro
         run_end(r, ACTION_NO_RECORD, "%s has no record", r->user);
 }
 
+/* Newer than, by the id that Redis gave: ms, a dash, a number. */
+static bool is_newer(const struct reply *a, const struct reply *b)
+{
+    unsigned long long ms[2] = {0}, n[2] = {0};
+    const struct reply *const both[] = {a, b};
+
+    for (int i = 0; i < 2; i++) {
+        char *id = xspandup(reply_str(reply_at(both[i], 0)));
+        sscanf(id, "%llu-%llu", &ms[i], &n[i]);
+        free(id);
+    }
+    return ms[0] != ms[1] ? ms[0] > ms[1] : n[0] > n[1];
+}
+
+/* What was done, and what came late, the newest first: two lists that are so already. */
+static json_t *merge_audit(const struct reply *done, const struct reply *late)
+{
+    json_t *list = json_array();
+    size_t i = 0, k = 0;
+
+    while (json_array_size(list) < AUDIT_SHOWN && (i < reply_count(done) || k < reply_count(late))) {
+        bool first = k == reply_count(late) ||
+                     (i < reply_count(done) && !is_newer(reply_at(late, k), reply_at(done, i)));
+        json_array_append_new(list, audit_entry(first ? reply_at(done, i++) : reply_at(late, k++)));
+    }
+    return list;
+}
+
 static void on_audit(void *owner, enum redis_rc rc, const struct reply *reply)
 {
     struct run *r = owner;
-    json_t *list = json_array();
 
-    for (size_t i = 0; i < reply_count(reply) && json_array_size(list) < AUDIT_SHOWN; i++)
-        if (is_about(r, reply_at(reply, i)))
-            json_array_append_new(list, audit_entry(reply_at(reply, i)));
+    if (rc == REDIS_ERROR_REPLY || rc == REDIS_DOWN || reply_count(reply) < 3) {
+        run_end_failed(r, ROUTE_DOWN, "");
+        return;
+    }
+    json_t *list = merge_audit(reply_at(reply, 1), reply_at(reply, 2));
     bool none = json_array_size(list) == 0;
     json_object_set_new(r->data, "audit", list);
-    if (rc != REDIS_OK)
-        run_end_failed(r, ROUTE_DOWN, "");
-    else if (r->user && none)
+    if (r->user && none)
         route_read(r->store, r->user, on_audit_route, r);
     else
         run_end(r, ACTION_DONE, "%s", "");
@@ -245,9 +257,9 @@ static void on_audit(void *owner, enum redis_rc rc, const struct reply *reply)
 
 void report_audit(struct run *r)
 {
-    char *key = store_key(r->store, "audit"), count[16];
+    char count[16];
 
-    snprintf(count, sizeof(count), "%d", r->user ? AUDIT_READ : AUDIT_SHOWN);
-    command(r, on_audit, 6, (const char *[]){"XREVRANGE", key, "+", "-", "COUNT", count});
-    free(key);
+    snprintf(count, sizeof(count), "%d", AUDIT_SHOWN);
+    struct span args[] = {span_str(r->user ? r->user : ""), span_str(count)};
+    store_script(r->store, "audit_read", args, COUNTOF(args), on_audit, r);
 }

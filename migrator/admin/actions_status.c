@@ -1,11 +1,12 @@
-/* status: the whole migration at one look. The calls go out at once; the answers fill one object. Accounts
- * are counted by going through all routes, some thousands a second. */
+/* status: the whole migration at one look. The calls go out at once; the answers fill one object. How many accounts there are
+ * is counted by the scripts that change them. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "actions_priv.h"
+#include "lib/route_recount.h"
 
-enum { SCAN_COUNT = 1000 };
+#include "actions_priv.h"
 
 static json_t *part(struct run *r, const char *name)
 {
@@ -40,56 +41,31 @@ static void ask(struct run *r, redis_fn fn, size_t n, const char *const *words)
     store_command(r->store, argv, n, fn, r);
 }
 
-static void count_up(json_t *o, struct span name)
-{
-    char *key = xspandup(name);
+/* ---- accounts */
 
-    json_object_set_new(o, key, json_integer(json_integer_value(json_object_get(o, key)) + 1));
-    free(key);
+static void set_count(struct run *r, struct span name, struct span number)
+{
+    static const char *const parts[][2] = {{"state:", "accounts"}, {"backend:", "backends"}};
+    uint64_t n;
+
+    for (size_t i = 0; i < COUNTOF(parts); i++) {
+        size_t len = strlen(parts[i][0]);
+        if (name.len <= len || memcmp(name.p, parts[i][0], len) != 0 || !span_u64(number, INT64_MAX, &n))
+            continue;
+        char *what = xspandup(span_of(name.p + len, name.len - len));
+        json_object_set_new(part(r, parts[i][1]), what, json_integer((json_int_t)n));
+        free(what);
+    }
 }
 
-/* ---- accounts: SCAN, then state and backend of each */
-
-static void on_account(void *owner, enum redis_rc rc, const struct reply *reply)
+static void on_counts(void *owner, enum route_rc rc, const struct span *rows, size_t n)
 {
     struct run *r = owner;
-    struct span state = reply_str(reply_at(reply, 0)), backend = reply_str(reply_at(reply, 1));
 
-    if (rc == REDIS_OK && state.len) {
-        count_up(part(r, "accounts"), state);
-        if (backend.len)
-            count_up(part(r, "backends"), backend);
-    }
-    answered(r, rc);
-}
-
-static void on_scan(void *owner, enum redis_rc rc, const struct reply *reply);
-
-static void scan(struct run *r, const char *cursor)
-{
-    char *pattern = store_key(r->store, "route:*"), count[16];
-
-    snprintf(count, sizeof(count), "%d", SCAN_COUNT);
-    ask(r, on_scan, 6, (const char *[]){"SCAN", cursor, "MATCH", pattern, "COUNT", count});
-    free(pattern);
-}
-
-static void on_scan(void *owner, enum redis_rc rc, const struct reply *reply)
-{
-    struct run *r = owner;
-    const struct reply *keys = reply_at(reply, 1);
-    char *cursor = xspandup(reply_str(reply_at(reply, 0)));
-
-    for (size_t i = 0; i < reply_count(keys) && rc == REDIS_OK; i++) {
-        struct span argv[] = {span_str("HMGET"), reply_str(reply_at(keys, i)), span_str("state"),
-                              span_str("backend")};
-        r->pending++;
-        store_command(r->store, argv, COUNTOF(argv), on_account, r);
-    }
-    if (rc == REDIS_OK && *cursor && strcmp(cursor, "0") != 0)
-        scan(r, cursor);
-    free(cursor);
-    answered(r, rc);
+    json_object_set_new(r->data, "counted", json_boolean(n > 0 && span_is(rows[0], "1")));
+    for (size_t i = 1; i + 1 < n; i += 2)
+        set_count(r, rows[i], rows[i + 1]);
+    answered(r, rc == ROUTE_OK ? REDIS_OK : REDIS_DOWN);
 }
 
 /* ---- proxies, jobs */
@@ -234,8 +210,9 @@ void report_status(struct run *r)
     describe_store(r);
     part(r, "accounts");
     part(r, "backends");
-    r->pending += 2;
+    r->pending += 3;
     route_control_read(r->store, on_control, r);
+    route_counts_read(r->store, on_counts, r);
     store_durability(r->store, on_durability, r);
     ask(r, on_time, 1, (const char *[]){"TIME"});
     for (size_t i = 0; i < COUNTOF(rows); i++) {
@@ -246,5 +223,23 @@ void report_status(struct run *r)
     char *jobs = store_key(r->store, "jobs");
     ask(r, on_consumers, 4, (const char *[]){"XINFO", "CONSUMERS", jobs, "migrators"});
     free(jobs);
-    scan(r, "0");
+}
+
+/* ---- recount */
+
+static void on_recounted(void *owner, enum route_rc rc, uint64_t accounts)
+{
+    struct run *r = owner;
+
+    if (rc == ROUTE_OK)
+        run_end(r, ACTION_DONE, "%" PRIu64 " accounts were counted", accounts);
+    else if (rc == ROUTE_LOST)
+        run_end(r, ACTION_FAILED, "somebody else has begun to count");
+    else
+        run_end_failed(r, rc, "");
+}
+
+void run_recount(struct run *r)
+{
+    recount_start(r->store, false, on_recounted, r);
 }

@@ -30,6 +30,7 @@ static const char usage[] =
     "  init                               make the store in Redis, once\n"
     "  seal-key [--out DIR]               make a pair of keys for sealed passwords\n"
     "  status                             the whole migration\n"
+    "  recount                            count the accounts for it anew\n"
     "  user NAME [--report]               one account: where it is, what happens to it, why (--report: what was\n"
     "                                     compared and found at its last pass)\n"
     "  plan NAME                          what a migration would do, and what would stop it; writes nothing\n"
@@ -83,6 +84,7 @@ static const struct verb {
     {"init", ACTION_INIT, 0},
     {"seal-key", SEAL_KEY, TAKES_OUT},
     {"status", ACTION_STATUS, 0},
+    {"recount", ACTION_RECOUNT, 0},
     {"plan", PLAN, NEEDS_NAME},
     {"user", ACTION_USER, NEEDS_NAME | TAKES_REPORT},
     {"sessions", ACTION_SESSIONS, NEEDS_NAME},

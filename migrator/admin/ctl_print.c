@@ -322,6 +322,8 @@ static void write_status(struct buf *out, const json_t *o)
     write_store(out, json_object_get(o, "store"));
     count_lines(out, "accounts", json_object_get(o, "accounts"), "none has a record yet");
     count_lines(out, "mail on", json_object_get(o, "backends"), "");
+    if (!json_is_true(json_object_get(o, "counted")))
+        line(out, "", "not all accounts are counted yet: a migrator does it, or imapferryctl recount");
     label(out, "jobs");
     buf_printf(out, "%" PRIu64 " of logins, %" PRIu64 " bulk, %" PRIu64 " to be tried again later\n",
                number_of(jobs, "logins"), number_of(jobs, "bulk"), number_of(jobs, "later"));

@@ -193,3 +193,30 @@ def test_seal_key_to_a_folder(manual):
     assert status == 0 and os.stat(keys["private_key_file"]).st_mode & 0o777 == 0o600
     with open(keys["public_key_file"], encoding="ascii") as f:
         assert "PUBLIC KEY" in f.read()
+
+
+def test_status_counts_without_going_through_all_keys(manual):
+    """A store that an older version has filled is counted by the first migrator; staff may have it counted anew."""
+    users = [new_user(f"counted{i}") for i in range(3)]
+    for user in users[:2]:
+        assert manual.ctl("hold", user)[0] == 0
+    redis = manual.redis.client()
+    status = manual.ctl("status")[1]
+    assert (status["counted"], status["accounts"], status["backends"]) == (True, {"held": 2}, {"old": 2})
+    redis.hdel("imapferry:store", "series", "audit_since")
+    redis.delete("imapferry:counts")
+    for user in users:
+        redis.hdel(f"imapferry:route:{user}", "counted")
+    assert manual.ctl("hold", users[2])[0] == 0
+    assert manual.ctl("status")[1]["counted"] is False and manual.ctl("status")[1]["accounts"] == {}
+    assert "recount" in manual.ctl_raw("status")[1]
+    migrator = manual.migrator()
+    migrator.wait("event=accounts_counted accounts=3")
+    status = manual.ctl("status")[1]
+    assert (status["counted"], status["accounts"]) == (True, {"held": 3})
+    redis.hset("imapferry:counts", "state:held", 77)
+    redis.config_resetstat()
+    assert manual.ctl("status")[1]["accounts"] == {"held": 77}
+    assert "cmdstat_scan" not in redis.info("commandstats")
+    assert "3 accounts" in manual.ctl("recount")[1]["message"]
+    assert manual.ctl("status")[1]["accounts"] == {"held": 3}

@@ -414,6 +414,37 @@ def test_proxy_that_wakes_after_the_flip_passes_nothing_on(make_ferry, backends,
     assert_equal(old, new, user, 5)
 
 
+def test_what_dead_proxies_leave_behind_is_swept(make_ferry, backends, old):
+    """Their registrations of accounts that nobody moves, and then they themselves. One that was only stopped is told so: no byte
+    passes for a session whose registration is gone, though its server has answered."""
+    user = new_user("swept")
+    fill(old, user, small(messages=5))
+    ferry = make_ferry(backends, {"proxy": {"lease": "1s", "lease_long": "2s"}, "migration": {"trigger": "manual"}})
+    crashed, asleep, alive = ferry.proxy(), ferry.proxy(), ferry.proxy()
+    wires = [connect(proxy) for proxy in (crashed, asleep, alive)]
+    for wire in wires:
+        assert wire.login(user).startswith(b"l1 OK")
+    store = ferry.redis.client()
+    before = store.hlen("imapferry:proxies")
+    crashed.kill()
+    asleep.signal(signal.SIGSTOP)
+    net.wait_until("proxy at rest", lambda: is_stopped(asleep.pid))
+    try:
+        wires[1].line(b"a NOOP")
+        ferry.migrator()
+        net.wait_until("a sweep", lambda: len(sessions(ferry, user)) == 1 and 3 * store.hlen("imapferry:proxies") == before)
+        assert "silent" in str(ferry.ctl("status")[1]["proxies"]) and not ferry.route(user)
+    finally:
+        asleep.signal(signal.SIGCONT)
+    lines = wires[1].rest()
+    assert len(lines) == 1 and lines[0].startswith(b"* BYE [UNAVAILABLE]"), lines
+    assert wires[2].command(b"b", b"NOOP")[-1].startswith(b"b OK")
+    with connect(asleep) as again:
+        assert again.login(user).startswith(b"l1 OK")
+    for wire in wires:
+        wire.close()
+
+
 def is_stopped(pid):
     with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
         return f.read().rpartition(")")[2].split()[0] == "T"

@@ -68,6 +68,9 @@ class Store:
     def audit(self):
         return [fields for _, fields in self.client.xrange(self.key("audit"))]
 
+    def arrivals(self):
+        return [fields for _, fields in self.client.xrange(self.key("arrivals"))]
+
     def now(self):
         s, us = self.client.time()
         return s * 1000 + us // 1000
@@ -991,7 +994,7 @@ def test_only_what_has_happened_makes_a_hook_due(store):
 @pytest.mark.parametrize("state", STATES)
 def test_late_claim_from_every_state(store, state):
     watched = state in ("flipped", "settled", "held", "resting", "backoff", "blocked")
-    store.plant(state, backend="new")
+    store.plant(state, backend="new", counted=f"1 {state} new")
     assert store.call("late_claim", "ann", "look", 1000)[0] == "refused"
     store.client.zadd(store.key("late"), {"ann": store.now() + 60000})
     assert store.call("late_claim", "ann", "look", 1000) == ["refused", "not due"]
@@ -1020,7 +1023,7 @@ def test_late_claim_while_another_move_is_wanted(store, state):
         assert (late_at(store) is not None) == (left != ""), "asked again later"
         if watched:
             assert store.call("late_note", "ann", "look", EPOCH, "x") == ["ok"]
-            assert [(a["before"], a["after"]) for a in store.audit()] == [("old", "new")]
+            assert [(a["before"], a["after"]) for a in store.arrivals()] == [("old", "new")]
             assert store.call("late_done", "ann", "look", EPOCH, 5000, 1, 0)[0] == "ok"
             assert store.route()["state"] == ("settled" if state == "flipped" else state)
 
@@ -1036,7 +1039,7 @@ def test_late_note_and_done(store):
     store.client.set(store.key("secret", "ann"), "x")
     for _ in range(2):
         assert store.call("late_note", "ann", "look", EPOCH, "one", "two") == ["ok"]
-    assert [(a["what"], a["reason"]) for a in store.audit()] == [("late", "one"), ("late", "two")]
+    assert [(a["what"], a["reason"]) for a in store.arrivals()] == [("late", "one"), ("late", "two")]
     assert store.call("late_note", "ann", "other", EPOCH, "x")[0] == "lost"
     assert store.call("late_done", "ann", "look", EPOCH, 5000, 0, 2) == ["ok", "flipped"]
     assert store.route()["owner"] == "" and store.route()["late_found"] == "2" and late_at(store) > store.now()
@@ -1392,3 +1395,126 @@ def test_outcome_stops_when_too_many_failed(store):
     assert [outcome(0, n) for n in range(10, 14)] == ["0"] * 4, "what was before is forgotten"
     store.client.delete(store.key("recent"))
     assert [outcome((n + 1) % 2, n) for n in range(20, 40)] == ["0"] * 20, "a half is not more than a half"
+
+
+# ---- counters
+
+def counts(store):
+    whole, *flat = store.call("counts_read")[1:]
+    return whole == "1", {k: int(v) for k, v in zip(flat[::2], flat[1::2])}
+
+
+def recount(store, needed=0):
+    _, series, nothing = store.call("recount_begin", needed)
+    if nothing == "1":
+        return False
+    users = [k.split(":", 2)[2] for k in store.client.scan_iter(store.key("route", "*"))]
+    assert store.call("recount", series, *users) == ["ok"]
+    assert store.call("recount_end", series) == ["ok"]
+    return True
+
+
+def test_accounts_are_counted_as_they_change(store):
+    assert counts(store) == (True, {})
+    for user in ("ann", "bob"):
+        assert store.enter(user=user)[0] == "ok"
+        assert store.enter(session="p1/2", user=user, state="queued")[0] == "ok"
+    assert counts(store) == (True, {"state:queued": 2, "backend:old": 2})
+    for _ in range(2):  # a repeat counts once
+        assert store.call("claim", "ann", TOKEN)[0] == "ok"
+    assert store.call("hold", "bob", "me", "why", "old")[0] == "ok"
+    assert counts(store) == (True, {"state:copying": 1, "state:held": 1, "backend:old": 2})
+    store.client.hset(store.key("route", "ann"), mapping={"state": "flipping", "deadline": 0})  # as an older version would
+    epoch = store.route()["epoch"]
+    assert store.call("flipped", "ann", TOKEN, epoch, 0, 0)[0] == "ok"
+    assert counts(store) == (True, {"state:flipped": 1, "state:held": 1, "backend:old": 1, "backend:new": 1})
+
+
+def test_a_store_of_an_older_version_is_counted_once(store):
+    """Nothing is counted before; what changes while it is gone through counts once, and a second recount ends the first."""
+    store.client.hdel(store.key("store"), "series", "audit_since")
+    store.client.delete(store.key("counts"))
+    for i in range(5):
+        store.plant("settled", f"u{i}")
+    assert store.call("hold", "u0", "me", "why", "old")[0] == "ok"
+    assert counts(store) == (False, {})
+    _, series, nothing = store.call("recount_begin", 1)
+    assert nothing == "0" and store.call("recount_begin", 1)[2] == "1", "somebody is at it"
+    assert store.call("recount", series, "u0", "u1") == ["ok"]
+    assert store.call("hold", "u2", "me", "why", "old")[0] == "ok"
+    assert store.call("recount", series, "u0", "u2", "u3", "nobody") == ["ok"]
+    assert counts(store)[0] is False
+    assert recount(store)
+    assert store.call("recount", series, "u4")[0] == store.call("recount_end", series)[0] == "lost"
+    assert counts(store) == (True, {"state:held": 2, "state:settled": 3, "backend:new": 5})
+    assert not recount(store, needed=1)
+
+
+def test_a_recount_mends_what_is_wrong(store):
+    assert store.enter()[0] == "ok"
+    store.client.hset(store.key("counts"), mapping={"state:queued": 77, "state:held": -3})
+    assert recount(store)
+    assert counts(store) == (True, {"state:queued": 1, "backend:old": 1})
+
+
+# ---- histories
+
+def history(store, user="", n=100):
+    return [[dict(zip(f[::2], f[1::2])) for _, f in part] for part in store.call("audit_read", user, n)[1:]]
+
+
+def test_each_account_has_its_own_history(store):
+    """However much others do, and however much comes late."""
+    store.plant("settled", owner=TOKEN, left="old")
+    assert store.call("hold", "bob", "me", "first", "old")[0] == "ok"
+    with store.client.pipeline() as p:
+        for i in range(6000):
+            p.xadd(store.key("audit"), {"who": "x", "what": "hold", "user": "others", "reason": str(i)})
+        p.execute()
+    for _ in range(2):
+        assert store.call("late_note", "ann", TOKEN, EPOCH, *(f"late {i}" for i in range(300))) == ["ok"]
+    assert store.call("hold", "ann", "me", "why", "old")[0] == "ok"
+    assert [[e["reason"] for e in x] for x in history(store, "bob")] == [["first"], []]
+    done, late = history(store, "ann", 1000)
+    assert [e["what"] for e in done] == ["hold"] and [e["reason"] for e in late] == [f"late {i}" for i in reversed(range(300))]
+    assert not any(e["what"] == "late" for e in store.audit())
+    done, late = history(store, "", 3)
+    assert [e["user"] for e in done] == ["ann", "others", "others"] and len(late) == 3
+
+
+def test_what_an_older_version_wrote_is_still_found(store):
+    store.client.hdel(store.key("store"), "audit_since")
+    store.client.xadd(store.key("audit"), {"who": "x", "what": "hold", "user": "ann", "reason": "before"}, id="1000-1")
+    assert [e["reason"] for e in history(store, "ann")[0]] == ["before"]
+    recount(store)
+    store.plant("settled")
+    assert store.call("hold", "ann", "me", "since", "old")[0] == "ok"
+    assert [e["reason"] for e in history(store, "ann")[0]] == ["since", "before"]
+
+
+# ---- crashed proxies
+
+def test_what_a_crashed_proxy_left_is_swept(store):
+    generation = store.generation()
+    for name in ("p1", "p2"):
+        assert store.call("renew", name, 7, "1", "host", 1000, 2000)[0] == "ok"
+    assert store.call("proxies_read")[1:] == [str(generation)] + [x for p in ("p1", "p2") for x in (p, "7", "2000")]
+    store.plant("settled", "ann")
+    store.plant("freezing", "bob")
+    for user in ("ann", "bob"):
+        store.put_session("p1/1", user=user)
+        store.put_session("p2/1", user=user)
+    assert store.call("sweep", "p1", "6", generation, "ann", "bob") == ["again", "7"]
+    assert store.call("sweep", "p1", "7", generation - 1, "ann", "bob")[0] == "lost"
+    assert store.call("sweep", "p1", "7", generation, "ann", "bob", "nobody") == ["ok", "1"], "one stands still"
+    assert (list(store.sessions("ann")), sorted(store.sessions("bob"))) == (["p2/1"], ["p1/1", "p2/1"])
+    assert not store.route("nobody")
+    store.client.hset(store.key("route", "bob"), "state", "ready")
+    assert store.call("sweep", "p1", "7", generation, "ann", "bob") == ["ok", "0"]
+    assert store.call("proxy_forget", "p1", "6", generation)[0] == "again"
+    for _ in range(2):
+        assert store.call("proxy_forget", "p1", "7" if _ == 0 else "", generation) == ["ok"]
+    assert store.client.hkeys(store.key("proxies")) == ["p2"]
+    # It comes back: it learns that it was not known, and no session of it goes on.
+    assert store.call("resume", "ann", "p1/1", "old", EPOCH, "old", generation)[0] == "lost"
+    assert store.call("renew", "p1", 8, "1", "host", 1000, 2000) == ["ok", str(generation), "1"]

@@ -1,0 +1,10 @@
+-- recount: these accounts are counted, where they are not. args: series, users. lost: another recount has begun.
+if not open() then return NOSTORE end
+if arg(1) ~= S.series then return {'lost', S.series} end
+for i = 2, nargs() do
+    local r, set = look(arg(i)), {}
+    if r.exists then count(r, set) end
+    if set.counted then call('HSET', key('route', r.user), 'counted', set.counted) end
+end
+call('PEXPIRE', COUNTS .. ':lease', '30000')
+return OK

@@ -1,0 +1,289 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <uthash.h>
+
+#include "lib/log.h"
+#include "lib/route_recount.h"
+#include "lib/xalloc.h"
+
+#include "sweep.h"
+
+enum { POLL_MIN_MS = 100, POLL_MAX_MS = 30000, SCAN_COUNT = 500, RECOUNT_MS = 60000 };
+
+/* An incarnation under watch. */
+struct incarnation {
+    char *name, *counter; /* owned */
+    uint64_t since_ms;    /* by clock_boot_ms(): when this counter was first seen */
+    uint64_t long_ms;     /* what it told; 0 = nothing */
+    bool here;            /* by the list that is being looked at */
+    UT_hash_handle hh;
+};
+
+struct sweep {
+    struct migrator *m;
+    struct timer *poll, *count;
+    struct incarnation *all; /* owned */
+    uint64_t generation;
+    struct recount *recount;
+    /* of the one that is being swept; NULL: none is */
+    struct incarnation *dead;
+    char *cursor; /* of SCAN; owned */
+    uint64_t left; /* accounts that could not be seen to */
+};
+
+static void forget(struct sweep *s, struct incarnation *i)
+{
+    HASH_DEL(s->all, i);
+    free(i->name);
+    free(i->counter);
+    free(i);
+}
+
+static void forget_all(struct sweep *s)
+{
+    struct incarnation *i, *next;
+
+    HASH_ITER(hh, s->all, i, next)
+    forget(s, i);
+    s->dead = NULL;
+}
+
+static uint64_t poll_ms(const struct sweep *s)
+{
+    uint64_t ms = s->m->conf->proxy.lease_long_ms / 10;
+
+    return ms < POLL_MIN_MS ? POLL_MIN_MS : ms > POLL_MAX_MS ? POLL_MAX_MS : ms;
+}
+
+static void poll_later(struct sweep *s)
+{
+    s->dead = NULL;
+    timer_start(s->poll, poll_ms(s));
+}
+
+/* ---- one that is dead */
+
+static void run_for(struct sweep *s, const char *script, const struct span *more, size_t n, redis_fn fn)
+{
+    struct span args[SCAN_COUNT * 4 + 3];
+    char generation[24];
+
+    snprintf(generation, sizeof(generation), "%" PRIu64, s->generation);
+    args[0] = span_str(s->dead->name);
+    args[1] = span_str(s->dead->counter);
+    args[2] = span_str(generation);
+    for (size_t i = 0; i < n; i++)
+        args[3 + i] = more[i];
+    store_script_for(s->m->store, s, script, args, 3 + n, fn, s, NULL);
+}
+
+static bool is_ok(enum redis_rc rc, const struct reply *r)
+{
+    return rc == REDIS_OK && span_is(reply_str(reply_at(r, 0)), "ok");
+}
+
+static void on_forgotten(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    struct sweep *s = owner;
+
+    if (is_ok(rc, r)) {
+        LOG(INFO, "proxy_forgotten", LOG_S("incarnation", s->dead->name));
+        forget(s, s->dead);
+    }
+    poll_later(s);
+}
+
+static void sweep_on(struct sweep *s);
+
+static void on_swept(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    struct sweep *s = owner;
+    uint64_t left = 0;
+
+    if (!is_ok(rc, r) || !span_u64(reply_str(reply_at(r, 1)), UINT64_MAX, &left)) {
+        poll_later(s); /* it moved, or Redis is another: the next list tells */
+        return;
+    }
+    s->left += left;
+    sweep_on(s);
+}
+
+static void on_scan(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    struct sweep *s = owner;
+    const struct reply *keys = reply_at(r, 1);
+    struct span users[SCAN_COUNT * 4];
+    size_t n = 0;
+
+    if (rc != REDIS_OK || reply_count(keys) > COUNTOF(users)) {
+        poll_later(s);
+        return;
+    }
+    char *before = store_key(s->m->store, "sessions:");
+    free(s->cursor);
+    s->cursor = xspandup(reply_str(reply_at(r, 0)));
+    for (; n < reply_count(keys); n++) {
+        struct span key = reply_str(reply_at(keys, n));
+        users[n] = span_of(key.p + strlen(before), key.len - strlen(before));
+    }
+    run_for(s, "sweep", users, n, on_swept);
+    free(before);
+}
+
+static void scan(struct sweep *s)
+{
+    char *pattern = store_key(s->m->store, "sessions:*"), count[16];
+
+    snprintf(count, sizeof(count), "%d", SCAN_COUNT);
+    struct span argv[] = {span_str("SCAN"),  span_str(s->cursor), span_str("MATCH"),
+                          span_str(pattern), span_str("COUNT"),   span_str(count)};
+    store_command_for(s->m->store, s, argv, COUNTOF(argv), on_scan, s, NULL);
+    free(pattern);
+}
+
+static void sweep_on(struct sweep *s)
+{
+    if (strcmp(s->cursor, "0") != 0)
+        scan(s);
+    else if (s->left > 0)
+        poll_later(s); /* once more, when these stand still no longer */
+    else
+        run_for(s, "proxy_forget", NULL, 0, on_forgotten);
+}
+
+static void sweep_begin(struct sweep *s, struct incarnation *i)
+{
+    LOG(INFO, "proxy_dead", LOG_S("incarnation", i->name));
+    s->dead = i;
+    s->left = 0;
+    free(s->cursor);
+    s->cursor = xstrdup("0");
+    scan(s);
+}
+
+/* ---- the watch */
+
+static void take(struct sweep *s, struct span name, struct span counter, uint64_t long_ms)
+{
+    struct incarnation *i = NULL;
+
+    HASH_FIND(hh, s->all, name.p, name.len, i);
+    if (!i) {
+        i = xcalloc(1, sizeof(*i));
+        i->name = xspandup(name);
+        i->counter = xstrdup("");
+        HASH_ADD_KEYPTR(hh, s->all, i->name, name.len, i);
+        i->since_ms = clock_boot_ms();
+    }
+    i->here = true;
+    if (long_ms > i->long_ms)
+        i->long_ms = long_ms;
+    if (span_is(counter, i->counter))
+        return;
+    free(i->counter);
+    i->counter = xspandup(counter);
+    i->since_ms = clock_boot_ms();
+}
+
+static bool is_dead(const struct sweep *s, const struct incarnation *i)
+{
+    uint64_t ours = s->m->conf->proxy.lease_long_ms, term = i->long_ms > ours ? i->long_ms : ours;
+
+    return clock_boot_ms() - i->since_ms >= term + term / 10;
+}
+
+static void judge(struct sweep *s)
+{
+    struct incarnation *i, *next;
+
+    HASH_ITER(hh, s->all, i, next)
+    {
+        if (!i->here) {
+            forget(s, i);
+        } else if (is_dead(s, i)) {
+            sweep_begin(s, i);
+            return;
+        }
+    }
+    poll_later(s);
+}
+
+static void on_proxies(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    struct sweep *s = owner;
+    uint64_t generation = 0, long_ms;
+    struct incarnation *i, *next;
+
+    if (!is_ok(rc, r) || !span_u64(reply_str(reply_at(r, 1)), UINT64_MAX, &generation)) {
+        forget_all(s);
+        poll_later(s);
+        return;
+    }
+    if (generation != s->generation)
+        forget_all(s);
+    s->generation = generation;
+    HASH_ITER(hh, s->all, i, next)
+    i->here = false;
+    for (size_t k = 2; k + 2 < reply_count(r); k += 3) {
+        if (!span_u64(reply_str(reply_at(r, k + 2)), UINT64_MAX, &long_ms))
+            long_ms = 0;
+        take(s, reply_str(reply_at(r, k)), reply_str(reply_at(r, k + 1)), long_ms);
+    }
+    judge(s);
+}
+
+static void on_poll(void *owner)
+{
+    struct sweep *s = owner;
+
+    store_script_for(s->m->store, s, "proxies_read", NULL, 0, on_proxies, s, NULL);
+}
+
+/* ---- counting */
+
+static void on_recounted(void *owner, enum route_rc rc, uint64_t accounts)
+{
+    struct sweep *s = owner;
+
+    s->recount = NULL;
+    if (rc == ROUTE_OK && accounts > 0)
+        LOG(INFO, "accounts_counted", LOG_U("accounts", accounts));
+    timer_start(s->count, RECOUNT_MS);
+}
+
+static void on_count(void *owner)
+{
+    struct sweep *s = owner;
+
+    s->recount = recount_start(s->m->store, true, on_recounted, s);
+}
+
+struct sweep *sweep_new(struct migrator *m)
+{
+    struct sweep *s = xcalloc(1, sizeof(*s));
+
+    s->m = m;
+    s->poll = timer_new(m->loop, on_poll, s);
+    s->count = timer_new(m->loop, on_count, s);
+    on_poll(s);
+    on_count(s);
+    return s;
+}
+
+void sweep_free(struct sweep **sp)
+{
+    struct sweep *s = *sp;
+
+    *sp = NULL;
+    if (!s)
+        return;
+    recount_cancel(&s->recount);
+    store_forget(s->m->store, s);
+    timer_free(&s->poll);
+    timer_free(&s->count);
+    forget_all(s);
+    free(s->cursor);
+    free(s);
+}
