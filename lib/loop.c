@@ -9,6 +9,8 @@
 #include "loop.h"
 #include "xalloc.h"
 
+enum { TURNS_MIN_NS = 4 * 1000 * 1000, TURNS_MAX_NS = 10 * 1000 * 1000 };
+
 static NORETURN void die(const char *what, const char *why)
 {
     LOG(ERROR, "fatal", LOG_S("what", what), LOG_S("why", why));
@@ -31,9 +33,44 @@ static void run_tasks(struct loop *l)
     }
 }
 
+/* There is something to do that no descriptor will tell of: the loop does not sleep. */
+static void loop_stay_awake(struct loop *l);
+
+/* How long those who wait may take now: in proportion to what the others took since the last time. */
+static uint64_t turns_time(const struct loop *l, uint64_t now)
+{
+    uint64_t half = (now - l->rested_ns) / 2;
+    return half < TURNS_MIN_NS ? TURNS_MIN_NS : half > TURNS_MAX_NS ? TURNS_MAX_NS : half;
+}
+
+static void run_turns(struct loop *l)
+{
+    uint64_t now = uv_hrtime(), end = now + turns_time(l, now);
+    while (now < end && turns_serve(&l->turns))
+        now = uv_hrtime();
+    l->rested_ns = now;
+}
+
 static void on_idle(uv_idle_t *idle)
 {
-    run_tasks(CONTAINER_OF(idle, struct loop, idle));
+    struct loop *l = CONTAINER_OF(idle, struct loop, idle);
+    run_tasks(l);
+    run_turns(l);
+    loop_stay_awake(l);
+}
+
+static void loop_stay_awake(struct loop *l)
+{
+    bool awake = l->n_tasks > 0 || turns_ready(&l->turns);
+    if (awake && !uv_is_active((const uv_handle_t *)&l->idle))
+        uv_idle_start(&l->idle, on_idle);
+    else if (!awake)
+        uv_idle_stop(&l->idle);
+}
+
+static void on_prepare(uv_prepare_t *prepare)
+{
+    CONTAINER_OF(prepare, struct loop, prepare)->round++;
 }
 
 struct loop *loop_new(void)
@@ -46,7 +83,11 @@ struct loop *loop_new(void)
     l->plain_buf = xmalloc(LOOP_READ_SIZE);
     l->unpack_buf = xmalloc(LOOP_READ_SIZE);
     TAILQ_INIT(&l->tasks);
+    turns_init(&l->turns, LOOP_BEGINS_MAX);
     must(uv_idle_init(&l->uv, &l->idle), "uv_idle_init");
+    must(uv_prepare_init(&l->uv, &l->prepare), "uv_prepare_init");
+    must(uv_prepare_start(&l->prepare, on_prepare), "uv_prepare_start");
+    uv_unref((uv_handle_t *)&l->prepare);
     return l;
 }
 
@@ -76,6 +117,7 @@ void loop_free(struct loop **lp)
     while (l->n_closing > 0)
         uv_run(&l->uv, UV_RUN_ONCE);
     uv_close((uv_handle_t *)&l->idle, NULL);
+    uv_close((uv_handle_t *)&l->prepare, NULL);
     uv_walk(&l->uv, must_be_closing, NULL);
     while (uv_run(&l->uv, UV_RUN_DEFAULT) != 0) /* not 0 where a loop_stop() was still to be obeyed */
         ;
@@ -96,8 +138,8 @@ void loop_defer(struct loop *l, struct loop_task *task)
         return;
     task->queued = true;
     TAILQ_INSERT_TAIL(&l->tasks, task, link);
-    if (l->n_tasks++ == 0)
-        uv_idle_start(&l->idle, on_idle);
+    l->n_tasks++;
+    loop_stay_awake(l);
 }
 
 void loop_undefer(struct loop *l, struct loop_task *task)
@@ -106,8 +148,26 @@ void loop_undefer(struct loop *l, struct loop_task *task)
         return;
     task->queued = false;
     TAILQ_REMOVE(&l->tasks, task, link);
-    if (--l->n_tasks == 0)
-        uv_idle_stop(&l->idle);
+    l->n_tasks--;
+    loop_stay_awake(l);
+}
+
+void loop_wait(struct loop *l, struct turn *t, enum turn_kind kind)
+{
+    turns_wait(&l->turns, t, kind);
+    loop_stay_awake(l);
+}
+
+void loop_turn_ended(struct loop *l, struct turn *t)
+{
+    turns_ended(&l->turns, t);
+    loop_stay_awake(l);
+}
+
+void loop_turn_leave(struct loop *l, struct turn *t)
+{
+    turns_leave(&l->turns, t);
+    loop_stay_awake(l);
 }
 
 static uint64_t clock_ms(clockid_t id)

@@ -8,8 +8,12 @@
 #include <uv.h>
 
 #include "buf.h"
+#include "turns.h"
 
-enum { LOOP_READ_SIZE = 64 * 1024 };
+enum {
+    LOOP_READ_SIZE = 64 * 1024,
+    LOOP_BEGINS_MAX = 256, /* TLS handshakes of strangers under way, see turns.h */
+};
 
 /* Something to do soon: called once from the loop itself, never from inside the call that asked for it. Embedded in
  * the struct that it is for; {.fn = ...} is one that is not queued. */
@@ -26,10 +30,15 @@ struct loop {
     uint8_t *unpack_buf;   /* LOOP_READ_SIZE bytes for what was compressed; owned */
     struct buf cipher_buf; /* what TLS wants sent, until the kernel has it; owned */
     bool buf_busy;         /* an assert of ours: the buffers are lent to one callback at a time */
-    uv_idle_t idle;        /* active while there are tasks */
+    uv_idle_t idle;        /* active while there are tasks or turns */
+    uv_prepare_t prepare;
     TAILQ_HEAD(loop_tasks, loop_task) tasks;
     size_t n_tasks;
     size_t n_closing; /* streams that nobody owns any more and that still send */
+    size_t n_sockets; /* of streams, those included: what they take of the descriptors */
+    uint64_t round;   /* counts the rounds of the loop: what may be done once in each */
+    struct turns turns; /* of those who wait; some milliseconds of each round are theirs */
+    uint64_t rested_ns; /* when their time ended last */
 };
 
 /* Also has the process ignore SIGPIPE: a peer that went away is an error of a write. */
@@ -44,6 +53,14 @@ void loop_free(struct loop **l);
 void loop_defer(struct loop *l, struct loop_task *task);
 /* Not queued: nothing. */
 void loop_undefer(struct loop *l, struct loop_task *task);
+
+/* Waits for a turn (turns.h): it is called from the loop itself, once all that does not wait has had its chance in this
+ * round. Of each round these have 4 ms, or half of what the rest took where that is more, 10 ms at most: so neither a
+ * flood of strangers holds up who has signed in, nor the other way round. */
+void loop_wait(struct loop *l, struct turn *t, enum turn_kind kind);
+/* turns_ended() and turns_leave(). */
+void loop_turn_ended(struct loop *l, struct turn *t);
+void loop_turn_leave(struct loop *l, struct turn *t);
 
 /* Milliseconds of CLOCK_BOOTTIME, read now: goes on while the machine sleeps; never the loop's cached time. */
 uint64_t clock_boot_ms(void);

@@ -14,6 +14,10 @@
  * A stream with a fence gives nothing to libuv: what the kernel doesn't take stays in s->queue, and a poll on a
  * descriptor of its own (epoll has one watcher for each) tells when it takes more.
  *
+ * A stranger's stream (stream_wait_in()) is not read where libuv says that there is something: that only puts it in its
+ * line, and on_turn() reads by itself. The engine of TLS is made when the first bytes are there, so who never sends any
+ * costs none.
+ *
  * Our own functions never call the owner: they set s->again or s->error and queue s->task, from which
  * on_task() does. The owner may close the stream in any callback, so after deliver() nothing is touched
  * unless it returned true. */
@@ -39,7 +43,9 @@ enum {
     LINGER_MS = 1000,       /* ... and waits so long for the peer's end after its own */
     SMALL = 16 * 1024,      /* buffers up to here are overwritten, secrets or not: it costs nothing */
     ENCRYPT_AT_ONCE = 65536, /* bytes; bounds the loop's cipher_buf */
-    UNPACK_AT_ONCE = 16      /* buffers; then it is the turn of others */
+    UNPACK_AT_ONCE = 16,     /* buffers; then it is the turn of others */
+    READS_A_ROUND = 4,       /* buffers too */
+    STRANGER_READ = 4096     /* bytes in a turn */
 };
 
 enum phase { CONNECTING, OPEN, FLUSHING, CLOSED };
@@ -69,7 +75,8 @@ struct stream {
     enum phase phase;
     struct loop_task task;
 
-    struct tls *tls; /* owned; NULL without TLS */
+    struct tls *tls; /* owned; NULL without TLS, and in a server's handshake before the first bytes */
+    struct tls_policy *policy; /* of a server, for it then; owned */
     bool handshaking;
     bool secrets;
     struct deflate *deflate; /* owned; NULL without compression */
@@ -82,7 +89,11 @@ struct stream {
     bool again;      /* give s->kept from the task */
     bool paused;
     bool reading; /* libuv reads */
+    uint64_t round;
+    unsigned reads; /* in this round */
     bool eof, eof_told;
+    struct turn turn; /* stands in a line: a stranger */
+    bool my_turn;
 
     struct buf gathered; /* plaintext: corked, or sent before the stream was ready */
     unsigned corks;
@@ -103,6 +114,7 @@ struct stream {
 
 static void on_task(struct loop_task *task);
 static void on_timer(uv_timer_t *timer);
+static void on_turn(struct turn *t);
 static void update_reading(struct stream *s);
 
 /* --- the owner --- */
@@ -173,6 +185,8 @@ static struct stream *stream_new(struct loop *l, const struct stream_limits *lim
     s->limits = *limits;
     s->secrets = true;
     s->task.fn = on_task;
+    s->turn.fn = on_turn;
+    l->n_sockets++;
     snprintf(s->peer, sizeof(s->peer), "%s", type == UV_NAMED_PIPE ? "unix" : "unknown");
     int rc = type == UV_NAMED_PIPE ? uv_pipe_init(&l->uv, &s->uv.pipe, 0) : uv_tcp_init(&l->uv, &s->uv.tcp);
     assert(rc == 0); /* no socket is made yet, so nothing can fail */
@@ -184,6 +198,7 @@ static struct stream *stream_new(struct loop *l, const struct stream_limits *lim
 static void stream_free(struct stream *s)
 {
     tls_free(&s->tls);
+    tls_policy_free(&s->policy);
     deflate_free(&s->deflate);
     buf_drop(s, &s->packed, true);
     buf_drop(s, &s->kept, true);
@@ -236,6 +251,7 @@ static void close_handles(struct stream *s)
     if (s->phase == FLUSHING)
         s->loop->n_closing--;
     s->phase = CLOSED;
+    s->loop->n_sockets--;
     loop_undefer(s->loop, &s->task);
     uv_close(&s->uv.handle, on_socket_closed);
     uv_close((uv_handle_t *)&s->timer, on_timer_closed);
@@ -321,6 +337,7 @@ static void write_done(struct write *w, int status)
         fail_uv(s, status);
     } else {
         start_write_if_idle(s);
+        update_reading(s);
         tell_drained(s);
     }
 }
@@ -484,10 +501,16 @@ void stream_uncork(struct stream *s)
         send_gathered(s);
 }
 
-size_t stream_unsent(const struct stream *s)
+/* Those that are on their way to the wire. */
+static size_t unsent_bytes(const struct stream *s)
 {
     size_t in_flight = s->writes > 0 ? uv_stream_get_write_queue_size(&s->uv.stream) : 0;
-    return in_flight + s->queue.len + s->gathered.len;
+    return in_flight + s->queue.len;
+}
+
+size_t stream_unsent(const struct stream *s)
+{
+    return unsent_bytes(s) + s->gathered.len;
 }
 
 bool stream_full(const struct stream *s)
@@ -502,22 +525,39 @@ static bool is_packed(const struct stream *s)
     return s->packed.len > 0 || s->unpack_more;
 }
 
+/* A client can have TLS answer without a word of the owner (RFC 8446 section 4.6.3). A server is read on: it may have to
+ * get rid of its own before it takes ours. */
+static bool is_choked(const struct stream *s)
+{
+    return s->policy && !s->handshaking && unsent_bytes(s) > 2 * s->limits.high_water;
+}
+
 static bool wants_reading(const struct stream *s)
 {
     if (s->phase == CONNECTING || s->phase == CLOSED || s->eof)
         return false;
     if (s->phase == FLUSHING)
         return true;
-    if (is_packed(s))
+    if (is_packed(s) || s->turn.waits || is_choked(s))
         return false;
     return !s->error && (s->handshaking || (!s->paused && s->kept.len <= s->limits.high_water));
 }
 
+/* libuv reads on as long as there is something: a fast peer would keep the loop from all others. */
+static bool may_read_now(struct stream *s)
+{
+    if (s->round != s->loop->round)
+        s->reads = 0;
+    s->round = s->loop->round;
+    return !s->turn.line && s->reads++ < READS_A_ROUND;
+}
+
+/* Without a buffer libuv asks again in the next round. */
 static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
 {
     (void)suggested;
     struct stream *s = CONTAINER_OF(h, struct stream, uv);
-    *buf = uv_buf_init((char *)s->loop->read_buf, LOOP_READ_SIZE);
+    *buf = may_read_now(s) ? uv_buf_init((char *)s->loop->read_buf, LOOP_READ_SIZE) : uv_buf_init(NULL, 0);
 }
 
 static void on_read(uv_stream_t *uv, ssize_t n, const uv_buf_t *buf);
@@ -640,10 +680,21 @@ static bool take(struct stream *s, struct span in)
     return true;
 }
 
+static void wait_for_turn(struct stream *s)
+{
+    loop_wait(s->loop, &s->turn, s->handshaking && !s->tls ? TURN_BEGIN : TURN_ON);
+    update_reading(s);
+}
+
 /* Gives what is due outside of a read: bytes kept and not given, then the end. */
 static void give_due(struct stream *s)
 {
-    if (s->again && !s->paused && s->kept.len > 0 && !give_kept(s))
+    bool due = s->again && !s->paused && s->kept.len > 0;
+    if (due && s->turn.line && !s->my_turn) {
+        wait_for_turn(s);
+        return;
+    }
+    if (due && !give_kept(s))
         return;
     if (is_packed(s) && !unpack_kept(s))
         return;
@@ -651,7 +702,8 @@ static void give_due(struct stream *s)
         update_reading(s);
         return;
     }
-    if (s->eof && !s->eof_told && !s->paused && !s->error) {
+    bool asked_again = s->again && s->kept.len > 0;
+    if (s->eof && !s->eof_told && !s->paused && !asked_again && !s->error) {
         s->eof_told = true;
         if (!deliver(s, STREAM_EOF))
             return;
@@ -692,6 +744,7 @@ static bool shake(struct stream *s, struct span *in)
         return false;
     }
     s->handshaking = false;
+    loop_turn_ended(s->loop, &s->turn);
     if (!deliver(s, STREAM_SECURE))
         return false;
     send_gathered(s);
@@ -747,20 +800,15 @@ static void read_ended(struct stream *s, int rc)
         got_eof(s);
 }
 
-static void on_read(uv_stream_t *uv, ssize_t n, const uv_buf_t *buf)
+/* n bytes are in the loop's buffer. */
+static void take_read(struct stream *s, size_t n)
 {
-    struct stream *s = CONTAINER_OF(uv, struct stream, uv);
-    (void)buf;
-    if (n < 0) {
-        read_ended(s, (int)n);
-        return;
-    }
-    if (n == 0 || s->phase == FLUSHING)
-        return;
     struct loop *l = s->loop;
     assert(!l->buf_busy);
     l->buf_busy = true;
-    struct span in = span_of(l->read_buf, (size_t)n);
+    struct span in = span_of(l->read_buf, n);
+    if (s->handshaking && !s->tls)
+        s->tls = tls_new(s->policy, NULL);
     if (s->tls)
         take_tls(s, in);
     else
@@ -768,6 +816,55 @@ static void on_read(uv_stream_t *uv, ssize_t n, const uv_buf_t *buf)
     l->buf_busy = false;
     if (s->phase == OPEN)
         update_reading(s);
+}
+
+static void on_read(uv_stream_t *uv, ssize_t n, const uv_buf_t *buf)
+{
+    struct stream *s = CONTAINER_OF(uv, struct stream, uv);
+    (void)buf;
+    if (n == UV_ENOBUFS) { /* ours */
+        if (s->turn.line)
+            wait_for_turn(s);
+    } else if (n < 0) {
+        read_ended(s, (int)n);
+    } else if (n > 0 && s->phase != FLUSHING) {
+        take_read(s, (size_t)n);
+    }
+}
+
+static void read_by_hand(struct stream *s)
+{
+    uv_os_fd_t fd;
+    ssize_t n = -1;
+    if (uv_fileno(&s->uv.handle, &fd) != 0)
+        return;
+    do
+        n = read(fd, s->loop->read_buf, STRANGER_READ);
+    while (n < 0 && errno == EINTR);
+    if (n > 0)
+        take_read(s, (size_t)n);
+    else if (n == 0)
+        read_ended(s, UV_EOF);
+    else if (errno != EAGAIN)
+        read_ended(s, uv_translate_sys_error(errno));
+}
+
+static void on_turn(struct turn *t)
+{
+    struct stream *s = CONTAINER_OF(t, struct stream, turn);
+    if (s->error)
+        return;
+    s->my_turn = true;
+    if (s->again && !s->paused && s->kept.len > 0)
+        give_due(s);
+    else if (wants_reading(s))
+        read_by_hand(s);
+    s->my_turn = false;
+    if (s->phase != OPEN)
+        return;
+    if (!s->tls) /* no handshake came of it */
+        loop_turn_ended(s->loop, &s->turn);
+    update_reading(s);
 }
 
 struct span stream_peek(const struct stream *s)
@@ -903,8 +1000,13 @@ void stream_secure(struct stream *s, struct tls_policy *policy, const char *name
         fail_take(s, xstrdup("unsent plaintext before the TLS handshake"), true);
         return;
     }
-    s->tls = tls_new(policy, name);
     s->handshaking = true;
+    if (!name) { /* the client speaks first */
+        s->policy = tls_policy_hold(policy);
+        update_reading(s);
+        return;
+    }
+    s->tls = tls_new(policy, name);
     struct buf *out = cipher_out(s);
     struct span nothing = {0};
     enum tls_rc rc = tls_handshake(s->tls, &nothing, out);
@@ -923,6 +1025,21 @@ void stream_compress(struct stream *s)
     buf_keep(s, &s->packed, stream_peek(s));
     stream_eat(s, stream_peek(s).len);
     loop_defer(s->loop, &s->task);
+}
+
+void stream_set_limits(struct stream *s, const struct stream_limits *limits)
+{
+    s->limits = *limits;
+    update_reading(s);
+}
+
+void stream_wait_in(struct stream *s, struct turn_line *line)
+{
+    loop_turn_leave(s->loop, &s->turn);
+    s->turn.line = line;
+    if (!line && s->again)
+        loop_defer(s->loop, &s->task);
+    update_reading(s);
 }
 
 bool stream_is_secure(const struct stream *s)
@@ -1086,6 +1203,7 @@ void stream_close(struct stream **sp, bool flush)
         return;
     *sp = NULL;
     s->owner = NULL;
+    loop_turn_leave(s->loop, &s->turn);
     if (flush && s->phase == OPEN && !s->error && !s->handshaking)
         start_flushing(s);
     else

@@ -16,7 +16,8 @@
  *   In what phase        reads                                      ends
  *   connecting           no                                         CONNECTED, ERROR
  *   handshake            always (also while paused)                 SECURE, ERROR
- *   open                 unless paused, over high_water or at EOF   stream_close()
+ *   open                 unless paused, over high_water or at EOF;  stream_close()
+ *                        256 KiB in a round of the loop
  *   closing with flush   and throws away, so that the peer gets     all is sent and the peer closed too or a second
  *                        what we sent and not a reset               went by; flush_ms at most
  *
@@ -40,7 +41,8 @@ enum stream_event {
 typedef void (*stream_fn)(struct stream *s, enum stream_event ev, void *owner);
 
 struct stream_limits {
-    size_t high_water; /* bytes: unread bytes above it stop reading; unsent ones above it make stream_full() true */
+    size_t high_water; /* bytes: unread bytes above it stop reading; unsent ones above it make stream_full() true. What
+                          TLS itself answers to a client (key updates) stops reading at twice that */
     size_t queue_max;  /* bytes: unsent bytes above it are STREAM_ERROR */
     uint64_t flush_ms; /* how long stream_close() with flush may go on sending; 0 = 5 s */
     /* For who must not be heard once it is gone (TCP alone). silence_ms, 0 = as the system has it: bytes that the peer's
@@ -60,6 +62,14 @@ struct stream *stream_connect(struct loop *l, const struct sockaddr *addr, const
                               stream_fn fn, void *owner);
 struct stream *stream_connect_unix(struct loop *l, const char *path, const struct stream_limits *limits, stream_fn fn,
                                    void *owner);
+
+/* Other limits than it was made with; flush_ms too. */
+void stream_set_limits(struct stream *s, const struct stream_limits *limits);
+
+/* The stream of a stranger: what comes is read, and a handshake begun, when it is its turn in this line (turns.h), a few
+ * KiB at a time; unread bytes are given again when it is its turn. line must live until the stream is closed or this is
+ * called with NULL, which ends the waiting. */
+void stream_wait_in(struct stream *s, struct turn_line *line);
 
 /* Starts TLS as client (name is verified against the certificate: a DNS name or an IP address) or as server (name
  * NULL). Ends in STREAM_SECURE or STREAM_ERROR. Bytes that are unread or unsent at this moment are an attack or a

@@ -198,6 +198,12 @@ void tls_policy_free(struct tls_policy **p)
     *p = NULL;
 }
 
+struct tls_policy *tls_policy_hold(struct tls_policy *p)
+{
+    p->refs++;
+    return p;
+}
+
 /* --- connections --- */
 
 static bool is_ip(const char *name)

@@ -20,6 +20,8 @@ void tls_policy_free(struct tls_policy **p);
 struct tls; /* one connection's engine over a custom BIO: bytes in, bytes out, no descriptor */
 enum tls_rc { TLS_OK, TLS_WANT_MORE, TLS_CLOSED, TLS_FAILED };
 
+/* One more owner; it frees it too. */
+struct tls_policy *tls_policy_hold(struct tls_policy *p);
 struct tls *tls_new(struct tls_policy *p, const char *name);
 void tls_free(struct tls **t);
 /* Ciphertext of the peer that tls_read() and tls_handshake() may take; they eat from *in. Borrowed for the call.
