@@ -8,6 +8,7 @@
 # make bench-migrate    how long an account takes, beside other engines; RUNS=1 ONLY=small,20 (see tests/bench/bench.py)
 # make bench-cutover    what a client waits while its account is switched over; RUNS= SESSIONS= (see tests/bench/cutover.py)
 # make bench-failover   100,000 sessions register after a failover; SESSIONS= THREADS= LEASE=ms BEFORE=1 (see tests/unit/test_failover.c)
+# make bench-flood      what sessions and logins wait while strangers flood the proxy; SECONDS= ONLY= (see tests/bench/flood.py)
 # make check-account    an account of 20,000 messages with every oddity, between Courier, Cyrus and Dovecot; MESSAGES=N
 # make check-huge       memory with a message of 1 GiB and a mailbox of 500,000; ONLY=mailbox MIB= MESSAGES= (see tests/huge.py)
 # make check-model      the model of the cut-over, explored by spin; ONLY=NAME runs one search (see tests/model/)
@@ -163,6 +164,11 @@ bench-failover:
 	@FAILOVER_SESSIONS=$(or $(SESSIONS),100000) FAILOVER_THREADS=$(or $(THREADS),16) FAILOVER_LEASE=$(or $(LEASE),10000) \
 	    FAILOVER_AS_BEFORE=$(BEFORE) $(BUILD)/unit/test_failover 2> /dev/null
 
+bench-flood:
+	@sh tests/deps.sh ensure
+	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all
+	@IMAPFERRY_BUILD=$(abspath $(BUILD)) $(PYTHON) -B tests/bench/flood.py
+
 check-account:
 	@sh tests/deps.sh ensure
 	@sh tests/servers.sh
@@ -189,4 +195,4 @@ clean:
 
 -include $(shell find $(BUILD) -type f -name '*.d' 2>/dev/null)
 
-.PHONY: all units fuzzers fuzz-replay clang-syntax deps demo check check-valgrind check-account check-crash check-faults check-huge check-model install clean bench-migrate bench-cutover bench-failover
+.PHONY: all units fuzzers fuzz-replay clang-syntax deps demo check check-valgrind check-account check-crash check-faults check-huge check-model install clean bench-migrate bench-cutover bench-failover bench-flood

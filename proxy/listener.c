@@ -188,7 +188,7 @@ void listener_open(struct listener *l, struct proxy *p, const char *url, int soc
 static void take_next(struct listener *l)
 {
     struct proxy *p = l->proxy;
-    l->waiting = p->n_sessions >= p->sessions_max;
+    l->waiting = !proxy_may_accept(p) || !proxy_has_room(p);
     if (!l->waiting)
         session_accept(p, &l->uv.stream, l->scheme);
 }

@@ -115,7 +115,7 @@ static bool make_workers(struct program *g, size_t descriptors, char **error)
                       : LIMIT_FDS_KEPT;
     for (size_t t = 0; t < g->n_workers; t++) {
         g->workers[t].proxy = proxy_new(g->conf, (unsigned)t, &g->sockets[t * g->n_listeners],
-                                        room / 2 / g->n_workers, on_worker_news, g, error);
+                                        room / g->n_workers, on_worker_news, g, error);
         if (!g->workers[t].proxy)
             return false;
     }

@@ -26,6 +26,9 @@ struct preauth {
     const char *text;
     unsigned bad_in_row;
     unsigned failed_logins;
+    unsigned commands; /* that were no logins */
+    bool corked;       /* the answers to what came at once go out at once */
+    bool full;         /* the client does not take them: it is not read */
 };
 
 static const struct imap_tree_limits args_limits = {.depth = 4, .values = 128, .bytes = 32 * 1024};
@@ -91,6 +94,14 @@ static void say_good(struct session *s, const char *text)
 {
     s->preauth->bad_in_row = 0;
     session_say(s, "%s OK %s", s->preauth->cmd.tag, text);
+}
+
+void preauth_flush(struct session *s)
+{
+    if (!s->preauth->corked)
+        return;
+    s->preauth->corked = false;
+    stream_uncork(s->client);
 }
 
 /* Invalid, or not allowed: three in a row are no mail program. */
@@ -224,6 +235,7 @@ static void run_starttls(struct session *s, const struct imap_value *args)
         return;
     }
     say_good(s, "Begin TLS negotiation now");
+    preauth_flush(s);
     session_enter(s, IN_SECURING);
     stream_secure(s->client, s->proxy->server_tls, NULL);
 }
@@ -338,6 +350,7 @@ static void begin_command(struct session *s, struct span line)
     struct preauth *p = s->preauth;
     const char *why;
     p->status = p->text = NULL;
+    p->row = NULL;
     if (!p->args)
         p->args = imap_tree_new(&args_limits);
     imap_tree_clear(p->args);
@@ -355,10 +368,20 @@ static void begin_command(struct session *s, struct span line)
         refuse(p, "NO [PRIVACYREQUIRED]", "STARTTLS first");
 }
 
+/* Who wants to log in does not need many; logins are counted by themselves. */
+static bool is_one_too_many(struct preauth *p)
+{
+    return !(p->row && (p->row->flags & SIGNS_IN)) && ++p->commands > LIMIT_COMMANDS;
+}
+
 static void end_command(struct session *s)
 {
     struct preauth *p = s->preauth;
     const char *why;
+    if (is_one_too_many(p)) {
+        session_close(s, WHY_MANY_COMMANDS, NULL);
+        return;
+    }
     if (!p->status && !imap_tree_done(p->args, &why))
         refuse(p, BAD, why);
     if (p->status)
@@ -436,9 +459,10 @@ static void take_bad(struct session *s, const struct imap_line_item *item)
     session_close(s, WHY_BAD_LINE, item->why);
 }
 
-void preauth_data(struct session *s)
+/* Looks at what is there, as long as the client takes the answers, and so much of it that others get their turn. */
+static void take_some(struct session *s)
 {
-    while (s->state == IN_PREAUTH) {
+    for (unsigned n = 0; s->state == IN_PREAUTH && n < LIMIT_COMMANDS_A_TURN && !stream_full(s->client); n++) {
         struct span data = stream_peek(s->client);
         struct imap_line_item item;
         size_t used;
@@ -455,8 +479,39 @@ void preauth_data(struct session *s)
         if (s->preauth)
             imap_line_forget(&s->preauth->lines); /* a password may have been in it */
     }
-    if (s->state == IN_PREAUTH && s->client_eof)
+}
+
+/* The deadline of the whole phase is that of a client which does not read, too. */
+static void wait_for_client(struct session *s)
+{
+    if (s->preauth->full || !stream_full(s->client))
+        return;
+    s->preauth->full = true;
+    stream_pause(s->client);
+}
+
+void preauth_data(struct session *s)
+{
+    stream_cork(s->client);
+    s->preauth->corked = true;
+    take_some(s);
+    if (s->preauth)
+        preauth_flush(s);
+    if (s->state != IN_PREAUTH)
+        return;
+    wait_for_client(s);
+    if (stream_peek(s->client).len > 0)
+        stream_again(s->client);
+    else if (s->client_eof)
         session_close(s, WHY_CLIENT_GONE, NULL);
+}
+
+void preauth_drained(struct session *s)
+{
+    if (!s->preauth->full)
+        return;
+    s->preauth->full = false;
+    stream_resume(s->client);
 }
 
 void preauth_greet(struct session *s)

@@ -22,6 +22,10 @@ void preauth_greet(struct session *s);
 void preauth_secured(struct session *s);
 /* STREAM_DATA in PREAUTH. */
 void preauth_data(struct session *s);
+/* STREAM_DRAINED before RELAY: the client has taken its answers, and is read again. */
+void preauth_drained(struct session *s);
+/* What was said goes out now, before anything else is sent. */
+void preauth_flush(struct session *s);
 /* A login failed and the client was told: back to PREAUTH, or the end where it was one too many. */
 void preauth_login_failed(struct session *s);
 

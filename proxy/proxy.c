@@ -16,6 +16,7 @@ enum {
     RESUME_AGAIN_MS = 500,
     CALLS_AT_ONCE = 16, /* those of all threads of a site have to be answered in a part of store_timeout */
     CALLS_SPREAD_MS = 500,
+    ROOM_AGAIN_MS = 50,
     DRAIN_STEP_MS = 50,
     DRAIN_LAST_MS = 15 * 1000, /* behind drain_time: for commands that are still under way */
 };
@@ -296,10 +297,53 @@ static void drain(struct proxy *p)
         on_drain_timer(p);
 }
 
-void proxy_session_ended(struct proxy *p)
+static void listeners_go_on(struct proxy *p)
 {
     for (size_t i = 0; i < p->n_listeners; i++)
         listener_go_on(&p->listeners[i]);
+}
+
+static void on_room_timer(void *owner)
+{
+    listeners_go_on(owner);
+}
+
+static void on_accepting(struct loop_task *task)
+{
+    listeners_go_on(CONTAINER_OF(task, struct proxy, accepting));
+}
+
+/* Sockets of connections that are being closed count: they are there. Who has not signed in will need another one. */
+static bool fits(const struct proxy *p)
+{
+    return p->loop->n_sockets + p->crowd.n + 2 <= p->sockets_max - p->sockets_max / 16;
+}
+
+bool proxy_has_room(struct proxy *p)
+{
+    if (fits(p) || (crowd_end_one(&p->crowd, NULL) && fits(p)))
+        return true;
+    if (!timer_is_set(p->room_timer))
+        timer_start(p->room_timer, ROOM_AGAIN_MS);
+    return false;
+}
+
+/* Not fewer where many wait: the kernel's queue knows no networks, and who comes from another than a flood's would wait in it
+ * behind all of them. */
+bool proxy_may_accept(struct proxy *p)
+{
+    if (p->accept_round != p->loop->round)
+        p->accepts = 0;
+    p->accept_round = p->loop->round;
+    if (p->accepts++ < LIMIT_ACCEPTS_A_ROUND)
+        return true;
+    loop_defer(p->loop, &p->accepting);
+    return false;
+}
+
+void proxy_session_ended(struct proxy *p)
+{
+    listeners_go_on(p);
     if (p->phase == PROXY_DRAINING && p->n_sessions == 0)
         end(p);
 }
@@ -326,13 +370,13 @@ void proxy_give_order(struct proxy *p, enum proxy_order order)
 
 /* ---- life ---- */
 
-struct proxy *proxy_new(const struct conf *conf, unsigned thread, const int *sockets, size_t sessions_max,
+struct proxy *proxy_new(const struct conf *conf, unsigned thread, const int *sockets, size_t sockets_max,
                         proxy_news_fn fn, void *owner, char **error)
 {
     struct proxy *p = xcalloc(1, sizeof *p);
     p->conf = conf;
     p->thread = thread;
-    p->sessions_max = sessions_max;
+    p->sockets_max = sockets_max;
     p->fn = fn;
     p->owner = owner;
     p->loop = loop_new();
@@ -344,6 +388,9 @@ struct proxy *proxy_new(const struct conf *conf, unsigned thread, const int *soc
     p->start_timer = timer_new(p->loop, on_start_timer, p);
     p->drain_timer = timer_new(p->loop, on_drain_timer, p);
     p->resume_timer = timer_new(p->loop, on_resume_timer, p);
+    p->room_timer = timer_new(p->loop, on_room_timer, p);
+    p->accepting.fn = on_accepting;
+    crowd_init(&p->crowd, p->loop, thread, sockets_max);
     for (size_t i = 0; i < IN_COUNT; i++)
         LIST_INIT(&p->places[i]);
     p->n_listeners = conf->proxy.listen.n;
@@ -387,6 +434,9 @@ void proxy_free(struct proxy **pp)
     timer_free(&p->drain_timer);
     timer_free(&p->resume_timer);
     queue_free(&p->queue);
+    timer_free(&p->room_timer);
+    loop_undefer(p->loop, &p->accepting);
+    crowd_free(&p->crowd);
     parting_free(&p->parting);
     tally_free(&p->tally);
     uv_close((uv_handle_t *)&p->orders, NULL);
@@ -394,7 +444,6 @@ void proxy_free(struct proxy **pp)
     tls_policy_free(&p->server_tls);
     if (p->seal)
         seal_public_free(&p->seal);
-    crowd_free(&p->crowd);
     free(p->listeners);
     vault_free(&p->vault);
     free(p);

@@ -19,6 +19,7 @@
 
 #include "accounts.h"
 #include "backends.h"
+#include "crowd.h"
 #include "doubts.h"
 #include "limits.h"
 #include "listener.h"
@@ -38,7 +39,7 @@ typedef void (*proxy_news_fn)(void *owner, bool ended);
 struct proxy {
     const struct conf *conf; /* borrowed, as all up to here: by proxy_new() */
     unsigned thread;
-    size_t sessions_max; /* by descriptors */
+    size_t sockets_max; /* by descriptors */
     proxy_news_fn fn;
     void *owner;
 
@@ -51,6 +52,10 @@ struct proxy {
     struct timer *start_timer;  /* STARTING: how long to wait for the store */
     struct timer *drain_timer;  /* DRAINING: the next good-byes; ENDING: how long to wait for the store */
     struct timer *resume_timer; /* asks again for sessions that rest though the lease is valid */
+    struct timer *room_timer;   /* looks again whether there is room for a connection that waits */
+    struct loop_task accepting; /* goes on with those that wait for the next round */
+    uint64_t accept_round;
+    unsigned accepts; /* in that round */
     uint64_t drain_began_ms;
     size_t drain_total, drain_told;
 
@@ -79,7 +84,7 @@ struct proxy {
 
 /* Runs in the main thread, before the thread starts. sockets: one a listener of the configuration, taken; -1
  * where this thread has no part in it. NULL: *error to free (a certificate, a key). */
-struct proxy *proxy_new(const struct conf *conf, unsigned thread, const int *sockets, size_t sessions_max,
+struct proxy *proxy_new(const struct conf *conf, unsigned thread, const int *sockets, size_t sockets_max,
                         proxy_news_fn fn, void *owner, char **error) MUST_CHECK;
 /* The whole life of the thread. */
 void proxy_run(struct proxy *p);
@@ -90,6 +95,11 @@ void proxy_give_order(struct proxy *p, enum proxy_order order);
 
 /* A session is gone. */
 void proxy_session_ended(struct proxy *p);
+/* Is there room for one more connection, by sockets? May end one of the crowd for it. Otherwise listeners are told when to
+ * look again. */
+bool proxy_has_room(struct proxy *p);
+/* May one more be taken in this round of the loop? Otherwise listeners go on in the next. */
+bool proxy_may_accept(struct proxy *p);
 /* There are sessions whose lapse was not cleared, though the store may be there: asks again soon. */
 void proxy_resume_later(struct proxy *p);
 

@@ -367,6 +367,9 @@ void relay_begin(struct session *s, const struct imap_caps *shown)
     struct relay *r = s->relay = xcalloc(1, sizeof *r);
     struct buf words = {0};
     bool plus = imap_caps_has(shown, CAP_LITERAL_PLUS), minus = imap_caps_has(shown, CAP_LITERAL_MINUS);
+    struct stream_limits limits = limits_of_stream;
+    limits.flush_ms = s->proxy->conf->proxy.close_timeout_ms;
+    stream_set_limits(s->client, &limits);
     struct imap_line_limits up = limits_after_login(plus ? UINT64_MAX : minus ? LIMIT_NONSYNC : 0);
     imap_line_init(&r->up, LINE_COMMANDS, &up);
     imap_line_init(&r->down, LINE_RESPONSES, &limits_of_backend);

@@ -211,9 +211,13 @@ bool relay_up_open(const struct session *s)
 {
     const struct relay *r = s->relay;
     bool may_begin = r->rest == WHY_NONE || r->up.in_command;
+    /* A command may be answered here: not while the client does not take what it was answered before. What belongs to one
+     * that passes does not wait: a client may send all of it before it reads. */
+    bool answers_wait = stream_full(s->client) && !(r->up.in_command && r->fate == FATE_PASSES);
     return s->state == IN_RELAY && (r->mode == UP_COMMANDS || r->mode == UP_IDLE) && may_begin && !r->idled &&
            r->n_own == 0 && !(r->waits && r->waits->ends_idle) && !r->logout &&
-           r->n_commands < LIMIT_PIPELINED && r->own.len < LIMIT_OWN_WORDS && !stream_full(s->backend) &&
+           r->n_commands < LIMIT_PIPELINED && r->own.len < LIMIT_OWN_WORDS && !answers_wait &&
+           !stream_full(s->backend) &&
            session_may_pass(s);
 }
 

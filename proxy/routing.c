@@ -437,8 +437,7 @@ static void let_in(struct session *s)
     login_free(s);
     s->secret = kept;
     preauth_free(&s->preauth);
-    crowd_leave(&p->crowd, &s->crowd);
-    s->in_crowd = false;
+    crowd_leave(&p->crowd, s);
     relay_begin(s, &shown);
 }
 

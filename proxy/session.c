@@ -35,6 +35,7 @@ static const struct why_row {
     [WHY_LOGIN_TRIES] = {"login_tries", true, "Too many failed logins"},
     [WHY_CROWD] = {"crowd", true, "[UNAVAILABLE] Too many connections, please try again later"},
     [WHY_BAD_COMMANDS] = {"bad_commands", true, "Too many invalid commands"},
+    [WHY_MANY_COMMANDS] = {"many_commands", true, "Too many commands before login"},
     [WHY_BAD_LINE] = {"bad_line", true, "[CLIENTBUG] This line can't be read"},
     [WHY_BAD_PART] = {"bad_part", true, "[CLIENTBUG] A command that was half sent can't be taken back"},
     [WHY_IDLE] = {"idle_timeout", false, "Autologout; idle for too long"},
@@ -188,6 +189,8 @@ static void session_client_event(struct stream *stream, enum stream_event ev, vo
         client_eof(s);
     } else if (ev == STREAM_DATA && s->state == IN_PREAUTH) {
         preauth_data(s);
+    } else if (ev == STREAM_DRAINED && s->preauth) {
+        preauth_drained(s);
     }
 }
 
@@ -263,7 +266,7 @@ static void session_unmake(struct session *s)
 void session_accept(struct proxy *p, uv_stream_t *listener, enum address_scheme scheme)
 {
     struct session *s = session_new(p, scheme);
-    struct stream_limits limits = limits_of_stream;
+    struct stream_limits limits = limits_of_stranger;
     limits.flush_ms = p->conf->proxy.close_timeout_ms;
     s->client = stream_accept(p->loop, listener, &limits, session_client_event, s);
     if (!s->client) {
@@ -272,9 +275,9 @@ void session_accept(struct proxy *p, uv_stream_t *listener, enum address_scheme 
     }
     s->peer = xstrdup(stream_peer(s->client));
     s->peer_ip = xstrdup(stream_peer_ip(s->client));
-    s->in_crowd = crowd_enter(&p->crowd, s->peer_ip, &s->crowd);
-    session_enter(s, scheme == ADDRESS_IMAPS || s->in_crowd ? IN_NEW : IN_PREAUTH);
-    if (!s->in_crowd)
+    bool in_crowd = crowd_enter(&p->crowd, s);
+    session_enter(s, scheme == ADDRESS_IMAPS || in_crowd ? IN_NEW : IN_PREAUTH);
+    if (!in_crowd)
         session_close(s, WHY_CROWD, NULL);
     else if (scheme == ADDRESS_IMAPS)
         stream_secure(s->client, p->server_tls, NULL);
@@ -282,10 +285,17 @@ void session_accept(struct proxy *p, uv_stream_t *listener, enum address_scheme 
         preauth_greet(s);
 }
 
+/* Who only knocks is of no interest, and those who do worse may be very many. */
+static bool end_matters(const struct session *s, enum why why)
+{
+    if (s->account)
+        return true;
+    return whys[why].is_error && why != WHY_CROWD && crowd_may_log(&s->proxy->crowd);
+}
+
 static void log_end(const struct session *s, enum why why, const char *detail)
 {
-    /* Who only knocks is of no interest. */
-    enum log_level level = whys[why].is_error || s->account ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
+    enum log_level level = end_matters(s, why) ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
     struct log_field fields[] = {
         {.key = NULL},
         LOG_S("why", whys[why].word),
@@ -302,8 +312,19 @@ static void log_end(const struct session *s, enum why why, const char *detail)
     log_event(level, "session_end", fields, COUNTOF(fields));
 }
 
+/* May the client's socket stay for a while, so that it surely gets the last words? Where all has to end at once, a client
+ * that does not read can't hold it up, and where sockets are short, their places are wanted now: the kernel has the words
+ * already, and they arrive if the client was silent. */
+static bool may_linger(const struct session *s, enum why why)
+{
+    const struct proxy *p = s->proxy;
+    if (why == WHY_CROWD || (s->network && p->loop->n_closing >= p->sockets_max / 16))
+        return false;
+    return !p->at_once || stream_unsent(s->client) == 0;
+}
+
 /* Everything but the memory. */
-static void release(struct session *s)
+static void release(struct session *s, enum why why)
 {
     struct proxy *p = s->proxy;
     timer_free(&s->timer);
@@ -320,12 +341,10 @@ static void release(struct session *s)
         doubts_leave(p->doubts, s->account->key, s->name);
     s->registered = false;
     accounts_detach(s);
-    if (s->in_crowd)
-        crowd_leave(&p->crowd, &s->crowd);
-    s->in_crowd = false;
+    bool linger = may_linger(s, why);
+    crowd_leave(&p->crowd, s);
     stream_close(&s->backend, false);
-    /* Where all has to end at once, a client that does not read can't hold it up. */
-    stream_close(&s->client, !p->at_once || stream_unsent(s->client) == 0);
+    stream_close(&s->client, linger);
 }
 
 void session_close(struct session *s, enum why why, const char *detail)
@@ -335,12 +354,14 @@ void session_close(struct session *s, enum why why, const char *detail)
     const char *bye = whys[why].bye;
     bool may_talk = s->state != IN_NEW && s->state != IN_SECURING && (!s->relay || relay_at_boundary(s));
     log_end(s, why, detail);
+    if (s->preauth)
+        preauth_flush(s);
     if (s->login)
         routing_cancel(s, may_talk && *bye);
     if (may_talk && *bye)
         session_say(s, "* BYE %s", bye);
     tally_add(s->proxy->tally, TALLY_ENDS, whys[why].word);
-    release(s);
+    release(s, why);
     session_enter(s, IN_CLOSING);
     loop_defer(s->proxy->loop, &s->task);
 }

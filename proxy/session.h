@@ -75,6 +75,7 @@ enum why {
     WHY_LOGIN_TRIES,
     WHY_CROWD,
     WHY_BAD_COMMANDS,
+    WHY_MANY_COMMANDS,
     WHY_BAD_LINE,
     WHY_BAD_PART,
     WHY_IDLE,
@@ -103,8 +104,8 @@ struct session {
     struct stream *client; /* owned */
     bool client_eof;       /* the client sends no more */
     char *peer, *peer_ip;  /* "" for a UNIX socket; owned */
-    bool in_crowd;
-    struct crowd_address *crowd;
+    struct network *network; /* until it has signed in: of the crowd (crowd.h); borrowed */
+    TAILQ_ENTRY(session) of_network, of_crowd;
 
     unsigned hops;           /* proxies that may still stand in the way, this one counted; 0: it went round (preauth.h) */
     struct preauth *preauth; /* until RELAY; owned */

@@ -347,21 +347,3 @@ def test_another_backend_checks_the_password(ferry, fake):
         assert w.command(b"b", b"LOGIN ann secret")[-1].startswith(b"b OK ")
         assert fake.logins == [("ann", "user")] and old.logins == [("ann", "master")]
         proxy.stop()
-
-
-def test_clients_wait_while_descriptors_are_short(ferry):
-    """Nobody is cut off, and there is something left for the connections to backends and Redis."""
-    proxy = ferry.proxy(wrapper=("prlimit", "--nofile=200:200"))
-    wires = [Wire(proxy.addresses[0]) for _ in range(70)]  # room is for 60
-    for w in wires[:60]:
-        assert w.read_line() == PLAIN
-    assert wires[0].command(b"a", b"LOGIN ann secret")[-1].startswith(b"a OK ")
-    wires[60].socket.settimeout(0.5)
-    with pytest.raises(TimeoutError):
-        wires[60].read_line()
-    for w in wires[:10]:
-        w.socket.close()
-    for w in wires[60:]:
-        w.socket.settimeout(15)
-        assert w.read_line() == PLAIN
-    proxy.stop()

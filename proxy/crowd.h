@@ -1,0 +1,59 @@
+/* crowd: those of a thread who have not signed in, by the network they come from: an IPv4 address, or a /64 of IPv6,
+ * since that is what one customer gets. They cost nothing to whoever opens them, so what they may take follows from
+ * the descriptors that there are:
+ *
+ *   the thread's sockets   n, of which a sixteenth is kept for hand-overs (a second connection to a backend)
+ *   the crowd              a quarter of n. Each of them is counted twice, for the connection to the backend that it
+ *                          will need: so who has got in can sign in too
+ *   one network            as many as would be left to others: one alone half of the crowd, two a third each
+ *
+ * Who comes where there is no room takes the place of the one who has been idle for longest: of the same network where
+ * that has too many, else of all. Idle is who has no login under way. That one is told BYE [UNAVAILABLE], and so is who
+ * comes where nobody is idle. Where all sockets are those of signed-in sessions, clients wait in the kernel's queue
+ * (listener.h). The log says it once in ten seconds, with numbers. */
+#ifndef IMAPFERRY_CROWD_H
+#define IMAPFERRY_CROWD_H
+
+#include <sys/queue.h>
+
+#include <uthash.h>
+
+#include "lib/loop.h"
+
+struct session;
+TAILQ_HEAD(crowd_list, session);
+
+struct network {
+    uint8_t key[9]; /* 4 or 6, then the address or the first 8 bytes of it; 0: a UNIX socket */
+    size_t n;
+    struct crowd_list members; /* the oldest first */
+    struct turn_line line;     /* what they wait in */
+    UT_hash_handle hh;
+};
+
+struct crowd {
+    struct network *networks; /* owned */
+    struct crowd_list all;    /* the oldest first */
+    size_t n, max;
+    struct timer *quiet; /* owned; set: what happens is counted ... */
+    uint64_t ended, refused, unlogged; /* ... and logged when it has passed */
+    unsigned logged;
+    unsigned thread;
+};
+
+/* sockets: what the thread may have. */
+void crowd_init(struct crowd *c, struct loop *l, unsigned thread, size_t sockets);
+void crowd_free(struct crowd *c);
+
+/* Takes the session in, by its peer_ip ("": a UNIX socket), and has its client's stream wait in its network's line; may
+ * end another session. False: no room; it is in no crowd. */
+bool crowd_enter(struct crowd *c, struct session *s) MUST_CHECK;
+/* Out of the crowd and its line. Nothing where it is in none. */
+void crowd_leave(struct crowd *c, struct session *s);
+/* Ends the one that has been idle for longest, of the network or (NULL) of all. False: nobody is idle. */
+bool crowd_end_one(struct crowd *c, struct network *of);
+
+/* May one more end of a session of the crowd be logged? Of what is not, the number is logged later. */
+bool crowd_may_log(struct crowd *c);
+
+#endif

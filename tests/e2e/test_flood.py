@@ -1,0 +1,252 @@
+"""What strangers can take from the proxy: memory, places, and the time of those who have signed in."""
+import os
+import re
+import select
+import socket
+import time
+
+import pytest
+
+from fakes.fake_imap import FakeImap
+from harness import net, redisd
+from harness.ferry import Ferry, backend
+from harness.scene import Wire
+
+# What a client that does not read may cost here. The kernel's buffers are not ours; a sanitizer's allocator adds its part.
+MEMORY_MAX = 400_000
+CLIENTS = 10
+
+
+@pytest.fixture(scope="module")
+def server():
+    with FakeImap() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def ferry(server, new, authority, cert):
+    os.environ["IMAPFERRY_ASAN_OPTIONS"] = "quarantine_size_mb=1:"
+    store = redisd.Redis(port=net.free_port())
+    made = Ferry(store, {"old": {"address": server.url()}, "new": backend(new, ca=authority.ca)}, cert,
+                 {"migration": {"trigger": "manual"}})
+    made.init()
+    yield made
+    try:
+        made.close()
+    finally:
+        del os.environ["IMAPFERRY_ASAN_OPTIONS"]
+        store.close()
+
+
+def port_of(proxy, listener=0):
+    return int(proxy.addresses[listener].rpartition(":")[2])
+
+
+def dial(proxy, source, listener=0):
+    """A socket from this address of the loopback."""
+    s = socket.socket()
+    s.bind((source, 0))
+    s.settimeout(15)
+    s.connect(("127.0.0.1", port_of(proxy, listener)))
+    return s
+
+
+class From(Wire):
+    """A Wire from another address of the loopback: another network."""
+
+    def __init__(self, proxy, source, listener=0):  # pylint: disable=super-init-not-called
+        self.socket = dial(proxy, source, listener)
+        self.buffer = b""
+
+
+def login_from(proxy, source, listener=0):
+    w = From(proxy, source, listener)
+    assert w.read_line().startswith(b"* OK ")
+    assert w.command(b"a", b"LOGIN ann secret")[-1].startswith(b"a OK ")
+    return w
+
+
+def push(wires, data, seconds=20):
+    """Sends what each connection takes, until none has taken any for half a second; nothing is read. How much it was."""
+    sent = [0] * len(wires)
+    for w in wires:
+        w.socket.setblocking(False)
+    end, moved = time.monotonic() + seconds, time.monotonic()
+    while time.monotonic() < end and time.monotonic() - moved < 0.5:
+        for i, w in enumerate(wires):
+            try:
+                n = w.socket.send(data[sent[i]:sent[i] + (1 << 18)])
+            except (BlockingIOError, ConnectionError):
+                n = 0
+            if n:
+                sent[i], moved = sent[i] + n, time.monotonic()
+    return sent
+
+
+# ---- memory
+
+
+def test_answers_that_a_stranger_does_not_take_cost_nothing(ferry):
+    proxy = ferry.proxy()
+    wires = [From(proxy, "127.0.0.3") for _ in range(CLIENTS)]
+    for w in wires:
+        w.read_line()
+    before = proxy.memory()
+    push(wires, b"a CAPABILITY\r\n" * 235_000)
+    grown = (proxy.memory() - before) / CLIENTS
+    assert grown < MEMORY_MAX, f"{grown} bytes a connection"
+    proxy.wait(r"event=session_end why=many_commands")
+    login_from(proxy, "127.0.0.4")
+    proxy.stop()
+
+
+def test_commands_before_login_have_an_end(ferry):
+    proxy = ferry.proxy()
+    w = From(proxy, "127.0.0.3")
+    w.send(b"".join(b"t%d NOOP\r\n" % i for i in range(300)))
+    lines = w.rest()
+    assert [x for x in lines if b" OK NOOP" in x] == [b"t%d OK NOOP completed" % i for i in range(100)]
+    assert lines[-1] == b"* BYE Too many commands before login"
+    proxy.stop()
+
+
+def test_many_commands_at_once_are_answered_in_order_though_others_get_their_turn(ferry):
+    proxy = ferry.proxy()
+    w = From(proxy, "127.0.0.3")
+    w.send(b"".join(b"t%d NOOP\r\n" % i for i in range(90)) + b"a LOGIN ann secret\r\nb NOOP\r\n")
+    w.socket.shutdown(socket.SHUT_WR)
+    answers = [x.split()[0] for x in w.rest() if not x.startswith(b"*")]
+    assert answers == [b"t%d" % i for i in range(90)] + [b"a", b"b"]
+    proxy.stop()
+
+
+@pytest.mark.parametrize("command", [b"a ID NIL\r\n", b"a XFROB\r\n", b"a ID (\"k\" {1+}\r\nv)\r\n"])
+def test_answers_of_ours_that_a_user_does_not_take_cost_nothing(ferry, command):
+    proxy = ferry.proxy()
+    wires = [login_from(proxy, "127.0.0.3") for _ in range(CLIENTS)]
+    before = proxy.memory()
+    sent = push(wires, command * (8_000_000 // len(command)))
+    grown = (proxy.memory() - before) / CLIENTS
+    assert grown < MEMORY_MAX, f"{grown} bytes a connection"
+    assert max(sent) < 8_000_000, "it was read on"
+    for w in wires:  # it goes on where one of them reads
+        w.socket.setblocking(True)
+        w.socket.settimeout(15)
+    for _ in range(5000):
+        assert re.match(rb"a (OK|BAD)|\* ID", wires[0].read_line())
+    proxy.stop()
+
+
+# ---- places
+
+
+def small(ferry, descriptors, **options):
+    return ferry.proxy(wrapper=("prlimit", f"--nofile={descriptors}:{descriptors}"), proxy=dict({"threads": 1}, **options))
+
+
+@pytest.mark.parametrize("descriptors,sources", [(200, 1), (200, 60), (1024, 1), (1024, 300)])
+def test_idle_strangers_never_keep_the_next_network_out(ferry, descriptors, sources):
+    proxy = small(ferry, descriptors)
+    strangers = []
+    for i in range(min(descriptors, 600)):
+        source = f"127.1.{i % sources // 250}.{1 + i % sources % 250}"
+        strangers.append(dial(proxy, source))
+    began = time.monotonic()
+    login_from(proxy, "127.0.0.9")
+    assert time.monotonic() - began < 10
+    ends = strangers[0].recv(4096) + strangers[0].recv(4096)
+    while (more := strangers[0].recv(4096)):
+        ends += more
+    assert ends.endswith(b"* BYE [UNAVAILABLE] Too many connections, please try again later\r\n"), ends
+    for _ in range(20):  # from the network of the strangers too: the oldest goes first
+        login_from(proxy, "127.1.0.1").close()
+    lines = [x for x in proxy.lines if x and "event=crowd" in x]
+    assert 1 <= len(lines) <= 3 and not proxy.find(r"why=crowd"), lines
+    proxy.stop()
+
+
+def test_one_network_can_have_half_of_the_crowd(ferry):
+    proxy = small(ferry, 200)
+    first = login_from(proxy, "127.0.0.2")
+    for s in [dial(proxy, "127.0.0.3") for _ in range(60)]:
+        s.setblocking(False)
+    login_from(proxy, "127.0.0.4")
+    said = re.search(r"connections=(\d+) max=(\d+)", proxy.wait(r"event=crowd .*").group(0))
+    assert int(said[1]) <= int(said[2]) // 2 + 2, said.group(0)
+    assert first.command(b"b", b"NOOP")[-1].startswith(b"b OK")
+    proxy.stop()
+
+
+def test_signed_in_sessions_are_not_cut_off_where_descriptors_end(ferry):
+    """Who comes then waits, and gets in when one of them has gone."""
+    proxy = small(ferry, 200, login_timeout="60s")
+    live = []
+    while len(live) < 100:
+        w = From(proxy, f"127.2.0.{1 + len(live)}")
+        w.socket.settimeout(1.5)
+        try:
+            w.read_line()
+        except TimeoutError:
+            break
+        w.socket.settimeout(15)
+        assert w.command(b"a", b"LOGIN ann secret")[-1].startswith(b"a OK ")
+        live.append(w)
+    assert 40 <= len(live) < 60, len(live)
+    assert live[0].command(b"b", b"NOOP")[-1].startswith(b"b OK")
+    for gone in live[1:3]:
+        gone.close()
+    w.socket.settimeout(15)
+    assert w.read_line().startswith(b"* OK ")
+    assert w.command(b"a", b"LOGIN ann secret")[-1].startswith(b"a OK ")
+    proxy.stop()
+
+
+# ---- time
+
+
+def hello():
+    """A ClientHello of the real thing."""
+    import ssl  # pylint: disable=import-outside-toplevel
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    talk = context.wrap_bio(incoming, outgoing)
+    with pytest.raises(ssl.SSLWantReadError):
+        talk.do_handshake()
+    return outgoing.read()
+
+
+def answered(sockets):
+    return len(select.select(sockets, [], [], 0)[0])
+
+
+def test_handshakes_that_do_not_go_on_leave_places_for_others(ferry, authority):
+    """More of them than may be under way: the next network's handshake begins at once, as nothing but a turn is waited for."""
+    proxy = ferry.proxy(listen=("imaps://127.0.0.1:0",), proxy={"tls_timeout": "60s"})
+    said = hello()
+    stuck = []
+    for i in range(400):
+        stuck.append(dial(proxy, f"127.0.1.{1 + i % 2}"))
+        stuck[-1].sendall(said)
+    net.wait_until("answers", lambda: answered(stuck) >= 128)
+    w = Wire(proxy.addresses[0], ca=authority.ca)
+    assert w.read_line().startswith(b"* OK ")
+    assert answered(stuck) < 256
+    assert w.command(b"a", b"LOGIN ann secret")[-1].startswith(b"a OK ")
+    for s in stuck:
+        s.close()
+    proxy.stop()
+
+
+def test_live_session_and_lease_under_both_floods(ferry):
+    """Bounded by the work that was done, not by a clock: a NOOP is answered while thousands of commands wait."""
+    proxy = ferry.proxy(listen=("imap://127.0.0.1:0", "imaps://127.0.0.1:0"))
+    live, said = login_from(proxy, "127.0.0.2"), hello()
+    for i in range(3):
+        for j in range(60):
+            s = dial(proxy, f"127.0.3.{1 + j % 8}", j % 2)
+            s.sendall(said if j % 2 else b"a CAPABILITY\r\n" * 1000)
+            s.close()
+        assert live.command(b"b%d" % i, b"NOOP")[-1].startswith(b"b%d OK" % i)
+    assert not proxy.find(r"event=lease_lapsed")
+    proxy.stop()
