@@ -21,7 +21,11 @@ bool quota_take(struct quota *q, const struct imap_resp *resp, const struct imap
     const struct imap_value *list = imap_value_at(data, 1);
     uint64_t used, limit;
 
-    if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "QUOTA") || !list || list->kind != IMAP_LIST)
+    if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "QUOTA") || !imap_value_at(data, 0))
+        return false;
+    if (!list) /* Courier leaves the list out where there are no limits */
+        return true;
+    if (list->kind != IMAP_LIST)
         return false;
     for (const struct imap_value *v = list->first; v; v = v->next->next->next) {
         if (!v->next || !imap_value_u64(v->next, &used) || !imap_value_u64(v->next->next, &limit))

@@ -38,7 +38,8 @@ static void what_is_none(void **state)
     assert_false(take(&q, "root (STORAGE x 5 STORAGE 1)"));
     assert_false(take(&q, "root (STORAGE 5)"));
     assert_false(take(&q, "root STORAGE"));
-    assert_false(take(&q, "root"));
+    assert_true(take(&q, "root")); /* nothing is limited there */
+    assert_false(take(&q, ""));
     assert_false(q.kinds[QUOTA_STORAGE].limited);
 }
 
