@@ -677,7 +677,7 @@ static void on_limited(void *owner, uint32_t uid, const char *text)
     imap_seq_add(&t->left, uid, uid);
     t->careful_max = 1;
     const struct limited *x = &t->limited[t->n_limited - 1];
-    if (t->n_limited >= LIMITED_MAX && is_throttling(t, x))
+    if (is_throttling(t, x))
         throttled(t, x);
     else if (t->n_limited == REFUSED_MAX)
         (void)judge_limited(t);
