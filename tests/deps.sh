@@ -19,7 +19,7 @@ wanted_for() { # demo, bench, model or all
     demo) echo $build $servers ;;
     bench) echo $build $servers $bench ;;
     model) echo $model ;;
-    *) echo $build $servers $checks ;;
+    *) echo $build $servers $checks $bench ;;
     esac
 }
 
@@ -39,11 +39,12 @@ missing() {
     [ -e /usr/lib/dovecot/imap ] || echo "dovecot's imap"
     [ -e /usr/include/uthash.h ] || echo uthash.h
     modules=redis
-    if [ "$1" = bench ]; then
+    if [ "$1" != demo ]; then
         for program in mbsync interimap; do
             command -v "$program" >/dev/null || echo "$program"
         done
-    elif [ "$1" != demo ]; then
+    fi
+    if [ "$1" != demo ] && [ "$1" != bench ]; then
         modules="redis pytest xdist pytest_timeout yaml"
         [ -e /usr/include/cmocka.h ] || echo cmocka.h
         for program in clang valgrind ip; do
