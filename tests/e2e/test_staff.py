@@ -9,6 +9,7 @@ from harness.ferry import backend
 from harness.scene import assert_equal, connect, fill, new_user, small
 
 FIELDS = {"user", "backend", "state", "epoch", "source", "target", "reason", "mailboxes", "messages", "bytes", "tiers"}
+MOVED = ("flipped", "settled")  # the latter at once, without a late watch
 MANUAL = {"migration": {"trigger": "manual"}}
 
 
@@ -69,7 +70,7 @@ def test_migrate_and_wait(manual, old, new):
     assert status == 0, answer
     status, answer = manual.ctl("user", user)
     assert status == 0 and FIELDS <= set(answer), FIELDS - set(answer)
-    assert (answer["user"], answer["backend"], answer["state"]) == (user, "new", "flipped")
+    assert (answer["user"], answer["backend"]) == (user, "new") and answer["state"] in MOVED
     assert answer["messages"]["done"] == answer["messages"]["total"] == 10
     assert answer["mailboxes"]["done"] == answer["mailboxes"]["total"] > 0
     assert_equal(old, new, user, 10)
@@ -92,11 +93,11 @@ def test_plain_output_for_people(manual, old, new):
     manual.migrator()
     assert manual.ctl_raw("migrate", user, "--wait")[0] == 0
     status, out, _ = manual.ctl_raw("user", user)
-    assert status == 0 and user in out and "new" in out and "flipped" in out
+    assert status == 0 and user in out and "new" in out and any(word in out for word in MOVED)
     with pytest.raises(json.JSONDecodeError):
         json.loads(out)
     status, out, _ = manual.ctl_raw("status")
-    assert status == 0 and "flipped" in out
+    assert status == 0 and any(word in out for word in MOVED)
 
 
 def test_status(manual, old, new):
@@ -109,7 +110,7 @@ def test_status(manual, old, new):
     manual.login(proxy, user, "secret")
     manual.ctl("migrate", user, "--wait")
     status, answer = manual.ctl("status")
-    assert status == 0 and "flipped" in json.dumps(answer)
+    assert status == 0 and any(answer["accounts"].get(word) for word in MOVED), answer
 
 
 def test_sessions(manual, old):

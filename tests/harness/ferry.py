@@ -208,10 +208,13 @@ class Ferry:
         return self.redis.client().hgetall(f"{self.settings['redis'].get('prefix', 'imapferry')}:route:{name}")
 
     def wait_state(self, name, *states, timeout=40.0):
-        """Waits until the account is in one of these states; the route. Fails at once on `blocked` unless asked for."""
+        """Waits until the account is in one of these states; the route. Fails at once on `blocked` unless asked for.
+        `flipped` is also an account that is settled already, at once where late_watch is 0; it is told as flipped."""
         def there():
             route = self.route(name)
             state = route.get("state")
+            if state == "settled" and "settled" not in states and "flipped" in states:
+                return dict(route, state="flipped")
             if state == "blocked" and "blocked" not in states:
                 raise AssertionError(f"{name} is blocked: {route.get('reason')}")
             return route if state in states else None
