@@ -76,6 +76,7 @@ static void on_prepare(uv_prepare_t *prepare)
 struct loop *loop_new(void)
 {
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     struct loop *l = xcalloc(1, sizeof(*l));
     must(uv_loop_init(&l->uv), "uv_loop_init");
     l->uv.data = l;

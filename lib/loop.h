@@ -41,7 +41,8 @@ struct loop {
     uint64_t rested_ns; /* when their time ended last */
 };
 
-/* Also has the process ignore SIGPIPE: a peer that went away is an error of a write. */
+/* Also has the process ignore SIGPIPE and SIGXFSZ: a peer that went away, or a file that may not grow, is an error of a
+ * write. */
 struct loop *loop_new(void);
 /* Runs until nothing is left to wait for, or loop_stop(). */
 void loop_run(struct loop *l);

@@ -10,25 +10,41 @@
 
 #include "lib/fault.h"
 #include "lib/imap_write.h"
+#include "lib/log.h"
 #include "lib/xalloc.h"
 
 #include "journal.h"
 
-struct journal {
-    struct loop *loop;
-    char *folder; /* owned */
-    LIST_HEAD(, work) works;
+enum { RESERVE_BYTES = 16 * 1024 }; /* what a probe has the disk keep free: some fifty lines */
+
+/* One line that somebody waits for. */
+struct note {
+    char *line; /* with its line feed; owned */
+    bool is_probe;
+    journal_fn fn; /* NULL: nobody waits any more */
+    void *owner;
+    uint64_t until_ms; /* by clock_boot_ms() */
+    TAILQ_ENTRY(note) link;
+};
+TAILQ_HEAD(notes, note);
+
+/* What a thread writes in one go. It outlives the journal, so it has what it needs. */
+struct batch {
+    uv_work_t req;
+    struct journal *journal; /* NULL: freed */
+    char *folder;            /* owned */
+    struct buf text;
+    bool probes, flips; /* there are such lines in it */
+    char *error;        /* owned; set by the thread */
 };
 
-/* One line on its way. It outlives the journal, so it has what it needs. */
-struct work {
-    uv_work_t req;
-    char *folder, *line; /* owned; the line with its line feed */
-    char *error;         /* owned; set by the thread */
-    journal_fn fn;       /* NULL: forgotten */
-    void *owner;
-    LIST_ENTRY(work) link;
-    bool linked;
+struct journal {
+    struct loop *loop;
+    char *folder;        /* owned */
+    struct batch *batch; /* under way; frees itself */
+    struct notes written, waiting; /* written: in the batch */
+    struct timer *slow; /* when the first one has waited for too long */
+    bool bad;
 };
 
 /* ---- in the thread */
@@ -63,9 +79,22 @@ static bool write_whole(int fd, const char *text)
     return did >= 0 && (size_t)did == n;
 }
 
-static char *append_line(int fd, const char *path, const char *line)
+/* Room for lines to come, besides what is in the file: a disk with room for one byte has none for a flip. File systems
+ * that can't are asked for no more than the byte. */
+static bool reserve(int fd)
 {
-    char *text = xasprintf("%s%s", ends_in_half_a_line(fd) ? "\n" : "", line);
+    struct stat st;
+
+    if (fstat(fd, &st) < 0 || fallocate(fd, FALLOC_FL_KEEP_SIZE, st.st_size, RESERVE_BYTES) == 0)
+        return true;
+    return errno != ENOSPC && errno != EDQUOT && errno != EIO && errno != EFBIG;
+}
+
+static char *append(int fd, const char *path, const char *lines, bool probe)
+{
+    if (probe && !reserve(fd))
+        return failed("keep room in", path);
+    char *text = xasprintf("%s%s", ends_in_half_a_line(fd) ? "\n" : "", lines);
     bool written = write_whole(fd, text);
 
     free(text);
@@ -87,7 +116,7 @@ static char *sync_folder(const char *folder)
     return error;
 }
 
-static char *write_line(const char *folder, const char *line)
+static char *write_lines(const char *folder, const char *lines, bool probe)
 {
     char *path = xasprintf("%s/flips", folder), *error;
     int fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
@@ -95,7 +124,7 @@ static char *write_line(const char *folder, const char *line)
     if (fd < 0) {
         error = failed("open", path);
     } else {
-        error = append_line(fd, path, line);
+        error = append(fd, path, lines, probe);
         if (close(fd) < 0 && !error)
             error = failed("close", path);
     }
@@ -105,27 +134,143 @@ static char *write_line(const char *folder, const char *line)
 
 static void in_thread(uv_work_t *req)
 {
-    struct work *w = CONTAINER_OF(req, struct work, req);
+    struct batch *b = CONTAINER_OF(req, struct batch, req);
 
-    FAULT_POINT("journal", NULL, "sent");
-    w->error = write_line(w->folder, w->line);
-    FAULT_POINT("journal", NULL, "answered");
+    if (b->flips)
+        FAULT_POINT("journal", NULL, "sent");
+    b->error = write_lines(b->folder, buf_str(&b->text), b->probes && !b->flips);
+    if (b->flips)
+        FAULT_POINT("journal", NULL, "answered");
 }
 
 /* ---- in the loop */
 
+static void note_free(struct note *n)
+{
+    free(n->line);
+    free(n);
+}
+
+static void free_notes(struct notes *list)
+{
+    struct note *n;
+
+    while ((n = TAILQ_FIRST(list))) {
+        TAILQ_REMOVE(list, n, link);
+        note_free(n);
+    }
+}
+
+static void set_bad(struct journal *j, const char *error)
+{
+    if (error && !j->bad)
+        LOG(ERROR, "journal_unwritable", LOG_S("error", error),
+            LOG_S("effect", "this migrator takes no work until it can be written"));
+    else if (!error && j->bad)
+        LOG(INFO, "journal_writable");
+    j->bad = error != NULL;
+}
+
+static void tell(struct note *n, const char *error)
+{
+    journal_fn fn = n->fn;
+
+    n->fn = NULL;
+    if (fn)
+        fn(n->owner, error);
+}
+
+static void watch(struct journal *j)
+{
+    struct note *n = NULL, *list[] = {TAILQ_FIRST(&j->written), TAILQ_FIRST(&j->waiting)};
+
+    for (size_t i = 0; i < COUNTOF(list) && !n; i++)
+        for (n = list[i]; n && !n->fn;)
+            n = TAILQ_NEXT(n, link);
+    uint64_t now = clock_boot_ms();
+    if (n)
+        timer_start(j->slow, n->until_ms > now ? n->until_ms - now : 1);
+    else
+        timer_stop(j->slow);
+}
+
+static void start(struct journal *j);
+
+/* Who is told may ask for the next line, which begins when all of these have been told. */
 static void on_written(uv_work_t *req, int status)
 {
-    struct work *w = CONTAINER_OF(req, struct work, req);
+    struct batch *b = CONTAINER_OF(req, struct batch, req);
+    struct journal *j = b->journal;
+    const char *error = status < 0 ? uv_strerror(status) : b->error;
+    struct note *n;
 
-    if (w->linked)
-        LIST_REMOVE(w, link);
-    if (w->fn)
-        w->fn(w->owner, status < 0 ? uv_strerror(status) : w->error);
-    free(w->folder);
-    free(w->line);
-    free(w->error);
-    free(w);
+    if (j) {
+        set_bad(j, error);
+        while ((n = TAILQ_FIRST(&j->written))) {
+            TAILQ_REMOVE(&j->written, n, link);
+            tell(n, error);
+            note_free(n);
+        }
+        j->batch = NULL;
+        start(j);
+    }
+    free(b->folder);
+    buf_free(&b->text);
+    free(b->error);
+    free(b);
+}
+
+/* All that waits, as one text. */
+static void start(struct journal *j)
+{
+    struct note *n;
+
+    watch(j);
+    if (j->batch || TAILQ_EMPTY(&j->waiting))
+        return;
+    struct batch *b = j->batch = xcalloc(1, sizeof(*b));
+    b->journal = j;
+    b->folder = xstrdup(j->folder);
+    while ((n = TAILQ_FIRST(&j->waiting))) {
+        TAILQ_REMOVE(&j->waiting, n, link);
+        TAILQ_INSERT_TAIL(&j->written, n, link);
+        buf_add_str(&b->text, n->fn ? n->line : ""); /* nobody waits: who gave it up has said that it is not there */
+        b->probes |= n->is_probe;
+        b->flips |= !n->is_probe;
+    }
+    uv_queue_work(&j->loop->uv, &b->req, in_thread, on_written);
+}
+
+static struct note *first_late(struct notes *list)
+{
+    struct note *n;
+    uint64_t now = clock_boot_ms();
+
+    TAILQ_FOREACH(n, list, link)
+    if (n->fn && n->until_ms <= now)
+        return n;
+    return NULL;
+}
+
+/* The disk may write all the same, once it goes on: what is in the batch. */
+static void tell_late(struct notes *list, const char *error)
+{
+    struct note *n;
+
+    while ((n = first_late(list)))
+        tell(n, error); /* which may change the list */
+}
+
+static void on_slow(void *owner)
+{
+    struct journal *j = owner;
+    char *error = xasprintf("%s/flips: the disk has not written for %d s", j->folder, JOURNAL_SLOW_MS / 1000);
+
+    set_bad(j, error);
+    tell_late(&j->written, error);
+    tell_late(&j->waiting, error);
+    watch(j);
+    free(error);
 }
 
 static void now_text(char *out, size_t size)
@@ -174,26 +319,48 @@ static char *line_of(const char *user, const struct route *r)
     return line;
 }
 
+static void add(struct journal *j, char *line, bool is_probe, journal_fn fn, void *owner)
+{
+    struct note *n = xcalloc(1, sizeof(*n));
+
+    *n = (struct note){.line = line,
+                       .is_probe = is_probe,
+                       .fn = fn,
+                       .owner = owner,
+                       .until_ms = clock_boot_ms() + JOURNAL_SLOW_MS};
+    TAILQ_INSERT_TAIL(&j->waiting, n, link);
+    start(j);
+}
+
 void journal_write(struct journal *j, const char *user, const struct route *r, journal_fn fn, void *owner)
 {
-    struct work *w = xcalloc(1, sizeof(*w));
+    add(j, line_of(user, r), false, fn, owner);
+}
 
-    w->folder = xstrdup(j->folder);
-    w->line = line_of(user, r);
-    w->fn = fn;
-    w->owner = owner;
-    w->linked = true;
-    LIST_INSERT_HEAD(&j->works, w, link);
-    uv_queue_work(&j->loop->uv, &w->req, in_thread, on_written);
+void journal_probe(struct journal *j, journal_fn fn, void *owner)
+{
+    add(j, xstrdup("\n"), true, fn, owner);
+}
+
+bool journal_is_good(const struct journal *j)
+{
+    return !j->bad;
 }
 
 void journal_forget(struct journal *j, void *owner)
 {
-    struct work *w;
+    struct note *n, *next;
 
-    LIST_FOREACH(w, &j->works, link)
-    if (w->owner == owner)
-        w->fn = NULL;
+    TAILQ_FOREACH(n, &j->written, link)
+    if (n->owner == owner)
+        n->fn = NULL;
+    for (n = TAILQ_FIRST(&j->waiting); n; n = next) {
+        next = TAILQ_NEXT(n, link);
+        if (n->owner != owner)
+            continue;
+        TAILQ_REMOVE(&j->waiting, n, link);
+        note_free(n);
+    }
 }
 
 struct journal *journal_open(struct loop *l, const char *folder, char **error)
@@ -213,22 +380,24 @@ struct journal *journal_open(struct loop *l, const char *folder, char **error)
     struct journal *j = xcalloc(1, sizeof(*j));
     j->loop = l;
     j->folder = xstrdup(folder);
+    TAILQ_INIT(&j->written);
+    TAILQ_INIT(&j->waiting);
+    j->slow = timer_new(l, on_slow, j);
     return j;
 }
 
 void journal_free(struct journal **jp)
 {
     struct journal *j = *jp;
-    struct work *w;
 
     *jp = NULL;
     if (!j)
         return;
-    LIST_FOREACH(w, &j->works, link)
-    {
-        w->fn = NULL;
-        w->linked = false;
-    }
+    if (j->batch)
+        j->batch->journal = NULL;
+    free_notes(&j->written);
+    free_notes(&j->waiting);
+    timer_free(&j->slow);
     free(j->folder);
     free(j);
 }
