@@ -12,7 +12,7 @@
  * command.APPEND.body        after each piece of a body
  * command.APPEND.closed      behind the last byte
  * bypass.sent, .answered     before and after the source is looked at again, in the freeze
- * journal.sent, .answered    before and after a flip is written to the disk
+ * journal.sent, .answered    before and after a flip is written to the disk (not: a probe)
  *
  * The environment says what happens:
  *   IMAPFERRY_FAULT=POINT:N:ACTION    the N-th time that POINT is passed

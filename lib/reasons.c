@@ -57,6 +57,12 @@ static const struct {
          "Tried again by itself. If it keeps happening, the servers are slow: raise freeze_budget."},
     [WHY_PAUSED] = {"paused", THEN_AGAIN, "Goes on by itself."},
     [WHY_STORE] = {"store", THEN_AGAIN, "Tried again by itself. See whether Redis and its replicas run."},
+    [WHY_JOURNAL] = {"journal", THEN_AGAIN,
+                     "Tried again by itself, also by other migrators. See the disk of journal_dir on the host that the "
+                     "reason names: full, broken, or too slow."},
+    [WHY_KILLED] = {"killed", THEN_PERSON,
+                    "Look into the logs of the migrators that the reason names. Where they crashed, something in this account "
+                    "may have done it: please report it. Where their hosts were rebooted or lost their network, \"retry\"."},
     [WHY_WINDOW] = {"window", THEN_AGAIN, "Goes on by itself. \"migrate NAME --now\" switches it over at once."},
     [WHY_IDLE] = {"idle", THEN_AGAIN,
                   "Goes on by itself. If its user is never away for so long, \"migrate NAME --now\" switches it over at "

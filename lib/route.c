@@ -140,6 +140,7 @@ void route_free(struct route *r)
     free(r->forced);
     free(r->owner);
     free(r->reason);
+    free(r->died);
     free(r->held_from);
     free(r->view);
     *r = (struct route){0};
@@ -170,6 +171,7 @@ static const struct {
     {"owner", FIELD_TEXT, offsetof(struct route, owner)},
     {"deadline", FIELD_U64, offsetof(struct route, deadline_ms)},
     {"reason", FIELD_TEXT, offsetof(struct route, reason)},
+    {"died", FIELD_TEXT, offsetof(struct route, died)},
     {"held_from", FIELD_TEXT, offsetof(struct route, held_from)},
     {"force", FIELD_BOOL, offsetof(struct route, force)},
     {"back", FIELD_BOOL, offsetof(struct route, back)},
@@ -249,6 +251,7 @@ static bool take_route(const struct store *s, const char *user, const struct rep
     out->forced = or_empty(out->forced);
     out->owner = or_empty(out->owner);
     out->reason = or_empty(out->reason);
+    out->died = or_empty(out->died);
     out->held_from = or_empty(out->held_from);
     out->view = or_empty(out->view);
     return good;

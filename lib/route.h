@@ -61,6 +61,8 @@ struct route {
     char *owner;
     uint64_t deadline_ms;   /* Redis time, 0 = none */
     char *reason;           /* "" or what a person can read; begins with the word of the table of reasons */
+    char *died;             /* "TOKEN/NAME TOKEN/NAME": migrators that were gone when the job was taken over, and that had
+                               not given it away; "" = none */
     char *held_from;
     bool force;             /* the flip under way skips the copy */
     bool back;              /* it sends the account back: it will be held there */
@@ -94,6 +96,8 @@ enum route_rc {
 typedef void (*route_done_fn)(void *owner, enum route_rc rc, const char *detail);
 /* r is borrowed, NULL unless ROUTE_OK. */
 typedef void (*route_read_fn)(void *owner, enum route_rc rc, const struct route *r);
+/* Rows of a list or, for views and stamps, pairs: rows[2i] is a name, rows[2i+1] its record. Borrowed; none unless ROUTE_OK. */
+typedef void (*route_rows_fn)(void *owner, enum route_rc rc, const struct span *rows, size_t n);
 
 /* Reads; writes nothing (the name may be anything that was typed). */
 void route_read(struct store *s, const char *user, route_read_fn fn, void *owner);
@@ -158,7 +162,33 @@ void route_thaw(struct store *s, const char *user, route_done_fn fn, void *owner
  * copying, ready, preparing, freezing → copying, from flipping → flipping (only forward). The claimed route is in r.
  * A repeat with the same token returns the same. ROUTE_REFUSED: nothing to do (drop the stream entry); ROUTE_PAUSED,
  * ROUTE_QUARANTINE: put it back. Backoff before next_try, held, blocked, resting, flipped, settled: REFUSED. */
-void route_claim(struct store *s, const char *user, const char *token, route_read_fn fn, void *owner);
+void route_claim(struct store *s, const char *user, const char *token, const char *migrator, route_read_fn fn,
+                 void *owner);
+/* Where the owner found had not given the job away (route_give()), it may have died of it: route.died. After the second one
+ * the account is blocked, with a reason that names both: REFUSED. */
+
+/* An entry of a stream of jobs: of PREFIX:jobs:bulk where that is said, else of PREFIX:jobs. */
+struct route_entry {
+    const char *user, *id;
+    bool bulk;
+};
+struct route_search {
+    const char *group, *consumer;
+    bool bulk;
+    uint64_t lease_ms;            /* entries that nobody has claimed for so long, or for their own migrator's term */
+    uint64_t patience_ms;         /* those of accounts in flipping are left to others for so much longer */
+    uint32_t places, suspects;    /* how many may be taken; of those how many that a migrator has died with */
+    const char *after;            /* go on behind this id; "" from the oldest on */
+    uint32_t max;                 /* entries to look at */
+};
+/* Jobs of migrators that are gone become the consumer's; those in flipping need no place. The first row is where to go on
+ * ("" = that was the end), then three for each entry: id, user, and "plain", "suspect" or "forward" (flipping). */
+void route_orphans(struct store *s, const struct route_search *w, route_rows_fn fn, void *owner);
+/* The caller lives, and lets go of a job that has not ended: others find it at once. Token: of
+ * its claim, "" if there was none; what was taken over meanwhile is not touched, but the caller is not taken for dead. */
+void route_give(struct store *s, const struct route_entry *e, const char *token, const char *group,
+                const char *consumer, uint64_t lease_ms, route_done_fn fn, void *owner);
+
 /* All below: user, token and epoch must be the route's, else ROUTE_LOST. */
 struct route_job {
     const char *user, *token;
@@ -166,13 +196,14 @@ struct route_job {
 };
 void route_progress(struct store *s, const struct route_job *j, const struct route_progress *p, route_done_fn fn,
                     void *owner);
-void route_ready(struct store *s, const struct route_job *j, route_done_fn fn, void *owner);    /* copying → ready */
+/* copying → ready. Detail: how many migrators have died with it, and still count. */
+void route_ready(struct store *s, const struct route_job *j, route_done_fn fn, void *owner);
 void route_recopy(struct store *s, const struct route_job *j, route_done_fn fn, void *owner);   /* ready → copying */
 /* The job has ended: its entry of the stream of jobs is acknowledged and deleted. detail: 0 where the route says that it
  * has not, so that the entry stays pending, and whoever takes it over goes on. */
 void route_drop(struct store *s, const char *user, bool bulk, const char *id, const char *group, route_done_fn fn,
                 void *owner);
-/* ready, until delay is over: then →queued. ROUTE_AGAIN: "now", staff said so. until_idle: until nobody uses the account
+/* ready, until delay is over (0: until staff say so): then →queued. ROUTE_AGAIN: "now", staff said so. until_idle: until nobody uses the account
  * (route_busy()), and the delay is when it is queued at the latest, for a pass; ROUTE_AGAIN "idle": nobody does. */
 void route_wait(struct store *s, const struct route_job *j, const char *reason, uint64_t delay_ms, bool until_idle,
                 route_done_fn fn, void *owner);
@@ -200,9 +231,6 @@ void route_backoff(struct store *s, const struct route_job *j, const char *reaso
 void route_block(struct store *s, const struct route_job *j, const char *reason, route_done_fn fn, void *owner);
 
 /* ---- what the owner of a job keeps: ledger, view records, stamps, credential ---- */
-
-/* Rows of a list or, for views and stamps, pairs: rows[2i] is a name, rows[2i+1] its record. Borrowed; none unless ROUTE_OK. */
-typedef void (*route_rows_fn)(void *owner, enum route_rc rc, const struct span *rows, size_t n);
 
 /* Appends entries to the list of one record, all or none, as one script: keep a batch below some thousands. A list that
  * ends in just these entries is left as it is (a repeat). record_id: letters, digits, "-" and "_". */

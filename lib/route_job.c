@@ -1,12 +1,43 @@
 /* The scripts that the owner of a job runs. */
 #include "route_priv.h"
 
-void route_claim(struct store *s, const char *user, const char *token, route_read_fn fn, void *owner)
+void route_claim(struct store *s, const char *user, const char *token, const char *migrator, route_read_fn fn,
+                 void *owner)
 {
     struct args a = {0};
     args_text(&a, user);
     args_text(&a, token);
+    args_text(&a, migrator);
     route_run_read(s, "claim", &a, user, fn, owner);
+}
+
+void route_orphans(struct store *s, const struct route_search *w, route_rows_fn fn, void *owner)
+{
+    struct args a = {0};
+    args_text(&a, w->group);
+    args_text(&a, w->consumer);
+    args_bool(&a, w->bulk);
+    args_number(&a, w->lease_ms);
+    args_number(&a, w->places);
+    args_number(&a, w->suspects);
+    args_number(&a, w->patience_ms);
+    args_text(&a, w->after);
+    args_number(&a, w->max);
+    route_run_rows(s, "orphans", &a, fn, owner);
+}
+
+void route_give(struct store *s, const struct route_entry *e, const char *token, const char *group,
+                const char *consumer, uint64_t lease_ms, route_done_fn fn, void *owner)
+{
+    struct args a = {0};
+    args_text(&a, e->user);
+    args_text(&a, token);
+    args_bool(&a, e->bulk);
+    args_text(&a, e->id);
+    args_text(&a, group);
+    args_text(&a, consumer);
+    args_number(&a, lease_ms);
+    route_run(s, "give", &a, fn, owner);
 }
 
 void route_progress(struct store *s, const struct route_job *j, const struct route_progress *p,

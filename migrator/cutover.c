@@ -24,7 +24,9 @@ enum {
     PREPARE_BUDGETS = 2, /* nobody waits for the sign-ins: they may take longer than the freeze */
 };
 
-enum state { PREPARE, SIGN_INS, CATCH_UP, FREEZE, REST, SYNC, HOOK, LAST, AGAIN, FLIP, ABORT, KEPT, JOURNAL, PUBLISH };
+enum state {
+    PROBE, PREPARE, SIGN_INS, CATCH_UP, FREEZE, REST, SYNC, HOOK, LAST, AGAIN, CAN, FLIP, ABORT, KEPT, JOURNAL, PUBLISH
+};
 
 struct cutover_run {
     struct move *move;
@@ -41,6 +43,7 @@ struct cutover_run {
     struct pass *pass;
     struct bypass *bypass;
     struct hook *hook;
+    enum { PROBE_NONE, PROBE_ASKED, PROBE_GOOD } probe; /* of the journal */
     size_t restless; /* sessions that were not where they have to be at the last look */
     char view[40];
     struct route_progress counters; /* the last ones, for write_and_wait() */
@@ -50,8 +53,9 @@ struct cutover_run {
     struct loop_task end_task;
 };
 
-static const char *const state_names[] = {"prepare", "sign_ins", "catch_up", "freeze", "rest", "sync",    "hook",
-                                          "last",    "again",    "flip",     "abort",  "kept", "journal", "publish"};
+static const char *const state_names[] = {"probe", "prepare", "sign_ins", "catch_up", "freeze", "rest",
+                                          "sync",  "hook",    "last",     "again",    "can",    "flip",
+                                          "abort", "kept",    "journal",  "publish"};
 
 static void run(struct cutover_run *c);
 
@@ -102,6 +106,7 @@ static void end(struct cutover_run *c, enum cutover_rc rc)
     bypass_cancel(&c->bypass);
     hook_cancel(&c->hook);
     store_forget(c->move->m->store, c);
+    journal_forget(c->move->m->journal, c);
     loop_defer(c->move->m->loop, &c->end_task);
 }
 
@@ -129,6 +134,7 @@ static void abort_with(struct cutover_run *c, enum why why, const char *detail)
     pass_cancel(&c->pass);
     bypass_cancel(&c->bypass);
     hook_cancel(&c->hook);
+    journal_forget(c->move->m->journal, c);
     enter(c, ABORT);
 }
 
@@ -176,6 +182,42 @@ static bool common_answer(struct cutover_run *c, enum route_rc rc, const char *d
     default:
         return false;
     }
+}
+
+/* ---- PROBE, CAN: can the journal be written? */
+
+static void on_probed(void *owner, const char *error)
+{
+    struct cutover_run *c = owner;
+
+    if (error) {
+        struct buf text = {0};
+        buf_printf(&text, "migrator %s: %s", c->move->m->id, error);
+        abort_with(c, WHY_JOURNAL, buf_str(&text));
+        buf_free(&text);
+        return;
+    }
+    c->probe = PROBE_GOOD;
+    if (c->state == PROBE || c->state == CAN)
+        run(c);
+}
+
+static void ask_journal(struct cutover_run *c)
+{
+    if (c->probe != PROBE_NONE)
+        return;
+    c->probe = PROBE_ASKED;
+    journal_probe(c->move->m->journal, on_probed, c);
+}
+
+/* Before the account stands still at all, and once more before there is no way back. */
+static void await_journal(struct cutover_run *c, enum state next)
+{
+    ask_journal(c);
+    if (c->probe != PROBE_GOOD)
+        return;
+    c->probe = PROBE_NONE;
+    enter(c, next);
 }
 
 /* ---- PREPARE, SIGN_INS, FREEZE */
@@ -262,6 +304,10 @@ static void on_deadline(void *owner)
         buf_printf(&text, "%zu session%s did not come to rest ", c->restless, c->restless > 1 ? "s" : "");
         deadline_text(c->budget_ms, &text);
         abort_with(c, WHY_SESSIONS, buf_str(&text));
+    } else if (c->state == CAN && c->probe == PROBE_ASKED) {
+        buf_printf(&text, "migrator %s: the disk of its journal did not answer ", c->move->m->id);
+        deadline_text(c->budget_ms, &text);
+        abort_with(c, WHY_JOURNAL, buf_str(&text));
     } else {
         buf_add_str(&text, "the last pass did not end ");
         deadline_text(c->budget_ms, &text);
@@ -332,11 +378,12 @@ void cutover_event(struct cutover_run *c, const struct event *e)
     bool thawed = e->epoch == c->move->job.epoch && span_is(e->kind, "state") && e->state == ROUTE_READY;
 
     /* What is under way here is for nothing. */
-    if (thawed && c->state >= SIGN_INS && c->state <= AGAIN) {
+    if (thawed && c->state >= SIGN_INS && c->state <= CAN) {
         pass_cancel(&c->pass);
         bypass_cancel(&c->bypass);
         hook_cancel(&c->hook);
         store_forget(c->move->m->store, c);
+        journal_forget(c->move->m->journal, c);
         c->asking = true;
         timer_stop(c->retry);
         route_read(c->move->m->store, c->move->user, on_thawed_route, c);
@@ -401,7 +448,7 @@ static void on_hook(void *owner, const char *error)
         abort_with(c, WHY_HOOK, buf_str(&text));
         buf_free(&text);
     } else {
-        enter(c, c->move->force ? FLIP : LAST);
+        enter(c, c->move->force ? CAN : LAST);
     }
 }
 
@@ -488,7 +535,7 @@ static void on_bypass(void *owner, const struct bypass_result *result)
     LOG(INFO, "looked_again", LOG_S("user", c->move->user), LOG_U("mailboxes", result->mailboxes),
         LOG_U("closer", result->closer), LOG_U("took_ms", result->took_ms));
     if (result->rc == BYPASS_NONE)
-        enter(c, FLIP);
+        enter(c, CAN);
     else
         abort_with(c, result->why, result->detail);
 }
@@ -552,9 +599,9 @@ static void on_journal(void *owner, const char *error)
         enter(c, PUBLISH);
         return;
     }
-    LOG(ERROR, "flip_waits", LOG_S("user", c->move->user), LOG_S("for", "the journal"),
+    LOG(ERROR, "flip_waits", LOG_S("user", c->move->user), LOG_S("for", "a migrator that can write its journal"),
         LOG_S("error", error));
-    later(c, FORWARD_RETRY_MS);
+    end(c, CUTOVER_GIVEN);
 }
 
 static void on_flipped(void *owner, enum route_rc rc, const char *detail)
@@ -588,6 +635,9 @@ static void run(struct cutover_run *c)
     struct store *s = c->move->m->store;
 
     switch (c->state) {
+    case PROBE:
+        await_journal(c, PREPARE);
+        break;
     case PREPARE:
         route_prepare(s, &c->move->job, PREPARE_BUDGETS * c->budget_ms, on_prepared, c);
         break;
@@ -615,7 +665,11 @@ static void run(struct cutover_run *c)
         c->pass = pass_start(c->move, PASS_LAST, on_pass, c);
         break;
     case AGAIN:
+        ask_journal(c);
         c->bypass = bypass_start(c->move, on_bypass, c);
+        break;
+    case CAN:
+        await_journal(c, FLIP);
         break;
     case FLIP:
         route_flip(s, &c->move->job, c->view, on_flipping, c);
@@ -665,7 +719,7 @@ static struct cutover_run *make(struct move *move, enum state state, cutover_fn 
 struct cutover_run *cutover_start(struct move *move, size_t mailboxes, uint64_t messages, cutover_fn fn,
                                   void *owner)
 {
-    struct cutover_run *c = make(move, PREPARE, fn, owner);
+    struct cutover_run *c = make(move, PROBE, fn, owner);
 
     c->budget_ms = budget_of(c, mailboxes, messages);
     c->counters = *progress_now(move->progress);

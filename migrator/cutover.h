@@ -2,6 +2,7 @@
  *
  * | state   | account               | does                                       | leaves to               |
  * |---------|-----------------------|--------------------------------------------|-------------------------|
+ * | PROBE   | ready                 | can the journal be written?                | PREPARE; ABORT          |
  * | PREPARE | ready -> preparing    | route_prepare (the epoch rises)            | SIGN_INS; end LATER     |
  * | SIGN_INS| preparing             | waits until each session is signed in at   | CATCH_UP; ABORT         |
  * |         |                       | the target, or gone                        |                         |
@@ -11,11 +12,12 @@
  * | SYNC    | freezing              | WAIT for the replicas                      | HOOK; ABORT             |
  * | HOOK    | freezing              | hook_freeze                                | LAST; ABORT             |
  * | LAST    | freezing              | last pass: delta, verification, records    | AGAIN; ABORT            |
- * | AGAIN   | freezing              | looks for changes past us: bypass.h        | FLIP; ABORT             |
+ * | AGAIN   | freezing              | looks for changes past us: bypass.h        | CAN; ABORT              |
+ * | CAN     | freezing              | can the journal be written still?          | FLIP; ABORT             |
  * | FLIP    | freezing -> flipping  | route_flip: the point of no return         | KEPT; ABORT             |
  * | ABORT   | -> ready              | route_abort with the reason                | end FAILED; KEPT        |
  * | KEPT    | flipping              | WAIT for the replicas, until they have it  | JOURNAL                 |
- * | JOURNAL | flipping              | a line on the disk, until it is there      | PUBLISH                 |
+ * | JOURNAL | flipping              | a line on the disk                         | PUBLISH; end GIVEN      |
  * | PUBLISH | flipping -> flipped   | route_flipped                              | end DONE                |
  *
  * The connections of the last pass are signed in during SIGN_INS too, which waits a little for them.
@@ -23,6 +25,10 @@
  * A target that does not answer holds the account in SIGN_INS, where nobody waits for anything, until its deadline,
  * which is twice the budget of the freeze. A target that refuses a session ends it there with that reason (route_refuse()
  * of a proxy).
+ *
+ * GIVEN is for a disk that has failed, filled up or hung in the moment between CAN and JOURNAL: without a line nothing is
+ * published, and there is no way back, so another migrator, or this one once it can, does it. Until then nobody is served.
+ * CAN is asked while AGAIN looks, so the freeze is longer for it by less than the time that the disk takes.
  *
  * LATER is for a pause and for the quarantine. ABORT finds out where a flip without an answer was done after
  * all, and goes on with KEPT. A forced flip has no CATCH_UP, no LAST and no AGAIN; what it lacks the late watch brings
@@ -42,6 +48,7 @@ enum cutover_rc {
     CUTOVER_DONE,   /* flipped */
     CUTOVER_FAILED, /* the account is ready again, and goes on as before: why and detail */
     CUTOVER_LATER,  /* paused, or a quarantine: ready as well, to be tried again when that is over */
+    CUTOVER_GIVEN,  /* in flipping, which this migrator can't finish: for another one */
     CUTOVER_LOST,   /* not ours any more */
 };
 struct cutover_result {
@@ -62,7 +69,7 @@ struct cutover_run *cutover_start(struct move *move, size_t mailboxes, uint64_t 
 struct cutover_run *cutover_resume(struct move *move, const struct route *route, cutover_fn fn, void *owner);
 /* Something happened to the account. */
 void cutover_event(struct cutover_run *c, const struct event *e);
-/* True from PREPARE to before FLIP: cutover_abort() calls it off, which ends in CUTOVER_FAILED soon. */
+/* True from PROBE to before FLIP: cutover_abort() calls it off, which ends in CUTOVER_FAILED soon. */
 bool cutover_can_abort(const struct cutover_run *c);
 void cutover_abort(struct cutover_run *c, enum why why, const char *detail);
 /* Only where the process ends or the job was lost: leaves the account as it is. NULL is fine. */

@@ -51,7 +51,7 @@ struct job {
     bool spread;  /* has waited for its random time */
     bool watched; /* long enough; a fresh pass was made since */
     bool idle;    /* cutover = idle: nobody used the account when it was asked last */
-    bool stopping;
+    bool stopping, suspect;
     enum why why;
     char *reason; /* owned; of GIVE_UP */
     enum job_how how;
@@ -173,7 +173,7 @@ static bool common_answer(struct job *j, enum route_rc rc, const char *detail)
     case ROUTE_REFUSED:
         LOG(WARN, "job_refused", LOG_S("user", j->move.user), LOG_S("while", state_names[j->state]),
             LOG_S("state", detail));
-        job_end(j, JOB_LOST);
+        job_end(j, JOB_STOPPED); /* it may still be ours, and nobody has died of it */
         return true;
     default: /* no answer, or not now */
         timer_start(j->retry, RETRY_MS);
@@ -198,6 +198,7 @@ static const char *take_route(struct job *j, const struct route *r)
     v->attempts = r->attempts;
     v->force = r->force;
     v->now = r->now;
+    j->suspect = *r->died != '\0';
     v->source_name = xstrdup(r->source);
     v->target_name = xstrdup(r->target);
     v->back = !strcmp(r->target, *r->home ? r->home : conf_pair_of(j->m->conf, v->user).source);
@@ -225,7 +226,7 @@ static void on_claimed(void *owner, enum route_rc rc, const struct route *r)
     const char *fault = take_route(j, r);
     LOG(INFO, "job_claimed", LOG_S("user", j->move.user), LOG_U("epoch", r->epoch),
         LOG_S("state", route_state_name(r->state)), LOG_S("source", r->source), LOG_S("target", r->target),
-        LOG_U("attempts", r->attempts));
+        LOG_U("attempts", r->attempts), LOG_S("died_with", r->died));
     if (r->state == ROUTE_FLIPPING) {
         j->state = CUTOVER;
         j->cutover = cutover_resume(&j->move, r, on_cutover, j);
@@ -351,6 +352,7 @@ static void on_ready(void *owner, enum route_rc rc, const char *detail)
     if (common_answer(j, rc, detail))
         return;
     j->copied_ms = clock_boot_ms();
+    j->suspect = *detail && strcmp(detail, "0") != 0;
     LOG(INFO, "job_ready", LOG_S("user", j->move.user), LOG_U("mailboxes", j->mailboxes),
         LOG_U("messages", j->messages), LOG_U("took_ms", j->copied_ms - j->began_ms));
     if (!may_cut_over(j))
@@ -359,20 +361,6 @@ static void on_ready(void *owner, enum route_rc rc, const char *detail)
         enter(j, RECOPY);
     else
         enter(j, j->watched ? TURN : WATCH);
-}
-
-/* Whoever says now from here on finds the account ready and queues it again. */
-static void on_policy(void *owner, enum route_rc rc, const struct route *r)
-{
-    struct job *j = owner;
-
-    if (common_answer(j, rc, ""))
-        return;
-    j->move.now = r->now;
-    if (r->now)
-        enter(j, RECOPY);
-    else
-        job_end(j, JOB_DONE);
 }
 
 static uint64_t jitter(const struct job *j)
@@ -417,13 +405,13 @@ static void ask_policy(struct job *j)
     case POLICY_WAIT:
         LOG(INFO, "job_waits", LOG_S("user", j->move.user), LOG_S("for", "window"), LOG_U("ms", ms));
         route_wait(j->m->store, &j->move.job,
-                   "window: waits for the time at which accounts are switched over", ms, false, on_waiting, j);
+                   "window: waits for the time at which accounts are switched over", ms ? ms : 1, false, on_waiting, j);
         break;
     case POLICY_IDLE:
         wait_until_idle(j);
         break;
-    case POLICY_STAFF:
-        route_read(j->m->store, j->move.user, on_policy, j);
+    case POLICY_STAFF: /* whoever says now from here on finds the account ready and queues it again */
+        route_wait(j->m->store, &j->move.job, "", 0, false, on_waiting, j);
         break;
     }
 }
@@ -553,7 +541,7 @@ static void on_cutover(void *owner, const struct cutover_result *r)
         job_end(j, JOB_DONE);
         break;
     case CUTOVER_FAILED:
-        if (r->why != WHY_STORE && r->why != WHY_PAUSED) /* these are nobody's bad luck with accounts */
+        if (r->why != WHY_STORE && r->why != WHY_PAUSED && r->why != WHY_JOURNAL) /* these are nobody's bad luck with accounts */
             tell_outcome(j, false);
         LOG(WARN, "thawed", LOG_S("user", j->move.user), LOG_S("why", why_word(r->why)),
             LOG_S("detail", r->detail), LOG_U("frozen_ms", r->frozen_ms));
@@ -568,6 +556,9 @@ static void on_cutover(void *owner, const struct cutover_result *r)
         records_begin_attempt(j->move.records);
         j->state = REST;
         timer_start(j->retry, REST_MS);
+        break;
+    case CUTOVER_GIVEN:
+        job_end(j, JOB_STOPPED);
         break;
     case CUTOVER_LOST:
         lost(j);
@@ -625,7 +616,7 @@ static void run(struct job *j)
 
     switch (j->state) {
     case CLAIM:
-        route_claim(s, v->user, v->token, on_claimed, j);
+        route_claim(s, v->user, v->token, j->m->id, on_claimed, j);
         break;
     case SIGN_IN:
         j->signin = signin_start(v, on_signin, j);
@@ -709,7 +700,13 @@ void job_keep(struct job *j, uint64_t until_ms)
     j->move.until_ms = until_ms;
 }
 
-struct job *job_start(struct migrator *m, const char *user, uint64_t until_ms, job_fn fn, void *owner)
+bool job_is_suspect(const struct job *j)
+{
+    return j->suspect;
+}
+
+struct job *job_start(struct migrator *m, const char *user, const char *token, bool suspect, uint64_t until_ms,
+                      job_fn fn, void *owner)
 {
     struct job *j = xcalloc(1, sizeof(*j));
 
@@ -721,7 +718,8 @@ struct job *job_start(struct migrator *m, const char *user, uint64_t until_ms, j
     j->move.m = m;
     j->move.user = xstrdup(user);
     j->move.until_ms = until_ms;
-    random_hex(j->move.token, 16);
+    j->suspect = suspect;
+    snprintf(j->move.token, sizeof(j->move.token), "%s", token);
     j->move.job = (struct route_job){.user = j->move.user, .token = j->move.token};
     j->retry = timer_new(m->loop, on_retry, j);
     run(j);

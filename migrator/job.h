@@ -3,13 +3,13 @@
  * | state   | account             | does                                     | leaves to                    |
  * |---------|---------------------|------------------------------------------|------------------------------|
  * | CLAIM   | queued, or found    | route_claim: a token, a new epoch        | SIGN_IN; READY (forced);     |
- * |         | without an owner    |                                          | CUTOVER (flipping); end      |
+ * |         | without an owner    | (after two deaths: blocked)              | CUTOVER (flipping); end      |
  * | SIGN_IN | copying             | master or the sealed password; a crew    | RECORDS; GIVE_UP             |
  * | RECORDS | copying             | reads the view records                   | COPY                         |
  * | COPY    | copying             | passes, until one is small               | READY; GIVE_UP               |
  * | READY   | copying -> ready    | tells the counters, route_ready          | WATCH, TURN; POLICY          |
- * | POLICY  | ready               | manual: did staff say now? window, idle: | RECOPY; end (stays ready)    |
- * |         |                     | waits                                    |                              |
+ * | POLICY  | ready               | waits, without an owner: until staff say | RECOPY; end (stays ready)    |
+ * |         |                     | now; for the window; until it is idle    |                              |
  * | WATCH   | ready               | has silent proxies evicted               | TURN                         |
  * | TURN    | ready               | freeze_jitter, max_flips_per_minute      | CUTOVER; QUIET (idle); RECOPY|
  * |         |                     |                                          | (took long)                  |
@@ -36,7 +36,8 @@
 enum job_how {
     JOB_DONE, /* flipped, given up, refused, or ready and waiting for staff: its entry of the stream can go */
     JOB_LOST, /* somebody else's now: don't touch the entry */
-    JOB_STOPPED, /* by job_stop(), before its end: for another migrator */
+    JOB_STOPPED, /* by job_stop(), unable to finish a flip (cutover.h: GIVEN), or a step was refused: whoever takes it next
+                    is told that we have not died with it */
     JOB_LATER,   /* paused, or a quarantine: ask again later */
 };
 
@@ -44,9 +45,13 @@ struct job;
 /* The job is gone when this is called. */
 typedef void (*job_fn)(void *owner, enum job_how how);
 
-/* Never calls back before it returned. until_ms, by clock_boot_ms(): nobody else takes the job over before
- * it; from then on nothing is done at either server any more, unless job_keep() said a later time. */
-struct job *job_start(struct migrator *m, const char *user, uint64_t until_ms, job_fn fn, void *owner);
+/* token: random, of this claim, copied. suspect: as the entry was found. Never calls back before it returned. until_ms, by
+ * clock_boot_ms(): nobody else takes the job over before it; from then on nothing is done at either server any more, unless
+ * job_keep() said a later time. */
+struct job *job_start(struct migrator *m, const char *user, const char *token, bool suspect, uint64_t until_ms,
+                      job_fn fn, void *owner);
+/* A migrator has died with this account, and it has not come past where that was. */
+bool job_is_suspect(const struct job *j);
 void job_keep(struct job *j, uint64_t until_ms);
 /* Something happened to the account. */
 void job_event(struct job *j, const struct event *e);

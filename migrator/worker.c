@@ -9,6 +9,7 @@
 #include "lib/xalloc.h"
 
 #include "job.h"
+#include "journal.h"
 #include "worker.h"
 
 #define GROUP "migrators"
@@ -20,15 +21,19 @@ enum {
     DUE_MIN_MS = 50,  /* accounts whose time has come: not more often */
     PAUSED_MS = 1000, /* a paused job asks again after it */
     DUE_MAX = 200,    /* accounts in one look */
+    LOOK_MAX = 100,   /* idle entries in one look for orphans */
+    UNFIT_TICKS = 3,  /* so much longer others have for what we can't finish */
+    PROBE_MS = 2000,  /* a journal that can't be written is tried again after it */
 };
 
 enum stream_name { LOGINS, BULK, N_STREAMS };
 
 /* What an entry is doing here. */
 enum entry_state {
-    WAITING, /* for a place, or for the end of a pause */
-    RUNNING, /* its job runs */
-    DROPPING /* not answered yet */
+    WAITING,  /* for a place, or for the end of a pause */
+    RUNNING,  /* its job runs */
+    DROPPING, /* its job has ended; not answered yet */
+    GIVING    /* its job has not, and is for another migrator; not answered yet */
 };
 
 struct entry {
@@ -38,7 +43,10 @@ struct entry {
     enum entry_state state;
     uint64_t claimed_ms;    /* when the last claim of it that was answered was sent */
     uint64_t not_before_ms; /* WAITING */
-    bool sent;              /* DROPPING: under way */
+    bool sent;              /* DROPPING, GIVING: under way */
+    bool forward;           /* found in flipping: needs no place */
+    bool suspect;           /* a migrator has died with it; of a job that runs, ask job_is_suspect() */
+    char token[33];         /* of its job, also of one that was dropped; "" = never claimed */
     struct job *job;
     UT_hash_handle hh; /* by user */
     TAILQ_ENTRY(entry) link;
@@ -53,9 +61,17 @@ struct worker {
     TAILQ_HEAD(, entry) entries;
     size_t n_entries;
     struct timer *tick, *due;
-    bool groups_made, term_told, reading, asking_due, stopping;
-    unsigned keeping, taking;            /* answers that are still to come */
-    uint64_t read_ms, kept_ms, taken_ms; /* when the last read, renewal and take-over were sent */
+    bool groups_made, term_told, reading, asking_due, stopping, probing;
+    unsigned keeping;                    /* answers that are still to come */
+    uint64_t read_ms, kept_ms, look_ms;  /* when the last read, renewal and look for orphans were sent */
+    uint64_t probed_ms;                  /* when the journal was tried last */
+    size_t asked;                        /* places that the read under way may fill */
+    struct round {
+        unsigned due; /* so many ends of it have to be seen before new work is taken */
+        bool asking;
+        enum stream_name stream;
+        char after[48]; /* the id behind which it goes on; "" from the oldest on */
+    } round;            /* looks for orphans, from the oldest entry of the logins to the newest of the bulk, and again */
     void (*done)(void *owner);
     void *done_owner;
     struct loop_task task;
@@ -64,6 +80,15 @@ struct worker {
 static void work_soon(struct worker *w)
 {
     loop_defer(w->m->loop, &w->task);
+}
+
+/* Places fell free, or time has passed: what has no owner by now is to be found. A round that is under way has passed by
+ * some entries when there was no place. */
+static void begin_round(struct worker *w)
+{
+    bool under_way = w->round.asking || w->round.stream != LOGINS || *w->round.after;
+
+    w->round.due = under_way ? 2 : 1;
 }
 
 /* ---- entries */
@@ -78,12 +103,37 @@ static size_t count_state(const struct worker *w, enum entry_state state)
     return n;
 }
 
+static bool needs_place(const struct entry *e)
+{
+    return (e->state == WAITING || e->state == RUNNING) && !e->forward;
+}
+
+/* Who can't write a flip takes nothing that would have to be written. */
+static bool is_fit(const struct worker *w)
+{
+    return journal_is_good(w->m->journal);
+}
+
 /* Places for further entries. */
 static size_t room(const struct worker *w)
 {
-    size_t taken = count_state(w, WAITING) + count_state(w, RUNNING);
+    size_t taken = w->asked;
+    const struct entry *e;
 
-    return taken < w->m->conf->migrator.jobs ? w->m->conf->migrator.jobs - taken : 0;
+    TAILQ_FOREACH(e, &w->entries, link)
+    taken += needs_place(e);
+    return is_fit(w) && taken < w->m->conf->migrator.jobs ? w->m->conf->migrator.jobs - taken : 0;
+}
+
+/* One at a time: should this migrator die, it is known of what. */
+static bool has_suspect(const struct worker *w)
+{
+    const struct entry *e;
+
+    TAILQ_FOREACH(e, &w->entries, link)
+    if (e->job ? job_is_suspect(e->job) : e->state == WAITING && e->suspect)
+        return true;
+    return false;
 }
 
 static struct entry *find_entry(struct worker *w, enum stream_name stream, struct span id)
@@ -91,7 +141,7 @@ static struct entry *find_entry(struct worker *w, enum stream_name stream, struc
     struct entry *e;
 
     TAILQ_FOREACH(e, &w->entries, link)
-    if (e->stream == stream && span_is(id, e->id))
+    if (e->stream == stream && e->state != GIVING && span_is(id, e->id))
         return e;
     return NULL;
 }
@@ -130,27 +180,38 @@ static void renew(struct entry *e, uint64_t sent_ms)
         job_keep(e->job, held_until(e));
 }
 
+/* Whoever has it now, or will, is told that we did not die with it. */
+static void give_away(struct entry *e)
+{
+    if (e->state == RUNNING)
+        HASH_DEL(e->worker->running, e);
+    job_free(&e->job);
+    store_forget(e->worker->m->store, e);
+    e->state = GIVING;
+    e->sent = false;
+    work_soon(e->worker);
+}
+
 static void drop_lapsed(struct worker *w)
 {
-    struct entry *e, *next;
+    struct entry *e;
     uint64_t now = clock_boot_ms();
 
-    for (e = TAILQ_FIRST(&w->entries); e; e = next) {
-        next = TAILQ_NEXT(e, link);
-        if (e->state == DROPPING || now < held_until(e))
+    TAILQ_FOREACH(e, &w->entries, link)
+    {
+        if (e->state == DROPPING || e->state == GIVING || now < held_until(e))
             continue;
         LOG(WARN, "job_lapsed", LOG_S("user", e->user), LOG_U("late_ms", now - held_until(e)));
-        entry_free(e);
+        give_away(e);
     }
 }
 
-/* id, (name, value, name, value ...) */
-static void add_entry(struct worker *w, enum stream_name stream, const struct reply *r, uint64_t sent_ms)
+/* NULL: we have it. */
+static struct entry *add_entry(struct worker *w, enum stream_name stream, struct span id, struct span user,
+                               uint64_t sent_ms)
 {
-    struct span id = reply_str(reply_at(r, 0)), user = reply_str(reply_get(reply_at(r, 1), "user"));
-
     if (id.len == 0 || find_entry(w, stream, id))
-        return;
+        return NULL;
     struct entry *e = xcalloc(1, sizeof(*e));
     e->worker = w;
     e->stream = stream;
@@ -161,6 +222,7 @@ static void add_entry(struct worker *w, enum stream_name stream, const struct re
     TAILQ_INSERT_TAIL(&w->entries, e, link);
     w->n_entries++;
     work_soon(w);
+    return e;
 }
 
 /* ---- dropping: acknowledged, and deleted */
@@ -194,16 +256,53 @@ static void command(struct worker *w, redis_fn fn, void *owner, size_t n, const 
     store_command(w->m->store, argv, n, fn, owner);
 }
 
-/* We end: another migrator need not wait until the entry is old. */
-static void hand_back(struct entry *e)
-{
-    struct worker *w = e->worker;
-    char idle[24];
+/* ---- giving away */
 
-    snprintf(idle, sizeof(idle), "%" PRIu64, w->m->conf->migrator.job_lease_ms);
-    command(
-        w, NULL, e, 9,
-        (const char *[]){"XCLAIM", w->keys[e->stream], GROUP, w->m->id, "0", e->id, "IDLE", idle, "JUSTID"});
+static void on_given(void *owner, enum route_rc rc, const char *detail)
+{
+    struct entry *e = owner;
+    struct worker *w = e->worker;
+
+    (void)detail;
+    e->sent = false;
+    if (rc != ROUTE_DOWN) /* else the next tick tries again */
+        entry_free(e);
+    work_soon(w);
+}
+
+/* Another migrator need not wait until the entry is old. */
+static void give(struct entry *e)
+{
+    struct migrator *m = e->worker->m;
+
+    e->sent = true;
+    route_give(m->store, &(struct route_entry){.user = e->user, .id = e->id, .bulk = e->stream == BULK}, e->token,
+               GROUP, m->id, m->conf->migrator.job_lease_ms, on_given, e);
+}
+
+/* What waits here would wait until the disk is mended. */
+static void give_away_waiting(struct worker *w)
+{
+    struct entry *e;
+
+    TAILQ_FOREACH(e, &w->entries, link)
+    if (e->state == WAITING && !e->forward)
+        give_away(e);
+}
+
+static void let_go(struct worker *w)
+{
+    struct entry *e, *next;
+
+    if (!is_fit(w))
+        give_away_waiting(w);
+    for (e = TAILQ_FIRST(&w->entries); e; e = next) {
+        next = TAILQ_NEXT(e, link);
+        if (e->state == DROPPING && !e->sent)
+            drop(e);
+        else if (e->state == GIVING && !e->sent)
+            give(e);
+    }
 }
 
 /* ---- jobs */
@@ -215,13 +314,14 @@ static void on_job_end(void *owner, enum job_how how)
 
     e->job = NULL;
     HASH_DEL(w->running, e);
+    begin_round(w);
     switch (how) {
     case JOB_DONE:
         e->state = DROPPING;
         break;
     case JOB_STOPPED:
-        hand_back(e);
-        /* fall through */
+        e->state = GIVING;
+        break;
     case JOB_LOST:
         e->state = WAITING; /* no longer RUNNING, for entry_free() */
         entry_free(e);
@@ -244,20 +344,32 @@ static void start_job(struct entry *e)
         return;
     e->state = RUNNING;
     HASH_ADD_KEYPTR(hh, w->running, e->user, strlen(e->user), e);
-    e->job = job_start(w->m, e->user, held_until(e), on_job_end, e);
+    random_hex(e->token, 16);
+    e->job = job_start(w->m, e->user, e->token, e->suspect, held_until(e), on_job_end, e);
+}
+
+static size_t places_used(const struct worker *w)
+{
+    size_t n = 0;
+    const struct entry *e;
+
+    TAILQ_FOREACH(e, &w->entries, link)
+    n += e->state == RUNNING && !e->forward;
+    return n;
 }
 
 static void start_jobs(struct worker *w)
 {
     struct entry *e;
     uint64_t now = clock_boot_ms();
+    size_t used = places_used(w);
 
     TAILQ_FOREACH(e, &w->entries, link)
     {
-        if (count_state(w, RUNNING) >= w->m->conf->migrator.jobs)
-            break;
-        if (e->state == WAITING && e->not_before_ms <= now)
-            start_job(e);
+        if (e->state != WAITING || e->not_before_ms > now || (!e->forward && used >= w->m->conf->migrator.jobs))
+            continue;
+        start_job(e);
+        used += e->state == RUNNING && !e->forward;
     }
 }
 
@@ -269,21 +381,29 @@ static void take_streams(struct worker *w, const struct reply *r)
     for (size_t i = 0; i < reply_count(r); i++) {
         const struct reply *stream = reply_at(r, i), *entries = reply_at(stream, 1);
         enum stream_name name = span_is(reply_str(reply_at(stream, 0)), w->keys[BULK]) ? BULK : LOGINS;
-        for (size_t k = 0; k < reply_count(entries); k++)
-            add_entry(w, name, reply_at(entries, k), w->read_ms);
+        for (size_t k = 0; k < reply_count(entries); k++) {
+            const struct reply *entry = reply_at(entries, k); /* id, (name, value, name, value ...) */
+            add_entry(w, name, reply_str(reply_at(entry, 0)), reply_str(reply_get(reply_at(entry, 1), "user")),
+                      w->read_ms);
+        }
     }
 }
 
-static void read_more(struct worker *w);
+static void stop_reading(struct worker *w)
+{
+    w->reading = false;
+    w->asked = 0;
+    begin_round(w);
+    work_soon(w);
+}
 
 static void on_read(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct worker *w = owner;
 
-    w->reading = false;
+    stop_reading(w);
     if (rc == REDIS_OK) {
         take_streams(w, r);
-        work_soon(w);
     } else if (rc == REDIS_ERROR_REPLY) { /* most likely NOGROUP: the streams are gone or new */
         LOG(WARN, "jobs_unreadable", LOG_SPAN("error", reply_str(r)));
         w->groups_made = false;
@@ -309,6 +429,7 @@ static void on_read_logins(void *owner, enum redis_rc rc, const struct reply *r)
     }
     uint64_t block_ms = block_interval(w);
     char block[24];
+    w->asked = 1;
     w->read_ms = clock_boot_ms();
     snprintf(block, sizeof(block), "%" PRIu64, block_ms);
     const char *words[] = {"XREADGROUP", "GROUP", GROUP, w->m->id, "COUNT", "1", "BLOCK", block, "STREAMS"};
@@ -326,12 +447,14 @@ static void on_read_logins(void *owner, enum redis_rc rc, const struct reply *r)
 static void read_more(struct worker *w)
 {
     char count[24];
+    size_t places = room(w);
 
-    if (w->reading || w->stopping || !w->groups_made || !w->term_told || !redis_is_up(w->redis) || room(w) == 0)
+    if (w->reading || !redis_is_up(w->redis) || places == 0)
         return;
     w->reading = true;
+    w->asked = places;
     w->read_ms = clock_boot_ms();
-    snprintf(count, sizeof(count), "%zu", room(w));
+    snprintf(count, sizeof(count), "%zu", places);
     const char *words[] = {"XREADGROUP", "GROUP",   GROUP,           w->m->id, "COUNT",
                            count,        "STREAMS", w->keys[LOGINS], ">"};
     struct span argv[COUNTOF(words)];
@@ -414,7 +537,7 @@ static void keep_stream(struct worker *w, enum stream_name stream)
     for (; n < COUNTOF(words); n++)
         argv[n] = span_str(words[n]);
     TAILQ_FOREACH(e, &w->entries, link)
-    if (e->stream == stream && e->state != DROPPING)
+    if (e->stream == stream && e->state != DROPPING && e->state != GIVING)
         argv[n++] = span_str(e->id);
     if (n > COUNTOF(words)) {
         argv[n++] = span_str("JUSTID");
@@ -436,48 +559,74 @@ static void keep_alive(struct worker *w)
         keep_stream(w, i);
 }
 
-/* "ok", entries */
-static void take_over(struct worker *w, enum stream_name stream, enum redis_rc rc, const struct reply *r)
+static uint64_t tick_interval(const struct worker *w)
 {
-    const struct reply *entries = reply_at(r, 1);
+    uint64_t sixth = w->m->conf->migrator.job_lease_ms / 6; /* renewals of a sixth come before a third is over */
 
-    w->taking--;
-    if (rc != REDIS_OK)
+    return sixth < TICK_MS ? sixth : TICK_MS;
+}
+
+static void take_over(struct worker *w, const struct span row[3])
+{
+    struct entry *e = add_entry(w, w->round.stream, row[0], row[1], w->look_ms);
+
+    if (!e)
         return;
-    for (size_t i = 0; i < reply_count(entries); i++) {
-        struct span id = reply_str(reply_at(reply_at(entries, i), 0));
-        if (id.len && !find_entry(w, stream, id))
-            LOG(INFO, "job_taken_over",
-                LOG_SPAN("user", reply_str(reply_get(reply_at(reply_at(entries, i), 1), "user"))));
-        add_entry(w, stream, reply_at(entries, i), w->taken_ms);
+    LOG(INFO, "job_taken_over", LOG_SPAN("user", row[1]), LOG_SPAN("kind", row[2]));
+    e->forward = span_is(row[2], "forward");
+    e->suspect = span_is(row[2], "suspect");
+}
+
+static void on_orphans(void *owner, enum route_rc rc, const struct span *rows, size_t n)
+{
+    struct worker *w = owner;
+    struct round *r = &w->round;
+
+    r->asking = false;
+    if (rc != ROUTE_OK || n == 0) { /* the next tick goes on; most likely NOGROUP, where the store is up */
+        w->groups_made = w->groups_made && store_state(w->m->store) != STORE_UP;
+        return;
     }
+    for (size_t i = 1; i + 2 < n; i += 3)
+        take_over(w, &rows[i]);
+    snprintf(r->after, sizeof(r->after), "%.*s", (int)rows[0].len, (const char *)rows[0].p);
+    if (rows[0].len == 0) {
+        r->due -= r->stream == BULK && r->due > 0;
+        r->stream = r->stream == LOGINS ? BULK : LOGINS;
+    }
+    work_soon(w);
 }
 
-static void on_taken_logins(void *owner, enum redis_rc rc, const struct reply *r)
-{
-    take_over(owner, LOGINS, rc, r);
-}
-
-static void on_taken_bulk(void *owner, enum redis_rc rc, const struct reply *r)
-{
-    take_over(owner, BULK, rc, r);
-}
-
+/* Goes on where the page before has ended, so that what is dead is found behind any number of others. What can't be
+ * finished here is left to others for some ticks, but not for ever: they may be gone. */
 static void look_for_orphans(struct worker *w)
 {
-    char idle[24], count[24];
-
-    if (w->taking > 0 || room(w) == 0)
+    if (w->round.asking)
         return;
-    w->taken_ms = clock_boot_ms();
-    w->taking = N_STREAMS;
-    snprintf(idle, sizeof(idle), "%" PRIu64, w->m->conf->migrator.job_lease_ms);
-    snprintf(count, sizeof(count), "%zu", room(w));
-    for (size_t i = 0; i < N_STREAMS; i++) {
-        struct span args[] = {span_str(GROUP), span_str(w->m->id), span_str(idle), span_str(i == BULK ? "1" : "0"),
-                              span_str(count)};
-        store_script(w->m->store, "orphans", args, COUNTOF(args), i == LOGINS ? on_taken_logins : on_taken_bulk, w);
-    }
+    w->round.asking = true;
+    w->look_ms = clock_boot_ms();
+    route_orphans(w->m->store,
+                  &(struct route_search){.group = GROUP,
+                                         .consumer = w->m->id,
+                                         .bulk = w->round.stream == BULK,
+                                         .lease_ms = w->m->conf->migrator.job_lease_ms,
+                                         .patience_ms = is_fit(w) ? 0 : UNFIT_TICKS * tick_interval(w),
+                                         .places = (uint32_t)room(w),
+                                         .suspects = has_suspect(w) ? 0 : 1,
+                                         .after = w->round.after,
+                                         .max = LOOK_MAX},
+                  on_orphans, w);
+}
+
+/* Orphans first: a place that falls free is theirs. */
+static void look_for_work(struct worker *w)
+{
+    if (w->stopping || !w->groups_made || !w->term_told)
+        return;
+    if (w->round.due > 0)
+        look_for_orphans(w);
+    else
+        read_more(w);
 }
 
 /* ---- what is done when */
@@ -510,21 +659,39 @@ static void on_due_timer(void *owner)
     }
 }
 
+static void on_probed(void *owner, const char *error)
+{
+    struct worker *w = owner;
+
+    (void)error; /* the journal knows */
+    w->probing = false;
+    work_soon(w);
+}
+
+static void try_journal(struct worker *w)
+{
+    uint64_t now = clock_boot_ms();
+
+    if (is_fit(w) || w->probing || w->stopping || now - w->probed_ms < PROBE_MS)
+        return;
+    w->probing = true;
+    w->probed_ms = now;
+    journal_probe(w->m->journal, on_probed, w);
+}
+
 static void on_tick(void *owner)
 {
     struct worker *w = owner;
-    uint64_t sixth =
-        w->m->conf->migrator.job_lease_ms / 6; /* renewals of a sixth come before a third is over */
 
-    timer_start(w->tick, sixth < TICK_MS ? sixth : TICK_MS);
+    timer_start(w->tick, tick_interval(w));
     drop_lapsed(w);
+    try_journal(w);
+    if (w->round.due == 0)
+        begin_round(w);
     if (store_state(w->m->store) == STORE_UP) {
         keep_alive(w);
-        if (!w->groups_made) {
+        if (!w->groups_made)
             make_groups(w);
-        } else if (!w->stopping) {
-            look_for_orphans(w);
-        }
     }
     work_soon(w);
 }
@@ -532,20 +699,17 @@ static void on_tick(void *owner)
 static void work(struct loop_task *task)
 {
     struct worker *w = CONTAINER_OF(task, struct worker, task);
-    struct entry *e, *next;
 
     if (store_state(w->m->store) == STORE_UP) {
-        for (e = TAILQ_FIRST(&w->entries); e; e = next) {
-            next = TAILQ_NEXT(e, link);
-            if (e->state == DROPPING && !e->sent)
-                drop(e);
-        }
-        if (!w->stopping) {
+        let_go(w);
+        if (!w->stopping)
             start_jobs(w);
-            read_more(w);
-        }
+        look_for_work(w);
     }
-    if (w->stopping && w->done && count_state(w, RUNNING) + count_state(w, DROPPING) == 0) {
+    size_t left = count_state(w, RUNNING) + count_state(w, DROPPING);
+    if (store_state(w->m->store) == STORE_UP)
+        left += count_state(w, GIVING);
+    if (w->stopping && w->done && left == 0) {
         void (*done)(void *) = w->done;
         w->done = NULL;
         done(w->done_owner);
@@ -572,7 +736,7 @@ static void on_redis(void *owner, bool up, const char *detail)
     if (up)
         work_soon(w);
     else
-        w->reading = false;
+        stop_reading(w);
 }
 
 static void on_event(void *owner, const struct event *event)
@@ -620,12 +784,10 @@ void worker_stop(struct worker *w, void (*done)(void *owner), void *owner)
     w->done_owner = owner;
     for (e = TAILQ_FIRST(&w->entries); e; e = next) {
         next = TAILQ_NEXT(e, link);
-        if (e->job) {
+        if (e->job)
             job_stop(e->job);
-        } else if (e->state == WAITING) {
-            hand_back(e);
-            entry_free(e);
-        }
+        else if (e->state == WAITING)
+            give_away(e);
     }
     work_soon(w);
 }
@@ -641,6 +803,7 @@ void worker_free(struct worker **wp)
     while ((e = TAILQ_FIRST(&w->entries)))
         entry_free(e);
     store_forget(w->m->store, w);
+    journal_forget(w->m->journal, w);
     loop_undefer(w->m->loop, &w->task);
     timer_free(&w->tick);
     timer_free(&w->due);

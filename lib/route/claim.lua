@@ -1,6 +1,8 @@
--- claim: takes a job. args: user, token. Called by who holds the account's entry of the stream alone, so an owner found
--- here is gone. ok: generation, now, the fields of the route. In a quarantine it may not be: it may still work with what
--- a former master told it, and two that copy at once copy twice. It goes on itself, of course.
+-- claim: takes a job. args: user, token, the migrator's name. Called by who holds the account's entry of the stream alone,
+-- so an owner found here is gone. ok: generation, now, the fields of the route. In a quarantine it may not be: it may still
+-- work with what a former master told it, and two that copy at once copy twice. It goes on itself, of course.
+-- An owner that has not given the job away may have died of it: after the second one the account is blocked. Not in
+-- `flipping`, from where there is no way but forward.
 if not open(true) then return NOSTORE end
 local r = route(arg(1))
 local token = arg(2)
@@ -16,8 +18,24 @@ if not (OWNED[r.state] or r.state == 'queued' or due) then return {'refused', r.
 local forward = r.state == 'flipping'
 if paused() and not forward then return {'paused'} end
 if quarantine_left() > 0 and not forward then return {'quarantine', text(quarantine_left())} end
+if not forward and died_with(r) > died_of(r) then
+    local late = r.state ~= 'copying' and '1' or r.died_late
+    change(r, {died = r.died .. ' ' .. r.owner .. '/' .. encode(r.at), died_late = late})
+end
+if not forward and died_of(r) >= 2 then
+    local names = {}
+    for name in string.gmatch(r.died, '/(%S+)') do names[#names + 1] = name end
+    call('ZREM', LATER, r.user)
+    change(r, {state = 'blocked', owner = '', last_owner = r.owner, deadline = '0', next_try = '0',
+               attempts = text(number(r.attempts) + 1),
+               reason = 'killed: these migrators ended (crash, kill, reboot) or fell silent, one after the other, while ' ..
+                        'they had the account, and did not give it away: ' .. table.concat(names, ', ') ..
+                        '; the last one while it was ' .. r.state}, 'state')
+    return {'refused', r.state}
+end
 local epoch = text(number(r.epoch) + 1)
 call('ZREM', LATER, r.user)
-change(r, {state = forward and 'flipping' or 'copying', epoch = epoch, prior = r.epoch, owner = token, last_owner = '',
-           deadline = '0', next_try = '0', reason = '', engaged = number(r.engaged) > 0 and r.engaged or epoch}, 'state')
+change(r, {state = forward and 'flipping' or 'copying', epoch = epoch, prior = r.epoch, owner = token, at = arg(3),
+           given = '', last_owner = '', deadline = '0', next_try = '0', reason = '',
+           engaged = number(r.engaged) > 0 and r.engaged or epoch}, 'state')
 return answer()

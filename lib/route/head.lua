@@ -95,7 +95,8 @@ local function look(user, home)
     local r = {backend = home or '', state = 'resting', epoch = '0', generation = text(S.generation), source = '',
                target = '', owner = '', last_owner = '', prior = '', deadline = '0', reason = '', held_from = '',
                held_reason = '', attempts = '0', next_try = '0', force = '', back = '', now = '', bulk = '', job = '',
-               staff = '', view = '', engaged = '0', prepared = '0', waits = '0', pass_at = '0', left = ''}
+               staff = '', view = '', engaged = '0', prepared = '0', waits = '0', pass_at = '0', left = '',
+               given = '', died = '', died_late = '', at = ''}
     local flat = call('HGETALL', key('route', user))
     for i = 1, #flat, 2 do r[flat[i]] = flat[i + 1] end
     r.exists, r.user = #flat > 0, user
@@ -169,6 +170,21 @@ end
 -- The owner gave the job up by the very call that is now repeated.
 local function gave_up(r, state) return r.state == state and r.last_owner == arg(2) and arg(2) ~= '' end
 
+-- Migrators that were gone, and had not given the job away, when it was taken over: "TOKEN/NAME TOKEN/NAME". It stands until
+-- the account has come past where that happened (ready.lua, flipped.lua), or until staff say so.
+local function died_of(r) return select(2, string.gsub(r.died, '%S+', '')) end
+-- The one before included, should the job be taken over now.
+local function died_with(r)
+    return died_of(r) + (OWNED[r.state] and r.owner ~= '' and r.given ~= r.owner and 1 or 0)
+end
+local function without(died, token)
+    local kept = {}
+    for word in string.gmatch(died, '%S+') do
+        if string.sub(word, 1, #token) ~= token then kept[#kept + 1] = word end
+    end
+    return table.concat(kept, ' ')
+end
+
 -- An account has one entry in the streams of jobs. Returns what the route has to remember of it.
 local function push(r, bulk)
     if r.job ~= '' then call('XDEL', r.bulk == '1' and BULK or JOBS, r.job) end
@@ -195,6 +211,13 @@ end
 local function parse_migrator(v)
     local term, told = string.match(v, '^(%d+) (%d+)%f[ %z]')
     return number(term), number(told)
+end
+
+-- Nobody holds a job for longer without a word.
+local function longest_term(own)
+    local longest, all = own, call('HVALS', MIGRATORS)
+    for i = 1, #all do longest = math.max(longest, (parse_migrator(all[i]))) end
+    return longest
 end
 
 -- ---- sessions ----

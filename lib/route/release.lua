@@ -11,7 +11,7 @@ else
     set = {state = r.held_from ~= '' and r.held_from or 'resting', reason = r.held_reason, held_from = '',
            last_owner = ''}
 end
-set.held_reason, set.staff = '', mark
+set.held_reason, set.died, set.died_late, set.staff = '', '', '', mark
 change(r, set, 'state')
 audit(arg(2), 'release', r.user, arg(3), 'held', r.state)
 return {'ok', r.state}

@@ -5,7 +5,7 @@ local mark = staff_mark('retry', arg(2), arg(3))
 if r.staff == mark then return {'ok', r.state} end
 if r.state ~= 'backoff' and r.state ~= 'blocked' then return {'refused', r.state} end
 local before, set = r.state, push(r, false)
-set.attempts, set.staff = '0', mark
+set.attempts, set.died, set.died_late, set.staff = '0', '', '', mark
 change(r, set, 'state')
 audit(arg(2), 'retry', r.user, arg(3), before, r.state)
 return {'ok', r.state}

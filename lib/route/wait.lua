@@ -1,5 +1,6 @@
 -- wait: a copied account waits for its time (window, idle) without a job. args: user, token, epoch, reason, ms, 1 where it
--- waits until nobody uses it: then ms is the longest time until the next pass. It stays ready, and is queued again then.
+-- waits until nobody uses it: then ms is the longest time until the next pass. It stays ready, and is queued again then. ms 0:
+-- until staff say so.
 -- again: now (staff said so), idle (nobody uses it).
 if not open() then return NOSTORE end
 local r, mine = job()
@@ -13,8 +14,11 @@ if arg(6) == '1' then
     if left == 0 then return {'again', 'idle'} end
     pass_at, delay = text(now() + delay), math.min(delay, left)
 end
-local at = text(now() + delay)
-call('ZADD', LATER, at, r.user)
+local at, since = '0', r.waits ~= '0' and r.waits or text(now())
+if delay > 0 then
+    at = text(now() + delay)
+    call('ZADD', LATER, at, r.user)
+end
 change(r, {owner = '', last_owner = r.owner, reason = arg(4), next_try = at, pass_at = pass_at,
-           waits = r.waits ~= '0' and r.waits or text(now())}, 'state')
+           waits = delay > 0 and since or r.waits}, 'state')
 return OK

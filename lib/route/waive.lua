@@ -12,7 +12,7 @@ for i = 4, nargs() do
 end
 if r.state == 'blocked' or (r.state == 'backoff' and string.sub(r.reason, 1, 7) == 'differs') then
     local set = push(r, r.bulk == '1')
-    set.attempts = '0'
+    set.attempts, set.died, set.died_late = '0', '', ''
     change(r, set, 'state')
 end
 if #named > 0 then audit(arg(2), 'waive', r.user, table.concat(named, ', ') .. ': ' .. arg(3), before, r.state) end

@@ -404,6 +404,160 @@ def test_a_prepare_is_answered_again_after_its_thaw(store):
     assert store.call("prepare", "ann", TOKEN, EPOCH, 1000) == ["lost", "preparing"]
 
 
+# ---- jobs of migrators that are gone ----
+
+GROUP = "migrators"
+
+
+def hand_out(store, *users, to="dead", bulk=False):
+    """Each gets an entry in the stream, which `to` has read; their ids."""
+    stream = store.key("jobs:bulk" if bulk else "jobs")
+    ids = [store.client.xadd(stream, {"user": u}) for u in users]
+    if not store.client.xinfo_groups(stream):
+        store.client.xgroup_create(stream, GROUP, id="0")
+    store.client.xreadgroup(GROUP, to, {stream: ">"})
+    return ids
+
+
+def age(store, *ids, ms=LONG, who="dead"):
+    store.client.execute_command("XCLAIM", store.key("jobs"), GROUP, who, 0, *ids, "IDLE", ms, "JUSTID")
+
+
+def orphans(store, places=10, suspects=1, patience=0, after="", at_most=100, bulk=0):
+    answer = store.call("orphans", GROUP, "me", bulk, 1000, places, suspects, patience, after, at_most)
+    assert answer[0] == "ok"
+    return answer[1], list(zip(*[iter(answer[2:])] * 3))
+
+
+def of_me(store):
+    return [e["message_id"] for e in store.client.xpending_range(store.key("jobs"), GROUP, "-", "+", 100, consumername="me")]
+
+
+def test_orphans_are_those_that_nobody_has_claimed_for_so_long(store):
+    ids = hand_out(store, "ann", "bob", "cas")
+    for user in ("ann", "bob", "cas"):
+        store.plant("queued", user=user, owner="")
+    age(store, ids[0], ids[2])
+    assert orphans(store) == ("", [(ids[0], "ann", "plain"), (ids[2], "cas", "plain")])
+    assert of_me(store) == [ids[0], ids[2]] and orphans(store) == ("", []), "from now on they are the caller's"
+    bulk = hand_out(store, "dan", bulk=True)
+    store.client.execute_command("XCLAIM", store.key("jobs:bulk"), GROUP, "dead", 0, *bulk, "IDLE", LONG, "JUSTID")
+    assert orphans(store, bulk=1) == ("", [(bulk[0], "dan", "plain")])
+
+
+def test_one_dead_behind_49_living(store):
+    """Looked for in pages of ten: the cursor goes on behind the last one that was seen, and round."""
+    ids = hand_out(store, *[f"u{i}" for i in range(50)])
+    store.client.execute_command("XCLAIM", store.key("jobs"), GROUP, "dead", 0, ids[-1], "IDLE", LONG, "JUSTID")
+    assert orphans(store, at_most=10) == ("", [(ids[-1], "u49", "plain")])
+    age(store, *ids)
+    seen, after, pages = [], "", 0
+    while pages == 0 or after:
+        after, rows = orphans(store, places=0 if pages < 3 else 50, after=after, at_most=10)
+        seen, pages = seen + [r[0] for r in rows], pages + 1
+    assert seen == ids[30:] and pages == 6, "those that it had no place for come in the next round"
+    assert [r[0] for r in orphans(store, places=50)[1]] == ids[:30]
+
+
+def test_flipping_needs_no_place(store):
+    ids = hand_out(store, "ann", "bob", "cas")
+    store.plant("copying", user="ann", given=TOKEN)
+    store.plant("flipping", user="bob")
+    store.plant("ready", user="cas", given=TOKEN)
+    age(store, *ids, ms=5000)
+    assert orphans(store, places=0, patience=5000) == ("", []), "left to others for a while by who can't finish it"
+    assert orphans(store, places=0) == ("", [(ids[1], "bob", "forward")])
+    assert orphans(store, places=1) == ("", [(ids[0], "ann", "plain")])
+
+
+def test_entries_without_a_job_go(store):
+    ids = hand_out(store, "ann", "bob")
+    store.client.xdel(store.key("jobs"), ids[0])
+    other = store.client.xadd(store.key("jobs"), {"nonsense": "x"})
+    store.client.xreadgroup(GROUP, "dead", {store.key("jobs"): ">"})
+    age(store, ids[1], other)
+    store.client.execute_command("XCLAIM", store.key("jobs"), GROUP, "dead", 0, ids[0], "IDLE", LONG, "JUSTID")
+    assert orphans(store) == ("", [(ids[1], "bob", "plain")])
+    assert store.client.xpending(store.key("jobs"), GROUP)["pending"] == 1 and store.client.xlen(store.key("jobs")) == 1
+
+
+def dies(store, n, user="ann", name="mx"):
+    """Claimed by the n-th migrator, which is found gone."""
+    return store.call("claim", user, f"tok{n}", f"{name}{n}")
+
+
+def test_job_that_has_killed_two_owners_is_blocked(store):
+    store.plant("queued", attempts="0")
+    assert dies(store, 1)[0] == "ok" and store.route().get("died", "") == ""
+    assert dies(store, 2)[0] == "ok" and store.route()["died"].split() == ["tok1/mx1"]
+    assert dies(store, 3) == ["refused", "blocked"] and dies(store, 3) == ["refused", "blocked"]
+    r = store.route()
+    assert r["reason"].startswith("killed: ") and "mx1, mx2" in r["reason"] and "copying" in r["reason"]
+    assert (r["state"], r["owner"], r["attempts"], r["epoch"]) == ("blocked", "", "1", "7")
+    assert store.call("retry", "ann", "root", "it was a reboot") == ["ok", "queued"]
+    assert dies(store, 4)[0] == "ok" and store.route()["died"] == ""
+    assert dies(store, 5)[0] == "ok", "counted anew"
+
+
+@pytest.mark.parametrize("state", ["copying", "ready", "preparing", "freezing"])
+def test_death_counts_until_the_account_has_come_past_it(store, state):
+    store.plant(state, at="mx0")
+    assert dies(store, 1)[0] == "ok" and store.route()["died"].split() == [f"{TOKEN}/mx0"]
+    early = state == "copying"
+    for _ in range(2):
+        assert store.call("ready", "ann", "tok1", 6) == ["ok", "0" if early else "1"]
+    assert (store.route()["died"] == "") == early
+    assert store.call("prepare", "ann", "tok1", 6, 1000)[0] == "ok"
+    assert dies(store, 2)[0] == ("ok" if early else "refused")
+    assert store.route()["state"] == ("copying" if early else "blocked")
+
+
+def test_death_in_flipping_blocks_nobody(store):
+    store.plant("flipping")
+    for n in range(1, 5):
+        assert dies(store, n)[0] == "ok" and store.route()["state"] == "flipping"
+    assert store.call("flipped", "ann", "tok4", EPOCH + 4)[0] == "ok"
+
+
+@pytest.mark.parametrize("state", ["copying", "ready", "flipping"])
+def test_given_away_is_not_dead(store, state):
+    entry, = hand_out(store, "ann", to="m1")
+    store.plant(state, at="m1", job=entry)
+    for migrator, term in (("m1", 1000), ("m2", 60000)):
+        store.call("migrator", migrator, term, "v")
+    for _ in range(2):
+        assert store.call("give", "ann", TOKEN, 0, entry, GROUP, "m1", 1000) == ["ok"]
+    r = store.route()
+    assert (r["state"], r["epoch"], r["owner"]) == (state, str(EPOCH), TOKEN) and store.events() == []
+    assert state != "flipping" or orphans(store, patience=100)[1] == [], "who can't finish it leaves it to others"
+    assert orphans(store)[1] == [(entry, "ann", "forward" if state == "flipping" else "plain")], "at once"
+    assert dies(store, 2)[0] == "ok" and store.route().get("died", "") == "" and store.route()["given"] == ""
+    assert store.call("give", "ann", TOKEN, 0, entry, GROUP, "m1", 1000) == ["ok"]
+    assert of_me(store) == [entry] and store.route()["given"] == "", "what is another's is left alone"
+
+
+def test_who_was_only_silent_says_so(store):
+    entry, = hand_out(store, "ann", to="me")
+    store.plant("copying", at="m1", job=entry)
+    assert dies(store, 1)[0] == "ok" and store.route()["died"].split() == [f"{TOKEN}/m1"]
+    assert store.call("give", "ann", TOKEN, 0, entry, GROUP, "m1", 1000) == ["ok"]
+    assert store.route()["died"] == "" and store.route()["owner"] == "tok1" and orphans(store)[1] == []
+
+
+def test_one_suspect_at_a_time(store):
+    """Should this migrator die, it is known of what."""
+    users = ("ann", "bob", "cas", "dan")
+    ids = hand_out(store, *users)
+    for user in users[:3]:
+        store.plant("copying", user=user)
+    store.plant("queued", user="dan", died=" x/m1")
+    age(store, *ids)
+    assert orphans(store) == ("", [(ids[0], "ann", "suspect")])
+    assert orphans(store, suspects=0) == ("", [])
+    store.client.hset(store.key("route", "bob"), "died", " x/m1")
+    assert orphans(store, suspects=0) == ("", [(ids[1], "bob", "plain")]), "it will be blocked, not run"
+
+
 @pytest.mark.parametrize("state,fields,kept", [
     ("freezing", {}, True), ("ready", {}, True), ("flipping", {}, True), ("queued", {"owner": ""}, True),
     ("ready", {"owner": ""}, False),  # it waits for its time, without a job
@@ -426,7 +580,7 @@ def test_a_whole_migration(store):
     assert store.call("seen", "ann", "p1", 1, 1) == ["ok"]
     assert store.sessions()["p1/1"].split()[:3] == ["old", "1", "running"]
     assert store.call("progress", "ann", "tok", 1, "messages_done", 7) == ["ok", "copying"]
-    assert store.call("ready", "ann", "tok", 1) == ["ok"]
+    assert store.call("ready", "ann", "tok", 1) == ["ok", "0"]
     assert store.call("prepare", "ann", "tok", 1, 5000) == ["ok", "2"]
     assert store.call("prepared", "ann", "p1/1", 2, 1) == ["ok"]
     assert store.call("freeze", "ann", "tok", 2, 5000) == ["ok"]
@@ -804,28 +958,32 @@ def idle(store, entry, migrator, ms):
     store.client.xclaim(store.key("jobs"), "migrators", migrator, 0, [entry], idle=ms, justid=True)
 
 
-def orphans(store, term, most=10, who="me"):
-    status, rows = store.call("orphans", "migrators", who, term, 0, most)
-    assert status == "ok"
-    return [row[1][1] for row in rows]
+def all_orphans(store, term, most=10, who="me"):
+    """Page by page; the users."""
+    found, after = [], None
+    while after != "":
+        status, after, *rows = store.call("orphans", GROUP, who, 0, term, most - len(found), 1, 0, after or "", 100)
+        assert status == "ok"
+        found += rows[1::3]
+    return found
 
 
 def test_orphans_go_by_the_longer_term(store):
     store.client.xgroup_create(store.key("jobs"), "migrators", "0", mkstream=True)
     for migrator, term in (("brief", 1000), ("long", 30000)):
         assert store.call("migrator", migrator, term, "v") == ["ok"]
-    assert orphans(store, 300) == []
+    assert all_orphans(store, 300) == []
     for migrator in ("brief", "long", "older version"):
         idle(store, read_job(store, migrator, migrator), migrator, 2000)
-    assert orphans(store, 60000) == [] and orphans(store, 3000) == []
-    assert orphans(store, 300, who="other") == ["brief", "older version"]
+    assert all_orphans(store, 60000) == [] and all_orphans(store, 3000) == []
+    assert all_orphans(store, 300, who="other") == ["brief", "older version"]
     assert [x["consumer"] for x in store.client.xpending_range(store.key("jobs"), "migrators", "-", "+", 9)] == \
         ["other", "long", "other"]
     [long] = [x["message_id"] for x in store.client.xpending_range(store.key("jobs"), "migrators", "-", "+", 9, "long")]
     idle(store, long, "long", 29000)
-    assert orphans(store, 300) == []
+    assert all_orphans(store, 300) == []
     idle(store, long, "long", 30000)
-    assert orphans(store, 300) == ["long"] and orphans(store, 300) == []
+    assert all_orphans(store, 300) == ["long"] and all_orphans(store, 300) == []
 
 
 def test_orphans_are_found_behind_many_living(store):
@@ -835,11 +993,11 @@ def test_orphans_are_found_behind_many_living(store):
         idle(store, read_job(store, "long", f"u{n}"), "long", 2000)
     for n in range(3):
         idle(store, read_job(store, "gone", f"gone{n}"), "gone", 2000)
-    assert orphans(store, 1000, most=2) == ["gone0", "gone1"]
-    assert orphans(store, 1000, most=2) == ["gone2"]
+    assert all_orphans(store, 1000, most=2) == ["gone0", "gone1"]
+    assert all_orphans(store, 1000, most=2) == ["gone2"]
     store.client.xtrim(store.key("jobs"), maxlen=0)
     idle(store, store.client.xpending_range(store.key("jobs"), "migrators", "-", "+", 1)[0]["message_id"], "long", 60000)
-    assert orphans(store, 1000) == [], "an entry that is gone from the stream"
+    assert all_orphans(store, 1000) == [], "an entry that is gone from the stream"
 
 
 def test_a_namesake_of_a_longer_term_keeps_it_until_it_is_over(store):
@@ -1360,13 +1518,13 @@ def test_wait_until_idle(store):
     time_has_come(pass_at=1)
     assert store.call("due", "ann") == ["ok", "1"] and store.jobs() == ["ann"], "a pass, though it is in use"
 
-    assert store.call("claim", "ann", "tok")[0] == "ok" and store.call("ready", "ann", "tok", 6) == ["ok"]
+    assert store.call("claim", "ann", "tok")[0] == "ok" and store.call("ready", "ann", "tok", 6) == ["ok", "0"]
     assert store.call("wait", "ann", "tok", 6, "idle: x", 60000, 1) == ["ok"]
     assert store.route()["waits"] == r["waits"], "since the first time"
     store.client.delete(store.key("busy", "ann"))
     time_has_come()
     assert store.call("due", "ann") == ["ok", "1"], "nobody uses it"
-    assert store.call("claim", "ann", "tok2")[0] == "ok" and store.call("ready", "ann", "tok2", 7) == ["ok"]
+    assert store.call("claim", "ann", "tok2")[0] == "ok" and store.call("ready", "ann", "tok2", 7) == ["ok", "0"]
     mark(30000)
     store.client.hset(store.key("route", "ann"), "now", "1")
     assert store.call("wait", "ann", "tok2", 7, "idle: x", 60000, 1) == ["again", "now"]
