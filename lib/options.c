@@ -163,6 +163,11 @@ const struct option options[] = {
      .min = 100, .max = 10 * M, .text = "Time to send the last words to a client that is slow to read, and for a server to answer LOGOUT."},
     {"migrator", "jobs", OPTION_NUMBER, offsetof(struct conf_migrator, jobs), .def = "4", .min = 1,
      .max = 1000, .text = "Accounts that this migrator copies at the same time."},
+    {"migrator", "late_looks", OPTION_NUMBER, offsetof(struct conf_migrator, late_looks), .def = "8", .min = 1,
+     .max = 1000,
+     .text = "So many accounts are looked at at the same time for what still arrives on the server that they have left "
+             "(late_watch, and daily afterwards). They take no place of jobs, and at most half of a backend's "
+             "max_connections."},
     {"migrator", "id", OPTION_STRING, offsetof(struct conf_migrator, id), .def = "",
      .text = "Name of this migrator in the store and in logs, of its own for each. The host name where "
              "empty."},

@@ -91,7 +91,7 @@ struct conf_rule {
 };
 
 struct conf_migrator {
-    uint32_t jobs;
+    uint32_t jobs, late_looks;
     char *id; /* "" = host name */
     char *journal_dir;
     uint64_t retry_min_ms, retry_max_ms; /* growing delay between attempts */

@@ -7,7 +7,8 @@
 
 struct slot {
     struct tls_policy *tls; /* owned; NULL for schemes without TLS */
-    uint32_t used;
+    uint32_t used, late; /* late: of those used, by late looks */
+    bool look_last;      /* the last one was reserved for a look */
     struct pace pace;
 };
 
@@ -15,7 +16,7 @@ struct backends {
     struct loop *loop;
     const struct conf *conf;
     struct slot *slots; /* one a backend, in the order of conf; owned */
-    TAILQ_HEAD(, pair_wait) waiting;
+    TAILQ_HEAD(line, pair_wait) jobs, looks; /* who waits */
     struct loop_task task; /* serves the line */
 };
 
@@ -24,37 +25,92 @@ static struct slot *slot_of(const struct backends *b, const struct conf_backend 
     return &b->slots[backend - b->conf->backends];
 }
 
-static bool has_room(const struct backends *b, const struct conf_backend *backend)
+static bool has_room(const struct backends *b, const struct conf_backend *backend, bool late)
 {
-    return slot_of(b, backend)->used < backend->max_connections;
+    const struct slot *s = slot_of(b, backend);
+    uint32_t half = backend->max_connections / 2;
+
+    return s->used < backend->max_connections && (!late || s->late < (half ? half : 1));
 }
 
-static bool reserve(struct backends *b, const struct conf_backend *source, const struct conf_backend *target)
+static bool reserve(struct backends *b, const struct conf_backend *source, const struct conf_backend *target, bool late)
 {
-    if (!has_room(b, source) || !has_room(b, target))
+    if (!has_room(b, source, late) || !has_room(b, target, late))
         return false;
     slot_of(b, source)->used++;
     slot_of(b, target)->used++;
+    slot_of(b, source)->late += late;
+    slot_of(b, target)->late += late;
+    slot_of(b, source)->look_last = slot_of(b, target)->look_last = late;
     return true;
 }
 
-/* In the order of the line: who comes later never takes what an earlier one waits for. */
+static bool is_awaited(const struct backends *b, const struct conf_backend *backend)
+{
+    const struct pair_wait *w;
+
+    TAILQ_FOREACH(w, &b->jobs, link)
+    if (w->source == backend || w->target == backend)
+        return true;
+    return false;
+}
+
+/* Jobs may wait for it all the time: one look at a time goes before them, and of a single connection every second turn. */
+static bool is_owed(const struct backends *b, const struct conf_backend *backend)
+{
+    const struct slot *s = slot_of(b, backend);
+
+    return s->late == 0 && (backend->max_connections > 1 || !s->look_last);
+}
+
+static bool look_may_have(const struct backends *b, const struct conf_backend *backend)
+{
+    return has_room(b, backend, true) && (!is_awaited(b, backend) || is_owed(b, backend));
+}
+
+static struct pair_wait *first_look(const struct backends *b)
+{
+    struct pair_wait *w;
+
+    TAILQ_FOREACH(w, &b->looks, link)
+    if (look_may_have(b, w->source) && look_may_have(b, w->target))
+        return w;
+    return NULL;
+}
+
+/* Who waits next and can have what it waits for. Of jobs in the order of the line: who comes later never takes what an
+ * earlier one waits for. */
+static struct pair_wait *next_in_line(struct backends *b)
+{
+    struct pair_wait *w = first_look(b);
+
+    if (w && reserve(b, w->source, w->target, true))
+        return w;
+    w = TAILQ_FIRST(&b->jobs);
+    return w && reserve(b, w->source, w->target, false) ? w : NULL;
+}
+
 static void serve_line(struct loop_task *task)
 {
     struct backends *b = CONTAINER_OF(task, struct backends, task);
     struct pair_wait *w;
 
-    while ((w = TAILQ_FIRST(&b->waiting)) && reserve(b, w->source, w->target)) {
+    while ((w = next_in_line(b))) {
         backends_unwait(b, w);
         w->fn(w);
     }
+}
+
+static struct line *line_of(struct backends *b, const struct pair_wait *w)
+{
+    return w->late ? &b->looks : &b->jobs;
 }
 
 void backends_wait_pair(struct backends *b, struct pair_wait *w)
 {
     assert(!w->waiting);
     w->waiting = true;
-    TAILQ_INSERT_TAIL(&b->waiting, w, link);
+    TAILQ_INSERT_TAIL(line_of(b, w), w, link);
     loop_defer(b->loop, &b->task);
 }
 
@@ -63,27 +119,31 @@ void backends_unwait(struct backends *b, struct pair_wait *w)
     if (!w->waiting)
         return;
     w->waiting = false;
-    TAILQ_REMOVE(&b->waiting, w, link);
+    TAILQ_REMOVE(line_of(b, w), w, link);
     loop_defer(b->loop, &b->task);
 }
 
 bool backends_awaited(const struct backends *b)
 {
-    return !TAILQ_EMPTY(&b->waiting);
+    return !TAILQ_EMPTY(&b->jobs) || !TAILQ_EMPTY(&b->looks);
 }
 
-bool backends_try_pair(struct backends *b, const struct conf_backend *source,
-                       const struct conf_backend *target)
+bool backends_try_pair(struct backends *b, const struct conf_backend *source, const struct conf_backend *target,
+                       bool late)
 {
-    return TAILQ_EMPTY(&b->waiting) && reserve(b, source, target);
+    return TAILQ_EMPTY(&b->jobs) && !first_look(b) && reserve(b, source, target, late);
 }
 
-void backends_give_pair(struct backends *b, const struct conf_backend *source,
-                        const struct conf_backend *target)
+void backends_give_pair(struct backends *b, const struct conf_backend *source, const struct conf_backend *target,
+                        bool late)
 {
-    assert(slot_of(b, source)->used > 0 && slot_of(b, target)->used > 0);
-    slot_of(b, source)->used--;
-    slot_of(b, target)->used--;
+    struct slot *s = slot_of(b, source), *t = slot_of(b, target);
+
+    assert(s->used > 0 && t->used > 0 && s->late >= late && t->late >= late);
+    s->used--;
+    t->used--;
+    s->late -= late;
+    t->late -= late;
     loop_defer(b->loop, &b->task);
 }
 
@@ -109,7 +169,8 @@ struct backends *backends_new(struct loop *l, const struct conf *conf, char **er
     b->loop = l;
     b->conf = conf;
     b->task.fn = serve_line;
-    TAILQ_INIT(&b->waiting);
+    TAILQ_INIT(&b->jobs);
+    TAILQ_INIT(&b->looks);
     b->slots = xcalloc(conf->n_backends, sizeof(*b->slots));
     for (size_t i = 0; i < conf->n_backends; i++) {
         const struct conf_backend *c = &conf->backends[i];
@@ -132,7 +193,7 @@ void backends_free(struct backends **bp)
     *bp = NULL;
     if (!b)
         return;
-    assert(TAILQ_EMPTY(&b->waiting));
+    assert(!backends_awaited(b));
     loop_undefer(b->loop, &b->task);
     for (size_t i = 0; i < b->conf->n_backends; i++) {
         assert(b->slots[i].used == 0);

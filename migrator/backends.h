@@ -1,7 +1,9 @@
 /* backends: what this process may open to each backend: its TLS policy, and how many connections at most, all
  * jobs together (max_connections), and how fast (pace.h). A job works with pairs of connections, one to either side, so they are
  * reserved in pairs: nobody ever holds one half and waits for the other. The first pair of a job waits in
- * line; further ones are for what is left over. */
+ * line; further ones are for what is left over. Late looks (schedule.h) have a line of their own: of each backend
+ * they take at most half (of one connection, that one), and while a job waits for it, one and no more (of one connection, every
+ * second turn), so that neither starves. What they wait for and may have, no further pair of a job takes. */
 #ifndef IMAPFERRY_BACKENDS_H
 #define IMAPFERRY_BACKENDS_H
 
@@ -25,6 +27,7 @@ struct pace *backends_pace(const struct backends *b, const struct conf_backend *
 /* A place in the line; embedded in what waits. {0} is one that does not wait. */
 struct pair_wait {
     const struct conf_backend *source, *target;
+    bool late; /* for a late look */
     void (*fn)(struct pair_wait *w); /* the pair is reserved for you now; called from the loop */
     bool waiting;
     TAILQ_ENTRY(pair_wait) link;
@@ -34,10 +37,11 @@ void backends_wait_pair(struct backends *b, struct pair_wait *w);
 void backends_unwait(struct backends *b, struct pair_wait *w);
 /* Is there somebody in the line? */
 bool backends_awaited(const struct backends *b);
-/* Only if nobody waits and both have room: true, reserved. */
-bool backends_try_pair(struct backends *b, const struct conf_backend *source,
-                       const struct conf_backend *target) MUST_CHECK;
-void backends_give_pair(struct backends *b, const struct conf_backend *source,
-                        const struct conf_backend *target);
+/* Only if nobody waits who may have it, and both have room: true, reserved. */
+bool backends_try_pair(struct backends *b, const struct conf_backend *source, const struct conf_backend *target,
+                       bool late) MUST_CHECK;
+/* late: as it was reserved. */
+void backends_give_pair(struct backends *b, const struct conf_backend *source, const struct conf_backend *target,
+                        bool late);
 
 #endif

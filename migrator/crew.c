@@ -79,7 +79,7 @@ static void close_slot(struct slot *s)
     imapc_free(&s->lane.target);
     s->state = SLOT_EMPTY;
     s->broken = s->ready[SOURCE] = s->ready[TARGET] = false;
-    backends_give_pair(c->m->backends, c->backend[SOURCE], c->backend[TARGET]);
+    backends_give_pair(c->m->backends, c->backend[SOURCE], c->backend[TARGET], c->wait.late);
 }
 
 /* ---- opening */
@@ -232,7 +232,7 @@ static void open_more(struct crew *c)
     if (alive(c) == count(c, SLOT_OPENING))
         return;
     while (alive(c) < c->wanted && alive(c) < c->limit &&
-           backends_try_pair(c->m->backends, c->backend[SOURCE], c->backend[TARGET]))
+           backends_try_pair(c->m->backends, c->backend[SOURCE], c->backend[TARGET], c->wait.late))
         open_slot(c);
 }
 
@@ -390,7 +390,8 @@ struct crew *crew_new(const struct crew_request *request)
     c->limit = CREW_MAX;
     c->linger = timer_new(c->m->loop, on_linger, c);
     c->task.fn = settle;
-    c->wait = (struct pair_wait){.source = request->source, .target = request->target, .fn = on_pair};
+    c->wait = (struct pair_wait){
+        .source = request->source, .target = request->target, .late = request->late, .fn = on_pair};
     return c;
 }
 

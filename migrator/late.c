@@ -179,6 +179,7 @@ static void on_signin(void *owner, enum signin_rc rc, const char *secret, const 
         .source = m->source,
         .target = m->target,
         .until_ms = &m->until_ms,
+        .late = true,
     });
     crew_set_owner(m->crew, on_crew, l);
     enter(l, RECORDS);

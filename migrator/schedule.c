@@ -9,7 +9,7 @@
 #include "late.h"
 #include "schedule.h"
 
-enum { LOOKS_MAX = 2, TICK_MS = 1000, TICK_MIN_MS = 50, RETRY_MS = 1000 };
+enum { TICK_MS = 1000, TICK_MIN_MS = 50, RETRY_MS = 1000 };
 enum look_state { CLAIM, LOOK, FOLD, DROP, DONE };
 
 /* One account whose time has come. */
@@ -37,7 +37,8 @@ struct schedule {
     struct timer *tick;
     TAILQ_HEAD(, look) looks;
     size_t n;
-    bool asking;
+    bool asking, more; /* more: the last list was full, so others wait */
+    struct loop_task task; /* the next one, when one has ended */
 };
 
 static void run(struct look *k);
@@ -63,6 +64,8 @@ static void look_free(struct look *k)
     loop_undefer(s->m->loop, &k->end_task);
     TAILQ_REMOVE(&s->looks, k, link);
     s->n--;
+    if (s->more)
+        loop_defer(s->m->loop, &s->task);
     timer_free(&k->retry);
     timer_free(&k->keep);
     crew_free(&k->move.crew);
@@ -175,6 +178,8 @@ static void on_claimed(void *owner, enum route_rc rc, const struct route *r)
 {
     struct look *k = owner;
 
+    if (rc == ROUTE_PAUSED)
+        k->schedule->more = false; /* the next tick asks again, not the end of this one */
     if (bad_answer(k, rc))
         return;
     take_route(k, r);
@@ -363,14 +368,37 @@ static bool is_looked_at(const struct schedule *s, struct span user)
     return false;
 }
 
+/* Those that are claimed are not in the list any more, so what is new in it fits; the rest of it is a claim that is under
+ * way here, or that another migrator has won. */
+static uint32_t list_size(const struct schedule *s)
+{
+    return s->m->conf->migrator.late_looks;
+}
+
 static void on_list(void *owner, enum route_rc rc, const struct span *rows, size_t n)
 {
     struct schedule *s = owner;
 
     s->asking = false;
-    for (size_t i = 0; rc == ROUTE_OK && i < n && s->n < LOOKS_MAX; i++)
+    if (rc != ROUTE_OK)
+        return;
+    s->more = n >= list_size(s);
+    for (size_t i = 0; i < n && s->n < s->m->conf->migrator.late_looks; i++)
         if (!is_looked_at(s, rows[i]))
             start_look(s, rows[i]);
+}
+
+static void ask(struct schedule *s)
+{
+    if (s->asking || s->n >= s->m->conf->migrator.late_looks || store_state(s->m->store) != STORE_UP)
+        return;
+    s->asking = true;
+    route_late_list(s->m->store, list_size(s), on_list, s);
+}
+
+static void on_place(struct loop_task *task)
+{
+    ask(CONTAINER_OF(task, struct schedule, task));
 }
 
 /* Fine enough for the shortest set time that is configured. */
@@ -386,10 +414,7 @@ static void on_tick(void *owner)
     struct schedule *s = owner;
 
     timer_start(s->tick, tick_ms(s));
-    if (s->asking || s->n >= LOOKS_MAX || store_state(s->m->store) != STORE_UP)
-        return;
-    s->asking = true;
-    route_late_list(s->m->store, LOOKS_MAX + (uint32_t)s->n, on_list, s);
+    ask(s);
 }
 
 struct schedule *schedule_new(struct migrator *m)
@@ -398,6 +423,7 @@ struct schedule *schedule_new(struct migrator *m)
 
     s->m = m;
     TAILQ_INIT(&s->looks);
+    s->task.fn = on_place;
     s->tick = timer_new(m->loop, on_tick, s);
     on_tick(s);
     return s;
@@ -413,6 +439,7 @@ void schedule_free(struct schedule **sp)
         return;
     while ((k = TAILQ_FIRST(&s->looks)))
         look_free(k);
+    loop_undefer(s->m->loop, &s->task);
     store_forget(s->m->store, s);
     timer_free(&s->tick);
     free(s);

@@ -21,11 +21,7 @@ for name, s in pairs(sessions(r.user)) do
     s.backend, s.epoch, s.mode = encode(r.target), set.epoch, 'running'
     put_session(r.user, name, s)
 end
-if number(arg(4)) > 0 then
-    call('ZADD', prefix .. 'late', text(now() + number(arg(4))), r.user)
-else
-    call('ZREM', prefix .. 'late', r.user)
-end
+if number(arg(4)) > 0 then late_put(r.user, number(arg(4)), false) else late_drop(r.user) end
 change(r, set, 'state')
 hook_note(r, 'flip', r.source, arg(2), arg(5))
 return {'ok', r.epoch}

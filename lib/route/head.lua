@@ -150,6 +150,20 @@ end
 
 local function thaw(r, reason) change(r, {state = 'ready', deadline = '0', reason = reason}, 'state') end
 local function may_thaw(r) return r.state == 'preparing' or r.state == 'freezing' end
+-- When the server that an account has left is looked at next: by PREFIX:late while its set time lasts, by PREFIX:late:daily
+-- afterwards, so that first looks come before daily ones, however many of these are due.
+local LATE, DAILY = prefix .. 'late', prefix .. 'late:daily'
+local function late_at(user) return number(call('ZSCORE', LATE, user) or call('ZSCORE', DAILY, user)) end
+local function late_is_daily(user) return not call('ZSCORE', LATE, user) and call('ZSCORE', DAILY, user) and true or false end
+local function late_drop(user)
+    call('ZREM', LATE, user)
+    call('ZREM', DAILY, user)
+end
+local function late_put(user, ms, daily)
+    call('ZREM', daily and LATE or DAILY, user)
+    call('ZADD', daily and DAILY or LATE, text(now() + ms), user)
+end
+
 local function is_late(r) return number(r.deadline) > 0 and now() > number(r.deadline) end
 
 -- The route, of this generation: an older one first thaws, since acknowledgements may be lost or repeated.

@@ -4,9 +4,9 @@ if not open() then return NOSTORE end
 local r, mine = job()
 if not mine and arg(2) ~= '' and r.last_late == arg(2) then return {'ok', r.state} end
 if not mine or not WATCHED[r.state] then return {'lost', r.state} end
-local set, delay, late = {owner = '', last_late = arg(2)}, number(arg(4)), prefix .. 'late'
+local set, delay = {owner = '', last_late = arg(2)}, number(arg(4))
 set.late_found = text(number(r.late_found) + number(arg(6)))
-if delay > 0 then call('ZADD', late, text(now() + delay), r.user) else call('ZREM', late, r.user) end
+if delay > 0 then late_put(r.user, delay, arg(5) == '1') else late_drop(r.user) end
 if arg(5) == '1' and r.state == 'flipped' then
     set.state = 'settled'
     call('DEL', key('secret', r.user))

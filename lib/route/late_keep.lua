@@ -2,5 +2,5 @@
 if not open() then return NOSTORE end
 local r, mine = job()
 if not mine or not WATCHED[r.state] then return {'lost', r.state} end
-call('ZADD', prefix .. 'late', text(now() + number(arg(4))), r.user)
+late_put(r.user, number(arg(4)), late_is_daily(r.user))
 return OK

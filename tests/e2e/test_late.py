@@ -70,7 +70,7 @@ def test_a_late_delivery_is_brought_once(make_ferry, backends, old, new):
     told = [e["reason"] for e in ferry.ctl("audit", user)[1]["audit"] if e["what"] == "late"]
     assert len(told) == 4 and sum("came late" in x for x in told) == 3 and sum("not brought" in x for x in told) == 1, told
     assert ferry.route(user)["late_found"] == "3"
-    due = ferry.redis.client().zscore("imapferry:late", user)
+    due = ferry.redis.client().zscore("imapferry:late:daily", user)
     assert due / 1000 - int(ferry.route(user)["flipped_at"]) / 1000 > 80000, "daily from now on"
 
     assert ferry.ctl("flip", user, "--to", "old", "--reason", "back")[0] == 0
@@ -167,7 +167,7 @@ def test_nothing_after_the_backend_is_retired(make_ferry, old, new, authority):
     migrator.wait(rf"event=late_retired user={re.escape(user)}")
     assert ferry.wait_state(user, "settled")
     redis = ferry.redis.client()
-    assert redis.zscore("imapferry:late", user) is None
+    assert redis.zscore("imapferry:late", user) is redis.zscore("imapferry:late:daily", user) is None
     assert not list(redis.scan_iter(f"imapferry:ledger:{user}:*", count=1000))
 
 
@@ -417,4 +417,4 @@ def test_without_a_late_watch_the_account_is_settled_at_once(make_ferry, backend
     ferry.wait_state(user, "settled")
     redis = ferry.redis.client()
     assert lists(ferry, user) == [] and redis.exists(f"imapferry:folded:{user}")
-    assert redis.zscore("imapferry:late", user) is None and ferry.route(user)["late_found"] == "0"
+    assert redis.zscore("imapferry:late", user) is redis.zscore("imapferry:late:daily", user) is None and ferry.route(user)["late_found"] == "0"

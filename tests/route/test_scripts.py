@@ -1087,7 +1087,31 @@ def test_note_once(store):
 
 
 def late_at(store):
-    return store.client.zscore(store.key("late"), "ann")
+    first, daily = (store.client.zscore(store.key(k), "ann") for k in ("late", "late:daily"))
+    assert first is None or daily is None
+    return first or daily
+
+
+def test_first_looks_come_before_daily_ones(store):
+    for i in range(5):
+        store.client.zadd(store.key("late:daily"), {f"daily{i}": i})
+    assert store.call("late_list", 3) == ["ok", "daily0", "daily1", "daily2"]
+    for i in range(2):
+        store.client.zadd(store.key("late"), {f"first{i}": 100 + i})
+    store.client.zadd(store.key("late"), {"far": store.now() + 60000})
+    assert store.call("late_list", 3) == ["ok", "first0", "first1", "daily0"]
+    assert store.call("late_list", 1) == ["ok", "first0"]
+
+
+def test_a_look_stays_daily_or_becomes_so(store):
+    store.plant("flipped", owner="", last_owner="")
+    for token, key, over in (("a", "late", 0), ("b", "late", 1), ("c", "late:daily", 1)):
+        store.client.zadd(store.key(key), {"ann": 1})
+        assert store.call("late_claim", "ann", token, 1000)[0] == "ok" and late_at(store) > store.now()
+        assert store.call("late_keep", "ann", token, EPOCH, 2000) == ["ok"]
+        assert store.client.zscore(store.key(key), "ann") is not None
+        assert store.call("late_done", "ann", token, EPOCH, 5000, over, 0)[0] == "ok"
+        assert store.client.zscore(store.key("late:daily" if over else "late"), "ann") == late_at(store)
 
 
 def test_flipped_sets_the_late_watch(store):
