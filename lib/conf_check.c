@@ -414,7 +414,7 @@ static bool check_hooks(const struct conf *c, const struct conf_source *src, enu
 
     return role != CONF_MIGRATOR ||
            (conf_check_hook(src, "hook_freeze", &m->hook_freeze) && conf_check_hook(src, "hook_flip", &m->hook_flip) &&
-            conf_check_hook(src, "hook_settle", &m->hook_settle));
+            conf_check_hook(src, "hook_settle", &m->hook_settle) && conf_check_hook(src, "hook_kick", &m->hook_kick));
 }
 
 static bool check_migration(struct conf *c, const struct conf_source *src)

@@ -1,4 +1,4 @@
-/* hook_freeze, hook_flip, hook_settle: what they may be. A URL may hold a password, so it stands in no message. */
+/* hook_freeze, hook_flip, hook_settle, hook_kick: what they may be. A URL may hold a password, so it stands in no message. */
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>

@@ -268,7 +268,7 @@ const struct option options[] = {
              "{\"/usr/bin/doveadm\", \"kick\", "
              "\"%u\"}. %u: the login name, %k: the account, %s and %t: the backends that it leaves and goes "
              "to, %e: "
-             "freeze, flip or settle, %%: a percent sign. A URL, such as {\"https://mail.example.org/moved\"}, which "
+             "freeze, flip, settle or kick, %%: a percent sign. A URL, such as {\"https://mail.example.org/moved\"}, which "
              "is sent the same as JSON by POST, and answers with a status of 200 to 299; behind it, where need be, the "
              "file of the CAs to trust. Where it fails, or takes longer than the freeze "
              "may, the account "
@@ -278,6 +278,11 @@ const struct option options[] = {
              "more. A migrator that dies meanwhile leaves it to another, so it may run twice."},
     {"migration", "hook_settle", OPTION_LIST, offsetof(struct conf_migration, hook_settle), .def = "",
      .text = "The same as hook_flip, run once the time of late_watch is over."},
+    {"migration", "hook_kick", OPTION_LIST, offsetof(struct conf_migration, hook_kick), .def = "",
+     .text = "The same, run before an account is switched over to a server that may still be doing what a migrator "
+             "that died had asked it for. It comes back when no connection of the account to the new server is left there, "
+             "such as by {\"/usr/bin/doveadm\", \"kick\", \"%u\"}. Without it, or where it fails, command_timeout is waited "
+             "for."},
     {"migration", "late_watch", OPTION_DURATION, offsetof(struct conf_migration, late_watch_ms), .def = "1h",
      .max = 30 * DAY,
      .text = "How long the old server is looked at after an account was switched over, at growing distances; "

@@ -73,7 +73,7 @@ struct conf_migration {
     enum trigger trigger;
     enum cutover cutover;
     uint64_t freeze_budget_ms;
-    struct conf_list hook_freeze, hook_flip, hook_settle;
+    struct conf_list hook_freeze, hook_flip, hook_settle, hook_kick;
     uint64_t idle_time_ms;
     struct conf_list window;
     uint64_t freeze_jitter_ms;

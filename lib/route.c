@@ -81,6 +81,7 @@ static const struct {
              {"paused", ROUTE_PAUSED},
              {"busy", ROUTE_BUSY},
              {"late", ROUTE_LATE},
+             {"doubt", ROUTE_DOUBT},
              {"nostore", ROUTE_NO_STORE},
              {"quarantine", ROUTE_QUARANTINE}};
 
@@ -180,6 +181,8 @@ static const struct {
     {"next_try", FIELD_U64, offsetof(struct route, next_try_ms)},
     {"view", FIELD_TEXT, offsetof(struct route, view)},
     {"waits", FIELD_U64, offsetof(struct route, waits_ms)},
+    {"touching", FIELD_U64, offsetof(struct route, touching)},
+    {"touch_ms", FIELD_U64, offsetof(struct route, touch_ms)},
     {"flipped_at", FIELD_U64, offsetof(struct route, flipped_ms)},
     {"mailboxes_done", FIELD_U64, offsetof(struct route, progress.mailboxes_done)},
     {"mailboxes_total", FIELD_U64, offsetof(struct route, progress.mailboxes_total)},

@@ -71,6 +71,8 @@ struct route {
     uint64_t next_try_ms;   /* Redis time */
     char *view;
     uint64_t waits_ms;      /* Redis time since when the copied account waits for its time, 0 = it does not */
+    uint64_t touching;      /* changes of the target under way, or without an answer: route_touch() */
+    uint64_t touch_ms;      /* ms that the longest of them may take */
     uint64_t flipped_ms;    /* Redis time of the last flip, 0 = none */
     uint64_t now_ms;        /* Redis time of the read */
     struct route_progress progress;
@@ -89,6 +91,7 @@ enum route_rc {
     ROUTE_QUARANTINE, /* after a change of master */
     ROUTE_BUSY,       /* flipping asked for while sessions have not come to rest; detail = how many */
     ROUTE_LATE,       /* deadline passed */
+    ROUTE_DOUBT,      /* prepare, flip: changes of the target are not answered (route_touch()); detail = how many */
     ROUTE_NO_STORE,   /* the store is missing or another one */
     ROUTE_DOWN,       /* no answer: whether it was done is unknown */
 };
@@ -207,6 +210,16 @@ void route_drop(struct store *s, const char *user, bool bulk, const char *id, co
  * (route_busy()), and the delay is when it is queued at the latest, for a pass; ROUTE_AGAIN "idle": nobody does. */
 void route_wait(struct store *s, const struct route_job *j, const char *reason, uint64_t delay_ms, bool until_idle,
                 route_done_fn fn, void *owner);
+/* Changes of the target that would undo what a client does there, were they executed late (STORE, EXPUNGE): the entry goes
+ * to the ledger of the record before they are sent, and takes ms at most from then on, to whoever sends them, and to the
+ * server. Until each is answered, or route_calm() was called, route_prepare() and route_flip() say ROUTE_DOUBT, also to another
+ * owner, also by force. */
+void route_touch(struct store *s, const struct route_job *j, const char *record_id, uint64_t ms, struct span entry,
+                 route_done_fn fn, void *owner);
+void route_answered(struct store *s, const struct route_job *j, const char *record_id, struct span entry,
+                    route_done_fn fn, void *owner);
+/* None of those is executed any more. */
+void route_calm(struct store *s, const struct route_job *j, route_done_fn fn, void *owner);
 /* ROUTE_LATE: so many accounts were cut over in the last minute, by all migrators; detail = ms to wait. */
 void route_turn(struct store *s, const char *user, uint32_t a_minute, route_done_fn fn, void *owner);
 /* How an attempt ended. Where more than share per cent of the last 20 failed, migrations are paused, and the detail is

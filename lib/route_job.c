@@ -88,6 +88,11 @@ void route_recopy(struct store *s, const struct route_job *j, route_done_fn fn, 
     run_job(s, "recopy", j, NULL, NULL, fn, owner);
 }
 
+void route_calm(struct store *s, const struct route_job *j, route_done_fn fn, void *owner)
+{
+    run_job(s, "calm", j, NULL, NULL, fn, owner);
+}
+
 void route_drop(struct store *s, const char *user, bool bulk, const char *id, const char *group,
                 route_done_fn fn, void *owner)
 {

@@ -23,6 +23,27 @@ void route_ledger_append(struct store *s, const struct route_job *j, const char 
     route_run(s, "ledger", &a, fn, owner);
 }
 
+void route_touch(struct store *s, const struct route_job *j, const char *record_id, uint64_t ms, struct span entry,
+                 route_done_fn fn, void *owner)
+{
+    struct args a = {0};
+    args_job(&a, j);
+    args_text(&a, record_id);
+    args_number(&a, ms);
+    args_span(&a, entry);
+    route_run(s, "touch", &a, fn, owner);
+}
+
+void route_answered(struct store *s, const struct route_job *j, const char *record_id, struct span entry,
+                    route_done_fn fn, void *owner)
+{
+    struct args a = {0};
+    args_job(&a, j);
+    args_text(&a, record_id);
+    args_span(&a, entry);
+    route_run(s, "answered", &a, fn, owner);
+}
+
 void route_ledger_drop(struct store *s, const struct route_job *j, const char *record_id, route_done_fn fn,
                        void *owner)
 {

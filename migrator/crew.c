@@ -42,6 +42,7 @@ struct crew {
     struct loop_task task; /* settles what changed, outside of any callback */
     struct timer *linger;  /* since when there are more lanes than wanted */
     bool lingered;
+    uint64_t broke_ms;
     bool failed, tell_ready;
     enum why why;
     char *error; /* owned */
@@ -152,7 +153,9 @@ static void on_event(void *owner, enum imapc_event ev)
         if (s->state == SLOT_OPENING)
             note_failure(s, e->half);
         s->broken = true;
-        if (s->state != SLOT_LENT)
+        if (s->state == SLOT_LENT)
+            c->broke_ms = clock_boot_ms();
+        else
             s->state = SLOT_SPENT;
         break;
     case IMAPC_DRAINED: /* for the copy that has the lane */
@@ -334,6 +337,7 @@ void crew_give(struct crew *c, struct lane *lane)
 void crew_drop(struct crew *c, struct lane *lane)
 {
     CONTAINER_OF(lane, struct slot, lane)->broken = true;
+    c->broke_ms = clock_boot_ms();
     crew_give(c, lane);
 }
 
@@ -343,6 +347,11 @@ void crew_set_owner(struct crew *c, crew_fn fn, void *owner)
     c->owner = owner;
     c->tell_ready = fn && count(c, SLOT_IDLE) > 0;
     loop_defer(c->m->loop, &c->task);
+}
+
+uint64_t crew_broke_ms(const struct crew *c)
+{
+    return c->broke_ms;
 }
 
 unsigned crew_lent(const struct crew *c)

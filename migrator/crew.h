@@ -55,6 +55,9 @@ void crew_give(struct crew *c, struct lane *lane);
 void crew_drop(struct crew *c, struct lane *lane);
 /* Who is told from now on; fn may be NULL. What happened before is told again where it still holds. */
 void crew_set_owner(struct crew *c, crew_fn fn, void *owner);
+/* When a lane was last dropped, or broke while it was lent, by clock_boot_ms(): a command of ours may have been under way. 0 =
+ * never. */
+uint64_t crew_broke_ms(const struct crew *c);
 unsigned crew_lent(const struct crew *c);
 /* Is a lane being signed in? */
 bool crew_is_opening(const struct crew *c);

@@ -240,6 +240,10 @@ static void on_prepared(void *owner, enum route_rc rc, const char *detail)
         end(c, CUTOVER_LATER);
         return;
     }
+    if (rc == ROUTE_DOUBT) {
+        end(c, CUTOVER_DOUBT);
+        return;
+    }
     if (common_answer(c, rc, detail))
         return;
     if (rc != ROUTE_OK || !span_u64(span_str(detail), UINT64_MAX, &epoch)) {
@@ -558,6 +562,9 @@ static void on_flipping(void *owner, enum route_rc rc, const char *detail)
         break;
     case ROUTE_QUARANTINE:
         abort_for_later(c, WHY_STORE, "Redis restarted or failed over");
+        break;
+    case ROUTE_DOUBT:
+        abort_for_later(c, WHY_UNREACHABLE, "a change of the new server was not answered");
         break;
     default:
         abort_with(c, WHY_DEADLINE, "the account was verified too late");

@@ -3,7 +3,8 @@
  * | state   | account               | does                                       | leaves to               |
  * |---------|-----------------------|--------------------------------------------|-------------------------|
  * | PROBE   | ready                 | can the journal be written?                | PREPARE; ABORT          |
- * | PREPARE | ready -> preparing    | route_prepare (the epoch rises)            | SIGN_INS; end LATER     |
+ * | PREPARE | ready -> preparing    | route_prepare (the epoch rises)            | SIGN_INS; end LATER,    |
+ * |         |                       |                                            | DOUBT                   |
  * | SIGN_INS| preparing             | waits until each session is signed in at   | CATCH_UP; ABORT         |
  * |         |                       | the target, or gone                        |                         |
  * | CATCH_UP| preparing             | a quick pass: less is left for the last    | FREEZE; ABORT           |
@@ -49,6 +50,7 @@ enum cutover_rc {
     CUTOVER_FAILED, /* the account is ready again, and goes on as before: why and detail */
     CUTOVER_LATER,  /* paused, or a quarantine: ready as well, to be tried again when that is over */
     CUTOVER_GIVEN,  /* in flipping, which this migrator can't finish: for another one */
+    CUTOVER_DOUBT,  /* not begun: a change of the target was not answered (touch.h) */
     CUTOVER_LOST,   /* not ours any more */
 };
 struct cutover_result {

@@ -16,7 +16,7 @@
 
 struct hook_call {
     const struct conf_list *command; /* not empty */
-    const char *event;               /* "freeze", "flip", "settle" */
+    const char *event;               /* "freeze", "flip", "settle", "kick" */
     const char *user, *login, *source, *target;
     uint64_t timeout_ms;
 };

@@ -10,6 +10,7 @@
 #include "baggage.h"
 #include "cutover.h"
 #include "errand.h"
+#include "hook.h"
 #include "job.h"
 #include "pass.h"
 #include "policy.h"
@@ -21,16 +22,17 @@ enum {
     PASSES_MAX = 5,
     SMALL_CHANGES = 20, /* a pass that had to change no more than this is small */
     TURN_MAX_MS = 5000, /* between looks whether it is its turn */
+    KICK_MS = 60 * 1000, /* hook_kick */
     STALE_MS = 10000,   /* after a watch that took longer, one more pass goes before the freeze */
     IDLE_PASS_MS = 30 * 60 * 1000, /* an account that is always in use gets a pass so often */
     DIFFERS_MAX = 3,    /* attempts after which a difference is a person's */
     REASON_MAX = 700,   /* bytes */
 };
 
-enum state { CLAIM, SIGN_IN, RECORDS_READ, COPY, READY, POLICY, WATCH, TURN, QUIET, RECOPY, CUTOVER, REST, GIVE_UP };
+enum state { CLAIM, SIGN_IN, RECORDS_READ, COPY, READY, POLICY, WATCH, TURN, QUIET, RECOPY, CUTOVER, REST, SETTLE, GIVE_UP };
 
 static const char *const state_names[] = {"claim", "sign_in", "records", "copy",   "ready",   "policy", "watch",
-                                          "turn",  "quiet",   "recopy",  "cutover", "rest",   "give_up"};
+                                          "turn",  "quiet",   "recopy",  "cutover", "rest",   "settle", "give_up"};
 
 struct job {
     struct migrator *m;
@@ -43,6 +45,9 @@ struct job {
     struct pass *pass;
     struct watch *watch;
     struct cutover_run *cutover;
+    struct hook *kick;
+    bool kicked; /* in this SETTLE: tried, or done */
+    bool calm;   /* ... and no command is under way any more */
     unsigned passes;  /* in this COPY */
     bool whole;       /* the last pass compared every mailbox that this job had not */
     bool repeated;    /* what can't be copied was looked at twice */
@@ -69,6 +74,7 @@ static void stop_work(struct job *j)
     pass_cancel(&j->pass);
     watch_free(&j->watch);
     cutover_free(&j->cutover);
+    hook_cancel(&j->kick);
     store_forget(j->m->store, j);
     if (j->move.records)
         records_forget(j->move.records, j);
@@ -196,6 +202,8 @@ static const char *take_route(struct job *j, const struct route *r)
     v->engaged = r->engaged;
     v->generation = r->generation;
     v->attempts = r->attempts;
+    v->claimed_ms = clock_boot_ms();
+    v->touch_ms = r->touching > 0 ? r->touch_ms : 0;
     v->force = r->force;
     v->now = r->now;
     j->suspect = *r->died != '\0';
@@ -560,9 +568,79 @@ static void on_cutover(void *owner, const struct cutover_result *r)
     case CUTOVER_GIVEN:
         job_end(j, JOB_STOPPED);
         break;
+    case CUTOVER_DOUBT:
+        j->watched = j->kicked = j->calm = false;
+        enter(j, SETTLE);
+        break;
     case CUTOVER_LOST:
         lost(j);
         break;
+    }
+}
+
+/* ---- SETTLE: commands that nobody waits for any more, of a former owner or of ours, may still be executed at the target */
+
+static void on_calm(void *owner, enum route_rc rc, const char *detail)
+{
+    struct job *j = owner;
+
+    if (common_answer(j, rc, detail))
+        return;
+    if (j->move.records)
+        records_begin_attempt(j->move.records);
+    enter(j, j->move.force ? WATCH : RECOPY);
+}
+
+/* Until when they may be: a former owner sends nothing for longer than a lease after the claim, and the server does not do
+ * what it has for longer than the command time-out, ours or theirs. */
+static uint64_t settled_ms(const struct job *j)
+{
+    const struct conf_migrator *c = &j->m->conf->migrator;
+    uint64_t broke = j->move.crew ? crew_broke_ms(j->move.crew) : 0;
+    uint64_t from = j->move.claimed_ms + c->job_lease_ms, term = c->command_timeout_ms;
+
+    return (broke > from ? broke : from) + (j->move.touch_ms > term ? j->move.touch_ms : term);
+}
+
+static void on_kicked(void *owner, const char *error)
+{
+    struct job *j = owner;
+
+    j->kick = NULL;
+    j->calm = !error;
+    if (error)
+        LOG(WARN, "kick_failed", LOG_S("user", j->move.user), LOG_S("error", error));
+    run(j);
+}
+
+/* The hook ends all connections of the account at the target; ours were given back, and are made anew. */
+static void start_kick(struct job *j)
+{
+    j->kicked = true;
+    j->kick = hook_start(j->m->loop,
+                         &(struct hook_call){.command = &j->m->conf->migration.hook_kick,
+                                             .event = "kick",
+                                             .user = j->move.user,
+                                             .login = j->move.login,
+                                             .source = j->move.source_name,
+                                             .target = j->move.target_name,
+                                             .timeout_ms = KICK_MS},
+                         on_kicked, j);
+}
+
+static void settle_target(struct job *j)
+{
+    uint64_t now = clock_boot_ms(), until = settled_ms(j);
+
+    if (j->move.crew)
+        crew_want(j->move.crew, 0);
+    if (j->calm || now >= until) {
+        route_calm(j->m->store, &j->move.job, on_calm, j);
+    } else if (!j->kicked && j->m->conf->migration.hook_kick.n > 0) {
+        start_kick(j);
+    } else {
+        LOG(INFO, "settle_waits", LOG_S("user", j->move.user), LOG_U("ms", until - now));
+        timer_start(j->retry, until - now);
     }
 }
 
@@ -653,6 +731,9 @@ static void run(struct job *j)
         if (v->crew)
             crew_want(v->crew, 0);
         route_control_read(s, on_control, j);
+        break;
+    case SETTLE:
+        settle_target(j);
         break;
     case GIVE_UP:
         send_give_up(j);

@@ -15,8 +15,11 @@
  * |         |                     |                                          | (took long)                  |
  * | QUIET   | ready               | idle: does still nobody use it?          | CUTOVER; end (stays ready)   |
  * | RECOPY  | ready -> copying    | route_recopy                             | COPY                         |
- * | CUTOVER | ready ... flipped   | cutover.h                                | end; GIVE_UP; REST           |
+ * | CUTOVER | ready ... flipped   | cutover.h                                | end; GIVE_UP; REST; SETTLE   |
  * | REST    | ready               | waits out a pause or a quarantine        | RECOPY; WATCH (forced)       |
+ * | SETTLE  | ready               | commands that were not answered may still| RECOPY; WATCH (forced)       |
+ * |         |                     | be executed at the target: hook_kick, or |                              |
+ * |         |                     | waits for as long as they can; route_calm|                              |
  * | GIVE_UP | -> backoff, blocked | route_backoff, route_block               | end                          |
  *
  * An account that stays ready under cutover = manual, window or idle has no job: `imapferryctl flip`, or the time, queues

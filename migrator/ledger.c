@@ -15,6 +15,9 @@
  *   3 landed <set of source UIDs> <set of target UIDs>
  *   4 headers <set of source UIDs>
  *   5 folded <source backend> <target backend> <text of folded.h>
+ *   5 store <number> <set of target UIDs> (<flags>) <set of target UIDs> (<flags>) ...
+ *   5 expunge <number> <set of target UIDs>
+ *   5 answered <number>
  *
  * The number is the version of imapferry's ledgers that the kind of entry came with. A row is "source
  * UID,target UID,size,SHA-256 in base64", with ",v" behind it where it is verified; in "sent" the target UID
@@ -40,12 +43,21 @@ struct intent {
     struct imap_seq uids; /* of the source */
 };
 
+/* A change of the target without an answer. */
+struct touch {
+    TAILQ_ENTRY(touch) link;
+    uint32_t number;
+    struct imap_seq uids; /* of the target */
+    char *flags;          /* owned; NULL: they are removed */
+};
+
 /* A write under way. */
 struct entry {
     TAILQ_ENTRY(entry) link;
     struct ledger *ledger;
     const char *kind; /* its first word */
     struct buf text;
+    uint64_t touch_ms; /* of a change of the target */
     ledger_fn fn; /* NULL: forgotten */
     void *owner;
 };
@@ -73,6 +85,8 @@ struct ledger {
     uint32_t looked; /* source UIDNEXT of the late watch; 0 = none */
     uint64_t listed; /* entries of the list, without what was folded */
     TAILQ_HEAD(, intent) intents;
+    TAILQ_HEAD(, touch) touches;
+    uint32_t last_number; /* of a change of the target, given or read */
     TAILQ_HEAD(, entry) entries;
 };
 
@@ -324,6 +338,34 @@ const struct imap_seq *ledger_resent(const struct ledger *l)
     return &l->resent;
 }
 
+/* --- changes of the target --- */
+
+static void drop_touch(struct ledger *l, struct touch *t)
+{
+    TAILQ_REMOVE(&l->touches, t, link);
+    imap_seq_free(&t->uids);
+    free(t->flags);
+    free(t);
+}
+
+static void drop_touches(struct ledger *l)
+{
+    while (!TAILQ_EMPTY(&l->touches))
+        drop_touch(l, TAILQ_FIRST(&l->touches));
+}
+
+bool ledger_has_unanswered(const struct ledger *l)
+{
+    return !TAILQ_EMPTY(&l->touches);
+}
+
+void ledger_each_unanswered(const struct ledger *l, ledger_change_fn fn, void *owner)
+{
+    const struct touch *t;
+    TAILQ_FOREACH(t, &l->touches, link)
+    fn(owner, &t->uids, t->flags);
+}
+
 /* --- reading entries --- */
 
 /* Cuts the text up to the next `by` off *s; false where nothing is left. */
@@ -568,6 +610,66 @@ static bool read_skipped(struct ledger *l, struct span s)
     return true;
 }
 
+static struct touch *add_touch(struct ledger *l, uint32_t number)
+{
+    struct touch *t = xcalloc(1, sizeof *t);
+    t->number = number;
+    if (number > l->last_number)
+        l->last_number = number;
+    TAILQ_INSERT_TAIL(&l->touches, t, link);
+    return t;
+}
+
+/* "(\Seen $Label)", and a blank where more follows. */
+static bool take_flags(struct span *s, char **_flags)
+{
+    const uint8_t *end = memchr(s->p, ')', s->len);
+    if (!end || s->p[0] != '(')
+        return false;
+    *_flags = xspandup(span_of(s->p + 1, (size_t)(end - s->p) - 1));
+    size_t eaten = (size_t)(end - s->p) + 1;
+    *s = span_of(s->p + eaten, s->len - eaten);
+    if (s->len == 0)
+        return true;
+    bool blank = s->p[0] == ' ';
+    *s = span_of(s->p + 1, s->len - 1);
+    return blank && s->len > 0;
+}
+
+static bool read_store(struct ledger *l, struct span s)
+{
+    struct span word;
+    uint32_t number;
+    if (!take_u32(&s, ' ', &number) || s.len == 0)
+        return false;
+    while (s.len > 0) {
+        struct touch *t = add_touch(l, number);
+        if (!take_word(&s, ' ', &word) || !take_set(word, &t->uids) || s.len == 0 || !take_flags(&s, &t->flags))
+            return false;
+    }
+    return true;
+}
+
+static bool read_expunge(struct ledger *l, struct span s)
+{
+    uint32_t number;
+    return take_u32(&s, ' ', &number) && take_set(s, &add_touch(l, number)->uids);
+}
+
+static bool read_answered(struct ledger *l, struct span s)
+{
+    struct touch *t, *next;
+    uint32_t number;
+    if (!take_u32(&s, ' ', &number) || s.len > 0)
+        return false;
+    for (t = TAILQ_FIRST(&l->touches); t; t = next) {
+        next = TAILQ_NEXT(t, link);
+        if (t->number == number)
+            drop_touch(l, t);
+    }
+    return true;
+}
+
 static bool read_settled(struct ledger *l, struct span s)
 {
     struct imap_seq set = {0};
@@ -596,6 +698,7 @@ static bool read_void(struct ledger *l, struct span s)
     imap_seq_free(&l->resent);
     imap_seq_free(&l->retake);
     drop_intents(l);
+    drop_touches(l);
     return s.len == 0;
 }
 
@@ -631,6 +734,7 @@ static void turn(struct ledger *l)
     l->n_sent = 0;
     imap_seq_free(&l->resent);
     drop_intents(l);
+    drop_touches(l);
 }
 
 static void set_pair(struct ledger *l, struct span source, struct span target)
@@ -686,7 +790,8 @@ static const struct {
              {"verified", "1", read_verified}, {"gone", "1", read_gone},       {"settled", "1", read_settled},
              {"void", "1", read_void},         {"skipped", "2", read_skipped}, {"looked", "2", read_looked},
              {"retake", "2", read_retake},     {"pair", "1", read_pair},       {"sent", "3", read_sent},
-             {"landed", "3", read_landed},     {"headers", "4", read_headers}, {"folded", "5", read_folded}};
+             {"landed", "3", read_landed},     {"headers", "4", read_headers}, {"store", "5", read_store},
+             {"expunge", "5", read_expunge},   {"answered", "5", read_answered}, {"folded", "5", read_folded}};
 
 static const char *version_of(const char *word)
 {
@@ -768,6 +873,7 @@ struct ledger *ledger_load(struct store *s, const struct route_job *job, const c
     l->owner = owner;
     l->monotone = true;
     TAILQ_INIT(&l->intents);
+    TAILQ_INIT(&l->touches);
     TAILQ_INIT(&l->entries);
     route_ledger_read(s, job->user, record_id, on_rows, l);
     return l;
@@ -792,6 +898,7 @@ void ledger_free(struct ledger **lp)
         free_entry(TAILQ_FIRST(&l->entries));
     }
     drop_intents(l);
+    drop_touches(l);
     imap_seq_free(&l->resent);
     imap_seq_free(&l->retake);
     rows_changed(l);
@@ -830,10 +937,10 @@ static void on_kept(void *owner, enum redis_rc rc, const struct reply *r)
 }
 
 /* Behind "sent" the target stores the messages. Where a failover forgot that, and the user has expunged or moved them by
- * then, nobody would know them for copies any more. */
+ * then, nobody would know them for copies any more. And a change that a failover forgot would not be waited for. */
 static bool must_be_kept(const struct entry *e)
 {
-    return strcmp(e->kind, "sent") == 0 && store_has_replicas(e->ledger->store);
+    return (strcmp(e->kind, "sent") == 0 || e->touch_ms > 0) && store_has_replicas(e->ledger->store);
 }
 
 static void on_written(void *owner, enum route_rc rc, const char *detail)
@@ -870,8 +977,14 @@ static struct entry *begin_entry(struct ledger *l, const char *kind, ledger_fn f
 static void write_entry(struct entry *e)
 {
     struct span text = buf_span(&e->text);
+    struct ledger *l = e->ledger;
     FAULT_POINT("ledger", e->kind, "sent");
-    route_ledger_append(e->ledger->store, e->ledger->job, e->ledger->record_id, &text, 1, on_written, e);
+    if (e->touch_ms > 0)
+        route_touch(l->store, l->job, l->record_id, e->touch_ms, text, on_written, e);
+    else if (!strcmp(e->kind, "answered"))
+        route_answered(l->store, l->job, l->record_id, text, on_written, e);
+    else
+        route_ledger_append(l->store, l->job, l->record_id, &text, 1, on_written, e);
 }
 
 static void add_uids(struct entry *e, const uint32_t *uids, size_t n)
@@ -982,6 +1095,31 @@ void ledger_retake(struct ledger *l, const struct imap_seq *source_uids, ledger_
     write_set(l, "retake", source_uids, fn, owner);
 }
 
+uint32_t ledger_touch(struct ledger *l, const struct ledger_change *changes, size_t n, uint64_t ms, ledger_fn fn,
+                      void *owner)
+{
+    assert(n > 0 && (n == 1 || changes[0].flags));
+    struct entry *e = begin_entry(l, changes[0].flags ? "store" : "expunge", fn, owner);
+    uint32_t number = ++l->last_number;
+    e->touch_ms = ms > 0 ? ms : 1;
+    buf_printf(&e->text, " %u", number);
+    for (size_t i = 0; i < n; i++) {
+        buf_add_str(&e->text, " ");
+        imap_seq_write(&e->text, changes[i].target_uids);
+        if (changes[i].flags)
+            buf_printf(&e->text, " (%s)", changes[i].flags);
+    }
+    write_entry(e);
+    return number;
+}
+
+void ledger_answered(struct ledger *l, uint32_t number, ledger_fn fn, void *owner)
+{
+    struct entry *e = begin_entry(l, "answered", fn, owner);
+    buf_printf(&e->text, " %u", number);
+    write_entry(e);
+}
+
 void ledger_looked(struct ledger *l, uint32_t source_uidnext, ledger_fn fn, void *owner)
 {
     struct entry *e = begin_entry(l, "looked", fn, owner);
@@ -1041,7 +1179,8 @@ enum { STAY_MAX = 4 };
 
 bool ledger_may_fold(const struct ledger *l)
 {
-    return l->source && TAILQ_EMPTY(&l->intents) && TAILQ_EMPTY(&l->entries) && l->retake.n == 0;
+    return l->source && TAILQ_EMPTY(&l->intents) && TAILQ_EMPTY(&l->entries) && TAILQ_EMPTY(&l->touches) &&
+           l->retake.n == 0;
 }
 
 static void add_stay(struct buf *stay, size_t *n, const char *kind)

@@ -15,6 +15,9 @@
  *   gone      source UIDs whose copy was removed: they were expunged at the source, or go once more
  *   looked    the late watch has looked at the source below this UID
  *   skipped   source UIDs of open intents that were not stored: refused, or not given by the source
+ *   store     before UID STOREs on the target: a number, and target UIDs with the flags that they get
+ *   expunge   before they are removed: a number, target UIDs
+ *   answered  the commands of this number were answered: they are not executed any more
  *   settled   ends all intents that are open; names their source UIDs that were not found on the target
  *   void      forgets all of the above
  *   pair      from which backend to which: where it was the other way round until now, all rows are turned,
@@ -65,6 +68,12 @@ const struct ledger_row *ledger_find_target(const struct ledger *l, uint32_t tar
 bool ledger_in_doubt(const struct ledger *l, uint32_t *target_uidnext);
 /* Adds to *uids the source UIDs of these intents that have no row. */
 void ledger_doubtful(const struct ledger *l, struct imap_seq *uids);
+/* Changes of the target that were never answered: by an owner that died, or over a connection that broke. They may have been
+ * executed, or not, or will be (route_calm() ends that). fn is called for each set of messages; flags: those that they
+ * were to get, NULL = they were to be removed. */
+typedef void (*ledger_change_fn)(void *owner, const struct imap_seq *target_uids, const char *flags);
+void ledger_each_unanswered(const struct ledger *l, ledger_change_fn fn, void *owner);
+bool ledger_has_unanswered(const struct ledger *l);
 /* Source UIDs of a `retake` that are not gone yet. */
 const struct imap_seq *ledger_to_retake(const struct ledger *l);
 /* Messages that were sent and are not known to have arrived, or were sent again after a doubt: target_uid is 0.
@@ -89,6 +98,15 @@ void ledger_verified(struct ledger *l, const uint32_t *source_uids, size_t n, le
 void ledger_headers(struct ledger *l, const uint32_t *source_uids, size_t n, ledger_fn fn, void *owner);
 void ledger_gone(struct ledger *l, const uint32_t *source_uids, size_t n, ledger_fn fn, void *owner);
 void ledger_retake(struct ledger *l, const struct imap_seq *source_uids, ledger_fn fn, void *owner);
+struct ledger_change {
+    const struct imap_seq *target_uids;
+    const char *flags; /* of IMAP, with blanks between; NULL: they are removed, and then it is the only change */
+};
+/* Calls back when the replicas of Redis have it too. Returns the number for ledger_answered(). ms: how long commands may take
+ * that are sent then (route_touch()). */
+uint32_t ledger_touch(struct ledger *l, const struct ledger_change *changes, size_t n, uint64_t ms, ledger_fn fn,
+                      void *owner);
+void ledger_answered(struct ledger *l, uint32_t number, ledger_fn fn, void *owner);
 /* No doubt about these: what the open intents name of them was not stored. */
 /* After the flip: all below was brought, or told. ledger_looked_until(): the highest such UID, 0 = none. */
 void ledger_looked(struct ledger *l, uint32_t source_uidnext, ledger_fn fn, void *owner);

@@ -18,6 +18,8 @@ struct move {
     uint32_t attempts; /* that failed so far */
     uint64_t engaged, generation;
     uint64_t until_ms;         /* by clock_boot_ms(): nobody else can have taken the job over before it */
+    uint64_t claimed_ms;       /* by clock_boot_ms(): no other owner sends anything for longer than a lease after it */
+    uint64_t touch_ms;         /* of the route at the claim */
     bool force, now;           /* of the route at the claim */
     bool back;                 /* to where the names and numbers come from that clients see */
     bool from_first;           /* a late look: what was there at the flip is known by the ledgers alone */

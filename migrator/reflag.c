@@ -3,6 +3,7 @@
 #include "delta.h"
 #include "lib/xalloc.h"
 #include "reflag.h"
+#include "touch.h"
 
 enum { IN_FLIGHT = 50 };
 
@@ -15,6 +16,8 @@ struct reflag {
     size_t n, next;
     struct uidset_place at; /* in groups[next] */
     struct imap_seq changed;
+    struct touch_run *touch;
+    uint64_t modseq;
     unsigned in_flight;
     bool down, listing;
 };
@@ -27,6 +30,7 @@ void reflag_stop(struct reflag **rp)
     *rp = NULL;
     loop_undefer(r->p->loop, &r->task);
     imapc_forget(r->p->target.imap, r);
+    touch_stop(&r->touch);
     if (r->listing)
         imapc_forget(r->p->target.imap, &r->p->target);
     delta_flags_free(r->groups, r->n);
@@ -58,22 +62,36 @@ static void on_stored(void *owner, const struct imapc_end *e)
     store_some(r);
 }
 
+static void on_failed(void *owner, enum copy_rc rc, const char *why)
+{
+    struct reflag *r = owner;
+    r->fn(r->owner, rc, why); /* may stop r */
+}
+
+static void on_ended(void *owner, enum copy_rc rc, const char *why)
+{
+    struct reflag *r = owner;
+    if (rc != COPY_EQUAL) {
+        r->fn(r->owner, rc, why); /* may stop r */
+        return;
+    }
+    r->listing = true;
+    selected_refresh(&r->p->target, &r->changed, on_listed, r);
+}
+
 static void finish(struct reflag *r)
 {
-    if (r->down) {
+    if (r->down)
         r->fn(r->owner, COPY_DOWN, imapc_error(r->p->target.imap)); /* may stop r */
-    } else if (r->changed.n > 0) {
-        r->listing = true;
-        selected_refresh(&r->p->target, &r->changed, on_listed, r);
-    } else {
-        r->fn(r->owner, COPY_EQUAL, "");
-    }
+    else
+        touch_end(r->touch, on_ended);
 }
 
 static void store_some(struct reflag *r)
 {
     const struct imapc_command cmd = {.data = on_data, .end = on_stored, .owner = r};
-    struct buf set = {0};
+    struct buf set = {0}, condition = {0};
+    touch_write_condition(&condition, r->modseq);
     while (!r->down && r->next < r->n && r->in_flight < IN_FLIGHT) {
         const struct delta_flags *g = &r->groups[r->next];
         if (!uidset_next(&g->uids, &r->at, 0, &set)) {
@@ -82,17 +100,38 @@ static void store_some(struct reflag *r)
             continue;
         }
         r->in_flight++;
-        imapc_sendf(r->p->target.imap, &cmd, "UID STORE %s FLAGS.SILENT (%s)", buf_str(&set),
+        imapc_sendf(r->p->target.imap, &cmd, "UID STORE %s%s FLAGS.SILENT (%s)", buf_str(&set), buf_str(&condition),
                     flags_text(r->p->flags, g->set));
     }
     buf_free(&set);
+    buf_free(&condition);
     if (r->in_flight == 0)
         finish(r);
 }
 
+static void on_ready(void *owner, uint64_t modseq)
+{
+    struct reflag *r = owner;
+    r->modseq = modseq;
+    store_some(r);
+}
+
+static void touch_groups(struct reflag *r)
+{
+    struct ledger_change *changes = xcalloc(r->n, sizeof *changes);
+    for (size_t i = 0; i < r->n; i++)
+        changes[i] = (struct ledger_change){&r->groups[i].uids, flags_text(r->p->flags, r->groups[i].set)};
+    r->touch = touch_start(r->p, changes, r->n, on_ready, on_failed, r);
+    free(changes);
+}
+
 static void on_task(struct loop_task *task)
 {
-    store_some(CONTAINER_OF(task, struct reflag, task));
+    struct reflag *r = CONTAINER_OF(task, struct reflag, task);
+    if (r->changed.n > 0)
+        touch_groups(r);
+    else
+        r->fn(r->owner, COPY_EQUAL, ""); /* may stop r */
 }
 
 struct reflag *reflag_start(struct pair *p, step_fn fn, void *owner)

@@ -1,6 +1,6 @@
 /* reflag: the FLAGS step: UID STORE on the target where flags or keywords of a copy differ from its source
- * message, one command for all messages that get the same flags, then a look at what has become of it. What
- * the target can't keep is not tried. */
+ * message, one command for all messages that get the same flags (touch.h has what goes before and behind them), then a look at
+ * what has become of it. What the target can't keep is not tried. */
 #ifndef IMAPFERRY_REFLAG_H
 #define IMAPFERRY_REFLAG_H
 

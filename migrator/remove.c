@@ -2,6 +2,7 @@
 
 #include "lib/xalloc.h"
 #include "remove.h"
+#include "touch.h"
 
 struct remove {
     struct pair *p; /* borrowed */
@@ -9,9 +10,10 @@ struct remove {
     void *owner;
     struct imap_seq uids;
     struct loop_task task; /* the end that is there before the beginning */
+    struct touch_run *touch;
     unsigned outstanding;
     char *refused; /* owned */
-    bool down;
+    bool down, unanswered;
 };
 
 void remove_stop(struct remove **rp)
@@ -21,6 +23,7 @@ void remove_stop(struct remove **rp)
         return;
     *rp = NULL;
     imapc_forget(r->p->target.imap, r);
+    touch_stop(&r->touch);
     loop_undefer(r->p->loop, &r->task);
     imap_seq_free(&r->uids);
     free(r->refused);
@@ -62,30 +65,61 @@ static void finish(struct remove *r)
     free(why);
 }
 
+/* A command that was answered, by whatever word, is over. */
+static void on_ended(void *owner, enum copy_rc rc, const char *why)
+{
+    struct remove *r = owner;
+    if (rc == COPY_EQUAL)
+        finish(r);
+    else
+        r->fn(r->owner, rc, why); /* may stop r */
+}
+
 static void on_end(void *owner, const struct imapc_end *e)
 {
     struct remove *r = owner;
     r->outstanding--;
+    r->unanswered = r->unanswered || e->rc == IMAPC_DOWN;
     r->down = r->down || e->rc == IMAPC_DOWN || (e->rc != IMAPC_OK && imapc_end_temporary(e));
     if (e->rc != IMAPC_OK && !r->refused)
         r->refused = e->rc == IMAPC_DOWN ? xstrdup(imapc_error(r->p->target.imap)) : imapc_end_text(e);
-    if (r->outstanding == 0)
+    if (r->outstanding > 0)
+        return;
+    if (r->unanswered)
         finish(r);
+    else
+        touch_end(r->touch, on_ended);
 }
 
-static void send_all(struct remove *r)
+static void on_ready(void *owner, uint64_t modseq)
 {
+    struct remove *r = owner;
     const struct imapc_command cmd = {.data = on_data, .end = on_end, .owner = r};
-    struct buf set = {0};
+    struct buf set = {0}, condition = {0};
     struct uidset_place at = {0};
+    touch_write_condition(&condition, modseq);
     while (uidset_next(&r->uids, &at, 0, &set)) {
         r->outstanding += 2;
-        imapc_sendf(r->p->target.imap, &cmd, "UID STORE %s +FLAGS.SILENT (\\Deleted)", buf_str(&set));
+        imapc_sendf(r->p->target.imap, &cmd, "UID STORE %s%s +FLAGS.SILENT (\\Deleted)", buf_str(&set),
+                    buf_str(&condition));
         imapc_sendf(r->p->target.imap, &cmd, "UID EXPUNGE %s", buf_str(&set));
     }
     r->outstanding++;
     imapc_sendf(r->p->target.imap, &cmd, "NOOP");
     buf_free(&set);
+    buf_free(&condition);
+}
+
+static void on_failed(void *owner, enum copy_rc rc, const char *why)
+{
+    struct remove *r = owner;
+    r->fn(r->owner, rc, why); /* may stop r */
+}
+
+static void touch_all(struct remove *r)
+{
+    const struct ledger_change change = {.target_uids = &r->uids};
+    r->touch = touch_start(r->p, &change, 1, on_ready, on_failed, r);
 }
 
 static void refuse(struct loop_task *task)
@@ -106,7 +140,7 @@ struct remove *remove_start(struct pair *p, const struct imap_seq *uids, step_fn
     r->task.fn = refuse;
     imap_seq_join(&r->uids, uids);
     if (imap_caps_has(imapc_caps(p->target.imap), CAP_UIDPLUS))
-        send_all(r);
+        touch_all(r);
     else
         loop_defer(p->loop, &r->task);
     return r;

@@ -1,5 +1,5 @@
 /* remove: takes named messages of ours away from the target: UID STORE +FLAGS (\Deleted), UID EXPUNGE of just
- * these UIDs (RFC 4315), and a look whether they are gone. Never EXPUNGE or CLOSE, which would take others'
+ * these UIDs (RFC 4315), and a look whether they are gone; touch.h has what goes before and behind. Never EXPUNGE or CLOSE, which would take others'
  * along: without UIDPLUS it ends with COPY_CANNOT before anything was done. */
 #ifndef IMAPFERRY_REMOVE_H
 #define IMAPFERRY_REMOVE_H

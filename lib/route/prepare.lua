@@ -6,6 +6,7 @@ local attempt = OWNED[r.state] and r.owner ~= '' and r.owner == arg(2)
 if attempt and r.prior ~= '' and r.prior == arg(3) then return {'ok', r.epoch} end -- also once it was thawed
 if not mine then return {'lost', r.state} end
 if r.state ~= 'ready' then return {'refused', r.state} end
+if number(r.touching) > 0 then return {'doubt', r.touching} end
 if quarantine_left() > 0 then return {'quarantine', text(quarantine_left())} end
 if paused() then return {'paused'} end
 for name, s in pairs(sessions(r.user)) do

@@ -190,6 +190,56 @@ static void test_life(void **state)
 /* Rows out of order, and one that is written again. */
 /* What the target refused, or the source did not give, is no doubt any more, in whichever intent it stands.
  */
+struct seen {
+    struct buf text;
+};
+
+static void on_change(void *owner, const struct imap_seq *uids, const char *flags)
+{
+    struct seen *seen = owner;
+    imap_seq_write(&seen->text, uids);
+    buf_printf(&seen->text, " %s;", flags ? flags : "gone");
+}
+
+static void unanswered(struct world *w, const char *want)
+{
+    struct seen seen = {0};
+    ledger_each_unanswered(w->l, on_change, &seen);
+    assert_string_equal(buf_str(&seen.text), want);
+    assert_int_equal(ledger_has_unanswered(w->l), *want != '\0');
+    buf_free(&seen.text);
+}
+
+/* Changes of the target stay open until they are answered, also for who loads the ledger next; and the account can't be
+ * prepared over one. */
+static void test_touch(void **state)
+{
+    struct world *w = *state;
+    struct imap_seq some = {0}, others = {0};
+    uint32_t first, second;
+    imap_seq_add(&some, 3, 5);
+    imap_seq_add(&others, 9, 9);
+    const struct ledger_change stores[] = {{&some, "\\Seen $Label"}, {&others, ""}}, gone = {.target_uids = &others};
+    assert_int_equal(load(w), ROUTE_OK);
+    WRITE(w, first = ledger_touch, stores, 2, 1000);
+    unanswered(w, "3:5 \\Seen $Label;9 ;");
+    WRITE(w, second = ledger_touch, &gone, 1, 1000);
+    assert_int_equal(load(w), ROUTE_OK);
+    unanswered(w, "3:5 \\Seen $Label;9 ;9 gone;");
+    assert_true(second > first);
+    UNIT_DO_RC(&w->u, ROUTE_OK, route_ready, &w->job);
+    UNIT_DO_RC(&w->u, ROUTE_DOUBT, route_prepare, &w->job, 1000);
+    WRITE(w, ledger_answered, first);
+    unanswered(w, "9 gone;");
+    UNIT_DO_RC(&w->u, ROUTE_DOUBT, route_prepare, &w->job, 1000);
+    UNIT_DO_RC(&w->u, ROUTE_OK, route_calm, &w->job);
+    assert_int_equal(load(w), ROUTE_OK);
+    unanswered(w, "9 gone;"); /* for the late watch */
+    UNIT_DO_RC(&w->u, ROUTE_OK, route_prepare, &w->job, 1000);
+    imap_seq_free(&some);
+    imap_seq_free(&others);
+}
+
 static void test_skipped(void **state)
 {
     struct world *w = *state;
@@ -689,6 +739,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_life),
         TEST(test_skipped),
+        TEST(test_touch),
         TEST(test_headers),
         TEST(test_retake),
         TEST(test_order),
