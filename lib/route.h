@@ -216,7 +216,7 @@ void route_wait(struct store *s, const struct route_job *j, const char *reason, 
  * owner, also by force. */
 void route_touch(struct store *s, const struct route_job *j, const char *record_id, uint64_t ms, struct span entry,
                  route_done_fn fn, void *owner);
-void route_answered(struct store *s, const struct route_job *j, const char *record_id, struct span entry,
+void route_touched(struct store *s, const struct route_job *j, const char *record_id, struct span entry,
                     route_done_fn fn, void *owner);
 /* None of those is executed any more. */
 void route_calm(struct store *s, const struct route_job *j, route_done_fn fn, void *owner);

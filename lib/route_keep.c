@@ -34,14 +34,14 @@ void route_touch(struct store *s, const struct route_job *j, const char *record_
     route_run(s, "touch", &a, fn, owner);
 }
 
-void route_answered(struct store *s, const struct route_job *j, const char *record_id, struct span entry,
+void route_touched(struct store *s, const struct route_job *j, const char *record_id, struct span entry,
                     route_done_fn fn, void *owner)
 {
     struct args a = {0};
     args_job(&a, j);
     args_text(&a, record_id);
     args_span(&a, entry);
-    route_run(s, "answered", &a, fn, owner);
+    route_run(s, "touched", &a, fn, owner);
 }
 
 void route_ledger_drop(struct store *s, const struct route_job *j, const char *record_id, route_done_fn fn,

@@ -17,7 +17,8 @@
  *   5 folded <source backend> <target backend> <text of folded.h>
  *   5 store <number> <set of target UIDs> (<flags>) <set of target UIDs> (<flags>) ...
  *   5 expunge <number> <set of target UIDs>
- *   5 answered <number>
+ *   5 mailbox <number>
+ *   5 touched <number>
  *
  * The number is the version of imapferry's ledgers that the kind of entry came with. A row is "source
  * UID,target UID,size,SHA-256 in base64", with ",v" behind it where it is verified; in "sent" the target UID
@@ -363,7 +364,8 @@ void ledger_each_unanswered(const struct ledger *l, ledger_change_fn fn, void *o
 {
     const struct touch *t;
     TAILQ_FOREACH(t, &l->touches, link)
-    fn(owner, &t->uids, t->flags);
+    if (t->uids.n > 0) /* else it is the mailbox that was to be changed */
+        fn(owner, &t->uids, t->flags);
 }
 
 /* --- reading entries --- */
@@ -656,7 +658,16 @@ static bool read_expunge(struct ledger *l, struct span s)
     return take_u32(&s, ' ', &number) && take_set(s, &add_touch(l, number)->uids);
 }
 
-static bool read_answered(struct ledger *l, struct span s)
+static bool read_mailbox(struct ledger *l, struct span s)
+{
+    uint32_t number;
+    if (!take_u32(&s, ' ', &number) || s.len > 0)
+        return false;
+    add_touch(l, number);
+    return true;
+}
+
+static bool read_touched(struct ledger *l, struct span s)
 {
     struct touch *t, *next;
     uint32_t number;
@@ -791,7 +802,8 @@ static const struct {
              {"void", "1", read_void},         {"skipped", "2", read_skipped}, {"looked", "2", read_looked},
              {"retake", "2", read_retake},     {"pair", "1", read_pair},       {"sent", "3", read_sent},
              {"landed", "3", read_landed},     {"headers", "4", read_headers}, {"store", "5", read_store},
-             {"expunge", "5", read_expunge},   {"answered", "5", read_answered}, {"folded", "5", read_folded}};
+             {"expunge", "5", read_expunge},   {"mailbox", "5", read_mailbox}, {"touched", "5", read_touched},
+             {"folded", "5", read_folded}};
 
 static const char *version_of(const char *word)
 {
@@ -981,8 +993,8 @@ static void write_entry(struct entry *e)
     FAULT_POINT("ledger", e->kind, "sent");
     if (e->touch_ms > 0)
         route_touch(l->store, l->job, l->record_id, e->touch_ms, text, on_written, e);
-    else if (!strcmp(e->kind, "answered"))
-        route_answered(l->store, l->job, l->record_id, text, on_written, e);
+    else if (!strcmp(e->kind, "touched"))
+        route_touched(l->store, l->job, l->record_id, text, on_written, e);
     else
         route_ledger_append(l->store, l->job, l->record_id, &text, 1, on_written, e);
 }
@@ -1098,8 +1110,8 @@ void ledger_retake(struct ledger *l, const struct imap_seq *source_uids, ledger_
 uint32_t ledger_touch(struct ledger *l, const struct ledger_change *changes, size_t n, uint64_t ms, ledger_fn fn,
                       void *owner)
 {
-    assert(n > 0 && (n == 1 || changes[0].flags));
-    struct entry *e = begin_entry(l, changes[0].flags ? "store" : "expunge", fn, owner);
+    assert(n < 2 || changes[0].flags);
+    struct entry *e = begin_entry(l, n == 0 ? "mailbox" : changes[0].flags ? "store" : "expunge", fn, owner);
     uint32_t number = ++l->last_number;
     e->touch_ms = ms > 0 ? ms : 1;
     buf_printf(&e->text, " %u", number);
@@ -1113,9 +1125,9 @@ uint32_t ledger_touch(struct ledger *l, const struct ledger_change *changes, siz
     return number;
 }
 
-void ledger_answered(struct ledger *l, uint32_t number, ledger_fn fn, void *owner)
+void ledger_touched(struct ledger *l, uint32_t number, ledger_fn fn, void *owner)
 {
-    struct entry *e = begin_entry(l, "answered", fn, owner);
+    struct entry *e = begin_entry(l, "touched", fn, owner);
     buf_printf(&e->text, " %u", number);
     write_entry(e);
 }
@@ -1137,11 +1149,22 @@ void ledger_skipped(struct ledger *l, const struct imap_seq *source_uids, ledger
     write_set(l, "skipped", source_uids, fn, owner);
 }
 
-void ledger_settled(struct ledger *l, ledger_fn fn, void *owner)
+/* Of what never went out as a whole nothing is stored. */
+static bool any_sent(const struct ledger *l, const struct imap_seq *source_uids)
+{
+    for (size_t i = 0; i < l->n_sent; i++)
+        if (imap_seq_has(source_uids, l->sent[i].source_uid))
+            return true;
+    return false;
+}
+
+void ledger_settled(struct ledger *l, uint64_t ms, ledger_fn fn, void *owner)
 {
     struct entry *e = begin_entry(l, "settled", fn, owner);
     struct imap_seq left = {0};
     ledger_doubtful(l, &left);
+    if (any_sent(l, &left))
+        e->touch_ms = ms > 0 ? ms : 1;
     buf_add_str(&e->text, " ");
     if (left.n > 0)
         imap_seq_write(&e->text, &left);

@@ -17,7 +17,8 @@
  *   skipped   source UIDs of open intents that were not stored: refused, or not given by the source
  *   store     before UID STOREs on the target: a number, and target UIDs with the flags that they get
  *   expunge   before they are removed: a number, target UIDs
- *   answered  the commands of this number were answered: they are not executed any more
+ *   mailbox   before it is renamed or deleted on the target: a number
+ *   touched   the commands of this number were answered: they are not executed any more
  *   settled   ends all intents that are open; names their source UIDs that were not found on the target
  *   void      forgets all of the above
  *   pair      from which backend to which: where it was the other way round until now, all rows are turned,
@@ -102,18 +103,20 @@ struct ledger_change {
     const struct imap_seq *target_uids;
     const char *flags; /* of IMAP, with blanks between; NULL: they are removed, and then it is the only change */
 };
-/* Calls back when the replicas of Redis have it too. Returns the number for ledger_answered(). ms: how long commands may take
+/* n = 0: the mailbox itself is renamed or deleted. Calls back when the replicas of Redis have it too. Returns the number for
+ * ledger_touched(). ms: how long commands may take
  * that are sent then (route_touch()). */
 uint32_t ledger_touch(struct ledger *l, const struct ledger_change *changes, size_t n, uint64_t ms, ledger_fn fn,
                       void *owner);
-void ledger_answered(struct ledger *l, uint32_t number, ledger_fn fn, void *owner);
+void ledger_touched(struct ledger *l, uint32_t number, ledger_fn fn, void *owner);
 /* No doubt about these: what the open intents name of them was not stored. */
 /* After the flip: all below was brought, or told. ledger_looked_until(): the highest such UID, 0 = none. */
 void ledger_looked(struct ledger *l, uint32_t source_uidnext, ledger_fn fn, void *owner);
 uint32_t ledger_looked_until(const struct ledger *l);
 void ledger_skipped(struct ledger *l, const struct imap_seq *source_uids, ledger_fn fn, void *owner);
-/* The target was read: what of the open intents is not done has not arrived. */
-void ledger_settled(struct ledger *l, ledger_fn fn, void *owner);
+/* The target was read: what of the open intents is not done has not arrived. Where it was sent, it may arrive yet, in ms at most:
+ * then nobody freezes or flips the account before that is over (route_touch(), route_calm()). */
+void ledger_settled(struct ledger *l, uint64_t ms, ledger_fn fn, void *owner);
 /* All entries are void (a UIDVALIDITY changed), the binding too. */
 void ledger_void(struct ledger *l, ledger_fn fn, void *owner);
 /* Binds it to a pair of backends, which ledger_is_of() tells. On the way back the pair is given the other way

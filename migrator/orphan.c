@@ -5,6 +5,7 @@
 #include "orphan.h"
 #include "pair.h"
 #include "remove.h"
+#include "touch.h"
 
 enum step { PROBE, OPEN, REMOVE, LEAVE, DELETE };
 
@@ -15,6 +16,7 @@ struct orphan {
     struct pair pair; /* of which only the target is opened */
     enum step step;
     struct remove *remove;
+    struct touch_run *touch; /* of DELETE */
     bool empty; /* as STATUS says */
     struct orphan_result result;
 };
@@ -24,12 +26,14 @@ static void stop(struct orphan *o)
     imapc_forget(o->r.source, o);
     imapc_forget(o->r.target, o);
     remove_stop(&o->remove);
+    touch_stop(&o->touch);
     selected_free(&o->pair.target);
     flags_pool_free(&o->pair.flags);
 }
 
-static void end(struct orphan *o, enum copy_rc rc, const char *why)
+static void end(void *owner, enum copy_rc rc, const char *why)
 {
+    struct orphan *o = owner;
     char *text = xstrdup(why); /* it may be of what is stopped here */
     stop(o);
     o->result.rc = rc;
@@ -60,7 +64,15 @@ static void on_deleted(void *owner, const struct imapc_end *e)
         return;
     }
     o->result.stays = e->rc != IMAPC_OK;
-    end(o, COPY_EQUAL, "");
+    touch_end(o->touch, end);
+}
+
+/* Executed late it would take away what the user has made of that name since. */
+static void on_ready(void *owner, uint64_t modseq)
+{
+    struct orphan *o = owner;
+    (void)modseq;
+    send_name(o, o->r.target, "DELETE", o->r.target_name, "", NULL, on_deleted);
 }
 
 static enum imapc_taken on_status_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
@@ -83,7 +95,7 @@ static void on_counted(void *owner, const struct imapc_end *e)
         end(o, COPY_EQUAL, "");
     } else {
         o->step = DELETE;
-        send_name(o, o->r.target, "DELETE", o->r.target_name, "", NULL, on_deleted);
+        o->touch = touch_start(&o->pair, NULL, 0, on_ready, end, o);
     }
 }
 

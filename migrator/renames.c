@@ -27,7 +27,8 @@ struct renames {
     struct candidates c;
     size_t at;
     struct same *same;
-    bool loading; /* the ledger */
+    bool loading;    /* the ledger */
+    uint32_t number; /* of RENAME in the ledger */
     struct loop_task task;
     struct renames_result result;
 };
@@ -128,6 +129,8 @@ static void stop(struct renames *r)
     records_forget(r->move->records, r);
     if (r->loading)
         ledger_free(&r->c.items[r->at].record->ledger);
+    else if (r->at < r->c.n && r->c.items[r->at].record->ledger)
+        ledger_forget(r->c.items[r->at].record->ledger, r);
     free(r->c.items);
 }
 
@@ -148,6 +151,22 @@ static void next(struct renames *r)
     loop_defer(r->move->m->loop, &r->task);
 }
 
+/* True: dealt with. */
+static bool store_failed(struct renames *r, enum route_rc rc)
+{
+    if (rc == ROUTE_OK)
+        return false;
+    end(r, rc == ROUTE_LOST ? COPY_LOST : COPY_DOWN, "Redis does not answer");
+    return true;
+}
+
+static void on_answered(void *owner, enum route_rc rc)
+{
+    struct renames *r = owner;
+    if (!store_failed(r, rc))
+        next(r);
+}
+
 static void on_renamed(void *owner, const struct imapc_end *e)
 {
     struct renames *r = owner;
@@ -159,29 +178,36 @@ static void on_renamed(void *owner, const struct imapc_end *e)
     LOG(INFO, "mailbox_renamed", LOG_S("user", r->move->user), LOG_S("from", p->from),
         LOG_S("to", p->item->source->name), LOG_S("on_target", e->rc == IMAPC_OK ? "too" : "refused"));
     p->record->not_renamed = e->rc != IMAPC_OK;
-    next(r);
+    ledger_touched(p->record->ledger, r->number, on_answered, r);
 }
 
-static void on_intent(void *owner, enum route_rc rc)
+/* Executed late it would rename what the user has made of that name since. */
+static void on_touch(void *owner, enum route_rc rc)
 {
     struct renames *r = owner;
     struct pair_of_names *p = &r->c.items[r->at];
     struct imap_writer w;
-    if (rc != ROUTE_OK) {
-        end(r, rc == ROUTE_LOST ? COPY_LOST : COPY_DOWN, "Redis does not answer");
+    if (store_failed(r, rc))
         return;
-    }
-    r->result.renamed = true; /* also where it is refused: the twin is to be settled */
-    if (!p->item->create) {
-        next(r);
-        return;
-    }
     imap_writer_init(&w, imapc_literals(r->lane->target));
     imap_write_raw(&w, "RENAME ");
     imap_write_astring(&w, span_str(p->to));
     imap_write_raw(&w, " ");
     imap_write_astring(&w, span_str(p->item->target_name));
     imapc_send(r->lane->target, &w, &(struct imapc_command){.end = on_renamed, .owner = r});
+}
+
+static void on_intent(void *owner, enum route_rc rc)
+{
+    struct renames *r = owner;
+    struct pair_of_names *p = &r->c.items[r->at];
+    if (store_failed(r, rc))
+        return;
+    r->result.renamed = true; /* also where it is refused: the twin is to be settled */
+    if (p->item->create)
+        r->number = ledger_touch(p->record->ledger, NULL, 0, imapc_timeout_ms(r->lane->target), on_touch, r);
+    else
+        next(r);
 }
 
 static void on_same(void *owner, enum copy_rc rc, const char *why)

@@ -294,7 +294,7 @@ static void go_on(struct settle *s)
     if (s->rc == COPY_EQUAL && s->in_doubt && !s->settled) {
         s->settled = true;
         s->outstanding++;
-        ledger_settled(s->p->ledger, on_ledger, s);
+        ledger_settled(s->p->ledger, imapc_timeout_ms(s->p->target.imap), on_ledger, s);
     } else {
         end(s);
     }

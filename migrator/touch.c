@@ -118,7 +118,7 @@ static void on_answered(void *owner, enum route_rc rc)
 void touch_end(struct touch_run *t, step_fn fn)
 {
     t->ended = fn;
-    ledger_answered(t->p->ledger, t->number, on_answered, t);
+    ledger_touched(t->p->ledger, t->number, on_answered, t);
 }
 
 void touch_write_condition(struct buf *out, uint64_t modseq)

@@ -1,6 +1,6 @@
 -- touch: the owner is about to change what is on the target, by commands that undo what a client does there if they are
 -- executed late. args: user, token, epoch, record id, ms that such a command may take, entry of that record's ledger. As long
--- as not all are answered the account is not frozen and not flipped (prepare, flip), whoever owns it: see answered, calm.
+-- as not all are answered the account is not frozen and not flipped (prepare, flip), whoever owns it: see touched, calm.
 if not open() then return NOSTORE end
 local r, mine = job()
 if not mine then return {'lost', r.state} end

@@ -1432,14 +1432,14 @@ def test_nothing_is_prepared_or_flipped_over_a_change_without_an_answer(store):
     store.plant("copying")
     for token, epoch in (("another", EPOCH), (TOKEN, EPOCH + 1)):
         assert store.call("touch", "ann", token, epoch, "rec", 100, "x")[0] == "lost"
-        assert store.call("answered", "ann", token, epoch, "rec", "x")[0] == "lost"
+        assert store.call("touched", "ann", token, epoch, "rec", "x")[0] == "lost"
         assert store.call("calm", "ann", token, epoch)[0] == "lost"
     for record, ms, entry in (("rec", 300, "a"), ("rec", 300, "a"), ("other", 200, "a")):
         assert store.call("touch", "ann", TOKEN, EPOCH, record, ms, entry) == ["ok"]
     route = store.route()
     assert (route["touching"], route["touch_ms"]) == ("2", "300")
     for _ in range(2):
-        assert store.call("answered", "ann", TOKEN, EPOCH, "rec", "b") == ["ok"]
+        assert store.call("touched", "ann", TOKEN, EPOCH, "rec", "b") == ["ok"]
     assert store.client.lrange("t:ledger:ann:rec", 0, -1) == ["a", "b"]
     store.client.hset(store.key("route", "ann"), mapping={"state": "ready", "force": "1"})
     assert store.call("prepare", "ann", TOKEN, EPOCH, LONG) == ["doubt", "1"]
@@ -1451,7 +1451,7 @@ def test_nothing_is_prepared_or_flipped_over_a_change_without_an_answer(store):
     assert claimed[0] == "ok" and claimed[claimed.index("touching") + 1] == "1"
     store.client.hset(store.key("route", "ann"), "state", "ready")
     assert store.call("prepare", "ann", "next", epoch, LONG) == ["doubt", "1"]
-    assert store.call("answered", "ann", TOKEN, EPOCH, "other", "b")[0] == "lost", "the one before has no say any more"
+    assert store.call("touched", "ann", TOKEN, EPOCH, "other", "b")[0] == "lost", "the one before has no say any more"
     assert store.call("calm", "ann", "next", epoch) == ["ok"]
     assert store.call("prepare", "ann", "next", epoch, LONG)[0] == "ok"
 

@@ -148,7 +148,7 @@ static void test_sent(void **state)
     expect_loaded(w, "1/2 1>5 3>8 doubt 5 2,9 sent 2,9");
     /* 9 is sent again: what went out first may come all the same. 2 was expunged at the source, and is found. */
     WRITE(w, ledger_done, SENT(row(2, 7, 20, true)), 1);
-    WRITE(w, ledger_settled);
+    WRITE(w, ledger_settled, 1000);
     expect_loaded(w, "1/2 1>5 2>7v 3>8 sent 9 resent 9");
     WRITE(w, ledger_intent, 9, ((uint32_t[]){9}), 1);
     WRITE(w, ledger_sent, SENT(row(9, 0, 90, false)), 1);
@@ -176,7 +176,7 @@ static void test_life(void **state)
     WRITE(w, ledger_done, ((struct ledger_row[]){row(3, 7, 0, true)}), 1);
     expect_loaded(w, "100/4294967295 1>5 2>6 3>7v doubt 5 7,9");
     WRITE(w, ledger_verified, ((uint32_t[]){2, 8}), 2);
-    WRITE(w, ledger_settled);
+    WRITE(w, ledger_settled, 1000);
     expect_loaded(w, "100/4294967295 1>5 2>6v 3>7v resent 7,9");
     WRITE(w, ledger_gone, ((uint32_t[]){2}), 1);
     WRITE(w, ledger_done, ((struct ledger_row[]){row(9, 8, 3, false)}), 1);
@@ -229,15 +229,47 @@ static void test_touch(void **state)
     assert_true(second > first);
     UNIT_DO_RC(&w->u, ROUTE_OK, route_ready, &w->job);
     UNIT_DO_RC(&w->u, ROUTE_DOUBT, route_prepare, &w->job, 1000);
-    WRITE(w, ledger_answered, first);
+    WRITE(w, ledger_touched, first);
     unanswered(w, "9 gone;");
     UNIT_DO_RC(&w->u, ROUTE_DOUBT, route_prepare, &w->job, 1000);
     UNIT_DO_RC(&w->u, ROUTE_OK, route_calm, &w->job);
     assert_int_equal(load(w), ROUTE_OK);
     unanswered(w, "9 gone;"); /* for the late watch */
+    WRITE(w, first = ledger_touch, NULL, 0, 1000); /* RENAME or DELETE */
+    unanswered(w, "9 gone;");
+    UNIT_DO_RC(&w->u, ROUTE_DOUBT, route_prepare, &w->job, 1000);
+    assert_int_equal(load(w), ROUTE_OK);
+    WRITE(w, ledger_touched, first);
     UNIT_DO_RC(&w->u, ROUTE_OK, route_prepare, &w->job, 1000);
     imap_seq_free(&some);
     imap_seq_free(&others);
+}
+
+/* A message that went out, and of which nothing is known, may arrive yet: the account waits (test_lost_answer). One of which
+ * only the intent is there never went out. */
+static void test_never_sent(void **state)
+{
+    struct world *w = *state;
+    assert_int_equal(load(w), ROUTE_OK);
+    WRITE(w, ledger_bind, 1, 2);
+    WRITE(w, ledger_intent, 5, ((uint32_t[]){1, 2}), 2);
+    WRITE(w, ledger_settled, 1000);
+    UNIT_DO_RC(&w->u, ROUTE_OK, route_ready, &w->job);
+    UNIT_DO_RC(&w->u, ROUTE_OK, route_prepare, &w->job, 1000);
+}
+
+static void test_lost_answer(void **state)
+{
+    struct world *w = *state;
+    assert_int_equal(load(w), ROUTE_OK);
+    WRITE(w, ledger_bind, 1, 2);
+    WRITE(w, ledger_intent, 5, ((uint32_t[]){1, 2}), 2);
+    WRITE(w, ledger_sent, SENT(row(1, 0, 10, false)), 1);
+    WRITE(w, ledger_settled, 1000);
+    UNIT_DO_RC(&w->u, ROUTE_OK, route_ready, &w->job);
+    UNIT_DO_RC(&w->u, ROUTE_DOUBT, route_prepare, &w->job, 1000);
+    UNIT_DO_RC(&w->u, ROUTE_OK, route_calm, &w->job);
+    UNIT_DO_RC(&w->u, ROUTE_OK, route_prepare, &w->job, 1000);
 }
 
 static void test_skipped(void **state)
@@ -343,7 +375,7 @@ static void test_turned(void **state)
           ((struct ledger_row[]){row_to_turn(1, 5, true), row_to_turn(2, 9, false), row_to_turn(3, 7, true)}),
           3);
     WRITE(w, ledger_intent, 8, ((uint32_t[]){4, 5}), 2);
-    WRITE(w, ledger_settled);
+    WRITE(w, ledger_settled, 1000);
     WRITE(w, ledger_intent, 8, ((uint32_t[]){6}), 1);
     WRITE(w, ledger_pair, "old", "new");
     assert_false(ledger_was_turned(w->l));
@@ -390,7 +422,7 @@ static void test_several_under_way(void **state)
     UNIT_UNTIL(&w->u, a[2].times == 1);
     assert_int_equal(a[0].times, 1);
     assert_int_equal(a[1].times, 0);
-    ledger_settled(w->l, on_answer, &a[3]);
+    ledger_settled(w->l, 1000, on_answer, &a[3]);
     UNIT_UNTIL(&w->u, a[3].times == 1);
     expect_loaded(w, "1/2 1>1 resent 2");
 }
@@ -590,7 +622,7 @@ static void test_folded_but_for_what_was_sent_again(void **state)
     WRITE(w, ledger_intent, 7, ((uint32_t[]){3, 4}), 2);
     WRITE(w, ledger_sent, SENT(row(3, 0, 30, false), row(4, 0, 40, false)), 2);
     assert_false(ledger_may_fold(w->l));
-    WRITE(w, ledger_settled);
+    WRITE(w, ledger_settled, 1000);
     WRITE(w, ledger_sent, SENT(row(3, 0, 30, false)), 1);
     WRITE(w, ledger_landed, SENT(row(3, 7, 0, false)), 1);
     WRITE(w, ledger_verified, ((uint32_t[]){3}), 1);
@@ -740,6 +772,8 @@ int main(void)
         TEST(test_life),
         TEST(test_skipped),
         TEST(test_touch),
+        TEST(test_never_sent),
+        TEST(test_lost_answer),
         TEST(test_headers),
         TEST(test_retake),
         TEST(test_order),

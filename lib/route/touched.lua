@@ -1,4 +1,4 @@
--- answered: commands that touch was called for have been answered. args: user, token, epoch, record id, entry of its ledger.
+-- touched: commands that touch was called for have been answered. args: user, token, epoch, record id, entry of its ledger.
 if not open() then return NOSTORE end
 local r, mine = job()
 if not mine then return {'lost', r.state} end
