@@ -53,6 +53,7 @@ static bool parse_event(const struct reply *fields, struct event *_r)
         .kind = reply_str(reply_get(fields, "kind")),
         .backend = reply_str(reply_get(fields, "backend")),
         .target = reply_str(reply_get(fields, "target")),
+        .registered = reply_str(reply_get(fields, "registered")),
     };
     if (!span_u64(reply_str(reply_get(fields, "n")), UINT64_MAX, &ev.number) ||
         !span_u64(reply_str(reply_get(fields, "epoch")), UINT64_MAX, &ev.epoch) ||

@@ -14,6 +14,7 @@ struct event {
                                without a user: "paused", "resumed", "generation" */
     struct span backend, target;
     uint64_t generation;
+    struct span registered; /* as an account becomes preparing: "incarnation n" ..., how many registrations each has */
     uint64_t left_ms; /* from the event to the deadline, 0 = none */
     enum route_state state; /* after the change */
 };

@@ -164,6 +164,7 @@ void accounts_event(struct proxy *p, const struct event *e)
 {
     struct account *a;
     HASH_FIND(hh, p->accounts, e->user.p, e->user.len, a);
+    freeze_count(p, a, e);
     if (!a) {
         freeze_stranger(p, e);
         return;

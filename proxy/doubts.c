@@ -290,6 +290,17 @@ void doubts_leave(struct doubts *all, const char *user, const char *session)
 
 /* ---- reconcile ---- */
 
+void doubts_suspect(struct doubts *all, struct span user)
+{
+    char *key = xspandup(user);
+    struct doubt *d = doubt_of(all, key);
+    free(key);
+    if (d)
+        note_lost(d, 0, 0);
+    else
+        go_beyond(all);
+}
+
 bool doubts_has(const struct doubts *all, struct span user)
 {
     const struct doubt *d = doubt_find(all, user);

@@ -6,6 +6,7 @@
  *   - while an enter, register or leave of it is not answered;
  *   - where the answer of an enter or register was lost with the connection: until a reconcile of a later epoch was answered and
  *     has left nothing, since what was sent for that epoch at the latest can't be executed any more;
+ *   - where the store counts more registrations than there are sessions (doubts_suspect());
  *   - where the store has failed over within a minute of a leave: the new master may not know of it. Longer than a master goes on
  *     without its replicas (min-replicas-max-lag).
  * A leave whose answer was lost is sent again, until it is answered.
@@ -38,6 +39,8 @@ void doubts_leave(struct doubts *d, const char *user, const char *session);
 /* No callback for owner any more; that the answer comes is of interest still. */
 void doubts_forget(struct doubts *d, const void *owner);
 
+/* It has registrations that no session has. */
+void doubts_suspect(struct doubts *d, struct span user);
 /* Is the account in doubt? */
 bool doubts_has(const struct doubts *d, struct span user);
 /* The account is in `preparing` of this epoch, and these are its sessions, logins under way too: takes other registrations

@@ -1,4 +1,5 @@
 #include <stdlib.h>
+#include <string.h>
 
 #include "lib/log.h"
 #include "lib/xalloc.h"
@@ -99,6 +100,41 @@ void freeze_reconcile(struct proxy *p, const char *user, uint64_t epoch)
     }
     doubts_reconcile(p->doubts, user, epoch, names, n);
     free(names);
+}
+
+/* Takes the next word from the front; empty at the end. */
+static struct span next_word(struct span *rest)
+{
+    const uint8_t *blank = rest->len ? memchr(rest->p, ' ', rest->len) : NULL;
+    size_t n = blank ? (size_t)(blank - rest->p) : rest->len;
+    struct span word = span_of(rest->p, n);
+    n += blank != NULL;
+    *rest = span_of(rest->p + n, rest->len - n);
+    return word;
+}
+
+/* The number behind the thread's name among "incarnation n incarnation n ...", 0 where it is not named. */
+static uint64_t registrations_of(struct span all, const char *incarnation)
+{
+    uint64_t n = 0;
+    while (all.len > 0) {
+        struct span name = next_word(&all), count = next_word(&all);
+        if (span_is(name, incarnation))
+            return span_u64(count, UINT64_MAX, &n) ? n : 0;
+    }
+    return 0;
+}
+
+void freeze_count(struct proxy *p, const struct account *a, const struct event *e)
+{
+    if (!span_is(e->kind, "state") || e->state != ROUTE_PREPARING)
+        return;
+    uint64_t n = 0;
+    const struct session *s;
+    for (s = a ? LIST_FIRST(&a->sessions) : NULL; s; s = LIST_NEXT(s, of_account))
+        n += s->registered;
+    if (registrations_of(e->registered, lease_incarnation(p->lease)) > n)
+        doubts_suspect(p->doubts, e->user);
 }
 
 /* Whose sessions are all gone; perhaps not all of their registrations. */

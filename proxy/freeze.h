@@ -16,6 +16,9 @@
 void freeze_heard(struct account *a);
 /* Registrations of this thread that no session has are taken away, where there may be some (doubts.h). */
 void freeze_reconcile(struct proxy *p, const char *user, uint64_t epoch);
+/* Any event; a: its account here, or NULL. More registrations of this thread than it has sessions are a doubt, however they
+ * came about. */
+void freeze_count(struct proxy *p, const struct account *a, const struct event *e);
 /* An event of an account that has no sessions here. */
 void freeze_stranger(struct proxy *p, const struct event *e);
 /* The same as freeze_heard() for one session. */

@@ -40,12 +40,14 @@ end
 
 -- ---- events ----
 
--- The number is gapless; together with the generation it is unique. left: ms to the deadline, 0 = none.
+-- The number is gapless; together with the generation it is unique. left: ms to the deadline, 0 = none. registered: of
+-- prepare.lua alone.
 local function event(r, kind)
     local n = call('HINCRBY', STORE, 'events', 1)
     local left = number(r.deadline) > 0 and math.max(1, number(r.deadline) - now()) or 0
     call('XADD', EVENTS, 'MAXLEN', '~', 10000, '*', 'n', text(n), 'user', r.user, 'kind', kind, 'state', r.state,
-         'epoch', r.epoch, 'backend', r.backend, 'target', r.target, 'left', text(left), 'generation', text(S.generation))
+         'epoch', r.epoch, 'backend', r.backend, 'target', r.target, 'left', text(left), 'generation', text(S.generation),
+         'registered', r.registered or '')
 end
 
 local NOBODY = {user = '', state = 'resting', epoch = '0', backend = '', target = '', deadline = '0'}

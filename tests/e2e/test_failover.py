@@ -64,7 +64,7 @@ def test_threads_that_have_nothing_of_an_account_run_no_script_for_its_cut_over(
         assert ferry.ctl("migrate", user)[0] == 0
         assert script(ferry, "claim", user, "token")[0] == "ok"
         epoch = ferry.route(user)["epoch"]
-        assert script(ferry, "ready", user, "token", epoch) == ["ok"]
+        assert script(ferry, "ready", user, "token", epoch)[0] == "ok"
         net.wait_until("session whose proxy has seen the epoch", lambda: [x[1] for x in session()] == [epoch])
         reads, scripts = calls(ferry, "xread"), calls(ferry, "evalsha")
         status, epoch = script(ferry, "prepare", user, "token", epoch, 60000)

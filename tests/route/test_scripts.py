@@ -383,7 +383,11 @@ def test_prepare_makes_an_epoch_for_which_nobody_rests(store):
     store.plant("ready")
     store.put_session("p1/1", mode="frozen")
     store.put_session("p1/2", mode="prepared")
+    store.put_session("p2/1")
     assert store.call("prepare", "ann", TOKEN, EPOCH, 1000) == ["ok", "6"]
+    told = store.events()[-1]["registered"].split()
+    assert dict(zip(told[::2], told[1::2])) == {"p1": "2", "p2": "1"}
+    assert store.call("leave", "ann", "p2/1") == ["ok"]
     assert store.sessions()["p1/2"].split()[:3] == ["old", "5", "running"]
     assert store.call("leave", "ann", "p1/2") == ["ok"]
     assert store.sessions()["p1/1"].split()[:3] == ["old", "5", "running"]
