@@ -355,12 +355,12 @@ static void drop_touches(struct ledger *l)
         drop_touch(l, TAILQ_FIRST(&l->touches));
 }
 
-bool ledger_has_unanswered(const struct ledger *l)
+bool ledger_has_open_change(const struct ledger *l)
 {
     return !TAILQ_EMPTY(&l->touches);
 }
 
-void ledger_each_unanswered(const struct ledger *l, ledger_change_fn fn, void *owner)
+void ledger_each_open_change(const struct ledger *l, ledger_change_fn fn, void *owner)
 {
     const struct touch *t;
     TAILQ_FOREACH(t, &l->touches, link)

@@ -73,8 +73,8 @@ void ledger_doubtful(const struct ledger *l, struct imap_seq *uids);
  * executed, or not, or will be (route_calm() ends that). fn is called for each set of messages; flags: those that they
  * were to get, NULL = they were to be removed. */
 typedef void (*ledger_change_fn)(void *owner, const struct imap_seq *target_uids, const char *flags);
-void ledger_each_unanswered(const struct ledger *l, ledger_change_fn fn, void *owner);
-bool ledger_has_unanswered(const struct ledger *l);
+void ledger_each_open_change(const struct ledger *l, ledger_change_fn fn, void *owner);
+bool ledger_has_open_change(const struct ledger *l);
 /* Source UIDs of a `retake` that are not gone yet. */
 const struct imap_seq *ledger_to_retake(const struct ledger *l);
 /* Messages that were sent and are not known to have arrived, or were sent again after a doubt: target_uid is 0.

@@ -204,9 +204,9 @@ static void on_change(void *owner, const struct imap_seq *uids, const char *flag
 static void unanswered(struct world *w, const char *want)
 {
     struct seen seen = {0};
-    ledger_each_unanswered(w->l, on_change, &seen);
+    ledger_each_open_change(w->l, on_change, &seen);
     assert_string_equal(buf_str(&seen.text), want);
-    assert_int_equal(ledger_has_unanswered(w->l), *want != '\0');
+    assert_int_equal(ledger_has_open_change(w->l), *want != '\0');
     buf_free(&seen.text);
 }
 
