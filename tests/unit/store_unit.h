@@ -42,12 +42,19 @@ static inline void unit_redis_make(struct unit_redis *r)
     snprintf(r->log, sizeof(r->log), "%s/log", r->folder);
 }
 
+/* It answers nothing more when this returns. */
+static inline void unit_redis_stop(struct unit_redis *r)
+{
+    int status = 0;
+    kill(r->pid, SIGSTOP);
+    waitpid(r->pid, &status, WUNTRACED);
+}
+
 static inline void unit_redis_kill(struct unit_redis *r)
 {
     int status = 0;
     if (r->pid <= 0)
         return;
-    kill(r->pid, SIGCONT);
     kill(r->pid, SIGKILL);
     waitpid(r->pid, &status, 0);
     r->pid = 0;

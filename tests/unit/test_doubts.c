@@ -119,7 +119,7 @@ static void test_an_answer_that_nobody_wants_ends_the_doubt(void **state)
 static void lose_an_enter(struct fixture *f, const char *user, const char *session, uint64_t epoch)
 {
     unsigned answers = f->answers;
-    kill(f->u.redis.pid, SIGSTOP);
+    unit_redis_stop(&f->u.redis);
     enter(f, user, session, epoch);
     UNIT_UNTIL(&f->u, f->answers > answers);
     assert_int_equal(f->rc, ROUTE_DOWN);
@@ -178,7 +178,7 @@ static void test_a_reconcile_whose_answer_is_lost_is_given_again(void **state)
     struct fixture *f = *state;
     lose_an_enter(f, "ann", "p/1", 0);
     prepare(f, "ann", "3");
-    kill(f->u.redis.pid, SIGSTOP);
+    unit_redis_stop(&f->u.redis);
     doubts_reconcile(f->doubts, "ann", 3, NULL, 0);
     UNIT_UNTIL(&f->u, f->u.state == STORE_DOWN);
     assert_int_equal(f->again, 0);

@@ -78,7 +78,7 @@ static void test_a_lapse_is_told_by_the_clock(void **state)
     struct held h;
     hold(u, &h, "p");
     uint64_t start = clock_boot_ms();
-    kill(u->redis.pid, SIGSTOP);
+    unit_redis_stop(&u->redis);
     UNIT_UNTIL(u, h.lapsed == 1);
     assert_in_range(clock_boot_ms() - start, LEASE_MS / 2, 3 * LEASE_MS);
     assert_false(lease_is_valid(h.lease, true));
@@ -89,7 +89,7 @@ static void test_a_lapse_is_told_by_the_clock(void **state)
     assert_true(lease_is_valid(h.lease, true));
     assert_true(lease_lapses(h.lease, true) == 1 && lease_lapses(h.lease, false) == 0);
 
-    kill(u->redis.pid, SIGSTOP);
+    unit_redis_stop(&u->redis);
     UNIT_UNTIL(u, !lease_is_valid(h.lease, false));
     assert_int_equal(lease_lapses(h.lease, false), 1);
     assert_int_equal(h.lapsed, 2);

@@ -548,7 +548,7 @@ static void test_server_killed_with_commands_in_flight(void **state)
     enter(u, "eve", "p1/3", true);
     claim(u, "eve", "tok");
     UNIT_DO_RC(u, ROUTE_OK, route_ready, &j);
-    kill(u->redis.pid, SIGSTOP);
+    unit_redis_stop(&u->redis);
     for (size_t i = 0; i < COUNTOF(a); i++)
         route_leave(u->store, "ann", "p1/9", unit_on_done, &a[i]);
     route_read(u->store, "ann", on_read, &r);
@@ -583,7 +583,7 @@ static void test_a_server_that_hangs(void **state)
     struct unit_store *u = *state;
     uint64_t start = clock_boot_ms();
 
-    kill(u->redis.pid, SIGSTOP);
+    unit_redis_stop(&u->redis);
     assert_int_equal(read_route(u, "ann").rc, ROUTE_DOWN);
     assert_in_range(clock_boot_ms() - start, 2000, 10000);
     assert_int_equal(u->state, STORE_DOWN);
