@@ -9,11 +9,11 @@
  *     that the source has taken back meanwhile would still be done. So
  *   - nobody freezes or flips the account over a change that was never answered: ROUTE_DOUBT, whoever owns it, also by
  *     force. It waits until no such command can be executed any more (job.h, SETTLE). That rests on what the server is
- *     taken to be: that it does not do, later than command_timeout, what it had been sent by then. So
- *   - the late watch looks at the messages of such changes once more (late.h), and tells. It never changes them: whether a
- *     flag that is as the late STORE would have set it is the STORE's work or the user's, nobody can know, and a change
- *     that the user was told OK for is never undone. What a late EXPUNGE can take away is a copy that was to be removed; UIDs
- *     are never given twice. */
+ *     taken to be: that it does not do, later than command_timeout, what it had been sent by then.
+ *
+ * A change that stayed without an answer stays in the ledger (ledger.h), which is not folded then. Nobody looks at its
+ * messages after the flip: whether a flag that is as the late STORE would have set it is the STORE's work or the user's,
+ * nobody could know. */
 #ifndef IMAPFERRY_TOUCH_H
 #define IMAPFERRY_TOUCH_H
 
