@@ -183,6 +183,7 @@ static const struct {
     {"waits", FIELD_U64, offsetof(struct route, waits_ms)},
     {"touching", FIELD_U64, offsetof(struct route, touching)},
     {"touch_ms", FIELD_U64, offsetof(struct route, touch_ms)},
+    {"doubted", FIELD_BOOL, offsetof(struct route, doubted)},
     {"flipped_at", FIELD_U64, offsetof(struct route, flipped_ms)},
     {"mailboxes_done", FIELD_U64, offsetof(struct route, progress.mailboxes_done)},
     {"mailboxes_total", FIELD_U64, offsetof(struct route, progress.mailboxes_total)},

@@ -73,6 +73,7 @@ struct route {
     uint64_t waits_ms;      /* Redis time since when the copied account waits for its time, 0 = it does not */
     uint64_t touching;      /* changes of the target under way, or without an answer: route_touch() */
     uint64_t touch_ms;      /* ms that the longest of them may take */
+    bool doubted;           /* some were never answered: route_calm() */
     uint64_t flipped_ms;    /* Redis time of the last flip, 0 = none */
     uint64_t now_ms;        /* Redis time of the read */
     struct route_progress progress;
@@ -218,7 +219,7 @@ void route_touch(struct store *s, const struct route_job *j, const char *record_
                  route_done_fn fn, void *owner);
 void route_touched(struct store *s, const struct route_job *j, const char *record_id, struct span entry,
                     route_done_fn fn, void *owner);
-/* None of those is executed any more. */
+/* None of those is executed any more. Where there were any, the route says `doubted` from then on. */
 void route_calm(struct store *s, const struct route_job *j, route_done_fn fn, void *owner);
 /* ROUTE_LATE: so many accounts were cut over in the last minute, by all migrators; detail = ms to wait. */
 void route_turn(struct store *s, const char *user, uint32_t a_minute, route_done_fn fn, void *owner);

@@ -195,6 +195,15 @@ bool flags_has(const struct flags_pool *p, uint32_t set, const char *flag)
     return has_word(span_str(flags_text(p, set)), span_str(flag));
 }
 
+bool flags_within(const struct flags_pool *p, uint32_t set, uint32_t other)
+{
+    struct span text = span_str(flags_text(p, set)), word;
+    while (next_word(&text, &word))
+        if (!has_word(span_str(flags_text(p, other)), word))
+            return false;
+    return true;
+}
+
 static bool is_keyword(struct span s)
 {
     for (size_t i = 0; i < s.len; i++)

@@ -29,6 +29,8 @@ const char *flags_text(const struct flags_pool *p, uint32_t set);
 /* Every number below it is a set. */
 uint32_t flags_count(const struct flags_pool *p);
 bool flags_has(const struct flags_pool *p, uint32_t set, const char *flag);
+/* Has the other set all flags of this one? */
+bool flags_within(const struct flags_pool *p, uint32_t set, uint32_t other);
 
 /* What a mailbox can keep, by its PERMANENTFLAGS (RFC 3501 7.1). */
 struct flags_policy {

@@ -8,11 +8,12 @@
 #include "arrange.h"
 #include "late.h"
 #include "plan.h"
+#include "recheck.h"
 #include "signin.h"
 
 enum { SOURCE, TARGET };
 enum { NOTES_AT_ONCE = 100, NOTES_MAX = 2000 /* of one look; the log has all of them */ };
-enum phase { SIGN_IN, RECORDS, LISTS, SIFT, ARRANGE, WRITE, COPY, NOTE };
+enum phase { SIGN_IN, RECORDS, LISTS, RECHECK, SIFT, ARRANGE, WRITE, COPY, NOTE };
 
 /* A mailbox with news. */
 struct news {
@@ -34,6 +35,8 @@ struct late {
     struct mailboxes_read *reading[2];
     struct mailboxes *mailboxes[2]; /* owned */
     struct plan *plan;              /* owned */
+    struct record *checked; /* borrowed */
+    struct recheck *recheck;
     struct arrange *arrange;
     struct news *news; /* owned */
     size_t n, at;
@@ -58,6 +61,13 @@ static void step_soon(struct late *l)
 
 /* ---- the end */
 
+/* The next phases load the ledgers of what they need. */
+static void end_check(struct late *l)
+{
+    recheck_stop(&l->recheck);
+    ledger_free(&l->checked->ledger);
+}
+
 static void stop(struct late *l)
 {
     struct move *m = l->move;
@@ -66,6 +76,8 @@ static void stop(struct late *l)
     signin_cancel(&l->signin);
     mailboxes_read_cancel(&l->reading[SOURCE]);
     mailboxes_read_cancel(&l->reading[TARGET]);
+    if (l->phase == RECHECK && l->checked)
+        end_check(l);
     arrange_cancel(&l->arrange);
     copy_cancel(&l->copy);
     store_forget(m->m->store, l);
@@ -296,6 +308,14 @@ static void choose_news(struct late *l)
     keep_news_alone(l->plan);
 }
 
+static void enter_news(struct late *l)
+{
+    if (l->n == 0)
+        enter(l, NOTE);
+    else
+        enter(l, l->move->from_first ? SIFT : ARRANGE);
+}
+
 static void on_list(struct late *l, int side, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
 {
     l->reading[side] = NULL;
@@ -317,10 +337,11 @@ static void on_list(struct late *l, int side, enum mailboxes_rc rc, struct mailb
         return;
     }
     choose_news(l);
-    if (l->n == 0)
-        end(l, LATE_DONE);
+    l->checked = records_first(l->move->records);
+    if (l->move->doubted)
+        enter(l, RECHECK);
     else
-        enter(l, l->move->from_first ? SIFT : ARRANGE);
+        enter_news(l);
 }
 
 static void on_source_list(void *owner, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
@@ -344,12 +365,12 @@ static void step_lists(struct late *l)
     l->reading[TARGET] = mailboxes_read(l->lane->target, MAILBOXES_NAMES, on_target_list, l);
 }
 
-/* ---- SIFT */
+/* ---- RECHECK */
 
 /* True: dealt with. */
-static bool bad_ledger(struct late *l, enum route_rc rc, const struct news *n)
+static bool bad_ledger(struct late *l, enum route_rc rc, const struct record *r)
 {
-    const char *error = ledger_error(n->record->ledger);
+    const char *error = ledger_error(r->ledger);
 
     if (rc == ROUTE_OK)
         return false;
@@ -360,6 +381,84 @@ static bool bad_ledger(struct late *l, enum route_rc rc, const struct news *n)
     return true;
 }
 
+static void keep_note(struct late *l, struct buf *text)
+{
+    if (l->n_notes < NOTES_MAX) {
+        l->notes = xreallocarray(l->notes, l->n_notes + 1, sizeof(*l->notes));
+        l->notes[l->n_notes++] = xstrdup(buf_str(text));
+    }
+    buf_free(text);
+}
+
+static void tell_check(void *owner, const char *what)
+{
+    struct late *l = owner;
+    struct buf text = {0};
+
+    plan_show_name(&text, records_to_name(l->move->records, l->checked));
+    buf_printf(&text, " %s", what);
+    LOG(WARN, "late_doubt", LOG_S("user", l->move->user), LOG_S("what", buf_str(&text)));
+    keep_note(l, &text);
+}
+
+static void check_next(struct late *l)
+{
+    end_check(l);
+    l->checked = l->checked->hh.next;
+    step_soon(l);
+}
+
+static void on_checked(void *owner, enum copy_rc rc, const char *why)
+{
+    struct late *l = owner;
+
+    if (rc == COPY_LOST) {
+        end(l, LATE_LOST);
+    } else if (rc == COPY_DOWN) {
+        blind(l, why);
+    } else {
+        if (rc != COPY_EQUAL)
+            note_blind(l, why);
+        check_next(l);
+    }
+}
+
+static void on_check_ledger(void *owner, enum route_rc rc)
+{
+    struct late *l = owner;
+    struct record *r = l->checked;
+
+    if (bad_ledger(l, rc, r))
+        return;
+    if (!recheck_is_needed(r->ledger) || !ledger_is_of(r->ledger, l->move->source_name, l->move->target_name)) {
+        check_next(l);
+        return;
+    }
+    l->recheck = recheck_start(
+        &(struct recheck_request){
+            .loop = l->move->m->loop,
+            .source = l->lane->source,
+            .target = l->lane->target,
+            .ledger = r->ledger,
+            .source_name = records_from_name(l->move->records, r),
+            .target_name = records_to_name(l->move->records, r),
+            .findings = l->findings,
+        },
+        tell_check, on_checked, l);
+}
+
+static void step_recheck(struct late *l)
+{
+    struct move *m = l->move;
+
+    if (l->checked)
+        l->checked->ledger = ledger_load(m->m->store, &m->job, l->checked->view.id, on_check_ledger, l);
+    else
+        enter_news(l);
+}
+
+/* ---- SIFT */
+
 /* A mailbox that has been looked at wholly is not made anew on the target. */
 static void on_sifted(void *owner, enum route_rc rc)
 {
@@ -367,7 +466,7 @@ static void on_sifted(void *owner, enum route_rc rc)
     struct news *n = &l->news[l->at];
     uint32_t uidnext = n->plan->source->status.uidnext;
 
-    if (bad_ledger(l, rc, n))
+    if (bad_ledger(l, rc, n->record))
         return;
     if (uidnext && uidnext <= ledger_looked_until(n->record->ledger))
         n->plan->create = false;
@@ -411,15 +510,6 @@ static void step_arrange(struct late *l)
 }
 
 /* ---- COPY */
-
-static void keep_note(struct late *l, struct buf *text)
-{
-    if (l->n_notes < NOTES_MAX) {
-        l->notes = xreallocarray(l->notes, l->n_notes + 1, sizeof(*l->notes));
-        l->notes[l->n_notes++] = xstrdup(buf_str(text));
-    }
-    buf_free(text);
-}
 
 static void add_note(struct late *l, const struct news *n, uint32_t source_uid, uint32_t target_uid)
 {
@@ -588,7 +678,7 @@ static void on_ledger(void *owner, enum route_rc rc)
     struct news *n = &l->news[l->at];
     size_t rows = 0;
 
-    if (bad_ledger(l, rc, n))
+    if (bad_ledger(l, rc, n->record))
         return;
     ledger_rows(n->record->ledger, &rows);
     if (ledger_is_of(n->record->ledger, l->move->source_name, l->move->target_name)) {
@@ -669,6 +759,9 @@ static void step(struct loop_task *task)
         break;
     case LISTS:
         step_lists(l);
+        break;
+    case RECHECK:
+        step_recheck(l);
         break;
     case SIFT:
         step_sift(l);

@@ -1,12 +1,14 @@
 /* late: one look at the server that an account has left. It only adds: what came there since the flip, above
  * what the ledger knows, is copied to where the account is, read back, and named in the account's history.
- * Nothing is removed or re-flagged on either side.
+ * Nothing is removed or re-flagged on either side, but for doubles of our own copies (recheck.h).
  *
  * | phase   | does                                                    | leaves to                 |
  * |---------|---------------------------------------------------------|---------------------------|
  * | SIGN_IN | master, or the sealed password while it lasts           | RECORDS; end              |
  * | RECORDS | reads the view records: UIDNEXT at the flip             | LISTS                     |
- * | LISTS   | reads the mailboxes of both sides; which have news?     | ARRANGE, SIFT; end: none  |
+ * | LISTS   | reads the mailboxes of both sides; which have news?     | ARRANGE, SIFT, NOTE: none |
+ * | RECHECK | of an account that was in doubt (route_calm()): what came | as LISTS                  |
+ * |         | of it at the target, mailbox by mailbox (recheck.h)     |                           |
  * | SIFT    | where looks go from the first UID on: reads the ledgers,  | ARRANGE                   |
  * |         | what was looked at before needs no mailbox              |                           |
  * | ARRANGE | makes these mailboxes where they are not there any more | WRITE                     |

@@ -19,6 +19,7 @@
  *   5 expunge <number> <set of target UIDs>
  *   5 mailbox <number>
  *   5 touched <number>
+ *   5 told <set of target UIDs>
  *
  * The number is the version of imapferry's ledgers that the kind of entry came with. A row is "source
  * UID,target UID,size,SHA-256 in base64", with ",v" behind it where it is verified; in "sent" the target UID
@@ -84,6 +85,7 @@ struct ledger {
     size_t n_sent, sent_cap;
     struct imap_seq resent, retake;
     uint32_t looked; /* source UIDNEXT of the late watch; 0 = none */
+    struct imap_seq told; /* target UIDs */
     uint64_t listed; /* entries of the list, without what was folded */
     TAILQ_HEAD(, intent) intents;
     TAILQ_HEAD(, touch) touches;
@@ -596,6 +598,16 @@ static bool read_looked(struct ledger *l, struct span s)
     return true;
 }
 
+static bool read_told(struct ledger *l, struct span s)
+{
+    struct imap_seq set = {0};
+    if (!take_set(s, &set))
+        return false;
+    imap_seq_join(&l->told, &set);
+    imap_seq_free(&set);
+    return true;
+}
+
 static bool read_skipped(struct ledger *l, struct span s)
 {
     struct imap_seq set = {0};
@@ -707,6 +719,7 @@ static bool read_void(struct ledger *l, struct span s)
     rows_changed(l);
     l->n_sent = 0;
     imap_seq_free(&l->resent);
+    imap_seq_free(&l->told);
     imap_seq_free(&l->retake);
     drop_intents(l);
     drop_touches(l);
@@ -744,6 +757,7 @@ static void turn(struct ledger *l)
     sum_up(l);
     l->n_sent = 0;
     imap_seq_free(&l->resent);
+    imap_seq_free(&l->told);
     drop_intents(l);
     drop_touches(l);
 }
@@ -803,7 +817,7 @@ static const struct {
              {"retake", "2", read_retake},     {"pair", "1", read_pair},       {"sent", "3", read_sent},
              {"landed", "3", read_landed},     {"headers", "4", read_headers}, {"store", "5", read_store},
              {"expunge", "5", read_expunge},   {"mailbox", "5", read_mailbox}, {"touched", "5", read_touched},
-             {"folded", "5", read_folded}};
+             {"folded", "5", read_folded},     {"told", "5", read_told}};
 
 static const char *version_of(const char *word)
 {
@@ -912,6 +926,7 @@ void ledger_free(struct ledger **lp)
     drop_intents(l);
     drop_touches(l);
     imap_seq_free(&l->resent);
+    imap_seq_free(&l->told);
     imap_seq_free(&l->retake);
     rows_changed(l);
     free(l->rows);
@@ -1144,6 +1159,16 @@ uint32_t ledger_looked_until(const struct ledger *l)
     return l->looked;
 }
 
+void ledger_told(struct ledger *l, const struct imap_seq *target_uids, ledger_fn fn, void *owner)
+{
+    write_set(l, "told", target_uids, fn, owner);
+}
+
+bool ledger_was_told(const struct ledger *l, uint32_t target_uid)
+{
+    return imap_seq_has(&l->told, target_uid);
+}
+
 void ledger_skipped(struct ledger *l, const struct imap_seq *source_uids, ledger_fn fn, void *owner)
 {
     write_set(l, "skipped", source_uids, fn, owner);
@@ -1202,13 +1227,19 @@ enum { STAY_MAX = 4 };
 
 bool ledger_may_fold(const struct ledger *l)
 {
-    return l->source && TAILQ_EMPTY(&l->intents) && TAILQ_EMPTY(&l->entries) && TAILQ_EMPTY(&l->touches) &&
-           l->retake.n == 0;
+    return l->source && TAILQ_EMPTY(&l->intents) && TAILQ_EMPTY(&l->entries) && l->retake.n == 0;
 }
 
 static void add_stay(struct buf *stay, size_t *n, const char *kind)
 {
     buf_printf(&stay[(*n)++], "%s %s", version_of(kind), kind);
+}
+
+static void add_stay_set(struct buf *stay, size_t *n, const char *kind, const struct imap_seq *set)
+{
+    add_stay(stay, n, kind);
+    buf_add_str(&stay[*n - 1], " ");
+    imap_seq_write(&stay[*n - 1], set);
 }
 
 /* Messages that were sent again may land once more, and are known by their bytes then. What is read in this order brings
@@ -1221,11 +1252,10 @@ static size_t write_stay(const struct ledger *l, struct buf stay[STAY_MAX])
             add_stay(stay, &n, "sent");
         add_row(&stay[n - 1], &l->sent[i], 0);
     }
-    if (l->resent.n > 0) {
-        add_stay(stay, &n, "settled");
-        buf_add_str(&stay[n - 1], " ");
-        imap_seq_write(&stay[n - 1], &l->resent);
-    }
+    if (l->resent.n > 0)
+        add_stay_set(stay, &n, "settled", &l->resent);
+    if (l->resent.n > 0 && l->told.n > 0)
+        add_stay_set(stay, &n, "told", &l->told);
     for (size_t i = 0; i < l->n && l->resent.n > 0; i++) {
         if (l->rows[i].bare || !imap_seq_has(&l->resent, l->rows[i].source_uid))
             continue;

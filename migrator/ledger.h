@@ -19,6 +19,7 @@
  *   expunge   before they are removed: a number, target UIDs
  *   mailbox   before it is renamed or deleted on the target: a number
  *   touched   the commands of this number were answered: they are not executed any more
+ *   told      target UIDs of which the late watch has told staff what became of them
  *   settled   ends all intents that are open; names their source UIDs that were not found on the target
  *   void      forgets all of the above
  *   pair      from which backend to which: where it was the other way round until now, all rows are turned,
@@ -109,10 +110,12 @@ struct ledger_change {
 uint32_t ledger_touch(struct ledger *l, const struct ledger_change *changes, size_t n, uint64_t ms, ledger_fn fn,
                       void *owner);
 void ledger_touched(struct ledger *l, uint32_t number, ledger_fn fn, void *owner);
-/* No doubt about these: what the open intents name of them was not stored. */
 /* After the flip: all below was brought, or told. ledger_looked_until(): the highest such UID, 0 = none. */
 void ledger_looked(struct ledger *l, uint32_t source_uidnext, ledger_fn fn, void *owner);
 uint32_t ledger_looked_until(const struct ledger *l);
+void ledger_told(struct ledger *l, const struct imap_seq *target_uids, ledger_fn fn, void *owner);
+bool ledger_was_told(const struct ledger *l, uint32_t target_uid);
+/* No doubt about these: what the open intents name of them was not stored. */
 void ledger_skipped(struct ledger *l, const struct imap_seq *source_uids, ledger_fn fn, void *owner);
 /* The target was read: what of the open intents is not done has not arrived. Where it was sent, it may arrive yet, in ms at most:
  * then nobody freezes or flips the account before that is over (route_touch(), route_calm()). */
@@ -128,8 +131,9 @@ bool ledger_is_of(const struct ledger *l, const char *source, const char *target
  * other. */
 bool ledger_was_turned(const struct ledger *l);
 /* Folds it, as one script: runs of pairs are kept, and of messages that were sent again after a doubt all that is known, since
- * these may land once more. Only just behind ledger_load(), and only ledger_free() is left afterwards. ledger_may_fold(): it has a pair, and nothing
- * of it is open. ROUTE_AGAIN: somebody wrote meanwhile. */
+ * these may land once more. Changes of the target that were never answered are forgotten. Only just behind ledger_load(), and
+ * only ledger_free() is left afterwards. ledger_may_fold(): it has a pair, and no message of it is in doubt. ROUTE_AGAIN:
+ * somebody wrote meanwhile. */
 bool ledger_may_fold(const struct ledger *l);
 void ledger_fold(struct ledger *l, ledger_fn fn, void *owner);
 /* No callback for owner any more; what is under way is written all the same. */

@@ -167,6 +167,7 @@ static void take_route(struct look *k, const struct route *r)
     v->back = !strcmp(r->backend, *r->home ? r->home : conf_pair_of(c, v->user).source);
     v->from_first = *r->forced || strcmp(r->target, r->backend) != 0; /* by force; or the next move was begun */
     v->bare = !strcmp(r->forced, "bare");
+    v->doubted = r->doubted || r->touching > 0;
     v->login = account_login(v->user);
     k->claimed_ms = clock_boot_ms();
     k->was_flipped = r->state == ROUTE_FLIPPED;

@@ -11,9 +11,8 @@
  *     force. It waits until no such command can be executed any more (job.h, SETTLE). That rests on what the server is
  *     taken to be: that it does not do, later than command_timeout, what it had been sent by then.
  *
- * A change that stayed without an answer stays in the ledger (ledger.h), which is not folded then. Nobody looks at its
- * messages after the flip: whether a flag that is as the late STORE would have set it is the STORE's work or the user's,
- * nobody could know. */
+ * A change that stayed without an answer stays in the ledger, and behind the flip its messages are looked at once more
+ * (recheck.h). */
 #ifndef IMAPFERRY_TOUCH_H
 #define IMAPFERRY_TOUCH_H
 

@@ -13,7 +13,7 @@ from harness.scene import assert_equal, fill, new_user, small
 pytestmark = pytest.mark.writes_source
 
 MESSAGES = 12
-WITHOUT_CONDSTORE = ("IMAP4rev1 LITERAL+ SASL-IR ID ENABLE NAMESPACE UIDPLUS MULTIAPPEND SPECIAL-USE LIST-EXTENDED UNSELECT IDLE")
+WITHOUT_CONDSTORE = ["-CONDSTORE", "-QRESYNC"]
 
 
 class Held:
@@ -88,13 +88,29 @@ def test_it_is_waited_for_and_then_does_nothing_to_what_the_user_changed(make_fe
 
 def test_without_condstore_it_is_waited_for(make_ferry, old, new):
     """It is executed in that time; the source has changed its mind by then."""
-    ferry, user, held = begin(make_ferry, old, new, options={"capabilities": WITHOUT_CONDSTORE.split()})
+    ferry, user, held = begin(make_ferry, old, new, options={"capabilities": WITHOUT_CONDSTORE})
     flag(old, user, "INBOX", "FLAGS.SILENT", "(\\Draft)")
     second = ferry.migrator()
     second.wait("event=settle_waits")
     held.release()
     ferry.wait_state(user, "flipped")
     assert_equal(old, new, user, MESSAGES)
+    held.close()
+
+
+def test_what_is_done_later_still_is_told(make_ferry, old, new):
+    """Nothing can stop it, without CONDSTORE; so the late watch says of which messages staff may ask the user."""
+    ferry, user, held = begin(make_ferry, old, new, options={"capabilities": WITHOUT_CONDSTORE}, late_watch="30d")
+    flag(old, user, "INBOX", "FLAGS.SILENT", "(\\Draft)")
+    ferry.migrator()
+    ferry.wait_state(user, "flipped")
+    held.release()
+    ferry.redis.client().zadd("imapferry:late", {user: 1})
+
+    def told():
+        return [e["reason"] for e in ferry.ctl("audit", user)[1]["audit"] if e["what"] == "late"]
+    assert all("has the flags (\\Flagged)" in x for x in net.wait_until("word of it", told))
+    assert len(told()) == 3
     held.close()
 
 

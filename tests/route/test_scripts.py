@@ -1457,7 +1457,14 @@ def test_nothing_is_prepared_or_flipped_over_a_change_without_an_answer(store):
     assert store.call("prepare", "ann", "next", epoch, LONG) == ["doubt", "1"]
     assert store.call("touched", "ann", TOKEN, EPOCH, "other", "b")[0] == "lost", "the one before has no say any more"
     assert store.call("calm", "ann", "next", epoch) == ["ok"]
+    assert store.route()["doubted"] == "1"
     assert store.call("prepare", "ann", "next", epoch, LONG)[0] == "ok"
+
+
+def test_calm_says_nothing_of_an_account_that_was_in_no_doubt(store):
+    store.plant("copying")
+    assert store.call("calm", "ann", TOKEN, EPOCH) == ["ok"]
+    assert "doubted" not in store.route()
 
 
 def test_ledger_appends_once(store):

@@ -626,9 +626,18 @@ static void test_folded_but_for_what_was_sent_again(void **state)
     WRITE(w, ledger_sent, SENT(row(3, 0, 30, false)), 1);
     WRITE(w, ledger_landed, SENT(row(3, 7, 0, false)), 1);
     WRITE(w, ledger_verified, ((uint32_t[]){3}), 1);
+    struct imap_seq told = {0};
+    imap_seq_add(&told, 9, 9);
+    imap_seq_add(&told, 70, 71);
+    WRITE(w, ledger_told, &told);
+    WRITE(w, ledger_touch, &(struct ledger_change){&told, "\\Seen"}, 1, 1000); /* its time is over with the watch's */
+    assert_true(ledger_has_open_change(w->l));
+    imap_seq_free(&told);
     for (int again = 0; again < 2; again++) {
         fold(w);
-        assert_int_equal(listed(w), 3);
+        assert_int_equal(listed(w), 4);
+        assert_false(ledger_has_open_change(w->l));
+        assert_true(ledger_was_told(w->l, 9) && ledger_was_told(w->l, 71) && !ledger_was_told(w->l, 72));
         expect_rows(w, "1/2 1>5vb 2>6vb 3>7v");
         assert_int_equal(ledger_find(w->l, 3)->size, 30);
         assert_int_equal(ledger_find(w->l, 3)->hash[31], 3);

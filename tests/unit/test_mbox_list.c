@@ -62,6 +62,8 @@ static void test_flags(void **state)
     assert_int_not_equal(set_of(&w, "(\\Seen $MDNSen)"), set);
     assert_true(flags_has(w.pool, set, "\\seen"));
     assert_false(flags_has(w.pool, set, "\\See"));
+    assert_true(flags_within(w.pool, FLAGS_NONE, set) && flags_within(w.pool, set, set));
+    assert_false(flags_within(w.pool, set, FLAGS_NONE));
     uint32_t none;
     const char *why;
     assert_false(flags_add(w.pool, tree_of(&w, "\\Seen"), &none, &why));

@@ -1,0 +1,130 @@
+"""What a server has done behind the flip of commands that were never answered: the late watch looks at these messages once
+more, names what it finds once, and removes doubles of its own copies where the first one stands."""
+import re
+
+import pytest
+
+from harness import mail, net
+from harness.ferry import backend
+from harness.scene import new_user
+
+pytestmark = pytest.mark.writes_source
+
+DATE = '"03-Feb-2021 04:05:06 +0200"'
+MESSAGES = 8
+
+
+def text(n, pad=""):
+    return f"Subject: number {n}\r\n\r\nbody {n}{pad}\r\n".encode()
+
+
+def account(server, user):
+    m = mail.connect(server, user, "secret")
+    for n in range(1, MESSAGES + 1):
+        assert m.append("INBOX", "(\\Seen)", DATE, text(n))[0] == "OK"
+    m.logout()
+
+
+class Target:
+    """The user on the new server."""
+
+    def __init__(self, server, user):
+        self.m = mail.connect(server, user, "secret")
+        self.m.select("INBOX")
+
+    def uids(self):
+        """Subject's number -> UIDs."""
+        self.m.noop()
+        found = {}
+        for line in self.m.uid("FETCH", "1:*", "(UID BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1]:
+            if isinstance(line, tuple):
+                number = int(re.search(rb"number (\d+)", line[1]).group(1))
+                found.setdefault(number, []).append(re.search(rb"UID (\d+)", line[0]).group(1).decode())
+        return found
+
+    def store(self, uid, how, flags):
+        assert self.m.uid("STORE", uid, how, flags)[0] == "OK"
+
+    def remove(self, uid):
+        self.store(uid, "+FLAGS.SILENT", "(\\Deleted)")
+        assert self.m.uid("EXPUNGE", uid)[0] == "OK"
+
+    def append(self, n, flags="(\\Seen)", pad=""):
+        assert self.m.append("INBOX", flags, DATE, text(n, pad))[0] == "OK"
+
+
+def doubt(ferry, user, *entries):
+    """As if all of INBOX had been sent again after a doubt, and, by the entries, changes had got no answer."""
+    client = ferry.redis.client()
+    for key in client.keys(f"imapferry:ledger:{user}:*"):
+        for sent in [e for e in client.lrange(key, 0, -1) if " sent " in e]:
+            assert client.linsert(key, "AFTER", sent, f"1 settled 1:{MESSAGES}") > 0
+            for entry in entries:
+                client.rpush(key, entry)
+    client.hset(f"imapferry:route:{user}", "doubted", "1")
+
+
+def look(ferry, user):
+    """What it says to staff."""
+    client = ferry.redis.client()
+    before = client.hget(f"imapferry:route:{user}", "last_late")
+    client.zadd("imapferry:late", {user: 1})
+    net.wait_until("a look", lambda: client.hget(f"imapferry:route:{user}", "last_late") not in (None, before))
+    return [e["reason"] for e in ferry.ctl("audit", user)[1]["audit"] if e["what"] == "late"]
+
+
+def begin(make_ferry, old, new, **options):
+    """An account on the new server."""
+    ferry = make_ferry({"old": backend(old, "imap"), "new": backend(new, "imap", **options)},
+                       {"migration": {"trigger": "manual", "late_watch": "30d"}})
+    user = new_user("doubts")
+    account(old, user)
+    net.wait_next_second()
+    ferry.migrator()
+    assert ferry.ctl("migrate", user)[0] == 0
+    ferry.wait_state(user, "flipped")
+    return ferry, user, Target(new, user)
+
+
+def test_what_was_done_of_it_behind_the_flip(make_ferry, old, new):
+    ferry, user, there = begin(make_ferry, old, new)
+    assert not look(ferry, user)
+    uid = {n: x[0] for n, x in there.uids().items()}
+    doubt(ferry, user, f"5 store 1 {uid[1]},{uid[2]} (\\Seen \\Flagged)", f"5 expunge 2 {uid[3]}")
+    assert not look(ferry, user), "nothing has been done of it"
+
+    there.store(uid[1], "FLAGS.SILENT", "(\\Seen \\Flagged)")
+    there.store(uid[2], "FLAGS.SILENT", "(\\Seen \\Answered)")
+    there.remove(uid[3])
+    there.append(4)
+    there.append(5, "(\\Seen \\Flagged)")
+    there.remove(uid[6])
+    there.append(6)
+    there.append(7, pad=" which is another")
+    there.append(9)
+    late = {n: x[-1] for n, x in there.uids().items()}
+    told = look(ferry, user)
+    assert there.uids() == {1: [uid[1]], 2: [uid[2]], 4: [uid[4]], 5: [uid[5], late[5]], 6: [late[6]],
+                            7: [uid[7], late[7]], 8: [uid[8]], 9: [late[9]]}, told
+
+    def said(n, words):
+        found = [x for x in told if re.match(rf'"INBOX" UID {n} here ', x)]
+        assert len(found) == 1 and words in found[0], told
+    said(uid[1], "has the flags")
+    said(uid[3], "is gone")
+    said(late[4], "was removed")
+    said(late[5], "flags that its first copy lacks")
+    said(late[6], "first copy is not there")
+    assert len(told) == 5, told
+    assert look(ferry, user) == told, "said once"
+    there.m.logout()
+
+
+def test_without_uidplus_a_double_is_named(make_ferry, old, new):
+    ferry, user, there = begin(make_ferry, old, new, capabilities=["-UIDPLUS"])
+    doubt(ferry, user)
+    there.append(4)
+    told = look(ferry, user)
+    assert len(told) == 1 and "can't remove it (UIDPLUS)" in told[0], told
+    assert len(there.uids()[4]) == 2
+    there.m.logout()
