@@ -73,12 +73,14 @@ def test_answers_are_those_to_what_was_asked_first():
     assert message.is_open and message.states() == [State("INBOX", KEYWORD)]
 
 
+@pytest.mark.timeout(600)
 def test_cut_overs_under_load_with_a_fault_each(capsys):
     seed = int(time.time()) % 1000000
     with capsys.disabled():
-        assert run.main(["--runs", "32", "--accounts", "8", "--seed", str(seed)]) == 0
+        assert run.main(["--runs", "16", "--accounts", "4", "--seed", str(seed)]) == 0
 
 
+@pytest.mark.timeout(600)
 def test_cut_overs_over_a_failover_of_redis(capsys):
     seed = int(time.time()) % 1000000
     with capsys.disabled():
