@@ -56,11 +56,17 @@ bool crowd_may_log(struct crowd *c)
 
 static void network_key(const char *ip, uint8_t key[9])
 {
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff}; /* RFC 4291 2.5.5.2 */
     uint8_t v6[16];
     memset(key, 0, 9);
     if (inet_pton(AF_INET, ip, key + 1) == 1) {
         key[0] = 4;
-    } else if (inet_pton(AF_INET6, ip, v6) == 1) {
+    } else if (inet_pton(AF_INET6, ip, v6) != 1) {
+        return;
+    } else if (memcmp(v6, mapped, sizeof mapped) == 0) {
+        key[0] = 4;
+        memcpy(key + 1, v6 + sizeof mapped, 4);
+    } else {
         key[0] = 6;
         memcpy(key + 1, v6, 8);
     }

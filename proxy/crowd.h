@@ -1,5 +1,5 @@
-/* crowd: those of a thread who have not signed in, by the network they come from: an IPv4 address, or a /64 of IPv6,
- * since that is what one customer gets. They cost nothing to whoever opens them, so what they may take follows from
+/* crowd: those of a thread who have not signed in, by the network they come from: an IPv4 address (also where it is
+ * written as one of IPv6, ::ffff:192.0.2.1), or a /64 of IPv6, since that is what one customer gets. They cost nothing to whoever opens them, so what they may take follows from
  * the descriptors that there are:
  *
  *   the thread's sockets   n, of which a sixteenth is kept for hand-overs (a second connection to a backend)
