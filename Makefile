@@ -52,7 +52,7 @@ LIBS    = $(shell pkg-config --libs $(PKGS)) $(if $(SYSTEMD),$(shell pkg-config 
 LIB_SRC      := $(wildcard lib/*.c)
 PROXY_SRC    := $(wildcard proxy/*.c)
 MIGRATOR_SRC := $(wildcard migrator/*.c)
-ENGINE_SRC   := $(patsubst %,migrator/%.c,copy date delta doubles finding flags folded hasher headers imap_client ledger look mbox_list oddity orphan outbox pace readback reflag remove recheck report sample \
+ENGINE_SRC   := $(patsubst %,migrator/%.c,copy date delta doubles finding flags folded hasher headers imap_client ledger limit look mbox_list oddity orphan outbox pace readback reflag remove recheck report sample \
                 selected settle stamp touch transfer uidset verify waiver)
 ENGINE_SRC   += $(patsubst %,migrator/%.c,rights annotations quota)
 ENGINE_SRC   += migrator/mailboxes.c migrator/plan.c migrator/journal.c

@@ -4,6 +4,7 @@
 #include "hasher.h"
 #include "lib/log.h"
 #include "lib/xalloc.h"
+#include "limit.h"
 #include "outbox.h"
 #include "transfer.h"
 #include "waiver.h"
@@ -17,11 +18,10 @@ enum {
     INTENTS_AHEAD = 6,  /* batches */
     NARROW = 5,         /* a refused batch is tried again in parts of a fifth, down to the message at fault */
     TRIES = 3,          /* of a message that the source does not give */
-    REFUSED_MAX = 1000, /* messages that the target refuses, until no more are tried */
-    LIMITED_MAX = 3,    /* refused by LIMIT, while none was taken: that is no limit of a message */
-    LIMIT_MIN = 4096,   /* bytes; no server has so low a limit */
-    LIMIT_USUAL = 1024 * 1024 /* a limit of messages is seldom lower */
+    REFUSED_MAX = 1000  /* messages that the target refuses, until no more are tried */
 };
+
+#define REFUSES "the target refuses it: %s"
 
 enum state { RUN, DRAIN, UNDO, RESYNC };
 
@@ -39,12 +39,6 @@ struct window {
     TAILQ_ENTRY(window) link;
     struct transfer *t;
     uint32_t last_uid;
-};
-
-/* A message that was refused by LIMIT. */
-struct limited {
-    uint32_t uid, size;
-    char *text; /* owned */
 };
 
 /* The body that is coming. */
@@ -72,8 +66,8 @@ struct transfer {
     struct imap_seq left;    /* out of every plan, and named */
     struct imap_seq skipped; /* of these, those that an intent may name */
     bool noted;              /* skipped is in the ledger, or on its way */
-    struct limited *limited; /* left out for now; owned */
-    size_t n_limited;
+    struct limits limits;    /* refused by LIMIT, and left out for now */
+    bool smallest_first;     /* the plan is the smallest message alone: it tells what the limit is */
     size_t refused;
     bool stop;              /* no more, as soon as all is answered */
     uint32_t careful_until; /* up to this UID a window is one batch, of at most careful_max messages */
@@ -135,9 +129,7 @@ void transfer_stop(struct transfer **tp)
     hasher_free(&t->hasher);
     imap_seq_free(&t->left);
     imap_seq_free(&t->skipped);
-    for (size_t i = 0; i < t->n_limited; i++)
-        free(t->limited[i].text);
-    free(t->limited);
+    limits_free(&t->limits);
     free(t->plan);
     free(t->why);
     free(t);
@@ -224,6 +216,70 @@ static bool foresee_fault(struct transfer *t, const struct mbox_msg *m)
     return true;
 }
 
+/* No more are tried. */
+static void stop_refused(struct transfer *t)
+{
+    findings_add(t->p->findings, FINDING_REFUSED, t->p->source.name, 0,
+                 "the target refused %d messages, so no more were tried", REFUSED_MAX);
+    t->stop = true;
+}
+
+/* The target does not take it. */
+static void refuse(struct transfer *t, uint32_t uid, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static void refuse(struct transfer *t, uint32_t uid, const char *fmt, ...)
+{
+    struct buf why = {0};
+    va_list ap;
+    va_start(ap, fmt);
+    buf_vprintf(&why, fmt, ap);
+    va_end(ap);
+    skip(t, FINDING_REFUSED, uid, buf_str(&why));
+    buf_free(&why);
+    if (++t->refused == REFUSED_MAX)
+        stop_refused(t);
+}
+
+static uint32_t size_of(const struct transfer *t, uint32_t uid)
+{
+    const struct mbox_msg *m = mbox_list_find(&t->p->source.list, uid);
+    return m ? m->size : 0;
+}
+
+/* All of the plan is at least as large as what the target refuses. */
+static void leave_larger(struct transfer *t)
+{
+    const struct limited *x = &t->limits.smallest;
+    for (size_t i = 0; i < t->n_plan && !t->stop; i++)
+        refuse(t, t->plan[i], "not tried, since it is no smaller than UID %u, which the target refuses: %s", x->uid,
+               x->text);
+    t->n_plan = 0;
+}
+
+/* It is tried before its turn: where others below it are taken later, it is taken back and appended again behind them, as any
+ * late success is, which needs UIDPLUS. */
+static bool wants_smallest(const struct transfer *t)
+{
+    return imap_caps_has(imapc_caps(t->p->target.imap), CAP_UIDPLUS) &&
+           limits_want_smallest(&t->limits, outbox_largest(t->outbox));
+}
+
+static void plan_smallest(struct transfer *t)
+{
+    size_t best = 0;
+    t->smallest_first = wants_smallest(t);
+    if (!t->smallest_first || t->n_plan == 0)
+        return;
+    for (size_t i = 1; i < t->n_plan; i++)
+        if (size_of(t, t->plan[i]) < size_of(t, t->plan[best]))
+            best = i;
+    if (size_of(t, t->plan[best]) >= t->limits.smallest.size) {
+        leave_larger(t);
+    } else {
+        t->plan[0] = t->plan[best];
+        t->n_plan = 1;
+    }
+}
+
 static void make_plan(struct transfer *t)
 {
     struct delta d = {.source = &t->p->source.list, .target = &t->p->target.list};
@@ -242,6 +298,7 @@ static void make_plan(struct transfer *t)
             t->plan[kept++] = uid;
     }
     t->n_plan = kept;
+    plan_smallest(t);
 }
 
 /* Around some trouble. */
@@ -619,51 +676,32 @@ static void on_refused(void *owner)
 static void on_skipped(void *owner, uint32_t uid, const char *text)
 {
     struct transfer *t = owner;
-    char *why = xasprintf("the target refuses it: %s", text);
-    skip(t, FINDING_REFUSED, uid, why);
+    refuse(t, uid, REFUSES, text);
     t->careful_max = 1; /* what is bad is seldom alone */
-    if (++t->refused == REFUSED_MAX) {
-        findings_add(t->p->findings, FINDING_REFUSED, t->p->source.name, 0,
-                     "the target refused %d messages, so no more were tried", REFUSED_MAX);
-        t->stop = true;
+    if (t->stop)
         drain(t);
-    }
-    free(why);
 }
 
-/* RFC 5530: LIMIT is one of how large a message may be, or of how many there may be in an hour. It is about a message only
- * if that is larger than each that was taken. */
-static bool is_throttling(const struct transfer *t, const struct limited *x)
+/* False: the target wants less, and the copy is over. */
+static bool may_go_on(struct transfer *t)
 {
-    uint64_t largest = outbox_largest(t->outbox);
-    if (largest > 0)
-        return x->size <= largest;
-    return x->size <= LIMIT_MIN || (t->n_limited >= LIMITED_MAX && x->size < LIMIT_USUAL);
-}
-
-static void throttled(struct transfer *t, const struct limited *x)
-{
+    const struct limited *x = limits_throttled(&t->limits, outbox_largest(t->outbox));
+    if (!x)
+        return true;
     char *why = xasprintf("target: %s", x->text);
     imapc_throttled(t->p->target.imap, x->text);
     finish(t, COPY_DOWN, why);
     free(why);
+    return false;
 }
 
-/* False: the target wants less, and the copy is over. */
-static bool judge_limited(struct transfer *t)
+static bool judge_limits(struct transfer *t)
 {
-    for (size_t i = 0; i < t->n_limited; i++)
-        if (is_throttling(t, &t->limited[i])) {
-            throttled(t, &t->limited[i]);
-            return false;
-        }
-    for (size_t i = 0; i < t->n_limited; i++) {
-        char *why = xasprintf("the target refuses it: %s", t->limited[i].text);
-        skip(t, FINDING_REFUSED, t->limited[i].uid, why);
-        free(why);
-        free(t->limited[i].text);
-    }
-    t->n_limited = 0;
+    if (!may_go_on(t))
+        return false;
+    for (size_t i = 0; i < t->limits.n; i++)
+        refuse(t, t->limits.items[i].uid, REFUSES, t->limits.items[i].text);
+    limits_clear(&t->limits);
     return true;
 }
 
@@ -671,16 +709,15 @@ static bool judge_limited(struct transfer *t)
 static void on_limited(void *owner, uint32_t uid, const char *text)
 {
     struct transfer *t = owner;
-    const struct mbox_msg *m = mbox_list_find(&t->p->source.list, uid);
-    t->limited = xreallocarray(t->limited, t->n_limited + 1, sizeof *t->limited);
-    t->limited[t->n_limited++] = (struct limited){uid, m ? m->size : 0, xstrdup(text)};
+    limits_add(&t->limits, uid, size_of(t, uid), text);
     imap_seq_add(&t->left, uid, uid);
     t->careful_max = 1;
-    const struct limited *x = &t->limited[t->n_limited - 1];
-    if (is_throttling(t, x))
-        throttled(t, x);
-    else if (t->n_limited == REFUSED_MAX)
-        (void)judge_limited(t);
+    if (!may_go_on(t))
+        return;
+    if (t->limits.n == REFUSED_MAX)
+        (void)judge_limits(t);
+    if (t->stop || wants_smallest(t))
+        drain(t);
 }
 
 static void on_failed(void *owner, enum copy_rc rc, const char *why)
@@ -752,7 +789,7 @@ static void on_noted(void *owner, enum route_rc rc)
 /* What was left out is no doubt. */
 static void end_well(struct transfer *t)
 {
-    if (!judge_limited(t))
+    if (!judge_limits(t))
         return;
     if (t->noted || t->skipped.n == 0) {
         finish(t, COPY_EQUAL, "");
@@ -782,7 +819,10 @@ static void step_run(struct transfer *t)
     fill(t);
     if (t->planned < t->n_plan || !TAILQ_EMPTY(&t->windows) || t->intents > 0 || !outbox_is_idle(t->outbox))
         return;
-    end_well(t);
+    if (t->smallest_first && t->n_plan > 0)
+        drain(t); /* the next plan goes by what became of it */
+    else
+        end_well(t);
 }
 
 static void step(struct loop_task *task)

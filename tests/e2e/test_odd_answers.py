@@ -342,6 +342,24 @@ def test_limit_on_the_only_message_of_a_mailbox_is_found_of_it(site):
     site.stays(user, '^cannot: .*"INBOX": UID 1: the target refuses it')
 
 
+@pytest.mark.parametrize("bodies,refused", [
+    ([6000, 7000, 8000, 9000, 50, 8500, 60], [1, 2, 3, 4, 6]),   # the smallest tells, behind what was not tried yet
+    ([60000, 70000, 80000, 4500, 90000, 4700], [1, 2, 3, 5]),    # and what is taken late is put in order
+    ([6000, 7000, 8000, 9000, 5500], [1, 2, 3, 4, 5]),           # nothing is small enough
+])
+def test_limit_that_the_first_messages_are_all_above_is_found_of_each(site, bodies, refused):
+    """Nobody else's account is told to wait."""
+    texts = [LETTER % i + b"x" * n for i, n in enumerate(bodies)]
+    user = site.letters(site.user(), *texts)
+    site.target.behave_like(user, Limits(5000))
+    route = site.stays(user, '^cannot: .*"INBOX": .*UID 1: the target refuses it: .LIMIT. message exceeds the limit')
+    assert route["state"] == "blocked" and site.texts(user) == [t for i, t in enumerate(texts) if i + 1 not in refused]
+    assert not site.migrator.find("event=throttled .*message exceeds")
+    for uid in refused:
+        assert site.ferry.ctl("waive", user, f"INBOX:{uid}", "--reason", "too big")[0] == 0
+    mended(site, user)
+
+
 def test_limit_on_all_messages_is_no_fault_of_theirs(site):
     user = site.letters(site.user(), BIG, *(LETTER % i for i in range(3)))
     limits = Limits(0)
