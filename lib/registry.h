@@ -31,6 +31,8 @@ const char *lease_incarnation(const struct lease *l);
 /* Read the bytes first, then ask this, then pass them on: valid now, by the clock now, for the term that
  * applies. */
 bool lease_is_valid(const struct lease *l, bool engaged);
+/* How long it is still valid for that term, in ms; 0: it is not. */
+uint64_t lease_left_ms(const struct lease *l, bool engaged);
 /* Counts up at each lapse of the term: a session remembers the number at which it was last known good, which
  * is that of the moment when route_enter() or route_resume() was sent. */
 uint64_t lease_lapses(const struct lease *l, bool engaged);

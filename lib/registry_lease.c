@@ -104,6 +104,13 @@ bool lease_is_valid(const struct lease *l, bool engaged)
     return !l->ended && term_holds(engaged ? &l->brief : &l->wide, clock_boot_ms());
 }
 
+uint64_t lease_left_ms(const struct lease *l, bool engaged)
+{
+    const struct term *t = engaged ? &l->brief : &l->wide;
+    uint64_t now = clock_boot_ms();
+    return !l->ended && term_holds(t, now) ? t->ends_ms - now : 0;
+}
+
 uint64_t lease_lapses(const struct lease *l, bool engaged)
 {
     const struct term *t = engaged ? &l->brief : &l->wide;

@@ -101,7 +101,7 @@ struct stream {
     unsigned writes;  /* in flight */
     bool was_full;
 
-    uint64_t wired;                   /* bytes that the kernel took */
+    uint64_t wired;                   /* bytes that libuv was given, and the kernel took where it is not asked to */
     uint64_t acked, acked_ms;         /* those of them that the peer's took, and when there were last more of them */
     const uint64_t *fence;            /* borrowed; NULL: none */
     uv_poll_t poll;                   /* with a fence: tells when the kernel takes more */
@@ -281,6 +281,7 @@ static void start_write(struct stream *s)
     struct span b = buf_span(&w->bytes);
     uv_buf_t bytes = uv_buf_init((char *)b.p, (unsigned)b.len);
     s->writes++;
+    s->wired += b.len;
     int rc = uv_write(&w->req, &s->uv.stream, &bytes, 1, on_write);
     if (rc == 0)
         return;
@@ -326,7 +327,6 @@ static void write_done(struct write *w, int status)
 {
     struct stream *s = w->s;
     s->writes--;
-    s->wired += status < 0 ? 0 : w->bytes.len;
     buf_drop(s, &w->bytes, s->tls == NULL);
     free(w);
     if (s->phase == CLOSED)
@@ -933,6 +933,7 @@ static void opened(struct stream *s)
         uv_tcp_nodelay(&s->uv.tcp, 1);
     if (s->limits.abortive)
         set_linger(s, true);
+    s->acked_ms = clock_boot_ms();
     if (s->limits.silence_ms > 0)
         stream_set_silence(s, s->limits.silence_ms);
     note_peer(s);
@@ -1072,32 +1073,41 @@ static void set_user_timeout(struct stream *s, uint64_t ms)
         setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &value, sizeof(value));
 }
 
-void stream_set_silence(struct stream *s, uint64_t ms)
-{
-    s->limits.silence_ms = ms;
-    s->acked_ms = clock_boot_ms();
-    set_user_timeout(s, ms);
-}
-
 /* Bytes of ours that the kernel holds since the peer's has not taken them. */
-static int unacked(struct stream *s)
+static uint64_t unacked(const struct stream *s)
 {
     int fd, n = 0;
     if (s->uv.handle.type != UV_TCP || uv_fileno(&s->uv.handle, &fd) != 0 || ioctl(fd, SIOCOUTQ, &n) != 0)
         return 0;
-    return n;
+    return (uint64_t)n;
+}
+
+/* Those that it has taken. */
+static uint64_t acked(const struct stream *s)
+{
+    uint64_t with_libuv = s->writes > 0 ? uv_stream_get_write_queue_size(&s->uv.stream) : 0;
+    return s->wired - with_libuv - unacked(s);
+}
+
+void stream_set_silence(struct stream *s, uint64_t ms)
+{
+    if (s->limits.silence_ms == 0)
+        s->acked = acked(s);
+    s->limits.silence_ms = ms;
+    if (ms > 0)
+        stream_still_mine(s);
+    else
+        set_user_timeout(s, 0);
 }
 
 void stream_still_mine(struct stream *s)
 {
-    uint64_t now = clock_boot_ms();
-    int left = unacked(s);
-    uint64_t acked = s->wired - (uint64_t)left;
+    uint64_t now = clock_boot_ms(), taken = acked(s);
     if (s->limits.silence_ms == 0)
         return;
-    if (left == 0 || acked != s->acked)
+    if (taken != s->acked || unacked(s) == 0)
         s->acked_ms = now;
-    s->acked = acked;
+    s->acked = taken;
     set_user_timeout(s, now - s->acked_ms + s->limits.silence_ms);
 }
 

@@ -108,7 +108,9 @@ size_t stream_unsent(const struct stream *s);
 /* More than high_water unsent: stop feeding it, STREAM_DRAINED tells when to go on. */
 bool stream_full(const struct stream *s);
 
-/* Sets silence_ms of a stream that is open; 0 = as the system has it. */
+/* Sets silence_ms of a stream that is open, and is a stream_still_mine(); 0 = as the system has it. Where the peer has not
+ * taken everything when the stream is given a silence, nobody knows since when that is so, and the peer shall not be given up
+ * for what was before: until it takes some, the time since the connection was opened is added. */
 void stream_set_silence(struct stream *s, uint64_t ms);
 /* To be called several times in silence_ms as long as the owner may be heard: a peer that is only slow has silence_ms
  * from this call on. Without it the kernel gives up a peer that has not taken anything for silence_ms, alive or not. */

@@ -11,6 +11,7 @@
 #include "relay.h"
 #include "rest.h"
 #include "routing.h"
+#include "silence.h"
 
 /* The term of the lease is another from now on. A session that was not known to be good stays in doubt. */
 static void set_engaged(struct session *s, bool engaged)
@@ -79,6 +80,7 @@ void freeze_session(struct session *s)
         thaw(s);
     if (!session_is_live(s)) /* and the account may be gone with it */
         return;
+    silence_update(s);
     if (a->state == ROUTE_PREPARING)
         prepare_begin(s);
     if (s->state == IN_RELAY)

@@ -10,6 +10,7 @@
 #include "proxy.h"
 #include "relay.h"
 #include "routing.h"
+#include "silence.h"
 #include "vault.h"
 
 enum { SEALED_TTL_MS = 24 * 3600 * 1000, REFUSAL_STEP_MS = 1000, WAIT_STEP_MS = 1000 };
@@ -473,6 +474,7 @@ static void entered(struct session *s, enum route_state state, uint64_t epoch)
     if (overtaken && !a->known)
         a->epoch = epoch; /* what the registration has seen */
     let_in(s);
+    silence_update(s);
     if (overtaken)
         accounts_read(a);
     else

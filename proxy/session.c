@@ -11,6 +11,7 @@
 #include "relay.h"
 #include "rest.h"
 #include "routing.h"
+#include "silence.h"
 #include "vault.h"
 
 static const char *const state_names[IN_COUNT] = {
@@ -211,6 +212,7 @@ void session_take_backend(struct session *s, struct stream *stream, const struct
     s->backend = stream;
     s->at = at;
     stream_set_owner(stream, session_backend_event, s);
+    silence_update(s);
 }
 
 /* ---- life ---- */
@@ -340,10 +342,10 @@ static void release(struct session *s, enum why why)
     if (s->registered)
         doubts_leave(p->doubts, s->account->key, s->name);
     s->registered = false;
+    silence_close(s);
     accounts_detach(s);
     bool linger = may_linger(s, why);
     crowd_leave(&p->crowd, s);
-    stream_close(&s->backend, false);
     stream_close(&s->client, linger);
 }
 
@@ -387,6 +389,7 @@ bool session_may_pass(const struct session *s)
 
 void session_go_on(struct session *s)
 {
+    silence_update(s);
     if (s->state == IN_RELAY)
         relay_settle(s);
     else if (s->state == IN_HANDOVER)

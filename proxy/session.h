@@ -119,6 +119,7 @@ struct session {
     struct account *account; /* from ROUTING on */
     LIST_ENTRY(session) of_account;
     struct stream *backend;        /* signed in; owned */
+    struct timer *silence;         /* silence.h; owned, NULL: its bytes may wait in the kernel for as long as they like */
     const struct conf_backend *at; /* what backend is */
     bool registered;               /* the store may have a registration of this session */
     bool engaged;                  /* the short term of the lease applies */

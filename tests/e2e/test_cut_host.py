@@ -8,7 +8,7 @@ from harness import mail, net
 from harness.ferry import backend
 from harness.host import Host
 from harness.relay import UP, Relay
-from harness.scene import assert_equal, fill, new_user, read
+from harness.scene import Wire, assert_equal, fill, new_user, read
 
 MESSAGES, SIZE = 18, 6000
 
@@ -79,3 +79,56 @@ def test_an_append_in_a_kernel_that_was_cut_off_does_not_arrive(make_ferry, old,
         away.migrator.stop()
     assert_equal(old, new, user, MESSAGES)
     away.close()
+
+
+def counter_of(ferry, proxy):
+    """Of its lease; it moves with each renewal."""
+    return int(next(value for name, value in ferry.redis.client().hgetall("imapferry:proxies").items()
+                    if name.startswith(proxy.label)).split()[0])
+
+
+@pytest.mark.parametrize("how", ["cut", "stopped"])
+def test_what_a_proxy_has_sent_to_the_server_that_is_left_does_not_arrive(make_ferry, old, new, host, how):
+    """A server that takes nothing keeps its session for as long as the lease holds. Once the proxy is gone for its term, what is
+    left in its kernel is gone too, before the account is on the other server."""
+    ferry = make_ferry({"old": backend(old, "imap"), "new": backend(new, "imap")},
+                       {"proxy": {"lease": "2s", "lease_long": "4s"}, "migration": {"cutover": "manual"}})
+    user = new_user("cut")
+    fill(old, user, mail.sample(3, 5, [("INBOX",)]))
+    source, store = Relay(("127.0.0.1", old.port["imap"]), host=host.here, receive_buffer=4096), \
+        Relay(("127.0.0.1", ferry.redis.port), host=host.here)
+    target = Relay(("127.0.0.1", new.port["imap"]), host=host.here)
+    proxy = ferry.proxy([f"imap://{host.there}:0"], wrapper=host.wrapper, redis={"url": store.redis_url},
+                        proxy={"allow_plaintext": True, "threads": 1},
+                        backends={"old": backend(source, "imap"), "new": backend(target, "imap")})
+    migrator = ferry.migrator()
+    wire = Wire(proxy.addresses[0])
+    wire.read_line()
+    assert wire.login(user).startswith(b"l1 OK")
+    epoch = ferry.wait_state(user, "ready")["epoch"]
+    net.wait_until("proxy that has seen the epoch", lambda: {row.split()[1] for row in ferry.redis.client().hvals(
+        f"imapferry:sessions:{user}")} == {epoch})
+    wire.line(b"a APPEND INBOX {200000}")
+    assert wire.read_line().startswith(b"+")
+    source.stall()
+    wire.send(b"x" * 60000)
+    net.wait_until("its kernel to be full", lambda: host.unsent(source.number) > 0)
+    if how == "stopped":
+        before = counter_of(ferry, proxy)
+        net.wait_until("more than a term", lambda: counter_of(ferry, proxy) >= before + 4)
+        assert host.unsent(source.number) > 0 and not proxy.find("event=session_end"), "nothing was wrong with its lease"
+        proxy.signal(signal.SIGSTOP)
+    else:
+        host.cut()
+    assert host.unsent(source.number) > 0
+    assert ferry.ctl("flip", user, "--to", "new", "--reason", "test")[0] == 0
+    ferry.wait_state(user, "flipped", timeout=60)
+    assert migrator.find("event=proxy_silent") and host.unsent(source.number) == 0, "it may still arrive"
+    source.resume()
+    proxy.signal(signal.SIGCONT)
+    host.heal()
+    proxy.wait("event=session_end")
+    assert_equal(old, new, user, 5)
+    proxy.stop()
+    for relay in (source, store, target):
+        relay.close()

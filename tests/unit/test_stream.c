@@ -1088,6 +1088,45 @@ static void test_silence(void **state)
     assert_string_equal(w->a.error_text, uv_strerror(UV_ETIMEDOUT));
 }
 
+/* A peer that takes nothing when the stream is given a silence has not been silent for long by that. When it has taken some,
+ * the silence is all it has. */
+static void test_silence_of_a_peer_that_is_slow_already(void **state)
+{
+    struct world *w = *state;
+    enum { SILENCE_MS = 250 };
+    join(w);
+    fill_kernels(w);
+    for (uint64_t began = clock_boot_ms(); clock_boot_ms() - began < 3 * SILENCE_MS;)
+        uv_run(&w->loop->uv, UV_RUN_NOWAIT);
+    for (uint64_t began = clock_boot_ms(); clock_boot_ms() - began < 2 * SILENCE_MS && !w->a.error;) {
+        stream_set_silence(w->a.s, SILENCE_MS);
+        uv_run(&w->loop->uv, UV_RUN_NOWAIT);
+    }
+    assert_false(w->a.error);
+    stream_resume(w->b.s);
+    io_wait(w->loop, &w->a.drained);
+    stream_pause(w->b.s);
+    fill_kernels(w);
+    stream_still_mine(w->a.s);
+    uint64_t began = clock_boot_ms();
+    io_wait(w->loop, &w->a.error);
+    assert_in_range(clock_boot_ms() - began, SILENCE_MS / 2, 5 * SILENCE_MS);
+    assert_string_equal(w->a.error_text, uv_strerror(UV_ETIMEDOUT));
+}
+
+static void test_no_silence_any_more(void **state)
+{
+    struct world *w = *state;
+    enum { SILENCE_MS = 250 };
+    join(w);
+    stream_set_silence(w->a.s, SILENCE_MS);
+    stream_set_silence(w->a.s, 0);
+    fill_kernels(w);
+    for (uint64_t began = clock_boot_ms(); clock_boot_ms() - began < 3 * SILENCE_MS;)
+        uv_run(&w->loop->uv, UV_RUN_NOWAIT);
+    assert_false(w->a.error);
+}
+
 #define PLAIN(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 #define TLS(f)   cmocka_unit_test_setup_teardown(f, set_up_tls, tear_down)
 
@@ -1099,6 +1138,8 @@ int main(void)
         PLAIN(test_fence_lets_pass),
         PLAIN(test_abortive),
         PLAIN(test_silence),
+        PLAIN(test_silence_of_a_peer_that_is_slow_already),
+        PLAIN(test_no_silence_any_more),
         TLS(test_talk_tls),
         PLAIN(test_what_is_left_comes_again),
         PLAIN(test_again),
