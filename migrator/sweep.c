@@ -10,7 +10,7 @@
 
 #include "sweep.h"
 
-enum { POLL_MIN_MS = 100, POLL_MAX_MS = 30000, SCAN_COUNT = 500, RECOUNT_MS = 60000 };
+enum { POLL_MIN_MS = 100, POLL_MAX_MS = 30000, SCAN_COUNT = 500, RECOUNT_MS = 60000, LOOK_TERMS = 6 };
 
 /* An incarnation under watch. */
 struct incarnation {
@@ -18,6 +18,7 @@ struct incarnation {
     uint64_t since_ms;    /* by clock_boot_ms(): when this counter was first seen */
     uint64_t long_ms;     /* what it told; 0 = nothing */
     bool here;            /* by the list that is being looked at */
+    bool stranger;        /* it has registrations, but is in no list; the counter is "" */
     UT_hash_handle hh;
 };
 
@@ -27,6 +28,8 @@ struct sweep {
     struct incarnation *all; /* owned */
     uint64_t generation;
     struct recount *recount;
+    uint64_t looked_ms; /* when all registrations were last looked through for strangers; 0 = not yet */
+    bool looking;
     /* of the one that is being swept; NULL: none is */
     struct incarnation *dead;
     char *cursor; /* of SCAN; owned */
@@ -60,6 +63,7 @@ static uint64_t poll_ms(const struct sweep *s)
 static void poll_later(struct sweep *s)
 {
     s->dead = NULL;
+    s->looking = false;
     timer_start(s->poll, poll_ms(s));
 }
 
@@ -96,6 +100,7 @@ static void on_forgotten(void *owner, enum redis_rc rc, const struct reply *r)
 }
 
 static void sweep_on(struct sweep *s);
+static void look_at(struct sweep *s, const struct span *users, size_t n);
 
 static void on_swept(void *owner, enum redis_rc rc, const struct reply *r)
 {
@@ -128,10 +133,14 @@ static void on_scan(void *owner, enum redis_rc rc, const struct reply *r)
         struct span key = reply_str(reply_at(keys, n));
         users[n] = span_of(key.p + strlen(before), key.len - strlen(before));
     }
-    run_for(s, "sweep", users, n, on_swept);
+    if (s->looking)
+        look_at(s, users, n);
+    else
+        run_for(s, "sweep", users, n, on_swept);
     free(before);
 }
 
+/* Of all accounts with sessions, some hundreds. */
 static void scan(struct sweep *s)
 {
     char *pattern = store_key(s->m->store, "sessions:*"), count[16];
@@ -153,19 +162,24 @@ static void sweep_on(struct sweep *s)
         run_for(s, "proxy_forget", NULL, 0, on_forgotten);
 }
 
-static void sweep_begin(struct sweep *s, struct incarnation *i)
+static void scan_begin(struct sweep *s)
 {
-    LOG(INFO, "proxy_dead", LOG_S("incarnation", i->name));
-    s->dead = i;
-    s->left = 0;
     free(s->cursor);
     s->cursor = xstrdup("0");
     scan(s);
 }
 
+static void sweep_begin(struct sweep *s, struct incarnation *i)
+{
+    LOG(INFO, "proxy_dead", LOG_S("incarnation", i->name));
+    s->dead = i;
+    s->left = 0;
+    scan_begin(s);
+}
+
 /* ---- the watch */
 
-static void take(struct sweep *s, struct span name, struct span counter, uint64_t long_ms)
+static struct incarnation *known(struct sweep *s, struct span name)
 {
     struct incarnation *i = NULL;
 
@@ -177,7 +191,15 @@ static void take(struct sweep *s, struct span name, struct span counter, uint64_
         HASH_ADD_KEYPTR(hh, s->all, i->name, name.len, i);
         i->since_ms = clock_boot_ms();
     }
+    return i;
+}
+
+static void take(struct sweep *s, struct span name, struct span counter, uint64_t long_ms)
+{
+    struct incarnation *i = known(s, name);
+
     i->here = true;
+    i->stranger = false;
     if (long_ms > i->long_ms)
         i->long_ms = long_ms;
     if (span_is(counter, i->counter))
@@ -186,6 +208,45 @@ static void take(struct sweep *s, struct span name, struct span counter, uint64_
     i->counter = xspandup(counter);
     i->since_ms = clock_boot_ms();
 }
+
+/* ---- strangers */
+
+static void on_strangers(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    struct sweep *s = owner;
+    uint64_t generation = 0;
+
+    if (!is_ok(rc, r) || !span_u64(reply_str(reply_at(r, 1)), UINT64_MAX, &generation) || generation != s->generation) {
+        s->looked_ms = 0;
+        poll_later(s);
+        return;
+    }
+    for (size_t k = 2; k < reply_count(r); k++)
+        known(s, reply_str(reply_at(r, k)))->stranger = true;
+    if (strcmp(s->cursor, "0") != 0)
+        scan(s);
+    else
+        poll_later(s);
+}
+
+static void look_at(struct sweep *s, const struct span *users, size_t n)
+{
+    store_script_for(s->m->store, s, "strangers", users, n, on_strangers, s, NULL);
+}
+
+static bool has_to_look(const struct sweep *s)
+{
+    return s->looked_ms == 0 || clock_boot_ms() - s->looked_ms >= LOOK_TERMS * s->m->conf->proxy.lease_long_ms;
+}
+
+static void look_begin(struct sweep *s)
+{
+    s->looking = true;
+    s->looked_ms = clock_boot_ms();
+    scan_begin(s);
+}
+
+/* ---- judging */
 
 static bool is_dead(const struct sweep *s, const struct incarnation *i)
 {
@@ -200,14 +261,17 @@ static void judge(struct sweep *s)
 
     HASH_ITER(hh, s->all, i, next)
     {
-        if (!i->here) {
+        if (!i->here && !i->stranger) {
             forget(s, i);
         } else if (is_dead(s, i)) {
             sweep_begin(s, i);
             return;
         }
     }
-    poll_later(s);
+    if (has_to_look(s))
+        look_begin(s);
+    else
+        poll_later(s);
 }
 
 static void on_proxies(void *owner, enum redis_rc rc, const struct reply *r)
@@ -221,8 +285,10 @@ static void on_proxies(void *owner, enum redis_rc rc, const struct reply *r)
         poll_later(s);
         return;
     }
-    if (generation != s->generation)
+    if (generation != s->generation) {
         forget_all(s);
+        s->looked_ms = 0;
+    }
     s->generation = generation;
     HASH_ITER(hh, s->all, i, next)
     i->here = false;

@@ -6,7 +6,11 @@
  * clock: the longer one of what it told and what we are configured for. A change of master ends every watch. All accounts
  * with sessions are gone through then, some hundreds at a time, and its entry goes last: whoever dies in between leaves it
  * to the next. One that lives all the same, and was stopped for so long, finds its lease run out and its registrations gone
- * (resume.lua), and drops these sessions. */
+ * (resume.lua), and drops these sessions.
+ *
+ * Six long terms apart, and after a change of master, all accounts with sessions are looked through for registrations of
+ * incarnations that are in no list: of a proxy that ended while a `leave` was not answered, or that was forgotten by hand. These
+ * are watched and swept in the same way: one that is only about to be heard of, since its Redis is another, moves meanwhile. */
 #ifndef IMAPFERRY_SWEEP_H
 #define IMAPFERRY_SWEEP_H
 

@@ -307,6 +307,15 @@ bool doubts_has(const struct doubts *all, struct span user)
     return all->beyond || (d && (d->owed > 0 || d->lost));
 }
 
+bool doubts_any(const struct doubts *all)
+{
+    const struct doubt *d, *next;
+    HASH_ITER(hh, all->table, d, next)
+    if (d->owed > 0 || d->lost)
+        return true;
+    return all->beyond;
+}
+
 /* detail: how many are left, that were registered in this very `preparing`. */
 static void on_reconciled(void *owner, enum route_rc rc, const char *detail)
 {

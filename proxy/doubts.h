@@ -43,6 +43,8 @@ void doubts_forget(struct doubts *d, const void *owner);
 void doubts_suspect(struct doubts *d, struct span user);
 /* Is the account in doubt? */
 bool doubts_has(const struct doubts *d, struct span user);
+/* Is any? Then there may be registrations of this thread that nobody takes away. */
+bool doubts_any(const struct doubts *d);
 /* The account is in `preparing` of this epoch, and these are its sessions, logins under way too: takes other registrations
  * away where it is in doubt (route_reconcile()). */
 void doubts_reconcile(struct doubts *d, const char *user, uint64_t epoch, const char *const *sessions, size_t n);

@@ -248,12 +248,18 @@ static void on_lease_ended(void *owner, enum redis_rc rc, const struct reply *r)
     stop(owner);
 }
 
-/* The last `leave` was executed: nobody waits for a proxy that is gone. */
+/* Where the last `leave` was executed, nobody waits for a proxy that is gone. Where it may not have been, the incarnation stays
+ * known, and is swept with its registrations as one that crashed. */
 static void on_sessions_left(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct proxy *p = owner;
     struct span ping = span_str("PING");
-    (void)rc, (void)r;
+    (void)r;
+    if (rc != REDIS_OK || doubts_any(p->doubts)) {
+        LOG(WARN, "left_in_doubt", LOG_U("thread", p->thread), LOG_S("incarnation", lease_incarnation(p->lease)));
+        stop(p);
+        return;
+    }
     lease_end(p->lease);
     store_command(p->lease_store, &ping, 1, on_lease_ended, p);
 }

@@ -415,7 +415,7 @@ def test_proxy_that_wakes_after_the_flip_passes_nothing_on(make_ferry, backends,
 
 
 def test_what_dead_proxies_leave_behind_is_swept(make_ferry, backends, old):
-    """Their registrations of accounts that nobody moves, and then they themselves. One that was only stopped is told so: no byte
+    """Their registrations of accounts that nobody moves, and then they themselves; also one that is known no more. One that was only stopped is told so: no byte
     passes for a session whose registration is gone, though its server has answered."""
     user = new_user("swept")
     fill(old, user, small(messages=5))
@@ -426,6 +426,7 @@ def test_what_dead_proxies_leave_behind_is_swept(make_ferry, backends, old):
         assert wire.login(user).startswith(b"l1 OK")
     store = ferry.redis.client()
     before = store.hlen("imapferry:proxies")
+    store.hset(f"imapferry:sessions:{user}", "ended.0-0123456789abcdef/7", "old 0 running 192.0.2.1 0")
     crashed.kill()
     asleep.signal(signal.SIGSTOP)
     net.wait_until("proxy at rest", lambda: is_stopped(asleep.pid))

@@ -1741,3 +1741,26 @@ def test_what_a_crashed_proxy_left_is_swept(store):
     # It comes back: it learns that it was not known, and no session of it goes on.
     assert store.call("resume", "ann", "p1/1", "old", EPOCH, "old", generation)[0] == "lost"
     assert store.call("renew", "p1", 8, "1", "host", 1000, 2000) == ["ok", str(generation), "1"]
+
+
+def test_what_a_proxy_left_that_is_not_known_is_found_and_swept(store):
+    """It ended while a leave was not answered. One that is known is no stranger, whether it lives or not; nor is one that is
+    heard of in time."""
+    generation = store.generation()
+    assert store.call("renew", "alive", 7, "1", "host", 1000, 2000)[0] == "ok"
+    for user in ("ann", "bob"):
+        store.put_session("alive/1", user=user)
+        store.put_session("ended/1", user=user)
+        store.put_session("ended/2", user=user)
+    store.put_session("again/1", user="bob")
+    found = store.call("strangers", "ann", "bob", "nobody")
+    assert found[:2] == ["ok", str(generation)] and sorted(found[2:]) == ["again", "ended"]
+    assert store.call("strangers", "ann")[2:] == ["ended"] and store.call("strangers") == ["ok", str(generation)]
+    assert store.call("renew", "again", 1, "1", "host", 1000, 2000)[0] == "ok"
+    assert store.call("sweep", "again", "", generation, "ann", "bob") == ["again", "1"]
+    assert store.call("sweep", "ended", "", generation - 1, "ann", "bob")[0] == "lost"
+    for _ in range(2):
+        assert store.call("sweep", "ended", "", generation, "ann", "bob") == ["ok", "0"]
+    assert (list(store.sessions("ann")), sorted(store.sessions("bob"))) == (["alive/1"], ["again/1", "alive/1"])
+    assert store.call("proxy_forget", "ended", "", generation) == ["ok"]
+    assert store.call("strangers", "ann", "bob") == ["ok", str(generation)]

@@ -40,7 +40,9 @@ static int teardown(void **state)
 
 static bool has(const struct fixture *f, const char *user)
 {
-    return doubts_has(f->doubts, span_str(user));
+    bool it = doubts_has(f->doubts, span_str(user));
+    assert_true(!it || doubts_any(f->doubts));
+    return it;
 }
 
 static void on_entered(void *owner, enum route_rc rc, enum route_state state, uint64_t epoch)
@@ -84,6 +86,7 @@ static void test_an_account_is_in_doubt_until_it_is_answered(void **state)
     UNIT_UNTIL(&f->u, f->answers == 1);
     assert_int_equal(f->rc, ROUTE_OK);
     assert_false(has(f, "ann"));
+    assert_false(doubts_any(f->doubts));
     doubts_leave(f->doubts, "ann", "p/1");
     assert_true(has(f, "ann"));
     UNIT_UNTIL(&f->u, !has(f, "ann"));

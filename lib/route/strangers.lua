@@ -1,0 +1,13 @@
+-- strangers: the incarnations that have registrations of these accounts and are not known: of a proxy that ended while a `leave`
+-- was not answered, or was forgotten. args: users. ok: generation, then their names.
+if not open() then return NOSTORE end
+local out, seen = {'ok', text(S.generation)}, {}
+for i = 1, nargs() do
+    local names = call('HKEYS', key('sessions', arg(i)))
+    for _, name in ipairs(names) do
+        local who = string.match(name, '^(.*)/[^/]*$') or name
+        if not seen[who] and not proxy(who).known then out[#out + 1] = who end
+        seen[who] = true
+    end
+end
+return out
