@@ -11,7 +11,8 @@
 
 enum {
     TRIES = 3, /* of connections that broke */
-    ROUNDS = 3 /* of a mailbox in which mail arrives while it is listed */
+    ROUNDS = 3, /* of a mailbox in which mail arrives while it is listed */
+    APART_MAX = 50 /* messages of a mailbox that are asked for item by item */
 };
 
 /* A mailbox; its address is the owner of its commands. */
@@ -23,6 +24,7 @@ struct one {
     struct mbox_list list;         /* without HIGHESTMODSEQ; owned */
     struct imap_seq changed, newer; /* by CHANGEDSINCE: UIDs below UIDNEXT as it was, and from it on; owned */
     unsigned rounds, outstanding;
+    unsigned apart; /* messages that were asked for item by item */
     bool refused, done;
     bool selected; /* not EXAMINEd, or looked at by STATUS */
     const char *odd; /* what its listing was wrong about; a fixed text */
@@ -63,6 +65,7 @@ static void one_clear(struct one *o)
     o->now = (struct stamp_side){0};
     o->refused = false;
     o->odd = NULL;
+    o->apart = 0;
 }
 
 static void forget_share(struct share *s)
@@ -272,14 +275,39 @@ static void take_uid(struct one *o, const struct imap_value *items)
         o->odd = "more messages than this program can list";
 }
 
+static enum imapc_taken on_data(void *owner, const struct imap_resp *resp, const struct imap_value *data);
+static void on_told(void *owner, const struct imapc_end *e);
+
+/* What can't be told even so is as it was when the mailbox was compared (selected.h): none. */
+static enum imapc_taken on_apart(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+{
+    bool broken = resp->kind == RESP_DATA && span_is_ci(resp->word, "FETCH") && !data;
+    return broken ? IMAPC_TAKEN : on_data(owner, resp, data);
+}
+
+/* The FETCH of this message can't be told apart into words. */
+static void ask_apart(struct one *o, uint32_t seq)
+{
+    static const char *const items[] = {"UID", "FLAGS"};
+    const struct imapc_command cmd = {.data = on_apart, .end = on_told, .owner = o};
+    if (o->apart++ >= APART_MAX)
+        o->odd = "the server lists its messages in a way that can't be understood";
+    for (size_t i = 0; !o->odd && i < COUNTOF(items); i++) {
+        o->outstanding++;
+        imapc_sendf(o->share->lane->source, &cmd, "FETCH %" PRIu32 " (%s)", seq, items[i]);
+    }
+}
+
 static void take_number(struct one *o, const struct imap_resp *resp, const struct imap_value *data)
 {
     bool listed = o->record->stamp.source.modseq == 0;
     const char *why;
 
-    if (span_is_ci(resp->word, "FETCH") && listed) {
+    if (span_is_ci(resp->word, "FETCH") && listed && !data) {
+        ask_apart(o, resp->number);
+    } else if (span_is_ci(resp->word, "FETCH") && listed) {
         /* A flag that can't be understood is left out each time. */
-        if (!mbox_list_fetch(&o->list, resp->number, data, &why) && (o->list.contradicts || !data))
+        if (!mbox_list_fetch(&o->list, resp->number, data, &why) && o->list.contradicts)
             o->odd = why;
     } else if (span_is_ci(resp->word, "FETCH")) {
         take_uid(o, data);

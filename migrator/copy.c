@@ -901,9 +901,12 @@ static void name_odd(struct copy *c, uint32_t uid, const char *text)
     findings_add(p->findings, FINDING_NOT_UNDERSTOOD, c->source_name, uid, "%s", text);
 }
 
+/* Where the list knows which message has that number, it rules. */
 static void on_source_odd(void *owner, const struct imapc_odd *odd)
 {
-    name_odd(owner, odd->uid, odd->text);
+    struct copy *c = owner;
+    const struct mbox_msg *m = mbox_list_at(&c->pair.source.list, odd->seq);
+    name_odd(c, m && (m->has & MBOX_UID) ? m->uid : odd->uid, odd->text);
 }
 
 /* Its UIDs are others. */

@@ -70,7 +70,9 @@ static enum imapc_taken on_fetch_data(void *owner, const struct imap_resp *resp,
 
     if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "FETCH"))
         return IMAPC_NOT_MINE;
-    if (!data || data->kind != IMAP_LIST)
+    if (!data) /* one mark less; the copy asks for this message again, and names it */
+        return IMAPC_TAKEN;
+    if (data->kind != IMAP_LIST)
         return IMAPC_ODD;
     bool whole = imap_value_get(data, "UID") && imap_value_string(imap_value_get(data, "UID"), &uid) &&
                  imap_value_get(data, "INTERNALDATE") &&

@@ -545,10 +545,15 @@ void imapc_escape(struct buf *out, struct span line, size_t max)
         buf_add_str(out, "...");
 }
 
+static bool is_fetch(const struct imapc *c)
+{
+    return c->head.kind == RESP_DATA && span_is_ci(c->head.word, "FETCH");
+}
+
 static uint32_t told_uid(const struct imapc *c)
 {
     uint32_t uid = 0;
-    const struct imap_value *items = span_is_ci(c->head.word, "FETCH") ? imap_tree_first(c->tree) : NULL;
+    const struct imap_value *items = is_fetch(c) ? imap_tree_first(c->tree) : NULL;
     return imap_value_u32(imap_value_get(items, "UID"), &uid) ? uid : 0;
 }
 
@@ -559,7 +564,7 @@ static void tell_odd(struct imapc *c, const struct command *cmd)
     buf_printf(&text, "%s answers %s by what can't be understood: ", c->name, cmd && *cmd->what ? cmd->what : "nothing");
     imapc_escape(&text, buf_span(&c->raw), QUOTED_MAX);
     LOG(WARN, "imap_odd", LOG_S("peer", stream_peer(c->stream)), LOG_S("text", buf_str(&text)));
-    const struct imapc_odd odd = {cmd ? cmd->cb.mailbox : NULL, told_uid(c), buf_str(&text)};
+    const struct imapc_odd odd = {cmd ? cmd->cb.mailbox : NULL, told_uid(c), is_fetch(c) ? c->head.number : 0, buf_str(&text)};
     if (cmd && cmd->cb.odd)
         cmd->cb.odd(cmd->cb.owner, &odd);
     else if (c->watch.odd)

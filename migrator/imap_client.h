@@ -58,7 +58,8 @@ typedef enum imapc_taken (*imapc_data_fn)(void *owner, const struct imap_resp *r
 /* A response that its reader called odd, or that is none. All borrowed. */
 struct imapc_odd {
     const char *mailbox; /* that of the command; NULL: none */
-    uint32_t uid;        /* of a FETCH that tells one, else 0 */
+    uint32_t uid;        /* of a FETCH that tells one, else 0; what stands before the fault counts */
+    uint32_t seq;        /* its message number, 0: it is no FETCH */
     const char *text;    /* for people: backend, command, and the line itself, escaped and cut off */
 };
 typedef void (*imapc_odd_fn)(void *owner, const struct imapc_odd *odd);

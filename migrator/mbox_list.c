@@ -120,6 +120,19 @@ bool mbox_list_fetch(struct mbox_list *l, uint32_t seq, const struct imap_value 
     return whole;
 }
 
+void mbox_list_forgo(struct mbox_list *l, uint32_t seq)
+{
+    struct mbox_msg *m = &l->msgs[seq - 1];
+    unsigned lacking = MBOX_ALL & ~((unsigned)m->has | m->has >> MBOX_KEPT);
+    if (lacking & MBOX_FLAGS)
+        m->flags = 0;
+    if (lacking & MBOX_DATE)
+        m->date_bad = true;
+    if (lacking & MBOX_SIZE)
+        m->size = 0;
+    m->has |= (uint8_t)(lacking & ~(unsigned)MBOX_UID);
+}
+
 bool mbox_list_uids(struct mbox_list *l, const struct imap_seq *uids)
 {
     size_t at = 0;

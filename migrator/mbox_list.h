@@ -51,6 +51,8 @@ void mbox_list_expunge(struct mbox_list *l, uint32_t seq);
  * understood, *why is a fixed text; what could has been taken (a size that is no number is 0). */
 bool mbox_list_fetch(struct mbox_list *l, uint32_t seq, const struct imap_value *items,
                      const char **why) MUST_CHECK;
+/* What a message lacks is not to be had: no flags, a date that is none, size 0. */
+void mbox_list_forgo(struct mbox_list *l, uint32_t seq);
 /* The UIDs of all messages in their order. False: not as many as there are messages, or another one than before. */
 bool mbox_list_uids(struct mbox_list *l, const struct imap_seq *uids) MUST_CHECK;
 /* The size of a message of an earlier listing; false: it was not in it. */

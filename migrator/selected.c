@@ -8,7 +8,8 @@ enum {
     TRIES = 3,
     GROWN_MAX = 20,
     SEARCHED_UIDS = 100 * 1000, /* by one command */
-    SEARCHES_MAX = 100
+    SEARCHES_MAX = 100,
+    APART_MAX = 50 /* messages that are asked for item by item */
 };
 
 #define ITEMS " (UID FLAGS INTERNALDATE RFC822.SIZE)"
@@ -109,6 +110,10 @@ static void take_exists(struct selected *s, uint32_t n)
 static enum imapc_taken take_fetch(struct selected *s, uint32_t seq, const struct imap_value *data)
 {
     const char *why;
+    if (!data && s->phase == SELECTED_LISTING && !s->apart) { /* asked for once more, and named then */
+        s->broken = true;
+        return IMAPC_TAKEN;
+    }
     if (s->phase == SELECTED_OPENING || mbox_list_fetch(&s->list, seq, data, &why))
         return IMAPC_TAKEN;
     if (!s->list.contradicts)
@@ -277,6 +282,62 @@ static bool may_list_again(struct selected *s, uint32_t missing)
     return ++s->tries < TRIES;
 }
 
+/* --- lines that can't be told apart into words: the items of such a message one by one, so that all but the broken one are
+ * known, and that one is named with its UID --- */
+
+static const struct {
+    enum mbox_has item;
+    const char *name;
+} apart_items[] = {{MBOX_UID, "UID"}, {MBOX_FLAGS, "FLAGS"}, {MBOX_DATE, "INTERNALDATE"}, {MBOX_SIZE, "RFC822.SIZE"}};
+
+static bool is_listed(const struct mbox_msg *m)
+{
+    return ((m->has | m->has >> MBOX_KEPT) & MBOX_ALL) == MBOX_ALL;
+}
+
+static size_t count_unlisted(const struct mbox_list *l)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < l->n; i++)
+        n += !is_listed(&l->msgs[i]);
+    return n;
+}
+
+/* What is not told even so counts as none. */
+static void on_apart(void *owner, const struct imapc_end *e)
+{
+    const struct imapc_end fine = {.rc = IMAPC_OK};
+    struct selected *s = owner;
+    for (size_t i = 0; s->outstanding == 1 && e->rc != IMAPC_DOWN && i < s->list.n; i++)
+        if ((s->list.msgs[i].has & MBOX_UID) && !is_listed(&s->list.msgs[i]))
+            mbox_list_forgo(&s->list, (uint32_t)i + 1);
+    on_end(s, e->rc == IMAPC_DOWN ? e : &fine);
+}
+
+/* Message numbers stay what they are as long as FETCH alone is under way (RFC 3501 7.4.1). */
+static void ask_items(struct selected *s, uint32_t seq)
+{
+    unsigned has = s->list.msgs[seq - 1].has;
+    for (size_t i = 0; i < COUNTOF(apart_items); i++)
+        if (!(has & apart_items[i].item))
+            send_text(s, on_apart, "FETCH %" PRIu32 " (%s)", seq, apart_items[i].name);
+}
+
+static void ask_apart(struct selected *s)
+{
+    size_t n = count_unlisted(&s->list);
+    s->apart = true;
+    for (size_t i = 0; n <= APART_MAX && i < s->list.n; i++)
+        if (!is_listed(&s->list.msgs[i]))
+            ask_items(s, (uint32_t)i + 1);
+    if (s->outstanding > 0)
+        return;
+    if (s->wanted.n == 0)
+        imap_seq_add(&s->wanted, 1, UINT32_MAX);
+    send_text(s, on_end, "NOOP");
+    send_fetches(s);
+}
+
 /* All answers are there. */
 static void check_list(struct selected *s)
 {
@@ -285,6 +346,8 @@ static void check_list(struct selected *s)
     keep_known(s);
     if (s->wrong) {
         end(s, COPY_DIFFERS, "the %s contradicts itself: %s", s->side, s->wrong);
+    } else if (s->broken && !s->apart) {
+        ask_apart(s);
     } else if (mbox_list_check(&s->list, s->list.n, &why, &seq)) {
         note_seen(s);
         end(s, COPY_EQUAL, "%s", "");
@@ -443,7 +506,7 @@ static void begin(struct selected *s, step_fn fn, void *owner)
     s->fn = fn;
     s->owner = owner;
     s->missing = s->tries = s->grown = 0;
-    s->down = s->temporary = s->reopen = s->catching_up = false;
+    s->down = s->temporary = s->reopen = s->catching_up = s->broken = s->apart = false;
     free(s->refused);
     s->refused = NULL;
 }

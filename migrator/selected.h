@@ -22,6 +22,11 @@
  *
  * selected_catch_up() brings a list up to date after we changed the mailbox.
  *
+ * A FETCH that can't be told apart into words is told to nobody at first. What it should have told is asked for again, item by
+ * item, of up to 50 messages, so that all but the broken item are known and that one is named with its UID; it then counts
+ * as no flags, a date that is none, or size 0. Of a message whose UID is not told so the list stays incomplete. Where more
+ * are broken, or none is missing, the list is asked for again as a whole, and what is broken in it is named.
+ *
  * All end well only when the list is whole: as many messages as EXISTS says, each with its items, UIDs
  * ascending. What is missing is asked for again, twice, before that is an error; oftener where it is further down each
  * time, since mail comes in the meantime. */
@@ -69,6 +74,8 @@ struct selected {
     unsigned tries, grown, outstanding, searching;
     char *refused; /* owned */
     bool temporary, down, vanished;
+    bool broken; /* a FETCH could not be told apart into words */
+    bool apart;  /* and what it should have told was asked for once more */
     step_fn fn;
     void *owner;
 };

@@ -1,5 +1,7 @@
 """Servers whose answers break the rules: what can be set apart goes on, the rest is named, and nothing is retried for ever or
 takes a migrator down."""
+import re
+
 import pytest
 
 from fakes import servers
@@ -196,13 +198,31 @@ def test_size_that_is_none_is_named(site):
     assert site.texts(user) == site.texts(user, "source")
 
 
+@pytest.mark.parametrize("broken", [b'FLAGS (\\Seen a"b)', b"FLAGS (\\Seen", b'INTERNALDATE "1-Jan-2020'])
+def test_line_that_can_not_be_told_apart_is_found_of_one_message_and_waived(site, broken):
+    """Its other items are asked for one by one, and the rest of the mailbox is copied."""
+    item = broken.partition(b" ")[0]
+
+    def of(c, number, message, items):
+        return b"* 2 FETCH (UID 2 %s)\r\n" % broken if item in items and message.uid == 2 else None
+    user = letters(site)
+    site.source.behave_like(user, servers.Answers(of, bodies=False))
+    route = site.stays(user, '"INBOX": UID 2: old answers FETCH by what can.t be understood: ' + re.escape(f"* 2 FETCH (UID 2 {broken.decode()})"))
+    assert route["state"] == "blocked"
+    texts = site.texts(user, "source")
+    assert site.texts(user) == (texts if item == b"FLAGS" else [texts[0], texts[2]])
+    assert site.ferry.ctl("waive", user, "INBOX:2", "--reason", "nobody can read it")[0] == 0
+    mended(site, user)
+    assert site.texts(user) == (texts if item == b"FLAGS" else [texts[0], texts[2]])
+
+
 def test_mailbox_whose_list_can_not_be_told_apart_is_named_and_waived(site):
     def of(c, number, message, items):
         return b'* 1 FETCH (UID 1 FLAGS (a"b))\r\n' if c.box.name == b"Bad" else None
     user = letters(site)
     site.letters(user, LETTER % 9, name="Bad")
     site.source.behave_like(user, servers.Answers(of, bodies=False))
-    odd(site, user, '* 1 FETCH (UID 1 FLAGS (a"b))', "UID FETCH")
+    odd(site, user, '* 1 FETCH (UID 1 FLAGS (a"b))')
     assert site.texts(user) == site.texts(user, "source")
     for kind in ("not_understood", "listing"):
         assert site.ferry.ctl("waive", user, f"Bad:{kind}", "--reason", "rubbish")[0] == 0

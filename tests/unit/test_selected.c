@@ -268,6 +268,54 @@ static void test_mail_that_comes_while_it_is_listed(void **state)
     end(w);
 }
 
+#define BROKEN(seq) ">* " seq " FETCH (FLAGS (a\"b) INTERNALDATE"
+#define DATED(seq) ">* " seq " FETCH (INTERNALDATE \"01-Jan-2020 00:00:00 +0000\")"
+
+/* One of three has a flag that nobody can read: it is there without flags, and the others are untouched. */
+static void test_line_that_is_broken_costs_one_item_of_one_message(void **state)
+{
+    struct world *w = *state;
+    start(w, SCRIPT(LOGIN(""), "<EXAMINE INBOX", "<UID FETCH 1:* " ITEMS, OPENED("3", "9", "1"), MESSAGE("1", "2", "x"),
+                    BROKEN("2"), MESSAGE("3", "8", ""), ">m2 OK so", "<FETCH 2 (UID)", "<FETCH 2 (FLAGS)",
+                    "<FETCH 2 (INTERNALDATE)", "<FETCH 2 (RFC822.SIZE)", ">* 2 FETCH (UID 5)", ">m3 OK so", BROKEN("2"),
+                    ">m4 OK so", DATED("2"), ">m5 OK so", ">* 2 FETCH (RFC822.SIZE 7)", ">m6 OK so", "=bye LOGOUT"));
+    open_box(w, NULL);
+    assert_int_equal(w->rc, COPY_EQUAL);
+    assert_list(w, "2:x 5: 8:");
+    assert_int_equal(w->box.list.msgs[1].size, 7);
+    assert_false(w->box.list.msgs[1].date_bad);
+    end(w);
+}
+
+/* Neither is known of it: a date that is none, which is named, and no size. */
+static void test_date_and_size_that_can_not_be_had_are_none(void **state)
+{
+    struct world *w = *state;
+    start(w, SCRIPT(LOGIN(""), "<EXAMINE INBOX", "<UID FETCH 1:* " ITEMS, OPENED("1", "9", "1"), BROKEN("1"), ">m2 OK so",
+                    "<FETCH 1 (UID)", "<FETCH 1 (FLAGS)", "<FETCH 1 (INTERNALDATE)", "<FETCH 1 (RFC822.SIZE)",
+                    ">* 1 FETCH (UID 5)", ">m3 OK so", ">* 1 FETCH (FLAGS (x))", ">m4 OK so", BROKEN("1"), ">m5 OK so",
+                    ">m6 NO it is broken", "=bye LOGOUT"));
+    open_box(w, NULL);
+    assert_int_equal(w->rc, COPY_EQUAL);
+    assert_list(w, "5:x");
+    assert_true(w->box.list.msgs[0].date_bad);
+    assert_int_equal(w->box.list.msgs[0].size, 0);
+    end(w);
+}
+
+/* All of it is there, so nothing is missing: it is asked for again, for the line to be named. */
+static void test_broken_line_besides_a_whole_list_is_asked_for_again(void **state)
+{
+    struct world *w = *state;
+    start(w, SCRIPT(LOGIN(""), "<EXAMINE INBOX", "<UID FETCH 1:* " ITEMS, OPENED("1", "9", "1"), MESSAGE("1", "2", "x"),
+                    BROKEN("1"), ">m2 OK so", "<NOOP", "<UID FETCH 1:4294967295 " ITEMS, ">m3 OK so", MESSAGE("1", "2", "x"),
+                    ">m4 OK so", "=bye LOGOUT"));
+    open_box(w, NULL);
+    assert_int_equal(w->rc, COPY_EQUAL);
+    assert_list(w, "2:x");
+    end(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -277,6 +325,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_base_that_does_not_fit, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_flags_only, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_catch_up, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_line_that_is_broken_costs_one_item_of_one_message, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_date_and_size_that_can_not_be_had_are_none, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_broken_line_besides_a_whole_list_is_asked_for_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_mail_that_comes_while_it_is_listed, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
