@@ -1,7 +1,9 @@
-"""A STORE that a migrator had sent when it died, and that the new server executes only when another one has switched the
-account over: what the user was told OK for by then stands."""
+"""A command that a migrator had sent when it died, and that the new server executes later, if ever: nobody is switched over
+before it can't be executed any more, and what the user was told OK for behind the flip stands."""
 import os
+import re
 import threading
+import time
 
 import pytest
 
@@ -136,3 +138,111 @@ def test_also_by_force_and_by_hold_and_release(make_ferry, old, new):
     assert ferry.route(user)["backend"] == "old"
     ferry.wait_state(user, "flipped")
     held.close()
+
+
+# ---- APPEND, RENAME, DELETE
+
+LATE_MAIL = b"Subject: late\r\n\r\nlate body\r\n"
+LEASE, TIMEOUT = 0.9, 1.5
+HOLDS = {"APPEND": b"late body\r\n\r\n", "RENAME": b" RENAME ", "DELETE": b" DELETE "}
+
+
+class HeldBack:
+    """A server that has got these commands whole, one of each, and is slow with them; what is behind each waits too."""
+
+    def __init__(self, server):
+        self.arrived = {verb: threading.Event() for verb in HOLDS}
+        self.answered = {verb: threading.Event() for verb in HOLDS}
+        self.go, self._tail, self._tags = threading.Event(), b"", {}
+        self.relay = Relay(("127.0.0.1", server.port["imap"]), self._edit, patient=True)
+
+    def _edit(self, direction, data):
+        if direction == UP:
+            self._tail = (self._tail + data)[-400:]
+        for verb, mark in HOLDS.items():
+            if direction == UP and not self.arrived[verb].is_set() and mark in (data if verb != "APPEND" else self._tail):
+                self._tags[verb] = re.findall(rb"(\w+) " + verb.encode(), self._tail)[-1]
+                self.arrived[verb].set()
+                self.go.wait()
+            if direction == DOWN and self.go.is_set() and re.search(rb"(?m)^%s (OK|NO) " % self._tags[verb], data):
+                self.answered[verb].set()
+        return data
+
+    def release(self):
+        self.go.set()
+        for verb, event in self.answered.items():
+            assert event.wait(20), verb
+
+    def close(self):
+        self.go.set()
+        self.relay.close()
+
+
+def source_changes(old, user, verb):
+    """What a migrator brings over by this command."""
+    m = mail.connect(old, user, "secret")
+    if verb == "APPEND":
+        m.append("INBOX", None, None, LATE_MAIL)
+    elif verb == "RENAME":
+        m.rename("INBOX.Box", "INBOX.Moved")
+    else:
+        m.delete("INBOX.Box")
+    m.logout()
+
+
+def test_append_rename_and_delete_of_a_dead_owner_are_waited_for(make_ferry, old, new):
+    """Three accounts, the same death. The commands are executed in that time, unknown to whoever goes on."""
+    ferry = make_ferry({"old": backend(old, "imap"), "new": backend(new, "imap")},
+                       {"migrator": {"job_lease": f"{LEASE * 1000:.0f}ms", "command_timeout": f"{TIMEOUT * 1000:.0f}ms"},
+                        "migration": {"cutover": "manual"}})
+    users = {verb: new_user(verb.lower()) for verb in HOLDS}
+    for user in users.values():
+        m = mail.connect(old, user, "secret")
+        m.append("INBOX", None, None, b"Subject: 1 %s\r\n\r\n" % user.encode())
+        m.create("INBOX.Box")
+        m.append("INBOX.Box", None, None, b"Subject: 2 %s\r\n\r\n" % user.encode())
+        m.logout()
+    held = HeldBack(new)
+    first = ferry.migrator(backends={"new": backend(held.relay, "imap")})
+    for user in users.values():
+        assert ferry.ctl("migrate", user)[0] == 0
+    for verb, user in users.items():
+        ferry.wait_state(user, "ready")
+        source_changes(old, user, verb)
+    began = time.time()
+    for verb, user in users.items():
+        assert ferry.ctl("flip", user, "--to", "new", "--reason", "test")[0] == 0
+        assert held.arrived[verb].wait(20), first.tail()
+    first.kill()
+    second = ferry.migrator()
+    for user in users.values():
+        second.wait(f"event=settle_waits user={user}")
+        assert ferry.route(user)["backend"] == "old"
+    held.release()
+    for user in users.values():
+        ferry.wait_state(user, "flipped")
+    for number, event in ferry.redis.client().xrange("imapferry:events"):
+        if event.get("state") == "flipped":
+            assert int(number.split("-")[0]) / 1000 - began >= LEASE + TIMEOUT, event
+    for verb, user in users.items():
+        with_box_anew(new, user)
+        assert texts_of(new, user, "INBOX").count(b"Subject: late") == (verb == "APPEND")
+        assert texts_of(new, user, "Moved" if verb == "RENAME" else "INBOX")
+    held.close()
+
+
+def with_box_anew(new, user):
+    """A mailbox of the name that was taken away or had another one is the user's; where it stayed, it is as it was."""
+    m = mail.connect(new, user, "secret")
+    if m.create("Box")[0] == "OK":
+        assert m.append("Box", None, None, b"Subject: mine\r\n\r\n")[0] == "OK"
+    m.logout()
+    assert len(texts_of(new, user, "Box")) == 1
+
+
+def texts_of(server, user, name):
+    m = mail.connect(server, user, "secret")
+    assert m.select(name, readonly=True)[0] == "OK"
+    found = [p[1].strip() for p in m.fetch("1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1] if isinstance(p, tuple)]
+    m.logout()
+    return found
