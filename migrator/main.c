@@ -1,12 +1,12 @@
 /* imapferry-migrator: reads the configuration, connects to the store, and works (worker.h) once the store is
  * known to keep what it is told. SIGTERM and SIGINT end it where that is safe, a second one at once. */
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "lib/log.h"
 #include "lib/process.h"
+#include "lib/signals.h"
 #include "lib/xalloc.h"
 
 #include "migrator.h"
@@ -33,8 +33,8 @@ struct program {
     struct sweep *sweep;
     struct worker *worker; /* NULL until the store was found to be safe */
     struct timer *recheck, *replicas, *stop;
-    uv_signal_t term, interrupt;
-    unsigned signals;
+    struct signals *signals;
+    bool ending; /* a signal came */
     bool checking;
 };
 
@@ -73,7 +73,7 @@ static void on_durability(void *owner, enum durability d, const char *detail)
         LOG(ERROR, "store_unsafe", LOG_S("detail", detail),
             LOG_S("effect",
                   "migrating all the same, as store_override says: routes may be lost, and mail with them"));
-    if (!g->worker && g->signals == 0)
+    if (!g->worker && !g->ending)
         start_work(g);
 }
 
@@ -81,7 +81,7 @@ static void check_store(void *owner)
 {
     struct program *g = owner;
 
-    if (g->checking || g->signals > 0 || store_state(g->m.store) != STORE_UP)
+    if (g->checking || g->ending || store_state(g->m.store) != STORE_UP)
         return;
     g->checking = true;
     store_durability(g->m.store, on_durability, g);
@@ -122,14 +122,13 @@ static void end(void *owner)
     loop_stop(g->m.loop);
 }
 
-static void on_signal(uv_signal_t *handle, int number)
+static void on_signal(void *owner, unsigned count)
 {
-    struct program *g = handle->data;
+    struct program *g = owner;
 
-    g->signals++;
-    LOG(INFO, "signal", LOG_I("number", number), LOG_U("count", g->signals));
+    g->ending = true;
     process_notify("STOPPING=1");
-    if (g->signals > 1 || !g->worker) {
+    if (count > 1 || !g->worker) {
         end(g);
         return;
     }
@@ -150,13 +149,6 @@ static char *name_of(const struct conf *conf)
         return xstrdup(conf->migrator.id);
     gethostname(host, sizeof(host) - 1);
     return xstrdup(host);
-}
-
-static void start_signal(struct program *g, uv_signal_t *handle, int number)
-{
-    uv_signal_init(&g->m.loop->uv, handle);
-    handle->data = g;
-    uv_signal_start(handle, on_signal, number);
 }
 
 static bool make_parts(struct program *g, char **error)
@@ -192,8 +184,7 @@ static struct program *program_new(struct conf *conf)
     g->recheck = timer_new(g->m.loop, check_store, g);
     g->replicas = timer_new(g->m.loop, on_replicas_timer, g);
     g->stop = timer_new(g->m.loop, end, g);
-    start_signal(g, &g->term, SIGTERM);
-    start_signal(g, &g->interrupt, SIGINT);
+    g->signals = signals_new(g->m.loop, on_signal, g);
     return g;
 }
 
@@ -214,8 +205,7 @@ static void program_free(struct program *g)
     timer_free(&g->recheck);
     timer_free(&g->replicas);
     timer_free(&g->stop);
-    uv_close((uv_handle_t *)&g->term, NULL);
-    uv_close((uv_handle_t *)&g->interrupt, NULL);
+    signals_free(&g->signals);
     loop_free(&m->loop);
     conf_free(&g->conf);
     free(g->id);

@@ -8,6 +8,7 @@
 
 #include "lib/log.h"
 #include "lib/process.h"
+#include "lib/signals.h"
 #include "lib/xalloc.h"
 
 #include "limits.h"
@@ -31,12 +32,12 @@ struct program {
     int *sockets; /* a row of n_listeners for each worker */
     char **texts; /* the listeners' addresses */
     size_t n_listeners;
-    uv_signal_t term, interrupt;
+    struct signals *signals; /* owned */
     uv_async_t news;
     pthread_mutex_t lock; /* of the two below */
     size_t n_serving, n_ended;
     bool announced;
-    unsigned signals;
+    bool ending; /* a signal came */
 };
 
 /* ---- threads and what they tell ---- */
@@ -70,20 +71,19 @@ static void on_news(uv_async_t *async)
     pthread_mutex_lock(&g->lock);
     bool all_serve = g->n_serving == g->n_workers, all_ended = g->n_ended == g->n_workers;
     pthread_mutex_unlock(&g->lock);
-    if (all_serve && !g->announced && g->signals == 0)
+    if (all_serve && !g->announced && !g->ending)
         announce(g);
     if (all_ended)
         loop_stop(g->loop);
 }
 
-static void on_signal(uv_signal_t *handle, int number)
+static void on_signal(void *owner, unsigned count)
 {
-    struct program *g = handle->data;
-    g->signals++;
-    LOG(INFO, "signal", LOG_I("number", number), LOG_U("count", g->signals));
+    struct program *g = owner;
+    g->ending = true;
     process_notify("STOPPING=1");
     for (size_t i = 0; i < g->n_workers; i++)
-        proxy_give_order(g->workers[i].proxy, g->signals == 1 ? ORDER_DRAIN : ORDER_END);
+        proxy_give_order(g->workers[i].proxy, count == 1 ? ORDER_DRAIN : ORDER_END);
 }
 
 /* Signals are for the main thread. */
@@ -122,13 +122,6 @@ static bool make_workers(struct program *g, size_t descriptors, char **error)
     return true;
 }
 
-static void start_signal(struct program *g, uv_signal_t *handle, int number)
-{
-    uv_signal_init(&g->loop->uv, handle);
-    handle->data = g;
-    uv_signal_start(handle, on_signal, number);
-}
-
 static bool start_threads(struct program *g, char **error)
 {
     sigset_t all, before;
@@ -165,8 +158,7 @@ static struct program *program_new(struct conf *conf)
     g->texts = xcalloc(g->n_listeners, sizeof *g->texts);
     pthread_mutex_init(&g->lock, NULL);
     uv_async_init(&g->loop->uv, &g->news, on_news);
-    start_signal(g, &g->term, SIGTERM);
-    start_signal(g, &g->interrupt, SIGINT);
+    g->signals = signals_new(g->loop, on_signal, g);
     return g;
 }
 
@@ -182,8 +174,7 @@ static void join_threads(struct program *g)
 static void program_free(struct program *g)
 {
     uv_close((uv_handle_t *)&g->news, NULL);
-    uv_close((uv_handle_t *)&g->term, NULL);
-    uv_close((uv_handle_t *)&g->interrupt, NULL);
+    signals_free(&g->signals);
     loop_free(&g->loop);
     for (size_t i = 0; i < g->n_listeners; i++) {
         if (g->texts[i])

@@ -17,7 +17,7 @@ LAYERS = [
     ("wire", ["imap_*", "mutf7", "sasl", "proxyproto"]),
     ("view", ["view_*"]),
     ("conf", ["address", "options", "account", "conf", "conf_*", "leave_out", "window", "migration_rules"]),
-    ("io", ["loop", "stream", "tls", "deflate", "dial", "http"]),
+    ("io", ["loop", "signals", "stream", "tls", "deflate", "dial", "http"]),
     ("store", ["redis", "redis_*", "sentinel", "store", "store_*", "route", "route_*", "registry", "registry_*", "events", "seal"]),
     ("dialog", ["backend_login"]),
 ]
