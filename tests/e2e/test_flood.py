@@ -12,8 +12,9 @@ from harness import net, redisd
 from harness.ferry import Ferry, backend
 from harness.scene import Wire
 
-# What a client that does not read may cost here. The kernel's buffers are not ours; a sanitizer's allocator adds its part.
-MEMORY_MAX = 400_000
+# What a client that does not read may cost here. The kernel's buffers are not ours; a sanitizer's allocator adds its part:
+# 160 to 450 KB were measured, on an idle machine and on a busy one. Without bounds it is 13 MiB and more.
+MEMORY_MAX = 800_000
 CLIENTS = 10
 
 
@@ -83,6 +84,13 @@ def push(wires, data, seconds=20):
     return sent
 
 
+def end(proxy, connections):
+    """Nobody is left whom it would have to say good-bye to."""
+    for c in connections:
+        c.close()
+    proxy.stop()
+
+
 # ---- memory
 
 
@@ -96,8 +104,7 @@ def test_answers_that_a_stranger_does_not_take_cost_nothing(ferry):
     grown = (proxy.memory() - before) / CLIENTS
     assert grown < MEMORY_MAX, f"{grown} bytes a connection"
     proxy.wait(r"event=session_end why=many_commands")
-    login_from(proxy, "127.0.0.4")
-    proxy.stop()
+    end(proxy, [*wires, login_from(proxy, "127.0.0.4")])
 
 
 def test_commands_before_login_have_an_end(ferry):
@@ -134,7 +141,7 @@ def test_answers_of_ours_that_a_user_does_not_take_cost_nothing(ferry, command):
         w.socket.settimeout(15)
     for _ in range(5000):
         assert re.match(rb"a (OK|BAD)|\* ID", wires[0].read_line())
-    proxy.stop()
+    end(proxy, wires)
 
 
 # ---- places
@@ -152,7 +159,7 @@ def test_idle_strangers_never_keep_the_next_network_out(ferry, descriptors, sour
         source = f"127.1.{i % sources // 250}.{1 + i % sources % 250}"
         strangers.append(dial(proxy, source))
     began = time.monotonic()
-    login_from(proxy, "127.0.0.9")
+    strangers.append(login_from(proxy, "127.0.0.9"))
     assert time.monotonic() - began < 10
     ends = strangers[0].recv(4096) + strangers[0].recv(4096)
     while (more := strangers[0].recv(4096)):
@@ -162,19 +169,18 @@ def test_idle_strangers_never_keep_the_next_network_out(ferry, descriptors, sour
         login_from(proxy, "127.1.0.1").close()
     lines = [x for x in proxy.lines if x and "event=crowd" in x]
     assert 1 <= len(lines) <= 3 and not proxy.find(r"why=crowd"), lines
-    proxy.stop()
+    end(proxy, strangers)
 
 
 def test_one_network_can_have_half_of_the_crowd(ferry):
     proxy = small(ferry, 200)
     first = login_from(proxy, "127.0.0.2")
-    for s in [dial(proxy, "127.0.0.3") for _ in range(60)]:
-        s.setblocking(False)
-    login_from(proxy, "127.0.0.4")
+    strangers = [dial(proxy, "127.0.0.3") for _ in range(60)]
+    last = login_from(proxy, "127.0.0.4")
     said = re.search(r"connections=(\d+) max=(\d+)", proxy.wait(r"event=crowd .*").group(0))
     assert int(said[1]) <= int(said[2]) // 2 + 2, said.group(0)
     assert first.command(b"b", b"NOOP")[-1].startswith(b"b OK")
-    proxy.stop()
+    end(proxy, [first, last, *strangers])
 
 
 def test_signed_in_sessions_are_not_cut_off_where_descriptors_end(ferry):
@@ -198,7 +204,7 @@ def test_signed_in_sessions_are_not_cut_off_where_descriptors_end(ferry):
     w.socket.settimeout(15)
     assert w.read_line().startswith(b"* OK ")
     assert w.command(b"a", b"LOGIN ann secret")[-1].startswith(b"a OK ")
-    proxy.stop()
+    end(proxy, [w, *live])
 
 
 # ---- time
@@ -233,9 +239,7 @@ def test_handshakes_that_do_not_go_on_leave_places_for_others(ferry, authority):
     assert w.read_line().startswith(b"* OK ")
     assert answered(stuck) < 256
     assert w.command(b"a", b"LOGIN ann secret")[-1].startswith(b"a OK ")
-    for s in stuck:
-        s.close()
-    proxy.stop()
+    end(proxy, [w, *stuck])
 
 
 def test_live_session_and_lease_under_both_floods(ferry):
@@ -249,4 +253,4 @@ def test_live_session_and_lease_under_both_floods(ferry):
             s.close()
         assert live.command(b"b%d" % i, b"NOOP")[-1].startswith(b"b%d OK" % i)
     assert not proxy.find(r"event=lease_lapsed")
-    proxy.stop()
+    end(proxy, [live])
