@@ -1,8 +1,10 @@
 """A fresh Redis and a fresh imapferry for each test; the two Dovecots are those of the module."""
 import pytest
 
+from fakes.fake_imap import FakeImap
 from harness import net, redisd
 from harness.ferry import Ferry, backend
+from harness.site import Site
 
 
 @pytest.fixture
@@ -46,3 +48,10 @@ def backends(old, new, authority):
 @pytest.fixture
 def ferry(make_ferry, backends):
     return make_ferry(backends)
+
+
+@pytest.fixture(scope="module")
+def site():
+    """One for a module: two fake servers with the same names on both."""
+    with Site(FakeImap("old"), FakeImap("new")) as s:
+        yield s

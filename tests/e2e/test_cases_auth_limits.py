@@ -4,19 +4,7 @@ import pytest
 from fakes import servers
 from fakes.fake_imap import FakeImap
 from harness.ferry import backend
-from harness.site import Site
-
-LETTER = b"From: a@example.org\r\nSubject: %d\r\n\r\ntext\r\n"
-
-
-@pytest.fixture(scope="module")
-def site():
-    with Site(FakeImap("old"), FakeImap("new")) as s:
-        yield s
-
-
-def letters(site, count=6, **more):
-    return site.letters(site.user(), *(LETTER % i for i in range(count)), **more)
+from harness.site import LETTER, Site, letters
 
 
 @pytest.mark.parametrize("how", [{}, {"master_login": "%u*%m"}, {"sign_in": "proxyauth"}])

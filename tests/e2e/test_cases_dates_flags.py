@@ -4,15 +4,7 @@ import pytest
 from fakes import servers
 from fakes.fake_imap import FakeImap
 from harness.dovecot import Dovecot
-from harness.site import Site
-
-LETTER = b"From: a@example.org\r\nSubject: %d\r\n\r\ntext\r\n"
-
-
-@pytest.fixture(scope="module")
-def site():
-    with Site(FakeImap("old"), FakeImap("new")) as s:
-        yield s
+from harness.site import LETTER, Site
 
 
 @pytest.fixture(scope="module")

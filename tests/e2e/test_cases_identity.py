@@ -2,17 +2,9 @@
 import pytest
 
 from fakes import servers
-from fakes.fake_imap import FakeImap
-from harness.site import Site
+from harness.site import LETTER
 
-LETTER = b"From: a@example.org\r\nSubject: %d\r\n\r\ntext\r\n"
 SAME = b"Received: from a by b; Tue, 3 Mar 2015 10:00:00 +0100\r\nMessage-ID: <same@example.org>\r\nSubject: x\r\n\r\n"
-
-
-@pytest.fixture(scope="module")
-def site():
-    with Site(FakeImap("old"), FakeImap("new")) as s:
-        yield s
 
 
 def numbered(count):

@@ -3,28 +3,15 @@ test_engine.py for a client that works all the while."""
 import pytest
 
 from fakes import servers
-from fakes.fake_imap import FakeImap
 from fakes.store import Message
 from harness.dovecot import Dovecot
-from harness.site import Site
-
-LETTER = b"From: a@example.org\r\nSubject: %d\r\n\r\ntext\r\n"
-
-
-@pytest.fixture(scope="module")
-def site():
-    with Site(FakeImap("old"), FakeImap("new")) as s:
-        yield s
+from harness.site import LETTER, Site, letters
 
 
 @pytest.fixture(scope="module")
 def dovecots():
     with Site(Dovecot("old", separator=".", prefix="INBOX."), Dovecot("new", mail="mdbox"), writes_source=True) as s:
         yield s
-
-
-def letters(site, count=6, **more):
-    return site.letters(site.user(), *(LETTER % i for i in range(count)), **more)
 
 
 class During(servers.Manners):

@@ -4,20 +4,9 @@ import pytest
 from fakes import servers
 from fakes.fake_imap import CAPABILITIES, FakeImap
 from harness.ferry import backend
-from harness.site import Site
+from harness.site import LETTER, Site, letters
 
-LETTER = b"From: a@example.org\r\nSubject: %d\r\n\r\ntext\r\n"
 DOUBLE = LETTER % 7
-
-
-@pytest.fixture(scope="module")
-def site():
-    with Site(FakeImap("old"), FakeImap("new")) as s:
-        yield s
-
-
-def letters(site, count=6, **more):
-    return site.letters(site.user(), *(LETTER % i for i in range(count)), **more)
 
 
 def unchanged(site, user, count):

@@ -2,21 +2,9 @@
 import pytest
 
 from fakes import servers
-from fakes.fake_imap import FakeImap
-from harness.site import Site
+from harness.site import LETTER, letters
 
-LETTER = b"From: a@example.org\r\nSubject: %d\r\n\r\ntext\r\n"
 LAST = 2 ** 32 - 1
-
-
-@pytest.fixture(scope="module")
-def site():
-    with Site(FakeImap("old"), FakeImap("new")) as s:
-        yield s
-
-
-def letters(site, count=6):
-    return site.letters(site.user(), *(LETTER % i for i in range(count)))
 
 
 def renumber(site, side, user, first=500, step=3):

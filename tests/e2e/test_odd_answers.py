@@ -6,20 +6,7 @@ import pytest
 
 from fakes import servers
 from fakes.fake_imap import FakeImap
-from harness.site import Site
-
-LETTER = b"From: a@example.org\r\nSubject: %d\r\n\r\ntext\r\n"
-
-
-@pytest.fixture(scope="module")
-def site():
-    with Site(FakeImap("old"), FakeImap("new")) as s:
-        yield s
-
-
-def letters(site, count=3, **more):
-    return site.letters(site.user(), *(LETTER % i for i in range(count)), **more)
-
+from harness.site import LETTER, Site, letters
 
 def mended(site, user):
     """A retry of its own may have been faster."""
@@ -86,14 +73,14 @@ def test_body_that_comes_twice_is_taken_once(site):
     def twice(c, number, message, items):
         one = b"* %d FETCH (UID %d %s)\r\n" % (number, message.uid, body(message))
         return one + one
-    user = letters(site)
+    user = letters(site, 3)
     site.source.behave_like(user, servers.Answers(twice, bodies=True))
     site.move(user)
     assert site.texts(user) == site.texts(user, "source") and site.sent(user) == 3
 
 
 def test_body_that_comes_behind_the_tagged_ok_is_nobodys(site):
-    user = letters(site)
+    user = letters(site, 3)
     site.source.behave_like(user, servers.Answers(of_message(3, lambda c, number, message, items: b"* %d FETCH (UID %d %s)\r\n" % (
         number, message.uid, body(message))), bodies=True, late=True))
     site.stays(user, '"INBOX": .*UID 3: the source does not give it')
@@ -123,7 +110,7 @@ def odd(site, user, line, verb="FETCH"):
     ("LSUB", b'* LSUB () "/" Old Mail'),
 ])
 def test_line_of_a_list_that_names_no_mailbox_stops_the_account(site, word, line):
-    user = letters(site)
+    user = letters(site, 3)
     more = {"more" if word == "LIST" else "more_lsub": [line]}
     site.source.behave_like(user, servers.Lists(**more))
     odd(site, user, line.decode(), word)
@@ -136,7 +123,7 @@ def test_line_of_a_list_that_names_no_mailbox_stops_the_account(site, word, line
 
 @pytest.mark.parametrize("line", [b'* LIST (\\HasNoChildren) "//" Odd', b'* LIST ((\\Noselect)) "/" Odd', b'* LIST (a(b)) "/" Odd'])
 def test_mailbox_with_a_line_that_is_not_understood_is_copied_and_named(site, line):
-    user = letters(site)
+    user = letters(site, 3)
     site.letters(user, LETTER % 9, name="Odd")
     site.source.behave_like(user, servers.Lists(lambda x: line if x.endswith(b'"Odd"') else x))
     odd(site, user, line.decode(), "LIST")
@@ -147,7 +134,7 @@ def test_mailbox_with_a_line_that_is_not_understood_is_copied_and_named(site, li
 
 @pytest.mark.parametrize("spaces", [b'((INBOX "/" NIL NIL', b'NIL', b'(("" "/") x) NIL NIL', b'(("" "/")) NIL NIL NIL'])
 def test_namespace_that_is_not_understood_stops_the_account(site, spaces):
-    user = letters(site)
+    user = letters(site, 3)
     site.source.behave_like(user, servers.Namespaces(spaces))
     odd(site, user, "* NAMESPACE " + spaces.decode(), "NAMESPACE")
 
@@ -158,7 +145,7 @@ def test_line_that_one_side_says_unasked_is_nothing(site, side):
         def command(self, c, verb, args):
             for line in (b"* OK [ODD (x] so", b"* NO [ODD", b"* X-THING (((", b'* VANISHED "', b"* FLAGS (a\x01b)", b"* 0 RECENT x"):
                 c.line(line)
-    user = letters(site)
+    user = letters(site, 3)
     getattr(site, side).behave_like(user, Chats())
     site.move(user)
     site.same(user, 3)
@@ -178,7 +165,7 @@ def flags(text):
 @pytest.mark.parametrize("text,shown", [(b"\\Seen bad\x01one good", "bad\\x01one"), (b"\\Seen a(b)c good", "a(b)c"),
                                         (b'\\Seen "x y" good', '"x y"'), (b"\\Seen nul\x00nul good", "nul\\x00nul")])
 def test_flag_that_is_none_is_named_and_the_rest_of_its_message_goes(site, text, shown):
-    user = letters(site)
+    user = letters(site, 3)
     site.source.behave_like(user, servers.Answers(flags(text), bodies=False))
     report = odd(site, user, f"* 2 FETCH (UID 2 FLAGS (\\Seen {shown} good)", "UID FETCH")
     assert "INBOX" in str(report)
@@ -192,7 +179,7 @@ def test_size_that_is_none_is_named(site):
     def of(c, number, message, items):
         return None if b"RFC822.SIZE" not in items or message.uid != 2 else \
             b'* 2 FETCH (UID 2 FLAGS () INTERNALDATE "%s" RFC822.SIZE many)\r\n' % message.date
-    user = letters(site)
+    user = letters(site, 3)
     site.source.behave_like(user, servers.Answers(of, bodies=False))
     odd(site, user, '* 2 FETCH (UID 2 FLAGS () INTERNALDATE "01-Jan-2020 12:00:00 +0000" RFC822.SIZE many)', "UID FETCH")
     assert site.texts(user) == site.texts(user, "source")
@@ -205,7 +192,7 @@ def test_line_that_can_not_be_told_apart_is_found_of_one_message_and_waived(site
 
     def of(c, number, message, items):
         return b"* 2 FETCH (UID 2 %s)\r\n" % broken if item in items and message.uid == 2 else None
-    user = letters(site)
+    user = letters(site, 3)
     site.source.behave_like(user, servers.Answers(of, bodies=False))
     route = site.stays(user, '"INBOX": UID 2: old answers FETCH by what can.t be understood: ' + re.escape(f"* 2 FETCH (UID 2 {broken.decode()})"))
     assert route["state"] == "blocked"
@@ -219,7 +206,7 @@ def test_line_that_can_not_be_told_apart_is_found_of_one_message_and_waived(site
 def test_mailbox_whose_list_can_not_be_told_apart_is_named_and_waived(site):
     def of(c, number, message, items):
         return b'* 1 FETCH (UID 1 FLAGS (a"b))\r\n' if c.box.name == b"Bad" else None
-    user = letters(site)
+    user = letters(site, 3)
     site.letters(user, LETTER % 9, name="Bad")
     site.source.behave_like(user, servers.Answers(of, bodies=False))
     odd(site, user, '* 1 FETCH (UID 1 FLAGS (a"b))')
@@ -231,7 +218,7 @@ def test_mailbox_whose_list_can_not_be_told_apart_is_named_and_waived(site):
 
 def test_name_with_a_tab_and_a_bare_backslash_are_plain():
     with Site(FakeImap("old", separator="\\"), FakeImap("new")) as site:
-        user = letters(site)
+        user = letters(site, 3)
         site.letters(user, LETTER % 8, name="Work\\Tab\tbed")
         site.source.behave_like(user, servers.Lists(lambda x: x.replace(b'"\\\\"', b'"\\"').replace(b'"Work\\\\Tab\tbed"', b"Work\\Tab\tbed")),
                                 servers.Namespaces(b'(("" "\\")) NIL NIL'))
@@ -241,7 +228,7 @@ def test_name_with_a_tab_and_a_bare_backslash_are_plain():
 
 @pytest.mark.parametrize("rubbish", [b"rubbish", b"a bare line feed\n* OK", b"* 1 FETCH {99999999999999}"])
 def test_bytes_that_are_no_response_are_named_and_not_tried_for_ever(site, rubbish):
-    user = letters(site)
+    user = letters(site, 3)
     site.letters(user, LETTER % 9, name="Bad")
     site.source.behave_like(user, servers.Answers(
         lambda c, number, message, items: rubbish + b"\r\n" if c.box.name == b"Bad" else None))
@@ -252,7 +239,7 @@ def test_bytes_that_are_no_response_are_named_and_not_tried_for_ever(site, rubbi
 
 
 def test_list_that_is_no_response_is_named_and_not_tried_for_ever(site):
-    user = letters(site)
+    user = letters(site, 3)
     site.source.behave_like(user, servers.Lists(more=[b"rubbish"]))
     assert site.stays(user, "^not_understood: old: old answers LIST by .*: rubbish")["state"] == "blocked"
 
@@ -262,7 +249,7 @@ def test_list_that_is_no_response_is_named_and_not_tried_for_ever(site):
 @pytest.mark.parametrize("attribute", [b"\\Noselect", b"\\NonExistent", b"\\All", b"\\Flagged"])
 @pytest.mark.parametrize("first", [False, True])
 def test_mailbox_that_is_listed_twice_otherwise_is_tried(site, attribute, first):
-    user = letters(site)
+    user = letters(site, 3)
     site.letters(user, LETTER % 9, name="Twice")
     second = b"* LIST (" + attribute + b') "/" Twice'
     if first:
@@ -275,14 +262,14 @@ def test_mailbox_that_is_listed_twice_otherwise_is_tried(site, attribute, first)
 
 
 def test_mailbox_that_is_listed_twice_and_does_not_open_is_named(site):
-    user = letters(site)
+    user = letters(site, 3)
     site.source.behave_like(user, servers.Lists(more=[b'* LIST () "/" Twice', b'* LIST (\\Noselect) "/" Twice']))
     site.stays(user, '"Twice": the source does not open it')
 
 
 @pytest.mark.parametrize("spaces", [b'(("" NIL)) NIL NIL', b'(("" ".")) NIL NIL'])
 def test_separator_of_list_rules_over_that_of_namespace(site, spaces):
-    user = letters(site)
+    user = letters(site, 3)
     site.letters(user, LETTER % 9, name="Work/Bills")
     site.source.behave_like(user, servers.Namespaces(spaces))
     site.move(user)
@@ -306,7 +293,7 @@ class NoLsub(servers.Manners):
 
 @pytest.mark.parametrize("text", ["BAD unknown command", "NO no LSUB here"])
 def test_server_without_lsub_is_asked_for_subscriptions_by_list(site, text):
-    user = letters(site)
+    user = letters(site, 3)
     site.letters(user, LETTER % 9, name="Work")
     site.source.box(user, "Work").subscribed = True
     for side in (site.source, site.target):
@@ -317,7 +304,7 @@ def test_server_without_lsub_is_asked_for_subscriptions_by_list(site, text):
 
 @pytest.mark.parametrize("text", ["BAD unknown command", "NO no LSUB here"])
 def test_subscriptions_that_nobody_tells_are_counted_and_left(site, text):
-    user = letters(site)
+    user = letters(site, 3)
     site.target.account(user)[b"INBOX"].subscribed = True
     site.source.behave_like(user, NoLsub(text, False))
     site.move(user)
@@ -329,7 +316,7 @@ def test_subscriptions_that_nobody_tells_are_counted_and_left(site, text):
 # ---- LIMIT to an APPEND
 
 class Limits(servers.Manners):
-    """NO [LIMIT] to what is larger than most bytes, or, from now on, to all."""
+    """NO [LIMIT] to what is larger than most bytes."""
 
     def __init__(self, most):
         self.most = most
@@ -381,11 +368,16 @@ def test_limit_that_the_first_messages_are_all_above_is_found_of_each(site, bodi
 
 
 def test_limit_on_all_messages_is_no_fault_of_theirs(site):
+    """None of them is named, and when the server takes mail again it goes on by itself."""
     user = site.letters(site.user(), BIG, *(LETTER % i for i in range(3)))
     limits = Limits(0)
     site.target.behave_like(user, limits)
+    mark = site.migrator.mark()
     site.start(user, "--now")
-    assert "UID " not in site.wait(user, "backoff", "blocked", "flipped")["reason"]
+    for _ in range(2):
+        site.migrator.wait("event=throttled .*message exceeds", since=mark)
+        mark = site.migrator.mark()
     limits.most = 1 << 20
     site.wait(user, "flipped")
+    assert not site.migrator.find(f"event=findings user={user}")
     assert site.texts(user) == site.texts(user, "source")

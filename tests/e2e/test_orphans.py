@@ -14,10 +14,11 @@ from harness import dovecot, net
 from harness.ferry import backend
 from harness.scene import connect, new_user
 
+SHORT = {"job_lease": "900ms"}  # of those that die
 STREAM, GROUP = "imapferry:jobs", "migrators"
 
 
-@pytest.fixture(name="servers")
+@pytest.fixture(name="servers", scope="module")
 def both_servers():
     with FakeImap(name="old") as old, FakeImap(name="new") as new:
         yield old, new
@@ -69,7 +70,7 @@ def dies_in_flipping(ferry, servers):
 
 def test_flip_that_was_begun_needs_no_place(make_ferry, servers):
     """The one place is taken by a job that gets no further, and there is a backlog."""
-    ferry = make(make_ferry, servers)
+    ferry = make(make_ferry, servers, migrator=SHORT)
     user = dies_in_flipping(ferry, servers)
     backlog = [user_of(servers) for _ in range(3)]
     migrate(ferry, *backlog)
@@ -87,7 +88,7 @@ def test_flip_that_was_begun_needs_no_place(make_ferry, servers):
 
 @pytest.mark.parametrize("what", ["pause", "quarantine"])
 def test_flip_that_was_begun_needs_no_permission(make_ferry, servers, redis, what):
-    ferry = make(make_ferry, servers, proxy={"lease_long": "120s"})
+    ferry = make(make_ferry, servers, proxy={"lease_long": "120s"}, migrator=SHORT)
     user = dies_in_flipping(ferry, servers)
     other = user_of(servers)
     if what == "pause":
@@ -284,7 +285,7 @@ def dies_with(ferry, user, point):
 
 def test_job_that_has_killed_two_migrators_is_blocked(make_ferry, servers):
     """And the third one works on for the others."""
-    ferry = make(make_ferry, servers)
+    ferry = make(make_ferry, servers, migrator=SHORT)
     user = user_of(servers, "deadly")
     migrate(ferry, user)
     names = [dies_with(ferry, user, "command.APPEND.sent") for _ in range(2)]

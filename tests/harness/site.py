@@ -14,6 +14,13 @@ from . import compare, mail, net, redisd
 from .ferry import Ferry, backend
 from .scene import new_user, read
 
+LETTER = b"From: a@example.org\r\nSubject: %d\r\n\r\ntext\r\n"
+
+
+def letters(site, count=6, **more):
+    """A new account with so many messages in its INBOX on a fake source; its name."""
+    return site.letters(site.user(), *(LETTER % i for i in range(count)), **more)
+
 
 class Site:
     """Closes both servers too unless keep. writes_source: the tests write on the old server while accounts move."""
