@@ -8,7 +8,9 @@ static bool fail(const char **why, const char *text)
 
 static void element_done(struct redis_scan *s)
 {
-    if (--s->open == 0)
+    while (s->depth > 0 && --s->open[s->depth - 1] == 0)
+        s->depth--;
+    if (s->depth == 0)
         s->count = s->bytes = 0;
 }
 
@@ -41,8 +43,13 @@ static bool take_array(struct redis_scan *s, const struct redis_limits *limits, 
     if (!take_length(s, limits->count_max, &nil, &n) || s->count + n > limits->count_max)
         return fail(why, "an array of wrong or too great a length");
     s->count += n;
-    s->open += n;
-    element_done(s);
+    if (n == 0) {
+        element_done(s);
+    } else {
+        if (s->depth == COUNTOF(s->open))
+            return fail(why, "arrays nested too deep");
+        s->open[s->depth++] = n;
+    }
     return true;
 }
 
@@ -50,8 +57,8 @@ static bool take_array(struct redis_scan *s, const struct redis_limits *limits, 
 static bool take_line(struct redis_scan *s, const struct redis_limits *limits, const char **why)
 {
     bool good = true;
-    if (s->open == 0)
-        s->open = 1;
+    if (s->depth == 0)
+        s->open[s->depth++] = 1;
     if (s->line == 0)
         return fail(why, "an empty line");
     if (s->head[0] == '$' || s->head[0] == '*') {
@@ -97,7 +104,7 @@ bool redis_scan_feed(struct redis_scan *s, const struct redis_limits *limits, st
                     return fail(why, "too long a line");
             }
         }
-        s->bytes += s->open > 0 ? before - rest.len : 0;
+        s->bytes += s->depth > 0 ? before - rest.len : 0;
         if (s->bytes > limits->bytes_max)
             return fail(why, "too long an answer");
     }

@@ -1,9 +1,11 @@
 /* redis_scan: counts what Redis sends before hiredis may make room for it: its reader believes any length and
- * any count. Pure. */
+ * any count, and one from 1.0 on any depth of arrays, which it frees by recursion. Pure. */
 #ifndef IMAPFERRY_REDIS_SCAN_H
 #define IMAPFERRY_REDIS_SCAN_H
 
 #include "base.h"
+
+enum { REDIS_DEPTH_MAX = 7 /* arrays in each other */ };
 
 struct redis_limits {
     uint64_t element_max; /* bytes of one string */
@@ -17,7 +19,8 @@ struct redis_scan {
     char head[24];         /* of the line under way: the type and, of lengths, the digits */
     size_t line;           /* bytes of it so far */
     uint64_t skip;         /* bytes of a string still to come, its line end included */
-    uint64_t open;         /* elements still to come; 0 between answers */
+    uint64_t open[REDIS_DEPTH_MAX + 1]; /* elements still to come of each array, behind them the answer itself */
+    size_t depth;                       /* how many of these there are; 0 between answers */
     uint64_t count, bytes; /* of the answer under way */
 };
 

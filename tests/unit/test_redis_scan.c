@@ -11,7 +11,7 @@ static void feed_good(const struct span *pieces, size_t n, void *arg)
     (void)arg;
     for (size_t i = 0; i < n; i++)
         assert_true(redis_scan_feed(&s, &limits, pieces[i], &why));
-    assert_int_equal(s.open, 0);
+    assert_int_equal(s.depth, 0);
     assert_int_equal(s.count, 0);
     assert_int_equal(s.line, 0);
 }
@@ -34,6 +34,7 @@ static void test_answers(void **state)
     unit_splits(BYTES("-ERR no\r\n:12\r\n$-1\r\n*-1\r\n*0\r\n$0\r\n\r\n"), feed_good, NULL);
     unit_splits(BYTES("$5\r\na\r\nbc\r\n*2\r\n$4\r\n$99\n\r\n:1\r\n"), feed_good, NULL);
     unit_splits(BYTES("*3\r\n*2\r\n:1\r\n*0\r\n+x\r\n*1\r\n*1\r\n$1\r\n*\r\n"), feed_good, NULL);
+    unit_splits(BYTES("*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*2\r\n*0\r\n:1\r\n:1\r\n"), feed_good, NULL);
     /* Each answer has its own count and its own bytes. */
     unit_splits(
         BYTES(
@@ -52,6 +53,7 @@ static void test_limits(void **state)
     unit_splits(BYTES("$-2\r\n"), feed_bad, string);
     unit_splits(BYTES("$\r\n"), feed_bad, string);
     unit_splits(BYTES("$1x\r\n"), feed_bad, string);
+    unit_splits(BYTES("*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n"), feed_bad, (char *)"arrays nested too deep");
     unit_splits(BYTES("*9\r\n"), feed_bad, array);
     unit_splits(BYTES("*18446744073709551616\r\n"), feed_bad, array);
     unit_splits(BYTES("*4294967297\r\n"), feed_bad, array);
