@@ -15,7 +15,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from harness import certs, dovecot, net, redisd  # noqa: E402  pylint: disable=wrong-import-position
+from harness import certs, dovecot, dovecot_conf, net, redisd  # noqa: E402  pylint: disable=wrong-import-position
 from harness.ferry import Ferry, backend  # noqa: E402  pylint: disable=wrong-import-position
 from harness.maildir import Maildir, body  # noqa: E402  pylint: disable=wrong-import-position
 from harness.scene import Wire, connect  # noqa: E402  pylint: disable=wrong-import-position
@@ -125,7 +125,7 @@ class Case:
 
     def run(self, fill, cert):
         with contextlib.ExitStack() as stack:
-            room = "default_vsz_limit = 2G\n"  # Dovecot's own, which a mailbox of that size needs
+            room = dovecot_conf.extra("memory", limit="2G")  # Dovecot's own, which a mailbox of that size needs
             self.old = stack.enter_context(dovecot.Dovecot("old", separator=".", prefix="INBOX.", cert=cert, extra=room))
             self.new = stack.enter_context(dovecot.Dovecot("new", mail="mdbox", cert=cert, extra=room))
             self.redis = redisd.Redis(port=net.free_port())

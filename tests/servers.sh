@@ -7,7 +7,8 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 servers=$(dirname "$here")/build/servers
 cyrus="cyrus-imapd cyrus-common libsasl2-modules"
-courier="courier-imap courier-base courier-authlib gamin libgamin0"
+courier="courier-imap courier-base courier-authlib"
+courier_waits_for="gamin libgamin0" # in Debian 12; that of 13 needs no such thing
 apt="apt-get -q"
 
 # What a package draws in and this machine has not: libraries, but not those of the virus scanner. No mail server.
@@ -25,6 +26,13 @@ not_installed() { # package...
 download() { # package...
     # shellcheck disable=SC2046
     $apt -o APT::Sandbox::User=root download $( (not_installed "$@"; lacking "$@") | sort -u)
+}
+
+# Those of the packages that this release has.
+known() { # package...
+    for package; do
+        if apt-cache policy "$package" | grep -q 'Candidate: [^(]'; then echo "$package"; fi
+    done
 }
 
 refresh() {
@@ -48,7 +56,7 @@ fetch() { # name package...
 
 mkdir -p "$servers"
 [ -d "$servers/cyrus" ] || fetch cyrus $cyrus
-[ -d "$servers/courier" ] || fetch courier $courier
+[ -d "$servers/courier" ] || fetch courier $courier $(known $courier_waits_for)
 if [ ! "$servers/private.so" -nt "$here/harness/private.c" ]; then
     ${CC:-cc} -shared -fPIC -O1 -Wall -Wextra -D_GNU_SOURCE -o "$servers/private.so.new" "$here/harness/private.c" -ldl
     mv "$servers/private.so.new" "$servers/private.so"

@@ -5,11 +5,12 @@ import pytest
 
 from harness import mail
 from harness.dovecot import Dovecot
+from harness.dovecot_conf import extra
 from harness.ferry import backend
 from harness.relay import DOWN, UP, Relay
 from harness.scene import assert_equal, fill, new_user
 
-OFFERS = "protocol imap {\n  mail_plugins = imap_zlib\n}\n"
+OFFERS = extra("compress")
 
 
 @pytest.fixture(scope="module")

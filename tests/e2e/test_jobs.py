@@ -10,6 +10,7 @@ from fakes import servers
 from fakes.fake_imap import FakeImap
 from harness import compare, mail, net
 from harness.dovecot import Dovecot
+from harness.dovecot_conf import extra
 from harness.ferry import backend
 from harness.relay import UP, Relay
 from harness.scene import assert_equal, connect, differences, fill, new_user, read, small
@@ -62,9 +63,7 @@ def test_subscriptions_become_equal(ferry, old, new):
 
 def test_mailboxes_of_other_namespaces_block_unless_a_rule_excludes_them(make_ferry, new, authority):
     user, other = new_user("shared"), new_user("shared")
-    public = ("namespace public {\n  type = public\n  separator = .\n  prefix = Public.\n  location = maildir:~/Public\n"
-              "  list = yes\n  subscriptions = no\n}\n")
-    with Dovecot("public", separator=".", prefix="INBOX.", extra=public) as old:
+    with Dovecot("public", separator=".", prefix="INBOX.", extra=extra("public")) as old:
         for name in (user, other):
             fill(old, name, small(messages=6))
             m = mail.connect(old, name, "secret")
@@ -214,7 +213,7 @@ def test_server_that_allows_one_connection_of_a_user(make_ferry, old, authority)
     """Further lanes are refused; the copy goes on with what it has."""
     user = new_user("limited")
     fill(old, user, small(messages=40))
-    with Dovecot("narrow", extra="protocol imap {\n  mail_max_userip_connections = 1\n}") as narrow:
+    with Dovecot("narrow", extra=extra("connections", limit=1)) as narrow:
         ferry = make_ferry({"old": backend(old, ca=authority.ca), "new": backend(narrow, "imap")})
         migrator = ferry.migrator()
         assert ferry.ctl("migrate", user, "--wait")[0] == 0

@@ -9,6 +9,7 @@ from fakes.fake_imap import FakeImap
 from harness import mail, net
 from harness.cyrus import Cyrus
 from harness.dovecot import Dovecot
+from harness.dovecot_conf import extra
 from harness.ferry import backend
 from harness.scene import Wire, fill, new_user, read, small
 
@@ -136,27 +137,10 @@ def test_messages_that_rules_leave_out_are_not_copied_and_counted(make_ferry, ne
 
 # ---- rights, annotations, quota
 
-SHARING = """
-mail_plugins = acl quota
-protocol imap {{
-  mail_plugins = acl imap_acl quota imap_quota
-  imap_metadata = yes
-}}
-mail_attribute_dict = file:%h/attributes
-plugin {{
-  acl = vfile
-  acl_user = %u
-  quota = count:User quota
-  quota_rule = *:storage={limit}
-  quota_vsizes = yes
-}}
-"""
-
-
 @pytest.fixture(scope="module")
 def sharing(cert):
     """A Dovecot with ACL, METADATA and QUOTA."""
-    with Dovecot("sharing", mail="mdbox", cert=cert, special_use=False, extra=SHARING.format(limit="100M")) as server:
+    with Dovecot("sharing", mail="mdbox", cert=cert, special_use=False, extra=extra("sharing", limit="100M")) as server:
         yield server
 
 
@@ -260,7 +244,7 @@ def test_rights_that_the_target_has_no_lists_for_are_named(make_ferry, sharing, 
 def test_too_little_room_is_found_before_a_byte_is_copied(make_ferry, old, cert, authority):
     user = new_user("large")
     fill(old, user, small(messages=40))
-    with Dovecot("narrow", mail="mdbox", cert=cert, special_use=False, extra=SHARING.format(limit="20k")) as narrow:
+    with Dovecot("narrow", mail="mdbox", cert=cert, special_use=False, extra=extra("sharing", limit="20k")) as narrow:
         ferry = make_ferry({"old": backend(old, ca=authority.ca), "new": backend(narrow, ca=authority.ca)})
         ferry.migrator()
         assert ferry.ctl("migrate", user, "--wait")[0] == 1

@@ -3,14 +3,14 @@
     with Courier("old", cert=authority.issue("old")) as old: ...
 
 Its separator is "." and its prefix "INBOX.", always. There is no master user. With gamin=False each APPEND and SELECT
-waits 1.2 s, as on many a real one.
+waits 1.2 s, as on many a real one, where Courier is one that asks it (Debian 12's: asks_gamin()).
 """
 import contextlib
 import hashlib
 import os
 
 from . import net
-from .unpacked import PasswordDaemon, Unpacked
+from .unpacked import SERVERS, PasswordDaemon, Unpacked
 
 CAPABILITY = "IMAP4rev1 UIDPLUS CHILDREN NAMESPACE THREAD=ORDEREDSUBJECT THREAD=REFERENCES SORT QUOTA IDLE"
 
@@ -24,13 +24,17 @@ SETTINGS = {
 }
 
 
+def asks_gamin():
+    return os.path.exists(os.path.join(SERVERS, "courier", "usr", "libexec", "gam_server"))
+
+
 class Courier(Unpacked):
     tree = "courier"
 
     def __init__(self, name, cert=None, users=None, anybody=True, capability=CAPABILITY, gamin=True, extra=None,
                  folder=None):
         super().__init__(name, ".", "INBOX.", users, anybody, folder)
-        self._cert, self._gamin = cert, gamin
+        self._cert, self._gamin = cert, gamin and asks_gamin()
         self._passwords = None
         self.folder_of_owner("mail")
         self._settings = dict(SETTINGS, IMAP_CAPABILITY=capability, IMAP_CAPABILITY_TLS=capability + " AUTH=PLAIN",

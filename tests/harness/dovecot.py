@@ -1,4 +1,4 @@
-"""A private Dovecot 2.3 from a configuration of its own in a temporary folder; nothing of the system's is read.
+"""A private Dovecot from a configuration of its own in a temporary folder; nothing of the system's is read.
 
     with Dovecot("old", separator=".", prefix="INBOX.", mail="maildir", cert=authority.issue("old")) as old:
         ... old.url("imaps"), old.port["imap"] ...
@@ -12,109 +12,29 @@ import os
 import pwd
 import subprocess
 
-from . import net
+from . import dovecot_conf, net
 
 MASTER_USER, MASTER_PASSWORD = "admin", "styx"
 PASSWORD = "secret"
 
-LOCATIONS = {
-    "maildir": "maildir:~/Maildir",
-    "mdbox": "mdbox:~/mdbox",
-    "sdbox": "sdbox:~/sdbox",
-}
-
 SPECIAL_USE = {"Drafts": "\\Drafts", "Sent": "\\Sent", "Trash": "\\Trash", "Junk": "\\Junk", "Archive": "\\Archive"}
-
-CONFIG = """
-base_dir = {folder}/run
-state_dir = {folder}/state
-log_path = {folder}/dovecot.log
-protocols = imap
-listen = 127.0.0.1
-default_internal_user = {internal_user}
-default_internal_group = {internal_group}
-default_login_user = {login_user}
-first_valid_uid = 1
-first_valid_gid = 1
-mail_uid = {mail_uid}
-mail_gid = {mail_gid}
-mail_location = {location}
-mail_fsync = {fsync}
-mail_max_userip_connections = 500
-ssl = {ssl}
-{ssl_files}
-disable_plaintext_auth = no
-auth_mechanisms = plain login
-auth_username_chars =
-auth_master_user_separator = {master_separator}
-auth_failure_delay = 0
-auth_cache_size = 0
-login_trusted_networks = {trusted}
-{capability}
-passdb {{
-  driver = passwd-file
-  master = yes
-  args = {folder}/masters
-  result_success = continue
-}}
-passdb {{
-  driver = passwd-file
-  args = scheme=PLAIN {folder}/users
-}}
-{open_passdb}
-userdb {{
-  driver = static
-  args = uid={mail_uid} gid={mail_gid} home={folder}/mail/%{{sha256;truncate=64:user}} allow_all_users=yes
-}}
-namespace inbox {{
-  inbox = yes
-  separator = {separator}
-  prefix = {prefix}
-{special_use}
-}}
-service anvil {{
-  unix_listener anvil-auth-penalty {{
-    mode = 0
-  }}
-{chroot}
-}}
-service stats {{
-{chroot}
-}}
-service imap-login {{
-  service_count = 0
-  process_min_avail = 1
-  client_limit = 1000
-{chroot}
-  inet_listener imap {{
-    port = {imap}
-  }}
-  inet_listener imaps {{
-    port = {imaps}
-    ssl = yes
-  }}
-}}
-service imap {{
-  process_limit = 1000
-}}
-{extra}
-"""
 
 
 class Dovecot:
     def __init__(self, name, separator="/", prefix="", mail="maildir", cert=None, capability="", trusted="",
                  master_separator="*", users=None, anybody=True, fsync="never", special_use=True, extra="", folder=None):
+        """mail: maildir, mdbox or sdbox. extra: of dovecot_conf.extra()."""
         self.name, self.separator, self.prefix = name, separator, prefix
         self.is_maildir = mail == "maildir"
         self.folder = folder or net.temp_folder(name)
         self.port = {"imap": net.free_port(), "imaps": net.free_port()}
         self._process = None
         self._settings = {
-            "location": LOCATIONS.get(mail, mail), "fsync": fsync, "ssl": "yes" if cert else "no",
-            "ssl_files": f"ssl_cert = <{cert[0]}\nssl_key = <{cert[1]}" if cert else "",
+            "driver": mail, "path": "Maildir" if self.is_maildir else mail, "fsync": fsync, "ssl": "yes" if cert else "no",
+            "ssl_files": dovecot_conf.ssl_files(*cert) if cert else "",
             "capability": f"imap_capability = {capability}" if capability else "",
             "trusted": trusted, "master_separator": master_separator, "extra": extra,
-            "open_passdb": f"passdb {{\n  driver = static\n  args = password={PASSWORD}\n}}" if anybody else "",
+            "open_passdb": dovecot_conf.open_passdb(PASSWORD) if anybody else "",
             "special_use": self._special_use() if special_use else "",
         }
         self._tls = bool(cert)
@@ -167,7 +87,7 @@ class Dovecot:
                       separator=self.separator, prefix=self.prefix, chroot=chroot, **self.port)
         self.config = os.path.join(self.folder, "dovecot.conf")
         with open(self.config, "w", encoding="utf-8") as f:
-            f.write(CONFIG.format(**values))
+            f.write(dovecot_conf.text(**values))
 
     # ---- life
 

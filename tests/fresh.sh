@@ -1,0 +1,132 @@
+#!/bin/sh
+# The commands of README.md on machines that have never seen the project: bare Debian 12 and 13, each a debootstrap in a chroot
+# with its own processes, /proc, /dev, /etc/hosts and host name. What is committed is cloned there; what is not is not tried.
+#   fresh.sh [--only SUITE] [--keep] [COMMAND...]     default: both suites, "make demo ONCE=1" and "make check"
+# The packages come from where this machine has its own from. Needs root, and some GiB in build/fresh; a bare system is kept
+# there as a tar file, as long as it is younger than a week. --keep leaves the machine there to look at.
+set -eu
+
+here=$(cd "$(dirname "$0")/.." && pwd)
+work=$here/build/fresh
+suites="bookworm trixie"
+keep=
+while [ $# -gt 0 ]; do
+    case $1 in
+    --only) suites=$2; shift 2 ;;
+    --keep) keep=1; shift ;;
+    -*) sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    *) break ;;
+    esac
+done
+[ $# -gt 0 ] || set -- "make demo ONCE=1" "make check"
+[ "$(id -u)" = 0 ] || { echo "check-fresh has to run as root: it makes file systems" >&2; exit 1; }
+
+target() { # label; where this machine has Debian's packages from
+    apt-get indextargets --format '$(REPO_URI)|$(ORIGIN)|$(LABEL)' 'Created-By: Packages' |
+        awk -F'|' -v label="$1" '$2 == "Debian" && $3 == label { print $1; exit }'
+}
+
+make_base() { # suite
+    base=$work/$1.tar
+    [ -z "$(find "$base" -mtime -7 2>/dev/null)" ] || return 0
+    echo "debootstrap: $1"
+    rm -rf "$work/$1.base"
+    debootstrap --variant=minbase "$1" "$work/$1.base" "$(target Debian)" >"$work/$1.log" 2>&1 || { cat "$work/$1.log"; exit 1; }
+    tar -C "$work/$1.base" -cf "$base.new" .
+    mv "$base.new" "$base"
+    rm -rf "$work/$1.base"
+}
+
+# How this machine reaches its packages, and no more of it.
+set_up_apt() { # suite root
+    echo "deb $(target Debian) $1 main" >"$2/etc/apt/sources.list"
+    echo "deb $(target Debian) $1-updates main" >>"$2/etc/apt/sources.list"
+    if [ -n "$(target Debian-Security)" ]; then
+        echo "deb $(target Debian-Security) $1-security main" >>"$2/etc/apt/sources.list"
+    fi
+    apt-config dump | grep -E '^Acquire::(http|https|ftp)?:*(Proxy|Check|Retries)' >"$2/etc/apt/apt.conf.d/99fresh" || true
+    cp /etc/resolv.conf "$2/etc/resolv.conf"
+    grep -v -e localhost -e "$(hostname)" /etc/hosts >"$2/etc/hosts" || true # the mirror's, where it stands there
+    printf '127.0.0.1 localhost fresh\n::1 localhost\n' >>"$2/etc/hosts"
+    echo fresh >"$2/etc/hostname"
+}
+
+# Runs in namespaces of its own, so that no mount and no process outlives it.
+cat_inside() {
+    cat <<'INSIDE'
+set -eu
+root=$1; source=$2; shift 2
+hostname fresh
+mount --make-rprivate /
+mount --bind "$root" "$root"
+cd "$root"
+mount -t proc proc proc
+mount -t sysfs -o ro sysfs sys
+mount -t tmpfs -o mode=755 dev dev
+for node in null:3 zero:5 full:7 random:8 urandom:9; do
+    mknod -m 666 "dev/${node%:*}" c 1 "${node#*:}"
+done
+mknod -m 666 dev/tty c 5 0
+mkdir dev/pts dev/shm dev/net
+mknod -m 666 dev/net/tun c 10 200
+mount -t devpts -o newinstance,ptmxmode=666,mode=620 devpts dev/pts
+ln -s pts/ptmx dev/ptmx
+ln -s /proc/self/fd dev/fd
+ln -s fd/0 dev/stdin; ln -s fd/1 dev/stdout; ln -s fd/2 dev/stderr
+mount -t tmpfs -o mode=1777 shm dev/shm
+mount -t tmpfs -o mode=755 run run
+mkdir -p mnt/imapferry
+mount --bind -o ro "$source" mnt/imapferry
+exec env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 TERM=dumb \
+    chroot . /bin/sh -eu /root/try "$@"
+INSIDE
+}
+
+# What somebody types there.
+cat_try() {
+    cat <<'TRY'
+apt-get -q update
+apt-get -q install -y --no-install-recommends git make ca-certificates >/root/apt.log 2>&1 || { cat /root/apt.log; exit 1; }
+git config --global --add safe.directory '*'
+git clone -q /mnt/imapferry/.git /root/imapferry
+cd /root/imapferry
+for command; do
+    echo "fresh: $command"
+    start=$(date +%s)
+    sh -c "$command"
+    echo "fresh: $command: ended well after $(($(date +%s) - start)) s"
+done
+TRY
+}
+
+try() { # suite command...
+    suite=$1; shift
+    root=$work/$suite
+    rm -rf "$root"
+    mkdir -p "$root"
+    tar -C "$root" -xf "$work/$suite.tar"
+    set_up_apt "$suite" "$root"
+    cat_try >"$root/root/try"
+    cat_inside >"$work/inside"
+    echo "==== $suite"
+    status=0
+    # shellcheck disable=SC2094
+    git_dir=$(cd "$here" && git rev-parse --path-format=absolute --git-common-dir)
+    commit=$(cd "$here" && git rev-parse HEAD)
+    rm -rf "$work/clone"
+    git clone -q --no-checkout "$git_dir" "$work/clone"
+    git -C "$work/clone" checkout -q --detach "$commit"
+    unshare --mount --pid --fork --uts --ipc --kill-child sh "$work/inside" "$root" "$work/clone" "$@" || status=$?
+    rm -rf "$work/clone"
+    [ -n "$keep" ] || rm -rf "$root"
+    if [ $status = 0 ]; then echo "$suite: passed"; else echo "$suite: failed ($status)"; fi
+    return $status
+}
+
+mkdir -p "$work"
+failed=0
+for suite in $suites; do
+    make_base "$suite"
+    try "$suite" "$@" || failed=1
+done
+exit $failed

@@ -1,0 +1,203 @@
+"""What a private Dovecot is configured by: 2.3 of Debian 12 and 2.4 of Debian 13 name most things differently."""
+import functools
+import subprocess
+
+# The same in both.
+HEAD = """
+base_dir = {folder}/run
+state_dir = {folder}/state
+log_path = {folder}/dovecot.log
+protocols = imap
+listen = 127.0.0.1
+default_internal_user = {internal_user}
+default_internal_group = {internal_group}
+default_login_user = {login_user}
+first_valid_uid = 1
+first_valid_gid = 1
+mail_uid = {mail_uid}
+mail_gid = {mail_gid}
+mail_fsync = {fsync}
+mail_max_userip_connections = 500
+ssl = {ssl}
+auth_mechanisms = plain login
+auth_username_chars =
+auth_master_user_separator = {master_separator}
+auth_failure_delay = 0
+auth_cache_size = 0
+login_trusted_networks = {trusted}
+{capability}
+"""
+TAIL = """
+namespace inbox {{
+  inbox = yes
+  separator = {separator}
+  prefix = {prefix}
+{special_use}
+}}
+service anvil {{
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
+{chroot}
+}}
+service stats {{
+{chroot}
+}}
+service imap-login {{
+  {requests}
+  process_min_avail = 1
+  client_limit = 1000
+{chroot}
+  inet_listener imap {{
+    port = {imap}
+  }}
+  inet_listener imaps {{
+    port = {imaps}
+    ssl = yes
+  }}
+}}
+service imap {{
+  process_limit = 1000
+}}
+{extra}
+"""
+
+OLD = HEAD + """
+mail_location = {driver}:~/{path}
+disable_plaintext_auth = no
+{ssl_files}
+passdb {{
+  driver = passwd-file
+  master = yes
+  args = {folder}/masters
+  result_success = continue
+}}
+passdb {{
+  driver = passwd-file
+  args = scheme=PLAIN {folder}/users
+}}
+{open_passdb}
+userdb {{
+  driver = static
+  args = uid={mail_uid} gid={mail_gid} home={folder}/mail/%{{sha256;truncate=64:user}} allow_all_users=yes
+}}
+""" + TAIL
+
+NEW = """
+dovecot_config_version = {version}
+dovecot_storage_version = {version}
+""" + HEAD + """
+mail_driver = {driver}
+mail_path = ~/{path}
+auth_allow_cleartext = yes
+{ssl_files}
+passdb masters {{
+  driver = passwd-file
+  passwd_file_path = {folder}/masters
+  master = yes
+  result_success = continue
+}}
+passdb users {{
+  driver = passwd-file
+  passwd_file_path = {folder}/users
+  default_password_scheme = plain
+}}
+{open_passdb}
+userdb all {{
+  driver = static
+  userdb_static_allow_all_users = yes
+  fields {{
+    uid = {mail_uid}
+    gid = {mail_gid}
+    home = {folder}/mail/%{{user | sha256 | hexlify | substr(0, 16)}}
+  }}
+}}
+""" + TAIL
+
+# Name -> for 2.3, for 2.4; with the values that extra() is given.
+EXTRAS = {
+    "compress": ("protocol imap {{\n  mail_plugins = imap_zlib\n}}\n", ""),
+    "public": ("""namespace public {{
+  type = public
+  separator = .
+  prefix = Public.
+  location = maildir:~/Public
+  list = yes
+  subscriptions = no
+}}
+""", """namespace public {{
+  type = public
+  separator = .
+  prefix = Public.
+  mail_driver = maildir
+  mail_path = ~/Public
+  list = yes
+  subscriptions = no
+}}
+"""),
+    "sharing": ("""mail_plugins = acl quota
+protocol imap {{
+  mail_plugins = acl imap_acl quota imap_quota
+  imap_metadata = yes
+}}
+mail_attribute_dict = file:%h/attributes
+plugin {{
+  acl = vfile
+  acl_user = %u
+  quota = count:User quota
+  quota_rule = *:storage={limit}
+  quota_vsizes = yes
+}}
+""", """mail_plugins = acl quota
+protocol imap {{
+  mail_plugins {{
+    imap_acl = yes
+    imap_quota = yes
+  }}
+  imap_metadata = yes
+}}
+mail_attribute {{
+  dict file {{
+    path = %{{home}}/attributes
+  }}
+}}
+acl_driver = vfile
+quota "User quota" {{
+  storage_size = {limit}
+}}
+"""),
+    "connections": ("protocol imap {{\n  mail_max_userip_connections = {limit}\n}}\n",) * 2,
+    "memory": ("default_vsz_limit = {limit}\n",) * 2,
+}
+
+
+@functools.lru_cache(maxsize=None)
+def version():
+    """ "2.3.19" """
+    return subprocess.run(["dovecot", "--version"], check=True, capture_output=True, text=True).stdout.split()[0].split("-")[0]
+
+
+def is_new():
+    return tuple(int(x) for x in version().split(".")[:2]) >= (2, 4)
+
+
+def extra(name, **values):
+    return EXTRAS[name][is_new()].format(**values)
+
+
+def ssl_files(cert, key):
+    if is_new():
+        return f"ssl_server_cert_file = {cert}\nssl_server_key_file = {key}"
+    return f"ssl_cert = <{cert}\nssl_key = <{key}"
+
+
+def open_passdb(password):
+    """Everybody has it."""
+    if is_new():
+        return f"passdb anybody {{\n  driver = static\n  passdb_static_password = {password}\n}}"
+    return f"passdb {{\n  driver = static\n  args = password={password}\n}}"
+
+
+def text(**values):
+    requests = "restart_request_count = unlimited" if is_new() else "service_count = 0"
+    return (NEW if is_new() else OLD).format(version=version(), requests=requests, **values)
