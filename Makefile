@@ -1,7 +1,9 @@
 # make                  the three programs, into build/
-# make deps             the packages for building, running and testing, in one apt call (root or sudo)
+# make deps-build       the packages that a build needs, in one apt call (root or sudo)
+# make deps             those for running and testing too
 # make demo             a migration to watch, on private servers; ONCE=1 ends after the flip
 # make check            all tests on a build with ASan and UBSan; ONLY=unit,e2e runs some (see tests/run.py)
+# make check-fresh      make demo and make check on bare Debian 12 and 13 (root; see tests/fresh.sh); ONLY=trixie
 # make check-valgrind   both daemons through a migration under valgrind
 # make check-faults     cut-overs under load, a fault in each; RUNS=N of them, SEED=S replays (see tests/faults/)
 # make check-crash      a migrator killed, stopped and cut off at each of its steps; RUNS=N draws N cases, SEED=N repeats
@@ -45,7 +47,7 @@ endif
 ifeq ($(WERROR),1)
 WARN    += -Werror
 endif
-SYSTEMD := $(shell pkg-config --exists libsystemd && echo -DHAVE_SYSTEMD $$(pkg-config --cflags libsystemd))
+SYSTEMD := $(shell pkg-config --exists libsystemd 2>/dev/null && echo -DHAVE_SYSTEMD $$(pkg-config --cflags libsystemd))
 ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) -D_GNU_SOURCE -DIMAPFERRY_VERSION='"$(VERSION)"' $(SYSTEMD) $(DEFS) \
              -I. -I$(BUILD)/gen $(shell pkg-config --cflags $(PKGS))
 LIBS    = $(shell pkg-config --libs $(PKGS)) $(if $(SYSTEMD),$(shell pkg-config --libs libsystemd)) -lpthread
@@ -71,6 +73,11 @@ FUZZERS  := $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz
 
 all: $(PROGRAMS)
 
+# Says it before a compiler does, by the first header that it misses.
+packages:
+	@command -v $(firstword $(CC)) >/dev/null && pkg-config --exists $(PKGS) 2>/dev/null || \
+	    { echo "packages for the build are missing: \"make deps-build\" installs them on Debian" >&2; exit 1; }
+
 $(BUILD)/imapferry-proxy: $(call obj,$(PROXY_SRC)) $(BUILD)/libimapferry.a
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 $(BUILD)/imapferry-migrator: $(call obj,$(MIGRATOR_SRC)) $(BUILD)/libimapferry.a
@@ -86,7 +93,7 @@ $(BUILD)/gen/route_scripts.h: $(wildcard lib/route/*.lua) lib/route/embed.sh
 	@mkdir -p $(@D)
 	sh lib/route/embed.sh lib/route > $@.tmp && mv $@.tmp $@
 
-$(BUILD)/obj/%.o: %.c | $(BUILD)/gen/route_scripts.h
+$(BUILD)/obj/%.o: %.c | packages $(BUILD)/gen/route_scripts.h
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 $(BUILD)/obj/lib/store.o: $(BUILD)/gen/route_scripts.h
@@ -118,6 +125,9 @@ fuzz-replay: fuzzers
 clang-syntax: $(BUILD)/gen/route_scripts.h
 	clang -fsyntax-only $(ALL_CFLAGS) -Wno-missing-field-initializers $(LIB_SRC) $(PROXY_SRC) $(sort $(MIGRATOR_SRC) $(ADMIN_SRC)) $(UNIT_SRC)
 
+deps-build:
+	@sh tests/deps.sh install build
+
 deps:
 	@sh tests/deps.sh install
 	@sh tests/servers.sh
@@ -132,6 +142,10 @@ check:
 	@sh tests/servers.sh
 	@$(PYTHON) -B tests/run.py $(if $(filter command line,$(origin BUILD)),--build $(BUILD)) $(if $(ONLY),--only $(ONLY)) \
 	    $(PYTEST_ARGS)
+
+check-fresh:
+	@sh tests/deps.sh ensure fresh
+	@sh tests/fresh.sh $(if $(ONLY),--only '$(ONLY)')
 
 check-valgrind:
 	@sh tests/deps.sh ensure
@@ -201,4 +215,4 @@ clean:
 
 -include $(shell find $(BUILD) -type f -name '*.d' 2>/dev/null)
 
-.PHONY: all units fuzzers fuzz-replay clang-syntax deps demo check check-valgrind check-account check-crash check-faults check-huge check-model install clean bench-migrate bench-cutover bench-failover bench-flood bench-late
+.PHONY: all packages deps-build check-fresh units fuzzers fuzz-replay clang-syntax deps demo check check-valgrind check-account check-crash check-faults check-huge check-model install clean bench-migrate bench-cutover bench-failover bench-flood bench-late

@@ -1,8 +1,9 @@
 #!/bin/sh
 # What imapferry needs on Debian, in one apt call.
-#   deps.sh install [demo|bench|model]   installs all (or what the demo needs, or the benchmark, or the model of the cut-over)
-#   deps.sh ensure [demo|bench|model]    the same, only if something is missing
-#   deps.sh missing [demo|bench|model]   says what is missing
+#   deps.sh install [WHAT]   installs all, or what is for: build (the programs), demo, bench, model (of the cut-over), fresh
+#                            (bare machines, see fresh.sh)
+#   deps.sh ensure [WHAT]    the same, only if something is missing
+#   deps.sh missing [WHAT]   says what is missing
 # Nothing it installs is left running or enabled: a policy forbids starts during the install, and units of the
 # packages that are new are disabled after it.
 set -eu
@@ -13,43 +14,44 @@ servers="redis-server dovecot-imapd openssl python3 python3-redis"
 checks="clang libcmocka-dev valgrind python3-pytest python3-pytest-xdist python3-pytest-timeout python3-yaml iproute2"
 bench="isync interimap"
 model="spin gcc libc6-dev python3"
+fresh="debootstrap git util-linux"
 
-wanted_for() { # demo, bench, model or all
+wanted_for() { # build, demo, bench, model, fresh or all
     case $1 in
+    build) echo $build ;;
     demo) echo $build $servers ;;
     bench) echo $build $servers $bench ;;
     model) echo $model ;;
+    fresh) echo $fresh ;;
     *) echo $build $servers $checks $bench ;;
     esac
 }
 
+missing_programs() { # name...
+    for program; do
+        command -v "$program" >/dev/null || echo "$program"
+    done
+}
+
 missing() {
-    if [ "$1" = model ]; then
-        for program in spin gcc python3; do
-            command -v "$program" >/dev/null || echo "$program"
-        done
-        return
-    fi
+    case $1 in
+    model) missing_programs spin gcc python3; return ;;
+    fresh) missing_programs debootstrap git unshare; return ;;
+    esac
     for lib in libuv libssl libcrypto hiredis libconfuse jansson zlib libcurl libsystemd libmicrohttpd; do
         pkg-config --exists "$lib" 2>/dev/null || echo "$lib"
     done
-    for program in cc make openssl redis-server dovecot doveadm; do
-        command -v "$program" >/dev/null || echo "$program"
-    done
-    [ -e /usr/lib/dovecot/imap ] || echo "dovecot's imap"
+    missing_programs cc make
     [ -e /usr/include/uthash.h ] || echo uthash.h
+    [ "$1" != build ] || return 0
+    missing_programs openssl redis-server dovecot doveadm
+    [ -e /usr/lib/dovecot/imap ] || echo "dovecot's imap"
     modules=redis
-    if [ "$1" != demo ]; then
-        for program in mbsync interimap; do
-            command -v "$program" >/dev/null || echo "$program"
-        done
-    fi
-    if [ "$1" != demo ] && [ "$1" != bench ]; then
+    [ "$1" = demo ] || missing_programs mbsync interimap
+    if [ "$1" = all ]; then
         modules="redis pytest xdist pytest_timeout yaml"
         [ -e /usr/include/cmocka.h ] || echo cmocka.h
-        for program in clang valgrind ip; do
-            command -v "$program" >/dev/null || echo "$program"
-        done
+        missing_programs clang valgrind ip
     fi
     for module in $modules; do
         /usr/bin/python3 -c "import $module" 2>/dev/null || echo "python module $module"

@@ -110,20 +110,17 @@ try() { # suite command...
     cat_inside >"$work/inside"
     echo "==== $suite"
     status=0
-    # shellcheck disable=SC2094
-    git_dir=$(cd "$here" && git rev-parse --path-format=absolute --git-common-dir)
-    commit=$(cd "$here" && git rev-parse HEAD)
-    rm -rf "$work/clone"
-    git clone -q --no-checkout "$git_dir" "$work/clone"
-    git -C "$work/clone" checkout -q --detach "$commit"
     unshare --mount --pid --fork --uts --ipc --kill-child sh "$work/inside" "$root" "$work/clone" "$@" || status=$?
-    rm -rf "$work/clone"
     [ -n "$keep" ] || rm -rf "$root"
     if [ $status = 0 ]; then echo "$suite: passed"; else echo "$suite: failed ($status)"; fi
     return $status
 }
 
 mkdir -p "$work"
+rm -rf "$work/clone"
+git clone -q --no-checkout "$(git -C "$here" rev-parse --path-format=absolute --git-common-dir)" "$work/clone"
+git -C "$work/clone" checkout -q --detach "$(git -C "$here" rev-parse HEAD)"
+trap 'rm -rf "$work/clone"' EXIT
 failed=0
 for suite in $suites; do
     make_base "$suite"

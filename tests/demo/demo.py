@@ -26,6 +26,7 @@ USERS = {"ann@example.org": 21, "bob@example.org": 22}  # account -> seed of its
 PASSWORD = "correct-horse"
 MESSAGES, BIG = 360, (8 << 20, 12 << 20, 18 << 20, 26 << 20)
 DEADLINE = 50  # seconds for one account
+BAR = 8        # characters, so that the line fits 80 columns
 
 
 class Failed(Exception):
@@ -53,6 +54,16 @@ def size_text(count):
     return ""
 
 
+def progress_text(messages, volume, seconds, last):
+    """[###.....] 161/364 22.2/93.2 MB, 5 s left; in the end how much a second that was."""
+    filled = BAR * messages["done"] // messages["total"]
+    rate = volume["done"] / seconds
+    left = (volume["total"] - volume["done"]) / rate if rate else 1000
+    end = f"{size_text(rate)}/s" if last else f"{left:.0f} s left" if left < 1000 else "just begun"
+    return (f"[{'#' * filled}{'.' * (BAR - filled)}] {messages['done']}/{messages['total']} "
+            f"{volume['done'] / 1e6:.1f}/{volume['total'] / 1e6:.1f} MB, {end}")
+
+
 class Terminal:
     """Lines, and one line in place for the progress bar where it is a terminal."""
 
@@ -72,9 +83,12 @@ class Terminal:
     def step(self, user, what, text):
         self.say(f"{time.monotonic() - self.started:6.1f} s  {user:<16} {what:<16} {text}")
 
+    def progress_line(self, user, text):
+        return f"{time.monotonic() - self.started:6.1f} s  {user:<15} copying {text}"
+
     def progress(self, user, text):
         with self.lock:
-            line = f"{time.monotonic() - self.started:6.1f} s  {user:<16} {'copying':<16} {text}"
+            line = self.progress_line(user, text)
             if self.tty:
                 print("\r\033[K" + line, end="", flush=True)
                 self.bar = True
@@ -385,12 +399,7 @@ class Story(threading.Thread):
             return
         self.copying[user] = (began, (messages, volume))
         seconds = max(time.monotonic() - began, 0.001)
-        rate = volume["done"] / seconds
-        left = f"{(volume['total'] - volume['done']) / rate:.0f} s left" if rate else "just begun"
-        filled = 30 * messages["done"] // messages["total"]
-        self.terminal.progress(user, f"[{'#' * filled}{'.' * (30 - filled)}] {messages['done']}/{messages['total']} messages, "
-                                     f"{size_text(volume['done'])} of {size_text(volume['total'])}, {size_text(rate)}/s, "
-                                     + (f"took {seconds:.1f} s" if last else left))
+        self.terminal.progress(user, progress_text(messages, volume, seconds, last))
 
     def verified(self, user, before):
         if before != "copying":
