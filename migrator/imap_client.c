@@ -24,6 +24,12 @@ enum {
 
 enum phase { SIGNING_IN, READY, FAILED, BROKEN };
 
+/* A tagged answer that waits for its turn. */
+struct answer {
+    enum imapc_rc rc;
+    struct buf code, text;
+};
+
 struct command {
     TAILQ_ENTRY(command) link;
     struct imapc_command cb; /* end is NULL once its owner is gone */
@@ -40,6 +46,7 @@ struct command {
     bool swallow;  /* what the owner gives goes nowhere any more */
     bool over;     /* for the peer it has ended: not even a CRLF is due */
     uint64_t literal_left; /* of the message that is under way */
+    struct answer *early;  /* came while a command before it had none; owned */
 };
 TAILQ_HEAD(commands, command);
 
@@ -107,8 +114,20 @@ struct imapc {
 
 /* --- ends --- */
 
+static void answer_free(struct answer **ap)
+{
+    struct answer *a = *ap;
+    *ap = NULL;
+    if (!a)
+        return;
+    buf_free(&a->code);
+    buf_free(&a->text);
+    free(a);
+}
+
 static void command_free(struct command *cmd)
 {
+    answer_free(&cmd->early);
     buf_wipe(&cmd->out);
     free(cmd->waits);
     free(cmd);
@@ -333,7 +352,7 @@ static void pump(struct imapc *c)
             return;
         c->sending = TAILQ_NEXT(cmd, link);
         buf_free(&cmd->out);
-        if (cmd->answered)
+        if (cmd->answered && !cmd->early)
             remove_command(c, cmd);
     }
 }
@@ -578,7 +597,7 @@ static struct command *who_asked(struct imapc *c)
 {
     struct command *cmd;
     TAILQ_FOREACH(cmd, &c->commands, link)
-    if (cmd->cb.data && cmd->sent > 0)
+    if (cmd->cb.data && cmd->sent > 0 && !cmd->early)
         return cmd;
     return NULL;
 }
@@ -602,7 +621,7 @@ static void offer(struct imapc *c, const struct imap_resp *resp, const struct im
     {
         if (cmd->sent == 0)
             break; /* what wasn't asked yet isn't answered */
-        if (cmd->cb.data && hand(c, cmd, cmd->cb.data, cmd->cb.owner, resp, data))
+        if (cmd->cb.data && !cmd->early && hand(c, cmd, cmd->cb.data, cmd->cb.owner, resp, data))
             return;
     }
     if (c->watch.news && hand(c, NULL, c->watch.news, c->watch.owner, resp, data))
@@ -640,7 +659,7 @@ static struct command *find_command(struct imapc *c, struct span tag)
     if (tag.len < 2 || tag.p[0] != 'm' || !span_u64(span_of(tag.p + 1, tag.len - 1), UINT64_MAX, &n))
         return NULL;
     TAILQ_FOREACH(cmd, &c->commands, link)
-    if (cmd->tag == n && cmd->sent > 0 && !cmd->answered)
+    if (cmd->tag == n && cmd->sent > 0 && !cmd->answered && !cmd->early)
         return cmd;
     return NULL;
 }
@@ -657,6 +676,27 @@ static void cut_short(struct imapc *c, struct command *cmd)
     cmd->swallow = cmd->over = true;
     if (!cmd->open)
         c->sending = TAILQ_NEXT(cmd, link);
+}
+
+/* A server may end commands in any order (RFC 3501 5.5); those who asked hear of it in the order in which they asked. */
+static void keep_early(struct command *cmd, const struct imapc_end *end)
+{
+    cmd->early = xcalloc(1, sizeof *cmd->early);
+    cmd->early->rc = end->rc;
+    buf_add_span(&cmd->early->code, end->code);
+    buf_add_span(&cmd->early->text, end->text);
+}
+
+static void end_early(struct imapc *c)
+{
+    struct command *cmd;
+    while (!c->freed && c->phase == READY && (cmd = TAILQ_FIRST(&c->commands)) && cmd->early) {
+        struct answer *a = cmd->early;
+        const struct imapc_end end = {.rc = a->rc, .code = buf_span(&a->code), .text = buf_span(&a->text)};
+        cmd->early = NULL;
+        end_command(c, cmd, &end);
+        answer_free(&a);
+    }
 }
 
 static void take_tagged(struct imapc *c, const struct imap_resp *resp)
@@ -678,7 +718,11 @@ static void take_tagged(struct imapc *c, const struct imap_resp *resp)
     FAULT_POINT("command", cmd->what, "answered");
     struct imapc_end end = {.code = resp->code, .text = resp->text};
     end.rc = resp->status == STATUS_OK ? IMAPC_OK : resp->status == STATUS_NO ? IMAPC_NO : IMAPC_BAD;
-    end_command(c, cmd, &end);
+    if (cmd == TAILQ_FIRST(&c->commands))
+        end_command(c, cmd, &end);
+    else
+        keep_early(cmd, &end);
+    end_early(c);
     if (c->freed)
         return;
     pump(c);
@@ -707,7 +751,7 @@ static struct command *body_command(struct imapc *c, const struct imap_value *na
     bool header = imap_value_is(name, "BODY[HEADER]");
     struct command *cmd;
     TAILQ_FOREACH(cmd, &c->commands, link)
-    if (cmd->cb.body && cmd->sent > 0 && cmd->cb.body->header == header)
+    if (cmd->cb.body && cmd->sent > 0 && !cmd->early && cmd->cb.body->header == header)
         return cmd;
     return NULL;
 }

@@ -7,6 +7,8 @@
  * given to whoever names such things (imapc_odd_fn), and the rest goes on; only where bytes are no response at all the
  * connection breaks, since then nobody knows where the next one begins: imapc_is_garbled().
  *
+ * Commands end in the order in which they were sent: an answer that comes before that of an earlier command waits for it.
+ *
  * A response with a body goes to the command that had the body, since servers may answer commands in
  * any order; other untagged data go to the oldest command in flight that wants them (fn_data), else to the
  * client's own `news` callback (EXISTS, EXPUNGE, FETCH of flags, BYE). One deadline: command_timeout without

@@ -87,6 +87,38 @@ def test_body_that_comes_behind_the_tagged_ok_is_nobodys(site):
     assert site.texts(user) == [LETTER % 0, LETTER % 1]
 
 
+# ---- answers in another order than the questions
+
+class Behind(servers.Manners):
+    """The whole answer to a command, once, goes out behind that to the next one (RFC 3501 5.5)."""
+
+    def __init__(self, verb):
+        self.verb, self.held = verb, None
+
+    def command(self, c, verb, args):
+        if verb == self.verb and self.held is None:
+            self.held = []
+            c.send = lambda *parts: self.held.extend(parts)
+        elif self.held:
+            c.send = lambda *parts: self.release(c, b"".join(p.encode() if isinstance(p, str) else p for p in parts))
+
+    def release(self, c, data):
+        if data.startswith(c.tag + b" OK"):
+            del c.send
+            data += b"".join(p.encode() if isinstance(p, str) else p for p in self.held)
+            self.held = []
+        type(c).send(c, data)
+
+
+@pytest.mark.parametrize("verb", [b"LIST", b"SELECT"])
+def test_answer_behind_that_to_the_next_command_is_waited_for(site, verb):
+    user = letters(site)
+    site.letters(user, LETTER % 9, name="Work")
+    site.source.behave_like(user, Behind(verb))
+    site.move(user)
+    assert site.texts(user) == site.texts(user, "source") and site.texts(user, name="Work") == [LETTER % 9]
+
+
 # ---- lines that are not understood whole
 
 def odd(site, user, line, verb="FETCH"):

@@ -206,10 +206,44 @@ static void test_pipelined(void **state)
     assert_int_equal(imapc_pending(w->c), 2);
     told(w, "");
     wait_for(w, "news EXISTS 7\n");
-    told(w, "DATA b EXISTS 5\nSTATUS b [UIDNEXT 9]\nEND b NO [LIMIT] slow down\nDATA news EXISTS 6\n"
-            "END a OK [READ-ONLY] fine\nDATA news EXISTS 7\n");
+    told(w, "DATA b EXISTS 5\nSTATUS b [UIDNEXT 9]\nDATA news EXISTS 6\n"
+            "END a OK [READ-ONLY] fine\nEND b NO [LIMIT] slow down\nDATA news EXISTS 7\n");
     assert_int_equal(imapc_pending(w->c), 0);
     end(w);
+}
+
+/* Whoever asks several things at once is over with the last of them, and is gone then. */
+static void test_ends_come_in_the_order_of_the_questions(void **state)
+{
+    struct world *w = *state;
+    struct asker a = {w, "a", false}, b = {w, "b", false}, c = {w, "c", false};
+    start_ready(w, SCRIPT(LOGIN(""), "<FIRST", "<SECOND", "<THIRD", ">m3 OK [X y] third", ">m2 BAD second", ">* 5 EXISTS",
+                          ">m1 NO first", ">* 6 EXISTS", "=bye LOGOUT"));
+    ask(&a, "FIRST");
+    ask(&b, "SECOND");
+    ask(&c, "THIRD");
+    wait_for(w, "news EXISTS 6\n");
+    told(w, "DATA a EXISTS 5\nEND a NO [] first\nEND b BAD [] second\nEND c OK [X y] third\nDATA news EXISTS 6\n");
+    end(w);
+}
+
+/* An answer that waits for its turn is none where the connection breaks meanwhile, and comes only once. */
+static void test_answer_that_waits_for_its_turn(void **state)
+{
+    static const char *const ends[] = {"!close", ">m2 OK again"};
+    for (size_t i = 0; i < COUNTOF(ends); i++) {
+        struct world *w = *state;
+        struct asker a = {w, "a", false}, b = {w, "b", false};
+        start_ready(w, SCRIPT(LOGIN(""), "<FIRST", "<SECOND", ">m2 OK second", ends[i]));
+        ask(&a, "FIRST");
+        ask(&b, "SECOND");
+        wait_for(w, "WHY");
+        assert_non_null(strstr(buf_str(&w->told), "END a DOWN"));
+        assert_non_null(strstr(buf_str(&w->told), "END b DOWN"));
+        assert_null(strstr(buf_str(&w->told), " OK "));
+        end(w);
+        buf_clear(&w->told);
+    }
 }
 
 /* What is given before the sign-in is over waits for it: some servers lose what is pipelined behind it. */
@@ -311,9 +345,9 @@ static void test_body_before_older_answer(void **state)
                           ">* 4 FETCH (UID 8 BODY[] \"quoted\")", ">m2 OK done", ">m1 OK done"));
     ask(&a, "UID FETCH 1:9 (UID FLAGS)");
     ask(&b, "UID FETCH 7 (UID BODY.PEEK[])");
-    wait_for(w, "END a");
+    wait_for(w, "END b");
     told(w, "BEGIN 3 7 5\nBODY hello\nDATA b FETCH 3\nUID 7\nDATA a FETCH 1\nUID 5\n"
-            "BEGIN 4 8 6\nBODY quoted\nDATA b FETCH 4\nUID 8\nEND b OK [] done\nEND a OK [] done\n");
+            "BEGIN 4 8 6\nBODY quoted\nDATA b FETCH 4\nUID 8\nEND a OK [] done\nEND b OK [] done\n");
     end(w);
 }
 
@@ -687,6 +721,8 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_pipelined),
+        TEST(test_ends_come_in_the_order_of_the_questions),
+        TEST(test_answer_that_waits_for_its_turn),
         TEST(test_queued_before_ready),
         TEST(test_name_as_literal),
         TEST(test_literal_refused),
