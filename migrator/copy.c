@@ -508,6 +508,22 @@ static void enter_doubles(struct copy *c)
 
 /* --- ALIGN, FLAGS, EXPUNGE --- */
 
+/* True: the copy ends, for a list is not what it seems to be. */
+static bool name_contradiction(struct copy *c)
+{
+    const struct selected *sides[] = {&c->pair.source, &c->pair.target};
+    for (size_t i = 0; i < COUNTOF(sides); i++) {
+        const char *wrong = selected_wrong(sides[i]);
+        if (!wrong)
+            continue;
+        char *why = xasprintf("the %s contradicts itself: %s", sides[i]->side, wrong);
+        fail(c, COPY_DIFFERS, why);
+        free(why);
+        return true;
+    }
+    return false;
+}
+
 /* Listing them anew has shown what arrived since the list was opened, which the next pass copies. */
 static void keep_to_list(struct selected *side)
 {
@@ -604,6 +620,8 @@ static void enter_expunge(struct copy *c)
 {
     struct delta d = delta_of(&c->pair);
     struct imap_seq sources = {0}, targets = {0};
+    if (name_contradiction(c)) /* what seems to be gone may be there */
+        return;
     bool uidplus = imap_caps_has(imapc_caps(c->pair.target.imap), CAP_UIDPLUS);
     delta_gone(&d, &sources, &targets);
     if (targets.n > 0 && !uidplus) {
@@ -763,8 +781,8 @@ static void enter_compare(struct copy *c)
             fail(c, COPY_DOWN, "it changes faster than it can be listed");
         return;
     }
-    const char *wrong = selected_wrong(&c->pair.source);
-    wrong = wrong ? wrong : selected_wrong(&c->pair.target);
+    if (name_contradiction(c))
+        return;
     delta_compare(&d, NULL, NULL, &r);
     c->pair.counts.compared_bytes = r.by_bytes;
     c->pair.counts.compared_headers = r.by_header;
@@ -773,9 +791,7 @@ static void enter_compare(struct copy *c)
         LOG(INFO, "foreign_messages", LOG_S("mailbox", c->target_name), LOG_U("count", r.foreign));
     if (r.shuffled > 0)
         LOG(INFO, "order_not_kept", LOG_S("mailbox", c->target_name), LOG_U("count", r.shuffled));
-    if (wrong) {
-        fail(c, COPY_DIFFERS, wrong);
-    } else if (r.by_kind[DELTA_FLAGS] + r.by_kind[DELTA_GONE] > 0 && c->round++ < ROUNDS) {
+    if (r.by_kind[DELTA_FLAGS] + r.by_kind[DELTA_GONE] > 0 && c->round++ < ROUNDS) {
         go(c, ALIGN); /* the server told of a change meanwhile, or does not do as told */
     } else {
         findings_count(c->pair.findings, FINDING_ZONE, r.zones);

@@ -102,6 +102,8 @@ static void take_exists(struct selected *s, uint32_t n)
 {
     if (s->phase == SELECTED_OPENING)
         mbox_list_clear(&s->list); /* what came before was about the mailbox before */
+    else if (n < s->list.n) /* the number may only rise (RFC 3501 5.2, 7.4.1): nobody knows which ones are gone */
+        s->wrong = "fewer messages than before, and no EXPUNGE";
     s->exists_told = true;
     if (!mbox_list_exists(&s->list, n))
         s->wrong = "more messages than this program can list";

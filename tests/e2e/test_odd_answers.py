@@ -278,6 +278,29 @@ def test_list_that_is_no_response_is_named_and_not_tried_for_ever(site):
 
 # ---- what contradicts itself
 
+class EndsWith(servers.Manners):
+    """Says a line before the OK of a command."""
+
+    def __init__(self, verb, line):
+        self.verb, self.said = verb, line
+
+    def command(self, c, verb, args):
+        def ok(text="done"):
+            del c.ok
+            c.line(self.said)
+            c.ok(text)
+        if verb == self.verb:
+            c.ok = ok
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_source_that_has_fewer_messages_without_an_expunge_is_not_believed(site, count):
+    """The last ones would be left behind, and all that was copied would be gone."""
+    user = letters(site)
+    site.source.behave_like(user, EndsWith(b"FETCH", b"* %d EXISTS" % count))
+    site.stays(user, '"INBOX": the source contradicts itself: fewer messages than before')
+
+
 @pytest.mark.parametrize("attribute", [b"\\Noselect", b"\\NonExistent", b"\\All", b"\\Flagged"])
 @pytest.mark.parametrize("first", [False, True])
 def test_mailbox_that_is_listed_twice_otherwise_is_tried(site, attribute, first):

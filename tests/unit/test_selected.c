@@ -122,6 +122,19 @@ static void assert_list(const struct world *w, const char *want)
     buf_free(&out);
 }
 
+/* The number of messages falls by EXPUNGE alone. */
+static void test_fewer_without_expunge(void **state)
+{
+    struct world *w = *state;
+    start(w, SCRIPT(LOGIN(""), "<EXAMINE INBOX", "<UID FETCH 1:* " ITEMS, OPENED("2", "9", "0"), MESSAGE("1", "2", ""),
+                    MESSAGE("2", "5", ""), ">* 1 EXISTS", ">m2 OK so", "=bye LOGOUT"));
+    open_box(w, NULL);
+    assert_int_equal(w->rc, COPY_DIFFERS);
+    assert_string_equal(w->why, "the source contradicts itself: fewer messages than before, and no EXPUNGE");
+    assert_non_null(selected_wrong(&w->box));
+    end(w);
+}
+
 /* One changed, one gone, one new: nothing of the others is listed but that they are there. */
 static void test_changes(void **state)
 {
@@ -319,6 +332,7 @@ static void test_broken_line_besides_a_whole_list_is_asked_for_again(void **stat
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_fewer_without_expunge, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_changes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_many_are_searched_in_pieces, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_search_that_finds_too_little, set_up, tear_down),
