@@ -18,6 +18,7 @@ enum {
     HOLD_MAX = 256 * 1024, /* bytes of an APPEND kept while it waits for "+" */
     CORK_MAX = 64 * 1024,  /* bytes gathered before they go out */
     TICKS = 4,             /* looks at the clock in one time-out */
+    TURN_NS = 5 * 1000 * 1000, /* for what one server sent, before others have their turn */
     QUOTED_MAX = 150       /* bytes of an odd response that are told */
 };
 #define BODY_MAX (UINT64_C(1) << 40)
@@ -973,6 +974,7 @@ static bool can_receive(const struct imapc *c)
 
 static void receive(struct imapc *c)
 {
+    uint64_t began = uv_hrtime();
     c->stamp_ms = clock_boot_ms();
     while (can_receive(c)) {
         if (c->quoted != QUOTED_NONE) {
@@ -987,6 +989,10 @@ static void receive(struct imapc *c)
         if (rc == LINE_MORE)
             break;
         take_item(c, rc, &item);
+        if (uv_hrtime() - began > TURN_NS && can_receive(c) && c->quoted == QUOTED_NONE) {
+            stream_again(c->stream);
+            break;
+        }
     }
 }
 

@@ -23,15 +23,9 @@ bool mbox_list_exists(struct mbox_list *l, uint32_t n)
 {
     if (n > MBOX_MESSAGES_MAX)
         return false;
-    if (n > l->cap) {
-        /* The first EXISTS has the whole number: no room is wasted on what doesn't come. */
-        size_t cap = l->cap == 0 ? n : n + n / 8;
-        l->msgs = xreallocarray(l->msgs, cap, sizeof *l->msgs);
-        l->cap = cap;
-    }
-    if (n > l->n)
-        memset(l->msgs + l->n, 0, (n - l->n) * sizeof *l->msgs);
     l->n = n;
+    if (l->told > n)
+        l->told = n;
     if (l->listed > n)
         l->listed = n;
     return true;
@@ -41,10 +35,26 @@ void mbox_list_expunge(struct mbox_list *l, uint32_t seq)
 {
     if (seq == 0 || seq > l->n)
         return;
-    memmove(l->msgs + seq - 1, l->msgs + seq, (l->n - seq) * sizeof *l->msgs);
     l->n--;
     if (seq <= l->listed)
         l->listed--;
+    if (seq > l->told)
+        return;
+    memmove(l->msgs + seq - 1, l->msgs + seq, (l->told - seq) * sizeof *l->msgs);
+    l->told--;
+}
+
+void mbox_list_room(struct mbox_list *l, size_t n)
+{
+    if (n <= l->told)
+        return;
+    if (n > l->cap) {
+        size_t twice = n < 32 ? 64 : 2 * n;
+        l->cap = twice < l->n ? twice : l->n;
+        l->msgs = xreallocarray(l->msgs, l->cap, sizeof *l->msgs);
+    }
+    memset(l->msgs + l->told, 0, (n - l->told) * sizeof *l->msgs);
+    l->told = n;
 }
 
 static bool fault(const char **why, const char *text)
@@ -111,7 +121,11 @@ bool mbox_list_fetch(struct mbox_list *l, uint32_t seq, const struct imap_value 
     if (!items || items->kind != IMAP_LIST)
         return fault(why, "FETCH without a list of items");
     bool whole = !items->next || fault(why, "FETCH with more than a list of items");
-    struct mbox_msg none = {0}, *m = seq > 0 && seq <= l->n ? &l->msgs[seq - 1] : &none;
+    struct mbox_msg none = {0}, *m = &none;
+    if (seq > 0 && seq <= l->n) {
+        mbox_list_room(l, seq);
+        m = &l->msgs[seq - 1];
+    }
     for (const struct imap_value *v = items->first; v; v = v->next ? v->next->next : NULL)
         if (v->kind != IMAP_ATOM || !v->next)
             whole = fault(why, "FETCH with an item that has no name or no value");
@@ -138,6 +152,7 @@ bool mbox_list_uids(struct mbox_list *l, const struct imap_seq *uids)
     size_t at = 0;
     if (imap_seq_count(uids) != l->n)
         return false;
+    mbox_list_room(l, l->n);
     for (size_t r = 0; r < uids->n; r++) {
         for (uint64_t uid = uids->ranges[r].first; uid <= uids->ranges[r].last; uid++) {
             struct mbox_msg *m = &l->msgs[at++];
@@ -152,7 +167,7 @@ bool mbox_list_uids(struct mbox_list *l, const struct imap_seq *uids)
 
 void mbox_list_keep(struct mbox_list *l, mbox_known_fn known, void *owner, unsigned items)
 {
-    for (size_t i = 0; i < l->n; i++) {
+    for (size_t i = 0; i < l->told; i++) {
         struct mbox_msg *m = &l->msgs[i];
         uint32_t size;
         if (!(m->has & MBOX_UID) || !known(owner, m->uid, &size))
@@ -169,7 +184,7 @@ bool mbox_list_check(struct mbox_list *l, size_t n, const char **why, uint32_t *
     uint32_t last = 0;
     for (size_t i = 0; i < n; i++) {
         *seq = (uint32_t)i + 1;
-        if (i >= l->n || ((l->msgs[i].has | l->msgs[i].has >> MBOX_KEPT) & MBOX_ALL) != MBOX_ALL) {
+        if (!mbox_list_knows(l, *seq)) {
             *why = "the server did not list it";
             return false;
         }
@@ -202,9 +217,15 @@ const struct mbox_msg *mbox_list_find(const struct mbox_list *l, uint32_t uid)
     return i < l->listed && l->msgs[i].uid == uid ? &l->msgs[i] : NULL;
 }
 
+bool mbox_list_knows(const struct mbox_list *l, uint32_t seq)
+{
+    const struct mbox_msg *m = mbox_list_at(l, seq);
+    return m && ((m->has | m->has >> MBOX_KEPT) & MBOX_ALL) == MBOX_ALL;
+}
+
 const struct mbox_msg *mbox_list_at(const struct mbox_list *l, uint32_t seq)
 {
-    return seq > 0 && seq <= l->n ? &l->msgs[seq - 1] : NULL;
+    return seq > 0 && seq <= l->told ? &l->msgs[seq - 1] : NULL;
 }
 
 static uint64_t mix(uint64_t sum, uint8_t byte)
@@ -216,7 +237,7 @@ uint64_t mbox_list_marks(const struct mbox_list *l, uint32_t below)
 {
     uint64_t sum = UINT64_C(14695981039346656037);
 
-    for (size_t i = 0; i < l->n; i++) {
+    for (size_t i = 0; i < l->told; i++) {
         const struct mbox_msg *m = &l->msgs[i];
         if (!(m->has & MBOX_UID) || m->uid >= below)
             continue;

@@ -34,7 +34,9 @@ struct mbox_msg {
 struct mbox_list {
     struct flags_pool *pool; /* borrowed */
     struct mbox_msg *msgs;   /* [i] is message number i + 1; owned */
-    size_t n, cap;
+    size_t n;    /* messages, by EXISTS and EXPUNGE */
+    size_t told; /* up to the last one that something was told of; no memory is kept for those above it */
+    size_t cap;
     size_t listed;
     bool contradicts; /* a message was told under two UIDs */
 };
@@ -72,7 +74,12 @@ const struct mbox_msg *mbox_list_find(const struct mbox_list *l, uint32_t uid);
 size_t mbox_list_from(const struct mbox_list *l, uint32_t uid);
 /* One number for UIDs and flags of all messages below a UID: other UIDs or flags, another number. */
 uint64_t mbox_list_marks(const struct mbox_list *l, uint32_t below);
-/* By message number; NULL where there is none. */
+/* All items of this number are listed, or kept. */
+bool mbox_list_knows(const struct mbox_list *l, uint32_t seq);
+/* The first n of the messages that are there have their place in msgs. There is room for all of them at last, and none for
+ * more. */
+void mbox_list_room(struct mbox_list *l, size_t n);
+/* By message number; NULL where there is none, or nothing was told of it or those above it. */
 const struct mbox_msg *mbox_list_at(const struct mbox_list *l, uint32_t seq);
 
 #endif

@@ -292,17 +292,12 @@ static const struct {
     const char *name;
 } apart_items[] = {{MBOX_UID, "UID"}, {MBOX_FLAGS, "FLAGS"}, {MBOX_DATE, "INTERNALDATE"}, {MBOX_SIZE, "RFC822.SIZE"}};
 
-static bool is_listed(const struct mbox_msg *m)
-{
-    return ((m->has | m->has >> MBOX_KEPT) & MBOX_ALL) == MBOX_ALL;
-}
-
 static size_t count_unlisted(const struct mbox_list *l)
 {
     size_t n = 0;
-    for (size_t i = 0; i < l->n; i++)
-        n += !is_listed(&l->msgs[i]);
-    return n;
+    for (size_t i = 0; i < l->told; i++)
+        n += !mbox_list_knows(l, (uint32_t)i + 1);
+    return n + (l->n - l->told);
 }
 
 /* What is not told even so counts as none. */
@@ -310,8 +305,8 @@ static void on_apart(void *owner, const struct imapc_end *e)
 {
     const struct imapc_end fine = {.rc = IMAPC_OK};
     struct selected *s = owner;
-    for (size_t i = 0; s->outstanding == 1 && e->rc != IMAPC_DOWN && i < s->list.n; i++)
-        if ((s->list.msgs[i].has & MBOX_UID) && !is_listed(&s->list.msgs[i]))
+    for (size_t i = 0; s->outstanding == 1 && e->rc != IMAPC_DOWN && i < s->list.told; i++)
+        if ((s->list.msgs[i].has & MBOX_UID) && !mbox_list_knows(&s->list, (uint32_t)i + 1))
             mbox_list_forgo(&s->list, (uint32_t)i + 1);
     on_end(s, e->rc == IMAPC_DOWN ? e : &fine);
 }
@@ -319,7 +314,8 @@ static void on_apart(void *owner, const struct imapc_end *e)
 /* Message numbers stay what they are as long as FETCH alone is under way (RFC 3501 7.4.1). */
 static void ask_items(struct selected *s, uint32_t seq)
 {
-    unsigned has = s->list.msgs[seq - 1].has;
+    const struct mbox_msg *m = mbox_list_at(&s->list, seq);
+    unsigned has = m ? m->has : 0;
     for (size_t i = 0; i < COUNTOF(apart_items); i++)
         if (!(has & apart_items[i].item))
             send_text(s, on_apart, "FETCH %" PRIu32 " (%s)", seq, apart_items[i].name);
@@ -330,7 +326,7 @@ static void ask_apart(struct selected *s)
     size_t n = count_unlisted(&s->list);
     s->apart = true;
     for (size_t i = 0; n <= APART_MAX && i < s->list.n; i++)
-        if (!is_listed(&s->list.msgs[i]))
+        if (!mbox_list_knows(&s->list, (uint32_t)i + 1))
             ask_items(s, (uint32_t)i + 1);
     if (s->outstanding > 0)
         return;

@@ -35,6 +35,7 @@ static void fill_list(struct world *w, struct mbox_list *l, const char *text)
         for (char *c = flags; *c; c++)
             *c = *c == '|' ? ' ' : *c == '-' ? ' ' : *c;
         assert_true(mbox_list_exists(l, (uint32_t)l->n + 1));
+        mbox_list_room(l, l->n);
         l->msgs[l->n - 1] = (struct mbox_msg){
             .uid = uid, .flags = set_of(w, flags), .instant = date, .zone = (int16_t)zone, .has = MBOX_ALL};
     }

@@ -12,6 +12,7 @@ struct world {
     const char *wanted; /* the last thing to wait for */
     bool done;
     bool pause_at_begin, free_at_data, in_body;
+    struct timer *slow; /* set by each line, which costs 2 ms; owned */
     uint64_t timeout_ms;
 };
 
@@ -60,6 +61,10 @@ static enum imapc_taken on_data(void *owner, const struct imap_resp *resp, const
     if (resp->kind == RESP_DATA && span_is_ci(resp->word, "FETCH") && !data)
         return IMAPC_ODD;
     note_data(a->w, a->name, resp);
+    if (a->w->slow)
+        timer_start(a->w->slow, 1);
+    for (uint64_t end = uv_hrtime() + 2000 * 1000; a->w->slow && uv_hrtime() < end;)
+        ;
     if (imap_value_u32(imap_value_get(data, "UID"), &uid))
         buf_printf(&a->w->told, "UID %u\n", uid);
     if (a->w->free_at_data)
@@ -132,6 +137,7 @@ static int tear_down(void **state)
 {
     struct world *w = *state;
     imapc_free(&w->c);
+    timer_free(&w->slow);
     buf_free(&w->told);
     loop_free(&w->loop);
     free(w);
@@ -697,6 +703,33 @@ static void test_free_from_inside(void **state)
     told(w, "DATA a EXISTS 1\n");
 }
 
+static void note_timer(void *owner)
+{
+    struct world *w = owner;
+    buf_add_str(&w->told, "TIMER\n");
+}
+
+/* Whatever a server sends, others have their turn in between, and its end comes behind all of it. */
+static void test_flood_leaves_turns_to_others(void **state)
+{
+    struct world *w = *state;
+    struct asker a = {w, "a", false};
+    struct buf flood = {0};
+    buf_add_str(&flood, "}");
+    for (int i = 0; i < 20; i++)
+        buf_add_str(&flood, "* 1 EXISTS\r\n");
+    buf_add_str(&flood, "* BYE enough\r\n");
+    start_ready(w, SCRIPT(LOGIN(""), "<NOOP", buf_str(&flood), "!close"));
+    w->slow = timer_new(w->loop, note_timer, w);
+    ask(&a, "NOOP");
+    wait_for(w, "WHY");
+    const char *first = strstr(buf_str(&w->told), "DATA"), *between = strstr(first, "TIMER");
+    assert_true(between && strstr(between, "DATA"));
+    assert_non_null(strstr(buf_str(&w->told), "WHY BYE enough, while NOOP"));
+    buf_free(&flood);
+    end(w);
+}
+
 /* What comes for one that is gone is thrown away, a body too. */
 static void test_forget(void **state)
 {
@@ -745,6 +778,7 @@ int main(void)
         TEST(test_bombs),
         TEST(test_refused_login),
         TEST(test_free_from_inside),
+        TEST(test_flood_leaves_turns_to_others),
         TEST(test_forget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

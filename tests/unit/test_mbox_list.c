@@ -73,6 +73,33 @@ static void test_flags(void **state)
     tear_down(&w);
 }
 
+/* A number costs the server some bytes, and us none; what was told moves down with EXPUNGE. */
+static void test_numbers_cost_nothing(void **state)
+{
+    (void)state;
+    struct world w;
+    uint32_t seq;
+    const char *why;
+    set_up(&w);
+    assert_true(mbox_list_exists(&w.list, MBOX_MESSAGES_MAX));
+    mbox_list_expunge(&w.list, MBOX_MESSAGES_MAX);
+    assert_int_equal(w.list.n, MBOX_MESSAGES_MAX - 1);
+    assert_int_equal(w.list.cap, 0);
+    assert_null(mbox_list_at(&w.list, 1));
+    assert_true(fetch(&w, 2, "(UID 7)") && fetch(&w, 100, "(UID 500)"));
+    assert_true(w.list.cap < 1000);
+    mbox_list_expunge(&w.list, 1);
+    mbox_list_expunge(&w.list, 3000000);
+    assert_int_equal(mbox_list_at(&w.list, 1)->uid, 7);
+    assert_int_equal(mbox_list_at(&w.list, 99)->uid, 500);
+    assert_null(mbox_list_at(&w.list, 100));
+    assert_true(mbox_list_exists(&w.list, 99) && mbox_list_exists(&w.list, 101));
+    assert_false(mbox_list_check(&w.list, 101, &why, &seq));
+    assert_true(fetch(&w, 101, "(UID 501)"));
+    assert_int_equal(mbox_list_at(&w.list, 100)->uid, 0);
+    tear_down(&w);
+}
+
 static void test_split(void **state)
 {
     (void)state;
@@ -239,7 +266,8 @@ static void test_size(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_flags),       cmocka_unit_test(test_split), cmocka_unit_test(test_listing),
+        cmocka_unit_test(test_flags),       cmocka_unit_test(test_numbers_cost_nothing),
+        cmocka_unit_test(test_split), cmocka_unit_test(test_listing),
         cmocka_unit_test(test_bad_answers), cmocka_unit_test(test_size),  cmocka_unit_test(test_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
