@@ -45,7 +45,7 @@ static bool has_hidden_item(struct span s)
             section = c == '[';
         else if (c != ' ' && c != '(' && c != ')')
             continue;
-        struct span word = span_of(s.p + begin, (i < s.len ? i : s.len) - begin);
+        struct span word = c == ']' ? span_of(s.p, 0) : span_of(s.p + begin, (i < s.len ? i : s.len) - begin);
         if (span_is_ci(word, "MODSEQ") || span_is_ci(word, "HIGHESTMODSEQ") || span_is_ci(word, "EMAILID"))
             return true;
         begin = i + 1;
