@@ -219,11 +219,19 @@ struct uid_reader {
     struct append *a;
     size_t n;
     bool ascending;
+    bool old; /* one of them was there before, or is another copy of ours */
 };
+
+/* What the target had before can't be what it just took. */
+static bool was_there(const struct outbox *o, uint32_t uid)
+{
+    return mbox_list_find(&o->p->target.list, uid) || ledger_find_target(o->p->ledger, uid);
+}
 
 static void take_uid(void *arg, uint32_t uid)
 {
     struct uid_reader *r = arg;
+    r->old = r->old || was_there(r->a->o, uid);
     if (r->n < r->a->n) {
         r->ascending = r->ascending && (r->n == 0 || uid > r->a->rows[r->n - 1].target_uid);
         r->a->rows[r->n].target_uid = uid;
@@ -231,7 +239,8 @@ static void take_uid(void *arg, uint32_t uid)
     r->n++;
 }
 
-/* [APPENDUID uidvalidity uids] (RFC 4315 3, RFC 3502 6.3.11). What does not fit is as good as none. */
+/* [APPENDUID uidvalidity uids] (RFC 4315 3, RFC 3502 6.3.11). What does not fit is as good as none: a row for somebody else's
+ * message would have that removed one day. */
 static bool read_append_uids(struct append *a, struct span code)
 {
     struct uid_reader r = {.a = a, .ascending = true};
@@ -245,7 +254,7 @@ static bool read_append_uids(struct append *a, struct span code)
         uidvalidity != a->o->p->target.uidvalidity)
         return false;
     struct span uids = span_of(blank + 1, args.len - head - 1);
-    return imap_seq_each(uids, a->n, take_uid, &r) && r.n == a->n && r.ascending;
+    return imap_seq_each(uids, a->n, take_uid, &r) && r.n == a->n && r.ascending && !r.old;
 }
 
 /* RFC 5530: codes that are about the account or the mailbox and not about the message. */
@@ -299,7 +308,8 @@ static void on_done(void *owner, enum route_rc rc)
 
 static void note_rows(struct outbox *o, const struct append *a)
 {
-    o->uidnext = a->rows[a->n - 1].target_uid + 1;
+    uint32_t last = a->rows[a->n - 1].target_uid;
+    o->uidnext = last == UINT32_MAX ? last : last + 1;
     for (size_t i = 0; i < a->n; i++)
         o->largest = a->rows[i].size > o->largest ? a->rows[i].size : o->largest;
     if (o->first == 0 || a->rows[0].target_uid < o->first)
@@ -317,7 +327,7 @@ static void note_rows(struct outbox *o, const struct append *a)
 static void got_learned(void *owner, const struct readback_item *item)
 {
     struct outbox *o = owner;
-    if (ledger_find_target(o->p->ledger, item->uid) || o->n_learned > LEARN_MAX)
+    if (was_there(o, item->uid) || o->n_learned > LEARN_MAX) /* "9:*" gives the last one where there is none from 9 on */
         return;
     if (o->n_learned == o->learned_room) {
         o->learned_room = o->learned_room ? 2 * o->learned_room : 64;

@@ -332,6 +332,30 @@ def test_separator_of_list_rules_over_that_of_namespace(site, spaces):
     site.migrator.wait(f"event=findings .*user={user} kind=disagrees count=1 waived=0 blocks=no")
 
 
+class TellsUids(servers.Manners):
+    """In APPENDUID, whatever they are."""
+
+    def __init__(self, uids):
+        self.uids = uids
+
+    def appended(self, c, box, uids, code):
+        return f"APPENDUID {box.uidvalidity} {self.uids}"
+
+
+@pytest.mark.parametrize("offers", [(), ("MULTIAPPEND",)])
+def test_appenduid_that_names_a_message_that_was_there_is_not_believed(site, offers):
+    """Else it counts as our copy, and goes when the source's message does."""
+    user = letters(site, 1 if not offers else 3)
+    for i in range(3):
+        site.target.add(user, "INBOX", LETTER % (90 + i))
+    without = () if offers else ("MULTIAPPEND",)
+    site.target.behave_like(user, TellsUids("1:3" if offers else "2"), servers.Offers(without=without))
+    site.copy(user)
+    del site.source.box(user).messages[:1]
+    site.flip(user)
+    assert site.texts(user) == [LETTER % (90 + i) for i in range(3)] + site.texts(user, "source")
+
+
 # ---- subscriptions
 
 class NoLsub(servers.Manners):
