@@ -97,7 +97,7 @@ static enum verdict take(struct arguments *a, int argc, char **argv)
         a->file = arg + 2;
         a->at++;
     } else {
-        return a->role == CONF_CTL && strcmp(arg, "-c") ? STOP : USAGE;
+        return a->role == CONF_CTL ? STOP : USAGE;
     }
     return GO_ON;
 }

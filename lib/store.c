@@ -474,7 +474,8 @@ static void on_call(void *owner, enum redis_rc rc, const struct reply *r)
     }
     if (*script)
         FAULT_POINT("script", script, "answered");
-    if (rc == REDIS_ERROR_REPLY)
+    /* BUSYGROUP: what was to be made is there. */
+    if (rc == REDIS_ERROR_REPLY && !begins(reply_str(r), "BUSYGROUP"))
         LOG(WARN, "store_error", LOG_S("script", script), LOG_SPAN("error", reply_str(r)));
     TAILQ_REMOVE(&s->sent, c, link);
     s->busy++;

@@ -4,6 +4,7 @@
 #include "lib/imap_write.h"
 
 #include "actions_priv.h"
+#include "nearest.h"
 
 /* ---- the end */
 
@@ -284,6 +285,23 @@ static bool needs_account(enum action_verb verb)
     return verb == ACTION_USER || verb == ACTION_SESSIONS || (verb >= ACTION_MIGRATE && verb <= ACTION_WAIVE);
 }
 
+char *action_no_backend(const struct conf *c, const char *name)
+{
+    const char **known = xcalloc(c->n_backends + 1, sizeof(*known));
+    struct buf list = {0};
+
+    for (size_t i = 0; i < c->n_backends; i++) {
+        known[i] = c->backends[i].name;
+        buf_printf(&list, "%s%s", i ? ", " : "", known[i]);
+    }
+    const char *meant = nearest(name, known, c->n_backends);
+    char *text = meant ? xasprintf("there is no backend \"%s\": did you mean \"%s\"?", name, meant)
+                       : xasprintf("there is no backend \"%s\"; the configuration has: %s", name, buf_str(&list));
+    buf_free(&list);
+    free(known);
+    return text;
+}
+
 /* NULL: the action may run. Else what is wrong with it; to free. */
 static char *fault_of(struct run *r)
 {
@@ -296,7 +314,7 @@ static char *fault_of(struct run *r)
     if (needs_account(a->verb) && !r->user)
         return xstrdup("an account must be named");
     if (*a->to && !conf_backend(c, a->to))
-        return xasprintf("there is no backend \"%s\" in the configuration", a->to);
+        return action_no_backend(c, a->to);
     if (a->verb == ACTION_FLIP && !*a->to)
         return xstrdup("flip needs --to BACKEND");
     if (a->verb == ACTION_FLIP && !*a->reason)

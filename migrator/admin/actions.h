@@ -60,6 +60,10 @@ typedef void (*action_fn)(void *owner, const struct action_result *result);
 void action_run(struct store *s, const struct action *a, action_fn fn, void *owner);
 /* The JSON of an account, as of `user`. To decref. */
 json_t *action_account(const struct store *s, const char *user, const struct route *r);
+/* Says that the configuration has no backend of this name. To free. */
+char *action_no_backend(const struct conf *c, const char *name);
+/* A string that may hold any byte. To decref. */
+json_t *json_text(struct span s);
 /* "2026-01-31T10:00:00Z"; null for 0. To decref. */
 json_t *action_time(uint64_t ms);
 

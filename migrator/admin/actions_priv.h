@@ -24,8 +24,6 @@ struct run {
 void run_end(struct run *r, enum action_rc rc, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* rc is neither ROUTE_OK nor about this verb: ends with what it means. */
 void run_end_failed(struct run *r, enum route_rc rc, const char *detail);
-/* A string that may hold any byte. */
-json_t *json_text(struct span s);
 
 /* What is wrong with the keys, NULL = nothing; to be freed. */
 char *waive_fault(const struct action *a);

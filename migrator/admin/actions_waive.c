@@ -6,8 +6,24 @@
 #include "migrator/waiver.h"
 
 #include "actions_priv.h"
+#include "nearest.h"
 
 /* ---- waive */
+
+static char *cannot_waive(const char *typed, const char *why)
+{
+    const char *words[FINDING_KINDS], *colon = strrchr(typed, ':');
+    size_t n = 0;
+    enum finding_kind known;
+
+    for (size_t k = 0; k < FINDING_KINDS; k++)
+        if (finding_is_waivable_in_one((enum finding_kind)k))
+            words[n++] = finding_word((enum finding_kind)k);
+    const char *kind = colon ? colon + 1 : typed,
+               *meant = finding_parse(span_str(kind), &known) ? NULL : nearest(kind, words, n);
+    return meant ? xasprintf("\"%s\" can't be waived: did you mean \"%.*s%s\"?", typed, (int)(kind - typed), typed, meant)
+                 : xasprintf("\"%s\" can't be waived: %s", typed, why);
+}
 
 char *waive_fault(const struct action *a)
 {
@@ -20,7 +36,7 @@ char *waive_fault(const struct action *a)
     for (size_t i = 0; i < a->n_keys; i++) {
         char *key = waiver_key(span_str(a->keys[i]), &why);
         if (!key)
-            return xasprintf("\"%s\" can't be waived: %s", a->keys[i], why);
+            return cannot_waive(a->keys[i], why);
         free(key);
     }
     return NULL;

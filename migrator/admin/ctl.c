@@ -1,5 +1,4 @@
-/* imapferryctl: what staff type. One verb a call; see `usage` for all of them, and actions.h for what they
- * do. */
+/* imapferryctl: what staff type. One verb a call; see ctl_args.c for all of them, and actions.h for what they do. */
 #include <errno.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -13,6 +12,7 @@
 
 #include "actions.h"
 #include "bulk.h"
+#include "ctl_args.h"
 #include "ctl_plan.h"
 #include "ctl_print.h"
 #include "ctl_wait.h"
@@ -21,94 +21,13 @@ enum {
     STORE_TIMEOUT_MS = 5000, /* of one command */
     REACH_MS = 5000,         /* until the store must be there */
     LIST_MAX = 64 << 20,     /* bytes of a list of accounts */
-    KEYS_MAX = 1000,         /* of one waive */
-};
-
-static const char usage[] =
-    "usage: imapferryctl [-c FILE] [--json] VERB ...\n"
-    "\n"
-    "  init                               make the store in Redis, once\n"
-    "  seal-key [--out DIR]               make a pair of keys for sealed passwords\n"
-    "  status                             the whole migration\n"
-    "  recount                            count the accounts for it anew\n"
-    "  user NAME [--report]               one account: where it is, what happens to it, why (--report: what was\n"
-    "                                     compared and found at its last pass)\n"
-    "  plan NAME                          what a migration would do, and what would stop it; writes nothing\n"
-    "  sessions NAME                      its sessions\n"
-    "  audit [NAME]                       who did what, and why\n"
-    "  migrate NAME [--to BACKEND] [--now] [--wait]\n"
-    "                                     copy it, and switch it over as the policy says (--now: at once)\n"
-    "  migrate --all FILE [--to BACKEND]  the same for all accounts of a list (-: standard input), one a "
-    "line,\n"
-    "                                     behind those whose users log in\n"
-    "  flip NAME --to BACKEND --reason TEXT [--wait]\n"
-    "                                     copy and switch it over now\n"
-    "  flip NAME --to BACKEND --force --reason TEXT [--wait]\n"
-    "                                     switch it over without a copy\n"
-    "  hold NAME [--reason TEXT]          pin it where it is\n"
-    "  release NAME                       undo hold\n"
-    "  retry NAME                         try again now what is in backoff or blocked\n"
-    "  waive NAME KIND|MAILBOX:UID|MAILBOX:KIND... --reason TEXT\n"
-    "                                     accept what was found, so that it stops nothing\n"
-    "  waive NAME KEY... --remove [--reason TEXT]\n"
-    "                                     undo that\n"
-    "  pause [--reason TEXT]              stop all migrations (what is being switched over is carried out)\n"
-    "  resume                             undo pause\n"
-    "\n"
-    "also: --check-conf, --print-conf[=sample], --version, --help\n"
-    "exit status: 0 done, 1 failed, 2 usage, 3 no record of the account, 4 its state does not allow it,\n"
-    "             5 store out of reach, or its replicas have not confirmed it: say it again\n";
-
-/* What may stand behind a verb. */
-enum {
-    TAKES_NAME = 1,
-    NEEDS_NAME = 2,
-    TAKES_TO = 4,
-    TAKES_REASON = 8,
-    TAKES_FORCE = 16,
-    TAKES_WAIT = 32,
-    TAKES_NOW = 64,
-    TAKES_OUT = 128,
-    TAKES_ALL = 256,
-    TAKES_REPORT = 2048,
-    TAKES_KEYS = 4096,
-    TAKES_REMOVE = 8192
-};
-enum { SEAL_KEY = -1, PLAN = -2 };
-
-static const struct verb {
-    const char *name;
-    int verb; /* enum action_verb, or SEAL_KEY */
-    unsigned takes;
-} verbs[] = {
-    {"init", ACTION_INIT, 0},
-    {"seal-key", SEAL_KEY, TAKES_OUT},
-    {"status", ACTION_STATUS, 0},
-    {"recount", ACTION_RECOUNT, 0},
-    {"plan", PLAN, NEEDS_NAME},
-    {"user", ACTION_USER, NEEDS_NAME | TAKES_REPORT},
-    {"sessions", ACTION_SESSIONS, NEEDS_NAME},
-    {"audit", ACTION_AUDIT, TAKES_NAME},
-    {"migrate", ACTION_MIGRATE, NEEDS_NAME | TAKES_TO | TAKES_REASON | TAKES_WAIT | TAKES_NOW | TAKES_ALL},
-    {"flip", ACTION_FLIP, NEEDS_NAME | TAKES_TO | TAKES_REASON | TAKES_FORCE | TAKES_WAIT},
-    {"hold", ACTION_HOLD, NEEDS_NAME | TAKES_REASON},
-    {"release", ACTION_RELEASE, NEEDS_NAME | TAKES_REASON},
-    {"retry", ACTION_RETRY, NEEDS_NAME | TAKES_REASON},
-    {"waive", ACTION_WAIVE, NEEDS_NAME | TAKES_REASON | TAKES_KEYS | TAKES_REMOVE},
-    {"pause", ACTION_PAUSE, TAKES_REASON},
-    {"resume", ACTION_RESUME, TAKES_REASON},
 };
 
 struct ctl {
-    const struct verb *verb;
-    struct action action;
-    const char *out;       /* seal-key */
-    const char *all;       /* migrate: the file with the names */
-    struct bulk_list list; /* owned; of this file */
+    struct ctl_args args;
+    struct bulk_list list; /* owned; of the file with the names */
     struct bulk *bulk;     /* owned */
-    const char *keys[KEYS_MAX]; /* of waive */
-    bool json, wait;
-    struct conf *conf; /* owned, as all below */
+    struct conf *conf;     /* owned, as all below */
     struct loop *loop;
     struct store *store;
     struct timer *reach;
@@ -117,94 +36,6 @@ struct ctl {
     bool started, ended;
     enum action_rc rc;
 };
-
-/* ---- arguments */
-
-static bool usage_error(const char *what, const char *which)
-{
-    fprintf(stderr, "imapferryctl: %s%s\n%s", what, which, usage);
-    return false;
-}
-
-struct flag {
-    const char *name;
-    unsigned takes;
-    const char **value;
-    bool *set;
-};
-
-/* Steps over a flag and its value. */
-static bool take_flag(struct ctl *c, int argc, char **argv, int *i)
-{
-    const struct flag flags[] = {
-        {"--to", TAKES_TO, &c->action.to, NULL},
-        {"--reason", TAKES_REASON, &c->action.reason, NULL},
-        {"--out", TAKES_OUT, &c->out, NULL},
-        {"--all", TAKES_ALL, &c->all, NULL},
-        {"--force", TAKES_FORCE, NULL, &c->action.force},
-        {"--wait", TAKES_WAIT, NULL, &c->wait},
-        {"--now", TAKES_NOW, NULL, &c->action.now},
-        {"--report", TAKES_REPORT, NULL, &c->action.report},
-        {"--remove", TAKES_REMOVE, NULL, &c->action.remove},
-        {"--json", ~0u, NULL, &c->json},
-    };
-
-    for (size_t k = 0; k < COUNTOF(flags); k++) {
-        const struct flag *f = &flags[k];
-        size_t len = strlen(f->name);
-        bool with_value = f->value && !strncmp(argv[*i], f->name, len) && argv[*i][len] == '=';
-        if (!with_value && strcmp(argv[*i], f->name) != 0)
-            continue;
-        if (f->takes != ~0u && !(c->verb->takes & f->takes))
-            return usage_error(c->verb->name, " does not take that option");
-        if (f->set)
-            *f->set = true;
-        else if (with_value)
-            *f->value = argv[*i] + len + 1;
-        else if (*i + 1 < argc)
-            *f->value = argv[++*i];
-        else
-            return usage_error(f->name, " needs a value");
-        return true;
-    }
-    return usage_error("unknown option ", argv[*i]);
-}
-
-static bool take_arguments(struct ctl *c, int argc, char **argv, int i)
-{
-    bool only_names = false;
-
-    while (i < argc && !strcmp(argv[i], "--json")) {
-        c->json = true;
-        i++;
-    }
-    if (i == argc)
-        return usage_error("no verb", "");
-    for (size_t k = 0; k < COUNTOF(verbs) && !c->verb; k++)
-        if (!strcmp(argv[i], verbs[k].name))
-            c->verb = &verbs[k];
-    if (!c->verb)
-        return usage_error("unknown verb ", argv[i]);
-    for (i++; i < argc; i++) {
-        if (!only_names && !strcmp(argv[i], "--")) {
-            only_names = true;
-        } else if (!only_names && argv[i][0] == '-' && argv[i][1]) {
-            if (!take_flag(c, argc, argv, &i))
-                return false;
-        } else if ((c->verb->takes & (NEEDS_NAME | TAKES_NAME)) && !c->action.login) {
-            c->action.login = argv[i];
-        } else if ((c->verb->takes & TAKES_KEYS) && c->action.n_keys < KEYS_MAX) {
-            c->keys[c->action.n_keys++] = argv[i];
-        } else {
-            return usage_error("too many arguments: ", argv[i]);
-        }
-    }
-    if (c->all && (c->action.login || c->wait || c->action.now))
-        return usage_error(c->verb->name, " --all takes neither a NAME nor --now or --wait");
-    if ((c->verb->takes & NEEDS_NAME) && !c->action.login && !c->all)
-        return usage_error(c->verb->name, " needs the NAME of an account");
-    return true;
-}
 
 /* Who is at the keyboard, also behind sudo. */
 static char *who_am_i(void)
@@ -222,30 +53,26 @@ static char *who_am_i(void)
 static int seal_key(const struct ctl *c)
 {
     const struct conf_seal *s = &c->conf->seal;
-    bool in_conf = s->private_key_files.n > 0 && *s->public_key_file;
+    const char *out = c->args.out;
     char *error = NULL, *private, *public;
 
-    if (!c->out && !in_conf) {
-        fprintf(stderr, "imapferryctl: the configuration has no seal section with public_key_file and "
-                        "private_key_files; say where the keys shall go with --out DIR\n");
+    if (!out && (s->private_key_files.n == 0 || !*s->public_key_file)) {
+        ctl_args_wrong(&c->args, "the configuration has no section seal with public_key_file and private_key_files: say "
+                                 "where the keys shall go with --out DIR");
         return ACTION_USAGE;
     }
-    private = c->out ? xasprintf("%s/seal.key", c->out) : xstrdup(s->private_key_files.items[0]);
-    public = c->out ? xasprintf("%s/seal.pub", c->out) : xstrdup(s->public_key_file);
+    private = out ? xasprintf("%s/seal.key", out) : xstrdup(s->private_key_files.items[0]);
+    public = out ? xasprintf("%s/seal.pub", out) : xstrdup(s->public_key_file);
     bool ok = seal_key_make(private, public, &error);
-    json_t *o = json_object();
-    if (ok) {
-        json_object_set_new(o, "private_key_file", json_string(private));
-        json_object_set_new(o, "public_key_file", json_string(public));
-    } else {
-        json_object_set_new(o, "error", json_string(error));
-        fprintf(stderr, "imapferryctl: %s\n", error);
-    }
-    if (c->json)
+    if (!ok) {
+        ctl_print_error(c->args.json, error, NULL);
+    } else if (c->args.json) {
+        json_t *o = json_pack("{s:s, s:s}", "private_key_file", private, "public_key_file", public);
         ctl_print_json(o);
-    else if (ok)
+        json_decref(o);
+    } else {
         printf("private key (migrators)  %s\npublic key (proxies)     %s\n", private, public);
-    json_decref(o);
+    }
     free(private);
     free(public);
     free(error);
@@ -258,10 +85,12 @@ static void end(struct ctl *c, const struct action_result *r)
 {
     c->ended = true;
     c->rc = r->rc;
-    if (c->json)
+    if (c->args.json)
         ctl_print_json(r->data);
+    else if (r->rc == ACTION_USAGE)
+        ctl_args_wrong(&c->args, "%s", r->text);
     else
-        ctl_print_result(&c->action, r);
+        ctl_print_result(&c->args.action, r);
     loop_stop(c->loop);
 }
 
@@ -279,20 +108,20 @@ static void on_result(void *owner, const struct action_result *r)
     const struct conf_migration *m = &c->conf->migration;
     const char *why;
 
-    if (r->rc != ACTION_DONE || !c->wait) {
+    if (r->rc != ACTION_DONE || !c->args.wait) {
         end(c, r);
         return;
     }
-    if (!c->json)
+    if (!c->args.json)
         printf("%s\n", r->text);
-    c->key = account_key(c->conf, span_str(c->action.login), &why);
+    c->key = account_key(c->conf, span_str(c->args.action.login), &why);
     c->waiting = wait_start(
         &(struct wait_request){
             .store = c->store,
             .user = c->key,
-            .target = c->action.to ? c->action.to : conf_pair_of(c->conf, c->key).target,
-            .manual = m->cutover != CUTOVER_IMMEDIATE && !c->action.now && c->verb->verb == ACTION_MIGRATE,
-            .quiet = c->json,
+            .target = c->args.action.to ? c->args.action.to : conf_pair_of(c->conf, c->key).target,
+            .manual = m->cutover != CUTOVER_IMMEDIATE && !c->args.action.now && c->args.what == ACTION_MIGRATE,
+            .quiet = c->args.json,
         },
         on_waited, c);
 }
@@ -301,8 +130,8 @@ static void on_result(void *owner, const struct action_result *r)
 
 static bool read_list(struct ctl *c)
 {
-    bool from_stdin = !strcmp(c->all, "-");
-    FILE *f = from_stdin ? stdin : fopen(c->all, "rb");
+    bool from_stdin = !strcmp(c->args.all, "-");
+    FILE *f = from_stdin ? stdin : fopen(c->args.all, "rb");
     struct buf text = {0};
     char block[65536];
     size_t n;
@@ -311,8 +140,7 @@ static bool read_list(struct ctl *c)
         buf_add(&text, block, n);
     bool good = f && !ferror(f) && text.len <= LIST_MAX;
     if (!good)
-        fprintf(stderr, "imapferryctl: %s: %s\n", c->all,
-                f && !ferror(f) ? "is larger than 64 MiB" : strerror(errno));
+        ctl_args_wrong(&c->args, "%s: %s", c->args.all, f && !ferror(f) ? "is larger than 64 MiB" : strerror(errno));
     else
         bulk_list_read(&c->list, c->conf, buf_span(&text));
     if (f && !from_stdin)
@@ -330,8 +158,8 @@ static void on_bulk(void *owner, const struct action_result *r)
     c->bulk = NULL;
     json_array_foreach(json_object_get(r->data, "problems"), i, p)
     {
-        if (!c->json)
-            fprintf(stderr, "%s:%" JSON_INTEGER_FORMAT ": \"%s\" %s\n", c->all,
+        if (!c->args.json)
+            fprintf(stderr, "%s:%" JSON_INTEGER_FORMAT ": \"%s\" %s\n", c->args.all,
                     json_integer_value(json_object_get(p, "line")),
                     json_string_value(json_object_get(p, "name")),
                     json_string_value(json_object_get(p, "error")));
@@ -343,7 +171,7 @@ static void start_bulk(struct ctl *c)
 {
     c->bulk = bulk_start(
         &(struct bulk_request){
-            .store = c->store, .to = c->action.to, .who = c->action.who, .reason = c->action.reason},
+            .store = c->store, .to = c->args.action.to, .who = c->args.action.who, .reason = c->args.action.reason},
         &c->list, on_bulk, c);
 }
 
@@ -371,16 +199,16 @@ static void on_reach(void *owner)
 static void on_store(void *owner, enum store_state state, const char *detail)
 {
     struct ctl *c = owner;
-    bool good = state == STORE_UP || (state == STORE_FOREIGN && c->action.verb == ACTION_INIT);
+    bool good = state == STORE_UP || (state == STORE_FOREIGN && c->args.action.verb == ACTION_INIT);
 
     if (c->started || c->ended)
         return;
     if (good) {
         c->started = true;
-        if (c->all)
+        if (c->args.all)
             start_bulk(c);
         else
-            action_run(c->store, &c->action, on_result, c);
+            action_run(c->store, &c->args.action, on_result, c);
     } else if (state != STORE_CONNECTING) {
         unreachable(c, detail);
     }
@@ -390,9 +218,9 @@ static int run_verb(struct ctl *c)
 {
     char *who = who_am_i();
 
-    c->action.verb = (enum action_verb)c->verb->verb;
-    c->action.who = who;
-    c->action.keys = c->keys;
+    c->args.action.verb = (enum action_verb)c->args.what;
+    c->args.action.who = who;
+    c->args.action.keys = c->args.keys;
     c->loop = loop_new();
     c->reach = timer_new(c->loop, on_reach, c);
     timer_start(c->reach, REACH_MS);
@@ -408,34 +236,50 @@ static int run_verb(struct ctl *c)
     return c->rc;
 }
 
+static int run(struct ctl *c)
+{
+    const struct ctl_args *a = &c->args;
+
+    if (a->all && a->action.to && !conf_backend(c->conf, a->action.to)) {
+        char *text = action_no_backend(c->conf, a->action.to);
+        ctl_args_wrong(a, "%s", text);
+        free(text);
+        return ACTION_USAGE;
+    }
+    if (a->all && !read_list(c))
+        return ACTION_USAGE;
+    if (a->what == CTL_SEAL_KEY)
+        return seal_key(c);
+    if (a->what == CTL_PLAN)
+        return ctl_plan(c->conf, a->action.login, a->json);
+    return run_verb(c);
+}
+
 int main(int argc, char **argv)
 {
     struct ctl c = {.rc = ACTION_FAILED};
+    struct buf usage = {0};
     const char *file;
     char *error = NULL;
     int status;
 
-    if (!conf_arguments(argc, argv, CONF_CTL, usage, &file, &status))
+    ctl_args_usage(&usage);
+    bool go_on = conf_arguments(argc, argv, CONF_CTL, buf_str(&usage), &file, &status);
+    buf_free(&usage);
+    if (!go_on)
         return status;
-    if (!take_arguments(&c, argc, argv, optind))
-        return ACTION_USAGE;
+    enum ctl_args_end end = ctl_args_read(&c.args, argc, argv, optind);
+    if (end != CTL_ARGS_GOOD)
+        return end == CTL_ARGS_HELPED ? ACTION_DONE : ACTION_USAGE;
     log_set_level(LOG_LEVEL_ERROR);
     /* A plan signs in at the servers, as a migrator does. */
-    c.conf = conf_load(file, c.verb->verb == PLAN ? CONF_MIGRATOR : CONF_CTL, &error);
+    c.conf = conf_load(file, c.args.what == CTL_PLAN ? CONF_MIGRATOR : CONF_CTL, &error);
     if (!c.conf) {
-        fprintf(stderr, "imapferryctl: %s\n", error);
+        ctl_print_error(c.args.json, error, NULL);
         free(error);
         return ACTION_FAILED;
     }
-    if (c.all && c.action.to && !conf_backend(c.conf, c.action.to))
-        status =
-            usage_error("there is no such backend in the configuration: ", c.action.to) ? 0 : ACTION_USAGE;
-    else if (c.all && !read_list(&c))
-        status = ACTION_USAGE;
-    else
-        status = c.verb->verb == SEAL_KEY ? seal_key(&c)
-                 : c.verb->verb == PLAN   ? ctl_plan(c.conf, c.action.login, c.json)
-                                          : run_verb(&c);
+    status = run(&c);
     bulk_list_free(&c.list);
     conf_free(&c.conf);
     return status;

@@ -55,14 +55,7 @@ static void end_with(struct planner *g, int status, const char *fmt, ...)
     va_start(ap, fmt);
     buf_vprintf(&text, fmt, ap);
     va_end(ap);
-    if (g->json) {
-        json_t *o = json_object();
-        json_object_set_new(o, "error", json_string(buf_str(&text)));
-        ctl_print_json(o);
-        json_decref(o);
-    } else {
-        fprintf(stderr, "imapferryctl: %s\n", buf_str(&text));
-    }
+    ctl_print_error(g->json, buf_str(&text), NULL);
     buf_free(&text);
     end(g, status);
 }

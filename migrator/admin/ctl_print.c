@@ -7,7 +7,7 @@
 
 #include "ctl_print.h"
 
-enum { LABEL_WIDTH = 12 };
+enum { LABEL_WIDTH = 12, COLUMNS = 79 /* of a terminal, less one */ };
 
 /* ---- values */
 
@@ -86,11 +86,7 @@ static void write_time(struct buf *out, const char *text, const char *now_text)
     }
     if (!time_of(now_text, &now))
         now = (time_t)(clock_wall_ms() / 1000);
-    char local[40];
-    struct tm tm;
-    localtime_r(&t, &tm);
-    strftime(local, sizeof(local), "%Y-%m-%d %H:%M:%S", &tm);
-    buf_printf(out, "%s (", local);
+    buf_printf(out, "%s (", text);
     if (t > now) {
         buf_add_str(out, "in ");
         ctl_write_duration(out, (uint64_t)(t - now) * 1000);
@@ -337,6 +333,42 @@ void ctl_print_json(json_t *data)
 {
     json_dumpf(data, stdout, JSON_INDENT(2));
     putchar('\n');
+}
+
+void ctl_print_error(bool json, const char *text, const char *hint)
+{
+    json_t *o = json_object();
+
+    json_object_set_new(o, "error", json_text(span_str(text)));
+    if (hint)
+        json_object_set_new(o, "hint", json_string(hint));
+    if (json)
+        ctl_print_json(o);
+    else
+        fprintf(stderr, hint ? "imapferryctl: %s\n%s\n" : "imapferryctl: %s\n", text, hint);
+    json_decref(o);
+}
+
+void ctl_write_wrapped(struct buf *out, const char *text, int indent)
+{
+    size_t column = (size_t)indent;
+    bool begins = true;
+
+    for (text += strspn(text, " "); *text; text += strspn(text, " ")) {
+        size_t len = strcspn(text, " ");
+        if (!begins && column + 1 + len > COLUMNS) {
+            buf_printf(out, "\n%*s", indent, "");
+            column = (size_t)indent;
+        } else if (!begins) {
+            buf_add_str(out, " ");
+            column++;
+        }
+        buf_add(out, text, len);
+        column += len;
+        begins = false;
+        text += len;
+    }
+    buf_add_str(out, "\n");
 }
 
 void ctl_print_result(const struct action *a, const struct action_result *r)

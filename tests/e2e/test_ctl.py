@@ -119,7 +119,7 @@ def test_human_output(manual, old):
         assert re.match(r"running +old +127\.0\.0\.1", out.splitlines()[1]), out
     assert "PAUSED" not in manual.ctl_raw("status")[1]
     assert manual.ctl_raw("pause", "--reason", "lunch")[0] == 0
-    assert re.search(r"^PAUSED +by \w+: lunch", manual.ctl_raw("status")[1], re.M)
+    assert re.search(r"^PAUSED +by \w+: lunch, 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ \(", manual.ctl_raw("status")[1], re.M)
 
 
 def test_proxy_that_crashed_is_not_shown_as_if_it_lived(manual):

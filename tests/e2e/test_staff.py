@@ -44,7 +44,16 @@ def test_seal_key_does_not_overwrite(manual):
                                   ("hold",), ("user", "ann", "--no-such-option")])
 def test_usage(manual, args):
     status, _, error = manual.ctl_raw(*args)
-    assert status == 2 and error
+    assert status == 2 and len(error.splitlines()) == 2, error
+
+
+def test_backend_that_is_none(manual, tmp_path):
+    """Also where only the configuration tells that an argument is wrong."""
+    (tmp_path / "names").write_text("ann\n")
+    for args in (("flip", "ann", "--to", "nwe", "--reason", "x"), ("migrate", "--all", str(tmp_path / "names"), "--to", "nwe")):
+        status, out, error = manual.ctl_raw(*args)
+        assert status == 2 and not out and 'did you mean "new"' in error and len(error.splitlines()) == 2, error
+    assert "old, new" in manual.ctl("migrate", "ann", "--to", "xyz")[1]["error"]
 
 
 def test_no_route_record(manual):
