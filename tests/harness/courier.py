@@ -84,8 +84,9 @@ class Courier(Unpacked):
         self.wait_listening("imap", *(["imaps"] if self._cert else []))
 
     def _listen(self, port, command, environment):
+        no_ident = ["-noidentlookup"] if asks_gamin() else []  # newer ones have no such lookup
         self.run([self.program("usr", "sbin", "couriertcpd"), f"-address={net.HOST}", "-maxprocs=500", "-maxperip=500",
-                  "-nodnslookup", "-noidentlookup", str(self.port[port]), *command], environment)
+                  "-nodnslookup", *no_ident, str(self.port[port]), *command], environment)
 
     def _answer(self, connection):
         """The protocol of Courier's authdaemond: KEY=VALUE lines, "AUTH length", then service, kind, name, password, a

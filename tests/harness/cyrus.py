@@ -97,7 +97,7 @@ class Cyrus(Unpacked):
         certificate, key = self._cert
         with open(key, encoding="ascii") as f:
             mine = self.write("server.key", f.read(), 0o600)
-        return f"tls_server_cert: {certificate}\ntls_server_key: {mine}"
+        return f"tls_server_cert: {certificate}\ntls_server_key: {mine}\nallowstarttls: yes"  # 3.6 does without asking
 
     def _services(self):
         imapd = f"{self._bin('imapd')} -C {self._imapd_conf}"

@@ -81,12 +81,27 @@ int connect(int fd, const struct sockaddr *to, socklen_t len)
     return next(fd, (const struct sockaddr *)&ours, sizeof ours);
 }
 
+static const char *user_for(const char *name)
+{
+    const char *ours = getenv("PRIVATE_USER");
+
+    return ours && strcmp(name, "courier") == 0 ? ours : name;
+}
+
 struct passwd *getpwnam(const char *name)
 {
     struct passwd *(*next)(const char *) = (struct passwd * (*)(const char *)) dlsym(RTLD_NEXT, "getpwnam");
-    const char *ours = getenv("PRIVATE_USER");
 
-    return next(ours && strcmp(name, "courier") == 0 ? ours : name);
+    return next(user_for(name));
+}
+
+/* What newer ones call. */
+int getpwnam_r(const char *name, struct passwd *entry, char *room, size_t size, struct passwd **result)
+{
+    int (*next)(const char *, struct passwd *, char *, size_t, struct passwd **) =
+        (int (*)(const char *, struct passwd *, char *, size_t, struct passwd **)) dlsym(RTLD_NEXT, "getpwnam_r");
+
+    return next(user_for(name), entry, room, size, result);
 }
 
 int fsync(int fd)
