@@ -122,6 +122,22 @@ static void on_simple(void *owner, enum route_rc rc, const char *detail)
     run_end(r, ACTION_DONE, "%s is %s", r->user, detail);
 }
 
+static const char *target_of(const struct run *r)
+{
+    return *r->action.to ? r->action.to : conf_pair_of(store_conf(r->store), r->user).target;
+}
+
+static bool goes_back(const struct run *r)
+{
+    return !strcmp(target_of(r), conf_pair_of(store_conf(r->store), r->user).source);
+}
+
+/* What staff would not expect of the end. */
+static const char *what_then(const struct run *r)
+{
+    return goes_back(r) ? "; sent back, it will be held there until \"release\"" : "";
+}
+
 static void on_now(void *owner, enum route_rc rc, const char *detail)
 {
     struct run *r = owner;
@@ -132,7 +148,8 @@ static void on_now(void *owner, enum route_rc rc, const char *detail)
         return;
     }
     set_state(r, detail);
-    run_end(r, ACTION_DONE, "%s is %s, and will be switched over as soon as it is copied", r->user, detail);
+    run_end(r, ACTION_DONE, "%s is %s, and will be switched over as soon as it is copied%s", r->user, detail,
+            what_then(r));
 }
 
 static void on_enqueued(void *owner, enum route_rc rc, const char *detail)
@@ -149,13 +166,8 @@ static void on_enqueued(void *owner, enum route_rc rc, const char *detail)
         return;
     }
     set_state(r, detail);
-    run_end(r, ACTION_DONE, "%s is %s%s", r->user, detail,
-            r->action.force ? ", and will be switched over without a copy" : "");
-}
-
-static const char *target_of(const struct run *r)
-{
-    return *r->action.to ? r->action.to : conf_pair_of(store_conf(r->store), r->user).target;
+    run_end(r, ACTION_DONE, "%s is %s%s%s", r->user, detail,
+            r->action.force ? ", and will be switched over without a copy" : "", what_then(r));
 }
 
 static bool under_way(const struct route *route)
@@ -170,7 +182,6 @@ static bool at_rest_on(const struct route *route, const char *backend)
 
 static void move_account(struct run *r, const struct route *route)
 {
-    struct conf_pair pair = conf_pair_of(store_conf(r->store), r->user);
     const char *to = target_of(r);
     struct route_staff a = staff(r);
 
@@ -187,8 +198,7 @@ static void move_account(struct run *r, const struct route *route)
         run_end(r, r->action.force ? ACTION_REFUSED : ACTION_DONE, "%s is being switched over at this moment",
                 r->user);
     } else {
-        bool back = !strcmp(to, pair.source);
-        route_enqueue(r->store, &a, route->backend, to, false, r->action.force, back, on_enqueued, r);
+        route_enqueue(r->store, &a, route->backend, to, false, r->action.force, goes_back(r), on_enqueued, r);
     }
 }
 

@@ -8,6 +8,8 @@
 
 #include "actions_priv.h"
 
+enum { SHOWN_MS = 24 * 3600 * 1000 /* for which what is silent is shown */ };
+
 static json_t *part(struct run *r, const char *name)
 {
     json_t *o = json_object_get(r->data, name);
@@ -58,6 +60,18 @@ static void set_count(struct run *r, struct span name, struct span number)
     }
 }
 
+/* As an account goes through them; what is not known here, of a later version, at the end. */
+static void order_states(struct run *r)
+{
+    json_t *counted = json_object_get(r->data, "accounts"), *ordered = json_object(), *n;
+
+    for (int i = 0; i <= ROUTE_HELD; i++)
+        if ((n = json_object_get(counted, route_state_name((enum route_state)i))))
+            json_object_set(ordered, route_state_name((enum route_state)i), n);
+    json_object_update_missing(ordered, counted);
+    json_object_set_new(r->data, "accounts", ordered);
+}
+
 static void on_counts(void *owner, enum route_rc rc, const struct span *rows, size_t n)
 {
     struct run *r = owner;
@@ -65,6 +79,7 @@ static void on_counts(void *owner, enum route_rc rc, const struct span *rows, si
     json_object_set_new(r->data, "counted", json_boolean(n > 0 && span_is(rows[0], "1")));
     for (size_t i = 1; i + 1 < n; i += 2)
         set_count(r, rows[i], rows[i + 1]);
+    order_states(r);
     answered(r, rc == ROUTE_OK ? REDIS_OK : REDIS_DOWN);
 }
 
@@ -81,24 +96,26 @@ static void on_time(void *owner, enum redis_rc rc, const struct reply *reply)
     answered(r, rc);
 }
 
-/* One that crashed stays in the list: whether it may be forgotten, only a migrator's watch can tell. So it is
- * said when it was last heard, and `silent` is a hint for people. */
+/* Whether one that crashed may be forgotten, only a migrator's watch can tell. So it is said when it was last heard, and
+ * `silent` is a hint for people; after a day it is of no use any more. NULL: so it is. */
 static json_t *proxy_of(const struct run *r, struct span incarnation, struct span value)
 {
-    json_t *o = json_object();
     char *text = xspandup(value);
     unsigned long long counter = 0, generation = 0, renewed = 0, lease = 0;
     char version[64] = "", address[200] = "";
 
     sscanf(text, "%llu %63s %199s %llu %llu %llu", &counter, version, address, &generation, &renewed, &lease);
+    free(text);
     if (lease == 0) /* of the version before */
         lease = store_conf(r->store)->proxy.lease_ms;
+    if (renewed + lease + SHOWN_MS < r->now_ms)
+        return NULL;
+    json_t *o = json_object();
     json_object_set_new(o, "proxy", json_text(incarnation));
     json_object_set_new(o, "renewed", action_time(renewed));
     json_object_set_new(o, "silent", json_boolean(renewed + lease < r->now_ms));
     json_object_set_new(o, "version", json_text(span_str(version)));
     json_object_set_new(o, "address", json_text(span_str(strcmp(address, "%") != 0 ? address : "")));
-    free(text);
     return o;
 }
 
@@ -107,9 +124,11 @@ static void on_proxies(void *owner, enum redis_rc rc, const struct reply *reply)
     struct run *r = owner;
     json_t *list = json_array();
 
-    for (size_t i = 0; rc == REDIS_OK && i + 1 < reply_count(reply); i += 2)
-        json_array_append_new(list,
-                              proxy_of(r, reply_str(reply_at(reply, i)), reply_str(reply_at(reply, i + 1))));
+    for (size_t i = 0; rc == REDIS_OK && i + 1 < reply_count(reply); i += 2) {
+        json_t *o = proxy_of(r, reply_str(reply_at(reply, i)), reply_str(reply_at(reply, i + 1)));
+        if (o)
+            json_array_append_new(list, o);
+    }
     json_object_set_new(r->data, "proxies", list);
     answered(r, rc);
 }
@@ -137,21 +156,68 @@ static void on_later(void *owner, enum redis_rc rc, const struct reply *reply)
     answered(owner, rc);
 }
 
-/* Each a list of pairs: name, pending, idle ... No group yet: an error, and no migrators. */
-static void on_consumers(void *owner, enum redis_rc rc, const struct reply *reply)
+/* What a migrator has told last: "term told version". */
+static void on_migrators(void *owner, enum redis_rc rc, const struct reply *reply)
 {
     struct run *r = owner;
     json_t *list = json_array();
 
-    for (size_t i = 0; rc == REDIS_OK && i < reply_count(reply); i++) {
-        const struct reply *c = reply_at(reply, i);
+    for (size_t i = 0; rc == REDIS_OK && i + 1 < reply_count(reply); i += 2) {
+        char *text = xspandup(reply_str(reply_at(reply, i + 1)));
+        unsigned long long term = 0, told = 0;
+        char version[64] = "";
+        sscanf(text, "%llu %llu %63s", &term, &told, version);
+        free(text);
+        if (told + term + SHOWN_MS < r->now_ms)
+            continue;
         json_t *o = json_object();
-        json_object_set_new(o, "migrator", json_text(reply_str(reply_get(c, "name"))));
-        json_object_set_new(o, "jobs", json_integer((json_int_t)reply_int(reply_get(c, "pending"))));
-        json_object_set_new(o, "idle_ms", json_integer((json_int_t)reply_int(reply_get(c, "idle"))));
+        json_object_set_new(o, "migrator", json_text(reply_str(reply_at(reply, i))));
+        json_object_set_new(o, "jobs", json_integer(0));
+        json_object_set_new(o, "told", action_time(told));
+        json_object_set_new(o, "silent", json_boolean(told + term < r->now_ms));
+        json_object_set_new(o, "version", json_text(span_str(version)));
         json_array_append_new(list, o);
     }
     json_object_set_new(r->data, "migrators", list);
+    answered(r, rc);
+}
+
+static json_t *migrator_named(const struct run *r, struct span name)
+{
+    json_t *m;
+    size_t i;
+
+    json_array_foreach(json_object_get(r->data, "migrators"), i, m)
+    {
+        if (span_is(name, json_string_value(json_object_get(m, "migrator"))))
+            return m;
+    }
+    return NULL;
+}
+
+/* Each a list of pairs: name, pending, idle ... Asked behind the migrators. No group yet: an error, and no jobs. One that has
+ * told nothing is of the version before, or has been gone for long. */
+static void on_consumers(void *owner, enum redis_rc rc, const struct reply *reply)
+{
+    struct run *r = owner;
+
+    for (size_t i = 0; rc == REDIS_OK && i < reply_count(reply); i++) {
+        const struct reply *c = reply_at(reply, i);
+        int64_t idle = reply_int(reply_get(c, "idle")), jobs = reply_int(reply_get(c, "pending"));
+        json_t *o = migrator_named(r, reply_str(reply_get(c, "name"))), *n;
+        if (!o && jobs == 0 && idle > SHOWN_MS)
+            continue;
+        if (!o) {
+            o = json_object();
+            json_object_set_new(o, "migrator", json_text(reply_str(reply_get(c, "name"))));
+            json_array_append_new(json_object_get(r->data, "migrators"), o);
+        }
+        n = json_object_get(o, "jobs");
+        json_object_set_new(o, "jobs", json_integer((json_int_t)jobs + json_integer_value(n)));
+        n = json_object_get(o, "idle_ms");
+        if (!n || json_integer_value(n) > idle)
+            json_object_set_new(o, "idle_ms", json_integer((json_int_t)idle));
+    }
     answered(r, rc == REDIS_ERROR_REPLY ? REDIS_OK : rc);
 }
 
@@ -205,6 +271,7 @@ void report_status(struct run *r)
         {on_jobs, {"XLEN", "jobs"}, 2},
         {on_bulk, {"XLEN", "jobs:bulk"}, 2},
         {on_later, {"ZCARD", "later"}, 2},
+        {on_migrators, {"HGETALL", "migrators"}, 2},
     };
 
     describe_store(r);
@@ -220,9 +287,12 @@ void report_status(struct run *r)
         ask(r, rows[i].fn, rows[i].n, (const char *[]){rows[i].words[0], key});
         free(key);
     }
-    char *jobs = store_key(r->store, "jobs");
-    ask(r, on_consumers, 4, (const char *[]){"XINFO", "CONSUMERS", jobs, "migrators"});
-    free(jobs);
+    static const char *const streams[] = {"jobs", "jobs:bulk"};
+    for (size_t i = 0; i < COUNTOF(streams); i++) {
+        char *key = store_key(r->store, "%s", streams[i]);
+        ask(r, on_consumers, 4, (const char *[]){"XINFO", "CONSUMERS", key, "migrators"});
+        free(key);
+    }
 }
 
 /* ---- recount */

@@ -7,6 +7,7 @@
 
 #include "actions_priv.h"
 #include "nearest.h"
+#include "waive_check.h"
 
 /* ---- waive */
 
@@ -82,38 +83,38 @@ static void send_keys(struct run *r, json_t *keys)
 
 /* ---- a message is one of the UIDVALIDITY that the last report tells of its mailbox */
 
-static uint32_t uidvalidity_of(const json_t *report, const char *key)
-{
-    const char *why;
-    json_t *m;
-    size_t i;
-
-    json_array_foreach(json_object_get(report, "mailboxes"), i, m)
-    {
-        char *typed = xasprintf("%s:1", json_string_value(json_object_get(m, "name")));
-        char *first = waiver_key(span_str(typed), &why);
-        bool is = first && waiver_same_mailbox(first, key);
-        free(typed);
-        free(first);
-        if (is)
-            return (uint32_t)json_integer_value(json_object_get(m, "uidvalidity"));
-    }
-    return 0;
-}
-
 static char *bound(const struct run *r, const json_t *report, size_t i)
 {
     char *key = key_of(r, i);
 
     if (!waiver_is_unbound(key))
         return key;
-    uint32_t uidvalidity = uidvalidity_of(report, key);
+    uint32_t uidvalidity = (uint32_t)json_integer_value(json_object_get(waive_mailbox(report, key), "uidvalidity"));
     char *whole = uidvalidity ? waiver_bind(key, uidvalidity) : NULL;
     free(key);
     return whole;
 }
 
-static void waive_by(struct run *r, const json_t *report)
+static void on_checked(void *owner, enum route_rc rc, const char *key)
+{
+    struct run *r = owner;
+    json_t *keys = json_object_get(r->data, "waived");
+    size_t i = 0;
+
+    if (rc != ROUTE_OK) {
+        run_end_failed(r, rc, "");
+    } else if (!key) {
+        send_keys(r, keys);
+    } else {
+        while (strcmp(json_string_value(json_array_get(keys, i)), key) != 0)
+            i++;
+        run_end(r, ACTION_REFUSED,
+                "\"%s\": the mailbox had no such message when it was last looked at (see \"user NAME --report\")",
+                r->action.keys[i]);
+    }
+}
+
+static void waive_by(struct run *r, json_t *report)
 {
     json_t *keys = json_array();
 
@@ -130,7 +131,7 @@ static void waive_by(struct run *r, const json_t *report)
         json_array_append_new(keys, json_text(span_str(key)));
         free(key);
     }
-    send_keys(r, keys);
+    waive_check(r->store, r->user, report, keys, on_checked, r);
 }
 
 static void on_waive_report(void *owner, enum route_rc rc, const struct span *rows, size_t n)

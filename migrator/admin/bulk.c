@@ -72,6 +72,12 @@ static size_t count_twice(const struct bulk *b)
     return n;
 }
 
+/* Where the site adds one, there are none without. */
+static bool names_lack_domain(const struct bulk *b)
+{
+    return b->list.n_bare > 0 && !*store_conf(b->store)->migration.default_domain;
+}
+
 static void write_summary(const struct bulk *b, struct buf *out)
 {
     size_t twice = count_twice(b), bad = b->list.n_problems - twice;
@@ -84,6 +90,10 @@ static void write_summary(const struct bulk *b, struct buf *out)
         buf_printf(out, ", %zu no names", bad);
     if (twice)
         buf_printf(out, ", %zu twice in the list", twice);
+    if (names_lack_domain(b))
+        buf_printf(out, "; %zu of these names have no domain and migration.default_domain is not set: who logs in as "
+                        "NAME@DOMAIN is another account",
+                   b->list.n_bare);
     if (b->broken != ROUTE_OK)
         buf_printf(out, ", %zu not asked: %s",
                    b->list.n_accounts - b->queued - b->busy_already - b->there_already - b->refused,
@@ -105,7 +115,8 @@ static json_t *make_data(struct bulk *b)
                   {"there", b->there_already},
                   {"refused", b->refused},
                   {"twice", twice},
-                  {"bad", b->list.n_problems - twice}};
+                  {"bad", b->list.n_problems - twice},
+                  {"without_domain", names_lack_domain(b) ? b->list.n_bare : 0}};
 
     for (size_t i = 0; i < COUNTOF(counts); i++)
         json_object_set_new(o, counts[i].name, json_integer((json_int_t)counts[i].n));

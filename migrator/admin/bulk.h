@@ -15,7 +15,7 @@ struct bulk_request {
 
 struct bulk;
 /* Takes the list. Copies the request. Calls back once, not before it returned, and is gone then. The data of
- * the result: queued, under_way, there, twice, bad, refused as numbers, and problems: a list of line, name,
+ * the result: queued, under_way, there, twice, bad, refused, without_domain as numbers, and problems: a list of line, name,
  * error. */
 struct bulk *bulk_start(const struct bulk_request *request, struct bulk_list *list, action_fn fn,
                         void *owner);

@@ -58,6 +58,7 @@ static void add_account(struct bulk_list *l, struct seen **seen, size_t number, 
     struct bulk_line *a = add_line(&l->accounts, &l->n_accounts);
     a->number = number;
     a->text = key;
+    l->n_bare += strchr(key, '@') == NULL;
     before = xcalloc(1, sizeof(*before));
     before->key = key;
     before->number = number;
@@ -73,6 +74,20 @@ static struct span trimmed(struct span s)
     return s;
 }
 
+/* One at the keyboard may type what a server takes; a whole file of what only might be a name is rather the wrong file. NULL:
+ * nothing is wrong. */
+static const char *no_name(struct span line)
+{
+    const uint8_t *at = memchr(line.p, '@', line.len);
+
+    for (size_t i = 0; i < line.len; i++)
+        if (strchr(" \t:;,<>()[]\"", line.p[i]) && line.p[i])
+            return "is more than a login name: one stands on a line, and nothing else";
+    if (at && memchr(at + 1, '@', (size_t)(line.p + line.len - at - 1)))
+        return "has two \"@\"";
+    return NULL;
+}
+
 static void read_line(struct bulk_list *l, const struct conf *c, struct seen **seen, size_t number,
                       struct span line)
 {
@@ -81,7 +96,8 @@ static void read_line(struct bulk_list *l, const struct conf *c, struct seen **s
     line = trimmed(line);
     if (line.len == 0 || line.p[0] == '#')
         return;
-    char *key = account_key(c, line, &why);
+    why = no_name(line);
+    char *key = why ? NULL : account_key(c, line, &why);
     if (key)
         add_account(l, seen, number, key);
     else

@@ -1,7 +1,6 @@
-/* bulk_list: a list of login names, one a line, as the accounts that they mean. Blank lines and lines that
- * begin with
- * "#" are comments. What can't be an account, and what stands there twice (also under an alias), is a problem
- * of its line. Pure. */
+/* bulk_list: a list of login names, one a line, as the accounts that they mean. Blank lines and lines that begin with "#"
+ * are comments. What can't be an account, what is more than a name (a line of a table, of a mail's header, of /etc/passwd), and
+ * what stands there twice (also under an alias), is a problem of its line. Pure. */
 #ifndef IMAPFERRY_BULK_LIST_H
 #define IMAPFERRY_BULK_LIST_H
 
@@ -18,6 +17,7 @@ struct bulk_line {
 struct bulk_list {
     struct bulk_line *accounts, *problems; /* owned; in the order of the lines */
     size_t n_accounts, n_problems;
+    size_t n_bare; /* accounts without a domain */
 };
 
 void bulk_list_read(struct bulk_list *l, const struct conf *c, struct span text);

@@ -3,35 +3,21 @@
 
 #include "ctl_print.h"
 
-static const char *text_of(const json_t *o, const char *name)
-{
-    const char *s = json_string_value(json_object_get(o, name));
-
-    return s ? s : "";
-}
-
-static uint64_t number_of(const json_t *o, const char *name)
-{
-    json_int_t n = json_integer_value(json_object_get(o, name));
-
-    return n > 0 ? (uint64_t)n : 0;
-}
-
 /* "1,200 messages, 3.4 MiB; compared: 1,190 by bytes, 10 not" */
 static void write_numbers(struct buf *out, const json_t *o)
 {
     static const char *const how[][2] = {
         {"bytes", "by bytes"}, {"headers", "by header and size"}, {"listing", "by size only"}};
     const json_t *compared = json_object_get(o, "compared");
-    uint64_t messages = number_of(o, "messages"), left = messages;
+    uint64_t messages = ctl_number_of(o, "messages"), left = messages;
     const char *comma = " ";
 
     ctl_write_number(out, messages);
     buf_add_str(out, messages == 1 ? " message, " : " messages, ");
-    ctl_write_bytes(out, number_of(o, "bytes"));
+    ctl_write_bytes(out, ctl_number_of(o, "bytes"));
     buf_add_str(out, "; compared:");
     for (size_t i = 0; i < COUNTOF(how); i++) {
-        uint64_t n = number_of(compared, how[i][0]);
+        uint64_t n = ctl_number_of(compared, how[i][0]);
         if (n == 0)
             continue;
         buf_add_str(out, comma);
@@ -45,9 +31,9 @@ static void write_numbers(struct buf *out, const json_t *o)
         ctl_write_number(out, left);
         buf_add_str(out, messages ? " not" : "");
     }
-    if (number_of(o, "zones_changed")) {
+    if (ctl_number_of(o, "zones_changed")) {
         buf_add_str(out, "; time zone changed: ");
-        ctl_write_number(out, number_of(o, "zones_changed"));
+        ctl_write_number(out, ctl_number_of(o, "zones_changed"));
     }
     buf_add_str(out, "\n");
 }
@@ -58,10 +44,10 @@ static void write_finding(struct buf *out, const json_t *f)
                        : json_is_true(json_object_get(f, "blocks")) ? "BLOCKS "
                                                                     : "";
 
-    buf_printf(out, "    %s%s", mark, text_of(f, "kind"));
-    if (number_of(f, "uid"))
-        buf_printf(out, " UID %" PRIu64, number_of(f, "uid"));
-    buf_printf(out, ": %s\n", text_of(f, "detail"));
+    buf_printf(out, "    %s%s", mark, ctl_text_of(f, "kind"));
+    if (ctl_number_of(f, "uid"))
+        buf_printf(out, " UID %" PRIu64, ctl_number_of(f, "uid"));
+    buf_printf(out, ": %s\n", ctl_text_of(f, "detail"));
 }
 
 static void write_findings(struct buf *out, json_t *list, uint64_t more)
@@ -84,19 +70,19 @@ static void write_mailboxes(struct buf *out, const json_t *report)
 
     json_array_foreach(list, i, m)
     {
-        buf_printf(out, "  \"%s\"", text_of(m, "name"));
-        if (strcmp(text_of(m, "name"), text_of(m, "target")) != 0)
-            buf_printf(out, " -> \"%s\"", text_of(m, "target"));
+        buf_printf(out, "  \"%s\"", ctl_text_of(m, "name"));
+        if (strcmp(ctl_text_of(m, "name"), ctl_text_of(m, "target")) != 0)
+            buf_printf(out, " -> \"%s\"", ctl_text_of(m, "target"));
         if (json_is_true(json_object_get(m, "looked_at"))) {
             buf_add_str(out, ": ");
             write_numbers(out, m);
         } else {
             buf_add_str(out, ": not compared\n");
         }
-        write_findings(out, json_object_get(m, "findings"), number_of(m, "more_findings"));
+        write_findings(out, json_object_get(m, "findings"), ctl_number_of(m, "more_findings"));
     }
-    if (number_of(report, "more_mailboxes"))
-        buf_printf(out, "  and %" PRIu64 " more mailboxes\n", number_of(report, "more_mailboxes"));
+    if (ctl_number_of(report, "more_mailboxes"))
+        buf_printf(out, "  and %" PRIu64 " more mailboxes\n", ctl_number_of(report, "more_mailboxes"));
 }
 
 static void write_kinds(struct buf *out, json_t *kinds)
@@ -107,14 +93,14 @@ static void write_kinds(struct buf *out, json_t *kinds)
     json_object_foreach(kinds, word, k)
     {
         buf_printf(out, "  %s: ", word);
-        ctl_write_number(out, number_of(k, "open"));
+        ctl_write_number(out, ctl_number_of(k, "open"));
         buf_add_str(out, json_is_true(json_object_get(k, "blocks")) ? " that block" : "");
-        if (number_of(k, "waived")) {
+        if (ctl_number_of(k, "waived")) {
             buf_add_str(out, ", ");
-            ctl_write_number(out, number_of(k, "waived"));
+            ctl_write_number(out, ctl_number_of(k, "waived"));
             buf_add_str(out, " waived");
         }
-        buf_printf(out, " (%s)\n", text_of(k, "text"));
+        buf_printf(out, " (%s)\n", ctl_text_of(k, "text"));
     }
 }
 
@@ -125,8 +111,8 @@ static void write_waivers(struct buf *out, json_t *list)
 
     if (json_array_size(list) > 0)
         buf_add_str(out, "waived by staff\n");
-    json_array_foreach(list, i, w) buf_printf(out, "  %s  %s  %s (%s)\n", text_of(w, "key"),
-                                              text_of(w, "when"), text_of(w, "who"), text_of(w, "why"));
+    json_array_foreach(list, i, w) buf_printf(out, "  %s  %s  %s (%s)\n", ctl_text_of(w, "key"),
+                                              ctl_text_of(w, "when"), ctl_text_of(w, "who"), ctl_text_of(w, "why"));
 }
 
 void ctl_write_report(struct buf *out, const json_t *o)
@@ -134,16 +120,16 @@ void ctl_write_report(struct buf *out, const json_t *o)
     const json_t *r = json_object_get(o, "report");
 
     if (json_is_object(r)) {
-        buf_printf(out, "%s  %s -> %s at %s, verify = %s\n", text_of(o, "user"), text_of(r, "source"),
-                   text_of(r, "target"), text_of(r, "time"), text_of(r, "verify"));
-        buf_printf(out, "result: %s", text_of(r, "result"));
-        buf_printf(out, *text_of(r, "reason") ? ": %s\n" : "%s\n", text_of(r, "reason"));
+        buf_printf(out, "%s  %s -> %s at %s, verify = %s\n", ctl_text_of(o, "user"), ctl_text_of(r, "source"),
+                   ctl_text_of(r, "target"), ctl_text_of(r, "time"), ctl_text_of(r, "verify"));
+        buf_printf(out, "result: %s", ctl_text_of(r, "result"));
+        buf_printf(out, *ctl_text_of(r, "reason") ? ": %s\n" : "%s\n", ctl_text_of(r, "reason"));
         write_numbers(out, r);
         write_kinds(out, json_object_get(r, "findings"));
         write_findings(out, json_object_get(r, "account"), 0);
         write_mailboxes(out, r);
     } else {
-        buf_printf(out, "%s  %s\n", text_of(o, "user"), text_of(o, "message"));
+        buf_printf(out, "%s  %s\n", ctl_text_of(o, "user"), ctl_text_of(o, "message"));
     }
     write_waivers(out, json_object_get(o, "waivers"));
 }

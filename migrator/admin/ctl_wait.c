@@ -163,7 +163,8 @@ static void on_route(void *owner, enum route_rc rc, const struct route *r)
     json_t *data = action_account(w->request.store, w->request.user, r);
     char *text = NULL;
     if (arrived(w, r)) {
-        text = xasprintf("%s is on %s", w->request.user, r->backend);
+        text = xasprintf("%s is on %s%s", w->request.user, r->backend,
+                         r->state == ROUTE_HELD ? ", and held there until \"release\"" : "");
         finish(w, ACTION_DONE, text, data);
     } else if (w->request.manual && r->state == ROUTE_READY && !r->now) {
         text = xasprintf("%s is copied and verified, and waits for \"flip\"", w->request.user);

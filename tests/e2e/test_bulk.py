@@ -43,6 +43,7 @@ def test_a_list_may_be_given_again(make_ferry, backends):
     status, answer = ferry.ctl("migrate", "--all", path)
     assert (status, counts(answer)) == (0, {"queued": 2})
     before = ferry.route("ann")
+    assert answer["without_domain"] == 2 and "2 of these names have no domain" in answer["message"], answer
     status, answer = ferry.ctl("migrate", "--all", path)
     assert (status, counts(answer)) == (0, {"under_way": 2})
     assert ferry.route("ann") == before

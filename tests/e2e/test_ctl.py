@@ -82,8 +82,10 @@ def test_wait_ends_where_staff_have_the_next_word(manual, old, new):
     assert status == 0 and (answer["state"], answer["backend"]) == ("ready", "old")
     status, answer = manual.ctl("flip", user, "--to", "new", "--reason", "now", "--wait")
     assert status == 0 and answer["state"] in MOVED and answer["backend"] == "new"
-    status, answer = manual.ctl("flip", user, "--to", "old", "--force", "--reason", "back", "--wait")
-    assert status == 0 and (answer["state"], answer["backend"]) == ("held", "old")
+    status, out, _ = manual.ctl_raw("flip", user, "--to", "old", "--force", "--reason", "back", "--wait")
+    assert status == 0 and 'will be held there until "release"' in out.splitlines()[0], out
+    assert out.splitlines()[-1] == f'{user} is on old, and held there until "release"', out
+    assert manual.route(user)["state"] == "held"
 
 
 def test_wait_tells_that_the_account_was_held(make_ferry, old, authority, new):
@@ -131,8 +133,49 @@ def test_proxy_that_crashed_is_not_shown_as_if_it_lived(manual):
     net.wait_until("silence", lambda: silent()[dead.label], step=0.1)
     assert silent() == {dead.label: True, alive.label: False}
     text = manual.ctl_raw("status")[1]
-    assert re.search(rf"{dead.label}\S*, version .*, SILENT since 20\d\d-.* ago\)", text), text
-    assert not re.search(rf"{alive.label}\S*, version .*SILENT", text), text
+    assert re.search(rf"{dead.label} +version .* SILENT since 20\d\d-\S*Z \(.* ago\)$", text, re.M), text
+    assert re.search(rf"{alive.label} +version .* 1 thread$", text, re.M), text
+    redis, key = manual.redis.client(), "imapferry:proxies"
+    (name,) = [n for n in redis.hkeys(key) if n.startswith(dead.label)]
+    words = redis.hget(key, name).split()
+    words[4] = str(int(words[4]) - 25 * 3600 * 1000)
+    redis.hset(key, name, " ".join(words))
+    assert list(silent()) == [alive.label], "it was heard a day ago"
+
+
+def test_status_is_aligned_and_in_order(manual):
+    """One line a proxy, however many threads it has had; states as an account goes through them."""
+    redis, now = manual.redis.client(), int(time.time() * 1000)
+    redis.hset("imapferry:counts", mapping={f"state:{s}": n for s, n in
+                                            (("held", 3), ("settled", 12345), ("queued", 7), ("blocked", 20), ("copying", 1))})
+    old = now - 600000
+    for name, told in (("front-1.0-aa", now), ("front-1.1-bb", now), ("front-1.2-cc", old), ("mx.0-aa", old), ("mx.1-bb", old - 1000)):
+        redis.hset("imapferry:proxies", name, f"7 0.1.0 host.example 1 {told} 10000 60000")
+    redis.hset("imapferry:migrators", mapping={"m1": f"300000 {now} 0.1.0", "m-two": f"300000 {old} 0.1.0", "m3": "300000 5 0.1.0"})
+    text = manual.ctl_raw("status")[1]
+    lines = text.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("accounts"))
+    assert lines[at:at + 5] == ["accounts         7 queued", "                 1 copying", "            12,345 settled",
+                                "                20 blocked", "                 3 held"], text
+    at = next(i for i, line in enumerate(lines) if line.startswith("proxies"))
+    assert lines[at] == "proxies     front-1  version 0.1.0  host.example  2 threads, and 1 of before that are silent", text
+    assert re.match(r"^ {12}mx       version 0\.1\.0  host\.example  SILENT since \S+Z \(10 min ago\)$", lines[at + 1]), text
+    assert re.match(r"^migrators   m-two  version 0\.1\.0  0 jobs  SILENT since ", lines[at + 2]), text
+    assert lines[at + 3:] == ["            m1     version 0.1.0  0 jobs"], text
+    answer = manual.ctl("status")[1]
+    assert list(answer["accounts"]) == ["queued", "copying", "settled", "blocked", "held"]
+    assert {m["migrator"]: m["silent"] for m in answer["migrators"]} == {"m1": False, "m-two": True}
+
+
+def test_sessions_are_aligned(manual):
+    redis = manual.redis.client()
+    redis.hset("imapferry:sessions:ann", mapping={"p-1/1": "old 1 running 198.51.100.7 1700000000000",
+                                                  "p-1/22": "a-long-name 1 frozen 2001:db8:0:0:0:0:0:1 1700000000000"})
+    lines = manual.ctl_raw("sessions", "ann")[1].splitlines()
+    assert len(lines) == 3 and "2023-11-14T22:13:20Z" in lines[1]
+    for head in ("BACKEND", "ADDRESS", "SINCE", "SESSION"):
+        at = lines[0].index(head)
+        assert all(line[at - 1] == " " and line[at] != " " for line in lines), lines
 
 
 def test_audit(manual):

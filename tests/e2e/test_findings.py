@@ -183,6 +183,9 @@ def test_report_waive_flip(make_ferry, source, limited):
     assert re.search(r'^  "INBOX": 12 messages, .*; compared: 9 by bytes, 3 not$', text, re.M), text
     assert re.search(r"^    BLOCKS refused UID 6: the target refuses it: ", text, re.M), text
 
+    for key in ("INBOX:99", f"INBOX:{valid}/99", "Entwürfe:2"):
+        status, answer = ferry.ctl("waive", user, "INBOX:3", key, "--reason", "a typo")
+        assert status == 4 and f'"{key}"' in answer["error"] and "no such message" in answer["error"], answer
     status, answer = ferry.ctl("waive", user, "INBOX:3", "refused", "--reason", "on paper")
     assert (status, answer["state"]) == (0, "queued"), answer
     ferry.wait_state(user, "blocked")
@@ -207,7 +210,7 @@ def test_report_waive_flip(make_ferry, source, limited):
 
 def test_waiver_covers_only_what_it_names(make_ferry, source, limited):
     ferry, user = blocked_account(make_ferry, source, limited)
-    assert ferry.ctl("waive", user, "INBOX:3", "INBOX:6", "INBOX:9", "--reason", "known")[0] == 0
+    assert ferry.ctl("waive", user, "INBOX:3", "INBOX:6", "INBOX:9", "INBOX:1", "--reason", "known")[0] == 0, "1 was copied"
     route = ferry.wait_state(user, "blocked")
     assert re.match(r'cannot: mailbox "Entwürfe": UID 1: the target can.t keep its flags \(x\]y\)$', route["reason"]), route["reason"]
 
@@ -277,6 +280,7 @@ def test_waive_exit_codes(make_ferry, source, target):
     ferry = make_ferry({"old": backend(source, "imap"), "new": backend(target, "imap")})
     for args in ((), ("INBOX:3",), ("nothing", "--reason", "x"), ("not_copied", "--reason", "x"), ("INBOX:0", "--reason", "x")):
         assert ferry.ctl_raw("waive", "ann", *args)[0] == 2, args
+    assert 'did you mean "INBOX:too_large"' in ferry.ctl("waive", "ann", "INBOX:to_large", "--reason", "x")[1]["error"]
     for args in ((), ("nothing", "--remove"), ("INBOX:3", "--reason", "x", "--force")):
         assert ferry.ctl_raw("waive", "ann", *args)[0] == 2, args
     status, answer = ferry.ctl("waive", "ann", "INBOX:3", "--reason", "which one?")

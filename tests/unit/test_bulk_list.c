@@ -41,6 +41,34 @@ static void test_lines(void **state)
                              "! 3 x?y: the name holds control characters; ");
 }
 
+/* What a file has that is no list of names. */
+static void test_no_names(void **state)
+{
+    (void)state;
+    EXPECT("root:x:0:0:root:/root:/bin/bash\nann,10 GB\n\"bob\"\nAnn <ann@x>\na b\nc@x@y\nk.o+x-y_z'1/2@x",
+           "7 k.o+x-y_z%271%2F2@x; "
+           "! 1 root:x:0:0:root:/root:/bin/bash: is more than a login name: one stands on a line, and nothing else; "
+           "! 2 ann,10 GB: is more than a login name: one stands on a line, and nothing else; "
+           "! 3 \"bob\": is more than a login name: one stands on a line, and nothing else; "
+           "! 4 Ann <ann@x>: is more than a login name: one stands on a line, and nothing else; "
+           "! 5 a b: is more than a login name: one stands on a line, and nothing else; "
+           "! 6 c@x@y: has two \"@\"; ");
+}
+
+static void test_bare_names(void **state)
+{
+    struct conf none = {.migration = {.default_domain = ""}};
+    struct bulk_list l;
+
+    (void)state;
+    bulk_list_read(&l, &none, span_str("ann\nbob@x\neve\n"));
+    assert_int_equal(l.n_bare, 2);
+    bulk_list_free(&l);
+    bulk_list_read(&l, &conf, span_str("ann\n"));
+    assert_int_equal(l.n_bare, 0);
+    bulk_list_free(&l);
+}
+
 static void test_long_line(void **state)
 {
     char line[2000], want[200];
@@ -71,6 +99,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_no_names),
+        cmocka_unit_test(test_bare_names),
         cmocka_unit_test(test_long_line),
         cmocka_unit_test(test_many),
     };

@@ -1,0 +1,265 @@
+/* `status` and `sessions`, for people: columns as wide as what stands in them. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "lib/xalloc.h"
+
+#include "ctl_print.h"
+
+enum { COLUMNS_MAX = 6 };
+
+/* ---- a table */
+
+struct table {
+    size_t n_columns;
+    char *(*rows)[COLUMNS_MAX]; /* owned, and so are the texts */
+    size_t n;
+};
+
+/* Takes the texts. */
+static void table_add(struct table *t, char *const *texts)
+{
+    t->rows = xreallocarray(t->rows, t->n + 1, sizeof(*t->rows));
+    memcpy(t->rows[t->n++], texts, t->n_columns * sizeof(*texts));
+}
+
+static int table_width(const struct table *t, size_t column)
+{
+    size_t width = 0;
+
+    for (size_t i = 0; i < t->n; i++)
+        if (strlen(t->rows[i][column]) > width)
+            width = strlen(t->rows[i][column]);
+    return (int)width;
+}
+
+static int compare_first(const void *a, const void *b)
+{
+    char *const *x = a, *const *y = b;
+
+    return strcmp(x[0], y[0]);
+}
+
+static void table_sort(struct table *t)
+{
+    if (t->n > 1)
+        qsort(t->rows, t->n, sizeof(*t->rows), compare_first);
+}
+
+/* head: a label in front of the first row, and as much room in front of the others; NULL: none. Frees what it holds. */
+static void table_write(struct table *t, struct buf *out, const char *head)
+{
+    for (size_t i = 0; i < t->n; i++) {
+        if (head)
+            ctl_write_label(out, i == 0 ? head : "");
+        for (size_t k = 0; k < t->n_columns; k++) {
+            bool last = k + 1 == t->n_columns || !*t->rows[i][k + 1];
+            buf_printf(out, "%-*s%s", last ? 0 : table_width(t, k), t->rows[i][k], last ? "\n" : "  ");
+            if (last)
+                break;
+        }
+    }
+    for (size_t i = 0; i < t->n; i++)
+        for (size_t k = 0; k < t->n_columns; k++)
+            free(t->rows[i][k]);
+    free(t->rows);
+    *t = (struct table){0};
+}
+
+/* ---- sessions */
+
+void ctl_write_sessions(struct buf *out, const json_t *o)
+{
+    static const char *const names[] = {"mode", "backend", "address", "since", "session"};
+    static const char *const heads[] = {"MODE", "BACKEND", "ADDRESS", "SINCE", "SESSION"};
+    struct table t = {.n_columns = COUNTOF(names)};
+    json_t *list = json_object_get(o, "sessions"), *s;
+    char *texts[COUNTOF(names)];
+    size_t i;
+
+    if (json_array_size(list) == 0) {
+        buf_add_str(out, "no sessions\n");
+        return;
+    }
+    for (size_t k = 0; k < COUNTOF(names); k++)
+        texts[k] = xstrdup(heads[k]);
+    table_add(&t, texts);
+    json_array_foreach(list, i, s)
+    {
+        for (size_t k = 0; k < COUNTOF(names); k++)
+            texts[k] = xstrdup(*ctl_text_of(s, names[k]) ? ctl_text_of(s, names[k]) : "-");
+        table_add(&t, texts);
+    }
+    table_write(&t, out, NULL);
+}
+
+/* ---- status */
+
+/* Numbers end in one column. */
+static void write_counts(struct buf *out, const char *head, json_t *counts, const char *none)
+{
+    const char *name, *label = head;
+    int width = 0;
+    json_t *n;
+
+    if (json_object_size(counts) == 0)
+        ctl_write_line(out, head, none);
+    for (int round = 0; round < 2; round++) {
+        json_object_foreach(counts, name, n)
+        {
+            struct buf text = {0};
+            ctl_write_number(&text, (uint64_t)json_integer_value(n));
+            if (round == 0) {
+                width = (int)text.len > width ? (int)text.len : width;
+            } else {
+                ctl_write_label(out, label);
+                buf_printf(out, "%*s %s\n", width, buf_str(&text), name);
+                label = "";
+            }
+            buf_free(&text);
+        }
+    }
+}
+
+static void write_store(struct buf *out, const json_t *store)
+{
+    ctl_write_label(out, "store");
+    buf_printf(out, "%s, generation %" PRIu64 "\n", ctl_text_of(store, "address"), ctl_number_of(store, "generation"));
+    if (strcmp(ctl_text_of(store, "durability"), "good") != 0) {
+        ctl_write_label(out, "");
+        buf_printf(out, "%s: %s\n", ctl_text_of(store, "durability"), ctl_text_of(store, "detail"));
+    }
+    if (ctl_number_of(store, "quarantine_ms")) {
+        ctl_write_label(out, "");
+        buf_add_str(out, "quarantine, since Redis restarted or failed over: ");
+        ctl_write_duration(out, ctl_number_of(store, "quarantine_ms"));
+        buf_add_str(out, " left\n");
+    }
+}
+
+/* All threads, living and silent, of what has one id; a proxy that was started anew has both. */
+struct proxy_line {
+    char *id; /* owned */
+    const json_t *newest;
+    size_t alive, silent;
+    const char *renewed; /* of the silent one that was heard last; borrowed */
+};
+
+/* An incarnation is "ID.THREAD-RANDOM" (lib/registry.h, proxy.c). */
+static size_t id_length(const char *incarnation)
+{
+    const char *dash = strrchr(incarnation, '-');
+    size_t len = dash ? (size_t)(dash - incarnation) : strlen(incarnation), dot = len;
+
+    while (dot > 0 && incarnation[dot - 1] >= '0' && incarnation[dot - 1] <= '9')
+        dot--;
+    return dot > 1 && dot < len && incarnation[dot - 1] == '.' ? dot - 1 : len;
+}
+
+static struct proxy_line *line_of(struct proxy_line *lines, size_t *n, const char *incarnation)
+{
+    size_t len = id_length(incarnation), i = 0;
+
+    while (i < *n && (strlen(lines[i].id) != len || strncmp(lines[i].id, incarnation, len) != 0))
+        i++;
+    if (i == *n)
+        lines[(*n)++] = (struct proxy_line){.id = xasprintf("%.*s", (int)len, incarnation), .renewed = ""};
+    return &lines[i];
+}
+
+static void take_proxy(struct proxy_line *lines, size_t *n, const json_t *proxy)
+{
+    struct proxy_line *l = line_of(lines, n, ctl_text_of(proxy, "proxy"));
+    const char *renewed = ctl_text_of(proxy, "renewed");
+    bool silent = json_is_true(json_object_get(proxy, "silent"));
+
+    if (!l->newest || strcmp(renewed, ctl_text_of(l->newest, "renewed")) > 0)
+        l->newest = proxy;
+    l->alive += !silent;
+    l->silent += silent;
+    if (silent && strcmp(renewed, l->renewed) > 0)
+        l->renewed = renewed;
+}
+
+static char *say_silent(const char *since, const char *now)
+{
+    struct buf text = {0};
+
+    buf_add_str(&text, "SILENT since ");
+    ctl_write_time(&text, since, now);
+    char *said = xstrdup(buf_str(&text));
+    buf_free(&text);
+    return said;
+}
+
+static char *how_it_is(const struct proxy_line *l, const char *now)
+{
+    if (l->alive == 0)
+        return say_silent(l->renewed, now);
+    if (l->silent == 0)
+        return xasprintf("%zu thread%s", l->alive, l->alive == 1 ? "" : "s");
+    return xasprintf("%zu thread%s, and %zu of before that are silent", l->alive, l->alive == 1 ? "" : "s", l->silent);
+}
+
+static void write_proxies(struct buf *out, json_t *list, const char *now)
+{
+    struct proxy_line *lines = xcalloc(json_array_size(list) + 1, sizeof(*lines));
+    struct table t = {.n_columns = 4};
+    size_t n = 0, i;
+    json_t *proxy;
+
+    json_array_foreach(list, i, proxy) take_proxy(lines, &n, proxy);
+    if (n == 0)
+        ctl_write_line(out, "proxies", "none");
+    for (i = 0; i < n; i++)
+        table_add(&t, (char *[]){lines[i].id, xasprintf("version %s", ctl_text_of(lines[i].newest, "version")),
+                                 xstrdup(ctl_text_of(lines[i].newest, "address")), how_it_is(&lines[i], now)});
+    table_sort(&t);
+    table_write(&t, out, "proxies");
+    free(lines);
+}
+
+static void write_migrators(struct buf *out, json_t *list, const char *now)
+{
+    struct table t = {.n_columns = 4};
+    json_t *m;
+    size_t i;
+
+    if (json_array_size(list) == 0)
+        ctl_write_line(out, "migrators", "none");
+    json_array_foreach(list, i, m)
+    {
+        uint64_t jobs = ctl_number_of(m, "jobs");
+        bool silent = json_is_true(json_object_get(m, "silent"));
+        table_add(&t, (char *[]){xstrdup(ctl_text_of(m, "migrator")),
+                                 xasprintf("version %s", *ctl_text_of(m, "version") ? ctl_text_of(m, "version") : "?"),
+                                 xasprintf("%" PRIu64 " job%s", jobs, jobs == 1 ? "" : "s"),
+                                 silent ? say_silent(ctl_text_of(m, "told"), now) : xstrdup("")});
+    }
+    table_sort(&t);
+    table_write(&t, out, "migrators");
+}
+
+void ctl_write_status(struct buf *out, const json_t *o)
+{
+    const json_t *jobs = json_object_get(o, "jobs");
+    const char *now = ctl_text_of(o, "time");
+
+    if (json_is_true(json_object_get(o, "paused"))) {
+        ctl_write_label(out, "PAUSED");
+        buf_printf(out, "by %s: %s, ", ctl_text_of(o, "paused_by"), ctl_text_of(o, "paused_reason"));
+        ctl_write_time(out, ctl_text_of(o, "paused_since"), now);
+        buf_add_str(out, "\n");
+    }
+    write_store(out, json_object_get(o, "store"));
+    write_counts(out, "accounts", json_object_get(o, "accounts"), "none has a record yet");
+    write_counts(out, "mail on", json_object_get(o, "backends"), "");
+    if (!json_is_true(json_object_get(o, "counted")))
+        ctl_write_line(out, "", "not all accounts are counted yet: a migrator does it, or imapferryctl recount");
+    ctl_write_label(out, "jobs");
+    buf_printf(out, "%" PRIu64 " of logins, %" PRIu64 " bulk, %" PRIu64 " to be tried again later\n",
+               ctl_number_of(jobs, "logins"), ctl_number_of(jobs, "bulk"), ctl_number_of(jobs, "later"));
+    write_proxies(out, json_object_get(o, "proxies"), now);
+    write_migrators(out, json_object_get(o, "migrators"), now);
+}

@@ -1,0 +1,20 @@
+/* waive_check: is there such a message? Staff who waive MAILBOX:UID may have the wrong number, and would learn of it when
+ * something else is left behind. By what Redis has: the report of the last pass, which names what it found, and the ledger,
+ * which has what it copied. Where these can't tell (a mailbox that the pass did not come to, or found more of than it names),
+ * the message may be there. */
+#ifndef IMAPFERRY_WAIVE_CHECK_H
+#define IMAPFERRY_WAIVE_CHECK_H
+
+#include <jansson.h>
+
+#include "lib/route.h"
+
+/* key: NULL: all may be there; else the first that is not; borrowed. It is gone when it is called. */
+typedef void (*waive_check_fn)(void *owner, enum route_rc rc, const char *key);
+
+/* keys: a list of keys as they are kept (migrator/waiver.h). Takes references to both. Not called from inside. */
+void waive_check(struct store *s, const char *user, json_t *report, json_t *keys, waive_check_fn fn, void *owner);
+/* The mailbox of the report that a key is of, NULL where there is none. Borrowed from report. */
+json_t *waive_mailbox(const json_t *report, const char *key);
+
+#endif
