@@ -162,20 +162,23 @@ void route_thaw(struct store *s, const char *user, route_done_fn fn, void *owner
 
 /* ---- the owner of a job ---- */
 
-/* queued → copying with a new owner token and epoch+1; a job whose owner is gone (taken over from the stream) from
- * copying, ready, preparing, freezing → copying, from flipping → flipping (only forward). The claimed route is in r.
- * A repeat with the same token returns the same. ROUTE_REFUSED: nothing to do (drop the stream entry); ROUTE_PAUSED,
- * ROUTE_QUARANTINE: put it back. Backoff before next_try, held, blocked, resting, flipped, settled: REFUSED. */
-void route_claim(struct store *s, const char *user, const char *token, const char *migrator, route_read_fn fn,
-                 void *owner);
-/* Where the owner found had not given the job away (route_give()), it may have died of it: route.died. After the second one
- * the account is blocked, with a reason that names both: REFUSED. */
-
 /* An entry of a stream of jobs: of PREFIX:jobs:bulk where that is said, else of PREFIX:jobs. */
 struct route_entry {
     const char *user, *id;
     bool bulk;
 };
+
+/* queued → copying with a new owner token and epoch+1; a job whose owner is gone (taken over from the stream) from
+ * copying, ready, preparing, freezing → copying, from flipping → flipping (only forward). The claimed route is in r.
+ * A repeat with the same token returns the same. ROUTE_REFUSED: nothing to do (drop the stream entry); ROUTE_PAUSED,
+ * ROUTE_QUARANTINE: put it back; ROUTE_LOST: the entry is another migrator's by now. Backoff before next_try, held, blocked,
+ * resting, flipped, settled: REFUSED; so is an entry that is not the account's any more, since it was queued anew. consumer: the
+ * migrator's name in the group. */
+void route_claim(struct store *s, const struct route_entry *e, const char *token, const char *group, const char *consumer,
+                 route_read_fn fn, void *owner);
+/* Where the owner found had not given the job away (route_give()), it may have died of it: route.died. After the second one
+ * the account is blocked, with a reason that names both: REFUSED. */
+
 struct route_search {
     const char *group, *consumer;
     bool bulk;
@@ -188,6 +191,9 @@ struct route_search {
 /* Jobs of migrators that are gone become the consumer's; those in flipping need no place. The first row is where to go on
  * ("" = that was the end), then three for each entry: id, user, and "plain", "suspect" or "forward" (flipping). */
 void route_orphans(struct store *s, const struct route_search *w, route_rows_fn fn, void *owner);
+/* The consumer lives and works on these entries. The rows are the ids of those that are its own still. */
+void route_keep(struct store *s, const char *group, const char *consumer, bool bulk, const struct span *ids, size_t n,
+                route_rows_fn fn, void *owner);
 /* The caller lives, and lets go of a job that has not ended: others find it at once. Token: of
  * its claim, "" if there was none; what was taken over meanwhile is not touched, but the caller is not taken for dead. */
 void route_give(struct store *s, const struct route_entry *e, const char *token, const char *group,

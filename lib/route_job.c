@@ -1,14 +1,29 @@
 /* The scripts that the owner of a job runs. */
 #include "route_priv.h"
 
-void route_claim(struct store *s, const char *user, const char *token, const char *migrator, route_read_fn fn,
-                 void *owner)
+void route_claim(struct store *s, const struct route_entry *e, const char *token, const char *group, const char *consumer,
+                 route_read_fn fn, void *owner)
 {
     struct args a = {0};
-    args_text(&a, user);
+    args_text(&a, e->user);
     args_text(&a, token);
-    args_text(&a, migrator);
-    route_run_read(s, "claim", &a, user, fn, owner);
+    args_text(&a, consumer);
+    args_bool(&a, e->bulk);
+    args_text(&a, e->id);
+    args_text(&a, group);
+    route_run_read(s, "claim", &a, e->user, fn, owner);
+}
+
+void route_keep(struct store *s, const char *group, const char *consumer, bool bulk, const struct span *ids, size_t n,
+                route_rows_fn fn, void *owner)
+{
+    struct args a = {0};
+    args_text(&a, group);
+    args_text(&a, consumer);
+    args_bool(&a, bulk);
+    for (size_t i = 0; i < n; i++)
+        args_span(&a, ids[i]);
+    route_run_rows(s, "keep", &a, fn, owner);
 }
 
 void route_orphans(struct store *s, const struct route_search *w, route_rows_fn fn, void *owner)

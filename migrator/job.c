@@ -39,6 +39,8 @@ struct job {
     job_fn fn;
     void *owner;
     struct move move;
+    struct route_entry entry; /* its user is move's; its id is owned */
+    const char *group;        /* borrowed */
     enum state state;
     struct timer *retry;
     struct signin *signin;
@@ -95,6 +97,7 @@ void job_free(struct job **jp)
     progress_free(&j->move.progress);
     baggage_free(&j->move.baggage);
     records_free(&j->move.records);
+    free((char *)(uintptr_t)j->entry.id);
     free(j->move.user);
     free(j->move.login);
     free(j->move.source_name);
@@ -694,7 +697,7 @@ static void run(struct job *j)
 
     switch (j->state) {
     case CLAIM:
-        route_claim(s, v->user, v->token, j->m->id, on_claimed, j);
+        route_claim(s, &j->entry, v->token, j->group, j->m->id, on_claimed, j);
         break;
     case SIGN_IN:
         j->signin = signin_start(v, on_signin, j);
@@ -786,8 +789,8 @@ bool job_is_suspect(const struct job *j)
     return j->suspect;
 }
 
-struct job *job_start(struct migrator *m, const char *user, const char *token, bool suspect, uint64_t until_ms,
-                      job_fn fn, void *owner)
+struct job *job_start(struct migrator *m, const struct route_entry *entry, const char *group, const char *token, bool suspect,
+                      uint64_t until_ms, job_fn fn, void *owner)
 {
     struct job *j = xcalloc(1, sizeof(*j));
 
@@ -797,7 +800,9 @@ struct job *job_start(struct migrator *m, const char *user, const char *token, b
     j->end_task.fn = end_now;
     j->began_ms = clock_boot_ms();
     j->move.m = m;
-    j->move.user = xstrdup(user);
+    j->move.user = xstrdup(entry->user);
+    j->entry = (struct route_entry){.user = j->move.user, .id = xstrdup(entry->id), .bulk = entry->bulk};
+    j->group = group;
     j->move.until_ms = until_ms;
     j->suspect = suspect;
     snprintf(j->move.token, sizeof(j->move.token), "%s", token);

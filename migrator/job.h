@@ -48,11 +48,11 @@ struct job;
 /* The job is gone when this is called. */
 typedef void (*job_fn)(void *owner, enum job_how how);
 
-/* token: random, of this claim, copied. suspect: as the entry was found. Never calls back before it returned. until_ms, by
+/* entry: of the stream that group reads, copied; group is borrowed. token: random, of this claim, copied. suspect: as the entry was found. Never calls back before it returned. until_ms, by
  * clock_boot_ms(): nobody else takes the job over before it; from then on nothing is done at either server any more, unless
  * job_keep() said a later time. */
-struct job *job_start(struct migrator *m, const char *user, const char *token, bool suspect, uint64_t until_ms,
-                      job_fn fn, void *owner);
+struct job *job_start(struct migrator *m, const struct route_entry *entry, const char *group, const char *token, bool suspect,
+                      uint64_t until_ms, job_fn fn, void *owner);
 /* A migrator has died with this account, and it has not come past where that was. */
 bool job_is_suspect(const struct job *j);
 void job_keep(struct job *j, uint64_t until_ms);

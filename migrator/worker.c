@@ -345,7 +345,8 @@ static void start_job(struct entry *e)
     e->state = RUNNING;
     HASH_ADD_KEYPTR(hh, w->running, e->user, strlen(e->user), e);
     random_hex(e->token, 16);
-    e->job = job_start(w->m, e->user, e->token, e->suspect, held_until(e), on_job_end, e);
+    e->job = job_start(w->m, &(struct route_entry){.user = e->user, .id = e->id, .bulk = e->stream == BULK}, GROUP, e->token,
+                       e->suspect, held_until(e), on_job_end, e);
 }
 
 static size_t places_used(const struct worker *w)
@@ -506,45 +507,41 @@ static void tell_term(struct worker *w)
     store_script(w->m->store, "migrator", args, COUNTOF(args), on_term_told, w);
 }
 
-/* The ids that are still in the stream. */
-static void kept(struct worker *w, enum stream_name stream, enum redis_rc rc, const struct reply *r)
+/* The ids that are ours still. */
+static void kept(struct worker *w, enum stream_name stream, enum route_rc rc, const struct span *ids, size_t n)
 {
     w->keeping--;
-    for (size_t i = 0; rc == REDIS_OK && i < reply_count(r); i++) {
-        struct entry *e = find_entry(w, stream, reply_str(reply_at(r, i)));
+    for (size_t i = 0; rc == ROUTE_OK && i < n; i++) {
+        struct entry *e = find_entry(w, stream, ids[i]);
         if (e)
             renew(e, w->kept_ms);
     }
 }
 
-static void on_kept_logins(void *owner, enum redis_rc rc, const struct reply *r)
+static void on_kept_logins(void *owner, enum route_rc rc, const struct span *ids, size_t n)
 {
-    kept(owner, LOGINS, rc, r);
+    kept(owner, LOGINS, rc, ids, n);
 }
 
-static void on_kept_bulk(void *owner, enum redis_rc rc, const struct reply *r)
+static void on_kept_bulk(void *owner, enum route_rc rc, const struct span *ids, size_t n)
 {
-    kept(owner, BULK, rc, r);
+    kept(owner, BULK, rc, ids, n);
 }
 
 static void keep_stream(struct worker *w, enum stream_name stream)
 {
-    struct span *argv = xreallocarray(NULL, w->n_entries + 6, sizeof(*argv));
-    const char *words[] = {"XCLAIM", w->keys[stream], GROUP, w->m->id, "0"};
+    struct span *ids = xreallocarray(NULL, w->n_entries + 1, sizeof(*ids));
     size_t n = 0;
     struct entry *e;
 
-    for (; n < COUNTOF(words); n++)
-        argv[n] = span_str(words[n]);
     TAILQ_FOREACH(e, &w->entries, link)
     if (e->stream == stream && e->state != DROPPING && e->state != GIVING)
-        argv[n++] = span_str(e->id);
-    if (n > COUNTOF(words)) {
-        argv[n++] = span_str("JUSTID");
+        ids[n++] = span_str(e->id);
+    if (n > 0) {
         w->keeping++;
-        store_command(w->m->store, argv, n, stream == LOGINS ? on_kept_logins : on_kept_bulk, w);
+        route_keep(w->m->store, GROUP, w->m->id, stream == BULK, ids, n, stream == LOGINS ? on_kept_logins : on_kept_bulk, w);
     }
-    free(argv);
+    free(ids);
 }
 
 static void keep_alive(struct worker *w)

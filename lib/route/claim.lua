@@ -1,5 +1,7 @@
--- claim: takes a job. args: user, token, the migrator's name. Called by who holds the account's entry of the stream alone,
--- so an owner found here is gone. ok: generation, now, the fields of the route. In a quarantine it may not be: it may still
+-- claim: takes a job. args: user, token, the migrator's name, 1 for the bulk stream, id of the entry, group. The entry is the
+-- account's own and in the caller's hands, so an owner found here is gone. Else it lives: the call comes late and another has the
+-- entry by now (lost), or the account was queued anew while the entry lay here (refused). The version before names no entry.
+-- ok: generation, now, the fields of the route. In a quarantine the owner may not be gone: it may still
 -- work with what a former master told it, and two that copy at once copy twice. It goes on itself, of course.
 -- An owner that has not given the job away may have died of it: after the second one the account is blocked. Not in
 -- `flipping`, from where there is no way but forward.
@@ -7,6 +9,10 @@ if not open(true) then return NOSTORE end
 local r = route(arg(1))
 local token = arg(2)
 if token == '' then return {'refused', 'no token'} end
+if arg(5) ~= '' then
+    if not has_entry(arg(4) == '1' and BULK or JOBS, arg(6), arg(3), arg(5)) then return {'lost', r.state} end
+    if r.job ~= '' and r.job ~= arg(5) then return {'refused', r.state} end
+end
 local function answer()
     local out, flat = {'ok', text(S.generation), text(now())}, call('HGETALL', key('route', r.user))
     for i = 1, #flat do out[#out + 1] = flat[i] end

@@ -9,7 +9,9 @@ if token ~= '' and r.owner == token then
 elseif token ~= '' and string.find(r.died, token, 1, true) then
     change(r, {died = without(r.died, token)})
 end
-if #call('XPENDING', stream, arg(5), arg(4), arg(4), '1', arg(6)) > 0 then
+-- It comes late: the caller has taken the entry once more, and works on it.
+local works = OWNED[r.state] and r.owner ~= '' and r.owner ~= token and r.given ~= r.owner and r.at == encode(arg(6))
+if not works and has_entry(stream, arg(5), arg(6), arg(4)) then
     call('XCLAIM', stream, arg(5), arg(6), '0', arg(4), 'IDLE', text(longest_term(number(arg(7)))), 'JUSTID')
 end
 return OK

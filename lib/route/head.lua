@@ -210,6 +210,11 @@ local function push(r, bulk)
             last_owner = '', reason = '', next_try = '0', deadline = '0', held_from = ''}
 end
 
+-- Is an entry of a stream of jobs in that migrator's hands? Who was silent for too long loses it to another (orphans.lua).
+local function has_entry(stream, group, migrator, id)
+    return #call('XPENDING', stream, group, id, id, '1', migrator) > 0
+end
+
 -- ms for which the account counts as in use: what busy.lua keeps.
 local function busy_left(user) return math.max(0, call('PTTL', key('busy', user))) end
 

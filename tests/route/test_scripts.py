@@ -196,6 +196,8 @@ def test_an_older_generation_thaws(store, state, name):
     store.client.hset(store.key("store"), "generation", 9)
     if name == "enter":
         store.enter("p1/2", state=state, epoch=EPOCH)
+    elif name == "claim":
+        store.call(name, "ann", "p1/1", "m1")
     else:
         store.call(name, "ann", "p1/1", EPOCH, 9, "old", 9, 9)
     r = store.route()
@@ -546,6 +548,59 @@ def test_who_was_only_silent_says_so(store):
     assert dies(store, 1)[0] == "ok" and store.route()["died"].split() == [f"{TOKEN}/m1"]
     assert store.call("give", "ann", TOKEN, 0, entry, GROUP, "m1", 1000) == ["ok"]
     assert store.route()["died"] == "" and store.route()["owner"] == "tok1" and orphans(store)[1] == []
+
+
+def claim(store, token, migrator, entry, user="ann"):
+    return store.call("claim", user, token, migrator, 0, entry, GROUP)
+
+
+def keep(store, migrator, *ids):
+    answer = store.call("keep", GROUP, migrator, 0, *ids)
+    assert answer[0] == "ok"
+    return answer[1:]
+
+
+def test_who_lost_an_entry_takes_nothing_back(store):
+    """What a connection that stood still delivers late, of a migrator that another has taken the job of."""
+    entry, = hand_out(store, "ann", to="m1")
+    store.plant("queued", owner="", job=entry)
+    assert keep(store, "m1", entry) == [entry] and claim(store, "one", "m1", entry)[0] == "ok"
+    age(store, entry, who="m1")
+    assert orphans(store)[1] == [(entry, "ann", "suspect")] and claim(store, "two", "me", entry)[0] == "ok"
+    r = store.route()
+    for _ in range(2):
+        assert keep(store, "m1", entry) == [] and of_me(store) == [entry]
+        assert claim(store, "late", "m1", entry) == ["lost", "copying"]
+        assert claim(store, "one", "m1", entry) == ["lost", "copying"]
+        assert store.route() == r, "nobody is taken for dead"
+    assert keep(store, "me", entry) == [entry] and claim(store, "two", "me", entry)[0] == "ok"
+    store.client.xdel(store.key("jobs"), entry)
+    assert keep(store, "me", entry) == [], "not in the stream any more"
+
+
+@pytest.mark.parametrize("token", ["", "one"])
+def test_a_late_give_leaves_what_was_taken_once_more(store, token):
+    entry, = hand_out(store, "ann", to="me")
+    store.plant("queued", owner="", job=entry)
+    assert not token or claim(store, token, "me", entry)[0] == "ok"
+    assert store.call("give", "ann", token, 0, entry, GROUP, "me", 1000) == ["ok"]
+    assert orphans(store)[1] == [(entry, "ann", "plain")] and claim(store, "two", "me", entry)[0] == "ok"
+    assert store.call("give", "ann", token, 0, entry, GROUP, "me", 1000) == ["ok"]
+    assert orphans(store)[1] == [] and store.route()["owner"] == "two"
+    assert store.call("give", "ann", "two", 0, entry, GROUP, "me", 1000) == ["ok"] and len(orphans(store)[1]) == 1
+
+
+def test_an_entry_that_was_replaced_claims_nothing(store):
+    """It lay with one migrator, for a place or for the end of a pause, while a login queued the account anew."""
+    entry, = hand_out(store, "ann", to="m1")
+    store.plant("queued", owner="", job=entry)
+    assert store.call("hold", "ann", "root", "", "old") == ["ok", "held"]
+    assert store.call("release", "ann", "root", "") == ["ok", "queued"]
+    other = store.route()["job"]
+    store.client.xreadgroup(GROUP, "m2", {store.key("jobs"): ">"})
+    assert claim(store, "one", "m1", entry) == ["refused", "queued"]
+    assert claim(store, "two", "m2", other)[0] == "ok"
+    assert claim(store, "one", "m1", entry) == ["refused", "copying"] and store.route()["owner"] == "two"
 
 
 def test_one_suspect_at_a_time(store):

@@ -55,7 +55,7 @@ static int set_up(void **state)
     unit_store_begin(&w->u);
     w->job = (struct route_job){.user = "ann@example.org", .token = "token"};
     UNIT_DO_RC(&w->u, ROUTE_OK, route_enqueue, &staff, "old", "new", false, false, false);
-    route_claim(w->u.store, w->job.user, w->job.token, "unit", on_claimed, w);
+    route_claim(w->u.store, &(struct route_entry){.user = w->job.user}, w->job.token, "", "unit", on_claimed, w);
     UNIT_UNTIL(&w->u, w->job.epoch > 0);
     *state = w;
     return 0;

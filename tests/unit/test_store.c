@@ -75,7 +75,7 @@ static struct read_answer read_route(struct unit_store *u, const char *user)
 static struct read_answer claim(struct unit_store *u, const char *user, const char *token)
 {
     struct read_answer a = {0};
-    route_claim(u->store, user, token, "unit", on_read, &a);
+    route_claim(u->store, &(struct route_entry){.user = user}, token, "", "unit", on_read, &a);
     UNIT_UNTIL(u, a.done);
     return a;
 }
