@@ -225,7 +225,8 @@ void route_touch(struct store *s, const struct route_job *j, const char *record_
                  route_done_fn fn, void *owner);
 void route_touched(struct store *s, const struct route_job *j, const char *record_id, struct span entry,
                     route_done_fn fn, void *owner);
-/* None of those is executed any more. Where there were any, the route says `doubted` from then on. */
+/* None of those is executed any more. Where there were any, the route says `doubted` from then on, until the late watch has seen
+ * all at the end of its set time. */
 void route_calm(struct store *s, const struct route_job *j, route_done_fn fn, void *owner);
 /* ROUTE_LATE: so many accounts were cut over in the last minute, by all migrators; detail = ms to wait. */
 void route_turn(struct store *s, const char *user, uint32_t a_minute, route_done_fn fn, void *owner);
@@ -311,9 +312,9 @@ void route_late_keep(struct store *s, const struct route_job *j, uint64_t lease_
 void route_late_note(struct store *s, const struct route_job *j, const struct span *texts, size_t n, route_done_fn fn,
                      void *owner);
 /* delay_ms until the next look, 0 = none any more. over: flipped → settled. found: messages that were brought. hook_ms: as
- * for route_flipped(), of the hook "settle". Detail: the state. */
+ * for route_flipped(), of the hook "settle". saw_all: with over it ends `doubted`. Detail: the state. */
 void route_late_done(struct store *s, const struct route_job *j, uint64_t delay_ms, bool over, uint64_t found,
-                     uint64_t hook_ms, route_done_fn fn, void *owner);
+                     uint64_t hook_ms, bool saw_all, route_done_fn fn, void *owner);
 
 /* ---- hooks that have to be run (migrator/errand.h): noted by the script that makes them due, until they were run ---- */
 

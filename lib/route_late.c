@@ -38,7 +38,7 @@ void route_late_note(struct store *s, const struct route_job *j, const struct sp
 }
 
 void route_late_done(struct store *s, const struct route_job *j, uint64_t delay_ms, bool over, uint64_t found,
-                     uint64_t hook_ms, route_done_fn fn, void *owner)
+                     uint64_t hook_ms, bool saw_all, route_done_fn fn, void *owner)
 {
     struct args a = {0};
     args_job(&a, j);
@@ -46,5 +46,6 @@ void route_late_done(struct store *s, const struct route_job *j, uint64_t delay_
     args_bool(&a, over);
     args_number(&a, found);
     args_number(&a, hook_ms);
+    args_bool(&a, saw_all);
     route_run(s, "late_done", &a, fn, owner);
 }

@@ -28,6 +28,7 @@ struct look {
     uint64_t claimed_ms;
     uint64_t found, delay_ms;
     bool over, was_flipped;
+    bool saw_all; /* the look was not blind in anything */
     bool move_begun; /* another move, which was given up for now and may go on */
     struct record *next; /* DROP */
 };
@@ -208,6 +209,7 @@ static void on_late(void *owner, const struct late_result *r)
 
     k->late = NULL;
     k->found = r->found;
+    k->saw_all = r->rc == LATE_DONE;
     if (r->rc == LATE_LOST) {
         end(k);
         return;
@@ -313,7 +315,7 @@ static void send_done(struct look *k)
         note_delay(k);
     k->over = k->over || retired;
     route_late_done(k->schedule->m->store, &k->move.job, retired || never ? 0 : k->delay_ms, k->over, k->found,
-                    errand_lease_ms(k->schedule->m, "settle"), on_done, k);
+                    errand_lease_ms(k->schedule->m, "settle"), k->saw_all, on_done, k);
 }
 
 static void run(struct look *k)

@@ -117,6 +117,15 @@ def test_what_was_done_of_it_behind_the_flip(make_ferry, old, new):
     said(late[6], "first copy is not there")
     assert len(told) == 5, told
     assert look(ferry, user) == told, "said once"
+
+    route = f"imapferry:route:{user}"
+    ferry.redis.client().hset(route, "flipped_at", 1)
+    there.append(8)
+    told = look(ferry, user)
+    assert len(there.uids()[8]) == 1 and len(told) == 6, told
+    ferry.wait_state(user, "settled")
+    there.append(8)
+    assert look(ferry, user) == told and len(there.uids()[8]) == 2, "the set time is over, so this is the user's own"
     there.m.logout()
 
 

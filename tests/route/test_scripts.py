@@ -1287,9 +1287,17 @@ def test_late_note_and_done(store):
     assert store.call("late_done", "ann", "look", EPOCH, 5000, 0, 2) == ["ok", "flipped"]
     assert store.route()["late_found"] == "2" and store.client.exists(store.key("secret", "ann"))
     store.plant("flipped", owner="look2", last_owner="")
-    assert store.call("late_done", "ann", "look2", EPOCH, 0, 1, 0) == ["ok", "settled"]
+    assert store.call("late_done", "ann", "look2", EPOCH, 0, 1, 0, 0, 1) == ["ok", "settled"]
+    assert "doubted" not in store.route()
     assert late_at(store) is None and not store.client.exists(store.key("secret", "ann"))
     assert store.events()[-1]["state"] == "settled" and store.route()["engaged"] == "0"
+
+
+@pytest.mark.parametrize("over,saw_all,doubted", [(0, 1, "1"), (1, 0, "1"), (1, 1, "0")])
+def test_a_doubt_ends_when_all_was_seen_at_the_end_of_the_set_time(store, over, saw_all, doubted):
+    store.plant("flipped", owner="look", last_owner="", doubted="1")
+    assert store.call("late_done", "ann", "look", EPOCH, 5000, over, 0, 0, saw_all)[0] == "ok"
+    assert store.route()["doubted"] == doubted
 
 
 def test_whatever_is_done_with_the_account_ends_a_look(store):
