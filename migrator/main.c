@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "lib/instance.h"
 #include "lib/log.h"
 #include "lib/process.h"
 #include "lib/signals.h"
@@ -17,7 +18,7 @@
 
 enum {
     STORE_TIMEOUT_MS = 5000,
-    RECHECK_MS = 10000, /* a store that is not safe is looked at again after it */
+    RECHECK_MS = 5000, /* whether the store is safe is looked at again after it */
     REPLICAS_MS = 1000, /* how often the replicas are counted */
     STOP_MS = 8000,     /* what can't be ended safely in this time is left to another migrator */
 };
@@ -34,8 +35,13 @@ struct program {
     struct worker *worker; /* NULL until the store was found to be safe */
     struct timer *recheck, *replicas, *stop;
     struct signals *signals;
-    bool ending; /* a signal came */
+    struct instance *instance;
+    bool ending; /* a signal came, or another process has our id */
     bool checking;
+    bool is_ours; /* the id */
+    bool refused;
+    char *told; /* of the store, and what; NULL: nothing yet */
+    enum durability told_of;
 };
 
 /* ---- the store: is it there, and does it keep what it is told? */
@@ -51,29 +57,44 @@ static void start_work(struct program *g)
     process_notify("READY=1");
 }
 
+/* Once, and again where it is another thing. */
+static void tell_durability(struct program *g, enum durability d, const char *detail)
+{
+    bool same = g->told && g->told_of == d && !strcmp(g->told, detail), unsafe = d == DURABILITY_UNSAFE;
+
+    if (same && (g->worker || !unsafe))
+        return;
+    if (unsafe && !g->conf->redis.store_override)
+        LOG(ERROR, "store_unsafe", LOG_S("detail", detail),
+            LOG_S("effect", g->worker ? "no job is begun until it is safe, since a forgotten route loses mail"
+                                      : "nothing is migrated, since a forgotten route loses mail"),
+            LOG_S("override", "redis: store_override"));
+    else if (unsafe)
+        LOG(ERROR, "store_unsafe", LOG_S("detail", detail),
+            LOG_S("effect",
+                  "migrating all the same, as store_override says: routes may be lost, and mail with them"));
+    else if (d == DURABILITY_WARN)
+        LOG(WARN, "store_durability", LOG_S("detail", detail));
+    if (!unsafe && g->told && g->told_of == DURABILITY_UNSAFE)
+        LOG(INFO, "store_safe");
+    free(g->told);
+    g->told = xstrdup(detail);
+    g->told_of = d;
+}
+
 static void on_durability(void *owner, enum durability d, const char *detail)
 {
     struct program *g = owner;
 
     g->checking = false;
-    if (d == DURABILITY_UNKNOWN) {
-        timer_start(g->recheck, RECHECK_MS);
+    timer_start(g->recheck, RECHECK_MS); /* its settings can be changed while it runs */
+    if (d == DURABILITY_UNKNOWN)
         return;
-    }
-    if (d == DURABILITY_WARN)
-        LOG(WARN, "store_durability", LOG_S("detail", detail));
-    if (d == DURABILITY_UNSAFE && !g->conf->redis.store_override) {
-        LOG(ERROR, "store_unsafe", LOG_S("detail", detail),
-            LOG_S("effect", "nothing is migrated, since a forgotten route loses mail"),
-            LOG_S("override", "redis: store_override"));
-        timer_start(g->recheck, RECHECK_MS);
+    tell_durability(g, d, detail);
+    g->m.store_unsafe = d == DURABILITY_UNSAFE && !g->conf->redis.store_override;
+    if (g->m.store_unsafe || g->ending || !g->is_ours)
         return;
-    }
-    if (d == DURABILITY_UNSAFE)
-        LOG(ERROR, "store_unsafe", LOG_S("detail", detail),
-            LOG_S("effect",
-                  "migrating all the same, as store_override says: routes may be lost, and mail with them"));
-    if (!g->worker && !g->ending)
+    if (!g->worker)
         start_work(g);
 }
 
@@ -122,13 +143,11 @@ static void end(void *owner)
     loop_stop(g->m.loop);
 }
 
-static void on_signal(void *owner, unsigned count)
+static void stop_working(struct program *g)
 {
-    struct program *g = owner;
-
     g->ending = true;
     process_notify("STOPPING=1");
-    if (count > 1 || !g->worker) {
+    if (!g->worker) {
         end(g);
         return;
     }
@@ -136,6 +155,33 @@ static void on_signal(void *owner, unsigned count)
     schedule_free(&g->schedule);
     sweep_free(&g->sweep);
     worker_stop(g->worker, end, g);
+}
+
+/* Two of one id would take each other's jobs for their own. */
+static void on_instance(void *owner, enum instance_event ev, const char *where)
+{
+    struct program *g = owner;
+
+    if (ev == INSTANCE_OURS) {
+        g->is_ours = true;
+        check_store(g);
+        return;
+    }
+    LOG(ERROR, "id_taken", LOG_S("id", g->id), LOG_S("by", where),
+        LOG_S("advice", "give each migrator an id of its own (migrator: id)"));
+    g->refused = true;
+    if (!g->ending)
+        stop_working(g);
+}
+
+static void on_signal(void *owner, unsigned count)
+{
+    struct program *g = owner;
+
+    if (count > 1)
+        end(g);
+    else if (!g->ending)
+        stop_working(g);
 }
 
 /* ---- start */
@@ -170,6 +216,7 @@ static bool make_parts(struct program *g, char **error)
     m->hooks = hooks_new(m->loop);
     m->store = store_new(m->loop, c, STORE_TIMEOUT_MS, on_store, g);
     store_set_silence(m->store, c->migrator.job_lease_ms * SILENCE_TENTHS / 10);
+    g->instance = instance_new(m->store, "migrator", g->id, on_instance, g);
     timer_start(g->replicas, REPLICAS_MS);
     return true;
 }
@@ -196,6 +243,7 @@ static void program_free(struct program *g)
     sweep_free(&g->sweep);
     worker_free(&g->worker);
     errands_free(&m->errands);
+    instance_free(&g->instance);
     store_free(&m->store);
     hooks_free(&m->hooks);
     journal_free(&m->journal);
@@ -208,6 +256,7 @@ static void program_free(struct program *g)
     signals_free(&g->signals);
     loop_free(&m->loop);
     conf_free(&g->conf);
+    free(g->told);
     free(g->id);
     free(g);
 }
@@ -233,6 +282,7 @@ int main(int argc, char **argv)
         loop_run(g->m.loop);
     else
         fprintf(stderr, "imapferry-migrator: %s\n", error);
+    ok = ok && !g->refused;
     program_free(g);
     free(error);
     LOG(INFO, "stopped");

@@ -26,6 +26,7 @@ struct migrator {
     const struct conf *conf;
     const char *id; /* the name of this migrator */
     struct store *store;
+    bool store_unsafe; /* it may forget what it is told: no new work */
     struct backends *backends;
     struct journal *journal;
     struct hooks *hooks;

@@ -108,10 +108,10 @@ static bool needs_place(const struct entry *e)
     return (e->state == WAITING || e->state == RUNNING) && !e->forward;
 }
 
-/* Who can't write a flip takes nothing that would have to be written. */
+/* Who can't write a flip, or writes it where it may be forgotten, takes nothing that would have to be written. */
 static bool is_fit(const struct worker *w)
 {
-    return journal_is_good(w->m->journal);
+    return journal_is_good(w->m->journal) && !w->m->store_unsafe;
 }
 
 /* Places for further entries. */
@@ -669,7 +669,7 @@ static void try_journal(struct worker *w)
 {
     uint64_t now = clock_boot_ms();
 
-    if (is_fit(w) || w->probing || w->stopping || now - w->probed_ms < PROBE_MS)
+    if (journal_is_good(w->m->journal) || w->probing || w->stopping || now - w->probed_ms < PROBE_MS)
         return;
     w->probing = true;
     w->probed_ms = now;

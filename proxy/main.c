@@ -162,13 +162,17 @@ static struct program *program_new(struct conf *conf)
     return g;
 }
 
-static void join_threads(struct program *g)
+/* False: the proxy was not allowed to serve. */
+static bool join_threads(struct program *g)
 {
+    bool allowed = true;
     for (size_t t = 0; t < g->n_workers; t++) {
         if (g->workers[t].started)
             pthread_join(g->workers[t].thread, NULL);
+        allowed = allowed && !(g->workers[t].proxy && g->workers[t].proxy->refused);
         proxy_free(&g->workers[t].proxy);
     }
+    return allowed;
 }
 
 static void program_free(struct program *g)
@@ -218,7 +222,7 @@ int main(int argc, char **argv)
     for (size_t t = 0; t < g->n_workers && !ok; t++)
         if (g->workers[t].started)
             _exit(1);
-    join_threads(g);
+    ok = join_threads(g) && ok;
     program_free(g);
     conf_free(&conf);
     free(error);

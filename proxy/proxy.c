@@ -1,4 +1,5 @@
 #include <assert.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -146,7 +147,7 @@ static void serve(struct proxy *p)
 /* The first clients would be shown too little of what the backends can do. */
 static void serve_if_ready(struct proxy *p)
 {
-    if (p->phase != PROXY_STARTING || !p->has_lease)
+    if (p->phase != PROXY_STARTING || !p->has_lease || !p->is_ours)
         return;
     if (backends_known(p->backends))
         serve(p);
@@ -167,24 +168,44 @@ static void on_start_timer(void *owner)
     serve(p);
 }
 
-static char *incarnation_id(const struct proxy *p)
+static char *own_id(const struct proxy *p)
 {
     char host[256] = "";
     if (gethostname(host, sizeof host - 1) != 0)
         memcpy(host, "proxy", sizeof "proxy");
-    return xasprintf("%s.%u", *p->conf->proxy.id ? p->conf->proxy.id : host, p->thread);
+    return xstrdup(*p->conf->proxy.id ? p->conf->proxy.id : host);
+}
+
+/* One that is about to serve ends; one whose users are at work, and which was cut off from Redis for long, goes on: its
+ * sessions have names of their own. */
+static void on_instance(void *owner, enum instance_event ev, const char *where)
+{
+    struct proxy *p = owner;
+    if (ev != INSTANCE_OURS)
+        LOG(ERROR, "id_taken", LOG_S("by", where), LOG_S("advice", "give each proxy an id of its own (proxy: id)"));
+    if (ev == INSTANCE_REFUSED) {
+        p->refused = true;
+        kill(getpid(), SIGTERM);
+    } else {
+        p->is_ours = true;
+        serve_if_ready(p);
+    }
 }
 
 static void connect_store(struct proxy *p)
 {
     const struct conf_proxy *c = &p->conf->proxy;
-    char *id = incarnation_id(p);
+    char *own = own_id(p), *id = xasprintf("%s.%u", own, p->thread);
+    p->is_ours = p->thread != 0;
     p->store = store_new(p->loop, p->conf, c->store_timeout_ms, on_store, p);
     p->lease_store = store_new_beside(p->store, c->store_timeout_ms, NULL, NULL);
     p->lease = lease_new(p->lease_store, id, c->lease_ms, c->lease_long_ms, on_lease, p);
     p->doubts = doubts_new(p->store, p->queue, lease_incarnation(p->lease), on_reconcile_again, p);
     p->thaws = thaws_new(p->store);
     p->events = events_new(p->loop, p->conf, on_event, on_events_news, p);
+    if (!p->is_ours)
+        p->instance = instance_new(p->store, "proxy", own, on_instance, p);
+    free(own);
     free(id);
 }
 
@@ -430,6 +451,7 @@ void proxy_free(struct proxy **pp)
         events_free(&p->events);
     thaws_free(&p->thaws);
     doubts_free(&p->doubts);
+    instance_free(&p->instance);
     if (p->lease)
         lease_free(&p->lease);
     if (p->lease_store)

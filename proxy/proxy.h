@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 
 #include "lib/events.h"
+#include "lib/instance.h"
 #include "lib/registry.h"
 #include "lib/seal.h"
 #include "lib/stream.h"
@@ -48,6 +49,8 @@ struct proxy {
     uv_async_t orders;
     atomic_int order;
     bool has_lease;             /* had one */
+    bool is_ours;               /* the id: thread 0 alone asks */
+    bool refused;               /* another proxy has the id */
     bool at_once;               /* the second signal came */
     struct timer *start_timer;  /* STARTING: how long to wait for the store */
     struct timer *drain_timer;  /* DRAINING: the next good-byes; ENDING: how long to wait for the store */
@@ -62,6 +65,7 @@ struct proxy {
     struct store *store;
     struct store *lease_store; /* beside store: no queue there delays a renewal */
     struct lease *lease;
+    struct instance *instance; /* of thread 0 */
     struct queue *queue; /* goes while the store is there, and at the master that the lease is kept at */
     struct events *events;
     struct doubts *doubts;

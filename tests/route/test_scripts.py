@@ -1827,3 +1827,25 @@ def test_what_a_proxy_left_that_is_not_known_is_found_and_swept(store):
     assert (list(store.sessions("ann")), sorted(store.sessions("bob"))) == (["alive/1"], ["again/1", "alive/1"])
     assert store.call("proxy_forget", "ended", "", generation) == ["ok"]
     assert store.call("strangers", "ann", "bob") == ["ok", str(generation)]
+
+
+# ---- ids of processes
+
+def test_an_id_is_one_processs(store):
+    def tell(token, gone="", bye="", name="migrator/m"):
+        return store.call("instance", name, token, f"host/{token}", 12000, gone, bye)
+    assert tell("a") == tell("a") == ["ok"]
+    status, token, place, left = tell("b")
+    assert (status, token, place) == ("taken", "a", "host/a") and 0 < int(left) <= 12000
+    assert tell("b", name="proxy/m") == tell("b", name="migrator/n") == ["ok"]
+    assert tell("b", gone="x")[0] == "taken" and tell("b", gone="a") == ["ok"], "known to be dead"
+    assert tell("a")[0] == "taken", "it lives all the same: it is told that it has lost it"
+    assert tell("a", bye="1")[0] == "taken" and tell("b", bye="1") == ["ok"] and tell("a") == ["ok"]
+    key = store.key("instances")
+    store.client.hset(key, "migrator/m", f"a {store.now() - 12001} host/a")
+    store.client.hset(key, "proxy/old", f"c {store.now() - 86400001} host/c")
+    assert tell("d") == ["ok"], "silent for too long"
+    assert store.client.hexists(key, "proxy/old")
+    assert tell("e", name="proxy/new") == ["ok"] and not store.client.hexists(key, "proxy/old")
+    store.client.hset(key, "migrator/m", f"d {store.now() + 10 ** 9} host/d")
+    assert int(tell("f")[3]) <= 12000, "a clock that went back"
