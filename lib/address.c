@@ -322,6 +322,11 @@ bool address_parse(const char *text, struct address *_r, char **error)
     return false;
 }
 
+bool address_has_tls(const struct address *a)
+{
+    return a->scheme == ADDRESS_IMAPS || a->scheme == ADDRESS_IMAP_STARTTLS || a->scheme == ADDRESS_REDISS;
+}
+
 void address_free(struct address *a)
 {
     for (size_t i = 0; i < a->n_hosts; i++)

@@ -36,6 +36,8 @@ struct address {
 /* False: *error is a text to free that says what was expected. */
 bool address_parse(const char *text, struct address *_r, char **error) MUST_CHECK;
 void address_free(struct address *a);
+/* imaps, imap+starttls, rediss. */
+bool address_has_tls(const struct address *a);
 /* Without password, to log; to free. */
 char *address_text(const struct address *a);
 

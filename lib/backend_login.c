@@ -124,11 +124,6 @@ static void conclude(struct backend_login *b)
 
 /* --- what a backend says, as a text for a log --- */
 
-static const char *password_of(const struct backend_login *b)
-{
-    return b->as == LOGIN_AS_USER ? b->secret : b->backend->master_password;
-}
-
 static bool span_holds(struct span text, struct span part)
 {
     return part.len > 0 && memmem(text.p, text.len, part.p, part.len) != NULL;
@@ -137,8 +132,7 @@ static bool span_holds(struct span text, struct span part)
 /* Some servers repeat a command in their error. */
 static bool echoes_secret(const struct backend_login *b, struct span text)
 {
-    const char *password = password_of(b);
-    return (password && span_holds(text, span_str(password))) || span_holds(text, buf_span(&b->sasl));
+    return (b->secret && span_holds(text, span_str(b->secret))) || span_holds(text, buf_span(&b->sasl));
 }
 
 /* To free. */
@@ -260,12 +254,12 @@ static bool is_set(const char *s)
 static bool choose_credentials(struct backend_login *b, struct credentials *c)
 {
     const struct conf_backend *backend = b->backend;
-    *c = (struct credentials){.authzid = "", .password = password_of(b)};
+    *c = (struct credentials){.authzid = "", .password = b->secret};
     if (b->as == LOGIN_AS_USER) {
         c->login = xstrdup(b->user);
         return true;
     }
-    if (!is_set(backend->master_user) || !is_set(backend->master_password)) {
+    if (!is_set(backend->master_user) || !is_set(b->secret)) {
         finish(b, LOGIN_UNAVAILABLE, xstrdup("the backend has no master_user with a password"));
         return false;
     }
@@ -745,7 +739,7 @@ struct backend_login *backend_login_start(struct loop *l, const struct login_req
                                 .policy = request->policy,
                                 .as = request->as,
                                 .user = xstrdup(request->user),
-                                .secret = xstrdup(request->secret),
+                                .secret = xstrdup(request->as == LOGIN_AS_USER ? request->secret : request->backend->master_password),
                                 .client_ip = xstrdup(request->client_ip),
                                 .session_id = xstrdup(request->session_id),
                                 .site = xstrdup(request->site),

@@ -54,7 +54,7 @@ struct login_request {
     struct tls_policy *policy;          /* of the backend; may be NULL for plain schemes */
     enum login_as as;
     const char *user;
-    const char *secret;      /* LOGIN_AS_USER: the password; copied, wiped when done */
+    const char *secret;      /* LOGIN_AS_USER: the password; copied, wiped when done, as the master's is */
     const char *client_ip;   /* for ID x-originating-ip, NULL = do not send */
     const char *session_id;  /* for ID x-session-id, NULL = none */
     const char *site;        /* for ID x-proxy-site: what all proxies of one store know each other by, NULL = none */

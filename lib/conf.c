@@ -48,7 +48,7 @@ bool conf_fail(const struct conf_source *src, struct conf_place at, const char *
 
 /* --- the file's names against the table --- */
 
-static const struct section *find_section(const char *name)
+const struct section *conf_section(const char *name)
 {
     for (size_t i = 0; i < n_sections; i++)
         if (!strcmp(sections[i].name, name))
@@ -99,7 +99,7 @@ static bool check_option_name(const struct conf_source *src, const struct scan_s
 static bool check_section_name(const struct conf_source *src, const struct scan_section *s)
 {
     struct conf_place at = {s->name, s->title, NULL, 0};
-    const struct section *known = find_section(s->name);
+    const struct section *known = conf_section(s->name);
 
     if (!known) {
         char *names = known_names(NULL);

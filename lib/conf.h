@@ -18,6 +18,19 @@ enum conf_role { CONF_PROXY, CONF_MIGRATOR, CONF_CTL };
 struct conf *conf_load(const char *file, enum conf_role role, char **error) MUST_CHECK;
 /* Wipes secrets. */
 void conf_free(struct conf **c);
+/* All of it, its secrets too: each thread has one of its own, since a reload changes it. */
+struct conf *conf_copy(const struct conf *c);
+/* Told of each option (of each section that is there more or less: option NULL) that fresh has otherwise; borrowed for the
+ * call. taken: as options.h says, else it stays as it was until a restart. */
+typedef void (*conf_change_fn)(void *owner, const char *section, const char *title, const char *option, bool taken);
+/* Puts into c what may change while it is in use (enum reload), secrets read anew among it. c keeps its place, its
+ * sections and theirs, so pointers to them hold; strings and lists that a reload may change are borrowed by nobody for longer
+ * than a callback. fresh is left with what was exchanged. fn may be NULL. */
+void conf_reload(struct conf *c, struct conf *fresh, conf_change_fn fn, void *owner);
+/* A conf_change_fn that writes to the log: option_reloaded, or option_needs_restart. */
+void conf_log_change(void *owner, const char *section, const char *title, const char *option, bool taken);
+/* reload_refused, a line for each error of conf_load() or of what was made of the file's files. */
+void conf_log_refusal(const char *errors);
 /* NULL where there is none of that name. */
 const struct conf_backend *conf_backend(const struct conf *c, const char *name);
 

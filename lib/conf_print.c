@@ -125,6 +125,8 @@ static void write_about(struct buf *out, const struct option *o)
         buf_add_str(&b, " Must be given.");
     else if (o->example)
         buf_printf(&b, " Default: %s.", *o->def ? o->def : "none");
+    if (o->reload != RELOAD_NO)
+        buf_add_str(&b, " [SIGHUP]");
     write_comment(out, "    ", buf_str(&b));
     buf_free(&b);
 }
@@ -227,7 +229,11 @@ static const char head[] =
     "#\n"
     "# An option that is commented out shows its default. Durations: 500ms, 10s, 10m, 24h, 7d.\n"
     "# Check a file with \"imapferry-proxy -c FILE --check-conf\", and likewise for the migrator; see all\n"
-    "# that applies with \"imapferryctl -c FILE --print-conf\".\n";
+    "# that applies with \"imapferryctl -c FILE --print-conf\".\n"
+    "#\n"
+    "# On SIGHUP, proxies and migrators read this file anew, and take what is marked [SIGHUP], and the\n"
+    "# certificates, keys and passwords in the files named there, without a restart. What else was changed\n"
+    "# is named in the log. Where the file has an error, all stays as it was.\n";
 
 void conf_print_sample(struct buf *out)
 {

@@ -30,6 +30,8 @@ bool conf_check(struct conf *c, const struct conf_source *src, enum conf_role ro
 /* A program that is there, or a URL and a file of CAs. */
 bool conf_check_hook(const struct conf_source *src, const char *option, const struct conf_list *hook) MUST_CHECK;
 
+/* NULL where there is none of that name. */
+const struct section *conf_section(const char *name);
 /* Of a titled section: how many there are, and the i-th, which begins with its title. */
 size_t conf_titled_count(const struct conf *c, const struct section *s);
 void *conf_titled(const struct conf *c, const struct section *s, size_t i);

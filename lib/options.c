@@ -69,7 +69,7 @@ const struct option options[] = {
      .text = "imaps://host[:port], imap+starttls://host[:port], imap://host[:port] (not encrypted) or "
              "imap+unix:///path. With TLS the certificate is always verified against the host."},
     {"backend", "ca_file", OPTION_STRING, offsetof(struct conf_backend, ca_file), .def = "",
-     .text = "Certificate authorities (PEM) that sign this backend's certificate. The system's where "
+     .reload = RELOAD_YES, .text = "Certificate authorities (PEM) that sign this backend's certificate. The system's where "
              "empty."},
     {"backend", "sign_in", OPTION_ENUM, offsetof(struct conf_backend, sign_in), .def = "passthrough",
      .words = sign_in_words,
@@ -82,7 +82,7 @@ const struct option options[] = {
              "where it is empty, it needs the user's own password (see the section seal)."},
     {"backend", "master_password_file", OPTION_STRING, offsetof(struct conf_backend, master_password_file),
      .def = "", .example = "\"/etc/imapferry/%s.secret\"", .example_once = true,
-     .text = "A file that holds the password of master_user in its only line. Read by the migrator, and by "
+     .reload = RELOAD_FILE, .text = "A file that holds the password of master_user in its only line. Read by the migrator, and by "
              "proxies where auth_backend is set or sign_in is not passthrough."},
     {"backend", "master_login", OPTION_STRING, offsetof(struct conf_backend, master_login), .def = "",
      .text = "How user and master user are put together for a server that wants them in one name, such as "
@@ -95,23 +95,23 @@ const struct option options[] = {
              "capability and adds or replaces another."},
     {"backend", "max_connections", OPTION_NUMBER, offsetof(struct conf_backend, max_connections), .def = "8",
      .min = 1, .max = 10000,
-     .text = "How many connections each migrator opens to this backend at most, all its jobs together."},
+     .reload = RELOAD_YES, .text = "How many connections each migrator opens to this backend at most, all its jobs together."},
     {"backend", "max_messages_per_second", OPTION_NUMBER,
      offsetof(struct conf_backend, max_messages_per_second), .def = "0", .min = 0, .max = 1000000,
-     .text =
+     .reload = RELOAD_YES, .text =
          "How many messages each migrator reads from this backend or stores there in a second at most, all "
          "its jobs together. 0: no limit."},
     {"backend", "max_bytes_per_second", OPTION_NUMBER, offsetof(struct conf_backend, max_bytes_per_second),
      .def = "0", .min = 0, .max = UINT32_MAX,
-     .text =
+     .reload = RELOAD_YES, .text =
          "How many bytes of messages each migrator reads from this backend or stores there in a second at "
          "most, all its jobs together. 0: no limit."},
     {"backend", "compress", OPTION_BOOL, offsetof(struct conf_backend, compress), .def = "false",
-     .text =
+     .reload = RELOAD_YES, .text =
          "Have the migrator's connections compressed where the backend can (COMPRESS=DEFLATE): for a slow "
          "line. It costs processor time on both ends."},
     {"backend", "retired", OPTION_BOOL, offsetof(struct conf_backend, retired), .def = "false",
-     .text = "Say true before this server is switched off: then it is not looked at for late mail any more, "
+     .reload = RELOAD_YES, .text = "Say true before this server is switched off: then it is not looked at for late mail any more, "
              "and what "
              "only the way back to it needs is forgotten."},
     {"proxy", "listen", OPTION_LIST, offsetof(struct conf_proxy, listen), .def = "",
@@ -120,17 +120,17 @@ const struct option options[] = {
              "machine) or imap+unix:///path. Port 0 takes any free one, see the log."},
     {"proxy", "tls_cert", OPTION_STRING, offsetof(struct conf_proxy, tls_cert), .def = "",
      .example = "\"/etc/imapferry/proxy.pem\"",
-     .text = "Certificate shown to clients with its chain, PEM: the one of the old server's host name."},
+     .reload = RELOAD_FILE, .text = "Certificate shown to clients with its chain, PEM: the one of the old server's host name."},
     {"proxy", "tls_key", OPTION_STRING, offsetof(struct conf_proxy, tls_key), .def = "",
-     .example = "\"/etc/imapferry/proxy.key\"", .text = "Its private key, PEM."},
+     .example = "\"/etc/imapferry/proxy.key\"", .reload = RELOAD_FILE, .text = "Its private key, PEM."},
     {"proxy", "threads", OPTION_NUMBER, offsetof(struct conf_proxy, threads), .def = "0", .max = 256,
      .text = "Threads that serve clients; 0: one for each core."},
     {"proxy", "id", OPTION_STRING, offsetof(struct conf_proxy, id), .def = "",
      .text = "Name of this proxy in the store and in logs, of its own for each. The host name where empty."},
     {"proxy", "allow_plaintext", OPTION_BOOL, offsetof(struct conf_proxy, allow_plaintext), .def = "false",
-     .text = "Let users sign in without encryption from other machines too."},
+     .reload = RELOAD_YES, .text = "Let users sign in without encryption from other machines too."},
     {"proxy", "login_tries", OPTION_NUMBER, offsetof(struct conf_proxy, login_tries), .def = "3", .min = 1,
-     .max = 100, .text = "Wrong passwords until a connection is closed."},
+     .max = 100, .reload = RELOAD_YES, .text = "Wrong passwords until a connection is closed."},
     {"proxy", "lease", OPTION_DURATION, offsetof(struct conf_proxy, lease_ms), .def = "10s", .min = 300,
      .max = 10 * M,
      .text = "How long a proxy that can't reach Redis goes on serving accounts that are being moved. A "
@@ -140,32 +140,32 @@ const struct option options[] = {
      .text = "The same for accounts that are not being moved: how long an outage of Redis goes unnoticed "
              "by the users who are signed in."},
     {"proxy", "hold_max", OPTION_DURATION, offsetof(struct conf_proxy, hold_max_ms), .def = "20s", .min = 100,
-     .max = 5 * M, .text = "How long a login waits at most while its account is just being switched over."},
+     .max = 5 * M, .reload = RELOAD_YES, .text = "How long a login waits at most while its account is just being switched over."},
     {"proxy", "drain_time", OPTION_DURATION, offsetof(struct conf_proxy, drain_time_ms), .def = "10s",
      .max = H,
-     .text = "When stopped, the time over which the sessions' good-byes are spread, so that not all users "
+     .reload = RELOAD_YES, .text = "When stopped, the time over which the sessions' good-byes are spread, so that not all users "
              "come back in the same second."},
     {"proxy", "tls_timeout", OPTION_DURATION, offsetof(struct conf_proxy, tls_timeout_ms), .def = "10s",
-     .min = 100, .max = 10 * M, .text = "Time for a TLS handshake."},
+     .min = 100, .max = 10 * M, .reload = RELOAD_YES, .text = "Time for a TLS handshake."},
     {"proxy", "login_timeout", OPTION_DURATION, offsetof(struct conf_proxy, login_timeout_ms), .def = "60s",
-     .min = 100, .max = H, .text = "Time from connecting to being signed in."},
+     .min = 100, .max = H, .reload = RELOAD_YES, .text = "Time from connecting to being signed in."},
     {"proxy", "store_timeout", OPTION_DURATION, offsetof(struct conf_proxy, store_timeout_ms), .def = "5s",
      .min = 100, .max = 10 * M, .text = "Time for an answer of Redis."},
     {"proxy", "connect_timeout", OPTION_DURATION, offsetof(struct conf_proxy, connect_timeout_ms),
-     .def = "10s", .min = 100, .max = 10 * M, .text = "Time to connect to a backend, TLS included."},
+     .def = "10s", .min = 100, .max = 10 * M, .reload = RELOAD_YES, .text = "Time to connect to a backend, TLS included."},
     {"proxy", "backend_timeout", OPTION_DURATION, offsetof(struct conf_proxy, backend_timeout_ms),
-     .def = "30s", .min = 100, .max = H, .text = "Time for each of a backend's answers while signing in."},
+     .def = "30s", .min = 100, .max = H, .reload = RELOAD_YES, .text = "Time for each of a backend's answers while signing in."},
     {"proxy", "idle_timeout", OPTION_DURATION, offsetof(struct conf_proxy, idle_timeout_ms), .def = "35m",
      .min = S, .max = 7 * DAY,
-     .text = "A session in which nothing happens for so long is closed. Below 30m is against RFC 3501 "
+     .reload = RELOAD_YES, .text = "A session in which nothing happens for so long is closed. Below 30m is against RFC 3501 "
              "(5.4) and makes clients reconnect all day."},
     {"proxy", "close_timeout", OPTION_DURATION, offsetof(struct conf_proxy, close_timeout_ms), .def = "5s",
-     .min = 100, .max = 10 * M, .text = "Time to send the last words to a client that is slow to read, and for a server to answer LOGOUT."},
+     .min = 100, .max = 10 * M, .reload = RELOAD_YES, .text = "Time to send the last words to a client that is slow to read, and for a server to answer LOGOUT."},
     {"migrator", "jobs", OPTION_NUMBER, offsetof(struct conf_migrator, jobs), .def = "4", .min = 1,
-     .max = 1000, .text = "Accounts that this migrator copies at the same time."},
+     .max = 1000, .reload = RELOAD_YES, .text = "Accounts that this migrator copies at the same time."},
     {"migrator", "late_looks", OPTION_NUMBER, offsetof(struct conf_migrator, late_looks), .def = "8", .min = 1,
      .max = 1000,
-     .text = "So many accounts are looked at at the same time for what still arrives on the server that they have left "
+     .reload = RELOAD_YES, .text = "So many accounts are looked at at the same time for what still arrives on the server that they have left "
              "(late_watch, and daily afterwards). They take no place of jobs, and at most half of a backend's "
              "max_connections."},
     {"migrator", "id", OPTION_STRING, offsetof(struct conf_migrator, id), .def = "",
@@ -177,9 +177,9 @@ const struct option options[] = {
              "disk that survives."},
     {"migrator", "retry_min", OPTION_DURATION, offsetof(struct conf_migrator, retry_min_ms), .def = "1m",
      .min = 100, .max = 7 * DAY,
-     .text = "How long a migration that failed rests until it is tried again; doubled with each attempt."},
+     .reload = RELOAD_YES, .text = "How long a migration that failed rests until it is tried again; doubled with each attempt."},
     {"migrator", "retry_max", OPTION_DURATION, offsetof(struct conf_migrator, retry_max_ms), .def = "6h",
-     .min = 100, .max = 30 * DAY, .text = "The longest rest of a migration that failed."},
+     .min = 100, .max = 30 * DAY, .reload = RELOAD_YES, .text = "The longest rest of a migration that failed."},
     {"migrator", "job_lease", OPTION_DURATION, offsetof(struct conf_migrator, job_lease_ms), .def = "30s",
      .min = 300, .max = 1 * H,
      .text = "After so long without a sign of life of the migrator that has it, another migrator takes a job "
@@ -189,10 +189,10 @@ const struct option options[] = {
      .text = "How long a backend may owe an answer without sending anything before the migrator hangs up."},
     {"seal", "public_key_file", OPTION_STRING, offsetof(struct conf_seal, public_key_file), .def = "",
      .example = "\"/etc/imapferry/seal.pub\"",
-     .text = "Key to seal with (proxies). Empty: passwords are not kept for the migrators."},
+     .reload = RELOAD_FILE, .text = "Key to seal with (proxies). Empty: passwords are not kept for the migrators."},
     {"seal", "private_key_files", OPTION_LIST, offsetof(struct conf_seal, private_key_files), .def = "",
      .example = "{\"/etc/imapferry/seal.key\"}",
-     .text = "Keys to open with (migrators); several while keys are being exchanged."},
+     .reload = RELOAD_FILE, .text = "Keys to open with (migrators); several while keys are being exchanged."},
     {"rule", "source", OPTION_STRING, offsetof(struct conf_rule, source), .example = "\"old\"",
      .text = "The backend that these users leave. Those without a record in the store live here."},
     {"rule", "target", OPTION_STRING, offsetof(struct conf_rule, target), .example = "\"new\"",
@@ -226,40 +226,40 @@ const struct option options[] = {
              "patterns as for rename: {\"*@old.example.org=*@example.org\"}."},
     {"migration", "trigger", OPTION_ENUM, offsetof(struct conf_migration, trigger), .def = "login",
      .words = trigger_words,
-     .text = "What starts the migration of an account: its next login (login), or only \"imapferryctl "
+     .reload = RELOAD_YES, .text = "What starts the migration of an account: its next login (login), or only \"imapferryctl "
              "migrate\" (manual)."},
     {"migration", "cutover", OPTION_ENUM, offsetof(struct conf_migration, cutover), .def = "immediate",
      .words = cutover_words,
-     .text = "When a copied account is switched over: as soon as the copy is verified (immediate), when its user "
+     .reload = RELOAD_YES, .text = "When a copied account is switched over: as soon as the copy is verified (immediate), when its user "
              "does nothing (idle), at set times (window), or by \"imapferryctl flip\" (manual)."},
     {"migration", "idle_time", OPTION_DURATION, offsetof(struct conf_migration, idle_time_ms), .def = "5m",
      .min = S, .max = DAY,
-     .text = "With cutover = \"idle\": for how long no session of the account has to have had a command. What mail "
+     .reload = RELOAD_YES, .text = "With cutover = \"idle\": for how long no session of the account has to have had a command. What mail "
              "programs send by themselves does not count: IDLE, NOOP, CHECK, STATUS, LIST, LSUB, a login, and what "
              "asks about the server. An account that is always in use waits: \"imapferryctl user\" says since when, "
              "and \"imapferryctl migrate NAME --now\" switches it over."},
     {"migration", "window", OPTION_LIST, offsetof(struct conf_migration, window), .def = "",
      .example = "{\"Mon-Fri 20:00-06:00\", \"Sat,Sun 00:00-24:00\"}",
-     .text =
+     .reload = RELOAD_YES, .text =
          "With cutover = \"window\": the times in which accounts are switched over, in the time zone of the "
          "migrators. A day is the one on which a time begins."},
     {"migration", "freeze_jitter", OPTION_DURATION, offsetof(struct conf_migration, freeze_jitter_ms),
      .def = "0s", .max = H,
-     .text = "Each switch-over waits for a random time up to this one, so that many accounts that are ready "
+     .reload = RELOAD_YES, .text = "Each switch-over waits for a random time up to this one, so that many accounts that are ready "
              "at once "
              "(when a window opens) are spread."},
     {"migration", "max_flips_per_minute", OPTION_NUMBER,
      offsetof(struct conf_migration, max_flips_per_minute), .def = "0", .max = 100000,
-     .text = "How many accounts are switched over in a minute at most, by all migrators together; 0: any "
+     .reload = RELOAD_YES, .text = "How many accounts are switched over in a minute at most, by all migrators together; 0: any "
              "number."},
     {"migration", "stop_failure_share", OPTION_NUMBER, offsetof(struct conf_migration, stop_failure_share),
      .def = "50", .max = 100,
-     .text = "When more than so many per cent of the last 20 attempts to switch an account over failed (and "
+     .reload = RELOAD_YES, .text = "When more than so many per cent of the last 20 attempts to switch an account over failed (and "
              "there were "
              "5 at least), all migrations are paused, as by \"imapferryctl pause\". 100: never."},
     {"migration", "freeze_budget", OPTION_DURATION, offsetof(struct conf_migration, freeze_budget_ms),
      .def = "5s", .min = 100, .max = 5 * M,
-     .text = "How long an account may stand still while it is switched over; after that it goes on as "
+     .reload = RELOAD_YES, .text = "How long an account may stand still while it is switched over; after that it goes on as "
              "before and is tried again later."},
     {"migration", "hook_freeze", OPTION_LIST, offsetof(struct conf_migration, hook_freeze), .def = "",
      .text = "A program and its arguments, or a URL, used by the migrator when all sessions of an account rest, before "
@@ -285,7 +285,7 @@ const struct option options[] = {
              "for."},
     {"migration", "late_watch", OPTION_DURATION, offsetof(struct conf_migration, late_watch_ms), .def = "1h",
      .max = 30 * DAY,
-     .text = "How long the old server is looked at after an account was switched over, at growing distances; "
+     .reload = RELOAD_YES, .text = "How long the old server is looked at after an account was switched over, at growing distances; "
              "mail that "
              "still arrives there is brought over. Then daily, until it is retired. 0s: not at all; "
              "the account is settled at once."},
@@ -298,14 +298,14 @@ const struct option options[] = {
              "is read."},
     {"migration", "reorder_max", OPTION_NUMBER, offsetof(struct conf_migration, reorder_max), .def = "1000",
      .max = 1000000,
-     .text =
+     .reload = RELOAD_YES, .text =
          "A message that the target refused at first and takes later would lie behind those that follow it. "
          "Up "
          "to so many copies of a mailbox are taken back and appended again, so that the order is kept; above "
          "it the account is blocked until somebody waives \"order\"."},
     {"migration", "delete_share", OPTION_NUMBER, offsetof(struct conf_migration, delete_share), .def = "50",
      .max = 100,
-     .text =
+     .reload = RELOAD_YES, .text =
          "Per cent of a mailbox's copies that the migrator removes from the target in one pass because their "
          "messages are gone from the source. Where it were more (and more than 100 messages), the account is "
          "blocked until somebody waives \"share\": the source might be broken."},

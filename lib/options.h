@@ -132,6 +132,13 @@ struct section {
 extern const struct section sections[];
 extern const size_t n_sections;
 
+/* What SIGHUP does with an option that stands otherwise in the file. */
+enum reload {
+    RELOAD_NO,   /* nothing: it needs a restart, and the log says so */
+    RELOAD_YES,  /* takes it */
+    RELOAD_FILE, /* takes it, and what stands in the file or files anew; but what was empty stays so, and the other way round */
+};
+
 struct option {
     const char *section, *name;
     enum option_type type;
@@ -139,6 +146,7 @@ struct option {
     const char *def;          /* as written in a file, "" of a list: empty; NULL = must be given */
     uint64_t min, max;        /* numbers, and milliseconds of durations */
     const char *const *words; /* OPTION_ENUM: NULL-terminated, in the order of the enum */
+    enum reload reload;
     const char *text;         /* what it does, for people */
     const char *example;      /* what the sample shows, where it is not the default; "%s" is the title of the section */
     bool example_once;        /* the sample shows it in the first section of several titles only */

@@ -1,5 +1,7 @@
+#include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <time.h>
 
 #ifdef HAVE_SYSTEMD
 #include <systemd/sd-daemon.h>
@@ -44,4 +46,15 @@ void process_notify(const char *what)
 #else
     (void)what;
 #endif
+}
+
+/* The time is that of CLOCK_MONOTONIC (sd_notify(3)). */
+void process_notify_reloading(void)
+{
+    struct timespec now;
+    char what[64];
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    snprintf(what, sizeof(what), "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+    process_notify(what);
 }

@@ -9,5 +9,7 @@
 size_t process_limit(void);
 /* "READY=1", "STOPPING=1" (sd_notify(3)); nothing where there is no service manager. */
 void process_notify(const char *what);
+/* "RELOADING=1", as of now; "READY=1" is what ends it. */
+void process_notify_reloading(void);
 
 #endif

@@ -14,6 +14,7 @@ struct signals {
     int fd;
     unsigned count;
     signals_fn fn;
+    signals_reload_fn reload;
     void *owner; /* borrowed */
 };
 
@@ -24,20 +25,27 @@ static void on_signal(uv_poll_t *poll, int status, int events)
     (void)status, (void)events;
     if (read(s->fd, &info, sizeof info) != (ssize_t)sizeof info)
         return;
+    if (info.ssi_signo == SIGHUP) {
+        LOG(INFO, "signal", LOG_I("number", (int)info.ssi_signo));
+        s->reload(s->owner);
+        return;
+    }
     s->count++;
     LOG(INFO, "signal", LOG_I("number", (int)info.ssi_signo), LOG_U("count", s->count));
     s->fn(s->owner, s->count);
 }
 
-struct signals *signals_new(struct loop *l, signals_fn fn, void *owner)
+struct signals *signals_new(struct loop *l, signals_fn fn, signals_reload_fn reload, void *owner)
 {
     struct signals *s = xcalloc(1, sizeof *s);
     sigset_t set;
     s->fn = fn;
+    s->reload = reload;
     s->owner = owner;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     s->fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     if (s->fd < 0) {

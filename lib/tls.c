@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -196,6 +197,33 @@ void tls_policy_free(struct tls_policy **p)
     if (*p)
         policy_release(*p);
     *p = NULL;
+}
+
+void tls_policy_renew(struct tls_policy *p, struct tls_policy **fresh)
+{
+    SSL_CTX *before = p->ctx;
+    p->ctx = (*fresh)->ctx;
+    (*fresh)->ctx = before; /* each SSL has its own reference */
+    tls_policy_free(fresh);
+}
+
+static int64_t end_of(const X509 *cert)
+{
+    struct tm tm;
+    if (ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm) != 1)
+        return INT64_MAX;
+    return (int64_t)timegm(&tm);
+}
+
+int64_t tls_policy_ends(const struct tls_policy *p)
+{
+    STACK_OF(X509) *chain = NULL;
+    X509 *own = SSL_CTX_get0_certificate(p->ctx);
+    int64_t ends = own ? end_of(own) : INT64_MAX;
+    if (SSL_CTX_get0_chain_certs(p->ctx, &chain) == 1)
+        for (int i = 0; i < sk_X509_num(chain); i++)
+            ends = end_of(sk_X509_value(chain, i)) < ends ? end_of(sk_X509_value(chain, i)) : ends;
+    return ends;
 }
 
 struct tls_policy *tls_policy_hold(struct tls_policy *p)

@@ -15,6 +15,10 @@ struct tls_policy *tls_policy_client(const char *ca_file, char **error);
 struct tls_policy *tls_policy_server(const char *cert_file, const char *key_file, char **error);
 /* Connections that were made with it keep what they need of it. */
 void tls_policy_free(struct tls_policy **p);
+/* Handshakes from now on go by fresh, a policy of the same side, which is freed; who holds p goes on holding it. */
+void tls_policy_renew(struct tls_policy *p, struct tls_policy **fresh);
+/* When the first certificate of the chain that it shows ends, in seconds since 1970; INT64_MAX where it shows none. */
+int64_t tls_policy_ends(const struct tls_policy *p);
 
 /* --- for stream.c --- */
 struct tls; /* one connection's engine over a custom BIO: bytes in, bytes out, no descriptor */

@@ -157,9 +157,16 @@ struct pace *backends_pace(const struct backends *b, const struct conf_backend *
     return &slot_of(b, backend)->pace;
 }
 
-static bool wants_tls(const struct conf_backend *backend)
+void backends_renew(struct backends *b, struct tls_policy **fresh)
 {
-    return backend->address.scheme == ADDRESS_IMAPS || backend->address.scheme == ADDRESS_IMAP_STARTTLS;
+    for (size_t i = 0; i < b->conf->n_backends; i++) {
+        const struct conf_backend *c = &b->conf->backends[i];
+        struct slot *s = &b->slots[i];
+        pace_set(&s->pace, c->max_messages_per_second, c->max_bytes_per_second);
+        if (s->tls && fresh[i])
+            tls_policy_renew(s->tls, &fresh[i]);
+    }
+    loop_defer(b->loop, &b->task);
 }
 
 struct backends *backends_new(struct loop *l, const struct conf *conf, char **error)
@@ -175,7 +182,7 @@ struct backends *backends_new(struct loop *l, const struct conf *conf, char **er
     for (size_t i = 0; i < conf->n_backends; i++) {
         const struct conf_backend *c = &conf->backends[i];
         pace_init(&b->slots[i].pace, c->max_messages_per_second, c->max_bytes_per_second, clock_boot_ms());
-        if (!wants_tls(c))
+        if (!address_has_tls(&c->address))
             continue;
         b->slots[i].tls = tls_policy_client(conf->backends[i].ca_file, error);
         if (!b->slots[i].tls) {

@@ -21,6 +21,10 @@ struct backends *backends_new(struct loop *l, const struct conf *conf, char **er
 void backends_free(struct backends **b);
 struct tls_policy *backends_tls(const struct backends *b, const struct conf_backend *backend);
 
+/* After a reload of the configuration: takes the policies (one a backend, NULL: as it is) of connections from now on, and
+ * obeys its numbers anew. */
+void backends_renew(struct backends *b, struct tls_policy **fresh);
+
 /* How fast it may be used, by all connections together. */
 struct pace *backends_pace(const struct backends *b, const struct conf_backend *backend);
 

@@ -1,5 +1,6 @@
 /* imapferry-migrator: reads the configuration, connects to the store, and works (worker.h) once the store is
- * known to keep what it is told. SIGTERM and SIGINT end it where that is safe, a second one at once. */
+ * known to keep what it is told. SIGTERM and SIGINT end it where that is safe, a second one at once; SIGHUP reads the
+ * configuration anew. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -184,6 +185,76 @@ static void on_signal(void *owner, unsigned count)
         stop_working(g);
 }
 
+/* ---- the configuration, read anew */
+
+/* What is made of the files that it names. */
+struct renewal {
+    struct conf *conf;
+    struct tls_policy **tls; /* one a backend of the running configuration, NULL: as it is */
+    struct seal_private *seal;
+};
+
+static bool renewal_make(struct program *g, struct renewal *r, char **error)
+{
+    const struct conf_seal *seal;
+
+    r->tls = xcalloc(g->conf->n_backends, sizeof(struct tls_policy *));
+    r->conf = conf_load(g->conf->file, CONF_MIGRATOR, error);
+    if (!r->conf)
+        return false;
+    for (size_t i = 0; i < g->conf->n_backends; i++) {
+        const struct conf_backend *b = conf_backend(r->conf, g->conf->backends[i].name);
+        if (b && address_has_tls(&b->address) && !(r->tls[i] = tls_policy_client(b->ca_file, error)))
+            return false;
+    }
+    seal = &r->conf->seal;
+    if (seal->private_key_files.n > 0)
+        r->seal = seal_private_load(seal->private_key_files.items, seal->private_key_files.n, error);
+    return seal->private_key_files.n == 0 || r->seal;
+}
+
+static void renewal_take(struct program *g, struct renewal *r)
+{
+    struct seal_private *before = g->m.seal;
+
+    conf_reload(g->conf, r->conf, conf_log_change, NULL);
+    backends_renew(g->m.backends, r->tls);
+    if (before && r->seal) {
+        g->m.seal = r->seal;
+        r->seal = before;
+    }
+    LOG(INFO, "reloaded", LOG_S("file", g->conf->file));
+}
+
+static void renewal_drop(struct program *g, struct renewal *r)
+{
+    for (size_t i = 0; i < g->conf->n_backends; i++)
+        tls_policy_free(&r->tls[i]);
+    free(r->tls);
+    if (r->seal)
+        seal_private_free(&r->seal);
+    conf_free(&r->conf);
+}
+
+static void on_reload(void *owner)
+{
+    struct program *g = owner;
+    struct renewal r = {0};
+    char *error = NULL;
+
+    if (g->ending)
+        return;
+    process_notify_reloading();
+    if (renewal_make(g, &r, &error))
+        renewal_take(g, &r);
+    else
+        conf_log_refusal(error);
+    renewal_drop(g, &r);
+    free(error);
+    if (g->worker)
+        process_notify("READY=1");
+}
+
 /* ---- start */
 
 /* Passwords pass through: no core dumps, and no other process of the user may look in. */
@@ -231,7 +302,7 @@ static struct program *program_new(struct conf *conf)
     g->recheck = timer_new(g->m.loop, check_store, g);
     g->replicas = timer_new(g->m.loop, on_replicas_timer, g);
     g->stop = timer_new(g->m.loop, end, g);
-    g->signals = signals_new(g->m.loop, on_signal, g);
+    g->signals = signals_new(g->m.loop, on_signal, on_reload, g);
     return g;
 }
 

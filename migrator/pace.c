@@ -25,6 +25,19 @@ void pace_init(struct pace *p, uint32_t messages_per_s, uint32_t bytes_per_s, ui
     p->bytes = room(bytes_per_s);
 }
 
+static int64_t at_most(int64_t level, uint32_t per_s)
+{
+    return level < room(per_s) ? level : room(per_s);
+}
+
+void pace_set(struct pace *p, uint32_t messages_per_s, uint32_t bytes_per_s)
+{
+    p->messages_per_s = messages_per_s;
+    p->bytes_per_s = bytes_per_s;
+    p->messages = at_most(p->messages, messages_per_s);
+    p->bytes = at_most(p->bytes, bytes_per_s);
+}
+
 static int64_t filled(int64_t level, uint32_t per_s, uint64_t ms)
 {
     int64_t full = room(per_s), more = ms < 100000000 ? (int64_t)ms * per_s : full - level;

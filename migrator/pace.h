@@ -17,6 +17,8 @@ struct pace {
 };
 
 void pace_init(struct pace *p, uint32_t messages_per_s, uint32_t bytes_per_s, uint64_t now_ms);
+/* Other numbers from now on; what is owed stays owed. */
+void pace_set(struct pace *p, uint32_t messages_per_s, uint32_t bytes_per_s);
 void pace_take(struct pace *p, uint32_t messages, uint64_t bytes, uint64_t now_ms);
 /* Milliseconds until more may be read or stored; 0 = now. Never more than 15 s at once, so that no server takes us for
  * dead: what is owed beyond that is waited for later. */

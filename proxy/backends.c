@@ -44,11 +44,6 @@ struct backends {
 
 static void on_timer(void *owner);
 
-static bool wants_tls(const struct conf_backend *b)
-{
-    return b->address.scheme == ADDRESS_IMAPS || b->address.scheme == ADDRESS_IMAP_STARTTLS;
-}
-
 struct backends *backends_new(struct loop *l, const struct conf *conf, bool ask, backends_fn fn, void *owner,
                               char **error)
 {
@@ -65,7 +60,7 @@ struct backends *backends_new(struct loop *l, const struct conf *conf, bool ask,
         struct known *k = &b->rows[i];
         k->backends = b;
         k->conf = &conf->backends[i];
-        if (wants_tls(k->conf))
+        if (address_has_tls(&k->conf->address))
             ok = (k->tls = tls_policy_client(k->conf->ca_file, error)) != NULL;
     }
     if (!ok)
@@ -111,6 +106,15 @@ static struct known *row_of(const struct backends *b, const struct conf_backend 
 struct tls_policy *backends_tls(const struct backends *b, const struct conf_backend *backend)
 {
     return row_of(b, backend)->tls;
+}
+
+void backends_renew(struct backends *b, const char *name, struct tls_policy **fresh)
+{
+    for (size_t i = 0; i < b->n; i++)
+        if (b->rows[i].tls && strcmp(b->rows[i].conf->name, name) == 0) {
+            tls_policy_renew(b->rows[i].tls, fresh);
+            return;
+        }
 }
 
 struct imap_caps backends_caps(const struct backends *b, const struct conf_backend *backend)

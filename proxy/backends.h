@@ -25,6 +25,8 @@ void backends_read(struct backends *b, struct store *s);
 bool backends_known(const struct backends *b);
 /* NULL where the scheme needs none. */
 struct tls_policy *backends_tls(const struct backends *b, const struct conf_backend *backend);
+/* Its connections from now on trust by fresh, which is taken; not where its scheme needs none, or none has the name. */
+void backends_renew(struct backends *b, const char *name, struct tls_policy **fresh);
 /* IMAP4rev1 alone where nothing is known. */
 struct imap_caps backends_caps(const struct backends *b, const struct conf_backend *backend);
 /* What a sign-in showed. */

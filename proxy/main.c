@@ -1,5 +1,5 @@
 /* imapferry-proxy: reads the configuration, binds the listeners, starts the threads (proxy.h), and waits for
- * signals. SIGTERM and SIGINT drain, a second one ends at once. */
+ * signals. SIGTERM and SIGINT drain, a second one ends at once; SIGHUP reads the configuration anew. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,6 +11,7 @@
 #include "lib/signals.h"
 #include "lib/xalloc.h"
 
+#include "expiry.h"
 #include "limits.h"
 #include "myself.h"
 #include "proxy.h"
@@ -25,8 +26,9 @@ struct worker {
 };
 
 struct program {
-    struct conf *conf;
+    struct conf *conf; /* owned; the threads have copies */
     struct loop *loop;
+    struct expiry_watch *expiry; /* owned */
     struct worker *workers;
     size_t n_workers;
     int *sockets; /* a row of n_listeners for each worker */
@@ -84,6 +86,59 @@ static void on_signal(void *owner, unsigned count)
     process_notify("STOPPING=1");
     for (size_t i = 0; i < g->n_workers; i++)
         proxy_give_order(g->workers[i].proxy, count == 1 ? ORDER_DRAIN : ORDER_END);
+}
+
+/* ---- the configuration, read anew ---- */
+
+static void watch_certificate(struct program *g, const struct tls_policy *server)
+{
+    if (server)
+        expiry_watch_set(g->expiry, g->conf->proxy.tls_cert, tls_policy_ends(server));
+}
+
+/* One for each thread, or none. */
+static struct renewal **make_renewals(struct program *g, const struct conf *fresh, char **error)
+{
+    struct renewal **all = xcalloc(g->n_workers, sizeof(struct renewal *));
+    bool ok = true;
+    for (size_t t = 0; t < g->n_workers && ok; t++)
+        ok = (all[t] = renewal_new(fresh, error)) != NULL;
+    if (ok)
+        return all;
+    for (size_t t = 0; t < g->n_workers; t++)
+        renewal_free(&all[t]);
+    free(all);
+    return NULL;
+}
+
+static void hand_over(struct program *g, struct conf *fresh, struct renewal **all)
+{
+    conf_reload(g->conf, fresh, conf_log_change, NULL);
+    if (g->workers[0].proxy->server_tls)
+        watch_certificate(g, all[0]->server);
+    for (size_t t = 0; t < g->n_workers; t++)
+        proxy_renew(g->workers[t].proxy, all[t]);
+    free(all);
+    LOG(INFO, "reloaded", LOG_S("file", g->conf->file));
+}
+
+static void on_reload(void *owner)
+{
+    struct program *g = owner;
+    char *error = NULL;
+    if (g->ending)
+        return;
+    process_notify_reloading();
+    struct conf *fresh = conf_load(g->conf->file, CONF_PROXY, &error);
+    struct renewal **all = fresh ? make_renewals(g, fresh, &error) : NULL;
+    if (all)
+        hand_over(g, fresh, all);
+    else
+        conf_log_refusal(error);
+    conf_free(&fresh);
+    free(error);
+    if (g->announced)
+        process_notify("READY=1");
 }
 
 /* Signals are for the main thread. */
@@ -158,7 +213,8 @@ static struct program *program_new(struct conf *conf)
     g->texts = xcalloc(g->n_listeners, sizeof *g->texts);
     pthread_mutex_init(&g->lock, NULL);
     uv_async_init(&g->loop->uv, &g->news, on_news);
-    g->signals = signals_new(g->loop, on_signal, g);
+    g->expiry = expiry_watch_new(g->loop);
+    g->signals = signals_new(g->loop, on_signal, on_reload, g);
     return g;
 }
 
@@ -179,6 +235,7 @@ static void program_free(struct program *g)
 {
     uv_close((uv_handle_t *)&g->news, NULL);
     signals_free(&g->signals);
+    expiry_watch_free(&g->expiry);
     loop_free(&g->loop);
     for (size_t i = 0; i < g->n_listeners; i++) {
         if (g->texts[i])
@@ -194,7 +251,11 @@ static void program_free(struct program *g)
 
 static bool run(struct program *g, size_t descriptors, char **error)
 {
-    if (!bind_listeners(g, error) || !myself_check(g->conf, g->texts, g->n_listeners, error) || !make_workers(g, descriptors, error) || !start_threads(g, error))
+    if (!bind_listeners(g, error) || !myself_check(g->conf, g->texts, g->n_listeners, error) ||
+        !make_workers(g, descriptors, error))
+        return false;
+    watch_certificate(g, g->workers[0].proxy->server_tls); /* before it is its thread's */
+    if (!start_threads(g, error))
         return false;
     loop_run(g->loop);
     return true;

@@ -375,9 +375,26 @@ void proxy_session_ended(struct proxy *p)
         end(p);
 }
 
+static void take_renewal(struct proxy *p)
+{
+    struct renewal *r = atomic_exchange(&p->renewal, NULL);
+    if (!r)
+        return;
+    renewal_take(r, p->own, p->server_tls, p->backends, &p->seal);
+    renewal_free(&r);
+}
+
+void proxy_renew(struct proxy *p, struct renewal *r)
+{
+    struct renewal *before = atomic_exchange(&p->renewal, r);
+    renewal_free(&before);
+    uv_async_send(&p->orders);
+}
+
 static void on_orders(uv_async_t *async)
 {
     struct proxy *p = CONTAINER_OF(async, struct proxy, orders);
+    take_renewal(p);
     int order = atomic_load(&p->order);
     if (order >= ORDER_DRAIN && p->phase < PROXY_DRAINING)
         drain(p);
@@ -401,7 +418,8 @@ struct proxy *proxy_new(const struct conf *conf, unsigned thread, const int *soc
                         proxy_news_fn fn, void *owner, char **error)
 {
     struct proxy *p = xcalloc(1, sizeof *p);
-    p->conf = conf;
+    p->own = conf_copy(conf);
+    p->conf = p->own;
     p->thread = thread;
     p->sockets_max = sockets_max;
     p->fn = fn;
@@ -420,10 +438,10 @@ struct proxy *proxy_new(const struct conf *conf, unsigned thread, const int *soc
     crowd_init(&p->crowd, p->loop, thread, sockets_max);
     for (size_t i = 0; i < IN_COUNT; i++)
         LIST_INIT(&p->places[i]);
-    p->n_listeners = conf->proxy.listen.n;
+    p->n_listeners = p->conf->proxy.listen.n;
     p->listeners = xcalloc(p->n_listeners, sizeof *p->listeners);
     for (size_t i = 0; i < p->n_listeners; i++)
-        listener_open(&p->listeners[i], p, conf->proxy.listen.items[i], sockets[i]);
+        listener_open(&p->listeners[i], p, p->conf->proxy.listen.items[i], sockets[i]);
     if (!load_keys(p, error))
         proxy_free(&p);
     return p;
@@ -474,5 +492,8 @@ void proxy_free(struct proxy **pp)
         seal_public_free(&p->seal);
     free(p->listeners);
     vault_free(&p->vault);
+    struct renewal *r = atomic_exchange(&p->renewal, NULL);
+    renewal_free(&r);
+    conf_free(&p->own);
     free(p);
 }

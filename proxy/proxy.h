@@ -1,6 +1,7 @@
 /* proxy: one thread that serves clients. It has everything of its own: loop, listening sockets, connections to
  * the store, lease (so each thread is an incarnation of its own, "<id>.<thread>-<random>"), follower of
- * events, TLS policies, sessions. Threads share the configuration, which nobody changes, and nothing else.
+ * events, TLS policies, sessions, and a copy of the configuration, which SIGHUP changes between two callbacks of its
+ * loop (renewal.h). Threads share nothing.
  *
  *   STARTING   connects to the store; listens once the lease is there and something is known of each
  *              backend, at the latest after store_timeout: without a store clients get an answer too
@@ -28,6 +29,7 @@
 #include "tally.h"
 #include "thaw.h"
 #include "queue.h"
+#include "renewal.h"
 
 enum proxy_phase { PROXY_STARTING, PROXY_SERVING, PROXY_DRAINING, PROXY_ENDING };
 
@@ -38,7 +40,8 @@ enum proxy_order { ORDER_NONE, ORDER_DRAIN, ORDER_END };
 typedef void (*proxy_news_fn)(void *owner, bool ended);
 
 struct proxy {
-    const struct conf *conf; /* borrowed, as all up to here: by proxy_new() */
+    struct conf *own;        /* owned: a copy for this thread alone */
+    const struct conf *conf; /* the same, for all but the renewal */
     unsigned thread;
     size_t sockets_max; /* by descriptors */
     proxy_news_fn fn;
@@ -48,6 +51,7 @@ struct proxy {
     enum proxy_phase phase;
     uv_async_t orders;
     atomic_int order;
+    _Atomic(struct renewal *) renewal; /* owned; handed over and not taken yet */
     bool has_lease;             /* had one */
     bool is_ours;               /* the id: thread 0 alone asks */
     bool refused;               /* another proxy has the id */
@@ -86,7 +90,7 @@ struct proxy {
     struct tally *tally;
 };
 
-/* Runs in the main thread, before the thread starts. sockets: one a listener of the configuration, taken; -1
+/* Runs in the main thread, before the thread starts. conf: borrowed for the call. sockets: one a listener of the configuration, taken; -1
  * where this thread has no part in it. NULL: *error to free (a certificate, a key). */
 struct proxy *proxy_new(const struct conf *conf, unsigned thread, const int *sockets, size_t sockets_max,
                         proxy_news_fn fn, void *owner, char **error) MUST_CHECK;
@@ -96,6 +100,8 @@ void proxy_run(struct proxy *p);
 void proxy_free(struct proxy **p);
 /* From any thread. */
 void proxy_give_order(struct proxy *p, enum proxy_order order);
+/* From any thread. Takes it; one that was handed over before and not looked at yet is dropped. */
+void proxy_renew(struct proxy *p, struct renewal *r);
 
 /* A session is gone. */
 void proxy_session_ended(struct proxy *p);

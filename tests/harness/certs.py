@@ -20,7 +20,7 @@ class Authority:
                  "-subj", "/CN=imapferry test authority", "-addext", "keyUsage=critical,keyCertSign,cRLSign",
                  "-keyout", self._key, "-out", self.ca)
 
-    def issue(self, label, names=("localhost", "127.0.0.1"), expired=False, self_signed=False):
+    def issue(self, label, names=("localhost", "127.0.0.1"), expired=False, self_signed=False, days=30):
         """(certificate, key) for these DNS names and addresses."""
         self._serial += 1
         base = os.path.join(self.folder, f"{label}-{self._serial}")
@@ -32,6 +32,6 @@ class Authority:
                  "-subj", f"/CN={label}", "-keyout", key, "-out", request)
         # A negative number of days makes the end lie in the past.
         sign = ["x509", "-req", "-in", request, "-out", cert, "-extfile", extensions,
-                "-set_serial", str(1000 + self._serial), "-days", "-1" if expired else "30"]
+                "-set_serial", str(1000 + self._serial), "-days", "-1" if expired else str(days)]
         _openssl(*sign, *(["-signkey", key] if self_signed else ["-CA", self.ca, "-CAkey", self._key]))
         return cert, key

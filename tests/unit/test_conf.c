@@ -676,6 +676,127 @@ static void secret(const char *bytes, size_t len, const char *wanted, const char
     free(text);
 }
 
+/* --- copies, and what a reload changes --- */
+
+struct heard {
+    struct buf taken, left;
+};
+
+static void hear(void *owner, const char *section, const char *title, const char *option, bool taken)
+{
+    struct heard *h = owner;
+    buf_printf(taken ? &h->taken : &h->left, "%s%s%s.%s ", section, title ? ":" : "", title ? title : "", option ? option : "");
+}
+
+#define RELOAD_TEXT(url, secret, more, rules, migrator, migration)                                                \
+    "redis { url = \"redis://:p%%40w@h\" }\n"                                                                      \
+    "backend \"a\" { address = \"" url "\" master_user = \"m\" master_password_file = \"" secret "\" }\n" more          \
+    "backend \"b\" { address = \"imap://b\" " migrator " }\n" rules                                               \
+    "migration { source = \"a\" target = \"b\" aliases = {\"x=y\"} rename = {\"Sent Items=Sent\"} " migration " }\n"
+
+static void test_a_copy_is_whole(void **state)
+{
+    struct buf a = {0}, b = {0};
+    char *secret = path_of("secret");
+    char *text = xasprintf(RELOAD_TEXT("imap://a", "%s", "", "rule \"*@z\" { source = \"b\" target = \"a\" }\n", "", ""), secret);
+
+    (void)state;
+    put("secret", "pw", 2);
+    struct conf *c = load(text, CONF_MIGRATOR), *copy = conf_copy(c);
+    conf_print(&a, c);
+    conf_free(&c);
+    conf_print(&b, copy);
+    assert_string_equal(buf_str(&a), buf_str(&b));
+    assert_string_equal(copy->redis.address.password, "p@w");
+    assert_string_equal(copy->backends[0].address.host, "a");
+    assert_string_equal(copy->backends[0].master_password, "pw");
+    assert_string_equal(conf_pair_of(copy, "q@z").source, "b");
+    assert_int_equal(copy->migration.n_alias_table, 1);
+    assert_non_null(copy->migration.rules);
+    conf_free(&copy);
+    drop("secret");
+    buf_free(&a), buf_free(&b);
+    free(text), free(secret);
+}
+
+static void reload_into(struct conf *c, struct heard *h, char *text)
+{
+    struct conf *fresh = load(text, CONF_MIGRATOR);
+    *h = (struct heard){{0}, {0}};
+    conf_reload(c, fresh, hear, h);
+    conf_free(&fresh);
+    free(text);
+}
+
+static void heard_is(struct heard *h, const char *taken, const char *left)
+{
+    assert_string_equal(buf_str(&h->taken), taken);
+    assert_string_equal(buf_str(&h->left), left);
+    buf_free(&h->taken), buf_free(&h->left);
+}
+
+/* What is taken, what waits for a restart, and pointers to sections that hold. */
+static void test_reload(void **state)
+{
+    char *s1 = path_of("secret"), *s2 = path_of("secret2");
+    struct heard h;
+
+    (void)state;
+    put("secret", "one", 3);
+    put("secret2", "three", 5);
+    char *text = xasprintf(RELOAD_TEXT("imap://a", "%s", "", "rule \"*@z\" { source = \"b\" target = \"a\" }\n", "", ""), s1);
+    struct conf *c = load(text, CONF_MIGRATOR);
+    const struct conf_backend *a = conf_backend(c, "a"), *b = conf_backend(c, "b");
+    reload_into(c, &h, text);
+    heard_is(&h, "", "");
+
+    put("secret", "two", 3);
+    reload_into(c, &h, xasprintf(RELOAD_TEXT("imap://elsewhere", "%s", "backend \"c\" { address = \"imap://c\" }\n", "",
+                                             "max_connections = 3 retired = true", "window = {\"Mon 01:00-02:00\"} verify = \"sample\""), s1));
+    heard_is(&h, "backend:b.max_connections backend:b.retired migration.window ",
+             "backend:c. backend:a.address rule:*@z. migration.verify ");
+    assert_ptr_equal(conf_backend(c, "a"), a);
+    assert_string_equal(a->master_password, "two");
+    assert_string_equal(a->address.host, "a");
+    assert_true(b->retired);
+    assert_int_equal(b->max_connections, 3);
+    assert_int_equal(c->migration.window.n, 1);
+    assert_int_equal(c->migration.verify, VERIFY_FULL);
+    assert_null(conf_backend(c, "c"));
+
+    reload_into(c, &h, xasprintf(RELOAD_TEXT("imap://a", "%s", "", "rule \"*@z\" { source = \"b\" target = \"a\" }\n", "", ""), s2));
+    heard_is(&h, "backend:a.master_password_file backend:b.max_connections backend:b.retired migration.window ", "");
+    assert_string_equal(a->master_password, "three");
+
+    /* A master that is taken away stays: what runs still says that there is one. */
+    char *without = xasprintf("%s", "redis { url = \"redis://:p%40w@h\" }\nbackend \"a\" { address = \"imap://a\" }\n"
+                                    "backend \"b\" { address = \"imap://b\" }\nrule \"*@z\" { source = \"b\" target = \"a\" }\n"
+                                    "migration { source = \"a\" target = \"b\" aliases = {\"x=y\"} rename = {\"Sent Items=Sent\"} }\n");
+    reload_into(c, &h, without);
+    heard_is(&h, "", "backend:a.master_user backend:a.master_password_file ");
+    assert_string_equal(a->master_password, "three");
+    conf_free(&c);
+    drop("secret"), drop("secret2");
+    free(s1), free(s2);
+}
+
+/* The order of rules decides, and needs a restart too. */
+static void test_reload_of_rules(void **state)
+{
+    static const char x[] = "rule \"x*\" { source = \"a\" target = \"b\" }\n", y[] = "rule \"*y\" { source = \"b\" target = \"a\" }\n";
+    struct heard h;
+
+    (void)state;
+    char *text = xasprintf(TWO "%s%smigration { source = \"a\" target = \"b\" }\n", x, y);
+    struct conf *c = load(text, CONF_MIGRATOR);
+    reload_into(c, &h, text);
+    heard_is(&h, "", "");
+    reload_into(c, &h, xasprintf(TWO "%s%smigration { source = \"a\" target = \"b\" }\n", y, x));
+    heard_is(&h, "", "rule:x*. ");
+    assert_string_equal(conf_pair_of(c, "xy").source, "a");
+    conf_free(&c);
+}
+
 static void test_secret(void **state)
 {
     char long_one[1027];
@@ -883,6 +1004,9 @@ int main(void)
         cmocka_unit_test(test_print_is_read_back),
         cmocka_unit_test(test_files_by_role),
         cmocka_unit_test(test_secret),
+        cmocka_unit_test(test_a_copy_is_whole),
+        cmocka_unit_test(test_reload),
+        cmocka_unit_test(test_reload_of_rules),
         cmocka_unit_test(test_proxy_needs),
         cmocka_unit_test(test_unreadable),
         cmocka_unit_test(test_many_aliases),

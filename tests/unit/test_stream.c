@@ -191,6 +191,31 @@ static void test_talk_tls(void **state)
     assert_string_equal(w->a.events, "CSD");
 }
 
+/* Who joined before goes on by what there was; who comes later is shown the other certificate, by the same policy. */
+static void test_renewed_policy(void **state)
+{
+    struct world *w = *state;
+    char *error = NULL;
+    join_tls(w);
+    assert_true(tls_policy_ends(w->server) > (int64_t)time(NULL));
+    assert_true(tls_policy_ends(w->client) == INT64_MAX);
+    struct tls_policy *fresh = tls_policy_server(io_file(&w->dir, "expired.pem"), io_file(&w->dir, "expired.key"), &error);
+    assert_non_null(fresh);
+    tls_policy_renew(w->server, &fresh);
+    assert_null(fresh);
+    assert_true(tls_policy_ends(w->server) < (int64_t)time(NULL));
+    say(w, &w->a, &w->b, "hello");
+    say(w, &w->b, &w->a, "hello yourself");
+    stream_close(&w->a.s, false);
+    stream_close(&w->b.s, false);
+    w->a.connected = w->accepted = false;
+    join(w);
+    stream_secure(w->b.s, w->server, NULL);
+    stream_secure(w->a.s, w->client, "localhost");
+    io_wait(w->loop, &w->a.error);
+    assert_string_equal(w->a.error_text, "certificate has expired");
+}
+
 /* --- unread bytes --- */
 
 static void test_what_is_left_comes_again(void **state)
@@ -1141,6 +1166,7 @@ int main(void)
         PLAIN(test_silence_of_a_peer_that_is_slow_already),
         PLAIN(test_no_silence_any_more),
         TLS(test_talk_tls),
+        TLS(test_renewed_policy),
         PLAIN(test_what_is_left_comes_again),
         PLAIN(test_again),
         PLAIN(test_eat_later),

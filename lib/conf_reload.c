@@ -1,0 +1,263 @@
+/* A configuration that is in use: its copies, and what a file that was read anew changes in it. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "account.h"
+#include "conf_priv.h"
+#include "log.h"
+#include "migration_rules.h"
+#include "xalloc.h"
+
+/* --- copies --- */
+
+static struct conf_list copy_list(const struct conf_list *from)
+{
+    struct conf_list to = {.n = from->n};
+
+    if (from->n > 0)
+        to.items = xcalloc(from->n, sizeof(*to.items));
+    for (size_t i = 0; i < from->n; i++)
+        to.items[i] = xstrdup(from->items[i]);
+    return to;
+}
+
+/* What a section that was copied byte by byte points at. */
+static void copy_strings(const char *section, void *fields)
+{
+    for (size_t i = 0; i < n_options; i++) {
+        void *field = (char *)fields + options[i].offset;
+        if (strcmp(options[i].section, section))
+            continue;
+        if (options[i].type == OPTION_STRING)
+            *(char **)field = xstrdup(*(char **)field);
+        if (options[i].type == OPTION_LIST)
+            *(struct conf_list *)field = copy_list(field);
+    }
+}
+
+static void copy_titled(struct conf *to, const struct section *s)
+{
+    size_t n = conf_titled_count(to, s);
+    char *array = NULL;
+
+    if (n > 0) {
+        array = xcalloc(n, s->size);
+        memcpy(array, conf_titled(to, s, 0), n * s->size);
+    }
+    for (size_t i = 0; i < n; i++) {
+        char *item = array + i * s->size;
+        *(char **)item = xstrdup(*(char **)item);
+        copy_strings(s->name, item);
+    }
+    memcpy((char *)to + s->offset, &array, sizeof(array));
+}
+
+/* The text was understood when it was loaded, so it is now. */
+static void parse_again(struct address *a, const char *url)
+{
+    char *why = NULL;
+    bool ok = address_parse(url, a, &why);
+
+    assert(ok);
+}
+
+static void derive(struct conf *c)
+{
+    const char *option, *why;
+    char *error = NULL;
+    size_t nth;
+
+    c->migration.alias_table = NULL;
+    c->migration.n_alias_table = 0;
+    c->migration.rules = NULL;
+    bool ok = account_load_aliases(c, &error) && migration_rules_load(&c->migration, &option, &nth, &why);
+    assert(ok);
+}
+
+struct conf *conf_copy(const struct conf *c)
+{
+    struct conf *to = xcalloc(1, sizeof(*to));
+
+    *to = *c;
+    to->file = xstrdup(c->file);
+    for (size_t i = 0; i < n_sections; i++)
+        if (sections[i].titles)
+            copy_titled(to, &sections[i]);
+        else
+            copy_strings(sections[i].name, (char *)to + sections[i].offset);
+    parse_again(&to->redis.address, to->redis.url);
+    for (size_t i = 0; i < to->n_backends; i++) {
+        parse_again(&to->backends[i].address, to->backends[i].url);
+        to->backends[i].master_password = xstrdup(c->backends[i].master_password);
+    }
+    derive(to);
+    return to;
+}
+
+/* --- changes --- */
+
+static bool lists_equal(const struct conf_list *x, const struct conf_list *y)
+{
+    for (size_t i = 0; i < x->n && i < y->n; i++)
+        if (strcmp(x->items[i], y->items[i]))
+            return false;
+    return x->n == y->n;
+}
+
+static size_t size_of(const struct option *o)
+{
+    switch (o->type) {
+    case OPTION_STRING:
+        return sizeof(char *);
+    case OPTION_LIST:
+        return sizeof(struct conf_list);
+    case OPTION_BOOL:
+        return sizeof(bool);
+    case OPTION_NUMBER:
+        return sizeof(uint32_t);
+    case OPTION_DURATION:
+        return sizeof(uint64_t);
+    case OPTION_ENUM:
+        return sizeof(unsigned);
+    }
+    abort();
+}
+
+static bool values_equal(const struct option *o, const void *x, const void *y)
+{
+    if (o->type == OPTION_STRING)
+        return strcmp(*(char *const *)x, *(char *const *)y) == 0;
+    if (o->type == OPTION_LIST)
+        return lists_equal(x, y);
+    return memcmp(x, y, size_of(o)) == 0;
+}
+
+static bool is_empty(const struct option *o, const void *x)
+{
+    return o->type == OPTION_STRING ? !**(char *const *)x : ((const struct conf_list *)x)->n == 0;
+}
+
+static bool may_take(const struct option *o, const void *x, const void *y)
+{
+    return o->reload == RELOAD_YES || (o->reload == RELOAD_FILE && is_empty(o, x) == is_empty(o, y));
+}
+
+static void exchange(void *x, void *y, size_t size)
+{
+    char between[sizeof(struct conf_list)];
+
+    assert(size <= sizeof(between));
+    memcpy(between, x, size);
+    memcpy(x, y, size);
+    memcpy(y, between, size);
+}
+
+struct change {
+    conf_change_fn fn;
+    void *owner;
+};
+
+static void tell(const struct change *to, const char *section, const char *title, const char *option, bool taken)
+{
+    if (to->fn)
+        to->fn(to->owner, section, title, option, taken);
+}
+
+static void reload_section(const char *section, const char *title, void *fields, void *fresh, const struct change *to)
+{
+    for (size_t i = 0; i < n_options; i++) {
+        const struct option *o = &options[i];
+        void *x = (char *)fields + o->offset, *y = (char *)fresh + o->offset;
+        if (strcmp(o->section, section) || values_equal(o, x, y))
+            continue;
+        bool taken = may_take(o, x, y);
+        if (taken)
+            exchange(x, y, size_of(o));
+        tell(to, section, title, o->name, taken);
+    }
+}
+
+static void *find_titled(const struct conf *c, const struct section *s, const char *title)
+{
+    for (size_t i = 0; i < conf_titled_count(c, s); i++)
+        if (!strcmp(*(char **)conf_titled(c, s, i), title))
+            return conf_titled(c, s, i);
+    return NULL;
+}
+
+/* Those that are in `with` and not in c. */
+static void tell_missing(const struct conf *c, const struct conf *with, const struct section *s, const struct change *to)
+{
+    for (size_t i = 0; i < conf_titled_count(with, s); i++) {
+        const char *title = *(char **)conf_titled(with, s, i);
+        if (!find_titled(c, s, title))
+            tell(to, s->name, title, NULL, false);
+    }
+}
+
+/* By their names, wherever they stand; but that rules stand in another order is told of the first one that moved. */
+static void reload_titled(struct conf *c, struct conf *fresh, const struct section *s, const struct change *to)
+{
+    bool ordered = !strcmp(s->name, "rule"), moved = false;
+
+    tell_missing(c, fresh, s, to);
+    tell_missing(fresh, c, s, to);
+    for (size_t i = 0; i < conf_titled_count(c, s); i++) {
+        void *item = conf_titled(c, s, i);
+        const char *title = *(char **)item;
+        void *other = find_titled(fresh, s, title);
+        if (!other)
+            continue;
+        reload_section(s->name, title, item, other, to);
+        if (ordered && !moved && conf_titled_count(c, s) == conf_titled_count(fresh, s) && other != conf_titled(fresh, s, i)) {
+            moved = true;
+            tell(to, s->name, title, NULL, false);
+        }
+    }
+}
+
+/* The password of the file is read anew where the file is the same, too. */
+static void reload_secrets(struct conf *c, struct conf *fresh)
+{
+    for (size_t i = 0; i < c->n_backends; i++) {
+        struct conf_backend *b = &c->backends[i];
+        struct conf_backend *other = find_titled(fresh, conf_section("backend"), b->name);
+        if (other && b->master_password && other->master_password)
+            exchange(&b->master_password, &other->master_password, sizeof(char *));
+    }
+}
+
+void conf_reload(struct conf *c, struct conf *fresh, conf_change_fn fn, void *owner)
+{
+    const struct change to = {fn, owner};
+
+    for (size_t i = 0; i < n_sections; i++) {
+        const struct section *s = &sections[i];
+        if (s->titles)
+            reload_titled(c, fresh, s, &to);
+        else
+            reload_section(s->name, NULL, (char *)c + s->offset, (char *)fresh + s->offset, &to);
+    }
+    reload_secrets(c, fresh);
+}
+
+/* --- what the log is told --- */
+
+void conf_log_change(void *owner, const char *section, const char *title, const char *option, bool taken)
+{
+    (void)owner;
+    if (taken)
+        LOG(INFO, "option_reloaded", LOG_S("section", section), LOG_S("name", title), LOG_S("option", option));
+    else
+        LOG(WARN, "option_needs_restart", LOG_S("section", section), LOG_S("name", title), LOG_S("option", option),
+            LOG_S("effect", "the running value stays until then"));
+}
+
+void conf_log_refusal(const char *errors)
+{
+    for (const char *end; *errors; errors = *end ? end + 1 : end) {
+        end = errors + strcspn(errors, "\n");
+        LOG(ERROR, "reload_refused", LOG_SPAN("error", span_of(errors, (size_t)(end - errors))),
+            LOG_S("effect", "all stays as it was"));
+    }
+}

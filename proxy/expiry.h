@@ -1,0 +1,19 @@
+/* expiry: warns each day of a certificate that ends within 14 days, and each day of one that has ended: clients don't
+ * connect any more, and nobody sees why. It looks at the certificate that is shown, not at the file, which may have been
+ * renewed without a SIGHUP. */
+#ifndef IMAPFERRY_EXPIRY_H
+#define IMAPFERRY_EXPIRY_H
+
+#include "lib/loop.h"
+
+enum expiry { EXPIRY_FAR, EXPIRY_NEAR, EXPIRY_PAST };
+/* Both in seconds since 1970. */
+enum expiry expiry_of(int64_t ends, int64_t now);
+
+struct expiry_watch;
+struct expiry_watch *expiry_watch_new(struct loop *l);
+void expiry_watch_free(struct expiry_watch **w);
+/* The certificate in use is another one; looks at once. ends: of tls_policy_ends(). */
+void expiry_watch_set(struct expiry_watch *w, const char *file, int64_t ends);
+
+#endif

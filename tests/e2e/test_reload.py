@@ -1,0 +1,113 @@
+"""SIGHUP: what a running proxy and a running migrator take of files that were changed, and what they leave."""
+import os
+import shutil
+import signal
+import ssl
+
+import pytest
+
+from fakes.fake_imap import FakeImap
+from harness import net, redisd
+from harness.ferry import Ferry, backend
+from harness.scene import Wire
+
+
+@pytest.fixture(name="site", scope="module")
+def fixture_site(authority, cert):
+    with FakeImap("old") as old, FakeImap("new", cert=cert) as new:
+        store = redisd.Redis(port=net.free_port())
+        ferry = Ferry(store, {"old": backend(old, "imap"), "new": backend(new, "imaps", authority.ca)}, cert,
+                      {"migration": {"trigger": "manual"}})
+        ferry.init()
+        yield ferry
+        try:
+            ferry.close()
+        finally:
+            store.close()
+
+
+def shown(daemon):
+    """The certificate that a client is shown."""
+    host, port = daemon.addresses[0].split("/")[-1].rsplit(":", 1)
+    return ssl.get_server_certificate((host, int(port)))
+
+
+def change(path, before, after):
+    """At once, as a program that renews certificates does."""
+    with open(path, encoding="utf-8") as f:
+        text = f.read()
+    assert before in text
+    with open(path + ".new", "w", encoding="utf-8") as f:
+        f.write(text.replace(before, after))
+    os.rename(path + ".new", path)
+
+
+def reload(daemon, event):
+    since = daemon.mark()
+    daemon.signal(signal.SIGHUP)
+    daemon.wait(rf"event={event}\b", since=since)
+    return since
+
+
+def copy_pair(pair, folder):
+    for source, name in zip(pair, ("live.pem", "live.key")):
+        shutil.copy(source, os.path.join(folder, name))
+    return tuple(os.path.join(folder, name) for name in ("live.pem", "live.key"))
+
+
+def test_a_renewed_certificate_is_shown_by_all_threads(site, authority):
+    first, second = authority.issue("first"), authority.issue("second")
+    live = copy_pair(first, site.folder)
+    proxy = site.proxy(listen=["imaps://127.0.0.1:0"],
+                       proxy={"threads": 2, "tls_cert": live[0], "tls_key": live[1], "login_tries": 3})
+    path = os.path.join(site.folder, proxy.label + ".conf")
+    old = shown(proxy)
+    open_session = Wire(proxy.addresses[0], ca=authority.ca)
+    open_session.read_line()
+
+    # An error, here a key that belongs to another certificate: all stays as it was, the number too.
+    shutil.copy(second[0], live[0])
+    change(path, "login_tries = 3", "login_tries = 1")
+    since = reload(proxy, "reload_refused")
+    proxy.wait(r'event=reload_refused error=.*live\.key.*effect="all stays as it was"', since=since)
+    assert shown(proxy) == old
+    change(path, "login_tries = 1", "login_tries = many")
+    since = reload(proxy, "reload_refused")
+    proxy.wait(r"event=reload_refused error=.*\.conf:\d+: proxy: login_tries: ", since=since)
+
+    # The pair, the number, and what has to wait for a restart.
+    shutil.copy(second[1], live[1])
+    change(path, "login_tries = many", "login_tries = 1")
+    change(path, 'lease_long = "2s"', 'lease_long = "3s"')
+    since = reload(proxy, "reloaded")
+    assert proxy.find(r"event=option_reloaded section=proxy name=- option=login_tries", since)
+    assert proxy.find(r"event=option_needs_restart section=proxy name=- option=lease_long", since)
+    net.wait_until("the new certificate", lambda: shown(proxy) != old)
+    net.wait_until("all threads show it", lambda: old not in [shown(proxy) for _ in range(12)])
+    for wire in [open_session] + [Wire(proxy.addresses[0], ca=authority.ca) for _ in range(6)]:
+        if wire is not open_session:
+            wire.read_line()
+        assert wire.command(b"a", b"LOGIN nobody wrong")[-1].startswith(b"a NO")
+        assert wire.read_line().startswith(b"* BYE")  # login_tries
+    proxy.stop()
+
+
+def test_a_certificate_that_ends_soon_is_a_warning(site, authority):
+    soon = authority.issue("soon", days=13)
+    proxy = site.proxy(listen=["imaps://127.0.0.1:0"], proxy={"tls_cert": soon[0], "tls_key": soon[1]})
+    proxy.wait(r"level=warn event=certificate_expires file=.*soon.* at=\d{4}-\d\d-\d\dT.*Z days=1[23] todo=")
+    proxy.stop()
+
+
+def test_a_migrator_takes_numbers_and_secrets(site):
+    migrator = site.migrator()
+    path = os.path.join(site.folder, migrator.label + ".conf")
+    change(path, 'retry_min = "300ms"', 'retry_min = "soon"')
+    since = reload(migrator, "reload_refused")
+    assert migrator.find(r"error=.*\.conf:\d+: migrator: retry_min: ", since)
+    change(path, 'retry_min = "soon"', 'retry_min = "400ms"')
+    change(path, 'job_lease = "1500ms"', 'job_lease = "1600ms"')
+    since = reload(migrator, "reloaded")
+    assert migrator.find(r"event=option_reloaded section=migrator name=- option=retry_min", since)
+    assert migrator.find(r"event=option_needs_restart section=migrator name=- option=job_lease", since)
+    migrator.stop()
