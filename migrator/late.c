@@ -46,6 +46,8 @@ struct late {
     struct imap_seq had;       /* what the ledger had before it, where it looks from the first UID on */
     bool never_looked;         /* flipped by force with nothing copied, and no look has come to its end */
     uint32_t from;
+    uint32_t looked; /* UIDNEXT of the source, for the ledger ... */
+    bool telling;    /* ... when staff have what was found below it */
     char **notes; /* owned */
     size_t n_notes, noted;
     uint64_t found;
@@ -90,6 +92,7 @@ static void stop(struct late *l)
             ledger_forget(l->news[i].record->ledger, l);
     if (l->lane)
         crew_drop(m->crew, l->lane);
+    l->lane = NULL;
 }
 
 static void late_free(struct late *l)
@@ -390,6 +393,28 @@ static void keep_note(struct late *l, struct buf *text)
     buf_free(text);
 }
 
+static void on_noted(void *owner, enum route_rc rc, const char *detail)
+{
+    struct late *l = owner;
+
+    (void)detail;
+    if (!bad_answer(l, rc))
+        step_soon(l);
+}
+
+/* False: staff have all. Else there is another step when they have more of it. */
+static bool send_notes(struct late *l)
+{
+    struct span texts[NOTES_AT_ONCE];
+    size_t n = 0;
+
+    while (n < NOTES_AT_ONCE && l->noted < l->n_notes)
+        texts[n++] = span_str(l->notes[l->noted++]);
+    if (n > 0)
+        route_late_note(l->move->m->store, &l->move->job, texts, n, on_noted, l);
+    return n > 0;
+}
+
 static void tell_check(void *owner, const char *what)
 {
     struct late *l = owner;
@@ -408,7 +433,7 @@ static void check_next(struct late *l)
     step_soon(l);
 }
 
-static void on_checked(void *owner, enum copy_rc rc, const char *why)
+static void on_check_done(void *owner, enum copy_rc rc, const char *why)
 {
     struct late *l = owner;
 
@@ -421,6 +446,14 @@ static void on_checked(void *owner, enum copy_rc rc, const char *why)
             note_blind(l, why);
         check_next(l);
     }
+}
+
+static void on_checked(void *owner, enum copy_rc rc, const char *why)
+{
+    if (rc == COPY_EQUAL)
+        step_soon(owner); /* staff hear of it first */
+    else
+        on_check_done(owner, rc, why);
 }
 
 static void on_check_ledger(void *owner, enum route_rc rc)
@@ -451,9 +484,11 @@ static void step_recheck(struct late *l)
 {
     struct move *m = l->move;
 
-    if (l->checked)
+    if (l->recheck && !send_notes(l))
+        recheck_finish(l->recheck, on_check_done);
+    else if (!l->recheck && l->checked)
         l->checked->ledger = ledger_load(m->m->store, &m->job, l->checked->view.id, on_check_ledger, l);
-    else
+    else if (!l->recheck)
         enter_news(l);
 }
 
@@ -557,6 +592,22 @@ static void on_looked(void *owner, enum route_rc rc)
         next_news(l);
 }
 
+/* What the ledger says was looked at is not told any more: so staff have it first. */
+static void note_looked(struct late *l, uint32_t uidnext)
+{
+    l->looked = uidnext;
+    l->telling = true;
+    step_soon(l);
+}
+
+static void step_looked(struct late *l)
+{
+    if (send_notes(l))
+        return;
+    l->telling = false;
+    ledger_looked(l->news[l->at].record->ledger, l->looked, on_looked, l);
+}
+
 static void on_copied(void *owner, const struct copy_result *result)
 {
     struct late *l = owner;
@@ -570,7 +621,7 @@ static void on_copied(void *owner, const struct copy_result *result)
     } else if (result->rc == COPY_EQUAL) {
         note_arrivals(l, n);
         if (result->source_seen.uidnext > l->from)
-            ledger_looked(n->record->ledger, result->source_seen.uidnext, on_looked, l);
+            note_looked(l, result->source_seen.uidnext);
         else
             next_news(l);
     } else {
@@ -609,7 +660,7 @@ static void leave_behind(struct late *l, struct news *n)
     if (now->messages > 0)
         keep_note(l, &text);
     buf_free(&text);
-    ledger_looked(n->record->ledger, now->uidnext, on_looked, l);
+    note_looked(l, now->uidnext);
 }
 
 static void note_had(struct late *l, const struct news *n)
@@ -701,6 +752,8 @@ static void step_copy(struct late *l)
         return;
     }
     struct news *n = &l->news[l->at];
+    if (l->telling)
+        step_looked(l);
     if (n->begun)
         return;
     n->begun = true;
@@ -712,38 +765,33 @@ static void step_copy(struct late *l)
 
 /* ---- NOTE */
 
-static void on_noted(void *owner, enum route_rc rc, const char *detail)
-{
-    struct late *l = owner;
-
-    (void)detail;
-    if (!bad_answer(l, rc))
-        step_soon(l);
-}
-
 static void step_note(struct late *l)
 {
-    struct span texts[NOTES_AT_ONCE];
-    size_t n = 0;
-
-    while (n < NOTES_AT_ONCE && l->noted < l->n_notes)
-        texts[n++] = span_str(l->notes[l->noted++]);
-    if (n > 0)
-        route_late_note(l->move->m->store, &l->move->job, texts, n, on_noted, l);
-    else
+    if (!send_notes(l))
         end(l, LATE_DONE);
 }
 
 /* ---- the table of phases */
+
+/* Also of a look that ends blind. */
+static bool has_to_tell(const struct late *l)
+{
+    return l->rc != LATE_LOST && l->phase != NOTE && l->noted < l->n_notes;
+}
 
 static void step(struct loop_task *task)
 {
     struct late *l = CONTAINER_OF(task, struct late, task);
     struct move *m = l->move;
 
-    if (l->over) {
+    if (l->over && !has_to_tell(l)) {
         finish(l);
         return;
+    }
+    if (l->over) {
+        stop(l);
+        l->over = false;
+        l->phase = NOTE;
     }
     switch (l->phase) {
     case SIGN_IN:

@@ -23,6 +23,9 @@
  * forced = bare), the first look copies nothing either, since that is what was asked for: it names how many messages of each
  * mailbox stay behind, and what comes behind them is brought from then on.
  *
+ * The account's history has what a mailbox shows before its ledger says that this was told or looked at, and before anything is
+ * removed: whoever dies in between tells it once more.
+ *
  * A mailbox whose UIDVALIDITY is not the flip's is told, and left alone: its UIDs say nothing. */
 #ifndef IMAPFERRY_LATE_H
 #define IMAPFERRY_LATE_H

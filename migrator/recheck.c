@@ -21,6 +21,7 @@ struct recheck {
     struct loop_task task; /* the end, outside of any callback */
     enum copy_rc rc;
     char *why; /* owned; NULL: it has not ended */
+    bool failed;
     unsigned opening;
     struct imap_seq unknown;          /* target UIDs to be read: no row knows them */
     struct imap_seq firsts, standing; /* target UIDs of copies that were sent again; those whose bytes are as copied */
@@ -28,7 +29,7 @@ struct recheck {
     size_t n, cap;
     struct readback *reading;
     struct remove *removing;
-    struct imap_seq doubles; /* being removed */
+    struct imap_seq doubles; /* to be removed */
     struct imap_seq told;    /* and not in the ledger yet */
 };
 
@@ -67,8 +68,9 @@ void recheck_stop(struct recheck **rp)
 
 static void end(struct recheck *r, enum copy_rc rc, const char *why)
 {
-    if (r->why)
+    if (r->why || r->failed)
         return;
+    r->failed = rc != COPY_EQUAL;
     r->rc = rc;
     r->why = xstrdup(why);
     loop_defer(r->pair.loop, &r->task);
@@ -77,7 +79,10 @@ static void end(struct recheck *r, enum copy_rc rc, const char *why)
 static void on_task(struct loop_task *task)
 {
     struct recheck *r = CONTAINER_OF(task, struct recheck, task);
-    r->fn(r->owner, r->rc, r->why); /* may stop r */
+    char *why = r->why;
+    r->why = NULL;
+    r->fn(r->owner, r->rc, why); /* may stop r */
+    free(why);
 }
 
 static void tell(struct recheck *r, uint32_t target_uid, const char *fmt, ...) PRINTF_LIKE(3, 4);
@@ -243,47 +248,39 @@ static const struct mbox_msg *find_first(const struct recheck *r, const struct s
     return flags_within(r->pair.flags, m->flags, first->flags) ? first : NULL;
 }
 
-static void tell_doubles(struct recheck *r, const char *why)
+static void judge_one(struct recheck *r, const struct suspect *s, const struct mbox_msg *m)
 {
-    for (size_t i = 0; i < r->n; i++)
-        if (imap_seq_has(&r->doubles, r->suspects[i].uid))
-            tell(r, r->suspects[i].uid, "has the bytes of UID %u there, of which a copy may have come late, and %s",
-                 r->suspects[i].source_uid, why);
-}
-
-static void on_removed(void *owner, enum copy_rc rc, const char *why)
-{
-    struct recheck *r = owner;
-    if (rc == COPY_EQUAL)
-        tell_doubles(r, "was removed: the first copy stands");
-    else if (rc == COPY_CANNOT)
-        tell_doubles(r, "stays: the server can't remove it (UIDPLUS)");
-    if (rc == COPY_EQUAL || rc == COPY_CANNOT)
-        keep_told(r);
-    else
-        end(r, rc, why);
+    const char *why;
+    if (!find_first(r, s, m, &why)) {
+        tell(r, s->uid, "has the bytes of UID %u there, of which a copy may have come late, and stays: %s", s->source_uid, why);
+    } else if (!imap_caps_has(imapc_caps(r->pair.target.imap), CAP_UIDPLUS)) {
+        tell(r, s->uid, "has the bytes of UID %u there, of which a copy may have come late, and stays: the server can't remove it "
+             "(UIDPLUS)", s->source_uid);
+    } else {
+        imap_seq_add(&r->doubles, s->uid, s->uid);
+        tell(r, s->uid, "has the bytes of UID %u there, of which a copy may have come late, and is removed: the first copy stands",
+             s->source_uid);
+    }
 }
 
 static void judge(struct recheck *r)
 {
     for (size_t i = 0; i < r->n; i++) {
-        const struct suspect *s = &r->suspects[i];
-        const struct mbox_msg *m = mbox_list_find(&r->pair.target.list, s->uid);
-        const char *why;
-        if (!m)
-            continue;
-        if (find_first(r, s, m, &why))
-            imap_seq_add(&r->doubles, s->uid, s->uid);
-        else
-            tell(r, s->uid, "has the bytes of UID %u there, of which a copy may have come late, and stays: %s", s->source_uid,
-                 why);
+        const struct mbox_msg *m = mbox_list_find(&r->pair.target.list, r->suspects[i].uid);
+        if (m)
+            judge_one(r, &r->suspects[i], m);
     }
-    if (r->doubles.n == 0) {
-        keep_told(r);
-        return;
-    }
-    LOG(WARN, "late_doubles", LOG_S("mailbox", r->pair.target.name), LOG_U("count", imap_seq_count(&r->doubles)));
-    r->removing = remove_start(&r->pair, &r->doubles, on_removed, r);
+    end(r, COPY_EQUAL, "");
+}
+
+static void refresh(struct recheck *r, step_fn fn)
+{
+    struct imap_seq uids = {0};
+    imap_seq_join(&uids, &r->firsts);
+    for (size_t i = 0; i < r->n; i++)
+        imap_seq_add(&uids, r->suspects[i].uid, r->suspects[i].uid);
+    selected_refresh(&r->pair.target, &uids, fn, r);
+    imap_seq_free(&uids);
 }
 
 /* What the user has done while bytes were read. */
@@ -303,15 +300,10 @@ static void on_read(void *owner, enum copy_rc rc, const char *why)
         end(r, rc, why);
         return;
     }
-    struct imap_seq uids = {0};
-    imap_seq_join(&uids, &r->firsts);
-    for (size_t i = 0; i < r->n; i++)
-        imap_seq_add(&uids, r->suspects[i].uid, r->suspects[i].uid);
     if (r->n > 0)
-        selected_refresh(&r->pair.target, &uids, on_refreshed, r);
+        refresh(r, on_refreshed);
     else
-        keep_told(r);
-    imap_seq_free(&uids);
+        end(r, COPY_EQUAL, "");
 }
 
 static void look_for_doubles(struct recheck *r)
@@ -319,7 +311,7 @@ static void look_for_doubles(struct recheck *r)
     struct imap_seq uids = {0};
     choose_unknown(r);
     if (r->unknown.n == 0) {
-        keep_told(r);
+        end(r, COPY_EQUAL, "");
         return;
     }
     imap_seq_join(&uids, &r->unknown);
@@ -384,6 +376,56 @@ static void note_flags(void *owner, const struct imap_seq *target_uids, const ch
     *any = *any || flags;
 }
 
+/* ---- what was told is done */
+
+static void on_removed(void *owner, enum copy_rc rc, const char *why)
+{
+    struct recheck *r = owner;
+    if (rc == COPY_EQUAL)
+        keep_told(r);
+    else
+        end(r, rc, why);
+}
+
+/* What the user has done while it was told: what is no double any more is judged by the next look. */
+static void forget_others(struct recheck *r)
+{
+    for (size_t i = 0; i < r->n; i++) {
+        const struct suspect *s = &r->suspects[i];
+        const struct mbox_msg *m = mbox_list_find(&r->pair.target.list, s->uid);
+        const char *why;
+        if (!imap_seq_has(&r->doubles, s->uid) || (m && find_first(r, s, m, &why)))
+            continue;
+        imap_seq_remove(&r->doubles, s->uid, s->uid);
+        imap_seq_remove(&r->told, s->uid, s->uid);
+    }
+}
+
+static void on_refreshed_again(void *owner, enum copy_rc rc, const char *why)
+{
+    struct recheck *r = owner;
+    if (rc != COPY_EQUAL) {
+        end(r, rc, why);
+        return;
+    }
+    forget_others(r);
+    if (r->doubles.n == 0) {
+        keep_told(r);
+        return;
+    }
+    LOG(WARN, "late_doubles", LOG_S("mailbox", r->pair.target.name), LOG_U("count", imap_seq_count(&r->doubles)));
+    r->removing = remove_start(&r->pair, &r->doubles, on_removed, r);
+}
+
+void recheck_finish(struct recheck *r, step_fn fn)
+{
+    r->fn = fn;
+    if (r->doubles.n > 0)
+        refresh(r, on_refreshed_again);
+    else
+        keep_told(r);
+}
+
 /* ---- both sides */
 
 static bool is_bound(const struct recheck *r)
@@ -406,7 +448,7 @@ static void on_opened(void *owner, enum copy_rc rc, const char *why)
     if (--r->opening > 0)
         return;
     if (selected_vanished(&p->target) || !is_bound(r)) {
-        keep_told(r);
+        end(r, COPY_EQUAL, "");
         return;
     }
     ledger_each_open_change(p->ledger, compare_change, r);

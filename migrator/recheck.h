@@ -9,7 +9,8 @@
  *   - One that no row knows and whose bytes are those of a message that was sent again: removed by its UID, where the first
  *     copy stands as it was copied and has all flags that the double has; else told.
  *
- * What was told stands in the ledger, so that it is told once. The target is SELECTed and listed whole; the source, which is
+ * It is told before it is done, and stands in the ledger when it was, so that whoever dies in between tells it once more and nothing
+ * goes without a word. The target is SELECTed and listed whole; the source, which is
  * EXAMINEd, only for flags. A mailbox that the target has no more, or that has got another UIDVALIDITY, is nothing to look at. */
 #ifndef IMAPFERRY_RECHECK_H
 #define IMAPFERRY_RECHECK_H
@@ -30,9 +31,11 @@ typedef void (*recheck_tell_fn)(void *owner, const char *text);
 struct recheck;
 
 bool recheck_is_needed(const struct ledger *l);
-/* request is copied. fn: COPY_EQUAL where all was looked at, COPY_DIFFERS where the mailbox could not be listed. Never calls back
- * before it returned. */
+/* request is copied. fn: COPY_EQUAL where all was looked at and told, and recheck_finish() is to follow; COPY_DIFFERS where the
+ * mailbox could not be listed. Never calls back before it returned. */
 struct recheck *recheck_start(const struct recheck_request *request, recheck_tell_fn tell, step_fn fn, void *owner);
+/* Staff have what was told: removes the doubles that still are some, and keeps in the ledger what was told. fn as above. */
+void recheck_finish(struct recheck *r, step_fn fn);
 /* NULL is fine. Also after fn was called. */
 void recheck_stop(struct recheck **r);
 

@@ -112,7 +112,7 @@ def test_what_was_done_of_it_behind_the_flip(make_ferry, old, new):
         assert len(found) == 1 and words in found[0], told
     said(uid[1], "has the flags")
     said(uid[3], "is gone")
-    said(late[4], "was removed")
+    said(late[4], "is removed")
     said(late[5], "flags that its first copy lacks")
     said(late[6], "first copy is not there")
     assert len(told) == 5, told
@@ -126,6 +126,27 @@ def test_what_was_done_of_it_behind_the_flip(make_ferry, old, new):
     ferry.wait_state(user, "settled")
     there.append(8)
     assert look(ferry, user) == told and len(there.uids()[8]) == 2, "the set time is over, so this is the user's own"
+    there.m.logout()
+
+
+@pytest.mark.parametrize("point", ["ledger.told.answered", "command.UID_EXPUNGE.answered"])
+def test_nothing_goes_without_a_word(make_ferry, old, new, point):
+    """Whoever dies before the end of a look has told what it found and did, also where nobody will find it again."""
+    ferry, user, there = begin(make_ferry, old, new)
+    ferry.daemons[-1].stop()
+    uid = {n: x[0] for n, x in there.uids().items()}
+    doubt(ferry, user, f"5 expunge 2 {uid[3]}")
+    there.remove(uid[3])
+    there.append(4)
+    late = there.uids()[4][-1]
+    ferry.redis.client().zadd("imapferry:late", {user: 1})
+    dead = ferry.migrator(wait=False, env={"IMAPFERRY_FAULT": f"{point}:1:kill"})
+    dead.process.wait(30)
+    dead.kill()
+    told = [e["reason"] for e in ferry.ctl("audit", user)[1]["audit"] if e["what"] == "late"]
+    for n in (uid[3], late):
+        assert [x for x in told if x.startswith(f'"INBOX" UID {n} here ')], told
+    assert len(there.uids()[4]) == 1
     there.m.logout()
 
 
