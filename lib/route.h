@@ -353,8 +353,15 @@ void route_now(struct store *s, const struct route_staff *a, route_done_fn fn, v
 void route_hold(struct store *s, const struct route_staff *a, route_done_fn fn, void *owner);
 /* held → where it was; an engaged one → queued again; one sent back stays on its backend, resting. */
 void route_release(struct store *s, const struct route_staff *a, route_done_fn fn, void *owner);
-/* backoff, blocked → queued now. */
-void route_retry(struct store *s, const struct route_staff *a, route_done_fn fn, void *owner);
+/* backoff, blocked → queued now. run: "", or of one of many accounts: as of route_bulk(). */
+void route_retry(struct store *s, const struct route_staff *a, const char *run, route_done_fn fn, void *owner);
+/* Which of these accounts are in a state, and have a reason that begins with this word ("" any). Five rows for each: user,
+ * state, backend, reason, time of the next try in ms. */
+void route_list(struct store *s, const char *state, const char *reason, const struct span *users, size_t n, route_rows_fn fn,
+                void *owner);
+/* The account is known no more. ROUTE_OK: detail is what its state was, "none" without a record. ROUTE_REFUSED: detail goes
+ * on behind its name ("is signed in ..."). */
+void route_forget(struct store *s, const struct route_staff *a, route_done_fn fn, void *owner);
 /* What staff accept: keys as migrator/waiver.h has them. Any state; blocked, and backoff for a difference, → queued
  * now. detail is the state. ROUTE_REFUSED: there are 10,000 of them. */
 void route_waive(struct store *s, const struct route_staff *a, const struct span *keys, size_t n, route_done_fn fn,

@@ -75,9 +75,29 @@ void route_release(struct store *s, const struct route_staff *a, route_done_fn f
     run_staff(s, "release", a, fn, owner);
 }
 
-void route_retry(struct store *s, const struct route_staff *a, route_done_fn fn, void *owner)
+void route_retry(struct store *s, const struct route_staff *staff, const char *run, route_done_fn fn, void *owner)
 {
-    run_staff(s, "retry", a, fn, owner);
+    struct args a = {0};
+    args_staff(&a, staff);
+    args_text(&a, route_home(s, staff->user));
+    args_text(&a, run);
+    route_run(s, "retry", &a, fn, owner);
+}
+
+void route_forget(struct store *s, const struct route_staff *a, route_done_fn fn, void *owner)
+{
+    run_staff(s, "forget", a, fn, owner);
+}
+
+void route_list(struct store *s, const char *state, const char *reason, const struct span *users, size_t n, route_rows_fn fn,
+                void *owner)
+{
+    struct args a = {0};
+    args_text(&a, state);
+    args_text(&a, reason);
+    for (size_t i = 0; i < n; i++)
+        args_span(&a, users[i]);
+    route_run_rows(s, "list", &a, fn, owner);
 }
 
 static void run_keys(struct store *s, const char *name, const struct route_staff *staff, const struct span *keys,

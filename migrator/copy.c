@@ -787,6 +787,7 @@ static void enter_compare(struct copy *c)
     c->pair.counts.compared_bytes = r.by_bytes;
     c->pair.counts.compared_headers = r.by_header;
     c->pair.counts.compared_listing = r.by_listing;
+    c->pair.counts.foreign = r.foreign;
     if (r.foreign > 0)
         LOG(INFO, "foreign_messages", LOG_S("mailbox", c->target_name), LOG_U("count", r.foreign));
     if (r.shuffled > 0)

@@ -53,6 +53,7 @@ struct copy_counts {
     uint64_t compared_bytes, compared_headers, compared_listing; /* messages found equal: by their bytes, by
                                                                    header and size, by size alone; flags and
                                                                    date always */
+    uint64_t foreign;                                            /* messages of the target's own, which were left alone */
     uint64_t zones_changed;                                      /* INTERNALDATE: equal instant, other zone */
 };
 

@@ -105,6 +105,7 @@ static void set_numbers(json_t *o, const struct copy_counts *c)
     set(o, "bytes", number(c->bytes_total));
     set(o, "compared", compared(c));
     set(o, "zones_changed", number(c->zones_changed));
+    set(o, "foreign", number(c->foreign));
 }
 
 /* Zones have a number of their own and no names. */
@@ -222,6 +223,7 @@ static struct copy_counts sum(const struct report *r)
         s.compared_headers += c->compared_headers;
         s.compared_listing += c->compared_listing;
         s.zones_changed += c->zones_changed;
+        s.foreign += c->foreign;
     }
     return s;
 }

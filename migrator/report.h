@@ -8,6 +8,7 @@
  *   compared                       messages of which bytes, or headers, were read back from the target and
  * compared; listing: only size, flags and date were. What is in none was not compared zones_changed
  * INTERNALDATEs of the same instant in another zone findings                       kind -> open, waived
+ *   foreign                        messages that the target had before, and which are no copies
  *   account                        findings that belong to no mailbox, or to one that is not copied: its name
  *                                  is in "mailbox" then
  *   mailboxes                      each with its UIDVALIDITY on the source, the same numbers, and its findings by name: kind, uid, waived,

@@ -14,6 +14,7 @@ static void run_free(struct run *r)
     loop_undefer(store_loop(r->store), &r->task);
     free((char *)r->action.login);
     free((char *)r->action.to);
+    free((char *)r->action.state);
     free((char *)r->action.who);
     free((char *)r->action.reason);
     for (size_t i = 0; i < r->action.n_keys; i++)
@@ -120,6 +121,20 @@ static void on_simple(void *owner, enum route_rc rc, const char *detail)
     }
     set_state(r, detail);
     run_end(r, ACTION_DONE, "%s is %s", r->user, detail);
+}
+
+static void on_forgotten(void *owner, enum route_rc rc, const char *detail)
+{
+    struct run *r = owner;
+
+    if (rc == ROUTE_REFUSED)
+        run_end(r, ACTION_REFUSED, "%s %s", r->user, detail);
+    else if (rc != ROUTE_OK)
+        run_end_failed(r, rc, detail);
+    else if (!strcmp(detail, "none"))
+        run_end(r, ACTION_NO_RECORD, "%s has no record", r->user);
+    else
+        run_end(r, ACTION_DONE, "%s is forgotten: it was %s", r->user, detail);
 }
 
 static const char *target_of(const struct run *r)
@@ -264,6 +279,9 @@ static void run_now(struct run *r)
     case ACTION_SESSIONS:
         report_sessions(r);
         break;
+    case ACTION_LIST:
+        report_list(r);
+        break;
     case ACTION_AUDIT:
         report_audit(r);
         break;
@@ -278,7 +296,13 @@ static void run_now(struct run *r)
         route_release(r->store, &a, on_simple, r);
         break;
     case ACTION_RETRY:
-        route_retry(r->store, &a, on_simple, r);
+        if (r->action.all)
+            run_retry_all(r);
+        else
+            route_retry(r->store, &a, "", on_simple, r);
+        break;
+    case ACTION_FORGET:
+        route_forget(r->store, &a, on_forgotten, r);
         break;
     case ACTION_WAIVE:
         run_waive(r);
@@ -321,7 +345,7 @@ static char *fault_of(struct run *r)
 
     if (*a->login && !(r->user = account_key(c, span_str(a->login), &why)))
         return xasprintf("\"%s\" can't be an account: %s", a->login, why);
-    if (needs_account(a->verb) && !r->user)
+    if (needs_account(a->verb) && !r->user && !a->all)
         return xstrdup("an account must be named");
     if (*a->to && !conf_backend(c, a->to))
         return action_no_backend(c, a->to);
@@ -331,6 +355,8 @@ static char *fault_of(struct run *r)
         return xstrdup("flip needs --reason TEXT");
     if (a->verb == ACTION_WAIVE)
         return waive_fault(a);
+    if (a->verb == ACTION_LIST || (a->verb == ACTION_RETRY && a->all))
+        return list_fault(a);
     return NULL;
 }
 
@@ -366,6 +392,7 @@ void action_run(struct store *s, const struct action *a, action_fn fn, void *own
     r->action = *a;
     r->action.login = copy(a->login);
     r->action.to = copy(a->to);
+    r->action.state = copy(a->state);
     r->action.who = copy(a->who);
     r->action.reason = copy(a->reason);
     copy_keys(&r->action, a);

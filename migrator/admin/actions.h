@@ -14,13 +14,15 @@ enum action_verb { /* from MIGRATE on they change something */
     ACTION_RECOUNT,  /* counts the accounts for it anew (lib/route_recount.h) */
     ACTION_USER,     /* one account; with report: what its last pass compared and found */
     ACTION_SESSIONS, /* its sessions */
+    ACTION_LIST,     /* accounts by state and reason */
     ACTION_AUDIT,    /* who did what, of one account or of all */
     ACTION_MIGRATE,  /* queues it; with now, it is cut over whatever the policy says */
     ACTION_FLIP, /* without force: migrate now; with force the copy is skipped, not the freeze. Both also go
                     back */
     ACTION_HOLD,
     ACTION_RELEASE,
-    ACTION_RETRY,
+    ACTION_RETRY, /* of one, or of all of a state */
+    ACTION_FORGET,
     ACTION_WAIVE, /* accepts what was found: keys, and a reason; or takes that back */
     ACTION_PAUSE, /* the brake of all migrations */
     ACTION_RESUME,
@@ -41,11 +43,13 @@ struct action {
     enum action_verb verb;
     const char *login; /* whom it is about, as a user would type it; "" = all (audit), none */
     const char *to;    /* backend; "" = the target that the configuration gives the account */
+    const char *state; /* list, retry of all: "" = any */
+    bool all;          /* retry */
     bool force, now, report;
     bool remove;             /* waive: the other way round */
     const char *const *keys; /* of waive, as typed (migrator/waiver.h); copied */
     size_t n_keys;
-    const char *who, *reason; /* reason "": none was given */
+    const char *who, *reason; /* reason "": none was given; of list: the word that a reason begins with */
 };
 
 struct action_result {

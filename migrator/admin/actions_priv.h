@@ -33,6 +33,10 @@ void report_user(struct run *r);
 void report_sessions(struct run *r);
 void report_audit(struct run *r);
 void report_status(struct run *r);
+/* What is wrong with the state or the word for a reason, NULL = nothing; to be freed. */
+char *list_fault(const struct action *a);
+void report_list(struct run *r);
+void run_retry_all(struct run *r);
 void run_recount(struct run *r);
 
 #endif

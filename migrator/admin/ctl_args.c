@@ -25,6 +25,9 @@ enum {
     TAKES_KEYS = 1 << 10,
     TAKES_REMOVE = 1 << 11,
     TAKES_JSON = 1 << 12,
+    TAKES_STATE = 1 << 13,
+    TAKES_WHY = 1 << 14,  /* --reason WORD, to look for */
+    TAKES_EACH = 1 << 15, /* --all without a list */
 };
 
 struct ctl_verb {
@@ -53,6 +56,10 @@ static const struct ctl_verb verbs[] = {
     {"plan", CTL_PLAN, NEEDS_NAME, {{"NAME", "what a migration would do or stop at"}},
      "Signs in at both servers, and writes nothing. Needs what a migrator needs to sign in."},
     {"sessions", ACTION_SESSIONS, NEEDS_NAME, {{"NAME", "its sessions on all proxies"}}, ""},
+    {"list", ACTION_LIST, TAKES_STATE | TAKES_WHY,
+     {{"[--state STATE] [--reason WORD]", "accounts by state and reason"}},
+     "WORD is what a reason begins with, such as \"unreachable\". Goes through all accounts with a record; the first 100,000 "
+     "are listed."},
     {"audit", ACTION_AUDIT, TAKES_NAME, {{"[NAME]", "who did what, and why"}}, "The newest hundred entries."},
     {"migrate", ACTION_MIGRATE,
      NEEDS_NAME | TAKES_TO | TAKES_REASON | TAKES_WAIT | TAKES_NOW | TAKES_ALL,
@@ -69,8 +76,14 @@ static const struct ctl_verb verbs[] = {
      "Not in the seconds of its switch-over."},
     {"release", ACTION_RELEASE, NEEDS_NAME | TAKES_REASON, {{"NAME [--reason TEXT]", "undo hold"}},
      "What was under way is queued again."},
-    {"retry", ACTION_RETRY, NEEDS_NAME | TAKES_REASON,
-     {{"NAME [--reason TEXT]", "try again now what is backoff or blocked"}}, ""},
+    {"retry", ACTION_RETRY, NEEDS_NAME | TAKES_REASON | TAKES_EACH | TAKES_STATE,
+     {{"NAME [--reason TEXT]", "try again now what is backoff or blocked"},
+      {"--all [--state STATE] [--reason TEXT]", "all that are, behind the logins"}},
+     ""},
+    {"forget", ACTION_FORGET, NEEDS_NAME | TAKES_REASON,
+     {{"NAME [--reason TEXT]", "know nothing of it any more"}},
+     "For names that are none, and users who were deleted. Not for an account that was ever switched over, is being copied, or "
+     "is signed in; what was copied of it stays on the new server."},
     {"waive", ACTION_WAIVE, NEEDS_NAME | TAKES_REASON | TAKES_KEYS | TAKES_REMOVE,
      {{"NAME KEY... --reason TEXT", "accept what was found: it stops nothing"},
       {"NAME KEY... --remove [--reason TEXT]", "take that back"}},
@@ -91,6 +104,9 @@ struct flag {
 static const struct flag flags[] = {
     {"--to", "BACKEND", TAKES_TO, "where to; else where the configuration moves it"},
     {"--reason", "TEXT", TAKES_REASON, "why, for the audit"},
+    {"--state", "STATE", TAKES_STATE, "only those in this state"},
+    {"--reason", "WORD", TAKES_WHY, "only those whose reason begins so"},
+    {"--all", NULL, TAKES_EACH, "all that are backoff or blocked"},
     {"--now", NULL, TAKES_NOW, "switch it over as soon as it is copied"},
     {"--force", NULL, TAKES_FORCE, "without a copy"},
     {"--wait", NULL, TAKES_WAIT, "show its progress until it has ended"},
@@ -265,6 +281,15 @@ static void set_flag(struct ctl_args *a, const struct flag *f, const char *value
     case TAKES_REASON:
         a->action.reason = value;
         break;
+    case TAKES_WHY:
+        a->action.reason = value;
+        break;
+    case TAKES_STATE:
+        a->action.state = value;
+        break;
+    case TAKES_EACH:
+        a->action.all = true;
+        break;
     case TAKES_OUT:
         a->out = value;
         break;
@@ -336,7 +361,15 @@ static enum ctl_args_end check_whole(const struct ctl_args *a)
         ctl_args_wrong(a, "%s --all takes neither a NAME nor --now or --wait", a->verb->name);
         return CTL_ARGS_BAD;
     }
-    if ((a->verb->takes & NEEDS_NAME) && !a->action.login && !a->all) {
+    if (a->action.all && a->action.login) {
+        ctl_args_wrong(a, "%s takes a NAME or --all", a->verb->name);
+        return CTL_ARGS_BAD;
+    }
+    if (a->action.state && a->what == ACTION_RETRY && !a->action.all) {
+        ctl_args_wrong(a, "%s takes --state with --all alone", a->verb->name);
+        return CTL_ARGS_BAD;
+    }
+    if ((a->verb->takes & NEEDS_NAME) && !a->action.login && !a->all && !a->action.all) {
         ctl_args_wrong(a, "%s needs the NAME of an account", a->verb->name);
         return CTL_ARGS_BAD;
     }

@@ -278,6 +278,8 @@ void ctl_print_result(const struct action *a, const struct action_result *r)
         write_user(&out, r->data);
     else if (r->rc == ACTION_DONE && a->verb == ACTION_SESSIONS)
         ctl_write_sessions(&out, r->data);
+    else if (r->rc == ACTION_DONE && a->verb == ACTION_LIST)
+        ctl_write_list(&out, r->data);
     else if (r->rc == ACTION_DONE && a->verb == ACTION_AUDIT)
         write_audit(&out, r->data);
     else if (r->rc == ACTION_DONE && a->verb == ACTION_STATUS)

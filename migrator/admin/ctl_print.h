@@ -19,7 +19,8 @@ void ctl_write_wrapped(struct buf *out, const char *text, int indent);
 /* What `user NAME --report` says. Appends. */
 void ctl_write_report(struct buf *out, const json_t *data);
 
-/* What `status` and `sessions` say. Append. */
+/* What `status`, `sessions` and `list` say. Append. */
+void ctl_write_list(struct buf *out, const json_t *data);
 void ctl_write_status(struct buf *out, const json_t *data);
 void ctl_write_sessions(struct buf *out, const json_t *data);
 

@@ -35,6 +35,10 @@ static void write_numbers(struct buf *out, const json_t *o)
         buf_add_str(out, "; time zone changed: ");
         ctl_write_number(out, ctl_number_of(o, "zones_changed"));
     }
+    if (ctl_number_of(o, "foreign")) {
+        buf_add_str(out, "; the new server's own: ");
+        ctl_write_number(out, ctl_number_of(o, "foreign"));
+    }
     buf_add_str(out, "\n");
 }
 
@@ -45,6 +49,8 @@ static void write_finding(struct buf *out, const json_t *f)
                                                                     : "";
 
     buf_printf(out, "    %s%s", mark, ctl_text_of(f, "kind"));
+    if (*ctl_text_of(f, "mailbox")) /* one that was not copied, so that it is not listed by itself */
+        buf_printf(out, " \"%s\"", ctl_text_of(f, "mailbox"));
     if (ctl_number_of(f, "uid"))
         buf_printf(out, " UID %" PRIu64, ctl_number_of(f, "uid"));
     buf_printf(out, ": %s\n", ctl_text_of(f, "detail"));

@@ -67,31 +67,56 @@ static void table_write(struct table *t, struct buf *out, const char *head)
     *t = (struct table){0};
 }
 
-/* ---- sessions */
+/* ---- sessions, list */
 
-void ctl_write_sessions(struct buf *out, const json_t *o)
+/* A row for each object of the list, below a row of heads. */
+static void write_objects(struct buf *out, json_t *list, const char *const (*columns)[2], size_t n)
 {
-    static const char *const names[] = {"mode", "backend", "address", "since", "session"};
-    static const char *const heads[] = {"MODE", "BACKEND", "ADDRESS", "SINCE", "SESSION"};
-    struct table t = {.n_columns = COUNTOF(names)};
-    json_t *list = json_object_get(o, "sessions"), *s;
-    char *texts[COUNTOF(names)];
+    struct table t = {.n_columns = n};
+    char *texts[COLUMNS_MAX];
+    json_t *o;
     size_t i;
 
-    if (json_array_size(list) == 0) {
-        buf_add_str(out, "no sessions\n");
-        return;
-    }
-    for (size_t k = 0; k < COUNTOF(names); k++)
-        texts[k] = xstrdup(heads[k]);
+    for (size_t k = 0; k < n; k++)
+        texts[k] = xstrdup(columns[k][0]);
     table_add(&t, texts);
-    json_array_foreach(list, i, s)
+    json_array_foreach(list, i, o)
     {
-        for (size_t k = 0; k < COUNTOF(names); k++)
-            texts[k] = xstrdup(*ctl_text_of(s, names[k]) ? ctl_text_of(s, names[k]) : "-");
+        for (size_t k = 0; k < n; k++)
+            texts[k] = xstrdup(*ctl_text_of(o, columns[k][1]) ? ctl_text_of(o, columns[k][1]) : "-");
         table_add(&t, texts);
     }
     table_write(&t, out, NULL);
+}
+
+void ctl_write_sessions(struct buf *out, const json_t *o)
+{
+    static const char *const columns[][2] = {
+        {"MODE", "mode"}, {"BACKEND", "backend"}, {"ADDRESS", "address"}, {"SINCE", "since"}, {"SESSION", "session"}};
+    json_t *list = json_object_get(o, "sessions");
+
+    if (json_array_size(list) == 0)
+        buf_add_str(out, "no sessions\n");
+    else
+        write_objects(out, list, columns, COUNTOF(columns));
+}
+
+void ctl_write_list(struct buf *out, const json_t *o)
+{
+    static const char *const columns[][2] = {
+        {"USER", "user"}, {"STATE", "state"}, {"ON", "backend"}, {"REASON", "reason"}};
+    json_t *list = json_object_get(o, "accounts");
+    uint64_t n = json_array_size(list), total = ctl_number_of(o, "total");
+
+    if (n == 0)
+        buf_add_str(out, "no such accounts\n");
+    else
+        write_objects(out, list, columns, COUNTOF(columns));
+    if (total > n) {
+        buf_add_str(out, "and ");
+        ctl_write_number(out, total - n);
+        buf_add_str(out, " more\n");
+    }
 }
 
 /* ---- status */

@@ -90,6 +90,7 @@ def test_late_success_keeps_the_order(make_ferry, source, lacks):
     with FakeImap(name="new", capabilities=without(*lacks.split())) as target:
         target.account(user)[b"INBOX"].uidvalidity += 50000  # equal ones with other UIDs are refused
         target.add(user, "INBOX", b"Subject: foreign\r\n\r\n")
+        target.add(user, "Own", b"Subject: foreign\r\n\r\n")
         target.misbehave("refuse_text", text=b"BAD")
         ferry = make_ferry({"old": backend(source, "imap"), "new": backend(target, "imap")})
         begin(ferry, user, "blocked")
@@ -98,6 +99,11 @@ def test_late_success_keeps_the_order(make_ferry, source, lacks):
         ferry.wait_state(user, "flipped")
         assert bodies(target, user) == [b"Subject: foreign\r\n\r\n", *bodies(source, user)]
         ferry.daemons[-1].wait(r"event=late_success\b")
+        if not lacks:
+            report = ferry.ctl_raw("user", user, "--report")[1]
+            assert re.search(r'^  "INBOX": .*; the new server.s own: 1$', report, re.M), report
+            assert re.search(r'^    extra_mailbox "Own": ', report, re.M), report
+            assert ferry.ctl("audit", user)[1]["audit"][0]["what"] == "flip"
 
 
 def test_late_success_above_the_limit_is_named(make_ferry, source, target):

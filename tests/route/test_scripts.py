@@ -322,7 +322,9 @@ def test_pause_stops_what_begins_and_lets_finish_what_cannot_go_back(store):
     assert store.enter()[1] == "queued", "enqueue still queues"
     assert store.call("pause", 0, "root", "done") == ["ok"] and store.call("pause", 0, "root", "done") == ["ok"]
     assert [e["kind"] for e in store.events() if not e["user"]] == ["paused", "resumed"]
-    assert [a["what"] for a in store.audit()] == ["pause", "resume"]
+    assert [a["what"] for a in store.audit()] == ["pause", "flip", "resume"]
+    assert {k: store.audit()[1][k] for k in ("who", "user", "before", "after")} == {
+        "who": "migrator", "user": "ann", "before": "flipping old", "after": "flipped new"}
 
 
 def test_quarantine_stops_claim_prepare_freeze_and_flip(store):

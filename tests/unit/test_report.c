@@ -38,7 +38,7 @@ static void an_account_is_told_whole(void **state)
                                           .compared_bytes = 1,
                                           .compared_listing = 1,
                                           .zones_changed = 2},
-                                         {.messages_total = 5, .bytes_total = 50, .compared_bytes = 5}};
+                                         {.messages_total = 5, .bytes_total = 50, .compared_bytes = 5, .foreign = 4}};
     struct findings *inbox = findings_new(NULL), *all = findings_new(NULL);
     struct report r = {.time_ms = 1700000000000,
                        .source = "old",
@@ -63,6 +63,7 @@ static void an_account_is_told_whole(void **state)
     assert_int_equal(number(json_object_get(o, "compared"), "bytes"), 6);
     assert_int_equal(number(json_object_get(o, "compared"), "listing"), 1);
     assert_int_equal(number(o, "zones_changed"), 2);
+    assert_int_equal(number(o, "foreign"), 4);
     assert_null(json_object_get(json_object_get(o, "findings"), "zone"));
     assert_int_equal(number(json_object_get(json_object_get(o, "findings"), "quota"), "open"), 1);
     assert_int_equal(json_array_size(json_object_get(o, "account")), 1);

@@ -287,7 +287,7 @@ static void test_staff(void **state)
     struct route_staff staff = {"ann", "root", "because"};
     struct unit_answer a;
 
-    UNIT_DO_RC(u, ROUTE_REFUSED, route_retry, &staff);
+    UNIT_DO_RC(u, ROUTE_REFUSED, route_retry, &staff, "");
     UNIT_DO_RC(u, ROUTE_REFUSED, route_now, &staff);
     UNIT_DO(u, a, route_enqueue, &staff, "new", "old", false, true, true);
     assert_int_equal(a.rc, ROUTE_REFUSED);

@@ -1,0 +1,35 @@
+-- forget: staff have an account known no more, as if it had never been named: a name that is none, or a user who was deleted.
+-- args: user, who, reason, home. Only where nothing would be another thing then: it was never switched over, nobody owns it,
+-- nobody is signed in, no change of the target is without an answer. What was done with it stays in the audit.
+-- ok: its state, or "none".
+if not open() then return NOSTORE end
+local r = route(arg(1), arg(4))
+if not r.exists then return {'ok', 'none'} end
+if number(r.flipped_at) > 0 or r.backend ~= arg(4) then return {'refused', 'has been switched over: its mail is on ' .. r.backend} end
+if OWNED[r.state] then return {'refused', 'is ' .. r.state .. ' at this moment: hold it first'} end
+if call('EXISTS', key('sessions', r.user)) == 1 then return {'refused', 'is signed in at this moment'} end
+if number(r.touching) > 0 then return {'refused', 'has a change under way at ' .. r.target} end
+local before = r.state
+if r.job ~= '' then call('XDEL', r.bulk == '1' and BULK or JOBS, r.job) end
+call('ZREM', LATER, r.user)
+late_drop(r.user)
+local all = prefix .. 'fingerprints'
+for mark in string.gmatch(call('HGET', all, '=' .. r.user) or '', '%S+') do
+    if call('HGET', all, mark) == r.user then call('HDEL', all, mark) end
+end
+call('HDEL', all, '=' .. r.user)
+for _, record in ipairs(call('HVALS', key('views', r.user))) do
+    local id = string.match(record, ' id=(%x+)')
+    if id then call('UNLINK', key('ledger', r.user .. ':' .. id)) end
+end
+for _, kind in ipairs({'views', 'folded', 'stamps', 'report', 'waivers', 'secret', 'busy', 'route'}) do
+    call('UNLINK', key(kind, r.user))
+end
+local series, state, backend = string.match(r.counted or '', '^(%S+) (%S+) (.*)$')
+if S.series ~= '' and series == S.series then
+    call('HINCRBY', COUNTS, 'state:' .. state, -1)
+    call('HINCRBY', COUNTS, 'backend:' .. backend, -1)
+end
+event({user = r.user, state = 'resting', epoch = '0', backend = arg(4), target = '', deadline = '0'}, 'state')
+audit(arg(2), 'forget', r.user, arg(3), before, 'none')
+return {'ok', before}

@@ -1,0 +1,91 @@
+"""imapferryctl on many accounts, and on what is known of one: on a store that has them, without servers."""
+import time
+
+import pytest
+
+STATES = {"ann": ("blocked", "cannot: too large"), "bob": ("backoff", "unreachable: new: refused"),
+          "carl": ("backoff", "unreachable"), "dora": ("settled", ""), "eve": ("held", "held: not yet"), "fred": ("resting", "")}
+
+
+@pytest.fixture
+def ferry(make_ferry):
+    nowhere = {"address": "imap://127.0.0.1:1"}
+    made = make_ferry({"old": nowhere, "new": nowhere}, {"migration": {"trigger": "manual"}})
+    redis = made.redis.client()
+    for user, (state, reason) in STATES.items():
+        redis.hset(f"imapferry:route:{user}", mapping={
+            "backend": "new" if state == "settled" else "old", "state": state, "epoch": "3", "generation": "1", "reason": reason,
+            "source": "old", "target": "new", "counted": f"1 {state} old"})
+    redis.hset("imapferry:counts", mapping={"state:blocked": 1, "backend:old": 6})
+    return made
+
+
+def names(answer):
+    return [a["user"] for a in answer["accounts"]]
+
+
+def test_list_by_state_and_reason(ferry):
+    status, answer = ferry.ctl("list")
+    assert status == 0 and names(answer) == sorted(STATES) and answer["total"] == 6
+    assert answer["accounts"][1] == {"user": "bob", "state": "backoff", "backend": "old", "reason": "unreachable: new: refused",
+                                     "next_try": None}
+    assert names(ferry.ctl("list", "--state", "backoff")[1]) == ["bob", "carl"]
+    assert names(ferry.ctl("list", "--reason", "unreachable")[1]) == ["bob", "carl"]
+    assert names(ferry.ctl("list", "--reason", "held", "--state", "held")[1]) == ["eve"]
+    status, out, _ = ferry.ctl_raw("list", "--reason", "cannot")
+    assert (status, out) == (0, "USER  STATE    ON   REASON\nann   blocked  old  cannot: too large\n")
+    assert ferry.ctl_raw("list", "--state", "ready")[1] == "no such accounts\n"
+    status, answer = ferry.ctl("list", "--state", "bloked")
+    assert status == 2 and 'did you mean "blocked"' in answer["error"]
+    status, answer = ferry.ctl("list", "--reason", "unreachabel")
+    assert status == 2 and 'did you mean "unreachable"' in answer["error"]
+
+
+def test_retry_of_all(ferry):
+    redis = ferry.redis.client()
+    status, answer = ferry.ctl("retry", "--all", "--state", "backoff", "--reason", "the server is back")
+    assert status == 0 and answer["queued"] == 2 and answer["message"] == "2 accounts are queued again"
+    assert {f["user"] for _, f in redis.xrange("imapferry:jobs:bulk")} == {"bob", "carl"}, "behind the logins"
+    assert ferry.route("ann")["state"] == "blocked"
+    assert ferry.ctl("retry", "--all")[1]["queued"] == 1 and ferry.ctl("retry", "--all")[1]["queued"] == 0
+    entries = [(e["what"], e["reason"], e["after"]) for e in ferry.ctl("audit")[1]["audit"]]
+    assert entries[-1] == ("retry --all", "the server is back", "2 queued"), entries
+    for args in (("--all", "ann"), ("ann", "--state", "backoff"), ("--all", "--state", "xyz")):
+        assert ferry.ctl("retry", *args)[0] == 2, args
+
+
+def test_forget(ferry):
+    redis = ferry.redis.client()
+    assert ferry.ctl("migrate", "typo@x")[0] == 0 and redis.xlen("imapferry:jobs") == 1
+    redis.hset("imapferry:views:typo@x", "INBOX", "1 id=9f03 source=INBOX target=INBOX uidvalidity=7,8 uidnext=2,2 highest=7 tier=T3")
+    redis.rpush("imapferry:ledger:typo@x:9f03", "x")
+    redis.hset("imapferry:fingerprints", mapping={"m1": "typo@x", "=typo@x": "m1", "m2": "ann"})
+    for kind in ("secret", "report"):
+        redis.set(f"imapferry:{kind}:typo@x", "x")
+    status, answer = ferry.ctl("forget", "typo@x", "--reason", "nobody")
+    assert status == 0 and answer["message"] == "typo@x is forgotten: it was queued", answer
+    assert redis.xlen("imapferry:jobs") == 0 and redis.hgetall("imapferry:fingerprints") == {"m2": "ann"}
+    assert [k for k in redis.scan_iter("*typo@x*")] == ["imapferry:audit:typo@x"]
+    assert not ferry.route("typo@x") and ferry.ctl("forget", "typo@x")[0] == 3
+    assert [(e["what"], e["before"], e["after"]) for e in ferry.ctl("audit", "typo@x")[1]["audit"]][0] == ("forget", "queued", "none")
+    redis.hset("imapferry:counts", "state:blocked", 1)
+    assert ferry.ctl("forget", "ann")[0] == 0
+    assert redis.hget("imapferry:counts", "state:blocked") == "0" and redis.hget("imapferry:counts", "backend:old") == "5"
+
+
+@pytest.mark.parametrize("fields,why", [
+    ({"flipped_at": "1", "backend": "new", "state": "settled"}, "switched over: its mail is on new"),
+    ({"flipped_at": "1"}, "has been switched over"), ({"state": "copying", "owner": "t"}, "is copying"),
+    ({"touching": "1"}, "change under way at new")])
+def test_forget_is_refused_where_it_would_change_something(ferry, fields, why):
+    redis = ferry.redis.client()
+    redis.hset("imapferry:route:fred", mapping=fields)
+    before = redis.hgetall("imapferry:route:fred")
+    status, answer = ferry.ctl("forget", "fred")
+    assert status == 4 and why in answer["error"] and redis.hgetall("imapferry:route:fred") == before, answer
+
+
+def test_forget_is_refused_while_signed_in(ferry):
+    ferry.redis.client().hset("imapferry:sessions:fred", "p-1/1", f"old 3 running 192.0.2.1 {int(time.time())}000")
+    status, answer = ferry.ctl("forget", "fred")
+    assert status == 4 and "signed in" in answer["error"]
