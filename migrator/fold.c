@@ -92,7 +92,8 @@ static void on_ledger(void *owner, enum route_rc rc)
 
     if (fold_failed(f, rc))
         return;
-    if (ledger_may_fold(f->ledger))
+    bool unseen = f->move->doubted && ledger_has_open_change(f->ledger);
+    if (ledger_may_fold(f->ledger) && !unseen)
         ledger_fold(f->ledger, on_folded, f);
     else
         fold_next(f);

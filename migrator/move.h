@@ -24,7 +24,7 @@ struct move {
     bool back;                 /* to where the names and numbers come from that clients see */
     bool from_first;           /* a late look: what was there at the flip is known by the ledgers alone */
     bool bare;                 /* a late look: flipped by force, and nothing had been copied */
-    bool doubted;              /* a late look: changes of the target were never answered */
+    bool doubted;              /* a late look: changes of the target were never answered, and no look has seen what came of them */
     uint64_t kinds_told;       /* of findings, by bit: in the log once a job */
     struct crew *crew;         /* owned; NULL = nothing to do with mail (flipping, force) */
     struct records *records;   /* owned */

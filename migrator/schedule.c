@@ -168,7 +168,7 @@ static void take_route(struct look *k, const struct route *r)
     v->back = !strcmp(r->backend, *r->home ? r->home : conf_pair_of(c, v->user).source);
     v->from_first = *r->forced || strcmp(r->target, r->backend) != 0; /* by force; or the next move was begun */
     v->bare = !strcmp(r->forced, "bare");
-    v->doubted = r->doubted || r->touching > 0;
+    v->doubted = (r->doubted || r->touching > 0) && k->schedule->m->conf->migration.late_watch_ms > 0;
     v->login = account_login(v->user);
     k->claimed_ms = clock_boot_ms();
     k->was_flipped = r->state == ROUTE_FLIPPED;
@@ -210,6 +210,7 @@ static void on_late(void *owner, const struct late_result *r)
     k->late = NULL;
     k->found = r->found;
     k->saw_all = r->rc == LATE_DONE;
+    k->move.doubted = k->move.doubted && !k->saw_all;
     if (r->rc == LATE_LOST) {
         end(k);
         return;

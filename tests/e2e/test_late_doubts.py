@@ -18,10 +18,12 @@ def text(n, pad=""):
     return f"Subject: number {n}\r\n\r\nbody {n}{pad}\r\n".encode()
 
 
-def account(server, user):
+def account(server, user, mailboxes):
     m = mail.connect(server, user, "secret")
-    for n in range(1, MESSAGES + 1):
-        assert m.append("INBOX", "(\\Seen)", DATE, text(n))[0] == "OK"
+    for name in mailboxes:
+        m.create(name)
+        for n in range(1, MESSAGES + 1):
+            assert m.append(name, "(\\Seen)", DATE, text(n))[0] == "OK"
     m.logout()
 
 
@@ -73,12 +75,12 @@ def look(ferry, user):
     return [e["reason"] for e in ferry.ctl("audit", user)[1]["audit"] if e["what"] == "late"]
 
 
-def begin(make_ferry, old, new, **options):
+def begin(make_ferry, old, new, mailboxes=("INBOX",), **options):
     """An account on the new server."""
     ferry = make_ferry({"old": backend(old, "imap"), "new": backend(new, "imap", **options)},
                        {"migration": {"trigger": "manual", "late_watch": "30d"}})
     user = new_user("doubts")
-    account(old, user)
+    account(old, user, mailboxes)
     net.wait_next_second()
     ferry.migrator()
     assert ferry.ctl("migrate", user)[0] == 0
@@ -147,6 +149,23 @@ def test_nothing_goes_without_a_word(make_ferry, old, new, point):
     for n in (uid[3], late):
         assert [x for x in told if x.startswith(f'"INBOX" UID {n} here ')], told
     assert len(there.uids()[4]) == 1
+    there.m.logout()
+
+
+def test_a_doubt_outlives_looks_that_are_blind(make_ferry, old, new):
+    ferry, user, there = begin(make_ferry, old, new, mailboxes=("INBOX", "INBOX.Work"))
+    client, route = ferry.redis.client(), f"imapferry:route:{user}"
+    broken, other = sorted(client.keys(f"imapferry:ledger:{user}:*"))
+    doubt(ferry, user)
+    client.rpush(broken, "nonsense")
+    client.rpush(other, "5 store 1 1,2 (\\Seen \\Flagged)")
+    client.hset(route, "flipped_at", 1)
+    look(ferry, user)
+    assert ferry.wait_state(user, "settled")["doubted"] == "1"
+    assert any(" store " in e for e in client.lrange(other, 0, -1)), "what nobody has looked at was folded away"
+    client.lrem(broken, 0, "nonsense")
+    look(ferry, user)
+    assert ferry.route(user)["doubted"] == "0" and not any(" store " in e for e in client.lrange(other, 0, -1))
     there.m.logout()
 
 
