@@ -19,6 +19,8 @@ enum {
     LIMIT_EARLY_HIGH_WATER = 4 * 1024, /* before login: answers that are not taken stop reading */
     LIMIT_CROWD = 10000,               /* connections of a thread that have not signed in, whatever there is room for */
     LIMIT_ACCEPTS_A_ROUND = 64,        /* connections that a thread takes in a round of its loop */
+    LIMIT_LINES_A_ROUND = 64,          /* lines of commands of a session that are looked at in a round of the loop ... */
+    LIMIT_LINE_BYTES_A_ROUND = 64 * 1024, /* ... and their bytes; what is in literals costs next to nothing */
     LIMIT_PIPELINED = 1000,            /* commands under way in a session */
     LIMIT_AGAIN = 20,                  /* how often a login may find its route changed */
     LIMIT_RELAY_LINE = 64 * 1024,      /* a line of a command after login */

@@ -58,11 +58,14 @@ struct relay {
     bool logout;     /* passed on: nothing else may follow */
     bool finished;   /* LOGOUT was answered */
     bool bye;        /* the backend said BYE */
+    bool hides;      /* the response under way is not for the client, nor are the literals in it */
     enum why rest;   /* WHY_NONE, or what comes once no command is under way: a freeze, or the end */
     struct opened opened;
     size_t n_own;         /* commands of ours that are under way: what they bring is for us */
     char *idled;          /* tag of the client's IDLE that we have ended; it is to be begun again; owned */
     struct imap_seq gone; /* messages that the client has to be told of as expunged, when it may be */
+    uint64_t round;           /* of the loop, in which ... */
+    size_t lines, line_bytes; /* ... so much of commands was looked at */
     bool client_shut, backend_shut; /* not read at the moment */
     uint64_t moved_ms;              /* the loop's clock at the last byte */
 };

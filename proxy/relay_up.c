@@ -221,22 +221,46 @@ bool relay_up_open(const struct session *s)
            session_may_pass(s);
 }
 
+/* Lines cost work, and refused ones an answer each: beyond so many it is the turn of others. */
+static bool may_look(struct session *s)
+{
+    struct relay *r = s->relay;
+    if (r->round != s->proxy->loop->round)
+        r->lines = r->line_bytes = 0;
+    r->round = s->proxy->loop->round;
+    return r->lines < LIMIT_LINES_A_ROUND && r->line_bytes < LIMIT_LINE_BYTES_A_ROUND;
+}
+
+static void take_up(struct session *s, const struct piece *p, struct outlet *o)
+{
+    struct relay *r = s->relay;
+    if (p->rc != LINE_LITERAL) {
+        r->lines++;
+        r->line_bytes += p->item.text.len;
+    }
+    if (p->rc == LINE_TEXT) {
+        take_up_text(s, p, o);
+    } else if (p->rc == LINE_BAD) {
+        take_up_bad(s, &p->item);
+    } else if (r->fate == FATE_PASSES) {
+        note_literal(r, p->item.text);
+        outlet_piece(o, p);
+    }
+}
+
 void relay_pump_up(struct session *s)
 {
     struct relay *r = s->relay;
     struct outlet out = {.to = s->backend, .count = &s->bytes_in};
     struct piece p;
-    while (relay_up_open(s) && piece_next(&r->up, s->client, &p)) {
-        if (p.rc == LINE_TEXT)
-            take_up_text(s, &p, &out);
-        else if (p.rc == LINE_BAD)
-            take_up_bad(s, &p.item);
-        else if (r->fate == FATE_PASSES) {
-            note_literal(r, p.item.text);
-            outlet_piece(&out, &p);
-        }
+    stream_cork(s->client); /* the answers to what came at once go out at once */
+    while (may_look(s) && relay_up_open(s) && piece_next(&r->up, s->client, &p)) {
+        take_up(s, &p, &out);
         if (s->state != IN_RELAY)
-            return; /* the backend's stream is gone */
+            return; /* both streams are gone */
     }
     outlet_end(&out);
+    stream_uncork(s->client);
+    if (!may_look(s))
+        stream_again(s->client);
 }

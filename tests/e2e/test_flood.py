@@ -2,6 +2,7 @@
 import os
 import re
 import select
+import signal
 import socket
 import time
 
@@ -254,3 +255,22 @@ def test_live_session_and_lease_under_both_floods(ferry):
         assert live.command(b"b%d" % i, b"NOOP")[-1].startswith(b"b%d OK" % i)
     assert not proxy.find(r"event=lease_lapsed")
     end(proxy, [live])
+
+
+@pytest.mark.parametrize("line", [b"\r\n", b"a ID NIL\r\n"])
+def test_commands_that_are_answered_here_leave_turns_for_others(ferry, line):
+    """Counted by answers, not by a clock: those to a NOOP of somebody else stand before most of a flood's. All came at once,
+    while the proxy was stopped."""
+    proxy = ferry.proxy()
+    live, wires = login_from(proxy, "127.0.0.2"), [login_from(proxy, "127.0.0.3") for _ in range(10)]
+    os.kill(proxy.process.pid, signal.SIGSTOP)
+    data = line * 3000
+    for w in wires:
+        w.send(data)
+    live.line(b"b NOOP")
+    os.kill(proxy.process.pid, signal.SIGCONT)
+    assert live.until(b"b ")[-1].startswith(b"b OK")
+    said = sum(w.recv(1 << 20, socket.MSG_DONTWAIT | socket.MSG_PEEK).count(b"\n")
+               for w in select.select([w.socket for w in wires], [], [], 0)[0])
+    assert said < 3000 * len(wires) / 2, said
+    end(proxy, [live, *wires])
