@@ -214,10 +214,12 @@ static bool take_data(struct handover *h, const struct imap_resp *r, struct span
     struct span rest = span_of(line.p + r->rest, line.len - r->rest);
     if (r->has_number && span_is_ci(r->word, "FETCH"))
         view_list_take(&h->list, r->number, rest);
-    else if (r->has_number && span_is_ci(r->word, "EXISTS"))
-        h->exists = r->number;
     else if (r->has_number && span_is_ci(r->word, "EXPUNGE"))
         return false;
+    else if (r->has_number && span_is_ci(r->word, "EXISTS") && r->number < h->exists)
+        return false;
+    else if (r->has_number && span_is_ci(r->word, "EXISTS"))
+        h->exists = r->number;
     else if (span_is_ci(r->word, "FLAGS"))
         keep_told(h, line);
     else if (span_is_ci(r->word, "NAMESPACE") && !h->namespaces)
@@ -239,7 +241,7 @@ static const char *take_line(struct handover *h, const struct imap_line_item *it
     if (r.kind == RESP_STATUS)
         take_status(h, &r, item->text);
     else if (r.kind == RESP_DATA && !take_data(h, &r, item->text))
-        return "an EXPUNGE, or more messages than can be";
+        return "an EXPUNGE, fewer messages without one, or more than can be";
     else if (r.kind == RESP_TAGGED && !take_tagged(h, &r))
         return "an answer to a command that it was not sent";
     return NULL;
@@ -363,6 +365,8 @@ static void judge(struct handover *h)
         why = "uids";
     if (!why && imap_seq_count(&change.gone) > GONE_MAX)
         why = "uids";
+    if (!why && o->selected && h->exists > 0 && h->exists < h->list.n)
+        why = "uids"; /* it lists more than it has */
     if (why) {
         imap_seq_free(&change.gone);
         handover_failed(s, why, NULL);

@@ -108,7 +108,9 @@ void opened_heard(struct opened *o, const struct imap_resp *r)
     } else if (r->kind == RESP_DATA && r->has_number) {
         if (span_is_ci(r->word, "EXISTS"))
             o->exists = r->number;
-        else if (span_is_ci(r->word, "EXPUNGE") && o->exists > 0)
+        else if (span_is_ci(r->word, "EXPUNGE"))
+            o->expunges++;
+        if (span_is_ci(r->word, "EXPUNGE") && o->exists > 0)
             o->exists--;
     }
 }

@@ -17,6 +17,7 @@ struct opened {
     struct buf mailbox;   /* its name, as it was given: bytes; owned */
     uint32_t uidvalidity; /* 0: it said none */
     uint32_t exists;      /* messages that the client was told of */
+    uint32_t expunges;    /* of which it has heard in all: who has a list knows by it that numbers have changed */
     bool names;           /* the client was told, or has used, another name than INBOX */
 };
 

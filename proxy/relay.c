@@ -239,6 +239,11 @@ const struct opened *relay_opened(const struct session *s)
     return &s->relay->opened;
 }
 
+bool relay_owes_expunges(const struct session *s)
+{
+    return s->relay->gone.n > 0;
+}
+
 void relay_attach(struct session *s, struct stream *stream, const struct conf_backend *at, struct span lines,
                   struct imap_seq *gone, uint32_t exists)
 {
@@ -248,7 +253,7 @@ void relay_attach(struct session *s, struct stream *stream, const struct conf_ba
     stream_without_secrets(stream);
     imap_line_wipe(&r->down);
     imap_line_init(&r->down, LINE_RESPONSES, &limits_of_backend);
-    r->backend_shut = r->bye = false;
+    r->backend_shut = r->bye = r->hides = false;
     r->rest = WHY_NONE;
     r->opened.exists = exists;
     imap_seq_free(&r->gone);

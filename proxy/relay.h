@@ -53,6 +53,8 @@ void relay_send_own(struct session *s, enum relay_own own, const char *text);
 /* Where the client stands; borrowed. */
 struct opened;
 const struct opened *relay_opened(const struct session *s);
+/* It counts messages that are gone: the server's numbers are others until it was told (relay_attach()). */
+bool relay_owes_expunges(const struct session *s);
 /* The client, at rest, goes on over this connection (taken), which stands where the client stands. lines: for the client,
  * as soon as something may pass. gone (taken): numbers of messages that it is told of as expunged when it may be. exists:
  * the messages it counts after these lines. */

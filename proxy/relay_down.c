@@ -1,4 +1,6 @@
 /* From the backend to the client: responses, with capabilities and codes rewritten. */
+#include <inttypes.h>
+
 #include "lib/imap_resp.h"
 #include "lib/xalloc.h"
 
@@ -66,7 +68,7 @@ static void command_ended(struct relay *r, struct command *c, enum imap_status s
         r->fate = FATE_OVER;
     else if (r->waits == c && r->mode == UP_PLUS)
         imap_line_refuse(&r->up); /* the literal will not come */
-    if (r->waits == c && r->mode == UP_IDLE)
+    if (r->waits == c && (r->mode == UP_IDLE || (r->mode == UP_IDLE_PLUS && r->own_plus)))
         r->stray_done = true;
     if (r->waits == c)
         r->mode = UP_COMMANDS;
@@ -105,30 +107,56 @@ static bool is_for_us(struct session *s, struct command *c, const struct imap_re
     return true;
 }
 
-/* False: an answer to a command that we know nothing of. What the backend did then, nobody can tell. */
-static bool take_response(struct session *s, const struct piece *p, struct outlet *o)
+/* The client does not know yet what is gone: to it there are more messages. */
+static void pass_exists(struct relay *r, uint32_t number, struct outlet *o)
+{
+    struct buf line = {0};
+    r->opened.exists = number + (uint32_t)imap_seq_count(&r->gone);
+    buf_printf(&line, "* %" PRIu32 " EXISTS", r->opened.exists);
+    outlet_line(o, buf_span(&line));
+    buf_free(&line);
+}
+
+/* What ends the session; WHY_NONE: it goes on. */
+static enum why take_untagged(struct session *s, const struct piece *p, const struct imap_resp *resp, struct outlet *o)
+{
+    struct relay *r = s->relay;
+    bool exists = resp->has_number && span_is_ci(resp->word, "EXISTS");
+    if (r->gone.n > 0 && r->n_own == 0 && exists && resp->number <= UINT32_MAX - imap_seq_count(&r->gone)) {
+        pass_exists(r, resp->number, o);
+        return WHY_NONE;
+    }
+    if (r->gone.n > 0 && resp->has_number && !span_is_ci(resp->word, "RECENT"))
+        return WHY_MOVED; /* numbers from behind an EXPUNGE that could not be told */
+    if (r->n_own == r->n_commands && rest_withholds(s, resp)) {
+        r->hides = p->item.literal;
+        return WHY_NONE;
+    }
+    opened_heard(&r->opened, resp);
+    if (r->n_own > 0 && rest_takes(s, resp, p->item.text)) {
+        r->hides = p->item.literal;
+    } else if (span_is_ci(resp->word, "CAPABILITY") && !p->item.literal) {
+        outlet_text(o, span_str("* CAPABILITY "));
+        outlet_line(o, span_str(r->shown_words));
+    } else {
+        outlet_piece(o, p);
+    }
+    return WHY_NONE;
+}
+
+/* WHY_BACKEND_PROTOCOL: an answer to a command that we know nothing of. What the backend did then, nobody can tell. */
+static enum why take_response(struct session *s, const struct piece *p, struct outlet *o)
 {
     struct relay *r = s->relay;
     struct imap_resp resp;
     const char *why;
     if (!imap_resp_parse(p->item.text, &resp, &why)) {
         outlet_piece(o, p);
-        return true;
+        return WHY_NONE;
     }
     switch (resp.kind) {
     case RESP_DATA:
-        if (r->n_own > 0 && r->n_own == r->n_commands && rest_withholds(s, &resp))
-            break;
-        opened_heard(&r->opened, &resp);
-        if (r->n_own > 0 && rest_takes(s, &resp, p->item.text))
-            break;
-        if (span_is_ci(resp.word, "CAPABILITY") && !p->item.literal) {
-            outlet_text(o, span_str("* CAPABILITY "));
-            outlet_line(o, span_str(r->shown_words));
-        } else {
-            outlet_piece(o, p);
-        }
-        break;
+        return take_untagged(s, p, &resp, o);
     case RESP_STATUS:
         opened_heard(&r->opened, &resp);
         r->bye |= resp.status == STATUS_BYE;
@@ -137,7 +165,7 @@ static bool take_response(struct session *s, const struct piece *p, struct outle
     case RESP_TAGGED:;
         struct command *c = command_find(r, resp.tag);
         if (!c)
-            return false;
+            return WHY_BACKEND_PROTOCOL;
         if (is_for_us(s, c, &resp))
             break;
         pass_status(r, p, &resp, o);
@@ -147,17 +175,25 @@ static bool take_response(struct session *s, const struct piece *p, struct outle
         take_plus(r, p, o);
         break;
     }
-    return true;
+    return WHY_NONE;
 }
 
 /* "* 3 FETCH", "* LIST", "* SEARCH": nearly all there is, and nothing in it is ours to change. Short lines
  * with a number may be
- * "* 3 EXISTS", and all of them are of interest while a command of ours is under way. */
+ * "* 3 EXISTS", and all of them are of interest while a command of ours is under way, or an EXPUNGE waits to be told. */
 static bool is_plain_data(const struct relay *r, struct span line)
 {
-    bool counts = line.len > 2 && line.p[2] >= '0' && line.p[2] <= '9' && (r->n_own > 0 || line.len < 24);
+    bool all = r->n_own > 0 || r->gone.n > 0;
+    bool counts = line.len > 2 && line.p[2] >= '0' && line.p[2] <= '9' && (all || line.len < 24);
     return line.len > 2 && line.p[0] == '*' && line.p[1] == ' ' && !strchr(" CcOoNnBbPp", line.p[2]) &&
            !counts;
+}
+
+static const char *detail_of(enum why wrong, const struct piece *p)
+{
+    if (wrong == WHY_MOVED)
+        return "message numbers from behind an EXPUNGE that could not be told";
+    return p->rc == LINE_BAD ? p->item.why : "an answer to a command that it was not sent";
 }
 
 bool relay_pump_down(struct session *s)
@@ -165,14 +201,15 @@ bool relay_pump_down(struct session *s)
     struct relay *r = s->relay;
     struct outlet out = {.to = s->client, .count = &s->bytes_out};
     struct piece p;
-    const char *wrong = NULL;
+    enum why wrong = WHY_NONE;
     while (!wrong && !r->finished && piece_next(&r->down, s->backend, &p)) {
         if (p.rc == LINE_BAD)
-            wrong = p.item.why;
-        else if (p.rc != LINE_TEXT || !p.item.first || is_plain_data(r, p.item.text))
+            wrong = WHY_BACKEND_PROTOCOL;
+        else if (p.rc == LINE_TEXT && p.item.first && !is_plain_data(r, p.item.text))
+            wrong = take_response(s, &p, &out);
+        else if (!r->hides)
             outlet_piece(&out, &p);
-        else if (!take_response(s, &p, &out))
-            wrong = "an answer to a command that it was not sent";
+        r->hides &= r->down.in_command;
         if (r->own.len > 0 && !r->down.in_command) {
             outlet_text(&out, buf_span(&r->own));
             buf_free(&r->own);
@@ -180,6 +217,6 @@ bool relay_pump_down(struct session *s)
     }
     outlet_end(&out);
     if (wrong)
-        session_close(s, WHY_BACKEND_PROTOCOL, wrong);
+        session_close(s, wrong, detail_of(wrong, &p));
     return !wrong;
 }

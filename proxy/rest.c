@@ -23,6 +23,7 @@ struct rest {
     enum step step;
     struct view_list list;
     unsigned draws;             /* FETCHes so far */
+    uint32_t expunges;          /* of relay_opened(), when the list began */
     bool broken;                /* it could not be drawn */
     uint32_t withheld;          /* messages that the source has, 0: as many as the client knows of */
     char *namespaces;           /* owned */
@@ -154,7 +155,9 @@ static void draw(struct rest *re)
     re->step = DRAWING;
     if (o->names && imap_caps_has(&caps, CAP_NAMESPACE))
         relay_send_own(s, OWN_NAMESPACE, "NAMESPACE");
-    if (o->selected)
+    if (o->selected && relay_owes_expunges(s))
+        re->broken = true; /* by the client's numbers it can't be asked for */
+    else if (o->selected)
         draw_list(re);
 }
 
@@ -211,6 +214,8 @@ bool rest_takes(struct session *s, const struct imap_resp *r, struct span line)
 {
     struct rest *re = s->rest && s->rest->step == DRAWING ? s->rest : NULL;
     struct span items = span_of(line.p + r->rest, line.len - r->rest);
+    if (re && re->list.n == 0)
+        re->expunges = relay_opened(s)->expunges;
     if (r->has_number && span_is_ci(r->word, "FETCH"))
         return re ? view_list_take(&re->list, r->number, items) == VIEW_LIST_ALONE
                   : is_nothing_but_uid(r, items);
@@ -224,8 +229,21 @@ bool rest_takes(struct session *s, const struct imap_resp *r, struct span line)
 /* Servers answer NO or BAD where there are no messages. */
 static bool is_drawn(const struct rest *re, enum imap_status status)
 {
-    uint32_t exists = relay_opened(re->s)->exists;
-    return re->list.n == exists && !re->list.broken && (status == STATUS_OK || exists == 0);
+    const struct opened *o = relay_opened(re->s);
+    bool same = re->list.n == 0 || re->expunges == o->expunges;
+    return re->list.n == o->exists && same && !re->list.broken && (status == STATUS_OK || o->exists == 0);
+}
+
+/* Behind the answer too the source may have told the client of more, or that some are gone. */
+static void draw_what_came_behind(struct rest *re)
+{
+    const struct opened *o = relay_opened(re->s);
+    if (re->step != DRAWING || !o->selected || is_drawn(re, STATUS_OK))
+        return;
+    if (!re->broken && re->list.n < o->exists && re->draws < DRAWS_MAX)
+        draw_list(re);
+    else
+        re->broken = true;
 }
 
 void rest_answered(struct session *s, enum relay_own own, enum imap_status status)
@@ -259,6 +277,8 @@ void rest_step(struct session *s)
         return;
     if (re->step == NOT_DRAWN)
         draw(re);
+    if (relay_is_quiet(s))
+        draw_what_came_behind(re);
     if (!relay_is_quiet(s))
         return;
     re->step = DRAWN;

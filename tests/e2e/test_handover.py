@@ -64,7 +64,7 @@ class Scene:
     """An account of messages in INBOX, copied and ready to be flipped; two proxies."""
 
     def __init__(self, make_ferry, old, new, authority, label, messages=5, mailboxes=("INBOX",), settings=None, source=None,
-                 store=None, big=()):
+                 target=None, store=None, big=()):
         self.old, self.new, self.user = old, new, new_user(label)
         self.messages = messages + len(big)
         account = small(messages=messages, big=big)
@@ -75,6 +75,8 @@ class Scene:
         both = {"old": backend(old, ca=authority.ca), "new": backend(new, ca=authority.ca)}
         self.ferry = make_ferry(both, settings or MANUAL)
         through = {"backends": {"old": backend(source, "imap")}} if source else {}
+        if target:
+            through = {"backends": {"new": backend(target, "imap")}}
         if store:
             through["redis"] = {"url": store}
         self.proxies = [self.ferry.proxy(**through), self.ferry.proxy()]
@@ -231,6 +233,71 @@ def test_expunges_that_were_not_told_yet(scene):
     idle.line(b"DONE")
     assert idle.until(b"i ")[-1].startswith(b"i OK")
     assert uids(idle) == [1, 3, 4, 7, 8]
+
+
+# ---- what servers tell when nobody asked
+
+class Tells(Relay):
+    """Behind the answer to the n-th list of messages of all connections stand the n-th of these lines; and NAMESPACE has its
+    prefix in a literal."""
+
+    def __init__(self, server, *lines):
+        self.lines, self.tags = list(lines), []
+        super().__init__(("127.0.0.1", server.port["imap"]), edit=self.edit_piece)
+
+    def edit_piece(self, direction, data):
+        if direction == "up":
+            self.tags += re.findall(rb"(F[0-9a-f]+c?) FETCH 1:\S+ \(UID\)\r\n", data)
+            return data
+        for tag, more in zip(self.tags, self.lines):
+            data = re.sub(tag + rb" OK .*\r\n", lambda m, more=more: m[0] + more, data)
+        return re.sub(rb'NAMESPACE \(\("(INBOX\.)"', rb"NAMESPACE (({6}\r\n\1", data)
+
+
+def goes_on(wire):
+    """All that a client gets up to the answer to its next command, or up to the end."""
+    with contextlib.suppress(OSError):
+        wire.line(b"n NOOP")
+    lines = []
+    while (line := wire.read_line()) is not None:
+        lines.append(line)
+        if line.startswith(b"n "):
+            break
+    return lines
+
+
+@pytest.mark.writes_source
+def test_source_that_tells_more_behind_the_list_of_messages(scene, old):
+    """Either it is drawn again, so that nothing is counted twice, or it holds no more. A literal in an answer that is for us
+    alone is so too."""
+    relay = Tells(old, b"* 6 EXISTS\r\n", b"* 1 EXPUNGE\r\n* 6 EXISTS\r\n")
+    s = scene("behind", source=relay)
+    wires, names = [s.session(), s.session()], s.session(mailbox=None)
+    assert names.command(b"l", b'LIST "" "*"')[-1].startswith(b"l OK")
+    s.ready()
+    deliver(s.old, s.user, "late")
+    s.flip()
+    assert names.rest() == [b"* BYE [UNAVAILABLE] Your mailboxes were moved, please connect again"]
+    gone, lines = sorted((goes_on(w) for w in wires), key=lambda x: x[-1].startswith(b"n OK"))
+    assert gone[-1].startswith(b"* BYE [UNAVAILABLE]"), gone
+    assert exists(lines)[-1] == 6 and max(exists(lines)) == 6, lines
+    relay.close()
+
+
+@pytest.mark.writes_source
+def test_target_that_tells_numbers_before_expunges_are_told(scene, twin):
+    """To the client there are more messages until it may hear which of them are gone."""
+    relay = Tells(twin, b"* 5 EXISTS\r\n", b"* 3 FETCH (FLAGS (\\Seen))\r\n")
+    s = scene("numbers", target=relay)
+    wires = [s.session(), s.session()]
+    s.ready()
+    expunge(s.old, s.user, "2")
+    s.flip()
+    s.handed_over(0, 2)
+    gone, lines = sorted((goes_on(w) for w in wires), key=lambda x: x[-1].startswith(b"n OK"))
+    assert gone[-1].startswith(b"* BYE [UNAVAILABLE]") and not expunged(gone), gone
+    assert exists(lines)[0] == 6 and expunged(lines) == [2], lines
+    relay.close()
 
 
 # ---- commands under way
