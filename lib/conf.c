@@ -27,10 +27,20 @@ static unsigned line_of(const struct scan *scan, struct conf_place at)
     return scan->last_line;
 }
 
-bool conf_fail(const struct conf_source *src, struct conf_place at, const char *fmt, ...)
+/* One is enough for each option: a second is mostly what the first leads to. */
+static void add_error(const struct conf_source *src, const char *place, const char *text)
 {
-    struct buf b = {0};
-    va_list ap;
+    char *before = *src->error;
+
+    if (before && strstr(before, place))
+        return;
+    *src->error = before ? xasprintf("%s\n%s%s", before, place, text) : xasprintf("%s%s", place, text);
+    free(before);
+}
+
+static void fail_at(const struct conf_source *src, struct conf_place at, const char *fmt, va_list ap)
+{
+    struct buf b = {0}, text = {0};
 
     buf_printf(&b, "%s:%u: %s", src->file, line_of(&src->scan, at), at.section);
     if (at.title)
@@ -38,12 +48,30 @@ bool conf_fail(const struct conf_source *src, struct conf_place at, const char *
     buf_add_str(&b, ": ");
     if (at.option)
         buf_printf(&b, "%s: ", at.option);
-    va_start(ap, fmt);
-    buf_vprintf(&b, fmt, ap);
-    va_end(ap);
-    *src->error = xstrdup(buf_str(&b));
+    buf_vprintf(&text, fmt, ap);
+    add_error(src, buf_str(&b), buf_str(&text));
     buf_free(&b);
+    buf_free(&text);
+}
+
+bool conf_fail(const struct conf_source *src, struct conf_place at, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    fail_at(src, at, fmt, ap);
+    va_end(ap);
     return false;
+}
+
+void conf_object(struct conf_source *src, const char *section, const char *title, const char *option, size_t nth,
+                 const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    fail_at(src, (struct conf_place){section, title, option, nth}, fmt, ap);
+    va_end(ap);
 }
 
 /* --- the file's names against the table --- */
@@ -111,10 +139,10 @@ static bool check_section_name(const struct conf_source *src, const struct scan_
         return conf_fail(src, at, "has no name; expected %s \"name\" { ... }", s->name);
     if (!known->titles && s->title)
         return conf_fail(src, at, "takes no name; expected %s { ... }", s->name);
+    bool ok = true;
     for (size_t i = 0; i < s->n; i++)
-        if (!check_option_name(src, s, &s->options[i]))
-            return false;
-    return true;
+        ok = check_option_name(src, s, &s->options[i]) && ok;
+    return ok;
 }
 
 /* --- libconfuse --- */
@@ -336,13 +364,29 @@ static bool set_option(const struct conf_source *src, const struct option *o, vo
     return true;
 }
 
+/* What can't be used is as if it were not given, so that the rest can be looked at. */
+static void set_something(const struct conf_source *src, const struct option *o, void *section)
+{
+    struct conf_place at = {o->section, NULL, o->name, 0};
+    char **field = field_of(section, o);
+
+    if (o->type == OPTION_STRING && !*field)
+        *field = xstrdup("");
+    else if (o->type != OPTION_STRING && o->type != OPTION_LIST && o->def && !set_value(src, at, o, section, o->def))
+        abort(); /* a default is right */
+}
+
 static bool set_section(const struct conf_source *src, const struct section *s, void *section,
                         const struct scan_section *scanned, cfg_t *parsed)
 {
+    bool ok = true;
+
     for (size_t i = 0; i < n_options; i++)
-        if (!strcmp(options[i].section, s->name) && !set_option(src, &options[i], section, scanned, parsed))
-            return false;
-    return true;
+        if (!strcmp(options[i].section, s->name) && !set_option(src, &options[i], section, scanned, parsed)) {
+            set_something(src, &options[i], section);
+            ok = false;
+        }
+    return ok;
 }
 
 static const struct scan_section *find_scanned(const struct scan *scan, const char *name)
@@ -387,28 +431,31 @@ static void *add_titled(struct conf *c, const struct section *s, const char *tit
 
 static bool set_titled(struct conf *c, const struct conf_source *src, const struct section *s, cfg_t *cfg)
 {
+    bool ok = true;
+
     for (size_t i = 0; i < src->scan.n; i++) {
         const struct scan_section *scanned = &src->scan.sections[i];
         if (strcmp(scanned->name, s->name))
             continue;
         void *item = add_titled(c, s, scanned->title);
-        if (!set_section(src, s, item, scanned, cfg_gettsec(cfg, s->name, scanned->title)))
-            return false;
+        ok = set_section(src, s, item, scanned, cfg_gettsec(cfg, s->name, scanned->title)) && ok;
     }
-    return true;
+    return ok;
 }
 
 static bool set_all(struct conf *c, const struct conf_source *src, cfg_t *cfg)
 {
+    bool ok = true;
+
     for (size_t i = 0; i < n_sections; i++) {
         const struct section *s = &sections[i];
         const struct scan_section *scanned = find_scanned(&src->scan, s->name);
-        if (s->titles ? !set_titled(c, src, s, cfg)
-                      : !set_section(src, s, (char *)c + s->offset, scanned,
-                                     scanned ? cfg_getsec(cfg, s->name) : NULL))
-            return false;
+        bool good = s->titles ? set_titled(c, src, s, cfg)
+                              : set_section(src, s, (char *)c + s->offset, scanned,
+                                            scanned ? cfg_getsec(cfg, s->name) : NULL);
+        ok = ok && good;
     }
-    return true;
+    return ok;
 }
 
 /* --- loading --- */
@@ -443,21 +490,33 @@ static bool read_file(const char *file, struct buf *out, char **error)
     return ok;
 }
 
-static bool load_scanned(struct conf *c, const struct conf_source *src, enum conf_role role)
+/* Unknown names first, since libconfuse takes nothing with one; then all else. */
+static bool load_scanned(struct conf *c, struct conf_source *src, enum conf_role role, conf_trial_fn trial, bool checking)
 {
     struct parser p = {0};
     bool ok = true;
 
-    for (size_t i = 0; ok && i < src->scan.n; i++)
-        ok = check_section_name(src, &src->scan.sections[i]);
+    for (size_t i = 0; i < src->scan.n; i++)
+        ok = check_section_name(src, &src->scan.sections[i]) && ok;
     if (ok && !parser_start(&p, src->scan.plain))
         ok = conf_fail(src, (struct conf_place){.section = "the file"}, "was not understood");
-    ok = ok && set_all(c, src, p.cfg) && conf_check(c, src, role);
+    if (ok) {
+        ok = set_all(c, src, p.cfg);
+        ok = conf_check(c, src, role) && ok;
+        if (trial)
+            trial(c, src, checking);
+        ok = ok && !*src->error;
+    }
     parser_end(&p);
     return ok;
 }
 
 struct conf *conf_load(const char *file, enum conf_role role, char **error)
+{
+    return conf_load_tried(file, role, NULL, false, error);
+}
+
+struct conf *conf_load_tried(const char *file, enum conf_role role, conf_trial_fn trial, bool checking, char **error)
 {
     struct conf *c = xcalloc(1, sizeof(*c));
     struct conf_source src = {.file = file, .error = error};
@@ -465,6 +524,7 @@ struct conf *conf_load(const char *file, enum conf_role role, char **error)
     unsigned line = 0;
     char *why = NULL;
 
+    *error = NULL;
     c->file = xstrdup(file);
     bool ok = read_file(file, &text, error);
     if (ok && !conf_scan(buf_span(&text), &src.scan, &line, &why)) {
@@ -472,7 +532,7 @@ struct conf *conf_load(const char *file, enum conf_role role, char **error)
         free(why);
         ok = false;
     }
-    ok = ok && load_scanned(c, &src, role);
+    ok = ok && load_scanned(c, &src, role, trial, checking);
     conf_scan_free(&src.scan);
     buf_wipe(&text);
     if (!ok)

@@ -14,8 +14,22 @@
 /* Which program reads it: secrets of other roles are neither read nor asked for (a proxy needs no private key). */
 enum conf_role { CONF_PROXY, CONF_MIGRATOR, CONF_CTL };
 
-/* NULL: *error is a text to free, without a line feed at its end. */
+/* NULL: *error is a text to free: a line for each error, without a line feed at its end. What can't be told while another
+ * error stands (a file that can't be parsed) is told once that is mended. */
 struct conf *conf_load(const char *file, enum conf_role role, char **error) MUST_CHECK;
+
+/* Tries what a start of the program would do with the files and folders that are named: trial.h. Called once the rest was
+ * looked at, also where that had errors: strings are there, but may be wrong. checking: as for --check-conf, so what does not
+ * keep the program from starting is told too. */
+struct conf_source;
+typedef void (*conf_trial_fn)(const struct conf *c, struct conf_source *src, bool checking);
+/* For a trial: one error more. title may be NULL; nth of a list's values. */
+void conf_object(struct conf_source *src, const char *section, const char *title, const char *option, size_t nth,
+                 const char *fmt, ...) PRINTF_LIKE(6, 7);
+/* As conf_load(). */
+struct conf *conf_load_tried(const char *file, enum conf_role role, conf_trial_fn trial, bool checking, char **error) MUST_CHECK;
+/* On standard error, each line behind the name of the program. */
+void conf_print_errors(enum conf_role role, const char *errors);
 /* Wipes secrets. */
 void conf_free(struct conf **c);
 /* All of it, its secrets too: each thread has one of its own, since a reload changes it. */
@@ -41,7 +55,7 @@ struct conf_pair {
 };
 struct conf_pair conf_pair_of(const struct conf *c, const char *user);
 
-/* The effective settings as a file that conf_load() takes; secrets in URLs shown as they are in the file. */
+/* The effective settings as a file that conf_load() takes; "***" stands for passwords in URLs. */
 void conf_print(struct buf *out, const struct conf *c);
 /* The annotated sample. */
 void conf_print_sample(struct buf *out);
@@ -53,7 +67,8 @@ void conf_print_sample(struct buf *out);
  * The daemons take no other arguments. For CONF_CTL it ends at the first argument that it does not know; "--json" may
  * stand among the options and is moved behind them, so that argv[optind] on is what imapferryctl reads by itself
  * ("--json" as often as given, then a verb). usage ends with a line feed. */
-bool conf_arguments(int argc, char **argv, enum conf_role role, const char *usage, const char **file, int *status);
+bool conf_arguments(int argc, char **argv, enum conf_role role, conf_trial_fn trial, const char *usage, const char **file,
+                    int *status);
 
 /* A hook that is a URL, not a program. */
 bool conf_hook_is_url(const struct conf_list *hook);

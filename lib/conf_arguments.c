@@ -12,6 +12,7 @@ enum wish { RUN, CHECK, PRINT, PRINT_SAMPLE, VERSION, HELP };
 
 struct arguments {
     enum conf_role role;
+    conf_trial_fn trial;
     const char *file;
     enum wish wish;
     int at; /* the argument that is looked at */
@@ -24,15 +25,23 @@ static bool print_buf(struct buf *b)
     return ok;
 }
 
+void conf_print_errors(enum conf_role role, const char *errors)
+{
+    for (size_t n; *errors; errors += n + (errors[n] == '\n')) {
+        n = strcspn(errors, "\n");
+        fprintf(stderr, "%s: %.*s\n", programs[role], (int)n, errors);
+    }
+}
+
 /* What needs the file: true where all went well. */
 static bool check_or_print(const struct arguments *a)
 {
     struct buf out = {0};
     char *error = NULL;
-    struct conf *c = conf_load(a->file, a->role, &error);
+    struct conf *c = conf_load_tried(a->file, a->role, a->wish == CHECK ? a->trial : NULL, true, &error);
 
     if (!c) {
-        fprintf(stderr, "%s: %s\n", programs[a->role], error);
+        conf_print_errors(a->role, error);
         free(error);
         return false;
     }
@@ -112,10 +121,10 @@ static void move_up(char **argv, int first, int from, int to)
     }
 }
 
-bool conf_arguments(int argc, char **argv, enum conf_role role, const char *usage, const char **file,
-                    int *status)
+bool conf_arguments(int argc, char **argv, enum conf_role role, conf_trial_fn trial, const char *usage,
+                    const char **file, int *status)
 {
-    struct arguments a = {.role = role, .file = CONF_DEFAULT_FILE, .at = 1};
+    struct arguments a = {.role = role, .trial = trial, .file = CONF_DEFAULT_FILE, .at = 1};
     enum verdict v = GO_ON;
     int json = 0; /* how many "--json" stand before argv[a.at] */
 

@@ -42,6 +42,68 @@ static bool check_readable(const struct conf_source *src, struct conf_place at, 
     return conf_fail(src, at, "\"%s\" cannot be read: %s", file, strerror(errno));
 }
 
+/* --- files with a password --- */
+
+static const char *secret_fault(const struct buf *secret)
+{
+    struct span s = buf_span(secret);
+
+    if (s.len == 0)
+        return "holds no password";
+    if (s.len > SECRET_MAX)
+        return "is larger than 1 KiB; expected the password in its only line";
+    for (size_t i = 0; i < s.len; i++)
+        if (s.p[i] < ' ' || s.p[i] == 0x7f)
+            return "holds control characters or more than one line; expected the password in its only line";
+    return NULL;
+}
+
+static bool read_secret(const char *file, struct buf *out)
+{
+    uint8_t block[SECRET_MAX + 2];
+    ssize_t n = 1;
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+
+    while (fd >= 0 && out->len <= SECRET_MAX + 1 && n != 0) {
+        n = read(fd, block, sizeof(block));
+        if (n < 0 && errno != EINTR)
+            break;
+        if (n > 0) {
+            buf_room(out, (size_t)n);
+            buf_add(out, block, (size_t)n);
+        }
+    }
+    int saved = errno;
+    if (fd >= 0)
+        close(fd);
+    wipe(block, sizeof(block));
+    errno = saved;
+    return fd >= 0 && n >= 0;
+}
+
+/* NULL: told. */
+static char *secret_of(const struct conf_source *src, struct conf_place at, const char *file)
+{
+    struct buf secret = {0};
+    char *text = NULL;
+
+    if (!read_secret(file, &secret)) {
+        int saved = errno;
+        buf_wipe(&secret);
+        conf_fail(src, at, "\"%s\" cannot be read: %s", file, strerror(saved));
+        return NULL;
+    }
+    if (secret.len && secret.mem[secret.off + secret.len - 1] == '\n')
+        secret.len--;
+    const char *fault = secret_fault(&secret);
+    if (fault)
+        conf_fail(src, at, "\"%s\" %s", file, fault);
+    else
+        text = xspandup(buf_span(&secret));
+    buf_wipe(&secret);
+    return text;
+}
+
 /* --- addresses --- */
 
 /* Takes text for an address of one of the schemes; forms tells a person which. */
@@ -69,29 +131,51 @@ static const char *const imap_prefixes[] = {"imaps://", "imap+starttls://", "ima
 static const char *const redis_prefixes[] = {"redis://", "rediss://", "unix://", "sentinel://", NULL};
 #define IMAP_FORMS "imaps://host[:port], imap+starttls://host[:port], imap://host[:port] or imap+unix:///path"
 
+/* A password is given once: in the URL, or in a file. */
+static bool load_redis_password(const struct conf_source *src, const char *option, const char *file, char **password)
+{
+    struct conf_place at = place("redis", NULL, option);
+
+    if (!*file)
+        return true;
+    if (*password)
+        return conf_fail(src, at, "\"%s\" is of no use, since the url holds a password; take that out", file);
+    *password = secret_of(src, at, file);
+    return *password != NULL;
+}
+
+static bool load_redis_passwords(struct conf_redis *r, const struct conf_source *src)
+{
+    bool ok = load_redis_password(src, "password_file", r->password_file, &r->address.password);
+
+    if (*r->sentinel_password_file && r->address.scheme != ADDRESS_SENTINEL)
+        return conf_fail(src, place("redis", NULL, "sentinel_password_file"), "the url names no Sentinels");
+    return load_redis_password(src, "sentinel_password_file", r->sentinel_password_file, &r->address.sentinel_password) && ok;
+}
+
 static bool check_redis(struct conf *c, const struct conf_source *src)
 {
     struct conf_redis *r = &c->redis;
     struct conf_place at = place("redis", NULL, "url");
     size_t n = strlen(r->prefix);
 
-    if (!take_address(src, at, r->url, redis_prefixes, "an address of a Redis",
-                      "redis://host[:port][/db], rediss://host[:port][/db], unix:///path[?db=N] or "
-                      "sentinel://host[:port],host[:port]/NAME",
-                      &r->address))
-        return false;
+    bool ok = take_address(src, at, r->url, redis_prefixes, "an address of a Redis",
+                           "redis://host[:port][/db], rediss://host[:port][/db], unix:///path[?db=N] or "
+                           "sentinel://host[:port],host[:port]/NAME",
+                           &r->address);
     bool unusable = r->address.host && r->address.port == 0;
     for (size_t i = 0; i < r->address.n_hosts; i++)
         unusable = unusable || r->address.hosts[i].port == 0;
     if (unusable)
-        return conf_fail(src, at, "port 0 cannot be connected to");
+        ok = conf_fail(src, at, "port 0 cannot be connected to");
+    ok = ok && load_redis_passwords(r, src);
     at.option = "prefix";
     if (n == 0 || n > NAME_MAX_LEN || strspn(r->prefix, LETTERS DIGITS "._-:") != n ||
         r->prefix[n - 1] == ':')
         return conf_fail(src, at,
                          "\"%s\" is not 1 to 64 letters, digits and \"._-:\", without \":\" at its end",
                          r->prefix);
-    return true;
+    return ok;
 }
 
 /* --- backends --- */
@@ -161,63 +245,12 @@ static bool check_auth_backend(const struct conf *c, const struct conf_backend *
     return true;
 }
 
-static const char *secret_fault(const struct buf *secret)
-{
-    struct span s = buf_span(secret);
-
-    if (s.len == 0)
-        return "holds no password";
-    if (s.len > SECRET_MAX)
-        return "is larger than 1 KiB; expected the password in its only line";
-    for (size_t i = 0; i < s.len; i++)
-        if (s.p[i] < ' ' || s.p[i] == 0x7f)
-            return "holds control characters or more than one line; expected the password in its only line";
-    return NULL;
-}
-
-static bool read_secret(const char *file, struct buf *out)
-{
-    uint8_t block[SECRET_MAX + 2];
-    ssize_t n = 1;
-    int fd = open(file, O_RDONLY | O_CLOEXEC);
-
-    while (fd >= 0 && out->len <= SECRET_MAX + 1 && n != 0) {
-        n = read(fd, block, sizeof(block));
-        if (n < 0 && errno != EINTR)
-            break;
-        if (n > 0) {
-            buf_room(out, (size_t)n);
-            buf_add(out, block, (size_t)n);
-        }
-    }
-    int saved = errno;
-    if (fd >= 0)
-        close(fd);
-    wipe(block, sizeof(block));
-    errno = saved;
-    return fd >= 0 && n >= 0;
-}
-
 /* Only the migrator signs in as master, and a proxy where another backend has checked the password. */
 static bool load_secret(struct conf_backend *b, const struct conf_source *src)
 {
-    struct conf_place at = place("backend", b->name, "master_password_file");
-    struct buf secret = {0};
-
-    if (!*b->master_password_file)
-        return true;
-    if (!read_secret(b->master_password_file, &secret)) {
-        int saved = errno;
-        buf_wipe(&secret);
-        return conf_fail(src, at, "\"%s\" cannot be read: %s", b->master_password_file, strerror(saved));
-    }
-    if (secret.len && secret.mem[secret.off + secret.len - 1] == '\n')
-        secret.len--;
-    const char *fault = secret_fault(&secret);
-    if (!fault)
-        b->master_password = xspandup(buf_span(&secret));
-    buf_wipe(&secret);
-    return fault ? conf_fail(src, at, "\"%s\" %s", b->master_password_file, fault) : true;
+    if (*b->master_password_file)
+        b->master_password = secret_of(src, place("backend", b->name, "master_password_file"), b->master_password_file);
+    return !*b->master_password_file || b->master_password;
 }
 
 static bool check_capabilities(const struct conf_backend *b, const struct conf_source *src)
@@ -235,21 +268,23 @@ static bool check_backend(struct conf *c, struct conf_backend *b, const struct c
 {
     struct conf_place at = place("backend", b->name, "address");
 
+    bool ok = true, by_master = b->sign_in != SIGN_IN_PASSTHROUGH || *b->auth_backend;
+
     if (!is_name(b->name))
-        return conf_fail(src, place("backend", b->name, NULL),
-                         "its name is not 1 to 64 letters, digits and \"._-\"");
+        ok = conf_fail(src, place("backend", b->name, NULL),
+                       "its name is not 1 to 64 letters, digits and \"._-\"");
     if (!take_address(src, at, b->url, imap_prefixes, "a backend address", IMAP_FORMS, &b->address))
-        return false;
-    if (!b->address.path && b->address.port == 0)
-        return conf_fail(src, at, "port 0 cannot be connected to");
-    if (!check_sign_in(b, src) || !check_auth_backend(c, b, src) || !check_capabilities(b, src))
-        return false;
+        ok = false;
+    else if (!b->address.path && b->address.port == 0)
+        ok = conf_fail(src, at, "port 0 cannot be connected to");
+    ok = check_sign_in(b, src) && ok;
+    ok = check_auth_backend(c, b, src) && ok;
+    ok = check_capabilities(b, src) && ok;
     if (role == CONF_CTL)
-        return true;
-    if (*b->ca_file && !check_readable(src, place("backend", b->name, "ca_file"), b->ca_file))
-        return false;
-    bool by_master = b->sign_in != SIGN_IN_PASSTHROUGH || *b->auth_backend;
-    return role == CONF_MIGRATOR || by_master ? load_secret(b, src) : true;
+        return ok;
+    if (*b->ca_file)
+        ok = check_readable(src, place("backend", b->name, "ca_file"), b->ca_file) && ok;
+    return (role == CONF_MIGRATOR || by_master ? load_secret(b, src) : true) && ok;
 }
 
 /* --- proxy --- */
@@ -276,33 +311,34 @@ static bool check_listeners(const struct conf *c, const struct conf_source *src,
 {
     struct conf_place cert = place("proxy", NULL, "tls_cert"), key = place("proxy", NULL, "tls_key");
     const struct conf_proxy *p = &c->proxy;
-    bool tls = false;
+    bool tls = false, ok = true;
 
     for (size_t i = 0; i < p->listen.n; i++)
-        if (!check_listen(c, src, i, &tls))
-            return false;
+        ok = check_listen(c, src, i, &tls) && ok;
     if (role != CONF_PROXY)
-        return true;
+        return ok;
     if (p->listen.n == 0)
         return conf_fail(src, place("proxy", NULL, "listen"),
                          "must be given; expected such as {\"imaps://[::]:993\"}");
-    if (tls && !*p->tls_cert)
-        return conf_fail(src, cert, "must be given for imaps:// and imap+starttls:// listeners");
-    if (tls && !*p->tls_key)
-        return conf_fail(src, key, "must be given for imaps:// and imap+starttls:// listeners");
-    return !tls || (check_readable(src, cert, p->tls_cert) && check_readable(src, key, p->tls_key));
+    if (!tls)
+        return ok;
+    ok = (*p->tls_cert ? check_readable(src, cert, p->tls_cert)
+                       : conf_fail(src, cert, "must be given for imaps:// and imap+starttls:// listeners")) && ok;
+    ok = (*p->tls_key ? check_readable(src, key, p->tls_key)
+                      : conf_fail(src, key, "must be given for imaps:// and imap+starttls:// listeners")) && ok;
+    return ok;
 }
 
 static bool check_proxy(const struct conf *c, const struct conf_source *src, enum conf_role role)
 {
     const struct conf_proxy *p = &c->proxy;
+    bool ok = true;
 
     if (*p->id && !is_name(p->id))
-        return conf_fail(src, place("proxy", NULL, "id"), "\"%s\" is not 1 to 64 letters, digits and \"._-\"",
-                         p->id);
+        ok = conf_fail(src, place("proxy", NULL, "id"), "\"%s\" is not 1 to 64 letters, digits and \"._-\"", p->id);
     if (p->lease_long_ms < p->lease_ms)
-        return conf_fail(src, place("proxy", NULL, "lease_long"), "is shorter than lease");
-    return check_listeners(c, src, role);
+        ok = conf_fail(src, place("proxy", NULL, "lease_long"), "is shorter than lease");
+    return check_listeners(c, src, role) && ok;
 }
 
 /* --- the rest --- */
@@ -310,35 +346,44 @@ static bool check_proxy(const struct conf *c, const struct conf_source *src, enu
 static bool check_migrator(const struct conf *c, const struct conf_source *src)
 {
     const struct conf_migrator *m = &c->migrator;
+    bool ok = true;
 
     if (*m->id && !is_name(m->id))
-        return conf_fail(src, place("migrator", NULL, "id"),
+        ok = conf_fail(src, place("migrator", NULL, "id"),
                          "\"%s\" is not 1 to 64 letters, digits and \"._-\"", m->id);
     if (m->journal_dir[0] != '/')
-        return conf_fail(src, place("migrator", NULL, "journal_dir"), "\"%s\" is not an absolute path",
+        ok = conf_fail(src, place("migrator", NULL, "journal_dir"), "\"%s\" is not an absolute path",
                          m->journal_dir);
     if (m->retry_max_ms < m->retry_min_ms)
         return conf_fail(src, place("migrator", NULL, "retry_max"), "is shorter than retry_min");
-    return true;
+    return ok;
 }
 
 static bool check_seal(const struct conf *c, const struct conf_source *src, enum conf_role role)
 {
     const struct conf_seal *s = &c->seal;
+    bool ok = true;
 
     for (size_t i = 0; i < s->private_key_files.n; i++) {
         struct conf_place at = {"seal", NULL, "private_key_files", i};
         if (!*s->private_key_files.items[i])
-            return conf_fail(src, at, "\"\" is not the name of a file");
-        if (role == CONF_MIGRATOR && !check_readable(src, at, s->private_key_files.items[i]))
-            return false;
+            ok = conf_fail(src, at, "\"\" is not the name of a file");
+        else if (role == CONF_MIGRATOR)
+            ok = check_readable(src, at, s->private_key_files.items[i]) && ok;
     }
     if (role == CONF_PROXY && *s->public_key_file)
-        return check_readable(src, place("seal", NULL, "public_key_file"), s->public_key_file);
-    return true;
+        ok = check_readable(src, place("seal", NULL, "public_key_file"), s->public_key_file) && ok;
+    return ok;
 }
 
 /* at: of the section; its option is set here. */
+static bool same_server(const struct address *x, const struct address *y)
+{
+    if (x->path || y->path)
+        return x->path && y->path && !strcmp(x->path, y->path);
+    return x->host && y->host && !strcasecmp(x->host, y->host) && x->port == y->port;
+}
+
 static bool check_pair(const struct conf *c, const struct conf_source *src, struct conf_place at,
                        const char *source, const char *target)
 {
@@ -350,6 +395,8 @@ static bool check_pair(const struct conf *c, const struct conf_source *src, stru
         return conf_fail(src, at, "\"%s\" is not the name of a backend", target);
     if (!strcmp(source, target))
         return conf_fail(src, at, "is the same backend as source");
+    if (same_server(&conf_backend(c, source)->address, &conf_backend(c, target)->address))
+        return conf_fail(src, at, "\"%s\" has the same address as \"%s\": an account can't move from a server to itself", target, source);
     return true;
 }
 
@@ -367,14 +414,13 @@ static bool check_rule(const struct conf *c, struct conf_rule *r, const struct c
             src, at,
             "no account holds the byte 0x%02X of its pattern: it is written as \"%%%02X\" in accounts",
             (uint8_t)r->pattern[good], (uint8_t)r->pattern[good]);
-    if (!check_pair(c, src, at, r->source, r->target))
-        return false;
+    bool ok = check_pair(c, src, at, r->source, r->target);
     for (char *p = r->pattern; *p; p++)
         if (*p == '%' && p[1] && p[2]) /* hex digits are capitals */
             p += 2;
         else if (*p >= 'A' && *p <= 'Z')
             *p = (char)(*p - 'A' + 'a');
-    return true;
+    return ok;
 }
 
 static bool check_rules(struct conf *c, const struct conf_source *src)
@@ -412,9 +458,12 @@ static bool check_hooks(const struct conf *c, const struct conf_source *src, enu
 {
     const struct conf_migration *m = &c->migration;
 
-    return role != CONF_MIGRATOR ||
-           (conf_check_hook(src, "hook_freeze", &m->hook_freeze) && conf_check_hook(src, "hook_flip", &m->hook_flip) &&
-            conf_check_hook(src, "hook_settle", &m->hook_settle) && conf_check_hook(src, "hook_kick", &m->hook_kick));
+    if (role != CONF_MIGRATOR)
+        return true;
+    bool ok = conf_check_hook(src, "hook_freeze", &m->hook_freeze);
+    ok = conf_check_hook(src, "hook_flip", &m->hook_flip) && ok;
+    ok = conf_check_hook(src, "hook_settle", &m->hook_settle) && ok;
+    return conf_check_hook(src, "hook_kick", &m->hook_kick) && ok;
 }
 
 static bool check_migration(struct conf *c, const struct conf_source *src)
@@ -423,19 +472,16 @@ static bool check_migration(struct conf *c, const struct conf_source *src)
     size_t n = strlen(domain);
     char *why = NULL;
 
-    if (!check_pair(c, src, place("migration", NULL, NULL), c->migration.source, c->migration.target))
-        return false;
+    bool ok = check_pair(c, src, place("migration", NULL, NULL), c->migration.source, c->migration.target);
     for (size_t i = 0; i < c->n_rules; i++)
-        if (!check_rule(c, &c->rules[i], src))
-            return false;
-    if (!check_windows(c, src))
-        return false;
+        ok = check_rule(c, &c->rules[i], src) && ok;
+    ok = check_windows(c, src) && ok;
     if (n > DOMAIN_MAX || strspn(domain, LETTERS DIGITS ".-") != n ||
         (n && (*domain == '.' || domain[n - 1] == '.')))
         return conf_fail(src, place("migration", NULL, "default_domain"),
                          "\"%s\" is not the name of a domain", domain);
     if (account_load_aliases(c, &why))
-        return check_rules(c, src);
+        return check_rules(c, src) && ok;
     conf_fail(src, place("migration", NULL, "aliases"), "%s", why);
     free(why);
     return false;
@@ -443,11 +489,13 @@ static bool check_migration(struct conf *c, const struct conf_source *src)
 
 bool conf_check(struct conf *c, const struct conf_source *src, enum conf_role role)
 {
-    if (!check_redis(c, src))
-        return false;
+    bool ok = check_redis(c, src);
+
     for (size_t i = 0; i < c->n_backends; i++)
-        if (!check_backend(c, &c->backends[i], src, role))
-            return false;
-    return check_proxy(c, src, role) && check_migrator(c, src) && check_seal(c, src, role) &&
-           check_migration(c, src) && check_hooks(c, src, role);
+        ok = check_backend(c, &c->backends[i], src, role) && ok;
+    ok = check_proxy(c, src, role) && ok;
+    ok = check_migrator(c, src) && ok;
+    ok = check_seal(c, src, role) && ok;
+    ok = check_migration(c, src) && ok;
+    return check_hooks(c, src, role) && ok;
 }

@@ -21,13 +21,43 @@ static void write_string(struct buf *out, const char *s)
     buf_printf(out, "%c", quote);
 }
 
-static void write_list(struct buf *out, const struct conf_list *list)
+/* "***" for the password of SCHEME://[USER]:PASSWORD@..., and of ...sentinel_auth=[USER]:PASSWORD. */
+static void write_masked(struct buf *out, const char *s)
+{
+    static const char auth[] = "sentinel_auth=";
+    const char *from = strstr(s, "://"), *at, *colon;
+    struct buf text = {0};
+
+    if (from && (at = memrchr(from + 3, '@', strcspn(from + 3, "/?"))) && (colon = memchr(from + 3, ':', (size_t)(at - from - 3)))) {
+        buf_printf(&text, "%.*s***", (int)(colon + 1 - s), s);
+        s = at;
+    }
+    if ((from = strstr(s, auth)) && (colon = strchr(from, ':'))) {
+        buf_printf(&text, "%.*s***", (int)(colon + 1 - s), s);
+        s = colon + strcspn(colon, "&");
+    }
+    buf_add_str(&text, s);
+    write_string(out, buf_str(&text));
+    buf_wipe(&text);
+}
+
+static void write_text(struct buf *out, const struct option *o, const char *s)
+{
+    bool is_url = !strcmp(o->name, "url") || !strncmp(o->name, "hook_", 5);
+
+    if (is_url)
+        write_masked(out, s);
+    else
+        write_string(out, s);
+}
+
+static void write_list(struct buf *out, const struct option *o, const struct conf_list *list)
 {
     buf_add_str(out, "{");
     for (size_t i = 0; i < list->n; i++) {
         if (i)
             buf_add_str(out, ", ");
-        write_string(out, list->items[i]);
+        write_text(out, o, list->items[i]);
     }
     buf_add_str(out, "}");
 }
@@ -36,10 +66,10 @@ static void write_value(struct buf *out, const struct option *o, const void *fie
 {
     switch (o->type) {
     case OPTION_STRING:
-        write_string(out, *(char *const *)field);
+        write_text(out, o, *(char *const *)field);
         break;
     case OPTION_LIST:
-        write_list(out, field);
+        write_list(out, o, field);
         break;
     case OPTION_BOOL:
         buf_add_str(out, *(const bool *)field ? "true" : "false");

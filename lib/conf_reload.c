@@ -61,6 +61,13 @@ static void parse_again(struct address *a, const char *url)
     assert(ok);
 }
 
+/* It may be of a file. */
+static void keep_password(char **password, const char *known)
+{
+    wipe_free(password);
+    *password = xstrdup(known);
+}
+
 static void derive(struct conf *c)
 {
     const char *option, *why;
@@ -86,6 +93,8 @@ struct conf *conf_copy(const struct conf *c)
         else
             copy_strings(sections[i].name, (char *)to + sections[i].offset);
     parse_again(&to->redis.address, to->redis.url);
+    keep_password(&to->redis.address.password, c->redis.address.password);
+    keep_password(&to->redis.address.sentinel_password, c->redis.address.sentinel_password);
     for (size_t i = 0; i < to->n_backends; i++) {
         parse_again(&to->backends[i].address, to->backends[i].url);
         to->backends[i].master_password = xstrdup(c->backends[i].master_password);
@@ -216,14 +225,23 @@ static void reload_titled(struct conf *c, struct conf *fresh, const struct secti
     }
 }
 
+static void reload_secret(const char *file, char **password, char **fresh)
+{
+    if (*file && *password && *fresh)
+        exchange(password, fresh, sizeof(char *));
+}
+
 /* The password of the file is read anew where the file is the same, too. */
 static void reload_secrets(struct conf *c, struct conf *fresh)
 {
+    struct address *r = &c->redis.address, *other_r = &fresh->redis.address;
+
+    reload_secret(c->redis.password_file, &r->password, &other_r->password);
     for (size_t i = 0; i < c->n_backends; i++) {
         struct conf_backend *b = &c->backends[i];
         struct conf_backend *other = find_titled(fresh, conf_section("backend"), b->name);
-        if (other && b->master_password && other->master_password)
-            exchange(&b->master_password, &other->master_password, sizeof(char *));
+        if (other)
+            reload_secret(b->master_password_file, &b->master_password, &other->master_password);
     }
 }
 

@@ -56,6 +56,11 @@ const struct option options[] = {
              "that, \"?sentinel_auth=[user]:password\" is for the Sentinels themselves, while a password in front "
              "of the hosts is the master's; there is no TLS with Sentinels. In a "
              "password, write \"%40\" for \"@\", \"%2F\" for \"/\" and \"%25\" for \"%\"."},
+    {"redis", "password_file", OPTION_STRING, offsetof(struct conf_redis, password_file), .def = "",
+     .reload = RELOAD_FILE,
+     .text = "A file that holds the password of Redis in its only line, instead of one in url. Read by all programs."},
+    {"redis", "sentinel_password_file", OPTION_STRING, offsetof(struct conf_redis, sentinel_password_file), .def = "",
+     .text = "The same for the Sentinels, instead of sentinel_auth in url."},
     {"redis", "prefix", OPTION_STRING, offsetof(struct conf_redis, prefix), .def = "imapferry",
      .text = "What all keys in Redis begin with, before a colon. Two imapferry installations on one Redis "
              "need different "

@@ -26,7 +26,8 @@ struct conf_list {
 
 struct conf_redis {
     char *url;
-    struct address address; /* from url */
+    struct address address; /* from url, and the passwords of the files */
+    char *password_file, *sentinel_password_file; /* "" = in the url, or none */
     char *prefix;
     bool store_override; /* migrate even on a store that may forget */
 };

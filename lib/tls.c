@@ -87,13 +87,14 @@ static BIO_METHOD *bio_method(void)
 
 /* --- policies --- */
 
-/* An encrypted key must be an error, not a question on the terminal. */
+/* An encrypted key must be an error, not a question on the terminal. arg: a bool that says that it was asked. */
 static int no_passphrase(char *to, int size, int writing, void *arg)
 {
     (void)to;
     (void)size;
     (void)writing;
-    (void)arg;
+    if (arg)
+        *(bool *)arg = true;
     return 0;
 }
 
@@ -154,6 +155,22 @@ static const char *queue_text(void)
     return text ? text : ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code)) : "TLS failed";
 }
 
+/* Takes the text. */
+static struct tls_policy *policy_say(struct tls_policy *p, char *text, char **error)
+{
+    *error = text;
+    ERR_clear_error();
+    policy_release(p);
+    return NULL;
+}
+
+static bool is_mismatch(void)
+{
+    unsigned long code = ERR_peek_last_error();
+    return ERR_GET_LIB(code) == ERR_LIB_X509 &&
+           (ERR_GET_REASON(code) == X509_R_KEY_VALUES_MISMATCH || ERR_GET_REASON(code) == X509_R_KEY_TYPE_MISMATCH);
+}
+
 static struct tls_policy *policy_fail(struct tls_policy *p, const char *what, const char *file, char **error)
 {
     *error = xasprintf("%s %s: %s", what, file, queue_text());
@@ -185,7 +202,15 @@ struct tls_policy *tls_policy_server(const char *cert_file, const char *key_file
     SSL_CTX_set_alpn_select_cb(p->ctx, choose_alpn, NULL);
     if (SSL_CTX_use_certificate_chain_file(p->ctx, cert_file) != 1)
         return policy_fail(p, "certificate", cert_file, error);
-    if (SSL_CTX_use_PrivateKey_file(p->ctx, key_file, SSL_FILETYPE_PEM) != 1)
+    bool encrypted = false;
+    SSL_CTX_set_default_passwd_cb_userdata(p->ctx, &encrypted);
+    bool ok = SSL_CTX_use_PrivateKey_file(p->ctx, key_file, SSL_FILETYPE_PEM) == 1;
+    SSL_CTX_set_default_passwd_cb_userdata(p->ctx, NULL);
+    if (!ok && encrypted)
+        return policy_say(p, xasprintf("key %s: is encrypted, and nobody is there to be asked for a passphrase; expected one without", key_file), error);
+    if (!ok && is_mismatch())
+        return policy_say(p, xasprintf("key %s: does not belong to the certificate %s", key_file, cert_file), error);
+    if (!ok)
         return policy_fail(p, "key", key_file, error);
     if (SSL_CTX_check_private_key(p->ctx) != 1)
         return policy_fail(p, "key", key_file, error);

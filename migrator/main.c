@@ -9,6 +9,7 @@
 #include "lib/log.h"
 #include "lib/process.h"
 #include "lib/signals.h"
+#include "lib/trial.h"
 #include "lib/xalloc.h"
 
 #include "migrator.h"
@@ -199,7 +200,7 @@ static bool renewal_make(struct program *g, struct renewal *r, char **error)
     const struct conf_seal *seal;
 
     r->tls = xcalloc(g->conf->n_backends, sizeof(struct tls_policy *));
-    r->conf = conf_load(g->conf->file, CONF_MIGRATOR, error);
+    r->conf = conf_load_tried(g->conf->file, CONF_MIGRATOR, trial_migrator, false, error);
     if (!r->conf)
         return false;
     for (size_t i = 0; i < g->conf->n_backends; i++) {
@@ -338,12 +339,12 @@ int main(int argc, char **argv)
     int status;
     char *error = NULL;
 
-    if (!conf_arguments(argc, argv, CONF_MIGRATOR, usage, &file, &status))
+    if (!conf_arguments(argc, argv, CONF_MIGRATOR, trial_migrator, usage, &file, &status))
         return status;
     process_limit();
-    struct conf *conf = conf_load(file, CONF_MIGRATOR, &error);
+    struct conf *conf = conf_load_tried(file, CONF_MIGRATOR, trial_migrator, false, &error);
     if (!conf) {
-        fprintf(stderr, "imapferry-migrator: %s\n", error);
+        conf_print_errors(CONF_MIGRATOR, error);
         free(error);
         return 1;
     }

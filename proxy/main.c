@@ -9,6 +9,7 @@
 #include "lib/log.h"
 #include "lib/process.h"
 #include "lib/signals.h"
+#include "lib/trial.h"
 #include "lib/xalloc.h"
 
 #include "expiry.h"
@@ -129,7 +130,7 @@ static void on_reload(void *owner)
     if (g->ending)
         return;
     process_notify_reloading();
-    struct conf *fresh = conf_load(g->conf->file, CONF_PROXY, &error);
+    struct conf *fresh = conf_load_tried(g->conf->file, CONF_PROXY, trial_proxy, false, &error);
     struct renewal **all = fresh ? make_renewals(g, fresh, &error) : NULL;
     if (all)
         hand_over(g, fresh, all);
@@ -266,11 +267,11 @@ int main(int argc, char **argv)
     const char *file;
     int status;
     char *error = NULL;
-    if (!conf_arguments(argc, argv, CONF_PROXY, usage, &file, &status))
+    if (!conf_arguments(argc, argv, CONF_PROXY, trial_proxy, usage, &file, &status))
         return status;
-    struct conf *conf = conf_load(file, CONF_PROXY, &error);
+    struct conf *conf = conf_load_tried(file, CONF_PROXY, trial_proxy, false, &error);
     if (!conf) {
-        fprintf(stderr, "imapferry-proxy: %s\n", error);
+        conf_print_errors(CONF_PROXY, error);
         free(error);
         return 1;
     }

@@ -8,6 +8,7 @@
 #include "lib/account.h"
 #include "lib/log.h"
 #include "lib/seal.h"
+#include "lib/trial.h"
 #include "lib/xalloc.h"
 
 #include "actions.h"
@@ -264,7 +265,7 @@ int main(int argc, char **argv)
     int status;
 
     ctl_args_usage(&usage);
-    bool go_on = conf_arguments(argc, argv, CONF_CTL, buf_str(&usage), &file, &status);
+    bool go_on = conf_arguments(argc, argv, CONF_CTL, trial_ctl, buf_str(&usage), &file, &status);
     buf_free(&usage);
     if (!go_on)
         return status;

@@ -20,7 +20,8 @@ static struct conf *load(struct span text)
     path = xasprintf("/proc/self/fd/%d", fd);
     struct conf *c = conf_load(path, CONF_CTL, &error);
     MUST(!c == (error != NULL));
-    MUST(c || (strncmp(error, path, strlen(path)) == 0 && !strchr(error, '\n')));
+    for (const char *line = error; line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL)
+        MUST(strncmp(line, path, strlen(path)) == 0);
     free(error);
     free(path);
     close(fd);
