@@ -23,6 +23,7 @@ enum {
     DUE_MAX = 200,    /* accounts in one look */
     LOOK_MAX = 100,   /* idle entries in one look for orphans */
     UNFIT_TICKS = 3,  /* so much longer others have for what we can't finish */
+    GIVEN_MS = 60000, /* longer than a master goes on without its replicas */
     PROBE_MS = 2000,  /* a journal that can't be written is tried again after it */
 };
 
@@ -33,7 +34,8 @@ enum entry_state {
     WAITING,  /* for a place, or for the end of a pause */
     RUNNING,  /* its job runs */
     DROPPING, /* its job has ended; not answered yet */
-    GIVING    /* its job has not, and is for another migrator; not answered yet */
+    GIVING,   /* its job has not, and is for another migrator; not answered yet */
+    GIVEN     /* answered; a master that takes over within GIVEN_MS may not know it, and is told again */
 };
 
 struct entry {
@@ -42,7 +44,8 @@ struct entry {
     char *id, *user; /* owned */
     enum entry_state state;
     uint64_t claimed_ms;    /* when the last claim of it that was answered was sent */
-    uint64_t not_before_ms; /* WAITING */
+    uint64_t not_before_ms; /* WAITING; GIVEN: until when it is kept */
+    uint64_t generation;    /* GIVEN: of the master that was told */
     bool sent;              /* DROPPING, GIVING: under way */
     bool forward;           /* found in flipping: needs no place */
     bool suspect;           /* a migrator has died with it; of a job that runs, ask job_is_suspect() */
@@ -141,7 +144,7 @@ static struct entry *find_entry(struct worker *w, enum stream_name stream, struc
     struct entry *e;
 
     TAILQ_FOREACH(e, &w->entries, link)
-    if (e->stream == stream && e->state != GIVING && span_is(id, e->id))
+    if (e->stream == stream && e->state < GIVING && span_is(id, e->id))
         return e;
     return NULL;
 }
@@ -199,7 +202,7 @@ static void drop_lapsed(struct worker *w)
 
     TAILQ_FOREACH(e, &w->entries, link)
     {
-        if (e->state == DROPPING || e->state == GIVING || now < held_until(e))
+        if (e->state >= DROPPING || now < held_until(e))
             continue;
         LOG(WARN, "job_lapsed", LOG_S("user", e->user), LOG_U("late_ms", now - held_until(e)));
         give_away(e);
@@ -237,7 +240,10 @@ static void on_dropped(void *owner, enum route_rc rc, const char *detail)
         return;
     if (rc == ROUTE_OK && strcmp(detail, "0") == 0)
         LOG(WARN, "job_not_ended", LOG_S("user", e->user));
-    entry_free(e);
+    if (rc == ROUTE_OK && strcmp(detail, "0") == 0)
+        e->state = GIVING; /* whoever goes on with it hears that nobody has died of it */
+    else
+        entry_free(e);
     work_soon(w);
 }
 
@@ -265,8 +271,13 @@ static void on_given(void *owner, enum route_rc rc, const char *detail)
 
     (void)detail;
     e->sent = false;
-    if (rc != ROUTE_DOWN) /* else the next tick tries again */
+    if (rc == ROUTE_OK && *e->token) {
+        e->state = GIVEN;
+        e->not_before_ms = clock_boot_ms() + GIVEN_MS;
+        e->generation = store_generation(w->m->store);
+    } else if (rc != ROUTE_DOWN) { /* else the next tick tries again */
         entry_free(e);
+    }
     work_soon(w);
 }
 
@@ -278,6 +289,23 @@ static void give(struct entry *e)
     e->sent = true;
     route_give(m->store, &(struct route_entry){.user = e->user, .id = e->id, .bulk = e->stream == BULK}, e->token,
                GROUP, m->id, m->conf->migrator.job_lease_ms, on_given, e);
+}
+
+/* Who gave a job away to a master that is none any more would be taken for one that has died with it. */
+static void give_again(struct worker *w)
+{
+    struct entry *e, *next;
+    uint64_t now = clock_boot_ms();
+
+    for (e = TAILQ_FIRST(&w->entries); e; e = next) {
+        next = TAILQ_NEXT(e, link);
+        if (e->state != GIVEN)
+            continue;
+        if (now >= e->not_before_ms)
+            entry_free(e);
+        else if (e->generation != store_generation(w->m->store))
+            e->state = GIVING;
+    }
 }
 
 /* What waits here would wait until the disk is mended. */
@@ -296,6 +324,7 @@ static void let_go(struct worker *w)
 
     if (!is_fit(w))
         give_away_waiting(w);
+    give_again(w);
     for (e = TAILQ_FIRST(&w->entries); e; e = next) {
         next = TAILQ_NEXT(e, link);
         if (e->state == DROPPING && !e->sent)
@@ -535,7 +564,7 @@ static void keep_stream(struct worker *w, enum stream_name stream)
     struct entry *e;
 
     TAILQ_FOREACH(e, &w->entries, link)
-    if (e->stream == stream && e->state != DROPPING && e->state != GIVING)
+    if (e->stream == stream && e->state < DROPPING)
         ids[n++] = span_str(e->id);
     if (n > 0) {
         w->keeping++;

@@ -339,3 +339,26 @@ def test_account_that_waits_for_staff_has_no_job(make_ferry, servers):
     assert not migrator.find("event=job_not_ended") and ferry.route(user)["owner"] == ""
     assert ferry.ctl("flip", user, "--to", "new", "--reason", "test")[0] == 0
     moved(ferry, user)
+
+
+def test_a_master_that_was_not_told_hears_again_that_nobody_died(make_ferry, servers):
+    """A job that was given away to a master that is none any more."""
+    ferry = make(make_ferry, servers, migrator=SHORT)
+    user = user_of(servers, "told")
+    client, route = ferry.redis.client(), f"imapferry:route:{user}"
+    migrate(ferry, user)
+    migrator = ferry.migrator(env={"IMAPFERRY_FAULT": "script.prepare.sent:1:stop"})
+    owner = ferry.wait_state(user, "ready")["owner"]
+    net.wait_until("stop", lambda: is_stopped(migrator))
+    assert ferry.ctl("pause", "--reason", "test")[0] == 0
+    net.wait_until("end of its lease",
+                   lambda: client.xpending_range(STREAM, GROUP, "-", "+", 1)[0]["time_since_delivered"] > 900)
+    migrator.signal(signal.SIGCONT)
+
+    def is_told():
+        return client.hget(route, "given") == owner
+    net.wait_until("word of it", is_told)
+    client.hdel(route, "given")
+    client.hset("imapferry:store", "run_id", "of a master that fell silent")
+    client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    net.wait_until("word to the new master", is_told)
