@@ -681,10 +681,33 @@ static bool read_one(struct backend_login *b)
     return true;
 }
 
+/* The end came without a word of the backend's: what that mostly means in this state. */
+static const char *hint_of(const struct backend_login *b)
+{
+    bool plain = b->backend->address.scheme != ADDRESS_IMAPS && !stream_is_secure(b->s);
+
+    if (b->state == GREETING && plain)
+        return "; it has not greeted: see whether this port speaks TLS from its first byte (imaps://), and whether the server "
+               "takes connections from here";
+    if (b->state == GREETING)
+        return "; it has not greeted: see whether the server takes connections from here";
+    if ((b->state == AUTH || b->state == PROXYAUTH) && b->as == LOGIN_AS_MASTER)
+        return "; that was at a sign-in as master: see whether the user exists there (Dovecot hangs up without a word where it "
+               "does not), and the server's own log";
+    return "";
+}
+
+static void ended_without_a_word(struct backend_login *b, const char *what)
+{
+    finish(b, LOGIN_UNAVAILABLE, xasprintf("%s%s", what, hint_of(b)));
+}
+
 static void broken(struct backend_login *b)
 {
-    bool tls = b->state == SECURING && stream_error_is_tls(b->s);
-    finish(b, tls ? LOGIN_INSECURE : LOGIN_UNAVAILABLE, xstrdup(stream_error(b->s)));
+    if (b->state == SECURING && stream_error_is_tls(b->s))
+        finish(b, LOGIN_INSECURE, xstrdup(stream_error(b->s)));
+    else
+        ended_without_a_word(b, stream_error(b->s));
 }
 
 static void login_event(struct stream *s, enum stream_event ev, void *owner)
@@ -700,10 +723,10 @@ static void login_event(struct stream *s, enum stream_event ev, void *owner)
         login_enter(b, CAPS2);
         break;
     case STREAM_EOF:
-        finish(b, LOGIN_UNAVAILABLE, xstrdup("the backend closed the connection"));
+        ended_without_a_word(b, "the backend closed the connection");
         break;
     case STREAM_TIMEOUT:
-        finish(b, LOGIN_UNAVAILABLE, xstrdup("no answer in time"));
+        ended_without_a_word(b, "no answer in time");
         break;
     case STREAM_ERROR:
         broken(b);

@@ -70,7 +70,8 @@ struct login_result {
     struct stream *stream; /* LOGIN_OK: taken by the callee. Unread bytes that followed the tagged OK are still in it */
     struct imap_caps caps; /* LOGIN_OK: after sign-in */
     const char *code;      /* RFC 5530 code of a NO to the sign-in, any other is left out; "" = none; borrowed */
-    const char *detail;    /* for a log; borrowed, never a secret, also where the backend echoes one */
+    const char *detail;    /* for a log; borrowed, never a secret, also where the backend echoes one; where the end came
+                              without a word, with what that mostly means */
     const char *phase;     /* the state it ended in, for a log */
 };
 

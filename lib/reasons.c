@@ -11,7 +11,8 @@ static const struct {
          "backends makes that needless."},
     [WHY_UNREACHABLE] =
         {"unreachable", THEN_AGAIN,
-         "Tried again by itself. See whether the server runs and takes connections from here."},
+         "Tried again by itself. See what the reason says, whether the server runs and takes connections from here, and whether "
+         "it has the user."},
     [WHY_THROTTLED] =
         {"throttled", THEN_AGAIN,
          "Tried again by itself. The server asks to be used more slowly: give its section max_messages_per_second or "

@@ -654,6 +654,24 @@ static void test_hangs_in_each_phase(void **state)
                 "securing", "no answer in time");
 }
 
+/* Where nothing is said, the text says what to look at. */
+static void test_ends_without_a_word(void **state)
+{
+    struct world *w = *state;
+    w->request.step_timeout_ms = 400;
+    unavailable(w, SCRIPT("!wait"), "greeting", "whether this port speaks TLS from its first byte (imaps://)");
+    forget(w);
+    unavailable(w, SCRIPT("!close"), "greeting", "imaps://");
+    forget(w);
+    w->request.as = LOGIN_AS_MASTER;
+    w->backend.sign_in = SIGN_IN_MASTER;
+    unavailable(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] ready",
+                          "<AUTHENTICATE PLAIN YW5uAGFkbWluAG1hc3RlciBzZWNyZXQ=", "!close"), "sign_in", "whether the user exists there");
+    forget(w);
+    unavailable(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] ready",
+                          "<AUTHENTICATE PLAIN YW5uAGFkbWluAG1hc3RlciBzZWNyZXQ=", "!reset"), "sign_in", "whether the user exists there");
+}
+
 static void test_refused_connection(void **state)
 {
     struct world *w = *state;
@@ -802,6 +820,7 @@ int main(void)
         TEST(test_greetings),
         TEST(test_closes_in_each_phase),
         TEST(test_hangs_in_each_phase),
+        TEST(test_ends_without_a_word),
         TEST(test_refused_connection),
         TEST(test_wrong_tags),
         TEST(test_out_of_turn),
