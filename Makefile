@@ -58,7 +58,7 @@ MIGRATOR_SRC := $(wildcard migrator/*.c)
 ENGINE_SRC   := $(patsubst %,migrator/%.c,copy date delta doubles finding flags folded hasher headers imap_client ledger limit look mbox_list oddity orphan outbox pace readback reflag remove recheck report sample \
                 selected settle stamp touch transfer uidset verify waiver)
 ENGINE_SRC   += $(patsubst %,migrator/%.c,rights annotations quota)
-ENGINE_SRC   += migrator/mailboxes.c migrator/plan.c migrator/journal.c
+ENGINE_SRC   += migrator/mailboxes.c migrator/plan.c migrator/journal.c migrator/flips.c
 PURE_PROXY_SRC := $(patsubst %,proxy/%.c,crowd doubts expiry opened queue thaw vault)
 ENGINE_SRC   += migrator/known.c migrator/schedule_times.c migrator/policy.c migrator/hook.c migrator/hook_http.c
 ENGINE_SRC   += migrator/admin/bulk_list.c

@@ -384,7 +384,14 @@ void route_control_read(struct store *s, route_control_fn fn, void *owner);
 /* Moves accounts whose time has come (at most max) from `later` to queued and the jobs stream; detail = how many. */
 void route_due(struct store *s, uint32_t max, route_done_fn fn, void *owner);
 
-/* Makes the store (imapferryctl init): id, generation 1, schema, run_id. ROUTE_REFUSED when it is there already. */
-void route_init(struct store *s, route_done_fn fn, void *owner);
+/* Makes the store (imapferryctl init): id, generation (0: 1), schema, run_id. quarantine: begins now, since programs of a store
+ * that was lost may still be at work. ROUTE_REFUSED when it is there already. */
+void route_init(struct store *s, uint64_t generation, bool quarantine, route_done_fn fn, void *owner);
+/* Routes of a store that was lost, before it is made. texts: eleven for each account, as restore.lua has them. generation: that
+ * it will have. ROUTE_REFUSED: it is there. */
+void route_restore(struct store *s, uint64_t generation, const struct span *texts, size_t n, route_done_fn fn, void *owner);
+/* What of these accounts has to be known after a loss, where there is anything: rows[0] is the generation, then twelve for each, as
+ * export.lua has them. */
+void route_export(struct store *s, const struct span *users, size_t n, route_rows_fn fn, void *owner);
 
 #endif

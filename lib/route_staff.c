@@ -247,12 +247,31 @@ void route_due(struct store *s, uint32_t max, route_done_fn fn, void *owner)
 
 /* ---- the store ---- */
 
-void route_init(struct store *s, route_done_fn fn, void *owner)
+void route_restore(struct store *s, uint64_t generation, const struct span *texts, size_t n, route_done_fn fn, void *owner)
+{
+    struct args a = {0};
+    args_number(&a, generation);
+    for (size_t i = 0; i < n; i++)
+        args_span(&a, texts[i]);
+    route_run(s, "restore", &a, fn, owner);
+}
+
+void route_export(struct store *s, const struct span *users, size_t n, route_rows_fn fn, void *owner)
+{
+    struct args a = {0};
+    for (size_t i = 0; i < n; i++)
+        args_span(&a, users[i]);
+    route_run_rows(s, "export", &a, fn, owner);
+}
+
+void route_init(struct store *s, uint64_t generation, bool quarantine, route_done_fn fn, void *owner)
 {
     struct args a = {0};
     char id[33];
     random_hex(id, 16);
     args_text(&a, id);
     args_number(&a, store_quarantine_length_ms(s));
+    args_number(&a, generation);
+    args_bool(&a, quarantine);
     route_run(s, "init", &a, fn, owner);
 }

@@ -515,7 +515,7 @@ void store_script_for(struct store *s, const void *who, const char *name, const 
     c->script = find_script(name);
     c->args = copy_spans(args, n);
     c->n_args = n;
-    bool early = strcmp(name, "init") == 0 && redis_is_up(s->redis);
+    bool early = (strcmp(name, "init") == 0 || strcmp(name, "restore") == 0) && redis_is_up(s->redis);
     if (c->script == N_SCRIPTS || (s->state != STORE_UP && !early)) {
         refuse(c);
         return;

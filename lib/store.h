@@ -53,7 +53,7 @@ char *store_key(const struct store *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* Runs a script of lib/route by name: EVALSHA, and EVAL where Redis does not have it (NOSCRIPT: the cache is
  * empty after a failover). The scripts build their keys from the prefix, which goes as KEYS[1]; args as ARGV.
- * A REDIS_DOWN at once where the store is not STORE_UP (but for "hello" and "init", which it sends itself or
+ * A REDIS_DOWN at once where the store is not STORE_UP (but for "hello", "init" and "restore", which it sends itself or
  * ctl does). */
 void store_script(struct store *s, const char *name, const struct span *args, size_t n, redis_fn fn,
                   void *owner);

@@ -1,9 +1,15 @@
--- init: makes the store. args: id to give it, quarantine in ms.
+-- init: makes the store. args: id to give it, quarantine in ms, generation (none: 1), 1 where the quarantine begins now, since
+-- proxies and migrators of a store that was lost may still be at work.
 look_at_store()
 if S.id == arg(1) then return OK end
 if S.id ~= '' then return {'refused', 'there already'} end
 local run = string.match(call('INFO', 'server'), 'run_id:(%w+)') or ''
-call('HSET', STORE, 'id', arg(1), 'generation', '1', 'schema', '1', 'run_id', run, 'quarantine', arg(2),
+local generation = math.max(1, number(arg(3)))
+call('HSET', STORE, 'id', arg(1), 'generation', text(generation), 'schema', '1', 'run_id', run, 'quarantine', arg(2),
      'quarantine_until', '0', 'series', '1', 'audit_since', '0')
 call('HSET', COUNTS, 'whole', '1')
+if arg(4) == '1' then
+    S.generation = generation
+    quarantine(now(), number(arg(2)))
+end
 return OK

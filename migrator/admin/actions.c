@@ -262,7 +262,7 @@ static void run_now(struct run *r)
 
     switch (r->action.verb) {
     case ACTION_INIT:
-        route_init(r->store, on_init, r);
+        route_init(r->store, 0, false, on_init, r);
         break;
     case ACTION_STATUS:
         report_status(r);
@@ -281,6 +281,9 @@ static void run_now(struct run *r)
         break;
     case ACTION_LIST:
         report_list(r);
+        break;
+    case ACTION_EXPORT:
+        run_export(r);
         break;
     case ACTION_AUDIT:
         report_audit(r);

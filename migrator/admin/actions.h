@@ -4,6 +4,8 @@
 #ifndef IMAPFERRY_ACTIONS_H
 #define IMAPFERRY_ACTIONS_H
 
+#include <stdio.h>
+
 #include <jansson.h>
 
 #include "lib/route.h"
@@ -15,6 +17,7 @@ enum action_verb { /* from MIGRATE on they change something */
     ACTION_USER,     /* one account; with report: what its last pass compared and found */
     ACTION_SESSIONS, /* its sessions */
     ACTION_LIST,     /* accounts by state and reason */
+    ACTION_EXPORT,   /* what has to be known of all after a loss of the store, as lines (migrator/flips.h) */
     ACTION_AUDIT,    /* who did what, of one account or of all */
     ACTION_MIGRATE,  /* queues it; with now, it is cut over whatever the policy says */
     ACTION_FLIP, /* without force: migrate now; with force the copy is skipped, not the freeze. Both also go
@@ -45,6 +48,7 @@ struct action {
     const char *to;    /* backend; "" = the target that the configuration gives the account */
     const char *state; /* list, retry of all: "" = any */
     bool all;          /* retry */
+    FILE *out;         /* export; borrowed until the end */
     bool force, now, report;
     bool remove;             /* waive: the other way round */
     const char *const *keys; /* of waive, as typed (migrator/waiver.h); copied */

@@ -1,4 +1,4 @@
-/* `list`, and `retry --all`: both go through all routes, some hundreds at a time. What changes meanwhile may be seen as it
+/* `list`, `retry --all` and `route export` go through all routes, some hundreds at a time. What changes meanwhile may be seen as it
  * was or as it is. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +25,8 @@ struct walk {
     void *at;    /* retry: the next of found */
     size_t under_way, queued;
     enum route_rc broken; /* the first answer that ends it */
+    uint64_t exported;
+    void (*ask)(struct walk *w, const struct span *users, size_t n);
     void (*done)(struct walk *w);
 };
 
@@ -72,6 +74,14 @@ static void take(struct walk *w, const struct span *row)
     free(user);
 }
 
+static void go_on(struct walk *w)
+{
+    if (strcmp(w->cursor, "0") == 0)
+        w->done(w);
+    else
+        scan(w);
+}
+
 static void on_list(void *owner, enum route_rc rc, const struct span *rows, size_t n)
 {
     struct walk *w = owner;
@@ -82,10 +92,12 @@ static void on_list(void *owner, enum route_rc rc, const struct span *rows, size
     }
     for (size_t i = 0; i + FIELDS <= n; i += FIELDS)
         take(w, &rows[i]);
-    if (strcmp(w->cursor, "0") == 0)
-        w->done(w);
-    else
-        scan(w);
+    go_on(w);
+}
+
+static void ask_list(struct walk *w, const struct span *users, size_t n)
+{
+    route_list(w->run->store, w->state, w->reason, users, n, on_list, w);
 }
 
 static void on_scan(void *owner, enum redis_rc rc, const struct reply *reply)
@@ -106,7 +118,7 @@ static void on_scan(void *owner, enum redis_rc rc, const struct reply *reply)
     }
     free(w->cursor);
     w->cursor = xspandup(reply_str(reply_at(reply, 0)));
-    route_list(w->run->store, w->state, w->reason, users, n, on_list, w);
+    w->ask(w, users, n);
     free(users);
     free(before);
 }
@@ -122,7 +134,7 @@ static void scan(struct walk *w)
     free(pattern);
 }
 
-static void walk_start(struct run *r, const char *reason, void (*done)(struct walk *w))
+static struct walk *walk_new(struct run *r, const char *reason, void (*done)(struct walk *w))
 {
     struct walk *w = xcalloc(1, sizeof(*w));
 
@@ -131,9 +143,10 @@ static void walk_start(struct run *r, const char *reason, void (*done)(struct wa
     w->reason = reason;
     w->cursor = xstrdup("0");
     w->found = json_object();
+    w->ask = ask_list;
     w->done = done;
     random_hex(w->id, 16);
-    scan(w);
+    return w;
 }
 
 /* ---- list */
@@ -169,7 +182,7 @@ static void list_done(struct walk *w)
 
 void report_list(struct run *r)
 {
-    walk_start(r, r->action.reason, list_done);
+    scan(walk_new(r, r->action.reason, list_done));
 }
 
 char *list_fault(const struct action *a)
@@ -275,5 +288,64 @@ static void retry_found(struct walk *w)
 
 void run_retry_all(struct run *r)
 {
-    walk_start(r, "", retry_found);
+    scan(walk_new(r, "", retry_found));
+}
+
+/* ---- export */
+
+static void write_line(struct walk *w, const struct span *row, const char *time)
+{
+    static const char *const names[] = {"user",   "backend", "state", "epoch",      "generation", "source",
+                                        "target", "home",    "left",  "flipped_at", "held_from",  "reason"};
+    json_t *o = json_object();
+    uint64_t n;
+
+    json_object_set_new(o, "time", json_string(time));
+    for (size_t i = 0; i < COUNTOF(names); i++) {
+        bool number = (i == 3 || i == 4) && span_u64(row[i], INT64_MAX, &n);
+        json_object_set_new(o, names[i], number ? json_integer((json_int_t)n) : json_text(row[i]));
+    }
+    json_dumpf(o, w->run->action.out, JSON_PRESERVE_ORDER | JSON_ENSURE_ASCII);
+    fputc('\n', w->run->action.out);
+    json_decref(o);
+    w->exported++;
+}
+
+static void on_export(void *owner, enum route_rc rc, const struct span *rows, size_t n)
+{
+    enum { EXPORTED = 12 };
+    struct walk *w = owner;
+    json_t *now = action_time(clock_wall_ms());
+
+    if (rc != ROUTE_OK) {
+        walk_fail(w, rc);
+    } else {
+        for (size_t i = 1; i + EXPORTED <= n; i += EXPORTED)
+            write_line(w, &rows[i], json_string_value(now));
+        go_on(w);
+    }
+    json_decref(now);
+}
+
+static void ask_export(struct walk *w, const struct span *users, size_t n)
+{
+    route_export(w->run->store, users, n, on_export, w);
+}
+
+static void exported_all(struct walk *w)
+{
+    struct run *r = w->run;
+    unsigned long long n = w->exported;
+
+    json_object_set_new(r->data, "exported", json_integer((json_int_t)n));
+    walk_free(w);
+    run_end(r, ACTION_DONE, "%llu accounts that were switched over, or are held", n);
+}
+
+void run_export(struct run *r)
+{
+    struct walk *w = walk_new(r, "", exported_all);
+
+    w->ask = ask_export;
+    scan(w);
 }

@@ -37,6 +37,7 @@ void report_status(struct run *r);
 char *list_fault(const struct action *a);
 void report_list(struct run *r);
 void run_retry_all(struct run *r);
+void run_export(struct run *r);
 void run_recount(struct run *r);
 
 #endif

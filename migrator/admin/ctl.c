@@ -1,5 +1,6 @@
 /* imapferryctl: what staff type. One verb a call; see ctl_args.c for all of them, and actions.h for what they do. */
 #include <errno.h>
+#include <fcntl.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 #include "ctl_plan.h"
 #include "ctl_print.h"
 #include "ctl_wait.h"
+#include "restore.h"
 
 enum {
     STORE_TIMEOUT_MS = 5000, /* of one command */
@@ -28,6 +30,8 @@ struct ctl {
     struct ctl_args args;
     struct bulk_list list; /* owned; of the file with the names */
     struct bulk *bulk;     /* owned */
+    struct flips flips;    /* owned; of the files of a restore; of the journal here, for init */
+    struct restore *restore; /* owned */
     struct conf *conf;     /* owned, as all below */
     struct loop *loop;
     struct store *store;
@@ -86,7 +90,9 @@ static void end(struct ctl *c, const struct action_result *r)
 {
     c->ended = true;
     c->rc = r->rc;
-    if (c->args.json)
+    if (c->args.action.out == stdout && r->rc == ACTION_DONE)
+        ; /* the lines are what was asked for */
+    else if (c->args.json)
         ctl_print_json(r->data);
     else if (r->rc == ACTION_USAGE)
         ctl_args_wrong(&c->args, "%s", r->text);
@@ -197,19 +203,79 @@ static void on_reach(void *owner)
         unreachable(c, "no answer");
 }
 
+/* ---- route restore, and init after a loss */
+
+/* A file, or the journal in a folder. */
+static bool read_flips(struct ctl *c, const char *path)
+{
+    char *inside = xasprintf("%s/flips", path);
+    FILE *f = fopen(inside, "rb");
+    struct buf text = {0};
+    char block[65536];
+    size_t n;
+
+    if (!f)
+        f = fopen(path, "rb");
+    while (f && (n = fread(block, 1, sizeof(block), f)) > 0)
+        buf_add(&text, block, n);
+    bool good = f && !ferror(f);
+    if (good)
+        flips_read(&c->flips, buf_span(&text));
+    if (f)
+        fclose(f);
+    buf_free(&text);
+    free(inside);
+    return good;
+}
+
+static void on_restored(void *owner, const struct action_result *r)
+{
+    struct ctl *c = owner;
+
+    c->restore = NULL;
+    end(c, r);
+}
+
+/* A store is made for a site that has none, not for one that has lost it. */
+static bool journal_forbids(struct ctl *c)
+{
+    const char *folder = c->conf->migrator.journal_dir;
+
+    if (!read_flips(c, folder) || !c->flips.all)
+        return false;
+    char *text = xasprintf("the journal in %s has %u accounts that were switched over, and an empty store would send their users "
+                           "to the old server: \"route restore\" brings them back. For another site, move the journal away",
+                           folder, HASH_COUNT(c->flips.all));
+    json_t *o = json_pack("{s:s}", "error", text);
+    end(c, &(struct action_result){.rc = ACTION_REFUSED, .text = text, .data = o});
+    json_decref(o);
+    free(text);
+    return true;
+}
+
+static void start_verb(struct ctl *c, enum store_state state)
+{
+    if (c->args.what == ACTION_INIT && state == STORE_FOREIGN && journal_forbids(c))
+        return;
+    if (c->args.all)
+        start_bulk(c);
+    else if (c->args.what == CTL_RESTORE)
+        c->restore = restore_start(c->store, &c->flips, on_restored, c);
+    else
+        action_run(c->store, &c->args.action, on_result, c);
+}
+
 static void on_store(void *owner, enum store_state state, const char *detail)
 {
     struct ctl *c = owner;
-    bool good = state == STORE_UP || (state == STORE_FOREIGN && c->args.action.verb == ACTION_INIT);
+    bool makes_one = c->args.what == ACTION_INIT || c->args.what == CTL_RESTORE;
+    bool good = state == STORE_UP || (state == STORE_FOREIGN && makes_one);
 
     if (c->started || c->ended)
         return;
     if (good) {
         c->started = true;
-        if (c->args.all)
-            start_bulk(c);
-        else
-            action_run(c->store, &c->args.action, on_result, c);
+        start_verb(c, state);
     } else if (state != STORE_CONNECTING) {
         unreachable(c, detail);
     }
@@ -229,12 +295,52 @@ static int run_verb(struct ctl *c)
     loop_run(c->loop);
     wait_cancel(&c->waiting);
     bulk_cancel(&c->bulk);
+    restore_cancel(&c->restore);
     store_free(&c->store);
     timer_free(&c->reach);
     loop_free(&c->loop);
     free(c->key);
     free(who);
     return c->rc;
+}
+
+/* To a file beside it first: a backup is whole, or it is the one before. */
+static int run_export_to(struct ctl *c, const char *path)
+{
+    bool to_stdout = !strcmp(path, "-");
+    char *part = xasprintf("%s.part", path);
+    int fd = to_stdout ? -1 : open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), status = ACTION_FAILED;
+    FILE *f = to_stdout ? stdout : fd >= 0 ? fdopen(fd, "w") : NULL;
+
+    c->args.action.out = f;
+    if (f)
+        status = run_verb(c);
+    bool good = f && fflush(f) == 0 && !ferror(f);
+    if (good && !to_stdout && status == ACTION_DONE)
+        good = fsync(fd) == 0 && rename(part, path) == 0;
+    if (!good) {
+        char *text = xasprintf("%s: %s", path, strerror(errno));
+        ctl_print_error(c->args.json && !to_stdout, text, NULL);
+        free(text);
+        status = ACTION_FAILED;
+    }
+    if (f && !to_stdout)
+        fclose(f);
+    if (!to_stdout)
+        unlink(part);
+    free(part);
+    return status;
+}
+
+static int run_restore(struct ctl *c)
+{
+    for (size_t i = 0; i < c->args.action.n_keys; i++) {
+        if (!read_flips(c, c->args.keys[i])) {
+            ctl_args_wrong(&c->args, "%s: %s", c->args.keys[i], strerror(errno));
+            return ACTION_USAGE;
+        }
+    }
+    return run_verb(c);
 }
 
 static int run(struct ctl *c)
@@ -253,6 +359,10 @@ static int run(struct ctl *c)
         return seal_key(c);
     if (a->what == CTL_PLAN)
         return ctl_plan(c->conf, a->action.login, a->json);
+    if (a->what == CTL_RESTORE)
+        return run_restore(c);
+    if (a->what == ACTION_EXPORT)
+        return run_export_to(c, a->keys[0]);
     return run_verb(c);
 }
 
@@ -282,6 +392,7 @@ int main(int argc, char **argv)
     }
     status = run(&c);
     bulk_list_free(&c.list);
+    flips_free(&c.flips);
     conf_free(&c.conf);
     return status;
 }

@@ -27,6 +27,7 @@ enum {
     TAKES_JSON = 1 << 12,
     TAKES_STATE = 1 << 13,
     TAKES_WHY = 1 << 14,  /* --reason WORD, to look for */
+    TAKES_FILES = 1 << 16,
     TAKES_EACH = 1 << 15, /* --all without a list */
 };
 
@@ -92,6 +93,13 @@ static const struct ctl_verb verbs[] = {
     {"pause", ACTION_PAUSE, TAKES_REASON, {{"[--reason TEXT]", "stop all migrations"}},
      "What is being switched over at this moment is carried out; users go on working."},
     {"resume", ACTION_RESUME, TAKES_REASON, {{"[--reason TEXT]", "undo pause"}}, ""},
+    {"route export", ACTION_EXPORT, TAKES_FILES, {{"FILE", "write where accounts live, for a backup"}},
+     "A line for each account that was ever switched over, or is held (\"-\": standard output). Journals have the flips, and no "
+     "holds."},
+    {"route restore", CTL_RESTORE, TAKES_FILES, {{"FILE...", "make the store anew after a loss"}},
+     "FILE is the journal of a migrator (migrator.journal_dir, or the file flips in it) or an export. Give those of all hosts: "
+     "an account of which none is told lives on the old server. Stop all proxies and migrators before, and start them afterwards; "
+     "the README has a chapter on it."},
     {"help", CTL_HELP, TAKES_NAME, {{"[VERB]", "this; or more of one verb"}}, ""},
 };
 
@@ -340,7 +348,11 @@ static enum ctl_args_end take_flag(struct ctl_args *a, int argc, char **argv, in
 
 static enum ctl_args_end take_word(struct ctl_args *a, const char *word)
 {
-    if ((a->verb->takes & (NEEDS_NAME | TAKES_NAME)) && !a->action.login) {
+    bool one = a->what == ACTION_EXPORT && a->action.n_keys == 1;
+
+    if ((a->verb->takes & TAKES_FILES) && a->action.n_keys < CTL_KEYS_MAX && !one) {
+        a->keys[a->action.n_keys++] = word;
+    } else if ((a->verb->takes & (NEEDS_NAME | TAKES_NAME)) && !a->action.login) {
         a->action.login = word;
     } else if ((a->verb->takes & TAKES_KEYS) && a->action.n_keys < CTL_KEYS_MAX) {
         a->keys[a->action.n_keys++] = word;
@@ -356,6 +368,10 @@ static enum ctl_args_end check_whole(const struct ctl_args *a)
     if (a->what == CTL_HELP) {
         const struct ctl_verb *of = a->action.login ? find_verb(a->action.login) : NULL;
         return a->action.login && !of ? unknown_verb(a, a->action.login) : help(of);
+    }
+    if ((a->verb->takes & TAKES_FILES) && a->action.n_keys == 0) {
+        ctl_args_wrong(a, "%s needs a FILE", a->verb->name);
+        return CTL_ARGS_BAD;
     }
     if (a->all && (a->action.login || a->wait || a->action.now)) {
         ctl_args_wrong(a, "%s --all takes neither a NAME nor --now or --wait", a->verb->name);
@@ -418,7 +434,12 @@ enum ctl_args_end ctl_args_read(struct ctl_args *a, int argc, char **argv, int f
         ctl_args_wrong(a, "-c needs a FILE");
         return CTL_ARGS_BAD;
     }
-    a->verb = find_verb(argv[first]);
+    char *two = first + 1 < argc ? xasprintf("%s %s", argv[first], argv[first + 1]) : NULL;
+    a->verb = two ? find_verb(two) : NULL;
+    first += a->verb != NULL;
+    free(two);
+    if (!a->verb)
+        a->verb = find_verb(argv[first]);
     if (!a->verb)
         return unknown_verb(a, argv[first]);
     a->what = a->verb->what;

@@ -6,7 +6,7 @@
 #include "actions.h"
 
 /* Verbs that are none of actions.h. */
-enum { CTL_SEAL_KEY = -1, CTL_PLAN = -2, CTL_HELP = -3 };
+enum { CTL_SEAL_KEY = -1, CTL_PLAN = -2, CTL_HELP = -3, CTL_RESTORE = -4 };
 enum { CTL_KEYS_MAX = 1000 /* of one waive */ };
 
 struct ctl_verb;
@@ -16,7 +16,7 @@ struct ctl_args {
     const struct ctl_verb *verb;
     int what;             /* enum action_verb, or one of those above */
     struct action action; /* its verb, who and keys are not set; strings are of argv */
-    const char *keys[CTL_KEYS_MAX];
+    const char *keys[CTL_KEYS_MAX]; /* of waive; files of route export and route restore */
     const char *out; /* seal-key: the folder; NULL: as configured */
     const char *all; /* migrate: the file with the names; NULL: one account */
     bool json, wait;

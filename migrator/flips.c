@@ -1,0 +1,166 @@
+#include <stdlib.h>
+#include <time.h>
+
+#include <jansson.h>
+
+#include "lib/xalloc.h"
+
+#include "flips.h"
+
+static const char *text_of(const json_t *o, const char *name)
+{
+    const char *text = json_string_value(json_object_get(o, name));
+
+    return text ? text : "";
+}
+
+static uint64_t number_of(const json_t *o, const char *name)
+{
+    json_int_t n = json_integer_value(json_object_get(o, name));
+
+    return n > 0 ? (uint64_t)n : 0;
+}
+
+static void set(char **to, const char *text)
+{
+    char *old = *to;
+
+    *to = xstrdup(text);
+    free(old);
+}
+
+/* ms of "2026-01-31T10:00:00.123Z"; 0: it is none. */
+static uint64_t ms_of(const char *text)
+{
+    struct tm tm = {0};
+    const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
+    unsigned ms = 0;
+
+    if (!rest)
+        return 0;
+    if (rest[0] == '.')
+        ms = (unsigned)atoi(rest + 1);
+    return (uint64_t)timegm(&tm) * 1000 + (ms < 1000 ? ms : 0);
+}
+
+static struct flip *flip_of(struct flips *f, const char *user)
+{
+    struct flip *one;
+
+    HASH_FIND_STR(f->all, user, one);
+    if (one)
+        return one;
+    one = xcalloc(1, sizeof(*one));
+    one->user = xstrdup(user);
+    char **const texts[] = {&one->backend,   &one->source, &one->target,       &one->home,     &one->left, &one->state,
+                            &one->held_from, &one->reason, &one->last_backend};
+    for (size_t i = 0; i < COUNTOF(texts); i++)
+        *texts[i] = xstrdup("");
+    one->first_epoch = UINT64_MAX;
+    HASH_ADD_KEYPTR(hh, f->all, one->user, strlen(one->user), one);
+    return one;
+}
+
+/* Of a line, whichever of the two it is. epoch: of an account behind the flip, as an export has it. */
+struct line {
+    const json_t *o;
+    bool is_export;
+    uint64_t epoch;
+    const char *backend, *home;
+};
+
+static void take_state(struct flip *one, const struct line *l)
+{
+    const char *flipped = text_of(l->o, "flipped_at");
+
+    one->epoch = l->epoch;
+    set(&one->backend, l->backend);
+    set(&one->source, text_of(l->o, "source"));
+    set(&one->target, text_of(l->o, "target"));
+    set(&one->left, l->is_export ? text_of(l->o, "left") : text_of(l->o, "source"));
+    set(&one->state, text_of(l->o, "state"));
+    set(&one->held_from, text_of(l->o, "held_from"));
+    set(&one->reason, text_of(l->o, "reason"));
+    one->flipped_ms = l->is_export ? strtoull(flipped, NULL, 10) : ms_of(text_of(l->o, "time"));
+}
+
+static void take(struct flip *one, const struct line *l)
+{
+    uint64_t ms = ms_of(text_of(l->o, "time"));
+
+    if (l->epoch > one->epoch || (l->epoch == one->epoch && l->is_export && !*one->state) || !*one->backend)
+        take_state(one, l);
+    if (number_of(l->o, "generation") > one->generation)
+        one->generation = number_of(l->o, "generation");
+    if (*l->home && l->epoch < one->first_epoch) {
+        one->first_epoch = l->epoch;
+        set(&one->home, l->home);
+    }
+    if (ms > one->last_ms || (ms == one->last_ms && l->epoch >= one->last_epoch)) {
+        one->last_ms = ms;
+        one->last_epoch = l->epoch;
+        set(&one->last_backend, l->backend);
+    }
+}
+
+static bool read_line(struct flips *f, struct span text)
+{
+    json_t *o = json_loadb((const char *)text.p, text.len, 0, NULL);
+    struct line l = {.o = o, .is_export = json_object_get(o, "state") != NULL};
+    const char *user = text_of(o, "user");
+
+    l.backend = text_of(o, l.is_export ? "backend" : "target");
+    l.home = text_of(o, l.is_export ? "home" : "source");
+    l.epoch = number_of(o, "epoch") + !l.is_export;
+    bool good = *user && *l.backend && ms_of(text_of(o, "time")) > 0 && json_is_integer(json_object_get(o, "epoch"));
+    if (good)
+        take(flip_of(f, user), &l);
+    json_decref(o);
+    return good;
+}
+
+void flips_read(struct flips *f, struct span text)
+{
+    while (text.len) {
+        const uint8_t *feed = memchr(text.p, '\n', text.len);
+        size_t len = feed ? (size_t)(feed - text.p) : text.len;
+        bool empty = len == 0;
+        if (!empty && read_line(f, span_of(text.p, len)))
+            f->lines++;
+        else
+            f->unreadable += !empty;
+        len += feed != NULL;
+        text = span_of(text.p + len, text.len - len);
+    }
+}
+
+void flips_free(struct flips *f)
+{
+    struct flip *one, *next;
+
+    HASH_ITER(hh, f->all, one, next)
+    {
+        HASH_DEL(f->all, one);
+        char *const texts[] = {one->user,  one->backend,   one->source, one->target,       one->home,     one->left,
+                               one->state, one->held_from, one->reason, one->last_backend};
+        for (size_t i = 0; i < COUNTOF(texts); i++)
+            free(texts[i]);
+        free(one);
+    }
+    *f = (struct flips){0};
+}
+
+bool flip_is_in_doubt(const struct flip *one)
+{
+    return strcmp(one->last_backend, one->backend) != 0;
+}
+
+uint64_t flips_generation(const struct flips *f)
+{
+    uint64_t highest = 0;
+
+    for (const struct flip *one = f->all; one; one = one->hh.next)
+        if (one->generation > highest)
+            highest = one->generation;
+    return highest;
+}
