@@ -44,6 +44,7 @@ struct redis {
     struct stream *stream; /* owned */
     redisReader *reader;   /* owned */
     struct redis_scan scan;
+    bool answered;            /* this connection brought an answer that is no error */
     struct pending_list sent; /* in the order of their answers */
     struct pending_list lost; /* to be told REDIS_DOWN by the task */
     char *broken;             /* owned; to be told by the task before */
@@ -249,10 +250,30 @@ static void on_data(struct redis *r)
             free(text);
             break;
         }
+        if (reply && ((redisReply *)reply)->type != REDIS_REPLY_ERROR)
+            r->answered = true;
         if (!reply || !take_answer(r, reply))
             break;
     }
     leave_callback(r);
+}
+
+/* A Redis that wants a password hangs up at a long command of who has given none; one that wants TLS at each. */
+static void lose_connection(struct redis *r, const char *what)
+{
+    const struct address *a = &r->conf->address;
+    bool plain = !r->policy && a->scheme != ADDRESS_REDIS_UNIX;
+    char *why;
+
+    if (r->answered || (a->password && !plain)) {
+        lose(r, what);
+        return;
+    }
+    why = xasprintf("%s; it has answered nothing: see whether it wants %s%s%s", what,
+                    a->password ? "" : "a password (redis: url or password_file)", !a->password && plain ? " or " : "",
+                    plain ? "TLS (rediss://)" : "");
+    lose(r, why);
+    free(why);
 }
 
 static void on_stream(struct stream *s, enum stream_event ev, void *owner)
@@ -261,9 +282,9 @@ static void on_stream(struct stream *s, enum stream_event ev, void *owner)
     if (ev == STREAM_DATA)
         on_data(r);
     else if (ev == STREAM_EOF)
-        lose(r, "closed by Redis");
+        lose_connection(r, "closed by Redis");
     else if (ev == STREAM_ERROR)
-        lose(r, stream_error(s));
+        lose_connection(r, stream_error(s));
 }
 
 static void on_deadline(void *owner)
@@ -275,7 +296,7 @@ static void on_deadline(void *owner)
     TAILQ_FOREACH(p, &r->sent, link)
     {
         if (p->due_ms <= now) {
-            lose(r, "no answer in time");
+            lose_connection(r, "no answer in time");
             return;
         }
         if (next == 0 || p->due_ms < next)
@@ -448,6 +469,7 @@ static void on_dial(void *owner, enum dial_rc rc, struct stream *s, const char *
     if (!r->reader)
         abort(); /* out of memory: as everywhere */
     r->scan = (struct redis_scan){0};
+    r->answered = false;
     r->phase = PHASE_SIGNIN;
     r->busy++;
     send_auth(r);

@@ -127,6 +127,31 @@ static void test_answers_that_break_the_connection(void **state)
     breaks(m, BYTES("+OK\r\n+half"), "od", "no answer in time");
 }
 
+/* One that wants a password, or TLS, says so by nothing but its hanging up; one that has answered wants neither. */
+static void test_closed_without_an_answer(void **state)
+{
+    struct mad *m = *state;
+    m->downs = 0;
+    breaks(m, BYTES("-NOAUTH Authentication required.\r\n-ERR x\r\n+more\r\n"), "ee", "no command");
+    struct told t;
+    m->downs = 0;
+    connected(m);
+    ask(m, &t, 2);
+    say(m, BYTES("-NOAUTH Authentication required.\r\n"));
+    close(m->peer);
+    m->peer = -1;
+    UNIT_UNTIL(&m->u, strlen(t.order) == 2);
+    assert_non_null(strstr(m->why, "see whether it wants a password (redis: url or password_file)"));
+    m->downs = 0;
+    connected(m);
+    ask(m, &t, 2);
+    say(m, BYTES("+OK\r\n"));
+    close(m->peer);
+    m->peer = -1;
+    UNIT_UNTIL(&m->u, strlen(t.order) == 2);
+    assert_null(strstr(m->why, "password"));
+}
+
 static void test_closed_by_the_server(void **state)
 {
     struct mad *m = *state;
@@ -223,6 +248,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_answers_that_break_the_connection),
         TEST(test_closed_by_the_server),
+        TEST(test_closed_without_an_answer),
         TEST(test_what_is_sent),
         TEST(test_callbacks_may_do_anything),
         TEST(test_a_command_with_a_short_patience_behind_a_blocking_one),
