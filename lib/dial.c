@@ -172,7 +172,8 @@ static void lookup_done(struct dial *d, int status, const struct addrinfo *list)
     if (d->n_addrs == 0)
         note_failure(
             d, DIAL_UNREACHABLE,
-            xasprintf("%s: %s", d->host, status != 0 ? uv_strerror(status) : "the name has no address"));
+            xasprintf("%s: the name can't be resolved (%s): see how it is spelled, and this host's DNS", d->host,
+                      status != 0 ? uv_strerror(status) : "it has no address"));
     try_next(d);
 }
 

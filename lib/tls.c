@@ -327,11 +327,29 @@ static void begin(struct tls *t, struct span *in, struct buf *out)
     t->out = out;
 }
 
+/* What to look at where a certificate was not believed. */
+static const char *verify_hint(long verify)
+{
+    switch (verify) {
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+        return ": who signed it is not trusted here (see ca_file)";
+    case X509_V_ERR_HOSTNAME_MISMATCH:
+    case X509_V_ERR_IP_ADDRESS_MISMATCH:
+        return ": it is for other names than the address has";
+    default:
+        return "";
+    }
+}
+
 static enum tls_rc fail(struct tls *t)
 {
     long verify = SSL_get_verify_result(t->ssl);
     const char *text = verify != X509_V_OK ? X509_verify_cert_error_string(verify) : queue_text();
-    snprintf(t->error, sizeof(t->error), "%s", text);
+    snprintf(t->error, sizeof(t->error), "%s%s", text, verify_hint(verify));
     t->failed = true;
     return TLS_FAILED;
 }

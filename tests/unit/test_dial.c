@@ -209,7 +209,7 @@ static void test_no_such_name(void **state)
 {
     struct world *w = *state;
     start(w, ADDRESS_IMAP, "no-such-host.invalid", 10000);
-    dial_ends(w, DIAL_UNREACHABLE, "no-such-host.invalid: ");
+    dial_ends(w, DIAL_UNREACHABLE, "no-such-host.invalid: the name can't be resolved (");
 }
 
 static void test_name_that_cannot_be(void **state)
