@@ -1851,3 +1851,26 @@ def test_an_id_is_one_processs(store):
     assert tell("e", name="proxy/new") == ["ok"] and not store.client.hexists(key, "proxy/old")
     store.client.hset(key, "migrator/m", f"d {store.now() + 10 ** 9} host/d")
     assert int(tell("f")[3]) <= 12000, "a clock that went back"
+
+
+# ---- a store that was lost
+
+def test_restore_is_for_a_store_that_is_gone_and_may_be_repeated(store):
+    row = ["ann", "new", "flipped", "6", "old", "new", "old", "old", "1769853600123", "", ""]
+    assert store.call("restore", 4, *row) == ["refused", "there"]
+    store.client.flushall()
+    store.client.hset(store.key("route", "bob"), mapping={"backend": "new", "state": "settled", "epoch": "9"})
+    rows = row + ["bob", "old", "held", "8", "new", "old", "old", "new", "1769853600123", "resting", "held: x"]
+    assert store.call("restore", 4, *rows) == ["ok", "1"], "what is there with a later epoch stays"
+    before = store.route()
+    assert store.call("restore", 4, *rows) == ["ok", "1"] and store.route() == before
+    assert {k: before[k] for k in ("backend", "state", "epoch", "generation", "left", "forced")} == {
+        "backend": "new", "state": "flipped", "epoch": "6", "generation": "4", "left": "old", "forced": "bare"}
+    assert store.client.zscore(store.key("late"), "ann") > store.now()
+    assert store.call("read", "ann") == ["nostore"], "no login finds half of it"
+    assert store.call("init", "id-two", LONG, 4, 1) == ["ok"]
+    store.id = "id-two"
+    assert store.generation() == 4 and store.call("hello", LONG)[3] != "0", "a quarantine"
+    assert store.call("counts_read")[1:] == ["1", "state:flipped", "1", "backend:new", "1"]
+    assert store.call("export", "ann", "bob", "eve") == [
+        "ok", "4", "ann", "new", "flipped", "6", "4", "old", "new", "old", "old", "1769853600123", "", ""]

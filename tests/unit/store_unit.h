@@ -172,7 +172,7 @@ static inline void unit_store_begin(struct unit_store *u)
     unit_redis_start(&u->redis);
     unit_store_connect(u);
     UNIT_UNTIL(u, u->state == STORE_FOREIGN);
-    UNIT_DO_RC(u, ROUTE_OK, route_init);
+    UNIT_DO_RC(u, ROUTE_OK, route_init, 0, false);
     UNIT_UNTIL(u, u->state == STORE_UP);
 }
 

@@ -212,7 +212,7 @@ static void test_two_connections_have_one_identity(void **state)
     assert_int_equal(system(command), 0);
     unit_redis_start(&u->redis);
     UNIT_UNTIL(u, u->state == STORE_FOREIGN);
-    UNIT_DO(u, a, route_init);
+    UNIT_DO(u, a, route_init, 0, false);
     assert_int_equal(a.rc, ROUTE_OK);
     beside = store_new_beside(u->store, 2000, NULL, NULL);
     UNIT_UNTIL(u, store_state(beside) != STORE_CONNECTING && store_state(beside) != STORE_DOWN);

@@ -519,9 +519,9 @@ static void test_store_emptied_and_made_again_by_another(void **state)
     other.tick = u->tick;
     unit_store_connect(&other);
     UNIT_UNTIL(&other, other.state == STORE_FOREIGN);
-    UNIT_DO_RC(&other, ROUTE_OK, route_init);
+    UNIT_DO_RC(&other, ROUTE_OK, route_init, 0, false);
     UNIT_UNTIL(&other, other.state == STORE_UP);
-    UNIT_DO_RC(&other, ROUTE_REFUSED, route_init);
+    UNIT_DO_RC(&other, ROUTE_REFUSED, route_init, 0, false);
     /* The old process stays out, also once it has said hello again: over a new connection. */
     u->news = 0;
     unit_redis_kill(&u->redis);
@@ -603,7 +603,7 @@ static void test_down_at_start(void **state)
     unit_redis_start(&u->redis);
     UNIT_UNTIL(u, u->state == STORE_FOREIGN);
     assert_int_equal(read_route(u, "ann").rc, ROUTE_NO_STORE);
-    UNIT_DO_RC(u, ROUTE_OK, route_init);
+    UNIT_DO_RC(u, ROUTE_OK, route_init, 0, false);
     UNIT_UNTIL(u, u->state == STORE_UP);
 }
 
@@ -620,7 +620,7 @@ static void test_password_and_database(void **state)
     u->conf.redis.address.password = (char *)(uintptr_t) "pass word";
     unit_store_connect(u);
     UNIT_UNTIL(u, u->state == STORE_FOREIGN);
-    UNIT_DO_RC(u, ROUTE_OK, route_init);
+    UNIT_DO_RC(u, ROUTE_OK, route_init, 0, false);
     UNIT_UNTIL(u, u->state == STORE_UP);
     assert_non_null(strstr(UNIT_COMMAND(u, "CLIENT", "INFO").text, " db=3 "));
 }
