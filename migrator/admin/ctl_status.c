@@ -251,19 +251,28 @@ static void write_migrators(struct buf *out, json_t *list, const char *now)
     json_t *m;
     size_t i;
 
+    size_t alive = 0;
+
     if (json_array_size(list) == 0)
-        ctl_write_line(out, "migrators", "none");
+        ctl_write_label(out, "migrators");
     json_array_foreach(list, i, m)
     {
         uint64_t jobs = ctl_number_of(m, "jobs");
         bool silent = json_is_true(json_object_get(m, "silent"));
+        alive += !silent;
         table_add(&t, (char *[]){xstrdup(ctl_text_of(m, "migrator")),
                                  xasprintf("version %s", *ctl_text_of(m, "version") ? ctl_text_of(m, "version") : "?"),
                                  xasprintf("%" PRIu64 " job%s", jobs, jobs == 1 ? "" : "s"),
                                  silent ? say_silent(ctl_text_of(m, "told"), now) : xstrdup("")});
     }
     table_sort(&t);
+    bool none = t.n == 0;
     table_write(&t, out, "migrators");
+    if (alive == 0) {
+        if (!none)
+            ctl_write_label(out, "");
+        buf_add_str(out, "none is alive: nothing is copied or switched over until one is\n");
+    }
 }
 
 void ctl_write_status(struct buf *out, const json_t *o)

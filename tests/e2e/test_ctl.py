@@ -120,6 +120,7 @@ def test_human_output(manual, old):
         assert status == 0 and out.startswith("MODE ") and len(out.splitlines()) == 2
         assert re.match(r"running +old +127\.0\.0\.1", out.splitlines()[1]), out
     assert "PAUSED" not in manual.ctl_raw("status")[1]
+    assert re.search(r"^migrators   none is alive", manual.ctl_raw("status")[1], re.M)
     assert manual.ctl_raw("pause", "--reason", "lunch")[0] == 0
     assert re.search(r"^PAUSED +by \w+: lunch, 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ \(", manual.ctl_raw("status")[1], re.M)
 
