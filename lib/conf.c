@@ -38,6 +38,7 @@ static void add_error(const struct conf_source *src, const char *place, const ch
     free(before);
 }
 
+static void fail_at(const struct conf_source *src, struct conf_place at, const char *fmt, va_list ap) PRINTF_LIKE(3, 0);
 static void fail_at(const struct conf_source *src, struct conf_place at, const char *fmt, va_list ap)
 {
     struct buf b = {0}, text = {0};
