@@ -17,6 +17,7 @@ struct events {
     events_news_fn news;
     void *owner;         /* borrowed */
     char last[48];       /* id of the last event */
+    uint64_t asked_ms;   /* by clock_boot_ms(): the read under way */
     uint64_t number;     /* of the last event, 0 = not known */
     uint64_t generation; /* 0 = not known */
     bool was_live;
@@ -97,7 +98,14 @@ static bool take_event(struct events *e, const struct reply *entry)
 
 static void read_on(struct events *e);
 
-/* A nil: nothing came. Else one stream: its name, and the entries. */
+/* A nil, when its time was over: nothing came. Whatever else has nothing in it would be asked for again at once. */
+static bool is_in_vain(const struct events *e, const struct reply *r, const struct reply *entries)
+{
+    bool waited = clock_boot_ms() - e->asked_ms >= BLOCK_MS / 2;
+    return reply_count(entries) == 0 && (reply_type(r) != REPLY_NIL || !waited);
+}
+
+/* A nil, or one stream: its name, and the entries. */
 static void on_events(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct events *e = owner;
@@ -108,6 +116,10 @@ static void on_events(void *owner, enum redis_rc rc, const struct reply *r)
         return;
     if (rc == REDIS_ERROR_REPLY) {
         redis_reset(e->redis, "XREAD was refused");
+        return;
+    }
+    if (is_in_vain(e, r, entries)) {
+        redis_reset(e->redis, "XREAD ended without an event before its time");
         return;
     }
     e->busy++;
@@ -121,6 +133,7 @@ static void on_events(void *owner, enum redis_rc rc, const struct reply *r)
 static void read_on(struct events *e)
 {
     char block[16], count[16];
+    e->asked_ms = clock_boot_ms();
     snprintf(block, sizeof(block), "%d", BLOCK_MS);
     snprintf(count, sizeof(count), "%d", COUNT);
     struct span argv[] = {span_str("XREAD"), span_str("COUNT"),   span_str(count),  span_str("BLOCK"),

@@ -37,6 +37,7 @@ struct call {
     const void *who;
     store_drop_fn drop;
     size_t script;     /* N_SCRIPTS: a plain command */
+    bool whole;        /* it was sent as EVAL */
     struct span *args; /* owned, as one block: of a script, for an EVAL after NOSCRIPT */
     size_t n_args;
 };
@@ -468,7 +469,7 @@ static void on_call(void *owner, enum redis_rc rc, const struct reply *r)
     struct store *s = c->s;
     const char *script = c->script < N_SCRIPTS ? scripts[c->script].name : "";
 
-    if (rc == REDIS_ERROR_REPLY && *script && begins(reply_str(r), "NOSCRIPT")) {
+    if (rc == REDIS_ERROR_REPLY && *script && !c->whole && begins(reply_str(r), "NOSCRIPT")) {
         send_script(c, true);
         return;
     }
@@ -490,6 +491,7 @@ static void send_script(struct call *c, bool whole)
     struct store *s = c->s;
     size_t n = 5 + c->n_args;
     struct span *argv = xcalloc(n, sizeof(*argv));
+    c->whole = whole;
     FAULT_POINT("script", scripts[c->script].name, "sent");
     argv[0] = span_str(whole ? "EVAL" : "EVALSHA");
     argv[1] = span_str(whole ? scripts[c->script].text : s->sha[c->script]);

@@ -4,6 +4,7 @@ import os
 import pytest
 
 from harness import net, redisd
+from harness.relay import DOWN, UP, Relay
 from harness.scene import assert_equal, connect, fill, new_user, small
 
 SETTINGS = {"proxy": {"store_timeout": "500ms", "lease": "500ms", "lease_long": "1s"}}
@@ -151,3 +152,23 @@ def test_each_flip_stands_in_the_journal(ferry, redis, old, new):
         with open(os.path.join(folder, name), encoding="utf-8") as f:
             text += f.read()
     assert user in text and '"new"' in text
+
+
+def test_redis_that_knows_no_script_ever(make_ferry, backends, redis):
+    """Sent whole, it is not sent once more: that would have no end."""
+    asked, mad = [], []
+
+    def edit(direction, data):
+        if direction == UP and mad:
+            asked.append(data)
+        return b"-NOSCRIPT No matching script\r\n" if direction == DOWN and mad else data
+    relay = Relay(redis.address, edit)
+    ferry = make_ferry(backends, SETTINGS)
+    proxy = ferry.proxy(redis={"url": relay.redis_url})
+    mad.append(True)
+    assert login(proxy, new_user()).startswith(b"l1 NO [UNAVAILABLE]")
+    whole = sum(x.count(b"\r\nEVAL\r\n") for x in asked)
+    assert 0 < whole < 20, whole
+    mad.clear()
+    net.wait_until("login", lambda: login(proxy, new_user()).startswith(b"l1 OK"))
+    relay.close()

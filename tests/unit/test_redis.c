@@ -241,6 +241,52 @@ static void test_a_command_with_a_short_patience_behind_a_blocking_one(void **st
     assert_string_equal(slow.order, "d");
 }
 
+/* ---- events of such a Redis ---- */
+
+static void on_event(void *owner, const struct event *ev)
+{
+    (void)owner, (void)ev;
+}
+
+static void on_news(void *owner, enum events_news news)
+{
+    *(unsigned *)owner += news == EVENTS_LIVE;
+}
+
+static bool was_asked(struct mad *m, const char *command)
+{
+    char text[1024];
+    ssize_t n = read(m->peer, text, sizeof(text) - 1);
+    text[n > 0 ? n : 0] = '\0';
+    return strstr(text, command) != NULL;
+}
+
+static void answer_follower(struct mad *m, struct span to_xread)
+{
+    UNIT_UNTIL(&m->u, take_peer(m));
+    UNIT_UNTIL(&m->u, was_asked(m, "ROLE"));
+    say(m, BYTES("*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"));
+    UNIT_UNTIL(&m->u, was_asked(m, "XREVRANGE"));
+    say(m, BYTES("*0\r\n"));
+    UNIT_UNTIL(&m->u, was_asked(m, "XREAD"));
+    say(m, to_xread);
+}
+
+/* It is asked again at a pace, not at once. */
+static void test_a_read_of_events_that_ends_at_once(void **state)
+{
+    static const char *const answers[] = {"*-1\r\n", "$-1\r\n", "*0\r\n", "+OK\r\n", ":7\r\n", "*1\r\n*2\r\n$1\r\nx\r\n*0\r\n"};
+    struct mad *m = *state;
+    unsigned lives = 0;
+    redis_free(&m->redis);
+    struct events *e = events_new(m->u.loop, &m->u.conf, on_event, on_news, &lives);
+    for (size_t i = 0; i < COUNTOF(answers); i++)
+        answer_follower(m, span_str(answers[i])); /* each on a connection of its own */
+    UNIT_UNTIL(&m->u, take_peer(m));
+    assert_int_equal(lives, COUNTOF(answers));
+    events_free(&e);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -252,6 +298,7 @@ int main(void)
         TEST(test_what_is_sent),
         TEST(test_callbacks_may_do_anything),
         TEST(test_a_command_with_a_short_patience_behind_a_blocking_one),
+        TEST(test_a_read_of_events_that_ends_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
