@@ -6,6 +6,7 @@ local done = call('XREVRANGE', AUDIT .. of, '+', '-', 'COUNT', arg(2))
 -- A version before had no stream for each account: of what it wrote the newest entries are looked through. `audit_since`: when
 -- that ended, in ms ('' not yet).
 local since = call('HGET', STORE, 'audit_since') or '+'
+if number(since) > 0 then since = text(number(since) - 1) end -- what came in the same millisecond stands in both
 if of ~= '' and since ~= '0' and #done < number(arg(2)) then
     for _, entry in ipairs(call('XREVRANGE', AUDIT, since, '-', 'COUNT', '5000')) do
         local f = entry[2]
