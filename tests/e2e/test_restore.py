@@ -47,12 +47,11 @@ def test_everything_is_lost_in_the_middle_of_many_migrations(site):
     status, answer = ferry.ctl("init")
     assert status == 4 and "route restore" in answer["error"], answer
     files = journals(ferry, "journal", "journal-b")
-    moved = {}
+    flips = []
     for folder in files:
         with open(os.path.join(folder, "flips"), encoding="ascii") as f:
-            for line in filter(str.strip, f):
-                flip = json.loads(line)
-                moved[flip["user"]] = flip["target"]
+            flips += [json.loads(line) for line in filter(str.strip, f)]
+    moved = {flip["user"]: flip["target"] for flip in sorted(flips, key=lambda x: int(x["epoch"]))}
     assert set(users[2:8]) <= set(moved) and held not in moved and moved[back] == "old"
     status, answer = ferry.ctl("route", "restore", *files, backup)
     assert status == 0 and answer["held"] == 2 and answer["restored"] == len(moved) + 1 and answer["in_doubt"] == [], answer

@@ -9,8 +9,7 @@ STATES = {"ann": ("blocked", "cannot: too large"), "bob": ("backoff", "unreachab
 
 @pytest.fixture
 def ferry(make_ferry):
-    nowhere = {"address": "imap://127.0.0.1:1"}
-    made = make_ferry({"old": nowhere, "new": nowhere}, {"migration": {"trigger": "manual"}})
+    made = make_ferry({"old": {"address": "imap://127.0.0.1:1"}, "new": {"address": "imap://127.0.0.1:2"}}, {"migration": {"trigger": "manual"}})
     redis = made.redis.client()
     for user, (state, reason) in STATES.items():
         redis.hset(f"imapferry:route:{user}", mapping={
