@@ -123,7 +123,8 @@ def test_what_a_proxy_has_sent_to_the_server_that_is_left_does_not_arrive(make_f
     assert host.unsent(source.number) > 0
     assert ferry.ctl("flip", user, "--to", "new", "--reason", "test")[0] == 0
     ferry.wait_state(user, "flipped", timeout=60)
-    assert migrator.find("event=proxy_silent") and host.unsent(source.number) == 0, "it may still arrive"
+    assert host.unsent(source.number) == 0, "it may still arrive"
+    migrator.wait("event=proxy_silent")
     source.resume()
     proxy.signal(signal.SIGCONT)
     host.heal()
