@@ -31,12 +31,6 @@ void doubles_stop(struct doubles **dp)
     free(d);
 }
 
-static int compare_instants(const void *a, const void *b)
-{
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
 /* Dates, on the target, of copies that were sent twice: a double has the same. Sorted; to free. */
 static int64_t *resent_dates(const struct pair *p, size_t *_n)
 {
@@ -48,7 +42,7 @@ static int64_t *resent_dates(const struct pair *p, size_t *_n)
         if (m && imap_seq_has(ledger_resent(p->ledger), rows[i].source_uid))
             dates[n++] = m->instant;
     }
-    qsort(dates, n, sizeof *dates, compare_instants);
+    qsort(dates, n, sizeof *dates, mbox_compare_instants);
     *_n = n;
     return dates;
 }
@@ -64,7 +58,7 @@ static void choose(struct doubles *d)
     delta_foreign(&delta, 1, &unknown);
     for (size_t i = 0; n > 0 && unknown.n > 0 && i < p->target.list.listed; i++) {
         const struct mbox_msg *m = &p->target.list.msgs[i];
-        if (imap_seq_has(&unknown, m->uid) && bsearch(&m->instant, dates, n, sizeof *dates, compare_instants))
+        if (imap_seq_has(&unknown, m->uid) && bsearch(&m->instant, dates, n, sizeof *dates, mbox_compare_instants))
             imap_seq_add(&d->asked, m->uid, m->uid);
     }
     free(dates);

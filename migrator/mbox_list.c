@@ -251,3 +251,15 @@ uint64_t mbox_list_marks(const struct mbox_list *l, uint32_t below)
     }
     return sum;
 }
+
+int mbox_compare_sizes(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+int mbox_compare_instants(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return x < y ? -1 : x > y;
+}

@@ -81,5 +81,8 @@ bool mbox_list_knows(const struct mbox_list *l, uint32_t seq);
 void mbox_list_room(struct mbox_list *l, size_t n);
 /* By message number; NULL where there is none, or nothing was told of it or those above it. */
 const struct mbox_msg *mbox_list_at(const struct mbox_list *l, uint32_t seq);
+/* For qsort() and bsearch() of such values alone. */
+int mbox_compare_sizes(const void *a, const void *b);
+int mbox_compare_instants(const void *a, const void *b);
 
 #endif

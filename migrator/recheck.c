@@ -126,18 +126,6 @@ struct keys {
     size_t n_sizes, n_instants;
 };
 
-static int compare_sizes(const void *a, const void *b)
-{
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return x < y ? -1 : x > y;
-}
-
-static int compare_instants(const void *a, const void *b)
-{
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
 static uint32_t clip(uint64_t size)
 {
     return size < UINT32_MAX ? (uint32_t)size : UINT32_MAX;
@@ -168,15 +156,15 @@ static struct keys keys_make(struct recheck *r)
         k.instants[k.n_instants++] = m->instant;
         imap_seq_add(&r->firsts, m->uid, m->uid);
     }
-    qsort(k.sizes, k.n_sizes, sizeof *k.sizes, compare_sizes);
-    qsort(k.instants, k.n_instants, sizeof *k.instants, compare_instants);
+    qsort(k.sizes, k.n_sizes, sizeof *k.sizes, mbox_compare_sizes);
+    qsort(k.instants, k.n_instants, sizeof *k.instants, mbox_compare_instants);
     return k;
 }
 
 static bool keys_have(const struct keys *k, const struct mbox_msg *m)
 {
-    return bsearch(&m->size, k->sizes, k->n_sizes, sizeof *k->sizes, compare_sizes) ||
-           bsearch(&m->instant, k->instants, k->n_instants, sizeof *k->instants, compare_instants);
+    return bsearch(&m->size, k->sizes, k->n_sizes, sizeof *k->sizes, mbox_compare_sizes) ||
+           bsearch(&m->instant, k->instants, k->n_instants, sizeof *k->instants, mbox_compare_instants);
 }
 
 static void choose_unknown(struct recheck *r)

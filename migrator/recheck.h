@@ -9,9 +9,9 @@
  *   - One that no row knows and whose bytes are those of a message that was sent again: removed by its UID, where the first
  *     copy stands as it was copied and has all flags that the double has; else told.
  *
- * It is told before it is done, and stands in the ledger when it was, so that whoever dies in between tells it once more and nothing
- * goes without a word. The target is SELECTed and listed whole; the source, which is
- * EXAMINEd, only for flags. A mailbox that the target has no more, or that has got another UIDVALIDITY, is nothing to look at. */
+ * It is told before it is done, and stands in the ledger when it was, so that whoever dies in between tells it once
+ * more and nothing goes without a word. The target is SELECTed and listed whole; the source, which is EXAMINEd, only for
+ * flags. A mailbox that the target has no more, or that has got another UIDVALIDITY, is nothing to look at. */
 #ifndef IMAPFERRY_RECHECK_H
 #define IMAPFERRY_RECHECK_H
 

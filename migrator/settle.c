@@ -77,18 +77,6 @@ struct keys {
     size_t n;
 };
 
-static int compare_sizes(const void *a, const void *b)
-{
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return x < y ? -1 : x > y;
-}
-
-static int compare_instants(const void *a, const void *b)
-{
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
 /* Sizes and dates of those messages whose UIDs are in the set. */
 static struct keys keys_of(const struct mbox_list *l, const struct imap_seq *uids)
 {
@@ -100,8 +88,8 @@ static struct keys keys_of(const struct mbox_list *l, const struct imap_seq *uid
         k.sizes[k.n] = l->msgs[i].size;
         k.instants[k.n++] = l->msgs[i].instant;
     }
-    qsort(k.sizes, k.n, sizeof *k.sizes, compare_sizes);
-    qsort(k.instants, k.n, sizeof *k.instants, compare_instants);
+    qsort(k.sizes, k.n, sizeof *k.sizes, mbox_compare_sizes);
+    qsort(k.instants, k.n, sizeof *k.instants, mbox_compare_instants);
     return k;
 }
 
@@ -113,8 +101,8 @@ static void keys_free(struct keys *k)
 
 static bool keys_have(const struct keys *k, const struct mbox_msg *m)
 {
-    return bsearch(&m->size, k->sizes, k->n, sizeof *k->sizes, compare_sizes) ||
-           bsearch(&m->instant, k->instants, k->n, sizeof *k->instants, compare_instants);
+    return bsearch(&m->size, k->sizes, k->n, sizeof *k->sizes, mbox_compare_sizes) ||
+           bsearch(&m->instant, k->instants, k->n, sizeof *k->instants, mbox_compare_instants);
 }
 
 /* Adds to *out those of the set that could be one of the others. */
@@ -164,13 +152,13 @@ static void choose_lost(struct settle *s)
     for (size_t i = 0; i < n; i++)
         if (is_lost(s, &sent[i]))
             sizes[n_sizes++] = sent[i].size < UINT32_MAX ? (uint32_t)sent[i].size : UINT32_MAX;
-    qsort(sizes, n_sizes, sizeof *sizes, compare_sizes);
+    qsort(sizes, n_sizes, sizeof *sizes, mbox_compare_sizes);
     d.rows = ledger_rows(p->ledger, &d.n_rows);
     if (n_sizes > 0)
         delta_foreign(&d, 1, &unknown);
     for (size_t i = 0; i < p->target.list.listed && unknown.n > 0; i++) {
         const struct mbox_msg *m = &p->target.list.msgs[i];
-        if (imap_seq_has(&unknown, m->uid) && bsearch(&m->size, sizes, n_sizes, sizeof *sizes, compare_sizes))
+        if (imap_seq_has(&unknown, m->uid) && bsearch(&m->size, sizes, n_sizes, sizeof *sizes, mbox_compare_sizes))
             imap_seq_add(&s->targets, m->uid, m->uid);
     }
     free(sizes);

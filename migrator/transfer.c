@@ -66,7 +66,7 @@ struct transfer {
     struct imap_seq left;    /* out of every plan, and named */
     struct imap_seq skipped; /* of these, those that an intent may name */
     bool noted;              /* skipped is in the ledger, or on its way */
-    struct limits limits;    /* refused by LIMIT, and left out for now */
+    struct limits limits;    /* refused by LIMIT; judged once it is known what that means */
     bool smallest_first;     /* the plan is the smallest message alone: it tells what the limit is */
     size_t refused;
     bool stop;              /* no more, as soon as all is answered */
