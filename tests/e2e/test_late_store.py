@@ -143,7 +143,7 @@ def test_also_by_force_and_by_hold_and_release(make_ferry, old, new):
 # ---- APPEND, RENAME, DELETE
 
 LATE_MAIL = b"Subject: late\r\n\r\nlate body\r\n"
-LEASE, TIMEOUT = 0.9, 1.5
+LEASE, TIMEOUT = 0.9, 5.0  # so long that all three are still waited for when the last of them is claimed
 HOLDS = {"APPEND": b"late body\r\n\r\n", "RENAME": b" RENAME ", "DELETE": b" DELETE "}
 
 
