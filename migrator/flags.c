@@ -111,10 +111,16 @@ static bool intern(struct flags_pool *p, struct words *w, uint32_t *_set, const 
     return true;
 }
 
+/* "\\Seen" in quotes is plain; without its backslash it might be "\Seen", whose backslash went with the quotes. */
+static bool is_quoted_flag(const struct imap_value *v)
+{
+    return v->kind == IMAP_QUOTED && v->text.len > 1 && v->text.p[0] == '\\' && !memchr(v->text.p, ' ', v->text.len);
+}
+
 /* Bytes above 0x7f are for flags_split() to judge. */
 static bool is_word(const struct imap_value *v)
 {
-    if (v->kind != IMAP_ATOM || v->glued)
+    if ((v->kind != IMAP_ATOM && !is_quoted_flag(v)) || v->glued)
         return false;
     for (size_t i = 0; i < v->text.len; i++)
         if (v->text.p[i] < ' ' || v->text.p[i] == 0x7f)

@@ -19,7 +19,8 @@ struct flags_pool;
 struct flags_pool *flags_pool_new(void);
 void flags_pool_free(struct flags_pool **p);
 /* The number of the set that the elements of a list make (a FLAGS response item). False: not all of them are words
- * (a control character, a parenthesis inside), or it isn't a list, or over a limit: *why, and *_set is what is left. */
+ * (a control character, a parenthesis inside), or it isn't a list, or over a limit: *why, and *_set is what is left. A
+ * system flag in quotes ("\\Seen", as InterMail says it) is a word. */
 bool flags_add(struct flags_pool *p, const struct imap_value *list, uint32_t *_set,
                const char **why) MUST_CHECK;
 /* The same from words with blanks between. */

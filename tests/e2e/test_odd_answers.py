@@ -460,3 +460,69 @@ def test_limit_on_all_messages_is_no_fault_of_theirs(site):
     site.wait(user, "flipped")
     assert not site.migrator.find(f"event=findings user={user}")
     assert site.texts(user) == site.texts(user, "source")
+
+
+# ---- lines that servers were seen to send: odd, and plain in what they mean
+
+class Spells(servers.Manners):
+    """The whole answer to a command, spelled by sub(pattern, by)."""
+
+    def __init__(self, pattern, by):
+        self.pattern, self.by, self.changed = re.compile(pattern), by, 0
+
+    def command(self, c, verb, args):
+        held = bytearray()
+
+        def send(*parts):
+            held.extend(b"".join(p.encode() if isinstance(p, str) else p for p in parts))
+            if re.search(rb"(?m)^(\+|%s) " % re.escape(c.tag), held):
+                data, count = self.pattern.subn(self.by, bytes(held))
+                self.changed += count
+                held.clear()
+                type(c).send(c, data)
+        c.send = send
+
+
+@pytest.mark.parametrize("pattern,by", [
+    (rb"(?m)^(\* \d+ FETCH \([^{\r]*)\)\r$", rb"\1 )\r"),  # a blank before the end of a list
+    (rb"FLAGS \(([^)]+)\)", rb"FLAGS (\1 )"),
+    (rb"FLAGS \(([^)]*)\)", rb"FLAGS ( \1)"),
+    (rb"(?m)^(\* (?:SEARCH|LIST|LSUB|NAMESPACE|\d+ EXISTS|CAPABILITY|FLAGS|STATUS)[^\r]*)\r$", rb"\1 \r"),  # behind a line
+    (rb"(?m)^(\w+ OK)[^\[\r]*\r$", rb"\1\r"),  # no text behind a word
+    (rb"(?m)^(\w+ OK \[[^\]]*\])[^\r]*\r$", rb"\1\r"),
+    (rb"(?m)^(\* OK \[[^\]]*\])[^\r]*\r$", rb"\1\r"),
+    (rb"(?m)^\* (\d+) FETCH \(UID", rb"* \1 Fetch (Uid"),  # words in another case
+    (rb"FLAGS \(", rb"Flags ("),
+    (rb"(?m)^\* LIST \(\\HasNoChildren", rb"* list (\\hasnochildren"),
+    (rb"UIDVALIDITY", rb"UidValidity"),
+    (rb"(?m)^\* (\d+) FETCH ", rb"*  \1  FETCH  "),  # two blanks
+    (rb"(\\Seen)(?=[ )])", rb'"\\\1"'),  # a flag in quotes
+    (rb"RFC822.SIZE (\d+)", rb"RFC822.SIZE 00\1"),
+    (rb"BODY\[\] \{", rb"BODY[]  {"),
+    (rb'(?m)^(\* LIST \([^)]*\)) "/" ', rb"\1 NIL "),  # no hierarchy
+    (rb'"INBOX"', rb'"Inbox"'),
+])
+def test_line_in_an_odd_spelling_changes_nothing(site, pattern, by):
+    user = site.user()
+    for i, flags in enumerate(([], ["\\Seen"], ["\\Seen", "$Junk"])):
+        site.source.add(user, "INBOX", LETTER % i, flags)
+    site.letters(user, LETTER % 9, name="a.b(1999-2007)")
+    spells = Spells(pattern, by)
+    site.source.behave_like(user, spells)
+    site.target.behave_like(user, spells)
+    site.move(user)
+    assert spells.changed
+    site.source.behave_like(user)
+    site.target.behave_like(user)
+    site.source.drop_all()
+    site.same(user, 4)
+
+
+@pytest.mark.parametrize("pattern,by,word,line", [
+    (rb'(\* LIST \([^)]*\) "/" )"INBOX"', rb'\1*"INBOX"', "LIST", '* LIST (\\HasNoChildren) "/" *"INBOX"'),
+    (rb"(BODY\[\] \{\d+\}\r\n(?:.*\r\n){4})\)", rb"\1) RFC822.SIZE 41)", "UID FETCH", "* 1 FETCH (UID 1 BODY[] {41}) RFC822.SIZE 41)"),
+])
+def test_line_that_servers_were_seen_to_send_and_that_is_no_response_is_named(site, pattern, by, word, line):
+    user = letters(site, 3)
+    site.source.behave_like(user, Spells(pattern, by))
+    odd(site, user, line, word)
