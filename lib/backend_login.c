@@ -10,6 +10,7 @@
 #include "sasl.h"
 
 enum { LINE_MAX_BYTES = 64 * 1024, UNTAGGED_MAX = 1000, CODE_MAX = 32, TAG_BYTES = 4 };
+enum { SILENT_MS = 5000 /* without a greeting: said, while it is waited for */ };
 
 enum login_state { DIALING, GREETING, CAPS, STARTTLS, SECURING, CAPS2, ID, AUTH, PROXYAUTH, CAPS_AFTER, COMPRESS };
 
@@ -30,6 +31,7 @@ struct backend_login {
     struct stream *s; /* owned */
     struct imap_line line;
     size_t untagged; /* lines in this state */
+    uint64_t silent_ms; /* of the step time-out, after which a missing greeting is told; 0 = it was, or there is one */
     struct imap_caps caps;
     bool caps_known; /* caps hold for what comes next */
 
@@ -619,6 +621,17 @@ static void login_reply(struct backend_login *b, struct span line)
         reply_untagged(b, &r, line);
 }
 
+/* A server may take its time. A port that speaks TLS waits for us for ever, and whoever waits for this login should know
+ * before all of the step time-out is over. */
+static void await_greeting(struct backend_login *b)
+{
+    uint64_t third = b->step_timeout_ms / 3;
+
+    b->silent_ms = third < SILENT_MS ? third : SILENT_MS;
+    if (b->silent_ms > 0)
+        stream_deadline(b->s, b->silent_ms);
+}
+
 static void login_enter(struct backend_login *b, enum login_state state)
 {
     LOG(DEBUG, "backend_login", LOG_S("backend", b->backend->name), LOG_S("session", b->session_id),
@@ -628,7 +641,9 @@ static void login_enter(struct backend_login *b, enum login_state state)
     stream_deadline(b->s, b->step_timeout_ms);
     switch (state) {
     case DIALING:
+        break;
     case GREETING:
+        await_greeting(b);
         break;
     case CAPS:
     case CAPS2:
@@ -702,6 +717,20 @@ static void ended_without_a_word(struct backend_login *b, const char *what)
     finish(b, LOGIN_UNAVAILABLE, xasprintf("%s%s", what, hint_of(b)));
 }
 
+static void on_timeout(struct backend_login *b)
+{
+    uint64_t waited = b->silent_ms;
+
+    b->silent_ms = 0;
+    if (b->state != GREETING || waited == 0) {
+        ended_without_a_word(b, "no answer in time");
+        return;
+    }
+    LOG(WARN, "no_greeting_yet", LOG_S("backend", b->backend->name), LOG_S("session", b->session_id), LOG_U("ms", waited),
+        LOG_S("hint", hint_of(b) + strlen("; ")));
+    stream_deadline(b->s, b->step_timeout_ms - waited);
+}
+
 static void broken(struct backend_login *b)
 {
     if (b->state == SECURING && stream_error_is_tls(b->s))
@@ -726,7 +755,7 @@ static void login_event(struct stream *s, enum stream_event ev, void *owner)
         ended_without_a_word(b, "the backend closed the connection");
         break;
     case STREAM_TIMEOUT:
-        ended_without_a_word(b, "no answer in time");
+        on_timeout(b);
         break;
     case STREAM_ERROR:
         broken(b);

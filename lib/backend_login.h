@@ -18,7 +18,8 @@
  * | CAPS_AFTER | CAPABILITY         | tagged OK                                | COMPRESS, done                     |
  * | COMPRESS   | COMPRESS DEFLATE   | the tagged answer, whatever it is        | done                               |
  *
- * Each state but DIALING has step_timeout, as a whole and not by line, a cap on the length of a line and on the number
+ * Each state but DIALING has step_timeout, as a whole and not by line (where no greeting came for 5 s, or a third of it, the
+ * log says so, and what that may mean), a cap on the length of a line and on the number
  * of untagged ones. From each state a BYE, the end of the connection, its breaking, a wrong tag and what can't be
  * parsed leave to the end as LOGIN_UNAVAILABLE (LOGIN_INSECURE where TLS is at fault). PREAUTH is refused: nobody can
  * tell as whom. Nothing is pipelined behind a sign-in command (some servers lose it), and ahead of it ID alone, where the

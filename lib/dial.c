@@ -27,6 +27,7 @@ struct dial {
     struct sockaddr_storage *addrs; /* owned; to be tried in this order */
     size_t n_addrs, next;
     struct stream *s; /* the attempt under way; owned */
+    bool shaking;     /* ... is in its TLS handshake */
     char trying[80];  /* for a text */
     enum dial_rc rc;  /* of the failures so far: TLS_FAILED tells more than the others and stays */
     char *detail;     /* owned */
@@ -97,12 +98,20 @@ static void attempt_failed(struct dial *d, enum dial_rc rc, const char *why)
     try_next(d);
 }
 
+/* The TCP connection is there, and the handshake is not answered: who does not speak TLS may wait for a whole command. */
+static const char *late_text(const struct dial *d)
+{
+    return d->shaking ? "no answer to the TLS handshake in time: see whether this port speaks TLS from its first byte"
+                      : "no answer in time";
+}
+
 static void dial_stream_event(struct stream *s, enum stream_event ev, void *owner)
 {
     struct dial *d = owner;
     switch (ev) {
     case STREAM_CONNECTED:
-        if (wants_tls(d))
+        d->shaking = wants_tls(d);
+        if (d->shaking)
             stream_secure(s, d->policy, d->host);
         else
             finish(d, DIAL_OK);
@@ -111,7 +120,7 @@ static void dial_stream_event(struct stream *s, enum stream_event ev, void *owne
         finish(d, DIAL_OK);
         break;
     case STREAM_TIMEOUT:
-        attempt_failed(d, DIAL_TIMEOUT, "no answer in time");
+        attempt_failed(d, DIAL_TIMEOUT, late_text(d));
         break;
     case STREAM_ERROR:
         attempt_failed(d, stream_error_is_tls(s) ? DIAL_TLS_FAILED : DIAL_UNREACHABLE, stream_error(s));
@@ -150,6 +159,7 @@ static void try_next(struct dial *d)
     uint64_t share = ms_left(d) / (d->n_addrs - d->next);
     const struct sockaddr *addr = (const struct sockaddr *)&d->addrs[d->next++];
     name_attempt(d, addr);
+    d->shaking = false;
     d->s = stream_connect(d->loop, addr, &d->limits, dial_stream_event, d);
     stream_deadline(d->s, share > 0 ? share : 1);
 }
@@ -209,7 +219,7 @@ static void dial_timeout(void *owner)
     if (d->lookup)
         note_failure(d, DIAL_TIMEOUT, xasprintf("%s: the resolver gave no answer in time", d->host));
     else if (d->s)
-        note_failure(d, DIAL_TIMEOUT, xasprintf("%s: no answer in time", d->trying));
+        note_failure(d, DIAL_TIMEOUT, xasprintf("%s: %s", d->trying, late_text(d)));
     finish(d, d->rc);
 }
 

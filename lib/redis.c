@@ -455,12 +455,25 @@ static void send_auth(struct redis *r)
     send_command(r, argv, n, pending_new(on_auth, r, r->timeout_ms));
 }
 
+/* There is no ca_file for Redis. */
+static void lose_dial(struct redis *r, enum dial_rc rc, const char *detail)
+{
+    if (rc != DIAL_TLS_FAILED) {
+        lose(r, detail);
+        return;
+    }
+    char *why = xasprintf("%s; the certificate of a Redis has to be signed by one of the system's store, for the name in redis: url, "
+                          "and redis:// is the way to one without TLS", detail);
+    lose(r, why);
+    free(why);
+}
+
 static void on_dial(void *owner, enum dial_rc rc, struct stream *s, const char *detail)
 {
     struct redis *r = owner;
     r->dial = NULL;
     if (rc != DIAL_OK) {
-        lose(r, detail);
+        lose_dial(r, rc, detail);
         return;
     }
     r->stream = s;

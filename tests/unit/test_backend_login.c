@@ -1,3 +1,5 @@
+#include <fcntl.h>
+
 #include "io.h"
 #include "lib/backend_login.h"
 
@@ -672,6 +674,25 @@ static void test_ends_without_a_word(void **state)
                           "<AUTHENTICATE PLAIN YW5uAGFkbWluAG1hc3RlciBzZWNyZXQ=", "!reset"), "sign_in", "whether the user exists there");
 }
 
+/* Who waits for a port that speaks TLS should not have to wait for the whole time-out to hear of it. */
+static void test_missing_greeting_is_told_early(void **state)
+{
+    struct world *w = *state;
+    int before = dup(STDERR_FILENO), log = open(io_file(&w->dir, "log"), O_RDWR | O_CREAT | O_TRUNC, 0600);
+    char text[4096] = "";
+
+    w->request.step_timeout_ms = 600;
+    dup2(log, STDERR_FILENO);
+    unavailable(w, SCRIPT("!wait"), "greeting", "no answer in time");
+    dup2(before, STDERR_FILENO);
+    assert_true(pread(log, text, sizeof(text) - 1, 0) > 0);
+    close(log);
+    close(before);
+    assert_non_null(strstr(text, "event=no_greeting_yet backend=old session=- ms=200 hint=\"it has not greeted"));
+    assert_non_null(strstr(text, "imaps://"));
+    assert_null(strstr(strstr(text, "no_greeting_yet") + 1, "no_greeting_yet"));
+}
+
 static void test_refused_connection(void **state)
 {
     struct world *w = *state;
@@ -821,6 +842,7 @@ int main(void)
         TEST(test_closes_in_each_phase),
         TEST(test_hangs_in_each_phase),
         TEST(test_ends_without_a_word),
+        TEST(test_missing_greeting_is_told_early),
         TEST(test_refused_connection),
         TEST(test_wrong_tags),
         TEST(test_out_of_turn),

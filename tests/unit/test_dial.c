@@ -227,7 +227,7 @@ static void test_silent_peer(void **state)
 {
     struct world *w = *state;
     start(w, ADDRESS_IMAPS, "127.0.0.1", 50);
-    dial_ends(w, DIAL_TIMEOUT, "no answer in time");
+    dial_ends(w, DIAL_TIMEOUT, "no answer to the TLS handshake in time: see whether this port speaks TLS");
 }
 
 static void test_cancel_in_lookup(void **state)

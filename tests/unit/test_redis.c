@@ -1,4 +1,5 @@
 /* What a Redis that is none, or has gone mad, can do to us. */
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -152,6 +153,30 @@ static void test_closed_without_an_answer(void **state)
     assert_null(strstr(m->why, "password"));
 }
 
+/* rediss:// at a Redis without TLS; and there is no ca_file to look at. */
+static void test_tls_that_fails_says_what_is_believed(void **state)
+{
+    struct mad *m = *state;
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(a);
+    struct conf_redis conf = m->u.conf.redis;
+    int tcp = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), peer = -1;
+
+    assert_int_equal(bind(tcp, (struct sockaddr *)&a, sizeof(a)), 0);
+    assert_int_equal(listen(tcp, 8), 0);
+    getsockname(tcp, (struct sockaddr *)&a, &len);
+    conf.address = (struct address){.scheme = ADDRESS_REDISS, .host = (char *)"127.0.0.1", .port = ntohs(a.sin_port)};
+    redis_free(&m->redis);
+    m->redis = redis_new(m->u.loop, &conf, 5000, on_state, m);
+    UNIT_UNTIL(&m->u, (peer = accept4(tcp, NULL, NULL, SOCK_CLOEXEC)) >= 0);
+    assert_int_equal(write(peer, "-ERR what is that\r\n", 19), 19);
+    UNIT_UNTIL(&m->u, m->downs == 1);
+    assert_non_null(strstr(m->why, "the peer does not speak TLS here; the certificate of a Redis has to be signed"));
+    redis_free(&m->redis);
+    close(peer);
+    close(tcp);
+}
+
 static void test_closed_by_the_server(void **state)
 {
     struct mad *m = *state;
@@ -295,6 +320,7 @@ int main(void)
         TEST(test_answers_that_break_the_connection),
         TEST(test_closed_by_the_server),
         TEST(test_closed_without_an_answer),
+        TEST(test_tls_that_fails_says_what_is_believed),
         TEST(test_what_is_sent),
         TEST(test_callbacks_may_do_anything),
         TEST(test_a_command_with_a_short_patience_behind_a_blocking_one),
