@@ -60,7 +60,7 @@ ENGINE_SRC   := $(patsubst %,migrator/%.c,copy date delta doubles finding flags 
 ENGINE_SRC   += $(patsubst %,migrator/%.c,rights annotations quota)
 ENGINE_SRC   += migrator/mailboxes.c migrator/plan.c migrator/journal.c migrator/flips.c
 PURE_PROXY_SRC := $(patsubst %,proxy/%.c,crowd doubts expiry opened queue thaw vault)
-ENGINE_SRC   += migrator/known.c migrator/schedule_times.c migrator/policy.c migrator/hook.c migrator/hook_http.c
+ENGINE_SRC   += migrator/refusal.c migrator/known.c migrator/schedule_times.c migrator/policy.c migrator/hook.c migrator/hook_http.c
 ENGINE_SRC   += migrator/admin/bulk_list.c
 # imapferryctl plans by itself.
 ADMIN_SRC    := $(wildcard migrator/admin/*.c) $(filter-out migrator/main.c,$(wildcard migrator/*.c))

@@ -245,9 +245,9 @@ void route_flip(struct store *s, const struct route_job *j, const char *view, ro
  * (see below); 0 = there is none. */
 void route_flipped(struct store *s, const struct route_job *j, uint64_t late_ms, uint64_t hook_ms, route_done_fn fn,
                    void *owner);
-/* copying, ready → backoff with next_try = now + delay (0: at the next login only), attempts+1; or → blocked. The
- * account is put into `later` where delay > 0. */
-void route_backoff(struct store *s, const struct route_job *j, const char *reason, uint64_t delay_ms,
+/* copying, ready → backoff with next_try = now + delay (0: at the next login only), attempts+1 (not where nobody's account is at
+ * fault); or → blocked. The account is put into `later` where delay > 0. */
+void route_backoff(struct store *s, const struct route_job *j, const char *reason, uint64_t delay_ms, bool attempt,
                    route_done_fn fn, void *owner);
 void route_block(struct store *s, const struct route_job *j, const char *reason, route_done_fn fn, void *owner);
 

@@ -152,10 +152,16 @@ void route_flipped(struct store *s, const struct route_job *j, uint64_t late_ms,
     route_run(s, "flipped", &a, fn, owner);
 }
 
-void route_backoff(struct store *s, const struct route_job *j, const char *reason, uint64_t delay_ms,
+void route_backoff(struct store *s, const struct route_job *j, const char *reason, uint64_t delay_ms, bool attempt,
                    route_done_fn fn, void *owner)
 {
-    run_job(s, "backoff", j, reason, &delay_ms, fn, owner);
+    struct args a = {0};
+
+    args_job(&a, j);
+    args_text(&a, reason);
+    args_number(&a, delay_ms);
+    args_bool(&a, !attempt);
+    route_run(s, "backoff", &a, fn, owner);
 }
 
 void route_block(struct store *s, const struct route_job *j, const char *reason, route_done_fn fn,

@@ -1,15 +1,19 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "lib/log.h"
 #include "lib/xalloc.h"
 
 #include "backends.h"
+#include "refusal.h"
 
 struct slot {
     struct tls_policy *tls; /* owned; NULL for schemes without TLS */
     uint32_t used, late; /* late: of those used, by late looks */
     bool look_last;      /* the last one was reserved for a look */
     struct pace pace;
+    struct refusal refusal;
+    char *refused; /* owned; what the last refusal said, while it rests */
 };
 
 struct backends {
@@ -157,6 +161,124 @@ struct pace *backends_pace(const struct backends *b, const struct conf_backend *
     return &slot_of(b, backend)->pace;
 }
 
+/* ---- does it refuse us as such? */
+
+bool backend_rests(const struct backends *b, const struct conf_backend *backend)
+{
+    return slot_of(b, backend)->refusal.kind != REFUSAL_NONE;
+}
+
+static void tell_rest(const struct conf_backend *backend, const struct slot *s)
+{
+    if (s->refusal.kind == REFUSAL_NONE)
+        LOG(INFO, "backend_rest_over", LOG_S("backend", backend->name));
+    else
+        LOG(WARN, "backend_rests", LOG_S("backend", backend->name),
+            LOG_S("why", s->refusal.kind == REFUSAL_TLS ? "tls" : "master"), LOG_S("detail", s->refused),
+            LOG_S("effect", "no account is begun with it but one at a time, as a trial"));
+}
+
+static bool note_result(struct refusal *r, enum login_rc rc, bool as_master, const char *user)
+{
+    uint64_t now = clock_boot_ms();
+
+    switch (rc) {
+    case LOGIN_OK:
+        return refusal_note(r, REFUSAL_NONE, as_master, user, now);
+    case LOGIN_REFUSED:
+        return as_master ? refusal_note(r, REFUSAL_MASTER, true, user, now) : refusal_past_tls(r);
+    case LOGIN_INSECURE:
+        return refusal_note(r, REFUSAL_TLS, as_master, user, now);
+    case LOGIN_UNAVAILABLE: /* says nothing of either */
+        break;
+    }
+    return false;
+}
+
+void backends_note_sign_in(struct backends *b, const struct conf_backend *backend, enum login_rc rc, bool as_master,
+                           const char *user, const char *detail)
+{
+    struct slot *s = slot_of(b, backend);
+    bool news = note_result(&s->refusal, rc, as_master, user);
+
+    if (rc == LOGIN_REFUSED || rc == LOGIN_INSECURE) {
+        free(s->refused);
+        s->refused = xstrdup(detail);
+    }
+    if (news)
+        tell_rest(backend, s);
+}
+
+uint64_t backends_wait_ms(const struct backends *b, const struct conf_backend *source, const struct conf_backend *target)
+{
+    uint64_t now = clock_boot_ms(), source_ms = refusal_wait_ms(&slot_of(b, source)->refusal, now),
+             target_ms = refusal_wait_ms(&slot_of(b, target)->refusal, now);
+
+    return source_ms > target_ms ? source_ms : target_ms;
+}
+
+enum why backends_why(const struct backends *b, const struct conf_backend *source, const struct conf_backend *target)
+{
+    enum refusal_kind s = slot_of(b, source)->refusal.kind, t = slot_of(b, target)->refusal.kind;
+
+    return s == REFUSAL_TLS || t == REFUSAL_TLS ? WHY_TLS : WHY_REFUSED;
+}
+
+uint64_t backends_try(struct backends *b, const struct conf_backend *source, const struct conf_backend *target)
+{
+    uint64_t now = clock_boot_ms(), ms = backends_wait_ms(b, source, target);
+
+    if (ms > 0)
+        return ms;
+    refusal_try(&slot_of(b, source)->refusal, now);
+    refusal_try(&slot_of(b, target)->refusal, now);
+    return 0;
+}
+
+/* *ms: until a trial of it, 0 where it does not rest. */
+static bool pair_rests(const struct backends *b, const char *source, const char *target, uint64_t *ms)
+{
+    const struct conf_backend *pair[] = {conf_backend(b->conf, source), conf_backend(b->conf, target)};
+    uint64_t now = clock_boot_ms();
+    bool rests = false;
+
+    *ms = 0;
+    for (size_t i = 0; i < COUNTOF(pair); i++) {
+        if (!pair[i] || !backend_rests(b, pair[i]))
+            continue;
+        uint64_t wait = refusal_wait_ms(&slot_of(b, pair[i])->refusal, now);
+        *ms = wait > *ms ? wait : *ms;
+        rests = true;
+    }
+    return rests;
+}
+
+bool backends_all_rest(const struct backends *b, uint64_t *ms)
+{
+    const struct conf *c = b->conf;
+    uint64_t of_pair;
+
+    if (!pair_rests(b, c->migration.source, c->migration.target, ms))
+        return false;
+    for (size_t i = 0; i < c->n_rules; i++) {
+        if (!pair_rests(b, c->rules[i].source, c->rules[i].target, &of_pair))
+            return false;
+        *ms = of_pair < *ms ? of_pair : *ms;
+    }
+    return true;
+}
+
+void backends_write_rests(const struct backends *b, struct buf *out)
+{
+    for (size_t i = 0; i < b->conf->n_backends; i++) {
+        const struct conf_backend *backend = &b->conf->backends[i];
+        if (backend_rests(b, backend))
+            buf_printf(out, "%s%s refuses %s of each account: %s", out->len ? "; " : "", backend->name,
+                       b->slots[i].refusal.kind == REFUSAL_TLS ? "the connection" : "the sign-in as master",
+                       b->slots[i].refused);
+    }
+}
+
 void backends_renew(struct backends *b, struct tls_policy **fresh)
 {
     for (size_t i = 0; i < b->conf->n_backends; i++) {
@@ -165,6 +287,7 @@ void backends_renew(struct backends *b, struct tls_policy **fresh)
         pace_set(&s->pace, c->max_messages_per_second, c->max_bytes_per_second);
         if (s->tls && fresh[i])
             tls_policy_renew(s->tls, &fresh[i]);
+        refusal_again(&s->refusal);
     }
     loop_defer(b->loop, &b->task);
 }
@@ -206,6 +329,7 @@ void backends_free(struct backends **bp)
         assert(b->slots[i].used == 0);
         if (b->slots[i].tls)
             tls_policy_free(&b->slots[i].tls);
+        free(b->slots[i].refused);
     }
     free(b->slots);
     free(b);

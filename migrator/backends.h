@@ -7,9 +7,10 @@
 #ifndef IMAPFERRY_BACKENDS_H
 #define IMAPFERRY_BACKENDS_H
 
+#include "lib/backend_login.h"
 #include "lib/conf.h"
 #include "lib/loop.h"
-#include "lib/tls.h"
+#include "lib/reasons.h"
 
 #include "pace.h"
 
@@ -22,11 +23,27 @@ void backends_free(struct backends **b);
 struct tls_policy *backends_tls(const struct backends *b, const struct conf_backend *backend);
 
 /* After a reload of the configuration: takes the policies (one a backend, NULL: as it is) of connections from now on, and
- * obeys its numbers anew. */
+ * obeys its numbers anew; what rests is tried at once. */
 void backends_renew(struct backends *b, struct tls_policy **fresh);
 
 /* How fast it may be used, by all connections together. */
 struct pace *backends_pace(const struct backends *b, const struct conf_backend *backend);
+
+/* ---- does it refuse us as such? (refusal.h) */
+
+/* What a sign-in came to; detail: for people, of a refusal. */
+void backends_note_sign_in(struct backends *b, const struct conf_backend *backend, enum login_rc rc, bool as_master,
+                           const char *user, const char *detail);
+/* May a job with these two begin? 0: yes, as the trial where one of them rests. Else ms until it may be tried. */
+uint64_t backends_try(struct backends *b, const struct conf_backend *source, const struct conf_backend *target);
+/* Nothing can be begun: each pair of the configuration has a backend that rests. *ms: until the next trial. */
+bool backends_all_rest(const struct backends *b, uint64_t *ms);
+bool backend_rests(const struct backends *b, const struct conf_backend *backend);
+/* Of two of which one rests: for what, and until the next trial. */
+enum why backends_why(const struct backends *b, const struct conf_backend *source, const struct conf_backend *target);
+uint64_t backends_wait_ms(const struct backends *b, const struct conf_backend *source, const struct conf_backend *target);
+/* Which backends rest, and why, as one text for people; nothing where none does. */
+void backends_write_rests(const struct backends *b, struct buf *out);
 
 /* A place in the line; embedded in what waits. {0} is one that does not wait. */
 struct pair_wait {

@@ -121,6 +121,15 @@ static void note_failure(struct slot *s, enum half half)
         LOG_S("detail", c->error));
 }
 
+static void note_sign_in(const struct slot *s, enum half half)
+{
+    const struct crew *c = s->crew;
+    const struct imapc *conn = half == SOURCE ? s->lane.source : s->lane.target;
+
+    backends_note_sign_in(c->m->backends, c->backend[half], imapc_login_rc(conn), uses_master(c->backend[half]), c->user,
+                          imapc_error(conn));
+}
+
 /* Proxies show what both servers can do, and most of the new one's sign-ins begin here. */
 static void note_caps(const struct slot *s, enum half half)
 {
@@ -140,6 +149,7 @@ static void on_event(void *owner, enum imapc_event ev)
     switch (ev) {
     case IMAPC_READY:
         s->ready[e->half] = true;
+        note_sign_in(s, e->half);
         note_caps(s, e->half);
         if (s->ready[SOURCE] && s->ready[TARGET] && s->state == SLOT_OPENING) {
             s->state = SLOT_IDLE;
@@ -148,6 +158,8 @@ static void on_event(void *owner, enum imapc_event ev)
         }
         break;
     case IMAPC_FAILED:
+        note_sign_in(s, e->half);
+        /* fall through */
     case IMAPC_BROKEN:
         c->garbled = c->garbled || imapc_is_garbled(e->half == SOURCE ? s->lane.source : s->lane.target);
         if (s->state == SLOT_OPENING)

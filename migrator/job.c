@@ -224,6 +224,21 @@ static const char *take_route(struct job *j, const struct route *r)
     return NULL;
 }
 
+/* Where a backend refuses everybody (refusal.h), one account at a time is the trial. */
+static void begin_work(struct job *j)
+{
+    struct backends *b = j->m->backends;
+
+    if (backends_try(b, j->move.source, j->move.target) == 0) {
+        enter(j, SIGN_IN);
+        return;
+    }
+    struct buf why = {0};
+    backends_write_rests(b, &why);
+    give_up(j, backends_why(b, j->move.source, j->move.target), buf_str(&why));
+    buf_free(&why);
+}
+
 static void on_claimed(void *owner, enum route_rc rc, const struct route *r)
 {
     struct job *j = owner;
@@ -243,8 +258,10 @@ static void on_claimed(void *owner, enum route_rc rc, const struct route *r)
         j->cutover = cutover_resume(&j->move, r, on_cutover, j);
     } else if (fault) {
         give_up(j, WHY_INTERNAL, fault);
+    } else if (j->move.force) {
+        enter(j, READY);
     } else {
-        enter(j, j->move.force ? READY : SIGN_IN);
+        begin_work(j);
     }
 }
 
@@ -664,6 +681,24 @@ static uint64_t retry_delay(const struct job *j)
     return ms ? ms : 1;
 }
 
+/* No attempt of its own: it failed as every account does at this moment, or was not begun at all. */
+static bool is_blameless(const struct job *j)
+{
+    const struct move *v = &j->move;
+    bool began = v->crew, at_sign_in = !began || (crew_why(v->crew) == j->why && *crew_error(v->crew));
+
+    return (j->why == WHY_TLS || j->why == WHY_REFUSED) && at_sign_in && v->source && v->target &&
+           (backend_rests(j->m->backends, v->source) || backend_rests(j->m->backends, v->target));
+}
+
+/* Until the next trial, and some more, so that not all come at once. */
+static uint64_t rest_delay(const struct job *j)
+{
+    uint64_t ms = backends_wait_ms(j->m->backends, j->move.source, j->move.target);
+
+    return ms + 1000 + random_u64() % (ms / 4 + 1000);
+}
+
 static void on_given_up(void *owner, enum route_rc rc, const char *detail)
 {
     struct job *j = owner;
@@ -676,16 +711,17 @@ static void send_give_up(struct job *j)
 {
     enum why_then then = why_then(j->why);
     bool person = then == THEN_PERSON || (j->why == WHY_DIFFERS && j->move.attempts + 1 >= DIFFERS_MAX);
-    uint64_t delay = then == THEN_LOGIN ? 0 : retry_delay(j);
+    bool blameless = is_blameless(j);
+    uint64_t delay = then == THEN_LOGIN ? 0 : blameless ? rest_delay(j) : retry_delay(j);
 
     LOG(WARN, "job_given_up", LOG_S("user", j->move.user), LOG_S("reason", j->reason),
         LOG_S("then", person ? "blocked" : "backoff"), LOG_U("delay_ms", person ? 0 : delay),
-        LOG_U("attempt", j->move.attempts + 1));
+        LOG_U("attempt", j->move.attempts + !blameless));
     progress_flush(j->move.progress);
     if (person)
         route_block(j->m->store, &j->move.job, j->reason, on_given_up, j);
     else
-        route_backoff(j->m->store, &j->move.job, j->reason, delay, on_given_up, j);
+        route_backoff(j->m->store, &j->move.job, j->reason, delay, !blameless, on_given_up, j);
 }
 
 /* ---- Does what the state is there for; also again, after a call without an answer. */

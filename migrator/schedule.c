@@ -329,6 +329,7 @@ static void run(struct look *k)
         route_late_claim(m->store, k->move.user, k->move.token, lease(k), on_claimed, k);
         break;
     case LOOK:
+        (void)backends_try(m->backends, k->move.source, k->move.target);
         k->late = late_start(&k->move, on_late, k);
         break;
     case FOLD:
@@ -372,11 +373,19 @@ static bool is_looked_at(const struct schedule *s, struct span user)
     return false;
 }
 
+/* Where no backend takes us each look would fail alike: one is the trial, since there may be no job that is. */
+static uint32_t places(const struct schedule *s)
+{
+    uint64_t ms;
+
+    return !backends_all_rest(s->m->backends, &ms) ? s->m->conf->migrator.late_looks : ms == 0;
+}
+
 /* Those that are claimed are not in the list any more, so what is new in it fits; the rest of it is a claim that is under
  * way here, or that another migrator has won. */
 static uint32_t list_size(const struct schedule *s)
 {
-    return s->m->conf->migrator.late_looks;
+    return places(s);
 }
 
 static void on_list(void *owner, enum route_rc rc, const struct span *rows, size_t n)
@@ -387,14 +396,14 @@ static void on_list(void *owner, enum route_rc rc, const struct span *rows, size
     if (rc != ROUTE_OK)
         return;
     s->more = n >= list_size(s);
-    for (size_t i = 0; i < n && s->n < s->m->conf->migrator.late_looks; i++)
+    for (size_t i = 0; i < n && s->n < places(s); i++)
         if (!is_looked_at(s, rows[i]))
             start_look(s, rows[i]);
 }
 
 static void ask(struct schedule *s)
 {
-    if (s->asking || s->n >= s->m->conf->migrator.late_looks || store_state(s->m->store) != STORE_UP)
+    if (s->asking || s->n >= places(s) || store_state(s->m->store) != STORE_UP)
         return;
     s->asking = true;
     route_late_list(s->m->store, list_size(s), on_list, s);

@@ -64,6 +64,7 @@ struct worker {
     TAILQ_HEAD(, entry) entries;
     size_t n_entries;
     struct timer *tick, *due;
+    char *idle_why; /* owned; as it was told last; NULL: nothing */
     bool groups_made, term_told, reading, asking_due, stopping, probing;
     unsigned keeping;                    /* answers that are still to come */
     uint64_t read_ms, kept_ms, look_ms;  /* when the last read, renewal and look for orphans were sent */
@@ -117,15 +118,25 @@ static bool is_fit(const struct worker *w)
     return journal_is_good(w->m->journal) && !w->m->store_unsafe;
 }
 
+/* Where no backend takes us, one account at a time is the trial, and what is queued stays so. */
+static size_t places_at_all(const struct worker *w)
+{
+    uint64_t ms;
+
+    if (!is_fit(w))
+        return 0;
+    return !backends_all_rest(w->m->backends, &ms) ? w->m->conf->migrator.jobs : ms == 0;
+}
+
 /* Places for further entries. */
 static size_t room(const struct worker *w)
 {
-    size_t taken = w->asked;
+    size_t taken = w->asked, places = places_at_all(w);
     const struct entry *e;
 
     TAILQ_FOREACH(e, &w->entries, link)
     taken += needs_place(e);
-    return is_fit(w) && taken < w->m->conf->migrator.jobs ? w->m->conf->migrator.jobs - taken : 0;
+    return taken < places ? places - taken : 0;
 }
 
 /* One at a time: should this migrator die, it is known of what. */
@@ -526,14 +537,41 @@ static void on_term_told(void *owner, enum redis_rc rc, const struct reply *r)
     work_soon(w);
 }
 
+/* Why it takes no work, for people; nothing where it does. */
+static void write_idle_why(const struct worker *w, struct buf *out)
+{
+    if (!journal_is_good(w->m->journal))
+        buf_add_str(out, "its journal (journal_dir) can't be written");
+    else
+        backends_write_rests(w->m->backends, out);
+}
+
 /* What is read or claimed behind it is ours for so long, whatever the term of who looks for orphans. */
 static void tell_term(struct worker *w)
 {
     char term[24];
+    struct buf why = {0};
 
     snprintf(term, sizeof(term), "%" PRIu64, w->m->conf->migrator.job_lease_ms);
-    struct span args[] = {span_str(w->m->id), span_str(term), span_str(IMAPFERRY_VERSION)};
+    write_idle_why(w, &why);
+    struct span args[] = {span_str(w->m->id), span_str(term), span_str(IMAPFERRY_VERSION), buf_span(&why)};
     store_script(w->m->store, "migrator", args, COUNTOF(args), on_term_told, w);
+    buf_free(&why);
+}
+
+/* Staff are told soon why this migrator takes nothing, or takes accounts again. */
+static void tell_idle_why(struct worker *w)
+{
+    struct buf why = {0};
+
+    write_idle_why(w, &why);
+    bool news = strcmp(buf_str(&why), w->idle_why ? w->idle_why : "") != 0;
+    if (news) {
+        free(w->idle_why);
+        w->idle_why = xstrdup(buf_str(&why));
+        tell_term(w);
+    }
+    buf_free(&why);
 }
 
 /* The ids that are ours still. */
@@ -715,6 +753,7 @@ static void on_tick(void *owner)
     if (w->round.due == 0)
         begin_round(w);
     if (store_state(w->m->store) == STORE_UP) {
+        tell_idle_why(w);
         keep_alive(w);
         if (!w->groups_made)
             make_groups(w);
@@ -833,6 +872,7 @@ void worker_free(struct worker **wp)
     loop_undefer(w->m->loop, &w->task);
     timer_free(&w->tick);
     timer_free(&w->due);
+    free(w->idle_why);
     events_free(&w->events);
     redis_free(&w->redis);
     for (size_t i = 0; i < N_STREAMS; i++)

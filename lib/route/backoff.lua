@@ -1,4 +1,5 @@
--- backoff: the owner gives the job up for a while. args: user, token, epoch, reason, delay in ms (0: until a login).
+-- backoff: the owner gives the job up for a while. args: user, token, epoch, reason, delay in ms (0: until a login), 1 where it is
+-- a backend that refuses everybody, so that it is no attempt of this account.
 if not open() then return NOSTORE end
 local r, mine = job()
 if gave_up(r, 'backoff') and r.epoch == arg(3) then return OK end
@@ -6,7 +7,7 @@ if not mine then return {'lost', r.state} end
 if r.state ~= 'copying' and r.state ~= 'ready' then return {'refused', r.state} end
 local delay = number(arg(5))
 -- The server's doing, not the account's.
-local counts = not string.find(arg(4), '^throttled')
+local counts = arg(6) ~= '1' and not string.find(arg(4), '^throttled')
 local next_try = delay > 0 and now() + delay or 0
 if delay > 0 then call('ZADD', LATER, text(next_try), r.user) else call('ZREM', LATER, r.user) end
 change(r, {state = 'backoff', reason = arg(4), owner = '', last_owner = r.owner, next_try = text(next_try),

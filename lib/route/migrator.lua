@@ -1,6 +1,6 @@
--- migrator: how long the jobs that a migrator reads or claims are its own. args: id, job_lease in ms, version. It says so
--- before it reads any, and as often as it claims them anew.
--- PREFIX:migrators has "term told version" for each id. Another process of that name may still work by a longer term, which
+-- migrator: how long the jobs that a migrator reads or claims are its own. args: id, job_lease in ms, version, why it takes no work
+-- at this moment ('' it does), for people. It says so before it reads any, and as often as it claims them anew.
+-- PREFIX:migrators has "term told version why" for each id, the last one encoded. Another process of that name may still work by a longer term, which
 -- therefore stays until it is over; what nobody has told for a day is of no use any more.
 if not open() then return NOSTORE end
 local term, told = number(arg(2)), now()
@@ -13,5 +13,5 @@ for i = 1, #flat, 2 do
         call('HDEL', MIGRATORS, flat[i])
     end
 end
-call('HSET', MIGRATORS, arg(1), table.concat({text(term), text(told), encode(arg(3))}, ' '))
+call('HSET', MIGRATORS, arg(1), table.concat({text(term), text(told), encode(arg(3)), encode(arg(4))}, ' '))
 return OK

@@ -7,6 +7,7 @@
 #include "lib/registry.h"
 
 #include "actions_priv.h"
+#include "holdup.h"
 
 enum {
     AUDIT_SHOWN = 100,
@@ -101,6 +102,14 @@ json_t *action_account(const struct store *s, const char *user, const struct rou
     return o;
 }
 
+static void on_holdup(void *owner, const char *text)
+{
+    struct run *r = owner;
+
+    json_object_set_new(r->data, "held_up", text_or_null(text));
+    run_end(r, ACTION_DONE, "%s", "");
+}
+
 static void on_user(void *owner, enum route_rc rc, const struct route *route)
 {
     struct run *r = owner;
@@ -111,7 +120,9 @@ static void on_user(void *owner, enum route_rc rc, const struct route *route)
     }
     json_decref(r->data);
     r->data = action_account(r->store, r->user, route);
-    if (route->exists)
+    if (route->exists && holdup_concerns(route->state))
+        holdup_ask(r->store, on_holdup, r); /* ends with the process, or the action */
+    else if (route->exists)
         run_end(r, ACTION_DONE, "%s", "");
     else
         run_end(r, ACTION_NO_RECORD, "%s has no record: mail is on %s, and nothing was begun", r->user,

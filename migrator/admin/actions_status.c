@@ -7,6 +7,7 @@
 #include "lib/route_recount.h"
 
 #include "actions_priv.h"
+#include "holdup.h"
 
 enum { SHOWN_MS = 24 * 3600 * 1000 /* for which what is silent is shown */ };
 
@@ -156,26 +157,23 @@ static void on_later(void *owner, enum redis_rc rc, const struct reply *reply)
     answered(owner, rc);
 }
 
-/* What a migrator has told last: "term told version". */
 static void on_migrators(void *owner, enum redis_rc rc, const struct reply *reply)
 {
     struct run *r = owner;
     json_t *list = json_array();
 
     for (size_t i = 0; rc == REDIS_OK && i + 1 < reply_count(reply); i += 2) {
-        char *text = xspandup(reply_str(reply_at(reply, i + 1)));
-        unsigned long long term = 0, told = 0;
-        char version[64] = "";
-        sscanf(text, "%llu %llu %63s", &term, &told, version);
-        free(text);
-        if (told + term + SHOWN_MS < r->now_ms)
+        struct told t;
+        told_parse(reply_str(reply_at(reply, i + 1)), &t);
+        if (t.told_ms + t.term_ms + SHOWN_MS < r->now_ms)
             continue;
         json_t *o = json_object();
         json_object_set_new(o, "migrator", json_text(reply_str(reply_at(reply, i))));
         json_object_set_new(o, "jobs", json_integer(0));
-        json_object_set_new(o, "told", action_time(told));
-        json_object_set_new(o, "silent", json_boolean(told + term < r->now_ms));
-        json_object_set_new(o, "version", json_text(span_str(version)));
+        json_object_set_new(o, "told", action_time(t.told_ms));
+        json_object_set_new(o, "silent", json_boolean(told_is_silent(&t, r->now_ms)));
+        json_object_set_new(o, "version", json_text(span_str(t.version)));
+        json_object_set_new(o, "rests", *t.why ? json_text(span_str(t.why)) : json_null());
         json_array_append_new(list, o);
     }
     json_object_set_new(r->data, "migrators", list);

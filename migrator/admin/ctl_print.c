@@ -97,8 +97,7 @@ void ctl_write_time(struct buf *out, const char *text, const char *now_text)
     buf_add_str(out, ")");
 }
 
-/* What comes from servers and users goes to a terminal: no control characters. */
-static void print(const struct buf *b)
+void ctl_print_text(const struct buf *b)
 {
     for (size_t i = 0; i < b->len; i++) {
         uint8_t c = b->mem[b->off + i];
@@ -178,6 +177,7 @@ static void write_user(struct buf *out, const json_t *o)
     buf_add_str(out, "\n");
     ctl_write_line(out, "reason", ctl_text_of(o, "reason"));
     ctl_write_line(out, "", ctl_text_of(o, "advice"));
+    ctl_write_line(out, "held up", ctl_text_of(o, "held_up"));
     if (!json_is_true(json_object_get(o, "record"))) {
         ctl_write_line(out, "record", "none: nothing was begun");
         return;
@@ -286,7 +286,7 @@ void ctl_print_result(const struct action *a, const struct action_result *r)
         ctl_write_status(&out, r->data);
     else if (r->rc == ACTION_DONE)
         buf_printf(&out, "%s\n", r->text);
-    print(&out);
+    ctl_print_text(&out);
     if (r->rc != ACTION_DONE && !out.len)
         fprintf(stderr, "imapferryctl: %s\n", r->text);
     buf_free(&out);

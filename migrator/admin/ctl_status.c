@@ -245,6 +245,21 @@ static void write_proxies(struct buf *out, json_t *list, const char *now)
     free(lines);
 }
 
+/* Those that live and take nothing, a line each. */
+static void write_resting(struct buf *out, json_t *list)
+{
+    json_t *m;
+    size_t i;
+
+    json_array_foreach(list, i, m)
+    {
+        if (json_is_true(json_object_get(m, "silent")) || !*ctl_text_of(m, "rests"))
+            continue;
+        ctl_write_label(out, "");
+        buf_printf(out, "%s rests: %s\n", ctl_text_of(m, "migrator"), ctl_text_of(m, "rests"));
+    }
+}
+
 static void write_migrators(struct buf *out, json_t *list, const char *now)
 {
     struct table t = {.n_columns = 4};
@@ -268,6 +283,7 @@ static void write_migrators(struct buf *out, json_t *list, const char *now)
     table_sort(&t);
     bool none = t.n == 0;
     table_write(&t, out, "migrators");
+    write_resting(out, list);
     if (alive == 0) {
         if (!none)
             ctl_write_label(out, "");

@@ -8,12 +8,14 @@
 
 #include "ctl_print.h"
 #include "ctl_wait.h"
+#include "holdup.h"
 
 enum {
     POLL_MS = 300,     /* for the counters, of which there are no events */
     OUTAGE_MS = 30000, /* without an answer of Redis */
     BAR_WIDTH = 24,
     RATE_MS = 3000, /* over which the rate is taken */
+    HOLDUP_MS = 2000, /* between looks at what holds up all accounts */
 };
 
 struct waiting {
@@ -26,6 +28,9 @@ struct waiting {
     uint64_t heard_ms;
     enum route_state shown; /* the state that was printed last */
     bool any_shown;
+    char *reason, *held_up; /* owned; as they were printed last; NULL: not yet */
+    struct holdup *holdup;
+    uint64_t asked_ms; /* of the holdup */
     uint64_t mark_ms, mark_bytes; /* for the rate */
     double rate;                  /* bytes a second */
 };
@@ -42,6 +47,9 @@ void wait_cancel(struct waiting **wp)
     if (w->line_open)
         putchar('\n');
     store_forget(w->request.store, w);
+    holdup_cancel(&w->holdup);
+    free(w->reason);
+    free(w->held_up);
     events_free(&w->events);
     timer_free(&w->timer);
     free((char *)w->request.user);
@@ -115,21 +123,70 @@ static void show_progress(struct waiting *w, const struct route *r)
     buf_free(&out);
 }
 
+static void print_line(struct waiting *w, const char *what, const char *why)
+{
+    struct buf out = {0};
+
+    if (w->line_open)
+        putchar('\n');
+    w->line_open = false;
+    buf_printf(&out, "%s: %s%s%s\n", w->request.user, what, *why ? ": " : "", why);
+    ctl_print_text(&out);
+    fflush(stdout);
+    buf_free(&out);
+}
+
+/* True: it is another text than before. Keeps it. */
+static bool is_news(char **had, const char *text)
+{
+    if (!strcmp(*had ? *had : "", text))
+        return false;
+    free(*had);
+    *had = xstrdup(text);
+    return true;
+}
+
+static void on_holdup(void *owner, const char *text)
+{
+    struct waiting *w = owner;
+
+    w->holdup = NULL;
+    if (!is_news(&w->held_up, text))
+        return;
+    print_line(w, *text ? "held up" : "goes on", text);
+}
+
+/* What holds up all accounts, each few seconds. */
+static void look_for_holdups(struct waiting *w, const struct route *r)
+{
+    uint64_t now = clock_boot_ms();
+
+    if (w->holdup || !holdup_concerns(r->state) || now - w->asked_ms < HOLDUP_MS)
+        return;
+    w->asked_ms = now;
+    w->holdup = holdup_ask(w->request.store, on_holdup, w);
+}
+
+static bool given_up(const struct route *r)
+{
+    return r->state == ROUTE_BACKOFF || r->state == ROUTE_BLOCKED || r->state == ROUTE_HELD ||
+           r->state == ROUTE_RESTING || r->state == ROUTE_FLIPPED || r->state == ROUTE_SETTLED;
+}
+
 static void show(struct waiting *w, const struct route *r)
 {
     if (w->request.quiet)
         return;
+    look_for_holdups(w, r);
     if (w->terminal && r->state == ROUTE_COPYING && r->progress.messages_total)
         show_progress(w, r);
-    if (w->any_shown && w->shown == r->state)
+    bool same = w->any_shown && w->shown == r->state;
+    bool why = !given_up(r) && is_news(&w->reason, r->reason) && *r->reason; /* else the last line says it */
+    if (same && !why)
         return;
-    if (w->line_open)
-        putchar('\n');
-    w->line_open = false;
     w->any_shown = true;
     w->shown = r->state;
-    printf("%s: %s\n", w->request.user, route_state_name(r->state));
-    fflush(stdout);
+    print_line(w, route_state_name(r->state), why ? r->reason : "");
 }
 
 /* ---- is it over? */
@@ -140,12 +197,6 @@ static bool arrived(const struct waiting *w, const struct route *r)
                    r->state == ROUTE_RESTING;
 
     return at_rest && !strcmp(r->backend, w->request.target);
-}
-
-static bool given_up(const struct route *r)
-{
-    return r->state == ROUTE_BACKOFF || r->state == ROUTE_BLOCKED || r->state == ROUTE_HELD ||
-           r->state == ROUTE_RESTING || r->state == ROUTE_FLIPPED || r->state == ROUTE_SETTLED;
 }
 
 static void on_route(void *owner, enum route_rc rc, const struct route *r)

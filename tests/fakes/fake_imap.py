@@ -66,6 +66,7 @@ class FakeImap:
         self.password, self.master, self.capabilities = password.encode(), master, capabilities
         self.host = "127.0.0.1"
         self.passwords = {}     # user -> password, where it is not that of all
+        self.strangers = set()  # users whom it does not have: refused, as master too
         self.manners = {}       # user -> list
         self.accounts = {}
         self.lines = []         # (number of the connection, whether under TLS, what came)

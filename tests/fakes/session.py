@@ -245,6 +245,8 @@ class Session:
             user, how = authcid, "user"
         else:
             raise Refused("NO [AUTHENTICATIONFAILED] wrong")
+        if user in self.server.strangers:
+            raise Refused("NO [AUTHENTICATIONFAILED] wrong")
         self.become(user, how)
         self.ok(f"[CAPABILITY {self.capability()}] welcome")
         self.place("after_login")

@@ -1,0 +1,42 @@
+/* refusal: does a backend refuse us, rather than one account? Pure: the time, of clock_boot_ms(), is an argument.
+ *
+ * A certificate that is not believed, or a master password that is wrong, is a fault of the configuration: it meets each account
+ * alike, and none of them is to be blamed. What says so:
+ *
+ *   TLS     it fails, or is not offered, three times in a row. No user is named before it, so no account plays a part.
+ *   MASTER  NO to a sign-in as master, for three different users in a row, with none accepted in between. Servers give the same
+ *           answer for a user whom they don't have, or for whom they let no master in; so one user counts once, however often it
+ *           is refused, and whoever owns one account can't bring this about.
+ *
+ * From then on the backend rests: no account is begun with it but one at a time, which is the trial: after 1 s, then after twice as
+ * long each time, up to a minute. Each trial is another account, the next of the queue; the first one that is accepted, or gets
+ * past TLS, ends the rest. So where three in a row were refused for reasons of their own, all others have lost a second. */
+#ifndef IMAPFERRY_REFUSAL_H
+#define IMAPFERRY_REFUSAL_H
+
+#include "lib/base.h"
+
+enum refusal_kind { REFUSAL_NONE, REFUSAL_TLS, REFUSAL_MASTER };
+enum { REFUSAL_ROW = 3, REFUSAL_TRY_MIN_MS = 1000, REFUSAL_TRY_MAX_MS = 60000 };
+
+struct refusal {
+    enum refusal_kind kind; /* NONE: it does not rest */
+    /* private */
+    unsigned n_tls, n_users;
+    uint64_t users[REFUSAL_ROW - 1]; /* hashes of those that were refused in a row */
+    uint64_t delay_ms, next_ms;      /* of trials */
+};
+
+/* What a sign-in came to. NONE: the server took it. as_master: else a NO concerns the user's own password, and is not told
+ * here, and a sign-in that was taken says nothing of the master. True: the backend begins to rest, or ends it. */
+bool refusal_note(struct refusal *r, enum refusal_kind what, bool as_master, const char *user, uint64_t now_ms);
+/* It takes a sign-in up to the user's own password: TLS is fine. True: as above. */
+bool refusal_past_tls(struct refusal *r);
+/* ms until the next trial; 0: now, or it does not rest. */
+uint64_t refusal_wait_ms(const struct refusal *r, uint64_t now_ms);
+/* The trial is begun. Nothing where it does not rest. */
+void refusal_try(struct refusal *r, uint64_t now_ms);
+/* Somebody has changed something: a trial may be made now. */
+void refusal_again(struct refusal *r);
+
+#endif
