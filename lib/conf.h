@@ -43,6 +43,12 @@ typedef void (*conf_change_fn)(void *owner, const char *section, const char *tit
 void conf_reload(struct conf *c, struct conf *fresh, conf_change_fn fn, void *owner);
 /* A conf_change_fn that writes to the log: option_reloaded, or option_needs_restart. */
 void conf_log_change(void *owner, const char *section, const char *title, const char *option, bool taken);
+/* Where TLS below 1.2 is taken, of what the program uses: a backend (title), or the proxy's own listeners (NULL). Borrowed
+ * for the call. */
+typedef void (*conf_old_tls_fn)(void *owner, const char *title, enum tls_version min);
+void conf_old_tls(const struct conf *c, enum conf_role role, conf_old_tls_fn fn, void *owner);
+/* A warning for each: for a start, and for a reload. */
+void conf_log_old_tls(const struct conf *c, enum conf_role role);
 /* reload_refused, a line for each error of conf_load() or of what was made of the file's files. */
 void conf_log_refusal(const char *errors);
 /* NULL where there is none of that name. */

@@ -33,6 +33,27 @@ void conf_print_errors(enum conf_role role, const char *errors)
     }
 }
 
+struct checked {
+    struct buf *out;
+    const char *file;
+};
+
+static void warn_old_tls(void *owner, const char *title, enum tls_version min)
+{
+    struct checked *k = owner;
+
+    buf_printf(k->out, "%s: warning: %s%s%s: tls_min: versions below 1.2 are taken, from %s on\n", k->file,
+               title ? "backend \"" : "proxy", title ? title : "", title ? "\"" : "", tls_version_word(min));
+}
+
+static void report_check(struct buf *out, const struct conf *c, const struct arguments *a)
+{
+    struct checked k = {out, a->file};
+
+    conf_old_tls(c, a->role, warn_old_tls, &k);
+    buf_printf(out, "%s: no errors for %s\n", a->file, programs[a->role]);
+}
+
 /* What needs the file: true where all went well. */
 static bool check_or_print(const struct arguments *a)
 {
@@ -48,7 +69,7 @@ static bool check_or_print(const struct arguments *a)
     if (a->wish == PRINT)
         conf_print(&out, c);
     else
-        buf_printf(&out, "%s: no errors for %s\n", a->file, programs[a->role]);
+        report_check(&out, c, a);
     conf_free(&c);
     return print_buf(&out);
 }

@@ -271,6 +271,28 @@ void conf_log_change(void *owner, const char *section, const char *title, const 
             LOG_S("effect", "the running value stays until then"));
 }
 
+void conf_old_tls(const struct conf *c, enum conf_role role, conf_old_tls_fn fn, void *owner)
+{
+    if (role == CONF_PROXY && *c->proxy.tls_cert && c->proxy.tls_min < TLS_1_2)
+        fn(owner, NULL, c->proxy.tls_min);
+    for (size_t i = 0; i < c->n_backends; i++)
+        if (address_has_tls(&c->backends[i].address) && c->backends[i].tls_min < TLS_1_2)
+            fn(owner, c->backends[i].name, c->backends[i].tls_min);
+}
+
+static void log_old_tls(void *owner, const char *title, enum tls_version min)
+{
+    (void)owner;
+    LOG(WARN, "old_tls", LOG_S("section", title ? "backend" : "proxy"), LOG_S("name", title),
+        LOG_S("tls_min", tls_version_word(min)),
+        LOG_S("effect", "it can be attacked by who stands on the way, and passwords pass: raise it once nobody needs it"));
+}
+
+void conf_log_old_tls(const struct conf *c, enum conf_role role)
+{
+    conf_old_tls(c, role, log_old_tls, NULL);
+}
+
 void conf_log_refusal(const char *errors)
 {
     for (const char *end; *errors; errors = *end ? end + 1 : end) {

@@ -9,6 +9,7 @@ static const char *const sign_in_words[] = {"passthrough", "master", "proxyauth"
 static const char *const trigger_words[] = {"login", "manual", NULL};
 static const char *const cutover_words[] = {"immediate", "idle", "window", "manual", NULL};
 static const char *const verify_words[] = {"full", "sample", "headers", NULL};
+static const char *const tls_words[] = {"1.0", "1.1", "1.2", "1.3", NULL};
 
 /* "migration" is the last and can't be left out: so a file that was cut off between two sections is noticed
  * too. */
@@ -76,6 +77,11 @@ const struct option options[] = {
     {"backend", "ca_file", OPTION_STRING, offsetof(struct conf_backend, ca_file), .def = "",
      .reload = RELOAD_YES, .text = "Certificate authorities (PEM) that sign this backend's certificate. The system's where "
              "empty."},
+    {"backend", "tls_min", OPTION_ENUM, offsetof(struct conf_backend, tls_min), .def = "1.2", .words = tls_words,
+     .reload = RELOAD_YES, .text = "The oldest version of TLS that this backend may speak: 1.0, 1.1, 1.2 or 1.3. Below 1.2 is for servers that can't be helped, and each "
+             "start warns of it: it also takes signatures by SHA-1, RSA keys and DH groups from 1024 bits on (so "
+             "\"1.1\" is right for a server that speaks 1.2 with an old certificate), and servers without secure renegotiation (RFC 5746). "
+             "SSL 3, RC4, 3DES, MD5 and shorter keys are never taken, and the certificate is verified all the same."},
     {"backend", "sign_in", OPTION_ENUM, offsetof(struct conf_backend, sign_in), .def = "passthrough",
      .words = sign_in_words,
      .text = "How imapferry signs in on a user's behalf once the user has shown a password: with the same "
@@ -128,6 +134,10 @@ const struct option options[] = {
      .reload = RELOAD_FILE, .text = "Certificate shown to clients with its chain, PEM: the one of the old server's host name."},
     {"proxy", "tls_key", OPTION_STRING, offsetof(struct conf_proxy, tls_key), .def = "",
      .example = "\"/etc/imapferry/proxy.key\"", .reload = RELOAD_FILE, .text = "Its private key, PEM."},
+    {"proxy", "tls_min", OPTION_ENUM, offsetof(struct conf_proxy, tls_min), .def = "1.2", .words = tls_words,
+     .reload = RELOAD_YES, .text = "The oldest version of TLS that clients may speak: 1.0, 1.1, 1.2 or 1.3. Below 1.2 (and so with signatures by SHA-1) is for mail "
+             "programs and devices of about 2013 and before that nobody is to be asked to change; each start warns of it. "
+             "SSL 3, RC4 and 3DES are never spoken."},
     {"proxy", "threads", OPTION_NUMBER, offsetof(struct conf_proxy, threads), .def = "0", .max = 256,
      .text = "Threads that serve clients; 0: one for each core."},
     {"proxy", "id", OPTION_STRING, offsetof(struct conf_proxy, id), .def = "",
@@ -320,4 +330,9 @@ const size_t n_options = COUNTOF(options);
 const char *verify_word(enum verify_mode v)
 {
     return verify_words[v];
+}
+
+const char *tls_version_word(enum tls_version v)
+{
+    return tls_words[v];
 }

@@ -14,8 +14,10 @@ struct conf_alias {
 enum sign_in { SIGN_IN_PASSTHROUGH, SIGN_IN_MASTER, SIGN_IN_PROXYAUTH };
 enum trigger { TRIGGER_LOGIN, TRIGGER_MANUAL };
 enum cutover { CUTOVER_IMMEDIATE, CUTOVER_IDLE, CUTOVER_WINDOW, CUTOVER_MANUAL };
+enum tls_version { TLS_1_0, TLS_1_1, TLS_1_2, TLS_1_3 };
 enum verify_mode { VERIFY_FULL, VERIFY_SAMPLE, VERIFY_HEADERS };
 const char *verify_word(enum verify_mode v);
+const char *tls_version_word(enum tls_version v);
 
 struct migration_rules; /* migration_rules.h */
 
@@ -37,6 +39,7 @@ struct conf_backend {
     char *url;              /* option "address" */
     struct address address; /* from url */
     char *ca_file;
+    enum tls_version tls_min;
     enum sign_in sign_in;
     char *master_user;
     char *master_password_file;
@@ -53,6 +56,7 @@ struct conf_backend {
 struct conf_proxy {
     struct conf_list listen;
     char *tls_cert, *tls_key;
+    enum tls_version tls_min;
     uint32_t threads; /* 0 = one per core */
     char *id;         /* "" = host name */
     bool allow_plaintext;

@@ -549,7 +549,7 @@ static void on_retry(void *owner)
     }
     r->phase = PHASE_DIALING;
     if (r->conf->address.scheme == ADDRESS_REDISS && !r->policy)
-        r->policy = tls_policy_client("", &error);
+        r->policy = tls_policy_client("", TLS_1_2, &error);
     if (error) {
         lose(r, error);
         free(error);

@@ -115,15 +115,51 @@ static int choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_l
     return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
-static struct tls_policy *policy_new(bool server)
+/* Security bits of a key of 1024 bits, and of a signature by SHA-1; MD5 has 39. */
+enum { LEAST_KEY_BITS = 80, LEAST_SIGNATURE_BITS = 60 };
+
+/* X509_V_OK: an old certificate that is good enough. The signature of the last one is trusted, whoever made it. */
+static int old_fault(X509 *cert, int depth, bool last)
 {
+    int bits = 0;
+    if (EVP_PKEY_get_security_bits(X509_get0_pubkey(cert)) < LEAST_KEY_BITS)
+        return depth == 0 ? X509_V_ERR_EE_KEY_TOO_SMALL : X509_V_ERR_CA_KEY_TOO_SMALL;
+    if (last || (X509_get_signature_info(cert, NULL, NULL, &bits, NULL) == 1 && bits >= LEAST_SIGNATURE_BITS))
+        return X509_V_OK;
+    return X509_V_ERR_CA_MD_TOO_WEAK;
+}
+
+/* OpenSSL's own security levels know nothing between all and too little. */
+static int verify_old(int ok, X509_STORE_CTX *ctx)
+{
+    int depth = X509_STORE_CTX_get_error_depth(ctx);
+    X509 *cert = X509_STORE_CTX_get_current_cert(ctx);
+    if (!ok || !cert)
+        return ok;
+    int fault = old_fault(cert, depth, depth + 1 == sk_X509_num(X509_STORE_CTX_get0_chain(ctx)));
+    if (fault != X509_V_OK)
+        X509_STORE_CTX_set_error(ctx, fault);
+    return fault == X509_V_OK;
+}
+
+static void take_old(SSL_CTX *ctx)
+{
+    if (SSL_CTX_set_cipher_list(ctx, "DEFAULT:!RC4:!3DES:@SECLEVEL=0") != 1)
+        die("SSL_CTX_set_cipher_list");
+    SSL_CTX_set_options(ctx, SSL_OP_LEGACY_SERVER_CONNECT);
+}
+
+static struct tls_policy *policy_new(bool server, enum tls_version min)
+{
+    static const int versions[] = {
+        [TLS_1_0] = TLS1_VERSION, [TLS_1_1] = TLS1_1_VERSION, [TLS_1_2] = TLS1_2_VERSION, [TLS_1_3] = TLS1_3_VERSION};
     ERR_clear_error();
     struct tls_policy *p = xcalloc(1, sizeof(*p));
     p->refs = 1;
     p->server = server;
     p->bio = bio_method();
     p->ctx = SSL_CTX_new(server ? TLS_server_method() : TLS_client_method());
-    if (!p->ctx || SSL_CTX_set_min_proto_version(p->ctx, TLS1_2_VERSION) != 1)
+    if (!p->ctx || SSL_CTX_set_min_proto_version(p->ctx, versions[min]) != 1)
         die("SSL_CTX_new");
     /* Sessions are not resumed: tickets cost memory on each connection, and two listeners never mix up
      * sessions. */
@@ -132,6 +168,8 @@ static struct tls_policy *policy_new(bool server)
                                     SSL_OP_CLEANSE_PLAINTEXT);
     SSL_CTX_set_mode(p->ctx, SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_default_passwd_cb(p->ctx, no_passphrase);
+    if (min < TLS_1_2)
+        take_old(p->ctx);
     return p;
 }
 
@@ -179,10 +217,10 @@ static struct tls_policy *policy_fail(struct tls_policy *p, const char *what, co
     return NULL;
 }
 
-struct tls_policy *tls_policy_client(const char *ca_file, char **error)
+struct tls_policy *tls_policy_client(const char *ca_file, enum tls_version min, char **error)
 {
-    struct tls_policy *p = policy_new(false);
-    SSL_CTX_set_verify(p->ctx, SSL_VERIFY_PEER, NULL);
+    struct tls_policy *p = policy_new(false, min);
+    SSL_CTX_set_verify(p->ctx, SSL_VERIFY_PEER, min < TLS_1_2 ? verify_old : NULL);
     if (!ca_file || !*ca_file) {
         if (SSL_CTX_set_default_verify_paths(p->ctx) != 1)
             return policy_fail(p, "certificates of", "the system", error);
@@ -195,9 +233,9 @@ struct tls_policy *tls_policy_client(const char *ca_file, char **error)
     return p;
 }
 
-struct tls_policy *tls_policy_server(const char *cert_file, const char *key_file, char **error)
+struct tls_policy *tls_policy_server(const char *cert_file, const char *key_file, enum tls_version min, char **error)
 {
-    struct tls_policy *p = policy_new(true);
+    struct tls_policy *p = policy_new(true, min);
     SSL_CTX_set_num_tickets(p->ctx, 0);
     SSL_CTX_set_alpn_select_cb(p->ctx, choose_alpn, NULL);
     if (SSL_CTX_use_certificate_chain_file(p->ctx, cert_file) != 1)
@@ -327,6 +365,8 @@ static void begin(struct tls *t, struct span *in, struct buf *out)
     t->out = out;
 }
 
+#define OLD_HINT ": the peer is old, or its certificate (see tls_min)"
+
 /* What to look at where a certificate was not believed. */
 static const char *verify_hint(long verify)
 {
@@ -340,6 +380,31 @@ static const char *verify_hint(long verify)
     case X509_V_ERR_HOSTNAME_MISMATCH:
     case X509_V_ERR_IP_ADDRESS_MISMATCH:
         return ": it is for other names than the address has";
+    case X509_V_ERR_EE_KEY_TOO_SMALL:
+    case X509_V_ERR_CA_KEY_TOO_SMALL:
+    case X509_V_ERR_CA_MD_TOO_WEAK:
+        return OLD_HINT;
+    default:
+        return "";
+    }
+}
+
+/* What to look at where the handshake itself failed: what else an old peer does. */
+static const char *handshake_hint(void)
+{
+    unsigned long code = ERR_peek_error();
+    int reason = ERR_GET_REASON(code);
+    if (ERR_GET_LIB(code) != ERR_LIB_SSL)
+        return "";
+    switch (reason) {
+    case SSL_R_UNSUPPORTED_PROTOCOL:
+    case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
+    case SSL_R_DH_KEY_TOO_SMALL:
+    case SSL_R_UNSAFE_LEGACY_RENEGOTIATION_DISABLED:
+    case SSL_R_WRONG_SIGNATURE_TYPE:
+    case SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM:
+    case SSL_R_LEGACY_SIGALG_DISALLOWED_OR_UNSUPPORTED:
+        return OLD_HINT;
     default:
         return "";
     }
@@ -348,8 +413,9 @@ static const char *verify_hint(long verify)
 static enum tls_rc fail(struct tls *t)
 {
     long verify = SSL_get_verify_result(t->ssl);
-    const char *text = verify != X509_V_OK ? X509_verify_cert_error_string(verify) : queue_text();
-    snprintf(t->error, sizeof(t->error), "%s%s", text, verify_hint(verify));
+    bool distrusted = verify != X509_V_OK;
+    snprintf(t->error, sizeof(t->error), "%s%s", distrusted ? X509_verify_cert_error_string(verify) : queue_text(),
+             distrusted ? verify_hint(verify) : handshake_hint());
     t->failed = true;
     return TLS_FAILED;
 }

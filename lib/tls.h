@@ -1,18 +1,25 @@
-/* tls: TLS 1.2 and later over a stream. The only file that includes OpenSSL's SSL headers. Owners of connections see
- * struct tls_policy alone; the rest is for stream.c. */
+/* tls: TLS over a stream. The only file that includes OpenSSL's SSL headers. Owners of connections see struct tls_policy
+ * alone; the rest is for stream.c.
+ *
+ * The oldest version that is taken is the policy's; 1.2 is what everybody speaks today. Below that is for old servers and
+ * old clients, and brings what these have: signatures by SHA-1 (which TLS 1.0 and 1.1 sign handshakes with, and which
+ * OpenSSL takes at its security level 0 alone), RSA keys from 1024 bits on, DH groups from 1024 bits on, and servers that
+ * don't know RFC 5746. What stands between is watched here, since level 0 would take all: no MD5, no shorter key in a
+ * certificate. */
 #ifndef IMAPFERRY_TLS_H
 #define IMAPFERRY_TLS_H
 
 #include "buf.h"
+#include "options.h"
 
 struct tls_policy; /* what is asked of the peer and shown to it; shared by many connections of one thread */
 
 /* For connections that we make: the certificate and the name in it (subjectAltName alone) are verified, always.
  * ca_file: PEM, or "" for the system's store. What stands in ca_file is trusted, be it a root or not.
  * NULL: *error is a text to free. */
-struct tls_policy *tls_policy_client(const char *ca_file, char **error);
+struct tls_policy *tls_policy_client(const char *ca_file, enum tls_version min, char **error);
 /* For connections that we take: certificate chain and key, PEM files. */
-struct tls_policy *tls_policy_server(const char *cert_file, const char *key_file, char **error);
+struct tls_policy *tls_policy_server(const char *cert_file, const char *key_file, enum tls_version min, char **error);
 /* Connections that were made with it keep what they need of it. */
 void tls_policy_free(struct tls_policy **p);
 /* Handshakes from now on go by fresh, a policy of the same side, which is freed; who holds p goes on holding it. */

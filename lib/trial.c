@@ -39,7 +39,7 @@ static void trial_cas(const struct conf *c, struct conf_source *src)
         char *error = NULL;
         if (!address_has_tls(&b->address) || (*b->ca_file && access(b->ca_file, R_OK) != 0))
             continue;
-        struct tls_policy *p = tls_policy_client(b->ca_file, &error);
+        struct tls_policy *p = tls_policy_client(b->ca_file, b->tls_min, &error);
         if (!p)
             conf_object(src, "backend", b->name, "ca_file", 0, "%s", error);
         tls_policy_free(&p);
@@ -67,7 +67,7 @@ static bool trial_wants_certificate(const struct conf *c)
 static void trial_certificate(const struct conf *c, struct conf_source *src, bool checking)
 {
     char *error = NULL;
-    struct tls_policy *p = tls_policy_server(c->proxy.tls_cert, c->proxy.tls_key, &error);
+    struct tls_policy *p = tls_policy_server(c->proxy.tls_cert, c->proxy.tls_key, c->proxy.tls_min, &error);
 
     if (!p)
         conf_object(src, "proxy", NULL, strncmp(error, "key ", 4) ? "tls_cert" : "tls_key", 0, "%s", error);

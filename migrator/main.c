@@ -205,7 +205,7 @@ static bool renewal_make(struct program *g, struct renewal *r, char **error)
         return false;
     for (size_t i = 0; i < g->conf->n_backends; i++) {
         const struct conf_backend *b = conf_backend(r->conf, g->conf->backends[i].name);
-        if (b && address_has_tls(&b->address) && !(r->tls[i] = tls_policy_client(b->ca_file, error)))
+        if (b && address_has_tls(&b->address) && !(r->tls[i] = tls_policy_client(b->ca_file, b->tls_min, error)))
             return false;
     }
     seal = &r->conf->seal;
@@ -225,6 +225,7 @@ static void renewal_take(struct program *g, struct renewal *r)
         r->seal = before;
     }
     LOG(INFO, "reloaded", LOG_S("file", g->conf->file));
+    conf_log_old_tls(g->conf, CONF_MIGRATOR);
 }
 
 static void renewal_drop(struct program *g, struct renewal *r)
@@ -350,6 +351,8 @@ int main(int argc, char **argv)
     }
     struct program *g = program_new(conf);
     bool ok = make_parts(g, &error);
+    if (ok)
+        conf_log_old_tls(conf, CONF_MIGRATOR);
     if (ok)
         loop_run(g->m.loop);
     else

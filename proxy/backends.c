@@ -61,7 +61,7 @@ struct backends *backends_new(struct loop *l, const struct conf *conf, bool ask,
         k->backends = b;
         k->conf = &conf->backends[i];
         if (address_has_tls(&k->conf->address))
-            ok = (k->tls = tls_policy_client(k->conf->ca_file, error)) != NULL;
+            ok = (k->tls = tls_policy_client(k->conf->ca_file, k->conf->tls_min, error)) != NULL;
     }
     if (!ok)
         backends_free(&b);

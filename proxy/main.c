@@ -121,6 +121,7 @@ static void hand_over(struct program *g, struct conf *fresh, struct renewal **al
         proxy_renew(g->workers[t].proxy, all[t]);
     free(all);
     LOG(INFO, "reloaded", LOG_S("file", g->conf->file));
+    conf_log_old_tls(g->conf, CONF_PROXY);
 }
 
 static void on_reload(void *owner)
@@ -256,6 +257,7 @@ static bool run(struct program *g, size_t descriptors, char **error)
         !make_workers(g, descriptors, error))
         return false;
     watch_certificate(g, g->workers[0].proxy->server_tls); /* before it is its thread's */
+    conf_log_old_tls(g->conf, CONF_PROXY);
     if (!start_threads(g, error))
         return false;
     loop_run(g->loop);

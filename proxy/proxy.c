@@ -215,7 +215,7 @@ static bool load_keys(struct proxy *p, char **error)
     bool tls = false;
     for (size_t i = 0; i < p->n_listeners; i++)
         tls |= p->listeners[i].scheme == ADDRESS_IMAPS || p->listeners[i].scheme == ADDRESS_IMAP_STARTTLS;
-    if (tls && !(p->server_tls = tls_policy_server(c->proxy.tls_cert, c->proxy.tls_key, error)))
+    if (tls && !(p->server_tls = tls_policy_server(c->proxy.tls_cert, c->proxy.tls_key, c->proxy.tls_min, error)))
         return false;
     if (*c->seal.public_key_file && !(p->seal = seal_public_load(c->seal.public_key_file, error)))
         return false;

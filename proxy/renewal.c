@@ -9,13 +9,13 @@ static bool renewal_make_keys(struct renewal *r, char **error)
     const struct conf *c = r->conf;
 
     if (*c->proxy.tls_cert && *c->proxy.tls_key &&
-        !(r->server = tls_policy_server(c->proxy.tls_cert, c->proxy.tls_key, error)))
+        !(r->server = tls_policy_server(c->proxy.tls_cert, c->proxy.tls_key, c->proxy.tls_min, error)))
         return false;
     if (*c->seal.public_key_file && !(r->seal = seal_public_load(c->seal.public_key_file, error)))
         return false;
     for (size_t i = 0; i < c->n_backends; i++)
         if (address_has_tls(&c->backends[i].address) &&
-            !(r->tls[i] = tls_policy_client(c->backends[i].ca_file, error)))
+            !(r->tls[i] = tls_policy_client(c->backends[i].ca_file, c->backends[i].tls_min, error)))
             return false;
     return true;
 }

@@ -1,7 +1,6 @@
 """SIGHUP: what a running proxy and a running migrator take of files that were changed, and what they leave."""
 import os
 import shutil
-import signal
 import ssl
 
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from fakes.fake_imap import FakeImap
 from harness import net, redisd
 from harness.ferry import Ferry, backend
-from harness.scene import Wire
+from harness.scene import Wire, change
 
 
 @pytest.fixture(name="site", scope="module")
@@ -32,23 +31,6 @@ def shown(daemon):
     return ssl.get_server_certificate((host, int(port)))
 
 
-def change(path, before, after):
-    """At once, as a program that renews certificates does."""
-    with open(path, encoding="utf-8") as f:
-        text = f.read()
-    assert before in text
-    with open(path + ".new", "w", encoding="utf-8") as f:
-        f.write(text.replace(before, after))
-    os.rename(path + ".new", path)
-
-
-def reload(daemon, event):
-    since = daemon.mark()
-    daemon.signal(signal.SIGHUP)
-    daemon.wait(rf"event={event}\b", since=since)
-    return since
-
-
 def copy_pair(pair, folder):
     for source, name in zip(pair, ("live.pem", "live.key")):
         shutil.copy(source, os.path.join(folder, name))
@@ -68,18 +50,18 @@ def test_a_renewed_certificate_is_shown_by_all_threads(site, authority):
     # An error, here a key that belongs to another certificate: all stays as it was, the number too.
     shutil.copy(second[0], live[0])
     change(path, "login_tries = 3", "login_tries = 1")
-    since = reload(proxy, "reload_refused")
+    since = proxy.reload("reload_refused")
     proxy.wait(r'event=reload_refused error=.*live\.key.*effect="all stays as it was"', since=since)
     assert shown(proxy) == old
     change(path, "login_tries = 1", "login_tries = many")
-    since = reload(proxy, "reload_refused")
+    since = proxy.reload("reload_refused")
     proxy.wait(r"event=reload_refused error=.*\.conf:\d+: proxy: login_tries: ", since=since)
 
     # The pair, the number, and what has to wait for a restart.
     shutil.copy(second[1], live[1])
     change(path, "login_tries = many", "login_tries = 1")
     change(path, 'lease_long = "2s"', 'lease_long = "3s"')
-    since = reload(proxy, "reloaded")
+    since = proxy.reload("reloaded")
     assert proxy.find(r"event=option_reloaded section=proxy name=- option=login_tries", since)
     assert proxy.find(r"event=option_needs_restart section=proxy name=- option=lease_long", since)
     net.wait_until("the new certificate", lambda: shown(proxy) != old)
@@ -103,11 +85,11 @@ def test_a_migrator_takes_numbers_and_secrets(site):
     migrator = site.migrator()
     path = os.path.join(site.folder, migrator.label + ".conf")
     change(path, 'retry_min = "300ms"', 'retry_min = "soon"')
-    since = reload(migrator, "reload_refused")
+    since = migrator.reload("reload_refused")
     assert migrator.find(r"error=.*\.conf:\d+: migrator: retry_min: ", since)
     change(path, 'retry_min = "soon"', 'retry_min = "400ms"')
     change(path, 'job_lease = "1500ms"', 'job_lease = "1600ms"')
-    since = reload(migrator, "reloaded")
+    since = migrator.reload("reloaded")
     assert migrator.find(r"event=option_reloaded section=migrator name=- option=retry_min", since)
     assert migrator.find(r"event=option_needs_restart section=migrator name=- option=job_lease", since)
     migrator.stop()

@@ -83,8 +83,8 @@ class FakeImap:
         self._uidvalidity = 1000000 * next(_count)  # no two servers give the same
         self._sockets = set()
         self.closing = threading.Event()
-        self.context = None
-        if cert:
+        self.context = cert if isinstance(cert, ssl.SSLContext) else None
+        if cert and not self.context:
             self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self.context.load_cert_chain(*cert)
         self._listeners = {"imap": socket.create_server((self.host, 0), backlog=200)}

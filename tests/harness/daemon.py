@@ -4,6 +4,7 @@ import glob
 import os
 import re
 import shlex
+import signal
 import subprocess
 import threading
 import time
@@ -138,6 +139,13 @@ class Daemon:
 
     def signal(self, number):
         self.process.send_signal(number)
+
+    def reload(self, event="reloaded"):
+        """SIGHUP, and waits for how it ended; where the log stood before."""
+        since = self.mark()
+        self.signal(signal.SIGHUP)
+        self.wait(rf"event={event}\b", since=since)
+        return since
 
     def kill(self):
         """kill -9: nothing that comes after is held against it."""

@@ -51,6 +51,16 @@ def separator(client):
     return re.match(rb'\([^)]*\) "(.)" ', client.list('""', '""')[1][0]).group(1).decode()
 
 
+def change(path, before, after):
+    """Exchanges a part of a file, at once, as a program that renews it does."""
+    with open(path, encoding="utf-8") as f:
+        text = f.read()
+    assert before in text
+    with open(path + ".new", "w", encoding="utf-8") as f:
+        f.write(text.replace(before, after))
+    os.rename(path + ".new", path)
+
+
 class Wire:
     """One connection, byte by byte: what a client or an attacker really sends. Every read has a deadline."""
 

@@ -73,6 +73,8 @@ struct io_cert_wish {
     const char *cn;
     const char *san; /* "DNS:localhost,IP:127.0.0.1", NULL = none */
     bool ca, expired;
+    unsigned rsa;         /* bits of an RSA key; 0: another kind */
+    const EVP_MD *digest; /* of the signature; NULL: SHA-256 */
 };
 
 static inline void io_extension(X509 *cert, int nid, const char *value)
@@ -89,7 +91,7 @@ static inline void io_extension(X509 *cert, int nid, const char *value)
 /* Signed by issuer, or by itself where that is NULL. */
 static inline struct io_cert io_cert_make(const struct io_cert *issuer, const struct io_cert_wish *w)
 {
-    struct io_cert c = {X509_new(), EVP_EC_gen("P-256")};
+    struct io_cert c = {X509_new(), w->rsa ? EVP_RSA_gen(w->rsa) : EVP_EC_gen("P-256")};
     assert_non_null(c.key);
     uint64_t serial = random_u64() >> 1;
     X509_set_version(c.cert, 2);
@@ -103,7 +105,7 @@ static inline struct io_cert io_cert_make(const struct io_cert *issuer, const st
     io_extension(c.cert, NID_basic_constraints, w->ca ? "critical,CA:TRUE" : "critical,CA:FALSE");
     if (w->san)
         io_extension(c.cert, NID_subject_alt_name, w->san);
-    assert_true(X509_sign(c.cert, issuer ? issuer->key : c.key, EVP_sha256()) > 0);
+    assert_true(X509_sign(c.cert, issuer ? issuer->key : c.key, w->digest ? w->digest : EVP_sha256()) > 0);
     return c;
 }
 

@@ -28,7 +28,7 @@ static int set_up(void **state)
     io_certs(&w->dir);
     w->loop = loop_new();
     char *error;
-    w->policy = tls_policy_client(io_file(&w->dir, "ca.pem"), &error);
+    w->policy = tls_policy_client(io_file(&w->dir, "ca.pem"), TLS_1_2, &error);
     assert_non_null(w->policy);
     w->kind = "good";
     w->backend = (struct conf_backend){.name = (char *)"old",

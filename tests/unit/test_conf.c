@@ -1041,6 +1041,10 @@ static void goes_on(struct run r, const char *with, int at)
     buf_free(&r.out);
 }
 
+#define OLD_TLS                                                                                              \
+    "backend \"a\" { address = \"imaps://a\" tls_min = \"1.0\" }\n"                                             \
+    "backend \"b\" { address = \"imaps://b\" }\nmigration { source = \"a\" target = \"b\" }\n"
+
 static void test_arguments(void **state)
 {
     struct buf text = {0};
@@ -1063,6 +1067,9 @@ static void test_arguments(void **state)
     ends(ARGUMENTS(CONF_CTL, "--check-conf", "-c", file), 0, "no errors");
     ends(ARGUMENTS(CONF_CTL, "--print-conf", "-c", file), 0, "lease = \"10s\"\n");
     ends(ARGUMENTS(CONF_PROXY, "--print-conf", "-c", file), 1, ": proxy: tls_cert: ");
+    write_file(file, OLD_TLS, strlen(OLD_TLS));
+    ends(ARGUMENTS(CONF_CTL, "--check-conf", "-c", file), 0, "warning: backend \"a\": tls_min: versions below 1.2 are taken, from 1.0 on\n");
+    ends(ARGUMENTS(CONF_CTL, "--print-conf", "-c", file), 0, "tls_min = \"1.0\"\n");
     buf_free(&text);
 }
 

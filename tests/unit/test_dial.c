@@ -53,7 +53,7 @@ static int set_up(void **state)
     w->loop = loop_new();
     w->limits = (struct stream_limits){.high_water = 64 * 1024, .queue_max = 1 << 20};
     char *error;
-    w->client = tls_policy_client(io_file(&w->dir, "ca.pem"), &error);
+    w->client = tls_policy_client(io_file(&w->dir, "ca.pem"), TLS_1_2, &error);
     assert_non_null(w->client);
     struct sockaddr_in a;
     uv_ip4_addr("127.0.0.1", 0, &a);
@@ -92,7 +92,7 @@ static void serve(struct world *w, const char *kind)
     char pem[32], key[32], *error;
     snprintf(pem, sizeof pem, "%s.pem", kind);
     snprintf(key, sizeof key, "%s.key", kind);
-    w->server = tls_policy_server(io_file(&w->dir, pem), io_file(&w->dir, key), &error);
+    w->server = tls_policy_server(io_file(&w->dir, pem), io_file(&w->dir, key), TLS_1_2, &error);
     assert_non_null(w->server);
 }
 

@@ -98,9 +98,9 @@ static int set_up_tls(void **state)
     struct world *w = *state;
     io_certs(&w->dir);
     char *error = NULL;
-    w->client = tls_policy_client(io_file(&w->dir, "ca.pem"), &error);
+    w->client = tls_policy_client(io_file(&w->dir, "ca.pem"), TLS_1_2, &error);
     assert_non_null(w->client);
-    w->server = tls_policy_server(io_file(&w->dir, "good.pem"), io_file(&w->dir, "good.key"), &error);
+    w->server = tls_policy_server(io_file(&w->dir, "good.pem"), io_file(&w->dir, "good.key"), TLS_1_2, &error);
     assert_non_null(w->server);
     return 0;
 }
@@ -199,7 +199,7 @@ static void test_renewed_policy(void **state)
     join_tls(w);
     assert_true(tls_policy_ends(w->server) > (int64_t)time(NULL));
     assert_true(tls_policy_ends(w->client) == INT64_MAX);
-    struct tls_policy *fresh = tls_policy_server(io_file(&w->dir, "expired.pem"), io_file(&w->dir, "expired.key"), &error);
+    struct tls_policy *fresh = tls_policy_server(io_file(&w->dir, "expired.pem"), io_file(&w->dir, "expired.key"), TLS_1_2, &error);
     assert_non_null(fresh);
     tls_policy_renew(w->server, &fresh);
     assert_null(fresh);
@@ -884,7 +884,7 @@ static void refuse_certificate(struct world *w, const struct bad_cert *row)
     char pem[32], key[32], *error = NULL;
     snprintf(pem, sizeof pem, "%s.pem", row->kind);
     snprintf(key, sizeof key, "%s.key", row->kind);
-    struct tls_policy *server = tls_policy_server(io_file(&w->dir, pem), io_file(&w->dir, key), &error);
+    struct tls_policy *server = tls_policy_server(io_file(&w->dir, pem), io_file(&w->dir, key), TLS_1_2, &error);
     assert_non_null(server);
     w->accepted = w->a.connected = w->a.error = w->a.secure = false;
     join(w);
@@ -920,6 +920,98 @@ static void test_bad_certificates(void **state)
     };
     for (size_t i = 0; i < COUNTOF(rows); i++)
         refuse_certificate(*state, &rows[i]);
+}
+
+/* --- old servers --- */
+
+struct old_cert {
+    struct io_cert_wish wish;
+    const char *error; /* NULL: taken */
+};
+
+static void try_old_certificate(struct world *w, const struct io_cert *ca, const struct old_cert *row)
+{
+    char *error = NULL;
+    struct io_cert c = io_cert_make(ca, &row->wish);
+    io_cert_write(&c, io_file(&w->dir, "old.pem"), io_file(&w->dir, "old.key"));
+    io_cert_free(&c);
+    struct tls_policy *server = tls_policy_server(io_file(&w->dir, "old.pem"), io_file(&w->dir, "old.key"), TLS_1_0, &error);
+    assert_non_null(server);
+    w->accepted = w->a.connected = w->a.error = w->a.secure = false;
+    join(w);
+    stream_secure(w->b.s, server, NULL);
+    tls_policy_free(&server);
+    stream_secure(w->a.s, w->client, "localhost");
+    io_wait(w->loop, row->error ? &w->a.error : &w->a.secure);
+    if (row->error)
+        assert_string_equal(w->a.error_text, row->error);
+    assert_int_equal(w->a.secure, !row->error);
+    stream_close(&w->a.s, false);
+    stream_close(&w->b.s, false);
+    free(w->a.error_text);
+    free(w->b.error_text);
+    w->a.error_text = w->b.error_text = NULL;
+}
+
+/* What goes with TLS 1.0 is taken, and no more; without it nothing of that is. */
+static void test_old_certificates(void **state)
+{
+    struct world *w = *state;
+    char *error = NULL;
+    const struct io_cert_wish small = {.cn = "x", .san = "DNS:localhost", .rsa = 1024, .digest = EVP_sha1()};
+    const struct io_cert_wish shorter = {.cn = "x", .san = "DNS:localhost", .rsa = 768};
+    const struct io_cert_wish md5 = {.cn = "x", .san = "DNS:localhost", .rsa = 1024, .digest = EVP_md5()};
+    const struct old_cert with[] = {
+        {small, NULL},
+        {shorter, "EE certificate key too weak: the peer is old, or its certificate (see tls_min)"},
+        {md5, "CA signature digest algorithm too weak: the peer is old, or its certificate (see tls_min)"},
+    };
+    const struct old_cert without = {small, "EE certificate key too weak: the peer is old, or its certificate (see tls_min)"};
+    struct io_cert ca = io_cert_make(NULL, &(struct io_cert_wish){.cn = "Old CA", .ca = true, .rsa = 1024, .digest = EVP_md5()});
+    io_cert_write(&ca, io_file(&w->dir, "old-ca.pem"), NULL);
+    tls_policy_free(&w->client);
+    w->client = tls_policy_client(io_file(&w->dir, "old-ca.pem"), TLS_1_0, &error);
+    assert_non_null(w->client);
+    for (size_t i = 0; i < COUNTOF(with); i++)
+        try_old_certificate(w, &ca, &with[i]);
+    tls_policy_free(&w->client);
+    w->client = tls_policy_client(io_file(&w->dir, "old-ca.pem"), TLS_1_2, &error);
+    try_old_certificate(w, &ca, &without);
+    io_cert_free(&ca);
+}
+
+/* TLS 1.0, AES128-SHA, and none of the extensions, so nothing of RFC 5746 either; then an alert, internal_error. */
+static void answer_like_2005(struct end *e, enum stream_event ev)
+{
+    static const uint8_t hello[5 + 4 + 38] = {22, 3, 1, 0, 42, 2, 0, 0, 38, 3, 1, [5 + 4 + 36] = 0x2f};
+    static const uint8_t alert[] = {21, 3, 1, 0, 2, 2, 80};
+    if (ev != STREAM_DATA || e->full)
+        return;
+    e->full = true;
+    stream_send(e->s, hello, sizeof hello);
+    stream_send(e->s, alert, sizeof alert);
+}
+
+static void test_a_server_without_secure_renegotiation(void **state)
+{
+    struct world *w = *state;
+    char *error = NULL;
+    static const char *const wanted[] = {[TLS_1_0] = "internal error", [TLS_1_2] = ": the peer is old"};
+    for (enum tls_version min = TLS_1_0; min <= TLS_1_2; min += TLS_1_2) {
+        tls_policy_free(&w->client);
+        w->client = tls_policy_client(io_file(&w->dir, "ca.pem"), min, &error);
+        w->accepted = w->a.connected = w->a.error = w->b.full = false;
+        join(w);
+        w->b.on = answer_like_2005;
+        stream_secure(w->a.s, w->client, "localhost");
+        io_wait(w->loop, &w->a.error);
+        if (!strstr(w->a.error_text, wanted[min]))
+            fail_msg("%s", w->a.error_text);
+        free(w->a.error_text);
+        w->a.error_text = NULL;
+        stream_close(&w->a.s, false);
+        stream_close(&w->b.s, false);
+    }
 }
 
 static void test_good_names(void **state)
@@ -978,13 +1070,13 @@ static void test_policy_errors(void **state)
 {
     struct world *w = *state;
     char *error = NULL;
-    assert_null(tls_policy_client(io_file(&w->dir, "absent.pem"), &error));
+    assert_null(tls_policy_client(io_file(&w->dir, "absent.pem"), TLS_1_2, &error));
     assert_non_null(strstr(error, "absent.pem"));
     free(error);
-    assert_null(tls_policy_server(io_file(&w->dir, "good.pem"), io_file(&w->dir, "expired.key"), &error));
+    assert_null(tls_policy_server(io_file(&w->dir, "good.pem"), io_file(&w->dir, "expired.key"), TLS_1_2, &error));
     assert_non_null(strstr(error, "expired.key"));
     free(error);
-    assert_null(tls_policy_server(io_file(&w->dir, "good.key"), io_file(&w->dir, "good.key"), &error));
+    assert_null(tls_policy_server(io_file(&w->dir, "good.key"), io_file(&w->dir, "good.key"), TLS_1_2, &error));
     assert_non_null(strstr(error, "good.key"));
     free(error);
 }
@@ -1208,6 +1300,8 @@ int main(void)
         TLS(test_bytes_before_handshake),
         TLS(test_send_in_handshake),
         TLS(test_bad_certificates),
+        TLS(test_old_certificates),
+        TLS(test_a_server_without_secure_renegotiation),
         TLS(test_good_names),
         TLS(test_impossible_name),
         TLS(test_peer_speaks_no_tls),
