@@ -85,7 +85,7 @@ static const struct {
              {"nostore", ROUTE_NO_STORE},
              {"quarantine", ROUTE_QUARANTINE}};
 
-enum route_rc route_status(const struct store *s, enum redis_rc rc, const struct reply *r)
+enum route_rc route_status(struct store *s, enum redis_rc rc, const struct reply *r)
 {
     struct span word = reply_str(reply_at(r, 0));
     if (rc == REDIS_DOWN && store_state(s) == STORE_FOREIGN)
@@ -96,6 +96,7 @@ enum route_rc route_status(const struct store *s, enum redis_rc rc, const struct
         if (span_is(word, words[i].word))
             return words[i].rc;
     LOG(ERROR, "store_answer", LOG_SPAN("word", word));
+    store_not_understood(s, "an answer of a script of another version");
     return ROUTE_DOWN;
 }
 
@@ -285,6 +286,7 @@ static void on_read(void *owner, enum redis_rc rc, const struct reply *r)
 
     if (status == ROUTE_OK && !take_route(d->s, d->user, r, &route)) {
         LOG(ERROR, "route_unreadable", LOG_S("user", d->user));
+        store_not_understood(d->s, "the route of this account");
         status = ROUTE_DOWN;
     }
     reading_drop(d);

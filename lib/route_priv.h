@@ -20,7 +20,7 @@ void args_bool(struct args *a, bool b);
 void args_job(struct args *a, const struct route_job *j);
 
 /* What an answer begins with, as a result; "ok" is ROUTE_OK. */
-enum route_rc route_status(const struct store *s, enum redis_rc rc, const struct reply *r);
+enum route_rc route_status(struct store *s, enum redis_rc rc, const struct reply *r);
 /* Runs a script that answers a status and a detail. Frees the arguments. */
 void route_run(struct store *s, const char *name, struct args *a, route_done_fn fn, void *owner);
 /* Runs a script that answers a route. Frees the arguments. */

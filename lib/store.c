@@ -6,6 +6,7 @@
 #include <openssl/evp.h>
 
 #include "fault.h"
+#include "imap_write.h"
 #include "log.h"
 #include "store.h"
 #include "xalloc.h"
@@ -52,6 +53,7 @@ struct store {
     enum store_state state;
     struct store *first, *beside; /* borrowed: whose second connection this is; the second one of this */
     char *id; /* owned; "" until the first hello; of the first connection for both */
+    char *why; /* owned; what the last answer said in place of what was asked for; NULL: there was none */
     uint64_t generation, quarantine_ends_ms /* by clock_boot_ms() */, lag_ms, replicas_min;
     uint64_t replicas_most, replicas_fewer_ms /* since; 0 = not */, replicas_grace_ms, replicas_generation;
     char sha[N_SCRIPTS][41];
@@ -148,6 +150,7 @@ static void leave_callback(struct store *s)
     if (--s->busy > 0 || !s->gone)
         return;
     free(s->id);
+    free(s->why);
     free(s);
 }
 
@@ -463,6 +466,27 @@ static void learn(struct store *s, const char *script, enum redis_rc rc, const s
         now_foreign(s, "the store is gone from this Redis, or is another one");
 }
 
+const char *store_why(const struct store *s)
+{
+    return s->why ? s->why : "Redis does not answer";
+}
+
+void store_not_understood(struct store *s, const char *what)
+{
+    free(s->why);
+    s->why = xasprintf("Redis holds what is none of ours: %s", what);
+}
+
+static char *error_text(const struct reply *r)
+{
+    struct buf text = {0};
+
+    imap_write_text(&text, reply_str(r));
+    char *why = xasprintf("Redis answers by an error: %s", buf_str(&text));
+    buf_free(&text);
+    return why;
+}
+
 static void on_call(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct call *c = owner;
@@ -480,6 +504,8 @@ static void on_call(void *owner, enum redis_rc rc, const struct reply *r)
         LOG(WARN, "store_error", LOG_S("script", script), LOG_SPAN("error", reply_str(r)));
     TAILQ_REMOVE(&s->sent, c, link);
     s->busy++;
+    free(s->why);
+    s->why = rc == REDIS_ERROR_REPLY ? error_text(r) : NULL;
     if (call_finish(c, rc, r))
         learn(s, script, rc, r);
     leave_callback(s);

@@ -31,6 +31,11 @@ void store_set_silence(struct store *s, uint64_t ms);
 enum store_state store_state(const struct store *s);
 struct loop *store_loop(const struct store *s);
 const struct conf *store_conf(const struct store *s);
+/* Inside of a callback that was not told what it asked for: why, as a sentence for people ("Redis does not answer"; where
+ * it did, by what). Borrowed until the next answer. */
+const char *store_why(const struct store *s);
+/* The answer was none of those that there are, or holds what nobody here writes. */
+void store_not_understood(struct store *s, const char *what);
 uint64_t store_generation(const struct store *s);
 /* The store's id, NULL until it is known; borrowed. */
 const char *store_id(const struct store *s);

@@ -78,7 +78,7 @@ void run_end_failed(struct run *r, enum route_rc rc, const char *detail)
         run_end(r, ACTION_UNREACHABLE, "Redis holds no store of ours, or another one than before");
         break;
     case ROUTE_DOWN:
-        run_end(r, ACTION_UNREACHABLE, "Redis does not answer");
+        run_end(r, ACTION_UNREACHABLE, "%s", store_why(r->store));
         break;
     default:
         run_end(r, ACTION_FAILED, "the store refuses: %s", detail);

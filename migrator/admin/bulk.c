@@ -98,7 +98,7 @@ static void write_summary(const struct bulk *b, struct buf *out)
         buf_printf(out, ", %zu not asked: %s",
                    b->list.n_accounts - b->queued - b->busy_already - b->there_already - b->refused,
                    b->broken == ROUTE_NO_STORE ? "Redis holds no store of ours, or another one than before"
-                                               : "Redis does not answer");
+                                               : store_why(b->store));
     if (b->not_kept)
         buf_printf(out, ", %s", ACTION_NOT_KEPT);
 }

@@ -286,7 +286,7 @@ static void on_route(void *owner, enum route_rc rc, const struct route *r)
     struct planner *g = owner;
 
     if (rc != ROUTE_OK) {
-        end_with(g, ACTION_UNREACHABLE, "Redis does not answer");
+        end_with(g, ACTION_UNREACHABLE, "%s", store_why(g->m.store));
         return;
     }
     if (strcmp(r->backend, g->move.source->name) != 0) {

@@ -206,7 +206,7 @@ static void on_route(void *owner, enum route_rc rc, const struct route *r)
     w->asking = false;
     if (rc != ROUTE_OK) {
         if (clock_boot_ms() - w->heard_ms > OUTAGE_MS)
-            finish(w, ACTION_UNREACHABLE, "Redis does not answer", json_object());
+            finish(w, ACTION_UNREACHABLE, store_why(w->request.store), json_object());
         return;
     }
     w->heard_ms = clock_boot_ms();
