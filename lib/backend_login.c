@@ -421,6 +421,8 @@ static void after_caps(struct backend_login *b)
     bool wants_id = b->client_ip || b->session_id || b->site || b->ttl > 0;
     if (b->backend->address.scheme == ADDRESS_IMAP_STARTTLS && !stream_is_secure(b->s))
         login_enter(b, STARTTLS);
+    else if (b->as == LOGIN_AS_NOBODY)
+        finish(b, LOGIN_OK, xstrdup(""));
     else if (wants_id && imap_caps_has(&b->caps, CAP_ID))
         login_enter(b, ID);
     else
@@ -791,7 +793,9 @@ struct backend_login *backend_login_start(struct loop *l, const struct login_req
                                 .policy = request->policy,
                                 .as = request->as,
                                 .user = xstrdup(request->user),
-                                .secret = xstrdup(request->as == LOGIN_AS_USER ? request->secret : request->backend->master_password),
+                                .secret = xstrdup(request->as == LOGIN_AS_USER     ? request->secret
+                                                  : request->as == LOGIN_AS_MASTER ? request->backend->master_password
+                                                                                   : NULL),
                                 .client_ip = xstrdup(request->client_ip),
                                 .session_id = xstrdup(request->session_id),
                                 .site = xstrdup(request->site),

@@ -226,6 +226,9 @@ static bool check_sign_in(const struct conf_backend *b, const struct conf_source
         return conf_fail(src, at, "\"%s\" %s; expected such as \"%%u*%%m\"", b->master_login, fault);
     if (*b->master_login && !*b->master_user)
         return conf_fail(src, at, "\"%s\" is of no use without master_user", b->master_login);
+    at.option = "check_user";
+    if (*b->check_user && !*b->master_user)
+        return conf_fail(src, at, "\"%s\" is of no use without master_user", b->check_user);
     return true;
 }
 

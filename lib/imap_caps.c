@@ -215,27 +215,49 @@ void imap_caps_parse(struct imap_caps *c, struct span words)
 }
 
 /* A server says only one of the two (RFC 7888 section 5); LITERAL+ takes all that LITERAL- allows. */
-static void cut_literals(struct imap_caps *shown, const struct imap_caps *a, const struct imap_caps *b)
+static void cut_literals(struct imap_caps *cut, const struct imap_caps *a, const struct imap_caps *b)
 {
     bool some_a = imap_caps_has(a, CAP_LITERAL_PLUS) || imap_caps_has(a, CAP_LITERAL_MINUS);
     bool some_b = imap_caps_has(b, CAP_LITERAL_PLUS) || imap_caps_has(b, CAP_LITERAL_MINUS);
-    caps_drop(shown, CAP_LITERAL_MINUS);
-    if (some_a && some_b && !imap_caps_has(shown, CAP_LITERAL_PLUS))
-        imap_caps_add(shown, CAP_LITERAL_MINUS);
+    caps_drop(cut, CAP_LITERAL_MINUS);
+    if (some_a && some_b && !imap_caps_has(cut, CAP_LITERAL_PLUS))
+        imap_caps_add(cut, CAP_LITERAL_MINUS);
+}
+
+struct imap_caps imap_caps_common(const struct imap_caps *a, const struct imap_caps *b)
+{
+    struct imap_caps cut = {.bits = {a->bits[0] & b->bits[0], a->bits[1] & b->bits[1]}};
+    cut_literals(&cut, a, b);
+    if (imap_caps_has(&cut, CAP_APPENDLIMIT)) {
+        bool a_rules = b->appendlimit == 0 || (a->appendlimit > 0 && a->appendlimit < b->appendlimit);
+        cut.appendlimit = a_rules ? a->appendlimit : b->appendlimit;
+    }
+    return cut;
+}
+
+bool imap_caps_equal(const struct imap_caps *a, const struct imap_caps *b)
+{
+    return memcmp(a->bits, b->bits, sizeof a->bits) == 0 && a->appendlimit == b->appendlimit;
+}
+
+struct imap_caps imap_caps_without(const struct imap_caps *a, const struct imap_caps *b)
+{
+    struct imap_caps rest = {.bits = {a->bits[0] & ~b->bits[0], a->bits[1] & ~b->bits[1]}};
+    if (imap_caps_has(a, CAP_APPENDLIMIT) && a->appendlimit != b->appendlimit)
+        imap_caps_add(&rest, CAP_APPENDLIMIT);
+    if (imap_caps_has(&rest, CAP_APPENDLIMIT))
+        rest.appendlimit = a->appendlimit;
+    return rest;
 }
 
 struct imap_caps imap_caps_shown(const struct imap_caps *a, const struct imap_caps *b)
 {
-    struct imap_caps shown = {0};
+    struct imap_caps cut = imap_caps_common(a, b), shown = {0};
     imap_caps_add(&shown, CAP_IMAP4REV1);
     for (size_t i = 0; i < COUNTOF(rows); i++)
-        if (rows[i].show == SHOW && imap_caps_has(a, rows[i].cap) && imap_caps_has(b, rows[i].cap))
+        if (rows[i].show == SHOW && imap_caps_has(&cut, rows[i].cap))
             imap_caps_add(&shown, rows[i].cap);
-    cut_literals(&shown, a, b);
-    if (imap_caps_has(&shown, CAP_APPENDLIMIT)) {
-        bool a_rules = b->appendlimit == 0 || (a->appendlimit > 0 && a->appendlimit < b->appendlimit);
-        shown.appendlimit = a_rules ? a->appendlimit : b->appendlimit;
-    }
+    shown.appendlimit = cut.appendlimit;
     return shown;
 }
 

@@ -37,9 +37,13 @@ void imap_caps_parse(struct imap_caps *c, struct span words);
 /* Changes *c as a configuration says: "-UIDPLUS" takes a capability away, "APPENDLIMIT=1000" adds or replaces one. NULL,
  * or the first word that is neither: nothing here ever asks for it. */
 const char *imap_caps_override(struct imap_caps *c, char *const *words, size_t n);
-/* What a client of these two backends is shown after login: the allow-list, cut with both, and always IMAP4rev1.
- * APPENDLIMIT: the smaller. LITERAL+ where both have it, else LITERAL- where each has one of the two. Pass the same
- * set twice where only one side is known. */
+/* What both have. APPENDLIMIT: the smaller. LITERAL+ where both have it, else LITERAL- where each has one of the two. */
+struct imap_caps imap_caps_common(const struct imap_caps *a, const struct imap_caps *b);
+/* What a has, and b has not, or has with another APPENDLIMIT. */
+struct imap_caps imap_caps_without(const struct imap_caps *a, const struct imap_caps *b);
+bool imap_caps_equal(const struct imap_caps *a, const struct imap_caps *b);
+/* What a client of these two backends is shown after login: the allow-list, cut with what they have in
+ * common, and always IMAP4rev1. Pass the same set twice where only one side is known. */
 struct imap_caps imap_caps_shown(const struct imap_caps *a, const struct imap_caps *b);
 /* "IMAP4rev1 IDLE ..." in the table's order, blanks between: all of *c, shown or not. */
 void imap_caps_write(struct buf *out, const struct imap_caps *c);

@@ -99,6 +99,10 @@ const struct option options[] = {
      .text = "How user and master user are put together for a server that wants them in one name, such as "
              "\"%u*%m\" (%u: the user, %m: master_user). Where empty, they are sent apart (SASL PLAIN with "
              "an authorization identity)."},
+    {"backend", "check_user", OPTION_STRING, offsetof(struct conf_backend, check_user), .def = "",
+     .text = "A user who exists on this server, such as a test account, for whom master_user signs in to see what the "
+             "server can do: when proxies and migrators start, and in \"imapferryctl check\". Where empty, master_user "
+             "signs in for itself, which some servers, Dovecot among them, refuse."},
     {"backend", "auth_backend", OPTION_STRING, offsetof(struct conf_backend, auth_backend), .def = "",
      .text = "Name of another backend that checks users' passwords, where this one can't."},
     {"backend", "capabilities", OPTION_LIST, offsetof(struct conf_backend, capabilities), .def = "",

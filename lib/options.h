@@ -45,6 +45,7 @@ struct conf_backend {
     char *master_password_file;
     char *master_password;  /* read from the file by conf_load() where the program needs it; wiped by conf_free() */
     char *master_login;     /* "%u*%m" or "" for SASL authzid */
+    char *check_user;       /* who exists there, for master to sign in for; "" = master for itself */
     char *auth_backend;     /* name, "" = itself */
     struct conf_list capabilities; /* "-NAME" to hide, "NAME" to add or replace */
     bool retired;           /* nothing is looked for there any more */

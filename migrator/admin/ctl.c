@@ -15,6 +15,7 @@
 #include "actions.h"
 #include "bulk.h"
 #include "ctl_args.h"
+#include "ctl_check.h"
 #include "ctl_plan.h"
 #include "ctl_print.h"
 #include "ctl_wait.h"
@@ -32,6 +33,7 @@ struct ctl {
     struct bulk *bulk;     /* owned */
     struct flips flips;    /* owned; of the files of a restore; of the journal here, for init */
     struct restore *restore; /* owned */
+    char *fault;           /* owned; of check: why not all of the configuration could be read */
     struct conf *conf;     /* owned, as all below */
     struct loop *loop;
     struct store *store;
@@ -343,6 +345,19 @@ static int run_restore(struct ctl *c)
     return run_verb(c);
 }
 
+static int run_check(struct ctl *c)
+{
+    const char *login = c->args.action.login, *why = "";
+    char *key = login ? account_key(c->conf, span_str(login), &why) : NULL;
+
+    if (login && !key) {
+        ctl_args_wrong(&c->args, "%s: %s", login, why);
+        return ACTION_USAGE;
+    }
+    free(key);
+    return ctl_check(c->conf, login, c->fault, c->args.json);
+}
+
 static int run(struct ctl *c)
 {
     const struct ctl_args *a = &c->args;
@@ -359,11 +374,31 @@ static int run(struct ctl *c)
         return seal_key(c);
     if (a->what == CTL_PLAN)
         return ctl_plan(c->conf, a->action.login, a->json);
+    if (a->what == CTL_CHECK)
+        return run_check(c);
     if (a->what == CTL_RESTORE)
         return run_restore(c);
     if (a->what == ACTION_EXPORT)
         return run_export_to(c, a->keys[0]);
     return run_verb(c);
+}
+
+/* A plan, and a check, sign in at the servers as a migrator does; a check without its secrets sees the rest. */
+static struct conf *load(struct ctl *c, const char *file, char **error)
+{
+    bool checks = c->args.what == CTL_CHECK;
+    struct conf *conf = conf_load(file, c->args.what == CTL_PLAN || checks ? CONF_MIGRATOR : CONF_CTL, error);
+
+    if (conf || !checks)
+        return conf;
+    c->fault = *error;
+    *error = NULL;
+    conf = conf_load(file, CONF_CTL, error);
+    if (!conf) {
+        free(c->fault);
+        c->fault = NULL;
+    }
+    return conf;
 }
 
 int main(int argc, char **argv)
@@ -383,14 +418,14 @@ int main(int argc, char **argv)
     if (end != CTL_ARGS_GOOD)
         return end == CTL_ARGS_HELPED ? ACTION_DONE : ACTION_USAGE;
     log_set_level(LOG_LEVEL_ERROR);
-    /* A plan signs in at the servers, as a migrator does. */
-    c.conf = conf_load(file, c.args.what == CTL_PLAN ? CONF_MIGRATOR : CONF_CTL, &error);
+    c.conf = load(&c, file, &error);
     if (!c.conf) {
         ctl_print_error(c.args.json, error, NULL);
         free(error);
         return ACTION_FAILED;
     }
     status = run(&c);
+    free(c.fault);
     bulk_list_free(&c.list);
     flips_free(&c.flips);
     conf_free(&c.conf);

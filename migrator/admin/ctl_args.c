@@ -56,6 +56,13 @@ static const struct ctl_verb verbs[] = {
      "Ends with status 3 where the account has no record: it lives on the server that the configuration says."},
     {"plan", CTL_PLAN, NEEDS_NAME, {{"NAME", "what a migration would do or stop at"}},
      "Signs in at both servers, and writes nothing. Needs what a migrator needs to sign in."},
+    {"check", CTL_CHECK, TAKES_NAME,
+     {{"", "try servers and Redis, say what to do"},
+      {"NAME", "is this user there on both servers?"}},
+     "Connects to each backend, signs in there as its master_user (for check_user, where that is set), opens as many connections "
+     "as a migrator would for a moment, and asks Redis what it keeps. What the servers can do is stored for the proxies. A line is "
+     "ok, a warning or an error; ends with status 1 where one is an error. Run it where a migrator runs. With a NAME it signs in "
+     "as master for that user, and changes nothing."},
     {"sessions", ACTION_SESSIONS, NEEDS_NAME, {{"NAME", "its sessions on all proxies"}}, ""},
     {"list", ACTION_LIST, TAKES_STATE | TAKES_WHY,
      {{"[--state STATE] [--reason WORD]", "accounts by state and reason"}},

@@ -6,7 +6,7 @@
 #include "actions.h"
 
 /* Verbs that are none of actions.h. */
-enum { CTL_SEAL_KEY = -1, CTL_PLAN = -2, CTL_HELP = -3, CTL_RESTORE = -4 };
+enum { CTL_SEAL_KEY = -1, CTL_PLAN = -2, CTL_HELP = -3, CTL_RESTORE = -4, CTL_CHECK = -5 };
 enum { CTL_KEYS_MAX = 1000 /* of one waive */ };
 
 struct ctl_verb;

@@ -74,6 +74,8 @@ class FakeImap:
         self.spoken = {}        # user -> what came in under that name
         self.connections = 0
         self.most_at_once = 0   # sessions that are signed in; one that said LOGOUT is over
+        self.most_connections = self.most_signed_in = None  # that it takes at once; a further one hears BYE, or NO [LIMIT]
+        self._open = 0
         self._signed_in = set()
         self.logins = []        # (user, "user", "master" or "proxyauth")
         self.faults = []
@@ -272,15 +274,22 @@ class FakeImap:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = Session(self, s, number)
+        with self.lock:
+            self._open += 1
+            full = self.most_connections is not None and self._open > self.most_connections
         try:
             if tls:
                 connection.secure()
-            connection.run()
+            if full:
+                connection.line("* BYE too many connections from your address")
+            else:
+                connection.run()
         except (Gone, OSError, ssl.SSLError):
             pass
         finally:
             self.note_logout(connection)
             with self.lock:
+                self._open -= 1
                 self._sockets.discard(s)
                 self._sockets.discard(connection.socket)
                 self.changed.notify_all()
@@ -292,6 +301,10 @@ class FakeImap:
             self.lines.append((session.number, session.tls, text))
             self.spoken.setdefault(session.user, []).append(text)
             self.changed.notify_all()
+
+    def is_full(self):
+        with self.lock:
+            return self.most_signed_in is not None and len(self._signed_in) >= self.most_signed_in
 
     def note_login(self, session, how):
         with self.changed:

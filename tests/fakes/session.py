@@ -247,6 +247,8 @@ class Session:
             raise Refused("NO [AUTHENTICATIONFAILED] wrong")
         if user in self.server.strangers:
             raise Refused("NO [AUTHENTICATIONFAILED] wrong")
+        if self.server.is_full():
+            raise Refused("NO [LIMIT] too many")
         self.become(user, how)
         self.ok(f"[CAPABILITY {self.capability()}] welcome")
         self.place("after_login")

@@ -1877,3 +1877,14 @@ def test_restore_is_for_a_store_that_is_gone_and_may_be_repeated(store):
     assert store.call("counts_read")[1:] == ["1", "state:flipped", "1", "backend:new", "1"]
     assert store.call("export", "ann", "bob", "eve") == [
         "ok", "4", "ann", "new", "flipped", "6", "4", "old", "new", "old", "old", "1769853600123", "", ""]
+
+
+# ---- what backends can do
+
+def test_capabilities_are_written_where_nobody_was_quicker(store):
+    assert store.call("caps", "new", "", "", "", "A B", "A B C", "5", "user") == ["ok"]
+    assert store.client.hgetall(store.key("backends")) == {"new": "A B", "new/common": "A B C", "new/since": "5", "new/by": "user"}
+    for was in (("", "", ""), ("A", "A B C", "5"), ("A B", "A B", "5"), ("A B", "A B C", "6")):
+        assert store.call("caps", "new", *was, "X", "X", "7", "user") == ["changed"], was
+    assert store.call("caps", "new", "A B", "A B C", "5", "A", "A", "6", "master") == ["ok"]
+    assert store.client.hmget(store.key("backends"), "new", "new/by", "old") == ["A", "master", None]

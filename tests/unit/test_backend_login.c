@@ -194,6 +194,24 @@ static void test_no_compress(void **state)
     unit_same(buf_span(&w->rest), "* OK behind\r\n");
 }
 
+/* As far as a sign-in would begin: over TLS, with the capabilities from there, and nothing secret was sent. */
+static void test_nobody(void **state)
+{
+    struct world *w = *state;
+    w->request.as = LOGIN_AS_NOBODY;
+    w->request.user = w->request.secret = NULL;
+    w->request.session_id = "s1";
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN ID] ready"));
+    ends(w, LOGIN_OK, "greeting", "", "");
+    assert_true(imap_caps_has(&w->caps, CAP_AUTH_PLAIN));
+    forget(w);
+    w->backend.address.scheme = ADDRESS_IMAP_STARTTLS;
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED] ready", "<STARTTLS", ">%T OK go", "!tls", "<CAPABILITY",
+                  ">* CAPABILITY IMAP4rev1 AUTH=PLAIN", ">%T OK done"));
+    ends(w, LOGIN_OK, "capability", "", "");
+    assert_false(imap_caps_has(&w->caps, CAP_LOGINDISABLED));
+}
+
 static void test_plain_without_ir(void **state)
 {
     struct world *w = *state;
@@ -811,6 +829,7 @@ int main(void)
         TEST(test_literal_minus_is_short),
         TEST(test_starttls),
         TEST(test_imaps),
+        TEST(test_nobody),
         TEST(test_id),
         TEST(test_sign_in_behind_id),
         TEST(test_capabilities_in_the_answer_to_id),

@@ -462,6 +462,7 @@ static void test_backends(void **state)
     refused(BACKEND("master_user = \"m\""), 3, "master_user: \"m\" needs master_password_file");
     refused(BACKEND("master_password_file = \"/x\""), 3, "of no use without master_user");
     refused(BACKEND("master_login = \"%u*%m\""), 3, "of no use without master_user");
+    refused(BACKEND("check_user = \"probe\""), 3, "is of no use without master_user");
     refused(BACKEND("auth_backend = \"b\""), 3, "is not the name of another backend");
     refused(BACKEND("auth_backend = \"a\""), 3, "is not the name of another backend");
     refused(

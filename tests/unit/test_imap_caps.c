@@ -136,6 +136,27 @@ static void test_cut(void **state)
     expect_shown("APPENDLIMIT=20", "", "IMAP4rev1");
 }
 
+static void expect_rest(const char *a, const char *b, const char *want)
+{
+    struct imap_caps ca = caps_of(a), cb = caps_of(b), rest = imap_caps_without(&ca, &cb);
+    struct buf out = {0};
+    imap_caps_write(&out, &rest);
+    assert_string_equal(buf_str(&out), want);
+    buf_free(&out);
+}
+
+static void test_without(void **state)
+{
+    (void)state;
+    expect_rest("IMAP4rev1 MOVE SORT", "IMAP4rev1 SORT ACL", "MOVE");
+    expect_rest("MOVE APPENDLIMIT=10", "MOVE APPENDLIMIT=10", "");
+    expect_rest("MOVE APPENDLIMIT=20", "MOVE APPENDLIMIT=10", "APPENDLIMIT=20");
+    expect_rest("APPENDLIMIT=20", "MOVE", "APPENDLIMIT=20");
+    struct imap_caps a = caps_of("MOVE APPENDLIMIT=20"), b = caps_of("MOVE APPENDLIMIT=10"), c = caps_of("APPENDLIMIT=20 MOVE");
+    assert_false(imap_caps_equal(&a, &b));
+    assert_true(imap_caps_equal(&a, &c));
+}
+
 static void test_override(void **state)
 {
     char *words[] = {"-UIDPLUS", "appendlimit=1000", "IDLE", "-LITERAL+", "LITERAL-"};
@@ -158,7 +179,7 @@ static void test_override(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_override),
+        cmocka_unit_test(test_override),   cmocka_unit_test(test_without),
         cmocka_unit_test(test_parse),      cmocka_unit_test(test_odd_words),
         cmocka_unit_test(test_round_trip), cmocka_unit_test(test_allow_list),
         cmocka_unit_test(test_cut),
