@@ -64,6 +64,14 @@ static const struct {
     [WHY_KILLED] = {"killed", THEN_PERSON,
                     "Look into the logs of the migrators that the reason names. Where they crashed, something in this account "
                     "may have done it: please report it. Where their hosts were rebooted or lost their network, \"retry\"."},
+    [WHY_PROXY] = {"proxy", THEN_AGAIN,
+                   "Goes on by itself at that time, or when the proxy is heard again. Where its host is gone for good, \"proxy "
+                   "forget NAME\" says what that would mean."},
+    [WHY_CHANGING] =
+        {"changing", THEN_AGAIN,
+         "Goes on by itself: after five passes it is switched over all the same, and its sessions stand still while the rest is "
+         "copied. Where that takes longer than freeze_budget it is tried again later (deadline): then stop what writes so "
+         "much, see \"sessions\", or raise freeze_budget."},
     [WHY_WINDOW] = {"window", THEN_AGAIN, "Goes on by itself. \"migrate NAME --now\" switches it over at once."},
     [WHY_IDLE] = {"idle", THEN_AGAIN,
                   "Goes on by itself. If its user is never away for so long, \"migrate NAME --now\" switches it over at "

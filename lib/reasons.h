@@ -28,6 +28,8 @@ enum why {
     WHY_STORE,        /* Redis is away or does not keep what it is told */
     WHY_JOURNAL,      /* a flip could not be written to the migrator's disk */
     WHY_KILLED,       /* two migrators have ended, or fallen silent, while they had the account */
+    WHY_PROXY,        /* no fault of the account: a silent proxy may still serve its sessions */
+    WHY_CHANGING,     /* no fault: it changes as fast as it is copied */
     WHY_WINDOW,       /* no fault: a copied account waits for the times in which accounts are switched over */
     WHY_IDLE,         /* no fault: a copied account waits until nobody uses it */
     WHY_INTERNAL,     /* what should not happen */

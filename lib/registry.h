@@ -47,6 +47,16 @@ void lease_renew(struct lease *l);
 /* The clean end, once all sessions are gone: takes the incarnation out of `proxies`; valid no more. */
 void lease_end(struct lease *l);
 
+/* Since when this process has seen the counters that proxies have now: a counter is never the same twice, so one that is found
+ * again has stood still all the time in between, whoever looked. What one job has waited for a silent proxy counts for the next
+ * one too. A change of master (generation) ends all of it. */
+struct sightings;
+struct sightings *sightings_new(void);
+void sightings_free(struct sightings **s);
+/* By clock_boot_ms(); notes that it was seen. Now, where it is another counter than before, none ("": nobody knows since when
+ * an incarnation is in no list), or s is NULL. */
+uint64_t sightings_since(struct sightings *s, uint64_t generation, struct span name, struct span counter);
+
 /* A migrator's watch over the incarnations that have sessions of one account. An incarnation that is not in
  * `proxies` counts as one that does not move. In a freeze nothing is evicted: WATCH_SILENT ends the watch
  * there too. */
@@ -60,9 +70,13 @@ enum watch_event {
 typedef void (*watch_fn)(void *owner, enum watch_event ev, const char *incarnation);
 /* Watches until it has told WATCH_CLEAR or WATCH_FAILED (or, without evict, WATCH_SILENT). Sessions that have
  * not seen epoch are waited for by the long term, others by the short one: those of their own proxy, where these are longer
- * than lease_ms and long_ms. Polls the registry each fifth of lease_ms and at watch_poke(). */
+ * than lease_ms and long_ms. Polls the registry each fifth of lease_ms and at watch_poke(). sightings: what was seen before counts;
+ * borrowed, NULL = nothing was. */
 struct watch *watch_new(struct store *s, const char *user, uint64_t epoch, uint64_t lease_ms,
-                        uint64_t long_ms, bool evict, watch_fn fn, void *owner);
+                        uint64_t long_ms, bool evict, struct sightings *sightings, watch_fn fn, void *owner);
+/* Which silent incarnation it will have to wait for longest, and for how many ms from now; silent: not moved for the short term.
+ * NULL: none is. Borrowed until the next call of the loop. *where: the host of the proxy, "" where it is not known. */
+const char *watch_waits_for(const struct watch *w, const char **where, uint64_t *ms);
 void watch_poke(struct watch *w);
 void watch_free(struct watch **w);
 

@@ -19,6 +19,7 @@ enum { POLL_MIN_MS = 20 };
 struct watched {
     char *name;        /* owned; the key */
     char *counter;     /* owned; "" where it is not in `proxies` */
+    char *host;        /* owned; "" where it is not known */
     uint64_t since_ms; /* by clock_boot_ms(): when this counter was first seen */
     uint64_t lease_ms, long_ms; /* of its lease, as it told them; 0: it told none */
     bool moved;        /* alive: its counter is another one than at first */
@@ -33,6 +34,7 @@ struct watch {
     char *user; /* owned */
     uint64_t epoch, lease_ms, long_ms, generation;
     bool evict;
+    struct sightings *sightings; /* borrowed; may be NULL */
     watch_fn fn;
     void *owner; /* borrowed */
     struct watched *all;
@@ -70,6 +72,7 @@ static void forget_watched(struct watch *w, struct watched *x)
     HASH_DEL(w->all, x);
     free(x->name);
     free(x->counter);
+    free(x->host);
     free(x);
 }
 
@@ -97,10 +100,12 @@ static struct watched *take_counter(struct watch *w, struct span name, struct sp
         HASH_ADD_KEYPTR(hh, w->all, x->name, name.len, x);
     }
     x->here = true;
-    if (!fresh && span_is(counter, x->counter))
+    if (!fresh && span_is(counter, x->counter)) {
+        sightings_since(w->sightings, w->generation, name, counter);
         return x;
+    }
     x->moved = !fresh && counter.len > 0;
-    x->since_ms = clock_boot_ms();
+    x->since_ms = sightings_since(w->sightings, w->generation, name, counter);
     free(x->counter);
     x->counter = xspandup(counter);
     return x;
@@ -123,14 +128,23 @@ static void take_session(struct watch *w, struct span name, struct span value)
         x->unseen = true;
 }
 
-static void take_census(struct watch *w, const struct reply *rows, const struct reply *proxies, const struct reply *terms)
+static void take_host(struct watched *x, const struct reply *host)
+{
+    free(x->host);
+    x->host = xspandup(reply_str(host));
+}
+
+static void take_census(struct watch *w, const struct reply *rows, const struct reply *proxies, const struct reply *terms,
+                        const struct reply *hosts)
 {
     struct watched *x, *next;
     HASH_ITER(hh, w->all, x, next)
     x->here = x->unseen = false;
-    for (size_t i = 0; i + 1 < reply_count(proxies); i += 2)
-        take_terms(take_counter(w, reply_str(reply_at(proxies, i)), reply_str(reply_at(proxies, i + 1))),
-                   reply_at(terms, i), reply_at(terms, i + 1));
+    for (size_t i = 0; i + 1 < reply_count(proxies); i += 2) {
+        x = take_counter(w, reply_str(reply_at(proxies, i)), reply_str(reply_at(proxies, i + 1)));
+        take_terms(x, reply_at(terms, i), reply_at(terms, i + 1));
+        take_host(x, reply_at(hosts, i / 2));
+    }
     for (size_t i = 0; i + 1 < reply_count(rows); i += 2)
         take_session(w, reply_str(reply_at(rows, i)), reply_str(reply_at(rows, i + 1)));
     HASH_ITER(hh, w->all, x, next)
@@ -144,12 +158,41 @@ static uint64_t larger(uint64_t a, uint64_t b)
 }
 
 /* Configurations differ, if only while one is being changed: each may count on the longer term. */
-static bool is_silent(const struct watch *w, const struct watched *x)
+static uint64_t short_term(const struct watch *w, const struct watched *x)
 {
-    uint64_t term = larger(w->lease_ms, x->lease_ms);
+    return larger(w->lease_ms, x->lease_ms);
+}
+
+static uint64_t patience(const struct watch *w, const struct watched *x)
+{
+    uint64_t term = short_term(w, x);
     if (x->unseen)
         term = larger(term, larger(w->long_ms, x->long_ms));
-    return !x->moved && clock_boot_ms() - x->since_ms >= term + term / 10;
+    return term + term / 10;
+}
+
+static bool is_silent(const struct watch *w, const struct watched *x)
+{
+    return !x->moved && clock_boot_ms() - x->since_ms >= patience(w, x);
+}
+
+const char *watch_waits_for(const struct watch *w, const char **where, uint64_t *ms)
+{
+    uint64_t now = clock_boot_ms(), ends, last = 0;
+    const char *name = NULL;
+
+    for (const struct watched *x = w->all; x; x = x->hh.next) {
+        if (x->moved || now - x->since_ms < short_term(w, x))
+            continue;
+        ends = x->since_ms + patience(w, x);
+        if (name && ends <= last)
+            continue;
+        last = ends;
+        name = x->name;
+        *where = x->host;
+        *ms = ends > now ? ends - now : 0;
+    }
+    return name;
 }
 
 /* ---- eviction ---- */
@@ -248,7 +291,7 @@ static void on_census(void *owner, enum redis_rc rc, const struct reply *r)
     if (!good) {
         tell(w, WATCH_FAILED, "");
     } else {
-        take_census(w, reply_at(r, 2), reply_at(r, 3), reply_at(r, 4));
+        take_census(w, reply_at(r, 2), reply_at(r, 3), reply_at(r, 4), reply_at(r, 5));
         if (w->poked) {
             w->poked = false;
             ask(w);
@@ -283,7 +326,7 @@ void watch_poke(struct watch *w)
 }
 
 struct watch *watch_new(struct store *s, const char *user, uint64_t epoch, uint64_t lease_ms,
-                        uint64_t long_ms, bool evict_silent, watch_fn fn, void *owner)
+                        uint64_t long_ms, bool evict_silent, struct sightings *sightings, watch_fn fn, void *owner)
 {
     struct watch *w = xcalloc(1, sizeof(*w));
     w->s = s;
@@ -292,6 +335,7 @@ struct watch *watch_new(struct store *s, const char *user, uint64_t epoch, uint6
     w->lease_ms = lease_ms;
     w->long_ms = long_ms;
     w->evict = evict_silent;
+    w->sightings = sightings;
     w->fn = fn;
     w->owner = owner;
     w->poll = timer_new(store_loop(s), on_poll, w);

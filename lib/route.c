@@ -142,6 +142,7 @@ void route_free(struct route *r)
     free(r->forced);
     free(r->owner);
     free(r->reason);
+    free(r->failed);
     free(r->died);
     free(r->held_from);
     free(r->view);
@@ -173,6 +174,7 @@ static const struct {
     {"owner", FIELD_TEXT, offsetof(struct route, owner)},
     {"deadline", FIELD_U64, offsetof(struct route, deadline_ms)},
     {"reason", FIELD_TEXT, offsetof(struct route, reason)},
+    {"failed", FIELD_TEXT, offsetof(struct route, failed)},
     {"died", FIELD_TEXT, offsetof(struct route, died)},
     {"held_from", FIELD_TEXT, offsetof(struct route, held_from)},
     {"force", FIELD_BOOL, offsetof(struct route, force)},
@@ -256,6 +258,7 @@ static bool take_route(const struct store *s, const char *user, const struct rep
     out->forced = or_empty(out->forced);
     out->owner = or_empty(out->owner);
     out->reason = or_empty(out->reason);
+    out->failed = or_empty(out->failed);
     out->died = or_empty(out->died);
     out->held_from = or_empty(out->held_from);
     out->view = or_empty(out->view);

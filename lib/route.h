@@ -60,7 +60,9 @@ struct route {
                                was; "" = not by force */
     char *owner;
     uint64_t deadline_ms;   /* Redis time, 0 = none */
-    char *reason;           /* "" or what a person can read; begins with the word of the table of reasons */
+    char *reason;           /* "" or what a person can read; begins with the word of the table of reasons. It holds for the
+                               state that it stands in, now */
+    char *failed;           /* the reason of the last attempt that was given up; "" = none since it was wanted */
     char *died;             /* "TOKEN/NAME TOKEN/NAME": migrators that were gone when the job was taken over, and that had
                                not given it away; "" = none */
     char *held_from;
@@ -245,6 +247,8 @@ void route_flip(struct store *s, const struct route_job *j, const char *view, ro
  * (see below); 0 = there is none. */
 void route_flipped(struct store *s, const struct route_job *j, uint64_t late_ms, uint64_t hook_ms, route_done_fn fn,
                    void *owner);
+/* copying, ready: what it waits for at this moment, for people; "" = nothing any more. */
+void route_why(struct store *s, const struct route_job *j, const char *reason, route_done_fn fn, void *owner);
 /* copying, ready → backoff with next_try = now + delay (0: at the next login only), attempts+1 (not where nobody's account is at
  * fault); or → blocked. The account is put into `later` where delay > 0. */
 void route_backoff(struct store *s, const struct route_job *j, const char *reason, uint64_t delay_ms, bool attempt,

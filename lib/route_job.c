@@ -152,6 +152,11 @@ void route_flipped(struct store *s, const struct route_job *j, uint64_t late_ms,
     route_run(s, "flipped", &a, fn, owner);
 }
 
+void route_why(struct store *s, const struct route_job *j, const char *reason, route_done_fn fn, void *owner)
+{
+    run_job(s, "why", j, reason, NULL, fn, owner);
+}
+
 void route_backoff(struct store *s, const struct route_job *j, const char *reason, uint64_t delay_ms, bool attempt,
                    route_done_fn fn, void *owner)
 {

@@ -24,6 +24,7 @@ enum {
     TURN_MAX_MS = 5000, /* between looks whether it is its turn */
     KICK_MS = 60 * 1000, /* hook_kick */
     STALE_MS = 10000,   /* after a watch that took longer, one more pass goes before the freeze */
+    PROXY_LOOK_MS = 1000, /* between looks whether a silent proxy is waited for */
     IDLE_PASS_MS = 30 * 60 * 1000, /* an account that is always in use gets a pass so often */
     DIFFERS_MAX = 3,    /* attempts after which a difference is a person's */
     REASON_MAX = 700,   /* bytes */
@@ -61,11 +62,13 @@ struct job {
     bool stopping, suspect;
     enum why why;
     char *reason; /* owned; of GIVE_UP */
+    char *said;   /* owned; why it waits, as the route has it; NULL: nothing was said */
     enum job_how how;
     struct loop_task end_task;
 };
 
 static void run(struct job *j);
+static void lost(void *owner);
 static void on_cutover(void *owner, const struct cutover_result *r);
 
 /* ---- the end */
@@ -103,6 +106,7 @@ void job_free(struct job **jp)
     free(j->move.source_name);
     free(j->move.target_name);
     free(j->reason);
+    free(j->said);
     free(j);
     xtrim(); /* lists of half a million messages, perhaps */
 }
@@ -168,6 +172,31 @@ static void give_up(struct job *j, enum why why, const char *detail)
     j->why = why;
     buf_free(&text);
     enter(j, GIVE_UP);
+}
+
+static void on_said(void *owner, enum route_rc rc, const char *detail)
+{
+    (void)detail;
+    if (rc == ROUTE_LOST)
+        lost(owner);
+}
+
+/* The state that was entered has cleared it. */
+static void said_nothing(struct job *j)
+{
+    free(j->said);
+    j->said = NULL;
+}
+
+/* For staff: what the account waits for at this moment; "" = nothing any more. Nobody waits for the answer, and one that is lost
+ * is made up for by the next thing to say, or by the next state. */
+static void say(struct job *j, const char *reason)
+{
+    if (!strcmp(reason, j->said ? j->said : ""))
+        return;
+    free(j->said);
+    j->said = xstrdup(reason);
+    route_why(j->m->store, &j->move.job, reason, on_said, j);
 }
 
 /* The answers that mean the same to every call. True: dealt with. */
@@ -342,6 +371,19 @@ static void log_pass(const struct job *j, const struct pass_result *r)
         LOG_U("took_ms", r->took_ms));
 }
 
+/* The first pass copies what was there; what a later one finds came while the one before ran. */
+static void say_changing(struct job *j, uint64_t changes, uint64_t took_ms)
+{
+    char *text = xasprintf("%s: pass %u of %d found %" PRIu64 " changes, made while the one before it ran, and took %" PRIu64
+                           " s: it changes about as fast as it is copied",
+                           why_word(WHY_CHANGING), j->passes, PASSES_MAX, changes, (took_ms + 999) / 1000);
+
+    LOG(INFO, "job_changing", LOG_S("user", j->move.user), LOG_U("pass", j->passes), LOG_U("changes", changes),
+        LOG_U("took_ms", took_ms));
+    say(j, text);
+    free(text);
+}
+
 static void on_pass(void *owner, const struct pass_result *r)
 {
     struct job *j = owner;
@@ -365,10 +407,13 @@ static void on_pass(void *owner, const struct pass_result *r)
     j->mailboxes = r->mailboxes;
     j->messages = r->counts.messages_total;
     bool small = changes <= SMALL_CHANGES && r->pending == 0 && r->took_ms <= j->m->conf->migration.freeze_budget_ms / 2;
-    if (small || j->passes >= PASSES_MAX)
+    if (small || j->passes >= PASSES_MAX) {
         enter(j, READY);
-    else
-        run(j);
+        return;
+    }
+    if (j->passes > 1 && changes > SMALL_CHANGES)
+        say_changing(j, changes, r->took_ms);
+    run(j);
 }
 
 /* ---- READY, POLICY */
@@ -380,6 +425,7 @@ static void on_ready(void *owner, enum route_rc rc, const char *detail)
     if (common_answer(j, rc, detail))
         return;
     j->copied_ms = clock_boot_ms();
+    said_nothing(j);
     j->suspect = *detail && strcmp(detail, "0") != 0;
     LOG(INFO, "job_ready", LOG_S("user", j->move.user), LOG_U("mailboxes", j->mailboxes),
         LOG_U("messages", j->messages), LOG_U("took_ms", j->copied_ms - j->began_ms));
@@ -496,9 +542,41 @@ static void on_watch(void *owner, enum watch_event ev, const char *incarnation)
     case WATCH_CLEAR:
         watch_free(&j->watch);
         j->watched = true;
+        say(j, "");
         enter(j, TURN);
         break;
     }
+}
+
+static void time_after(uint64_t ms, char to[40])
+{
+    time_t s = (time_t)((clock_wall_ms() + ms) / 1000);
+    struct tm tm;
+
+    gmtime_r(&s, &tm);
+    strftime(to, 40, "%Y-%m-%dT%H:%M:%SZ", &tm);
+}
+
+/* A proxy that crashed may hold the account up for the whole of its long lease. */
+static void say_whom_it_waits_for(struct job *j)
+{
+    uint64_t ms;
+    const char *where, *proxy = watch_waits_for(j->watch, &where, &ms);
+    char at[40];
+
+    timer_start(j->retry, PROXY_LOOK_MS);
+    if (!proxy) {
+        say(j, "");
+        return;
+    }
+    if (j->said && strstr(j->said, proxy)) /* seconds more or less are no news */
+        return;
+    time_after(ms, at);
+    char *text = xasprintf("%s: waits for the silent proxy %s%s%s, which may still serve its sessions, until %s", why_word(WHY_PROXY),
+                           proxy, *where ? " on host " : "", where, at);
+    LOG(INFO, "job_waits", LOG_S("user", j->move.user), LOG_S("for", "proxy"), LOG_S("proxy", proxy), LOG_U("ms", ms));
+    say(j, text);
+    free(text);
 }
 
 static void start_watch(struct job *j)
@@ -508,7 +586,8 @@ static void start_watch(struct job *j)
     if (j->move.crew)
         crew_want(j->move.crew, 1);
     j->watch = watch_new(j->m->store, j->move.user, j->move.engaged, p->lease_ms, p->lease_long_ms, true,
-                         on_watch, j);
+                         j->m->sightings, on_watch, j);
+    timer_start(j->retry, PROXY_LOOK_MS);
 }
 
 static void on_recopy(void *owner, enum route_rc rc, const char *detail)
@@ -518,6 +597,7 @@ static void on_recopy(void *owner, enum route_rc rc, const char *detail)
     if (common_answer(j, rc, detail))
         return;
     j->passes = PASSES_MAX - 2; /* at most two more */
+    said_nothing(j);
     enter(j, COPY);
 }
 
@@ -582,6 +662,8 @@ static void on_cutover(void *owner, const struct cutover_result *r)
         }
         j->watched = false;
         records_begin_attempt(j->move.records);
+        free(j->said);
+        j->said = xstrdup("?"); /* the route has what the attempt ended with, which say() takes away */
         j->state = REST;
         timer_start(j->retry, REST_MS);
         break;
@@ -752,7 +834,10 @@ static void run(struct job *j)
         ask_policy(j);
         break;
     case WATCH:
-        start_watch(j);
+        if (j->watch)
+            say_whom_it_waits_for(j);
+        else
+            start_watch(j);
         break;
     case TURN:
         ask_for_turn(j);

@@ -10,7 +10,8 @@
  * | READY   | copying -> ready    | tells the counters, route_ready          | WATCH, TURN; POLICY          |
  * | POLICY  | ready               | waits, without an owner: until staff say | RECOPY; end (stays ready)    |
  * |         |                     | now; for the window; until it is idle    |                              |
- * | WATCH   | ready               | has silent proxies evicted               | TURN                         |
+ * | WATCH   | ready               | has silent proxies evicted; says for whom| TURN                         |
+ * |         |                     | it waits, and until when                 |                              |
  * | TURN    | ready               | freeze_jitter, max_flips_per_minute      | CUTOVER; QUIET (idle); RECOPY|
  * |         |                     |                                          | (took long)                  |
  * | QUIET   | ready               | idle: does still nobody use it?          | CUTOVER; end (stays ready)   |

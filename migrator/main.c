@@ -8,6 +8,7 @@
 #include "lib/instance.h"
 #include "lib/log.h"
 #include "lib/process.h"
+#include "lib/registry.h"
 #include "lib/signals.h"
 #include "lib/trial.h"
 #include "lib/xalloc.h"
@@ -287,6 +288,7 @@ static bool make_parts(struct program *g, char **error)
             return false;
     }
     m->hooks = hooks_new(m->loop);
+    m->sightings = sightings_new();
     m->store = store_new(m->loop, c, STORE_TIMEOUT_MS, on_store, g);
     store_set_silence(m->store, c->migrator.job_lease_ms * SILENCE_TENTHS / 10);
     g->instance = instance_new(m->store, "migrator", g->id, on_instance, g);
@@ -319,6 +321,7 @@ static void program_free(struct program *g)
     instance_free(&g->instance);
     store_free(&m->store);
     hooks_free(&m->hooks);
+    sightings_free(&m->sightings);
     journal_free(&m->journal);
     backends_free(&m->backends);
     if (m->seal)

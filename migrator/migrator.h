@@ -12,6 +12,7 @@
 #include "journal.h"
 
 struct errands;
+struct sightings; /* lib/registry.h */
 
 /* How long a job is its owner's, in tenths of migrator.job_lease, from before its renewal is sent: from then on the owner
  * hands nothing more to the kernel (imapc_set_fence()). What the kernel has by then dies within SILENCE_TENTHS
@@ -27,6 +28,7 @@ struct migrator {
     const char *id; /* the name of this migrator */
     struct store *store;
     bool store_unsafe; /* it may forget what it is told: no new work */
+    struct sightings *sightings; /* of proxies; NULL: nothing was seen before */
     struct backends *backends;
     struct journal *journal;
     struct hooks *hooks;

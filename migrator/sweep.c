@@ -5,6 +5,7 @@
 #include <uthash.h>
 
 #include "lib/log.h"
+#include "lib/registry.h"
 #include "lib/route_recount.h"
 #include "lib/xalloc.h"
 
@@ -202,11 +203,12 @@ static void take(struct sweep *s, struct span name, struct span counter, uint64_
     i->stranger = false;
     if (long_ms > i->long_ms)
         i->long_ms = long_ms;
+    uint64_t since = sightings_since(s->m->sightings, s->generation, name, counter); /* also for jobs that wait */
     if (span_is(counter, i->counter))
         return;
     free(i->counter);
     i->counter = xspandup(counter);
-    i->since_ms = clock_boot_ms();
+    i->since_ms = since;
 }
 
 /* ---- strangers */

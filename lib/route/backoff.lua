@@ -10,6 +10,6 @@ local delay = number(arg(5))
 local counts = arg(6) ~= '1' and not string.find(arg(4), '^throttled')
 local next_try = delay > 0 and now() + delay or 0
 if delay > 0 then call('ZADD', LATER, text(next_try), r.user) else call('ZREM', LATER, r.user) end
-change(r, {state = 'backoff', reason = arg(4), owner = '', last_owner = r.owner, next_try = text(next_try),
+change(r, {state = 'backoff', reason = arg(4), failed = arg(4), owner = '', last_owner = r.owner, next_try = text(next_try),
            attempts = text(number(r.attempts) + (counts and 1 or 0))}, 'state')
 return OK

@@ -15,7 +15,5 @@ if r.state == 'ready' and left > 0 and pass_in > 0 then
     change(r, {next_try = at})
     return {'ok', '0'}
 end
-local set = push(r, r.bulk == '1')
-set.reason = r.reason
-change(r, set, 'state')
+change(r, push(r, r.bulk == '1'), 'state')
 return {'ok', '1'}

@@ -16,7 +16,7 @@ if r.backend ~= source or source == target or target == '' then return {'refused
 local before = r.state
 local set = push(r, bulk)
 set.source, set.target, set.force, set.back = source, target, arg(7) == '1' and '1' or '', arg(8) == '1' and '1' or ''
-set.attempts, set.now, set.waits, set.staff = '0', '', '0', mark
+set.attempts, set.failed, set.now, set.waits, set.staff = '0', '', '', '0', mark
 set.died, set.died_late = '', ''
 for _, f in ipairs({'mailboxes', 'messages', 'bytes'}) do set[f .. '_done'], set[f .. '_total'] = '0', '0' end
 set.messages_verified, set.tiers = '0', ''

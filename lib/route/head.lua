@@ -225,7 +225,8 @@ local function busy_left(user) return math.max(0, call('PTTL', key('busy', user)
 local function proxy(incarnation)
     local v = call('HGET', PROXIES, incarnation)
     local short, long = string.match(v or '', '^%d+ %S+ %S+ %d+ %d+ (%d+) (%d+)%f[ %z]')
-    return {known = v and true or false, counter = string.match(v or '', '^(%d+)%f[ %z]') or '', short = short, long = long}
+    return {known = v and true or false, counter = string.match(v or '', '^(%d+)%f[ %z]') or '', short = short, long = long,
+            host = string.match(v or '', '^%d+ %S+ ([^%% ]%S*)') or ''}
 end
 
 -- Of a migrator: its term and when it told it, both in ms; 0 where it told none.

@@ -4,5 +4,5 @@ local r, mine = job()
 if not mine then return {'lost', r.state} end
 if r.state == 'copying' then return OK end
 if r.state ~= 'ready' then return {'refused', r.state} end
-change(r, {state = 'copying'}, 'state')
+change(r, {state = 'copying', reason = ''}, 'state') -- what it waited for, or what ended an attempt, is over
 return OK

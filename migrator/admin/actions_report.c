@@ -88,6 +88,7 @@ json_t *action_account(const struct store *s, const char *user, const struct rou
     json_object_set_new(o, "target", json_text(span_str(*r->target ? r->target : m->target)));
     json_object_set_new(o, "reason", text_or_null(r->reason));
     json_object_set_new(o, "advice", text_or_null(r->reason ? reason_advice(r->reason) : ""));
+    json_object_set_new(o, "last_failure", text_or_null(r->failed));
     json_object_set_new(o, "attempts", number(r->attempts));
     json_object_set_new(o, "next_try", action_time(r->next_try_ms));
     json_object_set_new(o, "waits_since", action_time(r->waits_ms));

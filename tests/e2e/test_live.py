@@ -4,7 +4,8 @@ import threading
 
 import pytest
 
-from harness import compare, mail
+from fakes.fake_imap import FakeImap
+from harness import compare, mail, net
 from harness.ferry import backend
 from harness.heard import Heard
 from harness.scene import assert_equal, fill, new_user, small
@@ -161,6 +162,31 @@ def test_message_that_is_moved_is_never_missing_in_both(manual, old, new):
     c.logout()
     flip(manual, user)
     assert_equal(old, new, user, 30)
+
+
+class Growing(FakeImap):
+    """Has more mail each time that a migrator opens the mailbox."""
+
+    def note_line(self, session, text):
+        super().note_line(session, text)
+        if b"EXAMINE" in text:
+            for n in range(25):
+                self.add(session.user, "INBOX", b"Subject: %d.%d\r\n\r\nx\r\n" % (len(self.lines), n))
+
+
+def test_account_that_changes_as_fast_as_it_is_copied_says_so(make_ferry):
+    """While the third pass runs, the account says what the second one found; once it is copied, it says nothing of it."""
+    with Growing("old") as source, FakeImap("new") as target:
+        ferry = make_ferry({"old": backend(source, "imap"), "new": backend(target, "imap")},
+                           {"migration": {"trigger": "manual", "cutover": "manual"}})
+        m = ferry.migrator()
+        with ferry.redis.client().monitor() as heard:
+            assert ferry.ctl("migrate", "ann")[0] == 0
+            said = next(found for command in heard.listen()
+                        if (found := re.search(r"changing: pass 2 of 5 found \d+ changes, made while", command["command"])))
+        assert said and m.wait("event=job_changing user=ann pass=2")
+        ferry.wait_state("ann", "ready")
+        assert ferry.route("ann")["reason"] == "" and len(m.find("event=pass user=ann")) == 5
 
 
 def test_writer_that_never_rests(manual, backends, old, new):

@@ -103,7 +103,14 @@ def test_killed_proxy_that_knew_of_nothing_holds_it_up_for_the_long_term(make_fe
     ferry.migrator()
     assert ferry.ctl("migrate", user)[0] == 0
     ferry.wait_state(user, "ready")
+    said = threading.Thread(target=lambda: reasons.append(net.wait_until(
+        "a reason", lambda: re.match(r"proxy: waits for the silent proxy (\S+) on host \S+, .* until 20\S+Z$",
+                                     ferry.redis.client().hget(f"imapferry:route:{user}", "reason") or ""))))
+    reasons = []
+    said.start()
     taken = seconds_to_flip(ferry, user)
+    said.join()
+    assert reasons[0][1].startswith(dead.label) and not ferry.user(user)["reason"], "it holds no more"
     assert time.monotonic() - killed > LEASE_LONG * 0.9, "the long term was not waited for"
     assert taken < 1.1 * LEASE_LONG + SLACK
     assert_equal(old, new, user, 10)

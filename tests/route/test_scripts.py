@@ -243,6 +243,7 @@ OWNER = {
     "flip": (("1:ab",), {"freezing": ("ok", "flipping", 5), "flipping": ("ok", "flipping", 5)}),
     "flipped": ((), {"flipping": ("ok", "flipped", 6)}),
     "backoff": (("why", 60000), {"copying": ("ok", "backoff", 5), "ready": ("ok", "backoff", 5)}),
+    "why": (("proxy: waits",), {"copying": ("ok", "copying", 5), "ready": ("ok", "ready", 5)}),
     "block": (("why",), {"copying": ("ok", "blocked", 5), "ready": ("ok", "blocked", 5)}),
 }
 WITH_OWNER = "copying ready preparing freezing flipping".split()
@@ -937,10 +938,11 @@ def test_census(store):
     store.call("renew", "p1", 10, "v", "a")
     for name in ("p1/1", "p1/2", "p2/1", "odd"):
         store.put_session(name)
-    status, generation, rows, proxies, _ = store.call("census", "ann")
+    status, generation, rows, proxies, _, hosts = store.call("census", "ann")
     assert (status, generation) == ("ok", "1")
     assert sorted(rows[::2]) == ["odd", "p1/1", "p1/2", "p2/1"]
     assert dict(zip(proxies[::2], proxies[1::2])) == {"p1": "10", "p2": "", "odd": ""}
+    assert dict(zip(proxies[::2], hosts)) == {"p1": "a", "p2": "", "odd": ""}
 
 
 PROXIES = {  # as versions write them -> counter, short, long
@@ -958,11 +960,11 @@ def test_leases_are_read_as_any_version_writes_them(store, value):
     counter, short, long = PROXIES[value]
     store.put_session("p1/1")
     store.client.hset(store.key("proxies"), "p1", value)
-    assert store.call("census", "ann")[3:] == [["p1", counter], [short, long]]
+    assert store.call("census", "ann")[3:5] == [["p1", counter], [short, long]]
     assert store.call("evict", "ann", "p1", "99", 1) == ["again", counter]
     assert store.call("renew", "p1", 17, "v", "a", 1, 2)[0] == ("lost" if counter else "ok")
     assert store.call("renew", "p1", 18, "v", "a", 1, 2) == ["ok", "1", "0"]
-    assert store.call("census", "ann")[3:] == [["p1", "18"], ["1", "2"]]
+    assert store.call("census", "ann")[3:] == [["p1", "18"], ["1", "2"], ["a"]]
     assert store.call("evict", "ann", "p1", "18", 1) == ["ok", "1"]
 
 
@@ -1221,6 +1223,26 @@ def test_hooks_that_have_to_be_run(store):
         assert store.call("hook_done", name) == ["ok"] and hooks(store) == {}
     assert store.call("hook_keep", name, "another", 9000) == ["lost", "hook"] and hooks(store) == {}
     assert store.call("hook_take", name, "another", 9000) == ["lost", "hook"] and hooks(store) == {}
+
+
+def test_a_reason_holds_for_the_state_that_it_stands_in(store):
+    """What ended an attempt is kept apart, and what an account waited for is gone with the wait."""
+    store.plant("copying")
+    assert store.call("backoff", "ann", TOKEN, EPOCH, "unreachable: new", 1) == ["ok"]
+    r = store.route()
+    assert (r["reason"], r["failed"]) == ("unreachable: new", "unreachable: new")
+    store.client.hset(store.key("route:ann"), "next_try", 1)
+    assert store.call("due", "ann") == ["ok", "1"]
+    assert (store.route()["reason"], store.route()["failed"]) == ("", "unreachable: new")
+    assert store.call("claim", "ann", "fresh")[0] == "ok"
+    assert store.call("why", "ann", "fresh", EPOCH + 1, "changing: pass 2") == ["ok"]
+    assert store.route()["reason"] == "changing: pass 2" and store.events()[-1]["state"] == "copying"
+    assert store.call("ready", "ann", "fresh", EPOCH + 1)[0] == "ok" and store.route()["reason"] == ""
+    assert store.call("why", "ann", "fresh", EPOCH + 1, "proxy: waits") == ["ok"]
+    assert store.call("recopy", "ann", "fresh", EPOCH + 1) == ["ok"]
+    assert (store.route()["reason"], store.route()["failed"]) == ("", "unreachable: new")
+    assert store.call("backoff", "ann", "fresh", EPOCH + 1, "tls: new", 1, 1) == ["ok"]
+    assert store.route()["attempts"] == r["attempts"], "a backend that refuses everybody"
 
 
 def test_only_what_has_happened_makes_a_hook_due(store):

@@ -244,7 +244,7 @@ static void on_watch(void *owner, enum watch_event ev, const char *incarnation)
 static void watch(struct unit_store *u, struct watching *w, uint64_t epoch, bool evict)
 {
     *w = (struct watching){0};
-    w->watch = watch_new(u->store, "ann", epoch, LEASE_MS, LONG_MS, evict, on_watch, w);
+    w->watch = watch_new(u->store, "ann", epoch, LEASE_MS, LONG_MS, evict, NULL, on_watch, w);
 }
 
 static void put(struct unit_store *u, const char *session, const char *value)
@@ -337,13 +337,53 @@ static void test_the_larger_term_of_both_sides_counts(void **state)
         snprintf(name, sizeof(name), "%s/1", cases[i].session);
         put(u, name, cases[i].seen ? "old 1 running x 1" : "old 0 running x 1");
         uint64_t start = clock_boot_ms();
-        w.watch = watch_new(u->store, "ann", 1, cases[i].mine, cases[i].mine_long, true, on_watch, &w);
+        w.watch = watch_new(u->store, "ann", 1, cases[i].mine, cases[i].mine_long, true, NULL, on_watch, &w);
         UNIT_UNTIL(u, w.clear == 1);
         if (w.told_ms - start < cases[i].wait + cases[i].wait / 10)
             fail_msg("%zu: after %llu ms", i, (unsigned long long)(w.told_ms - start));
         assert_true(w.silent == 1 && registered(u) == 0);
         watch_free(&w.watch);
     }
+}
+
+static void watch_on(struct unit_store *u, struct watching *w, struct sightings *seen)
+{
+    *w = (struct watching){0};
+    w->watch = watch_new(u->store, "ann", 1, 50, 50, true, seen, on_watch, w);
+}
+
+/* What a job has waited for a proxy that is gone counts for the one after it; until the proxy moves, or the master changes. */
+static void test_the_next_watch_goes_on_where_the_last_one_was(void **state)
+{
+    enum { TERM_MS = 1000, PART_MS = 600 };
+    struct unit_store *u = *state;
+    struct sightings *seen = sightings_new();
+    struct watching w;
+    const char *where;
+    uint64_t start = clock_boot_ms(), ms;
+
+    UNIT_COMMAND(u, "HSET", "unit:proxies", "dead", "7 0.1 mx1 1 1 200 1000");
+    put(u, "dead/1", "old 0 running x 1");
+    watch_on(u, &w, seen);
+    UNIT_UNTIL(u, clock_boot_ms() - start >= PART_MS);
+    assert_string_equal(watch_waits_for(w.watch, &where, &ms), "dead");
+    assert_string_equal(where, "mx1");
+    assert_in_range(ms, TERM_MS * 11 / 10 - PART_MS - 200, TERM_MS * 11 / 10 - PART_MS + 20);
+    watch_free(&w.watch);
+    watch_on(u, &w, seen);
+    UNIT_UNTIL(u, w.clear == 1);
+    assert_in_range(w.told_ms - start, TERM_MS * 11 / 10, TERM_MS * 11 / 10 + PART_MS - 1);
+    watch_free(&w.watch);
+
+    uint64_t since = sightings_since(seen, 1, BYTES("p"), BYTES("1"));
+    UNIT_UNTIL(u, clock_boot_ms() >= since + 20);
+    assert_int_equal(sightings_since(seen, 1, BYTES("p"), BYTES("1")), since);
+    assert_true(sightings_since(seen, 1, BYTES("p"), BYTES("2")) >= since + 20);
+    since = sightings_since(seen, 1, BYTES("p"), BYTES("2"));
+    UNIT_UNTIL(u, clock_boot_ms() >= since + 20);
+    assert_true(sightings_since(seen, 2, BYTES("p"), BYTES("2")) >= since + 20); /* another master */
+    assert_true(sightings_since(seen, 2, BYTES("p"), BYTES("")) >= since + 20);
+    sightings_free(&seen);
 }
 
 static void test_a_lease_tells_its_terms(void **state)
@@ -443,6 +483,7 @@ int main(void)
         TEST(test_the_living_are_clear),
         TEST(test_the_silent_are_evicted_after_the_term_that_applies),
         TEST(test_the_larger_term_of_both_sides_counts),
+        TEST(test_the_next_watch_goes_on_where_the_last_one_was),
         TEST(test_a_lease_tells_its_terms),
         TEST(test_one_that_is_not_in_the_list_is_silent),
         TEST(test_nothing_is_evicted_in_a_freeze),
