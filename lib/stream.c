@@ -45,7 +45,11 @@ enum {
     ENCRYPT_AT_ONCE = 65536, /* bytes; bounds the loop's cipher_buf */
     UNPACK_AT_ONCE = 16,     /* buffers; then it is the turn of others */
     READS_A_ROUND = 4,       /* buffers too */
-    STRANGER_READ = 4096     /* bytes in a turn */
+    STRANGER_READ = 4096,    /* bytes in a turn */
+    /* Seconds without a byte until the kernel asks whether the peer is there still, between two questions, and how many
+     * without an answer end the connection. Below the 4 minutes after which common load balancers forget a connection, and
+     * above the 2 in which a mail server wakes the phones of those who are in IDLE. */
+    KEEPALIVE_IDLE = 180, KEEPALIVE_BETWEEN = 30, KEEPALIVE_TRIES = 4
 };
 
 enum phase { CONNECTING, OPEN, FLUSHING, CLOSED };
@@ -926,6 +930,25 @@ static void note_peer(struct stream *s)
     }
 }
 
+static void set_number(int fd, int option, int value)
+{
+    setsockopt(fd, IPPROTO_TCP, option, &value, sizeof(value));
+}
+
+/* Not where the stream has a silence: with TCP_USER_TIMEOUT the kernel gives up at the first question that was lost
+ * (tcp(7)), and who has bytes on the way needs none. */
+static void set_keepalive(struct stream *s)
+{
+    const int on = s->limits.silence_ms == 0;
+    int fd;
+    if (s->uv.handle.type != UV_TCP || uv_fileno(&s->uv.handle, &fd) != 0)
+        return;
+    set_number(fd, TCP_KEEPIDLE, KEEPALIVE_IDLE);
+    set_number(fd, TCP_KEEPINTVL, KEEPALIVE_BETWEEN);
+    set_number(fd, TCP_KEEPCNT, KEEPALIVE_TRIES);
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+}
+
 static void opened(struct stream *s)
 {
     s->phase = OPEN;
@@ -936,6 +959,8 @@ static void opened(struct stream *s)
     s->acked_ms = clock_boot_ms();
     if (s->limits.silence_ms > 0)
         stream_set_silence(s, s->limits.silence_ms);
+    else
+        set_keepalive(s);
     note_peer(s);
     update_reading(s);
 }
@@ -1091,9 +1116,12 @@ static uint64_t acked(const struct stream *s)
 
 void stream_set_silence(struct stream *s, uint64_t ms)
 {
-    if (s->limits.silence_ms == 0)
+    bool had_one = s->limits.silence_ms > 0;
+    if (!had_one)
         s->acked = acked(s);
     s->limits.silence_ms = ms;
+    if (had_one != (ms > 0))
+        set_keepalive(s);
     if (ms > 0)
         stream_still_mine(s);
     else

@@ -25,6 +25,9 @@
  * peer's certificates. Bytes in a write belong to the write until its callback. Closing is two-phase: stream_close()
  * stops and unlinks at once, the memory goes with the last uv handle.
  *
+ * A peer that has vanished while nothing is sent is noticed after five minutes (TCP keepalive): STREAM_ERROR. Not while the
+ * stream has a silence (silence_ms).
+ *
  * Secrets: buffers that hold plaintext are overwritten once the bytes went on (the loop's shared ones and those of TLS
  * after each callback, the stream's own when their bytes were eaten and when they are freed), until stream_without_secrets() says that what comes now
  * is mail. What TLS encrypted is not overwritten. */

@@ -51,6 +51,28 @@ def wire(proxy):
     return sign_in(proxy, new_user())
 
 
+def keepalives(pid, ports):
+    """The kernel's keepalive timers of a process's connections with these ports, in seconds."""
+    mine = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
+    found = []
+    with open("/proc/net/tcp", encoding="ascii") as f:
+        for line in f.readlines()[1:]:
+            _, local, peer, state, _, timer, _, _, _, inode = line.split()[:10]
+            at = {int(x.partition(":")[2], 16) for x in (local, peer)} & set(ports)
+            if state == "01" and at and f"socket:[{inode}]" in mine and timer.startswith("02:"):
+                found.append(int(timer[3:], 16) / os.sysconf("SC_CLK_TCK"))
+    return found
+
+
+def test_both_legs_are_asked_whether_they_are_there(proxy, wire, old):
+    """The client's own, and the backend's; the others that the proxy has are of other ports."""
+    def both():
+        client, server = keepalives(proxy.pid, [wire.socket.getsockname()[1]]), keepalives(proxy.pid, old.port.values())
+        return client + server if client and server else None
+    assert wire.command(b"b", b"NOOP")[-1].startswith(b"b OK")
+    assert all(60 < t <= 180 for t in net.wait_until("timers of both legs", both))
+
+
 # ---- capabilities and what they rule
 
 

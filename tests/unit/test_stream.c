@@ -1,3 +1,5 @@
+#include <netinet/tcp.h>
+
 #include "io.h"
 #include "lib/stream.h"
 
@@ -1231,6 +1233,61 @@ static void test_silence_of_a_peer_that_is_slow_already(void **state)
     assert_string_equal(w->a.error_text, uv_strerror(UV_ETIMEDOUT));
 }
 
+static int option_of(int fd, int level, int option)
+{
+    int value = -1;
+    socklen_t len = sizeof value;
+    assert_int_equal(getsockopt(fd, level, option, &value, &len), 0);
+    return value;
+}
+
+/* The one descriptor of this process whose own port is that of the peer of another. */
+static int descriptor_of(const char *peer)
+{
+    for (int fd = 3; fd < 256; fd++) {
+        struct sockaddr_in a;
+        socklen_t len = sizeof a;
+        char text[32], ip[INET_ADDRSTRLEN];
+        if (getsockname(fd, (struct sockaddr *)&a, &len) != 0 || a.sin_family != AF_INET)
+            continue;
+        if (getpeername(fd, (struct sockaddr *)&(struct sockaddr_in){0}, &(socklen_t){sizeof a}) != 0)
+            continue;
+        inet_ntop(AF_INET, &a.sin_addr, ip, sizeof ip);
+        snprintf(text, sizeof text, "%s:%u", ip, ntohs(a.sin_port));
+        if (strcmp(text, peer) == 0)
+            return fd;
+    }
+    fail_msg("no descriptor of %s", peer);
+    return -1;
+}
+
+/* Both ends ask whether the other is there; not where each question that is lost would be one too many. */
+static void test_keepalive(void **state)
+{
+    struct world *w = *state;
+    join(w);
+    int fds[] = {descriptor_of(stream_peer(w->b.s)), descriptor_of(stream_peer(w->a.s))};
+    for (size_t i = 0; i < COUNTOF(fds); i++) {
+        assert_int_equal(option_of(fds[i], SOL_SOCKET, SO_KEEPALIVE), 1);
+        assert_int_equal(option_of(fds[i], IPPROTO_TCP, TCP_KEEPIDLE), 180);
+        assert_int_equal(option_of(fds[i], IPPROTO_TCP, TCP_KEEPINTVL), 30);
+        assert_int_equal(option_of(fds[i], IPPROTO_TCP, TCP_KEEPCNT), 4);
+    }
+    stream_set_silence(w->a.s, 8000);
+    stream_set_silence(w->a.s, 7000);
+    assert_int_equal(option_of(fds[0], SOL_SOCKET, SO_KEEPALIVE), 0);
+    assert_int_equal(option_of(fds[1], SOL_SOCKET, SO_KEEPALIVE), 1);
+    stream_set_silence(w->a.s, 0);
+    assert_int_equal(option_of(fds[0], SOL_SOCKET, SO_KEEPALIVE), 1);
+    assert_int_equal(option_of(fds[0], IPPROTO_TCP, TCP_USER_TIMEOUT), 0);
+    stream_close(&w->a.s, false);
+    stream_close(&w->b.s, false);
+    w->limits.silence_ms = 8000;
+    w->a.connected = w->accepted = false;
+    join(w);
+    assert_int_equal(option_of(descriptor_of(stream_peer(w->b.s)), SOL_SOCKET, SO_KEEPALIVE), 0);
+}
+
 static void test_no_silence_any_more(void **state)
 {
     struct world *w = *state;
@@ -1256,6 +1313,7 @@ int main(void)
         PLAIN(test_abortive),
         PLAIN(test_silence),
         PLAIN(test_silence_of_a_peer_that_is_slow_already),
+        PLAIN(test_keepalive),
         PLAIN(test_no_silence_any_more),
         TLS(test_talk_tls),
         TLS(test_renewed_policy),
