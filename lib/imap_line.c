@@ -54,18 +54,18 @@ static bool part_ends_in_cr(const struct imap_line *l)
     return part.len > 0 && part.p[part.len - 1] == '\r';
 }
 
-/* Looks at p[0..n), which holds no LF and comes behind l->part; ended: a LF comes behind it. The first fault
+/* Looks at p[0..n), which holds no LF that would end a line and comes behind l->part; ended: a LF comes behind it. The first fault
  * in the order of the stream is named, so that it is the same however the stream was cut. */
 static const char *find_fault(const struct imap_line *l, const uint8_t *p, size_t n, bool ended)
 {
-    bool cr_last = part_ends_in_cr(l), cr_is_text = l->side == LINE_RESPONSES;
+    bool cr_last = part_ends_in_cr(l), is_text = l->side == LINE_RESPONSES;
     if (n > 0) {
-        if (cr_last && !cr_is_text)
+        if (cr_last && !is_text)
             return WHY_CR;
         size_t room = l->limits.line + 1 - l->part.len; /* the CR counted */
         size_t look = n < room ? n : room;
-        const uint8_t *nul = look > 0 && !l->limits.nul_is_text ? memchr(p, '\0', look) : NULL;
-        const uint8_t *cr = look > 0 && !cr_is_text ? memchr(p, '\r', look) : NULL;
+        const uint8_t *nul = look > 0 && !is_text ? memchr(p, '\0', look) : NULL;
+        const uint8_t *cr = look > 0 && !is_text ? memchr(p, '\r', look) : NULL;
         cr_last = p[n - 1] == '\r';
         if (cr && cr != p + n - 1 && (!nul || cr < nul))
             return WHY_CR;
@@ -201,15 +201,53 @@ static enum imap_line_rc end_line(struct imap_line *l, struct span text, struct 
     return LINE_TEXT;
 }
 
+static void see_quote(struct imap_line *l, uint8_t c)
+{
+    if (l->escaped)
+        l->escaped = false;
+    else if (c == '"')
+        l->quoted = !l->quoted;
+    else
+        l->escaped = c == '\\' && l->quoted;
+}
+
+/* RFC 3501 9 "quoted": is data[n], which comes behind l->part, in a string? Looks at each byte of a line once. */
+static bool is_in_string(struct imap_line *l, const uint8_t *data, size_t n)
+{
+    const uint8_t *part = buf_span(&l->part).p;
+    size_t len = l->part.len;
+    for (; l->quotes_seen < len + n; l->quotes_seen++)
+        see_quote(l, l->quotes_seen < len ? part[l->quotes_seen] : data[l->quotes_seen - len]);
+    return l->quoted;
+}
+
+/* The LF that ends the line, with a CR before it or not. */
+static const uint8_t *find_lf(struct imap_line *l, const uint8_t *data, size_t len)
+{
+    const uint8_t *lf = len > 0 ? memchr(data, '\n', len) : NULL;
+    while (lf && l->side == LINE_RESPONSES) {
+        size_t n = (size_t)(lf - data);
+        bool behind_cr = n > 0 ? lf[-1] == '\r' : part_ends_in_cr(l);
+        if (behind_cr || !is_in_string(l, data, n))
+            break;
+        lf = n + 1 < len ? memchr(lf + 1, '\n', len - n - 1) : NULL;
+    }
+    return lf;
+}
+
 static enum imap_line_rc feed_text(struct imap_line *l, const uint8_t *data, size_t len, size_t *used,
                                    struct imap_line_item *item)
 {
-    const uint8_t *lf = len > 0 ? memchr(data, '\n', len) : NULL;
+    const uint8_t *lf = find_lf(l, data, len);
     size_t n = lf ? (size_t)(lf - data) : len;
     *used = lf ? n + 1 : len;
     const char *why = find_fault(l, data, n, lf != NULL);
     if (why)
         return say_bad(l, item, why);
+    if (lf) {
+        l->quotes_seen = 0;
+        l->quoted = l->escaped = false;
+    }
     if (lf && l->part.len == 0)
         return end_line(l, span_of(data, n - 1), item);
     if (n > 0) {

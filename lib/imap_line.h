@@ -11,11 +11,15 @@
  *                 is false for it). Otherwise the command or response ends here.
  *   LINE_LITERAL  item->text holds the next piece of the body; item->left bytes are still to come after it
  *   LINE_BAD      item->why is a fixed text. The stream can't be trusted from here on: close it
- *                 (too long, NUL, bare LF, in commands also bare CR, literal over the cap). Every further call says
- *                 the same. (A bare CR in a response is text: Courier for one sends those of a mail's header.)
+ *                 (too long, a LF that is no line end, in commands also NUL and bare CR, literal over the cap). Every
+ *                 further call says the same.
  *                 Where the line was whole and only its literal marker is at fault, item->text holds it all the
  *                 same, for the tag of the answer; with item->refusable the stream can even go on, see
  *                 imap_line_refuse().
+ *
+ * What servers send that is no IMAP: a mail's header as it is, within a quoted string of ENVELOPE or BODYSTRUCTURE. So in
+ * responses NUL and a bare CR are text, and so is a LF without CR in a quoted string; a line ends by CRLF and nothing else,
+ * so that no mail can write a response. Out of a quoted string a LF without CR is LINE_BAD.
  *
  * What is a literal marker. Commands: exactly "{" digits "}" or "{" digits "+}" at the end of the part, no leading
  * zero, behind a blank, "(" or such a "~"; something like it that is not ("{05}", "{-1}", "{ 5}", "{}", "a{5}") is
@@ -36,7 +40,6 @@ struct imap_line_limits {
     size_t parts;         /* most literals in one command or response */
     uint64_t literal;     /* largest literal body */
     uint64_t nonsync_max; /* largest {n+}; UINT64_MAX for LITERAL+, 4096 for LITERAL- (RFC 7888), 0: not even {0+} */
-    bool nul_is_text;     /* NUL in a line is no fault: for one who reads responses and passes none on */
 };
 
 struct imap_line {
@@ -45,6 +48,8 @@ struct imap_line {
     struct buf part;       /* the line that is not whole yet, or the one last given out; owned */
     uint64_t literal_left; /* bytes of the body that is under way */
     size_t parts;
+    size_t quotes_seen;    /* responses: so many bytes of the part under way were looked at for quotes, which is only done */
+    bool quoted, escaped;  /* ... where it holds a LF: their end is in a quoted string, behind a backslash */
     bool give_out;         /* part was given out: forget it on the next call */
     bool in_command;       /* behind the first part of a command or response */
     bool in_literal;       /* a body is under way, even if none of it is left */

@@ -165,6 +165,8 @@ char *personal_namespaces(struct span line, const struct imap_resp *r)
 {
     size_t depth = 0, begin = r->rest;
     for (size_t i = begin; i < line.len; i++) {
+        if (line.p[i] == '\0')
+            break; /* not to be compared as a text */
         if (line.p[i] == '(')
             depth++;
         else if (line.p[i] == ')' && depth > 0 && --depth == 0)

@@ -195,7 +195,7 @@ def flags(text):
 
 
 @pytest.mark.parametrize("text,shown", [(b"\\Seen bad\x01one good", "bad\\x01one"), (b"\\Seen a(b)c good", "a(b)c"),
-                                        (b'\\Seen "x y" good', '"x y"'), (b"\\Seen nul\x00nul good", "nul\\x00nul")])
+                                        (b'\\Seen "x y" good', '"x y"'), (b'\\Seen "x\ny" good', '"x\\x0ay"'), (b"\\Seen nul\x00nul good", "nul\\x00nul")])
 def test_flag_that_is_none_is_named_and_the_rest_of_its_message_goes(site, text, shown):
     user = letters(site, 3)
     site.source.behave_like(user, servers.Answers(flags(text), bodies=False))

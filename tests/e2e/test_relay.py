@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from fakes.fake_imap import FakeImap
+from fakes.servers import Answers
 from harness import mail, net, redisd
 from harness.ferry import Ferry, backend
 from harness.relay import Relay
@@ -336,6 +338,29 @@ def test_backend_that_goes_away(relayed):
     w = sign_in(proxy, new_user())
     relay.cut()
     assert w.rest()[-1].startswith(b"* BYE [UNAVAILABLE]")
+
+
+ODD = b'* 1 FETCH (UID 1 ENVELOPE (NIL "a\nb OK [UIDNEXT 9] x\n* BYE x\n" "n\0ul" "c\rr" "\n\\"{9}"))\r\n'
+
+
+def test_strings_of_a_mail_as_it_is_pass_and_no_mail_answers_a_command(redis, cert):
+    """As servers are found to send headers with LF, NUL or CR in them: what is in a string ends no line."""
+    with FakeImap("old") as odd, FakeImap("new") as other:
+        ferry = Ferry(redis, {"old": backend(odd, "imap"), "new": backend(other, "imap")}, cert,
+                      {"migration": {"trigger": "manual"}, "redis": {"prefix": "odd"}})
+        try:
+            ferry.init()
+            user = new_user()
+            odd.add(user, "INBOX", b"Subject: x\r\n\r\n")
+            odd.behave_like(user, Answers(lambda c, number, message, items: ODD))
+            w = sign_in(ferry.proxy(), user)
+            assert w.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
+            w.send(b"b FETCH 1 (UID ENVELOPE)\r\nc NOOP\r\n")
+            while b"\r\nc OK" not in w.buffer:
+                w.buffer += w.socket.recv(65536)
+            assert w.buffer.startswith(ODD + b"b OK "), w.buffer
+        finally:
+            ferry.close()
 
 
 def test_client_that_goes_away_leaves_nothing_behind(ferry, proxy):

@@ -144,9 +144,11 @@ static void test_line_faults(void **state)
         ROW("a X {4}\r\n\r\n\r\n\n", "line a X {4} -> sync 4 at 4\nbody \r\n\r\n.\nbad LF without CR: \n"),
     };
     static const struct row responses[] = {
-        ROW("* 1 EXISTS\n", "bad LF without CR: \n"),     ROW("\n", "bad LF without CR: \n"),
-        ROW("* 1 EXI\0STS\r\n", "bad NUL in a line: \n"), ROW("* 1 EXISTS\0\r\n", "bad NUL in a line: \n"),
-        ROW("* 1 EXISTS\r\0\n", "bad NUL in a line: \n"),
+        ROW("* 1 EXISTS\n", "bad LF without CR: \n"),
+        ROW("\n", "bad LF without CR: \n"),
+        ROW("* LIST () \"a\\\"\" b\n", "bad LF without CR: \n"),
+        ROW("* LIST () \"\\\\\" b\n", "bad LF without CR: \n"),
+        ROW("* 1 FETCH (X \"\" {1}\r\n\" Y\n\r\n", "line * 1 FETCH (X \"\" {1} -> 1 at 16\nbody \".\nbad LF without CR: \n"),
     };
     check_rows(LINE_COMMANDS, &roomy, rows, COUNTOF(rows));
     check_rows(LINE_RESPONSES, &roomy, responses, COUNTOF(responses));
@@ -261,8 +263,9 @@ static void test_long_lines(void **state)
         ROW("12345\rx", "bad line too long: \n"),
         ROW("12\r\r5\r", "not idle\n"),
         ROW("1\r34567\r8\r\n", "bad line too long: \n"),
-        ROW("1\r345\0\r\n", "bad NUL in a line: \n"),
-        ROW("1\r34567\0\r\n", "bad line too long: \n"),
+        ROW("\"234\n\r\n", "line \"234\n\n"),
+        ROW("\"234\n6\r\n", "bad line too long: \n"),
+        ROW("\"2\n\n56\n\r\n", "bad line too long: \n"),
     };
     check_rows(LINE_RESPONSES, &limits, responses, COUNTOF(responses));
 }
@@ -277,9 +280,58 @@ static void test_cr_in_response(void **state)
         ROW("* 1 FETCH (X \"\ra1 OK\r\" Y {1}\r\n\r)\r\n",
             "line * 1 FETCH (X \"\ra1 OK\r\" Y {1} -> 1 at 25\nbody \r.\nmore )\n"),
         ROW("* X {1}\r\r\n\r\r\n", "line * X {1}\r\nline \r\n"),
-        ROW("* X \"a\nb\"\r\n", "bad LF without CR: \n"),
     };
     check_rows(LINE_RESPONSES, &roomy, rows, COUNTOF(rows));
+}
+
+/* The same for LF in a string, and for NUL: neither ends a line, so the mail's "a1 OK" is no answer. */
+static void test_lf_in_response(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        ROW("* X \"a\nb\"\r\n* 2 EXISTS\r\n", "line * X \"a\nb\"\nline * 2 EXISTS\n"),
+        ROW("* 1 FETCH (ENVELOPE (NIL \"a\na1 OK x\n\" NIL))\r\na1 OK y\r\n",
+            "line * 1 FETCH (ENVELOPE (NIL \"a\na1 OK x\n\" NIL))\nline a1 OK y\n"),
+        ROW("* X \"\n\n\\\"\n\\\\\" {1}\r\n\n \"\n\"\r\n", "line * X \"\n\n\\\"\n\\\\\" {1} -> 1 at 14\nbody \n.\nmore  \"\n\"\n"),
+        ROW("* X \"\n{2}\r\nab\"\r\n", "line * X \"\n{2} -> 2 at 6\nbody ab.\nmore \"\n"),
+        ROW("* X \"a\r\n\"b\"\r\n\"\n\"\r\n", "line * X \"a\nline \"b\"\nline \"\n\"\n"),
+        ROW("* X \"a\n", "not idle\n"),
+    };
+    check_rows(LINE_RESPONSES, &roomy, rows, COUNTOF(rows));
+    static const uint8_t nul[] = "* 1 FETCH (X \"a\0b\"\0)\r\n";
+    for (size_t cut = 0; cut < sizeof nul; cut++) {
+        struct imap_line l;
+        struct imap_line_item item;
+        size_t used;
+        imap_line_init(&l, LINE_RESPONSES, &roomy);
+        if (cut < sizeof nul - 1)
+            assert_int_equal(imap_line_feed(&l, nul, cut, &used, &item), LINE_MORE);
+        size_t from = cut < sizeof nul - 1 ? cut : 0;
+        assert_int_equal(imap_line_feed(&l, nul + from, sizeof nul - 1 - from, &used, &item), LINE_TEXT);
+        assert_int_equal(item.text.len, sizeof nul - 3);
+        assert_memory_equal(item.text.p, nul, item.text.len);
+        imap_line_wipe(&l);
+    }
+}
+
+/* Each byte is looked at once, however many LFs there are. */
+static void test_many_lfs(void **state)
+{
+    (void)state;
+    enum { LINE = 4 << 20, PIECE = 64 << 10 };
+    static const struct imap_line_limits limits = {.line = LINE, .parts = 2, .literal = 20, .nonsync_max = 5};
+    struct imap_line l;
+    struct imap_line_item item;
+    size_t used;
+    uint8_t *data = xmalloc(PIECE);
+    memset(data, '\n', PIECE);
+    imap_line_init(&l, LINE_RESPONSES, &limits);
+    assert_int_equal(imap_line_feed(&l, (const uint8_t *)"* X \"", 5, &used, &item), LINE_MORE);
+    for (size_t n = PIECE + 5; n <= LINE; n += PIECE)
+        assert_int_equal(imap_line_feed(&l, data, PIECE, &used, &item), LINE_MORE);
+    assert_int_equal(imap_line_feed(&l, data, PIECE, &used, &item), LINE_BAD);
+    free(data);
+    imap_line_wipe(&l);
 }
 
 static void test_endless_line(void **state)
@@ -443,6 +495,8 @@ int main(void)
         cmocka_unit_test(test_nonsync_without_literal_plus),
         cmocka_unit_test(test_long_lines),
         cmocka_unit_test(test_cr_in_response),
+        cmocka_unit_test(test_lf_in_response),
+        cmocka_unit_test(test_many_lfs),
         cmocka_unit_test(test_endless_line),
         cmocka_unit_test(test_responses),
         cmocka_unit_test(test_no_copies),
