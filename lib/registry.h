@@ -15,7 +15,8 @@ struct lease;
 enum lease_event {
     LEASE_RENEWED, /* the first one, or after a lapse of the short term: sessions have to ask route_resume()
                     */
-    LEASE_LAPSED,  /* the short term ended (told once; by the clock, not by a reply) */
+    LEASE_LAPSED,  /* the short term ended (told once; by the clock, not by a reply); or staff have declared the incarnation dead
+                      (`proxy forget`), which ends both terms at once: a reply told that */
     LEASE_NEW_MASTER, /* the renewal found another generation: sessions have to be registered anew (those that
                          lapsed ask route_resume() instead); told before a LEASE_RENEWED of the same renewal
                        */

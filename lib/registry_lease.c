@@ -23,6 +23,7 @@ struct lease {
     char *incarnation; /* owned */
     char host[256];
     uint64_t lease_ms, counter, generation, masters;
+    uint64_t forgotten; /* when staff declared it dead, by Redis' clock, as was heard last; 0 = never */
     struct term brief, wide;
     lease_fn fn;
     void *owner; /* borrowed */
@@ -78,6 +79,13 @@ static void term_renew(struct term *t, uint64_t sent_ms, uint64_t now)
     if (ends > t->ends_ms)
         t->ends_ms = ends;
     t->valid = now < t->ends_ms;
+}
+
+/* It ends now, whatever the clock says. */
+static void term_drop(struct term *t)
+{
+    t->lapses += t->valid;
+    t->valid = false;
 }
 
 static void on_lapse(void *owner)
@@ -137,11 +145,29 @@ static void on_renewal_time(void *owner)
     send_renewal(owner);
 }
 
-static void renewed(struct lease *l, uint64_t sent_ms, uint64_t generation, bool unknown)
+/* Staff declared us dead (imapferryctl proxy forget), and our registrations are gone, or going: nobody waits for these sessions any
+ * more, so both terms have ended, however long they would have been valid. True: the short one was valid until now. */
+static bool take_forgotten(struct lease *l, uint64_t forgotten)
+{
+    bool was = l->brief.valid;
+
+    if (forgotten == l->forgotten)
+        return false;
+    l->forgotten = forgotten;
+    LOG(WARN, "lease_forgotten", LOG_S("incarnation", l->incarnation),
+        LOG_S("effect", "each session asks whether it may go on"));
+    term_drop(&l->brief);
+    term_drop(&l->wide);
+    return was;
+}
+
+static void renewed(struct lease *l, uint64_t sent_ms, uint64_t generation, bool unknown, uint64_t forgotten)
 {
     uint64_t now = clock_boot_ms();
     bool lapsed_now = term_lapse(&l->brief, now);
-    bool first = !l->brief.valid, master = l->started && (generation != l->generation || unknown);
+    bool news = forgotten != l->forgotten;
+    lapsed_now = take_forgotten(l, forgotten) || lapsed_now;
+    bool first = !l->brief.valid, master = l->started && (generation != l->generation || (unknown && !news));
 
     term_lapse(&l->wide, now);
     term_renew(&l->wide, sent_ms, now);
@@ -173,7 +199,8 @@ static void on_renewed(void *owner, enum redis_rc rc, const struct reply *r)
     l->busy++;
     if (rc == REDIS_OK && span_is(reply_str(reply_at(r, 0)), "ok") &&
         span_u64(reply_str(reply_at(r, 1)), UINT64_MAX, &generation)) {
-        renewed(l, n.sent_ms, generation, span_is(reply_str(reply_at(r, 2)), "1"));
+        int64_t forgotten = reply_int(reply_at(r, 3));
+        renewed(l, n.sent_ms, generation, span_is(reply_str(reply_at(r, 2)), "1"), forgotten > 0 ? (uint64_t)forgotten : 0);
     } else {
         uint64_t soon = l->lease_ms / 20;
         timer_start(l->renewal, soon < RETRY_MIN_MS ? RETRY_MIN_MS : soon > RETRY_MAX_MS ? RETRY_MAX_MS : soon);

@@ -314,6 +314,9 @@ static void run_now(struct run *r)
     case ACTION_RESUME:
         route_pause(r->store, r->action.verb == ACTION_PAUSE, r->action.who, r->action.reason, on_paused, r);
         break;
+    case ACTION_PROXY_FORGET:
+        run_proxy_forget(r);
+        break;
     }
 }
 
@@ -358,6 +361,8 @@ static char *fault_of(struct run *r)
         return xstrdup("flip needs --reason TEXT");
     if (a->verb == ACTION_WAIVE)
         return waive_fault(a);
+    if (a->verb == ACTION_PROXY_FORGET)
+        return proxy_forget_fault(a);
     if (a->verb == ACTION_LIST || (a->verb == ACTION_RETRY && a->all))
         return list_fault(a);
     return NULL;

@@ -29,6 +29,7 @@ enum action_verb { /* from MIGRATE on they change something */
     ACTION_WAIVE, /* accepts what was found: keys, and a reason; or takes that back */
     ACTION_PAUSE, /* the brake of all migrations */
     ACTION_RESUME,
+    ACTION_PROXY_FORGET, /* declares a proxy dead; without yes it only says what that would mean */
 };
 
 /* The exit codes of imapferryctl, too. */
@@ -48,10 +49,11 @@ struct action {
     const char *to;    /* backend; "" = the target that the configuration gives the account */
     const char *state; /* list, retry of all: "" = any */
     bool all;          /* retry */
+    bool yes;          /* proxy forget */
     FILE *out;         /* export; borrowed until the end */
     bool force, now, report;
     bool remove;             /* waive: the other way round */
-    const char *const *keys; /* of waive, as typed (migrator/waiver.h); copied */
+    const char *const *keys; /* of waive, as typed (migrator/waiver.h); the proxy of proxy forget; copied */
     size_t n_keys;
     const char *who, *reason; /* reason "": none was given; of list: the word that a reason begins with */
 };
@@ -68,6 +70,8 @@ typedef void (*action_fn)(void *owner, const struct action_result *result);
 void action_run(struct store *s, const struct action *a, action_fn fn, void *owner);
 /* The JSON of an account, as of `user`. To decref. */
 json_t *action_account(const struct store *s, const char *user, const struct route *r);
+/* How much of the name of an incarnation, "ID.THREAD-RANDOM" (lib/registry.h, proxy.c), is the id. */
+size_t action_proxy_id_length(const char *incarnation);
 /* Says that the configuration has no backend of this name. To free. */
 char *action_no_backend(const struct conf *c, const char *name);
 /* A string that may hold any byte. To decref. */

@@ -39,5 +39,7 @@ void report_list(struct run *r);
 void run_retry_all(struct run *r);
 void run_export(struct run *r);
 void run_recount(struct run *r);
+char *proxy_forget_fault(const struct action *a);
+void run_proxy_forget(struct run *r);
 
 #endif

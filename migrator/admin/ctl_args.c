@@ -28,6 +28,8 @@ enum {
     TAKES_STATE = 1 << 13,
     TAKES_WHY = 1 << 14,  /* --reason WORD, to look for */
     TAKES_FILES = 1 << 16,
+    TAKES_PROXY = 1 << 20, /* NAME of one */
+    TAKES_YES = 1 << 21,
     TAKES_EACH = 1 << 15, /* --all without a list */
 };
 
@@ -107,6 +109,11 @@ static const struct ctl_verb verbs[] = {
      "FILE is the journal of a migrator (migrator.journal_dir, or the file flips in it) or an export. Give those of all hosts: "
      "an account of which none is told lives on the old server. Stop all proxies and migrators before, and start them afterwards; "
      "the README has a chapter on it."},
+    {"proxy forget", ACTION_PROXY_FORGET, TAKES_PROXY | TAKES_YES | TAKES_REASON,
+     {{"NAME", "what declaring a proxy dead would mean"}, {"NAME --yes --reason TEXT", "declare it dead"}},
+     "Accounts wait for a silent proxy until its lease is over (lease_long), since it may still serve their users. NAME is its id, as "
+     "status shows it. It is watched for the time of its lease first: one that lives is not forgotten. One that comes back drops its "
+     "sessions."},
     {"help", CTL_HELP, TAKES_NAME, {{"[VERB]", "this; or more of one verb"}}, ""},
 };
 
@@ -129,6 +136,7 @@ static const struct flag flags[] = {
     {"--report", NULL, TAKES_REPORT, "mailbox by mailbox, with what \"waive\" takes"},
     {"--remove", NULL, TAKES_REMOVE, "the other way round"},
     {"--out", "DIR", TAKES_OUT, "where the keys go"},
+    {"--yes", NULL, TAKES_YES, "do it, not only say what it means"},
     {"--json", NULL, TAKES_JSON, "print one JSON object"},
 };
 
@@ -305,6 +313,9 @@ static void set_flag(struct ctl_args *a, const struct flag *f, const char *value
     case TAKES_EACH:
         a->action.all = true;
         break;
+    case TAKES_YES:
+        a->action.yes = true;
+        break;
     case TAKES_OUT:
         a->out = value;
         break;
@@ -357,7 +368,9 @@ static enum ctl_args_end take_word(struct ctl_args *a, const char *word)
 {
     bool one = a->what == ACTION_EXPORT && a->action.n_keys == 1;
 
-    if ((a->verb->takes & TAKES_FILES) && a->action.n_keys < CTL_KEYS_MAX && !one) {
+    if ((a->verb->takes & TAKES_PROXY) && a->action.n_keys == 0) {
+        a->keys[a->action.n_keys++] = word;
+    } else if ((a->verb->takes & TAKES_FILES) && a->action.n_keys < CTL_KEYS_MAX && !one) {
         a->keys[a->action.n_keys++] = word;
     } else if ((a->verb->takes & (NEEDS_NAME | TAKES_NAME)) && !a->action.login) {
         a->action.login = word;
@@ -375,6 +388,10 @@ static enum ctl_args_end check_whole(const struct ctl_args *a)
     if (a->what == CTL_HELP) {
         const struct ctl_verb *of = a->action.login ? find_verb(a->action.login) : NULL;
         return a->action.login && !of ? unknown_verb(a, a->action.login) : help(of);
+    }
+    if ((a->verb->takes & TAKES_PROXY) && a->action.n_keys == 0) {
+        ctl_args_wrong(a, "%s needs the NAME of a proxy", a->verb->name);
+        return CTL_ARGS_BAD;
     }
     if ((a->verb->takes & TAKES_FILES) && a->action.n_keys == 0) {
         ctl_args_wrong(a, "%s needs a FILE", a->verb->name);

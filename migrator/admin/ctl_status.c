@@ -171,20 +171,9 @@ struct proxy_line {
     const char *renewed; /* of the silent one that was heard last; borrowed */
 };
 
-/* An incarnation is "ID.THREAD-RANDOM" (lib/registry.h, proxy.c). */
-static size_t id_length(const char *incarnation)
-{
-    const char *dash = strrchr(incarnation, '-');
-    size_t len = dash ? (size_t)(dash - incarnation) : strlen(incarnation), dot = len;
-
-    while (dot > 0 && incarnation[dot - 1] >= '0' && incarnation[dot - 1] <= '9')
-        dot--;
-    return dot > 1 && dot < len && incarnation[dot - 1] == '.' ? dot - 1 : len;
-}
-
 static struct proxy_line *line_of(struct proxy_line *lines, size_t *n, const char *incarnation)
 {
-    size_t len = id_length(incarnation), i = 0;
+    size_t len = action_proxy_id_length(incarnation), i = 0;
 
     while (i < *n && (strlen(lines[i].id) != len || strncmp(lines[i].id, incarnation, len) != 0))
         i++;

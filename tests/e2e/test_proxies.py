@@ -453,6 +453,51 @@ def test_what_dead_proxies_leave_behind_is_swept(make_ferry, backends, old):
         wire.close()
 
 
+def test_proxy_that_staff_declare_dead_is_not_waited_for(make_ferry, backends, old, new):
+    """One that lives is not forgotten; one that is gone holds nothing up; one that was but stopped drops all its sessions when it
+    wakes, those too whose lease would be good for long."""
+    user, resting = new_user("forgotten"), new_user("resting")
+    fill(old, user, small(messages=5))
+    fill(old, resting, small(messages=5))
+    ferry = make_ferry(backends, {"proxy": {"lease": "500ms", "lease_long": "300s", "threads": 1}, "migration": {"trigger": "manual"}})
+    dead, asleep, alive = ferry.proxy(), ferry.proxy(), ferry.proxy()
+    wires = {name: connect(proxy) for name, proxy in (("dead", dead), ("asleep", asleep), ("alive", alive))}
+    wires["resting"] = connect(asleep)
+    for name, wire in wires.items():
+        assert wire.login(resting if name == "resting" else user).startswith(b"l1 OK")
+    status, answer = ferry.ctl("proxy", "forget", alive.label, "--yes", "--reason", "test")
+    assert status == 4 and "it lives" in answer["error"]
+    dead.kill()
+    asleep.signal(signal.SIGSTOP)
+    net.wait_until("proxy at rest", lambda: is_stopped(asleep.pid))
+    try:
+        ferry.migrator()
+        assert ferry.ctl("migrate", user)[0] == 0
+        net.wait_until("a reason", lambda: ferry.user(user)["reason"].startswith("proxy: waits for the silent proxy ")
+                       if ferry.user(user)["reason"] else False)
+        status, answer = ferry.ctl("proxy", "forget", dead.label)
+        assert status == 4 and (answer["sessions"], answer["accounts"], answer["being_moved"]) == (1, 1, 1), answer
+        assert "may serve them until 2" in answer["error"] and len(sessions(ferry, user)) == 3
+        assert ferry.ctl("proxy", "forget", dead.label, "--yes")[0] == 2  # no reason
+        for label, count in ((dead.label, 1), (asleep.label, 2)):
+            status, answer = ferry.ctl("proxy", "forget", label, "--yes", "--reason", "its host burnt")
+            assert status == 0 and answer["sessions"] == count, answer
+        ferry.wait_state(user, "flipped", "settled")
+        assert [e["what"] for e in ferry.ctl("audit")[1]["audit"]].count("proxy forget") == 2
+        assert "lives" not in str(ferry.ctl("status")[1]) and not sessions(ferry, resting)
+    finally:
+        asleep.signal(signal.SIGCONT)
+    for name in ("asleep", "resting"):
+        assert wires[name].rest()[-1].startswith(b"* BYE [UNAVAILABLE]")
+    asleep.wait("event=lease_forgotten")
+    with connect(asleep) as again:
+        assert again.login(resting).startswith(b"l1 OK")
+    assert wires["alive"].command(b"b", b"NOOP")[-1].startswith(b"b OK")
+    assert ferry.ctl("proxy", "forget", "no-such")[0] == 1
+    for wire in wires.values():
+        wire.close()
+
+
 def is_stopped(pid):
     with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
         return f.read().rpartition(")")[2].split()[0] == "T"

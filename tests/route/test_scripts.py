@@ -900,13 +900,13 @@ def test_words_of_a_registration_are_encoded(store):
 # ---- leases ----
 
 def test_renew_counts_up_only(store):
-    assert store.call("renew", "p1", 10, "0.1", "host one") == ["ok", "1", "1"]
-    assert store.call("renew", "p1", 11, "0.1", "host one") == ["ok", "1", "0"]
+    assert store.call("renew", "p1", 10, "0.1", "host one") == ["ok", "1", "1", "0"]
+    assert store.call("renew", "p1", 11, "0.1", "host one") == ["ok", "1", "0", "0"]
     assert store.call("renew", "p1", 11, "0.1", "host one")[0] == "lost"
     assert store.call("renew", "p1", 9, "0.1", "host one")[0] == "lost"
     *value, renewed = store.client.hget(store.key("proxies"), "p1").split(" ")
     assert value == ["11", "0.1", "host%20one", "1"] and 0 <= store.client.time()[0] - int(renewed) // 1000 < 60
-    assert store.call("renew", "p1", 12, "0.1", "host one", 10000, 600000) == ["ok", "1", "0"]
+    assert store.call("renew", "p1", 12, "0.1", "host one", 10000, 600000) == ["ok", "1", "0", "0"]
     *value, renewed, short, long = store.client.hget(store.key("proxies"), "p1").split(" ")
     assert value == ["12", "0.1", "host%20one", "1"] and (short, long) == ("10000", "600000")
     assert 0 <= store.client.time()[0] - int(renewed) // 1000 < 60
@@ -963,7 +963,7 @@ def test_leases_are_read_as_any_version_writes_them(store, value):
     assert store.call("census", "ann")[3:5] == [["p1", counter], [short, long]]
     assert store.call("evict", "ann", "p1", "99", 1) == ["again", counter]
     assert store.call("renew", "p1", 17, "v", "a", 1, 2)[0] == ("lost" if counter else "ok")
-    assert store.call("renew", "p1", 18, "v", "a", 1, 2) == ["ok", "1", "0"]
+    assert store.call("renew", "p1", 18, "v", "a", 1, 2) == ["ok", "1", "0", "0"]
     assert store.call("census", "ann")[3:] == [["p1", "18"], ["1", "2"], ["a"]]
     assert store.call("evict", "ann", "p1", "18", 1) == ["ok", "1"]
 
@@ -1223,6 +1223,30 @@ def test_hooks_that_have_to_be_run(store):
         assert store.call("hook_done", name) == ["ok"] and hooks(store) == {}
     assert store.call("hook_keep", name, "another", 9000) == ["lost", "hook"] and hooks(store) == {}
     assert store.call("hook_take", name, "another", 9000) == ["lost", "hook"] and hooks(store) == {}
+
+
+def test_staff_declare_a_proxy_dead(store):
+    """Noted before its registrations go, so that it hears of it at whatever renewal comes next; not one that has moved."""
+    store.call("renew", "p1.0-ab", 10, "v", "a", 1, 2)
+    store.put_session("p1.0-ab/1")
+    store.put_session("p1.0-ab/2")
+    store.put_session("p2/1")
+    store.plant("copying")
+    assert store.call("proxy_holds", 1, "p1.0-ab", "ann", "bob") == ["ok", "2", "1", "1"]
+    assert store.call("proxy_forget", "p1.0-ab", 9, 1, "eve", "why") == ["again", "10"]
+    assert store.call("proxy_forget", "p1.0-ab", 10, 7, "eve", "why") == ["lost", "generation"]
+    assert store.call("proxy_forget", "p1.0-ab", 10, 1, "eve", "its host burnt") == ["ok"]
+    assert not store.client.hexists(store.key("proxies"), "p1.0-ab")
+    entry = store.client.xrevrange(store.key("audit"), count=1)[0][1]
+    assert (entry["who"], entry["what"], entry["before"], entry["reason"]) == ("eve", "proxy forget", "p1.0-ab", "its host burnt")
+    assert store.call("sweep", "p1.0-ab", "", 1, "ann") == ["ok", "0"] and list(store.sessions()) == ["p2/1"]
+    heard = store.call("renew", "p1.0-ab", 11, "v", "a", 1, 2)
+    assert heard[:3] == ["ok", "1", "1"] and int(heard[3]) > 0
+    assert store.call("renew", "p1.0-ab", 12, "v", "a", 1, 2) == ["ok", "1", "0", heard[3]], "also where the answer was lost"
+    assert store.call("sweep", "p1.0-ab", "", 1, "ann") == ["again", "12"], "it is back"
+    store.client.hset(store.key("forgotten"), "old", 1)
+    assert store.call("proxy_forget", "p3", "", 1, "eve", "why") == ["ok"]
+    assert sorted(store.client.hkeys(store.key("forgotten"))) == ["p1.0-ab", "p3"], "no note stays for ever"
 
 
 def test_a_reason_holds_for_the_state_that_it_stands_in(store):
@@ -1830,7 +1854,7 @@ def test_what_a_crashed_proxy_left_is_swept(store):
     assert store.client.hkeys(store.key("proxies")) == ["p2"]
     # It comes back: it learns that it was not known, and no session of it goes on.
     assert store.call("resume", "ann", "p1/1", "old", EPOCH, "old", generation)[0] == "lost"
-    assert store.call("renew", "p1", 8, "1", "host", 1000, 2000) == ["ok", str(generation), "1"]
+    assert store.call("renew", "p1", 8, "1", "host", 1000, 2000) == ["ok", str(generation), "1", "0"]
 
 
 def test_what_a_proxy_left_that_is_not_known_is_found_and_swept(store):

@@ -136,6 +136,26 @@ static void test_a_new_master_is_told(void **state)
     lease_free(&h.lease);
 }
 
+/* It lives after all: what it had is over, for the long term too, and so it is where the answer that tells of it is lost. */
+static void test_who_was_declared_dead_hears_of_it(void **state)
+{
+    struct unit_store *u = *state;
+    struct held h;
+    hold(u, &h, "p");
+    UNIT_COMMAND(u, "HSET", "unit:forgotten", lease_incarnation(h.lease), "1700000000000");
+    UNIT_COMMAND(u, "HDEL", "unit:proxies", lease_incarnation(h.lease));
+    UNIT_UNTIL(u, h.renewed == 2);
+    assert_string_equal(h.order, "RLR");
+    assert_int_equal(lease_lapses(h.lease, true), 1);
+    assert_int_equal(lease_lapses(h.lease, false), 1);
+    assert_true(lease_is_valid(h.lease, false));
+    UNIT_COMMAND(u, "HSET", "unit:forgotten", lease_incarnation(h.lease), "1700000000001");
+    UNIT_UNTIL(u, h.renewed == 3); /* known again by then: it is the note that tells */
+    assert_int_equal(lease_lapses(h.lease, false), 2);
+    assert_int_equal(h.masters, 0);
+    lease_free(&h.lease);
+}
+
 /* ---- a connection of its own ---- */
 
 /* A call that takes three leases to be answered stands in front of everything on the first connection. */
@@ -476,6 +496,7 @@ int main(void)
         TEST(test_a_lapse_is_told_by_the_clock),
         TEST(test_a_stall_is_a_lapse),
         TEST(test_a_new_master_is_told),
+        TEST(test_who_was_declared_dead_hears_of_it),
         TEST(test_no_queue_delays_a_renewal),
         TEST(test_one_connection_finds_the_new_master_for_both),
         TEST(test_two_connections_have_one_identity),
