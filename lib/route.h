@@ -312,6 +312,8 @@ void route_late_list(struct store *s, uint32_t max, route_rows_fn fn, void *owne
 void route_late_claim(struct store *s, const char *user, const char *token, uint64_t lease_ms, route_read_fn fn,
                       void *owner);
 void route_late_keep(struct store *s, const struct route_job *j, uint64_t lease_ms, route_done_fn fn, void *owner);
+/* Not before ms from now: its scripts fail (store_refuses()). */
+void route_late_aside(struct store *s, const char *user, uint64_t ms, route_done_fn fn, void *owner);
 /* Each text becomes an entry of the account's audit, once. */
 void route_late_note(struct store *s, const struct route_job *j, const struct span *texts, size_t n, route_done_fn fn,
                      void *owner);

@@ -18,6 +18,14 @@ void route_late_claim(struct store *s, const char *user, const char *token, uint
     route_run_read(s, "late_claim", &a, user, fn, owner);
 }
 
+void route_late_aside(struct store *s, const char *user, uint64_t ms, route_done_fn fn, void *owner)
+{
+    struct args a = {0};
+    args_text(&a, user);
+    args_number(&a, ms);
+    route_run(s, "late_aside", &a, fn, owner);
+}
+
 void route_late_keep(struct store *s, const struct route_job *j, uint64_t lease_ms, route_done_fn fn,
                      void *owner)
 {

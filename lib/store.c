@@ -53,6 +53,7 @@ struct store {
     enum store_state state;
     struct store *first, *beside; /* borrowed: whose second connection this is; the second one of this */
     char *id; /* owned; "" until the first hello; of the first connection for both */
+    bool refuses; /* of that answer: store_refuses() */
     char *why; /* owned; what the last answer said in place of what was asked for; NULL: there was none */
     uint64_t generation, quarantine_ends_ms /* by clock_boot_ms() */, lag_ms, replicas_min;
     uint64_t replicas_most, replicas_fewer_ms /* since; 0 = not */, replicas_grace_ms, replicas_generation;
@@ -471,8 +472,14 @@ const char *store_why(const struct store *s)
     return s->why ? s->why : "Redis does not answer";
 }
 
+bool store_refuses(const struct store *s)
+{
+    return s->refuses;
+}
+
 void store_not_understood(struct store *s, const char *what)
 {
+    s->refuses = true;
     free(s->why);
     s->why = xasprintf("Redis holds what is none of ours: %s", what);
 }
@@ -485,6 +492,13 @@ static char *error_text(const struct reply *r)
     char *why = xasprintf("Redis answers by an error: %s", buf_str(&text));
     buf_free(&text);
     return why;
+}
+
+/* A key of another type, or a script that stumbled over what it read. Others, such as OOM, READONLY, LOADING, NOREPLICAS
+ * and BUSY, pass. */
+static bool is_about_records(struct span error)
+{
+    return begins(error, "WRONGTYPE") || (begins(error, "ERR ") && holds(error, "user_script"));
 }
 
 static void on_call(void *owner, enum redis_rc rc, const struct reply *r)
@@ -506,6 +520,7 @@ static void on_call(void *owner, enum redis_rc rc, const struct reply *r)
     s->busy++;
     free(s->why);
     s->why = rc == REDIS_ERROR_REPLY ? error_text(r) : NULL;
+    s->refuses = rc == REDIS_ERROR_REPLY && is_about_records(reply_str(r));
     if (call_finish(c, rc, r))
         learn(s, script, rc, r);
     leave_callback(s);

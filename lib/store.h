@@ -34,6 +34,8 @@ const struct conf *store_conf(const struct store *s);
 /* Inside of a callback that was not told what it asked for: why, as a sentence for people ("Redis does not answer"; where
  * it did, by what). Borrowed until the next answer. */
 const char *store_why(const struct store *s);
+/* Was it an error about the records that were meant, not about Redis as it is now? Saying it again changes nothing. */
+bool store_refuses(const struct store *s);
 /* The answer was none of those that there are, or holds what nobody here writes. */
 void store_not_understood(struct store *s, const char *what);
 uint64_t store_generation(const struct store *s);

@@ -15,6 +15,7 @@
 
 enum {
     RETRY_MS = 300, /* a script without an answer is sent again after it */
+    REFUSALS_MAX = 3, /* of the store, by store_refuses() */
     POLL_MS = 200,  /* sessions are looked at so often, besides events */
     FORWARD_RETRY_MS = 1000,
     BUDGET_MAX_MS = 5 * 60 * 1000,
@@ -44,6 +45,7 @@ struct cutover_run {
     struct bypass *bypass;
     struct hook *hook;
     enum { PROBE_NONE, PROBE_ASKED, PROBE_GOOD } probe; /* of the journal */
+    unsigned refusals; /* of the store, one after the other */
     size_t restless; /* sessions that were not where they have to be at the last look */
     char view[40];
     struct route_progress counters; /* the last ones, for write_and_wait() */
@@ -156,11 +158,24 @@ static void later(struct cutover_run *c, uint64_t ms)
     timer_start(c->retry, ms);
 }
 
+/* The account's records are none that anybody wrote. Where not even that ends the attempt, its deadline does. */
+static void refused_by_store(struct cutover_run *c)
+{
+    LOG(ERROR, "cutover_broken", LOG_S("user", c->move->user), LOG_S("while", state_names[c->state]),
+        LOG_S("why", store_why(c->move->m->store)));
+    c->refusals = 0;
+    if (c->state == ABORT)
+        end(c, CUTOVER_LOST);
+    else
+        abort_with(c, WHY_STORE, store_why(c->move->m->store));
+}
+
 /* What every script may answer. True: dealt with. */
 static bool common_answer(struct cutover_run *c, enum route_rc rc, const char *detail)
 {
     switch (rc) {
     case ROUTE_OK:
+        c->refusals = 0;
         return false;
     case ROUTE_LOST:
         end(c, CUTOVER_LOST);
@@ -168,7 +183,10 @@ static bool common_answer(struct cutover_run *c, enum route_rc rc, const char *d
     case ROUTE_DOWN:
     case ROUTE_NO_STORE:
         /* Whether it was done is not known; the same call again will tell. */
-        later(c, c->state >= KEPT ? FORWARD_RETRY_MS : RETRY_MS);
+        if ((c->state < FLIP || c->state == ABORT) && store_refuses(c->move->m->store) && ++c->refusals > REFUSALS_MAX)
+            refused_by_store(c);
+        else
+            later(c, c->state >= KEPT ? FORWARD_RETRY_MS : RETRY_MS);
         return true;
     case ROUTE_REFUSED:
         if (c->state < ABORT) {

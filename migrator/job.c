@@ -18,6 +18,7 @@
 
 enum {
     RETRY_MS = 500, /* a call without an answer is repeated after it */
+    REFUSALS_MAX = 3, /* of the store, by store_refuses() */
     REST_MS = 1000, /* between looks whether a pause or quarantine is over */
     PASSES_MAX = 5,
     SMALL_CHANGES = 20, /* a pass that had to change no more than this is small */
@@ -60,6 +61,7 @@ struct job {
     bool watched; /* long enough; a fresh pass was made since */
     bool idle;    /* cutover = idle: nobody used the account when it was asked last */
     bool stopping, suspect;
+    unsigned refusals; /* of the store, one after the other */
     enum why why;
     char *reason; /* owned; of GIVE_UP */
     char *said;   /* owned; why it waits, as the route has it; NULL: nothing was said */
@@ -199,11 +201,25 @@ static void say(struct job *j, const char *reason)
     route_why(j->m->store, &j->move.job, reason, on_said, j);
 }
 
+/* Its records are none that anybody wrote. It goes with that reason, if that can be written; else it is left as it is, and
+ * whoever finds it there comes as far: meanwhile it is in nobody's way. */
+static void refused_by_store(struct job *j)
+{
+    LOG(ERROR, "job_broken", LOG_S("user", j->move.user), LOG_S("while", state_names[j->state]),
+        LOG_S("why", store_why(j->m->store)));
+    j->refusals = 0;
+    if (j->state == CLAIM || j->state == GIVE_UP)
+        job_end(j, JOB_LOST);
+    else
+        give_up(j, WHY_STORE, store_why(j->m->store));
+}
+
 /* The answers that mean the same to every call. True: dealt with. */
 static bool common_answer(struct job *j, enum route_rc rc, const char *detail)
 {
     switch (rc) {
     case ROUTE_OK:
+        j->refusals = 0;
         return false;
     case ROUTE_LOST:
         lost(j);
@@ -214,7 +230,10 @@ static bool common_answer(struct job *j, enum route_rc rc, const char *detail)
         job_end(j, JOB_STOPPED); /* it may still be ours, and nobody has died of it */
         return true;
     default: /* no answer, or not now */
-        timer_start(j->retry, RETRY_MS);
+        if (rc == ROUTE_DOWN && store_refuses(j->m->store) && ++j->refusals > REFUSALS_MAX)
+            refused_by_store(j);
+        else
+            timer_start(j->retry, RETRY_MS);
         return true;
     }
 }

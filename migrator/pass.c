@@ -50,7 +50,7 @@ void pass_fail_by_store(struct pass *p, enum route_rc rc)
         p->lost = p->over = true;
         pass_step_soon(p);
     } else {
-        pass_fail(p, WHY_STORE, "Redis does not answer");
+        pass_fail(p, WHY_STORE, store_why(p->move->m->store));
     }
 }
 

@@ -9,7 +9,7 @@
 #include "late.h"
 #include "schedule.h"
 
-enum { TICK_MS = 1000, TICK_MIN_MS = 50, RETRY_MS = 1000 };
+enum { TICK_MS = 1000, TICK_MIN_MS = 50, RETRY_MS = 1000, ASIDE_MS = 60000 };
 enum look_state { CLAIM, LOOK, FOLD, DROP, DONE };
 
 /* One account whose time has come. */
@@ -102,12 +102,30 @@ static void on_retry(void *owner)
     run(owner);
 }
 
+static void on_aside(void *owner, enum route_rc rc, const char *detail)
+{
+    (void)rc;
+    (void)detail;
+    end(owner);
+}
+
+static void set_aside(struct look *k)
+{
+    struct store *store = k->schedule->m->store;
+
+    LOG(ERROR, "late_broken", LOG_S("user", k->move.user), LOG_S("why", store_why(store)));
+    stop(k);
+    route_late_aside(store, k->move.user, ASIDE_MS, on_aside, k);
+}
+
 /* True: dealt with. */
 static bool bad_answer(struct look *k, enum route_rc rc)
 {
     if (rc == ROUTE_OK)
         return false;
-    if (rc == ROUTE_DOWN || rc == ROUTE_NO_STORE)
+    if (rc == ROUTE_DOWN && store_refuses(k->schedule->m->store))
+        set_aside(k);
+    else if (rc == ROUTE_DOWN || rc == ROUTE_NO_STORE)
         timer_start(k->retry, RETRY_MS);
     else
         end(k);

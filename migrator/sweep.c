@@ -148,7 +148,8 @@ static void scan(struct sweep *s)
 
     snprintf(count, sizeof(count), "%d", SCAN_COUNT);
     struct span argv[] = {span_str("SCAN"),  span_str(s->cursor), span_str("MATCH"),
-                          span_str(pattern), span_str("COUNT"),   span_str(count)};
+                          span_str(pattern), span_str("COUNT"),   span_str(count),
+                          span_str("TYPE"),  span_str("hash")};
     store_command_for(s->m->store, s, argv, COUNTOF(argv), on_scan, s, NULL);
     free(pattern);
 }

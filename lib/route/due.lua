@@ -1,6 +1,10 @@
 -- due: one account whose time may have come is queued. args: user. ok: 1 where it was. One that waits until nobody uses it
 -- (wait.lua) and is in use still waits on, without an event, until its next pass.
 if not open() then return NOSTORE end
+if not try('HLEN', key('route', arg(1))) then
+    call('ZREM', LATER, arg(1))
+    return {'ok', '0'}
+end
 local r = route(arg(1))
 local next_try = number(r.next_try)
 if (r.state ~= 'backoff' and r.state ~= 'ready') or next_try == 0 then

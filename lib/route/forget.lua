@@ -27,8 +27,8 @@ for _, kind in ipairs({'views', 'folded', 'stamps', 'report', 'waivers', 'secret
 end
 local series, state, backend = string.match(r.counted or '', '^(%S+) (%S+) (.*)$')
 if S.series ~= '' and series == S.series then
-    call('HINCRBY', COUNTS, 'state:' .. state, -1)
-    call('HINCRBY', COUNTS, 'backend:' .. backend, -1)
+    add_to('state:' .. state, -1)
+    add_to('backend:' .. backend, -1)
 end
 event({user = r.user, state = 'resting', epoch = '0', backend = arg(4), target = '', deadline = '0'}, 'state')
 audit(arg(2), 'forget', r.user, arg(3), before, 'none')

@@ -21,7 +21,8 @@ local function term_of(migrator)
 end
 
 local function kind_of(user, waited)
-    local f = call('HMGET', key('route', user), 'state', 'owner', 'given', 'died')
+    local f = try('HMGET', key('route', user), 'state', 'owner', 'given', 'died')
+    if not f then return 'left' end
     local r = {state = f[1] or '', owner = f[2] or '', given = f[3] or '', died = f[4] or ''}
     if r.state == 'flipping' then return waited >= patience and 'forward' or 'left' end
     if places == 0 then return 'left' end

@@ -2,7 +2,7 @@
 if not open() then return NOSTORE end
 if arg(1) ~= S.series then return {'lost', S.series} end
 for i = 2, nargs() do
-    local r, set = look(arg(i)), {}
+    local r, set = call('TYPE', key('route', arg(i))).ok == 'hash' and look(arg(i)) or {}, {}
     if r.exists then count(r, set) end
     if set.counted then call('HSET', key('route', r.user), 'counted', set.counted) end
 end

@@ -3,8 +3,7 @@
 if not open() then return NOSTORE end
 local out, seen = {'ok', text(S.generation)}, {}
 for i = 1, nargs() do
-    local names = call('HKEYS', key('sessions', arg(i)))
-    for _, name in ipairs(names) do
+    for _, name in ipairs(try('HKEYS', key('sessions', arg(i))) or {}) do
         local who = string.match(name, '^(.*)/[^/]*$') or name
         if not seen[who] and not proxy(who).known then out[#out + 1] = who end
         seen[who] = true

@@ -7,7 +7,8 @@ local counter = proxy(arg(1)).counter
 if counter ~= arg(2) then return {'again', counter} end
 local left = 0
 for i = 4, nargs() do
-    local gone, n = sessions(arg(i), arg(1)), 0
+    local readable = try('HLEN', key('sessions', arg(i))) and try('HLEN', key('route', arg(i)))
+    local gone, n = readable and sessions(arg(i), arg(1)) or {}, 0
     if next(gone) then
         local r = route(arg(i))
         if FROZEN[r.state] then

@@ -84,3 +84,34 @@ def test_record_beside_the_mail_that_nobody_wrote(site, kind):
         site.same(user, 3)
     else:
         assert route["reason"]
+
+
+def test_counts_that_are_no_numbers_stop_nobody(site):
+    redis = site.ferry.redis.client()
+    for field in list(redis.hkeys("imapferry:counts")):
+        redis.hset("imapferry:counts", field, "many")
+    others_move(site)
+    redis.delete("imapferry:counts")
+    redis.rpush("imapferry:counts", "x")
+    others_move(site)
+    assert site.ferry.ctl_raw("status")[0] == 0
+
+
+def test_accounts_whose_records_are_broken_take_nobodys_place(site):
+    """More of them than jobs at once, before they are claimed and behind it, and at the head of the late watch."""
+    redis = site.ferry.redis.client()
+    late, queued = copied(site), [letters(site, 1) for _ in range(6)]
+    site.flip(late)
+    redis.hset(record(site, "route", late), "epoch", "many")
+    redis.zadd("imapferry:late", {late: 1, "garbage": 0})
+    assert site.ferry.ctl("pause", "--reason", "test")[0] == 0
+    for i, user in enumerate(queued):
+        site.start(user)
+        if i % 2:
+            redis.hset(record(site, "route", user), "attempts", "many")
+        else:
+            redis.rename(record(site, "route", user), "kept")
+            redis.rpush(record(site, "route", user), "x")
+    assert site.ferry.ctl("resume")[0] == 0
+    others_move(site)
+    site.migrator.wait("event=job_broken")

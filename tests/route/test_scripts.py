@@ -1169,6 +1169,30 @@ def test_first_looks_come_before_daily_ones(store):
     assert store.call("late_list", 1) == ["ok", "first0"]
 
 
+def test_a_look_that_is_set_aside_waits_in_its_own_list(store):
+    assert store.call("late_aside", "ann", 5000) == ["ok"] and late_at(store) is None
+    for key in ("late", "late:daily"):
+        store.client.delete(store.key("late"))
+        store.client.zadd(store.key(key), {"ann": 1})
+        assert store.call("late_aside", "ann", 5000) == ["ok"]
+        assert store.client.zscore(store.key(key), "ann") == late_at(store) > store.now()
+
+
+def test_records_of_another_type_are_in_no_other_accounts_way(store):
+    store.plant("flipped", owner="", last_owner="")
+    store.client.rpush(store.key("route:bob"), "x")
+    store.client.rpush(store.key("sessions:bob"), "x")
+    assert store.call("list", "", "", "bob", "ann")[:2] == ["ok", "ann"]
+    assert store.call("strangers", "bob", "ann")[0] == "ok"
+    assert store.call("due", "bob") == ["ok", "0"]
+    series = store.call("recount_begin", 0)[1]
+    assert store.call("recount", series, "bob", "ann") == ["ok"]
+    assert store.client.hget(store.key("counts"), "state:flipped") == "1"
+    store.client.hset(store.key("counts"), "state:flipped", "many")
+    assert store.call("hold", "ann", "root", "test")[0] == "ok"
+    assert store.client.hget(store.key("counts"), "whole") is None, "they are counted anew"
+
+
 def test_a_look_stays_daily_or_becomes_so(store):
     store.plant("flipped", owner="", last_owner="")
     for token, key, over in (("a", "late", 0), ("b", "late", 1), ("c", "late:daily", 1)):
