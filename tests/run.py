@@ -7,6 +7,7 @@ Groups: build, unit (cmocka), fuzz (the corpus and what is near to it), layers, 
 (real servers). What a group needs is built before it. A skipped test, a runner that says nothing and a sanitizer's report each count as failed."""
 
 import argparse
+import concurrent.futures
 import os
 import re
 import subprocess
@@ -71,27 +72,31 @@ def run_build(total, args):
     total.add(status == 0, status != 0, "warnings of clang")
 
 
-def run_unit(total, args):
+def run_one_unit(args, name):
+    """(passed, failed, what to print)"""
     from harness.daemon import sanitizer_environment, sanitizer_reports
-    folder = os.path.join(args.build, "unit")
+    program = os.path.join(args.build, "unit", name)
+    if not os.path.exists(program):
+        return 0, 1, f"unit: {name}: was not built"
+    with tempfile.TemporaryDirectory() as reports:
+        report = os.path.join(reports, "report")
+        status, output = stream([program], env=sanitizer_environment(report), quiet=True)
+        found = sanitizer_reports(report)
+    ran, passed, failed = (sum(int(n) for n in re.findall(pattern, output)) for pattern in (
+        r"\[=+\] (?:\S+: )?(\d+) test\(s\) run", r"\[  PASSED  \] (\d+) test", r"\[  FAILED  \] (?:\S+: )?(\d+) test"))
+    bad = max(ran - passed, failed, 1 if status or found or not ran else 0)
+    text = f"unit: {name}: {passed} passed"
+    return passed, bad, "\n".join([f"{text}, {bad} failed, exit status {status}", output, *found]) if bad else text
+
+
+def run_unit(total, args):
+    """As many at once as there are cores: most of them wait."""
     names = sorted(re.sub(r"\.c$", "", x) for x in os.listdir(os.path.join(TESTS, "unit"))
                    if x.startswith("test_") and x.endswith(".c"))
-    for name in names:
-        program = os.path.join(folder, name)
-        if not os.path.exists(program):
-            total.add(0, 1, f"{name}: was not built")
-            continue
-        with tempfile.TemporaryDirectory() as reports:
-            report = os.path.join(reports, "report")
-            status, output = stream([program], env=sanitizer_environment(report), quiet=True)
-            found = sanitizer_reports(report)
-        ran, passed, failed = (sum(int(n) for n in re.findall(pattern, output)) for pattern in (
-            r"\[=+\] (?:\S+: )?(\d+) test\(s\) run", r"\[  PASSED  \] (\d+) test", r"\[  FAILED  \] (?:\S+: )?(\d+) test"))
-        bad = max(ran - passed, failed, 1 if status or found or not ran else 0)
-        print(f"unit: {name}: {passed} passed" + (f", {bad} failed, exit status {status}" if bad else ""), flush=True)
-        if bad:
-            print(output, "\n".join(found), flush=True)
-        total.add(passed, bad, name)
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for name, (passed, bad, text) in zip(names, pool.map(lambda name: run_one_unit(args, name), names)):
+            print(text, flush=True)
+            total.add(passed, bad, name)
 
 
 def run_fuzz(total, args):

@@ -60,6 +60,7 @@ static void test_flags(void **state)
     assert_string_equal(flags_text(w.pool, set), "$MDNSent \\Seen");
     assert_int_not_equal(set_of(&w, "(\\Seen)"), set);
     assert_int_not_equal(set_of(&w, "(\\Seen $MDNSen)"), set);
+    assert_int_equal(set_of(&w, "($MdnSent \"\\\\Seen\")"), set);
     assert_true(flags_has(w.pool, set, "\\seen"));
     assert_false(flags_has(w.pool, set, "\\See"));
     assert_true(flags_within(w.pool, FLAGS_NONE, set) && flags_within(w.pool, set, set));
@@ -68,7 +69,8 @@ static void test_flags(void **state)
     const char *why;
     assert_false(flags_add(w.pool, tree_of(&w, "\\Seen"), &none, &why));
     assert_false(flags_add(w.pool, tree_of(&w, "((\\Seen))"), &none, &why));
-    assert_false(flags_add(w.pool, tree_of(&w, "(\"\\\\Seen\")"), &none, &why));
+    assert_false(flags_add(w.pool, tree_of(&w, "(\"Seen\")"), &none, &why));
+    assert_false(flags_add(w.pool, tree_of(&w, "(\"\\\\Se en\")"), &none, &why));
     assert_false(flags_add(w.pool, NULL, &none, &why));
     tear_down(&w);
 }
