@@ -370,7 +370,8 @@ void redis_forget(struct redis *r, void *owner)
 static void sign_in_refused(struct redis *r, const char *what, const struct reply *reply)
 {
     char *text = xspandup(reply_str(reply));
-    char *why = xasprintf("%s refused: %s", what, text);
+    bool auth = !strcmp(what, "AUTH");
+    char *why = xasprintf("%s refused: %s%s", what, text, auth ? " (redis: url or password_file)" : "");
     lose(r, why);
     free(why);
     free(text);

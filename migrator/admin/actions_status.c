@@ -102,10 +102,10 @@ static void on_time(void *owner, enum redis_rc rc, const struct reply *reply)
 static json_t *proxy_of(const struct run *r, struct span incarnation, struct span value)
 {
     char *text = xspandup(value);
-    unsigned long long counter = 0, generation = 0, renewed = 0, lease = 0;
+    unsigned long long counter = 0, generation = 0, renewed = 0, lease = 0, wide = 0;
     char version[64] = "", address[200] = "";
 
-    sscanf(text, "%llu %63s %199s %llu %llu %llu", &counter, version, address, &generation, &renewed, &lease);
+    sscanf(text, "%llu %63s %199s %llu %llu %llu %llu", &counter, version, address, &generation, &renewed, &lease, &wide);
     free(text);
     if (lease == 0) /* of the version before */
         lease = store_conf(r->store)->proxy.lease_ms;
@@ -115,6 +115,7 @@ static json_t *proxy_of(const struct run *r, struct span incarnation, struct spa
     json_object_set_new(o, "proxy", json_text(incarnation));
     json_object_set_new(o, "renewed", action_time(renewed));
     json_object_set_new(o, "silent", json_boolean(renewed + lease < r->now_ms));
+    json_object_set_new(o, "may_serve_until", action_time(wide > 0 ? renewed + wide : 0));
     json_object_set_new(o, "version", json_text(span_str(version)));
     json_object_set_new(o, "address", json_text(span_str(strcmp(address, "%") != 0 ? address : "")));
     return o;

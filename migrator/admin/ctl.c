@@ -23,7 +23,7 @@
 
 enum {
     STORE_TIMEOUT_MS = 5000, /* of one command */
-    REACH_MS = 5000,         /* until the store must be there */
+    REACH_MS = STORE_TIMEOUT_MS + 1500, /* until the store must be there: an attempt to connect has told by then what is wrong */
     LIST_MAX = 64 << 20,     /* bytes of a list of accounts */
 };
 

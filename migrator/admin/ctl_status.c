@@ -168,7 +168,7 @@ struct proxy_line {
     char *id; /* owned */
     const json_t *newest;
     size_t alive, silent;
-    const char *renewed; /* of the silent one that was heard last; borrowed */
+    const char *renewed, *until; /* of the silent one that was heard last, and until when it may serve its sessions; borrowed */
 };
 
 static struct proxy_line *line_of(struct proxy_line *lines, size_t *n, const char *incarnation)
@@ -178,7 +178,7 @@ static struct proxy_line *line_of(struct proxy_line *lines, size_t *n, const cha
     while (i < *n && (strlen(lines[i].id) != len || strncmp(lines[i].id, incarnation, len) != 0))
         i++;
     if (i == *n)
-        lines[(*n)++] = (struct proxy_line){.id = xasprintf("%.*s", (int)len, incarnation), .renewed = ""};
+        lines[(*n)++] = (struct proxy_line){.id = xasprintf("%.*s", (int)len, incarnation), .renewed = "", .until = ""};
     return &lines[i];
 }
 
@@ -192,8 +192,10 @@ static void take_proxy(struct proxy_line *lines, size_t *n, const json_t *proxy)
         l->newest = proxy;
     l->alive += !silent;
     l->silent += silent;
-    if (silent && strcmp(renewed, l->renewed) > 0)
+    if (silent && strcmp(renewed, l->renewed) > 0) {
         l->renewed = renewed;
+        l->until = ctl_text_of(proxy, "may_serve_until");
+    }
 }
 
 static char *say_silent(const char *since, const char *now)
@@ -207,10 +209,22 @@ static char *say_silent(const char *since, const char *now)
     return said;
 }
 
+/* Accounts that have sessions there wait for it so long. */
+static char *say_waited_for(const struct proxy_line *l, const char *now)
+{
+    char *silent = say_silent(l->renewed, now);
+
+    if (strcmp(l->until, now) <= 0)
+        return silent;
+    char *text = xasprintf("%s, waited for until %s", silent, l->until);
+    free(silent);
+    return text;
+}
+
 static char *how_it_is(const struct proxy_line *l, const char *now)
 {
     if (l->alive == 0)
-        return say_silent(l->renewed, now);
+        return say_waited_for(l, now);
     if (l->silent == 0)
         return xasprintf("%zu thread%s", l->alive, l->alive == 1 ? "" : "s");
     return xasprintf("%zu thread%s, and %zu of before that are silent", l->alive, l->alive == 1 ? "" : "s", l->silent);

@@ -1,10 +1,13 @@
 """imapferryctl: what staff type, with the exit status and the JSON that scripts rely on."""
 import json
+import re
+import subprocess
 
 import pytest
 
 from fakes.fake_imap import FakeImap
 from harness import net
+from harness.daemon import program
 from harness.ferry import backend
 from harness.scene import assert_equal, connect, fill, new_user, small
 
@@ -157,6 +160,32 @@ def test_hold_and_release(make_ferry, backends, old, new):
     ferry.login(proxy, user, "secret")
     ferry.wait_state(user, "flipped")
     assert_equal(old, new, user, 5)
+
+
+def test_what_holds_up_all_accounts_is_said_of_each(make_ferry):
+    """No migrator, a pause, a quarantine, a Redis that may forget: in `user` and `--wait`, and no more once it is over."""
+    with FakeImap("old") as source, FakeImap("new") as target:
+        ferry = make_ferry({"old": backend(source, "imap"), "new": backend(target, "imap")}, MANUAL)
+        client = ferry.redis.client()
+        assert ferry.ctl("migrate", "ann")[0] == 0 and ferry.user("ann")["held_up"] == "no migrator is alive"
+        client.config_set("appendonly", "no")
+        client.hset("imapferry:store", "quarantine_until", (client.time()[0] + 600) * 1000)
+        assert ferry.ctl("pause", "--reason", "look first")[0] == 0
+        parts = ferry.user("ann")["held_up"].split("; ")
+        assert any(re.match(r"paused by .* since 2\S+Z: look first$", p) for p in parts), parts
+        assert any(p.startswith("Redis may forget what it is told, so nothing is migrated: ") for p in parts), parts
+        assert any(re.match(r"no account is begun or switched over until 2\S+Z$", p) for p in parts), parts
+        assert ferry.ctl("resume")[0] == 0
+        client.config_set("appendonly", "yes")
+        client.hset("imapferry:store", "quarantine_until", 0)
+        wait = subprocess.Popen([program("imapferryctl"), "-c", ferry.config("wait"), "migrate", "ann", "--wait"],
+                                stdout=subprocess.PIPE, text=True)
+        said = [wait.stdout.readline() for _ in range(3)]
+        ferry.migrator()
+        rest = wait.communicate()[0]
+        assert said == ["ann is queued\n", "ann: queued\n", "ann: held up: no migrator is alive\n"]
+        assert wait.returncode == 0 and "ann is on new" in rest, rest
+        assert not ferry.user("ann").get("held_up")
 
 
 def test_pause_and_resume(manual, old, new):
