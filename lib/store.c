@@ -598,19 +598,6 @@ static void forget_in(struct call_list *list, const void *who)
         call_drop(c);
 }
 
-void store_note_caps(struct store *s, const char *backend, const struct imap_caps *caps, bool replace)
-{
-    if (s->state != STORE_UP)
-        return;
-    struct buf words = {0};
-    imap_caps_write(&words, caps);
-    char *key = store_key(s, "backends");
-    struct span argv[] = {span_str(replace ? "HSET" : "HSETNX"), span_str(key), span_str(backend), buf_span(&words)};
-    store_command(s, argv, COUNTOF(argv), NULL, NULL);
-    free(key);
-    buf_free(&words);
-}
-
 void store_forget(struct store *s, void *owner)
 {
     forget_in(&s->sent, owner);

@@ -9,7 +9,6 @@
 #define IMAPFERRY_STORE_H
 
 #include "conf.h"
-#include "imap_caps.h"
 #include "redis.h"
 
 enum store_state { STORE_CONNECTING, STORE_UP, STORE_DOWN, STORE_FOREIGN };
@@ -75,9 +74,6 @@ void store_command_for(struct store *s, const void *who, const struct span *argv
 void store_heard(struct store *s, uint64_t generation);
 /* A plain command, e.g. reads. Blocking ones belong on a connection of their own (redis.h). */
 void store_command(struct store *s, const struct span *argv, size_t argc, redis_fn fn, void *owner);
-/* Writes what a backend can do (DESIGN.md section 5, "backends"), for the proxies to show: replace after a sign-in; not
- * where it was only asked before one, which tells a part. Nothing where the store is not there. */
-void store_note_caps(struct store *s, const char *backend, const struct imap_caps *caps, bool replace);
 /* WAIT on this connection for all replicas that are there or were a moment ago (one that is missing may be becoming the
  * master), and for as many as the server demands to write at all (neither: answers at once); rc REDIS_OK only when so
  * many have it. It takes no longer than a quarter of the job lease either, whose renewals stand behind it on the

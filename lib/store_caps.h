@@ -10,6 +10,7 @@
 #ifndef IMAPFERRY_STORE_CAPS_H
 #define IMAPFERRY_STORE_CAPS_H
 
+#include "imap_caps.h"
 #include "store.h"
 
 enum { CAPS_WINDOW_MS = 3600 * 1000 };

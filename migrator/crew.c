@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "lib/log.h"
+#include "lib/store_caps.h"
 #include "lib/xalloc.h"
 
 #include "crew.h"
@@ -137,7 +138,7 @@ static void note_caps(const struct slot *s, enum half half)
 
     if (s->crew->quiet)
         return;
-    store_note_caps(s->crew->m->store, s->crew->backend[half]->name, imapc_caps(conn), true);
+    store_caps_saw(s->crew->m->store, s->crew->backend[half]->name, imapc_caps(conn), CAPS_BY_USER, NULL, NULL);
 }
 
 static void on_event(void *owner, enum imapc_event ev)

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "lib/instance.h"
+#include "lib/learner.h"
 #include "lib/log.h"
 #include "lib/process.h"
 #include "lib/registry.h"
@@ -39,6 +40,7 @@ struct program {
     struct timer *recheck, *replicas, *stop;
     struct signals *signals;
     struct instance *instance;
+    struct learner *learner;
     bool ending; /* a signal came, or another process has our id */
     bool checking;
     bool is_ours; /* the id */
@@ -133,6 +135,8 @@ static void on_store(void *owner, enum store_state state, const char *detail)
         LOG(WARN, "store", LOG_S("state", names[state]), LOG_S("detail", detail));
     if (state == STORE_UP)
         check_store(g);
+    if (state == STORE_UP && g->learner)
+        learner_look(g->learner);
     if (g->worker)
         worker_store_changed(g->worker);
 }
@@ -221,6 +225,7 @@ static void renewal_take(struct program *g, struct renewal *r)
 
     conf_reload(g->conf, r->conf, conf_log_change, NULL);
     backends_renew(g->m.backends, r->tls);
+    learner_again(g->learner);
     if (before && r->seal) {
         g->m.seal = r->seal;
         r->seal = before;
@@ -271,6 +276,13 @@ static char *name_of(const struct conf *conf)
     return xstrdup(host);
 }
 
+static struct tls_policy *policy_of(void *owner, const struct conf_backend *backend)
+{
+    const struct program *g = owner;
+
+    return backends_tls(g->m.backends, backend);
+}
+
 static bool make_parts(struct program *g, char **error)
 {
     const struct conf *c = g->conf;
@@ -290,6 +302,7 @@ static bool make_parts(struct program *g, char **error)
     m->hooks = hooks_new(m->loop);
     m->sightings = sightings_new();
     m->store = store_new(m->loop, c, STORE_TIMEOUT_MS, on_store, g);
+    g->learner = learner_new(m->store, policy_of, NULL, g);
     store_set_silence(m->store, c->migrator.job_lease_ms * SILENCE_TENTHS / 10);
     g->instance = instance_new(m->store, "migrator", g->id, on_instance, g);
     timer_start(g->replicas, REPLICAS_MS);
@@ -318,6 +331,7 @@ static void program_free(struct program *g)
     sweep_free(&g->sweep);
     worker_free(&g->worker);
     errands_free(&m->errands);
+    learner_free(&g->learner);
     instance_free(&g->instance);
     store_free(&m->store);
     hooks_free(&m->hooks);

@@ -13,7 +13,7 @@
 #include "vault.h"
 
 enum {
-    BACKENDS_MS = 1000, /* how long to wait for the backends before serving */
+    BACKENDS_MS = 1000, /* how long to wait for what the backends can do before serving */
     RESUME_AGAIN_MS = 500,
     CALLS_AT_ONCE = 16, /* those of all threads of a site have to be answered in a part of store_timeout */
     CALLS_SPREAD_MS = 500,
@@ -139,6 +139,7 @@ static void serve(struct proxy *p)
         return;
     p->phase = PROXY_SERVING;
     timer_stop(p->start_timer);
+    backends_wait_no_more(p->backends);
     for (size_t i = 0; i < p->n_listeners; i++)
         listener_listen(&p->listeners[i]);
     p->fn(p->owner, false);
@@ -149,13 +150,13 @@ static void serve_if_ready(struct proxy *p)
 {
     if (p->phase != PROXY_STARTING || !p->has_lease || !p->is_ours)
         return;
-    if (backends_known(p->backends))
+    if (backends_settled(p->backends))
         serve(p);
     else
         timer_start(p->start_timer, BACKENDS_MS);
 }
 
-static void on_backends_known(void *owner)
+static void on_backends_settled(void *owner)
 {
     serve_if_ready(owner);
 }
@@ -163,8 +164,8 @@ static void on_backends_known(void *owner)
 static void on_start_timer(void *owner)
 {
     struct proxy *p = owner;
-    LOG(WARN, "serving_early", LOG_U("thread", p->thread),
-        LOG_S("without", p->has_lease ? "backends" : "store"));
+    if (!p->has_lease)
+        LOG(WARN, "serving_early", LOG_U("thread", p->thread), LOG_S("without", "store"));
     serve(p);
 }
 
@@ -219,7 +220,7 @@ static bool load_keys(struct proxy *p, char **error)
         return false;
     if (*c->seal.public_key_file && !(p->seal = seal_public_load(c->seal.public_key_file, error)))
         return false;
-    p->backends = backends_new(p->loop, c, p->thread == 0, on_backends_known, p, error);
+    p->backends = backends_new(p->loop, c, p->thread == 0, on_backends_settled, p, error);
     return p->backends != NULL;
 }
 
@@ -381,6 +382,7 @@ static void take_renewal(struct proxy *p)
     if (!r)
         return;
     renewal_take(r, p->own, p->server_tls, p->backends, &p->seal);
+    backends_renewed(p->backends);
     renewal_free(&r);
 }
 

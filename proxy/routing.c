@@ -425,8 +425,7 @@ static void let_in(struct session *s)
 {
     struct login *l = s->login;
     struct proxy *p = s->proxy;
-    struct imap_caps other = l->other == l->at ? l->caps : backends_caps(p->backends, l->other);
-    struct imap_caps shown = imap_caps_shown(&l->caps, &other);
+    struct imap_caps shown = backends_shown(p->backends, l->at, &l->caps, l->other);
     struct buf words = {0};
     imap_caps_write(&words, &shown);
     session_say(s, "%s OK [CAPABILITY %s] Logged in", l->tag, buf_str(&words));

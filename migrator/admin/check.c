@@ -16,7 +16,8 @@
 
 enum {
     HELD_MOST = 50,      /* connections at once, whatever max_connections says */
-    CHECK_PART_MS = 3000 /* for a server to close them */
+    CHECK_PART_MS = 3000, /* for a server to close them */
+    CHECK_HOPS = 2        /* a backend that is a proxy of ours refuses it (x-proxy-site) */
 };
 enum level { CHECK_OK, CHECK_WARNING, CHECK_ERROR };
 
@@ -112,6 +113,8 @@ static void ask(struct asking *a, struct side *s, enum login_as as, const char *
                                                            .as = as,
                                                            .user = user,
                                                            .secret = secret,
+                                                           .site = store_id(s->c->store),
+                                                           .ttl = CHECK_HOPS,
                                                            .limits = {.high_water = 64 << 10, .queue_max = 1 << 20},
                                                            .connect_timeout_ms = CHECK_CONNECT_MS,
                                                            .step_timeout_ms = CHECK_ANSWER_MS},

@@ -64,7 +64,7 @@ static const struct ctl_verb verbs[] = {
      "Connects to each backend, signs in there as its master_user (for check_user, where that is set), opens as many connections "
      "as a migrator would for a moment, and asks Redis what it keeps. What the servers can do is stored for the proxies. A line is "
      "ok, a warning or an error; ends with status 1 where one is an error. Run it where a migrator runs. With a NAME it signs in "
-     "as master for that user, and changes nothing."},
+     "as master for that user; nothing of theirs is changed."},
     {"sessions", ACTION_SESSIONS, NEEDS_NAME, {{"NAME", "its sessions on all proxies"}}, ""},
     {"list", ACTION_LIST, TAKES_STATE | TAKES_WHY,
      {{"[--state STATE] [--reason WORD]", "accounts by state and reason"}},

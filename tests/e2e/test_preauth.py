@@ -343,7 +343,8 @@ def test_another_backend_checks_the_password(ferry, fake):
         w = Wire(proxy.addresses[0])
         w.read_line()
         assert w.command(b"a", b"LOGIN ann wrong")[-1] == b"a NO [AUTHENTICATIONFAILED] Authentication failed"
-        assert old.logins == []
+        # What the server can do the proxy asks as the master alone, for nobody.
+        assert [x for x in old.logins if x != ("admin", "master")] == []
         assert w.command(b"b", b"LOGIN ann secret")[-1].startswith(b"b OK ")
-        assert fake.logins == [("ann", "user")] and old.logins == [("ann", "master")]
+        assert fake.logins == [("ann", "user")] and [x for x in old.logins if x[0] == "ann"] == [("ann", "master")]
         proxy.stop()

@@ -26,8 +26,10 @@ def ferry(old, new, authority, cert):
                  {"migration": {"trigger": "manual"}})
     made.init()
     # Both backends were seen after a sign-in, as they are when the first account has moved.
-    store.client().hset("imapferry:backends", "new", "IMAP4rev1 LITERAL+ IDLE UIDPLUS MOVE NAMESPACE SPECIAL-USE ENABLE "
-                        "ID CONDSTORE QRESYNC ESEARCH NOTIFY LIST-STATUS CHILDREN UNSELECT SEARCHRES")
+    words = ("IMAP4rev1 LITERAL+ IDLE UIDPLUS MOVE NAMESPACE SPECIAL-USE ENABLE ID CONDSTORE QRESYNC ESEARCH NOTIFY LIST-STATUS "
+             "CHILDREN UNSELECT SEARCHRES")
+    store.client().hset("imapferry:backends", mapping={"new": words, "new/common": words, "new/by": "user",
+                                                       "new/since": int(time.time() * 1000)})
     yield made
     try:
         made.close()
@@ -408,15 +410,19 @@ def test_drain_is_spread_and_lets_commands_end(ferry):
 
 
 def test_what_the_new_server_can_do_is_known_before_the_first_account_has_moved(make_ferry, backends):
-    """Before a sign-in it tells a part only. The migrator is the first to sign in there, long before a user is."""
+    """The migrator is the first to sign in there, long before a user is. Until then a client is shown what its own server can
+    do; Dovecot does not let a master in for itself."""
     ferry = make_ferry(backends, {"migration": {"trigger": "login", "cutover": "manual"}})
     proxy, user = ferry.proxy(), new_user()
+    proxy.wait("event=capabilities_unknown .*backend=new")
     before = sign_in(proxy, user)
-    assert b" UIDPLUS" not in before.shown
-    ferry.migrator()
+    assert b" UIDPLUS" in before.shown and b" NAMESPACE" in before.shown
+    migrator = ferry.migrator()
+    assert migrator.wait("event=backend_unknown .*backend=new as=admin while=sign_in .*check_user")
     ferry.wait_state(user, "ready")
-    shown = net.wait_until("all capabilities", lambda: b" UIDPLUS" in (w := sign_in(proxy, user)).shown and w.shown,
-                           step=0.5)
+    proxy.wait("event=capabilities .*backend=new by=user are=\"IMAP4rev1 .*UIDPLUS")
+    shown = sign_in(proxy, user).shown
     ferry.ctl("flip", user, "--to", "new", "--reason", "test")
     ferry.wait_state(user, "flipped")
     assert sign_in(proxy, user).shown == shown
+    assert not proxy.find("capabilities_changed")
