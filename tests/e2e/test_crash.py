@@ -1,5 +1,5 @@
-"""A few of the cases of `make check-crash`, drawn anew each time: a migrator that is killed, stopped or cut off at a named
-point, and an account that is moved all the same. SEED=N draws the same again; a case that failed is given to
+"""A few of the cases of `make check-crash`, a migrator that is killed, stopped or cut off at a named
+point, and an account that is moved all the same. SEED=N draws others; a case that failed is given to
 tests/crash/run.py by its name."""
 import concurrent.futures
 import os
@@ -12,7 +12,7 @@ import pytest
 from harness import crash
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-KILLS, OTHERS = 9, 9
+KILLS, OTHERS = 6, 6
 # What an account's way must pass, or the cases say nothing of it.
 LEDGER = ["bind", "intent", "sent"]
 SCRIPTS = ["claim", "progress", "ledger", "ready", "prepare", "freeze", "flip", "flipped", "views"]
@@ -39,8 +39,7 @@ def test_every_point_is_passed(world, way):
 
 
 def test_sample(world):
-    seed = int(os.environ.get("SEED") or random.SystemRandom().randrange(10**6))
-    print(f"SEED={seed}")
+    seed = int(os.environ.get("SEED", "1"))  # what is drawn at random is drawn by `make check-crash`
     rng = random.Random(seed)
     cases = crash.all_cases(world, seed)
     kills = [c for c in cases if c.action == crash.KILL]
