@@ -477,6 +477,7 @@ def test_proxy_that_staff_declare_dead_is_not_waited_for(make_ferry, backends, o
                        if ferry.user(user)["reason"] else False)
         status, answer = ferry.ctl("proxy", "forget", dead.label)
         assert status == 4 and (answer["sessions"], answer["accounts"], answer["being_moved"]) == (1, 1, 1), answer
+        assert ", waited for until 2" in ferry.ctl_raw("status")[1]
         assert "may serve them until 2" in answer["error"] and len(sessions(ferry, user)) == 3
         assert ferry.ctl("proxy", "forget", dead.label, "--yes")[0] == 2  # no reason
         for label, count in ((dead.label, 1), (asleep.label, 2)):
