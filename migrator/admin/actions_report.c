@@ -103,10 +103,21 @@ json_t *action_account(const struct store *s, const char *user, const struct rou
     return o;
 }
 
+/* Copied, and nothing else to be waited for. */
+static bool waits_for_staff(const struct run *r)
+{
+    const char *state = json_string_value(json_object_get(r->data, "state"));
+
+    return store_conf(r->store)->migration.cutover == CUTOVER_MANUAL && !strcmp(state, route_state_name(ROUTE_READY)) &&
+           !json_is_true(json_object_get(r->data, "now")) && json_is_null(json_object_get(r->data, "reason"));
+}
+
 static void on_holdup(void *owner, const char *text)
 {
     struct run *r = owner;
 
+    if (!*text && waits_for_staff(r))
+        text = "it is copied, and waits for \"flip\" (migration: cutover = \"manual\")";
     json_object_set_new(r->data, "held_up", text_or_null(text));
     run_end(r, ACTION_DONE, "%s", "");
 }

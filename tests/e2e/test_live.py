@@ -186,6 +186,7 @@ def test_account_that_changes_as_fast_as_it_is_copied_says_so(make_ferry):
                         if (found := re.search(r"changing: pass 2 of 5 found \d+ changes, made while", command["command"])))
         assert said and m.wait("event=job_changing user=ann pass=2")
         ferry.wait_state("ann", "ready")
+        assert 'waits for "flip"' in ferry.user("ann")["held_up"]
         assert ferry.route("ann")["reason"] == "" and len(m.find("event=pass user=ann")) == 5
 
 
