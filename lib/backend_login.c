@@ -3,6 +3,7 @@
 
 #include "backend_login.h"
 #include "buf_room.h"
+#include "imap_id.h"
 #include "imap_line.h"
 #include "imap_resp.h"
 #include "imap_write.h"
@@ -12,7 +13,10 @@
 enum { LINE_MAX_BYTES = 64 * 1024, UNTAGGED_MAX = 1000, CODE_MAX = 32, TAG_BYTES = 4 };
 enum { SILENT_MS = 5000 /* without a greeting: said, while it is waited for */ };
 
-enum login_state { DIALING, GREETING, CAPS, STARTTLS, SECURING, CAPS2, ID, AUTH, PROXYAUTH, CAPS_AFTER, COMPRESS };
+enum login_state { DIALING, GREETING, CAPS, STARTTLS, SECURING, CAPS2, ID, AUTH, PROXYAUTH, CAPS_AFTER, ID_AFTER, COMPRESS };
+
+/* What forward_id = "neutral" says, as pairs of imap_id.h. */
+static const char neutral_id[] = "name\0imapferry";
 
 struct backend_login {
     struct loop *loop;
@@ -20,6 +24,8 @@ struct backend_login {
     struct tls_policy *policy;          /* borrowed */
     enum login_as as;
     char *user, *secret, *client_ip, *session_id, *site; /* owned */
+    bool says_id; /* behind the sign-in */
+    struct buf own_id; /* these pairs */
     unsigned ttl;
     bool compress, pipelined;
     uint64_t step_timeout_ms;
@@ -80,6 +86,7 @@ static void login_free(struct backend_login *b)
     wipe_command(b);
     imap_line_wipe(&b->line);
     wipe_free(&b->secret);
+    buf_free(&b->own_id);
     free(b->user);
     free(b->client_ip);
     free(b->session_id);
@@ -99,6 +106,7 @@ static const char *const state_names[] = {
     [AUTH] = "sign_in",
     [PROXYAUTH] = "proxyauth",
     [CAPS_AFTER] = "capability_after",
+    [ID_AFTER] = "id_after",
     [COMPRESS] = "compress",
 };
 
@@ -353,13 +361,28 @@ static void send_capability(struct backend_login *b)
     command_simple(b, "CAPABILITY");
 }
 
-/* Signed in, and the capabilities are known. */
-static void signed_in(struct backend_login *b)
+static void introduced(struct backend_login *b)
 {
     if (b->compress && imap_caps_has(&b->caps, CAP_COMPRESS_DEFLATE))
         login_enter(b, COMPRESS);
     else
         finish(b, LOGIN_OK, xstrdup(""));
+}
+
+/* Signed in, and the capabilities are known. */
+static void signed_in(struct backend_login *b)
+{
+    if (b->says_id && imap_caps_has(&b->caps, CAP_ID))
+        login_enter(b, ID_AFTER);
+    else
+        introduced(b);
+}
+
+static void send_own_id(struct backend_login *b)
+{
+    command_begin(b);
+    imap_id_write(&b->w, buf_span(&b->own_id));
+    command_end(b);
 }
 
 static void send_starttls(struct backend_login *b)
@@ -464,6 +487,9 @@ static void reply_ok(struct backend_login *b)
     case PROXYAUTH:
         after_sign_in(b);
         break;
+    case ID_AFTER:
+        introduced(b);
+        break;
     case COMPRESS:
         stream_compress(b->s); /* what is unread is packed already */
         finish(b, LOGIN_OK, xstrdup(""));
@@ -527,6 +553,10 @@ static void reply_not_ok(struct backend_login *b, const struct imap_resp *r)
 {
     if (b->state == ID) {
         login_enter(b, AUTH);
+        return;
+    }
+    if (b->state == ID_AFTER) {
+        introduced(b);
         return;
     }
     if (b->state == COMPRESS) {
@@ -671,6 +701,9 @@ static void login_enter(struct backend_login *b, enum login_state state)
     case PROXYAUTH:
         send_proxyauth(b);
         break;
+    case ID_AFTER:
+        send_own_id(b);
+        break;
     case COMPRESS:
         command_simple(b, "COMPRESS DEFLATE");
         break;
@@ -784,6 +817,15 @@ static void login_dialled(void *owner, enum dial_rc rc, struct stream *s, const 
     conclude(b);
 }
 
+static void choose_own_id(struct backend_login *b, const struct login_request *r)
+{
+    enum forward_id forward = r->backend->forward_id;
+    bool client = forward == FORWARD_ID_CLIENT && r->for_client;
+    b->says_id = client ? r->said_id : forward != FORWARD_ID_NONE;
+    if (b->says_id)
+        buf_add_span(&b->own_id, client ? r->client_id : span_of(neutral_id, sizeof(neutral_id)));
+}
+
 struct backend_login *backend_login_start(struct loop *l, const struct login_request *request,
                                           backend_login_fn fn, void *owner)
 {
@@ -806,6 +848,7 @@ struct backend_login *backend_login_start(struct loop *l, const struct login_req
                                 .fn = fn,
                                 .owner = owner,
                                 .state = DIALING};
+    choose_own_id(b, request);
     static const struct imap_line_limits limits = {
         .line = LINE_MAX_BYTES, .parts = 64, .literal = LINE_MAX_BYTES, .nonsync_max = LINE_MAX_BYTES};
     imap_line_init(&b->line, LINE_RESPONSES, &limits);

@@ -15,7 +15,10 @@
  * | AUTH       | AUTHENTICATE PLAIN | "+" for each piece of it, tagged OK      | PROXYAUTH, CAPS_AFTER, or as that  |
  * |            | or LOGIN           |                                          |                                    |
  * | PROXYAUTH  | PROXYAUTH user     | tagged OK                                | CAPS_AFTER, or as that             |
- * | CAPS_AFTER | CAPABILITY         | tagged OK                                | COMPRESS, done                     |
+ * | CAPS_AFTER | CAPABILITY         | tagged OK                                | ID_AFTER, COMPRESS, done           |
+ * | ID_AFTER   | ID, where offered  | the tagged answer, whatever it is        | COMPRESS, done                     |
+ * |            | and forward_id     |                                          |                                    |
+ * |            | says so            |                                          |                                    |
  * | COMPRESS   | COMPRESS DEFLATE   | the tagged answer, whatever it is        | done                               |
  *
  * Each state but DIALING has step_timeout, as a whole and not by line (where no greeting came for 5 s, or a third of it, the
@@ -60,6 +63,9 @@ struct login_request {
     const char *client_ip;   /* for ID x-originating-ip, NULL = do not send */
     const char *session_id;  /* for ID x-session-id, NULL = none */
     const char *site;        /* for ID x-proxy-site: what all proxies of one store know each other by, NULL = none */
+    bool for_client;         /* a client's session: forward_id of the backend may have its ID said behind the sign-in ... */
+    bool said_id;            /* ... which it has said: */
+    struct span client_id;   /* pairs of imap_id.h; copied */
     unsigned ttl;            /* for ID x-proxy-ttl: how many proxies may still follow, 0 = not sent */
     bool compress; /* COMPRESS=DEFLATE where it is offered */
     bool pipelined; /* the sign-in goes out behind ID, and does not wait for the answer to that */

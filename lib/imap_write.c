@@ -116,6 +116,14 @@ void imap_write_string(struct imap_writer *w, struct span s)
         write_literal(w, s);
 }
 
+void imap_write_quoted(struct imap_writer *w, struct span s)
+{
+    bool breaks = s.len > 0 && (memchr(s.p, '\r', s.len) || memchr(s.p, '\n', s.len));
+    w->bad = w->bad || breaks;
+    if (!breaks && !refuse_nul(w, s))
+        write_quoted(w, s);
+}
+
 void imap_write_secret(struct imap_writer *w, struct span s)
 {
     if (!refuse_nul(w, s))

@@ -28,6 +28,8 @@ void imap_write_raw(struct imap_writer *w, const char *fmt, ...) PRINTF_LIKE(2, 
 void imap_write_astring(struct imap_writer *w, struct span s);
 /* A string: quoted or literal; imap_write_secret() always a literal. */
 void imap_write_string(struct imap_writer *w, struct span s);
+/* A quoted string, however long, 8-bit as it is. NUL, CR and LF are refused. */
+void imap_write_quoted(struct imap_writer *w, struct span s);
 void imap_write_secret(struct imap_writer *w, struct span s);
 /* Only the marker of a literal of n bytes, "{n}" CRLF or "{n+}" CRLF; the body follows from elsewhere. */
 void imap_write_literal_marker(struct imap_writer *w, uint64_t n);

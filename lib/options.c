@@ -9,6 +9,7 @@ static const char *const sign_in_words[] = {"passthrough", "master", "proxyauth"
 static const char *const trigger_words[] = {"login", "manual", NULL};
 static const char *const cutover_words[] = {"immediate", "idle", "window", "manual", NULL};
 static const char *const verify_words[] = {"full", "sample", "headers", NULL};
+static const char *const forward_id_words[] = {"none", "client", "neutral", NULL};
 static const char *const tls_words[] = {"1.0", "1.1", "1.2", "1.3", NULL};
 
 /* "migration" is the last and can't be left out: so a file that was cut off between two sections is noticed
@@ -105,6 +106,12 @@ const struct option options[] = {
              "signs in for itself, which some servers, Dovecot among them, refuse."},
     {"backend", "auth_backend", OPTION_STRING, offsetof(struct conf_backend, auth_backend), .def = "",
      .text = "Name of another backend that checks users' passwords, where this one can't."},
+    {"backend", "forward_id", OPTION_ENUM, offsetof(struct conf_backend, forward_id), .def = "none", .words = forward_id_words,
+     .reload = RELOAD_YES, .text = "What this server is told by ID (RFC 2971) behind each sign-in: nothing (none), what the user's mail program "
+             "says of itself, before or after its login (client), or (\"name\" \"imapferry\") for everybody (neutral). For servers "
+             "that let nobody open a mailbox before that (\"Unsafe Login\"), and for those whose logs shall show who comes. With "
+             "client, nothing is said for a mail program that says nothing, and the migrator says what neutral does; pairs whose name "
+             "begins with \"x-\" are left out, since by them proxies tell a server whose connection it is."},
     {"backend", "capabilities", OPTION_LIST, offsetof(struct conf_backend, capabilities), .def = "",
      .text = "What this server can do, other than it says: {\"-UIDPLUS\", \"APPENDLIMIT=52428800\"} hides one "
              "capability and adds or replaces another."},

@@ -14,6 +14,7 @@ struct conf_alias {
 enum sign_in { SIGN_IN_PASSTHROUGH, SIGN_IN_MASTER, SIGN_IN_PROXYAUTH };
 enum trigger { TRIGGER_LOGIN, TRIGGER_MANUAL };
 enum cutover { CUTOVER_IMMEDIATE, CUTOVER_IDLE, CUTOVER_WINDOW, CUTOVER_MANUAL };
+enum forward_id { FORWARD_ID_NONE, FORWARD_ID_CLIENT, FORWARD_ID_NEUTRAL };
 enum tls_version { TLS_1_0, TLS_1_1, TLS_1_2, TLS_1_3 };
 enum verify_mode { VERIFY_FULL, VERIFY_SAMPLE, VERIFY_HEADERS };
 const char *verify_word(enum verify_mode v);
@@ -47,6 +48,7 @@ struct conf_backend {
     char *master_login;     /* "%u*%m" or "" for SASL authzid */
     char *check_user;       /* who exists there, for master to sign in for; "" = master for itself */
     char *auth_backend;     /* name, "" = itself */
+    enum forward_id forward_id;
     struct conf_list capabilities; /* "-NAME" to hide, "NAME" to add or replace */
     bool retired;           /* nothing is looked for there any more */
     uint32_t max_connections; /* of the migrator, to this backend, all jobs together */

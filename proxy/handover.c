@@ -2,11 +2,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "lib/imap_id.h"
 #include "lib/imap_line.h"
 #include "lib/imap_write.h"
 #include "lib/log.h"
 #include "lib/xalloc.h"
 
+#include "client_id.h"
 #include "freeze.h"
 #include "handover.h"
 #include "opened.h"
@@ -20,11 +22,12 @@
 enum { TAG_BYTES = 8, TOLD_MAX = 64 * 1024, GONE_MAX = 100000 };
 
 enum step { SIGN_IN, ASK, JUDGE };
-enum ask { ASK_NAMESPACE, ASK_SELECT, ASK_LIST, ASK_COUNT };
+enum ask { ASK_ID, ASK_NAMESPACE, ASK_SELECT, ASK_LIST, ASK_COUNT };
 
 struct handover {
     struct session *s; /* borrowed */
     bool is_thaw;      /* back to the source */
+    bool tells_id;     /* the client has said another ID than the connection was opened with */
     enum step step;
     uint64_t began_ms;
     struct backend_login *dialog; /* SIGN_IN; owned */
@@ -71,7 +74,7 @@ void handover_failed(struct session *s, const char *why, const char *detail)
 
 static bool is_asked(const struct handover *h)
 {
-    return h->asked[ASK_NAMESPACE] || h->asked[ASK_SELECT] || h->asked[ASK_LIST];
+    return h->asked[ASK_ID] || h->asked[ASK_NAMESPACE] || h->asked[ASK_SELECT] || h->asked[ASK_LIST];
 }
 
 static void write_tag(struct handover *h, struct imap_writer *w, enum ask ask)
@@ -101,6 +104,11 @@ static void ask(struct handover *h)
     h->step = ASK;
     stream_set_owner(h->stream, stream_event, h);
     imap_writer_init(&w, imap_literals_of(&caps));
+    if (h->tells_id && client_id_is_heard(s, s->at)) {
+        write_tag(h, &w, ASK_ID); /* its answer is of no interest */
+        imap_id_write(&w, buf_span(&s->client_id));
+        imap_write_raw(&w, "\r\n");
+    }
     if (rest_namespaces(s) && !h->is_thaw) {
         write_tag(h, &w, ASK_NAMESPACE);
         imap_write_raw(&w, "NAMESPACE\r\n");
@@ -158,6 +166,7 @@ void handover_begin(struct session *s)
     if (!h->is_thaw) {
         views_want(a);
         h->stream = prepare_take(s, at, &unfit);
+        h->tells_id = h->stream && !prepare_knows_id(s);
     }
     if (unfit)
         handover_failed(s, unfit, NULL);

@@ -7,7 +7,8 @@
 #include "lib/stream.h"
 
 enum {
-    LIMIT_LINE = 8 * 1024,             /* a line before login, bytes */
+    LIMIT_LINE = 8 * 1024,             /* a line before login, bytes; but for ... */
+    LIMIT_LONG_IDS = 64,               /* ... so many connections of a thread, whose ID may be as long as a line after login */
     LIMIT_LITERAL = 8 * 1024,          /* a literal before login */
     LIMIT_NONSYNC = 4096,              /* {n+} before login: LITERAL- (RFC 7888 section 5) */
     LIMIT_PARTS = 64,                  /* literals in one command; ID has at most 60 strings */
@@ -23,7 +24,7 @@ enum {
     LIMIT_LINE_BYTES_A_ROUND = 64 * 1024, /* ... and their bytes; what is in literals costs next to nothing */
     LIMIT_PIPELINED = 1000,            /* commands under way in a session */
     LIMIT_AGAIN = 20,                  /* how often a login may find its route changed */
-    LIMIT_RELAY_LINE = 64 * 1024,      /* a line of a command after login */
+    LIMIT_RELAY_LINE = 64 * 1024,      /* a line of a command after login, as in Dovecot and others */
     LIMIT_RESPONSE = 16 * 1024 * 1024, /* a line of a response: SEARCH in a mailbox of two million messages */
     LIMIT_UNSENT = 24 * 1024 * 1024,   /* must hold one such line */
     LIMIT_HIGH_WATER = 64 * 1024,      /* where a reader counts as slow */

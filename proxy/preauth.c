@@ -3,10 +3,12 @@
 #include "lib/account.h"
 #include "lib/buf_room.h"
 #include "lib/imap_cmd.h"
+#include "lib/imap_id.h"
 #include "lib/imap_tok.h"
 #include "lib/sasl.h"
 #include "lib/xalloc.h"
 
+#include "client_id.h"
 #include "preauth.h"
 #include "proxy.h"
 #include "routing.h"
@@ -27,19 +29,45 @@ struct preauth {
     unsigned bad_in_row;
     unsigned failed_logins;
     unsigned commands; /* that were no logins */
+    bool has_long_place;
     bool corked;       /* the answers to what came at once go out at once */
     bool full;         /* the client does not take them: it is not read */
 };
 
 static const struct imap_tree_limits args_limits = {.depth = 4, .values = 128, .bytes = 32 * 1024};
+static const struct imap_tree_limits long_args_limits = {.depth = 4, .values = 128, .bytes = LIMIT_RELAY_LINE};
 static const char *const BAD = "BAD";
 
-void preauth_free(struct preauth **pp)
+/* ---- a long ID ----
+ *
+ * A line is short before login, but for ID: 30 pairs of 1,024 bytes in quotes, each of which may have a backslash before
+ * it (RFC 2971 3.3). Nobody says as much, so a few places of a thread are enough for those who do. */
+
+static bool take_long_place(struct session *s)
 {
-    struct preauth *p = *pp;
+    struct preauth *p = s->preauth;
+    if (p->has_long_place)
+        return true;
+    if (s->proxy->n_long_ids >= LIMIT_LONG_IDS)
+        return false;
+    s->proxy->n_long_ids++;
+    p->has_long_place = true;
+    return true;
+}
+
+static void leave_long_place(struct session *s)
+{
+    s->proxy->n_long_ids -= s->preauth->has_long_place;
+    s->preauth->has_long_place = false;
+}
+
+void preauth_free(struct session *s)
+{
+    struct preauth *p = s->preauth;
     if (!p)
         return;
-    *pp = NULL;
+    leave_long_place(s);
+    s->preauth = NULL;
     imap_line_wipe(&p->lines);
     imap_tree_free(&p->args);
     buf_wipe(&p->literal);
@@ -74,7 +102,7 @@ static const struct verb_row verbs[] = {
     {VERB_NOOP, BEFORE_TLS, run_noop, "NOOP has no arguments"},
     {VERB_LOGOUT, BEFORE_TLS, run_logout, "LOGOUT has no arguments"},
     {VERB_ID, BEFORE_TLS | LITERALS, run_id,
-     "Expected ID NIL or ID with a list of at most 30 pairs of strings"},
+     PREAUTH_ID_EXPECTED},
     {VERB_STARTTLS, BEFORE_TLS, run_starttls, "STARTTLS has no arguments"},
     {VERB_LOGIN, LITERALS | SIGNS_IN, run_login, "Expected LOGIN with a name and a password"},
     {VERB_AUTHENTICATE, SIGNS_IN, run_authenticate, "Expected AUTHENTICATE PLAIN"},
@@ -163,21 +191,6 @@ static void run_logout(struct session *s, const struct imap_value *args)
     session_close(s, WHY_LOGOUT, NULL);
 }
 
-/* RFC 2971 3.3: 30 pairs, 30 bytes, 1024 bytes. */
-static bool is_id_list(const struct imap_value *list)
-{
-    size_t n = 0;
-    for (const struct imap_value *v = list->first; v; v = v->next, n++) {
-        struct span text;
-        bool is_value = n % 2 == 1;
-        if (is_value && imap_value_is_nil(v))
-            continue;
-        if (v->kind == IMAP_LIST || !imap_value_string(v, &text) || text.len > (is_value ? 1024 : 30))
-            return false;
-    }
-    return n % 2 == 0 && n <= 60;
-}
-
 /* The value behind a key; NULL where there is none. */
 static const struct imap_value *find_id(const struct imap_value *list, const char *key)
 {
@@ -203,16 +216,24 @@ static void note_hops(struct session *s, const struct imap_value *list)
         s->hops = left;
 }
 
-/* What a client says of itself is not passed on: it could claim another's address. */
+/* Who says very much keeps its place among those who may, until it has signed in. */
+static void keep_id(struct session *s, struct buf *pairs)
+{
+    if (pairs->len <= LIMIT_LINE || take_long_place(s))
+        client_id_said(s, pairs);
+    buf_free(pairs);
+}
+
 static void run_id(struct session *s, const struct imap_value *args)
 {
-    bool ok =
-        args && !args->next && (imap_value_is_nil(args) || (args->kind == IMAP_LIST && is_id_list(args)));
-    if (!ok) {
+    struct buf pairs = {0};
+    if (!imap_id_read(args, &pairs)) {
+        buf_free(&pairs);
         say_expected(s);
         return;
     }
     note_hops(s, args);
+    keep_id(s, &pairs);
     session_say(s, PREAUTH_ID);
     say_good(s, "ID completed");
 }
@@ -247,6 +268,8 @@ void preauth_secured(struct session *s)
     imap_line_init(&p->lines, LINE_COMMANDS, &limits_before_login);
     p->bad_in_row = 0;
     s->hops = LIMIT_HOPS;
+    client_id_forget(s);
+    leave_long_place(s);
     session_enter(s, IN_PREAUTH);
 }
 
@@ -352,7 +375,7 @@ static void begin_command(struct session *s, struct span line)
     p->status = p->text = NULL;
     p->row = NULL;
     if (!p->args)
-        p->args = imap_tree_new(&args_limits);
+        p->args = imap_tree_new(p->lines.limits.line > LIMIT_LINE ? &long_args_limits : &args_limits);
     imap_tree_clear(p->args);
     if (!imap_cmd_parse(line, &p->cmd, &why)) {
         refuse(p, BAD, why);
@@ -374,6 +397,18 @@ static bool is_one_too_many(struct preauth *p)
     return !(p->row && (p->row->flags & SIGNS_IN)) && ++p->commands > LIMIT_COMMANDS;
 }
 
+/* The command is over. What was kept of a long one keeps the place. */
+static void forbid_long_id(struct session *s)
+{
+    struct preauth *p = s->preauth;
+    if (p->lines.limits.line == LIMIT_LINE)
+        return;
+    p->lines.limits.line = LIMIT_LINE;
+    imap_tree_free(&p->args);
+    if (s->client_id.len <= LIMIT_LINE)
+        leave_long_place(s);
+}
+
 static void end_command(struct session *s)
 {
     struct preauth *p = s->preauth;
@@ -388,8 +423,10 @@ static void end_command(struct session *s)
         say_refused(s, p->status, p->text);
     else
         p->row->run(s, imap_tree_first(p->args));
-    if (s->preauth)
-        imap_tree_clear(s->preauth->args); /* a password was in there */
+    if (!s->preauth)
+        return;
+    imap_tree_clear(s->preauth->args); /* a password was in there */
+    forbid_long_id(s);
 }
 
 static void announce_literal(struct session *s, const struct imap_line_item *item)
@@ -459,6 +496,33 @@ static void take_bad(struct session *s, const struct imap_line_item *item)
     session_close(s, WHY_BAD_LINE, item->why);
 }
 
+/* Does the line that comes with data, behind what is there of it, begin with a tag and ID? */
+static bool begins_id(const struct imap_line *l, struct span data)
+{
+    uint8_t head[IMAP_TAG_MAX + 4];
+    struct span part = l->give_out ? (struct span){0} : buf_span(&l->part);
+    size_t n = part.len < sizeof head ? part.len : sizeof head, more = sizeof head - n < data.len ? sizeof head - n : data.len;
+    if (n > 0)
+        memcpy(head, part.p, n);
+    if (more > 0)
+        memcpy(head + n, data.p, more);
+    const uint8_t *blank = memchr(head, ' ', n + more);
+    return blank && (size_t)(head + n + more - blank) >= 4 && span_is_ci(span_of(blank, 4), " ID ");
+}
+
+static void allow_long_id(struct session *s, struct span data)
+{
+    struct preauth *p = s->preauth;
+    size_t part = p->lines.give_out ? 0 : p->lines.part.len;
+    bool of_id = p->lines.in_command ? p->row && p->row->verb == VERB_ID : begins_id(&p->lines, data);
+    if (p->lines.limits.line > LIMIT_LINE || part + data.len <= LIMIT_LINE || p->lines.in_literal || p->expects != COMMAND ||
+        !of_id || !take_long_place(s))
+        return;
+    p->lines.limits.line = LIMIT_RELAY_LINE;
+    if (!p->lines.in_command)
+        imap_tree_free(&p->args); /* it needs a larger one */
+}
+
 /* Looks at what is there, as long as the client takes the answers, and so much of it that others get their turn. */
 static void take_some(struct session *s)
 {
@@ -466,6 +530,7 @@ static void take_some(struct session *s)
         struct span data = stream_peek(s->client);
         struct imap_line_item item;
         size_t used;
+        allow_long_id(s, data);
         enum imap_line_rc rc = imap_line_feed(&s->preauth->lines, data.p, data.len, &used, &item);
         stream_eat(s->client, used);
         if (rc == LINE_MORE)

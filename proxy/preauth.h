@@ -13,8 +13,10 @@
 /* What ID is answered with, before and after login: a client learns nothing of the server behind. */
 #define PREAUTH_ID "* ID (\"name\" \"imapferry\")"
 
+#define PREAUTH_ID_EXPECTED "Expected ID NIL or ID with a list of at most 30 pairs of strings"
+
 struct preauth;
-void preauth_free(struct preauth **p);
+void preauth_free(struct session *s);
 
 /* Greets; the session is in NEW. */
 void preauth_greet(struct session *s);

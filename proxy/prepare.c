@@ -4,6 +4,7 @@
 #include "lib/route.h"
 #include "lib/xalloc.h"
 
+#include "client_id.h"
 #include "prepare.h"
 #include "proxy.h"
 #include "relay.h"
@@ -24,6 +25,7 @@ struct prepare {
     const struct conf_backend *target;
     uint64_t epoch;
     enum step step;
+    unsigned ids;                 /* of the session (client_id.h), when it was signed in there */
     struct backend_login *dialog; /* owned */
     struct warm *warm;            /* WARM; owned */
     struct stream *stream;        /* READY; NULL once it is gone; owned */
@@ -60,6 +62,7 @@ static struct backend_login *sign_in_as(struct session *s, const struct conf_bac
         .connect_timeout_ms = c->proxy.connect_timeout_ms,
         .step_timeout_ms = c->proxy.backend_timeout_ms,
     };
+    client_id_for(s, &request);
     return backend_login_start(s->proxy->loop, &request, fn, owner);
 }
 
@@ -213,6 +216,8 @@ static void enter(struct prepare *pr, enum step step)
         LOG_S("backend", pr->target->name), LOG_S("step", step_names[step]),
         LOG_S("why", step == UNFIT ? pr->unfit : NULL), LOG_S("reason", step == REFUSED ? pr->reason : NULL));
     if (step == SIGN_IN)
+        pr->ids = pr->s->ids;
+    if (step == SIGN_IN)
         pr->dialog = sign_in_again(pr->s, pr->target, on_signed_in, pr);
     else if (step == CHECK)
         check(pr);
@@ -264,6 +269,11 @@ void prepare_drop(struct session *s)
     timer_free(&pr->again);
     free(pr->reason);
     free(pr);
+}
+
+bool prepare_knows_id(const struct session *s)
+{
+    return s->prepared && s->prepared->ids == s->ids;
 }
 
 struct stream *prepare_take(struct session *s, const struct conf_backend *at, const char **unfit_r)

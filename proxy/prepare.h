@@ -30,6 +30,9 @@ void prepare_drop(struct session *s);
  * (any more). *unfit: why there never was one, NULL where it may be tried again; borrowed, a word for the log. */
 struct stream *prepare_take(struct session *s, const struct conf_backend *at, const char **unfit);
 
+/* That server was told what the client says of itself today, or is not to be. */
+bool prepare_knows_id(const struct session *s);
+
 /* Signs a session in once more, with what it has shown at its login or as the backend's sign_in says. */
 struct backend_login *sign_in_again(struct session *s, const struct conf_backend *at, backend_login_fn fn,
                                     void *owner);

@@ -72,10 +72,15 @@ void relay_command_remove(struct relay *r, struct command *c)
     free(c);
 }
 
+bool relay_is_sending(const struct relay *r)
+{
+    return r->up.in_command && (r->fate == FATE_PASSES || r->fate == FATE_COLLECTS);
+}
+
 /* Is there something under way that a BYE would cut off? An IDLE is not. */
 static bool is_busy(const struct relay *r)
 {
-    if (r->fate == FATE_PASSES && r->up.in_command)
+    if (relay_is_sending(r))
         return true;
     return r->n_commands > (r->mode == UP_IDLE && r->waits ? 1 : 0);
 }
@@ -84,7 +89,7 @@ bool relay_only_reads(const struct session *s)
 {
     const struct relay *r = s->relay;
     const struct command *c;
-    if (r->fate == FATE_PASSES && r->up.in_command)
+    if (relay_is_sending(r))
         return false;
     TAILQ_FOREACH(c, &r->commands, link)
     if (!c->reads)
@@ -95,7 +100,7 @@ bool relay_only_reads(const struct session *s)
 bool relay_is_quiet(const struct session *s)
 {
     const struct relay *r = s->relay;
-    return !(r->fate == FATE_PASSES && r->up.in_command) && r->n_commands == 0 && relay_at_boundary(s);
+    return !relay_is_sending(r) && r->n_commands == 0 && relay_at_boundary(s);
 }
 
 /* The client stays in its IDLE: DONE is for the server alone. */
@@ -409,6 +414,8 @@ void relay_free(struct relay **rp)
     imap_line_wipe(&r->up);
     imap_line_wipe(&r->down);
     buf_free(&r->answer);
+    imap_tree_free(&r->id);
+    buf_free(&r->id_literal);
     buf_free(&r->own);
     opened_free(&r->opened);
     imap_seq_free(&r->gone);

@@ -4,6 +4,7 @@
 #include "lib/imap_resp.h"
 #include "lib/xalloc.h"
 
+#include "preauth.h"
 #include "proxy.h"
 #include "relay_priv.h"
 #include "rest.h"
@@ -135,6 +136,9 @@ static enum why take_untagged(struct session *s, const struct piece *p, const st
     opened_heard(&r->opened, resp);
     if (r->n_own > 0 && rest_takes(s, resp, p->item.text)) {
         r->hides = p->item.literal;
+    } else if (span_is_ci(resp->word, "ID") && !resp->has_number) {
+        outlet_line(o, span_str(PREAUTH_ID)); /* whose server it is, and that it is another now, is not for clients */
+        r->hides = p->item.literal;
     } else if (span_is_ci(resp->word, "CAPABILITY") && !p->item.literal) {
         outlet_text(o, span_str("* CAPABILITY "));
         outlet_line(o, span_str(r->shown_words));
@@ -185,7 +189,7 @@ static bool is_plain_data(const struct relay *r, struct span line)
 {
     bool all = r->n_own > 0 || r->gone.n > 0;
     bool counts = line.len > 2 && line.p[2] >= '0' && line.p[2] <= '9' && (all || line.len < 24);
-    return line.len > 2 && line.p[0] == '*' && line.p[1] == ' ' && !strchr(" CcOoNnBbPp", line.p[2]) &&
+    return line.len > 2 && line.p[0] == '*' && line.p[1] == ' ' && !strchr(" CcIiOoNnBbPp", line.p[2]) &&
            !counts;
 }
 

@@ -7,6 +7,7 @@
 
 #include "lib/imap_cmd.h"
 #include "lib/imap_line.h"
+#include "lib/imap_tok.h"
 
 #include "opened.h"
 #include "relay.h"
@@ -24,6 +25,7 @@ enum fate {
     FATE_PASSES,
     FATE_REFUSED,  /* swallowed and answered with r->answer; a synchronizing literal is refused */
     FATE_ANSWERED, /* the same, but its literals are taken */
+    FATE_COLLECTS, /* an ID: kept until it is whole, its literals are taken; then it passes, or is answered */
     FATE_OVER,     /* the backend answered it before its non-synchronizing literal: the rest is swallowed */
 };
 
@@ -52,6 +54,9 @@ struct relay {
     struct imap_cmd cmd; /* of the command that the client is sending */
     enum fate fate;
     struct buf answer; /* to the command that is swallowed */
+    struct imap_tree *id;    /* FATE_COLLECTS: the arguments so far; owned ... */
+    struct buf id_literal;   /* ... the literal that is coming ... */
+    bool id_bad;             /* ... it can't be read */
     struct buf own;    /* lines of ours that wait for the end of a response */
 
     bool stray_done; /* the backend ended an IDLE by itself: the client's DONE may be on its way */
@@ -103,6 +108,9 @@ void relay_sayf(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 struct command *relay_command_add(struct relay *r, const char *tag, enum imap_verb verb);
 void relay_command_remove(struct relay *r, struct command *c);
+
+/* The client is in the middle of a command that is, or will be, the backend's. */
+bool relay_is_sending(const struct relay *r);
 
 /* LOGOUT was passed on: the answer is waited for, and then given here. */
 void relay_expect_end(struct session *s);

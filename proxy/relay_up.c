@@ -1,8 +1,10 @@
 /* From the client to the backend: commands, held to the allow-list. */
 #include <inttypes.h>
 
+#include "lib/imap_id.h"
 #include "lib/log.h"
 
+#include "client_id.h"
 #include "preauth.h"
 #include "proxy.h"
 #include "relay_priv.h"
@@ -36,17 +38,86 @@ static void decide_enable(struct relay *r, const struct imap_line_item *item, st
     buf_free(&names);
 }
 
-/* The first part of a command decides whether it passes. */
-static void decide(struct relay *r, const struct imap_line_item *item, struct buf *rewritten)
+/* ---- ID ---- */
+
+static const struct imap_tree_limits id_limits = {.depth = 2, .values = 2 * IMAP_ID_PAIRS + 1, .bytes = LIMIT_RELAY_LINE};
+
+static void id_drop(struct relay *r)
 {
+    imap_tree_free(&r->id);
+    buf_free(&r->id_literal);
+}
+
+static void id_text(struct relay *r, const struct imap_line_item *item)
+{
+    size_t begin = item->first ? r->cmd.args : 0, end = item->literal ? item->marker : item->text.len;
+    const char *why;
+    if (item->first) {
+        id_drop(r);
+        r->id = imap_tree_new(&id_limits);
+        r->id_bad = false;
+    }
+    if (!r->id_bad && begin < end)
+        r->id_bad = !imap_tree_text(r->id, span_of(item->text.p + begin, end - begin), &why);
+}
+
+static void id_literal(struct relay *r, const struct imap_line_item *item)
+{
+    const char *why;
+    r->id_bad = r->id_bad || r->id_literal.len + item->text.len > IMAP_ID_VALUE;
+    if (!r->id_bad)
+        buf_add_span(&r->id_literal, item->text);
+    if (!r->id_bad && item->left == 0)
+        r->id_bad = !imap_tree_literal(r->id, buf_span(&r->id_literal), &why);
+    if (item->left == 0)
+        buf_free(&r->id_literal);
+}
+
+/* Written anew, in one line, with what a client may say; its answer is the server's but for what that says of itself. */
+static void id_pass(struct session *s, struct outlet *o)
+{
+    struct relay *r = s->relay;
+    struct imap_writer w;
+    if (r->gone.n > 0)
+        relay_tell_gone(s); /* it is a command without numbers */
+    imap_writer_init(&w, LITERALS_SYNC); /* it needs none */
+    imap_write_raw(&w, "%s ", r->cmd.tag);
+    imap_id_write(&w, buf_span(&s->client_id));
+    outlet_line(o, buf_span(&w.out));
+    imap_writer_wipe(&w);
+    relay_command_add(r, r->cmd.tag, VERB_ID)->reads = true;
+}
+
+static void id_end(struct session *s, struct outlet *o)
+{
+    struct relay *r = s->relay;
+    struct buf pairs = {0};
+    const char *why;
+    bool good = !r->id_bad && imap_tree_done(r->id, &why) && imap_id_read(imap_tree_first(r->id), &pairs);
+    id_drop(r);
+    if (good)
+        client_id_said(s, &pairs);
+    buf_free(&pairs);
+    if (!good)
+        relay_sayf(s, "%s BAD " PREAUTH_ID_EXPECTED, r->cmd.tag);
+    else if (client_id_is_heard(s, s->at) && s->said_id)
+        id_pass(s, o);
+    else
+        relay_sayf(s, PREAUTH_ID "\r\n%s OK ID completed", r->cmd.tag);
+}
+
+/* The first part of a command decides whether it passes. */
+static void decide(struct session *s, const struct imap_line_item *item, struct buf *rewritten)
+{
+    struct relay *r = s->relay;
     const char *why;
     r->fate = FATE_PASSES;
     if (!imap_cmd_parse(item->text, &r->cmd, &why))
         answer_with(r, FATE_REFUSED, "%s BAD %s", r->cmd.tag, why);
     else if (r->mode == UP_IDLE)
         answer_with(r, FATE_REFUSED, "%s BAD Expected DONE", r->cmd.tag);
-    else if (r->cmd.verb == VERB_ID) /* what a client says of itself is not passed on, see preauth.c */
-        answer_with(r, FATE_ANSWERED, PREAUTH_ID "\r\n%s OK ID completed", r->cmd.tag);
+    else if (r->cmd.verb == VERB_ID)
+        r->fate = FATE_COLLECTS;
     else if (!imap_cmd_allowed(&r->cmd, item->text, true, &r->shown, &why))
         answer_with(r, FATE_REFUSED, "%s BAD %s", r->cmd.tag, why);
     else if (r->cmd.verb == VERB_ENABLE)
@@ -163,6 +234,15 @@ static bool tell_gone_at(struct session *s, const struct imap_line_item *item)
     return true;
 }
 
+/* A literal's body is waited for, or it is whole. */
+static void id_go_on(struct session *s, const struct imap_line_item *item, struct outlet *o)
+{
+    if (!item->literal)
+        id_end(s, o);
+    else if (item->sync)
+        relay_say(s, span_str("+ OK\r\n"));
+}
+
 static void take_up_text(struct session *s, const struct piece *p, struct outlet *o)
 {
     struct relay *r = s->relay;
@@ -171,7 +251,7 @@ static void take_up_text(struct session *s, const struct piece *p, struct outlet
         return;
     struct buf rewritten = {0};
     if (p->item.first) {
-        decide(r, &p->item, &rewritten);
+        decide(s, &p->item, &rewritten);
         if (r->fate == FATE_PASSES && !tell_gone_at(s, &p->item))
             return;
     } else if (r->fate == FATE_PASSES && !imap_cmd_allowed(&r->cmd, p->item.text, false, &r->shown, &why)) {
@@ -179,7 +259,10 @@ static void take_up_text(struct session *s, const struct piece *p, struct outlet
         session_close(s, WHY_BAD_PART, why); /* its first half is at the backend */
         return;
     }
-    if (r->fate != FATE_PASSES) {
+    if (r->fate == FATE_COLLECTS) {
+        id_text(r, &p->item);
+        id_go_on(s, &p->item, o);
+    } else if (r->fate != FATE_PASSES) {
         swallow(s, &p->item);
     } else {
         if (p->item.literal && !p->item.sync)
@@ -245,6 +328,8 @@ static void take_up(struct session *s, const struct piece *p, struct outlet *o)
     } else if (r->fate == FATE_PASSES) {
         note_literal(r, p->item.text);
         outlet_piece(o, p);
+    } else if (r->fate == FATE_COLLECTS) {
+        id_literal(r, &p->item);
     }
 }
 

@@ -6,6 +6,7 @@
 #include "lib/route.h"
 #include "lib/xalloc.h"
 
+#include "client_id.h"
 #include "preauth.h"
 #include "proxy.h"
 #include "relay.h"
@@ -353,6 +354,7 @@ static void sign_in(struct session *s)
         .connect_timeout_ms = c->proxy.connect_timeout_ms,
         .step_timeout_ms = c->proxy.backend_timeout_ms,
     };
+    client_id_for(s, &request);
     l->dialog = backend_login_start(s->proxy->loop, &request, on_signed_in, s);
 }
 
@@ -436,7 +438,7 @@ static void let_in(struct session *s)
         s->secret = NULL;
     login_free(s);
     s->secret = kept;
-    preauth_free(&s->preauth);
+    preauth_free(s);
     crowd_leave(&p->crowd, s);
     relay_begin(s, &shown);
 }

@@ -225,6 +225,7 @@ static void session_free(struct loop_task *task)
     free(s->name);
     free(s->peer);
     free(s->peer_ip);
+    buf_free(&s->client_id);
     free(s);
     p->n_sessions--;
     proxy_session_ended(p);
@@ -330,7 +331,7 @@ static void release(struct session *s, enum why why)
 {
     struct proxy *p = s->proxy;
     timer_free(&s->timer);
-    preauth_free(&s->preauth);
+    preauth_free(s);
     prepare_drop(s);
     handover_drop(s);
     rest_over(s);

@@ -107,6 +107,9 @@ struct session {
     struct network *network; /* until it has signed in: of the crowd (crowd.h); borrowed */
     TAILQ_ENTRY(session) of_network, of_crowd;
 
+    struct buf client_id;    /* what it says of itself (client_id.h): pairs of imap_id.h; owned */
+    bool said_id;            /* ... it has said something */
+    unsigned ids;            /* ... so often */
     unsigned hops;           /* proxies that may still stand in the way, this one counted; 0: it went round (preauth.h) */
     struct preauth *preauth; /* until RELAY; owned */
     struct login *login;     /* the login under way; owned */

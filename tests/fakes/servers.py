@@ -533,6 +533,23 @@ class Answers(Manners):
         return b""
 
 
+class UnsafeLogin(Manners):
+    """Netease: opens no mailbox of a connection that was not told by ID, behind the sign-in, who comes. heard: the pairs of
+    each ID, one behind the other; held(args) is called before it is answered."""
+
+    def __init__(self, heard, held=None):
+        self.heard, self.held, self.introduced = heard, held, set()
+
+    def command(self, c, verb, args):
+        if verb == b"ID":
+            self.heard.append(args[0] if isinstance(args[0], list) else args)
+            self.introduced.add(c.number)
+            if self.held:
+                self.held(args)
+        elif verb in (b"SELECT", b"EXAMINE") and c.number not in self.introduced:
+            raise Refused("NO Unsafe Login")
+
+
 class HeadersOtherThanBodies(Manners):
     """Zimbra: "?" for 8-bit bytes where only the header is asked for."""
 

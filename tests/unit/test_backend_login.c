@@ -285,6 +285,50 @@ static void test_id(void **state)
     ends(w, LOGIN_OK, "sign_in", "", "");
 }
 
+#define IN_WITH_ID ">%T OK [CAPABILITY IMAP4rev1 ID] in"
+
+/* What forward_id says, behind the sign-in; the answer is of no interest. */
+static void test_id_behind_the_sign_in(void **state)
+{
+    struct world *w = *state;
+    static const char said[] = "name\0Mail\0os\0a \"b\"";
+    static const struct {
+        enum forward_id forward;
+        bool for_client, said;
+        const char *heard;
+    } rows[] = {
+        {FORWARD_ID_CLIENT, true, true, "<ID (\"name\" \"Mail\" \"os\" \"a \\\"b\\\"\")"},
+        {FORWARD_ID_CLIENT, true, false, NULL},
+        {FORWARD_ID_CLIENT, false, false, "<ID (\"name\" \"imapferry\")"},
+        {FORWARD_ID_NEUTRAL, true, true, "<ID (\"name\" \"imapferry\")"},
+        {FORWARD_ID_NEUTRAL, false, false, "<ID (\"name\" \"imapferry\")"},
+        {FORWARD_ID_NONE, true, true, NULL},
+    };
+    for (size_t i = 0; i < COUNTOF(rows); i++) {
+        w->backend.forward_id = rows[i].forward;
+        w->request.for_client = rows[i].for_client;
+        w->request.said_id = rows[i].said;
+        w->request.client_id = rows[i].said ? span_of(said, sizeof said) : span_of(NULL, 0);
+        if (rows[i].heard)
+            run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN ID] ready", "<AUTHENTICATE PLAIN " PLAIN_ANN, IN_WITH_ID,
+                          rows[i].heard, i % 2 ? ">%T NO who" : "}* ID NIL\r\n%T OK hello\r\n", ">* OK behind"));
+        else
+            run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN ID] ready", "<AUTHENTICATE PLAIN " PLAIN_ANN, IN_WITH_ID,
+                          ">* OK behind"));
+        ends(w, LOGIN_OK, rows[i].heard ? "id_after" : "sign_in", "", "");
+        unit_same(buf_span(&w->rest), "* OK behind\r\n");
+        forget(w);
+    }
+    w->backend.forward_id = FORWARD_ID_NEUTRAL; /* not where it is not offered */
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN ID] ready", "<AUTHENTICATE PLAIN " PLAIN_ANN,
+                  ">%T OK [CAPABILITY IMAP4rev1] in"));
+    ends(w, LOGIN_OK, "sign_in", "", "");
+    forget(w);
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN ID] ready", "<AUTHENTICATE PLAIN " PLAIN_ANN, IN_WITH_ID,
+                  "<ID (\"name\" \"imapferry\")"));
+    ends(w, LOGIN_UNAVAILABLE, "id_after", "", "closed the connection");
+}
+
 #define ID_OFFERED   ">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN ID] ready"
 #define ID_OF_P1     "<ID (\"x-session-id\" \"p1\")"
 
@@ -831,6 +875,7 @@ int main(void)
         TEST(test_imaps),
         TEST(test_nobody),
         TEST(test_id),
+        TEST(test_id_behind_the_sign_in),
         TEST(test_sign_in_behind_id),
         TEST(test_capabilities_in_the_answer_to_id),
         TEST(test_answers_to_id_and_sign_in),
