@@ -473,8 +473,7 @@ def test_proxy_that_staff_declare_dead_is_not_waited_for(make_ferry, backends, o
     try:
         ferry.migrator()
         assert ferry.ctl("migrate", user)[0] == 0
-        net.wait_until("a reason", lambda: ferry.user(user)["reason"].startswith("proxy: waits for the silent proxy ")
-                       if ferry.user(user)["reason"] else False)
+        net.wait_until("a reason", lambda: ferry.route(user).get("reason", "").startswith("proxy: waits for the silent proxy "))
         status, answer = ferry.ctl("proxy", "forget", dead.label)
         assert status == 4 and (answer["sessions"], answer["accounts"], answer["being_moved"]) == (1, 1, 1), answer
         assert ", waited for until 2" in ferry.ctl_raw("status")[1]
