@@ -109,8 +109,8 @@ class Unpacked:
         return path
 
     def environment(self):
-        libraries = [self.program("usr", "lib")]
-        libraries += [x.path for x in os.scandir(libraries[0]) if x.name.endswith("-linux-gnu")]
+        roots = [x for x in (self.program("usr", "lib"), self.program("lib")) if os.path.isdir(x)]  # some packages know but /lib
+        libraries = roots + [x.path for root in roots for x in os.scandir(root) if x.name.endswith("-linux-gnu")]
         sasl = [os.path.join(x, "sasl2") for x in libraries] + [SYSTEM_SASL.format(os.uname().machine)]
         return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LD_LIBRARY_PATH": ":".join(libraries),
                 "LD_PRELOAD": self._shim, "SASL_PATH": ":".join(sasl), "PRIVATE_LOG": self._log_path}
