@@ -466,7 +466,8 @@ def test_thaw_goes_on_where_it_was_and_dials_the_source_again(scene, old):
         assert idle.until(b"* 6 EXISTS")
         assert exists(quiet.until(b"n ")) == [6]
     assert "flipping" not in s.states() and not s.proxies[1].find("handed_over")
-    assert len(s.proxies[0].find("event=source_closed")) == len(s.proxies[0].find("event=back_at_the_source")) == 2
+    for event in ("source_closed", "back_at_the_source"):
+        net.wait_until(f"{event} of both", lambda event=event: len(s.proxies[0].find(f"event={event}")) == 2)
     end()
     s.ferry.wait_state(s.user, "flipped", timeout=60)
     s.handed_over(0, 2)

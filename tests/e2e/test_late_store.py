@@ -144,7 +144,7 @@ def test_also_by_force_and_by_hold_and_release(make_ferry, old, new):
 
 LATE_MAIL = b"Subject: late\r\n\r\nlate body\r\n"
 LEASE, TIMEOUT = 0.9, 5.0  # so long that all three are still waited for when the last of them is claimed
-HOLDS = {"APPEND": b"late body\r\n\r\n", "RENAME": b" RENAME ", "DELETE": b" DELETE "}
+HOLDS = {"APPEND": b"late body\r\n", "RENAME": b" RENAME ", "DELETE": b" DELETE "}
 
 
 class HeldBack:
@@ -157,11 +157,11 @@ class HeldBack:
         self.relay = Relay(("127.0.0.1", server.port["imap"]), self._edit, patient=True)
 
     def _edit(self, direction, data):
-        if direction == UP:
-            self._tail = (self._tail + data)[-400:]
+        seen = self._tail + data if direction == UP else b""
+        self._tail = seen[-4000:] if direction == UP else self._tail
         for verb, mark in HOLDS.items():
-            if direction == UP and not self.arrived[verb].is_set() and mark in (data if verb != "APPEND" else self._tail):
-                self._tags[verb] = re.findall(rb"(\w+) " + verb.encode(), self._tail)[-1]
+            if direction == UP and not self.arrived[verb].is_set() and mark in (data if verb != "APPEND" else seen):
+                self._tags[verb] = re.findall(rb"(\w+) " + verb.encode(), seen)[-1]
                 self.arrived[verb].set()
                 self.go.wait()
             if direction == DOWN and self.go.is_set() and re.search(rb"(?m)^%s (OK|NO) " % self._tags[verb], data):
