@@ -52,18 +52,15 @@ ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) -D_GNU_SOURCE -DIMAPFERRY_VERSION='"$(
              -I. -I$(BUILD)/gen $(shell pkg-config --cflags $(PKGS))
 LIBS    = $(shell pkg-config --libs $(PKGS)) $(if $(SYSTEMD),$(shell pkg-config --libs libsystemd)) -lpthread
 
-LIB_SRC      := $(wildcard lib/*.c)
-PROXY_SRC    := $(wildcard proxy/*.c)
-MIGRATOR_SRC := $(wildcard migrator/*.c)
-ENGINE_SRC   := $(patsubst %,migrator/%.c,copy date delta doubles finding flags folded hasher headers imap_client ledger limit look mbox_list oddity orphan outbox pace readback reflag remove recheck report sample \
-                selected settle stamp touch transfer uidset verify waiver)
-ENGINE_SRC   += $(patsubst %,migrator/%.c,rights annotations quota)
-ENGINE_SRC   += migrator/mailboxes.c migrator/plan.c migrator/journal.c migrator/flips.c
-PURE_PROXY_SRC := $(patsubst %,proxy/%.c,crowd doubts expiry opened queue thaw vault)
-ENGINE_SRC   += migrator/refusal.c migrator/known.c migrator/schedule_times.c migrator/policy.c migrator/hook.c migrator/hook_http.c
-ENGINE_SRC   += migrator/admin/bulk_list.c
-# imapferryctl plans by itself.
-ADMIN_SRC    := $(wildcard migrator/admin/*.c) $(filter-out migrator/main.c,$(wildcard migrator/*.c))
+# A folder that has no C file is a mistake of this list.
+c_files = $(or $(wildcard $(1)/*.c),$(error $(1) has no C files))
+
+LIB_SRC      := $(call c_files,lib)
+PROXY_SRC    := $(call c_files,proxy)
+# The migrator's floors from the bottom up (migrator/README.md).
+FLOORS       := found imap mailbox site account late job
+FLOOR_SRC    := $(foreach floor,$(FLOORS),$(call c_files,migrator/$(floor)))
+ADMIN_SRC    := $(call c_files,migrator/admin)
 UNIT_SRC     := $(wildcard tests/unit/test_*.c)
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
@@ -78,15 +75,20 @@ packages:
 	@command -v $(firstword $(CC)) >/dev/null && pkg-config --exists $(PKGS) 2>/dev/null || \
 	    { echo "packages for the build are missing: \"make deps-build\" installs them on Debian" >&2; exit 1; }
 
-$(BUILD)/imapferry-proxy: $(call obj,$(PROXY_SRC)) $(BUILD)/libimapferry.a
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
-$(BUILD)/imapferry-migrator: $(call obj,$(MIGRATOR_SRC)) $(BUILD)/libimapferry.a
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
-$(BUILD)/imapferryctl: $(call obj,$(ADMIN_SRC)) $(BUILD)/libimapferry.a
+$(BUILD)/imapferry-proxy: $(BUILD)/obj/proxy/main.o $(BUILD)/libproxy.a $(BUILD)/libimapferry.a
+$(BUILD)/imapferry-migrator: $(BUILD)/obj/migrator/main.o $(BUILD)/libmigrator.a $(BUILD)/libimapferry.a
+$(BUILD)/imapferryctl: $(BUILD)/obj/migrator/admin/ctl.o $(BUILD)/libadmin.a $(BUILD)/libmigrator.a $(BUILD)/libimapferry.a
+$(PROGRAMS):
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
+# Archives, so that imapferryctl and each unit test link what they use, and no more.
 $(BUILD)/libimapferry.a: $(call obj,$(LIB_SRC))
-	rm -f $@ && ar rcs $@ $^
+$(BUILD)/libproxy.a: $(call obj,$(filter-out proxy/main.c,$(PROXY_SRC)))
+$(BUILD)/libmigrator.a: $(call obj,$(FLOOR_SRC))
+$(BUILD)/libadmin.a: $(call obj,$(filter-out migrator/admin/ctl.c,$(ADMIN_SRC)))
+ARCHIVES := $(patsubst %,$(BUILD)/lib%.a,admin migrator proxy imapferry)
+$(ARCHIVES):
+	rm -f $@ && ar qcs $@ $^
 
 # The scripts of lib/route, each behind the common head, as C strings: what runs in Redis is what stands in the tree.
 $(BUILD)/gen/route_scripts.h: $(wildcard lib/route/*.lua) lib/route/embed.sh
@@ -98,13 +100,9 @@ $(BUILD)/obj/%.o: %.c | packages $(BUILD)/gen/route_scripts.h
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 $(BUILD)/obj/lib/store.o: $(BUILD)/gen/route_scripts.h
 
-# The migrator's copy of one mailbox, its plan of an account and its journal, and what is pure of the proxy, for unit tests.
-$(BUILD)/libengine.a: $(call obj,$(wildcard $(ENGINE_SRC)) $(PURE_PROXY_SRC))
-	rm -f $@ && ar rcs $@ $^
-
-$(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/libengine.a $(BUILD)/libimapferry.a
+$(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(ARCHIVES)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $< $(BUILD)/libengine.a $(BUILD)/libimapferry.a $(LIBS) -lcmocka
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $< $(ARCHIVES) $(LIBS) -lcmocka
 
 # A unit test whose source did not change is only linked anew.
 .SECONDARY: $(patsubst %.c,$(BUILD)/obj/%.o,$(UNIT_SRC))
@@ -123,7 +121,7 @@ fuzz-replay: fuzzers
 
 # The second compiler's opinion of every file.
 clang-syntax: $(BUILD)/gen/route_scripts.h
-	clang -fsyntax-only $(ALL_CFLAGS) -Wno-missing-field-initializers $(LIB_SRC) $(PROXY_SRC) $(sort $(MIGRATOR_SRC) $(ADMIN_SRC)) $(UNIT_SRC)
+	clang -fsyntax-only $(ALL_CFLAGS) -Wno-missing-field-initializers $(LIB_SRC) $(PROXY_SRC) migrator/main.c $(FLOOR_SRC) $(ADMIN_SRC) $(UNIT_SRC)
 
 deps-build:
 	@sh tests/deps.sh install build

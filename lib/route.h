@@ -289,7 +289,7 @@ void route_views_read(struct store *s, const char *user, route_rows_fn fn, void 
 /* Drops names, then writes pairs (2 * n_pairs spans), as one script. */
 void route_views_write(struct store *s, const struct route_job *j, const struct span *drop, size_t n_drop,
                        const struct span *pairs, size_t n_pairs, route_done_fn fn, void *owner);
-/* The same for what is kept beside the records, under their ids (migrator/stamp.h). */
+/* The same for what is kept beside the records, under their ids (migrator/mailbox/stamp.h). */
 void route_stamps_read(struct store *s, const char *user, route_rows_fn fn, void *owner);
 void route_stamps_write(struct store *s, const struct route_job *j, const struct span *drop, size_t n_drop,
                         const struct span *pairs, size_t n_pairs, route_done_fn fn, void *owner);
@@ -301,7 +301,7 @@ void route_report_write(struct store *s, const struct route_job *j, struct span 
 /* One row, or none. */
 void route_report_read(struct store *s, const char *user, route_rows_fn fn, void *owner);
 
-/* ---- the late watch: who looks at the server that an account has left (migrator/schedule.h) ---- */
+/* ---- the late watch: who looks at the server that an account has left (migrator/late/schedule.h) ---- */
 
 /* Accounts whose time has come, as rows. */
 void route_late_list(struct store *s, uint32_t max, route_rows_fn fn, void *owner);
@@ -322,7 +322,7 @@ void route_late_note(struct store *s, const struct route_job *j, const struct sp
 void route_late_done(struct store *s, const struct route_job *j, uint64_t delay_ms, bool over, uint64_t found,
                      uint64_t hook_ms, bool saw_all, route_done_fn fn, void *owner);
 
-/* ---- hooks that have to be run (migrator/errand.h): noted by the script that makes them due, until they were run ---- */
+/* ---- hooks that have to be run (migrator/late/errand.h): noted by the script that makes them due, until they were run ---- */
 
 /* Their names ("EVENT\nEPOCH\nSOURCE\nTARGET\nUSER"), as rows: those that nobody runs at this moment. */
 void route_hook_list(struct store *s, uint32_t max, route_rows_fn fn, void *owner);
@@ -368,7 +368,7 @@ void route_list(struct store *s, const char *state, const char *reason, const st
 /* The account is known no more. ROUTE_OK: detail is what its state was, "none" without a record. ROUTE_REFUSED: detail goes
  * on behind its name ("is signed in ..."). */
 void route_forget(struct store *s, const struct route_staff *a, route_done_fn fn, void *owner);
-/* What staff accept: keys as migrator/waiver.h has them. Any state; blocked, and backoff for a difference, → queued
+/* What staff accept: keys as migrator/found/waiver.h has them. Any state; blocked, and backoff for a difference, → queued
  * now. detail is the state. ROUTE_REFUSED: there are 10,000 of them. */
 void route_waive(struct store *s, const struct route_staff *a, const struct span *keys, size_t n, route_done_fn fn,
                  void *owner);

@@ -14,11 +14,11 @@
 #include "lib/trial.h"
 #include "lib/xalloc.h"
 
-#include "migrator.h"
-#include "errand.h"
-#include "schedule.h"
-#include "sweep.h"
-#include "worker.h"
+#include "migrator/job/sweep.h"
+#include "migrator/job/worker.h"
+#include "migrator/late/errand.h"
+#include "migrator/late/schedule.h"
+#include "migrator/site/migrator.h"
 
 enum {
     STORE_TIMEOUT_MS = 5000,

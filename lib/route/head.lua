@@ -295,7 +295,7 @@ end
 
 -- PREFIX:folded:USER has all that was folded of an account's ledgers in one text, since a key for each of many small
 -- mailboxes would be most of what they take. Its first line is pairs of source and target in words; then a line for each
--- record: its id in base 64 (twelve digits for the usual sixteen of base 16), which pair, and what migrator/folded.h wrote.
+-- record: its id in base 64 (twelve digits for the usual sixteen of base 16), which pair, and what migrator/mailbox/folded.h wrote.
 local DIGITS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
 
 local function folded_name(id)

@@ -1,5 +1,5 @@
 -- ledger_fold: the owner puts what is left of a ledger in the place of its list. args: user, token, epoch, record id, how
--- many entries the list had, source, target, text (migrator/folded.h), entries that stay in the list.
+-- many entries the list had, source, target, text (migrator/mailbox/folded.h), entries that stay in the list.
 -- again: the list is another one by now.
 if not open() then return NOSTORE end
 local r, mine = job()

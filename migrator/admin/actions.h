@@ -17,7 +17,7 @@ enum action_verb { /* from MIGRATE on they change something */
     ACTION_USER,     /* one account; with report: what its last pass compared and found */
     ACTION_SESSIONS, /* its sessions */
     ACTION_LIST,     /* accounts by state and reason */
-    ACTION_EXPORT,   /* what has to be known of all after a loss of the store, as lines (migrator/flips.h) */
+    ACTION_EXPORT,   /* what has to be known of all after a loss of the store, as lines (migrator/site/flips.h) */
     ACTION_AUDIT,    /* who did what, of one account or of all */
     ACTION_MIGRATE,  /* queues it; with now, it is cut over whatever the policy says */
     ACTION_FLIP, /* without force: migrate now; with force the copy is skipped, not the freeze. Both also go
@@ -53,7 +53,7 @@ struct action {
     FILE *out;         /* export; borrowed until the end */
     bool force, now, report;
     bool remove;             /* waive: the other way round */
-    const char *const *keys; /* of waive, as typed (migrator/waiver.h); the proxy of proxy forget; copied */
+    const char *const *keys; /* of waive, as typed (migrator/found/waiver.h); the proxy of proxy forget; copied */
     size_t n_keys;
     const char *who, *reason; /* reason "": none was given; of list: the word that a reason begins with */
 };

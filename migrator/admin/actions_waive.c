@@ -3,7 +3,7 @@
 
 #include "lib/account.h"
 
-#include "migrator/waiver.h"
+#include "migrator/found/waiver.h"
 
 #include "actions_priv.h"
 #include "nearest.h"

@@ -9,7 +9,7 @@
 #include "lib/store_caps.h"
 #include "lib/xalloc.h"
 
-#include "migrator/crew.h"
+#include "migrator/site/crew.h"
 
 #include "actions.h"
 #include "check.h"

@@ -2,7 +2,8 @@
 #include <stdlib.h>
 
 #include "lib/xalloc.h"
-#include "migrator/finding.h"
+
+#include "migrator/found/finding.h"
 
 #include "ctl_args.h"
 #include "ctl_print.h"

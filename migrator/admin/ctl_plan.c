@@ -6,8 +6,8 @@
 #include "lib/mutf7.h"
 #include "lib/xalloc.h"
 
-#include "migrator/baggage.h"
-#include "migrator/signin.h"
+#include "migrator/account/baggage.h"
+#include "migrator/account/signin.h"
 
 #include "actions.h"
 #include "ctl_plan.h"

@@ -1,9 +1,9 @@
-/* restore: makes the store of a site anew from journals and exports (migrator/flips.h), for `imapferryctl route restore`: all
+/* restore: makes the store of a site anew from journals and exports (migrator/site/flips.h), for `imapferryctl route restore`: all
  * routes first, the store itself last, so that no login finds half of them. Whoever does it again does the same. */
 #ifndef IMAPFERRY_RESTORE_H
 #define IMAPFERRY_RESTORE_H
 
-#include "migrator/flips.h"
+#include "migrator/site/flips.h"
 
 #include "actions.h"
 

@@ -2,9 +2,10 @@
 #include <stdlib.h>
 
 #include "lib/xalloc.h"
-#include "migrator/ledger.h"
-#include "migrator/records.h"
-#include "migrator/waiver.h"
+
+#include "migrator/account/records.h"
+#include "migrator/found/waiver.h"
+#include "migrator/mailbox/ledger.h"
 
 #include "waive_check.h"
 

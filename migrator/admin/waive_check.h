@@ -12,7 +12,7 @@
 /* key: NULL: all may be there; else the first that is not; borrowed. It is gone when it is called. */
 typedef void (*waive_check_fn)(void *owner, enum route_rc rc, const char *key);
 
-/* keys: a list of keys as they are kept (migrator/waiver.h). Takes references to both. Not called from inside. */
+/* keys: a list of keys as they are kept (migrator/found/waiver.h). Takes references to both. Not called from inside. */
 void waive_check(struct store *s, const char *user, json_t *report, json_t *keys, waive_check_fn fn, void *owner);
 /* The mailbox of the report that a key is of, NULL where there is none. Borrowed from report. */
 json_t *waive_mailbox(const json_t *report, const char *key);

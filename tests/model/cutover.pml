@@ -127,7 +127,7 @@ bit fz[NS];
 byte fzep[NS];
 bit fzgen[NS];
 
-/* Migrators, as in migrator/job.h and cutover.h. */
+/* Migrators, as in migrator/job/job.h and cutover.h. */
 #define M_IDLE    0
 #define M_COPY    1
 #define M_WATCH   2

@@ -99,9 +99,23 @@ def test_ci_runs_the_test_command_of_the_readme():
     assert command in [c for f, c in commands_in_readmes() if f == "README.md"]
 
 
+def folders_with_code():
+    files = [name for name in tracked(r"\.[ch]$") if re.match("(lib|proxy|migrator)/", name)]
+    return sorted({os.path.dirname(name) for name in files})
+
+
 def test_each_folder_has_a_readme():
-    for folder in ("lib", "proxy", "migrator", "migrator/admin", "conf", "tests", "docker"):
+    for folder in folders_with_code() + ["conf", "tests", "docker"]:
         assert os.path.exists(os.path.join(ROOT, folder, "README.md")), folder
+
+
+@pytest.mark.parametrize("folder", folders_with_code())
+def test_each_file_stands_in_its_folders_readme(folder):
+    text = read(folder, "README.md")
+    for name in tracked(r"\.[ch]$"):
+        if os.path.dirname(name) == folder and not name.endswith("_priv.h"):
+            stem = os.path.splitext(os.path.basename(name))[0]
+            assert re.search(rf"\b{stem}\b", text), name
 
 
 def test_links_in_readmes_lead_somewhere():

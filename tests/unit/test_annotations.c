@@ -1,7 +1,7 @@
 /* Annotations as METADATA and its draft tell them, and whose they are. */
 #include "unit.h"
 
-#include "migrator/annotations.h"
+#include "migrator/account/annotations.h"
 
 static bool take(struct annotations *a, const char *word, const char *text, bool of_server)
 {

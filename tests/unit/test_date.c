@@ -1,4 +1,4 @@
-#include "migrator/date.h"
+#include "migrator/mailbox/date.h"
 
 #include "unit.h"
 

@@ -1,6 +1,6 @@
-#include "migrator/delta.h"
-#include "migrator/settle.h"
-#include "migrator/uidset.h"
+#include "migrator/mailbox/delta.h"
+#include "migrator/mailbox/settle.h"
+#include "migrator/mailbox/uidset.h"
 
 #include "unit.h"
 

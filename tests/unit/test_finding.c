@@ -3,8 +3,8 @@
 
 #include "lib/mutf7.h"
 
-#include "migrator/finding.h"
-#include "migrator/waiver.h"
+#include "migrator/found/finding.h"
+#include "migrator/found/waiver.h"
 
 static struct waivers *waivers_of(const char *const *keys, size_t n)
 {

@@ -1,7 +1,7 @@
 /* Journals and exports of several hosts, merged. */
 #include "unit.h"
 
-#include "migrator/flips.h"
+#include "migrator/site/flips.h"
 
 #define FLIP(time, from, to, epoch)                                                                                   \
     "{\"time\": \"2026-01-31T10:00:" time "Z\", \"user\": \"ann\", \"source\": \"" from "\", \"target\": \"" to           \

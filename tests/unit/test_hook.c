@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "lib/loop.h"
-#include "migrator/hook.h"
+#include "migrator/site/hook.h"
 
 struct world {
     struct loop *loop;

@@ -1,5 +1,5 @@
 #include "io.h"
-#include "migrator/imap_client.h"
+#include "migrator/imap/imap_client.h"
 
 /* What the client told, as a text: "END a OK [code] text", "DATA a FETCH 3", "BEGIN 3 7 5", "BODY hello",
  * "READY". */

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "migrator/journal.h"
+#include "migrator/site/journal.h"
 
 /* What fsync was asked, and what it is to answer. The pool's thread writes it, the loop reads it afterwards.
  */

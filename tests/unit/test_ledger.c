@@ -1,5 +1,5 @@
-#include "migrator/folded.h"
-#include "migrator/ledger.h"
+#include "migrator/mailbox/folded.h"
+#include "migrator/mailbox/ledger.h"
 #include "store_unit.h"
 
 struct world {

@@ -1,6 +1,6 @@
 #include "unit.h"
 
-#include "migrator/limit.h"
+#include "migrator/mailbox/limit.h"
 
 enum { K = 1024 };
 

@@ -1,5 +1,5 @@
 #include "io.h"
-#include "migrator/look.h"
+#include "migrator/mailbox/look.h"
 
 /* Three mailboxes on a scripted server, looked at. */
 struct world {

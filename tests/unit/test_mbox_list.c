@@ -1,4 +1,4 @@
-#include "migrator/mbox_list.h"
+#include "migrator/mailbox/mbox_list.h"
 
 #include "unit.h"
 

@@ -1,4 +1,4 @@
-#include "migrator/pace.h"
+#include "migrator/imap/pace.h"
 #include "unit.h"
 
 static void test_no_limit(void **state)

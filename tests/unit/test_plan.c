@@ -1,8 +1,8 @@
 /* What both servers list becomes what has to be done. */
 #include "unit.h"
 
-#include "migrator/plan.h"
-#include "migrator/waiver.h"
+#include "migrator/account/plan.h"
+#include "migrator/found/waiver.h"
 
 enum { LISTED = MAILBOX_LISTED, SUB = MAILBOX_SUBSCRIBED, NOSEL = MAILBOX_NO_SELECT };
 

@@ -1,6 +1,6 @@
 #include "unit.h"
 
-#include "migrator/quota.h"
+#include "migrator/account/quota.h"
 
 static bool take(struct quota *q, const char *text)
 {

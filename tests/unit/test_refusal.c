@@ -1,5 +1,5 @@
 /* Does a backend refuse us, or one account? */
-#include "migrator/refusal.h"
+#include "migrator/site/refusal.h"
 #include "unit.h"
 
 static struct refusal fresh;

@@ -3,7 +3,7 @@
 
 #include "unit.h"
 
-#include "migrator/report.h"
+#include "migrator/account/report.h"
 
 static json_t *written(struct report *r)
 {

@@ -1,7 +1,7 @@
 /* Access control lists of old and of new servers, and who is meant. */
 #include "unit.h"
 
-#include "migrator/rights.h"
+#include "migrator/account/rights.h"
 
 static const struct rights_self self = {{"ann@example.org", "ann", "admin"}};
 

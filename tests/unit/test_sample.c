@@ -1,7 +1,7 @@
 /* Which copies are read back whole, in each mode. */
 #include "unit.h"
 
-#include "migrator/sample.h"
+#include "migrator/mailbox/sample.h"
 
 enum { N = 10000 };
 

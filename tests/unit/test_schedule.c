@@ -1,6 +1,6 @@
 #include "unit.h"
 
-#include "migrator/schedule.h"
+#include "migrator/late/schedule.h"
 
 static uint64_t first(uint64_t late_watch_ms)
 {

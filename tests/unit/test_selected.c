@@ -1,5 +1,5 @@
 #include "io.h"
-#include "migrator/selected.h"
+#include "migrator/mailbox/selected.h"
 
 /* A mailbox on a scripted server, opened and listed. */
 struct world {

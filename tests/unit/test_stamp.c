@@ -1,4 +1,4 @@
-#include "migrator/stamp.h"
+#include "migrator/mailbox/stamp.h"
 
 #include "unit.h"
 

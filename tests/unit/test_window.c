@@ -1,7 +1,7 @@
 #include "unit.h"
 
 #include "lib/window.h"
-#include "migrator/policy.h"
+#include "migrator/job/policy.h"
 
 static struct window parse(const char *text)
 {

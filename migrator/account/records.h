@@ -1,0 +1,97 @@
+/* records: the view records of one account (lib/view_record.h) and, beside each, its ledger while a job runs.
+ * A mailbox gets its record, with a random id, before its first message is copied; the ledger is filed under
+ * that id. At the flip the ledger is folded into the record as a map of UIDs. Until clients are shown the
+ * source's numbers every record says T3. */
+#ifndef IMAPFERRY_RECORDS_H
+#define IMAPFERRY_RECORDS_H
+
+#include <uthash.h>
+
+#include "lib/view_record.h"
+
+#include "migrator/mailbox/copy.h"
+#include "migrator/mailbox/stamp.h"
+#include "mailboxes.h"
+
+/* How the last pass, in the freeze, found it equal: the source was as the stamp says. */
+enum record_rest { REST_NOT_SEEN, REST_LOOKED_AT, REST_LISTED };
+
+struct record {
+    struct view_record view;   /* source_name is the name that clients see */
+    bool changed;              /* not in Redis as it is here */
+    struct stamp stamp; /* beside the record in Redis */
+    bool stamp_changed; /* not in Redis as it is here */
+    struct imap_seq gone; /* the stamp was equal but for these: the source lacks them, their copies are there */
+    bool vanished;        /* the last pass could not open it at the source */
+    bool absent;          /* ... or did not find it listed */
+    struct record *twin;  /* of the same id: a RENAME is under way, see renames.h; NULL = none */
+    bool not_renamed;     /* what it may have been renamed to is another one, or the target refused */
+    bool whole;         /* this job has compared all of it: UIDs, flags and dates of every message */
+    enum record_rest rested; /* of the last pass */
+    uint64_t marks; /* ... and so, see copy_result.source_marks */
+    struct ledger *ledger;     /* owned; NULL = not loaded */
+    struct copy_counts counts; /* of the last copy, for the progress of the next */
+    struct findings *findings; /* of the last copy; owned */
+    uint32_t uidvalidity;      /* of the side that is left, as the last copy saw it; 0 = none did */
+    bool looked;               /* there was one in this job, and it came to its end */
+    bool counted;
+    UT_hash_handle hh;
+};
+
+struct records;
+typedef void (*records_fn)(void *owner, enum route_rc rc);
+
+/* job must live as long; its epoch may change. back: the account goes back to where its clients' names and
+ * numbers come from. A record keeps its sides then (source is the clients'), and is found with the names
+ * exchanged. Stamps of other terms are forgotten. */
+struct records *records_new(struct store *s, const struct route_job *job, bool back, uint64_t terms);
+uint64_t records_terms(const struct records *r);
+void records_free(struct records **r);
+/* Reads all of them, and their stamps. A record that can't be read is as good as none: it is made anew. */
+void records_read(struct records *r, records_fn fn, void *owner);
+/* The record of a mailbox, made where there is none for this pair of names. Borrowed until records_free(). */
+struct record *records_get(struct records *r, const char *from_name, const char *to_name);
+/* Calls fn for each record of a mailbox that is none of these, with its names in the direction of this move. fn may
+ * not add or drop records. */
+typedef void (*records_gone_fn)(void *owner, struct record *record, const char *from_name, const char *to_name);
+void records_each_gone(struct records *r, const struct mailboxes *source, records_gone_fn fn, void *owner);
+/* Forgets a record, its stamp and its ledger; the next records_write() tells Redis. */
+void records_drop(struct records *r, struct record *record);
+/* Is there one under this name of the source? */
+bool records_has(const struct records *r, const char *from_name);
+/* Its name on the target. */
+const char *records_to_name(const struct records *r, const struct record *record);
+/* ... and on the source of this move. */
+const char *records_from_name(const struct records *r, const struct record *record);
+/* One of a pair, its twin is the other; NULL where there are none. */
+struct record *records_next_twin(const struct records *r);
+/* A second record of the same id, under other names. */
+void records_twin(struct records *r, struct record *record, const char *from_name, const char *to_name);
+/* Forgets the other one. Ledger and stamp are this one's then, which is compared wholly next. */
+void records_keep_twin(struct records *r, struct record *record);
+/* Nothing that was listed wholly before counts any more: another attempt begins. */
+void records_begin_attempt(struct records *r);
+/* Is of any mailbox known how much there is in it? */
+bool records_counted(const struct records *r);
+/* By the name on the server that is left; NULL where there is none. */
+struct record *records_find(const struct records *r, const char *from_name);
+/* The others follow by hh.next; NULL: none. */
+struct record *records_first(const struct records *r);
+/* Writes those that changed, in as many scripts as it takes. Calls back once, not before it returned, also
+ * when there is nothing to write. */
+void records_write(struct records *r, records_fn fn, void *owner);
+/* Sends the stamps that changed, and takes those away that belong to no record. Nobody waits for it: a stamp that
+ * did not arrive only costs a look at its mailbox. */
+void records_write_stamps(struct records *r);
+void records_forget(struct records *r, void *owner);
+
+/* Folds the ledger into the record, with what the last copy told of both mailboxes. */
+void record_fold(struct record *record, const struct copy_result *last, bool back);
+/* Why the client would take wrong messages for known ones: equal UIDVALIDITYs with UIDs that differ. NULL:
+ * all right. To free. */
+char *record_uid_clash(const struct record *record, const struct copy_result *last, bool back);
+
+/* "1:" and 32 hex digits of SHA-256 over all records; sets the route's view. */
+void records_digest(const struct records *r, char out[40]);
+
+#endif

@@ -1,0 +1,45 @@
+/* report: what a pass compared and found, as the JSON text that staff read (`imapferryctl user NAME
+ * --report`). Pure.
+ *
+ *   time, source, target, verify   when, between which backends, migration.verify
+ *   result, reason                 "equal", or the word and the text of why the account does not move
+ *   last                           it was the pass in the freeze
+ *   messages, bytes                of the source
+ *   compared                       messages of which bytes, or headers, were read back from the target and
+ * compared; listing: only size, flags and date were. What is in none was not compared zones_changed
+ * INTERNALDATEs of the same instant in another zone findings                       kind -> open, waived
+ *   foreign                        messages that the target had before, and which are no copies
+ *   account                        findings that belong to no mailbox, or to one that is not copied: its name
+ *                                  is in "mailbox" then
+ *   mailboxes                      each with its UIDVALIDITY on the source, the same numbers, and its findings by name: kind, uid, waived,
+ * detail, and key, what "waive" takes more_mailboxes                 not listed, since the text would be too
+ * long; those with findings go first */
+#ifndef IMAPFERRY_REPORT_H
+#define IMAPFERRY_REPORT_H
+
+#include "migrator/mailbox/copy.h"
+
+enum { REPORT_MAX = 512 * 1024 /* bytes, more or less */ };
+
+struct report_mailbox {
+    const char *source_name, *target_name; /* as on the wire */
+    bool looked;                           /* it was compared, the counts are of that */
+    const struct copy_counts *counts;
+    const struct findings *findings; /* NULL = none */
+    uint32_t uidvalidity;            /* of the source; 0 = not known */
+};
+
+struct report {
+    uint64_t time_ms; /* wall clock */
+    const char *source, *target, *verify;
+    const char *result, *reason;
+    bool last;
+    const struct findings *all;       /* of the account and of its mailboxes */
+    struct report_mailbox *mailboxes; /* owned; sorted by report_write() */
+    size_t n;
+};
+
+void report_write(struct buf *out, struct report *r);
+void report_free(struct report *r);
+
+#endif

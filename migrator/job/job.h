@@ -1,0 +1,68 @@
+/* job: the migration of one account, from the claim to the flip or to a reason why not.
+ *
+ * | state   | account             | does                                     | leaves to                    |
+ * |---------|---------------------|------------------------------------------|------------------------------|
+ * | CLAIM   | queued, or found    | route_claim: a token, a new epoch        | SIGN_IN; READY (forced);     |
+ * |         | without an owner    | (after two deaths: blocked)              | CUTOVER (flipping); end      |
+ * | SIGN_IN | copying             | master or the sealed password; a crew    | RECORDS; GIVE_UP             |
+ * | RECORDS | copying             | reads the view records                   | COPY                         |
+ * | COPY    | copying             | passes, until one is small               | READY; GIVE_UP               |
+ * | READY   | copying -> ready    | tells the counters, route_ready          | WATCH, TURN; POLICY          |
+ * | POLICY  | ready               | waits, without an owner: until staff say | RECOPY; end (stays ready)    |
+ * |         |                     | now; for the window; until it is idle    |                              |
+ * | WATCH   | ready               | has silent proxies evicted; says for whom| TURN                         |
+ * |         |                     | it waits, and until when                 |                              |
+ * | TURN    | ready               | freeze_jitter, max_flips_per_minute      | CUTOVER; QUIET (idle); RECOPY|
+ * |         |                     |                                          | (took long)                  |
+ * | QUIET   | ready               | idle: does still nobody use it?          | CUTOVER; end (stays ready)   |
+ * | RECOPY  | ready -> copying    | route_recopy                             | COPY                         |
+ * | CUTOVER | ready ... flipped   | cutover.h                                | end; GIVE_UP; REST; SETTLE   |
+ * | REST    | ready               | waits out a pause or a quarantine        | RECOPY; WATCH (forced)       |
+ * | SETTLE  | ready               | commands that were not answered may still| RECOPY; WATCH (forced)       |
+ * |         |                     | be executed at the target: hook_kick, or |                              |
+ * |         |                     | waits for as long as they can; route_calm|                              |
+ * | GIVE_UP | -> backoff, blocked | route_backoff, route_block               | end                          |
+ *
+ * An account that stays ready under cutover = manual, window or idle has no job: `imapferryctl flip`, or the time, queues
+ * it again, and a short delta goes before its cut-over. One that waits until nobody uses it is queued when the last mark of
+ * its use is over (proxy/busy.h), and each half an hour for a pass, so that little is left to do when its moment comes.
+ * What has no answer from Redis is sent again; all scripts may be repeated. A job that finds that it is not the owner any
+ * more touches nothing more.
+ *
+ * One exit: job_end(job, how). */
+#ifndef IMAPFERRY_JOB_H
+#define IMAPFERRY_JOB_H
+
+#include "lib/events.h"
+
+#include "migrator/site/migrator.h"
+
+enum job_how {
+    JOB_DONE, /* flipped, given up, refused, or ready and waiting for staff: its entry of the stream can go */
+    JOB_LOST, /* somebody else's now: don't touch the entry */
+    JOB_STOPPED, /* by job_stop(), unable to finish a flip (cutover.h: GIVEN), or a step was refused: whoever takes it next
+                    is told that we have not died with it */
+    JOB_LATER,   /* paused, or a quarantine: ask again later */
+};
+
+struct job;
+/* The job is gone when this is called. */
+typedef void (*job_fn)(void *owner, enum job_how how);
+
+/* entry: of the stream that group reads, copied; group is borrowed. token: random, of this claim, copied. suspect: as the entry was found. Never calls back before it returned. until_ms, by
+ * clock_boot_ms(): nobody else takes the job over before it; from then on nothing is done at either server any more, unless
+ * job_keep() said a later time. */
+struct job *job_start(struct migrator *m, const struct route_entry *entry, const char *group, const char *token, bool suspect,
+                      uint64_t until_ms, job_fn fn, void *owner);
+/* A migrator has died with this account, and it has not come past where that was. */
+bool job_is_suspect(const struct job *j);
+void job_keep(struct job *j, uint64_t until_ms);
+/* Something happened to the account. */
+void job_event(struct job *j, const struct event *e);
+/* The process ends: a freeze is called off, a flip is carried out, all else is dropped as it is. Ends in
+ * JOB_STOPPED or JOB_DONE soon, if Redis answers. */
+void job_stop(struct job *j);
+/* Ends it on the spot, without a callback. NULL is fine. */
+void job_free(struct job **j);
+
+#endif

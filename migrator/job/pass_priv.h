@@ -1,0 +1,178 @@
+/* What the files of a pass share: its state, and the mailboxes that it is about. pass.c begins, ends and fails a pass,
+ * and calls the step of its phase; the phases are in
+ *
+ *   pass_lists    WAIVERS, LISTS, RENAMES
+ *   pass_prepare  LOOK, RECORDS, ARRANGE, BRING
+ *   pass_copy     COPY, REMOVE; pass_looks: mailboxes that are looked at in the freeze
+ *   pass_orphans  ORPHANS
+ *   pass_report   the end: findings are judged and told
+ *
+ * and pass_items has the mailboxes. A step does what there is to do now, and is called again after each
+ * pass_step_soon(). */
+#ifndef IMAPFERRY_PASS_PRIV_H
+#define IMAPFERRY_PASS_PRIV_H
+
+#include "migrator/account/arrange.h"
+#include "migrator/account/baggage.h"
+#include "migrator/account/plan.h"
+#include "migrator/account/renames.h"
+#include "migrator/found/finding.h"
+#include "migrator/found/waiver.h"
+#include "migrator/mailbox/look.h"
+#include "migrator/mailbox/orphan.h"
+#include "pass.h"
+
+enum {
+    TRIES = 3,           /* of a mailbox whose connection broke */
+    TRIES_THROTTLED = 6, /* each after a longer rest */
+    ROUNDS = 20          /* of RENAMES */
+};
+enum phase { WAIVERS, LISTS, RENAMES, LOOK, RECORDS, ARRANGE, BRING, COPY, REMOVE, ORPHANS };
+enum { SOURCE, TARGET };
+
+enum item_state {
+    TODO,
+    CLOSED,    /* in the freeze: was equal, and is so if the source is seen to be as it was */
+    LOOKED_AT, /* ... which is being done */
+    LOADING,
+    COPYING,
+    EQUAL,
+    FOUND,    /* something that blocks */
+    VANISHED, /* between listing and opening */
+    FAILED
+};
+
+struct item {
+    struct pass *pass;
+    const struct plan_item *plan;
+    const struct mailbox *there; /* on the target; NULL: it was not listed */
+    struct record *record;
+    struct imap_seq removable; /* of its source UIDs: gone before this pass */
+    struct copy_counts changes; /* that this pass made; the other counts are not used */
+    enum item_state state;
+    struct lane *lane; /* lent while LOADING and COPYING */
+    struct copy *copy;
+    unsigned tries;
+};
+
+/* Mailboxes that a lane looks at, in the freeze. */
+struct glance {
+    struct pass *pass;
+    struct lane *lane; /* lent; NULL: none is under way */
+    struct look *look;
+    struct look_at *at;  /* owned */
+    struct item **items; /* owned; one for each of at */
+    size_t n;
+};
+
+/* A record whose mailbox the source has no more. */
+struct gone {
+    struct record *record;
+    const char *from, *to; /* names; the record's */
+};
+
+struct pass {
+    struct move *move;
+    enum pass_kind kind;
+    bool last;
+    pass_fn fn;
+    void *owner;
+    uint64_t began_ms;
+    enum phase phase;
+    struct loop_task task; /* does what there is to do, outside of any callback */
+    bool over, lost;
+    bool failed; /* why and detail of the first failure */
+    enum why why;
+    struct buf detail;
+    size_t n_failed;
+
+    struct lane *lane; /* lent in LISTS, RENAMES, LOOK, ARRANGE, BRING and ORPHANS */
+    unsigned tries;    /* of these */
+    struct waivers *waivers; /* owned */
+    struct mailboxes_read *reading[2];
+    struct mailboxes *mailboxes[2]; /* owned */
+    struct plan *plan;              /* owned */
+    struct renames *renames;
+    unsigned rounds; /* of RENAMES */
+    struct arrange *arrange;
+    struct arrange *subscribing; /* in COPY */
+    struct lane *subscribing_lane; /* lent */
+    bool subscribed;
+
+    struct item *items; /* owned; the largest first */
+    size_t n, next;     /* no TODO before next */
+    size_t to_open;     /* when the items were made */
+    size_t opened;
+    struct glance glances[CREW_MAX];
+    unsigned looks_failed;
+
+    struct gone *gone; /* owned; to be seen to in this pass */
+    size_t n_gone, next_gone;
+    uint64_t absent; /* mailboxes that this pass misses for the first time */
+    bool gone_tried;
+    struct orphan *orphan;
+    bool dropped; /* records: to be written */
+
+    struct findings *findings; /* of the account; at the end those of its mailboxes too; owned */
+    bool judged, report_sent, reported;
+    bool records_sent, records_written; /* at the end, where they changed */
+};
+
+/* pass.c */
+
+void pass_step_soon(struct pass *p);
+/* Did a server ask to be used more slowly? Then what fails is for that. */
+bool pass_is_throttled(const struct pass *p);
+/* The rest goes on. The first failure is the pass's. */
+void pass_note_failure(struct pass *p, enum why why, const char *detail);
+/* No use to go on with the rest. */
+void pass_fail(struct pass *p, enum why why, const char *detail);
+void pass_fail_by_store(struct pass *p, enum route_rc rc);
+
+/* Of the phases. Where a file has a stop, it is for what may be under way there, at the end or in the middle. */
+
+void pass_read_waivers(struct pass *p);
+void pass_step_lists(struct pass *p);
+void pass_step_renames(struct pass *p);
+void pass_stop_lists(struct pass *p);
+
+/* Once there is a plan. Goes on with LOOK, or RECORDS. */
+void pass_prepare(struct pass *p);
+void pass_step_look(struct pass *p);
+void pass_step_arrange(struct pass *p);
+void pass_step_bring(struct pass *p);
+/* Of the job; made where there is none. */
+struct baggage *pass_baggage(struct pass *p);
+/* Are there subscriptions to be made equal, which nobody does yet? */
+bool pass_may_subscribe(const struct pass *p);
+void pass_subscribe(struct pass *p, struct lane *lane);
+void pass_stop_prepare(struct pass *p);
+
+void pass_step_copy(struct pass *p); /* REMOVE as well */
+void pass_stop_copies(struct pass *p);
+/* A lane for each mailbox that is to be opened, but one at least. */
+void pass_want_lanes(struct pass *p);
+void pass_step_looks(struct pass *p);
+void pass_stop_looks(struct pass *p);
+
+/* A records_gone_fn. */
+void pass_note_absent(void *owner, struct record *record, const char *from, const char *to);
+void pass_step_orphans(struct pass *p);
+void pass_stop_orphans(struct pass *p);
+
+/* What was found and is not waived stops the account, as a failure does. May be called again. */
+void pass_judge(struct pass *p);
+/* A quick pass knows nothing of what it did not open: what was told before is better then. */
+bool pass_must_report(const struct pass *p);
+/* Once. pass_must_report() says no when it is there. */
+void pass_send_report(struct pass *p);
+
+/* pass_items.c */
+
+void pass_make_items(struct pass *p);
+size_t pass_count_state(const struct pass *p, enum item_state state);
+void pass_tell_progress(struct pass *p);
+/* It is as it was when it was equal. */
+void item_leave_closed(struct item *i);
+
+#endif

@@ -1,0 +1,997 @@
+#include <stdlib.h>
+
+#include "lib/log.h"
+#include "lib/xalloc.h"
+
+#include "migrator/found/oddity.h"
+#include "migrator/found/waiver.h"
+#include "copy.h"
+#include "delta.h"
+#include "doubles.h"
+#include "headers.h"
+#include "known.h"
+#include "pair.h"
+#include "reflag.h"
+#include "remove.h"
+#include "settle.h"
+#include "transfer.h"
+#include "verify.h"
+
+enum {
+    PROGRESS_MS = 250,
+    ROUNDS = 2, /* of mending what changes while we look */
+    ALIGNS = 5  /* of listing what one side has told of meanwhile */
+};
+
+enum step {
+    OPEN,
+    BIND,
+    SETTLE,
+    RETAKE,
+    KNOWN,
+    APPEND,
+    RELIST,
+    REORDER,
+    DOUBLES,
+    ALIGN,
+    FLAGS,
+    EXPUNGE,
+    FORGET,
+    HEADERS,
+    VERIFY,
+    LOOK,
+    COMPARE,
+    ADDED,
+    END
+};
+
+enum { SOURCE, TARGET };
+
+struct copy {
+    struct pair pair; /* first: progress() gets back from it */
+    copy_fn fn;
+    void *owner;
+    void (*progress)(void *owner, const struct copy_counts *c); /* may be NULL */
+    uint64_t told_ms;
+    char *source_name, *target_name; /* owned */
+    enum step step;
+    struct loop_task task;         /* goes to the step, outside of any callback */
+    unsigned opening;              /* sides; in ALIGN too */
+    bool last;
+    struct stamp was;              /* equal: the bases below may be used */
+    struct selected_base bases[2];
+    struct imap_seq gone;          /* what the source lacked then; at the end, what it lacks now */
+    bool whole;
+    uint64_t caught_up; /* changes at the target that its list knows of */
+    unsigned round, aligned;
+    struct settle *settle;
+    struct transfer *transfer;
+    struct doubles *doubles;
+    struct reflag *reflag;
+    struct remove *remove;
+    struct headers *headers;
+    struct verify *verify;
+    struct known *known;
+    struct oddities odd;         /* lines that are named already */
+    struct imap_seq *late_known; /* borrowed; may be NULL */
+    uint32_t first_new; /* target UID */
+    uint32_t reorder_max, delete_share;
+    bool reordered, share_named;
+    enum copy_rc rc;
+    char *why; /* owned */
+};
+
+static void go(struct copy *c, enum step step)
+{
+    c->step = step;
+    loop_defer(c->pair.loop, &c->task);
+}
+
+/* What it broke for is named. */
+static bool is_garbled(const struct copy *c)
+{
+    return imapc_is_garbled(c->pair.source.imap) || imapc_is_garbled(c->pair.target.imap);
+}
+
+static void fail(struct copy *c, enum copy_rc rc, const char *why)
+{
+    bool named = rc == COPY_DOWN && is_garbled(c);
+    if (c->step == END)
+        return;
+    c->rc = named ? COPY_DIFFERS : rc;
+    c->why = xstrdup(why);
+    if (rc == COPY_DIFFERS)
+        findings_add(c->pair.findings, FINDING_LISTING, c->source_name, 0, "%s", why);
+    else if (rc == COPY_CANNOT)
+        findings_add(c->pair.findings, FINDING_UNREMOVABLE, c->source_name, 0, "%s", why);
+    go(c, END);
+}
+
+/* How a step ended: on to the next, or to the end. why may belong to the step: it is stopped after this. */
+static void on(struct copy *c, enum copy_rc rc, const char *why, enum step next)
+{
+    if (c->step == END)
+        return;
+    if (rc == COPY_EQUAL)
+        go(c, next);
+    else
+        fail(c, rc, why);
+}
+
+static void on_ledger_rc(struct copy *c, enum route_rc rc, enum step next)
+{
+    on(c,
+       rc == ROUTE_OK     ? COPY_EQUAL
+       : rc == ROUTE_LOST ? COPY_LOST
+                          : COPY_DOWN,
+       ledger_error(c->pair.ledger), next);
+}
+
+void pair_name(struct pair *p, enum finding_kind kind, uint32_t source_uid, const char *fmt, ...)
+{
+    struct buf text = {0};
+    va_list ap;
+    if (imap_seq_has(&p->named, source_uid))
+        return;
+    va_start(ap, fmt);
+    buf_vprintf(&text, fmt, ap);
+    va_end(ap);
+    imap_seq_add(&p->named, source_uid, source_uid);
+    findings_add(p->findings, kind, p->source.name, source_uid, "%s", buf_str(&text));
+    buf_free(&text);
+}
+
+/* --- progress --- */
+
+void pair_count_done(struct pair *p)
+{
+    const struct ledger_sums *sums = ledger_sums(p->ledger);
+    uint64_t bytes = sums->bytes + p->bare_bytes;
+    uint64_t more = bytes > p->counts.bytes_done ? bytes - p->counts.bytes_done : 0;
+    p->under_way -= more < p->under_way ? more : p->under_way;
+    p->counts.messages_done = sums->rows;
+    p->counts.messages_verified = sums->verified;
+    p->counts.bytes_done = bytes;
+}
+
+static void tell_progress(struct pair *p)
+{
+    struct copy *c = CONTAINER_OF(p, struct copy, pair);
+    uint64_t now;
+    if (!c->progress || (now = clock_boot_ms()) - c->told_ms < PROGRESS_MS)
+        return;
+    c->told_ms = now;
+    struct copy_counts counts = p->counts;
+    counts.bytes_done += p->under_way;
+    c->progress(c->owner, &counts);
+}
+
+static void count_total(struct pair *p)
+{
+    p->counts.messages_total = p->source.list.listed;
+    p->counts.bytes_total = p->bare_bytes = 0;
+    for (size_t i = 0; i < p->source.list.listed; i++) {
+        const struct mbox_msg *m = &p->source.list.msgs[i];
+        const struct ledger_row *row = ledger_find(p->ledger, m->uid);
+        p->counts.bytes_total += m->size;
+        p->bare_bytes += row && row->bare ? m->size : 0;
+    }
+    pair_count_done(p);
+    p->progress(p);
+}
+
+static struct delta delta_of(const struct pair *p)
+{
+    struct delta d = {
+        .source = &p->source.list, .target = &p->target.list, .permanent = &p->target.permanent};
+    d.rows = ledger_rows(p->ledger, &d.n_rows);
+    d.removable = p->removes_all ? NULL : &p->removable;
+    d.turned = ledger_was_turned(p->ledger);
+    d.sample = &p->sample;
+    return d;
+}
+
+/* --- OPEN --- */
+
+/* That of a bare one is not known: 0 counts for nothing. */
+static bool note_size(const struct ledger_row *row, uint32_t *size)
+{
+    if (row)
+        *size = row->size < UINT32_MAX ? (uint32_t)row->size : UINT32_MAX;
+    return row != NULL;
+}
+
+static bool source_knew(void *owner, uint32_t uid, uint32_t *size)
+{
+    const struct copy *c = owner;
+    return !imap_seq_has(&c->gone, uid) && note_size(ledger_find(c->pair.ledger, uid), size);
+}
+
+static bool target_knew(void *owner, uint32_t uid, uint32_t *size)
+{
+    const struct copy *c = owner;
+    return note_size(ledger_find_target(c->pair.ledger, uid), size);
+}
+
+static size_t count_gone(const struct copy *c, const struct ledger_row *rows, size_t n)
+{
+    size_t gone = 0;
+    for (size_t i = 0; c->gone.n > 0 && i < n; i++)
+        gone += imap_seq_has(&c->gone, rows[i].source_uid);
+    return gone;
+}
+
+/* What both sides were is known from the rows, if these were all that was there. */
+static bool rows_were_all(const struct copy *c, const struct ledger_row *rows, size_t n)
+{
+    const struct stamp *was = &c->was;
+    uint32_t source, target, uidnext;
+    return was->equal && was->source.uidnext > 0 && was->target.uidnext > 0 &&
+           was->source.messages == n - count_gone(c, rows, n) && was->target.messages == n &&
+           ledger_bound(c->pair.ledger, &source, &target) &&
+           source == was->source.uidvalidity && target == was->target.uidvalidity &&
+           !ledger_in_doubt(c->pair.ledger, &uidnext) && ledger_resent(c->pair.ledger)->n == 0 &&
+           ledger_to_retake(c->pair.ledger)->n == 0;
+}
+
+/* False: all is to be listed. */
+static bool make_bases(struct copy *c)
+{
+    size_t n;
+    const struct ledger_row *rows = ledger_rows(c->pair.ledger, &n);
+    bool changes = c->was.source.modseq > 0 && c->was.target.modseq > 0 &&
+                   imap_caps_has(imapc_caps(c->pair.source.imap), CAP_CONDSTORE) &&
+                   imap_caps_has(imapc_caps(c->pair.target.imap), CAP_CONDSTORE);
+    if (!rows_were_all(c, rows, n))
+        return false;
+    c->bases[SOURCE] = (struct selected_base){c->was.source, changes, source_knew, c};
+    c->bases[TARGET] = (struct selected_base){c->was.target, changes, target_knew, c};
+    return true;
+}
+
+static void on_opened(void *owner, enum copy_rc rc, const char *why)
+{
+    struct copy *c = owner;
+    if (rc != COPY_EQUAL)
+        fail(c, rc, why);
+    if (--c->opening == 0)
+        on(c, COPY_EQUAL, "", BIND);
+}
+
+static void enter_open(struct copy *c)
+{
+    bool based = make_bases(c);
+    if (based) /* all that was found is zones, and what is not listed anew has them still */
+        findings_use(c->pair.findings, c->pair.waivers);
+    else
+        findings_clear(c->pair.findings, c->pair.waivers);
+    c->whole = !based;
+    c->opening = 2;
+    selected_open(&c->pair.source, based ? &c->bases[SOURCE] : NULL, on_opened, c);
+    selected_open(&c->pair.target, based ? &c->bases[TARGET] : NULL, on_opened, c);
+}
+
+/* --- BIND --- */
+
+static void on_bound(void *owner, enum route_rc rc)
+{
+    on_ledger_rc(owner, rc, SETTLE);
+}
+
+static void on_voided(void *owner, enum route_rc rc)
+{
+    on_ledger_rc(owner, rc, BIND);
+}
+
+/* Entries belong to a pair of UIDVALIDITYs. Where one has changed, nothing that they say holds: what is on
+ * the target is then found by its bytes (SETTLE). */
+static void enter_bind(struct copy *c)
+{
+    struct pair *p = &c->pair;
+    uint32_t source, target;
+    count_total(p);
+    findings_of_uidvalidity(p->findings, p->source.uidvalidity);
+    if (!ledger_bound(p->ledger, &source, &target)) {
+        ledger_bind(p->ledger, p->source.uidvalidity, p->target.uidvalidity, on_bound, c);
+    } else if (p->late_from && (source != p->source.uidvalidity || target != p->target.uidvalidity)) {
+        fail(c, COPY_DIFFERS, "its UIDVALIDITY has changed since the flip");
+    } else if (source != p->source.uidvalidity || target != p->target.uidvalidity) {
+        LOG(WARN, "uidvalidity_changed", LOG_S("mailbox", p->source.name), LOG_U("source_was", source),
+            LOG_U("source", p->source.uidvalidity), LOG_U("target_was", target),
+            LOG_U("target", p->target.uidvalidity));
+        ledger_void(p->ledger, on_voided, c);
+    } else {
+        go(c, SETTLE); /* the late watch too: a failover of Redis may have taken rows away, and with them any doubt */
+    }
+}
+
+/* --- SETTLE, RETAKE, APPEND, RELIST, REORDER, DOUBLES --- */
+
+static void on_settled(void *owner, enum copy_rc rc, const char *why)
+{
+    struct copy *c = owner;
+    pair_count_done(&c->pair);
+    on(c, rc, why, c->pair.late_from ? KNOWN : RETAKE);
+    settle_stop(&c->settle); /* why was its own */
+}
+
+static void enter_settle(struct copy *c)
+{
+    c->settle = settle_start(&c->pair, on_settled, c);
+}
+
+static void on_taken(void *owner, enum route_rc rc)
+{
+    struct copy *c = owner;
+    pair_count_done(&c->pair);
+    on_ledger_rc(c, rc, APPEND);
+}
+
+static void forget_taken(struct copy *c)
+{
+    const struct imap_seq *set = ledger_to_retake(c->pair.ledger);
+    uint32_t *uids = xcalloc(imap_seq_count(set), sizeof *uids);
+    size_t n = 0;
+    for (size_t r = 0; r < set->n; r++)
+        for (uint64_t uid = set->ranges[r].first; uid <= set->ranges[r].last; uid++)
+            uids[n++] = (uint32_t)uid;
+    ledger_gone(c->pair.ledger, uids, n, on_taken, c);
+    free(uids);
+}
+
+static void on_taken_back(void *owner, enum copy_rc rc, const char *why)
+{
+    struct copy *c = owner;
+    if (rc == COPY_EQUAL && c->step != END)
+        forget_taken(c);
+    else
+        on(c, rc, why, APPEND);
+    remove_stop(&c->remove); /* why was its own */
+}
+
+/* Also what a run before this one had begun to take back. */
+static void enter_retake(struct copy *c)
+{
+    struct pair *p = &c->pair;
+    const struct imap_seq *set = ledger_to_retake(p->ledger);
+    struct imap_seq targets = {0};
+    size_t n;
+    const struct ledger_row *rows = ledger_rows(p->ledger, &n);
+    for (size_t i = 0; set->n > 0 && i < n; i++)
+        if (imap_seq_has(set, rows[i].source_uid) && mbox_list_find(&p->target.list, rows[i].target_uid))
+            imap_seq_add(&targets, rows[i].target_uid, rows[i].target_uid);
+    if (targets.n > 0)
+        c->remove = remove_start(p, &targets, on_taken_back, c);
+    else if (set->n > 0)
+        forget_taken(c);
+    else
+        go(c, APPEND);
+    imap_seq_free(&targets);
+}
+
+/* Late messages that were copied before, under another UID. */
+static void on_known(void *owner, enum copy_rc rc, const char *why)
+{
+    struct copy *c = owner;
+    if (c->late_known)
+        imap_seq_join(c->late_known, &c->pair.known);
+    on(c, rc, why, APPEND);
+    known_stop(&c->known); /* why was its own */
+}
+
+static void enter_known(struct copy *c)
+{
+    c->known = known_start(&c->pair, on_known, c);
+}
+
+uint32_t *pair_missing(const struct pair *p, size_t *_n)
+{
+    struct delta d = delta_of(p);
+    size_t n, kept = 0;
+    uint32_t *uids = delta_missing(&d, &n);
+    for (size_t i = 0; i < n; i++)
+        if (uids[i] >= p->late_from && !imap_seq_has(&p->known, uids[i]))
+            uids[kept++] = uids[i];
+    *_n = kept;
+    return uids;
+}
+
+static void on_transferred(void *owner, enum copy_rc rc, const char *why)
+{
+    struct copy *c = owner;
+    c->first_new = transfer_first(c->transfer);
+    on(c, rc, why, RELIST);
+    transfer_stop(&c->transfer); /* why was its own */
+}
+
+static void enter_append(struct copy *c)
+{
+    c->transfer = transfer_start(&c->pair, on_transferred, c);
+}
+
+static void relisted(struct copy *c, enum copy_rc rc, const char *why)
+{
+    if (rc != COPY_EQUAL)
+        fail(c, rc, why);
+    if (--c->opening == 0)
+        on(c, COPY_EQUAL, "", c->pair.late_from ? VERIFY : REORDER);
+}
+
+static void on_relisted(void *owner, enum copy_rc rc, const char *why)
+{
+    relisted(owner, rc, why);
+}
+
+static void on_read_back(void *owner, enum copy_rc rc, const char *why)
+{
+    struct copy *c = owner;
+    relisted(c, rc, why);
+    verify_stop(&c->verify); /* why was its own */
+}
+
+/* What arrived, as the target shows it; its bytes are asked for in the same breath, which saves a round trip. */
+static void enter_relist(struct copy *c)
+{
+    pair_count_done(&c->pair);
+    if (c->first_new == 0) {
+        go(c, c->pair.late_from ? VERIFY : REORDER);
+        return;
+    }
+    c->opening = 2;
+    c->pair.sample.resent = ledger_resent(c->pair.ledger);
+    selected_catch_up(&c->pair.target, c->first_new, on_relisted, c);
+    c->verify = verify_start(&c->pair, c->first_new, on_read_back, c);
+}
+
+static void on_retake_noted(void *owner, enum route_rc rc)
+{
+    on_ledger_rc(owner, rc, RETAKE);
+}
+
+/* May what is misplaced be taken back? Where not, COMPARE names it. */
+static bool may_reorder(const struct copy *c, uint64_t n)
+{
+    const struct pair *p = &c->pair;
+    bool waived = p->waivers && waivers_have(p->waivers, FINDING_ORDER, c->source_name, 0, 0);
+    return n > 0 && n <= c->reorder_max && !c->reordered && !waived && !ledger_was_turned(p->ledger) &&
+           imap_caps_has(imapc_caps(p->target.imap), CAP_UIDPLUS);
+}
+
+static void note_retake(struct copy *c)
+{
+    struct delta d = delta_of(&c->pair);
+    struct imap_seq sources = {0};
+    delta_misplaced(&d, &sources);
+    LOG(INFO, "late_success", LOG_S("mailbox", c->source_name),
+        LOG_U("taken_back", imap_seq_count(&sources)));
+    if (sources.n > 0)
+        ledger_retake(c->pair.ledger, &sources, on_retake_noted, c);
+    else
+        go(c, DOUBLES);
+    imap_seq_free(&sources);
+}
+
+static void on_sources_listed(void *owner, enum copy_rc rc, const char *why)
+{
+    struct copy *c = owner;
+    if (rc == COPY_EQUAL && c->step != END)
+        note_retake(c);
+    else
+        on(c, rc, why, DOUBLES);
+}
+
+/* What is appended again needs its flags and its date. */
+static void enter_reorder(struct copy *c)
+{
+    struct delta d = delta_of(&c->pair);
+    struct imap_seq sources = {0};
+    delta_misplaced(&d, &sources);
+    if (!may_reorder(c, imap_seq_count(&sources))) {
+        go(c, DOUBLES);
+    } else {
+        c->reordered = true;
+        selected_refresh(&c->pair.source, &sources, on_sources_listed, c);
+    }
+    imap_seq_free(&sources);
+}
+
+static void on_doubles(void *owner, enum copy_rc rc, const char *why)
+{
+    struct copy *c = owner;
+    on(c, rc, why, ALIGN);
+    doubles_stop(&c->doubles); /* why was its own */
+}
+
+static void enter_doubles(struct copy *c)
+{
+    c->doubles = doubles_start(&c->pair, on_doubles, c);
+}
+
+/* --- ALIGN, FLAGS, EXPUNGE --- */
+
+/* True: the copy ends, for a list is not what it seems to be. */
+static bool name_contradiction(struct copy *c)
+{
+    const struct selected *sides[] = {&c->pair.source, &c->pair.target};
+    for (size_t i = 0; i < COUNTOF(sides); i++) {
+        const char *wrong = selected_wrong(sides[i]);
+        if (!wrong)
+            continue;
+        char *why = xasprintf("the %s contradicts itself: %s", sides[i]->side, wrong);
+        fail(c, COPY_DIFFERS, why);
+        free(why);
+        return true;
+    }
+    return false;
+}
+
+/* Listing them anew has shown what arrived since the list was opened, which the next pass copies. */
+static void keep_to_list(struct selected *side)
+{
+    size_t n = side->seen.uidnext > 0 ? mbox_list_from(&side->list, side->seen.uidnext) : side->list.listed;
+    if (n < side->list.listed)
+        side->list.listed = n;
+}
+
+static void on_aligned(void *owner, enum copy_rc rc, const char *why)
+{
+    struct copy *c = owner;
+    if (rc != COPY_EQUAL)
+        fail(c, rc, why);
+    if (--c->opening > 0)
+        return;
+    keep_to_list(&c->pair.source);
+    on(c, COPY_EQUAL, "", FLAGS);
+}
+
+static void align(struct copy *c, struct selected *side, const struct imap_seq *uids)
+{
+    if (uids->n == 0)
+        return;
+    c->opening++;
+    selected_refresh(side, uids, on_aligned, c);
+}
+
+static void enter_align(struct copy *c)
+{
+    struct delta d = delta_of(&c->pair);
+    struct imap_seq sources = {0}, targets = {0};
+    delta_unlisted(&d, &sources, &targets);
+    c->opening = 0;
+    align(c, &c->pair.source, &sources);
+    align(c, &c->pair.target, &targets);
+    if (c->opening == 0)
+        go(c, FLAGS);
+    imap_seq_free(&sources);
+    imap_seq_free(&targets);
+}
+
+static void on_reflagged(void *owner, enum copy_rc rc, const char *why)
+{
+    struct copy *c = owner;
+    on(c, rc, why, EXPUNGE);
+    reflag_stop(&c->reflag); /* why was its own */
+}
+
+static void enter_flags(struct copy *c)
+{
+    c->reflag = reflag_start(&c->pair, on_reflagged, c);
+}
+
+static void on_removed(void *owner, enum copy_rc rc, const char *why)
+{
+    struct copy *c = owner;
+    on(c, rc, why, FORGET);
+    remove_stop(&c->remove); /* why was its own */
+}
+
+/* Without UIDPLUS nothing is removed, for EXPUNGE and CLOSE take what others have marked too. */
+static void name_unremovable(struct copy *c, const struct imap_seq *sources)
+{
+    size_t n;
+    const struct ledger_row *rows = ledger_rows(c->pair.ledger, &n);
+    for (size_t i = 0; i < n; i++)
+        if (imap_seq_has(sources, rows[i].source_uid) &&
+            mbox_list_find(&c->pair.target.list, rows[i].target_uid))
+            pair_name(&c->pair, FINDING_UNREMOVABLE, rows[i].source_uid,
+                      "is gone, and its copy (target UID %u) has to be removed, which the target can't do "
+                      "without UIDPLUS",
+                      rows[i].target_uid);
+}
+
+/* Where the source lists next to nothing all at once, it is rather broken than tidied up. */
+static bool is_too_large_a_share(struct copy *c, const struct imap_seq *sources, uint64_t n)
+{
+    struct pair *p = &c->pair;
+    uint64_t all = ledger_sums(p->ledger)->rows;
+    if (!delta_is_large_share(n, all, c->delete_share))
+        return false;
+    if (!c->share_named)
+        findings_add(p->findings, FINDING_SHARE, c->source_name, 0,
+                     "%llu of %llu messages are gone from the source: their copies are not removed unasked",
+                     (unsigned long long)n, (unsigned long long)all);
+    c->share_named = true;
+    if (p->waivers && waivers_have(p->waivers, FINDING_SHARE, c->source_name, 0, 0))
+        return false;
+    imap_seq_join(&p->named, sources);
+    return true;
+}
+
+static void enter_expunge(struct copy *c)
+{
+    struct delta d = delta_of(&c->pair);
+    struct imap_seq sources = {0}, targets = {0};
+    if (name_contradiction(c)) /* what seems to be gone may be there */
+        return;
+    bool uidplus = imap_caps_has(imapc_caps(c->pair.target.imap), CAP_UIDPLUS);
+    delta_gone(&d, &sources, &targets);
+    if (targets.n > 0 && !uidplus) {
+        name_unremovable(c, &sources);
+        imap_seq_free(&targets);
+    }
+    if (is_too_large_a_share(c, &sources, imap_seq_count(&targets)))
+        imap_seq_free(&targets);
+    c->pair.counts.expunged += imap_seq_count(&targets);
+    if (targets.n > 0)
+        c->remove = remove_start(&c->pair, &targets, on_removed, c);
+    else
+        go(c, FORGET);
+    imap_seq_free(&sources);
+    imap_seq_free(&targets);
+}
+
+static void on_forgotten(void *owner, enum route_rc rc)
+{
+    struct copy *c = owner;
+    pair_count_done(&c->pair);
+    on_ledger_rc(c, rc, HEADERS);
+}
+
+/* Rows whose source message is gone and whose copy is gone by now too. */
+static void enter_forget(struct copy *c)
+{
+    struct delta d = delta_of(&c->pair);
+    uint32_t *uids = xcalloc(d.n_rows ? d.n_rows : 1, sizeof *uids);
+    size_t n = 0;
+    for (size_t i = 0; i < d.n_rows; i++)
+        if (!mbox_list_find(d.source, d.rows[i].source_uid) &&
+            !mbox_list_find(d.target, d.rows[i].target_uid))
+            uids[n++] = d.rows[i].source_uid;
+    if (n > 0)
+        ledger_gone(c->pair.ledger, uids, n, on_forgotten, c);
+    else
+        go(c, HEADERS);
+    free(uids);
+}
+
+/* --- HEADERS, VERIFY, LOOK, COMPARE --- */
+
+static void on_headers(void *owner, enum copy_rc rc, const char *why)
+{
+    struct copy *c = owner;
+    on(c, rc, why, VERIFY);
+    headers_stop(&c->headers); /* why was its own */
+}
+
+static void enter_headers(struct copy *c)
+{
+    c->pair.sample.resent = ledger_resent(c->pair.ledger);
+    c->headers = headers_start(&c->pair, on_headers, c);
+}
+
+static void on_verified(void *owner, enum copy_rc rc, const char *why)
+{
+    struct copy *c = owner;
+    pair_count_done(&c->pair);
+    on(c, rc, why, c->pair.late_from ? ADDED : LOOK);
+    verify_stop(&c->verify); /* why was its own */
+}
+
+static void enter_verify(struct copy *c)
+{
+    c->verify = verify_start(&c->pair, 0, on_verified, c);
+}
+
+static void on_looked(void *owner, enum copy_rc rc, const char *why)
+{
+    on(owner, rc, why, COMPARE);
+}
+
+/* What we changed makes the target another than it was when it was opened. */
+static void enter_look(struct copy *c)
+{
+    uint64_t changes = c->pair.counts.stored + c->pair.counts.expunged;
+    if (changes == c->caught_up || c->pair.target.seen.modseq == 0) {
+        go(c, COMPARE);
+        return;
+    }
+    c->caught_up = changes;
+    selected_catch_up(&c->pair.target, 0, on_looked, c);
+}
+
+static const enum finding_kind kind_of[DELTA_KINDS] = {
+    [DELTA_NOT_COPIED] = FINDING_NOT_COPIED,
+    [DELTA_MISSING] = FINDING_MISSING,
+    [DELTA_UNREAD] = FINDING_UNREAD,
+    [DELTA_ORDER] = FINDING_ORDER,
+    [DELTA_DATE] = FINDING_DATE,
+    [DELTA_FLAGS] = FINDING_FLAGS,
+    [DELTA_FLAGS_LOST] = FINDING_FLAGS_LOST,
+    [DELTA_BETWEEN] = FINDING_BETWEEN,
+    [DELTA_GONE] = FINDING_LEFTOVER,
+};
+
+/* What a step has named already, with what it knows better, is not named again. */
+static bool is_named(const struct pair *p, const struct delta_diff *diff)
+{
+    bool known_why = diff->kind == DELTA_NOT_COPIED || diff->kind == DELTA_UNREAD || diff->kind == DELTA_GONE;
+    return known_why && imap_seq_has(&p->named, diff->source_uid);
+}
+
+static void name_diff(void *owner, const struct delta *d, const struct delta_diff *diff)
+{
+    struct copy *c = owner;
+    struct buf text = {0};
+    if (is_named(&c->pair, diff))
+        return;
+    delta_describe(&text, d, diff);
+    findings_add(c->pair.findings, kind_of[diff->kind], c->source_name, diff->source_uid, "%s",
+                 buf_str(&text));
+    buf_free(&text);
+}
+
+static void end_by_findings(struct copy *c)
+{
+    struct findings *f = c->pair.findings;
+    if (findings_open(f) > 0)
+        c->rc = findings_why(f) == WHY_CANNOT ? COPY_CANNOT : COPY_DIFFERS;
+    go(c, END);
+}
+
+/* A server has told of a change since ALIGN: of that message the other side has to be listed too. */
+static bool is_lopsided(const struct delta *d)
+{
+    struct imap_seq sources = {0}, targets = {0};
+    delta_unlisted(d, &sources, &targets);
+    bool any = sources.n + targets.n > 0;
+    imap_seq_free(&sources);
+    imap_seq_free(&targets);
+    return any;
+}
+
+/* The late watch looks at nothing but what it has added. */
+static void enter_added(struct copy *c)
+{
+    size_t n;
+    const struct ledger_row *rows = ledger_rows(c->pair.ledger, &n);
+    for (size_t i = 0; i < n; i++)
+        if (rows[i].source_uid >= c->pair.late_from && !rows[i].verified &&
+            mbox_list_find(&c->pair.target.list, rows[i].target_uid))
+            pair_name(&c->pair, FINDING_UNREAD, rows[i].source_uid, "was not read back");
+    end_by_findings(c);
+}
+
+static void enter_compare(struct copy *c)
+{
+    struct delta d = delta_of(&c->pair);
+    struct delta_report r;
+    if (is_lopsided(&d)) {
+        if (c->aligned++ < ALIGNS)
+            go(c, ALIGN);
+        else
+            fail(c, COPY_DOWN, "it changes faster than it can be listed");
+        return;
+    }
+    if (name_contradiction(c))
+        return;
+    delta_compare(&d, NULL, NULL, &r);
+    c->pair.counts.compared_bytes = r.by_bytes;
+    c->pair.counts.compared_headers = r.by_header;
+    c->pair.counts.compared_listing = r.by_listing;
+    c->pair.counts.foreign = r.foreign;
+    if (r.foreign > 0)
+        LOG(INFO, "foreign_messages", LOG_S("mailbox", c->target_name), LOG_U("count", r.foreign));
+    if (r.shuffled > 0)
+        LOG(INFO, "order_not_kept", LOG_S("mailbox", c->target_name), LOG_U("count", r.shuffled));
+    if (r.by_kind[DELTA_FLAGS] + r.by_kind[DELTA_GONE] > 0 && c->round++ < ROUNDS) {
+        go(c, ALIGN); /* the server told of a change meanwhile, or does not do as told */
+    } else {
+        findings_count(c->pair.findings, FINDING_ZONE, r.zones);
+        c->pair.counts.zones_changed = findings_of(c->pair.findings, FINDING_ZONE);
+        delta_compare(&d, name_diff, c, &r);
+        end_by_findings(c);
+    }
+}
+
+/* --- END --- */
+
+static void stop(struct copy *c)
+{
+    struct pair *p = &c->pair;
+    loop_undefer(p->loop, &c->task);
+    settle_stop(&c->settle);
+    transfer_stop(&c->transfer);
+    doubles_stop(&c->doubles);
+    reflag_stop(&c->reflag);
+    remove_stop(&c->remove);
+    headers_stop(&c->headers);
+    verify_stop(&c->verify);
+    known_stop(&c->known);
+    imap_seq_free(&p->known);
+    ledger_forget(p->ledger, c);
+    imapc_forget(p->source.imap, c);
+    imapc_forget(p->target.imap, c);
+    selected_free(&p->source);
+    selected_free(&p->target);
+    imap_seq_free(&p->named);
+    flags_pool_free(&p->flags);
+}
+
+static void release(struct copy *c)
+{
+    imap_seq_free(&c->gone);
+    imap_seq_free(&c->pair.removable);
+    oddities_free(&c->odd);
+    free(c->source_name);
+    free(c->target_name);
+    free(c->why);
+    free(c);
+}
+
+static void write_reason(struct buf *out, const struct copy *c)
+{
+    if (c->rc == COPY_DIFFERS || c->rc == COPY_CANNOT) {
+        findings_describe(out, c->pair.findings);
+    } else if (c->why) {
+        buf_add_str(out, "mailbox ");
+        finding_show_mailbox(out, c->source_name);
+        buf_printf(out, ": %s", c->why);
+    }
+}
+
+static void note_gone(struct copy *c)
+{
+    size_t n;
+    const struct ledger_row *rows = ledger_rows(c->pair.ledger, &n);
+    imap_seq_free(&c->gone);
+    for (size_t i = 0; i < n; i++)
+        if (!mbox_list_find(&c->pair.source.list, rows[i].source_uid))
+            imap_seq_add(&c->gone, rows[i].source_uid, rows[i].source_uid);
+}
+
+static void enter_end(struct copy *c)
+{
+    if (c->rc == COPY_EQUAL)
+        note_gone(c);
+    struct pair *p = &c->pair;
+    struct buf reason = {0};
+    struct copy_result result = {.rc = c->rc,
+                                 .counts = p->counts,
+                                 .source_uidvalidity = p->source.uidvalidity,
+                                 .source_uidnext = selected_uidnext(&p->source),
+                                 .target_uidvalidity = p->target.uidvalidity,
+                                 .target_uidnext = selected_uidnext(&p->target),
+                                 .source_seen = p->source.seen,
+                                 .target_seen = p->target.seen,
+                                 .whole = c->whole,
+                                 .gone = &c->gone,
+                                 .vanished = selected_vanished(&p->source)};
+    if (c->rc == COPY_EQUAL && c->last && p->source.seen.modseq == 0)
+        result.source_marks = mbox_list_marks(&p->source.list, p->source.seen.uidnext);
+    write_reason(&reason, c);
+    result.reason = buf_str(&reason);
+    stop(c);
+    c->fn(c->owner, &result);
+    buf_free(&reason);
+    release(c);
+}
+
+/* --- the table of steps; what leads from one to the next stands at the head of copy.h --- */
+
+static void on_task(struct loop_task *task)
+{
+    static void (*const enter[])(struct copy * c) = {
+        [OPEN] = enter_open,       [BIND] = enter_bind,       [SETTLE] = enter_settle,
+        [RETAKE] = enter_retake,   [KNOWN] = enter_known, [ADDED] = enter_added, [REORDER] = enter_reorder, [APPEND] = enter_append,
+        [RELIST] = enter_relist,   [DOUBLES] = enter_doubles, [ALIGN] = enter_align,
+        [FLAGS] = enter_flags,     [EXPUNGE] = enter_expunge, [FORGET] = enter_forget,
+        [HEADERS] = enter_headers, [VERIFY] = enter_verify,   [LOOK] = enter_look,
+        [COMPARE] = enter_compare, [END] = enter_end,
+    };
+    struct copy *c = CONTAINER_OF(task, struct copy, task);
+    enter[c->step](c);
+}
+
+static void on_target_event(void *owner, enum imapc_event ev)
+{
+    struct copy *c = owner;
+    if (ev == IMAPC_DRAINED && c->transfer)
+        transfer_drained(c->transfer);
+}
+
+/* Lists are asked for again where something is missing, so the same line may come several times. */
+static void name_odd(struct copy *c, uint32_t uid, const char *text)
+{
+    struct pair *p = &c->pair;
+    if (!oddities_add(&c->odd, c->source_name, text))
+        return;
+    findings_of_uidvalidity(p->findings, p->source.uidvalidity);
+    findings_add(p->findings, FINDING_NOT_UNDERSTOOD, c->source_name, uid, "%s", text);
+}
+
+/* Where the list knows which message has that number, it rules. */
+static void on_source_odd(void *owner, const struct imapc_odd *odd)
+{
+    struct copy *c = owner;
+    const struct mbox_msg *m = mbox_list_at(&c->pair.source.list, odd->seq);
+    name_odd(c, m && (m->has & MBOX_UID) ? m->uid : odd->uid, odd->text);
+}
+
+/* Its UIDs are others. */
+static void on_target_odd(void *owner, const struct imapc_odd *odd)
+{
+    name_odd(owner, 0, odd->text);
+}
+
+static enum imapc_taken on_source_news(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+{
+    struct copy *c = owner;
+    return selected_data(&c->pair.source, resp, data);
+}
+
+static enum imapc_taken on_target_news(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+{
+    struct copy *c = owner;
+    return selected_data(&c->pair.target, resp, data);
+}
+
+struct copy *copy_start(const struct copy_request *request, copy_fn fn, void *owner)
+{
+    struct copy *c = xcalloc(1, sizeof *c);
+    struct pair *p = &c->pair;
+    c->fn = fn;
+    c->owner = owner;
+    c->progress = request->progress;
+    c->source_name = xstrdup(request->source_name);
+    c->target_name = xstrdup(request->target_name);
+    c->task.fn = on_task;
+    c->rc = COPY_EQUAL;
+    c->last = request->last;
+    if (request->was)
+        c->was = *request->was;
+    if (request->gone)
+        imap_seq_join(&c->gone, request->gone);
+    if (request->removable)
+        imap_seq_join(&p->removable, request->removable);
+    p->removes_all = !request->removable;
+    p->loop = request->loop;
+    p->ledger = request->ledger;
+    p->sample = (struct sample){.mode = request->verify, .seed = sample_seed(request->seed)};
+    c->reorder_max = request->reorder_max;
+    c->delete_share = request->delete_share;
+    p->findings = request->findings;
+    p->waivers = request->waivers;
+    p->leave_out = request->leave_out;
+    p->leave_out_rules = request->leave_out_rules;
+    p->began_s = (int64_t)(clock_wall_ms() / 1000);
+    p->late_from = request->late_from;
+    c->late_known = request->late_known;
+    p->flags = flags_pool_new();
+    p->progress = tell_progress;
+    selected_init(&p->source, request->source, p->flags, c->source_name, "source", true);
+    selected_init(&p->target, request->target, p->flags, c->target_name, "target", false);
+    imapc_watch(request->source, NULL, on_source_news, on_source_odd, c);
+    imapc_watch(request->target, on_target_event, on_target_news, on_target_odd, c);
+    go(c, OPEN);
+    return c;
+}
+
+void copy_cancel(struct copy **cp)
+{
+    struct copy *c = *cp;
+    if (!c)
+        return;
+    *cp = NULL;
+    stop(c);
+    release(c);
+}

@@ -1,0 +1,108 @@
+/* copy: makes one mailbox of the target equal to the one of the source, and proves it. The same engine is the
+ * first copy, the second run, each delta, and the last pass in the freeze:
+ *
+ *   OPEN      the source is EXAMINEd, the target SELECTed, and the messages are listed on both sides: all, or
+ *             what may have changed since both were equal (selected.h)
+ *   BIND      UIDVALIDITYs against the ledger's: where one has changed, what the ledger says is void
+ *   SETTLE    what is on the target though the ledger does not say so, above all a batch in doubt, by hash
+ *   RETAKE    copies that have to be appended anew for the sake of order are removed, and their rows
+ *   APPEND    what the ledger lacks, in UID order, streamed from FETCH to APPEND, hashed on the way
+ *   RELIST    what arrived, as the target shows it; its bytes are read back and hashed
+ *   REORDER   a message that was refused before and has arrived now lies behind those that follow it: these are
+ *             to be taken back and appended again; to RETAKE, once
+ *   DOUBLES   copies that landed late, after they were sent again, are removed
+ *   ALIGN     what was listed on one side alone is listed on the other too
+ *   FLAGS     STORE on the target where flags or keywords differ
+ *   EXPUNGE   copies whose source message is gone: UID EXPUNGE of exactly those UIDs; not unasked where they are
+ *             more than delete_share of all
+ *   FORGET    their rows
+ *   HEADERS   with migration.verify = headers: headers are read on both sides
+ *   VERIFY    other bytes not verified yet are read back from the target and hashed: all, or a sample (sample.h)
+ *   LOOK      what the target has become by FLAGS and EXPUNGE
+ *   COMPARE   UIDs, order, flags, keywords, instants of both listings; back to ALIGN, a few times, where a
+ *             server told of a change meanwhile
+ *
+ * The late watch (late_from) only adds: OPEN, BIND, SETTLE, KNOWN (what was copied
+ * before, by its bytes), APPEND, RELIST, VERIFY, ADDED; a changed UIDVALIDITY ends it.
+ *
+ * What can't be copied, or is not the same there, is a finding (finding.h), and the rest goes on. Any step
+ * may end it: with a finding about the mailbox as a whole, with a broken connection, or because the job went
+ * to another owner. */
+#ifndef IMAPFERRY_COPY_H
+#define IMAPFERRY_COPY_H
+
+#include "lib/leave_out.h"
+#include "lib/options.h"
+
+#include "migrator/found/finding.h"
+#include "migrator/imap/imap_client.h"
+#include "ledger.h"
+#include "stamp.h"
+
+enum copy_rc {
+    COPY_EQUAL,   /* verified equal, but for what is waived or only counted */
+    COPY_DIFFERS, /* findings that a later try may mend */
+    COPY_CANNOT,  /* findings that need a person */
+    COPY_DOWN,    /* a connection broke or the store is away: try again */
+    COPY_LOST,    /* the job is not ours any more */
+};
+
+struct copy_counts {
+    /* of the source; done = on the target */
+    uint64_t messages_total, messages_done, messages_verified, bytes_total, bytes_done;
+    uint64_t appended, stored, expunged;                         /* what this pass changed */
+    uint64_t compared_bytes, compared_headers, compared_listing; /* messages found equal: by their bytes, by
+                                                                   header and size, by size alone; flags and
+                                                                   date always */
+    uint64_t foreign;                                            /* messages of the target's own, which were left alone */
+    uint64_t zones_changed;                                      /* INTERNALDATE: equal instant, other zone */
+};
+
+struct copy_result {
+    enum copy_rc rc;
+    const char *reason; /* for people: the findings, or what broke; borrowed */
+    struct copy_counts counts;
+    uint32_t source_uidvalidity, source_uidnext, target_uidvalidity, target_uidnext;
+    struct stamp_side source_seen, target_seen; /* what both said before they were compared */
+    uint64_t source_marks; /* of a source without HIGHESTMODSEQ, in the freeze: UIDs and flags of all below
+                              source_seen.uidnext (mbox_list_marks()) */
+    bool whole;                                 /* all messages were listed on both sides */
+    const struct imap_seq
+        *gone;     /* COPY_EQUAL: source UIDs that are gone and whose copies were left; borrowed */
+    bool vanished; /* the source has no such mailbox (any more) */
+};
+
+struct copy_request {
+    struct loop *loop;
+    struct imapc *source, *target;         /* signed in; this copy uses them alone until it ends */
+    struct ledger *ledger;                 /* loaded; stays the caller's */
+    const char *source_name, *target_name; /* as on the wire */
+    bool last;                             /* in the freeze */
+    const struct stamp *was;               /* when both were equal, of this ledger; NULL: list all messages */
+    enum verify_mode verify;               /* migration.verify */
+    const char *seed;                      /* of the sample: the same for each copy of this mailbox */
+    uint32_t reorder_max;                  /* copies that are taken back for the sake of order */
+    uint32_t delete_share;                 /* per cent of the copies that are removed unasked */
+    const struct waivers *waivers;         /* borrowed; NULL = none */
+    const struct leave_out *leave_out;     /* borrowed; NULL = none */
+    uint32_t leave_out_rules;              /* those that mean this mailbox */
+    struct findings *findings;             /* emptied, then filled; stays the caller's */
+    const struct imap_seq *gone; /* ... but for these source UIDs, whose copies were left */
+    /* Source UIDs whose copies are removed if they are gone from the source; NULL: all that are gone. Until all
+     * other mailboxes of the account have what is new in them, a copy whose message may have moved to one of them
+     * stays. */
+    uint32_t late_from; /* not 0: source UIDs from here on came after the flip: add them, nothing else */
+    struct imap_seq *late_known;   /* filled with those of them that were copied before; may be NULL */
+    const struct imap_seq *removable;
+    void (*progress)(void *owner,
+                     const struct copy_counts *c); /* may be NULL; at most a few times a second */
+};
+
+struct copy;
+typedef void (*copy_fn)(void *owner, const struct copy_result *result);
+
+/* Never calls back before it returned. request is copied. */
+struct copy *copy_start(const struct copy_request *request, copy_fn fn, void *owner);
+void copy_cancel(struct copy **c);
+
+#endif

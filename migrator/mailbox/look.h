@@ -1,0 +1,28 @@
+/* look: how mailboxes are at this moment, seen by opening them: EXAMINE of each, pipelined, for UIDVALIDITY, UIDNEXT,
+ * HIGHESTMODSEQ and the number of messages. For the freeze, where an answer has to hold: STATUS is answered from a
+ * cache by some servers. Dovecot's lacked messages that had been moved into a Maildir half a second before, with an OK
+ * to the client. */
+#ifndef IMAPFERRY_LOOK_H
+#define IMAPFERRY_LOOK_H
+
+#include "migrator/imap/imap_client.h"
+#include "stamp.h"
+
+struct look_at {
+    const char *name;      /* as on the wire; borrowed */
+    struct stamp_side now; /* what was seen; all 0 where it could not be opened */
+};
+
+struct look;
+/* up: false where the connection broke, and what was seen counts for nothing. The look is gone when it is called. */
+typedef void (*look_fn)(void *owner, bool up);
+
+/* Leaves the connection with the last of them selected. at (n > 0 of them) is borrowed until the end. Never calls back
+ * before it returned. */
+struct look *look_start(struct imapc *c, struct look_at *at, size_t n, look_fn fn, void *owner);
+/* Takes what a server tells of a mailbox that it opens. Taken: it was that. */
+enum imapc_taken look_take(struct stamp_side *now, const struct imap_resp *resp);
+/* NULL is fine. */
+void look_cancel(struct look **l);
+
+#endif

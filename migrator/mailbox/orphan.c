@@ -1,0 +1,238 @@
+#include <stdlib.h>
+
+#include "lib/xalloc.h"
+
+#include "delta.h"
+#include "orphan.h"
+#include "pair.h"
+#include "remove.h"
+#include "touch.h"
+
+enum step { PROBE, OPEN, REMOVE, LEAVE, DELETE };
+
+struct orphan {
+    struct orphan_request r;
+    orphan_fn fn;
+    void *owner;
+    struct pair pair; /* of which only the target is opened */
+    enum step step;
+    struct remove *remove;
+    struct touch_run *touch; /* of DELETE */
+    bool empty; /* as STATUS says */
+    struct orphan_result result;
+};
+
+static void stop(struct orphan *o)
+{
+    imapc_forget(o->r.source, o);
+    imapc_forget(o->r.target, o);
+    remove_stop(&o->remove);
+    touch_stop(&o->touch);
+    selected_free(&o->pair.target);
+    flags_pool_free(&o->pair.flags);
+}
+
+static void end(void *owner, enum copy_rc rc, const char *why)
+{
+    struct orphan *o = owner;
+    char *text = xstrdup(why); /* it may be of what is stopped here */
+    stop(o);
+    o->result.rc = rc;
+    o->result.why = text;
+    o->fn(o->owner, &o->result);
+    free(text);
+    free(o);
+}
+
+static void send_name(struct orphan *o, struct imapc *c, const char *verb, const char *name, const char *behind,
+                      imapc_data_fn data, imapc_end_fn fn)
+{
+    struct imap_writer w;
+    imap_writer_init(&w, imapc_literals(c));
+    imap_write_raw(&w, "%s ", verb);
+    imap_write_astring(&w, span_str(name));
+    imap_write_raw(&w, "%s", behind);
+    imapc_send(c, &w, &(struct imapc_command){.data = data, .end = fn, .owner = o, .mailbox = name});
+}
+
+/* --- DELETE, LEAVE --- */
+
+static void on_deleted(void *owner, const struct imapc_end *e)
+{
+    struct orphan *o = owner;
+    if (e->rc == IMAPC_DOWN) {
+        end(o, COPY_DOWN, imapc_error(o->r.target));
+        return;
+    }
+    o->result.stays = e->rc != IMAPC_OK;
+    touch_end(o->touch, end);
+}
+
+/* Executed late it would take away what the user has made of that name since. */
+static void on_ready(void *owner, uint64_t modseq)
+{
+    struct orphan *o = owner;
+    (void)modseq;
+    send_name(o, o->r.target, "DELETE", o->r.target_name, "", NULL, on_deleted);
+}
+
+static enum imapc_taken on_status_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+{
+    struct orphan *o = owner;
+    uint32_t messages;
+    if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "STATUS"))
+        return IMAPC_NOT_MINE;
+    o->empty = imap_value_u32(imap_value_get(imap_value_at(data, 1), "MESSAGES"), &messages) && messages == 0;
+    return stamp_status_is_whole(data) ? IMAPC_TAKEN : IMAPC_ODD;
+}
+
+static void on_counted(void *owner, const struct imapc_end *e)
+{
+    struct orphan *o = owner;
+    if (e->rc == IMAPC_DOWN) {
+        end(o, COPY_DOWN, imapc_error(o->r.target));
+    } else if (e->rc != IMAPC_OK || !o->empty) {
+        o->result.stays = true;
+        end(o, COPY_EQUAL, "");
+    } else {
+        o->step = DELETE;
+        o->touch = touch_start(&o->pair, NULL, 0, on_ready, end, o);
+    }
+}
+
+static void on_left(void *owner, const struct imapc_end *e)
+{
+    struct orphan *o = owner;
+    if (e->rc == IMAPC_DOWN)
+        end(o, COPY_DOWN, imapc_error(o->r.target));
+    else
+        send_name(o, o->r.target, "STATUS", o->r.target_name, " (MESSAGES)", on_status_data, on_counted);
+}
+
+/* What is selected can't be deleted everywhere, and CLOSE removes what is marked, whosever it is. */
+static void leave(struct orphan *o)
+{
+    const struct imapc_command cmd = {.end = on_left, .owner = o};
+    bool unselect = imap_caps_has(imapc_caps(o->r.target), CAP_UNSELECT);
+    o->result.stays = !o->r.made || o->r.has_children || o->pair.target.list.n > 0;
+    if (o->result.stays) {
+        end(o, COPY_EQUAL, "");
+        return;
+    }
+    o->step = LEAVE;
+    imapc_watch(o->r.target, NULL, NULL, NULL, NULL);
+    imapc_sendf(o->r.target, &cmd, "%s", unselect ? "UNSELECT" : "EXAMINE INBOX");
+}
+
+/* --- REMOVE --- */
+
+static void on_removed(void *owner, enum copy_rc rc, const char *why)
+{
+    struct orphan *o = owner;
+    if (rc == COPY_EQUAL)
+        leave(o);
+    else
+        end(o, rc, why);
+}
+
+/* What of the ledger is still there. */
+static struct imap_seq copies(const struct orphan *o)
+{
+    struct imap_seq uids = {0};
+    uint32_t source, target;
+    size_t n;
+    const struct ledger_row *rows = ledger_rows(o->r.ledger, &n);
+    if (!ledger_bound(o->r.ledger, &source, &target) || target != o->pair.target.uidvalidity)
+        return uids;
+    for (size_t i = 0; i < n; i++)
+        if (mbox_list_find(&o->pair.target.list, rows[i].target_uid))
+            imap_seq_add(&uids, rows[i].target_uid, rows[i].target_uid);
+    return uids;
+}
+
+static bool is_allowed(struct orphan *o, uint64_t n)
+{
+    uint64_t all = ledger_sums(o->r.ledger)->rows, open = findings_open(o->r.findings);
+    if (!delta_is_large_share(n, all, o->r.delete_share))
+        return true;
+    findings_add(o->r.findings, FINDING_SHARE, o->r.source_name, 0,
+                 "the source has it no more: %llu copies are not removed unasked", (unsigned long long)n);
+    return findings_open(o->r.findings) == open;
+}
+
+static void on_opened(void *owner, enum copy_rc rc, const char *why)
+{
+    struct orphan *o = owner;
+    if (rc != COPY_EQUAL && selected_vanished(&o->pair.target)) {
+        end(o, COPY_EQUAL, "");
+        return;
+    }
+    if (rc != COPY_EQUAL) {
+        end(o, rc, why);
+        return;
+    }
+    struct imap_seq uids = copies(o);
+    o->result.removed = imap_seq_count(&uids);
+    o->step = REMOVE;
+    if (uids.n == 0)
+        leave(o);
+    else if (is_allowed(o, o->result.removed))
+        o->remove = remove_start(&o->pair, &uids, on_removed, o);
+    else
+        end(o, COPY_DIFFERS, "");
+    imap_seq_free(&uids);
+}
+
+/* --- PROBE --- */
+
+static enum imapc_taken on_probe_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+{
+    (void)owner;
+    if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "STATUS"))
+        return IMAPC_NOT_MINE;
+    return stamp_status_is_whole(data) ? IMAPC_TAKEN : IMAPC_ODD;
+}
+
+static enum imapc_taken on_news(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+{
+    struct orphan *o = owner;
+    return selected_data(&o->pair.target, resp, data);
+}
+
+static void on_probed(void *owner, const struct imapc_end *e)
+{
+    struct orphan *o = owner;
+    if (e->rc == IMAPC_DOWN) {
+        end(o, COPY_DOWN, imapc_error(o->r.source));
+    } else if (e->rc == IMAPC_OK || imapc_end_temporary(e)) {
+        end(o, COPY_DIFFERS, "the source does not list it, and has it");
+    } else {
+        o->step = OPEN;
+        imapc_watch(o->r.target, NULL, on_news, NULL, o);
+        selected_open(&o->pair.target, NULL, on_opened, o);
+    }
+}
+
+struct orphan *orphan_start(const struct orphan_request *request, orphan_fn fn, void *owner)
+{
+    struct orphan *o = xcalloc(1, sizeof *o);
+    o->r = *request;
+    o->fn = fn;
+    o->owner = owner;
+    o->pair.loop = request->loop;
+    o->pair.ledger = request->ledger;
+    o->pair.flags = flags_pool_new();
+    selected_init(&o->pair.target, request->target, o->pair.flags, request->target_name, "target", false);
+    send_name(o, request->source, "STATUS", request->source_name, " (MESSAGES)", on_probe_data, on_probed);
+    return o;
+}
+
+void orphan_cancel(struct orphan **op)
+{
+    struct orphan *o = *op;
+    *op = NULL;
+    if (!o)
+        return;
+    stop(o);
+    free(o);
+}

@@ -1,0 +1,68 @@
+/* backends: what this process may open to each backend: its TLS policy, and how many connections at most, all
+ * jobs together (max_connections), and how fast (pace.h). A job works with pairs of connections, one to either side, so they are
+ * reserved in pairs: nobody ever holds one half and waits for the other. The first pair of a job waits in
+ * line; further ones are for what is left over. Late looks (schedule.h) have a line of their own: of each backend
+ * they take at most half (of one connection, that one), and while a job waits for it, one and no more (of one connection, every
+ * second turn), so that neither starves. What they wait for and may have, no further pair of a job takes. */
+#ifndef IMAPFERRY_BACKENDS_H
+#define IMAPFERRY_BACKENDS_H
+
+#include "lib/backend_login.h"
+#include "lib/conf.h"
+#include "lib/loop.h"
+#include "lib/reasons.h"
+
+#include "migrator/imap/pace.h"
+
+struct backends;
+
+/* NULL: *error is a text to free (a ca_file that can't be read). conf must live as long. */
+struct backends *backends_new(struct loop *l, const struct conf *conf, char **error) MUST_CHECK;
+/* All reservations must have been given back. */
+void backends_free(struct backends **b);
+struct tls_policy *backends_tls(const struct backends *b, const struct conf_backend *backend);
+
+/* After a reload of the configuration: takes the policies (one a backend, NULL: as it is) of connections from now on, and
+ * obeys its numbers anew; what rests is tried at once. */
+void backends_renew(struct backends *b, struct tls_policy **fresh);
+
+/* How fast it may be used, by all connections together. */
+struct pace *backends_pace(const struct backends *b, const struct conf_backend *backend);
+
+/* ---- does it refuse us as such? (refusal.h) */
+
+/* What a sign-in came to; detail: for people, of a refusal. */
+void backends_note_sign_in(struct backends *b, const struct conf_backend *backend, enum login_rc rc, bool as_master,
+                           const char *user, const char *detail);
+/* May a job with these two begin? 0: yes, as the trial where one of them rests. Else ms until it may be tried. */
+uint64_t backends_try(struct backends *b, const struct conf_backend *source, const struct conf_backend *target);
+/* Nothing can be begun: each pair of the configuration has a backend that rests. *ms: until the next trial. */
+bool backends_all_rest(const struct backends *b, uint64_t *ms);
+bool backend_rests(const struct backends *b, const struct conf_backend *backend);
+/* Of two of which one rests: for what, and until the next trial. */
+enum why backends_why(const struct backends *b, const struct conf_backend *source, const struct conf_backend *target);
+uint64_t backends_wait_ms(const struct backends *b, const struct conf_backend *source, const struct conf_backend *target);
+/* Which backends rest, and why, as one text for people; nothing where none does. */
+void backends_write_rests(const struct backends *b, struct buf *out);
+
+/* A place in the line; embedded in what waits. {0} is one that does not wait. */
+struct pair_wait {
+    const struct conf_backend *source, *target;
+    bool late; /* for a late look */
+    void (*fn)(struct pair_wait *w); /* the pair is reserved for you now; called from the loop */
+    bool waiting;
+    TAILQ_ENTRY(pair_wait) link;
+};
+void backends_wait_pair(struct backends *b, struct pair_wait *w);
+/* Leaves the line; nothing when not in it. */
+void backends_unwait(struct backends *b, struct pair_wait *w);
+/* Is there somebody in the line? */
+bool backends_awaited(const struct backends *b);
+/* Only if nobody waits who may have it, and both have room: true, reserved. */
+bool backends_try_pair(struct backends *b, const struct conf_backend *source, const struct conf_backend *target,
+                       bool late) MUST_CHECK;
+/* late: as it was reserved. */
+void backends_give_pair(struct backends *b, const struct conf_backend *source, const struct conf_backend *target,
+                        bool late);
+
+#endif

@@ -1,0 +1,417 @@
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <uv.h>
+
+#include "lib/imap_write.h"
+#include "lib/log.h"
+#include "lib/xalloc.h"
+
+#include "hook.h"
+#include "hook_http.h"
+
+enum {
+    SAID_MAX = 1000, /* bytes of standard error that are kept */
+    TRIES = 4,
+    REST_MS = 1000, /* before the second try; four times as long before each further one */
+};
+
+struct hook {
+    struct loop *loop;
+    hook_fn fn; /* NULL: cancelled, or told */
+    void *owner;
+    char *event;
+    struct hook_http *http; /* a URL: it has all the rest, NULL = a program */
+    struct timer *deadline;
+    struct loop_task task; /* could not be started */
+    uv_process_t process;
+    uv_pipe_t err;
+    unsigned handles; /* that are not closed yet */
+    bool running, eof, late;
+    int64_t status;
+    int signal;
+    char said[SAID_MAX], block[4096];
+    size_t n_said;
+    int error; /* of the start */
+};
+
+/* ---- arguments */
+
+void hook_expand(struct buf *out, const struct hook_call *c, const char *s)
+{
+    for (; *s; s++) {
+        const char *value = NULL;
+        if (*s == '%')
+            switch (s[1]) {
+            case 'u':
+                value = c->login;
+                break;
+            case 'k':
+                value = c->user;
+                break;
+            case 's':
+                value = c->source;
+                break;
+            case 't':
+                value = c->target;
+                break;
+            case 'e':
+                value = c->event;
+                break;
+            case '%':
+                value = "%";
+                break;
+            }
+        if (value) {
+            buf_add_str(out, value);
+            s++;
+        } else {
+            buf_add(out, s, 1);
+        }
+    }
+}
+
+static char **make_arguments(const struct hook_call *c)
+{
+    char **argv = xcalloc(c->command->n + 1, sizeof(*argv));
+
+    for (size_t i = 0; i < c->command->n; i++) {
+        struct buf b = {0};
+        hook_expand(&b, c, c->command->items[i]);
+        argv[i] = xstrdup(buf_str(&b));
+        buf_free(&b);
+    }
+    return argv;
+}
+
+static char **make_environment(const struct hook_call *c)
+{
+    size_t n = 0;
+
+    while (environ[n])
+        n++;
+    char **env = xcalloc(n + 6, sizeof(*env));
+    for (size_t i = 0; i < n; i++)
+        env[i] = xstrdup(environ[i]);
+    env[n] = xasprintf("IMAPFERRY_EVENT=%s", c->event);
+    env[n + 1] = xasprintf("IMAPFERRY_USER=%s", c->login);
+    env[n + 2] = xasprintf("IMAPFERRY_ACCOUNT=%s", c->user);
+    env[n + 3] = xasprintf("IMAPFERRY_SOURCE=%s", c->source);
+    env[n + 4] = xasprintf("IMAPFERRY_TARGET=%s", c->target);
+    return env;
+}
+
+static void free_texts(char **texts)
+{
+    for (size_t i = 0; texts[i]; i++)
+        free(texts[i]);
+    free(texts);
+}
+
+/* ---- the end */
+
+static void release(struct hook *h)
+{
+    if (h->handles > 0)
+        return;
+    loop_undefer(h->loop, &h->task);
+    free(h->event);
+    free(h);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct hook *h = handle->data;
+
+    h->handles--;
+    release(h);
+}
+
+static void close_all(struct hook *h)
+{
+    timer_free(&h->deadline);
+    if (!uv_is_closing((uv_handle_t *)&h->process))
+        uv_close((uv_handle_t *)&h->process, on_closed);
+    if (!uv_is_closing((uv_handle_t *)&h->err))
+        uv_close((uv_handle_t *)&h->err, on_closed);
+}
+
+static void kill_all(struct hook *h)
+{
+    if (h->running)
+        kill(-h->process.pid, SIGKILL);
+}
+
+static void write_error(const struct hook *h, struct buf *out)
+{
+    if (h->error)
+        buf_printf(out, "could not be started: %s", uv_strerror(h->error));
+    else if (h->late)
+        buf_add_str(out, "took too long");
+    else if (h->signal)
+        buf_printf(out, "was ended by signal %d", h->signal);
+    else if (h->status)
+        buf_printf(out, "ended with status %d", (int)h->status);
+    else
+        return;
+    if (h->n_said > 0) {
+        const char *feed = memchr(h->said, '\n', h->n_said);
+        buf_add_str(out, ": ");
+        imap_write_text(out, span_of(h->said, feed ? (size_t)(feed - h->said) : h->n_said));
+    }
+}
+
+static void tell(struct hook *h)
+{
+    struct buf error = {0};
+    hook_fn fn = h->fn;
+    void *owner = h->owner;
+
+    write_error(h, &error);
+    if (h->n_said > 0)
+        LOG(INFO, "hook_said", LOG_S("event_of", h->event), LOG_SPAN("text", span_of(h->said, h->n_said)));
+    h->fn = NULL;
+    close_all(h);
+    if (fn)
+        fn(owner, error.len ? buf_str(&error) : NULL);
+    buf_free(&error);
+}
+
+/* Both are awaited: what it said last, and how it ended; but not what others said whom it left behind. */
+static void end_if_over(struct hook *h)
+{
+    if (!h->running && h->fn)
+        tell(h);
+}
+
+static void on_ended(uv_process_t *process, int64_t status, int signal_number)
+{
+    struct hook *h = process->data;
+
+    h->running = false;
+    h->status = status;
+    h->signal = signal_number;
+    if (h->eof || h->late)
+        end_if_over(h);
+    else
+        timer_start(h->deadline, 100);
+}
+
+static void on_alloc(uv_handle_t *handle, size_t size, uv_buf_t *buf)
+{
+    struct hook *h = handle->data;
+
+    (void)size;
+    *buf = uv_buf_init(h->block, sizeof(h->block));
+}
+
+static void on_said(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    struct hook *h = stream->data;
+
+    if (n > 0) {
+        size_t room = SAID_MAX - h->n_said, take = (size_t)n < room ? (size_t)n : room;
+        memcpy(h->said + h->n_said, buf->base, take);
+        h->n_said += take;
+    } else if (n < 0) {
+        h->eof = true;
+        uv_read_stop(stream);
+        end_if_over(h);
+    }
+}
+
+static void on_deadline(void *owner)
+{
+    struct hook *h = owner;
+
+    if (h->running) {
+        h->late = true;
+        kill_all(h);
+    } else {
+        end_if_over(h);
+    }
+}
+
+static void on_no_start(struct loop_task *task)
+{
+    tell(CONTAINER_OF(task, struct hook, task));
+}
+
+/* ---- the start */
+
+static void start_program(struct hook *h, const struct hook_call *call)
+{
+    char **argv = make_arguments(call), **env = make_environment(call);
+    uv_stdio_container_t stdio[3] = {{.flags = UV_IGNORE}, {.flags = UV_IGNORE}, {.flags = 0}};
+    uv_process_options_t spawn = {.exit_cb = on_ended,
+                                    .file = argv[0],
+                                    .args = argv,
+                                    .env = env,
+                                    .flags = UV_PROCESS_DETACHED,
+                                    .stdio_count = 3,
+                                    .stdio = stdio};
+
+    h->task.fn = on_no_start;
+    h->deadline = timer_new(h->loop, on_deadline, h);
+    h->handles = 2;
+    h->process.data = h->err.data = h;
+    uv_pipe_init(&h->loop->uv, &h->err, 0);
+    stdio[2].flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE;
+    stdio[2].data.stream = (uv_stream_t *)&h->err;
+    h->error = uv_spawn(&h->loop->uv, &h->process, &spawn);
+    free_texts(argv);
+    free_texts(env);
+    if (h->error) {
+        loop_defer(h->loop, &h->task);
+        return;
+    }
+    h->running = true;
+    uv_read_start((uv_stream_t *)&h->err, on_alloc, on_said);
+    timer_start(h->deadline, call->timeout_ms);
+}
+
+static void on_http(void *owner, const char *error)
+{
+    struct hook *h = owner;
+    hook_fn fn = h->fn;
+    void *whose = h->owner;
+
+    h->http = NULL;
+    release(h);
+    fn(whose, error);
+}
+
+struct hook *hook_start(struct loop *l, const struct hook_call *call, hook_fn fn, void *owner)
+{
+    struct hook *h = xcalloc(1, sizeof(*h));
+
+    h->loop = l;
+    h->fn = fn;
+    h->owner = owner;
+    h->event = xstrdup(call->event);
+    if (conf_hook_is_url(call->command))
+        h->http = hook_http_start(l, call, on_http, h);
+    else
+        start_program(h, call);
+    return h;
+}
+
+void hook_cancel(struct hook **hp)
+{
+    struct hook *h = *hp;
+
+    *hp = NULL;
+    if (!h)
+        return;
+    if (h->http) {
+        hook_http_cancel(&h->http);
+        release(h);
+        return;
+    }
+    kill_all(h);
+    h->fn = NULL;
+    loop_undefer(h->loop, &h->task);
+    if (h->running)
+        waitpid(h->process.pid, NULL, WNOHANG);
+    close_all(h);
+}
+
+/* ---- hooks that nobody waits for */
+
+struct hooks_entry {
+    TAILQ_ENTRY(hooks_entry) link;
+    hook_fn fn;
+    void *owner;
+    struct hooks *hooks;
+    struct hook_call call; /* its strings are owned; the command is the configuration's */
+    struct hook *hook;
+    struct timer *rest;
+    unsigned tries;
+    uint64_t rest_ms;
+};
+
+struct hooks {
+    struct loop *loop;
+    TAILQ_HEAD(, hooks_entry) entries;
+};
+
+static void entry_free(struct hooks_entry *e)
+{
+    hook_cancel(&e->hook);
+    TAILQ_REMOVE(&e->hooks->entries, e, link);
+    timer_free(&e->rest);
+    free((char *)e->call.user);
+    free((char *)e->call.login);
+    free((char *)e->call.source);
+    free((char *)e->call.target);
+    free(e);
+}
+
+static void on_entry(void *owner, const char *error)
+{
+    struct hooks_entry *e = owner;
+
+    e->hook = NULL;
+    if (error)
+        LOG(ERROR, "hook_failed", LOG_S("event_of", e->call.event), LOG_S("user", e->call.user),
+            LOG_S("why", error), LOG_U("try", e->tries));
+    if (!error || e->tries == TRIES) {
+        hook_fn fn = e->fn;
+        void *whose = e->owner;
+        entry_free(e);
+        fn(whose, error);
+        return;
+    }
+    timer_start(e->rest, e->rest_ms);
+    e->rest_ms *= 4;
+}
+
+static void try_entry(void *owner)
+{
+    struct hooks_entry *e = owner;
+
+    e->tries++;
+    e->hook = hook_start(e->hooks->loop, &e->call, on_entry, e);
+}
+
+void hooks_run(struct hooks *hooks, const struct hook_call *call, hook_fn fn, void *owner)
+{
+    struct hooks_entry *e = xcalloc(1, sizeof(*e));
+    e->fn = fn;
+    e->owner = owner;
+    e->hooks = hooks;
+    e->call = *call;
+    e->call.user = xstrdup(call->user);
+    e->call.login = xstrdup(call->login);
+    e->call.source = xstrdup(call->source);
+    e->call.target = xstrdup(call->target);
+    e->rest_ms = REST_MS;
+    e->rest = timer_new(hooks->loop, try_entry, e);
+    TAILQ_INSERT_TAIL(&hooks->entries, e, link);
+    try_entry(e);
+}
+
+struct hooks *hooks_new(struct loop *l)
+{
+    struct hooks *h = xcalloc(1, sizeof(*h));
+
+    h->loop = l;
+    TAILQ_INIT(&h->entries);
+    return h;
+}
+
+void hooks_free(struct hooks **hp)
+{
+    struct hooks *h = *hp;
+    struct hooks_entry *e;
+
+    *hp = NULL;
+    if (!h)
+        return;
+    while ((e = TAILQ_FIRST(&h->entries)))
+        entry_free(e);
+    free(h);
+}
