@@ -9,81 +9,6 @@
 
 enum { DESCRIBED = 3, NAME_SHOWN = 120 /* bytes */ };
 
-static const struct {
-    const char *word;
-    enum finding_class class;
-    bool again;     /* a later try may mend it */
-    bool by_person; /* all of the kind may be waived by its word */
-    const char *text;
-    enum why why; /* of an account that has it alone; 0: WHY_CANNOT */
-    bool one;     /* not by_person, but all of the kind in one mailbox may be waived */
-} rows[FINDING_KINDS] = {
-    [FINDING_TOO_LARGE] = {"too_large", FINDING_BLOCKS, false, true,
-                           "larger than the new server takes (APPENDLIMIT)"},
-    [FINDING_REFUSED] = {"refused", FINDING_BLOCKS, false, true, "refused by the new server"},
-    [FINDING_EMPTY] = {"empty", FINDING_BLOCKS, false, true, "messages without a byte"},
-    [FINDING_BAD_DATE] = {"bad_date", FINDING_BLOCKS, false, true, "the old server gives no date for them"},
-    [FINDING_UNREADABLE] = {"unreadable", FINDING_BLOCKS, true, true, "the old server does not give them"},
-    [FINDING_MUTABLE] = {"mutable", FINDING_BLOCKS, true, true,
-                         "the old server gives other bytes at each reading"},
-    [FINDING_LEFT_BY_WAIVER] = {"left_by_waiver", FINDING_COUNTED, false, false,
-                                "not copied, since a person waived them"},
-    [FINDING_LEFT_OUT] = {"left_out", FINDING_COUNTED, false, false,
-                          "left out by a rule of the configuration"},
-    [FINDING_NOT_COPIED] = {"not_copied", FINDING_BLOCKS, true, false, "not copied"},
-    [FINDING_MISSING] = {"missing", FINDING_BLOCKS, true, false, "copied, and gone from the new server"},
-    [FINDING_BYTES] = {"bytes", FINDING_BLOCKS, true, true, "other bytes on the new server"},
-    [FINDING_UNREAD] = {"unread", FINDING_BLOCKS, true, false, "the new server does not give them back"},
-    [FINDING_DATE] = {"date", FINDING_BLOCKS, true, true, "another instant on the new server"},
-    [FINDING_FLAGS] = {"flags", FINDING_BLOCKS, true, true, "other flags on the new server"},
-    [FINDING_FLAGS_LOST] = {"flags_lost", FINDING_BLOCKS, false, true,
-                            "flags or keywords that the new server can't keep"},
-    [FINDING_ZONE] = {"zone", FINDING_COUNTED, false, false, "the same instant, in another time zone"},
-    [FINDING_ORDER] = {"order", FINDING_BLOCKS, false, true, "another order on the new server"},
-    [FINDING_BETWEEN] = {"between", FINDING_COUNTED, false, false,
-                         "messages of the new server's own that lie between the copies"},
-    [FINDING_LEFTOVER] = {"leftover", FINDING_BLOCKS, true, true,
-                          "gone from the old server, while the copy is there"},
-    [FINDING_UNREMOVABLE] = {"unremovable", FINDING_BLOCKS, false, false,
-                             "copies to be removed, which the new server can't without UIDPLUS"},
-    [FINDING_SHARE] =
-        {"share", FINDING_BLOCKS, false, true,
-         "so many messages went from the old server that their copies were not removed unasked"},
-    [FINDING_LISTING] = {"listing", FINDING_BLOCKS, true, false, "a server does not list what it has",
-                         .one = true},
-    [FINDING_NOT_UNDERSTOOD] = {"not_understood", FINDING_BLOCKS, false, false,
-                                "answers of a server that can't be understood", WHY_NOT_UNDERSTOOD, .one = true},
-    [FINDING_DISAGREES] = {"disagrees", FINDING_COUNTED, false, false,
-                           "a server contradicts itself about mailboxes, which were tried"},
-    [FINDING_NAME] = {"name", FINDING_BLOCKS, false, true, "mailboxes that the new server can't spell"},
-    [FINDING_COLLISION] = {"collision", FINDING_BLOCKS, false, true,
-                           "mailboxes that get the same name on the new server"},
-    [FINDING_VIRTUAL] = {"virtual", FINDING_COUNTED, false, false,
-                         "views of messages that lie in other mailboxes"},
-    [FINDING_ALL_MAIL] = {"all_mail", FINDING_BLOCKS, false, true,
-                          "views that also show messages which lie in no other mailbox"},
-    [FINDING_EXTRA_MAILBOX] = {"extra_mailbox", FINDING_COUNTED, false, false,
-                               "mailboxes that only the new server has"},
-    [FINDING_SPECIAL_USE] = {"special_use", FINDING_COUNTED, false, false, "special uses that differ"},
-    [FINDING_SUBSCRIPTION] = {"subscription", FINDING_COUNTED, false, false,
-                              "subscriptions that the new server does not take"},
-    [FINDING_NO_SUBSCRIPTIONS] = {"no_subscriptions", FINDING_COUNTED, false, false,
-                                  "a server does not tell what is subscribed, so that was left as it is"},
-    [FINDING_ACL] = {"acl", FINDING_BLOCKS, false, true, "rights that the new server does not take"},
-    [FINDING_METADATA] = {"metadata", FINDING_BLOCKS, false, true,
-                          "annotations that the new server does not take"},
-    [FINDING_NO_METADATA] = {"no_metadata", FINDING_COUNTED, false, false,
-                             "annotations, which the new server does not have"},
-    [FINDING_UNTOLD] = {"untold", FINDING_COUNTED, false, false,
-                        "rights or annotations that the old server says it has, and does not tell"},
-    [FINDING_SHARED] = {"shared", FINDING_BLOCKS, false, true, "mailboxes shared with others, or of others",
-                        WHY_SHARED},
-    [FINDING_SAME_ACCOUNT] = {"same_account", FINDING_BLOCKS, false, true,
-                              "has the mail of another account", WHY_SAME_ACCOUNT},
-    [FINDING_QUOTA] = {"quota", FINDING_BLOCKS, false, false, "over the quota of the new server", WHY_QUOTA},
-    [FINDING_QUOTA_LIMIT] = {"quota_limit", FINDING_COUNTED, false, false, "limits that differ"},
-};
-
 struct findings {
     const struct waivers *waivers; /* borrowed */
     uint32_t uidvalidity;
@@ -94,41 +19,6 @@ struct findings {
         uint64_t open, waived;
     } kinds[FINDING_KINDS];
 };
-
-const char *finding_word(enum finding_kind k)
-{
-    return rows[k].word;
-}
-
-const char *finding_text(enum finding_kind k)
-{
-    return rows[k].text;
-}
-
-enum finding_class finding_class(enum finding_kind k)
-{
-    return rows[k].class;
-}
-
-bool finding_is_waivable(enum finding_kind k)
-{
-    return rows[k].by_person;
-}
-
-bool finding_is_waivable_in_one(enum finding_kind k)
-{
-    return rows[k].by_person || rows[k].one;
-}
-
-bool finding_parse(struct span word, enum finding_kind *_k)
-{
-    for (size_t k = 0; k < FINDING_KINDS; k++)
-        if (span_is(word, rows[k].word)) {
-            *_k = (enum finding_kind)k;
-            return true;
-        }
-    return false;
-}
 
 /* Bytes that are no text are shown by their numbers. */
 static void add_raw_name(struct buf *text, const char *name)
@@ -263,7 +153,7 @@ void findings_count(struct findings *f, enum finding_kind kind, uint64_t n)
 
 void findings_join(struct findings *f, const struct findings *other)
 {
-    for (size_t k = 0; k < FINDING_KINDS; k++) {
+    for (enum finding_kind k = 0; k < FINDING_KINDS; k++) {
         f->kinds[k].open += other->kinds[k].open;
         f->kinds[k].waived += other->kinds[k].waived;
     }
@@ -291,8 +181,8 @@ uint64_t findings_total(const struct findings *f)
 {
     uint64_t n = 0;
 
-    for (size_t k = 0; k < FINDING_KINDS; k++)
-        n += findings_of(f, (enum finding_kind)k);
+    for (enum finding_kind k = 0; k < FINDING_KINDS; k++)
+        n += findings_of(f, k);
     return n;
 }
 
@@ -300,8 +190,8 @@ uint64_t findings_open(const struct findings *f)
 {
     uint64_t n = 0;
 
-    for (size_t k = 0; k < FINDING_KINDS; k++)
-        n += rows[k].class == FINDING_BLOCKS ? f->kinds[k].open : 0;
+    for (enum finding_kind k = 0; k < FINDING_KINDS; k++)
+        n += finding_class(k) == FINDING_BLOCKS ? f->kinds[k].open : 0;
     return n;
 }
 
@@ -311,12 +201,12 @@ enum why findings_why(const struct findings *f)
 
     if (f->kinds[FINDING_SAME_ACCOUNT].open > 0)
         return WHY_SAME_ACCOUNT;
-    for (size_t k = 0; k < FINDING_KINDS; k++) {
-        if (rows[k].class != FINDING_BLOCKS || rows[k].again || f->kinds[k].open == 0)
+    for (enum finding_kind k = 0; k < FINDING_KINDS; k++) {
+        if (finding_class(k) != FINDING_BLOCKS || finding_is_mendable(k) || f->kinds[k].open == 0)
             continue;
-        if (why != WHY_DIFFERS || !rows[k].why)
+        if (why != WHY_DIFFERS || !finding_why(k))
             return WHY_CANNOT;
-        why = rows[k].why;
+        why = finding_why(k);
     }
     return why;
 }
@@ -345,7 +235,7 @@ void findings_describe(struct buf *out, const struct findings *f)
     for (int again = 0; again < 2; again++)
         for (size_t i = 0; i < f->n && said < DESCRIBED; i++) {
             const struct finding *x = &f->items[i];
-            if (x->waived || rows[x->kind].class != FINDING_BLOCKS || rows[x->kind].again != (again == 1))
+            if (x->waived || finding_class(x->kind) != FINDING_BLOCKS || finding_is_mendable(x->kind) != (again == 1))
                 continue;
             describe(out, x, mailbox);
             mailbox = x->mailbox;

@@ -73,6 +73,10 @@ enum finding_class finding_class(enum finding_kind k);
 bool finding_is_waivable(enum finding_kind k);
 /* ... or all of it in one mailbox? A mailbox that can't be opened may, by its name. */
 bool finding_is_waivable_in_one(enum finding_kind k);
+/* May a later try mend it? */
+bool finding_is_mendable(enum finding_kind k);
+/* The reason of an account that needs a person for findings of this kind alone; 0: it has none of its own. */
+enum why finding_why(enum finding_kind k);
 bool finding_parse(struct span word, enum finding_kind *_k) MUST_CHECK;
 
 struct finding {
