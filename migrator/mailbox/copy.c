@@ -127,32 +127,7 @@ static void on_ledger_rc(struct copy *c, enum route_rc rc, enum step next)
        ledger_error(c->pair.ledger), next);
 }
 
-void pair_name(struct pair *p, enum finding_kind kind, uint32_t source_uid, const char *fmt, ...)
-{
-    struct buf text = {0};
-    va_list ap;
-    if (imap_seq_has(&p->named, source_uid))
-        return;
-    va_start(ap, fmt);
-    buf_vprintf(&text, fmt, ap);
-    va_end(ap);
-    imap_seq_add(&p->named, source_uid, source_uid);
-    findings_add(p->findings, kind, p->source.name, source_uid, "%s", buf_str(&text));
-    buf_free(&text);
-}
-
 /* --- progress --- */
-
-void pair_count_done(struct pair *p)
-{
-    const struct ledger_sums *sums = ledger_sums(p->ledger);
-    uint64_t bytes = sums->bytes + p->bare_bytes;
-    uint64_t more = bytes > p->counts.bytes_done ? bytes - p->counts.bytes_done : 0;
-    p->under_way -= more < p->under_way ? more : p->under_way;
-    p->counts.messages_done = sums->rows;
-    p->counts.messages_verified = sums->verified;
-    p->counts.bytes_done = bytes;
-}
 
 static void tell_progress(struct pair *p)
 {
@@ -178,17 +153,6 @@ static void count_total(struct pair *p)
     }
     pair_count_done(p);
     p->progress(p);
-}
-
-static struct delta delta_of(const struct pair *p)
-{
-    struct delta d = {
-        .source = &p->source.list, .target = &p->target.list, .permanent = &p->target.permanent};
-    d.rows = ledger_rows(p->ledger, &d.n_rows);
-    d.removable = p->removes_all ? NULL : &p->removable;
-    d.turned = ledger_was_turned(p->ledger);
-    d.sample = &p->sample;
-    return d;
 }
 
 /* --- OPEN --- */
@@ -384,18 +348,6 @@ static void enter_known(struct copy *c)
     c->known = known_start(&c->pair, on_known, c);
 }
 
-uint32_t *pair_missing(const struct pair *p, size_t *_n)
-{
-    struct delta d = delta_of(p);
-    size_t n, kept = 0;
-    uint32_t *uids = delta_missing(&d, &n);
-    for (size_t i = 0; i < n; i++)
-        if (uids[i] >= p->late_from && !imap_seq_has(&p->known, uids[i]))
-            uids[kept++] = uids[i];
-    *_n = kept;
-    return uids;
-}
-
 static void on_transferred(void *owner, enum copy_rc rc, const char *why)
 {
     struct copy *c = owner;
@@ -459,7 +411,7 @@ static bool may_reorder(const struct copy *c, uint64_t n)
 
 static void note_retake(struct copy *c)
 {
-    struct delta d = delta_of(&c->pair);
+    struct delta d = pair_delta(&c->pair);
     struct imap_seq sources = {0};
     delta_misplaced(&d, &sources);
     LOG(INFO, "late_success", LOG_S("mailbox", c->source_name),
@@ -483,7 +435,7 @@ static void on_sources_listed(void *owner, enum copy_rc rc, const char *why)
 /* What is appended again needs its flags and its date. */
 static void enter_reorder(struct copy *c)
 {
-    struct delta d = delta_of(&c->pair);
+    struct delta d = pair_delta(&c->pair);
     struct imap_seq sources = {0};
     delta_misplaced(&d, &sources);
     if (!may_reorder(c, imap_seq_count(&sources))) {
@@ -554,7 +506,7 @@ static void align(struct copy *c, struct selected *side, const struct imap_seq *
 
 static void enter_align(struct copy *c)
 {
-    struct delta d = delta_of(&c->pair);
+    struct delta d = pair_delta(&c->pair);
     struct imap_seq sources = {0}, targets = {0};
     delta_unlisted(&d, &sources, &targets);
     c->opening = 0;
@@ -619,7 +571,7 @@ static bool is_too_large_a_share(struct copy *c, const struct imap_seq *sources,
 
 static void enter_expunge(struct copy *c)
 {
-    struct delta d = delta_of(&c->pair);
+    struct delta d = pair_delta(&c->pair);
     struct imap_seq sources = {0}, targets = {0};
     if (name_contradiction(c)) /* what seems to be gone may be there */
         return;
@@ -650,7 +602,7 @@ static void on_forgotten(void *owner, enum route_rc rc)
 /* Rows whose source message is gone and whose copy is gone by now too. */
 static void enter_forget(struct copy *c)
 {
-    struct delta d = delta_of(&c->pair);
+    struct delta d = pair_delta(&c->pair);
     uint32_t *uids = xcalloc(d.n_rows ? d.n_rows : 1, sizeof *uids);
     size_t n = 0;
     for (size_t i = 0; i < d.n_rows; i++)
@@ -773,7 +725,7 @@ static void enter_added(struct copy *c)
 
 static void enter_compare(struct copy *c)
 {
-    struct delta d = delta_of(&c->pair);
+    struct delta d = pair_delta(&c->pair);
     struct delta_report r;
     if (is_lopsided(&d)) {
         if (c->aligned++ < ALIGNS)

@@ -38,25 +38,7 @@
 #include "migrator/imap/imap_client.h"
 #include "ledger.h"
 #include "stamp.h"
-
-enum copy_rc {
-    COPY_EQUAL,   /* verified equal, but for what is waived or only counted */
-    COPY_DIFFERS, /* findings that a later try may mend */
-    COPY_CANNOT,  /* findings that need a person */
-    COPY_DOWN,    /* a connection broke or the store is away: try again */
-    COPY_LOST,    /* the job is not ours any more */
-};
-
-struct copy_counts {
-    /* of the source; done = on the target */
-    uint64_t messages_total, messages_done, messages_verified, bytes_total, bytes_done;
-    uint64_t appended, stored, expunged;                         /* what this pass changed */
-    uint64_t compared_bytes, compared_headers, compared_listing; /* messages found equal: by their bytes, by
-                                                                   header and size, by size alone; flags and
-                                                                   date always */
-    uint64_t foreign;                                            /* messages of the target's own, which were left alone */
-    uint64_t zones_changed;                                      /* INTERNALDATE: equal instant, other zone */
-};
+#include "step.h"
 
 struct copy_result {
     enum copy_rc rc;

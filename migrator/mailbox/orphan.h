@@ -11,7 +11,10 @@
 #ifndef IMAPFERRY_ORPHAN_H
 #define IMAPFERRY_ORPHAN_H
 
-#include "copy.h"
+#include "migrator/found/finding.h"
+#include "migrator/imap/imap_client.h"
+#include "ledger.h"
+#include "step.h"
 
 struct orphan_result {
     enum copy_rc rc; /* COPY_EQUAL: no copy is left; COPY_DIFFERS: it is there after all, or named in findings;

@@ -6,7 +6,7 @@
 #include "outbox.h"
 #include "readback.h"
 #include "remove.h"
-#include "settle.h"
+#include "match.h"
 
 enum {
     AHEAD_MULTI = 6,      /* APPENDs in flight with MULTIAPPEND */
@@ -346,7 +346,7 @@ static bool match_append(struct outbox *o, struct append *a)
         sources[i] = (struct readback_item){.uid = a->rows[i].source_uid, .size = a->rows[i].size};
         memcpy(sources[i].hash, a->rows[i].hash, HASH_SIZE);
     }
-    size_t n = settle_match(sources, a->n, o->learned, o->n_learned, rows);
+    size_t n = match_items(sources, a->n, o->learned, o->n_learned, rows);
     if (n == a->n)
         memcpy(a->rows, rows, n * sizeof *rows);
     free(sources);

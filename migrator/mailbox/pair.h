@@ -16,7 +16,12 @@
 #ifndef IMAPFERRY_PAIR_H
 #define IMAPFERRY_PAIR_H
 
-#include "copy.h"
+#include "lib/leave_out.h"
+
+#include "migrator/found/finding.h"
+#include "migrator/found/waiver.h"
+#include "delta.h"
+#include "ledger.h"
 #include "sample.h"
 #include "selected.h"
 
@@ -45,6 +50,8 @@ struct pair {
 /* Names why a message is not there, or not the same there: once a message. */
 void pair_name(struct pair *p, enum finding_kind kind, uint32_t source_uid, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
+/* What both lists and the ledger are compared by; borrows all of it from the pair. */
+struct delta pair_delta(const struct pair *p);
 /* Source UIDs that are to be copied: the ledger lacks them; ascending, to free. */
 uint32_t *pair_missing(const struct pair *p, size_t *n);
 /* Sets what of p->counts the ledger tells: messages and bytes done, and verified. */

@@ -33,12 +33,12 @@
 #ifndef IMAPFERRY_SELECTED_H
 #define IMAPFERRY_SELECTED_H
 
-#include "copy.h"
+#include "migrator/found/finding.h"
+#include "migrator/imap/imap_client.h"
 #include "mbox_list.h"
 #include "stamp.h"
+#include "step.h"
 #include "uidset.h"
-
-typedef void (*step_fn)(void *owner, enum copy_rc rc, const char *why);
 
 /* What was known at an earlier time. */
 struct selected_base {

@@ -2,7 +2,7 @@
 
 #include "lib/xalloc.h"
 
-#include "delta.h"
+#include "match.h"
 #include "settle.h"
 
 enum {
@@ -196,61 +196,6 @@ static void choose_both(struct settle *s)
     imap_seq_free(&doubtful);
 }
 
-/* --- matching --- */
-
-static int compare_by_uid(const void *a, const void *b)
-{
-    const struct readback_item *x = a, *y = b;
-    return x->uid < y->uid ? -1 : x->uid > y->uid;
-}
-
-static int compare_by_hash(const void *a, const void *b)
-{
-    const struct readback_item *x = a, *y = b;
-    int by_hash = memcmp(x->hash, y->hash, HASH_SIZE);
-    return by_hash ? by_hash : compare_by_uid(a, b);
-}
-
-/* The first of the targets with this hash. */
-static size_t find_hash(const struct readback_item *targets, size_t n, const uint8_t *hash)
-{
-    size_t lo = 0, hi = n;
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        if (memcmp(targets[mid].hash, hash, HASH_SIZE) < 0)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo;
-}
-
-size_t settle_match(struct readback_item *sources, size_t n_sources, struct readback_item *targets,
-                    size_t n_targets, struct ledger_row *rows)
-{
-    size_t n = 0;
-    size_t *used =
-        xcalloc(n_targets ? n_targets : 1, sizeof *used); /* [first of a hash] how many are taken */
-    if (n_sources > 1)
-        qsort(sources, n_sources, sizeof *sources, compare_by_uid);
-    if (n_targets > 1)
-        qsort(targets, n_targets, sizeof *targets, compare_by_hash);
-    for (size_t i = 0; i < n_sources; i++) {
-        size_t first = find_hash(targets, n_targets, sources[i].hash);
-        size_t at = first < n_targets ? first + used[first] : n_targets;
-        if (at >= n_targets || memcmp(targets[at].hash, sources[i].hash, HASH_SIZE) != 0)
-            continue;
-        used[first]++;
-        struct ledger_row row = {
-            .source_uid = sources[i].uid, .target_uid = targets[at].uid, .size = sources[i].size};
-        row.verified = true;
-        memcpy(row.hash, sources[i].hash, HASH_SIZE);
-        rows[n++] = row;
-    }
-    free(used);
-    return n;
-}
-
 /* --- the steps --- */
 
 static void go_on(struct settle *s);
@@ -293,7 +238,7 @@ static void match_rows(struct settle *s)
 {
     size_t room = s->source_items.n;
     s->rows = xcalloc(room ? room : 1, sizeof *s->rows);
-    s->n_rows = settle_match(s->source_items.items, s->source_items.n, s->target_items.items,
+    s->n_rows = match_items(s->source_items.items, s->source_items.n, s->target_items.items,
                              s->target_items.n, s->rows);
     free_items(s);
 }
@@ -301,7 +246,7 @@ static void match_rows(struct settle *s)
 static bool has_item(const struct items *sorted, uint32_t uid)
 {
     const struct readback_item key = {.uid = uid};
-    return sorted->n > 0 && bsearch(&key, sorted->items, sorted->n, sizeof key, compare_by_uid);
+    return sorted->n > 0 && bsearch(&key, sorted->items, sorted->n, sizeof key, match_by_uid);
 }
 
 /* A message that was asked for, is still there and did not come could be the one that is looked for. */
@@ -309,7 +254,7 @@ static bool all_came(struct settle *s, const struct selected *side, const struct
                      struct items *came)
 {
     if (came->n > 1)
-        qsort(came->items, came->n, sizeof *came->items, compare_by_uid);
+        qsort(came->items, came->n, sizeof *came->items, match_by_uid);
     for (size_t i = 0; i < side->list.listed; i++) {
         uint32_t uid = side->list.msgs[i].uid;
         if (!imap_seq_has(asked, uid) || has_item(came, uid))

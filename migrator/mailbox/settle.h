@@ -11,16 +11,10 @@
 #define IMAPFERRY_SETTLE_H
 
 #include "pair.h"
-#include "readback.h"
 
 struct settle;
 
 struct settle *settle_start(struct pair *p, step_fn fn, void *owner);
 void settle_stop(struct settle **s);
-
-/* Pairs sources and targets with equal hashes, each target once, lower UIDs first; sorts both. rows (room for
- * n_sources) come out verified, ascending by source UID. Pure. */
-size_t settle_match(struct readback_item *sources, size_t n_sources, struct readback_item *targets,
-                    size_t n_targets, struct ledger_row *rows);
 
 #endif

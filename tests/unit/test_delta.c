@@ -1,5 +1,5 @@
 #include "migrator/mailbox/delta.h"
-#include "migrator/mailbox/settle.h"
+#include "migrator/mailbox/match.h"
 #include "migrator/mailbox/uidset.h"
 
 #include "unit.h"
@@ -231,7 +231,7 @@ static void test_match(void **state)
         struct buf out = {0};
         size_t n_sources = items_of(cases[i].sources, 1, sources),
                n_targets = items_of(cases[i].targets, 11, targets);
-        size_t n = settle_match(sources, n_sources, targets, n_targets, rows);
+        size_t n = match_items(sources, n_sources, targets, n_targets, rows);
         for (size_t k = 0; k < n; k++) {
             buf_printf(&out, "%u>%u ", rows[k].source_uid, rows[k].target_uid);
             assert_true(rows[k].verified);
