@@ -74,9 +74,5 @@ json_t *action_account(const struct store *s, const char *user, const struct rou
 size_t action_proxy_id_length(const char *incarnation);
 /* Says that the configuration has no backend of this name. To free. */
 char *action_no_backend(const struct conf *c, const char *name);
-/* A string that may hold any byte. To decref. */
-json_t *json_text(struct span s);
-/* "2026-01-31T10:00:00Z"; null for 0. To decref. */
-json_t *action_time(uint64_t ms);
 
 #endif

@@ -66,7 +66,7 @@ static void take(struct walk *w, const struct span *row)
         json_object_set_new(o, "state", json_text(row[1]));
         json_object_set_new(o, "backend", json_text(row[2]));
         json_object_set_new(o, "reason", row[3].len ? json_text(row[3]) : json_null());
-        json_object_set_new(o, "next_try", action_time(ms_of(row[4])));
+        json_object_set_new(o, "next_try", json_time(ms_of(row[4])));
         json_object_set_new(w->found, user, o); /* SCAN may tell a key twice */
     } else {
         w->more++;
@@ -315,7 +315,7 @@ static void on_export(void *owner, enum route_rc rc, const struct span *rows, si
 {
     enum { EXPORTED = 12 };
     struct walk *w = owner;
-    json_t *now = action_time(clock_wall_ms());
+    json_t *now = json_time(clock_wall_ms());
 
     if (rc != ROUTE_OK) {
         walk_fail(w, rc);

@@ -1,10 +1,11 @@
-/* For actions.c and actions_*.c alone. */
+/* For actions.c and actions_*.c alone: actions.c has the verbs, actions_run.c their end; all others stand between. */
 #ifndef IMAPFERRY_ACTIONS_PRIV_H
 #define IMAPFERRY_ACTIONS_PRIV_H
 
 #include "lib/xalloc.h"
 
 #include "actions.h"
+#include "json_value.h"
 
 /* An action under way. Ends with run_end(). */
 struct run {

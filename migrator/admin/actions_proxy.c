@@ -279,13 +279,13 @@ static void add_names(struct forgetting *f)
     json_object_set_new(f->run->data, "sessions", json_integer((json_int_t)f->sessions));
     json_object_set_new(f->run->data, "accounts", json_integer((json_int_t)f->accounts));
     json_object_set_new(f->run->data, "being_moved", json_integer((json_int_t)f->moving));
-    json_object_set_new(f->run->data, "heard", action_time(last_ms(f, false)));
-    json_object_set_new(f->run->data, "may_serve_until", action_time(last_ms(f, true)));
+    json_object_set_new(f->run->data, "heard", json_time(last_ms(f, false)));
+    json_object_set_new(f->run->data, "may_serve_until", json_time(last_ms(f, true)));
 }
 
 static void tell_what_it_means(struct forgetting *f)
 {
-    json_t *heard = action_time(last_ms(f, false)), *until = action_time(last_ms(f, true));
+    json_t *heard = json_time(last_ms(f, false)), *until = json_time(last_ms(f, true));
     char *text = xasprintf(
         "%s: %zu thread%s silent since %s, with %" PRIu64 " sessions of %" PRIu64 " accounts, of which %" PRIu64
         " are being moved. Forgotten, nobody waits for them. If it is only cut off from Redis, it may serve them until %s, and what a "

@@ -13,19 +13,6 @@ enum {
     AUDIT_SHOWN = 100,
 };
 
-json_t *action_time(uint64_t ms)
-{
-    time_t s = (time_t)(ms / 1000);
-    struct tm tm;
-    char text[40];
-
-    if (ms == 0)
-        return json_null();
-    gmtime_r(&s, &tm);
-    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
-    return json_string(text);
-}
-
 static json_t *number(uint64_t n)
 {
     return json_integer((json_int_t)n);
@@ -90,15 +77,15 @@ json_t *action_account(const struct store *s, const char *user, const struct rou
     json_object_set_new(o, "advice", text_or_null(r->reason ? reason_advice(r->reason) : ""));
     json_object_set_new(o, "last_failure", text_or_null(r->failed));
     json_object_set_new(o, "attempts", number(r->attempts));
-    json_object_set_new(o, "next_try", action_time(r->next_try_ms));
-    json_object_set_new(o, "waits_since", action_time(r->waits_ms));
-    json_object_set_new(o, "deadline", action_time(r->deadline_ms));
+    json_object_set_new(o, "next_try", json_time(r->next_try_ms));
+    json_object_set_new(o, "waits_since", json_time(r->waits_ms));
+    json_object_set_new(o, "deadline", json_time(r->deadline_ms));
     json_object_set_new(o, "held_from", text_or_null(r->held_from));
     json_object_set_new(o, "force", json_boolean(r->force));
     json_object_set_new(o, "now", json_boolean(r->now));
     json_object_set_new(o, "view", text_or_null(r->view));
-    json_object_set_new(o, "flipped", action_time(r->flipped_ms));
-    json_object_set_new(o, "time", action_time(r->now_ms));
+    json_object_set_new(o, "flipped", json_time(r->flipped_ms));
+    json_object_set_new(o, "time", json_time(r->now_ms));
     add_progress(o, &r->progress);
     return o;
 }
@@ -163,7 +150,7 @@ static json_t *session_of(const struct registration *row)
     json_object_set_new(o, "epoch", number(row->epoch));
     json_object_set_new(o, "mode", json_string(modes[row->mode]));
     json_object_set_new(o, "address", json_text(row->address));
-    json_object_set_new(o, "since", action_time(row->since_ms));
+    json_object_set_new(o, "since", json_time(row->since_ms));
     return o;
 }
 
@@ -176,7 +163,7 @@ static void on_sessions_route(void *owner, enum route_rc rc, const struct route 
         run_end_failed(r, rc, "");
         return;
     }
-    json_object_set_new(r->data, "time", action_time(route->now_ms));
+    json_object_set_new(r->data, "time", json_time(route->now_ms));
     if (route->exists || any)
         run_end(r, ACTION_DONE, "%s", "");
     else
@@ -215,7 +202,7 @@ static json_t *audit_entry(const struct reply *r)
 
     if (dash && !span_u64(span_of(id.p, (size_t)(dash - id.p)), UINT64_MAX, &ms))
         ms = 0;
-    json_object_set_new(o, "time", action_time(ms));
+    json_object_set_new(o, "time", json_time(ms));
     for (size_t i = 0; i < COUNTOF(names); i++)
         json_object_set_new(o, names[i], json_text(reply_str(reply_get(fields, names[i]))));
     return o;

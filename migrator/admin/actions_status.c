@@ -93,7 +93,7 @@ static void on_time(void *owner, enum redis_rc rc, const struct reply *reply)
 
     r->now_ms =
         (uint64_t)reply_int(reply_at(reply, 0)) * 1000 + (uint64_t)reply_int(reply_at(reply, 1)) / 1000;
-    json_object_set_new(r->data, "time", action_time(rc == REDIS_OK ? r->now_ms : 0));
+    json_object_set_new(r->data, "time", json_time(rc == REDIS_OK ? r->now_ms : 0));
     answered(r, rc);
 }
 
@@ -113,9 +113,9 @@ static json_t *proxy_of(const struct run *r, struct span incarnation, struct spa
         return NULL;
     json_t *o = json_object();
     json_object_set_new(o, "proxy", json_text(incarnation));
-    json_object_set_new(o, "renewed", action_time(renewed));
+    json_object_set_new(o, "renewed", json_time(renewed));
     json_object_set_new(o, "silent", json_boolean(renewed + lease < r->now_ms));
-    json_object_set_new(o, "may_serve_until", action_time(wide > 0 ? renewed + wide : 0));
+    json_object_set_new(o, "may_serve_until", json_time(wide > 0 ? renewed + wide : 0));
     json_object_set_new(o, "version", json_text(span_str(version)));
     json_object_set_new(o, "address", json_text(span_str(strcmp(address, "%") != 0 ? address : "")));
     return o;
@@ -171,7 +171,7 @@ static void on_migrators(void *owner, enum redis_rc rc, const struct reply *repl
         json_t *o = json_object();
         json_object_set_new(o, "migrator", json_text(reply_str(reply_at(reply, i))));
         json_object_set_new(o, "jobs", json_integer(0));
-        json_object_set_new(o, "told", action_time(t.told_ms));
+        json_object_set_new(o, "told", json_time(t.told_ms));
         json_object_set_new(o, "silent", json_boolean(told_is_silent(&t, r->now_ms)));
         json_object_set_new(o, "version", json_text(span_str(t.version)));
         json_object_set_new(o, "rests", *t.why ? json_text(span_str(t.why)) : json_null());
@@ -230,7 +230,7 @@ static void on_control(void *owner, enum route_rc rc, const struct route_control
         json_object_set_new(r->data, "paused", json_boolean(c->paused));
         json_object_set_new(r->data, "paused_by", json_text(span_str(c->paused ? c->by : "")));
         json_object_set_new(r->data, "paused_reason", json_text(span_str(c->paused ? c->reason : "")));
-        json_object_set_new(r->data, "paused_since", action_time(c->paused ? c->since_ms : 0));
+        json_object_set_new(r->data, "paused_since", json_time(c->paused ? c->since_ms : 0));
     }
     answered(r, rc == ROUTE_OK ? REDIS_OK : REDIS_DOWN);
 }

@@ -208,7 +208,7 @@ static json_t *waiver_of(struct span key, struct span value)
     if (when && !span_u64(span_str(when), UINT64_MAX, &ms))
         ms = 0;
     json_object_set_new(o, "key", json_text(key));
-    json_object_set_new(o, "when", action_time(ms));
+    json_object_set_new(o, "when", json_time(ms));
     return o;
 }
 

@@ -13,6 +13,7 @@
 
 #include "actions.h"
 #include "check.h"
+#include "json_value.h"
 
 enum {
     HELD_MOST = 50,      /* connections at once, whatever max_connections says */

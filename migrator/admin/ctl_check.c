@@ -8,6 +8,7 @@
 #include "check.h"
 #include "ctl_check.h"
 #include "ctl_print.h"
+#include "json_value.h"
 
 enum { LEVEL_WIDTH = 9 };
 

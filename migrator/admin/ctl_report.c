@@ -1,7 +1,8 @@
 /* The report of `user NAME --report`, for people. */
 #include <inttypes.h>
 
-#include "ctl_print.h"
+#include "ctl_report.h"
+#include "ctl_text.h"
 
 /* "1,200 messages, 3.4 MiB; compared: 1,190 by bytes, 10 not" */
 static void write_numbers(struct buf *out, const json_t *o)

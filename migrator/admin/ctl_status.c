@@ -5,7 +5,9 @@
 
 #include "lib/xalloc.h"
 
-#include "ctl_print.h"
+#include "actions.h"
+#include "ctl_status.h"
+#include "ctl_text.h"
 
 enum { COLUMNS_MAX = 6 };
 

@@ -5,6 +5,7 @@
 #include "lib/xalloc.h"
 
 #include "restore.h"
+#include "json_value.h"
 
 enum { AT_ONCE = 100 /* accounts of one call */ };
 

@@ -1,0 +1,82 @@
+/* How an action ends, whichever verb it was. */
+#include <stdlib.h>
+
+#include "actions_priv.h"
+
+static void run_free(struct run *r)
+{
+    store_forget(r->store, r);
+    loop_undefer(store_loop(r->store), &r->task);
+    free((char *)r->action.login);
+    free((char *)r->action.to);
+    free((char *)r->action.state);
+    free((char *)r->action.who);
+    free((char *)r->action.reason);
+    for (size_t i = 0; i < r->action.n_keys; i++)
+        free((char *)r->action.keys[i]);
+    free((void *)r->action.keys);
+    free(r->user);
+    free(r->text);
+    json_decref(r->data);
+    free(r);
+}
+
+static void deliver(struct run *r, enum action_rc rc, const char *text)
+{
+    if (r->user)
+        json_object_set_new(r->data, "user", json_string(r->user));
+    if (rc != ACTION_DONE || *text)
+        json_object_set_new(r->data, rc == ACTION_DONE ? "message" : "error", json_text(span_str(text)));
+    r->fn(r->owner, &(struct action_result){.rc = rc, .text = text, .data = r->data});
+    run_free(r);
+}
+
+static void on_kept(void *owner, enum redis_rc rc, const struct reply *reply)
+{
+    struct run *r = owner;
+
+    (void)reply;
+    if (rc == REDIS_OK) {
+        deliver(r, ACTION_DONE, r->text);
+        return;
+    }
+    char *text = xasprintf("%s, %s", r->text, ACTION_NOT_KEPT);
+    deliver(r, ACTION_UNREACHABLE, text);
+    free(text);
+}
+
+/* Staff are told that something is done when a failover of Redis can't undo it any more. */
+void run_end(struct run *r, enum action_rc rc, const char *fmt, ...)
+{
+    struct buf text = {0};
+    va_list ap;
+
+    va_start(ap, fmt);
+    buf_vprintf(&text, fmt, ap);
+    va_end(ap);
+    if (rc == ACTION_DONE && r->action.verb >= ACTION_MIGRATE) {
+        r->text = xstrdup(buf_str(&text));
+        store_wait(r->store, STORE_WAIT_MS, on_kept, r);
+    } else {
+        deliver(r, rc, buf_str(&text));
+    }
+    buf_free(&text);
+}
+
+void run_end_failed(struct run *r, enum route_rc rc, const char *detail)
+{
+    switch (rc) {
+    case ROUTE_REFUSED:
+        run_end(r, ACTION_REFUSED, "the account is %s, which does not allow it", detail);
+        break;
+    case ROUTE_NO_STORE:
+        run_end(r, ACTION_UNREACHABLE, "Redis holds no store of ours, or another one than before");
+        break;
+    case ROUTE_DOWN:
+        run_end(r, ACTION_UNREACHABLE, "%s", store_why(r->store));
+        break;
+    default:
+        run_end(r, ACTION_FAILED, "the store refuses: %s", detail);
+        break;
+    }
+}

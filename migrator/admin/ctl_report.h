@@ -1,0 +1,12 @@
+/* ctl_report: what `user NAME --report` says, for people. */
+#ifndef IMAPFERRY_CTL_REPORT_H
+#define IMAPFERRY_CTL_REPORT_H
+
+#include <jansson.h>
+
+#include "lib/buf.h"
+
+/* data: what the verb answered. Appends. */
+void ctl_write_report(struct buf *out, const json_t *data);
+
+#endif

@@ -1,0 +1,139 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "lib/loop.h"
+
+#include "ctl_text.h"
+
+enum { COLUMNS = 79 /* of a terminal, less one */ };
+
+void ctl_write_bytes(struct buf *out, uint64_t bytes)
+{
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+    double n = (double)bytes;
+    size_t i = 0;
+
+    for (; n >= 1024 && i + 1 < COUNTOF(units); i++)
+        n /= 1024;
+    if (i == 0)
+        buf_printf(out, "%" PRIu64 " bytes", bytes);
+    else
+        buf_printf(out, "%.*f %s", n < 10 ? 1 : 0, n, units[i]);
+}
+
+void ctl_write_duration(struct buf *out, uint64_t ms)
+{
+    uint64_t s = ms / 1000;
+
+    if (s < 10)
+        buf_printf(out, "%" PRIu64 ".%" PRIu64 " s", s, ms / 100 % 10);
+    else if (s < 120)
+        buf_printf(out, "%" PRIu64 " s", s);
+    else if (s < 2 * 3600)
+        buf_printf(out, "%" PRIu64 " min", s / 60);
+    else if (s < 48 * 3600)
+        buf_printf(out, "%" PRIu64 " h", s / 3600);
+    else
+        buf_printf(out, "%" PRIu64 " days", s / 86400);
+}
+
+void ctl_write_number(struct buf *out, uint64_t n)
+{
+    if (n >= 1000) {
+        ctl_write_number(out, n / 1000);
+        buf_printf(out, ",%03" PRIu64, n % 1000);
+    } else {
+        buf_printf(out, "%" PRIu64, n);
+    }
+}
+
+const char *ctl_text_of(const json_t *o, const char *name)
+{
+    const char *s = json_string_value(json_object_get(o, name));
+
+    return s ? s : "";
+}
+
+uint64_t ctl_number_of(const json_t *o, const char *name)
+{
+    json_int_t n = json_integer_value(json_object_get(o, name));
+
+    return n > 0 ? (uint64_t)n : 0;
+}
+
+static bool time_of(const char *text, time_t *_r)
+{
+    struct tm tm = {0};
+
+    if (!strptime(text, "%Y-%m-%dT%H:%M:%SZ", &tm))
+        return false;
+    *_r = timegm(&tm);
+    return true;
+}
+
+/* By the clock of Redis where the answer has it. */
+void ctl_write_time(struct buf *out, const char *text, const char *now_text)
+{
+    time_t t, now;
+
+    if (!time_of(text, &t)) {
+        buf_add_str(out, "-");
+        return;
+    }
+    if (!time_of(now_text, &now))
+        now = (time_t)(clock_wall_ms() / 1000);
+    buf_printf(out, "%s (", text);
+    if (t > now) {
+        buf_add_str(out, "in ");
+        ctl_write_duration(out, (uint64_t)(t - now) * 1000);
+    } else {
+        ctl_write_duration(out, (uint64_t)(now - t) * 1000);
+        buf_add_str(out, " ago");
+    }
+    buf_add_str(out, ")");
+}
+
+void ctl_print_text(const struct buf *b)
+{
+    for (size_t i = 0; i < b->len; i++) {
+        uint8_t c = b->mem[b->off + i];
+        putchar((c < ' ' && c != '\n') || c == 0x7f ? '?' : c);
+    }
+}
+
+void ctl_write_label(struct buf *out, const char *name)
+{
+    buf_printf(out, "%-*s", CTL_LABEL_WIDTH, name);
+}
+
+void ctl_write_line(struct buf *out, const char *name, const char *value)
+{
+    if (*value) {
+        ctl_write_label(out, name);
+        buf_printf(out, "%s\n", value);
+    }
+}
+
+void ctl_write_wrapped(struct buf *out, const char *text, int indent)
+{
+    size_t column = (size_t)indent;
+    bool begins = true;
+
+    for (text += strspn(text, " "); *text; text += strspn(text, " ")) {
+        size_t len = strcspn(text, " ");
+        if (!begins && column + 1 + len > COLUMNS) {
+            buf_printf(out, "\n%*s", indent, "");
+            column = (size_t)indent;
+        } else if (!begins) {
+            buf_add_str(out, " ");
+            column++;
+        }
+        buf_add(out, text, len);
+        column += len;
+        begins = false;
+        text += len;
+    }
+    buf_add_str(out, "\n");
+}

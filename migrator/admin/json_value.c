@@ -1,0 +1,31 @@
+#include <time.h>
+
+#include "lib/imap_write.h"
+
+#include "json_value.h"
+
+json_t *json_text(struct span s)
+{
+    json_t *text = json_stringn((const char *)(s.p ? s.p : (const uint8_t *)""), s.len);
+
+    if (!text) {
+        struct buf plain = {0};
+        imap_write_text(&plain, s);
+        text = json_string(buf_str(&plain));
+        buf_free(&plain);
+    }
+    return text;
+}
+
+json_t *json_time(uint64_t ms)
+{
+    time_t s = (time_t)(ms / 1000);
+    struct tm tm;
+    char text[40];
+
+    if (ms == 0)
+        return json_null();
+    gmtime_r(&s, &tm);
+    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+    return json_string(text);
+}
