@@ -240,19 +240,6 @@ static struct item *next_todo(struct pass *p)
     return p->next < p->n ? &p->items[p->next] : NULL;
 }
 
-static size_t count_open(const struct pass *p)
-{
-    return pass_count_state(p, TODO) + pass_count_state(p, CLOSED) + pass_count_state(p, LOOKED_AT) +
-           pass_count_state(p, LOADING) + pass_count_state(p, COPYING);
-}
-
-void pass_want_lanes(struct pass *p)
-{
-    size_t open = count_open(p) + pass_may_subscribe(p) + (p->subscribing != NULL);
-
-    crew_want(p->move->crew, open == 0 ? 1 : open < CREW_MAX ? (unsigned)open : CREW_MAX);
-}
-
 static bool shares_any(const struct imap_seq *a, const struct imap_seq *b)
 {
     for (size_t i = 0, k = 0; i < a->n && k < b->n;) {
@@ -284,7 +271,7 @@ void pass_step_copy(struct pass *p)
     struct item *i;
     struct lane *lane;
 
-    bool done = count_open(p) == 0 && !p->subscribing && !pass_may_subscribe(p);
+    bool done = pass_count_open(p) == 0 && !p->subscribing && !pass_may_subscribe(p);
 
     if (done && p->phase == COPY && !p->over) {
         enter_remove(p);

@@ -121,6 +121,21 @@ static int compare_items(const void *a, const void *b)
     return x->status.messages < y->status.messages ? 1 : x->status.messages > y->status.messages ? -1 : 0;
 }
 
+/* Once more is looked for it before anything is removed: it may have got another name, and what was in it be found in
+ * a mailbox that was listed before. */
+static void note_absent(void *owner, struct record *record, const char *from, const char *to)
+{
+    struct pass *p = owner;
+
+    if (!record->absent && !p->last) {
+        record->absent = true;
+        p->absent++;
+        return;
+    }
+    p->gone = xreallocarray(p->gone, p->n_gone + 1, sizeof(*p->gone));
+    p->gone[p->n_gone++] = (struct gone){record, from, to};
+}
+
 void pass_make_items(struct pass *p)
 {
     for (struct record *r = records_first(p->move->records); r; r = r->hh.next)
@@ -144,5 +159,20 @@ void pass_make_items(struct pass *p)
             item_leave_closed(&p->items[i]);
     }
     qsort(p->items, p->n, sizeof(*p->items), compare_items);
-    records_each_gone(p->move->records, p->mailboxes[SOURCE], pass_note_absent, p);
+    records_each_gone(p->move->records, p->mailboxes[SOURCE], note_absent, p);
+}
+
+/* ---- lanes */
+
+size_t pass_count_open(const struct pass *p)
+{
+    return pass_count_state(p, TODO) + pass_count_state(p, CLOSED) + pass_count_state(p, LOOKED_AT) +
+           pass_count_state(p, LOADING) + pass_count_state(p, COPYING);
+}
+
+void pass_want_lanes(struct pass *p)
+{
+    size_t open = pass_count_open(p) + pass_may_subscribe(p) + (p->subscribing != NULL);
+
+    crew_want(p->move->crew, open == 0 ? 1 : open < CREW_MAX ? (unsigned)open : CREW_MAX);
 }

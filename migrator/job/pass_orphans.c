@@ -135,21 +135,6 @@ void pass_step_orphans(struct pass *p)
         rec->ledger = ledger_load(m->m->store, &m->job, rec->view.id, on_gone_ledger, p);
 }
 
-/* Once more is looked for it before anything is removed: it may have got another name, and what was in it be found in
- * a mailbox that was listed before. */
-void pass_note_absent(void *owner, struct record *record, const char *from, const char *to)
-{
-    struct pass *p = owner;
-
-    if (!record->absent && !p->last) {
-        record->absent = true;
-        p->absent++;
-        return;
-    }
-    p->gone = xreallocarray(p->gone, p->n_gone + 1, sizeof(*p->gone));
-    p->gone[p->n_gone++] = (struct gone){record, from, to};
-}
-
 void pass_stop_orphans(struct pass *p)
 {
     orphan_cancel(&p->orphan);

@@ -1,5 +1,4 @@
-/* LOOK, RECORDS, ARRANGE and BRING: what goes before the first message, once there is a plan; and subscriptions, which
- * go beside the messages. */
+/* LOOK, RECORDS, ARRANGE and BRING: what goes before the first message, once there is a plan. */
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -177,45 +176,6 @@ void pass_step_arrange(struct pass *p)
         p->arrange = arrange_start(p->lane->target, p->plan, ARRANGE_MAILBOXES, p->findings, on_arranged, p);
 }
 
-/* ---- SUBSCRIBE: while mailboxes are copied, by a lane that has nothing else to do */
-
-static void on_subscribed(void *owner, const struct arrange_result *result)
-{
-    struct pass *p = owner;
-    struct lane *lane = p->subscribing_lane;
-
-    p->subscribing = NULL;
-    p->subscribing_lane = NULL;
-    if (result->rc == ARRANGE_DOWN) {
-        crew_drop(p->move->crew, lane);
-        if (++p->tries >= TRIES)
-            pass_fail(p, WHY_UNREACHABLE, result->detail);
-    } else {
-        crew_give(p->move->crew, lane);
-        p->subscribed = true;
-    }
-    pass_step_soon(p);
-}
-
-bool pass_may_subscribe(const struct pass *p)
-{
-    return !p->subscribed && !p->subscribing && arrange_is_needed(p->plan, ARRANGE_SUBSCRIPTIONS);
-}
-
-void pass_subscribe(struct pass *p, struct lane *lane)
-{
-    p->subscribing_lane = lane;
-    p->subscribing = arrange_start(lane->target, p->plan, ARRANGE_SUBSCRIPTIONS, p->findings, on_subscribed, p);
-}
-
-static void stop_subscribing(struct pass *p)
-{
-    arrange_cancel(&p->subscribing);
-    if (p->subscribing_lane)
-        crew_drop(p->move->crew, p->subscribing_lane);
-    p->subscribing_lane = NULL;
-}
-
 /* ---- BRING */
 
 static void on_baggage_brought(void *owner, enum baggage_rc rc, const char *why)
@@ -242,7 +202,6 @@ void pass_step_bring(struct pass *p)
 void pass_stop_prepare(struct pass *p)
 {
     arrange_cancel(&p->arrange);
-    stop_subscribing(p);
     if (p->move->baggage)
         baggage_stop(p->move->baggage);
 }

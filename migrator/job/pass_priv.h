@@ -1,14 +1,17 @@
-/* What the files of a pass share: its state, and the mailboxes that it is about. pass.c begins, ends and fails a pass,
- * and calls the step of its phase; the phases are in
+/* What the files of a pass share: its state, and the mailboxes that it is about. From the bottom up, so that no two
+ * call each other:
  *
- *   pass_lists    WAIVERS, LISTS, RENAMES
- *   pass_prepare  LOOK, RECORDS, ARRANGE, BRING
- *   pass_copy     COPY, REMOVE; pass_looks: mailboxes that are looked at in the freeze
- *   pass_orphans  ORPHANS
- *   pass_report   the end: findings are judged and told
+ *   pass_fail       what each step may say: go on, or what failed
+ *   pass_subscribe  subscriptions, beside COPY
+ *   pass_items      the mailboxes, and how many lanes they want
+ *   pass_report     the end: findings are judged and told
+ *   pass_orphans    ORPHANS
+ *   pass_copy       COPY, REMOVE; pass_looks: mailboxes that are looked at in the freeze
+ *   pass_prepare    LOOK, RECORDS, ARRANGE, BRING
+ *   pass_lists      WAIVERS, LISTS, RENAMES
+ *   pass            begins and ends a pass, and calls the step of its phase
  *
- * and pass_items has the mailboxes. A step does what there is to do now, and is called again after each
- * pass_step_soon(). */
+ * A step does what there is to do now, and is called again after each pass_step_soon(). */
 #ifndef IMAPFERRY_PASS_PRIV_H
 #define IMAPFERRY_PASS_PRIV_H
 
@@ -118,7 +121,7 @@ struct pass {
     bool records_sent, records_written; /* at the end, where they changed */
 };
 
-/* pass.c */
+/* pass_fail.c */
 
 void pass_step_soon(struct pass *p);
 /* Did a server ask to be used more slowly? Then what fails is for that. */
@@ -143,20 +146,18 @@ void pass_step_arrange(struct pass *p);
 void pass_step_bring(struct pass *p);
 /* Of the job; made where there is none. */
 struct baggage *pass_baggage(struct pass *p);
+void pass_stop_prepare(struct pass *p);
+
 /* Are there subscriptions to be made equal, which nobody does yet? */
 bool pass_may_subscribe(const struct pass *p);
 void pass_subscribe(struct pass *p, struct lane *lane);
-void pass_stop_prepare(struct pass *p);
+void pass_stop_subscribing(struct pass *p);
 
 void pass_step_copy(struct pass *p); /* REMOVE as well */
 void pass_stop_copies(struct pass *p);
-/* A lane for each mailbox that is to be opened, but one at least. */
-void pass_want_lanes(struct pass *p);
 void pass_step_looks(struct pass *p);
 void pass_stop_looks(struct pass *p);
 
-/* A records_gone_fn. */
-void pass_note_absent(void *owner, struct record *record, const char *from, const char *to);
 void pass_step_orphans(struct pass *p);
 void pass_stop_orphans(struct pass *p);
 
@@ -171,6 +172,10 @@ void pass_send_report(struct pass *p);
 
 void pass_make_items(struct pass *p);
 size_t pass_count_state(const struct pass *p, enum item_state state);
+/* Those that are not done yet, whatever they wait for. */
+size_t pass_count_open(const struct pass *p);
+/* A lane for each of these, but one at least. */
+void pass_want_lanes(struct pass *p);
 void pass_tell_progress(struct pass *p);
 /* It is as it was when it was equal. */
 void item_leave_closed(struct item *i);
