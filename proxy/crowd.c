@@ -116,7 +116,7 @@ bool crowd_end_one(struct crowd *c, struct network *of)
             break;
     if (!s)
         return false;
-    session_close(s, WHY_CROWD, "the place of the one that was idle for longest was needed");
+    session_close(s, END_CROWD, "the place of the one that was idle for longest was needed");
     crowd_note(c, &c->ended);
     return true;
 }

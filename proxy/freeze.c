@@ -47,7 +47,7 @@ static void thaw(struct session *s)
         stream_again(s->backend);
     }
     if (s->state == IN_RELAY)
-        relay_rest(s, WHY_NONE);
+        relay_rest(s, END_NONE);
 }
 
 /* The account lives where this session does not. */
@@ -56,7 +56,7 @@ static void follow(struct session *s)
     if (s->state == IN_FROZEN && rest_is_told(s))
         handover_begin(s);
     else if (s->state == IN_HANDOVER || !rest_is_told(s))
-        session_close(s, WHY_MOVED, NULL);
+        session_close(s, END_MOVED, NULL);
     /* else a command that only reads has not ended yet */
 }
 
@@ -69,11 +69,11 @@ void freeze_session(struct session *s)
     if (is_elsewhere(s, a))
         follow(s);
     else if (a->state == ROUTE_FLIPPING && !rest_is_told(s))
-        session_close(s, WHY_MOVED, NULL);
+        session_close(s, END_MOVED, NULL);
     else if (a->state == ROUTE_FLIPPING)
         rest_goes_on(s);
     else if (a->state == ROUTE_FREEZING && s->state == IN_RELAY)
-        relay_rest(s, WHY_FREEZE);
+        relay_rest(s, END_FREEZE);
     else if (a->state == ROUTE_FREEZING && s->state == IN_FROZEN)
         rest_step(s);
     else if (a->state != ROUTE_FREEZING && s->state != IN_HANDOVER)

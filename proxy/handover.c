@@ -63,7 +63,7 @@ void handover_drop(struct session *s)
 void handover_failed(struct session *s, const char *why, const char *detail)
 {
     struct handover *h = s->handover;
-    enum why end = h->is_thaw ? WHY_NOT_BACK : WHY_MOVED;
+    enum session_end end = h->is_thaw ? END_NOT_BACK : END_MOVED;
     LOG(INFO, "not_handed_over", LOG_S("session", s->name), LOG_S("user", s->account->key),
         LOG_S("backend", s->at->name), LOG_S("why", why), LOG_S("detail", detail));
     tally_add(s->proxy->tally, TALLY_HANDOVERS, why);

@@ -138,7 +138,7 @@ static void say_refused(struct session *s, const char *status, const char *text)
     struct preauth *p = s->preauth;
     session_say(s, "%s %s %s", p->cmd.tag, status, text);
     if (++p->bad_in_row >= LIMIT_BAD_LINES)
-        session_close(s, WHY_BAD_COMMANDS, text);
+        session_close(s, END_BAD_COMMANDS, text);
 }
 
 static void say_expected(struct session *s)
@@ -188,7 +188,7 @@ static void run_logout(struct session *s, const struct imap_value *args)
     }
     session_say(s, "* BYE Logging out");
     say_good(s, "Logout completed");
-    session_close(s, WHY_LOGOUT, NULL);
+    session_close(s, END_LOGOUT, NULL);
 }
 
 /* The value behind a key; NULL where there is none. */
@@ -252,7 +252,7 @@ static void run_starttls(struct session *s, const struct imap_value *args)
     }
     /* What came behind it in clear would be run as if it had come by TLS. */
     if (stream_peek(s->client).len > 0) {
-        session_close(s, WHY_STARTTLS_PLAINTEXT, NULL);
+        session_close(s, END_STARTTLS_PLAINTEXT, NULL);
         return;
     }
     say_good(s, "Begin TLS negotiation now");
@@ -278,12 +278,12 @@ void preauth_secured(struct session *s)
 void preauth_login_failed(struct session *s)
 {
     if (++s->preauth->failed_logins >= s->proxy->conf->proxy.login_tries) {
-        session_close(s, WHY_LOGIN_TRIES, NULL);
+        session_close(s, END_LOGIN_TRIES, NULL);
         return;
     }
     session_enter(s, IN_PREAUTH);
     if (s->client_eof && stream_peek(s->client).len == 0)
-        session_close(s, WHY_CLIENT_GONE, NULL);
+        session_close(s, END_CLIENT_GONE, NULL);
     else
         stream_again(s->client);
 }
@@ -351,7 +351,7 @@ static void take_sasl_response(struct session *s, const struct imap_line_item *i
 {
     s->preauth->expects = COMMAND;
     if (item->literal)
-        session_close(s, WHY_BAD_LINE, "literal in a SASL response");
+        session_close(s, END_BAD_LINE, "literal in a SASL response");
     else if (span_is(item->text, "*"))
         say_refused(s, BAD, "Authentication was cancelled");
     else
@@ -414,7 +414,7 @@ static void end_command(struct session *s)
     struct preauth *p = s->preauth;
     const char *why;
     if (is_one_too_many(p)) {
-        session_close(s, WHY_MANY_COMMANDS, NULL);
+        session_close(s, END_MANY_COMMANDS, NULL);
         return;
     }
     if (!p->status && !imap_tree_done(p->args, &why))
@@ -493,7 +493,7 @@ static void take_bad(struct session *s, const struct imap_line_item *item)
         return;
     }
     session_say(s, "%s BAD %s", item->text.len > 0 ? p->cmd.tag : "*", item->why);
-    session_close(s, WHY_BAD_LINE, item->why);
+    session_close(s, END_BAD_LINE, item->why);
 }
 
 /* Does the line that comes with data, behind what is there of it, begin with a tag and ID? */
@@ -568,7 +568,7 @@ void preauth_data(struct session *s)
     if (stream_peek(s->client).len > 0)
         stream_again(s->client);
     else if (s->client_eof)
-        session_close(s, WHY_CLIENT_GONE, NULL);
+        session_close(s, END_CLIENT_GONE, NULL);
 }
 
 void preauth_drained(struct session *s)

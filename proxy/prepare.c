@@ -1,6 +1,7 @@
 #include <stdlib.h>
 
 #include "lib/log.h"
+#include "lib/reasons.h"
 #include "lib/route.h"
 #include "lib/xalloc.h"
 
@@ -140,8 +141,7 @@ static void take_stream(struct prepare *pr, const struct login_result *r)
 static void refused(struct prepare *pr, const struct login_result *r)
 {
     free(pr->reason);
-    /* The word is the row "refused" of lib/reasons.c. */
-    pr->reason = xasprintf("refused: %s does not let the user in: %s", pr->target->name, r->detail);
+    pr->reason = xasprintf("%s: %s does not let the user in: %s", why_word(WHY_REFUSED), pr->target->name, r->detail);
     enter(pr, is_by_master(pr->target) ? REFUSED : CHECK);
 }
 

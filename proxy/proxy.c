@@ -231,14 +231,14 @@ static void drain_one(struct session *s)
     s->told = true;
     s->proxy->drain_told++;
     if (s->state == IN_RELAY)
-        relay_rest(s, WHY_SHUTDOWN);
+        relay_rest(s, END_SHUTDOWN);
     else
-        session_close(s, WHY_SHUTDOWN, NULL);
+        session_close(s, END_SHUTDOWN, NULL);
 }
 
 static void close_one(struct session *s)
 {
-    session_close(s, WHY_SHUTDOWN, "at once");
+    session_close(s, END_SHUTDOWN, "at once");
 }
 
 static void drain_some(struct proxy *p, size_t until)

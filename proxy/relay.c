@@ -120,13 +120,13 @@ static void check_end(struct session *s)
     if (s->state != IN_RELAY)
         return;
     if (r->finished)
-        session_close(s, WHY_LOGOUT, NULL);
+        session_close(s, END_LOGOUT, NULL);
     else if (s->client_eof && !is_busy(r) && stream_peek(s->client).len == 0)
-        session_close(s, WHY_CLIENT_GONE, NULL);
-    else if (r->rest == WHY_FREEZE) {
+        session_close(s, END_CLIENT_GONE, NULL);
+    else if (r->rest == END_FREEZE) {
         end_idle(s);
         rest_step(s);
-    } else if (r->rest != WHY_NONE && !is_busy(r))
+    } else if (r->rest != END_NONE && !is_busy(r))
         session_close(s, r->rest, NULL);
 }
 /* ---- flow ---- */
@@ -162,7 +162,7 @@ static void idle_again(struct session *s)
 static void go_on(struct session *s)
 {
     struct relay *r = s->relay;
-    if (r->rest != WHY_NONE || !session_may_pass(s))
+    if (r->rest != END_NONE || !session_may_pass(s))
         return;
     if (r->idled && r->gone.n > 0)
         relay_tell_gone(s); /* an IDLE is a command under way */
@@ -215,12 +215,12 @@ void relay_settle(struct session *s)
     relay_flow(s);
 }
 
-void relay_rest(struct session *s, enum why why)
+void relay_rest(struct session *s, enum session_end end)
 {
     struct relay *r = s->relay;
-    if (r->rest == WHY_SHUTDOWN)
+    if (r->rest == END_SHUTDOWN)
         return; /* a thaw does not take that back */
-    r->rest = why;
+    r->rest = end;
     relay_settle(s);
 }
 
@@ -259,7 +259,7 @@ void relay_attach(struct session *s, struct stream *stream, const struct conf_ba
     imap_line_wipe(&r->down);
     imap_line_init(&r->down, LINE_RESPONSES, &limits_of_backend);
     r->backend_shut = r->bye = r->hides = false;
-    r->rest = WHY_NONE;
+    r->rest = END_NONE;
     r->opened.exists = exists;
     imap_seq_free(&r->gone);
     r->gone = *gone;
@@ -281,7 +281,7 @@ void relay_client_event(struct session *s, enum stream_event ev)
     case STREAM_EOF:
         s->client_eof = true;
         if (s->relay->mode == UP_IDLE) {
-            session_close(s, WHY_CLIENT_GONE, NULL);
+            session_close(s, END_CLIENT_GONE, NULL);
             return;
         }
         timer_start(s->timer, s->proxy->conf->proxy.backend_timeout_ms); /* for the answers still to come */
@@ -307,13 +307,13 @@ void relay_backend_event(struct session *s, enum stream_event ev)
         break;
     case STREAM_EOF:
         session_close(s,
-                      r->bye && r->logout ? WHY_LOGOUT
-                      : r->bye            ? WHY_BACKEND_BYE
-                                          : WHY_BACKEND_GONE,
+                      r->bye && r->logout ? END_LOGOUT
+                      : r->bye            ? END_BACKEND_BYE
+                                          : END_BACKEND_GONE,
                       NULL);
         return;
     case STREAM_ERROR:
-        session_close(s, WHY_BACKEND_BROKEN, stream_error(s->backend));
+        session_close(s, END_BACKEND_BROKEN, stream_error(s->backend));
         return;
     case STREAM_DRAINED:
         break;
@@ -338,7 +338,7 @@ static void logout_alone(struct session *s)
     const struct command *c = find_logout(s->relay);
     if (c && relay_at_boundary(s))
         relay_sayf(s, "%s%s OK Logout completed", s->relay->bye ? "" : "* BYE Logging out\r\n", c->tag);
-    session_close(s, WHY_LOGOUT, "the backend did not answer");
+    session_close(s, END_LOGOUT, "the backend did not answer");
 }
 
 /* For how long nothing may move. Behind a LOGOUT that is for the answers of the backend alone; commands before it may
@@ -361,11 +361,11 @@ void relay_timeout(struct session *s)
     uint64_t limit = silence_ms(s);
     uint64_t idle = uv_now(&s->proxy->loop->uv) - s->relay->moved_ms;
     if (s->client_eof)
-        session_close(s, WHY_CLIENT_GONE, "answers that did not come");
+        session_close(s, END_CLIENT_GONE, "answers that did not come");
     else if (idle >= limit && s->relay->logout)
         logout_alone(s);
     else if (idle >= limit)
-        session_close(s, WHY_IDLE, NULL);
+        session_close(s, END_IDLE, NULL);
     else
         timer_start(s->timer, limit - idle);
 }

@@ -38,10 +38,10 @@ void relay_timeout(struct session *s);
 void relay_flow(struct session *s);
 /* The same, and looks whether what is to come once no command is under way may come. */
 void relay_settle(struct session *s);
-/* No new command is passed. WHY_SHUTDOWN: when those under way have ended (at once in IDLE), the session ends. WHY_FREEZE:
- * an IDLE is ended at the server, the client stays in it, and rest_step() is called whenever something changed. WHY_NONE
+/* No new command is passed. END_SHUTDOWN: when those under way have ended (at once in IDLE), the session ends. END_FREEZE:
+ * an IDLE is ended at the server, the client stays in it, and rest_step() is called whenever something changed. END_NONE
  * takes that back, and the IDLE is begun again. */
-void relay_rest(struct session *s, enum why why);
+void relay_rest(struct session *s, enum session_end end);
 /* Nothing is under way that changes anything at the server. */
 bool relay_only_reads(const struct session *s);
 /* Nothing is under way at all. */

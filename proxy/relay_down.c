@@ -118,20 +118,20 @@ static void pass_exists(struct relay *r, uint32_t number, struct outlet *o)
     buf_free(&line);
 }
 
-/* What ends the session; WHY_NONE: it goes on. */
-static enum why take_untagged(struct session *s, const struct piece *p, const struct imap_resp *resp, struct outlet *o)
+/* What ends the session; END_NONE: it goes on. */
+static enum session_end take_untagged(struct session *s, const struct piece *p, const struct imap_resp *resp, struct outlet *o)
 {
     struct relay *r = s->relay;
     bool exists = resp->has_number && span_is_ci(resp->word, "EXISTS");
     if (r->gone.n > 0 && r->n_own == 0 && exists && resp->number <= UINT32_MAX - imap_seq_count(&r->gone)) {
         pass_exists(r, resp->number, o);
-        return WHY_NONE;
+        return END_NONE;
     }
     if (r->gone.n > 0 && resp->has_number && !span_is_ci(resp->word, "RECENT"))
-        return WHY_MOVED; /* numbers from behind an EXPUNGE that could not be told */
+        return END_MOVED; /* numbers from behind an EXPUNGE that could not be told */
     if (r->n_own == r->n_commands && rest_withholds(s, resp)) {
         r->hides = p->item.literal;
-        return WHY_NONE;
+        return END_NONE;
     }
     opened_heard(&r->opened, resp);
     if (r->n_own > 0 && rest_takes(s, resp, p->item.text)) {
@@ -145,18 +145,18 @@ static enum why take_untagged(struct session *s, const struct piece *p, const st
     } else {
         outlet_piece(o, p);
     }
-    return WHY_NONE;
+    return END_NONE;
 }
 
-/* WHY_BACKEND_PROTOCOL: an answer to a command that we know nothing of. What the backend did then, nobody can tell. */
-static enum why take_response(struct session *s, const struct piece *p, struct outlet *o)
+/* END_BACKEND_PROTOCOL: an answer to a command that we know nothing of. What the backend did then, nobody can tell. */
+static enum session_end take_response(struct session *s, const struct piece *p, struct outlet *o)
 {
     struct relay *r = s->relay;
     struct imap_resp resp;
     const char *why;
     if (!imap_resp_parse(p->item.text, &resp, &why)) {
         outlet_piece(o, p);
-        return WHY_NONE;
+        return END_NONE;
     }
     switch (resp.kind) {
     case RESP_DATA:
@@ -169,7 +169,7 @@ static enum why take_response(struct session *s, const struct piece *p, struct o
     case RESP_TAGGED:;
         struct command *c = command_find(r, resp.tag);
         if (!c)
-            return WHY_BACKEND_PROTOCOL;
+            return END_BACKEND_PROTOCOL;
         if (is_for_us(s, c, &resp))
             break;
         pass_status(r, p, &resp, o);
@@ -179,7 +179,7 @@ static enum why take_response(struct session *s, const struct piece *p, struct o
         take_plus(r, p, o);
         break;
     }
-    return WHY_NONE;
+    return END_NONE;
 }
 
 /* "* 3 FETCH", "* LIST", "* SEARCH": nearly all there is, and nothing in it is ours to change. Short lines
@@ -193,9 +193,9 @@ static bool is_plain_data(const struct relay *r, struct span line)
            !counts;
 }
 
-static const char *detail_of(enum why wrong, const struct piece *p)
+static const char *detail_of(enum session_end wrong, const struct piece *p)
 {
-    if (wrong == WHY_MOVED)
+    if (wrong == END_MOVED)
         return "message numbers from behind an EXPUNGE that could not be told";
     return p->rc == LINE_BAD ? p->item.why : "an answer to a command that it was not sent";
 }
@@ -205,10 +205,10 @@ bool relay_pump_down(struct session *s)
     struct relay *r = s->relay;
     struct outlet out = {.to = s->client, .count = &s->bytes_out};
     struct piece p;
-    enum why wrong = WHY_NONE;
+    enum session_end wrong = END_NONE;
     while (!wrong && !r->finished && piece_next(&r->down, s->backend, &p)) {
         if (p.rc == LINE_BAD)
-            wrong = WHY_BACKEND_PROTOCOL;
+            wrong = END_BACKEND_PROTOCOL;
         else if (p.rc == LINE_TEXT && p.item.first && !is_plain_data(r, p.item.text))
             wrong = take_response(s, &p, &out);
         else if (!r->hides)

@@ -64,7 +64,7 @@ struct relay {
     bool finished;   /* LOGOUT was answered */
     bool bye;        /* the backend said BYE */
     bool hides;      /* the response under way is not for the client, nor are the literals in it */
-    enum why rest;   /* WHY_NONE, or what comes once no command is under way: a freeze, or the end */
+    enum session_end rest;   /* END_NONE, or what comes once no command is under way: a freeze, or the end */
     struct opened opened;
     size_t n_own;         /* commands of ours that are under way: what they bring is for us */
     char *idled;          /* tag of the client's IDLE that we have ended; it is to be begun again; owned */

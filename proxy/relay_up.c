@@ -138,7 +138,7 @@ static void pass_command(struct session *s, const struct imap_line_item *item)
     }
     if (!r->current) {
         /* It was answered before it was whole. Nobody knows what the backend takes the next bytes for. */
-        session_close(s, WHY_BAD_PART, "a command goes on after its answer");
+        session_close(s, END_BAD_PART, "a command goes on after its answer");
     } else if (item->literal) {
         r->mode = UP_PLUS;
         r->own_plus = !item->sync;
@@ -227,7 +227,7 @@ static bool tell_gone_at(struct session *s, const struct imap_line_item *item)
     if (imap_cmd_uses_numbers(&r->cmd, item->text)) {
         LOG(INFO, "handed_over_in_vain", LOG_S("session", s->name), LOG_S("user", s->account->key),
             LOG_S("why", "message_numbers"));
-        session_close(s, WHY_MOVED, "message numbers from before an EXPUNGE that could not be told");
+        session_close(s, END_MOVED, "message numbers from before an EXPUNGE that could not be told");
         return false;
     }
     relay_tell_gone(s);
@@ -256,7 +256,7 @@ static void take_up_text(struct session *s, const struct piece *p, struct outlet
             return;
     } else if (r->fate == FATE_PASSES && !imap_cmd_allowed(&r->cmd, p->item.text, false, &r->shown, &why)) {
         relay_sayf(s, "%s BAD %s", r->cmd.tag, why);
-        session_close(s, WHY_BAD_PART, why); /* its first half is at the backend */
+        session_close(s, END_BAD_PART, why); /* its first half is at the backend */
         return;
     }
     if (r->fate == FATE_COLLECTS) {
@@ -287,13 +287,13 @@ static void take_up_bad(struct session *s, const struct imap_line_item *item)
     if (item->first && item->refusable)
         imap_line_refuse(&r->up);
     else
-        session_close(s, WHY_BAD_LINE, item->why);
+        session_close(s, END_BAD_LINE, item->why);
 }
 
 bool relay_up_open(const struct session *s)
 {
     const struct relay *r = s->relay;
-    bool may_begin = r->rest == WHY_NONE || r->up.in_command;
+    bool may_begin = r->rest == END_NONE || r->up.in_command;
     /* A command may be answered here: not while the client does not take what it was answered before. What belongs to one
      * that passes does not wait: a client may send all of it before it reads. */
     bool answers_wait = stream_full(s->client) && !(r->up.in_command && r->fate == FATE_PASSES);

@@ -44,7 +44,7 @@ static void on_again(void *owner)
 static void on_word(void *owner)
 {
     struct rest *re = owner;
-    session_close(re->s, WHY_FREEZE, "no word of the store after the freeze");
+    session_close(re->s, END_FREEZE, "no word of the store after the freeze");
 }
 
 uint64_t rest_word_ms(const struct session *s)

@@ -20,35 +20,35 @@ static const char *const state_names[IN_COUNT] = {
     [IN_RELAY] = "relay",     [IN_FROZEN] = "frozen",   [IN_HANDOVER] = "handover", [IN_CLOSING] = "closing",
 };
 
-static const struct why_row {
+static const struct end_row {
     const char *word;
     bool is_error;
     const char *bye; /* "" = nothing */
-} whys[WHY_COUNT] = {
-    [WHY_NONE] = {"none", true, ""},
-    [WHY_LOGOUT] = {"logout", false, ""},
-    [WHY_CLIENT_GONE] = {"client_gone", false, ""},
-    [WHY_CLIENT_BROKEN] = {"client_broken", false, ""},
-    [WHY_TLS_FAILED] = {"tls_failed", true, ""},
-    [WHY_TLS_TIMEOUT] = {"tls_timeout", true, ""},
-    [WHY_STARTTLS_PLAINTEXT] = {"starttls_plaintext", true, "plaintext after STARTTLS"},
-    [WHY_LOGIN_TIMEOUT] = {"login_timeout", false, "Login took too long"},
-    [WHY_LOGIN_TRIES] = {"login_tries", true, "Too many failed logins"},
-    [WHY_CROWD] = {"crowd", true, "[UNAVAILABLE] Too many connections, please try again later"},
-    [WHY_BAD_COMMANDS] = {"bad_commands", true, "Too many invalid commands"},
-    [WHY_MANY_COMMANDS] = {"many_commands", true, "Too many commands before login"},
-    [WHY_BAD_LINE] = {"bad_line", true, "[CLIENTBUG] This line can't be read"},
-    [WHY_BAD_PART] = {"bad_part", true, "[CLIENTBUG] A command that was half sent can't be taken back"},
-    [WHY_IDLE] = {"idle_timeout", false, "Autologout; idle for too long"},
-    [WHY_BACKEND_BYE] = {"backend_bye", false, ""},
-    [WHY_BACKEND_GONE] = {"backend_gone", true, "[UNAVAILABLE] The mail server closed the connection"},
-    [WHY_BACKEND_BROKEN] = {"backend_broken", true, "[UNAVAILABLE] The connection to the mail server broke"},
-    [WHY_BACKEND_PROTOCOL] = {"backend_protocol", true, "[UNAVAILABLE] The mail server can't be understood"},
-    [WHY_NOT_BACK] = {"not_back", true, "[UNAVAILABLE] The mail server closed the connection"},
-    [WHY_FREEZE] = {"freeze", false, "[UNAVAILABLE] Your mailboxes are being moved, please connect again"},
-    [WHY_MOVED] = {"moved", false, "[UNAVAILABLE] Your mailboxes were moved, please connect again"},
-    [WHY_LEASE_LOST] = {"lease_lost", true, "[UNAVAILABLE] Please connect again"},
-    [WHY_SHUTDOWN] = {"shutdown", false,
+} ends[END_COUNT] = {
+    [END_NONE] = {"none", true, ""},
+    [END_LOGOUT] = {"logout", false, ""},
+    [END_CLIENT_GONE] = {"client_gone", false, ""},
+    [END_CLIENT_BROKEN] = {"client_broken", false, ""},
+    [END_TLS_FAILED] = {"tls_failed", true, ""},
+    [END_TLS_TIMEOUT] = {"tls_timeout", true, ""},
+    [END_STARTTLS_PLAINTEXT] = {"starttls_plaintext", true, "plaintext after STARTTLS"},
+    [END_LOGIN_TIMEOUT] = {"login_timeout", false, "Login took too long"},
+    [END_LOGIN_TRIES] = {"login_tries", true, "Too many failed logins"},
+    [END_CROWD] = {"crowd", true, "[UNAVAILABLE] Too many connections, please try again later"},
+    [END_BAD_COMMANDS] = {"bad_commands", true, "Too many invalid commands"},
+    [END_MANY_COMMANDS] = {"many_commands", true, "Too many commands before login"},
+    [END_BAD_LINE] = {"bad_line", true, "[CLIENTBUG] This line can't be read"},
+    [END_BAD_PART] = {"bad_part", true, "[CLIENTBUG] A command that was half sent can't be taken back"},
+    [END_IDLE] = {"idle_timeout", false, "Autologout; idle for too long"},
+    [END_BACKEND_BYE] = {"backend_bye", false, ""},
+    [END_BACKEND_GONE] = {"backend_gone", true, "[UNAVAILABLE] The mail server closed the connection"},
+    [END_BACKEND_BROKEN] = {"backend_broken", true, "[UNAVAILABLE] The connection to the mail server broke"},
+    [END_BACKEND_PROTOCOL] = {"backend_protocol", true, "[UNAVAILABLE] The mail server can't be understood"},
+    [END_NOT_BACK] = {"not_back", true, "[UNAVAILABLE] The mail server closed the connection"},
+    [END_FREEZE] = {"freeze", false, "[UNAVAILABLE] Your mailboxes are being moved, please connect again"},
+    [END_MOVED] = {"moved", false, "[UNAVAILABLE] Your mailboxes were moved, please connect again"},
+    [END_LEASE_LOST] = {"lease_lost", true, "[UNAVAILABLE] Please connect again"},
+    [END_SHUTDOWN] = {"shutdown", false,
                       "[UNAVAILABLE] This server is being restarted, please connect again"},
 };
 
@@ -132,16 +132,16 @@ static void on_deadline(void *owner)
     switch (s->state) {
     case IN_NEW:
     case IN_SECURING:
-        session_close(s, WHY_TLS_TIMEOUT, NULL);
+        session_close(s, END_TLS_TIMEOUT, NULL);
         break;
     case IN_PREAUTH:
-        session_close(s, WHY_LOGIN_TIMEOUT, NULL);
+        session_close(s, END_LOGIN_TIMEOUT, NULL);
         break;
     case IN_RELAY:
         relay_timeout(s);
         break;
     case IN_FROZEN:
-        session_close(s, WHY_FREEZE, "no word of the store after the freeze");
+        session_close(s, END_FREEZE, "no word of the store after the freeze");
         break;
     case IN_HANDOVER:
         handover_failed(s, "timeout", NULL);
@@ -167,13 +167,13 @@ static void client_eof(struct session *s)
     s->client_eof = true;
     if (s->login && stream_peek(s->client).len > 0)
         return;
-    session_close(s, WHY_CLIENT_GONE, NULL);
+    session_close(s, END_CLIENT_GONE, NULL);
 }
 
 static void client_error(struct session *s)
 {
     bool shaking = s->state == IN_NEW || s->state == IN_SECURING;
-    session_close(s, shaking ? WHY_TLS_FAILED : WHY_CLIENT_BROKEN, stream_error(s->client));
+    session_close(s, shaking ? END_TLS_FAILED : END_CLIENT_BROKEN, stream_error(s->client));
 }
 
 static void session_client_event(struct stream *stream, enum stream_event ev, void *owner)
@@ -281,7 +281,7 @@ void session_accept(struct proxy *p, uv_stream_t *listener, enum address_scheme 
     bool in_crowd = crowd_enter(&p->crowd, s);
     session_enter(s, scheme == ADDRESS_IMAPS || in_crowd ? IN_NEW : IN_PREAUTH);
     if (!in_crowd)
-        session_close(s, WHY_CROWD, NULL);
+        session_close(s, END_CROWD, NULL);
     else if (scheme == ADDRESS_IMAPS)
         stream_secure(s->client, p->server_tls, NULL);
     else
@@ -289,19 +289,19 @@ void session_accept(struct proxy *p, uv_stream_t *listener, enum address_scheme 
 }
 
 /* Who only knocks is of no interest, and those who do worse may be very many. */
-static bool end_matters(const struct session *s, enum why why)
+static bool end_matters(const struct session *s, enum session_end end)
 {
     if (s->account)
         return true;
-    return whys[why].is_error && why != WHY_CROWD && crowd_may_log(&s->proxy->crowd);
+    return ends[end].is_error && end != END_CROWD && crowd_may_log(&s->proxy->crowd);
 }
 
-static void log_end(const struct session *s, enum why why, const char *detail)
+static void log_end(const struct session *s, enum session_end end, const char *detail)
 {
-    enum log_level level = end_matters(s, why) ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
+    enum log_level level = end_matters(s, end) ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
     struct log_field fields[] = {
         {.key = NULL},
-        LOG_S("why", whys[why].word),
+        LOG_S("why", ends[end].word),
         LOG_S("session", s->name),
         LOG_S("user", s->account ? s->account->key : NULL),
         LOG_S("peer", s->peer),
@@ -318,16 +318,16 @@ static void log_end(const struct session *s, enum why why, const char *detail)
 /* May the client's socket stay for a while, so that it surely gets the last words? Where all has to end at once, a client
  * that does not read can't hold it up, and where sockets are short, their places are wanted now: the kernel has the words
  * already, and they arrive if the client was silent. */
-static bool may_linger(const struct session *s, enum why why)
+static bool may_linger(const struct session *s, enum session_end end)
 {
     const struct proxy *p = s->proxy;
-    if (why == WHY_CROWD || (s->network && p->loop->n_closing >= p->sockets_max / 16))
+    if (end == END_CROWD || (s->network && p->loop->n_closing >= p->sockets_max / 16))
         return false;
     return !p->at_once || stream_unsent(s->client) == 0;
 }
 
 /* Everything but the memory. */
-static void release(struct session *s, enum why why)
+static void release(struct session *s, enum session_end end)
 {
     struct proxy *p = s->proxy;
     timer_free(&s->timer);
@@ -345,26 +345,26 @@ static void release(struct session *s, enum why why)
     s->registered = false;
     silence_close(s);
     accounts_detach(s);
-    bool linger = may_linger(s, why);
+    bool linger = may_linger(s, end);
     crowd_leave(&p->crowd, s);
     stream_close(&s->client, linger);
 }
 
-void session_close(struct session *s, enum why why, const char *detail)
+void session_close(struct session *s, enum session_end end, const char *detail)
 {
     if (s->state == IN_CLOSING)
         return;
-    const char *bye = whys[why].bye;
+    const char *bye = ends[end].bye;
     bool may_talk = s->state != IN_NEW && s->state != IN_SECURING && (!s->relay || relay_at_boundary(s));
-    log_end(s, why, detail);
+    log_end(s, end, detail);
     if (s->preauth)
         preauth_flush(s);
     if (s->login)
         routing_cancel(s, may_talk && *bye);
     if (may_talk && *bye)
         session_say(s, "* BYE %s", bye);
-    tally_add(s->proxy->tally, TALLY_ENDS, whys[why].word);
-    release(s, why);
+    tally_add(s->proxy->tally, TALLY_ENDS, ends[end].word);
+    release(s, end);
     session_enter(s, IN_CLOSING);
     loop_defer(s->proxy->loop, &s->task);
 }
@@ -414,7 +414,7 @@ static void on_asked(void *owner, enum route_rc rc, const char *detail)
             s->lapses = s->asked_lapses;
         if (rc == ROUTE_WAIT && s->state == IN_RELAY) {
             accounts_read(s->account); /* the freeze may be over already */
-            relay_rest(s, WHY_FREEZE);
+            relay_rest(s, END_FREEZE);
         } else {
             session_go_on(s);
         }
@@ -423,7 +423,7 @@ static void on_asked(void *owner, enum route_rc rc, const char *detail)
     case ROUTE_LOST:
     case ROUTE_REFUSED:
         if (s->state != IN_FROZEN) /* the flip itself takes it from its backend: there will be word of that */
-            session_close(s, WHY_LEASE_LOST, detail);
+            session_close(s, END_LEASE_LOST, detail);
         break;
     default:
         proxy_resume_later(s->proxy);

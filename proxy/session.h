@@ -63,32 +63,32 @@ enum session_state {
 
 /* Why a session ended; a row of the table in session.c each: word for the log, is it an error, what the
  * client is told. */
-enum why {
-    WHY_NONE,
-    WHY_LOGOUT,
-    WHY_CLIENT_GONE,
-    WHY_CLIENT_BROKEN,
-    WHY_TLS_FAILED,
-    WHY_TLS_TIMEOUT,
-    WHY_STARTTLS_PLAINTEXT,
-    WHY_LOGIN_TIMEOUT,
-    WHY_LOGIN_TRIES,
-    WHY_CROWD,
-    WHY_BAD_COMMANDS,
-    WHY_MANY_COMMANDS,
-    WHY_BAD_LINE,
-    WHY_BAD_PART,
-    WHY_IDLE,
-    WHY_BACKEND_BYE,
-    WHY_BACKEND_GONE,
-    WHY_BACKEND_BROKEN,
-    WHY_BACKEND_PROTOCOL,
-    WHY_NOT_BACK,
-    WHY_FREEZE,
-    WHY_MOVED,
-    WHY_LEASE_LOST,
-    WHY_SHUTDOWN,
-    WHY_COUNT
+enum session_end {
+    END_NONE,
+    END_LOGOUT,
+    END_CLIENT_GONE,
+    END_CLIENT_BROKEN,
+    END_TLS_FAILED,
+    END_TLS_TIMEOUT,
+    END_STARTTLS_PLAINTEXT,
+    END_LOGIN_TIMEOUT,
+    END_LOGIN_TRIES,
+    END_CROWD,
+    END_BAD_COMMANDS,
+    END_MANY_COMMANDS,
+    END_BAD_LINE,
+    END_BAD_PART,
+    END_IDLE,
+    END_BACKEND_BYE,
+    END_BACKEND_GONE,
+    END_BACKEND_BROKEN,
+    END_BACKEND_PROTOCOL,
+    END_NOT_BACK,
+    END_FREEZE,
+    END_MOVED,
+    END_LEASE_LOST,
+    END_SHUTDOWN,
+    END_COUNT
 };
 
 struct session {
@@ -147,7 +147,7 @@ void session_enter(struct session *s, enum session_state state);
 /* Gives it a name that the store never heard. */
 void session_rename(struct session *s);
 /* The one exit. Tells the client and the store, logs; detail (may be NULL) is for the log alone. */
-void session_close(struct session *s, enum why why, const char *detail);
+void session_close(struct session *s, enum session_end end, const char *detail);
 
 /* A line to the client; the CRLF is added. Only before RELAY: from there on relay_say(). */
 void session_say(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);

@@ -16,10 +16,10 @@ struct fixture {
 
 /* ---- what the crowd does to sessions */
 
-void session_close(struct session *s, enum why why, const char *detail)
+void session_close(struct session *s, enum session_end end, const char *detail)
 {
     struct crowd *crowd = (void *)s->client;
-    assert_int_equal(why, WHY_CROWD);
+    assert_int_equal(end, END_CROWD);
     assert_non_null(detail);
     crowd_leave(crowd, s);
     s->state = IN_CLOSING;
