@@ -67,7 +67,7 @@ static void tell_seen(struct account *a)
     route_seen(a->proxy->store, a->key, lease_incarnation(a->proxy->lease), a->epoch, nothing_to_do, a);
 }
 
-static void set_text(char **text, const char *now)
+static void accounts_set_text(char **text, const char *now)
 {
     if (*text && strcmp(*text, now) == 0)
         return;
@@ -83,8 +83,8 @@ void accounts_heard(struct account *a, const struct account_news *n)
     a->state = n->state;
     a->epoch = n->epoch;
     a->generation = n->generation;
-    set_text(&a->backend, n->backend);
-    set_text(&a->target, n->target);
+    accounts_set_text(&a->backend, n->backend);
+    accounts_set_text(&a->target, n->target);
     if (n->left_ms > 0)
         a->deadline_ms = clock_boot_ms() + n->left_ms;
     struct proxy *p = a->proxy;
@@ -99,7 +99,7 @@ void accounts_heard(struct account *a, const struct account_news *n)
         busy_heard(a);
 }
 
-static void on_read(void *owner, enum route_rc rc, const struct route *r)
+static void accounts_on_read(void *owner, enum route_rc rc, const struct route *r)
 {
     struct account *a = owner;
     queue_done(a->proxy->queue, &a->read);
@@ -115,7 +115,7 @@ static void account_reads(struct queued *q)
 {
     struct account *a = CONTAINER_OF(q, struct account, read);
     a->read_news = a->news;
-    route_read(a->proxy->store, a->key, on_read, a);
+    route_read(a->proxy->store, a->key, accounts_on_read, a);
 }
 
 static void read_later(struct account *a, enum queue_rank rank)

@@ -31,7 +31,7 @@ struct backends {
     size_t n;
 };
 
-static void on_timer(void *owner);
+static void backends_on_timer(void *owner);
 
 struct backends *backends_new(struct loop *l, const struct conf *conf, bool first, backends_fn fn, void *owner,
                               char **error)
@@ -41,7 +41,7 @@ struct backends *backends_new(struct loop *l, const struct conf *conf, bool firs
     b->owner = owner;
     b->loop = l;
     b->first = first;
-    b->timer = timer_new(l, on_timer, b);
+    b->timer = timer_new(l, backends_on_timer, b);
     b->rows = xcalloc(conf->n_backends, sizeof *b->rows);
     b->n = conf->n_backends;
     bool ok = true;
@@ -72,7 +72,7 @@ void backends_free(struct backends **bp)
     free(b);
 }
 
-static struct known *row_of(const struct backends *b, const struct conf_backend *backend)
+static struct known *backends_row_of(const struct backends *b, const struct conf_backend *backend)
 {
     for (size_t i = 0; i < b->n; i++)
         if (b->rows[i].conf == backend)
@@ -82,7 +82,7 @@ static struct known *row_of(const struct backends *b, const struct conf_backend 
 
 struct tls_policy *backends_tls(const struct backends *b, const struct conf_backend *backend)
 {
-    return row_of(b, backend)->tls;
+    return backends_row_of(b, backend)->tls;
 }
 
 void backends_renew(struct backends *b, const char *name, struct tls_policy **fresh)
@@ -119,7 +119,7 @@ static bool is_to_come(const struct backends *b)
     return false;
 }
 
-static void settle(struct backends *b)
+static void backends_settle(struct backends *b)
 {
     if (b->settled || !b->was_read || is_to_come(b))
         return;
@@ -196,7 +196,7 @@ void backends_wait_no_more(struct backends *b)
 
 struct imap_caps backends_caps(const struct backends *b, const struct conf_backend *backend)
 {
-    const struct known *k = row_of(b, backend);
+    const struct known *k = backends_row_of(b, backend);
     struct imap_caps least = {0};
     imap_caps_add(&least, CAP_IMAP4REV1);
     return k->record.known ? k->record.caps : least;
@@ -205,7 +205,7 @@ struct imap_caps backends_caps(const struct backends *b, const struct conf_backe
 struct imap_caps backends_shown(const struct backends *b, const struct conf_backend *at, const struct imap_caps *own,
                                 const struct conf_backend *other)
 {
-    const struct known *here = row_of(b, at), *there = row_of(b, other);
+    const struct known *here = backends_row_of(b, at), *there = backends_row_of(b, other);
     struct imap_caps caps = here->record.known ? imap_caps_common(own, &here->record.caps) : *own;
     return imap_caps_shown(&caps, there->record.known && other != at ? &there->record.caps : &caps);
 }
@@ -214,13 +214,13 @@ struct imap_caps backends_shown(const struct backends *b, const struct conf_back
 
 void backends_learned(struct backends *b, const struct conf_backend *backend, const struct imap_caps *caps)
 {
-    struct known *k = row_of(b, backend);
+    struct known *k = backends_row_of(b, backend);
     if (!caps_record_take(&k->record, caps, CAPS_BY_USER, clock_wall_ms()))
         return;
     log_news(b, k);
     if (b->store)
         store_caps_saw(b->store, backend->name, caps, CAPS_BY_USER, NULL, b);
-    settle(b);
+    backends_settle(b);
 }
 
 /* What the store has lost is kept. */
@@ -240,43 +240,43 @@ static void on_hash(void *owner, enum redis_rc rc, const struct reply *r)
         else if (k->record.known)
             store_caps_saw(b->store, k->conf->name, &k->record.caps, k->record.by, NULL, b);
     }
-    settle(b);
+    backends_settle(b);
     for (size_t i = 0; i < b->n && b->settled; i++)
         log_news(b, &b->rows[i]);
 }
 
-static void read_hash(struct backends *b)
+static void backends_read_hash(struct backends *b)
 {
     if (store_state(b->store) == STORE_UP)
         store_caps_all(b->store, on_hash, b);
     timer_start(b->timer, all_known(b) ? READ_EVERY_MS : b->settled ? READ_UNKNOWN_MS : READ_SOON_MS);
 }
 
-static void on_timer(void *owner)
+static void backends_on_timer(void *owner)
 {
-    read_hash(owner);
+    backends_read_hash(owner);
 }
 
 /* ---- asking ---- */
 
-static struct tls_policy *policy_of(void *owner, const struct conf_backend *backend)
+static struct tls_policy *backends_policy_of(void *owner, const struct conf_backend *backend)
 {
     return backends_tls(owner, backend);
 }
 
-static void on_looked(void *owner)
+static void backends_on_looked(void *owner)
 {
     struct backends *b = owner;
     b->asked = true;
-    read_hash(b);
+    backends_read_hash(b);
 }
 
 void backends_read(struct backends *b, struct store *s)
 {
     b->store = s;
-    read_hash(b);
+    backends_read_hash(b);
     if (b->first && !b->learner)
-        b->learner = learner_new(s, policy_of, on_looked, b);
+        b->learner = learner_new(s, backends_policy_of, backends_on_looked, b);
     if (b->learner)
         learner_look(b->learner);
 }

@@ -205,7 +205,7 @@ static void owed_end(struct owed *o, enum route_rc rc)
     owed_free(o);
 }
 
-static void on_entered(void *owner, enum route_rc rc, enum route_state state, uint64_t epoch)
+static void doubts_on_entered(void *owner, enum route_rc rc, enum route_state state, uint64_t epoch)
 {
     struct owed *o = owner;
     route_enter_fn fn = o->entered;
@@ -232,7 +232,7 @@ void doubts_enter(struct doubts *all, const struct route_enter *e, route_enter_f
     o->epoch = e->epoch;
     o->entered = fn;
     o->owner = owner;
-    route_enter(all->store, e, on_entered, o);
+    route_enter(all->store, e, doubts_on_entered, o);
 }
 
 void doubts_register(struct doubts *all, const char *user, const char *session, const char *backend, uint64_t epoch,
@@ -256,7 +256,7 @@ void doubts_forget(struct doubts *all, const void *owner)
 
 /* ---- leave ---- */
 
-static void on_left(void *owner, enum route_rc rc, const char *detail)
+static void doubts_on_left(void *owner, enum route_rc rc, const char *detail)
 {
     struct owed *o = owner;
     (void)detail;
@@ -278,14 +278,14 @@ static void on_left(void *owner, enum route_rc rc, const char *detail)
 static void leave_again(struct queued *q)
 {
     struct owed *o = CONTAINER_OF(q, struct owed, queued);
-    route_leave(o->all->store, o->user, o->session, on_left, o);
+    route_leave(o->all->store, o->user, o->session, doubts_on_left, o);
 }
 
 void doubts_leave(struct doubts *all, const char *user, const char *session)
 {
     struct owed *o = owed_new(all, user, session);
     o->queued.fn = leave_again;
-    route_leave(all->store, user, session, on_left, o);
+    route_leave(all->store, user, session, doubts_on_left, o);
 }
 
 /* ---- reconcile ---- */
@@ -358,7 +358,7 @@ void doubts_new_master(struct doubts *all)
 
 /* ---- once more ---- */
 
-static void on_again(void *owner)
+static void doubts_on_again(void *owner)
 {
     struct doubts *all = owner;
     struct owed *o;
@@ -386,7 +386,7 @@ struct doubts *doubts_new(struct store *s, struct queue *q, const char *incarnat
     all->incarnation = incarnation;
     all->fn = fn;
     all->owner = owner;
-    all->again = timer_new(store_loop(s), on_again, all);
+    all->again = timer_new(store_loop(s), doubts_on_again, all);
     TAILQ_INIT(&all->recent);
     TAILQ_INIT(&all->owed);
     TAILQ_INIT(&all->leaves);

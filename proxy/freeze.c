@@ -24,13 +24,13 @@ static void set_engaged(struct session *s, bool engaged)
     s->lapses = good && lease_is_valid(l, engaged) ? lease_lapses(l, engaged) : LAPSES_UNKNOWN;
 }
 
-static bool is_elsewhere(const struct session *s, const struct account *a)
+static bool freeze_is_elsewhere(const struct session *s, const struct account *a)
 {
     return a->backend && strcmp(a->backend, s->at->name) != 0;
 }
 
 /* The source is where it was, or is dialled again. */
-static void thaw(struct session *s)
+static void freeze_thaw(struct session *s)
 {
     if (s->account->state != ROUTE_PREPARING)
         prepare_drop(s);
@@ -51,7 +51,7 @@ static void thaw(struct session *s)
 }
 
 /* The account lives where this session does not. */
-static void follow(struct session *s)
+static void freeze_follow(struct session *s)
 {
     if (s->state == IN_FROZEN && rest_is_told(s))
         handover_begin(s);
@@ -66,8 +66,8 @@ void freeze_session(struct session *s)
     if (!session_is_live(s) || !a->known)
         return;
     set_engaged(s, route_is_engaged(a->state));
-    if (is_elsewhere(s, a))
-        follow(s);
+    if (freeze_is_elsewhere(s, a))
+        freeze_follow(s);
     else if (a->state == ROUTE_FLIPPING && !rest_is_told(s))
         session_close(s, END_MOVED, NULL);
     else if (a->state == ROUTE_FLIPPING)
@@ -77,7 +77,7 @@ void freeze_session(struct session *s)
     else if (a->state == ROUTE_FREEZING && s->state == IN_FROZEN)
         rest_step(s);
     else if (a->state != ROUTE_FREEZING && s->state != IN_HANDOVER)
-        thaw(s);
+        freeze_thaw(s);
     if (!session_is_live(s)) /* and the account may be gone with it */
         return;
     silence_update(s);
@@ -105,7 +105,7 @@ void freeze_reconcile(struct proxy *p, const char *user, uint64_t epoch)
 }
 
 /* Takes the next word from the front; empty at the end. */
-static struct span next_word(struct span *rest)
+static struct span freeze_next_word(struct span *rest)
 {
     const uint8_t *blank = rest->len ? memchr(rest->p, ' ', rest->len) : NULL;
     size_t n = blank ? (size_t)(blank - rest->p) : rest->len;
@@ -120,7 +120,7 @@ static uint64_t registrations_of(struct span all, const char *incarnation)
 {
     uint64_t n = 0;
     while (all.len > 0) {
-        struct span name = next_word(&all), count = next_word(&all);
+        struct span name = freeze_next_word(&all), count = freeze_next_word(&all);
         if (span_is(name, incarnation))
             return span_u64(count, UINT64_MAX, &n) ? n : 0;
     }

@@ -72,7 +72,7 @@ void handover_failed(struct session *s, const char *why, const char *detail)
 
 /* ---- ASK ---- */
 
-static bool is_asked(const struct handover *h)
+static bool handover_is_asked(const struct handover *h)
 {
     return h->asked[ASK_ID] || h->asked[ASK_NAMESPACE] || h->asked[ASK_SELECT] || h->asked[ASK_LIST];
 }
@@ -93,16 +93,16 @@ static void write_select(struct handover *h, struct imap_writer *w, const struct
     imap_write_raw(w, "FETCH 1:* (UID)\r\n");
 }
 
-static void stream_event(struct stream *stream, enum stream_event ev, void *owner);
+static void handover_stream_event(struct stream *stream, enum stream_event ev, void *owner);
 
-static void ask(struct handover *h)
+static void handover_ask(struct handover *h)
 {
     struct session *s = h->s;
     const struct opened *o = relay_opened(s);
     struct imap_caps caps = backends_caps(s->proxy->backends, s->at);
     struct imap_writer w;
     h->step = ASK;
-    stream_set_owner(h->stream, stream_event, h);
+    stream_set_owner(h->stream, handover_stream_event, h);
     imap_writer_init(&w, imap_literals_of(&caps));
     if (h->tells_id && client_id_is_heard(s, s->at)) {
         write_tag(h, &w, ASK_ID); /* its answer is of no interest */
@@ -127,7 +127,7 @@ static void ask(struct handover *h)
 
 /* ---- SIGN_IN ---- */
 
-static void on_signed_in(void *owner, const struct login_result *r)
+static void handover_on_signed_in(void *owner, const struct login_result *r)
 {
     struct handover *h = owner;
     struct session *s = h->s;
@@ -138,7 +138,7 @@ static void on_signed_in(void *owner, const struct login_result *r)
     }
     h->stream = r->stream;
     if (has_what_is_shown(s, &r->caps))
-        ask(h);
+        handover_ask(h);
     else
         handover_failed(s, "capabilities", NULL);
 }
@@ -171,14 +171,14 @@ void handover_begin(struct session *s)
     if (unfit)
         handover_failed(s, unfit, NULL);
     else if (h->stream)
-        ask(h);
+        handover_ask(h);
     else
-        h->dialog = sign_in_again(s, at, on_signed_in, h);
+        h->dialog = sign_in_again(s, at, handover_on_signed_in, h);
 }
 
 /* ---- answers ---- */
 
-static bool take_tagged(struct handover *h, const struct imap_resp *r)
+static bool handover_take_tagged(struct handover *h, const struct imap_resp *r)
 {
     size_t n = strlen(h->tag);
     if (r->tag.len != n + 1 || memcmp(r->tag.p, h->tag, n) != 0)
@@ -197,7 +197,7 @@ static bool take_tagged(struct handover *h, const struct imap_resp *r)
     return true;
 }
 
-static void keep_told(struct handover *h, struct span line)
+static void handover_keep_told(struct handover *h, struct span line)
 {
     if (h->told.len + line.len > TOLD_MAX)
         return;
@@ -205,7 +205,7 @@ static void keep_told(struct handover *h, struct span line)
     buf_add_str(&h->told, "\r\n");
 }
 
-static void take_status(struct handover *h, const struct imap_resp *r, struct span line)
+static void handover_take_status(struct handover *h, const struct imap_resp *r, struct span line)
 {
     struct span args;
     uint32_t n;
@@ -214,11 +214,11 @@ static void take_status(struct handover *h, const struct imap_resp *r, struct sp
     else if (imap_code_is(r->code, "UIDNEXT", &args) && span_u32(args, &n))
         h->uidnext = n;
     else if (imap_code_is(r->code, "PERMANENTFLAGS", NULL))
-        keep_told(h, line);
+        handover_keep_told(h, line);
 }
 
 /* False: data that say that what we look at is no list. */
-static bool take_data(struct handover *h, const struct imap_resp *r, struct span line)
+static bool handover_take_data(struct handover *h, const struct imap_resp *r, struct span line)
 {
     struct span rest = span_of(line.p + r->rest, line.len - r->rest);
     if (r->has_number && span_is_ci(r->word, "FETCH"))
@@ -230,14 +230,14 @@ static bool take_data(struct handover *h, const struct imap_resp *r, struct span
     else if (r->has_number && span_is_ci(r->word, "EXISTS"))
         h->exists = r->number;
     else if (span_is_ci(r->word, "FLAGS"))
-        keep_told(h, line);
+        handover_keep_told(h, line);
     else if (span_is_ci(r->word, "NAMESPACE") && !h->namespaces)
         h->namespaces = personal_namespaces(line, r);
     return h->exists <= VIEW_LIST_MAX;
 }
 
 /* A text for the log where it makes no sense. */
-static const char *take_line(struct handover *h, const struct imap_line_item *item)
+static const char *handover_take_line(struct handover *h, const struct imap_line_item *item)
 {
     struct imap_resp r;
     const char *why;
@@ -248,19 +248,19 @@ static const char *take_line(struct handover *h, const struct imap_line_item *it
     if (r.kind == RESP_STATUS && r.status == STATUS_BYE)
         return "BYE";
     if (r.kind == RESP_STATUS)
-        take_status(h, &r, item->text);
-    else if (r.kind == RESP_DATA && !take_data(h, &r, item->text))
+        handover_take_status(h, &r, item->text);
+    else if (r.kind == RESP_DATA && !handover_take_data(h, &r, item->text))
         return "an EXPUNGE, fewer messages without one, or more than can be";
-    else if (r.kind == RESP_TAGGED && !take_tagged(h, &r))
+    else if (r.kind == RESP_TAGGED && !handover_take_tagged(h, &r))
         return "an answer to a command that it was not sent";
     return NULL;
 }
 
-static void read_answers(struct session *s)
+static void handover_read_answers(struct session *s)
 {
     struct handover *h = s->handover;
     const char *wrong = NULL;
-    while (is_asked(h) && !wrong) {
+    while (handover_is_asked(h) && !wrong) {
         struct span in = stream_peek(h->stream);
         struct imap_line_item item;
         size_t used;
@@ -271,7 +271,7 @@ static void read_answers(struct session *s)
         if (rc == LINE_BAD)
             wrong = item.why;
         else if (rc == LINE_TEXT)
-            wrong = take_line(h, &item);
+            wrong = handover_take_line(h, &item);
         if (s->state != IN_HANDOVER)
             return;
     }
@@ -281,15 +281,15 @@ static void read_answers(struct session *s)
         handover_step(s);
 }
 
-static void stream_event(struct stream *stream, enum stream_event ev, void *owner)
+static void handover_stream_event(struct stream *stream, enum stream_event ev, void *owner)
 {
     struct handover *h = owner;
     (void)stream;
     if (ev == STREAM_EOF || ev == STREAM_ERROR)
         handover_failed(h->s, "unavailable",
                         ev == STREAM_EOF ? "it closed the connection" : stream_error(h->stream));
-    else if (ev == STREAM_DATA && is_asked(h))
-        read_answers(h->s);
+    else if (ev == STREAM_DATA && handover_is_asked(h))
+        handover_read_answers(h->s);
 }
 
 /* ---- JUDGE ---- */
@@ -337,7 +337,7 @@ static const char *judge_mailbox(const struct handover *h, const struct opened *
     return h->is_thaw ? NULL : judge_record(h, o);
 }
 
-static void finish(struct handover *h, struct view_list_change *change)
+static void handover_finish(struct handover *h, struct view_list_change *change)
 {
     struct session *s = h->s;
     const struct opened *o = relay_opened(s);
@@ -361,7 +361,7 @@ static void finish(struct handover *h, struct view_list_change *change)
     freeze_session(s); /* what was heard of the account meanwhile */
 }
 
-static void judge(struct handover *h)
+static void handover_judge(struct handover *h)
 {
     struct session *s = h->s;
     const struct opened *o = relay_opened(s);
@@ -383,14 +383,14 @@ static void judge(struct handover *h)
     }
     if (o->selected && h->exists > h->list.n) /* they came behind the list */
         change.arrived += h->exists - h->list.n;
-    finish(h, &change);
+    handover_finish(h, &change);
 }
 
 void handover_step(struct session *s)
 {
     struct handover *h = s->handover;
     bool needs_views = !h->is_thaw && (relay_opened(s)->selected || relay_opened(s)->names);
-    if (h->step == SIGN_IN || is_asked(h))
+    if (h->step == SIGN_IN || handover_is_asked(h))
         return;
     h->step = JUDGE;
     if (needs_views && views_state(s->account) == VIEWS_READING)
@@ -398,5 +398,5 @@ void handover_step(struct session *s)
     if (needs_views && views_state(s->account) == VIEWS_FAILED)
         handover_failed(s, "unavailable", "no records of the account");
     else if (session_may_pass(s)) /* else when the lease allows it, or the deadline */
-        judge(h);
+        handover_judge(h);
 }

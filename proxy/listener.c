@@ -17,13 +17,13 @@ enum { BACKLOG = 4096 };
 
 /* ---- binding ---- */
 
-static bool failed(char **error, const char *url, const char *what)
+static bool listener_failed(char **error, const char *url, const char *what)
 {
     *error = xasprintf("%s: %s: %s", url, what, strerror(errno));
     return false;
 }
 
-static bool resolve(const struct address *a, struct addrinfo **_r, const char *url, char **error)
+static bool listener_resolve(const struct address *a, struct addrinfo **_r, const char *url, char **error)
 {
     char port[8];
     snprintf(port, sizeof port, "%u", a->port);
@@ -76,18 +76,18 @@ static bool bind_tcp(const struct address *a, const char *url, size_t n, int *so
 {
     struct addrinfo *found = NULL;
     struct sockaddr_storage addr;
-    if (!resolve(a, &found, url, error))
+    if (!listener_resolve(a, &found, url, error))
         return false;
     socklen_t len = found->ai_addrlen;
     memcpy(&addr, found->ai_addr, len);
     freeaddrinfo(found);
     if (!is_free(&addr, len))
-        return failed(error, url, "can't listen");
+        return listener_failed(error, url, "can't listen");
     for (size_t i = 0; i < n; i++) {
         sockets[i] = bind_one(&addr, len);
         socklen_t room = sizeof addr;
         if (sockets[i] < 0 || getsockname(sockets[i], (struct sockaddr *)&addr, &room) != 0)
-            return failed(error, url, "can't listen");
+            return listener_failed(error, url, "can't listen");
     }
     struct address now = *a;
     now.port = ntohs(addr.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&addr)->sin6_port
@@ -111,17 +111,17 @@ static bool bind_unix(const struct address *a, const char *url, int *socket_r, c
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
     if (strlen(a->path) >= sizeof addr.sun_path) {
         errno = ENAMETOOLONG;
-        return failed(error, url, "can't listen");
+        return listener_failed(error, url, "can't listen");
     }
     memcpy(addr.sun_path, a->path, strlen(a->path) + 1);
     if (somebody_listens(&addr)) {
         errno = EADDRINUSE;
-        return failed(error, url, "can't listen");
+        return listener_failed(error, url, "can't listen");
     }
     listener_unlink(url);
     *socket_r = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (*socket_r < 0 || bind(*socket_r, (struct sockaddr *)&addr, sizeof addr) != 0)
-        return failed(error, url, "can't listen");
+        return listener_failed(error, url, "can't listen");
     *_text = address_text(a);
     return true;
 }

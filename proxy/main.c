@@ -68,7 +68,7 @@ static void announce(struct program *g)
     process_notify("READY=1");
 }
 
-static void on_news(uv_async_t *async)
+static void program_on_news(uv_async_t *async)
 {
     struct program *g = CONTAINER_OF(async, struct program, news);
     pthread_mutex_lock(&g->lock);
@@ -80,7 +80,7 @@ static void on_news(uv_async_t *async)
         loop_stop(g->loop);
 }
 
-static void on_signal(void *owner, unsigned count)
+static void program_on_signal(void *owner, unsigned count)
 {
     struct program *g = owner;
     g->ending = true;
@@ -124,7 +124,7 @@ static void hand_over(struct program *g, struct conf *fresh, struct renewal **al
     conf_log_old_tls(g->conf, CONF_PROXY);
 }
 
-static void on_reload(void *owner)
+static void program_on_reload(void *owner)
 {
     struct program *g = owner;
     char *error = NULL;
@@ -203,7 +203,7 @@ static size_t count_of_threads(const struct conf *c)
     return cores < 1 ? 1 : cores > 256 ? 256 : (size_t)cores;
 }
 
-static struct program *program_new(struct conf *conf)
+static struct program *proxy_program_new(struct conf *conf)
 {
     struct program *g = xcalloc(1, sizeof *g);
     g->conf = conf;
@@ -214,9 +214,9 @@ static struct program *program_new(struct conf *conf)
     g->sockets = xcalloc(g->n_workers * g->n_listeners, sizeof *g->sockets);
     g->texts = xcalloc(g->n_listeners, sizeof *g->texts);
     pthread_mutex_init(&g->lock, NULL);
-    uv_async_init(&g->loop->uv, &g->news, on_news);
+    uv_async_init(&g->loop->uv, &g->news, program_on_news);
     g->expiry = expiry_watch_new(g->loop);
-    g->signals = signals_new(g->loop, on_signal, on_reload, g);
+    g->signals = signals_new(g->loop, program_on_signal, program_on_reload, g);
     return g;
 }
 
@@ -233,7 +233,7 @@ static bool join_threads(struct program *g)
     return allowed;
 }
 
-static void program_free(struct program *g)
+static void proxy_program_free(struct program *g)
 {
     uv_close((uv_handle_t *)&g->news, NULL);
     signals_free(&g->signals);
@@ -251,7 +251,7 @@ static void program_free(struct program *g)
     free(g);
 }
 
-static bool run(struct program *g, size_t descriptors, char **error)
+static bool program_run(struct program *g, size_t descriptors, char **error)
 {
     if (!bind_listeners(g, error) || !myself_check(g->conf, g->texts, g->n_listeners, error) ||
         !make_workers(g, descriptors, error))
@@ -278,8 +278,8 @@ int main(int argc, char **argv)
         return 1;
     }
     size_t descriptors = process_limit();
-    struct program *g = program_new(conf);
-    bool ok = run(g, descriptors, &error);
+    struct program *g = proxy_program_new(conf);
+    bool ok = program_run(g, descriptors, &error);
     if (!ok)
         fprintf(stderr, "imapferry-proxy: %s\n", error);
     /* A thread that did start, where another could not, has no way to end but with the process. */
@@ -287,7 +287,7 @@ int main(int argc, char **argv)
         if (g->workers[t].started)
             _exit(1);
     ok = join_threads(g) && ok;
-    program_free(g);
+    proxy_program_free(g);
     conf_free(&conf);
     free(error);
     LOG(INFO, "stopped");

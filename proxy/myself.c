@@ -36,7 +36,7 @@ static bool is_loopback(const struct in6_addr *a)
 }
 
 /* An address of this machine, or none at all, by which the machine reaches itself too. */
-static bool is_local(const struct in6_addr *a)
+static bool myself_is_local(const struct in6_addr *a)
 {
     struct ifaddrs *all = NULL;
     struct in6_addr own;
@@ -55,13 +55,13 @@ static bool takes(const struct in6_addr *listens, const struct in6_addr *address
 {
     bool any_v4 = IN6_IS_ADDR_V4MAPPED(listens) && memcmp(listens->s6_addr + 12, "\0\0\0\0", 4) == 0;
     if (IN6_IS_ADDR_UNSPECIFIED(listens))
-        return is_local(address);
+        return myself_is_local(address);
     if (any_v4)
-        return IN6_IS_ADDR_V4MAPPED(address) && is_local(address);
+        return IN6_IS_ADDR_V4MAPPED(address) && myself_is_local(address);
     return is_same(listens, address);
 }
 
-static struct addrinfo *resolve(const char *host)
+static struct addrinfo *myself_resolve(const char *host)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
     return getaddrinfo(host, NULL, &hints, &found) == 0 ? found : NULL;
@@ -70,7 +70,7 @@ static struct addrinfo *resolve(const char *host)
 /* The first address of a listener is the one that it is bound to (listener.c); a backend is dialled at all of them. */
 static bool meets_tcp(const struct address *listener, const struct address *backend)
 {
-    struct addrinfo *own = resolve(listener->host), *its = resolve(backend->host);
+    struct addrinfo *own = myself_resolve(listener->host), *its = myself_resolve(backend->host);
     struct in6_addr listens, address;
     bool meets = false;
     for (const struct addrinfo *i = its; i && own && !meets; i = i->ai_next)
@@ -96,7 +96,7 @@ static bool meets(const struct address *listener, const struct address *backend)
     return listener->port == backend->port && meets_tcp(listener, backend);
 }
 
-static bool check_backend(const struct conf_backend *b, const char *listening, char **error)
+static bool myself_check_backend(const struct conf_backend *b, const char *listening, char **error)
 {
     struct address listener;
     char *fault = NULL;
@@ -118,7 +118,7 @@ bool myself_check(const struct conf *c, char *const *listening, size_t n, char *
 {
     for (size_t b = 0; b < c->n_backends; b++)
         for (size_t i = 0; i < n; i++)
-            if (!check_backend(&c->backends[b], listening[i], error))
+            if (!myself_check_backend(&c->backends[b], listening[i], error))
                 return false;
     return true;
 }

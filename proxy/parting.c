@@ -19,7 +19,7 @@ struct parting {
     size_t n;
 };
 
-static void close_one(struct left *l)
+static void parting_close_one(struct left *l)
 {
     TAILQ_REMOVE(&l->p->all, l, link);
     l->p->n--;
@@ -32,22 +32,22 @@ static void close_due(struct parting *p)
     uint64_t now = clock_boot_ms();
     struct left *l;
     while ((l = TAILQ_FIRST(&p->all)) && l->due_ms <= now)
-        close_one(l);
+        parting_close_one(l);
     if (l)
         timer_start(p->timer, l->due_ms - now);
 }
 
-static void on_timer(void *owner)
+static void parting_on_timer(void *owner)
 {
     close_due(owner);
 }
 
 /* What it says is of no interest any more. */
-static void on_event(struct stream *stream, enum stream_event ev, void *owner)
+static void parting_on_event(struct stream *stream, enum stream_event ev, void *owner)
 {
     (void)stream;
     if (ev == STREAM_EOF || ev == STREAM_ERROR)
-        close_one(owner);
+        parting_close_one(owner);
 }
 
 void parting_add(struct parting *p, struct stream **s)
@@ -62,7 +62,7 @@ void parting_add(struct parting *p, struct stream **s)
     *l = (struct left){.p = p, .stream = *s, .due_ms = clock_boot_ms() + PARTING_MS};
     *s = NULL;
     stream_deadline(l->stream, 0);
-    stream_set_owner(l->stream, on_event, l);
+    stream_set_owner(l->stream, parting_on_event, l);
     stream_pause(l->stream);
     TAILQ_INSERT_TAIL(&p->all, l, link);
     p->n++;
@@ -73,7 +73,7 @@ void parting_add(struct parting *p, struct stream **s)
 struct parting *parting_new(struct loop *loop)
 {
     struct parting *p = xcalloc(1, sizeof *p);
-    p->timer = timer_new(loop, on_timer, p);
+    p->timer = timer_new(loop, parting_on_timer, p);
     TAILQ_INIT(&p->all);
     return p;
 }
@@ -86,7 +86,7 @@ void parting_free(struct parting **pp)
         return;
     *pp = NULL;
     while ((l = TAILQ_FIRST(&p->all)))
-        close_one(l);
+        parting_close_one(l);
     timer_free(&p->timer);
     free(p);
 }

@@ -108,7 +108,7 @@ static const struct verb_row verbs[] = {
     {VERB_AUTHENTICATE, SIGNS_IN, run_authenticate, "Expected AUTHENTICATE PLAIN"},
 };
 
-static const struct verb_row *find_row(enum imap_verb verb)
+static const struct verb_row *preauth_find_row(enum imap_verb verb)
 {
     for (size_t i = 0; i < COUNTOF(verbs); i++)
         if (verbs[i].verb == verb)
@@ -217,7 +217,7 @@ static void note_hops(struct session *s, const struct imap_value *list)
 }
 
 /* Who says very much keeps its place among those who may, until it has signed in. */
-static void keep_id(struct session *s, struct buf *pairs)
+static void preauth_keep_id(struct session *s, struct buf *pairs)
 {
     if (pairs->len <= LIMIT_LINE || take_long_place(s))
         client_id_said(s, pairs);
@@ -233,7 +233,7 @@ static void run_id(struct session *s, const struct imap_value *args)
         return;
     }
     note_hops(s, args);
-    keep_id(s, &pairs);
+    preauth_keep_id(s, &pairs);
     session_say(s, PREAUTH_ID);
     say_good(s, "ID completed");
 }
@@ -288,7 +288,7 @@ void preauth_login_failed(struct session *s)
         stream_again(s->client);
 }
 
-static void sign_in(struct session *s, struct span name, struct span password)
+static void preauth_sign_in(struct session *s, struct span name, struct span password)
 {
     if (!login_name_ok(name, ACCOUNT_LOGIN_MAX)) {
         say_refused(s, BAD, "Expected a name of at most 512 bytes of UTF-8 without control characters");
@@ -308,11 +308,11 @@ static void run_login(struct session *s, const struct imap_value *args)
         !imap_value_string(second, &password))
         say_expected(s);
     else
-        sign_in(s, name, password);
+        preauth_sign_in(s, name, password);
 }
 
 /* text: base64 of the PLAIN message. */
-static void take_plain(struct session *s, struct span text)
+static void preauth_take_plain(struct session *s, struct span text)
 {
     struct buf message = {0};
     struct sasl_plain plain;
@@ -323,7 +323,7 @@ static void take_plain(struct session *s, struct span text)
                     s->preauth->cmd.tag);
         preauth_login_failed(s);
     } else {
-        sign_in(s, plain.authcid, plain.password);
+        preauth_sign_in(s, plain.authcid, plain.password);
     }
     buf_wipe(&message);
 }
@@ -343,7 +343,7 @@ static void run_authenticate(struct session *s, const struct imap_value *args)
     } else if (second->next || second->kind != IMAP_ATOM || !imap_value_string(second, &initial)) {
         say_expected(s);
     } else {
-        take_plain(s, span_is(initial, "=") ? span_of(NULL, 0) : initial); /* RFC 4959 3 */
+        preauth_take_plain(s, span_is(initial, "=") ? span_of(NULL, 0) : initial); /* RFC 4959 3 */
     }
 }
 
@@ -355,12 +355,12 @@ static void take_sasl_response(struct session *s, const struct imap_line_item *i
     else if (span_is(item->text, "*"))
         say_refused(s, BAD, "Authentication was cancelled");
     else
-        take_plain(s, item->text);
+        preauth_take_plain(s, item->text);
 }
 
 /* ---- commands, part by part ---- */
 
-static void refuse(struct preauth *p, const char *status, const char *text)
+static void preauth_refuse(struct preauth *p, const char *status, const char *text)
 {
     if (p->status)
         return;
@@ -368,7 +368,7 @@ static void refuse(struct preauth *p, const char *status, const char *text)
     p->text = text;
 }
 
-static void begin_command(struct session *s, struct span line)
+static void preauth_begin_command(struct session *s, struct span line)
 {
     struct preauth *p = s->preauth;
     const char *why;
@@ -378,17 +378,17 @@ static void begin_command(struct session *s, struct span line)
         p->args = imap_tree_new(p->lines.limits.line > LIMIT_LINE ? &long_args_limits : &args_limits);
     imap_tree_clear(p->args);
     if (!imap_cmd_parse(line, &p->cmd, &why)) {
-        refuse(p, BAD, why);
+        preauth_refuse(p, BAD, why);
         return;
     }
-    p->row = find_row(p->cmd.verb);
+    p->row = preauth_find_row(p->cmd.verb);
     if (!p->row)
-        refuse(p, BAD, p->cmd.verb == VERB_UNKNOWN ? "Unknown command" : "Log in first");
+        preauth_refuse(p, BAD, p->cmd.verb == VERB_UNKNOWN ? "Unknown command" : "Log in first");
     else if ((p->row->flags & SIGNS_IN) && !session_may_login(s))
-        refuse(p, "NO [PRIVACYREQUIRED]", "Signing in needs TLS");
+        preauth_refuse(p, "NO [PRIVACYREQUIRED]", "Signing in needs TLS");
     else if (!(p->row->flags & BEFORE_TLS) && s->scheme == ADDRESS_IMAP_STARTTLS &&
              !stream_is_secure(s->client))
-        refuse(p, "NO [PRIVACYREQUIRED]", "STARTTLS first");
+        preauth_refuse(p, "NO [PRIVACYREQUIRED]", "STARTTLS first");
 }
 
 /* Who wants to log in does not need many; logins are counted by themselves. */
@@ -409,7 +409,7 @@ static void forbid_long_id(struct session *s)
         leave_long_place(s);
 }
 
-static void end_command(struct session *s)
+static void preauth_end_command(struct session *s)
 {
     struct preauth *p = s->preauth;
     const char *why;
@@ -418,7 +418,7 @@ static void end_command(struct session *s)
         return;
     }
     if (!p->status && !imap_tree_done(p->args, &why))
-        refuse(p, BAD, why);
+        preauth_refuse(p, BAD, why);
     if (p->status)
         say_refused(s, p->status, p->text);
     else
@@ -433,9 +433,9 @@ static void announce_literal(struct session *s, const struct imap_line_item *ite
 {
     struct preauth *p = s->preauth;
     if (!p->status && !(p->row->flags & LITERALS))
-        refuse(p, BAD, p->row->expected);
+        preauth_refuse(p, BAD, p->row->expected);
     if (item->binary)
-        refuse(p, BAD, "Binary literals are not offered here"); /* RFC 3516 4.4, RFC 9051 4.3 */
+        preauth_refuse(p, BAD, "Binary literals are not offered here"); /* RFC 3516 4.4, RFC 9051 4.3 */
     if (!item->sync)
         return; /* comes anyway */
     if (!p->status) {
@@ -446,7 +446,7 @@ static void announce_literal(struct session *s, const struct imap_line_item *ite
     say_refused(s, p->status, p->text);
 }
 
-static void take_text(struct session *s, const struct imap_line_item *item)
+static void preauth_take_text(struct session *s, const struct imap_line_item *item)
 {
     struct preauth *p = s->preauth;
     const char *why;
@@ -455,15 +455,15 @@ static void take_text(struct session *s, const struct imap_line_item *item)
         return;
     }
     if (item->first)
-        begin_command(s, item->text);
+        preauth_begin_command(s, item->text);
     size_t begin = item->first ? p->cmd.args : 0, end = item->literal ? item->marker : item->text.len;
     if (!p->status && begin < end &&
         !imap_tree_text(p->args, span_of(item->text.p + begin, end - begin), &why))
-        refuse(p, BAD, why);
+        preauth_refuse(p, BAD, why);
     if (item->literal)
         announce_literal(s, item);
     else
-        end_command(s);
+        preauth_end_command(s);
 }
 
 static void take_literal(struct preauth *p, const struct imap_line_item *item)
@@ -476,7 +476,7 @@ static void take_literal(struct preauth *p, const struct imap_line_item *item)
     if (item->left > 0)
         return;
     if (!p->status && !imap_tree_literal(p->args, buf_span(&p->literal), &why))
-        refuse(p, BAD, why);
+        preauth_refuse(p, BAD, why);
     buf_wipe(&p->literal);
 }
 
@@ -540,7 +540,7 @@ static void take_some(struct session *s)
         else if (rc == LINE_LITERAL)
             take_literal(s->preauth, &item);
         else
-            take_text(s, &item);
+            preauth_take_text(s, &item);
         if (s->preauth)
             imap_line_forget(&s->preauth->lines); /* a password may have been in it */
     }

@@ -36,7 +36,7 @@ struct prepare {
     char *reason;      /* CHECK, REFUSED; owned */
 };
 
-static void enter(struct prepare *pr, enum step step);
+static void prepare_enter(struct prepare *pr, enum step step);
 
 /* ---- signing in for a session ---- */
 
@@ -82,7 +82,7 @@ bool has_what_is_shown(const struct session *s, const struct imap_caps *caps)
 
 /* ---- what the store is told ---- */
 
-static void on_told(void *owner, enum route_rc rc, const char *detail)
+static void prepare_on_told(void *owner, enum route_rc rc, const char *detail)
 {
     struct prepare *pr = owner;
     (void)detail;
@@ -91,24 +91,24 @@ static void on_told(void *owner, enum route_rc rc, const char *detail)
     /* else done, or the attempt is over, which the account hears of */
 }
 
-static void tell(struct prepare *pr)
+static void prepare_tell(struct prepare *pr)
 {
     struct session *s = pr->s;
     if (pr->step == REFUSED)
-        route_refuse(s->proxy->store, s->account->key, s->name, pr->epoch, pr->reason, on_told, pr);
+        route_refuse(s->proxy->store, s->account->key, s->name, pr->epoch, pr->reason, prepare_on_told, pr);
     else
-        route_prepared(s->proxy->store, s->account->key, s->name, pr->epoch, on_told, pr);
+        route_prepared(s->proxy->store, s->account->key, s->name, pr->epoch, prepare_on_told, pr);
 }
 
 /* ---- the end of a sign-in ---- */
 
-static void unfit(struct prepare *pr, const char *why)
+static void prepare_unfit(struct prepare *pr, const char *why)
 {
     pr->unfit = why;
-    enter(pr, UNFIT);
+    prepare_enter(pr, UNFIT);
 }
 
-static void again(struct prepare *pr, const struct login_result *r)
+static void prepare_again(struct prepare *pr, const struct login_result *r)
 {
     LOG(INFO, "prepare_waits", LOG_S("session", pr->s->name), LOG_S("backend", pr->target->name),
         LOG_S("while", r->phase), LOG_S("detail", r->detail));
@@ -116,7 +116,7 @@ static void again(struct prepare *pr, const struct login_result *r)
     timer_start(pr->again, AGAIN_MS);
 }
 
-static void stream_event(struct stream *stream, enum stream_event ev, void *owner)
+static void prepare_stream_event(struct stream *stream, enum stream_event ev, void *owner)
 {
     struct prepare *pr = owner;
     (void)stream;
@@ -131,35 +131,35 @@ static void take_stream(struct prepare *pr, const struct login_result *r)
     if (!has_what_is_shown(pr->s, &r->caps)) {
         struct stream *useless = r->stream;
         stream_close(&useless, false);
-        unfit(pr, "capabilities");
+        prepare_unfit(pr, "capabilities");
         return;
     }
     pr->stream = r->stream;
-    enter(pr, WARM);
+    prepare_enter(pr, WARM);
 }
 
-static void refused(struct prepare *pr, const struct login_result *r)
+static void prepare_refused(struct prepare *pr, const struct login_result *r)
 {
     free(pr->reason);
     pr->reason = xasprintf("%s: %s does not let the user in: %s", why_word(WHY_REFUSED), pr->target->name, r->detail);
-    enter(pr, is_by_master(pr->target) ? REFUSED : CHECK);
+    prepare_enter(pr, is_by_master(pr->target) ? REFUSED : CHECK);
 }
 
-static void on_signed_in(void *owner, const struct login_result *r)
+static void prepare_on_signed_in(void *owner, const struct login_result *r)
 {
     struct prepare *pr = owner;
     pr->dialog = NULL;
     if (r->rc == LOGIN_OK)
         take_stream(pr, r);
     else if (r->rc == LOGIN_REFUSED)
-        refused(pr, r);
+        prepare_refused(pr, r);
     else if (*r->code && ++pr->answers >= ANSWERS_MAX)
-        unfit(pr, "limit");
+        prepare_unfit(pr, "limit");
     else
-        again(pr, r);
+        prepare_again(pr, r);
 }
 
-static void on_checked(void *owner, const struct login_result *r)
+static void prepare_on_checked(void *owner, const struct login_result *r)
 {
     struct prepare *pr = owner;
     struct stream *shown = r->stream;
@@ -167,20 +167,20 @@ static void on_checked(void *owner, const struct login_result *r)
     if (r->rc == LOGIN_OK)
         stream_close(&shown, false);
     if (r->rc == LOGIN_OK)
-        enter(pr, REFUSED);
+        prepare_enter(pr, REFUSED);
     else if (r->rc == LOGIN_REFUSED)
-        unfit(pr, "old_password");
+        prepare_unfit(pr, "old_password");
     else
-        again(pr, r);
+        prepare_again(pr, r);
 }
 
 /* ---- steps ---- */
 
-static void ready(struct prepare *pr)
+static void prepare_ready(struct prepare *pr)
 {
     if (pr->stream)
-        stream_set_owner(pr->stream, stream_event, pr);
-    enter(pr, READY);
+        stream_set_owner(pr->stream, prepare_stream_event, pr);
+    prepare_enter(pr, READY);
 }
 
 static void on_warm(void *owner, struct stream *stream, const char *lost)
@@ -191,25 +191,25 @@ static void on_warm(void *owner, struct stream *stream, const char *lost)
     if (lost)
         LOG(INFO, "prepare_lost", LOG_S("session", pr->s->name), LOG_S("backend", pr->target->name),
             LOG_S("detail", lost));
-    ready(pr);
+    prepare_ready(pr);
 }
 
-static void warm(struct prepare *pr)
+static void prepare_warm(struct prepare *pr)
 {
     pr->warm = warm_start(pr->s, pr->target, &pr->stream, on_warm, pr);
     if (!pr->warm)
-        ready(pr);
+        prepare_ready(pr);
 }
 
-static void check(struct prepare *pr)
+static void prepare_check(struct prepare *pr)
 {
     struct session *s = pr->s;
     const char *elsewhere = s->at->auth_backend;
     const struct conf_backend *at = *elsewhere ? conf_backend(s->proxy->conf, elsewhere) : s->at;
-    pr->dialog = sign_in_as(s, at, LOGIN_AS_USER, on_checked, pr);
+    pr->dialog = sign_in_as(s, at, LOGIN_AS_USER, prepare_on_checked, pr);
 }
 
-static void enter(struct prepare *pr, enum step step)
+static void prepare_enter(struct prepare *pr, enum step step)
 {
     pr->step = step;
     LOG(INFO, "prepare", LOG_S("session", pr->s->name), LOG_S("user", pr->s->account->key),
@@ -218,22 +218,22 @@ static void enter(struct prepare *pr, enum step step)
     if (step == SIGN_IN)
         pr->ids = pr->s->ids;
     if (step == SIGN_IN)
-        pr->dialog = sign_in_again(pr->s, pr->target, on_signed_in, pr);
+        pr->dialog = sign_in_again(pr->s, pr->target, prepare_on_signed_in, pr);
     else if (step == CHECK)
-        check(pr);
+        prepare_check(pr);
     else if (step == WARM)
-        warm(pr);
+        prepare_warm(pr);
     else
-        tell(pr);
+        prepare_tell(pr);
 }
 
-static void on_again(void *owner)
+static void prepare_on_again(void *owner)
 {
     struct prepare *pr = owner;
     if (pr->step <= CHECK)
-        enter(pr, pr->step);
+        prepare_enter(pr, pr->step);
     else
-        tell(pr);
+        prepare_tell(pr);
 }
 
 /* ---- life ---- */
@@ -247,13 +247,13 @@ void prepare_begin(struct session *s)
     prepare_drop(s);
     struct prepare *pr = s->prepared = xcalloc(1, sizeof *pr);
     *pr = (struct prepare){.s = s, .target = target ? target : s->at, .epoch = a->epoch};
-    pr->again = timer_new(s->proxy->loop, on_again, pr);
+    pr->again = timer_new(s->proxy->loop, prepare_on_again, pr);
     if (!target)
-        unfit(pr, "no_such_backend");
+        prepare_unfit(pr, "no_such_backend");
     else if (!s->secret)
-        unfit(pr, "no_credentials");
+        prepare_unfit(pr, "no_credentials");
     else
-        enter(pr, SIGN_IN);
+        prepare_enter(pr, SIGN_IN);
 }
 
 void prepare_drop(struct session *s)

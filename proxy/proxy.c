@@ -53,7 +53,7 @@ static void set_pace(struct proxy *p)
         queue_hold(p->queue);
 }
 
-static void on_store(void *owner, enum store_state state, const char *detail)
+static void proxy_on_store(void *owner, enum store_state state, const char *detail)
 {
     struct proxy *p = owner;
     (void)detail;
@@ -114,7 +114,7 @@ static void on_reconcile_again(void *owner, const char *user, uint64_t epoch)
 }
 
 /* One thread of each proxy is enough for the freezes of accounts that it has nothing to do with; all hear of their ends. */
-static void on_event(void *owner, const struct event *e)
+static void proxy_on_event(void *owner, const struct event *e)
 {
     struct proxy *p = owner;
     if (p->thread == 0 || (e->state != ROUTE_PREPARING && e->state != ROUTE_FREEZING))
@@ -133,7 +133,7 @@ static void on_events_news(void *owner, enum events_news news)
 
 /* ---- starting ---- */
 
-static void serve(struct proxy *p)
+static void proxy_serve(struct proxy *p)
 {
     if (p->phase != PROXY_STARTING)
         return;
@@ -151,7 +151,7 @@ static void serve_if_ready(struct proxy *p)
     if (p->phase != PROXY_STARTING || !p->has_lease || !p->is_ours)
         return;
     if (backends_settled(p->backends))
-        serve(p);
+        proxy_serve(p);
     else
         timer_start(p->start_timer, BACKENDS_MS);
 }
@@ -166,7 +166,7 @@ static void on_start_timer(void *owner)
     struct proxy *p = owner;
     if (!p->has_lease)
         LOG(WARN, "serving_early", LOG_U("thread", p->thread), LOG_S("without", "store"));
-    serve(p);
+    proxy_serve(p);
 }
 
 static char *own_id(const struct proxy *p)
@@ -179,7 +179,7 @@ static char *own_id(const struct proxy *p)
 
 /* One that is about to serve ends; one whose users are at work, and which was cut off from Redis for long, goes on: its
  * sessions have names of their own. */
-static void on_instance(void *owner, enum instance_event ev, const char *where)
+static void proxy_on_instance(void *owner, enum instance_event ev, const char *where)
 {
     struct proxy *p = owner;
     if (ev != INSTANCE_OURS)
@@ -198,14 +198,14 @@ static void connect_store(struct proxy *p)
     const struct conf_proxy *c = &p->conf->proxy;
     char *own = own_id(p), *id = xasprintf("%s.%u", own, p->thread);
     p->is_ours = p->thread != 0;
-    p->store = store_new(p->loop, p->conf, c->store_timeout_ms, on_store, p);
+    p->store = store_new(p->loop, p->conf, c->store_timeout_ms, proxy_on_store, p);
     p->lease_store = store_new_beside(p->store, c->store_timeout_ms, NULL, NULL);
     p->lease = lease_new(p->lease_store, id, c->lease_ms, c->lease_long_ms, on_lease, p);
     p->doubts = doubts_new(p->store, p->queue, lease_incarnation(p->lease), on_reconcile_again, p);
     p->thaws = thaws_new(p->store);
-    p->events = events_new(p->loop, p->conf, on_event, on_events_news, p);
+    p->events = events_new(p->loop, p->conf, proxy_on_event, on_events_news, p);
     if (!p->is_ours)
-        p->instance = instance_new(p->store, "proxy", own, on_instance, p);
+        p->instance = instance_new(p->store, "proxy", own, proxy_on_instance, p);
     free(own);
     free(id);
 }
@@ -236,7 +236,7 @@ static void drain_one(struct session *s)
         session_close(s, END_SHUTDOWN, NULL);
 }
 
-static void close_one(struct session *s)
+static void proxy_close_one(struct session *s)
 {
     session_close(s, END_SHUTDOWN, "at once");
 }
@@ -253,13 +253,13 @@ static void drain_some(struct proxy *p, size_t until)
     }
 }
 
-static void close_all(struct proxy *p)
+static void proxy_close_all(struct proxy *p)
 {
     for (enum session_state in = 0; in < IN_CLOSING; in++)
-        each_session(p, in, close_one);
+        each_session(p, in, proxy_close_one);
 }
 
-static void stop(struct proxy *p)
+static void proxy_stop(struct proxy *p)
 {
     loop_stop(p->loop);
 }
@@ -267,7 +267,7 @@ static void stop(struct proxy *p)
 static void on_lease_ended(void *owner, enum redis_rc rc, const struct reply *r)
 {
     (void)rc, (void)r;
-    stop(owner);
+    proxy_stop(owner);
 }
 
 /* Where the last `leave` was executed, nobody waits for a proxy that is gone. Where it may not have been, the incarnation stays
@@ -279,7 +279,7 @@ static void on_sessions_left(void *owner, enum redis_rc rc, const struct reply *
     (void)r;
     if (rc != REDIS_OK || doubts_any(p->doubts)) {
         LOG(WARN, "left_in_doubt", LOG_U("thread", p->thread), LOG_S("incarnation", lease_incarnation(p->lease)));
-        stop(p);
+        proxy_stop(p);
         return;
     }
     lease_end(p->lease);
@@ -287,7 +287,7 @@ static void on_sessions_left(void *owner, enum redis_rc rc, const struct reply *
 }
 
 /* All sessions are gone. What was sent to the store before a PING was executed when it is answered. */
-static void end(struct proxy *p)
+static void proxy_end(struct proxy *p)
 {
     p->phase = PROXY_ENDING;
     struct span ping = span_str("PING");
@@ -299,18 +299,18 @@ static void on_drain_timer(void *owner)
 {
     struct proxy *p = owner;
     if (p->phase == PROXY_ENDING) {
-        stop(p);
+        proxy_stop(p);
         return;
     }
     uint64_t span = p->conf->proxy.drain_time_ms, passed = clock_boot_ms() - p->drain_began_ms;
     if (passed >= span + DRAIN_LAST_MS)
-        close_all(p);
+        proxy_close_all(p);
     else
         drain_some(p, passed >= span ? SIZE_MAX : 1 + (size_t)((p->drain_total - 1) * passed / span));
     timer_start(p->drain_timer, DRAIN_STEP_MS);
 }
 
-static void drain(struct proxy *p)
+static void proxy_drain(struct proxy *p)
 {
     p->phase = PROXY_DRAINING;
     timer_stop(p->start_timer);
@@ -320,7 +320,7 @@ static void drain(struct proxy *p)
     p->drain_began_ms = clock_boot_ms();
     p->drain_total = p->n_sessions;
     if (p->n_sessions == 0)
-        end(p);
+        proxy_end(p);
     else
         on_drain_timer(p);
 }
@@ -342,14 +342,14 @@ static void on_accepting(struct loop_task *task)
 }
 
 /* Sockets of connections that are being closed count: they are there. Who has not signed in will need another one. */
-static bool fits(const struct proxy *p)
+static bool proxy_fits(const struct proxy *p)
 {
     return p->loop->n_sockets + p->crowd.n + 2 <= p->sockets_max - p->sockets_max / 16;
 }
 
 bool proxy_has_room(struct proxy *p)
 {
-    if (fits(p) || (crowd_end_one(&p->crowd, NULL) && fits(p)))
+    if (proxy_fits(p) || (crowd_end_one(&p->crowd, NULL) && proxy_fits(p)))
         return true;
     if (!timer_is_set(p->room_timer))
         timer_start(p->room_timer, ROOM_AGAIN_MS);
@@ -373,7 +373,7 @@ void proxy_session_ended(struct proxy *p)
 {
     listeners_go_on(p);
     if (p->phase == PROXY_DRAINING && p->n_sessions == 0)
-        end(p);
+        proxy_end(p);
 }
 
 static void take_renewal(struct proxy *p)
@@ -399,10 +399,10 @@ static void on_orders(uv_async_t *async)
     take_renewal(p);
     int order = atomic_load(&p->order);
     if (order >= ORDER_DRAIN && p->phase < PROXY_DRAINING)
-        drain(p);
+        proxy_drain(p);
     if (order >= ORDER_END) {
         p->at_once = true;
-        close_all(p);
+        proxy_close_all(p);
     }
 }
 

@@ -25,22 +25,22 @@ static struct queued *queue_next(struct queue *q)
     return next;
 }
 
-static bool has_room(const struct queue *q)
+static bool queue_has_room(const struct queue *q)
 {
     return q->goes && !timer_is_set(q->start) && q->n_calling < q->at_once;
 }
 
 static void look_soon(struct queue *q)
 {
-    if (has_room(q) && queue_next(q))
+    if (queue_has_room(q) && queue_next(q))
         loop_defer(q->loop, &q->task);
 }
 
-static void on_task(struct loop_task *task)
+static void queue_on_task(struct loop_task *task)
 {
     struct queue *q = CONTAINER_OF(task, struct queue, task);
     struct queued *next;
-    for (size_t i = 0; i < TAKEN_MAX && has_room(q) && (next = queue_next(q)); i++) {
+    for (size_t i = 0; i < TAKEN_MAX && queue_has_room(q) && (next = queue_next(q)); i++) {
         TAILQ_REMOVE(&q->waiting[next->rank], next, link);
         next->place = CALLING;
         q->n_calling++;
@@ -97,7 +97,7 @@ struct queue *queue_new(struct loop *l, size_t at_once)
     struct queue *q = xcalloc(1, sizeof *q);
     q->loop = l;
     q->at_once = at_once;
-    q->task.fn = on_task;
+    q->task.fn = queue_on_task;
     q->start = timer_new(l, on_start, q);
     for (size_t i = 0; i < N_RANKS; i++)
         TAILQ_INIT(&q->waiting[i]);

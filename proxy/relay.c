@@ -159,7 +159,7 @@ static void idle_again(struct session *s)
 }
 
 /* What a hand-over or a thaw has left to be said, once something may pass. */
-static void go_on(struct session *s)
+static void relay_go_on(struct session *s)
 {
     struct relay *r = s->relay;
     if (r->rest != END_NONE || !session_may_pass(s))
@@ -185,12 +185,12 @@ void relay_flow(struct session *s)
     }
     if (s->state != IN_RELAY)
         return;
-    go_on(s);
+    relay_go_on(s);
     set_shut(s->client, &r->client_shut, !relay_up_open(s));
     set_shut(s->backend, &r->backend_shut, stream_full(s->client) || !session_may_pass(s));
 }
 
-static void moved(struct session *s)
+static void relay_moved(struct session *s)
 {
     s->relay->moved_ms = uv_now(&s->proxy->loop->uv);
 }
@@ -266,7 +266,7 @@ void relay_attach(struct session *s, struct stream *stream, const struct conf_ba
     *gone = (struct imap_seq){0};
     buf_add_span(&r->own, lines);
     session_enter(s, IN_RELAY);
-    moved(s);
+    relay_moved(s);
     relay_settle(s);
 }
 
@@ -274,7 +274,7 @@ void relay_client_event(struct session *s, enum stream_event ev)
 {
     switch (ev) {
     case STREAM_DATA:
-        moved(s);
+        relay_moved(s);
         relay_pump_up(s);
         note_use(s);
         break;
@@ -299,7 +299,7 @@ void relay_backend_event(struct session *s, enum stream_event ev)
     struct relay *r = s->relay;
     switch (ev) {
     case STREAM_DATA:
-        moved(s);
+        relay_moved(s);
         note_use(s);
         /* The clock is read after the bytes: what the backend did before it is covered by the lease. */
         if (session_may_pass(s) && !relay_pump_down(s))
@@ -389,7 +389,7 @@ void relay_begin(struct session *s, const struct imap_caps *shown)
     r->shown_words = xstrdup(buf_str(&words));
     buf_free(&words);
     session_enter(s, IN_RELAY);
-    moved(s);
+    relay_moved(s);
     if (s->client_eof)
         timer_start(s->timer, s->proxy->conf->proxy.backend_timeout_ms);
     stream_without_secrets(s->client);

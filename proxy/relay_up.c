@@ -107,7 +107,7 @@ static void id_end(struct session *s, struct outlet *o)
 }
 
 /* The first part of a command decides whether it passes. */
-static void decide(struct session *s, const struct imap_line_item *item, struct buf *rewritten)
+static void up_decide(struct session *s, const struct imap_line_item *item, struct buf *rewritten)
 {
     struct relay *r = s->relay;
     const char *why;
@@ -153,7 +153,7 @@ static void pass_command(struct session *s, const struct imap_line_item *item)
     }
 }
 
-static void swallow(struct session *s, const struct imap_line_item *item)
+static void up_swallow(struct session *s, const struct imap_line_item *item)
 {
     struct relay *r = s->relay;
     if (item->literal && !item->sync)
@@ -251,7 +251,7 @@ static void take_up_text(struct session *s, const struct piece *p, struct outlet
         return;
     struct buf rewritten = {0};
     if (p->item.first) {
-        decide(s, &p->item, &rewritten);
+        up_decide(s, &p->item, &rewritten);
         if (r->fate == FATE_PASSES && !tell_gone_at(s, &p->item))
             return;
     } else if (r->fate == FATE_PASSES && !imap_cmd_allowed(&r->cmd, p->item.text, false, &r->shown, &why)) {
@@ -263,7 +263,7 @@ static void take_up_text(struct session *s, const struct piece *p, struct outlet
         id_text(r, &p->item);
         id_go_on(s, &p->item, o);
     } else if (r->fate != FATE_PASSES) {
-        swallow(s, &p->item);
+        up_swallow(s, &p->item);
     } else {
         if (p->item.literal && !p->item.sync)
             ask_for_literal(&p->item, &rewritten);

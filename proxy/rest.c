@@ -32,7 +32,7 @@ struct rest {
 
 /* ---- life ---- */
 
-static void on_again(void *owner)
+static void rest_on_again(void *owner)
 {
     struct rest *re = owner;
     if (re->s->state == IN_RELAY)
@@ -62,7 +62,7 @@ static struct rest *rest_of(struct session *s)
         return s->rest;
     struct rest *re = s->rest = xcalloc(1, sizeof *re);
     re->s = s;
-    re->again = timer_new(s->proxy->loop, on_again, re);
+    re->again = timer_new(s->proxy->loop, rest_on_again, re);
     re->word = timer_new(s->proxy->loop, on_word, re);
     timer_start(re->word, rest_word_ms(s));
     return re;
@@ -108,7 +108,7 @@ const char *rest_namespaces(const struct session *s)
 
 /* ---- telling the store ---- */
 
-static void on_frozen(void *owner, enum route_rc rc, const char *detail)
+static void rest_on_frozen(void *owner, enum route_rc rc, const char *detail)
 {
     struct rest *re = owner;
     (void)detail;
@@ -121,7 +121,7 @@ static void on_frozen(void *owner, enum route_rc rc, const char *detail)
 }
 
 /* An acknowledgement carries the epoch of the freezing that was heard of. */
-static void tell(struct rest *re)
+static void rest_tell(struct rest *re)
 {
     struct session *s = re->s;
     const struct account *a = s->account;
@@ -130,7 +130,7 @@ static void tell(struct rest *re)
         return;
     re->told = true;
     re->told_epoch = a->epoch;
-    route_frozen(s->proxy->store, a->key, s->name, a->epoch, on_frozen, re);
+    route_frozen(s->proxy->store, a->key, s->name, a->epoch, rest_on_frozen, re);
 }
 
 /* ---- drawing ---- */
@@ -147,7 +147,7 @@ static void draw_list(struct rest *re)
     relay_send_own(re->s, OWN_LIST, text);
 }
 
-static void draw(struct rest *re)
+static void rest_draw(struct rest *re)
 {
     struct session *s = re->s;
     const struct opened *o = relay_opened(s);
@@ -274,11 +274,11 @@ void rest_step(struct session *s)
 {
     struct rest *re = rest_of(s);
     if (relay_only_reads(s) && s->state != IN_HANDOVER)
-        tell(re);
+        rest_tell(re);
     if (s->state != IN_RELAY || !relay_is_quiet(s) || !session_may_pass(s))
         return;
     if (re->step == NOT_DRAWN)
-        draw(re);
+        rest_draw(re);
     if (relay_is_quiet(s))
         draw_what_came_behind(re);
     if (!relay_is_quiet(s))

@@ -66,7 +66,7 @@ static const struct refusal {
 };
 
 /* The backend's code where it is one of these, else the one that fits the kind of failure. */
-static const struct refusal *refusal_of(const char *code, const char *otherwise)
+static const struct refusal *routing_refusal_of(const char *code, const char *otherwise)
 {
     const struct refusal *fits = &refusals[0];
     for (size_t i = 0; i < COUNTOF(refusals); i++) {
@@ -94,7 +94,7 @@ static void say_no(struct session *s, const char *code, const char *text)
 /* ---- life ---- */
 
 /* What is under way is dropped; the session stays. */
-static void login_free(struct session *s)
+static void routing_drop_login(struct session *s)
 {
     struct login *l = s->login;
     if (!l)
@@ -108,7 +108,7 @@ static void login_free(struct session *s)
 }
 
 /* Back to where the session was before the login. */
-static void undo(struct session *s)
+static void routing_undo(struct session *s)
 {
     store_forget(s->proxy->store, s);
     doubts_forget(s->proxy->doubts, s);
@@ -117,30 +117,30 @@ static void undo(struct session *s)
     accounts_detach(s);
     stream_close(&s->backend, false);
     s->at = NULL;
-    login_free(s);
+    routing_drop_login(s);
     if (s->registered)
         session_rename(s); /* that `leave` may be executed late, and must not mean the next login */
     s->registered = false;
 }
 
-static void failed(struct session *s)
+static void routing_failed(struct session *s)
 {
-    undo(s);
+    routing_undo(s);
     preauth_login_failed(s);
 }
 
 /* Whatever is not the user's fault. */
-static void give_up(struct session *s, const char *code, const char *phase, const char *detail)
+static void routing_give_up(struct session *s, const char *code, const char *phase, const char *detail)
 {
-    const struct refusal *r = refusal_of(code, "UNAVAILABLE");
+    const struct refusal *r = routing_refusal_of(code, "UNAVAILABLE");
     log_failed(s, r->code, phase, detail);
     say_no(s, r->code, r->text);
-    failed(s);
+    routing_failed(s);
 }
 
-static void unavailable(struct session *s, const char *phase, const char *detail)
+static void routing_unavailable(struct session *s, const char *phase, const char *detail)
 {
-    give_up(s, "UNAVAILABLE", phase, detail);
+    routing_give_up(s, "UNAVAILABLE", phase, detail);
 }
 
 void routing_cancel(struct session *s, bool tell)
@@ -149,26 +149,26 @@ void routing_cancel(struct session *s, bool tell)
         log_failed(s, "UNAVAILABLE", "closing", NULL);
         say_no(s, "UNAVAILABLE", "Please try again later");
     }
-    login_free(s); /* session_close() does the rest */
+    routing_drop_login(s); /* session_close() does the rest */
 }
 
 /* The answer comes at a full second after the command, so that it does not tell how far the name came. */
-static void refuse(struct session *s, const char *code, const char *phase, const char *detail)
+static void routing_refuse(struct session *s, const char *code, const char *phase, const char *detail)
 {
     struct login *l = s->login;
-    l->refusal = refusal_of(code, "AUTHENTICATIONFAILED");
+    l->refusal = routing_refusal_of(code, "AUTHENTICATIONFAILED");
     log_failed(s, l->refusal->code, phase, detail);
     session_enter(s, IN_REFUSED);
     timer_start(s->timer, REFUSAL_STEP_MS - (clock_boot_ms() - l->began_ms) % REFUSAL_STEP_MS);
 }
 
-static void refused(struct session *s)
+static void routing_refused(struct session *s)
 {
     say_no(s, s->login->refusal->code, s->login->refusal->text);
-    failed(s);
+    routing_failed(s);
 }
 
-static const char *text_of(enum route_rc rc)
+static const char *routing_text_of(enum route_rc rc)
 {
     return rc == ROUTE_NO_STORE ? "the store is missing or another one"
            : rc == ROUTE_DOWN   ? "no answer of the store"
@@ -177,16 +177,16 @@ static const char *text_of(enum route_rc rc)
 
 /* ---- ROUTING ---- */
 
-static void on_route(void *owner, enum route_rc rc, const struct route *r);
+static void routing_on_route(void *owner, enum route_rc rc, const struct route *r);
 
 static void ask_route(struct session *s)
 {
     session_enter(s, IN_ROUTING);
-    route_read(s->proxy->store, s->login->key, on_route, s);
+    route_read(s->proxy->store, s->login->key, routing_on_route, s);
 }
 
 /* Holds the login back for a while; then the route is read again. */
-static void hold(struct session *s)
+static void routing_hold(struct session *s)
 {
     struct login *l = s->login;
     uint64_t now = clock_boot_ms();
@@ -195,7 +195,7 @@ static void hold(struct session *s)
         LOG(INFO, "login_waits", LOG_S("user", l->key), LOG_S("session", s->name));
     }
     if (now >= l->hold_until_ms) {
-        unavailable(s, "waiting", "the account is being switched over");
+        routing_unavailable(s, "waiting", "the account is being switched over");
         return;
     }
     uint64_t left = l->hold_until_ms - now;
@@ -209,10 +209,10 @@ void routing_wake(struct session *s)
 }
 
 /* The route changed while we looked at it. */
-static void again(struct session *s)
+static void routing_again(struct session *s)
 {
     if (++s->login->again > LIMIT_AGAIN)
-        unavailable(s, "entering", "the route changes all the time");
+        routing_unavailable(s, "entering", "the route changes all the time");
     else
         ask_route(s);
 }
@@ -230,8 +230,8 @@ static const struct conf_backend *other_side(const struct conf *c, const char *u
     return other ? other : at;
 }
 
-static void sign_in(struct session *s);
-static void enter(struct session *s);
+static void routing_sign_in(struct session *s);
+static void routing_enter(struct session *s);
 
 static bool is_frozen(enum route_state state)
 {
@@ -250,29 +250,29 @@ static const struct conf_backend *judge_of(const struct session *s, const struct
 }
 
 /* A freeze that is past its deadline is ended by whoever comes along. */
-static void on_thaw(void *owner, enum route_rc rc, const char *detail)
+static void routing_on_thaw(void *owner, enum route_rc rc, const char *detail)
 {
     (void)owner, (void)rc, (void)detail;
 }
 
-static void on_route(void *owner, enum route_rc rc, const struct route *r)
+static void routing_on_route(void *owner, enum route_rc rc, const struct route *r)
 {
     struct session *s = owner;
     struct login *l = s->login;
     if (rc != ROUTE_OK) {
-        unavailable(s, "routing", text_of(rc));
+        routing_unavailable(s, "routing", routing_text_of(rc));
         return;
     }
     const struct conf *c = s->proxy->conf;
     const struct conf_backend *was = l->at, *lives_at = conf_backend(c, r->backend);
     if (!lives_at) {
-        unavailable(s, "routing", "the route names a backend that is not configured");
+        routing_unavailable(s, "routing", "the route names a backend that is not configured");
         return;
     }
     if (is_frozen(r->state))
-        route_thaw(s->proxy->store, l->key, on_thaw, s);
+        route_thaw(s->proxy->store, l->key, routing_on_thaw, s);
     if (is_frozen(r->state) && l->shown) {
-        hold(s);
+        routing_hold(s);
         return;
     }
     l->at = judge_of(s, r, lives_at);
@@ -284,11 +284,11 @@ static void on_route(void *owner, enum route_rc rc, const struct route *r)
     l->epoch = r->epoch;
     l->generation = r->generation;
     if (s->backend && s->at == l->at) {
-        enter(s);
+        routing_enter(s);
         return;
     }
     routing_backend_gone(s);
-    sign_in(s);
+    routing_sign_in(s);
 }
 
 /* ---- SIGNIN ---- */
@@ -298,19 +298,19 @@ static const char *const login_words[] = {[LOGIN_OK] = "ok",
                                           [LOGIN_UNAVAILABLE] = "unavailable",
                                           [LOGIN_INSECURE] = "insecure"};
 
-static void on_signed_in(void *owner, const struct login_result *r)
+static void routing_on_signed_in(void *owner, const struct login_result *r)
 {
     struct session *s = owner;
     struct login *l = s->login;
     l->dialog = NULL;
     if (r->rc == LOGIN_REFUSED && !(l->checked && l->at->auth_backend[0])) {
-        refuse(s, r->code, r->phase, r->detail);
+        routing_refuse(s, r->code, r->phase, r->detail);
         return;
     }
     if (r->rc != LOGIN_OK) {
         LOG(WARN, "backend_failed", LOG_S("backend", l->at->name), LOG_S("how", login_words[r->rc]),
             LOG_S("while", r->phase), LOG_S("detail", r->detail));
-        give_up(s, l->checked ? "" : r->code, r->phase, r->detail);
+        routing_give_up(s, l->checked ? "" : r->code, r->phase, r->detail);
         return;
     }
     if (*l->at->auth_backend && !l->checked) {
@@ -319,21 +319,21 @@ static void on_signed_in(void *owner, const struct login_result *r)
         stream_close(&stream, false);
         l->checked = l->shown = true;
         if (is_frozen(l->state))
-            enter(s); /* will have to wait */
+            routing_enter(s); /* will have to wait */
         else
-            sign_in(s);
+            routing_sign_in(s);
         return;
     }
     l->shown = true;
     l->caps = r->caps;
     session_take_backend(s, r->stream, l->at);
     backends_learned(s->proxy->backends, l->at, &l->caps);
-    enter(s);
+    routing_enter(s);
 }
 
 /* Where the backend can't check the user's password (auth_backend), another does, and only then a master
  * sign-in follows: it never stands in for the password. */
-static void sign_in(struct session *s)
+static void routing_sign_in(struct session *s)
 {
     struct login *l = s->login;
     const struct conf *c = s->proxy->conf;
@@ -355,7 +355,7 @@ static void sign_in(struct session *s)
         .step_timeout_ms = c->proxy.backend_timeout_ms,
     };
     client_id_for(s, &request);
-    l->dialog = backend_login_start(s->proxy->loop, &request, on_signed_in, s);
+    l->dialog = backend_login_start(s->proxy->loop, &request, routing_on_signed_in, s);
 }
 
 void routing_backend_gone(struct session *s)
@@ -366,9 +366,9 @@ void routing_backend_gone(struct session *s)
 
 /* ---- ENTERING ---- */
 
-static void on_entered(void *owner, enum route_rc rc, enum route_state state, uint64_t epoch);
+static void routing_on_entered(void *owner, enum route_rc rc, enum route_state state, uint64_t epoch);
 
-static void seal(const struct session *s, struct buf *out)
+static void routing_seal(const struct session *s, struct buf *out)
 {
     const struct login *l = s->login;
     struct seal_context context = {.user = l->key,
@@ -379,17 +379,17 @@ static void seal(const struct session *s, struct buf *out)
         seal_close(out, s->proxy->seal, &context, span_str(secret_password(s->secret)));
 }
 
-static void enter(struct session *s)
+static void routing_enter(struct session *s)
 {
     struct login *l = s->login;
     struct proxy *p = s->proxy;
     struct conf_pair pair = conf_pair_of(p->conf, l->key);
     if (!lease_is_valid(p->lease, true)) {
-        unavailable(s, "entering", "no valid lease");
+        routing_unavailable(s, "entering", "no valid lease");
         return;
     }
     struct buf sealed = {0};
-    seal(s, &sealed);
+    routing_seal(s, &sealed);
     struct route_enter e = {
         .user = l->key,
         .session = s->name,
@@ -410,7 +410,7 @@ static void enter(struct session *s)
     l->masters = lease_masters(p->lease);
     session_enter(s, IN_ENTERING);
     s->registered = true; /* from here on it may be, whatever the answer */
-    doubts_enter(p->doubts, &e, on_entered, s);
+    doubts_enter(p->doubts, &e, routing_on_entered, s);
     buf_free(&sealed);
 }
 
@@ -436,14 +436,14 @@ static void let_in(struct session *s)
     struct secret *kept = l->other != l->at ? s->secret : NULL; /* it may be flipped there */
     if (kept)
         s->secret = NULL;
-    login_free(s);
+    routing_drop_login(s);
     s->secret = kept;
     preauth_free(s);
     crowd_leave(&p->crowd, s);
     relay_begin(s, &shown);
 }
 
-static void entered(struct session *s, enum route_state state, uint64_t epoch)
+static void routing_entered(struct session *s, enum route_state state, uint64_t epoch)
 {
     struct login *l = s->login;
     struct account *a = s->account;
@@ -455,19 +455,19 @@ static void entered(struct session *s, enum route_state state, uint64_t epoch)
     s->unregistered = l->masters != lease_masters(s->proxy->lease);
     l->state = state;
     if (s->unregistered) { /* it was registered at a master that is none any more, for all we know */
-        again(s);
+        routing_again(s);
         return;
     }
     if (!s->backend) {
-        unavailable(s, "entering", "the backend closed the connection");
+        routing_unavailable(s, "entering", "the backend closed the connection");
         return;
     }
     if (l->generation < lease_generation(s->proxy->lease)) {
-        unavailable(s, "entering", "that Redis is no longer the master");
+        routing_unavailable(s, "entering", "that Redis is no longer the master");
         return;
     }
     if (!session_may_pass(s)) {
-        unavailable(s, "entering", "the lease lapsed");
+        routing_unavailable(s, "entering", "the lease lapsed");
         return;
     }
     struct account_news news = {state,       epoch, l->generation, s->at->name, l->other == l->at ? "" : l->other->name,
@@ -482,23 +482,23 @@ static void entered(struct session *s, enum route_state state, uint64_t epoch)
         accounts_heard(a, &news);
 }
 
-static void on_entered(void *owner, enum route_rc rc, enum route_state state, uint64_t epoch)
+static void routing_on_entered(void *owner, enum route_rc rc, enum route_state state, uint64_t epoch)
 {
     struct session *s = owner;
     switch (rc) {
     case ROUTE_OK:
-        entered(s, state, epoch);
+        routing_entered(s, state, epoch);
         break;
     case ROUTE_AGAIN:
         s->registered = false;
-        again(s);
+        routing_again(s);
         break;
     case ROUTE_WAIT:
         s->registered = false;
-        hold(s);
+        routing_hold(s);
         break;
     default:
-        unavailable(s, "entering", text_of(rc));
+        routing_unavailable(s, "entering", routing_text_of(rc));
     }
 }
 
@@ -511,13 +511,13 @@ void routing_timeout(struct session *s)
         ask_route(s);
         break;
     case IN_REFUSED:
-        refused(s);
+        routing_refused(s);
         break;
     case IN_SIGNIN:
-        unavailable(s, "signing in", "timeout");
+        routing_unavailable(s, "signing in", "timeout");
         break;
     default:
-        unavailable(s, s->state == IN_ENTERING ? "entering" : "routing", "the store does not answer");
+        routing_unavailable(s, s->state == IN_ENTERING ? "entering" : "routing", "the store does not answer");
     }
 }
 
@@ -530,14 +530,14 @@ void routing_begin(struct session *s, const char *tag, struct span name, struct 
     s->secret = vault_keep(s->proxy->vault, name, password);
     l->key = account_key(s->proxy->conf, name, &why);
     if (!l->key) {
-        refuse(s, "AUTHORIZATIONFAILED", "reading the name", why);
+        routing_refuse(s, "AUTHORIZATIONFAILED", "reading the name", why);
         return;
     }
     if (s->hops <= 1) {
         LOG(ERROR, "proxy_loop", LOG_S("peer", s->peer), LOG_S("session", s->name),
             LOG_S("why", s->hops == 0 ? "a proxy of this site signs in here: is a backend's address one of its own?"
                                       : "too many proxies in a row"));
-        unavailable(s, "counting proxies", "proxies in a ring");
+        routing_unavailable(s, "counting proxies", "proxies in a ring");
         return;
     }
     accounts_attach(s->proxy, l->key, s);

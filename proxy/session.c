@@ -126,7 +126,7 @@ void session_enter(struct session *s, enum session_state state)
         timer_stop(s->timer);
 }
 
-static void on_deadline(void *owner)
+static void session_on_deadline(void *owner)
 {
     struct session *s = owner;
     switch (s->state) {
@@ -252,7 +252,7 @@ static struct session *session_new(struct proxy *p, enum address_scheme scheme)
     s->opened_ms = clock_boot_ms();
     s->hops = LIMIT_HOPS;
     session_rename(s);
-    s->timer = timer_new(p->loop, on_deadline, s);
+    s->timer = timer_new(p->loop, session_on_deadline, s);
     s->state = IN_NEW;
     LIST_INSERT_HEAD(&p->places[IN_NEW], s, place);
     p->n_sessions++;
@@ -327,7 +327,7 @@ static bool may_linger(const struct session *s, enum session_end end)
 }
 
 /* Everything but the memory. */
-static void release(struct session *s, enum session_end end)
+static void session_release(struct session *s, enum session_end end)
 {
     struct proxy *p = s->proxy;
     timer_free(&s->timer);
@@ -364,7 +364,7 @@ void session_close(struct session *s, enum session_end end, const char *detail)
     if (may_talk && *bye)
         session_say(s, "* BYE %s", bye);
     tally_add(s->proxy->tally, TALLY_ENDS, ends[end].word);
-    release(s, end);
+    session_release(s, end);
     session_enter(s, IN_CLOSING);
     loop_defer(s->proxy->loop, &s->task);
 }

@@ -7,7 +7,7 @@
  * lease runs out. */
 enum { SILENCE_STEPS = 6, SILENCE_LEAST_MS = 50 };
 
-static bool is_elsewhere(const struct session *s)
+static bool silence_is_elsewhere(const struct session *s)
 {
     const struct account *a = s->account;
     return a->known && a->backend && strcmp(a->backend, s->at->name) != 0;
@@ -18,7 +18,7 @@ static bool is_to_be_kept(const struct session *s)
     const struct account *a = s->account;
     if (!session_is_live(s) || !s->backend || !s->engaged)
         return false;
-    return !a->known || a->state != ROUTE_FLIPPED || is_elsewhere(s);
+    return !a->known || a->state != ROUTE_FLIPPED || silence_is_elsewhere(s);
 }
 
 static uint64_t step_ms(const struct session *s)
@@ -68,7 +68,7 @@ void silence_update(struct session *s)
 
 void silence_close(struct session *s)
 {
-    bool given_up = s->silence && (!session_is_leased(s) || is_elsewhere(s));
+    bool given_up = s->silence && (!session_is_leased(s) || silence_is_elsewhere(s));
     timer_free(&s->silence);
     if (given_up)
         stream_reset(&s->backend);

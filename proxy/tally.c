@@ -41,7 +41,7 @@ static void log_all(struct tally *t)
         log_sums(t, (enum tally_of)of);
 }
 
-static void on_timer(void *owner)
+static void tally_on_timer(void *owner)
 {
     struct tally *t = owner;
     log_all(t);
@@ -52,7 +52,7 @@ struct tally *tally_new(struct loop *l, unsigned thread)
 {
     struct tally *t = xcalloc(1, sizeof *t);
     t->thread = thread;
-    t->timer = timer_new(l, on_timer, t);
+    t->timer = timer_new(l, tally_on_timer, t);
     timer_start(t->timer, LOG_MS);
     return t;
 }

@@ -46,7 +46,7 @@ static void ask_in(struct frozen *f, uint64_t ms)
 }
 
 /* Thawed: the event says so too. Refused in another state: that event was missed. */
-static void on_thaw(void *owner, enum route_rc rc, const char *detail)
+static void thaw_on_thaw(void *owner, enum route_rc rc, const char *detail)
 {
     struct frozen *f = owner;
     enum route_state state;
@@ -60,18 +60,18 @@ static void on_thaw(void *owner, enum route_rc rc, const char *detail)
         ask_in(f, AGAIN_MS);
 }
 
-static void on_time(void *owner)
+static void thaw_on_time(void *owner)
 {
     struct frozen *f = owner;
-    route_thaw(f->thaws->store, f->user, on_thaw, f);
+    route_thaw(f->thaws->store, f->user, thaw_on_thaw, f);
 }
 
-static struct frozen *add(struct thaws *t, struct span user)
+static struct frozen *thaw_add(struct thaws *t, struct span user)
 {
     struct frozen *f = xcalloc(1, sizeof *f);
     f->thaws = t;
     f->user = xspandup(user);
-    f->timer = timer_new(store_loop(t->store), on_time, f);
+    f->timer = timer_new(store_loop(t->store), thaw_on_time, f);
     HASH_ADD_KEYPTR(hh, t->table, f->user, user.len, f);
     return f;
 }
@@ -89,7 +89,7 @@ void thaws_heard(struct thaws *t, struct span user, enum route_state state, uint
     if (!f && HASH_COUNT(t->table) >= ACCOUNTS_MAX)
         return;
     if (!f)
-        f = add(t, user);
+        f = thaw_add(t, user);
     store_forget(t->store, f); /* a question about the deadline before */
     ask_in(f, left_ms);
 }

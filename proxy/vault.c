@@ -81,7 +81,7 @@ static struct secret *find_or_make_room(struct vault *v, size_t units)
     return take_room(chunk_new(v), 0, units);
 }
 
-static void put(char *to, struct span text)
+static void vault_put(char *to, struct span text)
 {
     if (text.len > 0)
         memcpy(to, text.p, text.len);
@@ -94,8 +94,8 @@ struct secret *vault_keep(struct vault *v, struct span name, struct span passwor
     size_t bytes = sizeof(struct secret) + name.len + password.len + 2;
     struct secret *s = find_or_make_room(v, (bytes + UNIT - 1) / UNIT);
     s->password = (uint32_t)name.len + 1;
-    put(s->text, name);
-    put(s->text + s->password, password);
+    vault_put(s->text, name);
+    vault_put(s->text + s->password, password);
     return s;
 }
 

@@ -41,7 +41,7 @@ void views_free(struct views **vp)
 }
 
 /* False: a record that is not ours to understand. */
-static bool take(struct views *v, struct span text)
+static bool views_take(struct views *v, struct span text)
 {
     struct view_record r;
     if (v->n >= RECORDS_MAX || !view_record_decode(text, RUNS_MAX, &r))
@@ -63,12 +63,12 @@ static void tell_sessions(struct account *a)
     }
 }
 
-static void on_rows(void *owner, enum route_rc rc, const struct span *rows, size_t n)
+static void views_on_rows(void *owner, enum route_rc rc, const struct span *rows, size_t n)
 {
     struct views *v = owner;
     v->state = rc == ROUTE_OK ? VIEWS_READ : VIEWS_FAILED;
     for (size_t i = 0; rc == ROUTE_OK && i + 1 < n; i += 2)
-        if (!take(v, rows[i + 1])) {
+        if (!views_take(v, rows[i + 1])) {
             LOG(WARN, "view_record_unreadable", LOG_S("user", v->account->key), LOG_SPAN("mailbox", rows[i]));
             v->state = VIEWS_FAILED;
         }
@@ -87,7 +87,7 @@ void views_want(struct account *a)
     v->account = a;
     v->epoch = a->epoch;
     v->state = VIEWS_READING;
-    route_views_read(a->proxy->store, a->key, on_rows, v);
+    route_views_read(a->proxy->store, a->key, views_on_rows, v);
 }
 
 enum views_state views_state(const struct account *a)

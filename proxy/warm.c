@@ -33,7 +33,7 @@ static void free_warm(struct warm *w)
     free(w);
 }
 
-static void end(struct warm *w, const char *lost)
+static void warm_end(struct warm *w, const char *lost)
 {
     warm_fn fn = w->fn;
     void *owner = w->owner;
@@ -48,7 +48,7 @@ static void end(struct warm *w, const char *lost)
 
 /* ---- what is sent ---- */
 
-static void begin_command(struct warm *w, struct imap_writer *out, enum step step)
+static void warm_begin_command(struct warm *w, struct imap_writer *out, enum step step)
 {
     w->step = step;
     w->tag[2 * TAG_BYTES + 1] = (char)('a' + step);
@@ -56,11 +56,11 @@ static void begin_command(struct warm *w, struct imap_writer *out, enum step ste
 }
 
 /* False: not in one piece. */
-static bool send_open(struct warm *w, struct span name)
+static bool warm_send_open(struct warm *w, struct span name)
 {
     struct imap_writer out;
     imap_writer_init(&out, imap_literals_of(&w->caps));
-    begin_command(w, &out, OPEN);
+    warm_begin_command(w, &out, OPEN);
     imap_write_raw(&out, "EXAMINE ");
     imap_write_astring(&out, name);
     imap_write_raw(&out, "\r\n");
@@ -75,7 +75,7 @@ static void send_leave(struct warm *w)
 {
     struct imap_writer out;
     imap_writer_init(&out, LITERALS_SYNC);
-    begin_command(w, &out, LEAVE);
+    warm_begin_command(w, &out, LEAVE);
     imap_write_raw(&out, "%s\r\n", imap_caps_has(&w->caps, CAP_UNSELECT) ? "UNSELECT" : "CLOSE");
     stream_send(w->stream, buf_span(&out.out).p, out.out.len);
     imap_writer_wipe(&out);
@@ -84,7 +84,7 @@ static void send_leave(struct warm *w)
 /* ---- what is answered ---- */
 
 /* A text where it can't go on. *done: there is nothing more to come. */
-static const char *take_line(struct warm *w, const struct imap_line_item *item, bool *done)
+static const char *warm_take_line(struct warm *w, const struct imap_line_item *item, bool *done)
 {
     struct imap_resp r;
     const char *why;
@@ -104,7 +104,7 @@ static const char *take_line(struct warm *w, const struct imap_line_item *item, 
     return NULL;
 }
 
-static void read_answers(struct warm *w)
+static void warm_read_answers(struct warm *w)
 {
     const char *lost = NULL;
     bool done = false;
@@ -119,23 +119,23 @@ static void read_answers(struct warm *w)
         if (rc == LINE_BAD)
             lost = item.why;
         else if (rc == LINE_TEXT)
-            lost = take_line(w, &item, &done);
+            lost = warm_take_line(w, &item, &done);
     }
-    end(w, lost);
+    warm_end(w, lost);
 }
 
-static void stream_event(struct stream *stream, enum stream_event ev, void *owner)
+static void warm_stream_event(struct stream *stream, enum stream_event ev, void *owner)
 {
     struct warm *w = owner;
     (void)stream;
     if (ev == STREAM_DATA)
-        read_answers(w);
+        warm_read_answers(w);
     else if (ev == STREAM_EOF)
-        end(w, "it closed the connection");
+        warm_end(w, "it closed the connection");
     else if (ev == STREAM_TIMEOUT)
-        end(w, "no answer in time");
+        warm_end(w, "no answer in time");
     else if (ev == STREAM_ERROR)
-        end(w, "the connection broke");
+        warm_end(w, "the connection broke");
 }
 
 /* ---- life ---- */
@@ -152,9 +152,9 @@ struct warm *warm_start(struct session *s, const struct conf_backend *at, struct
     random_hex(w->tag + 1, TAG_BYTES);
     imap_line_init(&w->line, LINE_RESPONSES, &limits_of_backend);
     *stream = NULL;
-    stream_set_owner(w->stream, stream_event, w);
+    stream_set_owner(w->stream, warm_stream_event, w);
     stream_deadline(w->stream, s->proxy->conf->proxy.backend_timeout_ms);
-    if (send_open(w, buf_span(&o->mailbox)))
+    if (warm_send_open(w, buf_span(&o->mailbox)))
         return w;
     *stream = w->stream;
     w->stream = NULL;
