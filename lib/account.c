@@ -6,7 +6,7 @@
 #include "mutf7.h"
 #include "xalloc.h"
 
-static bool is_plain(uint8_t c)
+static bool account_is_plain(uint8_t c)
 {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c != '\0' && strchr("@._-+=", c));
 }
@@ -78,7 +78,7 @@ static void add_lower(struct buf *out, struct span s)
 static void add_encoded(struct buf *out, struct span s)
 {
     for (size_t i = 0; i < s.len; i++) {
-        if (is_plain(s.p[i]))
+        if (account_is_plain(s.p[i]))
             buf_add(out, &s.p[i], 1);
         else
             buf_printf(out, "%%%02X", s.p[i]);
@@ -221,21 +221,21 @@ static int hex_digit(char c)
 }
 
 /* One byte of a key, as own_key() writes it: plain, or encoded because it is not plain and no capital. */
-static bool take_byte(const char **p, uint8_t *_r)
+static bool account_take_byte(const char **p, uint8_t *_r)
 {
     const char *s = *p;
 
     if (*s != '%') {
         *_r = (uint8_t)*s;
         *p = s + 1;
-        return is_plain((uint8_t)*s);
+        return account_is_plain((uint8_t)*s);
     }
     int hi = hex_digit(s[1]), lo = hi < 0 ? -1 : hex_digit(s[2]);
     if (lo < 0)
         return false;
     *_r = (uint8_t)(hi * 16 + lo);
     *p = s + 3;
-    return !is_plain(*_r) && !(*_r >= 'A' && *_r <= 'Z');
+    return !account_is_plain(*_r) && !(*_r >= 'A' && *_r <= 'Z');
 }
 
 char *account_login(const char *key)
@@ -244,7 +244,7 @@ char *account_login(const char *key)
     uint8_t c;
     char *login = NULL;
 
-    while (*key && name.len <= ACCOUNT_LOGIN_MAX && take_byte(&key, &c))
+    while (*key && name.len <= ACCOUNT_LOGIN_MAX && account_take_byte(&key, &c))
         buf_add(&name, &c, 1);
     struct span s = buf_span(&name), t = trim(s);
     if (!*key && !name_fault(s) && t.len == s.len)

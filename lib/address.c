@@ -42,13 +42,13 @@ static bool is_redis(enum address_scheme s)
     return s == ADDRESS_REDIS || s == ADDRESS_REDISS || s == ADDRESS_REDIS_UNIX || s == ADDRESS_SENTINEL;
 }
 
-static bool fail(struct parse *p, const char *why)
+static bool address_fail(struct parse *p, const char *why)
 {
     p->why = why;
     return false;
 }
 
-static struct span span_from(struct span s, size_t at)
+static struct span address_span_from(struct span s, size_t at)
 {
     return span_of(s.p + at, s.len - at);
 }
@@ -101,13 +101,14 @@ static bool parse_credentials(struct parse *p, struct span info, char **_user, c
 {
     const uint8_t *colon = info.len ? memchr(info.p, ':', info.len) : NULL;
     if (!colon || info.len > USERINFO_MAX)
-        return fail(p, "has no \":password\" before the \"@\", or too long a one");
+        return address_fail(p, "has no \":password\" before the \"@\", or too long a one");
     struct span user = span_of(info.p, (size_t)(colon - info.p));
     *_user = user.len ? percent_decode(user) : NULL;
-    *_password = percent_decode(span_from(info, user.len + 1));
+    *_password = percent_decode(address_span_from(info, user.len + 1));
     if ((user.len && !*_user) || !*_password)
-        return fail(p, "has a user or password with a stray \"%\" or a control; write \"%25\" for \"%\"");
-    return **_password ? true : fail(p, "has an empty password");
+        return address_fail(
+            p, "has a user or password with a stray \"%\" or a control; write \"%25\" for \"%\"");
+    return **_password ? true : address_fail(p, "has an empty password");
 }
 
 /* "[user]:password@" in front of a host or a path; it ends at the last "@" before the first "/". */
@@ -121,10 +122,10 @@ static bool parse_userinfo(struct parse *p, struct address *a)
 
     struct span info = span_of(p->rest.p, (size_t)(at - p->rest.p));
     if (!is_redis(p->scheme->scheme))
-        return fail(p, "names a user, which belongs elsewhere");
+        return address_fail(p, "names a user, which belongs elsewhere");
     if (!parse_credentials(p, info, &a->user, &a->password))
         return false;
-    p->rest = span_from(p->rest, info.len + 1);
+    p->rest = address_span_from(p->rest, info.len + 1);
     return true;
 }
 
@@ -148,16 +149,16 @@ static bool parse_host(struct parse *p, struct address *a)
     if (brackets) {
         const uint8_t *end = memchr(r.p, ']', r.len);
         if (!end)
-            return fail(p, "has \"[\" without \"]\"");
+            return address_fail(p, "has \"[\" without \"]\"");
         n = (size_t)(end - r.p) - 1;
     } else {
         while (n < r.len && !strchr(p->ends, r.p[n]))
             n++;
     }
-    a->host = xspandup(span_from(span_of(r.p, n + brackets), brackets));
+    a->host = xspandup(address_span_from(span_of(r.p, n + brackets), brackets));
     if (!is_host(a->host, brackets))
-        return fail(p, brackets ? "has no IPv6 address between its brackets" : "names no valid host");
-    p->rest = span_from(r, n + (brackets ? 2 : 0));
+        return address_fail(p, brackets ? "has no IPv6 address between its brackets" : "names no valid host");
+    p->rest = address_span_from(r, n + (brackets ? 2 : 0));
     return true;
 }
 
@@ -172,9 +173,10 @@ static bool parse_port(struct parse *p, struct address *a)
     while (n < p->rest.len && !strchr(p->ends, p->rest.p[n]))
         n++;
     if (!span_u64(span_of(p->rest.p + 1, n - 1), UINT16_MAX, &port))
-        return fail(p, "has no port from 0 to 65535 behind the \":\" (IPv6 addresses stand in brackets)");
+        return address_fail(
+            p, "has no port from 0 to 65535 behind the \":\" (IPv6 addresses stand in brackets)");
     a->port = (uint16_t)port;
-    p->rest = span_from(p->rest, n);
+    p->rest = address_span_from(p->rest, n);
     return true;
 }
 
@@ -182,7 +184,7 @@ static bool parse_db(struct parse *p, struct address *a, struct span digits)
 {
     uint64_t db;
     if (!span_u64(digits, DB_MAX, &db))
-        return fail(p, "has no number of a database at its end");
+        return address_fail(p, "has no number of a database at its end");
     a->db = (uint32_t)db;
     p->rest.len = 0;
     return true;
@@ -193,8 +195,8 @@ static bool parse_network(struct parse *p, struct address *a)
     if (!parse_userinfo(p, a) || !parse_host(p, a) || !parse_port(p, a))
         return false;
     if (is_redis(p->scheme->scheme) && p->rest.len && p->rest.p[0] == '/')
-        return parse_db(p, a, span_from(p->rest, 1));
-    return p->rest.len ? fail(p, "has something behind host and port") : true;
+        return parse_db(p, a, address_span_from(p->rest, 1));
+    return p->rest.len ? address_fail(p, "has something behind host and port") : true;
 }
 
 /* The host and port that were read last become one of several. */
@@ -215,8 +217,8 @@ static bool parse_hosts(struct parse *p, struct address *a)
         if (!p->rest.len || p->rest.p[0] != ',')
             return true;
         if (a->n_hosts == HOSTS_MAX)
-            return fail(p, "names too many Sentinels");
-        p->rest = span_from(p->rest, 1);
+            return address_fail(p, "names too many Sentinels");
+        p->rest = address_span_from(p->rest, 1);
     }
 }
 
@@ -228,9 +230,9 @@ static bool parse_master(struct parse *p, struct address *a)
         n++;
     a->master = p->rest.len ? xspandup(span_of(p->rest.p + 1, n - 1)) : xstrdup("");
     if (!is_host(a->master, false))
-        return fail(p, "has no name of a master behind the Sentinels");
-    p->rest = span_from(p->rest, n);
-    return p->rest.len ? parse_db(p, a, span_from(p->rest, 1)) : true;
+        return address_fail(p, "has no name of a master behind the Sentinels");
+    p->rest = address_span_from(p->rest, n);
+    return p->rest.len ? parse_db(p, a, address_span_from(p->rest, 1)) : true;
 }
 
 /* The query is cut off first: a password may hold everything but "%" and controls. */
@@ -242,8 +244,9 @@ static bool parse_sentinels(struct parse *p, struct address *a)
     if (query) {
         size_t head = (size_t)(query - p->rest.p), n = sizeof sentinel_auth - 1;
         if (p->rest.len - head < n || memcmp(query, sentinel_auth, n) != 0)
-            return fail(p, "has something other than \"?sentinel_auth=\" at its end");
-        if (!parse_credentials(p, span_from(p->rest, head + n), &a->sentinel_user, &a->sentinel_password))
+            return address_fail(p, "has something other than \"?sentinel_auth=\" at its end");
+        if (!parse_credentials(p, address_span_from(p->rest, head + n), &a->sentinel_user,
+                               &a->sentinel_password))
             return false;
         p->rest.len = head;
     }
@@ -259,15 +262,16 @@ static bool parse_unix(struct parse *p, struct address *a)
     if (query)
         path.len = (size_t)(query - path.p);
     if (path.len < 2 || path.p[0] != '/')
-        return fail(p, "has no absolute path");
+        return address_fail(p, "has no absolute path");
     if (path.len >= sizeof(((struct sockaddr_un *)0)->sun_path))
-        return fail(p, "has a path that is too long for a socket (107 bytes at most)");
+        return address_fail(p, "has a path that is too long for a socket (107 bytes at most)");
     a->path = xspandup(path);
     if (!query)
         return true;
-    struct span q = span_from(p->rest, path.len);
-    return q.len > 4 && !memcmp(q.p, "?db=", 4) ? parse_db(p, a, span_from(q, 4))
-                                                : fail(p, "has something other than \"?db=N\" at its end");
+    struct span q = address_span_from(p->rest, path.len);
+    return q.len > 4 && !memcmp(q.p, "?db=", 4)
+               ? parse_db(p, a, address_span_from(q, 4))
+               : address_fail(p, "has something other than \"?db=N\" at its end");
 }
 
 /* The text as a message may show it: without what stands between "://" and the last "@", nor what stands behind
@@ -283,7 +287,7 @@ static char *masked(const char *text)
     return xasprintf("%.*s***%.*s%s", (int)(from + 3 - text), text, (int)(n - (size_t)(at - text)), at, end);
 }
 
-static char *describe(const char *text, const struct parse *p)
+static char *address_describe(const char *text, const struct parse *p)
 {
     char *shown = masked(text), *error;
 
@@ -307,7 +311,7 @@ bool address_parse(const char *text, struct address *_r, char **error)
     struct parse p = {.scheme = find_scheme(span_str(text))};
 
     if (p.scheme) {
-        p.rest = span_from(span_str(text), strlen(p.scheme->prefix));
+        p.rest = address_span_from(span_str(text), strlen(p.scheme->prefix));
         a.scheme = p.scheme->scheme;
         p.ends = a.scheme == ADDRESS_SENTINEL ? ":/," : ":/";
         if (a.scheme == ADDRESS_SENTINEL ? parse_sentinels(&p, &a)
@@ -317,7 +321,7 @@ bool address_parse(const char *text, struct address *_r, char **error)
             return true;
         }
     }
-    *error = describe(text, &p);
+    *error = address_describe(text, &p);
     address_free(&a);
     return false;
 }

@@ -60,7 +60,7 @@ static void login_enter(struct backend_login *b, enum login_state state);
 /* --- the end --- */
 
 /* Takes detail. The owner hears of it when the event under way has been dealt with. */
-static void finish(struct backend_login *b, enum login_rc rc, char *detail)
+static void login_finish(struct backend_login *b, enum login_rc rc, char *detail)
 {
     if (b->ended) {
         free(detail);
@@ -159,7 +159,7 @@ static char *quote_backend(const struct backend_login *b, const char *what, stru
 
 static void protocol_error(struct backend_login *b, const char *what)
 {
-    finish(b, LOGIN_UNAVAILABLE, xasprintf("protocol error: %s", what));
+    login_finish(b, LOGIN_UNAVAILABLE, xasprintf("protocol error: %s", what));
 }
 
 /* --- sending a command --- */
@@ -193,7 +193,7 @@ static void command_end(struct backend_login *b)
 {
     imap_write_raw(&b->w, "\r\n");
     if (b->w.bad)
-        finish(b, LOGIN_REFUSED, xstrdup("the user name or password holds NUL"));
+        login_finish(b, LOGIN_REFUSED, xstrdup("the user name or password holds NUL"));
     else
         command_go_on(b);
 }
@@ -255,7 +255,7 @@ static char *expand_master_login(const struct conf_backend *backend, const char 
     return login;
 }
 
-static bool is_set(const char *s)
+static bool login_is_set(const char *s)
 {
     return s && *s;
 }
@@ -269,18 +269,19 @@ static bool choose_credentials(struct backend_login *b, struct credentials *c)
         c->login = xstrdup(b->user);
         return true;
     }
-    if (!is_set(backend->master_user) || !is_set(b->secret)) {
-        finish(b, LOGIN_UNAVAILABLE, xstrdup("the backend has no master_user with a password"));
+    if (!login_is_set(backend->master_user) || !login_is_set(b->secret)) {
+        login_finish(b, LOGIN_UNAVAILABLE, xstrdup("the backend has no master_user with a password"));
         return false;
     }
-    if (backend->sign_in == SIGN_IN_PROXYAUTH || !is_set(backend->master_login)) {
+    if (backend->sign_in == SIGN_IN_PROXYAUTH || !login_is_set(backend->master_login)) {
         c->login = xstrdup(backend->master_user);
         c->authzid = backend->sign_in == SIGN_IN_PROXYAUTH ? "" : b->user;
         return true;
     }
     c->login = expand_master_login(backend, b->user);
     if (!c->login)
-        finish(b, LOGIN_REFUSED, xstrdup("the user name holds a character that master_login sets apart"));
+        login_finish(b, LOGIN_REFUSED,
+                     xstrdup("the user name holds a character that master_login sets apart"));
     return c->login != NULL;
 }
 
@@ -336,7 +337,7 @@ static void send_sign_in(struct backend_login *b)
         return;
     const char *why = why_no_sign_in(b, &c);
     if (why)
-        finish(b, LOGIN_UNAVAILABLE, xstrdup(why));
+        login_finish(b, LOGIN_UNAVAILABLE, xstrdup(why));
     else if (imap_caps_has(&b->caps, CAP_AUTH_PLAIN))
         send_authenticate(b, &c);
     else
@@ -366,7 +367,7 @@ static void introduced(struct backend_login *b)
     if (b->compress && imap_caps_has(&b->caps, CAP_COMPRESS_DEFLATE))
         login_enter(b, COMPRESS);
     else
-        finish(b, LOGIN_OK, xstrdup(""));
+        login_finish(b, LOGIN_OK, xstrdup(""));
 }
 
 /* Signed in, and the capabilities are known. */
@@ -390,13 +391,13 @@ static void send_starttls(struct backend_login *b)
     if (imap_caps_has(&b->caps, CAP_STARTTLS))
         command_simple(b, "STARTTLS");
     else
-        finish(b, LOGIN_INSECURE, xstrdup("the backend does not offer STARTTLS"));
+        login_finish(b, LOGIN_INSECURE, xstrdup("the backend does not offer STARTTLS"));
 }
 
 static void start_handshake(struct backend_login *b)
 {
     if (stream_peek(b->s).len > 0) {
-        finish(b, LOGIN_INSECURE, xstrdup("plaintext behind the answer to STARTTLS"));
+        login_finish(b, LOGIN_INSECURE, xstrdup("plaintext behind the answer to STARTTLS"));
         return;
     }
     wipe_command(b);
@@ -445,7 +446,7 @@ static void after_caps(struct backend_login *b)
     if (b->backend->address.scheme == ADDRESS_IMAP_STARTTLS && !stream_is_secure(b->s))
         login_enter(b, STARTTLS);
     else if (b->as == LOGIN_AS_NOBODY)
-        finish(b, LOGIN_OK, xstrdup(""));
+        login_finish(b, LOGIN_OK, xstrdup(""));
     else if (wants_id && imap_caps_has(&b->caps, CAP_ID))
         login_enter(b, ID);
     else
@@ -492,7 +493,7 @@ static void reply_ok(struct backend_login *b)
         break;
     case COMPRESS:
         stream_compress(b->s); /* what is unread is packed already */
-        finish(b, LOGIN_OK, xstrdup(""));
+        login_finish(b, LOGIN_OK, xstrdup(""));
         break;
     case DIALING:
     case GREETING:
@@ -560,7 +561,7 @@ static void reply_not_ok(struct backend_login *b, const struct imap_resp *r)
         return;
     }
     if (b->state == COMPRESS) {
-        finish(b, LOGIN_OK, xstrdup(""));
+        login_finish(b, LOGIN_OK, xstrdup(""));
         return;
     }
     bool no = r->status == STATUS_NO;
@@ -571,10 +572,10 @@ static void reply_not_ok(struct backend_login *b, const struct imap_resp *r)
         rc = LOGIN_REFUSED;
     else if (no && (b->state == AUTH || b->state == PROXYAUTH) && !is_code_of_unavailability(b, r->code))
         rc = LOGIN_REFUSED;
-    finish(b, rc, quote_backend(b, no ? "the backend said NO" : "the backend said BAD", r->text));
+    login_finish(b, rc, quote_backend(b, no ? "the backend said NO" : "the backend said BAD", r->text));
 }
 
-static void note_caps(struct backend_login *b, struct span words)
+static void login_note_caps(struct backend_login *b, struct span words)
 {
     imap_caps_parse(&b->caps, words);
     imap_caps_override(&b->caps, b->backend->capabilities.items, b->backend->capabilities.n);
@@ -585,7 +586,7 @@ static void note_caps_code(struct backend_login *b, const struct imap_resp *r)
 {
     struct span words;
     if (r->status == STATUS_OK && imap_code_is(r->code, "CAPABILITY", &words))
-        note_caps(b, words);
+        login_note_caps(b, words);
 }
 
 static void reply_greeting(struct backend_login *b, const struct imap_resp *r)
@@ -594,10 +595,10 @@ static void reply_greeting(struct backend_login *b, const struct imap_resp *r)
         protocol_error(b, "no greeting");
     } else if (r->status == STATUS_PREAUTH) {
         bool starttls = b->backend->address.scheme == ADDRESS_IMAP_STARTTLS;
-        finish(b, starttls ? LOGIN_INSECURE : LOGIN_UNAVAILABLE,
-               xstrdup("the backend greets with PREAUTH: nobody can tell as whom"));
+        login_finish(b, starttls ? LOGIN_INSECURE : LOGIN_UNAVAILABLE,
+                     xstrdup("the backend greets with PREAUTH: nobody can tell as whom"));
     } else if (r->status != STATUS_OK) {
-        finish(b, LOGIN_UNAVAILABLE, quote_backend(b, "the backend greets with a refusal", r->text));
+        login_finish(b, LOGIN_UNAVAILABLE, quote_backend(b, "the backend greets with a refusal", r->text));
     } else {
         note_caps_code(b, r);
         if (b->caps_known)
@@ -629,11 +630,11 @@ static void reply_untagged(struct backend_login *b, const struct imap_resp *r, s
     if (++b->untagged > UNTAGGED_MAX)
         protocol_error(b, "too many untagged lines");
     else if (r->status == STATUS_BYE)
-        finish(b, LOGIN_UNAVAILABLE, quote_backend(b, "the backend said BYE", r->text));
+        login_finish(b, LOGIN_UNAVAILABLE, quote_backend(b, "the backend said BYE", r->text));
     else if (r->kind == RESP_STATUS)
         note_caps_code(b, r);
     else if (!r->has_number && span_is_ci(r->word, "CAPABILITY"))
-        note_caps(b, span_of(line.p + r->rest, line.len - r->rest));
+        login_note_caps(b, span_of(line.p + r->rest, line.len - r->rest));
 }
 
 /* The first line of a response; further ones, behind literals, hold nothing for us. */
@@ -713,7 +714,7 @@ static void login_enter(struct backend_login *b, enum login_state state)
 /* --- events --- */
 
 /* One thing out of the unread bytes; false: it takes more. */
-static bool read_one(struct backend_login *b)
+static bool login_read_one(struct backend_login *b)
 {
     struct span in = stream_peek(b->s);
     if (in.len == 0)
@@ -749,7 +750,7 @@ static const char *hint_of(const struct backend_login *b)
 
 static void ended_without_a_word(struct backend_login *b, const char *what)
 {
-    finish(b, LOGIN_UNAVAILABLE, xasprintf("%s%s", what, hint_of(b)));
+    login_finish(b, LOGIN_UNAVAILABLE, xasprintf("%s%s", what, hint_of(b)));
 }
 
 static void on_timeout(struct backend_login *b)
@@ -766,10 +767,10 @@ static void on_timeout(struct backend_login *b)
     stream_deadline(b->s, b->step_timeout_ms - waited);
 }
 
-static void broken(struct backend_login *b)
+static void login_broken(struct backend_login *b)
 {
     if (b->state == SECURING && stream_error_is_tls(b->s))
-        finish(b, LOGIN_INSECURE, xstrdup(stream_error(b->s)));
+        login_finish(b, LOGIN_INSECURE, xstrdup(stream_error(b->s)));
     else
         ended_without_a_word(b, stream_error(b->s));
 }
@@ -780,7 +781,7 @@ static void login_event(struct stream *s, enum stream_event ev, void *owner)
     struct backend_login *b = owner;
     switch (ev) {
     case STREAM_DATA:
-        while (!b->ended && b->state != SECURING && read_one(b))
+        while (!b->ended && b->state != SECURING && login_read_one(b))
             ;
         break;
     case STREAM_SECURE:
@@ -793,7 +794,7 @@ static void login_event(struct stream *s, enum stream_event ev, void *owner)
         on_timeout(b);
         break;
     case STREAM_ERROR:
-        broken(b);
+        login_broken(b);
         break;
     case STREAM_CONNECTED:
     case STREAM_DRAINED:
@@ -813,7 +814,7 @@ static void login_dialled(void *owner, enum dial_rc rc, struct stream *s, const 
         login_enter(b, GREETING);
         return;
     }
-    finish(b, rc == DIAL_TLS_FAILED ? LOGIN_INSECURE : LOGIN_UNAVAILABLE, xstrdup(detail));
+    login_finish(b, rc == DIAL_TLS_FAILED ? LOGIN_INSECURE : LOGIN_UNAVAILABLE, xstrdup(detail));
     conclude(b);
 }
 

@@ -13,7 +13,7 @@
 
 /* --- errors --- */
 
-static unsigned line_of(const struct scan *scan, struct conf_place at)
+static unsigned conf_line_of(const struct scan *scan, struct conf_place at)
 {
     for (size_t i = 0; i < scan->n; i++) {
         const struct scan_section *s = &scan->sections[i];
@@ -43,7 +43,7 @@ static void fail_at(const struct conf_source *src, struct conf_place at, const c
 {
     struct buf b = {0}, text = {0};
 
-    buf_printf(&b, "%s:%u: %s", src->file, line_of(&src->scan, at), at.section);
+    buf_printf(&b, "%s:%u: %s", src->file, conf_line_of(&src->scan, at), at.section);
     if (at.title)
         buf_printf(&b, " \"%s\"", at.title);
     buf_add_str(&b, ": ");
@@ -262,8 +262,8 @@ static bool set_duration(const struct conf_source *src, struct conf_place at, co
     return false;
 }
 
-static bool set_number(const struct conf_source *src, struct conf_place at, const struct option *o,
-                       uint32_t *field, const char *text)
+static bool conf_set_number(const struct conf_source *src, struct conf_place at, const struct option *o,
+                            uint32_t *field, const char *text)
 {
     uint64_t n;
 
@@ -302,7 +302,7 @@ static bool set_word(const struct conf_source *src, struct conf_place at, const 
     return false;
 }
 
-static void add_item(struct conf_list *list, const char *text)
+static void conf_add_item(struct conf_list *list, const char *text)
 {
     list->items = xreallocarray(list->items, list->n + 1, sizeof(*list->items));
     list->items[list->n++] = xstrdup(text);
@@ -319,12 +319,12 @@ static bool set_value(const struct conf_source *src, struct conf_place at, const
         *(char **)field = xstrdup(text);
         return true;
     case OPTION_LIST:
-        add_item(field, text);
+        conf_add_item(field, text);
         return true;
     case OPTION_BOOL:
         return set_bool(src, at, field, text);
     case OPTION_NUMBER:
-        return set_number(src, at, o, field, text);
+        return conf_set_number(src, at, o, field, text);
     case OPTION_DURATION:
         return set_duration(src, at, o, field, text);
     case OPTION_ENUM:
@@ -599,7 +599,7 @@ const struct conf_backend *conf_backend(const struct conf *c, const char *name)
 }
 
 /* "*": any characters; "?": one. Where a "*" took too few, the last one takes one more. */
-static bool fits(const char *pattern, const char *text)
+static bool conf_fits(const char *pattern, const char *text)
 {
     const char *star = NULL, *after = NULL;
 
@@ -623,7 +623,7 @@ static bool fits(const char *pattern, const char *text)
 struct conf_pair conf_pair_of(const struct conf *c, const char *user)
 {
     for (size_t i = 0; i < c->n_rules; i++)
-        if (fits(c->rules[i].pattern, user))
+        if (conf_fits(c->rules[i].pattern, user))
             return (struct conf_pair){c->rules[i].source, c->rules[i].target};
     return (struct conf_pair){c->migration.source, c->migration.target};
 }

@@ -112,7 +112,7 @@ static enum wish wish_of(const char *arg)
 }
 
 /* Looks at one argument, and steps over what it knows. */
-static enum verdict take(struct arguments *a, int argc, char **argv)
+static enum verdict arguments_take(struct arguments *a, int argc, char **argv)
 {
     const char *arg = argv[a->at];
     enum wish wish = wish_of(arg);
@@ -155,7 +155,7 @@ bool conf_arguments(int argc, char **argv, enum conf_role role, conf_trial_fn tr
             json++;
             a.at++;
         } else {
-            v = take(&a, argc, argv);
+            v = arguments_take(&a, argc, argv);
             move_up(argv, from - json, from, a.at);
         }
     }

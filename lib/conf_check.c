@@ -24,7 +24,7 @@ static struct conf_place place(const char *section, const char *title, const cha
 }
 
 /* Letters, digits and "._-": what may be part of a key in the store, of a log line and of another name. */
-static bool is_name(const char *s)
+static bool conf_check_is_name(const char *s)
 {
     size_t n = strlen(s);
     return n > 0 && n <= NAME_MAX_LEN && strspn(s, LETTERS DIGITS "._-") == n;
@@ -273,7 +273,7 @@ static bool check_backend(struct conf *c, struct conf_backend *b, const struct c
 
     bool ok = true, by_master = b->sign_in != SIGN_IN_PASSTHROUGH || *b->auth_backend;
 
-    if (!is_name(b->name))
+    if (!conf_check_is_name(b->name))
         ok = conf_fail(src, place("backend", b->name, NULL),
                        "its name is not 1 to 64 letters, digits and \"._-\"");
     if (!take_address(src, at, b->url, imap_prefixes, "a backend address", IMAP_FORMS, &b->address))
@@ -337,7 +337,7 @@ static bool check_proxy(const struct conf *c, const struct conf_source *src, enu
     const struct conf_proxy *p = &c->proxy;
     bool ok = true;
 
-    if (*p->id && !is_name(p->id))
+    if (*p->id && !conf_check_is_name(p->id))
         ok = conf_fail(src, place("proxy", NULL, "id"), "\"%s\" is not 1 to 64 letters, digits and \"._-\"", p->id);
     if (p->lease_long_ms < p->lease_ms)
         ok = conf_fail(src, place("proxy", NULL, "lease_long"), "is shorter than lease");
@@ -351,7 +351,7 @@ static bool check_migrator(const struct conf *c, const struct conf_source *src)
     const struct conf_migrator *m = &c->migrator;
     bool ok = true;
 
-    if (*m->id && !is_name(m->id))
+    if (*m->id && !conf_check_is_name(m->id))
         ok = conf_fail(src, place("migrator", NULL, "id"),
                          "\"%s\" is not 1 to 64 letters, digits and \"._-\"", m->id);
     if (m->journal_dir[0] != '/')

@@ -68,7 +68,7 @@ static void keep_password(char **password, const char *known)
     *password = xstrdup(known);
 }
 
-static void derive(struct conf *c)
+static void reload_derive(struct conf *c)
 {
     const char *option, *why;
     char *error = NULL;
@@ -99,7 +99,7 @@ struct conf *conf_copy(const struct conf *c)
         parse_again(&to->backends[i].address, to->backends[i].url);
         to->backends[i].master_password = xstrdup(c->backends[i].master_password);
     }
-    derive(to);
+    reload_derive(to);
     return to;
 }
 
@@ -113,7 +113,7 @@ static bool lists_equal(const struct conf_list *x, const struct conf_list *y)
     return x->n == y->n;
 }
 
-static size_t size_of(const struct option *o)
+static size_t reload_size_of(const struct option *o)
 {
     switch (o->type) {
     case OPTION_STRING:
@@ -138,17 +138,18 @@ static bool values_equal(const struct option *o, const void *x, const void *y)
         return strcmp(*(char *const *)x, *(char *const *)y) == 0;
     if (o->type == OPTION_LIST)
         return lists_equal(x, y);
-    return memcmp(x, y, size_of(o)) == 0;
+    return memcmp(x, y, reload_size_of(o)) == 0;
 }
 
-static bool is_empty(const struct option *o, const void *x)
+static bool reload_is_empty(const struct option *o, const void *x)
 {
     return o->type == OPTION_STRING ? !**(char *const *)x : ((const struct conf_list *)x)->n == 0;
 }
 
 static bool may_take(const struct option *o, const void *x, const void *y)
 {
-    return o->reload == RELOAD_YES || (o->reload == RELOAD_FILE && is_empty(o, x) == is_empty(o, y));
+    return o->reload == RELOAD_YES ||
+           (o->reload == RELOAD_FILE && reload_is_empty(o, x) == reload_is_empty(o, y));
 }
 
 static void exchange(void *x, void *y, size_t size)
@@ -166,7 +167,8 @@ struct change {
     void *owner;
 };
 
-static void tell(const struct change *to, const char *section, const char *title, const char *option, bool taken)
+static void reload_tell(const struct change *to, const char *section, const char *title, const char *option,
+                        bool taken)
 {
     if (to->fn)
         to->fn(to->owner, section, title, option, taken);
@@ -181,8 +183,8 @@ static void reload_section(const char *section, const char *title, void *fields,
             continue;
         bool taken = may_take(o, x, y);
         if (taken)
-            exchange(x, y, size_of(o));
-        tell(to, section, title, o->name, taken);
+            exchange(x, y, reload_size_of(o));
+        reload_tell(to, section, title, o->name, taken);
     }
 }
 
@@ -200,7 +202,7 @@ static void tell_missing(const struct conf *c, const struct conf *with, const st
     for (size_t i = 0; i < conf_titled_count(with, s); i++) {
         const char *title = *(char **)conf_titled(with, s, i);
         if (!find_titled(c, s, title))
-            tell(to, s->name, title, NULL, false);
+            reload_tell(to, s->name, title, NULL, false);
     }
 }
 
@@ -220,7 +222,7 @@ static void reload_titled(struct conf *c, struct conf *fresh, const struct secti
         reload_section(s->name, title, item, other, to);
         if (ordered && !moved && conf_titled_count(c, s) == conf_titled_count(fresh, s) && other != conf_titled(fresh, s, i)) {
             moved = true;
-            tell(to, s->name, title, NULL, false);
+            reload_tell(to, s->name, title, NULL, false);
         }
     }
 }

@@ -19,9 +19,9 @@ struct lexer {
 };
 
 /* Records the first error; always false. */
-static bool fail(struct lexer *l, unsigned line, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static bool scan_fail(struct lexer *l, unsigned line, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
-static bool fail(struct lexer *l, unsigned line, const char *fmt, ...)
+static bool scan_fail(struct lexer *l, unsigned line, const char *fmt, ...)
 {
     struct buf b = {0};
     va_list ap;
@@ -61,7 +61,7 @@ static bool skip_block_comment(struct lexer *l)
     while (peek(l, 0) >= 0 && !(peek(l, 0) == '*' && peek(l, 1) == '/'))
         blank(l);
     if (peek(l, 0) < 0)
-        return fail(l, from, "the comment that begins here is not closed; expected \"*/\"");
+        return scan_fail(l, from, "the comment that begins here is not closed; expected \"*/\"");
     blank(l);
     blank(l);
     return true;
@@ -86,7 +86,7 @@ static bool skip_space(struct lexer *l)
     }
 }
 
-static bool is_word(int c)
+static bool scan_is_word(int c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
            c == '.' || c == '-';
@@ -94,11 +94,11 @@ static bool is_word(int c)
 
 static enum token read_word(struct lexer *l)
 {
-    for (; is_word(peek(l, 0)); l->at++)
+    for (; scan_is_word(peek(l, 0)); l->at++)
         buf_add(&l->value, l->text.p + l->at, 1);
     if (l->value.len <= CONF_SCAN_STRING_MAX)
         return T_WORD;
-    fail(l, l->from, "the word that begins here is too long");
+    scan_fail(l, l->from, "the word that begins here is too long");
     return T_BAD;
 }
 
@@ -108,24 +108,25 @@ static bool take_string_byte(struct lexer *l, int quote)
     int c = peek(l, 0);
 
     if (c < 0 || c == '\n' || c == '\r')
-        return fail(l, l->from, "the string that begins here is not closed on its line; expected %c", quote);
+        return scan_fail(l, l->from, "the string that begins here is not closed on its line; expected %c",
+                         quote);
     if (c < ' ' || c == 0x7f)
-        return fail(l, l->line, "a control character (0x%02x) in a string", (unsigned)c);
+        return scan_fail(l, l->line, "a control character (0x%02x) in a string", (unsigned)c);
     if (quote == '"' && c == '$' && peek(l, 1) == '{')
-        return fail(l, l->line,
-                    "\"${\" is not expanded here; put the string in single quotes if it is meant so");
+        return scan_fail(l, l->line,
+                         "\"${\" is not expanded here; put the string in single quotes if it is meant so");
     if (c == '\\') {
         l->at++;
         c = peek(l, 0);
         if (c != quote && c != '\\')
-            return fail(l, l->line, "a backslash in a string stands before %c or \\ only; write \\\\ for one",
-                        quote);
+            return scan_fail(
+                l, l->line, "a backslash in a string stands before %c or \\ only; write \\\\ for one", quote);
     }
     uint8_t byte = (uint8_t)c;
     buf_add(&l->value, &byte, 1);
     l->at++;
     if (l->value.len > CONF_SCAN_STRING_MAX)
-        return fail(l, l->from, "the string that begins here is too long");
+        return scan_fail(l, l->from, "the string that begins here is too long");
     return true;
 }
 
@@ -141,7 +142,7 @@ static enum token read_string(struct lexer *l)
     return T_STRING;
 }
 
-static enum token next(struct lexer *l)
+static enum token scan_next(struct lexer *l)
 {
     static const struct {
         char c;
@@ -160,14 +161,15 @@ static enum token next(struct lexer *l)
             l->at++;
             return signs[i].token;
         }
-    if (is_word(c))
+    if (scan_is_word(c))
         return read_word(l);
     if (c == '"' || c == '\'')
         return read_string(l);
     if (c > ' ' && c < 0x7f)
-        fail(l, l->line, "unexpected \"%c\"; values other than words and numbers stand in double quotes", c);
+        scan_fail(l, l->line, "unexpected \"%c\"; values other than words and numbers stand in double quotes",
+                  c);
     else
-        fail(l, l->line, "unexpected byte 0x%02x", (unsigned)c);
+        scan_fail(l, l->line, "unexpected byte 0x%02x", (unsigned)c);
     return T_BAD;
 }
 
@@ -184,8 +186,8 @@ static bool expected(struct lexer *l, enum token found, const char *what)
     if (found == T_BAD)
         return false; /* has been told */
     if (found == T_WORD)
-        return fail(l, l->from, "found \"%.80s\"; expected %s", buf_str(&l->value), what);
-    return fail(l, l->from, "found %s; expected %s", names[found], what);
+        return scan_fail(l, l->from, "found \"%.80s\"; expected %s", buf_str(&l->value), what);
+    return scan_fail(l, l->from, "found %s; expected %s", names[found], what);
 }
 
 /* Makes room for one more of an array's elements, zeroed. */
@@ -199,7 +201,7 @@ static void *grow(void *array, size_t n, size_t *cap, size_t size)
     return array;
 }
 
-static void add_value(struct lexer *l, struct scan_option *o)
+static void scan_add_value(struct lexer *l, struct scan_option *o)
 {
     o->values = grow(o->values, o->n, &o->cap, sizeof(*o->values));
     o->values[o->n++] = (struct scan_value){xspandup(buf_span(&l->value)), l->from};
@@ -212,30 +214,30 @@ static bool parse_list(struct lexer *l, struct scan_option *o)
     enum token t;
 
     o->braces = true;
-    while ((t = next(l)) == T_WORD || t == T_STRING) {
-        add_value(l, o);
-        t = next(l);
+    while ((t = scan_next(l)) == T_WORD || t == T_STRING) {
+        scan_add_value(l, o);
+        t = scan_next(l);
         if (t != T_COMMA)
             break;
     }
     if (t == T_END)
-        return fail(l, from, "the list that begins here is not closed; expected \"}\"");
+        return scan_fail(l, from, "the list that begins here is not closed; expected \"}\"");
     return t == T_CLOSE || expected(l, t, o->n ? "\",\" or \"}\"" : "a value or \"}\"");
 }
 
 /* Behind an option's name. */
 static bool parse_option(struct lexer *l, struct scan_option *o)
 {
-    enum token t = next(l);
+    enum token t = scan_next(l);
 
     if (t != T_EQUALS)
         return expected(l, t, "\"=\" behind the name of an option");
-    t = next(l);
+    t = scan_next(l);
     if (t == T_OPEN)
         return parse_list(l, o);
     if (t != T_WORD && t != T_STRING)
         return expected(l, t, "a value");
-    add_value(l, o);
+    scan_add_value(l, o);
     return true;
 }
 
@@ -243,11 +245,11 @@ static bool parse_section_body(struct lexer *l, struct scan_section *s)
 {
     enum token t;
 
-    while ((t = next(l)) == T_WORD) {
+    while ((t = scan_next(l)) == T_WORD) {
         const struct scan_option *twin = conf_scan_option(s, buf_str(&l->value));
         if (twin)
-            return fail(l, l->from, "option \"%s\" is given twice; it stands at line %u already", twin->name,
-                        twin->line);
+            return scan_fail(l, l->from, "option \"%s\" is given twice; it stands at line %u already",
+                             twin->name, twin->line);
         s->options = grow(s->options, s->n, &s->cap, sizeof(*s->options));
         struct scan_option *o = &s->options[s->n++];
         o->name = xspandup(buf_span(&l->value));
@@ -256,7 +258,8 @@ static bool parse_section_body(struct lexer *l, struct scan_section *s)
             return false;
     }
     if (t == T_END)
-        return fail(l, s->line, "the section \"%s\" that begins here is not closed; expected \"}\"", s->name);
+        return scan_fail(l, s->line, "the section \"%s\" that begins here is not closed; expected \"}\"",
+                         s->name);
     return t == T_CLOSE || expected(l, t, "the name of an option or \"}\"");
 }
 
@@ -279,21 +282,21 @@ static bool parse_section(struct lexer *l, struct scan *scan)
 
     s->name = xspandup(buf_span(&l->value));
     s->line = l->from;
-    enum token t = next(l);
+    enum token t = scan_next(l);
     if (t == T_STRING) {
         s->title = xspandup(buf_span(&l->value));
-        t = next(l);
+        t = scan_next(l);
     }
     if (t == T_EQUALS)
-        return fail(l, l->from,
-                    "\"%s\" stands outside of any section; expected the name of a section and \"{\"",
-                    s->name);
+        return scan_fail(l, l->from,
+                         "\"%s\" stands outside of any section; expected the name of a section and \"{\"",
+                         s->name);
     if (t != T_OPEN)
         return expected(l, t, "\"{\" behind the name of a section");
     const struct scan_section *twin = find_section(scan, s);
     if (twin)
-        return fail(l, s->line, "section \"%s\"%s%s is given twice; it stands at line %u already", s->name,
-                    s->title ? " " : "", s->title ? s->title : "", twin->line);
+        return scan_fail(l, s->line, "section \"%s\"%s%s is given twice; it stands at line %u already",
+                         s->name, s->title ? " " : "", s->title ? s->title : "", twin->line);
     return parse_section_body(l, s);
 }
 
@@ -301,7 +304,7 @@ static bool parse_file(struct lexer *l, struct scan *scan)
 {
     enum token t;
 
-    while ((t = next(l)) == T_WORD)
+    while ((t = scan_next(l)) == T_WORD)
         if (!parse_section(l, scan))
             return false;
     return t == T_END || expected(l, t, "the name of a section");
@@ -310,14 +313,14 @@ static bool parse_file(struct lexer *l, struct scan *scan)
 static bool check_bytes(struct lexer *l)
 {
     if (l->text.len > CONF_SCAN_FILE_MAX)
-        return fail(l, 1, "the file is larger than %d bytes", (int)CONF_SCAN_FILE_MAX);
+        return scan_fail(l, 1, "the file is larger than %d bytes", (int)CONF_SCAN_FILE_MAX);
     const uint8_t *nul = l->text.len ? memchr(l->text.p, '\0', l->text.len) : NULL;
     if (!nul)
         return true;
     unsigned line = 1;
     for (const uint8_t *p = l->text.p; p < nul; p++)
         line += *p == '\n';
-    return fail(l, line, "a NUL byte: this is no text, or it was damaged");
+    return scan_fail(l, line, "a NUL byte: this is no text, or it was damaged");
 }
 
 bool conf_scan(struct span text, struct scan *_r, unsigned *line, char **error)

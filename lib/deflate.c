@@ -12,7 +12,7 @@ struct deflate {
 };
 
 /* Windows hold mail: zlib's memory is overwritten when it is given back. */
-static void *take(void *opaque, unsigned n, unsigned size)
+static void *deflate_take(void *opaque, unsigned n, unsigned size)
 {
     size_t *mem = xcalloc(1, sizeof *mem * 2 + (size_t)n * size);
     (void)opaque;
@@ -31,7 +31,7 @@ static void give_back(void *opaque, void *p)
 struct deflate *deflate_new(void)
 {
     struct deflate *d = xcalloc(1, sizeof *d);
-    d->out.zalloc = d->in.zalloc = take;
+    d->out.zalloc = d->in.zalloc = deflate_take;
     d->out.zfree = d->in.zfree = give_back;
     int out = deflateInit2(&d->out, Z_BEST_SPEED, Z_DEFLATED, WINDOW_BITS, MEMORY_LEVEL, Z_DEFAULT_STRATEGY);
     int in = inflateInit2(&d->in, WINDOW_BITS);

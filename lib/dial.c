@@ -55,7 +55,7 @@ static void dial_free(struct dial *d)
 }
 
 /* The one exit: the dial is gone when the owner hears of it. */
-static void finish(struct dial *d, enum dial_rc rc)
+static void dial_finish(struct dial *d, enum dial_rc rc)
 {
     dial_fn fn = d->fn;
     void *owner = d->owner;
@@ -78,7 +78,7 @@ static bool wants_tls(const struct dial *d)
 }
 
 /* Takes detail. */
-static void note_failure(struct dial *d, enum dial_rc rc, char *detail)
+static void dial_note_failure(struct dial *d, enum dial_rc rc, char *detail)
 {
     if (d->detail && d->rc == DIAL_TLS_FAILED && rc != DIAL_TLS_FAILED) {
         free(detail);
@@ -93,7 +93,7 @@ static void try_next(struct dial *d);
 
 static void attempt_failed(struct dial *d, enum dial_rc rc, const char *why)
 {
-    note_failure(d, rc, xasprintf("%s: %s", d->trying, why));
+    dial_note_failure(d, rc, xasprintf("%s: %s", d->trying, why));
     stream_close(&d->s, false);
     try_next(d);
 }
@@ -114,10 +114,10 @@ static void dial_stream_event(struct stream *s, enum stream_event ev, void *owne
         if (d->shaking)
             stream_secure(s, d->policy, d->host);
         else
-            finish(d, DIAL_OK);
+            dial_finish(d, DIAL_OK);
         break;
     case STREAM_SECURE:
-        finish(d, DIAL_OK);
+        dial_finish(d, DIAL_OK);
         break;
     case STREAM_TIMEOUT:
         attempt_failed(d, DIAL_TIMEOUT, late_text(d));
@@ -153,7 +153,7 @@ static uint64_t ms_left(const struct dial *d)
 static void try_next(struct dial *d)
 {
     if (d->next == d->n_addrs) {
-        finish(d, d->rc);
+        dial_finish(d, d->rc);
         return;
     }
     uint64_t share = ms_left(d) / (d->n_addrs - d->next);
@@ -180,10 +180,10 @@ static void lookup_done(struct dial *d, int status, const struct addrinfo *list)
     if (status == 0)
         keep_addresses(d, list);
     if (d->n_addrs == 0)
-        note_failure(
+        dial_note_failure(
             d, DIAL_UNREACHABLE,
-            xasprintf("%s: the name can't be resolved (%s): see how it is spelled, and this host's DNS", d->host,
-                      status != 0 ? uv_strerror(status) : "it has no address"));
+            xasprintf("%s: the name can't be resolved (%s): see how it is spelled, and this host's DNS",
+                      d->host, status != 0 ? uv_strerror(status) : "it has no address"));
     try_next(d);
 }
 
@@ -209,7 +209,7 @@ static void look_up(struct dial *d)
     /* A name that can't even be asked for; dial_start() may not call back, so the timer does, at once. */
     free(d->lookup);
     d->lookup = NULL;
-    note_failure(d, DIAL_UNREACHABLE, xasprintf("%.100s: %s", d->host, uv_strerror(rc)));
+    dial_note_failure(d, DIAL_UNREACHABLE, xasprintf("%.100s: %s", d->host, uv_strerror(rc)));
     timer_start(d->timer, 0);
 }
 
@@ -217,10 +217,10 @@ static void dial_timeout(void *owner)
 {
     struct dial *d = owner;
     if (d->lookup)
-        note_failure(d, DIAL_TIMEOUT, xasprintf("%s: the resolver gave no answer in time", d->host));
+        dial_note_failure(d, DIAL_TIMEOUT, xasprintf("%s: the resolver gave no answer in time", d->host));
     else if (d->s)
-        note_failure(d, DIAL_TIMEOUT, xasprintf("%s: %s", d->trying, late_text(d)));
-    finish(d, d->rc);
+        dial_note_failure(d, DIAL_TIMEOUT, xasprintf("%s: %s", d->trying, late_text(d)));
+    dial_finish(d, d->rc);
 }
 
 static bool literal_address(struct dial *d)

@@ -25,7 +25,7 @@ struct events {
     bool gone;
 };
 
-static void leave_callback(struct events *e)
+static void events_leave_callback(struct events *e)
 {
     if (--e->busy > 0 || !e->gone)
         return;
@@ -96,7 +96,7 @@ static bool take_event(struct events *e, const struct reply *entry)
 
 /* ---- following ---- */
 
-static void read_on(struct events *e);
+static void events_read_on(struct events *e);
 
 /* A nil, when its time was over: nothing came. Whatever else has nothing in it would be asked for again at once. */
 static bool is_in_vain(const struct events *e, const struct reply *r, const struct reply *entries)
@@ -126,11 +126,11 @@ static void on_events(void *owner, enum redis_rc rc, const struct reply *r)
     for (size_t i = 0; good && i < reply_count(entries); i++)
         good = take_event(e, reply_at(entries, i));
     if (good)
-        read_on(e);
-    leave_callback(e);
+        events_read_on(e);
+    events_leave_callback(e);
 }
 
-static void read_on(struct events *e)
+static void events_read_on(struct events *e)
 {
     char block[16], count[16];
     e->asked_ms = clock_boot_ms();
@@ -161,12 +161,12 @@ static void on_tail(void *owner, enum redis_rc rc, const struct reply *r)
     e->generation = ev.generation;
     e->busy++;
     if (tell_live(e))
-        read_on(e);
-    leave_callback(e);
+        events_read_on(e);
+    events_leave_callback(e);
 }
 
 /* A replica's events come late, and after it was cut off not at all. Where ROLE is not allowed we go on. */
-static void on_role(void *owner, enum redis_rc rc, const struct reply *r)
+static void events_on_role(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct events *e = owner;
     struct span argv[] = {span_str("XREVRANGE"), span_str(e->key),  span_str("+"),
@@ -179,12 +179,12 @@ static void on_role(void *owner, enum redis_rc rc, const struct reply *r)
         redis_command(e->redis, argv, COUNTOF(argv), 0, on_tail, e);
 }
 
-static void on_redis(void *owner, bool up, const char *detail)
+static void events_on_redis(void *owner, bool up, const char *detail)
 {
     struct events *e = owner;
     struct span argv[] = {span_str("ROLE")};
     if (up)
-        redis_command(e->redis, argv, COUNTOF(argv), 0, on_role, e);
+        redis_command(e->redis, argv, COUNTOF(argv), 0, events_on_role, e);
     else
         LOG(WARN, "events_down", LOG_S("why", detail));
 }
@@ -200,7 +200,7 @@ struct events *events_new(struct loop *l, const struct conf *conf, event_fn fn, 
     e->fn = fn;
     e->news = news;
     e->owner = owner;
-    e->redis = redis_new(l, &conf->redis, e->timeout_ms, on_redis, e);
+    e->redis = redis_new(l, &conf->redis, e->timeout_ms, events_on_redis, e);
     return e;
 }
 
@@ -213,5 +213,5 @@ void events_free(struct events **ep)
     e->gone = true;
     redis_free(&e->redis);
     e->busy++;
-    leave_callback(e);
+    events_leave_callback(e);
 }

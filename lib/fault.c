@@ -71,7 +71,7 @@ static void break_connections(bool reset)
     }
 }
 
-static void act(void)
+static void fault_act(void)
 {
     if (!strcmp(fault.action, "kill"))
         kill(getpid(), SIGKILL);
@@ -105,7 +105,7 @@ void fault_point(const char *area, const char *name, const char *moment)
     if (fault.trace >= 0)
         trace(point);
     if (fault.nth > 0 && !strcmp(point, fault.point) && ++fault.passed == fault.nth)
-        act();
+        fault_act();
     pthread_mutex_unlock(&lock);
 }
 

@@ -10,7 +10,7 @@ enum { DEPTH_MAX = 100 };
 
 static const char *const UNBALANCED = "Unbalanced parenthesis";
 
-static bool refuse(const char **why, const char *text)
+static bool allow_refuse(const char **why, const char *text)
 {
     *why = text;
     return false;
@@ -68,7 +68,7 @@ static bool is_one_of(const struct walk *w, size_t i, const char *these)
 }
 
 /* behind: what may follow the string. */
-static bool read_quoted(struct walk *w, const char *behind)
+static bool allow_read_quoted(struct walk *w, const char *behind)
 {
     for (size_t i = w->at + 1; i < w->part.len; i++) {
         if (w->part.p[i] == '\\')
@@ -76,17 +76,17 @@ static bool read_quoted(struct walk *w, const char *behind)
         else if (w->part.p[i] == '"') {
             w->at = i + 1;
             bool ends = w->at == w->part.len || is_one_of(w, w->at, behind);
-            return ends || refuse(w->why, "No blank behind a quoted string");
+            return ends || allow_refuse(w->why, "No blank behind a quoted string");
         }
     }
-    return refuse(w->why, "Unclosed quoted string");
+    return allow_refuse(w->why, "Unclosed quoted string");
 }
 
 static bool read_atom_byte(struct walk *w)
 {
     uint8_t c = w->part.p[w->at];
     if (c < 0x20 || c >= 0x7f || c == '"' || c == '{')
-        return refuse(w->why, "Invalid character in a word");
+        return allow_refuse(w->why, "Invalid character in a word");
     w->at++;
     return true;
 }
@@ -105,23 +105,23 @@ static bool skip_section(struct walk *w)
         }
         w->section += c == '(' ? 1 : c == ')' ? -1 : 0;
         if (w->section < 0 || w->section > 1)
-            return refuse(w->why, UNBALANCED);
-        if (begins && c == '"' ? !read_quoted(w, " )]") : !read_atom_byte(w))
+            return allow_refuse(w->why, UNBALANCED);
+        if (begins && c == '"' ? !allow_read_quoted(w, " )]") : !read_atom_byte(w))
             return false;
         begins = is_one_of(w, w->at - 1, " ([");
     }
     if (w->at == w->part.len)
-        return refuse(w->why, "Unclosed section");
+        return allow_refuse(w->why, "Unclosed section");
     if (w->section > 0)
-        return refuse(w->why, UNBALANCED);
+        return allow_refuse(w->why, UNBALANCED);
     do
         w->at++;
     while (is_one_of(w, w->at, "<0123456789.>"));
     return w->at == w->part.len || is_one_of(w, w->at, " )") ||
-           refuse(w->why, "Invalid character behind a section");
+           allow_refuse(w->why, "Invalid character behind a section");
 }
 
-static bool read_atom(struct walk *w, struct span *_name)
+static bool allow_read_atom(struct walk *w, struct span *_name)
 {
     size_t begin = w->at;
     *_name = span_of(NULL, 0);
@@ -137,7 +137,7 @@ static bool read_atom(struct walk *w, struct span *_name)
     }
     if (!_name->p)
         *_name = span_of(w->part.p + begin, w->at - begin);
-    return !is_one_of(w, w->at, "(") || refuse(w->why, "No blank before a parenthesis");
+    return !is_one_of(w, w->at, "(") || allow_refuse(w->why, "No blank before a parenthesis");
 }
 
 static bool read_bracket(struct walk *w, bool opens)
@@ -145,15 +145,15 @@ static bool read_bracket(struct walk *w, bool opens)
     w->depth += opens ? 1 : -1;
     w->at++;
     if (w->depth < 0)
-        return refuse(w->why, UNBALANCED);
+        return allow_refuse(w->why, UNBALANCED);
     if (w->depth > DEPTH_MAX)
-        return refuse(w->why, "Too many open parentheses");
+        return allow_refuse(w->why, "Too many open parentheses");
     bool ends = w->at == w->part.len || is_one_of(w, w->at, " ()");
-    return opens || ends || refuse(w->why, "No blank behind a parenthesis");
+    return opens || ends || allow_refuse(w->why, "No blank behind a parenthesis");
 }
 
 /* False: the part is not well-formed. At its end the kind is WORD_END. */
-static bool next_word(struct walk *w, struct word *_r)
+static bool allow_next_word(struct walk *w, struct word *_r)
 {
     while (w->at < w->part.len && w->part.p[w->at] == ' ')
         w->at++;
@@ -167,14 +167,14 @@ static bool next_word(struct walk *w, struct word *_r)
         ok = read_bracket(w, _r->kind == WORD_OPEN);
     } else if (w->part.p[begin] == '"') {
         _r->kind = WORD_QUOTED;
-        ok = read_quoted(w, " )");
+        ok = allow_read_quoted(w, " )");
     } else if (is_marker(w->part, begin)) {
         _r->kind = WORD_LITERAL;
         w->at = w->part.len;
         w->literal = true;
     } else {
         _r->kind = WORD_ATOM;
-        ok = read_atom(w, &_r->name);
+        ok = allow_read_atom(w, &_r->name);
     }
     _r->text = span_of(w->part.p + begin, w->at - begin);
     return ok;
@@ -194,14 +194,14 @@ static bool check_words(struct walk w, int *_depth, int *_section)
 {
     struct word word;
     do {
-        if (!next_word(&w, &word))
+        if (!allow_next_word(&w, &word))
             return false;
         if (word.kind == WORD_LITERAL && word.text.p[0] == '~' && !w.literal8)
-            return refuse(w.why, "Binary literal not allowed here");
+            return allow_refuse(w.why, "Binary literal not allowed here");
     } while (word.kind != WORD_END);
     *_depth = w.depth;
     *_section = w.section;
-    return w.depth == 0 || w.literal || refuse(w.why, UNBALANCED);
+    return w.depth == 0 || w.literal || allow_refuse(w.why, UNBALANCED);
 }
 
 /* ---- what may stand in arguments ---- */
@@ -407,7 +407,7 @@ static const char *hidden_text(struct span word)
 static bool refuse_word(struct walk *w, struct span word, const char *otherwise)
 {
     const char *text = hidden_text(word);
-    return refuse(w->why, text ? text : otherwise);
+    return allow_refuse(w->why, text ? text : otherwise);
 }
 
 static bool is_shown(const struct walk *w, enum imap_cap cap)
@@ -440,10 +440,10 @@ static bool allow_word(struct walk *w, const struct item *items, size_t n, const
                        const char *otherwise)
 {
     if (word->kind != WORD_ATOM)
-        return refuse(w->why, otherwise);
+        return allow_refuse(w->why, otherwise);
     const struct item *item = allow_item(w, items, n, word->name, otherwise);
     bool section = word->name.len < word->text.len;
-    return item && (!section || (item->flags & TAKES_SECTION) || refuse(w->why, otherwise));
+    return item && (!section || (item->flags & TAKES_SECTION) || allow_refuse(w->why, otherwise));
 }
 
 /* All words up to the end of the part, or to the parenthesis that closes the level down_to, must be in the
@@ -452,7 +452,7 @@ static bool allow_all(struct walk *w, const struct item *items, size_t n, int do
 {
     struct word word;
     do {
-        if (!next_word(w, &word))
+        if (!allow_next_word(w, &word))
             return false;
         bool is_text = word.kind == WORD_ATOM || word.kind == WORD_QUOTED || word.kind == WORD_LITERAL;
         if (is_text && !allow_word(w, items, n, &word, otherwise))
@@ -467,7 +467,7 @@ static bool skip_list(struct walk *w)
     struct word word;
     int down_to = w->depth - 1;
     do {
-        if (!next_word(w, &word))
+        if (!allow_next_word(w, &word))
             return false;
     } while (word.kind != WORD_END && !(word.kind == WORD_CLOSE && w->depth == down_to));
     return true;
@@ -479,10 +479,10 @@ static bool skip_flags(struct walk *w)
 {
     struct word word;
     do {
-        if (!next_word(w, &word))
+        if (!allow_next_word(w, &word))
             return false;
         if (word.kind != WORD_ATOM && word.kind != WORD_CLOSE)
-            return refuse(w->why, word.kind == WORD_END ? UNBALANCED : "Invalid flag");
+            return allow_refuse(w->why, word.kind == WORD_END ? UNBALANCED : "Invalid flag");
     } while (word.kind != WORD_CLOSE);
     return true;
 }
@@ -492,12 +492,12 @@ static bool check_flags(struct walk *w)
 {
     struct word word;
     do {
-        if (!next_word(w, &word))
+        if (!allow_next_word(w, &word))
             return false;
         if (word.kind == WORD_OPEN && !skip_flags(w))
             return false;
         if (word.kind == WORD_QUOTED || word.kind == WORD_LITERAL)
-            return refuse(w->why, "Invalid flag");
+            return allow_refuse(w->why, "Invalid flag");
     } while (word.kind != WORD_END);
     return true;
 }
@@ -510,11 +510,11 @@ static bool check_set(struct walk *w)
     struct word word;
     if (!w->first)
         return true;
-    if (!next_word(w, &word))
+    if (!allow_next_word(w, &word))
         return false;
     if (span_is(word.text, "$"))
         return refuse_word(w, word.text, NULL);
-    return word.kind == WORD_ATOM || word.kind == WORD_END || refuse(w->why, "Invalid message set");
+    return word.kind == WORD_ATOM || word.kind == WORD_END || allow_refuse(w->why, "Invalid message set");
 }
 
 /* No more than the command takes: Dovecot 2.3 leaves the rest unread, and takes the body of a literal there
@@ -523,12 +523,12 @@ static bool check_args(struct walk *w)
 {
     struct word word;
     for (;; w->due--) {
-        if (!next_word(w, &word))
+        if (!allow_next_word(w, &word))
             return false;
         if (word.kind == WORD_END)
             return true;
         if (w->due == 0)
-            return refuse(w->why, "Too many arguments");
+            return allow_refuse(w->why, "Too many arguments");
         if (word.kind == WORD_OPEN && !skip_list(w))
             return false;
     }
@@ -546,15 +546,15 @@ static bool check_fetch(struct walk *w)
     return allow_all(w, fetch_items, COUNTOF(fetch_items), TO_END, "Unknown FETCH item");
 }
 
-static bool check_store(struct walk *w)
+static bool allow_check_store(struct walk *w)
 {
     struct word word;
     if (!w->first)
         return true;
-    if (!check_set(w) || !next_word(w, &word))
+    if (!check_set(w) || !allow_next_word(w, &word))
         return false;
     if (word.kind == WORD_OPEN) {
-        if (!allow_all(w, NULL, 0, 0, "Unknown STORE modifier") || !next_word(w, &word))
+        if (!allow_all(w, NULL, 0, 0, "Unknown STORE modifier") || !allow_next_word(w, &word))
             return false;
     }
     return word.kind == WORD_END ||
@@ -565,7 +565,7 @@ static bool check_store(struct walk *w)
 static bool skip_mailbox(struct walk *w)
 {
     struct word word;
-    return !w->first || next_word(w, &word);
+    return !w->first || allow_next_word(w, &word);
 }
 
 static bool check_select(struct walk *w)
@@ -586,7 +586,7 @@ static bool check_create(struct walk *w)
         return false;
     int base = w->depth;
     do {
-        if (!next_word(w, &word))
+        if (!allow_next_word(w, &word))
             return false;
         bool is_text = word.kind == WORD_ATOM || word.kind == WORD_QUOTED || word.kind == WORD_LITERAL;
         if (is_text && !allow_word(w, create_items, COUNTOF(create_items), &word, "Unknown CREATE parameter"))
@@ -604,7 +604,7 @@ static bool check_append(struct walk *w)
     if (!skip_mailbox(w))
         return false;
     do {
-        if (!next_word(w, &word))
+        if (!allow_next_word(w, &word))
             return false;
         if (word.kind == WORD_OPEN && !skip_flags(w))
             return false;
@@ -623,13 +623,13 @@ static bool check_list_return(struct walk *w)
     int down_to = w->depth;
     bool status = false;
     do {
-        if (!next_word(w, &word))
+        if (!allow_next_word(w, &word))
             return false;
         if (word.kind == WORD_OPEN && status &&
             !allow_all(w, status_items, COUNTOF(status_items), w->depth - 1, "Unknown STATUS item"))
             return false;
         if (word.kind == WORD_QUOTED || word.kind == WORD_LITERAL)
-            return refuse(w->why, "Unknown LIST option");
+            return allow_refuse(w->why, "Unknown LIST option");
         if (word.kind == WORD_ATOM &&
             !allow_item(w, list_returns, COUNTOF(list_returns), word.text, "Unknown LIST option"))
             return false;
@@ -639,17 +639,17 @@ static bool check_list_return(struct walk *w)
 }
 
 /* LIST [(options)] reference pattern-or-patterns [RETURN (options)]; a mailbox may be called RETURN. */
-static bool check_list(struct walk *w)
+static bool allow_check_list(struct walk *w)
 {
     struct word word;
     size_t args = w->first ? 0 : 2;
     if (w->first && peek_kind(w) == WORD_OPEN) {
-        if (!next_word(w, &word) ||
+        if (!allow_next_word(w, &word) ||
             !allow_all(w, list_selects, COUNTOF(list_selects), 0, "Unknown LIST option"))
             return false;
     }
     do {
-        if (!next_word(w, &word))
+        if (!allow_next_word(w, &word))
             return false;
         bool is_return = word.kind == WORD_ATOM && span_is_ci(word.text, "RETURN") && args >= 2;
         if (is_return && peek_kind(w) == WORD_OPEN && !check_list_return(w))
@@ -662,7 +662,7 @@ static bool check_list(struct walk *w)
 }
 
 /* Sets begin like this; no key does. */
-static bool is_set(struct span s)
+static bool allow_is_set(struct span s)
 {
     return s.len > 0 && ((s.p[0] >= '0' && s.p[0] <= '9') || s.p[0] == '*');
 }
@@ -673,7 +673,7 @@ static bool is_shown_set(const struct word *word)
     struct span set = word->text;
     if (word->kind == WORD_QUOTED)
         set = span_of(set.p + 1, set.len - 2);
-    return word->kind != WORD_LITERAL && is_set(set);
+    return word->kind != WORD_LITERAL && allow_is_set(set);
 }
 
 /* One word, where a key or the string of one is due. *key: the key before, NULL for none in this part. */
@@ -684,10 +684,10 @@ static bool check_key(struct walk *w, const struct word *word, const struct item
         w->due--;
         if (*key && ((*key)->flags & TAKES_SET) && !is_shown_set(word))
             return refuse_word(w, word->text, "Invalid message set");
-        return !bracket || refuse(w->why, "Argument of a SEARCH key missing");
+        return !bracket || allow_refuse(w->why, "Argument of a SEARCH key missing");
     }
     *key = NULL;
-    if (bracket || (word->kind == WORD_ATOM && is_set(word->text)))
+    if (bracket || (word->kind == WORD_ATOM && allow_is_set(word->text)))
         return true;
     if (!allow_word(w, search_keys, COUNTOF(search_keys), word, "Unknown SEARCH key"))
         return false;
@@ -701,7 +701,7 @@ static bool check_keys(struct walk *w)
     struct word word;
     const struct item *key = NULL;
     for (;;) {
-        if (!next_word(w, &word))
+        if (!allow_next_word(w, &word))
             return false;
         if (word.kind == WORD_END)
             return true;
@@ -715,15 +715,15 @@ static bool check_search_return(struct walk *w)
 {
     struct walk ahead = *w;
     struct word word;
-    if (!next_word(&ahead, &word))
+    if (!allow_next_word(&ahead, &word))
         return false;
     if (!span_is_ci(word.text, "RETURN"))
         return true;
     if (!is_shown(w, CAP_ESEARCH))
         return refuse_word(w, word.text, NULL);
     *w = ahead;
-    if (peek_kind(w) != WORD_OPEN || !next_word(w, &word))
-        return refuse(w->why, "List missing behind RETURN");
+    if (peek_kind(w) != WORD_OPEN || !allow_next_word(w, &word))
+        return allow_refuse(w->why, "List missing behind RETURN");
     return allow_all(w, search_returns, COUNTOF(search_returns), 0, "Unknown RETURN option");
 }
 
@@ -740,13 +740,13 @@ static bool check_sort(struct walk *w)
     struct word word;
     if (!w->first)
         return check_keys(w);
-    if (!next_word(w, &word))
+    if (!allow_next_word(w, &word))
         return false;
     if (word.kind != WORD_OPEN) /* RETURN of ESORT */
         return refuse_word(w, word.text, "SORT criteria missing");
     if (!allow_all(w, sort_criteria, COUNTOF(sort_criteria), 0, "Unknown SORT criterion"))
         return false;
-    return next_word(w, &word) && check_keys(w);
+    return allow_next_word(w, &word) && check_keys(w);
 }
 
 /* THREAD algorithm charset keys */
@@ -755,11 +755,11 @@ static bool check_thread(struct walk *w)
     struct word word;
     if (!w->first)
         return check_keys(w);
-    if (!next_word(w, &word))
+    if (!allow_next_word(w, &word))
         return false;
     if (!allow_item(w, thread_algorithms, COUNTOF(thread_algorithms), word.text, "Unknown THREAD algorithm"))
         return false;
-    return next_word(w, &word) && check_keys(w);
+    return allow_next_word(w, &word) && check_keys(w);
 }
 
 /* Verbs without a row: nothing in their arguments can belong to a hidden extension. */
@@ -783,13 +783,13 @@ static const struct {
     [VERB_RENAME] = {check_args, 2},
     [VERB_SUBSCRIBE] = {check_args, 1},
     [VERB_UNSUBSCRIBE] = {check_args, 1},
-    [VERB_LIST] = {check_list, 0},
+    [VERB_LIST] = {allow_check_list, 0},
     [VERB_LSUB] = {check_args, 2},
     [VERB_STATUS] = {check_status, 0},
     [VERB_APPEND] = {check_append, 0},
     [VERB_SEARCH] = {check_search, 0},
     [VERB_FETCH] = {check_fetch, 0},
-    [VERB_STORE] = {check_store, 0},
+    [VERB_STORE] = {allow_check_store, 0},
     [VERB_COPY] = {check_set_and_args, 1},
     [VERB_MOVE] = {check_set_and_args, 1},
     [VERB_SORT] = {check_sort, 0},
@@ -797,7 +797,7 @@ static const struct {
     [VERB_UID_EXPUNGE] = {check_set_and_args, 0},
     [VERB_UID_SEARCH] = {check_search, 0},
     [VERB_UID_FETCH] = {check_fetch, 0},
-    [VERB_UID_STORE] = {check_store, 0},
+    [VERB_UID_STORE] = {allow_check_store, 0},
     [VERB_UID_COPY] = {check_set_and_args, 1},
     [VERB_UID_MOVE] = {check_set_and_args, 1},
     [VERB_UID_SORT] = {check_sort, 0},
@@ -812,7 +812,7 @@ static const struct {
     [VERB_MYRIGHTS] = {check_args, 1},
 };
 
-static bool is_fetch(const struct imap_cmd *cmd)
+static bool allow_is_fetch(const struct imap_cmd *cmd)
 {
     return cmd->verb == VERB_FETCH || cmd->verb == VERB_UID_FETCH;
 }
@@ -835,16 +835,16 @@ static bool verb_shown(enum imap_verb verb, const struct imap_caps *shown)
 static bool check_verb(enum imap_verb verb, const struct imap_caps *shown, const char **why)
 {
     if (verb == VERB_UNKNOWN)
-        return refuse(why, "Unknown command");
+        return allow_refuse(why, "Unknown command");
     if (verb == VERB_LOGIN || verb == VERB_AUTHENTICATE || verb == VERB_STARTTLS)
-        return refuse(why, "Already logged in");
-    return verb_shown(verb, shown) || refuse(why, "This command is not offered here");
+        return allow_refuse(why, "Already logged in");
+    return verb_shown(verb, shown) || allow_refuse(why, "This command is not offered here");
 }
 
 static struct walk begin_walk(const struct imap_cmd *cmd, struct span part, bool first)
 {
     size_t at = first && cmd->args < part.len ? cmd->args : first ? part.len : 0;
-    struct walk w = {.part = part, .at = at, .first = first, .sections = is_fetch(cmd)};
+    struct walk w = {.part = part, .at = at, .first = first, .sections = allow_is_fetch(cmd)};
     w.literal8 = cmd->verb == VERB_APPEND || cmd->verb == VERB_SETMETADATA;
     return w;
 }
@@ -861,9 +861,9 @@ bool imap_cmd_allowed(struct imap_cmd *cmd, struct span part, bool first, const 
     w.depth = first ? 0 : cmd->depth;
     w.section = first ? 0 : cmd->section;
     if (!first && part.len > 0 && !is_one_of(&w, 0, " )"))
-        return refuse(why, "No blank behind a literal");
+        return allow_refuse(why, "No blank behind a literal");
     /* A part of FETCH behind a literal begins within a section: nothing else in FETCH can be a literal. */
-    if (!first && is_fetch(cmd) && !skip_section(&w))
+    if (!first && allow_is_fetch(cmd) && !skip_section(&w))
         return false;
     bool ok = check_words(w, &cmd->depth, &cmd->section) &&
               (!checks[cmd->verb].check || checks[cmd->verb].check(&w));
@@ -875,13 +875,13 @@ bool imap_cmd_reads(const struct imap_cmd *cmd, struct span line)
 {
     const char *why;
     struct word word;
-    if (cmd->verb == VERB_UNKNOWN || !is_fetch(cmd))
+    if (cmd->verb == VERB_UNKNOWN || !allow_is_fetch(cmd))
         return cmd->verb != VERB_UNKNOWN && (imap_verbs[cmd->verb].flags & VERB_READS);
     struct walk w = begin_walk(cmd, line, true);
     w.why = &why;
-    if (ends_in_marker(line) || !next_word(&w, &word)) /* the set */
+    if (ends_in_marker(line) || !allow_next_word(&w, &word)) /* the set */
         return false;
-    while (next_word(&w, &word)) {
+    while (allow_next_word(&w, &word)) {
         if (word.kind == WORD_END)
             return true;
         if (word.kind != WORD_ATOM)
@@ -897,7 +897,7 @@ bool imap_cmd_reads(const struct imap_cmd *cmd, struct span line)
 /* Of all messages, and so of none by its number, "1:*" too. */
 static bool is_set_of_some(struct span word)
 {
-    return is_set(word) && !span_is(word, "1:*");
+    return allow_is_set(word) && !span_is(word, "1:*");
 }
 
 /* A set that is not the argument of the key before it. */
@@ -908,7 +908,7 @@ static bool searches_by_number(const struct imap_cmd *cmd, struct span line)
     struct word word;
     unsigned args = 0;
     w.why = &why;
-    while (next_word(&w, &word) && word.kind != WORD_END) {
+    while (allow_next_word(&w, &word) && word.kind != WORD_END) {
         const struct item *key = word.kind == WORD_ATOM && args == 0
                                      ? find_item(search_keys, COUNTOF(search_keys), word.text)
                                      : NULL;
@@ -953,7 +953,7 @@ void imap_cmd_filter_enable(struct buf *out, struct span args, const struct imap
     struct walk w = {.part = args, .why = &why};
     struct word word;
     uint64_t taken = 0;
-    while (next_word(&w, &word) && word.kind != WORD_END) {
+    while (allow_next_word(&w, &word) && word.kind != WORD_END) {
         const struct item *item = find_item(enable_names, COUNTOF(enable_names), word.text);
         uint64_t bit = item ? UINT64_C(1) << (item - enable_names) : 0;
         if (!item || (taken & bit) || !imap_caps_has(shown, item->needs))

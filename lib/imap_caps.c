@@ -125,7 +125,7 @@ void imap_caps_add(struct imap_caps *c, enum imap_cap cap)
     c->bits[cap / 64] |= UINT64_C(1) << (cap % 64);
 }
 
-static void caps_drop(struct imap_caps *c, enum imap_cap cap)
+static void caps_take_out(struct imap_caps *c, enum imap_cap cap)
 {
     c->bits[cap / 64] &= ~(UINT64_C(1) << (cap % 64));
 }
@@ -176,7 +176,7 @@ static enum imap_cap cap_of(struct span word, uint64_t *limit)
     return is_limit ? CAP_APPENDLIMIT : CAP_NONE;
 }
 
-static void add_word(struct imap_caps *c, struct span word)
+static void caps_add_word(struct imap_caps *c, struct span word)
 {
     enum imap_cap cap = cap_of(word, &c->appendlimit);
     if (cap != CAP_NONE)
@@ -194,7 +194,7 @@ const char *imap_caps_override(struct imap_caps *c, char *const *words, size_t n
         if (cap == CAP_APPENDLIMIT)
             c->appendlimit = hide ? 0 : limit;
         if (hide)
-            caps_drop(c, cap);
+            caps_take_out(c, cap);
         else
             imap_caps_add(c, cap);
     }
@@ -209,7 +209,7 @@ void imap_caps_parse(struct imap_caps *c, struct span words)
         while (end < words.len && words.p[end] != ' ')
             end++;
         if (end > i)
-            add_word(c, span_of(words.p + i, end - i));
+            caps_add_word(c, span_of(words.p + i, end - i));
         i = end + 1;
     }
 }
@@ -219,7 +219,7 @@ static void cut_literals(struct imap_caps *cut, const struct imap_caps *a, const
 {
     bool some_a = imap_caps_has(a, CAP_LITERAL_PLUS) || imap_caps_has(a, CAP_LITERAL_MINUS);
     bool some_b = imap_caps_has(b, CAP_LITERAL_PLUS) || imap_caps_has(b, CAP_LITERAL_MINUS);
-    caps_drop(cut, CAP_LITERAL_MINUS);
+    caps_take_out(cut, CAP_LITERAL_MINUS);
     if (some_a && some_b && !imap_caps_has(cut, CAP_LITERAL_PLUS))
         imap_caps_add(cut, CAP_LITERAL_MINUS);
 }
@@ -268,7 +268,7 @@ void imap_caps_write(struct buf *out, const struct imap_caps *c)
     for (size_t i = 0; i < COUNTOF(rows); i++) {
         if (rows[i].cap == CAP_NONE || !imap_caps_has(&left, rows[i].cap))
             continue;
-        caps_drop(&left, rows[i].cap);
+        caps_take_out(&left, rows[i].cap);
         buf_printf(out, "%s%s", blank, rows[i].name);
         if (rows[i].cap == CAP_APPENDLIMIT && c->appendlimit > 0)
             buf_printf(out, "=%llu", (unsigned long long)c->appendlimit);

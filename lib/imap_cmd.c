@@ -62,7 +62,7 @@ const struct imap_verb_info imap_verbs[VERB_COUNT] = {
 #undef P
 #undef U
 
-static bool refuse(const char **why, const char *text)
+static bool cmd_refuse(const char **why, const char *text)
 {
     *why = text;
     return false;
@@ -78,7 +78,7 @@ static struct span cut_word(struct span *rest)
 }
 
 /* Characters of an atom and "]" (RFC 3501 9 ASTRING-CHAR), none of those in not_these. */
-static bool is_word(struct span s, const char *not_these)
+static bool cmd_is_word(struct span s, const char *not_these)
 {
     for (size_t i = 0; i < s.len; i++)
         if (s.p[i] <= 0x20 || s.p[i] >= 0x7f || strchr("(){%*\"\\", s.p[i]) || strchr(not_these, s.p[i]))
@@ -86,7 +86,7 @@ static bool is_word(struct span s, const char *not_these)
     return s.len > 0;
 }
 
-static enum imap_verb find_verb(struct span name, bool uid)
+static enum imap_verb cmd_find_verb(struct span name, bool uid)
 {
     for (enum imap_verb v = VERB_UNKNOWN + 1; v < VERB_COUNT; v++) {
         bool has_uid = imap_verbs[v].flags & VERB_HAS_UID;
@@ -101,8 +101,8 @@ bool imap_cmd_parse(struct span line, struct imap_cmd *cmd, const char **why)
     struct span rest = line;
     struct span tag = cut_word(&rest);
     *cmd = (struct imap_cmd){.tag = "*", .args = line.len};
-    if (tag.len > IMAP_TAG_MAX || !is_word(tag, "+"))
-        return refuse(why, "Invalid tag");
+    if (tag.len > IMAP_TAG_MAX || !cmd_is_word(tag, "+"))
+        return cmd_refuse(why, "Invalid tag");
     memcpy(cmd->tag, tag.p, tag.len);
     cmd->tag[tag.len] = '\0';
     struct span verb = cut_word(&rest);
@@ -110,10 +110,10 @@ bool imap_cmd_parse(struct span line, struct imap_cmd *cmd, const char **why)
     if (uid)
         verb = cut_word(&rest);
     if (verb.len == 0)
-        return refuse(why, "Command missing");
-    if (!is_word(verb, "]"))
-        return refuse(why, "Invalid command");
-    cmd->verb = find_verb(verb, uid);
+        return cmd_refuse(why, "Command missing");
+    if (!cmd_is_word(verb, "]"))
+        return cmd_refuse(why, "Invalid command");
+    cmd->verb = cmd_find_verb(verb, uid);
     cmd->args = line.len - rest.len;
     return true;
 }

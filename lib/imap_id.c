@@ -25,7 +25,7 @@ static void keep_string(struct buf *pairs, struct span s)
     buf_add(pairs, "", 1);
 }
 
-static bool read_pair(const struct imap_value *name, struct buf *pairs)
+static bool id_read_pair(const struct imap_value *name, struct buf *pairs)
 {
     struct span key, value;
 
@@ -53,7 +53,7 @@ bool imap_id_read(const struct imap_value *args, struct buf *pairs)
     if (args->kind != IMAP_LIST)
         return false;
     for (const struct imap_value *v = args->first; v; v = v->next->next)
-        if (++n > IMAP_ID_PAIRS || !read_pair(v, pairs))
+        if (++n > IMAP_ID_PAIRS || !id_read_pair(v, pairs))
             return false;
     return true;
 }

@@ -56,7 +56,7 @@ static bool part_ends_in_cr(const struct imap_line *l)
 
 /* Looks at p[0..n), which holds no LF that would end a line and comes behind l->part; ended: a LF comes behind it. The first fault
  * in the order of the stream is named, so that it is the same however the stream was cut. */
-static const char *find_fault(const struct imap_line *l, const uint8_t *p, size_t n, bool ended)
+static const char *line_find_fault(const struct imap_line *l, const uint8_t *p, size_t n, bool ended)
 {
     bool cr_last = part_ends_in_cr(l), is_text = l->side == LINE_RESPONSES;
     if (n > 0) {
@@ -241,7 +241,7 @@ static enum imap_line_rc feed_text(struct imap_line *l, const uint8_t *data, siz
     const uint8_t *lf = find_lf(l, data, len);
     size_t n = lf ? (size_t)(lf - data) : len;
     *used = lf ? n + 1 : len;
-    const char *why = find_fault(l, data, n, lf != NULL);
+    const char *why = line_find_fault(l, data, n, lf != NULL);
     if (why)
         return say_bad(l, item, why);
     if (lf) {

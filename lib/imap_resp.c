@@ -19,7 +19,7 @@ static enum imap_status status_of(struct span word)
 
 /* Cuts the word at the front off *s, and the blanks behind it: one by RFC 3501, but there are gateways to
  * Exchange that send "*  3 EXISTS". */
-static struct span next_word(struct span *s)
+static struct span resp_next_word(struct span *s)
 {
     if (s->len == 0) /* p may be NULL */
         return *s;
@@ -33,7 +33,7 @@ static struct span next_word(struct span *s)
 }
 
 /* Atom characters (RFC 3501 9), but for 8-bit, which no tag or response name has either. */
-static bool is_word(struct span s)
+static bool resp_is_word(struct span s)
 {
     for (size_t i = 0; i < s.len; i++)
         if (s.p[i] <= 0x20 || s.p[i] >= 0x7f || strchr("(){%*\"\\]", s.p[i]))
@@ -94,7 +94,7 @@ static void read_text(struct span text, struct imap_resp *r)
 
 static bool parse_tagged(struct span tag, struct span rest, struct imap_resp *r, const char **why)
 {
-    enum imap_status status = status_of(next_word(&rest));
+    enum imap_status status = status_of(resp_next_word(&rest));
     if (!is_tag(tag) || status == STATUS_NONE || status == STATUS_BYE || status == STATUS_PREAUTH) {
         *why = "not a response";
         return false;
@@ -114,9 +114,9 @@ static bool parse_data(struct span line, struct span word, struct span rest, str
             return false;
         }
         data.has_number = true;
-        word = next_word(&rest);
+        word = resp_next_word(&rest);
     }
-    if (!is_word(word)) {
+    if (!resp_is_word(word)) {
         *why = "response without a name";
         return false;
     }
@@ -134,10 +134,10 @@ bool imap_resp_parse(struct span line, struct imap_resp *r, const char **why)
         return true;
     }
     struct span rest = line;
-    struct span first = next_word(&rest);
+    struct span first = resp_next_word(&rest);
     if (!span_is(first, "*"))
         return parse_tagged(first, rest, r, why);
-    struct span word = next_word(&rest);
+    struct span word = resp_next_word(&rest);
     enum imap_status status = status_of(word);
     if (status == STATUS_NONE)
         return parse_data(line, word, rest, r, why);
@@ -150,14 +150,14 @@ bool imap_resp_is_text(struct span line)
 {
     if (line.len > 0 && line.p[0] == '+')
         return true;
-    next_word(&line);
-    return status_of(next_word(&line)) != STATUS_NONE;
+    resp_next_word(&line);
+    return status_of(resp_next_word(&line)) != STATUS_NONE;
 }
 
 bool imap_code_is(struct span code, const char *name, struct span *args)
 {
     struct span rest = code;
-    if (!span_is_ci(next_word(&rest), name))
+    if (!span_is_ci(resp_next_word(&rest), name))
         return false;
     if (args)
         *args = rest;

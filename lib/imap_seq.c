@@ -10,7 +10,7 @@ void imap_seq_free(struct imap_seq *s)
 }
 
 /* The first range that ends at n - 1 or later, where one that holds n could begin to be merged. */
-static size_t find(const struct imap_seq *s, uint32_t n)
+static size_t seq_find(const struct imap_seq *s, uint32_t n)
 {
     size_t lo = 0, hi = s->n;
     if (hi > 0 && s->ranges[hi - 1].last < n - 1)
@@ -43,7 +43,7 @@ void imap_seq_add(struct imap_seq *s, uint32_t first, uint32_t last)
         return;
     if (r.first == 0)
         r.first = 1;
-    size_t at = find(s, r.first), end = at;
+    size_t at = seq_find(s, r.first), end = at;
     while (end < s->n && s->ranges[end].first - 1 <= r.last)
         end++;
     if (end == at) {
@@ -84,7 +84,7 @@ bool imap_seq_has(const struct imap_seq *s, uint32_t n)
     if (n == 0)
         return false;
     /* One that ends at n - 1 has no neighbour that begins at n: they would be one. */
-    size_t i = find(s, n);
+    size_t i = seq_find(s, n);
     return i < s->n && s->ranges[i].first <= n && n <= s->ranges[i].last;
 }
 
@@ -106,7 +106,7 @@ void imap_seq_write(struct buf *out, const struct imap_seq *s)
     }
 }
 
-static bool read_number(struct span s, uint32_t star, uint32_t *_n)
+static bool seq_read_number(struct span s, uint32_t star, uint32_t *_n)
 {
     if (span_is(s, "*")) {
         *_n = star;
@@ -124,10 +124,10 @@ static bool read_range(struct span *text, uint32_t star, struct imap_range *_r)
     const uint8_t *colon = one.len > 0 ? memchr(one.p, ':', one.len) : NULL;
     struct span head = span_of(one.p, colon ? (size_t)(colon - one.p) : one.len);
     uint32_t a, b;
-    if (!read_number(head, star, &a))
+    if (!seq_read_number(head, star, &a))
         return false;
     b = a;
-    if (colon && !read_number(span_of(colon + 1, one.len - head.len - 1), star, &b))
+    if (colon && !seq_read_number(span_of(colon + 1, one.len - head.len - 1), star, &b))
         return false;
     *_r = (struct imap_range){a < b ? a : b, a < b ? b : a};
     if (!comma) {
@@ -138,7 +138,7 @@ static bool read_range(struct span *text, uint32_t star, struct imap_range *_r)
     return text->len > 0; /* a comma at the end has nothing behind it */
 }
 
-static int compare(const void *a, const void *b)
+static int seq_compare(const void *a, const void *b)
 {
     const struct imap_range *x = a, *y = b;
     return x->first < y->first ? -1 : x->first > y->first;
@@ -156,7 +156,7 @@ bool imap_seq_parse(struct imap_seq *s, struct span text, uint32_t star, size_t 
     }
     if (ok) {
         /* Sorted first: added in a hostile order, each would move all others. */
-        qsort(read.ranges, read.n, sizeof *read.ranges, compare);
+        qsort(read.ranges, read.n, sizeof *read.ranges, seq_compare);
         for (size_t i = 0; i < read.n; i++)
             imap_seq_add(&merged, read.ranges[i].first, read.ranges[i].last);
         imap_seq_free(s);

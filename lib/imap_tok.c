@@ -83,16 +83,16 @@ static void *take_memory(struct imap_tree *t, size_t n)
     return p;
 }
 
-static bool refuse(const char **why, const char *text)
+static bool tok_refuse(const char **why, const char *text)
 {
     *why = text;
     return false;
 }
 
-static struct imap_value *add_value(struct imap_tree *t, enum imap_kind kind, const char **why)
+static struct imap_value *tok_add_value(struct imap_tree *t, enum imap_kind kind, const char **why)
 {
     if (t->values >= t->limits.values) {
-        refuse(why, WHY_VALUES);
+        tok_refuse(why, WHY_VALUES);
         return NULL;
     }
     t->values++;
@@ -109,8 +109,8 @@ static struct imap_value *add_value(struct imap_tree *t, enum imap_kind kind, co
 static bool add_text(struct imap_tree *t, enum imap_kind kind, struct span s, bool escapes, const char **why)
 {
     if (s.len > t->limits.bytes - t->bytes)
-        return refuse(why, WHY_BYTES);
-    struct imap_value *v = add_value(t, kind, why);
+        return tok_refuse(why, WHY_BYTES);
+    struct imap_value *v = tok_add_value(t, kind, why);
     if (!v)
         return false;
     uint8_t *copy = take_memory(t, s.len);
@@ -130,8 +130,8 @@ static bool add_text(struct imap_tree *t, enum imap_kind kind, struct span s, bo
 static bool open_list(struct imap_tree *t, const char **why)
 {
     if (t->depth >= t->limits.depth)
-        return refuse(why, WHY_DEPTH);
-    struct imap_value *list = add_value(t, IMAP_LIST, why);
+        return tok_refuse(why, WHY_DEPTH);
+    struct imap_value *list = tok_add_value(t, IMAP_LIST, why);
     if (!list)
         return false;
     t->hooks[++t->depth] = &list->first;
@@ -156,7 +156,7 @@ static bool check_glue(struct imap_tree *t, struct span part, size_t i, struct i
     if (ends_value(part, i) || (opens && (!t->limits.lenient || !v)))
         return true;
     if (!t->limits.lenient)
-        return refuse(why, text);
+        return tok_refuse(why, text);
     t->glue = true;
     if (v)
         v->glued = true;
@@ -172,7 +172,7 @@ static bool is_bare_backslash(struct span part, size_t i, size_t end)
 }
 
 /* Reads the quoted string that begins at part.p[*i]. */
-static bool read_quoted(struct imap_tree *t, struct span part, size_t *i, const char **why)
+static bool tok_read_quoted(struct imap_tree *t, struct span part, size_t *i, const char **why)
 {
     size_t begin = *i + 1, end = begin;
     bool escapes = false;
@@ -188,7 +188,7 @@ static bool read_quoted(struct imap_tree *t, struct span part, size_t *i, const 
         return add_text(t, IMAP_QUOTED, span_of(part.p + begin, 1), false, why);
     }
     if (end >= part.len)
-        return refuse(why, "unclosed quoted string");
+        return tok_refuse(why, "unclosed quoted string");
     *i = end + 1;
     return add_text(t, IMAP_QUOTED, span_of(part.p + begin, end - begin), escapes, why) &&
            check_glue(t, part, *i, t->last, why, "no blank behind a quoted string");
@@ -218,23 +218,23 @@ size_t imap_section_end(struct span part, size_t at)
     return 0;
 }
 
-static bool read_atom(struct imap_tree *t, struct span part, size_t *i, const char **why)
+static bool tok_read_atom(struct imap_tree *t, struct span part, size_t *i, const char **why)
 {
     size_t begin = *i, end = begin;
     while (end < part.len && !is_delimiter(part.p[end], " ()\"")) {
         if (!t->limits.lenient && (part.p[end] < 0x20 || part.p[end] == 0x7f))
-            return refuse(why, "control character");
+            return tok_refuse(why, "control character");
         if (part.p[end] == '[' && has_section(span_of(part.p + begin, end - begin))) {
             end = imap_section_end(part, end);
             if (end == 0)
-                return refuse(why, "unclosed section");
+                return tok_refuse(why, "unclosed section");
             continue;
         }
         end++;
     }
     *i = end;
     if (!t->limits.lenient && end < part.len && part.p[end] == '"')
-        return refuse(why, "quote inside a word");
+        return tok_refuse(why, "quote inside a word");
     return add_text(t, IMAP_ATOM, span_of(part.p + begin, end - begin), false, why) &&
            check_glue(t, part, end, t->last, why, "quote inside a word");
 }
@@ -242,7 +242,7 @@ static bool read_atom(struct imap_tree *t, struct span part, size_t *i, const ch
 static bool close_list(struct imap_tree *t, struct span part, size_t *i, const char **why)
 {
     if (t->depth == 0)
-        return refuse(why, "unbalanced parenthesis");
+        return tok_refuse(why, "unbalanced parenthesis");
     t->depth--;
     ++*i;
     return check_glue(t, part, *i, NULL, why, "no blank behind a parenthesis");
@@ -260,16 +260,16 @@ static bool read_value(struct imap_tree *t, struct span part, size_t *i, const c
     case ')':
         return close_list(t, part, i, why);
     case '"':
-        return read_quoted(t, part, i, why);
+        return tok_read_quoted(t, part, i, why);
     default:
-        return read_atom(t, part, i, why);
+        return tok_read_atom(t, part, i, why);
     }
 }
 
 bool imap_tree_text(struct imap_tree *t, struct span part, const char **why)
 {
     if (!t->limits.lenient && part.len > 0 && memchr(part.p, '\0', part.len))
-        return refuse(why, "NUL in a line");
+        return tok_refuse(why, "NUL in a line");
     bool behind_literal = t->last && (t->last->kind == IMAP_LITERAL || t->last->kind == IMAP_STREAMED);
     if (behind_literal && !check_glue(t, part, 0, t->last, why, "no blank behind a literal"))
         return false;
@@ -286,7 +286,7 @@ bool imap_tree_literal(struct imap_tree *t, struct span body, const char **why)
 
 bool imap_tree_stream(struct imap_tree *t, uint64_t size, const char **why)
 {
-    struct imap_value *v = add_value(t, IMAP_STREAMED, why);
+    struct imap_value *v = tok_add_value(t, IMAP_STREAMED, why);
     if (v)
         v->size = size;
     return v != NULL;
@@ -299,7 +299,7 @@ const struct imap_value *imap_tree_last(const struct imap_tree *t)
 
 bool imap_tree_done(const struct imap_tree *t, const char **why)
 {
-    return t->depth == 0 || refuse(why, "unclosed parenthesis");
+    return t->depth == 0 || tok_refuse(why, "unclosed parenthesis");
 }
 
 const struct imap_value *imap_tree_first(const struct imap_tree *t)

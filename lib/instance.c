@@ -24,7 +24,7 @@ struct instance {
 
 /* ---- where a process runs */
 
-static void read_line(const char *path, char *out, size_t size)
+static void instance_read_line(const char *path, char *out, size_t size)
 {
     FILE *f = fopen(path, "r");
     size_t n = f ? fread(out, 1, size - 1, f) : 0;
@@ -43,7 +43,7 @@ static uint64_t started(long pid)
     unsigned long long ticks = 0;
 
     snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
-    read_line(path, text, sizeof(text));
+    instance_read_line(path, text, sizeof(text));
     const char *behind = strrchr(text, ')');
     if (!behind || sscanf(behind + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
                           &ticks) != 1)
@@ -58,7 +58,7 @@ static char *here(void)
     struct stat proc = {0};
 
     gethostname(host, sizeof(host) - 1);
-    read_line("/proc/sys/kernel/random/boot_id", boot, sizeof(boot));
+    instance_read_line("/proc/sys/kernel/random/boot_id", boot, sizeof(boot));
     stat("/proc", &proc);
     char *place = xasprintf("%s/%s/%lx/%ld/%" PRIu64, host, boot, (unsigned long)proc.st_dev, (long)getpid(),
                             started(getpid()));
@@ -94,7 +94,7 @@ static enum life life_of(const struct instance *i, const char *place)
 
 /* ---- telling */
 
-static void end(struct instance *i, const char *place)
+static void instance_end(struct instance *i, const char *place)
 {
     const char *host = place, *pid = place + shared_part(place) + 1;
     char *where = xasprintf("host %.*s, process %.*s", (int)strcspn(host, "/"), host, (int)strcspn(pid, "/"), pid);
@@ -121,14 +121,14 @@ static void found_other(struct instance *i, const struct reply *r)
         i->gone[token.len] = '\0';
         timer_start(i->timer, 1);
     } else if (life == LIVES || told_again || i->ours) {
-        end(i, place);
+        instance_end(i, place);
     } else {
         timer_start(i->timer, AGAIN_MS);
     }
     free(place);
 }
 
-static void on_told(void *owner, enum redis_rc rc, const struct reply *r)
+static void instance_on_told(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct instance *i = owner;
 
@@ -147,7 +147,7 @@ static void on_told(void *owner, enum redis_rc rc, const struct reply *r)
     }
 }
 
-static void tell(struct instance *i, bool bye, redis_fn fn)
+static void instance_tell(struct instance *i, bool bye, redis_fn fn)
 {
     char ms[16];
 
@@ -157,7 +157,7 @@ static void tell(struct instance *i, bool bye, redis_fn fn)
     store_script(i->store, "instance", args, COUNTOF(args), fn, i);
 }
 
-static void on_timer(void *owner)
+static void instance_on_timer(void *owner)
 {
     struct instance *i = owner;
 
@@ -165,7 +165,7 @@ static void on_timer(void *owner)
         return;
     if (store_state(i->store) == STORE_UP) {
         i->asking = true;
-        tell(i, false, on_told);
+        instance_tell(i, false, instance_on_told);
     } else {
         timer_start(i->timer, AGAIN_MS);
     }
@@ -181,7 +181,7 @@ struct instance *instance_new(struct store *s, const char *kind, const char *id,
     random_hex(i->token, 16);
     i->fn = fn;
     i->owner = owner;
-    i->timer = timer_new(store_loop(s), on_timer, i);
+    i->timer = timer_new(store_loop(s), instance_on_timer, i);
     timer_start(i->timer, 1);
     return i;
 }
@@ -195,7 +195,7 @@ void instance_free(struct instance **ip)
         return;
     store_forget(i->store, i);
     if (i->ours && !i->over && store_state(i->store) == STORE_UP)
-        tell(i, true, NULL);
+        instance_tell(i, true, NULL);
     timer_free(&i->timer);
     free(i->name);
     free(i->place);

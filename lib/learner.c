@@ -53,14 +53,14 @@ static void learn_ended(struct learner *l)
 
 /* ---- asking ---- */
 
-static bool for_itself(const struct pupil *p)
+static bool learner_for_itself(const struct pupil *p)
 {
     return !*p->b->check_user;
 }
 
 static void learn_failed(struct pupil *p, const struct login_result *r)
 {
-    bool alone = r->rc == LOGIN_REFUSED && for_itself(p);
+    bool alone = r->rc == LOGIN_REFUSED && learner_for_itself(p);
 
     p->delay_ms = p->delay_ms ? 2 * p->delay_ms : LEARN_FIRST_MS;
     if (p->delay_ms > LEARN_LAST_MS)
@@ -70,14 +70,16 @@ static void learn_failed(struct pupil *p, const struct login_result *r)
         return;
     free(p->told);
     p->told = xstrdup(r->detail);
-    LOG(WARN, "backend_unknown", LOG_S("backend", p->b->name), LOG_S("as", for_itself(p) ? p->b->master_user : p->b->check_user),
-        LOG_S("while", r->phase), LOG_S("detail", r->detail), LOG_U("again_s", p->delay_ms / 1000),
-        LOG_S("advice", alone ? "this server may let its master in for users alone: name one as check_user, or "
-                                "\"imapferryctl check NAME\""
-                              : "see \"imapferryctl check\""));
+    LOG(WARN, "backend_unknown", LOG_S("backend", p->b->name),
+        LOG_S("as", learner_for_itself(p) ? p->b->master_user : p->b->check_user), LOG_S("while", r->phase),
+        LOG_S("detail", r->detail), LOG_U("again_s", p->delay_ms / 1000),
+        LOG_S("advice", alone
+                            ? "this server may let its master in for users alone: name one as check_user, or "
+                              "\"imapferryctl check NAME\""
+                            : "see \"imapferryctl check\""));
 }
 
-static void on_learned(void *owner, bool stored)
+static void learner_on_learned(void *owner, bool stored)
 {
     struct pupil *p = owner;
 
@@ -94,11 +96,13 @@ static void learn_good(struct pupil *p, const struct login_result *r)
     free(p->told);
     p->told = NULL;
     p->delay_ms = p->next_ms = 0;
-    LOG(INFO, "backend_asked", LOG_S("backend", p->b->name), LOG_S("as", for_itself(p) ? p->b->master_user : p->b->check_user));
-    store_caps_saw(p->l->store, p->b->name, &r->caps, for_itself(p) ? CAPS_BY_MASTER : CAPS_BY_USER, on_learned, p);
+    LOG(INFO, "backend_asked", LOG_S("backend", p->b->name),
+        LOG_S("as", learner_for_itself(p) ? p->b->master_user : p->b->check_user));
+    store_caps_saw(p->l->store, p->b->name, &r->caps, learner_for_itself(p) ? CAPS_BY_MASTER : CAPS_BY_USER,
+                   learner_on_learned, p);
 }
 
-static void on_login(void *owner, const struct login_result *r)
+static void learner_on_login(void *owner, const struct login_result *r)
 {
     struct pupil *p = owner;
 
@@ -114,25 +118,26 @@ static void on_login(void *owner, const struct login_result *r)
 static void learn_ask(struct pupil *p)
 {
     struct learner *l = p->l;
-    bool itself = for_itself(p);
+    bool itself = learner_for_itself(p);
 
-    p->login = backend_login_start(store_loop(l->store),
-                                   &(struct login_request){.backend = p->b,
-                                                           .policy = l->tls(l->owner, p->b),
-                                                           .as = itself ? LOGIN_AS_USER : LOGIN_AS_MASTER,
-                                                           .user = itself ? p->b->master_user : p->b->check_user,
-                                                           .secret = p->b->master_password,
-                                                           .site = store_id(l->store),
-                                                           .ttl = LEARN_HOPS,
-                                                           .limits = {.high_water = 64 << 10, .queue_max = 1 << 20},
-                                                           .connect_timeout_ms = LEARN_CONNECT_MS,
-                                                           .step_timeout_ms = LEARN_ANSWER_MS},
-                                   on_login, p);
+    p->login =
+        backend_login_start(store_loop(l->store),
+                            &(struct login_request){.backend = p->b,
+                                                    .policy = l->tls(l->owner, p->b),
+                                                    .as = itself ? LOGIN_AS_USER : LOGIN_AS_MASTER,
+                                                    .user = itself ? p->b->master_user : p->b->check_user,
+                                                    .secret = p->b->master_password,
+                                                    .site = store_id(l->store),
+                                                    .ttl = LEARN_HOPS,
+                                                    .limits = {.high_water = 64 << 10, .queue_max = 1 << 20},
+                                                    .connect_timeout_ms = LEARN_CONNECT_MS,
+                                                    .step_timeout_ms = LEARN_ANSWER_MS},
+                            learner_on_login, p);
 }
 
 /* ---- what lacks ---- */
 
-static void on_claimed(void *owner, enum redis_rc rc, const struct reply *r)
+static void learner_on_claimed(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct pupil *p = owner;
 
@@ -149,7 +154,7 @@ static void learn_claim(struct pupil *p)
     snprintf(ms, sizeof(ms), "%d", LEARN_CLAIM_MS);
     struct span argv[] = {span_str("SET"), span_str(key), span_str("1"), span_str("NX"), span_str("PX"), span_str(ms)};
     p->l->pending++;
-    store_command(p->l->store, argv, COUNTOF(argv), on_claimed, p);
+    store_command(p->l->store, argv, COUNTOF(argv), learner_on_claimed, p);
     free(key);
 }
 

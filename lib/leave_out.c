@@ -79,7 +79,7 @@ static const char *take_older(struct rule *r, struct span value)
     return NULL;
 }
 
-static const char *take_flag(struct rule *r, struct span value)
+static const char *leave_out_take_flag(struct rule *r, struct span value)
 {
     if (r->flag)
         return "has two flags";
@@ -92,7 +92,7 @@ static const char *take_flag(struct rule *r, struct span value)
 static const struct {
     const char *name;
     const char *(*take)(struct rule *r, struct span value);
-} conditions[] = {{"larger:", take_larger}, {"older:", take_older}, {"flag:", take_flag}};
+} conditions[] = {{"larger:", take_larger}, {"older:", take_older}, {"flag:", leave_out_take_flag}};
 
 /* Takes a word for a condition; false: it is none. */
 static bool take_condition(struct rule *r, struct span word, const char **why)
@@ -122,7 +122,7 @@ static struct span last_word(struct span *text)
     return word;
 }
 
-static const char *parse(struct rule *r, struct span text)
+static const char *leave_out_parse(struct rule *r, struct span text)
 {
     const char *why = NULL;
     struct span rest = text;
@@ -152,8 +152,8 @@ bool leave_out_add(struct leave_out *l, const char *rule, const char **why)
 {
     struct rule r = {0};
 
-    *why =
-        l->n == LEAVE_OUT_MAX ? "is one more than the 32 rules that there can be" : parse(&r, span_str(rule));
+    *why = l->n == LEAVE_OUT_MAX ? "is one more than the 32 rules that there can be"
+                                 : leave_out_parse(&r, span_str(rule));
     if (*why) {
         free_rule(&r);
         return false;

@@ -16,17 +16,17 @@ void log_set_level(enum log_level level)
     max_level = level;
 }
 
-static bool is_plain(uint8_t c)
+static bool log_is_plain(uint8_t c)
 {
     return c > 0x20 && c < 0x7f && c != '"' && c != '\\' && c != '=';
 }
 
-static void add_value(struct buf *line, struct span v)
+static void log_add_value(struct buf *line, struct span v)
 {
     size_t len = v.len > FIELD_MAX ? FIELD_MAX : v.len;
     bool plain = len > 0;
     for (size_t i = 0; plain && i < len; i++)
-        plain = is_plain(v.p[i]);
+        plain = log_is_plain(v.p[i]);
     if (plain) {
         buf_add(line, v.p, len);
         return;
@@ -57,7 +57,7 @@ static void add_field(struct buf *line, const struct log_field *f)
     case LOG_FIELD_STRING:
     case LOG_FIELD_SPAN:
         if (f->bytes.p)
-            add_value(line, f->bytes);
+            log_add_value(line, f->bytes);
         else
             buf_add(line, "-", 1);
         break;

@@ -11,16 +11,16 @@
 
 enum { TURNS_MIN_NS = 4 * 1000 * 1000, TURNS_MAX_NS = 10 * 1000 * 1000 };
 
-static NORETURN void die(const char *what, const char *why)
+static NORETURN void loop_die(const char *what, const char *why)
 {
     LOG(ERROR, "fatal", LOG_S("what", what), LOG_S("why", why));
     abort();
 }
 
-static void must(int rc, const char *what)
+static void loop_must(int rc, const char *what)
 {
     if (rc < 0)
-        die(what, uv_strerror(rc));
+        loop_die(what, uv_strerror(rc));
 }
 
 static void run_tasks(struct loop *l)
@@ -78,16 +78,16 @@ struct loop *loop_new(void)
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
     struct loop *l = xcalloc(1, sizeof(*l));
-    must(uv_loop_init(&l->uv), "uv_loop_init");
+    loop_must(uv_loop_init(&l->uv), "uv_loop_init");
     l->uv.data = l;
     l->read_buf = xmalloc(LOOP_READ_SIZE);
     l->plain_buf = xmalloc(LOOP_READ_SIZE);
     l->unpack_buf = xmalloc(LOOP_READ_SIZE);
     TAILQ_INIT(&l->tasks);
     turns_init(&l->turns, LOOP_BEGINS_MAX);
-    must(uv_idle_init(&l->uv, &l->idle), "uv_idle_init");
-    must(uv_prepare_init(&l->uv, &l->prepare), "uv_prepare_init");
-    must(uv_prepare_start(&l->prepare, on_prepare), "uv_prepare_start");
+    loop_must(uv_idle_init(&l->uv, &l->idle), "uv_idle_init");
+    loop_must(uv_prepare_init(&l->uv, &l->prepare), "uv_prepare_init");
+    loop_must(uv_prepare_start(&l->prepare, on_prepare), "uv_prepare_start");
     uv_unref((uv_handle_t *)&l->prepare);
     return l;
 }
@@ -106,7 +106,7 @@ static void must_be_closing(uv_handle_t *h, void *arg)
 {
     (void)arg;
     if (!uv_is_closing(h))
-        die("loop_free: a handle is still open", uv_handle_type_name(h->type));
+        loop_die("loop_free: a handle is still open", uv_handle_type_name(h->type));
 }
 
 void loop_free(struct loop **lp)
@@ -122,7 +122,7 @@ void loop_free(struct loop **lp)
     uv_walk(&l->uv, must_be_closing, NULL);
     while (uv_run(&l->uv, UV_RUN_DEFAULT) != 0) /* not 0 where a loop_stop() was still to be obeyed */
         ;
-    must(uv_loop_close(&l->uv), "uv_loop_close");
+    loop_must(uv_loop_close(&l->uv), "uv_loop_close");
     wipe(l->read_buf, LOOP_READ_SIZE);
     wipe(l->plain_buf, LOOP_READ_SIZE);
     wipe(l->unpack_buf, LOOP_READ_SIZE);
@@ -175,7 +175,7 @@ static uint64_t clock_ms(clockid_t id)
 {
     struct timespec ts;
     if (clock_gettime(id, &ts) != 0)
-        die("clock_gettime", strerror(errno));
+        loop_die("clock_gettime", strerror(errno));
     return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
@@ -200,11 +200,11 @@ struct timer *timer_new(struct loop *l, timer_fn fn, void *owner)
     struct timer *t = xcalloc(1, sizeof(*t));
     t->fn = fn;
     t->owner = owner;
-    must(uv_timer_init(&l->uv, &t->uv), "uv_timer_init");
+    loop_must(uv_timer_init(&l->uv, &t->uv), "uv_timer_init");
     return t;
 }
 
-static void on_timer(uv_timer_t *uv)
+static void loop_on_timer(uv_timer_t *uv)
 {
     struct timer *t = CONTAINER_OF(uv, struct timer, uv);
     t->fn(t->owner);
@@ -213,7 +213,7 @@ static void on_timer(uv_timer_t *uv)
 void timer_start(struct timer *t, uint64_t ms)
 {
     uv_update_time(t->uv.loop); /* the loop's clock stands still during a callback */
-    must(uv_timer_start(&t->uv, on_timer, ms, 0), "uv_timer_start");
+    loop_must(uv_timer_start(&t->uv, loop_on_timer, ms, 0), "uv_timer_start");
 }
 
 void timer_stop(struct timer *t)
@@ -226,7 +226,7 @@ bool timer_is_set(const struct timer *t)
     return uv_is_active((const uv_handle_t *)&t->uv);
 }
 
-static void on_timer_closed(uv_handle_t *h)
+static void loop_on_timer_closed(uv_handle_t *h)
 {
     free(CONTAINER_OF(h, struct timer, uv));
 }
@@ -235,7 +235,7 @@ void timer_free(struct timer **t)
 {
     if (!*t)
         return;
-    uv_close((uv_handle_t *)&(*t)->uv, on_timer_closed);
+    uv_close((uv_handle_t *)&(*t)->uv, loop_on_timer_closed);
     *t = NULL;
 }
 
@@ -247,7 +247,7 @@ void random_bytes(void *out, size_t n)
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0)
-            die("getrandom", strerror(errno));
+            loop_die("getrandom", strerror(errno));
         p += got;
         n -= (size_t)got;
     }

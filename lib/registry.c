@@ -14,7 +14,7 @@ static int hex_digit(uint8_t c)
 }
 
 /* Decodes in place; a lone "%" is an empty word, a stray one is no word of ours. */
-static bool decode(uint8_t *p, size_t *len)
+static bool registry_decode(uint8_t *p, size_t *len)
 {
     size_t n = 0;
     if (*len == 1 && p[0] == '%') {
@@ -37,7 +37,7 @@ static bool decode(uint8_t *p, size_t *len)
 }
 
 /* Cuts the next word off; the last ends with the text. */
-static bool next_word(struct span *rest, struct span *word)
+static bool registry_next_word(struct span *rest, struct span *word)
 {
     const uint8_t *blank = rest->len ? memchr(rest->p, ' ', rest->len) : NULL;
     size_t n = blank ? (size_t)(blank - rest->p) : rest->len;
@@ -62,12 +62,13 @@ bool registration_parse(struct span name, uint8_t *text, size_t len, struct regi
 {
     struct registration r = {.session = name};
     struct span rest = span_of(text, len), epoch, mode, since;
-    bool good = next_word(&rest, &r.backend) && next_word(&rest, &epoch) && next_word(&rest, &mode) &&
-                next_word(&rest, &r.address) && next_word(&rest, &since) && rest.p == NULL &&
+    bool good = registry_next_word(&rest, &r.backend) && registry_next_word(&rest, &epoch) &&
+                registry_next_word(&rest, &mode) && registry_next_word(&rest, &r.address) &&
+                registry_next_word(&rest, &since) && rest.p == NULL &&
                 span_u64(epoch, UINT64_MAX, &r.epoch) && parse_mode(mode, &r.mode) &&
                 span_u64(since, UINT64_MAX, &r.since_ms) &&
-                decode((uint8_t *)(uintptr_t)r.backend.p, &r.backend.len) &&
-                decode((uint8_t *)(uintptr_t)r.address.p, &r.address.len);
+                registry_decode((uint8_t *)(uintptr_t)r.backend.p, &r.backend.len) &&
+                registry_decode((uint8_t *)(uintptr_t)r.address.p, &r.address.len);
     if (good)
         *_r = r;
     return good;
@@ -97,7 +98,7 @@ struct listing {
     void *owner; /* borrowed */
 };
 
-static void on_list(void *owner, enum redis_rc rc, const struct reply *r)
+static void registry_on_list(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct listing l = *(struct listing *)owner;
     const struct reply *flat = reply_at(r, 2);
@@ -118,5 +119,5 @@ void registry_list(struct store *s, const char *user, registry_fn fn, void *owne
     struct listing *l = xcalloc(1, sizeof(*l));
     struct span args[] = {span_str(user)};
     *l = (struct listing){.fn = fn, .owner = owner};
-    store_script_for(s, owner, "census", args, COUNTOF(args), on_list, l, free);
+    store_script_for(s, owner, "census", args, COUNTOF(args), registry_on_list, l, free);
 }

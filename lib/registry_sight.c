@@ -20,7 +20,7 @@ struct sightings {
     uint64_t generation, pruned_ms;
 };
 
-static void drop(struct sightings *s, struct sighting *i)
+static void sight_drop(struct sightings *s, struct sighting *i)
 {
     HASH_DEL(s->all, i);
     free(i->name);
@@ -35,7 +35,7 @@ static void drop_before(struct sightings *s, uint64_t ms)
 
     HASH_ITER(hh, s->all, i, next)
     if (i->seen_ms < ms)
-        drop(s, i);
+        sight_drop(s, i);
 }
 
 static void prune(struct sightings *s, uint64_t now)

@@ -41,7 +41,7 @@ struct seal_private {
 
 /* ---- files ---- */
 
-static bool fail(char **error, const char *file, const char *what)
+static bool seal_fail(char **error, const char *file, const char *what)
 {
     *error = xasprintf("%s: %s", file, what);
     return false;
@@ -66,7 +66,7 @@ static bool load_key(const char *file, bool private_key, struct seal_public *k, 
     FILE *f = fopen(file, "re");
     struct stat st;
     if (!f)
-        return fail(error, file, strerror(errno));
+        return seal_fail(error, file, strerror(errno));
     if (fstat(fileno(f), &st) == 0 && private_key && (st.st_mode & S_IRWXO))
         LOG(WARN, "seal_key_open", LOG_S("file", file), LOG_S("why", "others may read this private key"));
     char none[] = "";
@@ -76,9 +76,9 @@ static bool load_key(const char *file, bool private_key, struct seal_public *k, 
         return true;
     EVP_PKEY_free(k->key);
     k->key = NULL;
-    return fail(error, file,
-                private_key ? "no X25519 private key in PEM form (imapferryctl seal-key makes one)"
-                            : "no X25519 public key in PEM form (imapferryctl seal-key makes one)");
+    return seal_fail(error, file,
+                     private_key ? "no X25519 private key in PEM form (imapferryctl seal-key makes one)"
+                                 : "no X25519 public key in PEM form (imapferryctl seal-key makes one)");
 }
 
 struct seal_public *seal_public_load(const char *file, char **error)
@@ -132,7 +132,7 @@ static bool write_key(const char *file, mode_t mode, EVP_PKEY *key, char **error
     int fd = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
     FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
     if (!f) {
-        fail(error, file, strerror(errno));
+        seal_fail(error, file, strerror(errno));
         if (fd >= 0)
             close(fd);
         return false;
@@ -144,7 +144,7 @@ static bool write_key(const char *file, mode_t mode, EVP_PKEY *key, char **error
     if (good)
         return true;
     unlink(file);
-    return fail(error, file, "can't be written");
+    return seal_fail(error, file, "can't be written");
 }
 
 bool seal_key_make(const char *private_file, const char *public_file, char **error)
@@ -206,8 +206,8 @@ static bool stretch(uint8_t *secret, const uint8_t *ephemeral, const uint8_t *re
     return good;
 }
 
-static bool derive(EVP_PKEY *mine, EVP_PKEY *theirs, const uint8_t *ephemeral, const uint8_t *recipient,
-                   struct material *out)
+static bool seal_derive(EVP_PKEY *mine, EVP_PKEY *theirs, const uint8_t *ephemeral, const uint8_t *recipient,
+                        struct material *out)
 {
     uint8_t secret[KEY];
     bool good = agree(mine, theirs, secret) && stretch(secret, ephemeral, recipient, out);
@@ -215,7 +215,7 @@ static bool derive(EVP_PKEY *mine, EVP_PKEY *theirs, const uint8_t *ephemeral, c
     return good;
 }
 
-static void add_word(struct buf *b, const char *text)
+static void seal_add_word(struct buf *b, const char *text)
 {
     buf_printf(b, "%zu:%s,", strlen(text), text);
 }
@@ -224,16 +224,16 @@ static void bind_data(struct buf *b, const char *id, const char *user, const cha
                       const char *purpose, uint64_t expires_ms)
 {
     buf_add_str(b, "imapferry seal 1,");
-    add_word(b, id);
-    add_word(b, user);
-    add_word(b, backend);
-    add_word(b, purpose);
+    seal_add_word(b, id);
+    seal_add_word(b, user);
+    seal_add_word(b, backend);
+    seal_add_word(b, purpose);
     buf_printf(b, "%" PRIu64, expires_ms);
 }
 
 /* AES-256-GCM over a whole buffer, in place. The tag is written when sealing, compared when opening. */
-static bool encrypt(const struct material *m, struct span bound, uint8_t *text, size_t len, uint8_t *tag,
-                    bool sealing)
+static bool seal_encrypt(const struct material *m, struct span bound, uint8_t *text, size_t len, uint8_t *tag,
+                         bool sealing)
 {
     int n = 0;
     EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
@@ -257,7 +257,7 @@ static void add_hex(struct buf *out, const uint8_t *p, size_t n)
         buf_printf(out, "%02x", p[i]);
 }
 
-static void must(bool good, const char *what)
+static void seal_must(bool good, const char *what)
 {
     if (good)
         return;
@@ -273,7 +273,7 @@ void seal_close(struct buf *out, const struct seal_public *k, const struct seal_
     uint8_t ephemeral[KEY], tag[TAG];
     size_t raw = KEY, len;
 
-    must(secret.len <= SECRET_MAX, "seal_close: a secret of more than 64 KiB");
+    seal_must(secret.len <= SECRET_MAX, "seal_close: a secret of more than 64 KiB");
     len = (2 + secret.len + BLOCK - 1) / BLOCK * BLOCK;
     uint8_t *text = xcalloc(1, len);
     text[0] = (uint8_t)(secret.len >> 8);
@@ -281,10 +281,10 @@ void seal_close(struct buf *out, const struct seal_public *k, const struct seal_
     if (secret.len > 0)
         memcpy(text + 2, secret.p, secret.len);
     EVP_PKEY *once = EVP_PKEY_Q_keygen(NULL, NULL, "X25519");
-    must(once && EVP_PKEY_get_raw_public_key(once, ephemeral, &raw) == 1, "seal_close: no key");
-    must(derive(once, k->key, ephemeral, k->raw, &m), "seal_close: no shared secret");
+    seal_must(once && EVP_PKEY_get_raw_public_key(once, ephemeral, &raw) == 1, "seal_close: no key");
+    seal_must(seal_derive(once, k->key, ephemeral, k->raw, &m), "seal_close: no shared secret");
     bind_data(&bound, k->id, c->user, c->backend, c->purpose, c->expires_ms);
-    must(encrypt(&m, buf_span(&bound), text, len, tag, true), "seal_close: AES-256-GCM");
+    seal_must(seal_encrypt(&m, buf_span(&bound), text, len, tag, true), "seal_close: AES-256-GCM");
     buf_printf(out, "1.%s.%" PRIu64 ".", k->id, c->expires_ms);
     add_hex(out, ephemeral, KEY);
     add_hex(out, text, len);
@@ -305,7 +305,7 @@ struct sealed {
     size_t len;
 };
 
-static bool next_word(struct span *rest, struct span *word)
+static bool seal_next_word(struct span *rest, struct span *word)
 {
     const uint8_t *dot = rest->len ? memchr(rest->p, '.', rest->len) : NULL;
     if (!dot)
@@ -337,7 +337,7 @@ static bool take_hex(struct span hex, uint8_t *out)
 static bool parse_sealed(struct span text, struct sealed *s)
 {
     struct span version, id, expires, hex = text;
-    if (!next_word(&hex, &version) || !next_word(&hex, &id) || !next_word(&hex, &expires) ||
+    if (!seal_next_word(&hex, &version) || !seal_next_word(&hex, &id) || !seal_next_word(&hex, &expires) ||
         !span_is(version, "1") || id.len != ID || !span_u64(expires, UINT64_MAX, &s->expires_ms) ||
         hex.len % 2 != 0)
         return false;
@@ -357,8 +357,8 @@ static bool decrypt(struct sealed *s, const struct seal_public *k, struct span b
 {
     struct material m = {0};
     EVP_PKEY *theirs = EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, NULL, s->bytes, KEY);
-    bool good = theirs && derive(k->key, theirs, s->bytes, k->raw, &m) &&
-                encrypt(&m, bound, s->bytes + KEY, s->len - KEY - TAG, s->bytes + s->len - TAG, false);
+    bool good = theirs && seal_derive(k->key, theirs, s->bytes, k->raw, &m) &&
+                seal_encrypt(&m, bound, s->bytes + KEY, s->len - KEY - TAG, s->bytes + s->len - TAG, false);
     EVP_PKEY_free(theirs);
     wipe(&m, sizeof(m));
     return good;

@@ -36,12 +36,12 @@ void sentinel_cancel(struct sentinel **sp)
     free(s);
 }
 
-static size_t current(const struct sentinel *s)
+static size_t sentinel_current(const struct sentinel *s)
 {
     return (*s->first + s->tried) % s->conf->address.n_hosts;
 }
 
-static void finish(struct sentinel *s, size_t replicas)
+static void sentinel_finish(struct sentinel *s, size_t replicas)
 {
     sentinel_fn fn = s->fn;
     void *owner = s->owner;
@@ -51,7 +51,7 @@ static void finish(struct sentinel *s, size_t replicas)
     s->detail = NULL;
     s->master.host = NULL;
     if (master.host)
-        *s->first = current(s);
+        *s->first = sentinel_current(s);
     sentinel_cancel(&s);
     fn(owner, master.host ? &master : NULL, replicas, detail ? detail : "");
     free(detail);
@@ -59,9 +59,9 @@ static void finish(struct sentinel *s, size_t replicas)
 }
 
 /* On to the next one, from the loop: this comes from inside of the connection that ends. */
-static void give_up(struct sentinel *s, const char *why)
+static void sentinel_give_up(struct sentinel *s, const char *why)
 {
-    const struct address_host *h = &s->conf->address.hosts[current(s)];
+    const struct address_host *h = &s->conf->address.hosts[sentinel_current(s)];
 
     free(s->detail);
     free(s->master.host);
@@ -71,12 +71,12 @@ static void give_up(struct sentinel *s, const char *why)
     loop_defer(s->loop, &s->next);
 }
 
-static void on_timer(void *owner)
+static void sentinel_on_timer(void *owner)
 {
-    give_up(owner, "no answer in time");
+    sentinel_give_up(owner, "no answer in time");
 }
 
-static void on_master(void *owner, enum redis_rc rc, const struct reply *r)
+static void sentinel_on_master(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct sentinel *s = owner;
     uint64_t port;
@@ -85,7 +85,7 @@ static void on_master(void *owner, enum redis_rc rc, const struct reply *r)
         return; /* on_state() says why */
     if (rc == REDIS_ERROR_REPLY) {
         char *text = xspandup(reply_str(r));
-        give_up(s, text);
+        sentinel_give_up(s, text);
         free(text);
         return;
     }
@@ -93,16 +93,16 @@ static void on_master(void *owner, enum redis_rc rc, const struct reply *r)
     if (host.len > 0 && span_u64(reply_str(reply_at(r, 1)), UINT16_MAX, &port) && port > 0)
         s->master = (struct address_host){.host = xspandup(host), .port = (uint16_t)port};
     else
-        give_up(s, "it knows no master of this name");
+        sentinel_give_up(s, "it knows no master of this name");
 }
 
-static bool has_flag(struct span flags, const char *flag)
+static bool sentinel_has_flag(struct span flags, const char *flag)
 {
     return flags.len > 0 && memmem(flags.p, flags.len, flag, strlen(flag)) != NULL;
 }
 
 /* Asked in the same breath as the master. An error is no reason to try another Sentinel: this user may not ask. */
-static void on_replicas(void *owner, enum redis_rc rc, const struct reply *r)
+static void sentinel_on_replicas(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct sentinel *s = owner;
     size_t live = 0;
@@ -111,9 +111,10 @@ static void on_replicas(void *owner, enum redis_rc rc, const struct reply *r)
         return;
     for (size_t i = 0; i < reply_count(r); i++) {
         struct span flags = reply_str(reply_get(reply_at(r, i), "flags"));
-        live += has_flag(flags, "slave") && !has_flag(flags, "down") && !has_flag(flags, "disconnected");
+        live += sentinel_has_flag(flags, "slave") && !sentinel_has_flag(flags, "down") &&
+                !sentinel_has_flag(flags, "disconnected");
     }
-    finish(s, live);
+    sentinel_finish(s, live);
 }
 
 static void on_state(void *owner, bool up, const char *detail)
@@ -124,17 +125,17 @@ static void on_state(void *owner, bool up, const char *detail)
     struct span replicas[] = {span_str("SENTINEL"), span_str("REPLICAS"), name};
 
     if (!up) {
-        give_up(s, detail);
+        sentinel_give_up(s, detail);
         return;
     }
-    redis_command(s->redis, master, COUNTOF(master), s->share_ms, on_master, s);
-    redis_command(s->redis, replicas, COUNTOF(replicas), s->share_ms, on_replicas, s);
+    redis_command(s->redis, master, COUNTOF(master), s->share_ms, sentinel_on_master, s);
+    redis_command(s->redis, replicas, COUNTOF(replicas), s->share_ms, sentinel_on_replicas, s);
 }
 
 static void ask_one(struct sentinel *s)
 {
     const struct address *a = &s->conf->address;
-    const struct address_host *h = &a->hosts[current(s)];
+    const struct address_host *h = &a->hosts[sentinel_current(s)];
 
     s->one = (struct conf_redis){.address = {.scheme = ADDRESS_REDIS,
                                              .host = h->host,
@@ -153,7 +154,7 @@ static void on_next(struct loop_task *task)
     if (++s->tried < s->conf->address.n_hosts)
         ask_one(s);
     else
-        finish(s, 0);
+        sentinel_finish(s, 0);
 }
 
 struct sentinel *sentinel_ask(struct loop *l, const struct conf_redis *conf, size_t *first, uint64_t timeout_ms,
@@ -164,7 +165,7 @@ struct sentinel *sentinel_ask(struct loop *l, const struct conf_redis *conf, siz
     *s = (struct sentinel){.loop = l, .conf = conf, .first = first, .fn = fn, .owner = owner, .next.fn = on_next};
     s->share_ms = timeout_ms / conf->address.n_hosts;
     s->share_ms = s->share_ms ? s->share_ms : 1;
-    s->timer = timer_new(l, on_timer, s);
+    s->timer = timer_new(l, sentinel_on_timer, s);
     ask_one(s);
     return s;
 }

@@ -18,7 +18,7 @@ struct signals {
     void *owner; /* borrowed */
 };
 
-static void on_signal(uv_poll_t *poll, int status, int events)
+static void signals_on_signal(uv_poll_t *poll, int status, int events)
 {
     struct signals *s = CONTAINER_OF(poll, struct signals, poll);
     struct signalfd_siginfo info;
@@ -53,11 +53,11 @@ struct signals *signals_new(struct loop *l, signals_fn fn, signals_reload_fn rel
         exit(1);
     }
     uv_poll_init(&l->uv, &s->poll, s->fd);
-    uv_poll_start(&s->poll, UV_READABLE, on_signal);
+    uv_poll_start(&s->poll, UV_READABLE, signals_on_signal);
     return s;
 }
 
-static void on_closed(uv_handle_t *handle)
+static void signals_on_closed(uv_handle_t *handle)
 {
     free(CONTAINER_OF((uv_poll_t *)handle, struct signals, poll));
 }
@@ -70,5 +70,5 @@ void signals_free(struct signals **sp)
         return;
     uv_poll_stop(&s->poll);
     close(s->fd);
-    uv_close((uv_handle_t *)&s->poll, on_closed);
+    uv_close((uv_handle_t *)&s->poll, signals_on_closed);
 }

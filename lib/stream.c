@@ -1,26 +1,27 @@
 /* How it fits together.
  *
- * In: on_read() has bytes in the loop's read_buf. Without TLS they are given to the owner from there; with
- * TLS they are decrypted into the loop's plain_buf and given from that. give() lends a span; what the owner
- * leaves is copied to s->kept, and from then on everything goes through s->kept until that is empty.
+ * In: stream_on_read() has bytes in the loop's read_buf. Without TLS they are given to the owner from there;
+ * with TLS they are decrypted into the loop's plain_buf and given from that. stream_give() lends a span; what
+ * the owner leaves is copied to s->kept, and from then on everything goes through s->kept until that is
+ * empty.
  *
- * With deflate_* between them and the owner, bytes are unpacked into the loop's unpack_buf and given from that, as
- * long as the owner takes them; what is still packed then waits in s->packed, and nothing more is read. So a few
- * bytes that unpack to very many cost as much memory as any others.
+ * With deflate_* between them and the owner, bytes are unpacked into the loop's unpack_buf and given from
+ * that, as long as the owner takes them; what is still packed then waits in s->packed, and nothing more is
+ * read. So a few bytes that unpack to very many cost as much memory as any others.
  *
  * Out: wire_send() tries the kernel first; what it doesn't take is copied to s->queue, and start_write()
  * makes a struct write of the whole queue, which owns those bytes until libuv is done with them.
  *
- * A stream with a fence gives nothing to libuv: what the kernel doesn't take stays in s->queue, and a poll on a
- * descriptor of its own (epoll has one watcher for each) tells when it takes more.
+ * A stream with a fence gives nothing to libuv: what the kernel doesn't take stays in s->queue, and a poll on
+ * a descriptor of its own (epoll has one watcher for each) tells when it takes more.
  *
- * A stranger's stream (stream_wait_in()) is not read where libuv says that there is something: that only puts it in its
- * line, and on_turn() reads by itself. The engine of TLS is made when the first bytes are there, so who never sends any
- * costs none.
+ * A stranger's stream (stream_wait_in()) is not read where libuv says that there is something: that only puts
+ * it in its line, and stream_on_turn() reads by itself. The engine of TLS is made when the first bytes are
+ * there, so who never sends any costs none.
  *
  * Our own functions never call the owner: they set s->again or s->error and queue s->task, from which
- * on_task() does. The owner may close the stream in any callback, so after deliver() nothing is touched
- * unless it returned true. */
+ * stream_on_task() does. The owner may close the stream in any callback, so after stream_deliver() nothing is
+ * touched unless it returned true. */
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
@@ -116,15 +117,15 @@ struct stream {
     char peer[INET6_ADDRSTRLEN + 10], peer_ip[INET6_ADDRSTRLEN];
 };
 
-static void on_task(struct loop_task *task);
-static void on_timer(uv_timer_t *timer);
-static void on_turn(struct turn *t);
+static void stream_on_task(struct loop_task *task);
+static void stream_on_timer(uv_timer_t *timer);
+static void stream_on_turn(struct turn *t);
 static void update_reading(struct stream *s);
 
 /* --- the owner --- */
 
 /* False: the owner closed the stream. */
-static bool deliver(struct stream *s, enum stream_event ev)
+static bool stream_deliver(struct stream *s, enum stream_event ev)
 {
     s->fn(s, ev, s->owner);
     return s->phase < FLUSHING;
@@ -143,14 +144,14 @@ static void fail_take(struct stream *s, char *text, bool is_tls)
     loop_defer(s->loop, &s->task);
 }
 
-static void fail(struct stream *s, const char *text)
+static void stream_fail(struct stream *s, const char *text)
 {
     fail_take(s, xstrdup(text), false);
 }
 
 static void fail_uv(struct stream *s, int rc)
 {
-    fail(s, uv_strerror(rc));
+    stream_fail(s, uv_strerror(rc));
 }
 
 static void fail_tls(struct stream *s)
@@ -188,8 +189,8 @@ static struct stream *stream_new(struct loop *l, const struct stream_limits *lim
     s->owner = owner;
     s->limits = *limits;
     s->secrets = true;
-    s->task.fn = on_task;
-    s->turn.fn = on_turn;
+    s->task.fn = stream_on_task;
+    s->turn.fn = stream_on_turn;
     l->n_sockets++;
     snprintf(s->peer, sizeof(s->peer), "%s", type == UV_NAMED_PIPE ? "unix" : "unknown");
     int rc = type == UV_NAMED_PIPE ? uv_pipe_init(&l->uv, &s->uv.pipe, 0) : uv_tcp_init(&l->uv, &s->uv.tcp);
@@ -223,7 +224,7 @@ static void on_socket_closed(uv_handle_t *h)
     handle_closed(CONTAINER_OF(h, struct stream, uv));
 }
 
-static void on_timer_closed(uv_handle_t *h)
+static void stream_on_timer_closed(uv_handle_t *h)
 {
     handle_closed(CONTAINER_OF(h, struct stream, timer));
 }
@@ -258,7 +259,7 @@ static void close_handles(struct stream *s)
     s->loop->n_sockets--;
     loop_undefer(s->loop, &s->task);
     uv_close(&s->uv.handle, on_socket_closed);
-    uv_close((uv_handle_t *)&s->timer, on_timer_closed);
+    uv_close((uv_handle_t *)&s->timer, stream_on_timer_closed);
 }
 
 /* --- sending --- */
@@ -295,14 +296,14 @@ static void start_write(struct stream *s)
     fail_uv(s, rc);
 }
 
-static void push(struct stream *s);
+static void stream_push(struct stream *s);
 
 static void start_write_if_idle(struct stream *s)
 {
     if (s->phase == CONNECTING || s->writes > 0 || s->queue.len == 0)
         return;
     if (s->fence)
-        push(s);
+        stream_push(s);
     else
         start_write(s);
 }
@@ -319,12 +320,12 @@ static void check_unsent(struct stream *s)
 }
 
 /* False: the owner closed the stream. */
-static bool tell_drained(struct stream *s)
+static bool stream_tell_drained(struct stream *s)
 {
     if (s->phase == FLUSHING || s->error || !s->was_full || stream_unsent(s) > s->limits.high_water / 4)
         return true;
     s->was_full = false;
-    return deliver(s, STREAM_DRAINED);
+    return stream_deliver(s, STREAM_DRAINED);
 }
 
 static void write_done(struct write *w, int status)
@@ -342,23 +343,23 @@ static void write_done(struct write *w, int status)
     } else {
         start_write_if_idle(s);
         update_reading(s);
-        tell_drained(s);
+        stream_tell_drained(s);
     }
 }
 
-static bool beyond_fence(struct stream *s)
+static bool stream_beyond_fence(struct stream *s)
 {
     if (!s->fence || clock_boot_ms() < *s->fence)
         return false;
-    fail(s, "its time is over");
+    stream_fail(s, "its time is over");
     return true;
 }
 
 /* Returns what the kernel does not take now. */
-static struct span write_now(struct stream *s, struct span bytes)
+static struct span stream_write_now(struct stream *s, struct span bytes)
 {
     uv_buf_t b = uv_buf_init((char *)bytes.p, (unsigned)(bytes.len < INT32_MAX ? bytes.len : INT32_MAX));
-    if (beyond_fence(s))
+    if (stream_beyond_fence(s))
         return bytes;
     int n = uv_try_write(&s->uv.stream, &b, 1);
     if (n < 0 && n != UV_EAGAIN)
@@ -372,7 +373,7 @@ static struct span write_now(struct stream *s, struct span bytes)
 /* What the kernel takes now; the bytes behind that are the caller's to keep. */
 static struct span try_now(struct stream *s, struct span bytes)
 {
-    return bytes.len == 0 || !nothing_waits(s) || s->error ? bytes : write_now(s, bytes);
+    return bytes.len == 0 || !nothing_waits(s) || s->error ? bytes : stream_write_now(s, bytes);
 }
 
 static void on_writable(uv_poll_t *poll, int status, int events)
@@ -383,17 +384,17 @@ static void on_writable(uv_poll_t *poll, int status, int events)
     if (status < 0)
         fail_uv(s, status);
     else
-        push(s);
+        stream_push(s);
     if (!s->error)
-        tell_drained(s);
+        stream_tell_drained(s);
 }
 
 /* With a fence: as much of the queue as the kernel takes. */
-static void push(struct stream *s)
+static void stream_push(struct stream *s)
 {
     if (s->error || s->queue.len == 0)
         return;
-    struct span left = write_now(s, buf_span(&s->queue));
+    struct span left = stream_write_now(s, buf_span(&s->queue));
     buf_eat(&s->queue, s->queue.len - left.len);
     if (s->queue.len == 0)
         buf_drop(s, &s->queue, s->tls == NULL);
@@ -429,7 +430,7 @@ static void cipher_send(struct stream *s, struct buf *out)
     start_write_if_idle(s);
 }
 
-static void encrypt(struct stream *s, struct span plain)
+static void stream_encrypt(struct stream *s, struct span plain)
 {
     while (plain.len > 0 && !s->error) {
         struct span part = span_of(plain.p, plain.len < ENCRYPT_AT_ONCE ? plain.len : ENCRYPT_AT_ONCE);
@@ -445,7 +446,7 @@ static void encrypt(struct stream *s, struct span plain)
 static void pass_down(struct stream *s, struct span bytes)
 {
     if (s->tls)
-        encrypt(s, bytes);
+        stream_encrypt(s, bytes);
     else
         wire_send(s, bytes);
 }
@@ -557,14 +558,14 @@ static bool may_read_now(struct stream *s)
 }
 
 /* Without a buffer libuv asks again in the next round. */
-static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
+static void stream_on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
 {
     (void)suggested;
     struct stream *s = CONTAINER_OF(h, struct stream, uv);
     *buf = may_read_now(s) ? uv_buf_init((char *)s->loop->read_buf, LOOP_READ_SIZE) : uv_buf_init(NULL, 0);
 }
 
-static void on_read(uv_stream_t *uv, ssize_t n, const uv_buf_t *buf);
+static void stream_on_read(uv_stream_t *uv, ssize_t n, const uv_buf_t *buf);
 
 static void update_reading(struct stream *s)
 {
@@ -576,7 +577,7 @@ static void update_reading(struct stream *s)
         uv_read_stop(&s->uv.stream);
         return;
     }
-    int rc = uv_read_start(&s->uv.stream, on_alloc, on_read);
+    int rc = uv_read_start(&s->uv.stream, stream_on_alloc, stream_on_read);
     if (rc == 0)
         return;
     s->reading = false;
@@ -592,7 +593,7 @@ static bool lend(struct stream *s, struct span bytes)
     s->view = bytes;
     s->giving = true;
     s->again = false;
-    bool open = deliver(s, STREAM_DATA);
+    bool open = stream_deliver(s, STREAM_DATA);
     s->giving = false;
     return open;
 }
@@ -617,7 +618,7 @@ static bool give_kept(struct stream *s)
 }
 
 /* Bytes that lie in a buffer of the loop. False: the owner closed the stream. */
-static bool give(struct stream *s, struct span bytes)
+static bool stream_give(struct stream *s, struct span bytes)
 {
     if (s->error)
         return true;
@@ -645,11 +646,11 @@ static bool unpack(struct stream *s, struct span *in)
             break;
         }
         if (!deflate_unpack(s->deflate, in, plain, LOOP_READ_SIZE, &len, &why)) {
-            fail(s, why);
+            stream_fail(s, why);
             break;
         }
         s->unpack_more = len == LOOP_READ_SIZE;
-        bool open = len == 0 || give(s, span_of(plain, len));
+        bool open = len == 0 || stream_give(s, span_of(plain, len));
         if (s->secrets)
             wipe(plain, len);
         if (!open)
@@ -670,10 +671,10 @@ static bool unpack_kept(struct stream *s)
 }
 
 /* Bytes as the peer's program sent them, out of a buffer of the loop. False: the owner closed the stream. */
-static bool take(struct stream *s, struct span in)
+static bool stream_take(struct stream *s, struct span in)
 {
     if (!s->deflate)
-        return give(s, in);
+        return stream_give(s, in);
     if (s->packed.len > 0) {
         buf_keep(s, &s->packed, in);
         return unpack_kept(s);
@@ -709,22 +710,22 @@ static void give_due(struct stream *s)
     bool asked_again = s->again && s->kept.len > 0;
     if (s->eof && !s->eof_told && !s->paused && !asked_again && !s->error) {
         s->eof_told = true;
-        if (!deliver(s, STREAM_EOF))
+        if (!stream_deliver(s, STREAM_EOF))
             return;
     }
     forget_eaten(s, s->secrets);
     update_reading(s);
 }
 
-static void on_task(struct loop_task *task)
+static void stream_on_task(struct loop_task *task)
 {
     struct stream *s = CONTAINER_OF(task, struct stream, task);
     if (!s->error) {
-        if (tell_drained(s))
+        if (stream_tell_drained(s))
             give_due(s);
     } else if (!s->error_told) {
         s->error_told = true;
-        deliver(s, STREAM_ERROR);
+        stream_deliver(s, STREAM_ERROR);
     }
 }
 
@@ -749,7 +750,7 @@ static bool shake(struct stream *s, struct span *in)
     }
     s->handshaking = false;
     loop_turn_ended(s->loop, &s->turn);
-    if (!deliver(s, STREAM_SECURE))
+    if (!stream_deliver(s, STREAM_SECURE))
         return false;
     send_gathered(s);
     return true;
@@ -776,7 +777,7 @@ static void take_tls(struct stream *s, struct span in)
             return;
         }
         bool secrets = s->secrets;
-        bool open = take(s, span_of(plain, len));
+        bool open = stream_take(s, span_of(plain, len));
         if (secrets)
             wipe(plain, len);
         if (!open)
@@ -787,7 +788,7 @@ static void take_tls(struct stream *s, struct span in)
 static void take_plain(struct stream *s, struct span in)
 {
     bool secrets = s->secrets;
-    take(s, in);
+    stream_take(s, in);
     if (secrets)
         wipe((void *)in.p, in.len);
 }
@@ -822,7 +823,7 @@ static void take_read(struct stream *s, size_t n)
         update_reading(s);
 }
 
-static void on_read(uv_stream_t *uv, ssize_t n, const uv_buf_t *buf)
+static void stream_on_read(uv_stream_t *uv, ssize_t n, const uv_buf_t *buf)
 {
     struct stream *s = CONTAINER_OF(uv, struct stream, uv);
     (void)buf;
@@ -853,7 +854,7 @@ static void read_by_hand(struct stream *s)
         read_ended(s, uv_translate_sys_error(errno));
 }
 
-static void on_turn(struct turn *t)
+static void stream_on_turn(struct turn *t)
 {
     struct stream *s = CONTAINER_OF(t, struct stream, turn);
     if (s->error)
@@ -930,7 +931,7 @@ static void note_peer(struct stream *s)
     }
 }
 
-static void set_number(int fd, int option, int value)
+static void stream_set_number(int fd, int option, int value)
 {
     setsockopt(fd, IPPROTO_TCP, option, &value, sizeof(value));
 }
@@ -943,9 +944,9 @@ static void set_keepalive(struct stream *s)
     int fd;
     if (s->uv.handle.type != UV_TCP || uv_fileno(&s->uv.handle, &fd) != 0)
         return;
-    set_number(fd, TCP_KEEPIDLE, KEEPALIVE_IDLE);
-    set_number(fd, TCP_KEEPINTVL, KEEPALIVE_BETWEEN);
-    set_number(fd, TCP_KEEPCNT, KEEPALIVE_TRIES);
+    stream_set_number(fd, TCP_KEEPIDLE, KEEPALIVE_IDLE);
+    stream_set_number(fd, TCP_KEEPINTVL, KEEPALIVE_BETWEEN);
+    stream_set_number(fd, TCP_KEEPCNT, KEEPALIVE_TRIES);
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 }
 
@@ -988,7 +989,7 @@ static void on_connect(uv_connect_t *req, int status)
     }
     opened(s);
     start_write_if_idle(s); /* a handshake that was begun before */
-    if (!s->error && deliver(s, STREAM_CONNECTED))
+    if (!s->error && stream_deliver(s, STREAM_CONNECTED))
         send_gathered(s);
 }
 
@@ -1156,19 +1157,19 @@ void stream_set_fence(struct stream *s, const uint64_t *until_ms)
 
 /* --- the rest --- */
 
-static void on_timer(uv_timer_t *timer)
+static void stream_on_timer(uv_timer_t *timer)
 {
     struct stream *s = CONTAINER_OF(timer, struct stream, timer);
     if (s->phase == FLUSHING)
         close_handles(s);
     else if (!s->error)
-        deliver(s, STREAM_TIMEOUT);
+        stream_deliver(s, STREAM_TIMEOUT);
 }
 
 static void start_timer(struct stream *s, uint64_t ms)
 {
     uv_update_time(&s->loop->uv); /* the loop's clock stands still during a callback */
-    uv_timer_start(&s->timer, on_timer, ms, 0);
+    uv_timer_start(&s->timer, stream_on_timer, ms, 0);
 }
 
 void stream_deadline(struct stream *s, uint64_t ms)

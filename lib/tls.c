@@ -31,7 +31,7 @@ struct tls {
     char error[160];
 };
 
-static NORETURN void die(const char *what)
+static NORETURN void tls_die(const char *what)
 {
     LOG(ERROR, "fatal", LOG_S("what", what));
     abort();
@@ -78,7 +78,7 @@ static BIO_METHOD *bio_method(void)
 {
     BIO_METHOD *m = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "imapferry");
     if (!m)
-        die("BIO_meth_new");
+        tls_die("BIO_meth_new");
     BIO_meth_set_read(m, bio_read);
     BIO_meth_set_write(m, bio_write);
     BIO_meth_set_ctrl(m, bio_ctrl);
@@ -145,7 +145,7 @@ static int verify_old(int ok, X509_STORE_CTX *ctx)
 static void take_old(SSL_CTX *ctx)
 {
     if (SSL_CTX_set_cipher_list(ctx, "DEFAULT:!RC4:!3DES:@SECLEVEL=0") != 1)
-        die("SSL_CTX_set_cipher_list");
+        tls_die("SSL_CTX_set_cipher_list");
     SSL_CTX_set_options(ctx, SSL_OP_LEGACY_SERVER_CONNECT);
 }
 
@@ -160,7 +160,7 @@ static struct tls_policy *policy_new(bool server, enum tls_version min)
     p->bio = bio_method();
     p->ctx = SSL_CTX_new(server ? TLS_server_method() : TLS_client_method());
     if (!p->ctx || SSL_CTX_set_min_proto_version(p->ctx, versions[min]) != 1)
-        die("SSL_CTX_new");
+        tls_die("SSL_CTX_new");
     /* Sessions are not resumed: tickets cost memory on each connection, and two listeners never mix up
      * sessions. */
     SSL_CTX_set_session_cache_mode(p->ctx, SSL_SESS_CACHE_OFF);
@@ -331,7 +331,7 @@ struct tls *tls_new(struct tls_policy *p, const char *name)
     t->ssl = SSL_new(p->ctx);
     BIO *bio = BIO_new(p->bio);
     if (!t->ssl || !bio)
-        die("SSL_new");
+        tls_die("SSL_new");
     BIO_set_data(bio, t);
     BIO_set_init(bio, 1);
     SSL_set_bio(t->ssl, bio, bio); /* takes it */
@@ -358,7 +358,7 @@ void tls_free(struct tls **t)
     *t = NULL;
 }
 
-static void begin(struct tls *t, struct span *in, struct buf *out)
+static void tls_begin(struct tls *t, struct span *in, struct buf *out)
 {
     ERR_clear_error();
     t->in = in;
@@ -410,7 +410,7 @@ static const char *handshake_hint(void)
     }
 }
 
-static enum tls_rc fail(struct tls *t)
+static enum tls_rc tls_fail(struct tls *t)
 {
     long verify = SSL_get_verify_result(t->ssl);
     bool distrusted = verify != X509_V_OK;
@@ -429,11 +429,11 @@ static enum tls_rc classify(struct tls *t, int rc)
     case SSL_ERROR_ZERO_RETURN:
         return TLS_CLOSED;
     default:
-        return fail(t);
+        return tls_fail(t);
     }
 }
 
-static enum tls_rc end(struct tls *t, enum tls_rc rc)
+static enum tls_rc tls_end(struct tls *t, enum tls_rc rc)
 {
     t->in = NULL;
     t->out = NULL;
@@ -445,13 +445,13 @@ enum tls_rc tls_handshake(struct tls *t, struct span *in, struct buf *out)
 {
     if (t->failed)
         return TLS_FAILED;
-    begin(t, in, out);
+    tls_begin(t, in, out);
     int rc = SSL_do_handshake(t->ssl);
     if (rc != 1)
-        return end(t, classify(t, rc));
+        return tls_end(t, classify(t, rc));
     if (!t->policy->server && SSL_get_verify_result(t->ssl) != X509_V_OK)
-        return end(t, fail(t));
-    return end(t, TLS_OK);
+        return tls_end(t, tls_fail(t));
+    return tls_end(t, TLS_OK);
 }
 
 enum tls_rc tls_read(struct tls *t, struct span *in, struct buf *out, uint8_t *plain, size_t cap, size_t *len)
@@ -459,7 +459,7 @@ enum tls_rc tls_read(struct tls *t, struct span *in, struct buf *out, uint8_t *p
     *len = 0;
     if (t->failed)
         return TLS_FAILED;
-    begin(t, in, out);
+    tls_begin(t, in, out);
     enum tls_rc rc = TLS_OK;
     while (rc == TLS_OK && *len < cap) {
         size_t n = 0;
@@ -469,7 +469,7 @@ enum tls_rc tls_read(struct tls *t, struct span *in, struct buf *out, uint8_t *p
             rc = classify(t, ok);
     }
     /* What was decrypted is given out first; a close or a failure is found again by the next call. */
-    return end(t, *len > 0 ? TLS_OK : rc);
+    return tls_end(t, *len > 0 ? TLS_OK : rc);
 }
 
 enum tls_rc tls_write(struct tls *t, struct span plain, struct buf *out)
@@ -478,20 +478,20 @@ enum tls_rc tls_write(struct tls *t, struct span plain, struct buf *out)
         return TLS_FAILED;
     if (plain.len == 0)
         return TLS_OK;
-    begin(t, NULL, out);
+    tls_begin(t, NULL, out);
     buf_room(out, plain.len + (plain.len / SSL3_RT_MAX_PLAIN_LENGTH + 1) * 64);
     size_t n = 0;
     int ok = SSL_write_ex(t->ssl, plain.p, plain.len, &n);
-    return end(t, ok == 1 && n == plain.len ? TLS_OK : fail(t));
+    return tls_end(t, ok == 1 && n == plain.len ? TLS_OK : tls_fail(t));
 }
 
 void tls_close_notify(struct tls *t, struct buf *out)
 {
     if (t->failed || !SSL_is_init_finished(t->ssl))
         return;
-    begin(t, NULL, out);
+    tls_begin(t, NULL, out);
     SSL_shutdown(t->ssl);
-    end(t, TLS_OK);
+    tls_end(t, TLS_OK);
 }
 
 void tls_without_secrets(struct tls *t)

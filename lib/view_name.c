@@ -45,7 +45,7 @@ bool view_name_is_inbox(struct span name)
     return span_is_ci(name, "INBOX");
 }
 
-static struct span span_from(struct span s, size_t at)
+static struct span name_span_from(struct span s, size_t at)
 {
     return span_of(s.p + at, s.len - at);
 }
@@ -78,7 +78,7 @@ static struct escape read_escape(struct span s)
 
     if (s.len == 0 || s.p[0] != '=')
         return none;
-    while (starts_with_3d(span_from(s, at)))
+    while (starts_with_3d(name_span_from(s, at)))
         at += 2;
     int hi = at + 1 < s.len ? hex_digit(s.p[at]) : -1, lo = hi < 0 ? -1 : hex_digit(s.p[at + 1]);
     if (lo < 0)
@@ -90,13 +90,13 @@ static struct escape read_escape(struct span s)
 static void add_deeper(struct buf *out, struct span escape)
 {
     buf_add_str(out, "=3D");
-    buf_add_span(out, span_from(escape, 1));
+    buf_add_span(out, name_span_from(escape, 1));
 }
 
 static void add_shallower(struct buf *out, struct span escape)
 {
     buf_add_str(out, "=");
-    buf_add_span(out, span_from(escape, 3));
+    buf_add_span(out, name_span_from(escape, 3));
 }
 
 static void encode(struct buf *out, struct span level, const struct escapes *set)
@@ -112,12 +112,12 @@ static void encode(struct buf *out, struct span level, const struct escapes *set
         } else {
             buf_add(out, level.p, 1);
         }
-        level = span_from(level, n);
+        level = name_span_from(level, n);
     }
 }
 
 /* False where the level holds what its side is said not to have. */
-static bool decode(struct buf *out, struct span level, const struct escapes *set)
+static bool name_decode(struct buf *out, struct span level, const struct escapes *set)
 {
     while (level.len) {
         struct escape e = read_escape(level);
@@ -133,7 +133,7 @@ static bool decode(struct buf *out, struct span level, const struct escapes *set
         } else {
             buf_add(out, level.p, 1);
         }
-        level = span_from(level, n);
+        level = name_span_from(level, n);
     }
     return true;
 }
@@ -147,7 +147,7 @@ static bool is_filled(struct span level, struct escape *e)
     return e->len && e->len == level.len && e->byte == 0;
 }
 
-static void fill(struct buf *out, struct span level)
+static void name_fill(struct buf *out, struct span level)
 {
     struct escape e;
 
@@ -160,7 +160,7 @@ static void fill(struct buf *out, struct span level)
 }
 
 /* The target has no empty levels: they could not be told from filled ones. */
-static bool drain(struct buf *out, struct span level)
+static bool name_drain(struct buf *out, struct span level)
 {
     struct escape e;
 
@@ -177,7 +177,7 @@ static bool drain(struct buf *out, struct span level)
 static bool is_shielded(struct span level, struct escape *e)
 {
     *e = read_escape(level);
-    return e->len && (e->byte == 'I' || e->byte == 'i') && span_is_ci(span_from(level, e->len), "NBOX");
+    return e->len && (e->byte == 'I' || e->byte == 'i') && span_is_ci(name_span_from(level, e->len), "NBOX");
 }
 
 static void shield(struct buf *out, struct span level)
@@ -186,7 +186,7 @@ static void shield(struct buf *out, struct span level)
 
     if (view_name_is_inbox(level)) {
         buf_printf(out, "=%02X", level.p[0]);
-        buf_add_span(out, span_from(level, 1));
+        buf_add_span(out, name_span_from(level, 1));
     } else if (is_shielded(level, &e)) {
         add_deeper(out, level);
     } else {
@@ -204,7 +204,7 @@ static void unshield(struct buf *out, struct span level)
         add_shallower(out, level);
     } else {
         buf_add(out, &e.byte, 1);
-        buf_add_span(out, span_from(level, e.len));
+        buf_add_span(out, name_span_from(level, e.len));
     }
 }
 
@@ -228,7 +228,7 @@ static void take_escapes(struct escapes *set, const struct view_side *side)
 }
 
 /* Makes the input of the next step of what the last one wrote. */
-static struct span turn(struct translation *t)
+static struct span name_turn(struct translation *t)
 {
     struct buf was = t->level;
 
@@ -245,20 +245,20 @@ static bool translate_level(struct translation *t, struct span level, struct buf
         unshield(&t->step, level);
     else
         buf_add_span(&t->step, level);
-    level = turn(t);
+    level = name_turn(t);
     if (!t->to_target) {
-        if (!drain(&t->step, level))
+        if (!name_drain(&t->step, level))
             return false;
-        level = turn(t);
+        level = name_turn(t);
     }
-    if (!decode(&t->step, level, &t->from_set))
+    if (!name_decode(&t->step, level, &t->from_set))
         return false;
-    level = turn(t);
+    level = name_turn(t);
     encode(&t->step, level, &t->to_set);
-    level = turn(t);
+    level = name_turn(t);
     if (t->to_target) {
-        fill(&t->step, level);
-        level = turn(t);
+        name_fill(&t->step, level);
+        level = name_turn(t);
     }
     if (t->single && !*t->to->prefix)
         shield(out, level);
@@ -280,7 +280,7 @@ static bool translate_levels(struct translation *t, struct span path, struct buf
         if (!t->to->separator)
             return false;
         buf_add(out, &t->to->separator, 1);
-        path = span_from(path, n + 1);
+        path = name_span_from(path, n + 1);
     }
 }
 
@@ -294,11 +294,11 @@ static bool strip_prefix(const struct view_side *side, struct span *name)
     if (name->len <= n || strncasecmp((const char *)name->p, side->prefix, any_case) ||
         memcmp(name->p + any_case, side->prefix + any_case, n - any_case))
         return false;
-    *name = span_from(*name, n);
+    *name = name_span_from(*name, n);
     return true;
 }
 
-static bool is_name(struct span name)
+static bool name_is_possible(struct span name)
 {
     return name.len > 0 && name.len <= VIEW_NAME_MAX && !memchr(name.p, '\0', name.len) &&
            !memchr(name.p, '\r', name.len) && !memchr(name.p, '\n', name.len);
@@ -308,7 +308,7 @@ static bool translate(struct translation *t, struct span name, struct buf *out)
 {
     struct buf result = {0};
 
-    if (!is_name(name))
+    if (!name_is_possible(name))
         return false;
     if (view_name_is_inbox(name)) {
         buf_add_str(out, "INBOX");
@@ -343,7 +343,7 @@ bool view_name_to_target(const struct view_names *v, struct span name, struct bu
     struct translation t = {.from = &v->source, .to = &v->target, .to_target = true};
     struct buf renamed = {0};
 
-    if (!is_name(name))
+    if (!name_is_possible(name))
         return false;
     rename_name(v, name, false, &renamed);
     bool ok = translate(&t, buf_span(&renamed), out);

@@ -50,7 +50,7 @@ static const char *add_wild(struct view_pattern *p, uint8_t c)
     return NULL;
 }
 
-static const char *parse(struct view_pattern *p, struct span text)
+static const char *pattern_parse(struct view_pattern *p, struct span text)
 {
     for (size_t i = 0; i < text.len; i++) {
         uint8_t c = text.p[i];
@@ -82,7 +82,7 @@ struct view_pattern *view_pattern_new(struct span text, const char **why)
         return NULL;
     }
     p = xcalloc(1, sizeof(*p));
-    *why = parse(p, text);
+    *why = pattern_parse(p, text);
     if (*why)
         view_pattern_free(&p);
     return p;
@@ -170,7 +170,7 @@ static size_t prefix_of(const struct view_place *place, struct span text)
     return has ? n : 0;
 }
 
-static void show(const struct view_place *place, struct shown *s)
+static void pattern_show(const struct view_place *place, struct shown *s)
 {
     s->decoded = mutf7_to_utf8(&s->text, place->name);
     if (!s->decoded)
@@ -179,8 +179,8 @@ static void show(const struct view_place *place, struct shown *s)
 }
 
 /* As it is spelled, else without the prefix. *skip: bytes of the name that the match does not know. */
-static bool find(const struct view_pattern *p, const struct view_place *place, const struct shown *s,
-                 struct match *m, size_t *skip)
+static bool pattern_find(const struct view_pattern *p, const struct view_place *place, const struct shown *s,
+                         struct match *m, size_t *skip)
 {
     struct span text = buf_span(&s->text);
 
@@ -201,8 +201,8 @@ bool view_pattern_means(const struct view_pattern *p, const struct view_place *p
     struct match m;
     size_t skip;
 
-    show(place, &s);
-    bool means = find(p, place, &s, &m, &skip);
+    pattern_show(place, &s);
+    bool means = pattern_find(p, place, &s, &m, &skip);
     buf_free(&s.text);
     return means;
 }
@@ -249,8 +249,8 @@ bool view_pattern_swap(const struct view_pattern *from, const struct view_patter
     struct match m;
     size_t skip;
 
-    show(place, &s);
-    bool ok = find(from, place, &s, &m, &skip);
+    pattern_show(place, &s);
+    bool ok = pattern_find(from, place, &s, &m, &skip);
     if (ok) {
         /* `to` may be spelled with the prefix too. */
         struct buf made = {0};

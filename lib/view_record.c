@@ -21,7 +21,7 @@ const char *view_tier_text(enum view_tier tier)
 
 /* --- writing --- */
 
-static bool is_plain(uint8_t c)
+static bool record_is_plain(uint8_t c)
 {
     return c > ' ' && c < 0x7f && c != '%' && c != '=';
 }
@@ -29,7 +29,7 @@ static bool is_plain(uint8_t c)
 static void write_name(struct buf *out, const char *name)
 {
     for (const uint8_t *p = (const uint8_t *)name; *p; p++) {
-        if (is_plain(*p))
+        if (record_is_plain(*p))
             buf_add(out, p, 1);
         else
             buf_printf(out, "%%%02X", *p);
@@ -50,62 +50,63 @@ void view_record_encode(struct buf *out, const struct view_record *r)
 
 /* --- reading --- */
 
-static struct span span_from(struct span s, size_t at)
+static struct span record_span_from(struct span s, size_t at)
 {
     return span_of(s.p + at, s.len - at);
 }
 
 /* Eats what must stand there. */
-static bool take_text(struct span *in, const char *text)
+static bool record_take_text(struct span *in, const char *text)
 {
     size_t n = strlen(text);
 
     if (in->len < n || memcmp(in->p, text, n))
         return false;
-    *in = span_from(*in, n);
+    *in = record_span_from(*in, n);
     return true;
 }
 
 /* Eats up to the next blank, or to the end. */
-static struct span take_word(struct span *in)
+static struct span record_take_word(struct span *in)
 {
     size_t n = 0;
 
     while (n < in->len && in->p[n] != ' ')
         n++;
     struct span word = span_of(in->p, n);
-    *in = span_from(*in, n);
+    *in = record_span_from(*in, n);
     return word;
 }
 
 /* A number as "%u" writes it. */
-static bool read_number(struct span s, uint32_t *_r)
+static bool record_read_number(struct span s, uint32_t *_r)
 {
     return (s.len == 1 || (s.len > 1 && s.p[0] != '0')) && span_u32(s, _r);
 }
 
-static bool take_number(struct span *in, const char *before, uint32_t *_r)
+static bool record_take_number(struct span *in, const char *before, uint32_t *_r)
 {
-    return take_text(in, before) && read_number(take_word(in), _r);
+    return record_take_text(in, before) && record_read_number(record_take_word(in), _r);
 }
 
 static bool take_pair(struct span *in, const char *before, uint32_t *first, uint32_t *second)
 {
-    if (!take_text(in, before))
+    if (!record_take_text(in, before))
         return false;
-    struct span word = take_word(in);
+    struct span word = record_take_word(in);
     const uint8_t *comma = word.len ? memchr(word.p, ',', word.len) : NULL;
     if (!comma)
         return false;
     size_t n = (size_t)(comma - word.p);
-    return read_number(span_of(word.p, n), first) && read_number(span_from(word, n + 1), second);
+    return record_read_number(span_of(word.p, n), first) &&
+           record_read_number(record_span_from(word, n + 1), second);
 }
 
-static bool take_id(struct span *in, char *id)
+static bool record_take_id(struct span *in, char *id)
 {
-    if (!take_text(in, "1 id="))
+    if (!record_take_text(in, "1 id="))
         return false;
-    struct span word = take_word(in);
+    struct span word = record_take_word(in);
     if (word.len == 0 || word.len > VIEW_ID_MAX)
         return false;
     for (size_t i = 0; i < word.len; i++) {
@@ -125,20 +126,20 @@ static int hex_digit(uint8_t c)
 }
 
 /* A byte of a name in its only spelling; 0 where it is none. */
-static uint8_t take_byte(struct span *in)
+static uint8_t record_take_byte(struct span *in)
 {
     uint8_t c = in->p[0];
 
     if (c != '%') {
-        *in = span_from(*in, 1);
-        return is_plain(c) ? c : 0;
+        *in = record_span_from(*in, 1);
+        return record_is_plain(c) ? c : 0;
     }
     int hi = in->len > 2 ? hex_digit(in->p[1]) : -1, lo = hi < 0 ? -1 : hex_digit(in->p[2]);
     if (lo < 0)
         return 0;
-    *in = span_from(*in, 3);
+    *in = record_span_from(*in, 3);
     c = (uint8_t)(hi * 16 + lo);
-    return is_plain(c) ? 0 : c;
+    return record_is_plain(c) ? 0 : c;
 }
 
 static bool take_name(struct span *in, const char *before, char **_r)
@@ -146,11 +147,11 @@ static bool take_name(struct span *in, const char *before, char **_r)
     struct buf name = {0};
     uint8_t c = 1;
 
-    if (!take_text(in, before))
+    if (!record_take_text(in, before))
         return false;
-    struct span word = take_word(in);
+    struct span word = record_take_word(in);
     while (word.len && c && name.len <= VIEW_RECORD_NAME_MAX) {
-        c = take_byte(&word);
+        c = record_take_byte(&word);
         buf_add(&name, &c, 1);
     }
     bool ok = c && name.len && name.len <= VIEW_RECORD_NAME_MAX;
@@ -162,9 +163,9 @@ static bool take_name(struct span *in, const char *before, char **_r)
 
 static bool take_tier(struct span *in, enum view_tier *_r)
 {
-    if (!take_text(in, " tier="))
+    if (!record_take_text(in, " tier="))
         return false;
-    struct span word = take_word(in);
+    struct span word = record_take_word(in);
     for (unsigned i = 0; i < COUNTOF(tiers); i++)
         if (span_is(word, tiers[i])) {
             *_r = (enum view_tier)i;
@@ -177,12 +178,12 @@ bool view_record_decode(struct span text, size_t max_runs, struct view_record *_
 {
     struct view_record r = {0};
 
-    bool ok = take_id(&text, r.id) && take_name(&text, " source=", &r.source_name) &&
+    bool ok = record_take_id(&text, r.id) && take_name(&text, " source=", &r.source_name) &&
               take_name(&text, " target=", &r.target_name) &&
               take_pair(&text, " uidvalidity=", &r.source_uidvalidity, &r.target_uidvalidity) &&
               take_pair(&text, " uidnext=", &r.source_uidnext, &r.target_uidnext) &&
-              take_number(&text, " highest=", &r.highest_uidvalidity) && take_tier(&text, &r.tier) &&
-              take_text(&text, " map=") && view_uid_decode(text, max_runs, &r.map) &&
+              record_take_number(&text, " highest=", &r.highest_uidvalidity) && take_tier(&text, &r.tier) &&
+              record_take_text(&text, " map=") && view_uid_decode(text, max_runs, &r.map) &&
               (r.tier != VIEW_T2 || r.map.tail_client);
     if (!ok) {
         view_record_free(&r);

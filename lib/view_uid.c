@@ -21,7 +21,7 @@ static uint32_t last_backend(const struct view_uid *m)
     return m->n ? m->runs[m->n - 1].backend + (m->runs[m->n - 1].length - 1) : 0;
 }
 
-static void push(struct view_uid *m, struct view_run run)
+static void uid_push(struct view_uid *m, struct view_run run)
 {
     if (m->n == m->cap) {
         m->cap = m->cap ? m->cap * 2 : 8;
@@ -39,7 +39,7 @@ bool view_uid_add(struct view_uid *m, uint32_t client, uint32_t backend)
     if (m->n && client - c == 1 && backend - b == 1)
         m->runs[m->n - 1].length++;
     else
-        push(m, (struct view_run){client, backend, 1});
+        uid_push(m, (struct view_run){client, backend, 1});
     return true;
 }
 
@@ -63,14 +63,14 @@ uint64_t view_uid_count(const struct view_uid *m)
 
 /* --- looking up --- */
 
-static uint32_t first_of(const struct view_run *r, bool client)
+static uint32_t uid_first_of(const struct view_run *r, bool client)
 {
     return client ? r->client : r->backend;
 }
 
 static uint32_t last_of(const struct view_run *r, bool client)
 {
-    return first_of(r, client) + (r->length - 1);
+    return uid_first_of(r, client) + (r->length - 1);
 }
 
 /* The first run of which the last UID, on the side asked for, is not below uid; m->n where there is none. */
@@ -108,9 +108,9 @@ static bool map_uid(const struct view_uid *m, uint32_t uid, bool client, uint32_
     if (tail && uid >= tail)
         return shift(uid, tail, client ? m->tail_backend : m->tail_client, _r);
     size_t i = find_run(m, uid, client);
-    if (i == m->n || first_of(&m->runs[i], client) > uid)
+    if (i == m->n || uid_first_of(&m->runs[i], client) > uid)
         return false;
-    *_r = first_of(&m->runs[i], !client) + (uid - first_of(&m->runs[i], client));
+    *_r = uid_first_of(&m->runs[i], !client) + (uid - uid_first_of(&m->runs[i], client));
     return true;
 }
 
@@ -245,7 +245,7 @@ void view_uid_encode(struct buf *out, const struct view_uid *m)
     }
 }
 
-static bool read_number(struct span *in, uint32_t *_r)
+static bool uid_read_number(struct span *in, uint32_t *_r)
 {
     uint64_t n;
 
@@ -256,11 +256,12 @@ static bool read_number(struct span *in, uint32_t *_r)
 }
 
 /* Reads a run that may follow what is in m, and could not have been part of the run before. */
-static bool read_run(struct span *in, struct view_uid *m)
+static bool uid_read_run(struct span *in, struct view_uid *m)
 {
     uint32_t client_gap, backend_gap, length;
 
-    if (!read_number(in, &client_gap) || !read_number(in, &backend_gap) || !read_number(in, &length))
+    if (!uid_read_number(in, &client_gap) || !uid_read_number(in, &backend_gap) ||
+        !uid_read_number(in, &length))
         return false;
     if (m->n && !client_gap && !backend_gap)
         return false;
@@ -268,11 +269,11 @@ static bool read_run(struct span *in, struct view_uid *m)
              backend = (uint64_t)last_backend(m) + 1 + backend_gap;
     if (client + length > UINT32_MAX || backend + length > UINT32_MAX)
         return false;
-    push(m, (struct view_run){(uint32_t)client, (uint32_t)backend, length + 1});
+    uid_push(m, (struct view_run){(uint32_t)client, (uint32_t)backend, length + 1});
     return true;
 }
 
-static bool decode(struct span in, size_t max_runs, struct view_uid *m)
+static bool uid_decode(struct span in, size_t max_runs, struct view_uid *m)
 {
     uint32_t client, backend, n;
 
@@ -280,12 +281,12 @@ static bool decode(struct span in, size_t max_runs, struct view_uid *m)
         return false;
     in.p++;
     in.len--;
-    if (!read_number(&in, &client) || !read_number(&in, &backend) || !read_number(&in, &n))
+    if (!uid_read_number(&in, &client) || !uid_read_number(&in, &backend) || !uid_read_number(&in, &n))
         return false;
     if (n > max_runs || n > in.len / 3)
         return false;
     for (uint32_t i = 0; i < n; i++)
-        if (!read_run(&in, m))
+        if (!uid_read_run(&in, m))
             return false;
     return in.len == 0 && ((client == 0 && backend == 0) || view_uid_set_tail(m, client, backend));
 }
@@ -294,7 +295,7 @@ bool view_uid_decode(struct span text, size_t max_runs, struct view_uid *_r)
 {
     struct view_uid m = {0};
 
-    if (!decode(text, max_runs, &m)) {
+    if (!uid_decode(text, max_runs, &m)) {
         view_uid_free(&m);
         return false;
     }

@@ -39,7 +39,7 @@ static bool take_days(const char **p, uint8_t *days)
     return true;
 }
 
-static bool take_number(const char **p, unsigned *_r)
+static bool window_take_number(const char **p, unsigned *_r)
 {
     if ((*p)[0] < '0' || (*p)[0] > '9' || (*p)[1] < '0' || (*p)[1] > '9')
         return false;
@@ -51,7 +51,8 @@ static bool take_number(const char **p, unsigned *_r)
 static bool take_time(const char **p, uint16_t *_r)
 {
     unsigned h, m;
-    if (!take_number(p, &h) || *(*p)++ != ':' || !take_number(p, &m) || m > 59 || h * 60 + m > DAY)
+    if (!window_take_number(p, &h) || *(*p)++ != ':' || !window_take_number(p, &m) || m > 59 ||
+        h * 60 + m > DAY)
         return false;
     *_r = (uint16_t)(h * 60 + m);
     return true;

@@ -141,7 +141,8 @@ static void take_stream(struct prepare *pr, const struct login_result *r)
 static void prepare_refused(struct prepare *pr, const struct login_result *r)
 {
     free(pr->reason);
-    pr->reason = xasprintf("%s: %s does not let the user in: %s", why_word(WHY_REFUSED), pr->target->name, r->detail);
+    pr->reason =
+        xasprintf("%s: %s does not let the user in: %s", why_word(WHY_REFUSED), pr->target->name, r->detail);
     prepare_enter(pr, is_by_master(pr->target) ? REFUSED : CHECK);
 }
 

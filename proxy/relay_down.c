@@ -119,7 +119,8 @@ static void pass_exists(struct relay *r, uint32_t number, struct outlet *o)
 }
 
 /* What ends the session; END_NONE: it goes on. */
-static enum session_end take_untagged(struct session *s, const struct piece *p, const struct imap_resp *resp, struct outlet *o)
+static enum session_end take_untagged(struct session *s, const struct piece *p, const struct imap_resp *resp,
+                                      struct outlet *o)
 {
     struct relay *r = s->relay;
     bool exists = resp->has_number && span_is_ci(resp->word, "EXISTS");
@@ -148,7 +149,8 @@ static enum session_end take_untagged(struct session *s, const struct piece *p, 
     return END_NONE;
 }
 
-/* END_BACKEND_PROTOCOL: an answer to a command that we know nothing of. What the backend did then, nobody can tell. */
+/* END_BACKEND_PROTOCOL: an answer to a command that we know nothing of. What the backend did then, nobody can
+ * tell. */
 static enum session_end take_response(struct session *s, const struct piece *p, struct outlet *o)
 {
     struct relay *r = s->relay;
