@@ -1,6 +1,7 @@
 """A certificate authority for tests, made by the openssl command: good certificates and every kind of bad one."""
 import os
 import subprocess
+import time
 
 
 def _openssl(*args):
@@ -31,8 +32,11 @@ class Authority:
         kind = [f"rsa:{rsa}"] if rsa else ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
         _openssl("req", "-new", "-newkey", *kind, "-nodes", "-subj", f"/CN={label}", "-keyout", key,
                  "-out", request)
-        # A negative number of days makes the end lie in the past.
+        # Without days it ends in the second in which it is made; OpenSSL 3.4 and later take no negative number.
         sign = ["x509", "-req", f"-{digest}", "-in", request, "-out", cert, "-extfile", extensions,
-                "-set_serial", str(1000 + self._serial), "-days", "-1" if expired else str(days)]
+                "-set_serial", str(1000 + self._serial), "-days", "0" if expired else str(days)]
         _openssl(*sign, *(["-signkey", key] if self_signed else ["-CA", self.ca, "-CAkey", self._key]))
+        made = int(time.time())
+        while expired and int(time.time()) == made:
+            time.sleep(0.05)
         return cert, key
