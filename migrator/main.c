@@ -87,7 +87,7 @@ static void tell_durability(struct program *g, enum durability d, const char *de
     g->told_of = d;
 }
 
-static void on_durability(void *owner, enum durability d, const char *detail)
+static void migrator_on_durability(void *owner, enum durability d, const char *detail)
 {
     struct program *g = owner;
 
@@ -103,14 +103,14 @@ static void on_durability(void *owner, enum durability d, const char *detail)
         start_work(g);
 }
 
-static void check_store(void *owner)
+static void migrator_check_store(void *owner)
 {
     struct program *g = owner;
 
     if (g->checking || g->ending || store_state(g->m.store) != STORE_UP)
         return;
     g->checking = true;
-    store_durability(g->m.store, on_durability, g);
+    store_durability(g->m.store, migrator_on_durability, g);
 }
 
 static void on_replicas_timer(void *owner)
@@ -121,7 +121,7 @@ static void on_replicas_timer(void *owner)
     timer_start(g->replicas, REPLICAS_MS);
 }
 
-static void on_store(void *owner, enum store_state state, const char *detail)
+static void migrator_on_store(void *owner, enum store_state state, const char *detail)
 {
     static const char *const names[] = {[STORE_CONNECTING] = "connecting",
                                         [STORE_UP] = "up",
@@ -134,7 +134,7 @@ static void on_store(void *owner, enum store_state state, const char *detail)
     else
         LOG(WARN, "store", LOG_S("state", names[state]), LOG_S("detail", detail));
     if (state == STORE_UP)
-        check_store(g);
+        migrator_check_store(g);
     if (state == STORE_UP && g->learner)
         learner_look(g->learner);
     if (g->worker)
@@ -143,7 +143,7 @@ static void on_store(void *owner, enum store_state state, const char *detail)
 
 /* ---- the end */
 
-static void end(void *owner)
+static void migrator_end(void *owner)
 {
     struct program *g = owner;
 
@@ -155,23 +155,23 @@ static void stop_working(struct program *g)
     g->ending = true;
     process_notify("STOPPING=1");
     if (!g->worker) {
-        end(g);
+        migrator_end(g);
         return;
     }
     timer_start(g->stop, STOP_MS);
     schedule_free(&g->schedule);
     sweep_free(&g->sweep);
-    worker_stop(g->worker, end, g);
+    worker_stop(g->worker, migrator_end, g);
 }
 
 /* Two of one id would take each other's jobs for their own. */
-static void on_instance(void *owner, enum instance_event ev, const char *where)
+static void migrator_on_instance(void *owner, enum instance_event ev, const char *where)
 {
     struct program *g = owner;
 
     if (ev == INSTANCE_OURS) {
         g->is_ours = true;
-        check_store(g);
+        migrator_check_store(g);
         return;
     }
     LOG(ERROR, "id_taken", LOG_S("id", g->id), LOG_S("by", where),
@@ -181,12 +181,12 @@ static void on_instance(void *owner, enum instance_event ev, const char *where)
         stop_working(g);
 }
 
-static void on_signal(void *owner, unsigned count)
+static void migrator_on_signal(void *owner, unsigned count)
 {
     struct program *g = owner;
 
     if (count > 1)
-        end(g);
+        migrator_end(g);
     else if (!g->ending)
         stop_working(g);
 }
@@ -244,7 +244,7 @@ static void renewal_drop(struct program *g, struct renewal *r)
     conf_free(&r->conf);
 }
 
-static void on_reload(void *owner)
+static void migrator_on_reload(void *owner)
 {
     struct program *g = owner;
     struct renewal r = {0};
@@ -276,7 +276,7 @@ static char *name_of(const struct conf *conf)
     return xstrdup(host);
 }
 
-static struct tls_policy *policy_of(void *owner, const struct conf_backend *backend)
+static struct tls_policy *migrator_policy_of(void *owner, const struct conf_backend *backend)
 {
     const struct program *g = owner;
 
@@ -301,29 +301,29 @@ static bool make_parts(struct program *g, char **error)
     }
     m->hooks = hooks_new(m->loop);
     m->sightings = sightings_new();
-    m->store = store_new(m->loop, c, STORE_TIMEOUT_MS, on_store, g);
-    g->learner = learner_new(m->store, policy_of, NULL, g);
+    m->store = store_new(m->loop, c, STORE_TIMEOUT_MS, migrator_on_store, g);
+    g->learner = learner_new(m->store, migrator_policy_of, NULL, g);
     store_set_silence(m->store, c->migrator.job_lease_ms * SILENCE_TENTHS / 10);
-    g->instance = instance_new(m->store, "migrator", g->id, on_instance, g);
+    g->instance = instance_new(m->store, "migrator", g->id, migrator_on_instance, g);
     timer_start(g->replicas, REPLICAS_MS);
     return true;
 }
 
-static struct program *program_new(struct conf *conf)
+static struct program *migrator_program_new(struct conf *conf)
 {
     struct program *g = xcalloc(1, sizeof(*g));
 
     g->conf = conf;
     g->id = name_of(conf);
     g->m = (struct migrator){.loop = loop_new(), .conf = conf, .id = g->id};
-    g->recheck = timer_new(g->m.loop, check_store, g);
+    g->recheck = timer_new(g->m.loop, migrator_check_store, g);
     g->replicas = timer_new(g->m.loop, on_replicas_timer, g);
-    g->stop = timer_new(g->m.loop, end, g);
-    g->signals = signals_new(g->m.loop, on_signal, on_reload, g);
+    g->stop = timer_new(g->m.loop, migrator_end, g);
+    g->signals = signals_new(g->m.loop, migrator_on_signal, migrator_on_reload, g);
     return g;
 }
 
-static void program_free(struct program *g)
+static void migrator_program_free(struct program *g)
 {
     struct migrator *m = &g->m;
 
@@ -366,7 +366,7 @@ int main(int argc, char **argv)
         free(error);
         return 1;
     }
-    struct program *g = program_new(conf);
+    struct program *g = migrator_program_new(conf);
     bool ok = make_parts(g, &error);
     if (ok)
         conf_log_old_tls(conf, CONF_MIGRATOR);
@@ -375,7 +375,7 @@ int main(int argc, char **argv)
     else
         fprintf(stderr, "imapferry-migrator: %s\n", error);
     ok = ok && !g->refused;
-    program_free(g);
+    migrator_program_free(g);
     free(error);
     LOG(INFO, "stopped");
     return ok ? 0 : 1;

@@ -47,8 +47,8 @@ static bool is_the_users(const char *entry, bool of_server)
 }
 
 /* prefix: "/private" or "/shared" for an entry of the draft. */
-static void add(struct annotations *a, const char *prefix, struct span entry, const struct imap_value *value,
-                bool of_server)
+static void annotations_add(struct annotations *a, const char *prefix, struct span entry,
+                            const struct imap_value *value, bool of_server)
 {
     struct buf name = {0};
     struct span bytes;
@@ -74,7 +74,7 @@ static bool take_metadata(struct annotations *a, const struct imap_value *list, 
         return false;
     for (const struct imap_value *v = list->first; v && v->next; v = v->next->next)
         if (imap_value_string(v, &entry) && entry.len > 0)
-            add(a, "", entry, v->next, of_server);
+            annotations_add(a, "", entry, v->next, of_server);
     return true;
 }
 
@@ -89,9 +89,9 @@ static bool take_annotation(struct annotations *a, const struct imap_value *v, b
         for (const struct imap_value *x = v->next->first; x && x->next; x = x->next->next) {
             struct span name;
             if (imap_value_string(x, &name) && span_is_ci(name, "value.priv"))
-                add(a, "/private", entry, x->next, of_server);
+                annotations_add(a, "/private", entry, x->next, of_server);
             else if (imap_value_string(x, &name) && span_is_ci(name, "value.shared"))
-                add(a, "/shared", entry, x->next, of_server);
+                annotations_add(a, "/shared", entry, x->next, of_server);
         }
     }
     return true;
@@ -107,7 +107,7 @@ bool annotations_take(struct annotations *a, const struct imap_resp *resp, const
     return span_is_ci(resp->word, "ANNOTATION") && take_annotation(a, data->next, of_server);
 }
 
-static int compare(const void *a, const void *b)
+static int annotations_compare(const void *a, const void *b)
 {
     return strcasecmp(((const struct annotation *)a)->entry, ((const struct annotation *)b)->entry);
 }
@@ -117,9 +117,9 @@ void annotations_sort(struct annotations *a)
     size_t kept = 0;
 
     if (a->n > 1)
-        qsort(a->items, a->n, sizeof(*a->items), compare);
+        qsort(a->items, a->n, sizeof(*a->items), annotations_compare);
     for (size_t i = 0; i < a->n; i++) {
-        if (kept > 0 && compare(&a->items[kept - 1], &a->items[i]) == 0)
+        if (kept > 0 && annotations_compare(&a->items[kept - 1], &a->items[i]) == 0)
             free_item(&a->items[i]);
         else
             a->items[kept++] = a->items[i];
@@ -131,5 +131,5 @@ const struct annotation *annotations_find(const struct annotations *a, const cha
 {
     struct annotation key = {.entry = (char *)entry};
 
-    return a->n ? bsearch(&key, a->items, a->n, sizeof(key), compare) : NULL;
+    return a->n ? bsearch(&key, a->items, a->n, sizeof(key), annotations_compare) : NULL;
 }

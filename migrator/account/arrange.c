@@ -54,10 +54,10 @@ struct arrange {
     struct arrange_result result;
 };
 
-static void go_on(struct arrange *a);
-static void on_answer(void *owner, const struct imapc_end *end);
+static void arrange_go_on(struct arrange *a);
+static void arrange_on_answer(void *owner, const struct imapc_end *end);
 
-static void release(struct arrange *a)
+static void arrange_release(struct arrange *a)
 {
     free(a->exists);
     free(a->seen);
@@ -66,19 +66,19 @@ static void release(struct arrange *a)
     free(a);
 }
 
-static void forget_commands(struct arrange *a)
+static void arrange_forget_commands(struct arrange *a)
 {
     for (size_t i = 0; i < WINDOW; i++)
         imapc_forget(a->target, &a->ops[i]);
     imapc_forget(a->target, a);
 }
 
-static void finish(struct arrange *a, enum arrange_rc rc)
+static void arrange_finish(struct arrange *a, enum arrange_rc rc)
 {
-    forget_commands(a);
+    arrange_forget_commands(a);
     a->result.rc = rc;
     a->fn(a->owner, &a->result);
-    release(a);
+    arrange_release(a);
 }
 
 /* What the target said, behind what it said it to. */
@@ -93,7 +93,7 @@ static void add_refusal(struct arrange *a, enum finding_kind kind, const char *m
 
 /* ---- commands */
 
-static struct op *free_op(struct arrange *a)
+static struct op *arrange_free_op(struct arrange *a)
 {
     for (size_t i = 0; i < WINDOW; i++)
         if (!a->ops[i].a)
@@ -101,8 +101,8 @@ static struct op *free_op(struct arrange *a)
     return NULL;
 }
 
-static void send_name(struct arrange *a, const char *verb, const char *name, unsigned special_use,
-                      const struct imapc_command *cmd)
+static void arrange_send_name(struct arrange *a, const char *verb, const char *name, unsigned special_use,
+                              const struct imapc_command *cmd)
 {
     struct imap_writer w;
 
@@ -122,7 +122,8 @@ static void send_name(struct arrange *a, const char *verb, const char *name, uns
 static void send_op(struct arrange *a, struct op *op, const char *verb, const char *name,
                     unsigned special_use)
 {
-    send_name(a, verb, name, special_use, &(struct imapc_command){.end = on_answer, .owner = op});
+    arrange_send_name(a, verb, name, special_use,
+                      &(struct imapc_command){.end = arrange_on_answer, .owner = op});
 }
 
 static void send_create(struct op *op, bool with_use)
@@ -152,7 +153,7 @@ static void send_use(struct op *op)
     imap_write_raw(&w, " (/private/specialuse ");
     imap_write_string(&w, buf_span(&use));
     imap_write_raw(&w, ")");
-    imapc_send(a->target, &w, &(struct imapc_command){.end = on_answer, .owner = op});
+    imapc_send(a->target, &w, &(struct imapc_command){.end = arrange_on_answer, .owner = op});
     a->pending++;
     buf_free(&use);
 }
@@ -169,12 +170,12 @@ static void refuse_for_now(struct arrange *a, const char *name, const struct ima
     buf_printf(&why, ": %s", said);
     free(said);
     a->result.detail = buf_str(&why);
-    finish(a, ARRANGE_LATER);
+    arrange_finish(a, ARRANGE_LATER);
     buf_free(&why);
 }
 
 /* True: the op is done with. False: it goes on, or all is over. */
-static bool created(struct op *op, const struct imapc_end *end)
+static bool arrange_created(struct op *op, const struct imapc_end *end)
 {
     struct arrange *a = op->a;
     struct plan_item *item = &a->plan->items[op->item];
@@ -234,7 +235,7 @@ static void make_wanted(struct arrange *a)
     qsort(a->wanted, a->n_wanted, sizeof(*a->wanted), compare_wanted);
 }
 
-static void note_seen(struct arrange *a, const char *name)
+static void arrange_note_seen(struct arrange *a, const char *name)
 {
     struct wanted key = {.name = name};
     struct wanted *w = bsearch(&key, a->wanted, a->n_wanted, sizeof(key), compare_wanted);
@@ -243,7 +244,8 @@ static void note_seen(struct arrange *a, const char *name)
         a->seen[w->item] = true;
 }
 
-static enum imapc_taken on_list_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken arrange_on_list_data(void *owner, const struct imap_resp *resp,
+                                             const struct imap_value *data)
 {
     struct arrange *a = owner;
     struct list_line line;
@@ -253,7 +255,7 @@ static enum imapc_taken on_list_data(void *owner, const struct imap_resp *resp, 
     if (!list_line_read(data, &line))
         return IMAPC_ODD;
     char *key = xspandup(line.name);
-    note_seen(a, key);
+    arrange_note_seen(a, key);
     free(key);
     return line.whole ? IMAPC_TAKEN : IMAPC_ODD;
 }
@@ -274,27 +276,28 @@ static void judge_created(struct arrange *a)
     }
 }
 
-static void on_looked(void *owner, const struct imapc_end *end)
+static void arrange_on_looked(void *owner, const struct imapc_end *end)
 {
     struct arrange *a = owner;
 
     a->pending--;
     if (end->rc == IMAPC_DOWN) {
         a->result.detail = imapc_error(a->target);
-        finish(a, ARRANGE_DOWN);
+        arrange_finish(a, ARRANGE_DOWN);
         return;
     }
     a->listed_all = end->rc == IMAPC_OK;
     a->stale = a->stale || a->pending > 0;
-    go_on(a);
+    arrange_go_on(a);
 }
 
-static void look(struct arrange *a)
+static void arrange_look(struct arrange *a)
 {
     a->looked = true;
     a->stale = false;
     memset(a->seen, 0, a->plan->n * sizeof(*a->seen));
-    imapc_sendf(a->target, &(struct imapc_command){.data = on_list_data, .end = on_looked, .owner = a},
+    imapc_sendf(a->target,
+                &(struct imapc_command){.data = arrange_on_list_data, .end = arrange_on_looked, .owner = a},
                 "LIST \"\" \"*\"");
     a->pending++;
 }
@@ -303,7 +306,8 @@ static void look(struct arrange *a)
 
 static void on_detour(void *owner, const struct imapc_end *end);
 
-static enum imapc_taken on_lsub_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken arrange_on_lsub_data(void *owner, const struct imap_resp *resp,
+                                             const struct imap_value *data)
 {
     struct arrange *a = owner;
     struct list_line line;
@@ -325,8 +329,8 @@ static void send_detour(struct arrange *a, enum detour detour)
 
     a->detour = detour;
     a->subscribed = false;
-    send_name(a, verbs[detour], detour_name(a), 0,
-              &(struct imapc_command){.data = on_lsub_data, .end = on_detour, .owner = a});
+    arrange_send_name(a, verbs[detour], detour_name(a), 0,
+                      &(struct imapc_command){.data = arrange_on_lsub_data, .end = on_detour, .owner = a});
 }
 
 static void detour_ends(struct arrange *a, bool subscribed)
@@ -334,7 +338,7 @@ static void detour_ends(struct arrange *a, bool subscribed)
     if (!subscribed)
         findings_add(a->findings, FINDING_SUBSCRIPTION, detour_name(a), 0, "not taken for what is not there");
     a->next++;
-    go_on(a);
+    arrange_go_on(a);
 }
 
 static void on_detour(void *owner, const struct imapc_end *end)
@@ -344,7 +348,7 @@ static void on_detour(void *owner, const struct imapc_end *end)
     a->pending--;
     if (end->rc == IMAPC_DOWN) {
         a->result.detail = imapc_error(a->target);
-        finish(a, ARRANGE_DOWN);
+        arrange_finish(a, ARRANGE_DOWN);
     } else if (a->detour == CHECK) {
         detour_ends(a, a->subscribed);
     } else if (a->detour == MAKE && end->rc != IMAPC_OK) {
@@ -356,7 +360,7 @@ static void on_detour(void *owner, const struct imapc_end *end)
 
 /* ---- one step after the other */
 
-static void on_answer(void *owner, const struct imapc_end *end)
+static void arrange_on_answer(void *owner, const struct imapc_end *end)
 {
     struct op *op = owner;
     struct arrange *a = op->a;
@@ -364,10 +368,10 @@ static void on_answer(void *owner, const struct imapc_end *end)
     a->pending--;
     if (end->rc == IMAPC_DOWN) {
         a->result.detail = imapc_error(a->target);
-        finish(a, ARRANGE_DOWN);
+        arrange_finish(a, ARRANGE_DOWN);
         return;
     }
-    if (a->step == CREATE && !created(op, end))
+    if (a->step == CREATE && !arrange_created(op, end))
         return;
     if (a->step == SUBSCRIBE && end->rc != IMAPC_OK)
         a->refused[a->n_refused++] = op->item;
@@ -375,7 +379,7 @@ static void on_answer(void *owner, const struct imapc_end *end)
         add_refusal(a, FINDING_SUBSCRIPTION, a->plan->unsubscribe.items[op->item], "the target keeps it",
                     end);
     op->a = NULL;
-    go_on(a);
+    arrange_go_on(a);
 }
 
 static size_t items_of(const struct arrange *a)
@@ -401,7 +405,7 @@ static void send_item(struct arrange *a, size_t item)
 
     if (a->step == CREATE && !p->items[item].create)
         return;
-    struct op *op = free_op(a);
+    struct op *op = arrange_free_op(a);
     *op = (struct op){.a = a, .item = item};
     if (a->step == CREATE)
         send_create(op, true);
@@ -425,7 +429,7 @@ static void end_step(struct arrange *a)
 }
 
 /* Sends what the window has room for; with nothing under way and nothing left, the next step. */
-static void go_on(struct arrange *a)
+static void arrange_go_on(struct arrange *a)
 {
     while (a->step != DONE) {
         if (a->step == DETOUR && a->next < a->n_refused) {
@@ -435,12 +439,12 @@ static void go_on(struct arrange *a)
         while (a->step != DETOUR && a->next < items_of(a) && a->pending < WINDOW)
             send_item(a, a->next++);
         if (waits_for_list(a) && (a->pending == 0 || (!a->looked && a->pending < WINDOW)))
-            look(a);
+            arrange_look(a);
         if (a->pending > 0)
             return;
         end_step(a);
     }
-    finish(a, ARRANGE_OK);
+    arrange_finish(a, ARRANGE_OK);
 }
 
 bool arrange_is_needed(const struct plan *p, enum arrange_what what)
@@ -468,7 +472,7 @@ struct arrange *arrange_start(struct imapc *target, struct plan *plan, enum arra
     a->refused = xcalloc(plan->subscribe.n + 1, sizeof(*a->refused));
     if (what & ARRANGE_MAILBOXES)
         make_wanted(a);
-    go_on(a);
+    arrange_go_on(a);
     return a;
 }
 
@@ -479,6 +483,6 @@ void arrange_cancel(struct arrange **ap)
     *ap = NULL;
     if (!a)
         return;
-    forget_commands(a);
-    release(a);
+    arrange_forget_commands(a);
+    arrange_release(a);
 }

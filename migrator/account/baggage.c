@@ -28,7 +28,7 @@ struct baggage {
     char *local; /* of the login name, what stands before the "@"; owned */
 };
 
-static void finish(struct baggage *b, enum baggage_rc rc, const char *why)
+static void baggage_finish(struct baggage *b, enum baggage_rc rc, const char *why)
 {
     baggage_fn fn = b->fn;
 
@@ -85,18 +85,18 @@ const struct findings *baggage_findings(const struct baggage *b)
 
 /* ---- look: source, target, fingerprint */
 
-static void on_same(void *owner, enum route_rc rc, const char *detail)
+static void baggage_on_same(void *owner, enum route_rc rc, const char *detail)
 {
     struct baggage *b = owner;
 
     if (rc == ROUTE_REFUSED)
         findings_add(b->findings, FINDING_SAME_ACCOUNT, "", 0, "the same account as %s", detail);
     if (rc == ROUTE_LOST)
-        finish(b, BAGGAGE_LOST, "");
+        baggage_finish(b, BAGGAGE_LOST, "");
     else if (rc != ROUTE_OK && rc != ROUTE_REFUSED)
-        finish(b, BAGGAGE_STORE, "Redis does not answer");
+        baggage_finish(b, BAGGAGE_STORE, "Redis does not answer");
     else
-        finish(b, BAGGAGE_OK, "");
+        baggage_finish(b, BAGGAGE_OK, "");
 }
 
 static void ask_store(struct baggage *b, const struct fingerprint *f)
@@ -105,11 +105,11 @@ static void ask_store(struct baggage *b, const struct fingerprint *f)
 
     for (size_t i = 0; i < f->n; i++)
         marks[i] = f->marks[i];
-    route_fingerprint(b->move->m->store, &b->move->job, marks, f->n, on_same, b);
+    route_fingerprint(b->move->m->store, &b->move->job, marks, f->n, baggage_on_same, b);
 }
 
 /* All is read at the same time; what it says is asked of the store once everything is there. */
-static void settle(struct baggage *b)
+static void baggage_settle(struct baggage *b)
 {
     if (!b->looking || !b->source || !b->target || b->fingerprint)
         return;
@@ -121,7 +121,7 @@ static void settle(struct baggage *b)
     if (b->marks.n > 0)
         ask_store(b, &b->marks);
     else
-        finish(b, BAGGAGE_OK, "");
+        baggage_finish(b, BAGGAGE_OK, "");
 }
 
 static void fail_down(struct baggage *b, const struct imapc *c)
@@ -130,7 +130,7 @@ static void fail_down(struct baggage *b, const struct imapc *c)
     details_read_cancel(&b->reading[1]);
     fingerprint_read_cancel(&b->fingerprint);
     b->looking = false;
-    finish(b, BAGGAGE_DOWN, imapc_error(c));
+    baggage_finish(b, BAGGAGE_DOWN, imapc_error(c));
 }
 
 static void on_fingerprint(void *owner, bool ok, const struct fingerprint *f)
@@ -141,7 +141,7 @@ static void on_fingerprint(void *owner, bool ok, const struct fingerprint *f)
     b->marks = *f;
     b->read = ok;
     if (ok)
-        settle(b);
+        baggage_settle(b);
     else if (b->looking)
         fail_down(b, b->lane->source);
 }
@@ -154,17 +154,17 @@ static void on_details(struct baggage *b, struct details *d, bool of_target)
     else
         b->source = d;
     if (d)
-        settle(b);
+        baggage_settle(b);
     else
         fail_down(b, of_target ? b->lane->target : b->lane->source);
 }
 
-static void on_source(void *owner, struct details *d)
+static void baggage_on_source(void *owner, struct details *d)
 {
     on_details(owner, d, false);
 }
 
-static void on_target(void *owner, struct details *d)
+static void baggage_on_target(void *owner, struct details *d)
 {
     on_details(owner, d, true);
 }
@@ -203,8 +203,8 @@ void baggage_look(struct baggage *b, struct lane *lane, const struct plan *plan,
     b->names = xcalloc(plan->n + 1, sizeof(*b->names));
     for (size_t i = 0; i < plan->n; i++)
         b->names[i] = plan->items[i].source->name;
-    b->source = read_details(b, lane->source, &b->reading[0], plan->n, on_source);
-    b->target = read_details(b, lane->target, &b->reading[1], 0, on_target);
+    b->source = read_details(b, lane->source, &b->reading[0], plan->n, baggage_on_source);
+    b->target = read_details(b, lane->target, &b->reading[1], 0, baggage_on_target);
     loop_defer(b->move->m->loop, &b->task); /* all may be there */
 }
 
@@ -216,19 +216,19 @@ static void on_carried(void *owner, bool ok)
 
     b->carry = NULL;
     b->done = ok;
-    finish(b, ok ? BAGGAGE_OK : BAGGAGE_DOWN, ok ? "" : imapc_error(b->lane->target));
+    baggage_finish(b, ok ? BAGGAGE_OK : BAGGAGE_DOWN, ok ? "" : imapc_error(b->lane->target));
 }
 
-static void on_task(struct loop_task *task)
+static void baggage_on_task(struct loop_task *task)
 {
     struct baggage *b = CONTAINER_OF(task, struct baggage, task);
 
     if (b->looking) {
-        settle(b);
+        baggage_settle(b);
         return;
     }
     b->done = true;
-    finish(b, BAGGAGE_OK, "");
+    baggage_finish(b, BAGGAGE_OK, "");
 }
 
 void baggage_bring(struct baggage *b, struct lane *lane, baggage_fn fn, void *owner)
@@ -261,7 +261,7 @@ struct baggage *baggage_new(const struct move *move, bool only_look)
     b->only_look = only_look;
     b->done = move->back;
     b->findings = findings_new(NULL);
-    b->task.fn = on_task;
+    b->task.fn = baggage_on_task;
     b->local = xspandup(span_of(move->login, strcspn(move->login, "@")));
     b->self.names[n++] = move->login;
     b->self.names[n++] = b->local;

@@ -74,7 +74,7 @@ static void carry_free(struct carry *c)
     free(c);
 }
 
-static void forget_commands(struct carry *c)
+static void carry_forget_commands(struct carry *c)
 {
     for (size_t i = 0; i < WINDOW; i++)
         imapc_forget(c->request.target, &c->ops[i]);
@@ -88,13 +88,13 @@ void carry_cancel(struct carry **cp)
     if (!c)
         return;
     details_read_cancel(&c->reading);
-    forget_commands(c);
+    carry_forget_commands(c);
     carry_free(c);
 }
 
-static void finish(struct carry *c, bool ok)
+static void carry_finish(struct carry *c, bool ok)
 {
-    forget_commands(c);
+    carry_forget_commands(c);
     c->fn(c->owner, ok);
     carry_free(c);
 }
@@ -136,7 +136,7 @@ static void each_annotation(struct carry *c, size_t i, annotation_fn fn)
 
 /* ---- findings */
 
-static const char *refusal_of(const struct carry *c, size_t i)
+static const char *carry_refusal_of(const struct carry *c, size_t i)
 {
     return c->wanted[i].refusal ? c->wanted[i].refusal : "";
 }
@@ -148,7 +148,7 @@ static void name_right(struct carry *c, size_t i, const struct rights_entry *e, 
     findings_add(c->request.findings, FINDING_ACL, c->wanted[i].source_name, 0, "%s of %.100s %s%s%s",
                  missing, e->who,
                  has ? "is not taken" : "can't be kept: the target has no access control lists",
-                 *refusal_of(c, i) ? ": " : "", refusal_of(c, i));
+                 *carry_refusal_of(c, i) ? ": " : "", carry_refusal_of(c, i));
 }
 
 static void name_annotation(struct carry *c, size_t i, const struct annotation *a)
@@ -156,7 +156,7 @@ static void name_annotation(struct carry *c, size_t i, const struct annotation *
     bool has = details_has_annotations(c->request.target);
 
     findings_add(c->request.findings, has ? FINDING_METADATA : FINDING_NO_METADATA, c->wanted[i].source_name,
-                 0, "%.100s%s%s", a->entry, *refusal_of(c, i) ? ": " : "", refusal_of(c, i));
+                 0, "%.100s%s%s", a->entry, *carry_refusal_of(c, i) ? ": " : "", carry_refusal_of(c, i));
 }
 
 static void name_all(struct carry *c)
@@ -172,7 +172,7 @@ static void name_all(struct carry *c)
 
 static void on_set(void *owner, const struct imapc_end *end);
 
-static struct op *free_op(struct carry *c)
+static struct op *carry_free_op(struct carry *c)
 {
     for (size_t i = 0; i < WINDOW; i++)
         if (!c->ops[i].c)
@@ -182,7 +182,7 @@ static struct op *free_op(struct carry *c)
 
 static void send_set(struct carry *c, size_t i, struct imap_writer *w)
 {
-    struct op *op = free_op(c);
+    struct op *op = carry_free_op(c);
 
     *op = (struct op){c, i};
     c->pending++;
@@ -197,7 +197,7 @@ static void set_right(struct carry *c, size_t i, const struct rights_entry *e, c
     struct imap_writer w;
 
     rights_write(&letters, missing, details_old_rights(c->request.target), lost);
-    if (letters.len > 0 && details_has_rights(c->request.target) && free_op(c)) {
+    if (letters.len > 0 && details_has_rights(c->request.target) && carry_free_op(c)) {
         imap_writer_init(&w, imapc_literals(c->request.target));
         imap_write_raw(&w, "SETACL ");
         imap_write_astring(&w, span_str(c->wanted[i].target_name));
@@ -215,7 +215,7 @@ static void set_annotation(struct carry *c, size_t i, const struct annotation *a
     bool is_private = !strncmp(a->entry, "/private", 8);
     struct imap_writer w;
 
-    if (!details_has_annotations(c->request.target) || !free_op(c))
+    if (!details_has_annotations(c->request.target) || !carry_free_op(c))
         return;
     imap_writer_init(&w, imapc_literals(c->request.target));
     imap_write_raw(&w, draft ? "SETANNOTATION " : "SETMETADATA ");
@@ -253,7 +253,7 @@ static void on_set(void *owner, const struct imapc_end *end)
     op->c = NULL;
     c->pending--;
     if (end->rc == IMAPC_DOWN) {
-        finish(c, false);
+        carry_finish(c, false);
         return;
     }
     if (end->rc != IMAPC_OK) {
@@ -288,14 +288,14 @@ static bool is_complete(struct carry *c)
     return c->next == 0;
 }
 
-static void on_read(void *owner, struct details *d)
+static void carry_on_read(void *owner, struct details *d)
 {
     struct carry *c = owner;
 
     c->reading = NULL;
     c->there = d;
     if (!d) {
-        finish(c, false);
+        carry_finish(c, false);
         return;
     }
     bool complete = is_complete(c);
@@ -306,12 +306,12 @@ static void on_read(void *owner, struct details *d)
     }
     if (!complete)
         name_all(c);
-    finish(c, true);
+    carry_finish(c, true);
 }
 
 static void read_target(struct carry *c)
 {
-    c->reading = details_read(c->request.target, c->names, c->n - 1, false, on_read, c);
+    c->reading = details_read(c->request.target, c->names, c->n - 1, false, carry_on_read, c);
 }
 
 struct carry *carry_start(const struct carry_request *q, carry_fn fn, void *owner)

@@ -89,14 +89,14 @@ struct details *details_none(size_t n)
 
 /* ---- the end */
 
-static void read_free(struct details_read *r)
+static void details_read_free(struct details_read *r)
 {
     details_free(&r->d);
     free(r->sorted);
     free(r);
 }
 
-static void forget_commands(struct details_read *r)
+static void details_forget_commands(struct details_read *r)
 {
     for (size_t i = 0; i < KINDS; i++)
         imapc_forget(r->c, &r->ops[i]);
@@ -109,8 +109,8 @@ void details_read_cancel(struct details_read **rp)
     *rp = NULL;
     if (!r)
         return;
-    forget_commands(r);
-    read_free(r);
+    details_forget_commands(r);
+    details_read_free(r);
 }
 
 /* A mailbox without annotations is answered by an OK alone, one without rights is not. */
@@ -122,7 +122,7 @@ static void count_untold(struct details_read *r)
         r->d->untold_rights += !r->d->items[i].told;
 }
 
-static void finish(struct details_read *r, bool ok)
+static void details_finish(struct details_read *r, bool ok)
 {
     struct details *d = ok ? r->d : NULL;
 
@@ -133,9 +133,9 @@ static void finish(struct details_read *r, bool ok)
         count_untold(r);
         r->d = NULL;
     }
-    forget_commands(r);
+    details_forget_commands(r);
     r->fn(r->owner, d);
-    read_free(r);
+    details_read_free(r);
 }
 
 /* ---- answers */
@@ -145,7 +145,7 @@ static int compare_places(const void *a, const void *b)
     return strcmp(((const struct place *)a)->name, ((const struct place *)b)->name);
 }
 
-static struct mailbox_details *find(struct details_read *r, const struct imap_value *name)
+static struct mailbox_details *details_find(struct details_read *r, const struct imap_value *name)
 {
     struct span bytes;
 
@@ -158,7 +158,7 @@ static struct mailbox_details *find(struct details_read *r, const struct imap_va
     return p ? &r->d->items[p->item] : NULL;
 }
 
-static bool is_empty(const struct imap_value *v)
+static bool details_is_empty(const struct imap_value *v)
 {
     struct span bytes;
 
@@ -168,7 +168,7 @@ static bool is_empty(const struct imap_value *v)
 /* What is not understood is not told, and counted as that. */
 static void take_rights(struct details_read *r, const struct imap_value *data)
 {
-    struct mailbox_details *m = find(r, data);
+    struct mailbox_details *m = details_find(r, data);
 
     if (m && !(m->told = rights_take(&m->rights, data, details_old_rights(r->c))))
         rights_free(&m->rights);
@@ -178,7 +178,7 @@ static void take_rights(struct details_read *r, const struct imap_value *data)
 static enum imapc_taken take_annotations(struct details_read *r, const struct imap_resp *resp,
                                          const struct imap_value *data)
 {
-    struct mailbox_details *m = is_empty(data) ? NULL : find(r, data);
+    struct mailbox_details *m = details_is_empty(data) ? NULL : details_find(r, data);
     bool ok = data != NULL, unasked = data && !(data->next && data->next->kind == IMAP_LIST) &&
                                       span_is_ci(resp->word, "METADATA");
 
@@ -186,12 +186,13 @@ static enum imapc_taken take_annotations(struct details_read *r, const struct im
         return IMAPC_TAKEN;
     if (m)
         ok = annotations_take(&m->annotations, resp, data, false);
-    else if (is_empty(data))
+    else if (details_is_empty(data))
         ok = annotations_take(&r->d->account, resp, data, true);
     return ok ? IMAPC_TAKEN : IMAPC_ODD;
 }
 
-static enum imapc_taken on_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken details_on_data(void *owner, const struct imap_resp *resp,
+                                        const struct imap_value *data)
 {
     struct op *op = owner;
     struct details_read *r = op->r;
@@ -209,26 +210,26 @@ static enum imapc_taken on_data(void *owner, const struct imap_resp *resp, const
     return IMAPC_TAKEN;
 }
 
-static void go_on(struct details_read *r);
+static void details_go_on(struct details_read *r);
 
-static void on_end(void *owner, const struct imapc_end *end)
+static void details_on_end(void *owner, const struct imapc_end *end)
 {
     struct op *op = owner;
     struct details_read *r = op->r;
 
     r->pending[op->kind]--;
     if (end->rc == IMAPC_DOWN) {
-        finish(r, false);
+        details_finish(r, false);
         return;
     }
     r->luck[op->kind].answered |= end->rc == IMAPC_OK;
     r->luck[op->kind].refused += end->rc != IMAPC_OK;
-    go_on(r);
+    details_go_on(r);
 }
 
 /* ---- questions */
 
-static void ask(struct details_read *r, enum kind kind, const char *name)
+static void details_ask(struct details_read *r, enum kind kind, const char *name)
 {
     bool draft = !imap_caps_has(imapc_caps(r->c), CAP_METADATA);
     struct imap_writer w;
@@ -255,8 +256,8 @@ static void ask(struct details_read *r, enum kind kind, const char *name)
     if (kind == ANNOTATIONS || kind == ACCOUNT)
         imap_write_raw(&w, draft ? " \"*\" (\"value.priv\" \"value.shared\")" : " (/private /shared)");
     imapc_send(r->c, &w,
-               &(struct imapc_command){.data = on_data,
-                                       .end = on_end,
+               &(struct imapc_command){.data = details_on_data,
+                                       .end = details_on_end,
                                        .owner = &r->ops[kind],
                                        .mailbox = kind == RIGHTS || kind == ANNOTATIONS ? name : NULL});
     r->pending[kind]++;
@@ -280,19 +281,19 @@ static size_t window_of(const struct details_read *r, enum kind k)
     return r->luck[k].answered ? WINDOW : IN_VAIN;
 }
 
-static void go_on(struct details_read *r)
+static void details_go_on(struct details_read *r)
 {
     size_t pending = r->starting;
 
     for (enum kind k = 0; k < KINDS; k++) {
         while (r->next[k] < questions_of(r, k) && r->pending[k] < window_of(r, k)) {
             size_t i = r->next[k]++;
-            ask(r, k, k == ACCOUNT ? "" : k == QUOTA ? "INBOX" : r->names[i]);
+            details_ask(r, k, k == ACCOUNT ? "" : k == QUOTA ? "INBOX" : r->names[i]);
         }
         pending += r->pending[k];
     }
     if (pending == 0)
-        finish(r, true);
+        details_finish(r, true);
 }
 
 /* Nothing to ask: that is told from a command of no effect, since nobody is called back before the start
@@ -303,9 +304,9 @@ static void on_noop(void *owner, const struct imapc_end *end)
 
     op->r->starting = false;
     if (end->rc == IMAPC_DOWN)
-        finish(op->r, false);
+        details_finish(op->r, false);
     else
-        go_on(op->r);
+        details_go_on(op->r);
 }
 
 struct details_read *details_read(struct imapc *c, const char *const *names, size_t n, bool quota,
@@ -331,6 +332,6 @@ struct details_read *details_read(struct imapc *c, const char *const *names, siz
         r->ops[i] = (struct op){r, (enum kind)i};
     r->starting = true;
     imapc_sendf(c, &(struct imapc_command){.end = on_noop, .owner = &r->ops[QUOTA]}, "NOOP");
-    go_on(r);
+    details_go_on(r);
     return r;
 }

@@ -19,7 +19,7 @@ struct fingerprint_read {
     struct fingerprint found;
 };
 
-static void read_free(struct fingerprint_read *r)
+static void fingerprint_read_free(struct fingerprint_read *r)
 {
     hasher_free(&r->hasher);
     free(r);
@@ -33,16 +33,16 @@ void fingerprint_read_cancel(struct fingerprint_read **rp)
     if (!r)
         return;
     imapc_forget(r->c, r);
-    read_free(r);
+    fingerprint_read_free(r);
 }
 
-static void finish(struct fingerprint_read *r, bool ok)
+static void fingerprint_finish(struct fingerprint_read *r, bool ok)
 {
     if (r->found.n < 2 || r->uidvalidity == 0)
         r->found.n = 0;
     imapc_forget(r->c, r);
     r->fn(r->owner, ok, &r->found);
-    read_free(r);
+    fingerprint_read_free(r);
 }
 
 /* ---- FETCH */
@@ -63,7 +63,8 @@ static void add_mark(struct fingerprint_read *r, struct span uid, struct span da
     free(head);
 }
 
-static enum imapc_taken on_fetch_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken fingerprint_on_fetch_data(void *owner, const struct imap_resp *resp,
+                                                  const struct imap_value *data)
 {
     struct fingerprint_read *r = owner;
     struct span uid, date, header;
@@ -86,7 +87,7 @@ static enum imapc_taken on_fetch_data(void *owner, const struct imap_resp *resp,
 
 static void read_inbox(struct fingerprint_read *r, uint32_t messages);
 
-static void on_fetched(void *owner, const struct imapc_end *end)
+static void fingerprint_on_fetched(void *owner, const struct imapc_end *end)
 {
     struct fingerprint_read *r = owner;
     bool usable = end->rc != IMAPC_DOWN && r->uidvalidity > 0 && r->exists > 1;
@@ -97,7 +98,7 @@ static void on_fetched(void *owner, const struct imapc_end *end)
     } else if (usable && r->found.n < 2 && r->asked > r->exists) {
         read_inbox(r, r->exists); /* a server that gives nothing when it is asked for more than there is */
     } else {
-        finish(r, end->rc != IMAPC_DOWN);
+        fingerprint_finish(r, end->rc != IMAPC_DOWN);
     }
 }
 
@@ -137,8 +138,11 @@ static void read_inbox(struct fingerprint_read *r, uint32_t messages)
     r->found.n = 0;
     imapc_sendf(r->c, &(struct imapc_command){.data = on_select_data, .end = on_selected, .owner = r, .mailbox = "INBOX"},
                 "%s INBOX", r->selecting ? "SELECT" : "EXAMINE");
-    imapc_sendf(r->c, &(struct imapc_command){.data = on_fetch_data, .end = on_fetched, .owner = r, .mailbox = "INBOX"},
-                "FETCH 1:%u (UID INTERNALDATE BODY.PEEK[HEADER]<0.8192>)", messages);
+    imapc_sendf(
+        r->c,
+        &(struct imapc_command){
+            .data = fingerprint_on_fetch_data, .end = fingerprint_on_fetched, .owner = r, .mailbox = "INBOX"},
+        "FETCH 1:%u (UID INTERNALDATE BODY.PEEK[HEADER]<0.8192>)", messages);
 }
 
 struct fingerprint_read *fingerprint_read(struct imapc *source, fingerprint_fn fn, void *owner)

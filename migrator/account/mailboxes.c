@@ -85,23 +85,23 @@ void mailboxes_free(struct mailboxes **mp)
     free(m);
 }
 
-static int compare_names(const char *a, const char *b)
+static int mailboxes_compare_names(const char *a, const char *b)
 {
     bool a_inbox = !strcmp(a, "INBOX"), b_inbox = !strcmp(b, "INBOX");
 
     return a_inbox != b_inbox ? (a_inbox ? -1 : 1) : strcmp(a, b);
 }
 
-static int compare_mailboxes(const void *a, const void *b)
+static int mailboxes_compare(const void *a, const void *b)
 {
-    return compare_names(((const struct mailbox *)a)->name, ((const struct mailbox *)b)->name);
+    return mailboxes_compare_names(((const struct mailbox *)a)->name, ((const struct mailbox *)b)->name);
 }
 
 struct mailbox *mailboxes_find(const struct mailboxes *m, const char *name)
 {
     struct mailbox wanted = {.name = (char *)name};
 
-    return m->n ? bsearch(&wanted, m->items, m->n, sizeof(wanted), compare_mailboxes) : NULL;
+    return m->n ? bsearch(&wanted, m->items, m->n, sizeof(wanted), mailboxes_compare) : NULL;
 }
 
 /* ---- the end */
@@ -118,7 +118,7 @@ static void forget_entries(struct mailboxes_read *r)
     }
 }
 
-static void read_free(struct mailboxes_read *r)
+static void mailboxes_read_free(struct mailboxes_read *r)
 {
     forget_entries(r);
     for (size_t i = 0; i < r->n_spaces; i++)
@@ -137,18 +137,18 @@ void mailboxes_read_cancel(struct mailboxes_read **rp)
     if (!r)
         return;
     imapc_forget(r->c, r);
-    read_free(r);
+    mailboxes_read_free(r);
 }
 
 static void end_failed(struct mailboxes_read *r, enum mailboxes_rc rc, const char *why)
 {
     imapc_forget(r->c, r);
     r->fn(r->owner, rc, NULL, why);
-    read_free(r);
+    mailboxes_read_free(r);
 }
 
 /* A tagged answer: true, go on; false: the reading is over. */
-static bool answered(struct mailboxes_read *r, const struct imapc_end *end, const char *what)
+static bool mailboxes_answered(struct mailboxes_read *r, const struct imapc_end *end, const char *what)
 {
     if (end->rc == IMAPC_OK && !r->bad)
         return true;
@@ -188,7 +188,7 @@ static void take_entries(struct mailboxes_read *r)
         HASH_DEL(r->entries, e);
         free(e);
     }
-    qsort(m->items, m->n, sizeof(*m->items), compare_mailboxes);
+    qsort(m->items, m->n, sizeof(*m->items), mailboxes_compare);
 }
 
 static void end_ok(struct mailboxes_read *r)
@@ -197,12 +197,12 @@ static void end_ok(struct mailboxes_read *r)
     struct mailboxes *m = r->m;
     r->m = NULL;
     r->fn(r->owner, MAILBOXES_OK, m, "");
-    read_free(r);
+    mailboxes_read_free(r);
 }
 
 /* ---- what was not understood */
 
-static void on_odd(void *owner, const struct imapc_odd *odd)
+static void mailboxes_on_odd(void *owner, const struct imapc_odd *odd)
 {
     struct mailboxes_read *r = owner;
 
@@ -222,12 +222,12 @@ static enum imapc_taken odd_about(struct mailboxes_read *r, struct span name)
 
 /* ---- STATUS */
 
-static char *spelled(struct span name)
+static char *mailboxes_spelled(struct span name)
 {
     return span_is_ci(name, "INBOX") ? xstrdup("INBOX") : xspandup(name);
 }
 
-static struct entry *find_entry(struct mailboxes_read *r, const char *name)
+static struct entry *mailboxes_find_entry(struct mailboxes_read *r, const char *name)
 {
     struct entry *e;
 
@@ -252,7 +252,8 @@ static void take_status_items(const struct mailboxes_read *r, struct mailbox *m,
         m->bytes = 0;
 }
 
-static enum imapc_taken on_status_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken mailboxes_on_status_data(void *owner, const struct imap_resp *resp,
+                                                 const struct imap_value *data)
 {
     struct mailboxes_read *r = owner;
     struct span name;
@@ -262,8 +263,8 @@ static enum imapc_taken on_status_data(void *owner, const struct imap_resp *resp
     const struct imap_value *items = imap_value_at(data, 1);
     if (!imap_value_string(data, &name) || !items || items->kind != IMAP_LIST)
         return IMAPC_ODD;
-    char *key = spelled(name);
-    struct entry *e = find_entry(r, key);
+    char *key = mailboxes_spelled(name);
+    struct entry *e = mailboxes_find_entry(r, key);
     free(key);
     if (e)
         take_status_items(r, &e->mailbox, items);
@@ -276,7 +277,7 @@ static void on_status_end(void *owner, const struct imapc_end *end)
     struct mailboxes_read *r = owner;
 
     if (end->rc == IMAPC_DOWN) {
-        answered(r, end, "STATUS");
+        mailboxes_answered(r, end, "STATUS");
         return;
     }
     if (--r->pending == 0)
@@ -292,10 +293,13 @@ static void write_items(const struct mailboxes_read *r, struct imap_writer *w)
                    r->ask == MAILBOXES_SIZES && imap_caps_has(caps, CAP_STATUS_SIZE) ? " SIZE" : "");
 }
 
-static void send_status(struct mailboxes_read *r, const char *name)
+static void mailboxes_send_status(struct mailboxes_read *r, const char *name)
 {
-    struct imapc_command c = {
-        .data = on_status_data, .end = on_status_end, .owner = r, .odd = on_odd, .mailbox = name};
+    struct imapc_command c = {.data = mailboxes_on_status_data,
+                              .end = on_status_end,
+                              .owner = r,
+                              .odd = mailboxes_on_odd,
+                              .mailbox = name};
     struct imap_writer w;
 
     imap_writer_init(&w, imapc_literals(r->c));
@@ -315,7 +319,7 @@ static void ask_statuses(struct mailboxes_read *r)
     HASH_ITER(hh, r->entries, e, next)
     if (r->ask != MAILBOXES_NAMES &&
         (e->mailbox.flags & (MAILBOX_LISTED | MAILBOX_NO_SELECT | MAILBOX_HAS_STATUS)) == MAILBOX_LISTED)
-        send_status(r, e->mailbox.name);
+        mailboxes_send_status(r, e->mailbox.name);
     if (r->pending == 0)
         end_ok(r);
 }
@@ -378,7 +382,7 @@ static bool read_separator(const struct imap_value *v, char *separator)
 
 /* Behind the name comes nothing, or a list (RFC 5258). Domino sends names with blanks as they are: then the first word
  * may be another mailbox's name. A name without a byte is the root, where it is no mailbox. */
-static bool is_name(const struct imap_value *v, bool no_select)
+static bool mailboxes_is_name(const struct imap_value *v, bool no_select)
 {
     struct span name;
     const struct imap_value *more = v ? v->next : NULL;
@@ -400,12 +404,13 @@ bool list_line_read(const struct imap_value *data, struct list_line *line)
         line->no_select = false; /* it may say something else */
         line->special_use = 0;
     }
-    return is_name(imap_value_at(data, 2), line->no_select) && imap_value_string(imap_value_at(data, 2), &line->name);
+    return mailboxes_is_name(imap_value_at(data, 2), line->no_select) &&
+           imap_value_string(imap_value_at(data, 2), &line->name);
 }
 
-static struct entry *add_entry(struct mailboxes_read *r, const char *name)
+static struct entry *mailboxes_add_entry(struct mailboxes_read *r, const char *name)
 {
-    struct entry *e = find_entry(r, name);
+    struct entry *e = mailboxes_find_entry(r, name);
 
     if (e)
         return e;
@@ -459,13 +464,13 @@ static void take_listed(struct mailboxes_read *r, struct entry *e, const struct 
 
 enum list_of { OF_LIST, OF_LSUB, OF_SUBSCRIBED };
 
-static void take_line(struct mailboxes_read *r, const struct list_line *line, enum list_of of)
+static void mailboxes_take_line(struct mailboxes_read *r, const struct list_line *line, enum list_of of)
 {
     /* In LSUB it says that only a mailbox below is subscribed (RFC 3501 6.3.9); Courier lists such for "*" too. */
     if (line->name.len == 0 || (of == OF_LSUB && line->no_select))
         return;
-    char *name = spelled(line->name);
-    struct entry *e = is_personal(r, name) ? add_entry(r, name) : NULL;
+    char *name = mailboxes_spelled(line->name);
+    struct entry *e = is_personal(r, name) ? mailboxes_add_entry(r, name) : NULL;
     if (e && of != OF_LIST)
         e->mailbox.flags |= MAILBOX_SUBSCRIBED;
     else if (e)
@@ -481,11 +486,12 @@ static enum imapc_taken on_list_item(struct mailboxes_read *r, const struct imap
 
     if (!list_line_read(data, &line))
         return odd_about(r, (struct span){0});
-    take_line(r, &line, of);
+    mailboxes_take_line(r, &line, of);
     return line.whole ? IMAPC_TAKEN : odd_about(r, line.name);
 }
 
-static enum imapc_taken on_lsub_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken mailboxes_on_lsub_data(void *owner, const struct imap_resp *resp,
+                                               const struct imap_value *data)
 {
     if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "LSUB"))
         return IMAPC_NOT_MINE;
@@ -505,7 +511,7 @@ static void on_subscribed_end(void *owner, const struct imapc_end *end)
 
     if (is_not_there(end))
         r->m->subscriptions_untold = true;
-    else if (!answered(r, end, "LIST (SUBSCRIBED)"))
+    else if (!mailboxes_answered(r, end, "LIST (SUBSCRIBED)"))
         return;
     ask_statuses(r);
 }
@@ -517,27 +523,29 @@ static void on_lsub_end(void *owner, const struct imapc_end *end)
     bool extended = imap_caps_has(caps, CAP_LIST_EXTENDED) || imap_caps_has(caps, CAP_IMAP4REV2);
 
     if (is_not_there(end) && extended && !r->bad) {
-        imapc_sendf(r->c,
-                    &(struct imapc_command){
-                        .data = on_subscribed_data, .end = on_subscribed_end, .owner = r, .odd = on_odd},
-                    "LIST (SUBSCRIBED) \"\" \"*\"");
+        imapc_sendf(
+            r->c,
+            &(struct imapc_command){
+                .data = on_subscribed_data, .end = on_subscribed_end, .owner = r, .odd = mailboxes_on_odd},
+            "LIST (SUBSCRIBED) \"\" \"*\"");
         return;
     }
     if (is_not_there(end))
         r->m->subscriptions_untold = true;
-    else if (!answered(r, end, "LSUB"))
+    else if (!mailboxes_answered(r, end, "LSUB"))
         return;
     ask_statuses(r);
 }
 
-static void ask_list(struct mailboxes_read *r);
+static void mailboxes_ask_list(struct mailboxes_read *r);
 
-static enum imapc_taken on_list_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken mailboxes_on_list_data(void *owner, const struct imap_resp *resp,
+                                               const struct imap_value *data)
 {
     struct mailboxes_read *r = owner;
 
     if (resp->kind == RESP_DATA && r->way == LIST_STATUSES && span_is_ci(resp->word, "STATUS"))
-        return on_status_data(r, resp, data);
+        return mailboxes_on_status_data(r, resp, data);
     if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "LIST"))
         return IMAPC_NOT_MINE;
     if (!r->spaces_known)
@@ -597,19 +605,19 @@ static void on_list_end(void *owner, const struct imapc_end *end)
     if ((end->rc == IMAPC_NO || end->rc == IMAPC_BAD) && r->way != LIST_PLAIN) {
         imapc_forget(r->c, r);
         r->way--;
-        ask_list(r);
+        mailboxes_ask_list(r);
         return;
     }
-    if (!answered(r, end, "LIST"))
+    if (!mailboxes_answered(r, end, "LIST"))
         return;
     /* There is an INBOX, whether it is listed or not (RFC 3501 5.1). */
-    struct entry *inbox = add_entry(r, "INBOX");
+    struct entry *inbox = mailboxes_add_entry(r, "INBOX");
     if (inbox)
         inbox->mailbox.flags = (inbox->mailbox.flags | MAILBOX_LISTED) & ~(unsigned)MAILBOX_NO_SELECT;
     settle_separator(r);
 }
 
-static void ask_list(struct mailboxes_read *r)
+static void mailboxes_ask_list(struct mailboxes_read *r)
 {
     struct imap_writer w;
 
@@ -624,8 +632,11 @@ static void ask_list(struct mailboxes_read *r)
         imap_write_raw(&w, ")");
     }
     imapc_send(r->c, &w,
-               &(struct imapc_command){.data = on_list_data, .end = on_list_end, .owner = r, .odd = on_odd});
-    imapc_sendf(r->c, &(struct imapc_command){.data = on_lsub_data, .end = on_lsub_end, .owner = r, .odd = on_odd},
+               &(struct imapc_command){
+                   .data = mailboxes_on_list_data, .end = on_list_end, .owner = r, .odd = mailboxes_on_odd});
+    imapc_sendf(r->c,
+                &(struct imapc_command){
+                    .data = mailboxes_on_lsub_data, .end = on_lsub_end, .owner = r, .odd = mailboxes_on_odd},
                 "LSUB \"\" \"*\"");
 }
 
@@ -702,7 +713,7 @@ static void on_spaces_end(void *owner, const struct imapc_end *end)
     struct mailboxes_read *r = owner;
     size_t i = 0;
 
-    if (!answered(r, end, "NAMESPACE"))
+    if (!mailboxes_answered(r, end, "NAMESPACE"))
         return;
     while (i < r->n_spaces && !r->spaces[i].personal)
         i++;
@@ -721,7 +732,8 @@ static void on_spaces_end(void *owner, const struct imapc_end *end)
 struct mailboxes_read *mailboxes_read(struct imapc *c, enum mailboxes_ask ask, mailboxes_fn fn, void *owner)
 {
     struct mailboxes_read *r = xcalloc(1, sizeof(*r));
-    struct imapc_command cmd = {.data = on_namespace_data, .end = on_spaces_end, .owner = r, .odd = on_odd};
+    struct imapc_command cmd = {
+        .data = on_namespace_data, .end = on_spaces_end, .owner = r, .odd = mailboxes_on_odd};
 
     r->c = c;
     r->ask = ask;
@@ -735,6 +747,6 @@ struct mailboxes_read *mailboxes_read(struct imapc *c, enum mailboxes_ask ask, m
         imapc_sendf(c, &cmd, "LIST \"\" \"\"");
     }
     r->way = way_of(r);
-    ask_list(r);
+    mailboxes_ask_list(r);
     return r;
 }

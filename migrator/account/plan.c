@@ -140,7 +140,7 @@ static bool is_gmail(const char *name)
     return !strncmp(name, "[Gmail]/", 8) || !strncmp(name, "[Google Mail]/", 14);
 }
 
-static bool was_copied(const struct planning *g, const struct mailbox *m)
+static bool plan_was_copied(const struct planning *g, const struct mailbox *m)
 {
     return g->request->was_copied && g->request->was_copied(g->request->owner, m->name);
 }
@@ -151,7 +151,7 @@ static bool stays_as_view(struct planning *g, const struct mailbox *m)
 {
     bool all = m->special_use & USE_ALL, counted = m->flags & MAILBOX_HAS_STATUS;
 
-    if (!is_view(m) || is_renamed(g, m->name) || was_copied(g, m) ||
+    if (!is_view(m) || is_renamed(g, m->name) || plan_was_copied(g, m) ||
         (all && counted && m->status.messages < g->biggest))
         return false;
     if (all && is_gmail(m->name))
@@ -192,7 +192,7 @@ static void compare_use(struct planning *g, const struct mailbox *m, const struc
     buf_free(&use_there);
 }
 
-static void add_item(struct planning *g, const struct mailbox *m, const char *target_name)
+static void plan_add_item(struct planning *g, const struct mailbox *m, const char *target_name)
 {
     const struct mailbox *there = mailboxes_find(g->request->target, target_name);
     struct view_place place = place_of(g, m->name);
@@ -221,7 +221,7 @@ static void plan_mailbox(struct planning *g, const struct mailbox *m)
     if (to_target(g, m, &name)) {
         const struct mailbox *there = mailboxes_find(g->request->target, buf_str(&name));
         if (holds)
-            add_item(g, m, buf_str(&name));
+            plan_add_item(g, m, buf_str(&name));
         if ((m->flags & MAILBOX_SUBSCRIBED) && !(there && (there->flags & MAILBOX_SUBSCRIBED)))
             add_name(&g->plan->subscribe, buf_str(&name));
     } else if (holds) {
@@ -248,7 +248,7 @@ static void plan_unsubscribe(struct planning *g, const struct mailbox *there)
 
 /* ---- two that would become one */
 
-static int compare_targets(const void *a, const void *b)
+static int plan_compare_targets(const void *a, const void *b)
 {
     const struct plan_item *x = *(const struct plan_item *const *)a, *y = *(const struct plan_item *const *)b;
     int c = strcmp(x->target_name, y->target_name);
@@ -265,7 +265,7 @@ static size_t owner_of(const struct planning *g, struct plan_item *const *items,
     return 0;
 }
 
-static void refuse(struct planning *g, struct plan_item *item, const struct plan_item *owner)
+static void plan_refuse(struct planning *g, struct plan_item *item, const struct plan_item *owner)
 {
     struct buf name = {0};
 
@@ -277,7 +277,7 @@ static void refuse(struct planning *g, struct plan_item *item, const struct plan
     item->target_name = NULL;
 }
 
-static void drop_refused(struct plan *p)
+static void plan_drop_refused(struct plan *p)
 {
     size_t kept = 0;
 
@@ -294,17 +294,17 @@ static void refuse_collisions(struct planning *g)
 
     for (size_t i = 0; i < p->n; i++)
         sorted[i] = &p->items[i];
-    qsort(sorted, p->n, sizeof(struct plan_item *), compare_targets);
+    qsort(sorted, p->n, sizeof(struct plan_item *), plan_compare_targets);
     for (size_t i = 0, n; i < p->n; i += n) {
         for (n = 1; i + n < p->n && !strcmp(sorted[i]->target_name, sorted[i + n]->target_name); n++)
             ;
         size_t owner = n > 1 ? owner_of(g, sorted + i, n) : 0;
         for (size_t k = 0; k < n; k++)
             if (k != owner)
-                refuse(g, sorted[i + k], sorted[i + owner]);
+                plan_refuse(g, sorted[i + k], sorted[i + owner]);
     }
     free(sorted);
-    drop_refused(p);
+    plan_drop_refused(p);
 }
 
 /* ---- all of it */
@@ -349,7 +349,7 @@ static void find_extra(struct planning *g)
     free(mine);
 }
 
-static bool find_fault(struct planning *g)
+static bool plan_find_fault(struct planning *g)
 {
     struct plan *p = g->plan;
     bool back = g->request->back;
@@ -380,7 +380,7 @@ struct plan *plan_make(const struct plan_request *request)
     const struct mailboxes *source = request->source;
 
     p->findings = findings_new(request->waivers);
-    if (find_fault(&g))
+    if (plan_find_fault(&g))
         return p;
     sum_messages(&g);
     p->items = xcalloc(source->n ? source->n : 1, sizeof(*p->items));

@@ -16,7 +16,7 @@ struct progress {
     struct timer *timer; /* set: the last write was less than a second ago */
 };
 
-static void on_answer(void *owner, enum route_rc rc, const char *detail)
+static void progress_on_answer(void *owner, enum route_rc rc, const char *detail)
 {
     struct progress *p = owner;
 
@@ -26,22 +26,22 @@ static void on_answer(void *owner, enum route_rc rc, const char *detail)
         p->lost(p->owner);
 }
 
-static void write_now(struct progress *p)
+static void progress_write_now(struct progress *p)
 {
     p->changed = false;
     p->under_way = true;
     timer_start(p->timer, INTERVAL_MS);
-    route_progress(p->store, p->job, &p->now, on_answer, p);
+    route_progress(p->store, p->job, &p->now, progress_on_answer, p);
 }
 
-static void on_timer(void *owner)
+static void progress_on_timer(void *owner)
 {
     struct progress *p = owner;
 
     if (p->under_way)
         timer_start(p->timer, INTERVAL_MS);
     else if (p->changed)
-        write_now(p);
+        progress_write_now(p);
 }
 
 void progress_set(struct progress *p, const struct route_progress *now)
@@ -49,7 +49,7 @@ void progress_set(struct progress *p, const struct route_progress *now)
     p->now = *now;
     p->changed = true;
     if (!timer_is_set(p->timer))
-        write_now(p);
+        progress_write_now(p);
 }
 
 const struct route_progress *progress_now(const struct progress *p)
@@ -60,7 +60,7 @@ const struct route_progress *progress_now(const struct progress *p)
 void progress_flush(struct progress *p)
 {
     if (p->changed)
-        write_now(p);
+        progress_write_now(p);
 }
 
 struct progress *progress_new(struct store *s, const struct route_job *job, void (*lost)(void *owner),
@@ -72,7 +72,7 @@ struct progress *progress_new(struct store *s, const struct route_job *job, void
     p->job = job;
     p->lost = lost;
     p->owner = owner;
-    p->timer = timer_new(store_loop(s), on_timer, p);
+    p->timer = timer_new(store_loop(s), progress_on_timer, p);
     return p;
 }
 

@@ -7,7 +7,7 @@ const char *quota_word(enum quota_kind k)
     return words[k];
 }
 
-static void take(struct quota *q, enum quota_kind k, uint64_t used, uint64_t limit)
+static void quota_note_kind(struct quota *q, enum quota_kind k, uint64_t used, uint64_t limit)
 {
     if (!q->kinds[k].used_known || used > q->kinds[k].used)
         q->kinds[k].used = used;
@@ -32,7 +32,7 @@ bool quota_take(struct quota *q, const struct imap_resp *resp, const struct imap
             return false;
         for (enum quota_kind k = 0; k < QUOTA_KINDS; k++)
             if (imap_value_is(v, words[k]))
-                take(q, k, used, limit);
+                quota_note_kind(q, k, used, limit);
     }
     return true;
 }

@@ -88,7 +88,7 @@ static void take_row(struct records *r, struct span name, struct span text)
     add_record(r, rec);
 }
 
-static void read_one(struct records *r, enum route_rc rc)
+static void records_read_one(struct records *r, enum route_rc rc)
 {
     if (r->read_rc == ROUTE_OK)
         r->read_rc = rc;
@@ -102,7 +102,7 @@ static void on_views(void *owner, enum route_rc rc, const struct span *rows, siz
 
     for (size_t i = 0; rc == ROUTE_OK && i + 1 < n; i += 2)
         take_row(r, rows[i], rows[i + 1]);
-    read_one(r, rc);
+    records_read_one(r, rc);
 }
 
 static int compare_ids(const void *a, const void *b)
@@ -164,10 +164,10 @@ static void on_stamps(void *owner, enum route_rc rc, const struct span *rows, si
         note_id(r, rows[i]);
     }
     free(sorted);
-    read_one(r, rc);
+    records_read_one(r, rc);
 }
 
-static void forget_all(struct records *r)
+static void records_forget_all(struct records *r)
 {
     struct record *rec, *next;
 
@@ -177,7 +177,7 @@ static void forget_all(struct records *r)
 
 void records_read(struct records *r, records_fn fn, void *owner)
 {
-    forget_all(r);
+    records_forget_all(r);
     r->fn = fn;
     r->owner = owner;
     r->reading = 2;
@@ -332,21 +332,21 @@ bool records_counted(const struct records *r)
 
 /* ---- writing */
 
-static void write_some(struct records *r);
+static void records_write_some(struct records *r);
 
-static void on_written(void *owner, enum route_rc rc, const char *detail)
+static void records_on_written(void *owner, enum route_rc rc, const char *detail)
 {
     struct records *r = owner;
 
     (void)detail;
     if (rc == ROUTE_OK)
-        write_some(r);
+        records_write_some(r);
     else
         end_call(r, rc);
 }
 
 /* Marked as written when it is sent: after a failure the job reads all of them anew. */
-static void write_some(struct records *r)
+static void records_write_some(struct records *r)
 {
     struct span pairs[2 * WRITE_MAX], drop[WRITE_MAX];
     struct buf texts[WRITE_MAX] = {{0}};
@@ -370,7 +370,7 @@ static void write_some(struct records *r)
         n++;
     }
     if (n + n_drop > 0)
-        route_views_write(r->store, r->job, drop, n_drop, pairs, n, on_written, r);
+        route_views_write(r->store, r->job, drop, n_drop, pairs, n, records_on_written, r);
     else
         end_call(r, ROUTE_OK);
     buf_eat(&r->dropped, at);
@@ -381,7 +381,7 @@ static void write_some(struct records *r)
 
 static void write_soon(struct loop_task *task)
 {
-    write_some(CONTAINER_OF(task, struct records, task));
+    records_write_some(CONTAINER_OF(task, struct records, task));
 }
 
 void records_write(struct records *r, records_fn fn, void *owner)
@@ -598,7 +598,7 @@ void records_free(struct records **rp)
         return;
     store_forget(r->store, r);
     loop_undefer(store_loop(r->store), &r->task);
-    forget_all(r);
+    records_forget_all(r);
     buf_free(&r->orphans);
     buf_free(&r->dropped);
     free(r);

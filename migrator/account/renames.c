@@ -36,7 +36,7 @@ struct renames {
 
 /* --- who may have been renamed --- */
 
-static bool exists(const struct mailboxes *m, const char *name)
+static bool renames_exists(const struct mailboxes *m, const char *name)
 {
     const struct mailbox *box = mailboxes_find(m, name);
     return box && (box->flags & MAILBOX_LISTED) && !(box->flags & MAILBOX_NO_SELECT);
@@ -56,8 +56,8 @@ static bool can_follow(const struct candidates *c, const struct record *rec, con
     const struct mailbox *there = mailboxes_find(c->target, item->target_name);
     uint32_t was = rec->stamp.target.uidvalidity;
     if (item->create)
-        return exists(c->target, old);
-    return !exists(c->target, old) && there && was > 0 && there->status.uidvalidity == was;
+        return renames_exists(c->target, old);
+    return !renames_exists(c->target, old) && there && was > 0 && there->status.uidvalidity == was;
 }
 
 /* The only one; NULL where there are none or several. */
@@ -109,8 +109,8 @@ void renames_settle(struct records *records, const struct mailboxes *target)
     struct record *one, *other;
     while ((one = records_next_twin(records))) {
         other = one->twin;
-        bool has_one = exists(target, records_to_name(records, one));
-        bool has_other = exists(target, records_to_name(records, other));
+        bool has_one = renames_exists(target, records_to_name(records, one));
+        bool has_other = renames_exists(target, records_to_name(records, other));
         if (has_one == has_other) {
             records_drop(records, one);
             records_drop(records, other);
@@ -122,7 +122,7 @@ void renames_settle(struct records *records, const struct mailboxes *target)
 
 /* --- the steps, one candidate after the other --- */
 
-static void stop(struct renames *r)
+static void renames_stop(struct renames *r)
 {
     loop_undefer(r->move->m->loop, &r->task);
     same_cancel(&r->same);
@@ -135,10 +135,10 @@ static void stop(struct renames *r)
     free(r->c.items);
 }
 
-static void end(struct renames *r, enum copy_rc rc, const char *why)
+static void renames_end(struct renames *r, enum copy_rc rc, const char *why)
 {
     char *text = xstrdup(why);
-    stop(r);
+    renames_stop(r);
     r->result.rc = rc;
     r->result.why = text;
     r->fn(r->owner, &r->result);
@@ -146,7 +146,7 @@ static void end(struct renames *r, enum copy_rc rc, const char *why)
     free(r);
 }
 
-static void next(struct renames *r)
+static void renames_next(struct renames *r)
 {
     r->at++;
     loop_defer(r->move->m->loop, &r->task);
@@ -157,15 +157,15 @@ static bool store_failed(struct renames *r, enum route_rc rc)
 {
     if (rc == ROUTE_OK)
         return false;
-    end(r, rc == ROUTE_LOST ? COPY_LOST : COPY_DOWN, "Redis does not answer");
+    renames_end(r, rc == ROUTE_LOST ? COPY_LOST : COPY_DOWN, "Redis does not answer");
     return true;
 }
 
-static void on_answered(void *owner, enum route_rc rc)
+static void renames_on_answered(void *owner, enum route_rc rc)
 {
     struct renames *r = owner;
     if (!store_failed(r, rc))
-        next(r);
+        renames_next(r);
 }
 
 static void on_renamed(void *owner, const struct imapc_end *e)
@@ -173,13 +173,13 @@ static void on_renamed(void *owner, const struct imapc_end *e)
     struct renames *r = owner;
     struct pair_of_names *p = &r->c.items[r->at];
     if (e->rc == IMAPC_DOWN) {
-        end(r, COPY_DOWN, imapc_error(r->lane->target));
+        renames_end(r, COPY_DOWN, imapc_error(r->lane->target));
         return;
     }
     LOG(INFO, "mailbox_renamed", LOG_S("user", r->move->user), LOG_S("from", p->from),
         LOG_S("to", p->item->source->name), LOG_S("on_target", e->rc == IMAPC_OK ? "too" : "refused"));
     p->record->not_renamed = e->rc != IMAPC_OK;
-    ledger_touched(p->record->ledger, r->number, on_answered, r);
+    ledger_touched(p->record->ledger, r->number, renames_on_answered, r);
 }
 
 /* Executed late it would rename what the user has made of that name since. */
@@ -198,7 +198,7 @@ static void on_touch(void *owner, enum route_rc rc)
     imapc_send(r->lane->target, &w, &(struct imapc_command){.end = on_renamed, .owner = r});
 }
 
-static void on_intent(void *owner, enum route_rc rc)
+static void renames_on_intent(void *owner, enum route_rc rc)
 {
     struct renames *r = owner;
     struct pair_of_names *p = &r->c.items[r->at];
@@ -208,46 +208,46 @@ static void on_intent(void *owner, enum route_rc rc)
     if (p->item->create)
         r->number = ledger_touch(p->record->ledger, NULL, 0, imapc_timeout_ms(r->lane->target), on_touch, r);
     else
-        next(r);
+        renames_next(r);
 }
 
-static void on_same(void *owner, enum copy_rc rc, const char *why)
+static void renames_on_same(void *owner, enum copy_rc rc, const char *why)
 {
     struct renames *r = owner;
     struct pair_of_names *p = &r->c.items[r->at];
     r->same = NULL;
     if (rc == COPY_EQUAL) {
         records_twin(r->move->records, p->record, p->item->source->name, p->item->target_name);
-        records_write(r->move->records, on_intent, r);
+        records_write(r->move->records, renames_on_intent, r);
     } else if (rc == COPY_DIFFERS) {
         p->record->not_renamed = true;
-        next(r);
+        renames_next(r);
     } else {
-        end(r, rc, why);
+        renames_end(r, rc, why);
     }
 }
 
-static void prove(struct renames *r)
+static void renames_prove(struct renames *r)
 {
     struct pair_of_names *p = &r->c.items[r->at];
     r->same = same_start(r->lane->source, p->item->source->name, r->lane->target,
                          p->item->create ? p->to : p->item->target_name, p->record->ledger,
-                         p->record->stamp.source.uidnext, on_same, r);
+                         p->record->stamp.source.uidnext, renames_on_same, r);
 }
 
-static void on_ledger(void *owner, enum route_rc rc)
+static void renames_on_ledger(void *owner, enum route_rc rc)
 {
     struct renames *r = owner;
     struct record *rec = r->c.items[r->at].record;
     r->loading = false;
     if (rc != ROUTE_OK) {
         ledger_free(&rec->ledger);
-        end(r, rc == ROUTE_LOST ? COPY_LOST : COPY_DOWN, "Redis does not answer");
+        renames_end(r, rc == ROUTE_LOST ? COPY_LOST : COPY_DOWN, "Redis does not answer");
     } else if (ledger_is_of(rec->ledger, r->move->source_name, r->move->target_name)) {
-        prove(r);
+        renames_prove(r);
     } else {
         rec->not_renamed = true;
-        next(r);
+        renames_next(r);
     }
 }
 
@@ -262,26 +262,26 @@ static bool lies_below_an_earlier_one(const struct renames *r)
     return false;
 }
 
-static int compare_names(const void *a, const void *b)
+static int renames_compare_names(const void *a, const void *b)
 {
     return strcmp(((const struct pair_of_names *)a)->to, ((const struct pair_of_names *)b)->to);
 }
 
-static void on_task(struct loop_task *task)
+static void renames_on_task(struct loop_task *task)
 {
     struct renames *r = CONTAINER_OF(task, struct renames, task);
     while (r->at < r->c.n && lies_below_an_earlier_one(r))
         r->at++;
     if (r->at == r->c.n) {
-        end(r, COPY_EQUAL, "");
+        renames_end(r, COPY_EQUAL, "");
         return;
     }
     struct record *rec = r->c.items[r->at].record;
     if (rec->ledger) {
-        prove(r);
+        renames_prove(r);
     } else {
         r->loading = true;
-        rec->ledger = ledger_load(r->move->m->store, &r->move->job, rec->view.id, on_ledger, r);
+        rec->ledger = ledger_load(r->move->m->store, &r->move->job, rec->view.id, renames_on_ledger, r);
     }
 }
 
@@ -294,10 +294,10 @@ struct renames *renames_start(struct move *move, struct lane *lane, const struct
     r->lane = lane;
     r->fn = fn;
     r->owner = owner;
-    r->task.fn = on_task;
+    r->task.fn = renames_on_task;
     r->c = find_candidates(move->records, plan, source, target);
     if (r->c.n > 1)
-        qsort(r->c.items, r->c.n, sizeof *r->c.items, compare_names);
+        qsort(r->c.items, r->c.n, sizeof *r->c.items, renames_compare_names);
     loop_defer(move->m->loop, &r->task);
     return r;
 }
@@ -308,6 +308,6 @@ void renames_cancel(struct renames **rp)
     *rp = NULL;
     if (!r)
         return;
-    stop(r);
+    renames_stop(r);
     free(r);
 }

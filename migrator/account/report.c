@@ -9,13 +9,13 @@
 
 #include "report.h"
 
-static json_t *number(uint64_t n)
+static json_t *report_number(uint64_t n)
 {
     return json_integer((json_int_t)(n < INT64_MAX ? n : INT64_MAX));
 }
 
 /* A string that may hold any byte. */
-static json_t *text(const char *s)
+static json_t *report_text(const char *s)
 {
     json_t *j = json_string(s);
     struct buf plain = {0};
@@ -32,13 +32,13 @@ static json_t *text(const char *s)
 static json_t *mailbox_name(const char *wire)
 {
     struct buf utf8 = {0};
-    json_t *j = mutf7_to_utf8(&utf8, span_str(wire)) ? text(buf_str(&utf8)) : text(wire);
+    json_t *j = mutf7_to_utf8(&utf8, span_str(wire)) ? report_text(buf_str(&utf8)) : report_text(wire);
 
     buf_free(&utf8);
     return j;
 }
 
-static json_t *time_text(uint64_t ms)
+static json_t *report_time_text(uint64_t ms)
 {
     time_t t = (time_t)(ms / 1000);
     struct tm tm;
@@ -49,7 +49,7 @@ static json_t *time_text(uint64_t ms)
     return json_string(out);
 }
 
-static void set(json_t *o, const char *name, json_t *value)
+static void report_set(json_t *o, const char *name, json_t *value)
 {
     json_object_set_new(o, name, value);
 }
@@ -71,42 +71,42 @@ static void set_key(json_t *o, const struct finding *f)
     else
         key = xstrdup(finding_word(f->kind));
     if (finding_class(f->kind) == FINDING_BLOCKS && (f->uid || is_waivable(f)))
-        set(o, "key", text(key));
+        report_set(o, "key", report_text(key));
     free(key);
     json_decref(name);
 }
 
-static json_t *finding(const struct finding *f)
+static json_t *report_finding(const struct finding *f)
 {
     json_t *o = json_object();
 
-    set(o, "kind", json_string(finding_word(f->kind)));
+    report_set(o, "kind", json_string(finding_word(f->kind)));
     if (f->uid)
-        set(o, "uid", number(f->uid));
-    set(o, "blocks", json_boolean(finding_class(f->kind) == FINDING_BLOCKS && !f->waived));
-    set(o, "waived", json_boolean(f->waived));
-    set(o, "detail", text(f->detail));
+        report_set(o, "uid", report_number(f->uid));
+    report_set(o, "blocks", json_boolean(finding_class(f->kind) == FINDING_BLOCKS && !f->waived));
+    report_set(o, "waived", json_boolean(f->waived));
+    report_set(o, "detail", report_text(f->detail));
     set_key(o, f);
     return o;
 }
 
-static json_t *compared(const struct copy_counts *c)
+static json_t *report_compared(const struct copy_counts *c)
 {
     json_t *o = json_object();
 
-    set(o, "bytes", number(c->compared_bytes));
-    set(o, "headers", number(c->compared_headers));
-    set(o, "listing", number(c->compared_listing));
+    report_set(o, "bytes", report_number(c->compared_bytes));
+    report_set(o, "headers", report_number(c->compared_headers));
+    report_set(o, "listing", report_number(c->compared_listing));
     return o;
 }
 
 static void set_numbers(json_t *o, const struct copy_counts *c)
 {
-    set(o, "messages", number(c->messages_total));
-    set(o, "bytes", number(c->bytes_total));
-    set(o, "compared", compared(c));
-    set(o, "zones_changed", number(c->zones_changed));
-    set(o, "foreign", number(c->foreign));
+    report_set(o, "messages", report_number(c->messages_total));
+    report_set(o, "bytes", report_number(c->bytes_total));
+    report_set(o, "compared", report_compared(c));
+    report_set(o, "zones_changed", report_number(c->zones_changed));
+    report_set(o, "foreign", report_number(c->foreign));
 }
 
 /* Zones have a number of their own and no names. */
@@ -122,29 +122,29 @@ static json_t *named_of(const struct findings *f, uint64_t *more)
     const struct finding *named = findings_named(f, &n);
 
     for (size_t i = 0; i < n; i++)
-        json_array_append_new(list, finding(&named[i]));
+        json_array_append_new(list, report_finding(&named[i]));
     *more = findings_total(f) - findings_of(f, FINDING_ZONE) - n;
     return list;
 }
 
-static json_t *mailbox(const struct report_mailbox *m)
+static json_t *report_of_mailbox(const struct report_mailbox *m)
 {
     json_t *o = json_object();
     uint64_t more = 0;
 
-    set(o, "name", mailbox_name(m->source_name));
-    set(o, "target", mailbox_name(m->target_name));
+    report_set(o, "name", mailbox_name(m->source_name));
+    report_set(o, "target", mailbox_name(m->target_name));
     if (m->uidvalidity)
-        set(o, "uidvalidity", number(m->uidvalidity));
-    set(o, "tier", json_string("T3"));
-    set(o, "looked_at", json_boolean(m->looked));
+        report_set(o, "uidvalidity", report_number(m->uidvalidity));
+    report_set(o, "tier", json_string("T3"));
+    report_set(o, "looked_at", json_boolean(m->looked));
     set_numbers(o, m->counts);
-    set(o, "findings", m->findings ? named_of(m->findings, &more) : json_array());
-    set(o, "more_findings", number(more));
+    report_set(o, "findings", m->findings ? named_of(m->findings, &more) : json_array());
+    report_set(o, "more_findings", report_number(more));
     return o;
 }
 
-static json_t *kinds(const struct findings *f)
+static json_t *report_kinds(const struct findings *f)
 {
     json_t *o = json_object();
 
@@ -153,11 +153,11 @@ static json_t *kinds(const struct findings *f)
         if (findings_of(f, k) == 0 || is_a_zone(k))
             continue;
         json_t *row = json_object();
-        set(row, "open", number(findings_of(f, k) - findings_waived(f, k)));
-        set(row, "waived", number(findings_waived(f, k)));
-        set(row, "blocks", json_boolean(finding_class(k) == FINDING_BLOCKS));
-        set(row, "text", json_string(finding_text(k)));
-        set(o, finding_word(k), row);
+        report_set(row, "open", report_number(findings_of(f, k) - findings_waived(f, k)));
+        report_set(row, "waived", report_number(findings_waived(f, k)));
+        report_set(row, "blocks", json_boolean(finding_class(k) == FINDING_BLOCKS));
+        report_set(row, "text", json_string(finding_text(k)));
+        report_set(o, finding_word(k), row);
     }
     return o;
 }
@@ -187,15 +187,15 @@ static json_t *of_the_account(const struct report *r)
     for (size_t i = 0; i < n; i++) {
         if (is_of_a_copy(r, &named[i]))
             continue;
-        json_t *o = finding(&named[i]);
+        json_t *o = report_finding(&named[i]);
         if (*named[i].mailbox)
-            set(o, "mailbox", mailbox_name(named[i].mailbox));
+            report_set(o, "mailbox", mailbox_name(named[i].mailbox));
         json_array_append_new(list, o);
     }
     return list;
 }
 
-static uint64_t weight(const struct report_mailbox *m)
+static uint64_t report_weight(const struct report_mailbox *m)
 {
     if (!m->findings)
         return 0;
@@ -203,16 +203,16 @@ static uint64_t weight(const struct report_mailbox *m)
                                       : findings_total(m->findings) > findings_of(m->findings, FINDING_ZONE);
 }
 
-static int compare_mailboxes(const void *a, const void *b)
+static int report_compare_mailboxes(const void *a, const void *b)
 {
     const struct report_mailbox *x = a, *y = b;
 
-    if (weight(x) != weight(y))
-        return weight(x) < weight(y) ? 1 : -1;
+    if (report_weight(x) != report_weight(y))
+        return report_weight(x) < report_weight(y) ? 1 : -1;
     return strcmp(x->source_name, y->source_name);
 }
 
-static struct copy_counts sum(const struct report *r)
+static struct copy_counts report_sum(const struct report *r)
 {
     struct copy_counts s = {0};
 
@@ -235,31 +235,31 @@ static void set_mailboxes(json_t *o, struct report *r)
     size_t bytes = 0, i;
 
     if (r->n > 1)
-        qsort(r->mailboxes, r->n, sizeof(*r->mailboxes), compare_mailboxes);
+        qsort(r->mailboxes, r->n, sizeof(*r->mailboxes), report_compare_mailboxes);
     for (i = 0; i < r->n && bytes < REPORT_MAX; i++) {
-        json_t *m = mailbox(&r->mailboxes[i]);
+        json_t *m = report_of_mailbox(&r->mailboxes[i]);
         bytes += json_dumpb(m, NULL, 0, JSON_COMPACT);
         json_array_append_new(list, m);
     }
-    set(o, "mailboxes", list);
-    set(o, "more_mailboxes", number(r->n - i));
+    report_set(o, "mailboxes", list);
+    report_set(o, "more_mailboxes", report_number(r->n - i));
 }
 
 void report_write(struct buf *out, struct report *r)
 {
-    struct copy_counts s = sum(r);
+    struct copy_counts s = report_sum(r);
     json_t *o = json_object();
 
-    set(o, "time", time_text(r->time_ms));
-    set(o, "source", text(r->source));
-    set(o, "target", text(r->target));
-    set(o, "verify", text(r->verify));
-    set(o, "result", text(r->result));
-    set(o, "reason", text(r->reason));
-    set(o, "last", json_boolean(r->last));
+    report_set(o, "time", report_time_text(r->time_ms));
+    report_set(o, "source", report_text(r->source));
+    report_set(o, "target", report_text(r->target));
+    report_set(o, "verify", report_text(r->verify));
+    report_set(o, "result", report_text(r->result));
+    report_set(o, "reason", report_text(r->reason));
+    report_set(o, "last", json_boolean(r->last));
     set_numbers(o, &s);
-    set(o, "findings", kinds(r->all));
-    set(o, "account", of_the_account(r));
+    report_set(o, "findings", report_kinds(r->all));
+    report_set(o, "account", of_the_account(r));
     set_mailboxes(o, r);
     char *dump = json_dumps(o, JSON_COMPACT);
     buf_add_str(out, dump);

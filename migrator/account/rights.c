@@ -56,7 +56,7 @@ static int compare_entries(const void *a, const void *b)
     return strcmp(((const struct rights_entry *)a)->who, ((const struct rights_entry *)b)->who);
 }
 
-static struct rights_entry *add_entry(struct rights *r, struct span who)
+static struct rights_entry *rights_add_entry(struct rights *r, struct span who)
 {
     r->entries = xreallocarray(r->entries, r->n + 1, sizeof(*r->entries));
     r->entries[r->n] = (struct rights_entry){.who = xspandup(who)};
@@ -74,7 +74,7 @@ bool rights_take(struct rights *r, const struct imap_value *data, bool old)
             rights_free(r);
             return false;
         }
-        normalize(add_entry(r, who)->letters, letters, old);
+        normalize(rights_add_entry(r, who)->letters, letters, old);
     }
     if (r->n > 1)
         qsort(r->entries, r->n, sizeof(*r->entries), compare_entries);
@@ -119,7 +119,7 @@ void rights_map(struct rights *out, const struct rights *source, const struct ri
         buf_add_str(&who, negative ? "-" : "");
         view_rename(map, &(struct view_place){.name = span_str(e->who + negative), .prefix = ""}, false,
                     &who);
-        struct rights_entry *mapped = add_entry(out, buf_span(&who));
+        struct rights_entry *mapped = rights_add_entry(out, buf_span(&who));
         memcpy(mapped->letters, e->letters, sizeof(mapped->letters));
         buf_free(&who);
     }

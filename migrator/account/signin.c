@@ -11,7 +11,7 @@ struct signin {
     struct loop_task task; /* tells that no password is needed */
 };
 
-static void finish(struct signin *s, enum signin_rc rc, const char *secret, const char *why)
+static void signin_finish(struct signin *s, enum signin_rc rc, const char *secret, const char *why)
 {
     signin_fn fn = s->fn;
     void *owner = s->owner;
@@ -27,11 +27,11 @@ static void open_sealed(struct signin *s, struct span sealed)
 
     if (seal_open(&secret, s->move->m->seal, s->move->user, s->move->source->name, "login", clock_wall_ms(),
                   sealed, &why)) {
-        finish(s, SIGNIN_OK, buf_str(&secret), "");
+        signin_finish(s, SIGNIN_OK, buf_str(&secret), "");
     } else {
         struct buf text = {0};
         buf_printf(&text, "the password that the proxy sealed can't be opened: %s", why);
-        finish(s, SIGNIN_NONE, NULL, buf_str(&text));
+        signin_finish(s, SIGNIN_NONE, NULL, buf_str(&text));
         buf_free(&text);
     }
     buf_wipe(&secret);
@@ -42,23 +42,24 @@ static void on_sealed(void *owner, enum route_rc rc, const struct span *rows, si
     struct signin *s = owner;
 
     if (rc != ROUTE_OK)
-        finish(s, SIGNIN_DOWN, NULL, "Redis does not answer");
+        signin_finish(s, SIGNIN_DOWN, NULL, "Redis does not answer");
     else if (n == 0)
-        finish(s, SIGNIN_NONE, NULL, "no password of the user is at hand; the next login brings one");
+        signin_finish(s, SIGNIN_NONE, NULL, "no password of the user is at hand; the next login brings one");
     else if (!s->move->m->seal)
-        finish(s, SIGNIN_NONE, NULL, "no key to open the user's password with (seal: private_key_files)");
+        signin_finish(s, SIGNIN_NONE, NULL,
+                      "no key to open the user's password with (seal: private_key_files)");
     else
         open_sealed(s, rows[0]);
 }
 
-static bool has_master(const struct conf_backend *b)
+static bool signin_has_master(const struct conf_backend *b)
 {
     return b->master_user && *b->master_user;
 }
 
 static void none_needed(struct loop_task *task)
 {
-    finish(CONTAINER_OF(task, struct signin, task), SIGNIN_OK, NULL, "");
+    signin_finish(CONTAINER_OF(task, struct signin, task), SIGNIN_OK, NULL, "");
 }
 
 struct signin *signin_start(struct move *move, signin_fn fn, void *owner)
@@ -69,7 +70,7 @@ struct signin *signin_start(struct move *move, signin_fn fn, void *owner)
     s->fn = fn;
     s->owner = owner;
     s->task.fn = none_needed;
-    if (has_master(move->source) && has_master(move->target))
+    if (signin_has_master(move->source) && signin_has_master(move->target))
         loop_defer(move->m->loop, &s->task);
     else
         route_secret_read(move->m->store, move->user, on_sealed, s);

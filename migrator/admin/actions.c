@@ -7,12 +7,12 @@
 
 /* ---- verbs that change something */
 
-static struct route_staff staff(const struct run *r)
+static struct route_staff action_staff(const struct run *r)
 {
     return (struct route_staff){.user = r->user, .who = r->action.who, .reason = r->action.reason};
 }
 
-static void set_state(struct run *r, const char *state)
+static void action_set_state(struct run *r, const char *state)
 {
     json_object_set_new(r->data, "state", json_string(state));
 }
@@ -25,11 +25,11 @@ static void on_simple(void *owner, enum route_rc rc, const char *detail)
         run_end_failed(r, rc, detail);
         return;
     }
-    set_state(r, detail);
+    action_set_state(r, detail);
     run_end(r, ACTION_DONE, "%s is %s", r->user, detail);
 }
 
-static void on_forgotten(void *owner, enum route_rc rc, const char *detail)
+static void action_on_forgotten(void *owner, enum route_rc rc, const char *detail)
 {
     struct run *r = owner;
 
@@ -68,7 +68,7 @@ static void on_now(void *owner, enum route_rc rc, const char *detail)
         run_end_failed(r, rc, detail);
         return;
     }
-    set_state(r, detail);
+    action_set_state(r, detail);
     run_end(r, ACTION_DONE, "%s is %s, and will be switched over as soon as it is copied%s", r->user, detail,
             what_then(r));
 }
@@ -82,11 +82,11 @@ static void on_enqueued(void *owner, enum route_rc rc, const char *detail)
         return;
     }
     if (r->action.now && !r->action.force) {
-        struct route_staff a = staff(r);
+        struct route_staff a = action_staff(r);
         route_now(r->store, &a, on_now, r);
         return;
     }
-    set_state(r, detail);
+    action_set_state(r, detail);
     run_end(r, ACTION_DONE, "%s is %s%s%s", r->user, detail,
             r->action.force ? ", and will be switched over without a copy" : "", what_then(r));
 }
@@ -104,10 +104,10 @@ static bool at_rest_on(const struct route *route, const char *backend)
 static void move_account(struct run *r, const struct route *route)
 {
     const char *to = target_of(r);
-    struct route_staff a = staff(r);
+    struct route_staff a = action_staff(r);
 
     if (at_rest_on(route, to)) {
-        set_state(r, route_state_name(route->state));
+        action_set_state(r, route_state_name(route->state));
         run_end(r, ACTION_DONE, "%s is on %s already", r->user, to);
     } else if (under_way(route) && !strcmp(route->backend, to)) {
         run_end(r, ACTION_REFUSED, "%s is on %s and on its way to %s; \"hold\" keeps it where it is", r->user,
@@ -164,7 +164,7 @@ static void on_init(void *owner, enum route_rc rc, const char *detail)
 
 static void run_now(struct run *r)
 {
-    struct route_staff a = staff(r);
+    struct route_staff a = action_staff(r);
 
     switch (r->action.verb) {
     case ACTION_INIT:
@@ -211,7 +211,7 @@ static void run_now(struct run *r)
             route_retry(r->store, &a, "", on_simple, r);
         break;
     case ACTION_FORGET:
-        route_forget(r->store, &a, on_forgotten, r);
+        route_forget(r->store, &a, action_on_forgotten, r);
         break;
     case ACTION_WAIVE:
         run_waive(r);
@@ -274,7 +274,7 @@ static char *fault_of(struct run *r)
     return NULL;
 }
 
-static void start(struct loop_task *task)
+static void action_start(struct loop_task *task)
 {
     struct run *r = CONTAINER_OF(task, struct run, task);
 
@@ -284,7 +284,7 @@ static void start(struct loop_task *task)
         run_now(r);
 }
 
-static char *copy(const char *s)
+static char *action_copy(const char *s)
 {
     return xstrdup(s ? s : "");
 }
@@ -304,17 +304,17 @@ void action_run(struct store *s, const struct action *a, action_fn fn, void *own
 
     r->store = s;
     r->action = *a;
-    r->action.login = copy(a->login);
-    r->action.to = copy(a->to);
-    r->action.state = copy(a->state);
-    r->action.who = copy(a->who);
-    r->action.reason = copy(a->reason);
+    r->action.login = action_copy(a->login);
+    r->action.to = action_copy(a->to);
+    r->action.state = action_copy(a->state);
+    r->action.who = action_copy(a->who);
+    r->action.reason = action_copy(a->reason);
     copy_keys(&r->action, a);
     r->action.now = a->now || a->verb == ACTION_FLIP;
     r->fn = fn;
     r->owner = owner;
     r->data = json_object();
     r->text = fault_of(r);
-    r->task.fn = start;
+    r->task.fn = action_start;
     loop_defer(store_loop(s), &r->task);
 }

@@ -47,16 +47,16 @@ static void walk_fail(struct walk *w, enum route_rc rc)
 
 /* ---- going through them */
 
-static void scan(struct walk *w);
+static void action_list_scan(struct walk *w);
 
-static uint64_t ms_of(struct span text)
+static uint64_t action_list_ms_of(struct span text)
 {
     uint64_t ms = 0;
 
     return span_u64(text, UINT64_MAX, &ms) ? ms : 0;
 }
 
-static void take(struct walk *w, const struct span *row)
+static void action_list_take(struct walk *w, const struct span *row)
 {
     char *user = xspandup(row[0]);
 
@@ -66,7 +66,7 @@ static void take(struct walk *w, const struct span *row)
         json_object_set_new(o, "state", json_text(row[1]));
         json_object_set_new(o, "backend", json_text(row[2]));
         json_object_set_new(o, "reason", row[3].len ? json_text(row[3]) : json_null());
-        json_object_set_new(o, "next_try", json_time(ms_of(row[4])));
+        json_object_set_new(o, "next_try", json_time(action_list_ms_of(row[4])));
         json_object_set_new(w->found, user, o); /* SCAN may tell a key twice */
     } else {
         w->more++;
@@ -74,15 +74,15 @@ static void take(struct walk *w, const struct span *row)
     free(user);
 }
 
-static void go_on(struct walk *w)
+static void action_list_go_on(struct walk *w)
 {
     if (strcmp(w->cursor, "0") == 0)
         w->done(w);
     else
-        scan(w);
+        action_list_scan(w);
 }
 
-static void on_list(void *owner, enum route_rc rc, const struct span *rows, size_t n)
+static void action_list_on_list(void *owner, enum route_rc rc, const struct span *rows, size_t n)
 {
     struct walk *w = owner;
 
@@ -91,16 +91,16 @@ static void on_list(void *owner, enum route_rc rc, const struct span *rows, size
         return;
     }
     for (size_t i = 0; i + FIELDS <= n; i += FIELDS)
-        take(w, &rows[i]);
-    go_on(w);
+        action_list_take(w, &rows[i]);
+    action_list_go_on(w);
 }
 
-static void ask_list(struct walk *w, const struct span *users, size_t n)
+static void action_list_ask_list(struct walk *w, const struct span *users, size_t n)
 {
-    route_list(w->run->store, w->state, w->reason, users, n, on_list, w);
+    route_list(w->run->store, w->state, w->reason, users, n, action_list_on_list, w);
 }
 
-static void on_scan(void *owner, enum redis_rc rc, const struct reply *reply)
+static void action_list_on_scan(void *owner, enum redis_rc rc, const struct reply *reply)
 {
     struct walk *w = owner;
     const struct reply *keys = reply_at(reply, 1);
@@ -123,14 +123,14 @@ static void on_scan(void *owner, enum redis_rc rc, const struct reply *reply)
     free(before);
 }
 
-static void scan(struct walk *w)
+static void action_list_scan(struct walk *w)
 {
     char *pattern = store_key(w->run->store, "route:*"), count[16];
 
     snprintf(count, sizeof(count), "%d", SCAN_COUNT);
     struct span argv[] = {span_str("SCAN"),  span_str(w->cursor), span_str("MATCH"),
                           span_str(pattern), span_str("COUNT"),   span_str(count)};
-    store_command(w->run->store, argv, COUNTOF(argv), on_scan, w);
+    store_command(w->run->store, argv, COUNTOF(argv), action_list_on_scan, w);
     free(pattern);
 }
 
@@ -143,7 +143,7 @@ static struct walk *walk_new(struct run *r, const char *reason, void (*done)(str
     w->reason = reason;
     w->cursor = xstrdup("0");
     w->found = json_object();
-    w->ask = ask_list;
+    w->ask = action_list_ask_list;
     w->done = done;
     random_hex(w->id, 16);
     return w;
@@ -151,7 +151,7 @@ static struct walk *walk_new(struct run *r, const char *reason, void (*done)(str
 
 /* ---- list */
 
-static int compare_names(const void *a, const void *b)
+static int action_list_compare_names(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
@@ -163,7 +163,7 @@ static json_t *in_order(json_t *found)
     json_t *list = json_array(), *o;
 
     json_object_foreach(found, name, o) names[i++] = name;
-    qsort(names, n, sizeof(*names), compare_names);
+    qsort(names, n, sizeof(*names), action_list_compare_names);
     for (i = 0; i < n; i++)
         json_array_append(list, json_object_get(found, names[i]));
     free(names);
@@ -182,7 +182,7 @@ static void list_done(struct walk *w)
 
 void report_list(struct run *r)
 {
-    scan(walk_new(r, r->action.reason, list_done));
+    action_list_scan(walk_new(r, r->action.reason, list_done));
 }
 
 char *list_fault(const struct action *a)
@@ -213,7 +213,7 @@ char *list_fault(const struct action *a)
 
 static void retry_more(struct walk *w);
 
-static void on_noted(void *owner, enum route_rc rc, const char *detail)
+static void action_list_on_noted(void *owner, enum route_rc rc, const char *detail)
 {
     struct walk *w = owner;
     struct run *r = w->run;
@@ -237,7 +237,8 @@ static void retried_all(struct walk *w)
     if (w->broken != ROUTE_OK)
         walk_fail(w, w->broken);
     else
-        route_note(r->store, w->id, r->action.who, "retry --all", r->action.reason, after, on_noted, w);
+        route_note(r->store, w->id, r->action.who, "retry --all", r->action.reason, after,
+                   action_list_on_noted, w);
     free(after);
 }
 
@@ -288,7 +289,7 @@ static void retry_found(struct walk *w)
 
 void run_retry_all(struct run *r)
 {
-    scan(walk_new(r, "", retry_found));
+    action_list_scan(walk_new(r, "", retry_found));
 }
 
 /* ---- export */
@@ -322,7 +323,7 @@ static void on_export(void *owner, enum route_rc rc, const struct span *rows, si
     } else {
         for (size_t i = 1; i + EXPORTED <= n; i += EXPORTED)
             write_line(w, &rows[i], json_string_value(now));
-        go_on(w);
+        action_list_go_on(w);
     }
     json_decref(now);
 }
@@ -347,5 +348,5 @@ void run_export(struct run *r)
     struct walk *w = walk_new(r, "", exported_all);
 
     w->ask = ask_export;
-    scan(w);
+    action_list_scan(w);
 }

@@ -35,7 +35,7 @@ struct forgetting {
     uint64_t sessions, accounts, moving;
 };
 
-static void finish(struct forgetting *f)
+static void action_proxy_finish(struct forgetting *f)
 {
     store_forget(f->run->store, f);
     timer_free(&f->timer);
@@ -51,7 +51,7 @@ static void finish_with(struct forgetting *f, enum action_rc rc, const char *tex
 {
     struct run *r = f->run;
 
-    finish(f);
+    action_proxy_finish(f);
     run_end(r, rc, "%s", text);
 }
 
@@ -63,11 +63,11 @@ static void finish_failed(struct forgetting *f, enum redis_rc rc, const struct r
         finish_with(f, ACTION_FAILED, "Redis restarted or failed over meanwhile: say it again");
         return;
     }
-    finish(f);
+    action_proxy_finish(f);
     run_end_failed(r, rc == REDIS_OK ? ROUTE_NO_STORE : ROUTE_DOWN, "");
 }
 
-static bool is_ok(enum redis_rc rc, const struct reply *r)
+static bool action_proxy_is_ok(enum redis_rc rc, const struct reply *r)
 {
     return rc == REDIS_OK && span_is(reply_str(reply_at(r, 0)), "ok");
 }
@@ -104,7 +104,7 @@ static void note_known(struct forgetting *f, const char *incarnation)
 
 /* ---- LIST, WATCH */
 
-static void step(struct forgetting *f);
+static void action_proxy_step(struct forgetting *f);
 
 /* "counter version address generation renewed short long" */
 static void take_value(const struct conf *c, struct suspect *s, struct span value)
@@ -198,7 +198,7 @@ static void scan_from_the_start(struct forgetting *f)
     f->cursor = xstrdup("0");
 }
 
-static void watched(struct forgetting *f)
+static void action_proxy_watched(struct forgetting *f)
 {
     leave_the_living(f);
     if (f->n == 0) {
@@ -207,7 +207,7 @@ static void watched(struct forgetting *f)
     }
     f->step = COUNT;
     scan_from_the_start(f);
-    step(f);
+    action_proxy_step(f);
 }
 
 static bool any_stands_still(const struct forgetting *f)
@@ -218,7 +218,7 @@ static bool any_stands_still(const struct forgetting *f)
     return false;
 }
 
-static void on_list(void *owner, enum redis_rc rc, const struct reply *r)
+static void action_proxy_on_list(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct forgetting *f = owner;
 
@@ -233,7 +233,7 @@ static void on_list(void *owner, enum redis_rc rc, const struct reply *r)
         if (f->n == 0) {
             struct run *run = f->run;
             char *text = xasprintf("no proxy of that name is known; those that are: %s", *f->known ? f->known : "none");
-            finish(f);
+            action_proxy_finish(f);
             run_end(run, ACTION_FAILED, "%s", text);
             free(text);
             return;
@@ -242,17 +242,17 @@ static void on_list(void *owner, enum redis_rc rc, const struct reply *r)
         compare_list(f, r);
     }
     if (clock_boot_ms() >= f->until_ms || !any_stands_still(f))
-        watched(f);
+        action_proxy_watched(f);
     else
         timer_start(f->timer, watch_ms(f) / 6 < POLL_MIN_MS ? POLL_MIN_MS : watch_ms(f) / 6);
 }
 
-static void read_list(struct forgetting *f)
+static void action_proxy_read_list(struct forgetting *f)
 {
     char *key = store_key(f->run->store, "proxies");
     struct span argv[] = {span_str("HGETALL"), span_str(key)};
 
-    store_command_for(f->run->store, f, argv, COUNTOF(argv), on_list, f, NULL);
+    store_command_for(f->run->store, f, argv, COUNTOF(argv), action_proxy_on_list, f, NULL);
     free(key);
 }
 
@@ -300,7 +300,7 @@ static void tell_what_it_means(struct forgetting *f)
     free(text);
 }
 
-static void counted(struct forgetting *f)
+static void action_proxy_counted(struct forgetting *f)
 {
     add_names(f);
     if (!f->run->action.yes) {
@@ -309,7 +309,7 @@ static void counted(struct forgetting *f)
     }
     f->step = FORGET;
     f->at = 0;
-    step(f);
+    action_proxy_step(f);
 }
 
 static void add_number(const struct reply *r, size_t i, uint64_t *sum)
@@ -323,7 +323,7 @@ static void on_holds(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct forgetting *f = owner;
 
-    if (!is_ok(rc, r)) {
+    if (!action_proxy_is_ok(rc, r)) {
         finish_failed(f, rc, r);
         return;
     }
@@ -331,9 +331,9 @@ static void on_holds(void *owner, enum redis_rc rc, const struct reply *r)
     add_number(r, 2, &f->accounts);
     add_number(r, 3, &f->moving);
     if (strcmp(f->cursor, "0") == 0)
-        counted(f);
+        action_proxy_counted(f);
     else
-        step(f);
+        action_proxy_step(f);
 }
 
 static void count_page(struct forgetting *f, const struct span *users, size_t n)
@@ -353,7 +353,7 @@ static void count_page(struct forgetting *f, const struct span *users, size_t n)
 
 /* ---- FORGET, SWEEP */
 
-static void on_forgotten(void *owner, enum redis_rc rc, const struct reply *r)
+static void action_proxy_on_forgotten(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct forgetting *f = owner;
 
@@ -361,7 +361,7 @@ static void on_forgotten(void *owner, enum redis_rc rc, const struct reply *r)
         finish_with(f, ACTION_REFUSED, "it lives: the counter of its lease has moved; what was forgotten of it before hears of that");
         return;
     }
-    if (!is_ok(rc, r)) {
+    if (!action_proxy_is_ok(rc, r)) {
         finish_failed(f, rc, r);
         return;
     }
@@ -371,7 +371,7 @@ static void on_forgotten(void *owner, enum redis_rc rc, const struct reply *r)
         f->sweeps_until_ms = clock_boot_ms() + SWEEP_MS;
         scan_from_the_start(f);
     }
-    step(f);
+    action_proxy_step(f);
 }
 
 static void forget_one(struct forgetting *f)
@@ -380,10 +380,11 @@ static void forget_one(struct forgetting *f)
     const struct action *a = &f->run->action;
     struct span args[] = {span_str(s->name), span_str(s->counter), span_str(f->generation), span_str(a->who), span_str(a->reason)};
 
-    store_script_for(f->run->store, f, "proxy_forget", args, COUNTOF(args), on_forgotten, f, NULL);
+    store_script_for(f->run->store, f, "proxy_forget", args, COUNTOF(args), action_proxy_on_forgotten, f,
+                     NULL);
 }
 
-static void swept(struct forgetting *f)
+static void action_proxy_swept(struct forgetting *f)
 {
     struct run *r = f->run;
     uint64_t sessions = f->sessions, accounts = f->accounts, left = f->left;
@@ -394,7 +395,7 @@ static void swept(struct forgetting *f)
         timer_start(f->timer, AGAIN_MS);
         return;
     }
-    finish(f);
+    action_proxy_finish(f);
     if (left > 0)
         run_end(r, ACTION_FAILED, "%s is forgotten, but %" PRIu64 " accounts stand still for their switch-over, which ends by itself; "
                 "the migrators take the rest of its sessions away later", r->action.keys[0], left);
@@ -403,12 +404,12 @@ static void swept(struct forgetting *f)
                 accounts);
 }
 
-static void on_swept(void *owner, enum redis_rc rc, const struct reply *r)
+static void action_proxy_on_swept(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct forgetting *f = owner;
     bool lives = rc == REDIS_OK && span_is(reply_str(reply_at(r, 0)), "again");
 
-    if (!is_ok(rc, r) && !lives) {
+    if (!action_proxy_is_ok(rc, r) && !lives) {
         finish_failed(f, rc, r);
         return;
     }
@@ -417,9 +418,9 @@ static void on_swept(void *owner, enum redis_rc rc, const struct reply *r)
     else
         add_number(r, 1, &f->left);
     if (strcmp(f->cursor, "0") != 0 || ++f->at < f->n)
-        step(f);
+        action_proxy_step(f);
     else
-        swept(f);
+        action_proxy_swept(f);
 }
 
 static void sweep_page(struct forgetting *f, const struct span *users, size_t n)
@@ -430,13 +431,13 @@ static void sweep_page(struct forgetting *f, const struct span *users, size_t n)
     args[2] = span_str(f->generation);
     for (size_t i = 0; i < n; i++)
         args[3 + i] = users[i];
-    store_script_for(f->run->store, f, "sweep", args, 3 + n, on_swept, f, NULL);
+    store_script_for(f->run->store, f, "sweep", args, 3 + n, action_proxy_on_swept, f, NULL);
     free(args);
 }
 
 /* ---- all accounts with sessions, some hundreds at a time */
 
-static void on_scan(void *owner, enum redis_rc rc, const struct reply *r)
+static void action_proxy_on_scan(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct forgetting *f = owner;
     const struct reply *keys = reply_at(r, 1);
@@ -462,27 +463,27 @@ static void on_scan(void *owner, enum redis_rc rc, const struct reply *r)
     free(before);
 }
 
-static void scan(struct forgetting *f)
+static void action_proxy_scan(struct forgetting *f)
 {
     char *pattern = store_key(f->run->store, "sessions:*"), count[16];
 
     snprintf(count, sizeof(count), "%d", SCAN_COUNT);
     struct span argv[] = {span_str("SCAN"),  span_str(f->cursor), span_str("MATCH"),
                           span_str(pattern), span_str("COUNT"),   span_str(count)};
-    store_command_for(f->run->store, f, argv, COUNTOF(argv), on_scan, f, NULL);
+    store_command_for(f->run->store, f, argv, COUNTOF(argv), action_proxy_on_scan, f, NULL);
     free(pattern);
 }
 
-static void step(struct forgetting *f)
+static void action_proxy_step(struct forgetting *f)
 {
     switch (f->step) {
     case LIST:
     case WATCH:
-        read_list(f);
+        action_proxy_read_list(f);
         break;
     case COUNT:
     case SWEEP:
-        scan(f);
+        action_proxy_scan(f);
         break;
     case FORGET:
         forget_one(f);
@@ -490,9 +491,9 @@ static void step(struct forgetting *f)
     }
 }
 
-static void on_timer(void *owner)
+static void action_proxy_on_timer(void *owner)
 {
-    step(owner);
+    action_proxy_step(owner);
 }
 
 void run_proxy_forget(struct run *r)
@@ -500,9 +501,9 @@ void run_proxy_forget(struct run *r)
     struct forgetting *f = xcalloc(1, sizeof(*f));
 
     f->run = r;
-    f->timer = timer_new(store_loop(r->store), on_timer, f);
+    f->timer = timer_new(store_loop(r->store), action_proxy_on_timer, f);
     snprintf(f->generation, sizeof(f->generation), "%" PRIu64, store_generation(r->store));
-    step(f);
+    action_proxy_step(f);
 }
 
 char *proxy_forget_fault(const struct action *a)

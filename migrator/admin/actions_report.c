@@ -13,7 +13,7 @@ enum {
     AUDIT_SHOWN = 100,
 };
 
-static json_t *number(uint64_t n)
+static json_t *action_report_number(uint64_t n)
 {
     return json_integer((json_int_t)n);
 }
@@ -29,13 +29,13 @@ static json_t *done_of(uint64_t done, uint64_t total)
 {
     json_t *o = json_object();
 
-    json_object_set_new(o, "done", number(done));
-    json_object_set_new(o, "total", number(total));
+    json_object_set_new(o, "done", action_report_number(done));
+    json_object_set_new(o, "total", action_report_number(total));
     return o;
 }
 
 /* "T3:12 T2:1" */
-static json_t *tiers(const char *text)
+static json_t *action_report_tiers(const char *text)
 {
     json_t *o = json_object();
     char tier[8];
@@ -43,7 +43,7 @@ static json_t *tiers(const char *text)
     int used;
 
     while (sscanf(text, " %7[^: ]:%lu%n", tier, &n, &used) == 2) {
-        json_object_set_new(o, tier, number(n));
+        json_object_set_new(o, tier, action_report_number(n));
         text += used;
     }
     return o;
@@ -53,11 +53,11 @@ static void add_progress(json_t *o, const struct route_progress *p)
 {
     json_t *messages = done_of(p->messages_done, p->messages_total);
 
-    json_object_set_new(messages, "verified", number(p->messages_verified));
+    json_object_set_new(messages, "verified", action_report_number(p->messages_verified));
     json_object_set_new(o, "mailboxes", done_of(p->mailboxes_done, p->mailboxes_total));
     json_object_set_new(o, "messages", messages);
     json_object_set_new(o, "bytes", done_of(p->bytes_done, p->bytes_total));
-    json_object_set_new(o, "tiers", tiers(p->tiers));
+    json_object_set_new(o, "tiers", action_report_tiers(p->tiers));
 }
 
 json_t *action_account(const struct store *s, const char *user, const struct route *r)
@@ -69,14 +69,14 @@ json_t *action_account(const struct store *s, const char *user, const struct rou
     json_object_set_new(o, "record", json_boolean(r->exists));
     json_object_set_new(o, "backend", json_text(span_str(r->backend)));
     json_object_set_new(o, "state", json_string(route_state_name(r->state)));
-    json_object_set_new(o, "epoch", number(r->epoch));
-    json_object_set_new(o, "generation", number(r->generation));
+    json_object_set_new(o, "epoch", action_report_number(r->epoch));
+    json_object_set_new(o, "generation", action_report_number(r->generation));
     json_object_set_new(o, "source", json_text(span_str(*r->source ? r->source : m->source)));
     json_object_set_new(o, "target", json_text(span_str(*r->target ? r->target : m->target)));
     json_object_set_new(o, "reason", text_or_null(r->reason));
     json_object_set_new(o, "advice", text_or_null(r->reason ? reason_advice(r->reason) : ""));
     json_object_set_new(o, "last_failure", text_or_null(r->failed));
-    json_object_set_new(o, "attempts", number(r->attempts));
+    json_object_set_new(o, "attempts", action_report_number(r->attempts));
     json_object_set_new(o, "next_try", json_time(r->next_try_ms));
     json_object_set_new(o, "waits_since", json_time(r->waits_ms));
     json_object_set_new(o, "deadline", json_time(r->deadline_ms));
@@ -99,7 +99,7 @@ static bool waits_for_staff(const struct run *r)
            !json_is_true(json_object_get(r->data, "now")) && json_is_null(json_object_get(r->data, "reason"));
 }
 
-static void on_holdup(void *owner, const char *text)
+static void action_report_on_holdup(void *owner, const char *text)
 {
     struct run *r = owner;
 
@@ -120,7 +120,7 @@ static void on_user(void *owner, enum route_rc rc, const struct route *route)
     json_decref(r->data);
     r->data = action_account(r->store, r->user, route);
     if (route->exists && holdup_concerns(route->state))
-        holdup_ask(r->store, on_holdup, r); /* ends with the process, or the action */
+        holdup_ask(r->store, action_report_on_holdup, r); /* ends with the process, or the action */
     else if (route->exists)
         run_end(r, ACTION_DONE, "%s", "");
     else
@@ -147,7 +147,7 @@ static json_t *session_of(const struct registration *row)
     json_object_set_new(o, "session", json_text(row->session));
     json_object_set_new(o, "proxy", json_text(span_of(row->session.p, n > 0 ? n - 1 : 0)));
     json_object_set_new(o, "backend", json_text(row->backend));
-    json_object_set_new(o, "epoch", number(row->epoch));
+    json_object_set_new(o, "epoch", action_report_number(row->epoch));
     json_object_set_new(o, "mode", json_string(modes[row->mode]));
     json_object_set_new(o, "address", json_text(row->address));
     json_object_set_new(o, "since", json_time(row->since_ms));

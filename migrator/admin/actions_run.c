@@ -21,7 +21,7 @@ static void run_free(struct run *r)
     free(r);
 }
 
-static void deliver(struct run *r, enum action_rc rc, const char *text)
+static void run_deliver(struct run *r, enum action_rc rc, const char *text)
 {
     if (r->user)
         json_object_set_new(r->data, "user", json_string(r->user));
@@ -31,17 +31,17 @@ static void deliver(struct run *r, enum action_rc rc, const char *text)
     run_free(r);
 }
 
-static void on_kept(void *owner, enum redis_rc rc, const struct reply *reply)
+static void run_on_kept(void *owner, enum redis_rc rc, const struct reply *reply)
 {
     struct run *r = owner;
 
     (void)reply;
     if (rc == REDIS_OK) {
-        deliver(r, ACTION_DONE, r->text);
+        run_deliver(r, ACTION_DONE, r->text);
         return;
     }
     char *text = xasprintf("%s, %s", r->text, ACTION_NOT_KEPT);
-    deliver(r, ACTION_UNREACHABLE, text);
+    run_deliver(r, ACTION_UNREACHABLE, text);
     free(text);
 }
 
@@ -56,9 +56,9 @@ void run_end(struct run *r, enum action_rc rc, const char *fmt, ...)
     va_end(ap);
     if (rc == ACTION_DONE && r->action.verb >= ACTION_MIGRATE) {
         r->text = xstrdup(buf_str(&text));
-        store_wait(r->store, STORE_WAIT_MS, on_kept, r);
+        store_wait(r->store, STORE_WAIT_MS, run_on_kept, r);
     } else {
-        deliver(r, rc, buf_str(&text));
+        run_deliver(r, rc, buf_str(&text));
     }
     buf_free(&text);
 }

@@ -11,7 +11,7 @@
 
 enum { SHOWN_MS = 24 * 3600 * 1000 /* for which what is silent is shown */ };
 
-static json_t *part(struct run *r, const char *name)
+static json_t *action_status_part(struct run *r, const char *name)
 {
     json_t *o = json_object_get(r->data, name);
 
@@ -22,7 +22,7 @@ static json_t *part(struct run *r, const char *name)
     return o;
 }
 
-static void answered(struct run *r, enum redis_rc rc)
+static void action_status_answered(struct run *r, enum redis_rc rc)
 {
     if (rc == REDIS_DOWN)
         r->rc = ACTION_UNREACHABLE;
@@ -34,7 +34,7 @@ static void answered(struct run *r, enum redis_rc rc)
         run_end(r, ACTION_DONE, "%s", "");
 }
 
-static void ask(struct run *r, redis_fn fn, size_t n, const char *const *words)
+static void action_status_ask(struct run *r, redis_fn fn, size_t n, const char *const *words)
 {
     struct span argv[12];
 
@@ -56,7 +56,7 @@ static void set_count(struct run *r, struct span name, struct span number)
         if (name.len <= len || memcmp(name.p, parts[i][0], len) != 0 || !span_u64(number, INT64_MAX, &n))
             continue;
         char *what = xspandup(span_of(name.p + len, name.len - len));
-        json_object_set_new(part(r, parts[i][1]), what, json_integer((json_int_t)n));
+        json_object_set_new(action_status_part(r, parts[i][1]), what, json_integer((json_int_t)n));
         free(what);
     }
 }
@@ -81,20 +81,20 @@ static void on_counts(void *owner, enum route_rc rc, const struct span *rows, si
     for (size_t i = 1; i + 1 < n; i += 2)
         set_count(r, rows[i], rows[i + 1]);
     order_states(r);
-    answered(r, rc == ROUTE_OK ? REDIS_OK : REDIS_DOWN);
+    action_status_answered(r, rc == ROUTE_OK ? REDIS_OK : REDIS_DOWN);
 }
 
 /* ---- proxies, jobs */
 
 /* seconds, microseconds. Asked before the proxies, so answered before them. */
-static void on_time(void *owner, enum redis_rc rc, const struct reply *reply)
+static void action_status_on_time(void *owner, enum redis_rc rc, const struct reply *reply)
 {
     struct run *r = owner;
 
     r->now_ms =
         (uint64_t)reply_int(reply_at(reply, 0)) * 1000 + (uint64_t)reply_int(reply_at(reply, 1)) / 1000;
     json_object_set_new(r->data, "time", json_time(rc == REDIS_OK ? r->now_ms : 0));
-    answered(r, rc);
+    action_status_answered(r, rc);
 }
 
 /* Whether one that crashed may be forgotten, only a migrator's watch can tell. So it is said when it was last heard, and
@@ -121,7 +121,7 @@ static json_t *proxy_of(const struct run *r, struct span incarnation, struct spa
     return o;
 }
 
-static void on_proxies(void *owner, enum redis_rc rc, const struct reply *reply)
+static void action_status_on_proxies(void *owner, enum redis_rc rc, const struct reply *reply)
 {
     struct run *r = owner;
     json_t *list = json_array();
@@ -132,33 +132,34 @@ static void on_proxies(void *owner, enum redis_rc rc, const struct reply *reply)
             json_array_append_new(list, o);
     }
     json_object_set_new(r->data, "proxies", list);
-    answered(r, rc);
+    action_status_answered(r, rc);
 }
 
-static void set_number(struct run *r, const char *where, const char *name, const struct reply *reply)
+static void action_status_set_number(struct run *r, const char *where, const char *name,
+                                     const struct reply *reply)
 {
-    json_object_set_new(part(r, where), name, json_integer((json_int_t)reply_int(reply)));
+    json_object_set_new(action_status_part(r, where), name, json_integer((json_int_t)reply_int(reply)));
 }
 
 static void on_jobs(void *owner, enum redis_rc rc, const struct reply *reply)
 {
-    set_number(owner, "jobs", "logins", reply);
-    answered(owner, rc);
+    action_status_set_number(owner, "jobs", "logins", reply);
+    action_status_answered(owner, rc);
 }
 
-static void on_bulk(void *owner, enum redis_rc rc, const struct reply *reply)
+static void action_status_on_bulk(void *owner, enum redis_rc rc, const struct reply *reply)
 {
-    set_number(owner, "jobs", "bulk", reply);
-    answered(owner, rc);
+    action_status_set_number(owner, "jobs", "bulk", reply);
+    action_status_answered(owner, rc);
 }
 
 static void on_later(void *owner, enum redis_rc rc, const struct reply *reply)
 {
-    set_number(owner, "jobs", "later", reply);
-    answered(owner, rc);
+    action_status_set_number(owner, "jobs", "later", reply);
+    action_status_answered(owner, rc);
 }
 
-static void on_migrators(void *owner, enum redis_rc rc, const struct reply *reply)
+static void action_status_on_migrators(void *owner, enum redis_rc rc, const struct reply *reply)
 {
     struct run *r = owner;
     json_t *list = json_array();
@@ -178,7 +179,7 @@ static void on_migrators(void *owner, enum redis_rc rc, const struct reply *repl
         json_array_append_new(list, o);
     }
     json_object_set_new(r->data, "migrators", list);
-    answered(r, rc);
+    action_status_answered(r, rc);
 }
 
 static json_t *migrator_named(const struct run *r, struct span name)
@@ -217,12 +218,12 @@ static void on_consumers(void *owner, enum redis_rc rc, const struct reply *repl
         if (!n || json_integer_value(n) > idle)
             json_object_set_new(o, "idle_ms", json_integer((json_int_t)idle));
     }
-    answered(r, rc == REDIS_ERROR_REPLY ? REDIS_OK : rc);
+    action_status_answered(r, rc == REDIS_ERROR_REPLY ? REDIS_OK : rc);
 }
 
 /* ---- the store */
 
-static void on_control(void *owner, enum route_rc rc, const struct route_control *c)
+static void action_status_on_control(void *owner, enum route_rc rc, const struct route_control *c)
 {
     struct run *r = owner;
 
@@ -232,10 +233,10 @@ static void on_control(void *owner, enum route_rc rc, const struct route_control
         json_object_set_new(r->data, "paused_reason", json_text(span_str(c->paused ? c->reason : "")));
         json_object_set_new(r->data, "paused_since", json_time(c->paused ? c->since_ms : 0));
     }
-    answered(r, rc == ROUTE_OK ? REDIS_OK : REDIS_DOWN);
+    action_status_answered(r, rc == ROUTE_OK ? REDIS_OK : REDIS_DOWN);
 }
 
-static void on_durability(void *owner, enum durability d, const char *detail)
+static void action_status_on_durability(void *owner, enum durability d, const char *detail)
 {
     static const char *const words[] = {[DURABILITY_GOOD] = "good",
                                         [DURABILITY_WARN] = "look",
@@ -243,14 +244,14 @@ static void on_durability(void *owner, enum durability d, const char *detail)
                                         [DURABILITY_UNKNOWN] = "unknown"};
     struct run *r = owner;
 
-    json_object_set_new(part(r, "store"), "durability", json_string(words[d]));
-    json_object_set_new(part(r, "store"), "detail", json_text(span_str(detail)));
-    answered(r, REDIS_OK);
+    json_object_set_new(action_status_part(r, "store"), "durability", json_string(words[d]));
+    json_object_set_new(action_status_part(r, "store"), "detail", json_text(span_str(detail)));
+    action_status_answered(r, REDIS_OK);
 }
 
 static void describe_store(struct run *r)
 {
-    json_t *o = part(r, "store");
+    json_t *o = action_status_part(r, "store");
     char *address = address_text(&store_conf(r->store)->redis.address);
 
     json_object_set_new(o, "address", json_text(span_str(address)));
@@ -266,37 +267,35 @@ void report_status(struct run *r)
         const char *words[3];
         size_t n;
     } rows[] = {
-        {on_proxies, {"HGETALL", "proxies"}, 2},
-        {on_jobs, {"XLEN", "jobs"}, 2},
-        {on_bulk, {"XLEN", "jobs:bulk"}, 2},
-        {on_later, {"ZCARD", "later"}, 2},
-        {on_migrators, {"HGETALL", "migrators"}, 2},
+        {action_status_on_proxies, {"HGETALL", "proxies"}, 2},     {on_jobs, {"XLEN", "jobs"}, 2},
+        {action_status_on_bulk, {"XLEN", "jobs:bulk"}, 2},         {on_later, {"ZCARD", "later"}, 2},
+        {action_status_on_migrators, {"HGETALL", "migrators"}, 2},
     };
 
     describe_store(r);
-    part(r, "accounts");
-    part(r, "backends");
+    action_status_part(r, "accounts");
+    action_status_part(r, "backends");
     r->pending += 3;
-    route_control_read(r->store, on_control, r);
+    route_control_read(r->store, action_status_on_control, r);
     route_counts_read(r->store, on_counts, r);
-    store_durability(r->store, on_durability, r);
-    ask(r, on_time, 1, (const char *[]){"TIME"});
+    store_durability(r->store, action_status_on_durability, r);
+    action_status_ask(r, action_status_on_time, 1, (const char *[]){"TIME"});
     for (size_t i = 0; i < COUNTOF(rows); i++) {
         char *key = store_key(r->store, "%s", rows[i].words[1]);
-        ask(r, rows[i].fn, rows[i].n, (const char *[]){rows[i].words[0], key});
+        action_status_ask(r, rows[i].fn, rows[i].n, (const char *[]){rows[i].words[0], key});
         free(key);
     }
     static const char *const streams[] = {"jobs", "jobs:bulk"};
     for (size_t i = 0; i < COUNTOF(streams); i++) {
         char *key = store_key(r->store, "%s", streams[i]);
-        ask(r, on_consumers, 4, (const char *[]){"XINFO", "CONSUMERS", key, "migrators"});
+        action_status_ask(r, on_consumers, 4, (const char *[]){"XINFO", "CONSUMERS", key, "migrators"});
         free(key);
     }
 }
 
 /* ---- recount */
 
-static void on_recounted(void *owner, enum route_rc rc, uint64_t accounts)
+static void action_status_on_recounted(void *owner, enum route_rc rc, uint64_t accounts)
 {
     struct run *r = owner;
 
@@ -310,5 +309,5 @@ static void on_recounted(void *owner, enum route_rc rc, uint64_t accounts)
 
 void run_recount(struct run *r)
 {
-    recount_start(r->store, false, on_recounted, r);
+    recount_start(r->store, false, action_status_on_recounted, r);
 }

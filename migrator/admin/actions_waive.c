@@ -51,7 +51,7 @@ static char *key_of(const struct run *r, size_t i)
     return waiver_key(span_str(r->action.keys[i]), &why);
 }
 
-static void on_done(void *owner, enum route_rc rc, const char *detail)
+static void action_waive_on_done(void *owner, enum route_rc rc, const char *detail)
 {
     struct run *r = owner;
 
@@ -75,15 +75,15 @@ static void send_keys(struct run *r, json_t *keys)
     for (size_t i = 0; i < n; i++)
         spans[i] = span_str(json_string_value(json_array_get(keys, i)));
     if (r->action.remove)
-        route_unwaive(r->store, &staff, spans, n, on_done, r);
+        route_unwaive(r->store, &staff, spans, n, action_waive_on_done, r);
     else
-        route_waive(r->store, &staff, spans, n, on_done, r);
+        route_waive(r->store, &staff, spans, n, action_waive_on_done, r);
     free(spans);
 }
 
 /* ---- a message is one of the UIDVALIDITY that the last report tells of its mailbox */
 
-static char *bound(const struct run *r, const json_t *report, size_t i)
+static char *action_waive_bound(const struct run *r, const json_t *report, size_t i)
 {
     char *key = key_of(r, i);
 
@@ -95,7 +95,7 @@ static char *bound(const struct run *r, const json_t *report, size_t i)
     return whole;
 }
 
-static void on_checked(void *owner, enum route_rc rc, const char *key)
+static void action_waive_on_checked(void *owner, enum route_rc rc, const char *key)
 {
     struct run *r = owner;
     json_t *keys = json_object_get(r->data, "waived");
@@ -120,7 +120,7 @@ static void waive_by(struct run *r, json_t *report)
 
     json_object_set_new(r->data, "waived", keys);
     for (size_t i = 0; i < r->action.n_keys; i++) {
-        char *key = bound(r, report, i);
+        char *key = action_waive_bound(r, report, i);
         if (!key) {
             run_end(r, ACTION_REFUSED,
                     "no report has the mailbox of \"%s\", so that it is not known which message is meant; "
@@ -131,7 +131,7 @@ static void waive_by(struct run *r, json_t *report)
         json_array_append_new(keys, json_text(span_str(key)));
         free(key);
     }
-    waive_check(r->store, r->user, report, keys, on_checked, r);
+    waive_check(r->store, r->user, report, keys, action_waive_on_checked, r);
 }
 
 static void on_waive_report(void *owner, enum route_rc rc, const struct span *rows, size_t n)
@@ -148,7 +148,7 @@ static void on_waive_report(void *owner, enum route_rc rc, const struct span *ro
 
 /* ---- what is taken back is what is kept */
 
-static void on_kept(void *owner, enum route_rc rc, const struct span *rows, size_t n)
+static void action_waive_on_kept(void *owner, enum route_rc rc, const struct span *rows, size_t n)
 {
     struct run *r = owner;
     json_t *keys = json_array();
@@ -176,7 +176,7 @@ static void on_kept(void *owner, enum route_rc rc, const struct span *rows, size
 void run_waive(struct run *r)
 {
     if (r->action.remove)
-        route_waivers_read(r->store, r->user, on_kept, r);
+        route_waivers_read(r->store, r->user, action_waive_on_kept, r);
     else
         route_report_read(r->store, r->user, on_waive_report, r);
 }
@@ -228,7 +228,7 @@ static void on_report_waivers(void *owner, enum route_rc rc, const struct span *
         run_end(r, ACTION_DONE, "%s", "");
 }
 
-static void on_report(void *owner, enum route_rc rc, const struct span *rows, size_t n)
+static void action_waive_on_report(void *owner, enum route_rc rc, const struct span *rows, size_t n)
 {
     struct run *r = owner;
     json_t *report = n > 0 ? json_loadb((const char *)rows[0].p, rows[0].len, 0, NULL) : NULL;
@@ -243,5 +243,5 @@ static void on_report(void *owner, enum route_rc rc, const struct span *rows, si
 
 void report_of_pass(struct run *r)
 {
-    route_report_read(r->store, r->user, on_report, r);
+    route_report_read(r->store, r->user, action_waive_on_report, r);
 }

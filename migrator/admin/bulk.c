@@ -53,7 +53,7 @@ void bulk_cancel(struct bulk **bp)
 
 /* ---- the result */
 
-static void add_problem(struct bulk *b, const struct bulk_line *line, const char *why)
+static void bulk_add_problem(struct bulk *b, const struct bulk_line *line, const char *why)
 {
     json_t *o = json_object();
 
@@ -124,7 +124,7 @@ static json_t *make_data(struct bulk *b)
     return o;
 }
 
-static void finish(struct bulk *b)
+static void bulk_finish(struct bulk *b)
 {
     struct buf text = {0};
     action_fn fn = b->fn;
@@ -146,7 +146,7 @@ static void finish(struct bulk *b)
 
 /* ---- the calls */
 
-static void on_bulk(void *owner, enum route_rc rc, const char *detail)
+static void bulk_on_queued(void *owner, enum route_rc rc, const char *detail)
 {
     struct call *call = owner;
     struct bulk *b = call->bulk;
@@ -161,7 +161,7 @@ static void on_bulk(void *owner, enum route_rc rc, const char *detail)
     } else if (rc == ROUTE_REFUSED) {
         char *why = xasprintf("is %s", detail);
         b->refused++;
-        add_problem(b, call->line, why);
+        bulk_add_problem(b, call->line, why);
         free(why);
     } else if (b->broken == ROUTE_OK) {
         b->broken = rc;
@@ -181,50 +181,50 @@ static void call_next(struct bulk *b)
     const char *to = *b->to ? b->to : pair.target;
     TAILQ_INSERT_TAIL(&b->calls, call, link);
     b->under_way++;
-    route_bulk(b->store, call->line->text, b->run, to, !strcmp(to, pair.source), on_bulk, call);
+    route_bulk(b->store, call->line->text, b->run, to, !strcmp(to, pair.source), bulk_on_queued, call);
 }
 
-static void on_kept(void *owner, enum redis_rc rc, const struct reply *reply)
+static void bulk_on_kept(void *owner, enum redis_rc rc, const struct reply *reply)
 {
     struct bulk *b = owner;
 
     (void)reply;
     b->not_kept = rc != REDIS_OK;
-    finish(b);
+    bulk_finish(b);
 }
 
 /* Also what a call before this one has queued. */
-static void keep(struct bulk *b)
+static void bulk_keep(struct bulk *b)
 {
     b->ending = true;
-    store_wait(b->store, STORE_WAIT_MS, on_kept, b);
+    store_wait(b->store, STORE_WAIT_MS, bulk_on_kept, b);
 }
 
-static void on_noted(void *owner, enum route_rc rc, const char *detail)
+static void bulk_on_noted(void *owner, enum route_rc rc, const char *detail)
 {
     struct bulk *b = owner;
 
     (void)detail;
     b->broken = rc;
     if (rc == ROUTE_OK)
-        keep(b);
+        bulk_keep(b);
     else
-        finish(b);
+        bulk_finish(b);
 }
 
 /* The list has one entry of the audit stream, after what it did. */
-static void note(struct bulk *b)
+static void bulk_note(struct bulk *b)
 {
     char *after = xasprintf("%zu queued", b->queued),
          *what = xasprintf("migrate --all%s%s", *b->to ? " --to " : "", b->to);
 
     b->ending = true;
-    route_note(b->store, b->run, b->who, what, b->reason, after, on_noted, b);
+    route_note(b->store, b->run, b->who, what, b->reason, after, bulk_on_noted, b);
     free(after);
     free(what);
 }
 
-static void step(struct loop_task *task)
+static void bulk_step(struct loop_task *task)
 {
     struct bulk *b = CONTAINER_OF(task, struct bulk, task);
 
@@ -233,11 +233,11 @@ static void step(struct loop_task *task)
     if (b->under_way > 0 || b->ending)
         return;
     if (b->broken != ROUTE_OK)
-        finish(b);
+        bulk_finish(b);
     else if (b->queued > 0)
-        note(b);
+        bulk_note(b);
     else
-        keep(b);
+        bulk_keep(b);
 }
 
 struct bulk *bulk_start(const struct bulk_request *request, struct bulk_list *list, action_fn fn, void *owner)
@@ -255,9 +255,9 @@ struct bulk *bulk_start(const struct bulk_request *request, struct bulk_list *li
     b->owner = owner;
     b->problems = json_array();
     for (size_t i = 0; i < b->list.n_problems; i++)
-        add_problem(b, &b->list.problems[i], b->list.problems[i].why);
+        bulk_add_problem(b, &b->list.problems[i], b->list.problems[i].why);
     TAILQ_INIT(&b->calls);
-    b->task.fn = step;
+    b->task.fn = bulk_step;
     loop_defer(store_loop(b->store), &b->task);
     return b;
 }

@@ -24,7 +24,7 @@ static struct bulk_line *add_line(struct bulk_line **lines, size_t *n)
     return &(*lines)[(*n)++];
 }
 
-static char *shown(struct span s)
+static char *bulk_list_shown(struct span s)
 {
     struct buf out = {0};
 
@@ -36,7 +36,7 @@ static char *shown(struct span s)
     return text;
 }
 
-static struct bulk_line *add_problem(struct bulk_list *l, size_t number, char *text, char *why)
+static struct bulk_line *bulk_list_add_problem(struct bulk_list *l, size_t number, char *text, char *why)
 {
     struct bulk_line *p = add_line(&l->problems, &l->n_problems);
 
@@ -52,7 +52,8 @@ static void add_account(struct bulk_list *l, struct seen **seen, size_t number, 
 
     HASH_FIND_STR(*seen, key, before);
     if (before) {
-        add_problem(l, number, key, xasprintf("is on line %zu already", before->number))->twice = true;
+        bulk_list_add_problem(l, number, key, xasprintf("is on line %zu already", before->number))->twice =
+            true;
         return;
     }
     struct bulk_line *a = add_line(&l->accounts, &l->n_accounts);
@@ -88,8 +89,8 @@ static const char *no_name(struct span line)
     return NULL;
 }
 
-static void read_line(struct bulk_list *l, const struct conf *c, struct seen **seen, size_t number,
-                      struct span line)
+static void bulk_list_read_line(struct bulk_list *l, const struct conf *c, struct seen **seen, size_t number,
+                                struct span line)
 {
     const char *why = NULL;
 
@@ -101,7 +102,7 @@ static void read_line(struct bulk_list *l, const struct conf *c, struct seen **s
     if (key)
         add_account(l, seen, number, key);
     else
-        add_problem(l, number, shown(line), xstrdup(why));
+        bulk_list_add_problem(l, number, bulk_list_shown(line), xstrdup(why));
 }
 
 void bulk_list_read(struct bulk_list *l, const struct conf *c, struct span text)
@@ -115,7 +116,7 @@ void bulk_list_read(struct bulk_list *l, const struct conf *c, struct span text)
     while (text.len) {
         const uint8_t *feed = memchr(text.p, '\n', text.len);
         size_t len = feed ? (size_t)(feed - text.p) : text.len;
-        read_line(l, c, &seen, ++number, span_of(text.p, len));
+        bulk_list_read_line(l, c, &seen, ++number, span_of(text.p, len));
         len += feed != NULL;
         text = span_of(text.p + len, text.len - len);
     }

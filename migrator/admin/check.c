@@ -104,7 +104,8 @@ static void check_ended(struct check *c)
 /* ---- connections ---- */
 
 /* user, secret: of the sign-in; NULL for LOGIN_AS_NOBODY. */
-static void ask(struct asking *a, struct side *s, enum login_as as, const char *user, const char *secret, backend_login_fn fn)
+static void check_ask(struct asking *a, struct side *s, enum login_as as, const char *user,
+                      const char *secret, backend_login_fn fn)
 {
     *a = (struct asking){.side = s, .as = as};
     s->c->pending++;
@@ -124,7 +125,7 @@ static void ask(struct asking *a, struct side *s, enum login_as as, const char *
 
 static void on_held(struct stream *stream, enum stream_event ev, void *owner);
 
-static void take(struct asking *a, const struct login_result *r)
+static void check_take(struct asking *a, const struct login_result *r)
 {
     a->login = NULL;
     a->stream = r->stream;
@@ -132,17 +133,17 @@ static void take(struct asking *a, const struct login_result *r)
         stream_set_owner(a->stream, on_held, a);
 }
 
-static void leave(struct asking *a)
+static void check_leave(struct asking *a)
 {
     stream_send(a->stream, "z LOGOUT\r\n", 10);
     stream_deadline(a->stream, CHECK_PART_MS);
 }
 
 /* As a client leaves; nobody waits for it. */
-static void part(struct asking *a)
+static void check_part(struct asking *a)
 {
     if (a->stream)
-        leave(a);
+        check_leave(a);
     stream_close(&a->stream, true);
 }
 
@@ -178,7 +179,7 @@ static void crowd_part(struct side *s, struct crowd *w)
     w->parting = true;
     for (size_t i = 0; i < w->n; i++)
         if (w->all[i].stream)
-            leave(&w->all[i]);
+            check_leave(&w->all[i]);
     if (w->good == 0)
         crowd_gone(s, w);
 }
@@ -205,7 +206,7 @@ static void on_crowd(void *owner, const struct login_result *r)
     struct crowd *w = crowd_of(a);
     struct check *c = a->side->c;
 
-    take(a, r);
+    check_take(a, r);
     w->good += r->rc == LOGIN_OK;
     if (r->rc != LOGIN_OK && !w->refusal)
         w->refusal = xstrdup(r->detail);
@@ -220,7 +221,7 @@ static void crowd_start(struct side *s, struct crowd *w, size_t n, enum login_as
     s->c->pending++;
     w->n = n < HELD_MOST ? n : HELD_MOST;
     for (size_t i = 0; i < w->n; i++)
-        ask(&w->all[i], s, as, user, secret, on_crowd);
+        check_ask(&w->all[i], s, as, user, secret, on_crowd);
 }
 
 /* Six sign-ins could take a user's own programs their places: only for accounts that nobody uses. */
@@ -240,7 +241,7 @@ static void count_connections(struct side *s)
 
 /* ---- sign-ins of masters ---- */
 
-static void on_stored(void *owner, bool stored)
+static void check_on_stored(void *owner, bool stored)
 {
     struct side *s = owner;
 
@@ -250,7 +251,7 @@ static void on_stored(void *owner, bool stored)
 }
 
 /* What a user may be shown of it, and where it goes. */
-static void learned(struct side *s, const struct imap_caps *caps, enum caps_by by)
+static void check_learned(struct side *s, const struct imap_caps *caps, enum caps_by by)
 {
     struct imap_caps shown = imap_caps_shown(caps, caps);
     struct buf words = {0};
@@ -262,17 +263,17 @@ static void learned(struct side *s, const struct imap_caps *caps, enum caps_by b
     if (!s->c->store || store_state(s->c->store) != STORE_UP)
         return;
     s->c->pending++;
-    store_caps_saw(s->c->store, s->b->name, caps, by, on_stored, s);
+    store_caps_saw(s->c->store, s->b->name, caps, by, check_on_stored, s);
 }
 
-static bool for_itself(const struct side *s)
+static bool check_for_itself(const struct side *s)
 {
     return !s->c->login && !*s->b->check_user;
 }
 
 static void master_failed(struct side *s, const struct login_result *r)
 {
-    if (r->rc == LOGIN_REFUSED && for_itself(s))
+    if (r->rc == LOGIN_REFUSED && check_for_itself(s))
         SIDE_LINE(s, CHECK_WARNING,
                   "Some servers, Dovecot among them, let a master in for a user alone, so this does not tell whether its password is "
                   "right: see with \"imapferryctl check NAME\", or name a test account in check_user.",
@@ -287,27 +288,27 @@ static void master_failed(struct side *s, const struct login_result *r)
                   s->b->master_user, r->phase, r->detail);
 }
 
-static void on_master(void *owner, const struct login_result *r)
+static void check_on_master(void *owner, const struct login_result *r)
 {
     struct asking *a = owner;
     struct side *s = a->side;
 
-    take(a, r);
-    part(a);
+    check_take(a, r);
+    check_part(a);
     s->master_good = r->rc == LOGIN_OK;
     if (r->rc != LOGIN_OK) {
         master_failed(s, r);
     } else {
-        SIDE_LINE(s, CHECK_OK, "", "master_user %s signed in%s%s", s->b->master_user, for_itself(s) ? "" : " for ",
-                  for_itself(s) ? "" : s->master_as);
-        learned(s, &r->caps, for_itself(s) ? CAPS_BY_MASTER : CAPS_BY_USER);
+        SIDE_LINE(s, CHECK_OK, "", "master_user %s signed in%s%s", s->b->master_user,
+                  check_for_itself(s) ? "" : " for ", check_for_itself(s) ? "" : s->master_as);
+        check_learned(s, &r->caps, check_for_itself(s) ? CAPS_BY_MASTER : CAPS_BY_USER);
     }
     count_connections(s);
     check_ended(s->c);
 }
 
 /* False: none is to be had here; said. */
-static bool has_master(struct side *s)
+static bool check_has_master(struct side *s)
 {
     if (*s->b->master_user && s->b->master_password)
         return true;
@@ -319,14 +320,15 @@ static bool has_master(struct side *s)
 
 static void try_master(struct side *s)
 {
-    bool itself = for_itself(s);
+    bool itself = check_for_itself(s);
 
-    if (!has_master(s)) {
+    if (!check_has_master(s)) {
         count_connections(s);
         return;
     }
     s->master_as = itself ? s->b->master_user : s->b->check_user;
-    ask(&s->master, s, itself ? LOGIN_AS_USER : LOGIN_AS_MASTER, s->master_as, s->b->master_password, on_master);
+    check_ask(&s->master, s, itself ? LOGIN_AS_USER : LOGIN_AS_MASTER, s->master_as, s->b->master_password,
+              check_on_master);
 }
 
 /* ---- one account ---- */
@@ -337,13 +339,13 @@ static void on_account(void *owner, const struct login_result *r)
     struct side *s = a->side;
     const char *login = s->c->login;
 
-    take(a, r);
-    part(a);
+    check_take(a, r);
+    check_part(a);
     json_decref(s->exists);
     s->exists = r->rc == LOGIN_OK ? json_true() : json_null();
     if (r->rc == LOGIN_OK) {
         SIDE_LINE(s, CHECK_OK, "", "%s exists: master_user %s signed in for them", login, s->b->master_user);
-        learned(s, &r->caps, CAPS_BY_USER);
+        check_learned(s, &r->caps, CAPS_BY_USER);
     } else if (r->rc == LOGIN_REFUSED || strcmp(r->phase, "sign_in") == 0 || strcmp(r->phase, "proxyauth") == 0) {
         s->exists = json_false();
         SIDE_LINE(s, CHECK_ERROR,
@@ -363,13 +365,13 @@ static void try_account(struct side *s)
     if (!*s->b->master_user)
         SIDE_LINE(s, CHECK_WARNING, "Ask the server's administrator, or set a master_user.",
                   "it can't be known whether %s exists: there is no master_user to sign in with", s->c->login);
-    else if (has_master(s))
-        ask(&s->master, s, LOGIN_AS_MASTER, s->c->login, NULL, on_account);
+    else if (check_has_master(s))
+        check_ask(&s->master, s, LOGIN_AS_MASTER, s->c->login, NULL, on_account);
 }
 
 /* ---- a backend ---- */
 
-static bool is_local(const struct address *a)
+static bool check_is_local(const struct address *a)
 {
     return a->scheme == ADDRESS_IMAP_UNIX || strcmp(a->host, "127.0.0.1") == 0 || strcmp(a->host, "::1") == 0 ||
            strcmp(a->host, "localhost") == 0;
@@ -387,12 +389,12 @@ static const char *advice_of(const struct side *s, const struct login_result *r)
                : "See whether this port is the server's IMAP, with or without TLS as the address says.";
 }
 
-static void connected(struct side *s, const struct login_result *r)
+static void check_connected(struct side *s, const struct login_result *r)
 {
     bool disabled = imap_caps_has(&r->caps, CAP_LOGINDISABLED), plain = imap_caps_has(&r->caps, CAP_AUTH_PLAIN);
 
     SIDE_LINE(s, CHECK_OK, "", "%s answers%s", s->b->url, address_has_tls(&s->b->address) ? ", its certificate is good" : "");
-    if (!address_has_tls(&s->b->address) && !is_local(&s->b->address))
+    if (!address_has_tls(&s->b->address) && !check_is_local(&s->b->address))
         SIDE_LINE(s, CHECK_WARNING, "Use imaps:// or imap+starttls:// where the server can.",
                   "passwords and mail go there unencrypted");
     if (disabled && !plain)
@@ -405,14 +407,14 @@ static void on_first(void *owner, const struct login_result *r)
     struct asking *a = owner;
     struct side *s = a->side;
 
-    take(a, r);
-    part(a);
+    check_take(a, r);
+    check_part(a);
     if (r->rc != LOGIN_OK) {
         SIDE_LINE(s, CHECK_ERROR, advice_of(s, r), "%s: %s (%s)", s->b->url, r->detail, r->phase);
     } else if (s->c->login) {
         try_account(s);
     } else {
-        connected(s, r);
+        check_connected(s, r);
         try_master(s);
     }
     check_ended(s->c);
@@ -425,7 +427,7 @@ static void side_start(struct side *s)
     if (address_has_tls(&s->b->address) && !(s->tls = tls_policy_client(s->b->ca_file, s->b->tls_min, &error)))
         SIDE_LINE(s, CHECK_ERROR, "See ca_file.", "%s", error);
     else
-        ask(&s->first, s, LOGIN_AS_NOBODY, NULL, NULL, on_first);
+        check_ask(&s->first, s, LOGIN_AS_NOBODY, NULL, NULL, on_first);
     free(error);
 }
 
@@ -451,7 +453,7 @@ static void store_end(struct check *c)
 
 #define REDIS_LINE(c, level, ...) check_line(c, (c)->redis, "redis", level, __VA_ARGS__)
 
-static void on_durability(void *owner, enum durability d, const char *detail)
+static void check_on_durability(void *owner, enum durability d, const char *detail)
 {
     static const char *const advice =
         "In redis.conf: appendonly yes, appendfsync always, maxmemory-policy noeviction; with Sentinels or replicas also "
@@ -469,7 +471,7 @@ static void on_durability(void *owner, enum durability d, const char *detail)
     check_ended(c);
 }
 
-static void on_records(void *owner, enum redis_rc rc, const struct reply *r)
+static void check_on_records(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct check *c = owner;
 
@@ -481,7 +483,7 @@ static void on_records(void *owner, enum redis_rc rc, const struct reply *r)
     check_ended(c);
 }
 
-static void on_route(void *owner, enum route_rc rc, const struct route *r)
+static void check_on_route(void *owner, enum route_rc rc, const struct route *r)
 {
     struct check *c = owner;
 
@@ -519,12 +521,12 @@ static void store_is_up(struct check *c)
     if (!c->login)
         ask_info(c);
     c->pending++;
-    store_caps_all(c->store, on_records, c);
+    store_caps_all(c->store, check_on_records, c);
     c->pending++;
     if (c->login)
-        route_read(c->store, c->user, on_route, c);
+        route_read(c->store, c->user, check_on_route, c);
     else
-        store_durability(c->store, on_durability, c);
+        store_durability(c->store, check_on_durability, c);
 }
 
 static void store_is_away(struct check *c, const char *detail)
@@ -537,7 +539,7 @@ static void store_is_away(struct check *c, const char *detail)
     store_end(c);
 }
 
-static void on_store(void *owner, enum store_state state, const char *detail)
+static void check_on_store(void *owner, enum store_state state, const char *detail)
 {
     struct check *c = owner;
 
@@ -555,7 +557,7 @@ static void on_store(void *owner, enum store_state state, const char *detail)
     }
 }
 
-static void on_reach(void *owner)
+static void check_on_reach(void *owner)
 {
     struct check *c = owner;
 
@@ -637,13 +639,13 @@ static void check_shown(struct check *c)
 
 /* ---- the end ---- */
 
-static void join(json_t *all, json_t *lines)
+static void check_join(json_t *all, json_t *lines)
 {
     if (lines)
         json_array_extend(all, lines);
 }
 
-static void on_task(struct loop_task *task)
+static void check_on_task(struct loop_task *task)
 {
     struct check *c = CONTAINER_OF(task, struct check, task);
     json_t *data = json_object(), *lines = json_array(), *exists = json_object();
@@ -651,13 +653,13 @@ static void on_task(struct loop_task *task)
     timer_stop(c->all);
     if (!c->login)
         check_shown(c);
-    join(lines, c->redis);
+    check_join(lines, c->redis);
     for (size_t i = 0; i < c->n; i++) {
-        join(lines, c->sides[i].lines);
+        check_join(lines, c->sides[i].lines);
         if (c->sides[i].exists)
             json_object_set(exists, c->sides[i].b->name, c->sides[i].exists);
     }
-    join(lines, c->rest);
+    check_join(lines, c->rest);
     json_object_set_new(data, "ok", json_boolean(c->errors == 0));
     if (c->user) {
         json_object_set_new(data, "user", json_text(span_str(c->user)));
@@ -703,7 +705,7 @@ static void on_all(void *owner)
 }
 
 /* One account concerns the servers that it leaves and goes to. */
-static bool concerns(const struct check *c, const struct conf_backend *b)
+static bool check_concerns(const struct check *c, const struct conf_backend *b)
 {
     struct conf_pair pair = c->user ? conf_pair_of(c->conf, c->user) : (struct conf_pair){0};
 
@@ -716,22 +718,22 @@ struct check *check_start(const struct check_request *r, check_fn fn, void *owne
     const char *why;
 
     *c = (struct check){.loop = r->loop, .conf = r->conf, .fn = fn, .owner = owner, .n = r->conf->n_backends, .pending = 1};
-    c->task.fn = on_task;
+    c->task.fn = check_on_task;
     c->user = r->login ? account_key(r->conf, span_str(r->login), &why) : NULL;
     c->login = c->user ? account_login(c->user) : NULL;
     c->redis = json_array();
     c->rest = json_array();
     c->sides = xcalloc(c->n, sizeof(*c->sides));
     for (size_t i = 0; i < c->n; i++)
-        if (concerns(c, &r->conf->backends[i]))
+        if (check_concerns(c, &r->conf->backends[i]))
             c->sides[i] = (struct side){.c = c, .b = &r->conf->backends[i], .lines = json_array()};
-    c->reach = timer_new(c->loop, on_reach, c);
+    c->reach = timer_new(c->loop, check_on_reach, c);
     c->all = timer_new(c->loop, on_all, c);
     timer_start(c->reach, CHECK_STORE_MS);
     timer_start(c->all, CHECK_ALL_MS);
     if (!c->login)
         check_certificate(c);
-    c->store = store_new(c->loop, c->conf, CHECK_STORE_MS, on_store, c);
+    c->store = store_new(c->loop, c->conf, CHECK_STORE_MS, check_on_store, c);
     return c;
 }
 

@@ -88,7 +88,7 @@ static int seal_key(const struct ctl *c)
 
 /* ---- the verb */
 
-static void end(struct ctl *c, const struct action_result *r)
+static void ctl_end(struct ctl *c, const struct action_result *r)
 {
     c->ended = true;
     c->rc = r->rc;
@@ -103,12 +103,12 @@ static void end(struct ctl *c, const struct action_result *r)
     loop_stop(c->loop);
 }
 
-static void on_waited(void *owner, const struct action_result *r)
+static void ctl_on_waited(void *owner, const struct action_result *r)
 {
     struct ctl *c = owner;
 
     c->waiting = NULL;
-    end(c, r);
+    ctl_end(c, r);
 }
 
 static void on_result(void *owner, const struct action_result *r)
@@ -118,7 +118,7 @@ static void on_result(void *owner, const struct action_result *r)
     const char *why;
 
     if (r->rc != ACTION_DONE || !c->args.wait) {
-        end(c, r);
+        ctl_end(c, r);
         return;
     }
     if (!c->args.json)
@@ -129,15 +129,16 @@ static void on_result(void *owner, const struct action_result *r)
             .store = c->store,
             .user = c->key,
             .target = c->args.action.to ? c->args.action.to : conf_pair_of(c->conf, c->key).target,
-            .manual = m->cutover != CUTOVER_IMMEDIATE && !c->args.action.now && c->args.what == ACTION_MIGRATE,
+            .manual =
+                m->cutover != CUTOVER_IMMEDIATE && !c->args.action.now && c->args.what == ACTION_MIGRATE,
             .quiet = c->args.json,
         },
-        on_waited, c);
+        ctl_on_waited, c);
 }
 
 /* ---- migrate --all */
 
-static bool read_list(struct ctl *c)
+static bool ctl_read_list(struct ctl *c)
 {
     bool from_stdin = !strcmp(c->args.all, "-");
     FILE *f = from_stdin ? stdin : fopen(c->args.all, "rb");
@@ -158,7 +159,7 @@ static bool read_list(struct ctl *c)
     return good;
 }
 
-static void on_bulk(void *owner, const struct action_result *r)
+static void ctl_on_bulk(void *owner, const struct action_result *r)
 {
     struct ctl *c = owner;
     size_t i;
@@ -173,36 +174,37 @@ static void on_bulk(void *owner, const struct action_result *r)
                     json_string_value(json_object_get(p, "name")),
                     json_string_value(json_object_get(p, "error")));
     }
-    end(c, r);
+    ctl_end(c, r);
 }
 
 static void start_bulk(struct ctl *c)
 {
-    c->bulk = bulk_start(
-        &(struct bulk_request){
-            .store = c->store, .to = c->args.action.to, .who = c->args.action.who, .reason = c->args.action.reason},
-        &c->list, on_bulk, c);
+    c->bulk = bulk_start(&(struct bulk_request){.store = c->store,
+                                                .to = c->args.action.to,
+                                                .who = c->args.action.who,
+                                                .reason = c->args.action.reason},
+                         &c->list, ctl_on_bulk, c);
 }
 
-static void unreachable(struct ctl *c, const char *why)
+static void ctl_unreachable(struct ctl *c, const char *why)
 {
     char *address = address_text(&c->conf->redis.address);
     char *text = xasprintf("the store at %s is out of reach: %s", address, why);
     json_t *o = json_object();
 
     json_object_set_new(o, "error", json_string(text));
-    end(c, &(struct action_result){.rc = ACTION_UNREACHABLE, .text = text, .data = o});
+    ctl_end(c, &(struct action_result){.rc = ACTION_UNREACHABLE, .text = text, .data = o});
     json_decref(o);
     free(text);
     free(address);
 }
 
-static void on_reach(void *owner)
+static void ctl_on_reach(void *owner)
 {
     struct ctl *c = owner;
 
     if (!c->started)
-        unreachable(c, "no answer");
+        ctl_unreachable(c, "no answer");
 }
 
 /* ---- route restore, and init after a loss */
@@ -235,7 +237,7 @@ static void on_restored(void *owner, const struct action_result *r)
     struct ctl *c = owner;
 
     c->restore = NULL;
-    end(c, r);
+    ctl_end(c, r);
 }
 
 /* A store is made for a site that has none, not for one that has lost it. */
@@ -249,7 +251,7 @@ static bool journal_forbids(struct ctl *c)
                            "to the old server: \"route restore\" brings them back. For another site, move the journal away",
                            folder, HASH_COUNT(c->flips.all));
     json_t *o = json_pack("{s:s}", "error", text);
-    end(c, &(struct action_result){.rc = ACTION_REFUSED, .text = text, .data = o});
+    ctl_end(c, &(struct action_result){.rc = ACTION_REFUSED, .text = text, .data = o});
     json_decref(o);
     free(text);
     return true;
@@ -267,7 +269,7 @@ static void start_verb(struct ctl *c, enum store_state state)
         action_run(c->store, &c->args.action, on_result, c);
 }
 
-static void on_store(void *owner, enum store_state state, const char *detail)
+static void ctl_on_store(void *owner, enum store_state state, const char *detail)
 {
     struct ctl *c = owner;
     bool makes_one = c->args.what == ACTION_INIT || c->args.what == CTL_RESTORE;
@@ -279,7 +281,7 @@ static void on_store(void *owner, enum store_state state, const char *detail)
         c->started = true;
         start_verb(c, state);
     } else if (state != STORE_CONNECTING) {
-        unreachable(c, detail);
+        ctl_unreachable(c, detail);
     }
 }
 
@@ -291,9 +293,9 @@ static int run_verb(struct ctl *c)
     c->args.action.who = who;
     c->args.action.keys = c->args.keys;
     c->loop = loop_new();
-    c->reach = timer_new(c->loop, on_reach, c);
+    c->reach = timer_new(c->loop, ctl_on_reach, c);
     timer_start(c->reach, REACH_MS);
-    c->store = store_new(c->loop, c->conf, STORE_TIMEOUT_MS, on_store, c);
+    c->store = store_new(c->loop, c->conf, STORE_TIMEOUT_MS, ctl_on_store, c);
     loop_run(c->loop);
     wait_cancel(&c->waiting);
     bulk_cancel(&c->bulk);
@@ -358,7 +360,7 @@ static int run_check(struct ctl *c)
     return ctl_check(c->conf, login, c->fault, c->args.json);
 }
 
-static int run(struct ctl *c)
+static int ctl_run(struct ctl *c)
 {
     const struct ctl_args *a = &c->args;
 
@@ -368,7 +370,7 @@ static int run(struct ctl *c)
         free(text);
         return ACTION_USAGE;
     }
-    if (a->all && !read_list(c))
+    if (a->all && !ctl_read_list(c))
         return ACTION_USAGE;
     if (a->what == CTL_SEAL_KEY)
         return seal_key(c);
@@ -384,7 +386,7 @@ static int run(struct ctl *c)
 }
 
 /* A plan, and a check, sign in at the servers as a migrator does; a check without its secrets sees the rest. */
-static struct conf *load(struct ctl *c, const char *file, char **error)
+static struct conf *ctl_load(struct ctl *c, const char *file, char **error)
 {
     bool checks = c->args.what == CTL_CHECK;
     struct conf *conf = conf_load(file, c->args.what == CTL_PLAN || checks ? CONF_MIGRATOR : CONF_CTL, error);
@@ -418,13 +420,13 @@ int main(int argc, char **argv)
     if (end != CTL_ARGS_GOOD)
         return end == CTL_ARGS_HELPED ? ACTION_DONE : ACTION_USAGE;
     log_set_level(LOG_LEVEL_ERROR);
-    c.conf = load(&c, file, &error);
+    c.conf = ctl_load(&c, file, &error);
     if (!c.conf) {
         ctl_print_error(c.args.json, error, NULL);
         free(error);
         return ACTION_FAILED;
     }
-    status = run(&c);
+    status = ctl_run(&c);
     free(c.fault);
     bulk_list_free(&c.list);
     flips_free(&c.flips);

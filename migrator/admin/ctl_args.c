@@ -171,7 +171,7 @@ void ctl_args_usage(struct buf *out)
                      "what was done: say it again\n");
 }
 
-static void write_kinds(struct buf *out)
+static void ctl_args_write_kinds(struct buf *out)
 {
     for (int one = 0; one < 2; one++) {
         buf_add_str(out, one ? "\nOnly as MAILBOX:KIND, or of one message:\n" : "\nKIND is one of\n");
@@ -208,10 +208,10 @@ static void write_verb(struct buf *out, const struct ctl_verb *v)
     }
     write_flags(out, v->takes | TAKES_JSON);
     if (v->takes & TAKES_KEYS)
-        write_kinds(out);
+        ctl_args_write_kinds(out);
 }
 
-static enum ctl_args_end help(const struct ctl_verb *v)
+static enum ctl_args_end ctl_args_help(const struct ctl_verb *v)
 {
     struct buf out = {0};
 
@@ -241,8 +241,8 @@ void ctl_args_wrong(const struct ctl_args *a, const char *fmt, ...)
     free(hint);
 }
 
-static enum ctl_args_end unknown(const struct ctl_args *a, const char *what, const char *word, const char *const *known,
-                                 size_t n)
+static enum ctl_args_end ctl_args_unknown(const struct ctl_args *a, const char *what, const char *word,
+                                          const char *const *known, size_t n)
 {
     const char *meant = nearest(word, known, n);
 
@@ -255,7 +255,7 @@ static enum ctl_args_end unknown(const struct ctl_args *a, const char *what, con
 
 /* ---- reading */
 
-static const struct ctl_verb *find_verb(const char *name)
+static const struct ctl_verb *ctl_args_find_verb(const char *name)
 {
     for (size_t i = 0; i < COUNTOF(verbs); i++)
         if (!strcmp(name, verbs[i].name))
@@ -269,7 +269,7 @@ static enum ctl_args_end unknown_verb(const struct ctl_args *a, const char *word
 
     for (size_t i = 0; i < COUNTOF(verbs); i++)
         known[i] = verbs[i].name;
-    return unknown(a, "verb", word, known, COUNTOF(verbs));
+    return ctl_args_unknown(a, "verb", word, known, COUNTOF(verbs));
 }
 
 /* Of those that the verb takes; another verb's is said to be one. */
@@ -293,7 +293,7 @@ static enum ctl_args_end unknown_flag(const struct ctl_args *a, const char *word
         ctl_args_wrong(a, "-c FILE stands before the verb");
         return CTL_ARGS_BAD;
     }
-    return unknown(a, "option", word, known, n);
+    return ctl_args_unknown(a, "option", word, known, n);
 }
 
 static void set_flag(struct ctl_args *a, const struct flag *f, const char *value)
@@ -345,7 +345,7 @@ static void set_flag(struct ctl_args *a, const struct flag *f, const char *value
 }
 
 /* Steps over a flag and its value. */
-static enum ctl_args_end take_flag(struct ctl_args *a, int argc, char **argv, int *i)
+static enum ctl_args_end ctl_args_take_flag(struct ctl_args *a, int argc, char **argv, int *i)
 {
     const char *word = argv[*i];
 
@@ -365,7 +365,7 @@ static enum ctl_args_end take_flag(struct ctl_args *a, int argc, char **argv, in
     return unknown_flag(a, word);
 }
 
-static enum ctl_args_end take_word(struct ctl_args *a, const char *word)
+static enum ctl_args_end ctl_args_take_word(struct ctl_args *a, const char *word)
 {
     bool one = a->what == ACTION_EXPORT && a->action.n_keys == 1;
 
@@ -387,8 +387,8 @@ static enum ctl_args_end take_word(struct ctl_args *a, const char *word)
 static enum ctl_args_end check_whole(const struct ctl_args *a)
 {
     if (a->what == CTL_HELP) {
-        const struct ctl_verb *of = a->action.login ? find_verb(a->action.login) : NULL;
-        return a->action.login && !of ? unknown_verb(a, a->action.login) : help(of);
+        const struct ctl_verb *of = a->action.login ? ctl_args_find_verb(a->action.login) : NULL;
+        return a->action.login && !of ? unknown_verb(a, a->action.login) : ctl_args_help(of);
     }
     if ((a->verb->takes & TAKES_PROXY) && a->action.n_keys == 0) {
         ctl_args_wrong(a, "%s needs the NAME of a proxy", a->verb->name);
@@ -426,11 +426,11 @@ static enum ctl_args_end take_all(struct ctl_args *a, int argc, char **argv, int
         if (!only_words && !strcmp(argv[i], "--"))
             only_words = true;
         else if (!only_words && (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")))
-            end = help(a->what == CTL_HELP ? NULL : a->verb);
+            end = ctl_args_help(a->what == CTL_HELP ? NULL : a->verb);
         else if (!only_words && argv[i][0] == '-' && argv[i][1])
-            end = take_flag(a, argc, argv, &i);
+            end = ctl_args_take_flag(a, argc, argv, &i);
         else
-            end = take_word(a, argv[i]);
+            end = ctl_args_take_word(a, argv[i]);
         if (end != CTL_ARGS_GOOD)
             return end;
     }
@@ -460,11 +460,11 @@ enum ctl_args_end ctl_args_read(struct ctl_args *a, int argc, char **argv, int f
         return CTL_ARGS_BAD;
     }
     char *two = first + 1 < argc ? xasprintf("%s %s", argv[first], argv[first + 1]) : NULL;
-    a->verb = two ? find_verb(two) : NULL;
+    a->verb = two ? ctl_args_find_verb(two) : NULL;
     first += a->verb != NULL;
     free(two);
     if (!a->verb)
-        a->verb = find_verb(argv[first]);
+        a->verb = ctl_args_find_verb(argv[first]);
     if (!a->verb)
         return unknown_verb(a, argv[first]);
     a->what = a->verb->what;

@@ -33,7 +33,7 @@ static size_t width_of(json_t *lines)
 }
 
 /* Appends, and counts what is no "ok". */
-static void write_lines(struct buf *out, json_t *lines, size_t counts[2])
+static void ctl_check_write_lines(struct buf *out, json_t *lines, size_t counts[2])
 {
     size_t i, width = width_of(lines);
     int indent = LEVEL_WIDTH + (int)width;
@@ -58,7 +58,7 @@ static void print_lines(json_t *lines)
     struct buf out = {0};
     size_t counts[2] = {0};
 
-    write_lines(&out, lines, counts);
+    ctl_check_write_lines(&out, lines, counts);
     buf_printf(&out, "\n%zu error%s, %zu warning%s\n", counts[0], counts[0] == 1 ? "" : "s", counts[1], counts[1] == 1 ? "" : "s");
     ctl_print_text(&out);
     buf_free(&out);
@@ -70,7 +70,7 @@ static json_t *line_of_fault(const char *fault)
                      "So the passwords of masters are not known here: run this where a migrator runs, as its user.");
 }
 
-static void on_checked(void *owner, bool ok, json_t *data)
+static void ctl_check_on_checked(void *owner, bool ok, json_t *data)
 {
     struct checking *g = owner;
     json_t *lines = json_object_get(data, "checks");
@@ -88,7 +88,8 @@ static void on_checked(void *owner, bool ok, json_t *data)
 int ctl_check(const struct conf *conf, const char *login, const char *fault, bool json)
 {
     struct checking g = {.loop = loop_new(), .fault = fault, .json = json, .status = ACTION_FAILED};
-    struct check *c = check_start(&(struct check_request){.loop = g.loop, .conf = conf, .login = login}, on_checked, &g);
+    struct check *c = check_start(&(struct check_request){.loop = g.loop, .conf = conf, .login = login},
+                                  ctl_check_on_checked, &g);
 
     loop_run(g.loop);
     check_free(&c);

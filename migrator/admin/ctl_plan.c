@@ -37,7 +37,7 @@ struct planner {
 
 /* ---- the end */
 
-static void end(struct planner *g, int status)
+static void ctl_plan_end(struct planner *g, int status)
 {
     g->ended = true;
     g->status = status;
@@ -57,13 +57,13 @@ static void end_with(struct planner *g, int status, const char *fmt, ...)
     va_end(ap);
     ctl_print_error(g->json, buf_str(&text), NULL);
     buf_free(&text);
-    end(g, status);
+    ctl_plan_end(g, status);
 }
 
 /* ---- what is shown */
 
 /* UTF-8 where the name is valid modified UTF-7, else its printable bytes. */
-static char *shown(const char *name)
+static char *ctl_plan_shown(const char *name)
 {
     struct buf quoted = {0};
 
@@ -76,7 +76,7 @@ static char *shown(const char *name)
 
 static json_t *json_name(const char *name)
 {
-    char *text = shown(name);
+    char *text = ctl_plan_shown(name);
     json_t *o = utf8_is_valid(span_str(text)) ? json_string(text) : json_string("?");
 
     free(text);
@@ -129,7 +129,7 @@ static void print_mailboxes(const struct planner *g)
     printf("%s moves from %s to %s\n\n", g->move.user, g->move.source->name, g->move.target->name);
     for (size_t i = 0; i < g->plan->n; i++) {
         const struct plan_item *item = &g->plan->items[i];
-        char *from = shown(item->source->name), *to = shown(item->target_name);
+        char *from = ctl_plan_shown(item->source->name), *to = ctl_plan_shown(item->target_name);
         struct buf size = {0};
         ctl_write_bytes(&size, item->source->bytes);
         printf("  %s%s%s%s  %" PRIu32 " messages, %s%s\n", from, strcmp(from, to) ? " -> " : "",
@@ -197,12 +197,12 @@ static void show_plan(struct planner *g)
     }
     buf_free(&reason);
     findings_free(&all);
-    end(g, ACTION_DONE);
+    ctl_plan_end(g, ACTION_DONE);
 }
 
 /* ---- from the store to the plan */
 
-static void on_looked(void *owner, enum baggage_rc rc, const char *why)
+static void ctl_plan_on_looked(void *owner, enum baggage_rc rc, const char *why)
 {
     struct planner *g = owner;
 
@@ -212,7 +212,7 @@ static void on_looked(void *owner, enum baggage_rc rc, const char *why)
         end_with(g, ACTION_FAILED, "%s", why);
 }
 
-static void make_plan(struct planner *g)
+static void ctl_plan_make_plan(struct planner *g)
 {
     g->plan = plan_make(&(struct plan_request){
         .source = g->mailboxes[SOURCE], .target = g->mailboxes[TARGET], .rules = g->conf->migration.rules});
@@ -221,10 +221,11 @@ static void make_plan(struct planner *g)
         return;
     }
     g->move.baggage = baggage_new(&g->move, true);
-    baggage_look(g->move.baggage, g->lane, g->plan, NULL, on_looked, g);
+    baggage_look(g->move.baggage, g->lane, g->plan, NULL, ctl_plan_on_looked, g);
 }
 
-static void on_list(struct planner *g, int side, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
+static void ctl_plan_on_list(struct planner *g, int side, enum mailboxes_rc rc, struct mailboxes *m,
+                             const char *why)
 {
     g->reading[side] = NULL;
     g->mailboxes[side] = m;
@@ -232,20 +233,20 @@ static void on_list(struct planner *g, int side, enum mailboxes_rc rc, struct ma
         end_with(g, ACTION_FAILED, "%s: %s", side == SOURCE ? g->move.source->name : g->move.target->name,
                  why);
     else if (g->mailboxes[!side] && !g->ended)
-        make_plan(g);
+        ctl_plan_make_plan(g);
 }
 
-static void on_source_list(void *owner, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
+static void ctl_plan_on_source_list(void *owner, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
 {
-    on_list(owner, SOURCE, rc, m, why);
+    ctl_plan_on_list(owner, SOURCE, rc, m, why);
 }
 
-static void on_target_list(void *owner, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
+static void ctl_plan_on_target_list(void *owner, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
 {
-    on_list(owner, TARGET, rc, m, why);
+    ctl_plan_on_list(owner, TARGET, rc, m, why);
 }
 
-static void on_crew(void *owner, enum crew_event ev)
+static void ctl_plan_on_crew(void *owner, enum crew_event ev)
 {
     struct planner *g = owner;
 
@@ -255,11 +256,11 @@ static void on_crew(void *owner, enum crew_event ev)
     }
     if (g->lane || !(g->lane = crew_take(g->move.crew)))
         return;
-    g->reading[SOURCE] = mailboxes_read(g->lane->source, MAILBOXES_SIZES, on_source_list, g);
-    g->reading[TARGET] = mailboxes_read(g->lane->target, MAILBOXES_NAMES, on_target_list, g);
+    g->reading[SOURCE] = mailboxes_read(g->lane->source, MAILBOXES_SIZES, ctl_plan_on_source_list, g);
+    g->reading[TARGET] = mailboxes_read(g->lane->target, MAILBOXES_NAMES, ctl_plan_on_target_list, g);
 }
 
-static void on_signin(void *owner, enum signin_rc rc, const char *secret, const char *why)
+static void ctl_plan_on_signin(void *owner, enum signin_rc rc, const char *secret, const char *why)
 {
     struct planner *g = owner;
 
@@ -277,11 +278,11 @@ static void on_signin(void *owner, enum signin_rc rc, const char *secret, const 
                                                    .target = g->move.target,
                                                    .quiet = true,
                                                    .until_ms = &g->move.until_ms});
-    crew_set_owner(g->move.crew, on_crew, g);
+    crew_set_owner(g->move.crew, ctl_plan_on_crew, g);
     crew_want(g->move.crew, 1);
 }
 
-static void on_route(void *owner, enum route_rc rc, const struct route *r)
+static void ctl_plan_on_route(void *owner, enum route_rc rc, const struct route *r)
 {
     struct planner *g = owner;
 
@@ -294,10 +295,10 @@ static void on_route(void *owner, enum route_rc rc, const struct route *r)
                  g->move.source->name);
         return;
     }
-    g->signin = signin_start(&g->move, on_signin, g);
+    g->signin = signin_start(&g->move, ctl_plan_on_signin, g);
 }
 
-static void on_store(void *owner, enum store_state state, const char *detail)
+static void ctl_plan_on_store(void *owner, enum store_state state, const char *detail)
 {
     struct planner *g = owner;
 
@@ -308,10 +309,10 @@ static void on_store(void *owner, enum store_state state, const char *detail)
         return;
     }
     g->started = true;
-    route_read(g->m.store, g->move.user, on_route, g);
+    route_read(g->m.store, g->move.user, ctl_plan_on_route, g);
 }
 
-static void on_reach(void *owner)
+static void ctl_plan_on_reach(void *owner)
 {
     struct planner *g = owner;
 
@@ -322,7 +323,7 @@ static void on_reach(void *owner)
 /* ---- start and end */
 
 /* False: what is wrong was said. */
-static bool start(struct planner *g, const char *login)
+static bool ctl_plan_start(struct planner *g, const char *login)
 {
     const struct conf *c = g->conf;
     struct migrator *m = &g->m;
@@ -350,12 +351,12 @@ static bool start(struct planner *g, const char *login)
         free(error);
         return false;
     }
-    m->store = store_new(m->loop, c, STORE_TIMEOUT_MS, on_store, g);
+    m->store = store_new(m->loop, c, STORE_TIMEOUT_MS, ctl_plan_on_store, g);
     timer_start(g->reach, REACH_MS);
     return true;
 }
 
-static void release(struct planner *g)
+static void ctl_plan_release(struct planner *g)
 {
     signin_cancel(&g->signin);
     mailboxes_read_cancel(&g->reading[SOURCE]);
@@ -382,9 +383,9 @@ int ctl_plan(const struct conf *conf, const char *login, bool json)
     struct planner g = {.conf = conf, .json = json, .status = ACTION_FAILED};
 
     g.m = (struct migrator){.loop = loop_new(), .conf = conf, .id = "plan"};
-    g.reach = timer_new(g.m.loop, on_reach, &g);
-    if (start(&g, login))
+    g.reach = timer_new(g.m.loop, ctl_plan_on_reach, &g);
+    if (ctl_plan_start(&g, login))
         loop_run(g.m.loop);
-    release(&g);
+    ctl_plan_release(&g);
     return g.status;
 }

@@ -92,7 +92,7 @@ static void write_mailboxes(struct buf *out, const json_t *report)
         buf_printf(out, "  and %" PRIu64 " more mailboxes\n", ctl_number_of(report, "more_mailboxes"));
 }
 
-static void write_kinds(struct buf *out, json_t *kinds)
+static void ctl_report_write_kinds(struct buf *out, json_t *kinds)
 {
     const char *word;
     json_t *k;
@@ -132,7 +132,7 @@ void ctl_write_report(struct buf *out, const json_t *o)
         buf_printf(out, "result: %s", ctl_text_of(r, "result"));
         buf_printf(out, *ctl_text_of(r, "reason") ? ": %s\n" : "%s\n", ctl_text_of(r, "reason"));
         write_numbers(out, r);
-        write_kinds(out, json_object_get(r, "findings"));
+        ctl_report_write_kinds(out, json_object_get(r, "findings"));
         write_findings(out, json_object_get(r, "account"), 0);
         write_mailboxes(out, r);
     } else {

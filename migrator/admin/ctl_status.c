@@ -173,7 +173,7 @@ struct proxy_line {
     const char *renewed, *until; /* of the silent one that was heard last, and until when it may serve its sessions; borrowed */
 };
 
-static struct proxy_line *line_of(struct proxy_line *lines, size_t *n, const char *incarnation)
+static struct proxy_line *ctl_status_line_of(struct proxy_line *lines, size_t *n, const char *incarnation)
 {
     size_t len = action_proxy_id_length(incarnation), i = 0;
 
@@ -186,7 +186,7 @@ static struct proxy_line *line_of(struct proxy_line *lines, size_t *n, const cha
 
 static void take_proxy(struct proxy_line *lines, size_t *n, const json_t *proxy)
 {
-    struct proxy_line *l = line_of(lines, n, ctl_text_of(proxy, "proxy"));
+    struct proxy_line *l = ctl_status_line_of(lines, n, ctl_text_of(proxy, "proxy"));
     const char *renewed = ctl_text_of(proxy, "renewed");
     bool silent = json_is_true(json_object_get(proxy, "silent"));
 

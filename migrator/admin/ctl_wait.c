@@ -35,7 +35,7 @@ struct waiting {
     double rate;                  /* bytes a second */
 };
 
-static void ask(struct waiting *w);
+static void ctl_wait_ask(struct waiting *w);
 
 void wait_cancel(struct waiting **wp)
 {
@@ -57,7 +57,7 @@ void wait_cancel(struct waiting **wp)
     free(w);
 }
 
-static void finish(struct waiting *w, enum action_rc rc, const char *text, json_t *data)
+static void ctl_wait_finish(struct waiting *w, enum action_rc rc, const char *text, json_t *data)
 {
     action_fn fn = w->fn;
     void *owner = w->owner;
@@ -146,7 +146,7 @@ static bool is_news(char **had, const char *text)
     return true;
 }
 
-static void on_holdup(void *owner, const char *text)
+static void ctl_wait_on_holdup(void *owner, const char *text)
 {
     struct waiting *w = owner;
 
@@ -164,7 +164,7 @@ static void look_for_holdups(struct waiting *w, const struct route *r)
     if (w->holdup || !holdup_concerns(r->state) || now - w->asked_ms < HOLDUP_MS)
         return;
     w->asked_ms = now;
-    w->holdup = holdup_ask(w->request.store, on_holdup, w);
+    w->holdup = holdup_ask(w->request.store, ctl_wait_on_holdup, w);
 }
 
 static bool given_up(const struct route *r)
@@ -173,7 +173,7 @@ static bool given_up(const struct route *r)
            r->state == ROUTE_RESTING || r->state == ROUTE_FLIPPED || r->state == ROUTE_SETTLED;
 }
 
-static void show(struct waiting *w, const struct route *r)
+static void ctl_wait_show(struct waiting *w, const struct route *r)
 {
     if (w->request.quiet)
         return;
@@ -191,7 +191,7 @@ static void show(struct waiting *w, const struct route *r)
 
 /* ---- is it over? */
 
-static bool arrived(const struct waiting *w, const struct route *r)
+static bool ctl_wait_arrived(const struct waiting *w, const struct route *r)
 {
     bool at_rest = r->state == ROUTE_FLIPPED || r->state == ROUTE_SETTLED || r->state == ROUTE_HELD ||
                    r->state == ROUTE_RESTING;
@@ -199,68 +199,68 @@ static bool arrived(const struct waiting *w, const struct route *r)
     return at_rest && !strcmp(r->backend, w->request.target);
 }
 
-static void on_route(void *owner, enum route_rc rc, const struct route *r)
+static void ctl_wait_on_route(void *owner, enum route_rc rc, const struct route *r)
 {
     struct waiting *w = owner;
 
     w->asking = false;
     if (rc != ROUTE_OK) {
         if (clock_boot_ms() - w->heard_ms > OUTAGE_MS)
-            finish(w, ACTION_UNREACHABLE, store_why(w->request.store), json_object());
+            ctl_wait_finish(w, ACTION_UNREACHABLE, store_why(w->request.store), json_object());
         return;
     }
     w->heard_ms = clock_boot_ms();
-    show(w, r);
+    ctl_wait_show(w, r);
     json_t *data = action_account(w->request.store, w->request.user, r);
     char *text = NULL;
-    if (arrived(w, r)) {
+    if (ctl_wait_arrived(w, r)) {
         text = xasprintf("%s is on %s%s", w->request.user, r->backend,
                          r->state == ROUTE_HELD ? ", and held there until \"release\"" : "");
-        finish(w, ACTION_DONE, text, data);
+        ctl_wait_finish(w, ACTION_DONE, text, data);
     } else if (w->request.manual && r->state == ROUTE_READY && !r->now) {
         text = xasprintf("%s is copied and verified, and waits for \"flip\"", w->request.user);
-        finish(w, ACTION_DONE, text, data);
+        ctl_wait_finish(w, ACTION_DONE, text, data);
     } else if (given_up(r)) {
         text = xasprintf("%s is %s: %s", w->request.user, route_state_name(r->state),
                          r->reason ? r->reason : "");
-        finish(w, ACTION_FAILED, text, data);
+        ctl_wait_finish(w, ACTION_FAILED, text, data);
     } else {
         json_decref(data);
         if (w->again)
-            ask(w);
+            ctl_wait_ask(w);
     }
     free(text);
 }
 
-static void ask(struct waiting *w)
+static void ctl_wait_ask(struct waiting *w)
 {
     w->again = w->asking;
     if (w->asking)
         return;
     w->asking = true;
-    route_read(w->request.store, w->request.user, on_route, w);
+    route_read(w->request.store, w->request.user, ctl_wait_on_route, w);
 }
 
-static void on_timer(void *owner)
+static void ctl_wait_on_timer(void *owner)
 {
     struct waiting *w = owner;
 
     timer_start(w->timer, POLL_MS);
-    ask(w);
+    ctl_wait_ask(w);
 }
 
-static void on_event(void *owner, const struct event *e)
+static void ctl_wait_on_event(void *owner, const struct event *e)
 {
     struct waiting *w = owner;
 
     if (span_is(e->user, w->request.user))
-        ask(w);
+        ctl_wait_ask(w);
 }
 
-static void on_news(void *owner, enum events_news news)
+static void ctl_wait_on_news(void *owner, enum events_news news)
 {
     (void)news;
-    ask(owner);
+    ctl_wait_ask(owner);
 }
 
 struct waiting *wait_start(const struct wait_request *request, action_fn fn, void *owner)
@@ -275,8 +275,8 @@ struct waiting *wait_start(const struct wait_request *request, action_fn fn, voi
     w->owner = owner;
     w->terminal = isatty(STDOUT_FILENO);
     w->heard_ms = clock_boot_ms();
-    w->timer = timer_new(l, on_timer, w);
-    w->events = events_new(l, store_conf(request->store), on_event, on_news, w);
-    on_timer(w);
+    w->timer = timer_new(l, ctl_wait_on_timer, w);
+    w->events = events_new(l, store_conf(request->store), ctl_wait_on_event, ctl_wait_on_news, w);
+    ctl_wait_on_timer(w);
     return w;
 }

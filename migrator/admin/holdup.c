@@ -23,7 +23,7 @@ struct holdup {
 /* ---- what migrators tell */
 
 /* In place: %XX, and "%" alone for nothing. */
-static void decode(char *text)
+static void holdup_decode(char *text)
 {
     char *to = text;
     unsigned c;
@@ -51,7 +51,7 @@ void told_parse(struct span value, struct told *_r)
     why = strrchr(text, ' ');
     for (size_t words = 0, i = 0; why && text[i]; i++)
         if (text[i] == ' ' && ++words == 3) {
-            decode(why + 1);
+            holdup_decode(why + 1);
             snprintf(_r->why, sizeof(_r->why), "%s", why + 1);
         }
     _r->term_ms = term;
@@ -66,8 +66,8 @@ bool told_is_silent(const struct told *t, uint64_t now_ms)
 
 /* ---- putting it together */
 
-static void add(struct holdup *h, const char *fmt, ...) PRINTF_LIKE(2, 3);
-static void add(struct holdup *h, const char *fmt, ...)
+static void holdup_add(struct holdup *h, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void holdup_add(struct holdup *h, const char *fmt, ...)
 {
     va_list ap;
 
@@ -78,7 +78,7 @@ static void add(struct holdup *h, const char *fmt, ...)
     va_end(ap);
 }
 
-static const char *time_text(uint64_t ms, char to[40])
+static const char *holdup_time_text(uint64_t ms, char to[40])
 {
     time_t s = (time_t)(ms / 1000);
     struct tm tm;
@@ -88,20 +88,22 @@ static const char *time_text(uint64_t ms, char to[40])
     return to;
 }
 
-static void judge(struct holdup *h)
+static void holdup_judge(struct holdup *h)
 {
     uint64_t quarantine = store_quarantine_ms(h->store);
     char at[40];
 
     if (quarantine > 0)
-        add(h, "quarantine: Redis restarted or failed over; no account is begun or switched over until %s",
-            time_text(h->now_ms + quarantine, at));
+        holdup_add(
+            h, "quarantine: Redis restarted or failed over; no account is begun or switched over until %s",
+            holdup_time_text(h->now_ms + quarantine, at));
     if (h->alive == 0 && h->heard_ms > 0)
-        add(h, "no migrator is alive; the last one was heard at %s", time_text(h->heard_ms, at));
+        holdup_add(h, "no migrator is alive; the last one was heard at %s",
+                   holdup_time_text(h->heard_ms, at));
     else if (h->alive == 0)
-        add(h, "no migrator is alive");
+        holdup_add(h, "no migrator is alive");
     else if (h->takers == 0)
-        add(h, "no migrator takes work: %s", buf_str(&h->resting));
+        holdup_add(h, "no migrator takes work: %s", buf_str(&h->resting));
 }
 
 void holdup_cancel(struct holdup **hp)
@@ -117,13 +119,13 @@ void holdup_cancel(struct holdup **hp)
     free(h);
 }
 
-static void answered(struct holdup *h, bool good)
+static void holdup_answered(struct holdup *h, bool good)
 {
     h->down = h->down || !good;
     if (--h->pending > 0)
         return;
     if (!h->down)
-        judge(h);
+        holdup_judge(h);
     holdup_fn fn = h->fn;
     void *owner = h->owner;
     char *text = xstrdup(h->down ? "" : buf_str(&h->text));
@@ -134,35 +136,36 @@ static void answered(struct holdup *h, bool good)
 
 /* ---- asking */
 
-static void on_control(void *owner, enum route_rc rc, const struct route_control *c)
+static void holdup_on_control(void *owner, enum route_rc rc, const struct route_control *c)
 {
     struct holdup *h = owner;
     char at[40];
 
     if (rc == ROUTE_OK && c->paused)
-        add(h, "paused by %s since %s%s%s", c->by, time_text(c->since_ms, at), *c->reason ? ": " : "", c->reason);
-    answered(h, rc == ROUTE_OK);
+        holdup_add(h, "paused by %s since %s%s%s", c->by, holdup_time_text(c->since_ms, at),
+                   *c->reason ? ": " : "", c->reason);
+    holdup_answered(h, rc == ROUTE_OK);
 }
 
-static void on_durability(void *owner, enum durability d, const char *detail)
+static void holdup_on_durability(void *owner, enum durability d, const char *detail)
 {
     struct holdup *h = owner;
 
     if (d == DURABILITY_UNSAFE && !store_conf(h->store)->redis.store_override)
-        add(h, "Redis may forget what it is told, so nothing is migrated: %s", detail);
-    answered(h, true);
+        holdup_add(h, "Redis may forget what it is told, so nothing is migrated: %s", detail);
+    holdup_answered(h, true);
 }
 
-static void on_time(void *owner, enum redis_rc rc, const struct reply *r)
+static void holdup_on_time(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct holdup *h = owner;
 
     h->now_ms = (uint64_t)reply_int(reply_at(r, 0)) * 1000 + (uint64_t)reply_int(reply_at(r, 1)) / 1000;
-    answered(h, rc == REDIS_OK);
+    holdup_answered(h, rc == REDIS_OK);
 }
 
 /* Asked behind the time. */
-static void on_migrators(void *owner, enum redis_rc rc, const struct reply *r)
+static void holdup_on_migrators(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct holdup *h = owner;
 
@@ -178,7 +181,7 @@ static void on_migrators(void *owner, enum redis_rc rc, const struct reply *r)
         if (*t.why)
             buf_printf(&h->resting, "%s%.*s: %s", h->resting.len ? "; " : "", (int)id.len, (const char *)id.p, t.why);
     }
-    answered(h, rc == REDIS_OK);
+    holdup_answered(h, rc == REDIS_OK);
 }
 
 bool holdup_concerns(enum route_state s)
@@ -193,10 +196,10 @@ struct holdup *holdup_ask(struct store *s, holdup_fn fn, void *owner)
     struct span time_argv[] = {span_str("TIME")}, argv[] = {span_str("HGETALL"), span_str(migrators)};
 
     *h = (struct holdup){.store = s, .fn = fn, .owner = owner, .pending = 4};
-    route_control_read(s, on_control, h);
-    store_durability(s, on_durability, h);
-    store_command(s, time_argv, COUNTOF(time_argv), on_time, h);
-    store_command(s, argv, COUNTOF(argv), on_migrators, h);
+    route_control_read(s, holdup_on_control, h);
+    store_durability(s, holdup_on_durability, h);
+    store_command(s, time_argv, COUNTOF(time_argv), holdup_on_time, h);
+    store_command(s, argv, COUNTOF(argv), holdup_on_migrators, h);
     free(migrators);
     return h;
 }

@@ -36,7 +36,7 @@ void restore_cancel(struct restore **rp)
 
 /* ---- the end */
 
-static void finish(struct restore *r, enum action_rc rc, const char *text)
+static void restore_finish(struct restore *r, enum action_rc rc, const char *text)
 {
     action_fn fn = r->fn;
     void *owner = r->owner;
@@ -53,14 +53,16 @@ static void finish(struct restore *r, enum action_rc rc, const char *text)
     json_decref(data);
 }
 
-static void fail(struct restore *r, enum route_rc rc)
+static void restore_fail(struct restore *r, enum route_rc rc)
 {
     if (rc == ROUTE_REFUSED)
-        finish(r, ACTION_REFUSED, "Redis holds a store: \"route restore\" is for one that has lost it");
+        restore_finish(r, ACTION_REFUSED,
+                       "Redis holds a store: \"route restore\" is for one that has lost it");
     else if (rc == ROUTE_DOWN)
-        finish(r, ACTION_UNREACHABLE, "Redis does not answer: do it again, which changes nothing of what was restored");
+        restore_finish(r, ACTION_UNREACHABLE,
+                       "Redis does not answer: do it again, which changes nothing of what was restored");
     else
-        finish(r, ACTION_FAILED, "the store refuses it");
+        restore_finish(r, ACTION_FAILED, "the store refuses it");
 }
 
 static void on_made(void *owner, enum route_rc rc, const char *detail)
@@ -70,7 +72,7 @@ static void on_made(void *owner, enum route_rc rc, const char *detail)
 
     (void)detail;
     if (rc != ROUTE_OK) {
-        fail(r, rc);
+        restore_fail(r, rc);
         return;
     }
     char *text = xasprintf("%zu accounts are restored, %zu of them held%s; no account is copied or switched over for the next "
@@ -78,7 +80,7 @@ static void on_made(void *owner, enum route_rc rc, const char *detail)
                            r->restored, r->held,
                            doubts ? ", some since the clocks of two hosts contradict the order of their flips (in_doubt)" : "",
                            (store_quarantine_length_ms(r->store) + 59999) / 60000);
-    finish(r, doubts ? ACTION_FAILED : ACTION_DONE, text);
+    restore_finish(r, doubts ? ACTION_FAILED : ACTION_DONE, text);
     free(text);
 }
 
@@ -89,7 +91,7 @@ struct row {
 };
 
 /* What it is found in; state NULL: there is nothing to restore. */
-static struct row row_of(const struct flip *one)
+static struct row restore_row_of(const struct flip *one)
 {
     bool moved = one->flipped_ms > 0, back = !strcmp(one->backend, *one->home ? one->home : one->source);
 
@@ -104,7 +106,7 @@ static struct row row_of(const struct flip *one)
     return (struct row){back ? "resting" : !strcmp(one->state, "settled") ? "settled" : "flipped", "", ""};
 }
 
-static void add_row(json_t *texts, const struct flip *one, const struct row *row)
+static void restore_add_row(json_t *texts, const struct flip *one, const struct row *row)
 {
     char epoch[24], at[24];
 
@@ -116,18 +118,18 @@ static void add_row(json_t *texts, const struct flip *one, const struct row *row
         json_array_append_new(texts, json_text(span_str(words[i])));
 }
 
-static void on_written(void *owner, enum route_rc rc, const char *detail)
+static void restore_on_written(void *owner, enum route_rc rc, const char *detail)
 {
     struct restore *r = owner;
 
     (void)detail;
     if (rc != ROUTE_OK)
-        fail(r, rc);
+        restore_fail(r, rc);
     else
         loop_defer(store_loop(r->store), &r->task);
 }
 
-static void count(struct restore *r, const struct flip *one, const struct row *row)
+static void restore_count(struct restore *r, const struct flip *one, const struct row *row)
 {
     r->restored++;
     r->held += !strcmp(row->state, "held");
@@ -142,22 +144,22 @@ static void restore_send(struct restore *r, json_t *texts)
 
     for (size_t i = 0; i < n; i++)
         spans[i] = span_str(json_string_value(json_array_get(texts, i)));
-    route_restore(r->store, r->generation, spans, n, on_written, r);
+    route_restore(r->store, r->generation, spans, n, restore_on_written, r);
     free(spans);
 }
 
-static void step(struct loop_task *task)
+static void restore_step(struct loop_task *task)
 {
     struct restore *r = CONTAINER_OF(task, struct restore, task);
     json_t *texts = json_array();
 
     for (size_t n = 0; r->next && n < AT_ONCE; r->next = r->next->hh.next) {
-        struct row row = row_of(r->next);
+        struct row row = restore_row_of(r->next);
         r->skipped += !row.state;
         if (!row.state)
             continue;
-        add_row(texts, r->next, &row);
-        count(r, r->next, &row);
+        restore_add_row(texts, r->next, &row);
+        restore_count(r, r->next, &row);
         n++;
     }
     if (json_array_size(texts) > 0)
@@ -178,7 +180,7 @@ struct restore *restore_start(struct store *s, const struct flips *flips, action
     r->next = flips->all;
     r->generation = flips_generation(flips) + 1;
     r->in_doubt = json_array();
-    r->task.fn = step;
+    r->task.fn = restore_step;
     loop_defer(store_loop(s), &r->task);
     return r;
 }

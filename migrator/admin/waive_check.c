@@ -22,7 +22,7 @@ struct check {
     size_t at; /* the key that is looked at */
 };
 
-static void end(struct check *c, enum route_rc rc, const char *key)
+static void waive_check_end(struct check *c, enum route_rc rc, const char *key)
 {
     loop_undefer(store_loop(c->store), &c->task);
     ledger_free(&c->ledger);
@@ -68,7 +68,7 @@ static bool finding_names(const json_t *mailbox, uint32_t uid)
 }
 
 /* Is it of one message, and can the ledger alone tell whether there is one? */
-static bool is_open(const struct check *c, const char *key, uint32_t *_uid)
+static bool waive_check_is_open(const struct check *c, const char *key, uint32_t *_uid)
 {
     const char *part = strrchr(key, ':');
     const json_t *m = waive_mailbox(c->report, key);
@@ -87,21 +87,21 @@ static const char *key_at(const struct check *c)
     return json_string_value(json_array_get(c->keys, c->at));
 }
 
-static void next(struct check *c)
+static void waive_check_next(struct check *c)
 {
     c->at++;
     loop_defer(store_loop(c->store), &c->task);
 }
 
-static void on_ledger(void *owner, enum route_rc rc)
+static void waive_check_on_ledger(void *owner, enum route_rc rc)
 {
     struct check *c = owner;
     uint32_t uid = 0;
     const char *source = json_string_value(json_object_get(c->report, "source")),
                *target = json_string_value(json_object_get(c->report, "target"));
 
-    if (rc != ROUTE_OK || !is_open(c, key_at(c), &uid)) {
-        end(c, rc, NULL);
+    if (rc != ROUTE_OK || !waive_check_is_open(c, key_at(c), &uid)) {
+        waive_check_end(c, rc, NULL);
         return;
     }
     bool there = ledger_is_of(c->ledger, source ? source : "", target ? target : "")
@@ -109,12 +109,12 @@ static void on_ledger(void *owner, enum route_rc rc)
                      : ledger_find_target(c->ledger, uid) != NULL;
     ledger_free(&c->ledger);
     if (there)
-        next(c);
+        waive_check_next(c);
     else
-        end(c, ROUTE_OK, key_at(c));
+        waive_check_end(c, ROUTE_OK, key_at(c));
 }
 
-static void look(struct loop_task *task)
+static void waive_check_look(struct loop_task *task)
 {
     struct check *c = CONTAINER_OF(task, struct check, task);
     const struct record *record = NULL;
@@ -122,24 +122,24 @@ static void look(struct loop_task *task)
 
     ledger_free(&c->ledger);
     for (; key_at(c) && !record; c->at += !record) {
-        if (!is_open(c, key_at(c), &uid))
+        if (!waive_check_is_open(c, key_at(c), &uid))
             continue;
         char *mailbox = xasprintf("%.*s", (int)(strrchr(key_at(c), ':') - key_at(c)), key_at(c));
         record = records_find(c->records, mailbox);
         free(mailbox);
     }
     if (record)
-        c->ledger = ledger_load(c->store, &c->job, record->view.id, on_ledger, c);
+        c->ledger = ledger_load(c->store, &c->job, record->view.id, waive_check_on_ledger, c);
     else
-        end(c, ROUTE_OK, NULL);
+        waive_check_end(c, ROUTE_OK, NULL);
 }
 
-static void on_records(void *owner, enum route_rc rc)
+static void waive_check_on_records(void *owner, enum route_rc rc)
 {
     struct check *c = owner;
 
     if (rc != ROUTE_OK)
-        end(c, rc, NULL);
+        waive_check_end(c, rc, NULL);
     else
         loop_defer(store_loop(c->store), &c->task);
 }
@@ -154,10 +154,10 @@ void waive_check(struct store *s, const char *user, json_t *report, json_t *keys
     c->keys = json_incref(keys);
     c->fn = fn;
     c->owner = owner;
-    c->task.fn = look;
+    c->task.fn = waive_check_look;
     c->user = xstrdup(user);
     c->job = (struct route_job){.user = c->user, .token = ""};
     bool back = source && strcmp(source, conf_pair_of(store_conf(s), user).source) != 0;
     c->records = records_new(s, &c->job, back, 0);
-    records_read(c->records, on_records, c);
+    records_read(c->records, waive_check_on_records, c);
 }

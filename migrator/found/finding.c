@@ -92,7 +92,7 @@ void findings_free(struct findings **fp)
     free(f);
 }
 
-static void put(struct findings *f, const struct finding *new)
+static void finding_put(struct findings *f, const struct finding *new)
 {
     size_t *named = &f->named[new->waived];
 
@@ -137,11 +137,11 @@ void findings_add(struct findings *f, enum finding_kind kind, const char *mailbo
         f->kinds[kind].waived++;
     else
         f->kinds[kind].open++;
-    put(f, &(struct finding){.kind = kind,
-                             .waived = waived,
-                             .uid = uid,
-                             .mailbox = (char *)(uintptr_t)mailbox,
-                             .detail = (char *)(uintptr_t)buf_str(&detail)});
+    finding_put(f, &(struct finding){.kind = kind,
+                                     .waived = waived,
+                                     .uid = uid,
+                                     .mailbox = (char *)(uintptr_t)mailbox,
+                                     .detail = (char *)(uintptr_t)buf_str(&detail)});
     buf_free(&raw);
     buf_free(&detail);
 }
@@ -158,7 +158,7 @@ void findings_join(struct findings *f, const struct findings *other)
         f->kinds[k].waived += other->kinds[k].waived;
     }
     for (size_t i = 0; i < other->n; i++)
-        put(f, &other->items[i]);
+        finding_put(f, &other->items[i]);
 }
 
 const struct finding *findings_named(const struct findings *f, size_t *n)
@@ -212,7 +212,7 @@ enum why findings_why(const struct findings *f)
 }
 
 /* The mailbox is said where it is another than the last one's. */
-static void describe(struct buf *out, const struct finding *x, const char *last_mailbox)
+static void finding_describe(struct buf *out, const struct finding *x, const char *last_mailbox)
 {
     if (last_mailbox)
         buf_add_str(out, "; ");
@@ -237,7 +237,7 @@ void findings_describe(struct buf *out, const struct findings *f)
             const struct finding *x = &f->items[i];
             if (x->waived || finding_class(x->kind) != FINDING_BLOCKS || finding_is_mendable(x->kind) != (again == 1))
                 continue;
-            describe(out, x, mailbox);
+            finding_describe(out, x, mailbox);
             mailbox = x->mailbox;
             said++;
         }

@@ -4,7 +4,7 @@
 
 #include "oddity.h"
 
-static bool has(const struct oddities *o, const char *mailbox, const char *text)
+static bool oddity_has(const struct oddities *o, const char *mailbox, const char *text)
 {
     for (size_t i = 0; i < o->n; i++)
         if (!strcmp(o->items[i].mailbox, mailbox) && !strcmp(o->items[i].text, text))
@@ -16,7 +16,7 @@ bool oddities_add(struct oddities *o, const char *mailbox, const char *text)
 {
     if (!mailbox)
         mailbox = "";
-    if (has(o, mailbox, text))
+    if (oddity_has(o, mailbox, text))
         return false;
     if (o->n == ODDITIES_MAX) {
         o->more++;

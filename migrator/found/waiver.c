@@ -43,7 +43,7 @@ size_t waivers_count(const struct waivers *w)
     return HASH_COUNT(w->keys);
 }
 
-static bool has(const struct waivers *w, const char *text)
+static bool waiver_has(const struct waivers *w, const char *text)
 {
     struct key *k;
 
@@ -55,7 +55,7 @@ void waivers_add(struct waivers *w, struct span key)
 {
     char *text = xspandup(key);
 
-    if ((key.len > 0 && memchr(key.p, '\0', key.len)) || has(w, text)) {
+    if ((key.len > 0 && memchr(key.p, '\0', key.len)) || waiver_has(w, text)) {
         free(text);
         return;
     }
@@ -68,13 +68,13 @@ static bool has_in(const struct waivers *w, const char *mailbox, const char *wha
 {
     struct buf name = {0};
     char *key = xasprintf("%s:%s", mailbox, what);
-    bool found = has(w, key);
+    bool found = waiver_has(w, key);
 
     free(key);
     /* A server that sends plain UTF-8: what was typed in UTF-8 is kept as modified UTF-7. */
     if (!found && !mutf7_to_utf8(&name, span_str(mailbox)) && mutf7_from_utf8(&name, span_str(mailbox))) {
         key = xasprintf("%s:%s", buf_str(&name), what);
-        found = has(w, key);
+        found = waiver_has(w, key);
         free(key);
     }
     buf_free(&name);
@@ -94,7 +94,7 @@ bool waivers_have(const struct waivers *w, enum finding_kind kind, const char *m
 {
     if (!w->keys)
         return false;
-    if (finding_is_waivable(kind) && has(w, finding_word(kind)))
+    if (finding_is_waivable(kind) && waiver_has(w, finding_word(kind)))
         return true;
     if (finding_is_waivable_in_one(kind) && *mailbox && has_in(w, mailbox, finding_word(kind)))
         return true;

@@ -149,7 +149,7 @@ static void remove_command(struct imapc *c, struct command *cmd)
     command_free(cmd);
 }
 
-static void release(struct imapc *c)
+static void imapc_release(struct imapc *c)
 {
     struct command *cmd;
     while ((cmd = TAILQ_FIRST(&c->commands)))
@@ -164,17 +164,17 @@ static void release(struct imapc *c)
     free(c);
 }
 
-static void enter(struct imapc *c)
+static void imapc_enter(struct imapc *c)
 {
     c->busy++;
 }
 
 /* False: c is gone. */
-static bool leave(struct imapc *c)
+static bool imapc_leave(struct imapc *c)
 {
     bool gone = --c->busy == 0 && c->freed;
     if (gone)
-        release(c);
+        imapc_release(c);
     return !gone;
 }
 
@@ -194,8 +194,8 @@ static void set_broken(struct imapc *c, enum phase phase, const char *why)
     loop_defer(c->loop, &c->task);
 }
 
-static void broken(struct imapc *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
-static void broken(struct imapc *c, const char *fmt, ...)
+static void imapc_broken(struct imapc *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void imapc_broken(struct imapc *c, const char *fmt, ...)
 {
     struct buf why = {0};
     va_list ap;
@@ -208,24 +208,24 @@ static void broken(struct imapc *c, const char *fmt, ...)
 
 /* Looked at before anything is sent and after anything was read: a process that stood still finds its sockets
  * ready before any of its timers run. */
-static bool beyond_fence(struct imapc *c)
+static bool imapc_beyond_fence(struct imapc *c)
 {
     if (!c->fence || clock_boot_ms() < *c->fence)
         return false;
-    broken(c, "this migrator stood still for too long");
+    imapc_broken(c, "this migrator stood still for too long");
     return true;
 }
 
 /* What was gathered while the job was still ours may go out no more where it is not: it may be the end of an APPEND. */
-static void uncork(struct imapc *c)
+static void imapc_uncork(struct imapc *c)
 {
     bool corked = c->corked;
     c->corked = false;
-    if (corked && c->stream && !beyond_fence(c))
+    if (corked && c->stream && !imapc_beyond_fence(c))
         stream_uncork(c->stream);
 }
 
-static void emit(struct imapc *c, enum imapc_event ev)
+static void imapc_emit(struct imapc *c, enum imapc_event ev)
 {
     if (c->watch.fn)
         c->watch.fn(c->watch.owner, ev);
@@ -233,7 +233,7 @@ static void emit(struct imapc *c, enum imapc_event ev)
         c->fn(c->owner, ev);
 }
 
-static void end_command(struct imapc *c, struct command *cmd, const struct imapc_end *end)
+static void imapc_end_command(struct imapc *c, struct command *cmd, const struct imapc_end *end)
 {
     struct imapc_command cb = cmd->cb;
     cmd->cb = (struct imapc_command){0};
@@ -249,19 +249,19 @@ static void end_all(struct imapc *c)
     struct command *cmd;
     while (!c->freed && (cmd = TAILQ_FIRST(&c->commands))) {
         const struct imapc_end end = {.rc = IMAPC_DOWN, .text = span_str(c->error)};
-        end_command(c, cmd, &end);
+        imapc_end_command(c, cmd, &end);
     }
     if (c->freed || c->told)
         return;
     c->told = true;
-    emit(c, c->phase == FAILED ? IMAPC_FAILED : IMAPC_BROKEN);
+    imapc_emit(c, c->phase == FAILED ? IMAPC_FAILED : IMAPC_BROKEN);
 }
 
 /* --- sending --- */
 
-static void put(struct imapc *c, struct span bytes)
+static void imapc_put(struct imapc *c, struct span bytes)
 {
-    if (beyond_fence(c))
+    if (imapc_beyond_fence(c))
         return;
     if (!c->corked) {
         stream_cork(c->stream);
@@ -271,7 +271,7 @@ static void put(struct imapc *c, struct span bytes)
     stream_send(c->stream, bytes.p, bytes.len);
     c->put += bytes.len;
     if (stream_unsent(c->stream) > CORK_MAX)
-        uncork(c);
+        imapc_uncork(c);
 }
 
 static void put_queued(struct imapc *c, struct command *cmd, uint64_t until)
@@ -279,7 +279,7 @@ static void put_queued(struct imapc *c, struct command *cmd, uint64_t until)
     size_t n = (size_t)(until - cmd->sent);
     if (n == 0)
         return;
-    put(c, span_of(buf_span(&cmd->out).p, n));
+    imapc_put(c, span_of(buf_span(&cmd->out).p, n));
     buf_eat(&cmd->out, n);
     cmd->sent = until;
 }
@@ -300,7 +300,7 @@ static bool must_rest(struct imapc *c)
     return ms > 0;
 }
 
-static void rest(struct imapc *c, uint64_t ms, struct span text)
+static void imapc_rest(struct imapc *c, uint64_t ms, struct span text)
 {
     ms = pace_rest(c->pace, ms, clock_boot_ms());
     LOG(WARN, "throttled", LOG_S("peer", c->stream ? stream_peer(c->stream) : c->name), LOG_U("rest_ms", ms),
@@ -312,13 +312,13 @@ static void note_hint(struct imapc *c, struct span code, const struct imap_resp 
     uint64_t ms;
     bool refused = resp->status != STATUS_OK && resp->status != STATUS_PREAUTH;
     if (c->pace && pace_hint(code, resp->text, refused, &ms))
-        rest(c, ms, resp->text);
+        imapc_rest(c, ms, resp->text);
 }
 
 void imapc_throttled(struct imapc *c, const char *text)
 {
     if (c->pace)
-        rest(c, 0, span_str(text));
+        imapc_rest(c, 0, span_str(text));
 }
 
 static uint64_t take_pace(struct imapc *c, uint32_t messages, uint64_t bytes)
@@ -341,7 +341,7 @@ static void keep_pace(struct imapc *c, uint32_t messages, uint64_t bytes)
 }
 
 /* Sends what may be sent. */
-static void pump(struct imapc *c)
+static void imapc_pump(struct imapc *c)
 {
     while (c->phase == READY && !c->waiting && c->sending) {
         struct command *cmd = c->sending;
@@ -417,7 +417,7 @@ void imapc_send(struct imapc *c, struct imap_writer *w, const struct imapc_comma
 {
     imap_write_raw(w, "\r\n");
     add_command(c, w, cb);
-    pump(c);
+    imapc_pump(c);
     start_clock(c);
 }
 
@@ -444,11 +444,11 @@ static void end_unsendable(struct imapc *c)
         next = TAILQ_NEXT(cmd, link);
         if (!cmd->unsendable || cmd->open)
             continue;
-        end_command(c, cmd, &end);
+        imapc_end_command(c, cmd, &end);
         next = TAILQ_FIRST(&c->commands);
     }
     if (!c->freed)
-        pump(c);
+        imapc_pump(c);
 }
 
 /* --- APPEND --- */
@@ -463,7 +463,7 @@ void imapc_append_begin(struct imapc *c, struct span mailbox, const struct imapc
     c->append = add_command(c, &w, cb);
     c->append->open = true;
     c->append->swallow = c->append->unsendable;
-    pump(c);
+    imapc_pump(c);
     start_clock(c);
 }
 
@@ -484,7 +484,7 @@ void imapc_append_message(struct imapc *c, struct span flags, struct span date, 
                    (const char *)date.p);
     imap_write_literal_marker(&w, size);
     take_writer(cmd, &w);
-    pump(c);
+    imapc_pump(c);
 }
 
 void imapc_append_bytes(struct imapc *c, struct span bytes)
@@ -498,7 +498,7 @@ void imapc_append_bytes(struct imapc *c, struct span bytes)
         return;
     take_pace(c, 0, bytes.len);
     if (cmd == c->sending && !c->waiting && cmd->out.len == 0 && cmd->sent > 0) {
-        put(c, bytes);
+        imapc_put(c, bytes);
         cmd->sent += bytes.len;
     } else {
         buf_add_span(&cmd->out, bytes);
@@ -518,7 +518,7 @@ void imapc_append_end(struct imapc *c)
         buf_add_str(&cmd->out, "\r\n");
     if (cmd->unsendable)
         loop_defer(c->loop, &c->task);
-    pump(c);
+    imapc_pump(c);
     FAULT_POINT("command", "APPEND", "closed");
 }
 
@@ -534,13 +534,13 @@ bool imapc_append_full(const struct imapc *c)
     return full;
 }
 
-static void tell_drained(struct imapc *c)
+static void imapc_tell_drained(struct imapc *c)
 {
     if (!c->told_full || c->freed || c->phase != READY)
         return;
     c->told_full = false;
     if (!imapc_append_full(c))
-        emit(c, IMAPC_DRAINED);
+        imapc_emit(c, IMAPC_DRAINED);
 }
 
 /* --- receiving: what is odd --- */
@@ -566,7 +566,7 @@ void imapc_escape(struct buf *out, struct span line, size_t max)
         buf_add_str(out, "...");
 }
 
-static bool is_fetch(const struct imapc *c)
+static bool imapc_is_fetch(const struct imapc *c)
 {
     return c->head.kind == RESP_DATA && span_is_ci(c->head.word, "FETCH");
 }
@@ -574,7 +574,7 @@ static bool is_fetch(const struct imapc *c)
 static uint32_t told_uid(const struct imapc *c)
 {
     uint32_t uid = 0;
-    const struct imap_value *items = is_fetch(c) ? imap_tree_first(c->tree) : NULL;
+    const struct imap_value *items = imapc_is_fetch(c) ? imap_tree_first(c->tree) : NULL;
     return imap_value_u32(imap_value_get(items, "UID"), &uid) ? uid : 0;
 }
 
@@ -585,7 +585,8 @@ static void tell_odd(struct imapc *c, const struct command *cmd)
     buf_printf(&text, "%s answers %s by what can't be understood: ", c->name, cmd && *cmd->what ? cmd->what : "nothing");
     imapc_escape(&text, buf_span(&c->raw), QUOTED_MAX);
     LOG(WARN, "imap_odd", LOG_S("peer", stream_peer(c->stream)), LOG_S("text", buf_str(&text)));
-    const struct imapc_odd odd = {cmd ? cmd->cb.mailbox : NULL, told_uid(c), is_fetch(c) ? c->head.number : 0, buf_str(&text)};
+    const struct imapc_odd odd = {cmd ? cmd->cb.mailbox : NULL, told_uid(c),
+                                  imapc_is_fetch(c) ? c->head.number : 0, buf_str(&text)};
     if (cmd && cmd->cb.odd)
         cmd->cb.odd(cmd->cb.owner, &odd);
     else if (c->watch.odd)
@@ -607,8 +608,8 @@ static struct command *who_asked(struct imapc *c)
 /* --- receiving: whole responses --- */
 
 /* The one place where an untagged response is given to a reader. True: it was his. */
-static bool hand(struct imapc *c, struct command *cmd, imapc_data_fn fn, void *owner, const struct imap_resp *resp,
-                 const struct imap_value *data)
+static bool imapc_hand(struct imapc *c, struct command *cmd, imapc_data_fn fn, void *owner,
+                       const struct imap_resp *resp, const struct imap_value *data)
 {
     enum imapc_taken taken = fn(owner, resp, data);
     if (taken == IMAPC_ODD && !c->freed && c->phase == READY)
@@ -616,32 +617,32 @@ static bool hand(struct imapc *c, struct command *cmd, imapc_data_fn fn, void *o
     return taken != IMAPC_NOT_MINE || c->freed || c->phase != READY;
 }
 
-static void offer(struct imapc *c, const struct imap_resp *resp, const struct imap_value *data)
+static void imapc_offer(struct imapc *c, const struct imap_resp *resp, const struct imap_value *data)
 {
     struct command *cmd;
     TAILQ_FOREACH(cmd, &c->commands, link)
     {
         if (cmd->sent == 0)
             break; /* what wasn't asked yet isn't answered */
-        if (cmd->cb.data && !cmd->early && hand(c, cmd, cmd->cb.data, cmd->cb.owner, resp, data))
+        if (cmd->cb.data && !cmd->early && imapc_hand(c, cmd, cmd->cb.data, cmd->cb.owner, resp, data))
             return;
     }
-    if (c->watch.news && hand(c, NULL, c->watch.news, c->watch.owner, resp, data))
+    if (c->watch.news && imapc_hand(c, NULL, c->watch.news, c->watch.owner, resp, data))
         return;
     if (c->news)
-        hand(c, NULL, c->news, c->owner, resp, data);
+        imapc_hand(c, NULL, c->news, c->owner, resp, data);
 }
 
 /* Nobody knows where the next response begins. */
-static void garbled(struct imapc *c, const char *why)
+static void imapc_garbled(struct imapc *c, const char *why)
 {
     c->garbled = true;
     tell_odd(c, who_asked(c));
     if (!c->freed)
-        broken(c, "a response that is none: %s", why);
+        imapc_broken(c, "a response that is none: %s", why);
 }
 
-static void take_status(struct imapc *c, const struct imap_resp *resp)
+static void imapc_take_status(struct imapc *c, const struct imap_resp *resp)
 {
     if (imap_code_is(resp->code, "ALERT", NULL))
         LOG(WARN, "imap_alert", LOG_S("peer", stream_peer(c->stream)), LOG_SPAN("text", resp->text));
@@ -696,23 +697,23 @@ static void end_early(struct imapc *c)
         struct answer *a = cmd->early;
         const struct imapc_end end = {.rc = a->rc, .code = buf_span(&a->code), .text = buf_span(&a->text)};
         cmd->early = NULL;
-        end_command(c, cmd, &end);
+        imapc_end_command(c, cmd, &end);
         answer_free(&a);
     }
 }
 
-static void take_tagged(struct imapc *c, const struct imap_resp *resp)
+static void imapc_take_tagged(struct imapc *c, const struct imap_resp *resp)
 {
     struct command *cmd = find_command(c, resp->tag);
     if (!cmd) {
-        broken(c, "an answer to no command");
+        imapc_broken(c, "an answer to no command");
         return;
     }
     bool limit = !strcmp(cmd->what, "APPEND") && imap_code_is(resp->code, "LIMIT", NULL);
-    take_status(c, resp);
+    imapc_take_status(c, resp);
     note_hint(c, limit ? (struct span){0} : resp->code, resp);
     if (cmd == c->sending && resp->status == STATUS_OK) {
-        broken(c, "OK to a command that was not sent whole");
+        imapc_broken(c, "OK to a command that was not sent whole");
         return;
     }
     if (cmd == c->sending)
@@ -721,14 +722,14 @@ static void take_tagged(struct imapc *c, const struct imap_resp *resp)
     struct imapc_end end = {.code = resp->code, .text = resp->text};
     end.rc = resp->status == STATUS_OK ? IMAPC_OK : resp->status == STATUS_NO ? IMAPC_NO : IMAPC_BAD;
     if (cmd == TAILQ_FIRST(&c->commands))
-        end_command(c, cmd, &end);
+        imapc_end_command(c, cmd, &end);
     else
         keep_early(cmd, &end);
     end_early(c);
     if (c->freed)
         return;
-    pump(c);
-    tell_drained(c);
+    imapc_pump(c);
+    imapc_tell_drained(c);
 }
 
 static void take_continue(struct imapc *c)
@@ -737,8 +738,8 @@ static void take_continue(struct imapc *c)
         return; /* some servers say it to a literal that they did not have to allow */
     c->waiting = false;
     c->sending->next_wait++;
-    pump(c);
-    tell_drained(c);
+    imapc_pump(c);
+    imapc_tell_drained(c);
 }
 
 /* --- receiving: bodies --- */
@@ -765,7 +766,7 @@ static void give_up_response(struct imapc *c)
     buf_free(&c->collected);
 }
 
-static void body_begin(struct imapc *c, uint64_t size)
+static void imapc_body_begin(struct imapc *c, uint64_t size)
 {
     uint32_t uid = 0;
     const struct imap_value *v = imap_value_get(imap_tree_first(c->tree), "UID");
@@ -785,7 +786,7 @@ static void begin_literal(struct imapc *c, uint64_t size)
     c->body_of = fetch && is_body_name(last) ? body_command(c, last) : NULL;
     c->streaming = c->body_of != NULL;
     if (c->streaming)
-        body_begin(c, size);
+        imapc_body_begin(c, size);
     else if (size > COLLECT_MAX)
         give_up_response(c); /* nobody asked for so much */
 }
@@ -840,9 +841,9 @@ static void end_response(struct imapc *c)
     const struct imap_value *data = c->malformed ? NULL : imap_tree_first(c->tree);
     c->whole_of = NULL;
     /* Servers may answer commands in any order, so an older one might take what is not meant for it. */
-    if (cmd && cmd->cb.data && hand(c, cmd, cmd->cb.data, cmd->cb.owner, &c->head, data))
+    if (cmd && cmd->cb.data && imapc_hand(c, cmd, cmd->cb.data, cmd->cb.owner, &c->head, data))
         return;
-    offer(c, &c->head, data);
+    imapc_offer(c, &c->head, data);
 }
 
 /* One step of a body that came as a quoted string; then the response as a whole. */
@@ -852,7 +853,7 @@ static void step_quoted(struct imapc *c)
     struct command *cmd = c->body_of;
     switch (c->quoted++) {
     case QUOTED_BEGIN:
-        body_begin(c, text.len);
+        imapc_body_begin(c, text.len);
         break;
     case QUOTED_PIECE:
         if (cmd && text.len > 0)
@@ -893,7 +894,7 @@ static void take_part(struct imapc *c, struct span part, const struct imap_line_
         end_response(c);
 }
 
-static void take_data(struct imapc *c, const struct imap_resp *resp, const struct imap_line_item *item)
+static void imapc_take_data(struct imapc *c, const struct imap_resp *resp, const struct imap_line_item *item)
 {
     c->head = *resp;
     snprintf(c->word, sizeof c->word, "%.*s", (int)resp->word.len, (const char *)resp->word.p);
@@ -915,7 +916,7 @@ static void take_no_response(struct imapc *c, const struct imap_line_item *item,
     buf_clear(&c->raw);
     note_raw(c, item->text);
     if (!untagged || item->literal)
-        garbled(c, why);
+        imapc_garbled(c, why);
     else
         tell_odd(c, who_asked(c));
 }
@@ -931,20 +932,20 @@ static void take_first(struct imapc *c, const struct imap_line_item *item)
     }
     switch (resp.kind) {
     case RESP_TAGGED:
-        take_tagged(c, &resp);
+        imapc_take_tagged(c, &resp);
         break;
     case RESP_STATUS:
         buf_clear(&c->raw);
         note_raw(c, item->text);
-        take_status(c, &resp);
+        imapc_take_status(c, &resp);
         note_hint(c, resp.code, &resp);
-        offer(c, &resp, NULL);
+        imapc_offer(c, &resp, NULL);
         break;
     case RESP_CONTINUE:
         take_continue(c);
         break;
     case RESP_DATA:
-        take_data(c, &resp, item);
+        imapc_take_data(c, &resp, item);
         break;
     }
 }
@@ -953,10 +954,10 @@ static void take_bad_line(struct imapc *c, const char *why)
 {
     buf_clear(&c->raw);
     note_raw(c, buf_span(&c->line.part));
-    garbled(c, why);
+    imapc_garbled(c, why);
 }
 
-static void take_item(struct imapc *c, enum imap_line_rc rc, const struct imap_line_item *item)
+static void imapc_take_item(struct imapc *c, enum imap_line_rc rc, const struct imap_line_item *item)
 {
     if (rc == LINE_BAD)
         take_bad_line(c, item->why);
@@ -973,7 +974,7 @@ static bool can_receive(const struct imapc *c)
     return c->phase == READY && !c->freed && !c->paused && !c->slowed;
 }
 
-static void receive(struct imapc *c)
+static void imapc_receive(struct imapc *c)
 {
     uint64_t began = uv_hrtime();
     c->stamp_ms = clock_boot_ms();
@@ -989,7 +990,7 @@ static void receive(struct imapc *c)
         stream_eat(c->stream, used);
         if (rc == LINE_MORE)
             break;
-        take_item(c, rc, &item);
+        imapc_take_item(c, rc, &item);
         if (uv_hrtime() - began > TURN_NS && can_receive(c) && c->quoted == QUOTED_NONE) {
             stream_again(c->stream);
             break;
@@ -999,45 +1000,45 @@ static void receive(struct imapc *c)
 
 /* --- what the loop calls --- */
 
-static void on_stream(struct stream *s, enum stream_event ev, void *owner)
+static void imapc_on_stream(struct stream *s, enum stream_event ev, void *owner)
 {
     struct imapc *c = owner;
-    enter(c);
-    if (beyond_fence(c)) {
-        leave(c);
+    imapc_enter(c);
+    if (imapc_beyond_fence(c)) {
+        imapc_leave(c);
         return;
     }
     switch (ev) {
     case STREAM_DATA:
-        receive(c);
+        imapc_receive(c);
         break;
     case STREAM_DRAINED:
-        tell_drained(c);
+        imapc_tell_drained(c);
         break;
     case STREAM_EOF:
-        broken(c, "%s", c->bye ? c->bye : "the server closed the connection");
+        imapc_broken(c, "%s", c->bye ? c->bye : "the server closed the connection");
         break;
     case STREAM_ERROR:
-        broken(c, "%s", c->bye ? c->bye : stream_error(s));
+        imapc_broken(c, "%s", c->bye ? c->bye : stream_error(s));
         break;
     default:
         break;
     }
-    leave(c);
+    imapc_leave(c);
 }
 
-static void on_task(struct loop_task *task)
+static void imapc_on_task(struct loop_task *task)
 {
     struct imapc *c = CONTAINER_OF(task, struct imapc, task);
-    enter(c);
-    uncork(c);
+    imapc_enter(c);
+    imapc_uncork(c);
     while (can_receive(c) && c->quoted != QUOTED_NONE)
         step_quoted(c);
     if (!c->freed && c->phase == READY)
         end_unsendable(c);
     if (!c->freed && (c->phase == BROKEN || c->phase == FAILED))
         end_all(c);
-    leave(c);
+    imapc_leave(c);
 }
 
 /* Is something up to the peer, or are we the ones who keep it waiting? */
@@ -1049,7 +1050,7 @@ static bool peer_owes(const struct imapc *c)
     return oldest != c->sending || c->waiting || stream_unsent(c->stream) > 0;
 }
 
-static void on_tick(void *owner)
+static void imapc_on_tick(void *owner)
 {
     struct imapc *c = owner;
     uint64_t now = clock_boot_ms(), left = c->put - stream_unsent(c->stream);
@@ -1057,12 +1058,12 @@ static void on_tick(void *owner)
         c->stamp_ms = now;
     c->put_seen = left;
     if (now - c->stamp_ms >= c->timeout_ms)
-        broken(c, "no answer for %llu s", (unsigned long long)(c->timeout_ms / 1000));
+        imapc_broken(c, "no answer for %llu s", (unsigned long long)(c->timeout_ms / 1000));
     else if (!TAILQ_EMPTY(&c->commands))
         timer_start(c->timer, c->timeout_ms / TICKS);
 }
 
-static void read_on(struct imapc *c)
+static void imapc_read_on(struct imapc *c)
 {
     if (c->paused || c->slowed)
         return;
@@ -1078,16 +1079,16 @@ static void on_pace(void *owner)
 {
     struct imapc *c = owner;
     uint64_t ms = pace_wait_ms(c->pace, clock_boot_ms());
-    enter(c);
+    imapc_enter(c);
     if (c->slowed && ms > 0) {
         wait_for_pace(c, ms); /* others were faster */
     } else if (c->slowed) {
         c->slowed = false;
-        read_on(c);
+        imapc_read_on(c);
     }
-    pump(c);
-    tell_drained(c);
-    leave(c);
+    imapc_pump(c);
+    imapc_tell_drained(c);
+    imapc_leave(c);
 }
 
 /* What the kernel holds goes when the time is over, not when the next byte does. Until then, a peer that is slow is given
@@ -1096,15 +1097,15 @@ static void on_fence(void *owner)
 {
     struct imapc *c = owner;
     uint64_t now = clock_boot_ms(), left = *c->fence > now ? *c->fence - now : 0, third = c->silence_ms / 3;
-    enter(c);
-    if (!beyond_fence(c)) {
+    imapc_enter(c);
+    if (!imapc_beyond_fence(c)) {
         stream_still_mine(c->stream);
         timer_start(c->fence_timer, third > 0 && third < left ? third : left);
     }
-    leave(c);
+    imapc_leave(c);
 }
 
-static void on_login(void *owner, const struct login_result *result)
+static void imapc_on_login(void *owner, const struct login_result *result)
 {
     struct imapc *c = owner;
     c->login = NULL;
@@ -1118,22 +1119,22 @@ static void on_login(void *owner, const struct login_result *result)
     c->stream = result->stream;
     c->caps = result->caps;
     c->phase = READY;
-    stream_set_owner(c->stream, on_stream, c);
+    stream_set_owner(c->stream, imapc_on_stream, c);
     stream_without_secrets(c->stream);
-    enter(c);
+    imapc_enter(c);
     if (c->fence) {
         stream_set_fence(c->stream, c->fence);
         on_fence(c);
     }
     if (c->phase == READY)
-        emit(c, IMAPC_READY);
+        imapc_emit(c, IMAPC_READY);
     if (!c->freed && c->phase == READY) {
-        pump(c);
+        imapc_pump(c);
         c->stamp_ms = clock_boot_ms();
         if (!TAILQ_EMPTY(&c->commands))
             start_clock(c);
     }
-    leave(c);
+    imapc_leave(c);
 }
 
 /* --- the rest --- */
@@ -1186,17 +1187,17 @@ struct imapc *imapc_new(struct loop *l, const struct login_request *login, uint6
     c->news = news;
     c->owner = owner;
     c->timeout_ms = command_timeout_ms;
-    c->task.fn = on_task;
+    c->task.fn = imapc_on_task;
     c->error = xstrdup("");
     c->name = xstrdup(login->backend->name ? login->backend->name : "the server");
     TAILQ_INIT(&c->commands);
     imap_line_init(&c->line, LINE_RESPONSES, &line);
     c->tree = imap_tree_new(&tree);
-    c->timer = timer_new(l, on_tick, c);
+    c->timer = timer_new(l, imapc_on_tick, c);
     c->pace_timer = timer_new(l, on_pace, c);
     c->fence_timer = timer_new(l, on_fence, c);
     c->silence_ms = login->limits.silence_ms;
-    c->login = backend_login_start(l, login, on_login, c);
+    c->login = backend_login_start(l, login, imapc_on_login, c);
     return c;
 }
 
@@ -1208,8 +1209,8 @@ void imapc_free(struct imapc **cp)
     *cp = NULL;
     bool polite = c->phase == READY && TAILQ_EMPTY(&c->commands) && stream_unsent(c->stream) == 0;
     if (polite)
-        put(c, span_str("bye LOGOUT\r\n"));
-    uncork(c);
+        imapc_put(c, span_str("bye LOGOUT\r\n"));
+    imapc_uncork(c);
     backend_login_cancel(&c->login);
     stream_close(&c->stream, polite);
     loop_undefer(c->loop, &c->task);
@@ -1218,12 +1219,12 @@ void imapc_free(struct imapc **cp)
     timer_free(&c->fence_timer);
     c->freed = true;
     if (c->busy == 0)
-        release(c);
+        imapc_release(c);
 }
 
 void imapc_abort(struct imapc *c, const char *why)
 {
-    broken(c, "%s", why);
+    imapc_broken(c, "%s", why);
 }
 
 uint64_t imapc_timeout_ms(const struct imapc *c)
@@ -1294,7 +1295,7 @@ void imapc_resume(struct imapc *c)
     if (!c->paused)
         return;
     c->paused = false;
-    read_on(c);
+    imapc_read_on(c);
 }
 
 void imapc_watch(struct imapc *c, imapc_event_fn fn, imapc_data_fn news, imapc_odd_fn odd, void *owner)

@@ -12,7 +12,7 @@ enum {
 };
 
 /* Thousandths that a bucket holds at most: one whole message too, or slow ones would never give any. */
-static int64_t room(uint32_t per_s)
+static int64_t pace_room(uint32_t per_s)
 {
     int64_t burst = (int64_t)per_s * BURST_MS;
     return burst > 1000 ? burst : 1000;
@@ -21,13 +21,13 @@ static int64_t room(uint32_t per_s)
 void pace_init(struct pace *p, uint32_t messages_per_s, uint32_t bytes_per_s, uint64_t now_ms)
 {
     *p = (struct pace){.messages_per_s = messages_per_s, .bytes_per_s = bytes_per_s, .at_ms = now_ms};
-    p->messages = room(messages_per_s);
-    p->bytes = room(bytes_per_s);
+    p->messages = pace_room(messages_per_s);
+    p->bytes = pace_room(bytes_per_s);
 }
 
 static int64_t at_most(int64_t level, uint32_t per_s)
 {
-    return level < room(per_s) ? level : room(per_s);
+    return level < pace_room(per_s) ? level : pace_room(per_s);
 }
 
 void pace_set(struct pace *p, uint32_t messages_per_s, uint32_t bytes_per_s)
@@ -40,11 +40,11 @@ void pace_set(struct pace *p, uint32_t messages_per_s, uint32_t bytes_per_s)
 
 static int64_t filled(int64_t level, uint32_t per_s, uint64_t ms)
 {
-    int64_t full = room(per_s), more = ms < 100000000 ? (int64_t)ms * per_s : full - level;
+    int64_t full = pace_room(per_s), more = ms < 100000000 ? (int64_t)ms * per_s : full - level;
     return level + more < full ? level + more : full;
 }
 
-static void fill(struct pace *p, uint64_t now_ms)
+static void pace_fill(struct pace *p, uint64_t now_ms)
 {
     if (now_ms <= p->at_ms)
         return;
@@ -55,7 +55,7 @@ static void fill(struct pace *p, uint64_t now_ms)
 
 void pace_take(struct pace *p, uint32_t messages, uint64_t bytes, uint64_t now_ms)
 {
-    fill(p, now_ms);
+    pace_fill(p, now_ms);
     if (p->messages_per_s)
         p->messages -= (int64_t)messages * 1000;
     if (p->bytes_per_s)
@@ -69,7 +69,7 @@ static uint64_t until_paid(int64_t level, uint32_t per_s)
 
 uint64_t pace_wait_ms(struct pace *p, uint64_t now_ms)
 {
-    fill(p, now_ms);
+    pace_fill(p, now_ms);
     uint64_t messages = until_paid(p->messages, p->messages_per_s), bytes = until_paid(p->bytes, p->bytes_per_s);
     uint64_t ms = messages > bytes ? messages : bytes;
     return ms < WAIT_MAX_MS ? ms : WAIT_MAX_MS;
@@ -101,7 +101,7 @@ uint64_t pace_rest(struct pace *p, uint64_t ms, uint64_t now_ms)
     return pace_rest_left_ms(p, now_ms);
 }
 
-static const uint8_t *find(struct span text, const char *what)
+static const uint8_t *pace_find(struct span text, const char *what)
 {
     return text.len > 0 ? memmem(text.p, text.len, what, strlen(what)) : NULL;
 }
@@ -110,7 +110,7 @@ static const uint8_t *find(struct span text, const char *what)
 static bool suggested(struct span text, uint64_t *ms)
 {
     static const char words[] = "Suggested Backoff Time: ";
-    const uint8_t *at = find(text, words), *end = text.p + text.len;
+    const uint8_t *at = pace_find(text, words), *end = text.p + text.len;
     *ms = 0;
     if (!at)
         return false;
@@ -125,7 +125,7 @@ bool pace_hint(struct span code, struct span text, bool refused, uint64_t *ms)
     static const char *const codes[] = {"LIMIT", "UNAVAILABLE", "THROTTLED"};
     if (suggested(text, ms))
         return true;
-    if (find(text, "[THROTTLED]") || find(text, "Rate limit hit"))
+    if (pace_find(text, "[THROTTLED]") || pace_find(text, "Rate limit hit"))
         return true;
     for (size_t i = 0; refused && i < COUNTOF(codes); i++)
         if (imap_code_is(code, codes[i], NULL))

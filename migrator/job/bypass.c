@@ -118,7 +118,7 @@ void bypass_cancel(struct bypass **bp)
         bypass_free(b);
 }
 
-static void tell(struct bypass *b)
+static void bypass_tell(struct bypass *b)
 {
     struct buf detail = b->detail;
     bypass_fn fn = b->fn;
@@ -137,22 +137,22 @@ static void tell(struct bypass *b)
     buf_free(&detail);
 }
 
-static void step_soon(struct bypass *b)
+static void bypass_step_soon(struct bypass *b)
 {
     loop_defer(b->move->m->loop, &b->task);
 }
 
-static void end(struct bypass *b, enum bypass_rc rc, enum why why)
+static void bypass_end(struct bypass *b, enum bypass_rc rc, enum why why)
 {
     b->rc = rc;
     b->why = why;
     b->over = true;
-    step_soon(b);
+    bypass_step_soon(b);
 }
 
 /* ---- what was found */
 
-static void seen(struct bypass *b, const struct one *o, const char *what, uint32_t uid)
+static void bypass_seen(struct bypass *b, const struct one *o, const char *what, uint32_t uid)
 {
     if (b->over)
         return;
@@ -161,7 +161,7 @@ static void seen(struct bypass *b, const struct one *o, const char *what, uint32
     if (uid)
         buf_printf(&b->detail, " (UID %" PRIu32 ")", uid);
     buf_add_str(&b->detail, " on the server that is left, while all sessions rested");
-    end(b, BYPASS_SEEN, WHY_BYPASS);
+    bypass_end(b, BYPASS_SEEN, WHY_BYPASS);
 }
 
 static void can_not_look(struct bypass *b, const struct one *o, const char *why)
@@ -171,10 +171,10 @@ static void can_not_look(struct bypass *b, const struct one *o, const char *why)
     buf_printf(&b->detail, "%s: ", b->move->source_name);
     finding_show_mailbox(&b->detail, o->name);
     buf_printf(&b->detail, " can't be looked at again: %s", why);
-    end(b, BYPASS_DOWN, WHY_UNREACHABLE);
+    bypass_end(b, BYPASS_DOWN, WHY_UNREACHABLE);
 }
 
-static void done(struct one *o)
+static void bypass_done(struct one *o)
 {
     struct share *s = o->share;
 
@@ -184,7 +184,7 @@ static void done(struct one *o)
     s->bypass->left--;
     if (--s->left == 0)
         end_share(s, true);
-    step_soon(s->bypass);
+    bypass_step_soon(s->bypass);
 }
 
 static void look_closer(struct one *o);
@@ -195,15 +195,15 @@ static void judge_listed(struct one *o)
     uint64_t newer = imap_seq_count(&o->newer);
 
     if (o->changed.n > 0)
-        seen(o->share->bypass, o, "was changed: other flags", o->changed.ranges[0].first);
+        bypass_seen(o->share->bypass, o, "was changed: other flags", o->changed.ranges[0].first);
     else if (was->messages + newer > o->now.messages)
-        seen(o->share->bypass, o, "was changed: messages are gone", 0);
+        bypass_seen(o->share->bypass, o, "was changed: messages are gone", 0);
     else if (was->messages + newer == o->now.messages)
-        done(o);
+        bypass_done(o);
     else if (o->rounds < ROUNDS) /* mail that arrives in this moment */
         look_closer(o);
     else
-        seen(o->share->bypass, o, "goes on changing", 0);
+        bypass_seen(o->share->bypass, o, "goes on changing", 0);
 }
 
 /* Once more, before it is called a bypass: the list of such a server is all that there is. */
@@ -212,11 +212,11 @@ static void judge_marks(struct one *o)
     uint32_t below = o->record->stamp.source.uidnext;
 
     if (o->record->marks == mbox_list_marks(&o->list, below))
-        done(o);
+        bypass_done(o);
     else if (o->rounds < 2)
         look_closer(o);
     else
-        seen(o->share->bypass, o, "was changed: other flags, or messages are gone", 0);
+        bypass_seen(o->share->bypass, o, "was changed: other flags, or messages are gone", 0);
 }
 
 static void judge_opened(struct one *o)
@@ -225,11 +225,11 @@ static void judge_opened(struct one *o)
     struct bypass *b = o->share->bypass;
 
     if (o->refused)
-        seen(b, o, "is gone, or can't be opened any more,", 0);
+        bypass_seen(b, o, "is gone, or can't be opened any more,", 0);
     else if (o->odd)
         can_not_look(b, o, o->odd);
     else if (o->now.uidvalidity != was->uidvalidity)
-        seen(b, o, "was made anew", 0);
+        bypass_seen(b, o, "was made anew", 0);
     else if (was->modseq == 0)
         judge_marks(o);
     else
@@ -242,7 +242,7 @@ static bool must_select(const struct one *o)
     return o->now.uidnext == 0 && o->record->stamp.source.uidnext > 0 && !o->refused && !o->selected;
 }
 
-static void judge(struct one *o)
+static void bypass_judge(struct one *o)
 {
     const struct stamp_side *was = &o->record->stamp.source;
 
@@ -252,14 +252,14 @@ static void judge(struct one *o)
     } else if (o->rounds > 1 || was->modseq == 0)
         judge_opened(o);
     else if (stamp_side_same(was, &o->now))
-        done(o);
+        bypass_done(o);
     else /* also where it is gone */
         look_closer(o);
 }
 
 /* ---- looking */
 
-static void take_uid(struct one *o, const struct imap_value *items)
+static void bypass_take_uid(struct one *o, const struct imap_value *items)
 {
     uint32_t uid;
 
@@ -275,21 +275,23 @@ static void take_uid(struct one *o, const struct imap_value *items)
         o->odd = "more messages than this program can list";
 }
 
-static enum imapc_taken on_data(void *owner, const struct imap_resp *resp, const struct imap_value *data);
-static void on_told(void *owner, const struct imapc_end *e);
+static enum imapc_taken bypass_on_data(void *owner, const struct imap_resp *resp,
+                                       const struct imap_value *data);
+static void bypass_on_told(void *owner, const struct imapc_end *e);
 
 /* What can't be told even so is as it was when the mailbox was compared (selected.h): none. */
-static enum imapc_taken on_apart(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken bypass_on_apart(void *owner, const struct imap_resp *resp,
+                                        const struct imap_value *data)
 {
     bool broken = resp->kind == RESP_DATA && span_is_ci(resp->word, "FETCH") && !data;
-    return broken ? IMAPC_TAKEN : on_data(owner, resp, data);
+    return broken ? IMAPC_TAKEN : bypass_on_data(owner, resp, data);
 }
 
 /* The FETCH of this message can't be told apart into words. */
-static void ask_apart(struct one *o, uint32_t seq)
+static void bypass_ask_apart(struct one *o, uint32_t seq)
 {
     static const char *const items[] = {"UID", "FLAGS"};
-    const struct imapc_command cmd = {.data = on_apart, .end = on_told, .owner = o};
+    const struct imapc_command cmd = {.data = bypass_on_apart, .end = bypass_on_told, .owner = o};
     if (o->apart++ >= APART_MAX)
         o->odd = "the server lists its messages in a way that can't be understood";
     for (size_t i = 0; !o->odd && i < COUNTOF(items); i++) {
@@ -298,19 +300,19 @@ static void ask_apart(struct one *o, uint32_t seq)
     }
 }
 
-static void take_number(struct one *o, const struct imap_resp *resp, const struct imap_value *data)
+static void bypass_take_number(struct one *o, const struct imap_resp *resp, const struct imap_value *data)
 {
     bool listed = o->record->stamp.source.modseq == 0;
     const char *why;
 
     if (span_is_ci(resp->word, "FETCH") && listed && !data) {
-        ask_apart(o, resp->number);
+        bypass_ask_apart(o, resp->number);
     } else if (span_is_ci(resp->word, "FETCH") && listed) {
         /* A flag that can't be understood is left out each time. */
         if (!mbox_list_fetch(&o->list, resp->number, data, &why) && o->list.contradicts)
             o->odd = why;
     } else if (span_is_ci(resp->word, "FETCH")) {
-        take_uid(o, data);
+        bypass_take_uid(o, data);
     } else if (span_is_ci(resp->word, "EXPUNGE")) {
         o->now.messages -= o->now.messages > 0;
         mbox_list_expunge(&o->list, resp->number);
@@ -319,12 +321,13 @@ static void take_number(struct one *o, const struct imap_resp *resp, const struc
     }
 }
 
-static enum imapc_taken on_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken bypass_on_data(void *owner, const struct imap_resp *resp,
+                                       const struct imap_value *data)
 {
     struct one *o = owner;
 
     if (resp->kind == RESP_DATA)
-        take_number(o, resp, data);
+        bypass_take_number(o, resp, data);
     if (resp->kind == RESP_DATA && (span_is_ci(resp->word, "FETCH") || span_is_ci(resp->word, "EXPUNGE")))
         return IMAPC_TAKEN; /* what is odd about it ends the attempt */
     return look_take(&o->now, resp);
@@ -336,10 +339,10 @@ static void share_down(struct share *s)
 
     if (++b->tries >= TRIES && !b->over) {
         buf_printf(&b->detail, "%s: the connection broke while it was looked at again", b->move->source_name);
-        end(b, BYPASS_DOWN, WHY_UNREACHABLE);
+        bypass_end(b, BYPASS_DOWN, WHY_UNREACHABLE);
     }
     end_share(s, false);
-    step_soon(b);
+    bypass_step_soon(b);
 }
 
 static void count_answer(struct one *o, const struct imapc_end *e)
@@ -347,7 +350,7 @@ static void count_answer(struct one *o, const struct imapc_end *e)
     if (e->rc == IMAPC_DOWN)
         share_down(o->share);
     else if (--o->outstanding == 0)
-        judge(o);
+        bypass_judge(o);
 }
 
 static void on_examined(void *owner, const struct imapc_end *e)
@@ -361,7 +364,7 @@ static void on_examined(void *owner, const struct imapc_end *e)
     count_answer(o, e);
 }
 
-static void on_listed(void *owner, const struct imapc_end *e)
+static void bypass_on_listed(void *owner, const struct imapc_end *e)
 {
     struct one *o = owner;
 
@@ -371,7 +374,7 @@ static void on_listed(void *owner, const struct imapc_end *e)
 }
 
 /* A refusal, too, is looked at closer. */
-static void on_told(void *owner, const struct imapc_end *e)
+static void bypass_on_told(void *owner, const struct imapc_end *e)
 {
     count_answer(owner, e);
 }
@@ -389,9 +392,9 @@ static enum imapc_taken on_status(void *owner, const struct imap_resp *resp, con
     return IMAPC_TAKEN; /* without its numbers the mailbox is looked at closer */
 }
 
-static void send_status(struct one *o)
+static void bypass_send_status(struct one *o)
 {
-    const struct imapc_command cmd = {.data = on_status, .end = on_told, .owner = o};
+    const struct imapc_command cmd = {.data = on_status, .end = bypass_on_told, .owner = o};
     struct imapc *imap = o->share->lane->source;
     struct imap_writer w;
 
@@ -403,9 +406,9 @@ static void send_status(struct one *o)
     imapc_send(imap, &w, &cmd);
 }
 
-static void send_examine(struct one *o)
+static void bypass_send_examine(struct one *o)
 {
-    const struct imapc_command cmd = {.data = on_data, .end = on_examined, .owner = o};
+    const struct imapc_command cmd = {.data = bypass_on_data, .end = on_examined, .owner = o};
     struct imapc *imap = o->share->lane->source;
     struct imap_writer w;
 
@@ -418,9 +421,9 @@ static void send_examine(struct one *o)
 }
 
 /* What it needs to be judged by messages; nothing where there were none. */
-static void send_listing(struct one *o)
+static void bypass_send_listing(struct one *o)
 {
-    const struct imapc_command cmd = {.data = on_data, .end = on_listed, .owner = o};
+    const struct imapc_command cmd = {.data = bypass_on_data, .end = bypass_on_listed, .owner = o};
     const struct stamp_side *was = &o->record->stamp.source;
     struct imapc *imap = o->share->lane->source;
 
@@ -433,7 +436,7 @@ static void send_listing(struct one *o)
     }
 }
 
-static void look_at(struct one *o, bool closer)
+static void bypass_look_at(struct one *o, bool closer)
 {
     struct bypass *b = o->share->bypass;
 
@@ -441,18 +444,18 @@ static void look_at(struct one *o, bool closer)
     o->rounds++;
     mbox_list_init(&o->list, b->pool);
     if (o->record->rested == REST_LOOKED_AT && !closer) {
-        send_status(o);
+        bypass_send_status(o);
         return;
     }
-    send_examine(o);
+    bypass_send_examine(o);
     if (closer)
-        send_listing(o);
+        bypass_send_listing(o);
     b->closer += closer;
 }
 
 static void look_closer(struct one *o)
 {
-    look_at(o, true);
+    bypass_look_at(o, true);
 }
 
 static void start_share(struct share *s, struct lane *lane)
@@ -469,7 +472,7 @@ static void start_share(struct share *s, struct lane *lane)
         o->share = s;
         o->rounds = 0;
         s->left++;
-        look_at(o, o->record->stamp.source.modseq == 0);
+        bypass_look_at(o, o->record->stamp.source.modseq == 0);
     }
 }
 
@@ -481,13 +484,13 @@ static bool has_more(const struct bypass *b)
     return false;
 }
 
-static void step(struct loop_task *task)
+static void bypass_step(struct loop_task *task)
 {
     struct bypass *b = CONTAINER_OF(task, struct bypass, task);
     struct lane *lane;
 
     if (b->left == 0 || b->over) {
-        tell(b);
+        bypass_tell(b);
         return;
     }
     crew_want(b->move->crew, b->left < CREW_MAX ? (unsigned)b->left : CREW_MAX);
@@ -498,15 +501,15 @@ static void step(struct loop_task *task)
     }
 }
 
-static void on_crew(void *owner, enum crew_event ev)
+static void bypass_on_crew(void *owner, enum crew_event ev)
 {
     struct bypass *b = owner;
 
     if (ev == CREW_FAILED && !b->over) {
         buf_add_str(&b->detail, crew_error(b->move->crew));
-        end(b, BYPASS_DOWN, crew_why(b->move->crew));
+        bypass_end(b, BYPASS_DOWN, crew_why(b->move->crew));
     }
-    step_soon(b);
+    bypass_step_soon(b);
 }
 
 static size_t count_rested(const struct records *records)
@@ -528,7 +531,7 @@ struct bypass *bypass_start(struct move *move, bypass_fn fn, void *owner)
     b->owner = owner;
     b->began_ms = clock_boot_ms();
     FAULT_POINT("bypass", NULL, "sent");
-    b->task.fn = step;
+    b->task.fn = bypass_step;
     b->pool = flags_pool_new();
     b->ones = xcalloc(n ? n : 1, sizeof(*b->ones));
     for (const struct record *r = records_first(move->records); r; r = r->hh.next)
@@ -537,7 +540,7 @@ struct bypass *bypass_start(struct move *move, bypass_fn fn, void *owner)
     b->left = b->n;
     for (size_t i = 0; i < CREW_MAX; i++)
         b->shares[i].bypass = b;
-    crew_set_owner(move->crew, on_crew, b);
-    step_soon(b);
+    crew_set_owner(move->crew, bypass_on_crew, b);
+    bypass_step_soon(b);
     return b;
 }

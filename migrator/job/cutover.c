@@ -59,7 +59,7 @@ static const char *const state_names[] = {"probe", "prepare", "sign_ins", "catch
                                           "sync",  "hook",    "last",     "again",    "can",    "flip",
                                           "abort", "kept",    "journal",  "publish"};
 
-static void run(struct cutover_run *c);
+static void cutover_work(struct cutover_run *c);
 
 /* ---- the end */
 
@@ -82,7 +82,7 @@ void cutover_free(struct cutover_run **cp)
     free(c);
 }
 
-static void end_now(struct loop_task *task)
+static void cutover_end_now(struct loop_task *task)
 {
     struct cutover_run *c = CONTAINER_OF(task, struct cutover_run, end_task);
     cutover_fn fn = c->fn;
@@ -99,7 +99,7 @@ static void end_now(struct loop_task *task)
     buf_free(&detail);
 }
 
-static void end(struct cutover_run *c, enum cutover_rc rc)
+static void cutover_end(struct cutover_run *c, enum cutover_rc rc)
 {
     c->rc = rc;
     timer_stop(c->retry);
@@ -114,7 +114,7 @@ static void end(struct cutover_run *c, enum cutover_rc rc)
 
 /* ---- between states */
 
-static void enter(struct cutover_run *c, enum state state)
+static void cutover_enter(struct cutover_run *c, enum state state)
 {
     LOG(DEBUG, "cutover", LOG_S("user", c->move->user), LOG_S("from", state_names[c->state]),
         LOG_S("to", state_names[state]));
@@ -122,7 +122,7 @@ static void enter(struct cutover_run *c, enum state state)
     c->asking = c->again = false;
     timer_stop(c->retry);
     store_forget(c->move->m->store, c);
-    run(c);
+    cutover_work(c);
 }
 
 static void abort_with(struct cutover_run *c, enum why why, const char *detail)
@@ -137,7 +137,7 @@ static void abort_with(struct cutover_run *c, enum why why, const char *detail)
     bypass_cancel(&c->bypass);
     hook_cancel(&c->hook);
     journal_forget(c->move->m->journal, c);
-    enter(c, ABORT);
+    cutover_enter(c, ABORT);
 }
 
 /* Not the account's fault: no attempt that failed. */
@@ -147,46 +147,46 @@ static void abort_for_later(struct cutover_run *c, enum why why, const char *det
     abort_with(c, why, detail);
 }
 
-static void on_retry(void *owner)
+static void cutover_on_retry(void *owner)
 {
-    run(owner);
+    cutover_work(owner);
 }
 
-static void later(struct cutover_run *c, uint64_t ms)
+static void cutover_later(struct cutover_run *c, uint64_t ms)
 {
     c->asking = false;
     timer_start(c->retry, ms);
 }
 
 /* The account's records are none that anybody wrote. Where not even that ends the attempt, its deadline does. */
-static void refused_by_store(struct cutover_run *c)
+static void cutover_refused_by_store(struct cutover_run *c)
 {
     LOG(ERROR, "cutover_broken", LOG_S("user", c->move->user), LOG_S("while", state_names[c->state]),
         LOG_S("why", store_why(c->move->m->store)));
     c->refusals = 0;
     if (c->state == ABORT)
-        end(c, CUTOVER_LOST);
+        cutover_end(c, CUTOVER_LOST);
     else
         abort_with(c, WHY_STORE, store_why(c->move->m->store));
 }
 
 /* What every script may answer. True: dealt with. */
-static bool common_answer(struct cutover_run *c, enum route_rc rc, const char *detail)
+static bool cutover_common_answer(struct cutover_run *c, enum route_rc rc, const char *detail)
 {
     switch (rc) {
     case ROUTE_OK:
         c->refusals = 0;
         return false;
     case ROUTE_LOST:
-        end(c, CUTOVER_LOST);
+        cutover_end(c, CUTOVER_LOST);
         return true;
     case ROUTE_DOWN:
     case ROUTE_NO_STORE:
         /* Whether it was done is not known; the same call again will tell. */
         if ((c->state < FLIP || c->state == ABORT) && store_refuses(c->move->m->store) && ++c->refusals > REFUSALS_MAX)
-            refused_by_store(c);
+            cutover_refused_by_store(c);
         else
-            later(c, c->state >= KEPT ? FORWARD_RETRY_MS : RETRY_MS);
+            cutover_later(c, c->state >= KEPT ? FORWARD_RETRY_MS : RETRY_MS);
         return true;
     case ROUTE_REFUSED:
         if (c->state < ABORT) {
@@ -204,7 +204,7 @@ static bool common_answer(struct cutover_run *c, enum route_rc rc, const char *d
 
 /* ---- PROBE, CAN: can the journal be written? */
 
-static void on_probed(void *owner, const char *error)
+static void cutover_on_probed(void *owner, const char *error)
 {
     struct cutover_run *c = owner;
 
@@ -217,7 +217,7 @@ static void on_probed(void *owner, const char *error)
     }
     c->probe = PROBE_GOOD;
     if (c->state == PROBE || c->state == CAN)
-        run(c);
+        cutover_work(c);
 }
 
 static void ask_journal(struct cutover_run *c)
@@ -225,7 +225,7 @@ static void ask_journal(struct cutover_run *c)
     if (c->probe != PROBE_NONE)
         return;
     c->probe = PROBE_ASKED;
-    journal_probe(c->move->m->journal, on_probed, c);
+    journal_probe(c->move->m->journal, cutover_on_probed, c);
 }
 
 /* Before the account stands still at all, and once more before there is no way back. */
@@ -235,7 +235,7 @@ static void await_journal(struct cutover_run *c, enum state next)
     if (c->probe != PROBE_GOOD)
         return;
     c->probe = PROBE_NONE;
-    enter(c, next);
+    cutover_enter(c, next);
 }
 
 /* ---- PREPARE, SIGN_INS, FREEZE */
@@ -255,28 +255,28 @@ static void on_prepared(void *owner, enum route_rc rc, const char *detail)
     uint64_t epoch;
 
     if (rc == ROUTE_PAUSED || rc == ROUTE_QUARANTINE) {
-        end(c, CUTOVER_LATER);
+        cutover_end(c, CUTOVER_LATER);
         return;
     }
     if (rc == ROUTE_DOUBT) {
-        end(c, CUTOVER_DOUBT);
+        cutover_end(c, CUTOVER_DOUBT);
         return;
     }
-    if (common_answer(c, rc, detail))
+    if (cutover_common_answer(c, rc, detail))
         return;
     if (rc != ROUTE_OK || !span_u64(span_str(detail), UINT64_MAX, &epoch)) {
         abort_with(c, WHY_INTERNAL, "route_prepare gave no epoch");
         return;
     }
     c->move->job.epoch = epoch;
-    enter(c, SIGN_INS);
+    cutover_enter(c, SIGN_INS);
 }
 
-static void on_frozen(void *owner, enum route_rc rc, const char *detail)
+static void cutover_on_frozen(void *owner, enum route_rc rc, const char *detail)
 {
     struct cutover_run *c = owner;
 
-    if (common_answer(c, rc, detail))
+    if (cutover_common_answer(c, rc, detail))
         return;
     if (rc == ROUTE_PAUSED)
         abort_for_later(c, WHY_PAUSED, "migrations are paused");
@@ -285,16 +285,16 @@ static void on_frozen(void *owner, enum route_rc rc, const char *detail)
     else if (rc != ROUTE_OK)
         abort_with(c, WHY_DEADLINE, "preparing took too long");
     else
-        enter(c, REST);
+        cutover_enter(c, REST);
 }
 
-static void freeze(struct cutover_run *c)
+static void cutover_freeze(struct cutover_run *c)
 {
     if (!c->froze_ms) {
         c->froze_ms = clock_boot_ms();
         timer_start(c->deadline, c->budget_ms);
     }
-    route_freeze(c->move->m->store, &c->move->job, c->budget_ms, on_frozen, c);
+    route_freeze(c->move->m->store, &c->move->job, c->budget_ms, cutover_on_frozen, c);
 }
 
 static void deadline_text(uint64_t budget_ms, struct buf *text)
@@ -308,7 +308,7 @@ static uint64_t sign_ins_ms(const struct cutover_run *c)
     return PREPARE_BUDGETS * c->budget_ms / 10 * 9;
 }
 
-static void on_deadline(void *owner)
+static void cutover_on_deadline(void *owner)
 {
     struct cutover_run *c = owner;
     struct buf text = {0};
@@ -363,14 +363,14 @@ static void on_registrations(void *owner, enum redis_rc rc, const struct registr
         for (size_t i = 0; i < n; i++)
             c->restless += !is_where_it_has_to_be(c, &rows[i]);
         if (c->restless == 0 && !(c->state == SIGN_INS && awaits_lanes(c))) {
-            enter(c, c->state == REST ? SYNC : c->move->force ? FREEZE : CATCH_UP);
+            cutover_enter(c, c->state == REST ? SYNC : c->move->force ? FREEZE : CATCH_UP);
             return;
         }
     }
     if (c->again)
-        run(c);
+        cutover_work(c);
     else
-        later(c, POLL_MS);
+        cutover_later(c, POLL_MS);
 }
 
 static void look_at_sessions(struct cutover_run *c)
@@ -416,21 +416,21 @@ void cutover_event(struct cutover_run *c, const struct event *e)
 
 /* ---- replicas */
 
-static void on_waited(void *owner, enum redis_rc rc, const struct reply *r)
+static void cutover_on_waited(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct cutover_run *c = owner;
 
     (void)r;
     if (c->state == SYNC) {
         if (rc == REDIS_OK)
-            enter(c, HOOK);
+            cutover_enter(c, HOOK);
         else
             abort_with(c, WHY_STORE, "the replicas of Redis do not keep up");
     } else if (rc == REDIS_OK) {
-        enter(c, JOURNAL);
+        cutover_enter(c, JOURNAL);
     } else {
         LOG(WARN, "flip_waits", LOG_S("user", c->move->user), LOG_S("for", "the replicas of Redis"));
-        later(c, FORWARD_RETRY_MS);
+        cutover_later(c, FORWARD_RETRY_MS);
     }
 }
 
@@ -438,15 +438,15 @@ static void on_counters(void *owner, enum route_rc rc, const char *detail)
 {
     struct cutover_run *c = owner;
 
-    if (common_answer(c, rc, detail))
+    if (cutover_common_answer(c, rc, detail))
         return;
     if (c->state == KEPT && strcmp(detail, route_state_name(ROUTE_FLIPPING)) != 0) {
         /* Redis failed over to a replica that never heard of it. Nobody was told of the flip: whoever claims the account
          * next goes on with what it is now. */
         LOG(WARN, "flip_lost", LOG_S("user", c->move->user), LOG_S("state", detail));
-        end(c, CUTOVER_LOST);
+        cutover_end(c, CUTOVER_LOST);
     } else {
-        store_wait(c->move->m->store, STORE_WAIT_MS, on_waited, c);
+        store_wait(c->move->m->store, STORE_WAIT_MS, cutover_on_waited, c);
     }
 }
 
@@ -459,7 +459,7 @@ static void write_and_wait(struct cutover_run *c)
 
 /* ---- HOOK */
 
-static void on_hook(void *owner, const char *error)
+static void cutover_on_hook(void *owner, const char *error)
 {
     struct cutover_run *c = owner;
 
@@ -470,7 +470,7 @@ static void on_hook(void *owner, const char *error)
         abort_with(c, WHY_HOOK, buf_str(&text));
         buf_free(&text);
     } else {
-        enter(c, c->move->force ? CAN : LAST);
+        cutover_enter(c, c->move->force ? CAN : LAST);
     }
 }
 
@@ -488,7 +488,7 @@ static void start_hook(struct cutover_run *c)
     const struct conf_list *command = &c->move->m->conf->migration.hook_freeze;
 
     if (command->n == 0) {
-        on_hook(c, NULL);
+        cutover_on_hook(c, NULL);
         return;
     }
     c->hook = hook_start(c->move->m->loop,
@@ -499,7 +499,7 @@ static void start_hook(struct cutover_run *c)
                                              .source = c->move->source_name,
                                              .target = c->move->target_name,
                                              .timeout_ms = left_ms(c) / 10 * 9},
-                         on_hook, c);
+                         cutover_on_hook, c);
 }
 
 /* ---- CATCH_UP */
@@ -511,23 +511,23 @@ static void on_caught_up(void *owner, const struct pass_result *result)
 
     c->pass = NULL;
     if (result->rc == PASS_LOST)
-        end(c, CUTOVER_LOST);
+        cutover_end(c, CUTOVER_LOST);
     else if (result->rc == PASS_FAILED)
         abort_with(c, result->why, result->detail);
     else
-        enter(c, FREEZE);
+        cutover_enter(c, FREEZE);
 }
 
 /* ---- LAST, AGAIN, FLIP */
 
-static void on_pass(void *owner, const struct pass_result *result)
+static void cutover_on_pass(void *owner, const struct pass_result *result)
 {
     struct cutover_run *c = owner;
 
     c->pass = NULL;
     switch (result->rc) {
     case PASS_LOST:
-        end(c, CUTOVER_LOST);
+        cutover_end(c, CUTOVER_LOST);
         break;
     case PASS_FAILED:
         abort_with(c, result->why, result->detail);
@@ -544,7 +544,7 @@ static void on_pass(void *owner, const struct pass_result *result)
             LOG_U("took_ms", result->took_ms));
         c->counters = *progress_now(c->move->progress);
         records_digest(c->move->records, c->view);
-        enter(c, AGAIN);
+        cutover_enter(c, AGAIN);
         break;
     }
 }
@@ -557,7 +557,7 @@ static void on_bypass(void *owner, const struct bypass_result *result)
     LOG(INFO, "looked_again", LOG_S("user", c->move->user), LOG_U("mailboxes", result->mailboxes),
         LOG_U("closer", result->closer), LOG_U("took_ms", result->took_ms));
     if (result->rc == BYPASS_NONE)
-        enter(c, CAN);
+        cutover_enter(c, CAN);
     else
         abort_with(c, result->why, result->detail);
 }
@@ -566,14 +566,14 @@ static void on_flipping(void *owner, enum route_rc rc, const char *detail)
 {
     struct cutover_run *c = owner;
 
-    if (common_answer(c, rc, detail))
+    if (cutover_common_answer(c, rc, detail))
         return;
     switch (rc) {
     case ROUTE_OK:
-        enter(c, KEPT);
+        cutover_enter(c, KEPT);
         break;
     case ROUTE_BUSY: /* a proxy has registered a session anew, which will rest or go */
-        later(c, POLL_MS);
+        cutover_later(c, POLL_MS);
         break;
     case ROUTE_PAUSED:
         abort_for_later(c, WHY_PAUSED, "migrations are paused");
@@ -596,13 +596,13 @@ static void on_aborted(void *owner, enum route_rc rc, const char *detail)
 {
     struct cutover_run *c = owner;
 
-    if (common_answer(c, rc, detail))
+    if (cutover_common_answer(c, rc, detail))
         return;
     /* The flip that we had no answer to was done after all. */
     if (rc == ROUTE_REFUSED && !strcmp(detail, "flipping"))
-        enter(c, KEPT);
+        cutover_enter(c, KEPT);
     else
-        end(c, c->later ? CUTOVER_LATER : CUTOVER_FAILED);
+        cutover_end(c, c->later ? CUTOVER_LATER : CUTOVER_FAILED);
 }
 
 static void send_abort(struct cutover_run *c)
@@ -621,26 +621,26 @@ static void on_journal(void *owner, const char *error)
     struct cutover_run *c = owner;
 
     if (!error) {
-        enter(c, PUBLISH);
+        cutover_enter(c, PUBLISH);
         return;
     }
     LOG(ERROR, "flip_waits", LOG_S("user", c->move->user), LOG_S("for", "a migrator that can write its journal"),
         LOG_S("error", error));
-    end(c, CUTOVER_GIVEN);
+    cutover_end(c, CUTOVER_GIVEN);
 }
 
 static void on_flipped(void *owner, enum route_rc rc, const char *detail)
 {
     struct cutover_run *c = owner;
 
-    if (common_answer(c, rc, detail))
+    if (cutover_common_answer(c, rc, detail))
         return;
     if (rc == ROUTE_OK) {
-        end(c, CUTOVER_DONE);
+        cutover_end(c, CUTOVER_DONE);
         return;
     }
     LOG(ERROR, "flip_refused", LOG_S("user", c->move->user), LOG_S("state", detail));
-    end(c, CUTOVER_LOST);
+    cutover_end(c, CUTOVER_LOST);
 }
 
 static void write_journal(struct cutover_run *c)
@@ -655,7 +655,7 @@ static void write_journal(struct cutover_run *c)
 }
 
 /* Does what the state is there for; also again, after a call without an answer. */
-static void run(struct cutover_run *c)
+static void cutover_work(struct cutover_run *c)
 {
     struct store *s = c->move->m->store;
 
@@ -675,7 +675,7 @@ static void run(struct cutover_run *c)
         c->pass = pass_start(c->move, PASS_QUICK, on_caught_up, c);
         break;
     case FREEZE:
-        freeze(c);
+        cutover_freeze(c);
         break;
     case REST:
         look_at_sessions(c);
@@ -687,7 +687,7 @@ static void run(struct cutover_run *c)
         start_hook(c);
         break;
     case LAST:
-        c->pass = pass_start(c->move, PASS_LAST, on_pass, c);
+        c->pass = pass_start(c->move, PASS_LAST, cutover_on_pass, c);
         break;
     case AGAIN:
         ask_journal(c);
@@ -727,7 +727,7 @@ void cutover_abort(struct cutover_run *c, enum why why, const char *detail)
         abort_with(c, why, detail);
 }
 
-static struct cutover_run *make(struct move *move, enum state state, cutover_fn fn, void *owner)
+static struct cutover_run *cutover_make(struct move *move, enum state state, cutover_fn fn, void *owner)
 {
     struct cutover_run *c = xcalloc(1, sizeof(*c));
 
@@ -735,32 +735,32 @@ static struct cutover_run *make(struct move *move, enum state state, cutover_fn 
     c->state = state;
     c->fn = fn;
     c->owner = owner;
-    c->retry = timer_new(move->m->loop, on_retry, c);
-    c->deadline = timer_new(move->m->loop, on_deadline, c);
-    c->end_task.fn = end_now;
+    c->retry = timer_new(move->m->loop, cutover_on_retry, c);
+    c->deadline = timer_new(move->m->loop, cutover_on_deadline, c);
+    c->end_task.fn = cutover_end_now;
     return c;
 }
 
 struct cutover_run *cutover_start(struct move *move, size_t mailboxes, uint64_t messages, cutover_fn fn,
                                   void *owner)
 {
-    struct cutover_run *c = make(move, PROBE, fn, owner);
+    struct cutover_run *c = cutover_make(move, PROBE, fn, owner);
 
     c->budget_ms = budget_of(c, mailboxes, messages);
     c->counters = *progress_now(move->progress);
     c->began_ms = clock_boot_ms();
     if (!move->force)
         crew_want(move->crew, mailboxes == 0 ? 1 : mailboxes < CREW_MAX ? (unsigned)mailboxes : CREW_MAX);
-    run(c);
+    cutover_work(c);
     return c;
 }
 
 struct cutover_run *cutover_resume(struct move *move, const struct route *route, cutover_fn fn, void *owner)
 {
-    struct cutover_run *c = make(move, KEPT, fn, owner);
+    struct cutover_run *c = cutover_make(move, KEPT, fn, owner);
 
     snprintf(c->view, sizeof(c->view), "%s", route->view ? route->view : "");
     c->counters = route->progress;
-    run(c);
+    cutover_work(c);
     return c;
 }

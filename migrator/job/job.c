@@ -69,8 +69,8 @@ struct job {
     struct loop_task end_task;
 };
 
-static void run(struct job *j);
-static void lost(void *owner);
+static void job_run(struct job *j);
+static void job_lost(void *owner);
 static void on_cutover(void *owner, const struct cutover_result *r);
 
 /* ---- the end */
@@ -113,7 +113,7 @@ void job_free(struct job **jp)
     xtrim(); /* lists of half a million messages, perhaps */
 }
 
-static void end_now(struct loop_task *task)
+static void job_end_now(struct loop_task *task)
 {
     struct job *j = CONTAINER_OF(task, struct job, end_task);
     job_fn fn = j->fn;
@@ -133,7 +133,7 @@ static void job_end(struct job *j, enum job_how how)
     loop_defer(j->m->loop, &j->end_task);
 }
 
-static void lost(void *owner)
+static void job_lost(void *owner)
 {
     struct job *j = owner;
 
@@ -146,7 +146,7 @@ static void lost(void *owner)
 
 /* ---- between states */
 
-static void enter(struct job *j, enum state state)
+static void job_enter(struct job *j, enum state state)
 {
     if (j->end_task.queued)
         return;
@@ -154,10 +154,10 @@ static void enter(struct job *j, enum state state)
         LOG_S("to", state_names[state]));
     j->state = state;
     timer_stop(j->retry);
-    run(j);
+    job_run(j);
 }
 
-static void give_up(struct job *j, enum why why, const char *detail)
+static void job_give_up(struct job *j, enum why why, const char *detail)
 {
     struct buf text = {0};
 
@@ -173,14 +173,14 @@ static void give_up(struct job *j, enum why why, const char *detail)
     j->reason = xstrdup(buf_str(&text));
     j->why = why;
     buf_free(&text);
-    enter(j, GIVE_UP);
+    job_enter(j, GIVE_UP);
 }
 
-static void on_said(void *owner, enum route_rc rc, const char *detail)
+static void job_on_said(void *owner, enum route_rc rc, const char *detail)
 {
     (void)detail;
     if (rc == ROUTE_LOST)
-        lost(owner);
+        job_lost(owner);
 }
 
 /* The state that was entered has cleared it. */
@@ -192,18 +192,18 @@ static void said_nothing(struct job *j)
 
 /* For staff: what the account waits for at this moment; "" = nothing any more. Nobody waits for the answer, and one that is lost
  * is made up for by the next thing to say, or by the next state. */
-static void say(struct job *j, const char *reason)
+static void job_say(struct job *j, const char *reason)
 {
     if (!strcmp(reason, j->said ? j->said : ""))
         return;
     free(j->said);
     j->said = xstrdup(reason);
-    route_why(j->m->store, &j->move.job, reason, on_said, j);
+    route_why(j->m->store, &j->move.job, reason, job_on_said, j);
 }
 
 /* Its records are none that anybody wrote. It goes with that reason, if that can be written; else it is left as it is, and
  * whoever finds it there comes as far: meanwhile it is in nobody's way. */
-static void refused_by_store(struct job *j)
+static void job_refused_by_store(struct job *j)
 {
     LOG(ERROR, "job_broken", LOG_S("user", j->move.user), LOG_S("while", state_names[j->state]),
         LOG_S("why", store_why(j->m->store)));
@@ -211,18 +211,18 @@ static void refused_by_store(struct job *j)
     if (j->state == CLAIM || j->state == GIVE_UP)
         job_end(j, JOB_LOST);
     else
-        give_up(j, WHY_STORE, store_why(j->m->store));
+        job_give_up(j, WHY_STORE, store_why(j->m->store));
 }
 
 /* The answers that mean the same to every call. True: dealt with. */
-static bool common_answer(struct job *j, enum route_rc rc, const char *detail)
+static bool job_common_answer(struct job *j, enum route_rc rc, const char *detail)
 {
     switch (rc) {
     case ROUTE_OK:
         j->refusals = 0;
         return false;
     case ROUTE_LOST:
-        lost(j);
+        job_lost(j);
         return true;
     case ROUTE_REFUSED:
         LOG(WARN, "job_refused", LOG_S("user", j->move.user), LOG_S("while", state_names[j->state]),
@@ -231,21 +231,21 @@ static bool common_answer(struct job *j, enum route_rc rc, const char *detail)
         return true;
     default: /* no answer, or not now */
         if (rc == ROUTE_DOWN && store_refuses(j->m->store) && ++j->refusals > REFUSALS_MAX)
-            refused_by_store(j);
+            job_refused_by_store(j);
         else
             timer_start(j->retry, RETRY_MS);
         return true;
     }
 }
 
-static void on_retry(void *owner)
+static void job_on_retry(void *owner)
 {
-    run(owner);
+    job_run(owner);
 }
 
 /* ---- CLAIM */
 
-static const char *take_route(struct job *j, const struct route *r)
+static const char *job_take_route(struct job *j, const struct route *r)
 {
     struct move *v = &j->move;
 
@@ -264,7 +264,7 @@ static const char *take_route(struct job *j, const struct route *r)
     v->source = conf_backend(j->m->conf, r->source);
     v->target = conf_backend(j->m->conf, r->target);
     v->login = account_login(v->user);
-    v->progress = progress_new(j->m->store, &v->job, lost, j);
+    v->progress = progress_new(j->m->store, &v->job, job_lost, j);
     if (!v->login)
         return "the account has a name that no login name leads to";
     if (!v->source || !v->target)
@@ -278,16 +278,16 @@ static void begin_work(struct job *j)
     struct backends *b = j->m->backends;
 
     if (backends_try(b, j->move.source, j->move.target) == 0) {
-        enter(j, SIGN_IN);
+        job_enter(j, SIGN_IN);
         return;
     }
     struct buf why = {0};
     backends_write_rests(b, &why);
-    give_up(j, backends_why(b, j->move.source, j->move.target), buf_str(&why));
+    job_give_up(j, backends_why(b, j->move.source, j->move.target), buf_str(&why));
     buf_free(&why);
 }
 
-static void on_claimed(void *owner, enum route_rc rc, const struct route *r)
+static void job_on_claimed(void *owner, enum route_rc rc, const struct route *r)
 {
     struct job *j = owner;
 
@@ -295,9 +295,9 @@ static void on_claimed(void *owner, enum route_rc rc, const struct route *r)
         job_end(j, rc == ROUTE_REFUSED ? JOB_DONE : JOB_LATER);
         return;
     }
-    if (common_answer(j, rc, ""))
+    if (job_common_answer(j, rc, ""))
         return;
-    const char *fault = take_route(j, r);
+    const char *fault = job_take_route(j, r);
     LOG(INFO, "job_claimed", LOG_S("user", j->move.user), LOG_U("epoch", r->epoch),
         LOG_S("state", route_state_name(r->state)), LOG_S("source", r->source), LOG_S("target", r->target),
         LOG_U("attempts", r->attempts), LOG_S("died_with", r->died));
@@ -305,9 +305,9 @@ static void on_claimed(void *owner, enum route_rc rc, const struct route *r)
         j->state = CUTOVER;
         j->cutover = cutover_resume(&j->move, r, on_cutover, j);
     } else if (fault) {
-        give_up(j, WHY_INTERNAL, fault);
+        job_give_up(j, WHY_INTERNAL, fault);
     } else if (j->move.force) {
-        enter(j, READY);
+        job_enter(j, READY);
     } else {
         begin_work(j);
     }
@@ -327,7 +327,7 @@ static uint64_t terms_of(const struct job *j)
     return terms;
 }
 
-static void on_signin(void *owner, enum signin_rc rc, const char *secret, const char *why)
+static void job_on_signin(void *owner, enum signin_rc rc, const char *secret, const char *why)
 {
     struct job *j = owner;
 
@@ -337,7 +337,7 @@ static void on_signin(void *owner, enum signin_rc rc, const char *secret, const 
         return;
     }
     if (rc == SIGNIN_NONE) {
-        give_up(j, WHY_CREDENTIALS, why);
+        job_give_up(j, WHY_CREDENTIALS, why);
         return;
     }
     j->move.crew = crew_new(&(struct crew_request){
@@ -350,15 +350,15 @@ static void on_signin(void *owner, enum signin_rc rc, const char *secret, const 
         .until_ms = &j->move.until_ms,
     });
     j->move.records = records_new(j->m->store, &j->move.job, j->move.back, terms_of(j));
-    enter(j, RECORDS_READ);
+    job_enter(j, RECORDS_READ);
 }
 
-static void on_records(void *owner, enum route_rc rc)
+static void job_on_records(void *owner, enum route_rc rc)
 {
     struct job *j = owner;
 
-    if (!common_answer(j, rc, ""))
-        enter(j, COPY);
+    if (!job_common_answer(j, rc, ""))
+        job_enter(j, COPY);
 }
 
 /* ---- COPY */
@@ -399,11 +399,11 @@ static void say_changing(struct job *j, uint64_t changes, uint64_t took_ms)
 
     LOG(INFO, "job_changing", LOG_S("user", j->move.user), LOG_U("pass", j->passes), LOG_U("changes", changes),
         LOG_U("took_ms", took_ms));
-    say(j, text);
+    job_say(j, text);
     free(text);
 }
 
-static void on_pass(void *owner, const struct pass_result *r)
+static void job_on_pass(void *owner, const struct pass_result *r)
 {
     struct job *j = owner;
     uint64_t changes = r->counts.appended + r->counts.stored + r->counts.expunged;
@@ -411,15 +411,15 @@ static void on_pass(void *owner, const struct pass_result *r)
     j->pass = NULL;
     j->passes++;
     if (r->rc == PASS_LOST) {
-        lost(j);
+        job_lost(j);
         return;
     }
     log_pass(j, r);
     if (r->rc == PASS_FAILED) {
         if (worth_a_second_look(j, r->why))
-            run(j);
+            job_run(j);
         else
-            give_up(j, r->why, r->detail);
+            job_give_up(j, r->why, r->detail);
         return;
     }
     j->whole = r->whole;
@@ -427,21 +427,21 @@ static void on_pass(void *owner, const struct pass_result *r)
     j->messages = r->counts.messages_total;
     bool small = changes <= SMALL_CHANGES && r->pending == 0 && r->took_ms <= j->m->conf->migration.freeze_budget_ms / 2;
     if (small || j->passes >= PASSES_MAX) {
-        enter(j, READY);
+        job_enter(j, READY);
         return;
     }
     if (j->passes > 1 && changes > SMALL_CHANGES)
         say_changing(j, changes, r->took_ms);
-    run(j);
+    job_run(j);
 }
 
 /* ---- READY, POLICY */
 
-static void on_ready(void *owner, enum route_rc rc, const char *detail)
+static void job_on_ready(void *owner, enum route_rc rc, const char *detail)
 {
     struct job *j = owner;
 
-    if (common_answer(j, rc, detail))
+    if (job_common_answer(j, rc, detail))
         return;
     j->copied_ms = clock_boot_ms();
     said_nothing(j);
@@ -449,14 +449,14 @@ static void on_ready(void *owner, enum route_rc rc, const char *detail)
     LOG(INFO, "job_ready", LOG_S("user", j->move.user), LOG_U("mailboxes", j->mailboxes),
         LOG_U("messages", j->messages), LOG_U("took_ms", j->copied_ms - j->began_ms));
     if (!may_cut_over(j))
-        enter(j, POLICY);
+        job_enter(j, POLICY);
     else if (!j->move.force && !j->whole) /* staff said so in the meantime */
-        enter(j, RECOPY);
+        job_enter(j, RECOPY);
     else
-        enter(j, j->watched ? TURN : WATCH);
+        job_enter(j, j->watched ? TURN : WATCH);
 }
 
-static uint64_t jitter(const struct job *j)
+static uint64_t job_jitter(const struct job *j)
 {
     uint64_t max = j->m->conf->migration.freeze_jitter_ms;
 
@@ -471,8 +471,8 @@ static void on_waiting(void *owner, enum route_rc rc, const char *detail)
     if (rc == ROUTE_AGAIN) {
         j->move.now = j->move.now || !strcmp(detail, "now");
         j->idle = true;
-        enter(j, j->state == QUIET ? CUTOVER : RECOPY);
-    } else if (!common_answer(j, rc, detail)) {
+        job_enter(j, j->state == QUIET ? CUTOVER : RECOPY);
+    } else if (!job_common_answer(j, rc, detail)) {
         job_end(j, JOB_DONE);
     }
 }
@@ -493,7 +493,7 @@ static void ask_policy(struct job *j)
 
     switch (policy_ask(&j->m->conf->migration, time(NULL), &ms)) {
     case POLICY_GO: /* by now */
-        enter(j, RECOPY);
+        job_enter(j, RECOPY);
         break;
     case POLICY_WAIT:
         LOG(INFO, "job_waits", LOG_S("user", j->move.user), LOG_S("for", "window"), LOG_U("ms", ms));
@@ -511,7 +511,7 @@ static void ask_policy(struct job *j)
 
 /* ---- TURN */
 
-static void on_turn(void *owner, enum route_rc rc, const char *detail)
+static void job_on_turn(void *owner, enum route_rc rc, const char *detail)
 {
     struct job *j = owner;
     uint64_t ms;
@@ -520,13 +520,13 @@ static void on_turn(void *owner, enum route_rc rc, const char *detail)
         timer_start(j->retry, ms < TURN_MAX_MS ? ms : TURN_MAX_MS);
         return;
     }
-    if (common_answer(j, rc, detail))
+    if (job_common_answer(j, rc, detail))
         return;
     bool idle_only = j->m->conf->migration.cutover == CUTOVER_IDLE && !j->move.now && !j->move.force;
     if (!j->move.force && clock_boot_ms() - j->copied_ms > STALE_MS)
-        enter(j, RECOPY);
+        job_enter(j, RECOPY);
     else
-        enter(j, idle_only ? QUIET : CUTOVER);
+        job_enter(j, idle_only ? QUIET : CUTOVER);
 }
 
 /* Not all at once, and not more than are allowed; what staff want now is not held up. */
@@ -537,11 +537,11 @@ static void ask_for_turn(struct job *j)
 
     j->spread = true;
     if (spread)
-        timer_start(j->retry, jitter(j));
+        timer_start(j->retry, job_jitter(j));
     else if (m->max_flips_per_minute > 0 && !j->move.now && !j->move.force)
-        route_turn(j->m->store, j->move.user, m->max_flips_per_minute, on_turn, j);
+        route_turn(j->m->store, j->move.user, m->max_flips_per_minute, job_on_turn, j);
     else
-        on_turn(j, ROUTE_OK, "");
+        job_on_turn(j, ROUTE_OK, "");
 }
 
 /* ---- WATCH, REST, RECOPY */
@@ -561,8 +561,8 @@ static void on_watch(void *owner, enum watch_event ev, const char *incarnation)
     case WATCH_CLEAR:
         watch_free(&j->watch);
         j->watched = true;
-        say(j, "");
-        enter(j, TURN);
+        job_say(j, "");
+        job_enter(j, TURN);
         break;
     }
 }
@@ -585,7 +585,7 @@ static void say_whom_it_waits_for(struct job *j)
 
     timer_start(j->retry, PROXY_LOOK_MS);
     if (!proxy) {
-        say(j, "");
+        job_say(j, "");
         return;
     }
     if (j->said && strstr(j->said, proxy)) /* seconds more or less are no news */
@@ -594,7 +594,7 @@ static void say_whom_it_waits_for(struct job *j)
     char *text = xasprintf("%s: waits for the silent proxy %s%s%s, which may still serve its sessions, until %s", why_word(WHY_PROXY),
                            proxy, *where ? " on host " : "", where, at);
     LOG(INFO, "job_waits", LOG_S("user", j->move.user), LOG_S("for", "proxy"), LOG_S("proxy", proxy), LOG_U("ms", ms));
-    say(j, text);
+    job_say(j, text);
     free(text);
 }
 
@@ -613,21 +613,21 @@ static void on_recopy(void *owner, enum route_rc rc, const char *detail)
 {
     struct job *j = owner;
 
-    if (common_answer(j, rc, detail))
+    if (job_common_answer(j, rc, detail))
         return;
     j->passes = PASSES_MAX - 2; /* at most two more */
     said_nothing(j);
-    enter(j, COPY);
+    job_enter(j, COPY);
 }
 
-static void on_control(void *owner, enum route_rc rc, const struct route_control *c)
+static void job_on_control(void *owner, enum route_rc rc, const struct route_control *c)
 {
     struct job *j = owner;
 
     if (rc != ROUTE_OK || c->paused || store_quarantine_ms(j->m->store) > 0)
         timer_start(j->retry, REST_MS);
     else
-        enter(j, j->move.force ? WATCH : RECOPY);
+        job_enter(j, j->move.force ? WATCH : RECOPY);
 }
 
 /* ---- CUTOVER */
@@ -672,7 +672,7 @@ static void on_cutover(void *owner, const struct cutover_result *r)
             tell_outcome(j, false);
         LOG(WARN, "thawed", LOG_S("user", j->move.user), LOG_S("why", why_word(r->why)),
             LOG_S("detail", r->detail), LOG_U("frozen_ms", r->frozen_ms));
-        give_up(j, r->why, r->detail);
+        job_give_up(j, r->why, r->detail);
         break;
     case CUTOVER_LATER:
         if (j->stopping) {
@@ -682,7 +682,7 @@ static void on_cutover(void *owner, const struct cutover_result *r)
         j->watched = false;
         records_begin_attempt(j->move.records);
         free(j->said);
-        j->said = xstrdup("?"); /* the route has what the attempt ended with, which say() takes away */
+        j->said = xstrdup("?"); /* the route has what the attempt ended with, which job_say() takes away */
         j->state = REST;
         timer_start(j->retry, REST_MS);
         break;
@@ -691,10 +691,10 @@ static void on_cutover(void *owner, const struct cutover_result *r)
         break;
     case CUTOVER_DOUBT:
         j->watched = j->kicked = j->calm = false;
-        enter(j, SETTLE);
+        job_enter(j, SETTLE);
         break;
     case CUTOVER_LOST:
-        lost(j);
+        job_lost(j);
         break;
     }
 }
@@ -705,11 +705,11 @@ static void on_calm(void *owner, enum route_rc rc, const char *detail)
 {
     struct job *j = owner;
 
-    if (common_answer(j, rc, detail))
+    if (job_common_answer(j, rc, detail))
         return;
     if (j->move.records)
         records_begin_attempt(j->move.records);
-    enter(j, j->move.force ? WATCH : RECOPY);
+    job_enter(j, j->move.force ? WATCH : RECOPY);
 }
 
 /* Until when they may be: a former owner sends nothing for longer than a lease after the claim, and the server does not do
@@ -731,7 +731,7 @@ static void on_kicked(void *owner, const char *error)
     j->calm = !error;
     if (error)
         LOG(WARN, "kick_failed", LOG_S("user", j->move.user), LOG_S("error", error));
-    run(j);
+    job_run(j);
 }
 
 /* The hook ends all connections of the account at the target; ours were given back, and are made anew. */
@@ -804,7 +804,7 @@ static void on_given_up(void *owner, enum route_rc rc, const char *detail)
 {
     struct job *j = owner;
 
-    if (!common_answer(j, rc, detail))
+    if (!job_common_answer(j, rc, detail))
         job_end(j, JOB_DONE);
 }
 
@@ -827,27 +827,27 @@ static void send_give_up(struct job *j)
 
 /* ---- Does what the state is there for; also again, after a call without an answer. */
 
-static void run(struct job *j)
+static void job_run(struct job *j)
 {
     struct store *s = j->m->store;
     struct move *v = &j->move;
 
     switch (j->state) {
     case CLAIM:
-        route_claim(s, &j->entry, v->token, j->group, j->m->id, on_claimed, j);
+        route_claim(s, &j->entry, v->token, j->group, j->m->id, job_on_claimed, j);
         break;
     case SIGN_IN:
-        j->signin = signin_start(v, on_signin, j);
+        j->signin = signin_start(v, job_on_signin, j);
         break;
     case RECORDS_READ:
-        records_read(v->records, on_records, j);
+        records_read(v->records, job_on_records, j);
         break;
     case COPY:
-        j->pass = pass_start(v, may_cut_over(j) ? PASS_WHOLE : PASS_QUICK, on_pass, j);
+        j->pass = pass_start(v, may_cut_over(j) ? PASS_WHOLE : PASS_QUICK, job_on_pass, j);
         break;
     case READY:
         progress_flush(v->progress);
-        route_ready(s, &v->job, on_ready, j);
+        route_ready(s, &v->job, job_on_ready, j);
         break;
     case POLICY:
         ask_policy(j);
@@ -873,7 +873,7 @@ static void run(struct job *j)
     case REST:
         if (v->crew)
             crew_want(v->crew, 0);
-        route_control_read(s, on_control, j);
+        route_control_read(s, job_on_control, j);
         break;
     case SETTLE:
         settle_target(j);
@@ -899,7 +899,7 @@ void job_event(struct job *j, const struct event *e)
     if (j->end_task.queued)
         return;
     if (taken_away(j, e)) {
-        lost(j);
+        job_lost(j);
         return;
     }
     if (span_is(e->kind, "now"))
@@ -937,7 +937,7 @@ struct job *job_start(struct migrator *m, const struct route_entry *entry, const
     j->m = m;
     j->fn = fn;
     j->owner = owner;
-    j->end_task.fn = end_now;
+    j->end_task.fn = job_end_now;
     j->began_ms = clock_boot_ms();
     j->move.m = m;
     j->move.user = xstrdup(entry->user);
@@ -947,7 +947,7 @@ struct job *job_start(struct migrator *m, const struct route_entry *entry, const
     j->suspect = suspect;
     snprintf(j->move.token, sizeof(j->move.token), "%s", token);
     j->move.job = (struct route_job){.user = j->move.user, .token = j->move.token};
-    j->retry = timer_new(m->loop, on_retry, j);
-    run(j);
+    j->retry = timer_new(m->loop, job_on_retry, j);
+    job_run(j);
     return j;
 }

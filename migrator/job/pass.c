@@ -9,7 +9,7 @@
 
 /* ---- the end */
 
-static void stop(struct pass *p)
+static void pass_stop(struct pass *p)
 {
     crew_set_owner(p->move->crew, NULL, NULL);
     loop_undefer(p->move->m->loop, &p->task);
@@ -81,7 +81,7 @@ static void log_findings(struct pass *p)
     }
 }
 
-static void finish(struct pass *p)
+static void pass_finish(struct pass *p)
 {
     struct pass_result r = {.rc = p->lost     ? PASS_LOST
                                   : p->failed ? PASS_FAILED
@@ -93,7 +93,7 @@ static void finish(struct pass *p)
                             .pending = count_pending(p),
                             .took_ms = clock_boot_ms() - p->began_ms};
 
-    stop(p);
+    pass_stop(p);
     log_findings(p);
     if (!p->lost)
         records_write_stamps(p->move->records);
@@ -127,7 +127,7 @@ static void end_or_write(struct pass *p)
         return;
     }
     if (!(p->last || p->dropped) || p->failed || p->lost || p->records_written) {
-        finish(p);
+        pass_finish(p);
     } else if (!p->records_sent) {
         p->records_sent = true;
         records_write(p->move->records, on_records_written, p);
@@ -136,7 +136,7 @@ static void end_or_write(struct pass *p)
 
 /* ---- life */
 
-static void step(struct loop_task *task)
+static void pass_step(struct loop_task *task)
 {
     struct pass *p = CONTAINER_OF(task, struct pass, task);
 
@@ -174,7 +174,7 @@ static void step(struct loop_task *task)
     }
 }
 
-static void on_crew(void *owner, enum crew_event ev)
+static void pass_on_crew(void *owner, enum crew_event ev)
 {
     struct pass *p = owner;
 
@@ -192,11 +192,11 @@ struct pass *pass_start(struct move *move, enum pass_kind kind, pass_fn fn, void
     p->last = kind == PASS_LAST;
     p->fn = fn;
     p->owner = owner;
-    p->task.fn = step;
+    p->task.fn = pass_step;
     p->waivers = waivers_new();
     p->findings = findings_new(p->waivers);
     p->began_ms = clock_boot_ms();
-    crew_set_owner(move->crew, on_crew, p);
+    crew_set_owner(move->crew, pass_on_crew, p);
     if (p->last) /* which finds its lanes signed in */
         crew_want_at_least(move->crew, 1);
     else
@@ -212,6 +212,6 @@ void pass_cancel(struct pass **pp)
     *pp = NULL;
     if (!p)
         return;
-    stop(p);
+    pass_stop(p);
     pass_free(p);
 }

@@ -109,7 +109,7 @@ static void item_differs(struct item *i, const struct copy_result *result)
         refuse_clash(i, result);
 }
 
-static void on_copied(void *owner, const struct copy_result *result)
+static void pass_copy_on_copied(void *owner, const struct copy_result *result)
 {
     struct item *i = owner;
     struct pass *p = i->pass;
@@ -161,7 +161,7 @@ static bool may_remove(const struct item *i)
     return i->pass->phase == REMOVE || i->pass->to_open == 1;
 }
 
-static void start_copy(struct item *i)
+static void pass_copy_start(struct item *i)
 {
     struct move *m = i->pass->move;
     const struct imap_seq none = {0};
@@ -193,20 +193,20 @@ static void start_copy(struct item *i)
             .leave_out_rules = i->plan->leave_out,
             .progress = on_progress,
         },
-        on_copied, i);
+        pass_copy_on_copied, i);
 }
 
-static void on_ledger(void *owner, enum route_rc rc)
+static void pass_copy_on_ledger(void *owner, enum route_rc rc)
 {
     struct item *i = owner;
     const struct move *m = i->pass->move;
 
     if (rc == ROUTE_OK && !ledger_is_of(i->record->ledger, m->source_name, m->target_name)) {
-        ledger_pair(i->record->ledger, m->source_name, m->target_name, on_ledger, i);
+        ledger_pair(i->record->ledger, m->source_name, m->target_name, pass_copy_on_ledger, i);
         return;
     }
     if (rc == ROUTE_OK) {
-        start_copy(i);
+        pass_copy_start(i);
         return;
     }
     i->state = TODO;
@@ -224,11 +224,11 @@ static void start_item(struct item *i, struct lane *lane)
 
     i->lane = lane;
     if (i->record->ledger) {
-        start_copy(i);
+        pass_copy_start(i);
         return;
     }
     i->state = LOADING;
-    i->record->ledger = ledger_load(m->m->store, &m->job, i->record->view.id, on_ledger, i);
+    i->record->ledger = ledger_load(m->m->store, &m->job, i->record->view.id, pass_copy_on_ledger, i);
 }
 
 /* ---- all of them */

@@ -112,7 +112,7 @@ static void close_for_now(struct item *i)
 
 /* ---- made of the plan */
 
-static int compare_items(const void *a, const void *b)
+static int pass_items_compare(const void *a, const void *b)
 {
     const struct mailbox *x = listed(a), *y = listed(b);
 
@@ -158,7 +158,7 @@ void pass_make_items(struct pass *p)
         else
             item_leave_closed(&p->items[i]);
     }
-    qsort(p->items, p->n, sizeof(*p->items), compare_items);
+    qsort(p->items, p->n, sizeof(*p->items), pass_items_compare);
     records_each_gone(p->move->records, p->mailboxes[SOURCE], note_absent, p);
 }
 

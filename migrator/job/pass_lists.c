@@ -28,12 +28,12 @@ void pass_read_waivers(struct pass *p)
 
 /* ---- LISTS */
 
-static bool was_copied(const void *owner, const char *name)
+static bool pass_lists_was_copied(const void *owner, const char *name)
 {
     return records_has(owner, name);
 }
 
-static void make_plan(struct pass *p)
+static void pass_lists_make_plan(struct pass *p)
 {
     const struct move *m = p->move;
     const struct mailboxes *source = p->mailboxes[SOURCE], *target = p->mailboxes[TARGET];
@@ -45,7 +45,7 @@ static void make_plan(struct pass *p)
         .rules = m->m->conf->migration.rules,
         .back = m->back,
         .waivers = p->waivers,
-        .was_copied = was_copied,
+        .was_copied = pass_lists_was_copied,
         .owner = m->records,
     });
     if (p->plan->fault) {
@@ -88,7 +88,8 @@ static void lists_failed(struct pass *p, int side, enum mailboxes_rc rc, const c
     pass_step_soon(p);
 }
 
-static void on_list(struct pass *p, int side, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
+static void pass_lists_on_list(struct pass *p, int side, enum mailboxes_rc rc, struct mailboxes *m,
+                               const char *why)
 {
     p->reading[side] = NULL;
     if (rc != MAILBOXES_OK) {
@@ -102,17 +103,17 @@ static void on_list(struct pass *p, int side, enum mailboxes_rc rc, struct mailb
         crew_give(p->move->crew, p->lane);
         p->lane = NULL;
     }
-    make_plan(p);
+    pass_lists_make_plan(p);
 }
 
-static void on_source_list(void *owner, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
+static void pass_lists_on_source_list(void *owner, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
 {
-    on_list(owner, SOURCE, rc, m, why);
+    pass_lists_on_list(owner, SOURCE, rc, m, why);
 }
 
-static void on_target_list(void *owner, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
+static void pass_lists_on_target_list(void *owner, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
 {
-    on_list(owner, TARGET, rc, m, why);
+    pass_lists_on_list(owner, TARGET, rc, m, why);
 }
 
 /* For the time that a first copy has left it is good to know bytes; a stamp needs numbers that are proof. In the freeze
@@ -133,16 +134,16 @@ void pass_step_lists(struct pass *p)
     if (l || !(l = p->lane = crew_take(p->move->crew)))
         return;
     p->reading[SOURCE] =
-        mailboxes_read(l->source, what_to_ask(p, l->source, SOURCE), on_source_list, p);
+        mailboxes_read(l->source, what_to_ask(p, l->source, SOURCE), pass_lists_on_source_list, p);
     p->reading[TARGET] =
-        mailboxes_read(l->target, what_to_ask(p, l->target, TARGET), on_target_list, p);
+        mailboxes_read(l->target, what_to_ask(p, l->target, TARGET), pass_lists_on_target_list, p);
     if (is_first(p))
         baggage_begin(pass_baggage(p), l);
 }
 
 /* ---- RENAMES */
 
-static void list_again(struct pass *p)
+static void pass_lists_list_again(struct pass *p)
 {
     plan_free(&p->plan);
     mailboxes_free(&p->mailboxes[SOURCE]);
@@ -166,7 +167,7 @@ static void on_renames(void *owner, const struct renames_result *result)
     else if (result->rc == COPY_DOWN && ++p->tries >= TRIES)
         pass_fail(p, WHY_UNREACHABLE, result->why);
     else if (result->rc == COPY_DOWN || result->renamed)
-        list_again(p);
+        pass_lists_list_again(p);
     else
         pass_prepare(p);
     pass_step_soon(p);

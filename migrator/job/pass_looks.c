@@ -28,7 +28,7 @@ static void judge_look(struct item *i, const struct stamp_side *now)
         i->state = TODO;
 }
 
-static void on_looked(void *owner, bool up)
+static void pass_looks_on_looked(void *owner, bool up)
 {
     struct glance *g = owner;
     struct pass *p = g->pass;
@@ -65,7 +65,7 @@ static void start_glance(struct glance *g, struct lane *lane, size_t closed)
         g->at[g->n].name = item->plan->source->name;
         g->items[g->n++] = item;
     }
-    g->look = look_start(lane->source, g->at, g->n, on_looked, g);
+    g->look = look_start(lane->source, g->at, g->n, pass_looks_on_looked, g);
 }
 
 void pass_step_looks(struct pass *p)

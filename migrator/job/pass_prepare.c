@@ -41,7 +41,7 @@ static uint64_t open_of(const struct findings *f, enum finding_kind kind)
 
 /* ---- RECORDS */
 
-static void on_records(void *owner, enum route_rc rc)
+static void pass_prepare_on_records(void *owner, enum route_rc rc)
 {
     struct pass *p = owner;
 
@@ -59,7 +59,7 @@ static void start_records(struct pass *p)
     pass_tell_progress(p);
     pass_want_lanes(p); /* they are signed in meanwhile */
     p->phase = RECORDS;
-    records_write(p->move->records, on_records, p);
+    records_write(p->move->records, pass_prepare_on_records, p);
 }
 
 /* ---- LOOK */
@@ -80,7 +80,7 @@ static void on_baggage_looked(void *owner, enum baggage_rc rc, const char *why)
     start_records(p);
 }
 
-static void start_look(struct pass *p)
+static void pass_prepare_start_look(struct pass *p)
 {
     baggage_look(p->move->baggage, p->lane, p->plan, p->waivers, on_baggage_looked, p);
 }
@@ -88,7 +88,7 @@ static void start_look(struct pass *p)
 void pass_step_look(struct pass *p)
 {
     if (!p->lane && (p->lane = crew_take(p->move->crew)))
-        start_look(p);
+        pass_prepare_start_look(p);
 }
 
 struct baggage *pass_baggage(struct pass *p)
@@ -106,7 +106,7 @@ void pass_prepare(struct pass *p)
         if (!records_counted(p->move->records)) /* most of it will be opened: lanes take several round trips */
             crew_want(p->move->crew, p->plan->n < CREW_MAX ? (unsigned)p->plan->n + 1 : CREW_MAX);
         if (p->lane)
-            start_look(p);
+            pass_prepare_start_look(p);
         pass_step_soon(p);
     } else {
         findings_join(p->findings, baggage_findings(p->move->baggage));
@@ -117,7 +117,7 @@ void pass_prepare(struct pass *p)
 /* ---- ARRANGE */
 
 /* What the target does not make can't be copied; the rest goes on. */
-static void drop_refused(struct pass *p)
+static void pass_prepare_drop_refused(struct pass *p)
 {
     for (size_t i = 0; i < p->n; i++)
         if (p->items[i].plan->refused)
@@ -142,12 +142,12 @@ static void note_made(struct pass *p, const struct arrange_result *result)
     }
 }
 
-static void on_arranged(void *owner, const struct arrange_result *result)
+static void pass_prepare_on_arranged(void *owner, const struct arrange_result *result)
 {
     struct pass *p = owner;
 
     p->arrange = NULL;
-    drop_refused(p);
+    pass_prepare_drop_refused(p);
     if (result->rc == ARRANGE_DOWN) {
         crew_drop(p->move->crew, p->lane);
         if (++p->tries >= TRIES)
@@ -173,7 +173,8 @@ void pass_step_arrange(struct pass *p)
         return;
     }
     if (!p->arrange && (p->lane = crew_take(p->move->crew)))
-        p->arrange = arrange_start(p->lane->target, p->plan, ARRANGE_MAILBOXES, p->findings, on_arranged, p);
+        p->arrange = arrange_start(p->lane->target, p->plan, ARRANGE_MAILBOXES, p->findings,
+                                   pass_prepare_on_arranged, p);
 }
 
 /* ---- BRING */

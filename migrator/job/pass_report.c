@@ -24,7 +24,7 @@ void pass_judge(struct pass *p)
     buf_free(&text);
 }
 
-static void on_report(void *owner, enum route_rc rc, const char *detail)
+static void pass_report_on_kept(void *owner, enum route_rc rc, const char *detail)
 {
     struct pass *p = owner;
 
@@ -65,7 +65,7 @@ void pass_send_report(struct pass *p)
                                                  .findings = looked ? item->record->findings : NULL};
     }
     report_write(&text, &r);
-    route_report_write(p->move->m->store, &p->move->job, buf_span(&text), on_report, p);
+    route_report_write(p->move->m->store, &p->move->job, buf_span(&text), pass_report_on_kept, p);
     report_free(&r);
     buf_free(&text);
 }

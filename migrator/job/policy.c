@@ -4,7 +4,7 @@
 
 enum { MINUTE = 60, WEEK_MINUTES = 8 * 24 * 60 /* and a day, for a change of summer time */ };
 
-static bool is_open(const struct conf_migration *m, time_t at)
+static bool policy_is_open(const struct conf_migration *m, time_t at)
 {
     struct tm tm;
 
@@ -31,7 +31,7 @@ enum policy_rc policy_ask(const struct conf_migration *m, time_t now, uint64_t *
     if (m->cutover == CUTOVER_MANUAL)
         return POLICY_STAFF;
     for (unsigned i = 0; i < WEEK_MINUTES; i++, minute += MINUTE) {
-        if (!is_open(m, minute))
+        if (!policy_is_open(m, minute))
             continue;
         if (i == 0)
             return POLICY_GO;

@@ -37,7 +37,7 @@ struct sweep {
     uint64_t left; /* accounts that could not be seen to */
 };
 
-static void forget(struct sweep *s, struct incarnation *i)
+static void sweep_forget(struct sweep *s, struct incarnation *i)
 {
     HASH_DEL(s->all, i);
     free(i->name);
@@ -45,12 +45,12 @@ static void forget(struct sweep *s, struct incarnation *i)
     free(i);
 }
 
-static void forget_all(struct sweep *s)
+static void sweep_forget_all(struct sweep *s)
 {
     struct incarnation *i, *next;
 
     HASH_ITER(hh, s->all, i, next)
-    forget(s, i);
+    sweep_forget(s, i);
     s->dead = NULL;
 }
 
@@ -84,31 +84,31 @@ static void run_for(struct sweep *s, const char *script, const struct span *more
     store_script_for(s->m->store, s, script, args, 3 + n, fn, s, NULL);
 }
 
-static bool is_ok(enum redis_rc rc, const struct reply *r)
+static bool sweep_is_ok(enum redis_rc rc, const struct reply *r)
 {
     return rc == REDIS_OK && span_is(reply_str(reply_at(r, 0)), "ok");
 }
 
-static void on_forgotten(void *owner, enum redis_rc rc, const struct reply *r)
+static void sweep_on_forgotten(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct sweep *s = owner;
 
-    if (is_ok(rc, r)) {
+    if (sweep_is_ok(rc, r)) {
         LOG(INFO, "proxy_forgotten", LOG_S("incarnation", s->dead->name));
-        forget(s, s->dead);
+        sweep_forget(s, s->dead);
     }
     poll_later(s);
 }
 
 static void sweep_on(struct sweep *s);
-static void look_at(struct sweep *s, const struct span *users, size_t n);
+static void sweep_look_at(struct sweep *s, const struct span *users, size_t n);
 
-static void on_swept(void *owner, enum redis_rc rc, const struct reply *r)
+static void sweep_on_swept(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct sweep *s = owner;
     uint64_t left = 0;
 
-    if (!is_ok(rc, r) || !span_u64(reply_str(reply_at(r, 1)), UINT64_MAX, &left)) {
+    if (!sweep_is_ok(rc, r) || !span_u64(reply_str(reply_at(r, 1)), UINT64_MAX, &left)) {
         poll_later(s); /* it moved, or Redis is another: the next list tells */
         return;
     }
@@ -116,7 +116,7 @@ static void on_swept(void *owner, enum redis_rc rc, const struct reply *r)
     sweep_on(s);
 }
 
-static void on_scan(void *owner, enum redis_rc rc, const struct reply *r)
+static void sweep_on_scan(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct sweep *s = owner;
     const struct reply *keys = reply_at(r, 1);
@@ -135,14 +135,14 @@ static void on_scan(void *owner, enum redis_rc rc, const struct reply *r)
         users[n] = span_of(key.p + strlen(before), key.len - strlen(before));
     }
     if (s->looking)
-        look_at(s, users, n);
+        sweep_look_at(s, users, n);
     else
-        run_for(s, "sweep", users, n, on_swept);
+        run_for(s, "sweep", users, n, sweep_on_swept);
     free(before);
 }
 
 /* Of all accounts with sessions, some hundreds. */
-static void scan(struct sweep *s)
+static void sweep_scan(struct sweep *s)
 {
     char *pattern = store_key(s->m->store, "sessions:*"), count[16];
 
@@ -150,25 +150,25 @@ static void scan(struct sweep *s)
     struct span argv[] = {span_str("SCAN"),  span_str(s->cursor), span_str("MATCH"),
                           span_str(pattern), span_str("COUNT"),   span_str(count),
                           span_str("TYPE"),  span_str("hash")};
-    store_command_for(s->m->store, s, argv, COUNTOF(argv), on_scan, s, NULL);
+    store_command_for(s->m->store, s, argv, COUNTOF(argv), sweep_on_scan, s, NULL);
     free(pattern);
 }
 
 static void sweep_on(struct sweep *s)
 {
     if (strcmp(s->cursor, "0") != 0)
-        scan(s);
+        sweep_scan(s);
     else if (s->left > 0)
         poll_later(s); /* once more, when these stand still no longer */
     else
-        run_for(s, "proxy_forget", NULL, 0, on_forgotten);
+        run_for(s, "proxy_forget", NULL, 0, sweep_on_forgotten);
 }
 
 static void scan_begin(struct sweep *s)
 {
     free(s->cursor);
     s->cursor = xstrdup("0");
-    scan(s);
+    sweep_scan(s);
 }
 
 static void sweep_begin(struct sweep *s, struct incarnation *i)
@@ -181,7 +181,7 @@ static void sweep_begin(struct sweep *s, struct incarnation *i)
 
 /* ---- the watch */
 
-static struct incarnation *known(struct sweep *s, struct span name)
+static struct incarnation *sweep_known(struct sweep *s, struct span name)
 {
     struct incarnation *i = NULL;
 
@@ -196,9 +196,9 @@ static struct incarnation *known(struct sweep *s, struct span name)
     return i;
 }
 
-static void take(struct sweep *s, struct span name, struct span counter, uint64_t long_ms)
+static void sweep_take(struct sweep *s, struct span name, struct span counter, uint64_t long_ms)
 {
-    struct incarnation *i = known(s, name);
+    struct incarnation *i = sweep_known(s, name);
 
     i->here = true;
     i->stranger = false;
@@ -219,20 +219,21 @@ static void on_strangers(void *owner, enum redis_rc rc, const struct reply *r)
     struct sweep *s = owner;
     uint64_t generation = 0;
 
-    if (!is_ok(rc, r) || !span_u64(reply_str(reply_at(r, 1)), UINT64_MAX, &generation) || generation != s->generation) {
+    if (!sweep_is_ok(rc, r) || !span_u64(reply_str(reply_at(r, 1)), UINT64_MAX, &generation) ||
+        generation != s->generation) {
         s->looked_ms = 0;
         poll_later(s);
         return;
     }
     for (size_t k = 2; k < reply_count(r); k++)
-        known(s, reply_str(reply_at(r, k)))->stranger = true;
+        sweep_known(s, reply_str(reply_at(r, k)))->stranger = true;
     if (strcmp(s->cursor, "0") != 0)
-        scan(s);
+        sweep_scan(s);
     else
         poll_later(s);
 }
 
-static void look_at(struct sweep *s, const struct span *users, size_t n)
+static void sweep_look_at(struct sweep *s, const struct span *users, size_t n)
 {
     store_script_for(s->m->store, s, "strangers", users, n, on_strangers, s, NULL);
 }
@@ -258,14 +259,14 @@ static bool is_dead(const struct sweep *s, const struct incarnation *i)
     return clock_boot_ms() - i->since_ms >= term + term / 10;
 }
 
-static void judge(struct sweep *s)
+static void sweep_judge(struct sweep *s)
 {
     struct incarnation *i, *next;
 
     HASH_ITER(hh, s->all, i, next)
     {
         if (!i->here && !i->stranger) {
-            forget(s, i);
+            sweep_forget(s, i);
         } else if (is_dead(s, i)) {
             sweep_begin(s, i);
             return;
@@ -277,19 +278,19 @@ static void judge(struct sweep *s)
         poll_later(s);
 }
 
-static void on_proxies(void *owner, enum redis_rc rc, const struct reply *r)
+static void sweep_on_proxies(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct sweep *s = owner;
     uint64_t generation = 0, long_ms;
     struct incarnation *i, *next;
 
-    if (!is_ok(rc, r) || !span_u64(reply_str(reply_at(r, 1)), UINT64_MAX, &generation)) {
-        forget_all(s);
+    if (!sweep_is_ok(rc, r) || !span_u64(reply_str(reply_at(r, 1)), UINT64_MAX, &generation)) {
+        sweep_forget_all(s);
         poll_later(s);
         return;
     }
     if (generation != s->generation) {
-        forget_all(s);
+        sweep_forget_all(s);
         s->looked_ms = 0;
     }
     s->generation = generation;
@@ -298,21 +299,21 @@ static void on_proxies(void *owner, enum redis_rc rc, const struct reply *r)
     for (size_t k = 2; k + 2 < reply_count(r); k += 3) {
         if (!span_u64(reply_str(reply_at(r, k + 2)), UINT64_MAX, &long_ms))
             long_ms = 0;
-        take(s, reply_str(reply_at(r, k)), reply_str(reply_at(r, k + 1)), long_ms);
+        sweep_take(s, reply_str(reply_at(r, k)), reply_str(reply_at(r, k + 1)), long_ms);
     }
-    judge(s);
+    sweep_judge(s);
 }
 
-static void on_poll(void *owner)
+static void sweep_on_poll(void *owner)
 {
     struct sweep *s = owner;
 
-    store_script_for(s->m->store, s, "proxies_read", NULL, 0, on_proxies, s, NULL);
+    store_script_for(s->m->store, s, "proxies_read", NULL, 0, sweep_on_proxies, s, NULL);
 }
 
 /* ---- counting */
 
-static void on_recounted(void *owner, enum route_rc rc, uint64_t accounts)
+static void sweep_on_recounted(void *owner, enum route_rc rc, uint64_t accounts)
 {
     struct sweep *s = owner;
 
@@ -326,7 +327,7 @@ static void on_count(void *owner)
 {
     struct sweep *s = owner;
 
-    s->recount = recount_start(s->m->store, true, on_recounted, s);
+    s->recount = recount_start(s->m->store, true, sweep_on_recounted, s);
 }
 
 struct sweep *sweep_new(struct migrator *m)
@@ -334,9 +335,9 @@ struct sweep *sweep_new(struct migrator *m)
     struct sweep *s = xcalloc(1, sizeof(*s));
 
     s->m = m;
-    s->poll = timer_new(m->loop, on_poll, s);
+    s->poll = timer_new(m->loop, sweep_on_poll, s);
     s->count = timer_new(m->loop, on_count, s);
-    on_poll(s);
+    sweep_on_poll(s);
     on_count(s);
     return s;
 }
@@ -352,7 +353,7 @@ void sweep_free(struct sweep **sp)
     store_forget(s->m->store, s);
     timer_free(&s->poll);
     timer_free(&s->count);
-    forget_all(s);
+    sweep_forget_all(s);
     free(s->cursor);
     free(s);
 }

@@ -129,7 +129,7 @@ static size_t places_at_all(const struct worker *w)
 }
 
 /* Places for further entries. */
-static size_t room(const struct worker *w)
+static size_t worker_room(const struct worker *w)
 {
     size_t taken = w->asked, places = places_at_all(w);
     const struct entry *e;
@@ -150,7 +150,7 @@ static bool has_suspect(const struct worker *w)
     return false;
 }
 
-static struct entry *find_entry(struct worker *w, enum stream_name stream, struct span id)
+static struct entry *worker_find_entry(struct worker *w, enum stream_name stream, struct span id)
 {
     struct entry *e;
 
@@ -160,7 +160,7 @@ static struct entry *find_entry(struct worker *w, enum stream_name stream, struc
     return NULL;
 }
 
-static void entry_free(struct entry *e)
+static void worker_entry_free(struct entry *e)
 {
     struct worker *w = e->worker;
 
@@ -185,7 +185,7 @@ static uint64_t held_until(const struct entry *e)
 }
 
 /* A renewal that finds the one before it run out is too late: another migrator may have begun. */
-static void renew(struct entry *e, uint64_t sent_ms)
+static void worker_renew(struct entry *e, uint64_t sent_ms)
 {
     if (clock_boot_ms() >= held_until(e))
         return;
@@ -221,10 +221,10 @@ static void drop_lapsed(struct worker *w)
 }
 
 /* NULL: we have it. */
-static struct entry *add_entry(struct worker *w, enum stream_name stream, struct span id, struct span user,
-                               uint64_t sent_ms)
+static struct entry *worker_add_entry(struct worker *w, enum stream_name stream, struct span id,
+                                      struct span user, uint64_t sent_ms)
 {
-    if (id.len == 0 || find_entry(w, stream, id))
+    if (id.len == 0 || worker_find_entry(w, stream, id))
         return NULL;
     struct entry *e = xcalloc(1, sizeof(*e));
     e->worker = w;
@@ -241,7 +241,7 @@ static struct entry *add_entry(struct worker *w, enum stream_name stream, struct
 
 /* ---- dropping: acknowledged, and deleted */
 
-static void on_dropped(void *owner, enum route_rc rc, const char *detail)
+static void worker_on_dropped(void *owner, enum route_rc rc, const char *detail)
 {
     struct entry *e = owner;
     struct worker *w = e->worker;
@@ -254,17 +254,17 @@ static void on_dropped(void *owner, enum route_rc rc, const char *detail)
     if (rc == ROUTE_OK && strcmp(detail, "0") == 0)
         e->state = GIVING; /* whoever goes on with it hears that nobody has died of it */
     else
-        entry_free(e);
+        worker_entry_free(e);
     work_soon(w);
 }
 
-static void drop(struct entry *e)
+static void worker_drop(struct entry *e)
 {
     e->sent = true;
-    route_drop(e->worker->m->store, e->user, e->stream == BULK, e->id, GROUP, on_dropped, e);
+    route_drop(e->worker->m->store, e->user, e->stream == BULK, e->id, GROUP, worker_on_dropped, e);
 }
 
-static void command(struct worker *w, redis_fn fn, void *owner, size_t n, const char *const *words)
+static void worker_command(struct worker *w, redis_fn fn, void *owner, size_t n, const char *const *words)
 {
     struct span argv[12];
 
@@ -287,13 +287,13 @@ static void on_given(void *owner, enum route_rc rc, const char *detail)
         e->not_before_ms = clock_boot_ms() + GIVEN_MS;
         e->generation = store_generation(w->m->store);
     } else if (rc != ROUTE_DOWN) { /* else the next tick tries again */
-        entry_free(e);
+        worker_entry_free(e);
     }
     work_soon(w);
 }
 
 /* Another migrator need not wait until the entry is old. */
-static void give(struct entry *e)
+static void worker_give(struct entry *e)
 {
     struct migrator *m = e->worker->m;
 
@@ -313,7 +313,7 @@ static void give_again(struct worker *w)
         if (e->state != GIVEN)
             continue;
         if (now >= e->not_before_ms)
-            entry_free(e);
+            worker_entry_free(e);
         else if (e->generation != store_generation(w->m->store))
             e->state = GIVING;
     }
@@ -339,9 +339,9 @@ static void let_go(struct worker *w)
     for (e = TAILQ_FIRST(&w->entries); e; e = next) {
         next = TAILQ_NEXT(e, link);
         if (e->state == DROPPING && !e->sent)
-            drop(e);
+            worker_drop(e);
         else if (e->state == GIVING && !e->sent)
-            give(e);
+            worker_give(e);
     }
 }
 
@@ -363,8 +363,8 @@ static void on_job_end(void *owner, enum job_how how)
         e->state = GIVING;
         break;
     case JOB_LOST:
-        e->state = WAITING; /* no longer RUNNING, for entry_free() */
-        entry_free(e);
+        e->state = WAITING; /* no longer RUNNING, for worker_entry_free() */
+        worker_entry_free(e);
         break;
     case JOB_LATER:
         e->state = WAITING;
@@ -424,8 +424,8 @@ static void take_streams(struct worker *w, const struct reply *r)
         enum stream_name name = span_is(reply_str(reply_at(stream, 0)), w->keys[BULK]) ? BULK : LOGINS;
         for (size_t k = 0; k < reply_count(entries); k++) {
             const struct reply *entry = reply_at(entries, k); /* id, (name, value, name, value ...) */
-            add_entry(w, name, reply_str(reply_at(entry, 0)), reply_str(reply_get(reply_at(entry, 1), "user")),
-                      w->read_ms);
+            worker_add_entry(w, name, reply_str(reply_at(entry, 0)),
+                             reply_str(reply_get(reply_at(entry, 1), "user")), w->read_ms);
         }
     }
 }
@@ -438,7 +438,7 @@ static void stop_reading(struct worker *w)
     work_soon(w);
 }
 
-static void on_read(void *owner, enum redis_rc rc, const struct reply *r)
+static void worker_on_read(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct worker *w = owner;
 
@@ -465,7 +465,7 @@ static void on_read_logins(void *owner, enum redis_rc rc, const struct reply *r)
     struct worker *w = owner;
 
     if (rc != REDIS_OK || reply_count(r) > 0 || w->stopping || store_state(w->m->store) != STORE_UP) {
-        on_read(owner, rc, r);
+        worker_on_read(owner, rc, r);
         return;
     }
     uint64_t block_ms = block_interval(w);
@@ -482,13 +482,13 @@ static void on_read_logins(void *owner, enum redis_rc rc, const struct reply *r)
     argv[n++] = span_str(w->keys[BULK]);
     argv[n++] = span_str(">");
     argv[n++] = span_str(">");
-    redis_command(w->redis, argv, n, block_ms + REDIS_TIMEOUT_MS, on_read, w);
+    redis_command(w->redis, argv, n, block_ms + REDIS_TIMEOUT_MS, worker_on_read, w);
 }
 
 static void read_more(struct worker *w)
 {
     char count[24];
-    size_t places = room(w);
+    size_t places = worker_room(w);
 
     if (w->reading || !redis_is_up(w->redis) || places == 0)
         return;
@@ -521,8 +521,8 @@ static void on_group(void *owner, enum redis_rc rc, const struct reply *r)
 static void make_groups(struct worker *w)
 {
     for (size_t i = 0; i < N_STREAMS; i++)
-        command(w, i + 1 < N_STREAMS ? NULL : on_group, w, 6,
-                (const char *[]){"XGROUP", "CREATE", w->keys[i], GROUP, "0", "MKSTREAM"});
+        worker_command(w, i + 1 < N_STREAMS ? NULL : on_group, w, 6,
+                       (const char *[]){"XGROUP", "CREATE", w->keys[i], GROUP, "0", "MKSTREAM"});
 }
 
 /* ---- keeping alive, taking over */
@@ -575,24 +575,25 @@ static void tell_idle_why(struct worker *w)
 }
 
 /* The ids that are ours still. */
-static void kept(struct worker *w, enum stream_name stream, enum route_rc rc, const struct span *ids, size_t n)
+static void worker_kept(struct worker *w, enum stream_name stream, enum route_rc rc, const struct span *ids,
+                        size_t n)
 {
     w->keeping--;
     for (size_t i = 0; rc == ROUTE_OK && i < n; i++) {
-        struct entry *e = find_entry(w, stream, ids[i]);
+        struct entry *e = worker_find_entry(w, stream, ids[i]);
         if (e)
-            renew(e, w->kept_ms);
+            worker_renew(e, w->kept_ms);
     }
 }
 
 static void on_kept_logins(void *owner, enum route_rc rc, const struct span *ids, size_t n)
 {
-    kept(owner, LOGINS, rc, ids, n);
+    worker_kept(owner, LOGINS, rc, ids, n);
 }
 
 static void on_kept_bulk(void *owner, enum route_rc rc, const struct span *ids, size_t n)
 {
-    kept(owner, BULK, rc, ids, n);
+    worker_kept(owner, BULK, rc, ids, n);
 }
 
 static void keep_stream(struct worker *w, enum stream_name stream)
@@ -632,7 +633,7 @@ static uint64_t tick_interval(const struct worker *w)
 
 static void take_over(struct worker *w, const struct span row[3])
 {
-    struct entry *e = add_entry(w, w->round.stream, row[0], row[1], w->look_ms);
+    struct entry *e = worker_add_entry(w, w->round.stream, row[0], row[1], w->look_ms);
 
     if (!e)
         return;
@@ -675,7 +676,7 @@ static void look_for_orphans(struct worker *w)
                                          .bulk = w->round.stream == BULK,
                                          .lease_ms = w->m->conf->migrator.job_lease_ms,
                                          .patience_ms = is_fit(w) ? 0 : UNFIT_TICKS * tick_interval(w),
-                                         .places = (uint32_t)room(w),
+                                         .places = (uint32_t)worker_room(w),
                                          .suspects = has_suspect(w) ? 0 : 1,
                                          .after = w->round.after,
                                          .max = LOOK_MAX},
@@ -695,7 +696,7 @@ static void look_for_work(struct worker *w)
 
 /* ---- what is done when */
 
-static void on_due(void *owner, enum route_rc rc, const char *detail)
+static void worker_on_due(void *owner, enum route_rc rc, const char *detail)
 {
     struct worker *w = owner;
 
@@ -719,11 +720,11 @@ static void on_due_timer(void *owner)
     timer_start(w->due, due_interval(w));
     if (!w->stopping && !w->asking_due && store_state(w->m->store) == STORE_UP) {
         w->asking_due = true;
-        route_due(w->m->store, DUE_MAX, on_due, w);
+        route_due(w->m->store, DUE_MAX, worker_on_due, w);
     }
 }
 
-static void on_probed(void *owner, const char *error)
+static void worker_on_probed(void *owner, const char *error)
 {
     struct worker *w = owner;
 
@@ -740,10 +741,10 @@ static void try_journal(struct worker *w)
         return;
     w->probing = true;
     w->probed_ms = now;
-    journal_probe(w->m->journal, on_probed, w);
+    journal_probe(w->m->journal, worker_on_probed, w);
 }
 
-static void on_tick(void *owner)
+static void worker_on_tick(void *owner)
 {
     struct worker *w = owner;
 
@@ -761,7 +762,7 @@ static void on_tick(void *owner)
     work_soon(w);
 }
 
-static void work(struct loop_task *task)
+static void worker_work(struct loop_task *task)
 {
     struct worker *w = CONTAINER_OF(task, struct worker, task);
 
@@ -793,7 +794,7 @@ void worker_store_changed(struct worker *w)
 
 /* ---- callbacks of others */
 
-static void on_redis(void *owner, bool up, const char *detail)
+static void worker_on_redis(void *owner, bool up, const char *detail)
 {
     struct worker *w = owner;
 
@@ -804,7 +805,7 @@ static void on_redis(void *owner, bool up, const char *detail)
         stop_reading(w);
 }
 
-static void on_event(void *owner, const struct event *event)
+static void worker_on_event(void *owner, const struct event *event)
 {
     struct worker *w = owner;
     struct entry *e;
@@ -815,7 +816,7 @@ static void on_event(void *owner, const struct event *event)
 }
 
 /* Jobs find by the scripts what they missed. */
-static void on_news(void *owner, enum events_news news)
+static void worker_on_news(void *owner, enum events_news news)
 {
     (void)owner;
     (void)news;
@@ -826,16 +827,16 @@ struct worker *worker_new(struct migrator *m)
     struct worker *w = xcalloc(1, sizeof(*w));
 
     w->m = m;
-    w->task.fn = work;
+    w->task.fn = worker_work;
     TAILQ_INIT(&w->entries);
     w->keys[LOGINS] = store_key(m->store, "jobs");
     w->keys[BULK] = store_key(m->store, "jobs:bulk");
-    w->redis = redis_new(m->loop, &m->conf->redis, REDIS_TIMEOUT_MS, on_redis, w);
+    w->redis = redis_new(m->loop, &m->conf->redis, REDIS_TIMEOUT_MS, worker_on_redis, w);
     redis_set_silence(w->redis, m->conf->migrator.job_lease_ms * SILENCE_TENTHS / 10);
-    w->events = events_new(m->loop, m->conf, on_event, on_news, w);
-    w->tick = timer_new(m->loop, on_tick, w);
+    w->events = events_new(m->loop, m->conf, worker_on_event, worker_on_news, w);
+    w->tick = timer_new(m->loop, worker_on_tick, w);
     w->due = timer_new(m->loop, on_due_timer, w);
-    on_tick(w);
+    worker_on_tick(w);
     on_due_timer(w);
     return w;
 }
@@ -866,7 +867,7 @@ void worker_free(struct worker **wp)
     if (!w)
         return;
     while ((e = TAILQ_FIRST(&w->entries)))
-        entry_free(e);
+        worker_entry_free(e);
     store_forget(w->m->store, w);
     journal_forget(w->m->journal, w);
     loop_undefer(w->m->loop, &w->task);

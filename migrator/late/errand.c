@@ -52,7 +52,7 @@ static void errand_free(struct errand *e)
     free(e);
 }
 
-static void on_done(void *owner, enum route_rc rc, const char *detail)
+static void errand_on_done(void *owner, enum route_rc rc, const char *detail)
 {
     struct errand *e = owner;
 
@@ -66,16 +66,16 @@ static void tell_done(struct errand *e)
 {
     e->state = DONE;
     e->asking = true;
-    route_hook_done(e->all->m->store, e->name, on_done, e);
+    route_hook_done(e->all->m->store, e->name, errand_on_done, e);
 }
 
-static void on_hook(void *owner, const char *error)
+static void errand_on_hook(void *owner, const char *error)
 {
     (void)error; /* it is in the log */
     tell_done(owner);
 }
 
-static bool split(const char *name, struct span words[N_WORDS])
+static bool errand_split(const char *name, struct span words[N_WORDS])
 {
     for (int i = 0; i < N_WORDS; i++) {
         const char *end = strchr(name, '\n');
@@ -87,11 +87,11 @@ static bool split(const char *name, struct span words[N_WORDS])
     return true;
 }
 
-static void run_hook(struct errand *e)
+static void errand_run_hook(struct errand *e)
 {
     struct migrator *m = e->all->m;
     struct span words[N_WORDS];
-    const struct conf_list *command = split(e->name, words) ? command_of(m, words[EVENT]) : NULL;
+    const struct conf_list *command = errand_split(e->name, words) ? command_of(m, words[EVENT]) : NULL;
     char *text[N_WORDS] = {NULL}, *login = NULL;
 
     e->state = RUN;
@@ -110,13 +110,13 @@ static void run_hook(struct errand *e)
                                   .source = text[SOURCE],
                                   .target = text[TARGET],
                                   .timeout_ms = HOOK_MS},
-              on_hook, e);
+              errand_on_hook, e);
     free(login);
     for (int i = 0; i < N_WORDS; i++)
         free(text[i]);
 }
 
-static void on_taken(void *owner, enum route_rc rc, const char *detail)
+static void errand_on_taken(void *owner, enum route_rc rc, const char *detail)
 {
     struct errand *e = owner;
 
@@ -126,15 +126,15 @@ static void on_taken(void *owner, enum route_rc rc, const char *detail)
         errand_free(e);
     } else if (rc == ROUTE_OK) {
         struct span words[N_WORDS];
-        if (split(e->name, words))
+        if (errand_split(e->name, words))
             LOG(INFO, "hook_left_behind", LOG_SPAN("event_of", words[EVENT]), LOG_SPAN("user", words[USER]),
                 LOG_SPAN("epoch", words[EPOCH]));
-        run_hook(e);
+        errand_run_hook(e);
     }
 }
 
 /* A note that is another's by now changes nothing: the hook runs. */
-static void on_kept(void *owner, enum route_rc rc, const char *detail)
+static void errand_on_kept(void *owner, enum route_rc rc, const char *detail)
 {
     struct errand *e = owner;
 
@@ -144,7 +144,7 @@ static void on_kept(void *owner, enum route_rc rc, const char *detail)
         e->asking = false;
 }
 
-static void step(struct errand *e)
+static void errand_step(struct errand *e)
 {
     struct store *s = e->all->m->store;
     uint64_t lease = e->all->m->conf->migrator.job_lease_ms;
@@ -154,10 +154,10 @@ static void step(struct errand *e)
     e->asking = true;
     switch (e->state) {
     case TAKE:
-        route_hook_take(s, e->name, e->token, lease, on_taken, e);
+        route_hook_take(s, e->name, e->token, lease, errand_on_taken, e);
         break;
     case RUN:
-        route_hook_keep(s, e->name, e->token, lease, on_kept, e);
+        route_hook_keep(s, e->name, e->token, lease, errand_on_kept, e);
         break;
     case DONE:
         tell_done(e);
@@ -167,7 +167,7 @@ static void step(struct errand *e)
 
 /* ---- all of them */
 
-static struct errand *add(struct errands *all, char *name, enum errand_state state)
+static struct errand *errand_add(struct errands *all, char *name, enum errand_state state)
 {
     struct errand *e = xcalloc(1, sizeof(*e));
 
@@ -189,20 +189,20 @@ static bool is_ours(const struct errands *all, struct span name)
     return false;
 }
 
-static void on_list(void *owner, enum route_rc rc, const struct span *rows, size_t n)
+static void errand_on_list(void *owner, enum route_rc rc, const struct span *rows, size_t n)
 {
     struct errands *all = owner;
 
     all->asking = false;
     for (size_t i = 0; rc == ROUTE_OK && i < n && all->n < OTHERS_MAX; i++)
         if (!is_ours(all, rows[i])) {
-            struct errand *e = add(all, xspandup(rows[i]), TAKE);
+            struct errand *e = errand_add(all, xspandup(rows[i]), TAKE);
             random_hex(e->token, 16);
-            step(e);
+            errand_step(e);
         }
 }
 
-static void on_tick(void *owner)
+static void errand_on_tick(void *owner)
 {
     struct errands *all = owner;
     uint64_t third = all->m->conf->migrator.job_lease_ms / 3;
@@ -213,12 +213,12 @@ static void on_tick(void *owner)
         return;
     for (e = TAILQ_FIRST(&all->list); e; e = next) {
         next = TAILQ_NEXT(e, link);
-        step(e);
+        errand_step(e);
     }
     if (all->asking || all->n >= OTHERS_MAX)
         return;
     all->asking = true;
-    route_hook_list(all->m->store, OTHERS_MAX, on_list, all);
+    route_hook_list(all->m->store, OTHERS_MAX, errand_on_list, all);
 }
 
 void errands_run(struct errands *all, const struct errand_call *c)
@@ -226,9 +226,9 @@ void errands_run(struct errands *all, const struct errand_call *c)
     if (errand_lease_ms(all->m, c->event) == 0)
         return;
     char *name = xasprintf("%s\n%" PRIu64 "\n%s\n%s\n%s", c->event, c->epoch, c->source, c->target, c->user);
-    struct errand *e = add(all, name, RUN);
+    struct errand *e = errand_add(all, name, RUN);
     snprintf(e->token, sizeof(e->token), "%s", c->token);
-    run_hook(e);
+    errand_run_hook(e);
 }
 
 struct errands *errands_new(struct migrator *m)
@@ -237,8 +237,8 @@ struct errands *errands_new(struct migrator *m)
 
     all->m = m;
     TAILQ_INIT(&all->list);
-    all->tick = timer_new(m->loop, on_tick, all);
-    on_tick(all);
+    all->tick = timer_new(m->loop, errand_on_tick, all);
+    errand_on_tick(all);
     return all;
 }
 

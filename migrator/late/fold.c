@@ -43,7 +43,7 @@ void fold_cancel(struct fold **fp)
     free(f);
 }
 
-static void end(struct fold *f, enum route_rc rc)
+static void fold_end(struct fold *f, enum route_rc rc)
 {
     fold_fn fn = f->fn;
     void *owner = f->owner;
@@ -67,7 +67,7 @@ static bool fold_failed(struct fold *f, enum route_rc rc)
     if (rc == ROUTE_OK)
         return false;
     if (rc != ROUTE_REFUSED && rc != ROUTE_AGAIN) {
-        end(f, rc);
+        fold_end(f, rc);
         return true;
     }
     LOG(WARN, "ledger_not_folded", LOG_S("user", f->move->user), LOG_S("record", f->ids[f->at]),
@@ -76,7 +76,7 @@ static bool fold_failed(struct fold *f, enum route_rc rc)
     return true;
 }
 
-static void on_folded(void *owner, enum route_rc rc)
+static void fold_on_folded(void *owner, enum route_rc rc)
 {
     struct fold *f = owner;
 
@@ -86,7 +86,7 @@ static void on_folded(void *owner, enum route_rc rc)
     fold_next(f);
 }
 
-static void on_ledger(void *owner, enum route_rc rc)
+static void fold_on_ledger(void *owner, enum route_rc rc)
 {
     struct fold *f = owner;
 
@@ -94,7 +94,7 @@ static void on_ledger(void *owner, enum route_rc rc)
         return;
     bool unseen = f->move->doubted && ledger_has_open_change(f->ledger);
     if (ledger_may_fold(f->ledger) && !unseen)
-        ledger_fold(f->ledger, on_folded, f);
+        ledger_fold(f->ledger, fold_on_folded, f);
     else
         fold_next(f);
 }
@@ -104,7 +104,7 @@ static void on_unfolded(void *owner, enum route_rc rc, const struct span *rows, 
     struct fold *f = owner;
 
     if (rc != ROUTE_OK) {
-        end(f, rc);
+        fold_end(f, rc);
         return;
     }
     ids_free(f);
@@ -124,25 +124,25 @@ static void ask_for_some(struct fold *f)
     if (n > 0)
         route_ledger_unfolded(f->move->m->store, f->move->user, ids, n, on_unfolded, f);
     else
-        end(f, ROUTE_OK);
+        fold_end(f, ROUTE_OK);
 }
 
-static void on_task(struct loop_task *task)
+static void fold_on_task(struct loop_task *task)
 {
     struct fold *f = CONTAINER_OF(task, struct fold, task);
 
     if (f->at < f->n)
-        f->ledger = ledger_load(f->move->m->store, &f->move->job, f->ids[f->at], on_ledger, f);
+        f->ledger = ledger_load(f->move->m->store, &f->move->job, f->ids[f->at], fold_on_ledger, f);
     else
         ask_for_some(f);
 }
 
-static void on_records(void *owner, enum route_rc rc)
+static void fold_on_records(void *owner, enum route_rc rc)
 {
     struct fold *f = owner;
 
     if (rc != ROUTE_OK) {
-        end(f, rc);
+        fold_end(f, rc);
         return;
     }
     f->next = records_first(f->move->records);
@@ -156,8 +156,8 @@ struct fold *fold_start(struct move *m, fold_fn fn, void *owner)
     f->move = m;
     f->fn = fn;
     f->owner = owner;
-    f->task.fn = on_task;
+    f->task.fn = fold_on_task;
     m->records = records_new(m->m->store, &m->job, m->back, stamp_terms(m->source_name, m->target_name));
-    records_read(m->records, on_records, f);
+    records_read(m->records, fold_on_records, f);
     return f;
 }

@@ -56,7 +56,7 @@ struct late {
     struct buf detail;
 };
 
-static void step_soon(struct late *l)
+static void late_step_soon(struct late *l)
 {
     loop_defer(l->move->m->loop, &l->task);
 }
@@ -70,7 +70,7 @@ static void end_check(struct late *l)
     ledger_free(&l->checked->ledger);
 }
 
-static void stop(struct late *l)
+static void late_stop(struct late *l)
 {
     struct move *m = l->move;
 
@@ -118,25 +118,25 @@ void late_cancel(struct late **lp)
     *lp = NULL;
     if (!l)
         return;
-    stop(l);
+    late_stop(l);
     late_free(l);
 }
 
-static void finish(struct late *l)
+static void late_finish(struct late *l)
 {
     struct late_result r = {.rc = l->rc, .detail = buf_str(&l->detail), .found = l->found};
 
-    stop(l);
+    late_stop(l);
     l->fn(l->owner, &r);
     late_free(l);
 }
 
-static void end(struct late *l, enum late_rc rc)
+static void late_end(struct late *l, enum late_rc rc)
 {
     if (rc > l->rc)
         l->rc = rc;
     l->over = true;
-    step_soon(l);
+    late_step_soon(l);
 }
 
 /* Another look may see more. */
@@ -148,42 +148,42 @@ static void note_blind(struct late *l, const char *what)
         buf_add_str(&l->detail, what);
 }
 
-static void blind(struct late *l, const char *what)
+static void late_blind(struct late *l, const char *what)
 {
     note_blind(l, what);
-    end(l, LATE_BLIND);
+    late_end(l, LATE_BLIND);
 }
 
 /* True: dealt with. */
-static bool bad_answer(struct late *l, enum route_rc rc)
+static bool late_bad_answer(struct late *l, enum route_rc rc)
 {
     if (rc == ROUTE_OK)
         return false;
     if (rc == ROUTE_LOST)
-        end(l, LATE_LOST);
+        late_end(l, LATE_LOST);
     else
-        blind(l, "Redis does not answer");
+        late_blind(l, "Redis does not answer");
     return true;
 }
 
-static void enter(struct late *l, enum phase phase)
+static void late_enter(struct late *l, enum phase phase)
 {
     l->phase = phase;
-    step_soon(l);
+    late_step_soon(l);
 }
 
 /* ---- SIGN_IN, RECORDS */
 
-static void on_crew(void *owner, enum crew_event ev);
+static void late_on_crew(void *owner, enum crew_event ev);
 
-static void on_signin(void *owner, enum signin_rc rc, const char *secret, const char *why)
+static void late_on_signin(void *owner, enum signin_rc rc, const char *secret, const char *why)
 {
     struct late *l = owner;
     struct move *m = l->move;
 
     l->signin = NULL;
     if (rc != SIGNIN_OK) {
-        blind(l, why);
+        late_blind(l, why);
         return;
     }
     m->crew = crew_new(&(struct crew_request){
@@ -196,26 +196,26 @@ static void on_signin(void *owner, enum signin_rc rc, const char *secret, const 
         .until_ms = &m->until_ms,
         .late = true,
     });
-    crew_set_owner(m->crew, on_crew, l);
-    enter(l, RECORDS);
+    crew_set_owner(m->crew, late_on_crew, l);
+    late_enter(l, RECORDS);
 }
 
-static void on_records(void *owner, enum route_rc rc)
+static void late_on_records(void *owner, enum route_rc rc)
 {
     struct late *l = owner;
 
-    if (!bad_answer(l, rc))
-        enter(l, l->phase + (l->phase == WRITE ? COPY - WRITE : LISTS - RECORDS));
+    if (!late_bad_answer(l, rc))
+        late_enter(l, l->phase + (l->phase == WRITE ? COPY - WRITE : LISTS - RECORDS));
 }
 
-static void on_crew(void *owner, enum crew_event ev)
+static void late_on_crew(void *owner, enum crew_event ev)
 {
     struct late *l = owner;
 
     if (ev == CREW_FAILED)
-        blind(l, crew_error(l->move->crew));
+        late_blind(l, crew_error(l->move->crew));
     else if (l->phase == LISTS)
-        step_soon(l);
+        late_step_soon(l);
 }
 
 /* ---- LISTS */
@@ -314,16 +314,16 @@ static void choose_news(struct late *l)
 static void enter_news(struct late *l)
 {
     if (l->n == 0)
-        enter(l, NOTE);
+        late_enter(l, NOTE);
     else
-        enter(l, l->move->from_first ? SIFT : ARRANGE);
+        late_enter(l, l->move->from_first ? SIFT : ARRANGE);
 }
 
-static void on_list(struct late *l, int side, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
+static void late_on_list(struct late *l, int side, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
 {
     l->reading[side] = NULL;
     if (rc != MAILBOXES_OK) {
-        blind(l, why);
+        late_blind(l, why);
         return;
     }
     l->mailboxes[side] = m;
@@ -336,25 +336,25 @@ static void on_list(struct late *l, int side, enum mailboxes_rc rc, struct mailb
         .back = l->move->back,
     });
     if (l->plan->fault) {
-        blind(l, l->plan->fault);
+        late_blind(l, l->plan->fault);
         return;
     }
     choose_news(l);
     l->checked = records_first(l->move->records);
     if (l->move->doubted)
-        enter(l, RECHECK);
+        late_enter(l, RECHECK);
     else
         enter_news(l);
 }
 
-static void on_source_list(void *owner, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
+static void late_on_source_list(void *owner, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
 {
-    on_list(owner, SOURCE, rc, m, why);
+    late_on_list(owner, SOURCE, rc, m, why);
 }
 
-static void on_target_list(void *owner, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
+static void late_on_target_list(void *owner, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
 {
-    on_list(owner, TARGET, rc, m, why);
+    late_on_list(owner, TARGET, rc, m, why);
 }
 
 static void step_lists(struct late *l)
@@ -364,8 +364,8 @@ static void step_lists(struct late *l)
     crew_want(l->move->crew, 1);
     if (!(l->lane = crew_take(l->move->crew)))
         return;
-    l->reading[SOURCE] = mailboxes_read(l->lane->source, MAILBOXES_NUMBERS, on_source_list, l);
-    l->reading[TARGET] = mailboxes_read(l->lane->target, MAILBOXES_NAMES, on_target_list, l);
+    l->reading[SOURCE] = mailboxes_read(l->lane->source, MAILBOXES_NUMBERS, late_on_source_list, l);
+    l->reading[TARGET] = mailboxes_read(l->lane->target, MAILBOXES_NAMES, late_on_target_list, l);
 }
 
 /* ---- RECHECK */
@@ -378,9 +378,9 @@ static bool bad_ledger(struct late *l, enum route_rc rc, const struct record *r)
     if (rc == ROUTE_OK)
         return false;
     if (rc == ROUTE_LOST || !*error)
-        bad_answer(l, rc);
+        late_bad_answer(l, rc);
     else
-        blind(l, error);
+        late_blind(l, error);
     return true;
 }
 
@@ -393,13 +393,13 @@ static void keep_note(struct late *l, struct buf *text)
     buf_free(text);
 }
 
-static void on_noted(void *owner, enum route_rc rc, const char *detail)
+static void late_on_noted(void *owner, enum route_rc rc, const char *detail)
 {
     struct late *l = owner;
 
     (void)detail;
-    if (!bad_answer(l, rc))
-        step_soon(l);
+    if (!late_bad_answer(l, rc))
+        late_step_soon(l);
 }
 
 /* False: staff have all. Else there is another step when they have more of it. */
@@ -411,7 +411,7 @@ static bool send_notes(struct late *l)
     while (n < NOTES_AT_ONCE && l->noted < l->n_notes)
         texts[n++] = span_str(l->notes[l->noted++]);
     if (n > 0)
-        route_late_note(l->move->m->store, &l->move->job, texts, n, on_noted, l);
+        route_late_note(l->move->m->store, &l->move->job, texts, n, late_on_noted, l);
     return n > 0;
 }
 
@@ -426,11 +426,11 @@ static void tell_check(void *owner, const char *what)
     keep_note(l, &text);
 }
 
-static void check_next(struct late *l)
+static void late_check_next(struct late *l)
 {
     end_check(l);
     l->checked = l->checked->hh.next;
-    step_soon(l);
+    late_step_soon(l);
 }
 
 static void on_check_done(void *owner, enum copy_rc rc, const char *why)
@@ -438,20 +438,20 @@ static void on_check_done(void *owner, enum copy_rc rc, const char *why)
     struct late *l = owner;
 
     if (rc == COPY_LOST) {
-        end(l, LATE_LOST);
+        late_end(l, LATE_LOST);
     } else if (rc == COPY_DOWN) {
-        blind(l, why);
+        late_blind(l, why);
     } else {
         if (rc != COPY_EQUAL)
             note_blind(l, why);
-        check_next(l);
+        late_check_next(l);
     }
 }
 
-static void on_checked(void *owner, enum copy_rc rc, const char *why)
+static void late_on_checked(void *owner, enum copy_rc rc, const char *why)
 {
     if (rc == COPY_EQUAL)
-        step_soon(owner); /* staff hear of it first */
+        late_step_soon(owner); /* staff hear of it first */
     else
         on_check_done(owner, rc, why);
 }
@@ -464,7 +464,7 @@ static void on_check_ledger(void *owner, enum route_rc rc)
     if (bad_ledger(l, rc, r))
         return;
     if (!recheck_is_needed(r->ledger) || !ledger_is_of(r->ledger, l->move->source_name, l->move->target_name)) {
-        check_next(l);
+        late_check_next(l);
         return;
     }
     l->recheck = recheck_start(
@@ -477,7 +477,7 @@ static void on_check_ledger(void *owner, enum route_rc rc)
             .target_name = records_to_name(l->move->records, r),
             .findings = l->findings,
         },
-        tell_check, on_checked, l);
+        tell_check, late_on_checked, l);
 }
 
 static void step_recheck(struct late *l)
@@ -506,7 +506,7 @@ static void on_sifted(void *owner, enum route_rc rc)
     if (uidnext && uidnext <= ledger_looked_until(n->record->ledger))
         n->plan->create = false;
     l->at++;
-    step_soon(l);
+    late_step_soon(l);
 }
 
 static void step_sift(struct late *l)
@@ -515,7 +515,7 @@ static void step_sift(struct late *l)
 
     if (l->at == l->n) {
         l->at = 0;
-        enter(l, ARRANGE);
+        late_enter(l, ARRANGE);
         return;
     }
     struct record *r = l->news[l->at].record;
@@ -525,23 +525,23 @@ static void step_sift(struct late *l)
 
 /* ---- ARRANGE */
 
-static void on_arranged(void *owner, const struct arrange_result *result)
+static void late_on_arranged(void *owner, const struct arrange_result *result)
 {
     struct late *l = owner;
 
     l->arrange = NULL;
     if (result->rc == ARRANGE_OK)
-        enter(l, WRITE);
+        late_enter(l, WRITE);
     else
-        blind(l, result->detail);
+        late_blind(l, result->detail);
 }
 
 static void step_arrange(struct late *l)
 {
     if (arrange_is_needed(l->plan, ARRANGE_ALL))
-        l->arrange = arrange_start(l->lane->target, l->plan, ARRANGE_ALL, l->findings, on_arranged, l);
+        l->arrange = arrange_start(l->lane->target, l->plan, ARRANGE_ALL, l->findings, late_on_arranged, l);
     else
-        enter(l, WRITE);
+        late_enter(l, WRITE);
 }
 
 /* ---- COPY */
@@ -581,14 +581,14 @@ static void note_arrivals(struct late *l, const struct news *news)
 static void next_news(struct late *l)
 {
     l->at++;
-    step_soon(l);
+    late_step_soon(l);
 }
 
-static void on_looked(void *owner, enum route_rc rc)
+static void late_on_looked(void *owner, enum route_rc rc)
 {
     struct late *l = owner;
 
-    if (!bad_answer(l, rc))
+    if (!late_bad_answer(l, rc))
         next_news(l);
 }
 
@@ -597,7 +597,7 @@ static void note_looked(struct late *l, uint32_t uidnext)
 {
     l->looked = uidnext;
     l->telling = true;
-    step_soon(l);
+    late_step_soon(l);
 }
 
 static void step_looked(struct late *l)
@@ -605,19 +605,19 @@ static void step_looked(struct late *l)
     if (send_notes(l))
         return;
     l->telling = false;
-    ledger_looked(l->news[l->at].record->ledger, l->looked, on_looked, l);
+    ledger_looked(l->news[l->at].record->ledger, l->looked, late_on_looked, l);
 }
 
-static void on_copied(void *owner, const struct copy_result *result)
+static void late_on_copied(void *owner, const struct copy_result *result)
 {
     struct late *l = owner;
     struct news *n = &l->news[l->at];
 
     l->copy = NULL;
     if (result->rc == COPY_LOST) {
-        end(l, LATE_LOST);
+        late_end(l, LATE_LOST);
     } else if (result->rc == COPY_DOWN) {
-        blind(l, result->reason);
+        late_blind(l, result->reason);
     } else if (result->rc == COPY_EQUAL) {
         note_arrivals(l, n);
         if (result->source_seen.uidnext > l->from)
@@ -673,7 +673,7 @@ static void note_had(struct late *l, const struct news *n)
         imap_seq_add(&l->had, r[i].source_uid, r[i].source_uid);
 }
 
-static void start_copy(struct late *l, struct news *n)
+static void late_start_copy(struct late *l, struct news *n)
 {
     struct move *m = l->move;
     uint32_t looked = ledger_looked_until(n->record->ledger);
@@ -713,7 +713,7 @@ static void start_copy(struct late *l, struct news *n)
             .seed = n->record->view.id,
             .findings = l->findings,
         },
-        on_copied, l);
+        late_on_copied, l);
 }
 
 /* The way back was begun, and given up: its ledger is turned once more. */
@@ -723,7 +723,7 @@ static bool is_turned(const struct late *l, const struct news *n)
            ledger_is_of(n->record->ledger, l->move->target_name, l->move->source_name);
 }
 
-static void on_ledger(void *owner, enum route_rc rc)
+static void late_on_ledger(void *owner, enum route_rc rc)
 {
     struct late *l = owner;
     struct news *n = &l->news[l->at];
@@ -733,9 +733,9 @@ static void on_ledger(void *owner, enum route_rc rc)
         return;
     ledger_rows(n->record->ledger, &rows);
     if (ledger_is_of(n->record->ledger, l->move->source_name, l->move->target_name)) {
-        start_copy(l, n);
+        late_start_copy(l, n);
     } else if ((rows == 0 && n->from == 1) || is_turned(l, n)) {
-        ledger_pair(n->record->ledger, l->move->source_name, l->move->target_name, on_ledger, l);
+        ledger_pair(n->record->ledger, l->move->source_name, l->move->target_name, late_on_ledger, l);
     } else {
         LOG(WARN, "late_without_ledger", LOG_S("user", l->move->user),
             LOG_S("mailbox", n->plan->source->name));
@@ -748,7 +748,7 @@ static void step_copy(struct late *l)
     struct move *m = l->move;
 
     if (l->at == l->n) {
-        enter(l, NOTE);
+        late_enter(l, NOTE);
         return;
     }
     struct news *n = &l->news[l->at];
@@ -758,9 +758,9 @@ static void step_copy(struct late *l)
         return;
     n->begun = true;
     if (n->record->ledger)
-        on_ledger(l, ROUTE_OK);
+        late_on_ledger(l, ROUTE_OK);
     else
-        n->record->ledger = ledger_load(m->m->store, &m->job, n->record->view.id, on_ledger, l);
+        n->record->ledger = ledger_load(m->m->store, &m->job, n->record->view.id, late_on_ledger, l);
 }
 
 /* ---- NOTE */
@@ -768,7 +768,7 @@ static void step_copy(struct late *l)
 static void step_note(struct late *l)
 {
     if (!send_notes(l))
-        end(l, LATE_DONE);
+        late_end(l, LATE_DONE);
 }
 
 /* ---- the table of phases */
@@ -779,30 +779,30 @@ static bool has_to_tell(const struct late *l)
     return l->rc != LATE_LOST && l->phase != NOTE && l->noted < l->n_notes;
 }
 
-static void step(struct loop_task *task)
+static void late_step(struct loop_task *task)
 {
     struct late *l = CONTAINER_OF(task, struct late, task);
     struct move *m = l->move;
 
     if (l->over && !has_to_tell(l)) {
-        finish(l);
+        late_finish(l);
         return;
     }
     if (l->over) {
-        stop(l);
+        late_stop(l);
         l->over = false;
         l->phase = NOTE;
     }
     switch (l->phase) {
     case SIGN_IN:
         if (!l->signin)
-            l->signin = signin_start(m, on_signin, l);
+            l->signin = signin_start(m, late_on_signin, l);
         break;
     case RECORDS:
         if (!m->records) {
             m->records =
                 records_new(m->m->store, &m->job, m->back, stamp_terms(m->source_name, m->target_name));
-            records_read(m->records, on_records, l);
+            records_read(m->records, late_on_records, l);
         }
         break;
     case LISTS:
@@ -819,7 +819,7 @@ static void step(struct loop_task *task)
             step_arrange(l);
         break;
     case WRITE:
-        records_write(m->records, on_records, l);
+        records_write(m->records, late_on_records, l);
         break;
     case COPY:
         step_copy(l);
@@ -838,7 +838,7 @@ struct late *late_start(struct move *move, late_fn fn, void *owner)
     l->fn = fn;
     l->owner = owner;
     l->findings = findings_new(NULL);
-    l->task.fn = step;
-    step_soon(l);
+    l->task.fn = late_step;
+    late_step_soon(l);
     return l;
 }

@@ -42,11 +42,11 @@ struct schedule {
     struct loop_task task; /* the next one, when one has ended */
 };
 
-static void run(struct look *k);
+static void schedule_run(struct look *k);
 
 /* ---- the end of a look */
 
-static void stop(struct look *k)
+static void schedule_stop(struct look *k)
 {
     late_cancel(&k->late);
     fold_cancel(&k->fold);
@@ -57,11 +57,11 @@ static void stop(struct look *k)
     timer_stop(k->keep);
 }
 
-static void look_free(struct look *k)
+static void schedule_look_free(struct look *k)
 {
     struct schedule *s = k->schedule;
 
-    stop(k);
+    schedule_stop(k);
     loop_undefer(s->m->loop, &k->end_task);
     TAILQ_REMOVE(&s->looks, k, link);
     s->n--;
@@ -78,35 +78,35 @@ static void look_free(struct look *k)
     free(k);
 }
 
-static void end_now(struct loop_task *task)
+static void schedule_end_now(struct loop_task *task)
 {
-    look_free(CONTAINER_OF(task, struct look, end_task));
+    schedule_look_free(CONTAINER_OF(task, struct look, end_task));
 }
 
-static void end(struct look *k)
+static void schedule_end(struct look *k)
 {
     if (k->end_task.queued)
         return;
-    stop(k);
+    schedule_stop(k);
     loop_defer(k->schedule->m->loop, &k->end_task);
 }
 
-static void enter(struct look *k, enum look_state state)
+static void schedule_enter(struct look *k, enum look_state state)
 {
     k->state = state;
-    run(k);
+    schedule_run(k);
 }
 
-static void on_retry(void *owner)
+static void schedule_on_retry(void *owner)
 {
-    run(owner);
+    schedule_run(owner);
 }
 
 static void on_aside(void *owner, enum route_rc rc, const char *detail)
 {
     (void)rc;
     (void)detail;
-    end(owner);
+    schedule_end(owner);
 }
 
 static void set_aside(struct look *k)
@@ -114,12 +114,12 @@ static void set_aside(struct look *k)
     struct store *store = k->schedule->m->store;
 
     LOG(ERROR, "late_broken", LOG_S("user", k->move.user), LOG_S("why", store_why(store)));
-    stop(k);
+    schedule_stop(k);
     route_late_aside(store, k->move.user, ASIDE_MS, on_aside, k);
 }
 
 /* True: dealt with. */
-static bool bad_answer(struct look *k, enum route_rc rc)
+static bool schedule_bad_answer(struct look *k, enum route_rc rc)
 {
     if (rc == ROUTE_OK)
         return false;
@@ -128,30 +128,30 @@ static bool bad_answer(struct look *k, enum route_rc rc)
     else if (rc == ROUTE_DOWN || rc == ROUTE_NO_STORE)
         timer_start(k->retry, RETRY_MS);
     else
-        end(k);
+        schedule_end(k);
     return true;
 }
 
 /* ---- how long it is ours */
 
-static uint64_t lease(const struct look *k)
+static uint64_t schedule_lease(const struct look *k)
 {
     return k->schedule->m->conf->migrator.job_lease_ms;
 }
 
 static void hold_until(struct look *k)
 {
-    k->move.until_ms = k->sent_ms + lease(k) * HELD_TENTHS / 10;
+    k->move.until_ms = k->sent_ms + schedule_lease(k) * HELD_TENTHS / 10;
 }
 
-static void on_kept(void *owner, enum route_rc rc, const char *detail)
+static void schedule_on_kept(void *owner, enum route_rc rc, const char *detail)
 {
     struct look *k = owner;
 
     (void)detail;
     k->keeping = false;
     if (rc == ROUTE_LOST || clock_boot_ms() >= k->move.until_ms)
-        end(k);
+        schedule_end(k);
     else if (rc == ROUTE_OK)
         hold_until(k);
 }
@@ -160,19 +160,19 @@ static void on_keep(void *owner)
 {
     struct look *k = owner;
 
-    timer_start(k->keep, lease(k) / 6);
+    timer_start(k->keep, schedule_lease(k) / 6);
     if (clock_boot_ms() >= k->move.until_ms) {
-        end(k);
+        schedule_end(k);
     } else if (!k->keeping) {
         k->keeping = true;
         k->sent_ms = clock_boot_ms();
-        route_late_keep(k->schedule->m->store, &k->move.job, lease(k), on_kept, k);
+        route_late_keep(k->schedule->m->store, &k->move.job, schedule_lease(k), schedule_on_kept, k);
     }
 }
 
 /* ---- CLAIM */
 
-static void take_route(struct look *k, const struct route *r)
+static void schedule_take_route(struct look *k, const struct route *r)
 {
     struct move *v = &k->move;
     const struct conf *c = k->schedule->m->conf;
@@ -194,21 +194,23 @@ static void take_route(struct look *k, const struct route *r)
     k->since_flip_ms = r->now_ms > r->flipped_ms ? r->now_ms - r->flipped_ms : 0;
 }
 
-static void on_claimed(void *owner, enum route_rc rc, const struct route *r)
+static void schedule_on_claimed(void *owner, enum route_rc rc, const struct route *r)
 {
     struct look *k = owner;
 
     if (rc == ROUTE_PAUSED)
         k->schedule->more = false; /* the next tick asks again, not the end of this one */
-    if (bad_answer(k, rc))
+    if (schedule_bad_answer(k, rc))
         return;
-    take_route(k, r);
+    schedule_take_route(k, r);
     hold_until(k);
-    timer_start(k->keep, lease(k) / 6);
+    timer_start(k->keep, schedule_lease(k) / 6);
     if (!k->move.source || !k->move.target || !k->move.login)
-        enter(k, DONE);
+        schedule_enter(k, DONE);
     else
-        enter(k, k->move.source->retired ? DROP : k->schedule->m->conf->migration.late_watch_ms ? LOOK : FOLD);
+        schedule_enter(k, k->move.source->retired                         ? DROP
+                          : k->schedule->m->conf->migration.late_watch_ms ? LOOK
+                                                                          : FOLD);
 }
 
 /* ---- LOOK */
@@ -230,7 +232,7 @@ static void on_late(void *owner, const struct late_result *r)
     k->saw_all = r->rc == LATE_DONE;
     k->move.doubted = k->move.doubted && !k->saw_all;
     if (r->rc == LATE_LOST) {
-        end(k);
+        schedule_end(k);
         return;
     }
     if (r->rc == LATE_BLIND)
@@ -238,18 +240,18 @@ static void on_late(void *owner, const struct late_result *r)
     LOG(DEBUG, "late_look", LOG_S("user", k->move.user), LOG_U("found", r->found),
         LOG_U("since_flip_ms", k->since_flip_ms));
     note_delay(k);
-    enter(k, k->over && !k->move_begun ? FOLD : DONE);
+    schedule_enter(k, k->over && !k->move_begun ? FOLD : DONE);
 }
 
 /* ---- FOLD: the set time is over, what is left of the ledgers is which message became which */
 
-static void on_folded(void *owner, enum route_rc rc)
+static void schedule_on_folded(void *owner, enum route_rc rc)
 {
     struct look *k = owner;
 
     k->fold = NULL;
-    if (!bad_answer(k, rc))
-        enter(k, DONE);
+    if (!schedule_bad_answer(k, rc))
+        schedule_enter(k, DONE);
 }
 
 static void start_fold(struct look *k)
@@ -257,28 +259,28 @@ static void start_fold(struct look *k)
     if (k->move.records)
         records_forget(k->move.records, k);
     records_free(&k->move.records);
-    k->fold = fold_start(&k->move, on_folded, k);
+    k->fold = fold_start(&k->move, schedule_on_folded, k);
 }
 
 /* ---- DROP: the backend is retired */
 
-static void on_dropped(void *owner, enum route_rc rc, const char *detail)
+static void schedule_on_dropped(void *owner, enum route_rc rc, const char *detail)
 {
     struct look *k = owner;
 
     (void)detail;
-    if (!bad_answer(k, rc))
-        run(k);
+    if (!schedule_bad_answer(k, rc))
+        schedule_run(k);
 }
 
-static void on_records(void *owner, enum route_rc rc)
+static void schedule_on_records(void *owner, enum route_rc rc)
 {
     struct look *k = owner;
 
-    if (bad_answer(k, rc))
+    if (schedule_bad_answer(k, rc))
         return;
     k->next = records_first(k->move.records);
-    run(k);
+    schedule_run(k);
 }
 
 static void drop_ledgers(struct look *k)
@@ -288,20 +290,20 @@ static void drop_ledgers(struct look *k)
     if (!k->move.records) {
         k->move.records = records_new(m->store, &k->move.job, k->move.back,
                                       stamp_terms(k->move.source_name, k->move.target_name));
-        records_read(k->move.records, on_records, k);
+        records_read(k->move.records, schedule_on_records, k);
     } else if (k->next) {
         struct record *r = k->next;
         k->next = r->hh.next;
-        route_ledger_drop(m->store, &k->move.job, r->view.id, on_dropped, k);
+        route_ledger_drop(m->store, &k->move.job, r->view.id, schedule_on_dropped, k);
     } else {
         LOG(INFO, "late_retired", LOG_S("user", k->move.user), LOG_S("backend", k->move.source_name));
-        enter(k, DONE);
+        schedule_enter(k, DONE);
     }
 }
 
 /* ---- DONE */
 
-static void settled(struct look *k)
+static void schedule_settled(struct look *k)
 {
     struct migrator *m = k->schedule->m;
 
@@ -314,15 +316,15 @@ static void settled(struct look *k)
                                                   .epoch = k->move.job.epoch});
 }
 
-static void on_done(void *owner, enum route_rc rc, const char *detail)
+static void schedule_on_done(void *owner, enum route_rc rc, const char *detail)
 {
     struct look *k = owner;
 
-    if (bad_answer(k, rc))
+    if (schedule_bad_answer(k, rc))
         return;
     if (k->was_flipped && !strcmp(detail, "settled"))
-        settled(k);
-    end(k);
+        schedule_settled(k);
+    schedule_end(k);
 }
 
 static void send_done(struct look *k)
@@ -333,18 +335,18 @@ static void send_done(struct look *k)
     if (!k->over)
         note_delay(k);
     k->over = k->over || retired;
-    route_late_done(k->schedule->m->store, &k->move.job, retired || never ? 0 : k->delay_ms, k->over, k->found,
-                    errand_lease_ms(k->schedule->m, "settle"), k->saw_all, on_done, k);
+    route_late_done(k->schedule->m->store, &k->move.job, retired || never ? 0 : k->delay_ms, k->over,
+                    k->found, errand_lease_ms(k->schedule->m, "settle"), k->saw_all, schedule_on_done, k);
 }
 
-static void run(struct look *k)
+static void schedule_run(struct look *k)
 {
     struct migrator *m = k->schedule->m;
 
     switch (k->state) {
     case CLAIM:
         k->sent_ms = clock_boot_ms();
-        route_late_claim(m->store, k->move.user, k->move.token, lease(k), on_claimed, k);
+        route_late_claim(m->store, k->move.user, k->move.token, schedule_lease(k), schedule_on_claimed, k);
         break;
     case LOOK:
         (void)backends_try(m->backends, k->move.source, k->move.target);
@@ -362,13 +364,13 @@ static void run(struct look *k)
     }
 }
 
-static void start_look(struct schedule *s, struct span user)
+static void schedule_start_look(struct schedule *s, struct span user)
 {
     struct look *k = xcalloc(1, sizeof(*k));
 
     k->schedule = s;
-    k->end_task.fn = end_now;
-    k->retry = timer_new(s->m->loop, on_retry, k);
+    k->end_task.fn = schedule_end_now;
+    k->retry = timer_new(s->m->loop, schedule_on_retry, k);
     k->keep = timer_new(s->m->loop, on_keep, k);
     k->move.m = s->m;
     k->move.user = xspandup(user);
@@ -376,7 +378,7 @@ static void start_look(struct schedule *s, struct span user)
     k->move.job = (struct route_job){.user = k->move.user, .token = k->move.token};
     TAILQ_INSERT_TAIL(&s->looks, k, link);
     s->n++;
-    run(k);
+    schedule_run(k);
 }
 
 /* ---- whose time has come */
@@ -392,7 +394,7 @@ static bool is_looked_at(const struct schedule *s, struct span user)
 }
 
 /* Where no backend takes us each look would fail alike: one is the trial, since there may be no job that is. */
-static uint32_t places(const struct schedule *s)
+static uint32_t schedule_places(const struct schedule *s)
 {
     uint64_t ms;
 
@@ -403,10 +405,10 @@ static uint32_t places(const struct schedule *s)
  * way here, or that another migrator has won. */
 static uint32_t list_size(const struct schedule *s)
 {
-    return places(s);
+    return schedule_places(s);
 }
 
-static void on_list(void *owner, enum route_rc rc, const struct span *rows, size_t n)
+static void schedule_on_list(void *owner, enum route_rc rc, const struct span *rows, size_t n)
 {
     struct schedule *s = owner;
 
@@ -414,22 +416,22 @@ static void on_list(void *owner, enum route_rc rc, const struct span *rows, size
     if (rc != ROUTE_OK)
         return;
     s->more = n >= list_size(s);
-    for (size_t i = 0; i < n && s->n < places(s); i++)
+    for (size_t i = 0; i < n && s->n < schedule_places(s); i++)
         if (!is_looked_at(s, rows[i]))
-            start_look(s, rows[i]);
+            schedule_start_look(s, rows[i]);
 }
 
-static void ask(struct schedule *s)
+static void schedule_ask(struct schedule *s)
 {
-    if (s->asking || s->n >= places(s) || store_state(s->m->store) != STORE_UP)
+    if (s->asking || s->n >= schedule_places(s) || store_state(s->m->store) != STORE_UP)
         return;
     s->asking = true;
-    route_late_list(s->m->store, list_size(s), on_list, s);
+    route_late_list(s->m->store, list_size(s), schedule_on_list, s);
 }
 
 static void on_place(struct loop_task *task)
 {
-    ask(CONTAINER_OF(task, struct schedule, task));
+    schedule_ask(CONTAINER_OF(task, struct schedule, task));
 }
 
 /* Fine enough for the shortest set time that is configured. */
@@ -440,12 +442,12 @@ static uint64_t tick_ms(const struct schedule *s)
     return ms < TICK_MIN_MS ? TICK_MIN_MS : ms > TICK_MS ? TICK_MS : ms;
 }
 
-static void on_tick(void *owner)
+static void schedule_on_tick(void *owner)
 {
     struct schedule *s = owner;
 
     timer_start(s->tick, tick_ms(s));
-    ask(s);
+    schedule_ask(s);
 }
 
 struct schedule *schedule_new(struct migrator *m)
@@ -455,8 +457,8 @@ struct schedule *schedule_new(struct migrator *m)
     s->m = m;
     TAILQ_INIT(&s->looks);
     s->task.fn = on_place;
-    s->tick = timer_new(m->loop, on_tick, s);
-    on_tick(s);
+    s->tick = timer_new(m->loop, schedule_on_tick, s);
+    schedule_on_tick(s);
     return s;
 }
 
@@ -469,7 +471,7 @@ void schedule_free(struct schedule **sp)
     if (!s)
         return;
     while ((k = TAILQ_FIRST(&s->looks)))
-        look_free(k);
+        schedule_look_free(k);
     loop_undefer(s->m->loop, &s->task);
     store_forget(s->m->store, s);
     timer_free(&s->tick);

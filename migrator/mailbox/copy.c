@@ -81,7 +81,7 @@ struct copy {
     char *why; /* owned */
 };
 
-static void go(struct copy *c, enum step step)
+static void copy_go(struct copy *c, enum step step)
 {
     c->step = step;
     loop_defer(c->pair.loop, &c->task);
@@ -93,7 +93,7 @@ static bool is_garbled(const struct copy *c)
     return imapc_is_garbled(c->pair.source.imap) || imapc_is_garbled(c->pair.target.imap);
 }
 
-static void fail(struct copy *c, enum copy_rc rc, const char *why)
+static void copy_fail(struct copy *c, enum copy_rc rc, const char *why)
 {
     bool named = rc == COPY_DOWN && is_garbled(c);
     if (c->step == END)
@@ -104,27 +104,27 @@ static void fail(struct copy *c, enum copy_rc rc, const char *why)
         findings_add(c->pair.findings, FINDING_LISTING, c->source_name, 0, "%s", why);
     else if (rc == COPY_CANNOT)
         findings_add(c->pair.findings, FINDING_UNREMOVABLE, c->source_name, 0, "%s", why);
-    go(c, END);
+    copy_go(c, END);
 }
 
 /* How a step ended: on to the next, or to the end. why may belong to the step: it is stopped after this. */
-static void on(struct copy *c, enum copy_rc rc, const char *why, enum step next)
+static void copy_step_ended(struct copy *c, enum copy_rc rc, const char *why, enum step next)
 {
     if (c->step == END)
         return;
     if (rc == COPY_EQUAL)
-        go(c, next);
+        copy_go(c, next);
     else
-        fail(c, rc, why);
+        copy_fail(c, rc, why);
 }
 
 static void on_ledger_rc(struct copy *c, enum route_rc rc, enum step next)
 {
-    on(c,
-       rc == ROUTE_OK     ? COPY_EQUAL
-       : rc == ROUTE_LOST ? COPY_LOST
-                          : COPY_DOWN,
-       ledger_error(c->pair.ledger), next);
+    copy_step_ended(c,
+                    rc == ROUTE_OK     ? COPY_EQUAL
+                    : rc == ROUTE_LOST ? COPY_LOST
+                                       : COPY_DOWN,
+                    ledger_error(c->pair.ledger), next);
 }
 
 /* --- progress --- */
@@ -213,13 +213,13 @@ static bool make_bases(struct copy *c)
     return true;
 }
 
-static void on_opened(void *owner, enum copy_rc rc, const char *why)
+static void copy_on_opened(void *owner, enum copy_rc rc, const char *why)
 {
     struct copy *c = owner;
     if (rc != COPY_EQUAL)
-        fail(c, rc, why);
+        copy_fail(c, rc, why);
     if (--c->opening == 0)
-        on(c, COPY_EQUAL, "", BIND);
+        copy_step_ended(c, COPY_EQUAL, "", BIND);
 }
 
 static void enter_open(struct copy *c)
@@ -231,8 +231,8 @@ static void enter_open(struct copy *c)
         findings_clear(c->pair.findings, c->pair.waivers);
     c->whole = !based;
     c->opening = 2;
-    selected_open(&c->pair.source, based ? &c->bases[SOURCE] : NULL, on_opened, c);
-    selected_open(&c->pair.target, based ? &c->bases[TARGET] : NULL, on_opened, c);
+    selected_open(&c->pair.source, based ? &c->bases[SOURCE] : NULL, copy_on_opened, c);
+    selected_open(&c->pair.target, based ? &c->bases[TARGET] : NULL, copy_on_opened, c);
 }
 
 /* --- BIND --- */
@@ -258,14 +258,15 @@ static void enter_bind(struct copy *c)
     if (!ledger_bound(p->ledger, &source, &target)) {
         ledger_bind(p->ledger, p->source.uidvalidity, p->target.uidvalidity, on_bound, c);
     } else if (p->late_from && (source != p->source.uidvalidity || target != p->target.uidvalidity)) {
-        fail(c, COPY_DIFFERS, "its UIDVALIDITY has changed since the flip");
+        copy_fail(c, COPY_DIFFERS, "its UIDVALIDITY has changed since the flip");
     } else if (source != p->source.uidvalidity || target != p->target.uidvalidity) {
         LOG(WARN, "uidvalidity_changed", LOG_S("mailbox", p->source.name), LOG_U("source_was", source),
             LOG_U("source", p->source.uidvalidity), LOG_U("target_was", target),
             LOG_U("target", p->target.uidvalidity));
         ledger_void(p->ledger, on_voided, c);
     } else {
-        go(c, SETTLE); /* the late watch too: a failover of Redis may have taken rows away, and with them any doubt */
+        copy_go(c, SETTLE); /* the late watch too: a failover of Redis may have taken rows away, and with them
+                               any doubt */
     }
 }
 
@@ -275,7 +276,7 @@ static void on_settled(void *owner, enum copy_rc rc, const char *why)
 {
     struct copy *c = owner;
     pair_count_done(&c->pair);
-    on(c, rc, why, c->pair.late_from ? KNOWN : RETAKE);
+    copy_step_ended(c, rc, why, c->pair.late_from ? KNOWN : RETAKE);
     settle_stop(&c->settle); /* why was its own */
 }
 
@@ -284,7 +285,7 @@ static void enter_settle(struct copy *c)
     c->settle = settle_start(&c->pair, on_settled, c);
 }
 
-static void on_taken(void *owner, enum route_rc rc)
+static void copy_on_taken(void *owner, enum route_rc rc)
 {
     struct copy *c = owner;
     pair_count_done(&c->pair);
@@ -299,7 +300,7 @@ static void forget_taken(struct copy *c)
     for (size_t r = 0; r < set->n; r++)
         for (uint64_t uid = set->ranges[r].first; uid <= set->ranges[r].last; uid++)
             uids[n++] = (uint32_t)uid;
-    ledger_gone(c->pair.ledger, uids, n, on_taken, c);
+    ledger_gone(c->pair.ledger, uids, n, copy_on_taken, c);
     free(uids);
 }
 
@@ -309,7 +310,7 @@ static void on_taken_back(void *owner, enum copy_rc rc, const char *why)
     if (rc == COPY_EQUAL && c->step != END)
         forget_taken(c);
     else
-        on(c, rc, why, APPEND);
+        copy_step_ended(c, rc, why, APPEND);
     remove_stop(&c->remove); /* why was its own */
 }
 
@@ -329,7 +330,7 @@ static void enter_retake(struct copy *c)
     else if (set->n > 0)
         forget_taken(c);
     else
-        go(c, APPEND);
+        copy_go(c, APPEND);
     imap_seq_free(&targets);
 }
 
@@ -339,7 +340,7 @@ static void on_known(void *owner, enum copy_rc rc, const char *why)
     struct copy *c = owner;
     if (c->late_known)
         imap_seq_join(c->late_known, &c->pair.known);
-    on(c, rc, why, APPEND);
+    copy_step_ended(c, rc, why, APPEND);
     known_stop(&c->known); /* why was its own */
 }
 
@@ -352,7 +353,7 @@ static void on_transferred(void *owner, enum copy_rc rc, const char *why)
 {
     struct copy *c = owner;
     c->first_new = transfer_first(c->transfer);
-    on(c, rc, why, RELIST);
+    copy_step_ended(c, rc, why, RELIST);
     transfer_stop(&c->transfer); /* why was its own */
 }
 
@@ -361,23 +362,23 @@ static void enter_append(struct copy *c)
     c->transfer = transfer_start(&c->pair, on_transferred, c);
 }
 
-static void relisted(struct copy *c, enum copy_rc rc, const char *why)
+static void copy_relisted(struct copy *c, enum copy_rc rc, const char *why)
 {
     if (rc != COPY_EQUAL)
-        fail(c, rc, why);
+        copy_fail(c, rc, why);
     if (--c->opening == 0)
-        on(c, COPY_EQUAL, "", c->pair.late_from ? VERIFY : REORDER);
+        copy_step_ended(c, COPY_EQUAL, "", c->pair.late_from ? VERIFY : REORDER);
 }
 
 static void on_relisted(void *owner, enum copy_rc rc, const char *why)
 {
-    relisted(owner, rc, why);
+    copy_relisted(owner, rc, why);
 }
 
 static void on_read_back(void *owner, enum copy_rc rc, const char *why)
 {
     struct copy *c = owner;
-    relisted(c, rc, why);
+    copy_relisted(c, rc, why);
     verify_stop(&c->verify); /* why was its own */
 }
 
@@ -386,7 +387,7 @@ static void enter_relist(struct copy *c)
 {
     pair_count_done(&c->pair);
     if (c->first_new == 0) {
-        go(c, c->pair.late_from ? VERIFY : REORDER);
+        copy_go(c, c->pair.late_from ? VERIFY : REORDER);
         return;
     }
     c->opening = 2;
@@ -419,7 +420,7 @@ static void note_retake(struct copy *c)
     if (sources.n > 0)
         ledger_retake(c->pair.ledger, &sources, on_retake_noted, c);
     else
-        go(c, DOUBLES);
+        copy_go(c, DOUBLES);
     imap_seq_free(&sources);
 }
 
@@ -429,7 +430,7 @@ static void on_sources_listed(void *owner, enum copy_rc rc, const char *why)
     if (rc == COPY_EQUAL && c->step != END)
         note_retake(c);
     else
-        on(c, rc, why, DOUBLES);
+        copy_step_ended(c, rc, why, DOUBLES);
 }
 
 /* What is appended again needs its flags and its date. */
@@ -439,7 +440,7 @@ static void enter_reorder(struct copy *c)
     struct imap_seq sources = {0};
     delta_misplaced(&d, &sources);
     if (!may_reorder(c, imap_seq_count(&sources))) {
-        go(c, DOUBLES);
+        copy_go(c, DOUBLES);
     } else {
         c->reordered = true;
         selected_refresh(&c->pair.source, &sources, on_sources_listed, c);
@@ -450,7 +451,7 @@ static void enter_reorder(struct copy *c)
 static void on_doubles(void *owner, enum copy_rc rc, const char *why)
 {
     struct copy *c = owner;
-    on(c, rc, why, ALIGN);
+    copy_step_ended(c, rc, why, ALIGN);
     doubles_stop(&c->doubles); /* why was its own */
 }
 
@@ -470,7 +471,7 @@ static bool name_contradiction(struct copy *c)
         if (!wrong)
             continue;
         char *why = xasprintf("the %s contradicts itself: %s", sides[i]->side, wrong);
-        fail(c, COPY_DIFFERS, why);
+        copy_fail(c, COPY_DIFFERS, why);
         free(why);
         return true;
     }
@@ -489,14 +490,14 @@ static void on_aligned(void *owner, enum copy_rc rc, const char *why)
 {
     struct copy *c = owner;
     if (rc != COPY_EQUAL)
-        fail(c, rc, why);
+        copy_fail(c, rc, why);
     if (--c->opening > 0)
         return;
     keep_to_list(&c->pair.source);
-    on(c, COPY_EQUAL, "", FLAGS);
+    copy_step_ended(c, COPY_EQUAL, "", FLAGS);
 }
 
-static void align(struct copy *c, struct selected *side, const struct imap_seq *uids)
+static void copy_align(struct copy *c, struct selected *side, const struct imap_seq *uids)
 {
     if (uids->n == 0)
         return;
@@ -510,10 +511,10 @@ static void enter_align(struct copy *c)
     struct imap_seq sources = {0}, targets = {0};
     delta_unlisted(&d, &sources, &targets);
     c->opening = 0;
-    align(c, &c->pair.source, &sources);
-    align(c, &c->pair.target, &targets);
+    copy_align(c, &c->pair.source, &sources);
+    copy_align(c, &c->pair.target, &targets);
     if (c->opening == 0)
-        go(c, FLAGS);
+        copy_go(c, FLAGS);
     imap_seq_free(&sources);
     imap_seq_free(&targets);
 }
@@ -521,7 +522,7 @@ static void enter_align(struct copy *c)
 static void on_reflagged(void *owner, enum copy_rc rc, const char *why)
 {
     struct copy *c = owner;
-    on(c, rc, why, EXPUNGE);
+    copy_step_ended(c, rc, why, EXPUNGE);
     reflag_stop(&c->reflag); /* why was its own */
 }
 
@@ -530,10 +531,10 @@ static void enter_flags(struct copy *c)
     c->reflag = reflag_start(&c->pair, on_reflagged, c);
 }
 
-static void on_removed(void *owner, enum copy_rc rc, const char *why)
+static void copy_on_removed(void *owner, enum copy_rc rc, const char *why)
 {
     struct copy *c = owner;
-    on(c, rc, why, FORGET);
+    copy_step_ended(c, rc, why, FORGET);
     remove_stop(&c->remove); /* why was its own */
 }
 
@@ -585,14 +586,14 @@ static void enter_expunge(struct copy *c)
         imap_seq_free(&targets);
     c->pair.counts.expunged += imap_seq_count(&targets);
     if (targets.n > 0)
-        c->remove = remove_start(&c->pair, &targets, on_removed, c);
+        c->remove = remove_start(&c->pair, &targets, copy_on_removed, c);
     else
-        go(c, FORGET);
+        copy_go(c, FORGET);
     imap_seq_free(&sources);
     imap_seq_free(&targets);
 }
 
-static void on_forgotten(void *owner, enum route_rc rc)
+static void copy_on_forgotten(void *owner, enum route_rc rc)
 {
     struct copy *c = owner;
     pair_count_done(&c->pair);
@@ -610,9 +611,9 @@ static void enter_forget(struct copy *c)
             !mbox_list_find(d.target, d.rows[i].target_uid))
             uids[n++] = d.rows[i].source_uid;
     if (n > 0)
-        ledger_gone(c->pair.ledger, uids, n, on_forgotten, c);
+        ledger_gone(c->pair.ledger, uids, n, copy_on_forgotten, c);
     else
-        go(c, HEADERS);
+        copy_go(c, HEADERS);
     free(uids);
 }
 
@@ -621,7 +622,7 @@ static void enter_forget(struct copy *c)
 static void on_headers(void *owner, enum copy_rc rc, const char *why)
 {
     struct copy *c = owner;
-    on(c, rc, why, VERIFY);
+    copy_step_ended(c, rc, why, VERIFY);
     headers_stop(&c->headers); /* why was its own */
 }
 
@@ -635,7 +636,7 @@ static void on_verified(void *owner, enum copy_rc rc, const char *why)
 {
     struct copy *c = owner;
     pair_count_done(&c->pair);
-    on(c, rc, why, c->pair.late_from ? ADDED : LOOK);
+    copy_step_ended(c, rc, why, c->pair.late_from ? ADDED : LOOK);
     verify_stop(&c->verify); /* why was its own */
 }
 
@@ -644,9 +645,9 @@ static void enter_verify(struct copy *c)
     c->verify = verify_start(&c->pair, 0, on_verified, c);
 }
 
-static void on_looked(void *owner, enum copy_rc rc, const char *why)
+static void copy_on_looked(void *owner, enum copy_rc rc, const char *why)
 {
-    on(owner, rc, why, COMPARE);
+    copy_step_ended(owner, rc, why, COMPARE);
 }
 
 /* What we changed makes the target another than it was when it was opened. */
@@ -654,11 +655,11 @@ static void enter_look(struct copy *c)
 {
     uint64_t changes = c->pair.counts.stored + c->pair.counts.expunged;
     if (changes == c->caught_up || c->pair.target.seen.modseq == 0) {
-        go(c, COMPARE);
+        copy_go(c, COMPARE);
         return;
     }
     c->caught_up = changes;
-    selected_catch_up(&c->pair.target, 0, on_looked, c);
+    selected_catch_up(&c->pair.target, 0, copy_on_looked, c);
 }
 
 static const enum finding_kind kind_of[DELTA_KINDS] = {
@@ -697,7 +698,7 @@ static void end_by_findings(struct copy *c)
     struct findings *f = c->pair.findings;
     if (findings_open(f) > 0)
         c->rc = findings_why(f) == WHY_CANNOT ? COPY_CANNOT : COPY_DIFFERS;
-    go(c, END);
+    copy_go(c, END);
 }
 
 /* A server has told of a change since ALIGN: of that message the other side has to be listed too. */
@@ -729,9 +730,9 @@ static void enter_compare(struct copy *c)
     struct delta_report r;
     if (is_lopsided(&d)) {
         if (c->aligned++ < ALIGNS)
-            go(c, ALIGN);
+            copy_go(c, ALIGN);
         else
-            fail(c, COPY_DOWN, "it changes faster than it can be listed");
+            copy_fail(c, COPY_DOWN, "it changes faster than it can be listed");
         return;
     }
     if (name_contradiction(c))
@@ -746,7 +747,7 @@ static void enter_compare(struct copy *c)
     if (r.shuffled > 0)
         LOG(INFO, "order_not_kept", LOG_S("mailbox", c->target_name), LOG_U("count", r.shuffled));
     if (r.by_kind[DELTA_FLAGS] + r.by_kind[DELTA_GONE] > 0 && c->round++ < ROUNDS) {
-        go(c, ALIGN); /* the server told of a change meanwhile, or does not do as told */
+        copy_go(c, ALIGN); /* the server told of a change meanwhile, or does not do as told */
     } else {
         findings_count(c->pair.findings, FINDING_ZONE, r.zones);
         c->pair.counts.zones_changed = findings_of(c->pair.findings, FINDING_ZONE);
@@ -757,7 +758,7 @@ static void enter_compare(struct copy *c)
 
 /* --- END --- */
 
-static void stop(struct copy *c)
+static void copy_stop(struct copy *c)
 {
     struct pair *p = &c->pair;
     loop_undefer(p->loop, &c->task);
@@ -779,7 +780,7 @@ static void stop(struct copy *c)
     flags_pool_free(&p->flags);
 }
 
-static void release(struct copy *c)
+static void copy_release(struct copy *c)
 {
     imap_seq_free(&c->gone);
     imap_seq_free(&c->pair.removable);
@@ -832,15 +833,15 @@ static void enter_end(struct copy *c)
         result.source_marks = mbox_list_marks(&p->source.list, p->source.seen.uidnext);
     write_reason(&reason, c);
     result.reason = buf_str(&reason);
-    stop(c);
+    copy_stop(c);
     c->fn(c->owner, &result);
     buf_free(&reason);
-    release(c);
+    copy_release(c);
 }
 
 /* --- the table of steps; what leads from one to the next stands at the head of copy.h --- */
 
-static void on_task(struct loop_task *task)
+static void copy_on_task(struct loop_task *task)
 {
     static void (*const enter[])(struct copy * c) = {
         [OPEN] = enter_open,       [BIND] = enter_bind,       [SETTLE] = enter_settle,
@@ -885,13 +886,15 @@ static void on_target_odd(void *owner, const struct imapc_odd *odd)
     name_odd(owner, 0, odd->text);
 }
 
-static enum imapc_taken on_source_news(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken copy_on_source_news(void *owner, const struct imap_resp *resp,
+                                            const struct imap_value *data)
 {
     struct copy *c = owner;
     return selected_data(&c->pair.source, resp, data);
 }
 
-static enum imapc_taken on_target_news(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken copy_on_target_news(void *owner, const struct imap_resp *resp,
+                                            const struct imap_value *data)
 {
     struct copy *c = owner;
     return selected_data(&c->pair.target, resp, data);
@@ -906,7 +909,7 @@ struct copy *copy_start(const struct copy_request *request, copy_fn fn, void *ow
     c->progress = request->progress;
     c->source_name = xstrdup(request->source_name);
     c->target_name = xstrdup(request->target_name);
-    c->task.fn = on_task;
+    c->task.fn = copy_on_task;
     c->rc = COPY_EQUAL;
     c->last = request->last;
     if (request->was)
@@ -932,9 +935,9 @@ struct copy *copy_start(const struct copy_request *request, copy_fn fn, void *ow
     p->progress = tell_progress;
     selected_init(&p->source, request->source, p->flags, c->source_name, "source", true);
     selected_init(&p->target, request->target, p->flags, c->target_name, "target", false);
-    imapc_watch(request->source, NULL, on_source_news, on_source_odd, c);
-    imapc_watch(request->target, on_target_event, on_target_news, on_target_odd, c);
-    go(c, OPEN);
+    imapc_watch(request->source, NULL, copy_on_source_news, on_source_odd, c);
+    imapc_watch(request->target, on_target_event, copy_on_target_news, on_target_odd, c);
+    copy_go(c, OPEN);
     return c;
 }
 
@@ -944,6 +947,6 @@ void copy_cancel(struct copy **cp)
     if (!c)
         return;
     *cp = NULL;
-    stop(c);
-    release(c);
+    copy_stop(c);
+    copy_release(c);
 }

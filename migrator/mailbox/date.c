@@ -41,7 +41,7 @@ static unsigned days_in(unsigned year, unsigned month)
 }
 
 /* Cuts a number of at least min and at most max digits off *s. */
-static bool take_number(struct span *s, size_t min, size_t max, unsigned *_n)
+static bool date_take_number(struct span *s, size_t min, size_t max, unsigned *_n)
 {
     size_t digits = 0;
     unsigned n = 0;
@@ -87,8 +87,8 @@ static bool read_zone(struct span s, int16_t *_zone)
             return true;
         }
     bool west = s.p[0] == '-';
-    if (!take_char(&s, west ? '-' : '+') || !take_number(&s, 2, 2, &hours) ||
-        !take_number(&s, 2, 2, &minutes) || s.len > 0 || minutes > 59)
+    if (!take_char(&s, west ? '-' : '+') || !date_take_number(&s, 2, 2, &hours) ||
+        !date_take_number(&s, 2, 2, &minutes) || s.len > 0 || minutes > 59)
         return false;
     int east = (int)(hours * 60 + minutes);
     *_zone = (int16_t)(west ? -east : east);
@@ -100,10 +100,10 @@ bool date_parse(struct span s, struct mail_date *_r)
     unsigned day, month, year, hour, minute, second;
     int16_t zone;
     take_char(&s, ' ');
-    if (!take_number(&s, 1, 2, &day) || !take_char(&s, '-') || !take_month(&s, &month) ||
-        !take_char(&s, '-') || !take_number(&s, 4, 4, &year) || !take_char(&s, ' ') ||
-        !take_number(&s, 2, 2, &hour) || !take_char(&s, ':') || !take_number(&s, 2, 2, &minute) ||
-        !take_char(&s, ':') || !take_number(&s, 2, 2, &second))
+    if (!date_take_number(&s, 1, 2, &day) || !take_char(&s, '-') || !take_month(&s, &month) ||
+        !take_char(&s, '-') || !date_take_number(&s, 4, 4, &year) || !take_char(&s, ' ') ||
+        !date_take_number(&s, 2, 2, &hour) || !take_char(&s, ':') || !date_take_number(&s, 2, 2, &minute) ||
+        !take_char(&s, ':') || !date_take_number(&s, 2, 2, &second))
         return false;
     if (year == 0 || day == 0 || day > days_in(year, month) || hour > 23 || minute > 59 || second > 60)
         return false;

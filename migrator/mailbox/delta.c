@@ -56,7 +56,7 @@ static bool neither_listed(const struct mbox_msg *s, const struct mbox_msg *t, e
 }
 
 /* Has the one something to be compared with what is not known of the other? */
-static bool lopsided(const struct mbox_msg *listed, const struct mbox_msg *other)
+static bool delta_lopsided(const struct mbox_msg *listed, const struct mbox_msg *other)
 {
     return ((listed->has & (MBOX_FLAGS | MBOX_DATE)) & ~(unsigned)other->has) != 0;
 }
@@ -66,9 +66,9 @@ void delta_unlisted(const struct delta *d, struct imap_seq *sources, struct imap
     for (size_t i = 0; i < d->n_rows; i++) {
         const struct mbox_msg *s = mbox_list_find(d->source, d->rows[i].source_uid);
         const struct mbox_msg *t = mbox_list_find(d->target, d->rows[i].target_uid);
-        if (s && t && lopsided(t, s))
+        if (s && t && delta_lopsided(t, s))
             imap_seq_add(sources, s->uid, s->uid);
-        if (s && t && lopsided(s, t))
+        if (s && t && delta_lopsided(s, t))
             imap_seq_add(targets, t->uid, t->uid);
     }
 }
@@ -189,7 +189,7 @@ static void add_diff(struct compare *c, const struct delta_diff *diff)
         c->fn(c->owner, c->d, diff);
 }
 
-static void compare_flags(struct compare *c, const struct mbox_msg *s, const struct mbox_msg *t)
+static void delta_compare_flags(struct compare *c, const struct mbox_msg *s, const struct mbox_msg *t)
 {
     const struct delta *d = c->d;
     struct delta_diff diff = {.kind = DELTA_FLAGS,
@@ -263,7 +263,7 @@ static void compare_row(struct compare *c, const struct mbox_msg *s, const struc
     }
     *last = row->target_uid;
     compare_dates(c, s, t);
-    compare_flags(c, s, t);
+    delta_compare_flags(c, s, t);
 }
 
 static void compare_source(struct compare *c)

@@ -48,7 +48,7 @@ static int64_t *resent_dates(const struct pair *p, size_t *_n)
     return dates;
 }
 
-static void choose(struct doubles *d)
+static void doubles_choose(struct doubles *d)
 {
     struct pair *p = d->p;
     struct delta delta = {.source = &p->source.list, .target = &p->target.list};
@@ -66,19 +66,19 @@ static void choose(struct doubles *d)
     imap_seq_free(&unknown);
 }
 
-static void end(struct doubles *d, enum copy_rc rc, const char *why)
+static void doubles_end(struct doubles *d, enum copy_rc rc, const char *why)
 {
     d->fn(d->owner, rc, why); /* may stop d */
 }
 
-static void on_removed(void *owner, enum copy_rc rc, const char *why)
+static void doubles_on_removed(void *owner, enum copy_rc rc, const char *why)
 {
     struct doubles *d = owner;
     remove_stop(&d->removing);
-    end(d, rc, why);
+    doubles_end(d, rc, why);
 }
 
-static void got(void *owner, const struct readback_item *item)
+static void doubles_got(void *owner, const struct readback_item *item)
 {
     struct doubles *d = owner;
     const struct imap_seq *resent = ledger_resent(d->p->ledger);
@@ -93,21 +93,21 @@ static void got(void *owner, const struct readback_item *item)
         }
 }
 
-static void on_read(void *owner, enum copy_rc rc, const char *why)
+static void doubles_on_read(void *owner, enum copy_rc rc, const char *why)
 {
     struct doubles *d = owner;
     readback_stop(&d->reading);
     if (rc != COPY_EQUAL || d->found.n == 0) {
-        end(d, rc, why);
+        doubles_end(d, rc, why);
         return;
     }
     LOG(WARN, "late_doubles", LOG_S("mailbox", d->p->target.name), LOG_U("count", imap_seq_count(&d->found)));
-    d->removing = remove_start(d->p, &d->found, on_removed, d);
+    d->removing = remove_start(d->p, &d->found, doubles_on_removed, d);
 }
 
-static void on_task(struct loop_task *task)
+static void doubles_on_task(struct loop_task *task)
 {
-    end(CONTAINER_OF(task, struct doubles, task), COPY_EQUAL, "");
+    doubles_end(CONTAINER_OF(task, struct doubles, task), COPY_EQUAL, "");
 }
 
 struct doubles *doubles_start(struct pair *p, step_fn fn, void *owner)
@@ -116,11 +116,11 @@ struct doubles *doubles_start(struct pair *p, step_fn fn, void *owner)
     d->p = p;
     d->fn = fn;
     d->owner = owner;
-    d->task.fn = on_task;
+    d->task.fn = doubles_on_task;
     if (ledger_resent(p->ledger)->n > 0)
-        choose(d);
+        doubles_choose(d);
     if (d->asked.n > 0)
-        d->reading = readback_start(&p->target, &d->asked, got, on_read, d);
+        d->reading = readback_start(&p->target, &d->asked, doubles_got, doubles_on_read, d);
     else
         loop_defer(p->loop, &d->task);
     return d;

@@ -119,7 +119,7 @@ static bool is_quoted_flag(const struct imap_value *v)
 }
 
 /* Bytes above 0x7f are for flags_split() to judge. */
-static bool is_word(const struct imap_value *v)
+static bool flags_is_word(const struct imap_value *v)
 {
     if ((v->kind != IMAP_ATOM && !is_quoted_flag(v)) || v->glued)
         return false;
@@ -141,7 +141,7 @@ bool flags_add(struct flags_pool *p, const struct imap_value *list, uint32_t *_s
     for (const struct imap_value *v = list->first; v; v = v->next) {
         if (span_is_ci(v->text, "\\Recent"))
             continue;
-        if (!is_word(v) || w.n == FLAGS_PER_MESSAGE_MAX)
+        if (!flags_is_word(v) || w.n == FLAGS_PER_MESSAGE_MAX)
             whole = false;
         else
             words[w.n++] = v->text;
@@ -150,7 +150,7 @@ bool flags_add(struct flags_pool *p, const struct imap_value *list, uint32_t *_s
 }
 
 /* Cuts a word off *s; false where none is left. */
-static bool next_word(struct span *s, struct span *_word)
+static bool flags_next_word(struct span *s, struct span *_word)
 {
     while (s->len > 0 && s->p[0] == ' ')
         *s = span_of(s->p + 1, s->len - 1);
@@ -166,7 +166,7 @@ bool flags_add_text(struct flags_pool *p, struct span text, uint32_t *_set, cons
 {
     struct span words[FLAGS_PER_MESSAGE_MAX], word;
     struct words w = {.words = words};
-    while (next_word(&text, &word)) {
+    while (flags_next_word(&text, &word)) {
         if (span_is_ci(word, "\\Recent"))
             continue;
         if (w.n == FLAGS_PER_MESSAGE_MAX) {
@@ -191,7 +191,7 @@ uint32_t flags_count(const struct flags_pool *p)
 static bool has_word(struct span text, struct span flag)
 {
     struct span word;
-    while (next_word(&text, &word))
+    while (flags_next_word(&text, &word))
         if (same_word(word, flag))
             return true;
     return false;
@@ -205,7 +205,7 @@ bool flags_has(const struct flags_pool *p, uint32_t set, const char *flag)
 bool flags_within(const struct flags_pool *p, uint32_t set, uint32_t other)
 {
     struct span text = span_str(flags_text(p, set)), word;
-    while (next_word(&text, &word))
+    while (flags_next_word(&text, &word))
         if (!has_word(span_str(flags_text(p, other)), word))
             return false;
     return true;
@@ -241,7 +241,7 @@ void flags_split(struct flags_pool *p, const struct flags_policy *policy, uint32
     struct buf keep = {0}, lose = {0};
     struct span listed = span_str(flags_text(p, policy->listed)), text = span_str(flags_text(p, set)), word;
     const char *why;
-    while (next_word(&text, &word)) {
+    while (flags_next_word(&text, &word)) {
         struct buf *to = is_kept(policy, listed, word) ? &keep : &lose;
         buf_add(to, " ", 1);
         buf_add_span(to, word);

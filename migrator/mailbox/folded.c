@@ -177,7 +177,7 @@ static bool read_gap(struct span *in, int64_t *_r)
     return true;
 }
 
-static bool read_run(struct reading *r, struct run *_run)
+static bool folded_read_run(struct reading *r, struct run *_run)
 {
     uint32_t gap, more;
     int64_t target_gap;
@@ -201,7 +201,7 @@ static bool skip_runs(struct reading *r, uint32_t n)
 
     r->source = r->target = 1;
     for (uint32_t i = 0; i < n; i++)
-        if (!read_run(r, &run))
+        if (!folded_read_run(r, &run))
             return false;
     r->proofs = r->in;
     return true;
@@ -247,7 +247,7 @@ bool folded_read(struct span text, struct folded *_r, folded_fn fn, void *owner)
     r.source = r.target = 1;
     r.rows = 0;
     for (uint32_t i = 0; i < n; i++)
-        if (!read_run(&r, &run) || !tell_run(&r, &run))
+        if (!folded_read_run(&r, &run) || !tell_run(&r, &run))
             return false;
     *_r = r.f;
     return r.alike == 0 && r.proofs.len == 0;

@@ -39,19 +39,19 @@ void headers_stop(struct headers **hp)
     free(h);
 }
 
-static void end(struct headers *h, enum copy_rc rc, const char *why)
+static void headers_end(struct headers *h, enum copy_rc rc, const char *why)
 {
     h->fn(h->owner, rc, why); /* may stop h */
 }
 
-static void on_noted(void *owner, enum route_rc rc)
+static void headers_on_noted(void *owner, enum route_rc rc)
 {
     struct headers *h = owner;
     pair_count_done(h->p);
     if (rc == ROUTE_OK)
         loop_defer(h->p->loop, &h->task);
     else
-        end(h, rc == ROUTE_LOST ? COPY_LOST : COPY_DOWN, ledger_error(h->p->ledger));
+        headers_end(h, rc == ROUTE_LOST ? COPY_LOST : COPY_DOWN, ledger_error(h->p->ledger));
 }
 
 static void note_same(struct headers *h)
@@ -62,12 +62,12 @@ static void note_same(struct headers *h)
         if (h->items[i].same)
             uids[n++] = h->items[i].source_uid;
     if (n > 0)
-        ledger_headers(h->p->ledger, uids, n, on_noted, h);
+        ledger_headers(h->p->ledger, uids, n, headers_on_noted, h);
     else
         loop_defer(h->p->loop, &h->task);
 }
 
-static void got_target(void *owner, const struct readback_item *item)
+static void headers_got_target(void *owner, const struct readback_item *item)
 {
     struct headers *h = owner;
     for (size_t i = 0; i < h->n; i++) {
@@ -80,81 +80,81 @@ static void got_target(void *owner, const struct readback_item *item)
     }
 }
 
-static void on_target(void *owner, enum copy_rc rc, const char *why)
+static void headers_on_target(void *owner, enum copy_rc rc, const char *why)
 {
     struct headers *h = owner;
     readback_stop(&h->reading);
     if (rc == COPY_EQUAL)
         note_same(h);
     else
-        end(h, rc, why);
+        headers_end(h, rc, why);
 }
 
-static int compare_items(const void *a, const void *b)
+static int headers_compare(const void *a, const void *b)
 {
     const struct item *x = a, *y = b;
     return x->source_uid < y->source_uid ? -1 : x->source_uid > y->source_uid;
 }
 
-static void got_source(void *owner, const struct readback_item *item)
+static void headers_got_source(void *owner, const struct readback_item *item)
 {
     struct headers *h = owner;
     const struct item key = {.source_uid = item->uid};
-    struct item *x = bsearch(&key, h->items, h->n, sizeof key, compare_items);
+    struct item *x = bsearch(&key, h->items, h->n, sizeof key, headers_compare);
     if (!x)
         return;
     x->read = true;
     memcpy(x->hash, item->hash, HASH_SIZE);
 }
 
-static void on_source(void *owner, enum copy_rc rc, const char *why)
+static void headers_on_source(void *owner, enum copy_rc rc, const char *why)
 {
     struct headers *h = owner;
     struct imap_seq uids = {0};
     readback_stop(&h->reading);
     if (rc != COPY_EQUAL) {
-        end(h, rc, why);
+        headers_end(h, rc, why);
         return;
     }
     for (size_t i = 0; i < h->n; i++)
         imap_seq_add(&uids, h->items[i].target_uid, h->items[i].target_uid);
-    h->reading = readback_headers(&h->p->target, &uids, got_target, on_target, h);
+    h->reading = readback_headers(&h->p->target, &uids, headers_got_target, headers_on_target, h);
     imap_seq_free(&uids);
 }
 
-static bool is_due(const struct pair *p, const struct ledger_row *row)
+static bool headers_is_due(const struct pair *p, const struct ledger_row *row)
 {
     const struct mbox_msg *target = mbox_list_find(&p->target.list, row->target_uid);
     return !row->verified && !row->header && target && sample_size_fits(row, target) &&
            mbox_list_find(&p->source.list, row->source_uid);
 }
 
-static void choose(struct headers *h)
+static void headers_choose(struct headers *h)
 {
     size_t n;
     const struct ledger_row *rows = ledger_rows(h->p->ledger, &n);
     h->n = h->next = 0;
     for (size_t i = 0; i < n && h->n < CHUNK; i++) {
-        if (rows[i].source_uid <= h->done || !is_due(h->p, &rows[i]))
+        if (rows[i].source_uid <= h->done || !headers_is_due(h->p, &rows[i]))
             continue;
         h->items[h->n++] = (struct item){.source_uid = rows[i].source_uid, .target_uid = rows[i].target_uid};
     }
 }
 
-static void on_task(struct loop_task *task)
+static void headers_on_task(struct loop_task *task)
 {
     struct headers *h = CONTAINER_OF(task, struct headers, task);
     struct imap_seq uids = {0};
     if (h->p->sample.mode == VERIFY_HEADERS)
-        choose(h);
+        headers_choose(h);
     if (h->n == 0) {
-        end(h, COPY_EQUAL, "");
+        headers_end(h, COPY_EQUAL, "");
         return;
     }
     h->done = h->items[h->n - 1].source_uid;
     for (size_t i = 0; i < h->n; i++)
         imap_seq_add(&uids, h->items[i].source_uid, h->items[i].source_uid);
-    h->reading = readback_headers(&h->p->source, &uids, got_source, on_source, h);
+    h->reading = readback_headers(&h->p->source, &uids, headers_got_source, headers_on_source, h);
     imap_seq_free(&uids);
 }
 
@@ -164,7 +164,7 @@ struct headers *headers_start(struct pair *p, step_fn fn, void *owner)
     h->p = p;
     h->fn = fn;
     h->owner = owner;
-    h->task.fn = on_task;
+    h->task.fn = headers_on_task;
     h->items = xcalloc(CHUNK, sizeof *h->items);
     loop_defer(p->loop, &h->task);
     return h;

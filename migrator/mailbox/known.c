@@ -66,7 +66,7 @@ static void got_old(struct known *k, const struct readback_item *item)
             imap_seq_add(&k->p->known, k->late[i].uid, k->late[i].uid);
 }
 
-static void got(void *owner, const struct readback_item *item)
+static void known_got(void *owner, const struct readback_item *item)
 {
     struct known *k = owner;
     if (k->state == LATE)
@@ -87,7 +87,7 @@ static bool may_be_late(const struct known *k, const struct mbox_msg *old)
     return false;
 }
 
-static void on_read(void *owner, enum copy_rc rc, const char *why);
+static void known_on_read(void *owner, enum copy_rc rc, const char *why);
 
 /* Of rows without a hash; false: there is nothing to read. */
 static bool read_old(struct known *k, enum known_state state)
@@ -105,12 +105,13 @@ static bool read_old(struct known *k, enum known_state state)
     }
     bool any = uids.n > 0;
     if (any)
-        k->reading = readback_start(state == COPIES ? &p->target : &p->source, &uids, got, on_read, k);
+        k->reading =
+            readback_start(state == COPIES ? &p->target : &p->source, &uids, known_got, known_on_read, k);
     imap_seq_free(&uids);
     return any;
 }
 
-static void on_read(void *owner, enum copy_rc rc, const char *why)
+static void known_on_read(void *owner, enum copy_rc rc, const char *why)
 {
     struct known *k = owner;
     readback_stop(&k->reading);
@@ -121,7 +122,7 @@ static void on_read(void *owner, enum copy_rc rc, const char *why)
     k->fn(k->owner, rc, why); /* may stop k */
 }
 
-static void on_task(struct loop_task *task)
+static void known_on_task(struct loop_task *task)
 {
     struct known *k = CONTAINER_OF(task, struct known, task);
     k->fn(k->owner, COPY_EQUAL, "");
@@ -136,9 +137,9 @@ struct known *known_start(struct pair *p, step_fn fn, void *owner)
     k->p = p;
     k->fn = fn;
     k->owner = owner;
-    k->task.fn = on_task;
+    k->task.fn = known_on_task;
     if (n > 0)
-        k->reading = readback_start(&p->source, &set, got, on_read, k);
+        k->reading = readback_start(&p->source, &set, known_got, known_on_read, k);
     else
         loop_defer(p->loop, &k->task);
     imap_seq_free(&set);

@@ -177,7 +177,7 @@ const struct ledger_row *ledger_find(const struct ledger *l, uint32_t source_uid
     return at < l->n && l->rows[at].source_uid == source_uid ? &l->rows[at] : NULL;
 }
 
-static int compare_targets(const void *a, const void *b, void *rows)
+static int ledger_compare_targets(const void *a, const void *b, void *rows)
 {
     const struct ledger_row *x = (const struct ledger_row *)rows + *(const uint32_t *)a,
                             *y = (const struct ledger_row *)rows + *(const uint32_t *)b;
@@ -189,7 +189,7 @@ static void index_targets(struct ledger *l)
     l->by_target = xcalloc(l->n ? l->n : 1, sizeof *l->by_target);
     for (size_t i = 0; i < l->n; i++)
         l->by_target[i] = (uint32_t)i;
-    qsort_r(l->by_target, l->n, sizeof *l->by_target, compare_targets, l->rows);
+    qsort_r(l->by_target, l->n, sizeof *l->by_target, ledger_compare_targets, l->rows);
 }
 
 const struct ledger_row *ledger_find_target(const struct ledger *cl, uint32_t target_uid)
@@ -374,7 +374,7 @@ void ledger_each_open_change(const struct ledger *l, ledger_change_fn fn, void *
 /* --- reading entries --- */
 
 /* Cuts the text up to the next `by` off *s; false where nothing is left. */
-static bool take_word(struct span *s, char by, struct span *_word)
+static bool ledger_take_word(struct span *s, char by, struct span *_word)
 {
     if (s->len == 0)
         return false;
@@ -388,7 +388,7 @@ static bool take_word(struct span *s, char by, struct span *_word)
 static bool take_u32(struct span *s, char by, uint32_t *_n)
 {
     struct span word;
-    return take_word(s, by, &word) && span_u32(word, _n);
+    return ledger_take_word(s, by, &word) && span_u32(word, _n);
 }
 
 static bool take_set(struct span s, struct imap_seq *_set)
@@ -418,7 +418,7 @@ static bool read_intent(struct ledger *l, struct span s)
     return true;
 }
 
-static bool read_hash(struct span text, uint8_t hash[HASH_SIZE])
+static bool ledger_read_hash(struct span text, uint8_t hash[HASH_SIZE])
 {
     struct buf bytes = {0};
     bool ok = base64_decode(&bytes, text) && bytes.len == HASH_SIZE;
@@ -435,11 +435,11 @@ static bool read_any_row(struct span s, struct ledger_row *row)
     uint64_t size;
     *row = (struct ledger_row){0};
     if (!take_u32(&s, ',', &row->source_uid) || !take_u32(&s, ',', &row->target_uid) ||
-        !take_word(&s, ',', &size_text) || !span_u64(size_text, INT64_MAX / 2, &size) ||
-        !take_word(&s, ',', &hash) || !read_hash(hash, row->hash))
+        !ledger_take_word(&s, ',', &size_text) || !span_u64(size_text, INT64_MAX / 2, &size) ||
+        !ledger_take_word(&s, ',', &hash) || !ledger_read_hash(hash, row->hash))
         return false;
     row->size = size;
-    row->verified = take_word(&s, ',', &flag);
+    row->verified = ledger_take_word(&s, ',', &flag);
     return s.len == 0 && (!row->verified || span_is(flag, "v")) && row->source_uid > 0;
 }
 
@@ -452,7 +452,7 @@ static bool read_done(struct ledger *l, struct span s)
 {
     struct span word;
     struct ledger_row row;
-    while (take_word(&s, ' ', &word)) {
+    while (ledger_take_word(&s, ' ', &word)) {
         if (!read_row(word, &row))
             return false;
         put_row(l, &row);
@@ -466,7 +466,7 @@ static bool read_sent(struct ledger *l, struct span s)
 {
     struct span word;
     struct ledger_row row;
-    while (take_word(&s, ' ', &word)) {
+    while (ledger_take_word(&s, ' ', &word)) {
         if (!read_any_row(word, &row) || row.target_uid > 0 || row.verified)
             return false;
         put_sent(l, &row);
@@ -495,7 +495,7 @@ static bool walk_next(struct walk *w, uint32_t *_uid)
     return true;
 }
 
-static bool land(struct ledger *l, const struct imap_seq *sources, const struct imap_seq *targets)
+static bool ledger_land(struct ledger *l, const struct imap_seq *sources, const struct imap_seq *targets)
 {
     struct walk s = {.set = sources}, t = {.set = targets};
     uint32_t source, target;
@@ -514,8 +514,8 @@ static bool read_landed(struct ledger *l, struct span s)
 {
     struct imap_seq sources = {0}, targets = {0};
     struct span word;
-    bool ok = take_word(&s, ' ', &word) && take_set(word, &sources) && take_set(s, &targets) &&
-              land(l, &sources, &targets);
+    bool ok = ledger_take_word(&s, ' ', &word) && take_set(word, &sources) && take_set(s, &targets) &&
+              ledger_land(l, &sources, &targets);
     for (size_t r = 0; ok && r < sources.n; r++)
         drop_sent(l, sources.ranges[r].first, sources.ranges[r].last);
     if (ok)
@@ -659,7 +659,8 @@ static bool read_store(struct ledger *l, struct span s)
         return false;
     while (s.len > 0) {
         struct touch *t = add_touch(l, number);
-        if (!take_word(&s, ' ', &word) || !take_set(word, &t->uids) || s.len == 0 || !take_flags(&s, &t->flags))
+        if (!ledger_take_word(&s, ' ', &word) || !take_set(word, &t->uids) || s.len == 0 ||
+            !take_flags(&s, &t->flags))
             return false;
     }
     return true;
@@ -736,7 +737,7 @@ static int compare_rows(const void *a, const void *b)
 /* What was the target is the source. Bytes that are verified are so on both sides: one was read back, the
  * other was where they came from. What is open or was sent twice is about messages of the new source now:
  * what it has and no row knows is looked for by its bytes (SETTLE). */
-static void turn(struct ledger *l)
+static void ledger_turn(struct ledger *l)
 {
     uint32_t uidvalidity = l->source_uidvalidity;
     drop_rows(l,
@@ -771,15 +772,15 @@ static void set_pair(struct ledger *l, struct span source, struct span target)
     l->target = xspandup(target);
 }
 
-static bool read_pair(struct ledger *l, struct span s)
+static bool ledger_read_pair(struct ledger *l, struct span s)
 {
     struct span source, target;
-    if (!take_word(&s, ' ', &source) || !take_word(&s, ' ', &target) || s.len > 0)
+    if (!ledger_take_word(&s, ' ', &source) || !ledger_take_word(&s, ' ', &target) || s.len > 0)
         return false;
     if (l->source && span_is(source, l->source) && span_is(target, l->target))
         return true;
     if (l->source && span_is(source, l->target) && span_is(target, l->source))
-        turn(l);
+        ledger_turn(l);
     else
         read_void(l, s);
     set_pair(l, source, target);
@@ -795,7 +796,7 @@ static bool read_folded(struct ledger *l, struct span s)
 {
     struct folded f;
     struct span source, target;
-    if (!take_word(&s, ' ', &source) || !take_word(&s, ' ', &target))
+    if (!ledger_take_word(&s, ' ', &source) || !ledger_take_word(&s, ' ', &target))
         return false;
     read_void(l, span_str(""));
     if (!folded_read(s, &f, on_folded_row, l))
@@ -812,13 +813,14 @@ static bool read_folded(struct ledger *l, struct span s)
 static const struct {
     const char *word, *version;
     bool (*read)(struct ledger *l, struct span rest);
-} kinds[] = {{"bind", "1", read_bind},         {"intent", "1", read_intent},   {"done", "1", read_done},
-             {"verified", "1", read_verified}, {"gone", "1", read_gone},       {"settled", "1", read_settled},
-             {"void", "1", read_void},         {"skipped", "2", read_skipped}, {"looked", "2", read_looked},
-             {"retake", "2", read_retake},     {"pair", "1", read_pair},       {"sent", "3", read_sent},
-             {"landed", "3", read_landed},     {"headers", "4", read_headers}, {"store", "5", read_store},
-             {"expunge", "5", read_expunge},   {"mailbox", "5", read_mailbox}, {"touched", "5", read_touched},
-             {"folded", "5", read_folded},     {"told", "5", read_told}};
+} kinds[] = {
+    {"bind", "1", read_bind},         {"intent", "1", read_intent},    {"done", "1", read_done},
+    {"verified", "1", read_verified}, {"gone", "1", read_gone},        {"settled", "1", read_settled},
+    {"void", "1", read_void},         {"skipped", "2", read_skipped},  {"looked", "2", read_looked},
+    {"retake", "2", read_retake},     {"pair", "1", ledger_read_pair}, {"sent", "3", read_sent},
+    {"landed", "3", read_landed},     {"headers", "4", read_headers},  {"store", "5", read_store},
+    {"expunge", "5", read_expunge},   {"mailbox", "5", read_mailbox},  {"touched", "5", read_touched},
+    {"folded", "5", read_folded},     {"told", "5", read_told}};
 
 static const char *version_of(const char *word)
 {
@@ -832,7 +834,7 @@ static const char *version_of(const char *word)
 static bool read_entry(struct ledger *l, struct span s)
 {
     struct span version, word;
-    if (!take_word(&s, ' ', &version) || !take_word(&s, ' ', &word))
+    if (!ledger_take_word(&s, ' ', &version) || !ledger_take_word(&s, ' ', &word))
         return false;
     for (size_t i = 0; i < COUNTOF(kinds); i++)
         if (span_is(word, kinds[i].word) && span_is(version, kinds[i].version))
@@ -843,7 +845,7 @@ static bool read_entry(struct ledger *l, struct span s)
 static bool is_folded(struct span s)
 {
     struct span version, word;
-    return take_word(&s, ' ', &version) && take_word(&s, ' ', &word) && span_is(word, "folded");
+    return ledger_take_word(&s, ' ', &version) && ledger_take_word(&s, ' ', &word) && span_is(word, "folded");
 }
 
 /* --- load --- */
@@ -869,7 +871,7 @@ static void end_load(struct ledger *l, enum route_rc rc)
         fn(l->owner, rc);
 }
 
-static void on_rows(void *owner, enum route_rc rc, const struct span *rows, size_t n)
+static void ledger_on_rows(void *owner, enum route_rc rc, const struct span *rows, size_t n)
 {
     struct ledger *l = owner;
     if (!l->fn)
@@ -902,7 +904,7 @@ struct ledger *ledger_load(struct store *s, const struct route_job *job, const c
     TAILQ_INIT(&l->intents);
     TAILQ_INIT(&l->touches);
     TAILQ_INIT(&l->entries);
-    route_ledger_read(s, job->user, record_id, on_rows, l);
+    route_ledger_read(s, job->user, record_id, ledger_on_rows, l);
     return l;
 }
 
@@ -955,7 +957,7 @@ static void end_entry(struct entry *e, enum route_rc rc)
         fn(fn_owner, rc);
 }
 
-static void on_kept(void *owner, enum redis_rc rc, const struct reply *r)
+static void ledger_on_kept(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct entry *e = owner;
     (void)r;
@@ -971,7 +973,7 @@ static bool must_be_kept(const struct entry *e)
     return (strcmp(e->kind, "sent") == 0 || e->touch_ms > 0) && store_has_replicas(e->ledger->store);
 }
 
-static void on_written(void *owner, enum route_rc rc, const char *detail)
+static void ledger_on_written(void *owner, enum route_rc rc, const char *detail)
 {
     struct entry *e = owner;
     struct ledger *l = e->ledger;
@@ -985,7 +987,7 @@ static void on_written(void *owner, enum route_rc rc, const char *detail)
                   detail);
     }
     if (rc == ROUTE_OK && must_be_kept(e))
-        store_wait(l->store, STORE_WAIT_MS, on_kept, e);
+        store_wait(l->store, STORE_WAIT_MS, ledger_on_kept, e);
     else
         end_entry(e, rc);
 }
@@ -1008,11 +1010,11 @@ static void write_entry(struct entry *e)
     struct ledger *l = e->ledger;
     FAULT_POINT("ledger", e->kind, "sent");
     if (e->touch_ms > 0)
-        route_touch(l->store, l->job, l->record_id, e->touch_ms, text, on_written, e);
+        route_touch(l->store, l->job, l->record_id, e->touch_ms, text, ledger_on_written, e);
     else if (!strcmp(e->kind, "touched"))
-        route_touched(l->store, l->job, l->record_id, text, on_written, e);
+        route_touched(l->store, l->job, l->record_id, text, ledger_on_written, e);
     else
-        route_ledger_append(l->store, l->job, l->record_id, &text, 1, on_written, e);
+        route_ledger_append(l->store, l->job, l->record_id, &text, 1, ledger_on_written, e);
 }
 
 static void add_uids(struct entry *e, const uint32_t *uids, size_t n)
@@ -1043,7 +1045,7 @@ void ledger_intent(struct ledger *l, uint32_t target_uidnext, const uint32_t *so
     write_entry(e);
 }
 
-static void add_row(struct buf *out, const struct ledger_row *row, uint32_t target_uid)
+static void ledger_add_row(struct buf *out, const struct ledger_row *row, uint32_t target_uid)
 {
     buf_printf(out, " %u,%u,%llu,", row->source_uid, target_uid, (unsigned long long)row->size);
     base64_encode(out, span_of(row->hash, HASH_SIZE));
@@ -1056,7 +1058,7 @@ void ledger_done(struct ledger *l, const struct ledger_row *rows, size_t n, ledg
     struct entry *e = begin_entry(l, "done", fn, owner);
     assert(n > 0);
     for (size_t i = 0; i < n; i++)
-        add_row(&e->text, &rows[i], rows[i].target_uid);
+        ledger_add_row(&e->text, &rows[i], rows[i].target_uid);
     write_entry(e);
 }
 
@@ -1065,7 +1067,7 @@ void ledger_sent(struct ledger *l, const struct ledger_row *rows, size_t n, ledg
     struct entry *e = begin_entry(l, "sent", fn, owner);
     assert(n > 0);
     for (size_t i = 0; i < n; i++)
-        add_row(&e->text, &rows[i], 0);
+        ledger_add_row(&e->text, &rows[i], 0);
     write_entry(e);
 }
 
@@ -1251,7 +1253,7 @@ static size_t write_stay(const struct ledger *l, struct buf stay[STAY_MAX])
     for (size_t i = 0; i < l->n_sent; i++) {
         if (i == 0)
             add_stay(stay, &n, "sent");
-        add_row(&stay[n - 1], &l->sent[i], 0);
+        ledger_add_row(&stay[n - 1], &l->sent[i], 0);
     }
     if (l->resent.n > 0)
         add_stay_set(stay, &n, "settled", &l->resent);
@@ -1262,7 +1264,7 @@ static size_t write_stay(const struct ledger *l, struct buf stay[STAY_MAX])
             continue;
         if (resent++ == 0)
             add_stay(stay, &n, "done");
-        add_row(&stay[n - 1], &l->rows[i], l->rows[i].target_uid);
+        ledger_add_row(&stay[n - 1], &l->rows[i], l->rows[i].target_uid);
     }
     return n;
 }

@@ -25,7 +25,7 @@ static void look_free(struct look *l)
     free(l);
 }
 
-static void take_code(struct stamp_side *now, struct span code)
+static void look_take_code(struct stamp_side *now, struct span code)
 {
     struct span args;
 
@@ -40,7 +40,7 @@ static void take_code(struct stamp_side *now, struct span code)
 enum imapc_taken look_take(struct stamp_side *now, const struct imap_resp *resp)
 {
     if (resp->kind == RESP_STATUS && resp->status == STATUS_OK)
-        take_code(now, resp->code);
+        look_take_code(now, resp->code);
     else if (resp->kind == RESP_DATA && span_is_ci(resp->word, "EXISTS"))
         now->messages = resp->number;
     else if (resp->kind != RESP_DATA || !(span_is_ci(resp->word, "FLAGS") || span_is_ci(resp->word, "RECENT")))
@@ -48,13 +48,13 @@ enum imapc_taken look_take(struct stamp_side *now, const struct imap_resp *resp)
     return IMAPC_TAKEN;
 }
 
-static enum imapc_taken on_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken look_on_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
 {
     (void)data;
     return look_take(&((struct one *)owner)->at->now, resp);
 }
 
-static void on_end(void *owner, const struct imapc_end *end)
+static void look_on_end(void *owner, const struct imapc_end *end)
 {
     struct one *one = owner;
     struct look *l = one->look;
@@ -71,9 +71,10 @@ static void on_end(void *owner, const struct imapc_end *end)
     fn(whose, up);
 }
 
-static void send_examine(struct look *l, struct one *one)
+static void look_send_examine(struct look *l, struct one *one)
 {
-    const struct imapc_command cmd = {.data = on_data, .end = on_end, .owner = one, .mailbox = one->at->name};
+    const struct imapc_command cmd = {
+        .data = look_on_data, .end = look_on_end, .owner = one, .mailbox = one->at->name};
     struct imap_writer w;
 
     imap_writer_init(&w, imapc_literals(l->imap));
@@ -94,7 +95,7 @@ struct look *look_start(struct imapc *c, struct look_at *at, size_t n, look_fn f
     for (size_t i = 0; i < n; i++) {
         at[i].now = (struct stamp_side){0};
         l->ones[i] = (struct one){.look = l, .at = &at[i]};
-        send_examine(l, &l->ones[i]);
+        look_send_examine(l, &l->ones[i]);
     }
     return l;
 }

@@ -86,7 +86,8 @@ static bool take_size(struct mbox_msg *m, const struct imap_value *v, const char
     return ok || fault(why, "RFC822.SIZE that is no number");
 }
 
-static bool take_uid(struct mbox_list *l, struct mbox_msg *m, const struct imap_value *v, const char **why)
+static bool mbox_list_take_uid(struct mbox_list *l, struct mbox_msg *m, const struct imap_value *v,
+                               const char **why)
 {
     uint32_t uid;
     if (!imap_value_u32(v, &uid) || uid == 0)
@@ -100,12 +101,12 @@ static bool take_uid(struct mbox_list *l, struct mbox_msg *m, const struct imap_
     return true;
 }
 
-static bool take_item(struct mbox_list *l, struct mbox_msg *m, const struct imap_value *name,
-                      const char **why)
+static bool mbox_list_take_item(struct mbox_list *l, struct mbox_msg *m, const struct imap_value *name,
+                                const char **why)
 {
     const struct imap_value *value = name->next;
     if (imap_value_is(name, "UID"))
-        return take_uid(l, m, value, why);
+        return mbox_list_take_uid(l, m, value, why);
     if (imap_value_is(name, "RFC822.SIZE"))
         return take_size(m, value, why);
     if (imap_value_is(name, "INTERNALDATE"))
@@ -130,7 +131,7 @@ bool mbox_list_fetch(struct mbox_list *l, uint32_t seq, const struct imap_value 
     for (const struct imap_value *v = items->first; v; v = v->next ? v->next->next : NULL)
         if (v->kind != IMAP_ATOM || !v->next)
             whole = fault(why, "FETCH with an item that has no name or no value");
-        else if (m != &none && !take_item(l, m, v, &what))
+        else if (m != &none && !mbox_list_take_item(l, m, v, &what))
             whole = fault(why, what);
     return whole;
 }
@@ -229,7 +230,7 @@ const struct mbox_msg *mbox_list_at(const struct mbox_list *l, uint32_t seq)
     return seq > 0 && seq <= l->told ? &l->msgs[seq - 1] : NULL;
 }
 
-static uint64_t mix(uint64_t sum, uint8_t byte)
+static uint64_t mbox_list_mix(uint64_t sum, uint8_t byte)
 {
     return (sum ^ byte) * UINT64_C(1099511628211); /* FNV-1a */
 }
@@ -243,9 +244,9 @@ uint64_t mbox_list_marks(const struct mbox_list *l, uint32_t below)
         if (!(m->has & MBOX_UID) || m->uid >= below)
             continue;
         for (unsigned shift = 0; shift < 32; shift += 8)
-            sum = mix(sum, (uint8_t)(m->uid >> shift));
+            sum = mbox_list_mix(sum, (uint8_t)(m->uid >> shift));
         for (const char *p = flags_text(l->pool, m->flags);; p++) { /* with the NUL */
-            sum = mix(sum, (uint8_t)(*p >= 'A' && *p <= 'Z' ? *p + 32 : *p));
+            sum = mbox_list_mix(sum, (uint8_t)(*p >= 'A' && *p <= 'Z' ? *p + 32 : *p));
             if (!*p)
                 break;
         }

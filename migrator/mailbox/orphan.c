@@ -22,7 +22,7 @@ struct orphan {
     struct orphan_result result;
 };
 
-static void stop(struct orphan *o)
+static void orphan_stop(struct orphan *o)
 {
     imapc_forget(o->r.source, o);
     imapc_forget(o->r.target, o);
@@ -32,11 +32,11 @@ static void stop(struct orphan *o)
     flags_pool_free(&o->pair.flags);
 }
 
-static void end(void *owner, enum copy_rc rc, const char *why)
+static void orphan_end(void *owner, enum copy_rc rc, const char *why)
 {
     struct orphan *o = owner;
     char *text = xstrdup(why); /* it may be of what is stopped here */
-    stop(o);
+    orphan_stop(o);
     o->result.rc = rc;
     o->result.why = text;
     o->fn(o->owner, &o->result);
@@ -44,8 +44,8 @@ static void end(void *owner, enum copy_rc rc, const char *why)
     free(o);
 }
 
-static void send_name(struct orphan *o, struct imapc *c, const char *verb, const char *name, const char *behind,
-                      imapc_data_fn data, imapc_end_fn fn)
+static void orphan_send_name(struct orphan *o, struct imapc *c, const char *verb, const char *name,
+                             const char *behind, imapc_data_fn data, imapc_end_fn fn)
 {
     struct imap_writer w;
     imap_writer_init(&w, imapc_literals(c));
@@ -61,22 +61,23 @@ static void on_deleted(void *owner, const struct imapc_end *e)
 {
     struct orphan *o = owner;
     if (e->rc == IMAPC_DOWN) {
-        end(o, COPY_DOWN, imapc_error(o->r.target));
+        orphan_end(o, COPY_DOWN, imapc_error(o->r.target));
         return;
     }
     o->result.stays = e->rc != IMAPC_OK;
-    touch_end(o->touch, end);
+    touch_end(o->touch, orphan_end);
 }
 
 /* Executed late it would take away what the user has made of that name since. */
-static void on_ready(void *owner, uint64_t modseq)
+static void orphan_on_ready(void *owner, uint64_t modseq)
 {
     struct orphan *o = owner;
     (void)modseq;
-    send_name(o, o->r.target, "DELETE", o->r.target_name, "", NULL, on_deleted);
+    orphan_send_name(o, o->r.target, "DELETE", o->r.target_name, "", NULL, on_deleted);
 }
 
-static enum imapc_taken on_status_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken orphan_on_status_data(void *owner, const struct imap_resp *resp,
+                                              const struct imap_value *data)
 {
     struct orphan *o = owner;
     uint32_t messages;
@@ -86,37 +87,38 @@ static enum imapc_taken on_status_data(void *owner, const struct imap_resp *resp
     return stamp_status_is_whole(data) ? IMAPC_TAKEN : IMAPC_ODD;
 }
 
-static void on_counted(void *owner, const struct imapc_end *e)
+static void orphan_on_counted(void *owner, const struct imapc_end *e)
 {
     struct orphan *o = owner;
     if (e->rc == IMAPC_DOWN) {
-        end(o, COPY_DOWN, imapc_error(o->r.target));
+        orphan_end(o, COPY_DOWN, imapc_error(o->r.target));
     } else if (e->rc != IMAPC_OK || !o->empty) {
         o->result.stays = true;
-        end(o, COPY_EQUAL, "");
+        orphan_end(o, COPY_EQUAL, "");
     } else {
         o->step = DELETE;
-        o->touch = touch_start(&o->pair, NULL, 0, on_ready, end, o);
+        o->touch = touch_start(&o->pair, NULL, 0, orphan_on_ready, orphan_end, o);
     }
 }
 
-static void on_left(void *owner, const struct imapc_end *e)
+static void orphan_on_left(void *owner, const struct imapc_end *e)
 {
     struct orphan *o = owner;
     if (e->rc == IMAPC_DOWN)
-        end(o, COPY_DOWN, imapc_error(o->r.target));
+        orphan_end(o, COPY_DOWN, imapc_error(o->r.target));
     else
-        send_name(o, o->r.target, "STATUS", o->r.target_name, " (MESSAGES)", on_status_data, on_counted);
+        orphan_send_name(o, o->r.target, "STATUS", o->r.target_name, " (MESSAGES)", orphan_on_status_data,
+                         orphan_on_counted);
 }
 
 /* What is selected can't be deleted everywhere, and CLOSE removes what is marked, whosever it is. */
-static void leave(struct orphan *o)
+static void orphan_leave(struct orphan *o)
 {
-    const struct imapc_command cmd = {.end = on_left, .owner = o};
+    const struct imapc_command cmd = {.end = orphan_on_left, .owner = o};
     bool unselect = imap_caps_has(imapc_caps(o->r.target), CAP_UNSELECT);
     o->result.stays = !o->r.made || o->r.has_children || o->pair.target.list.n > 0;
     if (o->result.stays) {
-        end(o, COPY_EQUAL, "");
+        orphan_end(o, COPY_EQUAL, "");
         return;
     }
     o->step = LEAVE;
@@ -126,17 +128,17 @@ static void leave(struct orphan *o)
 
 /* --- REMOVE --- */
 
-static void on_removed(void *owner, enum copy_rc rc, const char *why)
+static void orphan_on_removed(void *owner, enum copy_rc rc, const char *why)
 {
     struct orphan *o = owner;
     if (rc == COPY_EQUAL)
-        leave(o);
+        orphan_leave(o);
     else
-        end(o, rc, why);
+        orphan_end(o, rc, why);
 }
 
 /* What of the ledger is still there. */
-static struct imap_seq copies(const struct orphan *o)
+static struct imap_seq orphan_copies(const struct orphan *o)
 {
     struct imap_seq uids = {0};
     uint32_t source, target;
@@ -160,26 +162,26 @@ static bool is_allowed(struct orphan *o, uint64_t n)
     return findings_open(o->r.findings) == open;
 }
 
-static void on_opened(void *owner, enum copy_rc rc, const char *why)
+static void orphan_on_opened(void *owner, enum copy_rc rc, const char *why)
 {
     struct orphan *o = owner;
     if (rc != COPY_EQUAL && selected_vanished(&o->pair.target)) {
-        end(o, COPY_EQUAL, "");
+        orphan_end(o, COPY_EQUAL, "");
         return;
     }
     if (rc != COPY_EQUAL) {
-        end(o, rc, why);
+        orphan_end(o, rc, why);
         return;
     }
-    struct imap_seq uids = copies(o);
+    struct imap_seq uids = orphan_copies(o);
     o->result.removed = imap_seq_count(&uids);
     o->step = REMOVE;
     if (uids.n == 0)
-        leave(o);
+        orphan_leave(o);
     else if (is_allowed(o, o->result.removed))
-        o->remove = remove_start(&o->pair, &uids, on_removed, o);
+        o->remove = remove_start(&o->pair, &uids, orphan_on_removed, o);
     else
-        end(o, COPY_DIFFERS, "");
+        orphan_end(o, COPY_DIFFERS, "");
     imap_seq_free(&uids);
 }
 
@@ -193,23 +195,24 @@ static enum imapc_taken on_probe_data(void *owner, const struct imap_resp *resp,
     return stamp_status_is_whole(data) ? IMAPC_TAKEN : IMAPC_ODD;
 }
 
-static enum imapc_taken on_news(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken orphan_on_news(void *owner, const struct imap_resp *resp,
+                                       const struct imap_value *data)
 {
     struct orphan *o = owner;
     return selected_data(&o->pair.target, resp, data);
 }
 
-static void on_probed(void *owner, const struct imapc_end *e)
+static void orphan_on_probed(void *owner, const struct imapc_end *e)
 {
     struct orphan *o = owner;
     if (e->rc == IMAPC_DOWN) {
-        end(o, COPY_DOWN, imapc_error(o->r.source));
+        orphan_end(o, COPY_DOWN, imapc_error(o->r.source));
     } else if (e->rc == IMAPC_OK || imapc_end_temporary(e)) {
-        end(o, COPY_DIFFERS, "the source does not list it, and has it");
+        orphan_end(o, COPY_DIFFERS, "the source does not list it, and has it");
     } else {
         o->step = OPEN;
-        imapc_watch(o->r.target, NULL, on_news, NULL, o);
-        selected_open(&o->pair.target, NULL, on_opened, o);
+        imapc_watch(o->r.target, NULL, orphan_on_news, NULL, o);
+        selected_open(&o->pair.target, NULL, orphan_on_opened, o);
     }
 }
 
@@ -223,7 +226,8 @@ struct orphan *orphan_start(const struct orphan_request *request, orphan_fn fn, 
     o->pair.ledger = request->ledger;
     o->pair.flags = flags_pool_new();
     selected_init(&o->pair.target, request->target, o->pair.flags, request->target_name, "target", false);
-    send_name(o, request->source, "STATUS", request->source_name, " (MESSAGES)", on_probe_data, on_probed);
+    orphan_send_name(o, request->source, "STATUS", request->source_name, " (MESSAGES)", on_probe_data,
+                     orphan_on_probed);
     return o;
 }
 
@@ -233,6 +237,6 @@ void orphan_cancel(struct orphan **op)
     *op = NULL;
     if (!o)
         return;
-    stop(o);
+    orphan_stop(o);
     free(o);
 }

@@ -107,8 +107,8 @@ uint32_t outbox_uidnext(const struct outbox *o)
     return o->uidnext;
 }
 
-static void failed(struct outbox *o, enum copy_rc rc, const char *fmt, ...) PRINTF_LIKE(3, 4);
-static void failed(struct outbox *o, enum copy_rc rc, const char *fmt, ...)
+static void outbox_failed(struct outbox *o, enum copy_rc rc, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static void outbox_failed(struct outbox *o, enum copy_rc rc, const char *fmt, ...)
 {
     struct buf why = {0};
     va_list ap;
@@ -191,7 +191,7 @@ static void on_sent(void *owner, enum route_rc rc)
         imapc_append_end(o->p->target.imap);
         o->fns->moved(o->owner);
     } else {
-        failed(o, rc == ROUTE_LOST ? COPY_LOST : COPY_DOWN, "%s", ledger_error(o->p->ledger));
+        outbox_failed(o, rc == ROUTE_LOST ? COPY_LOST : COPY_DOWN, "%s", ledger_error(o->p->ledger));
     }
 }
 
@@ -229,7 +229,7 @@ static bool was_there(const struct outbox *o, uint32_t uid)
     return mbox_list_find(&o->p->target.list, uid) || ledger_find_target(o->p->ledger, uid);
 }
 
-static void take_uid(void *arg, uint32_t uid)
+static void outbox_take_uid(void *arg, uint32_t uid)
 {
     struct uid_reader *r = arg;
     r->old = r->old || was_there(r->a->o, uid);
@@ -255,11 +255,11 @@ static bool read_append_uids(struct append *a, struct span code)
         uidvalidity != a->o->p->target.uidvalidity)
         return false;
     struct span uids = span_of(blank + 1, args.len - head - 1);
-    return imap_seq_each(uids, a->n, take_uid, &r) && r.n == a->n && r.ascending && !r.old;
+    return imap_seq_each(uids, a->n, outbox_take_uid, &r) && r.n == a->n && r.ascending && !r.old;
 }
 
 /* RFC 5530: codes that are about the account or the mailbox and not about the message. */
-static void note_refusal(struct append *a, const struct imapc_end *e, const char *text)
+static void outbox_note_refusal(struct append *a, const struct imapc_end *e, const char *text)
 {
     a->refused = xstrdup(text);
     a->limit = imapc_end_is_limit(e);
@@ -282,20 +282,20 @@ static void on_appended(void *owner, const struct imapc_end *e)
     a->answered = true;
     o->unanswered--;
     if (e->rc == IMAPC_DOWN)
-        failed(o, COPY_DOWN, "target: %s", imapc_error(o->p->target.imap));
+        outbox_failed(o, COPY_DOWN, "target: %s", imapc_error(o->p->target.imap));
     else if (e->rc == IMAPC_OK)
         a->known = read_append_uids(a, e->code);
     else if (imapc_end_temporary(e) && !imapc_end_is_limit(e))
-        failed(o, COPY_DOWN, "target: %s", text);
+        outbox_failed(o, COPY_DOWN, "target: %s", text);
     else
-        note_refusal(a, e, text);
+        outbox_note_refusal(a, e, text);
     free(text);
     if (a->refused && !is_one(a))
         o->fns->refused(o->owner);
     o->fns->moved(o->owner);
 }
 
-static void on_done(void *owner, enum route_rc rc)
+static void outbox_on_done(void *owner, enum route_rc rc)
 {
     struct outbox *o = owner;
     o->writing--;
@@ -304,7 +304,7 @@ static void on_done(void *owner, enum route_rc rc)
     if (rc == ROUTE_OK)
         o->fns->moved(o->owner);
     else
-        failed(o, rc == ROUTE_LOST ? COPY_LOST : COPY_DOWN, "%s", ledger_error(o->p->ledger));
+        outbox_failed(o, rc == ROUTE_LOST ? COPY_LOST : COPY_DOWN, "%s", ledger_error(o->p->ledger));
 }
 
 static void note_rows(struct outbox *o, const struct append *a)
@@ -318,9 +318,9 @@ static void note_rows(struct outbox *o, const struct append *a)
     o->p->counts.appended += a->n;
     o->writing++;
     if (a->rows[0].verified) /* found by its bytes */
-        ledger_done(o->p->ledger, a->rows, a->n, on_done, o);
+        ledger_done(o->p->ledger, a->rows, a->n, outbox_on_done, o);
     else
-        ledger_landed(o->p->ledger, a->rows, a->n, on_done, o);
+        ledger_landed(o->p->ledger, a->rows, a->n, outbox_on_done, o);
 }
 
 /* --- UIDs of what was stored without APPENDUID --- */
@@ -354,7 +354,7 @@ static bool match_append(struct outbox *o, struct append *a)
     return n == a->n;
 }
 
-static void on_learned(void *owner, enum copy_rc rc, const char *why)
+static void outbox_on_learned(void *owner, enum copy_rc rc, const char *why)
 {
     struct outbox *o = owner;
     struct append *a = TAILQ_FIRST(&o->appends);
@@ -363,10 +363,11 @@ static void on_learned(void *owner, enum copy_rc rc, const char *why)
         a->known = match_append(o, a);
     o->n_learned = 0;
     if (rc != COPY_EQUAL)
-        failed(o, rc, "%s", why);
+        outbox_failed(o, rc, "%s", why);
     else if (!a->known)
-        failed(o, COPY_DIFFERS, "UID %u to %u: the target took it, but not all of it can be found there",
-               a->rows[0].source_uid, a->rows[a->n - 1].source_uid);
+        outbox_failed(o, COPY_DIFFERS,
+                      "UID %u to %u: the target took it, but not all of it can be found there",
+                      a->rows[0].source_uid, a->rows[a->n - 1].source_uid);
     else
         o->fns->moved(o->owner);
 }
@@ -391,7 +392,7 @@ static void learn_uids(struct outbox *o)
         return;
     imap_seq_add(&set, a->target_uidnext, UINT32_MAX);
     imapc_sendf(o->p->target.imap, &noop, "NOOP"); /* Courier shows what was appended only then */
-    o->learning = readback_start(&o->p->target, &set, got_learned, on_learned, o);
+    o->learning = readback_start(&o->p->target, &set, got_learned, outbox_on_learned, o);
     imap_seq_free(&set);
 }
 
@@ -432,7 +433,7 @@ struct outbox_refusal outbox_refusal(const struct outbox *o)
     return (struct outbox_refusal){a->last_uid, a->room, a->any, a->quota, a->refused};
 }
 
-static void forget_all(struct outbox *o)
+static void outbox_forget_all(struct outbox *o)
 {
     while (!TAILQ_EMPTY(&o->appends))
         append_free(TAILQ_FIRST(&o->appends));
@@ -444,9 +445,9 @@ static void on_undone(void *owner, enum copy_rc rc, const char *why)
     struct outbox *o = owner;
     remove_stop(&o->undo);
     if (rc == COPY_EQUAL)
-        forget_all(o);
+        outbox_forget_all(o);
     else
-        failed(o, rc, "%s", why);
+        outbox_failed(o, rc, "%s", why);
 }
 
 void outbox_undo(struct outbox *o)
@@ -458,10 +459,10 @@ void outbox_undo(struct outbox *o)
     for (size_t i = 0; a->known && i < a->n; i++)
         imap_seq_add(&uids, a->rows[i].target_uid, a->rows[i].target_uid);
     if (unknown) /* the next run settles that */
-        failed(o, COPY_DOWN, "a refused APPEND, and unknown UIDs behind it");
+        outbox_failed(o, COPY_DOWN, "a refused APPEND, and unknown UIDs behind it");
     else if (uids.n > 0)
         o->undo = remove_start(o->p, &uids, on_undone, o);
     else
-        forget_all(o);
+        outbox_forget_all(o);
     imap_seq_free(&uids);
 }

@@ -36,7 +36,7 @@ void readback_stop(struct readback **rp)
     free(r);
 }
 
-static void body_begin(void *owner, uint32_t seq, uint32_t uid, uint64_t size)
+static void readback_body_begin(void *owner, uint32_t seq, uint32_t uid, uint64_t size)
 {
     struct readback *r = owner;
     (void)seq, (void)uid;
@@ -45,20 +45,21 @@ static void body_begin(void *owner, uint32_t seq, uint32_t uid, uint64_t size)
     hasher_begin(r->hasher);
 }
 
-static void body_piece(void *owner, struct span bytes)
+static void readback_body_piece(void *owner, struct span bytes)
 {
     struct readback *r = owner;
     hasher_add(r->hasher, bytes);
 }
 
-static void body_end(void *owner)
+static void readback_body_end(void *owner)
 {
     struct readback *r = owner;
     hasher_end(r->hasher, r->item.hash);
     r->whole = true;
 }
 
-static enum imapc_taken on_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken readback_on_data(void *owner, const struct imap_resp *resp,
+                                         const struct imap_value *data)
 {
     struct readback *r = owner;
     enum imapc_taken taken = selected_data(r->s, resp, data);
@@ -70,9 +71,9 @@ static enum imapc_taken on_data(void *owner, const struct imap_resp *resp, const
     return taken;
 }
 
-static void ask(struct readback *r);
+static void readback_ask(struct readback *r);
 
-static void on_end(void *owner, const struct imapc_end *e)
+static void readback_on_end(void *owner, const struct imapc_end *e)
 {
     struct readback *r = owner;
     r->in_flight--;
@@ -82,7 +83,7 @@ static void on_end(void *owner, const struct imapc_end *e)
         r->refused = e->rc == IMAPC_DOWN ? xasprintf("%s: %s", r->s->side, imapc_error(r->s->imap))
                                          : imapc_end_text(e);
     if (!r->down)
-        ask(r);
+        readback_ask(r);
     if (r->in_flight > 0)
         return;
     step_fn end = r->end;
@@ -94,11 +95,13 @@ static void on_end(void *owner, const struct imapc_end *e)
     free(why);
 }
 
-static void ask(struct readback *r)
+static void readback_ask(struct readback *r)
 {
-    static const struct imapc_body_fns bodies[] = {{body_begin, body_piece, body_end, false},
-                                                   {body_begin, body_piece, body_end, true}};
-    const struct imapc_command cmd = {.data = on_data, .body = &bodies[*r->section != '\0'], .end = on_end, .owner = r};
+    static const struct imapc_body_fns bodies[] = {
+        {readback_body_begin, readback_body_piece, readback_body_end, false},
+        {readback_body_begin, readback_body_piece, readback_body_end, true}};
+    const struct imapc_command cmd = {
+        .data = readback_on_data, .body = &bodies[*r->section != '\0'], .end = readback_on_end, .owner = r};
     struct buf set = {0};
     while (!r->asked_all && r->in_flight < AHEAD) {
         r->asked_all = !uidset_next(&r->uids, &r->at, BATCH, &set);
@@ -113,14 +116,14 @@ static void ask(struct readback *r)
 /* Where nothing is to be read, a command that reads nothing brings the end from the loop. */
 static void ask_nothing(struct readback *r)
 {
-    const struct imapc_command cmd = {.data = on_data, .end = on_end, .owner = r};
+    const struct imapc_command cmd = {.data = readback_on_data, .end = readback_on_end, .owner = r};
     r->asked_all = true;
     r->in_flight++;
     imapc_sendf(r->s->imap, &cmd, "NOOP");
 }
 
-static struct readback *start(struct selected *s, const struct imap_seq *uids, const char *section,
-                              readback_fn got, step_fn end, void *owner)
+static struct readback *readback_begin(struct selected *s, const struct imap_seq *uids, const char *section,
+                                       readback_fn got, step_fn end, void *owner)
 {
     struct readback *r = xcalloc(1, sizeof *r);
     r->s = s;
@@ -131,7 +134,7 @@ static struct readback *start(struct selected *s, const struct imap_seq *uids, c
     r->hasher = hasher_new();
     imap_seq_join(&r->uids, uids);
     if (r->uids.n > 0)
-        ask(r);
+        readback_ask(r);
     else
         ask_nothing(r);
     return r;
@@ -140,11 +143,11 @@ static struct readback *start(struct selected *s, const struct imap_seq *uids, c
 struct readback *readback_start(struct selected *s, const struct imap_seq *uids, readback_fn got, step_fn end,
                                 void *owner)
 {
-    return start(s, uids, "", got, end, owner);
+    return readback_begin(s, uids, "", got, end, owner);
 }
 
 struct readback *readback_headers(struct selected *s, const struct imap_seq *uids, readback_fn got,
                                   step_fn end, void *owner)
 {
-    return start(s, uids, "HEADER", got, end, owner);
+    return readback_begin(s, uids, "HEADER", got, end, owner);
 }

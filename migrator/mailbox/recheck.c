@@ -67,7 +67,7 @@ void recheck_stop(struct recheck **rp)
     free(r);
 }
 
-static void end(struct recheck *r, enum copy_rc rc, const char *why)
+static void recheck_end(struct recheck *r, enum copy_rc rc, const char *why)
 {
     if (r->why || r->failed)
         return;
@@ -77,7 +77,7 @@ static void end(struct recheck *r, enum copy_rc rc, const char *why)
     loop_defer(r->pair.loop, &r->task);
 }
 
-static void on_task(struct loop_task *task)
+static void recheck_on_task(struct loop_task *task)
 {
     struct recheck *r = CONTAINER_OF(task, struct recheck, task);
     char *why = r->why;
@@ -86,8 +86,8 @@ static void on_task(struct loop_task *task)
     free(why);
 }
 
-static void tell(struct recheck *r, uint32_t target_uid, const char *fmt, ...) PRINTF_LIKE(3, 4);
-static void tell(struct recheck *r, uint32_t target_uid, const char *fmt, ...)
+static void recheck_tell(struct recheck *r, uint32_t target_uid, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static void recheck_tell(struct recheck *r, uint32_t target_uid, const char *fmt, ...)
 {
     struct buf text = {0};
     va_list ap;
@@ -102,21 +102,21 @@ static void tell(struct recheck *r, uint32_t target_uid, const char *fmt, ...)
 
 /* ---- what was told is told once */
 
-static void on_told(void *owner, enum route_rc rc)
+static void recheck_on_told(void *owner, enum route_rc rc)
 {
     struct recheck *r = owner;
     if (rc == ROUTE_OK)
-        end(r, COPY_EQUAL, "");
+        recheck_end(r, COPY_EQUAL, "");
     else
-        end(r, rc == ROUTE_LOST ? COPY_LOST : COPY_DOWN, ledger_error(r->pair.ledger));
+        recheck_end(r, rc == ROUTE_LOST ? COPY_LOST : COPY_DOWN, ledger_error(r->pair.ledger));
 }
 
-static void keep_told(struct recheck *r)
+static void recheck_keep_told(struct recheck *r)
 {
     if (r->told.n > 0)
-        ledger_told(r->pair.ledger, &r->told, on_told, r);
+        ledger_told(r->pair.ledger, &r->told, recheck_on_told, r);
     else
-        end(r, COPY_EQUAL, "");
+        recheck_end(r, COPY_EQUAL, "");
 }
 
 /* ---- doubles: a double has the date or the size of what was sent */
@@ -127,7 +127,7 @@ struct keys {
     size_t n_sizes, n_instants;
 };
 
-static uint32_t clip(uint64_t size)
+static uint32_t recheck_clip(uint64_t size)
 {
     return size < UINT32_MAX ? (uint32_t)size : UINT32_MAX;
 }
@@ -146,12 +146,12 @@ static struct keys keys_make(struct recheck *r)
     struct keys k = {.sizes = xcalloc(n_rows + n_sent + 1, sizeof *k.sizes),
                      .instants = xcalloc(n_rows + 1, sizeof *k.instants)};
     for (size_t i = 0; i < n_sent; i++)
-        k.sizes[k.n_sizes++] = clip(sent[i].size);
+        k.sizes[k.n_sizes++] = recheck_clip(sent[i].size);
     for (size_t i = 0; i < n_rows; i++) {
         const struct mbox_msg *m = mbox_list_find(&r->pair.target.list, rows[i].target_uid);
         if (!was_sent_again(r, &rows[i]))
             continue;
-        k.sizes[k.n_sizes++] = clip(rows[i].size);
+        k.sizes[k.n_sizes++] = recheck_clip(rows[i].size);
         if (!m)
             continue;
         k.instants[k.n_instants++] = m->instant;
@@ -162,7 +162,7 @@ static struct keys keys_make(struct recheck *r)
     return k;
 }
 
-static bool keys_have(const struct keys *k, const struct mbox_msg *m)
+static bool recheck_keys_have(const struct keys *k, const struct mbox_msg *m)
 {
     return bsearch(&m->size, k->sizes, k->n_sizes, sizeof *k->sizes, mbox_compare_sizes) ||
            bsearch(&m->instant, k->instants, k->n_instants, sizeof *k->instants, mbox_compare_instants);
@@ -178,7 +178,7 @@ static void choose_unknown(struct recheck *r)
     delta_foreign(&d, 1, &foreign);
     for (size_t i = 0; foreign.n > 0 && i < p->target.list.listed; i++) {
         const struct mbox_msg *m = &p->target.list.msgs[i];
-        if (imap_seq_has(&foreign, m->uid) && !ledger_was_told(p->ledger, m->uid) && keys_have(&k, m))
+        if (imap_seq_has(&foreign, m->uid) && !ledger_was_told(p->ledger, m->uid) && recheck_keys_have(&k, m))
             imap_seq_add(&r->unknown, m->uid, m->uid);
     }
     imap_seq_free(&foreign);
@@ -200,7 +200,7 @@ static const struct ledger_row *find_hash(const struct recheck *r, const uint8_t
     return NULL;
 }
 
-static void add_suspect(struct recheck *r, uint32_t uid, uint32_t source_uid)
+static void recheck_add_suspect(struct recheck *r, uint32_t uid, uint32_t source_uid)
 {
     if (r->n == r->cap) {
         r->cap = r->cap ? 2 * r->cap : 16;
@@ -209,14 +209,14 @@ static void add_suspect(struct recheck *r, uint32_t uid, uint32_t source_uid)
     r->suspects[r->n++] = (struct suspect){uid, source_uid};
 }
 
-static void got(void *owner, const struct readback_item *item)
+static void recheck_got(void *owner, const struct readback_item *item)
 {
     struct recheck *r = owner;
     const struct ledger_row *row;
     if (imap_seq_has(&r->unknown, item->uid)) {
         imap_seq_remove(&r->unknown, item->uid, item->uid); /* one that comes twice counts once */
         if ((row = find_hash(r, item->hash)))
-            add_suspect(r, item->uid, row->source_uid);
+            recheck_add_suspect(r, item->uid, row->source_uid);
     } else if (imap_seq_has(&r->firsts, item->uid)) {
         row = ledger_find_target(r->pair.ledger, item->uid);
         if (row && memcmp(row->hash, item->hash, HASH_SIZE) == 0)
@@ -241,28 +241,35 @@ static void judge_one(struct recheck *r, const struct suspect *s, const struct m
 {
     const char *why;
     if (!find_first(r, s, m, &why)) {
-        tell(r, s->uid, "has the bytes of UID %u there, of which a copy may have come late, and stays: %s", s->source_uid, why);
+        recheck_tell(r, s->uid,
+                     "has the bytes of UID %u there, of which a copy may have come late, and stays: %s",
+                     s->source_uid, why);
     } else if (!imap_caps_has(imapc_caps(r->pair.target.imap), CAP_UIDPLUS)) {
-        tell(r, s->uid, "has the bytes of UID %u there, of which a copy may have come late, and stays: the server can't remove it "
-             "(UIDPLUS)", s->source_uid);
+        recheck_tell(r, s->uid,
+                     "has the bytes of UID %u there, of which a copy may have come late, and stays: the "
+                     "server can't remove it "
+                     "(UIDPLUS)",
+                     s->source_uid);
     } else {
         imap_seq_add(&r->doubles, s->uid, s->uid);
-        tell(r, s->uid, "has the bytes of UID %u there, of which a copy may have come late, and is removed: the first copy stands",
-             s->source_uid);
+        recheck_tell(r, s->uid,
+                     "has the bytes of UID %u there, of which a copy may have come late, and is removed: the "
+                     "first copy stands",
+                     s->source_uid);
     }
 }
 
-static void judge(struct recheck *r)
+static void recheck_judge(struct recheck *r)
 {
     for (size_t i = 0; i < r->n; i++) {
         const struct mbox_msg *m = mbox_list_find(&r->pair.target.list, r->suspects[i].uid);
         if (m)
             judge_one(r, &r->suspects[i], m);
     }
-    end(r, COPY_EQUAL, "");
+    recheck_end(r, COPY_EQUAL, "");
 }
 
-static void refresh(struct recheck *r, step_fn fn)
+static void recheck_refresh(struct recheck *r, step_fn fn)
 {
     struct imap_seq uids = {0};
     imap_seq_join(&uids, &r->firsts);
@@ -277,22 +284,22 @@ static void on_refreshed(void *owner, enum copy_rc rc, const char *why)
 {
     struct recheck *r = owner;
     if (rc == COPY_EQUAL)
-        judge(r);
+        recheck_judge(r);
     else
-        end(r, rc, why);
+        recheck_end(r, rc, why);
 }
 
-static void on_read(void *owner, enum copy_rc rc, const char *why)
+static void recheck_on_read(void *owner, enum copy_rc rc, const char *why)
 {
     struct recheck *r = owner;
     if (rc != COPY_EQUAL) {
-        end(r, rc, why);
+        recheck_end(r, rc, why);
         return;
     }
     if (r->n > 0)
-        refresh(r, on_refreshed);
+        recheck_refresh(r, on_refreshed);
     else
-        end(r, COPY_EQUAL, "");
+        recheck_end(r, COPY_EQUAL, "");
 }
 
 static void look_for_doubles(struct recheck *r)
@@ -300,12 +307,12 @@ static void look_for_doubles(struct recheck *r)
     struct imap_seq uids = {0};
     choose_unknown(r);
     if (r->unknown.n == 0) {
-        end(r, COPY_EQUAL, "");
+        recheck_end(r, COPY_EQUAL, "");
         return;
     }
     imap_seq_join(&uids, &r->unknown);
     imap_seq_join(&uids, &r->firsts);
-    r->reading = readback_start(&r->pair.target, &uids, got, on_read, r);
+    r->reading = readback_start(&r->pair.target, &uids, recheck_got, recheck_on_read, r);
     imap_seq_free(&uids);
 }
 
@@ -319,8 +326,10 @@ static void compare_removed(struct recheck *r, const struct imap_seq *target_uid
         uint32_t uid = rows[i].target_uid;
         if (imap_seq_has(target_uids, uid) && !mbox_list_find(&r->pair.target.list, uid) &&
             !ledger_was_told(r->pair.ledger, uid) && !imap_seq_has(&r->told, uid))
-            tell(r, uid, "(UID %u there) is gone, by the user, or by a removal of ours that was never answered",
-                 rows[i].source_uid);
+            recheck_tell(
+                r, uid,
+                "(UID %u there) is gone, by the user, or by a removal of ours that was never answered",
+                rows[i].source_uid);
     }
 }
 
@@ -331,7 +340,7 @@ static bool has_what_was_stored(struct recheck *r, const struct mbox_msg *m, con
     return m->flags == stored && kept != stored;
 }
 
-static void compare_flags(struct recheck *r, const struct imap_seq *target_uids, const char *flags)
+static void recheck_compare_flags(struct recheck *r, const struct imap_seq *target_uids, const char *flags)
 {
     struct pair *p = &r->pair;
     const char *why;
@@ -344,8 +353,11 @@ static void compare_flags(struct recheck *r, const struct imap_seq *target_uids,
         const struct mbox_msg *there = row ? mbox_list_find(&p->source.list, row->source_uid) : NULL;
         if (there && has_what_was_stored(r, m, there, stored) && !ledger_was_told(p->ledger, m->uid) &&
             !imap_seq_has(&r->told, m->uid))
-            tell(r, m->uid, "(UID %u there) has the flags (%s), by the user, or by a change of ours that was never answered; "
-                 "there it has (%s)", row->source_uid, flags, flags_text(p->flags, there->flags));
+            recheck_tell(r, m->uid,
+                         "(UID %u there) has the flags (%s), by the user, or by a change of ours that was "
+                         "never answered; "
+                         "there it has (%s)",
+                         row->source_uid, flags, flags_text(p->flags, there->flags));
     }
 }
 
@@ -355,7 +367,7 @@ static void compare_change(void *owner, const struct imap_seq *target_uids, cons
     if (!flags)
         compare_removed(r, target_uids);
     else
-        compare_flags(r, target_uids, flags);
+        recheck_compare_flags(r, target_uids, flags);
 }
 
 static void note_flags(void *owner, const struct imap_seq *target_uids, const char *flags)
@@ -367,13 +379,13 @@ static void note_flags(void *owner, const struct imap_seq *target_uids, const ch
 
 /* ---- what was told is done */
 
-static void on_removed(void *owner, enum copy_rc rc, const char *why)
+static void recheck_on_removed(void *owner, enum copy_rc rc, const char *why)
 {
     struct recheck *r = owner;
     if (rc == COPY_EQUAL)
-        keep_told(r);
+        recheck_keep_told(r);
     else
-        end(r, rc, why);
+        recheck_end(r, rc, why);
 }
 
 /* What the user has done while it was told: what is no double any more is judged by the next look. */
@@ -394,25 +406,25 @@ static void on_refreshed_again(void *owner, enum copy_rc rc, const char *why)
 {
     struct recheck *r = owner;
     if (rc != COPY_EQUAL) {
-        end(r, rc, why);
+        recheck_end(r, rc, why);
         return;
     }
     forget_others(r);
     if (r->doubles.n == 0) {
-        keep_told(r);
+        recheck_keep_told(r);
         return;
     }
     LOG(WARN, "late_doubles", LOG_S("mailbox", r->pair.target.name), LOG_U("count", imap_seq_count(&r->doubles)));
-    r->removing = remove_start(&r->pair, &r->doubles, on_removed, r);
+    r->removing = remove_start(&r->pair, &r->doubles, recheck_on_removed, r);
 }
 
 void recheck_finish(struct recheck *r, step_fn fn)
 {
     r->fn = fn;
     if (r->doubles.n > 0)
-        refresh(r, on_refreshed_again);
+        recheck_refresh(r, on_refreshed_again);
     else
-        keep_told(r);
+        recheck_keep_told(r);
 }
 
 /* ---- both sides */
@@ -424,33 +436,35 @@ static bool is_bound(const struct recheck *r)
            (!r->pair.source.uidvalidity || source == r->pair.source.uidvalidity);
 }
 
-static void on_opened(void *owner, enum copy_rc rc, const char *why)
+static void recheck_on_opened(void *owner, enum copy_rc rc, const char *why)
 {
     struct recheck *r = owner;
     struct pair *p = &r->pair;
     if (selected_vanished(&p->target) || selected_vanished(&p->source))
         rc = COPY_EQUAL;
     if (rc != COPY_EQUAL) {
-        end(r, rc, why);
+        recheck_end(r, rc, why);
         return;
     }
     if (--r->opening > 0)
         return;
     if (selected_vanished(&p->target) || !is_bound(r)) {
-        end(r, COPY_EQUAL, "");
+        recheck_end(r, COPY_EQUAL, "");
         return;
     }
     ledger_each_open_change(p->ledger, compare_change, r);
     look_for_doubles(r);
 }
 
-static enum imapc_taken on_source_news(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken recheck_on_source_news(void *owner, const struct imap_resp *resp,
+                                               const struct imap_value *data)
 {
     struct recheck *r = owner;
     return selected_data(&r->pair.source, resp, data);
 }
 
-static enum imapc_taken on_target_news(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken recheck_on_target_news(void *owner, const struct imap_resp *resp,
+                                               const struct imap_value *data)
 {
     struct recheck *r = owner;
     return selected_data(&r->pair.target, resp, data);
@@ -469,7 +483,7 @@ struct recheck *recheck_start(const struct recheck_request *request, recheck_tel
     r->tell = tell_fn;
     r->fn = fn;
     r->owner = owner;
-    r->task.fn = on_task;
+    r->task.fn = recheck_on_task;
     p->loop = request->loop;
     p->ledger = request->ledger;
     p->findings = request->findings;
@@ -477,12 +491,12 @@ struct recheck *recheck_start(const struct recheck_request *request, recheck_tel
     p->progress = ignore_progress;
     selected_init(&p->source, request->source, p->flags, request->source_name, "source", true);
     selected_init(&p->target, request->target, p->flags, request->target_name, "target", false);
-    imapc_watch(request->source, NULL, on_source_news, NULL, r);
-    imapc_watch(request->target, NULL, on_target_news, NULL, r);
+    imapc_watch(request->source, NULL, recheck_on_source_news, NULL, r);
+    imapc_watch(request->target, NULL, recheck_on_target_news, NULL, r);
     ledger_each_open_change(p->ledger, note_flags, &flags);
     r->opening = 1 + flags;
-    selected_open(&p->target, NULL, on_opened, r);
+    selected_open(&p->target, NULL, recheck_on_opened, r);
     if (flags)
-        selected_open(&p->source, NULL, on_opened, r);
+        selected_open(&p->source, NULL, recheck_on_opened, r);
     return r;
 }

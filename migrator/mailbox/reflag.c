@@ -39,13 +39,14 @@ void reflag_stop(struct reflag **rp)
     free(r);
 }
 
-static enum imapc_taken on_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken reflag_on_data(void *owner, const struct imap_resp *resp,
+                                       const struct imap_value *data)
 {
     struct reflag *r = owner;
     return selected_data(&r->p->target, resp, data);
 }
 
-static void on_listed(void *owner, enum copy_rc rc, const char *why)
+static void reflag_on_listed(void *owner, enum copy_rc rc, const char *why)
 {
     struct reflag *r = owner;
     r->listing = false;
@@ -54,7 +55,7 @@ static void on_listed(void *owner, enum copy_rc rc, const char *why)
 
 static void store_some(struct reflag *r);
 
-static void on_stored(void *owner, const struct imapc_end *e)
+static void reflag_on_stored(void *owner, const struct imapc_end *e)
 {
     struct reflag *r = owner;
     r->in_flight--;
@@ -63,13 +64,13 @@ static void on_stored(void *owner, const struct imapc_end *e)
     store_some(r);
 }
 
-static void on_failed(void *owner, enum copy_rc rc, const char *why)
+static void reflag_on_failed(void *owner, enum copy_rc rc, const char *why)
 {
     struct reflag *r = owner;
     r->fn(r->owner, rc, why); /* may stop r */
 }
 
-static void on_ended(void *owner, enum copy_rc rc, const char *why)
+static void reflag_on_ended(void *owner, enum copy_rc rc, const char *why)
 {
     struct reflag *r = owner;
     if (rc != COPY_EQUAL) {
@@ -77,20 +78,20 @@ static void on_ended(void *owner, enum copy_rc rc, const char *why)
         return;
     }
     r->listing = true;
-    selected_refresh(&r->p->target, &r->changed, on_listed, r);
+    selected_refresh(&r->p->target, &r->changed, reflag_on_listed, r);
 }
 
-static void finish(struct reflag *r)
+static void reflag_finish(struct reflag *r)
 {
     if (r->down)
         r->fn(r->owner, COPY_DOWN, imapc_error(r->p->target.imap)); /* may stop r */
     else
-        touch_end(r->touch, on_ended);
+        touch_end(r->touch, reflag_on_ended);
 }
 
 static void store_some(struct reflag *r)
 {
-    const struct imapc_command cmd = {.data = on_data, .end = on_stored, .owner = r};
+    const struct imapc_command cmd = {.data = reflag_on_data, .end = reflag_on_stored, .owner = r};
     struct buf set = {0}, condition = {0};
     touch_write_condition(&condition, r->modseq);
     while (!r->down && r->next < r->n && r->in_flight < IN_FLIGHT) {
@@ -107,10 +108,10 @@ static void store_some(struct reflag *r)
     buf_free(&set);
     buf_free(&condition);
     if (r->in_flight == 0)
-        finish(r);
+        reflag_finish(r);
 }
 
-static void on_ready(void *owner, uint64_t modseq)
+static void reflag_on_ready(void *owner, uint64_t modseq)
 {
     struct reflag *r = owner;
     r->modseq = modseq;
@@ -122,11 +123,11 @@ static void touch_groups(struct reflag *r)
     struct ledger_change *changes = xcalloc(r->n, sizeof *changes);
     for (size_t i = 0; i < r->n; i++)
         changes[i] = (struct ledger_change){&r->groups[i].uids, flags_text(r->p->flags, r->groups[i].set)};
-    r->touch = touch_start(r->p, changes, r->n, on_ready, on_failed, r);
+    r->touch = touch_start(r->p, changes, r->n, reflag_on_ready, reflag_on_failed, r);
     free(changes);
 }
 
-static void on_task(struct loop_task *task)
+static void reflag_on_task(struct loop_task *task)
 {
     struct reflag *r = CONTAINER_OF(task, struct reflag, task);
     if (r->changed.n > 0)
@@ -144,7 +145,7 @@ struct reflag *reflag_start(struct pair *p, step_fn fn, void *owner)
     r->p = p;
     r->fn = fn;
     r->owner = owner;
-    r->task.fn = on_task;
+    r->task.fn = reflag_on_task;
     r->groups = delta_flags(&d, &r->n);
     for (size_t i = 0; i < r->n; i++)
         for (size_t k = 0; k < r->groups[i].uids.n; k++) {

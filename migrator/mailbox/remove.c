@@ -31,7 +31,8 @@ void remove_stop(struct remove **rp)
     free(r);
 }
 
-static enum imapc_taken on_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken remove_on_data(void *owner, const struct imap_resp *resp,
+                                       const struct imap_value *data)
 {
     struct remove *r = owner;
     return selected_data(&r->p->target, resp, data);
@@ -49,7 +50,7 @@ static uint32_t find_left(const struct remove *r)
     return 0;
 }
 
-static void finish(struct remove *r)
+static void remove_finish(struct remove *r)
 {
     uint32_t left = find_left(r);
     char *why = NULL;
@@ -67,16 +68,16 @@ static void finish(struct remove *r)
 }
 
 /* A command that was answered, by whatever word, is over. */
-static void on_ended(void *owner, enum copy_rc rc, const char *why)
+static void remove_on_ended(void *owner, enum copy_rc rc, const char *why)
 {
     struct remove *r = owner;
     if (rc == COPY_EQUAL)
-        finish(r);
+        remove_finish(r);
     else
         r->fn(r->owner, rc, why); /* may stop r */
 }
 
-static void on_end(void *owner, const struct imapc_end *e)
+static void remove_on_end(void *owner, const struct imapc_end *e)
 {
     struct remove *r = owner;
     r->outstanding--;
@@ -87,15 +88,15 @@ static void on_end(void *owner, const struct imapc_end *e)
     if (r->outstanding > 0)
         return;
     if (r->unanswered)
-        finish(r);
+        remove_finish(r);
     else
-        touch_end(r->touch, on_ended);
+        touch_end(r->touch, remove_on_ended);
 }
 
-static void on_ready(void *owner, uint64_t modseq)
+static void remove_on_ready(void *owner, uint64_t modseq)
 {
     struct remove *r = owner;
-    const struct imapc_command cmd = {.data = on_data, .end = on_end, .owner = r};
+    const struct imapc_command cmd = {.data = remove_on_data, .end = remove_on_end, .owner = r};
     struct buf set = {0}, condition = {0};
     struct uidset_place at = {0};
     touch_write_condition(&condition, modseq);
@@ -111,7 +112,7 @@ static void on_ready(void *owner, uint64_t modseq)
     buf_free(&condition);
 }
 
-static void on_failed(void *owner, enum copy_rc rc, const char *why)
+static void remove_on_failed(void *owner, enum copy_rc rc, const char *why)
 {
     struct remove *r = owner;
     r->fn(r->owner, rc, why); /* may stop r */
@@ -120,10 +121,10 @@ static void on_failed(void *owner, enum copy_rc rc, const char *why)
 static void touch_all(struct remove *r)
 {
     const struct ledger_change change = {.target_uids = &r->uids};
-    r->touch = touch_start(r->p, &change, 1, on_ready, on_failed, r);
+    r->touch = touch_start(r->p, &change, 1, remove_on_ready, remove_on_failed, r);
 }
 
-static void refuse(struct loop_task *task)
+static void remove_refuse(struct loop_task *task)
 {
     struct remove *r = CONTAINER_OF(task, struct remove, task);
     char *why = xasprintf("target UID %u has to be removed, which the target can't do without UIDPLUS",
@@ -138,7 +139,7 @@ struct remove *remove_start(struct pair *p, const struct imap_seq *uids, step_fn
     r->p = p;
     r->fn = fn;
     r->owner = owner;
-    r->task.fn = refuse;
+    r->task.fn = remove_refuse;
     imap_seq_join(&r->uids, uids);
     if (imap_caps_has(imapc_caps(p->target.imap), CAP_UIDPLUS))
         touch_all(r);

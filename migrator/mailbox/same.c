@@ -29,7 +29,7 @@ struct same {
     size_t n_copies;
 };
 
-static void stop(struct same *s)
+static void same_stop(struct same *s)
 {
     imapc_forget(s->box.imap, s);
     readback_stop(&s->reading);
@@ -42,10 +42,10 @@ static void stop(struct same *s)
     imap_seq_free(&s->sample);
 }
 
-static void end(struct same *s, enum copy_rc rc, const char *why)
+static void same_end(struct same *s, enum copy_rc rc, const char *why)
 {
     char *text = xstrdup(why);
-    stop(s);
+    same_stop(s);
     s->fn(s->owner, rc, text);
     free(text);
     free(s);
@@ -72,9 +72,9 @@ static void on_copies_read(void *owner, enum copy_rc rc, const char *why)
 {
     struct same *s = owner;
     if (rc != COPY_EQUAL)
-        end(s, rc, why);
+        same_end(s, rc, why);
     else
-        end(s, s->other || s->n_copies > 0 ? COPY_DIFFERS : COPY_EQUAL, "");
+        same_end(s, s->other || s->n_copies > 0 ? COPY_DIFFERS : COPY_EQUAL, "");
 }
 
 static void on_copies_opened(void *owner, enum copy_rc rc, const char *why)
@@ -83,11 +83,11 @@ static void on_copies_opened(void *owner, enum copy_rc rc, const char *why)
     uint32_t source, target;
     struct imap_seq uids = {0};
     if (rc != COPY_EQUAL) {
-        end(s, rc, why);
+        same_end(s, rc, why);
         return;
     }
     if (!ledger_bound(s->ledger, &source, &target) || target != s->copies.uidvalidity) {
-        end(s, COPY_DIFFERS, "");
+        same_end(s, COPY_DIFFERS, "");
         return;
     }
     for (size_t i = 0; i < s->n_copies; i++)
@@ -120,7 +120,7 @@ static void note_read(struct same *s, uint32_t uid)
     s->sample = left;
 }
 
-static void got(void *owner, const struct readback_item *item)
+static void same_got(void *owner, const struct readback_item *item)
 {
     struct same *s = owner;
     const struct ledger_row *row = ledger_find(s->ledger, item->uid);
@@ -138,18 +138,18 @@ static void got(void *owner, const struct readback_item *item)
     note_read(s, item->uid);
 }
 
-static void on_read(void *owner, enum copy_rc rc, const char *why)
+static void same_on_read(void *owner, enum copy_rc rc, const char *why)
 {
     struct same *s = owner;
     readback_stop(&s->reading);
     if (rc != COPY_EQUAL)
-        end(s, rc, why);
+        same_end(s, rc, why);
     else if (s->other || s->sample.n > 0)
-        end(s, COPY_DIFFERS, "");
+        same_end(s, COPY_DIFFERS, "");
     else if (s->n_copies > 0)
         read_copies(s);
     else
-        end(s, COPY_EQUAL, "");
+        same_end(s, COPY_EQUAL, "");
 }
 
 /* Every message of that time has a row, and there are some. */
@@ -167,17 +167,17 @@ static bool rows_fit(const struct same *s, size_t *_n)
     return n > 0;
 }
 
-static void on_opened(void *owner, enum copy_rc rc, const char *why)
+static void same_on_opened(void *owner, enum copy_rc rc, const char *why)
 {
     struct same *s = owner;
     uint32_t source, target;
     size_t n;
     if (rc != COPY_EQUAL) {
-        end(s, rc, why);
+        same_end(s, rc, why);
         return;
     }
     if (!ledger_bound(s->ledger, &source, &target) || source != s->box.uidvalidity || !rows_fit(s, &n)) {
-        end(s, COPY_DIFFERS, "");
+        same_end(s, COPY_DIFFERS, "");
         return;
     }
     struct imap_seq asked = {0};
@@ -186,11 +186,11 @@ static void on_opened(void *owner, enum copy_rc rc, const char *why)
         imap_seq_add(&s->sample, uid, uid);
         imap_seq_add(&asked, uid, uid);
     }
-    s->reading = readback_start(&s->box, &asked, got, on_read, s);
+    s->reading = readback_start(&s->box, &asked, same_got, same_on_read, s);
     imap_seq_free(&asked);
 }
 
-static enum imapc_taken on_news(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken same_on_news(void *owner, const struct imap_resp *resp, const struct imap_value *data)
 {
     struct same *s = owner;
     return selected_data(&s->box, resp, data);
@@ -208,8 +208,8 @@ struct same *same_start(struct imapc *source, const char *name, struct imapc *ta
     s->owner = owner;
     s->flags = flags_pool_new();
     selected_init(&s->box, source, s->flags, name, "source", true);
-    imapc_watch(source, NULL, on_news, NULL, s);
-    selected_open(&s->box, NULL, on_opened, s);
+    imapc_watch(source, NULL, same_on_news, NULL, s);
+    selected_open(&s->box, NULL, same_on_opened, s);
     return s;
 }
 
@@ -219,6 +219,6 @@ void same_cancel(struct same **sp)
     *sp = NULL;
     if (!s)
         return;
-    stop(s);
+    same_stop(s);
     free(s);
 }

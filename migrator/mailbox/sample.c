@@ -10,7 +10,7 @@ uint64_t sample_seed(const char *text)
 }
 
 /* splitmix64: neighbouring numbers come out far apart. */
-static uint64_t mix(uint64_t x)
+static uint64_t sample_mix(uint64_t x)
 {
     x += UINT64_C(0x9e3779b97f4a7c15);
     x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
@@ -35,7 +35,7 @@ static bool is_chosen(const struct sample *s, const struct ledger_row *rows, siz
     bool edge = i == 0 || i + 1 == n;
 
     return edge || was_resent(s, &rows[i - 1]) || was_resent(s, &rows[i]) || was_resent(s, &rows[i + 1]) ||
-           mix(s->seed ^ rows[i].source_uid) % SAMPLE_SHARE == 0;
+           sample_mix(s->seed ^ rows[i].source_uid) % SAMPLE_SHARE == 0;
 }
 
 bool sample_wants_bytes(const struct sample *s, const struct ledger_row *rows, size_t n, size_t i,

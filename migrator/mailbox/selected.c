@@ -32,8 +32,8 @@ void selected_free(struct selected *s)
     s->refused = NULL;
 }
 
-static void end(struct selected *s, enum copy_rc rc, const char *fmt, ...) PRINTF_LIKE(3, 4);
-static void end(struct selected *s, enum copy_rc rc, const char *fmt, ...)
+static void selected_end(struct selected *s, enum copy_rc rc, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static void selected_end(struct selected *s, enum copy_rc rc, const char *fmt, ...)
 {
     struct buf why = {0};
     va_list ap;
@@ -82,7 +82,7 @@ static void take_permanent(struct selected *s, struct span args)
     imap_tree_free(&tree);
 }
 
-static bool take_code(struct selected *s, struct span code)
+static bool selected_take_code(struct selected *s, struct span code)
 {
     struct span args;
     uint32_t n;
@@ -125,7 +125,7 @@ static enum imapc_taken take_fetch(struct selected *s, uint32_t seq, const struc
     return IMAPC_TAKEN;
 }
 
-static enum imapc_taken take_status(struct selected *s, const struct imap_value *data)
+static enum imapc_taken selected_take_status(struct selected *s, const struct imap_value *data)
 {
     if (!stamp_status_is_whole(data))
         return IMAPC_ODD;
@@ -173,7 +173,7 @@ static enum imapc_taken taken_if(bool mine)
     return mine ? IMAPC_TAKEN : IMAPC_NOT_MINE;
 }
 
-static enum imapc_taken take_number(struct selected *s, const struct imap_resp *resp)
+static enum imapc_taken selected_take_number(struct selected *s, const struct imap_resp *resp)
 {
     if (span_is_ci(resp->word, "EXISTS"))
         take_exists(s, resp->number);
@@ -187,29 +187,31 @@ static enum imapc_taken take_number(struct selected *s, const struct imap_resp *
 enum imapc_taken selected_data(struct selected *s, const struct imap_resp *resp, const struct imap_value *data)
 {
     if (resp->kind == RESP_STATUS)
-        return taken_if(s->phase == SELECTED_OPENING && resp->status == STATUS_OK && take_code(s, resp->code));
+        return taken_if(s->phase == SELECTED_OPENING && resp->status == STATUS_OK &&
+                        selected_take_code(s, resp->code));
     if (span_is_ci(resp->word, "FETCH"))
         return take_fetch(s, resp->number, data);
     if (span_is_ci(resp->word, "ESEARCH"))
         return take_search(s, data);
     if (span_is_ci(resp->word, "STATUS"))
-        return take_status(s, data);
-    return take_number(s, resp);
+        return selected_take_status(s, data);
+    return selected_take_number(s, resp);
 }
 
-static enum imapc_taken on_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken selected_on_data(void *owner, const struct imap_resp *resp,
+                                         const struct imap_value *data)
 {
     return selected_data(owner, resp, data);
 }
 
 /* --- listing --- */
 
-static void on_end(void *owner, const struct imapc_end *e);
+static void selected_on_end(void *owner, const struct imapc_end *e);
 
 static void send_text(struct selected *s, imapc_end_fn fn, const char *fmt, ...) PRINTF_LIKE(3, 4);
 static void send_text(struct selected *s, imapc_end_fn fn, const char *fmt, ...)
 {
-    const struct imapc_command cmd = {.data = on_data, .end = fn, .owner = s};
+    const struct imapc_command cmd = {.data = selected_on_data, .end = fn, .owner = s};
     struct buf text = {0};
     va_list ap;
     va_start(ap, fmt);
@@ -223,7 +225,7 @@ static void send_text(struct selected *s, imapc_end_fn fn, const char *fmt, ...)
 /* A command with the name of the mailbox. */
 static void send_named(struct selected *s, imapc_end_fn fn, const char *verb, const char *behind)
 {
-    const struct imapc_command cmd = {.data = on_data, .end = fn, .owner = s};
+    const struct imapc_command cmd = {.data = selected_on_data, .end = fn, .owner = s};
     struct imap_writer w;
     s->outstanding++;
     imap_writer_init(&w, imapc_literals(s->imap));
@@ -238,16 +240,16 @@ static void send_fetches(struct selected *s)
     struct buf set = {0};
     s->at = (struct uidset_place){0};
     while (uidset_next(&s->wanted, &s->at, 0, &set))
-        send_text(s, on_end, "UID FETCH %s" ITEMS, buf_str(&set));
+        send_text(s, selected_on_end, "UID FETCH %s" ITEMS, buf_str(&set));
     buf_free(&set);
 }
 
-static void list_again(struct selected *s, uint32_t seq)
+static void selected_list_again(struct selected *s, uint32_t seq)
 {
     uint32_t last = seq > 1 ? s->list.msgs[seq - 2].uid : 0;
     imap_seq_free(&s->wanted);
     imap_seq_add(&s->wanted, last == UINT32_MAX ? last : last + 1, UINT32_MAX);
-    send_text(s, on_end, "NOOP");
+    send_text(s, selected_on_end, "NOOP");
     send_fetches(s);
 }
 
@@ -262,7 +264,7 @@ static void keep_known(struct selected *s)
 }
 
 /* The list holds all that had happened when the server told these numbers. */
-static void note_seen(struct selected *s)
+static void selected_note_seen(struct selected *s)
 {
     if (s->seen.uidnext == 0) /* Courier told it behind */
         s->seen.uidnext = selected_uidnext(s);
@@ -302,14 +304,14 @@ static size_t count_unlisted(const struct mbox_list *l)
 }
 
 /* What is not told even so counts as none. */
-static void on_apart(void *owner, const struct imapc_end *e)
+static void selected_on_apart(void *owner, const struct imapc_end *e)
 {
     const struct imapc_end fine = {.rc = IMAPC_OK};
     struct selected *s = owner;
     for (size_t i = 0; s->outstanding == 1 && e->rc != IMAPC_DOWN && i < s->list.told; i++)
         if ((s->list.msgs[i].has & MBOX_UID) && !mbox_list_knows(&s->list, (uint32_t)i + 1))
             mbox_list_forgo(&s->list, (uint32_t)i + 1);
-    on_end(s, e->rc == IMAPC_DOWN ? e : &fine);
+    selected_on_end(s, e->rc == IMAPC_DOWN ? e : &fine);
 }
 
 /* Message numbers stay what they are as long as FETCH alone is under way (RFC 3501 7.4.1). */
@@ -319,10 +321,10 @@ static void ask_items(struct selected *s, uint32_t seq)
     unsigned has = m ? m->has : 0;
     for (size_t i = 0; i < COUNTOF(apart_items); i++)
         if (!(has & apart_items[i].item))
-            send_text(s, on_apart, "FETCH %" PRIu32 " (%s)", seq, apart_items[i].name);
+            send_text(s, selected_on_apart, "FETCH %" PRIu32 " (%s)", seq, apart_items[i].name);
 }
 
-static void ask_apart(struct selected *s)
+static void selected_ask_apart(struct selected *s)
 {
     size_t n = count_unlisted(&s->list);
     s->apart = true;
@@ -333,35 +335,35 @@ static void ask_apart(struct selected *s)
         return;
     if (s->wanted.n == 0)
         imap_seq_add(&s->wanted, 1, UINT32_MAX);
-    send_text(s, on_end, "NOOP");
+    send_text(s, selected_on_end, "NOOP");
     send_fetches(s);
 }
 
 /* All answers are there. */
-static void check_list(struct selected *s)
+static void selected_check_list(struct selected *s)
 {
     const char *why;
     uint32_t seq;
     keep_known(s);
     if (s->wrong) {
-        end(s, COPY_DIFFERS, "the %s contradicts itself: %s", s->side, s->wrong);
+        selected_end(s, COPY_DIFFERS, "the %s contradicts itself: %s", s->side, s->wrong);
     } else if (s->broken && !s->apart) {
-        ask_apart(s);
+        selected_ask_apart(s);
     } else if (mbox_list_check(&s->list, s->list.n, &why, &seq)) {
-        note_seen(s);
-        end(s, COPY_EQUAL, "%s", "");
+        selected_note_seen(s);
+        selected_end(s, COPY_EQUAL, "%s", "");
     } else if (may_list_again(s, seq)) {
-        list_again(s, seq);
+        selected_list_again(s, seq);
     } else if (s->refused) {
-        end(s, s->temporary ? COPY_DOWN : COPY_DIFFERS, "the %s does not list its messages: %s", s->side,
-            s->refused);
+        selected_end(s, s->temporary ? COPY_DOWN : COPY_DIFFERS, "the %s does not list its messages: %s",
+                     s->side, s->refused);
     } else {
-        end(s, COPY_DIFFERS, "the %s says %zu messages, but of message number %u: %s", s->side, s->list.n,
-            seq, why);
+        selected_end(s, COPY_DIFFERS, "the %s says %zu messages, but of message number %u: %s", s->side,
+                     s->list.n, seq, why);
     }
 }
 
-static void note_refusal(struct selected *s, const struct imapc_end *e)
+static void selected_note_refusal(struct selected *s, const struct imapc_end *e)
 {
     s->down = s->down || e->rc == IMAPC_DOWN;
     s->temporary = imapc_end_temporary(e);
@@ -369,17 +371,17 @@ static void note_refusal(struct selected *s, const struct imapc_end *e)
     s->refused = e->rc == IMAPC_OK ? NULL : imapc_end_text(e);
 }
 
-static void on_end(void *owner, const struct imapc_end *e)
+static void selected_on_end(void *owner, const struct imapc_end *e)
 {
     struct selected *s = owner;
     if (e->rc != IMAPC_OK)
-        note_refusal(s, e);
+        selected_note_refusal(s, e);
     if (--s->outstanding > 0)
         return;
     if (s->down)
-        end(s, COPY_DOWN, "%s: %s", s->side, imapc_error(s->imap));
+        selected_end(s, COPY_DOWN, "%s: %s", s->side, imapc_error(s->imap));
     else
-        check_list(s);
+        selected_check_list(s);
 }
 
 /* --- opening --- */
@@ -392,7 +394,7 @@ static bool has_cap(const struct selected *s, enum imap_cap cap)
 /* Courier shows numbers at EXAMINE that it does not keep: another UIDVALIDITY at each one as long as nobody
  * has SELECTed the mailbox, and for new mail UIDs that another message may have a moment later. What gives it
  * away is that it says no UIDNEXT there. */
-static bool examines(const struct selected *s)
+static bool selected_examines(const struct selected *s)
 {
     return s->examine && !imapc_needs_select(s->imap);
 }
@@ -402,12 +404,13 @@ static void end_refused(struct selected *s)
 {
     s->vanished = !s->down && !s->temporary;
     if (s->down)
-        end(s, COPY_DOWN, "%s: %s", s->side, imapc_error(s->imap));
+        selected_end(s, COPY_DOWN, "%s: %s", s->side, imapc_error(s->imap));
     else
-        end(s, s->temporary ? COPY_DOWN : COPY_DIFFERS, "the %s does not open it: %s", s->side, s->refused);
+        selected_end(s, s->temporary ? COPY_DOWN : COPY_DIFFERS, "the %s does not open it: %s", s->side,
+                     s->refused);
 }
 
-static const char *find_fault(const struct selected *s)
+static const char *selected_find_fault(const struct selected *s)
 {
     if (s->uidvalidity == 0)
         return "has no UIDVALIDITY";
@@ -418,16 +421,16 @@ static const char *find_fault(const struct selected *s)
     return s->wrong;
 }
 
-static void send_open(struct selected *s);
+static void selected_send_open(struct selected *s);
 
 /* Opening failed; this is the last answer to it. */
 static void end_unopened(struct selected *s)
 {
-    const char *fault = find_fault(s);
+    const char *fault = selected_find_fault(s);
     if (s->refused || s->down)
         end_refused(s);
     else
-        end(s, COPY_DIFFERS, "the %s %s", s->side, fault ? fault : "could not be opened");
+        selected_end(s, COPY_DIFFERS, "the %s %s", s->side, fault ? fault : "could not be opened");
 }
 
 /* Of the commands that list; they were sent before it was known whether there is anything to list. */
@@ -440,14 +443,14 @@ static void on_first_list(void *owner, const struct imapc_end *e)
         if (--s->outstanding > 0)
             return;
         if (s->reopen)
-            send_open(s); /* where the connection broke meanwhile, its end says so */
+            selected_send_open(s); /* where the connection broke meanwhile, its end says so */
         else
             end_unopened(s);
     } else if (refused && (s->base || s->list.n == 0)) {
         s->base = NULL; /* then all is listed; and some servers refuse to list an empty mailbox */
-        on_end(s, &fine);
+        selected_on_end(s, &fine);
     } else {
-        on_end(s, e);
+        selected_on_end(s, e);
     }
 }
 
@@ -463,7 +466,7 @@ static void on_searched(void *owner, const struct imapc_end *e)
 }
 
 /* Is what was known then any use now? Numbers that only rise are not below what they were. */
-static bool fits(const struct selected *s, const struct selected_base *b)
+static bool selected_fits(const struct selected *s, const struct selected_base *b)
 {
     return s->uidvalidity == b->was.uidvalidity && (s->uidnext == 0 || s->uidnext >= b->was.uidnext) &&
            (!b->changes || s->modseq >= b->was.modseq);
@@ -476,31 +479,31 @@ static void on_limit(void *owner, const struct imapc_end *e)
     on_first_list(owner, e->rc == IMAPC_DOWN ? e : &fine);
 }
 
-static void on_opened(void *owner, const struct imapc_end *e)
+static void selected_on_opened(void *owner, const struct imapc_end *e)
 {
     struct selected *s = owner;
     s->outstanding--;
     s->read_only = !s->examine && imap_code_is(e->code, "READ-ONLY", NULL);
     if (e->rc != IMAPC_OK)
-        note_refusal(s, e);
-    if (e->rc == IMAPC_OK && examines(s) && s->uidnext == 0) {
+        selected_note_refusal(s, e);
+    if (e->rc == IMAPC_OK && selected_examines(s) && s->uidnext == 0) {
         imapc_note_needs_select(s->imap);
         s->reopen = true;
         return;
     }
-    if (e->rc != IMAPC_OK || find_fault(s))
+    if (e->rc != IMAPC_OK || selected_find_fault(s))
         return; /* the end comes with that of the listing, which was sent already */
     s->phase = SELECTED_LISTING;
     if (!has_cap(s, CAP_CONDSTORE))
         s->modseq = 0;
     s->seen = (struct stamp_side){s->uidvalidity, s->uidnext, (uint32_t)s->list.n, s->modseq};
-    if (s->base && !fits(s, s->base))
+    if (s->base && !selected_fits(s, s->base))
         s->base = NULL;
     if (s->uidnext == 0) /* Courier */
-        send_named(s, on_end, "STATUS", " (UIDNEXT)");
+        send_named(s, selected_on_end, "STATUS", " (UIDNEXT)");
 }
 
-static void begin(struct selected *s, step_fn fn, void *owner)
+static void selected_begin(struct selected *s, step_fn fn, void *owner)
 {
     s->fn = fn;
     s->owner = owner;
@@ -525,7 +528,7 @@ static void send_searches(struct selected *s, uint32_t uidnext)
         send_text(s, on_searched, "UID SEARCH RETURN (ALL) UID %" PRIu32 ":*", first);
 }
 
-static void send_listing(struct selected *s)
+static void selected_send_listing(struct selected *s)
 {
     const struct selected_base *b = s->base;
     if (!b) {
@@ -542,7 +545,7 @@ static void send_listing(struct selected *s)
     }
 }
 
-static void send_open(struct selected *s)
+static void selected_send_open(struct selected *s)
 {
     s->phase = SELECTED_OPENING;
     s->wrong = NULL;
@@ -555,19 +558,19 @@ static void send_open(struct selected *s)
     s->limited = false;
     if (!s->examine && has_cap(s, CAP_APPENDLIMIT) && imapc_caps(s->imap)->appendlimit == 0)
         send_named(s, on_limit, "STATUS", " (APPENDLIMIT)");
-    send_named(s, on_opened, examines(s) ? "EXAMINE" : "SELECT",
+    send_named(s, selected_on_opened, selected_examines(s) ? "EXAMINE" : "SELECT",
                has_cap(s, CAP_CONDSTORE) ? " (CONDSTORE)" : "");
-    send_listing(s);
+    selected_send_listing(s);
 }
 
 void selected_open(struct selected *s, const struct selected_base *base, step_fn fn, void *owner)
 {
-    begin(s, fn, owner);
+    selected_begin(s, fn, owner);
     s->base = base;
-    send_open(s);
+    selected_send_open(s);
 }
 
-static void want(struct selected *s, const struct imap_seq *uids)
+static void selected_want(struct selected *s, const struct imap_seq *uids)
 {
     s->phase = SELECTED_LISTING;
     imap_seq_free(&s->wanted);
@@ -576,9 +579,9 @@ static void want(struct selected *s, const struct imap_seq *uids)
 
 void selected_refresh(struct selected *s, const struct imap_seq *uids, step_fn fn, void *owner)
 {
-    begin(s, fn, owner);
-    want(s, uids);
-    send_text(s, on_end, "NOOP");
+    selected_begin(s, fn, owner);
+    selected_want(s, uids);
+    send_text(s, selected_on_end, "NOOP");
     send_fetches(s);
 }
 
@@ -591,7 +594,7 @@ static void on_numbers(void *owner, const struct imapc_end *e)
     struct selected *s = owner;
     if (e->rc != IMAPC_OK)
         s->told.modseq = 0;
-    on_end(s, e->rc == IMAPC_DOWN ? e : &fine);
+    selected_on_end(s, e->rc == IMAPC_DOWN ? e : &fine);
 }
 
 /* NOOP comes first: what STATUS says of the mailbox that is selected may be as old as the last command (Dovecot). */
@@ -599,14 +602,14 @@ void selected_catch_up(struct selected *s, uint32_t first_new, step_fn fn, void 
 {
     struct imap_seq uids = {0};
     bool old = s->list.listed > 0 && (first_new == 0 || s->list.msgs[0].uid < first_new);
-    begin(s, fn, owner);
+    selected_begin(s, fn, owner);
     if (first_new > 0)
         imap_seq_add(&uids, first_new, UINT32_MAX);
-    want(s, &uids);
+    selected_want(s, &uids);
     imap_seq_free(&uids);
     s->told = (struct stamp_side){0};
     s->catching_up = true;
-    send_text(s, on_end, "NOOP");
+    send_text(s, selected_on_end, "NOOP");
     if (s->seen.modseq > 0)
         send_named(s, on_numbers, "STATUS", " (MESSAGES UIDNEXT UIDVALIDITY HIGHESTMODSEQ)");
     if (s->seen.modseq > 0 && old && first_new > 1)

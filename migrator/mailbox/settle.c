@@ -57,7 +57,7 @@ void settle_stop(struct settle **sp)
     free(s);
 }
 
-static void note(struct settle *s, enum copy_rc rc, const char *why)
+static void settle_note(struct settle *s, enum copy_rc rc, const char *why)
 {
     if (rc == COPY_EQUAL || s->rc != COPY_EQUAL)
         return;
@@ -65,7 +65,7 @@ static void note(struct settle *s, enum copy_rc rc, const char *why)
     s->why = xstrdup(why);
 }
 
-static void end(struct settle *s)
+static void settle_end(struct settle *s)
 {
     s->fn(s->owner, s->rc, s->why ? s->why : ""); /* may stop s */
 }
@@ -100,19 +100,19 @@ static void keys_free(struct keys *k)
     free(k->instants);
 }
 
-static bool keys_have(const struct keys *k, const struct mbox_msg *m)
+static bool settle_keys_have(const struct keys *k, const struct mbox_msg *m)
 {
     return bsearch(&m->size, k->sizes, k->n, sizeof *k->sizes, mbox_compare_sizes) ||
            bsearch(&m->instant, k->instants, k->n, sizeof *k->instants, mbox_compare_instants);
 }
 
 /* Adds to *out those of the set that could be one of the others. */
-static void choose(const struct mbox_list *l, const struct imap_seq *set, const struct mbox_list *other,
-                   const struct imap_seq *others, struct imap_seq *out)
+static void settle_choose(const struct mbox_list *l, const struct imap_seq *set,
+                          const struct mbox_list *other, const struct imap_seq *others, struct imap_seq *out)
 {
     struct keys keys = keys_of(other, others);
     for (size_t i = 0; i < l->listed; i++)
-        if (imap_seq_has(set, l->msgs[i].uid) && keys_have(&keys, &l->msgs[i]))
+        if (imap_seq_has(set, l->msgs[i].uid) && settle_keys_have(&keys, &l->msgs[i]))
             imap_seq_add(out, l->msgs[i].uid, l->msgs[i].uid);
     keys_free(&keys);
 }
@@ -182,8 +182,8 @@ static void choose_both(struct settle *s)
     uids = pair_missing(p, &n);
     missing = uidset_of(uids, n);
     if (unknown.n > 0 && missing.n > 0) {
-        choose(d.source, &missing, d.target, &unknown, &s->sources);
-        choose(d.target, &unknown, d.source, &missing, &s->targets);
+        settle_choose(d.source, &missing, d.target, &unknown, &s->sources);
+        settle_choose(d.target, &unknown, d.source, &missing, &s->targets);
         ledger_doubtful(p->ledger, &doubtful);
         add_listed(&s->sources, &doubtful, d.source, 0);
         if (s->in_doubt)
@@ -198,39 +198,39 @@ static void choose_both(struct settle *s)
 
 /* --- the steps --- */
 
-static void go_on(struct settle *s);
+static void settle_go_on(struct settle *s);
 
-static void on_ledger(void *owner, enum route_rc rc)
+static void settle_on_ledger(void *owner, enum route_rc rc)
 {
     struct settle *s = owner;
     if (rc != ROUTE_OK)
-        note(s, rc == ROUTE_LOST ? COPY_LOST : COPY_DOWN, ledger_error(s->p->ledger));
+        settle_note(s, rc == ROUTE_LOST ? COPY_LOST : COPY_DOWN, ledger_error(s->p->ledger));
     s->outstanding--;
-    go_on(s);
+    settle_go_on(s);
 }
 
-static void write_some(struct settle *s)
+static void settle_write_some(struct settle *s)
 {
     while (s->rc == COPY_EQUAL && s->written < s->n_rows && s->outstanding < ENTRIES_AHEAD) {
         size_t left = s->n_rows - s->written, n = left < ROWS_PER_ENTRY ? left : ROWS_PER_ENTRY;
         s->outstanding++;
-        ledger_done(s->p->ledger, s->rows + s->written, n, on_ledger, s);
+        ledger_done(s->p->ledger, s->rows + s->written, n, settle_on_ledger, s);
         s->written += n;
     }
 }
 
 /* Behind the last row: what was in doubt and has no row by now has not arrived. */
-static void go_on(struct settle *s)
+static void settle_go_on(struct settle *s)
 {
-    write_some(s);
+    settle_write_some(s);
     if (s->outstanding > 0)
         return;
     if (s->rc == COPY_EQUAL && s->in_doubt && !s->settled) {
         s->settled = true;
         s->outstanding++;
-        ledger_settled(s->p->ledger, imapc_timeout_ms(s->p->target.imap), on_ledger, s);
+        ledger_settled(s->p->ledger, imapc_timeout_ms(s->p->target.imap), settle_on_ledger, s);
     } else {
-        end(s);
+        settle_end(s);
     }
 }
 
@@ -260,7 +260,7 @@ static bool all_came(struct settle *s, const struct selected *side, const struct
         if (!imap_seq_has(asked, uid) || has_item(came, uid))
             continue;
         char *why = xasprintf("%s UID %u can't be read", side->side, uid);
-        note(s, COPY_DIFFERS, why);
+        settle_note(s, COPY_DIFFERS, why);
         free(why);
         return false;
     }
@@ -294,17 +294,17 @@ static void both_read(struct settle *s)
 {
     if (s->rc != COPY_EQUAL || !all_came(s, &s->p->source, &s->sources, &s->source_items) ||
         !all_came(s, &s->p->target, &s->targets, &s->target_items)) {
-        end(s);
+        settle_end(s);
         return;
     }
     add_lost(s);
     match_rows(s);
-    go_on(s);
+    settle_go_on(s);
 }
 
-static void on_read(struct settle *s, enum copy_rc rc, const char *why)
+static void settle_on_read(struct settle *s, enum copy_rc rc, const char *why)
 {
-    note(s, rc, why);
+    settle_note(s, rc, why);
     if (--s->outstanding == 0)
         both_read(s);
 }
@@ -313,38 +313,38 @@ static void on_source_read(void *owner, enum copy_rc rc, const char *why)
 {
     struct settle *s = owner;
     readback_stop(&s->reading_source);
-    on_read(s, rc, why);
+    settle_on_read(s, rc, why);
 }
 
 static void on_target_read(void *owner, enum copy_rc rc, const char *why)
 {
     struct settle *s = owner;
     readback_stop(&s->reading_target);
-    on_read(s, rc, why);
+    settle_on_read(s, rc, why);
 }
 
-static void add_item(struct items *to, const struct imap_seq *asked, const struct readback_item *item)
+static void settle_add_item(struct items *to, const struct imap_seq *asked, const struct readback_item *item)
 {
     if (to->n < to->max && imap_seq_has(asked, item->uid))
         put_item(to, item);
 }
 
-static void got_source(void *owner, const struct readback_item *item)
+static void settle_got_source(void *owner, const struct readback_item *item)
 {
     struct settle *s = owner;
-    add_item(&s->source_items, &s->sources, item);
+    settle_add_item(&s->source_items, &s->sources, item);
 }
 
-static void got_target(void *owner, const struct readback_item *item)
+static void settle_got_target(void *owner, const struct readback_item *item)
 {
     struct settle *s = owner;
-    add_item(&s->target_items, &s->targets, item);
+    settle_add_item(&s->target_items, &s->targets, item);
 }
 
 /* Nothing has to be read. */
-static void on_task(struct loop_task *task)
+static void settle_on_task(struct loop_task *task)
 {
-    go_on(CONTAINER_OF(task, struct settle, task));
+    settle_go_on(CONTAINER_OF(task, struct settle, task));
 }
 
 struct settle *settle_start(struct pair *p, step_fn fn, void *owner)
@@ -354,7 +354,7 @@ struct settle *settle_start(struct pair *p, step_fn fn, void *owner)
     s->fn = fn;
     s->owner = owner;
     s->rc = COPY_EQUAL;
-    s->task.fn = on_task;
+    s->task.fn = settle_on_task;
     choose_both(s);
     if (s->targets.n == 0) {
         loop_defer(p->loop, &s->task);
@@ -364,9 +364,9 @@ struct settle *settle_start(struct pair *p, step_fn fn, void *owner)
     s->target_items.max = imap_seq_count(&s->targets);
     if (s->sources.n > 0) {
         s->outstanding++;
-        s->reading_source = readback_start(&p->source, &s->sources, got_source, on_source_read, s);
+        s->reading_source = readback_start(&p->source, &s->sources, settle_got_source, on_source_read, s);
     }
     s->outstanding++;
-    s->reading_target = readback_start(&p->target, &s->targets, got_target, on_target_read, s);
+    s->reading_target = readback_start(&p->target, &s->targets, settle_got_target, on_target_read, s);
     return s;
 }

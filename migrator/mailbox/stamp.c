@@ -4,7 +4,7 @@
 
 #include "stamp.h"
 
-static bool is_asked(const struct imap_value *name)
+static bool stamp_is_asked(const struct imap_value *name)
 {
     return imap_value_is(name, "MESSAGES") || imap_value_is(name, "UIDNEXT") || imap_value_is(name, "UIDVALIDITY");
 }
@@ -14,7 +14,7 @@ static bool is_number(const struct imap_value *name, const struct imap_value *v)
     uint32_t small;
     uint64_t any;
 
-    if (is_asked(name))
+    if (stamp_is_asked(name))
         return imap_value_u32(v, &small);
     return imap_value_u64(v, &any) || imap_value_is_nil(v) || v->kind == IMAP_LIST;
 }
@@ -60,7 +60,7 @@ bool stamp_same(const struct stamp *a, const struct stamp *b)
     return !a->equal || (alike(&a->source, &b->source) && alike(&a->target, &b->target) && a->bytes == b->bytes);
 }
 
-static uint64_t mix(uint64_t sum, const char *text)
+static uint64_t stamp_mix(uint64_t sum, const char *text)
 {
     for (const uint8_t *p = (const uint8_t *)text;; p++) { /* FNV-1a, with the NUL */
         sum = (sum ^ *p) * UINT64_C(1099511628211);
@@ -71,12 +71,12 @@ static uint64_t mix(uint64_t sum, const char *text)
 
 uint64_t stamp_terms(const char *source, const char *target)
 {
-    return mix(mix(UINT64_C(14695981039346656037), source), target);
+    return stamp_mix(stamp_mix(UINT64_C(14695981039346656037), source), target);
 }
 
 uint64_t stamp_terms_and(uint64_t terms, const char *more)
 {
-    return mix(terms, more);
+    return stamp_mix(terms, more);
 }
 
 static void encode_side(struct buf *out, const struct stamp_side *s)
@@ -98,7 +98,7 @@ void stamp_encode(struct buf *out, const struct stamp *s)
 }
 
 /* Eats what must stand there. */
-static bool take_text(struct span *in, const char *text)
+static bool stamp_take_text(struct span *in, const char *text)
 {
     size_t n = strlen(text);
 
@@ -109,7 +109,7 @@ static bool take_text(struct span *in, const char *text)
 }
 
 /* Eats the digits that stand there. */
-static bool take_number(struct span *in, uint64_t max, uint64_t *_r)
+static bool stamp_take_number(struct span *in, uint64_t max, uint64_t *_r)
 {
     size_t n = 0;
 
@@ -125,10 +125,10 @@ static bool take_side(struct span *in, struct stamp_side *s)
 {
     uint64_t uidvalidity, uidnext, messages;
 
-    if (!take_number(in, UINT32_MAX, &uidvalidity) || !take_text(in, ",") ||
-        !take_number(in, UINT32_MAX, &uidnext) || !take_text(in, ",") ||
-        !take_number(in, UINT32_MAX, &messages) || !take_text(in, ",") ||
-        !take_number(in, UINT64_MAX, &s->modseq))
+    if (!stamp_take_number(in, UINT32_MAX, &uidvalidity) || !stamp_take_text(in, ",") ||
+        !stamp_take_number(in, UINT32_MAX, &uidnext) || !stamp_take_text(in, ",") ||
+        !stamp_take_number(in, UINT32_MAX, &messages) || !stamp_take_text(in, ",") ||
+        !stamp_take_number(in, UINT64_MAX, &s->modseq))
         return false;
     s->uidvalidity = (uint32_t)uidvalidity;
     s->uidnext = (uint32_t)uidnext;
@@ -140,17 +140,18 @@ bool stamp_decode(struct span text, struct stamp *_r)
 {
     struct stamp s = {0};
 
-    if (!take_text(&text, "1 terms=") || !take_number(&text, UINT64_MAX, &s.terms))
+    if (!stamp_take_text(&text, "1 terms=") || !stamp_take_number(&text, UINT64_MAX, &s.terms))
         return false;
-    if (take_text(&text, " made=1"))
+    if (stamp_take_text(&text, " made=1"))
         s.made = true;
-    else if (!take_text(&text, " made=0"))
+    else if (!stamp_take_text(&text, " made=0"))
         return false;
     if (text.len > 0) {
         s.equal = true;
-        if (!take_text(&text, " equal=") || !take_side(&text, &s.source) || !take_text(&text, ";") ||
-            !take_side(&text, &s.target) || !take_text(&text, " bytes=") ||
-            !take_number(&text, UINT64_MAX, &s.bytes) || text.len > 0)
+        if (!stamp_take_text(&text, " equal=") || !take_side(&text, &s.source) ||
+            !stamp_take_text(&text, ";") || !take_side(&text, &s.target) ||
+            !stamp_take_text(&text, " bytes=") || !stamp_take_number(&text, UINT64_MAX, &s.bytes) ||
+            text.len > 0)
             return false;
     }
     *_r = s;

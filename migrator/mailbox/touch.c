@@ -30,7 +30,7 @@ void touch_stop(struct touch_run **tp)
     free(t);
 }
 
-static void note(struct touch_run *t, enum copy_rc rc, const char *why)
+static void touch_note(struct touch_run *t, enum copy_rc rc, const char *why)
 {
     if (t->rc != COPY_EQUAL)
         return;
@@ -41,11 +41,11 @@ static void note(struct touch_run *t, enum copy_rc rc, const char *why)
 static void note_ledger(struct touch_run *t, enum route_rc rc)
 {
     if (rc != ROUTE_OK)
-        note(t, rc == ROUTE_LOST ? COPY_LOST : COPY_DOWN, ledger_error(t->p->ledger));
+        touch_note(t, rc == ROUTE_LOST ? COPY_LOST : COPY_DOWN, ledger_error(t->p->ledger));
 }
 
 /* Intent and MODSEQs are asked for at once. */
-static void arrived(struct touch_run *t)
+static void touch_arrived(struct touch_run *t)
 {
     if (--t->outstanding > 0)
         return;
@@ -55,15 +55,16 @@ static void arrived(struct touch_run *t)
         t->failed(t->owner, t->rc, t->why); /* may stop t */
 }
 
-static void on_intent(void *owner, enum route_rc rc)
+static void touch_on_intent(void *owner, enum route_rc rc)
 {
     struct touch_run *t = owner;
     note_ledger(t, rc);
-    arrived(t);
+    touch_arrived(t);
 }
 
 /* MODSEQ (17) */
-static enum imapc_taken on_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken touch_on_data(void *owner, const struct imap_resp *resp,
+                                      const struct imap_value *data)
 {
     struct touch_run *t = owner;
     const struct imap_value *list = span_is_ci(resp->word, "FETCH") ? imap_value_get(data, "MODSEQ") : NULL;
@@ -78,13 +79,13 @@ static void on_modseqs(void *owner, const struct imapc_end *e)
 {
     struct touch_run *t = owner;
     if (e->rc == IMAPC_DOWN)
-        note(t, COPY_DOWN, imapc_error(t->p->target.imap));
-    arrived(t);
+        touch_note(t, COPY_DOWN, imapc_error(t->p->target.imap));
+    touch_arrived(t);
 }
 
 static void ask_modseqs(struct touch_run *t, const struct imap_seq *uids)
 {
-    const struct imapc_command cmd = {.data = on_data, .end = on_modseqs, .owner = t};
+    const struct imapc_command cmd = {.data = touch_on_data, .end = on_modseqs, .owner = t};
     struct uidset_place at = {0};
     struct buf set = {0};
     while (uidset_next(uids, &at, 0, &set)) {
@@ -103,13 +104,13 @@ struct touch_run *touch_start(struct pair *p, const struct ledger_change *change
     t->failed = failed;
     t->owner = owner;
     t->outstanding = 1;
-    t->number = ledger_touch(p->ledger, changes, n, imapc_timeout_ms(p->target.imap), on_intent, t);
+    t->number = ledger_touch(p->ledger, changes, n, imapc_timeout_ms(p->target.imap), touch_on_intent, t);
     for (size_t i = 0; p->target.seen.modseq > 0 && i < n; i++)
         ask_modseqs(t, changes[i].target_uids);
     return t;
 }
 
-static void on_answered(void *owner, enum route_rc rc)
+static void touch_on_answered(void *owner, enum route_rc rc)
 {
     struct touch_run *t = owner;
     note_ledger(t, rc);
@@ -119,7 +120,7 @@ static void on_answered(void *owner, enum route_rc rc)
 void touch_end(struct touch_run *t, step_fn fn)
 {
     t->ended = fn;
-    ledger_touched(t->p->ledger, t->number, on_answered, t);
+    ledger_touched(t->p->ledger, t->number, touch_on_answered, t);
 }
 
 void touch_write_condition(struct buf *out, uint64_t modseq)

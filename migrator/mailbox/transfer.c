@@ -86,7 +86,7 @@ struct transfer {
     struct outbox *outbox;
 };
 
-static void step_soon(struct transfer *t)
+static void transfer_step_soon(struct transfer *t)
 {
     loop_defer(t->p->loop, &t->task);
 }
@@ -136,14 +136,14 @@ void transfer_stop(struct transfer **tp)
     free(t);
 }
 
-static void finish(struct transfer *t, enum copy_rc rc, const char *why)
+static void transfer_finish(struct transfer *t, enum copy_rc rc, const char *why)
 {
     if (t->over)
         return;
     t->over = true;
     t->rc = rc;
     t->why = xstrdup(why);
-    step_soon(t);
+    transfer_step_soon(t);
 }
 
 uint32_t transfer_first(const struct transfer *t)
@@ -152,7 +152,7 @@ uint32_t transfer_first(const struct transfer *t)
 }
 
 /* The message will not go, which is named; the rest does. */
-static void skip(struct transfer *t, enum finding_kind kind, uint32_t uid, const char *why)
+static void transfer_skip(struct transfer *t, enum finding_kind kind, uint32_t uid, const char *why)
 {
     imap_seq_add(&t->left, uid, uid);
     imap_seq_add(&t->skipped, uid, uid);
@@ -168,7 +168,7 @@ struct ruled {
     uint32_t flags;
 };
 
-static bool has_flag(const struct leave_out_message *m, const char *flag)
+static bool transfer_has_flag(const struct leave_out_message *m, const char *flag)
 {
     const struct ruled *r = CONTAINER_OF(m, const struct ruled, seen);
     return flags_has(r->pool, r->flags, flag);
@@ -177,10 +177,12 @@ static bool has_flag(const struct leave_out_message *m, const char *flag)
 /* The rule of the site that leaves it out; NULL: none. */
 static const char *rule_of(const struct pair *p, const struct mbox_msg *m)
 {
-    struct ruled r = {
-        .seen = {.size = m->size, .instant = m->instant, .dated = !m->date_bad, .has_flag = has_flag},
-        .pool = p->flags,
-        .flags = m->flags};
+    struct ruled r = {.seen = {.size = m->size,
+                               .instant = m->instant,
+                               .dated = !m->date_bad,
+                               .has_flag = transfer_has_flag},
+                      .pool = p->flags,
+                      .flags = m->flags};
     unsigned rule = leave_out_means(p->leave_out, p->leave_out_rules, &r.seen, p->began_s);
     return rule ? leave_out_rule(p->leave_out, rule) : NULL;
 }
@@ -226,21 +228,21 @@ static void stop_refused(struct transfer *t)
 }
 
 /* The target does not take it. */
-static void refuse(struct transfer *t, uint32_t uid, const char *fmt, ...) PRINTF_LIKE(3, 4);
-static void refuse(struct transfer *t, uint32_t uid, const char *fmt, ...)
+static void transfer_refuse(struct transfer *t, uint32_t uid, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static void transfer_refuse(struct transfer *t, uint32_t uid, const char *fmt, ...)
 {
     struct buf why = {0};
     va_list ap;
     va_start(ap, fmt);
     buf_vprintf(&why, fmt, ap);
     va_end(ap);
-    skip(t, FINDING_REFUSED, uid, buf_str(&why));
+    transfer_skip(t, FINDING_REFUSED, uid, buf_str(&why));
     buf_free(&why);
     if (++t->refused == REFUSED_MAX)
         stop_refused(t);
 }
 
-static uint32_t size_of(const struct transfer *t, uint32_t uid)
+static uint32_t transfer_size_of(const struct transfer *t, uint32_t uid)
 {
     const struct mbox_msg *m = mbox_list_find(&t->p->source.list, uid);
     return m ? m->size : 0;
@@ -251,8 +253,9 @@ static void leave_larger(struct transfer *t)
 {
     const struct limited *x = &t->limits.smallest;
     for (size_t i = 0; i < t->n_plan && !t->stop; i++)
-        refuse(t, t->plan[i], "not tried, since it is no smaller than UID %u, which the target refuses: %s", x->uid,
-               x->text);
+        transfer_refuse(t, t->plan[i],
+                        "not tried, since it is no smaller than UID %u, which the target refuses: %s", x->uid,
+                        x->text);
     t->n_plan = 0;
 }
 
@@ -271,9 +274,9 @@ static void plan_smallest(struct transfer *t)
     if (!t->smallest_first || t->n_plan == 0)
         return;
     for (size_t i = 1; i < t->n_plan; i++)
-        if (size_of(t, t->plan[i]) < size_of(t, t->plan[best]))
+        if (transfer_size_of(t, t->plan[i]) < transfer_size_of(t, t->plan[best]))
             best = i;
-    if (size_of(t, t->plan[best]) >= t->limits.smallest.size) {
+    if (transfer_size_of(t, t->plan[best]) >= t->limits.smallest.size) {
         leave_larger(t);
     } else {
         t->plan[0] = t->plan[best];
@@ -281,7 +284,7 @@ static void plan_smallest(struct transfer *t)
     }
 }
 
-static void make_plan(struct transfer *t)
+static void transfer_make_plan(struct transfer *t)
 {
     struct delta d = {.source = &t->p->source.list, .target = &t->p->target.list};
     size_t n, kept = 0;
@@ -332,18 +335,21 @@ static struct batch *add_batch(struct transfer *t, size_t *messages, uint64_t *b
     return b;
 }
 
-static void body_begin(void *owner, uint32_t seq, uint32_t uid, uint64_t size);
-static void body_piece(void *owner, struct span bytes);
-static void body_end(void *owner);
-static enum imapc_taken on_fetch_data(void *owner, const struct imap_resp *resp, const struct imap_value *data);
-static void on_fetched(void *owner, const struct imapc_end *e);
-static void on_intent(void *owner, enum route_rc rc);
+static void transfer_body_begin(void *owner, uint32_t seq, uint32_t uid, uint64_t size);
+static void transfer_body_piece(void *owner, struct span bytes);
+static void transfer_body_end(void *owner);
+static enum imapc_taken transfer_on_fetch_data(void *owner, const struct imap_resp *resp,
+                                               const struct imap_value *data);
+static void transfer_on_fetched(void *owner, const struct imapc_end *e);
+static void transfer_on_intent(void *owner, enum route_rc rc);
 
 static void send_fetch(struct transfer *t, const struct imap_seq *uids, uint32_t last_uid)
 {
-    static const struct imapc_body_fns body = {.begin = body_begin, .piece = body_piece, .end = body_end};
+    static const struct imapc_body_fns body = {
+        .begin = transfer_body_begin, .piece = transfer_body_piece, .end = transfer_body_end};
     struct window *w = xcalloc(1, sizeof *w);
-    const struct imapc_command cmd = {.data = on_fetch_data, .body = &body, .end = on_fetched, .owner = w};
+    const struct imapc_command cmd = {
+        .data = transfer_on_fetch_data, .body = &body, .end = transfer_on_fetched, .owner = w};
     struct buf text = {0};
     w->t = t;
     w->last_uid = last_uid;
@@ -391,11 +397,11 @@ static void send_intents(struct transfer *t)
             continue;
         b->intent_sent = true;
         t->intents++;
-        ledger_intent(t->p->ledger, outbox_uidnext(t->outbox), b->uids, b->n, on_intent, b);
+        ledger_intent(t->p->ledger, outbox_uidnext(t->outbox), b->uids, b->n, transfer_on_intent, b);
     }
 }
 
-static void fill(struct transfer *t)
+static void transfer_fill(struct transfer *t)
 {
     if (t->planned < t->n_plan && (TAILQ_EMPTY(&t->windows) || (t->last_began && !be_careful(t))))
         add_window(t);
@@ -405,7 +411,7 @@ static void fill(struct transfer *t)
 /* --- bodies on their way out --- */
 
 /* The batch whose turn it is; NULL: nothing is due. */
-static struct batch *current(const struct transfer *t)
+static struct batch *transfer_current(const struct transfer *t)
 {
     struct batch *b;
     TAILQ_FOREACH(b, &t->batches, link)
@@ -438,7 +444,7 @@ static bool may_begin(const struct transfer *t, const struct batch *b)
 /* Something that a held body may have waited for has happened. */
 static void try_held(struct transfer *t)
 {
-    struct batch *b = current(t);
+    struct batch *b = transfer_current(t);
     bool run = t->state == RUN && !t->over && b;
     if (!t->body.held || (run && !may_begin(t, b)))
         return;
@@ -457,7 +463,7 @@ void transfer_drained(struct transfer *t)
 
 /* --- trouble --- */
 
-static void drain(struct transfer *t)
+static void transfer_drain(struct transfer *t)
 {
     if (t->over || t->state != RUN)
         return;
@@ -465,11 +471,11 @@ static void drain(struct transfer *t)
     if (!t->body.goes)
         outbox_close(t->outbox); /* else it is closed behind the body that is under way */
     try_held(t);
-    step_soon(t);
+    transfer_step_soon(t);
 }
 
 /* The source did not give this message when it was its turn. */
-static void suspect(struct transfer *t, uint32_t uid, const char *why)
+static void transfer_suspect(struct transfer *t, uint32_t uid, const char *why)
 {
     if (t->over || t->state != RUN)
         return;
@@ -478,24 +484,25 @@ static void suspect(struct transfer *t, uint32_t uid, const char *why)
     t->careful_until = uid;
     t->careful_max = 1;
     if (t->suspected >= TRIES)
-        skip(t, t->body.uid == uid && t->body.size == 0 ? FINDING_EMPTY : FINDING_UNREADABLE, uid, why);
+        transfer_skip(t, t->body.uid == uid && t->body.size == 0 ? FINDING_EMPTY : FINDING_UNREADABLE, uid,
+                      why);
     LOG(INFO, "message_missed", LOG_S("mailbox", t->p->source.name), LOG_U("uid", uid), LOG_S("why", why));
-    drain(t);
+    transfer_drain(t);
 }
 
 /* What went out under this UID may be another message's: the APPEND must not end, and breaks its connection when we are
  * stopped. Nothing may follow it, neither bytes nor an end. */
-static void mistaken(struct transfer *t, const char *why)
+static void transfer_mistaken(struct transfer *t, const char *why)
 {
     pair_name(t->p, FINDING_UNREADABLE, t->body.uid, "%s", why);
     char *text = xasprintf("UID %u: %s", t->body.uid, why);
-    finish(t, COPY_DIFFERS, text);
+    transfer_finish(t, COPY_DIFFERS, text);
     free(text);
 }
 
 /* --- bodies as they come --- */
 
-static bool is_due(const struct transfer *t, uint32_t uid)
+static bool transfer_is_due(const struct transfer *t, uint32_t uid)
 {
     const struct batch *b;
     TAILQ_FOREACH(b, &t->batches, link)
@@ -506,7 +513,7 @@ static bool is_due(const struct transfer *t, uint32_t uid)
 }
 
 /* Why the body that begins, though it is due, can't go out; NULL: it can. */
-static const char *find_fault(const struct transfer *t)
+static const char *transfer_find_fault(const struct transfer *t)
 {
     if (!mbox_list_find(&t->p->source.list, t->body.uid))
         return "the source gives it after it said that it is gone";
@@ -525,23 +532,23 @@ static void drop_if_done(struct batch *b)
  */
 static void leave_empty(struct transfer *t, struct batch *b, const char *why)
 {
-    skip(t, FINDING_EMPTY, t->body.uid, why);
+    transfer_skip(t, FINDING_EMPTY, t->body.uid, why);
     b->next = b->n;
     drop_if_done(b);
-    step_soon(t);
+    transfer_step_soon(t);
 }
 
-static void body_begin(void *owner, uint32_t seq, uint32_t uid, uint64_t size)
+static void transfer_body_begin(void *owner, uint32_t seq, uint32_t uid, uint64_t size)
 {
     struct window *w = owner;
     struct transfer *t = w->t;
-    struct batch *b = current(t);
+    struct batch *b = transfer_current(t);
     const struct mbox_msg *m = mbox_list_at(&t->p->source.list, seq);
     const char *fault;
     if (t->over)
         return;
     if (t->body.goes) {
-        mistaken(t, "the source gives two bodies in one answer");
+        transfer_mistaken(t, "the source gives two bodies in one answer");
         return;
     }
     t->body = (struct body){.uid = uid ? uid : m ? m->uid : 0, .size = size};
@@ -551,16 +558,16 @@ static void body_begin(void *owner, uint32_t seq, uint32_t uid, uint64_t size)
         t->body.uid = b->uids[0]; /* whatever number the server counts it under; its UID is to come */
     if (t->body.uid != b->uids[b->next]) {
         /* Something that is not due is thrown away; if it is only early, the one before it was left out. */
-        if (is_due(t, t->body.uid))
-            suspect(t, b->uids[b->next], "the source does not give it");
+        if (transfer_is_due(t, t->body.uid))
+            transfer_suspect(t, b->uids[b->next], "the source does not give it");
         return;
     }
     t->last_began = t->last_began || t->body.uid == TAILQ_LAST(&t->windows, windows)->last_uid;
-    if ((fault = find_fault(t))) {
+    if ((fault = transfer_find_fault(t))) {
         if (size == 0 && b->n == 1)
             leave_empty(t, b, fault);
         else
-            suspect(t, t->body.uid, fault);
+            transfer_suspect(t, t->body.uid, fault);
         return;
     }
     t->body.held = !may_begin(t, b);
@@ -568,10 +575,10 @@ static void body_begin(void *owner, uint32_t seq, uint32_t uid, uint64_t size)
         begin_message(t, b);
     update_pause(t);
     if (t->last_began)
-        step_soon(t);
+        transfer_step_soon(t);
 }
 
-static void body_piece(void *owner, struct span bytes)
+static void transfer_body_piece(void *owner, struct span bytes)
 {
     struct transfer *t = ((struct window *)owner)->t;
     struct pair *p = t->p;
@@ -587,7 +594,7 @@ static void body_piece(void *owner, struct span bytes)
     }
 }
 
-static void body_end(void *owner)
+static void transfer_body_end(void *owner)
 {
     struct transfer *t = ((struct window *)owner)->t;
     if (t->over || !t->body.goes)
@@ -607,11 +614,12 @@ static void keep_row(struct transfer *t, struct batch *b)
     if (t->state != RUN)
         outbox_close(t->outbox);
     if (b->next == b->n)
-        step_soon(t);
+        transfer_step_soon(t);
     drop_if_done(b);
 }
 
-static enum imapc_taken on_fetch_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken transfer_on_fetch_data(void *owner, const struct imap_resp *resp,
+                                               const struct imap_value *data)
 {
     struct transfer *t = ((struct window *)owner)->t;
     uint32_t uid = 0;
@@ -620,35 +628,35 @@ static enum imapc_taken on_fetch_data(void *owner, const struct imap_resp *resp,
         return taken;
     bool told = imap_value_u32(imap_value_get(data, "UID"), &uid);
     if (told && uid == t->body.uid && taken != IMAPC_ODD) {
-        keep_row(t, current(t));
+        keep_row(t, transfer_current(t));
         return taken;
     }
     char *why = !told                 ? xstrdup("the source gives it without its UID")
                 : uid != t->body.uid  ? xasprintf("the source gives it as UID %u", uid)
                                       : xstrdup("the source gives it in an answer that can't be understood");
-    mistaken(t, why);
+    transfer_mistaken(t, why);
     free(why);
     return taken;
 }
 
-static void on_fetched(void *owner, const struct imapc_end *e)
+static void transfer_on_fetched(void *owner, const struct imapc_end *e)
 {
     struct window *w = owner;
     struct transfer *t = w->t;
-    const struct batch *b = current(t);
+    const struct batch *b = transfer_current(t);
     char *text = e->rc == IMAPC_OK     ? xstrdup("the source does not give it")
                  : e->rc == IMAPC_DOWN ? xasprintf("source: %s", imapc_error(t->p->source.imap))
                                        : imapc_end_text(e);
     if (e->rc == IMAPC_DOWN || (e->rc != IMAPC_OK && imapc_end_temporary(e)))
-        finish(t, COPY_DOWN, text);
+        transfer_finish(t, COPY_DOWN, text);
     else if (b && b->uids[b->next] <= w->last_uid)
-        suspect(t, b->uids[b->next], text);
+        transfer_suspect(t, b->uids[b->next], text);
     free(text);
     window_free(w);
-    step_soon(t);
+    transfer_step_soon(t);
 }
 
-static void on_intent(void *owner, enum route_rc rc)
+static void transfer_on_intent(void *owner, enum route_rc rc)
 {
     struct batch *b = owner;
     struct transfer *t = b->t;
@@ -657,30 +665,30 @@ static void on_intent(void *owner, enum route_rc rc)
     if (rc == ROUTE_OK)
         try_held(t);
     else
-        finish(t, rc == ROUTE_LOST ? COPY_LOST : COPY_DOWN, ledger_error(t->p->ledger));
+        transfer_finish(t, rc == ROUTE_LOST ? COPY_LOST : COPY_DOWN, ledger_error(t->p->ledger));
     drop_if_done(b);
-    step_soon(t);
+    transfer_step_soon(t);
 }
 
 /* --- the target's side tells --- */
 
 static void on_moved(void *owner)
 {
-    step_soon(owner);
+    transfer_step_soon(owner);
 }
 
 static void on_refused(void *owner)
 {
-    drain(owner);
+    transfer_drain(owner);
 }
 
 static void on_skipped(void *owner, uint32_t uid, const char *text)
 {
     struct transfer *t = owner;
-    refuse(t, uid, REFUSES, text);
+    transfer_refuse(t, uid, REFUSES, text);
     t->careful_max = 1; /* what is bad is seldom alone */
     if (t->stop)
-        drain(t);
+        transfer_drain(t);
 }
 
 /* False: the target wants less, and the copy is over. */
@@ -691,7 +699,7 @@ static bool may_go_on(struct transfer *t)
         return true;
     char *why = xasprintf("target: %s", x->text);
     imapc_throttled(t->p->target.imap, x->text);
-    finish(t, COPY_DOWN, why);
+    transfer_finish(t, COPY_DOWN, why);
     free(why);
     return false;
 }
@@ -701,7 +709,7 @@ static bool judge_limits(struct transfer *t)
     if (!may_go_on(t))
         return false;
     for (size_t i = 0; i < t->limits.n; i++)
-        refuse(t, t->limits.items[i].uid, REFUSES, t->limits.items[i].text);
+        transfer_refuse(t, t->limits.items[i].uid, REFUSES, t->limits.items[i].text);
     limits_clear(&t->limits);
     return true;
 }
@@ -710,7 +718,7 @@ static bool judge_limits(struct transfer *t)
 static void on_limited(void *owner, uint32_t uid, const char *text)
 {
     struct transfer *t = owner;
-    limits_add(&t->limits, uid, size_of(t, uid), text);
+    limits_add(&t->limits, uid, transfer_size_of(t, uid), text);
     imap_seq_add(&t->left, uid, uid);
     t->careful_max = 1;
     if (!may_go_on(t))
@@ -718,12 +726,12 @@ static void on_limited(void *owner, uint32_t uid, const char *text)
     if (t->limits.n == REFUSED_MAX)
         (void)judge_limits(t);
     if (t->stop || wants_smallest(t))
-        drain(t);
+        transfer_drain(t);
 }
 
-static void on_failed(void *owner, enum copy_rc rc, const char *why)
+static void transfer_on_failed(void *owner, enum copy_rc rc, const char *why)
 {
-    finish(owner, rc, why);
+    transfer_finish(owner, rc, why);
 }
 
 /* --- DRAIN, UNDO, RESYNC --- */
@@ -738,17 +746,17 @@ static void on_resynced(void *owner, const struct imapc_end *e)
 {
     struct transfer *t = owner;
     if (e->rc == IMAPC_DOWN)
-        finish(t, COPY_DOWN, imapc_error(t->p->source.imap));
+        transfer_finish(t, COPY_DOWN, imapc_error(t->p->source.imap));
     while (!TAILQ_EMPTY(&t->batches))
         batch_free(TAILQ_FIRST(&t->batches));
     t->body = (struct body){0};
     t->p->under_way = 0;
-    make_plan(t);
+    transfer_make_plan(t);
     t->state = RUN;
-    step_soon(t);
+    transfer_step_soon(t);
 }
 
-static void resync(struct transfer *t)
+static void transfer_resync(struct transfer *t)
 {
     const struct imapc_command noop = {.data = on_source_data, .end = on_resynced, .owner = t};
     t->state = RESYNC;
@@ -763,7 +771,7 @@ static void stop_for_all(struct transfer *t, const struct outbox_refusal *r)
     t->stop = true;
 }
 
-static void undo(struct transfer *t)
+static void transfer_undo(struct transfer *t)
 {
     struct outbox_refusal r = outbox_refusal(t->outbox);
     t->state = UNDO;
@@ -778,13 +786,13 @@ static void undo(struct transfer *t)
 
 /* --- the end --- */
 
-static void on_noted(void *owner, enum route_rc rc)
+static void transfer_on_noted(void *owner, enum route_rc rc)
 {
     struct transfer *t = owner;
     t->intents--;
     if (rc != ROUTE_OK)
-        finish(t, rc == ROUTE_LOST ? COPY_LOST : COPY_DOWN, ledger_error(t->p->ledger));
-    step_soon(t);
+        transfer_finish(t, rc == ROUTE_LOST ? COPY_LOST : COPY_DOWN, ledger_error(t->p->ledger));
+    transfer_step_soon(t);
 }
 
 /* What was left out is no doubt. */
@@ -793,12 +801,12 @@ static void end_well(struct transfer *t)
     if (!judge_limits(t))
         return;
     if (t->noted || t->skipped.n == 0) {
-        finish(t, COPY_EQUAL, "");
+        transfer_finish(t, COPY_EQUAL, "");
         return;
     }
     t->noted = true;
     t->intents++;
-    ledger_skipped(t->p->ledger, &t->skipped, on_noted, t);
+    ledger_skipped(t->p->ledger, &t->skipped, transfer_on_noted, t);
 }
 
 static void step_drain(struct transfer *t)
@@ -806,27 +814,27 @@ static void step_drain(struct transfer *t)
     if (!TAILQ_EMPTY(&t->windows) || t->intents > 0)
         return;
     if (outbox_is_stuck(t->outbox))
-        undo(t);
+        transfer_undo(t);
     else if (!outbox_is_idle(t->outbox))
         return;
     else if (t->stop)
         end_well(t);
     else
-        resync(t);
+        transfer_resync(t);
 }
 
 static void step_run(struct transfer *t)
 {
-    fill(t);
+    transfer_fill(t);
     if (t->planned < t->n_plan || !TAILQ_EMPTY(&t->windows) || t->intents > 0 || !outbox_is_idle(t->outbox))
         return;
     if (t->smallest_first && t->n_plan > 0)
-        drain(t); /* the next plan goes by what became of it */
+        transfer_drain(t); /* the next plan goes by what became of it */
     else
         end_well(t);
 }
 
-static void step(struct loop_task *task)
+static void transfer_step(struct loop_task *task)
 {
     struct transfer *t = CONTAINER_OF(task, struct transfer, task);
     if (!t->over)
@@ -847,17 +855,17 @@ static void step(struct loop_task *task)
 
 struct transfer *transfer_start(struct pair *p, step_fn fn, void *owner)
 {
-    static const struct outbox_fns fns = {on_moved, on_refused, on_skipped, on_limited, on_failed};
+    static const struct outbox_fns fns = {on_moved, on_refused, on_skipped, on_limited, transfer_on_failed};
     struct transfer *t = xcalloc(1, sizeof *t);
     t->p = p;
     t->fn = fn;
     t->owner = owner;
-    t->task.fn = step;
+    t->task.fn = transfer_step;
     t->hasher = hasher_new();
     t->outbox = outbox_new(p, &fns, t);
     TAILQ_INIT(&t->windows);
     TAILQ_INIT(&t->batches);
-    make_plan(t);
-    step_soon(t);
+    transfer_make_plan(t);
+    transfer_step_soon(t);
     return t;
 }

@@ -60,7 +60,7 @@ static void note_end(struct verify *v, enum copy_rc rc, const char *why)
     loop_defer(v->p->loop, &v->task);
 }
 
-static void on_task(struct loop_task *task)
+static void verify_on_task(struct loop_task *task)
 {
     struct verify *v = CONTAINER_OF(task, struct verify, task);
     if (v->over || v->writing > 0 || !(v->read || v->rc != COPY_EQUAL))
@@ -71,7 +71,7 @@ static void on_task(struct loop_task *task)
 
 /* --- the ledger --- */
 
-static void on_noted(void *owner, enum route_rc rc)
+static void verify_on_noted(void *owner, enum route_rc rc)
 {
     struct verify *v = owner;
     v->writing--;
@@ -89,7 +89,7 @@ static void note_good(struct verify *v)
     if (v->n_good == 0)
         return;
     v->writing++;
-    ledger_verified(v->p->ledger, v->good, v->n_good, on_noted, v);
+    ledger_verified(v->p->ledger, v->good, v->n_good, verify_on_noted, v);
     v->n_good = 0;
 }
 
@@ -158,7 +158,7 @@ static void read_source_again(struct verify *v)
 
 /* --- reading back --- */
 
-static void add_suspect(struct verify *v, const struct ledger_row *row, const uint8_t *hash)
+static void verify_add_suspect(struct verify *v, const struct ledger_row *row, const uint8_t *hash)
 {
     if (!row->bare && v->n_differ == SUSPECTS_MAX) {
         pair_name(v->p, FINDING_BYTES, row->source_uid, "bytes differ (target UID %u)", row->target_uid);
@@ -174,21 +174,21 @@ static void add_suspect(struct verify *v, const struct ledger_row *row, const ui
     v->n_differ += !row->bare;
 }
 
-static void got(void *owner, const struct readback_item *item)
+static void verify_got(void *owner, const struct readback_item *item)
 {
     struct verify *v = owner;
     const struct ledger_row *row = ledger_find_target(v->p->ledger, item->uid);
     if (!row || row->verified || !imap_seq_has(&v->asked, item->uid))
         return;
     if (row->bare)
-        add_suspect(v, row, item->hash);
+        verify_add_suspect(v, row, item->hash);
     else if (row->size != item->size || memcmp(row->hash, item->hash, HASH_SIZE) != 0)
-        add_suspect(v, row, row->hash);
+        verify_add_suspect(v, row, row->hash);
     else
         add_good(v, row->source_uid);
 }
 
-static void on_read(void *owner, enum copy_rc rc, const char *why)
+static void verify_on_read(void *owner, enum copy_rc rc, const char *why)
 {
     struct verify *v = owner;
     readback_stop(&v->reading);
@@ -210,7 +210,7 @@ struct verify *verify_start(struct pair *p, uint32_t from, step_fn fn, void *own
     v->fn = fn;
     v->owner = owner;
     v->rc = COPY_EQUAL;
-    v->task.fn = on_task;
+    v->task.fn = verify_on_task;
     for (size_t i = 0; i < n; i++) {
         const struct mbox_msg *m = mbox_list_find(&p->target.list, rows[i].target_uid);
         if (from == 0 ? m && sample_wants_bytes(&p->sample, rows, n, i, m)
@@ -221,6 +221,6 @@ struct verify *verify_start(struct pair *p, uint32_t from, step_fn fn, void *own
     if (v->read)
         loop_defer(p->loop, &v->task);
     else
-        v->reading = readback_start(&p->target, &v->asked, got, on_read, v);
+        v->reading = readback_start(&p->target, &v->asked, verify_got, verify_on_read, v);
     return v;
 }

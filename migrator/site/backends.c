@@ -29,7 +29,7 @@ static struct slot *slot_of(const struct backends *b, const struct conf_backend 
     return &b->slots[backend - b->conf->backends];
 }
 
-static bool has_room(const struct backends *b, const struct conf_backend *backend, bool late)
+static bool backends_has_room(const struct backends *b, const struct conf_backend *backend, bool late)
 {
     const struct slot *s = slot_of(b, backend);
     uint32_t half = backend->max_connections / 2;
@@ -37,9 +37,10 @@ static bool has_room(const struct backends *b, const struct conf_backend *backen
     return s->used < backend->max_connections && (!late || s->late < (half ? half : 1));
 }
 
-static bool reserve(struct backends *b, const struct conf_backend *source, const struct conf_backend *target, bool late)
+static bool backends_reserve(struct backends *b, const struct conf_backend *source,
+                             const struct conf_backend *target, bool late)
 {
-    if (!has_room(b, source, late) || !has_room(b, target, late))
+    if (!backends_has_room(b, source, late) || !backends_has_room(b, target, late))
         return false;
     slot_of(b, source)->used++;
     slot_of(b, target)->used++;
@@ -69,7 +70,7 @@ static bool is_owed(const struct backends *b, const struct conf_backend *backend
 
 static bool look_may_have(const struct backends *b, const struct conf_backend *backend)
 {
-    return has_room(b, backend, true) && (!is_awaited(b, backend) || is_owed(b, backend));
+    return backends_has_room(b, backend, true) && (!is_awaited(b, backend) || is_owed(b, backend));
 }
 
 static struct pair_wait *first_look(const struct backends *b)
@@ -88,10 +89,10 @@ static struct pair_wait *next_in_line(struct backends *b)
 {
     struct pair_wait *w = first_look(b);
 
-    if (w && reserve(b, w->source, w->target, true))
+    if (w && backends_reserve(b, w->source, w->target, true))
         return w;
     w = TAILQ_FIRST(&b->jobs);
-    return w && reserve(b, w->source, w->target, false) ? w : NULL;
+    return w && backends_reserve(b, w->source, w->target, false) ? w : NULL;
 }
 
 static void serve_line(struct loop_task *task)
@@ -105,7 +106,7 @@ static void serve_line(struct loop_task *task)
     }
 }
 
-static struct line *line_of(struct backends *b, const struct pair_wait *w)
+static struct line *backends_line_of(struct backends *b, const struct pair_wait *w)
 {
     return w->late ? &b->looks : &b->jobs;
 }
@@ -114,7 +115,7 @@ void backends_wait_pair(struct backends *b, struct pair_wait *w)
 {
     assert(!w->waiting);
     w->waiting = true;
-    TAILQ_INSERT_TAIL(line_of(b, w), w, link);
+    TAILQ_INSERT_TAIL(backends_line_of(b, w), w, link);
     loop_defer(b->loop, &b->task);
 }
 
@@ -123,7 +124,7 @@ void backends_unwait(struct backends *b, struct pair_wait *w)
     if (!w->waiting)
         return;
     w->waiting = false;
-    TAILQ_REMOVE(line_of(b, w), w, link);
+    TAILQ_REMOVE(backends_line_of(b, w), w, link);
     loop_defer(b->loop, &b->task);
 }
 
@@ -135,7 +136,7 @@ bool backends_awaited(const struct backends *b)
 bool backends_try_pair(struct backends *b, const struct conf_backend *source, const struct conf_backend *target,
                        bool late)
 {
-    return TAILQ_EMPTY(&b->jobs) && !first_look(b) && reserve(b, source, target, late);
+    return TAILQ_EMPTY(&b->jobs) && !first_look(b) && backends_reserve(b, source, target, late);
 }
 
 void backends_give_pair(struct backends *b, const struct conf_backend *source, const struct conf_backend *target,

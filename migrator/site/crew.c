@@ -51,7 +51,7 @@ struct crew {
     bool garbled;
 };
 
-static unsigned count(const struct crew *c, enum slot_state state)
+static unsigned crew_count(const struct crew *c, enum slot_state state)
 {
     unsigned n = 0;
 
@@ -60,12 +60,12 @@ static unsigned count(const struct crew *c, enum slot_state state)
     return n;
 }
 
-static unsigned alive(const struct crew *c)
+static unsigned crew_alive(const struct crew *c)
 {
-    return count(c, SLOT_OPENING) + count(c, SLOT_IDLE) + count(c, SLOT_LENT);
+    return crew_count(c, SLOT_OPENING) + crew_count(c, SLOT_IDLE) + crew_count(c, SLOT_LENT);
 }
 
-static struct slot *first_of(struct crew *c, enum slot_state state)
+static struct slot *crew_first_of(struct crew *c, enum slot_state state)
 {
     for (size_t i = 0; i < CREW_MAX; i++)
         if (c->slots[i].state == state)
@@ -105,7 +105,7 @@ static bool uses_master(const struct conf_backend *b)
     return b->master_user && *b->master_user;
 }
 
-static void note_failure(struct slot *s, enum half half)
+static void crew_note_failure(struct slot *s, enum half half)
 {
     struct crew *c = s->crew;
     struct imapc *conn = half == SOURCE ? s->lane.source : s->lane.target;
@@ -132,7 +132,7 @@ static void note_sign_in(const struct slot *s, enum half half)
 }
 
 /* Proxies show what both servers can do, and most of the new one's sign-ins begin here. */
-static void note_caps(const struct slot *s, enum half half)
+static void crew_note_caps(const struct slot *s, enum half half)
 {
     const struct imapc *conn = half == SOURCE ? s->lane.source : s->lane.target;
 
@@ -141,7 +141,7 @@ static void note_caps(const struct slot *s, enum half half)
     store_caps_saw(s->crew->m->store, s->crew->backend[half]->name, imapc_caps(conn), CAPS_BY_USER, NULL, NULL);
 }
 
-static void on_event(void *owner, enum imapc_event ev)
+static void crew_on_event(void *owner, enum imapc_event ev)
 {
     struct end *e = owner;
     struct slot *s = e->slot;
@@ -151,7 +151,7 @@ static void on_event(void *owner, enum imapc_event ev)
     case IMAPC_READY:
         s->ready[e->half] = true;
         note_sign_in(s, e->half);
-        note_caps(s, e->half);
+        crew_note_caps(s, e->half);
         if (s->ready[SOURCE] && s->ready[TARGET] && s->state == SLOT_OPENING) {
             s->state = SLOT_IDLE;
             c->failed = false;
@@ -164,7 +164,7 @@ static void on_event(void *owner, enum imapc_event ev)
     case IMAPC_BROKEN:
         c->garbled = c->garbled || imapc_is_garbled(e->half == SOURCE ? s->lane.source : s->lane.target);
         if (s->state == SLOT_OPENING)
-            note_failure(s, e->half);
+            crew_note_failure(s, e->half);
         s->broken = true;
         if (s->state == SLOT_LENT)
             c->broke_ms = clock_boot_ms();
@@ -177,14 +177,14 @@ static void on_event(void *owner, enum imapc_event ev)
     loop_defer(c->m->loop, &c->task);
 }
 
-static void on_odd(void *owner, const struct imapc_odd *odd)
+static void crew_on_odd(void *owner, const struct imapc_odd *odd)
 {
     struct crew *c = owner;
 
     oddities_add(&c->odd, odd->mailbox, odd->text);
 }
 
-static struct imapc *dial(struct slot *s, enum half half)
+static struct imapc *crew_dial(struct slot *s, enum half half)
 {
     struct crew *c = s->crew;
     const struct conf *conf = c->m->conf;
@@ -210,23 +210,23 @@ static struct imapc *dial(struct slot *s, enum half half)
 
     s->ends[half] = (struct end){.slot = s, .half = half};
     struct imapc *conn =
-        imapc_new(c->m->loop, &r, conf->migrator.command_timeout_ms, on_event, NULL, &s->ends[half]);
+        imapc_new(c->m->loop, &r, conf->migrator.command_timeout_ms, crew_on_event, NULL, &s->ends[half]);
     imapc_set_fence(conn, c->until_ms);
     imapc_set_pace(conn, backends_pace(c->m->backends, b));
-    imapc_on_odd(conn, on_odd, c);
+    imapc_on_odd(conn, crew_on_odd, c);
     return conn;
 }
 
 /* The pair of connections is reserved. */
 static void open_slot(struct crew *c)
 {
-    struct slot *s = first_of(c, SLOT_EMPTY);
+    struct slot *s = crew_first_of(c, SLOT_EMPTY);
 
     assert(s);
     s->crew = c;
     s->state = SLOT_OPENING;
-    s->lane.source = dial(s, SOURCE);
-    s->lane.target = dial(s, TARGET);
+    s->lane.source = crew_dial(s, SOURCE);
+    s->lane.target = crew_dial(s, TARGET);
 }
 
 static void on_pair(struct pair_wait *w)
@@ -236,18 +236,18 @@ static void on_pair(struct pair_wait *w)
 
 static void open_more(struct crew *c)
 {
-    if (c->failed || alive(c) >= c->wanted || alive(c) >= c->limit)
+    if (c->failed || crew_alive(c) >= c->wanted || crew_alive(c) >= c->limit)
         return;
-    if (alive(c) == 0) {
+    if (crew_alive(c) == 0) {
         if (!c->wait.waiting)
             backends_wait_pair(c->m->backends, &c->wait);
         return;
     }
     /* The first alone: it tells whether the sign-in works. The others at once, since each takes several round
      * trips; those that a server refuses tell how many it lets us have. */
-    if (alive(c) == count(c, SLOT_OPENING))
+    if (crew_alive(c) == crew_count(c, SLOT_OPENING))
         return;
-    while (alive(c) < c->wanted && alive(c) < c->limit &&
+    while (crew_alive(c) < c->wanted && crew_alive(c) < c->limit &&
            backends_try_pair(c->m->backends, c->backend[SOURCE], c->backend[TARGET], c->wait.late))
         open_slot(c);
 }
@@ -258,15 +258,15 @@ static void close_spent(struct crew *c)
 {
     struct slot *s;
 
-    while ((s = first_of(c, SLOT_SPENT))) {
+    while ((s = crew_first_of(c, SLOT_SPENT))) {
         bool was_opening = !(s->ready[SOURCE] && s->ready[TARGET]);
         close_slot(s);
         if (!was_opening)
             continue;
-        if (alive(c) == 0)
+        if (crew_alive(c) == 0)
             c->failed = true;
         else
-            c->limit = alive(c);
+            c->limit = crew_alive(c);
     }
 }
 
@@ -285,16 +285,16 @@ static void close_superfluous(struct crew *c)
 
     if (c->wanted == 0)
         backends_unwait(c->m->backends, &c->wait);
-    if (alive(c) <= c->wanted)
+    if (crew_alive(c) <= c->wanted)
         timer_stop(c->linger);
     else if (!at_once && !timer_is_set(c->linger))
         timer_start(c->linger, LINGER_MS);
-    while (at_once && alive(c) > c->wanted && (s = first_of(c, SLOT_IDLE)))
+    while (at_once && crew_alive(c) > c->wanted && (s = crew_first_of(c, SLOT_IDLE)))
         close_slot(s);
     c->lingered = false;
 }
 
-static void settle(struct loop_task *task)
+static void crew_settle(struct loop_task *task)
 {
     struct crew *c = CONTAINER_OF(task, struct crew, task);
     bool failed_before = c->failed;
@@ -328,7 +328,7 @@ void crew_want_at_least(struct crew *c, unsigned n)
 
 struct lane *crew_take(struct crew *c)
 {
-    struct slot *s = first_of(c, SLOT_IDLE);
+    struct slot *s = crew_first_of(c, SLOT_IDLE);
 
     loop_defer(c->m->loop, &c->task); /* perhaps there is room for one more */
     if (!s)
@@ -358,7 +358,7 @@ void crew_set_owner(struct crew *c, crew_fn fn, void *owner)
 {
     c->fn = fn;
     c->owner = owner;
-    c->tell_ready = fn && count(c, SLOT_IDLE) > 0;
+    c->tell_ready = fn && crew_count(c, SLOT_IDLE) > 0;
     loop_defer(c->m->loop, &c->task);
 }
 
@@ -369,12 +369,12 @@ uint64_t crew_broke_ms(const struct crew *c)
 
 unsigned crew_lent(const struct crew *c)
 {
-    return count(c, SLOT_LENT);
+    return crew_count(c, SLOT_LENT);
 }
 
 bool crew_is_opening(const struct crew *c)
 {
-    return c->wanted > 0 && (count(c, SLOT_OPENING) > 0 || alive(c) == 0);
+    return c->wanted > 0 && (crew_count(c, SLOT_OPENING) > 0 || crew_alive(c) == 0);
 }
 
 enum why crew_why(const struct crew *c)
@@ -411,7 +411,7 @@ struct crew *crew_new(const struct crew_request *request)
     c->quiet = request->quiet;
     c->limit = CREW_MAX;
     c->linger = timer_new(c->m->loop, on_linger, c);
-    c->task.fn = settle;
+    c->task.fn = crew_settle;
     c->wait = (struct pair_wait){
         .source = request->source, .target = request->target, .late = request->late, .fn = on_pair};
     return c;

@@ -7,7 +7,7 @@
 
 #include "flips.h"
 
-static const char *text_of(const json_t *o, const char *name)
+static const char *flips_text_of(const json_t *o, const char *name)
 {
     const char *text = json_string_value(json_object_get(o, name));
 
@@ -21,7 +21,7 @@ static uint64_t number_of(const json_t *o, const char *name)
     return n > 0 ? (uint64_t)n : 0;
 }
 
-static void set(char **to, const char *text)
+static void flips_set(char **to, const char *text)
 {
     char *old = *to;
 
@@ -30,7 +30,7 @@ static void set(char **to, const char *text)
 }
 
 /* ms of "2026-01-31T10:00:00.123Z"; 0: it is none. */
-static uint64_t ms_of(const char *text)
+static uint64_t flips_ms_of(const char *text)
 {
     struct tm tm = {0};
     const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
@@ -71,22 +71,22 @@ struct line {
 
 static void take_state(struct flip *one, const struct line *l)
 {
-    const char *flipped = text_of(l->o, "flipped_at");
+    const char *flipped = flips_text_of(l->o, "flipped_at");
 
     one->epoch = l->epoch;
-    set(&one->backend, l->backend);
-    set(&one->source, text_of(l->o, "source"));
-    set(&one->target, text_of(l->o, "target"));
-    set(&one->left, l->is_export ? text_of(l->o, "left") : text_of(l->o, "source"));
-    set(&one->state, text_of(l->o, "state"));
-    set(&one->held_from, text_of(l->o, "held_from"));
-    set(&one->reason, text_of(l->o, "reason"));
-    one->flipped_ms = l->is_export ? strtoull(flipped, NULL, 10) : ms_of(text_of(l->o, "time"));
+    flips_set(&one->backend, l->backend);
+    flips_set(&one->source, flips_text_of(l->o, "source"));
+    flips_set(&one->target, flips_text_of(l->o, "target"));
+    flips_set(&one->left, l->is_export ? flips_text_of(l->o, "left") : flips_text_of(l->o, "source"));
+    flips_set(&one->state, flips_text_of(l->o, "state"));
+    flips_set(&one->held_from, flips_text_of(l->o, "held_from"));
+    flips_set(&one->reason, flips_text_of(l->o, "reason"));
+    one->flipped_ms = l->is_export ? strtoull(flipped, NULL, 10) : flips_ms_of(flips_text_of(l->o, "time"));
 }
 
-static void take(struct flip *one, const struct line *l)
+static void flips_take(struct flip *one, const struct line *l)
 {
-    uint64_t ms = ms_of(text_of(l->o, "time"));
+    uint64_t ms = flips_ms_of(flips_text_of(l->o, "time"));
 
     if (l->epoch > one->epoch || (l->epoch == one->epoch && l->is_export && !*one->state) || !*one->backend)
         take_state(one, l);
@@ -94,27 +94,28 @@ static void take(struct flip *one, const struct line *l)
         one->generation = number_of(l->o, "generation");
     if (*l->home && l->epoch < one->first_epoch) {
         one->first_epoch = l->epoch;
-        set(&one->home, l->home);
+        flips_set(&one->home, l->home);
     }
     if (ms > one->last_ms || (ms == one->last_ms && l->epoch >= one->last_epoch)) {
         one->last_ms = ms;
         one->last_epoch = l->epoch;
-        set(&one->last_backend, l->backend);
+        flips_set(&one->last_backend, l->backend);
     }
 }
 
-static bool read_line(struct flips *f, struct span text)
+static bool flips_read_line(struct flips *f, struct span text)
 {
     json_t *o = json_loadb((const char *)text.p, text.len, 0, NULL);
     struct line l = {.o = o, .is_export = json_object_get(o, "state") != NULL};
-    const char *user = text_of(o, "user");
+    const char *user = flips_text_of(o, "user");
 
-    l.backend = text_of(o, l.is_export ? "backend" : "target");
-    l.home = text_of(o, l.is_export ? "home" : "source");
+    l.backend = flips_text_of(o, l.is_export ? "backend" : "target");
+    l.home = flips_text_of(o, l.is_export ? "home" : "source");
     l.epoch = number_of(o, "epoch") + !l.is_export;
-    bool good = *user && *l.backend && ms_of(text_of(o, "time")) > 0 && json_is_integer(json_object_get(o, "epoch"));
+    bool good = *user && *l.backend && flips_ms_of(flips_text_of(o, "time")) > 0 &&
+                json_is_integer(json_object_get(o, "epoch"));
     if (good)
-        take(flip_of(f, user), &l);
+        flips_take(flip_of(f, user), &l);
     json_decref(o);
     return good;
 }
@@ -125,7 +126,7 @@ void flips_read(struct flips *f, struct span text)
         const uint8_t *feed = memchr(text.p, '\n', text.len);
         size_t len = feed ? (size_t)(feed - text.p) : text.len;
         bool empty = len == 0;
-        if (!empty && read_line(f, span_of(text.p, len)))
+        if (!empty && flips_read_line(f, span_of(text.p, len)))
             f->lines++;
         else
             f->unreadable += !empty;

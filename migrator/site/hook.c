@@ -113,7 +113,7 @@ static void free_texts(char **texts)
 
 /* ---- the end */
 
-static void release(struct hook *h)
+static void hook_release(struct hook *h)
 {
     if (h->handles > 0)
         return;
@@ -122,21 +122,21 @@ static void release(struct hook *h)
     free(h);
 }
 
-static void on_closed(uv_handle_t *handle)
+static void hook_on_closed(uv_handle_t *handle)
 {
     struct hook *h = handle->data;
 
     h->handles--;
-    release(h);
+    hook_release(h);
 }
 
-static void close_all(struct hook *h)
+static void hook_close_all(struct hook *h)
 {
     timer_free(&h->deadline);
     if (!uv_is_closing((uv_handle_t *)&h->process))
-        uv_close((uv_handle_t *)&h->process, on_closed);
+        uv_close((uv_handle_t *)&h->process, hook_on_closed);
     if (!uv_is_closing((uv_handle_t *)&h->err))
-        uv_close((uv_handle_t *)&h->err, on_closed);
+        uv_close((uv_handle_t *)&h->err, hook_on_closed);
 }
 
 static void kill_all(struct hook *h)
@@ -145,7 +145,7 @@ static void kill_all(struct hook *h)
         kill(-h->process.pid, SIGKILL);
 }
 
-static void write_error(const struct hook *h, struct buf *out)
+static void hook_write_error(const struct hook *h, struct buf *out)
 {
     if (h->error)
         buf_printf(out, "could not be started: %s", uv_strerror(h->error));
@@ -164,30 +164,30 @@ static void write_error(const struct hook *h, struct buf *out)
     }
 }
 
-static void tell(struct hook *h)
+static void hook_tell(struct hook *h)
 {
     struct buf error = {0};
     hook_fn fn = h->fn;
     void *owner = h->owner;
 
-    write_error(h, &error);
+    hook_write_error(h, &error);
     if (h->n_said > 0)
         LOG(INFO, "hook_said", LOG_S("event_of", h->event), LOG_SPAN("text", span_of(h->said, h->n_said)));
     h->fn = NULL;
-    close_all(h);
+    hook_close_all(h);
     if (fn)
         fn(owner, error.len ? buf_str(&error) : NULL);
     buf_free(&error);
 }
 
 /* Both are awaited: what it said last, and how it ended; but not what others said whom it left behind. */
-static void end_if_over(struct hook *h)
+static void hook_end_if_over(struct hook *h)
 {
     if (!h->running && h->fn)
-        tell(h);
+        hook_tell(h);
 }
 
-static void on_ended(uv_process_t *process, int64_t status, int signal_number)
+static void hook_on_ended(uv_process_t *process, int64_t status, int signal_number)
 {
     struct hook *h = process->data;
 
@@ -195,12 +195,12 @@ static void on_ended(uv_process_t *process, int64_t status, int signal_number)
     h->status = status;
     h->signal = signal_number;
     if (h->eof || h->late)
-        end_if_over(h);
+        hook_end_if_over(h);
     else
         timer_start(h->deadline, 100);
 }
 
-static void on_alloc(uv_handle_t *handle, size_t size, uv_buf_t *buf)
+static void hook_on_alloc(uv_handle_t *handle, size_t size, uv_buf_t *buf)
 {
     struct hook *h = handle->data;
 
@@ -208,7 +208,7 @@ static void on_alloc(uv_handle_t *handle, size_t size, uv_buf_t *buf)
     *buf = uv_buf_init(h->block, sizeof(h->block));
 }
 
-static void on_said(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+static void hook_on_said(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct hook *h = stream->data;
 
@@ -219,11 +219,11 @@ static void on_said(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     } else if (n < 0) {
         h->eof = true;
         uv_read_stop(stream);
-        end_if_over(h);
+        hook_end_if_over(h);
     }
 }
 
-static void on_deadline(void *owner)
+static void hook_on_deadline(void *owner)
 {
     struct hook *h = owner;
 
@@ -231,13 +231,13 @@ static void on_deadline(void *owner)
         h->late = true;
         kill_all(h);
     } else {
-        end_if_over(h);
+        hook_end_if_over(h);
     }
 }
 
 static void on_no_start(struct loop_task *task)
 {
-    tell(CONTAINER_OF(task, struct hook, task));
+    hook_tell(CONTAINER_OF(task, struct hook, task));
 }
 
 /* ---- the start */
@@ -246,16 +246,16 @@ static void start_program(struct hook *h, const struct hook_call *call)
 {
     char **argv = make_arguments(call), **env = make_environment(call);
     uv_stdio_container_t stdio[3] = {{.flags = UV_IGNORE}, {.flags = UV_IGNORE}, {.flags = 0}};
-    uv_process_options_t spawn = {.exit_cb = on_ended,
-                                    .file = argv[0],
-                                    .args = argv,
-                                    .env = env,
-                                    .flags = UV_PROCESS_DETACHED,
-                                    .stdio_count = 3,
-                                    .stdio = stdio};
+    uv_process_options_t spawn = {.exit_cb = hook_on_ended,
+                                  .file = argv[0],
+                                  .args = argv,
+                                  .env = env,
+                                  .flags = UV_PROCESS_DETACHED,
+                                  .stdio_count = 3,
+                                  .stdio = stdio};
 
     h->task.fn = on_no_start;
-    h->deadline = timer_new(h->loop, on_deadline, h);
+    h->deadline = timer_new(h->loop, hook_on_deadline, h);
     h->handles = 2;
     h->process.data = h->err.data = h;
     uv_pipe_init(&h->loop->uv, &h->err, 0);
@@ -269,7 +269,7 @@ static void start_program(struct hook *h, const struct hook_call *call)
         return;
     }
     h->running = true;
-    uv_read_start((uv_stream_t *)&h->err, on_alloc, on_said);
+    uv_read_start((uv_stream_t *)&h->err, hook_on_alloc, hook_on_said);
     timer_start(h->deadline, call->timeout_ms);
 }
 
@@ -280,7 +280,7 @@ static void on_http(void *owner, const char *error)
     void *whose = h->owner;
 
     h->http = NULL;
-    release(h);
+    hook_release(h);
     fn(whose, error);
 }
 
@@ -308,7 +308,7 @@ void hook_cancel(struct hook **hp)
         return;
     if (h->http) {
         hook_http_cancel(&h->http);
-        release(h);
+        hook_release(h);
         return;
     }
     kill_all(h);
@@ -316,7 +316,7 @@ void hook_cancel(struct hook **hp)
     loop_undefer(h->loop, &h->task);
     if (h->running)
         waitpid(h->process.pid, NULL, WNOHANG);
-    close_all(h);
+    hook_close_all(h);
 }
 
 /* ---- hooks that nobody waits for */
@@ -338,7 +338,7 @@ struct hooks {
     TAILQ_HEAD(, hooks_entry) entries;
 };
 
-static void entry_free(struct hooks_entry *e)
+static void hook_entry_free(struct hooks_entry *e)
 {
     hook_cancel(&e->hook);
     TAILQ_REMOVE(&e->hooks->entries, e, link);
@@ -361,7 +361,7 @@ static void on_entry(void *owner, const char *error)
     if (!error || e->tries == TRIES) {
         hook_fn fn = e->fn;
         void *whose = e->owner;
-        entry_free(e);
+        hook_entry_free(e);
         fn(whose, error);
         return;
     }
@@ -412,6 +412,6 @@ void hooks_free(struct hooks **hp)
     if (!h)
         return;
     while ((e = TAILQ_FIRST(&h->entries)))
-        entry_free(e);
+        hook_entry_free(e);
     free(h);
 }

@@ -48,7 +48,7 @@ static void on_sock_closed(uv_handle_t *handle)
     free(handle->data);
 }
 
-static void unwatch(struct sock *s)
+static void hook_http_unwatch(struct sock *s)
 {
     TAILQ_REMOVE(&s->hook->socks, s, link);
     s->hook = NULL;
@@ -67,13 +67,13 @@ static void hook_free(struct hook_http *h)
     curl_multi_cleanup(h->multi);
     curl_slist_free_all(h->headers);
     while ((s = TAILQ_FIRST(&h->socks)))
-        unwatch(s);
+        hook_http_unwatch(s);
     timer_free(&h->deadline);
     timer_free(&h->timer);
     free(h);
 }
 
-static void write_error(const struct hook_http *h, struct buf *out)
+static void hook_http_write_error(const struct hook_http *h, struct buf *out)
 {
     long status = 0;
 
@@ -95,14 +95,14 @@ static void write_error(const struct hook_http *h, struct buf *out)
     }
 }
 
-static void tell(struct loop_task *task)
+static void hook_http_tell(struct loop_task *task)
 {
     struct hook_http *h = CONTAINER_OF(task, struct hook_http, over);
     struct buf error = {0};
     hook_fn fn = h->fn;
     void *owner = h->owner;
 
-    write_error(h, &error);
+    hook_http_write_error(h, &error);
     hook_free(h);
     fn(owner, error.len ? buf_str(&error) : NULL);
     buf_free(&error);
@@ -117,7 +117,7 @@ void hook_http_cancel(struct hook_http **hp)
         hook_free(h);
 }
 
-static void on_deadline(void *owner)
+static void hook_http_on_deadline(void *owner)
 {
     struct hook_http *h = owner;
 
@@ -127,7 +127,7 @@ static void on_deadline(void *owner)
 
 /* ---- curl on the loop */
 
-static void end_if_over(struct hook_http *h)
+static void hook_http_end_if_over(struct hook_http *h)
 {
     CURLMsg *m;
     int left;
@@ -139,7 +139,7 @@ static void end_if_over(struct hook_http *h)
         }
 }
 
-static void act(struct hook_http *h, curl_socket_t fd, int events)
+static void hook_http_act(struct hook_http *h, curl_socket_t fd, int events)
 {
     int running;
 
@@ -148,21 +148,22 @@ static void act(struct hook_http *h, curl_socket_t fd, int events)
         loop_defer(h->loop, &h->over);
         return;
     }
-    end_if_over(h);
+    hook_http_end_if_over(h);
 }
 
-static void on_poll(uv_poll_t *poll, int status, int events)
+static void hook_http_on_poll(uv_poll_t *poll, int status, int events)
 {
     struct sock *s = poll->data;
 
-    act(s->hook, s->fd, status < 0 ? CURL_CSELECT_ERR
-                                   : (events & UV_READABLE ? CURL_CSELECT_IN : 0) |
-                                         (events & UV_WRITABLE ? CURL_CSELECT_OUT : 0));
+    hook_http_act(s->hook, s->fd,
+                  status < 0 ? CURL_CSELECT_ERR
+                             : (events & UV_READABLE ? CURL_CSELECT_IN : 0) |
+                                   (events & UV_WRITABLE ? CURL_CSELECT_OUT : 0));
 }
 
-static void on_timer(void *owner)
+static void hook_http_on_timer(void *owner)
 {
-    act(owner, CURL_SOCKET_TIMEOUT, 0);
+    hook_http_act(owner, CURL_SOCKET_TIMEOUT, 0);
 }
 
 static int on_curl_timer(CURLM *multi, long ms, void *owner)
@@ -177,7 +178,7 @@ static int on_curl_timer(CURLM *multi, long ms, void *owner)
     return 0;
 }
 
-static struct sock *watch(struct hook_http *h, curl_socket_t fd)
+static struct sock *hook_http_watch(struct hook_http *h, curl_socket_t fd)
 {
     struct sock *s = xcalloc(1, sizeof(*s));
 
@@ -201,13 +202,15 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *owner, void *
     (void)easy;
     if (what == CURL_POLL_REMOVE) {
         if (s)
-            unwatch(s);
+            hook_http_unwatch(s);
         curl_multi_assign(h->multi, fd, NULL);
         return 0;
     }
-    if (!s && !(s = watch(h, fd)))
+    if (!s && !(s = hook_http_watch(h, fd)))
         return -1;
-    uv_poll_start(&s->poll, (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0), on_poll);
+    uv_poll_start(&s->poll,
+                  (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0),
+                  hook_http_on_poll);
     return 0;
 }
 
@@ -219,7 +222,7 @@ static curl_socket_t on_open_socket(void *owner, curlsocktype purpose, struct cu
     return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
 }
 
-static size_t on_answer(char *bytes, size_t one, size_t n, void *owner)
+static size_t hook_http_on_answer(char *bytes, size_t one, size_t n, void *owner)
 {
     struct hook_http *h = owner;
     size_t room = SAID_MAX - h->n_said, take = n < room ? n : room;
@@ -235,7 +238,7 @@ static size_t on_answer(char *bytes, size_t one, size_t n, void *owner)
 /* ---- the start */
 
 /* Names that are no UTF-8 become what can be printed of them. */
-static void set_text(json_t *o, const char *key, const char *value)
+static void hook_http_set_text(json_t *o, const char *key, const char *value)
 {
     json_t *text = json_string(value);
 
@@ -252,11 +255,11 @@ static char *write_body(const struct hook_call *c)
 {
     json_t *o = json_object();
 
-    set_text(o, "event", c->event);
-    set_text(o, "user", c->login);
-    set_text(o, "account", c->user);
-    set_text(o, "source", c->source);
-    set_text(o, "target", c->target);
+    hook_http_set_text(o, "event", c->event);
+    hook_http_set_text(o, "user", c->login);
+    hook_http_set_text(o, "account", c->user);
+    hook_http_set_text(o, "source", c->source);
+    hook_http_set_text(o, "target", c->target);
     char *text = json_dumps(o, JSON_COMPACT);
     json_decref(o);
     return text;
@@ -291,7 +294,7 @@ static void set_options(struct hook_http *h, const struct conf_list *url)
         curl_easy_setopt(e, CURLOPT_CAINFO, url->items[1]);
     curl_easy_setopt(e, CURLOPT_ERRORBUFFER, h->error);
     curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
-    curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_answer);
+    curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, hook_http_on_answer);
     curl_easy_setopt(e, CURLOPT_WRITEDATA, h);
 }
 
@@ -311,9 +314,9 @@ struct hook_http *hook_http_start(struct loop *l, const struct hook_call *call, 
     h->loop = l;
     h->fn = fn;
     h->owner = owner;
-    h->over.fn = tell;
-    h->deadline = timer_new(l, on_deadline, h);
-    h->timer = timer_new(l, on_timer, h);
+    h->over.fn = hook_http_tell;
+    h->deadline = timer_new(l, hook_http_on_deadline, h);
+    h->timer = timer_new(l, hook_http_on_timer, h);
     TAILQ_INIT(&h->socks);
     h->easy = curl_easy_init();
     h->multi = curl_multi_init();

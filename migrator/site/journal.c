@@ -49,7 +49,7 @@ struct journal {
 
 /* ---- in the thread */
 
-static char *failed(const char *what, const char *path)
+static char *journal_failed(const char *what, const char *path)
 {
     return xasprintf("%s: can't %s: %s", path, what, strerror(errno));
 }
@@ -81,7 +81,7 @@ static bool write_whole(int fd, const char *text)
 
 /* Room for lines to come, besides what is in the file: a disk with room for one byte has none for a flip. File systems
  * that can't are asked for no more than the byte. */
-static bool reserve(int fd)
+static bool journal_reserve(int fd)
 {
     struct stat st;
 
@@ -90,18 +90,18 @@ static bool reserve(int fd)
     return errno != ENOSPC && errno != EDQUOT && errno != EIO && errno != EFBIG;
 }
 
-static char *append(int fd, const char *path, const char *lines, bool probe)
+static char *journal_append(int fd, const char *path, const char *lines, bool probe)
 {
-    if (probe && !reserve(fd))
-        return failed("keep room in", path);
+    if (probe && !journal_reserve(fd))
+        return journal_failed("keep room in", path);
     char *text = xasprintf("%s%s", ends_in_half_a_line(fd) ? "\n" : "", lines);
     bool written = write_whole(fd, text);
 
     free(text);
     if (!written)
-        return failed("write", path);
+        return journal_failed("write", path);
     if (fsync(fd) < 0)
-        return failed("fsync", path);
+        return journal_failed("fsync", path);
     return NULL;
 }
 
@@ -109,24 +109,24 @@ static char *append(int fd, const char *path, const char *lines, bool probe)
 static char *sync_folder(const char *folder)
 {
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    char *error = fd < 0 || fsync(fd) < 0 ? failed("fsync", folder) : NULL;
+    char *error = fd < 0 || fsync(fd) < 0 ? journal_failed("fsync", folder) : NULL;
 
     if (fd >= 0)
         close(fd);
     return error;
 }
 
-static char *write_lines(const char *folder, const char *lines, bool probe)
+static char *journal_write_lines(const char *folder, const char *lines, bool probe)
 {
     char *path = xasprintf("%s/flips", folder), *error;
     int fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
 
     if (fd < 0) {
-        error = failed("open", path);
+        error = journal_failed("open", path);
     } else {
-        error = append(fd, path, lines, probe);
+        error = journal_append(fd, path, lines, probe);
         if (close(fd) < 0 && !error)
-            error = failed("close", path);
+            error = journal_failed("close", path);
     }
     free(path);
     return error ? error : sync_folder(folder);
@@ -138,7 +138,7 @@ static void in_thread(uv_work_t *req)
 
     if (b->flips)
         FAULT_POINT("journal", NULL, "sent");
-    b->error = write_lines(b->folder, buf_str(&b->text), b->probes && !b->flips);
+    b->error = journal_write_lines(b->folder, buf_str(&b->text), b->probes && !b->flips);
     if (b->flips)
         FAULT_POINT("journal", NULL, "answered");
 }
@@ -171,7 +171,7 @@ static void set_bad(struct journal *j, const char *error)
     j->bad = error != NULL;
 }
 
-static void tell(struct note *n, const char *error)
+static void journal_tell(struct note *n, const char *error)
 {
     journal_fn fn = n->fn;
 
@@ -180,7 +180,7 @@ static void tell(struct note *n, const char *error)
         fn(n->owner, error);
 }
 
-static void watch(struct journal *j)
+static void journal_watch(struct journal *j)
 {
     struct note *n = NULL, *list[] = {TAILQ_FIRST(&j->written), TAILQ_FIRST(&j->waiting)};
 
@@ -194,10 +194,10 @@ static void watch(struct journal *j)
         timer_stop(j->slow);
 }
 
-static void start(struct journal *j);
+static void journal_start(struct journal *j);
 
 /* Who is told may ask for the next line, which begins when all of these have been told. */
-static void on_written(uv_work_t *req, int status)
+static void journal_on_written(uv_work_t *req, int status)
 {
     struct batch *b = CONTAINER_OF(req, struct batch, req);
     struct journal *j = b->journal;
@@ -208,11 +208,11 @@ static void on_written(uv_work_t *req, int status)
         set_bad(j, error);
         while ((n = TAILQ_FIRST(&j->written))) {
             TAILQ_REMOVE(&j->written, n, link);
-            tell(n, error);
+            journal_tell(n, error);
             note_free(n);
         }
         j->batch = NULL;
-        start(j);
+        journal_start(j);
     }
     free(b->folder);
     buf_free(&b->text);
@@ -221,11 +221,11 @@ static void on_written(uv_work_t *req, int status)
 }
 
 /* All that waits, as one text. */
-static void start(struct journal *j)
+static void journal_start(struct journal *j)
 {
     struct note *n;
 
-    watch(j);
+    journal_watch(j);
     if (j->batch || TAILQ_EMPTY(&j->waiting))
         return;
     struct batch *b = j->batch = xcalloc(1, sizeof(*b));
@@ -238,7 +238,7 @@ static void start(struct journal *j)
         b->probes |= n->is_probe;
         b->flips |= !n->is_probe;
     }
-    uv_queue_work(&j->loop->uv, &b->req, in_thread, on_written);
+    uv_queue_work(&j->loop->uv, &b->req, in_thread, journal_on_written);
 }
 
 static struct note *first_late(struct notes *list)
@@ -258,7 +258,7 @@ static void tell_late(struct notes *list, const char *error)
     struct note *n;
 
     while ((n = first_late(list)))
-        tell(n, error); /* which may change the list */
+        journal_tell(n, error); /* which may change the list */
 }
 
 static void on_slow(void *owner)
@@ -269,7 +269,7 @@ static void on_slow(void *owner)
     set_bad(j, error);
     tell_late(&j->written, error);
     tell_late(&j->waiting, error);
-    watch(j);
+    journal_watch(j);
     free(error);
 }
 
@@ -286,7 +286,7 @@ static void now_text(char *out, size_t size)
 }
 
 /* Names are ASCII; should one not be, the line is written all the same. */
-static json_t *text_of(const char *s)
+static json_t *journal_text_of(const char *s)
 {
     json_t *text = json_string(s ? s : "");
 
@@ -299,19 +299,19 @@ static json_t *text_of(const char *s)
     return text;
 }
 
-static char *line_of(const char *user, const struct route *r)
+static char *journal_line_of(const char *user, const struct route *r)
 {
     char now[48];
     json_t *o = json_object();
 
     now_text(now, sizeof(now));
     json_object_set_new(o, "time", json_string(now));
-    json_object_set_new(o, "user", text_of(user));
-    json_object_set_new(o, "source", text_of(r->source));
-    json_object_set_new(o, "target", text_of(r->target));
+    json_object_set_new(o, "user", journal_text_of(user));
+    json_object_set_new(o, "source", journal_text_of(r->source));
+    json_object_set_new(o, "target", journal_text_of(r->target));
     json_object_set_new(o, "epoch", json_integer((json_int_t)r->epoch));
     json_object_set_new(o, "generation", json_integer((json_int_t)r->generation));
-    json_object_set_new(o, "view", text_of(r->view));
+    json_object_set_new(o, "view", journal_text_of(r->view));
     char *text = json_dumps(o, JSON_PRESERVE_ORDER | JSON_ENSURE_ASCII);
     char *line = xasprintf("%s\n", text);
     json_decref(o);
@@ -319,7 +319,7 @@ static char *line_of(const char *user, const struct route *r)
     return line;
 }
 
-static void add(struct journal *j, char *line, bool is_probe, journal_fn fn, void *owner)
+static void journal_add(struct journal *j, char *line, bool is_probe, journal_fn fn, void *owner)
 {
     struct note *n = xcalloc(1, sizeof(*n));
 
@@ -329,17 +329,17 @@ static void add(struct journal *j, char *line, bool is_probe, journal_fn fn, voi
                        .owner = owner,
                        .until_ms = clock_boot_ms() + JOURNAL_SLOW_MS};
     TAILQ_INSERT_TAIL(&j->waiting, n, link);
-    start(j);
+    journal_start(j);
 }
 
 void journal_write(struct journal *j, const char *user, const struct route *r, journal_fn fn, void *owner)
 {
-    add(j, line_of(user, r), false, fn, owner);
+    journal_add(j, journal_line_of(user, r), false, fn, owner);
 }
 
 void journal_probe(struct journal *j, journal_fn fn, void *owner)
 {
-    add(j, xstrdup("\n"), true, fn, owner);
+    journal_add(j, xstrdup("\n"), true, fn, owner);
 }
 
 bool journal_is_good(const struct journal *j)
@@ -366,12 +366,12 @@ void journal_forget(struct journal *j, void *owner)
 struct journal *journal_open(struct loop *l, const char *folder, char **error)
 {
     if (mkdir(folder, 0700) < 0 && errno != EEXIST) {
-        *error = failed("make the folder", folder);
+        *error = journal_failed("make the folder", folder);
         return NULL;
     }
     char *path = xasprintf("%s/flips", folder);
     int fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-    *error = fd < 0 ? failed("open", path) : NULL;
+    *error = fd < 0 ? journal_failed("open", path) : NULL;
     if (fd >= 0)
         close(fd);
     free(path);
