@@ -83,7 +83,7 @@ const struct findings *baggage_findings(const struct baggage *b)
     return b->findings;
 }
 
-/* ---- look: source, target, fingerprint */
+/* ---- inspect: source, target, fingerprint */
 
 static void baggage_on_same(void *owner, enum route_rc rc, const char *detail)
 {
@@ -190,8 +190,8 @@ void baggage_begin(struct baggage *b, struct lane *lane)
     b->fingerprint = fingerprint_read(lane->source, on_fingerprint, b);
 }
 
-void baggage_look(struct baggage *b, struct lane *lane, const struct plan *plan,
-                  const struct waivers *waivers, baggage_fn fn, void *owner)
+void baggage_inspect(struct baggage *b, struct lane *lane, const struct plan *plan,
+                     const struct waivers *waivers, baggage_fn fn, void *owner)
 {
     baggage_begin(b, lane);
     stop_look(b);

@@ -1,6 +1,6 @@
 /* baggage: what a job brings along besides mailboxes and messages, once: in its first pass that gets so far.
  *
- *   look   before a byte is copied: whose account is this (fingerprint), who else has rights, how much room
+ *   inspect  before a byte is copied: whose account is this (fingerprint), who else has rights, how much room
  * is there bring  once the mailboxes are made: rights and annotations
  *
  * What it finds holds for the whole job, and counts in every pass. An account that returns is not looked at:
@@ -23,13 +23,13 @@ bool baggage_is_done(const struct baggage *b);
 /* Of both steps; owned by it. */
 const struct findings *baggage_findings(const struct baggage *b);
 
-/* Begins to read the fingerprint, which needs no plan: baggage_look() with the same lane goes on from there. May be
- * called again; nothing when it is done. */
+/* Begins to read the fingerprint, which needs no plan: baggage_inspect() with the same lane goes on from
+ * there. May be called again; nothing when it is done. */
 void baggage_begin(struct baggage *b, struct lane *lane);
 /* lane and plan must live until the end. Never calls back before it returned. waivers: borrowed while the
  * baggage lives; NULL: none. */
-void baggage_look(struct baggage *b, struct lane *lane, const struct plan *plan,
-                  const struct waivers *waivers, baggage_fn fn, void *owner);
+void baggage_inspect(struct baggage *b, struct lane *lane, const struct plan *plan,
+                     const struct waivers *waivers, baggage_fn fn, void *owner);
 void baggage_bring(struct baggage *b, struct lane *lane, baggage_fn fn, void *owner);
 /* No callback any more; the lane is free again once it is dropped. The plan may go. */
 void baggage_stop(struct baggage *b);

@@ -13,8 +13,9 @@
 #include "migrator/mailbox/stamp.h"
 #include "mailboxes.h"
 
-/* How the last pass, in the freeze, found it equal: the source was as the stamp says. */
-enum record_rest { REST_NOT_SEEN, REST_LOOKED_AT, REST_LISTED };
+/* How the last pass saw the mailbox at the source in the freeze, and found it as its stamp says: not at all,
+ * by a glance (glance.h), or by listing it. */
+enum record_seen { SEEN_NOT, SEEN_GLANCED, SEEN_LISTED };
 
 struct record {
     struct view_record view;   /* source_name is the name that clients see */
@@ -27,7 +28,7 @@ struct record {
     struct record *twin;  /* of the same id: a RENAME is under way, see renames.h; NULL = none */
     bool not_renamed;     /* what it may have been renamed to is another one, or the target refused */
     bool whole;         /* this job has compared all of it: UIDs, flags and dates of every message */
-    enum record_rest rested; /* of the last pass */
+    enum record_seen seen_frozen; /* of the last pass */
     uint64_t marks; /* ... and so, see copy_result.source_marks */
     struct ledger *ledger;     /* owned; NULL = not loaded */
     struct copy_counts counts; /* of the last copy, for the progress of the next */

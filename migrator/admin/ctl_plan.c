@@ -202,7 +202,7 @@ static void show_plan(struct planner *g)
 
 /* ---- from the store to the plan */
 
-static void ctl_plan_on_looked(void *owner, enum baggage_rc rc, const char *why)
+static void ctl_plan_on_inspected(void *owner, enum baggage_rc rc, const char *why)
 {
     struct planner *g = owner;
 
@@ -221,7 +221,7 @@ static void ctl_plan_make_plan(struct planner *g)
         return;
     }
     g->move.baggage = baggage_new(&g->move, true);
-    baggage_look(g->move.baggage, g->lane, g->plan, NULL, ctl_plan_on_looked, g);
+    baggage_inspect(g->move.baggage, g->lane, g->plan, NULL, ctl_plan_on_inspected, g);
 }
 
 static void ctl_plan_on_list(struct planner *g, int side, enum mailboxes_rc rc, struct mailboxes *m,

@@ -294,15 +294,15 @@ static void wait_for_pace(struct imapc *c, uint64_t ms)
 /* No new command in a rest that the server asked for. */
 static bool must_rest(struct imapc *c)
 {
-    uint64_t ms = c->pace ? pace_rest_left_ms(c->pace, clock_boot_ms()) : 0;
+    uint64_t ms = c->pace ? pace_throttle_left_ms(c->pace, clock_boot_ms()) : 0;
     if (ms > 0)
         wait_for_pace(c, ms);
     return ms > 0;
 }
 
-static void imapc_rest(struct imapc *c, uint64_t ms, struct span text)
+static void imapc_throttle(struct imapc *c, uint64_t ms, struct span text)
 {
-    ms = pace_rest(c->pace, ms, clock_boot_ms());
+    ms = pace_throttle(c->pace, ms, clock_boot_ms());
     LOG(WARN, "throttled", LOG_S("peer", c->stream ? stream_peer(c->stream) : c->name), LOG_U("rest_ms", ms),
         LOG_SPAN("text", text));
 }
@@ -312,13 +312,13 @@ static void note_hint(struct imapc *c, struct span code, const struct imap_resp 
     uint64_t ms;
     bool refused = resp->status != STATUS_OK && resp->status != STATUS_PREAUTH;
     if (c->pace && pace_hint(code, resp->text, refused, &ms))
-        imapc_rest(c, ms, resp->text);
+        imapc_throttle(c, ms, resp->text);
 }
 
 void imapc_throttled(struct imapc *c, const char *text)
 {
     if (c->pace)
-        imapc_rest(c, 0, span_str(text));
+        imapc_throttle(c, 0, span_str(text));
 }
 
 static uint64_t take_pace(struct imapc *c, uint32_t messages, uint64_t bytes)

@@ -5,9 +5,9 @@
 enum {
     BURST_MS = 250,
     WAIT_MAX_MS = 15000,
-    REST_FIRST_MS = 500,
-    REST_DOUBLED_MAX_MS = 4000,
-    REST_ASKED_MAX_MS = 600000,
+    THROTTLE_FIRST_MS = 500,
+    THROTTLE_DOUBLED_MAX_MS = 4000,
+    THROTTLE_ASKED_MAX_MS = 600000,
     QUIET_MS = 5000
 };
 
@@ -77,28 +77,29 @@ uint64_t pace_wait_ms(struct pace *p, uint64_t now_ms)
 
 /* --- what the server asks for --- */
 
-uint64_t pace_rest_left_ms(const struct pace *p, uint64_t now_ms)
+uint64_t pace_throttle_left_ms(const struct pace *p, uint64_t now_ms)
 {
-    return p->rest_until_ms > now_ms ? p->rest_until_ms - now_ms : 0;
+    return p->throttled_until_ms > now_ms ? p->throttled_until_ms - now_ms : 0;
 }
 
 bool pace_is_throttled(const struct pace *p, uint64_t now_ms)
 {
-    return pace_rest_left_ms(p, now_ms) > 0 || (p->rest_ms > 0 && now_ms - p->asked_ms < QUIET_MS);
+    return pace_throttle_left_ms(p, now_ms) > 0 || (p->throttle_ms > 0 && now_ms - p->asked_ms < QUIET_MS);
 }
 
-uint64_t pace_rest(struct pace *p, uint64_t ms, uint64_t now_ms)
+uint64_t pace_throttle(struct pace *p, uint64_t ms, uint64_t now_ms)
 {
-    bool resting = pace_rest_left_ms(p, now_ms) > 0; /* several connections were told the same */
+    bool throttled = pace_throttle_left_ms(p, now_ms) > 0; /* several connections were told the same */
     if (!pace_is_throttled(p, now_ms))
-        p->rest_ms = REST_FIRST_MS;
-    else if (!resting)
-        p->rest_ms = 2 * p->rest_ms < REST_DOUBLED_MAX_MS ? 2 * p->rest_ms : REST_DOUBLED_MAX_MS;
-    uint64_t rest = ms == 0 ? p->rest_ms : ms < REST_ASKED_MAX_MS ? ms : REST_ASKED_MAX_MS;
-    if (now_ms + rest > p->rest_until_ms)
-        p->rest_until_ms = now_ms + rest;
-    p->asked_ms = p->rest_until_ms;
-    return pace_rest_left_ms(p, now_ms);
+        p->throttle_ms = THROTTLE_FIRST_MS;
+    else if (!throttled)
+        p->throttle_ms =
+            2 * p->throttle_ms < THROTTLE_DOUBLED_MAX_MS ? 2 * p->throttle_ms : THROTTLE_DOUBLED_MAX_MS;
+    uint64_t rest = ms == 0 ? p->throttle_ms : ms < THROTTLE_ASKED_MAX_MS ? ms : THROTTLE_ASKED_MAX_MS;
+    if (now_ms + rest > p->throttled_until_ms)
+        p->throttled_until_ms = now_ms + rest;
+    p->asked_ms = p->throttled_until_ms;
+    return pace_throttle_left_ms(p, now_ms);
 }
 
 static const uint8_t *pace_find(struct span text, const char *what)
@@ -115,7 +116,7 @@ static bool suggested(struct span text, uint64_t *ms)
     if (!at)
         return false;
     for (at += sizeof words - 1; at < end && *at >= '0' && *at <= '9'; at++)
-        if (*ms < REST_ASKED_MAX_MS)
+        if (*ms < THROTTLE_ASKED_MAX_MS)
             *ms = *ms * 10 + (uint64_t)(*at - '0');
     return true;
 }

@@ -1,8 +1,9 @@
-/* pace: how fast one backend may be used, by all connections of this process together: a token bucket of messages and
- * one of bytes, and a rest where the server asks for one. Pure: the time, of clock_boot_ms(), is an argument.
+/* pace: how fast one backend may be used, by all connections of this process together: a token bucket of
+ * messages and one of bytes, and a pause where the server asks for one. Pure: the time, of clock_boot_ms(),
+ * is an argument.
  *
- * What was read or stored is taken from the buckets afterwards, so they may owe: then everybody waits until they
- * don't. A bucket holds a quarter of a second's worth at most, so that nothing comes in a burst. */
+ * What was read or stored is taken from the buckets afterwards, so they may owe: then everybody waits until
+ * they don't. A bucket holds a quarter of a second's worth at most, so that nothing comes in a burst. */
 #ifndef IMAPFERRY_PACE_H
 #define IMAPFERRY_PACE_H
 
@@ -13,7 +14,7 @@ struct pace {
     /* private */
     int64_t messages, bytes; /* in thousandths; below 0: owed */
     uint64_t at_ms;          /* they are of that moment */
-    uint64_t rest_until_ms, rest_ms, asked_ms;
+    uint64_t throttled_until_ms, throttle_ms, asked_ms;
 };
 
 void pace_init(struct pace *p, uint32_t messages_per_s, uint32_t bytes_per_s, uint64_t now_ms);
@@ -26,16 +27,16 @@ uint64_t pace_wait_ms(struct pace *p, uint64_t now_ms);
 
 /* The server asked to be used more slowly; ms: for how long, 0 = it did not say: half a second, doubled each time up to
  * 4 s (one account's limit must not hold up all others), from the beginning after 5 quiet seconds. Returns how long it will be. */
-uint64_t pace_rest(struct pace *p, uint64_t ms, uint64_t now_ms);
+uint64_t pace_throttle(struct pace *p, uint64_t ms, uint64_t now_ms);
 /* Milliseconds until the next command may be sent. */
-uint64_t pace_rest_left_ms(const struct pace *p, uint64_t now_ms);
-/* It asked a few seconds ago, or the rest is not over: what fails now may be for that. */
+uint64_t pace_throttle_left_ms(const struct pace *p, uint64_t now_ms);
+/* It asked a few seconds ago, or its time is not over: what fails now may be for that. */
 bool pace_is_throttled(const struct pace *p, uint64_t now_ms);
 
-/* Does what the server said ask for that? code: a response code, text: what stands behind it; refused: it came with
- * NO, BAD or BYE. *ms as for pace_rest(). Known are [LIMIT], [UNAVAILABLE] and [THROTTLED] as codes of refusals, and
- * the texts "[THROTTLED]" (Gmail), "Rate limit hit" (Yahoo), "Suggested Backoff Time: n" (Exchange), of answers of any
- * kind. */
+/* Does what the server said ask for that? code: a response code, text: what stands behind it; refused: it
+ * came with NO, BAD or BYE. *ms as for pace_throttle(). Known are [LIMIT], [UNAVAILABLE] and [THROTTLED] as
+ * codes of refusals, and the texts "[THROTTLED]" (Gmail), "Rate limit hit" (Yahoo), "Suggested Backoff Time:
+ * n" (Exchange), of answers of any kind. */
 bool pace_hint(struct span code, struct span text, bool refused, uint64_t *ms);
 
 #endif

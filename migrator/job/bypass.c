@@ -4,10 +4,10 @@
 #include "lib/fault.h"
 #include "lib/xalloc.h"
 
-#include "migrator/found/finding.h"
-#include "migrator/mailbox/look.h"
-#include "migrator/mailbox/mbox_list.h"
 #include "bypass.h"
+#include "migrator/found/finding.h"
+#include "migrator/mailbox/glance.h"
+#include "migrator/mailbox/mbox_list.h"
 
 enum {
     TRIES = 3, /* of connections that broke */
@@ -330,7 +330,7 @@ static enum imapc_taken bypass_on_data(void *owner, const struct imap_resp *resp
         bypass_take_number(o, resp, data);
     if (resp->kind == RESP_DATA && (span_is_ci(resp->word, "FETCH") || span_is_ci(resp->word, "EXPUNGE")))
         return IMAPC_TAKEN; /* what is odd about it ends the attempt */
-    return look_take(&o->now, resp);
+    return glance_take(&o->now, resp);
 }
 
 static void share_down(struct share *s)
@@ -443,7 +443,7 @@ static void bypass_look_at(struct one *o, bool closer)
     one_clear(o);
     o->rounds++;
     mbox_list_init(&o->list, b->pool);
-    if (o->record->rested == REST_LOOKED_AT && !closer) {
+    if (o->record->seen_frozen == SEEN_GLANCED && !closer) {
         bypass_send_status(o);
         return;
     }
@@ -517,7 +517,7 @@ static size_t count_rested(const struct records *records)
     size_t n = 0;
 
     for (const struct record *r = records_first(records); r; r = r->hh.next)
-        n += r->rested != REST_NOT_SEEN;
+        n += r->seen_frozen != SEEN_NOT;
     return n;
 }
 
@@ -535,7 +535,7 @@ struct bypass *bypass_start(struct move *move, bypass_fn fn, void *owner)
     b->pool = flags_pool_new();
     b->ones = xcalloc(n ? n : 1, sizeof(*b->ones));
     for (const struct record *r = records_first(move->records); r; r = r->hh.next)
-        if (r->rested != REST_NOT_SEEN)
+        if (r->seen_frozen != SEEN_NOT)
             b->ones[b->n++] = (struct one){.record = r, .name = records_from_name(move->records, r)};
     b->left = b->n;
     for (size_t i = 0; i < CREW_MAX; i++)

@@ -37,7 +37,7 @@ struct bypass_result {
 };
 
 struct bypass;
-/* The look is gone when this is called. */
+/* The glance is gone when this is called. */
 typedef void (*bypass_fn)(void *owner, const struct bypass_result *result);
 
 /* Behind a last pass that found all equal. Never calls back before it returned. */

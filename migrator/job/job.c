@@ -17,18 +17,18 @@
 #include "policy.h"
 
 enum {
-    RETRY_MS = 500, /* a call without an answer is repeated after it */
-    REFUSALS_MAX = 3, /* of the store, by store_refuses() */
-    REST_MS = 1000, /* between looks whether a pause or quarantine is over */
+    RETRY_MS = 500,      /* a call without an answer is repeated after it */
+    REFUSALS_MAX = 3,    /* of the store, by store_refuses() */
+    ASK_AGAIN_MS = 1000, /* between looks whether a pause or quarantine is over */
     PASSES_MAX = 5,
-    SMALL_CHANGES = 20, /* a pass that had to change no more than this is small */
-    TURN_MAX_MS = 5000, /* between looks whether it is its turn */
-    KICK_MS = 60 * 1000, /* hook_kick */
-    STALE_MS = 10000,   /* after a watch that took longer, one more pass goes before the freeze */
-    PROXY_LOOK_MS = 1000, /* between looks whether a silent proxy is waited for */
+    SMALL_CHANGES = 20,            /* a pass that had to change no more than this is small */
+    TURN_MAX_MS = 5000,            /* between looks whether it is its turn */
+    KICK_MS = 60 * 1000,           /* hook_kick */
+    STALE_MS = 10000,              /* after a watch that took longer, one more pass goes before the freeze */
+    PROXY_LOOK_MS = 1000,          /* between looks whether a silent proxy is waited for */
     IDLE_PASS_MS = 30 * 60 * 1000, /* an account that is always in use gets a pass so often */
-    DIFFERS_MAX = 3,    /* attempts after which a difference is a person's */
-    REASON_MAX = 700,   /* bytes */
+    DIFFERS_MAX = 3,               /* attempts after which a difference is a person's */
+    REASON_MAX = 700,              /* bytes */
 };
 
 enum state { CLAIM, SIGN_IN, RECORDS_READ, COPY, READY, POLICY, WATCH, TURN, QUIET, RECOPY, CUTOVER, REST, SETTLE, GIVE_UP };
@@ -625,7 +625,7 @@ static void job_on_control(void *owner, enum route_rc rc, const struct route_con
     struct job *j = owner;
 
     if (rc != ROUTE_OK || c->paused || store_quarantine_ms(j->m->store) > 0)
-        timer_start(j->retry, REST_MS);
+        timer_start(j->retry, ASK_AGAIN_MS);
     else
         job_enter(j, j->move.force ? WATCH : RECOPY);
 }
@@ -684,7 +684,7 @@ static void on_cutover(void *owner, const struct cutover_result *r)
         free(j->said);
         j->said = xstrdup("?"); /* the route has what the attempt ended with, which job_say() takes away */
         j->state = REST;
-        timer_start(j->retry, REST_MS);
+        timer_start(j->retry, ASK_AGAIN_MS);
         break;
     case CUTOVER_GIVEN:
         job_end(j, JOB_STOPPED);

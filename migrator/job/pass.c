@@ -18,7 +18,7 @@ static void pass_stop(struct pass *p)
     pass_stop_lists(p);
     pass_stop_prepare(p);
     pass_stop_subscribing(p);
-    pass_stop_looks(p);
+    pass_stop_glances(p);
     pass_stop_orphans(p);
     pass_stop_copies(p);
     if (p->lane)
@@ -155,8 +155,8 @@ static void pass_step(struct loop_task *task)
         break;
     case RECORDS:
         break;
-    case LOOK:
-        pass_step_look(p);
+    case INSPECT:
+        pass_step_inspect(p);
         break;
     case ARRANGE:
         pass_step_arrange(p);

@@ -1,14 +1,14 @@
 /* pass: one pass over an account: lists both sides, plans, makes what is missing, and has every mailbox
  * copied and verified, several at once. The first copy, each delta and the last pass in the freeze are all
- * the same, but for which mailboxes they open. A mailbox whose stamp (stamp.h) says on both sides that nothing has
- * changed since it was compared equal is
+ * the same, but for which mailboxes they open. A mailbox whose stamp (stamp.h) says on both sides that
+ * nothing has changed since it was compared equal is
  *
  *   PASS_QUICK  not opened
- *   PASS_WHOLE  not opened once this job has compared all of it: UIDs, flags and dates of every message. At least
- *               one such pass goes before each attempt to cut over, so that the flip rests on what was seen in that
+ *   PASS_WHOLE  not opened once this job has compared all of it: UIDs, flags and dates of every message. At
+ * least one such pass goes before each attempt to cut over, so that the flip rests on what was seen in that
  *               attempt, and on numbers of the servers for no longer than that
- *   PASS_LAST   the same, in the freeze; INBOX is always opened, and so is what no whole pass has seen. For the
- *               others the word of STATUS of the source does not do: each is looked at instead (look.h)
+ *   PASS_LAST   the same, in the freeze; INBOX is always opened, and so is what no whole pass has seen. For
+ * the others the word of STATUS of the source does not do: each is looked at instead (glance.h)
  *
  * One that was compared wholly and has changed is listed only as far as it changed (selected.h).
  *
@@ -16,8 +16,8 @@
  * |---------|--------------------------------------------------|--------------------------------|
  * | WAIVERS | reads what staff have waived                      | LISTS                          |
  * | LISTS   | reads the mailboxes of both sides; plans         | RENAMES; end: the plan's no    |
- * | RENAMES | what has another name at the source: renames.h   | LISTS, LOOK                    |
- * | LOOK    | once a job: whose account, rights, room          | RECORDS; end: all would be vain|
+ * | RENAMES | what has another name at the source: renames.h   | LISTS, INSPECT                 |
+ * | INSPECT | once a job: whose account, rights, room          | RECORDS; end: all would be vain|
  * | RECORDS | writes the records of mailboxes that are new     | ARRANGE                        |
  * | ARRANGE | CREATE on the target                             | BRING                          |
  * | BRING   | once a job: rights and annotations               | COPY                           |
@@ -26,9 +26,10 @@
  * |         | there: the same again, taking the copies away    |                                |
  * | ORPHANS | for each that the source has no more: orphan.h   | end                            |
  *
- * What is new in any mailbox comes before what is gone from any, so that a message that was moved is never missing in
- * both. A copy is removed by the pass after the one that first missed its message: only then is it certain that the
- * mailbox to which that may have gone was listed later. In the freeze nothing moves, and one pass does.
+ * What is new in any mailbox comes before what is gone from any, so that a message that was moved is never
+ * missing in both. A copy is removed by the pass after the one that first missed its message: only then is it
+ * certain that the mailbox to which that may have gone was listed later. In the freeze nothing moves, and one
+ * pass does.
  *
  * A broken connection is replaced and its mailbox tried again; the first failure that is the account's own is
  * kept as the pass's, and the other mailboxes go on (not in the last pass, which has no time). */

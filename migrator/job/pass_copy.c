@@ -78,7 +78,7 @@ static void item_equal(struct item *i, const struct copy_result *result)
     if (i->pass->last)
         record_fold(i->record, result, i->pass->move->back);
     note_stamp(i, result);
-    i->record->rested = i->pass->last ? REST_LISTED : REST_NOT_SEEN;
+    i->record->seen_frozen = i->pass->last ? SEEN_LISTED : SEEN_NOT;
     i->record->marks = result->source_marks;
     i->state = EQUAL;
 }
@@ -202,7 +202,7 @@ static void pass_copy_on_ledger(void *owner, enum route_rc rc)
     const struct move *m = i->pass->move;
 
     if (rc == ROUTE_OK && !ledger_is_of(i->record->ledger, m->source_name, m->target_name)) {
-        ledger_pair(i->record->ledger, m->source_name, m->target_name, pass_copy_on_ledger, i);
+        ledger_direct(i->record->ledger, m->source_name, m->target_name, pass_copy_on_ledger, i);
         return;
     }
     if (rc == ROUTE_OK) {
@@ -286,7 +286,7 @@ void pass_step_copy(struct pass *p)
     while ((i = next_todo(p)) && (lane = crew_take(p->move->crew)))
         start_item(i, lane);
     if (!i)
-        pass_step_looks(p); /* they are quick, and what is copied is what the freeze waits for */
+        pass_step_glances(p); /* they are quick, and what is copied is what the freeze waits for */
     if (!i && pass_may_subscribe(p) && pass_count_state(p, CLOSED) == 0 && (lane = crew_take(p->move->crew)))
         pass_subscribe(p, lane);
 }

@@ -99,7 +99,7 @@ void item_leave_closed(struct item *i)
     }
     if (i->pass->last)
         record_fold(r, &was, i->pass->move->back);
-    r->rested = i->pass->last ? REST_LOOKED_AT : REST_NOT_SEEN;
+    r->seen_frozen = i->pass->last ? SEEN_GLANCED : SEEN_NOT;
     i->state = EQUAL;
 }
 
@@ -139,7 +139,7 @@ static void note_absent(void *owner, struct record *record, const char *from, co
 void pass_make_items(struct pass *p)
 {
     for (struct record *r = records_first(p->move->records); r; r = r->hh.next)
-        r->rested = REST_NOT_SEEN;
+        r->seen_frozen = SEEN_NOT;
     p->n = p->plan->n;
     p->items = xcalloc(p->n ? p->n : 1, sizeof(*p->items));
     for (size_t i = 0; i < p->n; i++) {
@@ -166,7 +166,7 @@ void pass_make_items(struct pass *p)
 
 size_t pass_count_open(const struct pass *p)
 {
-    return pass_count_state(p, TODO) + pass_count_state(p, CLOSED) + pass_count_state(p, LOOKED_AT) +
+    return pass_count_state(p, TODO) + pass_count_state(p, CLOSED) + pass_count_state(p, GLANCED_AT) +
            pass_count_state(p, LOADING) + pass_count_state(p, COPYING);
 }
 

@@ -62,7 +62,8 @@ static void pass_lists_make_plan(struct pass *p)
     }
 }
 
-/* Nothing of the account is known. Then LOOK is what follows, which begins in the same breath and keeps the lane. */
+/* Nothing of the account is known. Then INSPECT is what follows, which begins in the same breath and keeps
+ * the lane. */
 static bool is_first(struct pass *p)
 {
     return !p->last && !records_first(p->move->records) && !baggage_is_done(pass_baggage(p));

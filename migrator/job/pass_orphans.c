@@ -104,7 +104,7 @@ static void on_gone_ledger(void *owner, enum route_rc rc)
     const struct move *m = p->move;
 
     if (rc == ROUTE_OK && !ledger_is_of(rec->ledger, m->source_name, m->target_name)) {
-        ledger_pair(rec->ledger, m->source_name, m->target_name, on_gone_ledger, p);
+        ledger_direct(rec->ledger, m->source_name, m->target_name, on_gone_ledger, p);
     } else if (rc == ROUTE_OK) {
         start_orphan(p, &p->gone[p->next_gone]);
     } else {

@@ -1,4 +1,4 @@
-/* LOOK, RECORDS, ARRANGE and BRING: what goes before the first message, once there is a plan. */
+/* INSPECT, RECORDS, ARRANGE and BRING: what goes before the first message, once there is a plan. */
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -7,7 +7,7 @@
 
 #include "pass_priv.h"
 
-/* ---- LOOK and BRING: once a job */
+/* ---- INSPECT and BRING: once a job */
 
 /* True: the step did what it is for. */
 static bool baggage_answered(struct pass *p, enum baggage_rc rc, const char *why)
@@ -16,7 +16,7 @@ static bool baggage_answered(struct pass *p, enum baggage_rc rc, const char *why
         *imapc_error(p->lane->source) ? p->move->source : p->move->target;
 
     if (rc == BAGGAGE_DOWN) {
-        if (p->phase == LOOK) /* BRING is tried again with what was found */
+        if (p->phase == INSPECT) /* BRING is tried again with what was found */
             baggage_stop(p->move->baggage);
         crew_drop(p->move->crew, p->lane);
     } else {
@@ -62,10 +62,10 @@ static void start_records(struct pass *p)
     records_write(p->move->records, pass_prepare_on_records, p);
 }
 
-/* ---- LOOK */
+/* ---- INSPECT */
 
 /* What makes all copying vain ends the pass here. */
-static void on_baggage_looked(void *owner, enum baggage_rc rc, const char *why)
+static void on_baggage_inspected(void *owner, enum baggage_rc rc, const char *why)
 {
     struct pass *p = owner;
     const struct findings *f = baggage_findings(p->move->baggage);
@@ -80,15 +80,15 @@ static void on_baggage_looked(void *owner, enum baggage_rc rc, const char *why)
     start_records(p);
 }
 
-static void pass_prepare_start_look(struct pass *p)
+static void pass_prepare_start_inspecting(struct pass *p)
 {
-    baggage_look(p->move->baggage, p->lane, p->plan, p->waivers, on_baggage_looked, p);
+    baggage_inspect(p->move->baggage, p->lane, p->plan, p->waivers, on_baggage_inspected, p);
 }
 
-void pass_step_look(struct pass *p)
+void pass_step_inspect(struct pass *p)
 {
     if (!p->lane && (p->lane = crew_take(p->move->crew)))
-        pass_prepare_start_look(p);
+        pass_prepare_start_inspecting(p);
 }
 
 struct baggage *pass_baggage(struct pass *p)
@@ -102,11 +102,11 @@ void pass_prepare(struct pass *p)
 {
     findings_join(p->findings, p->plan->findings);
     if (!p->last && !baggage_is_done(pass_baggage(p))) {
-        p->phase = LOOK;
+        p->phase = INSPECT;
         if (!records_counted(p->move->records)) /* most of it will be opened: lanes take several round trips */
             crew_want(p->move->crew, p->plan->n < CREW_MAX ? (unsigned)p->plan->n + 1 : CREW_MAX);
         if (p->lane)
-            pass_prepare_start_look(p);
+            pass_prepare_start_inspecting(p);
         pass_step_soon(p);
     } else {
         findings_join(p->findings, baggage_findings(p->move->baggage));

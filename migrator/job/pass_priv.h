@@ -1,13 +1,13 @@
-/* What the files of a pass share: its state, and the mailboxes that it is about. From the bottom up, so that no two
- * call each other:
+/* What the files of a pass share: its state, and the mailboxes that it is about. From the bottom up, so that
+ * no two call each other:
  *
  *   pass_fail       what each step may say: go on, or what failed
  *   pass_subscribe  subscriptions, beside COPY
  *   pass_items      the mailboxes, and how many lanes they want
  *   pass_report     the end: findings are judged and told
  *   pass_orphans    ORPHANS
- *   pass_copy       COPY, REMOVE; pass_looks: mailboxes that are looked at in the freeze
- *   pass_prepare    LOOK, RECORDS, ARRANGE, BRING
+ *   pass_copy       COPY, REMOVE; pass_glances: mailboxes that are looked at in the freeze
+ *   pass_prepare    INSPECT, RECORDS, ARRANGE, BRING
  *   pass_lists      WAIVERS, LISTS, RENAMES
  *   pass            begins and ends a pass, and calls the step of its phase
  *
@@ -21,7 +21,7 @@
 #include "migrator/account/renames.h"
 #include "migrator/found/finding.h"
 #include "migrator/found/waiver.h"
-#include "migrator/mailbox/look.h"
+#include "migrator/mailbox/glance.h"
 #include "migrator/mailbox/orphan.h"
 #include "pass.h"
 
@@ -30,13 +30,13 @@ enum {
     TRIES_THROTTLED = 6, /* each after a longer rest */
     ROUNDS = 20          /* of RENAMES */
 };
-enum phase { WAIVERS, LISTS, RENAMES, LOOK, RECORDS, ARRANGE, BRING, COPY, REMOVE, ORPHANS };
+enum phase { WAIVERS, LISTS, RENAMES, INSPECT, RECORDS, ARRANGE, BRING, COPY, REMOVE, ORPHANS };
 enum { SOURCE, TARGET };
 
 enum item_state {
     TODO,
-    CLOSED,    /* in the freeze: was equal, and is so if the source is seen to be as it was */
-    LOOKED_AT, /* ... which is being done */
+    CLOSED,     /* in the freeze: was equal, and is so if the source is seen to be as it was */
+    GLANCED_AT, /* ... which is being done */
     LOADING,
     COPYING,
     EQUAL,
@@ -59,11 +59,11 @@ struct item {
 };
 
 /* Mailboxes that a lane looks at, in the freeze. */
-struct glance {
+struct lane_glance {
     struct pass *pass;
     struct lane *lane; /* lent; NULL: none is under way */
-    struct look *look;
-    struct look_at *at;  /* owned */
+    struct glance *glance;
+    struct glance_at *at; /* owned */
     struct item **items; /* owned; one for each of at */
     size_t n;
 };
@@ -89,7 +89,7 @@ struct pass {
     struct buf detail;
     size_t n_failed;
 
-    struct lane *lane; /* lent in LISTS, RENAMES, LOOK, ARRANGE, BRING and ORPHANS */
+    struct lane *lane; /* lent in LISTS, RENAMES, INSPECT, ARRANGE, BRING and ORPHANS */
     unsigned tries;    /* of these */
     struct waivers *waivers; /* owned */
     struct mailboxes_read *reading[2];
@@ -106,8 +106,8 @@ struct pass {
     size_t n, next;     /* no TODO before next */
     size_t to_open;     /* when the items were made */
     size_t opened;
-    struct glance glances[CREW_MAX];
-    unsigned looks_failed;
+    struct lane_glance glances[CREW_MAX];
+    unsigned glances_failed;
 
     struct gone *gone; /* owned; to be seen to in this pass */
     size_t n_gone, next_gone;
@@ -139,9 +139,9 @@ void pass_step_lists(struct pass *p);
 void pass_step_renames(struct pass *p);
 void pass_stop_lists(struct pass *p);
 
-/* Once there is a plan. Goes on with LOOK, or RECORDS. */
+/* Once there is a plan. Goes on with INSPECT, or RECORDS. */
 void pass_prepare(struct pass *p);
-void pass_step_look(struct pass *p);
+void pass_step_inspect(struct pass *p);
 void pass_step_arrange(struct pass *p);
 void pass_step_bring(struct pass *p);
 /* Of the job; made where there is none. */
@@ -155,8 +155,8 @@ void pass_stop_subscribing(struct pass *p);
 
 void pass_step_copy(struct pass *p); /* REMOVE as well */
 void pass_stop_copies(struct pass *p);
-void pass_step_looks(struct pass *p);
-void pass_stop_looks(struct pass *p);
+void pass_step_glances(struct pass *p);
+void pass_stop_glances(struct pass *p);
 
 void pass_step_orphans(struct pass *p);
 void pass_stop_orphans(struct pass *p);

@@ -735,7 +735,7 @@ static void late_on_ledger(void *owner, enum route_rc rc)
     if (ledger_is_of(n->record->ledger, l->move->source_name, l->move->target_name)) {
         late_start_copy(l, n);
     } else if ((rows == 0 && n->from == 1) || is_turned(l, n)) {
-        ledger_pair(n->record->ledger, l->move->source_name, l->move->target_name, late_on_ledger, l);
+        ledger_direct(n->record->ledger, l->move->source_name, l->move->target_name, late_on_ledger, l);
     } else {
         LOG(WARN, "late_without_ledger", LOG_S("user", l->move->user),
             LOG_S("mailbox", n->plan->source->name));

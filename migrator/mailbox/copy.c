@@ -39,7 +39,7 @@ enum step {
     FORGET,
     HEADERS,
     VERIFY,
-    LOOK,
+    CATCH_UP,
     COMPARE,
     ADDED,
     END
@@ -617,7 +617,7 @@ static void enter_forget(struct copy *c)
     free(uids);
 }
 
-/* --- HEADERS, VERIFY, LOOK, COMPARE --- */
+/* --- HEADERS, VERIFY, CATCH_UP, COMPARE --- */
 
 static void on_headers(void *owner, enum copy_rc rc, const char *why)
 {
@@ -636,7 +636,7 @@ static void on_verified(void *owner, enum copy_rc rc, const char *why)
 {
     struct copy *c = owner;
     pair_count_done(&c->pair);
-    copy_step_ended(c, rc, why, c->pair.late_from ? ADDED : LOOK);
+    copy_step_ended(c, rc, why, c->pair.late_from ? ADDED : CATCH_UP);
     verify_stop(&c->verify); /* why was its own */
 }
 
@@ -645,13 +645,13 @@ static void enter_verify(struct copy *c)
     c->verify = verify_start(&c->pair, 0, on_verified, c);
 }
 
-static void copy_on_looked(void *owner, enum copy_rc rc, const char *why)
+static void copy_on_caught_up(void *owner, enum copy_rc rc, const char *why)
 {
     copy_step_ended(owner, rc, why, COMPARE);
 }
 
 /* What we changed makes the target another than it was when it was opened. */
-static void enter_look(struct copy *c)
+static void enter_catch_up(struct copy *c)
 {
     uint64_t changes = c->pair.counts.stored + c->pair.counts.expunged;
     if (changes == c->caught_up || c->pair.target.seen.modseq == 0) {
@@ -659,7 +659,7 @@ static void enter_look(struct copy *c)
         return;
     }
     c->caught_up = changes;
-    selected_catch_up(&c->pair.target, 0, copy_on_looked, c);
+    selected_catch_up(&c->pair.target, 0, copy_on_caught_up, c);
 }
 
 static const enum finding_kind kind_of[DELTA_KINDS] = {
@@ -844,12 +844,13 @@ static void enter_end(struct copy *c)
 static void copy_on_task(struct loop_task *task)
 {
     static void (*const enter[])(struct copy * c) = {
-        [OPEN] = enter_open,       [BIND] = enter_bind,       [SETTLE] = enter_settle,
-        [RETAKE] = enter_retake,   [KNOWN] = enter_known, [ADDED] = enter_added, [REORDER] = enter_reorder, [APPEND] = enter_append,
-        [RELIST] = enter_relist,   [DOUBLES] = enter_doubles, [ALIGN] = enter_align,
-        [FLAGS] = enter_flags,     [EXPUNGE] = enter_expunge, [FORGET] = enter_forget,
-        [HEADERS] = enter_headers, [VERIFY] = enter_verify,   [LOOK] = enter_look,
-        [COMPARE] = enter_compare, [END] = enter_end,
+        [OPEN] = enter_open,       [BIND] = enter_bind,         [SETTLE] = enter_settle,
+        [RETAKE] = enter_retake,   [KNOWN] = enter_known,       [ADDED] = enter_added,
+        [REORDER] = enter_reorder, [APPEND] = enter_append,     [RELIST] = enter_relist,
+        [DOUBLES] = enter_doubles, [ALIGN] = enter_align,       [FLAGS] = enter_flags,
+        [EXPUNGE] = enter_expunge, [FORGET] = enter_forget,     [HEADERS] = enter_headers,
+        [VERIFY] = enter_verify,   [CATCH_UP] = enter_catch_up, [COMPARE] = enter_compare,
+        [END] = enter_end,
     };
     struct copy *c = CONTAINER_OF(task, struct copy, task);
     enter[c->step](c);

@@ -8,19 +8,15 @@
  *   RETAKE    copies that have to be appended anew for the sake of order are removed, and their rows
  *   APPEND    what the ledger lacks, in UID order, streamed from FETCH to APPEND, hashed on the way
  *   RELIST    what arrived, as the target shows it; its bytes are read back and hashed
- *   REORDER   a message that was refused before and has arrived now lies behind those that follow it: these are
- *             to be taken back and appended again; to RETAKE, once
- *   DOUBLES   copies that landed late, after they were sent again, are removed
- *   ALIGN     what was listed on one side alone is listed on the other too
- *   FLAGS     STORE on the target where flags or keywords differ
- *   EXPUNGE   copies whose source message is gone: UID EXPUNGE of exactly those UIDs; not unasked where they are
- *             more than delete_share of all
- *   FORGET    their rows
- *   HEADERS   with migration.verify = headers: headers are read on both sides
- *   VERIFY    other bytes not verified yet are read back from the target and hashed: all, or a sample (sample.h)
- *   LOOK      what the target has become by FLAGS and EXPUNGE
- *   COMPARE   UIDs, order, flags, keywords, instants of both listings; back to ALIGN, a few times, where a
- *             server told of a change meanwhile
+ *   REORDER   a message that was refused before and has arrived now lies behind those that follow it: these
+ * are to be taken back and appended again; to RETAKE, once DOUBLES   copies that landed late, after they were
+ * sent again, are removed ALIGN     what was listed on one side alone is listed on the other too FLAGS STORE
+ * on the target where flags or keywords differ EXPUNGE   copies whose source message is gone: UID EXPUNGE of
+ * exactly those UIDs; not unasked where they are more than delete_share of all FORGET    their rows HEADERS
+ * with migration.verify = headers: headers are read on both sides VERIFY    other bytes not verified yet are
+ * read back from the target and hashed: all, or a sample (sample.h) CATCH_UP  what the target has become by
+ * FLAGS and EXPUNGE COMPARE   UIDs, order, flags, keywords, instants of both listings; back to ALIGN, a few
+ * times, where a server told of a change meanwhile
  *
  * The late watch (late_from) only adds: OPEN, BIND, SETTLE, KNOWN (what was copied
  * before, by its bytes), APPEND, RELIST, VERIFY, ADDED; a changed UIDVALIDITY ends it.

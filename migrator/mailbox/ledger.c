@@ -772,7 +772,7 @@ static void set_pair(struct ledger *l, struct span source, struct span target)
     l->target = xspandup(target);
 }
 
-static bool ledger_read_pair(struct ledger *l, struct span s)
+static bool ledger_read_direction(struct ledger *l, struct span s)
 {
     struct span source, target;
     if (!ledger_take_word(&s, ' ', &source) || !ledger_take_word(&s, ' ', &target) || s.len > 0)
@@ -813,14 +813,26 @@ static bool read_folded(struct ledger *l, struct span s)
 static const struct {
     const char *word, *version;
     bool (*read)(struct ledger *l, struct span rest);
-} kinds[] = {
-    {"bind", "1", read_bind},         {"intent", "1", read_intent},    {"done", "1", read_done},
-    {"verified", "1", read_verified}, {"gone", "1", read_gone},        {"settled", "1", read_settled},
-    {"void", "1", read_void},         {"skipped", "2", read_skipped},  {"looked", "2", read_looked},
-    {"retake", "2", read_retake},     {"pair", "1", ledger_read_pair}, {"sent", "3", read_sent},
-    {"landed", "3", read_landed},     {"headers", "4", read_headers},  {"store", "5", read_store},
-    {"expunge", "5", read_expunge},   {"mailbox", "5", read_mailbox},  {"touched", "5", read_touched},
-    {"folded", "5", read_folded},     {"told", "5", read_told}};
+} kinds[] = {{"bind", "1", read_bind},
+             {"intent", "1", read_intent},
+             {"done", "1", read_done},
+             {"verified", "1", read_verified},
+             {"gone", "1", read_gone},
+             {"settled", "1", read_settled},
+             {"void", "1", read_void},
+             {"skipped", "2", read_skipped},
+             {"looked", "2", read_looked},
+             {"retake", "2", read_retake},
+             {"pair", "1", ledger_read_direction},
+             {"sent", "3", read_sent},
+             {"landed", "3", read_landed},
+             {"headers", "4", read_headers},
+             {"store", "5", read_store},
+             {"expunge", "5", read_expunge},
+             {"mailbox", "5", read_mailbox},
+             {"touched", "5", read_touched},
+             {"folded", "5", read_folded},
+             {"told", "5", read_told}};
 
 static const char *version_of(const char *word)
 {
@@ -1207,7 +1219,7 @@ void ledger_void(struct ledger *l, ledger_fn fn, void *owner)
     write_entry(begin_entry(l, "void", fn, owner));
 }
 
-void ledger_pair(struct ledger *l, const char *source, const char *target, ledger_fn fn, void *owner)
+void ledger_direct(struct ledger *l, const char *source, const char *target, ledger_fn fn, void *owner)
 {
     struct entry *e = begin_entry(l, "pair", fn, owner);
     buf_printf(&e->text, " %s %s", source, target);

@@ -125,7 +125,7 @@ void ledger_void(struct ledger *l, ledger_fn fn, void *owner);
 /* Binds it to a pair of backends, which ledger_is_of() tells. On the way back the pair is given the other way
  * round: each row's target message is the source now. One entry, so that it is done or not; and done twice it
  * is done once. */
-void ledger_pair(struct ledger *l, const char *source, const char *target, ledger_fn fn, void *owner);
+void ledger_direct(struct ledger *l, const char *source, const char *target, ledger_fn fn, void *owner);
 bool ledger_is_of(const struct ledger *l, const char *source, const char *target);
 /* Some rows come from an earlier move in the other direction: neither side has them in the order of the
  * other. */

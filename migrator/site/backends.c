@@ -20,7 +20,7 @@ struct backends {
     struct loop *loop;
     const struct conf *conf;
     struct slot *slots; /* one a backend, in the order of conf; owned */
-    TAILQ_HEAD(line, pair_wait) jobs, looks; /* who waits */
+    TAILQ_HEAD(line, lane_wait) jobs, looks; /* who waits */
     struct loop_task task; /* serves the line */
 };
 
@@ -52,7 +52,7 @@ static bool backends_reserve(struct backends *b, const struct conf_backend *sour
 
 static bool is_awaited(const struct backends *b, const struct conf_backend *backend)
 {
-    const struct pair_wait *w;
+    const struct lane_wait *w;
 
     TAILQ_FOREACH(w, &b->jobs, link)
     if (w->source == backend || w->target == backend)
@@ -73,9 +73,9 @@ static bool look_may_have(const struct backends *b, const struct conf_backend *b
     return backends_has_room(b, backend, true) && (!is_awaited(b, backend) || is_owed(b, backend));
 }
 
-static struct pair_wait *first_look(const struct backends *b)
+static struct lane_wait *first_look(const struct backends *b)
 {
-    struct pair_wait *w;
+    struct lane_wait *w;
 
     TAILQ_FOREACH(w, &b->looks, link)
     if (look_may_have(b, w->source) && look_may_have(b, w->target))
@@ -85,9 +85,9 @@ static struct pair_wait *first_look(const struct backends *b)
 
 /* Who waits next and can have what it waits for. Of jobs in the order of the line: who comes later never takes what an
  * earlier one waits for. */
-static struct pair_wait *next_in_line(struct backends *b)
+static struct lane_wait *next_in_line(struct backends *b)
 {
-    struct pair_wait *w = first_look(b);
+    struct lane_wait *w = first_look(b);
 
     if (w && backends_reserve(b, w->source, w->target, true))
         return w;
@@ -98,7 +98,7 @@ static struct pair_wait *next_in_line(struct backends *b)
 static void serve_line(struct loop_task *task)
 {
     struct backends *b = CONTAINER_OF(task, struct backends, task);
-    struct pair_wait *w;
+    struct lane_wait *w;
 
     while ((w = next_in_line(b))) {
         backends_unwait(b, w);
@@ -106,12 +106,12 @@ static void serve_line(struct loop_task *task)
     }
 }
 
-static struct line *backends_line_of(struct backends *b, const struct pair_wait *w)
+static struct line *backends_line_of(struct backends *b, const struct lane_wait *w)
 {
     return w->late ? &b->looks : &b->jobs;
 }
 
-void backends_wait_pair(struct backends *b, struct pair_wait *w)
+void backends_wait_lane(struct backends *b, struct lane_wait *w)
 {
     assert(!w->waiting);
     w->waiting = true;
@@ -119,7 +119,7 @@ void backends_wait_pair(struct backends *b, struct pair_wait *w)
     loop_defer(b->loop, &b->task);
 }
 
-void backends_unwait(struct backends *b, struct pair_wait *w)
+void backends_unwait(struct backends *b, struct lane_wait *w)
 {
     if (!w->waiting)
         return;
@@ -133,14 +133,14 @@ bool backends_awaited(const struct backends *b)
     return !TAILQ_EMPTY(&b->jobs) || !TAILQ_EMPTY(&b->looks);
 }
 
-bool backends_try_pair(struct backends *b, const struct conf_backend *source, const struct conf_backend *target,
-                       bool late)
+bool backends_try_lane(struct backends *b, const struct conf_backend *source,
+                       const struct conf_backend *target, bool late)
 {
     return TAILQ_EMPTY(&b->jobs) && !first_look(b) && backends_reserve(b, source, target, late);
 }
 
-void backends_give_pair(struct backends *b, const struct conf_backend *source, const struct conf_backend *target,
-                        bool late)
+void backends_give_lane(struct backends *b, const struct conf_backend *source,
+                        const struct conf_backend *target, bool late)
 {
     struct slot *s = slot_of(b, source), *t = slot_of(b, target);
 
@@ -237,7 +237,7 @@ uint64_t backends_try(struct backends *b, const struct conf_backend *source, con
 }
 
 /* *ms: until a trial of it, 0 where it does not rest. */
-static bool pair_rests(const struct backends *b, const char *source, const char *target, uint64_t *ms)
+static bool any_rests(const struct backends *b, const char *source, const char *target, uint64_t *ms)
 {
     const struct conf_backend *pair[] = {conf_backend(b->conf, source), conf_backend(b->conf, target)};
     uint64_t now = clock_boot_ms();
@@ -259,10 +259,10 @@ bool backends_all_rest(const struct backends *b, uint64_t *ms)
     const struct conf *c = b->conf;
     uint64_t of_pair;
 
-    if (!pair_rests(b, c->migration.source, c->migration.target, ms))
+    if (!any_rests(b, c->migration.source, c->migration.target, ms))
         return false;
     for (size_t i = 0; i < c->n_rules; i++) {
-        if (!pair_rests(b, c->rules[i].source, c->rules[i].target, &of_pair))
+        if (!any_rests(b, c->rules[i].source, c->rules[i].target, &of_pair))
             return false;
         *ms = of_pair < *ms ? of_pair : *ms;
     }

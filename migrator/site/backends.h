@@ -46,23 +46,23 @@ uint64_t backends_wait_ms(const struct backends *b, const struct conf_backend *s
 void backends_write_rests(const struct backends *b, struct buf *out);
 
 /* A place in the line; embedded in what waits. {0} is one that does not wait. */
-struct pair_wait {
+struct lane_wait {
     const struct conf_backend *source, *target;
     bool late; /* for a late look */
-    void (*fn)(struct pair_wait *w); /* the pair is reserved for you now; called from the loop */
+    void (*fn)(struct lane_wait *w); /* the pair is reserved for you now; called from the loop */
     bool waiting;
-    TAILQ_ENTRY(pair_wait) link;
+    TAILQ_ENTRY(lane_wait) link;
 };
-void backends_wait_pair(struct backends *b, struct pair_wait *w);
+void backends_wait_lane(struct backends *b, struct lane_wait *w);
 /* Leaves the line; nothing when not in it. */
-void backends_unwait(struct backends *b, struct pair_wait *w);
+void backends_unwait(struct backends *b, struct lane_wait *w);
 /* Is there somebody in the line? */
 bool backends_awaited(const struct backends *b);
 /* Only if nobody waits who may have it, and both have room: true, reserved. */
-bool backends_try_pair(struct backends *b, const struct conf_backend *source, const struct conf_backend *target,
-                       bool late) MUST_CHECK;
+bool backends_try_lane(struct backends *b, const struct conf_backend *source,
+                       const struct conf_backend *target, bool late) MUST_CHECK;
 /* late: as it was reserved. */
-void backends_give_pair(struct backends *b, const struct conf_backend *source, const struct conf_backend *target,
-                        bool late);
+void backends_give_lane(struct backends *b, const struct conf_backend *source,
+                        const struct conf_backend *target, bool late);
 
 #endif

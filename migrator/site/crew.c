@@ -39,7 +39,7 @@ struct crew {
     void *owner;
     unsigned wanted, limit; /* limit: as many as the servers let us have */
     struct slot slots[CREW_MAX];
-    struct pair_wait wait; /* for the first lane */
+    struct lane_wait wait; /* for the first lane */
     struct loop_task task; /* settles what changed, outside of any callback */
     struct timer *linger;  /* since when there are more lanes than wanted */
     bool lingered;
@@ -81,7 +81,7 @@ static void close_slot(struct slot *s)
     imapc_free(&s->lane.target);
     s->state = SLOT_EMPTY;
     s->broken = s->ready[SOURCE] = s->ready[TARGET] = false;
-    backends_give_pair(c->m->backends, c->backend[SOURCE], c->backend[TARGET], c->wait.late);
+    backends_give_lane(c->m->backends, c->backend[SOURCE], c->backend[TARGET], c->wait.late);
 }
 
 /* ---- opening */
@@ -229,7 +229,7 @@ static void open_slot(struct crew *c)
     s->lane.target = crew_dial(s, TARGET);
 }
 
-static void on_pair(struct pair_wait *w)
+static void on_pair(struct lane_wait *w)
 {
     open_slot(CONTAINER_OF(w, struct crew, wait));
 }
@@ -240,7 +240,7 @@ static void open_more(struct crew *c)
         return;
     if (crew_alive(c) == 0) {
         if (!c->wait.waiting)
-            backends_wait_pair(c->m->backends, &c->wait);
+            backends_wait_lane(c->m->backends, &c->wait);
         return;
     }
     /* The first alone: it tells whether the sign-in works. The others at once, since each takes several round
@@ -248,7 +248,7 @@ static void open_more(struct crew *c)
     if (crew_alive(c) == crew_count(c, SLOT_OPENING))
         return;
     while (crew_alive(c) < c->wanted && crew_alive(c) < c->limit &&
-           backends_try_pair(c->m->backends, c->backend[SOURCE], c->backend[TARGET], c->wait.late))
+           backends_try_lane(c->m->backends, c->backend[SOURCE], c->backend[TARGET], c->wait.late))
         open_slot(c);
 }
 
@@ -412,7 +412,7 @@ struct crew *crew_new(const struct crew_request *request)
     c->limit = CREW_MAX;
     c->linger = timer_new(c->m->loop, on_linger, c);
     c->task.fn = crew_settle;
-    c->wait = (struct pair_wait){
+    c->wait = (struct lane_wait){
         .source = request->source, .target = request->target, .late = request->late, .fn = on_pair};
     return c;
 }

@@ -16,7 +16,7 @@
 enum {
     SAID_MAX = 1000, /* bytes of standard error that are kept */
     TRIES = 4,
-    REST_MS = 1000, /* before the second try; four times as long before each further one */
+    RETRY_MS = 1000, /* before the second try; four times as long before each further one */
 };
 
 struct hook {
@@ -328,9 +328,9 @@ struct hooks_entry {
     struct hooks *hooks;
     struct hook_call call; /* its strings are owned; the command is the configuration's */
     struct hook *hook;
-    struct timer *rest;
+    struct timer *retry;
     unsigned tries;
-    uint64_t rest_ms;
+    uint64_t retry_ms;
 };
 
 struct hooks {
@@ -342,7 +342,7 @@ static void hook_entry_free(struct hooks_entry *e)
 {
     hook_cancel(&e->hook);
     TAILQ_REMOVE(&e->hooks->entries, e, link);
-    timer_free(&e->rest);
+    timer_free(&e->retry);
     free((char *)e->call.user);
     free((char *)e->call.login);
     free((char *)e->call.source);
@@ -365,8 +365,8 @@ static void on_entry(void *owner, const char *error)
         fn(whose, error);
         return;
     }
-    timer_start(e->rest, e->rest_ms);
-    e->rest_ms *= 4;
+    timer_start(e->retry, e->retry_ms);
+    e->retry_ms *= 4;
 }
 
 static void try_entry(void *owner)
@@ -388,8 +388,8 @@ void hooks_run(struct hooks *hooks, const struct hook_call *call, hook_fn fn, vo
     e->call.login = xstrdup(call->login);
     e->call.source = xstrdup(call->source);
     e->call.target = xstrdup(call->target);
-    e->rest_ms = REST_MS;
-    e->rest = timer_new(hooks->loop, try_entry, e);
+    e->retry_ms = RETRY_MS;
+    e->retry = timer_new(hooks->loop, try_entry, e);
     TAILQ_INSERT_TAIL(&hooks->entries, e, link);
     try_entry(e);
 }

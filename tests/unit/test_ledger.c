@@ -369,7 +369,7 @@ static void test_turned(void **state)
     struct world *w = *state;
     assert_int_equal(load(w), ROUTE_OK);
     assert_false(ledger_is_of(w->l, "old", "new"));
-    WRITE(w, ledger_pair, "old", "new");
+    WRITE(w, ledger_direct, "old", "new");
     WRITE(w, ledger_bind, 100, 200);
     WRITE(w, ledger_done,
           ((struct ledger_row[]){row_to_turn(1, 5, true), row_to_turn(2, 9, false), row_to_turn(3, 7, true)}),
@@ -377,23 +377,23 @@ static void test_turned(void **state)
     WRITE(w, ledger_intent, 8, ((uint32_t[]){4, 5}), 2);
     WRITE(w, ledger_settled, 1000);
     WRITE(w, ledger_intent, 8, ((uint32_t[]){6}), 1);
-    WRITE(w, ledger_pair, "old", "new");
+    WRITE(w, ledger_direct, "old", "new");
     assert_false(ledger_was_turned(w->l));
-    WRITE(w, ledger_pair, "new", "old");
+    WRITE(w, ledger_direct, "new", "old");
     assert_true(ledger_is_of(w->l, "new", "old"));
     assert_false(ledger_is_of(w->l, "old", "new"));
     expect_loaded(w, "200/100 5>1v 7>3v 9>2");
     assert_true(ledger_was_turned(w->l));
-    WRITE(w, ledger_pair, "new", "old");
+    WRITE(w, ledger_direct, "new", "old");
     WRITE(w, ledger_done, ((struct ledger_row[]){row(11, 10, 1, true)}), 1);
     WRITE(w, ledger_gone, ((uint32_t[]){7}), 1);
     expect_loaded(w, "200/100 5>1v 9>2 11>10v");
-    WRITE(w, ledger_pair, "old", "new");
+    WRITE(w, ledger_direct, "old", "new");
     assert_int_equal(load(w), ROUTE_OK);
     assert_true(ledger_is_of(w->l, "old", "new"));
     assert_int_equal(ledger_find(w->l, 10)->target_uid, 11);
     assert_int_equal(ledger_find(w->l, 2)->target_uid, 9);
-    WRITE(w, ledger_pair, "old", "third");
+    WRITE(w, ledger_direct, "old", "third");
     expect_loaded(w, "");
     assert_false(ledger_was_turned(w->l));
 }
@@ -404,7 +404,7 @@ static void test_pair_after_rows(void **state)
     struct world *w = *state;
     assert_int_equal(load(w), ROUTE_OK);
     WRITE(w, ledger_bind, 1, 2);
-    WRITE(w, ledger_pair, "new", "old");
+    WRITE(w, ledger_direct, "new", "old");
     expect_loaded(w, "");
 }
 
@@ -570,7 +570,7 @@ static void test_folded(void **state)
 {
     struct world *w = *state;
     assert_int_equal(load(w), ROUTE_OK);
-    WRITE(w, ledger_pair, "old", "new");
+    WRITE(w, ledger_direct, "old", "new");
     WRITE(w, ledger_bind, 7, 4294967295);
     WRITE(w, ledger_done,
           SENT(row(1, 5, 9, true), row(2, 6, 9, true), row(3, 8, 9, false), row(4, 9, 9, false), row(9, 4, 9, true),
@@ -595,7 +595,7 @@ static void test_folded(void **state)
     assert_int_equal(listed(w), 0);
     expect_rows(w, "7/4294967295 1>5vb 2>6vb 3>8b 4>9hb 10>20vb 4294967295>4294967295vb");
     /* The way back, and on again. */
-    WRITE(w, ledger_pair, "new", "old");
+    WRITE(w, ledger_direct, "new", "old");
     WRITE(w, ledger_verified, ((uint32_t[]){8}), 1);
     fold(w);
     expect_rows(w, "4294967295/7 5>1vb 6>2vb 8>3vb 9>4hb 20>10vb 4294967295>4294967295vb");
@@ -616,7 +616,7 @@ static void test_folded_but_for_what_was_sent_again(void **state)
 {
     struct world *w = *state;
     assert_int_equal(load(w), ROUTE_OK);
-    WRITE(w, ledger_pair, "old", "new");
+    WRITE(w, ledger_direct, "old", "new");
     WRITE(w, ledger_bind, 1, 2);
     WRITE(w, ledger_done, SENT(row(1, 5, 10, true), row(2, 6, 20, true)), 2);
     WRITE(w, ledger_intent, 7, ((uint32_t[]){3, 4}), 2);
@@ -655,7 +655,7 @@ static void test_folded_once(void **state)
     struct world *w = *state;
     struct answer a = {0}, loaded = {0};
     assert_int_equal(load(w), ROUTE_OK);
-    WRITE(w, ledger_pair, "old", "new");
+    WRITE(w, ledger_direct, "old", "new");
     WRITE(w, ledger_bind, 1, 2);
     WRITE(w, ledger_done, SENT(row(1, 5, 10, true)), 1);
     assert_int_equal(load(w), ROUTE_OK);
@@ -721,7 +721,7 @@ static uint64_t take_shape(struct world *w, const struct shape *s, char id[17])
     ledger_free(&w->l);
     w->l = ledger_load(w->u.store, &w->job, id, on_answer, &a);
     UNIT_UNTIL(&w->u, a.times == 1);
-    WRITE(w, ledger_pair, "old", "new");
+    WRITE(w, ledger_direct, "old", "new");
     WRITE(w, ledger_bind, 1700000000, 1710000000);
     for (uint32_t done = 0; done < s->messages;) {
         uint32_t n = s->messages - done < BATCH ? s->messages - done : BATCH, uids[BATCH];

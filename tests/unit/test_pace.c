@@ -63,18 +63,19 @@ static void test_rest_doubles_and_forgets(void **state)
     assert_false(pace_is_throttled(&p, now));
     static const uint64_t rests[] = {500, 1000, 2000, 4000, 4000};
     for (size_t i = 0; i < COUNTOF(rests); i++) {
-        assert_int_equal(pace_rest(&p, 0, now), rests[i]);
-        assert_int_equal(pace_rest(&p, 0, now + 100), rests[i] == 500 ? 500 : rests[i]); /* another connection's */
+        assert_int_equal(pace_throttle(&p, 0, now), rests[i]);
+        assert_int_equal(pace_throttle(&p, 0, now + 100),
+                         rests[i] == 500 ? 500 : rests[i]); /* another connection's */
         assert_true(pace_is_throttled(&p, now));
         now += rests[i] + 100;
-        assert_int_equal(pace_rest_left_ms(&p, now), 0);
+        assert_int_equal(pace_throttle_left_ms(&p, now), 0);
         assert_true(pace_is_throttled(&p, now));
     }
     now += 5000;
     assert_false(pace_is_throttled(&p, now));
-    assert_int_equal(pace_rest(&p, 0, now), 500);
-    assert_int_equal(pace_rest(&p, 7000, now), 7000);   /* what it says counts */
-    assert_int_equal(pace_rest(&p, UINT64_MAX, now), 600000); /* up to a limit */
+    assert_int_equal(pace_throttle(&p, 0, now), 500);
+    assert_int_equal(pace_throttle(&p, 7000, now), 7000);         /* what it says counts */
+    assert_int_equal(pace_throttle(&p, UINT64_MAX, now), 600000); /* up to a limit */
 }
 
 static void hint(const char *code, const char *text, bool refused, bool is, uint64_t ms)

@@ -1,26 +1,27 @@
-/* COPY, in the freeze: is the source of mailboxes that may stay closed as it was? It is looked at (look.h). */
+/* COPY, in the freeze: is the source of mailboxes that may stay closed as it was? It is looked at (glance.h).
+ */
 #include <stdlib.h>
 
 #include "lib/xalloc.h"
 
 #include "pass_priv.h"
 
-static void end_glance(struct glance *g, bool clean)
+static void end_glance(struct lane_glance *g, bool clean)
 {
     struct crew *crew = g->pass->move->crew;
     struct lane *lane = g->lane;
 
-    look_cancel(&g->look);
+    glance_cancel(&g->glance);
     free(g->at);
     free(g->items);
-    *g = (struct glance){.pass = g->pass};
+    *g = (struct lane_glance){.pass = g->pass};
     if (clean)
         crew_give(crew, lane);
     else
         crew_drop(crew, lane);
 }
 
-static void judge_look(struct item *i, const struct stamp_side *now)
+static void judge_glance(struct item *i, const struct stamp_side *now)
 {
     if (stamp_side_same(&i->record->stamp.source, now))
         item_leave_closed(i);
@@ -28,28 +29,28 @@ static void judge_look(struct item *i, const struct stamp_side *now)
         i->state = TODO;
 }
 
-static void pass_looks_on_looked(void *owner, bool up)
+static void pass_glances_on_seen(void *owner, bool up)
 {
-    struct glance *g = owner;
+    struct lane_glance *g = owner;
     struct pass *p = g->pass;
 
-    g->look = NULL;
+    g->glance = NULL;
     for (size_t k = 0; k < g->n; k++) {
         if (up)
-            judge_look(g->items[k], &g->at[k].now);
+            judge_glance(g->items[k], &g->at[k].now);
         else
             g->items[k]->state = CLOSED;
     }
     p->next = 0;
     end_glance(g, up);
-    if (!up && ++p->looks_failed >= TRIES)
+    if (!up && ++p->glances_failed >= TRIES)
         pass_fail(p, WHY_UNREACHABLE, "the connection broke while mailboxes were looked at");
     pass_tell_progress(p);
     pass_step_soon(p);
 }
 
 /* As many as make one share of the lanes. */
-static void start_glance(struct glance *g, struct lane *lane, size_t closed)
+static void start_glance(struct lane_glance *g, struct lane *lane, size_t closed)
 {
     struct pass *p = g->pass;
     size_t most = (closed + CREW_MAX - 1) / CREW_MAX;
@@ -61,20 +62,20 @@ static void start_glance(struct glance *g, struct lane *lane, size_t closed)
         struct item *item = &p->items[i];
         if (item->state != CLOSED)
             continue;
-        item->state = LOOKED_AT;
+        item->state = GLANCED_AT;
         g->at[g->n].name = item->plan->source->name;
         g->items[g->n++] = item;
     }
-    g->look = look_start(lane->source, g->at, g->n, pass_looks_on_looked, g);
+    g->glance = glance_start(lane->source, g->at, g->n, pass_glances_on_seen, g);
 }
 
-void pass_step_looks(struct pass *p)
+void pass_step_glances(struct pass *p)
 {
     size_t closed = pass_count_state(p, CLOSED), left;
     struct lane *lane;
 
     for (size_t i = 0; i < CREW_MAX && (left = pass_count_state(p, CLOSED)) > 0; i++) {
-        struct glance *g = &p->glances[i];
+        struct lane_glance *g = &p->glances[i];
         if (g->lane || !(lane = crew_take(p->move->crew)))
             continue;
         g->pass = p;
@@ -82,7 +83,7 @@ void pass_step_looks(struct pass *p)
     }
 }
 
-void pass_stop_looks(struct pass *p)
+void pass_stop_glances(struct pass *p)
 {
     for (size_t i = 0; i < CREW_MAX; i++)
         if (p->glances[i].lane)

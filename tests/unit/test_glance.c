@@ -1,5 +1,5 @@
 #include "io.h"
-#include "migrator/mailbox/look.h"
+#include "migrator/mailbox/glance.h"
 
 /* Three mailboxes on a scripted server, looked at. */
 struct world {
@@ -7,7 +7,7 @@ struct world {
     struct conf_backend backend;
     struct io_peer peer;
     struct imapc *c;
-    struct look_at at[3];
+    struct glance_at at[3];
     bool done, up;
 };
 
@@ -17,7 +17,7 @@ struct world {
         ">%T OK [CAPABILITY IMAP4rev1 CONDSTORE] in"
 #define ASKED "<EXAMINE one", "<EXAMINE two", "<EXAMINE three"
 #define OPENED(exists, uidvalidity, uidnext, modseq)                                                         \
-    ">* FLAGS (\\Seen)", ">* " exists " EXISTS", ">* 0 RECENT", ">* OK [UIDVALIDITY " uidvalidity "] so",     \
+    ">* FLAGS (\\Seen)", ">* " exists " EXISTS", ">* 0 RECENT", ">* OK [UIDVALIDITY " uidvalidity "] so",    \
         ">* OK [UIDNEXT " uidnext "] so", ">* OK [HIGHESTMODSEQ " modseq "] so"
 
 static void on_event(void *owner, enum imapc_event ev)
@@ -74,7 +74,7 @@ static void each_mailbox_gets_its_own_numbers(void **state)
     (void)state;
     sign_in(&w, SCRIPT(LOGIN, ASKED, OPENED("3", "7", "9", "40"), ">m1 OK fine", OPENED("0", "8", "1", "1"),
                        ">m2 OK fine", OPENED("5", "9", "77", "12"), ">m3 OK fine", "<LOGOUT"));
-    look_start(w.c, w.at, 3, on_looked, &w);
+    glance_start(w.c, w.at, 3, on_looked, &w);
     io_wait(w.loop, &w.done);
     assert_true(w.up);
     assert_side(&w.at[0].now, 7, 9, 3, 40);
@@ -89,7 +89,7 @@ static void refused_mailbox_has_no_numbers(void **state)
     (void)state;
     sign_in(&w, SCRIPT(LOGIN, ASKED, OPENED("3", "7", "9", "40"), ">m1 OK fine", ">* 4 EXISTS", ">m2 NO gone",
                        OPENED("5", "9", "77", "12"), ">m3 OK fine", "<LOGOUT"));
-    look_start(w.c, w.at, 3, on_looked, &w);
+    glance_start(w.c, w.at, 3, on_looked, &w);
     io_wait(w.loop, &w.done);
     assert_true(w.up);
     assert_side(&w.at[1].now, 0, 0, 0, 0);
@@ -102,7 +102,7 @@ static void broken_connection_is_told_once(void **state)
     struct world w;
     (void)state;
     sign_in(&w, SCRIPT(LOGIN, ASKED, OPENED("3", "7", "9", "40"), ">m1 OK fine"));
-    look_start(w.c, w.at, 3, on_looked, &w);
+    glance_start(w.c, w.at, 3, on_looked, &w);
     io_wait(w.loop, &w.done);
     assert_false(w.up);
     end(&w);
@@ -114,8 +114,8 @@ static void cancelled_look_calls_nobody(void **state)
     (void)state;
     /* A connection that is given up with commands under way is reset. */
     sign_in(&w, SCRIPT(LOGIN, "!wait"));
-    struct look *l = look_start(w.c, w.at, 3, on_looked, &w);
-    look_cancel(&l);
+    struct glance *l = glance_start(w.c, w.at, 3, on_looked, &w);
+    glance_cancel(&l);
     assert_null(l);
     end(&w);
     assert_false(w.done);

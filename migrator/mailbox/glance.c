@@ -2,30 +2,30 @@
 
 #include "lib/xalloc.h"
 
-#include "look.h"
+#include "glance.h"
 
 /* A mailbox that was asked for; its address is the owner of its command. */
 struct one {
-    struct look *look;
-    struct look_at *at;
+    struct glance *glance;
+    struct glance_at *at;
 };
 
-struct look {
+struct glance {
     struct imapc *imap;
-    look_fn fn;
+    glance_fn fn;
     void *owner;
     struct one *ones; /* owned */
     size_t n, answered;
     bool down;
 };
 
-static void look_free(struct look *l)
+static void glance_free(struct glance *l)
 {
     free(l->ones);
     free(l);
 }
 
-static void look_take_code(struct stamp_side *now, struct span code)
+static void glance_take_code(struct stamp_side *now, struct span code)
 {
     struct span args;
 
@@ -37,44 +37,46 @@ static void look_take_code(struct stamp_side *now, struct span code)
         now->modseq = span_u64(args, UINT64_MAX, &now->modseq) ? now->modseq : 0;
 }
 
-enum imapc_taken look_take(struct stamp_side *now, const struct imap_resp *resp)
+enum imapc_taken glance_take(struct stamp_side *now, const struct imap_resp *resp)
 {
     if (resp->kind == RESP_STATUS && resp->status == STATUS_OK)
-        look_take_code(now, resp->code);
+        glance_take_code(now, resp->code);
     else if (resp->kind == RESP_DATA && span_is_ci(resp->word, "EXISTS"))
         now->messages = resp->number;
-    else if (resp->kind != RESP_DATA || !(span_is_ci(resp->word, "FLAGS") || span_is_ci(resp->word, "RECENT")))
+    else if (resp->kind != RESP_DATA ||
+             !(span_is_ci(resp->word, "FLAGS") || span_is_ci(resp->word, "RECENT")))
         return IMAPC_NOT_MINE;
     return IMAPC_TAKEN;
 }
 
-static enum imapc_taken look_on_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken glance_on_data(void *owner, const struct imap_resp *resp,
+                                       const struct imap_value *data)
 {
     (void)data;
-    return look_take(&((struct one *)owner)->at->now, resp);
+    return glance_take(&((struct one *)owner)->at->now, resp);
 }
 
-static void look_on_end(void *owner, const struct imapc_end *end)
+static void glance_on_end(void *owner, const struct imapc_end *end)
 {
     struct one *one = owner;
-    struct look *l = one->look;
+    struct glance *l = one->glance;
 
     if (end->rc != IMAPC_OK)
         one->at->now = (struct stamp_side){0};
     l->down = l->down || end->rc == IMAPC_DOWN;
     if (++l->answered < l->n)
         return;
-    look_fn fn = l->fn;
+    glance_fn fn = l->fn;
     void *whose = l->owner;
     bool up = !l->down;
-    look_free(l);
+    glance_free(l);
     fn(whose, up);
 }
 
-static void look_send_examine(struct look *l, struct one *one)
+static void glance_send_examine(struct glance *l, struct one *one)
 {
     const struct imapc_command cmd = {
-        .data = look_on_data, .end = look_on_end, .owner = one, .mailbox = one->at->name};
+        .data = glance_on_data, .end = glance_on_end, .owner = one, .mailbox = one->at->name};
     struct imap_writer w;
 
     imap_writer_init(&w, imapc_literals(l->imap));
@@ -83,9 +85,9 @@ static void look_send_examine(struct look *l, struct one *one)
     imapc_send(l->imap, &w, &cmd);
 }
 
-struct look *look_start(struct imapc *c, struct look_at *at, size_t n, look_fn fn, void *owner)
+struct glance *glance_start(struct imapc *c, struct glance_at *at, size_t n, glance_fn fn, void *owner)
 {
-    struct look *l = xcalloc(1, sizeof(*l));
+    struct glance *l = xcalloc(1, sizeof(*l));
 
     l->imap = c;
     l->fn = fn;
@@ -94,20 +96,20 @@ struct look *look_start(struct imapc *c, struct look_at *at, size_t n, look_fn f
     l->ones = xcalloc(n, sizeof(*l->ones));
     for (size_t i = 0; i < n; i++) {
         at[i].now = (struct stamp_side){0};
-        l->ones[i] = (struct one){.look = l, .at = &at[i]};
-        look_send_examine(l, &l->ones[i]);
+        l->ones[i] = (struct one){.glance = l, .at = &at[i]};
+        glance_send_examine(l, &l->ones[i]);
     }
     return l;
 }
 
-void look_cancel(struct look **lp)
+void glance_cancel(struct glance **lp)
 {
-    struct look *l = *lp;
+    struct glance *l = *lp;
 
     *lp = NULL;
     if (!l)
         return;
     for (size_t i = 0; i < l->n; i++)
         imapc_forget(l->imap, &l->ones[i]);
-    look_free(l);
+    glance_free(l);
 }
