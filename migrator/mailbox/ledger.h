@@ -1,7 +1,7 @@
 /* ledger: which message of the source became which message of the target, one list a mailbox in Redis,
  * mirrored in memory while a job runs. The only identity there is: hashes serve verification and repair.
  *
- * Entries are append-only text lines (strict, versioned; the format stands at the head of ledger.c):
+ * Entries are append-only text lines (strict, versioned; the format stands at the head of ledger_text.c):
  *   bind      the two UIDVALIDITYs that all that follows belongs to
  *   intent    before an APPEND: target UIDNEXT at that moment (or lower), source UIDs
  *   sent      before an APPEND is completed, and nothing of it is stored earlier: source UID, size, SHA-256 of
