@@ -18,7 +18,7 @@ LAYERS = [
     ("view", ["view_*"]),
     ("conf", ["address", "options", "account", "conf", "conf_*", "leave_out", "window", "migration_rules"]),
     ("io", ["loop", "signals", "stream", "tls", "deflate", "dial", "http"]),
-    ("store", ["redis", "redis_*", "sentinel", "store", "store_*", "route", "route_*", "registry", "registry_*", "instance", "events", "seal", "trial"]),
+    ("store", ["redis", "redis_*", "sentinel", "store", "store_*", "route", "route_*", "registry", "registry_*", "instance", "events", "jobs", "seal", "trial"]),
     ("dialog", ["backend_login", "learner"]),
 ]
 RANK = {name: rank for rank, (name, _) in enumerate(LAYERS)}

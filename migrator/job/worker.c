@@ -5,6 +5,7 @@
 #include <uthash.h>
 
 #include "lib/events.h"
+#include "lib/jobs.h"
 #include "lib/log.h"
 #include "lib/xalloc.h"
 
@@ -12,11 +13,7 @@
 #include "job.h"
 #include "worker.h"
 
-#define GROUP "migrators"
-
 enum {
-    REDIS_TIMEOUT_MS = 10000,
-    BLOCK_MS = 1000,  /* one XREADGROUP waits for so long at most */
     TICK_MS = 1000,   /* at least so often: entries of the living, entries of the dead */
     DUE_MIN_MS = 50,  /* accounts whose time has come: not more often */
     PAUSED_MS = 1000, /* a paused job asks again after it */
@@ -26,8 +23,6 @@ enum {
     GIVEN_MS = 60000, /* longer than a master goes on without its replicas */
     PROBE_MS = 2000,  /* a journal that can't be written is tried again after it */
 };
-
-enum stream_name { LOGINS, BULK, N_STREAMS };
 
 /* What an entry is doing here. */
 enum entry_state {
@@ -40,7 +35,7 @@ enum entry_state {
 
 struct entry {
     struct worker *worker;
-    enum stream_name stream;
+    bool bulk;
     char *id, *user; /* owned */
     enum entry_state state;
     uint64_t claimed_ms;    /* when the last claim of it that was answered was sent */
@@ -57,23 +52,21 @@ struct entry {
 
 struct worker {
     struct migrator *m;
-    struct redis *redis; /* for reading that blocks */
+    struct jobs *jobs; /* owned */
     struct events *events;
-    char *keys[N_STREAMS]; /* owned */
     struct entry *running; /* by user; a user has one job here */
     TAILQ_HEAD(, entry) entries;
     size_t n_entries;
     struct timer *tick, *due;
     char *idle_why; /* owned; as it was told last; NULL: nothing */
-    bool groups_made, term_told, reading, asking_due, stopping, probing;
+    bool term_told, asking_due, stopping, probing;
     unsigned keeping;                    /* answers that are still to come */
-    uint64_t read_ms, kept_ms, look_ms;  /* when the last read, renewal and look for orphans were sent */
+    uint64_t kept_ms, look_ms;           /* when the last renewal and look for orphans were sent */
     uint64_t probed_ms;                  /* when the journal was tried last */
-    size_t asked;                        /* places that the read under way may fill */
     struct round {
         unsigned due; /* so many ends of it have to be seen before new work is taken */
         bool asking;
-        enum stream_name stream;
+        bool bulk;
         char after[48]; /* the id behind which it goes on; "" from the oldest on */
     } round;            /* looks for orphans, from the oldest entry of the logins to the newest of the bulk, and again */
     void (*done)(void *owner);
@@ -90,7 +83,7 @@ static void work_soon(struct worker *w)
  * some entries when there was no place. */
 static void begin_round(struct worker *w)
 {
-    bool under_way = w->round.asking || w->round.stream != LOGINS || *w->round.after;
+    bool under_way = w->round.asking || w->round.bulk || *w->round.after;
 
     w->round.due = under_way ? 2 : 1;
 }
@@ -131,7 +124,7 @@ static size_t places_at_all(const struct worker *w)
 /* Places for further entries. */
 static size_t worker_room(const struct worker *w)
 {
-    size_t taken = w->asked, places = places_at_all(w);
+    size_t taken = jobs_asked(w->jobs), places = places_at_all(w);
     const struct entry *e;
 
     TAILQ_FOREACH(e, &w->entries, link)
@@ -150,12 +143,12 @@ static bool has_suspect(const struct worker *w)
     return false;
 }
 
-static struct entry *worker_find_entry(struct worker *w, enum stream_name stream, struct span id)
+static struct entry *worker_find_entry(struct worker *w, bool bulk, struct span id)
 {
     struct entry *e;
 
     TAILQ_FOREACH(e, &w->entries, link)
-    if (e->stream == stream && e->state < GIVING && span_is(id, e->id))
+    if (e->bulk == bulk && e->state < GIVING && span_is(id, e->id))
         return e;
     return NULL;
 }
@@ -221,14 +214,14 @@ static void drop_lapsed(struct worker *w)
 }
 
 /* NULL: we have it. */
-static struct entry *worker_add_entry(struct worker *w, enum stream_name stream, struct span id,
-                                      struct span user, uint64_t sent_ms)
+static struct entry *worker_add_entry(struct worker *w, bool bulk, struct span id, struct span user,
+                                      uint64_t sent_ms)
 {
-    if (id.len == 0 || worker_find_entry(w, stream, id))
+    if (id.len == 0 || worker_find_entry(w, bulk, id))
         return NULL;
     struct entry *e = xcalloc(1, sizeof(*e));
     e->worker = w;
-    e->stream = stream;
+    e->bulk = bulk;
     e->id = xspandup(id);
     e->user = xspandup(user);
     e->claimed_ms = sent_ms;
@@ -261,16 +254,7 @@ static void worker_on_dropped(void *owner, enum route_rc rc, const char *detail)
 static void worker_drop(struct entry *e)
 {
     e->sent = true;
-    route_drop(e->worker->m->store, e->user, e->stream == BULK, e->id, GROUP, worker_on_dropped, e);
-}
-
-static void worker_command(struct worker *w, redis_fn fn, void *owner, size_t n, const char *const *words)
-{
-    struct span argv[12];
-
-    for (size_t i = 0; i < n; i++)
-        argv[i] = span_str(words[i]);
-    store_command(w->m->store, argv, n, fn, owner);
+    route_drop(e->worker->m->store, e->user, e->bulk, e->id, JOBS_GROUP, worker_on_dropped, e);
 }
 
 /* ---- giving away */
@@ -298,8 +282,8 @@ static void worker_give(struct entry *e)
     struct migrator *m = e->worker->m;
 
     e->sent = true;
-    route_give(m->store, &(struct route_entry){.user = e->user, .id = e->id, .bulk = e->stream == BULK}, e->token,
-               GROUP, m->id, m->conf->migrator.job_lease_ms, on_given, e);
+    route_give(m->store, &(struct route_entry){.user = e->user, .id = e->id, .bulk = e->bulk}, e->token,
+               JOBS_GROUP, m->id, m->conf->migrator.job_lease_ms, on_given, e);
 }
 
 /* Who gave a job away to a master that is none any more would be taken for one that has died with it. */
@@ -385,8 +369,8 @@ static void start_job(struct entry *e)
     e->state = RUNNING;
     HASH_ADD_KEYPTR(hh, w->running, e->user, strlen(e->user), e);
     random_hex(e->token, 16);
-    e->job = job_start(w->m, &(struct route_entry){.user = e->user, .id = e->id, .bulk = e->stream == BULK}, GROUP, e->token,
-                       e->suspect, held_until(e), on_job_end, e);
+    e->job = job_start(w->m, &(struct route_entry){.user = e->user, .id = e->id, .bulk = e->bulk}, JOBS_GROUP,
+                       e->token, e->suspect, held_until(e), on_job_end, e);
 }
 
 static size_t places_used(const struct worker *w)
@@ -412,117 +396,6 @@ static void start_jobs(struct worker *w)
         start_job(e);
         used += e->state == RUNNING && !e->forward;
     }
-}
-
-/* ---- reading */
-
-/* A list of (stream, list of entries), or nil. */
-static void take_streams(struct worker *w, const struct reply *r)
-{
-    for (size_t i = 0; i < reply_count(r); i++) {
-        const struct reply *stream = reply_at(r, i), *entries = reply_at(stream, 1);
-        enum stream_name name = span_is(reply_str(reply_at(stream, 0)), w->keys[BULK]) ? BULK : LOGINS;
-        for (size_t k = 0; k < reply_count(entries); k++) {
-            const struct reply *entry = reply_at(entries, k); /* id, (name, value, name, value ...) */
-            worker_add_entry(w, name, reply_str(reply_at(entry, 0)),
-                             reply_str(reply_get(reply_at(entry, 1), "user")), w->read_ms);
-        }
-    }
-}
-
-static void stop_reading(struct worker *w)
-{
-    w->reading = false;
-    w->asked = 0;
-    begin_round(w);
-    work_soon(w);
-}
-
-static void worker_on_read(void *owner, enum redis_rc rc, const struct reply *r)
-{
-    struct worker *w = owner;
-
-    stop_reading(w);
-    if (rc == REDIS_OK) {
-        take_streams(w, r);
-    } else if (rc == REDIS_ERROR_REPLY) { /* most likely NOGROUP: the streams are gone or new */
-        LOG(WARN, "jobs_unreadable", LOG_SPAN("error", reply_str(r)));
-        w->groups_made = false;
-    }
-}
-
-/* An entry that comes at the end of it still is ours for most of the term. */
-static uint64_t block_interval(const struct worker *w)
-{
-    uint64_t quarter = w->m->conf->migrator.job_lease_ms / 4;
-
-    return quarter < BLOCK_MS ? quarter : BLOCK_MS;
-}
-
-/* Logins alone, without waiting; if there are none, both, and wait. */
-static void on_read_logins(void *owner, enum redis_rc rc, const struct reply *r)
-{
-    struct worker *w = owner;
-
-    if (rc != REDIS_OK || reply_count(r) > 0 || w->stopping || store_state(w->m->store) != STORE_UP) {
-        worker_on_read(owner, rc, r);
-        return;
-    }
-    uint64_t block_ms = block_interval(w);
-    char block[24];
-    w->asked = 1;
-    w->read_ms = clock_boot_ms();
-    snprintf(block, sizeof(block), "%" PRIu64, block_ms);
-    const char *words[] = {"XREADGROUP", "GROUP", GROUP, w->m->id, "COUNT", "1", "BLOCK", block, "STREAMS"};
-    struct span argv[COUNTOF(words) + 4];
-    size_t n = 0;
-    for (; n < COUNTOF(words); n++)
-        argv[n] = span_str(words[n]);
-    argv[n++] = span_str(w->keys[LOGINS]);
-    argv[n++] = span_str(w->keys[BULK]);
-    argv[n++] = span_str(">");
-    argv[n++] = span_str(">");
-    redis_command(w->redis, argv, n, block_ms + REDIS_TIMEOUT_MS, worker_on_read, w);
-}
-
-static void read_more(struct worker *w)
-{
-    char count[24];
-    size_t places = worker_room(w);
-
-    if (w->reading || !redis_is_up(w->redis) || places == 0)
-        return;
-    w->reading = true;
-    w->asked = places;
-    w->read_ms = clock_boot_ms();
-    snprintf(count, sizeof(count), "%zu", places);
-    const char *words[] = {"XREADGROUP", "GROUP",   GROUP,           w->m->id, "COUNT",
-                           count,        "STREAMS", w->keys[LOGINS], ">"};
-    struct span argv[COUNTOF(words)];
-    for (size_t i = 0; i < COUNTOF(words); i++)
-        argv[i] = span_str(words[i]);
-    redis_command(w->redis, argv, COUNTOF(words), 0, on_read_logins, w);
-}
-
-static void on_group(void *owner, enum redis_rc rc, const struct reply *r)
-{
-    struct worker *w = owner;
-    struct span text = reply_str(r);
-    bool there = rc == REDIS_ERROR_REPLY && text.len >= 9 && !memcmp(text.p, "BUSYGROUP", 9);
-
-    if (rc == REDIS_OK || there) {
-        w->groups_made = true;
-        work_soon(w);
-    } else if (rc == REDIS_ERROR_REPLY) {
-        LOG(ERROR, "jobs_unreadable", LOG_SPAN("error", text));
-    }
-}
-
-static void make_groups(struct worker *w)
-{
-    for (size_t i = 0; i < N_STREAMS; i++)
-        worker_command(w, i + 1 < N_STREAMS ? NULL : on_group, w, 6,
-                       (const char *[]){"XGROUP", "CREATE", w->keys[i], GROUP, "0", "MKSTREAM"});
 }
 
 /* ---- keeping alive, taking over */
@@ -575,12 +448,11 @@ static void tell_idle_why(struct worker *w)
 }
 
 /* The ids that are ours still. */
-static void worker_kept(struct worker *w, enum stream_name stream, enum route_rc rc, const struct span *ids,
-                        size_t n)
+static void worker_kept(struct worker *w, bool bulk, enum route_rc rc, const struct span *ids, size_t n)
 {
     w->keeping--;
     for (size_t i = 0; rc == ROUTE_OK && i < n; i++) {
-        struct entry *e = worker_find_entry(w, stream, ids[i]);
+        struct entry *e = worker_find_entry(w, bulk, ids[i]);
         if (e)
             worker_renew(e, w->kept_ms);
     }
@@ -588,26 +460,26 @@ static void worker_kept(struct worker *w, enum stream_name stream, enum route_rc
 
 static void on_kept_logins(void *owner, enum route_rc rc, const struct span *ids, size_t n)
 {
-    worker_kept(owner, LOGINS, rc, ids, n);
+    worker_kept(owner, false, rc, ids, n);
 }
 
 static void on_kept_bulk(void *owner, enum route_rc rc, const struct span *ids, size_t n)
 {
-    worker_kept(owner, BULK, rc, ids, n);
+    worker_kept(owner, true, rc, ids, n);
 }
 
-static void keep_stream(struct worker *w, enum stream_name stream)
+static void keep_stream(struct worker *w, bool bulk)
 {
     struct span *ids = xreallocarray(NULL, w->n_entries + 1, sizeof(*ids));
     size_t n = 0;
     struct entry *e;
 
     TAILQ_FOREACH(e, &w->entries, link)
-    if (e->stream == stream && e->state < DROPPING)
+    if (e->bulk == bulk && e->state < DROPPING)
         ids[n++] = span_str(e->id);
     if (n > 0) {
         w->keeping++;
-        route_keep(w->m->store, GROUP, w->m->id, stream == BULK, ids, n, stream == LOGINS ? on_kept_logins : on_kept_bulk, w);
+        route_keep(w->m->store, JOBS_GROUP, w->m->id, bulk, ids, n, bulk ? on_kept_bulk : on_kept_logins, w);
     }
     free(ids);
 }
@@ -620,8 +492,8 @@ static void keep_alive(struct worker *w)
         return;
     w->kept_ms = now;
     tell_term(w);
-    for (size_t i = 0; i < N_STREAMS; i++)
-        keep_stream(w, i);
+    keep_stream(w, false);
+    keep_stream(w, true);
 }
 
 static uint64_t tick_interval(const struct worker *w)
@@ -633,7 +505,7 @@ static uint64_t tick_interval(const struct worker *w)
 
 static void take_over(struct worker *w, const struct span row[3])
 {
-    struct entry *e = worker_add_entry(w, w->round.stream, row[0], row[1], w->look_ms);
+    struct entry *e = worker_add_entry(w, w->round.bulk, row[0], row[1], w->look_ms);
 
     if (!e)
         return;
@@ -648,16 +520,18 @@ static void on_orphans(void *owner, enum route_rc rc, const struct span *rows, s
     struct round *r = &w->round;
 
     r->asking = false;
-    if (rc != ROUTE_OK || n == 0) { /* the next tick goes on; most likely NOGROUP, where the store is up */
-        w->groups_made = w->groups_made && store_state(w->m->store) != STORE_UP;
+    if (rc != ROUTE_OK ||
+        n == 0) { /* the next tick goes on; most likely NOJOBS_GROUP, where the store is up */
+        if (store_state(w->m->store) == STORE_UP)
+            jobs_miss_groups(w->jobs);
         return;
     }
     for (size_t i = 1; i + 2 < n; i += 3)
         take_over(w, &rows[i]);
     snprintf(r->after, sizeof(r->after), "%.*s", (int)rows[0].len, (const char *)rows[0].p);
     if (rows[0].len == 0) {
-        r->due -= r->stream == BULK && r->due > 0;
-        r->stream = r->stream == LOGINS ? BULK : LOGINS;
+        r->due -= r->bulk && r->due > 0;
+        r->bulk = !r->bulk;
     }
     work_soon(w);
 }
@@ -671,9 +545,9 @@ static void look_for_orphans(struct worker *w)
     w->round.asking = true;
     w->look_ms = clock_boot_ms();
     route_orphans(w->m->store,
-                  &(struct route_search){.group = GROUP,
+                  &(struct route_search){.group = JOBS_GROUP,
                                          .consumer = w->m->id,
-                                         .bulk = w->round.stream == BULK,
+                                         .bulk = w->round.bulk,
                                          .lease_ms = w->m->conf->migrator.job_lease_ms,
                                          .patience_ms = is_fit(w) ? 0 : UNFIT_TICKS * tick_interval(w),
                                          .places = (uint32_t)worker_room(w),
@@ -686,12 +560,12 @@ static void look_for_orphans(struct worker *w)
 /* Orphans first: a place that falls free is theirs. */
 static void look_for_work(struct worker *w)
 {
-    if (w->stopping || !w->groups_made || !w->term_told)
+    if (w->stopping || !jobs_have_groups(w->jobs) || !w->term_told)
         return;
     if (w->round.due > 0)
         look_for_orphans(w);
     else
-        read_more(w);
+        jobs_read(w->jobs, worker_room(w));
 }
 
 /* ---- what is done when */
@@ -756,8 +630,8 @@ static void worker_on_tick(void *owner)
     if (store_state(w->m->store) == STORE_UP) {
         tell_idle_why(w);
         keep_alive(w);
-        if (!w->groups_made)
-            make_groups(w);
+        if (!jobs_have_groups(w->jobs))
+            jobs_make_groups(w->jobs);
     }
     work_soon(w);
 }
@@ -784,8 +658,8 @@ static void worker_work(struct loop_task *task)
 
 void worker_store_changed(struct worker *w)
 {
-    if (store_state(w->m->store) == STORE_UP && !w->groups_made)
-        make_groups(w);
+    if (store_state(w->m->store) == STORE_UP && !jobs_have_groups(w->jobs))
+        jobs_make_groups(w->jobs);
     w->term_told = false; /* another master may have lost it */
     if (store_state(w->m->store) == STORE_UP)
         tell_term(w);
@@ -794,15 +668,18 @@ void worker_store_changed(struct worker *w)
 
 /* ---- callbacks of others */
 
-static void worker_on_redis(void *owner, bool up, const char *detail)
+static void worker_on_jobs(void *owner, enum jobs_event ev)
 {
     struct worker *w = owner;
 
-    (void)detail; /* the store's connection tells the log */
-    if (up)
-        work_soon(w);
-    else
-        stop_reading(w);
+    if (ev == JOBS_ENDED)
+        begin_round(w);
+    work_soon(w);
+}
+
+static void worker_on_job_read(void *owner, const struct jobs_entry *entry)
+{
+    worker_add_entry(owner, entry->bulk, entry->id, entry->user, entry->sent_ms);
 }
 
 static void worker_on_event(void *owner, const struct event *event)
@@ -829,10 +706,8 @@ struct worker *worker_new(struct migrator *m)
     w->m = m;
     w->task.fn = worker_work;
     TAILQ_INIT(&w->entries);
-    w->keys[LOGINS] = store_key(m->store, "jobs");
-    w->keys[BULK] = store_key(m->store, "jobs:bulk");
-    w->redis = redis_new(m->loop, &m->conf->redis, REDIS_TIMEOUT_MS, worker_on_redis, w);
-    redis_set_silence(w->redis, m->conf->migrator.job_lease_ms * SILENCE_TENTHS / 10);
+    w->jobs = jobs_new(m->store, m->id, m->conf->migrator.job_lease_ms * SILENCE_TENTHS / 10, worker_on_jobs,
+                       worker_on_job_read, w);
     w->events = events_new(m->loop, m->conf, worker_on_event, worker_on_news, w);
     w->tick = timer_new(m->loop, worker_on_tick, w);
     w->due = timer_new(m->loop, on_due_timer, w);
@@ -846,6 +721,7 @@ void worker_stop(struct worker *w, void (*done)(void *owner), void *owner)
     struct entry *e, *next;
 
     w->stopping = true;
+    jobs_stop(w->jobs);
     w->done = done;
     w->done_owner = owner;
     for (e = TAILQ_FIRST(&w->entries); e; e = next) {
@@ -875,8 +751,6 @@ void worker_free(struct worker **wp)
     timer_free(&w->due);
     free(w->idle_why);
     events_free(&w->events);
-    redis_free(&w->redis);
-    for (size_t i = 0; i < N_STREAMS; i++)
-        free(w->keys[i]);
+    jobs_free(&w->jobs);
     free(w);
 }
