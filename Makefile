@@ -11,6 +11,7 @@
 # make bench-cutover    what a client waits while its account is switched over; RUNS= SESSIONS= (see tests/bench/cutover.py)
 # make bench-failover   100,000 sessions register after a failover; SESSIONS= THREADS= LEASE=ms BEFORE=1 (see tests/unit/test_failover.c)
 # make bench-late       looks a second at what accounts have left; LOOKS= ACCOUNTS= CONNECTIONS= (see tests/bench/late.py)
+# make bench-store      what Redis does for a login, a session, a migration, and what is full first; LOGINS= BEFORE= (tests/bench/store.py)
 # make bench-flood      what sessions and logins wait while strangers flood the proxy; SECONDS= ONLY= (see tests/bench/flood.py)
 # make check-account    an account of 20,000 messages with every oddity, between Courier, Cyrus and Dovecot; MESSAGES=N
 # make check-huge       memory with a message of 1 GiB and a mailbox of 500,000; ONLY=mailbox MIB= MESSAGES= (see tests/huge.py)
@@ -182,6 +183,11 @@ bench-flood:
 	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all
 	@IMAPFERRY_BUILD=$(abspath $(BUILD)) $(PYTHON) -B tests/bench/flood.py
 
+bench-store:
+	@sh tests/deps.sh ensure
+	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all
+	@IMAPFERRY_BUILD=$(abspath $(BUILD)) $(PYTHON) -B tests/bench/store.py
+
 bench-late:
 	@sh tests/deps.sh ensure
 	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all
@@ -213,4 +219,4 @@ clean:
 
 -include $(shell find $(BUILD) -type f -name '*.d' 2>/dev/null)
 
-.PHONY: all packages deps-build check-fresh units fuzzers fuzz-replay clang-syntax deps demo check check-valgrind check-account check-crash check-faults check-huge check-model install clean bench-migrate bench-cutover bench-failover bench-flood bench-late
+.PHONY: all packages deps-build check-fresh units fuzzers fuzz-replay clang-syntax deps demo check check-valgrind check-account check-crash check-faults check-huge check-model install clean bench-migrate bench-cutover bench-failover bench-flood bench-late bench-store
