@@ -3,6 +3,7 @@
     copy(user) -> Time     brings the account of `user` from the old to the new server; a second call finds what changed
 
 and reaches both servers at the ports in `way`, which lead through the delay where there is one."""
+import concurrent.futures
 import dataclasses
 import os
 import resource
@@ -235,20 +236,22 @@ class Floor:
         return time.perf_counter() - began
 
     def commands(self):
-        """CREATEs and MULTIAPPENDs for all mail, made before the clock runs."""
+        """CREATEs and MULTIAPPENDs for all mail, made before the clock runs; the tag of a mailbox's last one is "end"."""
         out = [b"c CREATE \"%s\"\r\n" % name for name in self.bench.names if name != b"INBOX"]
         for name, messages in self.bench.by_name():
             batch, size = [], 0
             for m in messages + [None]:
                 if batch and (m is None or len(batch) == 500 or size + len(m.body) > 8 << 20):
-                    out.append(b"a APPEND \"%s\"%s\r\n" % (name, b"".join(batch)))
+                    tag = b"end" if m is None else b"a"
+                    out.append(b"%s APPEND \"%s\"%s\r\n" % (tag, name, b"".join(batch)))
                     batch, size = [], 0
                 if m:
                     batch.append(b" (%s) %s {%d+}\r\n" % (" ".join(m.flags).encode(), m.date.encode(), len(m.body)) + m.body)
                     size += len(m.body)
         return out + [b"last NOOP\r\n"]
 
-    def append(self, user):
+    def append(self, user, appended=lambda: None):
+        """appended() is called behind each mailbox, in their order."""
         commands = self.commands()
         began = time.perf_counter()
         raw = Raw(self.bench.way["new"], user)
@@ -258,7 +261,14 @@ class Floor:
                 raw.socket.sendall(command)
         sender = threading.Thread(target=send, daemon=True)
         sender.start()
-        raw.read_until(b"last ")
+        answers = raw.socket.makefile("rb")
+        for answer in answers:
+            if answer.startswith(b"end "):
+                appended()
+            elif answer.startswith(b"last "):
+                break
+        else:
+            raise Failed("closed")
         sender.join()
         raw.close()
         return time.perf_counter() - began
@@ -271,8 +281,35 @@ class Floor:
         pass
 
 
+class VerifiedFloor(Floor):
+    """What a copy costs at least of which every byte is read back: three bare clients at once. One fetches all bodies of the
+    old server to nowhere, one appends them to the new one from memory, and one fetches each mailbox of the new one, to
+    nowhere, as soon as it was appended."""
+
+    def read_back(self, user, appended):
+        raw = Raw(self.bench.way["new"], user)
+        for name, messages in self.bench.by_name():
+            if messages:
+                appended.acquire()
+                raw.socket.sendall(b"e EXAMINE \"%s\"\r\nf UID FETCH 1:* (BODY.PEEK[])\r\n" % name)
+        raw.socket.sendall(b"last NOOP\r\n")
+        raw.read_until(b"last ")
+        raw.close()
+
+    def copy(self, user):
+        appended = threading.Semaphore(0)
+        began = time.perf_counter()
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            parts = [pool.submit(self.fetch, user), pool.submit(self.append, user, appended.release),
+                     pool.submit(self.read_back, user, appended)]
+            for part in parts:
+                part.result()
+        return Time(time.perf_counter() - began)
+
+
 ENGINES = {
     "floor": Floor,
+    "floor-verified": VerifiedFloor,
     "imapferry": lambda bench: Ferry(bench, "full"),
     "imapferry-sample": lambda bench: Ferry(bench, "sample"),
     "mbsync": Mbsync,
