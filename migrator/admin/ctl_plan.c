@@ -7,6 +7,7 @@
 #include "lib/xalloc.h"
 
 #include "migrator/account/baggage.h"
+#include "migrator/account/both.h"
 #include "migrator/account/signin.h"
 
 #include "actions.h"
@@ -28,7 +29,7 @@ struct planner {
     struct timer *reach;
     struct signin *signin;
     struct lane *lane;
-    struct mailboxes_read *reading[2];
+    struct both *both;
     struct mailboxes *mailboxes[2]; /* owned */
     struct plan *plan;              /* owned */
     bool started, ended;
@@ -224,26 +225,18 @@ static void ctl_plan_make_plan(struct planner *g)
     baggage_inspect(g->move.baggage, g->lane, g->plan, NULL, ctl_plan_on_inspected, g);
 }
 
-static void ctl_plan_on_list(struct planner *g, int side, enum mailboxes_rc rc, struct mailboxes *m,
-                             const char *why)
+static void ctl_plan_on_lists(void *owner, const struct both_result *result)
 {
-    g->reading[side] = NULL;
-    g->mailboxes[side] = m;
-    if (rc != MAILBOXES_OK)
-        end_with(g, ACTION_FAILED, "%s: %s", side == SOURCE ? g->move.source->name : g->move.target->name,
-                 why);
-    else if (g->mailboxes[!side] && !g->ended)
+    struct planner *g = owner;
+
+    g->both = NULL;
+    g->mailboxes[SOURCE] = result->source;
+    g->mailboxes[TARGET] = result->target;
+    if (result->rc != MAILBOXES_OK)
+        end_with(g, ACTION_FAILED, "%s: %s",
+                 result->failed == BOTH_SOURCE ? g->move.source->name : g->move.target->name, result->why);
+    else if (!g->ended)
         ctl_plan_make_plan(g);
-}
-
-static void ctl_plan_on_source_list(void *owner, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
-{
-    ctl_plan_on_list(owner, SOURCE, rc, m, why);
-}
-
-static void ctl_plan_on_target_list(void *owner, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
-{
-    ctl_plan_on_list(owner, TARGET, rc, m, why);
 }
 
 static void ctl_plan_on_crew(void *owner, enum crew_event ev)
@@ -256,8 +249,7 @@ static void ctl_plan_on_crew(void *owner, enum crew_event ev)
     }
     if (g->lane || !(g->lane = crew_take(g->move.crew)))
         return;
-    g->reading[SOURCE] = mailboxes_read(g->lane->source, MAILBOXES_SIZES, ctl_plan_on_source_list, g);
-    g->reading[TARGET] = mailboxes_read(g->lane->target, MAILBOXES_NAMES, ctl_plan_on_target_list, g);
+    g->both = both_read(g->lane, MAILBOXES_SIZES, MAILBOXES_NAMES, ctl_plan_on_lists, g);
 }
 
 static void ctl_plan_on_signin(void *owner, enum signin_rc rc, const char *secret, const char *why)
@@ -359,8 +351,7 @@ static bool ctl_plan_start(struct planner *g, const char *login)
 static void ctl_plan_release(struct planner *g)
 {
     signin_cancel(&g->signin);
-    mailboxes_read_cancel(&g->reading[SOURCE]);
-    mailboxes_read_cancel(&g->reading[TARGET]);
+    both_cancel(&g->both);
     baggage_free(&g->move.baggage);
     if (g->lane)
         crew_drop(g->move.crew, g->lane);

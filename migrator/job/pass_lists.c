@@ -69,19 +69,17 @@ static bool is_first(struct pass *p)
     return !p->last && !records_first(p->move->records) && !baggage_is_done(pass_baggage(p));
 }
 
-static void lists_failed(struct pass *p, int side, enum mailboxes_rc rc, const char *why)
+static void lists_failed(struct pass *p, const struct both_result *result)
 {
-    const struct conf_backend *b = side == SOURCE ? p->move->source : p->move->target;
-    char *detail = xasprintf("%s: %s", b->name, why);
+    const struct conf_backend *b = result->failed == BOTH_SOURCE ? p->move->source : p->move->target;
+    char *detail = xasprintf("%s: %s", b->name, result->why);
 
-    mailboxes_read_cancel(&p->reading[!side]);
-    mailboxes_free(&p->mailboxes[!side]);
     pass_stop_prepare(p);
     crew_drop(p->move->crew, p->lane);
     p->lane = NULL;
-    if (rc == MAILBOXES_GARBLED)
+    if (result->rc == MAILBOXES_GARBLED)
         pass_fail(p, WHY_NOT_UNDERSTOOD, detail);
-    else if (rc == MAILBOXES_REFUSED)
+    else if (result->rc == MAILBOXES_REFUSED)
         pass_fail(p, WHY_REFUSED, detail);
     else if (++p->tries >= TRIES)
         pass_fail(p, WHY_UNREACHABLE, detail);
@@ -89,32 +87,22 @@ static void lists_failed(struct pass *p, int side, enum mailboxes_rc rc, const c
     pass_step_soon(p);
 }
 
-static void pass_lists_on_list(struct pass *p, int side, enum mailboxes_rc rc, struct mailboxes *m,
-                               const char *why)
+static void pass_on_lists(void *owner, const struct both_result *result)
 {
-    p->reading[side] = NULL;
-    if (rc != MAILBOXES_OK) {
-        lists_failed(p, side, rc, why);
+    struct pass *p = owner;
+
+    p->both = NULL;
+    if (result->rc != MAILBOXES_OK) {
+        lists_failed(p, result);
         return;
     }
-    p->mailboxes[side] = m;
-    if (!p->mailboxes[!side])
-        return;
+    p->mailboxes[SOURCE] = result->source;
+    p->mailboxes[TARGET] = result->target;
     if (!is_first(p)) {
         crew_give(p->move->crew, p->lane);
         p->lane = NULL;
     }
     pass_lists_make_plan(p);
-}
-
-static void pass_lists_on_source_list(void *owner, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
-{
-    pass_lists_on_list(owner, SOURCE, rc, m, why);
-}
-
-static void pass_lists_on_target_list(void *owner, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
-{
-    pass_lists_on_list(owner, TARGET, rc, m, why);
 }
 
 /* For the time that a first copy has left it is good to know bytes; a stamp needs numbers that are proof. In the freeze
@@ -134,10 +122,8 @@ void pass_step_lists(struct pass *p)
 
     if (l || !(l = p->lane = crew_take(p->move->crew)))
         return;
-    p->reading[SOURCE] =
-        mailboxes_read(l->source, what_to_ask(p, l->source, SOURCE), pass_lists_on_source_list, p);
-    p->reading[TARGET] =
-        mailboxes_read(l->target, what_to_ask(p, l->target, TARGET), pass_lists_on_target_list, p);
+    p->both =
+        both_read(l, what_to_ask(p, l->source, SOURCE), what_to_ask(p, l->target, TARGET), pass_on_lists, p);
     if (is_first(p))
         baggage_begin(pass_baggage(p), l);
 }
@@ -183,7 +169,6 @@ void pass_step_renames(struct pass *p)
 
 void pass_stop_lists(struct pass *p)
 {
-    mailboxes_read_cancel(&p->reading[SOURCE]);
-    mailboxes_read_cancel(&p->reading[TARGET]);
+    both_cancel(&p->both);
     renames_cancel(&p->renames);
 }

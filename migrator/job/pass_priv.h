@@ -17,6 +17,7 @@
 
 #include "migrator/account/arrange.h"
 #include "migrator/account/baggage.h"
+#include "migrator/account/both.h"
 #include "migrator/account/plan.h"
 #include "migrator/account/renames.h"
 #include "migrator/found/finding.h"
@@ -92,7 +93,7 @@ struct pass {
     struct lane *lane; /* lent in LISTS, RENAMES, INSPECT, ARRANGE, BRING and ORPHANS */
     unsigned tries;    /* of these */
     struct waivers *waivers; /* owned */
-    struct mailboxes_read *reading[2];
+    struct both *both;
     struct mailboxes *mailboxes[2]; /* owned */
     struct plan *plan;              /* owned */
     struct renames *renames;

@@ -5,11 +5,12 @@
 #include "lib/log.h"
 #include "lib/xalloc.h"
 
+#include "late.h"
 #include "migrator/account/arrange.h"
+#include "migrator/account/both.h"
 #include "migrator/account/plan.h"
 #include "migrator/account/signin.h"
 #include "migrator/mailbox/recheck.h"
-#include "late.h"
 
 enum { SOURCE, TARGET };
 enum { NOTES_AT_ONCE = 100, NOTES_MAX = 2000 /* of one look; the log has all of them */ };
@@ -32,7 +33,7 @@ struct late {
     struct loop_task task;
     struct signin *signin;
     struct lane *lane; /* lent */
-    struct mailboxes_read *reading[2];
+    struct both *both;
     struct mailboxes *mailboxes[2]; /* owned */
     struct plan *plan;              /* owned */
     struct record *checked; /* borrowed */
@@ -76,8 +77,7 @@ static void late_stop(struct late *l)
 
     loop_undefer(m->m->loop, &l->task);
     signin_cancel(&l->signin);
-    mailboxes_read_cancel(&l->reading[SOURCE]);
-    mailboxes_read_cancel(&l->reading[TARGET]);
+    both_cancel(&l->both);
     if (l->phase == RECHECK && l->checked)
         end_check(l);
     arrange_cancel(&l->arrange);
@@ -319,19 +319,20 @@ static void enter_news(struct late *l)
         late_enter(l, l->move->from_first ? SIFT : ARRANGE);
 }
 
-static void late_on_list(struct late *l, int side, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
+static void late_on_lists(void *owner, const struct both_result *result)
 {
-    l->reading[side] = NULL;
-    if (rc != MAILBOXES_OK) {
-        late_blind(l, why);
+    struct late *l = owner;
+
+    l->both = NULL;
+    if (result->rc != MAILBOXES_OK) {
+        late_blind(l, result->why);
         return;
     }
-    l->mailboxes[side] = m;
-    if (!l->mailboxes[!side])
-        return;
+    l->mailboxes[SOURCE] = result->source;
+    l->mailboxes[TARGET] = result->target;
     l->plan = plan_make(&(struct plan_request){
-        .source = l->mailboxes[SOURCE],
-        .target = l->mailboxes[TARGET],
+        .source = result->source,
+        .target = result->target,
         .rules = l->move->m->conf->migration.rules,
         .back = l->move->back,
     });
@@ -347,16 +348,6 @@ static void late_on_list(struct late *l, int side, enum mailboxes_rc rc, struct 
         enter_news(l);
 }
 
-static void late_on_source_list(void *owner, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
-{
-    late_on_list(owner, SOURCE, rc, m, why);
-}
-
-static void late_on_target_list(void *owner, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
-{
-    late_on_list(owner, TARGET, rc, m, why);
-}
-
 static void step_lists(struct late *l)
 {
     if (l->lane)
@@ -364,8 +355,7 @@ static void step_lists(struct late *l)
     crew_want(l->move->crew, 1);
     if (!(l->lane = crew_take(l->move->crew)))
         return;
-    l->reading[SOURCE] = mailboxes_read(l->lane->source, MAILBOXES_NUMBERS, late_on_source_list, l);
-    l->reading[TARGET] = mailboxes_read(l->lane->target, MAILBOXES_NAMES, late_on_target_list, l);
+    l->both = both_read(l->lane, MAILBOXES_NUMBERS, MAILBOXES_NAMES, late_on_lists, l);
 }
 
 /* ---- RECHECK */
