@@ -104,18 +104,15 @@ static struct op *arrange_free_op(struct arrange *a)
 static void arrange_send_name(struct arrange *a, const char *verb, const char *name, unsigned special_use,
                               const struct imapc_command *cmd)
 {
-    struct imap_writer w;
+    struct buf use = {0};
 
-    imap_writer_init(&w, imapc_literals(a->target));
-    imap_write_raw(&w, "%s ", verb);
-    imap_write_astring(&w, span_str(name));
     if (special_use) {
-        struct buf use = {0};
+        buf_add_str(&use, " (USE (");
         special_use_write(&use, special_use);
-        imap_write_raw(&w, " (USE (%s))", buf_str(&use));
-        buf_free(&use);
+        buf_add_str(&use, "))");
     }
-    imapc_send(a->target, &w, cmd);
+    imapc_send_named(a->target, cmd, verb, name, buf_str(&use));
+    buf_free(&use);
     a->pending++;
 }
 

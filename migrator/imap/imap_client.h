@@ -130,6 +130,9 @@ struct imapc_command {
  * says so. Takes w's bytes (w is wiped). Commands behind one that waits for "+" are queued, and so are all of
  * them before IMAPC_READY. What w could not write (NUL in a name) ends with IMAPC_BAD. */
 void imapc_send(struct imapc *c, struct imap_writer *w, const struct imapc_command *cmd);
+/* The same for "<verb> <mailbox><behind>": only the name may need quoting. */
+void imapc_send_named(struct imapc *c, const struct imapc_command *cmd, const char *verb, const char *mailbox,
+                      const char *behind);
 /* The same for a command without strings that need quoting. */
 void imapc_sendf(struct imapc *c, const struct imapc_command *cmd, const char *fmt, ...) PRINTF_LIKE(3, 4);
 

@@ -288,6 +288,17 @@ void imapc_send(struct imapc *c, struct imap_writer *w, const struct imapc_comma
     imapc_start_clock(c);
 }
 
+void imapc_send_named(struct imapc *c, const struct imapc_command *cb, const char *verb, const char *mailbox,
+                      const char *behind)
+{
+    struct imap_writer w;
+    imap_writer_init(&w, imap_literals_of(&c->caps));
+    imap_write_raw(&w, "%s ", verb);
+    imap_write_astring(&w, span_str(mailbox));
+    imap_write_raw(&w, "%s", behind);
+    imapc_send(c, &w, cb);
+}
+
 void imapc_sendf(struct imapc *c, const struct imapc_command *cb, const char *fmt, ...)
 {
     struct imap_writer w;

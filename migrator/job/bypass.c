@@ -395,29 +395,20 @@ static enum imapc_taken on_status(void *owner, const struct imap_resp *resp, con
 static void bypass_send_status(struct one *o)
 {
     const struct imapc_command cmd = {.data = on_status, .end = bypass_on_told, .owner = o};
-    struct imapc *imap = o->share->lane->source;
-    struct imap_writer w;
 
-    imap_writer_init(&w, imapc_literals(imap));
-    imap_write_raw(&w, "STATUS ");
-    imap_write_astring(&w, span_str(o->name));
-    imap_write_raw(&w, " (MESSAGES UIDNEXT UIDVALIDITY HIGHESTMODSEQ)");
     o->outstanding++;
-    imapc_send(imap, &w, &cmd);
+    imapc_send_named(o->share->lane->source, &cmd, "STATUS", o->name,
+                     " (MESSAGES UIDNEXT UIDVALIDITY HIGHESTMODSEQ)");
 }
 
 static void bypass_send_examine(struct one *o)
 {
     const struct imapc_command cmd = {.data = bypass_on_data, .end = on_examined, .owner = o};
     struct imapc *imap = o->share->lane->source;
-    struct imap_writer w;
 
     o->selected = imapc_needs_select(imap);
-    imap_writer_init(&w, imapc_literals(imap));
-    imap_write_raw(&w, o->selected ? "SELECT " : "EXAMINE ");
-    imap_write_astring(&w, span_str(o->name));
     o->outstanding++;
-    imapc_send(imap, &w, &cmd);
+    imapc_send_named(imap, &cmd, o->selected ? "SELECT" : "EXAMINE", o->name, "");
 }
 
 /* What it needs to be judged by messages; nothing where there were none. */

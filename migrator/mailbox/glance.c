@@ -77,12 +77,8 @@ static void glance_send_examine(struct glance *l, struct one *one)
 {
     const struct imapc_command cmd = {
         .data = glance_on_data, .end = glance_on_end, .owner = one, .mailbox = one->at->name};
-    struct imap_writer w;
 
-    imap_writer_init(&w, imapc_literals(l->imap));
-    imap_write_raw(&w, "EXAMINE ");
-    imap_write_astring(&w, span_str(one->at->name));
-    imapc_send(l->imap, &w, &cmd);
+    imapc_send_named(l->imap, &cmd, "EXAMINE", one->at->name, "");
 }
 
 struct glance *glance_start(struct imapc *c, struct glance_at *at, size_t n, glance_fn fn, void *owner)

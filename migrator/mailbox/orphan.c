@@ -47,12 +47,8 @@ static void orphan_end(void *owner, enum copy_rc rc, const char *why)
 static void orphan_send_name(struct orphan *o, struct imapc *c, const char *verb, const char *name,
                              const char *behind, imapc_data_fn data, imapc_end_fn fn)
 {
-    struct imap_writer w;
-    imap_writer_init(&w, imapc_literals(c));
-    imap_write_raw(&w, "%s ", verb);
-    imap_write_astring(&w, span_str(name));
-    imap_write_raw(&w, "%s", behind);
-    imapc_send(c, &w, &(struct imapc_command){.data = data, .end = fn, .owner = o, .mailbox = name});
+    const struct imapc_command cmd = {.data = data, .end = fn, .owner = o, .mailbox = name};
+    imapc_send_named(c, &cmd, verb, name, behind);
 }
 
 /* --- DELETE, LEAVE --- */

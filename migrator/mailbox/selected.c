@@ -226,13 +226,8 @@ static void send_text(struct selected *s, imapc_end_fn fn, const char *fmt, ...)
 static void send_named(struct selected *s, imapc_end_fn fn, const char *verb, const char *behind)
 {
     const struct imapc_command cmd = {.data = selected_on_data, .end = fn, .owner = s};
-    struct imap_writer w;
     s->outstanding++;
-    imap_writer_init(&w, imapc_literals(s->imap));
-    imap_write_raw(&w, "%s ", verb);
-    imap_write_astring(&w, span_str(s->name));
-    imap_write_raw(&w, "%s", behind);
-    imapc_send(s->imap, &w, &cmd);
+    imapc_send_named(s->imap, &cmd, verb, s->name, behind);
 }
 
 static void send_fetches(struct selected *s)
