@@ -83,9 +83,7 @@ static void log_findings(struct pass *p)
 
 static void pass_finish(struct pass *p)
 {
-    struct pass_result r = {.rc = p->lost     ? PASS_LOST
-                                  : p->failed ? PASS_FAILED
-                                              : PASS_EQUAL,
+    struct pass_result r = {.rc = p->rc,
                             .why = p->why,
                             .whole = p->kind != PASS_QUICK,
                             .mailboxes = p->n,
@@ -95,7 +93,7 @@ static void pass_finish(struct pass *p)
 
     pass_stop(p);
     log_findings(p);
-    if (!p->lost)
+    if (p->rc != PASS_LOST)
         records_write_stamps(p->move->records);
     sum_counts(p, &r);
     if (p->n_failed > 1)
@@ -109,29 +107,31 @@ static void on_records_written(void *owner, enum route_rc rc)
 {
     struct pass *p = owner;
 
-    if (rc == ROUTE_OK)
-        p->records_written = true;
-    else
+    if (rc != ROUTE_OK)
         pass_fail_by_store(p, rc);
-    pass_step_soon(p);
+    else if (p->phase == WRITE) /* it may have failed meanwhile */
+        pass_enter(p, DONE);
 }
 
 /* The last pass has folded the ledgers into the records. */
-static void end_or_write(struct pass *p)
+static void write_or_finish(struct pass *p)
 {
-    pass_judge(p);
-    if (pass_must_report(p)) {
-        if (!p->report_sent)
-            pass_send_report(p);
-        p->report_sent = true;
+    if (p->rc != PASS_EQUAL || !(pass_is_last(p) || p->dropped)) {
+        pass_finish(p);
         return;
     }
-    if (!(p->last || p->dropped) || p->failed || p->lost || p->records_written) {
-        pass_finish(p);
-    } else if (!p->records_sent) {
-        p->records_sent = true;
-        records_write(p->move->records, on_records_written, p);
+    pass_enter(p, WRITE);
+    records_write(p->move->records, on_records_written, p);
+}
+
+static void report_or_write(struct pass *p)
+{
+    if (!pass_must_report(p)) {
+        write_or_finish(p);
+        return;
     }
+    pass_enter(p, REPORT);
+    pass_send_report(p);
 }
 
 /* ---- life */
@@ -140,20 +140,15 @@ static void pass_step(struct loop_task *task)
 {
     struct pass *p = CONTAINER_OF(task, struct pass, task);
 
-    if (p->over) {
-        end_or_write(p);
-        return;
-    }
     switch (p->phase) {
     case WAIVERS:
-        break;
+    case RECORDS:
+        break; /* for Redis to answer */
     case LISTS:
         pass_step_lists(p);
         break;
     case RENAMES:
         pass_step_renames(p);
-        break;
-    case RECORDS:
         break;
     case INSPECT:
         pass_step_inspect(p);
@@ -170,6 +165,21 @@ static void pass_step(struct loop_task *task)
         break;
     case ORPHANS:
         pass_step_orphans(p);
+        break;
+    case JUDGE:
+        pass_judge(p);
+        report_or_write(p);
+        break;
+    case REPORT:
+        if (p->reported || p->rc == PASS_LOST)
+            write_or_finish(p);
+        break;
+    case WRITE:
+        if (p->rc != PASS_EQUAL) /* a quick pass that has failed has something to report */
+            report_or_write(p);
+        break;
+    case DONE:
+        pass_finish(p);
         break;
     }
 }
@@ -189,7 +199,6 @@ struct pass *pass_start(struct move *move, enum pass_kind kind, pass_fn fn, void
 
     p->move = move;
     p->kind = kind;
-    p->last = kind == PASS_LAST;
     p->fn = fn;
     p->owner = owner;
     p->task.fn = pass_step;
@@ -197,7 +206,7 @@ struct pass *pass_start(struct move *move, enum pass_kind kind, pass_fn fn, void
     p->findings = findings_new(p->waivers);
     p->began_ms = clock_boot_ms();
     crew_set_owner(move->crew, pass_on_crew, p);
-    if (p->last) /* which finds its lanes signed in */
+    if (pass_is_last(p)) /* which finds its lanes signed in */
         crew_want_at_least(move->crew, 1);
     else
         crew_want(move->crew, 1);

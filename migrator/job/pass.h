@@ -14,17 +14,25 @@
  *
  * | phase   | does                                             | leaves to                      |
  * |---------|--------------------------------------------------|--------------------------------|
- * | WAIVERS | reads what staff have waived                      | LISTS                          |
- * | LISTS   | reads the mailboxes of both sides; plans         | RENAMES; end: the plan's no    |
+ * | WAIVERS | reads what staff have waived                     | LISTS                          |
+ * | LISTS   | reads the mailboxes of both sides; plans         | RENAMES; JUDGE: the plan's no  |
  * | RENAMES | what has another name at the source: renames.h   | LISTS, INSPECT                 |
- * | INSPECT | once a job: whose account, rights, room          | RECORDS; end: all would be vain|
+ * | INSPECT | once a job: whose account, rights, room          | RECORDS; JUDGE: all is vain    |
  * | RECORDS | writes the records of mailboxes that are new     | ARRANGE                        |
  * | ARRANGE | CREATE on the target                             | BRING                          |
  * | BRING   | once a job: rights and annotations               | COPY                           |
  * | COPY    | for each mailbox: ledger, copy; subscriptions    | REMOVE                         |
  * | REMOVE  | for each that lacks messages whose copies are    | ORPHANS                        |
  * |         | there: the same again, taking the copies away    |                                |
- * | ORPHANS | for each that the source has no more: orphan.h   | end                            |
+ * | ORPHANS | for each that the source has no more: orphan.h   | JUDGE                          |
+ * | JUDGE   | gathers what was found: a failure where it blocks| REPORT, WRITE; end             |
+ * | REPORT  | tells it; a quick pass that is all right does not| WRITE; end                     |
+ * | WRITE   | records, of the last pass and where some went;   | DONE; REPORT: it failed        |
+ * |         | not where anything failed                        |                                |
+ * | DONE    | nothing                                          | end                            |
+ *
+ * Whatever can't go on in a phase before JUDGE goes there (pass_fail()); a job that is not ours any more ends
+ * at once.
  *
  * What is new in any mailbox comes before what is gone from any, so that a message that was moved is never
  * missing in both. A copy is removed by the pass after the one that first missed its message: only then is it

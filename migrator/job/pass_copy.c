@@ -22,8 +22,8 @@ static void item_failed(struct item *i, enum why why, const char *reason)
 {
     i->state = FAILED;
     pass_note_failure(i->pass, why, reason);
-    if (i->pass->last)
-        i->pass->over = true;
+    if (pass_is_last(i->pass))
+        pass_enter(i->pass, JUDGE);
 }
 
 /* After a doubt the ledger is read anew. */
@@ -75,10 +75,10 @@ static void item_equal(struct item *i, const struct copy_result *result)
         free(clash);
         return;
     }
-    if (i->pass->last)
+    if (pass_is_last(i->pass))
         record_fold(i->record, result, i->pass->move->back);
     note_stamp(i, result);
-    i->record->seen_frozen = i->pass->last ? SEEN_LISTED : SEEN_NOT;
+    i->record->seen_frozen = pass_is_last(i->pass) ? SEEN_LISTED : SEEN_NOT;
     i->record->marks = result->source_marks;
     i->state = EQUAL;
 }
@@ -100,10 +100,11 @@ static void refuse_clash(struct item *i, const struct copy_result *result)
 static void item_differs(struct item *i, const struct copy_result *result)
 {
     bool waived = findings_open(i->record->findings) == 0;
-    bool again = result->vanished && !waived && !i->pass->last && !i->record->vanished;
+    bool again = result->vanished && !waived && !pass_is_last(i->pass) && !i->record->vanished;
 
     i->state = again ? VANISHED : FOUND;
-    i->pass->over = i->pass->over || (i->pass->last && !waived); /* which has no time */
+    if (pass_is_last(i->pass) && !waived) /* it has no time */
+        pass_enter(i->pass, JUDGE);
     i->record->vanished = again;
     if (waived)
         refuse_clash(i, result);
@@ -179,7 +180,7 @@ static void pass_copy_start(struct item *i)
             .ledger = i->record->ledger,
             .source_name = i->plan->source->name,
             .target_name = i->plan->target_name,
-            .last = i->pass->last,
+            .last = pass_is_last(i->pass),
             .was = whole ? NULL : &i->record->stamp,
             .verify = m->m->conf->migration.verify,
             .seed = i->record->view.id,
@@ -188,7 +189,7 @@ static void pass_copy_start(struct item *i)
             .waivers = i->pass->waivers,
             .findings = i->record->findings,
             .gone = &i->record->gone,
-            .removable = may_remove(i) ? (i->pass->last ? NULL : &i->removable) : &none,
+            .removable = may_remove(i) ? (pass_is_last(i->pass) ? NULL : &i->removable) : &none,
             .leave_out = m->m->conf->migration.rules ? m->m->conf->migration.rules->leave_out : NULL,
             .leave_out_rules = i->plan->leave_out,
             .progress = on_progress,
@@ -201,6 +202,8 @@ static void pass_copy_on_ledger(void *owner, enum route_rc rc)
     struct item *i = owner;
     const struct move *m = i->pass->move;
 
+    if (rc == ROUTE_OK && pass_is_ending(i->pass))
+        return; /* its lane and its ledger go with the pass */
     if (rc == ROUTE_OK && !ledger_is_of(i->record->ledger, m->source_name, m->target_name)) {
         ledger_direct(i->record->ledger, m->source_name, m->target_name, pass_copy_on_ledger, i);
         return;
@@ -255,15 +258,14 @@ static bool shares_any(const struct imap_seq *a, const struct imap_seq *b)
 
 static void enter_remove(struct pass *p)
 {
-    p->phase = REMOVE;
     p->next = 0;
     for (size_t i = 0; i < p->n; i++) {
         struct item *item = &p->items[i];
         const struct imap_seq *gone = &item->record->gone;
-        if (item->state == EQUAL && (p->last ? gone->n > 0 : shares_any(gone, &item->removable)))
+        if (item->state == EQUAL && (pass_is_last(p) ? gone->n > 0 : shares_any(gone, &item->removable)))
             item->state = TODO;
     }
-    pass_step_soon(p);
+    pass_enter(p, REMOVE);
 }
 
 void pass_step_copy(struct pass *p)
@@ -273,13 +275,12 @@ void pass_step_copy(struct pass *p)
 
     bool done = pass_count_open(p) == 0 && !p->subscribing && !pass_may_subscribe(p);
 
-    if (done && p->phase == COPY && !p->over) {
+    if (done && p->phase == COPY) {
         enter_remove(p);
         return;
     }
     if (done) {
-        p->phase = ORPHANS;
-        pass_step_soon(p);
+        pass_enter(p, ORPHANS);
         return;
     }
     pass_want_lanes(p);

@@ -97,9 +97,9 @@ void item_leave_closed(struct item *i)
                                          .bytes_done = s->bytes};
         r->counted = true;
     }
-    if (i->pass->last)
+    if (pass_is_last(i->pass))
         record_fold(r, &was, i->pass->move->back);
-    r->seen_frozen = i->pass->last ? SEEN_GLANCED : SEEN_NOT;
+    r->seen_frozen = pass_is_last(i->pass) ? SEEN_GLANCED : SEEN_NOT;
     i->state = EQUAL;
 }
 
@@ -127,13 +127,13 @@ static void note_absent(void *owner, struct record *record, const char *from, co
 {
     struct pass *p = owner;
 
-    if (!record->absent && !p->last) {
+    if (!record->absent && !pass_is_last(p)) {
         record->absent = true;
         p->absent++;
         return;
     }
     p->gone = xreallocarray(p->gone, p->n_gone + 1, sizeof(*p->gone));
-    p->gone[p->n_gone++] = (struct gone){record, from, to};
+    p->gone[p->n_gone++] = (struct gone){.record = record, .from = from, .to = to};
 }
 
 void pass_make_items(struct pass *p)
@@ -153,7 +153,7 @@ void pass_make_items(struct pass *p)
         record->absent = false;
         if (!may_stay_closed(&p->items[i]))
             p->to_open++;
-        else if (p->last)
+        else if (pass_is_last(p))
             close_for_now(&p->items[i]);
         else
             item_leave_closed(&p->items[i]);

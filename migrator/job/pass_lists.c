@@ -17,8 +17,7 @@ static void on_waivers(void *owner, enum route_rc rc, const struct span *rows, s
     }
     for (size_t i = 0; i + 1 < n; i += 2)
         waivers_add(p->waivers, rows[i]);
-    p->phase = LISTS;
-    pass_step_soon(p);
+    pass_enter(p, LISTS);
 }
 
 void pass_read_waivers(struct pass *p)
@@ -55,8 +54,7 @@ static void pass_lists_make_plan(struct pass *p)
         return;
     }
     if (p->rounds < ROUNDS && renames_are_needed(m->records, p->plan, source, target)) {
-        p->phase = RENAMES;
-        pass_step_soon(p);
+        pass_enter(p, RENAMES);
     } else {
         pass_prepare(p);
     }
@@ -66,7 +64,7 @@ static void pass_lists_make_plan(struct pass *p)
  * the lane. */
 static bool is_first(struct pass *p)
 {
-    return !p->last && !records_first(p->move->records) && !baggage_is_done(pass_baggage(p));
+    return !pass_is_last(p) && !records_first(p->move->records) && !baggage_is_done(pass_baggage(p));
 }
 
 static void lists_failed(struct pass *p, const struct both_result *result)
@@ -109,7 +107,7 @@ static void pass_on_lists(void *owner, const struct both_result *result)
  * the source is looked at anyway. */
 static enum mailboxes_ask what_to_ask(const struct pass *p, const struct imapc *c, int side)
 {
-    if (side == SOURCE && p->last)
+    if (side == SOURCE && pass_is_last(p))
         return MAILBOXES_NAMES;
     if (side == SOURCE)
         return records_counted(p->move->records) ? MAILBOXES_NUMBERS : MAILBOXES_SIZES;
@@ -135,7 +133,7 @@ static void pass_lists_list_again(struct pass *p)
     plan_free(&p->plan);
     mailboxes_free(&p->mailboxes[SOURCE]);
     mailboxes_free(&p->mailboxes[TARGET]);
-    p->phase = LISTS;
+    pass_enter(p, LISTS);
 }
 
 static void on_renames(void *owner, const struct renames_result *result)

@@ -14,6 +14,7 @@ static void end_gone(struct pass *p, bool clean)
     else
         crew_drop(p->move->crew, p->lane);
     p->lane = NULL;
+    p->trying = NULL;
     pass_step_soon(p);
 }
 
@@ -28,15 +29,14 @@ static void drop_gone(struct pass *p, struct gone *g, const struct orphan_result
     g->record = NULL;
     p->dropped = true;
     p->next_gone++;
-    p->gone_tried = false;
 }
 
 /* After a broken connection it is tried once more, and else by the next pass. */
-static void gone_down(struct pass *p, const char *why)
+static void gone_down(struct pass *p, struct gone *g, const char *why)
 {
-    if (p->gone_tried)
+    if (g->tried)
         pass_fail(p, WHY_UNREACHABLE, why);
-    p->gone_tried = true;
+    g->tried = true;
 }
 
 static void on_orphan(void *owner, const struct orphan_result *result)
@@ -57,7 +57,7 @@ static void on_orphan(void *owner, const struct orphan_result *result)
         p->next_gone++;
         break;
     case COPY_DOWN:
-        gone_down(p, result->why);
+        gone_down(p, g, result->why);
         break;
     case COPY_LOST:
         pass_fail_by_store(p, ROUTE_LOST);
@@ -121,16 +121,16 @@ void pass_step_orphans(struct pass *p)
     if (p->lane)
         return;
     if (p->next_gone == p->n_gone) {
-        p->over = true;
-        pass_step_soon(p);
+        pass_enter(p, JUDGE);
         return;
     }
     crew_want(m->crew, 1);
     if (!(p->lane = crew_take(m->crew)))
         return;
-    struct record *rec = p->gone[p->next_gone].record;
+    p->trying = &p->gone[p->next_gone];
+    struct record *rec = p->trying->record;
     if (rec->ledger)
-        start_orphan(p, &p->gone[p->next_gone]);
+        start_orphan(p, p->trying);
     else
         rec->ledger = ledger_load(m->m->store, &m->job, rec->view.id, on_gone_ledger, p);
 }
@@ -138,6 +138,6 @@ void pass_step_orphans(struct pass *p)
 void pass_stop_orphans(struct pass *p)
 {
     orphan_cancel(&p->orphan);
-    if (p->phase == ORPHANS && p->lane && p->next_gone < p->n_gone && p->gone[p->next_gone].record)
-        ledger_free(&p->gone[p->next_gone].record->ledger);
+    if (p->trying && p->trying->record)
+        ledger_free(&p->trying->record->ledger);
 }

@@ -49,8 +49,7 @@ static void pass_prepare_on_records(void *owner, enum route_rc rc)
         pass_fail_by_store(p, rc);
         return;
     }
-    p->phase = ARRANGE;
-    pass_step_soon(p);
+    pass_enter(p, ARRANGE);
 }
 
 static void start_records(struct pass *p)
@@ -58,7 +57,7 @@ static void start_records(struct pass *p)
     pass_make_items(p);
     pass_tell_progress(p);
     pass_want_lanes(p); /* they are signed in meanwhile */
-    p->phase = RECORDS;
+    pass_enter(p, RECORDS);
     records_write(p->move->records, pass_prepare_on_records, p);
 }
 
@@ -74,7 +73,7 @@ static void on_baggage_inspected(void *owner, enum baggage_rc rc, const char *wh
         return;
     if (open_of(f, FINDING_SAME_ACCOUNT) + open_of(f, FINDING_QUOTA) > 0) {
         findings_join(p->findings, f);
-        p->over = true;
+        pass_enter(p, JUDGE);
         return;
     }
     start_records(p);
@@ -101,8 +100,8 @@ struct baggage *pass_baggage(struct pass *p)
 void pass_prepare(struct pass *p)
 {
     findings_join(p->findings, p->plan->findings);
-    if (!p->last && !baggage_is_done(pass_baggage(p))) {
-        p->phase = INSPECT;
+    if (!pass_is_last(p) && !baggage_is_done(pass_baggage(p))) {
+        pass_enter(p, INSPECT);
         if (!records_counted(p->move->records)) /* most of it will be opened: lanes take several round trips */
             crew_want(p->move->crew, p->plan->n < CREW_MAX ? (unsigned)p->plan->n + 1 : CREW_MAX);
         if (p->lane)
@@ -157,7 +156,7 @@ static void pass_prepare_on_arranged(void *owner, const struct arrange_result *r
         if (result->rc == ARRANGE_LATER)
             pass_fail(p, WHY_REFUSED, result->detail);
         note_made(p, result);
-        p->phase = BRING;
+        pass_enter(p, BRING);
         if (result->created)
             LOG(INFO, "arranged", LOG_S("user", p->move->user), LOG_U("created", result->created));
     }
@@ -168,8 +167,7 @@ static void pass_prepare_on_arranged(void *owner, const struct arrange_result *r
 void pass_step_arrange(struct pass *p)
 {
     if (!arrange_is_needed(p->plan, ARRANGE_MAILBOXES)) {
-        p->phase = BRING;
-        pass_step_soon(p);
+        pass_enter(p, BRING);
         return;
     }
     if (!p->arrange && (p->lane = crew_take(p->move->crew)))
@@ -186,15 +184,14 @@ static void on_baggage_brought(void *owner, enum baggage_rc rc, const char *why)
     if (!baggage_answered(p, rc, why))
         return;
     findings_join(p->findings, baggage_findings(p->move->baggage));
-    p->phase = COPY;
+    pass_enter(p, COPY);
 }
 
 /* Only in the pass that has looked. */
 void pass_step_bring(struct pass *p)
 {
-    if (p->last || baggage_is_done(p->move->baggage)) {
-        p->phase = COPY;
-        pass_step_soon(p);
+    if (pass_is_last(p) || baggage_is_done(p->move->baggage)) {
+        pass_enter(p, COPY);
     } else if (!p->lane && (p->lane = crew_take(p->move->crew))) {
         baggage_bring(p->move->baggage, p->lane, on_baggage_brought, p);
     }

@@ -31,7 +31,23 @@ enum {
     TRIES_THROTTLED = 6, /* each after a longer rest */
     ROUNDS = 20          /* of RENAMES */
 };
-enum phase { WAIVERS, LISTS, RENAMES, INSPECT, RECORDS, ARRANGE, BRING, COPY, REMOVE, ORPHANS };
+/* What each does and where it leads stands in pass.h. From JUDGE on the pass is ending. */
+enum phase {
+    WAIVERS,
+    LISTS,
+    RENAMES,
+    INSPECT,
+    RECORDS,
+    ARRANGE,
+    BRING,
+    COPY,
+    REMOVE,
+    ORPHANS,
+    JUDGE,
+    REPORT,
+    WRITE,
+    DONE
+};
 enum { SOURCE, TARGET };
 
 enum item_state {
@@ -73,20 +89,19 @@ struct lane_glance {
 struct gone {
     struct record *record;
     const char *from, *to; /* names; the record's */
+    bool tried;            /* its connection broke once */
 };
 
 struct pass {
     struct move *move;
     enum pass_kind kind;
-    bool last;
     pass_fn fn;
     void *owner;
     uint64_t began_ms;
-    enum phase phase;
+    enum phase phase;      /* set by pass_enter() alone */
     struct loop_task task; /* does what there is to do, outside of any callback */
-    bool over, lost;
-    bool failed; /* why and detail of the first failure */
-    enum why why;
+    enum pass_rc rc;       /* the worst until now; a failure ends the pass only where pass_fail() says so */
+    enum why why;          /* of the first failure, and its detail */
     struct buf detail;
     size_t n_failed;
 
@@ -113,23 +128,27 @@ struct pass {
     struct gone *gone; /* owned; to be seen to in this pass */
     size_t n_gone, next_gone;
     uint64_t absent; /* mailboxes that this pass misses for the first time */
-    bool gone_tried;
+    struct gone *trying; /* the one under way; NULL: none */
     struct orphan *orphan;
     bool dropped; /* records: to be written */
 
     struct findings *findings; /* of the account; at the end those of its mailboxes too; owned */
-    bool judged, report_sent, reported;
-    bool records_sent, records_written; /* at the end, where they changed */
+    bool reported;             /* the report is told, or lost */
 };
 
 /* pass_fail.c */
 
 void pass_step_soon(struct pass *p);
+/* Goes on with this phase, from the loop. A pass that is ending is judged once, and goes back to none of the
+ * phases before that. */
+void pass_enter(struct pass *p, enum phase phase);
+bool pass_is_ending(const struct pass *p);
+bool pass_is_last(const struct pass *p);
 /* Did a server ask to be used more slowly? Then what fails is for that. */
 bool pass_is_throttled(const struct pass *p);
 /* The rest goes on. The first failure is the pass's. */
 void pass_note_failure(struct pass *p, enum why why, const char *detail);
-/* No use to go on with the rest. */
+/* No use to go on with the rest: notes the failure, and goes on with JUDGE. */
 void pass_fail(struct pass *p, enum why why, const char *detail);
 void pass_fail_by_store(struct pass *p, enum route_rc rc);
 
@@ -162,11 +181,11 @@ void pass_stop_glances(struct pass *p);
 void pass_step_orphans(struct pass *p);
 void pass_stop_orphans(struct pass *p);
 
-/* What was found and is not waived stops the account, as a failure does. May be called again. */
+/* Once: gathers what was found; what is not waived stops the account, as a failure does. */
 void pass_judge(struct pass *p);
 /* A quick pass knows nothing of what it did not open: what was told before is better then. */
 bool pass_must_report(const struct pass *p);
-/* Once. pass_must_report() says no when it is there. */
+/* Once. The next step is when it is there, and pass_must_report() says no then. */
 void pass_send_report(struct pass *p);
 
 /* pass_items.c */

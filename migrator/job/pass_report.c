@@ -10,14 +10,11 @@ void pass_judge(struct pass *p)
 {
     struct buf text = {0};
 
-    if (!p->judged)
-        for (size_t i = 0; i < p->n; i++)
-            if (p->items[i].state == EQUAL || p->items[i].state == FOUND)
-                findings_join(p->findings, p->items[i].record->findings);
-    if (!p->judged)
-        oddities_name(crew_oddities(p->move->crew), p->findings, FINDING_NOT_UNDERSTOOD);
-    p->judged = true;
-    if (p->failed || p->lost || findings_open(p->findings) == 0)
+    for (size_t i = 0; i < p->n; i++)
+        if (p->items[i].state == EQUAL || p->items[i].state == FOUND)
+            findings_join(p->findings, p->items[i].record->findings);
+    oddities_name(crew_oddities(p->move->crew), p->findings, FINDING_NOT_UNDERSTOOD);
+    if (p->rc != PASS_EQUAL || findings_open(p->findings) == 0)
         return;
     findings_describe(&text, p->findings);
     pass_note_failure(p, findings_why(p->findings), buf_str(&text));
@@ -31,7 +28,7 @@ static void pass_report_on_kept(void *owner, enum route_rc rc, const char *detai
     (void)detail;
     p->reported = true;
     if (rc == ROUTE_LOST)
-        p->lost = true;
+        p->rc = PASS_LOST;
     pass_step_soon(p); /* without a report the account moves all the same: it is for people */
 }
 
@@ -46,9 +43,9 @@ void pass_send_report(struct pass *p)
                        .source = p->move->source_name,
                        .target = p->move->target_name,
                        .verify = verify_word(p->move->m->conf->migration.verify),
-                       .result = p->failed ? why_word(p->why) : "equal",
+                       .result = p->rc == PASS_FAILED ? why_word(p->why) : "equal",
                        .reason = buf_str(&p->detail),
-                       .last = p->last,
+                       .last = pass_is_last(p),
                        .all = p->findings,
                        .n = p->n};
     struct buf text = {0};
@@ -72,10 +69,10 @@ void pass_send_report(struct pass *p)
 
 bool pass_must_report(const struct pass *p)
 {
-    bool all = p->kind != PASS_QUICK || p->failed;
+    bool all = p->kind != PASS_QUICK || p->rc == PASS_FAILED;
 
     for (size_t i = 0; i < p->n && !all; i++)
         if (!was_looked_at(&p->items[i]))
             return false;
-    return !p->lost && !p->reported;
+    return p->rc != PASS_LOST && !p->reported;
 }
