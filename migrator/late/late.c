@@ -205,7 +205,15 @@ static void late_on_records(void *owner, enum route_rc rc)
     struct late *l = owner;
 
     if (!late_bad_answer(l, rc))
-        late_enter(l, l->phase + (l->phase == WRITE ? COPY - WRITE : LISTS - RECORDS));
+        late_enter(l, LISTS);
+}
+
+static void late_on_written(void *owner, enum route_rc rc)
+{
+    struct late *l = owner;
+
+    if (!late_bad_answer(l, rc))
+        late_enter(l, COPY);
 }
 
 static void late_on_crew(void *owner, enum crew_event ev)
@@ -809,7 +817,7 @@ static void late_step(struct loop_task *task)
             step_arrange(l);
         break;
     case WRITE:
-        records_write(m->records, late_on_records, l);
+        records_write(m->records, late_on_written, l);
         break;
     case COPY:
         step_copy(l);
