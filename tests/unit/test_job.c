@@ -226,18 +226,19 @@ static void test_pause(void **state)
     end(t);
 }
 
-/* Staff hold the account while it is copied: not ours any more. */
+/* Staff hold the account while a server lets us wait: not ours any more, as soon as we hear of it. */
 static void test_held_meanwhile(void **state)
 {
     struct world *t = begin(state, old_server, new_server);
+    t->source.greeting = "";
     const struct route_staff staff = {.user = t->w->user, .who = "test", .reason = ""};
     migrator_unit_queue(t->w, false);
     start(t);
     while (strcmp(migrator_unit_route(t->w, "state"), "copying") != 0)
         assert_false(t->done);
     UNIT_DO_RC(&t->w->u, ROUTE_OK, route_hold, &staff);
-    if (t->job)
-        job_event(t->job, &(struct event){.kind = span_str("state"), .epoch = 100, .state = ROUTE_HELD});
+    assert_non_null(t->job);
+    job_event(t->job, &(struct event){.kind = span_str("state"), .epoch = 100, .state = ROUTE_HELD});
     await(t);
     assert_int_equal(t->how, JOB_LOST);
     EXPECT_ROUTE(t, "state", "held");
