@@ -1,10 +1,10 @@
 /* annotations: what a server keeps beside messages, for a mailbox or for the whole account: METADATA (RFC
  * 5464), and ANNOTATEMORE, the draft before it. Pure.
  *
- * Both are kept as METADATA spells them: "/private/comment". What a draft server calls "/comment" with
- * "value.priv" and "value.shared" is "/private/comment" and "/shared/comment". Left alone is what servers
- * keep there of themselves (sizes, identifiers, settings of Cyrus and Dovecot), what CREATE takes care of
- * (specialuse), and, of the server as a whole, all that is shared. */
+ * Both are kept as METADATA spells them: "/private/comment". What a server of the draft calls "/comment" with "value.priv"
+ * and "value.shared" is "/private/comment" and "/shared/comment". Three things are left alone: what servers keep there for
+ * themselves (sizes, identifiers, settings of Cyrus and Dovecot), the special use, which CREATE takes care of, and the shared
+ * annotations of the server as a whole. */
 #ifndef IMAPFERRY_ANNOTATIONS_H
 #define IMAPFERRY_ANNOTATIONS_H
 
@@ -12,7 +12,7 @@
 #include "lib/imap_resp.h"
 #include "lib/imap_tok.h"
 
-/* A value that is larger is asked for in vain (MAXSIZE), and counted. */
+/* A value that is larger is not sent, since we ask with MAXSIZE, and is counted as untold. */
 enum { ANNOTATIONS_MAX = 1000, ANNOTATION_BYTES_MAX = 60000 };
 
 struct annotation {

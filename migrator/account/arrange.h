@@ -1,12 +1,11 @@
-/* arrange: carries out the part of a plan that is not messages, at the target: CREATE of missing mailboxes
- * (with their special use where the server takes it, else
- * that is set by SETMETADATA where there is such), SUBSCRIBE and UNSUBSCRIBE. Run again it finds nothing
- * to do. What the target refuses is a finding, and the rest goes on:
+/* arrange: does at the target what a plan asks for besides messages: CREATE of missing mailboxes, SUBSCRIBE and
+ * UNSUBSCRIBE. A mailbox is created with its special use where the server takes that; else the use is set by SETMETADATA
+ * where the server has that. A second run finds nothing to do. What the target refuses is a finding, and the rest goes on:
  *
- *   name          it does not create a mailbox, or makes another name of it
- *   collision     it takes the name for that of another mailbox (a server to which "a" is "A")
- *   special_use   it creates the mailbox without
- *   subscription  it does not take it
+ *   name          the target does not create a mailbox, or gives it another name
+ *   collision     the target takes the name for that of another mailbox (a server to which "a" is "A")
+ *   special_use   the target creates the mailbox without its special use
+ *   subscription  the target does not take a subscription
  *
  * Mailboxes that are not there at the end are marked in the plan: struct plan_item.refused. */
 #ifndef IMAPFERRY_ARRANGE_H

@@ -1,10 +1,11 @@
 /* baggage: what a job brings along besides mailboxes and messages, once: in its first pass that gets so far.
  *
- *   inspect  before a byte is copied: whose account is this (fingerprint), who else has rights, how much room
- * is there bring  once the mailboxes are made: rights and annotations
+ *   inspect  before a byte is copied: whose account is this (fingerprint), who else has rights on its mailboxes, and is
+ *            there enough room on the target?
+ *   bring    once the mailboxes are made: sets rights and annotations
  *
- * What it finds holds for the whole job, and counts in every pass. An account that returns is not looked at:
- * it was when it came. */
+ * What it finds holds for the whole job, and counts in every pass. An account that returns to the server that it came from
+ * is not inspected: that was done when it came. */
 #ifndef IMAPFERRY_BAGGAGE_H
 #define IMAPFERRY_BAGGAGE_H
 
@@ -15,12 +16,13 @@ enum baggage_rc { BAGGAGE_OK, BAGGAGE_DOWN, BAGGAGE_STORE, BAGGAGE_LOST };
 /* why: for people, borrowed. */
 typedef void (*baggage_fn)(void *owner, enum baggage_rc rc, const char *why);
 
-/* only_look: nothing is written to the store, so whose account it is is not asked. */
+/* only_look: nothing is written to the store. Then nobody asks whose account it is, since the answer is found by a script
+ * that writes the fingerprint. */
 struct baggage *baggage_new(const struct move *move, bool only_look);
 void baggage_free(struct baggage **b); /* NULL is fine */
 
 bool baggage_is_done(const struct baggage *b);
-/* Of both steps; owned by it. */
+/* What both steps have found; owned by the baggage. */
 const struct findings *baggage_findings(const struct baggage *b);
 
 /* Begins to read the fingerprint, which needs no plan: baggage_inspect() with the same lane goes on from
@@ -31,7 +33,7 @@ void baggage_begin(struct baggage *b, struct lane *lane);
 void baggage_inspect(struct baggage *b, struct lane *lane, const struct plan *plan,
                      const struct waivers *waivers, baggage_fn fn, void *owner);
 void baggage_bring(struct baggage *b, struct lane *lane, baggage_fn fn, void *owner);
-/* No callback any more; the lane is free again once it is dropped. The plan may go. */
+/* Ends what is under way, without a callback. The caller then drops the lane, and may free the plan. */
 void baggage_stop(struct baggage *b);
 
 #endif

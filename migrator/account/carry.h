@@ -1,13 +1,13 @@
-/* carry: brings rights and annotations to the target: reads what it has, sets what is missing, reads again,
- * and names what is missing still. Run again it finds nothing to do. Nothing is taken away: what the target
- * has more, it keeps.
+/* carry: brings rights and annotations to the target: it reads what the target has, sets what is missing, reads again, and
+ * names what is still missing. A second run finds nothing to do. Nothing is taken away: the target keeps what it has more.
  *
- *   acl           rights of others that the target does not take, or has no lists for
- *   metadata      annotations that it refuses
- *   no_metadata   annotations of a source, where the target has none at all: counted, since its
- * administrators know that when they choose it, and a comment on a mailbox should not keep its user from
- * moving
- *   untold        what a source says it has, and does not tell: counted, for the same reason */
+ * What it names, by the words of the findings:
+ *
+ *   acl          rights of others that the target does not take, or for which it has no access control lists
+ *   metadata     annotations that the target refuses
+ *   no_metadata  annotations of the source, where the target has no annotations at all. Only counted: its administrators
+ *                know that when they choose it, and a comment on a mailbox should not keep its user from moving
+ *   untold       rights or annotations that the source announces and does not tell. Only counted, for the same reason */
 #ifndef IMAPFERRY_CARRY_H
 #define IMAPFERRY_CARRY_H
 
@@ -34,12 +34,12 @@ struct carry;
 struct carry *carry_start(const struct carry_request *request, carry_fn fn, void *owner);
 void carry_cancel(struct carry **c); /* NULL is fine */
 
-/* Others that have rights on the account's mailboxes, as findings. */
+/* Adds a finding for each other user who has rights on the account's mailboxes. */
 void carry_find_grants(const struct plan *plan, const struct details *source, const struct rights_self *self,
                        struct findings *findings);
-/* Mailboxes of which rights or annotations are not known. */
+/* Adds findings for mailboxes whose rights or annotations are not known. */
 void carry_find_untold(const struct details *source, struct findings *findings);
-/* Less room on the target than the account takes, and limits that differ. */
+/* Adds findings where the target gives less room than the account takes, and where limits differ. */
 void carry_find_quota(const struct plan *plan, const struct quota *source, const struct quota *target,
                       struct findings *findings);
 

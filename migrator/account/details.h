@@ -1,8 +1,7 @@
 /* details: what one server has of an account besides mailboxes and messages: rights (GETACL), annotations
- * (GETMETADATA, or GETANNOTATION of the draft), quota (GETQUOTAROOT). Asked for only where the server says
- * that it has such, all mailboxes in few round trips. A question that is refused has no answer, which is counted as
- * untold, as are rights that make no sense. After a few refusals without any answer no more is asked, since some servers
- * hang up on those who ask in vain. */
+ * (GETMETADATA, or GETANNOTATION of the draft), quota (GETQUOTAROOT). It asks only where the server says that it has such,
+ * and for all mailboxes in few round trips. A refused question is counted as untold, and so are rights that make no sense.
+ * After a few refusals without any answer it asks for no more, since some servers hang up on those who ask in vain. */
 #ifndef IMAPFERRY_DETAILS_H
 #define IMAPFERRY_DETAILS_H
 

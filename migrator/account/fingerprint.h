@@ -1,6 +1,5 @@
-/* fingerprint: by what an account is known again under another login name: marks of the first messages of
- * INBOX, each a hash of UIDVALIDITY, UID, INTERNALDATE and header. An INBOX with fewer than two messages has
- * none. */
+/* fingerprint: tells whether an account was seen before under another login name. It is made of marks of the first messages
+ * of INBOX, each a hash of UIDVALIDITY, UID, INTERNALDATE and header. An INBOX with fewer than two messages has none. */
 #ifndef IMAPFERRY_FINGERPRINT_H
 #define IMAPFERRY_FINGERPRINT_H
 

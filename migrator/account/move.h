@@ -16,7 +16,7 @@ struct move {
     char *source_name, *target_name; /* of the route; owned */
     const struct conf_backend *source, *target;
     uint32_t attempts; /* that failed so far */
-    uint64_t engaged, generation;
+    uint64_t engaged, generation; /* of the route at the claim */
     uint64_t until_ms;         /* by clock_boot_ms(): nobody else can have taken the job over before it */
     uint64_t claimed_ms;       /* by clock_boot_ms(): no other owner sends anything for longer than a lease after it */
     uint64_t touch_ms;         /* of the route at the claim */

@@ -1,19 +1,21 @@
-/* plan: from what both servers list to what has to be done, and what can't be or shall not be. Pure.
+/* plan: turns what both servers list into what has to be done, and names what can't or shall not be moved. Pure.
  *
- *   items        every mailbox of the source that goes, with its name on the target
- *   subscribe    names on the target, so that subscriptions become equal to the source's (also to mailboxes
- * that unsubscribe  do not exist)
- *   findings     all else, by name
+ *   items         every mailbox of the source that goes, with its name on the target
+ *   subscribe,    names on the target, so that subscriptions become equal to the source's, also those to mailboxes that
+ *   unsubscribe   do not exist
+ *   findings      all else, by name
  *
- * What stays behind, and is a finding:
+ * What stays behind is a finding of one of these kinds:
  *
- *   left_out     a rule of the configuration (exclude) means it
- *   virtual      \All and \Flagged: views of messages that lie in other mailboxes (RFC 6154). A rule of
- * rename that means one says that it is wanted all the same all_mail     an \All mailbox that holds more than
- * all others together, or Gmail's, where archived messages lie in no other; blocks. So that the site can say
- * what it wants: exclude or rename name         no name on the target collision    another mailbox has its
- * name on the target. One that has it by itself goes before one that a rule makes it for; nothing is ever
- * merged shared       in a namespace of others
+ *   left_out      a rule of the configuration (exclude) means it
+ *   virtual       \All and \Flagged are views of messages that lie in other mailboxes (RFC 6154). A rename rule that means
+ *                 such a mailbox says that it is wanted all the same
+ *   all_mail      an \All mailbox that holds more than all others together, or Gmail's, where archived messages lie in no
+ *                 other mailbox. It blocks, so that the site can say what it wants: exclude or rename
+ *   name          the mailbox has no name that the target can spell
+ *   collision     another mailbox has its name on the target. The one that has the name by itself goes before one that a
+ *                 rule gives it to; two mailboxes are never merged
+ *   shared        it lies in a namespace of others
  *
  * A mailbox of the target that the source does not have is left alone. By default every mailbox keeps its
  * name, since that is what users see: "Sent Items" goes beside a "Sent" that the target made by itself. */

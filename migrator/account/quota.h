@@ -1,7 +1,6 @@
 /* quota: how much an account may have, and has (RFC 2087, RFC 9208). Pure.
  *
- * An account may lie below several roots; what counts of each kind is the tightest limit and the largest use.
- */
+ * An account may lie below several quota roots; of each kind the tightest limit and the largest use count. */
 #ifndef IMAPFERRY_QUOTA_H
 #define IMAPFERRY_QUOTA_H
 

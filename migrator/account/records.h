@@ -1,7 +1,7 @@
-/* records: the view records of one account (lib/view_record.h) and, beside each, its ledger while a job runs.
- * A mailbox gets its record, with a random id, before its first message is copied; the ledger is filed under
- * that id. At the flip the ledger is folded into the record as a map of UIDs. Until clients are shown the
- * source's numbers every record says T3. */
+/* records: the view records of one account (lib/view_record.h) and, beside each, its ledger while a job runs. A mailbox
+ * gets its record, with a random id, before its first message is copied; its ledger is kept in Redis under that id. At the
+ * flip the ledger becomes part of the record, as a map of UIDs. Until clients are shown the source's numbers every record
+ * says T3. */
 #ifndef IMAPFERRY_RECORDS_H
 #define IMAPFERRY_RECORDS_H
 
@@ -19,22 +19,22 @@ enum record_seen { SEEN_NOT, SEEN_GLANCED, SEEN_LISTED };
 
 struct record {
     struct view_record view;   /* source_name is the name that clients see */
-    bool changed;              /* not in Redis as it is here */
-    struct stamp stamp; /* beside the record in Redis */
-    bool stamp_changed; /* not in Redis as it is here */
+    bool changed;              /* Redis has another version of it */
+    struct stamp stamp;        /* beside the record in Redis */
+    bool stamp_changed;        /* Redis has another version of it */
     struct imap_seq gone; /* the stamp was equal but for these: the source lacks them, their copies are there */
     bool vanished;        /* the last pass could not open it at the source */
     bool absent;          /* ... or did not find it listed */
     struct record *twin;  /* of the same id: a RENAME is under way, see renames.h; NULL = none */
-    bool not_renamed;     /* what it may have been renamed to is another one, or the target refused */
+    bool not_renamed;     /* the mailbox that it may have become is another one, or the target refused the RENAME */
     bool whole;         /* this job has compared all of it: UIDs, flags and dates of every message */
     enum record_seen seen_frozen; /* of the last pass */
-    uint64_t marks; /* ... and so, see copy_result.source_marks */
+    uint64_t marks; /* ... as well; see copy_result.source_marks */
     struct ledger *ledger;     /* owned; NULL = not loaded */
     struct copy_counts counts; /* of the last copy, for the progress of the next */
     struct findings *findings; /* of the last copy; owned */
     uint32_t uidvalidity;      /* of the side that is left, as the last copy saw it; 0 = none did */
-    bool looked;               /* there was one in this job, and it came to its end */
+    bool looked;               /* a copy was made in this job, and came to its end */
     bool counted;
     UT_hash_handle hh;
 };
@@ -42,9 +42,9 @@ struct record {
 struct records;
 typedef void (*records_fn)(void *owner, enum route_rc rc);
 
-/* job must live as long; its epoch may change. back: the account goes back to where its clients' names and
- * numbers come from. A record keeps its sides then (source is the clients'), and is found with the names
- * exchanged. Stamps of other terms are forgotten. */
+/* job must live as long; its epoch may change. back: the account returns to the server from which the names and numbers come
+ * that its clients see. A record keeps its sides even then (its source is what clients see), and is found with the two names
+ * exchanged. Stamps that were made under other terms (stamp_terms()) are forgotten. */
 struct records *records_new(struct store *s, const struct route_job *job, bool back, uint64_t terms);
 uint64_t records_terms(const struct records *r);
 void records_free(struct records **r);

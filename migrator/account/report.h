@@ -1,19 +1,21 @@
 /* report: what a pass compared and found, as the JSON text that staff read (`imapferryctl user NAME
  * --report`). Pure.
  *
- *   time, source, target, verify   when, between which backends, migration.verify
+ *   time, source, target, verify   when the pass was made, between which backends, and migration.verify
  *   result, reason                 "equal", or the word and the text of why the account does not move
  *   last                           it was the pass in the freeze
- *   messages, bytes                of the source
- *   compared                       messages of which bytes, or headers, were read back from the target and
- * compared; listing: only size, flags and date were. What is in none was not compared zones_changed
- * INTERNALDATEs of the same instant in another zone findings                       kind -> open, waived
+ *   messages, bytes                how much the source has
+ *   compared                       how many messages were compared by bytes, or by headers, which were read back from the
+ *                                  target; "listing": by size, flags and date alone. A message that is in none of the
+ *                                  three was not compared
+ *   zones_changed                  INTERNALDATEs of the same instant in another zone
+ *   findings                       by kind: how many are open, and how many waived
  *   foreign                        messages that the target had before, and which are no copies
- *   account                        findings that belong to no mailbox, or to one that is not copied: its name
- *                                  is in "mailbox" then
- *   mailboxes                      each with its UIDVALIDITY on the source, the same numbers, and its findings by name: kind, uid, waived,
- * detail, and key, what "waive" takes more_mailboxes                 not listed, since the text would be too
- * long; those with findings go first */
+ *   account                        findings that belong to no mailbox, or to one that is not copied: "mailbox" has its
+ *                                  name then
+ *   mailboxes                      each with its UIDVALIDITY on the source, the same numbers, and its findings by name: kind,
+ *                                  uid, waived, detail, and key, which is what "waive" takes
+ *   more_mailboxes                 how many are not listed, since the text would be too long; those with findings go first */
 #ifndef IMAPFERRY_REPORT_H
 #define IMAPFERRY_REPORT_H
 
