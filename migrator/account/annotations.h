@@ -12,7 +12,7 @@
 #include "lib/imap_resp.h"
 #include "lib/imap_tok.h"
 
-/* A value that is larger is not sent, since we ask with MAXSIZE, and is counted as untold. */
+/* A larger value is not sent to us, since we ask with MAXSIZE (RFC 5464 4.2.1). */
 enum { ANNOTATIONS_MAX = 1000, ANNOTATION_BYTES_MAX = 60000 };
 
 struct annotation {

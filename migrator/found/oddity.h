@@ -23,7 +23,7 @@ struct oddities {
 /* Copies both. mailbox NULL is "". True: it was not there yet, and there was room. */
 bool oddities_add(struct oddities *o, const char *mailbox, const char *text);
 void oddities_free(struct oddities *o);
-/* A finding of this kind for each. */
+/* Adds a finding of this kind for each. */
 void oddities_name(const struct oddities *o, struct findings *f, enum finding_kind kind);
 
 #endif

@@ -2,8 +2,8 @@
  * messages and one of bytes, and a pause where the server asks for one. Pure: the time, of clock_boot_ms(),
  * is an argument.
  *
- * What was read or stored is taken from the buckets afterwards, so they may owe: then everybody waits until
- * they don't. A bucket holds a quarter of a second's worth at most, so that nothing comes in a burst. */
+ * What was read or stored is taken from the buckets afterwards, so they may fall below zero: then all connections wait
+ * until they are above it again. A bucket holds a quarter of a second's worth at most, so that nothing comes in a burst. */
 #ifndef IMAPFERRY_PACE_H
 #define IMAPFERRY_PACE_H
 

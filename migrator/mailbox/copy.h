@@ -18,12 +18,12 @@
  * FLAGS and EXPUNGE COMPARE   UIDs, order, flags, keywords, instants of both listings; back to ALIGN, a few
  * times, where a server told of a change meanwhile
  *
- * The late watch (late_from) only adds: OPEN, BIND, SETTLE, KNOWN (what was copied
- * before, by its bytes), APPEND, RELIST, VERIFY, ADDED; a changed UIDVALIDITY ends it.
+ * For the late watch (late_from) the copy only adds messages, by these steps: OPEN, BIND, SETTLE, KNOWN (which of them were
+ * copied before? known by their bytes), APPEND, RELIST, VERIFY, ADDED (was each read back?). A changed UIDVALIDITY ends it.
  *
- * What can't be copied, or is not the same there, is a finding (finding.h), and the rest goes on. Any step
- * may end it: with a finding about the mailbox as a whole, with a broken connection, or because the job went
- * to another owner. */
+ * A message that can't be copied, or is not the same on the target, is a finding (finding.h), and the rest goes on. Any step
+ * may end the whole copy: with a finding about the mailbox as a whole, with a broken connection, or because the job went to
+ * another owner. */
 #ifndef IMAPFERRY_COPY_H
 #define IMAPFERRY_COPY_H
 
@@ -38,16 +38,15 @@
 
 struct copy_result {
     enum copy_rc rc;
-    const char *reason; /* for people: the findings, or what broke; borrowed */
+    const char *reason; /* for people: what was found, or what broke; borrowed */
     struct copy_counts counts;
     uint32_t source_uidvalidity, source_uidnext, target_uidvalidity, target_uidnext;
     struct stamp_side source_seen, target_seen; /* what both said before they were compared */
     uint64_t source_marks; /* of a source without HIGHESTMODSEQ, in the freeze: UIDs and flags of all below
                               source_seen.uidnext (mbox_list_marks()) */
-    bool whole;                                 /* all messages were listed on both sides */
-    const struct imap_seq
-        *gone;     /* COPY_EQUAL: source UIDs that are gone and whose copies were left; borrowed */
-    bool vanished; /* the source has no such mailbox (any more) */
+    bool whole;            /* all messages were listed on both sides */
+    const struct imap_seq *gone; /* COPY_EQUAL: source UIDs that are gone, and whose copies were left; borrowed */
+    bool vanished;               /* the source has no such mailbox (any more) */
 };
 
 struct copy_request {
@@ -56,22 +55,23 @@ struct copy_request {
     struct ledger *ledger;                 /* loaded; stays the caller's */
     const char *source_name, *target_name; /* as on the wire */
     bool last;                             /* in the freeze */
-    const struct stamp *was;               /* when both were equal, of this ledger; NULL: list all messages */
+    const struct stamp *was;               /* how both sides were when they were equal, by this ledger; NULL: list all
+                                              messages */
     enum verify_mode verify;               /* migration.verify */
     const char *seed;                      /* of the sample: the same for each copy of this mailbox */
-    uint32_t reorder_max;                  /* copies that are taken back for the sake of order */
+    uint32_t reorder_max;                  /* so many copies at most are taken back for the sake of order */
     uint32_t delete_share;                 /* per cent of the copies that are removed unasked */
     const struct waivers *waivers;         /* borrowed; NULL = none */
     const struct leave_out *leave_out;     /* borrowed; NULL = none */
-    uint32_t leave_out_rules;              /* those that mean this mailbox */
+    uint32_t leave_out_rules;              /* the rules that apply to this mailbox, by bit */
     struct findings *findings;             /* emptied, then filled; stays the caller's */
-    const struct imap_seq *gone; /* ... but for these source UIDs, whose copies were left */
-    /* Source UIDs whose copies are removed if they are gone from the source; NULL: all that are gone. Until all
-     * other mailboxes of the account have what is new in them, a copy whose message may have moved to one of them
-     * stays. */
-    uint32_t late_from; /* not 0: source UIDs from here on came after the flip: add them, nothing else */
-    struct imap_seq *late_known;   /* filled with those of them that were copied before; may be NULL */
+    const struct imap_seq *gone;           /* what was not equal in `was`: source UIDs that were gone, and whose copies
+                                              were left; borrowed; NULL = none */
+    /* Source UIDs whose copies are removed if the source has them no more; NULL: of all that are gone. Until all other
+     * mailboxes of the account have what is new in them, a copy stays whose message may have moved to one of them. */
     const struct imap_seq *removable;
+    uint32_t late_from;          /* not 0: source UIDs from here on came after the flip: add them, and do nothing else */
+    struct imap_seq *late_known; /* filled with those of them that were copied before; may be NULL */
     void (*progress)(void *owner,
                      const struct copy_counts *c); /* may be NULL; at most a few times a second */
 };

@@ -1,6 +1,6 @@
-/* known: of the messages that came to a mailbox of the source late, which ones does the ledger know by their
- * bytes? A server that was restored or rebuilt shows old mail under new UIDs; such messages are told, not
- * copied. Fills pair.known.
+/* known: the KNOWN step: which of the messages that came late to a mailbox of the source were copied before? The ledger
+ * knows them by their bytes. A server that was restored or rebuilt shows old mail under new UIDs; staff are told of such
+ * messages, and they are not copied. Fills pair.known.
  *
  * Rows of a ledger that was folded have no hash any more (folded.h). Of these the copies on the target are read that
  * have the size or the date of a late message, and where the copy is gone (its user removed it), the message on the source.

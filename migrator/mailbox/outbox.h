@@ -34,8 +34,8 @@ struct outbox_fns {
     void (*failed)(void *owner, enum copy_rc rc, const char *why);
 };
 
-/* fns is borrowed. None is called from inside a function of this module, but for moved, skipped and limited
- * from outbox_settle(). */
+/* fns is borrowed. None of them is called from inside a function of this module, with one exception: outbox_settle() calls
+ * moved, skipped and limited. */
 struct outbox *outbox_new(struct pair *p, const struct outbox_fns *fns, void *owner);
 void outbox_free(struct outbox **o);
 
@@ -75,8 +75,8 @@ void outbox_undo(struct outbox *o);
 /* The lowest target UID that it stored, 0 = none. */
 uint32_t outbox_first(const struct outbox *o);
 /* What the target's UIDNEXT is at least. */
+uint32_t outbox_uidnext(const struct outbox *o);
 /* Bytes of the largest message that the target took; 0: none. */
 uint64_t outbox_largest(const struct outbox *o);
-uint32_t outbox_uidnext(const struct outbox *o);
 
 #endif

@@ -9,10 +9,10 @@
  *   remove    EXPUNGE, and what has to be taken back elsewhere
  *   headers   HEADERS
  *   verify    VERIFY
+ *   known     KNOWN, of the late watch
  *
- * A step that finds something names it (pair_name()) and goes on; rc COPY_EQUAL means that the step did what
- * it is for. why is for people, borrowed, without the name of the mailbox. No step calls back before its
- * start function returned, and none after its stop function. */
+ * A step that finds something names it (pair_name()) and goes on; COPY_EQUAL means that the step did what it is for. No
+ * step calls back before its start function returned, and none after its stop function. */
 #ifndef IMAPFERRY_PAIR_H
 #define IMAPFERRY_PAIR_H
 
@@ -35,8 +35,8 @@ struct pair {
     const struct waivers *waivers;     /* borrowed; NULL = none */
     const struct leave_out *leave_out; /* borrowed; NULL = none */
     uint32_t leave_out_rules;          /* those that mean this mailbox */
-    int64_t began_s;                   /* seconds since 1970: what is old is so by it */
-    struct imap_seq named; /* source UIDs of which it is named why they are not there, or not the same */
+    int64_t began_s;                   /* seconds since 1970: by it a rule of leave_out judges how old a message is */
+    struct imap_seq named;  /* source UIDs for which a finding says why they are not there, or not the same */
     struct imap_seq removable;      /* see struct copy_request */
     bool removes_all;
     uint32_t late_from;    /* see copy.h; 0 = all */
@@ -47,14 +47,14 @@ struct pair {
     void (*progress)(struct pair *p); /* call it as often as you like */
 };
 
-/* Names why a message is not there, or not the same there: once a message. */
+/* Adds a finding that says why a message is not there, or not the same there; only the first one of a message counts. */
 void pair_name(struct pair *p, enum finding_kind kind, uint32_t source_uid, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
 /* What both lists and the ledger are compared by; borrows all of it from the pair. */
 struct delta pair_delta(const struct pair *p);
 /* Source UIDs that are to be copied: the ledger lacks them; ascending, to free. */
 uint32_t *pair_missing(const struct pair *p, size_t *n);
-/* Sets what of p->counts the ledger tells: messages and bytes done, and verified. */
+/* Takes from the ledger how many messages and bytes are done and verified, into p->counts. */
 void pair_count_done(struct pair *p);
 
 #endif

@@ -1,6 +1,6 @@
-/* reflag: the FLAGS step: UID STORE on the target where flags or keywords of a copy differ from its source
- * message, one command for all messages that get the same flags (touch.h has what goes before and behind them), then a look at
- * what has become of it. What the target can't keep is not tried. */
+/* reflag: the FLAGS step. Where flags or keywords of a copy differ from those of its source message, it sends UID STORE to the
+ * target, one command for all messages that get the same flags, and then lists what has become of them. What the target
+ * can't keep is not tried. touch.h tells what goes before and behind these commands. */
 #ifndef IMAPFERRY_REFLAG_H
 #define IMAPFERRY_REFLAG_H
 

@@ -14,9 +14,8 @@
 enum { SAME_SAMPLE = 10 };
 
 struct same;
-/* fn is told COPY_EQUAL, they are; COPY_DIFFERS, they are not; COPY_DOWN. */
-/* Names are borrowed; target_name: where the copies are. uidnext: of the source, when the ledger had all its messages. Never
- * calls back before it returned. */
+/* fn is told COPY_EQUAL: they are the same; COPY_DIFFERS: they are not; or COPY_DOWN. Names are borrowed; target_name: where
+ * the copies are. uidnext: what the source's was when the ledger had all its messages. Never calls back before it returned. */
 struct same *same_start(struct imapc *source, const char *name, struct imapc *target, const char *target_name,
                         const struct ledger *ledger, uint32_t uidnext, step_fn fn, void *owner);
 /* NULL is fine. */
