@@ -1,8 +1,8 @@
 /* flags: sets of flags and keywords, interned: each different set is kept once and has a number, so that a
  * message needs four bytes for its flags and two messages have the same flags where the numbers are equal.
  *
- * Equality is that of IMAP: ASCII letters folded (EDGE: $MDNSent and $MdnSent are one keyword), order and
- * doubles are nothing, and \Recent is no flag of a message (RFC 3501 2.3.2), so it is dropped on the way in.
+ * Sets are equal as IMAP sees them: upper and lower case of ASCII letters are the same ($MDNSent and $MdnSent are one
+ * keyword), order and repetition do not count, and \Recent is no flag of a message (RFC 3501 2.3.2), so it is dropped.
  * The spelling kept is the first one seen. Pure. */
 #ifndef IMAPFERRY_FLAGS_H
 #define IMAPFERRY_FLAGS_H

@@ -1,5 +1,5 @@
-/* ledger: which message of the source became which message of the target, one list a mailbox in Redis,
- * mirrored in memory while a job runs. The only identity there is: hashes serve verification and repair.
+/* ledger: which message of the source became which message of the target. It is one list a mailbox in Redis, mirrored in
+ * memory while a job runs. Its rows alone say which copy belongs to which message; hashes serve verification and repair.
  *
  * Entries are append-only text lines (strict, versioned; the format stands at the head of ledger_text.c):
  *   bind      the two UIDVALIDITYs that all that follows belongs to
@@ -22,8 +22,8 @@
  *   told      target UIDs of which the late watch has told staff what became of them
  *   settled   ends all intents that are open; names their source UIDs that were not found on the target
  *   void      forgets all of the above
- *   pair      from which backend to which: where it was the other way round until now, all rows are turned,
- *             and where it was another pair, they are void
+ *   pair      from which backend to which: where it was the other way round until now, all rows are turned, and where
+ *             it was between other backends, they are void
  *   folded    in front of all others: what was left of the ledger when it was folded (folded.h)
  *
  * What "settled" names is sent again, and one that lands late after all can be told from a foreign message.
@@ -41,8 +41,8 @@ struct ledger_row {
     uint8_t hash[32]; /* SHA-256 of the bytes that the source gave */
     uint64_t size : 61;
     bool verified : 1; /* read back from the target and equal */
-    bool header : 1;   /* of the header that was so, and no more */
-    bool bare : 1;     /* was folded: size and hash are 0, and not known */
+    bool header : 1;   /* only its header was read on both sides, and was equal */
+    bool bare : 1;     /* the ledger was folded: size and hash are 0, since they are not known any more */
 };
 
 struct ledger;
@@ -57,6 +57,7 @@ struct ledger *ledger_load(struct store *s, const struct route_job *job, const c
 void ledger_free(struct ledger **l);
 /* What could not be read or written, for people; "" while nothing has failed. */
 const char *ledger_error(const struct ledger *l);
+/* False: no UIDVALIDITYs were bound yet. */
 bool ledger_bound(const struct ledger *l, uint32_t *source_uidvalidity, uint32_t *target_uidvalidity);
 /* Ascending by source UID. */
 const struct ledger_row *ledger_rows(const struct ledger *l, size_t *n);
@@ -70,9 +71,9 @@ const struct ledger_row *ledger_find_target(const struct ledger *l, uint32_t tar
 bool ledger_in_doubt(const struct ledger *l, uint32_t *target_uidnext);
 /* Adds to *uids the source UIDs of these intents that have no row. */
 void ledger_doubtful(const struct ledger *l, struct imap_seq *uids);
-/* Changes of the target that were never answered: by an owner that died, or over a connection that broke. They may have been
- * executed, or not, or will be (route_calm() ends that). fn is called for each set of messages; flags: those that they
- * were to get, NULL = they were to be removed. */
+/* Changes of the target that were never answered, since their owner died or the connection broke. They may have been executed,
+ * or not, or may be executed later (route_calm() is said when that is over). fn is called for each set of messages; flags:
+ * those that they were to get, NULL = they were to be removed. */
 typedef void (*ledger_change_fn)(void *owner, const struct imap_seq *target_uids, const char *flags);
 void ledger_each_open_change(const struct ledger *l, ledger_change_fn fn, void *owner);
 bool ledger_has_open_change(const struct ledger *l);
@@ -84,59 +85,64 @@ const struct ledger_row *ledger_unlanded(const struct ledger *l, size_t *n);
 /* Source UIDs that were sent again after a doubt. */
 const struct imap_seq *ledger_resent(const struct ledger *l);
 
-/* Each writes to Redis first (owner and epoch checked in the script) and calls back when it is there, in the
- * order of the calls; only then is it to be seen here. Several may be under way. After another rc than
- * ROUTE_OK it is unknown what was written: load the ledger anew. Not called from inside. */
+/* --- Writing. Each of the functions from here to ledger_direct() that takes a ledger_fn writes one entry to Redis (the script
+ * checks owner and epoch) and calls back when it is there, in the order of the calls; only then do the functions above show
+ * it. Several may be under way. After another rc than ROUTE_OK it is unknown what was written: load the ledger anew. None
+ * calls back before it returned. --- */
+
 void ledger_bind(struct ledger *l, uint32_t source_uidvalidity, uint32_t target_uidvalidity, ledger_fn fn,
                  void *owner);
 void ledger_intent(struct ledger *l, uint32_t target_uidnext, const uint32_t *source_uids, size_t n,
                    ledger_fn fn, void *owner);
 /* Calls back when the replicas of Redis have it too, where there are any. */
 void ledger_sent(struct ledger *l, const struct ledger_row *rows, size_t n, ledger_fn fn, void *owner);
-/* Of rows that were sent; both UIDs ascend. */
+/* rows: of messages that were sent; both UIDs ascend. */
 void ledger_landed(struct ledger *l, const struct ledger_row *rows, size_t n, ledger_fn fn, void *owner);
 void ledger_done(struct ledger *l, const struct ledger_row *rows, size_t n, ledger_fn fn, void *owner);
 void ledger_verified(struct ledger *l, const uint32_t *source_uids, size_t n, ledger_fn fn, void *owner);
 void ledger_headers(struct ledger *l, const uint32_t *source_uids, size_t n, ledger_fn fn, void *owner);
 void ledger_gone(struct ledger *l, const uint32_t *source_uids, size_t n, ledger_fn fn, void *owner);
 void ledger_retake(struct ledger *l, const struct imap_seq *source_uids, ledger_fn fn, void *owner);
+
 struct ledger_change {
     const struct imap_seq *target_uids;
     const char *flags; /* of IMAP, with blanks between; NULL: they are removed, and then it is the only change */
 };
-/* n = 0: the mailbox itself is renamed or deleted. Calls back when the replicas of Redis have it too. Returns the number for
- * ledger_touched(). ms: how long commands may take
- * that are sent then (route_touch()). */
+/* Before a change of the target; n = 0: the mailbox itself is renamed or deleted. Calls back when the replicas of Redis have it
+ * too. Returns the number for ledger_touched(). ms: how long the commands may take that are sent then (route_touch()). */
 uint32_t ledger_touch(struct ledger *l, const struct ledger_change *changes, size_t n, uint64_t ms, ledger_fn fn,
                       void *owner);
+/* All commands of this change were answered. */
 void ledger_touched(struct ledger *l, uint32_t number, ledger_fn fn, void *owner);
-/* After the flip: all below was brought, or told. ledger_looked_until(): the highest such UID, 0 = none. */
+/* After the flip: all messages below this UID were brought, or staff were told of them. ledger_looked_until(): the highest
+ * such UID, 0 = none. */
 void ledger_looked(struct ledger *l, uint32_t source_uidnext, ledger_fn fn, void *owner);
 uint32_t ledger_looked_until(const struct ledger *l);
+/* Staff were told what became of these messages of the target. */
 void ledger_told(struct ledger *l, const struct imap_seq *target_uids, ledger_fn fn, void *owner);
 bool ledger_was_told(const struct ledger *l, uint32_t target_uid);
-/* No doubt about these: what the open intents name of them was not stored. */
+/* There is no doubt about these: nothing of them was stored, though open intents name them. */
 void ledger_skipped(struct ledger *l, const struct imap_seq *source_uids, ledger_fn fn, void *owner);
-/* The target was read: what of the open intents is not done has not arrived. Where it was sent, it may arrive yet, in ms at most:
- * then nobody freezes or flips the account before that is over (route_touch(), route_calm()). */
+/* The target was read: messages of open intents that have no row have not arrived. Those that were sent may still arrive, within
+ * ms at most: nobody freezes or flips the account before that time is over (route_touch(), route_calm()). */
 void ledger_settled(struct ledger *l, uint64_t ms, ledger_fn fn, void *owner);
-/* All entries are void (a UIDVALIDITY changed), the binding too. */
+/* Forgets all entries, also which UIDVALIDITYs they were bound to: one of these has changed. */
 void ledger_void(struct ledger *l, ledger_fn fn, void *owner);
-/* Binds it to a pair of backends, which ledger_is_of() tells. On the way back the pair is given the other way
- * round: each row's target message is the source now. One entry, so that it is done or not; and done twice it
- * is done once. */
+/* Says from which backend to which the rows lead, which ledger_is_of() asks for. On the way back they are given the other way
+ * round, and then each row's target message becomes its source message. It is one entry, so it is done wholly or not at
+ * all; to do it twice does nothing more. */
 void ledger_direct(struct ledger *l, const char *source, const char *target, ledger_fn fn, void *owner);
 bool ledger_is_of(const struct ledger *l, const char *source, const char *target);
 /* Some rows come from an earlier move in the other direction: neither side has them in the order of the
  * other. */
 bool ledger_was_turned(const struct ledger *l);
-/* Folds it, as one script: runs of pairs are kept, and of messages that were sent again after a doubt all that is known, since
- * these may land once more. Changes of the target that were never answered are forgotten. Only just behind ledger_load(), and
- * only ledger_free() is left afterwards. ledger_may_fold(): it has a pair, and no message of it is in doubt. ROUTE_AGAIN:
- * somebody wrote meanwhile. */
+/* Folds the ledger by one script: which message became which is kept as runs of UIDs (folded.h). Of messages that were sent
+ * again after a doubt all is kept that is known, since these may land once more. Changes of the target that were never
+ * answered are forgotten. To be called right after ledger_load(); afterwards only ledger_free() is left. ROUTE_AGAIN:
+ * somebody wrote meanwhile. ledger_may_fold(): it has a direction, and no message of it is in doubt. */
 bool ledger_may_fold(const struct ledger *l);
 void ledger_fold(struct ledger *l, ledger_fn fn, void *owner);
-/* No callback for owner any more; what is under way is written all the same. */
+/* No callback comes for owner any more; what is under way is written all the same. */
 void ledger_forget(struct ledger *l, void *owner);
 
 #endif

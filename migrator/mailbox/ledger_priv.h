@@ -45,7 +45,7 @@ struct ledger {
     void *owner;
     char *error; /* owned */
 
-    char *source, *target; /* names of backends; owned; NULL: no pair yet */
+    char *source, *target; /* names of backends; owned; NULL: no direction yet */
     bool turned;           /* rows of both directions */
     bool bound;
     uint32_t source_uidvalidity, target_uidvalidity;

@@ -1,10 +1,9 @@
 /* mbox_list: the messages of one mailbox as a selected session sees them: message number → UID, flags, date,
  * size. 24 bytes a message; flags are numbers of a pool that lists to be compared share. Pure.
  *
- * It follows the session: mbox_list_exists() and mbox_list_expunge() do what EXISTS and EXPUNGE say (RFC
- * 3501 7.3.1, 7.4.1), mbox_list_fetch() takes what a FETCH response holds, whatever items those are and
- * however often. Trusted are the first `listed` messages, which mbox_list_check() has been through: none
- * without its items, UIDs ascending.
+ * It follows the session: mbox_list_exists() and mbox_list_expunge() do what EXISTS and EXPUNGE say (RFC 3501 7.3.1, 7.4.1),
+ * mbox_list_fetch() takes what a FETCH response holds, whatever items those are and however often they come. Only the first
+ * `listed` messages may be relied upon: mbox_list_check() has found that each of them has its items, and that UIDs ascend.
  *
  * Items that an earlier listing had, and that cannot have changed since, need not be listed again: they are
  * `kept`, which says that they are what they were, not what they are. */
@@ -54,7 +53,7 @@ void mbox_list_expunge(struct mbox_list *l, uint32_t seq);
  * understood, *why is a fixed text; what could has been taken (a size that is no number is 0). */
 bool mbox_list_fetch(struct mbox_list *l, uint32_t seq, const struct imap_value *items,
                      const char **why) MUST_CHECK;
-/* What a message lacks is not to be had: no flags, a date that is none, size 0. */
+/* Gives up what a message still lacks: it has no flags then, a date that is none, size 0. */
 void mbox_list_forgo(struct mbox_list *l, uint32_t seq);
 /* The UIDs of all messages in their order. False: not as many as there are messages, or another one than before. */
 bool mbox_list_uids(struct mbox_list *l, const struct imap_seq *uids) MUST_CHECK;
@@ -77,8 +76,7 @@ size_t mbox_list_from(const struct mbox_list *l, uint32_t uid);
 uint64_t mbox_list_marks(const struct mbox_list *l, uint32_t below);
 /* All items of this number are listed, or kept. */
 bool mbox_list_knows(const struct mbox_list *l, uint32_t seq);
-/* The first n of the messages that are there have their place in msgs. There is room for all of them at last, and none for
- * more. */
+/* Makes room in msgs for the first n messages; never for more than there are messages. */
 void mbox_list_room(struct mbox_list *l, size_t n);
 /* By message number; NULL where there is none, or nothing was told of it or those above it. */
 const struct mbox_msg *mbox_list_at(const struct mbox_list *l, uint32_t seq);

@@ -1,13 +1,13 @@
 /* orphan: a mailbox that was copied and that the source does not list any more.
  *
- *   PROBE    STATUS at the source: a name that answers was only not listed, and everything stays
- *   OPEN     SELECT at the target; where it is not there either, nothing is left to do
+ *   PROBE    STATUS at the source: if it answers, the mailbox is there and was only not listed, and everything stays
+ *   OPEN     SELECT at the target; if the target does not have the mailbox either, nothing is left to do
  *   REMOVE   UID EXPUNGE of the copies, as the ledger knows them: only where UIDVALIDITY is the ledger's, and not
  *            unasked where they are more than delete_share allows
  *   LEAVE    UNSELECT, or EXAMINE of INBOX, and STATUS: is there nothing in it now?
- *   DELETE   only what this account's migration has made, that is empty, and has no mailboxes below it
+ *   DELETE   the mailbox, only if this account's migration has made it, it is empty, and has no mailboxes below it
  *
- * Whatever is not ours stays, with the mailbox that it lies in. Run again after any end it finds what is left. */
+ * Whatever is not ours stays, with the mailbox that it lies in. A second run goes on wherever the first one ended. */
 #ifndef IMAPFERRY_ORPHAN_H
 #define IMAPFERRY_ORPHAN_H
 

@@ -21,10 +21,11 @@ struct stamp {
     struct stamp_side source, target;
     uint64_t bytes; /* of the source, for people */
     bool made;      /* this account's migration has made the mailbox on the target */
-    uint64_t terms; /* under which all of this was so */
+    uint64_t terms; /* stamp_terms(), under which all of this was so */
 };
 
-/* What was equal on other terms, between another pair of backends, says nothing. */
+/* The terms of a comparison, as one number: a stamp that was made between other backends, or under other rules, says
+ * nothing. */
 uint64_t stamp_terms(const char *source, const char *target);
 /* The same with one term more: a rule of what is left out. */
 uint64_t stamp_terms_and(uint64_t terms, const char *more);

@@ -8,8 +8,8 @@
  *     to be changed: a client's change lets it fail. It does not help where nobody has touched the message since: a STORE
  *     that the source has taken back meanwhile would still be done. So
  *   - nobody freezes or flips the account over a change that was never answered: ROUTE_DOUBT, whoever owns it, also by
- *     force. It waits until no such command can be executed any more (job.h, SETTLE). That rests on what the server is
- *     taken to be: that it does not do, later than command_timeout, what it had been sent by then.
+ *     force. It waits until no such command can be executed any more (job.h, SETTLE). That relies on one thing: the
+ *     server does not execute a command later than command_timeout after it got it.
  *
  * A change that stayed without an answer stays in the ledger, and behind the flip its messages are looked at once more
  * (recheck.h). */

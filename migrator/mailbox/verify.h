@@ -1,5 +1,5 @@
-/* verify: the bytes of copies that were not read back yet are read from the target and hashed. Where a hash
- * is not that of the ledger, the source is read a second time, which decides who is at fault (EDGE 42). */
+/* verify: the VERIFY step: the bytes of copies that were not read back yet are read from the target and hashed. Where a hash
+ * is not that of the ledger, the source is read a second time, which decides which side is at fault. */
 #ifndef IMAPFERRY_VERIFY_H
 #define IMAPFERRY_VERIFY_H
 

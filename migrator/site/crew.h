@@ -1,9 +1,9 @@
-/* crew: the connections with which one job works: lanes, each a connection to the source and one to the
- * target, signed in as the user. It opens the first lane when the backends have room, more of them as long as
- * there is work for them and room, and gives them back.
+/* crew: the connections with which one job works. They come in lanes: a lane is a connection to the source and one to the
+ * target, both signed in as the user. The crew opens the first lane when the backends have room, and more of them as long as
+ * there is work and room for them; what it does not need it gives back.
  *
- * A further lane that can't be opened is no failure: the servers allow fewer at once than was asked for, and
- * the crew stays as large as it is. When none is left and none can be opened, the crew has failed. */
+ * A further lane that can't be opened is no failure: the servers allow fewer connections than were asked for, and the crew
+ * stays as large as it is. When no lane is left and none can be opened, the crew has failed. */
 #ifndef IMAPFERRY_CREW_H
 #define IMAPFERRY_CREW_H
 
@@ -42,8 +42,8 @@ struct crew *crew_new(const struct crew_request *request);
 /* Closes all lanes, lent ones too: what works with them must have been cancelled. */
 void crew_free(struct crew **c);
 
-/* Up to n lanes are wanted from now on (at most CREW_MAX). Idle ones above are closed: at once where another
- * job waits for connections or n is 0, else after some seconds. */
+/* Up to n lanes are wanted from now on (at most CREW_MAX). Idle lanes beyond that are closed: at once where another job waits
+ * for connections or n is 0, else after some seconds. */
 enum { CREW_MAX = 6 };
 void crew_want(struct crew *c, unsigned n);
 void crew_want_at_least(struct crew *c, unsigned n);
@@ -65,7 +65,8 @@ enum why crew_why(const struct crew *c);
 const char *crew_error(const struct crew *c);
 /* Did a lane break for bytes that are no response? */
 bool crew_is_garbled(const struct crew *c);
-/* What the servers answered on any lane and nobody who used it named himself (imapc_on_odd()). */
+/* What servers have answered on any lane that was not understood, as far as whoever used the lane has not named it
+ * (imapc_on_odd()). */
 const struct oddities *crew_oddities(const struct crew *c);
 
 #endif

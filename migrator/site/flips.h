@@ -1,15 +1,15 @@
-/* flips: where accounts live, by what was written outside of Redis: the journals of all migrators (journal.h), and what
- * `imapferryctl route export` wrote. A line is one JSON object. One of a journal is a flip:
+/* flips: finds out where accounts live from what was written outside of Redis: the journals of all migrators (journal.h), and
+ * files that `imapferryctl route export` wrote. A line is one JSON object. A line of a journal is a flip:
  *
  *   {"time": "2026-01-31T10:00:00.123Z", "user": "ann", "source": "old", "target": "new", "epoch": 5, "generation": 1, ...}
  *
- * and one of an export, which has "state", is an account as it was at "time":
+ * A line of an export, which has "state", is an account as it was at "time":
  *
  *   {"time": ..., "user": "ann", "state": "settled", "backend": "new", "epoch": 6, "generation": 1, "source": "old",
  *    "target": "new", "home": "old", "left": "old", "flipped_at": "1769853600123", "held_from": "", "reason": ""}
  *
- * What is newer of an account is told by its epoch, which rises at each flip and with no host's clock; where the clocks say
- * that another server was the last one, it is said. A line may be there many times. Pure. */
+ * Which line of an account is newer is decided by its epoch, which rises at each flip and depends on no host's clock. Where
+ * the clocks say that another server was the last one, the account is in doubt. A line may be there many times. Pure. */
 #ifndef IMAPFERRY_FLIPS_H
 #define IMAPFERRY_FLIPS_H
 
@@ -33,7 +33,7 @@ struct flips {
     size_t lines, unreadable;
 };
 
-/* Adds the lines of a file. Empty ones say nothing; others that can't be read, such as half a line of a crash, are counted. */
+/* Adds the lines of a file. Empty lines say nothing; lines that can't be read, such as one that a crash cut off, are counted. */
 void flips_read(struct flips *f, struct span text);
 void flips_free(struct flips *f);
 /* Do the clocks say that it is somewhere else? */

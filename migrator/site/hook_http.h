@@ -1,4 +1,5 @@
-/* hook_http: a hook that is a URL (hook.h): a POST by HTTP or HTTPS with what a command gets in its environment, as JSON:
+/* hook_http: a hook that is a URL (hook.h): a POST by HTTP or HTTPS whose body has, as JSON, what a command gets in its
+ * environment:
  *
  *   {"event": "freeze", "user": LOGIN NAME, "account": KEY, "source": BACKEND, "target": BACKEND}
  *
@@ -7,8 +8,8 @@
  * than 64 KiB, no answer in time. The server's certificate and name are verified, always, by the system's CAs or those
  * of a file. Name and password in the URL are sent (Basic) and told to nobody.
  *
- * The only file that includes libcurl: its sockets and its timer are those of the loop, its resolver has a thread of its
- * own, which nobody waits for. */
+ * This is the only file that includes libcurl. Its sockets and its timer are those of the loop; its resolver has a thread of
+ * its own, for which nobody waits. */
 #ifndef IMAPFERRY_HOOK_HTTP_H
 #define IMAPFERRY_HOOK_HTTP_H
 
@@ -19,7 +20,7 @@ struct hook_http;
 /* call->command: the URL, and a file of CAs or nothing. The call is copied. Never calls back before it returned; the
  * hook is gone when it does. */
 struct hook_http *hook_http_start(struct loop *l, const struct hook_call *call, hook_fn fn, void *owner);
-/* Ends it where it is, without a callback; what the server was told, it was told. NULL is fine. */
+/* Ends it where it is, without a callback; what was sent to the server stays sent. NULL is fine. */
 void hook_http_cancel(struct hook_http **h);
 
 #endif

@@ -1,16 +1,17 @@
 /* refusal: does a backend refuse us, rather than one account? Pure: the time, of clock_boot_ms(), is an argument.
  *
- * A certificate that is not believed, or a master password that is wrong, is a fault of the configuration: it meets each account
- * alike, and none of them is to be blamed. What says so:
+ * A certificate that is not trusted, or a master password that is wrong, is a fault of the configuration: it stops every account
+ * alike, and no account is to blame. It is recognized so:
  *
- *   TLS     it fails, or is not offered, three times in a row. No user is named before it, so no account plays a part.
- *   MASTER  NO to a sign-in as master, for three different users in a row, with none accepted in between. Servers give the same
- *           answer for a user whom they don't have, or for whom they let no master in; so one user counts once, however often it
- *           is refused, and whoever owns one account can't bring this about.
+ *   TLS     it fails, or is not offered, three times in a row. No user is named before it, so no account plays a part in it.
+ *   MASTER  a sign-in as master is answered NO for three different users in a row, with none accepted in between. Servers give
+ *           the same answer for a user whom they don't have, or for whom they let no master in; so one user counts once,
+ *           however often the answer is NO, and nobody who owns just one account can bring this about.
  *
- * From then on the backend rests: no account is begun with it but one at a time, which is the trial: after 1 s, then after twice as
- * long each time, up to a minute. Each trial is another account, the next of the queue; the first one that is accepted, or gets
- * past TLS, ends the rest. So where three in a row were refused for reasons of their own, all others have lost a second. */
+ * From then on the backend rests: accounts are begun with it only one at a time, as a trial: the first after 1 s, then each
+ * after twice as long, up to a minute. Each trial is another account, the next one of the queue. The first one that is
+ * accepted, or gets past TLS, ends the rest. So if three users in a row were refused for reasons of their own, all others have
+ * lost only a second. */
 #ifndef IMAPFERRY_REFUSAL_H
 #define IMAPFERRY_REFUSAL_H
 
@@ -27,10 +28,10 @@ struct refusal {
     uint64_t delay_ms, next_ms;      /* of trials */
 };
 
-/* What a sign-in came to. NONE: the server took it. as_master: else a NO concerns the user's own password, and is not told
- * here, and a sign-in that was taken says nothing of the master. True: the backend begins to rest, or ends it. */
+/* How a sign-in ended. NONE: the server took it. as_master false: a NO concerns the user's own password, and is not told here,
+ * and a sign-in that was taken says nothing of the master. True: the backend begins to rest, or ceases to. */
 bool refusal_note(struct refusal *r, enum refusal_kind what, bool as_master, const char *user, uint64_t now_ms);
-/* It takes a sign-in up to the user's own password: TLS is fine. True: as above. */
+/* A sign-in got as far as the user's own password, so TLS works. True: as above. */
 bool refusal_past_tls(struct refusal *r);
 /* ms until the next trial; 0: now, or it does not rest. */
 uint64_t refusal_wait_ms(const struct refusal *r, uint64_t now_ms);
