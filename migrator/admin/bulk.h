@@ -1,6 +1,5 @@
-/* bulk: queues all accounts of a list behind those that log in, for `imapferryctl migrate --all FILE`. Many
- * calls are under way at once; what was queued, or moved, before is only counted, so a list may be given
- * again. */
+/* bulk: queues all accounts of a list behind those that log in, for `imapferryctl migrate --all FILE`. Many calls are under way
+ * at once. Accounts that were queued or moved before are only counted, so the same list may be given again. */
 #ifndef IMAPFERRY_BULK_H
 #define IMAPFERRY_BULK_H
 

@@ -1,6 +1,6 @@
-/* bulk_list: a list of login names, one a line, as the accounts that they mean. Blank lines and lines that begin with "#"
- * are comments. What can't be an account, what is more than a name (a line of a table, of a mail's header, of /etc/passwd), and
- * what stands there twice (also under an alias), is a problem of its line. Pure. */
+/* bulk_list: reads a list of login names, one a line, as the accounts that they mean. Blank lines and lines that begin with "#"
+ * are comments. A line is a problem if it can't be an account, if it is more than a name (a line of a table, of a mail's
+ * header, of /etc/passwd), or if its account was there before (also under an alias). Pure. */
 #ifndef IMAPFERRY_BULK_LIST_H
 #define IMAPFERRY_BULK_LIST_H
 
@@ -11,7 +11,7 @@ struct bulk_line {
     size_t number; /* of the line, from 1 */
     char *text; /* owned: the account key; of a problem: the line, on one line and cut off where it is long */
     char *why;  /* owned; NULL: an account */
-    bool twice; /* this is what is wrong */
+    bool twice; /* what is wrong is that it was there before */
 };
 
 struct bulk_list {

@@ -1,8 +1,9 @@
-/* check: what goes wrong at a site before anything moves, looked at from this host: connects to each backend, signs in there as
- * its master, opens as many connections at once as a migrator would, asks Redis what it keeps. Everything is asked at the same
- * time, and nothing waits for longer than CHECK_ALL_MS. What the sign-ins show of capabilities is stored, for the proxies.
+/* check: looks from this host for what would go wrong at a site before anything moves: it connects to each backend, signs in
+ * there as its master, opens as many connections at once as a migrator would, and asks Redis what it keeps. Everything is asked
+ * at the same time, and nothing waits for longer than CHECK_ALL_MS. The capabilities that the sign-ins show are stored for the
+ * proxies.
  *
- * Of one account: whether it is there on both servers, by a sign-in as master for it. */
+ * For one account: it finds out whether it is there on both servers, by signing in as master for it. */
 #ifndef IMAPFERRY_CHECK_H
 #define IMAPFERRY_CHECK_H
 

@@ -9,14 +9,14 @@
 struct told {
     uint64_t term_ms, told_ms; /* of Redis' clock */
     char version[64];
-    char why[600]; /* it takes no work; "" it does */
+    char why[600]; /* why it takes no work; "": it does */
 };
 void told_parse(struct span value, struct told *_r);
 bool told_is_silent(const struct told *t, uint64_t now_ms);
 
 struct holdup;
-/* text: for people, all that holds it up; "" nothing does, or Redis does not answer. Borrowed. The question is gone when this is
- * called. */
+/* text: for people, all that holds accounts up; "": nothing does, or Redis does not answer. Borrowed. The question is gone when
+ * this is called. */
 typedef void (*holdup_fn)(void *owner, const char *text);
 /* Never calls back before it returned. */
 struct holdup *holdup_ask(struct store *s, holdup_fn fn, void *owner);

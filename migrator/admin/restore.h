@@ -1,5 +1,5 @@
-/* restore: makes the store of a site anew from journals and exports (migrator/site/flips.h), for `imapferryctl route restore`: all
- * routes first, the store itself last, so that no login finds half of them. Whoever does it again does the same. */
+/* restore: makes the store of a site anew from journals and exports (migrator/site/flips.h), for `imapferryctl route restore`. It
+ * writes all routes first and the store's own record last, so that no login finds half of them. To do it again does no harm. */
 #ifndef IMAPFERRY_RESTORE_H
 #define IMAPFERRY_RESTORE_H
 

@@ -1,23 +1,23 @@
-/* bypass: did something change the source past the proxies while the account stood still? Looked for between the last
- * pass and the flip: each mailbox is asked about once more, and must be as it was when the last pass looked at it.
+/* bypass: did anything change the source past the proxies while the account stood still? Between the last pass and the flip
+ * each mailbox is asked about once more, and has to be as it was when the last pass looked at it.
  *
- * What that pass saw first of a mailbox, in the freeze, is the beginning: UIDVALIDITY, UIDNEXT, number of messages and
- * HIGHESTMODSEQ. Where all four still are the same, nothing has changed (RFC 7162 3.1.1). Where one has changed, the
- * messages that changed since are listed (CHANGEDSINCE): new ones are deliveries, which are allowed and which the late
- * watch brings over; other flags of a message that was there, one that is gone, or a mailbox that is gone are a bypass.
+ * It is compared with what that pass saw of the mailbox first, in the freeze: UIDVALIDITY, UIDNEXT, number of messages and
+ * HIGHESTMODSEQ. If all four are still the same, nothing has changed (RFC 7162 3.1.1). If one has changed, the messages that
+ * changed since are listed (CHANGEDSINCE). New messages are deliveries, which are allowed, and which the late watch brings
+ * over. Other flags of a message that was there, a message that is gone, or a mailbox that is gone are a bypass.
  *
- * Asked is by EXAMINE where the last pass listed messages (INBOX, and what had changed), by STATUS elsewhere, and then by
- * EXAMINE where that says that something is new: 100 EXAMINEs are 35 ms of a Dovecot's work, 100 STATUS 8 ms. Servers that
- * answer STATUS from a cache may not tell at once there of what was changed in the files by other programs than the server
- * itself; what its own sessions change, Dovecot tells at once.
+ * The question is EXAMINE where the last pass listed messages (INBOX, and what had changed). Elsewhere it is STATUS, and
+ * EXAMINE follows where STATUS says that something is new: 100 EXAMINEs are 35 ms of a Dovecot's work, 100 STATUS 8 ms. Where
+ * a server answers STATUS from a cache, it may not tell at once of what other programs changed in its files; of what its own
+ * sessions change, Dovecot tells at once.
  *
  * Without HIGHESTMODSEQ the UIDs and flags of all messages are listed and compared by one number that the last pass made
  * of its list (mbox_list_marks()).
  *
- * The window: from the last pass's first look at a mailbox, which comes after hook_freeze, to this look at it. What
- * changed in the freeze before is brought over by the last pass, and not told apart from what the sessions did. What
- * changes after this look, in the few milliseconds in which the route is being flipped, is not seen. Nor are mailboxes
- * that are made in the freeze: those are found by the late watch, as deliveries are. */
+ * What is seen are changes from the moment at which the last pass first looked at a mailbox, which comes after hook_freeze,
+ * to this moment. What changed earlier in the freeze is brought over by the last pass, and not told apart from what the
+ * sessions did. What changes later, in the few milliseconds in which the route is being flipped, is not seen. Nor are
+ * mailboxes that are made in the freeze: the late watch finds these, as it finds deliveries. */
 #ifndef IMAPFERRY_BYPASS_H
 #define IMAPFERRY_BYPASS_H
 
@@ -37,7 +37,7 @@ struct bypass_result {
 };
 
 struct bypass;
-/* The glance is gone when this is called. */
+/* The run is gone when this is called. */
 typedef void (*bypass_fn)(void *owner, const struct bypass_result *result);
 
 /* Behind a last pass that found all equal. Never calls back before it returned. */

@@ -27,8 +27,9 @@
  * which is twice the budget of the freeze. A target that refuses a session ends it there with that reason (route_refuse()
  * of a proxy).
  *
- * GIVEN is for a disk that has failed, filled up or hung in the moment between CAN and JOURNAL: without a line nothing is
- * published, and there is no way back, so another migrator, or this one once it can, does it. Until then nobody is served.
+ * GIVEN is for a disk that has failed, filled up or hung in the moment between CAN and JOURNAL. Without a line in the journal
+ * nothing is published, and there is no way back, so another migrator publishes it, or this one once it can write. Until then
+ * nobody is served.
  * CAN is asked while AGAIN looks, so the freeze is longer for it by less than the time that the disk takes.
  *
  * LATER is for a pause and for the quarantine. ABORT finds out where a flip without an answer was done after
@@ -48,7 +49,7 @@
 enum cutover_rc {
     CUTOVER_DONE,   /* flipped */
     CUTOVER_FAILED, /* the account is ready again, and goes on as before: why and detail */
-    CUTOVER_LATER,  /* paused, or a quarantine: ready as well, to be tried again when that is over */
+    CUTOVER_LATER,  /* a pause, or a quarantine: the account is ready again, to be tried when that is over */
     CUTOVER_GIVEN,  /* in flipping, which this migrator can't finish: for another one */
     CUTOVER_DOUBT,  /* not begun: a change of the target was not answered (touch.h) */
     CUTOVER_LOST,   /* not ours any more */
@@ -69,9 +70,9 @@ struct cutover_run *cutover_start(struct move *move, size_t mailboxes, uint64_t 
                                   void *owner);
 /* Goes on with an account that was found in flipping, from KEPT on. route: as it was claimed, copied. */
 struct cutover_run *cutover_resume(struct move *move, const struct route *route, cutover_fn fn, void *owner);
-/* Something happened to the account. */
+/* Another has changed the account, or a session of it has moved. */
 void cutover_event(struct cutover_run *c, const struct event *e);
-/* True from PROBE to before FLIP: cutover_abort() calls it off, which ends in CUTOVER_FAILED soon. */
+/* True from PROBE up to FLIP: then cutover_abort() calls it off, and it ends in CUTOVER_FAILED soon. */
 bool cutover_can_abort(const struct cutover_run *c);
 void cutover_abort(struct cutover_run *c, enum why why, const char *detail);
 /* Only where the process ends or the job was lost: leaves the account as it is. NULL is fine. */

@@ -57,7 +57,7 @@ struct pass_result {
     enum why why;
     const char *detail; /* for people; borrowed */
     bool whole;                /* it was not PASS_QUICK */
-    uint64_t pending; /* what another pass has to look at: copies to be removed, mailboxes that went meanwhile */
+    uint64_t pending;          /* what another pass has to look at: copies to be removed, mailboxes that went meanwhile */
     size_t mailboxes, opened;  /* opened: one that was tried again counts again */
     struct copy_counts counts; /* of all mailboxes */
     uint64_t took_ms;

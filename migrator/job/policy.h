@@ -7,12 +7,12 @@
 #include "lib/conf.h"
 
 enum policy_rc {
-    POLICY_GO,
-    POLICY_WAIT, /* *ms: until it may be */
+    POLICY_GO,   /* yes */
+    POLICY_WAIT, /* in *ms */
     POLICY_IDLE, /* once nobody uses it, which route_wait() tells */
-    POLICY_STAFF /* until staff say so */
+    POLICY_STAFF /* when staff say so */
 };
-/* By the local time at `now`, with its changes to and from summer time. */
+/* Goes by the local time at `now`, with its changes to and from summer time. */
 enum policy_rc policy_ask(const struct conf_migration *m, time_t now, uint64_t *ms);
 
 #endif

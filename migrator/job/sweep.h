@@ -1,16 +1,18 @@
-/* sweep: takes away what crashed proxies have left behind: their registrations, also of accounts that nobody moves, and then
- * their entries in `proxies`. Besides, it sees to it that accounts are counted where a store comes from a version that did
- * not (route_recount.h).
+/* sweep: removes what crashed proxies have left behind: their registrations, also of accounts that nobody moves, and then their
+ * entries in `proxies`. It also has the accounts counted where a store comes from a version that did not count them
+ * (route_recount.h).
  *
- * An incarnation is dead when its counter was watched without moving for the long term of its lease and a tenth, by our own
- * clock: the longer one of what it told and what we are configured for. A change of master ends every watch. All accounts
- * with sessions are gone through then, some hundreds at a time, and its entry goes last: whoever dies in between leaves it
- * to the next. One that lives all the same, and was stopped for so long, finds its lease run out and its registrations gone
+ * An incarnation of a proxy is dead when we have watched its counter stand still, by our own clock, for the long term of its
+ * lease and a tenth more. The term is the longer one of what the proxy told and what we are configured for. A change of
+ * master ends every watch. Of a dead incarnation all accounts with sessions are gone through, some hundreds at a time, and
+ * its entry in `proxies` goes last, so if a migrator dies in between, the next one finds the entry and does the rest. A proxy
+ * that lives all the same, but was stopped for so long, finds that its lease has run out and that its registrations are gone
  * (resume.lua), and drops these sessions.
  *
- * Six long terms apart, and after a change of master, all accounts with sessions are looked through for registrations of
- * incarnations that are in no list: of a proxy that ended while a `leave` was not answered, or that was forgotten by hand. These
- * are watched and swept in the same way: one that is only about to be heard of, since its Redis is another, moves meanwhile. */
+ * Every six long terms, and after a change of master, all accounts with sessions are searched for registrations of
+ * incarnations that are in no list: of a proxy that ended while a `leave` was not answered, or that was forgotten by hand.
+ * These incarnations are watched and swept in the same way. One of which this Redis has only not heard yet, since it became
+ * the master a moment ago, moves its counter meanwhile. */
 #ifndef IMAPFERRY_SWEEP_H
 #define IMAPFERRY_SWEEP_H
 

@@ -1,8 +1,9 @@
-/* errand: hook_flip and hook_settle, run at least once. The script that flips an account, or settles it, notes in the same
- * breath that its hook has to be run, and that this migrator does. The note goes when the hook has succeeded, or failed
- * to the end (hook.h). A migrator that dies in between, or stops, renews it no more: after a job_lease another one, or the
- * next one on this host, finds it and runs the hook, whatever has become of the account since. So a hook may be run twice,
- * also side by side, and "flip" after a later "settle" or "flip": what it does must bear that. */
+/* errand: sees to it that hook_flip and hook_settle are run at least once. The script that flips an account, or settles it,
+ * also notes that its hook has to be run, and that this migrator does it. The note is removed when the hook has succeeded, or
+ * has failed at its last try (hook.h). If this migrator dies in between, or stops, it does not renew the note any more: after
+ * a job_lease another one, or the next one on this host, finds it and runs the hook, whatever has become of the account
+ * since. So a hook may be run twice, even twice at the same time, and "flip" may be run after a later "settle" or "flip". The
+ * site's command has to bear that. */
 #ifndef IMAPFERRY_ERRAND_H
 #define IMAPFERRY_ERRAND_H
 

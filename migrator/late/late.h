@@ -6,27 +6,28 @@
  * |---------|---------------------------------------------------------|---------------------------|
  * | SIGN_IN | master, or the sealed password while it lasts           | RECORDS; end              |
  * | RECORDS | reads the view records: UIDNEXT at the flip             | LISTS                     |
- * | LISTS   | reads the mailboxes of both sides; which have news?     | ARRANGE, SIFT, NOTE: none |
- * | RECHECK | of an account that was in doubt (route_calm()): what came | as LISTS                  |
+ * | LISTS   | reads the mailboxes of both sides; which have news?     | RECHECK, ARRANGE, SIFT;   |
+ * |         |                                                         | NOTE: none has            |
+ * | RECHECK | if the account was in doubt (route_calm()): what came   | ARRANGE, SIFT; NOTE       |
  * |         | of it at the target, mailbox by mailbox (recheck.h)     |                           |
- * | SIFT    | where looks go from the first UID on: reads the ledgers,  | ARRANGE                   |
- * |         | what was looked at before needs no mailbox              |                           |
+ * | SIFT    | if looks go from the first UID on: reads the ledgers;   | ARRANGE                   |
+ * |         | for what was looked at before no mailbox has to be made |                           |
  * | ARRANGE | makes these mailboxes where they are not there any more | WRITE                     |
  * | WRITE   | writes the records of mailboxes that are new            | COPY                      |
  * | COPY    | for each: ledger, copy (late_from), how far it looked   | NOTE                      |
  * | NOTE    | the account's history                                   | end                       |
  *
- * After a flip by force, and while another move is begun and given up (the way back that failed, the account blocked or
- * held), the UIDNEXT of the flip is not known or not true any more: then each mailbox is looked at from its first UID
- * on, once, and what no ledger row knows is news. So mail that lacked at a forced flip comes in the background; flags,
- * and what was deleted since the last pass, do not. Where nothing at all had been copied before the flip by force (route:
- * forced = bare), the first look copies nothing either, since that is what was asked for: it names how many messages of each
- * mailbox stay behind, and what comes behind them is brought from then on.
+ * After a flip by force, or when another move was begun and given up (a way back that failed, so that the account is blocked
+ * or held), the UIDNEXT of the flip is not known, or not true any more. Then each mailbox is looked at from its first UID on,
+ * once, and each message without a row in the ledger is news. So mail that was missing at a forced flip comes in the
+ * background; changed flags, and what was deleted since the last pass, do not. If nothing at all had been copied before the
+ * flip by force (route: forced = bare), the first look copies nothing either, since that is what was asked for: it names how
+ * many messages of each mailbox stay behind, and messages that come after these are brought from then on.
  *
- * The account's history has what a mailbox shows before its ledger says that this was told or looked at, and before anything is
- * removed: whoever dies in between tells it once more.
+ * What a look finds in a mailbox is written into the account's history first; only then does the ledger say that it was told
+ * or looked at, and only then is anything removed. So whoever dies in between tells it once more.
  *
- * A mailbox whose UIDVALIDITY is not the flip's is told, and left alone: its UIDs say nothing. */
+ * A mailbox whose UIDVALIDITY is another than at the flip is named, and left alone: its UIDs say nothing. */
 #ifndef IMAPFERRY_LATE_H
 #define IMAPFERRY_LATE_H
 
