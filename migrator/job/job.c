@@ -50,8 +50,7 @@ struct job {
     struct watch *watch;
     struct cutover_run *cutover;
     struct hook *kick;
-    bool kicked; /* in this SETTLE: tried, or done */
-    bool calm;   /* ... and no command is under way any more */
+    enum { KICK_DUE, KICK_TRIED, KICK_DONE } kicking; /* in this SETTLE; DONE: no command is under way any more */
     unsigned passes;  /* in this COPY */
     bool whole;       /* the last pass compared every mailbox that this job had not */
     bool repeated;    /* what can't be copied was looked at twice */
@@ -690,7 +689,8 @@ static void on_cutover(void *owner, const struct cutover_result *r)
         job_end(j, JOB_STOPPED);
         break;
     case CUTOVER_DOUBT:
-        j->watched = j->kicked = j->calm = false;
+        j->watched = false;
+        j->kicking = KICK_DUE;
         job_enter(j, SETTLE);
         break;
     case CUTOVER_LOST:
@@ -728,7 +728,8 @@ static void on_kicked(void *owner, const char *error)
     struct job *j = owner;
 
     j->kick = NULL;
-    j->calm = !error;
+    if (!error)
+        j->kicking = KICK_DONE;
     if (error)
         LOG(WARN, "kick_failed", LOG_S("user", j->move.user), LOG_S("error", error));
     job_run(j);
@@ -737,7 +738,7 @@ static void on_kicked(void *owner, const char *error)
 /* The hook ends all connections of the account at the target; ours were given back, and are made anew. */
 static void start_kick(struct job *j)
 {
-    j->kicked = true;
+    j->kicking = KICK_TRIED;
     j->kick = hook_start(j->m->loop,
                          &(struct hook_call){.command = &j->m->conf->migration.hook_kick,
                                              .event = "kick",
@@ -755,9 +756,9 @@ static void settle_target(struct job *j)
 
     if (j->move.crew)
         crew_want(j->move.crew, 0);
-    if (j->calm || now >= until) {
+    if (j->kicking == KICK_DONE || now >= until) {
         route_calm(j->m->store, &j->move.job, on_calm, j);
-    } else if (!j->kicked && j->m->conf->migration.hook_kick.n > 0) {
+    } else if (j->kicking == KICK_DUE && j->m->conf->migration.hook_kick.n > 0) {
         start_kick(j);
     } else {
         LOG(INFO, "settle_waits", LOG_S("user", j->move.user), LOG_U("ms", until - now));
