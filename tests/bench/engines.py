@@ -223,22 +223,23 @@ class Floor:
 
     def __init__(self, bench):
         self.bench = bench
-        self.parts = {}
+        self.mailboxes = list(bench.by_name())
 
-    def fetch(self, user):
+    def fetch(self, user, mailboxes):
         began = time.perf_counter()
         raw = Raw(self.bench.way["old"], user)
-        for name in self.bench.names:
+        for name, _ in mailboxes:
             raw.socket.sendall(b"e EXAMINE \"%s\"\r\nf UID FETCH 1:* (BODY.PEEK[])\r\n" % name)
         raw.socket.sendall(b"last NOOP\r\n")
         raw.read_until(b"last ")
         raw.close()
         return time.perf_counter() - began
 
-    def commands(self):
+    @staticmethod
+    def commands(mailboxes):
         """CREATEs and MULTIAPPENDs for all mail, made before the clock runs; the tag of a mailbox's last one is "end"."""
-        out = [b"c CREATE \"%s\"\r\n" % name for name in self.bench.names if name != b"INBOX"]
-        for name, messages in self.bench.by_name():
+        out = [b"c CREATE \"%s\"\r\n" % name for name, _ in mailboxes if name != b"INBOX"]
+        for name, messages in mailboxes:
             batch, size = [], 0
             for m in messages + [None]:
                 if batch and (m is None or len(batch) == 500 or size + len(m.body) > 8 << 20):
@@ -250,9 +251,8 @@ class Floor:
                     size += len(m.body)
         return out + [b"last NOOP\r\n"]
 
-    def append(self, user, appended=lambda: None):
+    def append(self, user, commands, appended=lambda: None):
         """appended() is called behind each mailbox, in their order."""
-        commands = self.commands()
         began = time.perf_counter()
         raw = Raw(self.bench.way["new"], user)
 
@@ -261,8 +261,7 @@ class Floor:
                 raw.socket.sendall(command)
         sender = threading.Thread(target=send, daemon=True)
         sender.start()
-        answers = raw.socket.makefile("rb")
-        for answer in answers:
+        for answer in raw.socket.makefile("rb"):
             if answer.startswith(b"end "):
                 appended()
             elif answer.startswith(b"last "):
@@ -274,7 +273,7 @@ class Floor:
         return time.perf_counter() - began
 
     def copy(self, user):
-        fetch, append = self.fetch(user), self.append(user)
+        fetch, append = self.fetch(user, self.mailboxes), self.append(user, self.commands(self.mailboxes))
         return Time(max(fetch, append), 0, f"fetch {fetch:.2f}, append {append:.2f}")
 
     def close(self):
@@ -282,13 +281,20 @@ class Floor:
 
 
 class VerifiedFloor(Floor):
-    """What a copy costs at least of which every byte is read back: three bare clients at once. One fetches all bodies of the
+    """What a copy takes of which every byte is read back, by bare clients that do all at once: one fetches all bodies of the
     old server to nowhere, one appends them to the new one from memory, and one fetches each mailbox of the new one, to
-    nowhere, as soon as it was appended."""
+    nowhere, as soon as it was appended. With more lanes there are so many of each, and the mailboxes are dealt to them."""
 
-    def read_back(self, user, appended):
+    def __init__(self, bench, lanes):
+        super().__init__(bench)
+        self.lanes = [[] for _ in range(lanes)]
+        for mailbox in sorted(self.mailboxes, key=lambda x: -sum(len(m.body) for m in x[1])):
+            min(self.lanes, key=lambda lane: sum(len(m.body) for _, x in lane for m in x)).append(mailbox)
+        self.lanes = [lane for lane in self.lanes if lane]
+
+    def read_back(self, user, mailboxes, appended):
         raw = Raw(self.bench.way["new"], user)
-        for name, messages in self.bench.by_name():
+        for name, messages in mailboxes:
             if messages:
                 appended.acquire()
                 raw.socket.sendall(b"e EXAMINE \"%s\"\r\nf UID FETCH 1:* (BODY.PEEK[])\r\n" % name)
@@ -297,19 +303,23 @@ class VerifiedFloor(Floor):
         raw.close()
 
     def copy(self, user):
-        appended = threading.Semaphore(0)
+        commands = [self.commands(lane) for lane in self.lanes]
         began = time.perf_counter()
-        with concurrent.futures.ThreadPoolExecutor() as pool:
-            parts = [pool.submit(self.fetch, user), pool.submit(self.append, user, appended.release),
-                     pool.submit(self.read_back, user, appended)]
+        with concurrent.futures.ThreadPoolExecutor(3 * len(self.lanes)) as pool:
+            parts = []
+            for lane, what in zip(self.lanes, commands):
+                appended = threading.Semaphore(0)
+                parts += [pool.submit(self.fetch, user, lane), pool.submit(self.append, user, what, appended.release),
+                          pool.submit(self.read_back, user, lane, appended)]
             for part in parts:
                 part.result()
-        return Time(time.perf_counter() - began)
+        return Time(time.perf_counter() - began, 0, f"{len(self.lanes)} lanes")
 
 
 ENGINES = {
     "floor": Floor,
-    "floor-verified": VerifiedFloor,
+    "floor-verified": lambda bench: VerifiedFloor(bench, 1),
+    "floor-verified-3": lambda bench: VerifiedFloor(bench, 3),
     "imapferry": lambda bench: Ferry(bench, "full"),
     "imapferry-sample": lambda bench: Ferry(bench, "sample"),
     "mbsync": Mbsync,

@@ -2,12 +2,14 @@
 import os
 import statistics
 
-COLOURS = {"floor": "#999999", "floor-verified": "#666666", "imapferry": "#1b7837", "imapferry-sample": "#7fbf7b", "mbsync": "#b35806",
+COLOURS = {"floor": "#999999", "floor-verified": "#666666", "floor-verified-3": "#333333",
+           "imapferry": "#1b7837", "imapferry-sample": "#7fbf7b", "mbsync": "#b35806",
            "interimap": "#542788", "dsync": "#2166ac"}
-TITLES = {"floor": "floor", "floor-verified": "floor with every byte read back", "imapferry": "imapferry, every byte read back", "imapferry-sample": "imapferry, one message in ten read back",
+TITLES = {"floor": "floor", "floor-verified": "floor with every byte read back",
+          "floor-verified-3": "the same by three connections each", "imapferry": "imapferry, every byte read back", "imapferry-sample": "imapferry, one message in ten read back",
           "mbsync": "mbsync", "interimap": "interimap", "dsync": "dsync (doveadm backup over imapc)"}
 
-FLOORS = ("floor", "floor-verified")
+FLOORS = ("floor", "floor-verified", "floor-verified-3")
 
 
 class Results:
@@ -41,7 +43,7 @@ class Results:
 
     def _row(self, name, trip, engine):
         first = self.median(name, trip, engine, "first")
-        floors = [self.median(name, trip, floor, "first") for floor in FLOORS]
+        floors = [self.median(name, trip, floor, "first") for floor in FLOORS[:2]]
         spread = [t.seconds for t in self.times[name, trip, engine, "first"]]
         cells = [TITLES[engine], f"{first:.2f} ({min(spread):.2f} to {max(spread):.2f})",
                  *(f"{floor / first:.2f}" if floor else "" for floor in floors)]
