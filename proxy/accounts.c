@@ -138,10 +138,9 @@ static void doubt_sessions(struct account *a)
         next = LIST_NEXT(s, of_account);
         if (!session_is_live(s))
             continue;
-        s->lapses = s->asked_lapses =
-            LAPSES_UNKNOWN; /* an answer that is on its way may be older than the event */
+        registration_doubt(s); /* an answer that is on its way may be older than the event */
         relay_flow(s);
-        session_ask(s);
+        registration_ask(s);
     }
 }
 

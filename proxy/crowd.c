@@ -5,7 +5,6 @@
 #include "lib/xalloc.h"
 
 #include "crowd.h"
-#include "limits.h"
 #include "session.h"
 
 enum { QUIET_MS = 10 * 1000, LINES_IN_QUIET = 50, MAX_LEAST = 8 };
@@ -175,7 +174,7 @@ void crowd_leave(struct crowd *c, struct session *s)
 void crowd_init(struct crowd *c, struct loop *l, unsigned thread, size_t sockets)
 {
     *c = (struct crowd){.thread = thread, .max = sockets / 4};
-    c->max = c->max < MAX_LEAST ? MAX_LEAST : c->max > LIMIT_CROWD ? LIMIT_CROWD : c->max;
+    c->max = c->max < MAX_LEAST ? MAX_LEAST : c->max > CROWD_MAX ? CROWD_MAX : c->max;
     c->quiet = timer_new(l, on_quiet, c);
     TAILQ_INIT(&c->all);
 }

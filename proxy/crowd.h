@@ -20,6 +20,13 @@
 
 #include "lib/loop.h"
 
+enum {
+    CROWD_MAX = 10000,          /* connections of a thread that have not signed in, whatever there is room for */
+    CROWD_FDS_KEPT = 64,        /* descriptors that clients never get */
+    CROWD_ACCEPTS_A_ROUND = 64, /* connections that a thread takes in a round of its loop */
+    CROWD_LONG_IDS = 64,        /* connections of a thread whose ID may be as long as a line after login */
+};
+
 struct session;
 TAILQ_HEAD(crowd_list, session);
 

@@ -13,17 +13,6 @@
 #include "routing.h"
 #include "silence.h"
 
-/* The term of the lease is another from now on. A session that was not known to be good stays in doubt. */
-static void set_engaged(struct session *s, bool engaged)
-{
-    if (s->engaged == engaged)
-        return;
-    const struct lease *l = s->proxy->lease;
-    bool good = session_is_leased(s);
-    s->engaged = engaged;
-    s->lapses = good && lease_is_valid(l, engaged) ? lease_lapses(l, engaged) : LAPSES_UNKNOWN;
-}
-
 static bool freeze_is_elsewhere(const struct session *s, const struct account *a)
 {
     return a->backend && strcmp(a->backend, s->at->name) != 0;
@@ -65,7 +54,7 @@ void freeze_session(struct session *s)
     const struct account *a = s->account;
     if (!session_is_live(s) || !a->known)
         return;
-    set_engaged(s, route_is_engaged(a->state));
+    registration_engage(s, route_is_engaged(a->state));
     if (freeze_is_elsewhere(s, a))
         freeze_follow(s);
     else if (a->state == ROUTE_FLIPPING && !rest_is_told(s))
@@ -85,7 +74,7 @@ void freeze_session(struct session *s)
         prepare_begin(s);
     if (s->state == IN_RELAY)
         relay_flow(s);
-    session_ask(s);
+    registration_ask(s);
 }
 
 /* Logins under way are named too. */
@@ -134,7 +123,7 @@ void freeze_count(struct proxy *p, const struct account *a, const struct event *
     uint64_t n = 0;
     const struct session *s;
     for (s = a ? LIST_FIRST(&a->sessions) : NULL; s; s = LIST_NEXT(s, of_account))
-        n += s->registered;
+        n += s->reg.may_exist;
     if (registrations_of(e->registered, lease_incarnation(p->lease)) > n)
         doubts_suspect(p->doubts, e->user);
 }

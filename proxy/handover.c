@@ -162,7 +162,7 @@ void handover_begin(struct session *s)
     }
     s->at = at;
     session_enter(s, IN_HANDOVER);
-    session_ask(s); /* with the new backend, where the lease lapsed meanwhile */
+    registration_ask(s); /* with the new backend, where the lease lapsed meanwhile */
     if (!h->is_thaw) {
         views_want(a);
         h->stream = prepare_take(s, at, &unfit);
@@ -397,6 +397,6 @@ void handover_step(struct session *s)
         return;
     if (needs_views && views_state(s->account) == VIEWS_FAILED)
         handover_failed(s, "unavailable", "no records of the account");
-    else if (session_may_pass(s)) /* else when the lease allows it, or the deadline */
+    else if (registration_may_pass(s)) /* else when the lease allows it, or the deadline */
         handover_judge(h);
 }

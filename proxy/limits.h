@@ -1,5 +1,5 @@
-/* limits: every number that a client may not exceed. Those of connections that have not signed in follow from the
- * descriptors that there are, see crowd.h. */
+/* limits: what one client may send, and what is held for it, before login and after. How many clients may come is a matter of
+ * crowd.h. */
 #ifndef IMAPFERRY_LIMITS_H
 #define IMAPFERRY_LIMITS_H
 
@@ -7,8 +7,8 @@
 #include "lib/stream.h"
 
 enum {
-    LIMIT_LINE = 8 * 1024,             /* a line before login, bytes; but for ... */
-    LIMIT_LONG_IDS = 64,               /* ... so many connections of a thread, whose ID may be as long as a line after login */
+    /* before login */
+    LIMIT_LINE = 8 * 1024,             /* a line before login, bytes; but for a few long IDs (crowd.h) */
     LIMIT_LITERAL = 8 * 1024,          /* a literal before login */
     LIMIT_NONSYNC = 4096,              /* {n+} before login: LITERAL- (RFC 7888 section 5) */
     LIMIT_PARTS = 64,                  /* literals in one command; ID has at most 60 strings */
@@ -18,22 +18,20 @@ enum {
     LIMIT_COMMANDS = 100,              /* commands before login, but for those that try to log in */
     LIMIT_COMMANDS_A_TURN = 16,        /* ... then it is the turn of others */
     LIMIT_EARLY_HIGH_WATER = 4 * 1024, /* before login: answers that are not taken stop reading */
-    LIMIT_CROWD = 10000,               /* connections of a thread that have not signed in, whatever there is room for */
-    LIMIT_ACCEPTS_A_ROUND = 64,        /* connections that a thread takes in a round of its loop */
+
+    /* after login */
     LIMIT_LINES_A_ROUND = 64,          /* lines of commands of a session that are looked at in a round of the loop ... */
     LIMIT_LINE_BYTES_A_ROUND = 64 * 1024, /* ... and their bytes; what is in literals costs next to nothing */
     LIMIT_PIPELINED = 1000,            /* commands under way in a session */
-    LIMIT_AGAIN = 20,                  /* how often a login may find its route changed */
     LIMIT_RELAY_LINE = 64 * 1024,      /* a line of a command after login, as in Dovecot and others */
     LIMIT_RESPONSE = 16 * 1024 * 1024, /* a line of a response: SEARCH in a mailbox of two million messages */
     LIMIT_UNSENT = 24 * 1024 * 1024,   /* must hold one such line */
     LIMIT_HIGH_WATER = 64 * 1024,      /* where a reader counts as slow */
     LIMIT_OWN_WORDS = 16 * 1024,       /* answers of ours that wait for a response to end */
-    LIMIT_FDS_KEPT = 64,               /* descriptors that clients never get */
 };
 
-/* For imap_line: what a client may send before and after login. nonsync: of the capabilities shown after
- * login. */
+/* For imap_line: what a client may send before and after login. nonsync: the largest {n+}, as the capabilities shown after
+ * login say. */
 extern const struct imap_line_limits limits_before_login;
 struct imap_line_limits limits_after_login(uint64_t nonsync);
 extern const struct imap_line_limits limits_of_backend;

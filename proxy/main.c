@@ -13,7 +13,6 @@
 #include "lib/xalloc.h"
 
 #include "expiry.h"
-#include "limits.h"
 #include "myself.h"
 #include "proxy.h"
 
@@ -167,9 +166,9 @@ static bool bind_listeners(struct program *g, char **error)
 
 static bool make_workers(struct program *g, size_t descriptors, char **error)
 {
-    size_t room = descriptors > 2 * LIMIT_FDS_KEPT + 16 * g->n_workers
-                      ? descriptors - LIMIT_FDS_KEPT - 16 * g->n_workers
-                      : LIMIT_FDS_KEPT;
+    size_t room = descriptors > 2 * CROWD_FDS_KEPT + 16 * g->n_workers
+                      ? descriptors - CROWD_FDS_KEPT - 16 * g->n_workers
+                      : CROWD_FDS_KEPT;
     for (size_t t = 0; t < g->n_workers; t++) {
         g->workers[t].proxy = proxy_new(g->conf, (unsigned)t, &g->sockets[t * g->n_listeners],
                                         room / g->n_workers, on_worker_news, g, error);

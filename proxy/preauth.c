@@ -48,7 +48,7 @@ static bool take_long_place(struct session *s)
     struct preauth *p = s->preauth;
     if (p->has_long_place)
         return true;
-    if (s->proxy->n_long_ids >= LIMIT_LONG_IDS)
+    if (s->proxy->n_long_ids >= CROWD_LONG_IDS)
         return false;
     s->proxy->n_long_ids++;
     p->has_long_place = true;

@@ -64,11 +64,6 @@ static void proxy_on_store(void *owner, enum store_state state, const char *deta
         backends_read(p->backends, p->store);
 }
 
-static void doubt_registration(struct session *s)
-{
-    s->unregistered = true;
-}
-
 static void on_lease(void *owner, enum lease_event ev)
 {
     struct proxy *p = owner;
@@ -76,9 +71,9 @@ static void on_lease(void *owner, enum lease_event ev)
     case LEASE_NEW_MASTER:
         set_pace(p);
         doubts_new_master(p->doubts);
-        each_live(p, doubt_registration);
+        each_live(p, registration_new_master);
         each_session(p, IN_RELAY, relay_flow);
-        each_live(p, session_ask);
+        each_live(p, registration_ask);
         break;
     case LEASE_RENEWED:
         LOG(INFO, "lease_renewed", LOG_U("thread", p->thread),
@@ -86,7 +81,7 @@ static void on_lease(void *owner, enum lease_event ev)
         p->has_lease = true;
         serve_if_ready(p);
         accounts_seen_all(p);
-        each_live(p, session_ask);
+        each_live(p, registration_ask);
         each_live(p, session_go_on);
         break;
     case LEASE_LAPSED:
@@ -98,7 +93,7 @@ static void on_lease(void *owner, enum lease_event ev)
 static void on_resume_timer(void *owner)
 {
     struct proxy *p = owner;
-    each_live(p, session_ask);
+    each_live(p, registration_ask);
     each_live(p, session_go_on);
 }
 
@@ -363,7 +358,7 @@ bool proxy_may_accept(struct proxy *p)
     if (p->accept_round != p->loop->round)
         p->accepts = 0;
     p->accept_round = p->loop->round;
-    if (p->accepts++ < LIMIT_ACCEPTS_A_ROUND)
+    if (p->accepts++ < CROWD_ACCEPTS_A_ROUND)
         return true;
     loop_defer(p->loop, &p->accepting);
     return false;

@@ -83,7 +83,7 @@ struct proxy {
     size_t n_listeners;
 
     struct crowd crowd;
-    size_t n_long_ids; /* of LIMIT_LONG_IDS */
+    size_t n_long_ids; /* of CROWD_LONG_IDS */
     struct account *accounts;
     struct session_list places[IN_COUNT];
     size_t n_sessions;

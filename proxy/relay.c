@@ -107,7 +107,7 @@ bool relay_is_quiet(const struct session *s)
 static void end_idle(struct session *s)
 {
     struct relay *r = s->relay;
-    if (r->mode != UP_IDLE || !r->waits || r->waits->ends_idle || !session_may_pass(s))
+    if (r->mode != UP_IDLE || !r->waits || r->waits->ends_idle || !registration_may_pass(s))
         return;
     r->waits->ends_idle = true;
     stream_send(s->backend, "DONE\r\n", 6);
@@ -162,7 +162,7 @@ static void idle_again(struct session *s)
 static void relay_go_on(struct session *s)
 {
     struct relay *r = s->relay;
-    if (r->rest != END_NONE || !session_may_pass(s))
+    if (r->rest != END_NONE || !registration_may_pass(s))
         return;
     if (r->idled && r->gone.n > 0)
         relay_tell_gone(s); /* an IDLE is a command under way */
@@ -187,7 +187,7 @@ void relay_flow(struct session *s)
         return;
     relay_go_on(s);
     set_shut(s->client, &r->client_shut, !relay_up_open(s));
-    set_shut(s->backend, &r->backend_shut, stream_full(s->client) || !session_may_pass(s));
+    set_shut(s->backend, &r->backend_shut, stream_full(s->client) || !registration_may_pass(s));
 }
 
 static void relay_moved(struct session *s)
@@ -302,7 +302,7 @@ void relay_backend_event(struct session *s, enum stream_event ev)
         relay_moved(s);
         note_use(s);
         /* The clock is read after the bytes: what the backend did before it is covered by the lease. */
-        if (session_may_pass(s) && !relay_pump_down(s))
+        if (registration_may_pass(s) && !relay_pump_down(s))
             return;
         break;
     case STREAM_EOF:

@@ -11,7 +11,7 @@
  *
  * Back-pressure: a side is read only while the other takes it, so a session holds LIMIT_HIGH_WATER bytes and
  * one read in each direction at most. Nothing passes in either direction without a valid lease
- * (session_may_pass()), which is asked after the bytes were read. */
+ * (registration_may_pass()), which is asked after the bytes were read. */
 #ifndef IMAPFERRY_RELAY_H
 #define IMAPFERRY_RELAY_H
 

@@ -300,8 +300,7 @@ bool relay_up_open(const struct session *s)
     return s->state == IN_RELAY && (r->mode == UP_COMMANDS || r->mode == UP_IDLE) && may_begin && !r->idled &&
            r->n_own == 0 && !(r->waits && r->waits->ends_idle) && !r->logout &&
            r->n_commands < LIMIT_PIPELINED && r->own.len < LIMIT_OWN_WORDS && !answers_wait &&
-           !stream_full(s->backend) &&
-           session_may_pass(s);
+           !stream_full(s->backend) && registration_may_pass(s);
 }
 
 /* Lines cost work, and refused ones an answer each: beyond so many it is the turn of others. */

@@ -126,7 +126,7 @@ static void rest_tell(struct rest *re)
     struct session *s = re->s;
     const struct account *a = s->account;
     bool heard = a->known && a->state == ROUTE_FREEZING;
-    if (!heard || s->ask.place != NOT_QUEUED || re->told_epoch == a->epoch)
+    if (!heard || registration_is_asked(s) || re->told_epoch == a->epoch)
         return;
     re->told = true;
     re->told_epoch = a->epoch;
@@ -275,7 +275,7 @@ void rest_step(struct session *s)
     struct rest *re = rest_of(s);
     if (relay_only_reads(s) && s->state != IN_HANDOVER)
         rest_tell(re);
-    if (s->state != IN_RELAY || !relay_is_quiet(s) || !session_may_pass(s))
+    if (s->state != IN_RELAY || !relay_is_quiet(s) || !registration_may_pass(s))
         return;
     if (re->step == NOT_DRAWN)
         rest_draw(re);

@@ -14,7 +14,12 @@
 #include "silence.h"
 #include "vault.h"
 
-enum { SEALED_TTL_MS = 24 * 3600 * 1000, REFUSAL_STEP_MS = 1000, WAIT_STEP_MS = 1000 };
+enum {
+    SEALED_TTL_MS = 24 * 3600 * 1000,
+    REFUSAL_STEP_MS = 1000,
+    WAIT_STEP_MS = 1000,
+    AGAIN_MAX = 20, /* how often a login may find its route changed */
+};
 
 struct login {
     char *tag;
@@ -112,15 +117,15 @@ static void routing_undo(struct session *s)
 {
     store_forget(s->proxy->store, s);
     doubts_forget(s->proxy->doubts, s);
-    if (s->registered)
+    if (s->reg.may_exist)
         doubts_leave(s->proxy->doubts, s->account->key, s->name);
     accounts_detach(s);
     stream_close(&s->backend, false);
     s->at = NULL;
     routing_drop_login(s);
-    if (s->registered)
+    if (s->reg.may_exist)
         session_rename(s); /* that `leave` may be executed late, and must not mean the next login */
-    s->registered = false;
+    s->reg.may_exist = false;
 }
 
 static void routing_failed(struct session *s)
@@ -138,7 +143,7 @@ static void routing_give_up(struct session *s, const char *code, const char *pha
     routing_failed(s);
 }
 
-static void routing_unavailable(struct session *s, const char *phase, const char *detail)
+void routing_unavailable(struct session *s, const char *phase, const char *detail)
 {
     routing_give_up(s, "UNAVAILABLE", phase, detail);
 }
@@ -162,7 +167,7 @@ static void routing_refuse(struct session *s, const char *code, const char *phas
     timer_start(s->timer, REFUSAL_STEP_MS - (clock_boot_ms() - l->began_ms) % REFUSAL_STEP_MS);
 }
 
-static void routing_refused(struct session *s)
+void routing_say_refused(struct session *s)
 {
     say_no(s, s->login->refusal->code, s->login->refusal->text);
     routing_failed(s);
@@ -211,7 +216,7 @@ void routing_wake(struct session *s)
 /* The route changed while we looked at it. */
 static void routing_again(struct session *s)
 {
-    if (++s->login->again > LIMIT_AGAIN)
+    if (++s->login->again > AGAIN_MAX)
         routing_unavailable(s, "entering", "the route changes all the time");
     else
         ask_route(s);
@@ -409,7 +414,7 @@ static void routing_enter(struct session *s)
     l->lapses_long = lease_lapses(p->lease, false);
     l->masters = lease_masters(p->lease);
     session_enter(s, IN_ENTERING);
-    s->registered = true; /* from here on it may be, whatever the answer */
+    s->reg.may_exist = true; /* from here on it may be, whatever the answer */
     doubts_enter(p->doubts, &e, routing_on_entered, s);
     buf_free(&sealed);
 }
@@ -450,11 +455,11 @@ static void routing_entered(struct session *s, enum route_state state, uint64_t 
     bool overtaken = a->news != l->news;
     /* What was heard meanwhile may be later than the answer, and `seen` may have told it for this registration too: then the
      * store counts by the short term. */
-    s->engaged = overtaken || route_is_engaged(state);
-    s->lapses = s->engaged ? l->lapses_short : l->lapses_long;
-    s->unregistered = l->masters != lease_masters(s->proxy->lease);
+    s->reg.engaged = overtaken || route_is_engaged(state);
+    s->reg.lapses = s->reg.engaged ? l->lapses_short : l->lapses_long;
+    s->reg.unconfirmed = l->masters != lease_masters(s->proxy->lease);
     l->state = state;
-    if (s->unregistered) { /* it was registered at a master that is none any more, for all we know */
+    if (s->reg.unconfirmed) { /* it was registered at a master that is none any more, for all we know */
         routing_again(s);
         return;
     }
@@ -466,7 +471,7 @@ static void routing_entered(struct session *s, enum route_state state, uint64_t 
         routing_unavailable(s, "entering", "that Redis is no longer the master");
         return;
     }
-    if (!session_may_pass(s)) {
+    if (!registration_may_pass(s)) {
         routing_unavailable(s, "entering", "the lease lapsed");
         return;
     }
@@ -490,11 +495,11 @@ static void routing_on_entered(void *owner, enum route_rc rc, enum route_state s
         routing_entered(s, state, epoch);
         break;
     case ROUTE_AGAIN:
-        s->registered = false;
+        s->reg.may_exist = false;
         routing_again(s);
         break;
     case ROUTE_WAIT:
-        s->registered = false;
+        s->reg.may_exist = false;
         routing_hold(s);
         break;
     default:
@@ -503,23 +508,6 @@ static void routing_on_entered(void *owner, enum route_rc rc, enum route_state s
 }
 
 /* ---- the outside ---- */
-
-void routing_timeout(struct session *s)
-{
-    switch (s->state) {
-    case IN_WAITING:
-        ask_route(s);
-        break;
-    case IN_REFUSED:
-        routing_refused(s);
-        break;
-    case IN_SIGNIN:
-        routing_unavailable(s, "signing in", "timeout");
-        break;
-    default:
-        routing_unavailable(s, s->state == IN_ENTERING ? "entering" : "routing", "the store does not answer");
-    }
-}
 
 void routing_begin(struct session *s, const char *tag, struct span name, struct span password)
 {

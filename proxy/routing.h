@@ -24,10 +24,13 @@ struct login;
 /* The session is in PREAUTH; name and password passed login_name_ok() and login_password_ok(). Both are
  * copied to memory that is never swapped out or dumped, and wiped when the login ended, either way. */
 void routing_begin(struct session *s, const char *tag, struct span name, struct span password);
-/* The deadline of one of its states passed. */
-void routing_timeout(struct session *s);
-/* There are news of the account: a session in WAITING looks again. */
+/* In WAITING: there are news of the account, or it has waited long enough. Reads the route again. */
 void routing_wake(struct session *s);
+/* In REFUSED, once it may be said: the client is told NO. */
+void routing_say_refused(struct session *s);
+/* Something that is not the user's fault: the client is told NO [UNAVAILABLE] and may try again. phase and detail are for
+ * the log; detail may be NULL. */
+void routing_unavailable(struct session *s, const char *phase, const char *detail);
 /* The backend's connection closed while the login waits for the store. */
 void routing_backend_gone(struct session *s);
 /* The session ends: the client is told NO [UNAVAILABLE] where it can be, what is under way is dropped. */

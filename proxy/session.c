@@ -11,14 +11,9 @@
 #include "relay.h"
 #include "rest.h"
 #include "routing.h"
+#include "session_states.h"
 #include "silence.h"
 #include "vault.h"
-
-static const char *const state_names[IN_COUNT] = {
-    [IN_NEW] = "new",         [IN_PREAUTH] = "preauth", [IN_SECURING] = "securing", [IN_ROUTING] = "routing",
-    [IN_WAITING] = "waiting", [IN_SIGNIN] = "signin",   [IN_ENTERING] = "entering", [IN_REFUSED] = "refused",
-    [IN_RELAY] = "relay",     [IN_FROZEN] = "frozen",   [IN_HANDOVER] = "handover", [IN_CLOSING] = "closing",
-};
 
 static const struct end_row {
     const char *word;
@@ -79,132 +74,32 @@ bool session_may_login(const struct session *s)
     }
 }
 
-/* ---- states ---- */
+/* ---- what happens is for the state that it is in ---- */
 
-/* Milliseconds, 0 = none. */
-static uint64_t deadline_of(const struct session *s)
-{
-    const struct conf_proxy *c = &s->proxy->conf->proxy;
-    uint64_t age = clock_boot_ms() - s->opened_ms;
-    switch (s->state) {
-    case IN_NEW:
-    case IN_SECURING:
-        return c->tls_timeout_ms;
-    case IN_PREAUTH:
-        return age < c->login_timeout_ms ? c->login_timeout_ms - age : 1;
-    case IN_ROUTING:
-    case IN_ENTERING:
-        return c->store_timeout_ms;
-    case IN_SIGNIN: /* backend_login has deadlines of its own; this one is for a bug in it */
-        return 2 * (c->connect_timeout_ms + 10 * c->backend_timeout_ms);
-    case IN_RELAY:
-        return c->idle_timeout_ms;
-    case IN_FROZEN:
-        return rest_word_ms(s);
-    case IN_HANDOVER:
-        return c->connect_timeout_ms + 3 * c->backend_timeout_ms;
-    case IN_WAITING: /* routing.c sets these two */
-    case IN_REFUSED:
-    case IN_CLOSING:
-    case IN_COUNT:
-        break;
-    }
-    return 0;
-}
-
-void session_enter(struct session *s, enum session_state state)
-{
-    LOG(DEBUG, "session_state", LOG_S("session", s->name), LOG_S("from", state_names[s->state]),
-        LOG_S("to", state_names[state]));
-    LIST_REMOVE(s, place);
-    s->state = state;
-    LIST_INSERT_HEAD(&s->proxy->places[state], s, place);
-    uint64_t ms = deadline_of(s);
-    if (ms > 0)
-        timer_start(s->timer, ms);
-    else if (s->timer)
-        timer_stop(s->timer);
-}
-
-static void session_on_deadline(void *owner)
+static void session_deadline(void *owner)
 {
     struct session *s = owner;
-    switch (s->state) {
-    case IN_NEW:
-    case IN_SECURING:
-        session_close(s, END_TLS_TIMEOUT, NULL);
-        break;
-    case IN_PREAUTH:
-        session_close(s, END_LOGIN_TIMEOUT, NULL);
-        break;
-    case IN_RELAY:
-        relay_timeout(s);
-        break;
-    case IN_FROZEN:
-        session_close(s, END_FREEZE, "no word of the store after the freeze");
-        break;
-    case IN_HANDOVER:
-        handover_failed(s, "timeout", NULL);
-        break;
-    default:
-        routing_timeout(s);
-    }
-}
-
-/* ---- what streams tell ---- */
-
-static void client_secure(struct session *s)
-{
-    if (s->state == IN_NEW)
-        preauth_greet(s);
-    else
-        preauth_secured(s);
-}
-
-/* A client that pipelines everything may have closed its side before it was let in. */
-static void client_eof(struct session *s)
-{
-    s->client_eof = true;
-    if (s->login && stream_peek(s->client).len > 0)
-        return;
-    session_close(s, END_CLIENT_GONE, NULL);
-}
-
-static void client_error(struct session *s)
-{
-    bool shaking = s->state == IN_NEW || s->state == IN_SECURING;
-    session_close(s, shaking ? END_TLS_FAILED : END_CLIENT_BROKEN, stream_error(s->client));
+    const struct session_state_row *row = session_state_row(s);
+    if (row->on_deadline)
+        row->on_deadline(s);
 }
 
 static void session_client_event(struct stream *stream, enum stream_event ev, void *owner)
 {
     struct session *s = owner;
+    const struct session_state_row *row = session_state_row(s);
     (void)stream;
-    if (ev == STREAM_ERROR) {
-        client_error(s);
-    } else if (s->state == IN_RELAY) {
-        relay_client_event(s, ev);
-    } else if (ev == STREAM_SECURE) {
-        client_secure(s);
-    } else if (ev == STREAM_EOF) {
-        client_eof(s);
-    } else if (ev == STREAM_DATA && s->state == IN_PREAUTH) {
-        preauth_data(s);
-    } else if (ev == STREAM_DRAINED && s->preauth) {
-        preauth_drained(s);
-    }
+    if (row->on_client)
+        row->on_client(s, ev);
 }
 
 static void session_backend_event(struct stream *stream, enum stream_event ev, void *owner)
 {
     struct session *s = owner;
+    const struct session_state_row *row = session_state_row(s);
     (void)stream;
-    if (s->state == IN_RELAY)
-        relay_backend_event(s, ev);
-    else if (s->state == IN_FROZEN)
-        rest_backend_event(s, ev);
-    else if (ev == STREAM_EOF || ev == STREAM_ERROR)
-        routing_backend_gone(s);
+    if (row->on_backend)
+        row->on_backend(s, ev);
 }
 
 void session_take_backend(struct session *s, struct stream *stream, const struct conf_backend *at)
@@ -240,19 +135,17 @@ void session_rename(struct session *s)
     free(was);
 }
 
-static void session_asks(struct queued *q);
-
 static struct session *session_new(struct proxy *p, enum address_scheme scheme)
 {
     struct session *s = xcalloc(1, sizeof *s);
     s->proxy = p;
     s->scheme = scheme;
     s->task.fn = session_free;
-    s->ask.fn = session_asks;
+    registration_init(&s->reg);
     s->opened_ms = clock_boot_ms();
     s->hops = LIMIT_HOPS;
     session_rename(s);
-    s->timer = timer_new(p->loop, session_on_deadline, s);
+    s->timer = timer_new(p->loop, session_deadline, s);
     s->state = IN_NEW;
     LIST_INSERT_HEAD(&p->places[IN_NEW], s, place);
     p->n_sessions++;
@@ -305,7 +198,7 @@ static void log_end(const struct session *s, enum session_end end, const char *d
         LOG_S("session", s->name),
         LOG_S("user", s->account ? s->account->key : NULL),
         LOG_S("peer", s->peer),
-        LOG_S("state", state_names[s->state]),
+        LOG_S("state", session_state_row(s)->name),
         LOG_S("backend", s->at ? s->at->name : NULL),
         LOG_U("in", s->bytes_in),
         LOG_U("out", s->bytes_out),
@@ -339,10 +232,7 @@ static void session_release(struct session *s, enum session_end end)
     vault_drop(p->vault, &s->secret);
     store_forget(p->store, s);
     doubts_forget(p->doubts, s);
-    queue_done(p->queue, &s->ask);
-    if (s->registered)
-        doubts_leave(p->doubts, s->account->key, s->name);
-    s->registered = false;
+    registration_drop(s);
     silence_close(s);
     accounts_detach(s);
     bool linger = may_linger(s, end);
@@ -369,23 +259,11 @@ void session_close(struct session *s, enum session_end end, const char *detail)
     loop_defer(s->proxy->loop, &s->task);
 }
 
-/* ---- the lease ---- */
+/* ---- after the login ---- */
 
 bool session_is_live(const struct session *s)
 {
     return s->state == IN_RELAY || s->state == IN_FROZEN || s->state == IN_HANDOVER;
-}
-
-bool session_is_leased(const struct session *s)
-{
-    const struct lease *l = s->proxy->lease;
-    return lease_is_valid(l, s->engaged) && s->lapses == lease_lapses(l, s->engaged);
-}
-
-/* What the lease of a new master covers is what stands in its registry. */
-bool session_may_pass(const struct session *s)
-{
-    return session_is_leased(s) && !s->unregistered;
 }
 
 void session_go_on(struct session *s)
@@ -395,75 +273,4 @@ void session_go_on(struct session *s)
         relay_settle(s);
     else if (s->state == IN_HANDOVER)
         handover_step(s);
-}
-
-static void on_asked(void *owner, enum route_rc rc, const char *detail)
-{
-    struct session *s = owner;
-    queue_done(s->proxy->queue, &s->ask);
-    if (s->asked_at != s->at) { /* it has been handed over meanwhile */
-        session_ask(s);
-        return;
-    }
-    switch (rc) {
-    case ROUTE_OK:
-    case ROUTE_WAIT:
-        if (s->asked_masters == lease_masters(s->proxy->lease))
-            s->unregistered = false;
-        if (s->asked_engaged == s->engaged)
-            s->lapses = s->asked_lapses;
-        if (rc == ROUTE_WAIT && s->state == IN_RELAY) {
-            accounts_read(s->account); /* the freeze may be over already */
-            relay_rest(s, END_FREEZE);
-        } else {
-            session_go_on(s);
-        }
-        session_ask(s); /* it may have lapsed again meanwhile */
-        break;
-    case ROUTE_LOST:
-    case ROUTE_REFUSED:
-        if (s->state != IN_FROZEN) /* the flip itself takes it from its backend: there will be word of that */
-            session_close(s, END_LEASE_LOST, detail);
-        break;
-    default:
-        proxy_resume_later(s->proxy);
-    }
-}
-
-static bool has_to_ask(const struct session *s)
-{
-    const struct lease *l = s->proxy->lease;
-    /* Who is frozen waits for word of the account first: it does not go on before it. */
-    if (!session_is_live(s) || s->state == IN_FROZEN)
-        return false;
-    /* An answer from within a lapse would not show what happens in the rest of it. */
-    if (!lease_is_valid(l, s->engaged))
-        return false;
-    return s->lapses != lease_lapses(l, s->engaged) || s->unregistered;
-}
-
-void session_ask(struct session *s)
-{
-    if (has_to_ask(s))
-        queue_add(s->proxy->queue, &s->ask, RANK_SESSION);
-}
-
-static void session_asks(struct queued *q)
-{
-    struct session *s = CONTAINER_OF(q, struct session, ask);
-    struct proxy *p = s->proxy;
-    uint64_t lapses = lease_lapses(p->lease, s->engaged);
-    if (!has_to_ask(s)) {
-        queue_done(s->proxy->queue, &s->ask);
-        session_go_on(s);
-        return;
-    }
-    s->asked_at = s->at;
-    s->asked_engaged = s->engaged;
-    s->asked_lapses = lapses;
-    s->asked_masters = lease_masters(p->lease);
-    if (s->lapses != lapses)
-        route_resume(p->store, s->account->key, s->name, s->at->name, s->account->epoch, on_asked, s);
-    else
-        doubts_register(p->doubts, s->account->key, s->name, s->at->name, s->account->epoch, s->peer, on_asked, s);
 }

@@ -43,7 +43,7 @@
 
 #include "accounts.h"
 #include "limits.h"
-#include "queue.h"
+#include "registration.h"
 
 enum session_state {
     IN_NEW,
@@ -124,25 +124,15 @@ struct session {
     struct stream *backend;        /* signed in; owned */
     struct timer *silence;         /* silence.h; owned, NULL: its bytes may wait in the kernel for as long as they like */
     const struct conf_backend *at; /* what backend is */
-    bool registered;               /* the store may have a registration of this session */
-    bool engaged;                  /* the short term of the lease applies */
-    uint64_t lapses; /* lease_lapses() when it was last known to be registered; LAPSES_UNKNOWN: has to ask */
-    bool unregistered;     /* a new master may not know the registration: nothing passes */
-    struct queued ask;     /* session_ask() is queued, or under way ... */
-    const struct conf_backend *asked_at; /* ... for this backend */
-    bool asked_engaged;    /* ... for this term */
-    uint64_t asked_lapses; /* ... after this lapse ... */
-    uint64_t asked_masters; /* ... under this master (lease_masters()) */
+    struct session_registration reg;       /* in the store */
 
     bool told;                    /* of a shutdown */
     uint64_t bytes_in, bytes_out; /* relayed: from the client, to the client */
 };
 
-#define LAPSES_UNKNOWN UINT64_MAX
-
 /* The next connection of a listener. */
 void session_accept(struct proxy *p, uv_stream_t *listener, enum address_scheme scheme);
-/* Moves it to the state's place and sets the deadline. */
+/* Moves it to the state's place and sets the deadline (session_states.h). */
 void session_enter(struct session *s, enum session_state state);
 /* Gives it a name that the store never heard. */
 void session_rename(struct session *s);
@@ -151,21 +141,13 @@ void session_close(struct session *s, enum session_end end, const char *detail);
 
 /* A line to the client; the CRLF is added. Only before RELAY: from there on relay_say(). */
 void session_say(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
-/* Has the lease been there, for the term that applies (registry.h), since the session was known to be registered? Read now. */
-bool session_is_leased(const struct session *s);
-/* May bytes pass now, in either direction? Only then; and under a new master only once it is registered there. */
-bool session_may_pass(const struct session *s);
 /* May the client show a password: by TLS, on this machine, or because the site says so. */
 bool session_may_login(const struct session *s);
 /* Takes a signed-in stream as s->backend. */
 void session_take_backend(struct session *s, struct stream *stream, const struct conf_backend *at);
 /* After the login: in RELAY, FROZEN or HANDOVER. */
 bool session_is_live(const struct session *s);
-/* Where the lease lapsed since the session was known to be registered: asks the store whether it may go on.
- * Where it did not, but there is another master: registers it there. Otherwise, and while asking, nothing.
- * Queued (queue.h). */
-void session_ask(struct session *s);
-/* What stood in its way may be over. */
+/* What kept bytes from passing may be over. */
 void session_go_on(struct session *s);
 
 #endif

@@ -16,7 +16,7 @@ static bool silence_is_elsewhere(const struct session *s)
 static bool is_to_be_kept(const struct session *s)
 {
     const struct account *a = s->account;
-    if (!session_is_live(s) || !s->backend || !s->engaged)
+    if (!session_is_live(s) || !s->backend || !s->reg.engaged)
         return false;
     return !a->known || a->state != ROUTE_FLIPPED || silence_is_elsewhere(s);
 }
@@ -61,14 +61,14 @@ void silence_update(struct session *s)
     }
     if (!s->silence)
         silence_begin(s);
-    else if (session_is_leased(s))
+    else if (registration_is_leased(s))
         silence_tell(s);
     timer_start(s->silence, step_ms(s));
 }
 
 void silence_close(struct session *s)
 {
-    bool given_up = s->silence && (!session_is_leased(s) || silence_is_elsewhere(s));
+    bool given_up = s->silence && (!registration_is_leased(s) || silence_is_elsewhere(s));
     timer_free(&s->silence);
     if (given_up)
         stream_reset(&s->backend);
