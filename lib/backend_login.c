@@ -3,6 +3,7 @@
 
 #include "backend_login.h"
 #include "buf_room.h"
+#include "imap_code.h"
 #include "imap_id.h"
 #include "imap_line.h"
 #include "imap_resp.h"
@@ -164,17 +165,10 @@ static void protocol_error(struct backend_login *b, const char *what)
 
 /* --- sending a command --- */
 
-static enum imap_literals literals_of(const struct imap_caps *c)
-{
-    if (imap_caps_has(c, CAP_LITERAL_PLUS))
-        return LITERALS_PLUS;
-    return imap_caps_has(c, CAP_LITERAL_MINUS) ? LITERALS_MINUS : LITERALS_SYNC;
-}
-
 static void command_begin(struct backend_login *b)
 {
     wipe_command(b);
-    imap_writer_init(&b->w, literals_of(&b->caps));
+    imap_writer_init(&b->w, imap_literals_of(&b->caps));
     b->tag[0] = 'F';
     random_hex(b->tag + 1, TAG_BYTES);
     imap_write_raw(&b->w, "%s ", b->tag);
@@ -503,42 +497,13 @@ static void reply_ok(struct backend_login *b)
     }
 }
 
-/* Codes of RFC 5530, and whether they say that it's not the user who is at fault. */
-static const struct {
-    const char *name;
-    bool unavailable;
-} codes[] = {
-    {"UNAVAILABLE", true},
-    {"INUSE", true},
-    {"LIMIT", true},
-    {"SERVERBUG", true},
-    {"CONTACTADMIN", true},
-    {"REFERRAL", true},
-    {"AUTHENTICATIONFAILED", false},
-    {"AUTHORIZATIONFAILED", false},
-    {"EXPIRED", false},
-    {"PRIVACYREQUIRED", false},
-    {"NOPERM", false},
-    {"CLIENTBUG", false},
-    {"CANNOT", false},
-    {"CORRUPTION", false},
-    {"OVERQUOTA", false},
-    {"NONEXISTENT", false},
-    {"ALREADYEXISTS", false},
-    {"EXPUNGEISSUED", false},
-};
-
 /* Keeps the code where clients may see it. */
-static bool is_code_of_unavailability(struct backend_login *b, struct span code)
+static bool is_code_of_unavailability(struct backend_login *b, struct span text)
 {
-    for (size_t i = 0; i < COUNTOF(codes); i++) {
-        if (!imap_code_is(code, codes[i].name, NULL))
-            continue;
-        if (strcmp(codes[i].name, "REFERRAL") != 0)
-            snprintf(b->code, sizeof(b->code), "%s", codes[i].name);
-        return codes[i].unavailable;
-    }
-    return false;
+    const struct imap_code *code = imap_code_find(text);
+    if (code && code->text)
+        snprintf(b->code, sizeof(b->code), "%s", code->name);
+    return code && code->not_the_user;
 }
 
 static bool is_authenticated_but_not_connected(struct span text)

@@ -1,4 +1,5 @@
 #include "imap_resp.h"
+#include "xalloc.h"
 
 static const struct {
     const char *word;
@@ -162,4 +163,20 @@ bool imap_code_is(struct span code, const char *name, struct span *args)
     if (args)
         *args = rest;
     return true;
+}
+
+char *imap_personal_namespaces(struct span line, const struct imap_resp *r)
+{
+    size_t depth = 0, begin = r->rest;
+    for (size_t i = begin; i < line.len; i++) {
+        if (line.p[i] == '\0')
+            break; /* not to be compared as a text */
+        if (line.p[i] == '(')
+            depth++;
+        else if (line.p[i] == ')' && depth > 0 && --depth == 0)
+            return xspandup(span_of(line.p + begin, i + 1 - begin));
+        else if (depth == 0)
+            break;
+    }
+    return NULL;
 }

@@ -31,5 +31,8 @@ bool imap_resp_parse(struct span line, struct imap_resp *r, const char **why) MU
 bool imap_resp_is_text(struct span line);
 /* The first word of a code equals name ("APPENDUID"); *args = what follows. args may be NULL. */
 bool imap_code_is(struct span code, const char *name, struct span *args);
+/* The personal namespaces as they stand in the data of NAMESPACE (RFC 2342), which is the first of its three lists: a text
+ * to compare with another server's. To free; NULL where the line holds none whole. */
+char *imap_personal_namespaces(struct span line, const struct imap_resp *r);
 
 #endif

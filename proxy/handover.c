@@ -3,11 +3,11 @@
 #include <stdlib.h>
 
 #include "lib/imap_id.h"
-#include "lib/imap_line.h"
 #include "lib/imap_write.h"
 #include "lib/log.h"
 #include "lib/xalloc.h"
 
+#include "answers.h"
 #include "client_id.h"
 #include "freeze.h"
 #include "handover.h"
@@ -17,6 +17,7 @@
 #include "proxy.h"
 #include "relay.h"
 #include "rest.h"
+#include "session_login.h"
 #include "views.h"
 
 enum { TAG_BYTES = 8, TOLD_MAX = 64 * 1024, GONE_MAX = 100000 };
@@ -137,7 +138,7 @@ static void handover_on_signed_in(void *owner, const struct login_result *r)
         return;
     }
     h->stream = r->stream;
-    if (has_what_is_shown(s, &r->caps))
+    if (session_login_has_what_is_shown(s, &r->caps))
         handover_ask(h);
     else
         handover_failed(s, "capabilities", NULL);
@@ -173,7 +174,7 @@ void handover_begin(struct session *s)
     else if (h->stream)
         handover_ask(h);
     else
-        h->dialog = sign_in_again(s, at, handover_on_signed_in, h);
+        h->dialog = session_login_again(s, at, handover_on_signed_in, h);
 }
 
 /* ---- answers ---- */
@@ -232,52 +233,34 @@ static bool handover_take_data(struct handover *h, const struct imap_resp *r, st
     else if (span_is_ci(r->word, "FLAGS"))
         handover_keep_told(h, line);
     else if (span_is_ci(r->word, "NAMESPACE") && !h->namespaces)
-        h->namespaces = personal_namespaces(line, r);
+        h->namespaces = imap_personal_namespaces(line, r);
     return h->exists <= VIEW_LIST_MAX;
 }
 
-/* A text for the log where it makes no sense. */
-static const char *handover_take_line(struct handover *h, const struct imap_line_item *item)
+static enum answers_rc handover_take_response(void *owner, const struct imap_resp *r, struct span line,
+                                              const char **wrong)
 {
-    struct imap_resp r;
-    const char *why;
-    if (!item->first || item->literal)
-        return NULL;
-    if (!imap_resp_parse(item->text, &r, &why))
-        return why;
-    if (r.kind == RESP_STATUS && r.status == STATUS_BYE)
-        return "BYE";
-    if (r.kind == RESP_STATUS)
-        handover_take_status(h, &r, item->text);
-    else if (r.kind == RESP_DATA && !handover_take_data(h, &r, item->text))
-        return "an EXPUNGE, fewer messages without one, or more than can be";
-    else if (r.kind == RESP_TAGGED && !handover_take_tagged(h, &r))
-        return "an answer to a command that it was not sent";
-    return NULL;
+    struct handover *h = owner;
+    struct session *s = h->s;
+    if (r->kind == RESP_STATUS)
+        handover_take_status(h, r, line);
+    else if (r->kind == RESP_DATA && !handover_take_data(h, r, line))
+        *wrong = "an EXPUNGE, fewer messages without one, or more than can be";
+    else if (r->kind == RESP_TAGGED && !handover_take_tagged(h, r))
+        *wrong = "an answer to a command that it was not sent";
+    if (s->state != IN_HANDOVER)
+        return ANSWERS_GONE;
+    return *wrong ? ANSWERS_WRONG : handover_is_asked(h) ? ANSWERS_MORE : ANSWERS_DONE;
 }
 
 static void handover_read_answers(struct session *s)
 {
     struct handover *h = s->handover;
     const char *wrong = NULL;
-    while (handover_is_asked(h) && !wrong) {
-        struct span in = stream_peek(h->stream);
-        struct imap_line_item item;
-        size_t used;
-        enum imap_line_rc rc = imap_line_feed(&h->line, in.p, in.len, &used, &item);
-        stream_eat(h->stream, used);
-        if (rc == LINE_MORE)
-            return;
-        if (rc == LINE_BAD)
-            wrong = item.why;
-        else if (rc == LINE_TEXT)
-            wrong = handover_take_line(h, &item);
-        if (s->state != IN_HANDOVER)
-            return;
-    }
-    if (wrong)
+    enum answers_rc rc = answers_read(&h->line, h->stream, handover_take_response, h, &wrong);
+    if (rc == ANSWERS_WRONG)
         handover_failed(s, "unavailable", wrong);
-    else
+    else if (rc == ANSWERS_DONE)
         handover_step(s);
 }
 

@@ -5,11 +5,9 @@
 #include "lib/route.h"
 #include "lib/xalloc.h"
 
-#include "client_id.h"
 #include "prepare.h"
 #include "proxy.h"
-#include "relay.h"
-#include "vault.h"
+#include "session_login.h"
 #include "warm.h"
 
 enum {
@@ -37,48 +35,6 @@ struct prepare {
 };
 
 static void prepare_enter(struct prepare *pr, enum step step);
-
-/* ---- signing in for a session ---- */
-
-static bool is_by_master(const struct conf_backend *at)
-{
-    return at->sign_in != SIGN_IN_PASSTHROUGH || *at->auth_backend;
-}
-
-static struct backend_login *sign_in_as(struct session *s, const struct conf_backend *at, enum login_as as,
-                                        backend_login_fn fn, void *owner)
-{
-    const struct conf *c = s->proxy->conf;
-    struct login_request request = {
-        .backend = at,
-        .policy = backends_tls(s->proxy->backends, at),
-        .as = as,
-        .user = secret_name(s->secret),
-        .secret = secret_password(s->secret),
-        .client_ip = *s->peer_ip ? s->peer_ip : NULL,
-        .session_id = s->name,
-        .site = store_id(s->proxy->store),
-        .ttl = s->hops - 1,
-        .limits = limits_of_stream,
-        .connect_timeout_ms = c->proxy.connect_timeout_ms,
-        .step_timeout_ms = c->proxy.backend_timeout_ms,
-    };
-    client_id_for(s, &request);
-    return backend_login_start(s->proxy->loop, &request, fn, owner);
-}
-
-struct backend_login *sign_in_again(struct session *s, const struct conf_backend *at, backend_login_fn fn,
-                                    void *owner)
-{
-    return sign_in_as(s, at, is_by_master(at) ? LOGIN_AS_MASTER : LOGIN_AS_USER, fn, owner);
-}
-
-bool has_what_is_shown(const struct session *s, const struct imap_caps *caps)
-{
-    const struct imap_caps *shown = relay_shown(s);
-    struct imap_caps both = imap_caps_shown(shown, caps);
-    return both.bits[0] == shown->bits[0] && both.bits[1] == shown->bits[1];
-}
 
 /* ---- what the store is told ---- */
 
@@ -128,7 +84,7 @@ static void prepare_stream_event(struct stream *stream, enum stream_event ev, vo
 static void take_stream(struct prepare *pr, const struct login_result *r)
 {
     backends_learned(pr->s->proxy->backends, pr->target, &r->caps);
-    if (!has_what_is_shown(pr->s, &r->caps)) {
+    if (!session_login_has_what_is_shown(pr->s, &r->caps)) {
         struct stream *useless = r->stream;
         stream_close(&useless, false);
         prepare_unfit(pr, "capabilities");
@@ -143,7 +99,7 @@ static void prepare_refused(struct prepare *pr, const struct login_result *r)
     free(pr->reason);
     pr->reason =
         xasprintf("%s: %s does not let the user in: %s", why_word(WHY_REFUSED), pr->target->name, r->detail);
-    prepare_enter(pr, is_by_master(pr->target) ? REFUSED : CHECK);
+    prepare_enter(pr, session_login_is_by_master(pr->target) ? REFUSED : CHECK);
 }
 
 static void prepare_on_signed_in(void *owner, const struct login_result *r)
@@ -207,7 +163,7 @@ static void prepare_check(struct prepare *pr)
     struct session *s = pr->s;
     const char *elsewhere = s->at->auth_backend;
     const struct conf_backend *at = *elsewhere ? conf_backend(s->proxy->conf, elsewhere) : s->at;
-    pr->dialog = sign_in_as(s, at, LOGIN_AS_USER, prepare_on_checked, pr);
+    pr->dialog = session_login_start(s, at, LOGIN_AS_USER, prepare_on_checked, pr);
 }
 
 static void prepare_enter(struct prepare *pr, enum step step)
@@ -219,7 +175,7 @@ static void prepare_enter(struct prepare *pr, enum step step)
     if (step == SIGN_IN)
         pr->ids = pr->s->ids;
     if (step == SIGN_IN)
-        pr->dialog = sign_in_again(pr->s, pr->target, prepare_on_signed_in, pr);
+        pr->dialog = session_login_again(pr->s, pr->target, prepare_on_signed_in, pr);
     else if (step == CHECK)
         prepare_check(pr);
     else if (step == WARM)

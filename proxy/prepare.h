@@ -18,8 +18,6 @@
 #ifndef IMAPFERRY_PREPARE_H
 #define IMAPFERRY_PREPARE_H
 
-#include "lib/backend_login.h"
-
 #include "session.h"
 
 /* The account is in preparing, in an epoch of its own; again in the same one: nothing. */
@@ -32,11 +30,5 @@ struct stream *prepare_take(struct session *s, const struct conf_backend *at, co
 
 /* That server was told what the client says of itself today, or is not to be. */
 bool prepare_knows_id(const struct session *s);
-
-/* Signs a session in once more, with what it has shown at its login or as the backend's sign_in says. */
-struct backend_login *sign_in_again(struct session *s, const struct conf_backend *at, backend_login_fn fn,
-                                    void *owner);
-/* Are these enough for what the client is shown? */
-bool has_what_is_shown(const struct session *s, const struct imap_caps *caps);
 
 #endif

@@ -161,22 +161,6 @@ static void rest_draw(struct rest *re)
         draw_list(re);
 }
 
-char *personal_namespaces(struct span line, const struct imap_resp *r)
-{
-    size_t depth = 0, begin = r->rest;
-    for (size_t i = begin; i < line.len; i++) {
-        if (line.p[i] == '\0')
-            break; /* not to be compared as a text */
-        if (line.p[i] == '(')
-            depth++;
-        else if (line.p[i] == ')' && depth > 0 && --depth == 0)
-            return xspandup(span_of(line.p + begin, i + 1 - begin));
-        else if (depth == 0)
-            break;
-    }
-    return NULL;
-}
-
 /* ---- what comes meanwhile ---- */
 
 bool rest_withholds(struct session *s, const struct imap_resp *r)
@@ -224,7 +208,7 @@ bool rest_takes(struct session *s, const struct imap_resp *r, struct span line)
     if (!span_is_ci(r->word, "NAMESPACE"))
         return false;
     if (re && !re->namespaces)
-        re->namespaces = personal_namespaces(line, r);
+        re->namespaces = imap_personal_namespaces(line, r);
     return true;
 }
 

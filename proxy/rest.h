@@ -46,7 +46,5 @@ uint64_t rest_word_ms(const struct session *s);
 const struct view_list *rest_list(const struct session *s, bool *broken);
 /* The source's personal namespaces as they stand in its answer, NULL where they were not asked for. */
 const char *rest_namespaces(const struct session *s);
-/* The first list of the data of NAMESPACE; to free, NULL where there is none. */
-char *personal_namespaces(struct span line, const struct imap_resp *r);
 
 #endif

@@ -1,16 +1,16 @@
 #include <stdlib.h>
 
 #include "lib/account.h"
-#include "lib/backend_login.h"
+#include "lib/imap_code.h"
 #include "lib/log.h"
 #include "lib/route.h"
 #include "lib/xalloc.h"
 
-#include "client_id.h"
 #include "preauth.h"
 #include "proxy.h"
 #include "relay.h"
 #include "routing.h"
+#include "session_login.h"
 #include "silence.h"
 #include "vault.h"
 
@@ -42,45 +42,17 @@ struct login {
     uint64_t news;                      /* at the sending of `enter`: account->news ... */
     uint64_t lapses_short, lapses_long, masters; /* ... and the lease's */
 
-    const struct refusal *refusal; /* REFUSED: what the client will be told */
+    const struct imap_code *refusal; /* REFUSED: what the client will be told */
 };
 
 /* ---- answers ---- */
 
-/* RFC 5530. What a client is told is ours; the backend's text is for its own administrators. */
-static const struct refusal {
-    const char *code, *text;
-} refusals[] = {
-    {"AUTHENTICATIONFAILED", "Authentication failed"},
-    {"UNAVAILABLE", "The mail server can't be reached at the moment, please try again later"},
-    {"AUTHORIZATIONFAILED", "This account may not be used"},
-    {"EXPIRED", "The password has expired"},
-    {"PRIVACYREQUIRED", "The connection is not private enough"},
-    {"CONTACTADMIN", "Please contact your administrator"},
-    {"NOPERM", "Not permitted"},
-    {"INUSE", "The account is in use, please try again later"},
-    {"LIMIT", "A limit was reached, please try again later"},
-    {"OVERQUOTA", "The account is over its quota"},
-    {"CORRUPTION", "The account is damaged"},
-    {"SERVERBUG", "The mail server has a fault"},
-    {"CLIENTBUG", "The mail program has a fault"},
-    {"CANNOT", "This can't be done"},
-    {"NONEXISTENT", "There is no such thing"},
-    {"ALREADYEXISTS", "It is there already"},
-    {"EXPUNGEISSUED", "Some messages are gone"},
-};
-
-/* The backend's code where it is one of these, else the one that fits the kind of failure. */
-static const struct refusal *routing_refusal_of(const char *code, const char *otherwise)
+/* The backend's code where clients may see it, else the one that fits the kind of failure. What a client is
+ * told is ours; the backend's text is for its own administrators. */
+static const struct imap_code *routing_code_of(const char *code, const char *otherwise)
 {
-    const struct refusal *fits = &refusals[0];
-    for (size_t i = 0; i < COUNTOF(refusals); i++) {
-        if (strcasecmp(code, refusals[i].code) == 0)
-            return &refusals[i];
-        if (strcmp(otherwise, refusals[i].code) == 0)
-            fits = &refusals[i];
-    }
-    return fits;
+    const struct imap_code *found = imap_code_find(span_str(code));
+    return found && found->text ? found : imap_code_find(span_str(otherwise));
 }
 
 static void log_failed(const struct session *s, const char *code, const char *phase, const char *detail)
@@ -137,9 +109,9 @@ static void routing_failed(struct session *s)
 /* Whatever is not the user's fault. */
 static void routing_give_up(struct session *s, const char *code, const char *phase, const char *detail)
 {
-    const struct refusal *r = routing_refusal_of(code, "UNAVAILABLE");
-    log_failed(s, r->code, phase, detail);
-    say_no(s, r->code, r->text);
+    const struct imap_code *r = routing_code_of(code, "UNAVAILABLE");
+    log_failed(s, r->name, phase, detail);
+    say_no(s, r->name, r->text);
     routing_failed(s);
 }
 
@@ -161,15 +133,15 @@ void routing_cancel(struct session *s, bool tell)
 static void routing_refuse(struct session *s, const char *code, const char *phase, const char *detail)
 {
     struct login *l = s->login;
-    l->refusal = routing_refusal_of(code, "AUTHENTICATIONFAILED");
-    log_failed(s, l->refusal->code, phase, detail);
+    l->refusal = routing_code_of(code, "AUTHENTICATIONFAILED");
+    log_failed(s, l->refusal->name, phase, detail);
     session_enter(s, IN_REFUSED);
     timer_start(s->timer, REFUSAL_STEP_MS - (clock_boot_ms() - l->began_ms) % REFUSAL_STEP_MS);
 }
 
 void routing_say_refused(struct session *s)
 {
-    say_no(s, s->login->refusal->code, s->login->refusal->text);
+    say_no(s, s->login->refusal->name, s->login->refusal->text);
     routing_failed(s);
 }
 
@@ -345,22 +317,7 @@ static void routing_sign_in(struct session *s)
     bool elsewhere = *l->at->auth_backend && !l->checked;
     const struct conf_backend *b = elsewhere ? conf_backend(c, l->at->auth_backend) : l->at;
     session_enter(s, IN_SIGNIN);
-    struct login_request request = {
-        .backend = b,
-        .policy = backends_tls(s->proxy->backends, b),
-        .as = l->checked ? LOGIN_AS_MASTER : LOGIN_AS_USER,
-        .user = secret_name(s->secret),
-        .secret = secret_password(s->secret),
-        .client_ip = *s->peer_ip ? s->peer_ip : NULL,
-        .session_id = s->name,
-        .site = store_id(s->proxy->store),
-        .ttl = s->hops - 1,
-        .limits = limits_of_stream,
-        .connect_timeout_ms = c->proxy.connect_timeout_ms,
-        .step_timeout_ms = c->proxy.backend_timeout_ms,
-    };
-    client_id_for(s, &request);
-    l->dialog = backend_login_start(s->proxy->loop, &request, routing_on_signed_in, s);
+    l->dialog = session_login_start(s, b, l->checked ? LOGIN_AS_MASTER : LOGIN_AS_USER, routing_on_signed_in, s);
 }
 
 void routing_backend_gone(struct session *s)

@@ -1,9 +1,9 @@
 #include <stdlib.h>
 
-#include "lib/imap_line.h"
 #include "lib/imap_write.h"
 #include "lib/xalloc.h"
 
+#include "answers.h"
 #include "opened.h"
 #include "proxy.h"
 #include "relay.h"
@@ -83,45 +83,31 @@ static void send_leave(struct warm *w)
 
 /* ---- what is answered ---- */
 
-/* A text where it can't go on. *done: there is nothing more to come. */
-static const char *warm_take_line(struct warm *w, const struct imap_line_item *item, bool *done)
+static enum answers_rc warm_take_response(void *owner, const struct imap_resp *r, struct span line,
+                                          const char **wrong)
 {
-    struct imap_resp r;
-    const char *why;
-    if (!item->first || item->literal)
-        return NULL;
-    if (!imap_resp_parse(item->text, &r, &why))
-        return why;
-    if (r.kind == RESP_STATUS && r.status == STATUS_BYE)
-        return "BYE";
-    if (r.kind != RESP_TAGGED)
-        return ++w->untagged > UNTAGGED_MAX ? "too many untagged responses" : NULL;
-    if (!span_is(r.tag, w->tag))
-        return "an answer to a command that it was not sent";
-    *done = w->step == LEAVE || r.status != STATUS_OK;
-    if (!*done)
-        send_leave(w);
-    return NULL;
+    struct warm *w = owner;
+    (void)line;
+    if (r->kind != RESP_TAGGED && ++w->untagged > UNTAGGED_MAX)
+        *wrong = "too many untagged responses";
+    else if (r->kind == RESP_TAGGED && !span_is(r->tag, w->tag))
+        *wrong = "an answer to a command that it was not sent";
+    if (*wrong)
+        return ANSWERS_WRONG;
+    if (r->kind != RESP_TAGGED)
+        return ANSWERS_MORE;
+    if (w->step == LEAVE || r->status != STATUS_OK)
+        return ANSWERS_DONE;
+    send_leave(w);
+    return ANSWERS_MORE;
 }
 
 static void warm_read_answers(struct warm *w)
 {
-    const char *lost = NULL;
-    bool done = false;
-    while (!lost && !done) {
-        struct span in = stream_peek(w->stream);
-        struct imap_line_item item;
-        size_t used;
-        enum imap_line_rc rc = imap_line_feed(&w->line, in.p, in.len, &used, &item);
-        stream_eat(w->stream, used);
-        if (rc == LINE_MORE)
-            return;
-        if (rc == LINE_BAD)
-            lost = item.why;
-        else if (rc == LINE_TEXT)
-            lost = warm_take_line(w, &item, &done);
-    }
-    warm_end(w, lost);
+    const char *wrong = NULL;
+    enum answers_rc rc = answers_read(&w->line, w->stream, warm_take_response, w, &wrong);
+    if (rc != ANSWERS_MORE)
+        warm_end(w, wrong);
 }
 
 static void warm_stream_event(struct stream *stream, enum stream_event ev, void *owner)

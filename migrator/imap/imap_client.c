@@ -1,5 +1,6 @@
 #include <stdlib.h>
 
+#include "lib/imap_code.h"
 #include "lib/xalloc.h"
 
 #include "imap_client_priv.h"
@@ -185,11 +186,8 @@ static bool says_later(struct span text)
 
 bool imapc_end_temporary(const struct imapc_end *end)
 {
-    static const char *const codes[] = {"UNAVAILABLE", "INUSE", "LIMIT", "SERVERBUG", "THROTTLED"};
-    for (size_t i = 0; i < COUNTOF(codes); i++)
-        if (imap_code_is(end->code, codes[i], NULL))
-            return true;
-    return says_later(end->text);
+    const struct imap_code *code = imap_code_find(end->code);
+    return (code && code->temporary) || says_later(end->text);
 }
 
 bool imapc_end_is_limit(const struct imapc_end *end)

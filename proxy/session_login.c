@@ -1,0 +1,45 @@
+#include "client_id.h"
+#include "proxy.h"
+#include "relay.h"
+#include "session_login.h"
+#include "vault.h"
+
+struct backend_login *session_login_start(struct session *s, const struct conf_backend *at, enum login_as as,
+                                          backend_login_fn fn, void *owner)
+{
+    const struct conf *c = s->proxy->conf;
+    struct login_request request = {
+        .backend = at,
+        .policy = backends_tls(s->proxy->backends, at),
+        .as = as,
+        .user = secret_name(s->secret),
+        .secret = secret_password(s->secret),
+        .client_ip = *s->peer_ip ? s->peer_ip : NULL,
+        .session_id = s->name,
+        .site = store_id(s->proxy->store),
+        .ttl = s->hops - 1,
+        .limits = limits_of_stream,
+        .connect_timeout_ms = c->proxy.connect_timeout_ms,
+        .step_timeout_ms = c->proxy.backend_timeout_ms,
+    };
+    client_id_for(s, &request);
+    return backend_login_start(s->proxy->loop, &request, fn, owner);
+}
+
+bool session_login_is_by_master(const struct conf_backend *at)
+{
+    return at->sign_in != SIGN_IN_PASSTHROUGH || *at->auth_backend;
+}
+
+struct backend_login *session_login_again(struct session *s, const struct conf_backend *at, backend_login_fn fn,
+                                          void *owner)
+{
+    return session_login_start(s, at, session_login_is_by_master(at) ? LOGIN_AS_MASTER : LOGIN_AS_USER, fn, owner);
+}
+
+bool session_login_has_what_is_shown(const struct session *s, const struct imap_caps *caps)
+{
+    const struct imap_caps *shown = relay_shown(s);
+    struct imap_caps both = imap_caps_shown(shown, caps);
+    return both.bits[0] == shown->bits[0] && both.bits[1] == shown->bits[1];
+}
