@@ -4,6 +4,7 @@
 #include "account.h"
 #include "buf.h"
 #include "mutf7.h"
+#include "percent.h"
 #include "xalloc.h"
 
 static bool account_is_plain(uint8_t c)
@@ -81,7 +82,7 @@ static void add_encoded(struct buf *out, struct span s)
         if (account_is_plain(s.p[i]))
             buf_add(out, &s.p[i], 1);
         else
-            buf_printf(out, "%%%02X", s.p[i]);
+            percent_write(out, s.p[i]);
     }
 }
 
@@ -213,41 +214,27 @@ void account_free_aliases(struct conf *c)
     m->n_alias_table = 0;
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* One byte of a key, as own_key() writes it: plain, or encoded because it is not plain and no capital. */
-static bool account_take_byte(const char **p, uint8_t *_r)
+static bool account_take_byte(struct span *in, uint8_t *_r)
 {
-    const char *s = *p;
+    bool escaped;
 
-    if (*s != '%') {
-        *_r = (uint8_t)*s;
-        *p = s + 1;
-        return account_is_plain((uint8_t)*s);
-    }
-    int hi = hex_digit(s[1]), lo = hi < 0 ? -1 : hex_digit(s[2]);
-    if (lo < 0)
+    if (!percent_take(in, HEX_CAPITALS, _r, &escaped))
         return false;
-    *_r = (uint8_t)(hi * 16 + lo);
-    *p = s + 3;
-    return !account_is_plain(*_r) && !(*_r >= 'A' && *_r <= 'Z');
+    return escaped ? !account_is_plain(*_r) && !(*_r >= 'A' && *_r <= 'Z') : account_is_plain(*_r);
 }
 
 char *account_login(const char *key)
 {
+    struct span rest = span_str(key);
     struct buf name = {0};
     uint8_t c;
     char *login = NULL;
 
-    while (*key && name.len <= ACCOUNT_LOGIN_MAX && account_take_byte(&key, &c))
+    while (rest.len > 0 && name.len <= ACCOUNT_LOGIN_MAX && account_take_byte(&rest, &c))
         buf_add(&name, &c, 1);
     struct span s = buf_span(&name), t = trim(s);
-    if (!*key && !name_fault(s) && t.len == s.len)
+    if (rest.len == 0 && !name_fault(s) && t.len == s.len)
         login = xspandup(s);
     buf_free(&name);
     return login;

@@ -4,6 +4,7 @@
 
 #include "address.h"
 #include "buf.h"
+#include "percent.h"
 #include "xalloc.h"
 
 struct scheme {
@@ -63,29 +64,16 @@ static const struct scheme *find_scheme(struct span text)
     return NULL;
 }
 
-static int hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* "%40" becomes "@"; NULL for a stray "%" and for controls, NUL among them. */
 static char *percent_decode(struct span s)
 {
     char *out = xmalloc(s.len + 1);
     size_t n = 0;
 
-    for (size_t i = 0; i < s.len; i++) {
-        int c = s.p[i];
-        if (c == '%') {
-            int hi = i + 2 < s.len ? hex_digit(s.p[i + 1]) : -1, lo = hi < 0 ? -1 : hex_digit(s.p[i + 2]);
-            c = lo < 0 ? 0 : hi * 16 + lo;
-            i += 2;
-        }
-        if (c < ' ' || c == 0x7f) {
+    while (s.len > 0) {
+        uint8_t c = 0;
+        bool escaped;
+        if (!percent_take(&s, HEX_BOTH, &c, &escaped) || c < ' ' || c == 0x7f) {
             wipe(out, n);
             free(out);
             return NULL;

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "backend_login.h"
+#include "base64.h"
 #include "buf_room.h"
 #include "imap_code.h"
 #include "imap_id.h"

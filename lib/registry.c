@@ -1,36 +1,27 @@
 #include <stdlib.h>
 
+#include "percent.h"
 #include "registry.h"
 #include "registry_priv.h"
 #include "xalloc.h"
 
 /* ---- words of a registration ---- */
 
-static int hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* Decodes in place; a lone "%" is an empty word, a stray one is no word of ours. */
 static bool registry_decode(uint8_t *p, size_t *len)
 {
+    struct span rest = span_of(p, *len);
     size_t n = 0;
     if (*len == 1 && p[0] == '%') {
         *len = 0;
         return true;
     }
-    for (size_t i = 0; i < *len; i++) {
-        int hi, lo;
-        if (p[i] != '%') {
-            p[n++] = p[i];
-            continue;
-        }
-        if (i + 2 >= *len || (hi = hex_digit(p[i + 1])) < 0 || (lo = hex_digit(p[i + 2])) < 0)
+    while (rest.len > 0) {
+        uint8_t byte;
+        bool escaped;
+        if (!percent_take(&rest, HEX_CAPITALS, &byte, &escaped))
             return false;
-        p[n++] = (uint8_t)(hi * 16 + lo);
-        i += 2;
+        p[n++] = byte; /* never beyond what was taken */
     }
     *len = n;
     return true;

@@ -1,12 +1,8 @@
-/* sasl: base64 (RFC 4648 section 4, strict) and the PLAIN mechanism (RFC 4616). Pure. */
+/* sasl: the PLAIN mechanism (RFC 4616). Pure. */
 #ifndef IMAPFERRY_SASL_H
 #define IMAPFERRY_SASL_H
 
 #include "buf.h"
-
-/* Appends. Strict: padding needed, no blanks, no bits behind the end. False leaves *out as it was. */
-bool base64_decode(struct buf *out, struct span text) MUST_CHECK;
-void base64_encode(struct buf *out, struct span bytes);
 
 struct sasl_plain {
     struct span authzid, authcid, password; /* into the decoded message */

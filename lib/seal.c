@@ -23,6 +23,7 @@
 
 #include "buf_room.h"
 #include "log.h"
+#include "percent.h"
 #include "seal.h"
 #include "xalloc.h"
 
@@ -315,20 +316,13 @@ static bool seal_next_word(struct span *rest, struct span *word)
     return true;
 }
 
-static int hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static bool take_hex(struct span hex, uint8_t *out)
 {
     for (size_t i = 0; i + 1 < hex.len; i += 2) {
-        int hi = hex_digit(hex.p[i]), lo = hex_digit(hex.p[i + 1]);
-        if (hi < 0 || lo < 0)
+        int byte = hex_byte(span_of(hex.p + i, 2), HEX_SMALL);
+        if (byte < 0)
             return false;
-        out[i / 2] = (uint8_t)(hi * 16 + lo);
+        out[i / 2] = (uint8_t)byte;
     }
     return true;
 }

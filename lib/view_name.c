@@ -11,6 +11,7 @@
  * escape. */
 #include <strings.h>
 
+#include "percent.h"
 #include "view_name.h"
 
 /* The bytes that are escaped in a step. */
@@ -52,13 +53,6 @@ static struct span name_span_from(struct span s, size_t at)
 
 /* --- escapes --- */
 
-static int hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 static bool starts_with_3d(struct span s)
 {
     return s.len >= 2 && s.p[0] == '3' && s.p[1] == 'D';
@@ -80,10 +74,10 @@ static struct escape read_escape(struct span s)
         return none;
     while (starts_with_3d(name_span_from(s, at)))
         at += 2;
-    int hi = at + 1 < s.len ? hex_digit(s.p[at]) : -1, lo = hi < 0 ? -1 : hex_digit(s.p[at + 1]);
-    if (lo < 0)
+    int byte = hex_byte(name_span_from(s, at), HEX_CAPITALS);
+    if (byte < 0)
         return none;
-    return (struct escape){at + 2, at > 1, (uint8_t)(hi * 16 + lo)};
+    return (struct escape){at + 2, at > 1, (uint8_t)byte};
 }
 
 /* "=..." with one "3D" more, or one less. */

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "view_record.h"
+#include "percent.h"
 #include "xalloc.h"
 
 static const char *const tiers[] = {[VIEW_T0] = "T0", [VIEW_T1] = "T1", [VIEW_T2] = "T2", [VIEW_T3] = "T3"};
@@ -32,7 +33,7 @@ static void write_name(struct buf *out, const char *name)
         if (record_is_plain(*p))
             buf_add(out, p, 1);
         else
-            buf_printf(out, "%%%02X", *p);
+            percent_write(out, *p);
     }
 }
 
@@ -118,28 +119,15 @@ static bool record_take_id(struct span *in, char *id)
     return true;
 }
 
-static int hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* A byte of a name in its only spelling; 0 where it is none. */
 static uint8_t record_take_byte(struct span *in)
 {
-    uint8_t c = in->p[0];
+    uint8_t c;
+    bool escaped;
 
-    if (c != '%') {
-        *in = record_span_from(*in, 1);
-        return record_is_plain(c) ? c : 0;
-    }
-    int hi = in->len > 2 ? hex_digit(in->p[1]) : -1, lo = hi < 0 ? -1 : hex_digit(in->p[2]);
-    if (lo < 0)
+    if (!percent_take(in, HEX_CAPITALS, &c, &escaped) || record_is_plain(c) == escaped)
         return 0;
-    *in = record_span_from(*in, 3);
-    c = (uint8_t)(hi * 16 + lo);
-    return record_is_plain(c) ? 0 : c;
+    return c;
 }
 
 static bool take_name(struct span *in, const char *before, char **_r)

@@ -1,6 +1,7 @@
 #include <stdlib.h>
 
 #include "lib/account.h"
+#include "lib/base64.h"
 #include "lib/buf_room.h"
 #include "lib/imap_cmd.h"
 #include "lib/imap_id.h"

@@ -31,7 +31,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "lib/sasl.h"
+#include "lib/base64.h"
 #include "lib/xalloc.h"
 
 #include "folded.h"

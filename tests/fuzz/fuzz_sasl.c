@@ -1,5 +1,6 @@
 /* Base64 of a PLAIN message, or the message itself. */
 #include "lib/mutf7.h"
+#include "lib/base64.h"
 #include "lib/sasl.h"
 
 #include "fuzz.h"
