@@ -11,6 +11,7 @@
 #include "imap_write.h"
 #include "log.h"
 #include "sasl.h"
+#include "xalloc.h"
 
 enum { LINE_MAX_BYTES = 64 * 1024, UNTAGGED_MAX = 1000, CODE_MAX = 32, TAG_BYTES = 4 };
 enum { SILENT_MS = 5000 /* without a greeting: said, while it is waited for */ };
@@ -25,7 +26,8 @@ struct backend_login {
     const struct conf_backend *backend; /* borrowed */
     struct tls_policy *policy;          /* borrowed */
     enum login_as as;
-    char *user, *secret, *client_ip, *session_id, *site; /* owned */
+    struct credential credential;               /* the user's, or the master's password; owned */
+    char *user, *client_ip, *session_id, *site; /* owned */
     bool says_id; /* behind the sign-in */
     struct buf own_id; /* these pairs */
     unsigned ttl;
@@ -87,7 +89,7 @@ static void login_free(struct backend_login *b)
     stream_close(&b->s, b->ended && b->rc == LOGIN_REFUSED);
     wipe_command(b);
     imap_line_wipe(&b->line);
-    wipe_free(&b->secret);
+    credential_wipe(&b->credential);
     buf_free(&b->own_id);
     free(b->user);
     free(b->client_ip);
@@ -144,7 +146,7 @@ static bool span_holds(struct span text, struct span part)
 /* Some servers repeat a command in their error. */
 static bool echoes_secret(const struct backend_login *b, struct span text)
 {
-    return (b->secret && span_holds(text, span_str(b->secret))) || span_holds(text, buf_span(&b->sasl));
+    return span_holds(text, b->credential.secret) || span_holds(text, buf_span(&b->sasl));
 }
 
 /* To free. */
@@ -223,12 +225,6 @@ static void reply_continue(struct backend_login *b)
 
 /* --- sign-in --- */
 
-struct credentials {
-    char *login;         /* owned */
-    const char *authzid; /* "" = none */
-    const char *password;
-};
-
 /* NULL: the user's name holds a character that divides it from the master's. */
 static char *expand_master_login(const struct conf_backend *backend, const char *user)
 {
@@ -255,40 +251,40 @@ static bool login_is_set(const char *s)
     return s && *s;
 }
 
-/* False: the login is over. */
-static bool choose_credentials(struct backend_login *b, struct credentials *c)
+/* Who shows the secret, and for whom: *c, whose parts are borrowed, also from *login, which is to be freed.
+ * False: the login is over. */
+static bool choose_credential(struct backend_login *b, struct credential *c, char **login)
 {
     const struct conf_backend *backend = b->backend;
-    *c = (struct credentials){.authzid = "", .password = b->secret};
-    if (b->as == LOGIN_AS_USER) {
-        c->login = xstrdup(b->user);
+    *c = b->credential;
+    if (b->as == LOGIN_AS_USER)
         return true;
-    }
-    if (!login_is_set(backend->master_user) || !login_is_set(b->secret)) {
+    if (!login_is_set(backend->master_user) || c->secret.len == 0) {
         login_finish(b, LOGIN_UNAVAILABLE, xstrdup("the backend has no master_user with a password"));
         return false;
     }
     if (backend->sign_in == SIGN_IN_PROXYAUTH || !login_is_set(backend->master_login)) {
-        c->login = xstrdup(backend->master_user);
-        c->authzid = backend->sign_in == SIGN_IN_PROXYAUTH ? "" : b->user;
+        c->authcid = span_str(backend->master_user);
+        c->authzid = span_str(backend->sign_in == SIGN_IN_PROXYAUTH ? "" : b->user);
         return true;
     }
-    c->login = expand_master_login(backend, b->user);
-    if (!c->login)
+    *login = expand_master_login(backend, b->user);
+    c->authcid = span_str(*login);
+    if (!*login)
         login_finish(b, LOGIN_REFUSED,
                      xstrdup("the user name holds a character that master_login sets apart"));
-    return c->login != NULL;
+    return *login != NULL;
 }
 
-static void send_authenticate(struct backend_login *b, const struct credentials *c)
+static void send_authenticate(struct backend_login *b, const struct credential *c)
 {
     struct buf message = {0};
     command_begin(b);
-    if (!sasl_plain_write(&message, span_str(c->authzid), span_str(c->login), span_str(c->password)))
+    if (!sasl_write(&message, c))
         b->w.bad = true;
     base64_encode(&b->sasl, buf_span(&message));
     buf_wipe(&message);
-    imap_write_raw(&b->w, "AUTHENTICATE PLAIN");
+    imap_write_raw(&b->w, "AUTHENTICATE %s", c->mechanism->name);
     b->sasl_due = !imap_caps_has(&b->caps, CAP_SASL_IR);
     if (!b->sasl_due) {
         imap_write_raw(&b->w, " ");
@@ -298,46 +294,49 @@ static void send_authenticate(struct backend_login *b, const struct credentials 
     command_end(b);
 }
 
-static void send_login(struct backend_login *b, const struct credentials *c)
+static void send_login(struct backend_login *b, const struct credential *c)
 {
-    struct span login = span_str(c->login);
     command_begin(b);
     imap_write_raw(&b->w, "LOGIN ");
-    if (imap_is_astring_atom(login))
-        imap_write_astring(&b->w, login);
+    if (imap_is_astring_atom(c->authcid))
+        imap_write_astring(&b->w, c->authcid);
     else
-        imap_write_secret(&b->w, login);
+        imap_write_secret(&b->w, c->authcid);
     imap_write_raw(&b->w, " ");
-    imap_write_secret(&b->w, span_str(c->password));
+    imap_write_secret(&b->w, c->secret);
     command_end(b);
 }
 
-/* NULL: go on. */
-static const char *why_no_sign_in(const struct backend_login *b, const struct credentials *c)
+/* NULL: go on. To free. */
+static char *why_no_sign_in(const struct backend_login *b, const struct credential *c)
 {
+    const char *name = c->mechanism->name;
     bool disabled = imap_caps_has(&b->caps, CAP_LOGINDISABLED);
     if (disabled && !stream_is_secure(b->s))
-        return "the backend wants TLS before a sign-in (LOGINDISABLED)";
-    if (imap_caps_has(&b->caps, CAP_AUTH_PLAIN))
+        return xstrdup("the backend wants TLS before a sign-in (LOGINDISABLED)");
+    if (imap_caps_has(&b->caps, c->mechanism->cap))
         return NULL;
-    if (*c->authzid)
-        return "the backend offers no AUTH=PLAIN: set master_login";
-    return disabled ? "the backend offers neither LOGIN nor AUTH=PLAIN" : NULL;
+    if (!c->mechanism->is_password)
+        return xasprintf("the backend offers no AUTH=%s", name);
+    if (c->authzid.len > 0)
+        return xasprintf("the backend offers no AUTH=%s: set master_login", name);
+    return disabled ? xasprintf("the backend offers neither LOGIN nor AUTH=%s", name) : NULL;
 }
 
 static void send_sign_in(struct backend_login *b)
 {
-    struct credentials c;
-    if (!choose_credentials(b, &c))
+    struct credential c;
+    char *login = NULL;
+    if (!choose_credential(b, &c, &login))
         return;
-    const char *why = why_no_sign_in(b, &c);
+    char *why = why_no_sign_in(b, &c);
     if (why)
-        login_finish(b, LOGIN_UNAVAILABLE, xstrdup(why));
-    else if (imap_caps_has(&b->caps, CAP_AUTH_PLAIN))
+        login_finish(b, LOGIN_UNAVAILABLE, why); /* takes it */
+    else if (imap_caps_has(&b->caps, c.mechanism->cap))
         send_authenticate(b, &c);
     else
         send_login(b, &c);
-    free(c.login);
+    free(login);
     b->caps_known = false;
 }
 
@@ -429,8 +428,8 @@ static void send_id(struct backend_login *b)
 /* Nothing of ID or the sign-in waits for "+". */
 static bool may_pipeline(const struct backend_login *b)
 {
-    return b->pipelined && !b->ended && command_all_sent(b) && imap_caps_has(&b->caps, CAP_AUTH_PLAIN) &&
-           imap_caps_has(&b->caps, CAP_SASL_IR);
+    return b->pipelined && !b->ended && command_all_sent(b) &&
+           imap_caps_has(&b->caps, b->credential.mechanism->cap) && imap_caps_has(&b->caps, CAP_SASL_IR);
 }
 
 /* --- from state to state --- */
@@ -784,6 +783,14 @@ static void login_dialled(void *owner, enum dial_rc rc, struct stream *s, const 
     conclude(b);
 }
 
+/* Copied, since the configuration may change while the login goes on; who shows it is chosen when it is sent.
+ */
+static void copy_master_password(struct backend_login *b)
+{
+    struct credential master = credential_of_password("", b->backend->master_password);
+    credential_copy(&b->credential, &master);
+}
+
 static void choose_own_id(struct backend_login *b, const struct login_request *r)
 {
     enum forward_id forward = r->backend->forward_id;
@@ -802,9 +809,6 @@ struct backend_login *backend_login_start(struct loop *l, const struct login_req
                                 .policy = request->policy,
                                 .as = request->as,
                                 .user = xstrdup(request->user),
-                                .secret = xstrdup(request->as == LOGIN_AS_USER     ? request->secret
-                                                  : request->as == LOGIN_AS_MASTER ? request->backend->master_password
-                                                                                   : NULL),
                                 .client_ip = xstrdup(request->client_ip),
                                 .session_id = xstrdup(request->session_id),
                                 .site = xstrdup(request->site),
@@ -815,6 +819,10 @@ struct backend_login *backend_login_start(struct loop *l, const struct login_req
                                 .fn = fn,
                                 .owner = owner,
                                 .state = DIALING};
+    if (request->as == LOGIN_AS_USER)
+        credential_copy(&b->credential, &request->credential);
+    else if (request->as == LOGIN_AS_MASTER)
+        copy_master_password(b);
     choose_own_id(b, request);
     static const struct imap_line_limits limits = {
         .line = LINE_MAX_BYTES, .parts = 64, .literal = LINE_MAX_BYTES, .nonsync_max = LINE_MAX_BYTES};

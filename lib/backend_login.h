@@ -40,6 +40,7 @@
 #include "dial.h"
 #include "imap_caps.h"
 #include "options.h"
+#include "sasl.h"
 
 enum login_rc {
     LOGIN_OK,
@@ -49,7 +50,7 @@ enum login_rc {
 };
 
 enum login_as {
-    LOGIN_AS_USER,   /* user and secret as given: AUTHENTICATE PLAIN where offered (SASL-IR too), else LOGIN */
+    LOGIN_AS_USER,   /* with the credential: AUTHENTICATE where its mechanism is offered (SASL-IR too), else LOGIN */
     LOGIN_AS_MASTER, /* sign_in of the backend, with its master account, on behalf of user */
     LOGIN_AS_NOBODY, /* not at all: LOGIN_OK where a sign-in would begin, with the capabilities from before it */
 };
@@ -58,8 +59,8 @@ struct login_request {
     const struct conf_backend *backend; /* must live until the callback */
     struct tls_policy *policy;          /* of the backend; may be NULL for plain schemes */
     enum login_as as;
-    const char *user;        /* NULL for LOGIN_AS_NOBODY */
-    const char *secret;      /* LOGIN_AS_USER: the password; copied, wiped when done, as the master's is */
+    struct credential credential; /* LOGIN_AS_USER: copied, wiped when done, as the master's is */
+    const char *user;        /* LOGIN_AS_MASTER: for whom */
     const char *client_ip;   /* for ID x-originating-ip, NULL = do not send */
     const char *session_id;  /* for ID x-session-id, NULL = none */
     const char *site;        /* for ID x-proxy-site: what all proxies of one store know each other by, NULL = none */

@@ -125,8 +125,9 @@ static void learn_ask(struct pupil *p)
                             &(struct login_request){.backend = p->b,
                                                     .policy = l->tls(l->owner, p->b),
                                                     .as = itself ? LOGIN_AS_USER : LOGIN_AS_MASTER,
-                                                    .user = itself ? p->b->master_user : p->b->check_user,
-                                                    .secret = p->b->master_password,
+                                                    .credential = credential_of_password(
+                                                        p->b->master_user, p->b->master_password),
+                                                    .user = p->b->check_user,
                                                     .site = store_id(l->store),
                                                     .ttl = LEARN_HOPS,
                                                     .limits = {.high_water = 64 << 10, .queue_max = 1 << 20},

@@ -1,6 +1,9 @@
-#include "sasl.h"
+#include <stdlib.h>
+
 #include "buf_room.h"
 #include "mutf7.h"
+#include "sasl.h"
+#include "xalloc.h"
 
 static bool has_nul(struct span s)
 {
@@ -18,30 +21,101 @@ static bool cut_at_nul(struct span *s, struct span *_head)
     return true;
 }
 
-bool sasl_plain_parse(struct span message, struct sasl_plain *_r)
+static bool plain_parse(struct span message, struct credential *_r)
 {
-    struct sasl_plain r;
+    struct credential r = {0};
     struct span rest = message;
     if (!cut_at_nul(&rest, &r.authzid) || !cut_at_nul(&rest, &r.authcid) || has_nul(rest))
         return false;
     if (r.authcid.len == 0 || rest.len == 0)
         return false;
-    r.password = rest;
+    r.secret = rest;
     *_r = r;
     return true;
 }
 
-bool sasl_plain_write(struct buf *out, struct span authzid, struct span authcid, struct span password)
+static bool plain_write(struct buf *out, const struct credential *c)
 {
-    if (has_nul(authzid) || has_nul(authcid) || has_nul(password))
+    if (has_nul(c->authzid) || has_nul(c->authcid) || has_nul(c->secret))
         return false;
-    buf_room(out, authzid.len + authcid.len + password.len + 2);
-    buf_add_span(out, authzid);
+    buf_room(out, c->authzid.len + c->authcid.len + c->secret.len + 2);
+    buf_add_span(out, c->authzid);
     buf_add(out, "", 1);
-    buf_add_span(out, authcid);
+    buf_add_span(out, c->authcid);
     buf_add(out, "", 1);
-    buf_add_span(out, password);
+    buf_add_span(out, c->secret);
     return true;
+}
+
+/* ---- the mechanisms ---- */
+
+const struct sasl_mechanism sasl_mechanisms[] = {
+    {.name = "PLAIN",
+     .cap = CAP_AUTH_PLAIN,
+     .is_password = true,
+     .expected = "[authorization identity] NUL name NUL password",
+     .parse = plain_parse,
+     .write = plain_write},
+    {.name = NULL},
+};
+
+const struct sasl_mechanism *sasl_find(struct span name)
+{
+    for (const struct sasl_mechanism *m = sasl_mechanisms; m->name; m++)
+        if (span_is_ci(name, m->name))
+            return m;
+    return NULL;
+}
+
+bool sasl_parse(const struct sasl_mechanism *m, struct span message, struct credential *_r)
+{
+    struct credential r;
+    if (!m->parse(message, &r))
+        return false;
+    r.mechanism = m;
+    *_r = r;
+    return true;
+}
+
+bool sasl_write(struct buf *out, const struct credential *c)
+{
+    return c->mechanism->write(out, c);
+}
+
+/* ---- credentials ---- */
+
+struct credential credential_of_password(const char *name, const char *password)
+{
+    return (struct credential){
+        .mechanism = SASL_PLAIN, .authcid = span_str(name), .secret = span_str(password)};
+}
+
+static struct span put_behind(uint8_t **at, struct span text)
+{
+    struct span copy = span_of(*at, text.len);
+    if (text.len > 0)
+        memcpy(*at, text.p, text.len);
+    *at += text.len;
+    return copy;
+}
+
+/* One piece of memory for all three, which begins with the first. */
+void credential_copy(struct credential *to, const struct credential *from)
+{
+    uint8_t *at = xmalloc(from->authcid.len + from->authzid.len + from->secret.len + 1);
+    to->mechanism = from->mechanism;
+    to->authcid = put_behind(&at, from->authcid);
+    to->authzid = put_behind(&at, from->authzid);
+    to->secret = put_behind(&at, from->secret);
+}
+
+void credential_wipe(struct credential *c)
+{
+    void *memory = (void *)(uintptr_t)c->authcid.p;
+    if (memory)
+        wipe(memory, c->authcid.len + c->authzid.len + c->secret.len);
+    free(memory);
+    *c = (struct credential){0};
 }
 
 bool login_password_ok(struct span password, size_t max)

@@ -1,16 +1,48 @@
-/* sasl: the PLAIN mechanism (RFC 4616). Pure. */
+/* sasl: credentials, and the mechanisms (RFC 4422) by which they are shown: one table, so that another mechanism is another
+ * row. Pure. */
 #ifndef IMAPFERRY_SASL_H
 #define IMAPFERRY_SASL_H
 
 #include "buf.h"
+#include "imap_caps.h"
 
-struct sasl_plain {
-    struct span authzid, authcid, password; /* into the decoded message */
+struct sasl_mechanism;
+
+/* What somebody signs in with. */
+struct credential {
+    const struct sasl_mechanism *mechanism; /* NULL: this is none */
+    struct span authcid;                    /* whose secret it is: the login name */
+    struct span authzid;                    /* for whom, as an administrator may; empty: for themselves */
+    struct span secret;                     /* the password */
 };
-/* message = [authzid] NUL authcid NUL password. authcid and password may not be empty, no further NUL. */
-bool sasl_plain_parse(struct span message, struct sasl_plain *_r) MUST_CHECK;
-/* Appends the message, not yet base64. False where a part holds NUL. */
-bool sasl_plain_write(struct buf *out, struct span authzid, struct span authcid, struct span password) MUST_CHECK;
+
+struct sasl_mechanism {
+    const char *name;
+    enum imap_cap cap;    /* by which a server offers it */
+    bool is_password;     /* the secret is a password: the command LOGIN takes it too */
+    const char *expected; /* what a message has to be, for the BAD of one that is not */
+    bool (*parse)(struct span message, struct credential *_r);
+    bool (*write)(struct buf *out, const struct credential *c);
+};
+
+/* The table; it ends with a row that has no name. PLAIN is the first. */
+extern const struct sasl_mechanism sasl_mechanisms[];
+#define SASL_PLAIN (&sasl_mechanisms[0])
+/* By its name, in capitals or not; NULL where there is none. */
+const struct sasl_mechanism *sasl_find(struct span name);
+
+/* Reads a client's message, not base64 any more, into *_r, whose spans point into it. False where it is none of the
+ * mechanism's; PLAIN is [authzid] NUL authcid NUL password (RFC 4616), neither of the last two empty, and no further NUL. */
+bool sasl_parse(const struct sasl_mechanism *m, struct span message, struct credential *_r) MUST_CHECK;
+/* Appends the message, not yet base64. False where a part can't be written: it holds NUL. */
+bool sasl_write(struct buf *out, const struct credential *c) MUST_CHECK;
+
+/* A name and its password; borrowed. */
+struct credential credential_of_password(const char *name, const char *password);
+/* *to becomes a copy in memory of its own. */
+void credential_copy(struct credential *to, const struct credential *from);
+/* Overwrites and frees what credential_copy() made; *c is none then. One that is none already is fine. */
+void credential_wipe(struct credential *c);
 
 /* A login name or password that may be sent on: 1 to max bytes, no controls (0x00-0x1f, 0x7f); names must be valid
  * UTF-8 as well. */

@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "lib/account.h"
@@ -23,6 +24,7 @@ struct preauth {
     enum expects expects;
     struct imap_cmd cmd; /* the command under way */
     const struct verb_row *row;
+    const struct sasl_mechanism *mechanism; /* of AUTHENTICATE */
     struct imap_tree *args; /* owned */
     struct buf literal;     /* the one that is coming */
     const char *status;     /* "BAD", "NO [...]": the command is refused once it is whole, with this text */
@@ -147,6 +149,13 @@ static void say_expected(struct session *s)
     say_refused(s, BAD, s->preauth->row->expected);
 }
 
+static void say_not_understood(struct session *s, const struct sasl_mechanism *m)
+{
+    char text[128];
+    snprintf(text, sizeof text, "Expected base64 of %s", m->expected);
+    say_refused(s, BAD, text);
+}
+
 static void write_capabilities(const struct session *s, struct buf *out)
 {
     struct imap_caps c = {0};
@@ -156,7 +165,10 @@ static void write_capabilities(const struct session *s, struct buf *out)
     imap_caps_add(&c, CAP_LITERAL_MINUS);
     if (s->scheme == ADDRESS_IMAP_STARTTLS && !stream_is_secure(s->client))
         imap_caps_add(&c, CAP_STARTTLS);
-    imap_caps_add(&c, session_may_login(s) ? CAP_AUTH_PLAIN : CAP_LOGINDISABLED);
+    if (!session_may_login(s))
+        imap_caps_add(&c, CAP_LOGINDISABLED);
+    for (const struct sasl_mechanism *m = sasl_mechanisms; session_may_login(s) && m->name; m++)
+        imap_caps_add(&c, m->cap);
     imap_caps_write(out, &c);
 }
 
@@ -289,42 +301,44 @@ void preauth_login_failed(struct session *s)
         stream_again(s->client);
 }
 
-static void preauth_sign_in(struct session *s, struct span name, struct span password)
+static void preauth_sign_in(struct session *s, const struct credential *c)
 {
-    if (!login_name_ok(name, ACCOUNT_LOGIN_MAX)) {
+    if (!login_name_ok(c->authcid, ACCOUNT_LOGIN_MAX)) {
         say_refused(s, BAD, "Expected a name of at most 512 bytes of UTF-8 without control characters");
-    } else if (!login_password_ok(password, LIMIT_PASSWORD)) {
+    } else if (!login_password_ok(c->secret, LIMIT_PASSWORD)) {
         say_refused(s, BAD, "Expected a password of at most 4096 bytes without control characters");
     } else {
         s->preauth->bad_in_row = 0;
-        routing_begin(s, s->preauth->cmd.tag, name, password);
+        routing_begin(s, s->preauth->cmd.tag, c);
     }
 }
 
 static void run_login(struct session *s, const struct imap_value *args)
 {
-    struct span name, password;
+    struct credential c = {.mechanism = SASL_PLAIN};
     const struct imap_value *second = imap_value_at(args, 1);
-    if (!args || !second || second->next || !imap_value_string(args, &name) ||
-        !imap_value_string(second, &password))
+    if (!args || !second || second->next || !imap_value_string(args, &c.authcid) ||
+        !imap_value_string(second, &c.secret))
         say_expected(s);
     else
-        preauth_sign_in(s, name, password);
+        preauth_sign_in(s, &c);
 }
 
-/* text: base64 of the PLAIN message. */
-static void preauth_take_plain(struct session *s, struct span text)
+/* text: base64 of the mechanism's message. */
+static void take_message(struct session *s, struct span text)
 {
+    const struct sasl_mechanism *m = s->preauth->mechanism;
     struct buf message = {0};
-    struct sasl_plain plain;
-    if (!base64_decode(&message, text) || !sasl_plain_parse(buf_span(&message), &plain)) {
-        say_refused(s, BAD, "Expected base64 of [authorization identity] NUL name NUL password");
-    } else if (plain.authzid.len > 0 && !span_eq(plain.authzid, plain.authcid)) {
+    struct credential c;
+    if (!base64_decode(&message, text) || !sasl_parse(m, buf_span(&message), &c)) {
+        say_not_understood(s, m);
+    } else if (c.authzid.len > 0 && !span_eq(c.authzid, c.authcid)) {
         session_say(s, "%s NO [AUTHORIZATIONFAILED] Nobody may sign in as somebody else here",
                     s->preauth->cmd.tag);
         preauth_login_failed(s);
     } else {
-        preauth_sign_in(s, plain.authcid, plain.password);
+        c.authzid = span_of(NULL, 0); /* it said the same once more */
+        preauth_sign_in(s, &c);
     }
     buf_wipe(&message);
 }
@@ -333,18 +347,20 @@ static void run_authenticate(struct session *s, const struct imap_value *args)
 {
     struct span initial;
     const struct imap_value *second = imap_value_at(args, 1);
-    if (!imap_value_is(args, "PLAIN")) {
-        if (args && args->kind == IMAP_ATOM)
-            say_refused(s, "NO [CANNOT]", "Only PLAIN is offered");
-        else
-            say_expected(s);
+    bool is_atom = args && args->kind == IMAP_ATOM;
+    const struct sasl_mechanism *m = is_atom ? sasl_find(args->text) : NULL;
+    s->preauth->mechanism = m;
+    if (is_atom && !m) {
+        say_refused(s, "NO [CANNOT]", "Only PLAIN is offered");
+    } else if (!m) {
+        say_expected(s);
     } else if (!second) {
         s->preauth->expects = SASL_RESPONSE;
         session_say(s, "+ ");
     } else if (second->next || second->kind != IMAP_ATOM || !imap_value_string(second, &initial)) {
         say_expected(s);
     } else {
-        preauth_take_plain(s, span_is(initial, "=") ? span_of(NULL, 0) : initial); /* RFC 4959 3 */
+        take_message(s, span_is(initial, "=") ? span_of(NULL, 0) : initial); /* RFC 4959 3 */
     }
 }
 
@@ -356,7 +372,7 @@ static void take_sasl_response(struct session *s, const struct imap_line_item *i
     else if (span_is(item->text, "*"))
         say_refused(s, BAD, "Authentication was cancelled");
     else
-        preauth_take_plain(s, item->text);
+        take_message(s, item->text);
 }
 
 /* ---- commands, part by part ---- */

@@ -58,9 +58,11 @@ static const struct imap_code *routing_code_of(const char *code, const char *oth
 static void log_failed(const struct session *s, const char *code, const char *phase, const char *detail)
 {
     const struct login *l = s->login;
-    LOG(INFO, "login_failed", LOG_S("user", l->key ? l->key : secret_name(s->secret)), LOG_S("code", code),
-        LOG_S("backend", l->at ? l->at->name : NULL), LOG_S("peer", s->peer), LOG_S("session", s->name),
-        LOG_S("while", phase), LOG_S("detail", detail), LOG_U("ms", clock_boot_ms() - l->began_ms));
+    LOG(INFO, "login_failed",
+        LOG_SPAN("user", l->key ? span_str(l->key) : secret_credential(s->secret).authcid),
+        LOG_S("code", code), LOG_S("backend", l->at ? l->at->name : NULL), LOG_S("peer", s->peer),
+        LOG_S("session", s->name), LOG_S("while", phase), LOG_S("detail", detail),
+        LOG_U("ms", clock_boot_ms() - l->began_ms));
 }
 
 static void say_no(struct session *s, const char *code, const char *text)
@@ -338,7 +340,7 @@ static void routing_seal(const struct session *s, struct buf *out)
                                    .purpose = "login",
                                    .expires_ms = clock_wall_ms() + SEALED_TTL_MS};
     if (s->proxy->seal && l->leaving)
-        seal_close(out, s->proxy->seal, &context, span_str(secret_password(s->secret)));
+        seal_close(out, s->proxy->seal, &context, secret_credential(s->secret).secret);
 }
 
 static void routing_enter(struct session *s)
@@ -466,14 +468,14 @@ static void routing_on_entered(void *owner, enum route_rc rc, enum route_state s
 
 /* ---- the outside ---- */
 
-void routing_begin(struct session *s, const char *tag, struct span name, struct span password)
+void routing_begin(struct session *s, const char *tag, const struct credential *c)
 {
     const char *why = NULL;
     struct login *l = s->login = xcalloc(1, sizeof *l);
     l->tag = xstrdup(tag);
     l->began_ms = clock_boot_ms();
-    s->secret = vault_keep(s->proxy->vault, name, password);
-    l->key = account_key(s->proxy->conf, name, &why);
+    s->secret = vault_keep(s->proxy->vault, c);
+    l->key = account_key(s->proxy->conf, c->authcid, &why);
     if (!l->key) {
         routing_refuse(s, "AUTHORIZATIONFAILED", "reading the name", why);
         return;

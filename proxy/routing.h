@@ -17,13 +17,16 @@
 #ifndef IMAPFERRY_ROUTING_H
 #define IMAPFERRY_ROUTING_H
 
+#include "lib/sasl.h"
+
 #include "session.h"
 
 struct login;
 
-/* The session is in PREAUTH; name and password passed login_name_ok() and login_password_ok(). Both are
- * copied to memory that is never swapped out or dumped, and wiped when the login ended, either way. */
-void routing_begin(struct session *s, const char *tag, struct span name, struct span password);
+/* The session is in PREAUTH; the credential's name and password passed login_name_ok() and login_password_ok(), and it is for
+ * nobody else. It is copied to memory that is never swapped out or dumped (vault.h), and wiped when the login ended, either
+ * way; but where the account may be flipped, the session keeps it. */
+void routing_begin(struct session *s, const char *tag, const struct credential *c);
 /* In WAITING: there are news of the account, or it has waited long enough. Reads the route again. */
 void routing_wake(struct session *s);
 /* In REFUSED, once it may be said: the client is told NO. */

@@ -1,3 +1,7 @@
+#include <stdlib.h>
+
+#include "lib/xalloc.h"
+
 #include "client_id.h"
 #include "proxy.h"
 #include "relay.h"
@@ -8,12 +12,14 @@ struct backend_login *session_login_start(struct session *s, const struct conf_b
                                           backend_login_fn fn, void *owner)
 {
     const struct conf *c = s->proxy->conf;
+    struct credential credential = secret_credential(s->secret);
+    char *user = xspandup(credential.authcid);
     struct login_request request = {
         .backend = at,
         .policy = backends_tls(s->proxy->backends, at),
         .as = as,
-        .user = secret_name(s->secret),
-        .secret = secret_password(s->secret),
+        .credential = credential,
+        .user = user,
         .client_ip = *s->peer_ip ? s->peer_ip : NULL,
         .session_id = s->name,
         .site = store_id(s->proxy->store),
@@ -23,7 +29,9 @@ struct backend_login *session_login_start(struct session *s, const struct conf_b
         .step_timeout_ms = c->proxy.backend_timeout_ms,
     };
     client_id_for(s, &request);
-    return backend_login_start(s->proxy->loop, &request, fn, owner);
+    struct backend_login *dialog = backend_login_start(s->proxy->loop, &request, fn, owner);
+    free(user);
+    return dialog;
 }
 
 bool session_login_is_by_master(const struct conf_backend *at)

@@ -11,9 +11,10 @@ enum { UNIT = 64, CHUNK = 64 * 1024, UNITS = CHUNK / UNIT };
 
 struct secret {
     struct chunk *chunk;
-    uint32_t units;
-    uint32_t password; /* where it begins in text */
-    char text[];
+    const struct sasl_mechanism *mechanism;
+    uint16_t units;
+    uint16_t authcid, authzid, secret; /* bytes of each, one behind the other */
+    uint8_t text[];
 };
 
 /* The pages hold secrets alone; what is known of them lies elsewhere. */
@@ -65,7 +66,7 @@ static struct secret *take_room(struct chunk *c, size_t at, size_t units)
     c->used += units;
     struct secret *s = (void *)(c->pages + at * UNIT);
     s->chunk = c;
-    s->units = (uint32_t)units;
+    s->units = (uint16_t)units;
     return s;
 }
 
@@ -81,21 +82,24 @@ static struct secret *find_or_make_room(struct vault *v, size_t units)
     return take_room(chunk_new(v), 0, units);
 }
 
-static void vault_put(char *to, struct span text)
+/* Returns where the next one goes. */
+static uint8_t *vault_put(uint8_t *to, struct span part)
 {
-    if (text.len > 0)
-        memcpy(to, text.p, text.len);
-    to[text.len] = '\0';
+    if (part.len > 0)
+        memcpy(to, part.p, part.len);
+    return to + part.len;
 }
 
-struct secret *vault_keep(struct vault *v, struct span name, struct span password)
+struct secret *vault_keep(struct vault *v, const struct credential *c)
 {
-    assert(name.len + password.len <= VAULT_SECRET_MAX);
-    size_t bytes = sizeof(struct secret) + name.len + password.len + 2;
-    struct secret *s = find_or_make_room(v, (bytes + UNIT - 1) / UNIT);
-    s->password = (uint32_t)name.len + 1;
-    vault_put(s->text, name);
-    vault_put(s->text + s->password, password);
+    size_t len = c->authcid.len + c->authzid.len + c->secret.len;
+    assert(len <= VAULT_SECRET_MAX);
+    struct secret *s = find_or_make_room(v, (sizeof(struct secret) + len + UNIT - 1) / UNIT);
+    s->mechanism = c->mechanism;
+    s->authcid = (uint16_t)c->authcid.len;
+    s->authzid = (uint16_t)c->authzid.len;
+    s->secret = (uint16_t)c->secret.len;
+    vault_put(vault_put(vault_put(s->text, c->authcid), c->authzid), c->secret);
     return s;
 }
 
@@ -115,14 +119,13 @@ void vault_drop(struct vault *v, struct secret **sp)
         chunk_free(c);
 }
 
-const char *secret_name(const struct secret *s)
+struct credential secret_credential(const struct secret *s)
 {
-    return s->text;
-}
-
-const char *secret_password(const struct secret *s)
-{
-    return s->text + s->password;
+    const uint8_t *authzid = s->text + s->authcid;
+    return (struct credential){.mechanism = s->mechanism,
+                               .authcid = span_of(s->text, s->authcid),
+                               .authzid = span_of(authzid, s->authzid),
+                               .secret = span_of(authzid + s->authzid, s->secret)};
 }
 
 struct vault *vault_new(void)

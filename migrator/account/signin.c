@@ -11,13 +11,13 @@ struct signin {
     struct loop_task task; /* tells that no password is needed */
 };
 
-static void signin_finish(struct signin *s, enum signin_rc rc, const char *secret, const char *why)
+static void signin_finish(struct signin *s, enum signin_rc rc, const struct credential *credential, const char *why)
 {
     signin_fn fn = s->fn;
     void *owner = s->owner;
 
     signin_cancel(&s);
-    fn(owner, rc, secret, why);
+    fn(owner, rc, credential, why);
 }
 
 static void open_sealed(struct signin *s, struct span sealed)
@@ -27,7 +27,9 @@ static void open_sealed(struct signin *s, struct span sealed)
 
     if (seal_open(&secret, s->move->m->seal, s->move->user, s->move->source->name, "login", clock_wall_ms(),
                   sealed, &why)) {
-        signin_finish(s, SIGNIN_OK, buf_str(&secret), "");
+        struct credential credential = {
+            .mechanism = SASL_PLAIN, .authcid = span_str(s->move->login), .secret = buf_span(&secret)};
+        signin_finish(s, SIGNIN_OK, &credential, "");
     } else {
         struct buf text = {0};
         buf_printf(&text, "the password that the proxy sealed can't be opened: %s", why);

@@ -4,15 +4,17 @@
 #ifndef IMAPFERRY_SIGNIN_H
 #define IMAPFERRY_SIGNIN_H
 
+#include "lib/sasl.h"
+
 #include "move.h"
 
 enum signin_rc {
-    SIGNIN_OK,   /* secret is the user's password, NULL where both backends have a master_user */
+    SIGNIN_OK,   /* with the user's credential, NULL where both backends have a master_user */
     SIGNIN_NONE, /* there is none that can be used: why */
     SIGNIN_DOWN, /* Redis does not answer */
 };
 /* All borrowed. */
-typedef void (*signin_fn)(void *owner, enum signin_rc rc, const char *secret, const char *why);
+typedef void (*signin_fn)(void *owner, enum signin_rc rc, const struct credential *credential, const char *why);
 
 struct signin;
 /* Never calls back before it returned. The sign-in is gone when fn is called. */

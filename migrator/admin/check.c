@@ -103,9 +103,8 @@ static void check_ended(struct check *c)
 
 /* ---- connections ---- */
 
-/* user, secret: of the sign-in; NULL for LOGIN_AS_NOBODY. */
-static void check_ask(struct asking *a, struct side *s, enum login_as as, const char *user,
-                      const char *secret, backend_login_fn fn)
+/* user: as LOGIN_AS_USER the master itself; NULL for LOGIN_AS_NOBODY. */
+static void check_ask(struct asking *a, struct side *s, enum login_as as, const char *user, backend_login_fn fn)
 {
     *a = (struct asking){.side = s, .as = as};
     s->c->pending++;
@@ -113,8 +112,8 @@ static void check_ask(struct asking *a, struct side *s, enum login_as as, const 
                                    &(struct login_request){.backend = s->b,
                                                            .policy = s->tls,
                                                            .as = as,
+                                                           .credential = credential_of_password(user, s->b->master_password),
                                                            .user = user,
-                                                           .secret = secret,
                                                            .site = store_id(s->c->store),
                                                            .ttl = CHECK_HOPS,
                                                            .limits = {.high_water = 64 << 10, .queue_max = 1 << 20},
@@ -216,12 +215,12 @@ static void on_crowd(void *owner, const struct login_result *r)
 }
 
 /* user NULL: nobody signs in. */
-static void crowd_start(struct side *s, struct crowd *w, size_t n, enum login_as as, const char *user, const char *secret)
+static void crowd_start(struct side *s, struct crowd *w, size_t n, enum login_as as, const char *user)
 {
     s->c->pending++;
     w->n = n < HELD_MOST ? n : HELD_MOST;
     for (size_t i = 0; i < w->n; i++)
-        check_ask(&w->all[i], s, as, user, secret, on_crowd);
+        check_ask(&w->all[i], s, as, user, on_crowd);
 }
 
 /* Six sign-ins could take a user's own programs their places: only for accounts that nobody uses. */
@@ -230,13 +229,13 @@ static void crowd_gone(struct side *s, const struct crowd *w)
     size_t most = s->b->max_connections < CREW_MAX ? s->b->max_connections : CREW_MAX;
 
     if (w == &s->plain && s->master_good)
-        crowd_start(s, &s->signed_in, most, s->master.as, s->master_as, s->b->master_password);
+        crowd_start(s, &s->signed_in, most, s->master.as, s->master_as);
     check_ended(s->c);
 }
 
 static void count_connections(struct side *s)
 {
-    crowd_start(s, &s->plain, s->b->max_connections, LOGIN_AS_NOBODY, NULL, NULL);
+    crowd_start(s, &s->plain, s->b->max_connections, LOGIN_AS_NOBODY, NULL);
 }
 
 /* ---- sign-ins of masters ---- */
@@ -327,8 +326,7 @@ static void try_master(struct side *s)
         return;
     }
     s->master_as = itself ? s->b->master_user : s->b->check_user;
-    check_ask(&s->master, s, itself ? LOGIN_AS_USER : LOGIN_AS_MASTER, s->master_as, s->b->master_password,
-              check_on_master);
+    check_ask(&s->master, s, itself ? LOGIN_AS_USER : LOGIN_AS_MASTER, s->master_as, check_on_master);
 }
 
 /* ---- one account ---- */
@@ -366,7 +364,7 @@ static void try_account(struct side *s)
         SIDE_LINE(s, CHECK_WARNING, "Ask the server's administrator, or set a master_user.",
                   "it can't be known whether %s exists: there is no master_user to sign in with", s->c->login);
     else if (check_has_master(s))
-        check_ask(&s->master, s, LOGIN_AS_MASTER, s->c->login, NULL, on_account);
+        check_ask(&s->master, s, LOGIN_AS_MASTER, s->c->login, on_account);
 }
 
 /* ---- a backend ---- */
@@ -427,7 +425,7 @@ static void side_start(struct side *s)
     if (address_has_tls(&s->b->address) && !(s->tls = tls_policy_client(s->b->ca_file, s->b->tls_min, &error)))
         SIDE_LINE(s, CHECK_ERROR, "See ca_file.", "%s", error);
     else
-        check_ask(&s->first, s, LOGIN_AS_NOBODY, NULL, NULL, on_first);
+        check_ask(&s->first, s, LOGIN_AS_NOBODY, NULL, on_first);
     free(error);
 }
 

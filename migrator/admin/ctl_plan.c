@@ -252,7 +252,8 @@ static void ctl_plan_on_crew(void *owner, enum crew_event ev)
     g->both = both_read(g->lane, MAILBOXES_SIZES, MAILBOXES_NAMES, ctl_plan_on_lists, g);
 }
 
-static void ctl_plan_on_signin(void *owner, enum signin_rc rc, const char *secret, const char *why)
+static void ctl_plan_on_signin(void *owner, enum signin_rc rc, const struct credential *credential,
+        const char *why)
 {
     struct planner *g = owner;
 
@@ -265,7 +266,7 @@ static void ctl_plan_on_signin(void *owner, enum signin_rc rc, const char *secre
     g->move.crew = crew_new(&(struct crew_request){.m = &g->m,
                                                    .user = g->move.user,
                                                    .login = g->move.login,
-                                                   .secret = secret,
+                                                   .credential = credential,
                                                    .source = g->move.source,
                                                    .target = g->move.target,
                                                    .quiet = true,

@@ -326,7 +326,8 @@ static uint64_t terms_of(const struct job *j)
     return terms;
 }
 
-static void job_on_signin(void *owner, enum signin_rc rc, const char *secret, const char *why)
+static void job_on_signin(void *owner, enum signin_rc rc, const struct credential *credential,
+        const char *why)
 {
     struct job *j = owner;
 
@@ -343,7 +344,7 @@ static void job_on_signin(void *owner, enum signin_rc rc, const char *secret, co
         .m = j->m,
         .user = j->move.user,
         .login = j->move.login,
-        .secret = secret,
+        .credential = credential,
         .source = j->move.source,
         .target = j->move.target,
         .until_ms = &j->move.until_ms,

@@ -176,7 +176,8 @@ static void late_enter(struct late *l, enum phase phase)
 
 static void late_on_crew(void *owner, enum crew_event ev);
 
-static void late_on_signin(void *owner, enum signin_rc rc, const char *secret, const char *why)
+static void late_on_signin(void *owner, enum signin_rc rc, const struct credential *credential,
+        const char *why)
 {
     struct late *l = owner;
     struct move *m = l->move;
@@ -190,7 +191,7 @@ static void late_on_signin(void *owner, enum signin_rc rc, const char *secret, c
         .m = m->m,
         .user = m->user,
         .login = m->login,
-        .secret = secret,
+        .credential = credential,
         .source = m->source,
         .target = m->target,
         .until_ms = &m->until_ms,

@@ -31,7 +31,8 @@ struct slot {
 
 struct crew {
     struct migrator *m;
-    char *user, *login, *secret; /* owned; secret NULL = master */
+    char *user, *login;           /* owned */
+    struct credential credential; /* the user's; owned. None where both sides have a master */
     const struct conf_backend *backend[2];
     const uint64_t *until_ms; /* borrowed */
     bool quiet;
@@ -90,7 +91,7 @@ static enum why why_of(const struct crew *c, enum login_rc rc)
 {
     switch (rc) {
     case LOGIN_REFUSED:
-        return c->secret ? WHY_CREDENTIALS : WHY_REFUSED;
+        return c->credential.mechanism ? WHY_CREDENTIALS : WHY_REFUSED;
     case LOGIN_INSECURE:
         return WHY_TLS;
     case LOGIN_UNAVAILABLE:
@@ -194,8 +195,8 @@ static struct imapc *crew_dial(struct slot *s, enum half half)
         .backend = b,
         .policy = backends_tls(c->m->backends, b),
         .as = master ? LOGIN_AS_MASTER : LOGIN_AS_USER,
+        .credential = c->credential,
         .user = c->login,
-        .secret = master ? NULL : c->secret,
         .site = store_id(c->m->store),
         .session_id = c->m->id, /* some servers want to know who comes before the sign-in */
         .compress = b->compress,
@@ -404,7 +405,8 @@ struct crew *crew_new(const struct crew_request *request)
     c->m = request->m;
     c->user = xstrdup(request->user);
     c->login = xstrdup(request->login);
-    c->secret = xstrdup(request->secret);
+    if (request->credential)
+        credential_copy(&c->credential, request->credential);
     c->backend[SOURCE] = request->source;
     c->backend[TARGET] = request->target;
     c->until_ms = request->until_ms;
@@ -432,7 +434,7 @@ void crew_free(struct crew **cp)
             close_slot(&c->slots[i]);
     free(c->user);
     free(c->login);
-    wipe_free(&c->secret);
+    credential_wipe(&c->credential);
     free(c->error);
     oddities_free(&c->odd);
     free(c);

@@ -30,7 +30,7 @@ struct crew_request {
     struct migrator *m;
     const char *user;   /* for logs */
     const char *login;  /* login name at both backends */
-    const char *secret; /* the user's password, NULL = master sign-in at both sides is configured */
+    const struct credential *credential; /* the user's, NULL = master sign-in at both sides is configured */
     const struct conf_backend *source, *target;
     bool quiet;               /* leaves no trace in the store */
     bool late;                /* for a late look: behind the jobs, see backends.h */

@@ -1,20 +1,20 @@
 /* Base64 of a PLAIN message, or the message itself. */
-#include "lib/mutf7.h"
 #include "lib/base64.h"
+#include "lib/mutf7.h"
 #include "lib/sasl.h"
 
 #include "fuzz.h"
 
 static void check_plain(struct span message)
 {
-    struct sasl_plain p;
+    struct credential p;
     struct buf again = {0};
-    if (!sasl_plain_parse(message, &p))
+    if (!sasl_parse(SASL_PLAIN, message, &p))
         return;
-    MUST(p.authcid.len > 0 && p.password.len > 0);
+    MUST(p.authcid.len > 0 && p.secret.len > 0);
     MUST(fuzz_within(p.authzid, message) && fuzz_within(p.authcid, message) &&
-         fuzz_within(p.password, message));
-    MUST(sasl_plain_write(&again, p.authzid, p.authcid, p.password));
+         fuzz_within(p.secret, message));
+    MUST(sasl_write(&again, &p));
     MUST(span_eq(buf_span(&again), message));
     if (login_name_ok(p.authcid, 20))
         MUST(utf8_is_valid(p.authcid) && p.authcid.len <= 20);

@@ -154,8 +154,7 @@ static inline struct imapc *pair_unit_dial(struct pair_world *w, struct io_peer 
         .name = (char *)(uintptr_t)name,
         .address = {.scheme = ADDRESS_IMAP, .host = (char *)(uintptr_t) "127.0.0.1", .port = peer->port}};
     const struct login_request login = {.backend = b,
-                                        .user = "ann",
-                                        .secret = "secret",
+                                        .credential = credential_of_password("ann", "secret"),
                                         .limits = {.high_water = 65536, .queue_max = 1 << 20},
                                         .connect_timeout_ms = 15000,
                                         .step_timeout_ms = 15000};

@@ -38,8 +38,8 @@ static int set_up(void **state)
                                        .master_login = (char *)""};
     w->request = (struct login_request){.backend = &w->backend,
                                         .policy = w->policy,
+                                        .credential = credential_of_password("ann", "pass word"),
                                         .user = "ann",
-                                        .secret = "pass word",
                                         .limits = {.high_water = 65536, .queue_max = 1 << 20},
                                         .connect_timeout_ms = 15000,
                                         .step_timeout_ms = 15000};
@@ -199,7 +199,8 @@ static void test_nobody(void **state)
 {
     struct world *w = *state;
     w->request.as = LOGIN_AS_NOBODY;
-    w->request.user = w->request.secret = NULL;
+    w->request.credential = (struct credential){0};
+    w->request.user = NULL;
     w->request.session_id = "s1";
     run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN ID] ready"));
     ends(w, LOGIN_OK, "greeting", "", "");
@@ -224,7 +225,7 @@ static void test_plain_without_ir(void **state)
 static void test_login_sync_literals(void **state)
 {
     struct world *w = *state;
-    w->request.user = "bob\" \"x";
+    w->request.credential.authcid = span_str("bob\" \"x");
     run(w, SCRIPT(">* OK ready", "<CAPABILITY", ">* CAPABILITY IMAP4rev1", ">%T OK done", "<LOGIN {7}",
                   ">+ go on", "=bob\" \"x {9}", ">+", "=pass word", ">%T OK in", "<CAPABILITY",
                   ">* CAPABILITY IMAP4rev1 UNSELECT", ">%T OK done"));
@@ -235,7 +236,7 @@ static void test_login_sync_literals(void **state)
 static void test_login_literal_plus(void **state)
 {
     struct world *w = *state;
-    w->request.secret = "p\xc3\xa4ss\\";
+    w->request.credential.secret = span_str("p\xc3\xa4ss\\");
     run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 LITERAL+] ready", "<LOGIN ann {6+}", "=p\xc3\xa4ss\\",
                   ">%T OK [CAPABILITY IMAP4rev1] in"));
     ends(w, LOGIN_OK, "sign_in", "", "");
@@ -248,7 +249,7 @@ static void test_literal_minus_is_short(void **state)
     memset(secret, 'p', 5000);
     secret[5000] = '\0';
     snprintf(expect, sizeof expect, "=%s", secret);
-    w->request.secret = secret;
+    w->request.credential.secret = span_str(secret);
     run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 LITERAL-] ready", "<LOGIN ann {5000}", ">+ go on", expect,
                   ">%T OK [CAPABILITY IMAP4rev1] in"));
     ends(w, LOGIN_OK, "sign_in", "", "");
@@ -415,7 +416,7 @@ static void test_master_authzid(void **state)
 {
     struct world *w = *state;
     w->request.as = LOGIN_AS_MASTER;
-    w->request.secret = NULL;
+    w->request.credential = (struct credential){0};
     w->backend.sign_in = SIGN_IN_MASTER;
     /* printf 'ann\0admin\0master secret' | base64 */
     run(w,

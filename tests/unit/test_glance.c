@@ -41,8 +41,7 @@ static void sign_in(struct world *w, const char *const *script)
         .name = (char *)"old",
         .address = {.scheme = ADDRESS_IMAP, .host = (char *)"127.0.0.1", .port = w->peer.port}};
     struct login_request login = {.backend = &w->backend,
-                                  .user = "ann",
-                                  .secret = "secret",
+                                  .credential = credential_of_password("ann", "secret"),
                                   .limits = {.high_water = 65536, .queue_max = 1 << 20},
                                   .connect_timeout_ms = 15000,
                                   .step_timeout_ms = 15000};

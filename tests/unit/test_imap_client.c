@@ -157,8 +157,7 @@ static void start(struct world *w, const char *const *script)
     io_peer_start(&w->peer, script, NULL, NULL);
     w->backend.address.port = w->peer.port;
     struct login_request login = {.backend = &w->backend,
-                                  .user = "ann",
-                                  .secret = "secret",
+                                  .credential = credential_of_password("ann", "secret"),
                                   .limits = {.high_water = 65536, .queue_max = 1 << 20},
                                   .connect_timeout_ms = 15000,
                                   .step_timeout_ms = 15000};

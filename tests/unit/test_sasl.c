@@ -4,54 +4,96 @@
 
 static void parse_prefix(struct span prefix)
 {
-    struct sasl_plain p;
-    if (sasl_plain_parse(prefix, &p))
-        assert_int_equal(p.authzid.len + p.authcid.len + p.password.len + 2, prefix.len);
+    struct credential p;
+    if (sasl_parse(SASL_PLAIN, prefix, &p))
+        assert_int_equal(p.authzid.len + p.authcid.len + p.secret.len + 2, prefix.len);
 }
 
 static void test_plain(void **state)
 {
     (void)state;
-    struct sasl_plain p;
+    struct credential p;
     struct span whole = BYTES("adm\0ann\0pw \xff");
-    assert_true(sasl_plain_parse(whole, &p));
+    assert_true(sasl_parse(SASL_PLAIN, whole, &p));
     unit_same(p.authzid, "adm");
     unit_same(p.authcid, "ann");
-    unit_same(p.password, "pw \xff");
+    unit_same(p.secret, "pw \xff");
     unit_prefixes(whole, parse_prefix);
-    assert_true(sasl_plain_parse(BYTES("\0ann\0pw"), &p));
+    assert_true(sasl_parse(SASL_PLAIN, BYTES("\0ann\0pw"), &p));
     assert_int_equal(p.authzid.len, 0);
     unit_same(p.authcid, "ann");
-    unit_same(p.password, "pw");
+    unit_same(p.secret, "pw");
     /* FRONT-CASES 8, 9 */
-    assert_false(sasl_plain_parse(span_of(NULL, 0), &p));
-    assert_false(sasl_plain_parse(BYTES("ann"), &p));
-    assert_false(sasl_plain_parse(BYTES("ann\0pw"), &p));
-    assert_false(sasl_plain_parse(BYTES("\0ann"), &p));
-    assert_false(sasl_plain_parse(BYTES("\0ann\0"), &p));
-    assert_false(sasl_plain_parse(BYTES("\0\0pw"), &p));
-    assert_false(sasl_plain_parse(BYTES("\0\0"), &p));
-    assert_false(sasl_plain_parse(BYTES("\0ann\0pa\0ss12"), &p));
-    assert_false(sasl_plain_parse(BYTES("\0ann\0pw\0"), &p));
-    assert_false(sasl_plain_parse(BYTES("a\0b\0c\0d"), &p));
+    assert_false(sasl_parse(SASL_PLAIN, span_of(NULL, 0), &p));
+    assert_false(sasl_parse(SASL_PLAIN, BYTES("ann"), &p));
+    assert_false(sasl_parse(SASL_PLAIN, BYTES("ann\0pw"), &p));
+    assert_false(sasl_parse(SASL_PLAIN, BYTES("\0ann"), &p));
+    assert_false(sasl_parse(SASL_PLAIN, BYTES("\0ann\0"), &p));
+    assert_false(sasl_parse(SASL_PLAIN, BYTES("\0\0pw"), &p));
+    assert_false(sasl_parse(SASL_PLAIN, BYTES("\0\0"), &p));
+    assert_false(sasl_parse(SASL_PLAIN, BYTES("\0ann\0pa\0ss12"), &p));
+    assert_false(sasl_parse(SASL_PLAIN, BYTES("\0ann\0pw\0"), &p));
+    assert_false(sasl_parse(SASL_PLAIN, BYTES("a\0b\0c\0d"), &p));
+}
+
+static bool writes(struct buf *out, struct span authzid, struct span authcid, struct span secret)
+{
+    struct credential c = {SASL_PLAIN, authcid, authzid, secret};
+    return sasl_write(out, &c);
 }
 
 static void test_plain_write(void **state)
 {
     (void)state;
     struct buf out = {0};
-    struct sasl_plain p;
-    assert_true(sasl_plain_write(&out, span_str("ann"), span_str("adm"), span_str("pw")));
-    assert_true(sasl_plain_parse(buf_span(&out), &p));
+    struct credential p;
+    assert_true(writes(&out, span_str("ann"), span_str("adm"), span_str("pw")));
+    assert_true(span_eq(buf_span(&out), BYTES("ann\0adm\0pw")));
+    assert_true(sasl_parse(SASL_PLAIN, buf_span(&out), &p));
+    assert_ptr_equal(p.mechanism, SASL_PLAIN);
     unit_same(p.authzid, "ann");
     unit_same(p.authcid, "adm");
-    unit_same(p.password, "pw");
+    unit_same(p.secret, "pw");
     size_t before = out.len;
-    assert_false(sasl_plain_write(&out, BYTES("\0"), span_str("a"), span_str("b")));
-    assert_false(sasl_plain_write(&out, span_str("a"), BYTES("x\0"), span_str("b")));
-    assert_false(sasl_plain_write(&out, span_str("a"), span_str("b"), BYTES("x\0y")));
+    assert_false(writes(&out, BYTES("\0"), span_str("a"), span_str("b")));
+    assert_false(writes(&out, span_str("a"), BYTES("x\0"), span_str("b")));
+    assert_false(writes(&out, span_str("a"), span_str("b"), BYTES("x\0y")));
     assert_int_equal(out.len, before);
     buf_wipe(&out);
+}
+
+static void test_table(void **state)
+{
+    (void)state;
+    assert_ptr_equal(sasl_find(span_str("plain")), SASL_PLAIN);
+    assert_string_equal(SASL_PLAIN->name, "PLAIN");
+    assert_null(sasl_find(span_str("LOGIN")));
+    assert_null(sasl_find(span_str("PLAI")));
+    assert_null(sasl_find(span_str("")));
+}
+
+/* The copy stands by itself, and nothing of it is left. */
+static void test_copy(void **state)
+{
+    (void)state;
+    char name[] = "ann", password[] = "secret";
+    struct credential borrowed = credential_of_password(name, password), own;
+    borrowed.authzid = BYTES("bob");
+    credential_copy(&own, &borrowed);
+    memset(name, 'x', 3);
+    memset(password, 'x', 6);
+    assert_ptr_equal(own.mechanism, SASL_PLAIN);
+    unit_same(own.authcid, "ann");
+    unit_same(own.authzid, "bob");
+    unit_same(own.secret, "secret");
+    credential_wipe(&own);
+    assert_null(own.mechanism);
+    assert_int_equal(own.secret.len, 0);
+    credential_wipe(&own);
+    struct credential empty = credential_of_password(NULL, NULL);
+    credential_copy(&own, &empty);
+    assert_int_equal(own.authcid.len + own.authzid.len + own.secret.len, 0);
+    credential_wipe(&own);
 }
 
 /* FRONT-CASES 6, 11 */
@@ -82,9 +124,8 @@ static void test_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plain),
-        cmocka_unit_test(test_plain_write),
-        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_plain), cmocka_unit_test(test_plain_write), cmocka_unit_test(test_table),
+        cmocka_unit_test(test_copy),  cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,20 +2,35 @@
 
 #include "proxy/vault.h"
 
+static struct secret *keep(struct vault *v, struct span name, struct span password)
+{
+    struct credential c = {.mechanism = SASL_PLAIN, .authcid = name, .secret = password};
+    return vault_keep(v, &c);
+}
+
 static void test_keeps_and_gives_back(void **state)
 {
     (void)state;
     struct vault *v = vault_new();
-    struct secret *a = vault_keep(v, BYTES("ann"), BYTES("secret"));
-    struct secret *b = vault_keep(v, BYTES("bob"), BYTES(""));
-    assert_string_equal(secret_name(a), "ann");
-    assert_string_equal(secret_password(a), "secret");
-    assert_string_equal(secret_name(b), "bob");
-    assert_string_equal(secret_password(b), "");
+    struct secret *a = keep(v, BYTES("ann"), BYTES("secret"));
+    struct secret *b = keep(v, BYTES("bob"), BYTES(""));
+    unit_same(secret_credential(a).authcid, "ann");
+    unit_same(secret_credential(a).secret, "secret");
+    unit_same(secret_credential(b).authcid, "bob");
+    unit_same(secret_credential(b).secret, "");
     vault_drop(v, &a);
     assert_null(a);
     vault_drop(v, &a);
     vault_drop(v, &b);
+    struct credential all = {
+        .mechanism = SASL_PLAIN, .authcid = BYTES("adm"), .authzid = BYTES("ann"), .secret = BYTES("a\0b")};
+    struct secret *s = vault_keep(v, &all);
+    struct credential back = secret_credential(s);
+    assert_ptr_equal(back.mechanism, SASL_PLAIN);
+    unit_same(back.authcid, "adm");
+    unit_same(back.authzid, "ann");
+    assert_true(span_eq(back.secret, BYTES("a\0b")));
+    vault_drop(v, &s);
     vault_free(&v);
     vault_free(&v);
 }
@@ -25,9 +40,9 @@ static void test_overwrites_what_is_dropped(void **state)
 {
     (void)state;
     struct vault *v = vault_new();
-    struct secret *a = vault_keep(v, BYTES("ann"), BYTES("correct horse battery staple"));
-    struct secret *b = vault_keep(v, BYTES("bob"), BYTES("x"));
-    const char *name = secret_name(a), *password = secret_password(a);
+    struct secret *a = keep(v, BYTES("ann"), BYTES("correct horse battery staple"));
+    struct secret *b = keep(v, BYTES("bob"), BYTES("x"));
+    const uint8_t *name = secret_credential(a).authcid.p, *password = secret_credential(a).secret.p;
     vault_drop(v, &a);
     for (size_t i = 0; i < 3; i++)
         assert_int_equal(name[i], 0);
@@ -57,12 +72,12 @@ static void test_many_of_all_sizes(void **state)
         for (size_t i = 0; i < MANY; i += round + 1) {
             write_password(&text, i);
             vault_drop(v, &all[i]);
-            all[i] = vault_keep(v, BYTES("name"), buf_span(&text));
+            all[i] = keep(v, BYTES("name"), buf_span(&text));
         }
     }
     for (size_t i = 0; i < MANY; i++) {
         write_password(&text, i);
-        assert_string_equal(secret_password(all[i]), buf_str(&text));
+        unit_same(secret_credential(all[i]).secret, buf_str(&text));
         vault_drop(v, &all[i]);
     }
     buf_free(&text);
@@ -77,9 +92,9 @@ static void test_the_largest(void **state)
     memset(password, 'p', VAULT_SECRET_MAX - 1);
     struct secret *s[3];
     for (size_t i = 0; i < COUNTOF(s); i++)
-        s[i] = vault_keep(v, BYTES("a"), span_of(password, VAULT_SECRET_MAX - 1));
+        s[i] = keep(v, BYTES("a"), span_of(password, VAULT_SECRET_MAX - 1));
     for (size_t i = 0; i < COUNTOF(s); i++) {
-        assert_int_equal(strlen(secret_password(s[i])), VAULT_SECRET_MAX - 1);
+        assert_int_equal(secret_credential(s[i]).secret.len, VAULT_SECRET_MAX - 1);
         vault_drop(v, &s[i]);
     }
     free(password);
