@@ -1,0 +1,251 @@
+/* session_unit: a session after its login, between a client and a server that the test plays itself: sockets of the
+ * loopback, one thread, no store. What the rest of the proxy would do about a session is written down in the bench, or is as
+ * the test sets it. */
+#ifndef IMAPFERRY_TEST_SESSION_UNIT_H
+#define IMAPFERRY_TEST_SESSION_UNIT_H
+
+#include <poll.h>
+
+#include "io.h"
+#include "proxy/client_id.h"
+#include "proxy/opened.h"
+#include "proxy/proxy.h"
+#include "proxy/relay.h"
+#include "proxy/rest.h"
+
+struct bench {
+    struct loop *loop;
+    struct conf conf;
+    struct conf_backend backends[2]; /* "old" and "new" */
+    struct proxy proxy;
+    struct account account;
+    struct session s;
+    int client, server, next; /* what the test plays; next: the server that the session goes on at */
+    char tag[64];             /* of the last command_of() */
+    bool may_pass;
+    bool ended;
+    enum session_end end;
+    char *detail;
+    struct imap_caps caps; /* of both backends */
+    void *more;            /* the test's own */
+};
+
+static inline struct bench *bench_of(const struct session *s)
+{
+    return CONTAINER_OF((void *)(uintptr_t)s, struct bench, s);
+}
+
+/* ---- the session, as far as it is not under test ---- */
+
+bool session_is_live(const struct session *s)
+{
+    return s->state == IN_RELAY || s->state == IN_FROZEN || s->state == IN_HANDOVER;
+}
+
+void session_enter(struct session *s, enum session_state state)
+{
+    s->state = state;
+}
+
+void session_close(struct session *s, enum session_end end, const char *detail)
+{
+    struct bench *b = bench_of(s);
+    if (b->ended)
+        return;
+    b->ended = true;
+    b->end = end;
+    b->detail = xstrdup(detail);
+    s->state = IN_CLOSING;
+    stream_pause(s->client);
+    if (s->backend)
+        stream_pause(s->backend);
+}
+
+static inline void bench_server_event(struct stream *stream, enum stream_event ev, void *owner)
+{
+    struct session *s = owner;
+    (void)stream;
+    if (s->state == IN_RELAY)
+        relay_backend_event(s, ev);
+    else if (s->state == IN_FROZEN)
+        rest_backend_event(s, ev);
+}
+
+static inline void bench_client_event(struct stream *stream, enum stream_event ev, void *owner)
+{
+    struct session *s = owner;
+    (void)stream;
+    if (s->state == IN_RELAY)
+        relay_client_event(s, ev);
+}
+
+void session_take_backend(struct session *s, struct stream *stream, const struct conf_backend *at)
+{
+    s->backend = stream;
+    s->at = at;
+    stream_set_owner(stream, bench_server_event, s);
+}
+
+bool registration_may_pass(const struct session *s)
+{
+    return bench_of(s)->may_pass;
+}
+
+/* ---- the two ends ---- */
+
+static inline void bench_connected(struct stream *stream, enum stream_event ev, void *owner)
+{
+    (void)stream;
+    assert_int_equal(ev, STREAM_CONNECTED);
+    *(bool *)owner = true;
+}
+
+/* A connected stream, and in *fd the end that the test plays. */
+static inline struct stream *bench_connect(struct bench *b, int *fd)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct stream_limits limits = {.high_water = LIMIT_HIGH_WATER, .queue_max = 1 << 24};
+    uint16_t port;
+    bool done = false;
+    int listener = io_listen(&port);
+    at.sin_port = htons(port);
+    struct stream *s = stream_connect(b->loop, (struct sockaddr *)&at, &limits, bench_connected, &done);
+    io_wait(b->loop, &done);
+    *fd = accept(listener, NULL, NULL);
+    assert_true(*fd >= 0);
+    close(listener);
+    return s;
+}
+
+/* Text with "%T" for the tag of the last command. */
+static inline void bench_says(struct bench *b, int fd, const char *text)
+{
+    struct buf out = {0};
+    for (const char *at; (at = strstr(text, "%T")); text = at + 2) {
+        buf_add(&out, text, (size_t)(at - text));
+        buf_add_str(&out, b->tag);
+    }
+    buf_add_str(&out, text);
+    assert_int_equal(send(fd, out.mem + out.off, out.len, MSG_NOSIGNAL), out.len);
+    buf_free(&out);
+}
+
+/* One byte that came to fd; runs the loop until there is one. */
+static inline bool bench_byte(struct bench *b, int fd, char *c)
+{
+    uint64_t end = clock_boot_ms() + IO_DEADLINE_MS;
+    while (clock_boot_ms() < end) {
+        ssize_t n = recv(fd, c, 1, MSG_DONTWAIT);
+        if (n >= 0)
+            return n == 1;
+        uv_run(&b->loop->uv, UV_RUN_NOWAIT);
+    }
+    return false;
+}
+
+/* These bytes come to fd, and nothing came before them. */
+static inline void bench_gets(struct bench *b, int fd, const char *text)
+{
+    struct buf got = {0};
+    char c;
+    while (got.len < strlen(text) && bench_byte(b, fd, &c)) {
+        buf_add(&got, &c, 1);
+        if (c != text[got.len - 1]) /* shows the rest of the line */
+            while (c != '\n' && bench_byte(b, fd, &c))
+                buf_add(&got, &c, 1);
+    }
+    assert_string_equal(buf_str(&got), text);
+    buf_free(&got);
+}
+
+/* A command of ours comes to fd: its tag is kept. */
+static inline void bench_gets_command(struct bench *b, int fd, const char *text)
+{
+    struct buf line = {0};
+    char c = 0;
+    while (c != '\n' && bench_byte(b, fd, &c))
+        buf_add(&line, &c, 1);
+    const char *all = buf_str(&line);
+    size_t n = strcspn(all, " ");
+    snprintf(b->tag, sizeof b->tag, "%.*s", (int)n, all);
+    assert_true(line.len > n + 2);
+    char *rest = xspandup(span_of(all + n + 1, line.len - n - 3));
+    assert_string_equal(rest, text);
+    free(rest);
+    buf_free(&line);
+}
+
+/* Runs the loop until what was sent has been looked at. */
+static inline void bench_settle(struct bench *b)
+{
+    for (int i = 0; i < 20; i++)
+        uv_run(&b->loop->uv, UV_RUN_NOWAIT);
+}
+
+/* Nothing comes to fd. What should not pass is shown best by what comes next; this is for where nothing does. */
+static inline void bench_gets_nothing(struct bench *b, int fd)
+{
+    char c;
+    bench_settle(b);
+    assert_int_equal(recv(fd, &c, 1, MSG_DONTWAIT), -1);
+}
+
+static inline void bench_ends(struct bench *b, enum session_end end)
+{
+    uint64_t limit = clock_boot_ms() + IO_DEADLINE_MS;
+    while (!b->ended && clock_boot_ms() < limit)
+        uv_run(&b->loop->uv, UV_RUN_NOWAIT);
+    assert_true(b->ended);
+    assert_int_equal(b->end, end);
+}
+
+/* ---- life ---- */
+
+static inline int bench_set_up(void **state)
+{
+    struct bench *b = xcalloc(1, sizeof *b);
+    b->loop = loop_new();
+    b->backends[0].name = (char *)"old";
+    b->backends[1].name = (char *)"new";
+    b->conf.backends = b->backends;
+    b->conf.n_backends = 2;
+    b->conf.proxy.idle_timeout_ms = b->conf.proxy.backend_timeout_ms = b->conf.proxy.close_timeout_ms =
+        b->conf.proxy.connect_timeout_ms = 60 * 1000;
+    b->proxy.loop = b->loop;
+    b->proxy.conf = &b->conf;
+    b->account = (struct account){.proxy = &b->proxy, .key = (char *)"ann", .known = true, .epoch = 7};
+    b->may_pass = true;
+    imap_caps_parse(&b->caps, span_str("IMAP4rev1 IDLE LITERAL+ NAMESPACE UIDPLUS UNSELECT ENABLE ID"));
+    b->s = (struct session){.proxy = &b->proxy, .account = &b->account, .name = (char *)"p/1"};
+    b->s.client = bench_connect(b, &b->client);
+    stream_set_owner(b->s.client, bench_client_event, &b->s);
+    struct stream *server = bench_connect(b, &b->server);
+    session_take_backend(&b->s, server, &b->backends[0]);
+    b->s.timer = timer_new(b->loop, NULL, NULL);
+    b->next = -1;
+    struct imap_caps shown = imap_caps_shown(&b->caps, &b->caps);
+    relay_begin(&b->s, &shown);
+    *state = b;
+    return 0;
+}
+
+static inline int bench_tear_down(void **state)
+{
+    struct bench *b = *state;
+    relay_free(&b->s.relay);
+    timer_free(&b->s.timer);
+    stream_close(&b->s.client, false);
+    stream_close(&b->s.backend, false);
+    close(b->client);
+    close(b->server);
+    if (b->next >= 0)
+        close(b->next);
+    free(b->detail);
+    loop_free(&b->loop);
+    free(b);
+    return 0;
+}
+
+#define BENCH_TEST(f) cmocka_unit_test_setup_teardown(f, bench_set_up, bench_tear_down)
+
+#endif

@@ -1,0 +1,534 @@
+#include "proxy/busy.h"
+#include "proxy/preauth.h"
+#include "session_unit.h"
+
+/* ---- what the relay asks others for ---- */
+
+static unsigned n_steps; /* of a session that is to rest */
+
+void rest_step(struct session *s)
+{
+    (void)s;
+    n_steps++;
+}
+
+bool rest_takes(struct session *s, const struct imap_resp *r, struct span line)
+{
+    (void)s, (void)line;
+    return span_is_ci(r->word, "NAMESPACE");
+}
+
+static enum relay_own answered;
+static enum imap_status answered_with;
+
+void rest_answered(struct session *s, enum relay_own own, enum imap_status status)
+{
+    (void)s;
+    answered = own;
+    answered_with = status;
+}
+
+bool rest_withholds(struct session *s, const struct imap_resp *r)
+{
+    (void)s, (void)r;
+    return false;
+}
+
+void rest_backend_event(struct session *s, enum stream_event ev)
+{
+    (void)s, (void)ev;
+}
+
+bool busy_counts(enum imap_verb verb)
+{
+    return verb != VERB_NOOP;
+}
+
+static unsigned n_used;
+
+void busy_note(struct account *a)
+{
+    (void)a;
+    n_used++;
+}
+
+static bool id_is_heard;
+
+bool client_id_is_heard(const struct session *s, const struct conf_backend *at)
+{
+    (void)s, (void)at;
+    return id_is_heard;
+}
+
+void client_id_said(struct session *s, struct buf *pairs)
+{
+    buf_free(&s->client_id);
+    s->client_id = *pairs;
+    s->said_id = true;
+    *pairs = (struct buf){0};
+}
+
+/* ---- commands ---- */
+
+static void test_commands_and_answers_pass(void **state)
+{
+    struct bench *b = *state;
+    n_used = 0;
+    bench_says(b, b->client, "a1 noop\r\na2 SELECT \"a b\"\r\n");
+    bench_gets(b, b->server, "a1 noop\r\na2 SELECT \"a b\"\r\n");
+    assert_true(n_used > 0);
+    bench_says(b, b->server, "a1 OK done\r\n* 3 EXISTS\r\n* OK [UIDVALIDITY 7] so\r\na2 OK [READ-WRITE] in\r\n");
+    bench_gets(b, b->client, "a1 OK done\r\n* 3 EXISTS\r\n* OK [UIDVALIDITY 7] so\r\na2 OK [READ-WRITE] in\r\n");
+    const struct opened *o = relay_opened(&b->s);
+    assert_true(o->selected);
+    assert_true(o->names);
+    unit_same(buf_span(&o->mailbox), "a b");
+    assert_int_equal(o->exists, 3);
+    assert_int_equal(o->uidvalidity, 7);
+    assert_true(relay_is_quiet(&b->s));
+    assert_int_equal(b->s.bytes_in, 9 + 17);
+}
+
+/* Byte by byte, both ways. */
+static void test_pieces_pass(void **state)
+{
+    struct bench *b = *state;
+    static const char command[] = "a1 LOGIN x\r\na2 APPEND INBOX {3}\r\n";
+    for (const char *p = command; *p; p++) {
+        bench_says(b, b->client, (char[]){*p, '\0'});
+        bench_settle(b);
+    }
+    bench_gets(b, b->client, "a1 BAD ");
+    bench_gets(b, b->server, "a2 APPEND INBOX {3}\r\n");
+    static const char answer[] = "* OK [HIGHESTMODSEQ 9] hm\r\n* 1 FETCH (BODY[] {2}\r\n* )\r\n+ go\r\n";
+    for (const char *p = answer; *p; p++) {
+        bench_says(b, b->server, (char[]){*p, '\0'});
+        bench_settle(b);
+    }
+    char c = 0;
+    while (c != '\n' && bench_byte(b, b->client, &c))
+        ; /* the text of the BAD */
+    bench_gets(b, b->client, "* 1 FETCH (BODY[] {2}\r\n* )\r\n+ go\r\n");
+    bench_says(b, b->client, "a\r\n");
+    bench_says(b, b->client, "\r\n");
+    bench_gets(b, b->server, "a\r\n\r\n");
+}
+
+/* What is not shown is refused here, and never reaches the server. */
+static void test_hidden_is_refused(void **state)
+{
+    struct bench *b = *state;
+    bench_says(b, b->client, "a1 FETCH 1 (FLAGS MODSEQ)\r\na2 NOTIFY NONE\r\na3 XYZ {4}\r\na4 NOOP\r\n");
+    bench_gets(b, b->server, "a4 NOOP\r\n");
+    struct buf got = {0};
+    char c;
+    for (unsigned lines = 0; lines < 3 && bench_byte(b, b->client, &c); lines += c == '\n')
+        buf_add(&got, &c, 1);
+    const char *text = buf_str(&got);
+    assert_ptr_equal(strstr(text, "a1 BAD "), text);
+    assert_non_null(strstr(text, "\r\na2 BAD "));
+    assert_non_null(strstr(text, "\r\na3 BAD "));
+    buf_free(&got);
+    assert_false(b->ended);
+}
+
+/* A command whose second part can't pass is half sent: nobody can take that back. */
+static void test_refused_after_its_first_part(void **state)
+{
+    struct bench *b = *state;
+    bench_says(b, b->client, "a1 SEARCH SUBJECT {1}\r\n");
+    bench_gets(b, b->server, "a1 SEARCH SUBJECT {1}\r\n");
+    bench_says(b, b->server, "+ go\r\n");
+    bench_says(b, b->client, "x MODSEQ 5\r\n");
+    bench_ends(b, END_BAD_PART);
+}
+
+static void test_enable_keeps_nothing(void **state)
+{
+    struct bench *b = *state;
+    bench_says(b, b->client, "a1 ENABLE CONDSTORE\r\na2 NOOP\r\n");
+    bench_gets(b, b->server, "a2 NOOP\r\n");
+    bench_gets(b, b->client, "* ENABLED\r\na1 OK Nothing to enable\r\n");
+}
+
+/* The server gets each body only after its "+", whatever the client used. */
+static void test_literal_plus_waits(void **state)
+{
+    struct bench *b = *state;
+    bench_says(b, b->client, "a1 APPEND INBOX {3+}\r\nabc\r\na2 NOOP\r\n");
+    bench_gets(b, b->server, "a1 APPEND INBOX {3}\r\n");
+    bench_gets_nothing(b, b->server);
+    bench_says(b, b->server, "+ go\r\n");
+    bench_gets(b, b->server, "abc\r\na2 NOOP\r\n");
+    bench_says(b, b->server, "a1 OK done\r\na2 OK done\r\n");
+    bench_gets(b, b->client, "a1 OK done\r\na2 OK done\r\n"); /* it did not wait for a "+" */
+}
+
+/* A NO instead of the "+": the body is swallowed, it is no command. */
+static void test_literal_plus_is_refused(void **state)
+{
+    struct bench *b = *state;
+    bench_says(b, b->client, "a1 APPEND x {9+}\r\na9 NOOP\r\n\r\na2 NOOP\r\n");
+    bench_gets(b, b->server, "a1 APPEND x {9}\r\n");
+    bench_says(b, b->server, "a1 NO [TRYCREATE] none\r\n");
+    bench_gets(b, b->server, "a2 NOOP\r\n");
+    bench_says(b, b->server, "a2 OK done\r\n");
+    bench_gets(b, b->client, "a1 NO [TRYCREATE] none\r\na2 OK done\r\n");
+}
+
+/* After the NO to a synchronizing one, what comes is a command. */
+static void test_literal_is_refused(void **state)
+{
+    struct bench *b = *state;
+    bench_says(b, b->client, "a1 APPEND x {70}\r\n");
+    bench_gets(b, b->server, "a1 APPEND x {70}\r\n");
+    bench_says(b, b->server, "a1 NO none\r\n");
+    bench_gets(b, b->client, "a1 NO none\r\n");
+    bench_says(b, b->client, "a9 FETCH 1 MODSEQ\r\n"); /* a body would pass unread */
+    bench_gets(b, b->client, "a9 BAD ");
+    bench_gets_nothing(b, b->server);
+}
+
+/* A name in a literal is the name of what was opened. */
+static void test_name_in_a_literal(void **state)
+{
+    struct bench *b = *state;
+    bench_says(b, b->client, "a1 EXAMINE {3}\r\n");
+    bench_gets(b, b->server, "a1 EXAMINE {3}\r\n");
+    bench_says(b, b->server, "+ go\r\n");
+    bench_gets(b, b->client, "+ go\r\n");
+    bench_says(b, b->client, "a\"b\r\n");
+    bench_gets(b, b->server, "a\"b\r\n");
+    bench_says(b, b->server, "a1 OK in\r\n");
+    bench_gets(b, b->client, "a1 OK in\r\n");
+    unit_same(buf_span(&relay_opened(&b->s)->mailbox), "a\"b");
+    assert_true(relay_opened(&b->s)->examined);
+}
+
+static void test_idle(void **state)
+{
+    struct bench *b = *state;
+    bench_says(b, b->client, "a1 IDLE\r\nDONE\r\na2 NOOP\r\n");
+    bench_gets(b, b->server, "a1 IDLE\r\n");
+    bench_gets_nothing(b, b->server);
+    bench_says(b, b->server, "+ idling\r\n");
+    bench_gets(b, b->server, "DONE\r\na2 NOOP\r\n");
+    bench_says(b, b->server, "* 4 EXISTS\r\na1 OK idled\r\n");
+    bench_gets(b, b->client, "+ idling\r\n* 4 EXISTS\r\na1 OK idled\r\n");
+}
+
+/* The server ends the IDLE while the DONE is on its way: that means nothing any more. */
+static void test_idle_ended_by_the_server(void **state)
+{
+    struct bench *b = *state;
+    bench_says(b, b->client, "a1 IDLE\r\n");
+    bench_gets(b, b->server, "a1 IDLE\r\n");
+    bench_says(b, b->server, "+ idling\r\na1 NO too long\r\n");
+    bench_gets(b, b->client, "+ idling\r\na1 NO too long\r\n");
+    bench_says(b, b->client, "DONE\r\na2 NOOP\r\n");
+    bench_gets(b, b->server, "a2 NOOP\r\n");
+    bench_says(b, b->server, "a2 OK done\r\n");
+    bench_gets(b, b->client, "a2 OK done\r\n"); /* no BAD */
+}
+
+static void test_id_is_answered_here(void **state)
+{
+    struct bench *b = *state;
+    id_is_heard = false;
+    bench_says(b, b->client, "a1 ID (\"name\" {4}\r\n");
+    bench_gets(b, b->client, "+ OK\r\n");
+    bench_says(b, b->client, "mutt)\r\na2 NOOP\r\n");
+    bench_gets(b, b->client, PREAUTH_ID "\r\na1 OK ID completed\r\n");
+    bench_gets(b, b->server, "a2 NOOP\r\n");
+    bench_says(b, b->client, "a3 ID (\"name\")\r\n");
+    bench_gets(b, b->client, "a3 BAD " PREAUTH_ID_EXPECTED "\r\n");
+    id_is_heard = true;
+    bench_says(b, b->client, "a4 ID (name {4+}\r\nmutt)\r\n");
+    bench_gets(b, b->server, "a4 ID (\"name\" \"mutt\")\r\n");
+    bench_says(b, b->server, "* ID (\"name\" \"Secretd\")\r\na4 OK said\r\n");
+    bench_gets(b, b->client, PREAUTH_ID "\r\na4 OK said\r\n");
+    buf_free(&b->s.client_id);
+}
+
+/* ---- responses ---- */
+
+static void test_capabilities_are_ours(void **state)
+{
+    struct bench *b = *state;
+    struct buf words = {0}, all = {0};
+    imap_caps_write(&words, relay_shown(&b->s));
+    bench_says(b, b->client, "a1 CAPABILITY\r\na2 SELECT INBOX\r\n");
+    bench_gets(b, b->server, "a1 CAPABILITY\r\na2 SELECT INBOX\r\n");
+    bench_says(b, b->server, "* CAPABILITY IMAP4rev1 XSECRET\r\na1 OK [CAPABILITY IMAP4rev1 XSECRET] done\r\n"
+                             "* OK [HIGHESTMODSEQ 9] so\r\n* OK [MAILBOXID (x)] so\r\n* OK [UIDNEXT 4] so\r\n"
+                             "a2 OK [NOMODSEQ] in\r\n");
+    buf_printf(&all,
+               "* CAPABILITY %s\r\na1 OK [CAPABILITY %s] done\r\n* OK [UIDNEXT 4] so\r\na2 OK in\r\n",
+               buf_str(&words), buf_str(&words));
+    bench_gets(b, b->client, buf_str(&all));
+    buf_free(&words);
+    buf_free(&all);
+}
+
+/* Words of ours wait until the response that is half sent has ended. */
+static void test_our_words_come_between_responses(void **state)
+{
+    struct bench *b = *state;
+    bench_says(b, b->client, "a1 FETCH 1 BODY[]\r\n");
+    bench_gets(b, b->server, "a1 FETCH 1 BODY[]\r\n");
+    bench_says(b, b->server, "* 1 FETCH (BODY[] {6}\r\nabc");
+    bench_gets(b, b->client, "* 1 FETCH (BODY[] {6}\r\nabc");
+    bench_says(b, b->client, "a2 ENABLE CONDSTORE\r\n");
+    bench_gets_nothing(b, b->client);
+    assert_false(relay_at_boundary(&b->s));
+    bench_says(b, b->server, "def)\r\na1 OK done\r\n");
+    bench_gets(b, b->client, "def)\r\n* ENABLED\r\na2 OK Nothing to enable\r\na1 OK done\r\n");
+}
+
+static void test_an_answer_to_nothing(void **state)
+{
+    struct bench *b = *state;
+    bench_says(b, b->server, "a1 OK what?\r\n");
+    bench_ends(b, END_BACKEND_PROTOCOL);
+}
+
+static void test_a_plus_for_nobody(void **state)
+{
+    struct bench *b = *state;
+    bench_says(b, b->server, "+ go on\r\n* 1 EXISTS\r\n");
+    bench_gets(b, b->client, "* 1 EXISTS\r\n");
+}
+
+static void test_ends(void **state)
+{
+    struct bench *b = *state;
+    bench_says(b, b->client, "a1 LOGOUT\r\na2 NOOP\r\n");
+    bench_gets(b, b->server, "a1 LOGOUT\r\n");
+    bench_says(b, b->server, "* BYE see you\r\na1 OK out\r\n");
+    bench_gets(b, b->client, "* BYE see you\r\na1 OK out\r\n");
+    bench_ends(b, END_LOGOUT);
+}
+
+static void test_server_says_bye(void **state)
+{
+    struct bench *b = *state;
+    bench_says(b, b->server, "* BYE down\r\n");
+    bench_gets(b, b->client, "* BYE down\r\n");
+    shutdown(b->server, SHUT_WR);
+    bench_ends(b, END_BACKEND_BYE);
+}
+
+static void test_server_is_gone(void **state)
+{
+    struct bench *b = *state;
+    shutdown(b->server, SHUT_WR);
+    bench_ends(b, END_BACKEND_GONE);
+}
+
+/* What the client has sent before it closed its side is still done, and answered. */
+static void test_client_closes_its_side(void **state)
+{
+    struct bench *b = *state;
+    bench_says(b, b->client, "a1 NOOP\r\n");
+    shutdown(b->client, SHUT_WR);
+    bench_gets(b, b->server, "a1 NOOP\r\n");
+    assert_false(b->ended);
+    bench_says(b, b->server, "a1 OK done\r\n");
+    bench_gets(b, b->client, "a1 OK done\r\n");
+    bench_ends(b, END_CLIENT_GONE);
+}
+
+/* ---- the lease, and rest ---- */
+
+static void test_nothing_passes_without_a_lease(void **state)
+{
+    struct bench *b = *state;
+    b->may_pass = false;
+    relay_flow(&b->s);
+    bench_says(b, b->client, "a1 NOOP\r\n");
+    bench_says(b, b->server, "* 1 EXISTS\r\n");
+    bench_gets_nothing(b, b->server);
+    bench_gets_nothing(b, b->client);
+    b->may_pass = true;
+    relay_settle(&b->s);
+    bench_gets(b, b->server, "a1 NOOP\r\n");
+    bench_gets(b, b->client, "* 1 EXISTS\r\n");
+}
+
+/* The lease goes while bytes are on their way: it is asked after they were read. */
+static void test_the_lease_is_asked_after_the_bytes(void **state)
+{
+    struct bench *b = *state;
+    bench_says(b, b->client, "a1 NOOP\r\n");
+    bench_gets(b, b->server, "a1 NOOP\r\n");
+    bench_says(b, b->server, "a1 OK done\r\n");
+    b->may_pass = false; /* and nobody told the relay */
+    bench_gets_nothing(b, b->client);
+}
+
+static void test_shutdown_waits_for_the_command(void **state)
+{
+    struct bench *b = *state;
+    bench_says(b, b->client, "a1 NOOP\r\n");
+    bench_gets(b, b->server, "a1 NOOP\r\n");
+    relay_rest(&b->s, END_SHUTDOWN);
+    relay_rest(&b->s, END_NONE); /* a thaw does not take it back */
+    bench_says(b, b->client, "a2 NOOP\r\n");
+    bench_gets_nothing(b, b->server);
+    assert_false(b->ended);
+    bench_says(b, b->server, "a1 OK done\r\n");
+    bench_gets(b, b->client, "a1 OK done\r\n");
+    bench_ends(b, END_SHUTDOWN);
+}
+
+static void test_shutdown_in_idle(void **state)
+{
+    struct bench *b = *state;
+    bench_says(b, b->client, "a1 IDLE\r\n");
+    bench_gets(b, b->server, "a1 IDLE\r\n");
+    bench_says(b, b->server, "+ idling\r\n");
+    bench_gets(b, b->client, "+ idling\r\n");
+    relay_rest(&b->s, END_SHUTDOWN);
+    bench_ends(b, END_SHUTDOWN);
+}
+
+/* The IDLE is ended at the server alone, and begun again there. */
+static void test_freeze_in_idle(void **state)
+{
+    struct bench *b = *state;
+    bench_says(b, b->client, "a1 IDLE\r\n");
+    bench_gets(b, b->server, "a1 IDLE\r\n");
+    bench_says(b, b->server, "+ idling\r\n");
+    bench_gets(b, b->client, "+ idling\r\n");
+    n_steps = 0;
+    relay_rest(&b->s, END_FREEZE);
+    bench_gets(b, b->server, "DONE\r\n");
+    bench_says(b, b->client, "DONE\r\n");
+    bench_says(b, b->server, "a1 OK idled\r\n");
+    bench_gets_nothing(b, b->client);
+    assert_true(n_steps > 0);
+    assert_true(relay_is_quiet(&b->s));
+    relay_rest(&b->s, END_NONE);
+    bench_gets(b, b->server, "a1 IDLE\r\n");
+    bench_says(b, b->server, "+ idling\r\n* 5 EXISTS\r\n");
+    bench_gets(b, b->client, "* 5 EXISTS\r\n"); /* it had its "+" */
+    bench_gets(b, b->server, "DONE\r\n");       /* its own, from before */
+    bench_says(b, b->server, "a1 OK idled\r\n");
+    bench_gets(b, b->client, "a1 OK idled\r\n");
+}
+
+static void test_a_command_of_ours(void **state)
+{
+    struct bench *b = *state;
+    answered = OWN_NONE;
+    relay_send_own(&b->s, OWN_NAMESPACE, "NAMESPACE");
+    bench_gets_command(b, b->server, "NAMESPACE");
+    bench_says(b, b->client, "a1 NOOP\r\n");
+    bench_gets_nothing(b, b->server); /* the client's waits for it */
+    bench_says(b, b->server, "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n* 2 EXISTS\r\n%T OK done\r\n");
+    bench_gets(b, b->server, "a1 NOOP\r\n");
+    bench_gets(b, b->client, "* 2 EXISTS\r\n");
+    assert_int_equal(answered, OWN_NAMESPACE);
+    assert_int_equal(answered_with, STATUS_OK);
+}
+
+static void test_only_reads(void **state)
+{
+    struct bench *b = *state;
+    assert_true(relay_only_reads(&b->s));
+    bench_says(b, b->client, "a1 FETCH 1 BODY.PEEK[]\r\n");
+    bench_gets(b, b->server, "a1 FETCH 1 BODY.PEEK[]\r\n");
+    assert_true(relay_only_reads(&b->s));
+    assert_false(relay_is_quiet(&b->s));
+    bench_says(b, b->client, "a2 FETCH 1 BODY[]\r\n"); /* sets \Seen */
+    bench_gets(b, b->server, "a2 FETCH 1 BODY[]\r\n");
+    assert_false(relay_only_reads(&b->s));
+    bench_says(b, b->server, "a2 OK done\r\n");
+    bench_gets(b, b->client, "a2 OK done\r\n");
+    assert_true(relay_only_reads(&b->s));
+    bench_says(b, b->client, "a3 STORE");
+    bench_settle(b);
+    assert_true(relay_only_reads(&b->s)); /* nothing of it is at the server */
+}
+
+/* ---- over another connection ---- */
+
+static void attach(struct bench *b, const char *lines, uint32_t exists)
+{
+    struct imap_seq gone = {0};
+    imap_seq_add(&gone, 2, 2);
+    imap_seq_add(&gone, 4, 4);
+    relay_rest(&b->s, END_FREEZE);
+    struct stream *next = bench_connect(b, &b->next);
+    relay_attach(&b->s, next, &b->backends[1], span_str(lines), &gone, exists);
+}
+
+static void test_expunges_are_told_at_the_next_command(void **state)
+{
+    struct bench *b = *state;
+    attach(b, "* FLAGS (\\Seen)\r\n", 5);
+    bench_gets(b, b->client, "* FLAGS (\\Seen)\r\n");
+    assert_true(relay_owes_expunges(&b->s));
+    bench_says(b, b->next, "* 4 EXISTS\r\n"); /* one came: to the client, which knows of two more, they are 6 */
+    bench_gets(b, b->client, "* 6 EXISTS\r\n");
+    bench_says(b, b->client, "a1 UID FETCH 1:* FLAGS\r\n");
+    bench_gets(b, b->client, "* 4 EXPUNGE\r\n* 2 EXPUNGE\r\n");
+    bench_gets(b, b->next, "a1 UID FETCH 1:* FLAGS\r\n");
+    assert_false(relay_owes_expunges(&b->s));
+    assert_int_equal(relay_opened(&b->s)->exists, 4);
+}
+
+static void test_numbers_from_before_an_expunge(void **state)
+{
+    struct bench *b = *state;
+    attach(b, "", 5);
+    bench_says(b, b->client, "a1 FETCH 5 FLAGS\r\n");
+    bench_ends(b, END_MOVED);
+    bench_gets_nothing(b, b->next);
+}
+
+static void test_numbers_from_behind_an_expunge(void **state)
+{
+    struct bench *b = *state;
+    attach(b, "", 5);
+    bench_says(b, b->next, "* 3 FETCH (FLAGS ())\r\n");
+    bench_ends(b, END_MOVED);
+    bench_gets_nothing(b, b->client);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        BENCH_TEST(test_commands_and_answers_pass),
+        BENCH_TEST(test_pieces_pass),
+        BENCH_TEST(test_hidden_is_refused),
+        BENCH_TEST(test_refused_after_its_first_part),
+        BENCH_TEST(test_enable_keeps_nothing),
+        BENCH_TEST(test_literal_plus_waits),
+        BENCH_TEST(test_literal_plus_is_refused),
+        BENCH_TEST(test_literal_is_refused),
+        BENCH_TEST(test_name_in_a_literal),
+        BENCH_TEST(test_idle),
+        BENCH_TEST(test_idle_ended_by_the_server),
+        BENCH_TEST(test_id_is_answered_here),
+        BENCH_TEST(test_capabilities_are_ours),
+        BENCH_TEST(test_our_words_come_between_responses),
+        BENCH_TEST(test_an_answer_to_nothing),
+        BENCH_TEST(test_a_plus_for_nobody),
+        BENCH_TEST(test_ends),
+        BENCH_TEST(test_server_says_bye),
+        BENCH_TEST(test_server_is_gone),
+        BENCH_TEST(test_client_closes_its_side),
+        BENCH_TEST(test_nothing_passes_without_a_lease),
+        BENCH_TEST(test_the_lease_is_asked_after_the_bytes),
+        BENCH_TEST(test_shutdown_waits_for_the_command),
+        BENCH_TEST(test_shutdown_in_idle),
+        BENCH_TEST(test_freeze_in_idle),
+        BENCH_TEST(test_a_command_of_ours),
+        BENCH_TEST(test_only_reads),
+        BENCH_TEST(test_expunges_are_told_at_the_next_command),
+        BENCH_TEST(test_numbers_from_before_an_expunge),
+        BENCH_TEST(test_numbers_from_behind_an_expunge),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
