@@ -333,11 +333,24 @@ static void ask_export(struct walk *w, const struct span *users, size_t n)
     route_export(w->run->store, users, n, on_export, w);
 }
 
+/* So that an export that was cut off is known when it is wanted. */
+static void write_end(struct walk *w)
+{
+    json_t *o = json_object();
+
+    json_object_set_new(o, "time", json_time(clock_wall_ms()));
+    json_object_set_new(o, "end", json_integer((json_int_t)w->exported));
+    json_dumpf(o, w->run->action.out, JSON_PRESERVE_ORDER | JSON_ENSURE_ASCII);
+    fputc('\n', w->run->action.out);
+    json_decref(o);
+}
+
 static void exported_all(struct walk *w)
 {
     struct run *r = w->run;
     unsigned long long n = w->exported;
 
+    write_end(w);
     json_object_set_new(r->data, "exported", json_integer((json_int_t)n));
     walk_free(w);
     run_end(r, ACTION_DONE, "%llu accounts that were switched over, or are held", n);

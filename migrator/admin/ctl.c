@@ -4,6 +4,7 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/account.h"
@@ -32,6 +33,7 @@ struct ctl {
     struct bulk_list list; /* owned; of the file with the names */
     struct bulk *bulk;     /* owned */
     struct flips flips;    /* owned; of the files of a restore; of the journal here, for init */
+    size_t by_journal;       /* accounts that only the journal here knows */
     struct restore *restore; /* owned */
     char *fault;           /* owned; of check: why not all of the configuration could be read */
     struct conf *conf;     /* owned, as all below */
@@ -40,6 +42,8 @@ struct ctl {
     struct timer *reach;
     struct waiting *waiting;
     char *key; /* of the account */
+    char *exported; /* what is said once the file is whole; owned */
+    json_t *exported_data; /* the same; owned */
     bool started, ended;
     enum action_rc rc;
 };
@@ -88,18 +92,26 @@ static int seal_key(const struct ctl *c)
 
 /* ---- the verb */
 
-static void ctl_end(struct ctl *c, const struct action_result *r)
+static void ctl_say(struct ctl *c, const struct action_result *r)
 {
-    c->ended = true;
-    c->rc = r->rc;
-    if (c->args.action.out == stdout && r->rc == ACTION_DONE)
-        ; /* the lines are what was asked for */
-    else if (c->args.json)
+    if (c->args.json)
         ctl_print_json(r->data);
     else if (r->rc == ACTION_USAGE)
         ctl_args_wrong(&c->args, "%s", r->text);
     else
         ctl_print_result(&c->args.action, r);
+}
+
+static void ctl_end(struct ctl *c, const struct action_result *r)
+{
+    c->ended = true;
+    c->rc = r->rc;
+    if (c->args.what == ACTION_EXPORT && r->rc == ACTION_DONE) {
+        c->exported = xstrdup(r->text);
+        c->exported_data = json_incref(r->data);
+    } else {
+        ctl_say(c, r);
+    }
     loop_stop(c->loop);
 }
 
@@ -209,27 +221,76 @@ static void ctl_on_reach(void *owner)
 
 /* ---- route restore, and init after a loss */
 
-/* A file, or the journal in a folder. */
+/* A file, or the journal in a folder. False: errno says why. */
 static bool read_flips(struct ctl *c, const char *path)
 {
-    char *inside = xasprintf("%s/flips", path);
-    FILE *f = fopen(inside, "rb");
+    struct stat st;
+    bool folder = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+    char *name = folder ? xasprintf("%s/flips", path) : xstrdup(path);
+    FILE *f = fopen(name, "rb");
     struct buf text = {0};
     char block[65536];
     size_t n;
 
-    if (!f)
-        f = fopen(path, "rb");
     while (f && (n = fread(block, 1, sizeof(block), f)) > 0)
         buf_add(&text, block, n);
     bool good = f && !ferror(f);
     if (good)
-        flips_read(&c->flips, buf_span(&text));
+        flips_read(&c->flips, name, buf_span(&text));
     if (f)
         fclose(f);
     buf_free(&text);
-    free(inside);
+    free(name);
     return good;
+}
+
+/* The journal of this host. One that there is none of knows nothing; one that can't be read may know that users were moved. */
+static void read_own_journal(struct ctl *c)
+{
+    const char *folder = c->conf->migrator.journal_dir;
+
+    if (read_flips(c, folder) || errno == ENOENT)
+        return;
+    char *text = xasprintf("the journal of this host can't be read: %s", strerror(errno));
+    flips_blame(&c->flips, folder, 0, text);
+    free(text);
+}
+
+enum { NAMED_MAX = 20 /* accounts that are named one by one */ };
+
+static void write_doubts(json_t *names)
+{
+    size_t n = json_array_size(names), i;
+    json_t *name;
+
+    if (n)
+        fprintf(stderr, "held, since two hosts contradict each other about where they are (%zu):\n", n);
+    json_array_foreach(names, i, name)
+    {
+        if (i < NAMED_MAX)
+            fprintf(stderr, "  %s\n", json_string_value(name));
+    }
+    if (n > NAMED_MAX)
+        fprintf(stderr, "  and %zu more: \"imapferryctl list --state held\"\n", n - NAMED_MAX);
+}
+
+static void write_faults(json_t *faults, json_int_t all)
+{
+    size_t i;
+    json_t *o;
+
+    json_array_foreach(faults, i, o)
+    {
+        const char *file = json_string_value(json_object_get(o, "file"));
+        json_int_t line = json_integer_value(json_object_get(o, "line"));
+        if (file)
+            fprintf(stderr, "%s:", file);
+        if (line)
+            fprintf(stderr, "%" JSON_INTEGER_FORMAT ":", line);
+        fprintf(stderr, "%s%s\n", file ? " " : "", json_string_value(json_object_get(o, "error")));
+    }
+    if (all > (json_int_t)json_array_size(faults))
+        fprintf(stderr, "and %" JSON_INTEGER_FORMAT " more\n", all - (json_int_t)json_array_size(faults));
 }
 
 static void on_restored(void *owner, const struct action_result *r)
@@ -237,7 +298,20 @@ static void on_restored(void *owner, const struct action_result *r)
     struct ctl *c = owner;
 
     c->restore = NULL;
+    if (!c->args.json) {
+        write_faults(json_object_get(r->data, "faults"), json_integer_value(json_object_get(r->data, "problems")));
+        write_doubts(json_object_get(r->data, "in_doubt"));
+    }
     ctl_end(c, r);
+}
+
+static void start_restore(struct ctl *c)
+{
+    c->restore = restore_start(&(struct restore_request){.store = c->store,
+                                                         .flips = &c->flips,
+                                                         .by_journal = c->by_journal,
+                                                         .yes = c->args.action.yes},
+                               on_restored, c);
 }
 
 /* A store is made for a site that has none, not for one that has lost it. */
@@ -245,11 +319,17 @@ static bool journal_forbids(struct ctl *c)
 {
     const char *folder = c->conf->migrator.journal_dir;
 
-    if (!read_flips(c, folder) || !c->flips.all)
+    read_own_journal(c);
+    if (!c->flips.all && !c->flips.n_faults)
         return false;
-    char *text = xasprintf("the journal in %s has %u accounts that were switched over, and an empty store would send their users "
-                           "to the old server: \"route restore\" brings them back. For another site, move the journal away",
-                           folder, HASH_COUNT(c->flips.all));
+    char *text = c->flips.all
+                     ? xasprintf("the journal in %s has %u accounts that were switched over, and an empty store would send their "
+                                 "users to the old server: \"route restore\" brings them back. For another site, move the journal "
+                                 "away",
+                                 folder, HASH_COUNT(c->flips.all))
+                     : xasprintf("the journal in %s may know of accounts that were switched over, whose users an empty store would "
+                                 "send to the old server: %s. For another site, move the journal away",
+                                 folder, c->flips.faults[0].text);
     json_t *o = json_pack("{s:s}", "error", text);
     ctl_end(c, &(struct action_result){.rc = ACTION_REFUSED, .text = text, .data = o});
     json_decref(o);
@@ -264,7 +344,7 @@ static void start_verb(struct ctl *c, enum store_state state)
     if (c->args.all)
         start_bulk(c);
     else if (c->args.what == CTL_RESTORE)
-        c->restore = restore_start(c->store, &c->flips, on_restored, c);
+        start_restore(c);
     else
         action_run(c->store, &c->args.action, on_result, c);
 }
@@ -308,31 +388,73 @@ static int run_verb(struct ctl *c)
     return c->rc;
 }
 
-/* To a file beside it first: a backup is whole, or it is the one before. */
+/* Where an export goes: to a file beside the one that is named (or that a link there names), which then takes its place, so that a
+ * backup is whole, or is the one before; straight to what is no file: a device, a pipe, standard output. */
+struct export {
+    char *path, *part; /* owned; part NULL: it goes straight there */
+    FILE *f;           /* NULL: errno says why */
+    bool to_stdout;
+};
+
+static void export_open_file(struct export *e)
+{
+    struct stat st;
+    char *real = realpath(e->path, NULL);
+    bool there = real && stat(real, &st) == 0;
+
+    if (!real && (errno != ENOENT || lstat(e->path, &st) == 0))
+        return; /* such as a link to nothing */
+    if (real) {
+        free(e->path);
+        e->path = real;
+    }
+    if (!there || S_ISREG(st.st_mode))
+        e->part = xasprintf("%s.part", e->path);
+    int fd = e->part ? open(e->part, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600)
+                     : open(e->path, O_WRONLY | O_CLOEXEC);
+    e->f = fd >= 0 ? fdopen(fd, "w") : NULL;
+}
+
+/* False: errno says why. Of a file it does not know that the disk has it before it was synced. */
+static bool export_finish(struct export *e, bool whole)
+{
+    bool good = e->f && fflush(e->f) == 0 && !ferror(e->f);
+
+    if (good && e->part && whole)
+        good = fsync(fileno(e->f)) == 0 && rename(e->part, e->path) == 0;
+    int error = errno;
+    if (e->f && !e->to_stdout)
+        fclose(e->f);
+    if (e->part && !(good && whole) && e->f)
+        unlink(e->part);
+    free(e->part);
+    free(e->path);
+    errno = error;
+    return good;
+}
+
 static int run_export_to(struct ctl *c, const char *path)
 {
-    bool to_stdout = !strcmp(path, "-");
-    char *part = xasprintf("%s.part", path);
-    int fd = to_stdout ? -1 : open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), status = ACTION_FAILED;
-    FILE *f = to_stdout ? stdout : fd >= 0 ? fdopen(fd, "w") : NULL;
+    struct export e = {.path = xstrdup(path), .to_stdout = !strcmp(path, "-")};
+    int status = ACTION_FAILED;
 
-    c->args.action.out = f;
-    if (f)
+    if (e.to_stdout)
+        e.f = stdout;
+    else
+        export_open_file(&e);
+    c->args.action.out = e.f;
+    if (e.f)
         status = run_verb(c);
-    bool good = f && fflush(f) == 0 && !ferror(f);
-    if (good && !to_stdout && status == ACTION_DONE)
-        good = fsync(fd) == 0 && rename(part, path) == 0;
-    if (!good) {
+    if (!export_finish(&e, status == ACTION_DONE)) {
         char *text = xasprintf("%s: %s", path, strerror(errno));
-        ctl_print_error(c->args.json && !to_stdout, text, NULL);
+        ctl_print_error(c->args.json && !e.to_stdout, text, NULL);
         free(text);
         status = ACTION_FAILED;
+    } else if (status == ACTION_DONE && !e.to_stdout) { /* else the lines are what was asked for */
+        ctl_say(c, &(struct action_result){.rc = status, .text = c->exported, .data = c->exported_data});
     }
-    if (f && !to_stdout)
-        fclose(f);
-    if (!to_stdout)
-        unlink(part);
-    free(part);
+    free(c->exported);
+    json_decref(c->exported_data);
     return status;
 }
 
@@ -344,6 +466,9 @@ static int run_restore(struct ctl *c)
             return ACTION_USAGE;
         }
     }
+    size_t known = HASH_COUNT(c->flips.all);
+    read_own_journal(c);
+    c->by_journal = HASH_COUNT(c->flips.all) - known;
     return run_verb(c);
 }
 

@@ -104,11 +104,12 @@ static const struct ctl_verb verbs[] = {
      "What is being switched over at this moment is carried out; users go on working."},
     {"resume", ACTION_RESUME, TAKES_REASON, {{"[--reason TEXT]", "undo pause"}}, ""},
     {"route export", ACTION_EXPORT, TAKES_FILES, {{"FILE", "write where accounts live, for a backup"}},
-     "A line for each account that was ever switched over, or is held (\"-\": standard output). Journals have the flips, and no "
+     "A line for each account that was ever switched over, or is held (\"-\": standard output), and one that counts them. Journals have the flips, and no "
      "holds."},
-    {"route restore", CTL_RESTORE, TAKES_FILES, {{"FILE...", "make the store anew after a loss"}},
-     "FILE is the journal of a migrator (migrator.journal_dir, or the file flips in it) or an export. Give those of all hosts: "
-     "an account of which none is told lives on the old server. Stop all proxies and migrators before, and start them afterwards; "
+    {"route restore", CTL_RESTORE, TAKES_FILES | TAKES_YES, {{"FILE... [--yes]", "make the store anew after a loss"}},
+     "FILE is the journal of a migrator (migrator.journal_dir, or the file flips in it) or an export. Give those of all hosts "
+     "(that of this one is read anyhow): an account of which none is told lives on the old server. Where lines can't be read, an "
+     "export may be cut off, or an account is on no configured backend, nothing is made but with --yes. Stop all proxies and migrators before, and start them afterwards; "
      "the README has a chapter on it."},
     {"proxy forget", ACTION_PROXY_FORGET, TAKES_PROXY | TAKES_YES | TAKES_REASON,
      {{"NAME", "what declaring a proxy dead would mean"}, {"NAME --yes --reason TEXT", "declare it dead"}},
@@ -137,7 +138,7 @@ static const struct flag flags[] = {
     {"--report", NULL, TAKES_REPORT, "mailbox by mailbox, with what \"waive\" takes"},
     {"--remove", NULL, TAKES_REMOVE, "the other way round"},
     {"--out", "DIR", TAKES_OUT, "where the keys go"},
-    {"--yes", NULL, TAKES_YES, "do it, not only say what it means"},
+    {"--yes", NULL, TAKES_YES, "do it, whatever it means"},
     {"--json", NULL, TAKES_JSON, "print one JSON object"},
 };
 

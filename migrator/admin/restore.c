@@ -17,8 +17,10 @@ struct restore {
     struct loop_task task;
     const struct flip *next;
     uint64_t generation;
-    size_t restored, held, skipped;
-    json_t *in_doubt; /* owned */
+    size_t restored, held, skipped, by_journal;
+    bool yes;
+    size_t problems;                       /* for which nothing is made without yes */
+    json_t *in_doubt, *backends, *faults; /* owned */
 };
 
 void restore_cancel(struct restore **rp)
@@ -31,6 +33,8 @@ void restore_cancel(struct restore **rp)
     store_forget(r->store, r);
     loop_undefer(store_loop(r->store), &r->task);
     json_decref(r->in_doubt);
+    json_decref(r->backends);
+    json_decref(r->faults);
     free(r);
 }
 
@@ -46,7 +50,12 @@ static void restore_finish(struct restore *r, enum action_rc rc, const char *tex
     json_object_set_new(data, "held", json_integer((json_int_t)r->held));
     json_object_set_new(data, "skipped", json_integer((json_int_t)r->skipped));
     json_object_set_new(data, "unreadable", json_integer((json_int_t)r->flips->unreadable));
+    json_object_set_new(data, "half", json_integer((json_int_t)r->flips->half));
+    json_object_set_new(data, "by_journal", json_integer((json_int_t)r->by_journal));
     json_object_set(data, "in_doubt", r->in_doubt);
+    json_object_set(data, "backends", r->backends);
+    json_object_set(data, "faults", r->faults);
+    json_object_set_new(data, "problems", json_integer((json_int_t)r->problems));
     json_object_set_new(data, rc == ACTION_DONE ? "message" : "error", json_string(text));
     restore_cancel(&r);
     fn(owner, &(struct action_result){.rc = rc, .text = text, .data = data});
@@ -65,23 +74,44 @@ static void restore_fail(struct restore *r, enum route_rc rc)
         restore_finish(r, ACTION_FAILED, "the store refuses it");
 }
 
+/* "9 on new, 5 on old" */
+static void restore_write_backends(struct buf *out, json_t *backends)
+{
+    const char *name, *comma = "";
+    json_t *n;
+
+    json_object_foreach(backends, name, n)
+    {
+        buf_printf(out, "%s%" JSON_INTEGER_FORMAT " on %s", comma, json_integer_value(n), name);
+        comma = ", ";
+    }
+}
+
 static void on_made(void *owner, enum route_rc rc, const char *detail)
 {
     struct restore *r = owner;
     size_t doubts = json_array_size(r->in_doubt);
+    struct buf text = {0};
 
     (void)detail;
     if (rc != ROUTE_OK) {
         restore_fail(r, rc);
         return;
     }
-    char *text = xasprintf("%zu accounts are restored, %zu of them held%s; no account is copied or switched over for the next "
-                           "%" PRIu64 " min",
-                           r->restored, r->held,
-                           doubts ? ", some since the clocks of two hosts contradict the order of their flips (in_doubt)" : "",
-                           (store_quarantine_length_ms(r->store) + 59999) / 60000);
-    restore_finish(r, doubts ? ACTION_FAILED : ACTION_DONE, text);
-    free(text);
+    buf_printf(&text, "%zu accounts are restored", r->restored);
+    buf_add_str(&text, r->restored ? " (" : "");
+    restore_write_backends(&text, r->backends);
+    buf_printf(&text, "%s, %zu of them held", r->restored ? ")" : "", r->held);
+    if (doubts)
+        buf_printf(&text, ", %zu since the clocks of two hosts contradict the order of their flips", doubts);
+    if (r->by_journal)
+        buf_printf(&text, "; %zu are known by the journal of this host alone", r->by_journal);
+    if (r->problems)
+        buf_printf(&text, "; %zu thing%s may be missing", r->problems, r->problems == 1 ? "" : "s");
+    buf_printf(&text, "; all others live on the old server; no account is copied or switched over for the next %" PRIu64 " min",
+               (store_quarantine_length_ms(r->store) + 59999) / 60000);
+    restore_finish(r, doubts ? ACTION_FAILED : ACTION_DONE, buf_str(&text));
+    buf_free(&text);
 }
 
 /* ---- the routes */
@@ -129,10 +159,18 @@ static void restore_on_written(void *owner, enum route_rc rc, const char *detail
         loop_defer(store_loop(r->store), &r->task);
 }
 
+static void restore_count_on(json_t *backends, const char *name)
+{
+    json_int_t n = json_integer_value(json_object_get(backends, name));
+
+    json_object_set_new(backends, name, json_integer(n + 1));
+}
+
 static void restore_count(struct restore *r, const struct flip *one, const struct row *row)
 {
     r->restored++;
     r->held += !strcmp(row->state, "held");
+    restore_count_on(r->backends, one->backend);
     if (flip_is_in_doubt(one))
         json_array_append_new(r->in_doubt, json_text(span_str(one->user)));
 }
@@ -148,9 +186,8 @@ static void restore_send(struct restore *r, json_t *texts)
     free(spans);
 }
 
-static void restore_step(struct loop_task *task)
+static void restore_go_on(struct restore *r)
 {
-    struct restore *r = CONTAINER_OF(task, struct restore, task);
     json_t *texts = json_array();
 
     for (size_t n = 0; r->next && n < AT_ONCE; r->next = r->next->hh.next) {
@@ -169,18 +206,123 @@ static void restore_step(struct loop_task *task)
     json_decref(texts);
 }
 
-struct restore *restore_start(struct store *s, const struct flips *flips, action_fn fn, void *owner)
+/* ---- what may be missing */
+
+static void restore_blame(struct restore *r, const char *file, size_t line, const char *text)
+{
+    json_t *o = json_object();
+
+    if (*file)
+        json_object_set_new(o, "file", json_text(span_str(file)));
+    if (line)
+        json_object_set_new(o, "line", json_integer((json_int_t)line));
+    json_object_set_new(o, "error", json_text(span_str(text)));
+    json_array_append_new(r->faults, o);
+}
+
+static void restore_blame_files(struct restore *r)
+{
+    const struct flips *f = r->flips;
+
+    for (size_t i = 0; i < f->n_faults && i < FLIPS_FAULTS_MAX; i++)
+        restore_blame(r, f->faults[i].file, f->faults[i].line, f->faults[i].text);
+    r->problems = f->n_faults;
+}
+
+/* Users of a backend that there is none of could not sign in. */
+static void restore_blame_backends(struct restore *r, json_t *on)
+{
+    const struct conf *conf = store_conf(r->store);
+    struct buf known = {0};
+    const char *name;
+    json_t *n;
+
+    for (size_t i = 0; i < conf->n_backends; i++)
+        buf_printf(&known, "%s\"%s\"", i ? ", " : "", conf->backends[i].name);
+    json_object_foreach(on, name, n)
+    {
+        if (conf_backend(conf, name))
+            continue;
+        char *text = xasprintf("%" JSON_INTEGER_FORMAT " accounts are on \"%s\", which is no backend of the configuration (%s)",
+                               json_integer_value(n), name, buf_str(&known));
+        restore_blame(r, "", 0, text);
+        r->problems++;
+        free(text);
+    }
+    buf_free(&known);
+}
+
+static void restore_judge(struct restore *r)
+{
+    json_t *on = json_object();
+
+    restore_blame_files(r);
+    for (const struct flip *one = r->flips->all; one; one = one->hh.next)
+        if (restore_row_of(one).state)
+            restore_count_on(on, one->backend);
+    restore_blame_backends(r, on);
+    if (json_object_size(on) == 0) {
+        restore_blame(r, "", 0, "no account is told of: all users would be on the old server");
+        r->problems++;
+    }
+    json_decref(on);
+}
+
+static void restore_refuse(struct restore *r)
+{
+    const json_t *first = json_array_get(r->faults, 0);
+    const char *file = json_string_value(json_object_get(first, "file"));
+    json_int_t line = json_integer_value(json_object_get(first, "line"));
+    struct buf text = {0};
+
+    buf_add_str(&text, "nothing is made: ");
+    if (file)
+        buf_printf(&text, "%s:", file);
+    if (line)
+        buf_printf(&text, "%" JSON_INTEGER_FORMAT ":", line);
+    buf_printf(&text, "%s%s", file ? " " : "", json_string_value(json_object_get(first, "error")));
+    if (r->problems > 1)
+        buf_printf(&text, "; and %zu more", r->problems - 1);
+    buf_add_str(&text, ". An account that is missing in the files would be on the old server. --yes makes the store all the same");
+    restore_finish(r, ACTION_REFUSED, buf_str(&text));
+    buf_free(&text);
+}
+
+static void restore_step(struct loop_task *task)
+{
+    restore_go_on(CONTAINER_OF(task, struct restore, task));
+}
+
+static void restore_begin(struct loop_task *task)
+{
+    struct restore *r = CONTAINER_OF(task, struct restore, task);
+
+    r->task.fn = restore_step;
+    restore_judge(r);
+    if (store_state(r->store) == STORE_UP)
+        restore_fail(r, ROUTE_REFUSED);
+    else if (r->problems && !r->yes)
+        restore_refuse(r);
+    else
+        restore_go_on(r);
+}
+
+struct restore *restore_start(const struct restore_request *q, action_fn fn, void *owner)
 {
     struct restore *r = xcalloc(1, sizeof(*r));
 
-    r->store = s;
-    r->flips = flips;
+    r->store = q->store;
+    r->flips = q->flips;
+    r->by_journal = q->by_journal;
+    r->yes = q->yes;
     r->fn = fn;
     r->owner = owner;
-    r->next = flips->all;
-    r->generation = flips_generation(flips) + 1;
+    r->next = q->flips->all;
+    r->generation = flips_generation(q->flips) + 1;
     r->in_doubt = json_array();
-    r->task.fn = restore_step;
-    loop_defer(store_loop(s), &r->task);
+    r->backends = json_object();
+    r->faults = json_array();
+    r->task.fn = restore_begin;
+    loop_defer(store_loop(q->store), &r->task);
     return r;
 }

@@ -8,10 +8,18 @@
 #include "actions.h"
 
 struct restore;
-/* s: is connected, and holds no store (STORE_FOREIGN). Borrows flips. Calls back once, not before it returned, and is gone then.
- * The data of the result: restored, held, in_doubt (names), skipped (were never switched over nor held), unreadable. An account
- * where the clocks contradict the epochs is held. */
-struct restore *restore_start(struct store *s, const struct flips *flips, action_fn fn, void *owner);
+struct restore_request {
+    struct store *store;       /* is connected, and holds no store (STORE_FOREIGN) */
+    const struct flips *flips; /* borrowed */
+    size_t by_journal;         /* accounts that only the journal of this host knows */
+    bool yes;                  /* whatever may be missing */
+};
+/* Looks at everything first, and makes nothing (ACTION_REFUSED) where the files may not be all that was written, name a backend that
+ * is not configured, or tell of no account. Calls back once, not before it returned, and is gone then. The data of the result:
+ * restored, held, backends (accounts by backend), in_doubt (names), skipped (were never switched over nor held), unreadable, half
+ * (lines that a crash left), by_journal, faults (file, line, error; the first ten) and problems (how many). An account where the
+ * clocks contradict the epochs is held. */
+struct restore *restore_start(const struct restore_request *q, action_fn fn, void *owner);
 /* NULL is fine. */
 void restore_cancel(struct restore **r);
 

@@ -103,9 +103,43 @@ static void flips_take(struct flip *one, const struct line *l)
     }
 }
 
-static bool flips_read_line(struct flips *f, struct span text)
+void flips_blame(struct flips *f, const char *file, size_t line, const char *text)
 {
-    json_t *o = json_loadb((const char *)text.p, text.len, 0, NULL);
+    if (f->n_faults < FLIPS_FAULTS_MAX)
+        f->faults[f->n_faults] = (struct flips_fault){.file = xstrdup(file), .line = line, .text = xstrdup(text)};
+    f->n_faults++;
+}
+
+/* A file that is being read. */
+struct reading {
+    struct flips *f;
+    const char *file;
+    size_t line;    /* the number of this one */
+    size_t pending; /* accounts of an export since its begin */
+};
+
+static void flips_cut_off(struct reading *r, size_t line, const char *detail)
+{
+    char *text = xasprintf("this export may be cut off, or was put together: %s", detail);
+
+    flips_blame(r->f, r->file, line, text);
+    free(text);
+}
+
+static bool flips_read_end(struct reading *r, const json_t *o)
+{
+    json_int_t said = json_integer_value(json_object_get(o, "end"));
+    char *detail = xasprintf("by this line it has %" JSON_INTEGER_FORMAT " accounts, and there are %zu", said, r->pending);
+
+    if (said < 0 || (size_t)said != r->pending)
+        flips_cut_off(r, r->line, detail);
+    r->pending = 0;
+    free(detail);
+    return true;
+}
+
+static bool flips_read_flip(struct reading *r, const json_t *o)
+{
     struct line l = {.o = o, .is_export = json_object_get(o, "state") != NULL};
     const char *user = flips_text_of(o, "user");
 
@@ -115,24 +149,54 @@ static bool flips_read_line(struct flips *f, struct span text)
     bool good = *user && *l.backend && flips_ms_of(flips_text_of(o, "time")) > 0 &&
                 json_is_integer(json_object_get(o, "epoch"));
     if (good)
-        flips_take(flip_of(f, user), &l);
-    json_decref(o);
+        flips_take(flip_of(r->f, user), &l);
+    r->pending += good && l.is_export;
     return good;
 }
 
-void flips_read(struct flips *f, struct span text)
+/* Of a line of a journal the first half, or room that the file system had kept for it: its flip was not on the disk, so nobody was
+ * told of it. */
+static bool flips_is_half(struct span text, const json_error_t *error)
 {
+    static const char begin[] = "{\"time\":";
+    size_t n = text.len < strlen(begin) ? text.len : strlen(begin);
+
+    return text.len == 0 || (memcmp(text.p, begin, n) == 0 && json_error_code(error) == json_error_premature_end_of_input);
+}
+
+static void flips_read_line(struct reading *r, struct span text)
+{
+    json_error_t error;
+
+    while (text.len && text.p[text.len - 1] == '\0')
+        text.len--;
+    json_t *o = json_loadb((const char *)text.p, text.len, 0, &error);
+    if (json_is_integer(json_object_get(o, "end")) ? flips_read_end(r, o) : flips_read_flip(r, o)) {
+        r->f->lines++;
+    } else if (!o && flips_is_half(text, &error)) {
+        r->f->half++;
+    } else {
+        r->f->unreadable++;
+        flips_blame(r->f, r->file, r->line, "can't be read");
+    }
+    json_decref(o);
+}
+
+void flips_read(struct flips *f, const char *file, struct span text)
+{
+    struct reading r = {.f = f, .file = file};
+
     while (text.len) {
         const uint8_t *feed = memchr(text.p, '\n', text.len);
         size_t len = feed ? (size_t)(feed - text.p) : text.len;
-        bool empty = len == 0;
-        if (!empty && flips_read_line(f, span_of(text.p, len)))
-            f->lines++;
-        else
-            f->unreadable += !empty;
+        r.line++;
+        if (len)
+            flips_read_line(&r, span_of(text.p, len));
         len += feed != NULL;
         text = span_of(text.p + len, text.len - len);
     }
+    if (r.pending)
+        flips_cut_off(&r, 0, "the last line, which counts its accounts, is missing");
 }
 
 void flips_free(struct flips *f)
@@ -147,6 +211,10 @@ void flips_free(struct flips *f)
         for (size_t i = 0; i < COUNTOF(texts); i++)
             free(texts[i]);
         free(one);
+    }
+    for (size_t i = 0; i < f->n_faults && i < FLIPS_FAULTS_MAX; i++) {
+        free(f->faults[i].file);
+        free(f->faults[i].text);
     }
     *f = (struct flips){0};
 }

@@ -8,6 +8,10 @@
  *   {"time": ..., "user": "ann", "state": "settled", "backend": "new", "epoch": 6, "generation": 1, "source": "old",
  *    "target": "new", "home": "old", "left": "old", "flipped_at": "1769853600123", "held_from": "", "reason": ""}
  *
+ * The last line of an export says how many accounts stand before it, so that a reader notices an export that was cut off:
+ *
+ *   {"time": ..., "end": 14}
+ *
  * Which line of an account is newer is decided by its epoch, which rises at each flip and depends on no host's clock. Where
  * the clocks say that another server was the last one, the account is in doubt. A line may be there many times. Pure. */
 #ifndef IMAPFERRY_FLIPS_H
@@ -28,13 +32,27 @@ struct flip {
     UT_hash_handle hh;
 };
 
+/* Why a file may not be all that was written. */
+struct flips_fault {
+    char *file, *text; /* owned */
+    size_t line;       /* the first is 1; 0: it is about the whole file */
+};
+enum { FLIPS_FAULTS_MAX = 10 /* that are kept; all are counted */ };
+
 struct flips {
     struct flip *all; /* owned; by user */
     size_t lines, unreadable;
+    size_t half; /* lines of which a crash has left the first half: nobody was told of that flip */
+    struct flips_fault faults[FLIPS_FAULTS_MAX];
+    size_t n_faults; /* may be more than are kept */
 };
 
-/* Adds the lines of a file. Empty lines say nothing; lines that can't be read, such as one that a crash cut off, are counted. */
-void flips_read(struct flips *f, struct span text);
+/* Adds the lines of a file. Empty lines say nothing. A line that can't be read is a fault, but for half a line that a crash left in a
+ * journal; the migrator that comes next begins behind a line feed. An export without its last line, or with one that counts
+ * otherwise, is a fault too. */
+void flips_read(struct flips *f, const char *file, struct span text);
+/* Notes why a file may not be all that was written. line: 0 where the fault is about the whole file. */
+void flips_blame(struct flips *f, const char *file, size_t line, const char *text);
 void flips_free(struct flips *f);
 /* Do the clocks say that it is somewhere else? */
 bool flip_is_in_doubt(const struct flip *one);

@@ -1,11 +1,13 @@
 """Redis loses everything: what journals and exports know is brought back, and nobody is on the wrong server."""
 import json
 import os
+import subprocess
 
 import pytest
 
 from fakes.fake_imap import FakeImap
 from harness import net
+from harness.daemon import program
 from harness.scene import connect, new_user
 from harness.site import LETTER, Site
 
@@ -93,5 +95,118 @@ def test_what_restore_refuses(site, tmp_path):
     (tmp_path / "flips").write_text("")
     assert ferry.ctl("route", "restore", str(tmp_path))[0] == 4, "there is a store"
     assert ferry.ctl("route", "export", "/nonexistent/x")[0] == 1
-    status, out, _ = ferry.ctl_raw("route", "export", "-")
-    assert (status, out) == (0, "")
+
+
+def flip(user, second=1, source="old", target="new", epoch=5):
+    return json.dumps({"time": f"2026-01-31T10:00:{second:02}.000Z", "user": user, "source": source, "target": target,
+                       "epoch": epoch, "generation": 1, "view": ""}) + "\n"
+
+
+def exported(user, backend="new", epoch=6):
+    return json.dumps({"time": "2026-01-31T09:00:00.000Z", "user": user, "backend": backend, "state": "settled",
+                       "epoch": epoch, "generation": 1, "source": "old", "target": backend, "home": "old", "left": "old",
+                       "flipped_at": "1769853600123", "held_from": "", "reason": ""}) + "\n"
+
+
+def end(n):
+    return json.dumps({"time": "2026-01-31T11:00:00.000Z", "end": n}) + "\n"
+
+
+EXPORT = "".join(exported(f"user{i}") for i in range(14)) + end(14)
+
+
+@pytest.mark.parametrize("name, text, says", [
+    ("empty", "", "no account is told of"),
+    ("only an end", end(0), "no account is told of"),
+    ("a log", "2026-01-31 event=login user=ann\n" * 3, "FILE:1: can't be read; and 3 more"),
+    ("names", "ann\nbob\n", "FILE:1: can't be read; and 2 more"),
+    ("garbage within a line", EXPORT.replace('"user": "user7"', '"us\x01er": "user7"'), "FILE:8: can't be read; and 1 more"),
+    ("the end is cut off", EXPORT[:-50], "FILE: this export may be cut off"),
+    ("two lines are gone", "".join(EXPORT.splitlines(True)[:-2]), "FILE: this export may be cut off"),
+    ("a line is gone in the middle", EXPORT.replace(exported("user7"), ""), "by this line it has 14 accounts, and there are 13"),
+    ("a backend that is none", EXPORT.replace('"target": "new"', '"target": "newer"').replace('"backend": "new"', '"backend": "newer"', 9),
+     '9 accounts are on "newer", which is no backend of the configuration ("old", "new")'),
+    ("a journal of other names", flip("ann", target="newer"), '1 accounts are on "newer", which is no backend'),
+])
+def test_a_store_is_not_made_from_anything(site, tmp_path, name, text, says):
+    """With status 0 a store was made: what was moved, and was not told of, was served from the old server."""
+    ferry, path = site.ferry, str(tmp_path / "file")
+    with open(path, "w", encoding="latin-1") as f:
+        f.write(text)
+    redis = ferry.redis.client()
+    redis.flushall()
+    status, answer = ferry.ctl("route", "restore", path)
+    assert status == 4 and answer["error"].startswith("nothing is made: ") and answer["restored"] == 0, answer
+    assert says.replace("FILE", path) in answer["error"] and "--yes" in answer["error"], answer
+    assert redis.keys("*") == []
+    status, _, err = ferry.ctl_raw("route", "restore", path)
+    assert status == 4 and says.split("; and")[0].replace("FILE", path) in err.splitlines()[0], err
+    status, out, err = ferry.ctl_raw("route", "restore", "--yes", path)
+    assert status == 0 and "may be missing" in out and "accounts are restored" in out and err, (out, err)
+    assert redis.exists("imapferry:store")
+
+
+def test_restore_says_where_accounts_live(site, tmp_path):
+    ferry, path = site.ferry, str(tmp_path / "file")
+    with open(path, "w", encoding="ascii") as f:
+        f.write(EXPORT + flip("user0", 30, "new", "old", 9) + flip("half")[:-30])
+    ferry.redis.client().flushall()
+    status, answer = ferry.ctl("route", "restore", path)
+    assert status == 0 and answer["backends"] == {"new": 13, "old": 1} and answer["half"] == 1 and answer["problems"] == 0, answer
+    assert answer["message"].startswith("14 accounts are restored (1 on old, 13 on new), 1 of them held"), answer
+
+
+def test_the_journal_of_this_host_is_read_too(site, tmp_path):
+    """It was left out where only the files of other hosts were given; `init` looks at it."""
+    ferry, path = site.ferry, str(tmp_path / "file")
+    with open(path, "w", encoding="ascii") as f:
+        f.write(EXPORT)
+    with open(os.path.join(ferry.folder, "journal", "flips"), "w", encoding="ascii") as f:
+        f.write(flip("user3") + flip("here"))
+    ferry.redis.client().flushall()
+    status, answer = ferry.ctl("route", "restore", path)
+    assert status == 0 and answer["by_journal"] == 1 and answer["restored"] == 15, answer
+    assert "1 are known by the journal of this host alone" in answer["message"]
+    assert ferry.route("here")["backend"] == "new"
+
+
+def test_accounts_in_doubt_are_named(site, tmp_path):
+    ferry, path = site.ferry, str(tmp_path / "file")
+    with open(path, "w", encoding="ascii") as f:
+        for i in range(25):
+            f.write(flip(f"doubt{i:02}", 2) + flip(f"doubt{i:02}", 1, "new", "old", 9))
+    ferry.redis.client().flushall()
+    status, _, err = ferry.ctl_raw("route", "restore", path)
+    assert status == 1, err
+    assert "(25):\n  doubt00\n" in err and "  doubt19\n  and 5 more: " in err and "doubt20" not in err, err
+    assert ferry.route("doubt24")["state"] == "held"
+
+
+def test_export_replaces_files_alone(site, tmp_path):
+    """/dev/null became a file, and a link was replaced; what could not be written was a success."""
+    ferry = site.ferry
+    ferry.ctl("hold", "ann", "--reason", "x")
+    real, link, part = tmp_path / "real", tmp_path / "link", tmp_path / "real.part"
+    real.write_text("the one before")
+    link.symlink_to("real")
+    assert ferry.ctl("route", "export", str(link))[0] == 0
+    assert link.is_symlink() and [sorted(json.loads(x)) for x in real.read_text().splitlines()][1] == ["end", "time"]
+    (tmp_path / "nothing").symlink_to("gone")
+    status, answer = ferry.ctl("route", "export", str(tmp_path / "nothing"))
+    assert status == 1 and "error" in answer and not (tmp_path / "gone").exists()
+    part.symlink_to("gone")
+    assert ferry.ctl("route", "export", str(real))[0] == 1 and not (tmp_path / "gone").exists()
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    with open(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK), encoding="ascii") as f:
+        assert ferry.ctl("route", "export", str(fifo))[0] == 0
+        assert len(f.readlines()) == 2 and fifo.is_fifo()
+    status, out, err = ferry.ctl_raw("route", "export", "/dev/full")
+    assert status == 1 and out == "" and "No space left" in err, (out, err)
+    assert ferry.ctl("route", "export", str(tmp_path))[0] == 1
+    status, out, err = ferry.ctl_raw("route", "export", "-")
+    assert (status, len(out.splitlines()), err) == (0, 2, "")
+    with open("/dev/full", "w", encoding="ascii") as full:
+        done = subprocess.run([program("imapferryctl"), "-c", ferry.config("ctl"), "route", "export", "-"], stdout=full,
+                              stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1 and "No space left" in done.stderr
