@@ -16,13 +16,13 @@
  * Some servers take no subscription to a mailbox that is not there. On the detour it is made, subscribed and
  * deleted again, one after the other: it is ours, empty, and a few milliseconds old, since CREATE said OK.
  * Cyrus takes the subscription away with the mailbox, which has to be looked for. */
-enum step { CREATE, SUBSCRIBE, DETOUR, UNSUBSCRIBE, DONE };
+enum arrange_step { CREATE, SUBSCRIBE, DETOUR, UNSUBSCRIBE, DONE };
 enum detour { MAKE, AGAIN, REMOVE, CHECK };
 
 enum { WINDOW = 50 };
 
 /* A command under way. */
-struct op {
+struct arrange_op {
     struct arrange *a;
     size_t item;
     bool with_use; /* CREATE with a special use */
@@ -36,16 +36,16 @@ struct arrange {
     struct findings *findings; /* borrowed */
     arrange_fn fn;
     void *owner;
-    enum step step;
+    enum arrange_step step;
     size_t next;           /* item of the step that is to be sent next */
     size_t pending;        /* commands under way */
-    struct op ops[WINDOW]; /* a == NULL: free */
+    struct arrange_op ops[WINDOW]; /* a == NULL: free */
     bool *exists;          /* by item: CREATE said that it is there already; owned */
     bool *seen;            /* by item: LIST has it; owned */
     bool looked;           /* LIST was asked */
     bool listed_all;       /* ... and answered */
     bool stale;            /* ... too early */
-    struct wanted *wanted; /* the created ones, sorted by name; owned */
+    struct arrange_wanted *wanted; /* the created ones, sorted by name; owned */
     size_t n_wanted;
     size_t *refused; /* subscriptions for the detour; owned */
     size_t n_refused;
@@ -93,7 +93,7 @@ static void add_refusal(struct arrange *a, enum finding_kind kind, const char *m
 
 /* ---- commands */
 
-static struct op *arrange_free_op(struct arrange *a)
+static struct arrange_op *arrange_free_op(struct arrange *a)
 {
     for (size_t i = 0; i < WINDOW; i++)
         if (!a->ops[i].a)
@@ -116,14 +116,14 @@ static void arrange_send_name(struct arrange *a, const char *verb, const char *n
     a->pending++;
 }
 
-static void send_op(struct arrange *a, struct op *op, const char *verb, const char *name,
+static void send_op(struct arrange *a, struct arrange_op *op, const char *verb, const char *name,
                     unsigned special_use)
 {
     arrange_send_name(a, verb, name, special_use,
                       &(struct imapc_command){.end = arrange_on_answer, .owner = op});
 }
 
-static void send_create(struct op *op, bool with_use)
+static void send_create(struct arrange_op *op, bool with_use)
 {
     struct arrange *a = op->a;
     const struct plan_item *item = &a->plan->items[op->item];
@@ -135,7 +135,7 @@ static void send_create(struct op *op, bool with_use)
 }
 
 /* Where CREATE takes none: RFC 6154 section 5.4. */
-static void send_use(struct op *op)
+static void send_use(struct arrange_op *op)
 {
     struct arrange *a = op->a;
     const struct plan_item *item = &a->plan->items[op->item];
@@ -172,7 +172,7 @@ static void refuse_for_now(struct arrange *a, const char *name, const struct ima
 }
 
 /* True: the op is done with. False: it goes on, or all is over. */
-static bool arrange_created(struct op *op, const struct imapc_end *end)
+static bool arrange_created(struct arrange_op *op, const struct imapc_end *end)
 {
     struct arrange *a = op->a;
     struct plan_item *item = &a->plan->items[op->item];
@@ -211,14 +211,14 @@ static bool arrange_created(struct op *op, const struct imapc_end *end)
 /* ---- LIST */
 
 /* A name that was created, for looking up. */
-struct wanted {
+struct arrange_wanted {
     const char *name; /* borrowed */
     size_t item;
 };
 
 static int compare_wanted(const void *a, const void *b)
 {
-    return strcmp(((const struct wanted *)a)->name, ((const struct wanted *)b)->name);
+    return strcmp(((const struct arrange_wanted *)a)->name, ((const struct arrange_wanted *)b)->name);
 }
 
 static void make_wanted(struct arrange *a)
@@ -228,14 +228,14 @@ static void make_wanted(struct arrange *a)
     a->wanted = xcalloc(p->n + 1, sizeof(*a->wanted));
     for (size_t i = 0; i < p->n; i++)
         if (p->items[i].create)
-            a->wanted[a->n_wanted++] = (struct wanted){p->items[i].target_name, i};
+            a->wanted[a->n_wanted++] = (struct arrange_wanted){p->items[i].target_name, i};
     qsort(a->wanted, a->n_wanted, sizeof(*a->wanted), compare_wanted);
 }
 
 static void arrange_note_seen(struct arrange *a, const char *name)
 {
-    struct wanted key = {.name = name};
-    struct wanted *w = bsearch(&key, a->wanted, a->n_wanted, sizeof(key), compare_wanted);
+    struct arrange_wanted key = {.name = name};
+    struct arrange_wanted *w = bsearch(&key, a->wanted, a->n_wanted, sizeof(key), compare_wanted);
 
     if (w)
         a->seen[w->item] = true;
@@ -359,7 +359,7 @@ static void on_detour(void *owner, const struct imapc_end *end)
 
 static void arrange_on_answer(void *owner, const struct imapc_end *end)
 {
-    struct op *op = owner;
+    struct arrange_op *op = owner;
     struct arrange *a = op->a;
 
     a->pending--;
@@ -402,8 +402,8 @@ static void send_item(struct arrange *a, size_t item)
 
     if (a->step == CREATE && !p->items[item].create)
         return;
-    struct op *op = arrange_free_op(a);
-    *op = (struct op){.a = a, .item = item};
+    struct arrange_op *op = arrange_free_op(a);
+    *op = (struct arrange_op){.a = a, .item = item};
     if (a->step == CREATE)
         send_create(op, true);
     else if (a->step == SUBSCRIBE)

@@ -8,7 +8,7 @@
 enum { WINDOW = 50, ROUNDS = 2 };
 
 /* A mailbox with something to bring. The account as a whole is the last one. */
-struct wanted {
+struct carry_wanted {
     const char *source_name, *target_name; /* borrowed */
     struct rights rights;                  /* owned */
     const struct annotations *annotations; /* borrowed */
@@ -16,7 +16,7 @@ struct wanted {
 };
 
 /* A command under way. */
-struct op {
+struct carry_op {
     struct carry *c; /* NULL: free */
     size_t wanted;
 };
@@ -25,14 +25,14 @@ struct carry {
     struct carry_request request;
     carry_fn fn;
     void *owner;
-    struct wanted *wanted; /* owned */
+    struct carry_wanted *wanted; /* owned */
     size_t n;
     const char **names; /* on the target, but for the account; owned */
     struct details_read *reading;
     struct details *there; /* owned */
     unsigned round;
     size_t next, pending;
-    struct op ops[WINDOW];
+    struct carry_op ops[WINDOW];
 };
 
 static void read_target(struct carry *c);
@@ -111,7 +111,7 @@ static const struct annotations *annotations_there(const struct carry *c, size_t
 
 static void each_right(struct carry *c, size_t i, right_fn fn)
 {
-    const struct wanted *w = &c->wanted[i];
+    const struct carry_wanted *w = &c->wanted[i];
 
     for (size_t k = 0; k < w->rights.n; k++) {
         const struct rights_entry *e = &w->rights.entries[k];
@@ -172,7 +172,7 @@ static void name_all(struct carry *c)
 
 static void on_set(void *owner, const struct imapc_end *end);
 
-static struct op *carry_free_op(struct carry *c)
+static struct carry_op *carry_free_op(struct carry *c)
 {
     for (size_t i = 0; i < WINDOW; i++)
         if (!c->ops[i].c)
@@ -182,9 +182,9 @@ static struct op *carry_free_op(struct carry *c)
 
 static void send_set(struct carry *c, size_t i, struct imap_writer *w)
 {
-    struct op *op = carry_free_op(c);
+    struct carry_op *op = carry_free_op(c);
 
-    *op = (struct op){c, i};
+    *op = (struct carry_op){c, i};
     c->pending++;
     imapc_send(c->request.target, w, &(struct imapc_command){.end = on_set, .owner = op});
 }
@@ -246,9 +246,9 @@ static void set_some(struct carry *c)
 
 static void on_set(void *owner, const struct imapc_end *end)
 {
-    struct op *op = owner;
+    struct carry_op *op = owner;
     struct carry *c = op->c;
-    struct wanted *w = &c->wanted[op->wanted];
+    struct carry_wanted *w = &c->wanted[op->wanted];
 
     op->c = NULL;
     c->pending--;
@@ -325,7 +325,7 @@ struct carry *carry_start(const struct carry_request *q, carry_fn fn, void *owne
     c->names = xcalloc(q->source->n + 1, sizeof(*c->names));
     for (size_t i = 0; i < q->source->n; i++) {
         const struct mailbox_details *m = &q->source->items[i];
-        struct wanted *w = &c->wanted[c->n];
+        struct carry_wanted *w = &c->wanted[c->n];
         if (!is_wanted(q, i))
             continue;
         w->source_name = q->plan->items[i].source->name;
@@ -335,7 +335,7 @@ struct carry *carry_start(const struct carry_request *q, carry_fn fn, void *owne
         c->n++;
     }
     c->wanted[c->n++] =
-        (struct wanted){.source_name = "", .target_name = "", .annotations = &q->source->account};
+        (struct carry_wanted){.source_name = "", .target_name = "", .annotations = &q->source->account};
     read_target(c);
     return c;
 }

@@ -12,7 +12,7 @@ enum {
 enum kind { RIGHTS, ANNOTATIONS, ACCOUNT, QUOTA, KINDS };
 
 /* One command: end_command() needs to know its kind. */
-struct op {
+struct details_op {
     struct details_read *r;
     enum kind kind;
 };
@@ -38,7 +38,7 @@ struct details_read {
         size_t refused;
         bool answered;
     } luck[KINDS];
-    struct op ops[KINDS];
+    struct details_op ops[KINDS];
 };
 
 void details_free(struct details **dp)
@@ -194,7 +194,7 @@ static enum imapc_taken take_annotations(struct details_read *r, const struct im
 static enum imapc_taken details_on_data(void *owner, const struct imap_resp *resp,
                                         const struct imap_value *data)
 {
-    struct op *op = owner;
+    struct details_op *op = owner;
     struct details_read *r = op->r;
 
     if (resp->kind != RESP_DATA)
@@ -214,7 +214,7 @@ static void details_go_on(struct details_read *r);
 
 static void details_on_end(void *owner, const struct imapc_end *end)
 {
-    struct op *op = owner;
+    struct details_op *op = owner;
     struct details_read *r = op->r;
 
     r->pending[op->kind]--;
@@ -300,7 +300,7 @@ static void details_go_on(struct details_read *r)
  * returned. */
 static void on_noop(void *owner, const struct imapc_end *end)
 {
-    struct op *op = owner;
+    struct details_op *op = owner;
 
     op->r->starting = false;
     if (end->rc == IMAPC_DOWN)
@@ -329,7 +329,7 @@ struct details_read *details_read(struct imapc *c, const char *const *names, siz
     r->asks[ACCOUNT] = n > 0 && details_has_annotations(c);
     r->asks[QUOTA] = quota && imap_caps_has(imapc_caps(c), CAP_QUOTA);
     for (size_t i = 0; i < KINDS; i++)
-        r->ops[i] = (struct op){r, (enum kind)i};
+        r->ops[i] = (struct details_op){r, (enum kind)i};
     r->starting = true;
     imapc_sendf(c, &(struct imapc_command){.end = on_noop, .owner = &r->ops[QUOTA]}, "NOOP");
     details_go_on(r);

@@ -8,7 +8,7 @@
 #include "mailboxes.h"
 
 /* While a list is read, names are looked up by hash. */
-struct entry {
+struct mailboxes_entry {
     struct mailbox mailbox;
     bool contradicts;
     UT_hash_handle hh;
@@ -37,7 +37,7 @@ struct mailboxes_read {
     size_t n_spaces;
     bool no_spaces; /* the server tells of none */
     struct mailboxes *m;   /* owned */
-    struct entry *entries; /* owned */
+    struct mailboxes_entry *entries; /* owned */
     size_t n_entries;
     size_t pending;  /* commands without an answer: LSUB or STATUS */
     const char *bad; /* the server sent what can't be taken */
@@ -108,7 +108,7 @@ struct mailbox *mailboxes_find(const struct mailboxes *m, const char *name)
 
 static void forget_entries(struct mailboxes_read *r)
 {
-    struct entry *e, *next;
+    struct mailboxes_entry *e, *next;
 
     HASH_ITER(hh, r->entries, e, next)
     {
@@ -179,7 +179,7 @@ static bool is_not_there(const struct imapc_end *end)
 static void take_entries(struct mailboxes_read *r)
 {
     struct mailboxes *m = r->m;
-    struct entry *e, *next;
+    struct mailboxes_entry *e, *next;
 
     m->items = xcalloc(r->n_entries ? r->n_entries : 1, sizeof(*m->items));
     HASH_ITER(hh, r->entries, e, next)
@@ -227,9 +227,9 @@ static char *mailboxes_spelled(struct span name)
     return span_is_ci(name, "INBOX") ? xstrdup("INBOX") : xspandup(name);
 }
 
-static struct entry *mailboxes_find_entry(struct mailboxes_read *r, const char *name)
+static struct mailboxes_entry *mailboxes_find_entry(struct mailboxes_read *r, const char *name)
 {
-    struct entry *e;
+    struct mailboxes_entry *e;
 
     HASH_FIND_STR(r->entries, name, e);
     return e;
@@ -264,7 +264,7 @@ static enum imapc_taken mailboxes_on_status_data(void *owner, const struct imap_
     if (!imap_value_string(data, &name) || !items || items->kind != IMAP_LIST)
         return IMAPC_ODD;
     char *key = mailboxes_spelled(name);
-    struct entry *e = mailboxes_find_entry(r, key);
+    struct mailboxes_entry *e = mailboxes_find_entry(r, key);
     free(key);
     if (e)
         take_status_items(r, &e->mailbox, items);
@@ -314,7 +314,7 @@ static void mailboxes_send_status(struct mailboxes_read *r, const char *name)
 /* Of all that LIST did not bring one of. */
 static void ask_statuses(struct mailboxes_read *r)
 {
-    struct entry *e, *next;
+    struct mailboxes_entry *e, *next;
 
     HASH_ITER(hh, r->entries, e, next)
     if (r->ask != MAILBOXES_NAMES &&
@@ -408,9 +408,9 @@ bool list_line_read(const struct imap_value *data, struct list_line *line)
            imap_value_string(imap_value_at(data, 2), &line->name);
 }
 
-static struct entry *mailboxes_add_entry(struct mailboxes_read *r, const char *name)
+static struct mailboxes_entry *mailboxes_add_entry(struct mailboxes_read *r, const char *name)
 {
-    struct entry *e = mailboxes_find_entry(r, name);
+    struct mailboxes_entry *e = mailboxes_find_entry(r, name);
 
     if (e)
         return e;
@@ -437,7 +437,7 @@ static void add_elsewhere(struct mailboxes_read *r, const char *name)
     m->elsewhere[m->n_elsewhere++] = xstrdup(name);
 }
 
-static void note_contradiction(struct mailboxes_read *r, struct entry *e)
+static void note_contradiction(struct mailboxes_read *r, struct mailboxes_entry *e)
 {
     if (!e->contradicts)
         oddities_add(&r->m->disagreeing, e->mailbox.name, "LIST says it twice, each time otherwise; it was tried");
@@ -445,7 +445,7 @@ static void note_contradiction(struct mailboxes_read *r, struct entry *e)
 }
 
 /* A mailbox that one line says holds no mail, or only shows that of others, and another line not, is tried. */
-static void take_listed(struct mailboxes_read *r, struct entry *e, const struct list_line *line)
+static void take_listed(struct mailboxes_read *r, struct mailboxes_entry *e, const struct list_line *line)
 {
     struct mailbox *m = &e->mailbox;
     unsigned no_select = line->no_select ? MAILBOX_NO_SELECT : 0;
@@ -470,7 +470,7 @@ static void mailboxes_take_line(struct mailboxes_read *r, const struct list_line
     if (line->name.len == 0 || (of == OF_LSUB && line->no_select))
         return;
     char *name = mailboxes_spelled(line->name);
-    struct entry *e = is_personal(r, name) ? mailboxes_add_entry(r, name) : NULL;
+    struct mailboxes_entry *e = is_personal(r, name) ? mailboxes_add_entry(r, name) : NULL;
     if (e && of != OF_LIST)
         e->mailbox.flags |= MAILBOX_SUBSCRIBED;
     else if (e)
@@ -557,7 +557,7 @@ static enum imapc_taken mailboxes_on_list_data(void *owner, const struct imap_re
 static char most_listed(const struct mailboxes_read *r, size_t *others)
 {
     size_t counts[256] = {0}, most = 0;
-    const struct entry *e;
+    const struct mailboxes_entry *e;
 
     *others = 0;
     for (e = r->entries; e; e = e->hh.next)
@@ -611,7 +611,7 @@ static void on_list_end(void *owner, const struct imapc_end *end)
     if (!mailboxes_answered(r, end, "LIST"))
         return;
     /* There is an INBOX, whether it is listed or not (RFC 3501 5.1). */
-    struct entry *inbox = mailboxes_add_entry(r, "INBOX");
+    struct mailboxes_entry *inbox = mailboxes_add_entry(r, "INBOX");
     if (inbox)
         inbox->mailbox.flags = (inbox->mailbox.flags | MAILBOX_LISTED) & ~(unsigned)MAILBOX_NO_SELECT;
     settle_separator(r);

@@ -15,7 +15,7 @@ enum {
     FIELDS = 5,           /* of a row of route_list() */
 };
 
-struct walk {
+struct list_walk {
     struct run *run;
     const char *state, *reason; /* borrowed of the action */
     char *cursor;               /* of SCAN; owned */
@@ -26,18 +26,18 @@ struct walk {
     size_t under_way, queued;
     enum route_rc broken; /* the first answer that ends it */
     uint64_t exported;
-    void (*ask)(struct walk *w, const struct span *users, size_t n);
-    void (*done)(struct walk *w);
+    void (*ask)(struct list_walk *w, const struct span *users, size_t n);
+    void (*done)(struct list_walk *w);
 };
 
-static void walk_free(struct walk *w)
+static void walk_free(struct list_walk *w)
 {
     free(w->cursor);
     json_decref(w->found);
     free(w);
 }
 
-static void walk_fail(struct walk *w, enum route_rc rc)
+static void walk_fail(struct list_walk *w, enum route_rc rc)
 {
     struct run *r = w->run;
 
@@ -47,7 +47,7 @@ static void walk_fail(struct walk *w, enum route_rc rc)
 
 /* ---- going through them */
 
-static void action_list_scan(struct walk *w);
+static void action_list_scan(struct list_walk *w);
 
 static uint64_t action_list_ms_of(struct span text)
 {
@@ -56,7 +56,7 @@ static uint64_t action_list_ms_of(struct span text)
     return span_u64(text, UINT64_MAX, &ms) ? ms : 0;
 }
 
-static void action_list_take(struct walk *w, const struct span *row)
+static void action_list_take(struct list_walk *w, const struct span *row)
 {
     char *user = xspandup(row[0]);
 
@@ -74,7 +74,7 @@ static void action_list_take(struct walk *w, const struct span *row)
     free(user);
 }
 
-static void action_list_go_on(struct walk *w)
+static void action_list_go_on(struct list_walk *w)
 {
     if (strcmp(w->cursor, "0") == 0)
         w->done(w);
@@ -84,7 +84,7 @@ static void action_list_go_on(struct walk *w)
 
 static void action_list_on_list(void *owner, enum route_rc rc, const struct span *rows, size_t n)
 {
-    struct walk *w = owner;
+    struct list_walk *w = owner;
 
     if (rc != ROUTE_OK) {
         walk_fail(w, rc);
@@ -95,14 +95,14 @@ static void action_list_on_list(void *owner, enum route_rc rc, const struct span
     action_list_go_on(w);
 }
 
-static void action_list_ask_list(struct walk *w, const struct span *users, size_t n)
+static void action_list_ask_list(struct list_walk *w, const struct span *users, size_t n)
 {
     route_list(w->run->store, w->state, w->reason, users, n, action_list_on_list, w);
 }
 
 static void action_list_on_scan(void *owner, enum redis_rc rc, const struct reply *reply)
 {
-    struct walk *w = owner;
+    struct list_walk *w = owner;
     const struct reply *keys = reply_at(reply, 1);
     size_t n = reply_count(keys);
 
@@ -123,7 +123,7 @@ static void action_list_on_scan(void *owner, enum redis_rc rc, const struct repl
     free(before);
 }
 
-static void action_list_scan(struct walk *w)
+static void action_list_scan(struct list_walk *w)
 {
     char *pattern = store_key(w->run->store, "route:*"), count[16];
 
@@ -134,9 +134,9 @@ static void action_list_scan(struct walk *w)
     free(pattern);
 }
 
-static struct walk *walk_new(struct run *r, const char *reason, void (*done)(struct walk *w))
+static struct list_walk *walk_new(struct run *r, const char *reason, void (*done)(struct list_walk *w))
 {
-    struct walk *w = xcalloc(1, sizeof(*w));
+    struct list_walk *w = xcalloc(1, sizeof(*w));
 
     w->run = r;
     w->state = r->action.state;
@@ -170,7 +170,7 @@ static json_t *in_order(json_t *found)
     return list;
 }
 
-static void list_done(struct walk *w)
+static void list_done(struct list_walk *w)
 {
     struct run *r = w->run;
 
@@ -211,11 +211,11 @@ char *list_fault(const struct action *a)
 
 /* ---- retry --all */
 
-static void retry_more(struct walk *w);
+static void retry_more(struct list_walk *w);
 
 static void action_list_on_noted(void *owner, enum route_rc rc, const char *detail)
 {
-    struct walk *w = owner;
+    struct list_walk *w = owner;
     struct run *r = w->run;
     size_t queued = w->queued;
 
@@ -228,7 +228,7 @@ static void action_list_on_noted(void *owner, enum route_rc rc, const char *deta
     run_end(r, ACTION_DONE, "%zu account%s queued again", queued, queued == 1 ? " is" : "s are");
 }
 
-static void retried_all(struct walk *w)
+static void retried_all(struct list_walk *w)
 {
     struct run *r = w->run;
     char *after = xasprintf("%zu queued", w->queued);
@@ -245,7 +245,7 @@ static void retried_all(struct walk *w)
 /* One that is in another state by now needs no retry. */
 static void on_retried(void *owner, enum route_rc rc, const char *detail)
 {
-    struct walk *w = owner;
+    struct list_walk *w = owner;
 
     (void)detail;
     w->under_way--;
@@ -262,7 +262,7 @@ static bool is_given_up(const json_t *account)
     return !strcmp(state, "backoff") || !strcmp(state, "blocked");
 }
 
-static void retry_more(struct walk *w)
+static void retry_more(struct list_walk *w)
 {
     struct run *r = w->run;
 
@@ -281,7 +281,7 @@ static void retry_more(struct walk *w)
         retried_all(w);
 }
 
-static void retry_found(struct walk *w)
+static void retry_found(struct list_walk *w)
 {
     w->at = json_object_iter(w->found);
     retry_more(w);
@@ -294,7 +294,7 @@ void run_retry_all(struct run *r)
 
 /* ---- export */
 
-static void write_line(struct walk *w, const struct span *row, const char *time)
+static void write_line(struct list_walk *w, const struct span *row, const char *time)
 {
     static const char *const names[] = {"user",   "backend", "state", "epoch",      "generation", "source",
                                         "target", "home",    "left",  "flipped_at", "held_from",  "reason"};
@@ -315,7 +315,7 @@ static void write_line(struct walk *w, const struct span *row, const char *time)
 static void on_export(void *owner, enum route_rc rc, const struct span *rows, size_t n)
 {
     enum { EXPORTED = 12 };
-    struct walk *w = owner;
+    struct list_walk *w = owner;
     json_t *now = json_time(clock_wall_ms());
 
     if (rc != ROUTE_OK) {
@@ -328,13 +328,13 @@ static void on_export(void *owner, enum route_rc rc, const struct span *rows, si
     json_decref(now);
 }
 
-static void ask_export(struct walk *w, const struct span *users, size_t n)
+static void ask_export(struct list_walk *w, const struct span *users, size_t n)
 {
     route_export(w->run->store, users, n, on_export, w);
 }
 
 /* So that an export that was cut off is known when it is wanted. */
-static void write_end(struct walk *w)
+static void write_end(struct list_walk *w)
 {
     json_t *o = json_object();
 
@@ -345,7 +345,7 @@ static void write_end(struct walk *w)
     json_decref(o);
 }
 
-static void exported_all(struct walk *w)
+static void exported_all(struct list_walk *w)
 {
     struct run *r = w->run;
     unsigned long long n = w->exported;
@@ -358,7 +358,7 @@ static void exported_all(struct walk *w)
 
 void run_export(struct run *r)
 {
-    struct walk *w = walk_new(r, "", exported_all);
+    struct list_walk *w = walk_new(r, "", exported_all);
 
     w->ask = ask_export;
     action_list_scan(w);

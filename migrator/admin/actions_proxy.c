@@ -16,7 +16,7 @@
 
 enum { SCAN_COUNT = 500, NAMES_MAX = 256, POLL_MIN_MS = 20, AGAIN_MS = 1000, SWEEP_MS = 60000 };
 
-struct suspect {
+struct proxy_suspect {
     char *name, *counter; /* owned; counter "" where it is in no list */
     uint64_t renewed_ms, lease_ms, long_ms; /* renewed by Redis' clock */
     bool moved;
@@ -26,7 +26,7 @@ struct forgetting {
     struct run *run;
     struct timer *timer;
     enum { LIST, WATCH, COUNT, FORGET, SWEEP } step;
-    struct suspect all[NAMES_MAX];
+    struct proxy_suspect all[NAMES_MAX];
     size_t n, at; /* at: FORGET, SWEEP */
     char known[512];
     uint64_t until_ms, sweeps_until_ms, left;
@@ -107,7 +107,7 @@ static void note_known(struct forgetting *f, const char *incarnation)
 static void action_proxy_step(struct forgetting *f);
 
 /* "counter version address generation renewed short long" */
-static void take_value(const struct conf *c, struct suspect *s, struct span value)
+static void take_value(const struct conf *c, struct proxy_suspect *s, struct span value)
 {
     char *text = xspandup(value), counter[32] = "";
     unsigned long long renewed = 0, lease = 0, wide = 0;
@@ -136,14 +136,14 @@ static void take_list(struct forgetting *f, const struct reply *r)
         char *name = xspandup(reply_str(reply_at(r, i)));
         note_known(f, name);
         if (is_meant(f, name)) {
-            f->all[f->n] = (struct suspect){.name = name};
+            f->all[f->n] = (struct proxy_suspect){.name = name};
             take_value(c, &f->all[f->n++], reply_str(reply_at(r, i + 1)));
         } else {
             free(name);
         }
     }
     if (f->n == 0 && is_incarnation(f->run->action.keys[0])) { /* a former call may have ended half way */
-        f->all[f->n] = (struct suspect){.name = xstrdup(f->run->action.keys[0])};
+        f->all[f->n] = (struct proxy_suspect){.name = xstrdup(f->run->action.keys[0])};
         take_value(c, &f->all[f->n++], span_of(NULL, 0));
     }
 }
@@ -376,7 +376,7 @@ static void action_proxy_on_forgotten(void *owner, enum redis_rc rc, const struc
 
 static void forget_one(struct forgetting *f)
 {
-    const struct suspect *s = &f->all[f->at];
+    const struct proxy_suspect *s = &f->all[f->at];
     const struct action *a = &f->run->action;
     struct span args[] = {span_str(s->name), span_str(s->counter), span_str(f->generation), span_str(a->who), span_str(a->reason)};
 

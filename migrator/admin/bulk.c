@@ -14,7 +14,7 @@ struct bulk {
     action_fn fn;
     void *owner;
     struct loop_task task;
-    TAILQ_HEAD(, call) calls; /* without an answer */
+    TAILQ_HEAD(, bulk_call) calls; /* without an answer */
     size_t next, under_way;
     size_t queued, there_already, busy_already, refused;
     bool ending, not_kept;
@@ -22,8 +22,8 @@ struct bulk {
     json_t *problems;     /* owned */
 };
 
-struct call {
-    TAILQ_ENTRY(call) link;
+struct bulk_call {
+    TAILQ_ENTRY(bulk_call) link;
     struct bulk *bulk;
     const struct bulk_line *line;
 };
@@ -35,7 +35,7 @@ void bulk_cancel(struct bulk **bp)
     *bp = NULL;
     if (!b)
         return;
-    struct call *call;
+    struct bulk_call *call;
     while ((call = TAILQ_FIRST(&b->calls))) {
         store_forget(b->store, call);
         TAILQ_REMOVE(&b->calls, call, link);
@@ -148,7 +148,7 @@ static void bulk_finish(struct bulk *b)
 
 static void bulk_on_queued(void *owner, enum route_rc rc, const char *detail)
 {
-    struct call *call = owner;
+    struct bulk_call *call = owner;
     struct bulk *b = call->bulk;
 
     b->under_way--;
@@ -173,7 +173,7 @@ static void bulk_on_queued(void *owner, enum route_rc rc, const char *detail)
 
 static void call_next(struct bulk *b)
 {
-    struct call *call = xcalloc(1, sizeof(*call));
+    struct bulk_call *call = xcalloc(1, sizeof(*call));
 
     call->bulk = b;
     call->line = &b->list.accounts[b->next++];

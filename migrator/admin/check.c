@@ -33,7 +33,7 @@ struct asking {
 };
 
 /* Connections to one backend that are there at the same time: how many the server takes. */
-struct crowd {
+struct check_crowd {
     struct asking all[HELD_MOST];
     size_t n, ended, good;
     bool parting;
@@ -50,7 +50,7 @@ struct side {
     struct asking first, master;
     const char *master_as; /* for whom master signs in; borrowed */
     bool master_good;
-    struct crowd plain, signed_in;
+    struct check_crowd plain, signed_in;
 };
 
 struct check {
@@ -148,12 +148,12 @@ static void check_part(struct asking *a)
 
 /* ---- how many at once ---- */
 
-static struct crowd *crowd_of(struct asking *a)
+static struct check_crowd *crowd_of(struct asking *a)
 {
     return a->as == LOGIN_AS_NOBODY ? &a->side->plain : &a->side->signed_in;
 }
 
-static void crowd_judge(struct side *s, const struct crowd *w)
+static void crowd_judge(struct side *s, const struct check_crowd *w)
 {
     if (w->good == w->n)
         SIDE_LINE(s, CHECK_OK, "", "%zu connections%s at the same time were taken", w->n, w == &s->plain ? "" : " as one user");
@@ -169,10 +169,10 @@ static void crowd_judge(struct side *s, const struct crowd *w)
                   "of %zu connections as one user at the same time it took %zu: %s", w->n, w->good, w->refusal);
 }
 
-static void crowd_gone(struct side *s, const struct crowd *w);
+static void crowd_gone(struct side *s, const struct check_crowd *w);
 
 /* The server's side of them is closed too before more are opened. */
-static void crowd_part(struct side *s, struct crowd *w)
+static void crowd_part(struct side *s, struct check_crowd *w)
 {
     crowd_judge(s, w);
     w->parting = true;
@@ -186,7 +186,7 @@ static void crowd_part(struct side *s, struct crowd *w)
 static void on_held(struct stream *stream, enum stream_event ev, void *owner)
 {
     struct asking *a = owner;
-    struct crowd *w = crowd_of(a);
+    struct check_crowd *w = crowd_of(a);
 
     if (ev == STREAM_DATA)
         stream_eat(stream, stream_peek(stream).len);
@@ -202,7 +202,7 @@ static void on_held(struct stream *stream, enum stream_event ev, void *owner)
 static void on_crowd(void *owner, const struct login_result *r)
 {
     struct asking *a = owner;
-    struct crowd *w = crowd_of(a);
+    struct check_crowd *w = crowd_of(a);
     struct check *c = a->side->c;
 
     check_take(a, r);
@@ -215,7 +215,7 @@ static void on_crowd(void *owner, const struct login_result *r)
 }
 
 /* user NULL: nobody signs in. */
-static void crowd_start(struct side *s, struct crowd *w, size_t n, enum login_as as, const char *user)
+static void crowd_start(struct side *s, struct check_crowd *w, size_t n, enum login_as as, const char *user)
 {
     s->c->pending++;
     w->n = n < HELD_MOST ? n : HELD_MOST;
@@ -224,7 +224,7 @@ static void crowd_start(struct side *s, struct crowd *w, size_t n, enum login_as
 }
 
 /* Six sign-ins could take a user's own programs their places: only for accounts that nobody uses. */
-static void crowd_gone(struct side *s, const struct crowd *w)
+static void crowd_gone(struct side *s, const struct check_crowd *w)
 {
     size_t most = s->b->max_connections < CREW_MAX ? s->b->max_connections : CREW_MAX;
 

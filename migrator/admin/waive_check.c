@@ -9,7 +9,7 @@
 
 #include "waive_check.h"
 
-struct check {
+struct waive_checking {
     struct store *store;
     json_t *report, *keys;
     waive_check_fn fn;
@@ -22,7 +22,7 @@ struct check {
     size_t at; /* the key that is looked at */
 };
 
-static void waive_check_end(struct check *c, enum route_rc rc, const char *key)
+static void waive_check_end(struct waive_checking *c, enum route_rc rc, const char *key)
 {
     loop_undefer(store_loop(c->store), &c->task);
     ledger_free(&c->ledger);
@@ -68,7 +68,7 @@ static bool finding_names(const json_t *mailbox, uint32_t uid)
 }
 
 /* Is it of one message, and can the ledger alone tell whether there is one? */
-static bool waive_check_is_open(const struct check *c, const char *key, uint32_t *_uid)
+static bool waive_check_is_open(const struct waive_checking *c, const char *key, uint32_t *_uid)
 {
     const char *part = strrchr(key, ':');
     const json_t *m = waive_mailbox(c->report, key);
@@ -82,12 +82,12 @@ static bool waive_check_is_open(const struct check *c, const char *key, uint32_t
            !finding_names(m, uid);
 }
 
-static const char *key_at(const struct check *c)
+static const char *key_at(const struct waive_checking *c)
 {
     return json_string_value(json_array_get(c->keys, c->at));
 }
 
-static void waive_check_next(struct check *c)
+static void waive_check_next(struct waive_checking *c)
 {
     c->at++;
     loop_defer(store_loop(c->store), &c->task);
@@ -95,7 +95,7 @@ static void waive_check_next(struct check *c)
 
 static void waive_check_on_ledger(void *owner, enum route_rc rc)
 {
-    struct check *c = owner;
+    struct waive_checking *c = owner;
     uint32_t uid = 0;
     const char *source = json_string_value(json_object_get(c->report, "source")),
                *target = json_string_value(json_object_get(c->report, "target"));
@@ -116,7 +116,7 @@ static void waive_check_on_ledger(void *owner, enum route_rc rc)
 
 static void waive_check_look(struct loop_task *task)
 {
-    struct check *c = CONTAINER_OF(task, struct check, task);
+    struct waive_checking *c = CONTAINER_OF(task, struct waive_checking, task);
     const struct record *record = NULL;
     uint32_t uid;
 
@@ -136,7 +136,7 @@ static void waive_check_look(struct loop_task *task)
 
 static void waive_check_on_records(void *owner, enum route_rc rc)
 {
-    struct check *c = owner;
+    struct waive_checking *c = owner;
 
     if (rc != ROUTE_OK)
         waive_check_end(c, rc, NULL);
@@ -146,7 +146,7 @@ static void waive_check_on_records(void *owner, enum route_rc rc)
 
 void waive_check(struct store *s, const char *user, json_t *report, json_t *keys, waive_check_fn fn, void *owner)
 {
-    struct check *c = xcalloc(1, sizeof(*c));
+    struct waive_checking *c = xcalloc(1, sizeof(*c));
     const char *source = json_string_value(json_object_get(report, "source"));
 
     c->store = s;

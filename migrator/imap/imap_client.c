@@ -18,7 +18,7 @@ enum {
 
 static void imapc_release(struct imapc *c)
 {
-    struct command *cmd;
+    struct imapc_queued *cmd;
     while ((cmd = TAILQ_FIRST(&c->commands)))
         imapc_remove_command(c, cmd);
     imap_line_wipe(&c->line);
@@ -91,7 +91,7 @@ static void imapc_on_task(struct loop_task *task)
 /* Is something up to the peer, or are we the ones who keep it waiting? */
 static bool peer_owes(const struct imapc *c)
 {
-    const struct command *oldest = TAILQ_FIRST(&c->commands);
+    const struct imapc_queued *oldest = TAILQ_FIRST(&c->commands);
     if (c->paused || c->slowed || !oldest)
         return false;
     return oldest != c->sending || c->waiting || stream_unsent(c->stream) > 0;
@@ -342,7 +342,7 @@ void imapc_watch(struct imapc *c, imapc_event_fn fn, imapc_data_fn news, imapc_o
 size_t imapc_pending(const struct imapc *c)
 {
     size_t n = 0;
-    const struct command *cmd;
+    const struct imapc_queued *cmd;
     TAILQ_FOREACH(cmd, &c->commands, link)
     n += !cmd->answered;
     return n;
@@ -350,7 +350,7 @@ size_t imapc_pending(const struct imapc *c)
 
 void imapc_forget(struct imapc *c, void *owner)
 {
-    struct command *cmd;
+    struct imapc_queued *cmd;
     if (c->append && c->append->cb.owner == owner)
         imapc_abort(c, "given up inside of an APPEND");
     TAILQ_FOREACH(cmd, &c->commands, link)

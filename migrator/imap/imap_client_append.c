@@ -24,7 +24,7 @@ void imapc_append_begin(struct imapc *c, struct span mailbox, const struct imapc
 
 void imapc_append_message(struct imapc *c, struct span flags, struct span date, uint64_t size)
 {
-    struct command *cmd = c->append;
+    struct imapc_queued *cmd = c->append;
     if (!cmd)
         return;
     assert(cmd->literal_left == 0);
@@ -44,7 +44,7 @@ void imapc_append_message(struct imapc *c, struct span flags, struct span date, 
 
 void imapc_append_bytes(struct imapc *c, struct span bytes)
 {
-    struct command *cmd = c->append;
+    struct imapc_queued *cmd = c->append;
     if (!cmd)
         return;
     assert(bytes.len <= cmd->literal_left);
@@ -63,7 +63,7 @@ void imapc_append_bytes(struct imapc *c, struct span bytes)
 
 void imapc_append_end(struct imapc *c)
 {
-    struct command *cmd = c->append;
+    struct imapc_queued *cmd = c->append;
     if (!cmd)
         return;
     assert(cmd->literal_left == 0);

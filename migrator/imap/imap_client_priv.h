@@ -16,7 +16,7 @@
 
 enum { IMAPC_TICKS = 4 /* looks at the clock in one time-out */ };
 
-enum phase { SIGNING_IN, READY, FAILED, BROKEN };
+enum imapc_phase { SIGNING_IN, READY, FAILED, BROKEN };
 
 /* A tagged answer that waits for its turn. */
 struct answer {
@@ -24,8 +24,8 @@ struct answer {
     struct buf code, text;
 };
 
-struct command {
-    TAILQ_ENTRY(command) link;
+struct imapc_queued {
+    TAILQ_ENTRY(imapc_queued) link;
     struct imapc_command cb; /* end is NULL once its owner is gone */
     uint64_t tag;
     char what[24];
@@ -42,7 +42,7 @@ struct command {
     uint64_t literal_left; /* of the message that is under way */
     struct answer *early;  /* came while a command before it had none; owned */
 };
-TAILQ_HEAD(commands, command);
+TAILQ_HEAD(imapc_queue, imapc_queued);
 
 /* A body that came as a quoted string is given in steps as well, since each may pause the connection. */
 enum quoted_step { QUOTED_NONE, QUOTED_BEGIN, QUOTED_PIECE, QUOTED_END };
@@ -51,7 +51,7 @@ struct imapc {
     struct loop *loop;
     struct backend_login *login;
     struct stream *stream; /* owned; NULL before READY and once broken */
-    enum phase phase;
+    enum imapc_phase phase;
     bool told; /* FAILED or BROKEN was reported */
     enum login_rc login_rc;
     struct imap_caps caps;
@@ -77,9 +77,9 @@ struct imapc {
     int busy;   /* inside a callback of the loop: memory stays */
     bool freed; /* imapc_free() was called from inside */
 
-    struct commands commands; /* in the order of sending */
-    struct command *sending;  /* the first one that is not sent whole */
-    struct command *append;   /* the one that is open */
+    struct imapc_queue commands;  /* in the order of sending */
+    struct imapc_queued *sending; /* the first one that is not sent whole */
+    struct imapc_queued *append;  /* the one that is open */
     bool waiting;             /* for "+" */
     bool told_full, corked, paused;
     struct pace *pace; /* borrowed; NULL: none */
@@ -96,8 +96,8 @@ struct imapc {
     bool malformed; /* its words can't be told apart: what is left of it is passed over */
     bool streaming; /* the literal under way is a body */
     uint64_t literal_size;
-    struct command *body_of; /* whose body it is; NULL: nobody's any more */
-    struct command *whole_of; /* whose body the response under way had: the whole is for it first */
+    struct imapc_queued *body_of;  /* whose body it is; NULL: nobody's any more */
+    struct imapc_queued *whole_of; /* whose body the response under way had: the whole is for it first */
     struct buf collected;    /* another literal */
     enum quoted_step quoted;
 
@@ -108,9 +108,9 @@ struct imapc {
 
 /* imap_client_queue.c */
 
-void imapc_remove_command(struct imapc *c, struct command *cmd);
+void imapc_remove_command(struct imapc *c, struct imapc_queued *cmd);
 /* phase: FAILED or BROKEN. All commands end, and the owner hears of it, from the loop: imapc_end_all(). */
-void imapc_set_broken(struct imapc *c, enum phase phase, const char *why);
+void imapc_set_broken(struct imapc *c, enum imapc_phase phase, const char *why);
 void imapc_broken(struct imapc *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void imapc_end_all(struct imapc *c);
 /* Is the job not ours any more? Then the connection breaks. Looked at before anything is sent and after anything was
@@ -118,7 +118,7 @@ void imapc_end_all(struct imapc *c);
 bool imapc_beyond_fence(struct imapc *c);
 /* Tells who watches, and the owner. */
 void imapc_emit(struct imapc *c, enum imapc_event ev);
-void imapc_end_command(struct imapc *c, struct command *cmd, const struct imapc_end *end);
+void imapc_end_command(struct imapc *c, struct imapc_queued *cmd, const struct imapc_end *end);
 /* Commands that can't be written, wherever they stand in the queue. */
 void imapc_end_unsendable(struct imapc *c);
 
@@ -136,16 +136,17 @@ void imapc_uncork(struct imapc *c);
 /* Sends what may be sent. */
 void imapc_pump(struct imapc *c);
 void imapc_start_clock(struct imapc *c);
-struct command *imapc_add_command(struct imapc *c, struct imap_writer *w, const struct imapc_command *cb);
+struct imapc_queued *imapc_add_command(struct imapc *c, struct imap_writer *w,
+                                       const struct imapc_command *cb);
 /* Takes w's bytes behind what the command has already, with its waits. */
-void imapc_take_writer(struct command *cmd, struct imap_writer *w);
+void imapc_take_writer(struct imapc_queued *cmd, struct imap_writer *w);
 
 /* The command that waits for the answer with this tag; NULL: none. */
-struct command *imapc_find_command(struct imapc *c, struct span tag);
+struct imapc_queued *imapc_find_command(struct imapc *c, struct span tag);
 /* The peer refused a command that isn't sent whole. */
-void imapc_cut_short(struct imapc *c, struct command *cmd);
+void imapc_cut_short(struct imapc *c, struct imapc_queued *cmd);
 /* Keeps an answer until those of earlier commands came; imapc_end_early() gives out what has its turn. */
-void imapc_keep_early(struct command *cmd, const struct imapc_end *end);
+void imapc_keep_early(struct imapc_queued *cmd, const struct imapc_end *end);
 void imapc_end_early(struct imapc *c);
 
 /* imap_client_append.c */

@@ -22,7 +22,7 @@ static void answer_free(struct answer **ap)
     free(a);
 }
 
-static void command_free(struct command *cmd)
+static void command_free(struct imapc_queued *cmd)
 {
     answer_free(&cmd->early);
     buf_wipe(&cmd->out);
@@ -30,7 +30,7 @@ static void command_free(struct command *cmd)
     free(cmd);
 }
 
-void imapc_remove_command(struct imapc *c, struct command *cmd)
+void imapc_remove_command(struct imapc *c, struct imapc_queued *cmd)
 {
     if (c->sending == cmd)
         c->sending = TAILQ_NEXT(cmd, link);
@@ -44,11 +44,11 @@ void imapc_remove_command(struct imapc *c, struct command *cmd)
     command_free(cmd);
 }
 
-void imapc_set_broken(struct imapc *c, enum phase phase, const char *why)
+void imapc_set_broken(struct imapc *c, enum imapc_phase phase, const char *why)
 {
     if (c->phase == BROKEN || c->phase == FAILED)
         return;
-    const struct command *oldest = TAILQ_FIRST(&c->commands);
+    const struct imapc_queued *oldest = TAILQ_FIRST(&c->commands);
     free(c->error);
     c->error = oldest && phase == BROKEN ? xasprintf("%s, while %s", why, oldest->what) : xstrdup(why);
     c->phase = phase;
@@ -98,7 +98,7 @@ void imapc_emit(struct imapc *c, enum imapc_event ev)
         c->fn(c->owner, ev);
 }
 
-void imapc_end_command(struct imapc *c, struct command *cmd, const struct imapc_end *end)
+void imapc_end_command(struct imapc *c, struct imapc_queued *cmd, const struct imapc_end *end)
 {
     struct imapc_command cb = cmd->cb;
     cmd->cb = (struct imapc_command){0};
@@ -111,7 +111,7 @@ void imapc_end_command(struct imapc *c, struct command *cmd, const struct imapc_
 /* After a connection broke: all commands end, then the owner hears of it. */
 void imapc_end_all(struct imapc *c)
 {
-    struct command *cmd;
+    struct imapc_queued *cmd;
     while (!c->freed && (cmd = TAILQ_FIRST(&c->commands))) {
         const struct imapc_end end = {.rc = IMAPC_DOWN, .text = span_str(c->error)};
         imapc_end_command(c, cmd, &end);
@@ -197,7 +197,7 @@ void imapc_put(struct imapc *c, struct span bytes)
         imapc_uncork(c);
 }
 
-static void put_queued(struct imapc *c, struct command *cmd, uint64_t until)
+static void put_queued(struct imapc *c, struct imapc_queued *cmd, uint64_t until)
 {
     size_t n = (size_t)(until - cmd->sent);
     if (n == 0)
@@ -211,7 +211,7 @@ static void put_queued(struct imapc *c, struct command *cmd, uint64_t until)
 void imapc_pump(struct imapc *c)
 {
     while (c->phase == READY && !c->waiting && c->sending) {
-        struct command *cmd = c->sending;
+        struct imapc_queued *cmd = c->sending;
         if (cmd->unsendable || (cmd->sent == 0 && must_rest(c)))
             return;
         bool wait = cmd->next_wait < cmd->n_waits;
@@ -234,7 +234,7 @@ void imapc_start_clock(struct imapc *c)
 }
 
 /* Takes w's bytes behind what the command has already, with its waits. */
-void imapc_take_writer(struct command *cmd, struct imap_writer *w)
+void imapc_take_writer(struct imapc_queued *cmd, struct imap_writer *w)
 {
     uint64_t at = cmd->sent + cmd->out.len;
     if (cmd->next_wait == cmd->n_waits)
@@ -249,7 +249,7 @@ void imapc_take_writer(struct command *cmd, struct imap_writer *w)
 }
 
 /* The verb, for errors: never an argument. */
-static void name_command(struct command *cmd, struct span text)
+static void name_command(struct imapc_queued *cmd, struct span text)
 {
     size_t n = 0, words = text.len > 4 && memcmp(text.p, "UID ", 4) == 0 ? 2 : 1;
     while (n < text.len && text.p[n] >= ' ' && n + 1 < sizeof cmd->what &&
@@ -260,9 +260,9 @@ static void name_command(struct command *cmd, struct span text)
     cmd->what[n] = '\0';
 }
 
-struct command *imapc_add_command(struct imapc *c, struct imap_writer *w, const struct imapc_command *cb)
+struct imapc_queued *imapc_add_command(struct imapc *c, struct imap_writer *w, const struct imapc_command *cb)
 {
-    struct command *cmd = xcalloc(1, sizeof *cmd);
+    struct imapc_queued *cmd = xcalloc(1, sizeof *cmd);
     assert(cb->end);
     if (TAILQ_EMPTY(&c->commands))
         c->stamp_ms = clock_boot_ms();
@@ -316,7 +316,7 @@ void imapc_sendf(struct imapc *c, const struct imapc_command *cb, const char *fm
 /* Commands that can't be written, wherever they stand in the queue. */
 void imapc_end_unsendable(struct imapc *c)
 {
-    struct command *cmd, *next;
+    struct imapc_queued *cmd, *next;
     const struct imapc_end end = {.rc = IMAPC_BAD, .text = span_str("a name holds a NUL")};
     for (cmd = TAILQ_FIRST(&c->commands); cmd && !c->freed; cmd = next) {
         next = TAILQ_NEXT(cmd, link);
@@ -331,9 +331,9 @@ void imapc_end_unsendable(struct imapc *c)
 
 /* --- answers --- */
 
-struct command *imapc_find_command(struct imapc *c, struct span tag)
+struct imapc_queued *imapc_find_command(struct imapc *c, struct span tag)
 {
-    struct command *cmd;
+    struct imapc_queued *cmd;
     uint64_t n;
     if (tag.len < 2 || tag.p[0] != 'm' || !span_u64(span_of(tag.p + 1, tag.len - 1), UINT64_MAX, &n))
         return NULL;
@@ -344,7 +344,7 @@ struct command *imapc_find_command(struct imapc *c, struct span tag)
 }
 
 /* The peer refused a command that isn't sent whole. */
-void imapc_cut_short(struct imapc *c, struct command *cmd)
+void imapc_cut_short(struct imapc *c, struct imapc_queued *cmd)
 {
     cmd->answered = cmd->open;
     if (!c->waiting)
@@ -358,7 +358,7 @@ void imapc_cut_short(struct imapc *c, struct command *cmd)
 }
 
 /* A server may end commands in any order (RFC 3501 5.5); those who asked hear of it in the order in which they asked. */
-void imapc_keep_early(struct command *cmd, const struct imapc_end *end)
+void imapc_keep_early(struct imapc_queued *cmd, const struct imapc_end *end)
 {
     cmd->early = xcalloc(1, sizeof *cmd->early);
     cmd->early->rc = end->rc;
@@ -368,7 +368,7 @@ void imapc_keep_early(struct command *cmd, const struct imapc_end *end)
 
 void imapc_end_early(struct imapc *c)
 {
-    struct command *cmd;
+    struct imapc_queued *cmd;
     while (!c->freed && c->phase == READY && (cmd = TAILQ_FIRST(&c->commands)) && cmd->early) {
         struct answer *a = cmd->early;
         const struct imapc_end end = {.rc = a->rc, .code = buf_span(&a->code), .text = buf_span(&a->text)};

@@ -51,7 +51,7 @@ static uint32_t told_uid(const struct imapc *c)
 }
 
 /* cmd: whose answer it is; NULL: nobody's. */
-static void tell_odd(struct imapc *c, const struct command *cmd)
+static void tell_odd(struct imapc *c, const struct imapc_queued *cmd)
 {
     struct buf text = {0};
     buf_printf(&text, "%s answers %s by what can't be understood: ", c->name, cmd && *cmd->what ? cmd->what : "nothing");
@@ -68,9 +68,9 @@ static void tell_odd(struct imapc *c, const struct command *cmd)
     buf_free(&text);
 }
 
-static struct command *who_asked(struct imapc *c)
+static struct imapc_queued *who_asked(struct imapc *c)
 {
-    struct command *cmd;
+    struct imapc_queued *cmd;
     TAILQ_FOREACH(cmd, &c->commands, link)
     if (cmd->cb.data && cmd->sent > 0 && !cmd->early)
         return cmd;
@@ -80,7 +80,7 @@ static struct command *who_asked(struct imapc *c)
 /* --- whole responses --- */
 
 /* The one place where an untagged response is given to a reader. True: it was his. */
-static bool imapc_hand(struct imapc *c, struct command *cmd, imapc_data_fn fn, void *owner,
+static bool imapc_hand(struct imapc *c, struct imapc_queued *cmd, imapc_data_fn fn, void *owner,
                        const struct imap_resp *resp, const struct imap_value *data)
 {
     enum imapc_taken taken = fn(owner, resp, data);
@@ -91,7 +91,7 @@ static bool imapc_hand(struct imapc *c, struct command *cmd, imapc_data_fn fn, v
 
 static void imapc_offer(struct imapc *c, const struct imap_resp *resp, const struct imap_value *data)
 {
-    struct command *cmd;
+    struct imapc_queued *cmd;
     TAILQ_FOREACH(cmd, &c->commands, link)
     {
         if (cmd->sent == 0)
@@ -129,7 +129,7 @@ static void imapc_take_status(struct imapc *c, const struct imap_resp *resp)
 
 static void imapc_take_tagged(struct imapc *c, const struct imap_resp *resp)
 {
-    struct command *cmd = imapc_find_command(c, resp->tag);
+    struct imapc_queued *cmd = imapc_find_command(c, resp->tag);
     if (!cmd) {
         imapc_broken(c, "an answer to no command");
         return;
@@ -174,10 +174,10 @@ static bool is_body_name(const struct imap_value *v)
     return imap_value_is(v, "BODY[]") || imap_value_is(v, "BODY[HEADER]") || imap_value_is(v, "RFC822");
 }
 
-static struct command *body_command(struct imapc *c, const struct imap_value *name)
+static struct imapc_queued *body_command(struct imapc *c, const struct imap_value *name)
 {
     bool header = imap_value_is(name, "BODY[HEADER]");
-    struct command *cmd;
+    struct imapc_queued *cmd;
     TAILQ_FOREACH(cmd, &c->commands, link)
     if (cmd->cb.body && cmd->sent > 0 && !cmd->early && cmd->cb.body->header == header)
         return cmd;
@@ -262,7 +262,7 @@ static const struct imap_value *quoted_body(struct imapc *c)
 
 static void end_response(struct imapc *c)
 {
-    struct command *cmd = c->whole_of;
+    struct imapc_queued *cmd = c->whole_of;
     const struct imap_value *data = c->malformed ? NULL : imap_tree_first(c->tree);
     c->whole_of = NULL;
     /* Servers may answer commands in any order, so an older one might take what is not meant for it. */
@@ -275,7 +275,7 @@ static void end_response(struct imapc *c)
 void imapc_step_quoted(struct imapc *c)
 {
     struct span text = quoted_body(c)->next->text;
-    struct command *cmd = c->body_of;
+    struct imapc_queued *cmd = c->body_of;
     switch (c->quoted++) {
     case QUOTED_BEGIN:
         imapc_body_begin(c, text.len);

@@ -16,7 +16,7 @@ enum {
 };
 
 /* A mailbox; its address is the owner of its commands. */
-struct one {
+struct bypass_one {
     struct share *share; /* NULL: nobody's yet, or done */
     const struct record *record;
     const char *name; /* the record's */
@@ -42,7 +42,7 @@ struct bypass {
     bypass_fn fn;
     void *owner;
     uint64_t began_ms;
-    struct one *ones; /* owned */
+    struct bypass_one *ones; /* owned */
     size_t n, left;   /* left: not done */
     struct share shares[CREW_MAX];
     struct flags_pool *pool; /* owned */
@@ -57,7 +57,7 @@ struct bypass {
 
 /* ---- the end */
 
-static void one_clear(struct one *o)
+static void one_clear(struct bypass_one *o)
 {
     mbox_list_free(&o->list);
     imap_seq_free(&o->changed);
@@ -73,7 +73,7 @@ static void forget_share(struct share *s)
     struct bypass *b = s->bypass;
 
     for (size_t i = 0; i < b->n; i++) {
-        struct one *o = &b->ones[i];
+        struct bypass_one *o = &b->ones[i];
         if (o->share != s)
             continue;
         imapc_forget(s->lane->source, o);
@@ -152,7 +152,7 @@ static void bypass_end(struct bypass *b, enum bypass_rc rc, enum why why)
 
 /* ---- what was found */
 
-static void bypass_seen(struct bypass *b, const struct one *o, const char *what, uint32_t uid)
+static void bypass_seen(struct bypass *b, const struct bypass_one *o, const char *what, uint32_t uid)
 {
     if (b->over)
         return;
@@ -164,7 +164,7 @@ static void bypass_seen(struct bypass *b, const struct one *o, const char *what,
     bypass_end(b, BYPASS_SEEN, WHY_BYPASS);
 }
 
-static void can_not_look(struct bypass *b, const struct one *o, const char *why)
+static void can_not_look(struct bypass *b, const struct bypass_one *o, const char *why)
 {
     if (b->over)
         return;
@@ -174,7 +174,7 @@ static void can_not_look(struct bypass *b, const struct one *o, const char *why)
     bypass_end(b, BYPASS_DOWN, WHY_UNREACHABLE);
 }
 
-static void bypass_done(struct one *o)
+static void bypass_done(struct bypass_one *o)
 {
     struct share *s = o->share;
 
@@ -187,9 +187,9 @@ static void bypass_done(struct one *o)
     bypass_step_soon(s->bypass);
 }
 
-static void look_closer(struct one *o);
+static void look_closer(struct bypass_one *o);
 
-static void judge_listed(struct one *o)
+static void judge_listed(struct bypass_one *o)
 {
     const struct stamp_side *was = &o->record->stamp.source;
     uint64_t newer = imap_seq_count(&o->newer);
@@ -207,7 +207,7 @@ static void judge_listed(struct one *o)
 }
 
 /* Once more, before it is called a bypass: the list of such a server is all that there is. */
-static void judge_marks(struct one *o)
+static void judge_marks(struct bypass_one *o)
 {
     uint32_t below = o->record->stamp.source.uidnext;
 
@@ -219,7 +219,7 @@ static void judge_marks(struct one *o)
         bypass_seen(o->share->bypass, o, "was changed: other flags, or messages are gone", 0);
 }
 
-static void judge_opened(struct one *o)
+static void judge_opened(struct bypass_one *o)
 {
     const struct stamp_side *was = &o->record->stamp.source;
     struct bypass *b = o->share->bypass;
@@ -237,12 +237,12 @@ static void judge_opened(struct one *o)
 }
 
 /* Some servers show numbers that they keep only to who SELECTs (selected.c). */
-static bool must_select(const struct one *o)
+static bool must_select(const struct bypass_one *o)
 {
     return o->now.uidnext == 0 && o->record->stamp.source.uidnext > 0 && !o->refused && !o->selected;
 }
 
-static void bypass_judge(struct one *o)
+static void bypass_judge(struct bypass_one *o)
 {
     const struct stamp_side *was = &o->record->stamp.source;
 
@@ -259,7 +259,7 @@ static void bypass_judge(struct one *o)
 
 /* ---- looking */
 
-static void bypass_take_uid(struct one *o, const struct imap_value *items)
+static void bypass_take_uid(struct bypass_one *o, const struct imap_value *items)
 {
     uint32_t uid;
 
@@ -288,7 +288,7 @@ static enum imapc_taken bypass_on_apart(void *owner, const struct imap_resp *res
 }
 
 /* The FETCH of this message can't be told apart into words. */
-static void bypass_ask_apart(struct one *o, uint32_t seq)
+static void bypass_ask_apart(struct bypass_one *o, uint32_t seq)
 {
     static const char *const items[] = {"UID", "FLAGS"};
     const struct imapc_command cmd = {.data = bypass_on_apart, .end = bypass_on_told, .owner = o};
@@ -300,7 +300,8 @@ static void bypass_ask_apart(struct one *o, uint32_t seq)
     }
 }
 
-static void bypass_take_number(struct one *o, const struct imap_resp *resp, const struct imap_value *data)
+static void bypass_take_number(struct bypass_one *o, const struct imap_resp *resp,
+                               const struct imap_value *data)
 {
     bool listed = o->record->stamp.source.modseq == 0;
     const char *why;
@@ -324,7 +325,7 @@ static void bypass_take_number(struct one *o, const struct imap_resp *resp, cons
 static enum imapc_taken bypass_on_data(void *owner, const struct imap_resp *resp,
                                        const struct imap_value *data)
 {
-    struct one *o = owner;
+    struct bypass_one *o = owner;
 
     if (resp->kind == RESP_DATA)
         bypass_take_number(o, resp, data);
@@ -345,7 +346,7 @@ static void share_down(struct share *s)
     bypass_step_soon(b);
 }
 
-static void count_answer(struct one *o, const struct imapc_end *e)
+static void count_answer(struct bypass_one *o, const struct imapc_end *e)
 {
     if (e->rc == IMAPC_DOWN)
         share_down(o->share);
@@ -355,7 +356,7 @@ static void count_answer(struct one *o, const struct imapc_end *e)
 
 static void on_examined(void *owner, const struct imapc_end *e)
 {
-    struct one *o = owner;
+    struct bypass_one *o = owner;
 
     if (e->rc != IMAPC_OK && imapc_end_temporary(e))
         o->odd = "the server asks to come back later";
@@ -366,7 +367,7 @@ static void on_examined(void *owner, const struct imapc_end *e)
 
 static void bypass_on_listed(void *owner, const struct imapc_end *e)
 {
-    struct one *o = owner;
+    struct bypass_one *o = owner;
 
     if (e->rc != IMAPC_OK)
         o->odd = "the server does not list its messages";
@@ -381,7 +382,7 @@ static void bypass_on_told(void *owner, const struct imapc_end *e)
 
 static enum imapc_taken on_status(void *owner, const struct imap_resp *resp, const struct imap_value *data)
 {
-    struct stamp_side *now = &((struct one *)owner)->now;
+    struct stamp_side *now = &((struct bypass_one *)owner)->now;
     const struct imap_value *numbers = imap_value_at(data, 1);
 
     if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "STATUS"))
@@ -392,7 +393,7 @@ static enum imapc_taken on_status(void *owner, const struct imap_resp *resp, con
     return IMAPC_TAKEN; /* without its numbers the mailbox is looked at closer */
 }
 
-static void bypass_send_status(struct one *o)
+static void bypass_send_status(struct bypass_one *o)
 {
     const struct imapc_command cmd = {.data = on_status, .end = bypass_on_told, .owner = o};
 
@@ -401,7 +402,7 @@ static void bypass_send_status(struct one *o)
                      " (MESSAGES UIDNEXT UIDVALIDITY HIGHESTMODSEQ)");
 }
 
-static void bypass_send_examine(struct one *o)
+static void bypass_send_examine(struct bypass_one *o)
 {
     const struct imapc_command cmd = {.data = bypass_on_data, .end = on_examined, .owner = o};
     struct imapc *imap = o->share->lane->source;
@@ -412,7 +413,7 @@ static void bypass_send_examine(struct one *o)
 }
 
 /* What it needs to be judged by messages; nothing where there were none. */
-static void bypass_send_listing(struct one *o)
+static void bypass_send_listing(struct bypass_one *o)
 {
     const struct imapc_command cmd = {.data = bypass_on_data, .end = bypass_on_listed, .owner = o};
     const struct stamp_side *was = &o->record->stamp.source;
@@ -427,7 +428,7 @@ static void bypass_send_listing(struct one *o)
     }
 }
 
-static void bypass_look_at(struct one *o, bool closer)
+static void bypass_look_at(struct bypass_one *o, bool closer)
 {
     struct bypass *b = o->share->bypass;
 
@@ -444,7 +445,7 @@ static void bypass_look_at(struct one *o, bool closer)
     b->closer += closer;
 }
 
-static void look_closer(struct one *o)
+static void look_closer(struct bypass_one *o)
 {
     bypass_look_at(o, true);
 }
@@ -457,7 +458,7 @@ static void start_share(struct share *s, struct lane *lane)
     s->lane = lane;
     s->left = 0;
     for (size_t i = 0; i < b->n && s->left < most; i++) {
-        struct one *o = &b->ones[i];
+        struct bypass_one *o = &b->ones[i];
         if (o->done || o->share)
             continue;
         o->share = s;
@@ -527,7 +528,7 @@ struct bypass *bypass_start(struct move *move, bypass_fn fn, void *owner)
     b->ones = xcalloc(n ? n : 1, sizeof(*b->ones));
     for (const struct record *r = records_first(move->records); r; r = r->hh.next)
         if (r->seen_frozen != SEEN_NOT)
-            b->ones[b->n++] = (struct one){.record = r, .name = records_from_name(move->records, r)};
+            b->ones[b->n++] = (struct bypass_one){.record = r, .name = records_from_name(move->records, r)};
     b->left = b->n;
     for (size_t i = 0; i < CREW_MAX; i++)
         b->shares[i].bypass = b;

@@ -25,15 +25,30 @@ enum {
     PREPARE_BUDGETS = 2, /* nobody waits for the sign-ins: they may take longer than the freeze */
 };
 
-enum state {
-    PROBE, PREPARE, SIGN_INS, CATCH_UP, FREEZE, REST, SYNC, HOOK, LAST, AGAIN, CAN, FLIP, ABORT, KEPT, JOURNAL, PUBLISH
+enum cutover_state {
+    PROBE,
+    PREPARE,
+    SIGN_INS,
+    CATCH_UP,
+    FREEZE,
+    REST,
+    SYNC,
+    HOOK,
+    LAST,
+    AGAIN,
+    CAN,
+    FLIP,
+    ABORT,
+    KEPT,
+    JOURNAL,
+    PUBLISH
 };
 
 struct cutover_run {
     struct move *move;
     cutover_fn fn;
     void *owner;
-    enum state state;
+    enum cutover_state state;
     uint64_t began_ms;
     uint64_t budget_ms, froze_ms; /* froze_ms: when route_freeze was sent, 0 = not yet */
     bool asking;                  /* a call of this state is under way */
@@ -114,7 +129,7 @@ static void cutover_end(struct cutover_run *c, enum cutover_rc rc)
 
 /* ---- between states */
 
-static void cutover_enter(struct cutover_run *c, enum state state)
+static void cutover_enter(struct cutover_run *c, enum cutover_state state)
 {
     LOG(DEBUG, "cutover", LOG_S("user", c->move->user), LOG_S("from", state_names[c->state]),
         LOG_S("to", state_names[state]));
@@ -229,7 +244,7 @@ static void ask_journal(struct cutover_run *c)
 }
 
 /* Before the account stands still at all, and once more before there is no way back. */
-static void await_journal(struct cutover_run *c, enum state next)
+static void await_journal(struct cutover_run *c, enum cutover_state next)
 {
     ask_journal(c);
     if (c->probe != PROBE_GOOD)
@@ -727,7 +742,8 @@ void cutover_abort(struct cutover_run *c, enum why why, const char *detail)
         abort_with(c, why, detail);
 }
 
-static struct cutover_run *cutover_make(struct move *move, enum state state, cutover_fn fn, void *owner)
+static struct cutover_run *cutover_make(struct move *move, enum cutover_state state, cutover_fn fn,
+                                        void *owner)
 {
     struct cutover_run *c = xcalloc(1, sizeof(*c));
 

@@ -31,7 +31,22 @@ enum {
     REASON_MAX = 700,              /* bytes */
 };
 
-enum state { CLAIM, SIGN_IN, RECORDS_READ, COPY, READY, POLICY, WATCH, TURN, QUIET, RECOPY, CUTOVER, REST, SETTLE, GIVE_UP };
+enum job_state {
+    CLAIM,
+    SIGN_IN,
+    RECORDS_READ,
+    COPY,
+    READY,
+    POLICY,
+    WATCH,
+    TURN,
+    QUIET,
+    RECOPY,
+    CUTOVER,
+    REST,
+    SETTLE,
+    GIVE_UP
+};
 
 static const char *const state_names[] = {"claim", "sign_in", "records", "copy",   "ready",   "policy", "watch",
                                           "turn",  "quiet",   "recopy",  "cutover", "rest",   "settle", "give_up"};
@@ -43,7 +58,7 @@ struct job {
     struct move move;
     struct route_entry entry; /* its user is move's; its id is owned */
     const char *group;        /* borrowed */
-    enum state state;
+    enum job_state state;
     struct timer *retry;
     struct signin *signin;
     struct pass *pass;
@@ -145,7 +160,7 @@ static void job_lost(void *owner)
 
 /* ---- between states */
 
-static void job_enter(struct job *j, enum state state)
+static void job_enter(struct job *j, enum job_state state)
 {
     if (j->end_task.queued)
         return;

@@ -5,7 +5,7 @@
 
 #include "pass_priv.h"
 
-static void give_lane(struct item *i, bool clean)
+static void give_lane(struct pass_item *i, bool clean)
 {
     struct lane *lane = i->lane;
 
@@ -18,7 +18,7 @@ static void give_lane(struct item *i, bool clean)
 
 /* ---- how one ended */
 
-static void item_failed(struct item *i, enum why why, const char *reason)
+static void item_failed(struct pass_item *i, enum why why, const char *reason)
 {
     i->state = FAILED;
     pass_note_failure(i->pass, why, reason);
@@ -27,7 +27,7 @@ static void item_failed(struct item *i, enum why why, const char *reason)
 }
 
 /* After a doubt the ledger is read anew. */
-static void item_down(struct item *i, const char *reason)
+static void item_down(struct pass_item *i, const char *reason)
 {
     struct pass *p = i->pass;
 
@@ -48,7 +48,7 @@ static bool found_nothing(const struct findings *f)
     return findings_total(f) == findings_of(f, FINDING_ZONE) + findings_of(f, FINDING_BETWEEN);
 }
 
-static void note_stamp(struct item *i, const struct copy_result *result)
+static void note_stamp(struct pass_item *i, const struct copy_result *result)
 {
     struct record *r = i->record;
     struct stamp now = {.equal = found_nothing(r->findings),
@@ -66,7 +66,7 @@ static void note_stamp(struct item *i, const struct copy_result *result)
     r->stamp = now;
 }
 
-static void item_equal(struct item *i, const struct copy_result *result)
+static void item_equal(struct pass_item *i, const struct copy_result *result)
 {
     char *clash = record_uid_clash(i->record, result, i->pass->move->back);
 
@@ -84,7 +84,7 @@ static void item_equal(struct item *i, const struct copy_result *result)
 }
 
 /* A client knows the numbers of a mailbox that is not whole on the target too. */
-static void refuse_clash(struct item *i, const struct copy_result *result)
+static void refuse_clash(struct pass_item *i, const struct copy_result *result)
 {
     struct copy_result seen = *result;
 
@@ -97,7 +97,7 @@ static void refuse_clash(struct item *i, const struct copy_result *result)
 
 /* A mailbox that can't be opened may have gone since it was listed: the next pass will see. One that a person has
  * waived for that stops nothing, and the others go on. */
-static void item_differs(struct item *i, const struct copy_result *result)
+static void item_differs(struct pass_item *i, const struct copy_result *result)
 {
     bool waived = findings_open(i->record->findings) == 0;
     bool again = result->vanished && !waived && !pass_is_last(i->pass) && !i->record->vanished;
@@ -112,7 +112,7 @@ static void item_differs(struct item *i, const struct copy_result *result)
 
 static void pass_copy_on_copied(void *owner, const struct copy_result *result)
 {
-    struct item *i = owner;
+    struct pass_item *i = owner;
     struct pass *p = i->pass;
 
     i->copy = NULL;
@@ -149,7 +149,7 @@ static void pass_copy_on_copied(void *owner, const struct copy_result *result)
 
 static void on_progress(void *owner, const struct copy_counts *counts)
 {
-    struct item *i = owner;
+    struct pass_item *i = owner;
 
     i->record->counts = *counts;
     i->record->counted = true;
@@ -157,12 +157,12 @@ static void on_progress(void *owner, const struct copy_counts *counts)
 }
 
 /* Once everything else of this pass is in its place, also where there is nothing else. */
-static bool may_remove(const struct item *i)
+static bool may_remove(const struct pass_item *i)
 {
     return i->pass->phase == REMOVE || i->pass->to_open == 1;
 }
 
-static void pass_copy_start(struct item *i)
+static void pass_copy_start(struct pass_item *i)
 {
     struct move *m = i->pass->move;
     const struct imap_seq none = {0};
@@ -199,7 +199,7 @@ static void pass_copy_start(struct item *i)
 
 static void pass_copy_on_ledger(void *owner, enum route_rc rc)
 {
-    struct item *i = owner;
+    struct pass_item *i = owner;
     const struct move *m = i->pass->move;
 
     if (rc == ROUTE_OK && pass_is_ending(i->pass))
@@ -221,7 +221,7 @@ static void pass_copy_on_ledger(void *owner, enum route_rc rc)
     ledger_free(&i->record->ledger);
 }
 
-static void start_item(struct item *i, struct lane *lane)
+static void start_item(struct pass_item *i, struct lane *lane)
 {
     struct move *m = i->pass->move;
 
@@ -236,7 +236,7 @@ static void start_item(struct item *i, struct lane *lane)
 
 /* ---- all of them */
 
-static struct item *next_todo(struct pass *p)
+static struct pass_item *next_todo(struct pass *p)
 {
     while (p->next < p->n && p->items[p->next].state != TODO)
         p->next++;
@@ -260,7 +260,7 @@ static void enter_remove(struct pass *p)
 {
     p->next = 0;
     for (size_t i = 0; i < p->n; i++) {
-        struct item *item = &p->items[i];
+        struct pass_item *item = &p->items[i];
         const struct imap_seq *gone = &item->record->gone;
         if (item->state == EQUAL && (pass_is_last(p) ? gone->n > 0 : shares_any(gone, &item->removable)))
             item->state = TODO;
@@ -270,7 +270,7 @@ static void enter_remove(struct pass *p)
 
 void pass_step_copy(struct pass *p)
 {
-    struct item *i;
+    struct pass_item *i;
     struct lane *lane;
 
     bool done = pass_count_open(p) == 0 && !p->subscribing && !pass_may_subscribe(p);
@@ -295,7 +295,7 @@ void pass_step_copy(struct pass *p)
 void pass_stop_copies(struct pass *p)
 {
     for (size_t i = 0; i < p->n; i++) {
-        struct item *item = &p->items[i];
+        struct pass_item *item = &p->items[i];
         if (item->state == LOADING || item->state == COPYING) {
             copy_cancel(&item->copy);
             ledger_free(&item->record->ledger);

@@ -18,7 +18,7 @@ bool pass_is_last(const struct pass *p)
     return p->kind == PASS_LAST;
 }
 
-void pass_enter(struct pass *p, enum phase phase)
+void pass_enter(struct pass *p, enum pass_phase phase)
 {
     if (!pass_is_ending(p) || phase > JUDGE)
         p->phase = phase;

@@ -21,7 +21,7 @@ static void end_glance(struct lane_glance *g, bool clean)
         crew_drop(crew, lane);
 }
 
-static void judge_glance(struct item *i, const struct stamp_side *now)
+static void judge_glance(struct pass_item *i, const struct stamp_side *now)
 {
     if (stamp_side_same(&i->record->stamp.source, now))
         item_leave_closed(i);
@@ -59,7 +59,7 @@ static void start_glance(struct lane_glance *g, struct lane *lane, size_t closed
     g->at = xcalloc(most, sizeof(*g->at));
     g->items = xcalloc(most, sizeof(*g->items));
     for (size_t i = 0; i < p->n && g->n < most; i++) {
-        struct item *item = &p->items[i];
+        struct pass_item *item = &p->items[i];
         if (item->state != CLOSED)
             continue;
         item->state = GLANCED_AT;

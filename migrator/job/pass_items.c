@@ -6,14 +6,14 @@
 
 #include "pass_priv.h"
 
-static const struct mailbox *listed(const struct item *i)
+static const struct mailbox *listed(const struct pass_item *i)
 {
     return i->plan->source;
 }
 
 /* ---- progress */
 
-static void add_counts(struct route_progress *sum, const struct item *i)
+static void add_counts(struct route_progress *sum, const struct pass_item *i)
 {
     const struct copy_counts *c = &i->record->counts;
 
@@ -51,19 +51,19 @@ size_t pass_count_state(const struct pass *p, enum item_state state)
 
 /* ---- mailboxes that need not be opened */
 
-static bool was_equal(const struct item *i)
+static bool was_equal(const struct pass_item *i)
 {
     const struct stamp *s = &i->record->stamp;
 
     return s->equal && i->record->gone.n == 0 && i->there && stamp_side_same(&s->target, &i->there->status);
 }
 
-static bool is_unchanged(const struct item *i)
+static bool is_unchanged(const struct pass_item *i)
 {
     return was_equal(i) && stamp_side_same(&i->record->stamp.source, &listed(i)->status);
 }
 
-static bool may_stay_closed(const struct item *i)
+static bool may_stay_closed(const struct pass_item *i)
 {
     const struct record *r = i->record;
 
@@ -79,7 +79,7 @@ static bool may_stay_closed(const struct item *i)
     return r->whole && r->ledger && strcmp(listed(i)->name, "INBOX") != 0 && r->stamp.source.modseq > 0 && was_equal(i);
 }
 
-void item_leave_closed(struct item *i)
+void item_leave_closed(struct pass_item *i)
 {
     struct record *r = i->record;
     const struct stamp *s = &r->stamp;
@@ -104,7 +104,7 @@ void item_leave_closed(struct item *i)
 }
 
 /* It may have to be opened after all. */
-static void close_for_now(struct item *i)
+static void close_for_now(struct pass_item *i)
 {
     i->state = CLOSED;
     i->pass->to_open++;
@@ -145,10 +145,10 @@ void pass_make_items(struct pass *p)
     for (size_t i = 0; i < p->n; i++) {
         const struct plan_item *plan = &p->plan->items[i];
         struct record *record = records_get(p->move->records, plan->source->name, plan->target_name);
-        p->items[i] = (struct item){.pass = p,
-                                    .plan = plan,
-                                    .there = mailboxes_find(p->mailboxes[TARGET], plan->target_name),
-                                    .record = record};
+        p->items[i] = (struct pass_item){.pass = p,
+                                         .plan = plan,
+                                         .there = mailboxes_find(p->mailboxes[TARGET], plan->target_name),
+                                         .record = record};
         imap_seq_join(&p->items[i].removable, &record->gone);
         record->absent = false;
         if (!may_stay_closed(&p->items[i]))

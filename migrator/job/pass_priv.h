@@ -32,7 +32,7 @@ enum {
     ROUNDS = 20          /* of RENAMES */
 };
 /* What each does and where it leads stands in pass.h. From JUDGE on the pass is ending. */
-enum phase {
+enum pass_phase {
     WAIVERS,
     LISTS,
     RENAMES,
@@ -62,7 +62,7 @@ enum item_state {
     FAILED
 };
 
-struct item {
+struct pass_item {
     struct pass *pass;
     const struct plan_item *plan;
     const struct mailbox *there; /* on the target; NULL: it was not listed */
@@ -81,7 +81,7 @@ struct lane_glance {
     struct lane *lane; /* lent; NULL: none is under way */
     struct glance *glance;
     struct glance_at *at; /* owned */
-    struct item **items; /* owned; one for each of at */
+    struct pass_item **items; /* owned; one for each of at */
     size_t n;
 };
 
@@ -98,7 +98,7 @@ struct pass {
     pass_fn fn;
     void *owner;
     uint64_t began_ms;
-    enum phase phase;      /* set by pass_enter() alone */
+    enum pass_phase phase; /* set by pass_enter() alone */
     struct loop_task task; /* does what there is to do, outside of any callback */
     enum pass_rc rc;       /* the worst until now; a failure ends the pass only where pass_fail() says so */
     enum why why;          /* of the first failure, and its detail */
@@ -118,7 +118,7 @@ struct pass {
     struct lane *subscribing_lane; /* lent */
     bool subscribed;
 
-    struct item *items; /* owned; the largest first */
+    struct pass_item *items; /* owned; the largest first */
     size_t n, next;     /* no TODO before next */
     size_t to_open;     /* when the items were made */
     size_t opened;
@@ -141,7 +141,7 @@ struct pass {
 void pass_step_soon(struct pass *p);
 /* Goes on with this phase, from the loop. A pass that is ending is judged once, and goes back to none of the
  * phases before that. */
-void pass_enter(struct pass *p, enum phase phase);
+void pass_enter(struct pass *p, enum pass_phase phase);
 bool pass_is_ending(const struct pass *p);
 bool pass_is_last(const struct pass *p);
 /* Did a server ask to be used more slowly? Then what fails is for that. */
@@ -198,6 +198,6 @@ size_t pass_count_open(const struct pass *p);
 void pass_want_lanes(struct pass *p);
 void pass_tell_progress(struct pass *p);
 /* It is as it was when it was equal. */
-void item_leave_closed(struct item *i);
+void item_leave_closed(struct pass_item *i);
 
 #endif

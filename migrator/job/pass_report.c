@@ -32,7 +32,7 @@ static void pass_report_on_kept(void *owner, enum route_rc rc, const char *detai
     pass_step_soon(p); /* without a report the account moves all the same: it is for people */
 }
 
-static bool was_looked_at(const struct item *i)
+static bool was_looked_at(const struct pass_item *i)
 {
     return (i->state == EQUAL || i->state == FOUND) && i->record->looked;
 }
@@ -52,7 +52,7 @@ void pass_send_report(struct pass *p)
 
     r.mailboxes = xcalloc(p->n ? p->n : 1, sizeof(*r.mailboxes));
     for (size_t i = 0; i < p->n; i++) {
-        const struct item *item = &p->items[i];
+        const struct pass_item *item = &p->items[i];
         bool looked = was_looked_at(item);
         r.mailboxes[i] = (struct report_mailbox){.source_name = item->plan->source->name,
                                                  .target_name = item->plan->target_name,

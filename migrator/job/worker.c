@@ -33,7 +33,7 @@ enum entry_state {
     GIVEN     /* answered; a master that takes over within GIVEN_MS may not know it, and is told again */
 };
 
-struct entry {
+struct worker_entry {
     struct worker *worker;
     bool bulk;
     char *id, *user; /* owned */
@@ -47,15 +47,15 @@ struct entry {
     char token[33];         /* of its job, also of one that was dropped; "" = never claimed */
     struct job *job;
     UT_hash_handle hh; /* by user */
-    TAILQ_ENTRY(entry) link;
+    TAILQ_ENTRY(worker_entry) link;
 };
 
 struct worker {
     struct migrator *m;
     struct jobs *jobs; /* owned */
     struct events *events;
-    struct entry *running; /* by user; a user has one job here */
-    TAILQ_HEAD(, entry) entries;
+    struct worker_entry *running; /* by user; a user has one job here */
+    TAILQ_HEAD(, worker_entry) entries;
     size_t n_entries;
     struct timer *tick, *due;
     char *idle_why; /* owned; as it was told last; NULL: nothing */
@@ -93,14 +93,14 @@ static void begin_round(struct worker *w)
 static size_t count_state(const struct worker *w, enum entry_state state)
 {
     size_t n = 0;
-    const struct entry *e;
+    const struct worker_entry *e;
 
     TAILQ_FOREACH(e, &w->entries, link)
     n += e->state == state;
     return n;
 }
 
-static bool needs_place(const struct entry *e)
+static bool needs_place(const struct worker_entry *e)
 {
     return (e->state == WAITING || e->state == RUNNING) && !e->forward;
 }
@@ -125,7 +125,7 @@ static size_t places_at_all(const struct worker *w)
 static size_t worker_room(const struct worker *w)
 {
     size_t taken = jobs_asked(w->jobs), places = places_at_all(w);
-    const struct entry *e;
+    const struct worker_entry *e;
 
     TAILQ_FOREACH(e, &w->entries, link)
     taken += needs_place(e);
@@ -135,7 +135,7 @@ static size_t worker_room(const struct worker *w)
 /* One at a time: should this migrator die, it is known of what. */
 static bool has_suspect(const struct worker *w)
 {
-    const struct entry *e;
+    const struct worker_entry *e;
 
     TAILQ_FOREACH(e, &w->entries, link)
     if (e->job ? job_is_suspect(e->job) : e->state == WAITING && e->suspect)
@@ -143,9 +143,9 @@ static bool has_suspect(const struct worker *w)
     return false;
 }
 
-static struct entry *worker_find_entry(struct worker *w, bool bulk, struct span id)
+static struct worker_entry *worker_find_entry(struct worker *w, bool bulk, struct span id)
 {
-    struct entry *e;
+    struct worker_entry *e;
 
     TAILQ_FOREACH(e, &w->entries, link)
     if (e->bulk == bulk && e->state < GIVING && span_is(id, e->id))
@@ -153,7 +153,7 @@ static struct entry *worker_find_entry(struct worker *w, bool bulk, struct span 
     return NULL;
 }
 
-static void worker_entry_free(struct entry *e)
+static void worker_entry_free(struct worker_entry *e)
 {
     struct worker *w = e->worker;
 
@@ -170,7 +170,7 @@ static void worker_entry_free(struct entry *e)
 
 /* ---- how long an entry is ours */
 
-static uint64_t held_until(const struct entry *e)
+static uint64_t held_until(const struct worker_entry *e)
 {
     uint64_t term = e->worker->m->conf->migrator.job_lease_ms;
 
@@ -178,7 +178,7 @@ static uint64_t held_until(const struct entry *e)
 }
 
 /* A renewal that finds the one before it run out is too late: another migrator may have begun. */
-static void worker_renew(struct entry *e, uint64_t sent_ms)
+static void worker_renew(struct worker_entry *e, uint64_t sent_ms)
 {
     if (clock_boot_ms() >= held_until(e))
         return;
@@ -188,7 +188,7 @@ static void worker_renew(struct entry *e, uint64_t sent_ms)
 }
 
 /* Whoever has it now, or will, is told that we did not die with it. */
-static void give_away(struct entry *e)
+static void give_away(struct worker_entry *e)
 {
     if (e->state == RUNNING)
         HASH_DEL(e->worker->running, e);
@@ -201,7 +201,7 @@ static void give_away(struct entry *e)
 
 static void drop_lapsed(struct worker *w)
 {
-    struct entry *e;
+    struct worker_entry *e;
     uint64_t now = clock_boot_ms();
 
     TAILQ_FOREACH(e, &w->entries, link)
@@ -214,12 +214,12 @@ static void drop_lapsed(struct worker *w)
 }
 
 /* NULL: we have it. */
-static struct entry *worker_add_entry(struct worker *w, bool bulk, struct span id, struct span user,
-                                      uint64_t sent_ms)
+static struct worker_entry *worker_add_entry(struct worker *w, bool bulk, struct span id, struct span user,
+                                             uint64_t sent_ms)
 {
     if (id.len == 0 || worker_find_entry(w, bulk, id))
         return NULL;
-    struct entry *e = xcalloc(1, sizeof(*e));
+    struct worker_entry *e = xcalloc(1, sizeof(*e));
     e->worker = w;
     e->bulk = bulk;
     e->id = xspandup(id);
@@ -236,7 +236,7 @@ static struct entry *worker_add_entry(struct worker *w, bool bulk, struct span i
 
 static void worker_on_dropped(void *owner, enum route_rc rc, const char *detail)
 {
-    struct entry *e = owner;
+    struct worker_entry *e = owner;
     struct worker *w = e->worker;
 
     e->sent = false;
@@ -251,7 +251,7 @@ static void worker_on_dropped(void *owner, enum route_rc rc, const char *detail)
     work_soon(w);
 }
 
-static void worker_drop(struct entry *e)
+static void worker_drop(struct worker_entry *e)
 {
     e->sent = true;
     route_drop(e->worker->m->store, e->user, e->bulk, e->id, JOBS_GROUP, worker_on_dropped, e);
@@ -261,7 +261,7 @@ static void worker_drop(struct entry *e)
 
 static void on_given(void *owner, enum route_rc rc, const char *detail)
 {
-    struct entry *e = owner;
+    struct worker_entry *e = owner;
     struct worker *w = e->worker;
 
     (void)detail;
@@ -277,7 +277,7 @@ static void on_given(void *owner, enum route_rc rc, const char *detail)
 }
 
 /* Another migrator need not wait until the entry is old. */
-static void worker_give(struct entry *e)
+static void worker_give(struct worker_entry *e)
 {
     struct migrator *m = e->worker->m;
 
@@ -289,7 +289,7 @@ static void worker_give(struct entry *e)
 /* Who gave a job away to a master that is none any more would be taken for one that has died with it. */
 static void give_again(struct worker *w)
 {
-    struct entry *e, *next;
+    struct worker_entry *e, *next;
     uint64_t now = clock_boot_ms();
 
     for (e = TAILQ_FIRST(&w->entries); e; e = next) {
@@ -306,7 +306,7 @@ static void give_again(struct worker *w)
 /* What waits here would wait until the disk is mended. */
 static void give_away_waiting(struct worker *w)
 {
-    struct entry *e;
+    struct worker_entry *e;
 
     TAILQ_FOREACH(e, &w->entries, link)
     if (e->state == WAITING && !e->forward)
@@ -315,7 +315,7 @@ static void give_away_waiting(struct worker *w)
 
 static void let_go(struct worker *w)
 {
-    struct entry *e, *next;
+    struct worker_entry *e, *next;
 
     if (!is_fit(w))
         give_away_waiting(w);
@@ -333,7 +333,7 @@ static void let_go(struct worker *w)
 
 static void on_job_end(void *owner, enum job_how how)
 {
-    struct entry *e = owner;
+    struct worker_entry *e = owner;
     struct worker *w = e->worker;
 
     e->job = NULL;
@@ -358,10 +358,10 @@ static void on_job_end(void *owner, enum job_how how)
     work_soon(w);
 }
 
-static void start_job(struct entry *e)
+static void start_job(struct worker_entry *e)
 {
     struct worker *w = e->worker;
-    struct entry *twin;
+    struct worker_entry *twin;
 
     HASH_FIND_STR(w->running, e->user, twin);
     if (twin) /* ends first; then the scripts tell whether there is anything left to do */
@@ -376,7 +376,7 @@ static void start_job(struct entry *e)
 static size_t places_used(const struct worker *w)
 {
     size_t n = 0;
-    const struct entry *e;
+    const struct worker_entry *e;
 
     TAILQ_FOREACH(e, &w->entries, link)
     n += e->state == RUNNING && !e->forward;
@@ -385,7 +385,7 @@ static size_t places_used(const struct worker *w)
 
 static void start_jobs(struct worker *w)
 {
-    struct entry *e;
+    struct worker_entry *e;
     uint64_t now = clock_boot_ms();
     size_t used = places_used(w);
 
@@ -452,7 +452,7 @@ static void worker_kept(struct worker *w, bool bulk, enum route_rc rc, const str
 {
     w->keeping--;
     for (size_t i = 0; rc == ROUTE_OK && i < n; i++) {
-        struct entry *e = worker_find_entry(w, bulk, ids[i]);
+        struct worker_entry *e = worker_find_entry(w, bulk, ids[i]);
         if (e)
             worker_renew(e, w->kept_ms);
     }
@@ -472,7 +472,7 @@ static void keep_stream(struct worker *w, bool bulk)
 {
     struct span *ids = xreallocarray(NULL, w->n_entries + 1, sizeof(*ids));
     size_t n = 0;
-    struct entry *e;
+    struct worker_entry *e;
 
     TAILQ_FOREACH(e, &w->entries, link)
     if (e->bulk == bulk && e->state < DROPPING)
@@ -505,7 +505,7 @@ static uint64_t tick_interval(const struct worker *w)
 
 static void take_over(struct worker *w, const struct span row[3])
 {
-    struct entry *e = worker_add_entry(w, w->round.bulk, row[0], row[1], w->look_ms);
+    struct worker_entry *e = worker_add_entry(w, w->round.bulk, row[0], row[1], w->look_ms);
 
     if (!e)
         return;
@@ -685,7 +685,7 @@ static void worker_on_job_read(void *owner, const struct jobs_entry *entry)
 static void worker_on_event(void *owner, const struct event *event)
 {
     struct worker *w = owner;
-    struct entry *e;
+    struct worker_entry *e;
 
     HASH_FIND(hh, w->running, event->user.p, event->user.len, e);
     if (e && e->job)
@@ -718,7 +718,7 @@ struct worker *worker_new(struct migrator *m)
 
 void worker_stop(struct worker *w, void (*done)(void *owner), void *owner)
 {
-    struct entry *e, *next;
+    struct worker_entry *e, *next;
 
     w->stopping = true;
     jobs_stop(w->jobs);
@@ -737,7 +737,7 @@ void worker_stop(struct worker *w, void (*done)(void *owner), void *owner)
 void worker_free(struct worker **wp)
 {
     struct worker *w = *wp;
-    struct entry *e;
+    struct worker_entry *e;
 
     *wp = NULL;
     if (!w)

@@ -14,7 +14,7 @@
 
 enum { SOURCE, TARGET };
 enum { NOTES_AT_ONCE = 100, NOTES_MAX = 2000 /* of one look; the log has all of them */ };
-enum phase { SIGN_IN, RECORDS, LISTS, RECHECK, SIFT, ARRANGE, WRITE, COPY, NOTE };
+enum late_phase { SIGN_IN, RECORDS, LISTS, RECHECK, SIFT, ARRANGE, WRITE, COPY, NOTE };
 
 /* A mailbox with news. */
 struct news {
@@ -29,7 +29,7 @@ struct late {
     struct move *move;
     late_fn fn;
     void *owner;
-    enum phase phase;
+    enum late_phase phase;
     struct loop_task task;
     struct signin *signin;
     struct lane *lane; /* lent */
@@ -166,7 +166,7 @@ static bool late_bad_answer(struct late *l, enum route_rc rc)
     return true;
 }
 
-static void late_enter(struct late *l, enum phase phase)
+static void late_enter(struct late *l, enum late_phase phase)
 {
     l->phase = phase;
     late_step_soon(l);

@@ -23,7 +23,7 @@ enum {
     ALIGNS = 5  /* of listing what one side has told of meanwhile */
 };
 
-enum step {
+enum copy_step {
     OPEN,
     BIND,
     SETTLE,
@@ -54,7 +54,7 @@ struct copy {
     void (*progress)(void *owner, const struct copy_counts *c); /* may be NULL */
     uint64_t told_ms;
     char *source_name, *target_name; /* owned */
-    enum step step;
+    enum copy_step step;
     struct loop_task task;         /* goes to the step, outside of any callback */
     unsigned opening;              /* sides; in ALIGN too */
     bool last;
@@ -81,7 +81,7 @@ struct copy {
     char *why; /* owned */
 };
 
-static void copy_go(struct copy *c, enum step step)
+static void copy_go(struct copy *c, enum copy_step step)
 {
     c->step = step;
     loop_defer(c->pair.loop, &c->task);
@@ -108,7 +108,7 @@ static void copy_fail(struct copy *c, enum copy_rc rc, const char *why)
 }
 
 /* How a step ended: on to the next, or to the end. why may belong to the step: it is stopped after this. */
-static void copy_step_ended(struct copy *c, enum copy_rc rc, const char *why, enum step next)
+static void copy_step_ended(struct copy *c, enum copy_rc rc, const char *why, enum copy_step next)
 {
     if (c->step == END)
         return;
@@ -118,7 +118,7 @@ static void copy_step_ended(struct copy *c, enum copy_rc rc, const char *why, en
         copy_fail(c, rc, why);
 }
 
-static void on_ledger_rc(struct copy *c, enum route_rc rc, enum step next)
+static void on_ledger_rc(struct copy *c, enum route_rc rc, enum copy_step next)
 {
     copy_step_ended(c,
                     rc == ROUTE_OK     ? COPY_EQUAL

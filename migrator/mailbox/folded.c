@@ -14,7 +14,7 @@
 
 enum { BOUND = 1, TURNED = 2, MIXED = 4, PROOF_SHIFT = 4, UID_DIGITS = 6 };
 
-struct run {
+struct folded_run {
     uint32_t source, target, length;
 };
 
@@ -32,9 +32,10 @@ static size_t folded_next(const struct ledger_row *rows, size_t n, size_t at, co
 }
 
 /* The run that begins at *at, behind which *at is then. */
-static struct run take_run(const struct ledger_row *rows, size_t n, size_t *at, const struct imap_seq *but)
+static struct folded_run take_run(const struct ledger_row *rows, size_t n, size_t *at,
+                                  const struct imap_seq *but)
 {
-    struct run r = {rows[*at].source_uid, rows[*at].target_uid, 0};
+    struct folded_run r = {rows[*at].source_uid, rows[*at].target_uid, 0};
 
     do {
         r.length++;
@@ -60,7 +61,7 @@ static void write_runs(struct buf *out, const struct ledger_row *rows, size_t n,
     digits_write(out, n_runs);
     at = folded_next(rows, n, 0, but);
     while (at < n) {
-        struct run r = take_run(rows, n, &at, but);
+        struct folded_run r = take_run(rows, n, &at, but);
         digits_write(out, (uint64_t)(r.source - source));
         write_gap(out, r.target - target);
         digits_write(out, r.length - 1);
@@ -119,7 +120,7 @@ void folded_write(struct buf *out, const struct folded *f, const struct ledger_r
 
 /* ---- reading */
 
-struct reading {
+struct folded_reading {
     struct span in;
     struct folded f;
     unsigned what;
@@ -156,7 +157,7 @@ static bool read_small(struct span *in, uint32_t *_r)
     return true;
 }
 
-static bool read_head(struct reading *r)
+static bool read_head(struct folded_reading *r)
 {
     if (!digits_read_one(&r->in, &r->what) || (r->what & 8))
         return false;
@@ -177,7 +178,7 @@ static bool read_gap(struct span *in, int64_t *_r)
     return true;
 }
 
-static bool folded_read_run(struct reading *r, struct run *_run)
+static bool folded_read_run(struct folded_reading *r, struct folded_run *_run)
 {
     uint32_t gap, more;
     int64_t target_gap;
@@ -187,7 +188,7 @@ static bool folded_read_run(struct reading *r, struct run *_run)
     int64_t source = r->source + gap, target = r->target + target_gap, length = (int64_t)more + 1;
     if (target < 1 || source + more > UINT32_MAX || target + more > UINT32_MAX)
         return false;
-    *_run = (struct run){(uint32_t)source, (uint32_t)target, (uint32_t)length};
+    *_run = (struct folded_run){(uint32_t)source, (uint32_t)target, (uint32_t)length};
     r->source = source + length;
     r->target = target + length;
     r->rows += (uint64_t)length;
@@ -195,9 +196,9 @@ static bool folded_read_run(struct reading *r, struct run *_run)
 }
 
 /* Where the proofs begin, all runs are looked at once before. */
-static bool skip_runs(struct reading *r, uint32_t n)
+static bool skip_runs(struct folded_reading *r, uint32_t n)
 {
-    struct run run;
+    struct folded_run run;
 
     r->source = r->target = 1;
     for (uint32_t i = 0; i < n; i++)
@@ -207,7 +208,7 @@ static bool skip_runs(struct reading *r, uint32_t n)
     return true;
 }
 
-static bool next_proof(struct reading *r)
+static bool next_proof(struct folded_reading *r)
 {
     if (!(r->what & MIXED))
         return true;
@@ -218,7 +219,7 @@ static bool next_proof(struct reading *r)
     return true;
 }
 
-static bool tell_run(struct reading *r, const struct run *run)
+static bool tell_run(struct folded_reading *r, const struct folded_run *run)
 {
     for (uint32_t i = 0; i < run->length; i++) {
         if (!next_proof(r))
@@ -234,8 +235,8 @@ static bool tell_run(struct reading *r, const struct run *run)
 
 bool folded_read(struct span text, struct folded *_r, folded_fn fn, void *owner)
 {
-    struct reading r = {.in = text, .fn = fn, .owner = owner};
-    struct run run;
+    struct folded_reading r = {.in = text, .fn = fn, .owner = owner};
+    struct folded_run run;
     uint32_t n;
 
     if (!read_head(&r) || !read_small(&r.in, &n) || n > r.in.len / 3)

@@ -5,7 +5,7 @@
 #include "glance.h"
 
 /* A mailbox that was asked for; its address is the owner of its command. */
-struct one {
+struct glance_one {
     struct glance *glance;
     struct glance_at *at;
 };
@@ -14,7 +14,7 @@ struct glance {
     struct imapc *imap;
     glance_fn fn;
     void *owner;
-    struct one *ones; /* owned */
+    struct glance_one *ones; /* owned */
     size_t n, answered;
     bool down;
 };
@@ -53,12 +53,12 @@ static enum imapc_taken glance_on_data(void *owner, const struct imap_resp *resp
                                        const struct imap_value *data)
 {
     (void)data;
-    return glance_take(&((struct one *)owner)->at->now, resp);
+    return glance_take(&((struct glance_one *)owner)->at->now, resp);
 }
 
 static void glance_on_end(void *owner, const struct imapc_end *end)
 {
-    struct one *one = owner;
+    struct glance_one *one = owner;
     struct glance *l = one->glance;
 
     if (end->rc != IMAPC_OK)
@@ -73,7 +73,7 @@ static void glance_on_end(void *owner, const struct imapc_end *end)
     fn(whose, up);
 }
 
-static void glance_send_examine(struct glance *l, struct one *one)
+static void glance_send_examine(struct glance *l, struct glance_one *one)
 {
     const struct imapc_command cmd = {
         .data = glance_on_data, .end = glance_on_end, .owner = one, .mailbox = one->at->name};
@@ -92,7 +92,7 @@ struct glance *glance_start(struct imapc *c, struct glance_at *at, size_t n, gla
     l->ones = xcalloc(n, sizeof(*l->ones));
     for (size_t i = 0; i < n; i++) {
         at[i].now = (struct stamp_side){0};
-        l->ones[i] = (struct one){.glance = l, .at = &at[i]};
+        l->ones[i] = (struct glance_one){.glance = l, .at = &at[i]};
         glance_send_examine(l, &l->ones[i]);
     }
     return l;

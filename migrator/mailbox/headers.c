@@ -8,7 +8,7 @@
 
 enum { CHUNK = 2000 /* messages whose hashes are kept at a time */ };
 
-struct item {
+struct headers_item {
     uint32_t source_uid, target_uid;
     uint8_t hash[HASH_SIZE]; /* of the source's header */
     bool read, same;
@@ -19,7 +19,7 @@ struct headers {
     step_fn fn;
     void *owner;
     struct loop_task task; /* takes the next chunk, or ends */
-    struct item *items;    /* of the chunk, ascending by source UID; owned */
+    struct headers_item *items; /* of the chunk, ascending by source UID; owned */
     size_t n;
     size_t next;   /* where the next answer of the target is expected */
     uint32_t done; /* source UIDs up to here had their turn */
@@ -71,7 +71,7 @@ static void headers_got_target(void *owner, const struct readback_item *item)
 {
     struct headers *h = owner;
     for (size_t i = 0; i < h->n; i++) {
-        struct item *x = &h->items[(h->next + i) % h->n];
+        struct headers_item *x = &h->items[(h->next + i) % h->n];
         if (x->target_uid != item->uid)
             continue;
         x->same = x->read && memcmp(x->hash, item->hash, HASH_SIZE) == 0;
@@ -92,15 +92,15 @@ static void headers_on_target(void *owner, enum copy_rc rc, const char *why)
 
 static int headers_compare(const void *a, const void *b)
 {
-    const struct item *x = a, *y = b;
+    const struct headers_item *x = a, *y = b;
     return x->source_uid < y->source_uid ? -1 : x->source_uid > y->source_uid;
 }
 
 static void headers_got_source(void *owner, const struct readback_item *item)
 {
     struct headers *h = owner;
-    const struct item key = {.source_uid = item->uid};
-    struct item *x = bsearch(&key, h->items, h->n, sizeof key, headers_compare);
+    const struct headers_item key = {.source_uid = item->uid};
+    struct headers_item *x = bsearch(&key, h->items, h->n, sizeof key, headers_compare);
     if (!x)
         return;
     x->read = true;
@@ -137,7 +137,8 @@ static void headers_choose(struct headers *h)
     for (size_t i = 0; i < n && h->n < CHUNK; i++) {
         if (rows[i].source_uid <= h->done || !headers_is_due(h->p, &rows[i]))
             continue;
-        h->items[h->n++] = (struct item){.source_uid = rows[i].source_uid, .target_uid = rows[i].target_uid};
+        h->items[h->n++] =
+            (struct headers_item){.source_uid = rows[i].source_uid, .target_uid = rows[i].target_uid};
     }
 }
 

@@ -69,7 +69,7 @@ struct ledger *ledger_load(struct store *s, const struct route_job *job, const c
     return l;
 }
 
-static void free_entry(struct entry *e)
+static void free_entry(struct ledger_entry *e)
 {
     TAILQ_REMOVE(&e->ledger->entries, e, link);
     buf_free(&e->text);
@@ -109,7 +109,7 @@ const char *ledger_error(const struct ledger *l)
 
 /* --- writing --- */
 
-static void end_entry(struct entry *e, enum route_rc rc)
+static void end_entry(struct ledger_entry *e, enum route_rc rc)
 {
     ledger_fn fn = e->fn;
     void *fn_owner = e->owner;
@@ -120,7 +120,7 @@ static void end_entry(struct entry *e, enum route_rc rc)
 
 static void ledger_on_kept(void *owner, enum redis_rc rc, const struct reply *r)
 {
-    struct entry *e = owner;
+    struct ledger_entry *e = owner;
     (void)r;
     if (rc != REDIS_OK)
         set_error(e->ledger, "the replicas of Redis do not keep up (%s)", e->kind);
@@ -129,14 +129,14 @@ static void ledger_on_kept(void *owner, enum redis_rc rc, const struct reply *r)
 
 /* Behind "sent" the target stores the messages. Where a failover forgot that, and the user has expunged or moved them by
  * then, nobody would know them for copies any more. And a change that a failover forgot would not be waited for. */
-static bool must_be_kept(const struct entry *e)
+static bool must_be_kept(const struct ledger_entry *e)
 {
     return (strcmp(e->kind, "sent") == 0 || e->touch_ms > 0) && store_has_replicas(e->ledger->store);
 }
 
 static void ledger_on_written(void *owner, enum route_rc rc, const char *detail)
 {
-    struct entry *e = owner;
+    struct ledger_entry *e = owner;
     struct ledger *l = e->ledger;
     FAULT_POINT("ledger", e->kind, "answered");
     if (rc == ROUTE_OK && !ledger_read_entry(l, buf_span(&e->text))) {
@@ -153,9 +153,9 @@ static void ledger_on_written(void *owner, enum route_rc rc, const char *detail)
         end_entry(e, rc);
 }
 
-static struct entry *begin_entry(struct ledger *l, const char *kind, ledger_fn fn, void *owner)
+static struct ledger_entry *begin_entry(struct ledger *l, const char *kind, ledger_fn fn, void *owner)
 {
-    struct entry *e = xcalloc(1, sizeof *e);
+    struct ledger_entry *e = xcalloc(1, sizeof *e);
     e->ledger = l;
     e->kind = kind;
     e->fn = fn;
@@ -165,7 +165,7 @@ static struct entry *begin_entry(struct ledger *l, const char *kind, ledger_fn f
     return e;
 }
 
-static void write_entry(struct entry *e)
+static void write_entry(struct ledger_entry *e)
 {
     struct span text = buf_span(&e->text);
     struct ledger *l = e->ledger;
@@ -181,7 +181,7 @@ static void write_entry(struct entry *e)
 void ledger_bind(struct ledger *l, uint32_t source_uidvalidity, uint32_t target_uidvalidity, ledger_fn fn,
                  void *owner)
 {
-    struct entry *e = begin_entry(l, "bind", fn, owner);
+    struct ledger_entry *e = begin_entry(l, "bind", fn, owner);
     buf_printf(&e->text, " %u %u", source_uidvalidity, target_uidvalidity);
     write_entry(e);
 }
@@ -189,7 +189,7 @@ void ledger_bind(struct ledger *l, uint32_t source_uidvalidity, uint32_t target_
 void ledger_intent(struct ledger *l, uint32_t target_uidnext, const uint32_t *source_uids, size_t n,
                    ledger_fn fn, void *owner)
 {
-    struct entry *e = begin_entry(l, "intent", fn, owner);
+    struct ledger_entry *e = begin_entry(l, "intent", fn, owner);
     buf_printf(&e->text, " %u", target_uidnext);
     ledger_write_uids(&e->text, source_uids, n);
     write_entry(e);
@@ -197,7 +197,7 @@ void ledger_intent(struct ledger *l, uint32_t target_uidnext, const uint32_t *so
 
 void ledger_done(struct ledger *l, const struct ledger_row *rows, size_t n, ledger_fn fn, void *owner)
 {
-    struct entry *e = begin_entry(l, "done", fn, owner);
+    struct ledger_entry *e = begin_entry(l, "done", fn, owner);
     assert(n > 0);
     for (size_t i = 0; i < n; i++)
         ledger_write_row(&e->text, &rows[i], rows[i].target_uid);
@@ -206,7 +206,7 @@ void ledger_done(struct ledger *l, const struct ledger_row *rows, size_t n, ledg
 
 void ledger_sent(struct ledger *l, const struct ledger_row *rows, size_t n, ledger_fn fn, void *owner)
 {
-    struct entry *e = begin_entry(l, "sent", fn, owner);
+    struct ledger_entry *e = begin_entry(l, "sent", fn, owner);
     assert(n > 0);
     for (size_t i = 0; i < n; i++)
         ledger_write_row(&e->text, &rows[i], 0);
@@ -215,7 +215,7 @@ void ledger_sent(struct ledger *l, const struct ledger_row *rows, size_t n, ledg
 
 void ledger_landed(struct ledger *l, const struct ledger_row *rows, size_t n, ledger_fn fn, void *owner)
 {
-    struct entry *e = begin_entry(l, "landed", fn, owner);
+    struct ledger_entry *e = begin_entry(l, "landed", fn, owner);
     struct imap_seq sources = {0}, targets = {0};
     assert(n > 0);
     for (size_t i = 0; i < n; i++) {
@@ -231,21 +231,21 @@ void ledger_landed(struct ledger *l, const struct ledger_row *rows, size_t n, le
 
 void ledger_verified(struct ledger *l, const uint32_t *source_uids, size_t n, ledger_fn fn, void *owner)
 {
-    struct entry *e = begin_entry(l, "verified", fn, owner);
+    struct ledger_entry *e = begin_entry(l, "verified", fn, owner);
     ledger_write_uids(&e->text, source_uids, n);
     write_entry(e);
 }
 
 void ledger_headers(struct ledger *l, const uint32_t *source_uids, size_t n, ledger_fn fn, void *owner)
 {
-    struct entry *e = begin_entry(l, "headers", fn, owner);
+    struct ledger_entry *e = begin_entry(l, "headers", fn, owner);
     ledger_write_uids(&e->text, source_uids, n);
     write_entry(e);
 }
 
 void ledger_gone(struct ledger *l, const uint32_t *source_uids, size_t n, ledger_fn fn, void *owner)
 {
-    struct entry *e = begin_entry(l, "gone", fn, owner);
+    struct ledger_entry *e = begin_entry(l, "gone", fn, owner);
     ledger_write_uids(&e->text, source_uids, n);
     write_entry(e);
 }
@@ -253,7 +253,7 @@ void ledger_gone(struct ledger *l, const uint32_t *source_uids, size_t n, ledger
 static void write_set(struct ledger *l, const char *word, const struct imap_seq *set, ledger_fn fn,
                       void *owner)
 {
-    struct entry *e = begin_entry(l, word, fn, owner);
+    struct ledger_entry *e = begin_entry(l, word, fn, owner);
     ledger_write_set(&e->text, set);
     write_entry(e);
 }
@@ -267,7 +267,11 @@ uint32_t ledger_touch(struct ledger *l, const struct ledger_change *changes, siz
                       void *owner)
 {
     assert(n < 2 || changes[0].flags);
-    struct entry *e = begin_entry(l, n == 0 ? "mailbox" : changes[0].flags ? "store" : "expunge", fn, owner);
+    struct ledger_entry *e = begin_entry(l,
+                                         n == 0             ? "mailbox"
+                                         : changes[0].flags ? "store"
+                                                            : "expunge",
+                                         fn, owner);
     uint32_t number = ++l->last_number;
     e->touch_ms = ms > 0 ? ms : 1;
     buf_printf(&e->text, " %u", number);
@@ -282,14 +286,14 @@ uint32_t ledger_touch(struct ledger *l, const struct ledger_change *changes, siz
 
 void ledger_touched(struct ledger *l, uint32_t number, ledger_fn fn, void *owner)
 {
-    struct entry *e = begin_entry(l, "touched", fn, owner);
+    struct ledger_entry *e = begin_entry(l, "touched", fn, owner);
     buf_printf(&e->text, " %u", number);
     write_entry(e);
 }
 
 void ledger_looked(struct ledger *l, uint32_t source_uidnext, ledger_fn fn, void *owner)
 {
-    struct entry *e = begin_entry(l, "looked", fn, owner);
+    struct ledger_entry *e = begin_entry(l, "looked", fn, owner);
     buf_printf(&e->text, " %u", source_uidnext);
     write_entry(e);
 }
@@ -315,7 +319,7 @@ static bool any_sent(const struct ledger *l, const struct imap_seq *source_uids)
 
 void ledger_settled(struct ledger *l, uint64_t ms, ledger_fn fn, void *owner)
 {
-    struct entry *e = begin_entry(l, "settled", fn, owner);
+    struct ledger_entry *e = begin_entry(l, "settled", fn, owner);
     struct imap_seq left = {0};
     ledger_doubtful(l, &left);
     if (any_sent(l, &left))
@@ -335,7 +339,7 @@ void ledger_void(struct ledger *l, ledger_fn fn, void *owner)
 
 void ledger_direct(struct ledger *l, const char *source, const char *target, ledger_fn fn, void *owner)
 {
-    struct entry *e = begin_entry(l, "pair", fn, owner);
+    struct ledger_entry *e = begin_entry(l, "pair", fn, owner);
     buf_printf(&e->text, " %s %s", source, target);
     write_entry(e);
 }
@@ -394,7 +398,7 @@ static void find_stay(const struct ledger *l, struct imap_seq *uids)
 
 static void on_fold_written(void *owner, enum route_rc rc, const char *detail)
 {
-    struct entry *e = owner;
+    struct ledger_entry *e = owner;
     FAULT_POINT("ledger", e->kind, "answered");
     if (rc != ROUTE_OK)
         set_error(e->ledger, "the ledger could not be folded%s%s", *detail ? ": " : "", detail);
@@ -406,7 +410,7 @@ void ledger_fold(struct ledger *l, ledger_fn fn, void *owner)
     struct buf stay[STAY_MAX] = {{0}};
     struct span entries[STAY_MAX];
     struct imap_seq but = {0};
-    struct entry *e = begin_entry(l, "folded", fn, owner);
+    struct ledger_entry *e = begin_entry(l, "folded", fn, owner);
     const struct folded f = {l->bound, l->turned, l->source_uidvalidity, l->target_uidvalidity, l->looked};
     size_t n = write_stay(l, stay);
     buf_clear(&e->text);
@@ -424,7 +428,7 @@ void ledger_fold(struct ledger *l, ledger_fn fn, void *owner)
 
 void ledger_forget(struct ledger *l, void *owner)
 {
-    struct entry *e;
+    struct ledger_entry *e;
     TAILQ_FOREACH(e, &l->entries, link)
     if (e->owner == owner)
         e->fn = NULL;

@@ -313,13 +313,13 @@ void ledger_end_touch(struct ledger *l, uint32_t number)
 /* --- what entries do --- */
 
 /* The next UID of a set; false where there is none. */
-struct walk {
+struct ledger_walk {
     const struct imap_seq *set;
     size_t range;
     uint32_t uid; /* 0: the first of its range */
 };
 
-static bool walk_next(struct walk *w, uint32_t *_uid)
+static bool walk_next(struct ledger_walk *w, uint32_t *_uid)
 {
     if (w->range == w->set->n)
         return false;
@@ -335,7 +335,7 @@ static bool walk_next(struct walk *w, uint32_t *_uid)
 
 bool ledger_land(struct ledger *l, const struct imap_seq *sources, const struct imap_seq *targets)
 {
-    struct walk s = {.set = sources}, t = {.set = targets};
+    struct ledger_walk s = {.set = sources}, t = {.set = targets};
     uint32_t source, target;
     while (walk_next(&s, &source)) {
         const struct ledger_row *sent = find_sent(l, source);

@@ -27,8 +27,8 @@ struct touch {
 };
 
 /* A write under way. */
-struct entry {
-    TAILQ_ENTRY(entry) link;
+struct ledger_entry {
+    TAILQ_ENTRY(ledger_entry) link;
     struct ledger *ledger;
     const char *kind; /* its first word */
     struct buf text;
@@ -63,7 +63,7 @@ struct ledger {
     TAILQ_HEAD(, intent) intents;
     TAILQ_HEAD(, touch) touches;
     uint32_t last_number; /* of a change of the target, given or read */
-    TAILQ_HEAD(, entry) entries;
+    TAILQ_HEAD(, ledger_entry) entries;
 };
 
 /* ledger_index.c */

@@ -8,14 +8,14 @@
 #include "remove.h"
 #include "touch.h"
 
-enum step { PROBE, OPEN, REMOVE, LEAVE, DELETE };
+enum orphan_step { PROBE, OPEN, REMOVE, LEAVE, DELETE };
 
 struct orphan {
     struct orphan_request r;
     orphan_fn fn;
     void *owner;
     struct pair pair; /* of which only the target is opened */
-    enum step step;
+    enum orphan_step step;
     struct remove *remove;
     struct touch_run *touch; /* of DELETE */
     bool empty; /* as STATUS says */

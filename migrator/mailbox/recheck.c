@@ -10,7 +10,7 @@
 #include "remove.h"
 
 /* A message of the target that no row knows, with the bytes of one that was sent. */
-struct suspect {
+struct recheck_suspect {
     uint32_t uid, source_uid;
 };
 
@@ -26,7 +26,7 @@ struct recheck {
     unsigned opening;
     struct imap_seq unknown;          /* target UIDs to be read: no row knows them */
     struct imap_seq firsts, standing; /* target UIDs of copies that were sent again; those whose bytes are as copied */
-    struct suspect *suspects;         /* owned */
+    struct recheck_suspect *suspects; /* owned */
     size_t n, cap;
     struct readback *reading;
     struct remove *removing;
@@ -121,7 +121,7 @@ static void recheck_keep_told(struct recheck *r)
 
 /* ---- doubles: a double has the date or the size of what was sent */
 
-struct keys {
+struct recheck_keys {
     uint32_t *sizes;
     int64_t *instants;
     size_t n_sizes, n_instants;
@@ -138,13 +138,13 @@ static bool was_sent_again(const struct recheck *r, const struct ledger_row *row
 }
 
 /* Fills firsts too. */
-static struct keys keys_make(struct recheck *r)
+static struct recheck_keys keys_make(struct recheck *r)
 {
     size_t n_rows, n_sent;
     const struct ledger_row *rows = ledger_rows(r->pair.ledger, &n_rows);
     const struct ledger_row *sent = ledger_unlanded(r->pair.ledger, &n_sent);
-    struct keys k = {.sizes = xcalloc(n_rows + n_sent + 1, sizeof *k.sizes),
-                     .instants = xcalloc(n_rows + 1, sizeof *k.instants)};
+    struct recheck_keys k = {.sizes = xcalloc(n_rows + n_sent + 1, sizeof *k.sizes),
+                             .instants = xcalloc(n_rows + 1, sizeof *k.instants)};
     for (size_t i = 0; i < n_sent; i++)
         k.sizes[k.n_sizes++] = recheck_clip(sent[i].size);
     for (size_t i = 0; i < n_rows; i++) {
@@ -162,7 +162,7 @@ static struct keys keys_make(struct recheck *r)
     return k;
 }
 
-static bool recheck_keys_have(const struct keys *k, const struct mbox_msg *m)
+static bool recheck_keys_have(const struct recheck_keys *k, const struct mbox_msg *m)
 {
     return bsearch(&m->size, k->sizes, k->n_sizes, sizeof *k->sizes, mbox_compare_sizes) ||
            bsearch(&m->instant, k->instants, k->n_instants, sizeof *k->instants, mbox_compare_instants);
@@ -173,7 +173,7 @@ static void choose_unknown(struct recheck *r)
     struct pair *p = &r->pair;
     struct delta d = {.source = &p->source.list, .target = &p->target.list};
     struct imap_seq foreign = {0};
-    struct keys k = keys_make(r);
+    struct recheck_keys k = keys_make(r);
     d.rows = ledger_rows(p->ledger, &d.n_rows);
     delta_foreign(&d, 1, &foreign);
     for (size_t i = 0; foreign.n > 0 && i < p->target.list.listed; i++) {
@@ -206,7 +206,7 @@ static void recheck_add_suspect(struct recheck *r, uint32_t uid, uint32_t source
         r->cap = r->cap ? 2 * r->cap : 16;
         r->suspects = xreallocarray(r->suspects, r->cap, sizeof *r->suspects);
     }
-    r->suspects[r->n++] = (struct suspect){uid, source_uid};
+    r->suspects[r->n++] = (struct recheck_suspect){uid, source_uid};
 }
 
 static void recheck_got(void *owner, const struct readback_item *item)
@@ -225,8 +225,8 @@ static void recheck_got(void *owner, const struct readback_item *item)
 }
 
 /* The first copy of what a suspect doubles, with all flags that the suspect has; NULL: why tells what is so. */
-static const struct mbox_msg *find_first(const struct recheck *r, const struct suspect *s, const struct mbox_msg *m,
-                                         const char **why)
+static const struct mbox_msg *find_first(const struct recheck *r, const struct recheck_suspect *s,
+                                         const struct mbox_msg *m, const char **why)
 {
     const struct ledger_row *row = ledger_find(r->pair.ledger, s->source_uid);
     const struct mbox_msg *first = row ? mbox_list_find(&r->pair.target.list, row->target_uid) : NULL;
@@ -237,7 +237,7 @@ static const struct mbox_msg *find_first(const struct recheck *r, const struct s
     return flags_within(r->pair.flags, m->flags, first->flags) ? first : NULL;
 }
 
-static void judge_one(struct recheck *r, const struct suspect *s, const struct mbox_msg *m)
+static void judge_one(struct recheck *r, const struct recheck_suspect *s, const struct mbox_msg *m)
 {
     const char *why;
     if (!find_first(r, s, m, &why)) {
@@ -392,7 +392,7 @@ static void recheck_on_removed(void *owner, enum copy_rc rc, const char *why)
 static void forget_others(struct recheck *r)
 {
     for (size_t i = 0; i < r->n; i++) {
-        const struct suspect *s = &r->suspects[i];
+        const struct recheck_suspect *s = &r->suspects[i];
         const struct mbox_msg *m = mbox_list_find(&r->pair.target.list, s->uid);
         const char *why;
         if (!imap_seq_has(&r->doubles, s->uid) || (m && find_first(r, s, m, &why)))

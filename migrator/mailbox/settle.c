@@ -72,17 +72,17 @@ static void settle_end(struct settle *s)
 
 /* --- what to read --- */
 
-struct keys {
+struct settle_keys {
     uint32_t *sizes;
     int64_t *instants;
     size_t n;
 };
 
 /* Sizes and dates of those messages whose UIDs are in the set. */
-static struct keys keys_of(const struct mbox_list *l, const struct imap_seq *uids)
+static struct settle_keys keys_of(const struct mbox_list *l, const struct imap_seq *uids)
 {
-    struct keys k = {xcalloc(l->listed ? l->listed : 1, sizeof(uint32_t)),
-                     xcalloc(l->listed ? l->listed : 1, sizeof(int64_t)), 0};
+    struct settle_keys k = {xcalloc(l->listed ? l->listed : 1, sizeof(uint32_t)),
+                            xcalloc(l->listed ? l->listed : 1, sizeof(int64_t)), 0};
     for (size_t i = 0; i < l->listed; i++) {
         if (!imap_seq_has(uids, l->msgs[i].uid))
             continue;
@@ -94,13 +94,13 @@ static struct keys keys_of(const struct mbox_list *l, const struct imap_seq *uid
     return k;
 }
 
-static void keys_free(struct keys *k)
+static void keys_free(struct settle_keys *k)
 {
     free(k->sizes);
     free(k->instants);
 }
 
-static bool settle_keys_have(const struct keys *k, const struct mbox_msg *m)
+static bool settle_keys_have(const struct settle_keys *k, const struct mbox_msg *m)
 {
     return bsearch(&m->size, k->sizes, k->n, sizeof *k->sizes, mbox_compare_sizes) ||
            bsearch(&m->instant, k->instants, k->n, sizeof *k->instants, mbox_compare_instants);
@@ -110,7 +110,7 @@ static bool settle_keys_have(const struct keys *k, const struct mbox_msg *m)
 static void settle_choose(const struct mbox_list *l, const struct imap_seq *set,
                           const struct mbox_list *other, const struct imap_seq *others, struct imap_seq *out)
 {
-    struct keys keys = keys_of(other, others);
+    struct settle_keys keys = keys_of(other, others);
     for (size_t i = 0; i < l->listed; i++)
         if (imap_seq_has(set, l->msgs[i].uid) && settle_keys_have(&keys, &l->msgs[i]))
             imap_seq_add(out, l->msgs[i].uid, l->msgs[i].uid);

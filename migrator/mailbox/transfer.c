@@ -24,11 +24,11 @@ enum {
 
 #define REFUSES "the target refuses it: %s"
 
-enum state { RUN, DRAIN, UNDO, RESYNC };
+enum transfer_state { RUN, DRAIN, UNDO, RESYNC };
 
 /* Messages of one intent. */
-struct batch {
-    TAILQ_ENTRY(batch) link;
+struct transfer_batch {
+    TAILQ_ENTRY(transfer_batch) link;
     struct transfer *t;
     uint32_t *uids; /* ascending; owned */
     size_t n, next; /* next: the first whose body has not come whole */
@@ -36,8 +36,8 @@ struct batch {
 };
 
 /* The messages of one FETCH. */
-struct window {
-    TAILQ_ENTRY(window) link;
+struct transfer_window {
+    TAILQ_ENTRY(transfer_window) link;
     struct transfer *t;
     uint32_t last_uid;
 };
@@ -57,7 +57,7 @@ struct transfer {
     step_fn fn;
     void *owner;
     struct loop_task task; /* looks what there is to do, outside of any callback */
-    enum state state;
+    enum transfer_state state;
     bool over;
     enum copy_rc rc;
     char *why; /* owned */
@@ -76,8 +76,8 @@ struct transfer {
     uint32_t suspect;   /* did not come when it was due */
     unsigned suspected; /* how often in a row */
 
-    TAILQ_HEAD(windows, window) windows; /* FETCH not answered */
-    TAILQ_HEAD(, batch) batches;         /* bodies to come, or intent not answered */
+    TAILQ_HEAD(windows, transfer_window) windows; /* FETCH not answered */
+    TAILQ_HEAD(, transfer_batch) batches;         /* bodies to come, or intent not answered */
     bool last_began;                     /* the last body of the newest window */
     struct body body;
     struct hasher *hasher;
@@ -93,14 +93,14 @@ static void transfer_step_soon(struct transfer *t)
 
 /* --- ends --- */
 
-static void batch_free(struct batch *b)
+static void batch_free(struct transfer_batch *b)
 {
     TAILQ_REMOVE(&b->t->batches, b, link);
     free(b->uids);
     free(b);
 }
 
-static void window_free(struct window *w)
+static void window_free(struct transfer_window *w)
 {
     TAILQ_REMOVE(&w->t->windows, w, link);
     free(w);
@@ -109,8 +109,8 @@ static void window_free(struct window *w)
 void transfer_stop(struct transfer **tp)
 {
     struct transfer *t = *tp;
-    struct batch *b;
-    struct window *w;
+    struct transfer_batch *b;
+    struct transfer_window *w;
     if (!t)
         return;
     *tp = NULL;
@@ -312,9 +312,9 @@ static bool be_careful(const struct transfer *t)
 }
 
 /* Makes the next batch of the plan; adds to *messages and *bytes. */
-static struct batch *add_batch(struct transfer *t, size_t *messages, uint64_t *bytes)
+static struct transfer_batch *add_batch(struct transfer *t, size_t *messages, uint64_t *bytes)
 {
-    struct batch *b = xcalloc(1, sizeof *b);
+    struct transfer_batch *b = xcalloc(1, sizeof *b);
     size_t max = be_careful(t) && t->careful_max < BATCH_MESSAGES ? t->careful_max : BATCH_MESSAGES;
     uint64_t sum = 0;
     b->t = t;
@@ -347,7 +347,7 @@ static void send_fetch(struct transfer *t, const struct imap_seq *uids, uint32_t
 {
     static const struct imapc_body_fns body = {
         .begin = transfer_body_begin, .piece = transfer_body_piece, .end = transfer_body_end};
-    struct window *w = xcalloc(1, sizeof *w);
+    struct transfer_window *w = xcalloc(1, sizeof *w);
     const struct imapc_command cmd = {
         .data = transfer_on_fetch_data, .body = &body, .end = transfer_on_fetched, .owner = w};
     struct buf text = {0};
@@ -370,7 +370,7 @@ static void add_window(struct transfer *t)
     bool careful = be_careful(t);
     while (t->planned < t->n_plan && messages < WINDOW_MESSAGES && bytes < WINDOW_BYTES &&
            text.len < WINDOW_TEXT && !(careful && messages > 0)) {
-        const struct batch *b = add_batch(t, &messages, &bytes);
+        const struct transfer_batch *b = add_batch(t, &messages, &bytes);
         last_uid = b->uids[b->n - 1];
         for (size_t i = 0; i < b->n; i++)
             imap_seq_add(&uids, b->uids[i], b->uids[i]);
@@ -387,7 +387,7 @@ static void add_window(struct transfer *t)
 /* Intents go out shortly before their batch: as few messages as may be are in doubt when we are killed. */
 static void send_intents(struct transfer *t)
 {
-    struct batch *b;
+    struct transfer_batch *b;
     unsigned n = 0;
     TAILQ_FOREACH(b, &t->batches, link)
     {
@@ -411,9 +411,9 @@ static void transfer_fill(struct transfer *t)
 /* --- bodies on their way out --- */
 
 /* The batch whose turn it is; NULL: nothing is due. */
-static struct batch *transfer_current(const struct transfer *t)
+static struct transfer_batch *transfer_current(const struct transfer *t)
 {
-    struct batch *b;
+    struct transfer_batch *b;
     TAILQ_FOREACH(b, &t->batches, link)
     if (b->next < b->n)
         return b;
@@ -428,7 +428,7 @@ static void update_pause(struct transfer *t)
         imapc_resume(t->p->source.imap);
 }
 
-static void begin_message(struct transfer *t, struct batch *b)
+static void begin_message(struct transfer *t, struct transfer_batch *b)
 {
     t->body.goes = true;
     hasher_begin(t->hasher);
@@ -436,7 +436,7 @@ static void begin_message(struct transfer *t, struct batch *b)
                  b->n - b->next);
 }
 
-static bool may_begin(const struct transfer *t, const struct batch *b)
+static bool may_begin(const struct transfer *t, const struct transfer_batch *b)
 {
     return b->intent_ok && outbox_may_begin(t->outbox);
 }
@@ -444,7 +444,7 @@ static bool may_begin(const struct transfer *t, const struct batch *b)
 /* Something that a held body may have waited for has happened. */
 static void try_held(struct transfer *t)
 {
-    struct batch *b = transfer_current(t);
+    struct transfer_batch *b = transfer_current(t);
     bool run = t->state == RUN && !t->over && b;
     if (!t->body.held || (run && !may_begin(t, b)))
         return;
@@ -504,7 +504,7 @@ static void transfer_mistaken(struct transfer *t, const char *why)
 
 static bool transfer_is_due(const struct transfer *t, uint32_t uid)
 {
-    const struct batch *b;
+    const struct transfer_batch *b;
     TAILQ_FOREACH(b, &t->batches, link)
     for (size_t i = b->next; i < b->n; i++)
         if (b->uids[i] == uid)
@@ -522,7 +522,7 @@ static const char *transfer_find_fault(const struct transfer *t)
     return NULL;
 }
 
-static void drop_if_done(struct batch *b)
+static void drop_if_done(struct transfer_batch *b)
 {
     if (b->intent_ok && b->next == b->n)
         batch_free(b);
@@ -530,7 +530,7 @@ static void drop_if_done(struct batch *b)
 
 /* No server takes a message without a byte, and with MULTIAPPEND it would end the command (RFC 3502 6.3.11).
  */
-static void leave_empty(struct transfer *t, struct batch *b, const char *why)
+static void leave_empty(struct transfer *t, struct transfer_batch *b, const char *why)
 {
     transfer_skip(t, FINDING_EMPTY, t->body.uid, why);
     b->next = b->n;
@@ -540,9 +540,9 @@ static void leave_empty(struct transfer *t, struct batch *b, const char *why)
 
 static void transfer_body_begin(void *owner, uint32_t seq, uint32_t uid, uint64_t size)
 {
-    struct window *w = owner;
+    struct transfer_window *w = owner;
     struct transfer *t = w->t;
-    struct batch *b = transfer_current(t);
+    struct transfer_batch *b = transfer_current(t);
     const struct mbox_msg *m = mbox_list_at(&t->p->source.list, seq);
     const char *fault;
     if (t->over)
@@ -580,7 +580,7 @@ static void transfer_body_begin(void *owner, uint32_t seq, uint32_t uid, uint64_
 
 static void transfer_body_piece(void *owner, struct span bytes)
 {
-    struct transfer *t = ((struct window *)owner)->t;
+    struct transfer *t = ((struct transfer_window *)owner)->t;
     struct pair *p = t->p;
     if (t->over || !t->body.goes)
         return;
@@ -596,7 +596,7 @@ static void transfer_body_piece(void *owner, struct span bytes)
 
 static void transfer_body_end(void *owner)
 {
-    struct transfer *t = ((struct window *)owner)->t;
+    struct transfer *t = ((struct transfer_window *)owner)->t;
     if (t->over || !t->body.goes)
         return;
     hasher_end(t->hasher, t->body.hash);
@@ -604,7 +604,7 @@ static void transfer_body_end(void *owner)
 }
 
 /* The response of a body that went out has ended, and its UID is the one that was taken for it. */
-static void keep_row(struct transfer *t, struct batch *b)
+static void keep_row(struct transfer *t, struct transfer_batch *b)
 {
     struct ledger_row row = {.source_uid = t->body.uid, .size = t->body.size};
     memcpy(row.hash, t->body.hash, HASH_SIZE);
@@ -621,7 +621,7 @@ static void keep_row(struct transfer *t, struct batch *b)
 static enum imapc_taken transfer_on_fetch_data(void *owner, const struct imap_resp *resp,
                                                const struct imap_value *data)
 {
-    struct transfer *t = ((struct window *)owner)->t;
+    struct transfer *t = ((struct transfer_window *)owner)->t;
     uint32_t uid = 0;
     enum imapc_taken taken = selected_data(&t->p->source, resp, data);
     if (t->over || resp->kind != RESP_DATA || !span_is_ci(resp->word, "FETCH") || !t->body.whole)
@@ -641,9 +641,9 @@ static enum imapc_taken transfer_on_fetch_data(void *owner, const struct imap_re
 
 static void transfer_on_fetched(void *owner, const struct imapc_end *e)
 {
-    struct window *w = owner;
+    struct transfer_window *w = owner;
     struct transfer *t = w->t;
-    const struct batch *b = transfer_current(t);
+    const struct transfer_batch *b = transfer_current(t);
     char *text = e->rc == IMAPC_OK     ? xstrdup("the source does not give it")
                  : e->rc == IMAPC_DOWN ? xasprintf("source: %s", imapc_error(t->p->source.imap))
                                        : imapc_end_text(e);
@@ -658,7 +658,7 @@ static void transfer_on_fetched(void *owner, const struct imapc_end *e)
 
 static void transfer_on_intent(void *owner, enum route_rc rc)
 {
-    struct batch *b = owner;
+    struct transfer_batch *b = owner;
     struct transfer *t = b->t;
     t->intents--;
     b->intent_ok = rc == ROUTE_OK;

@@ -11,7 +11,7 @@ enum {
 };
 
 /* A copy whose bytes are not those of the ledger, or of which the ledger does not know any (folded.h). */
-struct suspect {
+struct verify_suspect {
     uint32_t source_uid, target_uid;
     uint8_t hash[HASH_SIZE]; /* of the source, as it was copied; of a bare one: of the target */
     bool bare;
@@ -27,7 +27,7 @@ struct verify {
     uint32_t good[NOTE]; /* source UIDs to be noted */
     size_t n_good;
     size_t writing;
-    struct suspect *suspects; /* ascending by source UID from their reading on; owned */
+    struct verify_suspect *suspects; /* ascending by source UID from their reading on; owned */
     size_t n_suspects, cap, n_differ /* of them; the rest is bare */;
     bool read; /* all that there is to read was read */
     bool over;
@@ -105,7 +105,7 @@ static void add_good(struct verify *v, uint32_t source_uid)
 static void name_suspects(struct verify *v)
 {
     for (size_t i = 0; i < v->n_suspects; i++) {
-        const struct suspect *s = &v->suspects[i];
+        const struct verify_suspect *s = &v->suspects[i];
         if (s->bare && s->same)
             add_good(v, s->source_uid);
         else if (s->bare && !s->read)
@@ -131,15 +131,16 @@ static void on_second_read(void *owner, enum copy_rc rc, const char *why)
 
 static int compare_suspects(const void *a, const void *b)
 {
-    uint32_t x = ((const struct suspect *)a)->source_uid, y = ((const struct suspect *)b)->source_uid;
+    uint32_t x = ((const struct verify_suspect *)a)->source_uid,
+             y = ((const struct verify_suspect *)b)->source_uid;
     return x < y ? -1 : x > y;
 }
 
 static void got_second(void *owner, const struct readback_item *item)
 {
     struct verify *v = owner;
-    const struct suspect key = {.source_uid = item->uid};
-    struct suspect *s = bsearch(&key, v->suspects, v->n_suspects, sizeof key, compare_suspects);
+    const struct verify_suspect key = {.source_uid = item->uid};
+    struct verify_suspect *s = bsearch(&key, v->suspects, v->n_suspects, sizeof key, compare_suspects);
     if (!s)
         return;
     s->read = true;
@@ -168,8 +169,9 @@ static void verify_add_suspect(struct verify *v, const struct ledger_row *row, c
         v->cap = v->cap ? 2 * v->cap : 16;
         v->suspects = xreallocarray(v->suspects, v->cap, sizeof *v->suspects);
     }
-    struct suspect *s = &v->suspects[v->n_suspects++];
-    *s = (struct suspect){.source_uid = row->source_uid, .target_uid = row->target_uid, .bare = row->bare};
+    struct verify_suspect *s = &v->suspects[v->n_suspects++];
+    *s = (struct verify_suspect){
+        .source_uid = row->source_uid, .target_uid = row->target_uid, .bare = row->bare};
     memcpy(s->hash, hash, HASH_SIZE);
     v->n_differ += !row->bare;
 }

@@ -7,7 +7,7 @@
 #include "backends.h"
 #include "refusal.h"
 
-struct slot {
+struct backends_slot {
     struct tls_policy *tls; /* owned; NULL for schemes without TLS */
     uint32_t used, late; /* late: of those used, by late looks */
     bool look_last;      /* the last one was reserved for a look */
@@ -19,19 +19,19 @@ struct slot {
 struct backends {
     struct loop *loop;
     const struct conf *conf;
-    struct slot *slots; /* one a backend, in the order of conf; owned */
+    struct backends_slot *slots;             /* one a backend, in the order of conf; owned */
     TAILQ_HEAD(line, lane_wait) jobs, looks; /* who waits */
     struct loop_task task; /* serves the line */
 };
 
-static struct slot *slot_of(const struct backends *b, const struct conf_backend *backend)
+static struct backends_slot *slot_of(const struct backends *b, const struct conf_backend *backend)
 {
     return &b->slots[backend - b->conf->backends];
 }
 
 static bool backends_has_room(const struct backends *b, const struct conf_backend *backend, bool late)
 {
-    const struct slot *s = slot_of(b, backend);
+    const struct backends_slot *s = slot_of(b, backend);
     uint32_t half = backend->max_connections / 2;
 
     return s->used < backend->max_connections && (!late || s->late < (half ? half : 1));
@@ -63,7 +63,7 @@ static bool is_awaited(const struct backends *b, const struct conf_backend *back
 /* Jobs may wait for it all the time: one look at a time goes before them, and of a single connection every second turn. */
 static bool is_owed(const struct backends *b, const struct conf_backend *backend)
 {
-    const struct slot *s = slot_of(b, backend);
+    const struct backends_slot *s = slot_of(b, backend);
 
     return s->late == 0 && (backend->max_connections > 1 || !s->look_last);
 }
@@ -142,7 +142,7 @@ bool backends_try_lane(struct backends *b, const struct conf_backend *source,
 void backends_give_lane(struct backends *b, const struct conf_backend *source,
                         const struct conf_backend *target, bool late)
 {
-    struct slot *s = slot_of(b, source), *t = slot_of(b, target);
+    struct backends_slot *s = slot_of(b, source), *t = slot_of(b, target);
 
     assert(s->used > 0 && t->used > 0 && s->late >= late && t->late >= late);
     s->used--;
@@ -169,7 +169,7 @@ bool backend_rests(const struct backends *b, const struct conf_backend *backend)
     return slot_of(b, backend)->refusal.kind != REFUSAL_NONE;
 }
 
-static void tell_rest(const struct conf_backend *backend, const struct slot *s)
+static void tell_rest(const struct conf_backend *backend, const struct backends_slot *s)
 {
     if (s->refusal.kind == REFUSAL_NONE)
         LOG(INFO, "backend_rest_over", LOG_S("backend", backend->name));
@@ -199,7 +199,7 @@ static bool note_result(struct refusal *r, enum login_rc rc, bool as_master, con
 void backends_note_sign_in(struct backends *b, const struct conf_backend *backend, enum login_rc rc, bool as_master,
                            const char *user, const char *detail)
 {
-    struct slot *s = slot_of(b, backend);
+    struct backends_slot *s = slot_of(b, backend);
     bool news = note_result(&s->refusal, rc, as_master, user);
 
     if (rc == LOGIN_REFUSED || rc == LOGIN_INSECURE) {
@@ -284,7 +284,7 @@ void backends_renew(struct backends *b, struct tls_policy **fresh)
 {
     for (size_t i = 0; i < b->conf->n_backends; i++) {
         const struct conf_backend *c = &b->conf->backends[i];
-        struct slot *s = &b->slots[i];
+        struct backends_slot *s = &b->slots[i];
         pace_set(&s->pace, c->max_messages_per_second, c->max_bytes_per_second);
         if (s->tls && fresh[i])
             tls_policy_renew(s->tls, &fresh[i]);

@@ -18,12 +18,12 @@ enum half { SOURCE, TARGET };
 enum slot_state { SLOT_EMPTY, SLOT_OPENING, SLOT_IDLE, SLOT_LENT, SLOT_SPENT /* broken, to be closed */ };
 
 /* A place for a lane. */
-struct slot {
+struct crew_slot {
     struct lane lane;
     enum slot_state state;
     bool ready[2], broken;
     struct end {
-        struct slot *slot;
+        struct crew_slot *slot;
         enum half half;
     } ends[2]; /* what the connections call back with */
     struct crew *crew;
@@ -39,7 +39,7 @@ struct crew {
     crew_fn fn;
     void *owner;
     unsigned wanted, limit; /* limit: as many as the servers let us have */
-    struct slot slots[CREW_MAX];
+    struct crew_slot slots[CREW_MAX];
     struct lane_wait wait; /* for the first lane */
     struct loop_task task; /* settles what changed, outside of any callback */
     struct timer *linger;  /* since when there are more lanes than wanted */
@@ -66,7 +66,7 @@ static unsigned crew_alive(const struct crew *c)
     return crew_count(c, SLOT_OPENING) + crew_count(c, SLOT_IDLE) + crew_count(c, SLOT_LENT);
 }
 
-static struct slot *crew_first_of(struct crew *c, enum slot_state state)
+static struct crew_slot *crew_first_of(struct crew *c, enum slot_state state)
 {
     for (size_t i = 0; i < CREW_MAX; i++)
         if (c->slots[i].state == state)
@@ -74,7 +74,7 @@ static struct slot *crew_first_of(struct crew *c, enum slot_state state)
     return NULL;
 }
 
-static void close_slot(struct slot *s)
+static void close_slot(struct crew_slot *s)
 {
     struct crew *c = s->crew;
 
@@ -106,7 +106,7 @@ static bool uses_master(const struct conf_backend *b)
     return b->master_user && *b->master_user;
 }
 
-static void crew_note_failure(struct slot *s, enum half half)
+static void crew_note_failure(struct crew_slot *s, enum half half)
 {
     struct crew *c = s->crew;
     struct imapc *conn = half == SOURCE ? s->lane.source : s->lane.target;
@@ -123,7 +123,7 @@ static void crew_note_failure(struct slot *s, enum half half)
         LOG_S("detail", c->error));
 }
 
-static void note_sign_in(const struct slot *s, enum half half)
+static void note_sign_in(const struct crew_slot *s, enum half half)
 {
     const struct crew *c = s->crew;
     const struct imapc *conn = half == SOURCE ? s->lane.source : s->lane.target;
@@ -133,7 +133,7 @@ static void note_sign_in(const struct slot *s, enum half half)
 }
 
 /* Proxies show what both servers can do, and most of the new one's sign-ins begin here. */
-static void crew_note_caps(const struct slot *s, enum half half)
+static void crew_note_caps(const struct crew_slot *s, enum half half)
 {
     const struct imapc *conn = half == SOURCE ? s->lane.source : s->lane.target;
 
@@ -145,7 +145,7 @@ static void crew_note_caps(const struct slot *s, enum half half)
 static void crew_on_event(void *owner, enum imapc_event ev)
 {
     struct end *e = owner;
-    struct slot *s = e->slot;
+    struct crew_slot *s = e->slot;
     struct crew *c = s->crew;
 
     switch (ev) {
@@ -185,7 +185,7 @@ static void crew_on_odd(void *owner, const struct imapc_odd *odd)
     oddities_add(&c->odd, odd->mailbox, odd->text);
 }
 
-static struct imapc *crew_dial(struct slot *s, enum half half)
+static struct imapc *crew_dial(struct crew_slot *s, enum half half)
 {
     struct crew *c = s->crew;
     const struct conf *conf = c->m->conf;
@@ -221,7 +221,7 @@ static struct imapc *crew_dial(struct slot *s, enum half half)
 /* The pair of connections is reserved. */
 static void open_slot(struct crew *c)
 {
-    struct slot *s = crew_first_of(c, SLOT_EMPTY);
+    struct crew_slot *s = crew_first_of(c, SLOT_EMPTY);
 
     assert(s);
     s->crew = c;
@@ -257,7 +257,7 @@ static void open_more(struct crew *c)
 
 static void close_spent(struct crew *c)
 {
-    struct slot *s;
+    struct crew_slot *s;
 
     while ((s = crew_first_of(c, SLOT_SPENT))) {
         bool was_opening = !(s->ready[SOURCE] && s->ready[TARGET]);
@@ -281,7 +281,7 @@ static void on_linger(void *owner)
 
 static void close_superfluous(struct crew *c)
 {
-    struct slot *s;
+    struct crew_slot *s;
     bool at_once = c->wanted == 0 || c->lingered || backends_awaited(c->m->backends);
 
     if (c->wanted == 0)
@@ -329,7 +329,7 @@ void crew_want_at_least(struct crew *c, unsigned n)
 
 struct lane *crew_take(struct crew *c)
 {
-    struct slot *s = crew_first_of(c, SLOT_IDLE);
+    struct crew_slot *s = crew_first_of(c, SLOT_IDLE);
 
     loop_defer(c->m->loop, &c->task); /* perhaps there is room for one more */
     if (!s)
@@ -340,7 +340,7 @@ struct lane *crew_take(struct crew *c)
 
 void crew_give(struct crew *c, struct lane *lane)
 {
-    struct slot *s = CONTAINER_OF(lane, struct slot, lane);
+    struct crew_slot *s = CONTAINER_OF(lane, struct crew_slot, lane);
 
     assert(s->state == SLOT_LENT);
     s->state = s->broken ? SLOT_SPENT : SLOT_IDLE;
@@ -350,7 +350,7 @@ void crew_give(struct crew *c, struct lane *lane)
 
 void crew_drop(struct crew *c, struct lane *lane)
 {
-    CONTAINER_OF(lane, struct slot, lane)->broken = true;
+    CONTAINER_OF(lane, struct crew_slot, lane)->broken = true;
     c->broke_ms = clock_boot_ms();
     crew_give(c, lane);
 }

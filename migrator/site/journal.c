@@ -29,7 +29,7 @@ struct note {
 TAILQ_HEAD(notes, note);
 
 /* What a thread writes in one go. It outlives the journal, so it has what it needs. */
-struct batch {
+struct journal_batch {
     uv_work_t req;
     struct journal *journal; /* NULL: freed */
     char *folder;            /* owned */
@@ -41,7 +41,7 @@ struct batch {
 struct journal {
     struct loop *loop;
     char *folder;        /* owned */
-    struct batch *batch; /* under way; frees itself */
+    struct journal_batch *batch;   /* under way; frees itself */
     struct notes written, waiting; /* written: in the batch */
     struct timer *slow; /* when the first one has waited for too long */
     bool bad;
@@ -134,7 +134,7 @@ static char *journal_write_lines(const char *folder, const char *lines, bool pro
 
 static void in_thread(uv_work_t *req)
 {
-    struct batch *b = CONTAINER_OF(req, struct batch, req);
+    struct journal_batch *b = CONTAINER_OF(req, struct journal_batch, req);
 
     if (b->flips)
         FAULT_POINT("journal", NULL, "sent");
@@ -199,7 +199,7 @@ static void journal_start(struct journal *j);
 /* Who is told may ask for the next line, which begins when all of these have been told. */
 static void journal_on_written(uv_work_t *req, int status)
 {
-    struct batch *b = CONTAINER_OF(req, struct batch, req);
+    struct journal_batch *b = CONTAINER_OF(req, struct journal_batch, req);
     struct journal *j = b->journal;
     const char *error = status < 0 ? uv_strerror(status) : b->error;
     struct note *n;
@@ -228,7 +228,7 @@ static void journal_start(struct journal *j)
     journal_watch(j);
     if (j->batch || TAILQ_EMPTY(&j->waiting))
         return;
-    struct batch *b = j->batch = xcalloc(1, sizeof(*b));
+    struct journal_batch *b = j->batch = xcalloc(1, sizeof(*b));
     b->journal = j;
     b->folder = xstrdup(j->folder);
     while ((n = TAILQ_FIRST(&j->waiting))) {
