@@ -19,10 +19,12 @@
 #include "migrator/late/errand.h"
 #include "migrator/late/schedule.h"
 #include "migrator/site/migrator.h"
+#include "migrator/site/recall.h"
 
 enum {
     STORE_TIMEOUT_MS = 5000,
     RECHECK_MS = 5000, /* whether the store is safe is looked at again after it */
+    RECALL_MS = 60000,  /* while the store does not know flips of the journal, it is asked again after it */
     REPLICAS_MS = 1000, /* how often the replicas are counted */
     STOP_MS = 8000,     /* what can't be ended safely in this time is left to another migrator */
 };
@@ -45,6 +47,10 @@ struct program {
     bool checking;
     bool is_ours; /* the id */
     bool refused;
+    struct recall *recall;
+    char *unknown_flips; /* what m.unknown_flips says */
+    bool recalled, paused; /* for this generation; all migrations, for unknown flips */
+    uint64_t recalled_of, recalled_ms; /* generation; clock_boot_ms() */
     char *told; /* of the store, and what; NULL: nothing yet */
     enum durability told_of;
 };
@@ -60,6 +66,73 @@ static void start_work(struct program *g)
     LOG(INFO, "ready", LOG_S("id", g->id), LOG_U("jobs", g->conf->migrator.jobs),
         LOG_S("journal", g->conf->migrator.journal_dir));
     process_notify("READY=1");
+}
+
+/* ---- does it know the flips of our journal? */
+
+static void migrator_on_paused(void *owner, enum route_rc rc, const char *detail)
+{
+    struct program *g = owner;
+
+    (void)detail;
+    g->paused = rc == ROUTE_OK;
+}
+
+/* All migrators stop: what this journal knows of is likely not all that was lost. Staff resume, and are not contradicted. */
+static void migrator_pause_all(struct program *g)
+{
+    char *who = xasprintf("migrator %s", g->id);
+
+    if (!g->paused)
+        route_pause(g->m.store, true, who, g->unknown_flips, migrator_on_paused, g);
+    free(who);
+}
+
+static void migrator_take_recall(struct program *g, const struct recall_result *result)
+{
+    const char *folder = g->conf->migrator.journal_dir;
+    bool had = g->unknown_flips != NULL;
+
+    free(g->unknown_flips);
+    g->unknown_flips = result->unknown > 0 ? recall_text(result, folder) : NULL;
+    g->m.unknown_flips = g->unknown_flips;
+    if (g->unknown_flips) {
+        LOG(ERROR, "flips_unknown", LOG_U("accounts", result->unknown), LOG_S("names", result->names), LOG_S("journal", folder),
+            LOG_S("effect", "no job is begun, and all migrations are paused"), LOG_S("detail", g->unknown_flips));
+        migrator_pause_all(g);
+    } else if (had) {
+        LOG(INFO, "flips_known", LOG_U("accounts", result->asked));
+        g->paused = false;
+    }
+}
+
+static void migrator_on_recall(void *owner, const struct recall_result *result)
+{
+    struct program *g = owner;
+
+    g->recall = NULL;
+    if (!result->answered && !*result->error)
+        return; /* the next look at the store asks again */
+    g->recalled = true;
+    g->recalled_ms = clock_boot_ms();
+    if (*result->error)
+        LOG(ERROR, "journal_unreadable", LOG_S("why", result->error));
+    else
+        migrator_take_recall(g, result);
+    if (!g->worker && !g->ending && g->is_ours && !g->m.store_unsafe)
+        start_work(g);
+}
+
+/* Also of each new generation: a Redis that restarted, or another master, may have lost what the one before knew. */
+static void migrator_recall(struct program *g)
+{
+    uint64_t generation = store_generation(g->m.store);
+    bool again = g->unknown_flips && clock_boot_ms() - g->recalled_ms >= RECALL_MS;
+
+    if (g->recall || (g->recalled && g->recalled_of == generation && !again))
+        return;
+    g->recalled_of = generation;
+    g->recall = recall_start(g->m.store, g->conf->migrator.journal_dir, migrator_on_recall, g);
 }
 
 /* Once, and again where it is another thing. */
@@ -99,8 +172,7 @@ static void migrator_on_durability(void *owner, enum durability d, const char *d
     g->m.store_unsafe = d == DURABILITY_UNSAFE && !g->conf->redis.store_override;
     if (g->m.store_unsafe || g->ending || !g->is_ours)
         return;
-    if (!g->worker)
-        start_work(g);
+    migrator_recall(g);
 }
 
 static void migrator_check_store(void *owner)
@@ -333,6 +405,7 @@ static void migrator_program_free(struct program *g)
     errands_free(&m->errands);
     learner_free(&g->learner);
     instance_free(&g->instance);
+    recall_cancel(&g->recall);
     store_free(&m->store);
     hooks_free(&m->hooks);
     sightings_free(&m->sightings);
@@ -347,6 +420,7 @@ static void migrator_program_free(struct program *g)
     loop_free(&m->loop);
     conf_free(&g->conf);
     free(g->told);
+    free(g->unknown_flips);
     free(g->id);
     free(g);
 }

@@ -10,6 +10,7 @@
 #include "lib/xalloc.h"
 
 #include "migrator/site/crew.h"
+#include "migrator/site/recall.h"
 
 #include "actions.h"
 #include "check.h"
@@ -67,6 +68,7 @@ struct check {
     struct loop_task task; /* tells the end */
     unsigned pending;      /* what has not ended */
     bool store_ended, caps_read;
+    struct recall *recall;
     size_t errors;
 };
 
@@ -492,6 +494,31 @@ static void check_on_route(void *owner, enum route_rc rc, const struct route *r)
     check_ended(c);
 }
 
+static void check_on_recall(void *owner, const struct recall_result *result)
+{
+    struct check *c = owner;
+    const char *folder = c->conf->migrator.journal_dir;
+    char *text = recall_text(result, folder);
+
+    c->recall = NULL;
+    if (*result->error)
+        check_line(c, c->rest, "journal", CHECK_WARNING, "Run it as one who may read it: a migrator compares it with Redis.", "%s",
+                   result->error);
+    else if (result->unknown > 0)
+        check_line(c, c->rest, "journal", CHECK_ERROR, "The README has a chapter on it: \"Backup, loss and restore\".", "%s", text);
+    else if (result->answered && result->asked > 0)
+        check_line(c, c->rest, "journal", CHECK_OK, "", "Redis knows the switch-overs in %s (%zu of the last ones were asked for)",
+                   folder, result->asked);
+    free(text);
+    check_ended(c);
+}
+
+static void ask_recall(struct check *c)
+{
+    c->pending++;
+    c->recall = recall_start(c->store, c->conf->migrator.journal_dir, check_on_recall, c);
+}
+
 static void on_info(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct check *c = owner;
@@ -516,8 +543,10 @@ static void ask_info(struct check *c)
 
 static void store_is_up(struct check *c)
 {
-    if (!c->login)
+    if (!c->login) {
         ask_info(c);
+        ask_recall(c);
+    }
     c->pending++;
     store_caps_all(c->store, check_on_records, c);
     c->pending++;
@@ -752,6 +781,7 @@ void check_free(struct check **cp)
         json_decref(s->lines);
         json_decref(s->exists);
     }
+    recall_cancel(&c->recall);
     store_free(&c->store);
     timer_free(&c->reach);
     timer_free(&c->all);

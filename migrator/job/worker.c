@@ -105,10 +105,10 @@ static bool needs_place(const struct worker_entry *e)
     return (e->state == WAITING || e->state == RUNNING) && !e->forward;
 }
 
-/* Who can't write a flip, or writes it where it may be forgotten, takes nothing that would have to be written. */
+/* Who can't write a flip, or writes it where it may be forgotten or was, takes nothing that would have to be written. */
 static bool is_fit(const struct worker *w)
 {
-    return journal_is_good(w->m->journal) && !w->m->store_unsafe;
+    return journal_is_good(w->m->journal) && !w->m->store_unsafe && !w->m->unknown_flips;
 }
 
 /* Where no backend takes us, one account at a time is the trial, and what is queued stays so. */
@@ -415,6 +415,8 @@ static void write_idle_why(const struct worker *w, struct buf *out)
 {
     if (!journal_is_good(w->m->journal))
         buf_add_str(out, "its journal (journal_dir) can't be written");
+    else if (w->m->unknown_flips)
+        buf_add_str(out, w->m->unknown_flips);
     else
         backends_write_rests(w->m->backends, out);
 }

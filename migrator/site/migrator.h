@@ -28,6 +28,7 @@ struct migrator {
     const char *id; /* the name of this migrator */
     struct store *store;
     bool store_unsafe; /* it may forget what it is told: no new work */
+    const char *unknown_flips; /* the store does not know flips of our journal: no new work; for people. NULL: it knows them */
     struct sightings *sightings; /* of proxies; NULL: nothing was seen before */
     struct backends *backends;
     struct journal *journal;

@@ -210,3 +210,66 @@ def test_export_replaces_files_alone(site, tmp_path):
         done = subprocess.run([program("imapferryctl"), "-c", ferry.config("ctl"), "route", "export", "-"], stdout=full,
                               stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1 and "No space left" in done.stderr
+
+
+def test_a_store_that_was_made_anew_on_another_host(site, tmp_path):
+    """`init` ran where there is no journal; the migrator, whose journal has the switch-overs, was "ready" as if nothing were."""
+    ferry = site.ferry
+    users = [new_user(f"lost{i}") for i in range(5)]
+    with open(os.path.join(ferry.folder, "journal", "flips"), "w", encoding="ascii") as f:
+        f.write("".join(flip(u) for u in users))
+    for daemon in list(ferry.daemons):
+        daemon.stop()
+    redis = ferry.redis.client()
+    redis.flushall()
+    assert ferry.ctl("init", migrator={"journal_dir": str(tmp_path)})[0] == 0
+    migrator = ferry.migrator()
+    line = migrator.wait(".*event=flips_unknown.*").group()
+    assert "level=error" in line and "accounts=5" in line and "and 2 more" in line and "route restore" in line, line
+    net.wait_until("the brake", lambda: redis.hget("imapferry:control", "paused") == "1")
+    status, answer = ferry.ctl("status")
+    assert answer["paused"] and "does not know 5 of the last 5 accounts" in answer["paused_reason"], answer
+    assert "does not know 5" in answer["migrators"][0]["rests"]
+    checks = [c for c in ferry.ctl("check")[1]["checks"] if c["of"] == "journal"]
+    assert [c["level"] for c in checks] == ["error"], checks
+    # Staff go on all the same: this migrator still takes nothing.
+    assert ferry.ctl("resume")[0] == 0
+    user = new_user("next")
+    site.letters(user, LETTER % 1)
+    ferry.ctl("migrate", user)
+    assert ferry.ctl("user", user)[1]["held_up"].startswith("no migrator takes work"), ferry.ctl("user", user)
+    assert ferry.route(user)["state"] == "queued" and not redis.hget("imapferry:control", "paused") == "1"
+    # The way out that it names: the journal was another site's.
+    migrator.stop()
+    os.rename(os.path.join(ferry.folder, "journal", "flips"), str(tmp_path / "flips"))
+    ferry.migrator()
+    site.wait(user, "flipped")
+    assert [c["level"] for c in ferry.ctl("check")[1]["checks"] if c["of"] == "journal"] == ["ok"]
+
+
+def test_a_journal_is_known_after_restore_and_restart(site):
+    ferry = site.ferry
+    user = new_user("known")
+    site.letters(user, LETTER % 1)
+    site.move(user)
+    again = ferry.migrator()
+    again.wait("event=ready")
+    assert ferry.ctl("route", "export", os.path.join(ferry.folder, "x"))[0] == 0
+    for daemon in list(ferry.daemons):
+        daemon.stop()
+    ferry.redis.client().flushall()
+    assert ferry.ctl("route", "restore", os.path.join(ferry.folder, "x"))[0] == 0
+    last = ferry.migrator()
+    assert not last.find("event=flips_unknown") and not ferry.ctl("status")[1]["paused"]
+
+
+def test_a_store_that_lost_its_newest_writes(site):
+    """Redis came up with an older copy of its data: the generation is another one, and the journal knows more."""
+    ferry = site.ferry
+    user, redis = new_user("older"), ferry.redis.client()
+    site.letters(user, LETTER % 1)
+    site.move(user)
+    redis.hset(f"imapferry:route:{user}", mapping={"epoch": "1", "state": "resting", "backend": "old"})
+    redis.hset("imapferry:store", "run_id", "0" * 40)
+    redis.client_kill_filter(_type="normal", skipme=True)
+    site.migrator.wait("event=flips_unknown")
