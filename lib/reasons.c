@@ -20,6 +20,10 @@ static const struct {
     [WHY_TLS] =
         {"tls", THEN_AGAIN,
          "Tried again by itself. See the server's certificate and the backend's ca_file and address."},
+    [WHY_SAME_SERVER] =
+        {"same_server", THEN_AGAIN,
+         "The addresses of both backends lead to one server, so there is nothing to move to: correct them in the configuration, "
+         "and start proxies and migrators anew. Nothing is moved until then."},
     [WHY_REFUSED] = {"refused", THEN_AGAIN,
                      "Tried again by itself. The server's own log says why it refuses."},
     [WHY_DIFFERS] = {"differs", THEN_AGAIN,

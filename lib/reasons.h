@@ -12,6 +12,7 @@ enum why {
     WHY_UNREACHABLE,  /* a server does not answer, or the connection broke */
     WHY_THROTTLED,    /* a server asks to be used more slowly */
     WHY_TLS,          /* a server's certificate or encryption is not what was asked for */
+    WHY_SAME_SERVER,  /* the configuration moves it from a server to itself */
     WHY_REFUSED,      /* a server says NO to what every server must do: LIST, CREATE, SELECT ... */
     WHY_DIFFERS,      /* verification found a difference */
     WHY_CANNOT,       /* the target can't take something */

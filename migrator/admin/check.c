@@ -11,6 +11,7 @@
 
 #include "migrator/site/crew.h"
 #include "migrator/site/recall.h"
+#include "migrator/site/one_server.h"
 
 #include "actions.h"
 #include "check.h"
@@ -49,6 +50,7 @@ struct side {
     json_t *exists;         /* owned; NULL: not asked */
     struct caps_record caps;
     struct asking first, master;
+    char *peer;            /* owned; whom the first one reached; NULL: nobody */
     const char *master_as; /* for whom master signs in; borrowed */
     bool master_good;
     struct check_crowd plain, signed_in;
@@ -408,6 +410,8 @@ static void on_first(void *owner, const struct login_result *r)
     struct side *s = a->side;
 
     check_take(a, r);
+    if (a->stream)
+        s->peer = xstrdup(stream_peer(a->stream));
     check_part(a);
     if (r->rc != LOGIN_OK) {
         SIDE_LINE(s, CHECK_ERROR, advice_of(s, r), "%s: %s (%s)", s->b->url, r->detail, r->phase);
@@ -664,6 +668,47 @@ static void check_shown(struct check *c)
                from->caps.known || to->caps.known ? "" : " and ", to->caps.known ? "" : to->b->name);
 }
 
+/* ---- two names of one server ---- */
+
+static void check_pair_leads(struct check *c, const struct side *from, const struct side *to)
+{
+    const char *advice = "Everything would be \"on the new server\" at once, and be lost with the old one: correct the addresses. "
+                         "Migrators move nothing before that.";
+    const struct address *a = &from->b->address;
+
+    if (!from->peer || !to->peer)
+        return;
+    bool reached = one_server_reached(from->b, from->peer, to->b, to->peer);
+    char *common = reached ? xstrdup(a->path ? a->path : from->peer) : one_server_resolved(from->b, to->b);
+    if (common)
+        check_line(c, c->rest, "addresses", CHECK_ERROR, advice, "%s (%s) and %s (%s) lead to one server, %s", from->b->name,
+                   from->b->url, to->b->name, to->b->url, common);
+    else if (one_server_is_likely(from->peer, to->peer))
+        check_line(c, c->rest, "addresses", CHECK_WARNING, "See that these are two servers, and not two ports of one.",
+                   "%s (%s) and %s (%s) are on one address", from->b->name, from->peer, to->b->name, to->peer);
+    free(common);
+}
+
+static void check_pair_of(struct check *c, const char *source, const char *target)
+{
+    const struct side *from = side_of(c, source), *to = side_of(c, target);
+
+    if (from && to)
+        check_pair_leads(c, from, to);
+}
+
+static void check_pairs(struct check *c)
+{
+    const struct conf *conf = c->conf;
+    struct conf_pair own = c->user ? conf_pair_of(conf, c->user)
+                                   : (struct conf_pair){conf->migration.source, conf->migration.target};
+
+    check_pair_of(c, own.source, own.target);
+    for (size_t i = 0; i < conf->n_rules && !c->user; i++)
+        if (strcmp(conf->rules[i].source, own.source) || strcmp(conf->rules[i].target, own.target))
+            check_pair_of(c, conf->rules[i].source, conf->rules[i].target);
+}
+
 /* ---- the end ---- */
 
 static void check_join(json_t *all, json_t *lines)
@@ -678,6 +723,7 @@ static void check_on_task(struct loop_task *task)
     json_t *data = json_object(), *lines = json_array(), *exists = json_object();
 
     timer_stop(c->all);
+    check_pairs(c);
     if (!c->login)
         check_shown(c);
     check_join(lines, c->redis);
@@ -776,6 +822,7 @@ void check_free(struct check **cp)
         struct side *s = &c->sides[i];
         drop_side(s);
         tls_policy_free(&s->tls);
+        free(s->peer);
         free(s->plain.refusal);
         free(s->signed_in.refusal);
         json_decref(s->lines);

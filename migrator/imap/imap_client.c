@@ -306,6 +306,11 @@ enum imap_literals imapc_literals(const struct imapc *c)
     return imap_literals_of(&c->caps);
 }
 
+const char *imapc_peer(const struct imapc *c)
+{
+    return c->stream ? stream_peer(c->stream) : "";
+}
+
 enum login_rc imapc_login_rc(const struct imapc *c)
 {
     return c->login_rc;

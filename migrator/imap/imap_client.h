@@ -114,6 +114,8 @@ void imapc_on_odd(struct imapc *c, imapc_odd_fn fn, void *owner);
 /* Did it break because of bytes that are no response? Whoever is told of odd responses was told, and another try would end
  * the same way. */
 bool imapc_is_garbled(const struct imapc *c);
+/* Whom it reached, as stream_peer() says it; "" before IMAPC_READY. */
+const char *imapc_peer(const struct imapc *c);
 enum login_rc imapc_login_rc(const struct imapc *c);
 const char *imapc_error(const struct imapc *c); /* for people: what broke, while doing what */
 

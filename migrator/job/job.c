@@ -805,7 +805,7 @@ static bool is_blameless(const struct job *j)
     const struct move *v = &j->move;
     bool began = v->crew, at_sign_in = !began || (crew_why(v->crew) == j->why && *crew_error(v->crew));
 
-    return (j->why == WHY_TLS || j->why == WHY_REFUSED) && at_sign_in && v->source && v->target &&
+    return (j->why == WHY_TLS || j->why == WHY_REFUSED || j->why == WHY_SAME_SERVER) && at_sign_in && v->source && v->target &&
            (backend_rests(j->m->backends, v->source) || backend_rests(j->m->backends, v->target));
 }
 

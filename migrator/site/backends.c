@@ -171,11 +171,14 @@ bool backend_rests(const struct backends *b, const struct conf_backend *backend)
 
 static void tell_rest(const struct conf_backend *backend, const struct backends_slot *s)
 {
+    static const char *const words[] = {
+        [REFUSAL_TLS] = "tls", [REFUSAL_MASTER] = "master", [REFUSAL_SAME] = "same_server"};
+
     if (s->refusal.kind == REFUSAL_NONE)
         LOG(INFO, "backend_rest_over", LOG_S("backend", backend->name));
     else
         LOG(WARN, "backend_rests", LOG_S("backend", backend->name),
-            LOG_S("why", s->refusal.kind == REFUSAL_TLS ? "tls" : "master"), LOG_S("detail", s->refused),
+            LOG_S("why", words[s->refusal.kind]), LOG_S("detail", s->refused),
             LOG_S("effect", "no account is begun with it but one at a time, as a trial"));
 }
 
@@ -210,6 +213,23 @@ void backends_note_sign_in(struct backends *b, const struct conf_backend *backen
         tell_rest(backend, s);
 }
 
+void backends_note_pair(struct backends *b, const struct conf_backend *source, const struct conf_backend *target, const char *at)
+{
+    const struct conf_backend *pair[] = {source, target};
+
+    for (size_t i = 0; i < COUNTOF(pair); i++) {
+        struct backends_slot *s = slot_of(b, pair[i]);
+        bool news = refusal_pair(&s->refusal, at != NULL, clock_boot_ms());
+        if (at) {
+            free(s->refused);
+            s->refused = xasprintf("%s and %s lead to one server, %s: nothing can be moved from it to itself", source->name,
+                                   target->name, at);
+        }
+        if (news)
+            tell_rest(pair[i], s);
+    }
+}
+
 uint64_t backends_wait_ms(const struct backends *b, const struct conf_backend *source, const struct conf_backend *target)
 {
     uint64_t now = clock_boot_ms(), source_ms = refusal_wait_ms(&slot_of(b, source)->refusal, now),
@@ -222,6 +242,8 @@ enum why backends_why(const struct backends *b, const struct conf_backend *sourc
 {
     enum refusal_kind s = slot_of(b, source)->refusal.kind, t = slot_of(b, target)->refusal.kind;
 
+    if (s == REFUSAL_SAME || t == REFUSAL_SAME)
+        return WHY_SAME_SERVER;
     return s == REFUSAL_TLS || t == REFUSAL_TLS ? WHY_TLS : WHY_REFUSED;
 }
 
@@ -269,15 +291,22 @@ bool backends_all_rest(const struct backends *b, uint64_t *ms)
     return true;
 }
 
+static void write_rest(struct buf *out, const struct conf_backend *backend, const struct backends_slot *s)
+{
+    const char *between = out->len ? "; " : "";
+
+    if (s->refusal.kind != REFUSAL_SAME)
+        buf_printf(out, "%s%s refuses %s of each account: %s", between, backend->name,
+                   s->refusal.kind == REFUSAL_TLS ? "the connection" : "the sign-in as master", s->refused);
+    else if (!strstr(buf_str(out), s->refused)) /* both of the pair say so */
+        buf_printf(out, "%s%s", between, s->refused);
+}
+
 void backends_write_rests(const struct backends *b, struct buf *out)
 {
-    for (size_t i = 0; i < b->conf->n_backends; i++) {
-        const struct conf_backend *backend = &b->conf->backends[i];
-        if (backend_rests(b, backend))
-            buf_printf(out, "%s%s refuses %s of each account: %s", out->len ? "; " : "", backend->name,
-                       b->slots[i].refusal.kind == REFUSAL_TLS ? "the connection" : "the sign-in as master",
-                       b->slots[i].refused);
-    }
+    for (size_t i = 0; i < b->conf->n_backends; i++)
+        if (backend_rests(b, &b->conf->backends[i]))
+            write_rest(out, &b->conf->backends[i], &b->slots[i]);
 }
 
 void backends_renew(struct backends *b, struct tls_policy **fresh)

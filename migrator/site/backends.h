@@ -37,6 +37,8 @@ struct pace *backends_pace(const struct backends *b, const struct conf_backend *
 /* What a sign-in came to; detail: for people, of a refusal. */
 void backends_note_sign_in(struct backends *b, const struct conf_backend *backend, enum login_rc rc, bool as_master,
                            const char *user, const char *detail);
+/* They are signed in at both: at, where the two connections lead to one server (one_server.h): its address, else NULL. */
+void backends_note_pair(struct backends *b, const struct conf_backend *source, const struct conf_backend *target, const char *at);
 /* May a job with these two begin? 0: yes (where one of them rests, the job is the trial). Else ms until one may be tried. */
 uint64_t backends_try(struct backends *b, const struct conf_backend *source, const struct conf_backend *target);
 /* Nothing can be begun: each pair of the configuration has a backend that rests. *ms: until the next trial. */

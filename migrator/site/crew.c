@@ -6,6 +6,7 @@
 #include "lib/xalloc.h"
 
 #include "crew.h"
+#include "one_server.h"
 
 enum {
     HIGH_WATER = 256 * 1024,
@@ -142,6 +143,39 @@ static void crew_note_caps(const struct crew_slot *s, enum half half)
     store_caps_saw(s->crew->m->store, s->crew->backend[half]->name, imapc_caps(conn), CAPS_BY_USER, NULL, NULL);
 }
 
+/* False: both lead to one server, and the lane is of no use. */
+static bool leads_to_two(struct crew_slot *s)
+{
+    struct crew *c = s->crew;
+    const char *source = imapc_peer(s->lane.source), *target = imapc_peer(s->lane.target);
+    bool same = one_server_reached(c->backend[SOURCE], source, c->backend[TARGET], target);
+    const char *at = c->backend[SOURCE]->address.path ? c->backend[SOURCE]->address.path : source;
+
+    backends_note_pair(c->m->backends, c->backend[SOURCE], c->backend[TARGET], same ? at : NULL);
+    if (!same)
+        return true;
+    free(c->error);
+    c->why = WHY_SAME_SERVER;
+    c->error = xasprintf("%s and %s lead to one server, %s", c->backend[SOURCE]->name, c->backend[TARGET]->name, at);
+    LOG(ERROR, "lane_failed", LOG_S("user", c->user), LOG_S("why", why_word(c->why)), LOG_S("detail", c->error));
+    return false;
+}
+
+static void both_ready(struct crew_slot *s)
+{
+    struct crew *c = s->crew;
+
+    if (!leads_to_two(s)) {
+        s->broken = true;
+        s->ready[SOURCE] = s->ready[TARGET] = false; /* as one that could not be opened */
+        s->state = SLOT_SPENT;
+        return;
+    }
+    s->state = SLOT_IDLE;
+    c->failed = false;
+    c->tell_ready = true;
+}
+
 static void crew_on_event(void *owner, enum imapc_event ev)
 {
     struct end *e = owner;
@@ -153,11 +187,8 @@ static void crew_on_event(void *owner, enum imapc_event ev)
         s->ready[e->half] = true;
         note_sign_in(s, e->half);
         crew_note_caps(s, e->half);
-        if (s->ready[SOURCE] && s->ready[TARGET] && s->state == SLOT_OPENING) {
-            s->state = SLOT_IDLE;
-            c->failed = false;
-            c->tell_ready = true;
-        }
+        if (s->ready[SOURCE] && s->ready[TARGET] && s->state == SLOT_OPENING)
+            both_ready(s);
         break;
     case IMAPC_FAILED:
         note_sign_in(s, e->half);

@@ -66,6 +66,7 @@ bool refusal_note(struct refusal *r, enum refusal_kind what, bool as_master, con
     case REFUSAL_MASTER:
         news = refusal_past_tls(r);
         return note_master(r, user, now_ms) || news;
+    case REFUSAL_SAME: /* is told by refusal_pair() */
     case REFUSAL_NONE:
         break;
     }
@@ -73,7 +74,14 @@ bool refusal_note(struct refusal *r, enum refusal_kind what, bool as_master, con
     if (!as_master)
         return news;
     r->n_users = 0;
-    return end_rest(r) || news;
+    return (r->kind == REFUSAL_MASTER && end_rest(r)) || news;
+}
+
+bool refusal_pair(struct refusal *r, bool same, uint64_t now_ms)
+{
+    if (same)
+        return begin_rest(r, REFUSAL_SAME, now_ms);
+    return r->kind == REFUSAL_SAME && end_rest(r);
 }
 
 uint64_t refusal_wait_ms(const struct refusal *r, uint64_t now_ms)

@@ -7,6 +7,8 @@
  *   MASTER  a sign-in as master is answered NO for three different users in a row, with none accepted in between. Servers give
  *           the same answer for a user whom they don't have, or for whom they let no master in; so one user counts once,
  *           however often the answer is NO, and nobody who owns just one account can bring this about.
+ *   SAME    the two connections of a job have reached one server (one_server.h). Once is enough, and no sign-in ends it: only a
+ *           pair that leads to two servers does.
  *
  * From then on the backend rests: accounts are begun with it only one at a time, as a trial: the first after 1 s, then each
  * after twice as long, up to a minute. Each trial is another account, the next one of the queue. The first one that is
@@ -17,7 +19,7 @@
 
 #include "lib/base.h"
 
-enum refusal_kind { REFUSAL_NONE, REFUSAL_TLS, REFUSAL_MASTER };
+enum refusal_kind { REFUSAL_NONE, REFUSAL_TLS, REFUSAL_MASTER, REFUSAL_SAME };
 enum { REFUSAL_ROW = 3, REFUSAL_TRY_MIN_MS = 1000, REFUSAL_TRY_MAX_MS = 60000 };
 
 struct refusal {
@@ -33,6 +35,8 @@ struct refusal {
 bool refusal_note(struct refusal *r, enum refusal_kind what, bool as_master, const char *user, uint64_t now_ms);
 /* A sign-in got as far as the user's own password, so TLS works. True: as above. */
 bool refusal_past_tls(struct refusal *r);
+/* Of a backend of a pair that is signed in at both sides: is it one server? True: as above. */
+bool refusal_pair(struct refusal *r, bool same, uint64_t now_ms);
 /* ms until the next trial; 0: now, or it does not rest. */
 uint64_t refusal_wait_ms(const struct refusal *r, uint64_t now_ms);
 /* The trial is begun. Nothing where it does not rest. */

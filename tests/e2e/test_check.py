@@ -112,6 +112,20 @@ def test_a_server_that_never_answers_holds_up_nothing_else(make_ferry, authority
     one(lines, "ok old", "6 connections as one user")
 
 
+def test_two_names_of_one_server(make_ferry, fakes):
+    """Everything would be on the new server at once, verified, and be gone with the old one."""
+    old, _ = fakes
+    ferry = make_ferry({"old": backend(old, "imap"), "new": backend(old, "imap", host="localhost")})
+    status, lines, _ = check(ferry)
+    assert status == 1
+    one(lines, "error addresses", "lead to one server, 127.0.0.1:", "imap://localhost:")
+    status, lines, _ = check(ferry, "ann@example.org")
+    assert status == 1
+    one(lines, "error addresses", "lead to one server, 127.0.0.1:")
+    status, answer = ferry.ctl("plan", "ann@example.org")
+    assert status == 1 and answer["error"].startswith("same_server: old and new lead to one server, 127.0.0.1:"), answer
+
+
 def test_redis(make_ferry, authority, fakes, redis):
     sides = {"old": backend(fakes[0], ca=authority.ca), "new": backend(fakes[1], ca=authority.ca)}
     ferry = make_ferry(sides, init=False)

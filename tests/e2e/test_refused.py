@@ -63,6 +63,22 @@ def test_tls_that_fails_stops_the_work_until_a_reload(make_ferry, authority, tmp
                 ferry.wait_state(user, *MOVED)
 
 
+def test_a_server_that_is_to_be_left_for_itself_moves_nothing(make_ferry, tmp_path):
+    """One server under two names: everything there would be verified, and gone once the old server is switched off."""
+    users = [f"s{i}@example.org" for i in range(5)]
+    with FakeImap("old") as old:
+        ferry = make_ferry({"old": backend(old, "imap"), "new": backend(old, "imap", host="localhost")}, MANUAL)
+        m = ferry.migrator()
+        queue(ferry, tmp_path, users)
+        m.wait("event=backend_rests backend=old why=same_server")
+        net.wait_until("status", lambda: "rests: old and new lead to one server, 127.0.0.1:" in ferry.ctl_raw("status")[1])
+        net.wait_until("trials", lambda: any("same_server: old and new lead to one server, " in ferry.route(u).get("reason", "")
+                                             for u in users))
+        routes = [ferry.route(u) for u in users]
+        assert all(int(r["attempts"]) == 0 and r["backend"] == "old" for r in routes), routes
+        assert not old.commands("APPEND") and not old.commands("LIST")
+
+
 def test_one_account_that_is_refused_stops_nobody(make_ferry):
     """Whoever is not let in at the new server is tried again and again; the others go."""
     with FakeImap("old") as old, FakeImap("new") as new:

@@ -53,6 +53,22 @@ static void test_users_of_their_own(void **state)
     assert_true(no(&r, "dan"));
 }
 
+/* Two names of one server: the first pair tells, and no sign-in ends it. */
+static void test_one_server(void **state)
+{
+    struct refusal r = fresh;
+    (void)state;
+    assert_false(refusal_pair(&r, false, 1000));
+    assert_true(refusal_pair(&r, true, 1000));
+    assert_false(refusal_pair(&r, true, 1000)); /* told once */
+    assert_int_equal(r.kind, REFUSAL_SAME);
+    assert_false(yes(&r, "ann"));
+    assert_int_equal(r.kind, REFUSAL_SAME);
+    assert_int_equal(refusal_wait_ms(&r, 1000), REFUSAL_TRY_MIN_MS);
+    assert_true(refusal_pair(&r, false, 3000));
+    assert_int_equal(r.kind, REFUSAL_NONE);
+}
+
 static void test_tls(void **state)
 {
     struct refusal r = fresh;
@@ -96,6 +112,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_account_stops_nobody), cmocka_unit_test(test_three_in_a_row),
         cmocka_unit_test(test_users_of_their_own),       cmocka_unit_test(test_tls),
+        cmocka_unit_test(test_one_server),
         cmocka_unit_test(test_trials),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
