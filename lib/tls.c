@@ -270,23 +270,47 @@ void tls_policy_renew(struct tls_policy *p, struct tls_policy **fresh)
     tls_policy_free(fresh);
 }
 
-static int64_t end_of(const X509 *cert)
+/* In seconds since 1970; otherwise: where it can't be read. */
+static int64_t tls_time_of(const ASN1_TIME *t, int64_t otherwise)
 {
     struct tm tm;
-    if (ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm) != 1)
-        return INT64_MAX;
-    return (int64_t)timegm(&tm);
+    return t && ASN1_TIME_to_tm(t, &tm) == 1 ? (int64_t)timegm(&tm) : otherwise;
+}
+
+/* Of the n-th certificate that is shown, its own first; NULL behind the last. */
+static const X509 *tls_shown(const struct tls_policy *p, int n)
+{
+    STACK_OF(X509) *chain = NULL;
+    if (n == 0)
+        return SSL_CTX_get0_certificate(p->ctx);
+    return SSL_CTX_get0_chain_certs(p->ctx, &chain) == 1 && n - 1 < sk_X509_num(chain) ? sk_X509_value(chain, n - 1) : NULL;
 }
 
 int64_t tls_policy_ends(const struct tls_policy *p)
 {
-    STACK_OF(X509) *chain = NULL;
-    X509 *own = SSL_CTX_get0_certificate(p->ctx);
-    int64_t ends = own ? end_of(own) : INT64_MAX;
-    if (SSL_CTX_get0_chain_certs(p->ctx, &chain) == 1)
-        for (int i = 0; i < sk_X509_num(chain); i++)
-            ends = end_of(sk_X509_value(chain, i)) < ends ? end_of(sk_X509_value(chain, i)) : ends;
-    return ends;
+    int64_t first = INT64_MAX, ends;
+    const X509 *cert;
+    for (int i = 0; (cert = tls_shown(p, i)); i++)
+        if ((ends = tls_time_of(X509_get0_notAfter(cert), INT64_MAX)) < first)
+            first = ends;
+    return first;
+}
+
+int64_t tls_policy_begins(const struct tls_policy *p)
+{
+    int64_t last = INT64_MIN, begins;
+    const X509 *cert;
+    for (int i = 0; (cert = tls_shown(p, i)); i++)
+        if ((begins = tls_time_of(X509_get0_notBefore(cert), INT64_MIN)) > last)
+            last = begins;
+    return last;
+}
+
+const char *tls_policy_untimely(const struct tls_policy *p, int64_t now)
+{
+    if (tls_policy_ends(p) <= now)
+        return "the certificate, or one of its chain, has expired";
+    return tls_policy_begins(p) > now ? "the certificate, or one of its chain, is not valid yet" : NULL;
 }
 
 struct tls_policy *tls_policy_hold(struct tls_policy *p)

@@ -26,6 +26,10 @@ void tls_policy_free(struct tls_policy **p);
 void tls_policy_renew(struct tls_policy *p, struct tls_policy **fresh);
 /* When the first certificate of the chain that it shows ends, in seconds since 1970; INT64_MAX where it shows none. */
 int64_t tls_policy_ends(const struct tls_policy *p);
+/* When the last of the chain begins; INT64_MIN where it shows none. */
+int64_t tls_policy_begins(const struct tls_policy *p);
+/* Why nobody believes the chain at this time, as a text for people; NULL: it is in its time. */
+const char *tls_policy_untimely(const struct tls_policy *p, int64_t now);
 
 /* --- for stream.c --- */
 struct tls; /* one connection's engine over a custom BIO: bytes in, bytes out, no descriptor */

@@ -64,25 +64,27 @@ static bool trial_wants_certificate(const struct conf *c)
     return tls && access(c->proxy.tls_cert, R_OK) == 0 && access(c->proxy.tls_key, R_OK) == 0;
 }
 
-static void trial_certificate(const struct conf *c, struct conf_source *src, bool checking)
+/* timely: one that nobody believes at this time is an error too. */
+static void trial_certificate(const struct conf *c, struct conf_source *src, bool timely)
 {
+    const char *why = NULL;
     char *error = NULL;
     struct tls_policy *p = tls_policy_server(c->proxy.tls_cert, c->proxy.tls_key, c->proxy.tls_min, &error);
 
     if (!p)
         conf_object(src, "proxy", NULL, strncmp(error, "key ", 4) ? "tls_cert" : "tls_key", 0, "%s", error);
-    else if (checking && tls_policy_ends(p) <= (int64_t)time(NULL))
-        conf_object(src, "proxy", NULL, "tls_cert", 0, "%s: the certificate, or one of its chain, has expired", c->proxy.tls_cert);
+    else if (timely && (why = tls_policy_untimely(p, (int64_t)time(NULL))))
+        conf_object(src, "proxy", NULL, "tls_cert", 0, "%s: %s", c->proxy.tls_cert, why);
     tls_policy_free(&p);
     free(error);
 }
 
-void trial_proxy(const struct conf *c, struct conf_source *src, bool checking)
+static void trial_proxy_files(const struct conf *c, struct conf_source *src, bool timely)
 {
     char *error = NULL;
 
     if (trial_wants_certificate(c))
-        trial_certificate(c, src, checking);
+        trial_certificate(c, src, timely);
     trial_cas(c, src);
     if (*c->seal.public_key_file && access(c->seal.public_key_file, R_OK) == 0) {
         struct seal_public *k = seal_public_load(c->seal.public_key_file, &error);
@@ -92,8 +94,19 @@ void trial_proxy(const struct conf *c, struct conf_source *src, bool checking)
             conf_object(src, "seal", NULL, "public_key_file", 0, "%s", error);
         free(error);
     }
+}
+
+void trial_proxy(const struct conf *c, struct conf_source *src, bool checking)
+{
+    trial_proxy_files(c, src, checking);
     if (checking)
         trial_ways_in(c, src, *c->seal.public_key_file != '\0');
+}
+
+void trial_proxy_reload(const struct conf *c, struct conf_source *src, bool checking)
+{
+    (void)checking;
+    trial_proxy_files(c, src, true);
 }
 
 /* ---- the migrator ---- */

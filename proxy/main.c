@@ -93,7 +93,7 @@ static void program_on_signal(void *owner, unsigned count)
 static void watch_certificate(struct program *g, const struct tls_policy *server)
 {
     if (server)
-        expiry_watch_set(g->expiry, g->conf->proxy.tls_cert, tls_policy_ends(server));
+        expiry_watch_set(g->expiry, g->conf->proxy.tls_cert, tls_policy_begins(server), tls_policy_ends(server));
 }
 
 /* One for each thread, or none. */
@@ -130,7 +130,8 @@ static void program_on_reload(void *owner)
     if (g->ending)
         return;
     process_notify_reloading();
-    struct conf *fresh = conf_load_tried(g->conf->file, CONF_PROXY, trial_proxy, false, &error);
+    conf_trial_fn trial = expiry_watch_is_good(g->expiry) ? trial_proxy_reload : trial_proxy;
+    struct conf *fresh = conf_load_tried(g->conf->file, CONF_PROXY, trial, false, &error);
     struct renewal **all = fresh ? make_renewals(g, fresh, &error) : NULL;
     if (all)
         hand_over(g, fresh, all);

@@ -74,6 +74,30 @@ def test_a_renewed_certificate_is_shown_by_all_threads(site, authority):
     proxy.stop()
 
 
+def test_an_expired_certificate_does_not_replace_a_good_one(site, authority):
+    """A renewal that went wrong costs nobody the connection; a start takes what there is, and says so."""
+    good, expired = authority.issue("good"), authority.issue("late", expired=True)
+    live = copy_pair(good, site.folder)
+    pair = {"tls_cert": live[0], "tls_key": live[1]}
+    proxy = site.proxy(listen=["imaps://127.0.0.1:0"], proxy=dict(pair, login_tries=3))
+    before = shown(proxy)
+    copy_pair(expired, site.folder)
+    change(os.path.join(site.folder, proxy.label + ".conf"), "login_tries = 3", "login_tries = 2")
+    since = proxy.reload("reload_refused")
+    assert proxy.find(r"event=reload_refused error=.*tls_cert: .*live\.pem: the certificate, .* has expired", since)
+    assert not proxy.find("event=certificate_expired", since) and shown(proxy) == before
+    proxy.stop()
+    proxy = site.proxy(listen=["imaps://127.0.0.1:0"], proxy=pair)
+    proxy.wait(r"level=error event=certificate_expired file=.*live\.pem")
+    # Nothing can get worse: another expired one is taken, and then the good one.
+    since = proxy.reload("reloaded")
+    proxy.wait(r"event=certificate_expired", since=since)
+    copy_pair(good, site.folder)
+    proxy.reload("reloaded")
+    net.wait_until("the good certificate", lambda: shown(proxy) == before)
+    proxy.stop()
+
+
 def test_a_certificate_that_ends_soon_is_a_warning(site, authority):
     soon = authority.issue("soon", days=13)
     proxy = site.proxy(listen=["imaps://127.0.0.1:0"], proxy={"tls_cert": soon[0], "tls_key": soon[1]})

@@ -86,6 +86,8 @@ static void test_certificate_and_key(void **state)
     has(says(f, CONF_PROXY, trial_proxy, false, with_pair(f, "good.pem", "locked.key")), "is encrypted");
     has(says(f, CONF_PROXY, trial_proxy, false, with_pair(f, "empty.pem", "good.key")), ":5: proxy: tls_cert: certificate ");
     has(says(f, CONF_PROXY, trial_proxy, true, with_pair(f, "expired.pem", "expired.key")), "has expired");
+    has(says(f, CONF_PROXY, trial_proxy_reload, false, with_pair(f, "expired.pem", "expired.key")), ":5: proxy: tls_cert: ");
+    has(says(f, CONF_PROXY, trial_proxy_reload, false, with_pair(f, "good.pem", "good.key")), "");
     /* It starts all the same: those who are signed in stay so. */
     has(says(f, CONF_PROXY, trial_proxy, false, with_pair(f, "expired.pem", "expired.key")), "");
 }
