@@ -101,10 +101,17 @@ static bool at_rest_on(const struct route *route, const char *backend)
     return !strcmp(route->backend, backend) && !under_way(route) && route->state != ROUTE_HELD;
 }
 
+/* Of a route that was read before: what it is by now, the script compares. */
+static void enqueue(struct run *r)
+{
+    struct route_staff a = action_staff(r);
+
+    route_enqueue(r->store, &a, r->from, target_of(r), false, r->action.force, goes_back(r), on_enqueued, r);
+}
+
 static void move_account(struct run *r, const struct route *route)
 {
     const char *to = target_of(r);
-    struct route_staff a = action_staff(r);
 
     if (at_rest_on(route, to)) {
         action_set_state(r, route_state_name(route->state));
@@ -119,7 +126,11 @@ static void move_account(struct run *r, const struct route *route)
         run_end(r, r->action.force ? ACTION_REFUSED : ACTION_DONE, "%s is being switched over at this moment",
                 r->user);
     } else {
-        route_enqueue(r->store, &a, route->backend, to, false, r->action.force, goes_back(r), on_enqueued, r);
+        r->from = xstrdup(route->backend);
+        if (r->action.force && !r->action.yes)
+            force_look(r, to, enqueue);
+        else
+            enqueue(r);
     }
 }
 
@@ -255,6 +266,7 @@ static char *fault_of(struct run *r)
     const struct action *a = &r->action;
     const char *why = NULL;
 
+    r->as_key = naming_as_key(c, a->login);
     if (*a->login && !(r->user = account_key(c, span_str(a->login), &why)))
         return xasprintf("\"%s\" can't be an account: %s", a->login, why);
     if (needs_account(a->verb) && !r->user && !a->all)
@@ -274,12 +286,42 @@ static char *fault_of(struct run *r)
     return NULL;
 }
 
+static void action_on_named(void *owner, enum naming_rc n, enum route_rc rc)
+{
+    struct run *r = owner;
+    char *text;
+
+    switch (n) {
+    case NAMING_FAILED:
+        run_end_failed(r, rc, "");
+        return;
+    case NAMING_BOTH:
+        text = naming_say_both(r->action.login, r->user, r->as_key);
+        run_end(r, ACTION_USAGE, "%s", text);
+        free(text);
+        return;
+    case NAMING_KEY:
+        free(r->user);
+        r->user = r->as_key;
+        r->as_key = NULL;
+        break;
+    case NAMING_NEITHER:
+        r->note = xasprintf("that is the login name with the \"%%\" in it: %s has no record either", r->as_key);
+        break;
+    case NAMING_LOGIN:
+        break;
+    }
+    run_now(r);
+}
+
 static void action_start(struct loop_task *task)
 {
     struct run *r = CONTAINER_OF(task, struct run, task);
 
     if (r->text)
         run_end(r, ACTION_USAGE, "%s", r->text);
+    else if (r->as_key && strcmp(r->as_key, r->user))
+        naming_ask(r->store, r->user, r->as_key, &r->naming, action_on_named, r);
     else
         run_now(r);
 }

@@ -49,7 +49,7 @@ struct action {
     const char *to;    /* backend; "" = the target that the configuration gives the account */
     const char *state; /* list, retry of all: "" = any */
     bool all;          /* retry */
-    bool yes;          /* proxy forget */
+    bool yes;          /* proxy forget; flip by force: also where the user is not seen on the other server */
     FILE *out;         /* export; borrowed until the end */
     bool force, now, report;
     bool remove;             /* waive: the other way round */

@@ -63,6 +63,7 @@ static void action_list_take(struct list_walk *w, const struct span *row)
     if (json_object_size(w->found) < LISTED_MAX || w->run->action.verb == ACTION_RETRY) {
         json_t *o = json_object();
         json_object_set_new(o, "user", json_text(row[0]));
+        json_set_login(o, user);
         json_object_set_new(o, "state", json_text(row[1]));
         json_object_set_new(o, "backend", json_text(row[2]));
         json_object_set_new(o, "reason", row[3].len ? json_text(row[3]) : json_null());

@@ -6,6 +6,7 @@
 
 #include "actions.h"
 #include "json_value.h"
+#include "naming.h"
 
 /* An action under way. Ends with run_end(). */
 struct run {
@@ -16,6 +17,10 @@ struct run {
     void *owner;
     json_t *data; /* owned */
     struct loop_task task;
+    char *as_key;    /* owned; the account that the name means if it is written as a key is (naming.h); NULL: none */
+    struct naming *naming;
+    char *from;      /* owned; of a move: where it lives */
+    char *note;      /* owned; what staff should know besides; NULL: nothing */
     size_t pending;  /* calls of a report that are not answered yet */
     uint64_t now_ms; /* by Redis, once it was asked */
     enum action_rc rc;
@@ -26,6 +31,9 @@ void run_end(struct run *r, enum action_rc rc, const char *fmt, ...) PRINTF_LIKE
 /* rc is neither ROUTE_OK nor about this verb: ends with what it means. */
 void run_end_failed(struct run *r, enum route_rc rc, const char *detail);
 
+/* Goes on where the account is there on that backend, or nobody knows (noted); else ends. */
+typedef void (*force_fn)(struct run *r);
+void force_look(struct run *r, const char *to, force_fn go_on);
 /* What is wrong with the keys, NULL = nothing; to be freed. */
 char *waive_fault(const struct action *a);
 void run_waive(struct run *r);

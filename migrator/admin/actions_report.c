@@ -66,6 +66,7 @@ json_t *action_account(const struct store *s, const char *user, const struct rou
     const struct conf_migration *m = &store_conf(s)->migration;
 
     json_object_set_new(o, "user", json_string(user));
+    json_set_login(o, user);
     json_object_set_new(o, "record", json_boolean(r->exists));
     json_object_set_new(o, "backend", json_text(span_str(r->backend)));
     json_object_set_new(o, "state", json_string(route_state_name(r->state)));

@@ -15,6 +15,10 @@ static void run_free(struct run *r)
     for (size_t i = 0; i < r->action.n_keys; i++)
         free((char *)r->action.keys[i]);
     free((void *)r->action.keys);
+    naming_cancel(&r->naming);
+    free(r->as_key);
+    free(r->from);
+    free(r->note);
     free(r->user);
     free(r->text);
     json_decref(r->data);
@@ -25,6 +29,8 @@ static void run_deliver(struct run *r, enum action_rc rc, const char *text)
 {
     if (r->user)
         json_object_set_new(r->data, "user", json_string(r->user));
+    if (r->note)
+        json_object_set_new(r->data, "note", json_text(span_str(r->note)));
     if (rc != ACTION_DONE || *text)
         json_object_set_new(r->data, rc == ACTION_DONE ? "message" : "error", json_text(span_str(text)));
     r->fn(r->owner, &(struct action_result){.rc = rc, .text = text, .data = r->data});
@@ -54,6 +60,8 @@ void run_end(struct run *r, enum action_rc rc, const char *fmt, ...)
     va_start(ap, fmt);
     buf_vprintf(&text, fmt, ap);
     va_end(ap);
+    if (r->note && text.len > 0)
+        buf_printf(&text, "; %s", r->note);
     if (rc == ACTION_DONE && r->action.verb >= ACTION_MIGRATE) {
         r->text = xstrdup(buf_str(&text));
         store_wait(r->store, STORE_WAIT_MS, run_on_kept, r);

@@ -3,6 +3,7 @@
 #include "lib/xalloc.h"
 
 #include "bulk.h"
+#include "naming.h"
 
 enum { UNDER_WAY_MAX = 200 /* calls without an answer */ };
 
@@ -26,6 +27,8 @@ struct bulk_call {
     TAILQ_ENTRY(bulk_call) link;
     struct bulk *bulk;
     const struct bulk_line *line;
+    const char *user; /* borrowed of the line */
+    struct naming *naming;
 };
 
 void bulk_cancel(struct bulk **bp)
@@ -37,6 +40,7 @@ void bulk_cancel(struct bulk **bp)
         return;
     struct bulk_call *call;
     while ((call = TAILQ_FIRST(&b->calls))) {
+        naming_cancel(&call->naming);
         store_forget(b->store, call);
         TAILQ_REMOVE(&b->calls, call, link);
         free(call);
@@ -171,17 +175,42 @@ static void bulk_on_queued(void *owner, enum route_rc rc, const char *detail)
     loop_defer(store_loop(b->store), &b->task); /* an answer may come from inside of a call */
 }
 
+static void call_queue(struct bulk_call *call)
+{
+    struct bulk *b = call->bulk;
+    struct conf_pair pair = conf_pair_of(store_conf(b->store), call->user);
+    const char *to = *b->to ? b->to : pair.target;
+
+    route_bulk(b->store, call->user, b->run, to, !strcmp(to, pair.source), bulk_on_queued, call);
+}
+
+static void bulk_on_named(void *owner, enum naming_rc n, enum route_rc rc)
+{
+    struct bulk_call *call = owner;
+
+    if (n == NAMING_KEY)
+        call->user = call->line->as_key;
+    if (n == NAMING_FAILED)
+        bulk_on_queued(call, rc, "");
+    else if (n == NAMING_BOTH)
+        bulk_on_queued(call, ROUTE_REFUSED, "a text that may mean two accounts: the login name, and the one that is shown so");
+    else
+        call_queue(call);
+}
+
 static void call_next(struct bulk *b)
 {
     struct bulk_call *call = xcalloc(1, sizeof(*call));
 
     call->bulk = b;
     call->line = &b->list.accounts[b->next++];
-    struct conf_pair pair = conf_pair_of(store_conf(b->store), call->line->text);
-    const char *to = *b->to ? b->to : pair.target;
+    call->user = call->line->text;
     TAILQ_INSERT_TAIL(&b->calls, call, link);
     b->under_way++;
-    route_bulk(b->store, call->line->text, b->run, to, !strcmp(to, pair.source), bulk_on_queued, call);
+    if (call->line->as_key)
+        naming_ask(b->store, call->line->text, call->line->as_key, &call->naming, bulk_on_named, call);
+    else
+        call_queue(call);
 }
 
 static void bulk_on_kept(void *owner, enum redis_rc rc, const struct reply *reply)

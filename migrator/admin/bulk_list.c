@@ -7,6 +7,7 @@
 #include "lib/xalloc.h"
 
 #include "bulk_list.h"
+#include "naming.h"
 
 enum { SHOWN = 80 /* bytes of a line that is no name */ };
 
@@ -46,7 +47,8 @@ static struct bulk_line *bulk_list_add_problem(struct bulk_list *l, size_t numbe
     return p;
 }
 
-static void add_account(struct bulk_list *l, struct seen **seen, size_t number, char *key)
+/* Takes key and as_key. */
+static void add_account(struct bulk_list *l, struct seen **seen, size_t number, char *key, char *as_key)
 {
     struct seen *before;
 
@@ -54,11 +56,13 @@ static void add_account(struct bulk_list *l, struct seen **seen, size_t number, 
     if (before) {
         bulk_list_add_problem(l, number, key, xasprintf("is on line %zu already", before->number))->twice =
             true;
+        free(as_key);
         return;
     }
     struct bulk_line *a = add_line(&l->accounts, &l->n_accounts);
     a->number = number;
     a->text = key;
+    a->as_key = as_key;
     l->n_bare += strchr(key, '@') == NULL;
     before = xcalloc(1, sizeof(*before));
     before->key = key;
@@ -89,6 +93,17 @@ static const char *no_name(struct span line)
     return NULL;
 }
 
+static char *as_other_key(const struct conf *c, struct span line, const char *key)
+{
+    char *text = xspandup(line), *as_key = naming_as_key(c, text);
+
+    free(text);
+    if (!as_key || strcmp(as_key, key))
+        return as_key;
+    free(as_key);
+    return NULL;
+}
+
 static void bulk_list_read_line(struct bulk_list *l, const struct conf *c, struct seen **seen, size_t number,
                                 struct span line)
 {
@@ -100,7 +115,7 @@ static void bulk_list_read_line(struct bulk_list *l, const struct conf *c, struc
     why = no_name(line);
     char *key = why ? NULL : account_key(c, line, &why);
     if (key)
-        add_account(l, seen, number, key);
+        add_account(l, seen, number, key, as_other_key(c, line, key));
     else
         bulk_list_add_problem(l, number, bulk_list_shown(line), xstrdup(why));
 }
@@ -131,6 +146,7 @@ static void free_lines(struct bulk_line *lines, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         free(lines[i].text);
+        free(lines[i].as_key);
         free(lines[i].why);
     }
     free(lines);

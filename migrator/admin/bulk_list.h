@@ -10,6 +10,7 @@
 struct bulk_line {
     size_t number; /* of the line, from 1 */
     char *text; /* owned: the account key; of a problem: the line, on one line and cut off where it is long */
+    char *as_key; /* owned; of an account: what the line means if it is written as a key is (naming.h), else NULL */
     char *why;  /* owned; NULL: an account */
     bool twice; /* what is wrong is that it was there before */
 };

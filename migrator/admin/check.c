@@ -16,11 +16,11 @@
 #include "actions.h"
 #include "check.h"
 #include "json_value.h"
+#include "naming.h"
 
 enum {
     HELD_MOST = 50,      /* connections at once, whatever max_connections says */
-    CHECK_PART_MS = 3000, /* for a server to close them */
-    CHECK_HOPS = 2        /* a backend that is a proxy of ours refuses it (x-proxy-site) */
+    CHECK_PART_MS = 3000 /* for a server to close them */
 };
 enum level { CHECK_OK, CHECK_WARNING, CHECK_ERROR };
 
@@ -60,6 +60,8 @@ struct check {
     struct loop *loop;
     const struct conf *conf;
     char *user, *login; /* owned; of one account */
+    char *as_key;       /* owned; see naming.h */
+    struct naming *naming;
     check_fn fn;
     void *owner;
     struct side *sides;
@@ -570,6 +572,46 @@ static void store_is_away(struct check *c, const char *detail)
     store_end(c);
 }
 
+/* One account concerns the servers that it leaves and goes to. */
+static bool check_concerns(const struct check *c, const struct conf_backend *b)
+{
+    struct conf_pair pair = c->user ? conf_pair_of(c->conf, c->user) : (struct conf_pair){0};
+
+    return !c->user || strcmp(b->name, pair.source) == 0 || strcmp(b->name, pair.target) == 0;
+}
+
+/* Takes the key; NULL: none. Nothing has been asked of a backend yet. */
+static void check_set_user(struct check *c, char *key)
+{
+    free(c->user);
+    free(c->login);
+    c->user = key;
+    c->login = key ? account_login(key) : NULL;
+    for (size_t i = 0; i < c->n; i++) {
+        bool concerns = check_concerns(c, &c->conf->backends[i]);
+        if (concerns && !c->sides[i].b)
+            c->sides[i] = (struct side){.c = c, .b = &c->conf->backends[i], .lines = json_array()};
+        else if (!concerns)
+            c->sides[i].b = NULL;
+    }
+}
+
+static void check_on_named(void *owner, enum naming_rc n, enum route_rc rc)
+{
+    struct check *c = owner;
+
+    (void)rc;
+    if (n == NAMING_KEY) {
+        check_set_user(c, c->as_key);
+        c->as_key = NULL;
+    } else if (n == NAMING_BOTH) {
+        check_line(c, c->rest, "account", CHECK_WARNING, "\"list\" shows both.", "this is of the login name %s: %s has a record too",
+                   c->login, c->as_key);
+    }
+    store_is_up(c);
+    check_ended(c);
+}
+
 static void check_on_store(void *owner, enum store_state state, const char *detail)
 {
     struct check *c = owner;
@@ -578,7 +620,12 @@ static void check_on_store(void *owner, enum store_state state, const char *deta
         return;
     if (state == STORE_UP) {
         c->caps_read = true;
-        store_is_up(c);
+        if (c->as_key) {
+            c->pending++;
+            naming_ask(c->store, c->user, c->as_key, &c->naming, check_on_named, c);
+        } else {
+            store_is_up(c);
+        }
     } else if (state == STORE_FOREIGN) {
         REDIS_LINE(c, CHECK_ERROR, "For a new site: \"imapferryctl init\", once, and check again. For one that lost its data: \"route restore\".",
                    "%s", detail);
@@ -773,16 +820,9 @@ static void on_all(void *owner)
         drop_side(s);
         store_forget(c->store, s);
     }
+    naming_cancel(&c->naming);
     store_forget(c->store, c);
     loop_defer(c->loop, &c->task);
-}
-
-/* One account concerns the servers that it leaves and goes to. */
-static bool check_concerns(const struct check *c, const struct conf_backend *b)
-{
-    struct conf_pair pair = c->user ? conf_pair_of(c->conf, c->user) : (struct conf_pair){0};
-
-    return !c->user || strcmp(b->name, pair.source) == 0 || strcmp(b->name, pair.target) == 0;
 }
 
 struct check *check_start(const struct check_request *r, check_fn fn, void *owner)
@@ -792,14 +832,15 @@ struct check *check_start(const struct check_request *r, check_fn fn, void *owne
 
     *c = (struct check){.loop = r->loop, .conf = r->conf, .fn = fn, .owner = owner, .n = r->conf->n_backends, .pending = 1};
     c->task.fn = check_on_task;
-    c->user = r->login ? account_key(r->conf, span_str(r->login), &why) : NULL;
-    c->login = c->user ? account_login(c->user) : NULL;
     c->redis = json_array();
     c->rest = json_array();
     c->sides = xcalloc(c->n, sizeof(*c->sides));
-    for (size_t i = 0; i < c->n; i++)
-        if (check_concerns(c, &r->conf->backends[i]))
-            c->sides[i] = (struct side){.c = c, .b = &r->conf->backends[i], .lines = json_array()};
+    c->as_key = r->login ? naming_as_key(r->conf, r->login) : NULL;
+    check_set_user(c, r->login ? account_key(r->conf, span_str(r->login), &why) : NULL);
+    if (c->as_key && c->user && !strcmp(c->as_key, c->user)) {
+        free(c->as_key);
+        c->as_key = NULL;
+    }
     c->reach = timer_new(c->loop, check_on_reach, c);
     c->all = timer_new(c->loop, on_all, c);
     timer_start(c->reach, CHECK_STORE_MS);
@@ -818,6 +859,8 @@ void check_free(struct check **cp)
     if (!c)
         return;
     loop_undefer(c->loop, &c->task);
+    naming_cancel(&c->naming);
+    free(c->as_key);
     for (size_t i = 0; i < c->n; i++) {
         struct side *s = &c->sides[i];
         drop_side(s);

@@ -127,7 +127,6 @@ static void on_result(void *owner, const struct action_result *r)
 {
     struct ctl *c = owner;
     const struct conf_migration *m = &c->conf->migration;
-    const char *why;
 
     if (r->rc != ACTION_DONE || !c->args.wait) {
         ctl_end(c, r);
@@ -135,7 +134,7 @@ static void on_result(void *owner, const struct action_result *r)
     }
     if (!c->args.json)
         printf("%s\n", r->text);
-    c->key = account_key(c->conf, span_str(c->args.action.login), &why);
+    c->key = xstrdup(json_string_value(json_object_get(r->data, "user")));
     c->waiting = wait_start(
         &(struct wait_request){
             .store = c->store,
@@ -510,10 +509,11 @@ static int ctl_run(struct ctl *c)
     return run_verb(c);
 }
 
-/* A plan, and a check, sign in at the servers as a migrator does; a check without its secrets sees the rest. */
+/* A plan, a check and a flip by force sign in at the servers as a migrator does; the last two see the rest without its
+ * secrets. */
 static struct conf *ctl_load(struct ctl *c, const char *file, char **error)
 {
-    bool checks = c->args.what == CTL_CHECK;
+    bool checks = c->args.what == CTL_CHECK || c->args.action.force;
     struct conf *conf = conf_load(file, c->args.what == CTL_PLAN || checks ? CONF_MIGRATOR : CONF_CTL, error);
 
     if (conf || !checks)

@@ -29,6 +29,7 @@ enum {
     TAKES_STATE = 1 << 13,
     TAKES_WHY = 1 << 14,  /* --reason WORD, to look for */
     TAKES_FILES = 1 << 16,
+    TAKES_EVEN_SO = 1 << 17, /* --yes, of --force */
     TAKES_PROXY = 1 << 20, /* NAME of one */
     TAKES_YES = 1 << 21,
     TAKES_EACH = 1 << 15, /* --all without a list */
@@ -78,11 +79,13 @@ static const struct ctl_verb verbs[] = {
       {"--all FILE [--to BACKEND]", "the same for all accounts of a list"}},
      "A list has one login name a line (\"-\": standard input); \"#\" begins a comment. Its accounts are copied behind those "
      "whose users log in. One that is sent back to where it came from takes along what is new, and is held there."},
-    {"flip", ACTION_FLIP, NEEDS_NAME | TAKES_TO | TAKES_REASON | TAKES_FORCE | TAKES_WAIT,
+    {"flip", ACTION_FLIP, NEEDS_NAME | TAKES_TO | TAKES_REASON | TAKES_FORCE | TAKES_EVEN_SO | TAKES_WAIT,
      {{"NAME --to BACKEND --reason TEXT [--wait]", "copy it, switch it over now"},
       {"NAME --to BACKEND --force --reason TEXT", "switch it over without a copy"}},
      "Sent back to where it came from, an account is held there until \"release\". With --force nothing is copied or compared "
-     "before: what the other server has more is brought by the late watch afterwards, flags and deletions are not."},
+     "before: what the other server has more is brought by the late watch afterwards, flags and deletions are not. A sign-in as "
+     "master tells before whether the user is there on BACKEND; where they are not, or it can't be seen, nothing is done without "
+     "--yes."},
     {"hold", ACTION_HOLD, NEEDS_NAME | TAKES_REASON, {{"NAME [--reason TEXT]", "pin it where it is"}},
      "Not in the seconds of its switch-over."},
     {"release", ACTION_RELEASE, NEEDS_NAME | TAKES_REASON, {{"NAME [--reason TEXT]", "undo hold"}},
@@ -139,6 +142,7 @@ static const struct flag flags[] = {
     {"--remove", NULL, TAKES_REMOVE, "the other way round"},
     {"--out", "DIR", TAKES_OUT, "where the keys go"},
     {"--yes", NULL, TAKES_YES, "do it, whatever it means"},
+    {"--yes", NULL, TAKES_EVEN_SO, "with --force: also if the user is not seen there"},
     {"--json", NULL, TAKES_JSON, "print one JSON object"},
 };
 
@@ -316,6 +320,7 @@ static void set_flag(struct ctl_args *a, const struct flag *f, const char *value
         a->action.all = true;
         break;
     case TAKES_YES:
+    case TAKES_EVEN_SO:
         a->action.yes = true;
         break;
     case TAKES_OUT:
@@ -401,6 +406,10 @@ static enum ctl_args_end check_whole(const struct ctl_args *a)
     }
     if (a->all && (a->action.login || a->wait || a->action.now)) {
         ctl_args_wrong(a, "%s --all takes neither a NAME nor --now or --wait", a->verb->name);
+        return CTL_ARGS_BAD;
+    }
+    if (a->what == ACTION_FLIP && a->action.yes && !a->action.force) {
+        ctl_args_wrong(a, "%s takes --yes with --force alone", a->verb->name);
         return CTL_ARGS_BAD;
     }
     if (a->action.all && a->action.login) {

@@ -13,6 +13,7 @@
 #include "actions.h"
 #include "ctl_plan.h"
 #include "ctl_print.h"
+#include "naming.h"
 
 enum {
     STORE_TIMEOUT_MS = 5000,
@@ -23,10 +24,13 @@ enum { SOURCE, TARGET };
 
 struct planner {
     const struct conf *conf;
+    const char *text; /* the name, as given */
     bool json;
     struct migrator m; /* its parts are owned */
     struct move move;
     struct timer *reach;
+    char *as_key; /* owned; see naming.h */
+    struct naming *naming;
     struct signin *signin;
     struct lane *lane;
     struct both *both;
@@ -291,6 +295,39 @@ static void ctl_plan_on_route(void *owner, enum route_rc rc, const struct route 
     g->signin = signin_start(&g->move, ctl_plan_on_signin, g);
 }
 
+static void ctl_plan_set_user(struct planner *g, char *key)
+{
+    struct conf_pair pair = conf_pair_of(g->conf, key);
+
+    free(g->move.user);
+    free(g->move.login);
+    g->move.user = key;
+    g->move.login = account_login(key);
+    g->move.source = conf_backend(g->conf, pair.source);
+    g->move.target = conf_backend(g->conf, pair.target);
+    g->move.job = (struct route_job){.user = g->move.user, .token = g->move.token};
+}
+
+static void ctl_plan_on_named(void *owner, enum naming_rc n, enum route_rc rc)
+{
+    struct planner *g = owner;
+
+    (void)rc;
+    if (n == NAMING_FAILED) {
+        end_with(g, ACTION_UNREACHABLE, "%s", store_why(g->m.store));
+    } else if (n == NAMING_BOTH) {
+        char *text = naming_say_both(g->text, g->move.user, g->as_key);
+        end_with(g, ACTION_USAGE, "%s", text);
+        free(text);
+    } else {
+        if (n == NAMING_KEY) {
+            ctl_plan_set_user(g, g->as_key);
+            g->as_key = NULL;
+        }
+        route_read(g->m.store, g->move.user, ctl_plan_on_route, g);
+    }
+}
+
 static void ctl_plan_on_store(void *owner, enum store_state state, const char *detail)
 {
     struct planner *g = owner;
@@ -302,7 +339,10 @@ static void ctl_plan_on_store(void *owner, enum store_state state, const char *d
         return;
     }
     g->started = true;
-    route_read(g->m.store, g->move.user, ctl_plan_on_route, g);
+    if (g->as_key)
+        naming_ask(g->m.store, g->move.user, g->as_key, &g->naming, ctl_plan_on_named, g);
+    else
+        route_read(g->m.store, g->move.user, ctl_plan_on_route, g);
 }
 
 static void ctl_plan_on_reach(void *owner)
@@ -326,16 +366,19 @@ static bool ctl_plan_start(struct planner *g, const char *login)
 
     v->m = m;
     v->until_ms = UINT64_MAX;
-    v->user = account_key(c, span_str(login), &why);
-    v->login = v->user ? account_login(v->user) : NULL;
+    g->text = login;
+    char *key = account_key(c, span_str(login), &why);
+    if (key)
+        ctl_plan_set_user(g, key);
     if (!v->login) {
         end_with(g, ACTION_USAGE, "%s: %s", login, why);
         return false;
     }
-    struct conf_pair pair = conf_pair_of(c, v->user);
-    v->source = conf_backend(c, pair.source);
-    v->target = conf_backend(c, pair.target);
-    v->job = (struct route_job){.user = v->user, .token = v->token};
+    g->as_key = naming_as_key(c, login);
+    if (g->as_key && !strcmp(g->as_key, key)) {
+        free(g->as_key);
+        g->as_key = NULL;
+    }
     m->backends = backends_new(m->loop, c, &error);
     if (m->backends && c->seal.private_key_files.n > 0)
         m->seal = seal_private_load(c->seal.private_key_files.items, c->seal.private_key_files.n, &error);
@@ -351,6 +394,8 @@ static bool ctl_plan_start(struct planner *g, const char *login)
 
 static void ctl_plan_release(struct planner *g)
 {
+    naming_cancel(&g->naming);
+    free(g->as_key);
     signin_cancel(&g->signin);
     both_cancel(&g->both);
     baggage_free(&g->move.baggage);

@@ -59,6 +59,7 @@ static void tier_line(struct buf *out, json_t *tiers)
 static void write_user(struct buf *out, const json_t *o)
 {
     ctl_write_line(out, "user", ctl_text_of(o, "user"));
+    ctl_write_line(out, "login", ctl_text_of(o, "login"));
     ctl_write_line(out, "backend", ctl_text_of(o, "backend"));
     ctl_write_label(out, "state");
     buf_add_str(out, ctl_text_of(o, "state"));

@@ -1,5 +1,7 @@
+#include <stdlib.h>
 #include <time.h>
 
+#include "lib/account.h"
 #include "lib/imap_write.h"
 
 #include "json_value.h"
@@ -28,4 +30,13 @@ json_t *json_time(uint64_t ms)
     gmtime_r(&s, &tm);
     strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
     return json_string(text);
+}
+
+void json_set_login(json_t *o, const char *key)
+{
+    char *login = account_login(key);
+
+    if (login && strcmp(login, key))
+        json_object_set_new(o, "login", json_text(span_str(login)));
+    free(login);
 }

@@ -11,4 +11,7 @@ json_t *json_text(struct span s);
 /* "2026-01-31T10:00:00Z"; null for 0. To decref. */
 json_t *json_time(uint64_t ms);
 
+/* "login": the name that logs in, where the account's key spells it otherwise. */
+void json_set_login(json_t *o, const char *key);
+
 #endif

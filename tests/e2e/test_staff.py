@@ -281,6 +281,25 @@ def test_flip_by_force_skips_the_copy_and_is_audited(manual, old, new):
     assert any("they asked for it" in e["reason"] for e in audit), audit
 
 
+def test_flip_by_force_locks_nobody_out(make_ferry):
+    """A name that is none, or a user whom the other server doesn't have: nothing is done, and what was answered is said."""
+    with FakeImap("old") as source, FakeImap("new") as target:
+        ferry = make_ferry({"old": backend(source, "imap"), "new": backend(target, "imap")}, MANUAL)
+        force = ("--to", "new", "--force", "--reason", "x")
+        target.strangers.add("typo@x")
+        status, answer = ferry.ctl("flip", "typo@x", *force)
+        assert status == 4 and "new does not let master_user admin in for typo@x: " in answer["error"], answer
+        assert answer["error"].endswith("To do it all the same: --yes") and not ferry.route("typo@x")
+        assert ferry.ctl("flip", "ann@x", *force)[0] == 0
+        assert ferry.ctl("flip", "typo@x", *force, "--yes")[0] == 0 and ferry.route("typo@x")["state"] == "queued"
+        assert ferry.ctl("flip", "bob@x", "--to", "new", "--reason", "x", "--yes")[0] == 2
+        away = backend(target, "imap", address="imap://127.0.0.1:1")
+        status, answer = ferry.ctl("flip", "bob@x", *force, backends={"new": away})
+        assert status == 4 and "whether bob@x is on new can't be seen: " in answer["error"], answer
+        status, answer = ferry.ctl("flip", "bob@x", *force, backends={"new": backend(target, "imap", master=False)})
+        assert status == 0 and "it has no master_user to ask with" in answer["note"], answer
+
+
 def test_back_to_the_old_server(manual, old, new):
     """By force only, and held there until released."""
     user = new_user()

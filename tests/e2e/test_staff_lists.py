@@ -88,3 +88,28 @@ def test_forget_is_refused_while_signed_in(ferry):
     ferry.redis.client().hset("imapferry:sessions:fred", "p-1/1", f"old 3 running 192.0.2.1 {int(time.time())}000")
     status, answer = ferry.ctl("forget", "fred")
     assert status == 4 and "signed in" in answer["error"]
+
+
+def test_what_is_shown_may_be_given_back(ferry, tmp_path):
+    """Accounts are shown as their keys; a key that is given is no login name with "%" in it, unless that is what has a record."""
+    redis = ferry.redis.client()
+    assert ferry.ctl("hold", "sp ace@x")[1]["user"] == "sp%20ace@x"
+    status, answer = ferry.ctl("user", "sp%20ace@x")
+    assert (status, answer["user"], answer["login"], answer["state"]) == (0, "sp%20ace@x", "sp ace@x", "held")
+    assert ferry.ctl("release", "sp%20ace@x")[1]["user"] == "sp%20ace@x"
+    assert not redis.exists("imapferry:route:sp%2520ace@x")
+    listed = [line.split()[0] for line in ferry.ctl_raw("list", "--state", "resting")[1].splitlines()[1:]]
+    assert "sp%20ace@x" in listed
+    (tmp_path / "names").write_text("\n".join(listed))
+    assert ferry.ctl("migrate", "--all", str(tmp_path / "names"))[1]["queued"] == 2
+    assert ferry.route("sp%20ace@x")["state"] == "queued" and not redis.exists("imapferry:route:sp%2520ace@x")
+    # A login name that has the "%" itself: where neither has a record, where it has one, and where both have.
+    status, answer = ferry.ctl("hold", "a%20b@x")
+    assert answer["user"] == "a%2520b@x" and "a%20b@x has no record either" in answer["note"], answer
+    assert ferry.ctl("user", "a%20b@x")[1]["user"] == ferry.ctl("user", "a%2520b@x")[1]["user"] == "a%2520b@x"
+    assert ferry.ctl("hold", "a b@x")[1]["user"] == "a%20b@x"
+    status, answer = ferry.ctl("release", "a%20b@x")
+    assert status == 2 and answer["error"].startswith('"a%20b@x" may mean two accounts: say "a%2520b@x"'), answer
+    (tmp_path / "names").write_text("a%20b@x\n")
+    assert ferry.ctl("migrate", "--all", str(tmp_path / "names"))[1]["refused"] == 1
+    assert ferry.ctl("release", "a%2520b@x")[1]["user"] == "a%2520b@x" and ferry.ctl("release", "a b@x")[1]["user"] == "a%20b@x"
