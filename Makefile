@@ -91,15 +91,15 @@ ARCHIVES := $(patsubst %,$(BUILD)/lib%.a,admin migrator proxy imapferry)
 $(ARCHIVES):
 	rm -f $@ && ar qcs $@ $^
 
-# The scripts of lib/route, each behind the common head, as C strings: what runs in Redis is what stands in the tree.
-$(BUILD)/gen/route_scripts.h: $(wildcard lib/route/*.lua) lib/route/embed.sh
+# The scripts of lib/route, as the text of a library of functions: what runs in Redis is what stands in the tree.
+$(BUILD)/gen/route_scripts.h: $(wildcard lib/route/*.lua lib/route/*.sh) Makefile
 	@mkdir -p $(@D)
-	sh lib/route/embed.sh lib/route > $@.tmp && mv $@.tmp $@
+	sh lib/route/embed.sh lib/route $(VERSION) > $@.tmp && mv $@.tmp $@
 
 $(BUILD)/obj/%.o: %.c | packages $(BUILD)/gen/route_scripts.h
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
-$(BUILD)/obj/lib/store.o: $(BUILD)/gen/route_scripts.h
+$(BUILD)/obj/lib/store_library.o: $(BUILD)/gen/route_scripts.h
 
 $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(ARCHIVES)
 	@mkdir -p $(@D)

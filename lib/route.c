@@ -236,6 +236,23 @@ static char *or_empty(char *text)
     return text ? text : xstrdup("");
 }
 
+/* What was not told is as it is without a record. */
+static void fill_route(const struct store *s, const char *user, struct route *out)
+{
+    out->backend = out->backend ? out->backend : xstrdup(route_home(s, user));
+    out->source = or_empty(out->source);
+    out->target = or_empty(out->target);
+    out->home = or_empty(out->home);
+    out->left = or_empty(out->left);
+    out->forced = or_empty(out->forced);
+    out->owner = or_empty(out->owner);
+    out->reason = or_empty(out->reason);
+    out->failed = or_empty(out->failed);
+    out->died = or_empty(out->died);
+    out->held_from = or_empty(out->held_from);
+    out->view = or_empty(out->view);
+}
+
 /* "ok", generation, now, then pairs: ours, unless somebody else wrote into this Redis. */
 static bool take_route(const struct store *s, const char *user, const struct reply *r, struct route *out)
 {
@@ -250,23 +267,33 @@ static bool take_route(const struct store *s, const char *user, const struct rep
         }
     }
     good = good && (!out->exists || out->backend);
-    out->backend = out->backend ? out->backend : xstrdup(route_home(s, user));
-    out->source = or_empty(out->source);
-    out->target = or_empty(out->target);
-    out->home = or_empty(out->home);
-    out->left = or_empty(out->left);
-    out->forced = or_empty(out->forced);
-    out->owner = or_empty(out->owner);
-    out->reason = or_empty(out->reason);
-    out->failed = or_empty(out->failed);
-    out->died = or_empty(out->died);
-    out->held_from = or_empty(out->held_from);
-    out->view = or_empty(out->view);
+    fill_route(s, user, out);
     return good;
 }
 
+/* "ok", generation, then nothing or these words; the last is ms from now. */
+static bool take_where(const struct store *s, const char *user, const struct reply *r, struct route *out)
+{
+    static const char *const names[] = {"backend", "state", "epoch", "source", "target", "deadline"};
+    bool good = span_u64(reply_str(reply_at(r, 1)), UINT64_MAX, &out->generation);
+    out->exists = reply_count(r) > 2;
+    for (size_t k = 0; good && out->exists && k < COUNTOF(names); k++) {
+        struct span word = reply_str(reply_at(r, 2 + k));
+        size_t i = 0;
+        while (strcmp(fields[i].name, names[k]) != 0)
+            i++;
+        good = take_field(out, i, word);
+    }
+    good = good && (!out->exists || *out->backend);
+    fill_route(s, user, out);
+    return good;
+}
+
+typedef bool (*take_fn)(const struct store *s, const char *user, const struct reply *r, struct route *out);
+
 struct reading {
     struct store *s;
+    take_fn take;
     char *user; /* owned; for the log */
     route_read_fn fn;
     void *owner; /* borrowed */
@@ -287,7 +314,7 @@ static void on_read(void *owner, enum redis_rc rc, const struct reply *r)
     route_read_fn fn = d->fn;
     void *who = d->owner;
 
-    if (status == ROUTE_OK && !take_route(d->s, d->user, r, &route)) {
+    if (status == ROUTE_OK && !d->take(d->s, d->user, r, &route)) {
         LOG(ERROR, "route_unreadable", LOG_S("user", d->user));
         store_not_understood(d->s, "the route of this account");
         status = ROUTE_DOWN;
@@ -297,13 +324,19 @@ static void on_read(void *owner, enum redis_rc rc, const struct reply *r)
     route_free(&route);
 }
 
+static void run_read(struct store *s, const char *name, struct args *a, const char *user, take_fn take, route_read_fn fn,
+                     void *owner)
+{
+    struct reading *d = xcalloc(1, sizeof(*d));
+    *d = (struct reading){.s = s, .take = take, .user = xstrdup(user), .fn = fn, .owner = owner};
+    store_script_for(s, owner, name, a->v, a->n, on_read, d, reading_drop);
+    free(a->v);
+}
+
 void route_run_read(struct store *s, const char *name, struct args *a, const char *user, route_read_fn fn,
                     void *owner)
 {
-    struct reading *d = xcalloc(1, sizeof(*d));
-    *d = (struct reading){.s = s, .user = xstrdup(user), .fn = fn, .owner = owner};
-    store_script_for(s, owner, name, a->v, a->n, on_read, d, reading_drop);
-    free(a->v);
+    run_read(s, name, a, user, take_route, fn, owner);
 }
 
 void route_read(struct store *s, const char *user, route_read_fn fn, void *owner)
@@ -311,4 +344,11 @@ void route_read(struct store *s, const char *user, route_read_fn fn, void *owner
     struct args a = {0};
     args_text(&a, user);
     route_run_read(s, "read", &a, user, fn, owner);
+}
+
+void route_where(struct store *s, const char *user, route_read_fn fn, void *owner)
+{
+    struct args a = {0};
+    args_text(&a, user);
+    run_read(s, "where", &a, user, take_where, fn, owner);
 }

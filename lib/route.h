@@ -107,6 +107,9 @@ typedef void (*route_rows_fn)(void *owner, enum route_rc rc, const struct span *
 
 /* Reads; writes nothing (the name may be anything that was typed). */
 void route_read(struct store *s, const char *user, route_read_fn fn, void *owner);
+/* The same for what is done at each login: backend, state, epoch, generation, source, target and route_left_ms() are as read,
+ * and all else as if there were no record (the deadline is told in ms from a now_ms of 0). */
+void route_where(struct store *s, const char *user, route_read_fn fn, void *owner);
 
 /* ---- proxies ---- */
 

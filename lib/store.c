@@ -3,12 +3,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <openssl/evp.h>
-
 #include "fault.h"
 #include "imap_write.h"
 #include "log.h"
 #include "store.h"
+#include "store_library.h"
 #include "xalloc.h"
 
 /* How long after a hello that was not answered by "ok" it is said again. */
@@ -21,14 +20,6 @@ enum {
     REPLICA_JOINS_MS = 5 * 1000,
 };
 
-struct script {
-    const char *name, *text;
-};
-static const struct script scripts[] = {
-#include "route_scripts.h"
-};
-enum { N_SCRIPTS = COUNTOF(scripts) };
-
 /* A command or script that is under way. */
 struct call {
     TAILQ_ENTRY(call) link;
@@ -37,9 +28,9 @@ struct call {
     void *owner;
     const void *who;
     store_drop_fn drop;
-    size_t script;     /* N_SCRIPTS: a plain command */
-    bool whole;        /* it was sent as EVAL */
-    struct span *args; /* owned, as one block: of a script, for an EVAL after NOSCRIPT */
+    const char *script; /* "": a plain command; borrowed from who calls, for ever */
+    bool again;         /* it was sent once more, behind the library */
+    struct span *args;  /* owned, as one block: of a script, to send it once more */
     size_t n_args;
 };
 TAILQ_HEAD(call_list, call);
@@ -57,7 +48,8 @@ struct store {
     char *why; /* owned; what the last answer said in place of what was asked for; NULL: there was none */
     uint64_t generation, quarantine_ends_ms /* by clock_boot_ms() */, lag_ms, replicas_min;
     uint64_t replicas_most, replicas_fewer_ms /* since; 0 = not */, replicas_grace_ms, replicas_generation;
-    char sha[N_SCRIPTS][41];
+    struct library library;
+    bool loaded; /* since the last hello that was answered */
     struct call_list sent;
     struct call_list refused; /* given while not up: told by the task */
     struct loop_task task;
@@ -228,7 +220,7 @@ static struct call *call_new(struct store *s, const void *who, redis_fn fn, void
     c->owner = owner;
     c->who = who;
     c->drop = drop;
-    c->script = N_SCRIPTS;
+    c->script = "";
     return c;
 }
 
@@ -253,6 +245,7 @@ static void on_task(struct loop_task *task)
 
 /* ---- hello ---- */
 
+static void say(struct store *s, const char *script);
 static void say_hello(struct store *s);
 
 static void on_again(void *owner)
@@ -312,6 +305,7 @@ static void hello_ok(struct store *s, const struct reply *r)
         redis_reset(s->redis, "it is no longer the master");
         return;
     }
+    s->loaded = false;
     s->generation = generation;
     s->quarantine_ends_ms = clock_boot_ms() + reply_number(reply_at(r, 3));
     if (news || s->state != STORE_UP)
@@ -328,6 +322,13 @@ static void note_replicas(struct store *s)
         s->replicas_most = live;
 }
 
+static void hello_refused(struct store *s, const char *why)
+{
+    LOG(WARN, "store_refused", LOG_S("why", why));
+    timer_start(s->again, HELLO_RETRY_MS);
+    set_state(s, STORE_DOWN, false, why);
+}
+
 static void on_hello(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct store *s = owner;
@@ -337,7 +338,11 @@ static void on_hello(void *owner, enum redis_rc rc, const struct reply *r)
     if (rc == REDIS_DOWN)
         return;
     s->busy++;
-    if (span_is(word, "ok") && take_id(s, reply_str(reply_at(r, 1)))) {
+    if (rc == REDIS_ERROR_REPLY && library_is_missing(reply_str(r)) && !s->loaded) {
+        library_load(&s->library);
+    } else if (span_is(word, "greet")) {
+        say(s, "greet");
+    } else if (span_is(word, "ok") && take_id(s, reply_str(reply_at(r, 1)))) {
         note_replicas(s);
         hello_ok(s, r);
     } else if (span_is(word, "nostore")) {
@@ -348,32 +353,39 @@ static void on_hello(void *owner, enum redis_rc rc, const struct reply *r)
         now_foreign(s, "this Redis holds another store than at the start of this process");
     } else {
         char *text = span_is(word, "replica") ? xstrdup("this Redis is a replica, not the master")
-                                              : xspandup(reply_str(r));
-        LOG(WARN, "store_refused", LOG_S("why", text));
-        timer_start(s->again, HELLO_RETRY_MS);
-        set_state(s, STORE_DOWN, false, text);
+                                              : library_why(reply_str(r));
+        hello_refused(s, text);
         free(text);
     }
     leave_callback(s);
 }
 
-static size_t find_script(const char *name)
+static void say(struct store *s, const char *script)
 {
-    size_t i = 0;
-    while (i < N_SCRIPTS && strcmp(scripts[i].name, name) != 0)
-        i++;
-    return i;
+    char number[24];
+    snprintf(number, sizeof(number), "%" PRIu64, store_quarantine_length_ms(s));
+    struct span argv[] = {span_str("FCALL"), span_str(library_function(script)), span_str("1"), span_str(s->conf->redis.prefix),
+                          span_str(first_of(s)->id), span_str(number)};
+    FAULT_POINT("script", "hello", "sent");
+    redis_command(s->redis, argv, COUNTOF(argv), 0, on_hello, s);
 }
 
 static void say_hello(struct store *s)
 {
-    char number[24];
-    snprintf(number, sizeof(number), "%" PRIu64, store_quarantine_length_ms(s));
-    struct span argv[] = {span_str("EVAL"), span_str(scripts[find_script("hello")].text),
-                          span_str("1"),    span_str(s->conf->redis.prefix),
-                          span_str(first_of(s)->id),  span_str(number)};
-    FAULT_POINT("script", "hello", "sent");
-    redis_command(s->redis, argv, COUNTOF(argv), 0, on_hello, s);
+    say(s, "hello");
+}
+
+/* Loaded before hello, or since a call found that it is gone. */
+static void on_library(void *owner, bool there, const char *why)
+{
+    struct store *s = owner;
+    s->busy++;
+    s->loaded = there && s->state != STORE_UP;
+    if (!there)
+        hello_refused(s, why);
+    else if (s->state != STORE_UP)
+        say_hello(s);
+    leave_callback(s);
 }
 
 static void on_lag(void *owner, enum redis_rc rc, const struct reply *r)
@@ -388,41 +400,17 @@ static void on_lag(void *owner, enum redis_rc rc, const struct reply *r)
     say_hello(s);
 }
 
-static void on_loaded(void *owner, enum redis_rc rc, const struct reply *r)
-{
-    (void)owner;
-    if (rc == REDIS_ERROR_REPLY)
-        LOG(WARN, "script_load", LOG_SPAN("error", reply_str(r)));
-}
-
-/* Loads what Redis does not have, so that scripts keep their order: one that is sent again as EVAL comes
- * after those that were sent behind it. */
-static void on_exists(void *owner, enum redis_rc rc, const struct reply *r)
-{
-    struct store *s = owner;
-    if (rc == REDIS_DOWN)
-        return;
-    for (size_t i = 0; i < N_SCRIPTS; i++) {
-        struct span argv[] = {span_str("SCRIPT"), span_str("LOAD"), span_str(scripts[i].text)};
-        if (rc != REDIS_OK || reply_int(reply_at(r, i)) != 1)
-            redis_command(s->redis, argv, COUNTOF(argv), 0, on_loaded, s);
-    }
-    struct span argv[] = {span_str("CONFIG"), span_str("GET"), span_str("min-replicas-*")};
-    redis_command(s->redis, argv, COUNTOF(argv), 0, on_lag, s);
-}
-
 static void greet(struct store *s)
 {
-    struct span argv[2 + N_SCRIPTS] = {span_str("SCRIPT"), span_str("EXISTS")};
-    for (size_t i = 0; i < N_SCRIPTS; i++)
-        argv[2 + i] = span_str(s->sha[i]);
-    redis_command(s->redis, argv, COUNTOF(argv), 0, on_exists, s);
+    struct span argv[] = {span_str("CONFIG"), span_str("GET"), span_str("min-replicas-*")};
+    redis_command(s->redis, argv, COUNTOF(argv), 0, on_lag, s);
 }
 
 static void on_redis(void *owner, bool up, const char *detail)
 {
     struct store *s = owner;
     timer_stop(s->again);
+    s->loaded = false;
     if (up) {
         greet(s);
         return;
@@ -441,7 +429,7 @@ void store_heard(struct store *s, uint64_t generation)
 
 /* ---- scripts and commands ---- */
 
-static void send_script(struct call *c, bool whole);
+static void send_script(struct call *c);
 
 static bool begins(struct span text, const char *with)
 {
@@ -498,17 +486,20 @@ static char *error_text(const struct reply *r)
  * and BUSY, pass. */
 static bool is_about_records(struct span error)
 {
-    return begins(error, "WRONGTYPE") || (begins(error, "ERR ") && holds(error, "user_script"));
+    return begins(error, "WRONGTYPE") || (begins(error, "ERR ") && holds(error, "user_function"));
 }
 
 static void on_call(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct call *c = owner;
     struct store *s = c->s;
-    const char *script = c->script < N_SCRIPTS ? scripts[c->script].name : "";
+    const char *script = c->script;
 
-    if (rc == REDIS_ERROR_REPLY && *script && !c->whole && begins(reply_str(r), "NOSCRIPT")) {
-        send_script(c, true);
+    /* Somebody flushed the functions. Nothing was executed, and the library goes before the call on this connection. */
+    if (rc == REDIS_ERROR_REPLY && *script && !c->again && library_is_missing(reply_str(r))) {
+        c->again = true;
+        library_load(&s->library);
+        send_script(c);
         return;
     }
     if (*script)
@@ -526,16 +517,14 @@ static void on_call(void *owner, enum redis_rc rc, const struct reply *r)
     leave_callback(s);
 }
 
-/* As EVALSHA, or whole as EVAL. */
-static void send_script(struct call *c, bool whole)
+static void send_script(struct call *c)
 {
     struct store *s = c->s;
     size_t n = 5 + c->n_args;
     struct span *argv = xcalloc(n, sizeof(*argv));
-    c->whole = whole;
-    FAULT_POINT("script", scripts[c->script].name, "sent");
-    argv[0] = span_str(whole ? "EVAL" : "EVALSHA");
-    argv[1] = span_str(whole ? scripts[c->script].text : s->sha[c->script]);
+    FAULT_POINT("script", c->script, "sent");
+    argv[0] = span_str("FCALL");
+    argv[1] = span_str(library_function(c->script));
     argv[2] = span_str("1");
     argv[3] = span_str(s->conf->redis.prefix);
     argv[4] = span_str(first_of(s)->id);
@@ -555,16 +544,16 @@ void store_script_for(struct store *s, const void *who, const char *name, const 
                       redis_fn fn, void *owner, store_drop_fn drop)
 {
     struct call *c = call_new(s, who, fn, owner, drop);
-    c->script = find_script(name);
+    c->script = name;
     c->args = copy_spans(args, n);
     c->n_args = n;
     bool early = (strcmp(name, "init") == 0 || strcmp(name, "restore") == 0) && redis_is_up(s->redis);
-    if (c->script == N_SCRIPTS || (s->state != STORE_UP && !early)) {
+    if (!library_function(name) || (s->state != STORE_UP && !early)) {
         refuse(c);
         return;
     }
     TAILQ_INSERT_TAIL(&s->sent, c, link);
-    send_script(c, false);
+    send_script(c);
 }
 
 void store_command_for(struct store *s, const void *who, const struct span *argv, size_t argc, redis_fn fn,
@@ -606,17 +595,6 @@ void store_forget(struct store *s, void *owner)
 
 /* ---- life ---- */
 
-static void name_scripts(struct store *s)
-{
-    for (size_t i = 0; i < N_SCRIPTS; i++) {
-        unsigned char sum[EVP_MAX_MD_SIZE];
-        if (EVP_Digest(scripts[i].text, strlen(scripts[i].text), sum, NULL, EVP_sha1(), NULL) != 1)
-            abort(); /* no SHA-1 in this OpenSSL: nothing works */
-        for (size_t k = 0; k < 20; k++)
-            snprintf(s->sha[i] + 2 * k, 3, "%02x", sum[k]);
-    }
-}
-
 struct store *store_new(struct loop *l, const struct conf *conf, uint64_t timeout_ms, store_state_fn fn,
                         void *owner)
 {
@@ -629,9 +607,9 @@ struct store *store_new(struct loop *l, const struct conf *conf, uint64_t timeou
     s->task.fn = on_task;
     TAILQ_INIT(&s->sent);
     TAILQ_INIT(&s->refused);
-    name_scripts(s);
     s->again = timer_new(l, on_again, s);
     s->redis = redis_new(l, &conf->redis, timeout_ms, on_redis, s);
+    s->library = (struct library){.redis = s->redis, .fn = on_library, .owner = s};
     return s;
 }
 

@@ -57,8 +57,8 @@ void store_look_at_replicas(struct store *s);
 /* A key of this store: prefix ":" and the text, to free. */
 char *store_key(const struct store *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
-/* Runs a script of lib/route by name: EVALSHA, and EVAL where Redis does not have it (NOSCRIPT: the cache is
- * empty after a failover). The scripts build their keys from the prefix, which goes as KEYS[1]; args as ARGV.
+/* Runs a script of lib/route by name, a constant: FCALL of its function (store_library.h), and once more where Redis did not
+ * have it. The scripts build their keys from the prefix, which goes as KEYS[1]; args as ARGV.
  * A REDIS_DOWN at once where the store is not STORE_UP (but for "hello", "init" and "restore", which it sends itself or
  * ctl does). */
 void store_script(struct store *s, const char *name, const struct span *args, size_t n, redis_fn fn,

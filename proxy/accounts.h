@@ -31,7 +31,7 @@ struct account {
     uint64_t used_ms, marked_ms; /* busy.h, by the loop's clock: last used, and when the store was told; 0 = not */
     uint64_t news;      /* counts events */
     struct queued read, seen;   /* the calls of accounts_read() and accounts_seen_all() */
-    uint64_t read_news; /* news, when the route_read() under way was sent */
+    uint64_t read_news; /* news, when the route_where() under way was sent */
     UT_hash_handle hh;
 };
 

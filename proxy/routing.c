@@ -161,7 +161,7 @@ static void routing_on_route(void *owner, enum route_rc rc, const struct route *
 static void ask_route(struct session *s)
 {
     session_enter(s, IN_ROUTING);
-    route_read(s->proxy->store, s->login->key, routing_on_route, s);
+    route_where(s->proxy->store, s->login->key, routing_on_route, s);
 }
 
 /* Holds the login back for a while; then the route is read again. */

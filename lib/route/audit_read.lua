@@ -1,5 +1,6 @@
 -- audit_read: the newest entries of an account's history, or of all. args: user ('' all), how many of each kind at most.
 -- ok: what somebody did, what came late; each as XREVRANGE tells it.
+-- flags: no-writes
 if not open() then return NOSTORE end
 local of = arg(1) == '' and '' or ':' .. arg(1)
 local done = call('XREVRANGE', AUDIT .. of, '+', '-', 'COUNT', arg(2))

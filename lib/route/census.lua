@@ -1,6 +1,7 @@
 -- census: the registrations of an account and the leases of their proxies, as of one instant. args: user.
 -- ok: generation, list of session and value, list of incarnation and counter ('' where there is none), list of the short and
 -- the long term in ms for each of these ('' where it told none), list of their hosts.
+-- flags: no-writes
 if not open() then return NOSTORE end
 local flat, seen, proxies, terms, hosts = call('HGETALL', key('sessions', arg(1))), {}, {}, {}, {}
 for i = 1, #flat, 2 do
@@ -13,4 +14,4 @@ for i = 1, #flat, 2 do
         hosts[#hosts + 1] = p.host
     end
 end
-return {'ok', text(S.generation), flat, proxies, terms, hosts}
+return {'ok', stamp(), flat, proxies, terms, hosts}

@@ -14,7 +14,7 @@ if arg(5) ~= '' then
     if r.job ~= '' and r.job ~= arg(5) then return {'refused', r.state} end
 end
 local function answer()
-    local out, flat = {'ok', text(S.generation), text(now())}, call('HGETALL', key('route', r.user))
+    local out, flat = {'ok', stamp(), now_text()}, call('HGETALL', key('route', r.user))
     for i = 1, #flat do out[#out + 1] = flat[i] end
     return out
 end

@@ -1,5 +1,6 @@
 -- counts_read: how many accounts are in each state and on each backend. ok: 1 where all are counted, 0 while they are not; then
 -- pairs of name and number.
+-- flags: no-writes
 if not open() then return NOSTORE end
 local flat, whole, out = call('HGETALL', COUNTS), '0', {'ok', '0'}
 for i = 1, #flat, 2 do

@@ -1,12 +1,11 @@
 #!/bin/sh
-# Prints the Lua scripts of a folder as rows {"name", "text"} for C; head.lua stands in front of each.
+# Prints the library of functions for C: its name, its text, and which function each script is. embed.sh FOLDER VERSION
 set -eu
-quote() { sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/    "/' -e 's/$/\\n"/' "$1"; }
-for f in "$1"/*.lua; do
-    name=$(basename "$f" .lua)
-    [ "$name" = head ] && continue
-    printf '{"%s",\n' "$name"
-    quote "$1/head.lua"
-    quote "$f"
-    printf '},\n'
-done
+library=$(sh "$1/library.sh" "$1" "$2")
+name=$(printf '%s\n' "$library" | sed -n '1s/.*name=//p')
+printf 'static const char library_own_name[] = "%s";\n' "$name"
+printf 'static const struct function functions[] = {\n'
+printf '%s\n' "$library" | sed -n "s/^redis\.register_function{function_name = '\(imapferry_[0-9a-f]*_\)\([a-z_]*\)'.*/    {\"\2\", \"\1\2\"},/p"
+printf '};\nstatic const char library_text[] =\n'
+printf '%s\n' "$library" | sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/    "/' -e 's/$/\\n"/'
+printf ';\n'

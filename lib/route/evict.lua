@@ -1,8 +1,9 @@
 -- evict: takes the registrations of a proxy away that was watched in silence. args: user, incarnation, the counter
 -- watched ('' none), generation. again: it moved. Not in a freeze: that ends in a thaw.
+-- flags: allow-oom
 if not open() then return NOSTORE end
 local r = route(arg(1))
-if arg(4) ~= text(S.generation) then return {'lost', 'generation'} end
+if arg(4) ~= stamp() then return {'lost', 'generation'} end
 if FROZEN[r.state] then return {'refused', r.state} end
 local counter = proxy(arg(2)).counter
 if counter ~= arg(3) then return {'again', counter} end

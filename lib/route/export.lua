@@ -1,8 +1,9 @@
 -- export: what of these accounts has to be known should the store be lost: those that were ever switched over, and those that
 -- are held. args: users. ok: the generation, then twelve for each: user, backend, state, epoch, generation, source, target, home,
 -- left, flipped_at, held_from, reason.
+-- flags: no-writes
 if not open() then return NOSTORE end
-local out = {'ok', text(S.generation)}
+local out = {'ok', stamp()}
 for i = 1, nargs() do
     local r = look(arg(i))
     if r.exists and (number(r.flipped_at) > 0 or r.state == 'held') then

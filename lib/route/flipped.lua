@@ -9,7 +9,7 @@ if not mine then return {'lost', r.state} end
 if r.state ~= 'flipping' or r.target == '' then return {'refused', r.state} end
 local set = {state = 'flipped', backend = r.target, prior = r.epoch, epoch = text(number(r.epoch) + 1), owner = '',
              last_owner = r.owner, force = '', left = r.source, forced = '', now = '', attempts = '0', reason = '', failed = '', died = '',
-             died_late = '', flipped_at = text(now())}
+             died_late = '', flipped_at = now_text()}
 -- What the late watch has to know: was any of it copied? (record ids are made before the first message is)
 if r.force == '1' then set.forced = call('EXISTS', key('views', r.user)) == 1 and 'copied' or 'bare' end
 if not r.home or r.home == '' then set.home = r.source end

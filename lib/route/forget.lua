@@ -2,6 +2,7 @@
 -- args: user, who, reason, home. Only where nothing would be another thing then: it was never switched over, nobody owns it,
 -- nobody is signed in, no change of the target is without an answer. What was done with it stays in the audit.
 -- ok: its state, or "none".
+-- flags: allow-oom
 if not open() then return NOSTORE end
 local r = route(arg(1), arg(4))
 if not r.exists then return {'ok', 'none'} end

@@ -1,20 +1,48 @@
--- head: stands in front of every script. KEYS[1] is the prefix of all keys; ARGV[1] the id of the store that the caller
--- means, and what follows are the script's own arguments, given as arg(1), arg(2) ...
+-- head: what all scripts are made of. Each of them is a function within it (library.sh), so that Redis runs it once, at the
+-- first call, and not at every one. KEYS[1] is the prefix of all keys; ARGV[1] the id of the store that the caller means, and
+-- what follows are the script's own arguments, given as arg(1), arg(2) ...
 -- An answer is a list: a status word, then details. Nothing is written before everything was checked: Redis does not
 -- undo what a script wrote before it failed.
 local call = redis.call
-local prefix = KEYS[1] .. ':'
-local STORE, EVENTS, LATER = prefix .. 'store', prefix .. 'events', prefix .. 'later'
-local JOBS, BULK, PROXIES = prefix .. 'jobs', prefix .. 'jobs:bulk', prefix .. 'proxies'
-local MIGRATORS, FORGOTTEN = prefix .. 'migrators', prefix .. 'forgotten'
-local CONTROL, AUDIT, HOOKS = prefix .. 'control', prefix .. 'audit', prefix .. 'hooks'
-local COUNTS, ARRIVALS = prefix .. 'counts', prefix .. 'arrivals'
+-- What is global goes through a metatable in a library, at each use: these are locals of the same names.
+local string, table, math, tonumber, pairs, ipairs, unpack = string, table, math, tonumber, pairs, ipairs, unpack
+local rawget, setmetatable, format, floor = rawget, setmetatable, string.format, math.floor
 local OK, NOSTORE = {'ok'}, {'nostore'}
-local S = {} -- the store, once open() was called
+
+-- ---- the call ----
+
+-- All that is of the call under way, and may be another at the next: begin() sets it anew, so that nothing of a call is left
+-- to the one behind it, which may be of another site (several share a Redis by their prefixes). Nothing else in this file is
+-- ever written to, but what stamp() keeps.
+local KEYS, ARGV
+local S -- the store, once open() was called
+local site, prefix = false, ''
+local STORE, EVENTS, LATER, JOBS, BULK, PROXIES, MIGRATORS, FORGOTTEN, CONTROL, AUDIT, HOOKS, COUNTS, ARRIVALS, LATE, DAILY
+
+-- PREFIX:late, PREFIX:late:daily: when the server that an account has left is looked at next: by the first while its set time
+-- lasts, by the second afterwards, so that first looks come before daily ones, however many of these are due.
+local function name_keys()
+    STORE, EVENTS, LATER = prefix .. 'store', prefix .. 'events', prefix .. 'later'
+    JOBS, BULK, PROXIES = prefix .. 'jobs', prefix .. 'jobs:bulk', prefix .. 'proxies'
+    MIGRATORS, FORGOTTEN = prefix .. 'migrators', prefix .. 'forgotten'
+    CONTROL, AUDIT, HOOKS = prefix .. 'control', prefix .. 'audit', prefix .. 'hooks'
+    COUNTS, ARRIVALS = prefix .. 'counts', prefix .. 'arrivals'
+    LATE, DAILY = prefix .. 'late', prefix .. 'late:daily'
+end
+
+-- Names follow from the prefix and from nothing else, so they stand as long as that is the same.
+local function begin(keys, argv)
+    KEYS, ARGV, S = keys, argv, nil
+    if keys[1] == site then return end
+    prefix = keys[1] .. ':'
+    name_keys()
+    site = keys[1]
+end
 
 local function arg(i) return ARGV[i + 1] or '' end
+local function args() return unpack(ARGV, 2) end -- of a script that is always told all of them
 local function nargs() return #ARGV - 1 end
-local function text(n) return string.format('%.0f', n) end
+local function text(n) return format('%.0f', n) end
 local function number(s) return tonumber(s) or 0 end
 local function key(kind, user) return prefix .. kind .. ':' .. user end
 
@@ -35,7 +63,20 @@ local UNDER_WAY = set_of('queued', 'copying', 'ready', 'preparing', 'freezing', 
 -- Milliseconds by Redis' own clock: the only wall clock that a deadline is compared with.
 local function now()
     local t = call('TIME')
-    return t[1] * 1000 + math.floor(t[2] / 1000)
+    return t[1] * 1000 + floor(t[2] / 1000)
+end
+
+-- The same as text. Microseconds have no leading zeros.
+local function now_text()
+    local t = call('TIME')
+    return t[1] .. string.sub('00000' .. t[2], -6, -4)
+end
+
+-- The store's generation as text, which is what routes carry. What is kept of it is right in every call: a number has one text.
+local numbered, numbered_text = 0, '0'
+local function stamp()
+    if S.generation ~= numbered then numbered, numbered_text = S.generation, text(S.generation) end
+    return numbered_text
 end
 
 -- ---- events ----
@@ -46,7 +87,7 @@ local function event(r, kind)
     local n = call('HINCRBY', STORE, 'events', 1)
     local left = number(r.deadline) > 0 and math.max(1, number(r.deadline) - now()) or 0
     call('XADD', EVENTS, 'MAXLEN', '~', 10000, '*', 'n', text(n), 'user', r.user, 'kind', kind, 'state', r.state,
-         'epoch', r.epoch, 'backend', r.backend, 'target', r.target, 'left', text(left), 'generation', text(S.generation),
+         'epoch', r.epoch, 'backend', r.backend, 'target', r.target, 'left', text(left), 'generation', stamp(),
          'registered', r.registered or '')
 end
 
@@ -57,37 +98,65 @@ local NOBODY = {user = '', state = 'resting', epoch = '0', backend = '', target 
 -- quarantine_of, quarantine_from: which generation it is of, and when it began; the version before wrote neither.
 local function quarantine(from, length)
     S.quarantine_of, S.quarantine_from, S.quarantine_until = S.generation, from, from + length
-    call('HSET', STORE, 'quarantine_of', text(S.generation), 'quarantine_from', text(from),
+    call('HSET', STORE, 'quarantine_of', stamp(), 'quarantine_from', text(from),
          'quarantine_until', text(S.quarantine_until))
 end
 
+local function server_run_id() return string.match(call('INFO', 'server'), 'run_id:(%w+)') or '' end
+
 -- Another run_id is a restart or a failover: writes may be lost that somebody was told of.
 local function compare_server()
-    local run = string.match(call('INFO', 'server'), 'run_id:(%w+)') or ''
+    local run = server_run_id()
     if run == S.run_id then return end
     S.run_id, S.generation = run, S.generation + 1
-    call('HSET', STORE, 'run_id', run, 'generation', text(S.generation))
+    call('HSET', STORE, 'run_id', run, 'generation', stamp())
     quarantine(now(), math.max(S.quarantine, S.longest))
     event(NOBODY, 'generation')
 end
 
-local function look_at_store()
+local function whole_store()
     local f = call('HMGET', STORE, 'id', 'generation', 'run_id', 'quarantine_until', 'quarantine', 'longest',
                    'quarantine_of', 'quarantine_from', 'series')
-    S = {id = f[1] or '', generation = number(f[2]), run_id = f[3] or '', quarantine_until = number(f[4]),
-         quarantine = number(f[5]), longest = number(f[6]), quarantine_of = number(f[7]), quarantine_from = number(f[8]),
-         series = f[9] or ''}
+    return {id = f[1] or '', generation = number(f[2]), run_id = f[3] or '', quarantine_until = number(f[4]),
+            quarantine = number(f[5]), longest = number(f[6]), quarantine_of = number(f[7]), quarantine_from = number(f[8]),
+            series = f[9] or ''}
 end
+
+local function look_at_store() S = whole_store() end
+
+-- Most scripts ask for nothing but id and generation; the first that asks for more reads all of it.
+local REST_OF_STORE = {__index = function(s, field)
+    setmetatable(s, nil)
+    for k, v in pairs(whole_store()) do
+        if s[k] == nil then s[k] = v end
+    end
+    return s[field]
+end}
 
 -- False where the store is missing or another one. The scripts of the cut-over look at the server too.
 local function open(cutover)
-    look_at_store()
+    if cutover then
+        look_at_store()
+    else
+        local f = call('HMGET', STORE, 'id', 'generation')
+        S = setmetatable({id = f[1] or '', generation = number(f[2])}, REST_OF_STORE)
+    end
     if S.id == '' or S.id ~= ARGV[1] then return false end
     if cutover then compare_server() end
     return true
 end
 
 local function quarantine_left() return math.max(0, S.quarantine_until - now()) end
+
+-- How long a quarantine has to last for a program that asks for so much, and whether the store says so; when the last one
+-- began, and whether it is under way and ends too early for this: who opened it did not know.
+local function quarantine_asked(own)
+    local longest = math.max(own, S.longest, S.quarantine)
+    local began = S.quarantine_of == S.generation and S.quarantine_from or S.quarantine_until - S.quarantine
+    local told = longest == S.longest and longest == S.quarantine
+    return longest, told, began, quarantine_left() > 0 and S.quarantine_until < began + longest
+end
+
 local function paused() return call('HGET', CONTROL, 'paused') == '1' end
 
 -- ---- routes ----
@@ -100,17 +169,36 @@ local function try(command, ...)
     return answer
 end
 
+-- What a route is without these fields.
+local PLAIN = {source = '', target = '', owner = '', last_owner = '', prior = '', deadline = '0', reason = '', held_from = '',
+               held_reason = '', attempts = '0', next_try = '0', force = '', back = '', now = '', bulk = '', job = '',
+               staff = '', view = '', engaged = '0', prepared = '0', waits = '0', pass_at = '0', left = '', given = '',
+               died = '', died_late = '', at = ''}
+
+-- A login asks for where an account is, and in which state; a route has forty fields. The first that asks for another one
+-- reads all that it does not have yet: what change() wrote meanwhile stands.
+local REST_OF_ROUTE = {__index = function(r, field)
+    if field == 'exists' then -- it has none of the first ones
+        r.exists = call('EXISTS', key('route', r.user)) == 1
+        return r.exists
+    elseif not rawget(r, 'whole') then
+        r.whole = true
+        local flat = call('HGETALL', key('route', r.user))
+        for i = 1, #flat, 2 do
+            if rawget(r, flat[i]) == nil then r[flat[i]] = flat[i + 1] end
+        end
+    end
+    local value = rawget(r, field)
+    if value == nil then return PLAIN[field] end
+    return value
+end}
+
 -- The route as it is; without a record it rests on `home`, the configured source.
 local function look(user, home)
-    local r = {backend = home or '', state = 'resting', epoch = '0', generation = text(S.generation), source = '',
-               target = '', owner = '', last_owner = '', prior = '', deadline = '0', reason = '', held_from = '',
-               held_reason = '', attempts = '0', next_try = '0', force = '', back = '', now = '', bulk = '', job = '',
-               staff = '', view = '', engaged = '0', prepared = '0', waits = '0', pass_at = '0', left = '',
-               given = '', died = '', died_late = '', at = ''}
-    local flat = call('HGETALL', key('route', user))
-    for i = 1, #flat, 2 do r[flat[i]] = flat[i + 1] end
-    r.exists, r.user = #flat > 0, user
-    return r
+    local f = call('HMGET', key('route', user), 'backend', 'state', 'epoch', 'generation')
+    return setmetatable({backend = f[1] or home or '', state = f[2] or 'resting', epoch = f[3] or '0',
+                         generation = f[4] or stamp(), exists = (f[1] or f[2] or f[3] or f[4]) and true or nil,
+                         user = user, registered = ''}, REST_OF_ROUTE)
 end
 
 -- PREFIX:counts has how many accounts are in each state and on each backend: "state:settled", "backend:new". A route says in
@@ -140,7 +228,7 @@ end
 -- `engaged` (the epoch of the first claim since the account is engaged) with the end of the engagement, and `waits` (since
 -- when a copied account waits for its time) with the wait.
 local function change(r, set, kind)
-    set.generation = text(S.generation)
+    set.generation = stamp()
     if set.state and not set.staff then set.staff = '' end
     if set.state and not ENGAGED[set.state] then set.engaged = '0' end
     if set.state and r.waits ~= '0' and not WAITS[set.state] then set.waits = '0' end
@@ -166,9 +254,6 @@ end
 
 local function thaw(r, reason) change(r, {state = 'ready', deadline = '0', reason = reason}, 'state') end
 local function may_thaw(r) return r.state == 'preparing' or r.state == 'freezing' end
--- When the server that an account has left is looked at next: by PREFIX:late while its set time lasts, by PREFIX:late:daily
--- afterwards, so that first looks come before daily ones, however many of these are due.
-local LATE, DAILY = prefix .. 'late', prefix .. 'late:daily'
 local function late_at(user) return number(call('ZSCORE', LATE, user) or call('ZSCORE', DAILY, user)) end
 local function late_is_daily(user) return not call('ZSCORE', LATE, user) and call('ZSCORE', DAILY, user) and true or false end
 local function late_drop(user)
@@ -185,7 +270,7 @@ local function is_late(r) return number(r.deadline) > 0 and now() > number(r.dea
 -- The route, of this generation: an older one first thaws, since acknowledgements may be lost or repeated.
 local function route(user, home)
     local r = look(user, home)
-    if r.exists and r.generation ~= text(S.generation) then
+    if r.generation ~= stamp() and r.exists then
         if may_thaw(r) then thaw(r, 'store: Redis restarted or failed over') else change(r, {}) end
     end
     return r
@@ -261,6 +346,7 @@ end
 -- A registration is "backend epoch mode address since", the words percent-encoded. One that can't be read counts as a
 -- session that runs and has seen nothing.
 local function encode(s)
+    if s ~= '' and not string.find(s, '[^%w%.%-_:@+=%[%]]') then return s end
     s = string.gsub(s, '[^%w%.%-_:@+=%[%]]', function(c) return string.format('%%%02X', string.byte(c)) end)
     return s == '' and '%' or s
 end
@@ -276,8 +362,12 @@ local function session(user, name)
     return v and parse_session(v) or nil
 end
 
+local function session_text(backend, epoch, mode, address, since)
+    return backend .. ' ' .. epoch .. ' ' .. mode .. ' ' .. address .. ' ' .. since
+end
+
 local function put_session(user, name, s)
-    call('HSET', key('sessions', user), name, table.concat({s.backend, s.epoch, s.mode, s.address, s.since}, ' '))
+    call('HSET', key('sessions', user), name, session_text(s.backend, s.epoch, s.mode, s.address, s.since))
 end
 
 -- name -> session; of one incarnation where that is given. A name is "<incarnation>/<n>".
@@ -382,4 +472,4 @@ local function audit(who, what, user, reason, before, after)
     write_entry(AUDIT, user, 'who', who, 'what', what, 'reason', reason, 'before', before, 'after', after)
 end
 
--- ---- the script ----
+-- ---- the scripts ----

@@ -3,9 +3,8 @@
 look_at_store()
 if S.id == arg(1) then return OK end
 if S.id ~= '' then return {'refused', 'there already'} end
-local run = string.match(call('INFO', 'server'), 'run_id:(%w+)') or ''
 local generation = math.max(1, number(arg(3)))
-call('HSET', STORE, 'id', arg(1), 'generation', text(generation), 'schema', '1', 'run_id', run, 'quarantine', arg(2),
+call('HSET', STORE, 'id', arg(1), 'generation', text(generation), 'schema', '1', 'run_id', server_run_id(), 'quarantine', arg(2),
      'quarantine_until', '0', 'series', '1', 'audit_since', '0')
 call('HSET', COUNTS, 'whole', '1')
 if arg(4) == '1' then

@@ -21,5 +21,5 @@ if not token then -- what was silent for a day is of no use any more
         if since + 86400000 < now() then call('HDEL', INSTANCES, flat[i]) end
     end
 end
-call('HSET', INSTANCES, arg(1), table.concat({arg(2), text(now()), arg(3)}, ' '))
+call('HSET', INSTANCES, arg(1), table.concat({arg(2), now_text(), arg(3)}, ' '))
 return OK

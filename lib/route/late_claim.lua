@@ -18,6 +18,6 @@ end
 if paused() then return {'paused'} end
 if not mine then change(r, {owner = token}) end
 late_put(r.user, number(arg(3)), daily)
-local out, flat = {'ok', text(S.generation), text(now())}, call('HGETALL', key('route', r.user))
+local out, flat = {'ok', stamp(), now_text()}, call('HGETALL', key('route', r.user))
 for i = 1, #flat do out[#out + 1] = flat[i] end
 return out

@@ -1,4 +1,5 @@
 -- ledger_drop: the owner empties the ledger of one record. args: user, token, epoch, record id.
+-- flags: allow-oom
 if not open() then return NOSTORE end
 local r, mine = job()
 if not mine then return {'lost', r.state} end

@@ -1,5 +1,6 @@
 -- list: which of these accounts are in a state, and have a reason. args: state ('' any), word that the reason begins with ('' any),
 -- users. ok: user, state, backend, reason, time of the next try in ms ('0' none) of each that is.
+-- flags: no-writes
 if not open() then return NOSTORE end
 local out = {'ok'}
 for i = 3, nargs() do

@@ -16,7 +16,7 @@ call('LPUSH', recent, line)
 call('LTRIM', recent, 0, 19)
 if arg(4) == '1' or paused() or #lines < 5 or failed * 100 <= number(arg(5)) * #lines then return {'ok', '0'} end
 local why = text(failed) .. ' of the last ' .. text(#lines) .. ' switch-overs failed'
-call('HSET', CONTROL, 'paused', '1', 'paused_by', 'automatic stop', 'paused_reason', why, 'paused_at', text(now()))
+call('HSET', CONTROL, 'paused', '1', 'paused_by', 'automatic stop', 'paused_reason', why, 'paused_at', now_text())
 event(NOBODY, 'paused')
 audit('automatic stop', 'pause', arg(1), why, 'running', 'paused')
 return {'ok', '1'}

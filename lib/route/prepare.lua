@@ -22,6 +22,6 @@ end
 for incarnation, count in pairs(n) do registered[#registered + 1] = incarnation .. ' ' .. text(count) end
 r.registered = table.concat(registered, ' ')
 change(r, {state = 'preparing', prior = r.epoch, epoch = text(number(r.epoch) + 1), reason = '',
-           prepared = text(now()),
+           prepared = now_text(),
            deadline = text(now() + number(arg(4)))}, 'state')
 return {'ok', r.epoch}

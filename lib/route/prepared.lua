@@ -3,7 +3,7 @@
 if not open() then return NOSTORE end
 local r = route(arg(1))
 local s = session(r.user, arg(2))
-if not s or not r.exists or arg(4) ~= text(S.generation) or arg(3) ~= r.epoch then return {'lost', r.state} end
+if not s or not r.exists or arg(4) ~= stamp() or arg(3) ~= r.epoch then return {'lost', r.state} end
 if r.state ~= 'preparing' then return {'lost', r.state} end
 if s.mode == 'prepared' and s.epoch == r.epoch then return OK end
 s.mode, s.epoch = 'prepared', r.epoch

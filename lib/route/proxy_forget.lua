@@ -5,7 +5,7 @@
 -- registrations are taken away afterwards: should it come back at any time, its next renewal says so (renew.lua), and each of its
 -- sessions asks whether it may go on (resume.lua). The note stays for longer than any lease.
 if not open() then return NOSTORE end
-if arg(3) ~= text(S.generation) then return {'lost', 'generation'} end
+if arg(3) ~= stamp() then return {'lost', 'generation'} end
 local counter = proxy(arg(1)).counter
 if counter ~= arg(2) then return {'again', counter} end
 if arg(4) ~= '' then
@@ -13,7 +13,7 @@ if arg(4) ~= '' then
     for i = 1, #flat, 2 do
         if number(flat[i + 1]) + 2 * 86400000 < now() then call('HDEL', FORGOTTEN, flat[i]) end
     end
-    call('HSET', FORGOTTEN, arg(1), text(now()))
+    call('HSET', FORGOTTEN, arg(1), now_text())
     audit(arg(4), 'proxy forget', '', arg(5), arg(1), 'forgotten')
 end
 call('HDEL', PROXIES, arg(1))

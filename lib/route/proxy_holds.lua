@@ -1,5 +1,6 @@
 -- proxy_holds: what incarnations have of some accounts. args: how many incarnations, these, users. ok: sessions, accounts, and of
 -- these accounts how many are being moved.
+-- flags: no-writes
 if not open() then return NOSTORE end
 local n, wanted, all, accounts, moved = number(arg(1)), {}, 0, 0, 0
 for i = 2, n + 1 do wanted[arg(i)] = true end

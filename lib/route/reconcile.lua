@@ -2,9 +2,10 @@
 -- its sessions. Only in the very `preparing` that it heard of, and only what was registered before that: what a connection
 -- that stood still delivers later must not take away a session that was registered over another one meanwhile.
 -- ok: how many it leaves for that reason, how many it took away.
+-- flags: allow-oom
 if not open() then return NOSTORE end
 local r = route(arg(1))
-if arg(4) ~= text(S.generation) or r.state ~= 'preparing' or r.epoch ~= arg(3) then return {'lost', r.state} end
+if arg(4) ~= stamp() or r.state ~= 'preparing' or r.epoch ~= arg(3) then return {'lost', r.state} end
 local has, n, kept = {}, 0, 0
 for i = 5, nargs() do has[arg(i)] = true end
 for name, s in pairs(sessions(r.user, arg(2))) do

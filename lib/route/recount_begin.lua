@@ -5,6 +5,6 @@ local whole = S.series ~= '' and call('HGET', COUNTS, 'whole') == S.series
 if arg(1) == '1' and (whole or call('EXISTS', COUNTS .. ':lease') == 1) then return {'ok', S.series, '1'} end
 call('SET', COUNTS .. ':lease', '1', 'PX', '30000')
 S.series = text(call('HINCRBY', STORE, 'series', 1))
-call('HSETNX', STORE, 'audit_since', text(now())) -- see audit_read.lua
+call('HSETNX', STORE, 'audit_since', now_text()) -- see audit_read.lua
 call('DEL', COUNTS)
 return {'ok', S.series, '0'}

@@ -4,7 +4,7 @@
 if not open() then return NOSTORE end
 local had = proxy(arg(1))
 if had.known and number(had.counter) >= number(arg(2)) then return {'lost', 'counter'} end
-local words = {arg(2), encode(arg(3)), encode(arg(4)), text(S.generation), text(now())}
+local words = {arg(2), encode(arg(3)), encode(arg(4)), stamp(), now_text()}
 if arg(6) ~= '' then words[6], words[7] = arg(5), arg(6) end
 call('HSET', PROXIES, arg(1), table.concat(words, ' '))
-return {'ok', text(S.generation), had.known and '0' or '1', call('HGET', FORGOTTEN, arg(1)) or '0'}
+return {'ok', stamp(), had.known and '0' or '1', call('HGET', FORGOTTEN, arg(1)) or '0'}

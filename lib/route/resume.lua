@@ -4,7 +4,7 @@
 if not open() then return NOSTORE end
 local r = route(arg(1), arg(5))
 local s = session(r.user, arg(2))
-if not s or arg(6) ~= text(S.generation) then return {'lost', r.state} end
+if not s or arg(6) ~= stamp() then return {'lost', r.state} end
 if s.backend ~= encode(arg(3)) or r.backend ~= arg(3) then return {'lost', r.state} end
 if number(s.epoch) > number(arg(4)) or number(arg(4)) > number(r.epoch) then return {'lost', r.state} end
 if FROZEN[r.state] then return {'wait', r.state} end

@@ -1,8 +1,9 @@
 -- sweep: takes the registrations away that a proxy left behind which was watched in silence, as evict.lua does, of many
 -- accounts. args: incarnation, the counter watched, generation, users. again: it moved.
 -- ok: how many accounts could not be seen to, since they stand still for their switch-over.
+-- flags: allow-oom
 if not open() then return NOSTORE end
-if arg(3) ~= text(S.generation) then return {'lost', 'generation'} end
+if arg(3) ~= stamp() then return {'lost', 'generation'} end
 local counter = proxy(arg(1)).counter
 if counter ~= arg(2) then return {'again', counter} end
 local left = 0

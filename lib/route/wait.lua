@@ -14,7 +14,7 @@ if arg(6) == '1' then
     if left == 0 then return {'again', 'idle'} end
     pass_at, delay = text(now() + delay), math.min(delay, left)
 end
-local at, since = '0', r.waits ~= '0' and r.waits or text(now())
+local at, since = '0', r.waits ~= '0' and r.waits or now_text()
 if delay > 0 then
     at = text(now() + delay)
     call('ZADD', LATER, at, r.user)

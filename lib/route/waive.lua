@@ -2,7 +2,7 @@
 -- One that is blocked, or in backoff for a difference, is queued again. An account without a record may be waived for too.
 if not open() then return NOSTORE end
 local r = route(arg(1))
-local waivers, value = key('waivers', r.user), cjson.encode({who = arg(2), when = text(now()), why = arg(3)})
+local waivers, value = key('waivers', r.user), cjson.encode({who = arg(2), when = now_text(), why = arg(3)})
 local more = 0
 for i = 4, nargs() do more = more + 1 - call('HEXISTS', waivers, arg(i)) end
 if call('HLEN', waivers) + more > 10000 then return {'refused', 'full of waivers'} end

@@ -1,9 +1,8 @@
 """A proxy with many sessions while Redis is slow, was away, or is another server."""
-import os
 import threading
 import time
 
-from harness import net
+from harness import net, scripts
 from harness.relay import UP, Relay
 from harness.scene import connect, new_user
 
@@ -38,14 +37,10 @@ def test_a_connection_on_which_calls_pile_up_costs_no_lease(make_ferry, backends
     relay.close()
 
 
-ROUTE = os.path.join(os.path.dirname(__file__), "..", "..", "lib", "route")
-
-
 def script(ferry, name, *args):
-    """Runs a script as a migrator would, but as EVAL: what the proxies run is counted as evalsha."""
-    texts = [open(os.path.join(ROUTE, x + ".lua"), encoding="utf-8").read() for x in ("head", name)]
+    """Runs a script as a migrator would, but as EVAL: what the proxies run is counted as fcall."""
     client = ferry.redis.client()
-    return client.eval("\n".join(texts), 1, "imapferry", client.hget("imapferry:store", "id"), *args)
+    return client.eval(scripts.whole(name), 1, "imapferry", client.hget("imapferry:store", "id"), *args)
 
 
 def calls(ferry, command):
@@ -67,7 +62,7 @@ def test_threads_that_have_nothing_of_an_account_run_no_script_for_its_cut_over(
         epoch = ferry.route(user)["epoch"]
         assert script(ferry, "ready", user, "token", epoch)[0] == "ok"
         net.wait_until("session whose proxy has seen the epoch", lambda: [x[1] for x in session()] == [epoch])
-        reads, scripts, began = calls(ferry, "xread"), calls(ferry, "evalsha"), time.monotonic()
+        reads, ran, began = calls(ferry, "xread"), calls(ferry, "fcall"), time.monotonic()
         status, epoch = script(ferry, "prepare", user, "token", epoch, 60000)
         assert status == "ok"
         net.wait_until("session that is prepared", lambda: [x[1:3] for x in session()] == [[epoch, "prepared"]])
@@ -76,7 +71,7 @@ def test_threads_that_have_nothing_of_an_account_run_no_script_for_its_cut_over(
         net.wait_until("news that every thread has heard", lambda: calls(ferry, "xread") >= reads + 5 * 8)
         assert wire.command(b"n", b"NOOP")[-1].startswith(b"n OK")
         # seen, prepared, and a sign of life at preparing and at ready; and who tells that its id is taken
-        told = calls(ferry, "evalsha") - scripts - len(proxies) * (1 + int((time.monotonic() - began) / TELL))
+        told = calls(ferry, "fcall") - ran - len(proxies) * (1 + int((time.monotonic() - began) / TELL))
         assert told <= 4
     wire.close()
     net.wait_until("leave", lambda: not session())

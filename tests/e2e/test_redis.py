@@ -156,21 +156,21 @@ def test_each_flip_stands_in_the_journal(ferry, redis, old, new):
     assert user in text and '"new"' in text
 
 
-def test_redis_that_knows_no_script_ever(make_ferry, backends, redis):
-    """Sent whole, it is not sent once more: that would have no end."""
+def test_redis_that_knows_no_function_ever(make_ferry, backends, redis):
+    """Loaded, it is not loaded once more at once: that would have no end."""
     asked, mad = [], []
 
     def edit(direction, data):
         if direction == UP and mad:
             asked.append(data)
-        return b"-NOSCRIPT No matching script\r\n" if direction == DOWN and mad else data
+        return b"-ERR Function not found\r\n" if direction == DOWN and mad else data
     relay = Relay(redis.address, edit)
     ferry = make_ferry(backends, SETTINGS)
     proxy = ferry.proxy(redis={"url": relay.redis_url})
     mad.append(True)
     assert login(proxy, new_user()).startswith(b"l1 NO [UNAVAILABLE]")
-    whole = sum(x.count(b"\r\nEVAL\r\n") for x in asked)
-    assert 0 < whole < 20, whole
+    loads = sum(x.count(b"\r\nLOAD\r\n") for x in asked)
+    assert 0 < loads < 20, loads
     mad.clear()
     net.wait_until("login", lambda: login(proxy, new_user()).startswith(b"l1 OK"))
     relay.close()

@@ -1,6 +1,8 @@
 """The transitions of lib/route/, for tests that run them by hand."""
+import functools
 import glob
 import os
+import re
 import subprocess
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -23,5 +25,25 @@ def text(name, revision=None):
 def whole(name, revision=None):
     """As a script of its own, for EVAL: the common head stands in front, and is run at each call."""
     head = text("head", revision)
-    begins = "begin(KEYS, ARGV)\n" if "local function begin(" in head else ""
-    return head + begins + text(name, revision)
+    if "local function begin(" in head:
+        head = "local keys, argv = KEYS, ARGV\n" + head + "begin(keys, argv)\n"
+    return head + text(name, revision)
+
+
+@functools.lru_cache(None)
+def library(release="0.0.0"):
+    """As programs of that release load it."""
+    return subprocess.run(["sh", os.path.join(FOLDER, "library.sh"), FOLDER, release], check=True, capture_output=True, text=True).stdout
+
+
+def library_name(release="0.0.0"):
+    return re.match("#!lua name=(.*)", library(release)).group(1)
+
+
+def function(name, release="0.0.0"):
+    """What FCALL is told for a script."""
+    return f"imapferry_{library_name(release).rpartition('_')[2]}_{name}"
+
+
+def load(client, release="0.0.0"):
+    client.execute_command("FUNCTION", "LOAD", "REPLACE", library(release))

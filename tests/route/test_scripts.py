@@ -1,31 +1,20 @@
-"""The route scripts against a real Redis, called as lib/store.c calls them: head.lua and the script as one text, the
-prefix as KEYS[1], the store's id as ARGV[1]."""
-import glob
+"""The route scripts against a real Redis, called as lib/store.c calls them: as functions of the library, the prefix as KEYS[1],
+the store's id as ARGV[1]."""
 import json
-import os
+import re
 
 import pytest
 import redis as redis_client
 
-from harness import net, redisd
+from harness import net, redisd, scripts
 
-FOLDER = os.path.join(os.path.dirname(__file__), "..", "..", "lib", "route")
 STATES = ("resting queued copying ready preparing freezing flipping flipped settled backoff blocked held").split()
 ENGAGED = "queued copying ready preparing freezing flipping".split()
 TOKEN, EPOCH = "token-of-the-owner", 5
 LONG = 600000
 
 
-def script_texts():
-    def read(path):
-        with open(path, encoding="utf-8") as f:
-            return f.read()
-    head = read(os.path.join(FOLDER, "head.lua"))
-    names = sorted(os.path.basename(p)[:-4] for p in glob.glob(os.path.join(FOLDER, "*.lua")))
-    return {n: head + read(os.path.join(FOLDER, n + ".lua")) for n in names if n != "head"}
-
-
-SCRIPTS = script_texts()
+SCRIPTS = scripts.names()
 
 
 class Store:
@@ -35,7 +24,7 @@ class Store:
         self.client, self.prefix, self.id = client, prefix, ""
 
     def call(self, name, *args):
-        return self.client.eval(SCRIPTS[name], 1, self.prefix, self.id, *args)
+        return self.client.fcall(scripts.function(name), 1, self.prefix, self.id, *args)
 
     def key(self, *parts):
         return ":".join((self.prefix,) + parts)
@@ -46,6 +35,8 @@ class Store:
 
     def hello(self, quarantine=LONG):
         answer = self.call("hello", quarantine)
+        if answer == ["greet"]:
+            answer = self.call("greet", quarantine)
         if answer[0] == "ok":
             self.id = answer[1]
         return answer
@@ -107,6 +98,7 @@ class Store:
 @pytest.fixture(scope="module")
 def server():
     s = redisd.Redis(fsync="everysec")
+    scripts.load(s.client())
     yield s
     s.close()
 
@@ -122,7 +114,7 @@ def made_store(server):
 
 # ---- the store ----
 
-MAKING = ("init", "hello", "restore")  # for a store that is not there
+MAKING = ("init", "hello", "greet", "restore")  # for a store that is not there
 
 
 def test_each_script_refuses_a_missing_store(server):
@@ -171,6 +163,7 @@ def test_hello_notices_a_restart(server):
 def test_hello_refuses_a_replica(server):
     replica = redisd.Redis(fsync="everysec", options=("replica-read-only", "yes"))
     try:
+        scripts.load(replica.client())
         replica.client().replicaof(net.HOST, 1)
         assert Store(replica.client()).hello() == ["replica"]
     finally:
@@ -1635,9 +1628,149 @@ def test_views(store):
     assert store.client.hgetall("t:views:ann") == {"INBOX": "r3"}
 
 
-def test_a_script_that_is_no_script_of_ours_is_an_error(store):
-    with pytest.raises(redis_client.ResponseError):
-        store.client.eval(SCRIPTS["read"] + "\nundefined_name()", 1, "t", store.id, "ann")
+def test_a_name_that_is_none_is_an_error_of_the_script(store):
+    text = scripts.library("0.0.9").replace("F.read = function()\n", "F.read = function()\nundefined_name()\n")
+    store.client.execute_command("FUNCTION", "LOAD", text)
+    with pytest.raises(redis_client.ResponseError, match="undefined_name.*user_function"):
+        store.client.fcall(scripts.function("read", "0.0.9"), 1, "t", store.id, "ann")
+    store.client.execute_command("FUNCTION", "DELETE", scripts.library_name("0.0.9"))
+
+
+# ---- the library: one call leaves nothing to the next, and what Redis is told of each function
+
+LOOKS = [n for n in SCRIPTS if "\n-- flags: no-writes\n" in scripts.text(n)]
+FREES = [n for n in SCRIPTS if "\n-- flags: allow-oom\n" in scripts.text(n)]
+
+
+def second_store(store):
+    """Of another site that shares the Redis, with the same accounts."""
+    other = Store(store.client, "u")
+    assert other.call("init", "id-two", LONG, 7) == ["ok"]
+    assert other.hello()[:3] == ["ok", "id-two", "7"]
+    return other
+
+
+def test_two_sites_share_the_library(store):
+    other = second_store(store)
+    store.plant("copying")
+    other.plant("ready", backend="elsewhere", epoch=9)
+    for _ in range(3):
+        assert store.call("where", "ann")[1] == "1" and store.call("where", "ann")[2:5] == ["old", "copying", "5"]
+        assert other.call("where", "ann")[1] == "7" and other.call("where", "ann")[2:5] == ["elsewhere", "ready", "9"]
+        assert store.call("ready", "ann", TOKEN, EPOCH)[0] == "ok" and store.route()["state"] == "ready"
+        assert other.call("recopy", "ann", TOKEN, 9)[0] == "ok" and other.route()["state"] == "copying"
+        assert store.route()["generation"] == "1" and other.route()["generation"] == "7"
+        store.plant("copying")
+        other.plant("ready", backend="elsewhere", epoch=9)
+    assert len(store.events()) == 3 and len(other.events()) == 3
+
+
+@pytest.mark.parametrize("between", ["another store", "no store", "an error", "no keys", "another prefix"])
+def test_a_call_leaves_nothing_to_the_next(store, between):
+    """Neither the store that it looked at nor its arguments, however it ended."""
+    other = second_store(store)
+    store.plant("copying")
+    wrong = Store(store.client, {"no store": "v", "another prefix": "u"}.get(between, "t"))
+    wrong.id = {"another store": "id-three", "another prefix": "id-two"}.get(between, "id-one")
+    other.plant("held", backend="elsewhere")
+    store.client.set("t:route:bob", "not a hash")
+    before = store.call("read", "ann")
+    if between == "an error":
+        with pytest.raises(redis_client.ResponseError, match="WRONGTYPE"):
+            store.call("ready", "bob", TOKEN, EPOCH)
+    elif between == "no keys":
+        with pytest.raises(redis_client.ResponseError, match="user_function"):
+            store.client.fcall(scripts.function("read"), 0, "id-one", "ann")
+    else:
+        assert wrong.call("where", "ann")[0] == ("ok" if between == "another prefix" else "nostore")
+    after = store.call("read", "ann")
+    assert dict(zip(after[3::2], after[4::2])) == dict(zip(before[3::2], before[4::2])) and after[1] == "1"
+    assert store.call("progress", "ann", TOKEN, EPOCH) == ["ok", "copying"]
+    assert Store(store.client, "t").call("where", "ann") == ["nostore"], "the id is asked for each time"
+
+
+def test_a_field_that_is_read_late_is_what_was_written(store):
+    """A route's fields are read when they are asked for first: also behind a write of the same call."""
+    store.plant("copying", waits="77", died="x/y", counted="0 copying old", job="1-1")
+    store.restart()
+    store.call("hello", LONG)
+    store.call("greet", LONG)
+    store.end_quarantine()
+    before = store.route()
+    assert store.call("ready", "ann", TOKEN, EPOCH)[0] == "ok"
+    after = store.route()
+    assert after["generation"] == "2" and after["state"] == "ready" and after["counted"] == "1 ready old"
+    assert {k: v for k, v in before.items() if k not in ("generation", "state", "counted", "died", "pass_at", "died_late", "reason")}.items() \
+        <= after.items()
+
+
+def test_flags_are_known_and_what_redis_was_told(store):
+    rows = store.client.execute_command("FUNCTION", "LIST", "LIBRARYNAME", scripts.library_name())
+    library = dict(zip(rows[0][::2], rows[0][1::2]))
+    told = {}
+    for row in library["functions"]:
+        row = dict(zip(row[::2], row[1::2]))
+        told[row["name"]] = list(row["flags"])
+    assert told == {scripts.function(n): re.findall("^-- flags: (.*)$", scripts.text(n), re.M) for n in SCRIPTS}
+    assert set(re.findall("^-- flags: (.*)$", "".join(map(scripts.text, SCRIPTS)), re.M)) == {"no-writes", "allow-oom"}
+
+
+def refused_with(store, word, name, *args):
+    try:
+        store.call(name, *args)
+    except redis_client.RedisError as e:
+        return word in str(e)
+    return False
+
+
+def test_looks_are_answered_while_redis_takes_no_writes(store):
+    store.plant("copying")
+    route = store.route()
+    store.client.config_set("min-replicas-to-write", 1)
+    try:
+        for name in LOOKS:
+            assert not refused_with(store, "NOREPLICAS", name, "ann", "1", "1"), name
+        assert store.call("where", "ann")[0] == "ok" and store.call("hello", LONG)[0] == "ok"
+        for name in ("leave", "enter", "ready", "renew", "thaw"):
+            assert refused_with(store, "NOREPLICAS", name, "ann", TOKEN, EPOCH), name
+    finally:
+        store.client.config_set("min-replicas-to-write", 0)
+    assert store.route() == route
+
+
+def test_what_takes_away_runs_while_memory_is_full(store):
+    store.plant("settled")
+    store.put_session("p1/1")
+    store.client.config_set("maxmemory", 1)
+    try:
+        assert store.call("where", "ann")[0] == "ok" and store.call("hello", LONG)[0] == "ok"
+        keys, route = sorted(store.client.keys("*")), store.route()
+        for name in SCRIPTS:
+            if name not in LOOKS + FREES:
+                assert refused_with(store, "OOM", name, "ann", TOKEN, EPOCH, "x"), name
+        assert sorted(store.client.keys("*")) == keys and store.route() == route
+        assert store.call("leave", "ann", "p1/1") == ["ok"] and store.sessions() == {}
+    finally:
+        store.client.config_set("maxmemory", 0)
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_where_says_what_read_says(store, state):
+    assert store.call("where", "ann") == ["ok", "1"]
+    store.plant(state, source="s", target="t")
+    for _ in range(2):
+        answer = store.call("read", "ann")
+        fields = dict(zip(answer[3::2], answer[4::2]))
+        where = store.call("where", "ann")
+        assert where[2:7] == [fields[k] for k in ("backend", "state", "epoch", "source", "target")]
+        left = int(fields.get("deadline", 0)) and int(fields["deadline"]) - int(answer[2])
+        assert left - 1000 <= int(where[7]) <= left, (where, fields)
+        store.client.hset(store.key("route", "ann"), "generation", "0")
+
+
+def test_where_says_that_a_record_is_none_of_ours(store):
+    store.client.hset(store.key("route", "ann"), "what", "ever")
+    assert store.call("where", "ann")[2] == ""
 
 
 def test_engaged_is_the_first_claim_of_an_unbroken_engagement(store):
@@ -1943,7 +2076,7 @@ def test_restore_is_for_a_store_that_is_gone_and_may_be_repeated(store):
     assert store.call("read", "ann") == ["nostore"], "no login finds half of it"
     assert store.call("init", "id-two", LONG, 4, 1) == ["ok"]
     store.id = "id-two"
-    assert store.generation() == 4 and store.call("hello", LONG)[3] != "0", "a quarantine"
+    assert store.generation() == 4 and store.hello(LONG)[3] != "0", "a quarantine"
     assert store.call("counts_read")[1:] == ["1", "state:flipped", "1", "backend:new", "1"]
     assert store.call("export", "ann", "bob", "eve") == [
         "ok", "4", "ann", "new", "flipped", "6", "4", "old", "new", "old", "old", "1769853600123", "", ""]

@@ -213,7 +213,7 @@ static inline struct unit_reply unit_command(struct unit_store *u, const char *c
     UNIT_UNTIL(u, a.done);
     return a;
 }
-/* How often a command was called, by INFO commandstats; scripts are "evalsha". */
+/* How often a command was called, by INFO commandstats; scripts are "fcall". */
 struct unit_stat {
     const char *name;
     bool done;

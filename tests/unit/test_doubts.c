@@ -102,10 +102,10 @@ static void test_without_doubt_nothing_is_written(void **state)
     UNIT_UNTIL(&f->u, f->answers == 1);
     prepare(f, "ann", "3");
     prepare(f, "bob", "3");
-    uint64_t before = unit_stat(&f->u, "evalsha").calls;
+    uint64_t before = unit_stat(&f->u, "fcall").calls;
     doubts_reconcile(f->doubts, "ann", 3, names, 1);
     doubts_reconcile(f->doubts, "bob", 3, NULL, 0);
-    assert_int_equal(unit_stat(&f->u, "evalsha").calls, before);
+    assert_int_equal(unit_stat(&f->u, "fcall").calls, before);
 }
 
 /* The session is closed before the answer of its enter comes, which nobody wants any more but the table. */
@@ -149,9 +149,9 @@ static void test_an_enter_of_the_same_epoch_stays_in_doubt(void **state)
     struct fixture *f = *state;
     prepare(f, "ann", "3");
     lose_an_enter(f, "ann", "p/1", 3);
-    uint64_t before = unit_stat(&f->u, "evalsha").calls;
+    uint64_t before = unit_stat(&f->u, "fcall").calls;
     doubts_reconcile(f->doubts, "ann", 3, NULL, 0);
-    UNIT_UNTIL(&f->u, unit_stat(&f->u, "evalsha").calls > before);
+    UNIT_UNTIL(&f->u, unit_stat(&f->u, "fcall").calls > before);
     UNIT_COMMAND(&f->u, "PING");
     assert_true(has(f, "ann"));
     prepare(f, "ann", "4");

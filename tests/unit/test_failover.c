@@ -223,7 +223,7 @@ static void run_for(struct site *s, uint64_t ms)
 
 static void report(struct site *s, uint64_t registered_ms, uint64_t read_ms, struct unit_stat before)
 {
-    struct unit_stat after = unit_stat(&s->u, "evalsha");
+    struct unit_stat after = unit_stat(&s->u, "fcall");
     uint64_t calls = after.calls - before.calls, usec = after.usec - before.usec;
     printf("failover: %zu sessions of %zu threads: all registered after %.1f s, all accounts read after %.1f s; "
            "%llu scripts, %.0f us of Redis each; slowest answer on another connection %llu ms; "
@@ -266,7 +266,7 @@ static void test_every_session_registers_and_no_lease_lapses(void **state)
     struct site *s = xcalloc(1, sizeof(*s));
     (void)state;
     site_begin(s);
-    struct unit_stat before = unit_stat(&s->u, "evalsha");
+    struct unit_stat before = unit_stat(&s->u, "fcall");
     uint64_t start = clock_boot_ms(), registered_ms = 0;
     uint64_t end = start + 20 * s->lease_ms + s->n_sessions * 4;
     fail_over(s);

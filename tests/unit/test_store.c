@@ -496,12 +496,51 @@ static void test_views_and_secret(void **state)
 
 /* ---- faults ---- */
 
-static void test_scripts_flushed(void **state)
+static void test_functions_flushed(void **state)
 {
     struct unit_store *u = *state;
-    UNIT_COMMAND(u, "SCRIPT", "FLUSH");
+    UNIT_COMMAND(u, "FUNCTION", "FLUSH");
     assert_int_equal(read_route(u, "ann").rc, ROUTE_OK);
+    UNIT_COMMAND(u, "FUNCTION", "FLUSH");
     assert_int_equal(enter(u, "ann", "p1/1", true).rc, ROUTE_OK);
+    assert_int_equal(u->state, STORE_UP);
+}
+
+/* All of them find it gone before the first has loaded it; each is executed, once. */
+static void test_functions_flushed_with_calls_under_way(void **state)
+{
+    struct unit_store *u = *state;
+    struct unit_answer done[50] = {0};
+    struct unit_reply flushed = {0};
+    struct span flush[] = {BYTES("FUNCTION"), BYTES("FLUSH")};
+    unsigned events = (unsigned)UNIT_COMMAND(u, "XLEN", "unit:events").number;
+
+    store_command(u->store, flush, COUNTOF(flush), unit_on_reply, &flushed);
+    for (size_t i = 0; i < COUNTOF(done); i++) {
+        char user[16];
+        snprintf(user, sizeof(user), "user%zu", i);
+        route_bulk(u->store, user, "run", "new", false, unit_on_done, &done[i]);
+    }
+    UNIT_UNTIL(u, done[COUNTOF(done) - 1].done);
+    for (size_t i = 0; i < COUNTOF(done); i++)
+        assert_true(done[i].times == 1 && done[i].rc == ROUTE_OK);
+    assert_int_equal(UNIT_COMMAND(u, "XLEN", "unit:jobs:bulk").number, COUNTOF(done));
+    assert_int_equal(UNIT_COMMAND(u, "XLEN", "unit:events").number, events + COUNTOF(done));
+    assert_int_equal(u->state, STORE_UP);
+}
+
+static void test_functions_that_may_not_be_loaded(void **state)
+{
+    struct unit_store *u = *state;
+    UNIT_COMMAND(u, "ACL", "SETUSER", "default", "-function|load");
+    UNIT_COMMAND(u, "FUNCTION", "FLUSH");
+    assert_int_equal(read_route(u, "ann").rc, ROUTE_DOWN);
+    UNIT_UNTIL(u, u->state == STORE_DOWN && strstr(u->detail, "conf/redis.acl"));
+    store_free(&u->store);
+    unit_redis_kill(&u->redis);
+    unit_redis_start(&u->redis); /* the right is back */
+    unit_store_connect(u);
+    UNIT_UNTIL(u, u->state == STORE_UP);
 }
 
 static void test_store_emptied_and_made_again_by_another(void **state)
@@ -783,7 +822,9 @@ int main(void)
         TEST(test_registrations_of_others_make, setup),
         TEST(test_ledger_in_pages, setup),
         TEST(test_views_and_secret, setup),
-        TEST(test_scripts_flushed, setup),
+        TEST(test_functions_flushed, setup),
+        TEST(test_functions_flushed_with_calls_under_way, setup),
+        TEST(test_functions_that_may_not_be_loaded, setup),
         TEST(test_store_emptied_and_made_again_by_another, setup),
         TEST(test_server_killed_with_commands_in_flight, setup),
         TEST(test_a_server_that_hangs, setup),

@@ -45,7 +45,7 @@ static void hear(struct fixture *f, size_t n, enum route_state state, uint64_t l
 
 static uint64_t asked(struct fixture *f)
 {
-    return unit_stat(&f->u, "evalsha").calls;
+    return unit_stat(&f->u, "fcall").calls;
 }
 
 static bool is_ready(struct fixture *f)

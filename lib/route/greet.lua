@@ -1,0 +1,13 @@
+-- greet: what hello.lua found to be written. ARGV[1], args and answer as there. A quarantine lasts as long as any program ever
+-- asked for: `longest`. (`quarantine` is the same for the version before, which puts its own there.)
+look_at_store()
+if S.id == '' then return NOSTORE end
+if ARGV[1] ~= '' and ARGV[1] ~= S.id then return {'foreign', S.id} end
+local longest, told, began, short = quarantine_asked(number(arg(1)))
+if not told then
+    S.longest, S.quarantine = longest, longest
+    call('HSET', STORE, 'longest', text(longest), 'quarantine', text(longest))
+end
+if short then quarantine(began, longest) end
+compare_server()
+return {'ok', S.id, stamp(), text(quarantine_left())}
