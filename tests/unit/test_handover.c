@@ -1,0 +1,586 @@
+#include "lib/route.h"
+#include "lib/view_list.h"
+#include "lib/view_record.h"
+#include "proxy/busy.h"
+#include "proxy/freeze.h"
+#include "proxy/handover.h"
+#include "proxy/parting.h"
+#include "proxy/prepare.h"
+#include "proxy/session_login.h"
+#include "proxy/views.h"
+#include "session_unit.h"
+
+/* ---- what the hand-over asks others for ---- */
+
+static struct {
+    struct bench *b;
+    bool prepared;       /* prepare_take() has a connection */
+    const char *unfit;   /* ... or says why there never was one */
+    bool knows_id, id_is_heard, lacks;
+    enum views_state views;
+    const struct view_record *record;
+    bool alike;
+    const char *counted; /* by tally_add() */
+    unsigned dialled, settled;
+    backend_login_fn fn;
+    void *owner;
+} world;
+
+struct stream *prepare_take(struct session *s, const struct conf_backend *at, const char **unfit)
+{
+    (void)s;
+    assert_string_equal(at->name, "new");
+    *unfit = world.unfit;
+    return world.prepared ? bench_connect(world.b, &world.b->next) : NULL;
+}
+
+void prepare_drop(struct session *s)
+{
+    (void)s;
+}
+
+bool prepare_knows_id(const struct session *s)
+{
+    (void)s;
+    return world.knows_id;
+}
+
+struct backend_login *session_login_again(struct session *s, const struct conf_backend *at, backend_login_fn fn, void *owner)
+{
+    (void)s, (void)at;
+    world.dialled++;
+    world.fn = fn;
+    world.owner = owner;
+    return NULL;
+}
+
+bool session_login_has_what_is_shown(const struct session *s, const struct imap_caps *caps)
+{
+    (void)s, (void)caps;
+    return !world.lacks;
+}
+
+void parting_add(struct parting *p, struct stream **stream)
+{
+    (void)p;
+    stream_close(stream, false);
+}
+
+void freeze_session(struct session *s)
+{
+    (void)s;
+    world.settled++;
+}
+
+void tally_add(struct tally *t, enum tally_of what, const char *why)
+{
+    (void)t;
+    assert_int_equal(what, TALLY_HANDOVERS);
+    world.counted = why;
+}
+
+void registration_ask(struct session *s)
+{
+    (void)s;
+}
+
+void views_want(struct account *a)
+{
+    (void)a;
+}
+
+enum views_state views_state(const struct account *a)
+{
+    (void)a;
+    return world.views;
+}
+
+const struct view_record *views_of(const struct account *a, struct span mailbox)
+{
+    (void)a;
+    unit_same(mailbox, "INBOX");
+    return world.record;
+}
+
+bool views_alike(const struct account *a)
+{
+    (void)a;
+    return world.alike;
+}
+
+/* ---- ... and what the relay and the rest do */
+
+void route_frozen(struct store *s, const char *user, const char *session, uint64_t epoch, route_done_fn fn, void *owner)
+{
+    (void)s, (void)user, (void)session, (void)epoch, (void)fn, (void)owner;
+}
+
+void store_forget(struct store *s, void *owner)
+{
+    (void)s, (void)owner;
+}
+
+bool registration_is_asked(const struct session *s)
+{
+    (void)s;
+    return false;
+}
+
+struct imap_caps backends_caps(const struct backends *b, const struct conf_backend *backend)
+{
+    (void)b, (void)backend;
+    return world.b->caps;
+}
+
+bool busy_counts(enum imap_verb verb)
+{
+    (void)verb;
+    return false;
+}
+
+void busy_note(struct account *a)
+{
+    (void)a;
+}
+
+bool client_id_is_heard(const struct session *s, const struct conf_backend *at)
+{
+    (void)s, (void)at;
+    return world.id_is_heard;
+}
+
+void client_id_said(struct session *s, struct buf *pairs)
+{
+    (void)s;
+    buf_free(pairs);
+}
+
+/* ---- helpers ---- */
+
+/* The numbers are the same on both sides. */
+static struct view_run same_uids = {4, 4, 6};
+static struct view_record same;
+
+static int set_up(void **state)
+{
+    memset(&world, 0, sizeof world);
+    bench_set_up(state);
+    world.b = *state;
+    world.prepared = world.alike = world.knows_id = true;
+    world.views = VIEWS_READ;
+    same = (struct view_record){.source_uidvalidity = 7, .target_uidvalidity = 7, .source_uidnext = 10, .target_uidnext = 10};
+    same.map.runs = &same_uids;
+    same.map.n = 1;
+    world.record = &same;
+    world.b->account.state = ROUTE_READY;
+    world.b->account.backend = (char *)"old";
+    world.b->s.secret = (void *)world.b; /* there is one */
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct bench *b = *state;
+    handover_drop(&b->s);
+    rest_over(&b->s);
+    return bench_tear_down(state);
+}
+
+static void wait_state(struct bench *b, enum session_state state)
+{
+    uint64_t end = clock_boot_ms() + IO_DEADLINE_MS;
+    while (b->s.state != state && !b->ended && clock_boot_ms() < end)
+        uv_run(&b->loop->uv, UV_RUN_NOWAIT);
+    assert_int_equal(b->s.state, state);
+}
+
+/* INBOX is open with the UIDs 4, 5 and 9, by SELECT or EXAMINE, and the session stands still. */
+static void rest_with_inbox(struct bench *b, const char *verb)
+{
+    char command[32];
+    snprintf(command, sizeof command, "a1 %s INBOX\r\n", verb);
+    bench_says(b, b->client, command);
+    bench_gets(b, b->server, command);
+    bench_says(b, b->server, "* 3 EXISTS\r\n* OK [UIDVALIDITY 7] so\r\na1 OK in\r\n");
+    bench_gets(b, b->client, "* 3 EXISTS\r\n* OK [UIDVALIDITY 7] so\r\na1 OK in\r\n");
+    b->account.state = ROUTE_FREEZING;
+    relay_rest(&b->s, END_FREEZE);
+    bench_gets_command(b, b->server, "FETCH 1:3 (UID)");
+    bench_says(b, b->server, "* 1 FETCH (UID 4)\r\n* 2 FETCH (UID 5)\r\n* 3 FETCH (UID 9)\r\n%T OK done\r\n");
+    wait_state(b, IN_FROZEN);
+}
+
+static void rest_with_nothing(struct bench *b)
+{
+    b->account.state = ROUTE_FREEZING;
+    relay_rest(&b->s, END_FREEZE);
+    wait_state(b, IN_FROZEN);
+}
+
+static void flip(struct bench *b)
+{
+    b->account.state = ROUTE_FLIPPED;
+    b->account.backend = (char *)"new";
+    handover_begin(&b->s);
+}
+
+/* The target answers SELECT or EXAMINE, and FETCH, with these lines; "%T" in them is the tag of the command. */
+static void target_answers(struct bench *b, const char *verb, const char *opened, const char *list)
+{
+    char want[32];
+    snprintf(want, sizeof want, "%s INBOX", verb);
+    bench_gets_command(b, b->next, want);
+    char select_tag[sizeof b->tag];
+    memcpy(select_tag, b->tag, sizeof select_tag);
+    bench_gets_command(b, b->next, "FETCH 1:* (UID)");
+    char list_tag[sizeof b->tag];
+    memcpy(list_tag, b->tag, sizeof list_tag);
+    memcpy(b->tag, select_tag, sizeof b->tag);
+    bench_says(b, b->next, opened);
+    memcpy(b->tag, list_tag, sizeof b->tag);
+    bench_says(b, b->next, list);
+}
+
+#define OPENED "* 3 EXISTS\r\n* OK [UIDVALIDITY 7] so\r\n* OK [UIDNEXT 10] so\r\n%T OK [READ-WRITE] in\r\n"
+#define LISTED "* 1 FETCH (UID 4)\r\n* 2 FETCH (UID 5)\r\n* 3 FETCH (UID 9)\r\n%T OK done\r\n"
+
+static void fails(struct bench *b, const char *why)
+{
+    bench_ends(b, END_MOVED);
+    assert_string_equal(world.counted, why);
+    assert_string_equal(b->detail, why);
+}
+
+/* ---- tests ---- */
+
+static void test_goes_on_with_nothing_open(void **state)
+{
+    struct bench *b = *state;
+    rest_with_nothing(b);
+    flip(b);
+    assert_int_equal(b->s.state, IN_RELAY);
+    assert_string_equal(b->s.at->name, "new");
+    assert_string_equal(world.counted, "moved");
+    assert_int_equal(world.settled, 1);
+    bench_says(b, b->client, "a1 NOOP\r\n");
+    bench_gets(b, b->next, "a1 NOOP\r\n");
+}
+
+static void test_goes_on_in_the_mailbox(void **state)
+{
+    struct bench *b = *state;
+    rest_with_inbox(b, "SELECT");
+    bench_says(b, b->client, "a2 NOOP\r\n"); /* said while it stands still */
+    flip(b);
+    assert_int_equal(b->s.state, IN_HANDOVER);
+    target_answers(b, "SELECT", "* FLAGS (\\Seen)\r\n* OK [PERMANENTFLAGS (\\*)] so\r\n" OPENED, LISTED);
+    wait_state(b, IN_RELAY);
+    bench_gets(b, b->client, "* FLAGS (\\Seen)\r\n* OK [PERMANENTFLAGS (\\*)] so\r\n");
+    bench_gets(b, b->next, "a2 NOOP\r\n");
+    assert_string_equal(world.counted, "moved");
+    assert_null(b->s.handover);
+    assert_null(b->s.rest);
+}
+
+static void test_what_came_and_went(void **state)
+{
+    struct bench *b = *state;
+    rest_with_inbox(b, "SELECT");
+    flip(b);
+    target_answers(b, "SELECT",
+                   "* 3 EXISTS\r\n* OK [UIDVALIDITY 7] so\r\n* OK [UIDNEXT 12] so\r\n%T OK [READ-WRITE] in\r\n",
+                   "* 1 FETCH (UID 4)\r\n* 2 FETCH (UID 9)\r\n* 3 FETCH (UID 11)\r\n%T OK done\r\n");
+    bench_gets(b, b->client, "* 4 EXISTS\r\n"); /* three that it knows of, one that came */
+    bench_says(b, b->client, "a2 NOOP\r\n");
+    bench_gets(b, b->client, "* 2 EXPUNGE\r\n");
+    bench_gets(b, b->next, "a2 NOOP\r\n");
+}
+
+/* Messages that come behind the list. */
+static void test_more_exist_than_were_listed(void **state)
+{
+    struct bench *b = *state;
+    rest_with_inbox(b, "SELECT");
+    flip(b);
+    target_answers(b, "SELECT", OPENED,
+                   "* 1 FETCH (UID 4)\r\n* 2 FETCH (UID 5)\r\n* 3 FETCH (UID 9)\r\n* 5 EXISTS\r\n%T OK done\r\n");
+    bench_gets(b, b->client, "* 5 EXISTS\r\n");
+}
+
+static void test_examined(void **state)
+{
+    struct bench *b = *state;
+    rest_with_inbox(b, "EXAMINE");
+    flip(b);
+    target_answers(b, "EXAMINE",
+                   "* 3 EXISTS\r\n* OK [UIDVALIDITY 7] so\r\n* OK [UIDNEXT 10] so\r\n%T OK [READ-ONLY] in\r\n", LISTED);
+    wait_state(b, IN_RELAY);
+}
+
+/* What the target says, and why that is no place to go on. */
+static void test_cannot_go_on(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *opened, *list, *why;
+    } rows[] = {
+        {"%T NO gone\r\n", "%T BAD what?\r\n", "mailbox"},
+        {"* 3 EXISTS\r\n* OK [UIDVALIDITY 7] so\r\n* OK [UIDNEXT 10] so\r\n%T OK [READ-ONLY] in\r\n", LISTED, "read_only"},
+        {"* 3 EXISTS\r\n* OK [UIDVALIDITY 8] so\r\n* OK [UIDNEXT 10] so\r\n%T OK in\r\n", LISTED, "uidvalidity"},
+        {"* 3 EXISTS\r\n* OK [UIDNEXT 10] so\r\n%T OK in\r\n", LISTED, "uidvalidity"},
+        {"* 3 EXISTS\r\n* OK [UIDVALIDITY 7] so\r\n* OK [UIDNEXT 9] so\r\n%T OK in\r\n", LISTED, "uidnext"},
+        {"* 3 EXISTS\r\n* OK [UIDVALIDITY 7] so\r\n%T OK in\r\n", LISTED, "uidnext"},
+        {OPENED, "* 1 FETCH (UID 4)\r\n* 2 FETCH (UID 6)\r\n* 3 FETCH (UID 9)\r\n%T OK done\r\n", "uids"},
+        {"* 2 EXISTS\r\n* OK [UIDVALIDITY 7] so\r\n* OK [UIDNEXT 10] so\r\n%T OK in\r\n", LISTED, "uids"},
+        {OPENED, "%T NO what?\r\n", "unavailable"},
+        {OPENED, "* 1 EXPUNGE\r\n", "unavailable"},
+        {OPENED, "* 2 EXISTS\r\n", "unavailable"},
+        {OPENED, "* BYE down\r\n", "unavailable"},
+        {OPENED, "x9 OK what?\r\n", "unavailable"},
+    };
+    for (size_t i = 0; i < COUNTOF(rows); i++) {
+        void *own;
+        set_up(&own);
+        struct bench *b = own;
+        rest_with_inbox(b, "SELECT");
+        flip(b);
+        target_answers(b, "SELECT", rows[i].opened, rows[i].list);
+        fails(b, rows[i].why);
+        bench_gets_nothing(b, b->client);
+        tear_down(&own);
+    }
+}
+
+static void test_records_of_the_migrator(void **state)
+{
+    (void)state;
+    static struct view_run other_uids = {4, 5, 6};
+    struct view_record void_map, other_map, higher;
+    for (unsigned i = 0; i < 4; i++) {
+        void *own;
+        set_up(&own);
+        struct bench *b = own;
+        void_map = other_map = higher = same;
+        void_map.target_uidvalidity = 8;
+        other_map.map.runs = &other_uids;
+        higher.source_uidnext = 11;
+        world.record = i == 0 ? NULL : i == 1 ? &void_map : i == 2 ? &other_map : &higher;
+        rest_with_inbox(b, "SELECT");
+        flip(b);
+        target_answers(b, "SELECT", OPENED, LISTED);
+        fails(b, i == 0 ? "no_record" : i == 1 ? "uidvalidity" : i == 2 ? "uids" : "uidnext");
+        tear_down(&own);
+    }
+}
+
+static void test_waits_for_records_and_the_lease(void **state)
+{
+    struct bench *b = *state;
+    world.views = VIEWS_READING;
+    rest_with_inbox(b, "SELECT");
+    flip(b);
+    target_answers(b, "SELECT", OPENED, LISTED);
+    bench_settle(b);
+    assert_int_equal(b->s.state, IN_HANDOVER);
+    world.views = VIEWS_READ;
+    b->may_pass = false;
+    handover_step(&b->s);
+    assert_int_equal(b->s.state, IN_HANDOVER);
+    b->may_pass = true;
+    handover_step(&b->s);
+    assert_int_equal(b->s.state, IN_RELAY);
+}
+
+static void test_no_records(void **state)
+{
+    struct bench *b = *state;
+    world.views = VIEWS_FAILED;
+    rest_with_inbox(b, "SELECT");
+    flip(b);
+    target_answers(b, "SELECT", OPENED, LISTED);
+    fails(b, "unavailable");
+}
+
+static void test_could_not_be_prepared(void **state)
+{
+    struct bench *b = *state;
+    world.prepared = false;
+    world.unfit = "old_password";
+    rest_with_nothing(b);
+    flip(b);
+    fails(b, "old_password");
+    assert_int_equal(world.dialled, 0);
+}
+
+static void test_no_credentials(void **state)
+{
+    struct bench *b = *state;
+    b->s.secret = NULL;
+    rest_with_nothing(b);
+    flip(b);
+    fails(b, "no_credentials");
+}
+
+static void test_no_such_backend(void **state)
+{
+    struct bench *b = *state;
+    rest_with_nothing(b);
+    b->account.backend = (char *)"third";
+    handover_begin(&b->s);
+    fails(b, "no_such_backend");
+}
+
+/* The prepared connection is gone: it signs in anew. */
+static void test_dials_anew(void **state)
+{
+    struct bench *b = *state;
+    world.prepared = false;
+    rest_with_nothing(b);
+    flip(b);
+    assert_int_equal(b->s.state, IN_HANDOVER);
+    assert_int_equal(world.dialled, 1);
+    struct login_result r = {.rc = LOGIN_OK, .caps = b->caps, .stream = bench_connect(b, &b->next), .code = "", .detail = ""};
+    world.fn(world.owner, &r);
+    assert_int_equal(b->s.state, IN_RELAY);
+}
+
+static void test_sign_in_fails(void **state)
+{
+    struct bench *b = *state;
+    world.prepared = false;
+    rest_with_nothing(b);
+    flip(b);
+    world.fn(world.owner, &(struct login_result){.rc = LOGIN_REFUSED, .code = "", .detail = "no"});
+    fails(b, "refused");
+}
+
+static void test_lacks_what_is_shown(void **state)
+{
+    struct bench *b = *state;
+    world.prepared = false;
+    world.lacks = true;
+    rest_with_nothing(b);
+    flip(b);
+    struct login_result r = {.rc = LOGIN_OK, .caps = b->caps, .stream = bench_connect(b, &b->next), .code = "", .detail = ""};
+    world.fn(world.owner, &r);
+    fails(b, "capabilities");
+}
+
+/* After a thaw: no records are asked for, the numbers are the source's own; and a failure has another name. */
+static void test_back_at_the_source(void **state)
+{
+    struct bench *b = *state;
+    world.record = NULL;
+    world.views = VIEWS_FAILED;
+    rest_with_inbox(b, "SELECT");
+    stream_close(&b->s.backend, false);
+    b->account.state = ROUTE_READY;
+    handover_begin(&b->s);
+    assert_int_equal(world.dialled, 1);
+    struct login_result r = {.rc = LOGIN_OK, .caps = b->caps, .stream = bench_connect(b, &b->next), .code = "", .detail = ""};
+    world.fn(world.owner, &r);
+    target_answers(b, "SELECT", OPENED, LISTED);
+    wait_state(b, IN_RELAY);
+    assert_string_equal(world.counted, "back_at_the_source");
+}
+
+/* The mailbox was made anew meanwhile. */
+static void test_another_mailbox_at_the_source(void **state)
+{
+    struct bench *b = *state;
+    rest_with_inbox(b, "SELECT");
+    stream_close(&b->s.backend, false);
+    b->account.state = ROUTE_READY;
+    handover_begin(&b->s);
+    struct login_result r = {.rc = LOGIN_OK, .caps = b->caps, .stream = bench_connect(b, &b->next), .code = "", .detail = ""};
+    world.fn(world.owner, &r);
+    target_answers(b, "SELECT", "* 3 EXISTS\r\n* OK [UIDVALIDITY 8] so\r\n%T OK in\r\n", LISTED);
+    bench_ends(b, END_NOT_BACK);
+    assert_string_equal(world.counted, "uidvalidity");
+}
+
+static void test_not_back(void **state)
+{
+    struct bench *b = *state;
+    rest_with_nothing(b);
+    stream_close(&b->s.backend, false);
+    b->account.state = ROUTE_READY;
+    handover_begin(&b->s);
+    world.fn(world.owner, &(struct login_result){.rc = LOGIN_UNAVAILABLE, .code = "", .detail = "away"});
+    bench_ends(b, END_NOT_BACK);
+    assert_string_equal(world.counted, "unavailable");
+}
+
+static void test_names(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        void *own;
+        set_up(&own);
+        struct bench *b = own;
+        world.alike = i != 1;
+        bench_says(b, b->client, "a1 LIST \"\" *\r\n");
+        bench_gets(b, b->server, "a1 LIST \"\" *\r\n");
+        bench_says(b, b->server, "a1 OK done\r\n");
+        bench_gets(b, b->client, "a1 OK done\r\n");
+        b->account.state = ROUTE_FREEZING;
+        relay_rest(&b->s, END_FREEZE);
+        bench_gets_command(b, b->server, "NAMESPACE");
+        bench_says(b, b->server, "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n%T OK done\r\n");
+        wait_state(b, IN_FROZEN);
+        flip(b);
+        bench_gets_command(b, b->next, "NAMESPACE");
+        bench_says(b, b->next, i == 2 ? "* NAMESPACE ((\"INBOX.\" \".\")) NIL NIL\r\n%T OK done\r\n"
+                                      : "* NAMESPACE ((\"\" \"/\")) ((\"x\" \"/\")) NIL\r\n%T OK done\r\n");
+        if (i == 0)
+            wait_state(b, IN_RELAY);
+        else
+            fails(b, "names");
+        tear_down(&own);
+    }
+}
+
+/* The client has said another ID since the connection was opened. */
+static void test_id_is_told(void **state)
+{
+    struct bench *b = *state;
+    world.knows_id = false;
+    world.id_is_heard = true;
+    buf_add(&b->s.client_id, "name\0mutt", 10);
+    rest_with_nothing(b);
+    flip(b);
+    bench_gets_command(b, b->next, "ID (\"name\" \"mutt\")");
+    assert_int_equal(b->s.state, IN_HANDOVER);
+    bench_says(b, b->next, "* ID NIL\r\n%T BAD what?\r\n"); /* of no interest */
+    wait_state(b, IN_RELAY);
+    buf_free(&b->s.client_id);
+}
+
+#define HANDOVER_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        HANDOVER_TEST(test_goes_on_with_nothing_open),
+        HANDOVER_TEST(test_goes_on_in_the_mailbox),
+        HANDOVER_TEST(test_what_came_and_went),
+        HANDOVER_TEST(test_more_exist_than_were_listed),
+        HANDOVER_TEST(test_examined),
+        cmocka_unit_test(test_cannot_go_on),
+        cmocka_unit_test(test_records_of_the_migrator),
+        HANDOVER_TEST(test_waits_for_records_and_the_lease),
+        HANDOVER_TEST(test_no_records),
+        HANDOVER_TEST(test_could_not_be_prepared),
+        HANDOVER_TEST(test_no_credentials),
+        HANDOVER_TEST(test_no_such_backend),
+        HANDOVER_TEST(test_dials_anew),
+        HANDOVER_TEST(test_sign_in_fails),
+        HANDOVER_TEST(test_lacks_what_is_shown),
+        HANDOVER_TEST(test_back_at_the_source),
+        HANDOVER_TEST(test_another_mailbox_at_the_source),
+        HANDOVER_TEST(test_not_back),
+        cmocka_unit_test(test_names),
+        HANDOVER_TEST(test_id_is_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
