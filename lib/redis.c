@@ -160,13 +160,13 @@ static void lose(struct redis *r, const char *why)
     r->retry_ms = r->retry_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : r->retry_ms * 2;
 }
 
-static void leave_callback(struct redis *r)
+static void redis_leave_callback(struct redis *r)
 {
     if (--r->busy == 0 && r->gone)
         free(r);
 }
 
-/* False: r was freed by the callback (its memory stays until leave_callback()). */
+/* False: r was freed by the callback (its memory stays until redis_leave_callback()). */
 static bool tell_state(struct redis *r, bool up, const char *detail)
 {
     free(r->told);
@@ -186,7 +186,7 @@ static bool answer(struct redis *r, struct pending *p, enum redis_rc rc, const s
     return !r->gone;
 }
 
-static void on_task(struct loop_task *task)
+static void redis_on_task(struct loop_task *task)
 {
     struct redis *r = CONTAINER_OF(task, struct redis, task);
     char *broken = r->broken;
@@ -208,7 +208,7 @@ static void on_task(struct loop_task *task)
     }
     if (alive && !TAILQ_EMPTY(&r->lost))
         loop_defer(r->loop, &r->task);
-    leave_callback(r);
+    redis_leave_callback(r);
 }
 
 /* One answer. False: nothing more is to be read from this connection. */
@@ -255,7 +255,7 @@ static void on_data(struct redis *r)
         if (!reply || !take_answer(r, reply))
             break;
     }
-    leave_callback(r);
+    redis_leave_callback(r);
 }
 
 /* A Redis that wants a password hangs up at a long command of who has given none; one that wants TLS at each. */
@@ -351,7 +351,7 @@ void redis_command(struct redis *r, const struct span *argv, size_t argc, uint64
     loop_defer(r->loop, &r->task);
 }
 
-static void forget_in(struct pending_list *list, const void *owner)
+static void redis_forget_in(struct pending_list *list, const void *owner)
 {
     struct pending *p;
     TAILQ_FOREACH(p, list, link)
@@ -361,8 +361,8 @@ static void forget_in(struct pending_list *list, const void *owner)
 
 void redis_forget(struct redis *r, void *owner)
 {
-    forget_in(&r->sent, owner);
-    forget_in(&r->lost, owner);
+    redis_forget_in(&r->sent, owner);
+    redis_forget_in(&r->lost, owner);
 }
 
 /* ---- signing in ---- */
@@ -377,7 +377,7 @@ static void sign_in_refused(struct redis *r, const char *what, const struct repl
     free(text);
 }
 
-static bool has_sentinels(const struct redis *r)
+static bool redis_has_sentinels(const struct redis *r)
 {
     return r->conf->address.scheme == ADDRESS_SENTINEL;
 }
@@ -386,7 +386,7 @@ static void now_up(struct redis *r)
 {
     r->phase = PHASE_UP;
     r->retry_ms = RETRY_MIN_MS;
-    if (has_sentinels(r))
+    if (redis_has_sentinels(r))
         timer_start(r->poll, MASTER_POLL_MS);
     tell_state(r, true, "");
 }
@@ -405,7 +405,7 @@ static void on_role(void *owner, enum redis_rc rc, const struct reply *reply)
 static void check_role(struct redis *r)
 {
     struct span argv[] = {span_str("ROLE")};
-    if (has_sentinels(r))
+    if (redis_has_sentinels(r))
         send_command(r, argv, COUNTOF(argv), pending_new(on_role, r, r->timeout_ms));
     else
         now_up(r);
@@ -487,7 +487,7 @@ static void on_dial(void *owner, enum dial_rc rc, struct stream *s, const char *
     r->phase = PHASE_SIGNIN;
     r->busy++;
     send_auth(r);
-    leave_callback(r);
+    redis_leave_callback(r);
 }
 
 static void dial_address(struct redis *r, const struct address *a)
@@ -531,7 +531,7 @@ static void on_master_again(void *owner, const struct address_host *master, size
         timer_start(r->poll, MASTER_POLL_MS);
 }
 
-static void on_poll(void *owner)
+static void redis_on_poll(void *owner)
 {
     struct redis *r = owner;
     r->sentinel =
@@ -543,7 +543,7 @@ static void on_retry(void *owner)
     struct redis *r = owner;
     char *error = NULL;
 
-    if (has_sentinels(r)) {
+    if (redis_has_sentinels(r)) {
         r->phase = PHASE_ASKING;
         r->sentinel = sentinel_ask(r->loop, r->conf, &r->sentinel_first, r->timeout_ms, on_master, r);
         return;
@@ -571,12 +571,12 @@ struct redis *redis_new(struct loop *l, const struct conf_redis *conf, uint64_t 
     r->fn = fn;
     r->owner = owner;
     r->retry_ms = RETRY_MIN_MS;
-    r->task.fn = on_task;
+    r->task.fn = redis_on_task;
     TAILQ_INIT(&r->sent);
     TAILQ_INIT(&r->lost);
     r->retry = timer_new(l, on_retry, r);
     r->deadline = timer_new(l, on_deadline, r);
-    r->poll = timer_new(l, on_poll, r);
+    r->poll = timer_new(l, redis_on_poll, r);
     timer_start(r->retry, 0);
     return r;
 }

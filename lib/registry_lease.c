@@ -40,7 +40,7 @@ struct renewal {
     uint64_t sent_ms;
 };
 
-static void leave_callback(struct lease *l)
+static void lease_leave_callback(struct lease *l)
 {
     if (--l->busy > 0 || !l->gone)
         return;
@@ -49,7 +49,7 @@ static void leave_callback(struct lease *l)
 }
 
 /* False: the owner freed the lease. */
-static bool tell(struct lease *l, enum lease_event ev)
+static bool lease_tell(struct lease *l, enum lease_event ev)
 {
     l->fn(l->owner, ev);
     return !l->gone;
@@ -103,8 +103,8 @@ static void on_lapse(void *owner)
     term_lapse(&l->brief, now);
     LOG(WARN, "lease_lapsed", LOG_S("incarnation", l->incarnation));
     l->busy++;
-    tell(l, LEASE_LAPSED);
-    leave_callback(l);
+    lease_tell(l, LEASE_LAPSED);
+    lease_leave_callback(l);
 }
 
 bool lease_is_valid(const struct lease *l, bool engaged)
@@ -178,13 +178,13 @@ static void renewed(struct lease *l, uint64_t sent_ms, uint64_t generation, bool
     timer_start(l->renewal, l->lease_ms / 3);
     if (l->brief.valid)
         timer_start(l->lapse, l->brief.ends_ms - now);
-    if (lapsed_now && !tell(l, LEASE_LAPSED))
+    if (lapsed_now && !lease_tell(l, LEASE_LAPSED))
         return;
     l->masters += master;
-    if (master && !tell(l, LEASE_NEW_MASTER))
+    if (master && !lease_tell(l, LEASE_NEW_MASTER))
         return;
     if (first && l->brief.valid)
-        tell(l, LEASE_RENEWED);
+        lease_tell(l, LEASE_RENEWED);
 }
 
 static void on_renewed(void *owner, enum redis_rc rc, const struct reply *r)
@@ -205,7 +205,7 @@ static void on_renewed(void *owner, enum redis_rc rc, const struct reply *r)
         uint64_t soon = l->lease_ms / 20;
         timer_start(l->renewal, soon < RETRY_MIN_MS ? RETRY_MIN_MS : soon > RETRY_MAX_MS ? RETRY_MAX_MS : soon);
     }
-    leave_callback(l);
+    lease_leave_callback(l);
 }
 
 static void send_renewal(struct lease *l)
@@ -293,5 +293,5 @@ void lease_free(struct lease **lp)
     timer_free(&l->renewal);
     timer_free(&l->lapse);
     l->busy++;
-    leave_callback(l);
+    lease_leave_callback(l);
 }

@@ -44,7 +44,7 @@ struct watch {
     bool done, gone;
 };
 
-static void leave_callback(struct watch *w)
+static void watch_leave_callback(struct watch *w)
 {
     if (--w->busy > 0 || !w->gone)
         return;
@@ -53,7 +53,7 @@ static void leave_callback(struct watch *w)
 }
 
 /* False: the owner freed the watch, or it has told its last. */
-static bool tell(struct watch *w, enum watch_event ev, const char *incarnation)
+static bool watch_tell(struct watch *w, enum watch_event ev, const char *incarnation)
 {
     bool last = ev != WATCH_SILENT || !w->evict;
     if (last) {
@@ -228,18 +228,18 @@ static void on_evicted(void *owner, enum redis_rc rc, const struct reply *r)
         LOG(INFO, "proxy_evicted", LOG_S("user", w->user), LOG_S("incarnation", name));
         if (x)
             forget_watched(w, x);
-        if (tell(w, WATCH_SILENT, name))
+        if (watch_tell(w, WATCH_SILENT, name))
             ask(w);
     } else if (rc == REDIS_OK && span_is(word, "again")) {
         ask(w); /* it moved, and the census will say so */
     } else if (rc == REDIS_OK && span_is(word, "refused")) {
         w->evict = false; /* a freeze has begun: nothing is evicted, so this is the last word */
-        tell(w, WATCH_SILENT, name);
+        watch_tell(w, WATCH_SILENT, name);
     } else {
-        tell(w, WATCH_FAILED, "");
+        watch_tell(w, WATCH_FAILED, "");
     }
     free(name);
-    leave_callback(w);
+    watch_leave_callback(w);
 }
 
 static void evict(struct watch *w, struct watched *x)
@@ -264,13 +264,13 @@ static void judge(struct watch *w)
         if (x->evicting || !is_silent(w, x))
             continue;
         if (!w->evict) {
-            tell(w, WATCH_SILENT, x->name);
+            watch_tell(w, WATCH_SILENT, x->name);
             return;
         }
         evict(w, x);
     }
     if (clear)
-        tell(w, WATCH_CLEAR, "");
+        watch_tell(w, WATCH_CLEAR, "");
     else
         timer_start(w->poll, w->lease_ms / 5 < POLL_MIN_MS ? POLL_MIN_MS : w->lease_ms / 5);
 }
@@ -289,7 +289,7 @@ static void on_census(void *owner, enum redis_rc rc, const struct reply *r)
     w->busy++;
     w->generation = generation;
     if (!good) {
-        tell(w, WATCH_FAILED, "");
+        watch_tell(w, WATCH_FAILED, "");
     } else {
         take_census(w, reply_at(r, 2), reply_at(r, 3), reply_at(r, 4), reply_at(r, 5));
         if (w->poked) {
@@ -299,7 +299,7 @@ static void on_census(void *owner, enum redis_rc rc, const struct reply *r)
             judge(w);
         }
     }
-    leave_callback(w);
+    watch_leave_callback(w);
 }
 
 static void ask(struct watch *w)
@@ -315,7 +315,7 @@ static void ask(struct watch *w)
     store_script_for(w->s, w, "census", args, COUNTOF(args), on_census, w, NULL);
 }
 
-static void on_poll(void *owner)
+static void watch_on_poll(void *owner)
 {
     ask(owner);
 }
@@ -338,7 +338,7 @@ struct watch *watch_new(struct store *s, const char *user, uint64_t epoch, uint6
     w->sightings = sightings;
     w->fn = fn;
     w->owner = owner;
-    w->poll = timer_new(store_loop(s), on_poll, w);
+    w->poll = timer_new(store_loop(s), watch_on_poll, w);
     ask(w);
     return w;
 }
@@ -356,5 +356,5 @@ void watch_free(struct watch **wp)
     HASH_ITER(hh, w->all, x, next)
     forget_watched(w, x);
     w->busy++;
-    leave_callback(w);
+    watch_leave_callback(w);
 }

@@ -28,13 +28,13 @@ const char *library_function(const char *script)
 
 /* ---- errors ---- */
 
-static bool begins(struct span text, const char *with)
+static bool library_begins(struct span text, const char *with)
 {
     size_t n = strlen(with);
     return text.len >= n && strncasecmp((const char *)text.p, with, n) == 0;
 }
 
-static bool holds(struct span text, const char *what)
+static bool library_holds(struct span text, const char *what)
 {
     return text.len > 0 && memmem(text.p, text.len, what, strlen(what)) != NULL;
 }
@@ -42,13 +42,13 @@ static bool holds(struct span text, const char *what)
 /* Redis 7.0 to 8 and Valkey say "ERR Function not found". */
 bool library_is_missing(struct span error)
 {
-    return begins(error, "ERR Function not found");
+    return library_begins(error, "ERR Function not found");
 }
 
 /* Before Redis 7.0 both commands are unknown; later they may be renamed. */
 static bool library_is_unknown_here(struct span error)
 {
-    return begins(error, "ERR unknown command");
+    return library_begins(error, "ERR unknown command");
 }
 
 char *library_why(struct span error)
@@ -57,9 +57,9 @@ char *library_why(struct span error)
     char *why;
 
     imap_write_text(&text, error);
-    if (begins(error, "READONLY"))
+    if (library_begins(error, "READONLY"))
         why = xstrdup("this Redis is a replica, not the master");
-    else if (begins(error, "NOPERM"))
+    else if (library_begins(error, "NOPERM"))
         why = xasprintf("the ACL user of the section redis may not run imapferry's functions: it needs what conf/redis.acl says, "
                         "+fcall, +function|load, +function|list and +function|delete among it (%s)", buf_str(&text));
     else if (library_is_unknown_here(error))
@@ -80,7 +80,7 @@ static struct span release_of(struct span library)
 {
     static const char prefix[] = "imapferry_";
     size_t n = library.len;
-    if (!begins(library, prefix))
+    if (!library_begins(library, prefix))
         return span_of(NULL, 0);
     while (n > 0 && library.p[n - 1] != '_')
         n--;
@@ -118,7 +118,7 @@ static struct span listed_name(const struct reply *row)
     return reply_str(reply_get(row, "library_name"));
 }
 
-static void on_deleted(void *owner, enum redis_rc rc, const struct reply *r)
+static void library_on_deleted(void *owner, enum redis_rc rc, const struct reply *r)
 {
     (void)owner;
     if (rc == REDIS_ERROR_REPLY)
@@ -129,7 +129,7 @@ static void library_delete(struct library *l, struct span name)
 {
     struct span argv[] = {span_str("FUNCTION"), span_str("DELETE"), name};
     LOG(INFO, "library_removed", LOG_SPAN("name", name));
-    redis_command(l->redis, argv, COUNTOF(argv), 0, on_deleted, l);
+    redis_command(l->redis, argv, COUNTOF(argv), 0, library_on_deleted, l);
 }
 
 /* Only older releases are looked at, so that two programs never take away each other's. */
@@ -168,7 +168,7 @@ static void on_loaded(void *owner, enum redis_rc rc, const struct reply *r)
     if (rc == REDIS_DOWN)
         return;
     /* Another process was faster. What has this name is the same. */
-    bool there = rc == REDIS_OK || holds(reply_str(r), "already exists");
+    bool there = rc == REDIS_OK || library_holds(reply_str(r), "already exists");
     if (rc == REDIS_OK) {
         LOG(INFO, "library_loaded", LOG_S("name", library_own_name));
         remove_old(l);
