@@ -192,6 +192,25 @@ def check_libraries_have_one_door(files):
                     yield "%s includes %s: %s is for %s alone" % (path, name, library, ", ".join(doors))
 
 
+# A name of a static function that two files share names no module in a backtrace. Of a hundred such functions so many may.
+SHARED_NAMES_PERCENT = 1
+STATIC_FUNCTION = re.compile(r"^static\s(?:[^;={}()]*?[\s*])?(\w+)\s*\(", re.M)
+
+
+def check_static_functions_are_named_after_their_module(files):
+    owners = {}
+    for path, text in sorted(files.items()):
+        if path.endswith(".c"):
+            for name in set(STATIC_FUNCTION.findall(text)):
+                owners.setdefault(name, []).append(path)
+    shared = {name: paths for name, paths in sorted(owners.items()) if len(paths) > 1}
+    count = sum(len(paths) for paths in shared.values())
+    if count * 100 > SHARED_NAMES_PERCENT * sum(len(paths) for paths in owners.values()):
+        yield "%d static functions share their name with another file's" % count
+        for name, paths in shared.items():
+            yield "%s stands in %s" % (name, ", ".join(paths))
+
+
 CHECKS = [check for name, check in sorted(globals().items()) if name.startswith("check_")]
 
 # For each check, a small tree that it must object to, on top of one that none objects to.
@@ -225,6 +244,10 @@ PLANTED = {
                                   "migrator/mailbox/copy.c": "int copy_n(void)\n{\n    return pair_n();\n}\n"},
     check_pure_layers_do_no_io: {"lib/view_uid.c": "#include <unistd.h>\n"},
     check_libraries_have_one_door: {"lib/seal.c": "#include <openssl/ssl.h>\n"},
+    check_static_functions_are_named_after_their_module: {
+        "proxy/relay.c": "static void finish(int n)\n{\n}\n",
+        "lib/dial.c": "static inline struct dial *\nfinish(void)\n{\n}\n",
+    },
 }
 
 
