@@ -353,6 +353,11 @@ void route_bulk(struct store *s, const char *user, const char *run, const char *
 /* How many accounts with a record are in each state and on each backend. rows[0] is "1" where all were counted (else see
  * route_recount.h); then pairs of "state:NAME" or "backend:NAME" and a number. */
 void route_counts_read(struct store *s, route_rows_fn fn, void *owner);
+/* Of these rows: on which backends that the configuration does not name accounts live, as "61 on "new""; NULL: on none. Their users
+ * can't sign in. To free. */
+char *route_counts_unknown(const struct store *s, const struct span *rows, size_t n);
+/* Says it in the log, as an error (backend_unknown), where there are such accounts. */
+void route_log_unknown(const struct store *s, const struct span *rows, size_t n);
 /* The audit entry of the list. */
 void route_note(struct store *s, const char *run, const char *who, const char *what, const char *reason,
                 const char *after, route_done_fn fn, void *owner);
@@ -396,6 +401,9 @@ void route_due(struct store *s, uint32_t max, route_done_fn fn, void *owner);
 /* Makes the store (imapferryctl init): id, generation (0: 1), schema, run_id. quarantine: begins now, since programs of a store
  * that was lost may still be at work. ROUTE_REFUSED when it is there already. */
 void route_init(struct store *s, uint64_t generation, bool quarantine, route_done_fn fn, void *owner);
+/* Staff say on which backend accounts without a record live; detail: where they lived before. Also while the store is at odds with
+ * this configuration about it (store_is_at_odds()). */
+void route_source(struct store *s, const char *source, const char *who, const char *reason, route_done_fn fn, void *owner);
 /* Routes of a store that was lost, before it is made. texts: eleven for each account, as restore.lua has them. generation: that
  * it will have. ROUTE_REFUSED: it is there. */
 void route_restore(struct store *s, uint64_t generation, const struct span *texts, size_t n, route_done_fn fn, void *owner);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "log.h"
 #include "route_priv.h"
 #include "xalloc.h"
 
@@ -245,6 +246,36 @@ void route_due(struct store *s, uint32_t max, route_done_fn fn, void *owner)
     free(a.v);
 }
 
+char *route_counts_unknown(const struct store *s, const struct span *rows, size_t n)
+{
+    static const char before[] = "backend:";
+    struct buf text = {0};
+
+    for (size_t i = 1; i + 1 < n; i += 2) {
+        size_t len = strlen(before);
+        uint64_t accounts;
+        if (rows[i].len <= len || memcmp(rows[i].p, before, len) != 0 || !span_u64(rows[i + 1], INT64_MAX, &accounts) || accounts == 0)
+            continue;
+        char *name = xspandup(span_of(rows[i].p + len, rows[i].len - len));
+        if (!conf_backend(store_conf(s), name))
+            buf_printf(&text, "%s%" PRIu64 " on \"%s\"", text.len ? ", " : "", accounts, name);
+        free(name);
+    }
+    char *out = text.len ? xstrdup(buf_str(&text)) : NULL;
+    buf_free(&text);
+    return out;
+}
+
+void route_log_unknown(const struct store *s, const struct span *rows, size_t n)
+{
+    char *text = route_counts_unknown(s, rows, n);
+
+    if (text)
+        LOG(ERROR, "backend_unknown", LOG_S("accounts", text), LOG_S("effect", "their users can't sign in"),
+            LOG_S("advice", "the configuration has no backend of that name: give it back its name"));
+    free(text);
+}
+
 /* ---- the store ---- */
 
 void route_restore(struct store *s, uint64_t generation, const struct span *texts, size_t n, route_done_fn fn, void *owner)
@@ -273,5 +304,15 @@ void route_init(struct store *s, uint64_t generation, bool quarantine, route_don
     args_number(&a, store_quarantine_length_ms(s));
     args_number(&a, generation);
     args_bool(&a, quarantine);
+    args_text(&a, store_conf(s)->migration.source);
     route_run(s, "init", &a, fn, owner);
+}
+
+void route_source(struct store *s, const char *source, const char *who, const char *reason, route_done_fn fn, void *owner)
+{
+    struct args a = {0};
+    args_text(&a, source);
+    args_text(&a, who);
+    args_text(&a, reason);
+    route_run(s, "source", &a, fn, owner);
 }

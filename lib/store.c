@@ -10,8 +10,9 @@
 #include "store_library.h"
 #include "xalloc.h"
 
-/* How long after a hello that was not answered by "ok" it is said again. */
-enum { HELLO_RETRY_MS = 500 };
+/* How long after a hello that was not answered by "ok" it is said again, and how often a daemon says in the log that there is no
+ * store to work on. */
+enum { HELLO_RETRY_MS = 500, ALARM_MS = 60 * 1000 };
 /* What Redis has where min-replicas-max-lag is not shown to us. */
 enum { LAG_DEFAULT_S = 10 };
 /* Longer than Sentinels take to make a replica master and the others follow it. */
@@ -45,6 +46,10 @@ struct store {
     struct store *first, *beside; /* borrowed: whose second connection this is; the second one of this */
     char *id; /* owned; "" until the first hello; of the first connection for both */
     bool refuses; /* of that answer: store_refuses() */
+    char *foreign; /* owned; why it is STORE_FOREIGN; NULL: it is not */
+    bool at_odds;  /* store_is_at_odds() */
+    bool alarms;   /* store_sound_alarm() */
+    uint64_t alarmed_ms; /* 0: not since it was up */
     char *why; /* owned; what the last answer said in place of what was asked for; NULL: there was none */
     uint64_t generation, quarantine_ends_ms /* by clock_boot_ms() */, lag_ms, replicas_min;
     uint64_t replicas_most, replicas_fewer_ms /* since; 0 = not */, replicas_grace_ms, replicas_generation;
@@ -144,6 +149,7 @@ static void leave_callback(struct store *s)
         return;
     free(s->id);
     free(s->why);
+    free(s->foreign);
     free(s);
 }
 
@@ -257,9 +263,23 @@ static void on_again(void *owner)
         redis_reset(s->redis, "hello was refused");
 }
 
+static void sound_alarm(struct store *s)
+{
+    uint64_t now = clock_boot_ms();
+
+    if (!s->alarms || (s->alarmed_ms && now - s->alarmed_ms < ALARM_MS))
+        return;
+    s->alarmed_ms = now;
+    LOG(ERROR, s->at_odds ? "store_differs" : "store_missing", LOG_S("why", s->foreign),
+        LOG_S("effect", "every login is refused, and nothing is migrated"));
+}
+
 static void now_foreign(struct store *s, const char *detail)
 {
     timer_start(s->again, HELLO_RETRY_MS);
+    free(s->foreign);
+    s->foreign = xstrdup(detail);
+    sound_alarm(s);
     set_state(s, STORE_FOREIGN, false, detail);
 }
 
@@ -301,6 +321,10 @@ static void hello_ok(struct store *s, const struct reply *r)
     uint64_t generation = reply_number(reply_at(r, 2));
     bool news = generation != s->generation;
     timer_stop(s->again);
+    free(s->foreign);
+    s->foreign = NULL;
+    s->at_odds = false;
+    s->alarmed_ms = 0;
     if (!agrees(s, generation)) {
         redis_reset(s->redis, "it is no longer the master");
         return;
@@ -329,6 +353,18 @@ static void hello_refused(struct store *s, const char *why)
     set_state(s, STORE_DOWN, false, why);
 }
 
+static void source_differs(struct store *s, struct span source)
+{
+    char *theirs = xspandup(source);
+    char *text = xasprintf("accounts without a record live on \"%s\" by the store, and on \"%s\" by migration.source of this "
+                           "configuration: set it back; or, if their mail is on \"%s\", see \"imapferryctl route source --help\"",
+                           theirs, s->conf->migration.source, s->conf->migration.source);
+
+    now_foreign(s, text);
+    free(text);
+    free(theirs);
+}
+
 static void on_hello(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct store *s = owner;
@@ -338,6 +374,7 @@ static void on_hello(void *owner, enum redis_rc rc, const struct reply *r)
     if (rc == REDIS_DOWN)
         return;
     s->busy++;
+    s->at_odds = span_is(word, "source");
     if (rc == REDIS_ERROR_REPLY && library_is_missing(reply_str(r)) && !s->loaded) {
         library_load(&s->library);
     } else if (span_is(word, "greet")) {
@@ -351,6 +388,8 @@ static void on_hello(void *owner, enum redis_rc rc, const struct reply *r)
             "this Redis holds no store (\"imapferryctl init\" makes one; if it held one before, it lost it)");
     } else if (span_is(word, "foreign") || span_is(word, "ok")) {
         now_foreign(s, "this Redis holds another store than at the start of this process");
+    } else if (s->at_odds) {
+        source_differs(s, reply_str(reply_at(r, 1)));
     } else {
         char *text = span_is(word, "replica") ? xstrdup("this Redis is a replica, not the master")
                                               : library_why(reply_str(r));
@@ -365,7 +404,8 @@ static void say(struct store *s, const char *script)
     char number[24];
     snprintf(number, sizeof(number), "%" PRIu64, store_quarantine_length_ms(s));
     struct span argv[] = {span_str("FCALL"), span_str(library_function(script)), span_str("1"), span_str(s->conf->redis.prefix),
-                          span_str(first_of(s)->id), span_str(number)};
+                          span_str(first_of(s)->id), span_str(number),
+                          span_str(s->conf->migration.source ? s->conf->migration.source : "")};
     FAULT_POINT("script", "hello", "sent");
     redis_command(s->redis, argv, COUNTOF(argv), 0, on_hello, s);
 }
@@ -416,6 +456,8 @@ static void on_redis(void *owner, bool up, const char *detail)
         return;
     }
     LOG(WARN, "store_down", LOG_S("why", detail));
+    free(s->foreign);
+    s->foreign = NULL;
     s->busy++;
     set_state(s, STORE_DOWN, true, detail);
     leave_callback(s);
@@ -457,7 +499,19 @@ static void learn(struct store *s, const char *script, enum redis_rc rc, const s
 
 const char *store_why(const struct store *s)
 {
-    return s->why ? s->why : "Redis does not answer";
+    if (s->why)
+        return s->why;
+    return s->foreign ? s->foreign : "Redis does not answer";
+}
+
+bool store_is_at_odds(const struct store *s)
+{
+    return s->at_odds;
+}
+
+void store_sound_alarm(struct store *s)
+{
+    s->alarms = true;
 }
 
 bool store_refuses(const struct store *s)
@@ -480,6 +534,11 @@ static char *error_text(const struct reply *r)
     char *why = xasprintf("Redis answers by an error: %s", buf_str(&text));
     buf_free(&text);
     return why;
+}
+
+static char *missing_text(const struct reply *r)
+{
+    return span_is(reply_str(reply_at(r, 0)), "nostore") ? xstrdup("the store is missing or another one") : NULL;
 }
 
 /* A key of another type, or a script that stumbled over what it read. Others, such as OOM, READONLY, LOADING, NOREPLICAS
@@ -510,7 +569,7 @@ static void on_call(void *owner, enum redis_rc rc, const struct reply *r)
     TAILQ_REMOVE(&s->sent, c, link);
     s->busy++;
     free(s->why);
-    s->why = rc == REDIS_ERROR_REPLY ? error_text(r) : NULL;
+    s->why = rc == REDIS_ERROR_REPLY ? error_text(r) : rc == REDIS_OK ? missing_text(r) : NULL;
     s->refuses = rc == REDIS_ERROR_REPLY && is_about_records(reply_str(r));
     if (call_finish(c, rc, r))
         learn(s, script, rc, r);
@@ -547,7 +606,8 @@ void store_script_for(struct store *s, const void *who, const char *name, const 
     c->script = name;
     c->args = copy_spans(args, n);
     c->n_args = n;
-    bool early = (strcmp(name, "init") == 0 || strcmp(name, "restore") == 0) && redis_is_up(s->redis);
+    bool early = (strcmp(name, "init") == 0 || strcmp(name, "restore") == 0 || strcmp(name, "source") == 0) &&
+                 redis_is_up(s->redis);
     if (!library_function(name) || (s->state != STORE_UP && !early)) {
         refuse(c);
         return;

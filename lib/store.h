@@ -37,6 +37,11 @@ const char *store_why(const struct store *s);
 bool store_refuses(const struct store *s);
 /* The answer was none of those that there are, or holds what nobody here writes. */
 void store_not_understood(struct store *s, const char *what);
+/* STORE_FOREIGN since the store says of another backend that accounts without a record live there than this configuration does
+ * (migration.source); it becomes STORE_UP once they agree. */
+bool store_is_at_odds(const struct store *s);
+/* For daemons: while the store is STORE_FOREIGN, that is said in the log as an error, each minute (store_missing, store_differs). */
+void store_sound_alarm(struct store *s);
 uint64_t store_generation(const struct store *s);
 /* The store's id, NULL until it is known; borrowed. */
 const char *store_id(const struct store *s);
@@ -59,7 +64,7 @@ char *store_key(const struct store *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* Runs a script of lib/route by name, a constant: FCALL of its function (store_library.h), and once more where Redis did not
  * have it. The scripts build their keys from the prefix, which goes as KEYS[1]; args as ARGV.
- * A REDIS_DOWN at once where the store is not STORE_UP (but for "hello", "init" and "restore", which it sends itself or
+ * A REDIS_DOWN at once where the store is not STORE_UP (but for "hello", "init", "restore" and "source", which it sends itself or
  * ctl does). */
 void store_script(struct store *s, const char *name, const struct span *args, size_t n, redis_fn fn,
                   void *owner);

@@ -193,6 +193,14 @@ static void on_replicas_timer(void *owner)
     timer_start(g->replicas, REPLICAS_MS);
 }
 
+static void migrator_on_counts(void *owner, enum route_rc rc, const struct span *rows, size_t n)
+{
+    struct program *g = owner;
+
+    if (rc == ROUTE_OK)
+        route_log_unknown(g->m.store, rows, n);
+}
+
 static void migrator_on_store(void *owner, enum store_state state, const char *detail)
 {
     static const char *const names[] = {[STORE_CONNECTING] = "connecting",
@@ -205,8 +213,10 @@ static void migrator_on_store(void *owner, enum store_state state, const char *d
         LOG(INFO, "store", LOG_S("state", names[state]), LOG_S("detail", detail));
     else
         LOG(WARN, "store", LOG_S("state", names[state]), LOG_S("detail", detail));
-    if (state == STORE_UP)
+    if (state == STORE_UP) {
         migrator_check_store(g);
+        route_counts_read(g->m.store, migrator_on_counts, g);
+    }
     if (state == STORE_UP && g->learner)
         learner_look(g->learner);
     if (g->worker)
@@ -374,6 +384,7 @@ static bool make_parts(struct program *g, char **error)
     m->hooks = hooks_new(m->loop);
     m->sightings = sightings_new();
     m->store = store_new(m->loop, c, STORE_TIMEOUT_MS, migrator_on_store, g);
+    store_sound_alarm(m->store);
     g->learner = learner_new(m->store, migrator_policy_of, NULL, g);
     store_set_silence(m->store, c->migrator.job_lease_ms * SILENCE_TENTHS / 10);
     g->instance = instance_new(m->store, "migrator", g->id, migrator_on_instance, g);

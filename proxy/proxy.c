@@ -53,6 +53,13 @@ static void set_pace(struct proxy *p)
         queue_hold(p->queue);
 }
 
+static void proxy_on_counts(void *owner, enum route_rc rc, const struct span *rows, size_t n)
+{
+    struct proxy *p = owner;
+    if (rc == ROUTE_OK)
+        route_log_unknown(p->store, rows, n);
+}
+
 static void proxy_on_store(void *owner, enum store_state state, const char *detail)
 {
     struct proxy *p = owner;
@@ -62,6 +69,8 @@ static void proxy_on_store(void *owner, enum store_state state, const char *deta
     set_pace(p);
     if (state == STORE_UP)
         backends_read(p->backends, p->store);
+    if (state == STORE_UP && p->thread == 0)
+        route_counts_read(p->store, proxy_on_counts, p);
 }
 
 static void on_lease(void *owner, enum lease_event ev)
@@ -194,6 +203,8 @@ static void connect_store(struct proxy *p)
     char *own = own_id(p), *id = xasprintf("%s.%u", own, p->thread);
     p->is_ours = p->thread != 0;
     p->store = store_new(p->loop, p->conf, c->store_timeout_ms, proxy_on_store, p);
+    if (p->thread == 0) /* once a process */
+        store_sound_alarm(p->store);
     p->lease_store = store_new_beside(p->store, c->store_timeout_ms, NULL, NULL);
     p->lease = lease_new(p->lease_store, id, c->lease_ms, c->lease_long_ms, on_lease, p);
     p->doubts = doubts_new(p->store, p->queue, lease_incarnation(p->lease), on_reconcile_again, p);

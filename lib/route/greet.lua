@@ -3,6 +3,9 @@
 look_at_store()
 if S.id == '' then return NOSTORE end
 if ARGV[1] ~= '' and ARGV[1] ~= S.id then return {'foreign', S.id} end
+local source = call('HGET', STORE, 'source') or ''
+if arg(2) ~= '' and source ~= '' and source ~= arg(2) then return {'source', source} end
+if arg(2) ~= '' and source == '' then call('HSET', STORE, 'source', arg(2)) end
 local longest, told, began, short = quarantine_asked(number(arg(1)))
 if not told then
     S.longest, S.quarantine = longest, longest

@@ -171,6 +171,30 @@ static void on_init(void *owner, enum route_rc rc, const char *detail)
         run_end_failed(r, rc, detail);
 }
 
+/* ---- route source */
+
+static void on_source(void *owner, enum route_rc rc, const char *before)
+{
+    struct run *r = owner;
+
+    if (rc == ROUTE_OK)
+        run_end(r, ACTION_DONE, "accounts without a record live on %s (before: %s): start all proxies and migrators with it as "
+                                "migration.source",
+                r->action.to, *before ? before : "not known");
+    else
+        run_end_failed(r, rc, before);
+}
+
+static void run_source(struct run *r)
+{
+    if (r->action.yes)
+        route_source(r->store, r->action.to, r->action.who, r->action.reason, on_source, r);
+    else
+        run_end(r, ACTION_REFUSED, "all accounts without a record would be signed in on %s: only where their mail is there, and once all "
+                                   "proxies and migrators are stopped, do it with --yes --reason TEXT",
+                r->action.to);
+}
+
 /* ---- the start */
 
 static void run_now(struct run *r)
@@ -180,6 +204,9 @@ static void run_now(struct run *r)
     switch (r->action.verb) {
     case ACTION_INIT:
         route_init(r->store, 0, false, on_init, r);
+        break;
+    case ACTION_SOURCE:
+        run_source(r);
         break;
     case ACTION_STATUS:
         report_status(r);
@@ -277,6 +304,8 @@ static char *fault_of(struct run *r)
         return xstrdup("flip needs --to BACKEND");
     if (a->verb == ACTION_FLIP && !*a->reason)
         return xstrdup("flip needs --reason TEXT");
+    if (a->verb == ACTION_SOURCE && a->yes && !*a->reason)
+        return xstrdup("route source --yes needs --reason TEXT");
     if (a->verb == ACTION_WAIVE)
         return waive_fault(a);
     if (a->verb == ACTION_PROXY_FORGET)

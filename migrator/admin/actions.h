@@ -12,6 +12,7 @@
 
 enum action_verb { /* from MIGRATE on they change something */
     ACTION_INIT,     /* makes the store */
+    ACTION_SOURCE,   /* says where accounts without a record live (to, reason); without yes it only says what that means */
     ACTION_STATUS,   /* the whole migration */
     ACTION_RECOUNT,  /* counts the accounts for it anew (lib/route_recount.h) */
     ACTION_USER,     /* one account; with report: what its last pass compared and found */
@@ -65,7 +66,7 @@ struct action_result {
 };
 typedef void (*action_fn)(void *owner, const struct action_result *result);
 
-/* The store is connected (for ACTION_INIT: STORE_FOREIGN or STORE_UP, else STORE_UP). Copies the action.
+/* The store is connected (for ACTION_INIT and ACTION_SOURCE: STORE_FOREIGN or STORE_UP, else STORE_UP). Copies the action.
  * Calls back once, not before it returned. */
 void action_run(struct store *s, const struct action *a, action_fn fn, void *owner);
 /* The JSON of an account, as of `user`. To decref. */

@@ -81,6 +81,9 @@ static void on_counts(void *owner, enum route_rc rc, const struct span *rows, si
     for (size_t i = 1; i + 1 < n; i += 2)
         set_count(r, rows[i], rows[i + 1]);
     order_states(r);
+    char *unknown = rc == ROUTE_OK ? route_counts_unknown(r->store, rows, n) : NULL;
+    json_object_set_new(r->data, "backends_unknown", unknown ? json_text(span_str(unknown)) : json_null());
+    free(unknown);
     action_status_answered(r, rc == ROUTE_OK ? REDIS_OK : REDIS_DOWN);
 }
 

@@ -519,6 +519,18 @@ static void check_on_recall(void *owner, const struct recall_result *result)
     check_ended(c);
 }
 
+static void check_on_counts(void *owner, enum route_rc rc, const struct span *rows, size_t n)
+{
+    struct check *c = owner;
+    char *unknown = rc == ROUTE_OK ? route_counts_unknown(c->store, rows, n) : NULL;
+
+    if (unknown)
+        REDIS_LINE(c, CHECK_ERROR, "Give the backend its name back: it stands in the record of each account.",
+                   "accounts live on backends that the configuration does not name, and their users can't sign in: %s", unknown);
+    free(unknown);
+    check_ended(c);
+}
+
 static void ask_recall(struct check *c)
 {
     c->pending++;
@@ -552,6 +564,8 @@ static void store_is_up(struct check *c)
     if (!c->login) {
         ask_info(c);
         ask_recall(c);
+        c->pending++;
+        route_counts_read(c->store, check_on_counts, c);
     }
     c->pending++;
     store_caps_all(c->store, check_on_records, c);
@@ -626,6 +640,10 @@ static void check_on_store(void *owner, enum store_state state, const char *deta
         } else {
             store_is_up(c);
         }
+    } else if (state == STORE_FOREIGN && store_is_at_odds(c->store)) {
+        REDIS_LINE(c, CHECK_ERROR, "All programs with this configuration refuse to work: whom it sends to another server misses their mail.",
+                   "%s", detail);
+        store_end(c);
     } else if (state == STORE_FOREIGN) {
         REDIS_LINE(c, CHECK_ERROR, "For a new site: \"imapferryctl init\", once, and check again. For one that lost its data: \"route restore\".",
                    "%s", detail);

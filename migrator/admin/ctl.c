@@ -20,6 +20,7 @@
 #include "ctl_plan.h"
 #include "ctl_print.h"
 #include "ctl_wait.h"
+#include "json_value.h"
 #include "restore.h"
 
 enum {
@@ -313,6 +314,15 @@ static void start_restore(struct ctl *c)
                                on_restored, c);
 }
 
+static void ctl_refuse(struct ctl *c, const char *why)
+{
+    json_t *o = json_object();
+
+    json_object_set_new(o, "error", json_text(span_str(why)));
+    ctl_end(c, &(struct action_result){.rc = ACTION_REFUSED, .text = why, .data = o});
+    json_decref(o);
+}
+
 /* A store is made for a site that has none, not for one that has lost it. */
 static bool journal_forbids(struct ctl *c)
 {
@@ -329,9 +339,7 @@ static bool journal_forbids(struct ctl *c)
                      : xasprintf("the journal in %s may know of accounts that were switched over, whose users an empty store would "
                                  "send to the old server: %s. For another site, move the journal away",
                                  folder, c->flips.faults[0].text);
-    json_t *o = json_pack("{s:s}", "error", text);
-    ctl_end(c, &(struct action_result){.rc = ACTION_REFUSED, .text = text, .data = o});
-    json_decref(o);
+    ctl_refuse(c, text);
     free(text);
     return true;
 }
@@ -352,13 +360,16 @@ static void ctl_on_store(void *owner, enum store_state state, const char *detail
 {
     struct ctl *c = owner;
     bool makes_one = c->args.what == ACTION_INIT || c->args.what == CTL_RESTORE;
-    bool good = state == STORE_UP || (state == STORE_FOREIGN && makes_one);
+    bool at_odds = state == STORE_FOREIGN && store_is_at_odds(c->store);
+    bool good = state == STORE_UP || (state == STORE_FOREIGN && makes_one) || (at_odds && c->args.what == ACTION_SOURCE);
 
     if (c->started || c->ended)
         return;
     if (good) {
         c->started = true;
         start_verb(c, state);
+    } else if (at_odds) {
+        ctl_refuse(c, detail);
     } else if (state != STORE_CONNECTING) {
         ctl_unreachable(c, detail);
     }

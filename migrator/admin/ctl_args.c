@@ -32,6 +32,7 @@ enum {
     TAKES_EVEN_SO = 1 << 17, /* --yes, of --force */
     TAKES_PROXY = 1 << 20, /* NAME of one */
     TAKES_YES = 1 << 21,
+    TAKES_BACKEND = 1 << 22, /* NAME of one */
     TAKES_EACH = 1 << 15, /* --all without a list */
 };
 
@@ -114,6 +115,11 @@ static const struct ctl_verb verbs[] = {
      "(that of this one is read anyhow): an account of which none is told lives on the old server. Where lines can't be read, an "
      "export may be cut off, or an account is on no configured backend, nothing is made but with --yes. Stop all proxies and migrators before, and start them afterwards; "
      "the README has a chapter on it."},
+    {"route source", ACTION_SOURCE, TAKES_BACKEND | TAKES_YES | TAKES_REASON,
+     {{"BACKEND", "what another migration.source would mean"}, {"BACKEND --yes --reason TEXT", "allow it"}},
+     "Accounts without a record live on migration.source. Redis remembers which one that is, and programs whose configuration says "
+     "another refuse to work. For a site whose accounts without a record really are on another backend, or that has renamed it: "
+     "stop all proxies and migrators, change the configuration of all hosts, say it here, start them."},
     {"proxy forget", ACTION_PROXY_FORGET, TAKES_PROXY | TAKES_YES | TAKES_REASON,
      {{"NAME", "what declaring a proxy dead would mean"}, {"NAME --yes --reason TEXT", "declare it dead"}},
      "Accounts wait for a silent proxy until its lease is over (lease_long), since it may still serve their users. NAME is its id, as "
@@ -377,6 +383,8 @@ static enum ctl_args_end ctl_args_take_word(struct ctl_args *a, const char *word
 
     if ((a->verb->takes & TAKES_PROXY) && a->action.n_keys == 0) {
         a->keys[a->action.n_keys++] = word;
+    } else if ((a->verb->takes & TAKES_BACKEND) && !a->action.to) {
+        a->action.to = word;
     } else if ((a->verb->takes & TAKES_FILES) && a->action.n_keys < CTL_KEYS_MAX && !one) {
         a->keys[a->action.n_keys++] = word;
     } else if ((a->verb->takes & (NEEDS_NAME | TAKES_NAME)) && !a->action.login) {
@@ -398,6 +406,10 @@ static enum ctl_args_end check_whole(const struct ctl_args *a)
     }
     if ((a->verb->takes & TAKES_PROXY) && a->action.n_keys == 0) {
         ctl_args_wrong(a, "%s needs the NAME of a proxy", a->verb->name);
+        return CTL_ARGS_BAD;
+    }
+    if ((a->verb->takes & TAKES_BACKEND) && !a->action.to) {
+        ctl_args_wrong(a, "%s needs the NAME of a backend", a->verb->name);
         return CTL_ARGS_BAD;
     }
     if ((a->verb->takes & TAKES_FILES) && a->action.n_keys == 0) {

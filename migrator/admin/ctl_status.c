@@ -310,6 +310,10 @@ void ctl_write_status(struct buf *out, const json_t *o)
     write_store(out, json_object_get(o, "store"));
     write_counts(out, "accounts", json_object_get(o, "accounts"), "none has a record yet");
     write_counts(out, "mail on", json_object_get(o, "backends"), "");
+    if (*ctl_text_of(o, "backends_unknown")) {
+        ctl_write_label(out, "");
+        buf_printf(out, "NO SUCH BACKEND in the configuration: %s; their users can't sign in\n", ctl_text_of(o, "backends_unknown"));
+    }
     if (!json_is_true(json_object_get(o, "counted")))
         ctl_write_line(out, "", "not all accounts are counted yet: a migrator does it, or imapferryctl recount");
     ctl_write_label(out, "jobs");

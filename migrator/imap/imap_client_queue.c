@@ -77,7 +77,7 @@ bool imapc_beyond_fence(struct imapc *c)
 {
     if (!c->fence || clock_boot_ms() < *c->fence)
         return false;
-    imapc_broken(c, "this migrator stood still for too long");
+    imapc_broken(c, "the job is no longer this migrator's: it stood still, or Redis did not renew the job");
     return true;
 }
 

@@ -33,10 +33,10 @@ class Store:
         assert self.call("init", "id-one", quarantine) == ["ok"]
         return self.hello(quarantine)
 
-    def hello(self, quarantine=LONG):
-        answer = self.call("hello", quarantine)
+    def hello(self, quarantine=LONG, *source):
+        answer = self.call("hello", quarantine, *source)
         if answer == ["greet"]:
-            answer = self.call("greet", quarantine)
+            answer = self.call("greet", quarantine, *source)
         if answer[0] == "ok":
             self.id = answer[1]
         return answer
@@ -114,7 +114,7 @@ def made_store(server):
 
 # ---- the store ----
 
-MAKING = ("init", "hello", "greet", "restore")  # for a store that is not there
+MAKING = ("init", "hello", "greet", "restore", "source")  # for a store that is not there, or at odds
 
 
 def test_each_script_refuses_a_missing_store(server):
@@ -145,6 +145,29 @@ def test_init_only_once(store):
     assert store.call("init", "id-two", LONG)[0] == "refused"
     assert store.generation() == 1
     assert store.hello() == ["ok", "id-one", "1", "0"]
+
+
+def test_a_store_keeps_its_source(store):
+    """Where accounts without a record live. The version before tells none; the first one that does is taken at its word."""
+    field = lambda: store.client.hget(store.key("store"), "source")  # noqa: E731
+    assert store.hello()[0] == "ok" and field() is None
+    assert store.hello(LONG, "old")[0] == "ok" and field() == "old"
+    assert store.hello(LONG, "new") == ["source", "old"] and field() == "old"
+    assert store.hello()[0] == "ok"
+    store.id = ""
+    assert store.call("source", "new", "who", "why") == ["ok", "old"] and field() == "new"
+    assert store.call("source", "new", "who", "why") == ["ok", "new"]
+    assert store.hello(LONG, "new")[0] == "ok" and store.hello(LONG, "old") == ["source", "new"]
+    assert store.client.xlen(store.key("audit")) == 1
+
+
+def test_init_takes_the_source(server):
+    client = server.client()
+    client.flushall()
+    s = Store(client)
+    assert s.call("source", "new", "who", "why") == ["nostore"] and client.keys("*") == []
+    assert s.call("init", "id-one", LONG, "", "", "old") == ["ok"]
+    assert s.hello(LONG, "new") == ["source", "old"]
 
 
 def test_hello_notices_a_restart(server):

@@ -517,8 +517,8 @@ static void test_what_was_gathered_stays_behind_the_fence(void **state)
     imapc_append_end(w->c);
     until_ms = clock_boot_ms();
     wait_for(w, "WHY");
-    told(w, "END a DOWN [] this migrator stood still for too long, while APPEND\n"
-            "BROKEN\nWHY this migrator stood still for too long, while APPEND\n");
+    told(w, "END a DOWN [] the job is no longer this migrator's: it stood still, or Redis did not renew the job, while APPEND\n"
+            "BROKEN\nWHY the job is no longer this migrator's: it stood still, or Redis did not renew the job, while APPEND\n");
     end(w);
     assert_int_equal(w->peer.extra, 0);
 }
