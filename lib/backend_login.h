@@ -21,13 +21,13 @@
  * |            | says so            |                                          |                                    |
  * | COMPRESS   | COMPRESS DEFLATE   | the tagged answer, whatever it is        | done                               |
  *
- * Each state but DIALING has step_timeout, as a whole and not by line (where no greeting came for 5 s, or a third of it, the
- * log says so, and what that may mean), a cap on the length of a line and on the number
- * of untagged ones. From each state a BYE, the end of the connection, its breaking, a wrong tag and what can't be
- * parsed leave to the end as LOGIN_UNAVAILABLE (LOGIN_INSECURE where TLS is at fault). PREAUTH is refused: nobody can
- * tell as whom. Nothing is pipelined behind a sign-in command (some servers lose it), and ahead of it ID alone, where the
- * request says so and the sign-in needs no "+" (SASL-IR, RFC 4959): one round trip less. Tags are random, so that an
- * answer that was sent before its command does not count.
+ * Each state but DIALING has step_timeout, for all of it and not for each line, a cap on the length of a line, and one on the
+ * number of untagged lines. Where no greeting has come for 5 s, or for a third of step_timeout, the log says so, and what that
+ * may mean. In each state a BYE, the end of the connection, its breaking, a wrong tag and what can't be parsed end the dialog as
+ * LOGIN_UNAVAILABLE (LOGIN_INSECURE where TLS is at fault). A greeting of PREAUTH is refused: nobody can tell as whom it signs
+ * in. Nothing is pipelined behind a sign-in command, since some servers lose it. Only ID is pipelined ahead of it, where the
+ * request says so and the sign-in needs no "+" (SASL-IR, RFC 4959): one round trip less. Tags are random, so that an answer
+ * that was sent before its command does not count.
  *
  * COMPRESS is asked for where the request wants it and the backend offers it (RFC 4978); a refusal costs nothing.
  *

@@ -1,7 +1,6 @@
-/* reasons: the one table of why an account is not moved on. The reason in a route begins with the word of a
- * row, then
- * ": " and what happened: "unreachable: new: connection refused". The word says what comes next (tried again
- * by itself, at the next login, by a person), and staff are told so. Pure. */
+/* reasons: the one table of why an account is not moved on. The reason in a route begins with the word of a row, then ": " and
+ * what happened: "unreachable: new: connection refused". The word decides what comes next: the move is tried again by itself,
+ * at the user's next login, or by a person; and staff are told so. Pure. */
 #ifndef IMAPFERRY_REASONS_H
 #define IMAPFERRY_REASONS_H
 

@@ -1,6 +1,6 @@
-/* accounts: the accounts that have sessions or logins in this thread, and what is known of their routes. What
- * the store says comes two ways, as events and as answers, on two connections; so each event is counted, and
- * an answer that an event may have overtaken is asked for again. */
+/* accounts: the accounts that have sessions or logins in this thread, and what is known of their routes. What the store says
+ * comes in two ways, as events and as answers, over two connections. So each event is counted, and where an event may have
+ * overtaken an answer, the question is asked again. */
 #ifndef IMAPFERRY_ACCOUNTS_H
 #define IMAPFERRY_ACCOUNTS_H
 
@@ -35,9 +35,9 @@ struct account {
     UT_hash_handle hh;
 };
 
-/* The session becomes one of the account's, which is made where it is new. */
+/* Adds the session to its account. Makes the account where the thread does not have it yet. */
 void accounts_attach(struct proxy *p, const char *key, struct session *s);
-/* No-op where it is none's. The account goes with its last session. */
+/* Takes the session from its account; does nothing where it has none. The account is freed with its last session. */
 void accounts_detach(struct session *s);
 
 /* Something is known of the route: acts on it (freeze.h). */
@@ -51,7 +51,7 @@ void accounts_heard(struct account *a, const struct account_news *news);
 /* Reads the route and acts on it. Queued (queue.h), as the two below are; this one goes first. */
 void accounts_read(struct account *a);
 
-/* Of struct events. */
+/* Acts on an event of the follower (lib/events.h). */
 void accounts_event(struct proxy *p, const struct event *e);
 /* Events were missed: reads the routes of all accounts. */
 void accounts_read_all(struct proxy *p);

@@ -1,16 +1,16 @@
-/* crowd: those of a thread who have not signed in, by the network they come from: an IPv4 address (also where it is
- * written as one of IPv6, ::ffff:192.0.2.1), or a /64 of IPv6, since that is what one customer gets. They cost nothing to whoever opens them, so what they may take follows from
- * the descriptors that there are:
+/* crowd: the connections of a thread that have not signed in, by the network they come from: an IPv4 address (also where it is
+ * written as one of IPv6, ::ffff:192.0.2.1), or a /64 of IPv6, since that is what one customer gets. Such connections cost
+ * nothing to whoever opens them, so how many there may be follows from the descriptors that there are:
  *
  *   the thread's sockets   n, of which a sixteenth is kept for hand-overs (a second connection to a backend)
  *   the crowd              a quarter of n. Each of them is counted twice, for the connection to the backend that it
  *                          will need: so who has got in can sign in too
  *   one network            as many as would be left to others: one alone half of the crowd, two a third each
  *
- * Who comes where there is no room takes the place of the one who has been idle for longest: of the same network where
- * that has too many, else of all. Idle is who has no login under way. That one is told BYE [UNAVAILABLE], and so is who
- * comes where nobody is idle. Where all sockets are those of signed-in sessions, clients wait in the kernel's queue
- * (listener.h). The log says it once in ten seconds, with numbers. */
+ * A connection that comes when there is no room takes the place of the one that has been idle for longest: of the same network,
+ * where that has too many, else of all. A connection is idle while it has no login under way. The one that loses its place is
+ * told BYE [UNAVAILABLE]; where none is idle, the new one is told that. Where signed-in sessions hold all sockets, clients wait
+ * in the kernel's queue (listener.h). The log tells of all this once in ten seconds, with numbers. */
 #ifndef IMAPFERRY_CROWD_H
 #define IMAPFERRY_CROWD_H
 

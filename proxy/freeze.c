@@ -42,9 +42,9 @@ static void freeze_thaw(struct session *s)
 /* The account lives where this session does not. */
 static void freeze_follow(struct session *s)
 {
-    if (s->state == IN_FROZEN && rest_is_told(s))
+    if (s->state == IN_FROZEN && rest_is_acknowledged(s))
         handover_begin(s);
-    else if (s->state == IN_HANDOVER || !rest_is_told(s))
+    else if (s->state == IN_HANDOVER || !rest_is_acknowledged(s))
         session_close(s, END_MOVED, NULL);
     /* else a command that only reads has not ended yet */
 }
@@ -57,10 +57,10 @@ void freeze_session(struct session *s)
     registration_engage(s, route_is_engaged(a->state));
     if (freeze_is_elsewhere(s, a))
         freeze_follow(s);
-    else if (a->state == ROUTE_FLIPPING && !rest_is_told(s))
+    else if (a->state == ROUTE_FLIPPING && !rest_is_acknowledged(s))
         session_close(s, END_MOVED, NULL);
     else if (a->state == ROUTE_FLIPPING)
-        rest_goes_on(s);
+        rest_wait_for_flip(s);
     else if (a->state == ROUTE_FREEZING && s->state == IN_RELAY)
         relay_rest(s, END_FREEZE);
     else if (a->state == ROUTE_FREEZING && s->state == IN_FROZEN)

@@ -4,22 +4,25 @@
  *   preparing      registrations that may have no session any more are taken away; the others are signed in at
  *                  the target (prepare.h)
  *   freezing       sessions come to rest (rest.h); a new login waits
- *   flipping       those that rest wait on; the flip went on without the others, which have no registration any more
- *   flipped, ...   those that rest go on at the target (handover.h); others on a backend that the route has left end
- *   thaw           back to ready: sessions go on where they were; the source is dialled again where it closed */
+ *   flipping       sessions that have acknowledged the freeze go on waiting; the others end: the flip could only begin because
+ *                  they have no registration any more
+ *   flipped, ...   sessions that have acknowledged the freeze go on at the target (handover.h); others, where the route has
+ *                  left their backend, end
+ *   thaw           the account is back in `ready`: sessions go on where they were, and dial the source again where it has
+ *                  closed the connection */
 #ifndef IMAPFERRY_FREEZE_H
 #define IMAPFERRY_FREEZE_H
 
 #include "accounts.h"
 
-/* a->state, epoch and backend are news, perhaps the same as before. */
+/* The store has told a->state, epoch and backend, perhaps the same as before: all sessions of the account act on it. */
 void freeze_heard(struct account *a);
-/* Registrations of this thread that no session has are taken away, where there may be some (doubts.h). */
+/* Has the store take away registrations of this thread that no session has, where there may be some (doubts.h). */
 void freeze_reconcile(struct proxy *p, const char *user, uint64_t epoch);
-/* Any event; a: its account here, or NULL. More registrations of this thread than it has sessions are a doubt, however they
- * came about. */
+/* Looks at any event for more registrations of this thread than it has sessions; these are a doubt (doubts.h), however they came
+ * about. a: the event's account in this thread, or NULL. */
 void freeze_count(struct proxy *p, const struct account *a, const struct event *e);
-/* An event of an account that has no sessions here. */
+/* Looks at an event of an account that has no sessions in this thread: not all of its registrations may be gone. */
 void freeze_stranger(struct proxy *p, const struct event *e);
 /* The same as freeze_heard() for one session. */
 void freeze_session(struct session *s);

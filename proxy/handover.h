@@ -11,15 +11,16 @@
  *         | and for the lease; compares                      |
  *
  * A client that has a mailbox open goes on where UIDVALIDITY and all UIDs are equal on both sides, and no UID that it may
- * have seen is given out again; one that knows other names than INBOX, where both servers spell names alike (the same
- * personal namespaces, and the same name for each mailbox). Who can't ends with BYE, and the log says why:
+ * have seen is given out again. A client that knows other names than INBOX goes on where both servers spell names alike (the
+ * same personal namespaces, and the same name for each mailbox). A session that can't go on ends with BYE, and the log says
+ * why:
  *
  * why            | what could not be had
  * ---------------+-----------------------------------------------------------------------------------------------
  * old_password, limit, capabilities, no_such_backend, no_credentials: could not be prepared (prepare.h)
  * refused        | the target refuses the sign-in now
  * unavailable    | no connection, no answer in time, one that can't be understood; no records of the account
- * list           | the source's list of messages could not be drawn
+ * list           | the source did not give a whole list of the client's messages
  * mailbox        | it can't be opened there: deleted or renamed meanwhile
  * read_only      | it was open for writing, and can't be there
  * names          | servers spell names in different ways
@@ -29,8 +30,8 @@
  * uidnext        | UIDs would be given out again
  * timeout        | all of this together took too long
  *
- * FLAGS and PERMANENTFLAGS of the target are told anew, messages that arrived at once, those that are gone when a client
- * may hear of it. How many went over, and how many could not for which reason, is counted (tally.h). */
+ * The client is told FLAGS and PERMANENTFLAGS of the target and the number of messages at once, and which messages are gone as
+ * soon as it may hear of that. How many sessions went over, and how many could not for which reason, is counted (tally.h). */
 #ifndef IMAPFERRY_HANDOVER_H
 #define IMAPFERRY_HANDOVER_H
 
@@ -38,9 +39,9 @@
 
 /* From FROZEN: to the account's backend, which may be the one that the session had. */
 void handover_begin(struct session *s);
-/* Something that it may wait for is there: records, the lease. */
+/* Something that it may have waited for is there: the account's records, or the lease. Goes on where it can. */
 void handover_step(struct session *s);
-/* It can't go on: the end. why: a word of the table, never freed. detail may be NULL. */
+/* The session can't go on, and ends. why: a word of the table above, never freed. detail is for the log; it may be NULL. */
 void handover_failed(struct session *s, const char *why, const char *detail);
 /* What is under way is dropped. */
 void handover_drop(struct session *s);

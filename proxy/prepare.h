@@ -20,15 +20,15 @@
 
 #include "session.h"
 
-/* The account is in preparing, in an epoch of its own; again in the same one: nothing. */
+/* The account is in `preparing`. Does nothing where this was begun for the same epoch already. */
 void prepare_begin(struct session *s);
-/* The connection is not needed (any more). */
+/* Gives the attempt up and closes its connection, which is not needed (any more). */
 void prepare_drop(struct session *s);
 /* Takes the connection to this backend, which has all capabilities that the client is shown; NULL where there is none
  * (any more). *unfit: why there never was one, NULL where it may be tried again; borrowed, a word for the log. */
 struct stream *prepare_take(struct session *s, const struct conf_backend *at, const char **unfit);
 
-/* That server was told what the client says of itself today, or is not to be. */
+/* Whether the server was told what the client says of itself by now: it has said nothing else since the sign-in there. */
 bool prepare_knows_id(const struct session *s);
 
 #endif

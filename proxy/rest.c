@@ -12,22 +12,22 @@
 #include "relay.h"
 #include "rest.h"
 
-enum { AGAIN_MS = 300, WORD_MS = 10 * 1000, FLIPPING_WORD_MS = 60 * 1000, DRAWS_MAX = 5 };
+enum { AGAIN_MS = 300, WAIT_MS = 10 * 1000, FLIPPING_WAIT_MS = 60 * 1000, ASKED_MAX = 5 };
 
-enum step { NOT_DRAWN, DRAWING, DRAWN };
+enum step { NOT_LISTED, LISTING, LISTED };
 
 struct rest {
     struct session *s; /* borrowed */
-    bool told;
-    uint64_t told_epoch; /* 0: it is to be said again */
+    bool acknowledged;
+    uint64_t acknowledged_epoch; /* 0: it is to be said again */
     enum step step;
     struct view_list list;
-    unsigned draws;             /* FETCHes so far */
+    unsigned asked;             /* FETCHes so far */
     uint32_t expunges;          /* of relay_opened(), when the list began */
-    bool broken;                /* it could not be drawn */
+    bool broken;                /* no whole list could be had */
     uint32_t withheld;          /* messages that the source has, 0: as many as the client knows of */
     char *namespaces;           /* owned */
-    struct timer *again, *word; /* owned */
+    struct timer *again, *wait; /* owned */
 };
 
 /* ---- life ---- */
@@ -41,19 +41,19 @@ static void rest_on_again(void *owner)
         rest_step(re->s);
 }
 
-static void on_word(void *owner)
+static void on_no_end(void *owner)
 {
     struct rest *re = owner;
     session_close(re->s, END_FREEZE, "no word of the store after the freeze");
 }
 
-uint64_t rest_word_ms(const struct session *s)
+uint64_t rest_wait_ms(const struct session *s)
 {
     const struct account *a = s->account;
     uint64_t now = clock_boot_ms(), until = a->deadline_ms;
     if (a->state != ROUTE_FREEZING)
-        return FLIPPING_WORD_MS;
-    return (until > now ? until - now : 0) + WORD_MS;
+        return FLIPPING_WAIT_MS;
+    return (until > now ? until - now : 0) + WAIT_MS;
 }
 
 static struct rest *rest_of(struct session *s)
@@ -63,8 +63,8 @@ static struct rest *rest_of(struct session *s)
     struct rest *re = s->rest = xcalloc(1, sizeof *re);
     re->s = s;
     re->again = timer_new(s->proxy->loop, rest_on_again, re);
-    re->word = timer_new(s->proxy->loop, on_word, re);
-    timer_start(re->word, rest_word_ms(s));
+    re->wait = timer_new(s->proxy->loop, on_no_end, re);
+    timer_start(re->wait, rest_wait_ms(s));
     return re;
 }
 
@@ -76,21 +76,21 @@ void rest_over(struct session *s)
     s->rest = NULL;
     store_forget(s->proxy->store, re);
     timer_free(&re->again);
-    timer_free(&re->word);
+    timer_free(&re->wait);
     view_list_free(&re->list);
     free(re->namespaces);
     free(re);
 }
 
-bool rest_is_told(const struct session *s)
+bool rest_is_acknowledged(const struct session *s)
 {
-    return s->rest && s->rest->told;
+    return s->rest && s->rest->acknowledged;
 }
 
-void rest_goes_on(struct session *s)
+void rest_wait_for_flip(struct session *s)
 {
     if (s->rest)
-        timer_start(s->rest->word, rest_word_ms(s));
+        timer_start(s->rest->wait, rest_wait_ms(s));
     if (s->state == IN_FROZEN)
         session_enter(s, IN_FROZEN);
 }
@@ -106,7 +106,7 @@ const char *rest_namespaces(const struct session *s)
     return s->rest ? s->rest->namespaces : NULL;
 }
 
-/* ---- telling the store ---- */
+/* ---- the acknowledgement ---- */
 
 static void rest_on_frozen(void *owner, enum route_rc rc, const char *detail)
 {
@@ -114,51 +114,51 @@ static void rest_on_frozen(void *owner, enum route_rc rc, const char *detail)
     (void)detail;
     if (rc == ROUTE_DOWN ||
         rc == ROUTE_NO_STORE) { /* whether it was done is not known: it may be said again */
-        re->told_epoch = 0;
+        re->acknowledged_epoch = 0;
         timer_start(re->again, AGAIN_MS);
     }
     /* lost: the freeze is over, or another; the account hears of it */
 }
 
 /* An acknowledgement carries the epoch of the freezing that was heard of. */
-static void rest_tell(struct rest *re)
+static void rest_acknowledge(struct rest *re)
 {
     struct session *s = re->s;
     const struct account *a = s->account;
     bool heard = a->known && a->state == ROUTE_FREEZING;
-    if (!heard || registration_is_asked(s) || re->told_epoch == a->epoch)
+    if (!heard || registration_is_asked(s) || re->acknowledged_epoch == a->epoch)
         return;
-    re->told = true;
-    re->told_epoch = a->epoch;
+    re->acknowledged = true;
+    re->acknowledged_epoch = a->epoch;
     route_frozen(s->proxy->store, a->key, s->name, a->epoch, rest_on_frozen, re);
 }
 
-/* ---- drawing ---- */
+/* ---- the list of messages ---- */
 
 /* Of what the client knows of, and no more. */
-static void draw_list(struct rest *re)
+static void ask_for_list(struct rest *re)
 {
     uint32_t exists = relay_opened(re->s)->exists;
     char text[48];
     if (exists <= re->list.n)
         return;
     snprintf(text, sizeof text, "FETCH %" PRIu32 ":%" PRIu32 " (UID)", re->list.n + 1, exists);
-    re->draws++;
+    re->asked++;
     relay_send_own(re->s, OWN_LIST, text);
 }
 
-static void rest_draw(struct rest *re)
+static void rest_list_begin(struct rest *re)
 {
     struct session *s = re->s;
     const struct opened *o = relay_opened(s);
     struct imap_caps caps = backends_caps(s->proxy->backends, s->at);
-    re->step = DRAWING;
+    re->step = LISTING;
     if (o->names && imap_caps_has(&caps, CAP_NAMESPACE))
         relay_send_own(s, OWN_NAMESPACE, "NAMESPACE");
     if (o->selected && relay_owes_expunges(s))
         re->broken = true; /* by the client's numbers it can't be asked for */
     else if (o->selected)
-        draw_list(re);
+        ask_for_list(re);
 }
 
 /* ---- what comes meanwhile ---- */
@@ -167,7 +167,7 @@ bool rest_withholds(struct session *s, const struct imap_resp *r)
 {
     struct rest *re = s->rest;
     uint32_t known = relay_opened(s)->exists;
-    if (!re || !re->told || !relay_opened(s)->selected || !r->has_number)
+    if (!re || !re->acknowledged || !relay_opened(s)->selected || !r->has_number)
         return false;
     if (span_is_ci(r->word, "EXISTS")) {
         re->withheld = r->number > known ? r->number : 0;
@@ -198,7 +198,7 @@ static bool is_nothing_but_uid(const struct imap_resp *r, struct span items)
 
 bool rest_takes(struct session *s, const struct imap_resp *r, struct span line)
 {
-    struct rest *re = s->rest && s->rest->step == DRAWING ? s->rest : NULL;
+    struct rest *re = s->rest && s->rest->step == LISTING ? s->rest : NULL;
     struct span items = span_of(line.p + r->rest, line.len - r->rest);
     if (re && re->list.n == 0)
         re->expunges = relay_opened(s)->expunges;
@@ -213,7 +213,7 @@ bool rest_takes(struct session *s, const struct imap_resp *r, struct span line)
 }
 
 /* Servers answer NO or BAD where there are no messages. */
-static bool is_drawn(const struct rest *re, enum imap_status status)
+static bool is_listed(const struct rest *re, enum imap_status status)
 {
     const struct opened *o = relay_opened(re->s);
     bool same = re->list.n == 0 || re->expunges == o->expunges;
@@ -221,13 +221,13 @@ static bool is_drawn(const struct rest *re, enum imap_status status)
 }
 
 /* Behind the answer too the source may have told the client of more, or that some are gone. */
-static void draw_what_came_behind(struct rest *re)
+static void list_what_came_behind(struct rest *re)
 {
     const struct opened *o = relay_opened(re->s);
-    if (re->step != DRAWING || !o->selected || is_drawn(re, STATUS_OK))
+    if (re->step != LISTING || !o->selected || is_listed(re, STATUS_OK))
         return;
-    if (!re->broken && re->list.n < o->exists && re->draws < DRAWS_MAX)
-        draw_list(re);
+    if (!re->broken && re->list.n < o->exists && re->asked < ASKED_MAX)
+        ask_for_list(re);
     else
         re->broken = true;
 }
@@ -235,13 +235,13 @@ static void draw_what_came_behind(struct rest *re)
 void rest_answered(struct session *s, enum relay_own own, enum imap_status status)
 {
     struct rest *re = s->rest;
-    if (!re || re->step != DRAWING || own != OWN_LIST)
+    if (!re || re->step != LISTING || own != OWN_LIST)
         return;
     bool arrived = status == STATUS_OK && !re->list.broken && re->list.n < relay_opened(s)->exists;
-    if (arrived && re->draws < DRAWS_MAX)
-        draw_list(re); /* it has been told of more meanwhile */
+    if (arrived && re->asked < ASKED_MAX)
+        ask_for_list(re); /* it has been told of more meanwhile */
     else
-        re->broken = !is_drawn(re, status);
+        re->broken = !is_listed(re, status);
 }
 
 /* ---- at rest ---- */
@@ -258,16 +258,16 @@ void rest_step(struct session *s)
 {
     struct rest *re = rest_of(s);
     if (relay_only_reads(s) && s->state != IN_HANDOVER)
-        rest_tell(re);
+        rest_acknowledge(re);
     if (s->state != IN_RELAY || !relay_is_quiet(s) || !registration_may_pass(s))
         return;
-    if (re->step == NOT_DRAWN)
-        rest_draw(re);
+    if (re->step == NOT_LISTED)
+        rest_list_begin(re);
     if (relay_is_quiet(s))
-        draw_what_came_behind(re);
+        list_what_came_behind(re);
     if (!relay_is_quiet(s))
         return;
-    re->step = DRAWN;
+    re->step = LISTED;
     stand_still(s);
 }
 

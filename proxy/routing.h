@@ -1,19 +1,21 @@
 /* routing: a login, from the client's name and password to the relay (DESIGN.md section 6):
  *
- *   ROUTING   read the route: where does this account live?
- *   SIGNIN    sign in there with the client's own name and password
- *   ENTERING  the script `enter` registers the session if the route still is what was read, and queues the
- *             migration
- *   RELAY     and only now the client is told OK
+ *   ROUTING    reads the route: where does this account live?
+ *   SIGNIN     signs in there with the client's own name and password
+ *   ENTERING   the script `enter` registers the session, if the route still is what was read, and queues the migration
+ *   RELAY      only now is the client told OK
  *
- * "again" goes back to ROUTING (with the connection, which is of use where the backend stayed the same), "wait" goes to
- * WAITING. An account that is being switched over is no exception: its password is checked first, or the wait would tell
- * who knows no password that there is such an account. The connection of such a login stays unused until the freeze is
- * over: it is registered as nothing, and nothing but the sign-in was sent over it. After a flip it is dropped, and the
- * login signs in at the other server; after a thaw it is gone on with. A server that can't be reached in a freeze is
- * [UNAVAILABLE] at once. A wrong password is answered with the
- * backend's RFC 5530 code and a text of ours, and nothing is written to the store; all else is NO
- * [UNAVAILABLE]. */
+ * `enter` may answer "again", because the route has changed: the login goes back to ROUTING, and keeps its connection, which is
+ * of use where the backend has stayed the same. Or it may answer "wait", because the account is in a freeze: the login goes to
+ * WAITING.
+ *
+ * In a freeze, too, the password is checked first: otherwise the wait would tell somebody who knows no password that there is
+ * such an account. The connection of a login that waits is not registered, and nothing but the sign-in was sent over it. After
+ * a flip it is closed, and the login signs in at the other server; after a thaw the login goes on with it. A server that can't
+ * be reached in a freeze is answered with NO [UNAVAILABLE] at once.
+ *
+ * A wrong password is answered with the backend's RFC 5530 code and a text of ours, and nothing is written to the store. Every
+ * other failure is answered with NO [UNAVAILABLE]. */
 #ifndef IMAPFERRY_ROUTING_H
 #define IMAPFERRY_ROUTING_H
 
@@ -34,9 +36,9 @@ void routing_say_refused(struct session *s);
 /* Something that is not the user's fault: the client is told NO [UNAVAILABLE] and may try again. phase and detail are for
  * the log; detail may be NULL. */
 void routing_unavailable(struct session *s, const char *phase, const char *detail);
-/* The backend's connection closed while the login waits for the store. */
+/* The backend has closed its connection while the login waits for the store. */
 void routing_backend_gone(struct session *s);
-/* The session ends: the client is told NO [UNAVAILABLE] where it can be, what is under way is dropped. */
+/* The session ends: drops the login that is under way. tell: the client is told NO [UNAVAILABLE]. */
 void routing_cancel(struct session *s, bool tell);
 
 #endif

@@ -32,9 +32,8 @@
  * back to PREAUTH with NO [UNAVAILABLE], so that a client may try again, and the third failure ends the
  * session.
  *
- * session_close() is the one exit. It may be called from anywhere; the session is done with at once and its
- * memory goes in the next turn of the loop, so a caller looks at s->state when it has called something that
- * may close. */
+ * session_close() is the one exit. It may be called from anywhere. The session stops at once, and its memory is freed in the
+ * next turn of the loop; so whoever has called something that may close the session looks at s->state afterwards. */
 #ifndef IMAPFERRY_SESSION_H
 #define IMAPFERRY_SESSION_H
 
@@ -126,7 +125,7 @@ struct session {
     const struct conf_backend *at; /* what backend is */
     struct session_registration reg;       /* in the store */
 
-    bool told;                    /* of a shutdown */
+    bool told;                    /* that the proxy is being stopped */
     uint64_t bytes_in, bytes_out; /* relayed: from the client, to the client */
 };
 

@@ -160,7 +160,7 @@ static const struct session_state_row rows[IN_COUNT] = {
     [IN_ENTERING] = {"entering", store_timeout_ms,         late_entering,        client_event,    backend_of_login},
     [IN_REFUSED]  = {"refused",  NULL,                     routing_say_refused,  client_event,    backend_of_login},
     [IN_RELAY]    = {"relay",    idle_timeout_ms,          relay_timeout,        client_relay,    relay_backend_event},
-    [IN_FROZEN]   = {"frozen",   rest_word_ms,             late_frozen,          client_event,    rest_backend_event},
+    [IN_FROZEN]   = {"frozen",   rest_wait_ms,             late_frozen,          client_event,    rest_backend_event},
     [IN_HANDOVER] = {"handover", handover_ms,              late_handover,        client_event,    NULL},
     [IN_CLOSING]  = {"closing",  NULL,                     NULL,                 NULL,            NULL},
 };

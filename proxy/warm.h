@@ -1,9 +1,9 @@
-/* warm: the mailbox that a client has open is opened once at the target and left again, before the freeze: what a server
- * does at a first opening, which is reading an index or building it, is not waited for while the account stands still.
+/* warm: before the freeze, the mailbox that a client has open is opened at the target once, and left again. At the first opening
+ * a server reads its index, or builds one; done beforehand, that is not waited for while the account stands still.
  *
  * step    | sent                                        | leaves to
  * --------+---------------------------------------------+----------------------------------------------------------
- * OPEN    | EXAMINE, which changes nothing there        | LEAVE by OK; done by NO and BAD: it is not there (yet)
+ * OPEN    | EXAMINE, which changes nothing there        | LEAVE after OK; done after NO or BAD: the mailbox is not there
  * LEAVE   | UNSELECT (RFC 3691), or CLOSE, which takes  | done
  *         | nothing out of what was opened by EXAMINE   |
  *         | (RFC 3501 6.4.2)                            |
@@ -16,12 +16,12 @@
 
 struct warm;
 
-/* Once, not from inside warm_start(): signed in with nothing selected and nothing unread, given back to the caller, who
- * owns it; NULL where it was lost, with a text for the log in lost, which is borrowed. */
+/* Called once, and not from inside warm_start(). stream: given back to the owner, signed in, with no mailbox selected and nothing
+ * unread; NULL where the connection was lost, and then lost is a text for the log, borrowed. */
 typedef void (*warm_fn)(void *owner, struct stream *stream, const char *lost);
 
-/* Takes *stream, a connection of this session at that backend, where the client has a mailbox open whose name can be
- * sent there in one piece; else NULL, and *stream stays. */
+/* Takes *stream, which is signed in at that backend for this session, and begins. NULL, and *stream stays with the caller, where
+ * the client has no mailbox open, or one whose name can't be sent in one piece. */
 struct warm *warm_start(struct session *s, const struct conf_backend *at, struct stream **stream, warm_fn fn,
                         void *owner);
 /* Nulls *w (NULL is fine) and closes the connection. */

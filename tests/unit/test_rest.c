@@ -135,14 +135,14 @@ static void test_nothing_open(void **state)
     assert_int_equal(b->s.state, IN_FROZEN);
     assert_int_equal(store.n, 1);
     assert_int_equal(store.epoch, 7);
-    assert_true(rest_is_told(&b->s));
+    assert_true(rest_is_acknowledged(&b->s));
     assert_null(rest_list(&b->s, &broken));
     assert_null(rest_namespaces(&b->s));
     bench_gets_nothing(b, b->server);
 }
 
 /* The list is asked for without the client seeing any of it. */
-static void test_the_list_is_drawn(void **state)
+static void test_the_client_sees_nothing_of_the_list(void **state)
 {
     struct bench *b = *state;
     bool broken;
@@ -220,7 +220,7 @@ static void test_no_word_too_early(void **state)
     b->account.state = ROUTE_READY;
     rest_step(&b->s);
     assert_int_equal(store.n, 0);
-    assert_false(rest_is_told(&b->s));
+    assert_false(rest_is_acknowledged(&b->s));
     b->account.state = ROUTE_FREEZING;
     rest_step(&b->s);
     rest_step(&b->s);
@@ -259,8 +259,8 @@ static void test_namespaces_are_asked_for_where_names_are_known(void **state)
     bench_gets_nothing(b, b->client);
 }
 
-/* Messages come while the list is drawn: the rest of it is drawn too. */
-static void test_more_come_while_it_is_drawn(void **state)
+/* Messages come while the list is asked for: the rest of it is asked for too. */
+static void test_more_come_while_it_is_listed(void **state)
 {
     struct bench *b = *state;
     bool broken;
@@ -299,8 +299,8 @@ static void test_a_list_that_is_refused(void **state)
     assert_true(broken);
 }
 
-/* An EXPUNGE while it is drawn: the numbers before it are others. */
-static void test_an_expunge_while_it_is_drawn(void **state)
+/* An EXPUNGE meanwhile: the numbers before it are others. */
+static void test_an_expunge_while_it_is_listed(void **state)
 {
     struct bench *b = *state;
     bool broken;
@@ -365,12 +365,12 @@ static void test_how_long_word_is_waited_for(void **state)
 {
     struct bench *b = *state;
     freeze(b);
-    uint64_t ms = rest_word_ms(&b->s);
+    uint64_t ms = rest_wait_ms(&b->s);
     assert_true(ms > 14000 && ms <= 15000);
     b->account.deadline_ms = clock_boot_ms() - 1;
-    assert_int_equal(rest_word_ms(&b->s), 10000);
+    assert_int_equal(rest_wait_ms(&b->s), 10000);
     b->account.state = ROUTE_FLIPPING;
-    assert_int_equal(rest_word_ms(&b->s), 60000);
+    assert_int_equal(rest_wait_ms(&b->s), 60000);
 }
 
 #define REST_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -379,16 +379,16 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         REST_TEST(test_nothing_open),
-        REST_TEST(test_the_list_is_drawn),
+        REST_TEST(test_the_client_sees_nothing_of_the_list),
         REST_TEST(test_news_in_the_list_pass),
         REST_TEST(test_a_change_is_waited_for),
         REST_TEST(test_a_reading_command_is_not),
         REST_TEST(test_no_word_too_early),
         REST_TEST(test_the_word_is_given_again),
         REST_TEST(test_namespaces_are_asked_for_where_names_are_known),
-        REST_TEST(test_more_come_while_it_is_drawn),
+        REST_TEST(test_more_come_while_it_is_listed),
         REST_TEST(test_a_list_that_is_refused),
-        REST_TEST(test_an_expunge_while_it_is_drawn),
+        REST_TEST(test_an_expunge_while_it_is_listed),
         REST_TEST(test_new_messages_are_withheld),
         REST_TEST(test_the_source_closes),
         REST_TEST(test_flipped_before_it_stands_still),
