@@ -59,6 +59,8 @@ char *library_why(struct span error)
     imap_write_text(&text, error);
     if (library_begins(error, "READONLY"))
         why = xstrdup("this Redis is a replica, not the master");
+    else if (library_begins(error, "NOAUTH"))
+        why = xasprintf("Redis asks for a password (redis: url or password_file): %s", buf_str(&text));
     else if (library_begins(error, "NOPERM"))
         why = xasprintf("the ACL user of the section redis may not run imapferry's functions: it needs what conf/redis.acl says, "
                         "+fcall, +function|load, +function|list and +function|delete among it (%s)", buf_str(&text));
