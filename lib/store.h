@@ -90,6 +90,11 @@ bool store_has_replicas(const struct store *s);
 /* All callbacks of owner are dropped, those of the calls of route.h and registry.h too. */
 void store_forget(struct store *s, void *owner);
 
+/* Does Redis take writes at this moment? It is asked by a command that writes nothing. why: NULL where it does; else what it answers
+ * (memory is full, replicas are missing, the disk failed ...), for people, borrowed. */
+typedef void (*store_writes_fn)(void *owner, bool answered, const char *why);
+void store_try_write(struct store *s, store_writes_fn fn, void *owner);
+
 /* May this Redis forget a route that it was told? Looks at append-only file, fsync, eviction, role and
  * replicas. With Sentinels it does where it fsyncs but every second (a quick restart loses what replicas have
  * confirmed) or writes without a replica (so does a master that was given up). */

@@ -229,3 +229,35 @@ void store_durability(struct store *s, store_durability_fn fn, void *owner)
     *c = (struct check){.s = s, .fn = fn, .owner = owner, .found = DURABILITY_GOOD};
     check_next(c);
 }
+
+/* ---- writes ---- */
+
+struct try_write {
+    store_writes_fn fn;
+    void *owner; /* borrowed */
+};
+
+static void on_try_write(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    struct try_write t = *(struct try_write *)owner;
+    char *error = rc == REDIS_ERROR_REPLY ? xspandup(reply_str(r)) : NULL;
+    bool full = error && strncmp(error, "OOM", 3) == 0;
+    char *why = error ? xasprintf("Redis refuses writes%s: %s", full ? ", since its memory is full (maxmemory)" : "", error) : NULL;
+
+    free(owner);
+    t.fn(t.owner, rc != REDIS_DOWN, why);
+    free(why);
+    free(error);
+}
+
+/* Nothing is set of a string that is not there, and Redis refuses it wherever it would refuse a lease. */
+void store_try_write(struct store *s, store_writes_fn fn, void *owner)
+{
+    struct try_write *t = xcalloc(1, sizeof(*t));
+    char *key = store_key(s, "probe");
+    struct span argv[] = {span_str("SETRANGE"), span_str(key), span_str("0"), span_str("")};
+
+    *t = (struct try_write){.fn = fn, .owner = owner};
+    store_command_for(s, owner, argv, COUNTOF(argv), on_try_write, t, free);
+    free(key);
+}

@@ -100,6 +100,21 @@ static bool waits_for_staff(const struct run *r)
            !json_is_true(json_object_get(r->data, "now")) && json_is_null(json_object_get(r->data, "reason"));
 }
 
+/* One that waits for nothing can't sign in either while Redis refuses writes. */
+static void action_report_on_try(void *owner, bool answered, const char *why)
+{
+    struct run *r = owner;
+
+    (void)answered;
+    if (why)
+        json_object_set_new(r->data, "held_up", json_text(span_str(why)));
+    if (json_is_true(json_object_get(r->data, "record")))
+        run_end(r, ACTION_DONE, "%s", "");
+    else
+        run_end(r, ACTION_NO_RECORD, "%s has no record: mail is on %s, and nothing was begun", r->user,
+                json_string_value(json_object_get(r->data, "backend")));
+}
+
 static void action_report_on_holdup(void *owner, const char *text)
 {
     struct run *r = owner;
@@ -122,11 +137,8 @@ static void on_user(void *owner, enum route_rc rc, const struct route *route)
     r->data = action_account(r->store, r->user, route);
     if (route->exists && holdup_concerns(route->state))
         holdup_ask(r->store, action_report_on_holdup, r); /* ends with the process, or the action */
-    else if (route->exists)
-        run_end(r, ACTION_DONE, "%s", "");
     else
-        run_end(r, ACTION_NO_RECORD, "%s has no record: mail is on %s, and nothing was begun", r->user,
-                route->backend);
+        store_try_write(r->store, action_report_on_try, r);
 }
 
 void report_user(struct run *r)

@@ -252,6 +252,14 @@ static void action_status_on_durability(void *owner, enum durability d, const ch
     action_status_answered(r, REDIS_OK);
 }
 
+static void action_status_on_try(void *owner, bool answered, const char *why)
+{
+    struct run *r = owner;
+
+    json_object_set_new(action_status_part(r, "store"), "refuses_writes", why ? json_text(span_str(why)) : json_null());
+    action_status_answered(r, answered ? REDIS_OK : REDIS_DOWN);
+}
+
 static void describe_store(struct run *r)
 {
     json_t *o = action_status_part(r, "store");
@@ -278,7 +286,8 @@ void report_status(struct run *r)
     describe_store(r);
     action_status_part(r, "accounts");
     action_status_part(r, "backends");
-    r->pending += 3;
+    r->pending += 4;
+    store_try_write(r->store, action_status_on_try, r);
     route_control_read(r->store, action_status_on_control, r);
     route_counts_read(r->store, on_counts, r);
     store_durability(r->store, action_status_on_durability, r);

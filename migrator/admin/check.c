@@ -1,3 +1,4 @@
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -55,6 +56,8 @@ struct side {
     bool master_good;
     struct check_crowd plain, signed_in;
 };
+
+enum { MEMORY_WARN = 80, MEMORY_ERROR = 95 /* per cent of maxmemory */ };
 
 struct check {
     struct loop *loop;
@@ -519,6 +522,47 @@ static void check_on_recall(void *owner, const struct recall_result *result)
     check_ended(c);
 }
 
+static void check_on_try(void *owner, bool answered, const char *why)
+{
+    struct check *c = owner;
+
+    (void)answered;
+    if (why)
+        REDIS_LINE(c, CHECK_ERROR, "No login is let in, and nothing is migrated: make it take writes again.", "%s", why);
+    check_ended(c);
+}
+
+static uint64_t check_number_in(const char *info, const char *name)
+{
+    const char *field = strstr(info, name);
+
+    return field ? strtoull(field + strlen(name), NULL, 10) : 0;
+}
+
+static void check_on_memory(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    struct check *c = owner;
+    char *info = xspandup(reply_str(r));
+    uint64_t used = check_number_in(info, "\nused_memory:"), most = check_number_in(info, "\nmaxmemory:");
+    double share = most > 0 ? 100.0 * (double)used / (double)most : 0;
+
+    if (rc == REDIS_OK && share >= MEMORY_WARN)
+        REDIS_LINE(c, share >= MEMORY_ERROR ? CHECK_ERROR : CHECK_WARNING,
+                   "Raise maxmemory (CONFIG SET, and redis.conf): a full Redis lets nobody sign in.",
+                   "%.0f %% of its memory are used: %" PRIu64 " MiB of %" PRIu64 " MiB (maxmemory)", share, used >> 20, most >> 20);
+    free(info);
+    check_ended(c);
+}
+
+static void ask_memory(struct check *c)
+{
+    struct span argv[] = {span_str("INFO"), span_str("memory")};
+
+    c->pending += 2;
+    store_command(c->store, argv, COUNTOF(argv), check_on_memory, c);
+    store_try_write(c->store, check_on_try, c);
+}
+
 static void check_on_counts(void *owner, enum route_rc rc, const struct span *rows, size_t n)
 {
     struct check *c = owner;
@@ -564,6 +608,7 @@ static void store_is_up(struct check *c)
     if (!c->login) {
         ask_info(c);
         ask_recall(c);
+        ask_memory(c);
         c->pending++;
         route_counts_read(c->store, check_on_counts, c);
     }

@@ -157,6 +157,10 @@ static void write_store(struct buf *out, const json_t *store)
         ctl_write_label(out, "");
         buf_printf(out, "%s: %s\n", ctl_text_of(store, "durability"), ctl_text_of(store, "detail"));
     }
+    if (*ctl_text_of(store, "refuses_writes")) {
+        ctl_write_label(out, "");
+        buf_printf(out, "%s; nobody can sign in, and what follows may be out of date\n", ctl_text_of(store, "refuses_writes"));
+    }
     if (ctl_number_of(store, "quarantine_ms")) {
         ctl_write_label(out, "");
         buf_add_str(out, "quarantine, since Redis restarted or failed over: ");

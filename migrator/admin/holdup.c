@@ -156,6 +156,15 @@ static void holdup_on_durability(void *owner, enum durability d, const char *det
     holdup_answered(h, true);
 }
 
+static void holdup_on_try(void *owner, bool answered, const char *why)
+{
+    struct holdup *h = owner;
+
+    if (why)
+        holdup_add(h, "%s", why);
+    holdup_answered(h, answered);
+}
+
 static void holdup_on_time(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct holdup *h = owner;
@@ -195,9 +204,10 @@ struct holdup *holdup_ask(struct store *s, holdup_fn fn, void *owner)
     char *migrators = store_key(s, "migrators");
     struct span time_argv[] = {span_str("TIME")}, argv[] = {span_str("HGETALL"), span_str(migrators)};
 
-    *h = (struct holdup){.store = s, .fn = fn, .owner = owner, .pending = 4};
+    *h = (struct holdup){.store = s, .fn = fn, .owner = owner, .pending = 5};
     route_control_read(s, holdup_on_control, h);
     store_durability(s, holdup_on_durability, h);
+    store_try_write(s, holdup_on_try, h);
     store_command(s, time_argv, COUNTOF(time_argv), holdup_on_time, h);
     store_command(s, argv, COUNTOF(argv), holdup_on_migrators, h);
     free(migrators);

@@ -70,6 +70,33 @@ def test_a_backend_is_renamed(site):
         "accounts live on backends that the configuration does not name, and their users can't sign in: 1 on \"neu\""]
 
 
+def test_redis_is_full(site):
+    """`check` said "it keeps what it is told", and `status` that no proxy and no migrator was alive."""
+    ferry, user = site.ferry, new_user("full")
+    site.letters(user, LETTER % 1)
+    proxy, redis = ferry.proxy(), ferry.redis.client()
+    used = int(redis.info("memory")["used_memory"])
+    redis.config_set("maxmemory", int(used / 0.88))
+    line = [c for c in ferry.ctl("check")[1]["checks"] if "memory" in c["text"]]
+    assert [c["level"] for c in line] == ["warning"] and "(maxmemory)" in line[0]["text"], line
+    redis.config_set("maxmemory", "1mb")
+    status, answer = ferry.ctl("check")
+    errors = [c["text"] for c in answer["checks"] if c["level"] == "error"]
+    assert status == 1 and any("of its memory are used" in e for e in errors), errors
+    assert any(e.startswith("Redis refuses writes, since its memory is full (maxmemory)") for e in errors), errors
+    with connect(proxy) as wire:
+        assert b"[UNAVAILABLE]" in wire.login(user)
+    status, answer = ferry.ctl("status")
+    assert status == 0 and "memory is full" in answer["store"]["refuses_writes"], answer
+    assert len(answer["proxies"]) > 0 and "Redis refuses writes, since its memory is full" in ferry.ctl_raw("status")[1]
+    for verb in (["migrate", user], ["hold", user], ["pause"], ["flip", user, "--to", "new", "--reason", "x"], ["retry", "--all"]):
+        status, answer = ferry.ctl(*verb)
+        assert status != 0 and "OOM" in answer["error"], (verb, status, answer)
+    assert "memory is full" in ferry.ctl("user", user)[1]["held_up"]
+    redis.config_set("maxmemory", "0")
+    assert ferry.ctl("status")[1]["store"]["refuses_writes"] is None and redis.keys("*probe*") == []
+
+
 def test_the_store_is_gone(site):
     """The proxy said that its lease had lapsed, and the migrator that Redis did not answer, which it did."""
     ferry, user = site.ferry, new_user("gone")
