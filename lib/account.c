@@ -147,58 +147,71 @@ char *account_key(const struct conf *c, struct span login, const char **why)
     return key;
 }
 
-static bool add_alias(struct conf *c, const char *text, char **error)
+struct alias_load {
+    struct conf *conf;
+    account_fault_fn fn;
+    void *owner;
+    bool ok;
+};
+
+/* Takes the text. */
+static void alias_fault(struct alias_load *l, size_t nth, char *text)
 {
-    struct conf_migration *m = &c->migration;
-    const char *eq = strchr(text, '='), *why = NULL;
+    l->ok = false;
+    if (l->fn)
+        l->fn(l->owner, nth, text);
+    free(text);
+}
+
+static void add_alias(struct alias_load *l, size_t nth)
+{
+    struct conf_migration *m = &l->conf->migration;
+    const char *text = m->aliases.items[nth], *eq = strchr(text, '='), *why = NULL;
 
     if (!eq) {
-        *error = xasprintf("\"%s\" has no \"=\"; expected \"alias=account\"", text);
-        return false;
+        alias_fault(l, nth, xasprintf("\"%s\" has no \"=\"; expected \"alias=account\"", text));
+        return;
     }
-    char *from = own_key(c, span_of(text, (size_t)(eq - text)), &why);
-    char *to = from ? own_key(c, span_str(eq + 1), &why) : NULL;
+    char *from = own_key(l->conf, span_of(text, (size_t)(eq - text)), &why);
+    char *to = from ? own_key(l->conf, span_str(eq + 1), &why) : NULL;
     if (!to || !strcmp(from, to)) {
-        *error = xasprintf("\"%s\": %s", text, to ? "both sides are the same account" : why);
+        alias_fault(l, nth, xasprintf("\"%s\": %s", text, to ? "both sides are the same account" : why));
         free(from);
         free(to);
-        return false;
+        return;
     }
-    m->alias_table[m->n_alias_table++] = (struct conf_alias){from, to};
-    return true;
+    m->alias_table[m->n_alias_table++] = (struct conf_alias){from, to, nth};
 }
 
-static bool check_aliases(struct conf *c, char **error)
+static void check_aliases(struct alias_load *l)
 {
-    struct conf_alias *t = c->migration.alias_table;
+    const struct conf_migration *m = &l->conf->migration;
+    const struct conf_alias *t = m->alias_table;
 
-    for (size_t i = 0; i < c->migration.n_alias_table; i++) {
-        if (i > 0 && !strcmp(t[i - 1].from, t[i].from)) {
-            *error = xasprintf("\"%s\" is given twice", t[i].from);
-            return false;
-        }
-        if (alias_of(c, t[i].to)) {
-            *error = xasprintf("\"%s=%s\": \"%s\" is an alias itself; name the account that it stands for",
-                               t[i].from, t[i].to, t[i].to);
-            return false;
-        }
+    for (size_t i = 0; i < m->n_alias_table; i++) {
+        if (i > 0 && !strcmp(t[i - 1].from, t[i].from))
+            alias_fault(l, t[i].nth > t[i - 1].nth ? t[i].nth : t[i - 1].nth, xasprintf("\"%s\" is given twice", t[i].from));
+        else if (alias_of(l->conf, t[i].to))
+            alias_fault(l, t[i].nth,
+                        xasprintf("\"%s=%s\": \"%s\" is an alias itself; name the account that it stands for", t[i].from, t[i].to,
+                                  t[i].to));
     }
-    return true;
 }
 
-bool account_load_aliases(struct conf *c, char **error)
+bool account_load_aliases(struct conf *c, account_fault_fn fn, void *owner)
 {
     struct conf_migration *m = &c->migration;
+    struct alias_load l = {.conf = c, .fn = fn, .owner = owner, .ok = true};
 
     account_free_aliases(c);
     if (m->aliases.n == 0)
         return true;
     m->alias_table = xcalloc(m->aliases.n, sizeof(*m->alias_table));
     for (size_t i = 0; i < m->aliases.n; i++)
-        if (!add_alias(c, m->aliases.items[i], error))
-            return false;
+        add_alias(&l, i);
     qsort(m->alias_table, m->n_alias_table, sizeof(*m->alias_table), compare_alias);
-    return check_aliases(c, error);
+    check_aliases(&l);
+    return l.ok;
 }
 
 void account_free_aliases(struct conf *c)

@@ -20,8 +20,9 @@ char *account_login(const char *key) MUST_CHECK;
 
 /* Makes the table that account_key() looks aliases up in from the option aliases; conf_load() calls it. Both sides
  * are brought to keys in the same way. Refused: an alias of an alias (so there are no cycles), an alias given twice.
- * False: *error is a text to free. */
-bool account_load_aliases(struct conf *c, char **error) MUST_CHECK;
+ * False: each fault was told to fn (NULL is fine), with the number of its value; text is borrowed for the call. */
+typedef void (*account_fault_fn)(void *owner, size_t nth, const char *text);
+bool account_load_aliases(struct conf *c, account_fault_fn fn, void *owner) MUST_CHECK;
 void account_free_aliases(struct conf *c);
 
 #endif

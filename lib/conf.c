@@ -27,13 +27,22 @@ static unsigned conf_line_of(const struct scan *scan, struct conf_place at)
     return scan->last_line;
 }
 
-/* One is enough for each option: a second is mostly what the first leads to. */
+/* One is enough for each option, and each value of a list: a second is mostly what the first leads to. */
+static bool is_told(const struct conf_source *src, struct conf_place at)
+{
+    char *key = xasprintf("\n%s\t%s\t%s\t%zu\n", at.section, at.title ? at.title : "", at.option ? at.option : "", at.nth);
+    bool told = strstr(buf_str(src->told), key);
+
+    if (!told)
+        buf_add_str(src->told, key);
+    free(key);
+    return told;
+}
+
 static void add_error(const struct conf_source *src, const char *place, const char *text)
 {
     char *before = *src->error;
 
-    if (before && strstr(before, place))
-        return;
     *src->error = before ? xasprintf("%s\n%s%s", before, place, text) : xasprintf("%s%s", place, text);
     free(before);
 }
@@ -43,6 +52,8 @@ static void fail_at(const struct conf_source *src, struct conf_place at, const c
 {
     struct buf b = {0}, text = {0};
 
+    if (is_told(src, at))
+        return;
     buf_printf(&b, "%s:%u: %s", src->file, conf_line_of(&src->scan, at), at.section);
     if (at.title)
         buf_printf(&b, " \"%s\"", at.title);
@@ -108,8 +119,22 @@ static char *known_names(const char *section)
     return names;
 }
 
-static bool check_option_name(const struct conf_source *src, const struct scan_section *s,
-                              const struct scan_option *o)
+/* What libconfuse would not take is kept from it, so that all else can be looked at. */
+static bool drop_option(struct conf_source *src, struct scan_option *o)
+{
+    o->unusable = true;
+    conf_scan_blank(&src->scan, o->place);
+    return false;
+}
+
+static bool drop_section(struct conf_source *src, struct scan_section *s)
+{
+    s->unusable = true;
+    conf_scan_blank(&src->scan, s->place);
+    return false;
+}
+
+static bool check_option_name(struct conf_source *src, const struct scan_section *s, struct scan_option *o)
 {
     struct conf_place at = {s->name, s->title, o->name, SIZE_MAX};
     const struct option *known = find_option(s->name, o->name);
@@ -118,14 +143,17 @@ static bool check_option_name(const struct conf_source *src, const struct scan_s
         char *names = known_names(s->name);
         conf_fail(src, at, "no such option; this section has: %s", names);
         free(names);
-        return false;
+        return drop_option(src, o);
     }
-    if (o->braces && known->type != OPTION_LIST)
-        return conf_fail(src, at, "is a list; expected one value without braces");
+    at.nth = 0;
+    if (o->braces && known->type != OPTION_LIST) {
+        conf_fail(src, at, "is a list; expected one value without braces");
+        return drop_option(src, o);
+    }
     return true;
 }
 
-static bool check_section_name(const struct conf_source *src, const struct scan_section *s)
+static bool check_section_name(struct conf_source *src, struct scan_section *s)
 {
     struct conf_place at = {s->name, s->title, NULL, 0};
     const struct section *known = conf_section(s->name);
@@ -134,12 +162,16 @@ static bool check_section_name(const struct conf_source *src, const struct scan_
         char *names = known_names(NULL);
         conf_fail(src, at, "no such section; there are: %s", names);
         free(names);
-        return false;
+        return drop_section(src, s);
     }
-    if (known->titles && !s->title)
-        return conf_fail(src, at, "has no name; expected %s \"name\" { ... }", s->name);
-    if (!known->titles && s->title)
-        return conf_fail(src, at, "takes no name; expected %s { ... }", s->name);
+    if (known->titles && !s->title) {
+        conf_fail(src, at, "has no name; expected %s \"name\" { ... }", s->name);
+        return drop_section(src, s);
+    }
+    if (!known->titles && s->title) {
+        conf_fail(src, at, "takes no name; expected %s { ... }", s->name);
+        return drop_section(src, s);
+    }
     bool ok = true;
     for (size_t i = 0; i < s->n; i++)
         ok = check_option_name(src, s, &s->options[i]) && ok;
@@ -350,6 +382,10 @@ static bool set_option(const struct conf_source *src, const struct option *o, vo
     struct conf_place at = {o->section, scanned ? scanned->title : NULL, o->name, 0};
     const struct scan_option *given = scanned ? conf_scan_option(scanned, o->name) : NULL;
 
+    if (given && given->unusable)
+        return false; /* told */
+    if (!given && !o->def && src->scan.cut)
+        return false; /* it may stand in what could not be read */
     if (!given)
         return set_default(src, at, o, section);
     cfg_opt_t *opt = parsed ? cfg_getopt(parsed, o->name) : NULL;
@@ -393,7 +429,7 @@ static bool set_section(const struct conf_source *src, const struct section *s, 
 static const struct scan_section *find_scanned(const struct scan *scan, const char *name)
 {
     for (size_t i = 0; i < scan->n; i++)
-        if (!strcmp(scan->sections[i].name, name))
+        if (!strcmp(scan->sections[i].name, name) && !scan->sections[i].unusable)
             return &scan->sections[i];
     return NULL;
 }
@@ -436,7 +472,7 @@ static bool set_titled(struct conf *c, const struct conf_source *src, const stru
 
     for (size_t i = 0; i < src->scan.n; i++) {
         const struct scan_section *scanned = &src->scan.sections[i];
-        if (strcmp(scanned->name, s->name))
+        if (strcmp(scanned->name, s->name) || scanned->unusable)
             continue;
         void *item = add_titled(c, s, scanned->title);
         ok = set_section(src, s, item, scanned, cfg_gettsec(cfg, s->name, scanned->title)) && ok;
@@ -491,25 +527,36 @@ static bool read_file(const char *file, struct buf *out, char **error)
     return ok;
 }
 
-/* Unknown names first, since libconfuse takes nothing with one; then all else. */
+static void tell_faults(const struct conf_source *src)
+{
+    for (size_t i = 0; i < src->scan.n_faults; i++) {
+        char *place = xasprintf("%s:%u: ", src->file, src->scan.faults[i].line);
+        add_error(src, place, src->scan.faults[i].text);
+        free(place);
+    }
+}
+
+/* Each step looks at what the ones before it could use. Where a part of the file could not be read, what is there is looked at
+ * value by value, and not whether it is whole and fits together. */
 static bool load_scanned(struct conf *c, struct conf_source *src, enum conf_role role, conf_trial_fn trial, bool checking)
 {
     struct parser p = {0};
-    bool ok = true;
+    bool ok = false;
 
+    tell_faults(src);
     for (size_t i = 0; i < src->scan.n; i++)
-        ok = check_section_name(src, &src->scan.sections[i]) && ok;
-    if (ok && !parser_start(&p, src->scan.plain))
-        ok = conf_fail(src, (struct conf_place){.section = "the file"}, "was not understood");
-    if (ok) {
+        check_section_name(src, &src->scan.sections[i]);
+    if (src->scan.plain && !parser_start(&p, src->scan.plain))
+        conf_fail(src, (struct conf_place){.section = "the file"}, "was not understood");
+    else if (src->scan.plain)
         ok = set_all(c, src, p.cfg);
+    if (p.cfg && !src->scan.cut) {
         ok = conf_check(c, src, role) && ok;
         if (trial)
             trial(c, src, checking);
-        ok = ok && !*src->error;
     }
     parser_end(&p);
-    return ok;
+    return ok && !*src->error;
 }
 
 struct conf *conf_load(const char *file, enum conf_role role, char **error)
@@ -520,21 +567,18 @@ struct conf *conf_load(const char *file, enum conf_role role, char **error)
 struct conf *conf_load_tried(const char *file, enum conf_role role, conf_trial_fn trial, bool checking, char **error)
 {
     struct conf *c = xcalloc(1, sizeof(*c));
-    struct conf_source src = {.file = file, .error = error};
-    struct buf text = {0};
-    unsigned line = 0;
-    char *why = NULL;
+    struct buf text = {0}, told = {0};
+    struct conf_source src = {.file = file, .error = error, .told = &told};
 
     *error = NULL;
     c->file = xstrdup(file);
     bool ok = read_file(file, &text, error);
-    if (ok && !conf_scan(buf_span(&text), &src.scan, &line, &why)) {
-        *error = xasprintf("%s:%u: %s", file, line, why);
-        free(why);
+    if (ok && !conf_scan(buf_span(&text), &src.scan))
         ok = false;
-    }
-    ok = ok && load_scanned(c, &src, role, trial, checking);
+    if (src.scan.last_line > 0)
+        ok = load_scanned(c, &src, role, trial, checking) && ok;
     conf_scan_free(&src.scan);
+    buf_free(&told);
     buf_wipe(&text);
     if (!ok)
         conf_free(&c);

@@ -14,8 +14,8 @@
 /* Which program reads it: secrets of other roles are neither read nor asked for (a proxy needs no private key). */
 enum conf_role { CONF_PROXY, CONF_MIGRATOR, CONF_CTL };
 
-/* NULL: *error is a text to free: a line for each error, without a line feed at its end. What can't be told while another
- * error stands (a file that can't be parsed) is told once that is mended. */
+/* NULL: *error is a text to free: a line for each error, without a line feed at its end. Where a part of the file can't be parsed,
+ * the values of the other sections are looked at alone: what lacks, and what does not fit together, is told once that is mended. */
 struct conf *conf_load(const char *file, enum conf_role role, char **error) MUST_CHECK;
 
 /* Tries what a start of the program would do with the files and folders that are named: trial.h. Called once the rest was

@@ -207,29 +207,35 @@ static const char *pattern_fault(const char *p)
     return NULL;
 }
 
+static bool check_master(const struct conf_backend *b, const struct conf_source *src)
+{
+    const struct {
+        const char *option, *value;
+    } of_no_use[] = {{"master_password_file", b->master_password_file}, {"master_login", b->master_login}, {"check_user", b->check_user}};
+    bool ok = true;
+
+    if (*b->master_user && !*b->master_password_file)
+        ok = conf_fail(src, place("backend", b->name, "master_user"), "\"%s\" needs master_password_file", b->master_user);
+    for (size_t i = 0; i < COUNTOF(of_no_use) && !*b->master_user; i++)
+        if (*of_no_use[i].value)
+            ok = conf_fail(src, place("backend", b->name, of_no_use[i].option), "\"%s\" is of no use without master_user",
+                           of_no_use[i].value);
+    return ok;
+}
+
 static bool check_sign_in(const struct conf_backend *b, const struct conf_source *src)
 {
     static const char *const words[] = {"passthrough", "master", "proxyauth"};
-    struct conf_place at = place("backend", b->name, "sign_in");
     const char *fault = *b->master_login ? pattern_fault(b->master_login) : NULL;
+    bool ok = true;
 
     if (b->sign_in != SIGN_IN_PASSTHROUGH && !*b->master_user)
-        return conf_fail(src, at, "\"%s\" needs master_user and master_password_file", words[b->sign_in]);
-    at.option = "master_user";
-    if (*b->master_user && !*b->master_password_file)
-        return conf_fail(src, at, "\"%s\" needs master_password_file", b->master_user);
-    at.option = "master_password_file";
-    if (!*b->master_user && *b->master_password_file)
-        return conf_fail(src, at, "\"%s\" is of no use without master_user", b->master_password_file);
-    at.option = "master_login";
+        ok = conf_fail(src, place("backend", b->name, "sign_in"), "\"%s\" needs master_user and master_password_file",
+                       words[b->sign_in]);
     if (fault)
-        return conf_fail(src, at, "\"%s\" %s; expected such as \"%%u*%%m\"", b->master_login, fault);
-    if (*b->master_login && !*b->master_user)
-        return conf_fail(src, at, "\"%s\" is of no use without master_user", b->master_login);
-    at.option = "check_user";
-    if (*b->check_user && !*b->master_user)
-        return conf_fail(src, at, "\"%s\" is of no use without master_user", b->check_user);
-    return true;
+        ok = conf_fail(src, place("backend", b->name, "master_login"), "\"%s\" %s; expected such as \"%%u*%%m\"",
+                       b->master_login, fault);
+    return check_master(b, src) && ok;
 }
 
 static bool check_auth_backend(const struct conf *c, const struct conf_backend *b,
@@ -292,32 +298,64 @@ static bool check_backend(struct conf *c, struct conf_backend *b, const struct c
 
 /* --- proxy --- */
 
-static bool check_listen(const struct conf *c, const struct conf_source *src, size_t nth, bool *tls)
+static bool check_listen(const struct conf *c, const struct conf_source *src, size_t nth, struct address *_r)
 {
     struct conf_place at = {"proxy", NULL, "listen", nth};
-    const struct conf_list *l = &c->proxy.listen;
-    struct address a;
 
-    if (!take_address(src, at, l->items[nth], imap_prefixes, "an address to listen on", IMAP_FORMS, &a))
-        return false;
-    for (size_t i = 0; i < nth; i++)
-        if (!strcmp(l->items[i], l->items[nth]) && (a.path || a.port)) {
-            address_free(&a);
-            return conf_fail(src, at, "\"%s\" is given twice", l->items[nth]);
+    return take_address(src, at, c->proxy.listen.items[nth], imap_prefixes, "an address to listen on", IMAP_FORMS, _r);
+}
+
+/* resolve: names are looked up, as a start does; else only what is spelled alike is told. */
+static bool check_listen_twins(const struct conf *c, const struct conf_source *src, const struct address *all, size_t nth, bool resolve)
+{
+    struct conf_place at = {"proxy", NULL, "listen", nth};
+    char *const *urls = c->proxy.listen.items;
+
+    for (size_t i = 0; i < nth; i++) {
+        if (!all[i].host && !all[i].path)
+            continue;
+        switch (conf_listen_meets(&all[i], &all[nth], resolve)) {
+        case LISTEN_APART:
+            break;
+        case LISTEN_SAME:
+            return strcmp(urls[i], urls[nth])
+                       ? conf_fail(src, at, "\"%s\" is the same address and port as \"%s\": each would get some of the connections",
+                                   urls[nth], urls[i])
+                       : conf_fail(src, at, "\"%s\" is given twice", urls[nth]);
+        case LISTEN_OVERLAP:
+            return conf_fail(src, at, "\"%s\" and \"%s\" overlap: on one port, all addresses speak one of them", urls[nth], urls[i]);
         }
-    *tls = *tls || a.scheme == ADDRESS_IMAPS || a.scheme == ADDRESS_IMAP_STARTTLS;
-    address_free(&a);
+    }
     return true;
+}
+
+static bool check_listen_all(const struct conf *c, const struct conf_source *src, bool resolve, bool *tls)
+{
+    size_t n = c->proxy.listen.n;
+    struct address *all = xcalloc(n + 1, sizeof(*all));
+    bool ok = true;
+
+    for (size_t i = 0; i < n; i++) {
+        if (!check_listen(c, src, i, &all[i])) {
+            all[i] = (struct address){0};
+            ok = false;
+            continue;
+        }
+        *tls = *tls || all[i].scheme == ADDRESS_IMAPS || all[i].scheme == ADDRESS_IMAP_STARTTLS;
+        ok = check_listen_twins(c, src, all, i, resolve) && ok;
+    }
+    for (size_t i = 0; i < n; i++)
+        address_free(&all[i]);
+    free(all);
+    return ok;
 }
 
 static bool check_listeners(const struct conf *c, const struct conf_source *src, enum conf_role role)
 {
     struct conf_place cert = place("proxy", NULL, "tls_cert"), key = place("proxy", NULL, "tls_key");
     const struct conf_proxy *p = &c->proxy;
-    bool tls = false, ok = true;
+    bool tls = false, ok = check_listen_all(c, src, role == CONF_PROXY, &tls);
 
-    for (size_t i = 0; i < p->listen.n; i++)
-        ok = check_listen(c, src, i, &tls) && ok;
     if (role != CONF_PROXY)
         return ok;
     if (p->listen.n == 0)
@@ -362,6 +400,16 @@ static bool check_migrator(const struct conf *c, const struct conf_source *src)
     return ok;
 }
 
+static bool check_seal_key(const struct conf_source *src, struct conf_place at, const char *file)
+{
+    if (is_readable(file))
+        return true;
+    return conf_fail(src, at,
+                     "\"%s\" cannot be read: %s; make the keys with \"imapferryctl seal-key\", or delete the section seal where both "
+                     "backends have a master_user",
+                     file, strerror(errno));
+}
+
 static bool check_seal(const struct conf *c, const struct conf_source *src, enum conf_role role)
 {
     const struct conf_seal *s = &c->seal;
@@ -372,10 +420,10 @@ static bool check_seal(const struct conf *c, const struct conf_source *src, enum
         if (!*s->private_key_files.items[i])
             ok = conf_fail(src, at, "\"\" is not the name of a file");
         else if (role == CONF_MIGRATOR)
-            ok = check_readable(src, at, s->private_key_files.items[i]) && ok;
+            ok = check_seal_key(src, at, s->private_key_files.items[i]) && ok;
     }
     if (role == CONF_PROXY && *s->public_key_file)
-        ok = check_readable(src, place("seal", NULL, "public_key_file"), s->public_key_file) && ok;
+        ok = check_seal_key(src, place("seal", NULL, "public_key_file"), s->public_key_file) && ok;
     return ok;
 }
 
@@ -390,12 +438,16 @@ static bool same_server(const struct address *x, const struct address *y)
 static bool check_pair(const struct conf *c, const struct conf_source *src, struct conf_place at,
                        const char *source, const char *target)
 {
+    bool ok = true;
+
     at.option = "source";
     if (!conf_backend(c, source))
-        return conf_fail(src, at, "\"%s\" is not the name of a backend", source);
+        ok = conf_fail(src, at, "\"%s\" is not the name of a backend", source);
     at.option = "target";
     if (!conf_backend(c, target))
-        return conf_fail(src, at, "\"%s\" is not the name of a backend", target);
+        ok = conf_fail(src, at, "\"%s\" is not the name of a backend", target);
+    if (!ok)
+        return false;
     if (!strcmp(source, target))
         return conf_fail(src, at, "is the same backend as source");
     if (same_server(&conf_backend(c, source)->address, &conf_backend(c, target)->address))
@@ -426,20 +478,14 @@ static bool check_rule(const struct conf *c, struct conf_rule *r, const struct c
     return ok;
 }
 
+static void tell_rule(void *owner, const char *option, const char *value, size_t nth, const char *why)
+{
+    conf_fail(owner, (struct conf_place){"migration", NULL, option, nth}, "\"%s\" %s", value, why);
+}
+
 static bool check_rules(struct conf *c, const struct conf_source *src)
 {
-    struct conf_migration *m = &c->migration;
-    const char *option, *why;
-    size_t nth;
-
-    if (migration_rules_load(m, &option, &nth, &why))
-        return true;
-    struct conf_place at = {"migration", NULL, option, nth};
-    const struct conf_list *l = !strcmp(option, "rename")      ? &m->rename
-                                : !strcmp(option, "exclude")   ? &m->exclude
-                                : !strcmp(option, "leave_out") ? &m->leave_out
-                                                               : &m->acl_map;
-    return conf_fail(src, at, "\"%s\" %s", l->items[nth], why);
+    return migration_rules_load(&c->migration, tell_rule, (void *)(uintptr_t)src);
 }
 
 static bool check_windows(const struct conf *c, const struct conf_source *src)
@@ -447,14 +493,19 @@ static bool check_windows(const struct conf *c, const struct conf_source *src)
     const struct conf_migration *m = &c->migration;
     struct window w;
     const char *why;
+    bool ok = true;
 
     for (size_t i = 0; i < m->window.n; i++)
         if (!window_parse(m->window.items[i], &w, &why))
-            return conf_fail(src, (struct conf_place){"migration", NULL, "window", i}, "\"%s\" %s",
-                             m->window.items[i], why);
+            ok = conf_fail(src, (struct conf_place){"migration", NULL, "window", i}, "\"%s\" %s", m->window.items[i], why);
     if (m->cutover == CUTOVER_WINDOW && m->window.n == 0)
-        return conf_fail(src, place("migration", NULL, "cutover"), "\"window\" needs the option window");
-    return true;
+        ok = conf_fail(src, place("migration", NULL, "cutover"), "\"window\" needs the option window");
+    return ok;
+}
+
+static void tell_alias(void *owner, size_t nth, const char *text)
+{
+    conf_fail(owner, (struct conf_place){"migration", NULL, "aliases", nth}, "%s", text);
 }
 
 static bool check_hooks(const struct conf *c, const struct conf_source *src, enum conf_role role)
@@ -473,7 +524,6 @@ static bool check_migration(struct conf *c, const struct conf_source *src)
 {
     const char *domain = c->migration.default_domain;
     size_t n = strlen(domain);
-    char *why = NULL;
 
     bool ok = check_pair(c, src, place("migration", NULL, NULL), c->migration.source, c->migration.target);
     for (size_t i = 0; i < c->n_rules; i++)
@@ -481,13 +531,9 @@ static bool check_migration(struct conf *c, const struct conf_source *src)
     ok = check_windows(c, src) && ok;
     if (n > DOMAIN_MAX || strspn(domain, LETTERS DIGITS ".-") != n ||
         (n && (*domain == '.' || domain[n - 1] == '.')))
-        return conf_fail(src, place("migration", NULL, "default_domain"),
-                         "\"%s\" is not the name of a domain", domain);
-    if (account_load_aliases(c, &why))
-        return check_rules(c, src) && ok;
-    conf_fail(src, place("migration", NULL, "aliases"), "%s", why);
-    free(why);
-    return false;
+        ok = conf_fail(src, place("migration", NULL, "default_domain"), "\"%s\" is not the name of a domain", domain);
+    ok = account_load_aliases(c, tell_alias, (void *)(uintptr_t)src) && ok;
+    return check_rules(c, src) && ok;
 }
 
 bool conf_check(struct conf *c, const struct conf_source *src, enum conf_role role)

@@ -1,9 +1,11 @@
 /* hook_freeze, hook_flip, hook_settle, hook_kick: what they may be. A URL may hold a password, so it stands in no message. */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "conf_priv.h"
+#include "xalloc.h"
 
 #define DIGITS "0123456789"
 
@@ -63,6 +65,34 @@ static const char *fault_of_url(const char *url)
     return fault_of_authority(s, strcspn(s, "/?"));
 }
 
+/* What is wrong with a program; NULL: nothing. To free. What is no path and holds "://" may hold a password. */
+static char *fault_of_program(const char *path)
+{
+    struct stat st;
+
+    if (path[0] != '/')
+        return xasprintf("\"%s\" is neither the absolute path of a program nor a URL (http, https)",
+                         strstr(path, "://") ? "..." : path);
+    if (stat(path, &st) != 0)
+        return xasprintf("\"%s\" can't be run: %s", path, strerror(errno));
+    if (S_ISDIR(st.st_mode))
+        return xasprintf("\"%s\" is a folder, not a program", path);
+    if (!S_ISREG(st.st_mode))
+        return xasprintf("\"%s\" is not a file", path);
+    if (access(path, X_OK) != 0)
+        return xasprintf("\"%s\" can't be run by this user: %s; see \"chmod +x\"", path, strerror(errno));
+    return NULL;
+}
+
+static bool check_program(const struct conf_source *src, struct conf_place at, const char *path)
+{
+    char *fault = fault_of_program(path);
+    bool ok = !fault || conf_fail(src, at, "%s", fault);
+
+    free(fault);
+    return ok;
+}
+
 bool conf_check_hook(const struct conf_source *src, const char *option, const struct conf_list *hook)
 {
     struct conf_place at = {"migration", NULL, option, 0};
@@ -70,12 +100,8 @@ bool conf_check_hook(const struct conf_source *src, const char *option, const st
 
     if (hook->n == 0)
         return true;
-    if (!conf_hook_is_url(hook)) {
-        if (hook->items[0][0] == '/' && access(hook->items[0], F_OK) == 0)
-            return true;
-        return conf_fail(src, at, "\"%s\" is neither the absolute path of a program nor a URL (http, https)",
-                         strstr(hook->items[0], "://") ? "..." : hook->items[0]);
-    }
+    if (!conf_hook_is_url(hook))
+        return check_program(src, at, hook->items[0]);
     if ((fault = fault_of_url(hook->items[0])))
         return conf_fail(src, at, "the URL can't be used: %s", fault);
     if (hook->n > 2)

@@ -188,7 +188,7 @@ static void write_example(struct buf *out, const char *example, const char *titl
 static void sample_option(struct buf *out, const struct option *o, const char *title, bool first,
                           bool topmost)
 {
-    bool shown = o->example && (first || !o->example_once);
+    bool shown = o->example;
 
     if (!first && !shown)
         return;

@@ -70,14 +70,10 @@ static void keep_password(char **password, const char *known)
 
 static void reload_derive(struct conf *c)
 {
-    const char *option, *why;
-    char *error = NULL;
-    size_t nth;
-
     c->migration.alias_table = NULL;
     c->migration.n_alias_table = 0;
     c->migration.rules = NULL;
-    bool ok = account_load_aliases(c, &error) && migration_rules_load(&c->migration, &option, &nth, &why);
+    bool ok = account_load_aliases(c, NULL, NULL) && migration_rules_load(&c->migration, NULL, NULL);
     assert(ok);
 }
 

@@ -14,26 +14,55 @@ struct lexer {
     char *plain;      /* comments are blanked here */
     unsigned from;    /* line at which the token begins */
     struct buf value; /* of T_WORD and T_STRING */
-    unsigned bad_line;
-    char *error; /* owned; the first one */
+    struct scan *scan; /* where faults go */
+    bool failed;       /* nothing is understood before scan_recover() */
 };
 
-/* Records the first error; always false. */
-static bool scan_fail(struct lexer *l, unsigned line, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* Makes room for one more of an array's elements, zeroed. */
+static void *grow(void *array, size_t n, size_t *cap, size_t size)
+{
+    if (n == *cap) {
+        *cap = *cap ? 2 * *cap : 8;
+        array = xreallocarray(array, *cap, size);
+    }
+    memset((char *)array + n * size, 0, size);
+    return array;
+}
 
-static bool scan_fail(struct lexer *l, unsigned line, const char *fmt, ...)
+static void scan_add_fault(struct scan *s, unsigned line, const char *fmt, va_list ap) PRINTF_LIKE(3, 0);
+static void scan_add_fault(struct scan *s, unsigned line, const char *fmt, va_list ap)
 {
     struct buf b = {0};
+
+    buf_vprintf(&b, fmt, ap);
+    s->faults = grow(s->faults, s->n_faults, &s->cap_faults, sizeof(*s->faults));
+    s->faults[s->n_faults++] = (struct scan_fault){line, xstrdup(buf_str(&b))};
+    buf_free(&b);
+}
+
+/* An error that keeps nothing else from being read. */
+static void scan_note(struct lexer *l, unsigned line, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static void scan_note(struct lexer *l, unsigned line, const char *fmt, ...)
+{
     va_list ap;
 
-    if (l->error)
-        return false;
     va_start(ap, fmt);
-    buf_vprintf(&b, fmt, ap);
+    scan_add_fault(l->scan, line, fmt, ap);
     va_end(ap);
-    l->error = xstrdup(buf_str(&b));
-    l->bad_line = line;
-    buf_free(&b);
+}
+
+/* Records the first error behind which nothing is understood; always false. */
+static bool scan_fail(struct lexer *l, unsigned line, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static bool scan_fail(struct lexer *l, unsigned line, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (l->failed)
+        return false;
+    l->failed = true;
+    va_start(ap, fmt);
+    scan_add_fault(l->scan, line, fmt, ap);
+    va_end(ap);
     return false;
 }
 
@@ -190,17 +219,6 @@ static bool expected(struct lexer *l, enum token found, const char *what)
     return scan_fail(l, l->from, "found %s; expected %s", names[found], what);
 }
 
-/* Makes room for one more of an array's elements, zeroed. */
-static void *grow(void *array, size_t n, size_t *cap, size_t size)
-{
-    if (n == *cap) {
-        *cap = *cap ? 2 * *cap : 8;
-        array = xreallocarray(array, *cap, size);
-    }
-    memset((char *)array + n * size, 0, size);
-    return array;
-}
-
 static void scan_add_value(struct lexer *l, struct scan_option *o)
 {
     o->values = grow(o->values, o->n, &o->cap, sizeof(*o->values));
@@ -241,21 +259,50 @@ static bool parse_option(struct lexer *l, struct scan_option *o)
     return true;
 }
 
+static void scan_free_option(struct scan_option *o)
+{
+    for (size_t i = 0; i < o->n; i++)
+        wipe_free(&o->values[i].text);
+    free(o->values);
+    free(o->name);
+}
+
+static void scan_free_section(struct scan_section *s)
+{
+    for (size_t i = 0; i < s->n; i++)
+        scan_free_option(&s->options[i]);
+    free(s->options);
+    free(s->name);
+    free(s->title);
+}
+
+/* The one that stands first counts. */
+static void keep_option(struct lexer *l, struct scan_section *s, struct scan_option *o)
+{
+    const struct scan_option *twin = conf_scan_option(s, o->name);
+
+    if (twin) {
+        scan_note(l, o->line, "option \"%s\" is given twice; it stands at line %u already", twin->name, twin->line);
+        conf_scan_blank(l->scan, o->place);
+        scan_free_option(o);
+        return;
+    }
+    s->options = grow(s->options, s->n, &s->cap, sizeof(*s->options));
+    s->options[s->n++] = *o;
+}
+
 static bool parse_section_body(struct lexer *l, struct scan_section *s)
 {
     enum token t;
 
     while ((t = scan_next(l)) == T_WORD) {
-        const struct scan_option *twin = conf_scan_option(s, buf_str(&l->value));
-        if (twin)
-            return scan_fail(l, l->from, "option \"%s\" is given twice; it stands at line %u already",
-                             twin->name, twin->line);
-        s->options = grow(s->options, s->n, &s->cap, sizeof(*s->options));
-        struct scan_option *o = &s->options[s->n++];
-        o->name = xspandup(buf_span(&l->value));
-        o->line = l->from;
-        if (!parse_option(l, o))
+        struct scan_option o = {.name = xspandup(buf_span(&l->value)), .line = l->from, .place.from = l->at - l->value.len};
+        if (!parse_option(l, &o)) {
+            scan_free_option(&o);
             return false;
+        }
+        o.place.to = l->at;
+        keep_option(l, s, &o);
     }
     if (t == T_END)
         return scan_fail(l, s->line, "the section \"%s\" that begins here is not closed; expected \"}\"",
@@ -274,15 +321,11 @@ static const struct scan_section *find_section(const struct scan *s, const struc
     return NULL;
 }
 
-/* Behind the name of a section, which is in l->value. */
-static bool parse_section(struct lexer *l, struct scan *scan)
+/* Behind its name. */
+static bool parse_section_rest(struct lexer *l, struct scan_section *s)
 {
-    scan->sections = grow(scan->sections, scan->n, &scan->cap, sizeof(*scan->sections));
-    struct scan_section *s = &scan->sections[scan->n++];
-
-    s->name = xspandup(buf_span(&l->value));
-    s->line = l->from;
     enum token t = scan_next(l);
+
     if (t == T_STRING) {
         s->title = xspandup(buf_span(&l->value));
         t = scan_next(l);
@@ -293,21 +336,60 @@ static bool parse_section(struct lexer *l, struct scan *scan)
                          s->name);
     if (t != T_OPEN)
         return expected(l, t, "\"{\" behind the name of a section");
-    const struct scan_section *twin = find_section(scan, s);
-    if (twin)
-        return scan_fail(l, s->line, "section \"%s\"%s%s is given twice; it stands at line %u already",
-                         s->name, s->title ? " " : "", s->title ? s->title : "", twin->line);
     return parse_section_body(l, s);
 }
 
-static bool parse_file(struct lexer *l, struct scan *scan)
+/* Behind the name of a section, which is in l->value. Of twins the one that stands first counts. */
+static bool parse_section(struct lexer *l, struct scan *scan)
 {
-    enum token t;
+    struct scan_section s = {.name = xspandup(buf_span(&l->value)), .line = l->from, .place.from = l->at - l->value.len};
+    bool ok = parse_section_rest(l, &s);
+    const struct scan_section *twin = find_section(scan, &s);
 
-    while ((t = scan_next(l)) == T_WORD)
-        if (!parse_section(l, scan))
-            return false;
-    return t == T_END || expected(l, t, "the name of a section");
+    s.place.to = l->at;
+    if (ok && twin)
+        scan_note(l, s.line, "section \"%s\"%s%s is given twice; it stands at line %u already", s.name,
+                  s.title ? " " : "", s.title ? s.title : "", twin->line);
+    if (!ok || twin) {
+        conf_scan_blank(scan, s.place);
+        scan_free_section(&s);
+        return ok;
+    }
+    scan->sections = grow(scan->sections, scan->n, &scan->cap, sizeof(*scan->sections));
+    scan->sections[scan->n++] = s;
+    return true;
+}
+
+/* Goes on behind the next line that begins with "}", as a section mostly ends; all before it is left out. False: there is
+ * none. */
+static bool scan_recover(struct lexer *l, size_t from)
+{
+    struct scan_fault *last = &l->scan->faults[l->scan->n_faults - 1];
+    const uint8_t *end = memmem(l->text.p + l->at, l->text.len - l->at, "\n}", 2);
+    char *text = xasprintf("%s; %s", last->text, end ? "the rest of this section was not read" : "what stands behind it was not read");
+
+    free(last->text);
+    last->text = text;
+    l->scan->cut = true;
+    size_t to = end ? (size_t)(end - l->text.p) + 2 : l->text.len;
+    for (; l->at < to; l->at++)
+        l->line += l->text.p[l->at] == '\n';
+    conf_scan_blank(l->scan, (struct scan_place){from, to});
+    l->failed = false;
+    return end != NULL;
+}
+
+static void parse_file(struct lexer *l, struct scan *scan)
+{
+    enum token t = T_WORD;
+
+    while (t != T_END) {
+        size_t from = l->at;
+        t = scan_next(l);
+        bool good = t == T_WORD ? parse_section(l, scan) : t == T_END || expected(l, t, "the name of a section");
+        if (!good && !scan_recover(l, from))
+            return;
+    }
 }
 
 static bool check_bytes(struct lexer *l)
@@ -323,47 +405,37 @@ static bool check_bytes(struct lexer *l)
     return scan_fail(l, line, "a NUL byte: this is no text, or it was damaged");
 }
 
-bool conf_scan(struct span text, struct scan *_r, unsigned *line, char **error)
+bool conf_scan(struct span text, struct scan *_r)
 {
-    struct lexer l = {.text = text, .line = 1};
-    struct scan scan = {0};
+    struct lexer l = {.text = text, .line = 1, .scan = _r};
 
-    bool ok = check_bytes(&l);
-    if (ok) {
-        scan.plain = l.plain = xspandup(text);
-        ok = parse_file(&l, &scan);
-    }
-    scan.last_line = l.line;
-    buf_wipe(&l.value);
-    if (ok) {
-        *_r = scan;
+    *_r = (struct scan){0};
+    if (check_bytes(&l)) {
+        _r->plain = l.plain = xspandup(text);
+        parse_file(&l, _r);
     } else {
-        *line = l.bad_line;
-        *error = l.error;
-        conf_scan_free(&scan);
+        _r->cut = true;
     }
-    return ok;
+    _r->last_line = l.line;
+    buf_wipe(&l.value);
+    return _r->n_faults == 0;
 }
 
-static void free_option(struct scan_option *o)
+void conf_scan_blank(struct scan *s, struct scan_place p)
 {
-    for (size_t i = 0; i < o->n; i++)
-        wipe_free(&o->values[i].text);
-    free(o->values);
-    free(o->name);
+    for (size_t i = p.from; i < p.to; i++)
+        if (s->plain[i] != '\n')
+            s->plain[i] = ' ';
 }
 
 void conf_scan_free(struct scan *s)
 {
-    for (size_t i = 0; i < s->n; i++) {
-        struct scan_section *section = &s->sections[i];
-        for (size_t k = 0; k < section->n; k++)
-            free_option(&section->options[k]);
-        free(section->options);
-        free(section->name);
-        free(section->title);
-    }
+    for (size_t i = 0; i < s->n; i++)
+        scan_free_section(&s->sections[i]);
     free(s->sections);
+    for (size_t i = 0; i < s->n_faults; i++)
+        free(s->faults[i].text);
+    free(s->faults);
     wipe_free(&s->plain);
     memset(s, 0, sizeof(*s));
 }

@@ -17,6 +17,11 @@
 
 enum { CONF_SCAN_FILE_MAX = 16 * 1024 * 1024, CONF_SCAN_STRING_MAX = 8 * 1024 };
 
+/* Of the text: from the first byte to the one behind the last. */
+struct scan_place {
+    size_t from, to;
+};
+
 struct scan_value {
     char *text; /* owned */
     unsigned line;
@@ -25,7 +30,9 @@ struct scan_value {
 struct scan_option {
     char *name; /* owned */
     unsigned line;
+    struct scan_place place;   /* name and value */
     bool braces;               /* written as a list */
+    bool unusable;             /* set by who reads the scan: was told, and is blanked */
     struct scan_value *values; /* owned */
     size_t n, cap;
 };
@@ -34,20 +41,34 @@ struct scan_section {
     char *name;  /* owned */
     char *title; /* owned; NULL = none */
     unsigned line;
+    struct scan_place place;
+    bool unusable; /* as of an option */
     struct scan_option *options; /* owned */
     size_t n, cap;
+};
+
+struct scan_fault {
+    unsigned line;
+    char *text; /* owned; does not name the file */
 };
 
 struct scan {
     struct scan_section *sections; /* owned */
     size_t n, cap;
     unsigned last_line;
+    struct scan_fault *faults; /* owned; in the order of the file */
+    size_t n_faults, cap_faults;
+    bool cut; /* a part could not be read: what is not there may stand in it */
     char *plain; /* owned: the text with its comments turned into blanks (libconfuse wants none inside a list)
                   */
 };
 
-/* False: *error is a text to free that does not name the file, *line says where. Frees what it made. */
-bool conf_scan(struct span text, struct scan *_r, unsigned *line, char **error) MUST_CHECK;
+/* False: there are faults; the rest is there all the same, to be looked at for more of them. What is given twice is there
+ * once, the first time, and a section in which something is not understood is left out, up to the next line that begins with
+ * "}"; both are blanked in plain. To be freed in either case. */
+bool conf_scan(struct span text, struct scan *_r) MUST_CHECK;
+/* Turns a part of plain into blanks. */
+void conf_scan_blank(struct scan *s, struct scan_place p);
 void conf_scan_free(struct scan *s);
 /* NULL where the section has no such option. */
 const struct scan_option *conf_scan_option(const struct scan_section *s, const char *name);

@@ -3,54 +3,68 @@
 #include "migration_rules.h"
 #include "xalloc.h"
 
-static bool load_renames(struct view_renames **to, const struct conf_list *from, size_t *nth,
-                         const char **why)
+struct rules_load {
+    rules_fault_fn fn;
+    void *owner;
+    const char *option;
+    bool ok;
+};
+
+static void rules_fault(struct rules_load *l, const struct conf_list *from, size_t nth, const char *why)
 {
-    *to = view_renames_new();
-    for (*nth = 0; *nth < from->n; ++*nth)
-        if (!view_renames_add(*to, from->items[*nth], why))
-            return false;
-    return true;
+    l->ok = false;
+    if (l->fn)
+        l->fn(l->owner, l->option, from->items[nth], nth, why);
 }
 
-static bool load_excluded(struct migration_rules *r, const struct conf_list *from, size_t *nth,
-                          const char **why)
+static struct view_renames *load_renames(struct rules_load *l, const char *option, const struct conf_list *from)
 {
+    struct view_renames *all = view_renames_new();
+    const char *why = "";
+
+    l->option = option;
+    for (size_t i = 0; i < from->n; i++)
+        if (!view_renames_add(all, from->items[i], &why))
+            rules_fault(l, from, i, why);
+    return all;
+}
+
+static void load_excluded(struct rules_load *l, struct migration_rules *r, const struct conf_list *from)
+{
+    const char *why = "";
+
+    l->option = "exclude";
     r->excluded = xcalloc(from->n ? from->n : 1, sizeof(struct view_pattern *));
-    for (*nth = 0; *nth < from->n; ++*nth) {
-        r->excluded[*nth] = view_pattern_new(span_str(from->items[*nth]), why);
-        if (!r->excluded[*nth])
-            return false;
-        r->n_excluded++;
+    for (size_t i = 0; i < from->n; i++) {
+        struct view_pattern *p = view_pattern_new(span_str(from->items[i]), &why);
+        if (p)
+            r->excluded[r->n_excluded++] = p;
+        else
+            rules_fault(l, from, i, why);
     }
-    return true;
 }
 
-static bool load_leave_out(struct migration_rules *r, const struct conf_list *from, size_t *nth,
-                           const char **why)
+static void load_leave_out(struct rules_load *l, struct migration_rules *r, const struct conf_list *from)
 {
+    const char *why = "";
+
+    l->option = "leave_out";
     r->leave_out = leave_out_new();
-    for (*nth = 0; *nth < from->n; ++*nth)
-        if (!leave_out_add(r->leave_out, from->items[*nth], why))
-            return false;
-    return true;
+    for (size_t i = 0; i < from->n; i++)
+        if (!leave_out_add(r->leave_out, from->items[i], &why))
+            rules_fault(l, from, i, why);
 }
 
-bool migration_rules_load(struct conf_migration *m, const char **option, size_t *nth, const char **why)
+bool migration_rules_load(struct conf_migration *m, rules_fault_fn fn, void *owner)
 {
     struct migration_rules *r = m->rules = xcalloc(1, sizeof(*r));
+    struct rules_load l = {.fn = fn, .owner = owner, .ok = true};
 
-    *option = "rename";
-    if (!load_renames(&r->renames, &m->rename, nth, why))
-        return false;
-    *option = "exclude";
-    if (!load_excluded(r, &m->exclude, nth, why))
-        return false;
-    *option = "leave_out";
-    if (!load_leave_out(r, &m->leave_out, nth, why))
-        return false;
-    *option = "acl_map";
-    return load_renames(&r->identities, &m->acl_map, nth, why);
+    r->renames = load_renames(&l, "rename", &m->rename);
+    load_excluded(&l, r, &m->exclude);
+    load_leave_out(&l, r, &m->leave_out);
+    r->identities = load_renames(&l, "acl_map", &m->acl_map);
+    return l.ok;
 }
 
 void migration_rules_free(struct conf_migration *m)

@@ -28,8 +28,9 @@ const struct section sections[] = {
      .text = "imapferry-migrator: copies accounts in the background."},
     {"seal", offsetof(struct conf, seal), NULL,
      .text = "Users' passwords on their way from a proxy to the migrators, which need them where a backend has no "
-             "master user. Make the keys with \"imapferryctl seal-key\". Proxies need the public key alone, and "
-             "should not have the others."},
+             "master user: only then is this section needed. Make the keys with \"imapferryctl seal-key\" first. "
+             "Proxies need the public key alone, and should not have the others.",
+     .optional = true},
     {"rule", offsetof(struct conf, rules), rule_titles,
      .text =
          "Accounts that move from and to other servers than those of the section migration. The title is a pattern on "
@@ -81,11 +82,11 @@ const struct option options[] = {
              "(passthrough), as master_user for the user (master), or by the PROXYAUTH command of Sun and Oracle "
              "servers (proxyauth)."},
     {"backend", "master_user", OPTION_STRING, offsetof(struct conf_backend, master_user), .def = "",
-     .example = "\"admin\"", .example_once = true,
+     .example = "\"admin\"",
      .text = "An account that may sign in for every user. The migrator always uses it where it is set; where it is "
              "empty, it needs the user's own password (see the section seal)."},
     {"backend", "master_password_file", OPTION_STRING, offsetof(struct conf_backend, master_password_file),
-     .def = "", .example = "\"/etc/imapferry/%s.secret\"", .example_once = true,
+     .def = "", .example = "\"/etc/imapferry/%s.secret\"",
      .reload = RELOAD_FILE,
      .text = "A file that holds the password of master_user in its only line. The migrator reads it, and so do "
              "proxies where auth_backend is set or sign_in is not passthrough."},

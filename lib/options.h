@@ -9,6 +9,7 @@
 /* The aliases of struct conf_migration as account_key() uses them: both sides are account keys. */
 struct conf_alias {
     char *from, *to; /* owned */
+    size_t nth;      /* of the option's values */
 };
 
 enum sign_in { SIGN_IN_PASSTHROUGH, SIGN_IN_MASTER, SIGN_IN_PROXYAUTH };
@@ -157,7 +158,6 @@ struct option {
     enum reload reload;
     const char *text;         /* what it does, for people */
     const char *example;      /* what the sample shows, where it is not the default; "%s" is the title of the section */
-    bool example_once;        /* the sample shows it in the first section of several titles only */
 };
 
 extern const struct option options[];

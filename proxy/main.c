@@ -123,6 +123,14 @@ static void hand_over(struct program *g, struct conf *fresh, struct renewal **al
     conf_log_old_tls(g->conf, CONF_PROXY);
 }
 
+/* As trial_proxy(); for --check-conf also what a start finds when it has bound its listeners. */
+static void program_try(const struct conf *c, struct conf_source *src, bool checking)
+{
+    trial_proxy(c, src, checking);
+    if (checking)
+        myself_try(c, src);
+}
+
 static void program_on_reload(void *owner)
 {
     struct program *g = owner;
@@ -269,7 +277,7 @@ int main(int argc, char **argv)
     const char *file;
     int status;
     char *error = NULL;
-    if (!conf_arguments(argc, argv, CONF_PROXY, trial_proxy, usage, &file, &status))
+    if (!conf_arguments(argc, argv, CONF_PROXY, program_try, usage, &file, &status))
         return status;
     struct conf *conf = conf_load_tried(file, CONF_PROXY, trial_proxy, false, &error);
     if (!conf) {

@@ -85,6 +85,8 @@ static bool meets_tcp(const struct address *listener, const struct address *back
 static bool meets_unix(const char *listener, const char *backend)
 {
     struct stat own, its;
+    if (!strcmp(listener, backend)) /* before it is bound */
+        return true;
     return stat(listener, &own) == 0 && stat(backend, &its) == 0 && own.st_dev == its.st_dev &&
            own.st_ino == its.st_ino;
 }
@@ -121,4 +123,24 @@ bool myself_check(const struct conf *c, char *const *listening, size_t n, char *
             if (!myself_check_backend(&c->backends[b], listening[i], error))
                 return false;
     return true;
+}
+
+void myself_try(const struct conf *c, struct conf_source *src)
+{
+    const struct conf_list *l = &c->proxy.listen;
+
+    for (size_t i = 0; i < l->n; i++) {
+        struct address listener;
+        char *fault = NULL;
+        if (!address_parse(l->items[i], &listener, &fault)) {
+            free(fault); /* told */
+            continue;
+        }
+        for (size_t b = 0; b < c->n_backends; b++)
+            if ((c->backends[b].address.host || c->backends[b].address.path) && (listener.port || listener.path) &&
+                meets(&listener, &c->backends[b].address))
+                conf_object(src, "proxy", NULL, "listen", i, "\"%s\" is the address of backend \"%s\": a proxy can't be its own server",
+                            l->items[i], c->backends[b].name);
+        address_free(&listener);
+    }
 }

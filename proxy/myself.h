@@ -9,5 +9,7 @@
 /* listening: the listeners' addresses as they are now, with their real ports. False: *error to free. May wait for the
  * resolver. */
 bool myself_check(const struct conf *c, char *const *listening, size_t n, char **error) MUST_CHECK;
+/* For --check-conf: the same of the addresses as they are configured; one error for each listener. */
+void myself_try(const struct conf *c, struct conf_source *src);
 
 #endif

@@ -43,6 +43,8 @@ def ends_at_start(ferry, listen, address):
     ended = subprocess.run([*alone, program("imapferry-proxy"), "-c", conf], capture_output=True, timeout=60, check=False)
     assert ended.returncode == 1, ended.stderr
     assert b'backend "old": ' in ended.stderr and b"is this proxy itself" in ended.stderr, ended.stderr
+    tried = subprocess.run([*alone, program("imapferry-proxy"), "-c", conf, "--check-conf"], capture_output=True, timeout=60, check=False)
+    assert tried.returncode == 1 and b"proxy: listen: " in tried.stderr and b'is the address of backend "old"' in tried.stderr, tried.stderr
 
 
 @pytest.mark.parametrize("listen,host", [

@@ -62,15 +62,12 @@ static void check_address(struct span line)
 static void check_scan(struct span text, bool *good)
 {
     struct scan scan;
-    unsigned line = 0;
-    char *error = NULL;
-    *good = conf_scan(text, &scan, &line, &error);
-    MUST(*good == (error == NULL) && (*good || line > 0));
-    if (*good) {
-        MUST(strlen(scan.plain) == text.len);
-        conf_scan_free(&scan);
-    }
-    free(error);
+    *good = conf_scan(text, &scan);
+    MUST(*good == (scan.n_faults == 0));
+    for (size_t i = 0; i < scan.n_faults; i++)
+        MUST(scan.faults[i].line > 0);
+    MUST(!scan.plain || strlen(scan.plain) == text.len);
+    conf_scan_free(&scan);
 }
 
 static void check_print(const struct conf *c)

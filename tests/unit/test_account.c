@@ -195,12 +195,20 @@ static void test_login(void **state)
 
 /* --- aliases --- */
 
+static void note_fault(void *owner, size_t nth, const char *text)
+{
+    char **all = owner, *before = *all;
+
+    *all = xasprintf("%s%zu: %s; ", before ? before : "", nth, text);
+    free(before);
+}
+
 /* NULL where they are taken. */
 static char *load(struct conf *c, char **items, size_t n)
 {
     char *error = NULL;
     c->migration.aliases = (struct conf_list){items, n};
-    bool ok = account_load_aliases(c, &error);
+    bool ok = account_load_aliases(c, note_fault, &error);
     assert_true(ok == !error);
     return error;
 }
@@ -243,7 +251,10 @@ static void test_aliases_refused(void **state)
     aliases_refused((char *[]){"=a"}, 1, "empty");
     aliases_refused((char *[]){"a\x01=b"}, 1, "control");
     aliases_refused((char *[]){"a=A"}, 1, "same account");
-    aliases_refused((char *[]){"a=b", "A =c"}, 2, "given twice");
+    aliases_refused((char *[]){"a=b", "A =c"}, 2, "1: \"a\" is given twice");
+    aliases_refused((char *[]){"x", "y=z", "v=V", "y=w"}, 4,
+                    "0: \"x\" has no \"=\"; expected \"alias=account\"; 2: \"v=V\": both sides are the same account; "
+                    "3: \"y\" is given twice; ");
     aliases_refused((char *[]){"a=b", "b=a"}, 2, "an alias itself");
     aliases_refused((char *[]){"a=b", "b=c"}, 2, "an alias itself");
     aliases_refused((char *[]){"c=a", "a=b", "b=c"}, 3, "an alias itself");

@@ -3,7 +3,7 @@
 #include "lib/xalloc.h"
 #include "migrator/admin/bulk_list.h"
 
-static struct conf_alias aliases[] = {{"a@x", "ann@x"}};
+static struct conf_alias aliases[] = {{"a@x", "ann@x", 0}};
 static const struct conf conf = {
     .migration = {.default_domain = "x", .alias_table = aliases, .n_alias_table = 1}};
 

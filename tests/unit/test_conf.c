@@ -153,7 +153,7 @@ static void test_sample_loads(void **state)
     assert_int_equal(c->n_backends, 2);
     assert_string_equal(conf_backend(c, "old")->address.host, "old.example.org");
     assert_string_equal(conf_backend(c, "old")->master_user, "admin");
-    assert_string_equal(conf_backend(c, "new")->master_user, "");
+    assert_string_equal(conf_backend(c, "new")->master_user, "admin");
     assert_null(conf_backend(c, "newer"));
     assert_int_equal(c->proxy.listen.n, 2);
     assert_int_equal(c->proxy.lease_ms, 10000);
@@ -170,6 +170,16 @@ static void test_sample_loads(void **state)
 /* Each option stands in the sample once for its section, and with its default where it is commented out:
  * taking the
  * "#" away changes nothing. */
+/* To free. */
+static char *without(const char *text, const char *section)
+{
+    char *rest = xstrdup(text), *at = strstr(rest, section);
+    assert_non_null(at);
+    const char *after = strstr(at, "}\n\n") + 3;
+    memmove(at, after, strlen(after) + 1);
+    return rest;
+}
+
 static void test_sample_shows_defaults(void **state)
 {
     struct buf text = {0}, bare = {0}, a = {0}, b = {0};
@@ -182,14 +192,11 @@ static void test_sample_shows_defaults(void **state)
     struct conf *c = load(buf_str(&text), CONF_CTL), *d = load(buf_str(&bare), CONF_CTL);
     conf_print(&a, c);
     conf_print(&b, d);
-    char *with_rule = xstrdup(buf_str(&b)),
-         *rule = strstr(with_rule, "rule \"*@b.example\""); /* an example alone */
-    assert_non_null(rule);
     assert_int_equal(d->n_rules, 1);
-    const char *after = strstr(rule, "}\n\n") + 3;
-    memmove(rule, after, strlen(after) + 1);
-    assert_string_equal(buf_str(&a), with_rule);
-    free(with_rule);
+    char *shown = without(buf_str(&a), "seal {"), *bared = without(buf_str(&b), "seal {"),
+         *rest = without(bared, "rule \"*@b.example\""); /* these two are examples alone */
+    assert_string_equal(shown, rest);
+    free(shown), free(bared), free(rest);
     for (size_t i = 0; i < n_options; i++) {
         char *line = xasprintf("    %s = ", options[i].name);
         if (!strstr(buf_str(&bare), line))
@@ -677,6 +684,113 @@ static void test_all_errors_at_once(void **state)
     refused("backend \"a\" { nonsense = 1 }\nnonsense { }\n" REST, 2, "nonsense: no such section");
 }
 
+/* Exactly these lines, in any order. */
+static void tells_all(enum conf_role role, const char *text, const char *const *wanted, size_t n)
+{
+    char *error;
+    unsigned lines = 1;
+    struct conf *c = load_bytes(text, strlen(text), role, &error);
+
+    assert_null(c);
+    for (size_t i = 0; i < n; i++)
+        if (!strstr(error, wanted[i]))
+            fail_msg("no %s in %s", wanted[i], error);
+    for (const char *p = error; *p; p++)
+        lines += *p == '\n';
+    if (lines != n)
+        fail_msg("not %zu lines: %s", n, error);
+    free(error);
+}
+#define TELLS_ALL(role, text, ...)                                                                                                    \
+    tells_all(role, text, (const char *const[]){__VA_ARGS__}, sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *))
+
+/* What is unknown or there twice hides nothing. */
+static void test_names_hide_no_values(void **state)
+{
+    (void)state;
+    TELLS_ALL(CONF_CTL,
+              "proxy { nonsense = {1, 2}\n lease = \"1x\" lease = \"2s\" drain_time = \"never\" threads = {1} }\n"
+              "nonsense { a = 1 }\nproxy { lease = \"9x\" }\nredis \"x\" { }\nbackend { }\n"
+              "migrator { jobs = 0 }\n" REST,
+              ":1: proxy: nonsense: no such option", ":2: option \"lease\" is given twice", ":2: proxy: lease: ", ":2: proxy: drain_time: ",
+              ":2: proxy: threads: is a list", ":3: nonsense: no such section", ":4: section \"proxy\" is given twice",
+              ":5: redis \"x\": takes no name", ":6: backend: has no name", ":7: migrator: jobs: ");
+}
+
+/* A part that can't be read hides itself, up to the next line that begins with "}"; that something lacks is not said then. */
+static void test_syntax_errors_hide_little(void **state)
+{
+    (void)state;
+    TELLS_ALL(CONF_CTL,
+              "migrator { jobs = 0 }\nproxy {\n lease = \"1x\"\n drain_time: \"1s\"\n}\nredis { prefix = \"\"\n prefx = \"\" }\n"
+              "backend \"a\" { max_connections = 0 }\n",
+              ":1: migrator: jobs: ", ":4: unexpected \":\"; values other than words and numbers stand in double quotes; the rest of this "
+              "section was not read", ":7: redis: prefx: no such option", ":8: backend \"a\": max_connections: ");
+    TELLS_ALL(CONF_CTL, "migrator { jobs = 0 }\nproxy { id = \"a }\nredis { prefix = \"\" }\n", ":1: migrator: jobs: ",
+              ":2: the string that begins here is not closed on its line; expected \"; what stands behind it was not read");
+}
+
+static void test_all_values_of_a_list(void **state)
+{
+    (void)state;
+    TELLS_ALL(CONF_CTL,
+              "backend \"old\" { address = \"imap://h\" }\nbackend \"new\" { address = \"imap://i\" }\n"
+              "proxy { listen = {\"imapss://x\", \"imap://h\", \"x\"} }\n"
+              "migration { source = \"old\" target = \"new\" aliases = {\"a\", \"b=c\", \"d\"}\n window = {\"x\", \"Mon 1\"}\n"
+              " rename = {\"a\", \"b=c\", \"c\"}\n leave_out = {\"x\", \"y\"}\n exclude = \"\"\n acl_map = \"x\" }\n",
+              ":3: proxy: listen: \"imapss://x\" is not", ":3: proxy: listen: \"x\" is not", ":4: migration: aliases: \"a\" has",
+              ":4: migration: aliases: \"d\" has", ":5: migration: window: \"x\"", ":5: migration: window: \"Mon 1\"",
+              ":6: migration: rename: \"a\"", ":6: migration: rename: \"c\"", ":7: migration: leave_out: \"x\"",
+              ":7: migration: leave_out: \"y\"", ":8: migration: exclude: ", ":9: migration: acl_map: ");
+}
+
+/* By whatever scheme or spelling: the kernel would spread clients over both. */
+static void test_listeners_on_one_port(void **state)
+{
+    static const char *const apart[] = {"{\"imaps://127.0.0.1:1\", \"imap://127.0.0.2:1\"}", "{\"imap://[::]:1\", \"imap://127.0.0.1:1\"}",
+                                        "{\"imap://[::]:0\", \"imaps://[::]:0\"}", "{\"imap://0.0.0.0:1\", \"imaps://[::1]:1\"}"};
+    (void)state;
+    refused("proxy { listen = {\"imaps://127.0.0.1:1\", \"imap+starttls://127.0.0.1:1\"} }\n" REST, 1,
+            "\"imap+starttls://127.0.0.1:1\" is the same address and port as \"imaps://127.0.0.1:1\"");
+    refused("proxy { listen = {\"imap://[::ffff:127.0.0.1]:1\", \"imap://127.0.0.1:1\"} }\n" REST, 1, "is the same address and port");
+    refused("proxy { listen = {\"imap://h\", \"imap://H:143\"} }\n" REST, 1, "is the same address and port");
+    refused("proxy { listen = {\"imap://[::]:1\", \"imaps://127.0.0.1:1\"} }\n" REST, 1, "overlap");
+    refused("proxy { listen = {\"imap://127.0.0.1:1\", \"imaps://0.0.0.0:1\"} }\n" REST, 1, "overlap");
+    refused_by(CONF_PROXY, "proxy { listen = {\"imap://localhost:1\", \"imaps://[::]:1\"} }\n" REST, 1, "overlap");
+    for (size_t i = 0; i < COUNTOF(apart); i++) {
+        char *text = xasprintf("proxy { listen = %s }\n" REST, apart[i]);
+        struct conf *c = load(text, CONF_CTL);
+        conf_free(&c);
+        free(text);
+    }
+}
+
+/* Each with what is wrong with it; root may read all, and run what anybody may. */
+static void test_hooks_can_be_run(void **state)
+{
+    static const char *const wanted[] = {"x/none\" can't be run: No such file", "x\" is a folder, not a program",
+                                         "x/f\" can't be run by this user: Permission denied"};
+    char *folder = xasprintf("%s/x", dir), *program = xasprintf("%s/x/f", dir), *none = xasprintf("%s/x/none", dir);
+    const char *paths[] = {none, folder, program};
+
+    (void)state;
+    assert_int_equal(mkdir(folder, 0700), 0);
+    write_file(program, "#!/bin/sh\n", 10);
+    for (size_t i = 0; i < COUNTOF(wanted); i++) {
+        char *text = xasprintf("backend \"old\" { address = \"imap://h\" }\nbackend \"new\" { address = \"imap://i\" }\n"
+                               "migration { source = \"old\" target = \"new\"\n hook_flip = {\"%s\", \"%%u\"} }\n", paths[i]);
+        refused_by(CONF_MIGRATOR, text, 4, wanted[i]);
+        chmod(program, i == 1 ? 0600 : 0700);
+        free(text);
+    }
+    refused_by(CONF_MIGRATOR, "backend \"old\" { address = \"imap://h\" }\nbackend \"new\" { address = \"imap://i\" }\n"
+               "migration { source = \"old\" target = \"new\" hook_flip = \"doveadm\" }\n", 3,
+               "neither the absolute path of a program nor a URL");
+    unlink(program);
+    rmdir(folder);
+    free(folder), free(program), free(none);
+}
+
 static void test_two_names_of_one_server(void **state)
 {
     (void)state;
@@ -1131,6 +1245,11 @@ int main(void)
         cmocka_unit_test(test_print_is_read_back),
         cmocka_unit_test(test_print_tells_no_password),
         cmocka_unit_test(test_all_errors_at_once),
+        cmocka_unit_test(test_names_hide_no_values),
+        cmocka_unit_test(test_syntax_errors_hide_little),
+        cmocka_unit_test(test_all_values_of_a_list),
+        cmocka_unit_test(test_listeners_on_one_port),
+        cmocka_unit_test(test_hooks_can_be_run),
         cmocka_unit_test(test_two_names_of_one_server),
         cmocka_unit_test(test_password_file_of_redis),
         cmocka_unit_test(test_files_by_role),
