@@ -294,14 +294,21 @@ static bool set_duration(const struct conf_source *src, struct conf_place at, co
     return false;
 }
 
+/* One that somebody may have meant. */
+static bool is_number(const char *text)
+{
+    text += *text == '-' || *text == '+';
+    return *text && text[strspn(text, "0123456789")] == '\0';
+}
+
 static bool conf_set_number(const struct conf_source *src, struct conf_place at, const struct option *o,
                             uint32_t *field, const char *text)
 {
     uint64_t n;
 
     if (!span_u64(span_str(text), o->max, &n) || n < o->min)
-        return conf_fail(src, at, "\"%s\" is not a number; expected one from %" PRIu64 " to %" PRIu64, text,
-                         o->min, o->max);
+        return conf_fail(src, at, "\"%s\" is %s; expected one from %" PRIu64 " to %" PRIu64, text,
+                         is_number(text) ? "out of range" : "not a number", o->min, o->max);
     *field = (uint32_t)n;
     return true;
 }

@@ -15,6 +15,7 @@ struct arguments {
     conf_trial_fn trial;
     const char *file;
     enum wish wish;
+    bool json; /* CONF_CTL */
     int at; /* the argument that is looked at */
 };
 
@@ -86,7 +87,7 @@ static bool fulfil(const struct arguments *a, const char *usage)
         conf_print_sample(&out);
         break;
     case VERSION:
-        buf_add_str(&out, "imapferry " IMAPFERRY_VERSION "\n");
+        buf_add_str(&out, a->json ? "{\"version\": \"" IMAPFERRY_VERSION "\"}\n" : "imapferry " IMAPFERRY_VERSION "\n");
         break;
     case HELP:
     case RUN:
@@ -164,6 +165,7 @@ bool conf_arguments(int argc, char **argv, enum conf_role role, conf_trial_fn tr
         *status = 2;
         return false;
     }
+    a.json = json > 0;
     if (a.wish != RUN) {
         *status = fulfil(&a, usage) ? 0 : 1;
         return false;

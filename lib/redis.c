@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "dial.h"
+#include "imap_write.h"
 #include "redis.h"
 #include "redis_scan.h"
 #include "sentinel.h"
@@ -229,6 +230,23 @@ static bool take_answer(struct redis *r, redisReply *reply)
     return alive && r->stream == s;
 }
 
+/* Another server says what it is, mostly, in its first line. */
+static void lose_not_understood(struct redis *r, struct span bytes, const char *why)
+{
+    enum { SHOWN = 60 };
+    struct buf text = {0};
+
+    if (r->answered) {
+        lose(r, why);
+        return;
+    }
+    buf_add_str(&text, "this is no Redis (see redis: url), it says \"");
+    imap_write_text(&text, span_of(bytes.p, bytes.len < SHOWN ? bytes.len : SHOWN));
+    buf_add_str(&text, "\"");
+    lose(r, buf_str(&text));
+    buf_free(&text);
+}
+
 static void on_data(struct redis *r)
 {
     struct span bytes = stream_peek(r->stream);
@@ -236,7 +254,7 @@ static void on_data(struct redis *r)
     void *reply = NULL;
 
     if (!redis_scan_feed(&r->scan, &answer_limits, bytes, &why)) {
-        lose(r, why);
+        lose_not_understood(r, bytes, why);
         return;
     }
     redisReaderFeed(r->reader, (const char *)bytes.p, bytes.len);
@@ -441,13 +459,31 @@ static void on_auth(void *owner, enum redis_rc rc, const struct reply *reply)
         sign_in_refused(r, "AUTH", reply);
 }
 
+/* Any other error is about who may PING. */
+static void on_ping(void *owner, enum redis_rc rc, const struct reply *reply)
+{
+    struct redis *r = owner;
+    struct span text = reply_str(reply);
+    if (rc == REDIS_ERROR_REPLY && text.len >= 6 && !memcmp(text.p, "NOAUTH", 6))
+        lose(r, "Redis wants a password (redis: url or password_file)");
+    else if (rc == REDIS_OK || rc == REDIS_ERROR_REPLY)
+        send_select(r);
+}
+
+/* One that wants a password hangs up at a long command of who has given none, and then nobody hears why. */
+static void send_ping(struct redis *r)
+{
+    struct span argv[] = {span_str("PING")};
+    send_command(r, argv, COUNTOF(argv), pending_new(on_ping, r, r->timeout_ms));
+}
+
 static void send_auth(struct redis *r)
 {
     const struct address *a = &r->conf->address;
     struct span argv[3] = {span_str("AUTH")};
     size_t n = 1;
     if (!a->password) {
-        send_select(r);
+        send_ping(r);
         return;
     }
     if (a->user)

@@ -3,8 +3,10 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 
+#include <openssl/decodererr.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -209,9 +211,23 @@ static bool is_mismatch(void)
            (ERR_GET_REASON(code) == X509_R_KEY_VALUES_MISMATCH || ERR_GET_REASON(code) == X509_R_KEY_TYPE_MISMATCH);
 }
 
+/* What OpenSSL says of a file with something else in it ("no start line", "unsupported") tells nobody what. */
+static const char *file_text(const char *file, bool key)
+{
+    unsigned long code = ERR_peek_error();
+    struct stat st;
+    if (stat(file, &st) == 0 && S_ISDIR(st.st_mode))
+        return "is a folder, not a file";
+    if (key && (ERR_GET_LIB(code) == ERR_LIB_OSSL_DECODER || ERR_GET_LIB(code) == ERR_LIB_PEM))
+        return "holds no private key in PEM (\"-----BEGIN PRIVATE KEY-----\")";
+    if (!key && ERR_GET_LIB(code) == ERR_LIB_PEM)
+        return "holds no certificate in PEM (\"-----BEGIN CERTIFICATE-----\")";
+    return queue_text();
+}
+
 static struct tls_policy *policy_fail(struct tls_policy *p, const char *what, const char *file, char **error)
 {
-    *error = xasprintf("%s %s: %s", what, file, queue_text());
+    *error = xasprintf("%s %s: %s", what, file, file_text(file, !strcmp(what, "key")));
     ERR_clear_error();
     policy_release(p);
     return NULL;

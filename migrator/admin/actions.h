@@ -38,7 +38,7 @@ enum action_rc {
     ACTION_DONE = 0,
     ACTION_FAILED = 1,
     ACTION_USAGE = 2,
-    ACTION_NO_RECORD = 3, /* user, sessions, audit: the account has no route */
+    ACTION_NO_RECORD = 3, /* user, sessions, audit, forget: the account has no route */
     ACTION_REFUSED = 4,   /* the state does not allow it */
     ACTION_UNREACHABLE = 5, /* also where replicas have not confirmed it: it may be repeated */
 };

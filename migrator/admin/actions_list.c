@@ -66,7 +66,10 @@ static void action_list_take(struct list_walk *w, const struct span *row)
         json_set_login(o, user);
         json_object_set_new(o, "state", json_text(row[1]));
         json_object_set_new(o, "backend", json_text(row[2]));
-        json_object_set_new(o, "reason", row[3].len ? json_text(row[3]) : json_null());
+        struct span reason = row[3];
+        while (reason.len && strchr(": ", reason.p[reason.len - 1])) /* "held: " where nobody said why */
+            reason.len--;
+        json_object_set_new(o, "reason", reason.len ? json_text(reason) : json_null());
         json_object_set_new(o, "next_try", json_time(action_list_ms_of(row[4])));
         json_object_set_new(w->found, user, o); /* SCAN may tell a key twice */
     } else {

@@ -18,6 +18,16 @@ static json_t *action_report_number(uint64_t n)
     return json_integer((json_int_t)n);
 }
 
+/* "held: " where nobody said why. */
+static json_t *reason_or_null(const char *s)
+{
+    size_t n = s ? strlen(s) : 0;
+
+    while (n > 0 && (s[n - 1] == ' ' || s[n - 1] == ':'))
+        n--;
+    return n > 0 ? json_text(span_of(s, n)) : json_null();
+}
+
 static json_t *text_or_null(const char *s)
 {
     return s && *s ? json_text(span_str(s)) : json_null();
@@ -74,7 +84,7 @@ json_t *action_account(const struct store *s, const char *user, const struct rou
     json_object_set_new(o, "generation", action_report_number(r->generation));
     json_object_set_new(o, "source", json_text(span_str(*r->source ? r->source : m->source)));
     json_object_set_new(o, "target", json_text(span_str(*r->target ? r->target : m->target)));
-    json_object_set_new(o, "reason", text_or_null(r->reason));
+    json_object_set_new(o, "reason", reason_or_null(r->reason));
     json_object_set_new(o, "advice", text_or_null(r->reason ? reason_advice(r->reason) : ""));
     json_object_set_new(o, "last_failure", text_or_null(r->failed));
     json_object_set_new(o, "attempts", action_report_number(r->attempts));

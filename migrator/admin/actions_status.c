@@ -199,7 +199,7 @@ static json_t *migrator_named(const struct run *r, struct span name)
 }
 
 /* Each a list of pairs: name, pending, idle ... Asked behind the migrators. No group yet: an error, and no jobs. One that has
- * told nothing is of the version before, or has been gone for long. */
+ * told nothing has ended in good order, or has been gone for long: it is shown as long as it has jobs. */
 static void on_consumers(void *owner, enum redis_rc rc, const struct reply *reply)
 {
     struct run *r = owner;
@@ -208,7 +208,7 @@ static void on_consumers(void *owner, enum redis_rc rc, const struct reply *repl
         const struct reply *c = reply_at(reply, i);
         int64_t idle = reply_int(reply_get(c, "idle")), jobs = reply_int(reply_get(c, "pending"));
         json_t *o = migrator_named(r, reply_str(reply_get(c, "name"))), *n;
-        if (!o && jobs == 0 && idle > SHOWN_MS)
+        if (!o && jobs == 0)
             continue;
         if (!o) {
             o = json_object();

@@ -21,7 +21,8 @@
 
 enum {
     HELD_MOST = 50,      /* connections at once, whatever max_connections says */
-    CHECK_PART_MS = 3000 /* for a server to close them */
+    CHECK_PART_MS = 3000, /* for a server to close them */
+    CHECK_TELLS_MS = 1500 /* after which an attempt to connect has told what is wrong */
 };
 enum level { CHECK_OK, CHECK_WARNING, CHECK_ERROR };
 
@@ -384,8 +385,26 @@ static bool check_is_local(const struct address *a)
            strcmp(a->host, "localhost") == 0;
 }
 
+/* By what is said of it (lib/tls.c). */
+static const char *advice_of_tls(const char *detail)
+{
+    if (strstr(detail, "does not speak TLS"))
+        return "This port does not begin with TLS: see whether it is one for imap+starttls:// (or imap://, in a network of your own), "
+               "and imaps:// has another port.";
+    if (strstr(detail, "tls_min"))
+        return "Best is a newer version, or certificate, of that server. Else say tls_min = \"1.0\" (or \"1.1\") in its section: the "
+               "sample says what is taken with it.";
+    if (strstr(detail, "STARTTLS"))
+        return "See whether the server is to offer STARTTLS on this port, and whether imaps:// is what it speaks.";
+    return NULL;
+}
+
 static const char *advice_of(const struct side *s, const struct login_result *r)
 {
+    const char *tls = advice_of_tls(r->detail);
+
+    if ((r->rc == LOGIN_INSECURE || strcmp(r->phase, "dialing") == 0) && tls)
+        return tls;
     if (r->rc == LOGIN_INSECURE)
         return "The certificate has to be signed by one of ca_file (the system's CAs where that is empty), to be of this host name, and "
                "not to have ended.";
@@ -621,12 +640,35 @@ static void store_is_up(struct check *c)
         store_durability(c->store, check_on_durability, c);
 }
 
+/* By what Redis, or the way there, said. */
+static const char *advice_of_redis(const char *detail)
+{
+    static const struct {
+        const char *says, *advice;
+    } rows[] = {
+        {"NOREPLICAS", "It takes no writes: fewer replicas are there, and up to date, than min-replicas-to-write asks for. See whether they "
+                       "run."},
+        {"LOADING", "It reads its data from the disk: check again in a while."},
+        {"READONLY", "This is a replica: name the master, or the Sentinels (sentinel://)."},
+        {"TLS", "See whether url in the section redis has to begin with redis:// or with rediss://, and the certificate of that Redis."},
+        {"no Redis", "See host and port of url in the section redis."},
+        {"password", "See url, or password_file, in the section redis."},
+        {"AUTH", "See url, or password_file, in the section redis."},
+        {"NOPERM", "See what the ACL user of url, in the section redis, may do."},
+        {"WRONGPASS", "See url, or password_file, in the section redis."},
+    };
+
+    for (size_t i = 0; i < COUNTOF(rows); i++)
+        if (strstr(detail, rows[i].says))
+            return rows[i].advice;
+    return "See url in the section redis, whether Redis runs there, and whether it lets this host in.";
+}
+
 static void store_is_away(struct check *c, const char *detail)
 {
     char *address = address_text(&c->conf->redis.address);
 
-    REDIS_LINE(c, CHECK_ERROR, "See the section redis: url, password_file; and whether it runs and lets this host in.", "%s: %s",
-               address, detail);
+    REDIS_LINE(c, CHECK_ERROR, advice_of_redis(detail), "%s: %s", address, detail);
     free(address);
     store_end(c);
 }
@@ -906,7 +948,7 @@ struct check *check_start(const struct check_request *r, check_fn fn, void *owne
     }
     c->reach = timer_new(c->loop, check_on_reach, c);
     c->all = timer_new(c->loop, on_all, c);
-    timer_start(c->reach, CHECK_STORE_MS);
+    timer_start(c->reach, CHECK_STORE_MS + CHECK_TELLS_MS);
     timer_start(c->all, CHECK_ALL_MS);
     if (!c->login)
         check_certificate(c);

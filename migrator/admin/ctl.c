@@ -201,7 +201,8 @@ static void start_bulk(struct ctl *c)
 static void ctl_unreachable(struct ctl *c, const char *why)
 {
     char *address = address_text(&c->conf->redis.address);
-    char *text = xasprintf("the store at %s is out of reach: %s", address, why);
+    bool there = strstr(why, "NOREPLICAS") || strstr(why, "READONLY");
+    char *text = xasprintf("the store at %s %s: %s", address, there ? "takes no writes" : "is out of reach", why);
     json_t *o = json_object();
 
     json_object_set_new(o, "error", json_string(text));

@@ -30,6 +30,7 @@ enum {
     TAKES_WHY = 1 << 14,  /* --reason WORD, to look for */
     TAKES_FILES = 1 << 16,
     TAKES_EVEN_SO = 1 << 17, /* --yes, of --force */
+    TAKES_WHERE = 1 << 18,   /* --to that must be given */
     TAKES_PROXY = 1 << 20, /* NAME of one */
     TAKES_YES = 1 << 21,
     TAKES_BACKEND = 1 << 22, /* NAME of one */
@@ -80,7 +81,7 @@ static const struct ctl_verb verbs[] = {
       {"--all FILE [--to BACKEND]", "the same for all accounts of a list"}},
      "A list has one login name a line (\"-\": standard input); \"#\" begins a comment. Its accounts are copied behind those "
      "whose users log in. One that is sent back to where it came from takes along what is new, and is held there."},
-    {"flip", ACTION_FLIP, NEEDS_NAME | TAKES_TO | TAKES_REASON | TAKES_FORCE | TAKES_EVEN_SO | TAKES_WAIT,
+    {"flip", ACTION_FLIP, NEEDS_NAME | TAKES_WHERE | TAKES_REASON | TAKES_FORCE | TAKES_EVEN_SO | TAKES_WAIT,
      {{"NAME --to BACKEND --reason TEXT [--wait]", "copy it, switch it over now"},
       {"NAME --to BACKEND --force --reason TEXT", "switch it over without a copy"}},
      "Sent back to where it came from, an account is held there until \"release\". With --force nothing is copied or compared "
@@ -136,6 +137,7 @@ struct flag {
 
 static const struct flag flags[] = {
     {"--to", "BACKEND", TAKES_TO, "where to; else where the configuration moves it"},
+    {"--to", "BACKEND", TAKES_WHERE, "where to; must be given"},
     {"--reason", "TEXT", TAKES_REASON, "why, for the audit"},
     {"--state", "STATE", TAKES_STATE, "only those in this state"},
     {"--reason", "WORD", TAKES_WHY, "only those whose reason begins so"},
@@ -274,13 +276,52 @@ static const struct ctl_verb *ctl_args_find_verb(const char *name)
     return NULL;
 }
 
+/* Those of two words that begin so, as a list; nothing where there is none. */
+static void write_group(struct buf *out, const char *word, bool forms)
+{
+    size_t len = strlen(word);
+
+    for (size_t i = 0; i < COUNTOF(verbs); i++) {
+        if (strncmp(verbs[i].name, word, len) || verbs[i].name[len] != ' ')
+            continue;
+        if (!forms)
+            buf_printf(out, "%s%s", out->len ? ", " : "", verbs[i].name + len + 1);
+        for (size_t k = 0; forms && k < FORMS_MAX && verbs[i].forms[k].args; k++)
+            write_form(out, verbs[i].name, verbs[i].forms[k].args, verbs[i].forms[k].does);
+    }
+}
+
+/* "route" is half a verb. */
+static bool is_half(const struct ctl_args *a, const char *word)
+{
+    struct buf all = {0};
+
+    write_group(&all, word, false);
+    bool half = all.len > 0;
+    if (half)
+        ctl_args_wrong(a, "%s needs one more word: %s", word, buf_str(&all));
+    buf_free(&all);
+    return half;
+}
+
 static enum ctl_args_end unknown_verb(const struct ctl_args *a, const char *word)
 {
     const char *known[COUNTOF(verbs)];
 
+    if (is_half(a, word))
+        return CTL_ARGS_BAD;
+
     for (size_t i = 0; i < COUNTOF(verbs); i++)
         known[i] = verbs[i].name;
     return ctl_args_unknown(a, "verb", word, known, COUNTOF(verbs));
+}
+
+/* What begins with "-" where a verb is expected. */
+static enum ctl_args_end unknown_first(const struct ctl_args *a, const char *word)
+{
+    static const char *const known[] = {"--json", "--check-conf", "--print-conf", "--print-conf=sample", "--version", "--help"};
+
+    return ctl_args_unknown(a, "option", word, known, COUNTOF(known));
 }
 
 /* Of those that the verb takes; another verb's is said to be one. */
@@ -311,6 +352,7 @@ static void set_flag(struct ctl_args *a, const struct flag *f, const char *value
 {
     switch (f->takes) {
     case TAKES_TO:
+    case TAKES_WHERE:
         a->action.to = value;
         break;
     case TAKES_REASON:
@@ -389,6 +431,8 @@ static enum ctl_args_end ctl_args_take_word(struct ctl_args *a, const char *word
         a->keys[a->action.n_keys++] = word;
     } else if ((a->verb->takes & (NEEDS_NAME | TAKES_NAME)) && !a->action.login) {
         a->action.login = word;
+    } else if (a->what == CTL_HELP && a->action.n_keys == 0) { /* of a verb of two words */
+        a->keys[a->action.n_keys++] = word;
     } else if ((a->verb->takes & TAKES_KEYS) && a->action.n_keys < CTL_KEYS_MAX) {
         a->keys[a->action.n_keys++] = word;
     } else {
@@ -398,12 +442,30 @@ static enum ctl_args_end ctl_args_take_word(struct ctl_args *a, const char *word
     return CTL_ARGS_GOOD;
 }
 
+/* Of no verb, of one, or of all that begin with a word. */
+static enum ctl_args_end help_with(const struct ctl_args *a)
+{
+    const char *word = a->action.login;
+    char *name = a->action.n_keys ? xasprintf("%s %s", word, a->keys[0]) : xstrdup(word ? word : "");
+    const struct ctl_verb *of = word ? ctl_args_find_verb(name) : NULL;
+    struct buf group = {0};
+    enum ctl_args_end end = CTL_ARGS_HELPED;
+
+    if (word && !of && !a->action.n_keys)
+        write_group(&group, word, true);
+    if (group.len)
+        fputs(buf_str(&group), stdout);
+    else
+        end = word && !of ? unknown_verb(a, name) : ctl_args_help(of);
+    buf_free(&group);
+    free(name);
+    return end;
+}
+
 static enum ctl_args_end check_whole(const struct ctl_args *a)
 {
-    if (a->what == CTL_HELP) {
-        const struct ctl_verb *of = a->action.login ? ctl_args_find_verb(a->action.login) : NULL;
-        return a->action.login && !of ? unknown_verb(a, a->action.login) : ctl_args_help(of);
-    }
+    if (a->what == CTL_HELP)
+        return help_with(a);
     if ((a->verb->takes & TAKES_PROXY) && a->action.n_keys == 0) {
         ctl_args_wrong(a, "%s needs the NAME of a proxy", a->verb->name);
         return CTL_ARGS_BAD;
@@ -488,7 +550,7 @@ enum ctl_args_end ctl_args_read(struct ctl_args *a, int argc, char **argv, int f
     if (!a->verb)
         a->verb = ctl_args_find_verb(argv[first]);
     if (!a->verb)
-        return unknown_verb(a, argv[first]);
+        return argv[first][0] == '-' ? unknown_first(a, argv[first]) : unknown_verb(a, argv[first]);
     a->what = a->verb->what;
     return take_all(a, argc, argv, first + 1);
 }

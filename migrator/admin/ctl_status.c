@@ -9,7 +9,7 @@
 #include "ctl_status.h"
 #include "ctl_text.h"
 
-enum { COLUMNS_MAX = 6 };
+enum { COLUMNS_MAX = 6, WIDEST = 40 };
 
 /* ---- a table */
 
@@ -26,13 +26,16 @@ static void table_add(struct table *t, char *const *texts)
     memcpy(t->rows[t->n++], texts, t->n_columns * sizeof(*texts));
 }
 
+/* What is longer than most lines have room for pads nobody else's. */
 static int table_width(const struct table *t, size_t column)
 {
     size_t width = 0;
 
-    for (size_t i = 0; i < t->n; i++)
-        if (strlen(t->rows[i][column]) > width)
-            width = strlen(t->rows[i][column]);
+    for (size_t i = 0; i < t->n; i++) {
+        size_t len = strlen(t->rows[i][column]);
+        if (len > width && len <= WIDEST)
+            width = len;
+    }
     return (int)width;
 }
 
@@ -307,7 +310,8 @@ void ctl_write_status(struct buf *out, const json_t *o)
 
     if (json_is_true(json_object_get(o, "paused"))) {
         ctl_write_label(out, "PAUSED");
-        buf_printf(out, "by %s: %s, ", ctl_text_of(o, "paused_by"), ctl_text_of(o, "paused_reason"));
+        const char *reason = ctl_text_of(o, "paused_reason");
+        buf_printf(out, "by %s%s%s, ", ctl_text_of(o, "paused_by"), *reason ? ": " : "", reason);
         ctl_write_time(out, ctl_text_of(o, "paused_since"), now);
         buf_add_str(out, "\n");
     }

@@ -5,6 +5,7 @@
 #include "lib/xalloc.h"
 
 #include "restore.h"
+#include "ctl_text.h"
 #include "json_value.h"
 
 enum { AT_ONCE = 100 /* accounts of one call */ };
@@ -108,8 +109,8 @@ static void on_made(void *owner, enum route_rc rc, const char *detail)
         buf_printf(&text, "; %zu are known by the journal of this host alone", r->by_journal);
     if (r->problems)
         buf_printf(&text, "; %zu thing%s may be missing", r->problems, r->problems == 1 ? "" : "s");
-    buf_printf(&text, "; all others live on the old server; no account is copied or switched over for the next %" PRIu64 " min",
-               (store_quarantine_length_ms(r->store) + 59999) / 60000);
+    buf_add_str(&text, "; all others live on the old server; no account is copied or switched over for the next ");
+    ctl_write_duration(&text, store_quarantine_length_ms(r->store));
     restore_finish(r, doubts ? ACTION_FAILED : ACTION_DONE, buf_str(&text));
     buf_free(&text);
 }

@@ -60,6 +60,7 @@ struct worker {
     struct timer *tick, *due;
     char *idle_why; /* owned; as it was told last; NULL: nothing */
     bool term_told, asking_due, stopping, probing;
+    bool leaves; /* it has told that it is gone */
     unsigned keeping;                    /* answers that are still to come */
     uint64_t kept_ms, look_ms;           /* when the last renewal and look for orphans were sent */
     uint64_t probed_ms;                  /* when the journal was tried last */
@@ -424,6 +425,8 @@ static void write_idle_why(const struct worker *w, struct buf *out)
 /* What is read or claimed behind it is ours for so long, whatever the term of who looks for orphans. */
 static void tell_term(struct worker *w)
 {
+    if (w->leaves)
+        return;
     char term[24];
     struct buf why = {0};
 
@@ -638,6 +641,38 @@ static void worker_on_tick(void *owner)
     work_soon(w);
 }
 
+static void tell_done(struct worker *w)
+{
+    void (*done)(void *) = w->done;
+
+    w->done = NULL;
+    done(w->done_owner);
+}
+
+static void on_left(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    (void)rc;
+    (void)r;
+    tell_done(owner);
+}
+
+/* Who has ended in good order is not missed: status shows those alone that are silent without a word. It has no entry any more, so
+ * nobody needs its term. */
+static void take_leave(struct worker *w)
+{
+    if (w->leaves)
+        return;
+    w->leaves = true;
+    if (store_state(w->m->store) != STORE_UP) {
+        tell_done(w);
+        return;
+    }
+    char *key = store_key(w->m->store, "migrators");
+    struct span argv[] = {span_str("HDEL"), span_str(key), span_str(w->m->id)};
+    store_command(w->m->store, argv, COUNTOF(argv), on_left, w);
+    free(key);
+}
+
 static void worker_work(struct loop_task *task)
 {
     struct worker *w = CONTAINER_OF(task, struct worker, task);
@@ -651,11 +686,8 @@ static void worker_work(struct loop_task *task)
     size_t left = count_state(w, RUNNING) + count_state(w, DROPPING);
     if (store_state(w->m->store) == STORE_UP)
         left += count_state(w, GIVING);
-    if (w->stopping && w->done && left == 0) {
-        void (*done)(void *) = w->done;
-        w->done = NULL;
-        done(w->done_owner);
-    }
+    if (w->stopping && w->done && left == 0)
+        take_leave(w);
 }
 
 void worker_store_changed(struct worker *w)

@@ -32,6 +32,10 @@ def check(ferry, *args, **overrides):
     return status, [f'{line["level"]} {line["of"]}: {line["text"]}' for line in lines], answer
 
 
+def advice_of(answer, of):
+    return next(line["advice"] for line in answer["checks"] if line["of"] == of and line["level"] == "error")
+
+
 def one(lines, *words):
     found = [line for line in lines if all(w in line for w in words)]
     assert len(found) == 1, (words, lines)
@@ -75,8 +79,10 @@ def test_what_is_wrong_with_each_backend_is_named(make_ferry, authority, fakes):
         "none": {"address": f"imap+starttls://127.0.0.1:{old.port['imap']}", "ca_file": authority.ca}})
     old.misbehave("strip_starttls")
     new.misbehave("no", at="login")
-    status, lines, _ = check(ferry)
+    status, lines, answer = check(ferry)
     net.remove_folder(os.path.dirname(other.ca))
+    assert advice_of(answer, "tls").startswith("This port does not begin with TLS") and "STARTTLS" in advice_of(answer, "none")
+    assert advice_of(answer, "ca").startswith("The certificate has to be signed")
     assert status == 1
     one(lines, "error dns", "can't be resolved", "(dialing)")
     one(lines, "error tcp", "refused", "(dialing)")
@@ -142,9 +148,20 @@ def test_redis(make_ferry, authority, fakes, redis):
     assert status == 1 and "nothing is migrated on it: appendonly is off" in one(lines, "error redis")
     status, lines, _ = check(ferry, redis={"url": f"redis://127.0.0.1:{net.free_port()}"})
     assert status == 1 and "refused" in one(lines, "error redis")
+    status, lines, answer = check(ferry, redis={"url": f"redis://127.0.0.1:{fakes[0].port['imap']}"})
+    assert 'this is no Redis (see redis: url), it says "* OK ' in one(lines, "error redis"), lines
+    assert advice_of(answer, "redis").startswith("See host and port")
+    redis.client().config_set("appendonly", "yes")
+    redis.client().config_set("min-replicas-to-write", "1")
+    status, lines, answer = check(ferry)
+    assert status == 1 and "NOREPLICAS" in one(lines, "error redis") and "min-replicas-to-write" in advice_of(answer, "redis"), lines
+    status, answer = ferry.ctl("status")
+    assert status == 5 and "takes no writes: NOREPLICAS" in answer["error"].replace("Redis answers by an error: ", ""), answer
+    redis.client().config_set("min-replicas-to-write", "0")
     redis.client().config_set("requirepass", "something")
-    status, lines, _ = check(ferry)
-    assert status == 1 and "password" in one(lines, "error redis")
+    status, lines, answer = check(ferry)
+    assert status == 1 and "Redis wants a password" in one(lines, "error redis")
+    assert advice_of(answer, "redis").startswith("See url, or password_file")
 
 
 def test_of_one_account(make_ferry, authority, cert, fakes):

@@ -113,3 +113,28 @@ def test_what_is_shown_may_be_given_back(ferry, tmp_path):
     (tmp_path / "names").write_text("a%20b@x\n")
     assert ferry.ctl("migrate", "--all", str(tmp_path / "names"))[1]["refused"] == 1
     assert ferry.ctl("release", "a%2520b@x")[1]["user"] == "a%2520b@x" and ferry.ctl("release", "a b@x")[1]["user"] == "a%20b@x"
+
+
+def test_what_nobody_said_leaves_no_colon(ferry):
+    assert ferry.ctl("hold", "gus@x")[0] == 0
+    assert ferry.ctl("user", "gus@x")[1]["reason"] == "held" and "held: " not in ferry.ctl_raw("list", "--reason", "held")[1].replace("held: not yet", "")
+    assert ferry.ctl("pause")[0] == 0
+    line = next(x for x in ferry.ctl_raw("status")[1].splitlines() if x.startswith("PAUSED"))
+    assert "by root, 2" in line or ": ," not in line, line
+
+
+def test_one_long_name_pads_no_other_line(ferry):
+    assert ferry.ctl("hold", "x" * 200 + "@x")[0] == 0
+    lines = ferry.ctl_raw("list")[1].splitlines()
+    assert len(lines) == 8 and sorted(len(line) for line in lines)[-2] < 60, lines
+
+
+def test_a_migrator_that_was_stopped_is_not_missed(ferry):
+    migrator = ferry.migrator()
+    assert [m["migrator"] for m in ferry.ctl("status")[1]["migrators"]] == [migrator.label]
+    migrator.stop()
+    assert not ferry.ctl("status")[1]["migrators"]
+    killed = ferry.migrator()
+    killed.kill()
+    assert [m["migrator"] for m in ferry.ctl("status")[1]["migrators"]] == [killed.label]
+    ferry.daemons.remove(killed)

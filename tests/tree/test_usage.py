@@ -46,6 +46,10 @@ WRONG = [
     (("migrate", "--all", "x", "--now"), "--all takes neither", "migrate --help"),
     (("status", "-c", "x"), "before the verb", "status --help"),
     (("help", "stauts"), 'did you mean "status"?', "help --help"),
+    (("route",), "route needs one more word: export, restore", "imapferryctl help"),
+    (("help", "stauts", "x"), "there is no verb", "help --help"),
+    (("--jsn", "status"), 'no option "--jsn": did you mean "--json"?', "imapferryctl help"),
+    (("--print-conf=smaple",), 'did you mean "--print-conf=sample"?', "imapferryctl help"),
     (("user", "\udcff", "--x\udcff"), "there is no option", "user --help"),
 ]
 
@@ -77,3 +81,14 @@ def test_option_without_its_file():
 def test_what_the_configuration_lacks_as_json():
     status, out, error = ctl("-c", "/nonexistent.conf", "--json", "status")
     assert status == 1 and not error and "/nonexistent.conf" in json.loads(out)["error"]
+
+
+def test_help_of_verbs_that_have_two_words():
+    assert ctl("help", "route", "export") == ctl("route", "export", "--help")
+    status, out, error = ctl("help", "route")
+    assert status == 0 and not error and "route export" in out and "route restore" in out and "status" not in out
+    assert "must be given" in ctl("flip", "--help")[1] and "the configuration moves it" in ctl("migrate", "--help")[1]
+
+
+def test_version_as_json():
+    assert set(json.loads(ctl("--json", "--version")[1])) == {"version"} and ctl("--version")[1].startswith("imapferry ")

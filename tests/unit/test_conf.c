@@ -402,8 +402,8 @@ static void test_numbers_and_words(void **state)
     (void)state;
     refused("proxy {\n threads = \"x\" }\n" REST, 2,
             "proxy: threads: \"x\" is not a number; expected one from 0 to 256");
-    refused("proxy {\n threads = -1 }\n" REST, 2, "is not a number");
-    refused("proxy {\n threads = 257 }\n" REST, 2, "is not a number");
+    refused("proxy {\n threads = -1 }\n" REST, 2, "is out of range");
+    refused("proxy {\n threads = 257 }\n" REST, 2, "is out of range");
     refused("proxy {\n threads = 0x10 }\n" REST, 2, "is not a number");
     refused("migrator {\n jobs = 0 }\n" REST, 2, "expected one from 1 to 1000");
     refused("redis {\n store_override = maybe }\n" REST, 2, "neither true nor false");
@@ -703,6 +703,14 @@ static void tells_all(enum conf_role role, const char *text, const char *const *
 }
 #define TELLS_ALL(role, text, ...)                                                                                                    \
     tells_all(role, text, (const char *const[]){__VA_ARGS__}, sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *))
+
+static void test_numbers_out_of_range(void **state)
+{
+    (void)state;
+    refused("backend \"a\" { max_connections = 20000 }\n" REST, 1, "\"20000\" is out of range; expected one from 1 to 10000");
+    refused("backend \"a\" { max_connections = \"-1\" }\n" REST, 1, "\"-1\" is out of range");
+    refused("backend \"a\" { max_connections = \"ten\" }\n" REST, 1, "\"ten\" is not a number");
+}
 
 /* What is unknown or there twice hides nothing. */
 static void test_names_hide_no_values(void **state)
@@ -1245,6 +1253,7 @@ int main(void)
         cmocka_unit_test(test_print_is_read_back),
         cmocka_unit_test(test_print_tells_no_password),
         cmocka_unit_test(test_all_errors_at_once),
+        cmocka_unit_test(test_numbers_out_of_range),
         cmocka_unit_test(test_names_hide_no_values),
         cmocka_unit_test(test_syntax_errors_hide_little),
         cmocka_unit_test(test_all_values_of_a_list),

@@ -85,6 +85,11 @@ static void test_certificate_and_key(void **state)
     has(says(f, CONF_PROXY, trial_proxy, false, with_pair(f, "good.pem", "expired.key")), "does not belong to the certificate");
     has(says(f, CONF_PROXY, trial_proxy, false, with_pair(f, "good.pem", "locked.key")), "is encrypted");
     has(says(f, CONF_PROXY, trial_proxy, false, with_pair(f, "empty.pem", "good.key")), ":5: proxy: tls_cert: certificate ");
+    has(says(f, CONF_PROXY, trial_proxy, false, with_pair(f, ".", "good.key")), "is a folder, not a file");
+    has(says(f, CONF_PROXY, trial_proxy, false, with_pair(f, "good.key", "good.key")), "holds no certificate in PEM");
+    has(says(f, CONF_PROXY, trial_proxy, false, with_pair(f, "good.pem", ".")), ":6: proxy: tls_key: key ");
+    has(says(f, CONF_PROXY, trial_proxy, false, with_pair(f, "good.pem", ".")), "is a folder, not a file");
+    has(says(f, CONF_PROXY, trial_proxy, false, with_pair(f, "good.pem", "good.pem")), "holds no private key in PEM");
     has(says(f, CONF_PROXY, trial_proxy, true, with_pair(f, "expired.pem", "expired.key")), "has expired");
     has(says(f, CONF_PROXY, trial_proxy_reload, false, with_pair(f, "expired.pem", "expired.key")), ":5: proxy: tls_cert: ");
     has(says(f, CONF_PROXY, trial_proxy_reload, false, with_pair(f, "good.pem", "good.key")), "");
