@@ -15,6 +15,7 @@ struct fingerprint_read {
     bool selecting;
     uint32_t asked; /* messages of the FETCH */
     uint32_t uidvalidity, uidnext, exists;
+    char *mailboxid;       /* owned; RFC 8474; NULL: the server has none */
     struct hasher *hasher; /* owned */
     struct fingerprint found;
 };
@@ -22,6 +23,7 @@ struct fingerprint_read {
 static void fingerprint_read_free(struct fingerprint_read *r)
 {
     hasher_free(&r->hasher);
+    free(r->mailboxid);
     free(r);
 }
 
@@ -50,8 +52,8 @@ static void fingerprint_finish(struct fingerprint_read *r, bool ok)
 static void add_mark(struct fingerprint_read *r, struct span uid, struct span date, struct span header)
 {
     uint8_t hash[HASH_SIZE];
-    char *head = xasprintf("%u %.*s %.*s\n", r->uidvalidity, (int)uid.len, (const char *)uid.p, (int)date.len,
-                           (const char *)date.p);
+    char *head = xasprintf("%s%s%u %.*s %.*s\n", r->mailboxid ? r->mailboxid : "", r->mailboxid ? " " : "", r->uidvalidity,
+                           (int)uid.len, (const char *)uid.p, (int)date.len, (const char *)date.p);
     char *mark = r->found.marks[r->found.n++];
 
     hasher_begin(r->hasher);
@@ -116,6 +118,10 @@ static enum imapc_taken on_select_data(void *owner, const struct imap_resp *resp
         return span_is_ci(resp->word, "EXISTS") || span_is_ci(resp->word, "RECENT") || span_is_ci(resp->word, "FLAGS")
                    ? IMAPC_TAKEN
                    : IMAPC_NOT_MINE;
+    if (imap_code_is(resp->code, "MAILBOXID", &args)) {
+        free(r->mailboxid);
+        r->mailboxid = xspandup(args);
+    }
     if (imap_code_is(resp->code, "UIDVALIDITY", &args) && !span_u32(args, &r->uidvalidity))
         r->uidvalidity = 0;
     if (imap_code_is(resp->code, "UIDNEXT", &args) && !span_u32(args, &r->uidnext))

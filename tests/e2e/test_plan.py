@@ -271,6 +271,24 @@ def test_one_account_under_two_names_is_not_copied_twice(make_ferry, new, author
         assert not subjects(new, alias, "INBOX")
 
 
+def test_accounts_made_in_bulk_are_told_apart_where_the_server_tells(make_ferry, new, authority):
+    """Created in the same second with the same welcome mails: by MAILBOXID they are two, and one under two names stays one."""
+    ann, bob, alias = (new_user(name) for name in ("ann", "bob", "alias"))
+    with FakeImap(name="old") as source:
+        for user in (ann, bob):
+            source.account(user)[b"INBOX"].uidvalidity = 1700000000
+            for n in range(2):
+                source.add(user, b"INBOX", b"Subject: welcome %d\r\n\r\nx\r\n" % n)
+        source.accounts[alias] = source.accounts[ann]
+        for user, mailboxid in ((ann, b"F1"), (alias, b"F1"), (bob, b"F2")):
+            source.behave_like(user, servers.TellsMailboxid(mailboxid))
+        ferry = make_ferry({"old": backend(source, "imap"), "new": backend(new, ca=authority.ca)})
+        ferry.migrator()
+        assert ferry.ctl("migrate", ann, "--wait")[0] == ferry.ctl("migrate", bob, "--wait")[0] == 0
+        assert ferry.ctl("migrate", alias, "--wait")[0] == 1
+        assert ferry.user(alias)["reason"] == f"same_account: the same account as {ann}"
+
+
 # ---- imapferryctl plan
 
 def keys(redis):

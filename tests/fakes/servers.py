@@ -174,6 +174,16 @@ class Uidvalidity(Manners):
         return lines if value is None else lines + [b"* OK [UIDVALIDITY %d] valid" % value]
 
 
+class TellsMailboxid(Manners):
+    """RFC 8474: at EXAMINE and SELECT."""
+
+    def __init__(self, mailboxid):
+        self.mailboxid = mailboxid
+
+    def opened(self, c, box, lines):
+        return lines + [b"* OK [MAILBOXID (%s)] ok" % self.mailboxid]
+
+
 class NoUidnext(Manners):
     """Courier: STATUS alone tells it."""
 
