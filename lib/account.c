@@ -190,11 +190,12 @@ static void check_aliases(struct alias_load *l)
 
     for (size_t i = 0; i < m->n_alias_table; i++) {
         if (i > 0 && !strcmp(t[i - 1].from, t[i].from))
-            alias_fault(l, t[i].nth > t[i - 1].nth ? t[i].nth : t[i - 1].nth, xasprintf("\"%s\" is given twice", t[i].from));
+            alias_fault(l, t[i].nth > t[i - 1].nth ? t[i].nth : t[i - 1].nth,
+                        xasprintf("\"%s\" is given twice", t[i].from));
         else if (alias_of(l->conf, t[i].to))
             alias_fault(l, t[i].nth,
-                        xasprintf("\"%s=%s\": \"%s\" is an alias itself; name the account that it stands for", t[i].from, t[i].to,
-                                  t[i].to));
+                        xasprintf("\"%s=%s\": \"%s\" is an alias itself; name the account that it stands for",
+                                  t[i].from, t[i].to, t[i].to));
     }
 }
 

@@ -262,8 +262,8 @@ static bool parse_unix(struct parse *p, struct address *a)
                : address_fail(p, "has something other than \"?db=N\" at its end");
 }
 
-/* The text as a message may show it: without what stands between "://" and the last "@", nor what stands behind
- * "?sentinel_auth=". */
+/* The text as a message may show it: without what stands between "://" and the last "@", nor what stands
+ * behind "?sentinel_auth=". */
 static char *masked(const char *text)
 {
     const char *query = strstr(text, sentinel_auth);

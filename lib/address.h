@@ -10,8 +10,14 @@
 #include "base.h"
 
 enum address_scheme {
-    ADDRESS_IMAPS, ADDRESS_IMAP_STARTTLS, ADDRESS_IMAP, ADDRESS_IMAP_UNIX,
-    ADDRESS_REDIS, ADDRESS_REDISS, ADDRESS_REDIS_UNIX, ADDRESS_SENTINEL
+    ADDRESS_IMAPS,
+    ADDRESS_IMAP_STARTTLS,
+    ADDRESS_IMAP,
+    ADDRESS_IMAP_UNIX,
+    ADDRESS_REDIS,
+    ADDRESS_REDISS,
+    ADDRESS_REDIS_UNIX,
+    ADDRESS_SENTINEL
 };
 
 struct address_host {
@@ -21,7 +27,7 @@ struct address_host {
 
 struct address {
     enum address_scheme scheme;
-    char *host;     /* owned; name or address, no brackets; NULL for UNIX sockets and Sentinels */
+    char *host; /* owned; name or address, no brackets; NULL for UNIX sockets and Sentinels */
     uint16_t port;
     char *path;     /* owned; UNIX sockets */
     char *user;     /* owned; redis ACL user, NULL = none */

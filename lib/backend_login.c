@@ -16,7 +16,20 @@
 enum { LINE_MAX_BYTES = 64 * 1024, UNTAGGED_MAX = 1000, CODE_MAX = 32, TAG_BYTES = 4 };
 enum { SILENT_MS = 5000 /* without a greeting: said, while it is waited for */ };
 
-enum login_state { DIALING, GREETING, CAPS, STARTTLS, SECURING, CAPS2, ID, AUTH, PROXYAUTH, CAPS_AFTER, ID_AFTER, COMPRESS };
+enum login_state {
+    DIALING,
+    GREETING,
+    CAPS,
+    STARTTLS,
+    SECURING,
+    CAPS2,
+    ID,
+    AUTH,
+    PROXYAUTH,
+    CAPS_AFTER,
+    ID_AFTER,
+    COMPRESS
+};
 
 /* What forward_id = "neutral" says, as pairs of imap_id.h. */
 static const char neutral_id[] = "name\0imapferry";
@@ -28,8 +41,8 @@ struct backend_login {
     enum login_as as;
     struct credential credential;               /* the user's, or the master's password; owned */
     char *user, *client_ip, *session_id, *site; /* owned */
-    bool says_id; /* behind the sign-in */
-    struct buf own_id; /* these pairs */
+    bool says_id;                               /* behind the sign-in */
+    struct buf own_id;                          /* these pairs */
     unsigned ttl;
     bool compress, pipelined;
     uint64_t step_timeout_ms;
@@ -41,17 +54,18 @@ struct backend_login {
     struct stream *s; /* owned */
     struct imap_line line;
     size_t untagged; /* lines in this state */
-    uint64_t silent_ms; /* of the step time-out, after which a missing greeting is told; 0 = it was, or there is one */
+    /* of the step time-out, after which a missing greeting is told; 0 = it was, or there is one */
+    uint64_t silent_ms;
     struct imap_caps caps;
     bool caps_known; /* caps hold for what comes next */
 
-    char tag[2 * TAG_BYTES + 2]; /* of the command under way */
+    char tag[2 * TAG_BYTES + 2];    /* of the command under way */
     char id_tag[2 * TAG_BYTES + 2]; /* of the ID before it, whose answer is to come; "" = none */
-    struct imap_writer w;        /* the command under way */
-    size_t sent;                 /* bytes of it that were sent */
-    size_t piece;                /* "+" that came for its literals */
-    struct buf sasl;             /* base64 message of AUTHENTICATE */
-    bool sasl_due;               /* it is to be sent at "+" */
+    struct imap_writer w;           /* the command under way */
+    size_t sent;                    /* bytes of it that were sent */
+    size_t piece;                   /* "+" that came for its literals */
+    struct buf sasl;                /* base64 message of AUTHENTICATE */
+    bool sasl_due;                  /* it is to be sent at "+" */
 
     bool ended; /* with this: */
     enum login_rc rc;
@@ -619,8 +633,8 @@ static void login_reply(struct backend_login *b, struct span line)
         reply_untagged(b, &r, line);
 }
 
-/* A server may take its time. A port that speaks TLS waits for us for ever, and whoever waits for this login should know
- * before all of the step time-out is over. */
+/* A server may take its time. A port that speaks TLS waits for us for ever, and whoever waits for this login
+ * should know before all of the step time-out is over. */
 static void await_greeting(struct backend_login *b)
 {
     uint64_t third = b->step_timeout_ms / 3;
@@ -727,8 +741,8 @@ static void on_timeout(struct backend_login *b)
         ended_without_a_word(b, "no answer in time");
         return;
     }
-    LOG(WARN, "no_greeting_yet", LOG_S("backend", b->backend->name), LOG_S("session", b->session_id), LOG_U("ms", waited),
-        LOG_S("hint", hint_of(b) + strlen("; ")));
+    LOG(WARN, "no_greeting_yet", LOG_S("backend", b->backend->name), LOG_S("session", b->session_id),
+        LOG_U("ms", waited), LOG_S("hint", hint_of(b) + strlen("; ")));
     stream_deadline(b->s, b->step_timeout_ms - waited);
 }
 

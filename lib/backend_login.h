@@ -1,6 +1,6 @@
-/* backend_login: the dialog from a dialled backend to an authenticated connection: greeting, CAPABILITY, STARTTLS
- * where the address says so (RFC 3501 6.2.1; refused when not offered: nothing secret is ever sent before TLS where
- * TLS was configured), ID, sign-in, CAPABILITY again unless it stands in the tagged OK.
+/* backend_login: the dialog from a dialled backend to an authenticated connection: greeting, CAPABILITY,
+ * STARTTLS where the address says so (RFC 3501 6.2.1; refused when not offered: nothing secret is ever sent
+ * before TLS where TLS was configured), ID, sign-in, CAPABILITY again unless it stands in the tagged OK.
  *
  * | state      | sends              | waits for                                | leaves to                          |
  * |------------|--------------------|------------------------------------------|------------------------------------|
@@ -21,19 +21,22 @@
  * |            | says so            |                                          |                                    |
  * | COMPRESS   | COMPRESS DEFLATE   | the tagged answer, whatever it is        | done                               |
  *
- * Each state but DIALING has step_timeout, for all of it and not for each line, a cap on the length of a line, and one on the
- * number of untagged lines. Where no greeting has come for 5 s, or for a third of step_timeout, the log says so, and what that
- * may mean. In each state a BYE, the end of the connection, its breaking, a wrong tag and what can't be parsed end the dialog as
- * LOGIN_UNAVAILABLE (LOGIN_INSECURE where TLS is at fault). A greeting of PREAUTH is refused: nobody can tell as whom it signs
- * in. Nothing is pipelined behind a sign-in command, since some servers lose it. Only ID is pipelined ahead of it, where the
- * request says so and the sign-in needs no "+" (SASL-IR, RFC 4959): one round trip less. Tags are random, so that an answer
- * that was sent before its command does not count.
+ * Each state but DIALING has step_timeout, for all of it and not for each line, a cap on the length of a
+ * line, and one on the number of untagged lines. Where no greeting has come for 5 s, or for a third of
+ * step_timeout, the log says so, and what that may mean. In each state a BYE, the end of the connection, its
+ * breaking, a wrong tag and what can't be parsed end the dialog as LOGIN_UNAVAILABLE (LOGIN_INSECURE where
+ * TLS is at fault). A greeting of PREAUTH is refused: nobody can tell as whom it signs in. Nothing is
+ * pipelined behind a sign-in command, since some servers lose it. Only ID is pipelined ahead of it, where the
+ * request says so and the sign-in needs no "+" (SASL-IR, RFC 4959): one round trip less. Tags are random, so
+ * that an answer that was sent before its command does not count.
  *
- * COMPRESS is asked for where the request wants it and the backend offers it (RFC 4978); a refusal costs nothing.
+ * COMPRESS is asked for where the request wants it and the backend offers it (RFC 4978); a refusal costs
+ * nothing.
  *
- * NO to a sign-in is LOGIN_REFUSED, unless its code says that the user is not at fault: UNAVAILABLE, INUSE, LIMIT,
- * SERVERBUG, CONTACTADMIN (RFC 5530), REFERRAL (RFC 2221; never followed). BAD is LOGIN_UNAVAILABLE. "User is
- * authenticated but not connected" in any of them is LOGIN_REFUSED: Exchange says so after wrong credentials. */
+ * NO to a sign-in is LOGIN_REFUSED, unless its code says that the user is not at fault: UNAVAILABLE, INUSE,
+ * LIMIT, SERVERBUG, CONTACTADMIN (RFC 5530), REFERRAL (RFC 2221; never followed). BAD is LOGIN_UNAVAILABLE.
+ * "User is authenticated but not connected" in any of them is LOGIN_REFUSED: Exchange says so after wrong
+ * credentials. */
 #ifndef IMAPFERRY_BACKEND_LOGIN_H
 #define IMAPFERRY_BACKEND_LOGIN_H
 
@@ -50,9 +53,11 @@ enum login_rc {
 };
 
 enum login_as {
-    LOGIN_AS_USER,   /* with the credential: AUTHENTICATE where its mechanism is offered (SASL-IR too), else LOGIN */
+    /* with the credential: AUTHENTICATE where its mechanism is offered (SASL-IR too), else LOGIN */
+    LOGIN_AS_USER,
     LOGIN_AS_MASTER, /* sign_in of the backend, with its master account, on behalf of user */
-    LOGIN_AS_NOBODY, /* not at all: LOGIN_OK where a sign-in would begin, with the capabilities from before it */
+    /* not at all: LOGIN_OK where a sign-in would begin, with the capabilities from before it */
+    LOGIN_AS_NOBODY,
 };
 
 struct login_request {
@@ -60,38 +65,43 @@ struct login_request {
     struct tls_policy *policy;          /* of the backend; may be NULL for plain schemes */
     enum login_as as;
     struct credential credential; /* LOGIN_AS_USER: copied, wiped when done, as the master's is */
-    const char *user;        /* LOGIN_AS_MASTER: for whom */
-    const char *client_ip;   /* for ID x-originating-ip, NULL = do not send */
-    const char *session_id;  /* for ID x-session-id, NULL = none */
-    const char *site;        /* for ID x-proxy-site: what all proxies of one store know each other by, NULL = none */
-    bool for_client;         /* a client's session: forward_id of the backend may have its ID said behind the sign-in ... */
-    bool said_id;            /* ... which it has said: */
-    struct span client_id;   /* pairs of imap_id.h; copied */
-    unsigned ttl;            /* for ID x-proxy-ttl: how many proxies may still follow, 0 = not sent */
-    bool compress; /* COMPRESS=DEFLATE where it is offered */
-    bool pipelined; /* the sign-in goes out behind ID, and does not wait for the answer to that */
+    const char *user;             /* LOGIN_AS_MASTER: for whom */
+    const char *client_ip;        /* for ID x-originating-ip, NULL = do not send */
+    const char *session_id;       /* for ID x-session-id, NULL = none */
+    /* for ID x-proxy-site: what all proxies of one store know each other by, NULL = none */
+    const char *site;
+    /* a client's session: forward_id of the backend may have its ID said behind the sign-in ... */
+    bool for_client;
+    bool said_id;          /* ... which it has said: */
+    struct span client_id; /* pairs of imap_id.h; copied */
+    unsigned ttl;          /* for ID x-proxy-ttl: how many proxies may still follow, 0 = not sent */
+    bool compress;         /* COMPRESS=DEFLATE where it is offered */
+    bool pipelined;        /* the sign-in goes out behind ID, and does not wait for the answer to that */
     struct stream_limits limits;
     uint64_t connect_timeout_ms, step_timeout_ms;
 };
 
 struct login_result {
     enum login_rc rc;
-    struct stream *stream; /* LOGIN_OK: taken by the callee. Unread bytes that followed the tagged OK are still in it */
+    /* LOGIN_OK: taken by the callee. Unread bytes that followed the tagged OK are still in it */
+    struct stream *stream;
     struct imap_caps caps; /* LOGIN_OK: after sign-in */
-    const char *code;      /* RFC 5530 code of a NO to the sign-in, any other is left out; "" = none; borrowed */
-    const char *detail;    /* for a log; borrowed, never a secret, also where the backend echoes one; where the end came
-                              without a word, with what that mostly means */
-    const char *phase;     /* the state it ended in, for a log */
+    /* RFC 5530 code of a NO to the sign-in, any other is left out; "" = none; borrowed */
+    const char *code;
+    /* for a log; borrowed, never a secret, also where the backend echoes one; where the end came without a
+     * word, with what that mostly means */
+    const char *detail;
+    const char *phase; /* the state it ended in, for a log */
 };
 
 struct backend_login;
-/* The login is gone when this is called: forget the pointer. The stream still passes through wiped buffers: call
- * stream_without_secrets() when mail is what follows. */
+/* The login is gone when this is called: forget the pointer. The stream still passes through wiped buffers:
+ * call stream_without_secrets() when mail is what follows. */
 typedef void (*backend_login_fn)(void *owner, const struct login_result *result);
 
 /* Copies what it needs of the request, but for backend and policy. Never calls back before it returned. */
-struct backend_login *backend_login_start(struct loop *l, const struct login_request *request, backend_login_fn fn,
-                                          void *owner);
+struct backend_login *backend_login_start(struct loop *l, const struct login_request *request,
+                                          backend_login_fn fn, void *owner);
 void backend_login_cancel(struct backend_login **b);
 
 #endif

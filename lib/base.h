@@ -1,8 +1,8 @@
 /* base: the few words that every file uses.
  *
  * Ownership, everywhere in this tree: who declares a pointer frees it; what a callback gets as an argument is
- * borrowed until it returns; a function that keeps a pointer has "take" in its name or says so. x_free() takes
- * a pointer to the pointer and nulls it. */
+ * borrowed until it returns; a function that keeps a pointer has "take" in its name or says so. x_free()
+ * takes a pointer to the pointer and nulls it. */
 #ifndef IMAPFERRY_BASE_H
 #define IMAPFERRY_BASE_H
 
@@ -11,11 +11,11 @@
 #include <stdint.h>
 #include <string.h>
 
-#define MUST_CHECK         __attribute__((warn_unused_result))
-#define PRINTF_LIKE(f, a)  __attribute__((format(printf, f, a)))
-#define NORETURN           __attribute__((noreturn))
-#define COUNTOF(a)         (sizeof(a) / sizeof((a)[0]))
-#define CONTAINER_OF(p, type, member) ((type *)(void *)((char *)(p) - offsetof(type, member)))
+#define MUST_CHECK                    __attribute__((warn_unused_result))
+#define PRINTF_LIKE(f, a)             __attribute__((format(printf, f, a)))
+#define NORETURN                      __attribute__((noreturn))
+#define COUNTOF(a)                    (sizeof(a) / sizeof((a)[0]))
+#define CONTAINER_OF(p, type, member) ((type *)(void *)((char *)(p)-offsetof(type, member)))
 
 /* Some bytes that belong to somebody else. Not terminated; may hold any byte. */
 struct span {

@@ -1,4 +1,5 @@
-/* buf_room: room in a buf that may hold a password. realloc() would leave the old bytes behind in the heap. */
+/* buf_room: room in a buf that may hold a password. realloc() would leave the old bytes behind in the
+ * heap. */
 #ifndef IMAPFERRY_BUF_ROOM_H
 #define IMAPFERRY_BUF_ROOM_H
 

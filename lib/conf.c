@@ -30,7 +30,8 @@ static unsigned conf_line_of(const struct scan *scan, struct conf_place at)
 /* One is enough for each option, and each value of a list: a second is mostly what the first leads to. */
 static bool is_told(const struct conf_source *src, struct conf_place at)
 {
-    char *key = xasprintf("\n%s\t%s\t%s\t%zu\n", at.section, at.title ? at.title : "", at.option ? at.option : "", at.nth);
+    char *key = xasprintf("\n%s\t%s\t%s\t%zu\n", at.section, at.title ? at.title : "",
+                          at.option ? at.option : "", at.nth);
     bool told = strstr(buf_str(src->told), key);
 
     if (!told)
@@ -47,7 +48,8 @@ static void add_error(const struct conf_source *src, const char *place, const ch
     free(before);
 }
 
-static void fail_at(const struct conf_source *src, struct conf_place at, const char *fmt, va_list ap) PRINTF_LIKE(3, 0);
+static void fail_at(const struct conf_source *src, struct conf_place at, const char *fmt, va_list ap)
+    PRINTF_LIKE(3, 0);
 static void fail_at(const struct conf_source *src, struct conf_place at, const char *fmt, va_list ap)
 {
     struct buf b = {0}, text = {0};
@@ -76,8 +78,8 @@ bool conf_fail(const struct conf_source *src, struct conf_place at, const char *
     return false;
 }
 
-void conf_object(struct conf_source *src, const char *section, const char *title, const char *option, size_t nth,
-                 const char *fmt, ...)
+void conf_object(struct conf_source *src, const char *section, const char *title, const char *option,
+                 size_t nth, const char *fmt, ...)
 {
     va_list ap;
 
@@ -416,7 +418,8 @@ static void set_something(const struct conf_source *src, const struct option *o,
 
     if (o->type == OPTION_STRING && !*field)
         *field = xstrdup("");
-    else if (o->type != OPTION_STRING && o->type != OPTION_LIST && o->def && !set_value(src, at, o, section, o->def))
+    else if (o->type != OPTION_STRING && o->type != OPTION_LIST && o->def &&
+             !set_value(src, at, o, section, o->def))
         abort(); /* a default is right */
 }
 
@@ -543,9 +546,10 @@ static void tell_faults(const struct conf_source *src)
     }
 }
 
-/* Each step looks at what the ones before it could use. Where a part of the file could not be read, what is there is looked at
- * value by value, and not whether it is whole and fits together. */
-static bool load_scanned(struct conf *c, struct conf_source *src, enum conf_role role, conf_trial_fn trial, bool checking)
+/* Each step looks at what the ones before it could use. Where a part of the file could not be read, what is
+ * there is looked at value by value, and not whether it is whole and fits together. */
+static bool load_scanned(struct conf *c, struct conf_source *src, enum conf_role role, conf_trial_fn trial,
+                         bool checking)
 {
     struct parser p = {0};
     bool ok = false;
@@ -571,7 +575,8 @@ struct conf *conf_load(const char *file, enum conf_role role, char **error)
     return conf_load_tried(file, role, NULL, false, error);
 }
 
-struct conf *conf_load_tried(const char *file, enum conf_role role, conf_trial_fn trial, bool checking, char **error)
+struct conf *conf_load_tried(const char *file, enum conf_role role, conf_trial_fn trial, bool checking,
+                             char **error)
 {
     struct conf *c = xcalloc(1, sizeof(*c));
     struct buf text = {0}, told = {0};

@@ -16,7 +16,7 @@ struct arguments {
     const char *file;
     enum wish wish;
     bool json; /* CONF_CTL */
-    int at; /* the argument that is looked at */
+    int at;    /* the argument that is looked at */
 };
 
 static bool print_buf(struct buf *b)
@@ -87,7 +87,8 @@ static bool fulfil(const struct arguments *a, const char *usage)
         conf_print_sample(&out);
         break;
     case VERSION:
-        buf_add_str(&out, a->json ? "{\"version\": \"" IMAPFERRY_VERSION "\"}\n" : "imapferry " IMAPFERRY_VERSION "\n");
+        buf_add_str(&out, a->json ? "{\"version\": \"" IMAPFERRY_VERSION "\"}\n"
+                                  : "imapferry " IMAPFERRY_VERSION "\n");
         break;
     case HELP:
     case RUN:

@@ -8,8 +8,8 @@
 #include "account.h"
 #include "buf_room.h"
 #include "conf_priv.h"
-#include "migration_rules.h"
 #include "imap_caps.h"
+#include "migration_rules.h"
 #include "window.h"
 #include "xalloc.h"
 
@@ -132,7 +132,8 @@ static const char *const redis_prefixes[] = {"redis://", "rediss://", "unix://",
 #define IMAP_FORMS "imaps://host[:port], imap+starttls://host[:port], imap://host[:port] or imap+unix:///path"
 
 /* A password is given once: in the URL, or in a file. */
-static bool load_redis_password(const struct conf_source *src, const char *option, const char *file, char **password)
+static bool load_redis_password(const struct conf_source *src, const char *option, const char *file,
+                                char **password)
 {
     struct conf_place at = place("redis", NULL, option);
 
@@ -150,7 +151,9 @@ static bool load_redis_passwords(struct conf_redis *r, const struct conf_source 
 
     if (*r->sentinel_password_file && r->address.scheme != ADDRESS_SENTINEL)
         return conf_fail(src, place("redis", NULL, "sentinel_password_file"), "the url names no Sentinels");
-    return load_redis_password(src, "sentinel_password_file", r->sentinel_password_file, &r->address.sentinel_password) && ok;
+    return load_redis_password(src, "sentinel_password_file", r->sentinel_password_file,
+                               &r->address.sentinel_password) &&
+           ok;
 }
 
 static bool check_redis(struct conf *c, const struct conf_source *src)
@@ -211,15 +214,18 @@ static bool check_master(const struct conf_backend *b, const struct conf_source 
 {
     const struct {
         const char *option, *value;
-    } of_no_use[] = {{"master_password_file", b->master_password_file}, {"master_login", b->master_login}, {"check_user", b->check_user}};
+    } of_no_use[] = {{"master_password_file", b->master_password_file},
+                     {"master_login", b->master_login},
+                     {"check_user", b->check_user}};
     bool ok = true;
 
     if (*b->master_user && !*b->master_password_file)
-        ok = conf_fail(src, place("backend", b->name, "master_user"), "\"%s\" needs master_password_file", b->master_user);
+        ok = conf_fail(src, place("backend", b->name, "master_user"), "\"%s\" needs master_password_file",
+                       b->master_user);
     for (size_t i = 0; i < COUNTOF(of_no_use) && !*b->master_user; i++)
         if (*of_no_use[i].value)
-            ok = conf_fail(src, place("backend", b->name, of_no_use[i].option), "\"%s\" is of no use without master_user",
-                           of_no_use[i].value);
+            ok = conf_fail(src, place("backend", b->name, of_no_use[i].option),
+                           "\"%s\" is of no use without master_user", of_no_use[i].value);
     return ok;
 }
 
@@ -230,11 +236,11 @@ static bool check_sign_in(const struct conf_backend *b, const struct conf_source
     bool ok = true;
 
     if (b->sign_in != SIGN_IN_PASSTHROUGH && !*b->master_user)
-        ok = conf_fail(src, place("backend", b->name, "sign_in"), "\"%s\" needs master_user and master_password_file",
-                       words[b->sign_in]);
+        ok = conf_fail(src, place("backend", b->name, "sign_in"),
+                       "\"%s\" needs master_user and master_password_file", words[b->sign_in]);
     if (fault)
-        ok = conf_fail(src, place("backend", b->name, "master_login"), "\"%s\" %s; expected such as \"%%u*%%m\"",
-                       b->master_login, fault);
+        ok = conf_fail(src, place("backend", b->name, "master_login"),
+                       "\"%s\" %s; expected such as \"%%u*%%m\"", b->master_login, fault);
     return check_master(b, src) && ok;
 }
 
@@ -258,7 +264,8 @@ static bool check_auth_backend(const struct conf *c, const struct conf_backend *
 static bool load_secret(struct conf_backend *b, const struct conf_source *src)
 {
     if (*b->master_password_file)
-        b->master_password = secret_of(src, place("backend", b->name, "master_password_file"), b->master_password_file);
+        b->master_password =
+            secret_of(src, place("backend", b->name, "master_password_file"), b->master_password_file);
     return !*b->master_password_file || b->master_password;
 }
 
@@ -302,11 +309,13 @@ static bool check_listen(const struct conf *c, const struct conf_source *src, si
 {
     struct conf_place at = {"proxy", NULL, "listen", nth};
 
-    return take_address(src, at, c->proxy.listen.items[nth], imap_prefixes, "an address to listen on", IMAP_FORMS, _r);
+    return take_address(src, at, c->proxy.listen.items[nth], imap_prefixes, "an address to listen on",
+                        IMAP_FORMS, _r);
 }
 
 /* resolve: names are looked up, as a start does; else only what is spelled alike is told. */
-static bool check_listen_twins(const struct conf *c, const struct conf_source *src, const struct address *all, size_t nth, bool resolve)
+static bool check_listen_twins(const struct conf *c, const struct conf_source *src, const struct address *all,
+                               size_t nth, bool resolve)
 {
     struct conf_place at = {"proxy", NULL, "listen", nth};
     char *const *urls = c->proxy.listen.items;
@@ -319,11 +328,15 @@ static bool check_listen_twins(const struct conf *c, const struct conf_source *s
             break;
         case LISTEN_SAME:
             return strcmp(urls[i], urls[nth])
-                       ? conf_fail(src, at, "\"%s\" is the same address and port as \"%s\": each would get some of the connections",
-                                   urls[nth], urls[i])
+                       ? conf_fail(
+                             src, at,
+                             "\"%s\" is the same address and port as \"%s\": each would get some of the connections",
+                             urls[nth], urls[i])
                        : conf_fail(src, at, "\"%s\" is given twice", urls[nth]);
         case LISTEN_OVERLAP:
-            return conf_fail(src, at, "\"%s\" and \"%s\" overlap: on one port, all addresses speak one of them", urls[nth], urls[i]);
+            return conf_fail(src, at,
+                             "\"%s\" and \"%s\" overlap: on one port, all addresses speak one of them",
+                             urls[nth], urls[i]);
         }
     }
     return true;
@@ -364,9 +377,11 @@ static bool check_listeners(const struct conf *c, const struct conf_source *src,
     if (!tls)
         return ok;
     ok = (*p->tls_cert ? check_readable(src, cert, p->tls_cert)
-                       : conf_fail(src, cert, "must be given for imaps:// and imap+starttls:// listeners")) && ok;
+                       : conf_fail(src, cert, "must be given for imaps:// and imap+starttls:// listeners")) &&
+         ok;
     ok = (*p->tls_key ? check_readable(src, key, p->tls_key)
-                      : conf_fail(src, key, "must be given for imaps:// and imap+starttls:// listeners")) && ok;
+                      : conf_fail(src, key, "must be given for imaps:// and imap+starttls:// listeners")) &&
+         ok;
     return ok;
 }
 
@@ -376,7 +391,8 @@ static bool check_proxy(const struct conf *c, const struct conf_source *src, enu
     bool ok = true;
 
     if (*p->id && !conf_check_is_name(p->id))
-        ok = conf_fail(src, place("proxy", NULL, "id"), "\"%s\" is not 1 to 64 letters, digits and \"._-\"", p->id);
+        ok = conf_fail(src, place("proxy", NULL, "id"), "\"%s\" is not 1 to 64 letters, digits and \"._-\"",
+                       p->id);
     if (p->lease_long_ms < p->lease_ms)
         ok = conf_fail(src, place("proxy", NULL, "lease_long"), "is shorter than lease");
     return check_listeners(c, src, role) && ok;
@@ -391,10 +407,10 @@ static bool check_migrator(const struct conf *c, const struct conf_source *src)
 
     if (*m->id && !conf_check_is_name(m->id))
         ok = conf_fail(src, place("migrator", NULL, "id"),
-                         "\"%s\" is not 1 to 64 letters, digits and \"._-\"", m->id);
+                       "\"%s\" is not 1 to 64 letters, digits and \"._-\"", m->id);
     if (m->journal_dir[0] != '/')
         ok = conf_fail(src, place("migrator", NULL, "journal_dir"), "\"%s\" is not an absolute path",
-                         m->journal_dir);
+                       m->journal_dir);
     if (m->retry_max_ms < m->retry_min_ms)
         return conf_fail(src, place("migrator", NULL, "retry_max"), "is shorter than retry_min");
     return ok;
@@ -404,10 +420,11 @@ static bool check_seal_key(const struct conf_source *src, struct conf_place at, 
 {
     if (is_readable(file))
         return true;
-    return conf_fail(src, at,
-                     "\"%s\" cannot be read: %s; make the keys with \"imapferryctl seal-key\", or delete the section seal where both "
-                     "backends have a master_user",
-                     file, strerror(errno));
+    return conf_fail(
+        src, at,
+        "\"%s\" cannot be read: %s; make the keys with \"imapferryctl seal-key\", or delete the section seal where both "
+        "backends have a master_user",
+        file, strerror(errno));
 }
 
 static bool check_seal(const struct conf *c, const struct conf_source *src, enum conf_role role)
@@ -451,7 +468,9 @@ static bool check_pair(const struct conf *c, const struct conf_source *src, stru
     if (!strcmp(source, target))
         return conf_fail(src, at, "is the same backend as source");
     if (same_server(&conf_backend(c, source)->address, &conf_backend(c, target)->address))
-        return conf_fail(src, at, "\"%s\" has the same address as \"%s\": an account can't move from a server to itself", target, source);
+        return conf_fail(
+            src, at, "\"%s\" has the same address as \"%s\": an account can't move from a server to itself",
+            target, source);
     return true;
 }
 
@@ -497,7 +516,8 @@ static bool check_windows(const struct conf *c, const struct conf_source *src)
 
     for (size_t i = 0; i < m->window.n; i++)
         if (!window_parse(m->window.items[i], &w, &why))
-            ok = conf_fail(src, (struct conf_place){"migration", NULL, "window", i}, "\"%s\" %s", m->window.items[i], why);
+            ok = conf_fail(src, (struct conf_place){"migration", NULL, "window", i}, "\"%s\" %s",
+                           m->window.items[i], why);
     if (m->cutover == CUTOVER_WINDOW && m->window.n == 0)
         ok = conf_fail(src, place("migration", NULL, "cutover"), "\"window\" needs the option window");
     return ok;
@@ -531,7 +551,8 @@ static bool check_migration(struct conf *c, const struct conf_source *src)
     ok = check_windows(c, src) && ok;
     if (n > DOMAIN_MAX || strspn(domain, LETTERS DIGITS ".-") != n ||
         (n && (*domain == '.' || domain[n - 1] == '.')))
-        ok = conf_fail(src, place("migration", NULL, "default_domain"), "\"%s\" is not the name of a domain", domain);
+        ok = conf_fail(src, place("migration", NULL, "default_domain"), "\"%s\" is not the name of a domain",
+                       domain);
     ok = account_load_aliases(c, tell_alias, (void *)(uintptr_t)src) && ok;
     return check_rules(c, src) && ok;
 }

@@ -1,4 +1,5 @@
-/* hook_freeze, hook_flip, hook_settle, hook_kick: what they may be. A URL may hold a password, so it stands in no message. */
+/* hook_freeze, hook_flip, hook_settle, hook_kick: what they may be. A URL may hold a password, so it stands
+ * in no message. */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -65,7 +66,8 @@ static const char *fault_of_url(const char *url)
     return fault_of_authority(s, strcspn(s, "/?"));
 }
 
-/* What is wrong with a program; NULL: nothing. To free. What is no path and holds "://" may hold a password. */
+/* What is wrong with a program; NULL: nothing. To free. What is no path and holds "://" may hold a
+ * password. */
 static char *fault_of_program(const char *path)
 {
     struct stat st;

@@ -1,15 +1,18 @@
-/* Do two listeners take the same connections? SO_REUSEPORT lets them bind, and the kernel spreads clients over both. */
+/* Do two listeners take the same connections? SO_REUSEPORT lets them bind, and the kernel spreads clients
+ * over both. */
 #include <netdb.h>
 #include <stdio.h>
 #include <sys/socket.h>
 
 #include "conf_priv.h"
 
-/* The first address is the one that is bound to. False: that name leads nowhere, as a start will tell. IPv4 as the IPv6 address
- * that it is mapped to. */
+/* The first address is the one that is bound to. False: that name leads nowhere, as a start will tell. IPv4
+ * as the IPv6 address that it is mapped to. */
 static bool conf_listen_resolve(const struct address *a, bool resolve, struct in6_addr *_r)
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | (resolve ? 0 : AI_NUMERICHOST)}, *found = NULL;
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
+                             .ai_flags = AI_PASSIVE | (resolve ? 0 : AI_NUMERICHOST)},
+                    *found = NULL;
 
     if (getaddrinfo(a->host, NULL, &hints, &found) != 0)
         return false;
@@ -30,7 +33,8 @@ static bool conf_listen_takes(const struct in6_addr *wide, const struct in6_addr
 
     if (IN6_IS_ADDR_UNSPECIFIED(wide))
         return true;
-    return IN6_IS_ADDR_V4MAPPED(wide) && !memcmp(wide->s6_addr + 12, none, sizeof(none)) && IN6_IS_ADDR_V4MAPPED(a);
+    return IN6_IS_ADDR_V4MAPPED(wide) && !memcmp(wide->s6_addr + 12, none, sizeof(none)) &&
+           IN6_IS_ADDR_V4MAPPED(a);
 }
 
 enum conf_listen conf_listen_meets(const struct address *a, const struct address *b, bool resolve)
@@ -47,5 +51,6 @@ enum conf_listen conf_listen_meets(const struct address *a, const struct address
         return LISTEN_APART;
     if (!memcmp(&x, &y, sizeof(x)))
         return LISTEN_SAME;
-    return a->scheme != b->scheme && (conf_listen_takes(&x, &y) || conf_listen_takes(&y, &x)) ? LISTEN_OVERLAP : LISTEN_APART;
+    return a->scheme != b->scheme && (conf_listen_takes(&x, &y) || conf_listen_takes(&y, &x)) ? LISTEN_OVERLAP
+                                                                                              : LISTEN_APART;
 }

@@ -28,7 +28,8 @@ static void write_masked(struct buf *out, const char *s)
     const char *from = strstr(s, "://"), *at, *colon;
     struct buf text = {0};
 
-    if (from && (at = memrchr(from + 3, '@', strcspn(from + 3, "/?"))) && (colon = memchr(from + 3, ':', (size_t)(at - from - 3)))) {
+    if (from && (at = memrchr(from + 3, '@', strcspn(from + 3, "/?"))) &&
+        (colon = memchr(from + 3, ':', (size_t)(at - from - 3)))) {
         buf_printf(&text, "%.*s***", (int)(colon + 1 - s), s);
         s = at;
     }

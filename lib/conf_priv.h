@@ -9,7 +9,7 @@
 struct conf_source {
     const char *file;
     struct scan scan;
-    char **error; /* of conf_load() */
+    char **error;     /* of conf_load() */
     struct buf *told; /* of which option there is an error already; owned by conf_load() */
 };
 
@@ -29,10 +29,11 @@ bool conf_fail(const struct conf_source *src, struct conf_place at, const char *
 bool conf_check(struct conf *c, const struct conf_source *src, enum conf_role role) MUST_CHECK;
 
 /* A program that is there, or a URL and a file of CAs. */
-bool conf_check_hook(const struct conf_source *src, const char *option, const struct conf_list *hook) MUST_CHECK;
+bool conf_check_hook(const struct conf_source *src, const char *option,
+                     const struct conf_list *hook) MUST_CHECK;
 
-/* Two addresses to listen on. OVERLAP: one is a wildcard that takes the other's address by another scheme; by the same one that
- * harms nobody. Port 0 is another one each time. */
+/* Two addresses to listen on. OVERLAP: one is a wildcard that takes the other's address by another scheme; by
+ * the same one that harms nobody. Port 0 is another one each time. */
 enum conf_listen { LISTEN_APART, LISTEN_SAME, LISTEN_OVERLAP };
 enum conf_listen conf_listen_meets(const struct address *a, const struct address *b, bool resolve) MUST_CHECK;
 

@@ -170,7 +170,8 @@ static void reload_tell(const struct change *to, const char *section, const char
         to->fn(to->owner, section, title, option, taken);
 }
 
-static void reload_section(const char *section, const char *title, void *fields, void *fresh, const struct change *to)
+static void reload_section(const char *section, const char *title, void *fields, void *fresh,
+                           const struct change *to)
 {
     for (size_t i = 0; i < n_options; i++) {
         const struct option *o = &options[i];
@@ -193,7 +194,8 @@ static void *find_titled(const struct conf *c, const struct section *s, const ch
 }
 
 /* Those that are in `with` and not in c. */
-static void tell_missing(const struct conf *c, const struct conf *with, const struct section *s, const struct change *to)
+static void tell_missing(const struct conf *c, const struct conf *with, const struct section *s,
+                         const struct change *to)
 {
     for (size_t i = 0; i < conf_titled_count(with, s); i++) {
         const char *title = *(char **)conf_titled(with, s, i);
@@ -202,8 +204,10 @@ static void tell_missing(const struct conf *c, const struct conf *with, const st
     }
 }
 
-/* By their names, wherever they stand; but that rules stand in another order is told of the first one that moved. */
-static void reload_titled(struct conf *c, struct conf *fresh, const struct section *s, const struct change *to)
+/* By their names, wherever they stand; but that rules stand in another order is told of the first one that
+ * moved. */
+static void reload_titled(struct conf *c, struct conf *fresh, const struct section *s,
+                          const struct change *to)
 {
     bool ordered = !strcmp(s->name, "rule"), moved = false;
 
@@ -216,7 +220,8 @@ static void reload_titled(struct conf *c, struct conf *fresh, const struct secti
         if (!other)
             continue;
         reload_section(s->name, title, item, other, to);
-        if (ordered && !moved && conf_titled_count(c, s) == conf_titled_count(fresh, s) && other != conf_titled(fresh, s, i)) {
+        if (ordered && !moved && conf_titled_count(c, s) == conf_titled_count(fresh, s) &&
+            other != conf_titled(fresh, s, i)) {
             moved = true;
             reload_tell(to, s->name, title, NULL, false);
         }
@@ -263,10 +268,11 @@ void conf_log_change(void *owner, const char *section, const char *title, const 
 {
     (void)owner;
     if (taken)
-        LOG(INFO, "option_reloaded", LOG_S("section", section), LOG_S("name", title), LOG_S("option", option));
+        LOG(INFO, "option_reloaded", LOG_S("section", section), LOG_S("name", title),
+            LOG_S("option", option));
     else
-        LOG(WARN, "option_needs_restart", LOG_S("section", section), LOG_S("name", title), LOG_S("option", option),
-            LOG_S("effect", "the running value stays until then"));
+        LOG(WARN, "option_needs_restart", LOG_S("section", section), LOG_S("name", title),
+            LOG_S("option", option), LOG_S("effect", "the running value stays until then"));
 }
 
 void conf_old_tls(const struct conf *c, enum conf_role role, conf_old_tls_fn fn, void *owner)
@@ -283,7 +289,9 @@ static void log_old_tls(void *owner, const char *title, enum tls_version min)
     (void)owner;
     LOG(WARN, "old_tls", LOG_S("section", title ? "backend" : "proxy"), LOG_S("name", title),
         LOG_S("tls_min", tls_version_word(min)),
-        LOG_S("effect", "it can be attacked by who stands on the way, and passwords pass: raise it once nobody needs it"));
+        LOG_S(
+            "effect",
+            "it can be attacked by who stands on the way, and passwords pass: raise it once nobody needs it"));
 }
 
 void conf_log_old_tls(const struct conf *c, enum conf_role role)

@@ -11,9 +11,9 @@ struct lexer {
     struct span text;
     size_t at;
     unsigned line;
-    char *plain;      /* comments are blanked here */
-    unsigned from;    /* line at which the token begins */
-    struct buf value; /* of T_WORD and T_STRING */
+    char *plain;       /* comments are blanked here */
+    unsigned from;     /* line at which the token begins */
+    struct buf value;  /* of T_WORD and T_STRING */
     struct scan *scan; /* where faults go */
     bool failed;       /* nothing is understood before scan_recover() */
 };
@@ -282,7 +282,8 @@ static void keep_option(struct lexer *l, struct scan_section *s, struct scan_opt
     const struct scan_option *twin = conf_scan_option(s, o->name);
 
     if (twin) {
-        scan_note(l, o->line, "option \"%s\" is given twice; it stands at line %u already", twin->name, twin->line);
+        scan_note(l, o->line, "option \"%s\" is given twice; it stands at line %u already", twin->name,
+                  twin->line);
         conf_scan_blank(l->scan, o->place);
         scan_free_option(o);
         return;
@@ -296,7 +297,8 @@ static bool parse_section_body(struct lexer *l, struct scan_section *s)
     enum token t;
 
     while ((t = scan_next(l)) == T_WORD) {
-        struct scan_option o = {.name = xspandup(buf_span(&l->value)), .line = l->from, .place.from = l->at - l->value.len};
+        struct scan_option o = {
+            .name = xspandup(buf_span(&l->value)), .line = l->from, .place.from = l->at - l->value.len};
         if (!parse_option(l, &o)) {
             scan_free_option(&o);
             return false;
@@ -342,7 +344,8 @@ static bool parse_section_rest(struct lexer *l, struct scan_section *s)
 /* Behind the name of a section, which is in l->value. Of twins the one that stands first counts. */
 static bool parse_section(struct lexer *l, struct scan *scan)
 {
-    struct scan_section s = {.name = xspandup(buf_span(&l->value)), .line = l->from, .place.from = l->at - l->value.len};
+    struct scan_section s = {
+        .name = xspandup(buf_span(&l->value)), .line = l->from, .place.from = l->at - l->value.len};
     bool ok = parse_section_rest(l, &s);
     const struct scan_section *twin = find_section(scan, &s);
 
@@ -360,13 +363,15 @@ static bool parse_section(struct lexer *l, struct scan *scan)
     return true;
 }
 
-/* Goes on behind the next line that begins with "}", as a section mostly ends; all before it is left out. False: there is
- * none. */
+/* Goes on behind the next line that begins with "}", as a section mostly ends; all before it is left out.
+ * False: there is none. */
 static bool scan_recover(struct lexer *l, size_t from)
 {
     struct scan_fault *last = &l->scan->faults[l->scan->n_faults - 1];
     const uint8_t *end = memmem(l->text.p + l->at, l->text.len - l->at, "\n}", 2);
-    char *text = xasprintf("%s; %s", last->text, end ? "the rest of this section was not read" : "what stands behind it was not read");
+    char *text =
+        xasprintf("%s; %s", last->text,
+                  end ? "the rest of this section was not read" : "what stands behind it was not read");
 
     free(last->text);
     last->text = text;
@@ -386,7 +391,8 @@ static void parse_file(struct lexer *l, struct scan *scan)
     while (t != T_END) {
         size_t from = l->at;
         t = scan_next(l);
-        bool good = t == T_WORD ? parse_section(l, scan) : t == T_END || expected(l, t, "the name of a section");
+        bool good =
+            t == T_WORD ? parse_section(l, scan) : t == T_END || expected(l, t, "the name of a section");
         if (!good && !scan_recover(l, from))
             return;
     }

@@ -42,7 +42,7 @@ struct scan_section {
     char *title; /* owned; NULL = none */
     unsigned line;
     struct scan_place place;
-    bool unusable; /* as of an option */
+    bool unusable;               /* as of an option */
     struct scan_option *options; /* owned */
     size_t n, cap;
 };
@@ -58,14 +58,14 @@ struct scan {
     unsigned last_line;
     struct scan_fault *faults; /* owned; in the order of the file */
     size_t n_faults, cap_faults;
-    bool cut; /* a part could not be read: what is not there may stand in it */
+    bool cut;    /* a part could not be read: what is not there may stand in it */
     char *plain; /* owned: the text with its comments turned into blanks (libconfuse wants none inside a list)
                   */
 };
 
-/* False: there are faults; the rest is there all the same, to be looked at for more of them. What is given twice is there
- * once, the first time, and a section in which something is not understood is left out, up to the next line that begins with
- * "}"; both are blanked in plain. To be freed in either case. */
+/* False: there are faults; the rest is there all the same, to be looked at for more of them. What is given
+ * twice is there once, the first time, and a section in which something is not understood is left out, up to
+ * the next line that begins with "}"; both are blanked in plain. To be freed in either case. */
 bool conf_scan(struct span text, struct scan *_r) MUST_CHECK;
 /* Turns a part of plain into blanks. */
 void conf_scan_blank(struct scan *s, struct scan_place p);

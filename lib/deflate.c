@@ -83,8 +83,10 @@ bool deflate_unpack(struct deflate *d, struct span *in, uint8_t *plain, size_t c
     *len = cap - d->in.avail_out;
     size_t eaten = given - d->in.avail_in;
     *in = span_of(in->p + eaten, in->len - eaten);
-    if (rc == Z_OK || rc == Z_BUF_ERROR) /* Z_BUF_ERROR: nothing can be done without more bytes, or more room */
+    if (rc == Z_OK ||
+        rc == Z_BUF_ERROR) /* Z_BUF_ERROR: nothing can be done without more bytes, or more room */
         return true;
-    *why = rc == Z_STREAM_END ? "the peer ended its compressed data" : "the peer sends damaged compressed data";
+    *why =
+        rc == Z_STREAM_END ? "the peer ended its compressed data" : "the peer sends damaged compressed data";
     return false;
 }

@@ -98,11 +98,13 @@ static void attempt_failed(struct dial *d, enum dial_rc rc, const char *why)
     try_next(d);
 }
 
-/* The TCP connection is there, and the handshake is not answered: who does not speak TLS may wait for a whole command. */
+/* The TCP connection is there, and the handshake is not answered: who does not speak TLS may wait for a whole
+ * command. */
 static const char *late_text(const struct dial *d)
 {
-    return d->shaking ? "no answer to the TLS handshake in time: see whether this port speaks TLS from its first byte"
-                      : "no answer in time";
+    return d->shaking
+               ? "no answer to the TLS handshake in time: see whether this port speaks TLS from its first byte"
+               : "no answer in time";
 }
 
 static void dial_stream_event(struct stream *s, enum stream_event ev, void *owner)

@@ -1,5 +1,6 @@
-/* digits: numbers in few printable bytes (letters, digits, "-" and "_"), for texts that are kept by the million. A number
- * is digits of base 32, the lowest first, each but the last marked by 32: one byte for 0 to 31, two up to 1023. */
+/* digits: numbers in few printable bytes (letters, digits, "-" and "_"), for texts that are kept by the
+ * million. A number is digits of base 32, the lowest first, each but the last marked by 32: one byte for 0 to
+ * 31, two up to 1023. */
 #ifndef IMAPFERRY_DIGITS_H
 #define IMAPFERRY_DIGITS_H
 

@@ -98,7 +98,8 @@ static bool take_event(struct events *e, const struct reply *entry)
 
 static void events_read_on(struct events *e);
 
-/* A nil, when its time was over: nothing came. Whatever else has nothing in it would be asked for again at once. */
+/* A nil, when its time was over: nothing came. Whatever else has nothing in it would be asked for again at
+ * once. */
 static bool is_in_vain(const struct events *e, const struct reply *r, const struct reply *entries)
 {
     bool waited = clock_boot_ms() - e->asked_ms >= BLOCK_MS / 2;

@@ -10,12 +10,14 @@
 
 struct event {
     uint64_t number, epoch;
-    struct span user, kind; /* kind: "state", "entered", "left", "prepared", "frozen", "seen", "evicted", "now";
-                               without a user: "paused", "resumed", "generation" */
+    /* kind: "state", "entered", "left", "prepared", "frozen", "seen", "evicted", "now"; without a user:
+     * "paused", "resumed", "generation" */
+    struct span user, kind;
     struct span backend, target;
     uint64_t generation;
-    struct span registered; /* as an account becomes preparing: "incarnation n" ..., how many registrations each has */
-    uint64_t left_ms; /* from the event to the deadline, 0 = none */
+    /* as an account becomes preparing: "incarnation n" ..., how many registrations each has */
+    struct span registered;
+    uint64_t left_ms;       /* from the event to the deadline, 0 = none */
     enum route_state state; /* after the change */
 };
 

@@ -35,7 +35,8 @@ static void read_environment(void)
     if (!what)
         return;
     int n = sscanf(what, "%79[^:]:%lu:%15[a-z]=%lu", fault.point, &fault.nth, fault.action, &fault.port);
-    if (n < 3 || fault.nth == 0 || (n < 4) != (!strcmp(fault.action, "kill") || !strcmp(fault.action, "stop"))) {
+    if (n < 3 || fault.nth == 0 ||
+        (n < 4) != (!strcmp(fault.action, "kill") || !strcmp(fault.action, "stop"))) {
         fprintf(stderr, "IMAPFERRY_FAULT=%s can't be read\n", what);
         abort();
     }

@@ -30,9 +30,9 @@ struct word {
 struct walk {
     struct span part;
     size_t at;
-    int depth;     /* of parentheses, those of the parts before counted */
-    int section;   /* the same, within the section under way */
-    bool literal;  /* the part ends in a literal */
+    int depth;    /* of parentheses, those of the parts before counted */
+    int section;  /* the same, within the section under way */
+    bool literal; /* the part ends in a literal */
     bool first;
     bool sections; /* BODY[...] is one word */
     bool literal8; /* may stand here (RFC 3516 4.4, RFC 5464 5) */
@@ -473,8 +473,8 @@ static bool skip_list(struct walk *w)
     return true;
 }
 
-/* Flags, in a list whose "(" was just read: atoms alone. Dovecot 2.3 waits for ever where APPEND has a literal among
- * them. */
+/* Flags, in a list whose "(" was just read: atoms alone. Dovecot 2.3 waits for ever where APPEND has a
+ * literal among them. */
 static bool skip_flags(struct walk *w)
 {
     struct word word;

@@ -15,7 +15,7 @@ static const char *const WHY_SIZE = "literal too large";
 static const char *const WHY_NONSYNC = "non-synchronizing literal too large";
 
 struct marker {
-    size_t at; /* offset of "{", or of the "~" before it */
+    size_t at;         /* offset of "{", or of the "~" before it */
     bool sync, binary; /* also of a malformed one: would its sender wait for "+"? */
     bool overflow;     /* size does not fit */
     uint64_t size;
@@ -54,8 +54,9 @@ static bool part_ends_in_cr(const struct imap_line *l)
     return part.len > 0 && part.p[part.len - 1] == '\r';
 }
 
-/* Looks at p[0..n), which holds no LF that would end a line and comes behind l->part; ended: a LF comes behind it. The first fault
- * in the order of the stream is named, so that it is the same however the stream was cut. */
+/* Looks at p[0..n), which holds no LF that would end a line and comes behind l->part; ended: a LF comes
+ * behind it. The first fault in the order of the stream is named, so that it is the same however the stream
+ * was cut. */
 static const char *line_find_fault(const struct imap_line *l, const uint8_t *p, size_t n, bool ended)
 {
     bool cr_last = part_ends_in_cr(l), is_text = l->side == LINE_RESPONSES;
@@ -211,7 +212,8 @@ static void see_quote(struct imap_line *l, uint8_t c)
         l->escaped = c == '\\' && l->quoted;
 }
 
-/* RFC 3501 9 "quoted": is data[n], which comes behind l->part, in a string? Looks at each byte of a line once. */
+/* RFC 3501 9 "quoted": is data[n], which comes behind l->part, in a string? Looks at each byte of a line
+ * once. */
 static bool is_in_string(struct imap_line *l, const uint8_t *data, size_t n)
 {
     const uint8_t *part = buf_span(&l->part).p;

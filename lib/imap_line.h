@@ -1,32 +1,34 @@
-/* imap_line: cuts a byte stream of IMAP into lines and literal bodies (RFC 3501 section 4.3 and 9; RFC 7888 for
- * {n+}, RFC 3516 for ~{n}). The one pair of eyes that decides where a line ends: what this module says is what the
- * other side gets, so no two parsers can have two opinions.
+/* imap_line: cuts a byte stream of IMAP into lines and literal bodies (RFC 3501 section 4.3 and 9; RFC 7888
+ * for {n+}, RFC 3516 for ~{n}). The one pair of eyes that decides where a line ends: what this module says is
+ * what the other side gets, so no two parsers can have two opinions.
  *
- * Pure: it owns a buffer for a line that arrives in pieces and knows nothing of streams. Feed it what came; it says
- * how much it ate and what it found. A literal's body is never copied: its pieces are spans into the caller's data.
+ * Pure: it owns a buffer for a line that arrives in pieces and knows nothing of streams. Feed it what came;
+ * it says how much it ate and what it found. A literal's body is never copied: its pieces are spans into the
+ * caller's data.
  *
  *   LINE_MORE     nothing whole yet; everything was eaten
- *   LINE_TEXT     a line part without its CRLF in item->text. Where item->literal is set, item->size bytes follow
- *                 as LINE_LITERAL pieces, and then a further LINE_TEXT part of the same command or response (first
- *                 is false for it). Otherwise the command or response ends here.
+ *   LINE_TEXT     a line part without its CRLF in item->text. Where item->literal is set, item->size bytes
+ *                 follow as LINE_LITERAL pieces, and then a further LINE_TEXT part of the same command or
+ *                 response (first is false for it). Otherwise the command or response ends here.
  *   LINE_LITERAL  item->text holds the next piece of the body; item->left bytes are still to come after it
- *   LINE_BAD      item->why is a fixed text. The stream can't be trusted from here on: close it
- *                 (too long, a LF that is no line end, in commands also NUL and bare CR, literal over the cap). Every
- *                 further call says the same.
- *                 Where the line was whole and only its literal marker is at fault, item->text holds it all the
- *                 same, for the tag of the answer; with item->refusable the stream can even go on, see
- *                 imap_line_refuse().
+ *   LINE_BAD      item->why is a fixed text. The stream can't be trusted from here on: close it (too long, a
+ *                 LF that is no line end, in commands also NUL and bare CR, literal over the cap). Every
+ *                 further call says the same. Where the line was whole and only its literal marker is at
+ *                 fault, item->text holds it all the same, for the tag of the answer; with item->refusable
+ *                 the stream can even go on, see imap_line_refuse().
  *
- * What servers send that is no IMAP: a mail's header as it is, within a quoted string of ENVELOPE or BODYSTRUCTURE. So in
- * responses NUL and a bare CR are text, and so is a LF without CR in a quoted string; a line ends by CRLF and nothing else,
- * so that no mail can write a response. Out of a quoted string a LF without CR is LINE_BAD.
+ * What servers send that is no IMAP: a mail's header as it is, within a quoted string of ENVELOPE or
+ * BODYSTRUCTURE. So in responses NUL and a bare CR are text, and so is a LF without CR in a quoted string; a
+ * line ends by CRLF and nothing else, so that no mail can write a response. Out of a quoted string a LF
+ * without CR is LINE_BAD.
  *
- * What is a literal marker. Commands: exactly "{" digits "}" or "{" digits "+}" at the end of the part, no leading
- * zero, behind a blank, "(" or such a "~"; something like it that is not ("{05}", "{-1}", "{ 5}", "{}", "a{5}") is
- * LINE_BAD, since the server behind might count otherwise. Behind a quote that the line does not close it is text
- * (imap_cmd_allowed() refuses such a line). Responses: "{" digits "}" wherever it ends a line, zeros and "+" or
- * not, so that no body can be taken for responses; what else looks like one is text. Texts after OK, NO, BAD, BYE,
- * PREAUTH and "+" are human text: a "{5}" at the end of such a line is not a literal. */
+ * What is a literal marker. Commands: exactly "{" digits "}" or "{" digits "+}" at the end of the part, no
+ * leading zero, behind a blank, "(" or such a "~"; something like it that is not ("{05}", "{-1}", "{ 5}",
+ * "{}", "a{5}") is LINE_BAD, since the server behind might count otherwise. Behind a quote that the line does
+ * not close it is text (imap_cmd_allowed() refuses such a line). Responses: "{" digits "}" wherever it ends a
+ * line, zeros and "+" or not, so that no body can be taken for responses; what else looks like one is text.
+ * Texts after OK, NO, BAD, BYE, PREAUTH and "+" are human text: a "{5}" at the end of such a line is not a
+ * literal. */
 #ifndef IMAPFERRY_IMAP_LINE_H
 #define IMAPFERRY_IMAP_LINE_H
 
@@ -36,10 +38,11 @@ enum imap_line_rc { LINE_MORE, LINE_TEXT, LINE_LITERAL, LINE_BAD };
 enum imap_line_side { LINE_COMMANDS, LINE_RESPONSES };
 
 struct imap_line_limits {
-    size_t line;          /* longest line part, bytes without CRLF */
-    size_t parts;         /* most literals in one command or response */
-    uint64_t literal;     /* largest literal body */
-    uint64_t nonsync_max; /* largest {n+}; UINT64_MAX for LITERAL+, 4096 for LITERAL- (RFC 7888), 0: not even {0+} */
+    size_t line;      /* longest line part, bytes without CRLF */
+    size_t parts;     /* most literals in one command or response */
+    uint64_t literal; /* largest literal body */
+    /* largest {n+}; UINT64_MAX for LITERAL+, 4096 for LITERAL- (RFC 7888), 0: not even {0+} */
+    uint64_t nonsync_max;
 };
 
 struct imap_line {
@@ -48,13 +51,14 @@ struct imap_line {
     struct buf part;       /* the line that is not whole yet, or the one last given out; owned */
     uint64_t literal_left; /* bytes of the body that is under way */
     size_t parts;
-    size_t quotes_seen;    /* responses: so many bytes of the part under way were looked at for quotes, which is only done */
-    bool quoted, escaped;  /* ... where it holds a LF: their end is in a quoted string, behind a backslash */
-    bool give_out;         /* part was given out: forget it on the next call */
-    bool in_command;       /* behind the first part of a command or response */
-    bool in_literal;       /* a body is under way, even if none of it is left */
-    bool refusable;        /* bad only for a literal that its sender holds back until we say "+" */
-    const char *bad;       /* said LINE_BAD */
+    /* responses: so many bytes of the part under way were looked at for quotes, which is only done */
+    size_t quotes_seen;
+    bool quoted, escaped; /* ... where it holds a LF: their end is in a quoted string, behind a backslash */
+    bool give_out;        /* part was given out: forget it on the next call */
+    bool in_command;      /* behind the first part of a command or response */
+    bool in_literal;      /* a body is under way, even if none of it is left */
+    bool refusable;       /* bad only for a literal that its sender holds back until we say "+" */
+    const char *bad;      /* said LINE_BAD */
 };
 
 struct imap_line_item {
@@ -72,17 +76,18 @@ struct imap_line_item {
 };
 
 void imap_line_init(struct imap_line *l, enum imap_line_side side, const struct imap_line_limits *limits);
-/* Eats from data[0..len). *used = bytes eaten, whatever is returned. A literal of size 0 gives one LINE_LITERAL
- * with an empty text and left 0 (so that each literal is seen to end), also on a call with len 0. */
+/* Eats from data[0..len). *used = bytes eaten, whatever is returned. A literal of size 0 gives one
+ * LINE_LITERAL with an empty text and left 0 (so that each literal is seen to end), also on a call with len
+ * 0. */
 enum imap_line_rc imap_line_feed(struct imap_line *l, const uint8_t *data, size_t len, size_t *used,
                                  struct imap_line_item *item) MUST_CHECK;
-/* The line that was given out last is done with: overwrites it where it lies in our own buffer, which else the next call
- * does. For who may wait long before that, with a password in the line. */
+/* The line that was given out last is done with: overwrites it where it lies in our own buffer, which else
+ * the next call does. For who may wait long before that, with a password in the line. */
 void imap_line_forget(struct imap_line *l);
 /* At a boundary: nothing of a command or response has been seen that has not ended. */
 bool imap_line_idle(const struct imap_line *l);
-/* Drops a refused literal that will not come: a synchronizing one that was answered with a tagged NO or BAD, also
- * after a LINE_BAD with item->refusable. The next byte begins a new command. */
+/* Drops a refused literal that will not come: a synchronizing one that was answered with a tagged NO or BAD,
+ * also after a LINE_BAD with item->refusable. The next byte begins a new command. */
 void imap_line_refuse(struct imap_line *l);
 /* Overwrites and frees. */
 void imap_line_wipe(struct imap_line *l);

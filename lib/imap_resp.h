@@ -16,23 +16,24 @@ enum imap_status { STATUS_NONE, STATUS_OK, STATUS_NO, STATUS_BAD, STATUS_BYE, ST
 struct imap_resp {
     enum imap_resp_kind kind;
     enum imap_status status;
-    struct span tag;   /* RESP_TAGGED */
-    struct span code;  /* inside the brackets, without them; empty = none */
-    struct span text;  /* human text */
-    struct span word;  /* RESP_DATA */
+    struct span tag;  /* RESP_TAGGED */
+    struct span code; /* inside the brackets, without them; empty = none */
+    struct span text; /* human text */
+    struct span word; /* RESP_DATA */
     bool has_number;
-    uint32_t number;   /* RESP_DATA */
-    size_t rest;       /* RESP_DATA: offset in the line of what follows the word */
+    uint32_t number; /* RESP_DATA */
+    size_t rest;     /* RESP_DATA: offset in the line of what follows the word */
 };
 
 /* Reads the first line part of a response. Spans point into it. False: *why. */
 bool imap_resp_parse(struct span line, struct imap_resp *r, const char **why) MUST_CHECK;
-/* True for "+" and for status responses, tagged or not: what ends such a line is human text, never a literal. */
+/* True for "+" and for status responses, tagged or not: what ends such a line is human text, never a
+ * literal. */
 bool imap_resp_is_text(struct span line);
 /* The first word of a code equals name ("APPENDUID"); *args = what follows. args may be NULL. */
 bool imap_code_is(struct span code, const char *name, struct span *args);
-/* The personal namespaces as they stand in the data of NAMESPACE (RFC 2342), which is the first of its three lists: a text
- * to compare with another server's. To free; NULL where the line holds none whole. */
+/* The personal namespaces as they stand in the data of NAMESPACE (RFC 2342), which is the first of its three
+ * lists: a text to compare with another server's. To free; NULL where the line holds none whole. */
 char *imap_personal_namespaces(struct span line, const struct imap_resp *r);
 
 #endif

@@ -1,5 +1,5 @@
-/* imap_seq: sets of UIDs or message numbers (RFC 3501 9 "sequence-set"): sorted, disjoint ranges of uint32 without 0.
- * Pure. */
+/* imap_seq: sets of UIDs or message numbers (RFC 3501 9 "sequence-set"): sorted, disjoint ranges of uint32
+ * without 0. Pure. */
 #ifndef IMAPFERRY_IMAP_SEQ_H
 #define IMAPFERRY_IMAP_SEQ_H
 
@@ -22,11 +22,12 @@ bool imap_seq_has(const struct imap_seq *s, uint32_t n);
 uint64_t imap_seq_count(const struct imap_seq *s);
 /* "1:3,7". Empty sets have no spelling: the caller checks n. */
 void imap_seq_write(struct buf *out, const struct imap_seq *s);
-/* "1:3,7" or reversed ranges; "*" is read as star (pass 0 to refuse it). At most max_ranges. Replaces *s, which must
- * be {0} or a set; false leaves it as it was. */
+/* "1:3,7" or reversed ranges; "*" is read as star (pass 0 to refuse it). At most max_ranges. Replaces *s,
+ * which must be {0} or a set; false leaves it as it was. */
 bool imap_seq_parse(struct imap_seq *s, struct span text, uint32_t star, size_t max_ranges) MUST_CHECK;
-/* A uid-set whose order matters (APPENDUID, COPYUID: RFC 4315 section 4): calls fn for each number in the order of
- * the text, ranges expanded ascending, at most max numbers. False on bad syntax or too many; fn is not called then. */
+/* A uid-set whose order matters (APPENDUID, COPYUID: RFC 4315 section 4): calls fn for each number in the
+ * order of the text, ranges expanded ascending, at most max numbers. False on bad syntax or too many; fn is
+ * not called then. */
 bool imap_seq_each(struct span text, size_t max, void (*fn)(void *arg, uint32_t n), void *arg) MUST_CHECK;
 
 #endif

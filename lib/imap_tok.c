@@ -149,8 +149,8 @@ static bool ends_value(struct span part, size_t i)
 }
 
 /* Behind a value: the end, a blank or a parenthesis; anything else touches it. v: the value; NULL: a list. */
-static bool check_glue(struct imap_tree *t, struct span part, size_t i, struct imap_value *v, const char **why,
-                       const char *text)
+static bool check_glue(struct imap_tree *t, struct span part, size_t i, struct imap_value *v,
+                       const char **why, const char *text)
 {
     bool opens = i < part.len && part.p[i] == '(';
     if (ends_value(part, i) || (opens && (!t->limits.lenient || !v)))
@@ -163,8 +163,8 @@ static bool check_glue(struct imap_tree *t, struct span part, size_t i, struct i
     return true;
 }
 
-/* "\" as a string of one character, as servers write it that know no escapes: where it can't be the beginning of
- * another string. */
+/* "\" as a string of one character, as servers write it that know no escapes: where it can't be the beginning
+ * of another string. */
 static bool is_bare_backslash(struct span part, size_t i, size_t end)
 {
     bool alone = i + 2 < part.len && part.p[i + 1] == '\\' && part.p[i + 2] == '"' && ends_value(part, i + 3);

@@ -1,8 +1,8 @@
 /* imap_write: commands as bytes, and the only place that quotes. Pure.
  *
- * A command is a row of pieces; where a piece ends in a synchronizing literal marker the sender has to wait for
- * "+" (RFC 3501 7.5) before it sends the next one. Strings go as atoms where they may, else quoted, else as
- * literals (8-bit, CR, LF, over 512 bytes); NUL is refused. */
+ * A command is a row of pieces; where a piece ends in a synchronizing literal marker the sender has to wait
+ * for "+" (RFC 3501 7.5) before it sends the next one. Strings go as atoms where they may, else quoted, else
+ * as literals (8-bit, CR, LF, over 512 bytes); NUL is refused. */
 #ifndef IMAPFERRY_IMAP_WRITE_H
 #define IMAPFERRY_IMAP_WRITE_H
 
@@ -14,10 +14,10 @@ enum imap_literals imap_literals_of(const struct imap_caps *caps);
 
 struct imap_writer {
     enum imap_literals literals;
-    struct buf out;    /* all pieces, one behind the other */
-    size_t *waits;     /* offsets in out after which to wait for "+", ascending; owned */
+    struct buf out; /* all pieces, one behind the other */
+    size_t *waits;  /* offsets in out after which to wait for "+", ascending; owned */
     size_t n_waits;
-    bool bad;          /* a string could not be written (NUL) */
+    bool bad; /* a string could not be written (NUL) */
 };
 
 void imap_writer_init(struct imap_writer *w, enum imap_literals literals);

@@ -35,8 +35,8 @@ static void instance_read_line(const char *path, char *out, size_t size)
     out[strcspn(out, "\n")] = '\0';
 }
 
-/* When a process began, in ticks since the boot; 0: there is none. The 22nd word of its stat (proc(5)); the second one ends in
- * the last parenthesis. */
+/* When a process began, in ticks since the boot; 0: there is none. The 22nd word of its stat (proc(5)); the
+ * second one ends in the last parenthesis. */
 static uint64_t started(long pid)
 {
     char path[40], text[1024];
@@ -45,13 +45,15 @@ static uint64_t started(long pid)
     snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
     instance_read_line(path, text, sizeof(text));
     const char *behind = strrchr(text, ')');
-    if (!behind || sscanf(behind + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+    if (!behind || sscanf(behind + 1,
+                          " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
                           &ticks) != 1)
         return 0;
     return ticks;
 }
 
-/* Each PID namespace has a /proc of its own, and so a device number; /proc/self/ns is shut to who forbids core dumps. */
+/* Each PID namespace has a /proc of its own, and so a device number; /proc/self/ns is shut to who forbids
+ * core dumps. */
 static char *here(void)
 {
     char host[256] = "", boot[64];
@@ -97,7 +99,8 @@ static enum life life_of(const struct instance *i, const char *place)
 static void instance_end(struct instance *i, const char *place)
 {
     const char *host = place, *pid = place + shared_part(place) + 1;
-    char *where = xasprintf("host %.*s, process %.*s", (int)strcspn(host, "/"), host, (int)strcspn(pid, "/"), pid);
+    char *where =
+        xasprintf("host %.*s, process %.*s", (int)strcspn(host, "/"), host, (int)strcspn(pid, "/"), pid);
 
     i->over = true;
     timer_stop(i->timer);

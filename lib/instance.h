@@ -1,9 +1,10 @@
-/* instance: one process alone has an id. Two proxies or migrators with one id (a configuration that was copied) would be one in
- * all that staff see, and two migrators would take each other's jobs.
+/* instance: one process alone has an id. Two proxies or migrators with one id (a configuration that was
+ * copied) would be one in all that staff see, and two migrators would take each other's jobs.
  *
- * A process tells its id every INSTANCE_TELL_MS, in PREFIX:instances, with where it runs: host, boot, PID namespace, process.
- * Who finds another process there looks whether it is alive: by itself where it runs at the same place, so that a start
- * behind a crash loses no time; else by whether it goes on telling for INSTANCE_GONE_MS. */
+ * A process tells its id every INSTANCE_TELL_MS, in PREFIX:instances, with where it runs: host, boot, PID
+ * namespace, process. Who finds another process there looks whether it is alive: by itself where it runs at
+ * the same place, so that a start behind a crash loses no time; else by whether it goes on telling for
+ * INSTANCE_GONE_MS. */
 #ifndef IMAPFERRY_INSTANCE_H
 #define IMAPFERRY_INSTANCE_H
 
@@ -17,7 +18,8 @@ enum instance_event {
     INSTANCE_REFUSED, /* another process has the id, and lives */
     INSTANCE_LOST,    /* it was ours, and another process has it: this one was silent for INSTANCE_GONE_MS */
 };
-/* where: of the other process, for people; borrowed, "" with INSTANCE_OURS. Nothing comes behind one of the last two. */
+/* where: of the other process, for people; borrowed, "" with INSTANCE_OURS. Nothing comes behind one of the
+ * last two. */
 typedef void (*instance_fn)(void *owner, enum instance_event ev, const char *where);
 
 /* kind: "proxy", "migrator". Never calls back before it returned. Tells nothing while the store is not up. */

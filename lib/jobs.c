@@ -23,7 +23,7 @@ struct jobs {
     struct redis *redis;   /* for reading that blocks; owned */
     char *keys[N_STREAMS]; /* owned */
     bool groups_made, reading, stopped;
-    size_t asked;    /* entries that the read under way may bring */
+    size_t asked;     /* entries that the read under way may bring */
     uint64_t sent_ms; /* when it was sent */
 };
 
@@ -81,8 +81,8 @@ static void jobs_read_waiting(struct jobs *j)
     j->asked = 1;
     j->sent_ms = clock_boot_ms();
     snprintf(block, sizeof(block), "%" PRIu64, block_ms);
-    const char *words[] = {"XREADGROUP", "GROUP", JOBS_GROUP, j->consumer,     "COUNT",       "1", "BLOCK",
-                           block,        "STREAMS", j->keys[LOGINS], j->keys[BULK], ">", ">"};
+    const char *words[] = {"XREADGROUP", "GROUP",   JOBS_GROUP,      j->consumer,   "COUNT", "1", "BLOCK",
+                           block,        "STREAMS", j->keys[LOGINS], j->keys[BULK], ">",     ">"};
     struct span argv[COUNTOF(words)];
     for (size_t i = 0; i < COUNTOF(words); i++)
         argv[i] = span_str(words[i]);

@@ -153,7 +153,8 @@ static void learn_claim(struct pupil *p)
     char *key = store_key(p->l->store, "learning:%s", p->b->name), ms[16];
 
     snprintf(ms, sizeof(ms), "%d", LEARN_CLAIM_MS);
-    struct span argv[] = {span_str("SET"), span_str(key), span_str("1"), span_str("NX"), span_str("PX"), span_str(ms)};
+    struct span argv[] = {span_str("SET"), span_str(key),  span_str("1"),
+                          span_str("NX"),  span_str("PX"), span_str(ms)};
     p->l->pending++;
     store_command(p->l->store, argv, COUNTOF(argv), learner_on_claimed, p);
     free(key);

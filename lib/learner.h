@@ -1,10 +1,12 @@
-/* learner: asks the backends that have a master account what they can do, where no sign-in of a user has told the store yet
- * (store_caps.h): signs in as master for check_user, or for itself where there is none, and goes. A thread 0 of each proxy has
- * one, as far as proxies read passwords of masters, and each migrator; by a claim in Redis (PREFIX:learning:BACKEND) one process
- * of the site asks a backend at a time, once a minute at most.
+/* learner: asks the backends that have a master account what they can do, where no sign-in of a user has told
+ * the store yet (store_caps.h): signs in as master for check_user, or for itself where there is none, and
+ * goes. A thread 0 of each proxy has one, as far as proxies read passwords of masters, and each migrator; by
+ * a claim in Redis (PREFIX:learning:BACKEND) one process of the site asks a backend at a time, once a minute
+ * at most.
  *
- * What a master's own sign-in showed is asked for again each hour, until a user's sign-in has told more. Nobody waits for any
- * of this. What fails is told once, with its reason (backend_unknown), and tried again after 1 min, doubled up to an hour. */
+ * What a master's own sign-in showed is asked for again each hour, until a user's sign-in has told more.
+ * Nobody waits for any of this. What fails is told once, with its reason (backend_unknown), and tried again
+ * after 1 min, doubled up to an hour. */
 #ifndef IMAPFERRY_LEARNER_H
 #define IMAPFERRY_LEARNER_H
 

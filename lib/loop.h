@@ -1,5 +1,5 @@
-/* loop: one context per event loop: the uv loop, its shared buffers, its clock and timers. A thread has one of these
- * and shares nothing with another thread, so the number of threads is a number. */
+/* loop: one context per event loop: the uv loop, its shared buffers, its clock and timers. A thread has one
+ * of these and shares nothing with another thread, so the number of threads is a number. */
 #ifndef IMAPFERRY_LOOP_H
 #define IMAPFERRY_LOOP_H
 
@@ -15,8 +15,8 @@ enum {
     LOOP_BEGINS_MAX = 256, /* TLS handshakes of strangers under way, see turns.h */
 };
 
-/* Something to do soon: called once from the loop itself, never from inside the call that asked for it. Embedded in
- * the struct that it is for; {.fn = ...} is one that is not queued. */
+/* Something to do soon: called once from the loop itself, never from inside the call that asked for it.
+ * Embedded in the struct that it is for; {.fn = ...} is one that is not queued. */
 struct loop_task {
     void (*fn)(struct loop_task *task);
     TAILQ_ENTRY(loop_task) link;
@@ -34,20 +34,21 @@ struct loop {
     uv_prepare_t prepare;
     TAILQ_HEAD(loop_tasks, loop_task) tasks;
     size_t n_tasks;
-    size_t n_closing; /* streams that nobody owns any more and that still send */
-    size_t n_sockets; /* of streams, those included: what they take of the descriptors */
-    uint64_t round;   /* counts the rounds of the loop: what may be done once in each */
+    size_t n_closing;   /* streams that nobody owns any more and that still send */
+    size_t n_sockets;   /* of streams, those included: what they take of the descriptors */
+    uint64_t round;     /* counts the rounds of the loop: what may be done once in each */
     struct turns turns; /* of those who wait; some milliseconds of each round are theirs */
     uint64_t rested_ns; /* when their time ended last */
 };
 
-/* Also has the process ignore SIGPIPE and SIGXFSZ: a peer that went away, or a file that may not grow, is an error of a
- * write. */
+/* Also has the process ignore SIGPIPE and SIGXFSZ: a peer that went away, or a file that may not grow, is an
+ * error of a write. */
 struct loop *loop_new(void);
 /* Runs until nothing is left to wait for, or loop_stop(). */
 void loop_run(struct loop *l);
 void loop_stop(struct loop *l);
-/* Runs what is still closing, then frees; a handle that nobody closed is a bug of ours and ends the process. */
+/* Runs what is still closing, then frees; a handle that nobody closed is a bug of ours and ends the
+ * process. */
 void loop_free(struct loop **l);
 
 /* Queued already: stays where it is. */
@@ -55,15 +56,16 @@ void loop_defer(struct loop *l, struct loop_task *task);
 /* Not queued: nothing. */
 void loop_undefer(struct loop *l, struct loop_task *task);
 
-/* Waits for a turn (turns.h): it is called from the loop itself, once all that does not wait has had its chance in this
- * round. Of each round these have 4 ms, or half of what the rest took where that is more, 10 ms at most: so neither a
- * flood of strangers holds up who has signed in, nor the other way round. */
+/* Waits for a turn (turns.h): it is called from the loop itself, once all that does not wait has had its
+ * chance in this round. Of each round these have 4 ms, or half of what the rest took where that is more, 10
+ * ms at most: so neither a flood of strangers holds up who has signed in, nor the other way round. */
 void loop_wait(struct loop *l, struct turn *t, enum turn_kind kind);
 /* turns_ended() and turns_leave(). */
 void loop_turn_ended(struct loop *l, struct turn *t);
 void loop_turn_leave(struct loop *l, struct turn *t);
 
-/* Milliseconds of CLOCK_BOOTTIME, read now: goes on while the machine sleeps; never the loop's cached time. */
+/* Milliseconds of CLOCK_BOOTTIME, read now: goes on while the machine sleeps; never the loop's cached
+ * time. */
 uint64_t clock_boot_ms(void);
 /* Milliseconds since 1970, read now: for texts, never for a lease. */
 uint64_t clock_wall_ms(void);

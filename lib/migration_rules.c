@@ -17,7 +17,8 @@ static void rules_fault(struct rules_load *l, const struct conf_list *from, size
         l->fn(l->owner, l->option, from->items[nth], nth, why);
 }
 
-static struct view_renames *load_renames(struct rules_load *l, const char *option, const struct conf_list *from)
+static struct view_renames *load_renames(struct rules_load *l, const char *option,
+                                         const struct conf_list *from)
 {
     struct view_renames *all = view_renames_new();
     const char *why = "";

@@ -15,9 +15,10 @@ struct migration_rules {
     struct view_renames *identities; /* of ACLs */
 };
 
-/* Sets m->rules. False: each value that is wrong was told to fn (NULL is fine), with its number in the option; why is a fixed
- * text. migration_rules_free() all the same. */
-typedef void (*rules_fault_fn)(void *owner, const char *option, const char *value, size_t nth, const char *why);
+/* Sets m->rules. False: each value that is wrong was told to fn (NULL is fine), with its number in the
+ * option; why is a fixed text. migration_rules_free() all the same. */
+typedef void (*rules_fault_fn)(void *owner, const char *option, const char *value, size_t nth,
+                               const char *why);
 bool migration_rules_load(struct conf_migration *m, rules_fault_fn fn, void *owner) MUST_CHECK;
 void migration_rules_free(struct conf_migration *m);
 

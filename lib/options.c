@@ -16,52 +16,62 @@ static const char *const tls_words[] = {"1.0", "1.1", "1.2", "1.3", NULL};
  * too. */
 const struct section sections[] = {
     {"redis", offsetof(struct conf, redis), NULL,
-     .text = "Where imapferry keeps who lives on which server. All proxies and migrators share this one store and "
-             "nothing else."},
+     .text =
+         "Where imapferry keeps who lives on which server. All proxies and migrators share this one store and "
+         "nothing else."},
     {"backend", offsetof(struct conf, backends), backend_titles,
-     .text = "The IMAP servers behind the proxy, each in a section with its name. The names are kept in the store: "
-             "don't change them once accounts have been moved.",
+     .text =
+         "The IMAP servers behind the proxy, each in a section with its name. The names are kept in the store: "
+         "don't change them once accounts have been moved.",
      .count = offsetof(struct conf, n_backends), .size = sizeof(struct conf_backend)},
     {"proxy", offsetof(struct conf, proxy), NULL,
      .text = "imapferry-proxy: what the users' mail programs connect to."},
     {"migrator", offsetof(struct conf, migrator), NULL,
      .text = "imapferry-migrator: copies accounts in the background."},
     {"seal", offsetof(struct conf, seal), NULL,
-     .text = "Users' passwords on their way from a proxy to the migrators, which need them where a backend has no "
-             "master user: only then is this section needed. Make the keys with \"imapferryctl seal-key\" first. "
-             "Proxies need the public key alone, and should not have the others.",
+     .text =
+         "Users' passwords on their way from a proxy to the migrators, which need them where a backend has no "
+         "master user: only then is this section needed. Make the keys with \"imapferryctl seal-key\" first. "
+         "Proxies need the public key alone, and should not have the others.",
      .optional = true},
     {"rule", offsetof(struct conf, rules), rule_titles,
      .text =
          "Accounts that move from and to other servers than those of the section migration. The title is a pattern on "
-             "the account, as imapferryctl shows it: \"*\" stands for any characters, \"?\" for one. The first rule "
-             "that fits counts. Don't change the source of accounts that have no record yet: it says where their "
-             "mail is.",
+         "the account, as imapferryctl shows it: \"*\" stands for any characters, \"?\" for one. The first rule "
+         "that fits counts. Don't change the source of accounts that have no record yet: it says where their "
+         "mail is.",
      .count = offsetof(struct conf, n_rules), .size = sizeof(struct conf_rule), .optional = true},
     {"migration", offsetof(struct conf, migration), NULL,
-     .text = "Who moves, from where to where, and when. This section must be there; it stands at the end, so that a "
-             "file of which the end is missing is never taken for a whole one."},
+     .text =
+         "Who moves, from where to where, and when. This section must be there; it stands at the end, so that a "
+         "file of which the end is missing is never taken for a whole one."},
 };
 const size_t n_sections = COUNTOF(sections);
 
 const struct option options[] = {
     {"redis", "url", OPTION_STRING, offsetof(struct conf_redis, url), .def = "redis://127.0.0.1:6379/0",
-     .text = "redis://[[user]:password@]host[:port][/db], rediss:// for TLS, unix:///path[?db=N], or "
-             "sentinel://host[:port],host[:port]/NAME[/db] for the master that these Sentinels call NAME. Behind "
-             "that, \"?sentinel_auth=[user]:password\" is for the Sentinels themselves, while a password in front of "
-             "the hosts is the master's; there is no TLS with Sentinels. In a password, write \"%40\" for \"@\", "
-             "\"%2F\" for \"/\" and \"%25\" for \"%\"."},
+     .text =
+         "redis://[[user]:password@]host[:port][/db], rediss:// for TLS, unix:///path[?db=N], or "
+         "sentinel://host[:port],host[:port]/NAME[/db] for the master that these Sentinels call NAME. Behind "
+         "that, \"?sentinel_auth=[user]:password\" is for the Sentinels themselves, while a password in front of "
+         "the hosts is the master's; there is no TLS with Sentinels. In a password, write \"%40\" for \"@\", "
+         "\"%2F\" for \"/\" and \"%25\" for \"%\"."},
     {"redis", "password_file", OPTION_STRING, offsetof(struct conf_redis, password_file), .def = "",
      .reload = RELOAD_FILE,
-     .text = "A file that holds the password of Redis in its only line, where url has none. All programs read it."},
-    {"redis", "sentinel_password_file", OPTION_STRING, offsetof(struct conf_redis, sentinel_password_file), .def = "",
-     .text = "A file that holds the password of the Sentinels in its only line, where url has no sentinel_auth."},
+     .text =
+         "A file that holds the password of Redis in its only line, where url has none. All programs read it."},
+    {"redis", "sentinel_password_file", OPTION_STRING, offsetof(struct conf_redis, sentinel_password_file),
+     .def = "",
+     .text =
+         "A file that holds the password of the Sentinels in its only line, where url has no sentinel_auth."},
     {"redis", "prefix", OPTION_STRING, offsetof(struct conf_redis, prefix), .def = "imapferry",
-     .text = "What all keys in Redis begin with, before a colon. Two imapferry installations on one Redis need "
-             "different ones."},
+     .text =
+         "What all keys in Redis begin with, before a colon. Two imapferry installations on one Redis need "
+         "different ones."},
     {"redis", "store_override", OPTION_BOOL, offsetof(struct conf_redis, store_override), .def = "false",
-     .text = "Migrate even though Redis is set up so that it may forget routes (no append-only file, an eviction "
-             "policy). A forgotten route sends a user back to the server that their mail has left: for tests only."},
+     .text =
+         "Migrate even though Redis is set up so that it may forget routes (no append-only file, an eviction "
+         "policy). A forgotten route sends a user back to the server that their mail has left: for tests only."},
     {"backend", "address", OPTION_STRING, offsetof(struct conf_backend, url),
      .example = "\"imaps://%s.example.org\"",
      .text = "imaps://host[:port], imap+starttls://host[:port], imap://host[:port] (not encrypted) or "
@@ -69,122 +79,128 @@ const struct option options[] = {
     {"backend", "ca_file", OPTION_STRING, offsetof(struct conf_backend, ca_file), .def = "",
      .reload = RELOAD_YES,
      .text = "Certificate authorities (PEM) that sign this backend's certificate. The system's where empty."},
-    {"backend", "tls_min", OPTION_ENUM, offsetof(struct conf_backend, tls_min), .def = "1.2", .words = tls_words,
-     .reload = RELOAD_YES,
-     .text = "The oldest version of TLS that this backend may speak: 1.0, 1.1, 1.2 or 1.3. Below 1.2 is for servers "
-             "that nobody can bring up to date, and each start warns of it: it also takes signatures by SHA-1, RSA "
-             "keys and DH groups from 1024 bits on (so \"1.1\" is right for a server that speaks 1.2 with an old "
-             "certificate), and servers without secure renegotiation (RFC 5746). SSL 3, RC4, 3DES, MD5 and shorter "
-             "keys are never taken, and the certificate is verified all the same."},
+    {"backend", "tls_min", OPTION_ENUM, offsetof(struct conf_backend, tls_min), .def = "1.2",
+     .words = tls_words, .reload = RELOAD_YES,
+     .text =
+         "The oldest version of TLS that this backend may speak: 1.0, 1.1, 1.2 or 1.3. Below 1.2 is for servers "
+         "that nobody can bring up to date, and each start warns of it: it also takes signatures by SHA-1, RSA "
+         "keys and DH groups from 1024 bits on (so \"1.1\" is right for a server that speaks 1.2 with an old "
+         "certificate), and servers without secure renegotiation (RFC 5746). SSL 3, RC4, 3DES, MD5 and shorter "
+         "keys are never taken, and the certificate is verified all the same."},
     {"backend", "sign_in", OPTION_ENUM, offsetof(struct conf_backend, sign_in), .def = "passthrough",
      .words = sign_in_words,
-     .text = "How imapferry signs in on a user's behalf once the user has shown a password: with the same password "
-             "(passthrough), as master_user for the user (master), or by the PROXYAUTH command of Sun and Oracle "
-             "servers (proxyauth)."},
+     .text =
+         "How imapferry signs in on a user's behalf once the user has shown a password: with the same password "
+         "(passthrough), as master_user for the user (master), or by the PROXYAUTH command of Sun and Oracle "
+         "servers (proxyauth)."},
     {"backend", "master_user", OPTION_STRING, offsetof(struct conf_backend, master_user), .def = "",
      .example = "\"admin\"",
-     .text = "An account that may sign in for every user. The migrator always uses it where it is set; where it is "
-             "empty, it needs the user's own password (see the section seal)."},
+     .text =
+         "An account that may sign in for every user. The migrator always uses it where it is set; where it is "
+         "empty, it needs the user's own password (see the section seal)."},
     {"backend", "master_password_file", OPTION_STRING, offsetof(struct conf_backend, master_password_file),
-     .def = "", .example = "\"/etc/imapferry/%s.secret\"",
-     .reload = RELOAD_FILE,
-     .text = "A file that holds the password of master_user in its only line. The migrator reads it, and so do "
-             "proxies where auth_backend is set or sign_in is not passthrough."},
+     .def = "", .example = "\"/etc/imapferry/%s.secret\"", .reload = RELOAD_FILE,
+     .text =
+         "A file that holds the password of master_user in its only line. The migrator reads it, and so do "
+         "proxies where auth_backend is set or sign_in is not passthrough."},
     {"backend", "master_login", OPTION_STRING, offsetof(struct conf_backend, master_login), .def = "",
-     .text = "How user and master user are put together for a server that wants them in one name, such as \"%u*%m\" "
-             "(%u: the user, %m: master_user). Where empty, they are sent apart (SASL PLAIN with an authorization "
-             "identity)."},
+     .text =
+         "How user and master user are put together for a server that wants them in one name, such as \"%u*%m\" "
+         "(%u: the user, %m: master_user). Where empty, they are sent apart (SASL PLAIN with an authorization "
+         "identity)."},
     {"backend", "check_user", OPTION_STRING, offsetof(struct conf_backend, check_user), .def = "",
-     .text = "A user who exists on this server, such as a test account, for whom master_user signs in to see what "
-             "the server can do: when proxies and migrators start, and in \"imapferryctl check\". Where empty, "
-             "master_user signs in for itself, which some servers, Dovecot among them, refuse."},
+     .text =
+         "A user who exists on this server, such as a test account, for whom master_user signs in to see what "
+         "the server can do: when proxies and migrators start, and in \"imapferryctl check\". Where empty, "
+         "master_user signs in for itself, which some servers, Dovecot among them, refuse."},
     {"backend", "auth_backend", OPTION_STRING, offsetof(struct conf_backend, auth_backend), .def = "",
      .text = "Name of another backend that checks users' passwords, where this one can't."},
-    {"backend", "forward_id", OPTION_ENUM, offsetof(struct conf_backend, forward_id), .def = "none", .words = forward_id_words,
-     .reload = RELOAD_YES,
-     .text = "What this server is told by ID (RFC 2971) behind each sign-in: nothing (none), what the user's mail "
-             "program says of itself, before or after its login (client), or (\"name\" \"imapferry\") for everybody "
-             "(neutral). It is for servers that let nobody open a mailbox before that (\"Unsafe Login\"), and for "
-             "those whose logs are to show who comes. With client, nothing is said for a mail program that says "
-             "nothing, and the migrator says what neutral does; pairs whose name begins with \"x-\" are left out, "
-             "since proxies use those to tell a server whose connection it is."},
+    {"backend", "forward_id", OPTION_ENUM, offsetof(struct conf_backend, forward_id), .def = "none",
+     .words = forward_id_words, .reload = RELOAD_YES,
+     .text =
+         "What this server is told by ID (RFC 2971) behind each sign-in: nothing (none), what the user's mail "
+         "program says of itself, before or after its login (client), or (\"name\" \"imapferry\") for everybody "
+         "(neutral). It is for servers that let nobody open a mailbox before that (\"Unsafe Login\"), and for "
+         "those whose logs are to show who comes. With client, nothing is said for a mail program that says "
+         "nothing, and the migrator says what neutral does; pairs whose name begins with \"x-\" are left out, "
+         "since proxies use those to tell a server whose connection it is."},
     {"backend", "capabilities", OPTION_LIST, offsetof(struct conf_backend, capabilities), .def = "",
-     .text = "What this server can do, other than it says: {\"-UIDPLUS\", \"APPENDLIMIT=52428800\"} hides one "
-             "capability and adds or replaces another."},
+     .text =
+         "What this server can do, other than it says: {\"-UIDPLUS\", \"APPENDLIMIT=52428800\"} hides one "
+         "capability and adds or replaces another."},
     {"backend", "max_connections", OPTION_NUMBER, offsetof(struct conf_backend, max_connections), .def = "8",
-     .min = 1, .max = 10000,
-     .reload = RELOAD_YES,
+     .min = 1, .max = 10000, .reload = RELOAD_YES,
      .text = "How many connections each migrator opens to this backend at most, all its jobs together."},
     {"backend", "max_messages_per_second", OPTION_NUMBER,
      offsetof(struct conf_backend, max_messages_per_second), .def = "0", .min = 0, .max = 1000000,
-     .reload = RELOAD_YES, .text =
+     .reload = RELOAD_YES,
+     .text =
          "How many messages each migrator reads from this backend or stores there in a second at most, all its jobs "
-             "together. 0: no limit."},
+         "together. 0: no limit."},
     {"backend", "max_bytes_per_second", OPTION_NUMBER, offsetof(struct conf_backend, max_bytes_per_second),
-     .def = "0", .min = 0, .max = UINT32_MAX,
-     .reload = RELOAD_YES, .text =
+     .def = "0", .min = 0, .max = UINT32_MAX, .reload = RELOAD_YES,
+     .text =
          "How many bytes of messages each migrator reads from this backend or stores there in a second at most, all "
-             "its jobs together. 0: no limit."},
+         "its jobs together. 0: no limit."},
     {"backend", "compress", OPTION_BOOL, offsetof(struct conf_backend, compress), .def = "false",
-     .reload = RELOAD_YES, .text =
+     .reload = RELOAD_YES,
+     .text =
          "Have the migrator's connections compressed where the backend can (COMPRESS=DEFLATE): for a slow line. It "
-             "costs processor time on both ends."},
+         "costs processor time on both ends."},
     {"backend", "retired", OPTION_BOOL, offsetof(struct conf_backend, retired), .def = "false",
      .reload = RELOAD_YES,
-     .text = "Say true before this server is switched off: then it is not looked at for late mail any more, and what "
-             "only the way back to it needs is forgotten."},
+     .text =
+         "Say true before this server is switched off: then it is not looked at for late mail any more, and what "
+         "only the way back to it needs is forgotten."},
     {"proxy", "listen", OPTION_LIST, offsetof(struct conf_proxy, listen), .def = "",
      .example = "{\"imaps://[::]:993\", \"imap+starttls://[::]:143\"}",
-     .text = "Where to listen: imaps://, imap+starttls://, imap:// (not encrypted: sign-in only from this machine) "
-             "or imap+unix:///path. Port 0 takes any free one, see the log."},
+     .text =
+         "Where to listen: imaps://, imap+starttls://, imap:// (not encrypted: sign-in only from this machine) "
+         "or imap+unix:///path. Port 0 takes any free one, see the log."},
     {"proxy", "tls_cert", OPTION_STRING, offsetof(struct conf_proxy, tls_cert), .def = "",
-     .example = "\"/etc/imapferry/proxy.pem\"",
-     .reload = RELOAD_FILE,
+     .example = "\"/etc/imapferry/proxy.pem\"", .reload = RELOAD_FILE,
      .text = "Certificate shown to clients with its chain, PEM: the one of the old server's host name."},
     {"proxy", "tls_key", OPTION_STRING, offsetof(struct conf_proxy, tls_key), .def = "",
-     .example = "\"/etc/imapferry/proxy.key\"", .reload = RELOAD_FILE,
-     .text = "Its private key, PEM."},
+     .example = "\"/etc/imapferry/proxy.key\"", .reload = RELOAD_FILE, .text = "Its private key, PEM."},
     {"proxy", "tls_min", OPTION_ENUM, offsetof(struct conf_proxy, tls_min), .def = "1.2", .words = tls_words,
      .reload = RELOAD_YES,
-     .text = "The oldest version of TLS that clients may speak: 1.0, 1.1, 1.2 or 1.3. Below 1.2 (and so with "
-             "signatures by SHA-1) is for mail programs and devices of about 2013 and before that nobody is to be "
-             "asked to change; each start warns of it. SSL 3, RC4 and 3DES are never spoken."},
+     .text =
+         "The oldest version of TLS that clients may speak: 1.0, 1.1, 1.2 or 1.3. Below 1.2 (and so with "
+         "signatures by SHA-1) is for mail programs and devices of about 2013 and before that nobody is to be "
+         "asked to change; each start warns of it. SSL 3, RC4 and 3DES are never spoken."},
     {"proxy", "threads", OPTION_NUMBER, offsetof(struct conf_proxy, threads), .def = "0", .max = 256,
      .text = "Threads that serve clients; 0: one for each core."},
     {"proxy", "id", OPTION_STRING, offsetof(struct conf_proxy, id), .def = "",
      .text = "Name of this proxy in the store and in logs, of its own for each. The host name where empty."},
     {"proxy", "allow_plaintext", OPTION_BOOL, offsetof(struct conf_proxy, allow_plaintext), .def = "false",
-     .reload = RELOAD_YES,
-     .text = "Let users sign in without encryption from other machines too."},
+     .reload = RELOAD_YES, .text = "Let users sign in without encryption from other machines too."},
     {"proxy", "login_tries", OPTION_NUMBER, offsetof(struct conf_proxy, login_tries), .def = "3", .min = 1,
-     .max = 100, .reload = RELOAD_YES,
-     .text = "Wrong passwords until a connection is closed."},
+     .max = 100, .reload = RELOAD_YES, .text = "Wrong passwords until a connection is closed."},
     {"proxy", "lease", OPTION_DURATION, offsetof(struct conf_proxy, lease_ms), .def = "10s", .min = 300,
      .max = 10 * M,
-     .text = "How long a proxy that can't reach Redis goes on serving accounts that are being moved. A migrator "
-             "waits as long for a proxy that has died; where proxy and migrator are set to different times, the "
-             "longer one counts."},
+     .text =
+         "How long a proxy that can't reach Redis goes on serving accounts that are being moved. A migrator "
+         "waits as long for a proxy that has died; where proxy and migrator are set to different times, the "
+         "longer one counts."},
     {"proxy", "lease_long", OPTION_DURATION, offsetof(struct conf_proxy, lease_long_ms), .def = "10m",
      .min = 300, .max = DAY,
-     .text = "The same for accounts that are not being moved: how long an outage of Redis goes unnoticed by the "
-             "users who are signed in."},
+     .text =
+         "The same for accounts that are not being moved: how long an outage of Redis goes unnoticed by the "
+         "users who are signed in."},
     {"proxy", "hold_max", OPTION_DURATION, offsetof(struct conf_proxy, hold_max_ms), .def = "20s", .min = 100,
      .max = 5 * M, .reload = RELOAD_YES,
      .text = "How long a login waits at most while its account is being switched over."},
     {"proxy", "drain_time", OPTION_DURATION, offsetof(struct conf_proxy, drain_time_ms), .def = "10s",
-     .max = H,
-     .reload = RELOAD_YES,
-     .text = "The time over which a proxy that is being stopped spreads the ends of its sessions, so that not all "
-             "users come back in the same second."},
+     .max = H, .reload = RELOAD_YES,
+     .text =
+         "The time over which a proxy that is being stopped spreads the ends of its sessions, so that not all "
+         "users come back in the same second."},
     {"proxy", "tls_timeout", OPTION_DURATION, offsetof(struct conf_proxy, tls_timeout_ms), .def = "10s",
-     .min = 100, .max = 10 * M, .reload = RELOAD_YES,
-     .text = "Time for a TLS handshake."},
+     .min = 100, .max = 10 * M, .reload = RELOAD_YES, .text = "Time for a TLS handshake."},
     {"proxy", "login_timeout", OPTION_DURATION, offsetof(struct conf_proxy, login_timeout_ms), .def = "60s",
-     .min = 100, .max = H, .reload = RELOAD_YES,
-     .text = "Time from connecting to being signed in."},
+     .min = 100, .max = H, .reload = RELOAD_YES, .text = "Time from connecting to being signed in."},
     {"proxy", "store_timeout", OPTION_DURATION, offsetof(struct conf_proxy, store_timeout_ms), .def = "5s",
-     .min = 100, .max = 10 * M,
-     .text = "Time for an answer of Redis."},
+     .min = 100, .max = 10 * M, .text = "Time for an answer of Redis."},
     {"proxy", "connect_timeout", OPTION_DURATION, offsetof(struct conf_proxy, connect_timeout_ms),
      .def = "10s", .min = 100, .max = 10 * M, .reload = RELOAD_YES,
      .text = "Time to connect to a backend, TLS included."},
@@ -192,49 +208,50 @@ const struct option options[] = {
      .def = "30s", .min = 100, .max = H, .reload = RELOAD_YES,
      .text = "Time for each of a backend's answers while signing in."},
     {"proxy", "idle_timeout", OPTION_DURATION, offsetof(struct conf_proxy, idle_timeout_ms), .def = "35m",
-     .min = S, .max = 7 * DAY,
-     .reload = RELOAD_YES,
-     .text = "A session in which nothing happens for so long is closed. Below 30m is against RFC 3501 (5.4) and "
-             "makes clients reconnect all day."},
+     .min = S, .max = 7 * DAY, .reload = RELOAD_YES,
+     .text =
+         "A session in which nothing happens for so long is closed. Below 30m is against RFC 3501 (5.4) and "
+         "makes clients reconnect all day."},
     {"proxy", "close_timeout", OPTION_DURATION, offsetof(struct conf_proxy, close_timeout_ms), .def = "5s",
      .min = 100, .max = 10 * M, .reload = RELOAD_YES,
-     .text = "Time to send the last words to a client that is slow to read, and for a server to answer LOGOUT."},
+     .text =
+         "Time to send the last words to a client that is slow to read, and for a server to answer LOGOUT."},
     {"migrator", "jobs", OPTION_NUMBER, offsetof(struct conf_migrator, jobs), .def = "4", .min = 1,
-     .max = 1000, .reload = RELOAD_YES,
-     .text = "Accounts that this migrator copies at the same time."},
-    {"migrator", "late_looks", OPTION_NUMBER, offsetof(struct conf_migrator, late_looks), .def = "8", .min = 1,
-     .max = 1000,
-     .reload = RELOAD_YES,
-     .text = "Accounts that this migrator looks at at the same time for mail that still arrives on the server that "
-             "they have left (late_watch, and daily afterwards). They take no place of jobs, and at most half of a "
-             "backend's max_connections."},
+     .max = 1000, .reload = RELOAD_YES, .text = "Accounts that this migrator copies at the same time."},
+    {"migrator", "late_looks", OPTION_NUMBER, offsetof(struct conf_migrator, late_looks), .def = "8",
+     .min = 1, .max = 1000, .reload = RELOAD_YES,
+     .text =
+         "Accounts that this migrator looks at at the same time for mail that still arrives on the server that "
+         "they have left (late_watch, and daily afterwards). They take no place of jobs, and at most half of a "
+         "backend's max_connections."},
     {"migrator", "id", OPTION_STRING, offsetof(struct conf_migrator, id), .def = "",
-     .text = "Name of this migrator in the store and in logs, of its own for each. The host name where empty."},
+     .text =
+         "Name of this migrator in the store and in logs, of its own for each. The host name where empty."},
     {"migrator", "journal_dir", OPTION_STRING, offsetof(struct conf_migrator, journal_dir),
      .def = "/var/lib/imapferry",
-     .text = "Folder in which each switch-over of an account is written down, besides Redis. Keep it on a disk that "
-             "survives."},
+     .text =
+         "Folder in which each switch-over of an account is written down, besides Redis. Keep it on a disk that "
+         "survives."},
     {"migrator", "retry_min", OPTION_DURATION, offsetof(struct conf_migrator, retry_min_ms), .def = "1m",
-     .min = 100, .max = 7 * DAY,
-     .reload = RELOAD_YES,
+     .min = 100, .max = 7 * DAY, .reload = RELOAD_YES,
      .text = "How long a migration that failed rests until it is tried again; doubled with each attempt."},
     {"migrator", "retry_max", OPTION_DURATION, offsetof(struct conf_migrator, retry_max_ms), .def = "6h",
      .min = 100, .max = 30 * DAY, .reload = RELOAD_YES,
      .text = "The longest rest of a migration that failed."},
     {"migrator", "job_lease", OPTION_DURATION, offsetof(struct conf_migrator, job_lease_ms), .def = "30s",
      .min = 300, .max = 1 * H,
-     .text = "How long a migrator may show no sign of life before another one takes its jobs over. Where the two are "
-             "set to different times, the longer one counts."},
+     .text =
+         "How long a migrator may show no sign of life before another one takes its jobs over. Where the two are "
+         "set to different times, the longer one counts."},
     {"migrator", "command_timeout", OPTION_DURATION, offsetof(struct conf_migrator, command_timeout_ms),
      .def = "5m", .min = 100, .max = 1 * H,
-     .text = "How long a backend that owes an answer may send nothing before the migrator closes the connection."},
+     .text =
+         "How long a backend that owes an answer may send nothing before the migrator closes the connection."},
     {"seal", "public_key_file", OPTION_STRING, offsetof(struct conf_seal, public_key_file), .def = "",
-     .example = "\"/etc/imapferry/seal.pub\"",
-     .reload = RELOAD_FILE,
+     .example = "\"/etc/imapferry/seal.pub\"", .reload = RELOAD_FILE,
      .text = "Key to seal with (proxies). Empty: passwords are not kept for the migrators."},
     {"seal", "private_key_files", OPTION_LIST, offsetof(struct conf_seal, private_key_files), .def = "",
-     .example = "{\"/etc/imapferry/seal.key\"}",
-     .reload = RELOAD_FILE,
+     .example = "{\"/etc/imapferry/seal.key\"}", .reload = RELOAD_FILE,
      .text = "Keys to open with (migrators); several while keys are being exchanged."},
     {"rule", "source", OPTION_STRING, offsetof(struct conf_rule, source), .example = "\"old\"",
      .text = "The backend that these users leave. Those without a record in the store live here."},
@@ -250,107 +267,114 @@ const struct option options[] = {
     {"migration", "aliases", OPTION_LIST, offsetof(struct conf_migration, aliases), .def = "",
      .text = "Second login names of accounts, as \"alias=account\", so that no account is moved twice."},
     {"migration", "rename", OPTION_LIST, offsetof(struct conf_migration, rename), .def = "",
-     .text = "Mailboxes that are called something else on the target, as \"old name=new name\", both as the source "
-             "spells them: {\"Sent Items=Sent\", \"Archives/*=Archive/*\"}. What lies below goes along. Until the "
-             "proxy rewrites names, users see the new ones after the move. % stands for any bytes but the hierarchy "
-             "separator, * for any bytes; both sides have the same ones in the same order. The first rule that means "
-             "a name is the only one. Two mailboxes never become one: an account that has both is not moved. A "
-             "backslash (two of them in this file) makes %, *, = and itself plain characters."},
+     .text =
+         "Mailboxes that are called something else on the target, as \"old name=new name\", both as the source "
+         "spells them: {\"Sent Items=Sent\", \"Archives/*=Archive/*\"}. What lies below goes along. Until the "
+         "proxy rewrites names, users see the new ones after the move. % stands for any bytes but the hierarchy "
+         "separator, * for any bytes; both sides have the same ones in the same order. The first rule that means "
+         "a name is the only one. Two mailboxes never become one: an account that has both is not moved. A "
+         "backslash (two of them in this file) makes %, *, = and itself plain characters."},
     {"migration", "exclude", OPTION_LIST, offsetof(struct conf_migration, exclude), .def = "",
      .text = "Mailboxes that are not copied, with all below them, by the same patterns: {\"Calendar\", "
              "\"Public/*\"}. Each account's report names them, and nobody has to waive them."},
     {"migration", "leave_out", OPTION_LIST, offsetof(struct conf_migration, leave_out), .def = "",
-     .text = "Messages that are not copied: a pattern of mailboxes (or none: all), then one or more of larger:SIZE "
-             "(K, M, G), older:AGE (h, d) and flag:NAME, which must all be so: {\"larger:100M\", \"Trash "
-             "older:30d\", \"flag:\\\\Deleted\"}. Each account's report counts them, and nobody has to waive them."},
+     .text =
+         "Messages that are not copied: a pattern of mailboxes (or none: all), then one or more of larger:SIZE "
+         "(K, M, G), older:AGE (h, d) and flag:NAME, which must all be so: {\"larger:100M\", \"Trash "
+         "older:30d\", \"flag:\\\\Deleted\"}. Each account's report counts them, and nobody has to waive them."},
     {"migration", "acl_map", OPTION_LIST, offsetof(struct conf_migration, acl_map), .def = "",
-     .text = "Who is meant on the target by a name in an access control list of the source, as \"old=new\", by "
-             "patterns as for rename: {\"*@old.example.org=*@example.org\"}."},
+     .text =
+         "Who is meant on the target by a name in an access control list of the source, as \"old=new\", by "
+         "patterns as for rename: {\"*@old.example.org=*@example.org\"}."},
     {"migration", "trigger", OPTION_ENUM, offsetof(struct conf_migration, trigger), .def = "login",
-     .words = trigger_words,
-     .reload = RELOAD_YES,
-     .text = "What starts the migration of an account: its next login (login), or only \"imapferryctl migrate\" "
-             "(manual)."},
+     .words = trigger_words, .reload = RELOAD_YES,
+     .text =
+         "What starts the migration of an account: its next login (login), or only \"imapferryctl migrate\" "
+         "(manual)."},
     {"migration", "cutover", OPTION_ENUM, offsetof(struct conf_migration, cutover), .def = "immediate",
-     .words = cutover_words,
-     .reload = RELOAD_YES,
-     .text = "When a copied account is switched over: as soon as the copy is verified (immediate), when its user "
-             "does nothing (idle), at set times (window), or by \"imapferryctl flip\" (manual)."},
+     .words = cutover_words, .reload = RELOAD_YES,
+     .text =
+         "When a copied account is switched over: as soon as the copy is verified (immediate), when its user "
+         "does nothing (idle), at set times (window), or by \"imapferryctl flip\" (manual)."},
     {"migration", "idle_time", OPTION_DURATION, offsetof(struct conf_migration, idle_time_ms), .def = "5m",
-     .min = S, .max = DAY,
-     .reload = RELOAD_YES,
-     .text = "With cutover = \"idle\": how long all sessions of an account must have been without a command before "
-             "it counts as idle. What mail programs send by themselves does not count: IDLE, NOOP, CHECK, STATUS, "
-             "LIST, LSUB, a login, and what asks about the server. An account that is always in use waits: "
-             "\"imapferryctl user\" says since when, and \"imapferryctl migrate NAME --now\" switches it over."},
+     .min = S, .max = DAY, .reload = RELOAD_YES,
+     .text =
+         "With cutover = \"idle\": how long all sessions of an account must have been without a command before "
+         "it counts as idle. What mail programs send by themselves does not count: IDLE, NOOP, CHECK, STATUS, "
+         "LIST, LSUB, a login, and what asks about the server. An account that is always in use waits: "
+         "\"imapferryctl user\" says since when, and \"imapferryctl migrate NAME --now\" switches it over."},
     {"migration", "window", OPTION_LIST, offsetof(struct conf_migration, window), .def = "",
-     .example = "{\"Mon-Fri 20:00-06:00\", \"Sat,Sun 00:00-24:00\"}",
-     .reload = RELOAD_YES, .text =
+     .example = "{\"Mon-Fri 20:00-06:00\", \"Sat,Sun 00:00-24:00\"}", .reload = RELOAD_YES,
+     .text =
          "With cutover = \"window\": the times in which accounts are switched over, in the time zone of the "
-             "migrators. A day is the one on which a time begins."},
+         "migrators. A day is the one on which a time begins."},
     {"migration", "freeze_jitter", OPTION_DURATION, offsetof(struct conf_migration, freeze_jitter_ms),
-     .def = "0s", .max = H,
-     .reload = RELOAD_YES,
-     .text = "Each switch-over waits for a random time up to this one, so that many accounts that are ready at once "
-             "(when a window opens) are spread."},
+     .def = "0s", .max = H, .reload = RELOAD_YES,
+     .text =
+         "Each switch-over waits for a random time up to this one, so that many accounts that are ready at once "
+         "(when a window opens) are spread."},
     {"migration", "max_flips_per_minute", OPTION_NUMBER,
-     offsetof(struct conf_migration, max_flips_per_minute), .def = "0", .max = 100000,
-     .reload = RELOAD_YES,
-     .text = "How many accounts are switched over in a minute at most, by all migrators together; 0: any number."},
+     offsetof(struct conf_migration, max_flips_per_minute), .def = "0", .max = 100000, .reload = RELOAD_YES,
+     .text =
+         "How many accounts are switched over in a minute at most, by all migrators together; 0: any number."},
     {"migration", "stop_failure_share", OPTION_NUMBER, offsetof(struct conf_migration, stop_failure_share),
-     .def = "50", .max = 100,
-     .reload = RELOAD_YES,
-     .text = "What share of the last 20 attempts to switch an account over, in per cent, may fail. When more have "
-             "(and there were 5 attempts at least), all migrations are paused, as by \"imapferryctl pause\". 100: "
-             "never."},
+     .def = "50", .max = 100, .reload = RELOAD_YES,
+     .text =
+         "What share of the last 20 attempts to switch an account over, in per cent, may fail. When more have "
+         "(and there were 5 attempts at least), all migrations are paused, as by \"imapferryctl pause\". 100: "
+         "never."},
     {"migration", "freeze_budget", OPTION_DURATION, offsetof(struct conf_migration, freeze_budget_ms),
-     .def = "5s", .min = 100, .max = 5 * M,
-     .reload = RELOAD_YES,
-     .text = "How long an account may stand still while it is switched over; after that it goes on as before and is "
-             "tried again later."},
+     .def = "5s", .min = 100, .max = 5 * M, .reload = RELOAD_YES,
+     .text =
+         "How long an account may stand still while it is switched over; after that it goes on as before and is "
+         "tried again later."},
     {"migration", "hook_freeze", OPTION_LIST, offsetof(struct conf_migration, hook_freeze), .def = "",
-     .text = "A program and its arguments that the migrator runs when all sessions of an account rest, before it "
-             "looks at the old server for the last time. It is there to close that server to what bypasses the "
-             "proxy, such as by {\"/usr/bin/doveadm\", \"kick\", \"%u\"}. %u: the login name, %k: the account, %s "
-             "and %t: the backends that it leaves and goes to, %e: freeze, flip, settle or kick, %%: a percent sign. "
-             "Instead of a program it may be a URL, such as {\"https://mail.example.org/moved\"}, and behind it, "
-             "where need be, the file of the CAs to trust: the URL is sent the same as JSON by POST, and has to "
-             "answer with a status of 200 to 299. Where the hook fails, or takes longer than the freeze may, the "
-             "account goes on as before and is tried again later."},
+     .text =
+         "A program and its arguments that the migrator runs when all sessions of an account rest, before it "
+         "looks at the old server for the last time. It is there to close that server to what bypasses the "
+         "proxy, such as by {\"/usr/bin/doveadm\", \"kick\", \"%u\"}. %u: the login name, %k: the account, %s "
+         "and %t: the backends that it leaves and goes to, %e: freeze, flip, settle or kick, %%: a percent sign. "
+         "Instead of a program it may be a URL, such as {\"https://mail.example.org/moved\"}, and behind it, "
+         "where need be, the file of the CAs to trust: the URL is sent the same as JSON by POST, and has to "
+         "answer with a status of 200 to 299. Where the hook fails, or takes longer than the freeze may, the "
+         "account goes on as before and is tried again later."},
     {"migration", "hook_flip", OPTION_LIST, offsetof(struct conf_migration, hook_flip), .def = "",
-     .text = "A program or URL like that of hook_freeze, run once an account has been switched over. Where it fails, "
-             "it is tried three times more. A migrator that dies meanwhile leaves it to another, so it may run twice."},
+     .text =
+         "A program or URL like that of hook_freeze, run once an account has been switched over. Where it fails, "
+         "it is tried three times more. A migrator that dies meanwhile leaves it to another, so it may run twice."},
     {"migration", "hook_settle", OPTION_LIST, offsetof(struct conf_migration, hook_settle), .def = "",
      .text = "A program or URL like that of hook_flip, run once the time of late_watch is over."},
     {"migration", "hook_kick", OPTION_LIST, offsetof(struct conf_migration, hook_kick), .def = "",
-     .text = "A program or URL like that of hook_freeze, run before an account is switched over to a server that may "
-             "still be doing what a migrator that died had asked it for. It has to end all connections of the "
-             "account to the new server before it comes back, such as by {\"/usr/bin/doveadm\", \"kick\", \"%u\"}. "
-             "Without it, or where it fails, command_timeout is waited for."},
+     .text =
+         "A program or URL like that of hook_freeze, run before an account is switched over to a server that may "
+         "still be doing what a migrator that died had asked it for. It has to end all connections of the "
+         "account to the new server before it comes back, such as by {\"/usr/bin/doveadm\", \"kick\", \"%u\"}. "
+         "Without it, or where it fails, command_timeout is waited for."},
     {"migration", "late_watch", OPTION_DURATION, offsetof(struct conf_migration, late_watch_ms), .def = "1h",
-     .max = 30 * DAY,
-     .reload = RELOAD_YES,
-     .text = "How long the old server is looked at after an account was switched over, at growing intervals; mail "
-             "that still arrives there is brought over. After that it is looked at daily, until it is retired. 0s: "
-             "not at all; the account is settled at once."},
+     .max = 30 * DAY, .reload = RELOAD_YES,
+     .text =
+         "How long the old server is looked at after an account was switched over, at growing intervals; mail "
+         "that still arrives there is brought over. After that it is looked at daily, until it is retired. 0s: "
+         "not at all; the account is settled at once."},
     {"migration", "verify", OPTION_ENUM, offsetof(struct conf_migration, verify), .def = "full",
      .words = verify_words,
-     .text = "What of each copy is read back from the target and compared with what the source gave, besides flags, "
-             "date and order: every byte (full); the size of all and every byte of one message in ten, and of those "
-             "around a doubt (sample); size and header (headers). The report says how many were compared how, and "
-             "only what full reads is called verified. From another mode to full, the rest is read."},
+     .text =
+         "What of each copy is read back from the target and compared with what the source gave, besides flags, "
+         "date and order: every byte (full); the size of all and every byte of one message in ten, and of those "
+         "around a doubt (sample); size and header (headers). The report says how many were compared how, and "
+         "only what full reads is called verified. From another mode to full, the rest is read."},
     {"migration", "reorder_max", OPTION_NUMBER, offsetof(struct conf_migration, reorder_max), .def = "1000",
-     .max = 1000000,
-     .reload = RELOAD_YES, .text =
+     .max = 1000000, .reload = RELOAD_YES,
+     .text =
          "A message that the target refused at first and takes later would lie behind those that follow it. To keep "
-             "the order, at most this many copies of a mailbox are taken back and appended again; where it would "
-             "take more, the account is blocked until somebody waives \"order\"."},
+         "the order, at most this many copies of a mailbox are taken back and appended again; where it would "
+         "take more, the account is blocked until somebody waives \"order\"."},
     {"migration", "delete_share", OPTION_NUMBER, offsetof(struct conf_migration, delete_share), .def = "50",
-     .max = 100,
-     .reload = RELOAD_YES, .text =
+     .max = 100, .reload = RELOAD_YES,
+     .text =
          "What share of a mailbox's copies, in per cent, the migrator may remove from the target in one pass because "
-             "their messages are gone from the source. Where it would be more (and more than 100 messages), the "
-             "account is blocked until somebody waives \"share\": the source might be broken."},
+         "their messages are gone from the source. Where it would be more (and more than 100 messages), the "
+         "account is blocked until somebody waives \"share\": the source might be broken."},
 };
 const size_t n_options = COUNTOF(options);
 

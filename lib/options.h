@@ -1,6 +1,6 @@
-/* options: the one table of every section and option: name, type, place, default, bounds, unit, text. From it come
- * the parser's checks, --print-conf, --print-conf=sample (the file conf/imapferry.conf) and this struct's values.
- * An option enters the table with the code that obeys it. */
+/* options: the one table of every section and option: name, type, place, default, bounds, unit, text. From it
+ * come the parser's checks, --print-conf, --print-conf=sample (the file conf/imapferry.conf) and this
+ * struct's values. An option enters the table with the code that obeys it. */
 #ifndef IMAPFERRY_OPTIONS_H
 #define IMAPFERRY_OPTIONS_H
 
@@ -30,7 +30,7 @@ struct conf_list {
 
 struct conf_redis {
     char *url;
-    struct address address; /* from url, and the passwords of the files */
+    struct address address;                       /* from url, and the passwords of the files */
     char *password_file, *sentinel_password_file; /* "" = in the url, or none */
     char *prefix;
     bool store_override; /* migrate even on a store that may forget */
@@ -45,16 +45,17 @@ struct conf_backend {
     enum sign_in sign_in;
     char *master_user;
     char *master_password_file;
-    char *master_password;  /* read from the file by conf_load() where the program needs it; wiped by conf_free() */
-    char *master_login;     /* "%u*%m" or "" for SASL authzid */
-    char *check_user;       /* who exists there, for master to sign in for; "" = master for itself */
-    char *auth_backend;     /* name, "" = itself */
+    /* read from the file by conf_load() where the program needs it; wiped by conf_free() */
+    char *master_password;
+    char *master_login; /* "%u*%m" or "" for SASL authzid */
+    char *check_user;   /* who exists there, for master to sign in for; "" = master for itself */
+    char *auth_backend; /* name, "" = itself */
     enum forward_id forward_id;
     struct conf_list capabilities; /* "-NAME" to hide, "NAME" to add or replace */
-    bool retired;           /* nothing is looked for there any more */
-    uint32_t max_connections; /* of the migrator, to this backend, all jobs together */
+    bool retired;                  /* nothing is looked for there any more */
+    uint32_t max_connections;      /* of the migrator, to this backend, all jobs together */
     uint32_t max_messages_per_second, max_bytes_per_second; /* of the migrator; 0 = no limit */
-    bool compress;            /* the migrator's connections */
+    bool compress;                                          /* the migrator's connections */
 };
 
 struct conf_proxy {
@@ -74,7 +75,7 @@ struct conf_proxy {
 struct conf_migration {
     char *source, *target; /* names of backends */
     char *default_domain;
-    struct conf_list aliases; /* "alias=account" */
+    struct conf_list aliases;       /* "alias=account" */
     struct conf_alias *alias_table; /* of aliases, sorted by from; made by account_load_aliases() */
     size_t n_alias_table;
     struct conf_list rename, exclude, leave_out, acl_map;
@@ -105,11 +106,12 @@ struct conf_migrator {
     char *journal_dir;
     uint64_t retry_min_ms, retry_max_ms; /* growing delay between attempts */
     uint64_t job_lease_ms;               /* a job that nobody keeps alive for so long is taken over */
-    uint64_t command_timeout_ms;         /* a backend that sends nothing for so long while it owes an answer */
+    /* a backend that sends nothing for so long while it owes an answer */
+    uint64_t command_timeout_ms;
 };
 
 struct conf_seal {
-    char *public_key_file;              /* "" = do not seal */
+    char *public_key_file; /* "" = do not seal */
     struct conf_list private_key_files;
 };
 
@@ -131,11 +133,13 @@ enum option_type { OPTION_STRING, OPTION_LIST, OPTION_BOOL, OPTION_NUMBER, OPTIO
 /* Sections, in the order in which they are printed. */
 struct section {
     const char *name;
-    size_t offset;            /* in struct conf; of a titled one: of the array, as of its length and the size of an item */
-    const char *const *titles; /* a titled section may be given many times; its titles in the sample, NULL-terminated */
-    const char *text;         /* what it is for, for people */
+    /* in struct conf; of a titled one: of the array, as of its length and the size of an item */
+    size_t offset;
+    /* a titled section may be given many times; its titles in the sample, NULL-terminated */
+    const char *const *titles;
+    const char *text; /* what it is for, for people */
     size_t count, size;
-    bool optional;            /* the sample shows it commented out */
+    bool optional; /* the sample shows it commented out */
 };
 
 extern const struct section sections[];
@@ -143,9 +147,11 @@ extern const size_t n_sections;
 
 /* What SIGHUP does with an option that stands otherwise in the file. */
 enum reload {
-    RELOAD_NO,   /* nothing: it needs a restart, and the log says so */
-    RELOAD_YES,  /* takes it */
-    RELOAD_FILE, /* takes it, and what stands in the file or files anew; but what was empty stays so, and the other way round */
+    RELOAD_NO,  /* nothing: it needs a restart, and the log says so */
+    RELOAD_YES, /* takes it */
+    /* takes it, and what stands in the file or files anew; but what was empty stays so, and the other way
+     * round */
+    RELOAD_FILE,
 };
 
 struct option {
@@ -156,8 +162,9 @@ struct option {
     uint64_t min, max;        /* numbers, and milliseconds of durations */
     const char *const *words; /* OPTION_ENUM: NULL-terminated, in the order of the enum */
     enum reload reload;
-    const char *text;         /* what it does, for people */
-    const char *example;      /* what the sample shows, where it is not the default; "%s" is the title of the section */
+    const char *text; /* what it does, for people */
+    /* what the sample shows, where it is not the default; "%s" is the title of the section */
+    const char *example;
 };
 
 extern const struct option options[];

@@ -55,6 +55,7 @@ void process_notify_reloading(void)
     char what[64];
 
     clock_gettime(CLOCK_MONOTONIC, &now);
-    snprintf(what, sizeof(what), "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+    snprintf(what, sizeof(what), "RELOADING=1\nMONOTONIC_USEC=%lld",
+             (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
     process_notify(what);
 }

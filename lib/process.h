@@ -4,8 +4,8 @@
 
 #include "base.h"
 
-/* Passwords pass through the daemons: from here on neither a core file nor another process of the same user shows
- * them. And as many descriptors as may be had: returns how many that are. */
+/* Passwords pass through the daemons: from here on neither a core file nor another process of the same user
+ * shows them. And as many descriptors as may be had: returns how many that are. */
 size_t process_limit(void);
 /* "READY=1", "STOPPING=1" (sd_notify(3)); nothing where there is no service manager. */
 void process_notify(const char *what);

@@ -26,9 +26,10 @@ static const struct {
          "and start proxies and migrators anew. Nothing is moved until then."},
     [WHY_REFUSED] = {"refused", THEN_AGAIN,
                      "Tried again by itself. The server's own log says why it refuses."},
-    [WHY_DIFFERS] = {"differs", THEN_AGAIN,
-                     "The copy is not what the original is, so the account is not moved. Look at the messages that "
-                     "\"user NAME --report\" names, on both servers; or \"waive\" them."},
+    [WHY_DIFFERS] =
+        {"differs", THEN_AGAIN,
+         "The copy is not what the original is, so the account is not moved. Look at the messages that "
+         "\"user NAME --report\" names, on both servers; or \"waive\" them."},
     [WHY_CANNOT] =
         {"cannot", THEN_PERSON,
          "The new server does not take what is named; \"user NAME --report\" has all of it. Change it on one of "
@@ -47,39 +48,46 @@ static const struct {
          "(\"waive NAME same_account\")."},
     [WHY_QUOTA] = {"quota", THEN_PERSON,
                    "The new server allows less than the account has. Raise its limit there, then \"retry\"."},
-    [WHY_HOOK] = {"hook", THEN_AGAIN,
-                  "Tried again by itself. What hook_freeze runs or asks has said why, see the reason and the migrator's log."},
+    [WHY_HOOK] =
+        {"hook", THEN_AGAIN,
+         "Tried again by itself. What hook_freeze runs or asks has said why, see the reason and the migrator's log."},
     [WHY_UIDVALIDITY] =
         {"uidvalidity", THEN_PERSON,
          "Mail programs would take wrong messages for known ones. Delete the named mailbox on the "
          "new server if it holds nothing but copies, then \"retry\"."},
-    [WHY_BYPASS] = {"bypass", THEN_AGAIN,
-                    "Tried again by itself. Something changes mail on the old server past the proxy (webmail, POP3, "
-                    "Sieve, clients on another host name): point it at the proxy, or let hook_freeze shut it out."},
+    [WHY_BYPASS] =
+        {"bypass", THEN_AGAIN,
+         "Tried again by itself. Something changes mail on the old server past the proxy (webmail, POP3, "
+         "Sieve, clients on another host name): point it at the proxy, or let hook_freeze shut it out."},
     [WHY_SESSIONS] = {"sessions", THEN_AGAIN, "Tried again by itself. See \"sessions\" for who holds it up."},
     [WHY_DEADLINE] =
         {"deadline", THEN_AGAIN,
          "Tried again by itself. If it keeps happening, the servers are slow: raise freeze_budget."},
     [WHY_PAUSED] = {"paused", THEN_AGAIN, "Goes on by itself."},
     [WHY_STORE] = {"store", THEN_AGAIN, "Tried again by itself. See whether Redis and its replicas run."},
-    [WHY_JOURNAL] = {"journal", THEN_AGAIN,
-                     "Tried again by itself, also by other migrators. See the disk of journal_dir on the host that the "
-                     "reason names: full, broken, or too slow."},
-    [WHY_KILLED] = {"killed", THEN_PERSON,
-                    "Look into the logs of the migrators that the reason names. Where they crashed, something in this account "
-                    "may have done it: please report it. Where their hosts were rebooted or lost their network, \"retry\"."},
-    [WHY_PROXY] = {"proxy", THEN_AGAIN,
-                   "Goes on by itself at that time, or when the proxy is heard again. Where its host is gone for good, \"proxy "
-                   "forget NAME\" says what that would mean."},
+    [WHY_JOURNAL] =
+        {"journal", THEN_AGAIN,
+         "Tried again by itself, also by other migrators. See the disk of journal_dir on the host that the "
+         "reason names: full, broken, or too slow."},
+    [WHY_KILLED] =
+        {"killed", THEN_PERSON,
+         "Look into the logs of the migrators that the reason names. Where they crashed, something in this account "
+         "may have done it: please report it. Where their hosts were rebooted or lost their network, \"retry\"."},
+    [WHY_PROXY] =
+        {"proxy", THEN_AGAIN,
+         "Goes on by itself at that time, or when the proxy is heard again. Where its host is gone for good, \"proxy "
+         "forget NAME\" says what that would mean."},
     [WHY_CHANGING] =
         {"changing", THEN_AGAIN,
          "Goes on by itself: after five passes it is switched over all the same, and its sessions stand still while the rest is "
          "copied. Where that takes longer than freeze_budget it is tried again later (deadline): then stop what writes so "
          "much, see \"sessions\", or raise freeze_budget."},
-    [WHY_WINDOW] = {"window", THEN_AGAIN, "Goes on by itself. \"migrate NAME --now\" switches it over at once."},
-    [WHY_IDLE] = {"idle", THEN_AGAIN,
-                  "Goes on by itself. If its user is never away for so long, \"migrate NAME --now\" switches it over at "
-                  "once; \"sessions\" says who is signed in."},
+    [WHY_WINDOW] = {"window", THEN_AGAIN,
+                    "Goes on by itself. \"migrate NAME --now\" switches it over at once."},
+    [WHY_IDLE] =
+        {"idle", THEN_AGAIN,
+         "Goes on by itself. If its user is never away for so long, \"migrate NAME --now\" switches it over at "
+         "once; \"sessions\" says who is signed in."},
     [WHY_INTERNAL] = {"internal", THEN_AGAIN,
                       "A fault of imapferry: please report it with the migrator's log."},
 };

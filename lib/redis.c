@@ -276,7 +276,8 @@ static void on_data(struct redis *r)
     redis_leave_callback(r);
 }
 
-/* A Redis that wants a password hangs up at a long command of who has given none; one that wants TLS at each. */
+/* A Redis that wants a password hangs up at a long command of who has given none; one that wants TLS at
+ * each. */
 static void lose_connection(struct redis *r, const char *what)
 {
     const struct address *a = &r->conf->address;
@@ -288,8 +289,8 @@ static void lose_connection(struct redis *r, const char *what)
         return;
     }
     why = xasprintf("%s; it has answered nothing: see whether it wants %s%s%s", what,
-                    a->password ? "" : "a password (redis: url or password_file)", !a->password && plain ? " or " : "",
-                    plain ? "TLS (rediss://)" : "");
+                    a->password ? "" : "a password (redis: url or password_file)",
+                    !a->password && plain ? " or " : "", plain ? "TLS (rediss://)" : "");
     lose(r, why);
     free(why);
 }
@@ -499,8 +500,10 @@ static void lose_dial(struct redis *r, enum dial_rc rc, const char *detail)
         lose(r, detail);
         return;
     }
-    char *why = xasprintf("%s; the certificate of a Redis has to be signed by one of the system's store, for the name in redis: url, "
-                          "and redis:// is the way to one without TLS", detail);
+    char *why = xasprintf(
+        "%s; the certificate of a Redis has to be signed by one of the system's store, for the name in redis: url, "
+        "and redis:// is the way to one without TLS",
+        detail);
     lose(r, why);
     free(why);
 }
@@ -549,12 +552,14 @@ static void on_master(void *owner, const struct address_host *master, size_t rep
     }
     r->replicas = replicas;
     free(r->master.host);
-    r->master = (struct address){.scheme = ADDRESS_REDIS, .host = xstrdup(master->host), .port = master->port};
+    r->master =
+        (struct address){.scheme = ADDRESS_REDIS, .host = xstrdup(master->host), .port = master->port};
     dial_address(r, &r->master);
 }
 
 /* Sentinels that don't answer now change nothing. */
-static void on_master_again(void *owner, const struct address_host *master, size_t replicas, const char *detail)
+static void on_master_again(void *owner, const struct address_host *master, size_t replicas,
+                            const char *detail)
 {
     struct redis *r = owner;
     (void)detail;
@@ -570,8 +575,7 @@ static void on_master_again(void *owner, const struct address_host *master, size
 static void redis_on_poll(void *owner)
 {
     struct redis *r = owner;
-    r->sentinel =
-        sentinel_ask(r->loop, r->conf, &r->sentinel_first, r->timeout_ms, on_master_again, r);
+    r->sentinel = sentinel_ask(r->loop, r->conf, &r->sentinel_first, r->timeout_ms, on_master_again, r);
 }
 
 static void on_retry(void *owner)

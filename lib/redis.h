@@ -2,11 +2,12 @@
  * speaks TCP, TLS and UNIX sockets alike. The only file that includes hiredis.
  *
  * It connects by itself, signs in (AUTH, SELECT), and after a loss tries again, 100 ms to 2 s apart. With a
- * sentinel:// address the Sentinels are asked for the master at each of these attempts, it has to be one (ROLE), and
- * while it is up they are asked again, every 5 s: where they name another, the connection is given up. Commands
- * are pipelined and answered in order. A command that is given while there is no connection, or whose
- * connection breaks before its answer, ends with REDIS_DOWN: whether it was executed is then unknown, so
- * callers use scripts that can be repeated. A command unanswered for its timeout breaks the connection. */
+ * sentinel:// address the Sentinels are asked for the master at each of these attempts, it has to be one
+ * (ROLE), and while it is up they are asked again, every 5 s: where they name another, the connection is
+ * given up. Commands are pipelined and answered in order. A command that is given while there is no
+ * connection, or whose connection breaks before its answer, ends with REDIS_DOWN: whether it was executed is
+ * then unknown, so callers use scripts that can be repeated. A command unanswered for its timeout breaks the
+ * connection. */
 #ifndef IMAPFERRY_REDIS_H
 #define IMAPFERRY_REDIS_H
 
@@ -39,8 +40,8 @@ typedef void (*redis_state_fn)(void *owner, bool up, const char *detail);
 struct redis *redis_new(struct loop *l, const struct conf_redis *conf, uint64_t timeout_ms, redis_state_fn fn,
                         void *owner);
 void redis_free(struct redis **r);
-/* What Redis' system has not taken for so long is not sent any more (stream.h, silence_ms), even where this process can't
- * do anything about it. For connections made from now on. */
+/* What Redis' system has not taken for so long is not sent any more (stream.h, silence_ms), even where this
+ * process can't do anything about it. For connections made from now on. */
 void redis_set_silence(struct redis *r, uint64_t ms);
 bool redis_is_up(const struct redis *r);
 /* How many replicas could be made master, by what a Sentinel said last; 0 where none did. */

@@ -16,11 +16,12 @@ struct redis_limits {
 
 /* {0} is one at the start of an answer. */
 struct redis_scan {
-    char head[24];         /* of the line under way: the type and, of lengths, the digits */
-    size_t line;           /* bytes of it so far */
-    uint64_t skip;         /* bytes of a string still to come, its line end included */
-    uint64_t open[REDIS_DEPTH_MAX + 1]; /* elements still to come of each array, behind them the answer itself */
-    size_t depth;                       /* how many of these there are; 0 between answers */
+    char head[24]; /* of the line under way: the type and, of lengths, the digits */
+    size_t line;   /* bytes of it so far */
+    uint64_t skip; /* bytes of a string still to come, its line end included */
+    /* elements still to come of each array, behind them the answer itself */
+    uint64_t open[REDIS_DEPTH_MAX + 1];
+    size_t depth;          /* how many of these there are; 0 between answers */
     uint64_t count, bytes; /* of the answer under way */
 };
 

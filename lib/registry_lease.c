@@ -145,8 +145,9 @@ static void on_renewal_time(void *owner)
     send_renewal(owner);
 }
 
-/* Staff declared us dead (imapferryctl proxy forget), and our registrations are gone, or going: nobody waits for these sessions any
- * more, so both terms have ended, however long they would have been valid. True: the short one was valid until now. */
+/* Staff declared us dead (imapferryctl proxy forget), and our registrations are gone, or going: nobody waits
+ * for these sessions any more, so both terms have ended, however long they would have been valid. True: the
+ * short one was valid until now. */
 static bool take_forgotten(struct lease *l, uint64_t forgotten)
 {
     bool was = l->brief.valid;
@@ -200,10 +201,13 @@ static void on_renewed(void *owner, enum redis_rc rc, const struct reply *r)
     if (rc == REDIS_OK && span_is(reply_str(reply_at(r, 0)), "ok") &&
         span_u64(reply_str(reply_at(r, 1)), UINT64_MAX, &generation)) {
         int64_t forgotten = reply_int(reply_at(r, 3));
-        renewed(l, n.sent_ms, generation, span_is(reply_str(reply_at(r, 2)), "1"), forgotten > 0 ? (uint64_t)forgotten : 0);
+        renewed(l, n.sent_ms, generation, span_is(reply_str(reply_at(r, 2)), "1"),
+                forgotten > 0 ? (uint64_t)forgotten : 0);
     } else {
         uint64_t soon = l->lease_ms / 20;
-        timer_start(l->renewal, soon < RETRY_MIN_MS ? RETRY_MIN_MS : soon > RETRY_MAX_MS ? RETRY_MAX_MS : soon);
+        timer_start(l->renewal, soon < RETRY_MIN_MS   ? RETRY_MIN_MS
+                                : soon > RETRY_MAX_MS ? RETRY_MAX_MS
+                                                      : soon);
     }
     lease_leave_callback(l);
 }
@@ -217,7 +221,7 @@ static void send_renewal(struct lease *l)
     snprintf(brief, sizeof(brief), "%" PRIu64, l->brief.length_ms);
     snprintf(wide, sizeof(wide), "%" PRIu64, l->wide.length_ms);
     struct span args[] = {span_str(l->incarnation), span_str(counter), span_str(IMAPFERRY_VERSION),
-                          span_str(l->host), span_str(brief), span_str(wide)};
+                          span_str(l->host),        span_str(brief),   span_str(wide)};
     timer_start(l->renewal, l->lease_ms / 3);
     store_script_for(l->s, l, "renew", args, COUNTOF(args), on_renewed, n, free);
 }

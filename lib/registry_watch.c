@@ -17,14 +17,14 @@ enum { POLL_MIN_MS = 20 };
 
 /* A proxy incarnation under watch. */
 struct watched {
-    char *name;        /* owned; the key */
-    char *counter;     /* owned; "" where it is not in `proxies` */
-    char *host;        /* owned; "" where it is not known */
-    uint64_t since_ms; /* by clock_boot_ms(): when this counter was first seen */
+    char *name;                 /* owned; the key */
+    char *counter;              /* owned; "" where it is not in `proxies` */
+    char *host;                 /* owned; "" where it is not known */
+    uint64_t since_ms;          /* by clock_boot_ms(): when this counter was first seen */
     uint64_t lease_ms, long_ms; /* of its lease, as it told them; 0: it told none */
-    bool moved;        /* alive: its counter is another one than at first */
-    bool here;         /* has sessions, by the poll that is being looked at */
-    bool unseen;       /* one of them has not seen the epoch: the long term counts */
+    bool moved;                 /* alive: its counter is another one than at first */
+    bool here;                  /* has sessions, by the poll that is being looked at */
+    bool unseen;                /* one of them has not seen the epoch: the long term counts */
     bool evicting;
     UT_hash_handle hh;
 };
@@ -134,8 +134,8 @@ static void take_host(struct watched *x, const struct reply *host)
     x->host = xspandup(reply_str(host));
 }
 
-static void take_census(struct watch *w, const struct reply *rows, const struct reply *proxies, const struct reply *terms,
-                        const struct reply *hosts)
+static void take_census(struct watch *w, const struct reply *rows, const struct reply *proxies,
+                        const struct reply *terms, const struct reply *hosts)
 {
     struct watched *x, *next;
     HASH_ITER(hh, w->all, x, next)
@@ -326,7 +326,8 @@ void watch_poke(struct watch *w)
 }
 
 struct watch *watch_new(struct store *s, const char *user, uint64_t epoch, uint64_t lease_ms,
-                        uint64_t long_ms, bool evict_silent, struct sightings *sightings, watch_fn fn, void *owner)
+                        uint64_t long_ms, bool evict_silent, struct sightings *sightings, watch_fn fn,
+                        void *owner)
 {
     struct watch *w = xcalloc(1, sizeof(*w));
     w->s = s;

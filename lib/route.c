@@ -324,8 +324,8 @@ static void on_read(void *owner, enum redis_rc rc, const struct reply *r)
     route_free(&route);
 }
 
-static void run_read(struct store *s, const char *name, struct args *a, const char *user, take_fn take, route_read_fn fn,
-                     void *owner)
+static void run_read(struct store *s, const char *name, struct args *a, const char *user, take_fn take,
+                     route_read_fn fn, void *owner)
 {
     struct reading *d = xcalloc(1, sizeof(*d));
     *d = (struct reading){.s = s, .take = take, .user = xstrdup(user), .fn = fn, .owner = owner};

@@ -8,8 +8,8 @@ void route_hook_list(struct store *s, uint32_t max, route_rows_fn fn, void *owne
     route_run_rows(s, "hook_list", &a, fn, owner);
 }
 
-static void run_hook(struct store *s, const char *script, const char *name, const char *token, uint64_t lease_ms,
-                     route_done_fn fn, void *owner)
+static void run_hook(struct store *s, const char *script, const char *name, const char *token,
+                     uint64_t lease_ms, route_done_fn fn, void *owner)
 {
     struct args a = {0};
     args_text(&a, name);
@@ -18,14 +18,14 @@ static void run_hook(struct store *s, const char *script, const char *name, cons
     route_run(s, script, &a, fn, owner);
 }
 
-void route_hook_take(struct store *s, const char *name, const char *token, uint64_t lease_ms, route_done_fn fn,
-                     void *owner)
+void route_hook_take(struct store *s, const char *name, const char *token, uint64_t lease_ms,
+                     route_done_fn fn, void *owner)
 {
     run_hook(s, "hook_take", name, token, lease_ms, fn, owner);
 }
 
-void route_hook_keep(struct store *s, const char *name, const char *token, uint64_t lease_ms, route_done_fn fn,
-                     void *owner)
+void route_hook_keep(struct store *s, const char *name, const char *token, uint64_t lease_ms,
+                     route_done_fn fn, void *owner)
 {
     run_hook(s, "hook_keep", name, token, lease_ms, fn, owner);
 }

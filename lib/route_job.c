@@ -1,8 +1,8 @@
 /* The scripts that the owner of a job runs. */
 #include "route_priv.h"
 
-void route_claim(struct store *s, const struct route_entry *e, const char *token, const char *group, const char *consumer,
-                 route_read_fn fn, void *owner)
+void route_claim(struct store *s, const struct route_entry *e, const char *token, const char *group,
+                 const char *consumer, route_read_fn fn, void *owner)
 {
     struct args a = {0};
     args_text(&a, e->user);
@@ -14,8 +14,8 @@ void route_claim(struct store *s, const struct route_entry *e, const char *token
     route_run_read(s, "claim", &a, e->user, fn, owner);
 }
 
-void route_keep(struct store *s, const char *group, const char *consumer, bool bulk, const struct span *ids, size_t n,
-                route_rows_fn fn, void *owner)
+void route_keep(struct store *s, const char *group, const char *consumer, bool bulk, const struct span *ids,
+                size_t n, route_rows_fn fn, void *owner)
 {
     struct args a = {0};
     args_text(&a, group);
@@ -142,8 +142,8 @@ void route_flip(struct store *s, const struct route_job *j, const char *view, ro
     run_job(s, "flip", j, view ? view : "", NULL, fn, owner);
 }
 
-void route_flipped(struct store *s, const struct route_job *j, uint64_t late_ms, uint64_t hook_ms, route_done_fn fn,
-                   void *owner)
+void route_flipped(struct store *s, const struct route_job *j, uint64_t late_ms, uint64_t hook_ms,
+                   route_done_fn fn, void *owner)
 {
     struct args a = {0};
     args_job(&a, j);
@@ -157,8 +157,8 @@ void route_why(struct store *s, const struct route_job *j, const char *reason, r
     run_job(s, "why", j, reason, NULL, fn, owner);
 }
 
-void route_backoff(struct store *s, const struct route_job *j, const char *reason, uint64_t delay_ms, bool attempt,
-                   route_done_fn fn, void *owner)
+void route_backoff(struct store *s, const struct route_job *j, const char *reason, uint64_t delay_ms,
+                   bool attempt, route_done_fn fn, void *owner)
 {
     struct args a = {0};
 
@@ -175,8 +175,8 @@ void route_block(struct store *s, const struct route_job *j, const char *reason,
     run_job(s, "block", j, reason, NULL, fn, owner);
 }
 
-void route_wait(struct store *s, const struct route_job *j, const char *reason, uint64_t delay_ms, bool until_idle,
-                route_done_fn fn, void *owner)
+void route_wait(struct store *s, const struct route_job *j, const char *reason, uint64_t delay_ms,
+                bool until_idle, route_done_fn fn, void *owner)
 {
     struct args a = {0};
     args_job(&a, j);
@@ -194,7 +194,8 @@ void route_turn(struct store *s, const char *user, uint32_t a_minute, route_done
     route_run(s, "turn", &a, fn, owner);
 }
 
-void route_outcome(struct store *s, const struct route_job *j, bool good, uint32_t share, route_done_fn fn, void *owner)
+void route_outcome(struct store *s, const struct route_job *j, bool good, uint32_t share, route_done_fn fn,
+                   void *owner)
 {
     struct args a = {0};
     args_job(&a, j);

@@ -23,8 +23,8 @@ void route_ledger_append(struct store *s, const struct route_job *j, const char 
     route_run(s, "ledger", &a, fn, owner);
 }
 
-void route_touch(struct store *s, const struct route_job *j, const char *record_id, uint64_t ms, struct span entry,
-                 route_done_fn fn, void *owner)
+void route_touch(struct store *s, const struct route_job *j, const char *record_id, uint64_t ms,
+                 struct span entry, route_done_fn fn, void *owner)
 {
     struct args a = {0};
     args_job(&a, j);
@@ -35,7 +35,7 @@ void route_touch(struct store *s, const struct route_job *j, const char *record_
 }
 
 void route_touched(struct store *s, const struct route_job *j, const char *record_id, struct span entry,
-                    route_done_fn fn, void *owner)
+                   route_done_fn fn, void *owner)
 {
     struct args a = {0};
     args_job(&a, j);
@@ -202,8 +202,8 @@ void route_ledger_read(struct store *s, const char *user, const char *record_id,
     next_page(w);
 }
 
-void route_ledger_unfolded(struct store *s, const char *user, const struct span *ids, size_t n, route_rows_fn fn,
-                           void *owner)
+void route_ledger_unfolded(struct store *s, const char *user, const struct span *ids, size_t n,
+                           route_rows_fn fn, void *owner)
 {
     struct args a = {0};
     args_text(&a, user);

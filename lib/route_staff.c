@@ -76,7 +76,8 @@ void route_release(struct store *s, const struct route_staff *a, route_done_fn f
     run_staff(s, "release", a, fn, owner);
 }
 
-void route_retry(struct store *s, const struct route_staff *staff, const char *run, route_done_fn fn, void *owner)
+void route_retry(struct store *s, const struct route_staff *staff, const char *run, route_done_fn fn,
+                 void *owner)
 {
     struct args a = {0};
     args_staff(&a, staff);
@@ -90,8 +91,8 @@ void route_forget(struct store *s, const struct route_staff *a, route_done_fn fn
     run_staff(s, "forget", a, fn, owner);
 }
 
-void route_list(struct store *s, const char *state, const char *reason, const struct span *users, size_t n, route_rows_fn fn,
-                void *owner)
+void route_list(struct store *s, const char *state, const char *reason, const struct span *users, size_t n,
+                route_rows_fn fn, void *owner)
 {
     struct args a = {0};
     args_text(&a, state);
@@ -101,8 +102,8 @@ void route_list(struct store *s, const char *state, const char *reason, const st
     route_run_rows(s, "list", &a, fn, owner);
 }
 
-static void run_keys(struct store *s, const char *name, const struct route_staff *staff, const struct span *keys,
-                     size_t n, route_done_fn fn, void *owner)
+static void run_keys(struct store *s, const char *name, const struct route_staff *staff,
+                     const struct span *keys, size_t n, route_done_fn fn, void *owner)
 {
     struct args a = {0};
     args_staff(&a, staff);
@@ -111,14 +112,14 @@ static void run_keys(struct store *s, const char *name, const struct route_staff
     route_run(s, name, &a, fn, owner);
 }
 
-void route_waive(struct store *s, const struct route_staff *a, const struct span *keys, size_t n, route_done_fn fn,
-                 void *owner)
+void route_waive(struct store *s, const struct route_staff *a, const struct span *keys, size_t n,
+                 route_done_fn fn, void *owner)
 {
     run_keys(s, "waive", a, keys, n, fn, owner);
 }
 
-void route_unwaive(struct store *s, const struct route_staff *a, const struct span *keys, size_t n, route_done_fn fn,
-                   void *owner)
+void route_unwaive(struct store *s, const struct route_staff *a, const struct span *keys, size_t n,
+                   route_done_fn fn, void *owner)
 {
     run_keys(s, "unwaive", a, keys, n, fn, owner);
 }
@@ -254,7 +255,8 @@ char *route_counts_unknown(const struct store *s, const struct span *rows, size_
     for (size_t i = 1; i + 1 < n; i += 2) {
         size_t len = strlen(before);
         uint64_t accounts;
-        if (rows[i].len <= len || memcmp(rows[i].p, before, len) != 0 || !span_u64(rows[i + 1], INT64_MAX, &accounts) || accounts == 0)
+        if (rows[i].len <= len || memcmp(rows[i].p, before, len) != 0 ||
+            !span_u64(rows[i + 1], INT64_MAX, &accounts) || accounts == 0)
             continue;
         char *name = xspandup(span_of(rows[i].p + len, rows[i].len - len));
         if (!conf_backend(store_conf(s), name))
@@ -278,7 +280,8 @@ void route_log_unknown(const struct store *s, const struct span *rows, size_t n)
 
 /* ---- the store ---- */
 
-void route_restore(struct store *s, uint64_t generation, const struct span *texts, size_t n, route_done_fn fn, void *owner)
+void route_restore(struct store *s, uint64_t generation, const struct span *texts, size_t n, route_done_fn fn,
+                   void *owner)
 {
     struct args a = {0};
     args_number(&a, generation);
@@ -308,7 +311,8 @@ void route_init(struct store *s, uint64_t generation, bool quarantine, route_don
     route_run(s, "init", &a, fn, owner);
 }
 
-void route_source(struct store *s, const char *source, const char *who, const char *reason, route_done_fn fn, void *owner)
+void route_source(struct store *s, const char *source, const char *who, const char *reason, route_done_fn fn,
+                  void *owner)
 {
     struct args a = {0};
     args_text(&a, source);

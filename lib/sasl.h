@@ -1,5 +1,5 @@
-/* sasl: credentials, and the mechanisms (RFC 4422) by which they are shown: one table, so that another mechanism is another
- * row. Pure. */
+/* sasl: credentials, and the mechanisms (RFC 4422) by which they are shown: one table, so that another
+ * mechanism is another row. Pure. */
 #ifndef IMAPFERRY_SASL_H
 #define IMAPFERRY_SASL_H
 
@@ -31,8 +31,9 @@ extern const struct sasl_mechanism sasl_mechanisms[];
 /* By its name, in capitals or not; NULL where there is none. */
 const struct sasl_mechanism *sasl_find(struct span name);
 
-/* Reads a client's message, not base64 any more, into *_r, whose spans point into it. False where it is none of the
- * mechanism's; PLAIN is [authzid] NUL authcid NUL password (RFC 4616), neither of the last two empty, and no further NUL. */
+/* Reads a client's message, not base64 any more, into *_r, whose spans point into it. False where it is none
+ * of the mechanism's; PLAIN is [authzid] NUL authcid NUL password (RFC 4616), neither of the last two empty,
+ * and no further NUL. */
 bool sasl_parse(const struct sasl_mechanism *m, struct span message, struct credential *_r) MUST_CHECK;
 /* Appends the message, not yet base64. False where a part can't be written: it holds NUL. */
 bool sasl_write(struct buf *out, const struct credential *c) MUST_CHECK;
@@ -44,8 +45,8 @@ void credential_copy(struct credential *to, const struct credential *from);
 /* Overwrites and frees what credential_copy() made; *c is none then. One that is none already is fine. */
 void credential_wipe(struct credential *c);
 
-/* A login name or password that may be sent on: 1 to max bytes, no controls (0x00-0x1f, 0x7f); names must be valid
- * UTF-8 as well. */
+/* A login name or password that may be sent on: 1 to max bytes, no controls (0x00-0x1f, 0x7f); names must be
+ * valid UTF-8 as well. */
 bool login_name_ok(struct span name, size_t max);
 bool login_password_ok(struct span password, size_t max);
 

@@ -12,12 +12,12 @@ struct sentinel {
     size_t tried;
     uint64_t share_ms;
     sentinel_fn fn;
-    void *owner; /* borrowed */
+    void *owner;           /* borrowed */
     struct conf_redis one; /* the Sentinel that is asked, as a Redis; its strings are borrowed */
     struct redis *redis;
     struct timer *timer; /* over the one that is asked */
     struct loop_task next;
-    char *detail; /* owned */
+    char *detail;               /* owned */
     struct address_host master; /* as it was named, while its replicas are asked for; owned */
 };
 
@@ -101,7 +101,8 @@ static bool sentinel_has_flag(struct span flags, const char *flag)
     return flags.len > 0 && memmem(flags.p, flags.len, flag, strlen(flag)) != NULL;
 }
 
-/* Asked in the same breath as the master. An error is no reason to try another Sentinel: this user may not ask. */
+/* Asked in the same breath as the master. An error is no reason to try another Sentinel: this user may not
+ * ask. */
 static void sentinel_on_replicas(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct sentinel *s = owner;
@@ -157,12 +158,13 @@ static void on_next(struct loop_task *task)
         sentinel_finish(s, 0);
 }
 
-struct sentinel *sentinel_ask(struct loop *l, const struct conf_redis *conf, size_t *first, uint64_t timeout_ms,
-                              sentinel_fn fn, void *owner)
+struct sentinel *sentinel_ask(struct loop *l, const struct conf_redis *conf, size_t *first,
+                              uint64_t timeout_ms, sentinel_fn fn, void *owner)
 {
     struct sentinel *s = xcalloc(1, sizeof(*s));
 
-    *s = (struct sentinel){.loop = l, .conf = conf, .first = first, .fn = fn, .owner = owner, .next.fn = on_next};
+    *s = (struct sentinel){
+        .loop = l, .conf = conf, .first = first, .fn = fn, .owner = owner, .next.fn = on_next};
     s->share_ms = timeout_ms / conf->address.n_hosts;
     s->share_ms = s->share_ms ? s->share_ms : 1;
     s->timer = timer_new(l, sentinel_on_timer, s);

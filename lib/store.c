@@ -10,8 +10,8 @@
 #include "store_library.h"
 #include "xalloc.h"
 
-/* How long after a hello that was not answered by "ok" it is said again, and how often a daemon says in the log that there is no
- * store to work on. */
+/* How long after a hello that was not answered by "ok" it is said again, and how often a daemon says in the
+ * log that there is no store to work on. */
 enum { HELLO_RETRY_MS = 500, ALARM_MS = 60 * 1000 };
 /* What Redis has where min-replicas-max-lag is not shown to us. */
 enum { LAG_DEFAULT_S = 10 };
@@ -44,12 +44,12 @@ struct store {
     struct redis *redis;
     enum store_state state;
     struct store *first, *beside; /* borrowed: whose second connection this is; the second one of this */
-    char *id; /* owned; "" until the first hello; of the first connection for both */
-    bool refuses; /* of that answer: store_refuses() */
-    char *foreign; /* owned; why it is STORE_FOREIGN; NULL: it is not */
-    bool at_odds;  /* store_is_at_odds() */
-    bool alarms;   /* store_sound_alarm() */
-    uint64_t alarmed_ms; /* 0: not since it was up */
+    char *id;                     /* owned; "" until the first hello; of the first connection for both */
+    bool refuses;                 /* of that answer: store_refuses() */
+    char *foreign;                /* owned; why it is STORE_FOREIGN; NULL: it is not */
+    bool at_odds;                 /* store_is_at_odds() */
+    bool alarms;                  /* store_sound_alarm() */
+    uint64_t alarmed_ms;          /* 0: not since it was up */
     char *why; /* owned; what the last answer said in place of what was asked for; NULL: there was none */
     uint64_t generation, quarantine_ends_ms /* by clock_boot_ms() */, lag_ms, replicas_min;
     uint64_t replicas_most, replicas_fewer_ms /* since; 0 = not */, replicas_grace_ms, replicas_generation;
@@ -103,10 +103,11 @@ uint64_t store_quarantine_length_ms(const struct store *s)
     return lease + lease / 10 + s->lag_ms;
 }
 
-/* A replica that is made master leaves the old one, which goes on with those that follow it still: what only these have
- * is lost when they follow the new one too. That takes Sentinels seconds; a replica that is gone for longer has crashed. A
- * new master is not followed by all at once, and the next one may be one of those that do not yet. That takes Sentinels
- * a second or two; then one is missing because it was the old master. */
+/* A replica that is made master leaves the old one, which goes on with those that follow it still: what only
+ * these have is lost when they follow the new one too. That takes Sentinels seconds; a replica that is gone
+ * for longer has crashed. A new master is not followed by all at once, and the next one may be one of those
+ * that do not yet. That takes Sentinels a second or two; then one is missing because it was the old
+ * master. */
 uint64_t store_replicas_wanted(struct store *s, uint64_t connected)
 {
     uint64_t now = clock_boot_ms();
@@ -300,7 +301,8 @@ static bool take_id(struct store *s, struct span id)
     return span_is(id, first->id);
 }
 
-/* The other connection knows another generation: it looks again. False: a newer one, so this server was the master once. */
+/* The other connection knows another generation: it looks again. False: a newer one, so this server was the
+ * master once. */
 static bool agrees(struct store *s, uint64_t generation)
 {
     struct store *other = s->first ? s->first : s->beside;
@@ -338,7 +340,8 @@ static void hello_ok(struct store *s, const struct reply *r)
     set_state(s, STORE_UP, news, "");
 }
 
-/* What a process that has just begun, or a new master, can't have seen connected. One that never comes is let go. */
+/* What a process that has just begun, or a new master, can't have seen connected. One that never comes is let
+ * go. */
 static void note_replicas(struct store *s)
 {
     uint64_t live = redis_replicas(s->redis);
@@ -356,9 +359,10 @@ static void hello_refused(struct store *s, const char *why)
 static void source_differs(struct store *s, struct span source)
 {
     char *theirs = xspandup(source);
-    char *text = xasprintf("accounts without a record live on \"%s\" by the store, and on \"%s\" by migration.source of this "
-                           "configuration: set it back; or, if their mail is on \"%s\", see \"imapferryctl route source --help\"",
-                           theirs, s->conf->migration.source, s->conf->migration.source);
+    char *text = xasprintf(
+        "accounts without a record live on \"%s\" by the store, and on \"%s\" by migration.source of this "
+        "configuration: set it back; or, if their mail is on \"%s\", see \"imapferryctl route source --help\"",
+        theirs, s->conf->migration.source, s->conf->migration.source);
 
     now_foreign(s, text);
     free(text);
@@ -403,8 +407,12 @@ static void say(struct store *s, const char *script)
 {
     char number[24];
     snprintf(number, sizeof(number), "%" PRIu64, store_quarantine_length_ms(s));
-    struct span argv[] = {span_str("FCALL"), span_str(library_function(script)), span_str("1"), span_str(s->conf->redis.prefix),
-                          span_str(first_of(s)->id), span_str(number),
+    struct span argv[] = {span_str("FCALL"),
+                          span_str(library_function(script)),
+                          span_str("1"),
+                          span_str(s->conf->redis.prefix),
+                          span_str(first_of(s)->id),
+                          span_str(number),
                           span_str(s->conf->migration.source ? s->conf->migration.source : "")};
     FAULT_POINT("script", "hello", "sent");
     redis_command(s->redis, argv, COUNTOF(argv), 0, on_hello, s);
@@ -538,11 +546,12 @@ static char *error_text(const struct reply *r)
 
 static char *missing_text(const struct reply *r)
 {
-    return span_is(reply_str(reply_at(r, 0)), "nostore") ? xstrdup("the store is missing or another one") : NULL;
+    return span_is(reply_str(reply_at(r, 0)), "nostore") ? xstrdup("the store is missing or another one")
+                                                         : NULL;
 }
 
-/* A key of another type, or a script that stumbled over what it read. Others, such as OOM, READONLY, LOADING, NOREPLICAS
- * and BUSY, pass. */
+/* A key of another type, or a script that stumbled over what it read. Others, such as OOM, READONLY, LOADING,
+ * NOREPLICAS and BUSY, pass. */
 static bool is_about_records(struct span error)
 {
     return begins(error, "WRONGTYPE") || (begins(error, "ERR ") && holds(error, "user_function"));
@@ -554,7 +563,8 @@ static void on_call(void *owner, enum redis_rc rc, const struct reply *r)
     struct store *s = c->s;
     const char *script = c->script;
 
-    /* Somebody flushed the functions. Nothing was executed, and the library goes before the call on this connection. */
+    /* Somebody flushed the functions. Nothing was executed, and the library goes before the call on this
+     * connection. */
     if (rc == REDIS_ERROR_REPLY && *script && !c->again && library_is_missing(reply_str(r))) {
         c->again = true;
         library_load(&s->library);

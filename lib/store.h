@@ -20,9 +20,10 @@ typedef void (*store_state_fn)(void *owner, enum store_state state, const char *
 
 struct store *store_new(struct loop *l, const struct conf *conf, uint64_t timeout_ms, store_state_fn fn,
                         void *owner);
-/* A second connection to the same store, for what must not wait behind the calls of the first (a lease). The two have one
- * identity: whichever says hello first has read the id for both. Where one of them finds a newer generation, the other is
- * asked for its own, and one that is still at a former master then is made anew. first lives longer; it has one beside it. */
+/* A second connection to the same store, for what must not wait behind the calls of the first (a lease). The
+ * two have one identity: whichever says hello first has read the id for both. Where one of them finds a newer
+ * generation, the other is asked for its own, and one that is still at a former master then is made anew.
+ * first lives longer; it has one beside it. */
 struct store *store_new_beside(struct store *first, uint64_t timeout_ms, store_state_fn fn, void *owner);
 void store_free(struct store **s);
 /* As redis_set_silence(). */
@@ -30,42 +31,45 @@ void store_set_silence(struct store *s, uint64_t ms);
 enum store_state store_state(const struct store *s);
 struct loop *store_loop(const struct store *s);
 const struct conf *store_conf(const struct store *s);
-/* Inside of a callback that was not told what it asked for: why, as a sentence for people ("Redis does not answer"; where
- * it did, by what). Borrowed until the next answer. */
+/* Inside of a callback that was not told what it asked for: why, as a sentence for people ("Redis does not
+ * answer"; where it did, by what). Borrowed until the next answer. */
 const char *store_why(const struct store *s);
-/* Was it an error about the records that were meant, not about Redis as it is now? Saying it again changes nothing. */
+/* Was it an error about the records that were meant, not about Redis as it is now? Saying it again changes
+ * nothing. */
 bool store_refuses(const struct store *s);
 /* The answer was none of those that there are, or holds what nobody here writes. */
 void store_not_understood(struct store *s, const char *what);
-/* STORE_FOREIGN since the store says of another backend that accounts without a record live there than this configuration does
- * (migration.source); it becomes STORE_UP once they agree. */
+/* STORE_FOREIGN since the store says of another backend that accounts without a record live there than this
+ * configuration does (migration.source); it becomes STORE_UP once they agree. */
 bool store_is_at_odds(const struct store *s);
-/* For daemons: while the store is STORE_FOREIGN, that is said in the log as an error, each minute (store_missing, store_differs). */
+/* For daemons: while the store is STORE_FOREIGN, that is said in the log as an error, each minute
+ * (store_missing, store_differs). */
 void store_sound_alarm(struct store *s);
 uint64_t store_generation(const struct store *s);
 /* The store's id, NULL until it is known; borrowed. */
 const char *store_id(const struct store *s);
 /* Milliseconds that the quarantine still lasts as of the last hello, 0 = none. */
 uint64_t store_quarantine_ms(const struct store *s);
-/* How long one has to last after a change of server, for this program's configuration (the store keeps the longest that any
- * program asked for): the long lease, after which the last proxy that knew the old
- * master is silent (that of a job, where it is longer: so is its owner), a tenth for clocks that drift, and what a master that was cut off goes on for on its own
- * (min-replicas-max-lag). */
+/* How long one has to last after a change of server, for this program's configuration (the store keeps the
+ * longest that any program asked for): the long lease, after which the last proxy that knew the old master is
+ * silent (that of a job, where it is longer: so is its owner), a tenth for clocks that drift, and what a
+ * master that was cut off goes on for on its own (min-replicas-max-lag). */
 uint64_t store_quarantine_length_ms(const struct store *s);
-/* How many replicas have to confirm, where so many are connected now: as many as there were, or as a Sentinel named when the
- * connection was made, until they have been fewer for 20 s (5 s under a new master, which those of the old one join), and never less than the server demands (min-replicas-to-write). */
+/* How many replicas have to confirm, where so many are connected now: as many as there were, or as a Sentinel
+ * named when the connection was made, until they have been fewer for 20 s (5 s under a new master, which
+ * those of the old one join), and never less than the server demands (min-replicas-to-write). */
 uint64_t store_replicas_wanted(struct store *s, uint64_t connected);
-/* Asks how many are connected, for store_replicas_wanted(): every second in a process that waits for them, so that one
- * that was there between two waits is known of. */
+/* Asks how many are connected, for store_replicas_wanted(): every second in a process that waits for them, so
+ * that one that was there between two waits is known of. */
 void store_look_at_replicas(struct store *s);
 
 /* A key of this store: prefix ":" and the text, to free. */
 char *store_key(const struct store *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
-/* Runs a script of lib/route by name, a constant: FCALL of its function (store_library.h), and once more where Redis did not
- * have it. The scripts build their keys from the prefix, which goes as KEYS[1]; args as ARGV.
- * A REDIS_DOWN at once where the store is not STORE_UP (but for "hello", "init", "restore" and "source", which it sends itself or
- * ctl does). */
+/* Runs a script of lib/route by name, a constant: FCALL of its function (store_library.h), and once more
+ * where Redis did not have it. The scripts build their keys from the prefix, which goes as KEYS[1]; args as
+ * ARGV. A REDIS_DOWN at once where the store is not STORE_UP (but for "hello", "init", "restore" and
+ * "source", which it sends itself or ctl does). */
 void store_script(struct store *s, const char *name, const struct span *args, size_t n, redis_fn fn,
                   void *owner);
 /* The same on behalf of who, whom store_forget() names: owner is then given to drop, which frees it. For the
@@ -79,10 +83,10 @@ void store_command_for(struct store *s, const void *who, const struct span *argv
 void store_heard(struct store *s, uint64_t generation);
 /* A plain command, e.g. reads. Blocking ones belong on a connection of their own (redis.h). */
 void store_command(struct store *s, const struct span *argv, size_t argc, redis_fn fn, void *owner);
-/* WAIT on this connection for all replicas that are there or were a moment ago (one that is missing may be becoming the
- * master), and for as many as the server demands to write at all (neither: answers at once); rc REDIS_OK only when so
- * many have it. It takes no longer than a quarter of the job lease either, whose renewals stand behind it on the
- * connection. */
+/* WAIT on this connection for all replicas that are there or were a moment ago (one that is missing may be
+ * becoming the master), and for as many as the server demands to write at all (neither: answers at once); rc
+ * REDIS_OK only when so many have it. It takes no longer than a quarter of the job lease either, whose
+ * renewals stand behind it on the connection. */
 enum { STORE_WAIT_MS = 2000 }; /* long enough for replicas that keep up */
 void store_wait(struct store *s, uint64_t timeout_ms, redis_fn fn, void *owner);
 /* Are there replicas to wait for, as far as is known? */
@@ -90,8 +94,9 @@ bool store_has_replicas(const struct store *s);
 /* All callbacks of owner are dropped, those of the calls of route.h and registry.h too. */
 void store_forget(struct store *s, void *owner);
 
-/* Does Redis take writes at this moment? It is asked by a command that writes nothing. why: NULL where it does; else what it answers
- * (memory is full, replicas are missing, the disk failed ...), for people, borrowed. */
+/* Does Redis take writes at this moment? It is asked by a command that writes nothing. why: NULL where it
+ * does; else what it answers (memory is full, replicas are missing, the disk failed ...), for people,
+ * borrowed. */
 typedef void (*store_writes_fn)(void *owner, bool answered, const char *why);
 void store_try_write(struct store *s, store_writes_fn fn, void *owner);
 

@@ -14,7 +14,8 @@ bool caps_record_is_old(const struct caps_record *r, uint64_t now_ms)
     return now_ms >= r->since_ms + CAPS_WINDOW_MS || r->since_ms > now_ms + CAPS_WINDOW_MS;
 }
 
-static void caps_replace(struct caps_record *r, const struct imap_caps *seen, enum caps_by by, uint64_t now_ms)
+static void caps_replace(struct caps_record *r, const struct imap_caps *seen, enum caps_by by,
+                         uint64_t now_ms)
 {
     *r = (struct caps_record){.known = true, .by = by, .caps = *seen, .common = *seen, .since_ms = now_ms};
 }
@@ -47,7 +48,8 @@ bool caps_record_take(struct caps_record *r, const struct imap_caps *seen, enum 
 static const char *const by_words[] = {[CAPS_BY_MASTER] = "master", [CAPS_BY_USER] = "user"};
 
 /* caps: the field of the backend's own name, which the version before reads and writes too. */
-static void caps_parse(struct caps_record *r, struct span caps, struct span common, struct span since, struct span by)
+static void caps_parse(struct caps_record *r, struct span caps, struct span common, struct span since,
+                       struct span by)
 {
     *r = (struct caps_record){0};
     r->known = caps.len > 0 && span_u64(since, UINT64_MAX, &r->since_ms);
@@ -66,8 +68,8 @@ static struct span caps_field(const struct reply *hash, const char *backend, con
 
 void caps_record_read(struct caps_record *r, const struct reply *hash, const char *backend)
 {
-    caps_parse(r, caps_field(hash, backend, ""), caps_field(hash, backend, "/common"), caps_field(hash, backend, "/since"),
-               caps_field(hash, backend, "/by"));
+    caps_parse(r, caps_field(hash, backend, ""), caps_field(hash, backend, "/common"),
+               caps_field(hash, backend, "/since"), caps_field(hash, backend, "/by"));
 }
 
 void store_caps_all(struct store *s, redis_fn fn, void *owner)
@@ -131,9 +133,14 @@ static void caps_write(struct caps_note *n, const struct reply *was, const struc
     imap_caps_write(&caps, &r->caps);
     imap_caps_write(&common, &r->common);
     snprintf(since, sizeof(since), "%" PRIu64, r->since_ms);
-    struct span args[] = {span_str(n->backend),          reply_str(reply_at(was, 0)), reply_str(reply_at(was, 1)),
-                          reply_str(reply_at(was, 2)),   buf_span(&caps),             buf_span(&common),
-                          span_str(since),               span_str(by_words[r->by])};
+    struct span args[] = {span_str(n->backend),
+                          reply_str(reply_at(was, 0)),
+                          reply_str(reply_at(was, 1)),
+                          reply_str(reply_at(was, 2)),
+                          buf_span(&caps),
+                          buf_span(&common),
+                          span_str(since),
+                          span_str(by_words[r->by])};
     store_script_for(n->s, n->owner, "caps", args, COUNTOF(args), on_caps_written, n, caps_drop);
     buf_free(&caps);
     buf_free(&common);
@@ -171,11 +178,12 @@ static void caps_look(struct caps_note *n)
     free(by);
 }
 
-void store_caps_saw(struct store *s, const char *backend, const struct imap_caps *seen, enum caps_by by, store_caps_fn fn,
-                    void *owner)
+void store_caps_saw(struct store *s, const char *backend, const struct imap_caps *seen, enum caps_by by,
+                    store_caps_fn fn, void *owner)
 {
     struct caps_note *n = xcalloc(1, sizeof(*n));
 
-    *n = (struct caps_note){.s = s, .backend = xstrdup(backend), .seen = *seen, .by = by, .fn = fn, .owner = owner};
+    *n = (struct caps_note){
+        .s = s, .backend = xstrdup(backend), .seen = *seen, .by = by, .fn = fn, .owner = owner};
     caps_look(n);
 }

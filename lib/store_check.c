@@ -157,9 +157,10 @@ static void check_fsync(struct check *c, const struct reply *r)
     else if (span_is(fsync, "no"))
         find(c, DURABILITY_UNSAFE, "appendfsync is \"no\": a crash of the machine forgets routes");
     else if (!span_is(fsync, "always") && has_sentinels(c))
-        find(c, DURABILITY_UNSAFE,
-             "appendfsync is not \"always\": a master that restarts before the Sentinels notice forgets what its "
-             "replicas have confirmed");
+        find(
+            c, DURABILITY_UNSAFE,
+            "appendfsync is not \"always\": a master that restarts before the Sentinels notice forgets what its "
+            "replicas have confirmed");
     else if (!span_is(fsync, "always"))
         find(c, DURABILITY_WARN,
              "appendfsync is not \"always\": a crash of the machine forgets the last second");
@@ -242,7 +243,9 @@ static void on_try_write(void *owner, enum redis_rc rc, const struct reply *r)
     struct try_write t = *(struct try_write *)owner;
     char *error = rc == REDIS_ERROR_REPLY ? xspandup(reply_str(r)) : NULL;
     bool full = error && strncmp(error, "OOM", 3) == 0;
-    char *why = error ? xasprintf("Redis refuses writes%s: %s", full ? ", since its memory is full (maxmemory)" : "", error) : NULL;
+    char *why = error ? xasprintf("Redis refuses writes%s: %s",
+                                  full ? ", since its memory is full (maxmemory)" : "", error)
+                      : NULL;
 
     free(owner);
     t.fn(t.owner, rc != REDIS_DOWN, why);

@@ -62,11 +62,14 @@ char *library_why(struct span error)
     else if (library_begins(error, "NOAUTH"))
         why = xasprintf("Redis asks for a password (redis: url or password_file): %s", buf_str(&text));
     else if (library_begins(error, "NOPERM"))
-        why = xasprintf("the ACL user of the section redis may not run imapferry's functions: it needs what conf/redis.acl says, "
-                        "+fcall, +function|load, +function|list and +function|delete among it (%s)", buf_str(&text));
+        why = xasprintf(
+            "the ACL user of the section redis may not run imapferry's functions: it needs what conf/redis.acl says, "
+            "+fcall, +function|load, +function|list and +function|delete among it (%s)",
+            buf_str(&text));
     else if (library_is_unknown_here(error))
-        why = xasprintf("this server has no functions, or they are renamed: Redis 7.0 or Valkey 7.2 or later is asked for (%s)",
-                        buf_str(&text));
+        why = xasprintf(
+            "this server has no functions, or they are renamed: Redis 7.0 or Valkey 7.2 or later is asked for (%s)",
+            buf_str(&text));
     else
         why = xstrdup(buf_str(&text));
     buf_free(&text);
@@ -101,8 +104,8 @@ static uint64_t next_number(struct span *rest)
     return good ? number : 0;
 }
 
-/* By their numbers, "0_10" behind "0_9". What is no number counts as 0, so 1.0-rc1 and 1.0 are the same: neither takes the
- * other away. */
+/* By their numbers, "0_10" behind "0_9". What is no number counts as 0, so 1.0-rc1 and 1.0 are the same:
+ * neither takes the other away. */
 static int release_compare(struct span a, struct span b)
 {
     while (a.len > 0 || b.len > 0) {
@@ -155,7 +158,8 @@ static void on_listed(void *owner, enum redis_rc rc, const struct reply *r)
 
 static void remove_old(struct library *l)
 {
-    struct span argv[] = {span_str("FUNCTION"), span_str("LIST"), span_str("LIBRARYNAME"), span_str("imapferry_*")};
+    struct span argv[] = {span_str("FUNCTION"), span_str("LIST"), span_str("LIBRARYNAME"),
+                          span_str("imapferry_*")};
     redis_command(l->redis, argv, COUNTOF(argv), 0, on_listed, l);
 }
 

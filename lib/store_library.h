@@ -1,11 +1,12 @@
 /* store_library: the scripts of lib/route as Redis has them: a library of functions (FUNCTION LOAD, FCALL).
  *
- * Its name says the release of imapferry, and a hash of all that is in it: "imapferry_0_1_0_5d2f09ab". So each program calls
- * the very code that it was built with, and programs of two releases work side by side on one Redis; none replaces a library of
- * another. It is kept and replicated with the data, and loaded by whoever finds that it is not there: by `imapferryctl init` on a
- * new server, by the first program of a new release, by all after a FUNCTION FLUSH. Who loads it then takes away what is older
- * than the release before: of all libraries of older releases only those of the newest stay. A program that still
- * calls one of these finds it gone and loads it again. lib/route/README.md says why. */
+ * Its name says the release of imapferry, and a hash of all that is in it: "imapferry_0_1_0_5d2f09ab". So
+ * each program calls the very code that it was built with, and programs of two releases work side by side on
+ * one Redis; none replaces a library of another. It is kept and replicated with the data, and loaded by
+ * whoever finds that it is not there: by `imapferryctl init` on a new server, by the first program of a new
+ * release, by all after a FUNCTION FLUSH. Who loads it then takes away what is older than the release before:
+ * of all libraries of older releases only those of the newest stay. A program that still calls one of these
+ * finds it gone and loads it again. lib/route/README.md says why. */
 #ifndef IMAPFERRY_STORE_LIBRARY_H
 #define IMAPFERRY_STORE_LIBRARY_H
 
@@ -19,7 +20,8 @@ bool library_is_missing(struct span error);
 /* What an error of FCALL or FUNCTION means to staff, as a sentence without a capital; to free. */
 char *library_why(struct span error);
 
-/* there: it can be called now. Else why says what is wrong, borrowed. Not called where the connection broke. */
+/* there: it can be called now. Else why says what is wrong, borrowed. Not called where the connection
+ * broke. */
 typedef void (*library_fn)(void *owner, bool there, const char *why);
 struct library {
     struct redis *redis; /* borrowed */
@@ -27,7 +29,8 @@ struct library {
     void *owner;  /* borrowed */
     bool loading; /* sent, not answered: what is sent behind it finds it there */
 };
-/* Sends it. Nothing where it is under way already: fn is told of that one. Callbacks end with redis_free(). */
+/* Sends it. Nothing where it is under way already: fn is told of that one. Callbacks end with
+ * redis_free(). */
 void library_load(struct library *l);
 
 #endif

@@ -40,17 +40,21 @@
 #include "xalloc.h"
 
 enum {
-    FLUSH_MS = 5000,        /* a closing stream may take so long to get rid of its bytes (where no limit says so) ... */
-    LINGER_MS = 1000,       /* ... and waits so long for the peer's end after its own */
-    SMALL = 16 * 1024,      /* buffers up to here are overwritten, secrets or not: it costs nothing */
+    /* a closing stream may take so long to get rid of its bytes (where no limit says so) ... */
+    FLUSH_MS = 5000,
+    LINGER_MS = 1000,        /* ... and waits so long for the peer's end after its own */
+    SMALL = 16 * 1024,       /* buffers up to here are overwritten, secrets or not: it costs nothing */
     ENCRYPT_AT_ONCE = 65536, /* bytes; bounds the loop's cipher_buf */
     UNPACK_AT_ONCE = 16,     /* buffers; then it is the turn of others */
     READS_A_ROUND = 4,       /* buffers too */
     STRANGER_READ = 4096,    /* bytes in a turn */
-    /* Seconds without a byte until the kernel asks whether the peer is there still, between two questions, and how many
-     * without an answer end the connection. Below the 4 minutes after which common load balancers forget a connection, and
-     * above the 2 in which a mail server wakes the phones of those who are in IDLE. */
-    KEEPALIVE_IDLE = 180, KEEPALIVE_BETWEEN = 30, KEEPALIVE_TRIES = 4
+    /* Seconds without a byte until the kernel asks whether the peer is there still, between two questions,
+     * and how many without an answer end the connection. Below the 4 minutes after which common load
+     * balancers forget a connection, and above the 2 in which a mail server wakes the phones of those who are
+     * in IDLE. */
+    KEEPALIVE_IDLE = 180,
+    KEEPALIVE_BETWEEN = 30,
+    KEEPALIVE_TRIES = 4
 };
 
 enum phase { CONNECTING, OPEN, FLUSHING, CLOSED };
@@ -106,10 +110,12 @@ struct stream {
     unsigned writes;  /* in flight */
     bool was_full;
 
-    uint64_t wired;                   /* bytes that libuv was given, and the kernel took where it is not asked to */
-    uint64_t acked, acked_ms;         /* those of them that the peer's took, and when there were last more of them */
-    const uint64_t *fence;            /* borrowed; NULL: none */
-    uv_poll_t poll;                   /* with a fence: tells when the kernel takes more */
+    /* bytes that libuv was given, and the kernel took where it is not asked to */
+    uint64_t wired;
+    /* those of them that the peer's took, and when there were last more of them */
+    uint64_t acked, acked_ms;
+    const uint64_t *fence; /* borrowed; NULL: none */
+    uv_poll_t poll;        /* with a fence: tells when the kernel takes more */
     int poll_fd;
 
     char *error; /* owned; NULL = none */
@@ -530,8 +536,8 @@ static bool is_packed(const struct stream *s)
     return s->packed.len > 0 || s->unpack_more;
 }
 
-/* A client can have TLS answer without a word of the owner (RFC 8446 section 4.6.3). A server is read on: it may have to
- * get rid of its own before it takes ours. */
+/* A client can have TLS answer without a word of the owner (RFC 8446 section 4.6.3). A server is read on: it
+ * may have to get rid of its own before it takes ours. */
 static bool is_choked(const struct stream *s)
 {
     return s->policy && !s->handshaking && unsent_bytes(s) > 2 * s->limits.high_water;
@@ -936,8 +942,8 @@ static void stream_set_number(int fd, int option, int value)
     setsockopt(fd, IPPROTO_TCP, option, &value, sizeof(value));
 }
 
-/* Not where the stream has a silence: with TCP_USER_TIMEOUT the kernel gives up at the first question that was lost
- * (tcp(7)), and who has bytes on the way needs none. */
+/* Not where the stream has a silence: with TCP_USER_TIMEOUT the kernel gives up at the first question that
+ * was lost (tcp(7)), and who has bytes on the way needs none. */
 static void set_keepalive(struct stream *s)
 {
     const int on = s->limits.silence_ms == 0;

@@ -1,13 +1,15 @@
 /* stream: one ordered byte connection: TCP or a UNIX socket at first, TLS from stream_secure() on.
  *
- * One callback receives everything. It may call any stream_ function, stream_close() too; it is never called from
- * inside a stream_ function, and never after stream_close() returned. Errors of a call are reported by event.
+ * One callback receives everything. It may call any stream_ function, stream_close() too; it is never called
+ * from inside a stream_ function, and never after stream_close() returned. Errors of a call are reported by
+ * event.
  *
  *   STREAM_CONNECTED  after stream_connect_*()
  *   STREAM_SECURE     the handshake is done and the peer's name verified
- *   STREAM_DATA       there are unread bytes: stream_peek(), stream_eat(). What is not eaten is kept (copied out of
- *                     the loop's buffer) and given again together with what comes next, or at once after
- *                     stream_resume() or stream_again(); more than high_water unread bytes stop reading by itself
+ *   STREAM_DATA       there are unread bytes: stream_peek(), stream_eat(). What is not eaten is kept (copied
+ *                     out of the loop's buffer) and given again together with what comes next, or at once
+ *                     after stream_resume() or stream_again(); more than high_water unread bytes stop reading
+ *                     by itself
  *   STREAM_DRAINED    the queue of unsent bytes, once above high_water, has fallen to a quarter of it
  *   STREAM_EOF        the peer sends no more (all data were given before). Sending goes on.
  *   STREAM_TIMEOUT    the deadline set with stream_deadline() passed
@@ -21,16 +23,16 @@
  *   closing with flush   and throws away, so that the peer gets     all is sent and the peer closed too or a second
  *                        what we sent and not a reset               went by; flush_ms at most
  *
- * Memory: an idle stream holds no buffers: 1 KiB; with TLS about 15 KiB as server and 20 KiB as client, which keeps the
- * peer's certificates. Bytes in a write belong to the write until its callback. Closing is two-phase: stream_close()
- * stops and unlinks at once, the memory goes with the last uv handle.
+ * Memory: an idle stream holds no buffers: 1 KiB; with TLS about 15 KiB as server and 20 KiB as client, which
+ * keeps the peer's certificates. Bytes in a write belong to the write until its callback. Closing is
+ * two-phase: stream_close() stops and unlinks at once, the memory goes with the last uv handle.
  *
- * A peer that has vanished while nothing is sent is noticed after five minutes (TCP keepalive): STREAM_ERROR. Not while the
- * stream has a silence (silence_ms).
+ * A peer that has vanished while nothing is sent is noticed after five minutes (TCP keepalive): STREAM_ERROR.
+ * Not while the stream has a silence (silence_ms).
  *
- * Secrets: buffers that hold plaintext are overwritten once the bytes went on (the loop's shared ones and those of TLS
- * after each callback, the stream's own when their bytes were eaten and when they are freed), until stream_without_secrets() says that what comes now
- * is mail. What TLS encrypted is not overwritten. */
+ * Secrets: buffers that hold plaintext are overwritten once the bytes went on (the loop's shared ones and
+ * those of TLS after each callback, the stream's own when their bytes were eaten and when they are freed),
+ * until stream_without_secrets() says that what comes now is mail. What TLS encrypted is not overwritten. */
 #ifndef IMAPFERRY_STREAM_H
 #define IMAPFERRY_STREAM_H
 
@@ -39,50 +41,57 @@
 
 struct stream;
 enum stream_event {
-    STREAM_CONNECTED, STREAM_SECURE, STREAM_DATA, STREAM_DRAINED, STREAM_EOF, STREAM_TIMEOUT, STREAM_ERROR
+    STREAM_CONNECTED,
+    STREAM_SECURE,
+    STREAM_DATA,
+    STREAM_DRAINED,
+    STREAM_EOF,
+    STREAM_TIMEOUT,
+    STREAM_ERROR
 };
 typedef void (*stream_fn)(struct stream *s, enum stream_event ev, void *owner);
 
 struct stream_limits {
-    size_t high_water; /* bytes: unread bytes above it stop reading; unsent ones above it make stream_full() true. What
-                          TLS itself answers to a client (key updates) stops reading at twice that */
+    /* bytes: unread bytes above it stop reading; unsent ones above it make stream_full() true. What TLS
+     * itself answers to a client (key updates) stops reading at twice that */
+    size_t high_water;
     size_t queue_max;  /* bytes: unsent bytes above it are STREAM_ERROR */
     uint64_t flush_ms; /* how long stream_close() with flush may go on sending; 0 = 5 s */
-    /* For who must not be heard once it is gone (TCP alone). silence_ms, 0 = as the system has it: bytes that the peer's
-     * system has not taken for so long end the connection (TCP_USER_TIMEOUT, RFC 5482), also where this process is
-     * stopped or gone by then. abortive: closed without flush, or by the end of the process, it is reset (SO_LINGER
-     * of 0): what the kernel holds is dropped and not sent any more. */
+    /* For who must not be heard once it is gone (TCP alone). silence_ms, 0 = as the system has it: bytes that
+     * the peer's system has not taken for so long end the connection (TCP_USER_TIMEOUT, RFC 5482), also where
+     * this process is stopped or gone by then. abortive: closed without flush, or by the end of the process,
+     * it is reset (SO_LINGER of 0): what the kernel holds is dropped and not sent any more. */
     uint64_t silence_ms;
     bool abortive;
 };
 
-/* Takes the next connection of a listening handle (uv_tcp_t or uv_pipe_t) of this loop; NULL where accept fails.
- * Reading starts at once. TCP_NODELAY is set. */
-struct stream *stream_accept(struct loop *l, uv_stream_t *listener, const struct stream_limits *limits, stream_fn fn,
-                             void *owner);
+/* Takes the next connection of a listening handle (uv_tcp_t or uv_pipe_t) of this loop; NULL where accept
+ * fails. Reading starts at once. TCP_NODELAY is set. */
+struct stream *stream_accept(struct loop *l, uv_stream_t *listener, const struct stream_limits *limits,
+                             stream_fn fn, void *owner);
 /* Ends in STREAM_CONNECTED or STREAM_ERROR. */
 struct stream *stream_connect(struct loop *l, const struct sockaddr *addr, const struct stream_limits *limits,
                               stream_fn fn, void *owner);
-struct stream *stream_connect_unix(struct loop *l, const char *path, const struct stream_limits *limits, stream_fn fn,
-                                   void *owner);
+struct stream *stream_connect_unix(struct loop *l, const char *path, const struct stream_limits *limits,
+                                   stream_fn fn, void *owner);
 
 /* Other limits than it was made with; flush_ms too. */
 void stream_set_limits(struct stream *s, const struct stream_limits *limits);
 
-/* The stream of a stranger: what comes is read, and a handshake begun, when it is its turn in this line (turns.h), a few
- * KiB at a time; unread bytes are given again when it is its turn. line must live until the stream is closed or this is
- * called with NULL, which ends the waiting. */
+/* The stream of a stranger: what comes is read, and a handshake begun, when it is its turn in this line
+ * (turns.h), a few KiB at a time; unread bytes are given again when it is its turn. line must live until the
+ * stream is closed or this is called with NULL, which ends the waiting. */
 void stream_wait_in(struct stream *s, struct turn_line *line);
 
-/* Starts TLS as client (name is verified against the certificate: a DNS name or an IP address) or as server (name
- * NULL). Ends in STREAM_SECURE or STREAM_ERROR. Bytes that are unread or unsent at this moment are an attack or a
- * bug (RFC 3501 11.1): STREAM_ERROR. The policy must live as long as the stream. */
+/* Starts TLS as client (name is verified against the certificate: a DNS name or an IP address) or as server
+ * (name NULL). Ends in STREAM_SECURE or STREAM_ERROR. Bytes that are unread or unsent at this moment are an
+ * attack or a bug (RFC 3501 11.1): STREAM_ERROR. The policy must live as long as the stream. */
 void stream_secure(struct stream *s, struct tls_policy *policy, const char *name);
 bool stream_is_secure(const struct stream *s);
 
-/* Starts COMPRESS=DEFLATE (RFC 4978), both ways, over TLS where there is TLS. Unread bytes are taken as packed. Nothing
- * may be corked. What can't be unpacked is STREAM_ERROR. Costs 300 KiB. Limits hold for what is unpacked: high_water,
- * pause and the buffers work as before. */
+/* Starts COMPRESS=DEFLATE (RFC 4978), both ways, over TLS where there is TLS. Unread bytes are taken as
+ * packed. Nothing may be corked. What can't be unpacked is STREAM_ERROR. Costs 300 KiB. Limits hold for what
+ * is unpacked: high_water, pause and the buffers work as before. */
 void stream_compress(struct stream *s);
 
 /* From here on what passes is bulk: buffers over 16 KiB are not overwritten any more. For after the login. */
@@ -101,8 +110,8 @@ void stream_again(struct stream *s);
 void stream_pause(struct stream *s);
 void stream_resume(struct stream *s);
 
-/* Sends what the kernel takes at once and keeps a copy of the rest. After an error it does nothing. During connecting
- * and handshake it keeps all, and nothing of it goes out if these fail. */
+/* Sends what the kernel takes at once and keeps a copy of the rest. After an error it does nothing. During
+ * connecting and handshake it keeps all, and nothing of it goes out if these fail. */
 void stream_send(struct stream *s, const void *bytes, size_t len);
 /* Between cork and uncork bytes are gathered and go out as one write (and one TLS record where they fit). */
 void stream_cork(struct stream *s);
@@ -111,16 +120,18 @@ size_t stream_unsent(const struct stream *s);
 /* More than high_water unsent: stop feeding it, STREAM_DRAINED tells when to go on. */
 bool stream_full(const struct stream *s);
 
-/* Sets silence_ms of a stream that is open, and is a stream_still_mine(); 0 = as the system has it. Where the peer has not
- * taken everything when the stream is given a silence, nobody knows since when that is so, and the peer shall not be given up
- * for what was before: until it takes some, the time since the connection was opened is added. */
+/* Sets silence_ms of a stream that is open, and is a stream_still_mine(); 0 = as the system has it. Where the
+ * peer has not taken everything when the stream is given a silence, nobody knows since when that is so, and
+ * the peer shall not be given up for what was before: until it takes some, the time since the connection was
+ * opened is added. */
 void stream_set_silence(struct stream *s, uint64_t ms);
-/* To be called several times in silence_ms as long as the owner may be heard: a peer that is only slow has silence_ms
- * from this call on. Without it the kernel gives up a peer that has not taken anything for silence_ms, alive or not. */
+/* To be called several times in silence_ms as long as the owner may be heard: a peer that is only slow has
+ * silence_ms from this call on. Without it the kernel gives up a peer that has not taken anything for
+ * silence_ms, alive or not. */
 void stream_still_mine(struct stream *s);
-/* From *until_ms on, by clock_boot_ms(), not a byte goes out any more: STREAM_ERROR. Nothing is left with libuv, which
- * would send it without a look at the clock when a process that stood still wakes. until_ms is borrowed. Once, on an
- * open stream on which nothing is unsent. */
+/* From *until_ms on, by clock_boot_ms(), not a byte goes out any more: STREAM_ERROR. Nothing is left with
+ * libuv, which would send it without a look at the clock when a process that stood still wakes. until_ms is
+ * borrowed. Once, on an open stream on which nothing is unsent. */
 void stream_set_fence(struct stream *s, const uint64_t *until_ms);
 
 /* One deadline a stream, ms from now; 0 takes it away. Fires once. */
@@ -130,12 +141,13 @@ void stream_deadline(struct stream *s, uint64_t ms);
 const char *stream_error(const struct stream *s);
 /* True where the error is one of TLS (handshake, certificate, name). */
 bool stream_error_is_tls(const struct stream *s);
-/* The peer's address and port as text ("192.0.2.1:40000", "[2001:db8::1]:40000"), "unix" for a UNIX socket, "unknown"
- * where it was gone already. stream_peer_ip(): the address alone, "" where there is none. */
+/* The peer's address and port as text ("192.0.2.1:40000", "[2001:db8::1]:40000"), "unix" for a UNIX socket,
+ * "unknown" where it was gone already. stream_peer_ip(): the address alone, "" where there is none. */
 const char *stream_peer(const struct stream *s);
 const char *stream_peer_ip(const struct stream *s);
 
-/* Nulls *s (NULL is fine). With flush, what is queued is sent first (within flush_ms), without, it is dropped. */
+/* Nulls *s (NULL is fine). With flush, what is queued is sent first (within flush_ms), without, it is
+ * dropped. */
 void stream_close(struct stream **s, bool flush);
 /* Without flush, as if it were abortive. */
 void stream_reset(struct stream **s);

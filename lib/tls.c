@@ -89,7 +89,8 @@ static BIO_METHOD *bio_method(void)
 
 /* --- policies --- */
 
-/* An encrypted key must be an error, not a question on the terminal. arg: a bool that says that it was asked. */
+/* An encrypted key must be an error, not a question on the terminal. arg: a bool that says that it was
+ * asked. */
 static int no_passphrase(char *to, int size, int writing, void *arg)
 {
     (void)to;
@@ -120,7 +121,8 @@ static int choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_l
 /* Security bits of a key of 1024 bits, and of a signature by SHA-1; MD5 has 39. */
 enum { LEAST_KEY_BITS = 80, LEAST_SIGNATURE_BITS = 60 };
 
-/* X509_V_OK: an old certificate that is good enough. The signature of the last one is trusted, whoever made it. */
+/* X509_V_OK: an old certificate that is good enough. The signature of the last one is trusted, whoever made
+ * it. */
 static int old_fault(X509 *cert, int depth, bool last)
 {
     int bits = 0;
@@ -153,8 +155,10 @@ static void take_old(SSL_CTX *ctx)
 
 static struct tls_policy *policy_new(bool server, enum tls_version min)
 {
-    static const int versions[] = {
-        [TLS_1_0] = TLS1_VERSION, [TLS_1_1] = TLS1_1_VERSION, [TLS_1_2] = TLS1_2_VERSION, [TLS_1_3] = TLS1_3_VERSION};
+    static const int versions[] = {[TLS_1_0] = TLS1_VERSION,
+                                   [TLS_1_1] = TLS1_1_VERSION,
+                                   [TLS_1_2] = TLS1_2_VERSION,
+                                   [TLS_1_3] = TLS1_3_VERSION};
     ERR_clear_error();
     struct tls_policy *p = xcalloc(1, sizeof(*p));
     p->refs = 1;
@@ -207,11 +211,12 @@ static struct tls_policy *policy_say(struct tls_policy *p, char *text, char **er
 static bool is_mismatch(void)
 {
     unsigned long code = ERR_peek_last_error();
-    return ERR_GET_LIB(code) == ERR_LIB_X509 &&
-           (ERR_GET_REASON(code) == X509_R_KEY_VALUES_MISMATCH || ERR_GET_REASON(code) == X509_R_KEY_TYPE_MISMATCH);
+    return ERR_GET_LIB(code) == ERR_LIB_X509 && (ERR_GET_REASON(code) == X509_R_KEY_VALUES_MISMATCH ||
+                                                 ERR_GET_REASON(code) == X509_R_KEY_TYPE_MISMATCH);
 }
 
-/* What OpenSSL says of a file with something else in it ("no start line", "unsupported") tells nobody what. */
+/* What OpenSSL says of a file with something else in it ("no start line", "unsupported") tells nobody
+ * what. */
 static const char *file_text(const char *file, bool key)
 {
     unsigned long code = ERR_peek_error();
@@ -249,7 +254,8 @@ struct tls_policy *tls_policy_client(const char *ca_file, enum tls_version min, 
     return p;
 }
 
-struct tls_policy *tls_policy_server(const char *cert_file, const char *key_file, enum tls_version min, char **error)
+struct tls_policy *tls_policy_server(const char *cert_file, const char *key_file, enum tls_version min,
+                                     char **error)
 {
     struct tls_policy *p = policy_new(true, min);
     SSL_CTX_set_num_tickets(p->ctx, 0);
@@ -261,9 +267,15 @@ struct tls_policy *tls_policy_server(const char *cert_file, const char *key_file
     bool ok = SSL_CTX_use_PrivateKey_file(p->ctx, key_file, SSL_FILETYPE_PEM) == 1;
     SSL_CTX_set_default_passwd_cb_userdata(p->ctx, NULL);
     if (!ok && encrypted)
-        return policy_say(p, xasprintf("key %s: is encrypted, and nobody is there to be asked for a passphrase; expected one without", key_file), error);
+        return policy_say(
+            p,
+            xasprintf(
+                "key %s: is encrypted, and nobody is there to be asked for a passphrase; expected one without",
+                key_file),
+            error);
     if (!ok && is_mismatch())
-        return policy_say(p, xasprintf("key %s: does not belong to the certificate %s", key_file, cert_file), error);
+        return policy_say(p, xasprintf("key %s: does not belong to the certificate %s", key_file, cert_file),
+                          error);
     if (!ok)
         return policy_fail(p, "key", key_file, error);
     if (SSL_CTX_check_private_key(p->ctx) != 1)
@@ -299,7 +311,9 @@ static const X509 *tls_shown(const struct tls_policy *p, int n)
     STACK_OF(X509) *chain = NULL;
     if (n == 0)
         return SSL_CTX_get0_certificate(p->ctx);
-    return SSL_CTX_get0_chain_certs(p->ctx, &chain) == 1 && n - 1 < sk_X509_num(chain) ? sk_X509_value(chain, n - 1) : NULL;
+    return SSL_CTX_get0_chain_certs(p->ctx, &chain) == 1 && n - 1 < sk_X509_num(chain)
+               ? sk_X509_value(chain, n - 1)
+               : NULL;
 }
 
 int64_t tls_policy_ends(const struct tls_policy *p)
@@ -454,7 +468,8 @@ static enum tls_rc tls_fail(struct tls *t)
 {
     long verify = SSL_get_verify_result(t->ssl);
     bool distrusted = verify != X509_V_OK;
-    snprintf(t->error, sizeof(t->error), "%s%s", distrusted ? X509_verify_cert_error_string(verify) : queue_text(),
+    snprintf(t->error, sizeof(t->error), "%s%s",
+             distrusted ? X509_verify_cert_error_string(verify) : queue_text(),
              distrusted ? verify_hint(verify) : handshake_hint());
     t->failed = true;
     return TLS_FAILED;

@@ -26,9 +26,10 @@ static void trial_ways_in(const struct conf *c, struct conf_source *src, bool se
     for (size_t i = 0; i < c->n_backends && !sealed; i++) {
         const struct conf_backend *b = &c->backends[i];
         if (!*b->master_user && !b->retired && trial_is_used(c, b->name))
-            conf_object(src, "backend", b->name, "master_user", 0,
-                        "the migrator has no way in: give a master_user, or let it use the users' own passwords (section seal, "
-                        "\"imapferryctl seal-key\")");
+            conf_object(
+                src, "backend", b->name, "master_user", 0,
+                "the migrator has no way in: give a master_user, or let it use the users' own passwords (section seal, "
+                "\"imapferryctl seal-key\")");
     }
 }
 
@@ -60,7 +61,8 @@ static bool trial_wants_certificate(const struct conf *c)
     bool tls = false;
 
     for (size_t i = 0; i < c->proxy.listen.n; i++)
-        tls = tls || !strncmp(c->proxy.listen.items[i], "imaps:", 6) || !strncmp(c->proxy.listen.items[i], "imap+starttls:", 14);
+        tls = tls || !strncmp(c->proxy.listen.items[i], "imaps:", 6) ||
+              !strncmp(c->proxy.listen.items[i], "imap+starttls:", 14);
     return tls && access(c->proxy.tls_cert, R_OK) == 0 && access(c->proxy.tls_key, R_OK) == 0;
 }
 
@@ -122,12 +124,14 @@ static void trial_journal(const struct conf *c, struct conf_source *src)
     if (stat(dir, &st) == 0 && !S_ISDIR(st.st_mode))
         conf_object(src, "migrator", NULL, "journal_dir", 0, "\"%s\" is not a folder", dir);
     else if (access(dir, W_OK | X_OK) != 0 && errno != ENOENT)
-        conf_object(src, "migrator", NULL, "journal_dir", 0, "\"%s\": %s; it must be the migrator's to write", dir, strerror(errno));
+        conf_object(src, "migrator", NULL, "journal_dir", 0, "\"%s\": %s; it must be the migrator's to write",
+                    dir, strerror(errno));
     else if (stat(dir, &st) != 0) {
         char *above = xstrdup(dir), *slash = strrchr(above, '/');
         *(slash == above ? slash + 1 : slash) = '\0';
         if (access(above, W_OK | X_OK) != 0)
-            conf_object(src, "migrator", NULL, "journal_dir", 0, "\"%s\" is not there, and can't be made: %s: %s", dir, above, strerror(errno));
+            conf_object(src, "migrator", NULL, "journal_dir", 0,
+                        "\"%s\" is not there, and can't be made: %s: %s", dir, above, strerror(errno));
         free(above);
     }
 }

@@ -113,7 +113,8 @@ static bool turns_serve_one(struct turns *ts, enum turn_kind kind)
 bool turns_serve(struct turns *ts)
 {
     enum turn_kind first = ts->last == TURN_ON ? TURN_BEGIN : TURN_ON;
-    if (turns_ready(ts) && (turns_serve_one(ts, first) || turns_serve_one(ts, first == TURN_ON ? TURN_BEGIN : TURN_ON)))
+    if (turns_ready(ts) &&
+        (turns_serve_one(ts, first) || turns_serve_one(ts, first == TURN_ON ? TURN_BEGIN : TURN_ON)))
         return true;
     ts->stuck = true; /* until something ends, or comes */
     return false;

@@ -1,13 +1,14 @@
 /* turns: who is served next of those whom nobody knows yet.
  *
- * What strangers want costs time (a TLS handshake about a millisecond), and there may be very many of them. So it is
- * not done as it comes: it waits here, and in each round of the loop some of it is done, for a few milliseconds,
- * behind all that does not wait. Those who come from one network stand in one line, and the lines take turns: however
- * long one of them is, the first of another has to wait for one turn of each line at most.
+ * What strangers want costs time (a TLS handshake about a millisecond), and there may be very many of them.
+ * So it is not done as it comes: it waits here, and in each round of the loop some of it is done, for a few
+ * milliseconds, behind all that does not wait. Those who come from one network stand in one line, and the
+ * lines take turns: however long one of them is, the first of another has to wait for one turn of each line
+ * at most.
  *
- * What is costly to begin, and to have begun (a handshake holds some 40 KiB), waits apart: there is a cap on how much
- * of it is under way, and of one line only as much may be as is still free behind it. So one network can take half of
- * the places, two a third each, and the next one always finds some.
+ * What is costly to begin, and to have begun (a handshake holds some 40 KiB), waits apart: there is a cap on
+ * how much of it is under way, and of one line only as much may be as is still free behind it. So one network
+ * can take half of the places, two a third each, and the next one always finds some.
  *
  * No clock and no descriptor of its own; the loop has one of these and runs it (loop.h). */
 #ifndef IMAPFERRY_TURNS_H
@@ -20,8 +21,8 @@
 /* What a turn waits for: to go on, or to begin what is costly. */
 enum turn_kind { TURN_ON, TURN_BEGIN, TURN_KINDS };
 
-/* Something that waits for its turn; embedded in the struct that it is for; {.fn = ...} is one that does not. It is
- * called once, and may wait again. */
+/* Something that waits for its turn; embedded in the struct that it is for; {.fn = ...} is one that does not.
+ * It is called once, and may wait again. */
 struct turn {
     void (*fn)(struct turn *t);
     struct turn_line *line; /* borrowed; NULL: stands in none */

@@ -1,8 +1,9 @@
 /* view_list: which messages a client has, by message number: drawn from the answers to FETCH 1:* (UID) on the
- * connection that it had, and compared with what the same command shows on the one that it goes on with. Pure.
+ * connection that it had, and compared with what the same command shows on the one that it goes on with.
+ * Pure.
  *
- * FETCH with message numbers can't bring an EXPUNGE (RFC 3501 7.4.1), so what it draws is what the client counts, with
- * messages that the server knows to be gone and has not told of yet. */
+ * FETCH with message numbers can't bring an EXPUNGE (RFC 3501 7.4.1), so what it draws is what the client
+ * counts, with messages that the server knows to be gone and has not told of yet. */
 #ifndef IMAPFERRY_VIEW_LIST_H
 #define IMAPFERRY_VIEW_LIST_H
 

@@ -43,12 +43,12 @@ struct view_names {
 const char *view_side_fault(const struct view_side *side);
 
 /* Appends the target's name for a source's (for SELECT, CREATE, ... and the plan). False, and *out as it was,
- * where there is none: see above; also an empty name, one longer than VIEW_NAME_MAX here or there, with NUL, CR or
- * LF. */
+ * where there is none: see above; also an empty name, one longer than VIEW_NAME_MAX here or there, with NUL,
+ * CR or LF. */
 bool view_name_to_target(const struct view_names *v, struct span name, struct buf *out) MUST_CHECK;
-/* Appends the source's name for a target's (for LIST, STATUS, ...): the inverse; after a rename only where no other
- * mailbox has the name that it makes, see view_rename.h. Names that the target made up without us (by Sieve, by
- * webmail) have a source's name too, but for those with empty levels. */
+/* Appends the source's name for a target's (for LIST, STATUS, ...): the inverse; after a rename only where no
+ * other mailbox has the name that it makes, see view_rename.h. Names that the target made up without us (by
+ * Sieve, by webmail) have a source's name too, but for those with empty levels. */
 bool view_name_to_source(const struct view_names *v, struct span name, struct buf *out) MUST_CHECK;
 
 /* INBOX in any case (RFC 3501 5.1). */

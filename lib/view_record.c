@@ -1,8 +1,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "view_record.h"
 #include "percent.h"
+#include "view_record.h"
 #include "xalloc.h"
 
 static const char *const tiers[] = {[VIEW_T0] = "T0", [VIEW_T1] = "T1", [VIEW_T2] = "T2", [VIEW_T3] = "T3"};

@@ -224,8 +224,8 @@ bool view_uid_set_to_client(const struct view_uid *m, const struct imap_seq *bac
 
 /* --- text ---
  *
- * "1", then numbers (digits.h): the tail's two UIDs, how many runs, and for each its gaps behind the run before (in the
- * client's and in the backend's UIDs) and its length less one. */
+ * "1", then numbers (digits.h): the tail's two UIDs, how many runs, and for each its gaps behind the run
+ * before (in the client's and in the backend's UIDs) and its length less one. */
 
 void view_uid_encode(struct buf *out, const struct view_uid *m)
 {

@@ -1,6 +1,6 @@
 /* imapferry-migrator: reads the configuration, connects to the store, and works (worker.h) once the store is
- * known to keep what it is told. SIGTERM and SIGINT end it where that is safe, a second one at once; SIGHUP reads the
- * configuration anew. */
+ * known to keep what it is told. SIGTERM and SIGINT end it where that is safe, a second one at once; SIGHUP
+ * reads the configuration anew. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -23,7 +23,7 @@
 
 enum {
     STORE_TIMEOUT_MS = 5000,
-    RECHECK_MS = 5000, /* whether the store is safe is looked at again after it */
+    RECHECK_MS = 5000,  /* whether the store is safe is looked at again after it */
     RECALL_MS = 60000,  /* while the store does not know flips of the journal, it is asked again after it */
     REPLICAS_MS = 1000, /* how often the replicas are counted */
     STOP_MS = 8000,     /* what can't be ended safely in this time is left to another migrator */
@@ -48,10 +48,10 @@ struct program {
     bool is_ours; /* the id */
     bool refused;
     struct recall *recall;
-    char *unknown_flips; /* what m.unknown_flips says */
-    bool recalled, paused; /* for this generation; all migrations, for unknown flips */
+    char *unknown_flips;               /* what m.unknown_flips says */
+    bool recalled, paused;             /* for this generation; all migrations, for unknown flips */
     uint64_t recalled_of, recalled_ms; /* generation; clock_boot_ms() */
-    char *told; /* of the store, and what; NULL: nothing yet */
+    char *told;                        /* of the store, and what; NULL: nothing yet */
     enum durability told_of;
 };
 
@@ -78,7 +78,8 @@ static void migrator_on_paused(void *owner, enum route_rc rc, const char *detail
     g->paused = rc == ROUTE_OK;
 }
 
-/* All migrators stop: what this journal knows of is likely not all that was lost. Staff resume, and are not contradicted. */
+/* All migrators stop: what this journal knows of is likely not all that was lost. Staff resume, and are not
+ * contradicted. */
 static void migrator_pause_all(struct program *g)
 {
     char *who = xasprintf("migrator %s", g->id);
@@ -97,8 +98,9 @@ static void migrator_take_recall(struct program *g, const struct recall_result *
     g->unknown_flips = result->unknown > 0 ? recall_text(result, folder) : NULL;
     g->m.unknown_flips = g->unknown_flips;
     if (g->unknown_flips) {
-        LOG(ERROR, "flips_unknown", LOG_U("accounts", result->unknown), LOG_S("names", result->names), LOG_S("journal", folder),
-            LOG_S("effect", "no job is begun, and all migrations are paused"), LOG_S("detail", g->unknown_flips));
+        LOG(ERROR, "flips_unknown", LOG_U("accounts", result->unknown), LOG_S("names", result->names),
+            LOG_S("journal", folder), LOG_S("effect", "no job is begun, and all migrations are paused"),
+            LOG_S("detail", g->unknown_flips));
         migrator_pause_all(g);
     } else if (had) {
         LOG(INFO, "flips_known", LOG_U("accounts", result->asked));
@@ -123,7 +125,8 @@ static void migrator_on_recall(void *owner, const struct recall_result *result)
         start_work(g);
 }
 
-/* Also of each new generation: a Redis that restarted, or another master, may have lost what the one before knew. */
+/* Also of each new generation: a Redis that restarted, or another master, may have lost what the one before
+ * knew. */
 static void migrator_recall(struct program *g)
 {
     uint64_t generation = store_generation(g->m.store);
@@ -292,7 +295,8 @@ static bool renewal_make(struct program *g, struct renewal *r, char **error)
         return false;
     for (size_t i = 0; i < g->conf->n_backends; i++) {
         const struct conf_backend *b = conf_backend(r->conf, g->conf->backends[i].name);
-        if (b && address_has_tls(&b->address) && !(r->tls[i] = tls_policy_client(b->ca_file, b->tls_min, error)))
+        if (b && address_has_tls(&b->address) &&
+            !(r->tls[i] = tls_policy_client(b->ca_file, b->tls_min, error)))
             return false;
     }
     seal = &r->conf->seal;

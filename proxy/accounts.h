@@ -1,6 +1,6 @@
-/* accounts: the accounts that have sessions or logins in this thread, and what is known of their routes. What the store says
- * comes in two ways, as events and as answers, over two connections. So each event is counted, and where an event may have
- * overtaken an answer, the question is asked again. */
+/* accounts: the accounts that have sessions or logins in this thread, and what is known of their routes. What
+ * the store says comes in two ways, as events and as answers, over two connections. So each event is counted,
+ * and where an event may have overtaken an answer, the question is asked again. */
 #ifndef IMAPFERRY_ACCOUNTS_H
 #define IMAPFERRY_ACCOUNTS_H
 
@@ -25,19 +25,21 @@ struct account {
     enum route_state state;
     uint64_t epoch, generation;
     char *backend;
-    char *target;       /* of the move under way or done; NULL or "": none */
+    char *target;         /* of the move under way or done; NULL or "": none */
     uint64_t deadline_ms; /* of preparing or freezing, by clock_boot_ms() */
     struct views *views;  /* of the last flip; owned */
-    uint64_t used_ms, marked_ms; /* busy.h, by the loop's clock: last used, and when the store was told; 0 = not */
-    uint64_t news;      /* counts events */
-    struct queued read, seen;   /* the calls of accounts_read() and accounts_seen_all() */
-    uint64_t read_news; /* news, when the route_where() under way was sent */
+    /* busy.h, by the loop's clock: last used, and when the store was told; 0 = not */
+    uint64_t used_ms, marked_ms;
+    uint64_t news;            /* counts events */
+    struct queued read, seen; /* the calls of accounts_read() and accounts_seen_all() */
+    uint64_t read_news;       /* news, when the route_where() under way was sent */
     UT_hash_handle hh;
 };
 
 /* Adds the session to its account. Makes the account where the thread does not have it yet. */
 void accounts_attach(struct proxy *p, const char *key, struct session *s);
-/* Takes the session from its account; does nothing where it has none. The account is freed with its last session. */
+/* Takes the session from its account; does nothing where it has none. The account is freed with its last
+ * session. */
 void accounts_detach(struct session *s);
 
 /* Something is known of the route: acts on it (freeze.h). */

@@ -20,8 +20,8 @@ struct known {
 
 struct backends {
     struct loop *loop;
-    struct store *store; /* borrowed; NULL before the first backends_read() */
-    struct learner *learner; /* owned; of the first thread */
+    struct store *store;         /* borrowed; NULL before the first backends_read() */
+    struct learner *learner;     /* owned; of the first thread */
     bool first, was_read, asked; /* asked: the learner has looked */
     bool settled;
     backends_fn fn;
@@ -33,8 +33,8 @@ struct backends {
 
 static void backends_on_timer(void *owner);
 
-struct backends *backends_new(struct loop *l, const struct conf *conf, bool first, backends_fn fn, void *owner,
-                              char **error)
+struct backends *backends_new(struct loop *l, const struct conf *conf, bool first, backends_fn fn,
+                              void *owner, char **error)
 {
     struct backends *b = xcalloc(1, sizeof *b);
     b->fn = fn;
@@ -143,8 +143,8 @@ static void log_first(const struct known *k)
     struct imap_caps now = showable(&k->record);
     struct buf words = {0};
     imap_caps_write(&words, &now);
-    LOG(INFO, "capabilities", LOG_S("backend", k->conf->name), LOG_S("by", k->record.by == CAPS_BY_USER ? "user" : "master"),
-        LOG_S("are", buf_str(&words)));
+    LOG(INFO, "capabilities", LOG_S("backend", k->conf->name),
+        LOG_S("by", k->record.by == CAPS_BY_USER ? "user" : "master"), LOG_S("are", buf_str(&words)));
     buf_free(&words);
 }
 
@@ -166,7 +166,8 @@ static void log_unknown(struct known *k)
     if (k->told_unknown || k->conf->retired)
         return;
     k->told_unknown = true;
-    LOG(WARN, "capabilities_unknown", LOG_S("backend", k->conf->name), LOG_S("shown", "what the server can do that a user is on"),
+    LOG(WARN, "capabilities_unknown", LOG_S("backend", k->conf->name),
+        LOG_S("shown", "what the server can do that a user is on"),
         LOG_S("until", "a user or a master has signed in there, or \"imapferryctl check\""));
 }
 
@@ -202,8 +203,8 @@ struct imap_caps backends_caps(const struct backends *b, const struct conf_backe
     return k->record.known ? k->record.caps : least;
 }
 
-struct imap_caps backends_shown(const struct backends *b, const struct conf_backend *at, const struct imap_caps *own,
-                                const struct conf_backend *other)
+struct imap_caps backends_shown(const struct backends *b, const struct conf_backend *at,
+                                const struct imap_caps *own, const struct conf_backend *other)
 {
     const struct known *here = backends_row_of(b, at), *there = backends_row_of(b, other);
     struct imap_caps caps = here->record.known ? imap_caps_common(own, &here->record.caps) : *own;

@@ -1,8 +1,8 @@
-/* backends: what each backend can do, and how to reach it: TLS policy, and the capabilities after sign-in, as the store has them
- * (lib/store_caps.h). Each sign-in here is compared with them; where nobody has signed in yet, one thread of the proxy asks, as
- * far as it may (lib/learner.h). What the store has is read anew each ten seconds, so two proxies show different things for no
- * longer than that. The first thread logs what is not known (capabilities_unknown) and each change (capabilities,
- * capabilities_changed). */
+/* backends: what each backend can do, and how to reach it: TLS policy, and the capabilities after sign-in, as
+ * the store has them (lib/store_caps.h). Each sign-in here is compared with them; where nobody has signed in
+ * yet, one thread of the proxy asks, as far as it may (lib/learner.h). What the store has is read anew each
+ * ten seconds, so two proxies show different things for no longer than that. The first thread logs what is
+ * not known (capabilities_unknown) and each change (capabilities, capabilities_changed). */
 #ifndef IMAPFERRY_BACKENDS_H
 #define IMAPFERRY_BACKENDS_H
 
@@ -17,8 +17,8 @@ struct backends;
 typedef void (*backends_fn)(void *owner);
 
 /* first: this thread is the one that asks and logs. NULL: *error to free. conf and loop are borrowed. */
-struct backends *backends_new(struct loop *l, const struct conf *conf, bool first, backends_fn fn, void *owner,
-                              char **error) MUST_CHECK;
+struct backends *backends_new(struct loop *l, const struct conf *conf, bool first, backends_fn fn,
+                              void *owner, char **error) MUST_CHECK;
 void backends_free(struct backends **b);
 /* Reads what the store has, now and from now on; it is called whenever the store is there (again). */
 void backends_read(struct backends *b, struct store *s);
@@ -29,7 +29,8 @@ bool backends_settled(const struct backends *b);
 void backends_wait_no_more(struct backends *b);
 /* NULL where the scheme needs none. */
 struct tls_policy *backends_tls(const struct backends *b, const struct conf_backend *backend);
-/* Its connections from now on trust by fresh, which is taken; not where its scheme needs none, or none has the name. */
+/* Its connections from now on trust by fresh, which is taken; not where its scheme needs none, or none has
+ * the name. */
 void backends_renew(struct backends *b, const char *name, struct tls_policy **fresh);
 /* All of them were: passwords of masters may be others now. */
 void backends_renewed(struct backends *b);
@@ -37,9 +38,10 @@ void backends_renewed(struct backends *b);
 struct imap_caps backends_caps(const struct backends *b, const struct conf_backend *backend);
 /* What a sign-in showed. */
 void backends_learned(struct backends *b, const struct conf_backend *backend, const struct imap_caps *caps);
-/* What a client at `at`, whose own sign-in showed own, is shown: what all users have there, and at the other side of the move,
- * so that it is the same before and after it. Where that side is not known yet, what the client's own server can do. */
-struct imap_caps backends_shown(const struct backends *b, const struct conf_backend *at, const struct imap_caps *own,
-                                const struct conf_backend *other);
+/* What a client at `at`, whose own sign-in showed own, is shown: what all users have there, and at the other
+ * side of the move, so that it is the same before and after it. Where that side is not known yet, what the
+ * client's own server can do. */
+struct imap_caps backends_shown(const struct backends *b, const struct conf_backend *at,
+                                const struct imap_caps *own, const struct conf_backend *other);
 
 #endif

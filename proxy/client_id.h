@@ -1,6 +1,6 @@
-/* client_id: what a client says of itself by ID, kept in its session for servers that are to hear it (forward_id =
- * "client"): behind each sign-in that is made for the session, and when it says it after its login. Where no server is, it
- * is not kept. */
+/* client_id: what a client says of itself by ID, kept in its session for servers that are to hear it
+ * (forward_id = "client"): behind each sign-in that is made for the session, and when it says it after its
+ * login. Where no server is, it is not kept. */
 #ifndef IMAPFERRY_PROXY_CLIENT_ID_H
 #define IMAPFERRY_PROXY_CLIENT_ID_H
 

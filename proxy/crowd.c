@@ -107,12 +107,12 @@ bool crowd_end_one(struct crowd *c, struct network *of)
     struct session *s;
     if (of)
         TAILQ_FOREACH(s, &of->members, of_network)
-        if (is_idle(s))
-            break;
+    if (is_idle(s))
+        break;
     if (!of)
         TAILQ_FOREACH(s, &c->all, of_crowd)
-        if (is_idle(s))
-            break;
+    if (is_idle(s))
+        break;
     if (!s)
         return false;
     session_close(s, END_CROWD, "the place of the one that was idle for longest was needed");

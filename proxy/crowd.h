@@ -1,16 +1,18 @@
-/* crowd: the connections of a thread that have not signed in, by the network they come from: an IPv4 address (also where it is
- * written as one of IPv6, ::ffff:192.0.2.1), or a /64 of IPv6, since that is what one customer gets. Such connections cost
- * nothing to whoever opens them, so how many there may be follows from the descriptors that there are:
+/* crowd: the connections of a thread that have not signed in, by the network they come from: an IPv4 address
+ * (also where it is written as one of IPv6, ::ffff:192.0.2.1), or a /64 of IPv6, since that is what one
+ * customer gets. Such connections cost nothing to whoever opens them, so how many there may be follows from
+ * the descriptors that there are:
  *
  *   the thread's sockets   n, of which a sixteenth is kept for hand-overs (a second connection to a backend)
  *   the crowd              a quarter of n. Each of them is counted twice, for the connection to the backend that it
  *                          will need: so who has got in can sign in too
  *   one network            as many as would be left to others: one alone half of the crowd, two a third each
  *
- * A connection that comes when there is no room takes the place of the one that has been idle for longest: of the same network,
- * where that has too many, else of all. A connection is idle while it has no login under way. The one that loses its place is
- * told BYE [UNAVAILABLE]; where none is idle, the new one is told that. Where signed-in sessions hold all sockets, clients wait
- * in the kernel's queue (listener.h). The log tells of all this once in ten seconds, with numbers. */
+ * A connection that comes when there is no room takes the place of the one that has been idle for longest: of
+ * the same network, where that has too many, else of all. A connection is idle while it has no login under
+ * way. The one that loses its place is told BYE [UNAVAILABLE]; where none is idle, the new one is told that.
+ * Where signed-in sessions hold all sockets, clients wait in the kernel's queue (listener.h). The log tells
+ * of all this once in ten seconds, with numbers. */
 #ifndef IMAPFERRY_CROWD_H
 #define IMAPFERRY_CROWD_H
 
@@ -21,7 +23,8 @@
 #include "lib/loop.h"
 
 enum {
-    CROWD_MAX = 10000,          /* connections of a thread that have not signed in, whatever there is room for */
+    /* connections of a thread that have not signed in, whatever there is room for */
+    CROWD_MAX = 10000,
     CROWD_FDS_KEPT = 64,        /* descriptors that clients never get */
     CROWD_ACCEPTS_A_ROUND = 64, /* connections that a thread takes in a round of its loop */
     CROWD_LONG_IDS = 64,        /* connections of a thread whose ID may be as long as a line after login */
@@ -42,7 +45,7 @@ struct crowd {
     struct network *networks; /* owned */
     struct crowd_list all;    /* the oldest first */
     size_t n, max;
-    struct timer *quiet; /* owned; set: what happens is counted ... */
+    struct timer *quiet;               /* owned; set: what happens is counted ... */
     uint64_t ended, refused, unlogged; /* ... and logged when it has passed */
     unsigned logged;
     unsigned thread;
@@ -52,8 +55,8 @@ struct crowd {
 void crowd_init(struct crowd *c, struct loop *l, unsigned thread, size_t sockets);
 void crowd_free(struct crowd *c);
 
-/* Takes the session in, by its peer_ip ("": a UNIX socket), and has its client's stream wait in its network's line; may
- * end another session. False: no room; it is in no crowd. */
+/* Takes the session in, by its peer_ip ("": a UNIX socket), and has its client's stream wait in its network's
+ * line; may end another session. False: no room; it is in no crowd. */
 bool crowd_enter(struct crowd *c, struct session *s) MUST_CHECK;
 /* Out of the crowd and its line. Nothing where it is in none. */
 void crowd_leave(struct crowd *c, struct session *s);

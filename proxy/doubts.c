@@ -235,8 +235,8 @@ void doubts_enter(struct doubts *all, const struct route_enter *e, route_enter_f
     route_enter(all->store, e, doubts_on_entered, o);
 }
 
-void doubts_register(struct doubts *all, const char *user, const char *session, const char *backend, uint64_t epoch,
-                     const char *address, route_done_fn fn, void *owner)
+void doubts_register(struct doubts *all, const char *user, const char *session, const char *backend,
+                     uint64_t epoch, const char *address, route_done_fn fn, void *owner)
 {
     struct owed *o = owed_new(all, user, NULL);
     o->generation = store_generation(all->store);
@@ -331,7 +331,8 @@ static void on_reconciled(void *owner, enum route_rc rc, const char *detail)
     look_over(d);
 }
 
-void doubts_reconcile(struct doubts *all, const char *user, uint64_t epoch, const char *const *sessions, size_t n)
+void doubts_reconcile(struct doubts *all, const char *user, uint64_t epoch, const char *const *sessions,
+                      size_t n)
 {
     struct doubt *d = doubt_find(all, span_str(user));
     if (!d && all->beyond)
@@ -378,7 +379,8 @@ static void doubts_on_again(void *owner)
 
 /* ---- life ---- */
 
-struct doubts *doubts_new(struct store *s, struct queue *q, const char *incarnation, doubts_fn fn, void *owner)
+struct doubts *doubts_new(struct store *s, struct queue *q, const char *incarnation, doubts_fn fn,
+                          void *owner)
 {
     struct doubts *all = xcalloc(1, sizeof *all);
     all->store = s;

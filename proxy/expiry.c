@@ -47,11 +47,12 @@ static void expiry_look(void *owner)
         break;
     case EXPIRY_EARLY:
         LOG(ERROR, "certificate_not_valid_yet", LOG_S("file", w->file), LOG_S("at", at),
-            LOG_S("effect", "mail programs refuse to connect"), LOG_S("todo", "see the clock of this host, and the file"));
+            LOG_S("effect", "mail programs refuse to connect"),
+            LOG_S("todo", "see the clock of this host, and the file"));
         break;
     case EXPIRY_NEAR:
-        LOG(WARN, "certificate_expires", LOG_S("file", w->file), LOG_S("at", at), LOG_I("days", (w->ends - now) / DAY_S),
-            LOG_S("todo", "renew it and send SIGHUP"));
+        LOG(WARN, "certificate_expires", LOG_S("file", w->file), LOG_S("at", at),
+            LOG_I("days", (w->ends - now) / DAY_S), LOG_S("todo", "renew it and send SIGHUP"));
         break;
     case EXPIRY_PAST:
         LOG(ERROR, "certificate_expired", LOG_S("file", w->file), LOG_S("at", at),

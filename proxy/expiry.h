@@ -1,6 +1,6 @@
-/* expiry: warns each day of a certificate that ends within 14 days, and each day of one that has ended, or has not begun: clients don't
- * connect any more, and nobody sees why. It looks at the certificate that is shown, not at the file, which may have been
- * renewed without a SIGHUP. */
+/* expiry: warns each day of a certificate that ends within 14 days, and each day of one that has ended, or
+ * has not begun: clients don't connect any more, and nobody sees why. It looks at the certificate that is
+ * shown, not at the file, which may have been renewed without a SIGHUP. */
 #ifndef IMAPFERRY_EXPIRY_H
 #define IMAPFERRY_EXPIRY_H
 
@@ -13,7 +13,8 @@ enum expiry expiry_of(int64_t begins, int64_t ends, int64_t now);
 struct expiry_watch;
 struct expiry_watch *expiry_watch_new(struct loop *l);
 void expiry_watch_free(struct expiry_watch **w);
-/* The certificate in use is another one; looks at once. begins, ends: of tls_policy_begins() and tls_policy_ends(). */
+/* The certificate in use is another one; looks at once. begins, ends: of tls_policy_begins() and
+ * tls_policy_ends(). */
 void expiry_watch_set(struct expiry_watch *w, const char *file, int64_t begins, int64_t ends);
 /* Is the one in use in its time now? Also where there is none. */
 bool expiry_watch_is_good(const struct expiry_watch *w);

@@ -1,6 +1,6 @@
-/* handover: a session at rest goes on over another connection (DESIGN.md 6): after a flip over the one that was prepared
- * at the target, or a new one where that is gone; after a thaw, where the source closed the resting one, over a new one
- * there.
+/* handover: a session at rest goes on over another connection (DESIGN.md 6): after a flip over the one that
+ * was prepared at the target, or a new one where that is gone; after a thaw, where the source closed the
+ * resting one, over a new one there.
  *
  * step    | does                                             | leaves to
  * --------+--------------------------------------------------+----------------------------------------------------
@@ -10,10 +10,10 @@
  * JUDGE   | waits for the records of the account (views.h),  | RELAY, with what the client has to be told; or the end
  *         | and for the lease; compares                      |
  *
- * A client that has a mailbox open goes on where UIDVALIDITY and all UIDs are equal on both sides, and no UID that it may
- * have seen is given out again. A client that knows other names than INBOX goes on where both servers spell names alike (the
- * same personal namespaces, and the same name for each mailbox). A session that can't go on ends with BYE, and the log says
- * why:
+ * A client that has a mailbox open goes on where UIDVALIDITY and all UIDs are equal on both sides, and no UID
+ * that it may have seen is given out again. A client that knows other names than INBOX goes on where both
+ * servers spell names alike (the same personal namespaces, and the same name for each mailbox). A session
+ * that can't go on ends with BYE, and the log says why:
  *
  * why            | what could not be had
  * ---------------+-----------------------------------------------------------------------------------------------
@@ -30,8 +30,9 @@
  * uidnext        | UIDs would be given out again
  * timeout        | all of this together took too long
  *
- * The client is told FLAGS and PERMANENTFLAGS of the target and the number of messages at once, and which messages are gone as
- * soon as it may hear of that. How many sessions went over, and how many could not for which reason, is counted (tally.h). */
+ * The client is told FLAGS and PERMANENTFLAGS of the target and the number of messages at once, and which
+ * messages are gone as soon as it may hear of that. How many sessions went over, and how many could not for
+ * which reason, is counted (tally.h). */
 #ifndef IMAPFERRY_HANDOVER_H
 #define IMAPFERRY_HANDOVER_H
 
@@ -39,9 +40,11 @@
 
 /* From FROZEN: to the account's backend, which may be the one that the session had. */
 void handover_begin(struct session *s);
-/* Something that it may have waited for is there: the account's records, or the lease. Goes on where it can. */
+/* Something that it may have waited for is there: the account's records, or the lease. Goes on where it
+ * can. */
 void handover_step(struct session *s);
-/* The session can't go on, and ends. why: a word of the table above, never freed. detail is for the log; it may be NULL. */
+/* The session can't go on, and ends. why: a word of the table above, never freed. detail is for the log; it
+ * may be NULL. */
 void handover_failed(struct session *s, const char *why, const char *detail);
 /* What is under way is dropped. */
 void handover_drop(struct session *s);

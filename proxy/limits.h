@@ -1,5 +1,5 @@
-/* limits: what one client may send, and what is held for it, before login and after. How many clients may come is a matter of
- * crowd.h. */
+/* limits: what one client may send, and what is held for it, before login and after. How many clients may
+ * come is a matter of crowd.h. */
 #ifndef IMAPFERRY_LIMITS_H
 #define IMAPFERRY_LIMITS_H
 
@@ -20,22 +20,23 @@ enum {
     LIMIT_EARLY_HIGH_WATER = 4 * 1024, /* before login: answers that are not taken stop reading */
 
     /* after login */
-    LIMIT_LINES_A_ROUND = 64,          /* lines of commands of a session that are looked at in a round of the loop ... */
+    /* lines of commands of a session that are looked at in a round of the loop ... */
+    LIMIT_LINES_A_ROUND = 64,
     LIMIT_LINE_BYTES_A_ROUND = 64 * 1024, /* ... and their bytes; what is in literals costs next to nothing */
-    LIMIT_PIPELINED = 1000,            /* commands under way in a session */
-    LIMIT_RELAY_LINE = 64 * 1024,      /* a line of a command after login, as in Dovecot and others */
+    LIMIT_PIPELINED = 1000,               /* commands under way in a session */
+    LIMIT_RELAY_LINE = 64 * 1024,         /* a line of a command after login, as in Dovecot and others */
     LIMIT_RESPONSE = 16 * 1024 * 1024, /* a line of a response: SEARCH in a mailbox of two million messages */
     LIMIT_UNSENT = 24 * 1024 * 1024,   /* must hold one such line */
     LIMIT_HIGH_WATER = 64 * 1024,      /* where a reader counts as slow */
     LIMIT_OWN_WORDS = 16 * 1024,       /* answers of ours that wait for a response to end */
 };
 
-/* For imap_line: what a client may send before and after login. nonsync: the largest {n+}, as the capabilities shown after
- * login say. */
+/* For imap_line: what a client may send before and after login. nonsync: the largest {n+}, as the
+ * capabilities shown after login say. */
 extern const struct imap_line_limits limits_before_login;
 struct imap_line_limits limits_after_login(uint64_t nonsync);
 extern const struct imap_line_limits limits_of_backend;
-extern const struct stream_limits limits_of_stream; /* flush_ms: of the configuration */
+extern const struct stream_limits limits_of_stream;   /* flush_ms: of the configuration */
 extern const struct stream_limits limits_of_stranger; /* ... of a client's before login */
 
 #endif

@@ -2,8 +2,9 @@
  * program at its start, and each thread has one of its own for each TCP address (SO_REUSEPORT: the kernel
  * spreads the connections). A UNIX socket is thread 0's alone.
  *
- * A round of the loop takes some connections; the others wait in the kernel's queue. They wait there too when descriptors run
- * out and the crowd has no idle connection left to end (crowd.h): a session that has signed in is not cut off for them. */
+ * A round of the loop takes some connections; the others wait in the kernel's queue. They wait there too when
+ * descriptors run out and the crowd has no idle connection left to end (crowd.h): a session that has signed
+ * in is not cut off for them. */
 #ifndef IMAPFERRY_LISTENER_H
 #define IMAPFERRY_LISTENER_H
 

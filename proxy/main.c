@@ -93,7 +93,8 @@ static void program_on_signal(void *owner, unsigned count)
 static void watch_certificate(struct program *g, const struct tls_policy *server)
 {
     if (server)
-        expiry_watch_set(g->expiry, g->conf->proxy.tls_cert, tls_policy_begins(server), tls_policy_ends(server));
+        expiry_watch_set(g->expiry, g->conf->proxy.tls_cert, tls_policy_begins(server),
+                         tls_policy_ends(server));
 }
 
 /* One for each thread, or none. */

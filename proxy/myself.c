@@ -67,7 +67,8 @@ static struct addrinfo *myself_resolve(const char *host)
     return getaddrinfo(host, NULL, &hints, &found) == 0 ? found : NULL;
 }
 
-/* The first address of a listener is the one that it is bound to (listener.c); a backend is dialled at all of them. */
+/* The first address of a listener is the one that it is bound to (listener.c); a backend is dialled at all of
+ * them. */
 static bool meets_tcp(const struct address *listener, const struct address *backend)
 {
     struct addrinfo *own = myself_resolve(listener->host), *its = myself_resolve(backend->host);
@@ -110,7 +111,8 @@ static bool myself_check_backend(const struct conf_backend *b, const char *liste
     address_free(&listener);
     if (is_me) {
         char *text = address_text(&b->address);
-        *error = xasprintf("backend \"%s\": %s is this proxy itself, which listens on %s", b->name, text, listening);
+        *error = xasprintf("backend \"%s\": %s is this proxy itself, which listens on %s", b->name, text,
+                           listening);
         free(text);
     }
     return !is_me;
@@ -137,9 +139,10 @@ void myself_try(const struct conf *c, struct conf_source *src)
             continue;
         }
         for (size_t b = 0; b < c->n_backends; b++)
-            if ((c->backends[b].address.host || c->backends[b].address.path) && (listener.port || listener.path) &&
-                meets(&listener, &c->backends[b].address))
-                conf_object(src, "proxy", NULL, "listen", i, "\"%s\" is the address of backend \"%s\": a proxy can't be its own server",
+            if ((c->backends[b].address.host || c->backends[b].address.path) &&
+                (listener.port || listener.path) && meets(&listener, &c->backends[b].address))
+                conf_object(src, "proxy", NULL, "listen", i,
+                            "\"%s\" is the address of backend \"%s\": a proxy can't be its own server",
                             l->items[i], c->backends[b].name);
         address_free(&listener);
     }

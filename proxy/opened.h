@@ -1,8 +1,8 @@
-/* opened: where a client stands: which mailbox it has opened, by which numbers, and whether it knows other names than
- * INBOX. Learned from its commands and the answers to them, as they pass. Pure.
+/* opened: where a client stands: which mailbox it has opened, by which numbers, and whether it knows other
+ * names than INBOX. Learned from its commands and the answers to them, as they pass. Pure.
  *
- * What the data of a SELECT say (EXISTS, UIDVALIDITY) counts when its tagged OK comes; a NO leaves no mailbox open (RFC
- * 3501 6.3.1). */
+ * What the data of a SELECT say (EXISTS, UIDVALIDITY) counts when its tagged OK comes; a NO leaves no mailbox
+ * open (RFC 3501 6.3.1). */
 #ifndef IMAPFERRY_OPENED_H
 #define IMAPFERRY_OPENED_H
 
@@ -17,14 +17,15 @@ struct opened {
     struct buf mailbox;   /* its name, as it was given: bytes; owned */
     uint32_t uidvalidity; /* 0: it said none */
     uint32_t exists;      /* messages that the client was told of */
-    uint32_t expunges;    /* of which it has heard in all: who has a list knows by it that numbers have changed */
-    bool names;           /* the client was told, or has used, another name than INBOX */
+    /* of which it has heard in all: who has a list knows by it that numbers have changed */
+    uint32_t expunges;
+    bool names; /* the client was told, or has used, another name than INBOX */
 };
 
 void opened_free(struct opened *o);
 
-/* The first part of a command that is passed on. For SELECT and EXAMINE, *name is the mailbox's name where it stands in
- * this part; where it is a literal, *name stays empty and the owner collects it. */
+/* The first part of a command that is passed on. For SELECT and EXAMINE, *name is the mailbox's name where it
+ * stands in this part; where it is a literal, *name stays empty and the owner collects it. */
 void opened_said(struct opened *o, const struct imap_cmd *cmd, struct span part, struct buf *name);
 /* Untagged data and status responses. */
 void opened_heard(struct opened *o, const struct imap_resp *r);

@@ -1,6 +1,6 @@
-/* parting: connections to a server that sessions have left. When an account is switched over, all its sessions leave
- * at the same moment, and a server that ends many at once is busy with that instead of with those who wait for an
- * answer; so they are closed a little later. Nothing is read from them meanwhile. */
+/* parting: connections to a server that sessions have left. When an account is switched over, all its
+ * sessions leave at the same moment, and a server that ends many at once is busy with that instead of with
+ * those who wait for an answer; so they are closed a little later. Nothing is read from them meanwhile. */
 #ifndef IMAPFERRY_PARTING_H
 #define IMAPFERRY_PARTING_H
 

@@ -25,26 +25,28 @@ struct preauth {
     struct imap_cmd cmd; /* the command under way */
     const struct verb_row *row;
     const struct sasl_mechanism *mechanism; /* of AUTHENTICATE */
-    struct imap_tree *args; /* owned */
-    struct buf literal;     /* the one that is coming */
-    const char *status;     /* "BAD", "NO [...]": the command is refused once it is whole, with this text */
+    struct imap_tree *args;                 /* owned */
+    struct buf literal;                     /* the one that is coming */
+    const char *status; /* "BAD", "NO [...]": the command is refused once it is whole, with this text */
     const char *text;
     unsigned bad_in_row;
     unsigned failed_logins;
     unsigned commands; /* that were no logins */
     bool has_long_place;
-    bool corked;       /* the answers to what came at once go out at once */
-    bool full;         /* the client does not take them: it is not read */
+    bool corked; /* the answers to what came at once go out at once */
+    bool full;   /* the client does not take them: it is not read */
 };
 
 static const struct imap_tree_limits args_limits = {.depth = 4, .values = 128, .bytes = 32 * 1024};
-static const struct imap_tree_limits long_args_limits = {.depth = 4, .values = 128, .bytes = LIMIT_RELAY_LINE};
+static const struct imap_tree_limits long_args_limits = {
+    .depth = 4, .values = 128, .bytes = LIMIT_RELAY_LINE};
 static const char *const BAD = "BAD";
 
 /* ---- a long ID ----
  *
- * A line is short before login, but for ID: 30 pairs of 1,024 bytes in quotes, each of which may have a backslash before
- * it (RFC 2971 3.3). Nobody says as much, so a few places of a thread are enough for those who do. */
+ * A line is short before login, but for ID: 30 pairs of 1,024 bytes in quotes, each of which may have a
+ * backslash before it (RFC 2971 3.3). Nobody says as much, so a few places of a thread are enough for those
+ * who do. */
 
 static bool take_long_place(struct session *s)
 {
@@ -104,8 +106,7 @@ static const struct verb_row verbs[] = {
     {VERB_CAPABILITY, BEFORE_TLS, run_capability, "CAPABILITY has no arguments"},
     {VERB_NOOP, BEFORE_TLS, run_noop, "NOOP has no arguments"},
     {VERB_LOGOUT, BEFORE_TLS, run_logout, "LOGOUT has no arguments"},
-    {VERB_ID, BEFORE_TLS | LITERALS, run_id,
-     PREAUTH_ID_EXPECTED},
+    {VERB_ID, BEFORE_TLS | LITERALS, run_id, PREAUTH_ID_EXPECTED},
     {VERB_STARTTLS, BEFORE_TLS, run_starttls, "STARTTLS has no arguments"},
     {VERB_LOGIN, LITERALS | SIGNS_IN, run_login, "Expected LOGIN with a name and a password"},
     {VERB_AUTHENTICATE, SIGNS_IN, run_authenticate, "Expected AUTHENTICATE PLAIN"},
@@ -215,9 +216,10 @@ static const struct imap_value *find_id(const struct imap_value *list, const cha
     return NULL;
 }
 
-/* What proxies tell each other, so that none dials itself for ever: x-proxy-site has the id of our own store where a proxy
- * of this very site takes us for a mail server, and x-proxy-ttl says how many proxies may still follow, as Dovecot's
- * do. Who claims either without being a proxy loses by it alone: it can only make the way shorter. */
+/* What proxies tell each other, so that none dials itself for ever: x-proxy-site has the id of our own store
+ * where a proxy of this very site takes us for a mail server, and x-proxy-ttl says how many proxies may still
+ * follow, as Dovecot's do. Who claims either without being a proxy loses by it alone: it can only make the
+ * way shorter. */
 static void note_hops(struct session *s, const struct imap_value *list)
 {
     const char *own = store_id(s->proxy->store);
@@ -518,7 +520,8 @@ static bool begins_id(const struct imap_line *l, struct span data)
 {
     uint8_t head[IMAP_TAG_MAX + 4];
     struct span part = l->give_out ? (struct span){0} : buf_span(&l->part);
-    size_t n = part.len < sizeof head ? part.len : sizeof head, more = sizeof head - n < data.len ? sizeof head - n : data.len;
+    size_t n = part.len < sizeof head ? part.len : sizeof head,
+           more = sizeof head - n < data.len ? sizeof head - n : data.len;
     if (n > 0)
         memcpy(head, part.p, n);
     if (more > 0)
@@ -532,18 +535,20 @@ static void allow_long_id(struct session *s, struct span data)
     struct preauth *p = s->preauth;
     size_t part = p->lines.give_out ? 0 : p->lines.part.len;
     bool of_id = p->lines.in_command ? p->row && p->row->verb == VERB_ID : begins_id(&p->lines, data);
-    if (p->lines.limits.line > LIMIT_LINE || part + data.len <= LIMIT_LINE || p->lines.in_literal || p->expects != COMMAND ||
-        !of_id || !take_long_place(s))
+    if (p->lines.limits.line > LIMIT_LINE || part + data.len <= LIMIT_LINE || p->lines.in_literal ||
+        p->expects != COMMAND || !of_id || !take_long_place(s))
         return;
     p->lines.limits.line = LIMIT_RELAY_LINE;
     if (!p->lines.in_command)
         imap_tree_free(&p->args); /* it needs a larger one */
 }
 
-/* Looks at what is there, as long as the client takes the answers, and so much of it that others get their turn. */
+/* Looks at what is there, as long as the client takes the answers, and so much of it that others get their
+ * turn. */
 static void take_some(struct session *s)
 {
-    for (unsigned n = 0; s->state == IN_PREAUTH && n < LIMIT_COMMANDS_A_TURN && !stream_full(s->client); n++) {
+    for (unsigned n = 0; s->state == IN_PREAUTH && n < LIMIT_COMMANDS_A_TURN && !stream_full(s->client);
+         n++) {
         struct span data = stream_peek(s->client);
         struct imap_line_item item;
         size_t used;

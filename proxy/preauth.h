@@ -2,9 +2,10 @@
  * is allowed when, and dispatches. Nothing that a client says here reaches a backend but a name and a
  * password, which are written anew.
  *
- * A proxy in front of us says so by ID: x-proxy-ttl is how many proxies may still follow (LIMIT_HOPS where nobody says, one
- * less at each), and x-proxy-site the id of the store that it works with. Where that is our own, a backend's address leads
- * back to the site: logins on such a connection are [UNAVAILABLE], and the log says `proxy_loop`. */
+ * A proxy in front of us says so by ID: x-proxy-ttl is how many proxies may still follow (LIMIT_HOPS where
+ * nobody says, one less at each), and x-proxy-site the id of the store that it works with. Where that is our
+ * own, a backend's address leads back to the site: logins on such a connection are [UNAVAILABLE], and the log
+ * says `proxy_loop`. */
 #ifndef IMAPFERRY_PREAUTH_H
 #define IMAPFERRY_PREAUTH_H
 

@@ -1,5 +1,5 @@
-/* prepare: while an account is `preparing`, each of its sessions is signed in at the target in the background, as the
- * target's sign_in says; the client goes on at the source and notices nothing.
+/* prepare: while an account is `preparing`, each of its sessions is signed in at the target in the
+ * background, as the target's sign_in says; the client goes on at the source and notices nothing.
  *
  * step    | does, and waits for                       | leaves to
  * --------+-------------------------------------------+---------------------------------------------------------
@@ -13,8 +13,9 @@
  *         | moved, and the account is not kept for it |
  * REFUSED | says `refuse`, which thaws the account    |
  *
- * A target that does not answer leaves a session in SIGN_IN, and the migrator gives the attempt up by its deadline:
- * nobody was frozen. Nothing can be enabled by clients (imap_caps.c), so there is nothing to ENABLE here. */
+ * A target that does not answer leaves a session in SIGN_IN, and the migrator gives the attempt up by its
+ * deadline: nobody was frozen. Nothing can be enabled by clients (imap_caps.c), so there is nothing to ENABLE
+ * here. */
 #ifndef IMAPFERRY_PREPARE_H
 #define IMAPFERRY_PREPARE_H
 
@@ -24,11 +25,13 @@
 void prepare_begin(struct session *s);
 /* Gives the attempt up and closes its connection, which is not needed (any more). */
 void prepare_drop(struct session *s);
-/* Takes the connection to this backend, which has all capabilities that the client is shown; NULL where there is none
- * (any more). *unfit: why there never was one, NULL where it may be tried again; borrowed, a word for the log. */
+/* Takes the connection to this backend, which has all capabilities that the client is shown; NULL where there
+ * is none (any more). *unfit: why there never was one, NULL where it may be tried again; borrowed, a word for
+ * the log. */
 struct stream *prepare_take(struct session *s, const struct conf_backend *at, const char **unfit);
 
-/* Whether the server was told what the client says of itself by now: it has said nothing else since the sign-in there. */
+/* Whether the server was told what the client says of itself by now: it has said nothing else since the
+ * sign-in there. */
 bool prepare_knows_id(const struct session *s);
 
 #endif

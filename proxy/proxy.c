@@ -7,9 +7,9 @@
 #include "lib/xalloc.h"
 
 #include "freeze.h"
+#include "parting.h"
 #include "proxy.h"
 #include "relay.h"
-#include "parting.h"
 #include "vault.h"
 
 enum {
@@ -117,7 +117,8 @@ static void on_reconcile_again(void *owner, const char *user, uint64_t epoch)
     freeze_reconcile(owner, user, epoch);
 }
 
-/* One thread of each proxy is enough for the freezes of accounts that it has nothing to do with; all hear of their ends. */
+/* One thread of each proxy is enough for the freezes of accounts that it has nothing to do with; all hear of
+ * their ends. */
 static void proxy_on_event(void *owner, const struct event *e)
 {
     struct proxy *p = owner;
@@ -181,13 +182,14 @@ static char *own_id(const struct proxy *p)
     return xstrdup(*p->conf->proxy.id ? p->conf->proxy.id : host);
 }
 
-/* One that is about to serve ends; one whose users are at work, and which was cut off from Redis for long, goes on: its
- * sessions have names of their own. */
+/* One that is about to serve ends; one whose users are at work, and which was cut off from Redis for long,
+ * goes on: its sessions have names of their own. */
 static void proxy_on_instance(void *owner, enum instance_event ev, const char *where)
 {
     struct proxy *p = owner;
     if (ev != INSTANCE_OURS)
-        LOG(ERROR, "id_taken", LOG_S("by", where), LOG_S("advice", "give each proxy an id of its own (proxy: id)"));
+        LOG(ERROR, "id_taken", LOG_S("by", where),
+            LOG_S("advice", "give each proxy an id of its own (proxy: id)"));
     if (ev == INSTANCE_REFUSED) {
         p->refused = true;
         kill(getpid(), SIGTERM);
@@ -222,7 +224,8 @@ static bool load_keys(struct proxy *p, char **error)
     bool tls = false;
     for (size_t i = 0; i < p->n_listeners; i++)
         tls |= p->listeners[i].scheme == ADDRESS_IMAPS || p->listeners[i].scheme == ADDRESS_IMAP_STARTTLS;
-    if (tls && !(p->server_tls = tls_policy_server(c->proxy.tls_cert, c->proxy.tls_key, c->proxy.tls_min, error)))
+    if (tls &&
+        !(p->server_tls = tls_policy_server(c->proxy.tls_cert, c->proxy.tls_key, c->proxy.tls_min, error)))
         return false;
     if (*c->seal.public_key_file && !(p->seal = seal_public_load(c->seal.public_key_file, error)))
         return false;
@@ -276,15 +279,16 @@ static void on_lease_ended(void *owner, enum redis_rc rc, const struct reply *r)
     proxy_stop(owner);
 }
 
-/* Where the last `leave` was executed, nobody waits for a proxy that is gone. Where it may not have been, the incarnation stays
- * known, and is swept with its registrations as one that crashed. */
+/* Where the last `leave` was executed, nobody waits for a proxy that is gone. Where it may not have been, the
+ * incarnation stays known, and is swept with its registrations as one that crashed. */
 static void on_sessions_left(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct proxy *p = owner;
     struct span ping = span_str("PING");
     (void)r;
     if (rc != REDIS_OK || doubts_any(p->doubts)) {
-        LOG(WARN, "left_in_doubt", LOG_U("thread", p->thread), LOG_S("incarnation", lease_incarnation(p->lease)));
+        LOG(WARN, "left_in_doubt", LOG_U("thread", p->thread),
+            LOG_S("incarnation", lease_incarnation(p->lease)));
         proxy_stop(p);
         return;
     }
@@ -347,7 +351,8 @@ static void on_accepting(struct loop_task *task)
     listeners_go_on(CONTAINER_OF(task, struct proxy, accepting));
 }
 
-/* Sockets of connections that are being closed count: they are there. Who has not signed in will need another one. */
+/* Sockets of connections that are being closed count: they are there. Who has not signed in will need another
+ * one. */
 static bool proxy_fits(const struct proxy *p)
 {
     return p->loop->n_sockets + p->crowd.n + 2 <= p->sockets_max - p->sockets_max / 16;
@@ -362,8 +367,8 @@ bool proxy_has_room(struct proxy *p)
     return false;
 }
 
-/* Not fewer where many wait: the kernel's queue knows no networks, and who comes from another than a flood's would wait in it
- * behind all of them. */
+/* Not fewer where many wait: the kernel's queue knows no networks, and who comes from another than a flood's
+ * would wait in it behind all of them. */
 bool proxy_may_accept(struct proxy *p)
 {
     if (p->accept_round != p->loop->round)

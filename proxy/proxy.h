@@ -1,7 +1,7 @@
-/* proxy: one thread that serves clients. It has everything of its own: loop, listening sockets, connections to
- * the store, lease (so each thread is an incarnation of its own, "<id>.<thread>-<random>"), follower of
- * events, TLS policies, sessions, and a copy of the configuration, which SIGHUP changes between two callbacks of its
- * loop (renewal.h). Threads share nothing.
+/* proxy: one thread that serves clients. It has everything of its own: loop, listening sockets, connections
+ * to the store, lease (so each thread is an incarnation of its own, "<id>.<thread>-<random>"), follower of
+ * events, TLS policies, sessions, and a copy of the configuration, which SIGHUP changes between two callbacks
+ * of its loop (renewal.h). Threads share nothing.
  *
  *   STARTING   connects to the store; listens once the lease is there and something is known of each
  *              backend, at the latest after store_timeout: without a store clients get an answer too
@@ -25,11 +25,11 @@
 #include "doubts.h"
 #include "limits.h"
 #include "listener.h"
+#include "queue.h"
+#include "renewal.h"
 #include "session.h"
 #include "tally.h"
 #include "thaw.h"
-#include "queue.h"
-#include "renewal.h"
 
 enum proxy_phase { PROXY_STARTING, PROXY_SERVING, PROXY_DRAINING, PROXY_ENDING };
 
@@ -52,11 +52,11 @@ struct proxy {
     uv_async_t orders;
     atomic_int order;
     _Atomic(struct renewal *) renewal; /* owned; handed over and not taken yet */
-    bool has_lease;             /* had one */
-    bool is_ours;               /* the id: thread 0 alone asks */
-    bool refused;               /* another proxy has the id */
-    bool at_once;               /* the second signal came */
-    struct timer *start_timer;  /* STARTING: how long to wait for the store */
+    bool has_lease;                    /* had one */
+    bool is_ours;                      /* the id: thread 0 alone asks */
+    bool refused;                      /* another proxy has the id */
+    bool at_once;                      /* the second signal came */
+    struct timer *start_timer;         /* STARTING: how long to wait for the store */
     struct timer *drain_timer;  /* DRAINING: the next good-byes; ENDING: how long to wait for the store */
     struct timer *resume_timer; /* asks again for sessions that rest though the lease is valid */
     struct timer *room_timer;   /* looks again whether there is room for a connection that waits */
@@ -77,7 +77,7 @@ struct proxy {
     struct tls_policy *server_tls; /* NULL where no listener needs it */
     struct vault *vault;
     struct parting *parting;
-    struct seal_public *seal;      /* NULL: do not seal */
+    struct seal_public *seal; /* NULL: do not seal */
     struct backends *backends;
     struct listener *listeners;
     size_t n_listeners;
@@ -91,8 +91,9 @@ struct proxy {
     struct tally *tally;
 };
 
-/* Runs in the main thread, before the thread starts. conf: borrowed for the call. sockets: one a listener of the configuration, taken; -1
- * where this thread has no part in it. NULL: *error to free (a certificate, a key). */
+/* Runs in the main thread, before the thread starts. conf: borrowed for the call. sockets: one a listener of
+ * the configuration, taken; -1 where this thread has no part in it. NULL: *error to free (a certificate, a
+ * key). */
 struct proxy *proxy_new(const struct conf *conf, unsigned thread, const int *sockets, size_t sockets_max,
                         proxy_news_fn fn, void *owner, char **error) MUST_CHECK;
 /* The whole life of the thread. */
@@ -106,8 +107,8 @@ void proxy_renew(struct proxy *p, struct renewal *r);
 
 /* A session is gone. */
 void proxy_session_ended(struct proxy *p);
-/* Is there room for one more connection, by sockets? May end one of the crowd for it. Otherwise listeners are told when to
- * look again. */
+/* Is there room for one more connection, by sockets? May end one of the crowd for it. Otherwise listeners are
+ * told when to look again. */
 bool proxy_has_room(struct proxy *p);
 /* May one more be taken in this round of the loop? Otherwise listeners go on in the next. */
 bool proxy_may_accept(struct proxy *p);

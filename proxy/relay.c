@@ -341,8 +341,8 @@ static void logout_alone(struct session *s)
     session_close(s, END_LOGOUT, "the backend did not answer");
 }
 
-/* For how long nothing may move. Behind a LOGOUT that is for the answers of the backend alone; commands before it may
- * take their time. */
+/* For how long nothing may move. Behind a LOGOUT that is for the answers of the backend alone; commands
+ * before it may take their time. */
 static uint64_t silence_ms(const struct session *s)
 {
     const struct conf_proxy *c = &s->proxy->conf->proxy;

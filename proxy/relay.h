@@ -5,9 +5,10 @@
  *   client -> backend   imap_line, allow-list; what is refused is swallowed and answered here
  *   backend -> client   imap_line; CAPABILITY and codes of hidden extensions are rewritten, all else passes
  *
- * Proxy and backend have to read the client's bytes in the same way. So where the client has to wait for "+" (a synchronizing
- * literal, IDLE), what it sends too early is not looked at before the backend has answered: a NO turns the body of a literal
- * into a command. Answers of ours go out between two responses of the backend.
+ * Proxy and backend have to read the client's bytes in the same way. So where the client has to wait for "+"
+ * (a synchronizing literal, IDLE), what it sends too early is not looked at before the backend has answered:
+ * a NO turns the body of a literal into a command. Answers of ours go out between two responses of the
+ * backend.
  *
  * Back-pressure: a side is read only while the other takes it, so a session holds LIMIT_HIGH_WATER bytes and
  * one read in each direction at most. Nothing passes in either direction without a valid lease
@@ -30,39 +31,41 @@ const struct imap_caps *relay_shown(const struct session *s);
 
 void relay_client_event(struct session *s, enum stream_event ev);
 void relay_backend_event(struct session *s, enum stream_event ev);
-/* The deadline of RELAY has passed. Ends the session if no byte has moved for idle_timeout, else sets the deadline anew. After
- * a LOGOUT close_timeout is enough (backend_timeout while commands before it are under way), and we tell the client BYE and
- * OK. */
+/* The deadline of RELAY has passed. Ends the session if no byte has moved for idle_timeout, else sets the
+ * deadline anew. After a LOGOUT close_timeout is enough (backend_timeout while commands before it are under
+ * way), and we tell the client BYE and OK. */
 void relay_timeout(struct session *s);
 
 /* The lease or the account's state has changed: goes on reading from both sides, or stops. */
 void relay_flow(struct session *s);
-/* The same. Before that, does what waits until no command is under way: the end of the session, or a step of its rest. */
+/* The same. Before that, does what waits until no command is under way: the end of the session, or a step of
+ * its rest. */
 void relay_settle(struct session *s);
 /* No new command is passed on from here on. What comes then, by end:
  *   END_SHUTDOWN   the session ends when the commands under way have ended (in IDLE at once)
- *   END_FREEZE     an IDLE is ended at the server, while the client stays in it; rest_step() is called whenever something
- *                  has changed
+ *   END_FREEZE     an IDLE is ended at the server, while the client stays in it; rest_step() is called
+ *                  whenever something has changed
  *   END_NONE       takes END_FREEZE back: the IDLE is begun again, and commands pass */
 void relay_rest(struct session *s, enum session_end end);
 /* Nothing is under way that changes anything at the server. */
 bool relay_only_reads(const struct session *s);
 /* Nothing is under way at all. */
 bool relay_is_quiet(const struct session *s);
-/* Sends a command of ours. Only while nothing is under way, or nothing but other commands of ours. The untagged responses that
- * come meanwhile are shown to rest_takes(), the tagged answer is given to rest_answered(); the client's next command waits for
- * that. */
+/* Sends a command of ours. Only while nothing is under way, or nothing but other commands of ours. The
+ * untagged responses that come meanwhile are shown to rest_takes(), the tagged answer is given to
+ * rest_answered(); the client's next command waits for that. */
 enum relay_own { OWN_NONE, OWN_NAMESPACE, OWN_LIST };
 void relay_send_own(struct session *s, enum relay_own own, const char *text);
 /* Which mailbox the client has open, and what it knows of it (opened.h); borrowed. */
 struct opened;
 const struct opened *relay_opened(const struct session *s);
-/* The client still counts messages that are gone (relay_attach()): until it is told, its message numbers differ from the
- * server's. */
+/* The client still counts messages that are gone (relay_attach()): until it is told, its message numbers
+ * differ from the server's. */
 bool relay_owes_expunges(const struct session *s);
-/* A client at rest goes on over this connection (taken), on which the same mailbox is open. lines: sent to the client as soon as
- * something may pass. gone (taken): the numbers of messages that the client will be told of as expunged, once that is
- * permitted. exists: how many messages the client counts after these lines. */
+/* A client at rest goes on over this connection (taken), on which the same mailbox is open. lines: sent to
+ * the client as soon as something may pass. gone (taken): the numbers of messages that the client will be
+ * told of as expunged, once that is permitted. exists: how many messages the client counts after these
+ * lines. */
 void relay_attach(struct session *s, struct stream *stream, const struct conf_backend *at, struct span lines,
                   struct imap_seq *gone, uint32_t exists);
 /* Tells a client at rest, before it goes on, that its mailbox has n messages. */

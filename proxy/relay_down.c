@@ -138,7 +138,8 @@ static enum session_end take_untagged(struct session *s, const struct piece *p, 
     if (r->n_own > 0 && rest_takes(s, resp, p->item.text)) {
         r->hides = p->item.literal;
     } else if (span_is_ci(resp->word, "ID") && !resp->has_number) {
-        outlet_line(o, span_str(PREAUTH_ID)); /* whose server it is, and that it is another now, is not for clients */
+        /* whose server it is, and that it is another now, is not for clients */
+        outlet_line(o, span_str(PREAUTH_ID));
         r->hides = p->item.literal;
     } else if (span_is_ci(resp->word, "CAPABILITY") && !p->item.literal) {
         outlet_text(o, span_str("* CAPABILITY "));
@@ -185,8 +186,8 @@ static enum session_end take_response(struct session *s, const struct piece *p, 
 }
 
 /* "* 3 FETCH", "* LIST", "* SEARCH": nearly all there is, and nothing in it is ours to change. Short lines
- * with a number may be
- * "* 3 EXISTS", and all of them are of interest while a command of ours is under way, or an EXPUNGE waits to be told. */
+ * with a number may be "* 3 EXISTS", and all of them are of interest while a command of ours is under way, or
+ * an EXPUNGE waits to be told. */
 static bool is_plain_data(const struct relay *r, struct span line)
 {
     bool all = r->n_own > 0 || r->gone.n > 0;

@@ -1,5 +1,5 @@
-/* What the relay's files share: the one state of both directions. relay_up.c is from the client to the backend, relay_down.c
- * from the backend to the client, relay_pass.c how bytes go on, relay.c the rest. */
+/* What the relay's files share: the one state of both directions. relay_up.c is from the client to the
+ * backend, relay_down.c from the backend to the client, relay_pass.c how bytes go on, relay.c the rest. */
 #ifndef IMAPFERRY_RELAY_PRIV_H
 #define IMAPFERRY_RELAY_PRIV_H
 
@@ -37,7 +37,7 @@ struct command {
     bool ends_idle;     /* we have sent the DONE: its answer is for us */
     bool takes_name;    /* the literal under way is the name of a mailbox ... */
     struct buf name;    /* ... or it stood in the line: of SELECT and EXAMINE; owned */
-    char tag[]; /* with its NUL */
+    char tag[];         /* with its NUL */
 };
 
 struct relay {
@@ -50,27 +50,27 @@ struct relay {
     struct command *current; /* which of them the client is sending; NULL when it was answered already */
     struct command *waits;   /* which of them "+" is waited for, or is in IDLE; NULL when answered */
     enum up_mode mode;
-    bool own_plus; /* UP_PLUS, UP_IDLE_PLUS: the client does not wait for the "+", we do */
+    bool own_plus;       /* UP_PLUS, UP_IDLE_PLUS: the client does not wait for the "+", we do */
     struct imap_cmd cmd; /* of the command that the client is sending */
     enum fate fate;
-    struct buf answer; /* to the command that is swallowed */
-    struct imap_tree *id;    /* FATE_COLLECTS: the arguments so far; owned ... */
-    struct buf id_literal;   /* ... the literal that is coming ... */
-    bool id_bad;             /* ... it can't be read */
-    struct buf own;    /* lines of ours that wait for the end of a response */
+    struct buf answer;     /* to the command that is swallowed */
+    struct imap_tree *id;  /* FATE_COLLECTS: the arguments so far; owned ... */
+    struct buf id_literal; /* ... the literal that is coming ... */
+    bool id_bad;           /* ... it can't be read */
+    struct buf own;        /* lines of ours that wait for the end of a response */
 
-    bool stray_done; /* the backend ended an IDLE by itself: the client's DONE may be on its way */
-    bool logout;     /* passed on: nothing else may follow */
-    bool finished;   /* LOGOUT was answered */
-    bool bye;        /* the backend said BYE */
-    bool hides;      /* the response under way is not for the client, nor are the literals in it */
-    enum session_end rest;   /* END_NONE, or what comes once no command is under way: a freeze, or the end */
+    bool stray_done;       /* the backend ended an IDLE by itself: the client's DONE may be on its way */
+    bool logout;           /* passed on: nothing else may follow */
+    bool finished;         /* LOGOUT was answered */
+    bool bye;              /* the backend said BYE */
+    bool hides;            /* the response under way is not for the client, nor are the literals in it */
+    enum session_end rest; /* END_NONE, or what comes once no command is under way: a freeze, or the end */
     struct opened opened;
     size_t n_own;         /* commands of ours that are under way: what they bring is for us */
     char *idled;          /* tag of the client's IDLE that we have ended; it is to be begun again; owned */
     struct imap_seq gone; /* messages that the client has to be told of as expunged, when it may be */
-    uint64_t round;           /* of the loop, in which ... */
-    size_t lines, line_bytes; /* ... so much of commands was looked at */
+    uint64_t round;       /* of the loop, in which ... */
+    size_t lines, line_bytes;       /* ... so much of commands was looked at */
     bool client_shut, backend_shut; /* not read at the moment */
     uint64_t moved_ms;              /* the loop's clock at the last byte */
 };
@@ -120,7 +120,8 @@ void relay_expect_end(struct session *s);
 /* May the client's next piece be looked at? */
 bool relay_up_open(const struct session *s);
 void relay_pump_up(struct session *s);
-/* Messages that are gone, the last one first, so that no number changes before it was told (RFC 3501 7.4.1). */
+/* Messages that are gone, the last one first, so that no number changes before it was told (RFC 3501
+ * 7.4.1). */
 void relay_tell_gone(struct session *s);
 
 /* ---- backend to client ---- */

@@ -40,7 +40,8 @@ static void decide_enable(struct relay *r, const struct imap_line_item *item, st
 
 /* ---- ID ---- */
 
-static const struct imap_tree_limits id_limits = {.depth = 2, .values = 2 * IMAP_ID_PAIRS + 1, .bytes = LIMIT_RELAY_LINE};
+static const struct imap_tree_limits id_limits = {
+    .depth = 2, .values = 2 * IMAP_ID_PAIRS + 1, .bytes = LIMIT_RELAY_LINE};
 
 static void id_drop(struct relay *r)
 {
@@ -73,13 +74,14 @@ static void id_literal(struct relay *r, const struct imap_line_item *item)
         buf_free(&r->id_literal);
 }
 
-/* Written anew, in one line, with what a client may say; its answer is the server's but for what that says of itself. */
+/* Written anew, in one line, with what a client may say; its answer is the server's but for what that says of
+ * itself. */
 static void id_pass(struct session *s, struct outlet *o)
 {
     struct relay *r = s->relay;
     struct imap_writer w;
     if (r->gone.n > 0)
-        relay_tell_gone(s); /* it is a command without numbers */
+        relay_tell_gone(s);              /* it is a command without numbers */
     imap_writer_init(&w, LITERALS_SYNC); /* it needs none */
     imap_write_raw(&w, "%s ", r->cmd.tag);
     imap_id_write(&w, buf_span(&s->client_id));
@@ -294,8 +296,8 @@ bool relay_up_open(const struct session *s)
 {
     const struct relay *r = s->relay;
     bool may_begin = r->rest == END_NONE || r->up.in_command;
-    /* A command may be answered here: not while the client does not take what it was answered before. What belongs to one
-     * that passes does not wait: a client may send all of it before it reads. */
+    /* A command may be answered here: not while the client does not take what it was answered before. What
+     * belongs to one that passes does not wait: a client may send all of it before it reads. */
     bool answers_wait = stream_full(s->client) && !(r->up.in_command && r->fate == FATE_PASSES);
     return s->state == IN_RELAY && (r->mode == UP_COMMANDS || r->mode == UP_IDLE) && may_begin && !r->idled &&
            r->n_own == 0 && !(r->waits && r->waits->ends_idle) && !r->logout &&

@@ -1,6 +1,6 @@
-/* renewal: what a thread is given at SIGHUP: the configuration that was read anew, and what was made of its files
- * (certificate, keys, CAs). All threads' are made before any gets one, so an error leaves everything as it was. Made in the
- * main thread and handed over (proxy_renew()); taken in the thread that uses it. */
+/* renewal: what a thread is given at SIGHUP: the configuration that was read anew, and what was made of its
+ * files (certificate, keys, CAs). All threads' are made before any gets one, so an error leaves everything as
+ * it was. Made in the main thread and handed over (proxy_renew()); taken in the thread that uses it. */
 #ifndef IMAPFERRY_RENEWAL_H
 #define IMAPFERRY_RENEWAL_H
 
@@ -20,8 +20,8 @@ struct renewal {
 /* From a copy of fresh. NULL: *error to free. */
 struct renewal *renewal_new(const struct conf *fresh, char **error) MUST_CHECK;
 void renewal_free(struct renewal **r);
-/* A renewal gives nothing to a thread that had none of it, and takes nothing away (RELOAD_FILE of options.h). server, seal:
- * may be NULL. r is left with what was exchanged. */
+/* A renewal gives nothing to a thread that had none of it, and takes nothing away (RELOAD_FILE of options.h).
+ * server, seal: may be NULL. r is left with what was exchanged. */
 void renewal_take(struct renewal *r, struct conf *conf, struct tls_policy *server, struct backends *backends,
                   struct seal_public **seal);
 

@@ -39,7 +39,7 @@ struct login {
     uint64_t epoch, generation;
     struct imap_caps caps; /* of the backend, after sign-in */
 
-    uint64_t news;                      /* at the sending of `enter`: account->news ... */
+    uint64_t news;                               /* at the sending of `enter`: account->news ... */
     uint64_t lapses_short, lapses_long, masters; /* ... and the lease's */
 
     const struct imap_code *refusal; /* REFUSED: what the client will be told */
@@ -217,9 +217,9 @@ static bool is_frozen(enum route_state state)
     return state == ROUTE_FREEZING || state == ROUTE_FLIPPING;
 }
 
-/* Where the password is checked: where the account lives. In a freeze the site may have closed that server to its users
- * (hook_freeze), who would be told that their password is wrong: there the other one is asked, which the account goes to
- * and whose sign-in is of use after the flip. */
+/* Where the password is checked: where the account lives. In a freeze the site may have closed that server to
+ * its users (hook_freeze), who would be told that their password is wrong: there the other one is asked,
+ * which the account goes to and whose sign-in is of use after the flip. */
 static const struct conf_backend *judge_of(const struct session *s, const struct route *r,
                                            const struct conf_backend *lives_at)
 {
@@ -255,7 +255,8 @@ static void routing_on_route(void *owner, enum route_rc rc, const struct route *
         return;
     }
     l->at = judge_of(s, r, lives_at);
-    l->checked &= l->at == was; /* a master sign-in stands in for no password that another backend has to see */
+    /* a master sign-in stands in for no password that another backend has to see */
+    l->checked &= l->at == was;
     l->other = other_side(c, l->key, r, l->at);
     l->leaving =
         strcmp(l->at->name, r->source) == 0 || strcmp(l->at->name, conf_pair_of(c, l->key).source) == 0;
@@ -319,7 +320,8 @@ static void routing_sign_in(struct session *s)
     bool elsewhere = *l->at->auth_backend && !l->checked;
     const struct conf_backend *b = elsewhere ? conf_backend(c, l->at->auth_backend) : l->at;
     session_enter(s, IN_SIGNIN);
-    l->dialog = session_login_start(s, b, l->checked ? LOGIN_AS_MASTER : LOGIN_AS_USER, routing_on_signed_in, s);
+    l->dialog =
+        session_login_start(s, b, l->checked ? LOGIN_AS_MASTER : LOGIN_AS_USER, routing_on_signed_in, s);
 }
 
 void routing_backend_gone(struct session *s)
@@ -412,8 +414,8 @@ static void routing_entered(struct session *s, enum route_state state, uint64_t 
     struct login *l = s->login;
     struct account *a = s->account;
     bool overtaken = a->news != l->news;
-    /* What was heard meanwhile may be later than the answer, and `seen` may have told it for this registration too: then the
-     * store counts by the short term. */
+    /* What was heard meanwhile may be later than the answer, and `seen` may have told it for this
+     * registration too: then the store counts by the short term. */
     s->reg.engaged = overtaken || route_is_engaged(state);
     s->reg.lapses = s->reg.engaged ? l->lapses_short : l->lapses_long;
     s->reg.unconfirmed = l->masters != lease_masters(s->proxy->lease);
@@ -434,8 +436,8 @@ static void routing_entered(struct session *s, enum route_state state, uint64_t 
         routing_unavailable(s, "entering", "the lease lapsed");
         return;
     }
-    struct account_news news = {state,       epoch, l->generation, s->at->name, l->other == l->at ? "" : l->other->name,
-                                0};
+    struct account_news news = {
+        state, epoch, l->generation, s->at->name, l->other == l->at ? "" : l->other->name, 0};
     if (overtaken && !a->known)
         a->epoch = epoch; /* what the registration has seen */
     let_in(s);
@@ -482,8 +484,9 @@ void routing_begin(struct session *s, const char *tag, const struct credential *
     }
     if (s->hops <= 1) {
         LOG(ERROR, "proxy_loop", LOG_S("peer", s->peer), LOG_S("session", s->name),
-            LOG_S("why", s->hops == 0 ? "a proxy of this site signs in here: is a backend's address one of its own?"
-                                      : "too many proxies in a row"));
+            LOG_S("why", s->hops == 0
+                             ? "a proxy of this site signs in here: is a backend's address one of its own?"
+                             : "too many proxies in a row"));
         routing_unavailable(s, "counting proxies", "proxies in a ring");
         return;
     }

@@ -2,20 +2,22 @@
  *
  *   ROUTING    reads the route: where does this account live?
  *   SIGNIN     signs in there with the client's own name and password
- *   ENTERING   the script `enter` registers the session, if the route still is what was read, and queues the migration
+ *   ENTERING   the script `enter` registers the session, if the route still is what was read, and queues the
+ *              migration
  *   RELAY      only now is the client told OK
  *
- * `enter` may answer "again", because the route has changed: the login goes back to ROUTING, and keeps its connection, which is
- * of use where the backend has stayed the same. Or it may answer "wait", because the account is in a freeze: the login goes to
- * WAITING.
+ * `enter` may answer "again", because the route has changed: the login goes back to ROUTING, and keeps its
+ * connection, which is of use where the backend has stayed the same. Or it may answer "wait", because the
+ * account is in a freeze: the login goes to WAITING.
  *
- * In a freeze, too, the password is checked first: otherwise the wait would tell somebody who knows no password that there is
- * such an account. The connection of a login that waits is not registered, and nothing but the sign-in was sent over it. After
- * a flip it is closed, and the login signs in at the other server; after a thaw the login goes on with it. A server that can't
- * be reached in a freeze is answered with NO [UNAVAILABLE] at once.
+ * In a freeze, too, the password is checked first: otherwise the wait would tell somebody who knows no
+ * password that there is such an account. The connection of a login that waits is not registered, and nothing
+ * but the sign-in was sent over it. After a flip it is closed, and the login signs in at the other server;
+ * after a thaw the login goes on with it. A server that can't be reached in a freeze is answered with NO
+ * [UNAVAILABLE] at once.
  *
- * A wrong password is answered with the backend's RFC 5530 code and a text of ours, and nothing is written to the store. Every
- * other failure is answered with NO [UNAVAILABLE]. */
+ * A wrong password is answered with the backend's RFC 5530 code and a text of ours, and nothing is written to
+ * the store. Every other failure is answered with NO [UNAVAILABLE]. */
 #ifndef IMAPFERRY_ROUTING_H
 #define IMAPFERRY_ROUTING_H
 
@@ -25,16 +27,17 @@
 
 struct login;
 
-/* The session is in PREAUTH; the credential's name and password passed login_name_ok() and login_password_ok(), and it is for
- * nobody else. It is copied to memory that is never swapped out or dumped (vault.h), and wiped when the login ended, either
- * way; but where the account may be flipped, the session keeps it. */
+/* The session is in PREAUTH; the credential's name and password passed login_name_ok() and
+ * login_password_ok(), and it is for nobody else. It is copied to memory that is never swapped out or dumped
+ * (vault.h), and wiped when the login ended, either way; but where the account may be flipped, the session
+ * keeps it. */
 void routing_begin(struct session *s, const char *tag, const struct credential *c);
 /* In WAITING: there are news of the account, or it has waited long enough. Reads the route again. */
 void routing_wake(struct session *s);
 /* In REFUSED, once it may be said: the client is told NO. */
 void routing_say_refused(struct session *s);
-/* Something that is not the user's fault: the client is told NO [UNAVAILABLE] and may try again. phase and detail are for
- * the log; detail may be NULL. */
+/* Something that is not the user's fault: the client is told NO [UNAVAILABLE] and may try again. phase and
+ * detail are for the log; detail may be NULL. */
 void routing_unavailable(struct session *s, const char *phase, const char *detail);
 /* The backend has closed its connection while the login waits for the store. */
 void routing_backend_gone(struct session *s);

@@ -129,7 +129,8 @@ static void session_free(struct loop_task *task)
 void session_rename(struct session *s)
 {
     char *was = s->name;
-    s->name = xasprintf("%s/%llu", lease_incarnation(s->proxy->lease), (unsigned long long)++s->proxy->last_session);
+    s->name = xasprintf("%s/%llu", lease_incarnation(s->proxy->lease),
+                        (unsigned long long)++s->proxy->last_session);
     if (was)
         LOG(INFO, "session_renamed", LOG_S("session", was), LOG_S("to", s->name));
     free(was);
@@ -208,9 +209,9 @@ static void log_end(const struct session *s, enum session_end end, const char *d
     log_event(level, "session_end", fields, COUNTOF(fields));
 }
 
-/* May the client's socket stay for a while, so that it surely gets the last words? Where all has to end at once, a client
- * that does not read can't hold it up, and where sockets are short, their places are wanted now: the kernel has the words
- * already, and they arrive if the client was silent. */
+/* May the client's socket stay for a while, so that it surely gets the last words? Where all has to end at
+ * once, a client that does not read can't hold it up, and where sockets are short, their places are wanted
+ * now: the kernel has the words already, and they arrive if the client was silent. */
 static bool may_linger(const struct session *s, enum session_end end)
 {
     const struct proxy *p = s->proxy;

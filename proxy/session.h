@@ -32,8 +32,9 @@
  * back to PREAUTH with NO [UNAVAILABLE], so that a client may try again, and the third failure ends the
  * session.
  *
- * session_close() is the one exit. It may be called from anywhere. The session stops at once, and its memory is freed in the
- * next turn of the loop; so whoever has called something that may close the session looks at s->state afterwards. */
+ * session_close() is the one exit. It may be called from anywhere. The session stops at once, and its memory
+ * is freed in the next turn of the loop; so whoever has called something that may close the session looks at
+ * s->state afterwards. */
 #ifndef IMAPFERRY_SESSION_H
 #define IMAPFERRY_SESSION_H
 
@@ -100,30 +101,33 @@ struct session {
     enum address_scheme scheme; /* of the listener */
     uint64_t opened_ms;
 
-    struct stream *client; /* owned */
-    bool client_eof;       /* the client sends no more */
-    char *peer, *peer_ip;  /* "" for a UNIX socket; owned */
+    struct stream *client;   /* owned */
+    bool client_eof;         /* the client sends no more */
+    char *peer, *peer_ip;    /* "" for a UNIX socket; owned */
     struct network *network; /* until it has signed in: of the crowd (crowd.h); borrowed */
     TAILQ_ENTRY(session) of_network, of_crowd;
 
-    struct buf client_id;    /* what it says of itself (client_id.h): pairs of imap_id.h; owned */
-    bool said_id;            /* ... it has said something */
-    unsigned ids;            /* ... so often */
-    unsigned hops;           /* proxies that may still stand in the way, this one counted; 0: it went round (preauth.h) */
-    struct preauth *preauth; /* until RELAY; owned */
-    struct login *login;     /* the login under way; owned */
-    struct relay *relay;     /* from RELAY on; owned */
-    struct secret *secret;   /* from the login on, while it may have to sign in again; owned */
-    struct rest *rest;       /* from a freeze on, until it is over; owned */
+    struct buf client_id; /* what it says of itself (client_id.h): pairs of imap_id.h; owned */
+    bool said_id;         /* ... it has said something */
+    unsigned ids;         /* ... so often */
+    /* proxies that may still stand in the way, this one counted; 0: it went round (preauth.h) */
+    unsigned hops;
+    struct preauth *preauth;   /* until RELAY; owned */
+    struct login *login;       /* the login under way; owned */
+    struct relay *relay;       /* from RELAY on; owned */
+    struct secret *secret;     /* from the login on, while it may have to sign in again; owned */
+    struct rest *rest;         /* from a freeze on, until it is over; owned */
     struct handover *handover; /* HANDOVER; owned */
-    struct prepare *prepared; /* from `preparing` on, until its connection is used or the attempt is over; owned */
+    /* from `preparing` on, until its connection is used or the attempt is over; owned */
+    struct prepare *prepared;
 
     struct account *account; /* from ROUTING on */
     LIST_ENTRY(session) of_account;
-    struct stream *backend;        /* signed in; owned */
-    struct timer *silence;         /* silence.h; owned, NULL: its bytes may wait in the kernel for as long as they like */
-    const struct conf_backend *at; /* what backend is */
-    struct session_registration reg;       /* in the store */
+    struct stream *backend; /* signed in; owned */
+    /* silence.h; owned, NULL: its bytes may wait in the kernel for as long as they like */
+    struct timer *silence;
+    const struct conf_backend *at;   /* what backend is */
+    struct session_registration reg; /* in the store */
 
     bool told;                    /* that the proxy is being stopped */
     uint64_t bytes_in, bytes_out; /* relayed: from the client, to the client */

@@ -39,10 +39,11 @@ bool session_login_is_by_master(const struct conf_backend *at)
     return at->sign_in != SIGN_IN_PASSTHROUGH || *at->auth_backend;
 }
 
-struct backend_login *session_login_again(struct session *s, const struct conf_backend *at, backend_login_fn fn,
-                                          void *owner)
+struct backend_login *session_login_again(struct session *s, const struct conf_backend *at,
+                                          backend_login_fn fn, void *owner)
 {
-    return session_login_start(s, at, session_login_is_by_master(at) ? LOGIN_AS_MASTER : LOGIN_AS_USER, fn, owner);
+    return session_login_start(s, at, session_login_is_by_master(at) ? LOGIN_AS_MASTER : LOGIN_AS_USER, fn,
+                               owner);
 }
 
 bool session_login_has_what_is_shown(const struct session *s, const struct imap_caps *caps)

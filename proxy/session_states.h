@@ -1,5 +1,5 @@
-/* session_states: what a session does in each of its states, as one table: a state is a row. What each state waits for, and
- * where it leads, is told at the head of session.h. */
+/* session_states: what a session does in each of its states, as one table: a state is a row. What each state
+ * waits for, and where it leads, is told at the head of session.h. */
 #ifndef IMAPFERRY_SESSION_STATES_H
 #define IMAPFERRY_SESSION_STATES_H
 
@@ -7,8 +7,8 @@
 
 struct session_state_row {
     const char *name; /* for the log */
-    /* How long the session may stay, ms from the moment it enters the state. NULL or 0: no deadline is set; in WAITING and
-     * REFUSED routing.c sets one by itself. */
+    /* How long the session may stay, ms from the moment it enters the state. NULL or 0: no deadline is set;
+     * in WAITING and REFUSED routing.c sets one by itself. */
     uint64_t (*deadline_ms)(const struct session *s);
     void (*on_deadline)(struct session *s);
     /* Events of the client's stream, and of the backend's. NULL: none can come, or none matters. */

@@ -3,8 +3,8 @@
 #include "proxy.h"
 #include "silence.h"
 
-/* In a short term: how often the kernel is told. The last word holds until it would have been told again before the
- * lease runs out. */
+/* In a short term: how often the kernel is told. The last word holds until it would have been told again
+ * before the lease runs out. */
 enum { SILENCE_STEPS = 6, SILENCE_LEAST_MS = 50 };
 
 static bool silence_is_elsewhere(const struct session *s)

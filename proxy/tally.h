@@ -1,5 +1,6 @@
-/* tally: how many sessions of a thread came to which end, and how many went over a switch-over or could not, by reason.
- * The log has each of them as it happens; the sums are logged every hour, where one has grown, and when the thread ends:
+/* tally: how many sessions of a thread came to which end, and how many went over a switch-over or could not,
+ * by reason. The log has each of them as it happens; the sums are logged every hour, where one has grown, and
+ * when the thread ends:
  *
  *   event=tally thread=0 of=ends why=logout count=1204
  *   event=tally thread=0 of=handovers why=moved count=311

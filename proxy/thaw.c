@@ -50,8 +50,8 @@ static void thaw_on_thaw(void *owner, enum route_rc rc, const char *detail)
 {
     struct frozen *f = owner;
     enum route_state state;
-    bool is_over = rc == ROUTE_OK ||
-                   (rc == ROUTE_REFUSED && route_state_parse(span_str(detail), &state) && !is_thawable(state));
+    bool is_over = rc == ROUTE_OK || (rc == ROUTE_REFUSED && route_state_parse(span_str(detail), &state) &&
+                                      !is_thawable(state));
     if (rc == ROUTE_OK)
         LOG(WARN, "thawed", LOG_S("user", f->user), LOG_S("reason", "deadline"));
     if (is_over)

@@ -1,6 +1,7 @@
-/* vault: the credentials that sessions keep of their logins where the account may be flipped, to sign in with at another
- * backend without asking the client. They lie in pages of their own, which are never swapped out, nor in a core file (where the
- * limits of the process allow it); an entry is overwritten when it is dropped. A thread has one of its own.
+/* vault: the credentials that sessions keep of their logins where the account may be flipped, to sign in with
+ * at another backend without asking the client. They lie in pages of their own, which are never swapped out,
+ * nor in a core file (where the limits of the process allow it); an entry is overwritten when it is dropped.
+ * A thread has one of its own.
  *
  * An entry takes the bytes of its parts, rounded up to 64; the vault grows by 64 KiB and shrinks again. */
 #ifndef IMAPFERRY_VAULT_H

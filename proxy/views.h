@@ -1,5 +1,5 @@
-/* views: what the migrator recorded of an account's mailboxes (lib/view_record.h), read once after a flip for all
- * sessions that go on at the target. */
+/* views: what the migrator recorded of an account's mailboxes (lib/view_record.h), read once after a flip for
+ * all sessions that go on at the target. */
 #ifndef IMAPFERRY_VIEWS_H
 #define IMAPFERRY_VIEWS_H
 
@@ -9,8 +9,8 @@
 
 struct views;
 
-/* Reads the records as they are at this flip (the account's epoch), unless that was done or is under way. Then
- * handover_step() is called for each session of the account in HANDOVER. */
+/* Reads the records as they are at this flip (the account's epoch), unless that was done or is under way.
+ * Then handover_step() is called for each session of the account in HANDOVER. */
 void views_want(struct account *a);
 void views_free(struct views **v);
 

@@ -133,7 +133,8 @@ struct warm *warm_start(struct session *s, const struct conf_backend *at, struct
     if (!o->selected)
         return NULL;
     struct warm *w = xcalloc(1, sizeof *w);
-    *w = (struct warm){.stream = *stream, .caps = backends_caps(s->proxy->backends, at), .fn = fn, .owner = owner};
+    *w = (struct warm){
+        .stream = *stream, .caps = backends_caps(s->proxy->backends, at), .fn = fn, .owner = owner};
     w->tag[0] = 'W';
     random_hex(w->tag + 1, TAG_BYTES);
     imap_line_init(&w->line, LINE_RESPONSES, &limits_of_backend);

@@ -1,10 +1,10 @@
 /* annotations: what a server keeps beside messages, for a mailbox or for the whole account: METADATA (RFC
  * 5464), and ANNOTATEMORE, the draft before it. Pure.
  *
- * Both are kept as METADATA spells them: "/private/comment". What a server of the draft calls "/comment" with "value.priv"
- * and "value.shared" is "/private/comment" and "/shared/comment". Three things are left alone: what servers keep there for
- * themselves (sizes, identifiers, settings of Cyrus and Dovecot), the special use, which CREATE takes care of, and the shared
- * annotations of the server as a whole. */
+ * Both are kept as METADATA spells them: "/private/comment". What a server of the draft calls "/comment" with
+ * "value.priv" and "value.shared" is "/private/comment" and "/shared/comment". Three things are left alone:
+ * what servers keep there for themselves (sizes, identifiers, settings of Cyrus and Dovecot), the special
+ * use, which CREATE takes care of, and the shared annotations of the server as a whole. */
 #ifndef IMAPFERRY_ANNOTATIONS_H
 #define IMAPFERRY_ANNOTATIONS_H
 

@@ -10,8 +10,8 @@
  *
  *   CREATE each missing mailbox -> SUBSCRIBE each -> DETOUR each that was refused -> UNSUBSCRIBE each -> done
  *
- * Behind the CREATEs goes a LIST, so that what they made is seen without another round trip; it is asked again where
- * a CREATE was answered after it.
+ * Behind the CREATEs goes a LIST, so that what they made is seen without another round trip; it is asked
+ * again where a CREATE was answered after it.
  *
  * Some servers take no subscription to a mailbox that is not there. On the detour it is made, subscribed and
  * deleted again, one after the other: it is ours, empty, and a few milliseconds old, since CREATE said OK.
@@ -37,14 +37,14 @@ struct arrange {
     arrange_fn fn;
     void *owner;
     enum arrange_step step;
-    size_t next;           /* item of the step that is to be sent next */
-    size_t pending;        /* commands under way */
+    size_t next;                   /* item of the step that is to be sent next */
+    size_t pending;                /* commands under way */
     struct arrange_op ops[WINDOW]; /* a == NULL: free */
-    bool *exists;          /* by item: CREATE said that it is there already; owned */
-    bool *seen;            /* by item: LIST has it; owned */
-    bool looked;           /* LIST was asked */
-    bool listed_all;       /* ... and answered */
-    bool stale;            /* ... too early */
+    bool *exists;                  /* by item: CREATE said that it is there already; owned */
+    bool *seen;                    /* by item: LIST has it; owned */
+    bool looked;                   /* LIST was asked */
+    bool listed_all;               /* ... and answered */
+    bool stale;                    /* ... too early */
     struct arrange_wanted *wanted; /* the created ones, sorted by name; owned */
     size_t n_wanted;
     size_t *refused; /* subscriptions for the detour; owned */

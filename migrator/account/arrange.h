@@ -1,6 +1,7 @@
-/* arrange: does at the target what a plan asks for besides messages: CREATE of missing mailboxes, SUBSCRIBE and
- * UNSUBSCRIBE. A mailbox is created with its special use where the server takes that; else the use is set by SETMETADATA
- * where the server has that. A second run finds nothing to do. What the target refuses is a finding, and the rest goes on:
+/* arrange: does at the target what a plan asks for besides messages: CREATE of missing mailboxes, SUBSCRIBE
+ * and UNSUBSCRIBE. A mailbox is created with its special use where the server takes that; else the use is set
+ * by SETMETADATA where the server has that. A second run finds nothing to do. What the target refuses is a
+ * finding, and the rest goes on:
  *
  *   name          the target does not create a mailbox, or gives it another name
  *   collision     the target takes the name for that of another mailbox (a server to which "a" is "A")

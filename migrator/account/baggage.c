@@ -10,7 +10,7 @@ struct baggage {
     const struct move *move;
     struct findings *findings; /* owned */
     bool done, only_look;
-    bool looking; /* and not all is there */
+    bool looking;            /* and not all is there */
     struct lane *lane;       /* borrowed; of a step under way */
     const struct plan *plan; /* borrowed */
     baggage_fn fn;
@@ -170,8 +170,8 @@ static void baggage_on_target(void *owner, struct details *d)
 }
 
 /* Those of a server that has none are known at once. */
-static struct details *read_details(struct baggage *b, struct imapc *c, struct details_read **reading, size_t n,
-                                    details_fn fn)
+static struct details *read_details(struct baggage *b, struct imapc *c, struct details_read **reading,
+                                    size_t n, details_fn fn)
 {
     if (!details_are_offered(c, true))
         return details_none(n);

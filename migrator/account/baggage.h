@@ -4,8 +4,8 @@
  *            there enough room on the target?
  *   bring    once the mailboxes are made: sets rights and annotations
  *
- * What it finds holds for the whole job, and counts in every pass. An account that returns to the server that it came from
- * is not inspected: that was done when it came. */
+ * What it finds holds for the whole job, and counts in every pass. An account that returns to the server that
+ * it came from is not inspected: that was done when it came. */
 #ifndef IMAPFERRY_BAGGAGE_H
 #define IMAPFERRY_BAGGAGE_H
 
@@ -16,8 +16,8 @@ enum baggage_rc { BAGGAGE_OK, BAGGAGE_DOWN, BAGGAGE_STORE, BAGGAGE_LOST };
 /* why: for people, borrowed. */
 typedef void (*baggage_fn)(void *owner, enum baggage_rc rc, const char *why);
 
-/* only_look: nothing is written to the store. Then nobody asks whose account it is, since the answer is found by a script
- * that writes the fingerprint. */
+/* only_look: nothing is written to the store. Then nobody asks whose account it is, since the answer is found
+ * by a script that writes the fingerprint. */
 struct baggage *baggage_new(const struct move *move, bool only_look);
 void baggage_free(struct baggage **b); /* NULL is fine */
 

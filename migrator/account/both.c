@@ -34,7 +34,8 @@ static void both_finish(struct both *b, const struct both_result *result)
     fn(owner, result);
 }
 
-static void both_take(struct both *b, enum both_side side, enum mailboxes_rc rc, struct mailboxes *m, const char *why)
+static void both_take(struct both *b, enum both_side side, enum mailboxes_rc rc, struct mailboxes *m,
+                      const char *why)
 {
     struct both_result r = {.rc = rc, .failed = side, .why = why};
 
@@ -62,8 +63,8 @@ static void both_on_target(void *owner, enum mailboxes_rc rc, struct mailboxes *
     both_take(owner, BOTH_TARGET, rc, m, why);
 }
 
-struct both *both_read(const struct lane *lane, enum mailboxes_ask source, enum mailboxes_ask target, both_fn fn,
-                       void *owner)
+struct both *both_read(const struct lane *lane, enum mailboxes_ask source, enum mailboxes_ask target,
+                       both_fn fn, void *owner)
 {
     struct both *b = xcalloc(1, sizeof(*b));
 

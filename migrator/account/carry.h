@@ -1,5 +1,6 @@
-/* carry: brings rights and annotations to the target: it reads what the target has, sets what is missing, reads again, and
- * names what is still missing. A second run finds nothing to do. Nothing is taken away: the target keeps what it has more.
+/* carry: brings rights and annotations to the target: it reads what the target has, sets what is missing,
+ * reads again, and names what is still missing. A second run finds nothing to do. Nothing is taken away: the
+ * target keeps what it has more.
  *
  * What it names, by the words of the findings:
  *

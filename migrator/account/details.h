@@ -1,12 +1,13 @@
 /* details: what one server has of an account besides mailboxes and messages: rights (GETACL), annotations
- * (GETMETADATA, or GETANNOTATION of the draft), quota (GETQUOTAROOT). It asks only where the server says that it has such,
- * and for all mailboxes in few round trips. A refused question is counted as untold, and so are rights that make no sense.
- * After a few refusals without any answer it asks for no more, since some servers hang up on those who ask in vain. */
+ * (GETMETADATA, or GETANNOTATION of the draft), quota (GETQUOTAROOT). It asks only where the server says that
+ * it has such, and for all mailboxes in few round trips. A refused question is counted as untold, and so are
+ * rights that make no sense. After a few refusals without any answer it asks for no more, since some servers
+ * hang up on those who ask in vain. */
 #ifndef IMAPFERRY_DETAILS_H
 #define IMAPFERRY_DETAILS_H
 
-#include "migrator/imap/imap_client.h"
 #include "annotations.h"
+#include "migrator/imap/imap_client.h"
 #include "quota.h"
 #include "rights.h"
 

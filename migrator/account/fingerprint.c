@@ -3,11 +3,12 @@
 
 #include "lib/xalloc.h"
 
-#include "migrator/mailbox/hasher.h"
 #include "fingerprint.h"
+#include "migrator/mailbox/hasher.h"
 
-/* EXAMINE, or SELECT where that says no UIDNEXT: Courier keeps UIDs only of what was SELECTed (selected.h). The
- * FETCH goes out in the same breath, which saves a round trip: for as many messages as most INBOXes have. */
+/* EXAMINE, or SELECT where that says no UIDNEXT: Courier keeps UIDs only of what was SELECTed (selected.h).
+ * The FETCH goes out in the same breath, which saves a round trip: for as many messages as most INBOXes
+ * have. */
 struct fingerprint_read {
     struct imapc *c;
     fingerprint_fn fn;
@@ -52,8 +53,9 @@ static void fingerprint_finish(struct fingerprint_read *r, bool ok)
 static void add_mark(struct fingerprint_read *r, struct span uid, struct span date, struct span header)
 {
     uint8_t hash[HASH_SIZE];
-    char *head = xasprintf("%s%s%u %.*s %.*s\n", r->mailboxid ? r->mailboxid : "", r->mailboxid ? " " : "", r->uidvalidity,
-                           (int)uid.len, (const char *)uid.p, (int)date.len, (const char *)date.p);
+    char *head =
+        xasprintf("%s%s%u %.*s %.*s\n", r->mailboxid ? r->mailboxid : "", r->mailboxid ? " " : "",
+                  r->uidvalidity, (int)uid.len, (const char *)uid.p, (int)date.len, (const char *)date.p);
     char *mark = r->found.marks[r->found.n++];
 
     hasher_begin(r->hasher);
@@ -106,7 +108,8 @@ static void fingerprint_on_fetched(void *owner, const struct imapc_end *end)
 
 /* ---- EXAMINE or SELECT */
 
-static enum imapc_taken on_select_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken on_select_data(void *owner, const struct imap_resp *resp,
+                                       const struct imap_value *data)
 {
     struct fingerprint_read *r = owner;
     struct span args;
@@ -115,7 +118,8 @@ static enum imapc_taken on_select_data(void *owner, const struct imap_resp *resp
     if (resp->kind == RESP_DATA && span_is_ci(resp->word, "EXISTS") && resp->has_number)
         r->exists = resp->number;
     if (resp->kind != RESP_STATUS)
-        return span_is_ci(resp->word, "EXISTS") || span_is_ci(resp->word, "RECENT") || span_is_ci(resp->word, "FLAGS")
+        return span_is_ci(resp->word, "EXISTS") || span_is_ci(resp->word, "RECENT") ||
+                       span_is_ci(resp->word, "FLAGS")
                    ? IMAPC_TAKEN
                    : IMAPC_NOT_MINE;
     if (imap_code_is(resp->code, "MAILBOXID", &args)) {
@@ -142,8 +146,10 @@ static void read_inbox(struct fingerprint_read *r, uint32_t messages)
 {
     r->asked = messages;
     r->found.n = 0;
-    imapc_sendf(r->c, &(struct imapc_command){.data = on_select_data, .end = on_selected, .owner = r, .mailbox = "INBOX"},
-                "%s INBOX", r->selecting ? "SELECT" : "EXAMINE");
+    imapc_sendf(
+        r->c,
+        &(struct imapc_command){.data = on_select_data, .end = on_selected, .owner = r, .mailbox = "INBOX"},
+        "%s INBOX", r->selecting ? "SELECT" : "EXAMINE");
     imapc_sendf(
         r->c,
         &(struct imapc_command){

@@ -1,6 +1,7 @@
-/* fingerprint: tells whether an account was seen before under another login name. It is made of marks of the first messages
- * of INBOX, each a hash of UIDVALIDITY, UID, INTERNALDATE and header, and of the MAILBOXID (RFC 8474) that a server may tell: accounts
- * that were created in the same second, with the same mail, differ by nothing else. An INBOX with fewer than two messages has none. */
+/* fingerprint: tells whether an account was seen before under another login name. It is made of marks of the
+ * first messages of INBOX, each a hash of UIDVALIDITY, UID, INTERNALDATE and header, and of the MAILBOXID
+ * (RFC 8474) that a server may tell: accounts that were created in the same second, with the same mail,
+ * differ by nothing else. An INBOX with fewer than two messages has none. */
 #ifndef IMAPFERRY_FINGERPRINT_H
 #define IMAPFERRY_FINGERPRINT_H
 

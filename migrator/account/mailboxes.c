@@ -35,8 +35,8 @@ struct mailboxes_read {
     void *owner;
     struct space spaces[SPACES_MAX];
     size_t n_spaces;
-    bool no_spaces; /* the server tells of none */
-    struct mailboxes *m;   /* owned */
+    bool no_spaces;                  /* the server tells of none */
+    struct mailboxes *m;             /* owned */
     struct mailboxes_entry *entries; /* owned */
     size_t n_entries;
     size_t pending;  /* commands without an answer: LSUB or STATUS */
@@ -380,8 +380,8 @@ static bool read_separator(const struct imap_value *v, char *separator)
     return true;
 }
 
-/* Behind the name comes nothing, or a list (RFC 5258). Domino sends names with blanks as they are: then the first word
- * may be another mailbox's name. A name without a byte is the root, where it is no mailbox. */
+/* Behind the name comes nothing, or a list (RFC 5258). Domino sends names with blanks as they are: then the
+ * first word may be another mailbox's name. A name without a byte is the root, where it is no mailbox. */
 static bool mailboxes_is_name(const struct imap_value *v, bool no_select)
 {
     struct span name;
@@ -440,11 +440,13 @@ static void add_elsewhere(struct mailboxes_read *r, const char *name)
 static void note_contradiction(struct mailboxes_read *r, struct mailboxes_entry *e)
 {
     if (!e->contradicts)
-        oddities_add(&r->m->disagreeing, e->mailbox.name, "LIST says it twice, each time otherwise; it was tried");
+        oddities_add(&r->m->disagreeing, e->mailbox.name,
+                     "LIST says it twice, each time otherwise; it was tried");
     e->contradicts = true;
 }
 
-/* A mailbox that one line says holds no mail, or only shows that of others, and another line not, is tried. */
+/* A mailbox that one line says holds no mail, or only shows that of others, and another line not, is
+ * tried. */
 static void take_listed(struct mailboxes_read *r, struct mailboxes_entry *e, const struct list_line *line)
 {
     struct mailbox *m = &e->mailbox;
@@ -466,7 +468,8 @@ enum list_of { OF_LIST, OF_LSUB, OF_SUBSCRIBED };
 
 static void mailboxes_take_line(struct mailboxes_read *r, const struct list_line *line, enum list_of of)
 {
-    /* In LSUB it says that only a mailbox below is subscribed (RFC 3501 6.3.9); Courier lists such for "*" too. */
+    /* In LSUB it says that only a mailbox below is subscribed (RFC 3501 6.3.9); Courier lists such for "*"
+     * too. */
     if (line->name.len == 0 || (of == OF_LSUB && line->no_select))
         return;
     char *name = mailboxes_spelled(line->name);
@@ -498,7 +501,8 @@ static enum imapc_taken mailboxes_on_lsub_data(void *owner, const struct imap_re
     return on_list_item(owner, data, OF_LSUB);
 }
 
-static enum imapc_taken on_subscribed_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken on_subscribed_data(void *owner, const struct imap_resp *resp,
+                                           const struct imap_value *data)
 {
     if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "LIST"))
         return IMAPC_NOT_MINE;
@@ -681,7 +685,8 @@ static bool add_spaces(struct mailboxes_read *r, const struct imap_value *list, 
     return whole;
 }
 
-static enum imapc_taken on_namespace_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken on_namespace_data(void *owner, const struct imap_resp *resp,
+                                          const struct imap_value *data)
 {
     struct mailboxes_read *r = owner;
     bool whole = !imap_value_at(data, 3);

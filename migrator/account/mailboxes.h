@@ -1,13 +1,15 @@
-/* mailboxes: the mailboxes of an account on one server, as that server lists them. NAMESPACE, LIST, LSUB and STATUS are
- * sent together: that takes one round trip where the server has LIST-STATUS (RFC 5819), two elsewhere. Names are kept as the
- * bytes that were on the wire (modified UTF-7, or whatever a server takes for it); INBOX is spelled in capitals. Only the
- * mailboxes of the personal namespace are kept; those of other users' or shared namespaces are only named. Where a server
- * tells of no namespaces, names that begin with "#" (#news, #shared) are no mailboxes of the user (RFC 3501 5.1.2).
+/* mailboxes: the mailboxes of an account on one server, as that server lists them. NAMESPACE, LIST, LSUB and
+ * STATUS are sent together: that takes one round trip where the server has LIST-STATUS (RFC 5819), two
+ * elsewhere. Names are kept as the bytes that were on the wire (modified UTF-7, or whatever a server takes
+ * for it); INBOX is spelled in capitals. Only the mailboxes of the personal namespace are kept; those of
+ * other users' or shared namespaces are only named. Where a server tells of no namespaces, names that begin
+ * with "#" (#news, #shared) are no mailboxes of the user (RFC 3501 5.1.2).
  *
- * A line that is not understood whole is kept as odd, and what can be understood of it is taken: a name whose attributes or
- * separator make no sense is a mailbox that will be tried. Where two lines say different things of one mailbox, only what
- * both say counts. Where LIST and NAMESPACE disagree about the separator, LIST is believed. Where there is no LSUB (RFC
- * 9051), subscriptions are asked for by LIST (SUBSCRIBED); where that is not there either, nobody knows them. */
+ * A line that is not understood whole is kept as odd, and what can be understood of it is taken: a name whose
+ * attributes or separator make no sense is a mailbox that will be tried. Where two lines say different things
+ * of one mailbox, only what both say counts. Where LIST and NAMESPACE disagree about the separator, LIST is
+ * believed. Where there is no LSUB (RFC 9051), subscriptions are asked for by LIST (SUBSCRIBED); where that
+ * is not there either, nobody knows them. */
 #ifndef IMAPFERRY_MAILBOXES_H
 #define IMAPFERRY_MAILBOXES_H
 
@@ -52,7 +54,7 @@ struct mailboxes {
     size_t n;
     struct oddities odd, disagreeing;
     bool subscriptions_untold;
-    char **elsewhere;      /* mailboxes of other namespaces, left out: their names; owned */
+    char **elsewhere; /* mailboxes of other namespaces, left out: their names; owned */
     size_t n_elsewhere;
 };
 
@@ -79,10 +81,11 @@ enum mailboxes_rc { MAILBOXES_OK, MAILBOXES_DOWN, MAILBOXES_REFUSED, MAILBOXES_G
 typedef void (*mailboxes_fn)(void *owner, enum mailboxes_rc rc, struct mailboxes *m, const char *why);
 
 struct mailboxes_read;
-/* What of STATUS is asked for: nothing; the numbers; the bytes of the messages too, for which some servers look
- * at each message. */
+/* What of STATUS is asked for: nothing; the numbers; the bytes of the messages too, for which some servers
+ * look at each message. */
 enum mailboxes_ask { MAILBOXES_NAMES, MAILBOXES_NUMBERS, MAILBOXES_SIZES };
-/* Never calls back before it returned. Before the connection may be freed, the read has to end or be cancelled. */
+/* Never calls back before it returned. Before the connection may be freed, the read has to end or be
+ * cancelled. */
 struct mailboxes_read *mailboxes_read(struct imapc *c, enum mailboxes_ask ask, mailboxes_fn fn, void *owner);
 void mailboxes_read_cancel(struct mailboxes_read **r);
 

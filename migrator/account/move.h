@@ -15,16 +15,18 @@ struct move {
     struct route_job job;            /* who we are to the scripts; its epoch rises with the cut-over */
     char *source_name, *target_name; /* of the route; owned */
     const struct conf_backend *source, *target;
-    uint32_t attempts; /* that failed so far */
+    uint32_t attempts;            /* that failed so far */
     uint64_t engaged, generation; /* of the route at the claim */
-    uint64_t until_ms;         /* by clock_boot_ms(): nobody else can have taken the job over before it */
-    uint64_t claimed_ms;       /* by clock_boot_ms(): no other owner sends anything for longer than a lease after it */
-    uint64_t touch_ms;         /* of the route at the claim */
-    bool force, now;           /* of the route at the claim */
-    bool back;                 /* to where the names and numbers come from that clients see */
-    bool from_first;           /* a late look: what was there at the flip is known by the ledgers alone */
-    bool bare;                 /* a late look: flipped by force, and nothing had been copied */
-    bool doubted;              /* a late look: changes of the target were never answered, and no look has seen what came of them */
+    uint64_t until_ms;            /* by clock_boot_ms(): nobody else can have taken the job over before it */
+    /* by clock_boot_ms(): no other owner sends anything for longer than a lease after it */
+    uint64_t claimed_ms;
+    uint64_t touch_ms; /* of the route at the claim */
+    bool force, now;   /* of the route at the claim */
+    bool back;         /* to where the names and numbers come from that clients see */
+    bool from_first;   /* a late look: what was there at the flip is known by the ledgers alone */
+    bool bare;         /* a late look: flipped by force, and nothing had been copied */
+    /* a late look: changes of the target were never answered, and no look has seen what came of them */
+    bool doubted;
     uint64_t kinds_told;       /* of findings, by bit: in the log once a job */
     struct crew *crew;         /* owned; NULL = nothing to do with mail (flipping, force) */
     struct records *records;   /* owned */

@@ -29,8 +29,8 @@ struct view_names plan_view_names(const struct plan_request *r)
                                .renames = r->rules ? r->rules->renames : NULL};
 }
 
-/* A mailbox whose own separator is another one than that of the account has its levels by that. Without one, a name in
- * which the account's stands is one level. */
+/* A mailbox whose own separator is another one than that of the account has its levels by that. Without one,
+ * a name in which the account's stands is one level. */
 static char separator_of(const struct planning *g, const struct mailbox *m)
 {
     char usual = g->request->source->separator;
@@ -145,8 +145,8 @@ static bool plan_was_copied(const struct planning *g, const struct mailbox *m)
     return g->request->was_copied && g->request->was_copied(g->request->owner, m->name);
 }
 
-/* An \All mailbox that has less than another one is a mailbox that somebody calls so, and stays one: in the freeze nothing
- * is counted, and what was copied must not be left out there. */
+/* An \All mailbox that has less than another one is a mailbox that somebody calls so, and stays one: in the
+ * freeze nothing is counted, and what was copied must not be left out there. */
 static bool stays_as_view(struct planning *g, const struct mailbox *m)
 {
     bool all = m->special_use & USE_ALL, counted = m->flags & MAILBOX_HAS_STATUS;
@@ -323,8 +323,8 @@ static void find_odd(struct planning *g, const struct mailboxes *l, const char *
     oddities_name(&l->odd, g->plan->findings, FINDING_NOT_UNDERSTOOD);
     oddities_name(&l->disagreeing, g->plan->findings, FINDING_DISAGREES);
     if (l->subscriptions_untold)
-        findings_add(g->plan->findings, FINDING_NO_SUBSCRIPTIONS, "", 0, "the %s has neither LSUB nor LIST (SUBSCRIBED)",
-                     side);
+        findings_add(g->plan->findings, FINDING_NO_SUBSCRIPTIONS, "", 0,
+                     "the %s has neither LSUB nor LIST (SUBSCRIBED)", side);
 }
 
 static int compare_text(const void *a, const void *b)

@@ -1,4 +1,5 @@
-/* plan: turns what both servers list into what has to be done, and names what can't or shall not be moved. Pure.
+/* plan: turns what both servers list into what has to be done, and names what can't or shall not be moved.
+ * Pure.
  *
  *   items         every mailbox of the source that goes, with its name on the target
  *   subscribe,    names on the target, so that subscriptions become equal to the source's, also those to mailboxes that
@@ -25,8 +26,8 @@
 #include "lib/migration_rules.h"
 #include "lib/view_name.h"
 
-#include "migrator/found/finding.h"
 #include "mailboxes.h"
+#include "migrator/found/finding.h"
 
 struct plan_item {
     const struct mailbox *source; /* borrowed from the list */
@@ -56,7 +57,8 @@ struct plan_request {
     const struct migration_rules *rules;     /* NULL: none */
     bool back;                     /* the account returns: rules lead back in names, and leave nothing out */
     const struct waivers *waivers; /* NULL: none; borrowed */
-    /* Was this mailbox of the source copied before? Then it is no view, whatever it is called. NULL: none was. */
+    /* Was this mailbox of the source copied before? Then it is no view, whatever it is called. NULL: none
+     * was. */
     bool (*was_copied)(const void *owner, const char *name);
     const void *owner;
 };

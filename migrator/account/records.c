@@ -24,11 +24,11 @@ struct records {
     struct record *by_name; /* owned */
     struct buf dropped;     /* names of records, each with a NUL */
     size_t n_dropped;
-    struct buf orphans;     /* ids of stamps without a record, each with a NUL */
+    struct buf orphans; /* ids of stamps without a record, each with a NUL */
     size_t n_orphans;
-    unsigned reading;       /* answers to come */
-    enum route_rc read_rc;  /* the first failure */
-    records_fn fn;          /* of the call under way */
+    unsigned reading;      /* answers to come */
+    enum route_rc read_rc; /* the first failure */
+    records_fn fn;         /* of the call under way */
     void *owner;
     struct loop_task task; /* ends a write of nothing */
 };

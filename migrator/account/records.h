@@ -1,7 +1,7 @@
-/* records: the view records of one account (lib/view_record.h) and, beside each, its ledger while a job runs. A mailbox
- * gets its record, with a random id, before its first message is copied; its ledger is kept in Redis under that id. At the
- * flip the ledger becomes part of the record, as a map of UIDs. Until clients are shown the source's numbers every record
- * says T3. */
+/* records: the view records of one account (lib/view_record.h) and, beside each, its ledger while a job runs.
+ * A mailbox gets its record, with a random id, before its first message is copied; its ledger is kept in
+ * Redis under that id. At the flip the ledger becomes part of the record, as a map of UIDs. Until clients are
+ * shown the source's numbers every record says T3. */
 #ifndef IMAPFERRY_RECORDS_H
 #define IMAPFERRY_RECORDS_H
 
@@ -9,32 +9,34 @@
 
 #include "lib/view_record.h"
 
+#include "mailboxes.h"
 #include "migrator/mailbox/copy.h"
 #include "migrator/mailbox/stamp.h"
-#include "mailboxes.h"
 
 /* How the last pass saw the mailbox at the source in the freeze, and found it as its stamp says: not at all,
  * by a glance (glance.h), or by listing it. */
 enum record_seen { SEEN_NOT, SEEN_GLANCED, SEEN_LISTED };
 
 struct record {
-    struct view_record view;   /* source_name is the name that clients see */
-    bool changed;              /* Redis has another version of it */
-    struct stamp stamp;        /* beside the record in Redis */
-    bool stamp_changed;        /* Redis has another version of it */
-    struct imap_seq gone; /* the stamp was equal but for these: the source lacks them, their copies are there */
-    bool vanished;        /* the last pass could not open it at the source */
-    bool absent;          /* ... or did not find it listed */
-    struct record *twin;  /* of the same id: a RENAME is under way, see renames.h; NULL = none */
-    bool not_renamed;     /* the mailbox that it may have become is another one, or the target refused the RENAME */
-    bool whole;         /* this job has compared all of it: UIDs, flags and dates of every message */
+    struct view_record view; /* source_name is the name that clients see */
+    bool changed;            /* Redis has another version of it */
+    struct stamp stamp;      /* beside the record in Redis */
+    bool stamp_changed;      /* Redis has another version of it */
+    /* the stamp was equal but for these: the source lacks them, their copies are there */
+    struct imap_seq gone;
+    bool vanished;       /* the last pass could not open it at the source */
+    bool absent;         /* ... or did not find it listed */
+    struct record *twin; /* of the same id: a RENAME is under way, see renames.h; NULL = none */
+    /* the mailbox that it may have become is another one, or the target refused the RENAME */
+    bool not_renamed;
+    bool whole; /* this job has compared all of it: UIDs, flags and dates of every message */
     enum record_seen seen_frozen; /* of the last pass */
-    uint64_t marks; /* ... as well; see copy_result.source_marks */
-    struct ledger *ledger;     /* owned; NULL = not loaded */
-    struct copy_counts counts; /* of the last copy, for the progress of the next */
-    struct findings *findings; /* of the last copy; owned */
-    uint32_t uidvalidity;      /* of the side that is left, as the last copy saw it; 0 = none did */
-    bool looked;               /* a copy was made in this job, and came to its end */
+    uint64_t marks;               /* ... as well; see copy_result.source_marks */
+    struct ledger *ledger;        /* owned; NULL = not loaded */
+    struct copy_counts counts;    /* of the last copy, for the progress of the next */
+    struct findings *findings;    /* of the last copy; owned */
+    uint32_t uidvalidity;         /* of the side that is left, as the last copy saw it; 0 = none did */
+    bool looked;                  /* a copy was made in this job, and came to its end */
     bool counted;
     UT_hash_handle hh;
 };
@@ -42,9 +44,10 @@ struct record {
 struct records;
 typedef void (*records_fn)(void *owner, enum route_rc rc);
 
-/* job must live as long; its epoch may change. back: the account returns to the server from which the names and numbers come
- * that its clients see. A record keeps its sides even then (its source is what clients see), and is found with the two names
- * exchanged. Stamps that were made under other terms (stamp_terms()) are forgotten. */
+/* job must live as long; its epoch may change. back: the account returns to the server from which the names
+ * and numbers come that its clients see. A record keeps its sides even then (its source is what clients see),
+ * and is found with the two names exchanged. Stamps that were made under other terms (stamp_terms()) are
+ * forgotten. */
 struct records *records_new(struct store *s, const struct route_job *job, bool back, uint64_t terms);
 uint64_t records_terms(const struct records *r);
 void records_free(struct records **r);
@@ -52,9 +55,10 @@ void records_free(struct records **r);
 void records_read(struct records *r, records_fn fn, void *owner);
 /* The record of a mailbox, made where there is none for this pair of names. Borrowed until records_free(). */
 struct record *records_get(struct records *r, const char *from_name, const char *to_name);
-/* Calls fn for each record of a mailbox that is none of these, with its names in the direction of this move. fn may
- * not add or drop records. */
-typedef void (*records_gone_fn)(void *owner, struct record *record, const char *from_name, const char *to_name);
+/* Calls fn for each record of a mailbox that is none of these, with its names in the direction of this move.
+ * fn may not add or drop records. */
+typedef void (*records_gone_fn)(void *owner, struct record *record, const char *from_name,
+                                const char *to_name);
 void records_each_gone(struct records *r, const struct mailboxes *source, records_gone_fn fn, void *owner);
 /* Forgets a record, its stamp and its ledger; the next records_write() tells Redis. */
 void records_drop(struct records *r, struct record *record);
@@ -81,8 +85,8 @@ struct record *records_first(const struct records *r);
 /* Writes those that changed, in as many scripts as it takes. Calls back once, not before it returned, also
  * when there is nothing to write. */
 void records_write(struct records *r, records_fn fn, void *owner);
-/* Sends the stamps that changed, and takes those away that belong to no record. Nobody waits for it: a stamp that
- * did not arrive only costs a look at its mailbox. */
+/* Sends the stamps that changed, and takes those away that belong to no record. Nobody waits for it: a stamp
+ * that did not arrive only costs a look at its mailbox. */
 void records_write_stamps(struct records *r);
 void records_forget(struct records *r, void *owner);
 

@@ -61,12 +61,14 @@ static bool can_follow(const struct candidates *c, const struct record *rec, con
 }
 
 /* The only one; NULL where there are none or several. */
-static const struct plan_item *only_item(const struct candidates *c, const struct record *rec, const char *old)
+static const struct plan_item *only_item(const struct candidates *c, const struct record *rec,
+                                         const char *old)
 {
     const struct plan_item *found = NULL;
     for (size_t i = 0; i < c->plan->n; i++) {
         const struct plan_item *item = &c->plan->items[i];
-        if (!may_be(rec, item) || !can_follow(c, rec, old, item) || records_has(c->records, item->source->name))
+        if (!may_be(rec, item) || !can_follow(c, rec, old, item) ||
+            records_has(c->records, item->source->name))
             continue;
         if (found)
             return NULL;

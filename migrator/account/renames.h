@@ -1,14 +1,15 @@
-/* renames: mailboxes that the source has under another name than before. The copy on the target is renamed as well and the
- * record goes with it, so that nothing is copied again.
+/* renames: mailboxes that the source has under another name than before. The copy on the target is renamed as
+ * well and the record goes with it, so that nothing is copied again.
  *
- * A mailbox of the source counts as a renamed one where all of this is so: the mailbox of a record is not listed any more;
- * exactly one mailbox without a record has its UIDVALIDITY and no lower UIDNEXT; the target does not have that name (or has
- * it instead of the old one, since a mailbox above was renamed); and it holds the same messages (same.h).
+ * A mailbox of the source counts as a renamed one where all of this is so: the mailbox of a record is not
+ * listed any more; exactly one mailbox without a record has its UIDVALIDITY and no lower UIDNEXT; the target
+ * does not have that name (or has it instead of the old one, since a mailbox above was renamed); and it holds
+ * the same messages (same.h).
  *
- * A crash in between does no harm, because of twins: before the RENAME is sent, a second record with the same id, and so the
- * same ledger, is written under the new name. Whoever finds twins, be it this job when it lists the mailboxes next or
- * another migrator, keeps the one whose mailbox the target has. Where that does not decide it, both records go, and the
- * copies are found again by their bytes. */
+ * A crash in between does no harm, because of twins: before the RENAME is sent, a second record with the same
+ * id, and so the same ledger, is written under the new name. Whoever finds twins, be it this job when it
+ * lists the mailboxes next or another migrator, keeps the one whose mailbox the target has. Where that does
+ * not decide it, both records go, and the copies are found again by their bytes. */
 #ifndef IMAPFERRY_RENAMES_H
 #define IMAPFERRY_RENAMES_H
 

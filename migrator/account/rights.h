@@ -1,13 +1,14 @@
 /* rights: the access control list of a mailbox (RFC 4314, and RFC 2086 before it). Pure.
  *
- * Rights are kept in the letters of RFC 4314, sorted. The letters "c" and "d" of an older server become what they stand for:
+ * Rights are kept in the letters of RFC 4314, sorted. The letters "c" and "d" of an older server become what
+ * they stand for:
  *
  *   c  create    k x
  *   d  delete    t e
  *
- * For an older target the letters are put back, but only where somebody has all that the old letter would give, so that
- * nobody gets more than they had. Letters that a newer server adds for old clients ("c", "d" beside k, x, t, e) are
- * dropped. */
+ * For an older target the letters are put back, but only where somebody has all that the old letter would
+ * give, so that nobody gets more than they had. Letters that a newer server adds for old clients ("c", "d"
+ * beside k, x, t, e) are dropped. */
 #ifndef IMAPFERRY_RIGHTS_H
 #define IMAPFERRY_RIGHTS_H
 

@@ -11,7 +11,8 @@ struct signin {
     struct loop_task task; /* tells that no password is needed */
 };
 
-static void signin_finish(struct signin *s, enum signin_rc rc, const struct credential *credential, const char *why)
+static void signin_finish(struct signin *s, enum signin_rc rc, const struct credential *credential,
+                          const char *why)
 {
     signin_fn fn = s->fn;
     void *owner = s->owner;

@@ -1,6 +1,6 @@
-/* signin: finds out how the migrator signs in for a user: as master at backends that have a master_user, else with the
- * user's own password, which a proxy sealed at the last login. The sealed password is kept in Redis until its time is over,
- * and is opened here alone. */
+/* signin: finds out how the migrator signs in for a user: as master at backends that have a master_user, else
+ * with the user's own password, which a proxy sealed at the last login. The sealed password is kept in Redis
+ * until its time is over, and is opened here alone. */
 #ifndef IMAPFERRY_SIGNIN_H
 #define IMAPFERRY_SIGNIN_H
 
@@ -14,7 +14,8 @@ enum signin_rc {
     SIGNIN_DOWN, /* Redis does not answer */
 };
 /* All borrowed. */
-typedef void (*signin_fn)(void *owner, enum signin_rc rc, const struct credential *credential, const char *why);
+typedef void (*signin_fn)(void *owner, enum signin_rc rc, const struct credential *credential,
+                          const char *why);
 
 struct signin;
 /* Never calls back before it returned. The sign-in is gone when fn is called. */

@@ -178,9 +178,11 @@ static void on_source(void *owner, enum route_rc rc, const char *before)
     struct run *r = owner;
 
     if (rc == ROUTE_OK)
-        run_end(r, ACTION_DONE, "accounts without a record live on %s (before: %s): start all proxies and migrators with it as "
-                                "migration.source",
-                r->action.to, *before ? before : "not known");
+        run_end(
+            r, ACTION_DONE,
+            "accounts without a record live on %s (before: %s): start all proxies and migrators with it as "
+            "migration.source",
+            r->action.to, *before ? before : "not known");
     else
         run_end_failed(r, rc, before);
 }
@@ -190,9 +192,11 @@ static void run_source(struct run *r)
     if (r->action.yes)
         route_source(r->store, r->action.to, r->action.who, r->action.reason, on_source, r);
     else
-        run_end(r, ACTION_REFUSED, "all accounts without a record would be signed in on %s: only where their mail is there, and once all "
-                                   "proxies and migrators are stopped, do it with --yes --reason TEXT",
-                r->action.to);
+        run_end(
+            r, ACTION_REFUSED,
+            "all accounts without a record would be signed in on %s: only where their mail is there, and once all "
+            "proxies and migrators are stopped, do it with --yes --reason TEXT",
+            r->action.to);
 }
 
 /* ---- the start */
@@ -279,8 +283,9 @@ char *action_no_backend(const struct conf *c, const char *name)
         buf_printf(&list, "%s%s", i ? ", " : "", known[i]);
     }
     const char *meant = nearest(name, known, c->n_backends);
-    char *text = meant ? xasprintf("there is no backend \"%s\": did you mean \"%s\"?", name, meant)
-                       : xasprintf("there is no backend \"%s\"; the configuration has: %s", name, buf_str(&list));
+    char *text =
+        meant ? xasprintf("there is no backend \"%s\": did you mean \"%s\"?", name, meant)
+              : xasprintf("there is no backend \"%s\"; the configuration has: %s", name, buf_str(&list));
     buf_free(&list);
     free(known);
     return text;
@@ -335,7 +340,8 @@ static void action_on_named(void *owner, enum naming_rc n, enum route_rc rc)
         r->as_key = NULL;
         break;
     case NAMING_NEITHER:
-        r->note = xasprintf("that is the login name with the \"%%\" in it: %s has no record either", r->as_key);
+        r->note =
+            xasprintf("that is the login name with the \"%%\" in it: %s has no record either", r->as_key);
         break;
     case NAMING_LOGIN:
         break;

@@ -10,27 +10,29 @@
 
 #include "lib/route.h"
 
-enum action_verb { /* from MIGRATE on they change something */
-    ACTION_INIT,     /* makes the store */
-    ACTION_SOURCE,   /* says where accounts without a record live (to, reason); without yes it only says what that means */
-    ACTION_STATUS,   /* the whole migration */
-    ACTION_RECOUNT,  /* counts the accounts for it anew (lib/route_recount.h) */
-    ACTION_USER,     /* one account; with report: what its last pass compared and found */
-    ACTION_SESSIONS, /* its sessions */
-    ACTION_LIST,     /* accounts by state and reason */
-    ACTION_EXPORT,   /* what has to be known of all after a loss of the store, as lines (migrator/site/flips.h) */
-    ACTION_AUDIT,    /* who did what, of one account or of all */
-    ACTION_MIGRATE,  /* queues it; with now, it is cut over whatever the policy says */
-    ACTION_FLIP, /* without force: migrate now; with force the copy is skipped, not the freeze. Both also go
+enum action_verb {              /* from MIGRATE on they change something */
+                   ACTION_INIT, /* makes the store */
+                   /* says where accounts without a record live (to, reason); without yes it only says what that means */
+                   ACTION_SOURCE,
+                   ACTION_STATUS,   /* the whole migration */
+                   ACTION_RECOUNT,  /* counts the accounts for it anew (lib/route_recount.h) */
+                   ACTION_USER,     /* one account; with report: what its last pass compared and found */
+                   ACTION_SESSIONS, /* its sessions */
+                   ACTION_LIST,     /* accounts by state and reason */
+                   /* what has to be known of all after a loss of the store, as lines (migrator/site/flips.h) */
+                   ACTION_EXPORT,
+                   ACTION_AUDIT,   /* who did what, of one account or of all */
+                   ACTION_MIGRATE, /* queues it; with now, it is cut over whatever the policy says */
+                   ACTION_FLIP, /* without force: migrate now; with force the copy is skipped, not the freeze. Both also go
                     back */
-    ACTION_HOLD,
-    ACTION_RELEASE,
-    ACTION_RETRY, /* of one, or of all of a state */
-    ACTION_FORGET,
-    ACTION_WAIVE, /* accepts what was found: keys, and a reason; or takes that back */
-    ACTION_PAUSE, /* the brake of all migrations */
-    ACTION_RESUME,
-    ACTION_PROXY_FORGET, /* declares a proxy dead; without yes it only says what that would mean */
+                   ACTION_HOLD,
+                   ACTION_RELEASE,
+                   ACTION_RETRY, /* of one, or of all of a state */
+                   ACTION_FORGET,
+                   ACTION_WAIVE, /* accepts what was found: keys, and a reason; or takes that back */
+                   ACTION_PAUSE, /* the brake of all migrations */
+                   ACTION_RESUME,
+                   ACTION_PROXY_FORGET, /* declares a proxy dead; without yes it only says what that would mean */
 };
 
 /* The exit codes of imapferryctl, too. */
@@ -38,11 +40,12 @@ enum action_rc {
     ACTION_DONE = 0,
     ACTION_FAILED = 1,
     ACTION_USAGE = 2,
-    ACTION_NO_RECORD = 3, /* user, sessions, audit, forget: the account has no route */
-    ACTION_REFUSED = 4,   /* the state does not allow it */
+    ACTION_NO_RECORD = 3,   /* user, sessions, audit, forget: the account has no route */
+    ACTION_REFUSED = 4,     /* the state does not allow it */
     ACTION_UNREACHABLE = 5, /* also where replicas have not confirmed it: it may be repeated */
 };
-#define ACTION_NOT_KEPT "but the replicas of Redis have not confirmed it, and a failover would undo it: say it again"
+#define ACTION_NOT_KEPT                                                                                      \
+    "but the replicas of Redis have not confirmed it, and a failover would undo it: say it again"
 
 struct action {
     enum action_verb verb;
@@ -53,8 +56,9 @@ struct action {
     bool yes;          /* proxy forget; flip by force: also where the user is not seen on the other server */
     FILE *out;         /* export; borrowed until the end */
     bool force, now, report;
-    bool remove;             /* waive: the other way round */
-    const char *const *keys; /* of waive, as typed (migrator/found/waiver.h); the proxy of proxy forget; copied */
+    bool remove; /* waive: the other way round */
+    /* of waive, as typed (migrator/found/waiver.h); the proxy of proxy forget; copied */
+    const char *const *keys;
     size_t n_keys;
     const char *who, *reason; /* reason "": none was given; of list: the word that a reason begins with */
 };
@@ -66,8 +70,8 @@ struct action_result {
 };
 typedef void (*action_fn)(void *owner, const struct action_result *result);
 
-/* The store is connected (for ACTION_INIT and ACTION_SOURCE: STORE_FOREIGN or STORE_UP, else STORE_UP). Copies the action.
- * Calls back once, not before it returned. */
+/* The store is connected (for ACTION_INIT and ACTION_SOURCE: STORE_FOREIGN or STORE_UP, else STORE_UP).
+ * Copies the action. Calls back once, not before it returned. */
 void action_run(struct store *s, const struct action *a, action_fn fn, void *owner);
 /* The JSON of an account, as of `user`. To decref. */
 json_t *action_account(const struct store *s, const char *user, const struct route *r);

@@ -1,5 +1,5 @@
-/* `flip --force`: nothing is looked at before, so a user who is not there on the other server would be locked out of both. A
- * sign-in as master for them tells, before anything is changed. */
+/* `flip --force`: nothing is looked at before, so a user who is not there on the other server would be locked
+ * out of both. A sign-in as master for them tells, before anything is changed. */
 #include <stdlib.h>
 
 #include "lib/account.h"
@@ -45,7 +45,8 @@ static void force_on_login(void *owner, const struct login_result *result)
     struct stream *stream = result->stream;
     struct run *r = f->run;
     force_fn go_on = f->go_on;
-    bool says_no = result->rc == LOGIN_REFUSED || !strcmp(result->phase, "sign_in") || !strcmp(result->phase, "proxyauth");
+    bool says_no = result->rc == LOGIN_REFUSED || !strcmp(result->phase, "sign_in") ||
+                   !strcmp(result->phase, "proxyauth");
 
     f->login = NULL;
     if (stream) {
@@ -55,27 +56,31 @@ static void force_on_login(void *owner, const struct login_result *result)
     if (result->rc == LOGIN_OK)
         go_on(r);
     else if (says_no)
-        force_refuse(r, "%s does not let master_user %s in for %s: %s. If they are not there, they could not log in any more: create "
-                        "the account there first",
-                     f->backend->name, f->backend->master_user, f->name, result->detail);
+        force_refuse(
+            r,
+            "%s does not let master_user %s in for %s: %s. If they are not there, they could not log in any more: create "
+            "the account there first",
+            f->backend->name, f->backend->master_user, f->name, result->detail);
     else
-        force_refuse(r, "whether %s is on %s can't be seen: %s (%s)", f->name, f->backend->name, result->detail, result->phase);
+        force_refuse(r, "whether %s is on %s can't be seen: %s (%s)", f->name, f->backend->name,
+                     result->detail, result->phase);
     force_free(f);
 }
 
 static void force_ask(struct force_look *f)
 {
-    f->login = backend_login_start(store_loop(f->run->store),
-                                   &(struct login_request){.backend = f->backend,
-                                                           .policy = f->tls,
-                                                           .as = LOGIN_AS_MASTER,
-                                                           .user = f->name,
-                                                           .site = store_id(f->run->store),
-                                                           .ttl = CHECK_HOPS,
-                                                           .limits = {.high_water = 64 << 10, .queue_max = 1 << 20},
-                                                           .connect_timeout_ms = CHECK_CONNECT_MS,
-                                                           .step_timeout_ms = CHECK_ANSWER_MS},
-                                   force_on_login, f);
+    f->login =
+        backend_login_start(store_loop(f->run->store),
+                            &(struct login_request){.backend = f->backend,
+                                                    .policy = f->tls,
+                                                    .as = LOGIN_AS_MASTER,
+                                                    .user = f->name,
+                                                    .site = store_id(f->run->store),
+                                                    .ttl = CHECK_HOPS,
+                                                    .limits = {.high_water = 64 << 10, .queue_max = 1 << 20},
+                                                    .connect_timeout_ms = CHECK_CONNECT_MS,
+                                                    .step_timeout_ms = CHECK_ANSWER_MS},
+                            force_on_login, f);
 }
 
 void force_look(struct run *r, const char *to, force_fn go_on)
@@ -85,14 +90,17 @@ void force_look(struct run *r, const char *to, force_fn go_on)
     char *error = NULL;
 
     if (!*b->master_user) {
-        r->note = xasprintf("whether they are on %s at all is not known, since it has no master_user to ask with", to);
+        r->note = xasprintf(
+            "whether they are on %s at all is not known, since it has no master_user to ask with", to);
         go_on(r);
         return;
     }
     if (!b->master_password) {
-        force_refuse(r, "whether %s is on %s can't be seen from here, where the password of its master_user can't be read: run it where "
-                        "a migrator runs",
-                     r->user, to);
+        force_refuse(
+            r,
+            "whether %s is on %s can't be seen from here, where the password of its master_user can't be read: run it where "
+            "a migrator runs",
+            r->user, to);
         return;
     }
     f = xcalloc(1, sizeof(*f));

@@ -1,5 +1,5 @@
-/* `list`, `retry --all` and `route export` go through all routes, some hundreds at a time. What changes meanwhile may be seen as it
- * was or as it is. */
+/* `list`, `retry --all` and `route export` go through all routes, some hundreds at a time. What changes
+ * meanwhile may be seen as it was or as it is. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -10,9 +10,9 @@
 
 enum {
     SCAN_COUNT = 500,
-    LISTED_MAX = 100000,  /* more are counted */
-    UNDER_WAY_MAX = 200,  /* retries without an answer */
-    FIELDS = 5,           /* of a row of route_list() */
+    LISTED_MAX = 100000, /* more are counted */
+    UNDER_WAY_MAX = 200, /* retries without an answer */
+    FIELDS = 5,          /* of a row of route_list() */
 };
 
 struct list_walk {
@@ -209,8 +209,9 @@ char *list_fault(const struct action *a)
                                      : NULL;
     if (is_state && is_reason)
         return NULL;
-    return xasprintf("there is no %s \"%s\"%s%s%s", is_state ? "reason" : "state", is_state ? a->reason : a->state,
-                     meant ? ": did you mean \"" : "", meant ? meant : "", meant ? "\"?" : "");
+    return xasprintf("there is no %s \"%s\"%s%s%s", is_state ? "reason" : "state",
+                     is_state ? a->reason : a->state, meant ? ": did you mean \"" : "", meant ? meant : "",
+                     meant ? "\"?" : "");
 }
 
 /* ---- retry --all */

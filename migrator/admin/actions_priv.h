@@ -1,4 +1,5 @@
-/* For actions.c and actions_*.c alone: actions.c has the verbs, actions_run.c their end; all others stand between. */
+/* For actions.c and actions_*.c alone: actions.c has the verbs, actions_run.c their end; all others stand
+ * between. */
 #ifndef IMAPFERRY_ACTIONS_PRIV_H
 #define IMAPFERRY_ACTIONS_PRIV_H
 
@@ -17,7 +18,8 @@ struct run {
     void *owner;
     json_t *data; /* owned */
     struct loop_task task;
-    char *as_key;    /* owned; the account that the name means if it is written as a key is (naming.h); NULL: none */
+    /* owned; the account that the name means if it is written as a key is (naming.h); NULL: none */
+    char *as_key;
     struct naming *naming;
     char *from;      /* owned; of a move: where it lives */
     char *note;      /* owned; what staff should know besides; NULL: nothing */

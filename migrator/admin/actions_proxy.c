@@ -3,9 +3,11 @@
  *   LIST     which incarnations are meant, and the counters of their leases
  *   WATCH    for the short term of their leases and a tenth: one whose counter moves lives, and is left alone
  *   COUNT    what those that stood still have: sessions and accounts. Without --yes that is told, and the end
- *   FORGET   each is noted as forgotten, and is known no more, if its counter still is the one watched (proxy_forget.lua). Should it
- *            live, its next renewal tells it, and its sessions ask whether they may go on
- *   SWEEP    then their registrations are taken away. Accounts that stand still for their switch-over are left until that is over
+ *   FORGET   each is noted as forgotten, and is known no more, if its counter still is the one watched
+ *            (proxy_forget.lua). Should it live, its next renewal tells it, and its sessions ask whether they
+ *            may go on
+ *   SWEEP    then their registrations are taken away. Accounts that stand still for their switch-over are
+ *            left until that is over
  *
  * Whoever ends in between leaves an incarnation that is in no list: its whole name may be given again. */
 #include <inttypes.h>
@@ -17,7 +19,7 @@
 enum { SCAN_COUNT = 500, NAMES_MAX = 256, POLL_MIN_MS = 20, AGAIN_MS = 1000, SWEEP_MS = 60000 };
 
 struct proxy_suspect {
-    char *name, *counter; /* owned; counter "" where it is in no list */
+    char *name, *counter;                   /* owned; counter "" where it is in no list */
     uint64_t renewed_ms, lease_ms, long_ms; /* renewed by Redis' clock */
     bool moved;
 };
@@ -157,14 +159,16 @@ static bool begins_with_word(struct span value, const char *word)
 {
     size_t n = strlen(word);
 
-    return value.len >= n && (n == 0 ? value.len == 0 : !memcmp(value.p, word, n)) && (value.len == n || value.p[n] == ' ');
+    return value.len >= n && (n == 0 ? value.len == 0 : !memcmp(value.p, word, n)) &&
+           (value.len == n || value.p[n] == ' ');
 }
 
 /* What has moved lives. */
 static void compare_list(struct forgetting *f, const struct reply *r)
 {
     for (size_t i = 0; i < f->n; i++)
-        f->all[i].moved = f->all[i].moved || !begins_with_word(counter_in(r, f->all[i].name), f->all[i].counter);
+        f->all[i].moved =
+            f->all[i].moved || !begins_with_word(counter_in(r, f->all[i].name), f->all[i].counter);
 }
 
 static uint64_t watch_ms(const struct forgetting *f)
@@ -232,7 +236,8 @@ static void action_proxy_on_list(void *owner, enum redis_rc rc, const struct rep
         f->until_ms = clock_boot_ms() + watch_ms(f);
         if (f->n == 0) {
             struct run *run = f->run;
-            char *text = xasprintf("no proxy of that name is known; those that are: %s", *f->known ? f->known : "none");
+            char *text = xasprintf("no proxy of that name is known; those that are: %s",
+                                   *f->known ? f->known : "none");
             action_proxy_finish(f);
             run_end(run, ACTION_FAILED, "%s", text);
             free(text);
@@ -287,12 +292,14 @@ static void tell_what_it_means(struct forgetting *f)
 {
     json_t *heard = json_time(last_ms(f, false)), *until = json_time(last_ms(f, true));
     char *text = xasprintf(
-        "%s: %zu thread%s silent since %s, with %" PRIu64 " sessions of %" PRIu64 " accounts, of which %" PRIu64
+        "%s: %zu thread%s silent since %s, with %" PRIu64 " sessions of %" PRIu64
+        " accounts, of which %" PRIu64
         " are being moved. Forgotten, nobody waits for them. If it is only cut off from Redis, it may serve them until %s, and what a "
         "user then changes on a server that the account has left is missing on the other. So do that only where its host is off, or "
         "its network is cut for good: with --yes --reason TEXT",
-        f->run->action.keys[0], f->n, f->n == 1 ? " is" : "s are", json_is_string(heard) ? json_string_value(heard) : "long ago",
-        f->sessions, f->accounts, f->moving, json_is_string(until) ? json_string_value(until) : "the end of its lease");
+        f->run->action.keys[0], f->n, f->n == 1 ? " is" : "s are",
+        json_is_string(heard) ? json_string_value(heard) : "long ago", f->sessions, f->accounts, f->moving,
+        json_is_string(until) ? json_string_value(until) : "the end of its lease");
 
     json_decref(heard);
     json_decref(until);
@@ -358,7 +365,9 @@ static void action_proxy_on_forgotten(void *owner, enum redis_rc rc, const struc
     struct forgetting *f = owner;
 
     if (rc == REDIS_OK && span_is(reply_str(reply_at(r, 0)), "again")) {
-        finish_with(f, ACTION_REFUSED, "it lives: the counter of its lease has moved; what was forgotten of it before hears of that");
+        finish_with(
+            f, ACTION_REFUSED,
+            "it lives: the counter of its lease has moved; what was forgotten of it before hears of that");
         return;
     }
     if (!action_proxy_is_ok(rc, r)) {
@@ -378,7 +387,8 @@ static void forget_one(struct forgetting *f)
 {
     const struct proxy_suspect *s = &f->all[f->at];
     const struct action *a = &f->run->action;
-    struct span args[] = {span_str(s->name), span_str(s->counter), span_str(f->generation), span_str(a->who), span_str(a->reason)};
+    struct span args[] = {span_str(s->name), span_str(s->counter), span_str(f->generation), span_str(a->who),
+                          span_str(a->reason)};
 
     store_script_for(f->run->store, f, "proxy_forget", args, COUNTOF(args), action_proxy_on_forgotten, f,
                      NULL);
@@ -397,11 +407,14 @@ static void action_proxy_swept(struct forgetting *f)
     }
     action_proxy_finish(f);
     if (left > 0)
-        run_end(r, ACTION_FAILED, "%s is forgotten, but %" PRIu64 " accounts stand still for their switch-over, which ends by itself; "
-                "the migrators take the rest of its sessions away later", r->action.keys[0], left);
+        run_end(r, ACTION_FAILED,
+                "%s is forgotten, but %" PRIu64
+                " accounts stand still for their switch-over, which ends by itself; "
+                "the migrators take the rest of its sessions away later",
+                r->action.keys[0], left);
     else
-        run_end(r, ACTION_DONE, "%s is forgotten, with %" PRIu64 " sessions of %" PRIu64 " accounts", r->action.keys[0], sessions,
-                accounts);
+        run_end(r, ACTION_DONE, "%s is forgotten, with %" PRIu64 " sessions of %" PRIu64 " accounts",
+                r->action.keys[0], sessions, accounts);
 }
 
 static void action_proxy_on_swept(void *owner, enum redis_rc rc, const struct reply *r)
@@ -414,7 +427,8 @@ static void action_proxy_on_swept(void *owner, enum redis_rc rc, const struct re
         return;
     }
     if (lives)
-        scan_from_the_start(f); /* it is back, and has heard: its sessions ask for themselves, and the next one is swept */
+        /* it is back, and has heard: its sessions ask for themselves, and the next one is swept */
+        scan_from_the_start(f);
     else
         add_number(r, 1, &f->left);
     if (strcmp(f->cursor, "0") != 0 || ++f->at < f->n)

@@ -106,8 +106,9 @@ static bool waits_for_staff(const struct run *r)
 {
     const char *state = json_string_value(json_object_get(r->data, "state"));
 
-    return store_conf(r->store)->migration.cutover == CUTOVER_MANUAL && !strcmp(state, route_state_name(ROUTE_READY)) &&
-           !json_is_true(json_object_get(r->data, "now")) && json_is_null(json_object_get(r->data, "reason"));
+    return store_conf(r->store)->migration.cutover == CUTOVER_MANUAL &&
+           !strcmp(state, route_state_name(ROUTE_READY)) && !json_is_true(json_object_get(r->data, "now")) &&
+           json_is_null(json_object_get(r->data, "reason"));
 }
 
 /* One that waits for nothing can't sign in either while Redis refuses writes. */

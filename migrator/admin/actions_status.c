@@ -1,5 +1,5 @@
-/* status: the whole migration at one look. The calls go out at once; the answers fill one object. How many accounts there are
- * is counted by the scripts that change them. */
+/* status: the whole migration at one look. The calls go out at once; the answers fill one object. How many
+ * accounts there are is counted by the scripts that change them. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,15 +100,16 @@ static void action_status_on_time(void *owner, enum redis_rc rc, const struct re
     action_status_answered(r, rc);
 }
 
-/* Whether one that crashed may be forgotten, only a migrator's watch can tell. So it is said when it was last heard, and
- * `silent` is a hint for people; after a day it is of no use any more. NULL: so it is. */
+/* Whether one that crashed may be forgotten, only a migrator's watch can tell. So it is said when it was last
+ * heard, and `silent` is a hint for people; after a day it is of no use any more. NULL: so it is. */
 static json_t *proxy_of(const struct run *r, struct span incarnation, struct span value)
 {
     char *text = xspandup(value);
     unsigned long long counter = 0, generation = 0, renewed = 0, lease = 0, wide = 0;
     char version[64] = "", address[200] = "";
 
-    sscanf(text, "%llu %63s %199s %llu %llu %llu %llu", &counter, version, address, &generation, &renewed, &lease, &wide);
+    sscanf(text, "%llu %63s %199s %llu %llu %llu %llu", &counter, version, address, &generation, &renewed,
+           &lease, &wide);
     free(text);
     if (lease == 0) /* of the version before */
         lease = store_conf(r->store)->proxy.lease_ms;
@@ -198,8 +199,9 @@ static json_t *migrator_named(const struct run *r, struct span name)
     return NULL;
 }
 
-/* Each a list of pairs: name, pending, idle ... Asked behind the migrators. No group yet: an error, and no jobs. One that has
- * told nothing has ended in good order, or has been gone for long: it is shown as long as it has jobs. */
+/* Each a list of pairs: name, pending, idle ... Asked behind the migrators. No group yet: an error, and no
+ * jobs. One that has told nothing has ended in good order, or has been gone for long: it is shown as long as
+ * it has jobs. */
 static void on_consumers(void *owner, enum redis_rc rc, const struct reply *reply)
 {
     struct run *r = owner;
@@ -256,7 +258,8 @@ static void action_status_on_try(void *owner, bool answered, const char *why)
 {
     struct run *r = owner;
 
-    json_object_set_new(action_status_part(r, "store"), "refuses_writes", why ? json_text(span_str(why)) : json_null());
+    json_object_set_new(action_status_part(r, "store"), "refuses_writes",
+                        why ? json_text(span_str(why)) : json_null());
     action_status_answered(r, answered ? REDIS_OK : REDIS_DOWN);
 }
 

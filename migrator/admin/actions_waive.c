@@ -22,7 +22,8 @@ static char *cannot_waive(const char *typed, const char *why)
             words[n++] = finding_word((enum finding_kind)k);
     const char *kind = colon ? colon + 1 : typed,
                *meant = finding_parse(span_str(kind), &known) ? NULL : nearest(kind, words, n);
-    return meant ? xasprintf("\"%s\" can't be waived: did you mean \"%.*s%s\"?", typed, (int)(kind - typed), typed, meant)
+    return meant ? xasprintf("\"%s\" can't be waived: did you mean \"%.*s%s\"?", typed, (int)(kind - typed),
+                             typed, meant)
                  : xasprintf("\"%s\" can't be waived: %s", typed, why);
 }
 
@@ -61,7 +62,8 @@ static void action_waive_on_done(void *owner, enum route_rc rc, const char *deta
         run_end_failed(r, rc, detail);
     } else {
         json_object_set_new(r->data, "state", json_string(detail));
-        run_end(r, ACTION_DONE, "%s; %s is %s", r->action.remove ? "no longer waived" : "waived", r->user, detail);
+        run_end(r, ACTION_DONE, "%s; %s is %s", r->action.remove ? "no longer waived" : "waived", r->user,
+                detail);
     }
 }
 
@@ -89,7 +91,8 @@ static char *action_waive_bound(const struct run *r, const json_t *report, size_
 
     if (!waiver_is_unbound(key))
         return key;
-    uint32_t uidvalidity = (uint32_t)json_integer_value(json_object_get(waive_mailbox(report, key), "uidvalidity"));
+    uint32_t uidvalidity =
+        (uint32_t)json_integer_value(json_object_get(waive_mailbox(report, key), "uidvalidity"));
     char *whole = uidvalidity ? waiver_bind(key, uidvalidity) : NULL;
     free(key);
     return whole;
@@ -108,9 +111,10 @@ static void action_waive_on_checked(void *owner, enum route_rc rc, const char *k
     } else {
         while (strcmp(json_string_value(json_array_get(keys, i)), key) != 0)
             i++;
-        run_end(r, ACTION_REFUSED,
-                "\"%s\": the mailbox had no such message when it was last looked at (see \"user NAME --report\")",
-                r->action.keys[i]);
+        run_end(
+            r, ACTION_REFUSED,
+            "\"%s\": the mailbox had no such message when it was last looked at (see \"user NAME --report\")",
+            r->action.keys[i]);
     }
 }
 

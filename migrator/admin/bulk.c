@@ -95,9 +95,11 @@ static void write_summary(const struct bulk *b, struct buf *out)
     if (twice)
         buf_printf(out, ", %zu twice in the list", twice);
     if (names_lack_domain(b))
-        buf_printf(out, "; %zu of these names have no domain and migration.default_domain is not set: who logs in as "
-                        "NAME@DOMAIN is another account",
-                   b->list.n_bare);
+        buf_printf(
+            out,
+            "; %zu of these names have no domain and migration.default_domain is not set: who logs in as "
+            "NAME@DOMAIN is another account",
+            b->list.n_bare);
     if (b->broken != ROUTE_OK)
         buf_printf(out, ", %zu not asked: %s",
                    b->list.n_accounts - b->queued - b->busy_already - b->there_already - b->refused,
@@ -193,7 +195,8 @@ static void bulk_on_named(void *owner, enum naming_rc n, enum route_rc rc)
     if (n == NAMING_FAILED)
         bulk_on_queued(call, rc, "");
     else if (n == NAMING_BOTH)
-        bulk_on_queued(call, ROUTE_REFUSED, "a text that may mean two accounts: the login name, and the one that is shown so");
+        bulk_on_queued(call, ROUTE_REFUSED,
+                       "a text that may mean two accounts: the login name, and the one that is shown so");
     else
         call_queue(call);
 }

@@ -79,8 +79,8 @@ static struct span trimmed(struct span s)
     return s;
 }
 
-/* One at the keyboard may type what a server takes; a whole file of what only might be a name is rather the wrong file. NULL:
- * nothing is wrong. */
+/* One at the keyboard may type what a server takes; a whole file of what only might be a name is rather the
+ * wrong file. NULL: nothing is wrong. */
 static const char *no_name(struct span line)
 {
     const uint8_t *at = memchr(line.p, '@', line.len);

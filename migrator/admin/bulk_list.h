@@ -1,6 +1,7 @@
-/* bulk_list: reads a list of login names, one a line, as the accounts that they mean. Blank lines and lines that begin with "#"
- * are comments. A line is a problem if it can't be an account, if it is more than a name (a line of a table, of a mail's
- * header, of /etc/passwd), or if its account was there before (also under an alias). Pure. */
+/* bulk_list: reads a list of login names, one a line, as the accounts that they mean. Blank lines and lines
+ * that begin with "#" are comments. A line is a problem if it can't be an account, if it is more than a name
+ * (a line of a table, of a mail's header, of /etc/passwd), or if its account was there before (also under an
+ * alias). Pure. */
 #ifndef IMAPFERRY_BULK_LIST_H
 #define IMAPFERRY_BULK_LIST_H
 
@@ -10,7 +11,8 @@
 struct bulk_line {
     size_t number; /* of the line, from 1 */
     char *text; /* owned: the account key; of a problem: the line, on one line and cut off where it is long */
-    char *as_key; /* owned; of an account: what the line means if it is written as a key is (naming.h), else NULL */
+    /* owned; of an account: what the line means if it is written as a key is (naming.h), else NULL */
+    char *as_key;
     char *why;  /* owned; NULL: an account */
     bool twice; /* what is wrong is that it was there before */
 };

@@ -11,8 +11,8 @@
 #include "lib/xalloc.h"
 
 #include "migrator/site/crew.h"
-#include "migrator/site/recall.h"
 #include "migrator/site/one_server.h"
+#include "migrator/site/recall.h"
 
 #include "actions.h"
 #include "check.h"
@@ -20,7 +20,7 @@
 #include "naming.h"
 
 enum {
-    HELD_MOST = 50,      /* connections at once, whatever max_connections says */
+    HELD_MOST = 50,       /* connections at once, whatever max_connections says */
     CHECK_PART_MS = 3000, /* for a server to close them */
     CHECK_TELLS_MS = 1500 /* after which an attempt to connect has told what is wrong */
 };
@@ -82,9 +82,10 @@ struct check {
 
 /* ---- lines ---- */
 
-static void check_line(struct check *c, json_t *lines, const char *of, enum level level, const char *advice, const char *fmt, ...)
-    PRINTF_LIKE(6, 7);
-static void check_line(struct check *c, json_t *lines, const char *of, enum level level, const char *advice, const char *fmt, ...)
+static void check_line(struct check *c, json_t *lines, const char *of, enum level level, const char *advice,
+                       const char *fmt, ...) PRINTF_LIKE(6, 7);
+static void check_line(struct check *c, json_t *lines, const char *of, enum level level, const char *advice,
+                       const char *fmt, ...)
 {
     static const char *const words[] = {"ok", "warning", "error"};
     struct buf text = {0};
@@ -114,22 +115,24 @@ static void check_ended(struct check *c)
 /* ---- connections ---- */
 
 /* user: as LOGIN_AS_USER the master itself; NULL for LOGIN_AS_NOBODY. */
-static void check_ask(struct asking *a, struct side *s, enum login_as as, const char *user, backend_login_fn fn)
+static void check_ask(struct asking *a, struct side *s, enum login_as as, const char *user,
+                      backend_login_fn fn)
 {
     *a = (struct asking){.side = s, .as = as};
     s->c->pending++;
-    a->login = backend_login_start(s->c->loop,
-                                   &(struct login_request){.backend = s->b,
-                                                           .policy = s->tls,
-                                                           .as = as,
-                                                           .credential = credential_of_password(user, s->b->master_password),
-                                                           .user = user,
-                                                           .site = store_id(s->c->store),
-                                                           .ttl = CHECK_HOPS,
-                                                           .limits = {.high_water = 64 << 10, .queue_max = 1 << 20},
-                                                           .connect_timeout_ms = CHECK_CONNECT_MS,
-                                                           .step_timeout_ms = CHECK_ANSWER_MS},
-                                   fn, a);
+    a->login = backend_login_start(
+        s->c->loop,
+        &(struct login_request){.backend = s->b,
+                                .policy = s->tls,
+                                .as = as,
+                                .credential = credential_of_password(user, s->b->master_password),
+                                .user = user,
+                                .site = store_id(s->c->store),
+                                .ttl = CHECK_HOPS,
+                                .limits = {.high_water = 64 << 10, .queue_max = 1 << 20},
+                                .connect_timeout_ms = CHECK_CONNECT_MS,
+                                .step_timeout_ms = CHECK_ANSWER_MS},
+        fn, a);
 }
 
 static void on_held(struct stream *stream, enum stream_event ev, void *owner);
@@ -166,17 +169,21 @@ static struct check_crowd *crowd_of(struct asking *a)
 static void crowd_judge(struct side *s, const struct check_crowd *w)
 {
     if (w->good == w->n)
-        SIDE_LINE(s, CHECK_OK, "", "%zu connections%s at the same time were taken", w->n, w == &s->plain ? "" : " as one user");
+        SIDE_LINE(s, CHECK_OK, "", "%zu connections%s at the same time were taken", w->n,
+                  w == &s->plain ? "" : " as one user");
     else if (w == &s->plain)
-        SIDE_LINE(s, CHECK_WARNING,
-                  "Each migrator opens as many as max_connections says: lower it, or raise the server's limit for one address "
-                  "(MAXPERIP in Courier, client_limit of imap-login in Dovecot). All users come from the proxies' addresses, too.",
-                  "of %zu connections at the same time (max_connections) it took %zu: %s", w->n, w->good, w->refusal);
+        SIDE_LINE(
+            s, CHECK_WARNING,
+            "Each migrator opens as many as max_connections says: lower it, or raise the server's limit for one address "
+            "(MAXPERIP in Courier, client_limit of imap-login in Dovecot). All users come from the proxies' addresses, too.",
+            "of %zu connections at the same time (max_connections) it took %zu: %s", w->n, w->good,
+            w->refusal);
     else
-        SIDE_LINE(s, CHECK_WARNING,
-                  "A migrator copies an account over up to six at once, beside the user's own: raise the server's limit for one user "
-                  "and address (mail_max_userip_connections in Dovecot, maxlogins_per_user in Cyrus).",
-                  "of %zu connections as one user at the same time it took %zu: %s", w->n, w->good, w->refusal);
+        SIDE_LINE(
+            s, CHECK_WARNING,
+            "A migrator copies an account over up to six at once, beside the user's own: raise the server's limit for one user "
+            "and address (mail_max_userip_connections in Dovecot, maxlogins_per_user in Cyrus).",
+            "of %zu connections as one user at the same time it took %zu: %s", w->n, w->good, w->refusal);
 }
 
 static void crowd_gone(struct side *s, const struct check_crowd *w);
@@ -283,18 +290,22 @@ static bool check_for_itself(const struct side *s)
 static void master_failed(struct side *s, const struct login_result *r)
 {
     if (r->rc == LOGIN_REFUSED && check_for_itself(s))
-        SIDE_LINE(s, CHECK_WARNING,
-                  "Some servers, Dovecot among them, let a master in for a user alone, so this does not tell whether its password is "
-                  "right: see with \"imapferryctl check NAME\", or name a test account in check_user.",
-                  "master_user %s can't sign in for itself: %s", s->b->master_user, r->detail);
+        SIDE_LINE(
+            s, CHECK_WARNING,
+            "Some servers, Dovecot among them, let a master in for a user alone, so this does not tell whether its password is "
+            "right: see with \"imapferryctl check NAME\", or name a test account in check_user.",
+            "master_user %s can't sign in for itself: %s", s->b->master_user, r->detail);
     else if (r->rc == LOGIN_REFUSED)
-        SIDE_LINE(s, CHECK_ERROR,
-                  "See master_user, its password file and master_login, whether the server knows it as a master, and whether that user "
-                  "exists there.",
-                  "the sign-in of master_user %s for %s was refused: %s", s->b->master_user, s->master_as, r->detail);
+        SIDE_LINE(
+            s, CHECK_ERROR,
+            "See master_user, its password file and master_login, whether the server knows it as a master, and whether that user "
+            "exists there.",
+            "the sign-in of master_user %s for %s was refused: %s", s->b->master_user, s->master_as,
+            r->detail);
     else
-        SIDE_LINE(s, CHECK_ERROR, "See the server's own log.", "the sign-in of master_user %s did not end (%s): %s",
-                  s->b->master_user, r->phase, r->detail);
+        SIDE_LINE(s, CHECK_ERROR, "See the server's own log.",
+                  "the sign-in of master_user %s did not end (%s): %s", s->b->master_user, r->phase,
+                  r->detail);
 }
 
 static void check_on_master(void *owner, const struct login_result *r)
@@ -354,15 +365,17 @@ static void on_account(void *owner, const struct login_result *r)
     if (r->rc == LOGIN_OK) {
         SIDE_LINE(s, CHECK_OK, "", "%s exists: master_user %s signed in for them", login, s->b->master_user);
         check_learned(s, &r->caps, CAPS_BY_USER);
-    } else if (r->rc == LOGIN_REFUSED || strcmp(r->phase, "sign_in") == 0 || strcmp(r->phase, "proxyauth") == 0) {
+    } else if (r->rc == LOGIN_REFUSED || strcmp(r->phase, "sign_in") == 0 ||
+               strcmp(r->phase, "proxyauth") == 0) {
         s->exists = json_false();
-        SIDE_LINE(s, CHECK_ERROR,
-                  "The user is not there, or master_user is wrong: \"check\" with a name that is there for sure tells which. Create the "
-                  "account there before it is moved.",
-                  "%s can't be signed in for: %s", login, r->detail);
+        SIDE_LINE(
+            s, CHECK_ERROR,
+            "The user is not there, or master_user is wrong: \"check\" with a name that is there for sure tells which. Create the "
+            "account there before it is moved.",
+            "%s can't be signed in for: %s", login, r->detail);
     } else {
-        SIDE_LINE(s, CHECK_ERROR, "See the server, and what \"imapferryctl check\" says of it.", "no sign-in (%s): %s", r->phase,
-                  r->detail);
+        SIDE_LINE(s, CHECK_ERROR, "See the server, and what \"imapferryctl check\" says of it.",
+                  "no sign-in (%s): %s", r->phase, r->detail);
     }
     check_ended(s->c);
 }
@@ -372,7 +385,8 @@ static void try_account(struct side *s)
     s->exists = json_null();
     if (!*s->b->master_user)
         SIDE_LINE(s, CHECK_WARNING, "Ask the server's administrator, or set a master_user.",
-                  "it can't be known whether %s exists: there is no master_user to sign in with", s->c->login);
+                  "it can't be known whether %s exists: there is no master_user to sign in with",
+                  s->c->login);
     else if (check_has_master(s))
         check_ask(&s->master, s, LOGIN_AS_MASTER, s->c->login, on_account);
 }
@@ -381,8 +395,8 @@ static void try_account(struct side *s)
 
 static bool check_is_local(const struct address *a)
 {
-    return a->scheme == ADDRESS_IMAP_UNIX || strcmp(a->host, "127.0.0.1") == 0 || strcmp(a->host, "::1") == 0 ||
-           strcmp(a->host, "localhost") == 0;
+    return a->scheme == ADDRESS_IMAP_UNIX || strcmp(a->host, "127.0.0.1") == 0 ||
+           strcmp(a->host, "::1") == 0 || strcmp(a->host, "localhost") == 0;
 }
 
 /* By what is said of it (lib/tls.c). */
@@ -417,14 +431,17 @@ static const char *advice_of(const struct side *s, const struct login_result *r)
 
 static void check_connected(struct side *s, const struct login_result *r)
 {
-    bool disabled = imap_caps_has(&r->caps, CAP_LOGINDISABLED), plain = imap_caps_has(&r->caps, CAP_AUTH_PLAIN);
+    bool disabled = imap_caps_has(&r->caps, CAP_LOGINDISABLED),
+         plain = imap_caps_has(&r->caps, CAP_AUTH_PLAIN);
 
-    SIDE_LINE(s, CHECK_OK, "", "%s answers%s", s->b->url, address_has_tls(&s->b->address) ? ", its certificate is good" : "");
+    SIDE_LINE(s, CHECK_OK, "", "%s answers%s", s->b->url,
+              address_has_tls(&s->b->address) ? ", its certificate is good" : "");
     if (!address_has_tls(&s->b->address) && !check_is_local(&s->b->address))
         SIDE_LINE(s, CHECK_WARNING, "Use imaps:// or imap+starttls:// where the server can.",
                   "passwords and mail go there unencrypted");
     if (disabled && !plain)
-        SIDE_LINE(s, CHECK_ERROR, "It may want TLS first (imap+starttls://), or an administrator to allow AUTH=PLAIN.",
+        SIDE_LINE(s, CHECK_ERROR,
+                  "It may want TLS first (imap+starttls://), or an administrator to allow AUTH=PLAIN.",
                   "it takes no password here (LOGINDISABLED)");
 }
 
@@ -452,7 +469,8 @@ static void side_start(struct side *s)
 {
     char *error = NULL;
 
-    if (address_has_tls(&s->b->address) && !(s->tls = tls_policy_client(s->b->ca_file, s->b->tls_min, &error)))
+    if (address_has_tls(&s->b->address) &&
+        !(s->tls = tls_policy_client(s->b->ca_file, s->b->tls_min, &error)))
         SIDE_LINE(s, CHECK_ERROR, "See ca_file.", "%s", error);
     else
         check_ask(&s->first, s, LOGIN_AS_NOBODY, NULL, on_first);
@@ -468,7 +486,8 @@ static void start_sides(struct check *c)
             side_start(&c->sides[i]);
 }
 
-/* Whatever Redis is like, the servers are looked at; but once it is known, so that there is where to store. */
+/* Whatever Redis is like, the servers are looked at; but once it is known, so that there is where to
+ * store. */
 static void store_end(struct check *c)
 {
     if (c->store_ended)
@@ -491,7 +510,8 @@ static void check_on_durability(void *owner, enum durability d, const char *deta
     if (d == DURABILITY_GOOD)
         REDIS_LINE(c, CHECK_OK, "", "it keeps what it is told");
     else if (d == DURABILITY_UNKNOWN)
-        REDIS_LINE(c, CHECK_ERROR, "See its log, and the rights of the ACL user (INFO has to be allowed).", "it does not tell what it keeps");
+        REDIS_LINE(c, CHECK_ERROR, "See its log, and the rights of the ACL user (INFO has to be allowed).",
+                   "it does not tell what it keeps");
     else if (d == DURABILITY_WARN || c->conf->redis.store_override)
         REDIS_LINE(c, CHECK_WARNING, advice, "%s", detail);
     else
@@ -516,9 +536,11 @@ static void check_on_route(void *owner, enum route_rc rc, const struct route *r)
     struct check *c = owner;
 
     if (rc == ROUTE_OK)
-        check_line(c, c->rest, "account", CHECK_OK, "", "%s lives on %s (%s)", c->user, r->backend, route_state_name(r->state));
+        check_line(c, c->rest, "account", CHECK_OK, "", "%s lives on %s (%s)", c->user, r->backend,
+                   route_state_name(r->state));
     else
-        check_line(c, c->rest, "account", CHECK_WARNING, "See what is said of redis.", "it is not known where %s lives", c->user);
+        check_line(c, c->rest, "account", CHECK_WARNING, "See what is said of redis.",
+                   "it is not known where %s lives", c->user);
     check_ended(c);
 }
 
@@ -530,13 +552,15 @@ static void check_on_recall(void *owner, const struct recall_result *result)
 
     c->recall = NULL;
     if (*result->error)
-        check_line(c, c->rest, "journal", CHECK_WARNING, "Run it as one who may read it: a migrator compares it with Redis.", "%s",
-                   result->error);
+        check_line(c, c->rest, "journal", CHECK_WARNING,
+                   "Run it as one who may read it: a migrator compares it with Redis.", "%s", result->error);
     else if (result->unknown > 0)
-        check_line(c, c->rest, "journal", CHECK_ERROR, "The README has a chapter on it: \"Backup, loss and restore\".", "%s", text);
+        check_line(c, c->rest, "journal", CHECK_ERROR,
+                   "The README has a chapter on it: \"Backup, loss and restore\".", "%s", text);
     else if (result->answered && result->asked > 0)
-        check_line(c, c->rest, "journal", CHECK_OK, "", "Redis knows the switch-overs in %s (%zu of the last ones were asked for)",
-                   folder, result->asked);
+        check_line(c, c->rest, "journal", CHECK_OK, "",
+                   "Redis knows the switch-overs in %s (%zu of the last ones were asked for)", folder,
+                   result->asked);
     free(text);
     check_ended(c);
 }
@@ -547,7 +571,8 @@ static void check_on_try(void *owner, bool answered, const char *why)
 
     (void)answered;
     if (why)
-        REDIS_LINE(c, CHECK_ERROR, "No login is let in, and nothing is migrated: make it take writes again.", "%s", why);
+        REDIS_LINE(c, CHECK_ERROR, "No login is let in, and nothing is migrated: make it take writes again.",
+                   "%s", why);
     check_ended(c);
 }
 
@@ -568,7 +593,8 @@ static void check_on_memory(void *owner, enum redis_rc rc, const struct reply *r
     if (rc == REDIS_OK && share >= MEMORY_WARN)
         REDIS_LINE(c, share >= MEMORY_ERROR ? CHECK_ERROR : CHECK_WARNING,
                    "Raise maxmemory (CONFIG SET, and redis.conf): a full Redis lets nobody sign in.",
-                   "%.0f %% of its memory are used: %" PRIu64 " MiB of %" PRIu64 " MiB (maxmemory)", share, used >> 20, most >> 20);
+                   "%.0f %% of its memory are used: %" PRIu64 " MiB of %" PRIu64 " MiB (maxmemory)", share,
+                   used >> 20, most >> 20);
     free(info);
     check_ended(c);
 }
@@ -588,8 +614,10 @@ static void check_on_counts(void *owner, enum route_rc rc, const struct span *ro
     char *unknown = rc == ROUTE_OK ? route_counts_unknown(c->store, rows, n) : NULL;
 
     if (unknown)
-        REDIS_LINE(c, CHECK_ERROR, "Give the backend its name back: it stands in the record of each account.",
-                   "accounts live on backends that the configuration does not name, and their users can't sign in: %s", unknown);
+        REDIS_LINE(
+            c, CHECK_ERROR, "Give the backend its name back: it stands in the record of each account.",
+            "accounts live on backends that the configuration does not name, and their users can't sign in: %s",
+            unknown);
     free(unknown);
     check_ended(c);
 }
@@ -646,11 +674,13 @@ static const char *advice_of_redis(const char *detail)
     static const struct {
         const char *says, *advice;
     } rows[] = {
-        {"NOREPLICAS", "It takes no writes: fewer replicas are there, and up to date, than min-replicas-to-write asks for. See whether they "
-                       "run."},
+        {"NOREPLICAS",
+         "It takes no writes: fewer replicas are there, and up to date, than min-replicas-to-write asks for. See whether they "
+         "run."},
         {"LOADING", "It reads its data from the disk: check again in a while."},
         {"READONLY", "This is a replica: name the master, or the Sentinels (sentinel://)."},
-        {"TLS", "See whether url in the section redis has to begin with redis:// or with rediss://, and the certificate of that Redis."},
+        {"TLS",
+         "See whether url in the section redis has to begin with redis:// or with rediss://, and the certificate of that Redis."},
         {"no Redis", "See host and port of url in the section redis."},
         {"password", "See url, or password_file, in the section redis."},
         {"AUTH", "See url, or password_file, in the section redis."},
@@ -706,8 +736,8 @@ static void check_on_named(void *owner, enum naming_rc n, enum route_rc rc)
         check_set_user(c, c->as_key);
         c->as_key = NULL;
     } else if (n == NAMING_BOTH) {
-        check_line(c, c->rest, "account", CHECK_WARNING, "\"list\" shows both.", "this is of the login name %s: %s has a record too",
-                   c->login, c->as_key);
+        check_line(c, c->rest, "account", CHECK_WARNING, "\"list\" shows both.",
+                   "this is of the login name %s: %s has a record too", c->login, c->as_key);
     }
     store_is_up(c);
     check_ended(c);
@@ -728,12 +758,16 @@ static void check_on_store(void *owner, enum store_state state, const char *deta
             store_is_up(c);
         }
     } else if (state == STORE_FOREIGN && store_is_at_odds(c->store)) {
-        REDIS_LINE(c, CHECK_ERROR, "All programs with this configuration refuse to work: whom it sends to another server misses their mail.",
-                   "%s", detail);
+        REDIS_LINE(
+            c, CHECK_ERROR,
+            "All programs with this configuration refuse to work: whom it sends to another server misses their mail.",
+            "%s", detail);
         store_end(c);
     } else if (state == STORE_FOREIGN) {
-        REDIS_LINE(c, CHECK_ERROR, "For a new site: \"imapferryctl init\", once, and check again. For one that lost its data: \"route restore\".",
-                   "%s", detail);
+        REDIS_LINE(
+            c, CHECK_ERROR,
+            "For a new site: \"imapferryctl init\", once, and check again. For one that lost its data: \"route restore\".",
+            "%s", detail);
         store_end(c);
     } else {
         store_is_away(c, detail);
@@ -762,10 +796,12 @@ static void check_certificate(struct check *c)
     if (!policy)
         check_line(c, c->rest, "certificate", CHECK_ERROR, "See tls_cert and tls_key.", "%s", error);
     else if (left <= 0)
-        check_line(c, c->rest, "certificate", CHECK_ERROR, advice, "%s has ended: no client connects any more", p->tls_cert);
+        check_line(c, c->rest, "certificate", CHECK_ERROR, advice,
+                   "%s has ended: no client connects any more", p->tls_cert);
     else
-        check_line(c, c->rest, "certificate", left < 14 * 86400 ? CHECK_WARNING : CHECK_OK, left < 14 * 86400 ? advice : "",
-                   "%s ends in %lld days", p->tls_cert, (long long)(left / 86400));
+        check_line(c, c->rest, "certificate", left < 14 * 86400 ? CHECK_WARNING : CHECK_OK,
+                   left < 14 * 86400 ? advice : "", "%s ends in %lld days", p->tls_cert,
+                   (long long)(left / 86400));
     tls_policy_free(&policy);
     free(error);
 }
@@ -798,15 +834,18 @@ static void tell_shown(struct check *c, const struct side *from, const struct si
     check_line(c, c->rest, "clients", CHECK_OK, "", "are shown: %s%s%s", buf_str(&words),
                lost.len ? "; and no more, since " : "", lost.len ? to->b->name : "");
     if (lost.len)
-        check_line(c, c->rest, "clients", CHECK_WARNING, "Programs that use it notice. See whether it can be switched on there.",
-                   "are not shown what %s can do and %s can't: %s", from->b->name, to->b->name, buf_str(&lost));
+        check_line(c, c->rest, "clients", CHECK_WARNING,
+                   "Programs that use it notice. See whether it can be switched on there.",
+                   "are not shown what %s can do and %s can't: %s", from->b->name, to->b->name,
+                   buf_str(&lost));
     buf_free(&words);
     buf_free(&lost);
 }
 
 static void check_shown(struct check *c)
 {
-    const struct side *from = side_of(c, c->conf->migration.source), *to = side_of(c, c->conf->migration.target);
+    const struct side *from = side_of(c, c->conf->migration.source),
+                      *to = side_of(c, c->conf->migration.target);
 
     if (!from || !to)
         return;
@@ -814,18 +853,21 @@ static void check_shown(struct check *c)
         tell_shown(c, from, to);
         return;
     }
-    check_line(c, c->rest, "clients", CHECK_WARNING,
-               "\"imapferryctl check NAME\" with a user who exists there, a check_user, or the first sign-in tells it.",
-               "are shown what the server that they are on can do, since it is not known of %s%s%s", from->caps.known ? "" : from->b->name,
-               from->caps.known || to->caps.known ? "" : " and ", to->caps.known ? "" : to->b->name);
+    check_line(
+        c, c->rest, "clients", CHECK_WARNING,
+        "\"imapferryctl check NAME\" with a user who exists there, a check_user, or the first sign-in tells it.",
+        "are shown what the server that they are on can do, since it is not known of %s%s%s",
+        from->caps.known ? "" : from->b->name, from->caps.known || to->caps.known ? "" : " and ",
+        to->caps.known ? "" : to->b->name);
 }
 
 /* ---- two names of one server ---- */
 
 static void check_pair_leads(struct check *c, const struct side *from, const struct side *to)
 {
-    const char *advice = "Everything would be \"on the new server\" at once, and be lost with the old one: correct the addresses. "
-                         "Migrators move nothing before that.";
+    const char *advice =
+        "Everything would be \"on the new server\" at once, and be lost with the old one: correct the addresses. "
+        "Migrators move nothing before that.";
     const struct address *a = &from->b->address;
 
     if (!from->peer || !to->peer)
@@ -833,11 +875,13 @@ static void check_pair_leads(struct check *c, const struct side *from, const str
     bool reached = one_server_reached(from->b, from->peer, to->b, to->peer);
     char *common = reached ? xstrdup(a->path ? a->path : from->peer) : one_server_resolved(from->b, to->b);
     if (common)
-        check_line(c, c->rest, "addresses", CHECK_ERROR, advice, "%s (%s) and %s (%s) lead to one server, %s", from->b->name,
-                   from->b->url, to->b->name, to->b->url, common);
+        check_line(c, c->rest, "addresses", CHECK_ERROR, advice, "%s (%s) and %s (%s) lead to one server, %s",
+                   from->b->name, from->b->url, to->b->name, to->b->url, common);
     else if (one_server_is_likely(from->peer, to->peer))
-        check_line(c, c->rest, "addresses", CHECK_WARNING, "See that these are two servers, and not two ports of one.",
-                   "%s (%s) and %s (%s) are on one address", from->b->name, from->peer, to->b->name, to->peer);
+        check_line(c, c->rest, "addresses", CHECK_WARNING,
+                   "See that these are two servers, and not two ports of one.",
+                   "%s (%s) and %s (%s) are on one address", from->b->name, from->peer, to->b->name,
+                   to->peer);
     free(common);
 }
 
@@ -919,9 +963,10 @@ static void on_all(void *owner)
 
     for (size_t i = 0; i < c->n; i++) {
         struct side *s = &c->sides[i];
-        if (s->b && (s->first.login || s->master.login || s->plain.ended < s->plain.n || s->signed_in.ended < s->signed_in.n))
-            SIDE_LINE(s, CHECK_ERROR, "See whether the server is overloaded, and its log.", "not all was answered within %d seconds",
-                      CHECK_ALL_MS / 1000);
+        if (s->b && (s->first.login || s->master.login || s->plain.ended < s->plain.n ||
+                     s->signed_in.ended < s->signed_in.n))
+            SIDE_LINE(s, CHECK_ERROR, "See whether the server is overloaded, and its log.",
+                      "not all was answered within %d seconds", CHECK_ALL_MS / 1000);
         drop_side(s);
         store_forget(c->store, s);
     }
@@ -935,7 +980,8 @@ struct check *check_start(const struct check_request *r, check_fn fn, void *owne
     struct check *c = xcalloc(1, sizeof(*c));
     const char *why;
 
-    *c = (struct check){.loop = r->loop, .conf = r->conf, .fn = fn, .owner = owner, .n = r->conf->n_backends, .pending = 1};
+    *c = (struct check){
+        .loop = r->loop, .conf = r->conf, .fn = fn, .owner = owner, .n = r->conf->n_backends, .pending = 1};
     c->task.fn = check_on_task;
     c->redis = json_array();
     c->rest = json_array();

@@ -1,7 +1,7 @@
-/* check: looks from this host for what would go wrong at a site before anything moves: it connects to each backend, signs in
- * there as its master, opens as many connections at once as a migrator would, and asks Redis what it keeps. Everything is asked
- * at the same time, and nothing waits for longer than CHECK_ALL_MS. The capabilities that the sign-ins show are stored for the
- * proxies.
+/* check: looks from this host for what would go wrong at a site before anything moves: it connects to each
+ * backend, signs in there as its master, opens as many connections at once as a migrator would, and asks
+ * Redis what it keeps. Everything is asked at the same time, and nothing waits for longer than CHECK_ALL_MS.
+ * The capabilities that the sign-ins show are stored for the proxies.
  *
  * For one account: it finds out whether it is there on both servers, by signing in as master for it. */
 #ifndef IMAPFERRY_CHECK_H
@@ -22,12 +22,14 @@ struct check_request {
     const char *login;       /* the account; NULL: the site */
 };
 
-/* data: "ok", "checks": a list of "of" (redis, certificate, a backend, clients), "level" (ok, warning, error), "text", "advice";
- * of an account also "user" and, by backend, "exists" (null where that can't be known). Borrowed. */
+/* data: "ok", "checks": a list of "of" (redis, certificate, a backend, clients), "level" (ok, warning,
+ * error), "text", "advice"; of an account also "user" and, by backend, "exists" (null where that can't be
+ * known). Borrowed. */
 typedef void (*check_fn)(void *owner, bool ok, json_t *data);
 
 struct check;
-/* login is the name of an account, for account_key(). Never calls back before it returned; all but login is borrowed. */
+/* login is the name of an account, for account_key(). Never calls back before it returned; all but login is
+ * borrowed. */
 struct check *check_start(const struct check_request *request, check_fn fn, void *owner);
 /* Ends what is under way; NULL is fine. To be called once it has called back, too. */
 void check_free(struct check **c);

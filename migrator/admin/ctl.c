@@ -1,4 +1,5 @@
-/* imapferryctl: what staff type. One verb a call; see ctl_args.c for all of them, and actions.h for what they do. */
+/* imapferryctl: what staff type. One verb a call; see ctl_args.c for all of them, and actions.h for what they
+ * do. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
@@ -25,25 +26,26 @@
 
 enum {
     STORE_TIMEOUT_MS = 5000, /* of one command */
-    REACH_MS = STORE_TIMEOUT_MS + 1500, /* until the store must be there: an attempt to connect has told by then what is wrong */
-    LIST_MAX = 64 << 20,     /* bytes of a list of accounts */
+    /* until the store must be there: an attempt to connect has told by then what is wrong */
+    REACH_MS = STORE_TIMEOUT_MS + 1500,
+    LIST_MAX = 64 << 20, /* bytes of a list of accounts */
 };
 
 struct ctl {
     struct ctl_args args;
-    struct bulk_list list; /* owned; of the file with the names */
-    struct bulk *bulk;     /* owned */
-    struct flips flips;    /* owned; of the files of a restore; of the journal here, for init */
+    struct bulk_list list;   /* owned; of the file with the names */
+    struct bulk *bulk;       /* owned */
+    struct flips flips;      /* owned; of the files of a restore; of the journal here, for init */
     size_t by_journal;       /* accounts that only the journal here knows */
     struct restore *restore; /* owned */
-    char *fault;           /* owned; of check: why not all of the configuration could be read */
-    struct conf *conf;     /* owned, as all below */
+    char *fault;             /* owned; of check: why not all of the configuration could be read */
+    struct conf *conf;       /* owned, as all below */
     struct loop *loop;
     struct store *store;
     struct timer *reach;
     struct waiting *waiting;
-    char *key; /* of the account */
-    char *exported; /* what is said once the file is whole; owned */
+    char *key;             /* of the account */
+    char *exported;        /* what is said once the file is whole; owned */
     json_t *exported_data; /* the same; owned */
     bool started, ended;
     enum action_rc rc;
@@ -69,8 +71,9 @@ static int seal_key(const struct ctl *c)
     char *error = NULL, *private, *public;
 
     if (!out && (s->private_key_files.n == 0 || !*s->public_key_file)) {
-        ctl_args_wrong(&c->args, "the configuration has no section seal with public_key_file and private_key_files: say "
-                                 "where the keys shall go with --out DIR");
+        ctl_args_wrong(
+            &c->args, "the configuration has no section seal with public_key_file and private_key_files: say "
+                      "where the keys shall go with --out DIR");
         return ACTION_USAGE;
     }
     private = out ? xasprintf("%s/seal.key", out) : xstrdup(s->private_key_files.items[0]);
@@ -162,7 +165,8 @@ static bool ctl_read_list(struct ctl *c)
         buf_add(&text, block, n);
     bool good = f && !ferror(f) && text.len <= LIST_MAX;
     if (!good)
-        ctl_args_wrong(&c->args, "%s: %s", c->args.all, f && !ferror(f) ? "is larger than 64 MiB" : strerror(errno));
+        ctl_args_wrong(&c->args, "%s: %s", c->args.all,
+                       f && !ferror(f) ? "is larger than 64 MiB" : strerror(errno));
     else
         bulk_list_read(&c->list, c->conf, buf_span(&text));
     if (f && !from_stdin)
@@ -202,7 +206,8 @@ static void ctl_unreachable(struct ctl *c, const char *why)
 {
     char *address = address_text(&c->conf->redis.address);
     bool there = strstr(why, "NOREPLICAS") || strstr(why, "READONLY");
-    char *text = xasprintf("the store at %s %s: %s", address, there ? "takes no writes" : "is out of reach", why);
+    char *text =
+        xasprintf("the store at %s %s: %s", address, there ? "takes no writes" : "is out of reach", why);
     json_t *o = json_object();
 
     json_object_set_new(o, "error", json_string(text));
@@ -245,7 +250,8 @@ static bool read_flips(struct ctl *c, const char *path)
     return good;
 }
 
-/* The journal of this host. One that there is none of knows nothing; one that can't be read may know that users were moved. */
+/* The journal of this host. One that there is none of knows nothing; one that can't be read may know that
+ * users were moved. */
 static void read_own_journal(struct ctl *c)
 {
     const char *folder = c->conf->migrator.journal_dir;
@@ -300,7 +306,8 @@ static void on_restored(void *owner, const struct action_result *r)
 
     c->restore = NULL;
     if (!c->args.json) {
-        write_faults(json_object_get(r->data, "faults"), json_integer_value(json_object_get(r->data, "problems")));
+        write_faults(json_object_get(r->data, "faults"),
+                     json_integer_value(json_object_get(r->data, "problems")));
         write_doubts(json_object_get(r->data, "in_doubt"));
     }
     ctl_end(c, r);
@@ -308,11 +315,10 @@ static void on_restored(void *owner, const struct action_result *r)
 
 static void start_restore(struct ctl *c)
 {
-    c->restore = restore_start(&(struct restore_request){.store = c->store,
-                                                         .flips = &c->flips,
-                                                         .by_journal = c->by_journal,
-                                                         .yes = c->args.action.yes},
-                               on_restored, c);
+    c->restore = restore_start(
+        &(struct restore_request){
+            .store = c->store, .flips = &c->flips, .by_journal = c->by_journal, .yes = c->args.action.yes},
+        on_restored, c);
 }
 
 static void ctl_refuse(struct ctl *c, const char *why)
@@ -332,14 +338,17 @@ static bool journal_forbids(struct ctl *c)
     read_own_journal(c);
     if (!c->flips.all && !c->flips.n_faults)
         return false;
-    char *text = c->flips.all
-                     ? xasprintf("the journal in %s has %u accounts that were switched over, and an empty store would send their "
-                                 "users to the old server: \"route restore\" brings them back. For another site, move the journal "
-                                 "away",
-                                 folder, HASH_COUNT(c->flips.all))
-                     : xasprintf("the journal in %s may know of accounts that were switched over, whose users an empty store would "
-                                 "send to the old server: %s. For another site, move the journal away",
-                                 folder, c->flips.faults[0].text);
+    char *text =
+        c->flips.all
+            ? xasprintf(
+                  "the journal in %s has %u accounts that were switched over, and an empty store would send their "
+                  "users to the old server: \"route restore\" brings them back. For another site, move the journal "
+                  "away",
+                  folder, HASH_COUNT(c->flips.all))
+            : xasprintf(
+                  "the journal in %s may know of accounts that were switched over, whose users an empty store would "
+                  "send to the old server: %s. For another site, move the journal away",
+                  folder, c->flips.faults[0].text);
     ctl_refuse(c, text);
     free(text);
     return true;
@@ -362,7 +371,8 @@ static void ctl_on_store(void *owner, enum store_state state, const char *detail
     struct ctl *c = owner;
     bool makes_one = c->args.what == ACTION_INIT || c->args.what == CTL_RESTORE;
     bool at_odds = state == STORE_FOREIGN && store_is_at_odds(c->store);
-    bool good = state == STORE_UP || (state == STORE_FOREIGN && makes_one) || (at_odds && c->args.what == ACTION_SOURCE);
+    bool good = state == STORE_UP || (state == STORE_FOREIGN && makes_one) ||
+                (at_odds && c->args.what == ACTION_SOURCE);
 
     if (c->started || c->ended)
         return;
@@ -399,9 +409,11 @@ static int run_verb(struct ctl *c)
     return c->rc;
 }
 
-/* Where an export goes: to a file beside the one that is named (or that a link there names), which then takes its place, so that a
- * backup is whole, or is the one before; straight to what is no file: a device, a pipe, standard output. */
-struct export {
+/* Where an export goes: to a file beside the one that is named (or that a link there names), which then takes
+ * its place, so that a backup is whole, or is the one before; straight to what is no file: a device, a pipe,
+ * standard output. */
+struct export
+{
     char *path, *part; /* owned; part NULL: it goes straight there */
     FILE *f;           /* NULL: errno says why */
     bool to_stdout;
@@ -521,8 +533,8 @@ static int ctl_run(struct ctl *c)
     return run_verb(c);
 }
 
-/* A plan, a check and a flip by force sign in at the servers as a migrator does; the last two see the rest without its
- * secrets. */
+/* A plan, a check and a flip by force sign in at the servers as a migrator does; the last two see the rest
+ * without its secrets. */
 static struct conf *ctl_load(struct ctl *c, const char *file, char **error)
 {
     bool checks = c->args.what == CTL_CHECK || c->args.action.force;

@@ -27,14 +27,14 @@ enum {
     TAKES_REMOVE = 1 << 11,
     TAKES_JSON = 1 << 12,
     TAKES_STATE = 1 << 13,
-    TAKES_WHY = 1 << 14,  /* --reason WORD, to look for */
+    TAKES_WHY = 1 << 14, /* --reason WORD, to look for */
     TAKES_FILES = 1 << 16,
     TAKES_EVEN_SO = 1 << 17, /* --yes, of --force */
     TAKES_WHERE = 1 << 18,   /* --to that must be given */
-    TAKES_PROXY = 1 << 20, /* NAME of one */
+    TAKES_PROXY = 1 << 20,   /* NAME of one */
     TAKES_YES = 1 << 21,
     TAKES_BACKEND = 1 << 22, /* NAME of one */
-    TAKES_EACH = 1 << 15, /* --all without a list */
+    TAKES_EACH = 1 << 15,    /* --all without a list */
 };
 
 struct ctl_verb {
@@ -48,80 +48,129 @@ struct ctl_verb {
 };
 
 static const struct ctl_verb verbs[] = {
-    {"init", ACTION_INIT, 0, {{"", "make the store in Redis, once for a site"}},
+    {"init",
+     ACTION_INIT,
+     0,
+     {{"", "make the store in Redis, once for a site"}},
      "An empty Redis is refused by all programs, since it would mean that everybody lives on the old server."},
-    {"seal-key", CTL_SEAL_KEY, TAKES_OUT, {{"[--out DIR]", "make a pair of keys for sealed passwords"}},
+    {"seal-key",
+     CTL_SEAL_KEY,
+     TAKES_OUT,
+     {{"[--out DIR]", "make a pair of keys for sealed passwords"}},
      "The private key is for the migrators, the public one for all. Without --out they go where the section seal says. "
      "A file that is there is not replaced."},
-    {"status", ACTION_STATUS, 0, {{"", "the whole migration"}}, "Accounts by state, proxies, migrators, Redis."},
-    {"recount", ACTION_RECOUNT, 0, {{"", "count the accounts for status anew"}},
+    {"status",
+     ACTION_STATUS,
+     0,
+     {{"", "the whole migration"}},
+     "Accounts by state, proxies, migrators, Redis."},
+    {"recount",
+     ACTION_RECOUNT,
+     0,
+     {{"", "count the accounts for status anew"}},
      "Goes through all routes; the numbers of status are kept up to date by themselves."},
-    {"user", ACTION_USER, NEEDS_NAME | TAKES_REPORT,
+    {"user",
+     ACTION_USER,
+     NEEDS_NAME | TAKES_REPORT,
      {{"NAME", "where an account is, what happens to it"},
       {"NAME --report", "what its last pass compared and found"}},
      "Ends with status 3 where the account has no record: it lives on the server that the configuration says."},
-    {"plan", CTL_PLAN, NEEDS_NAME, {{"NAME", "what a migration would do or stop at"}},
+    {"plan",
+     CTL_PLAN,
+     NEEDS_NAME,
+     {{"NAME", "what a migration would do or stop at"}},
      "Signs in at both servers, and writes nothing. Needs what a migrator needs to sign in."},
-    {"check", CTL_CHECK, TAKES_NAME,
-     {{"", "try servers and Redis, say what to do"},
-      {"NAME", "is this user there on both servers?"}},
+    {"check",
+     CTL_CHECK,
+     TAKES_NAME,
+     {{"", "try servers and Redis, say what to do"}, {"NAME", "is this user there on both servers?"}},
      "Connects to each backend, signs in there as its master_user (for check_user, where that is set), opens as many connections "
      "as a migrator would for a moment, and asks Redis what it keeps. What the servers can do is stored for the proxies. A line is "
      "ok, a warning or an error; ends with status 1 where one is an error. Run it where a migrator runs. With a NAME it signs in "
      "as master for that user; nothing of theirs is changed."},
     {"sessions", ACTION_SESSIONS, NEEDS_NAME, {{"NAME", "its sessions on all proxies"}}, ""},
-    {"list", ACTION_LIST, TAKES_STATE | TAKES_WHY,
+    {"list",
+     ACTION_LIST,
+     TAKES_STATE | TAKES_WHY,
      {{"[--state STATE] [--reason WORD]", "accounts by state and reason"}},
      "WORD is what a reason begins with, such as \"unreachable\". Goes through all accounts with a record; the first 100,000 "
      "are listed."},
     {"audit", ACTION_AUDIT, TAKES_NAME, {{"[NAME]", "who did what, and why"}}, "The newest hundred entries."},
-    {"migrate", ACTION_MIGRATE,
+    {"migrate",
+     ACTION_MIGRATE,
      NEEDS_NAME | TAKES_TO | TAKES_REASON | TAKES_WAIT | TAKES_NOW | TAKES_ALL,
      {{"NAME [--to BACKEND] [--now] [--wait]", "copy it, switch it over by the policy"},
       {"--all FILE [--to BACKEND]", "the same for all accounts of a list"}},
      "A list has one login name a line (\"-\": standard input); \"#\" begins a comment. Its accounts are copied behind those "
      "whose users log in. One that is sent back to where it came from takes along what is new, and is held there."},
-    {"flip", ACTION_FLIP, NEEDS_NAME | TAKES_WHERE | TAKES_REASON | TAKES_FORCE | TAKES_EVEN_SO | TAKES_WAIT,
+    {"flip",
+     ACTION_FLIP,
+     NEEDS_NAME | TAKES_WHERE | TAKES_REASON | TAKES_FORCE | TAKES_EVEN_SO | TAKES_WAIT,
      {{"NAME --to BACKEND --reason TEXT [--wait]", "copy it, switch it over now"},
       {"NAME --to BACKEND --force --reason TEXT", "switch it over without a copy"}},
      "Sent back to where it came from, an account is held there until \"release\". With --force nothing is copied or compared "
      "before: what the other server has more is brought by the late watch afterwards, flags and deletions are not. A sign-in as "
      "master tells before whether the user is there on BACKEND; where they are not, or it can't be seen, nothing is done without "
      "--yes."},
-    {"hold", ACTION_HOLD, NEEDS_NAME | TAKES_REASON, {{"NAME [--reason TEXT]", "pin it where it is"}},
+    {"hold",
+     ACTION_HOLD,
+     NEEDS_NAME | TAKES_REASON,
+     {{"NAME [--reason TEXT]", "pin it where it is"}},
      "Not in the seconds of its switch-over."},
-    {"release", ACTION_RELEASE, NEEDS_NAME | TAKES_REASON, {{"NAME [--reason TEXT]", "undo hold"}},
+    {"release",
+     ACTION_RELEASE,
+     NEEDS_NAME | TAKES_REASON,
+     {{"NAME [--reason TEXT]", "undo hold"}},
      "What was under way is queued again."},
-    {"retry", ACTION_RETRY, NEEDS_NAME | TAKES_REASON | TAKES_EACH | TAKES_STATE,
+    {"retry",
+     ACTION_RETRY,
+     NEEDS_NAME | TAKES_REASON | TAKES_EACH | TAKES_STATE,
      {{"NAME [--reason TEXT]", "try again now what is backoff or blocked"},
       {"--all [--state STATE] [--reason TEXT]", "all that are, behind the logins"}},
      ""},
-    {"forget", ACTION_FORGET, NEEDS_NAME | TAKES_REASON,
+    {"forget",
+     ACTION_FORGET,
+     NEEDS_NAME | TAKES_REASON,
      {{"NAME [--reason TEXT]", "know nothing of it any more"}},
      "For names that are none, and users who were deleted. Not for an account that was ever switched over, is being copied, or "
      "is signed in; what was copied of it stays on the new server."},
-    {"waive", ACTION_WAIVE, NEEDS_NAME | TAKES_REASON | TAKES_KEYS | TAKES_REMOVE,
+    {"waive",
+     ACTION_WAIVE,
+     NEEDS_NAME | TAKES_REASON | TAKES_KEYS | TAKES_REMOVE,
      {{"NAME KEY... --reason TEXT", "accept what was found: it stops nothing"},
       {"NAME KEY... --remove [--reason TEXT]", "take that back"}},
      "\"user NAME --report\" shows the key of each finding: MAILBOX:UID for whatever is found of one message, MAILBOX:KIND for "
      "all of a kind in one mailbox, KIND for all of it in the account."},
-    {"pause", ACTION_PAUSE, TAKES_REASON, {{"[--reason TEXT]", "stop all migrations"}},
+    {"pause",
+     ACTION_PAUSE,
+     TAKES_REASON,
+     {{"[--reason TEXT]", "stop all migrations"}},
      "What is being switched over at this moment is carried out; users go on working."},
     {"resume", ACTION_RESUME, TAKES_REASON, {{"[--reason TEXT]", "undo pause"}}, ""},
-    {"route export", ACTION_EXPORT, TAKES_FILES, {{"FILE", "write where accounts live, for a backup"}},
+    {"route export",
+     ACTION_EXPORT,
+     TAKES_FILES,
+     {{"FILE", "write where accounts live, for a backup"}},
      "A line for each account that was ever switched over, or is held (\"-\": standard output), and one that counts them. Journals have the flips, and no "
      "holds."},
-    {"route restore", CTL_RESTORE, TAKES_FILES | TAKES_YES, {{"FILE... [--yes]", "make the store anew after a loss"}},
+    {"route restore",
+     CTL_RESTORE,
+     TAKES_FILES | TAKES_YES,
+     {{"FILE... [--yes]", "make the store anew after a loss"}},
      "FILE is the journal of a migrator (migrator.journal_dir, or the file flips in it) or an export. Give those of all hosts "
      "(that of this one is read anyhow): an account of which none is told lives on the old server. Where lines can't be read, an "
      "export may be cut off, or an account is on no configured backend, nothing is made but with --yes. Stop all proxies and migrators before, and start them afterwards; "
      "the README has a chapter on it."},
-    {"route source", ACTION_SOURCE, TAKES_BACKEND | TAKES_YES | TAKES_REASON,
+    {"route source",
+     ACTION_SOURCE,
+     TAKES_BACKEND | TAKES_YES | TAKES_REASON,
      {{"BACKEND", "what another migration.source would mean"}, {"BACKEND --yes --reason TEXT", "allow it"}},
      "Accounts without a record live on migration.source. Redis remembers which one that is, and programs whose configuration says "
      "another refuse to work. For a site whose accounts without a record really are on another backend, or that has renamed it: "
      "stop all proxies and migrators, change the configuration of all hosts, say it here, start them."},
-    {"proxy forget", ACTION_PROXY_FORGET, TAKES_PROXY | TAKES_YES | TAKES_REASON,
+    {"proxy forget",
+     ACTION_PROXY_FORGET,
+     TAKES_PROXY | TAKES_YES | TAKES_REASON,
      {{"NAME", "what declaring a proxy dead would mean"}, {"NAME --yes --reason TEXT", "declare it dead"}},
      "Accounts wait for a silent proxy until its lease is over (lease_long), since it may still serve their users. NAME is its id, as "
      "status shows it. It is watched for the time of its lease first: one that lives is not forgotten. One that comes back drops its "
@@ -319,7 +368,8 @@ static enum ctl_args_end unknown_verb(const struct ctl_args *a, const char *word
 /* What begins with "-" where a verb is expected. */
 static enum ctl_args_end unknown_first(const struct ctl_args *a, const char *word)
 {
-    static const char *const known[] = {"--json", "--check-conf", "--print-conf", "--print-conf=sample", "--version", "--help"};
+    static const char *const known[] = {"--json",    "--check-conf", "--print-conf", "--print-conf=sample",
+                                        "--version", "--help"};
 
     return ctl_args_unknown(a, "option", word, known, COUNTOF(known));
 }
@@ -333,8 +383,9 @@ static enum ctl_args_end unknown_flag(const struct ctl_args *a, const char *word
     for (size_t i = 0; i < COUNTOF(flags); i++) {
         size_t len = strlen(flags[i].name);
         if (!strncmp(word, flags[i].name, len) && (word[len] == '\0' || word[len] == '=')) {
-            ctl_args_wrong(a, a->verb->takes & flags[i].takes ? "%s does not take %s with a value"
-                                                              : "%s does not take %s",
+            ctl_args_wrong(a,
+                           a->verb->takes & flags[i].takes ? "%s does not take %s with a value"
+                                                           : "%s does not take %s",
                            a->verb->name, flags[i].name);
             return CTL_ARGS_BAD;
         }
@@ -406,7 +457,8 @@ static enum ctl_args_end ctl_args_take_flag(struct ctl_args *a, int argc, char *
     for (size_t k = 0; k < COUNTOF(flags); k++) {
         const struct flag *f = &flags[k];
         size_t len = strlen(f->name);
-        bool whole = !strcmp(word, f->name), joined = f->value_name && !strncmp(word, f->name, len) && word[len] == '=';
+        bool whole = !strcmp(word, f->name),
+             joined = f->value_name && !strncmp(word, f->name, len) && word[len] == '=';
         if (!((a->verb->takes | TAKES_JSON) & f->takes) || (!whole && !joined))
             continue;
         if (whole && f->value_name && *i + 1 == argc) {

@@ -1,5 +1,5 @@
-/* ctl_args: the verbs of imapferryctl and what may stand behind each: one table, from which arguments are read and
- * `help`, `help VERB` and `VERB --help` are written. */
+/* ctl_args: the verbs of imapferryctl and what may stand behind each: one table, from which arguments are
+ * read and `help`, `help VERB` and `VERB --help` are written. */
 #ifndef IMAPFERRY_CTL_ARGS_H
 #define IMAPFERRY_CTL_ARGS_H
 
@@ -14,11 +14,11 @@ const char *ctl_verb_name(const struct ctl_verb *v);
 
 struct ctl_args {
     const struct ctl_verb *verb;
-    int what;             /* enum action_verb, or one of those above */
-    struct action action; /* its verb, who and keys are not set; strings are of argv */
+    int what;                       /* enum action_verb, or one of those above */
+    struct action action;           /* its verb, who and keys are not set; strings are of argv */
     const char *keys[CTL_KEYS_MAX]; /* of waive; files of route export and route restore */
-    const char *out; /* seal-key: the folder; NULL: as configured */
-    const char *all; /* migrate: the file with the names; NULL: one account */
+    const char *out;                /* seal-key: the folder; NULL: as configured */
+    const char *all;                /* migrate: the file with the names; NULL: one account */
     bool json, wait;
 };
 
@@ -28,8 +28,8 @@ enum ctl_args_end { CTL_ARGS_GOOD, CTL_ARGS_HELPED /* it was printed */, CTL_ARG
 enum ctl_args_end ctl_args_read(struct ctl_args *a, int argc, char **argv, int first);
 /* All verbs, for --help. Appends. */
 void ctl_args_usage(struct buf *out);
-/* Says on standard error, or as JSON on standard output, what is wrong with the arguments, and, in a second line, where the
- * way to say it is found. */
+/* Says on standard error, or as JSON on standard output, what is wrong with the arguments, and, in a second
+ * line, where the way to say it is found. */
 void ctl_args_wrong(const struct ctl_args *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 #endif

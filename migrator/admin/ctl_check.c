@@ -59,15 +59,18 @@ static void print_lines(json_t *lines)
     size_t counts[2] = {0};
 
     ctl_check_write_lines(&out, lines, counts);
-    buf_printf(&out, "\n%zu error%s, %zu warning%s\n", counts[0], counts[0] == 1 ? "" : "s", counts[1], counts[1] == 1 ? "" : "s");
+    buf_printf(&out, "\n%zu error%s, %zu warning%s\n", counts[0], counts[0] == 1 ? "" : "s", counts[1],
+               counts[1] == 1 ? "" : "s");
     ctl_print_text(&out);
     buf_free(&out);
 }
 
 static json_t *line_of_fault(const char *fault)
 {
-    return json_pack("{s:s, s:s, s:o, s:s}", "of", "file", "level", "warning", "text", json_text(span_str(fault)), "advice",
-                     "So the passwords of masters are not known here: run this where a migrator runs, as its user.");
+    return json_pack(
+        "{s:s, s:s, s:o, s:s}", "of", "file", "level", "warning", "text", json_text(span_str(fault)),
+        "advice",
+        "So the passwords of masters are not known here: run this where a migrator runs, as its user.");
 }
 
 static void ctl_check_on_checked(void *owner, bool ok, json_t *data)

@@ -17,7 +17,8 @@
 
 enum {
     STORE_TIMEOUT_MS = 5000,
-    REACH_MS = STORE_TIMEOUT_MS + 1500, /* until the store must be there: an attempt to connect has told by then what is wrong */
+    /* until the store must be there: an attempt to connect has told by then what is wrong */
+    REACH_MS = STORE_TIMEOUT_MS + 1500,
 };
 
 enum { SOURCE, TARGET };
@@ -257,7 +258,7 @@ static void ctl_plan_on_crew(void *owner, enum crew_event ev)
 }
 
 static void ctl_plan_on_signin(void *owner, enum signin_rc rc, const struct credential *credential,
-        const char *why)
+                               const char *why)
 {
     struct planner *g = owner;
 

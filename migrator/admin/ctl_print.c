@@ -87,7 +87,8 @@ static void write_user(struct buf *out, const json_t *o)
         ctl_write_label(out, "attempts");
         buf_printf(out, "%" PRIu64 " failed\n", ctl_number_of(o, "attempts"));
     }
-    if (*ctl_text_of(o, "last_failure") && strcmp(ctl_text_of(o, "last_failure"), ctl_text_of(o, "reason")) != 0)
+    if (*ctl_text_of(o, "last_failure") &&
+        strcmp(ctl_text_of(o, "last_failure"), ctl_text_of(o, "reason")) != 0)
         ctl_write_line(out, "last failed", ctl_text_of(o, "last_failure"));
     if (ctl_number_of(json_object_get(o, "mailboxes"), "total")) {
         amount_line(out, o, "mailboxes", false);

@@ -10,8 +10,8 @@
 /* To standard output. */
 void ctl_print_result(const struct action *a, const struct action_result *result);
 void ctl_print_json(json_t *data);
-/* What went wrong, and a second line with what helps (NULL: none): to standard error, or as JSON ("error", "hint") to
- * standard output. */
+/* What went wrong, and a second line with what helps (NULL: none): to standard error, or as JSON ("error",
+ * "hint") to standard output. */
 void ctl_print_error(bool json, const char *text, const char *hint);
 
 #endif

@@ -118,8 +118,9 @@ static void write_waivers(struct buf *out, json_t *list)
 
     if (json_array_size(list) > 0)
         buf_add_str(out, "waived by staff\n");
-    json_array_foreach(list, i, w) buf_printf(out, "  %s  %s  %s (%s)\n", ctl_text_of(w, "key"),
-                                              ctl_text_of(w, "when"), ctl_text_of(w, "who"), ctl_text_of(w, "why"));
+    json_array_foreach(list, i, w)
+        buf_printf(out, "  %s  %s  %s (%s)\n", ctl_text_of(w, "key"), ctl_text_of(w, "when"),
+                   ctl_text_of(w, "who"), ctl_text_of(w, "why"));
 }
 
 void ctl_write_report(struct buf *out, const json_t *o)

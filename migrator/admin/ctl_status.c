@@ -52,7 +52,8 @@ static void table_sort(struct table *t)
         qsort(t->rows, t->n, sizeof(*t->rows), compare_first);
 }
 
-/* head: a label in front of the first row, and as much room in front of the others; NULL: none. Frees what it holds. */
+/* head: a label in front of the first row, and as much room in front of the others; NULL: none. Frees what it
+ * holds. */
 static void table_write(struct table *t, struct buf *out, const char *head)
 {
     for (size_t i = 0; i < t->n; i++) {
@@ -96,8 +97,11 @@ static void write_objects(struct buf *out, json_t *list, const char *const (*col
 
 void ctl_write_sessions(struct buf *out, const json_t *o)
 {
-    static const char *const columns[][2] = {
-        {"MODE", "mode"}, {"BACKEND", "backend"}, {"ADDRESS", "address"}, {"SINCE", "since"}, {"SESSION", "session"}};
+    static const char *const columns[][2] = {{"MODE", "mode"},
+                                             {"BACKEND", "backend"},
+                                             {"ADDRESS", "address"},
+                                             {"SINCE", "since"},
+                                             {"SESSION", "session"}};
     json_t *list = json_object_get(o, "sessions");
 
     if (json_array_size(list) == 0)
@@ -155,14 +159,16 @@ static void write_counts(struct buf *out, const char *head, json_t *counts, cons
 static void write_store(struct buf *out, const json_t *store)
 {
     ctl_write_label(out, "store");
-    buf_printf(out, "%s, generation %" PRIu64 "\n", ctl_text_of(store, "address"), ctl_number_of(store, "generation"));
+    buf_printf(out, "%s, generation %" PRIu64 "\n", ctl_text_of(store, "address"),
+               ctl_number_of(store, "generation"));
     if (strcmp(ctl_text_of(store, "durability"), "good") != 0) {
         ctl_write_label(out, "");
         buf_printf(out, "%s: %s\n", ctl_text_of(store, "durability"), ctl_text_of(store, "detail"));
     }
     if (*ctl_text_of(store, "refuses_writes")) {
         ctl_write_label(out, "");
-        buf_printf(out, "%s; nobody can sign in, and what follows may be out of date\n", ctl_text_of(store, "refuses_writes"));
+        buf_printf(out, "%s; nobody can sign in, and what follows may be out of date\n",
+                   ctl_text_of(store, "refuses_writes"));
     }
     if (ctl_number_of(store, "quarantine_ms")) {
         ctl_write_label(out, "");
@@ -177,7 +183,8 @@ struct proxy_line {
     char *id; /* owned */
     const json_t *newest;
     size_t alive, silent;
-    const char *renewed, *until; /* of the silent one that was heard last, and until when it may serve its sessions; borrowed */
+    /* of the silent one that was heard last, and until when it may serve its sessions; borrowed */
+    const char *renewed, *until;
 };
 
 static struct proxy_line *ctl_status_line_of(struct proxy_line *lines, size_t *n, const char *incarnation)
@@ -187,7 +194,8 @@ static struct proxy_line *ctl_status_line_of(struct proxy_line *lines, size_t *n
     while (i < *n && (strlen(lines[i].id) != len || strncmp(lines[i].id, incarnation, len) != 0))
         i++;
     if (i == *n)
-        lines[(*n)++] = (struct proxy_line){.id = xasprintf("%.*s", (int)len, incarnation), .renewed = "", .until = ""};
+        lines[(*n)++] =
+            (struct proxy_line){.id = xasprintf("%.*s", (int)len, incarnation), .renewed = "", .until = ""};
     return &lines[i];
 }
 
@@ -236,7 +244,8 @@ static char *how_it_is(const struct proxy_line *l, const char *now)
         return say_waited_for(l, now);
     if (l->silent == 0)
         return xasprintf("%zu thread%s", l->alive, l->alive == 1 ? "" : "s");
-    return xasprintf("%zu thread%s, and %zu of before that are silent", l->alive, l->alive == 1 ? "" : "s", l->silent);
+    return xasprintf("%zu thread%s, and %zu of before that are silent", l->alive, l->alive == 1 ? "" : "s",
+                     l->silent);
 }
 
 static void write_proxies(struct buf *out, json_t *list, const char *now)
@@ -250,8 +259,9 @@ static void write_proxies(struct buf *out, json_t *list, const char *now)
     if (n == 0)
         ctl_write_line(out, "proxies", "none");
     for (i = 0; i < n; i++)
-        table_add(&t, (char *[]){lines[i].id, xasprintf("version %s", ctl_text_of(lines[i].newest, "version")),
-                                 xstrdup(ctl_text_of(lines[i].newest, "address")), how_it_is(&lines[i], now)});
+        table_add(&t,
+                  (char *[]){lines[i].id, xasprintf("version %s", ctl_text_of(lines[i].newest, "version")),
+                             xstrdup(ctl_text_of(lines[i].newest, "address")), how_it_is(&lines[i], now)});
     table_sort(&t);
     table_write(&t, out, "proxies");
     free(lines);
@@ -288,7 +298,8 @@ static void write_migrators(struct buf *out, json_t *list, const char *now)
         bool silent = json_is_true(json_object_get(m, "silent"));
         alive += !silent;
         table_add(&t, (char *[]){xstrdup(ctl_text_of(m, "migrator")),
-                                 xasprintf("version %s", *ctl_text_of(m, "version") ? ctl_text_of(m, "version") : "?"),
+                                 xasprintf("version %s",
+                                           *ctl_text_of(m, "version") ? ctl_text_of(m, "version") : "?"),
                                  xasprintf("%" PRIu64 " job%s", jobs, jobs == 1 ? "" : "s"),
                                  silent ? say_silent(ctl_text_of(m, "told"), now) : xstrdup("")});
     }
@@ -320,10 +331,12 @@ void ctl_write_status(struct buf *out, const json_t *o)
     write_counts(out, "mail on", json_object_get(o, "backends"), "");
     if (*ctl_text_of(o, "backends_unknown")) {
         ctl_write_label(out, "");
-        buf_printf(out, "NO SUCH BACKEND in the configuration: %s; their users can't sign in\n", ctl_text_of(o, "backends_unknown"));
+        buf_printf(out, "NO SUCH BACKEND in the configuration: %s; their users can't sign in\n",
+                   ctl_text_of(o, "backends_unknown"));
     }
     if (!json_is_true(json_object_get(o, "counted")))
-        ctl_write_line(out, "", "not all accounts are counted yet: a migrator does it, or imapferryctl recount");
+        ctl_write_line(out, "",
+                       "not all accounts are counted yet: a migrator does it, or imapferryctl recount");
     ctl_write_label(out, "jobs");
     buf_printf(out, "%" PRIu64 " of logins, %" PRIu64 " bulk, %" PRIu64 " to be tried again later\n",
                ctl_number_of(jobs, "logins"), ctl_number_of(jobs, "bulk"), ctl_number_of(jobs, "later"));

@@ -14,7 +14,7 @@ enum {
     POLL_MS = 300,     /* for the counters, of which there are no events */
     OUTAGE_MS = 30000, /* without an answer of Redis */
     BAR_WIDTH = 24,
-    RATE_MS = 3000, /* over which the rate is taken */
+    RATE_MS = 3000,   /* over which the rate is taken */
     HOLDUP_MS = 2000, /* between looks at what holds up all accounts */
 };
 
@@ -30,7 +30,7 @@ struct waiting {
     bool any_shown;
     char *reason, *held_up; /* owned; as they were printed last; NULL: not yet */
     struct holdup *holdup;
-    uint64_t asked_ms; /* of the holdup */
+    uint64_t asked_ms;            /* of the holdup */
     uint64_t mark_ms, mark_bytes; /* for the rate */
     double rate;                  /* bytes a second */
 };

@@ -188,7 +188,8 @@ static void holdup_on_migrators(void *owner, enum redis_rc rc, const struct repl
         h->alive++;
         h->takers += !*t.why;
         if (*t.why)
-            buf_printf(&h->resting, "%s%.*s: %s", h->resting.len ? "; " : "", (int)id.len, (const char *)id.p, t.why);
+            buf_printf(&h->resting, "%s%.*s: %s", h->resting.len ? "; " : "", (int)id.len, (const char *)id.p,
+                       t.why);
     }
     holdup_answered(h, rc == REDIS_OK);
 }

@@ -1,5 +1,5 @@
-/* holdup: what keeps every account from moving at this moment, whatever its own reason says: the brake, a Redis that may forget
- * what it is told, a quarantine, no migrator that lives, or none that takes work. */
+/* holdup: what keeps every account from moving at this moment, whatever its own reason says: the brake, a
+ * Redis that may forget what it is told, a quarantine, no migrator that lives, or none that takes work. */
 #ifndef IMAPFERRY_HOLDUP_H
 #define IMAPFERRY_HOLDUP_H
 
@@ -15,8 +15,8 @@ void told_parse(struct span value, struct told *_r);
 bool told_is_silent(const struct told *t, uint64_t now_ms);
 
 struct holdup;
-/* text: for people, all that holds accounts up; "": nothing does, or Redis does not answer. Borrowed. The question is gone when
- * this is called. */
+/* text: for people, all that holds accounts up; "": nothing does, or Redis does not answer. Borrowed. The
+ * question is gone when this is called. */
 typedef void (*holdup_fn)(void *owner, const char *text);
 /* Never calls back before it returned. */
 struct holdup *holdup_ask(struct store *s, holdup_fn fn, void *owner);

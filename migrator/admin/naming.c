@@ -7,7 +7,7 @@
 
 struct naming {
     struct store *store;
-    char *key; /* owned */
+    char *key;             /* owned */
     struct naming **place; /* the owner's pointer to this; borrowed */
     naming_fn fn;
     void *owner;
@@ -69,7 +69,8 @@ static void naming_on_login(void *owner, enum route_rc rc, const struct route *r
     route_read(n->store, n->key, naming_on_key, n);
 }
 
-void naming_ask(struct store *s, const char *login, const char *key, struct naming **place, naming_fn fn, void *owner)
+void naming_ask(struct store *s, const char *login, const char *key, struct naming **place, naming_fn fn,
+                void *owner)
 {
     struct naming *n = xcalloc(1, sizeof(*n));
 
@@ -82,9 +83,10 @@ char *naming_say_both(const char *text, const char *login, const char *key)
 {
     char *name = account_login(key), *said;
 
-    said = xasprintf("\"%s\" may mean two accounts: say \"%s\" for the login name that holds the \"%%\", or \"%s\" for the one that is "
-                     "shown so",
-                     text, login, name ? name : key);
+    said = xasprintf(
+        "\"%s\" may mean two accounts: say \"%s\" for the login name that holds the \"%%\", or \"%s\" for the one that is "
+        "shown so",
+        text, login, name ? name : key);
     free(name);
     return said;
 }

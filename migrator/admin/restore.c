@@ -4,9 +4,9 @@
 
 #include "lib/xalloc.h"
 
-#include "restore.h"
 #include "ctl_text.h"
 #include "json_value.h"
+#include "restore.h"
 
 enum { AT_ONCE = 100 /* accounts of one call */ };
 
@@ -20,7 +20,7 @@ struct restore {
     uint64_t generation;
     size_t restored, held, skipped, by_journal;
     bool yes;
-    size_t problems;                       /* for which nothing is made without yes */
+    size_t problems;                      /* for which nothing is made without yes */
     json_t *in_doubt, *backends, *faults; /* owned */
 };
 
@@ -109,7 +109,8 @@ static void on_made(void *owner, enum route_rc rc, const char *detail)
         buf_printf(&text, "; %zu are known by the journal of this host alone", r->by_journal);
     if (r->problems)
         buf_printf(&text, "; %zu thing%s may be missing", r->problems, r->problems == 1 ? "" : "s");
-    buf_add_str(&text, "; all others live on the old server; no account is copied or switched over for the next ");
+    buf_add_str(&text,
+                "; all others live on the old server; no account is copied or switched over for the next ");
     ctl_write_duration(&text, store_quarantine_length_ms(r->store));
     restore_finish(r, doubts ? ACTION_FAILED : ACTION_DONE, buf_str(&text));
     buf_free(&text);
@@ -127,11 +128,13 @@ static struct row restore_row_of(const struct flip *one)
     bool moved = one->flipped_ms > 0, back = !strcmp(one->backend, *one->home ? one->home : one->source);
 
     if (flip_is_in_doubt(one))
-        return (struct row){"held", "resting", "held: restored, and two hosts contradict each other about where it is"};
+        return (struct row){"held", "resting",
+                            "held: restored, and two hosts contradict each other about where it is"};
     if (*one->state && !moved && strcmp(one->state, "held") != 0)
         return (struct row){0};
     if (!strcmp(one->state, "held"))
-        return (struct row){"held", moved && !back ? "settled" : "resting", *one->reason ? one->reason : "held: restored"};
+        return (struct row){"held", moved && !back ? "settled" : "resting",
+                            *one->reason ? one->reason : "held: restored"};
     if (back && !*one->state)
         return (struct row){"held", "resting", "held: restored, it was sent back"};
     return (struct row){back ? "resting" : !strcmp(one->state, "settled") ? "settled" : "flipped", "", ""};
@@ -143,8 +146,9 @@ static void restore_add_row(json_t *texts, const struct flip *one, const struct 
 
     snprintf(epoch, sizeof(epoch), "%" PRIu64, one->epoch + 1);
     snprintf(at, sizeof(at), "%" PRIu64, one->flipped_ms);
-    const char *const words[] = {one->user, one->backend, row->state, epoch,          one->source, one->target,
-                                 one->home, one->left,    at,         row->held_from, row->reason};
+    const char *const words[] = {one->user,   one->backend,   row->state, epoch,
+                                 one->source, one->target,    one->home,  one->left,
+                                 at,          row->held_from, row->reason};
     for (size_t i = 0; i < COUNTOF(words); i++)
         json_array_append_new(texts, json_text(span_str(words[i])));
 }
@@ -244,7 +248,8 @@ static void restore_blame_backends(struct restore *r, json_t *on)
     {
         if (conf_backend(conf, name))
             continue;
-        char *text = xasprintf("%" JSON_INTEGER_FORMAT " accounts are on \"%s\", which is no backend of the configuration (%s)",
+        char *text = xasprintf("%" JSON_INTEGER_FORMAT
+                               " accounts are on \"%s\", which is no backend of the configuration (%s)",
                                json_integer_value(n), name, buf_str(&known));
         restore_blame(r, "", 0, text);
         r->problems++;
@@ -284,7 +289,9 @@ static void restore_refuse(struct restore *r)
     buf_printf(&text, "%s%s", file ? " " : "", json_string_value(json_object_get(first, "error")));
     if (r->problems > 1)
         buf_printf(&text, "; and %zu more", r->problems - 1);
-    buf_add_str(&text, ". An account that is missing in the files would be on the old server. --yes makes the store all the same");
+    buf_add_str(
+        &text,
+        ". An account that is missing in the files would be on the old server. --yes makes the store all the same");
     restore_finish(r, ACTION_REFUSED, buf_str(&text));
     buf_free(&text);
 }

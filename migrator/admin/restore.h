@@ -1,5 +1,6 @@
-/* restore: makes the store of a site anew from journals and exports (migrator/site/flips.h), for `imapferryctl route restore`. It
- * writes all routes first and the store's own record last, so that no login finds half of them. To do it again does no harm. */
+/* restore: makes the store of a site anew from journals and exports (migrator/site/flips.h), for
+ * `imapferryctl route restore`. It writes all routes first and the store's own record last, so that no login
+ * finds half of them. To do it again does no harm. */
 #ifndef IMAPFERRY_RESTORE_H
 #define IMAPFERRY_RESTORE_H
 
@@ -14,11 +15,12 @@ struct restore_request {
     size_t by_journal;         /* accounts that only the journal of this host knows */
     bool yes;                  /* whatever may be missing */
 };
-/* Looks at everything first, and makes nothing (ACTION_REFUSED) where the files may not be all that was written, name a backend that
- * is not configured, or tell of no account. Calls back once, not before it returned, and is gone then. The data of the result:
- * restored, held, backends (accounts by backend), in_doubt (names), skipped (were never switched over nor held), unreadable, half
- * (lines that a crash left), by_journal, faults (file, line, error; the first ten) and problems (how many). An account where the
- * clocks contradict the epochs is held. */
+/* Looks at everything first, and makes nothing (ACTION_REFUSED) where the files may not be all that was
+ * written, name a backend that is not configured, or tell of no account. Calls back once, not before it
+ * returned, and is gone then. The data of the result: restored, held, backends (accounts by backend),
+ * in_doubt (names), skipped (were never switched over nor held), unreadable, half (lines that a crash left),
+ * by_journal, faults (file, line, error; the first ten) and problems (how many). An account where the clocks
+ * contradict the epochs is held. */
 struct restore *restore_start(const struct restore_request *q, action_fn fn, void *owner);
 /* NULL is fine. */
 void restore_cancel(struct restore **r);

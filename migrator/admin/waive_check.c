@@ -78,8 +78,8 @@ static bool waive_check_is_open(const struct waive_checking *c, const char *key,
         json_integer_value(json_object_get(m, "uidvalidity")) != (json_int_t)uidvalidity)
         return false;
     *_uid = uid;
-    return json_is_true(json_object_get(m, "looked_at")) && !json_integer_value(json_object_get(m, "more_findings")) &&
-           !finding_names(m, uid);
+    return json_is_true(json_object_get(m, "looked_at")) &&
+           !json_integer_value(json_object_get(m, "more_findings")) && !finding_names(m, uid);
 }
 
 static const char *key_at(const struct waive_checking *c)
@@ -144,7 +144,8 @@ static void waive_check_on_records(void *owner, enum route_rc rc)
         loop_defer(store_loop(c->store), &c->task);
 }
 
-void waive_check(struct store *s, const char *user, json_t *report, json_t *keys, waive_check_fn fn, void *owner)
+void waive_check(struct store *s, const char *user, json_t *report, json_t *keys, waive_check_fn fn,
+                 void *owner)
 {
     struct waive_checking *c = xcalloc(1, sizeof(*c));
     const char *source = json_string_value(json_object_get(report, "source"));

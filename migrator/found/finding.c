@@ -12,7 +12,7 @@ enum { DESCRIBED = 3, NAME_SHOWN = 120 /* bytes */ };
 struct findings {
     const struct waivers *waivers; /* borrowed */
     uint32_t uidvalidity;
-    struct finding *items;         /* the named ones; owned */
+    struct finding *items; /* the named ones; owned */
     size_t n, cap;
     size_t named[2]; /* open, waived */
     struct {
@@ -235,7 +235,8 @@ void findings_describe(struct buf *out, const struct findings *f)
     for (int again = 0; again < 2; again++)
         for (size_t i = 0; i < f->n && said < DESCRIBED; i++) {
             const struct finding *x = &f->items[i];
-            if (x->waived || finding_class(x->kind) != FINDING_BLOCKS || finding_is_mendable(x->kind) != (again == 1))
+            if (x->waived || finding_class(x->kind) != FINDING_BLOCKS ||
+                finding_is_mendable(x->kind) != (again == 1))
                 continue;
             finding_describe(out, x, mailbox);
             mailbox = x->mailbox;

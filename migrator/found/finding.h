@@ -1,11 +1,12 @@
-/* finding: a named result: what of an account did not arrive as it was, and why. Plan, arrange and the copy of each mailbox
- * add findings to lists; the pass joins these lists; the job decides by the result. Pure.
+/* finding: a named result: what of an account did not arrive as it was, and why. Plan, arrange and the copy
+ * of each mailbox add findings to lists; the pass joins these lists; the job decides by the result. Pure.
  *
- * One table (finding_kind.c) says of each kind: its word, whether it blocks the flip or is only counted, whether a later try
- * may mend it, and its text for people. What blocks does so until it mends itself or a person waives it (waiver.h).
+ * One table (finding_kind.c) says of each kind: its word, whether it blocks the flip or is only counted,
+ * whether a later try may mend it, and its text for people. What blocks does so until it mends itself or a
+ * person waives it (waiver.h).
  *
- * A list names the first FINDINGS_NAMED findings that are open, and as many that are waived; further ones are counted by
- * kind, and block all the same. */
+ * A list names the first FINDINGS_NAMED findings that are open, and as many that are waived; further ones are
+ * counted by kind, and block all the same. */
 #ifndef IMAPFERRY_FINDING_H
 #define IMAPFERRY_FINDING_H
 
@@ -67,8 +68,8 @@ enum { FINDINGS_NAMED = 200, FINDING_DETAIL_MAX = 300 /* bytes */ };
 const char *finding_word(enum finding_kind k);
 const char *finding_text(enum finding_kind k); /* for people: what all of its kind are */
 enum finding_class finding_class(enum finding_kind k);
-/* May a person waive all of this kind by its word? Not a kind that ends a copy early, or that could hide that something was
- * not looked at. */
+/* May a person waive all of this kind by its word? Not a kind that ends a copy early, or that could hide that
+ * something was not looked at. */
 bool finding_is_waivable(enum finding_kind k);
 /* ... or all of this kind in one mailbox? That a mailbox can't be opened may be waived by its name. */
 bool finding_is_waivable_in_one(enum finding_kind k);
@@ -92,8 +93,9 @@ struct findings;
 /* waivers: borrowed; NULL = none. */
 struct findings *findings_new(const struct waivers *waivers);
 void findings_free(struct findings **f); /* NULL is fine */
-/* For a list of one mailbox: the UIDVALIDITY to which the UIDs belong that are named from now on. A waiver of a message
- * counts only if it is for the same UIDVALIDITY. 0, and after each of the two functions below: it is not known. */
+/* For a list of one mailbox: the UIDVALIDITY to which the UIDs belong that are named from now on. A waiver of
+ * a message counts only if it is for the same UIDVALIDITY. 0, and after each of the two functions below: it
+ * is not known. */
 void findings_of_uidvalidity(struct findings *f, uint32_t uidvalidity);
 /* Keeps what there is, and goes by these waivers from now on. */
 void findings_use(struct findings *f, const struct waivers *waivers);
@@ -113,8 +115,8 @@ uint64_t findings_waived(const struct findings *f, enum finding_kind kind);
 uint64_t findings_total(const struct findings *f);
 /* How many stop the flip: of a kind that blocks, and not waived. */
 uint64_t findings_open(const struct findings *f);
-/* For a list with open findings: WHY_DIFFERS where a later try may mend all of them; the kind's own reason (finding_why())
- * where findings of that one kind are all that need a person; else WHY_CANNOT. */
+/* For a list with open findings: WHY_DIFFERS where a later try may mend all of them; the kind's own reason
+ * (finding_why()) where findings of that one kind are all that need a person; else WHY_CANNOT. */
 enum why findings_why(const struct findings *f);
 /* The first open ones, with their mailboxes, and how many more there are: a route's reason. */
 void findings_describe(struct buf *out, const struct findings *f);

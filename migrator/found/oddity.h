@@ -1,5 +1,5 @@
-/* oddity: lines of a server that were not understood whole, or that contradict each other, as text for people, kept until
- * they become findings. Pure.
+/* oddity: lines of a server that were not understood whole, or that contradict each other, as text for
+ * people, kept until they become findings. Pure.
  *
  * Each is kept once; the first ODDITIES_MAX have their text, the rest are counted. */
 #ifndef IMAPFERRY_ODDITY_H

@@ -127,8 +127,8 @@ static void on_pace(void *owner)
     imapc_leave(c);
 }
 
-/* What the kernel holds goes when the time is over, not when the next byte does. Until then, a peer that is slow is given
- * its time. */
+/* What the kernel holds goes when the time is over, not when the next byte does. Until then, a peer that is
+ * slow is given its time. */
 static void on_fence(void *owner)
 {
     struct imapc *c = owner;
@@ -212,7 +212,8 @@ char *imapc_end_text(const struct imapc_end *end)
 struct imapc *imapc_new(struct loop *l, const struct login_request *login, uint64_t command_timeout_ms,
                         imapc_event_fn fn, imapc_data_fn news, void *owner)
 {
-    static const struct imap_line_limits line = {LINE_MAX_BYTES, RESPONSE_LITERALS, BODY_MAX, .nonsync_max = 0};
+    static const struct imap_line_limits line = {LINE_MAX_BYTES, RESPONSE_LITERALS, BODY_MAX,
+                                                 .nonsync_max = 0};
     static const struct imap_tree_limits tree = {TREE_DEPTH, TREE_VALUES, TREE_BYTES, .lenient = true};
     struct imapc *c = xcalloc(1, sizeof *c);
     c->loop = l;

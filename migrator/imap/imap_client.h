@@ -1,20 +1,22 @@
-/* imap_client: the migrator's IMAP connection to one backend as one user. It signs in by backend_login; after that it sends
- * commands in a pipeline, each with its own callbacks. Nothing here knows what a migration is.
+/* imap_client: the migrator's IMAP connection to one backend as one user. It signs in by backend_login; after
+ * that it sends commands in a pipeline, each with its own callbacks. Nothing here knows what a migration is.
  *
- * Responses are parsed into trees (imap_tok); the body of a FETCH BODY[] is not collected but passed on as it comes. One
- * place gives each untagged response to its readers, and each reader says whether he understood all of it (enum imapc_taken).
- * An answer to a question that was not understood, or that can't be parsed into words, goes to whoever names such things
- * (imapc_odd_fn), and everything else goes on. The connection breaks only where bytes are no response at all, since then
- * nobody knows where the next response begins: imapc_is_garbled().
+ * Responses are parsed into trees (imap_tok); the body of a FETCH BODY[] is not collected but passed on as it
+ * comes. One place gives each untagged response to its readers, and each reader says whether he understood
+ * all of it (enum imapc_taken). An answer to a question that was not understood, or that can't be parsed into
+ * words, goes to whoever names such things (imapc_odd_fn), and everything else goes on. The connection breaks
+ * only where bytes are no response at all, since then nobody knows where the next response begins:
+ * imapc_is_garbled().
  *
- * Commands end in the order in which they were sent: an answer that comes before that of an earlier command waits for it.
+ * Commands end in the order in which they were sent: an answer that comes before that of an earlier command
+ * waits for it.
  *
- * A response with a body goes to the command that had the body, since servers may answer commands in
- * any order; other untagged data go to the oldest command in flight that wants them (fn_data), else to the
- * client's own `news` callback (EXISTS, EXPUNGE, FETCH of flags, BYE). There is one deadline: the connection breaks when no
- * byte moves for command_timeout while a command is in flight. A steady flow, in either direction, never times out, and time
- * does not run while we ourselves hold the connection up. A broken connection ends every command with IMAPC_DOWN, and then
- * tells IMAPC_BROKEN. [ALERT]s are logged.
+ * A response with a body goes to the command that had the body, since servers may answer commands in any
+ * order; other untagged data go to the oldest command in flight that wants them (fn_data), else to the
+ * client's own `news` callback (EXISTS, EXPUNGE, FETCH of flags, BYE). There is one deadline: the connection
+ * breaks when no byte moves for command_timeout while a command is in flight. A steady flow, in either
+ * direction, never times out, and time does not run while we ourselves hold the connection up. A broken
+ * connection ends every command with IMAPC_DOWN, and then tells IMAPC_BROKEN. [ALERT]s are logged.
  *
  * Limits to what a hostile server can make us keep: a line 1 MiB, a collected literal 64 KiB, a response 1
  * MiB and 50,000 words. login->limits: queue_max must be 512 KiB more than high_water. */
@@ -42,20 +44,23 @@ typedef void (*imapc_end_fn)(void *owner, const struct imapc_end *end);
 /* NO or BAD that says to come back later (RFC 5530 UNAVAILABLE, INUSE, LIMIT, SERVERBUG; the THROTTLED of
  * Gmail and Yahoo's rate limit, which stand in the text): nothing is wrong with the command or a message. */
 bool imapc_end_temporary(const struct imapc_end *end);
-/* The code is LIMIT, and the text says nothing of a rate. In answer to an APPEND that may be about this message (how large it
- * is) or about all messages, so it counts as no hint to slow down until the caller finds out and says imapc_throttled(). */
+/* The code is LIMIT, and the text says nothing of a rate. In answer to an APPEND that may be about this
+ * message (how large it is) or about all messages, so it counts as no hint to slow down until the caller
+ * finds out and says imapc_throttled(). */
 bool imapc_end_is_limit(const struct imapc_end *end);
 /* What the server said, printable, with its code; to free. */
 char *imapc_end_text(const struct imapc_end *end);
 
 enum imapc_taken {
-    IMAPC_NOT_MINE, /* somebody else may read it; where nobody does, it is something that servers may say unasked */
-    IMAPC_TAKEN,    /* understood whole */
-    IMAPC_ODD,      /* an answer to what was asked, and not understood whole */
+    /* somebody else may read it; where nobody does, it is something that servers may say unasked */
+    IMAPC_NOT_MINE,
+    IMAPC_TAKEN, /* understood whole */
+    IMAPC_ODD,   /* an answer to what was asked, and not understood whole */
 };
-/* An untagged response. resp: head; data: its tree (NULL for status responses, and where the words could not be told
- * apart: then it is odd to whoever asked for such a response). */
-typedef enum imapc_taken (*imapc_data_fn)(void *owner, const struct imap_resp *resp, const struct imap_value *data);
+/* An untagged response. resp: head; data: its tree (NULL for status responses, and where the words could not
+ * be told apart: then it is odd to whoever asked for such a response). */
+typedef enum imapc_taken (*imapc_data_fn)(void *owner, const struct imap_resp *resp,
+                                          const struct imap_value *data);
 
 /* A response that its reader called odd, or that is none. All borrowed. */
 struct imapc_odd {
@@ -65,7 +70,8 @@ struct imapc_odd {
     const char *text;    /* for people: backend, command, and the line itself, escaped and cut off */
 };
 typedef void (*imapc_odd_fn)(void *owner, const struct imapc_odd *odd);
-/* Appends bytes of a peer as people can read them: \xNN for what is no printable ASCII. At most max bytes of line. */
+/* Appends bytes of a peer as people can read them: \xNN for what is no printable ASCII. At most max bytes of
+ * line. */
 void imapc_escape(struct buf *out, struct span line, size_t max);
 
 /* The body of a message (BODY[]) in a FETCH answer, as it comes: begin, pieces, end; the response as a whole,
@@ -91,8 +97,8 @@ typedef void (*imapc_event_fn)(void *owner, enum imapc_event ev);
 /* news: untagged responses that no command took; may be NULL. Never calls back before it returned. */
 struct imapc *imapc_new(struct loop *l, const struct login_request *login, uint64_t command_timeout_ms,
                         imapc_event_fn fn, imapc_data_fn news, void *owner);
-/* LOGOUT where nothing is under way, else it is given up: where login->limits.abortive is set, what the kernel holds of
- * it is not sent any more. No callback after it. */
+/* LOGOUT where nothing is under way, else it is given up: where login->limits.abortive is set, what the
+ * kernel holds of it is not sent any more. No callback after it. */
 void imapc_free(struct imapc **c);
 
 uint64_t imapc_timeout_ms(const struct imapc *c);
@@ -101,18 +107,19 @@ enum imap_literals imapc_literals(const struct imapc *c);
 /* A note about the server for whoever uses the connection next: EXAMINE is not enough, see selected.h. */
 void imapc_note_needs_select(struct imapc *c);
 bool imapc_needs_select(const struct imapc *c);
-/* From *until_ms on, by clock_boot_ms(), the connection does nothing more, and is given up; nothing that was sent waits
- * in this process (stream_set_fence()). Until then it tells the kernel that it lives (stream_still_mine()). To be called
- * before IMAPC_READY; until_ms is borrowed. */
+/* From *until_ms on, by clock_boot_ms(), the connection does nothing more, and is given up; nothing that was
+ * sent waits in this process (stream_set_fence()). Until then it tells the kernel that it lives
+ * (stream_still_mine()). To be called before IMAPC_READY; until_ms is borrowed. */
 void imapc_set_fence(struct imapc *c, const uint64_t *until_ms);
 /* Keeps to the pace of the backend, which many connections share: bodies are read, and those of APPENDs taken
- * (imapc_append_full()), no faster than it lets them; hints of the server to slow down are noted there, and no
- * connection sends a new command before that time is over. pace is borrowed. */
+ * (imapc_append_full()), no faster than it lets them; hints of the server to slow down are noted there, and
+ * no connection sends a new command before that time is over. pace is borrowed. */
 void imapc_set_pace(struct imapc *c, struct pace *pace);
-/* Who is told of odd responses where neither the command nor who watches wants to be; else they are in the log alone. */
+/* Who is told of odd responses where neither the command nor who watches wants to be; else they are in the
+ * log alone. */
 void imapc_on_odd(struct imapc *c, imapc_odd_fn fn, void *owner);
-/* Did it break because of bytes that are no response? Whoever is told of odd responses was told, and another try would end
- * the same way. */
+/* Did it break because of bytes that are no response? Whoever is told of odd responses was told, and another
+ * try would end the same way. */
 bool imapc_is_garbled(const struct imapc *c);
 /* Whom it reached, as stream_peer() says it; "" before IMAPC_READY. */
 const char *imapc_peer(const struct imapc *c);
@@ -159,15 +166,16 @@ void imapc_resume(struct imapc *c);
  * loop, not from inside. */
 void imapc_abort(struct imapc *c, const char *why);
 
-/* For who uses the connection for a while: events, untagged responses that no command took, and odd ones, go there (an
- * event then to the owner's fn as well). NULLs end it. */
+/* For who uses the connection for a while: events, untagged responses that no command took, and odd ones, go
+ * there (an event then to the owner's fn as well). NULLs end it. */
 void imapc_watch(struct imapc *c, imapc_event_fn fn, imapc_data_fn news, imapc_odd_fn odd, void *owner);
-/* What the server refused is found to be a request to slow down: the backend gets a pause. text: for the log. */
+/* What the server refused is found to be a request to slow down: the backend gets a pause. text: for the
+ * log. */
 void imapc_throttled(struct imapc *c, const char *text);
 /* Commands in flight or queued. */
 size_t imapc_pending(const struct imapc *c);
-/* No callback comes any more for the commands of this owner, or for its watch. If it has an APPEND open, the connection
- * breaks. */
+/* No callback comes any more for the commands of this owner, or for its watch. If it has an APPEND open, the
+ * connection breaks. */
 void imapc_forget(struct imapc *c, void *owner);
 
 #endif

@@ -81,7 +81,8 @@ bool imapc_append_full(const struct imapc *c)
 {
     struct imapc *mine = (struct imapc *)(uintptr_t)c; /* it only remembers that it was asked */
     uint64_t ms = c->pace ? pace_wait_ms(c->pace, clock_boot_ms()) : 0;
-    bool full = ms > 0 || (c->append && c->append->out.len > HOLD_MAX) || (c->stream && stream_full(c->stream));
+    bool full =
+        ms > 0 || (c->append && c->append->out.len > HOLD_MAX) || (c->stream && stream_full(c->stream));
     if (ms > 0)
         imapc_wait_for_pace(mine, ms);
     if (full)

@@ -80,7 +80,7 @@ struct imapc {
     struct imapc_queue commands;  /* in the order of sending */
     struct imapc_queued *sending; /* the first one that is not sent whole */
     struct imapc_queued *append;  /* the one that is open */
-    bool waiting;             /* for "+" */
+    bool waiting;                 /* for "+" */
     bool told_full, corked, paused;
     struct pace *pace; /* borrowed; NULL: none */
     struct timer *pace_timer;
@@ -98,7 +98,7 @@ struct imapc {
     uint64_t literal_size;
     struct imapc_queued *body_of;  /* whose body it is; NULL: nobody's any more */
     struct imapc_queued *whole_of; /* whose body the response under way had: the whole is for it first */
-    struct buf collected;    /* another literal */
+    struct buf collected;          /* another literal */
     enum quoted_step quoted;
 
     struct timer *timer;
@@ -113,8 +113,8 @@ void imapc_remove_command(struct imapc *c, struct imapc_queued *cmd);
 void imapc_set_broken(struct imapc *c, enum imapc_phase phase, const char *why);
 void imapc_broken(struct imapc *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void imapc_end_all(struct imapc *c);
-/* Is the job not ours any more? Then the connection breaks. Looked at before anything is sent and after anything was
- * read: a process that stood still finds its sockets ready before any of its timers run. */
+/* Is the job not ours any more? Then the connection breaks. Looked at before anything is sent and after
+ * anything was read: a process that stood still finds its sockets ready before any of its timers run. */
 bool imapc_beyond_fence(struct imapc *c);
 /* Tells who watches, and the owner. */
 void imapc_emit(struct imapc *c, enum imapc_event ev);

@@ -1,4 +1,5 @@
-/* Commands: queued, sent as far as the peer and the pace let us, and ended in the order in which they were sent. */
+/* Commands: queued, sent as far as the peer and the pace let us, and ended in the order in which they were
+ * sent. */
 
 #include <assert.h>
 #include <stdlib.h>
@@ -81,7 +82,8 @@ bool imapc_beyond_fence(struct imapc *c)
     return true;
 }
 
-/* What was gathered while the job was still ours may go out no more where it is not: it may be the end of an APPEND. */
+/* What was gathered while the job was still ours may go out no more where it is not: it may be the end of an
+ * APPEND. */
 void imapc_uncork(struct imapc *c)
 {
     bool corked = c->corked;
@@ -357,7 +359,8 @@ void imapc_cut_short(struct imapc *c, struct imapc_queued *cmd)
         c->sending = TAILQ_NEXT(cmd, link);
 }
 
-/* A server may end commands in any order (RFC 3501 5.5); those who asked hear of it in the order in which they asked. */
+/* A server may end commands in any order (RFC 3501 5.5); those who asked hear of it in the order in which
+ * they asked. */
 void imapc_keep_early(struct imapc_queued *cmd, const struct imapc_end *end)
 {
     cmd->early = xcalloc(1, sizeof *cmd->early);

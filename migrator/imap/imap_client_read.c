@@ -1,4 +1,5 @@
-/* Responses: lines and literals become trees, bodies are given on as they come, and each response goes to its reader. */
+/* Responses: lines and literals become trees, bodies are given on as they come, and each response goes to its
+ * reader. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,7 +55,8 @@ static uint32_t told_uid(const struct imapc *c)
 static void tell_odd(struct imapc *c, const struct imapc_queued *cmd)
 {
     struct buf text = {0};
-    buf_printf(&text, "%s answers %s by what can't be understood: ", c->name, cmd && *cmd->what ? cmd->what : "nothing");
+    buf_printf(&text, "%s answers %s by what can't be understood: ", c->name,
+               cmd && *cmd->what ? cmd->what : "nothing");
     imapc_escape(&text, buf_span(&c->raw), QUOTED_MAX);
     LOG(WARN, "imap_odd", LOG_S("peer", stream_peer(c->stream)), LOG_S("text", buf_str(&text)));
     const struct imapc_odd odd = {cmd ? cmd->cb.mailbox : NULL, told_uid(c),

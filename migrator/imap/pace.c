@@ -70,7 +70,8 @@ static uint64_t until_paid(int64_t level, uint32_t per_s)
 uint64_t pace_wait_ms(struct pace *p, uint64_t now_ms)
 {
     pace_fill(p, now_ms);
-    uint64_t messages = until_paid(p->messages, p->messages_per_s), bytes = until_paid(p->bytes, p->bytes_per_s);
+    uint64_t messages = until_paid(p->messages, p->messages_per_s),
+             bytes = until_paid(p->bytes, p->bytes_per_s);
     uint64_t ms = messages > bytes ? messages : bytes;
     return ms < WAIT_MAX_MS ? ms : WAIT_MAX_MS;
 }

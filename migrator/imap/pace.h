@@ -2,8 +2,9 @@
  * messages and one of bytes, and a pause where the server asks for one. Pure: the time, of clock_boot_ms(),
  * is an argument.
  *
- * What was read or stored is taken from the buckets afterwards, so they may fall below zero: then all connections wait
- * until they are above it again. A bucket holds a quarter of a second's worth at most, so that nothing comes in a burst. */
+ * What was read or stored is taken from the buckets afterwards, so they may fall below zero: then all
+ * connections wait until they are above it again. A bucket holds a quarter of a second's worth at most, so
+ * that nothing comes in a burst. */
 #ifndef IMAPFERRY_PACE_H
 #define IMAPFERRY_PACE_H
 
@@ -21,12 +22,13 @@ void pace_init(struct pace *p, uint32_t messages_per_s, uint32_t bytes_per_s, ui
 /* Other numbers from now on; what is owed stays owed. */
 void pace_set(struct pace *p, uint32_t messages_per_s, uint32_t bytes_per_s);
 void pace_take(struct pace *p, uint32_t messages, uint64_t bytes, uint64_t now_ms);
-/* Milliseconds until more may be read or stored; 0 = now. Never more than 15 s at once, so that no server takes us for
- * dead: what is owed beyond that is waited for later. */
+/* Milliseconds until more may be read or stored; 0 = now. Never more than 15 s at once, so that no server
+ * takes us for dead: what is owed beyond that is waited for later. */
 uint64_t pace_wait_ms(struct pace *p, uint64_t now_ms);
 
-/* The server asked to be used more slowly; ms: for how long, 0 = it did not say: half a second, doubled each time up to
- * 4 s (one account's limit must not hold up all others), from the beginning after 5 quiet seconds. Returns how long it will be. */
+/* The server asked to be used more slowly; ms: for how long, 0 = it did not say: half a second, doubled each
+ * time up to 4 s (one account's limit must not hold up all others), from the beginning after 5 quiet seconds.
+ * Returns how long it will be. */
 uint64_t pace_throttle(struct pace *p, uint64_t ms, uint64_t now_ms);
 /* Milliseconds until the next command may be sent. */
 uint64_t pace_throttle_left_ms(const struct pace *p, uint64_t now_ms);

@@ -10,8 +10,8 @@
 #include "migrator/mailbox/mbox_list.h"
 
 enum {
-    TRIES = 3, /* of connections that broke */
-    ROUNDS = 3, /* of a mailbox in which mail arrives while it is listed */
+    TRIES = 3,     /* of connections that broke */
+    ROUNDS = 3,    /* of a mailbox in which mail arrives while it is listed */
     APART_MAX = 50 /* messages of a mailbox that are asked for item by item */
 };
 
@@ -21,12 +21,12 @@ struct bypass_one {
     const struct record *record;
     const char *name; /* the record's */
     struct stamp_side now;
-    struct mbox_list list;         /* without HIGHESTMODSEQ; owned */
+    struct mbox_list list;          /* without HIGHESTMODSEQ; owned */
     struct imap_seq changed, newer; /* by CHANGEDSINCE: UIDs below UIDNEXT as it was, and from it on; owned */
     unsigned rounds, outstanding;
     unsigned apart; /* messages that were asked for item by item */
     bool refused, done;
-    bool selected; /* not EXAMINEd, or looked at by STATUS */
+    bool selected;   /* not EXAMINEd, or looked at by STATUS */
     const char *odd; /* what its listing was wrong about; a fixed text */
 };
 
@@ -43,7 +43,7 @@ struct bypass {
     void *owner;
     uint64_t began_ms;
     struct bypass_one *ones; /* owned */
-    size_t n, left;   /* left: not done */
+    size_t n, left;          /* left: not done */
     struct share shares[CREW_MAX];
     struct flags_pool *pool; /* owned */
     unsigned tries;

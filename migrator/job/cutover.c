@@ -6,22 +6,22 @@
 #include "lib/registry.h"
 #include "lib/xalloc.h"
 
+#include "bypass.h"
+#include "cutover.h"
 #include "migrator/late/errand.h"
 #include "migrator/late/schedule.h"
 #include "migrator/site/hook.h"
-#include "bypass.h"
-#include "cutover.h"
 #include "pass.h"
 
 enum {
-    RETRY_MS = 300, /* a script without an answer is sent again after it */
+    RETRY_MS = 300,   /* a script without an answer is sent again after it */
     REFUSALS_MAX = 3, /* of the store, by store_refuses() */
-    POLL_MS = 200,  /* sessions are looked at so often, besides events */
+    POLL_MS = 200,    /* sessions are looked at so often, besides events */
     FORWARD_RETRY_MS = 1000,
     BUDGET_MAX_MS = 5 * 60 * 1000,
     MESSAGES_A_SECOND = 10000,
     MAILBOX_MS = 20,
-    LANES_MS = 2000, /* SIGN_INS waits no longer for the connections of the last pass */
+    LANES_MS = 2000,     /* SIGN_INS waits no longer for the connections of the last pass */
     PREPARE_BUDGETS = 2, /* nobody waits for the sign-ins: they may take longer than the freeze */
 };
 
@@ -60,7 +60,7 @@ struct cutover_run {
     struct bypass *bypass;
     struct hook *hook;
     enum { PROBE_NONE, PROBE_ASKED, PROBE_GOOD } probe; /* of the journal */
-    unsigned refusals; /* of the store, one after the other */
+    unsigned refusals;                                  /* of the store, one after the other */
     size_t restless; /* sessions that were not where they have to be at the last look */
     char view[40];
     struct route_progress counters; /* the last ones, for write_and_wait() */
@@ -173,7 +173,8 @@ static void cutover_later(struct cutover_run *c, uint64_t ms)
     timer_start(c->retry, ms);
 }
 
-/* The account's records are none that anybody wrote. Where not even that ends the attempt, its deadline does. */
+/* The account's records are none that anybody wrote. Where not even that ends the attempt, its deadline
+ * does. */
 static void cutover_refused_by_store(struct cutover_run *c)
 {
     LOG(ERROR, "cutover_broken", LOG_S("user", c->move->user), LOG_S("while", state_names[c->state]),
@@ -198,7 +199,8 @@ static bool cutover_common_answer(struct cutover_run *c, enum route_rc rc, const
     case ROUTE_DOWN:
     case ROUTE_NO_STORE:
         /* Whether it was done is not known; the same call again will tell. */
-        if ((c->state < FLIP || c->state == ABORT) && store_refuses(c->move->m->store) && ++c->refusals > REFUSALS_MAX)
+        if ((c->state < FLIP || c->state == ABORT) && store_refuses(c->move->m->store) &&
+            ++c->refusals > REFUSALS_MAX)
             cutover_refused_by_store(c);
         else
             cutover_later(c, c->state >= KEPT ? FORWARD_RETRY_MS : RETRY_MS);
@@ -456,8 +458,8 @@ static void on_counters(void *owner, enum route_rc rc, const char *detail)
     if (cutover_common_answer(c, rc, detail))
         return;
     if (c->state == KEPT && strcmp(detail, route_state_name(ROUTE_FLIPPING)) != 0) {
-        /* Redis failed over to a replica that never heard of it. Nobody was told of the flip: whoever claims the account
-         * next goes on with what it is now. */
+        /* Redis failed over to a replica that never heard of it. Nobody was told of the flip: whoever claims
+         * the account next goes on with what it is now. */
         LOG(WARN, "flip_lost", LOG_S("user", c->move->user), LOG_S("state", detail));
         cutover_end(c, CUTOVER_LOST);
     } else {
@@ -639,8 +641,8 @@ static void on_journal(void *owner, const char *error)
         cutover_enter(c, PUBLISH);
         return;
     }
-    LOG(ERROR, "flip_waits", LOG_S("user", c->move->user), LOG_S("for", "a migrator that can write its journal"),
-        LOG_S("error", error));
+    LOG(ERROR, "flip_waits", LOG_S("user", c->move->user),
+        LOG_S("for", "a migrator that can write its journal"), LOG_S("error", error));
     cutover_end(c, CUTOVER_GIVEN);
 }
 

@@ -1,4 +1,5 @@
-/* cutover: moves a copied account's route from source to target: the sign-ins, the freeze, the last pass, the flip.
+/* cutover: moves a copied account's route from source to target: the sign-ins, the freeze, the last pass, the
+ * flip.
  *
  * | state   | account               | does                                       | leaves to               |
  * |---------|-----------------------|--------------------------------------------|-------------------------|
@@ -23,19 +24,19 @@
  *
  * The connections of the last pass are signed in during SIGN_INS too, which waits a little for them.
  *
- * A target that does not answer holds the account in SIGN_INS, where nobody waits for anything, until its deadline,
- * which is twice the budget of the freeze. A target that refuses a session ends it there with that reason (route_refuse()
- * of a proxy).
+ * A target that does not answer holds the account in SIGN_INS, where nobody waits for anything, until its
+ * deadline, which is twice the budget of the freeze. A target that refuses a session ends it there with that
+ * reason (route_refuse() of a proxy).
  *
- * GIVEN is for a disk that has failed, filled up or hung in the moment between CAN and JOURNAL. Without a line in the journal
- * nothing is published, and there is no way back, so another migrator publishes it, or this one once it can write. Until then
- * nobody is served.
- * CAN is asked while AGAIN looks, so the freeze is longer for it by less than the time that the disk takes.
+ * GIVEN is for a disk that has failed, filled up or hung in the moment between CAN and JOURNAL. Without a
+ * line in the journal nothing is published, and there is no way back, so another migrator publishes it, or
+ * this one once it can write. Until then nobody is served. CAN is asked while AGAIN looks, so the freeze is
+ * longer for it by less than the time that the disk takes.
  *
  * LATER is for a pause and for the quarantine. ABORT finds out where a flip without an answer was done after
- * all, and goes on with KEPT. A forced flip has no CATCH_UP, no LAST and no AGAIN; what it lacks the late watch brings
- * (late.h). The deadline of the scripts runs from the arrival of route_freeze and ours from before it is sent, so ours
- * is never the later one.
+ * all, and goes on with KEPT. A forced flip has no CATCH_UP, no LAST and no AGAIN; what it lacks the late
+ * watch brings (late.h). The deadline of the scripts runs from the arrival of route_freeze and ours from
+ * before it is sent, so ours is never the later one.
  *
  * The budget of the freeze is migration.freeze_budget and grows with the account: 1 s more for each 10,000
  * messages and 20 ms for each mailbox, whose lists have to be read on both sides, up to 5 minutes. */

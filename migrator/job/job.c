@@ -7,12 +7,12 @@
 #include "lib/registry.h"
 #include "lib/xalloc.h"
 
+#include "cutover.h"
+#include "job.h"
 #include "migrator/account/baggage.h"
 #include "migrator/account/signin.h"
 #include "migrator/late/errand.h"
 #include "migrator/site/hook.h"
-#include "cutover.h"
-#include "job.h"
 #include "pass.h"
 #include "policy.h"
 
@@ -48,8 +48,9 @@ enum job_state {
     GIVE_UP
 };
 
-static const char *const state_names[] = {"claim", "sign_in", "records", "copy",   "ready",   "policy", "watch",
-                                          "turn",  "quiet",   "recopy",  "cutover", "rest",   "settle", "give_up"};
+static const char *const state_names[] = {"claim",   "sign_in", "records", "copy",   "ready",
+                                          "policy",  "watch",   "turn",    "quiet",  "recopy",
+                                          "cutover", "rest",    "settle",  "give_up"};
 
 struct job {
     struct migrator *m;
@@ -65,7 +66,8 @@ struct job {
     struct watch *watch;
     struct cutover_run *cutover;
     struct hook *kick;
-    enum { KICK_DUE, KICK_TRIED, KICK_DONE } kicking; /* in this SETTLE; DONE: no command is under way any more */
+    /* in this SETTLE; DONE: no command is under way any more */
+    enum { KICK_DUE, KICK_TRIED, KICK_DONE } kicking;
     unsigned passes;  /* in this COPY */
     bool whole;       /* the last pass compared every mailbox that this job had not */
     bool repeated;    /* what can't be copied was looked at twice */
@@ -204,8 +206,8 @@ static void said_nothing(struct job *j)
     j->said = NULL;
 }
 
-/* For staff: what the account waits for at this moment; "" = nothing any more. Nobody waits for the answer, and one that is lost
- * is made up for by the next thing to say, or by the next state. */
+/* For staff: what the account waits for at this moment; "" = nothing any more. Nobody waits for the answer,
+ * and one that is lost is made up for by the next thing to say, or by the next state. */
 static void job_say(struct job *j, const char *reason)
 {
     if (!strcmp(reason, j->said ? j->said : ""))
@@ -215,8 +217,8 @@ static void job_say(struct job *j, const char *reason)
     route_why(j->m->store, &j->move.job, reason, job_on_said, j);
 }
 
-/* Its records are none that anybody wrote. It goes with that reason, if that can be written; else it is left as it is, and
- * whoever finds it there comes as far: meanwhile it is in nobody's way. */
+/* Its records are none that anybody wrote. It goes with that reason, if that can be written; else it is left
+ * as it is, and whoever finds it there comes as far: meanwhile it is in nobody's way. */
 static void job_refused_by_store(struct job *j)
 {
     LOG(ERROR, "job_broken", LOG_S("user", j->move.user), LOG_S("while", state_names[j->state]),
@@ -342,7 +344,7 @@ static uint64_t terms_of(const struct job *j)
 }
 
 static void job_on_signin(void *owner, enum signin_rc rc, const struct credential *credential,
-        const char *why)
+                          const char *why)
 {
     struct job *j = owner;
 
@@ -383,7 +385,8 @@ static bool may_cut_over(const struct job *j)
 {
     uint64_t ms;
 
-    return j->move.now || j->move.force || j->idle || policy_ask(&j->m->conf->migration, time(NULL), &ms) == POLICY_GO;
+    return j->move.now || j->move.force || j->idle ||
+           policy_ask(&j->m->conf->migration, time(NULL), &ms) == POLICY_GO;
 }
 
 /* A mailbox may have gone since it was listed: before that is a person's business, it is looked at twice. */
@@ -399,21 +402,22 @@ static void log_pass(const struct job *j, const struct pass_result *r)
 {
     LOG(INFO, "pass", LOG_S("user", j->move.user), LOG_U("number", j->passes),
         LOG_S("result", r->rc == PASS_EQUAL ? "equal" : why_word(r->why)), LOG_S("detail", r->detail),
-        LOG_U("mailboxes", r->mailboxes), LOG_U("opened", r->opened), LOG_U("messages", r->counts.messages_total),
-        LOG_U("bytes", r->counts.bytes_total), LOG_U("appended", r->counts.appended),
-        LOG_U("stored", r->counts.stored), LOG_U("expunged", r->counts.expunged), LOG_U("pending", r->pending),
-        LOG_U("took_ms", r->took_ms));
+        LOG_U("mailboxes", r->mailboxes), LOG_U("opened", r->opened),
+        LOG_U("messages", r->counts.messages_total), LOG_U("bytes", r->counts.bytes_total),
+        LOG_U("appended", r->counts.appended), LOG_U("stored", r->counts.stored),
+        LOG_U("expunged", r->counts.expunged), LOG_U("pending", r->pending), LOG_U("took_ms", r->took_ms));
 }
 
 /* The first pass copies what was there; what a later one finds came while the one before ran. */
 static void say_changing(struct job *j, uint64_t changes, uint64_t took_ms)
 {
-    char *text = xasprintf("%s: pass %u of %d found %" PRIu64 " changes, made while the one before it ran, and took %" PRIu64
+    char *text = xasprintf("%s: pass %u of %d found %" PRIu64
+                           " changes, made while the one before it ran, and took %" PRIu64
                            " s: it changes about as fast as it is copied",
                            why_word(WHY_CHANGING), j->passes, PASSES_MAX, changes, (took_ms + 999) / 1000);
 
-    LOG(INFO, "job_changing", LOG_S("user", j->move.user), LOG_U("pass", j->passes), LOG_U("changes", changes),
-        LOG_U("took_ms", took_ms));
+    LOG(INFO, "job_changing", LOG_S("user", j->move.user), LOG_U("pass", j->passes),
+        LOG_U("changes", changes), LOG_U("took_ms", took_ms));
     job_say(j, text);
     free(text);
 }
@@ -440,7 +444,8 @@ static void job_on_pass(void *owner, const struct pass_result *r)
     j->whole = r->whole;
     j->mailboxes = r->mailboxes;
     j->messages = r->counts.messages_total;
-    bool small = changes <= SMALL_CHANGES && r->pending == 0 && r->took_ms <= j->m->conf->migration.freeze_budget_ms / 2;
+    bool small = changes <= SMALL_CHANGES && r->pending == 0 &&
+                 r->took_ms <= j->m->conf->migration.freeze_budget_ms / 2;
     if (small || j->passes >= PASSES_MAX) {
         job_enter(j, READY);
         return;
@@ -513,7 +518,8 @@ static void ask_policy(struct job *j)
     case POLICY_WAIT:
         LOG(INFO, "job_waits", LOG_S("user", j->move.user), LOG_S("for", "window"), LOG_U("ms", ms));
         route_wait(j->m->store, &j->move.job,
-                   "window: waits for the time at which accounts are switched over", ms ? ms : 1, false, on_waiting, j);
+                   "window: waits for the time at which accounts are switched over", ms ? ms : 1, false,
+                   on_waiting, j);
         break;
     case POLICY_IDLE:
         wait_until_idle(j);
@@ -606,9 +612,11 @@ static void say_whom_it_waits_for(struct job *j)
     if (j->said && strstr(j->said, proxy)) /* seconds more or less are no news */
         return;
     time_after(ms, at);
-    char *text = xasprintf("%s: waits for the silent proxy %s%s%s, which may still serve its sessions, until %s", why_word(WHY_PROXY),
-                           proxy, *where ? " on host " : "", where, at);
-    LOG(INFO, "job_waits", LOG_S("user", j->move.user), LOG_S("for", "proxy"), LOG_S("proxy", proxy), LOG_U("ms", ms));
+    char *text =
+        xasprintf("%s: waits for the silent proxy %s%s%s, which may still serve its sessions, until %s",
+                  why_word(WHY_PROXY), proxy, *where ? " on host " : "", where, at);
+    LOG(INFO, "job_waits", LOG_S("user", j->move.user), LOG_S("for", "proxy"), LOG_S("proxy", proxy),
+        LOG_U("ms", ms));
     job_say(j, text);
     free(text);
 }
@@ -683,7 +691,8 @@ static void on_cutover(void *owner, const struct cutover_result *r)
         job_end(j, JOB_DONE);
         break;
     case CUTOVER_FAILED:
-        if (r->why != WHY_STORE && r->why != WHY_PAUSED && r->why != WHY_JOURNAL) /* these are nobody's bad luck with accounts */
+        if (r->why != WHY_STORE && r->why != WHY_PAUSED &&
+            r->why != WHY_JOURNAL) /* these are nobody's bad luck with accounts */
             tell_outcome(j, false);
         LOG(WARN, "thawed", LOG_S("user", j->move.user), LOG_S("why", why_word(r->why)),
             LOG_S("detail", r->detail), LOG_U("frozen_ms", r->frozen_ms));
@@ -728,8 +737,8 @@ static void on_calm(void *owner, enum route_rc rc, const char *detail)
     job_enter(j, j->move.force ? WATCH : RECOPY);
 }
 
-/* Until when they may be: a former owner sends nothing for longer than a lease after the claim, and the server does not do
- * what it has for longer than the command time-out, ours or theirs. */
+/* Until when they may be: a former owner sends nothing for longer than a lease after the claim, and the
+ * server does not do what it has for longer than the command time-out, ours or theirs. */
 static uint64_t settled_ms(const struct job *j)
 {
     const struct conf_migrator *c = &j->m->conf->migrator;
@@ -805,7 +814,8 @@ static bool is_blameless(const struct job *j)
     const struct move *v = &j->move;
     bool began = v->crew, at_sign_in = !began || (crew_why(v->crew) == j->why && *crew_error(v->crew));
 
-    return (j->why == WHY_TLS || j->why == WHY_REFUSED || j->why == WHY_SAME_SERVER) && at_sign_in && v->source && v->target &&
+    return (j->why == WHY_TLS || j->why == WHY_REFUSED || j->why == WHY_SAME_SERVER) && at_sign_in &&
+           v->source && v->target &&
            (backend_rests(j->m->backends, v->source) || backend_rests(j->m->backends, v->target));
 }
 
@@ -946,8 +956,8 @@ bool job_is_suspect(const struct job *j)
     return j->suspect;
 }
 
-struct job *job_start(struct migrator *m, const struct route_entry *entry, const char *group, const char *token, bool suspect,
-                      uint64_t until_ms, job_fn fn, void *owner)
+struct job *job_start(struct migrator *m, const struct route_entry *entry, const char *group,
+                      const char *token, bool suspect, uint64_t until_ms, job_fn fn, void *owner)
 {
     struct job *j = xcalloc(1, sizeof(*j));
 

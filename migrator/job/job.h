@@ -23,11 +23,11 @@
  * |         |                     | waits for as long as they can; route_calm|                              |
  * | GIVE_UP | -> backoff, blocked | route_backoff, route_block               | end                          |
  *
- * An account that stays ready under cutover = manual, window or idle has no job: `imapferryctl flip`, or the time, queues
- * it again, and a short delta goes before its cut-over. One that waits until nobody uses it is queued when the last mark of
- * its use is over (proxy/busy.h), and each half an hour for a pass, so that little is left to do when its moment comes.
- * A script that Redis does not answer is sent again; all scripts may be repeated. A job that finds that it is not the owner
- * any more touches nothing more.
+ * An account that stays ready under cutover = manual, window or idle has no job: `imapferryctl flip`, or the
+ * time, queues it again, and a short delta goes before its cut-over. One that waits until nobody uses it is
+ * queued when the last mark of its use is over (proxy/busy.h), and each half an hour for a pass, so that
+ * little is left to do when its moment comes. A script that Redis does not answer is sent again; all scripts
+ * may be repeated. A job that finds that it is not the owner any more touches nothing more.
  *
  * One exit: job_end(job, how). */
 #ifndef IMAPFERRY_JOB_H
@@ -38,23 +38,27 @@
 #include "migrator/site/migrator.h"
 
 enum job_how {
-    JOB_DONE,    /* flipped, given up, refused, or ready and waiting for staff: its entry of the stream can go */
-    JOB_LOST,    /* somebody else's now: don't touch the entry */
-    JOB_STOPPED, /* job_stop() was called, a flip could not be finished (cutover.h: GIVEN), or a step was refused: whoever
-                    takes the job next is told that we have not died with it */
-    JOB_LATER,   /* a pause, or a quarantine: ask again later */
+    /* flipped, given up, refused, or ready and waiting for staff: its entry of the stream can go */
+    JOB_DONE,
+    JOB_LOST, /* somebody else's now: don't touch the entry */
+    /* job_stop() was called, a flip could not be finished (cutover.h: GIVEN), or a step was refused: whoever
+     * takes the job next is told that we have not died with it */
+    JOB_STOPPED,
+    JOB_LATER, /* a pause, or a quarantine: ask again later */
 };
 
 struct job;
 /* The job is gone when this is called. */
 typedef void (*job_fn)(void *owner, enum job_how how);
 
-/* entry: of the stream that group reads; copied. group: borrowed. token: random, of this claim; copied. suspect: see below.
- * until_ms, by clock_boot_ms(): nobody else takes the job over before that; from then on nothing is done at either server any
- * more, unless job_keep() said a later time. Never calls back before it returned. */
-struct job *job_start(struct migrator *m, const struct route_entry *entry, const char *group, const char *token, bool suspect,
-                      uint64_t until_ms, job_fn fn, void *owner);
-/* Has a migrator died with this account, and has it not come past that point since? At the start that is what the entry says. */
+/* entry: of the stream that group reads; copied. group: borrowed. token: random, of this claim; copied.
+ * suspect: see below. until_ms, by clock_boot_ms(): nobody else takes the job over before that; from then on
+ * nothing is done at either server any more, unless job_keep() said a later time. Never calls back before it
+ * returned. */
+struct job *job_start(struct migrator *m, const struct route_entry *entry, const char *group,
+                      const char *token, bool suspect, uint64_t until_ms, job_fn fn, void *owner);
+/* Has a migrator died with this account, and has it not come past that point since? At the start that is what
+ * the entry says. */
 bool job_is_suspect(const struct job *j);
 void job_keep(struct job *j, uint64_t until_ms);
 /* Another has changed the account. */

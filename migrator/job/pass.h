@@ -56,8 +56,9 @@ struct pass_result {
     enum pass_rc rc;
     enum why why;
     const char *detail; /* for people; borrowed */
-    bool whole;                /* it was not PASS_QUICK */
-    uint64_t pending;          /* what another pass has to look at: copies to be removed, mailboxes that went meanwhile */
+    bool whole;         /* it was not PASS_QUICK */
+    /* what another pass has to look at: copies to be removed, mailboxes that went meanwhile */
+    uint64_t pending;
     size_t mailboxes, opened;  /* opened: one that was tried again counts again */
     struct copy_counts counts; /* of all mailboxes */
     uint64_t took_ms;
@@ -68,8 +69,8 @@ struct pass;
 typedef void (*pass_fn)(void *owner, const struct pass_result *result);
 
 enum pass_kind { PASS_QUICK, PASS_WHOLE, PASS_LAST };
-/* PASS_LAST folds ledgers into records and writes these. Needs move->crew, records and progress. Never calls back
- * before it returned. */
+/* PASS_LAST folds ledgers into records and writes these. Needs move->crew, records and progress. Never calls
+ * back before it returned. */
 struct pass *pass_start(struct move *move, enum pass_kind kind, pass_fn fn, void *owner);
 /* NULL is fine. */
 void pass_cancel(struct pass **p);

@@ -95,8 +95,8 @@ static void refuse_clash(struct pass_item *i, const struct copy_result *result)
     free(clash);
 }
 
-/* A mailbox that can't be opened may have gone since it was listed: the next pass will see. One that a person has
- * waived for that stops nothing, and the others go on. */
+/* A mailbox that can't be opened may have gone since it was listed: the next pass will see. One that a person
+ * has waived for that stops nothing, and the others go on. */
 static void item_differs(struct pass_item *i, const struct copy_result *result)
 {
     bool waived = findings_open(i->record->findings) == 0;

@@ -1,4 +1,5 @@
-/* The mailboxes of a pass: made of the plan, counted, and left closed where their stamps say that nothing changed. */
+/* The mailboxes of a pass: made of the plan, counted, and left closed where their stamps say that nothing
+ * changed. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -76,7 +77,8 @@ static bool may_stay_closed(const struct pass_item *i)
         break;
     }
     /* Its source is looked at before that is believed. */
-    return r->whole && r->ledger && strcmp(listed(i)->name, "INBOX") != 0 && r->stamp.source.modseq > 0 && was_equal(i);
+    return r->whole && r->ledger && strcmp(listed(i)->name, "INBOX") != 0 && r->stamp.source.modseq > 0 &&
+           was_equal(i);
 }
 
 void item_leave_closed(struct pass_item *i)
@@ -121,8 +123,8 @@ static int pass_items_compare(const void *a, const void *b)
     return x->status.messages < y->status.messages ? 1 : x->status.messages > y->status.messages ? -1 : 0;
 }
 
-/* Once more is looked for it before anything is removed: it may have got another name, and what was in it be found in
- * a mailbox that was listed before. */
+/* Once more is looked for it before anything is removed: it may have got another name, and what was in it be
+ * found in a mailbox that was listed before. */
 static void note_absent(void *owner, struct record *record, const char *from, const char *to)
 {
     struct pass *p = owner;

@@ -103,8 +103,8 @@ static void pass_on_lists(void *owner, const struct both_result *result)
     pass_lists_make_plan(p);
 }
 
-/* For the time that a first copy has left it is good to know bytes; a stamp needs numbers that are proof. In the freeze
- * the source is looked at anyway. */
+/* For the time that a first copy has left it is good to know bytes; a stamp needs numbers that are proof. In
+ * the freeze the source is looked at anyway. */
 static enum mailboxes_ask what_to_ask(const struct pass *p, const struct imapc *c, int side)
 {
     if (side == SOURCE && pass_is_last(p))

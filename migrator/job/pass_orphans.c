@@ -52,8 +52,8 @@ static void on_orphan(void *owner, const struct orphan_result *result)
     case COPY_DIFFERS:
     case COPY_CANNOT:
         if (*result->why)
-            findings_add(p->findings, result->rc == COPY_CANNOT ? FINDING_UNREMOVABLE : FINDING_LISTING, g->from,
-                         0, "%s", result->why);
+            findings_add(p->findings, result->rc == COPY_CANNOT ? FINDING_UNREMOVABLE : FINDING_LISTING,
+                         g->from, 0, "%s", result->why);
         p->next_gone++;
         break;
     case COPY_DOWN:

@@ -12,8 +12,7 @@
 /* True: the step did what it is for. */
 static bool baggage_answered(struct pass *p, enum baggage_rc rc, const char *why)
 {
-    const struct conf_backend *broken =
-        *imapc_error(p->lane->source) ? p->move->source : p->move->target;
+    const struct conf_backend *broken = *imapc_error(p->lane->source) ? p->move->source : p->move->target;
 
     if (rc == BAGGAGE_DOWN) {
         if (p->phase == INSPECT) /* BRING is tried again with what was found */
@@ -102,7 +101,8 @@ void pass_prepare(struct pass *p)
     findings_join(p->findings, p->plan->findings);
     if (!pass_is_last(p) && !baggage_is_done(pass_baggage(p))) {
         pass_enter(p, INSPECT);
-        if (!records_counted(p->move->records)) /* most of it will be opened: lanes take several round trips */
+        if (!records_counted(
+                p->move->records)) /* most of it will be opened: lanes take several round trips */
             crew_want(p->move->crew, p->plan->n < CREW_MAX ? (unsigned)p->plan->n + 1 : CREW_MAX);
         if (p->lane)
             pass_prepare_start_inspecting(p);

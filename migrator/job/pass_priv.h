@@ -67,7 +67,7 @@ struct pass_item {
     const struct plan_item *plan;
     const struct mailbox *there; /* on the target; NULL: it was not listed */
     struct record *record;
-    struct imap_seq removable; /* of its source UIDs: gone before this pass */
+    struct imap_seq removable;  /* of its source UIDs: gone before this pass */
     struct copy_counts changes; /* that this pass made; the other counts are not used */
     enum item_state state;
     struct lane *lane; /* lent while LOADING and COPYING */
@@ -80,7 +80,7 @@ struct lane_glance {
     struct pass *pass;
     struct lane *lane; /* lent; NULL: none is under way */
     struct glance *glance;
-    struct glance_at *at; /* owned */
+    struct glance_at *at;     /* owned */
     struct pass_item **items; /* owned; one for each of at */
     size_t n;
 };
@@ -105,8 +105,8 @@ struct pass {
     struct buf detail;
     size_t n_failed;
 
-    struct lane *lane; /* lent in LISTS, RENAMES, INSPECT, ARRANGE, BRING and ORPHANS */
-    unsigned tries;    /* of these */
+    struct lane *lane;       /* lent in LISTS, RENAMES, INSPECT, ARRANGE, BRING and ORPHANS */
+    unsigned tries;          /* of these */
     struct waivers *waivers; /* owned */
     struct both *both;
     struct mailboxes *mailboxes[2]; /* owned */
@@ -114,20 +114,20 @@ struct pass {
     struct renames *renames;
     unsigned rounds; /* of RENAMES */
     struct arrange *arrange;
-    struct arrange *subscribing; /* in COPY */
+    struct arrange *subscribing;   /* in COPY */
     struct lane *subscribing_lane; /* lent */
     bool subscribed;
 
     struct pass_item *items; /* owned; the largest first */
-    size_t n, next;     /* no TODO before next */
-    size_t to_open;     /* when the items were made */
+    size_t n, next;          /* no TODO before next */
+    size_t to_open;          /* when the items were made */
     size_t opened;
     struct lane_glance glances[CREW_MAX];
     unsigned glances_failed;
 
     struct gone *gone; /* owned; to be seen to in this pass */
     size_t n_gone, next_gone;
-    uint64_t absent; /* mailboxes that this pass misses for the first time */
+    uint64_t absent;     /* mailboxes that this pass misses for the first time */
     struct gone *trying; /* the one under way; NULL: none */
     struct orphan *orphan;
     bool dropped; /* records: to be written */
@@ -152,7 +152,8 @@ void pass_note_failure(struct pass *p, enum why why, const char *detail);
 void pass_fail(struct pass *p, enum why why, const char *detail);
 void pass_fail_by_store(struct pass *p, enum route_rc rc);
 
-/* Of the phases. Where a file has a stop, it is for what may be under way there, at the end or in the middle. */
+/* Of the phases. Where a file has a stop, it is for what may be under way there, at the end or in the
+ * middle. */
 
 void pass_read_waivers(struct pass *p);
 void pass_step_lists(struct pass *p);

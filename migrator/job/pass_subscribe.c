@@ -29,7 +29,8 @@ bool pass_may_subscribe(const struct pass *p)
 void pass_subscribe(struct pass *p, struct lane *lane)
 {
     p->subscribing_lane = lane;
-    p->subscribing = arrange_start(lane->target, p->plan, ARRANGE_SUBSCRIPTIONS, p->findings, on_subscribed, p);
+    p->subscribing =
+        arrange_start(lane->target, p->plan, ARRANGE_SUBSCRIPTIONS, p->findings, on_subscribed, p);
 }
 
 void pass_stop_subscribing(struct pass *p)

@@ -33,7 +33,7 @@ struct sweep {
     bool looking;
     /* of the one that is being swept; NULL: none is */
     struct incarnation *dead;
-    char *cursor; /* of SCAN; owned */
+    char *cursor;  /* of SCAN; owned */
     uint64_t left; /* accounts that could not be seen to */
 };
 
@@ -147,9 +147,8 @@ static void sweep_scan(struct sweep *s)
     char *pattern = store_key(s->m->store, "sessions:*"), count[16];
 
     snprintf(count, sizeof(count), "%d", SCAN_COUNT);
-    struct span argv[] = {span_str("SCAN"),  span_str(s->cursor), span_str("MATCH"),
-                          span_str(pattern), span_str("COUNT"),   span_str(count),
-                          span_str("TYPE"),  span_str("hash")};
+    struct span argv[] = {span_str("SCAN"),  span_str(s->cursor), span_str("MATCH"), span_str(pattern),
+                          span_str("COUNT"), span_str(count),     span_str("TYPE"),  span_str("hash")};
     store_command_for(s->m->store, s, argv, COUNTOF(argv), sweep_on_scan, s, NULL);
     free(pattern);
 }
@@ -204,7 +203,8 @@ static void sweep_take(struct sweep *s, struct span name, struct span counter, u
     i->stranger = false;
     if (long_ms > i->long_ms)
         i->long_ms = long_ms;
-    uint64_t since = sightings_since(s->m->sightings, s->generation, name, counter); /* also for jobs that wait */
+    /* also for jobs that wait */
+    uint64_t since = sightings_since(s->m->sightings, s->generation, name, counter);
     if (span_is(counter, i->counter))
         return;
     free(i->counter);
@@ -240,7 +240,8 @@ static void sweep_look_at(struct sweep *s, const struct span *users, size_t n)
 
 static bool has_to_look(const struct sweep *s)
 {
-    return s->looked_ms == 0 || clock_boot_ms() - s->looked_ms >= LOOK_TERMS * s->m->conf->proxy.lease_long_ms;
+    return s->looked_ms == 0 ||
+           clock_boot_ms() - s->looked_ms >= LOOK_TERMS * s->m->conf->proxy.lease_long_ms;
 }
 
 static void look_begin(struct sweep *s)

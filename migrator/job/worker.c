@@ -9,8 +9,8 @@
 #include "lib/log.h"
 #include "lib/xalloc.h"
 
-#include "migrator/site/journal.h"
 #include "job.h"
+#include "migrator/site/journal.h"
 #include "worker.h"
 
 enum {
@@ -60,16 +60,17 @@ struct worker {
     struct timer *tick, *due;
     char *idle_why; /* owned; as it was told last; NULL: nothing */
     bool term_told, asking_due, stopping, probing;
-    bool leaves; /* it has told that it is gone */
-    unsigned keeping;                    /* answers that are still to come */
-    uint64_t kept_ms, look_ms;           /* when the last renewal and look for orphans were sent */
-    uint64_t probed_ms;                  /* when the journal was tried last */
+    bool leaves;               /* it has told that it is gone */
+    unsigned keeping;          /* answers that are still to come */
+    uint64_t kept_ms, look_ms; /* when the last renewal and look for orphans were sent */
+    uint64_t probed_ms;        /* when the journal was tried last */
     struct round {
         unsigned due; /* so many ends of it have to be seen before new work is taken */
         bool asking;
         bool bulk;
         char after[48]; /* the id behind which it goes on; "" from the oldest on */
-    } round;            /* looks for orphans, from the oldest entry of the logins to the newest of the bulk, and again */
+        /* looks for orphans, from the oldest entry of the logins to the newest of the bulk, and again */
+    } round;
     void (*done)(void *owner);
     void *done_owner;
     struct loop_task task;
@@ -80,8 +81,8 @@ static void work_soon(struct worker *w)
     loop_defer(w->m->loop, &w->task);
 }
 
-/* Places fell free, or time has passed: what has no owner by now is to be found. A round that is under way has passed by
- * some entries when there was no place. */
+/* Places fell free, or time has passed: what has no owner by now is to be found. A round that is under way
+ * has passed by some entries when there was no place. */
 static void begin_round(struct worker *w)
 {
     bool under_way = w->round.asking || w->round.bulk || *w->round.after;
@@ -106,7 +107,8 @@ static bool needs_place(const struct worker_entry *e)
     return (e->state == WAITING || e->state == RUNNING) && !e->forward;
 }
 
-/* Who can't write a flip, or writes it where it may be forgotten or was, takes nothing that would have to be written. */
+/* Who can't write a flip, or writes it where it may be forgotten or was, takes nothing that would have to be
+ * written. */
 static bool is_fit(const struct worker *w)
 {
     return journal_is_good(w->m->journal) && !w->m->store_unsafe && !w->m->unknown_flips;
@@ -392,7 +394,8 @@ static void start_jobs(struct worker *w)
 
     TAILQ_FOREACH(e, &w->entries, link)
     {
-        if (e->state != WAITING || e->not_before_ms > now || (!e->forward && used >= w->m->conf->migrator.jobs))
+        if (e->state != WAITING || e->not_before_ms > now ||
+            (!e->forward && used >= w->m->conf->migrator.jobs))
             continue;
         start_job(e);
         used += e->state == RUNNING && !e->forward;
@@ -503,7 +506,8 @@ static void keep_alive(struct worker *w)
 
 static uint64_t tick_interval(const struct worker *w)
 {
-    uint64_t sixth = w->m->conf->migrator.job_lease_ms / 6; /* renewals of a sixth come before a third is over */
+    /* renewals of a sixth come before a third is over */
+    uint64_t sixth = w->m->conf->migrator.job_lease_ms / 6;
 
     return sixth < TICK_MS ? sixth : TICK_MS;
 }
@@ -541,8 +545,8 @@ static void on_orphans(void *owner, enum route_rc rc, const struct span *rows, s
     work_soon(w);
 }
 
-/* Goes on where the page before has ended, so that what is dead is found behind any number of others. What can't be
- * finished here is left to others for some ticks, but not for ever: they may be gone. */
+/* Goes on where the page before has ended, so that what is dead is found behind any number of others. What
+ * can't be finished here is left to others for some ticks, but not for ever: they may be gone. */
 static void look_for_orphans(struct worker *w)
 {
     if (w->round.asking)
@@ -656,8 +660,8 @@ static void on_left(void *owner, enum redis_rc rc, const struct reply *r)
     tell_done(owner);
 }
 
-/* Who has ended in good order is not missed: status shows those alone that are silent without a word. It has no entry any more, so
- * nobody needs its term. */
+/* Who has ended in good order is not missed: status shows those alone that are silent without a word. It has
+ * no entry any more, so nobody needs its term. */
 static void take_leave(struct worker *w)
 {
     if (w->leaves)

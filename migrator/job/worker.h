@@ -1,5 +1,6 @@
-/* worker: takes jobs from the streams of Redis (lib/jobs.h) and keeps them alive. It runs at most migrator.jobs at a time, and
- * takes nothing without a free place, so that what waits can be taken by another migrator.
+/* worker: takes jobs from the streams of Redis (lib/jobs.h) and keeps them alive. It runs at most
+ * migrator.jobs at a time, and takes nothing without a free place, so that what waits can be taken by another
+ * migrator.
  *
  * An entry stays pending for as long as its job runs. Each third of migrator.job_lease the entries of living
  * jobs are claimed anew (XCLAIM JUSTID), and entries that nobody has claimed for a whole job_lease, orphans,

@@ -1,8 +1,8 @@
-/* fold: makes the ledgers of an account small in Redis once the set time of the late watch is over (ledger_fold()). It takes
- * one script for each ledger: if a migrator dies in between, some stay as they were, and the next look folds these. So does
- * the first look at an account that an older version has moved. A ledger is left alone until the next look if something of
- * it is open (ledger_may_fold()), if it can't be read, or if it has changes that were never answered and no look has seen
- * yet what came of them. */
+/* fold: makes the ledgers of an account small in Redis once the set time of the late watch is over
+ * (ledger_fold()). It takes one script for each ledger: if a migrator dies in between, some stay as they
+ * were, and the next look folds these. So does the first look at an account that an older version has moved.
+ * A ledger is left alone until the next look if something of it is open (ledger_may_fold()), if it can't be
+ * read, or if it has changes that were never answered and no look has seen yet what came of them. */
 #ifndef IMAPFERRY_FOLD_H
 #define IMAPFERRY_FOLD_H
 

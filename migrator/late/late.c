@@ -36,7 +36,7 @@ struct late {
     struct both *both;
     struct mailboxes *mailboxes[2]; /* owned */
     struct plan *plan;              /* owned */
-    struct record *checked; /* borrowed */
+    struct record *checked;         /* borrowed */
     struct recheck *recheck;
     struct arrange *arrange;
     struct news *news; /* owned */
@@ -49,7 +49,7 @@ struct late {
     uint32_t from;
     uint32_t looked; /* UIDNEXT of the source, for the ledger ... */
     bool telling;    /* ... when staff have what was found below it */
-    char **notes; /* owned */
+    char **notes;    /* owned */
     size_t n_notes, noted;
     uint64_t found;
     bool over;
@@ -177,7 +177,7 @@ static void late_enter(struct late *l, enum late_phase phase)
 static void late_on_crew(void *owner, enum crew_event ev);
 
 static void late_on_signin(void *owner, enum signin_rc rc, const struct credential *credential,
-        const char *why)
+                           const char *why)
 {
     struct late *l = owner;
     struct move *m = l->move;
@@ -462,7 +462,8 @@ static void on_check_ledger(void *owner, enum route_rc rc)
 
     if (bad_ledger(l, rc, r))
         return;
-    if (!recheck_is_needed(r->ledger) || !ledger_is_of(r->ledger, l->move->source_name, l->move->target_name)) {
+    if (!recheck_is_needed(r->ledger) ||
+        !ledger_is_of(r->ledger, l->move->source_name, l->move->target_name)) {
         late_check_next(l);
         return;
     }
@@ -638,8 +639,8 @@ static bool stays_behind(const struct late *l, const struct news *n)
     size_t rows;
 
     ledger_rows(ledger, &rows);
-    return l->move->bare && !n->made_since && ledger_looked_until(ledger) == 0 && !ledger_in_doubt(ledger, &target) &&
-           (rows == 0 || ledger_was_turned(ledger));
+    return l->move->bare && !n->made_since && ledger_looked_until(ledger) == 0 &&
+           !ledger_in_doubt(ledger, &target) && (rows == 0 || ledger_was_turned(ledger));
 }
 
 static void leave_behind(struct late *l, struct news *n)
@@ -653,8 +654,10 @@ static void leave_behind(struct late *l, struct news *n)
         return;
     }
     plan_show_name(&text, n->plan->source->name);
-    buf_printf(&text, ": %" PRIu32 " messages below UID %" PRIu32
-               " stay behind, it was switched over by force and never copied", now->messages, now->uidnext);
+    buf_printf(&text,
+               ": %" PRIu32 " messages below UID %" PRIu32
+               " stay behind, it was switched over by force and never copied",
+               now->messages, now->uidnext);
     LOG(WARN, "late_left_behind", LOG_S("user", l->move->user), LOG_S("what", buf_str(&text)));
     if (now->messages > 0)
         keep_note(l, &text);
@@ -718,8 +721,7 @@ static void late_start_copy(struct late *l, struct news *n)
 /* The way back was begun, and given up: its ledger is turned once more. */
 static bool is_turned(const struct late *l, const struct news *n)
 {
-    return l->move->from_first &&
-           ledger_is_of(n->record->ledger, l->move->target_name, l->move->source_name);
+    return l->move->from_first && ledger_is_of(n->record->ledger, l->move->target_name, l->move->source_name);
 }
 
 static void late_on_ledger(void *owner, enum route_rc rc)

@@ -17,15 +17,17 @@
  * | COPY    | for each: ledger, copy (late_from), how far it looked   | NOTE                      |
  * | NOTE    | the account's history                                   | end                       |
  *
- * After a flip by force, or when another move was begun and given up (a way back that failed, so that the account is blocked
- * or held), the UIDNEXT of the flip is not known, or not true any more. Then each mailbox is looked at from its first UID on,
- * once, and each message without a row in the ledger is news. So mail that was missing at a forced flip comes in the
- * background; changed flags, and what was deleted since the last pass, do not. If nothing at all had been copied before the
- * flip by force (route: forced = bare), the first look copies nothing either, since that is what was asked for: it names how
- * many messages of each mailbox stay behind, and messages that come after these are brought from then on.
+ * After a flip by force, or when another move was begun and given up (a way back that failed, so that the
+ * account is blocked or held), the UIDNEXT of the flip is not known, or not true any more. Then each mailbox
+ * is looked at from its first UID on, once, and each message without a row in the ledger is news. So mail
+ * that was missing at a forced flip comes in the background; changed flags, and what was deleted since the
+ * last pass, do not. If nothing at all had been copied before the flip by force (route: forced = bare), the
+ * first look copies nothing either, since that is what was asked for: it names how many messages of each
+ * mailbox stay behind, and messages that come after these are brought from then on.
  *
- * What a look finds in a mailbox is written into the account's history first; only then does the ledger say that it was told
- * or looked at, and only then is anything removed. So whoever dies in between tells it once more.
+ * What a look finds in a mailbox is written into the account's history first; only then does the ledger say
+ * that it was told or looked at, and only then is anything removed. So whoever dies in between tells it once
+ * more.
  *
  * A mailbox whose UIDVALIDITY is another than at the flip is named, and left alone: its UIDs say nothing. */
 #ifndef IMAPFERRY_LATE_H

@@ -28,8 +28,8 @@ struct look {
     uint64_t claimed_ms;
     uint64_t found, delay_ms;
     bool over, was_flipped;
-    bool saw_all; /* the look was not blind in anything */
-    bool move_begun; /* another move, which was given up for now and may go on */
+    bool saw_all;        /* the look was not blind in anything */
+    bool move_begun;     /* another move, which was given up for now and may go on */
     struct record *next; /* DROP */
 };
 
@@ -38,7 +38,7 @@ struct schedule {
     struct timer *tick;
     TAILQ_HEAD(, look) looks;
     size_t n;
-    bool asking, more; /* more: the last list was full, so others wait */
+    bool asking, more;     /* more: the last list was full, so others wait */
     struct loop_task task; /* the next one, when one has ended */
 };
 
@@ -184,7 +184,8 @@ static void schedule_take_route(struct look *k, const struct route *r)
     v->source = conf_backend(c, left);
     v->target = conf_backend(c, r->backend);
     v->back = !strcmp(r->backend, *r->home ? r->home : conf_pair_of(c, v->user).source);
-    v->from_first = *r->forced || strcmp(r->target, r->backend) != 0; /* by force; or the next move was begun */
+    /* by force; or the next move was begun */
+    v->from_first = *r->forced || strcmp(r->target, r->backend) != 0;
     v->bare = !strcmp(r->forced, "bare");
     v->doubted = (r->doubted || r->touching > 0) && k->schedule->m->conf->migration.late_watch_ms > 0;
     v->login = account_login(v->user);
@@ -393,7 +394,8 @@ static bool is_looked_at(const struct schedule *s, struct span user)
     return false;
 }
 
-/* Where no backend takes us each look would fail alike: one is the trial, since there may be no job that is. */
+/* Where no backend takes us each look would fail alike: one is the trial, since there may be no job that
+ * is. */
 static uint32_t schedule_places(const struct schedule *s)
 {
     uint64_t ms;
@@ -401,8 +403,8 @@ static uint32_t schedule_places(const struct schedule *s)
     return !backends_all_rest(s->m->backends, &ms) ? s->m->conf->migrator.late_looks : ms == 0;
 }
 
-/* Those that are claimed are not in the list any more, so what is new in it fits; the rest of it is a claim that is under
- * way here, or that another migrator has won. */
+/* Those that are claimed are not in the list any more, so what is new in it fits; the rest of it is a claim
+ * that is under way here, or that another migrator has won. */
 static uint32_t list_size(const struct schedule *s)
 {
     return schedule_places(s);

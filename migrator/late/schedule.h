@@ -2,15 +2,15 @@
  * growing distances for migration.late_watch, after which the account is settled, and its ledgers are
  * folded (fold.h); then daily, until the backend is retired.
  *
- * At most migrator.late_looks are made at once; when one ends the next begins. Looks within the set time come before daily
- * ones, however many of these are due. Looks take no place of a job, and at most half of each backend's connections, or one
- * while a job waits for some (backends.h).
+ * At most migrator.late_looks are made at once; when one ends the next begins. Looks within the set time come
+ * before daily ones, however many of these are due. Looks take no place of a job, and at most half of each
+ * backend's connections, or one while a job waits for some (backends.h).
  *
  * The times stand in Redis, by account. Any migrator takes one whose time has come: it becomes the owner of
- * the account for a job_lease, which it renews while the look lasts. Anything else that is done with the account (a way back,
- * a hold) takes it away. A way back ends the looks only for as long as it is under way: if it is given up (backoff, blocked,
- * held), they go on at the server that the account left by its last flip. Once that backend is retired nothing is looked at
- * any more, and the ledgers are removed. */
+ * the account for a job_lease, which it renews while the look lasts. Anything else that is done with the
+ * account (a way back, a hold) takes it away. A way back ends the looks only for as long as it is under way:
+ * if it is given up (backoff, blocked, held), they go on at the server that the account left by its last
+ * flip. Once that backend is retired nothing is looked at any more, and the ledgers are removed. */
 #ifndef IMAPFERRY_SCHEDULE_H
 #define IMAPFERRY_SCHEDULE_H
 

@@ -3,13 +3,13 @@
 #include "lib/log.h"
 #include "lib/xalloc.h"
 
-#include "migrator/found/oddity.h"
-#include "migrator/found/waiver.h"
 #include "copy.h"
 #include "delta.h"
 #include "doubles.h"
 #include "headers.h"
 #include "known.h"
+#include "migrator/found/oddity.h"
+#include "migrator/found/waiver.h"
 #include "pair.h"
 #include "reflag.h"
 #include "remove.h"
@@ -55,12 +55,12 @@ struct copy {
     uint64_t told_ms;
     char *source_name, *target_name; /* owned */
     enum copy_step step;
-    struct loop_task task;         /* goes to the step, outside of any callback */
-    unsigned opening;              /* sides; in ALIGN too */
+    struct loop_task task; /* goes to the step, outside of any callback */
+    unsigned opening;      /* sides; in ALIGN too */
     bool last;
-    struct stamp was;              /* equal: the bases below may be used */
+    struct stamp was; /* equal: the bases below may be used */
     struct selected_base bases[2];
-    struct imap_seq gone;          /* what the source lacked then; at the end, what it lacks now */
+    struct imap_seq gone; /* what the source lacked then; at the end, what it lacks now */
     bool whole;
     uint64_t caught_up; /* changes at the target that its list knows of */
     unsigned round, aligned;
@@ -74,7 +74,7 @@ struct copy {
     struct known *known;
     struct oddities odd;         /* lines that are named already */
     struct imap_seq *late_known; /* borrowed; may be NULL */
-    uint32_t first_new; /* target UID */
+    uint32_t first_new;          /* target UID */
     uint32_t reorder_max, delete_share;
     bool reordered, share_named;
     enum copy_rc rc;
@@ -192,10 +192,9 @@ static bool rows_were_all(const struct copy *c, const struct ledger_row *rows, s
     uint32_t source, target, uidnext;
     return was->equal && was->source.uidnext > 0 && was->target.uidnext > 0 &&
            was->source.messages == n - count_gone(c, rows, n) && was->target.messages == n &&
-           ledger_bound(c->pair.ledger, &source, &target) &&
-           source == was->source.uidvalidity && target == was->target.uidvalidity &&
-           !ledger_in_doubt(c->pair.ledger, &uidnext) && ledger_resent(c->pair.ledger)->n == 0 &&
-           ledger_to_retake(c->pair.ledger)->n == 0;
+           ledger_bound(c->pair.ledger, &source, &target) && source == was->source.uidvalidity &&
+           target == was->target.uidvalidity && !ledger_in_doubt(c->pair.ledger, &uidnext) &&
+           ledger_resent(c->pair.ledger)->n == 0 && ledger_to_retake(c->pair.ledger)->n == 0;
 }
 
 /* False: all is to be listed. */
@@ -382,7 +381,8 @@ static void on_read_back(void *owner, enum copy_rc rc, const char *why)
     verify_stop(&c->verify); /* why was its own */
 }
 
-/* What arrived, as the target shows it; its bytes are asked for in the same breath, which saves a round trip. */
+/* What arrived, as the target shows it; its bytes are asked for in the same breath, which saves a round
+ * trip. */
 static void enter_relist(struct copy *c)
 {
     pair_count_done(&c->pair);

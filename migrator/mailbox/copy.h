@@ -18,21 +18,22 @@
  * FLAGS and EXPUNGE COMPARE   UIDs, order, flags, keywords, instants of both listings; back to ALIGN, a few
  * times, where a server told of a change meanwhile
  *
- * For the late watch (late_from) the copy only adds messages, by these steps: OPEN, BIND, SETTLE, KNOWN (which of them were
- * copied before? known by their bytes), APPEND, RELIST, VERIFY, ADDED (was each read back?). A changed UIDVALIDITY ends it.
+ * For the late watch (late_from) the copy only adds messages, by these steps: OPEN, BIND, SETTLE, KNOWN
+ * (which of them were copied before? known by their bytes), APPEND, RELIST, VERIFY, ADDED (was each read
+ * back?). A changed UIDVALIDITY ends it.
  *
- * A message that can't be copied, or is not the same on the target, is a finding (finding.h), and the rest goes on. Any step
- * may end the whole copy: with a finding about the mailbox as a whole, with a broken connection, or because the job went to
- * another owner. */
+ * A message that can't be copied, or is not the same on the target, is a finding (finding.h), and the rest
+ * goes on. Any step may end the whole copy: with a finding about the mailbox as a whole, with a broken
+ * connection, or because the job went to another owner. */
 #ifndef IMAPFERRY_COPY_H
 #define IMAPFERRY_COPY_H
 
 #include "lib/leave_out.h"
 #include "lib/options.h"
 
+#include "ledger.h"
 #include "migrator/found/finding.h"
 #include "migrator/imap/imap_client.h"
-#include "ledger.h"
 #include "stamp.h"
 #include "step.h"
 
@@ -45,8 +46,9 @@ struct copy_result {
     uint64_t source_marks; /* of a source without HIGHESTMODSEQ, in the freeze: UIDs and flags of all below
                               source_seen.uidnext (mbox_list_marks()) */
     bool whole;            /* all messages were listed on both sides */
-    const struct imap_seq *gone; /* COPY_EQUAL: source UIDs that are gone, and whose copies were left; borrowed */
-    bool vanished;               /* the source has no such mailbox (any more) */
+    /* COPY_EQUAL: source UIDs that are gone, and whose copies were left; borrowed */
+    const struct imap_seq *gone;
+    bool vanished; /* the source has no such mailbox (any more) */
 };
 
 struct copy_request {
@@ -55,22 +57,25 @@ struct copy_request {
     struct ledger *ledger;                 /* loaded; stays the caller's */
     const char *source_name, *target_name; /* as on the wire */
     bool last;                             /* in the freeze */
-    const struct stamp *was;               /* how both sides were when they were equal, by this ledger; NULL: list all
-                                              messages */
-    enum verify_mode verify;               /* migration.verify */
-    const char *seed;                      /* of the sample: the same for each copy of this mailbox */
-    uint32_t reorder_max;                  /* so many copies at most are taken back for the sake of order */
-    uint32_t delete_share;                 /* per cent of the copies that are removed unasked */
-    const struct waivers *waivers;         /* borrowed; NULL = none */
-    const struct leave_out *leave_out;     /* borrowed; NULL = none */
-    uint32_t leave_out_rules;              /* the rules that apply to this mailbox, by bit */
-    struct findings *findings;             /* emptied, then filled; stays the caller's */
-    const struct imap_seq *gone;           /* what was not equal in `was`: source UIDs that were gone, and whose copies
-                                              were left; borrowed; NULL = none */
-    /* Source UIDs whose copies are removed if the source has them no more; NULL: of all that are gone. Until all other
-     * mailboxes of the account have what is new in them, a copy stays whose message may have moved to one of them. */
+    /* how both sides were when they were equal, by this ledger; NULL: list all messages */
+    const struct stamp *was;
+    enum verify_mode verify;           /* migration.verify */
+    const char *seed;                  /* of the sample: the same for each copy of this mailbox */
+    uint32_t reorder_max;              /* so many copies at most are taken back for the sake of order */
+    uint32_t delete_share;             /* per cent of the copies that are removed unasked */
+    const struct waivers *waivers;     /* borrowed; NULL = none */
+    const struct leave_out *leave_out; /* borrowed; NULL = none */
+    uint32_t leave_out_rules;          /* the rules that apply to this mailbox, by bit */
+    struct findings *findings;         /* emptied, then filled; stays the caller's */
+    /* what was not equal in `was`: source UIDs that were gone, and whose copies were left; borrowed; NULL =
+     * none */
+    const struct imap_seq *gone;
+    /* Source UIDs whose copies are removed if the source has them no more; NULL: of all that are gone. Until
+     * all other mailboxes of the account have what is new in them, a copy stays whose message may have moved
+     * to one of them. */
     const struct imap_seq *removable;
-    uint32_t late_from;          /* not 0: source UIDs from here on came after the flip: add them, and do nothing else */
+    /* not 0: source UIDs from here on came after the flip: add them, and do nothing else */
+    uint32_t late_from;
     struct imap_seq *late_known; /* filled with those of them that were copied before; may be NULL */
     void (*progress)(void *owner,
                      const struct copy_counts *c); /* may be NULL; at most a few times a second */

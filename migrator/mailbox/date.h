@@ -1,5 +1,5 @@
-/* date: INTERNALDATE (RFC 3501 9 "date-time") as an instant and a zone. Two dates are the same if their instants are; the zone
- * is kept so that the target can keep it too. Pure.
+/* date: INTERNALDATE (RFC 3501 9 "date-time") as an instant and a zone. Two dates are the same if their
+ * instants are; the zone is kept so that the target can keep it too. Pure.
  *
  * Reads what servers really send: " 1-Jan-2020", "01-Jan-2020" and "1-Jan-2020", zones +hhmm, UT, UTC, GMT,
  * Z, those of North America (RFC 822 5), or none (taken as +0000), years 0001 to 9999. What is no date

@@ -13,17 +13,17 @@ struct delta {
     size_t n_rows;
     const struct flags_policy *permanent; /* of the target */
     const struct imap_seq *removable; /* source UIDs whose copies may go, where these are gone; NULL: all */
-    const struct sample *sample; /* whose bytes have to be compared; NULL = of all */
+    const struct sample *sample;      /* whose bytes have to be compared; NULL = of all */
     bool turned; /* moved in both directions: what each side got by itself meanwhile is in no common order */
 };
 
 /* Source UIDs that the ledger lacks, ascending; to free. */
 uint32_t *delta_missing(const struct delta *d, size_t *_n);
-/* Copies whose source message is gone, and which may go too: rows' source UIDs (*sources), and the target UIDs of
- * those that are still on the target (*targets). Both are added to. */
+/* Copies whose source message is gone, and which may go too: rows' source UIDs (*sources), and the target
+ * UIDs of those that are still on the target (*targets). Both are added to. */
 void delta_gone(const struct delta *d, struct imap_seq *sources, struct imap_seq *targets);
-/* Are so many gone at once, of all, that it needs a person's word? share: per cent. Small mailboxes are emptied
- * every day. */
+/* Are so many gone at once, of all, that it needs a person's word? share: per cent. Small mailboxes are
+ * emptied every day. */
 bool delta_is_large_share(uint64_t gone, uint64_t all, uint32_t share);
 /* Messages whose counterpart was listed now while they are what they were (mbox_list.h): to be listed too,
  * before flags and dates are compared. Those that are kept on both sides count as equal. Both are added to.
@@ -67,7 +67,8 @@ struct delta_diff {
 
 struct delta_report {
     size_t n, by_kind[DELTA_KINDS];
-    size_t by_bytes, by_header, by_listing; /* how rows whose message is there were compared: none is in two */
+    /* how rows whose message is there were compared: none is in two */
+    size_t by_bytes, by_header, by_listing;
     size_t zones;    /* equal instant, other zone: no difference, but counted */
     size_t foreign;  /* not ours, before or behind the copies: left alone */
     size_t shuffled; /* turned: out of order, or not ours between ours */

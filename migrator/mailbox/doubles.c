@@ -59,7 +59,8 @@ static void doubles_choose(struct doubles *d)
     delta_foreign(&delta, 1, &unknown);
     for (size_t i = 0; n > 0 && unknown.n > 0 && i < p->target.list.listed; i++) {
         const struct mbox_msg *m = &p->target.list.msgs[i];
-        if (imap_seq_has(&unknown, m->uid) && bsearch(&m->instant, dates, n, sizeof *dates, mbox_compare_instants))
+        if (imap_seq_has(&unknown, m->uid) &&
+            bsearch(&m->instant, dates, n, sizeof *dates, mbox_compare_instants))
             imap_seq_add(&d->asked, m->uid, m->uid);
     }
     free(dates);

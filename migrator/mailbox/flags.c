@@ -112,10 +112,12 @@ static bool intern(struct flags_pool *p, struct words *w, uint32_t *_set, const 
     return true;
 }
 
-/* "\\Seen" in quotes is plain; without its backslash it might be "\Seen", whose backslash went with the quotes. */
+/* "\\Seen" in quotes is plain; without its backslash it might be "\Seen", whose backslash went with the
+ * quotes. */
 static bool is_quoted_flag(const struct imap_value *v)
 {
-    return v->kind == IMAP_QUOTED && v->text.len > 1 && v->text.p[0] == '\\' && !memchr(v->text.p, ' ', v->text.len);
+    return v->kind == IMAP_QUOTED && v->text.len > 1 && v->text.p[0] == '\\' &&
+           !memchr(v->text.p, ' ', v->text.len);
 }
 
 /* Bytes above 0x7f are for flags_split() to judge. */

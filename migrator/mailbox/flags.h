@@ -1,9 +1,9 @@
 /* flags: sets of flags and keywords, interned: each different set is kept once and has a number, so that a
  * message needs four bytes for its flags and two messages have the same flags where the numbers are equal.
  *
- * Sets are equal as IMAP sees them: upper and lower case of ASCII letters are the same ($MDNSent and $MdnSent are one
- * keyword), order and repetition do not count, and \Recent is no flag of a message (RFC 3501 2.3.2), so it is dropped.
- * The spelling kept is the first one seen. Pure. */
+ * Sets are equal as IMAP sees them: upper and lower case of ASCII letters are the same ($MDNSent and $MdnSent
+ * are one keyword), order and repetition do not count, and \Recent is no flag of a message (RFC 3501 2.3.2),
+ * so it is dropped. The spelling kept is the first one seen. Pure. */
 #ifndef IMAPFERRY_FLAGS_H
 #define IMAPFERRY_FLAGS_H
 
@@ -18,9 +18,9 @@ struct flags_pool;
 
 struct flags_pool *flags_pool_new(void);
 void flags_pool_free(struct flags_pool **p);
-/* The number of the set that the elements of a list make (a FLAGS response item). False: not all of them are words
- * (a control character, a parenthesis inside), or it isn't a list, or over a limit: *why, and *_set is what is left. A
- * system flag in quotes ("\\Seen", as InterMail says it) is a word. */
+/* The number of the set that the elements of a list make (a FLAGS response item). False: not all of them are
+ * words (a control character, a parenthesis inside), or it isn't a list, or over a limit: *why, and *_set is
+ * what is left. A system flag in quotes ("\\Seen", as InterMail says it) is a word. */
 bool flags_add(struct flags_pool *p, const struct imap_value *list, uint32_t *_set,
                const char **why) MUST_CHECK;
 /* The same from words with blanks between. */

@@ -40,7 +40,8 @@ static struct folded_run take_run(const struct ledger_row *rows, size_t n, size_
     do {
         r.length++;
         *at = folded_next(rows, n, *at + 1, but);
-    } while (*at < n && rows[*at].source_uid - r.source == r.length && rows[*at].target_uid - r.target == r.length);
+    } while (*at < n && rows[*at].source_uid - r.source == r.length &&
+             rows[*at].target_uid - r.target == r.length);
     return r;
 }
 
@@ -163,7 +164,8 @@ static bool read_head(struct folded_reading *r)
         return false;
     r->proof = r->what >> PROOF_SHIFT;
     r->f = (struct folded){.bound = r->what & BOUND, .turned = r->what & TURNED};
-    if (r->f.bound && (!read_u32(&r->in, &r->f.source_uidvalidity) || !read_u32(&r->in, &r->f.target_uidvalidity)))
+    if (r->f.bound &&
+        (!read_u32(&r->in, &r->f.source_uidvalidity) || !read_u32(&r->in, &r->f.target_uidvalidity)))
         return false;
     return read_small(&r->in, &r->f.looked);
 }

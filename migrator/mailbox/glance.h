@@ -1,7 +1,7 @@
-/* glance: how mailboxes are at this moment, seen by opening each of them: EXAMINE, pipelined, for UIDVALIDITY, UIDNEXT,
- * HIGHESTMODSEQ and the number of messages. It is made in the freeze, where an answer has to be true at that moment: some
- * servers answer STATUS from a cache. Dovecot's was seen to lack messages that had been moved into a Maildir half a second
- * before, after the client had got its OK. */
+/* glance: how mailboxes are at this moment, seen by opening each of them: EXAMINE, pipelined, for
+ * UIDVALIDITY, UIDNEXT, HIGHESTMODSEQ and the number of messages. It is made in the freeze, where an answer
+ * has to be true at that moment: some servers answer STATUS from a cache. Dovecot's was seen to lack messages
+ * that had been moved into a Maildir half a second before, after the client had got its OK. */
 #ifndef IMAPFERRY_GLANCE_H
 #define IMAPFERRY_GLANCE_H
 

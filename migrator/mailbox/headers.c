@@ -18,7 +18,7 @@ struct headers {
     struct pair *p; /* borrowed */
     step_fn fn;
     void *owner;
-    struct loop_task task; /* takes the next chunk, or ends */
+    struct loop_task task;      /* takes the next chunk, or ends */
     struct headers_item *items; /* of the chunk, ascending by source UID; owned */
     size_t n;
     size_t next;   /* where the next answer of the target is expected */

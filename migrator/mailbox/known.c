@@ -5,8 +5,8 @@
 #include "known.h"
 #include "readback.h"
 
-/* LATE: what came late, by its bytes; it is compared with the rows. COPIES: the target's copies of messages whose hash was
- * folded away; ORIGINALS: the source's, where the copy is gone. */
+/* LATE: what came late, by its bytes; it is compared with the rows. COPIES: the target's copies of messages
+ * whose hash was folded away; ORIGINALS: the source's, where the copy is gone. */
 enum known_state { LATE, COPIES, ORIGINALS };
 
 struct known {
@@ -75,8 +75,8 @@ static void known_got(void *owner, const struct readback_item *item)
         got_old(k, item);
 }
 
-/* May the bytes of the one be those of a late one? Servers lie about sizes, and give other dates to what they restore: one of both
- * has to fit. */
+/* May the bytes of the one be those of a late one? Servers lie about sizes, and give other dates to what they
+ * restore: one of both has to fit. */
 static bool may_be_late(const struct known *k, const struct mbox_msg *old)
 {
     for (size_t i = 0; i < k->n_late; i++) {
@@ -99,7 +99,8 @@ static bool read_old(struct known *k, enum known_state state)
     k->state = state;
     for (size_t i = 0; i < n && k->n_late > 0; i++) {
         const struct mbox_msg *copy = mbox_list_find(&p->target.list, rows[i].target_uid);
-        const struct mbox_msg *m = state == COPIES ? copy : mbox_list_find(&p->source.list, rows[i].source_uid);
+        const struct mbox_msg *m =
+            state == COPIES ? copy : mbox_list_find(&p->source.list, rows[i].source_uid);
         if (rows[i].bare && m && (state == COPIES || !copy) && may_be_late(k, m))
             imap_seq_add(&uids, m->uid, m->uid);
     }

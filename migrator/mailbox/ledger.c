@@ -127,8 +127,9 @@ static void ledger_on_kept(void *owner, enum redis_rc rc, const struct reply *r)
     end_entry(e, rc == REDIS_OK ? ROUTE_OK : ROUTE_DOWN);
 }
 
-/* Behind "sent" the target stores the messages. Where a failover forgot that, and the user has expunged or moved them by
- * then, nobody would know them for copies any more. And a change that a failover forgot would not be waited for. */
+/* Behind "sent" the target stores the messages. Where a failover forgot that, and the user has expunged or
+ * moved them by then, nobody would know them for copies any more. And a change that a failover forgot would
+ * not be waited for. */
 static bool must_be_kept(const struct ledger_entry *e)
 {
     return (strcmp(e->kind, "sent") == 0 || e->touch_ms > 0) && store_has_replicas(e->ledger->store);
@@ -263,8 +264,8 @@ void ledger_retake(struct ledger *l, const struct imap_seq *source_uids, ledger_
     write_set(l, "retake", source_uids, fn, owner);
 }
 
-uint32_t ledger_touch(struct ledger *l, const struct ledger_change *changes, size_t n, uint64_t ms, ledger_fn fn,
-                      void *owner)
+uint32_t ledger_touch(struct ledger *l, const struct ledger_change *changes, size_t n, uint64_t ms,
+                      ledger_fn fn, void *owner)
 {
     assert(n < 2 || changes[0].flags);
     struct ledger_entry *e = begin_entry(l,
@@ -364,8 +365,8 @@ static void add_stay_set(struct buf *stay, size_t *n, const char *kind, const st
     ledger_write_set(&stay[*n - 1], set);
 }
 
-/* Messages that were sent again may land once more, and are known by their bytes then. What is read in this order brings
- * back what there is now. */
+/* Messages that were sent again may land once more, and are known by their bytes then. What is read in this
+ * order brings back what there is now. */
 static size_t write_stay(const struct ledger *l, struct buf stay[STAY_MAX])
 {
     size_t n = 0, resent = 0;
@@ -420,7 +421,8 @@ void ledger_fold(struct ledger *l, ledger_fn fn, void *owner)
         entries[i] = buf_span(&stay[i]);
     FAULT_POINT("ledger", e->kind, "sent");
     route_ledger_fold(l->store, l->job, l->record_id, l->listed,
-                      &(struct route_fold){l->source, l->target, buf_span(&e->text), entries, n}, on_fold_written, e);
+                      &(struct route_fold){l->source, l->target, buf_span(&e->text), entries, n},
+                      on_fold_written, e);
     for (size_t i = 0; i < STAY_MAX; i++)
         buf_free(&stay[i]);
     imap_seq_free(&but);

@@ -1,5 +1,6 @@
-/* ledger: which message of the source became which message of the target. It is one list a mailbox in Redis, mirrored in
- * memory while a job runs. Its rows alone say which copy belongs to which message; hashes serve verification and repair.
+/* ledger: which message of the source became which message of the target. It is one list a mailbox in Redis,
+ * mirrored in memory while a job runs. Its rows alone say which copy belongs to which message; hashes serve
+ * verification and repair.
  *
  * Entries are append-only text lines (strict, versioned; the format stands at the head of ledger_text.c):
  *   bind      the two UIDVALIDITYs that all that follows belongs to
@@ -71,23 +72,24 @@ const struct ledger_row *ledger_find_target(const struct ledger *l, uint32_t tar
 bool ledger_in_doubt(const struct ledger *l, uint32_t *target_uidnext);
 /* Adds to *uids the source UIDs of these intents that have no row. */
 void ledger_doubtful(const struct ledger *l, struct imap_seq *uids);
-/* Changes of the target that were never answered, since their owner died or the connection broke. They may have been executed,
- * or not, or may be executed later (route_calm() is said when that is over). fn is called for each set of messages; flags:
- * those that they were to get, NULL = they were to be removed. */
+/* Changes of the target that were never answered, since their owner died or the connection broke. They may
+ * have been executed, or not, or may be executed later (route_calm() is said when that is over). fn is called
+ * for each set of messages; flags: those that they were to get, NULL = they were to be removed. */
 typedef void (*ledger_change_fn)(void *owner, const struct imap_seq *target_uids, const char *flags);
 void ledger_each_open_change(const struct ledger *l, ledger_change_fn fn, void *owner);
 bool ledger_has_open_change(const struct ledger *l);
 /* Source UIDs of a `retake` that are not gone yet. */
 const struct imap_seq *ledger_to_retake(const struct ledger *l);
-/* Messages that were sent and are not known to have arrived, or were sent again after a doubt: target_uid is 0.
- * Ascending by source UID. */
+/* Messages that were sent and are not known to have arrived, or were sent again after a doubt: target_uid is
+ * 0. Ascending by source UID. */
 const struct ledger_row *ledger_unlanded(const struct ledger *l, size_t *n);
 /* Source UIDs that were sent again after a doubt. */
 const struct imap_seq *ledger_resent(const struct ledger *l);
 
 /* --- Writing. Each of the functions from here to ledger_direct() that takes a ledger_fn writes one entry to Redis (the script
- * checks owner and epoch) and calls back when it is there, in the order of the calls; only then do the functions above show
- * it. Several may be under way. After another rc than ROUTE_OK it is unknown what was written: load the ledger anew. None
+ * checks owner and epoch) and calls back when it is there, in the order of the calls; only then do the
+ * functions above show it. Several may be under way. After another rc than ROUTE_OK it is unknown what was
+ * written: load the ledger anew. None
  * calls back before it returned. --- */
 
 void ledger_bind(struct ledger *l, uint32_t source_uidvalidity, uint32_t target_uidvalidity, ledger_fn fn,
@@ -106,16 +108,18 @@ void ledger_retake(struct ledger *l, const struct imap_seq *source_uids, ledger_
 
 struct ledger_change {
     const struct imap_seq *target_uids;
-    const char *flags; /* of IMAP, with blanks between; NULL: they are removed, and then it is the only change */
+    /* of IMAP, with blanks between; NULL: they are removed, and then it is the only change */
+    const char *flags;
 };
-/* Before a change of the target; n = 0: the mailbox itself is renamed or deleted. Calls back when the replicas of Redis have it
- * too. Returns the number for ledger_touched(). ms: how long the commands may take that are sent then (route_touch()). */
-uint32_t ledger_touch(struct ledger *l, const struct ledger_change *changes, size_t n, uint64_t ms, ledger_fn fn,
-                      void *owner);
+/* Before a change of the target; n = 0: the mailbox itself is renamed or deleted. Calls back when the
+ * replicas of Redis have it too. Returns the number for ledger_touched(). ms: how long the commands may take
+ * that are sent then (route_touch()). */
+uint32_t ledger_touch(struct ledger *l, const struct ledger_change *changes, size_t n, uint64_t ms,
+                      ledger_fn fn, void *owner);
 /* All commands of this change were answered. */
 void ledger_touched(struct ledger *l, uint32_t number, ledger_fn fn, void *owner);
-/* After the flip: all messages below this UID were brought, or staff were told of them. ledger_looked_until(): the highest
- * such UID, 0 = none. */
+/* After the flip: all messages below this UID were brought, or staff were told of them.
+ * ledger_looked_until(): the highest such UID, 0 = none. */
 void ledger_looked(struct ledger *l, uint32_t source_uidnext, ledger_fn fn, void *owner);
 uint32_t ledger_looked_until(const struct ledger *l);
 /* Staff were told what became of these messages of the target. */
@@ -123,23 +127,25 @@ void ledger_told(struct ledger *l, const struct imap_seq *target_uids, ledger_fn
 bool ledger_was_told(const struct ledger *l, uint32_t target_uid);
 /* There is no doubt about these: nothing of them was stored, though open intents name them. */
 void ledger_skipped(struct ledger *l, const struct imap_seq *source_uids, ledger_fn fn, void *owner);
-/* The target was read: messages of open intents that have no row have not arrived. Those that were sent may still arrive, within
- * ms at most: nobody freezes or flips the account before that time is over (route_touch(), route_calm()). */
+/* The target was read: messages of open intents that have no row have not arrived. Those that were sent may
+ * still arrive, within ms at most: nobody freezes or flips the account before that time is over
+ * (route_touch(), route_calm()). */
 void ledger_settled(struct ledger *l, uint64_t ms, ledger_fn fn, void *owner);
 /* Forgets all entries, also which UIDVALIDITYs they were bound to: one of these has changed. */
 void ledger_void(struct ledger *l, ledger_fn fn, void *owner);
-/* Says from which backend to which the rows lead, which ledger_is_of() asks for. On the way back they are given the other way
- * round, and then each row's target message becomes its source message. It is one entry, so it is done wholly or not at
- * all; to do it twice does nothing more. */
+/* Says from which backend to which the rows lead, which ledger_is_of() asks for. On the way back they are
+ * given the other way round, and then each row's target message becomes its source message. It is one entry,
+ * so it is done wholly or not at all; to do it twice does nothing more. */
 void ledger_direct(struct ledger *l, const char *source, const char *target, ledger_fn fn, void *owner);
 bool ledger_is_of(const struct ledger *l, const char *source, const char *target);
 /* Some rows come from an earlier move in the other direction: neither side has them in the order of the
  * other. */
 bool ledger_was_turned(const struct ledger *l);
-/* Folds the ledger by one script: which message became which is kept as runs of UIDs (folded.h). Of messages that were sent
- * again after a doubt all is kept that is known, since these may land once more. Changes of the target that were never
- * answered are forgotten. To be called right after ledger_load(); afterwards only ledger_free() is left. ROUTE_AGAIN:
- * somebody wrote meanwhile. ledger_may_fold(): it has a direction, and no message of it is in doubt. */
+/* Folds the ledger by one script: which message became which is kept as runs of UIDs (folded.h). Of messages
+ * that were sent again after a doubt all is kept that is known, since these may land once more. Changes of
+ * the target that were never answered are forgotten. To be called right after ledger_load(); afterwards only
+ * ledger_free() is left. ROUTE_AGAIN: somebody wrote meanwhile. ledger_may_fold(): it has a direction, and no
+ * message of it is in doubt. */
 bool ledger_may_fold(const struct ledger *l);
 void ledger_fold(struct ledger *l, ledger_fn fn, void *owner);
 /* No callback comes for owner any more; what is under way is written all the same. */

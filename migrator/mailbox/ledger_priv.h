@@ -1,4 +1,5 @@
-/* What the files of a ledger share: what is kept in memory, and three parts that know no more than those above them.
+/* What the files of a ledger share: what is kept in memory, and three parts that know no more than those
+ * above them.
  *
  *   ledger_index.c  what the entries come to: rows, what went out, what is in doubt
  *   ledger_text.c   the format of an entry: reads each into the index, and spells its parts
@@ -33,7 +34,7 @@ struct ledger_entry {
     const char *kind; /* its first word */
     struct buf text;
     uint64_t touch_ms; /* of a change of the target */
-    ledger_fn fn; /* NULL: forgotten */
+    ledger_fn fn;      /* NULL: forgotten */
     void *owner;
 };
 
@@ -57,9 +58,9 @@ struct ledger {
     struct ledger_row *sent; /* target_uid 0; ascending by source UID; owned */
     size_t n_sent, sent_cap;
     struct imap_seq resent, retake;
-    uint32_t looked; /* source UIDNEXT of the late watch; 0 = none */
+    uint32_t looked;      /* source UIDNEXT of the late watch; 0 = none */
     struct imap_seq told; /* target UIDs */
-    uint64_t listed; /* entries of the list, without what was folded */
+    uint64_t listed;      /* entries of the list, without what was folded */
     TAILQ_HEAD(, intent) intents;
     TAILQ_HEAD(, touch) touches;
     uint32_t last_number; /* of a change of the target, given or read */
@@ -70,12 +71,14 @@ struct ledger {
 
 /* The first row with this source UID or a higher one. */
 size_t ledger_row_from(const struct ledger *l, uint32_t source_uid);
-/* Rows came or went, or their UIDs are others: what is kept about their order is made anew when it is asked for. */
+/* Rows came or went, or their UIDs are others: what is kept about their order is made anew when it is asked
+ * for. */
 void ledger_rows_changed(struct ledger *l);
 /* In the place of one with the same source UID. */
 void ledger_put_row(struct ledger *l, const struct ledger_row *row);
 void ledger_put_sent(struct ledger *l, const struct ledger_row *row);
-/* Source UIDs from first to last have arrived, or were refused. What was sent twice may arrive once more, and stays. */
+/* Source UIDs from first to last have arrived, or were refused. What was sent twice may arrive once more, and
+ * stays. */
 void ledger_drop_sent(struct ledger *l, uint32_t first, uint32_t last);
 /* Takes uids. */
 void ledger_add_intent(struct ledger *l, uint32_t target_uidnext, const struct imap_seq *uids);
@@ -85,7 +88,8 @@ void ledger_drop_done_intents(struct ledger *l);
 struct touch *ledger_add_touch(struct ledger *l, uint32_t number);
 void ledger_end_touch(struct ledger *l, uint32_t number);
 void ledger_drop_touches(struct ledger *l);
-/* What was sent of these sources has arrived as these targets, one each, in this order. False: the sets do not fit. */
+/* What was sent of these sources has arrived as these targets, one each, in this order. False: the sets do
+ * not fit. */
 bool ledger_land(struct ledger *l, const struct imap_seq *sources, const struct imap_seq *targets);
 void ledger_mark_verified(struct ledger *l, const struct imap_seq *source_uids);
 void ledger_mark_headers(struct ledger *l, const struct imap_seq *source_uids);
@@ -108,7 +112,7 @@ bool ledger_is_folded(struct span entry);
 const char *ledger_version_of(const char *kind);
 /* A part of an entry, with the blank that goes before it. Append. */
 void ledger_write_row(struct buf *out, const struct ledger_row *row, uint32_t target_uid);
-void ledger_write_set(struct buf *out, const struct imap_seq *set);                /* not empty */
+void ledger_write_set(struct buf *out, const struct imap_seq *set);             /* not empty */
 void ledger_write_uids(struct buf *out, const uint32_t *source_uids, size_t n); /* n > 0 */
 
 #endif

@@ -32,7 +32,7 @@ static size_t match_first(const struct readback_item *targets, size_t n, const u
 }
 
 size_t match_items(struct readback_item *sources, size_t n_sources, struct readback_item *targets,
-                    size_t n_targets, struct ledger_row *rows)
+                   size_t n_targets, struct ledger_row *rows)
 {
     size_t n = 0;
     size_t *used =

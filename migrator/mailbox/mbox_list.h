@@ -1,9 +1,10 @@
 /* mbox_list: the messages of one mailbox as a selected session sees them: message number → UID, flags, date,
  * size. 24 bytes a message; flags are numbers of a pool that lists to be compared share. Pure.
  *
- * It follows the session: mbox_list_exists() and mbox_list_expunge() do what EXISTS and EXPUNGE say (RFC 3501 7.3.1, 7.4.1),
- * mbox_list_fetch() takes what a FETCH response holds, whatever items those are and however often they come. Only the first
- * `listed` messages may be relied upon: mbox_list_check() has found that each of them has its items, and that UIDs ascend.
+ * It follows the session: mbox_list_exists() and mbox_list_expunge() do what EXISTS and EXPUNGE say (RFC 3501
+ * 7.3.1, 7.4.1), mbox_list_fetch() takes what a FETCH response holds, whatever items those are and however
+ * often they come. Only the first `listed` messages may be relied upon: mbox_list_check() has found that each
+ * of them has its items, and that UIDs ascend.
  *
  * Items that an earlier listing had, and that cannot have changed since, need not be listed again: they are
  * `kept`, which says that they are what they were, not what they are. */
@@ -34,7 +35,7 @@ struct mbox_msg {
 struct mbox_list {
     struct flags_pool *pool; /* borrowed */
     struct mbox_msg *msgs;   /* [i] is message number i + 1; owned */
-    size_t n;    /* messages, by EXISTS and EXPUNGE */
+    size_t n;                /* messages, by EXISTS and EXPUNGE */
     size_t told; /* up to the last one that something was told of; no memory is kept for those above it */
     size_t cap;
     size_t listed;
@@ -49,13 +50,14 @@ void mbox_list_clear(struct mbox_list *l);
 bool mbox_list_exists(struct mbox_list *l, uint32_t n) MUST_CHECK;
 /* A number that is not there is ignored. */
 void mbox_list_expunge(struct mbox_list *l, uint32_t seq);
-/* items: the parenthesized list. A number above the last one is ignored (Exchange). False: not all of it could be
- * understood, *why is a fixed text; what could has been taken (a size that is no number is 0). */
+/* items: the parenthesized list. A number above the last one is ignored (Exchange). False: not all of it
+ * could be understood, *why is a fixed text; what could has been taken (a size that is no number is 0). */
 bool mbox_list_fetch(struct mbox_list *l, uint32_t seq, const struct imap_value *items,
                      const char **why) MUST_CHECK;
 /* Gives up what a message still lacks: it has no flags then, a date that is none, size 0. */
 void mbox_list_forgo(struct mbox_list *l, uint32_t seq);
-/* The UIDs of all messages in their order. False: not as many as there are messages, or another one than before. */
+/* The UIDs of all messages in their order. False: not as many as there are messages, or another one than
+ * before. */
 bool mbox_list_uids(struct mbox_list *l, const struct imap_seq *uids) MUST_CHECK;
 /* The size of a message of an earlier listing; false: it was not in it. */
 typedef bool (*mbox_known_fn)(void *owner, uint32_t uid, uint32_t *size);

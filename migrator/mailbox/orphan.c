@@ -18,7 +18,7 @@ struct orphan {
     enum orphan_step step;
     struct remove *remove;
     struct touch_run *touch; /* of DELETE */
-    bool empty; /* as STATUS says */
+    bool empty;              /* as STATUS says */
     struct orphan_result result;
 };
 
@@ -183,7 +183,8 @@ static void orphan_on_opened(void *owner, enum copy_rc rc, const char *why)
 
 /* --- PROBE --- */
 
-static enum imapc_taken on_probe_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken on_probe_data(void *owner, const struct imap_resp *resp,
+                                      const struct imap_value *data)
 {
     (void)owner;
     if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "STATUS"))

@@ -1,24 +1,28 @@
 /* orphan: a mailbox that was copied and that the source does not list any more.
  *
- *   PROBE    STATUS at the source: if it answers, the mailbox is there and was only not listed, and everything stays
+ *   PROBE    STATUS at the source: if it answers, the mailbox is there and was only not listed, and
+ *            everything stays
  *   OPEN     SELECT at the target; if the target does not have the mailbox either, nothing is left to do
- *   REMOVE   UID EXPUNGE of the copies, as the ledger knows them: only where UIDVALIDITY is the ledger's, and not
- *            unasked where they are more than delete_share allows
+ *   REMOVE   UID EXPUNGE of the copies, as the ledger knows them: only where UIDVALIDITY is the ledger's, and
+ *            not unasked where they are more than delete_share allows
  *   LEAVE    UNSELECT, or EXAMINE of INBOX, and STATUS: is there nothing in it now?
- *   DELETE   the mailbox, only if this account's migration has made it, it is empty, and has no mailboxes below it
+ *   DELETE   the mailbox, only if this account's migration has made it, it is empty, and has no mailboxes
+ *            below it
  *
- * Whatever is not ours stays, with the mailbox that it lies in. A second run goes on wherever the first one ended. */
+ * Whatever is not ours stays, with the mailbox that it lies in. A second run goes on wherever the first one
+ * ended. */
 #ifndef IMAPFERRY_ORPHAN_H
 #define IMAPFERRY_ORPHAN_H
 
+#include "ledger.h"
 #include "migrator/found/finding.h"
 #include "migrator/imap/imap_client.h"
-#include "ledger.h"
 #include "step.h"
 
 struct orphan_result {
-    enum copy_rc rc; /* COPY_EQUAL: no copy is left; COPY_DIFFERS: it is there after all, or named in findings;
-                        COPY_CANNOT: the target can't remove; COPY_DOWN */
+    /* COPY_EQUAL: no copy is left; COPY_DIFFERS: it is there after all, or named in findings; COPY_CANNOT:
+     * the target can't remove; COPY_DOWN */
+    enum copy_rc rc;
     const char *why; /* for people, borrowed */
     bool stays;      /* the target's mailbox, which is not ours or not empty */
     uint64_t removed;

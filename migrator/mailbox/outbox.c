@@ -3,10 +3,10 @@
 
 #include "lib/xalloc.h"
 
+#include "match.h"
 #include "outbox.h"
 #include "readback.h"
 #include "remove.h"
-#include "match.h"
 
 enum {
     AHEAD_MULTI = 6,      /* APPENDs in flight with MULTIAPPEND */
@@ -141,7 +141,8 @@ bool outbox_is_open(const struct outbox *o)
     return o->open != NULL;
 }
 
-static enum imapc_taken on_append_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken on_append_data(void *owner, const struct imap_resp *resp,
+                                       const struct imap_value *data)
 {
     struct append *a = owner;
     return selected_data(&a->o->p->target, resp, data);
@@ -181,8 +182,8 @@ void outbox_bytes(struct outbox *o, struct span bytes)
     imapc_append_bytes(o->p->target.imap, bytes);
 }
 
-/* Nothing is stored before the end of the APPEND. Whatever becomes of it and of us, its messages can be told from
- * others' from now on. */
+/* Nothing is stored before the end of the APPEND. Whatever becomes of it and of us, its messages can be told
+ * from others' from now on. */
 static void on_sent(void *owner, enum route_rc rc)
 {
     struct outbox *o = owner;
@@ -240,8 +241,8 @@ static void outbox_take_uid(void *arg, uint32_t uid)
     r->n++;
 }
 
-/* [APPENDUID uidvalidity uids] (RFC 4315 3, RFC 3502 6.3.11). What does not fit is as good as none: a row for somebody else's
- * message would have that removed one day. */
+/* [APPENDUID uidvalidity uids] (RFC 4315 3, RFC 3502 6.3.11). What does not fit is as good as none: a row for
+ * somebody else's message would have that removed one day. */
 static bool read_append_uids(struct append *a, struct span code)
 {
     struct uid_reader r = {.a = a, .ascending = true};
@@ -328,7 +329,8 @@ static void note_rows(struct outbox *o, const struct append *a)
 static void got_learned(void *owner, const struct readback_item *item)
 {
     struct outbox *o = owner;
-    if (was_there(o, item->uid) || o->n_learned > LEARN_MAX) /* "9:*" gives the last one where there is none from 9 on */
+    if (was_there(o, item->uid) ||
+        o->n_learned > LEARN_MAX) /* "9:*" gives the last one where there is none from 9 on */
         return;
     if (o->n_learned == o->learned_room) {
         o->learned_room = o->learned_room ? 2 * o->learned_room : 64;
@@ -377,7 +379,8 @@ static void ignore_end(void *owner, const struct imapc_end *e)
     (void)owner, (void)e; /* should it be down, the reading says so */
 }
 
-static enum imapc_taken on_target_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken on_target_data(void *owner, const struct imap_resp *resp,
+                                       const struct imap_value *data)
 {
     struct outbox *o = owner;
     return selected_data(&o->p->target, resp, data);

@@ -34,8 +34,8 @@ struct outbox_fns {
     void (*failed)(void *owner, enum copy_rc rc, const char *why);
 };
 
-/* fns is borrowed. None of them is called from inside a function of this module, with one exception: outbox_settle() calls
- * moved, skipped and limited. */
+/* fns is borrowed. None of them is called from inside a function of this module, with one exception:
+ * outbox_settle() calls moved, skipped and limited. */
 struct outbox *outbox_new(struct pair *p, const struct outbox_fns *fns, void *owner);
 void outbox_free(struct outbox **o);
 

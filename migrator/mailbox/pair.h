@@ -11,17 +11,17 @@
  *   verify    VERIFY
  *   known     KNOWN, of the late watch
  *
- * A step that finds something names it (pair_name()) and goes on; COPY_EQUAL means that the step did what it is for. No
- * step calls back before its start function returned, and none after its stop function. */
+ * A step that finds something names it (pair_name()) and goes on; COPY_EQUAL means that the step did what it
+ * is for. No step calls back before its start function returned, and none after its stop function. */
 #ifndef IMAPFERRY_PAIR_H
 #define IMAPFERRY_PAIR_H
 
 #include "lib/leave_out.h"
 
-#include "migrator/found/finding.h"
-#include "migrator/found/waiver.h"
 #include "delta.h"
 #include "ledger.h"
+#include "migrator/found/finding.h"
+#include "migrator/found/waiver.h"
 #include "sample.h"
 #include "selected.h"
 
@@ -35,9 +35,10 @@ struct pair {
     const struct waivers *waivers;     /* borrowed; NULL = none */
     const struct leave_out *leave_out; /* borrowed; NULL = none */
     uint32_t leave_out_rules;          /* those that mean this mailbox */
-    int64_t began_s;                   /* seconds since 1970: by it a rule of leave_out judges how old a message is */
-    struct imap_seq named;  /* source UIDs for which a finding says why they are not there, or not the same */
-    struct imap_seq removable;      /* see struct copy_request */
+    /* seconds since 1970: by it a rule of leave_out judges how old a message is */
+    int64_t began_s;
+    struct imap_seq named; /* source UIDs for which a finding says why they are not there, or not the same */
+    struct imap_seq removable; /* see struct copy_request */
     bool removes_all;
     uint32_t late_from;    /* see copy.h; 0 = all */
     struct imap_seq known; /* of the late ones: not to be copied */
@@ -47,7 +48,8 @@ struct pair {
     void (*progress)(struct pair *p); /* call it as often as you like */
 };
 
-/* Adds a finding that says why a message is not there, or not the same there; only the first one of a message counts. */
+/* Adds a finding that says why a message is not there, or not the same there; only the first one of a message
+ * counts. */
 void pair_name(struct pair *p, enum finding_kind kind, uint32_t source_uid, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
 /* What both lists and the ledger are compared by; borrows all of it from the pair. */

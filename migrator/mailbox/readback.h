@@ -1,5 +1,6 @@
-/* readback: reads messages of a selected mailbox and hashes them; the FETCH of the next batch is sent before the one ahead
- * has ended. It serves to verify copies, to find out what arrived, and to read a message a second time. */
+/* readback: reads messages of a selected mailbox and hashes them; the FETCH of the next batch is sent before
+ * the one ahead has ended. It serves to verify copies, to find out what arrived, and to read a message a
+ * second time. */
 #ifndef IMAPFERRY_READBACK_H
 #define IMAPFERRY_READBACK_H
 

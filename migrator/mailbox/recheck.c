@@ -24,8 +24,9 @@ struct recheck {
     char *why; /* owned; NULL: it has not ended */
     bool failed;
     unsigned opening;
-    struct imap_seq unknown;          /* target UIDs to be read: no row knows them */
-    struct imap_seq firsts, standing; /* target UIDs of copies that were sent again; those whose bytes are as copied */
+    struct imap_seq unknown; /* target UIDs to be read: no row knows them */
+    /* target UIDs of copies that were sent again; those whose bytes are as copied */
+    struct imap_seq firsts, standing;
     struct recheck_suspect *suspects; /* owned */
     size_t n, cap;
     struct readback *reading;
@@ -224,14 +225,16 @@ static void recheck_got(void *owner, const struct readback_item *item)
     }
 }
 
-/* The first copy of what a suspect doubles, with all flags that the suspect has; NULL: why tells what is so. */
+/* The first copy of what a suspect doubles, with all flags that the suspect has; NULL: why tells what is
+ * so. */
 static const struct mbox_msg *find_first(const struct recheck *r, const struct recheck_suspect *s,
                                          const struct mbox_msg *m, const char **why)
 {
     const struct ledger_row *row = ledger_find(r->pair.ledger, s->source_uid);
     const struct mbox_msg *first = row ? mbox_list_find(&r->pair.target.list, row->target_uid) : NULL;
     *why = "its first copy is not there as it was copied";
-    if (!first || !imap_seq_has(&r->standing, first->uid) || flags_has(r->pair.flags, first->flags, "\\Deleted"))
+    if (!first || !imap_seq_has(&r->standing, first->uid) ||
+        flags_has(r->pair.flags, first->flags, "\\Deleted"))
         return NULL;
     *why = "it has flags that its first copy lacks";
     return flags_within(r->pair.flags, m->flags, first->flags) ? first : NULL;
@@ -333,7 +336,8 @@ static void compare_removed(struct recheck *r, const struct imap_seq *target_uid
     }
 }
 
-static bool has_what_was_stored(struct recheck *r, const struct mbox_msg *m, const struct mbox_msg *there, uint32_t stored)
+static bool has_what_was_stored(struct recheck *r, const struct mbox_msg *m, const struct mbox_msg *there,
+                                uint32_t stored)
 {
     uint32_t kept, lost;
     flags_split(r->pair.flags, &r->pair.target.permanent, there->flags, &kept, &lost);
@@ -349,7 +353,8 @@ static void recheck_compare_flags(struct recheck *r, const struct imap_seq *targ
         return;
     for (size_t i = 0; i < p->target.list.listed; i++) {
         const struct mbox_msg *m = &p->target.list.msgs[i];
-        const struct ledger_row *row = imap_seq_has(target_uids, m->uid) ? ledger_find_target(p->ledger, m->uid) : NULL;
+        const struct ledger_row *row =
+            imap_seq_has(target_uids, m->uid) ? ledger_find_target(p->ledger, m->uid) : NULL;
         const struct mbox_msg *there = row ? mbox_list_find(&p->source.list, row->source_uid) : NULL;
         if (there && has_what_was_stored(r, m, there, stored) && !ledger_was_told(p->ledger, m->uid) &&
             !imap_seq_has(&r->told, m->uid))
@@ -414,7 +419,8 @@ static void on_refreshed_again(void *owner, enum copy_rc rc, const char *why)
         recheck_keep_told(r);
         return;
     }
-    LOG(WARN, "late_doubles", LOG_S("mailbox", r->pair.target.name), LOG_U("count", imap_seq_count(&r->doubles)));
+    LOG(WARN, "late_doubles", LOG_S("mailbox", r->pair.target.name),
+        LOG_U("count", imap_seq_count(&r->doubles)));
     r->removing = remove_start(&r->pair, &r->doubles, recheck_on_removed, r);
 }
 
@@ -475,7 +481,8 @@ static void ignore_progress(struct pair *p)
     (void)p;
 }
 
-struct recheck *recheck_start(const struct recheck_request *request, recheck_tell_fn tell_fn, step_fn fn, void *owner)
+struct recheck *recheck_start(const struct recheck_request *request, recheck_tell_fn tell_fn, step_fn fn,
+                              void *owner)
 {
     struct recheck *r = xcalloc(1, sizeof *r);
     struct pair *p = &r->pair;

@@ -102,8 +102,8 @@ static void store_some(struct reflag *r)
             continue;
         }
         r->in_flight++;
-        imapc_sendf(r->p->target.imap, &cmd, "UID STORE %s%s FLAGS.SILENT (%s)", buf_str(&set), buf_str(&condition),
-                    flags_text(r->p->flags, g->set));
+        imapc_sendf(r->p->target.imap, &cmd, "UID STORE %s%s FLAGS.SILENT (%s)", buf_str(&set),
+                    buf_str(&condition), flags_text(r->p->flags, g->set));
     }
     buf_free(&set);
     buf_free(&condition);

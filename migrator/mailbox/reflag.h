@@ -1,6 +1,7 @@
-/* reflag: the FLAGS step. Where flags or keywords of a copy differ from those of its source message, it sends UID STORE to the
- * target, one command for all messages that get the same flags, and then lists what has become of them. What the target
- * can't keep is not tried. touch.h tells what goes before and behind these commands. */
+/* reflag: the FLAGS step. Where flags or keywords of a copy differ from those of its source message, it sends
+ * UID STORE to the target, one command for all messages that get the same flags, and then lists what has
+ * become of them. What the target can't keep is not tried. touch.h tells what goes before and behind these
+ * commands. */
 #ifndef IMAPFERRY_REFLAG_H
 #define IMAPFERRY_REFLAG_H
 

@@ -1,7 +1,7 @@
-/* remove: takes named messages of ours away from the target by UID STORE +FLAGS (\Deleted) and UID EXPUNGE of just these UIDs
- * (RFC 4315), and makes sure that they are gone. touch.h tells what goes before and behind these commands. EXPUNGE and CLOSE
- * are never used, since they would take other messages along: without UIDPLUS it ends with COPY_CANNOT before anything was
- * done. */
+/* remove: takes named messages of ours away from the target by UID STORE +FLAGS (\Deleted) and UID EXPUNGE of
+ * just these UIDs (RFC 4315), and makes sure that they are gone. touch.h tells what goes before and behind
+ * these commands. EXPUNGE and CLOSE are never used, since they would take other messages along: without
+ * UIDPLUS it ends with COPY_CANNOT before anything was done. */
 #ifndef IMAPFERRY_REMOVE_H
 #define IMAPFERRY_REMOVE_H
 

@@ -96,7 +96,8 @@ static void on_copies_opened(void *owner, enum copy_rc rc, const char *why)
     imap_seq_free(&uids);
 }
 
-static enum imapc_taken on_copies_news(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken on_copies_news(void *owner, const struct imap_resp *resp,
+                                       const struct imap_value *data)
 {
     struct same *s = owner;
     return selected_data(&s->copies, resp, data);

@@ -103,7 +103,8 @@ static void take_exists(struct selected *s, uint32_t n)
 {
     if (s->phase == SELECTED_OPENING)
         mbox_list_clear(&s->list); /* what came before was about the mailbox before */
-    else if (n < s->list.n) /* the number may only rise (RFC 3501 5.2, 7.4.1): nobody knows which ones are gone */
+    else if (n <
+             s->list.n) /* the number may only rise (RFC 3501 5.2, 7.4.1): nobody knows which ones are gone */
         s->wrong = "fewer messages than before, and no EXPUNGE";
     s->exists_told = true;
     if (!mbox_list_exists(&s->list, n))
@@ -141,8 +142,8 @@ static enum imapc_taken selected_take_status(struct selected *s, const struct im
     return IMAPC_TAKEN;
 }
 
-/* What is said a second time counts once ("9:*" is the last message where none is above), and nothing makes us
- * sort or keep more than is of use. */
+/* What is said a second time counts once ("9:*" is the last message where none is above), and nothing makes
+ * us sort or keep more than is of use. */
 static void add_found(struct selected *s, struct imap_range r)
 {
     uint32_t last = s->found.n > 0 ? s->found.ranges[s->found.n - 1].last : 0;
@@ -184,7 +185,8 @@ static enum imapc_taken selected_take_number(struct selected *s, const struct im
     return IMAPC_TAKEN;
 }
 
-enum imapc_taken selected_data(struct selected *s, const struct imap_resp *resp, const struct imap_value *data)
+enum imapc_taken selected_data(struct selected *s, const struct imap_resp *resp,
+                               const struct imap_value *data)
 {
     if (resp->kind == RESP_STATUS)
         return taken_if(s->phase == SELECTED_OPENING && resp->status == STATUS_OK &&
@@ -272,7 +274,8 @@ static void selected_note_seen(struct selected *s)
         s->seen = (struct stamp_side){s->uidvalidity, selected_uidnext(s), (uint32_t)s->list.n, 0};
 }
 
-/* Mail that comes while it is listed is missing at the end of the list, each time further down: that is no fault. */
+/* Mail that comes while it is listed is missing at the end of the list, each time further down: that is no
+ * fault. */
 static bool may_list_again(struct selected *s, uint32_t missing)
 {
     bool further = s->missing > 0 && missing > s->missing;
@@ -288,7 +291,8 @@ static bool may_list_again(struct selected *s, uint32_t missing)
 static const struct {
     enum mbox_has item;
     const char *name;
-} apart_items[] = {{MBOX_UID, "UID"}, {MBOX_FLAGS, "FLAGS"}, {MBOX_DATE, "INTERNALDATE"}, {MBOX_SIZE, "RFC822.SIZE"}};
+} apart_items[] = {
+    {MBOX_UID, "UID"}, {MBOX_FLAGS, "FLAGS"}, {MBOX_DATE, "INTERNALDATE"}, {MBOX_SIZE, "RFC822.SIZE"}};
 
 static size_t count_unlisted(const struct mbox_list *l)
 {
@@ -508,8 +512,8 @@ static void selected_begin(struct selected *s, step_fn fn, void *owner)
     s->refused = NULL;
 }
 
-/* Which UIDs are there. One answer is one line, which has to be below what the client takes (imap_client.h) even
- * where every other message is gone. */
+/* Which UIDs are there. One answer is one line, which has to be below what the client takes (imap_client.h)
+ * even where every other message is gone. */
 static void send_searches(struct selected *s, uint32_t uidnext)
 {
     uint32_t first = 1;
@@ -592,7 +596,8 @@ static void on_numbers(void *owner, const struct imapc_end *e)
     selected_on_end(s, e->rc == IMAPC_DOWN ? e : &fine);
 }
 
-/* NOOP comes first: what STATUS says of the mailbox that is selected may be as old as the last command (Dovecot). */
+/* NOOP comes first: what STATUS says of the mailbox that is selected may be as old as the last command
+ * (Dovecot). */
 void selected_catch_up(struct selected *s, uint32_t first_new, step_fn fn, void *owner)
 {
     struct imap_seq uids = {0};

@@ -7,36 +7,38 @@
  * follows: such a server (Courier) keeps the UIDs that it shows only then. There, and nowhere else, our
  * reading makes old what was \Recent on the source.
  *
- * On the target, STATUS first asks how large a message may be, where the server says that each mailbox has a limit of its own
- * (RFC 7889: the capability without a number).
+ * On the target, STATUS first asks how large a message may be, where the server says that each mailbox has a
+ * limit of its own (RFC 7889: the capability without a number).
  *
  * selected_refresh() sends NOOP (some servers show what was appended only then), then the same items of a set
  * of UIDs.
  *
- * Where an earlier comparison found the mailbox equal, selected_open() can be given what it was then (struct selected_base),
- * and lists only what may have changed since. With CONDSTORE (RFC 7162) that is: which UIDs are there, as ranges where the
- * server can (ESEARCH, RFC 4731), and all items of the messages that changed since that HIGHESTMODSEQ. Without it: UIDs and
- * flags of all messages, and all items of the new ones. All other items are kept from the earlier listing (mbox_list.h). The
- * whole list is read all the same where there are not as many UIDs as EXISTS says, where UIDVALIDITY or a number that may
- * only rise has changed otherwise, and where the server refuses. (QRESYNC would tell the same, but with it servers send
- * VANISHED instead of EXPUNGE.)
+ * Where an earlier comparison found the mailbox equal, selected_open() can be given what it was then (struct
+ * selected_base), and lists only what may have changed since. With CONDSTORE (RFC 7162) that is: which UIDs
+ * are there, as ranges where the server can (ESEARCH, RFC 4731), and all items of the messages that changed
+ * since that HIGHESTMODSEQ. Without it: UIDs and flags of all messages, and all items of the new ones. All
+ * other items are kept from the earlier listing (mbox_list.h). The whole list is read all the same where
+ * there are not as many UIDs as EXISTS says, where UIDVALIDITY or a number that may only rise has changed
+ * otherwise, and where the server refuses. (QRESYNC would tell the same, but with it servers send VANISHED
+ * instead of EXPUNGE.)
  *
  * selected_catch_up() brings a list up to date after we changed the mailbox.
  *
- * A FETCH that can't be parsed into words is named nowhere at first. What it should have told is asked for again, item by
- * item, for up to 50 messages. So all but the broken item become known, and that one is named with its UID; it then counts as
- * no flags, as a date that is none, or as size 0. If the UID itself can't be had, the list stays incomplete. Where more
- * messages than that are broken, or none is missing, the whole list is asked for again, and what is broken in it is named.
+ * A FETCH that can't be parsed into words is named nowhere at first. What it should have told is asked for
+ * again, item by item, for up to 50 messages. So all but the broken item become known, and that one is named
+ * with its UID; it then counts as no flags, as a date that is none, or as size 0. If the UID itself can't be
+ * had, the list stays incomplete. Where more messages than that are broken, or none is missing, the whole
+ * list is asked for again, and what is broken in it is named.
  *
- * Each of these functions ends well only when the list is whole: as many messages as EXISTS says, each with its items, with
- * ascending UIDs. What is missing is asked for twice more before that is an error; more often where the first missing message
- * is further down each time, since then mail is coming in. */
+ * Each of these functions ends well only when the list is whole: as many messages as EXISTS says, each with
+ * its items, with ascending UIDs. What is missing is asked for twice more before that is an error; more often
+ * where the first missing message is further down each time, since then mail is coming in. */
 #ifndef IMAPFERRY_SELECTED_H
 #define IMAPFERRY_SELECTED_H
 
+#include "mbox_list.h"
 #include "migrator/found/finding.h"
 #include "migrator/imap/imap_client.h"
-#include "mbox_list.h"
 #include "stamp.h"
 #include "step.h"
 #include "uidset.h"
@@ -57,8 +59,8 @@ struct selected {
     struct mbox_list list;
     uint32_t uidvalidity, uidnext; /* 0 = not said */
     struct flags_policy permanent;
-    bool limited;         /* the mailbox has a limit of its own: */
-    uint64_t appendlimit; /* so many bytes a message may have; 0: the mailbox takes no message */
+    bool limited;           /* the mailbox has a limit of its own: */
+    uint64_t appendlimit;   /* so many bytes a message may have; 0: the mailbox takes no message */
     struct stamp_side seen; /* what the server said before it was listed; modseq 0: it can't be relied upon */
     /* private */
     const struct selected_base *base; /* borrowed; NULL: list all */
@@ -70,8 +72,8 @@ struct selected {
     bool read_only, reopen, exists_told;
     struct imap_seq wanted; /* what is being listed */
     struct uidset_place at; /* how far that has been asked for */
-    struct imap_seq found; /* by the searches */
-    uint32_t missing; /* number of the first message that the last listing lacked */
+    struct imap_seq found;  /* by the searches */
+    uint32_t missing;       /* number of the first message that the last listing lacked */
     unsigned tries, grown, outstanding, searching;
     char *refused; /* owned */
     bool temporary, down, vanished;
@@ -91,9 +93,10 @@ void selected_open(struct selected *s, const struct selected_base *base, step_fn
 void selected_refresh(struct selected *s, const struct imap_seq *uids, step_fn fn, void *owner);
 /* first_new: all messages from this UID on have arrived since the list was read; 0: none has. */
 void selected_catch_up(struct selected *s, uint32_t first_new, step_fn fn, void *owner);
-/* Taken: it was something about this mailbox. What contradicts the list is found out by the next refresh or by
- * selected_wrong(). */
-enum imapc_taken selected_data(struct selected *s, const struct imap_resp *resp, const struct imap_value *data);
+/* Taken: it was something about this mailbox. What contradicts the list is found out by the next refresh or
+ * by selected_wrong(). */
+enum imapc_taken selected_data(struct selected *s, const struct imap_resp *resp,
+                               const struct imap_value *data);
 /* A fixed text, or NULL where all is well. */
 const char *selected_wrong(const struct selected *s);
 /* Could it not be opened, for a reason that is not temporary? */

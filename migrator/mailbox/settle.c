@@ -137,11 +137,12 @@ static void add_listed(struct imap_seq *to, const struct imap_seq *from, const s
 
 static bool is_lost(const struct settle *s, const struct ledger_row *sent)
 {
-    return !mbox_list_find(&s->p->source.list, sent->source_uid) && !ledger_find(s->p->ledger, sent->source_uid);
+    return !mbox_list_find(&s->p->source.list, sent->source_uid) &&
+           !ledger_find(s->p->ledger, sent->source_uid);
 }
 
-/* Messages that went out, of which nothing more is known, and which the source has expunged since: those that are
- * on the target are ours all the same, to be removed again. */
+/* Messages that went out, of which nothing more is known, and which the source has expunged since: those that
+ * are on the target are ours all the same, to be removed again. */
 static void choose_lost(struct settle *s)
 {
     struct pair *p = s->p;
@@ -159,7 +160,8 @@ static void choose_lost(struct settle *s)
         delta_foreign(&d, 1, &unknown);
     for (size_t i = 0; i < p->target.list.listed && unknown.n > 0; i++) {
         const struct mbox_msg *m = &p->target.list.msgs[i];
-        if (imap_seq_has(&unknown, m->uid) && bsearch(&m->size, sizes, n_sizes, sizeof *sizes, mbox_compare_sizes))
+        if (imap_seq_has(&unknown, m->uid) &&
+            bsearch(&m->size, sizes, n_sizes, sizeof *sizes, mbox_compare_sizes))
             imap_seq_add(&s->targets, m->uid, m->uid);
     }
     free(sizes);
@@ -239,7 +241,7 @@ static void match_rows(struct settle *s)
     size_t room = s->source_items.n;
     s->rows = xcalloc(room ? room : 1, sizeof *s->rows);
     s->n_rows = match_items(s->source_items.items, s->source_items.n, s->target_items.items,
-                             s->target_items.n, s->rows);
+                            s->target_items.n, s->rows);
     free_items(s);
 }
 

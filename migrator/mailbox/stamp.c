@@ -6,7 +6,8 @@
 
 static bool stamp_is_asked(const struct imap_value *name)
 {
-    return imap_value_is(name, "MESSAGES") || imap_value_is(name, "UIDNEXT") || imap_value_is(name, "UIDVALIDITY");
+    return imap_value_is(name, "MESSAGES") || imap_value_is(name, "UIDNEXT") ||
+           imap_value_is(name, "UIDVALIDITY");
 }
 
 static bool is_number(const struct imap_value *name, const struct imap_value *v)
@@ -57,7 +58,8 @@ bool stamp_same(const struct stamp *a, const struct stamp *b)
 {
     if (a->terms != b->terms || a->made != b->made || a->equal != b->equal)
         return false;
-    return !a->equal || (alike(&a->source, &b->source) && alike(&a->target, &b->target) && a->bytes == b->bytes);
+    return !a->equal ||
+           (alike(&a->source, &b->source) && alike(&a->target, &b->target) && a->bytes == b->bytes);
 }
 
 static uint64_t stamp_mix(uint64_t sum, const char *text)

@@ -1,7 +1,7 @@
 /* stamp: how both sides of a mailbox looked when they were last compared equal, so that a later pass can tell
- * from STATUS alone that nothing has changed: UIDVALIDITY, UIDNEXT, the number of messages and HIGHESTMODSEQ (RFC
- * 7162), which rises with each new, changed or expunged message. Kept beside the view record, under its id, in the
- * hash imapferry:stamps:USER. Pure.
+ * from STATUS alone that nothing has changed: UIDVALIDITY, UIDNEXT, the number of messages and HIGHESTMODSEQ
+ * (RFC 7162), which rises with each new, changed or expunged message. Kept beside the view record, under its
+ * id, in the hash imapferry:stamps:USER. Pure.
  *
  * The numbers are those that a server gave before it was listed for that comparison, never after: whatever
  * changes from then on makes them differ. A side without HIGHESTMODSEQ proves nothing about flags. */
@@ -24,14 +24,14 @@ struct stamp {
     uint64_t terms; /* stamp_terms(), under which all of this was so */
 };
 
-/* The terms of a comparison, as one number: a stamp that was made between other backends, or under other rules, says
- * nothing. */
+/* The terms of a comparison, as one number: a stamp that was made between other backends, or under other
+ * rules, says nothing. */
 uint64_t stamp_terms(const char *source, const char *target);
 /* The same with one term more: a rule of what is left out. */
 uint64_t stamp_terms_and(uint64_t terms, const char *more);
 
-/* Is what follows STATUS a name, and a list of names with numbers behind each (NIL, or a list: of something that was not
- * asked for)? NULL is not. */
+/* Is what follows STATUS a name, and a list of names with numbers behind each (NIL, or a list: of something
+ * that was not asked for)? NULL is not. */
 bool stamp_status_is_whole(const struct imap_value *data) MUST_CHECK;
 /* UIDNEXT, UIDVALIDITY, HIGHESTMODSEQ of a STATUS response; what is missing becomes 0. */
 void stamp_side_take(struct stamp_side *s, const struct imap_value *items);

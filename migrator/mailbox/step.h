@@ -1,20 +1,21 @@
-/* step: how each step of a copy ends, and what the steps count. The steps and their order stand in copy.h; what they
- * work on is in pair.h. */
+/* step: how each step of a copy ends, and what the steps count. The steps and their order stand in copy.h;
+ * what they work on is in pair.h. */
 #ifndef IMAPFERRY_STEP_H
 #define IMAPFERRY_STEP_H
 
 #include "lib/base.h"
 
 enum copy_rc {
-    COPY_EQUAL,   /* of a copy: verified equal, but for what is waived or only counted; of a step: it did what it is for */
+    /* of a copy: verified equal, but for what is waived or only counted; of a step: it did what it is for */
+    COPY_EQUAL,
     COPY_DIFFERS, /* findings that a later try may mend */
     COPY_CANNOT,  /* findings that need a person */
     COPY_DOWN,    /* a connection broke or the store is away: try again */
     COPY_LOST,    /* the job is not ours any more */
 };
 
-/* The end of a step, told once. why is for people, without the name of the mailbox, and borrowed: it may belong to the
- * step, which the callback may stop. No step calls back before its start function returned. */
+/* The end of a step, told once. why is for people, without the name of the mailbox, and borrowed: it may
+ * belong to the step, which the callback may stop. No step calls back before its start function returned. */
 typedef void (*step_fn)(void *owner, enum copy_rc rc, const char *why);
 
 struct copy_counts {
@@ -24,8 +25,9 @@ struct copy_counts {
     uint64_t compared_bytes, compared_headers, compared_listing; /* messages found equal: by their bytes, by
                                                                    header and size, by size alone; flags and
                                                                    date always */
-    uint64_t foreign;                                            /* messages of the target's own, which were left alone */
-    uint64_t zones_changed;                                      /* INTERNALDATE: equal instant, other zone */
+    /* messages of the target's own, which were left alone */
+    uint64_t foreign;
+    uint64_t zones_changed; /* INTERNALDATE: equal instant, other zone */
 };
 
 #endif

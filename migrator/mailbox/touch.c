@@ -95,8 +95,8 @@ static void ask_modseqs(struct touch_run *t, const struct imap_seq *uids)
     buf_free(&set);
 }
 
-struct touch_run *touch_start(struct pair *p, const struct ledger_change *changes, size_t n, touch_ready_fn ready,
-                              step_fn failed, void *owner)
+struct touch_run *touch_start(struct pair *p, const struct ledger_change *changes, size_t n,
+                              touch_ready_fn ready, step_fn failed, void *owner)
 {
     struct touch_run *t = xcalloc(1, sizeof *t);
     t->p = p;

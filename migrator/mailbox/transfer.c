@@ -3,10 +3,10 @@
 #include "lib/log.h"
 #include "lib/xalloc.h"
 
-#include "migrator/found/waiver.h"
 #include "delta.h"
 #include "hasher.h"
 #include "limit.h"
+#include "migrator/found/waiver.h"
 #include "outbox.h"
 #include "transfer.h"
 
@@ -78,7 +78,7 @@ struct transfer {
 
     TAILQ_HEAD(windows, transfer_window) windows; /* FETCH not answered */
     TAILQ_HEAD(, transfer_batch) batches;         /* bodies to come, or intent not answered */
-    bool last_began;                     /* the last body of the newest window */
+    bool last_began;                              /* the last body of the newest window */
     struct body body;
     struct hasher *hasher;
     size_t intents; /* not answered */
@@ -259,8 +259,8 @@ static void leave_larger(struct transfer *t)
     t->n_plan = 0;
 }
 
-/* It is tried before its turn: where others below it are taken later, it is taken back and appended again behind them, as any
- * late success is, which needs UIDPLUS. */
+/* It is tried before its turn: where others below it are taken later, it is taken back and appended again
+ * behind them, as any late success is, which needs UIDPLUS. */
 static bool wants_smallest(const struct transfer *t)
 {
     return imap_caps_has(imapc_caps(t->p->target.imap), CAP_UIDPLUS) &&
@@ -490,8 +490,8 @@ static void transfer_suspect(struct transfer *t, uint32_t uid, const char *why)
     transfer_drain(t);
 }
 
-/* What went out under this UID may be another message's: the APPEND must not end, and breaks its connection when we are
- * stopped. Nothing may follow it, neither bytes nor an end. */
+/* What went out under this UID may be another message's: the APPEND must not end, and breaks its connection
+ * when we are stopped. Nothing may follow it, neither bytes nor an end. */
 static void transfer_mistaken(struct transfer *t, const char *why)
 {
     pair_name(t->p, FINDING_UNREADABLE, t->body.uid, "%s", why);
@@ -631,9 +631,9 @@ static enum imapc_taken transfer_on_fetch_data(void *owner, const struct imap_re
         keep_row(t, transfer_current(t));
         return taken;
     }
-    char *why = !told                 ? xstrdup("the source gives it without its UID")
-                : uid != t->body.uid  ? xasprintf("the source gives it as UID %u", uid)
-                                      : xstrdup("the source gives it in an answer that can't be understood");
+    char *why = !told                ? xstrdup("the source gives it without its UID")
+                : uid != t->body.uid ? xasprintf("the source gives it as UID %u", uid)
+                                     : xstrdup("the source gives it in an answer that can't be understood");
     transfer_mistaken(t, why);
     free(why);
     return taken;
@@ -736,7 +736,8 @@ static void transfer_on_failed(void *owner, enum copy_rc rc, const char *why)
 
 /* --- DRAIN, UNDO, RESYNC --- */
 
-static enum imapc_taken on_source_data(void *owner, const struct imap_resp *resp, const struct imap_value *data)
+static enum imapc_taken on_source_data(void *owner, const struct imap_resp *resp,
+                                       const struct imap_value *data)
 {
     struct transfer *t = owner;
     return selected_data(&t->p->source, resp, data);

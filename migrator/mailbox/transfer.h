@@ -9,19 +9,22 @@
  * answer to its intent; meanwhile, and whenever the target reads slowly, the source is paused.
  *
  *   RUN     bodies come in order and go out
- *   DRAIN   something went wrong: what still comes from the source is thrown away, and APPENDs under way are answered
+ *   DRAIN   something went wrong: what still comes from the source is thrown away, and APPENDs under way are
+ *           answered
  *   UNDO    what was stored behind a refused APPEND is removed
  *   RESYNC  NOOP at the source brings its EXPUNGEs; then a new plan is made
  *
- * The new plan takes the messages around the one that failed in ever smaller batches, so that the one at fault can be named;
- * behind it batches grow again.
+ * The new plan takes the messages around the one that failed in ever smaller batches, so that the one at
+ * fault can be named; behind it batches grow again.
  *
- * A message that can't go is named and left out, and the rest goes on. Such are messages of which it is known beforehand (too
- * large, no date, waived by a person), those that the target refuses when they are sent alone, and those that the source
- * does not give. The transfer ends only where the target says that it takes none at all (over quota), or after REFUSED_MAX
- * refusals. The ledger is told that nothing was stored of what was left out, so that there is no doubt about it.
+ * A message that can't go is named and left out, and the rest goes on. Such are messages of which it is known
+ * beforehand (too large, no date, waived by a person), those that the target refuses when they are sent
+ * alone, and those that the source does not give. The transfer ends only where the target says that it takes
+ * none at all (over quota), or after REFUSED_MAX refusals. The ledger is told that nothing was stored of what
+ * was left out, so that there is no doubt about it.
  *
- * If the body of a message breaks off, the target's connection is broken, so that a truncated message is never stored. */
+ * If the body of a message breaks off, the target's connection is broken, so that a truncated message is
+ * never stored. */
 #ifndef IMAPFERRY_TRANSFER_H
 #define IMAPFERRY_TRANSFER_H
 

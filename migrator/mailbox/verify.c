@@ -15,7 +15,7 @@ struct verify_suspect {
     uint32_t source_uid, target_uid;
     uint8_t hash[HASH_SIZE]; /* of the source, as it was copied; of a bare one: of the target */
     bool bare;
-    bool read, same;         /* the second reading of the source; it gave the same bytes */
+    bool read, same; /* the second reading of the source; it gave the same bytes */
 };
 
 struct verify {

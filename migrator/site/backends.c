@@ -9,8 +9,8 @@
 
 struct backends_slot {
     struct tls_policy *tls; /* owned; NULL for schemes without TLS */
-    uint32_t used, late; /* late: of those used, by late looks */
-    bool look_last;      /* the last one was reserved for a look */
+    uint32_t used, late;    /* late: of those used, by late looks */
+    bool look_last;         /* the last one was reserved for a look */
     struct pace pace;
     struct refusal refusal;
     char *refused; /* owned; what the last refusal said, while it rests */
@@ -21,7 +21,7 @@ struct backends {
     const struct conf *conf;
     struct backends_slot *slots;             /* one a backend, in the order of conf; owned */
     TAILQ_HEAD(line, lane_wait) jobs, looks; /* who waits */
-    struct loop_task task; /* serves the line */
+    struct loop_task task;                   /* serves the line */
 };
 
 static struct backends_slot *slot_of(const struct backends *b, const struct conf_backend *backend)
@@ -60,7 +60,8 @@ static bool is_awaited(const struct backends *b, const struct conf_backend *back
     return false;
 }
 
-/* Jobs may wait for it all the time: one look at a time goes before them, and of a single connection every second turn. */
+/* Jobs may wait for it all the time: one look at a time goes before them, and of a single connection every
+ * second turn. */
 static bool is_owed(const struct backends *b, const struct conf_backend *backend)
 {
     const struct backends_slot *s = slot_of(b, backend);
@@ -83,8 +84,8 @@ static struct lane_wait *first_look(const struct backends *b)
     return NULL;
 }
 
-/* Who waits next and can have what it waits for. Of jobs in the order of the line: who comes later never takes what an
- * earlier one waits for. */
+/* Who waits next and can have what it waits for. Of jobs in the order of the line: who comes later never
+ * takes what an earlier one waits for. */
 static struct lane_wait *next_in_line(struct backends *b)
 {
     struct lane_wait *w = first_look(b);
@@ -177,8 +178,8 @@ static void tell_rest(const struct conf_backend *backend, const struct backends_
     if (s->refusal.kind == REFUSAL_NONE)
         LOG(INFO, "backend_rest_over", LOG_S("backend", backend->name));
     else
-        LOG(WARN, "backend_rests", LOG_S("backend", backend->name),
-            LOG_S("why", words[s->refusal.kind]), LOG_S("detail", s->refused),
+        LOG(WARN, "backend_rests", LOG_S("backend", backend->name), LOG_S("why", words[s->refusal.kind]),
+            LOG_S("detail", s->refused),
             LOG_S("effect", "no account is begun with it but one at a time, as a trial"));
 }
 
@@ -199,8 +200,8 @@ static bool note_result(struct refusal *r, enum login_rc rc, bool as_master, con
     return false;
 }
 
-void backends_note_sign_in(struct backends *b, const struct conf_backend *backend, enum login_rc rc, bool as_master,
-                           const char *user, const char *detail)
+void backends_note_sign_in(struct backends *b, const struct conf_backend *backend, enum login_rc rc,
+                           bool as_master, const char *user, const char *detail)
 {
     struct backends_slot *s = slot_of(b, backend);
     bool news = note_result(&s->refusal, rc, as_master, user);
@@ -213,7 +214,8 @@ void backends_note_sign_in(struct backends *b, const struct conf_backend *backen
         tell_rest(backend, s);
 }
 
-void backends_note_pair(struct backends *b, const struct conf_backend *source, const struct conf_backend *target, const char *at)
+void backends_note_pair(struct backends *b, const struct conf_backend *source,
+                        const struct conf_backend *target, const char *at)
 {
     const struct conf_backend *pair[] = {source, target};
 
@@ -222,15 +224,16 @@ void backends_note_pair(struct backends *b, const struct conf_backend *source, c
         bool news = refusal_pair(&s->refusal, at != NULL, clock_boot_ms());
         if (at) {
             free(s->refused);
-            s->refused = xasprintf("%s and %s lead to one server, %s: nothing can be moved from it to itself", source->name,
-                                   target->name, at);
+            s->refused = xasprintf("%s and %s lead to one server, %s: nothing can be moved from it to itself",
+                                   source->name, target->name, at);
         }
         if (news)
             tell_rest(pair[i], s);
     }
 }
 
-uint64_t backends_wait_ms(const struct backends *b, const struct conf_backend *source, const struct conf_backend *target)
+uint64_t backends_wait_ms(const struct backends *b, const struct conf_backend *source,
+                          const struct conf_backend *target)
 {
     uint64_t now = clock_boot_ms(), source_ms = refusal_wait_ms(&slot_of(b, source)->refusal, now),
              target_ms = refusal_wait_ms(&slot_of(b, target)->refusal, now);
@@ -238,7 +241,8 @@ uint64_t backends_wait_ms(const struct backends *b, const struct conf_backend *s
     return source_ms > target_ms ? source_ms : target_ms;
 }
 
-enum why backends_why(const struct backends *b, const struct conf_backend *source, const struct conf_backend *target)
+enum why backends_why(const struct backends *b, const struct conf_backend *source,
+                      const struct conf_backend *target)
 {
     enum refusal_kind s = slot_of(b, source)->refusal.kind, t = slot_of(b, target)->refusal.kind;
 
@@ -247,7 +251,8 @@ enum why backends_why(const struct backends *b, const struct conf_backend *sourc
     return s == REFUSAL_TLS || t == REFUSAL_TLS ? WHY_TLS : WHY_REFUSED;
 }
 
-uint64_t backends_try(struct backends *b, const struct conf_backend *source, const struct conf_backend *target)
+uint64_t backends_try(struct backends *b, const struct conf_backend *source,
+                      const struct conf_backend *target)
 {
     uint64_t now = clock_boot_ms(), ms = backends_wait_ms(b, source, target);
 

@@ -129,8 +129,8 @@ static void note_sign_in(const struct crew_slot *s, enum half half)
     const struct crew *c = s->crew;
     const struct imapc *conn = half == SOURCE ? s->lane.source : s->lane.target;
 
-    backends_note_sign_in(c->m->backends, c->backend[half], imapc_login_rc(conn), uses_master(c->backend[half]), c->user,
-                          imapc_error(conn));
+    backends_note_sign_in(c->m->backends, c->backend[half], imapc_login_rc(conn),
+                          uses_master(c->backend[half]), c->user, imapc_error(conn));
 }
 
 /* Proxies show what both servers can do, and most of the new one's sign-ins begin here. */
@@ -140,7 +140,8 @@ static void crew_note_caps(const struct crew_slot *s, enum half half)
 
     if (s->crew->quiet)
         return;
-    store_caps_saw(s->crew->m->store, s->crew->backend[half]->name, imapc_caps(conn), CAPS_BY_USER, NULL, NULL);
+    store_caps_saw(s->crew->m->store, s->crew->backend[half]->name, imapc_caps(conn), CAPS_BY_USER, NULL,
+                   NULL);
 }
 
 /* False: both lead to one server, and the lane is of no use. */
@@ -156,8 +157,10 @@ static bool leads_to_two(struct crew_slot *s)
         return true;
     free(c->error);
     c->why = WHY_SAME_SERVER;
-    c->error = xasprintf("%s and %s lead to one server, %s", c->backend[SOURCE]->name, c->backend[TARGET]->name, at);
-    LOG(ERROR, "lane_failed", LOG_S("user", c->user), LOG_S("why", why_word(c->why)), LOG_S("detail", c->error));
+    c->error =
+        xasprintf("%s and %s lead to one server, %s", c->backend[SOURCE]->name, c->backend[TARGET]->name, at);
+    LOG(ERROR, "lane_failed", LOG_S("user", c->user), LOG_S("why", why_word(c->why)),
+        LOG_S("detail", c->error));
     return false;
 }
 

@@ -1,17 +1,17 @@
-/* crew: the connections with which one job works. They come in lanes: a lane is a connection to the source and one to the
- * target, both signed in as the user. The crew opens the first lane when the backends have room, and more of them as long as
- * there is work and room for them; what it does not need it gives back.
+/* crew: the connections with which one job works. They come in lanes: a lane is a connection to the source
+ * and one to the target, both signed in as the user. The crew opens the first lane when the backends have
+ * room, and more of them as long as there is work and room for them; what it does not need it gives back.
  *
- * A further lane that can't be opened is no failure: the servers allow fewer connections than were asked for, and the crew
- * stays as large as it is. When no lane is left and none can be opened, the crew has failed. */
+ * A further lane that can't be opened is no failure: the servers allow fewer connections than were asked for,
+ * and the crew stays as large as it is. When no lane is left and none can be opened, the crew has failed. */
 #ifndef IMAPFERRY_CREW_H
 #define IMAPFERRY_CREW_H
 
 #include "lib/reasons.h"
 
+#include "migrator.h"
 #include "migrator/found/oddity.h"
 #include "migrator/imap/imap_client.h"
-#include "migrator.h"
 
 struct crew;
 struct lane {
@@ -28,8 +28,8 @@ typedef void (*crew_fn)(void *owner, enum crew_event ev);
 
 struct crew_request {
     struct migrator *m;
-    const char *user;   /* for logs */
-    const char *login;  /* login name at both backends */
+    const char *user;                    /* for logs */
+    const char *login;                   /* login name at both backends */
     const struct credential *credential; /* the user's, NULL = master sign-in at both sides is configured */
     const struct conf_backend *source, *target;
     bool quiet;               /* leaves no trace in the store */
@@ -42,8 +42,8 @@ struct crew *crew_new(const struct crew_request *request);
 /* Closes all lanes, lent ones too: what works with them must have been cancelled. */
 void crew_free(struct crew **c);
 
-/* Up to n lanes are wanted from now on (at most CREW_MAX). Idle lanes beyond that are closed: at once where another job waits
- * for connections or n is 0, else after some seconds. */
+/* Up to n lanes are wanted from now on (at most CREW_MAX). Idle lanes beyond that are closed: at once where
+ * another job waits for connections or n is 0, else after some seconds. */
 enum { CREW_MAX = 6 };
 void crew_want(struct crew *c, unsigned n);
 void crew_want_at_least(struct crew *c, unsigned n);
@@ -55,8 +55,8 @@ void crew_give(struct crew *c, struct lane *lane);
 void crew_drop(struct crew *c, struct lane *lane);
 /* Who is told from now on; fn may be NULL. What happened before is told again where it still holds. */
 void crew_set_owner(struct crew *c, crew_fn fn, void *owner);
-/* When a lane was last dropped, or broke while it was lent, by clock_boot_ms(): a command of ours may have been under way. 0 =
- * never. */
+/* When a lane was last dropped, or broke while it was lent, by clock_boot_ms(): a command of ours may have
+ * been under way. 0 = never. */
 uint64_t crew_broke_ms(const struct crew *c);
 unsigned crew_lent(const struct crew *c);
 /* Is a lane being signed in? */
@@ -65,8 +65,8 @@ enum why crew_why(const struct crew *c);
 const char *crew_error(const struct crew *c);
 /* Did a lane break for bytes that are no response? */
 bool crew_is_garbled(const struct crew *c);
-/* What servers have answered on any lane that was not understood, as far as whoever used the lane has not named it
- * (imapc_on_odd()). */
+/* What servers have answered on any lane that was not understood, as far as whoever used the lane has not
+ * named it (imapc_on_odd()). */
 const struct oddities *crew_oddities(const struct crew *c);
 
 #endif

@@ -52,8 +52,8 @@ static struct flip *flip_of(struct flips *f, const char *user)
         return one;
     one = xcalloc(1, sizeof(*one));
     one->user = xstrdup(user);
-    char **const texts[] = {&one->backend,   &one->source, &one->target,       &one->home,     &one->left, &one->state,
-                            &one->held_from, &one->reason, &one->last_backend};
+    char **const texts[] = {&one->backend, &one->source,    &one->target, &one->home,        &one->left,
+                            &one->state,   &one->held_from, &one->reason, &one->last_backend};
     for (size_t i = 0; i < COUNTOF(texts); i++)
         *texts[i] = xstrdup("");
     one->first_epoch = UINT64_MAX;
@@ -106,7 +106,8 @@ static void flips_take(struct flip *one, const struct line *l)
 void flips_blame(struct flips *f, const char *file, size_t line, const char *text)
 {
     if (f->n_faults < FLIPS_FAULTS_MAX)
-        f->faults[f->n_faults] = (struct flips_fault){.file = xstrdup(file), .line = line, .text = xstrdup(text)};
+        f->faults[f->n_faults] =
+            (struct flips_fault){.file = xstrdup(file), .line = line, .text = xstrdup(text)};
     f->n_faults++;
 }
 
@@ -129,7 +130,8 @@ static void flips_cut_off(struct reading *r, size_t line, const char *detail)
 static bool flips_read_end(struct reading *r, const json_t *o)
 {
     json_int_t said = json_integer_value(json_object_get(o, "end"));
-    char *detail = xasprintf("by this line it has %" JSON_INTEGER_FORMAT " accounts, and there are %zu", said, r->pending);
+    char *detail = xasprintf("by this line it has %" JSON_INTEGER_FORMAT " accounts, and there are %zu", said,
+                             r->pending);
 
     if (said < 0 || (size_t)said != r->pending)
         flips_cut_off(r, r->line, detail);
@@ -154,14 +156,15 @@ static bool flips_read_flip(struct reading *r, const json_t *o)
     return good;
 }
 
-/* Of a line of a journal the first half, or room that the file system had kept for it: its flip was not on the disk, so nobody was
- * told of it. */
+/* Of a line of a journal the first half, or room that the file system had kept for it: its flip was not on
+ * the disk, so nobody was told of it. */
 static bool flips_is_half(struct span text, const json_error_t *error)
 {
     static const char begin[] = "{\"time\":";
     size_t n = text.len < strlen(begin) ? text.len : strlen(begin);
 
-    return text.len == 0 || (memcmp(text.p, begin, n) == 0 && json_error_code(error) == json_error_premature_end_of_input);
+    return text.len == 0 ||
+           (memcmp(text.p, begin, n) == 0 && json_error_code(error) == json_error_premature_end_of_input);
 }
 
 static void flips_read_line(struct reading *r, struct span text)
@@ -206,8 +209,8 @@ void flips_free(struct flips *f)
     HASH_ITER(hh, f->all, one, next)
     {
         HASH_DEL(f->all, one);
-        char *const texts[] = {one->user,  one->backend,   one->source, one->target,       one->home,     one->left,
-                               one->state, one->held_from, one->reason, one->last_backend};
+        char *const texts[] = {one->user, one->backend, one->source,    one->target, one->home,
+                               one->left, one->state,   one->held_from, one->reason, one->last_backend};
         for (size_t i = 0; i < COUNTOF(texts); i++)
             free(texts[i]);
         free(one);

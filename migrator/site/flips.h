@@ -1,5 +1,6 @@
-/* flips: finds out where accounts live from what was written outside of Redis: the journals of all migrators (journal.h), and
- * files that `imapferryctl route export` wrote. A line is one JSON object. A line of a journal is a flip:
+/* flips: finds out where accounts live from what was written outside of Redis: the journals of all migrators
+ * (journal.h), and files that `imapferryctl route export` wrote. A line is one JSON object. A line of a
+ * journal is a flip:
  *
  *   {"time": "2026-01-31T10:00:00.123Z", "user": "ann", "source": "old", "target": "new", "epoch": 5, "generation": 1, ...}
  *
@@ -8,12 +9,14 @@
  *   {"time": ..., "user": "ann", "state": "settled", "backend": "new", "epoch": 6, "generation": 1, "source": "old",
  *    "target": "new", "home": "old", "left": "old", "flipped_at": "1769853600123", "held_from": "", "reason": ""}
  *
- * The last line of an export says how many accounts stand before it, so that a reader notices an export that was cut off:
+ * The last line of an export says how many accounts stand before it, so that a reader notices an export that
+ * was cut off:
  *
  *   {"time": ..., "end": 14}
  *
- * Which line of an account is newer is decided by its epoch, which rises at each flip and depends on no host's clock. Where
- * the clocks say that another server was the last one, the account is in doubt. A line may be there many times. Pure. */
+ * Which line of an account is newer is decided by its epoch, which rises at each flip and depends on no
+ * host's clock. Where the clocks say that another server was the last one, the account is in doubt. A line
+ * may be there many times. Pure. */
 #ifndef IMAPFERRY_FLIPS_H
 #define IMAPFERRY_FLIPS_H
 
@@ -22,13 +25,13 @@
 #include "lib/buf.h"
 
 struct flip {
-    char *user;                                        /* owned, as all texts */
-    char *backend, *source, *target, *home, *left;     /* as in the route; "" = none */
-    char *state, *held_from, *reason;                  /* of an export; "" = of a journal */
+    char *user;                                    /* owned, as all texts */
+    char *backend, *source, *target, *home, *left; /* as in the route; "" = none */
+    char *state, *held_from, *reason;              /* of an export; "" = of a journal */
     uint64_t epoch, generation, flipped_ms;
     char *last_backend; /* by the clocks: where it was at the latest time */
     uint64_t last_ms, last_epoch;
-    uint64_t first_epoch;           /* of the flip or export that home is of */
+    uint64_t first_epoch; /* of the flip or export that home is of */
     UT_hash_handle hh;
 };
 
@@ -47,9 +50,9 @@ struct flips {
     size_t n_faults; /* may be more than are kept */
 };
 
-/* Adds the lines of a file. Empty lines say nothing. A line that can't be read is a fault, but for half a line that a crash left in a
- * journal; the migrator that comes next begins behind a line feed. An export without its last line, or with one that counts
- * otherwise, is a fault too. */
+/* Adds the lines of a file. Empty lines say nothing. A line that can't be read is a fault, but for half a
+ * line that a crash left in a journal; the migrator that comes next begins behind a line feed. An export
+ * without its last line, or with one that counts otherwise, is a fault too. */
 void flips_read(struct flips *f, const char *file, struct span text);
 /* Notes why a file may not be all that was written. line: 0 where the fault is about the whole file. */
 void flips_blame(struct flips *f, const char *file, size_t line, const char *text);

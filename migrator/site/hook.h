@@ -1,11 +1,11 @@
-/* hook: a command or a URL of the site, which is run, or called, when an account is frozen, was switched over, or is settled:
- * to close the old server to what bypasses the proxy, for instance. A command is not given to a shell: the option is the
- * program and its arguments, in which %u is the login name, %k the account, %s and %t the backends that it leaves and goes
- * to, %e the event, and %% a percent sign. The environment has the same as IMAPFERRY_USER, _ACCOUNT, _SOURCE, _TARGET and
- * _EVENT.
+/* hook: a command or a URL of the site, which is run, or called, when an account is frozen, was switched
+ * over, or is settled: to close the old server to what bypasses the proxy, for instance. A command is not
+ * given to a shell: the option is the program and its arguments, in which %u is the login name, %k the
+ * account, %s and %t the backends that it leaves and goes to, %e the event, and %% a percent sign. The
+ * environment has the same as IMAPFERRY_USER, _ACCOUNT, _SOURCE, _TARGET and _EVENT.
  *
- * Exit status 0 is success. What the command says on standard error goes to the log and, with its exit status, into the
- * reason. When its time is over it is killed, with all that it started.
+ * Exit status 0 is success. What the command says on standard error goes to the log and, with its exit
+ * status, into the reason. When its time is over it is killed, with all that it started.
  *
  * If the option is a URL, the same facts are sent there by POST: hook_http.h. */
 #ifndef IMAPFERRY_HOOK_H
@@ -33,13 +33,15 @@ void hook_cancel(struct hook **h);
 /* An argument with its % written out. Appends. Pure. */
 void hook_expand(struct buf *out, const struct hook_call *call, const char *argument);
 
-/* Hooks that no account waits for. They are tried several times, with growing pauses, while the process lives; one that fails
- * each time is an error in the log. If the process dies, errand.h sees to it that they are run. */
+/* Hooks that no account waits for. They are tried several times, with growing pauses, while the process
+ * lives; one that fails each time is an error in the log. If the process dies, errand.h sees to it that they
+ * are run. */
 struct hooks;
 struct hooks *hooks_new(struct loop *l);
 /* NULL is fine. */
 void hooks_free(struct hooks **h);
-/* fn is called when it has succeeded, or has failed at the last try; not after hooks_free(), and never before this returned. */
+/* fn is called when it has succeeded, or has failed at the last try; not after hooks_free(), and never before
+ * this returned. */
 void hooks_run(struct hooks *h, const struct hook_call *call, hook_fn fn, void *owner);
 
 #endif

@@ -12,8 +12,8 @@
 #include "hook_http.h"
 
 enum {
-    SAID_MAX = 1000,           /* bytes of the answer that are kept */
-    ANSWER_MAX = 64 * 1024,    /* ... and that are read */
+    SAID_MAX = 1000,        /* bytes of the answer that are kept */
+    ANSWER_MAX = 64 * 1024, /* ... and that are read */
 };
 
 struct hook_http {

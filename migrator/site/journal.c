@@ -40,10 +40,10 @@ struct journal_batch {
 
 struct journal {
     struct loop *loop;
-    char *folder;        /* owned */
+    char *folder;                  /* owned */
     struct journal_batch *batch;   /* under way; frees itself */
     struct notes written, waiting; /* written: in the batch */
-    struct timer *slow; /* when the first one has waited for too long */
+    struct timer *slow;            /* when the first one has waited for too long */
     bool bad;
 };
 
@@ -63,9 +63,9 @@ static bool ends_in_half_a_line(int fd)
     return fstat(fd, &st) == 0 && st.st_size > 0 && pread(fd, &last, 1, st.st_size - 1) == 1 && last != '\n';
 }
 
-/* Several migrators of one host may write to one file. No lock keeps them apart, since one that is stopped while it
- * holds it would stop the flips of all: a single write with O_APPEND does (POSIX write()), and one that falls short, on
- * a full disk, is an error. */
+/* Several migrators of one host may write to one file. No lock keeps them apart, since one that is stopped
+ * while it holds it would stop the flips of all: a single write with O_APPEND does (POSIX write()), and one
+ * that falls short, on a full disk, is an error. */
 static bool write_whole(int fd, const char *text)
 {
     size_t n = strlen(text);
@@ -79,8 +79,8 @@ static bool write_whole(int fd, const char *text)
     return did >= 0 && (size_t)did == n;
 }
 
-/* Room for lines to come, besides what is in the file: a disk with room for one byte has none for a flip. File systems
- * that can't are asked for no more than the byte. */
+/* Room for lines to come, besides what is in the file: a disk with room for one byte has none for a flip.
+ * File systems that can't are asked for no more than the byte. */
 static bool journal_reserve(int fd)
 {
     struct stat st;
@@ -234,7 +234,8 @@ static void journal_start(struct journal *j)
     while ((n = TAILQ_FIRST(&j->waiting))) {
         TAILQ_REMOVE(&j->waiting, n, link);
         TAILQ_INSERT_TAIL(&j->written, n, link);
-        buf_add_str(&b->text, n->fn ? n->line : ""); /* nobody waits: who gave it up has said that it is not there */
+        buf_add_str(&b->text,
+                    n->fn ? n->line : ""); /* nobody waits: who gave it up has said that it is not there */
         b->probes |= n->is_probe;
         b->flips |= !n->is_probe;
     }

@@ -1,14 +1,14 @@
 /* journal: the flips, on the migrator's own disk besides Redis: one JSON object a line in journal_dir/flips,
  * appended and fsynced before the flip is published. From the journals of all hosts lost routes can be
- * rebuilt. A line that is there twice (a flip that was taken over) says the same twice; an empty one, of a probe or where
- * two wrote at once, says nothing.
+ * rebuilt. A line that is there twice (a flip that was taken over) says the same twice; an empty one, of a
+ * probe or where two wrote at once, says nothing.
  *
  *   {"time": "2026-01-31T10:00:00.123Z", "user": "ann", "source": "old", "target": "new", "epoch": 5,
  *    "generation": 1, "view": "1:9f86d081884c7d65"}
  *
- * A thread of uv's pool writes, one at a time: a disk that hangs costs one thread, and what comes meanwhile waits, to be
- * written at once. Nobody waits longer than JOURNAL_SLOW_MS: a line that is not on the disk by then counts as not
- * written, though it may get there later. */
+ * A thread of uv's pool writes, one at a time: a disk that hangs costs one thread, and what comes meanwhile
+ * waits, to be written at once. Nobody waits longer than JOURNAL_SLOW_MS: a line that is not on the disk by
+ * then counts as not written, though it may get there later. */
 #ifndef IMAPFERRY_JOURNAL_H
 #define IMAPFERRY_JOURNAL_H
 
@@ -31,7 +31,8 @@ typedef void (*journal_fn)(void *owner, const char *error);
 void journal_write(struct journal *j, const char *user, const struct route *r, journal_fn fn, void *owner);
 /* Could a line be written? Has the disk keep room for some, appends an empty one, and fsyncs. */
 void journal_probe(struct journal *j, journal_fn fn, void *owner);
-/* False from a line that could not be written until one could. Who can't write should take nothing that has to be. */
+/* False from a line that could not be written until one could. Who can't write should take nothing that has
+ * to be. */
 bool journal_is_good(const struct journal *j);
 /* No callback for owner any more; what of it is not being written yet is not. */
 void journal_forget(struct journal *j, void *owner);

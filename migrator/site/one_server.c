@@ -29,7 +29,8 @@ static bool one_socket(const char *a, const char *b)
     return !strcmp(a, b) || (!stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
 }
 
-bool one_server_reached(const struct conf_backend *a, const char *a_peer, const struct conf_backend *b, const char *b_peer)
+bool one_server_reached(const struct conf_backend *a, const char *a_peer, const struct conf_backend *b,
+                        const char *b_peer)
 {
     char x[PLACE_SIZE], y[PLACE_SIZE];
 

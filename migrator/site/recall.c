@@ -45,8 +45,11 @@ static void recall_finish(struct recall *r)
     recall_fn fn = r->fn;
     void *owner = r->owner;
     char *names = xstrdup(buf_str(&r->names)), *error = xstrdup(r->error ? r->error : "");
-    struct recall_result result = {
-        .answered = !r->down && !r->error, .error = error, .asked = r->asked, .unknown = r->unknown, .names = names};
+    struct recall_result result = {.answered = !r->down && !r->error,
+                                   .error = error,
+                                   .asked = r->asked,
+                                   .unknown = r->unknown,
+                                   .names = names};
 
     recall_cancel(&r);
     fn(owner, &result);
@@ -75,7 +78,8 @@ static void recall_on_epoch(void *owner, enum redis_rc rc, const struct reply *r
     r->down = r->down || rc == REDIS_DOWN;
     if (!span_u64(reply_str(reply), UINT64_MAX, &epoch))
         epoch = 0;
-    /* By the time of its own host an account's last flip is the newest; that line has the epoch before the flip. */
+    /* By the time of its own host an account's last flip is the newest; that line has the epoch before the
+     * flip. */
     if (rc == REDIS_OK && epoch + 1 < a->one->last_epoch)
         recall_note_unknown(r, a->one);
     a->one = NULL;
@@ -163,8 +167,9 @@ struct recall *recall_start(struct store *s, const char *folder, recall_fn fn, v
 
 char *recall_text(const struct recall_result *result, const char *folder)
 {
-    return xasprintf("the store does not know %zu of the last %zu accounts that the journal in %s says were switched over (%s): it was "
-                     "made anew after a loss, or has lost writes, and their users may be on the wrong server. Stop all and use \"route "
-                     "restore\"; or, where the journal is of another site, or you have put them right, move the file flips away",
-                     result->unknown, result->asked, folder, result->names);
+    return xasprintf(
+        "the store does not know %zu of the last %zu accounts that the journal in %s says were switched over (%s): it was "
+        "made anew after a loss, or has lost writes, and their users may be on the wrong server. Stop all and use \"route "
+        "restore\"; or, where the journal is of another site, or you have put them right, move the file flips away",
+        result->unknown, result->asked, folder, result->names);
 }

@@ -1,8 +1,9 @@
-/* recall: does the store know the flips that the journal of this host has? A store that does not is one that was made anew after a
- * loss, or has lost writes: it serves users who were moved from the server that they have left. A flip stands in the journal only
- * once Redis has its account in `flipping` (journal.h), an account that was ever flipped is never forgotten, and its epoch only
- * rises; so an account that has no record, or one of a lower epoch, is one that the store does not know. The newest RECALL_BYTES of
- * the journal are looked at, which are some thousand flips. */
+/* recall: does the store know the flips that the journal of this host has? A store that does not is one that
+ * was made anew after a loss, or has lost writes: it serves users who were moved from the server that they
+ * have left. A flip stands in the journal only once Redis has its account in `flipping` (journal.h), an
+ * account that was ever flipped is never forgotten, and its epoch only rises; so an account that has no
+ * record, or one of a lower epoch, is one that the store does not know. The newest RECALL_BYTES of the
+ * journal are looked at, which are some thousand flips. */
 #ifndef IMAPFERRY_RECALL_H
 #define IMAPFERRY_RECALL_H
 
@@ -14,7 +15,8 @@ struct recall_result {
     bool answered;     /* false: Redis does not answer, or the journal can't be read (error) */
     const char *error; /* of the journal; "" = it was read, or there is none. Borrowed, as names */
     size_t asked, unknown;
-    const char *names; /* the first RECALL_NAMED of those that are unknown: "ann, bob and 78 more"; "" = none */
+    /* the first RECALL_NAMED of those that are unknown: "ann, bob and 78 more"; "" = none */
+    const char *names;
 };
 /* The question is gone when this is called. */
 typedef void (*recall_fn)(void *owner, const struct recall_result *result);

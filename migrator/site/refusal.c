@@ -56,7 +56,8 @@ static bool note_master(struct refusal *r, const char *user, uint64_t now_ms)
     return false;
 }
 
-bool refusal_note(struct refusal *r, enum refusal_kind what, bool as_master, const char *user, uint64_t now_ms)
+bool refusal_note(struct refusal *r, enum refusal_kind what, bool as_master, const char *user,
+                  uint64_t now_ms)
 {
     bool news;
 

@@ -1,19 +1,22 @@
-/* refusal: does a backend refuse us, rather than one account? Pure: the time, of clock_boot_ms(), is an argument.
+/* refusal: does a backend refuse us, rather than one account? Pure: the time, of clock_boot_ms(), is an
+ * argument.
  *
- * A certificate that is not trusted, or a master password that is wrong, is a fault of the configuration: it stops every account
- * alike, and no account is to blame. It is recognized so:
+ * A certificate that is not trusted, or a master password that is wrong, is a fault of the configuration: it
+ * stops every account alike, and no account is to blame. It is recognized so:
  *
- *   TLS     it fails, or is not offered, three times in a row. No user is named before it, so no account plays a part in it.
- *   MASTER  a sign-in as master is answered NO for three different users in a row, with none accepted in between. Servers give
- *           the same answer for a user whom they don't have, or for whom they let no master in; so one user counts once,
- *           however often the answer is NO, and nobody who owns just one account can bring this about.
- *   SAME    the two connections of a job have reached one server (one_server.h). Once is enough, and no sign-in ends it: only a
- *           pair that leads to two servers does.
+ *   TLS     it fails, or is not offered, three times in a row. No user is named before it, so no account
+ *           plays a part in it.
+ *   MASTER  a sign-in as master is answered NO for three different users in a row, with none accepted in
+ *           between. Servers give the same answer for a user whom they don't have, or for whom they let no
+ *           master in; so one user counts once, however often the answer is NO, and nobody who owns just one
+ *           account can bring this about.
+ *   SAME    the two connections of a job have reached one server (one_server.h). Once is enough, and no
+ *           sign-in ends it: only a pair that leads to two servers does.
  *
- * From then on the backend rests: accounts are begun with it only one at a time, as a trial: the first after 1 s, then each
- * after twice as long, up to a minute. Each trial is another account, the next one of the queue. The first one that is
- * accepted, or gets past TLS, ends the rest. So if three users in a row were refused for reasons of their own, all others have
- * lost only a second. */
+ * From then on the backend rests: accounts are begun with it only one at a time, as a trial: the first after
+ * 1 s, then each after twice as long, up to a minute. Each trial is another account, the next one of the
+ * queue. The first one that is accepted, or gets past TLS, ends the rest. So if three users in a row were
+ * refused for reasons of their own, all others have lost only a second. */
 #ifndef IMAPFERRY_REFUSAL_H
 #define IMAPFERRY_REFUSAL_H
 
@@ -30,9 +33,11 @@ struct refusal {
     uint64_t delay_ms, next_ms;      /* of trials */
 };
 
-/* How a sign-in ended. NONE: the server took it. as_master false: a NO concerns the user's own password, and is not told here,
- * and a sign-in that was taken says nothing of the master. True: the backend begins to rest, or ceases to. */
-bool refusal_note(struct refusal *r, enum refusal_kind what, bool as_master, const char *user, uint64_t now_ms);
+/* How a sign-in ended. NONE: the server took it. as_master false: a NO concerns the user's own password, and
+ * is not told here, and a sign-in that was taken says nothing of the master. True: the backend begins to
+ * rest, or ceases to. */
+bool refusal_note(struct refusal *r, enum refusal_kind what, bool as_master, const char *user,
+                  uint64_t now_ms);
 /* A sign-in got as far as the user's own password, so TLS works. True: as above. */
 bool refusal_past_tls(struct refusal *r);
 /* Of a backend of a pair that is signed in at both sides: is it one server? True: as above. */

@@ -1,10 +1,10 @@
-/* A relay that makes a connection longer, and nothing else: bytes come out in order, each half a round trip after
- * it came in. It delays and does not throttle: up to 64 MiB a direction are on the way.
+/* A relay that makes a connection longer, and nothing else: bytes come out in order, each half a round trip
+ * after it came in. It delays and does not throttle: up to 64 MiB a direction are on the way.
  *
  *   delay ROUND_TRIP_MS PORT...     one line for each port, "PORT LISTENING_PORT", then it works until it is killed
  *
- * A connection costs what it costs over such a way: its first bytes come two round trips after the connect, one
- * for TCP's own greeting, of which the client's end sees nothing here, and one there and back. */
+ * A connection costs what it costs over such a way: its first bytes come two round trips after the connect,
+ * one for TCP's own greeting, of which the client's end sees nothing here, and one there and back. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -357,7 +357,8 @@ static void listen_for(struct listener *l, const char *port)
     l->port = (uint16_t)atoi(port);
     l->fd = socket(AF_INET, SOCK_STREAM, 0);
     if (l->fd < 0 || bind(l->fd, (struct sockaddr *)&at, sizeof at) != 0 || listen(l->fd, 128) != 0 ||
-        getsockname(l->fd, (struct sockaddr *)&at, &len) != 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, l->fd, &ev) != 0)
+        getsockname(l->fd, (struct sockaddr *)&at, &len) != 0 ||
+        epoll_ctl(epoll, EPOLL_CTL_ADD, l->fd, &ev) != 0)
         die("listen");
     printf("%u %u\n", l->port, ntohs(at.sin_port));
 }

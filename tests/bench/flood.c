@@ -59,7 +59,8 @@ static void say(int fd, const char *bytes, size_t n)
         sent_bytes += (uint64_t)rc;
 }
 
-/* The oldest is closed where too many are open; so most stay for seconds, as one that waits for an answer does. */
+/* The oldest is closed where too many are open; so most stay for seconds, as one that waits for an answer
+ * does. */
 static void hello(const char *bytes, size_t n, unsigned count, double seconds)
 {
     static int open_fds[OPEN_MAX];

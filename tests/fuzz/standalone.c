@@ -1,5 +1,6 @@
-/* Replays files through one fuzz target: all arguments, folders with the files in them. Each file as it is, and then
- * MUTATIONS times with a few bytes changed, left out or doubled, or cut short: always the same ones. */
+/* Replays files through one fuzz target: all arguments, folders with the files in them. Each file as it is,
+ * and then MUTATIONS times with a few bytes changed, left out or doubled, or cut short: always the same
+ * ones. */
 #include <dirent.h>
 #include <sys/stat.h>
 

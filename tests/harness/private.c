@@ -99,7 +99,8 @@ struct passwd *getpwnam(const char *name)
 int getpwnam_r(const char *name, struct passwd *entry, char *room, size_t size, struct passwd **result)
 {
     int (*next)(const char *, struct passwd *, char *, size_t, struct passwd **) =
-        (int (*)(const char *, struct passwd *, char *, size_t, struct passwd **)) dlsym(RTLD_NEXT, "getpwnam_r");
+        (int (*)(const char *, struct passwd *, char *, size_t, struct passwd **))dlsym(RTLD_NEXT,
+                                                                                        "getpwnam_r");
 
     return next(user_for(name), entry, room, size, result);
 }

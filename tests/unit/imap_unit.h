@@ -1,5 +1,6 @@
-/* imap_unit: an IMAP server of one account for whole jobs: a thread that serves many connections, by a table of what it says
- * to each verb. It owes nothing to the code under test, and knows no more of IMAP than tags and literals. */
+/* imap_unit: an IMAP server of one account for whole jobs: a thread that serves many connections, by a table
+ * of what it says to each verb. It owes nothing to the code under test, and knows no more of IMAP than tags
+ * and literals. */
 #ifndef IMAPFERRY_IMAP_UNIT_H
 #define IMAPFERRY_IMAP_UNIT_H
 
@@ -8,8 +9,8 @@
 
 #include "io.h"
 
-/* What it says to a command that begins so (behind the tag): untagged lines, each with its CRLF, and the tagged answer; "" or
- * NULL: OK. The first row that fits rules; what no row fits is OK. */
+/* What it says to a command that begins so (behind the tag): untagged lines, each with its CRLF, and the
+ * tagged answer; "" or NULL: OK. The first row that fits rules; what no row fits is OK. */
 struct imap_answer {
     const char *verb, *untagged, *tagged;
 };
@@ -97,7 +98,8 @@ static inline void *imap_unit_run(void *arg)
 {
     struct imap_unit *s = arg;
     struct imap_unit_client clients[16] = {{0}};
-    struct pollfd fds[COUNTOF(clients) + 2] = {{.fd = s->stop[0], .events = POLLIN}, {.fd = s->listener, .events = POLLIN}};
+    struct pollfd fds[COUNTOF(clients) + 2] = {{.fd = s->stop[0], .events = POLLIN},
+                                               {.fd = s->listener, .events = POLLIN}};
     size_t n = 0;
     while (poll(fds, n + 2, -1) >= 0 && !fds[0].revents) {
         if (fds[1].revents && n < COUNTOF(clients)) {

@@ -327,7 +327,8 @@ static inline void *io_peer_run(void *arg)
 }
 
 /* cert and key may be NULL where the script has no "!tls". */
-static inline void io_peer_start(struct io_peer *p, const char *const *script, const char *cert, const char *key)
+static inline void io_peer_start(struct io_peer *p, const char *const *script, const char *cert,
+                                 const char *key)
 {
     memset(p, 0, sizeof *p);
     p->script = script;

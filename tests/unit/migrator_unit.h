@@ -1,6 +1,7 @@
-/* migrator_unit: what the parts of the daemon are given (migrator/site/migrator.h), with a private Redis and a journal in a
- * folder of its own, and accounts in the state that a test needs. All tests of a program share the Redis; each has an
- * account of its own, and what it sets in the configuration is set anew for the next. */
+/* migrator_unit: what the parts of the daemon are given (migrator/site/migrator.h), with a private Redis and
+ * a journal in a folder of its own, and accounts in the state that a test needs. All tests of a program share
+ * the Redis; each has an account of its own, and what it sets in the configuration is set anew for the
+ * next. */
 #ifndef IMAPFERRY_MIGRATOR_UNIT_H
 #define IMAPFERRY_MIGRATOR_UNIT_H
 
@@ -84,7 +85,8 @@ static inline int migrator_unit_tear_down(void **state)
     return 0;
 }
 
-#define MIGRATOR_TEST(name) cmocka_unit_test_setup_teardown(name, migrator_unit_set_up, migrator_unit_tear_down)
+#define MIGRATOR_TEST(name)                                                                                  \
+    cmocka_unit_test_setup_teardown(name, migrator_unit_set_up, migrator_unit_tear_down)
 
 /* A field of the account's route. */
 static inline const char *migrator_unit_route(struct migrator_world *w, const char *field)
@@ -102,7 +104,8 @@ static inline void migrator_unit_queue(struct migrator_world *w, bool force)
     UNIT_DO_RC(&w->u, ROUTE_OK, route_enqueue, &staff, "old", "new", false, force, false);
 }
 
-static inline void migrator_unit_on_entered(void *owner, enum route_rc rc, enum route_state state, uint64_t epoch)
+static inline void migrator_unit_on_entered(void *owner, enum route_rc rc, enum route_state state,
+                                            uint64_t epoch)
 {
     struct migrator_world *w = owner;
     (void)state, (void)epoch;
@@ -113,8 +116,14 @@ static inline void migrator_unit_on_entered(void *owner, enum route_rc rc, enum 
 /* A session of the account, which a proxy "p" has. */
 static inline void migrator_unit_enter(struct migrator_world *w, enum route_state state, uint64_t epoch)
 {
-    const struct route_enter e = {.user = w->user, .session = "p/1", .backend = "old", .state = state, .epoch = epoch,
-                                  .address = "a", .source = "old", .target = "new",
+    const struct route_enter e = {.user = w->user,
+                                  .session = "p/1",
+                                  .backend = "old",
+                                  .state = state,
+                                  .epoch = epoch,
+                                  .address = "a",
+                                  .source = "old",
+                                  .target = "new",
                                   .generation = store_generation(w->u.store)};
     w->entered = false;
     route_enter(w->u.store, &e, migrator_unit_on_entered, w);

@@ -1,5 +1,6 @@
-/* pair_unit: one mailbox on two scripted servers, opened and listed, with its ledger in a private Redis: what the steps of
- * a copy work on (migrator/mailbox/pair.h). All tests of a program share the Redis; each has an account of its own. */
+/* pair_unit: one mailbox on two scripted servers, opened and listed, with its ledger in a private Redis: what
+ * the steps of a copy work on (migrator/mailbox/pair.h). All tests of a program share the Redis; each has an
+ * account of its own. */
 #ifndef IMAPFERRY_PAIR_UNIT_H
 #define IMAPFERRY_PAIR_UNIT_H
 
@@ -25,19 +26,20 @@ struct pair_world {
 
 #define SCRIPT(...) ((const char *const[]){__VA_ARGS__, NULL})
 /* What both servers say until the mailbox is listed; then the listing, and PAIR_LISTED. */
-#define PAIR_SIGN_IN(caps)                                                                                            \
-    ">* OK [CAPABILITY IMAP4rev1 LITERAL+] ready", "<LOGIN ann {6+}", "=secret",                                      \
+#define PAIR_SIGN_IN(caps)                                                                                   \
+    ">* OK [CAPABILITY IMAP4rev1 LITERAL+] ready", "<LOGIN ann {6+}", "=secret",                             \
         ">%T OK [CAPABILITY IMAP4rev1 " caps "] in"
-#define PAIR_OPEN(verb, exists, uidvalidity, uidnext)                                                                 \
-    "<" verb " INBOX", "<UID FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE)", ">* " exists " EXISTS",                  \
-        ">* OK [PERMANENTFLAGS (\\Seen \\Deleted \\*)] so", ">* OK [UIDVALIDITY " uidvalidity "] so",                  \
+#define PAIR_OPEN(verb, exists, uidvalidity, uidnext)                                                        \
+    "<" verb " INBOX", "<UID FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE)", ">* " exists " EXISTS",        \
+        ">* OK [PERMANENTFLAGS (\\Seen \\Deleted \\*)] so", ">* OK [UIDVALIDITY " uidvalidity "] so",        \
         ">* OK [UIDNEXT " uidnext "] so", ">%P OK fine"
-#define PAIR_MESSAGE(seq, uid, flags, size)                                                                           \
-    ">* " seq " FETCH (UID " uid " FLAGS (" flags ") INTERNALDATE \"21-Jan-2020 00:00:00 +0000\" RFC822.SIZE " size ")"
-#define PAIR_LISTED ">%T OK listed"
-#define PAIR_SOURCE(exists, uidnext) PAIR_SIGN_IN(""), PAIR_OPEN("EXAMINE", exists, "7", uidnext)
+#define PAIR_MESSAGE(seq, uid, flags, size)                                                                  \
+    ">* " seq " FETCH (UID " uid " FLAGS (" flags                                                            \
+    ") INTERNALDATE \"21-Jan-2020 00:00:00 +0000\" RFC822.SIZE " size ")"
+#define PAIR_LISTED                        ">%T OK listed"
+#define PAIR_SOURCE(exists, uidnext)       PAIR_SIGN_IN(""), PAIR_OPEN("EXAMINE", exists, "7", uidnext)
 #define PAIR_TARGET(caps, exists, uidnext) PAIR_SIGN_IN(caps), PAIR_OPEN("SELECT", exists, "9", uidnext)
-#define PAIR_BYE "=bye LOGOUT"
+#define PAIR_BYE                           "=bye LOGOUT"
 /* A body of three bytes: `x` says which. */
 #define PAIR_BODY(seq, uid, x) ">* " seq " FETCH (UID " uid " BODY[] {3}", "}" x "\r\n", ">)"
 
@@ -102,11 +104,11 @@ static inline void pair_unit_await(struct pair_world *w, unsigned n)
 }
 
 /* A write to the ledger, whose last two arguments are a ledger_fn and its owner. */
-#define PAIR_LEDGER(w, call, ...)                                                                                     \
-    do {                                                                                                              \
-        call((w)->p.ledger, ##__VA_ARGS__, pair_unit_on_ledger, w);                                                   \
-        pair_unit_await(w, 1);                                                                                        \
-        assert_int_equal((w)->ledger_rc, ROUTE_OK);                                                                   \
+#define PAIR_LEDGER(w, call, ...)                                                                            \
+    do {                                                                                                     \
+        call((w)->p.ledger, ##__VA_ARGS__, pair_unit_on_ledger, w);                                          \
+        pair_unit_await(w, 1);                                                                               \
+        assert_int_equal((w)->ledger_rc, ROUTE_OK);                                                          \
     } while (0)
 
 /* For cmocka: of the group, and of each test. */
@@ -133,7 +135,8 @@ static inline int pair_unit_set_up(void **state)
     snprintf(w->user, sizeof w->user, "ann%u@example.org", w->tests++);
     w->job = (struct route_job){.user = w->user, .token = "token"};
     UNIT_DO_RC(&w->u, ROUTE_OK, route_enqueue, &staff, "old", "new", false, false, false);
-    route_claim(w->u.store, &(struct route_entry){.user = w->job.user}, w->job.token, "", "unit", pair_unit_on_claimed, w);
+    route_claim(w->u.store, &(struct route_entry){.user = w->job.user}, w->job.token, "", "unit",
+                pair_unit_on_claimed, w);
     UNIT_UNTIL(&w->u, w->job.epoch > 0);
     w->findings = findings_new(NULL);
     w->p.loop = w->u.loop;
@@ -213,7 +216,8 @@ static inline void pair_unit_expect(struct pair_world *w, const char *want)
     size_t n;
     const struct ledger_row *rows = ledger_rows(w->p.ledger, &n);
     for (size_t i = 0; i < n; i++)
-        buf_printf(&out, "%s%u>%u%s", i ? " " : "", rows[i].source_uid, rows[i].target_uid, rows[i].verified ? "v" : "");
+        buf_printf(&out, "%s%u>%u%s", i ? " " : "", rows[i].source_uid, rows[i].target_uid,
+                   rows[i].verified ? "v" : "");
     if (ledger_in_doubt(w->p.ledger, &uidnext)) {
         buf_add_str(&out, "; doubt ");
         ledger_doubtful(w->p.ledger, &doubtful);
@@ -223,7 +227,6 @@ static inline void pair_unit_expect(struct pair_world *w, const char *want)
     buf_free(&out);
     imap_seq_free(&doubtful);
 }
-
 
 /* A test of a group that is run by pair_unit_begin() and pair_unit_end(). */
 #define PAIR_TEST(name) cmocka_unit_test_setup_teardown(name, pair_unit_set_up, pair_unit_tear_down)

@@ -1,6 +1,6 @@
-/* session_unit: a session after its login, between a client and a server that the test plays itself: sockets of the
- * loopback, one thread, no store. What the rest of the proxy would do about a session is written down in the bench, or is as
- * the test sets it. */
+/* session_unit: a session after its login, between a client and a server that the test plays itself: sockets
+ * of the loopback, one thread, no store. What the rest of the proxy would do about a session is written down
+ * in the bench, or is as the test sets it. */
 #ifndef IMAPFERRY_TEST_SESSION_UNIT_H
 #define IMAPFERRY_TEST_SESSION_UNIT_H
 
@@ -182,7 +182,8 @@ static inline void bench_settle(struct bench *b)
         uv_run(&b->loop->uv, UV_RUN_NOWAIT);
 }
 
-/* Nothing comes to fd. What should not pass is shown best by what comes next; this is for where nothing does. */
+/* Nothing comes to fd. What should not pass is shown best by what comes next; this is for where nothing
+ * does. */
 static inline void bench_gets_nothing(struct bench *b, int fd)
 {
     char c;

@@ -252,9 +252,10 @@ static void test_aliases_refused(void **state)
     aliases_refused((char *[]){"a\x01=b"}, 1, "control");
     aliases_refused((char *[]){"a=A"}, 1, "same account");
     aliases_refused((char *[]){"a=b", "A =c"}, 2, "1: \"a\" is given twice");
-    aliases_refused((char *[]){"x", "y=z", "v=V", "y=w"}, 4,
-                    "0: \"x\" has no \"=\"; expected \"alias=account\"; 2: \"v=V\": both sides are the same account; "
-                    "3: \"y\" is given twice; ");
+    aliases_refused(
+        (char *[]){"x", "y=z", "v=V", "y=w"}, 4,
+        "0: \"x\" has no \"=\"; expected \"alias=account\"; 2: \"v=V\": both sides are the same account; "
+        "3: \"y\" is given twice; ");
     aliases_refused((char *[]){"a=b", "b=a"}, 2, "an alias itself");
     aliases_refused((char *[]){"a=b", "b=c"}, 2, "an alias itself");
     aliases_refused((char *[]){"c=a", "a=b", "b=c"}, 3, "an alias itself");

@@ -200,11 +200,17 @@ static void test_sentinel(void **state)
 /* A message never shows the password, wherever the address is wrong. */
 static void test_no_password_in_errors(void **state)
 {
-    static const char *const texts[] = {
-        "redis://:hunter2@",   "redis://:hunter2@h/x",   "redis://u:hunter2%@h", "foo://:hunter2@h",
-        "imaps://u:hunter2@h", "redis://:hun/hunter2@h", "unix://:hunter2@x",    "sentinel://:hunter2@h/",
-        "sentinel://h/?sentinel_auth=:hunter2", "sentinel://h/?sentinel_auth=:a@hunter2",
-        "sentinel://:hunter2@h/?sentinel_auth=:a@hunter2"};
+    static const char *const texts[] = {"redis://:hunter2@",
+                                        "redis://:hunter2@h/x",
+                                        "redis://u:hunter2%@h",
+                                        "foo://:hunter2@h",
+                                        "imaps://u:hunter2@h",
+                                        "redis://:hun/hunter2@h",
+                                        "unix://:hunter2@x",
+                                        "sentinel://:hunter2@h/",
+                                        "sentinel://h/?sentinel_auth=:hunter2",
+                                        "sentinel://h/?sentinel_auth=:a@hunter2",
+                                        "sentinel://:hunter2@h/?sentinel_auth=:a@hunter2"};
 
     (void)state;
     for (size_t i = 0; i < COUNTOF(texts); i++) {

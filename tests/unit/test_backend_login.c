@@ -163,16 +163,15 @@ static void test_rest_in_one_segment(void **state)
     unit_same(buf_span(&w->rest), "* 1 EXISTS\r\n* 2 EXISTS\r\n");
 }
 
-#define PACKED_OFFER "[CAPABILITY IMAP4rev1 COMPRESS=DEFLATE] in"
+#define PACKED_OFFER  "[CAPABILITY IMAP4rev1 COMPRESS=DEFLATE] in"
 #define PACKED_BEHIND "\xd2\x52\xf0\xf7\x56\x48\x4a\xcd\xc8\xcc\x4b\xe1\xe5\x02\x08" /* "* OK behind" */
 
 static void test_compress(void **state)
 {
     struct world *w = *state;
     w->request.compress = true;
-    run(w,
-        SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] ready", "<AUTHENTICATE PLAIN " PLAIN_ANN,
-               ">%T OK " PACKED_OFFER, "<COMPRESS DEFLATE", "}%T OK active\r\n" PACKED_BEHIND));
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] ready", "<AUTHENTICATE PLAIN " PLAIN_ANN,
+                  ">%T OK " PACKED_OFFER, "<COMPRESS DEFLATE", "}%T OK active\r\n" PACKED_BEHIND));
     ends(w, LOGIN_OK, "compress", "", "");
     unit_same(buf_span(&w->rest), "* OK behind\r\n");
 }
@@ -194,7 +193,8 @@ static void test_no_compress(void **state)
     unit_same(buf_span(&w->rest), "* OK behind\r\n");
 }
 
-/* As far as a sign-in would begin: over TLS, with the capabilities from there, and nothing secret was sent. */
+/* As far as a sign-in would begin: over TLS, with the capabilities from there, and nothing secret was
+ * sent. */
 static void test_nobody(void **state)
 {
     struct world *w = *state;
@@ -207,8 +207,8 @@ static void test_nobody(void **state)
     assert_true(imap_caps_has(&w->caps, CAP_AUTH_PLAIN));
     forget(w);
     w->backend.address.scheme = ADDRESS_IMAP_STARTTLS;
-    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED] ready", "<STARTTLS", ">%T OK go", "!tls", "<CAPABILITY",
-                  ">* CAPABILITY IMAP4rev1 AUTH=PLAIN", ">%T OK done"));
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED] ready", "<STARTTLS", ">%T OK go",
+                  "!tls", "<CAPABILITY", ">* CAPABILITY IMAP4rev1 AUTH=PLAIN", ">%T OK done"));
     ends(w, LOGIN_OK, "capability", "", "");
     assert_false(imap_caps_has(&w->caps, CAP_LOGINDISABLED));
 }
@@ -311,27 +311,28 @@ static void test_id_behind_the_sign_in(void **state)
         w->request.said_id = rows[i].said;
         w->request.client_id = rows[i].said ? span_of(said, sizeof said) : span_of(NULL, 0);
         if (rows[i].heard)
-            run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN ID] ready", "<AUTHENTICATE PLAIN " PLAIN_ANN, IN_WITH_ID,
-                          rows[i].heard, i % 2 ? ">%T NO who" : "}* ID NIL\r\n%T OK hello\r\n", ">* OK behind"));
+            run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN ID] ready",
+                          "<AUTHENTICATE PLAIN " PLAIN_ANN, IN_WITH_ID, rows[i].heard,
+                          i % 2 ? ">%T NO who" : "}* ID NIL\r\n%T OK hello\r\n", ">* OK behind"));
         else
-            run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN ID] ready", "<AUTHENTICATE PLAIN " PLAIN_ANN, IN_WITH_ID,
-                          ">* OK behind"));
+            run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN ID] ready",
+                          "<AUTHENTICATE PLAIN " PLAIN_ANN, IN_WITH_ID, ">* OK behind"));
         ends(w, LOGIN_OK, rows[i].heard ? "id_after" : "sign_in", "", "");
         unit_same(buf_span(&w->rest), "* OK behind\r\n");
         forget(w);
     }
     w->backend.forward_id = FORWARD_ID_NEUTRAL; /* not where it is not offered */
-    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN ID] ready", "<AUTHENTICATE PLAIN " PLAIN_ANN,
-                  ">%T OK [CAPABILITY IMAP4rev1] in"));
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN ID] ready",
+                  "<AUTHENTICATE PLAIN " PLAIN_ANN, ">%T OK [CAPABILITY IMAP4rev1] in"));
     ends(w, LOGIN_OK, "sign_in", "", "");
     forget(w);
-    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN ID] ready", "<AUTHENTICATE PLAIN " PLAIN_ANN, IN_WITH_ID,
-                  "<ID (\"name\" \"imapferry\")"));
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN ID] ready",
+                  "<AUTHENTICATE PLAIN " PLAIN_ANN, IN_WITH_ID, "<ID (\"name\" \"imapferry\")"));
     ends(w, LOGIN_UNAVAILABLE, "id_after", "", "closed the connection");
 }
 
-#define ID_OFFERED   ">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN ID] ready"
-#define ID_OF_P1     "<ID (\"x-session-id\" \"p1\")"
+#define ID_OFFERED ">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN ID] ready"
+#define ID_OF_P1   "<ID (\"x-session-id\" \"p1\")"
 
 static void run_pipelined(struct world *w, const char *const *script)
 {
@@ -344,8 +345,11 @@ static void run_pipelined(struct world *w, const char *const *script)
 static void test_sign_in_behind_id(void **state)
 {
     struct world *w = *state;
-    run_pipelined(w, SCRIPT(ID_OFFERED, ID_OF_P1, "<AUTHENTICATE PLAIN " PLAIN_ANN,
-                  "}* ID NIL\r\n%P NO [CAPABILITY IMAP4rev1] not for you\r\n%T OK [CAPABILITY IMAP4rev1 IDLE] in\r\n"));
+    run_pipelined(
+        w,
+        SCRIPT(
+            ID_OFFERED, ID_OF_P1, "<AUTHENTICATE PLAIN " PLAIN_ANN,
+            "}* ID NIL\r\n%P NO [CAPABILITY IMAP4rev1] not for you\r\n%T OK [CAPABILITY IMAP4rev1 IDLE] in\r\n"));
     ends(w, LOGIN_OK, "sign_in", "", "");
     assert_true(imap_caps_has(&w->caps, CAP_IDLE));
 }
@@ -355,8 +359,8 @@ static void test_capabilities_in_the_answer_to_id(void **state)
 {
     struct world *w = *state;
     run_pipelined(w, SCRIPT(ID_OFFERED, ID_OF_P1, "<AUTHENTICATE PLAIN " PLAIN_ANN,
-                  "}* CAPABILITY IMAP4rev1\r\n%P OK [CAPABILITY IMAP4rev1] fine\r\n%T OK in\r\n", "<CAPABILITY",
-                  ">* CAPABILITY IMAP4rev1 IDLE", ">%T OK done"));
+                            "}* CAPABILITY IMAP4rev1\r\n%P OK [CAPABILITY IMAP4rev1] fine\r\n%T OK in\r\n",
+                            "<CAPABILITY", ">* CAPABILITY IMAP4rev1 IDLE", ">%T OK done"));
     ends(w, LOGIN_OK, "capability_after", "", "");
     assert_true(imap_caps_has(&w->caps, CAP_IDLE));
 }
@@ -366,10 +370,11 @@ static void test_answers_to_id_and_sign_in(void **state)
 {
     struct world *w = *state;
     run_pipelined(w, SCRIPT(ID_OFFERED, ID_OF_P1, "<AUTHENTICATE PLAIN " PLAIN_ANN,
-                  "}%P OK fine\r\n%T NO [AUTHENTICATIONFAILED] no\r\n"));
+                            "}%P OK fine\r\n%T NO [AUTHENTICATIONFAILED] no\r\n"));
     ends(w, LOGIN_REFUSED, "sign_in", "AUTHENTICATIONFAILED", "");
     forget(w);
-    run_pipelined(w, SCRIPT(ID_OFFERED, ID_OF_P1, "<AUTHENTICATE PLAIN " PLAIN_ANN, "}%T OK in\r\n%P OK fine\r\n", "!wait"));
+    run_pipelined(w, SCRIPT(ID_OFFERED, ID_OF_P1, "<AUTHENTICATE PLAIN " PLAIN_ANN,
+                            "}%T OK in\r\n%P OK fine\r\n", "!wait"));
     ends(w, LOGIN_UNAVAILABLE, "sign_in", "", "a tag that was not sent");
 }
 
@@ -377,8 +382,8 @@ static void test_answers_to_id_and_sign_in(void **state)
 static void test_no_sign_in_behind_id_without_sasl_ir(void **state)
 {
     struct world *w = *state;
-    run_pipelined(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN ID] ready", ID_OF_P1, ">%T OK fine", "<AUTHENTICATE PLAIN",
-                  ">+ ", "=" PLAIN_ANN, ">%T OK [CAPABILITY IMAP4rev1] in"));
+    run_pipelined(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN ID] ready", ID_OF_P1, ">%T OK fine",
+                            "<AUTHENTICATE PLAIN", ">+ ", "=" PLAIN_ANN, ">%T OK [CAPABILITY IMAP4rev1] in"));
     ends(w, LOGIN_OK, "sign_in", "", "");
 }
 
@@ -602,9 +607,10 @@ static void test_preauth_on_starttls(void **state)
 
 static void test_starttls_bad_certificates(void **state)
 {
-    static const char *const rows[][2] = {{"expired", "certificate has expired"},
-                                          {"selfsigned", "self-signed certificate: who signed it is not trusted here (see ca_file)"},
-                                          {"othername", "IP address mismatch: it is for other names"}};
+    static const char *const rows[][2] = {
+        {"expired", "certificate has expired"},
+        {"selfsigned", "self-signed certificate: who signed it is not trusted here (see ca_file)"},
+        {"othername", "IP address mismatch: it is for other names"}};
     struct world *w = *state;
     for (size_t i = 0; i < COUNTOF(rows); i++) {
         w->kind = rows[i][0];
@@ -724,17 +730,22 @@ static void test_ends_without_a_word(void **state)
 {
     struct world *w = *state;
     w->request.step_timeout_ms = 400;
-    unavailable(w, SCRIPT("!wait"), "greeting", "whether this port speaks TLS from its first byte (imaps://)");
+    unavailable(w, SCRIPT("!wait"), "greeting",
+                "whether this port speaks TLS from its first byte (imaps://)");
     forget(w);
     unavailable(w, SCRIPT("!close"), "greeting", "imaps://");
     forget(w);
     w->request.as = LOGIN_AS_MASTER;
     w->backend.sign_in = SIGN_IN_MASTER;
-    unavailable(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] ready",
-                          "<AUTHENTICATE PLAIN YW5uAGFkbWluAG1hc3RlciBzZWNyZXQ=", "!close"), "sign_in", "whether the user exists there");
+    unavailable(w,
+                SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] ready",
+                       "<AUTHENTICATE PLAIN YW5uAGFkbWluAG1hc3RlciBzZWNyZXQ=", "!close"),
+                "sign_in", "whether the user exists there");
     forget(w);
-    unavailable(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] ready",
-                          "<AUTHENTICATE PLAIN YW5uAGFkbWluAG1hc3RlciBzZWNyZXQ=", "!reset"), "sign_in", "whether the user exists there");
+    unavailable(w,
+                SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] ready",
+                       "<AUTHENTICATE PLAIN YW5uAGFkbWluAG1hc3RlciBzZWNyZXQ=", "!reset"),
+                "sign_in", "whether the user exists there");
 }
 
 /* Who waits for a port that speaks TLS should not have to wait for the whole time-out to hear of it. */
@@ -751,7 +762,8 @@ static void test_missing_greeting_is_told_early(void **state)
     assert_true(pread(log, text, sizeof(text) - 1, 0) > 0);
     close(log);
     close(before);
-    assert_non_null(strstr(text, "event=no_greeting_yet backend=old session=- ms=200 hint=\"it has not greeted"));
+    assert_non_null(
+        strstr(text, "event=no_greeting_yet backend=old session=- ms=200 hint=\"it has not greeted"));
     assert_non_null(strstr(text, "imaps://"));
     assert_null(strstr(strstr(text, "no_greeting_yet") + 1, "no_greeting_yet"));
 }

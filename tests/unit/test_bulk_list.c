@@ -15,8 +15,8 @@ static void expect(const char *text, size_t len, const char *want)
 
     bulk_list_read(&l, &conf, span_of(text, len));
     for (size_t i = 0; i < l.n_accounts; i++)
-        buf_printf(&out, "%zu %s%s%s; ", l.accounts[i].number, l.accounts[i].text, l.accounts[i].as_key ? " or " : "",
-                   l.accounts[i].as_key ? l.accounts[i].as_key : "");
+        buf_printf(&out, "%zu %s%s%s; ", l.accounts[i].number, l.accounts[i].text,
+                   l.accounts[i].as_key ? " or " : "", l.accounts[i].as_key ? l.accounts[i].as_key : "");
     for (size_t i = 0; i < l.n_problems; i++)
         buf_printf(&out, "!%s %zu %s: %s; ", l.problems[i].twice ? "!" : "", l.problems[i].number,
                    l.problems[i].text, l.problems[i].why);
@@ -46,23 +46,25 @@ static void test_lines(void **state)
 static void test_no_names(void **state)
 {
     (void)state;
-    EXPECT("root:x:0:0:root:/root:/bin/bash\nann,10 GB\n\"bob\"\nAnn <ann@x>\na b\nc@x@y\nk.o+x-y_z'1/2@x",
-           "7 k.o+x-y_z%271%2F2@x; "
-           "! 1 root:x:0:0:root:/root:/bin/bash: is more than a login name: one stands on a line, and nothing else; "
-           "! 2 ann,10 GB: is more than a login name: one stands on a line, and nothing else; "
-           "! 3 \"bob\": is more than a login name: one stands on a line, and nothing else; "
-           "! 4 Ann <ann@x>: is more than a login name: one stands on a line, and nothing else; "
-           "! 5 a b: is more than a login name: one stands on a line, and nothing else; "
-           "! 6 c@x@y: has two \"@\"; ");
+    EXPECT(
+        "root:x:0:0:root:/root:/bin/bash\nann,10 GB\n\"bob\"\nAnn <ann@x>\na b\nc@x@y\nk.o+x-y_z'1/2@x",
+        "7 k.o+x-y_z%271%2F2@x; "
+        "! 1 root:x:0:0:root:/root:/bin/bash: is more than a login name: one stands on a line, and nothing else; "
+        "! 2 ann,10 GB: is more than a login name: one stands on a line, and nothing else; "
+        "! 3 \"bob\": is more than a login name: one stands on a line, and nothing else; "
+        "! 4 Ann <ann@x>: is more than a login name: one stands on a line, and nothing else; "
+        "! 5 a b: is more than a login name: one stands on a line, and nothing else; "
+        "! 6 c@x@y: has two \"@\"; ");
 }
 
 /* What `list` shows may be meant as it is shown, if it is what `list` could show. */
 static void test_keys(void **state)
 {
     (void)state;
-    EXPECT("sp%20ace@y\n50%off@y\nann%2Bx@y\nsp%2520ace@y\nsp%20ACE@y\n",
-           "1 sp%2520ace@y or sp%20ace@y; 2 50%25off@y; 3 ann%252bx@y; 4 sp%252520ace@y or sp%2520ace@y; !! 5 sp%2520ace@y: is on line 1 "
-           "already; ");
+    EXPECT(
+        "sp%20ace@y\n50%off@y\nann%2Bx@y\nsp%2520ace@y\nsp%20ACE@y\n",
+        "1 sp%2520ace@y or sp%20ace@y; 2 50%25off@y; 3 ann%252bx@y; 4 sp%252520ace@y or sp%2520ace@y; !! 5 sp%2520ace@y: is on line 1 "
+        "already; ");
     EXPECT("a%20b", "1 a%2520b@x or a%20b@x; ");
 }
 
@@ -109,12 +111,8 @@ static void test_many(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lines),
-        cmocka_unit_test(test_no_names),
-        cmocka_unit_test(test_keys),
-        cmocka_unit_test(test_bare_names),
-        cmocka_unit_test(test_long_line),
-        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_lines),      cmocka_unit_test(test_no_names),  cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_bare_names), cmocka_unit_test(test_long_line), cmocka_unit_test(test_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

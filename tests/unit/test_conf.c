@@ -215,8 +215,8 @@ static void test_sample_shows_defaults(void **state)
 
 /* DESIGN.md 4: libconfuse takes many of these as whole. Behind the last brace all is there; before it, never.
  */
-/* All at both ends, where most different things stand close together; in between each fifth, since a load takes a
- * millisecond. */
+/* All at both ends, where most different things stand close together; in between each fifth, since a load
+ * takes a millisecond. */
 static size_t next_place(size_t n, size_t len)
 {
     return n < 1000 || n + 1000 > len ? n + 1 : n + 5;
@@ -427,8 +427,8 @@ static void test_addresses(void **state)
     refused("backend \"a\" {\n address = \"imaps://\" }\n" REST, 2, "expected imaps://host[:port]");
     refused("backend \"a\" {\n address = \"imaps://h:0\" }\n" REST, 2, "port 0 cannot be connected to");
     refused("backend \"a\" {\n\n }\n" REST, 1, "backend \"a\": address: must be given");
-    refused("backend \"a\" {\n address = \"imaps://h\"\n capabilities = {\"-UIDPLUS\", \"-NOSUCH\"} }\n" REST, 3,
-            "\"-NOSUCH\" is no capability");
+    refused("backend \"a\" {\n address = \"imaps://h\"\n capabilities = {\"-UIDPLUS\", \"-NOSUCH\"} }\n" REST,
+            3, "\"-NOSUCH\" is no capability");
     refused("redis {\n url = \"imaps://x\" }\n" REST, 2, "is not an address of a Redis; expected redis://");
     refused("redis {\n url = \"sentinel://a\" }\n" REST, 2, "no name of a master");
     refused("redis {\n url = \"redis://h:0\" }\n" REST, 2, "port 0");
@@ -628,7 +628,8 @@ static void test_print_tells_no_password(void **state)
 {
     static const char *const rows[][2] = {
         {"redis { url = \"redis://joe:pa%2Fss@h:7/1\" }\n", "\"redis://joe:***@h:7/1\""},
-        {"redis { url = \"sentinel://:pass@h,i/m?sentinel_auth=s:pass\" }\n", "\"sentinel://:***@h,i/m?sentinel_auth=s:***\""},
+        {"redis { url = \"sentinel://:pass@h,i/m?sentinel_auth=s:pass\" }\n",
+         "\"sentinel://:***@h,i/m?sentinel_auth=s:***\""},
         {"redis { url = \"sentinel://h/m?sentinel_auth=:pass\" }\n", "\"sentinel://h/m?sentinel_auth=:***\""},
         {"redis { url = \"redis://h:6379/0\" }\n", "\"redis://h:6379/0\""},
     };
@@ -647,7 +648,8 @@ static void test_print_tells_no_password(void **state)
         free(text);
     }
     struct buf out = {0};
-    struct conf *c = load(TWO "migration { source = \"a\" target = \"b\" hook_flip = {\"https://joe:pass@h/x\"} }\n", CONF_CTL);
+    struct conf *c = load(
+        TWO "migration { source = \"a\" target = \"b\" hook_flip = {\"https://joe:pass@h/x\"} }\n", CONF_CTL);
     conf_print(&out, c);
     assert_non_null(strstr(buf_str(&out), "{\"https://joe:***@h/x\"}"));
     conf_free(&c);
@@ -658,15 +660,21 @@ static void test_print_tells_no_password(void **state)
 
 static void test_all_errors_at_once(void **state)
 {
-    static const char text[] = "redis { url = \"http://h\" }\n"
-                               "backend \"a\" { address = \"imap://h:0\" max_connections = 0 }\n"
-                               "backend \"b\" { address = \"imap://i\" sign_in = \"x\" master_user = \"m\" }\n"
-                               "proxy { lease = \"1d\" lease_long = \"2x\" }\n"
-                               "migration { source = \"a\"\n default_domain = \"a b\" }\n";
-    static const char *const wanted[] = {
-        ":1: redis: url: ", ":2: backend \"a\": address: ", ":2: backend \"a\": max_connections: ", ":3: backend \"b\": sign_in: ",
-        ":3: backend \"b\": master_user: ", ":4: proxy: lease: ", ":4: proxy: lease_long: ", ":5: migration: target: ",
-        ":6: migration: default_domain: "};
+    static const char text[] =
+        "redis { url = \"http://h\" }\n"
+        "backend \"a\" { address = \"imap://h:0\" max_connections = 0 }\n"
+        "backend \"b\" { address = \"imap://i\" sign_in = \"x\" master_user = \"m\" }\n"
+        "proxy { lease = \"1d\" lease_long = \"2x\" }\n"
+        "migration { source = \"a\"\n default_domain = \"a b\" }\n";
+    static const char *const wanted[] = {":1: redis: url: ",
+                                         ":2: backend \"a\": address: ",
+                                         ":2: backend \"a\": max_connections: ",
+                                         ":3: backend \"b\": sign_in: ",
+                                         ":3: backend \"b\": master_user: ",
+                                         ":4: proxy: lease: ",
+                                         ":4: proxy: lease_long: ",
+                                         ":5: migration: target: ",
+                                         ":6: migration: default_domain: "};
     unsigned lines = 1;
     char *error;
 
@@ -701,13 +709,15 @@ static void tells_all(enum conf_role role, const char *text, const char *const *
         fail_msg("not %zu lines: %s", n, error);
     free(error);
 }
-#define TELLS_ALL(role, text, ...)                                                                                                    \
-    tells_all(role, text, (const char *const[]){__VA_ARGS__}, sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *))
+#define TELLS_ALL(role, text, ...)                                                                           \
+    tells_all(role, text, (const char *const[]){__VA_ARGS__},                                                \
+              sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *))
 
 static void test_numbers_out_of_range(void **state)
 {
     (void)state;
-    refused("backend \"a\" { max_connections = 20000 }\n" REST, 1, "\"20000\" is out of range; expected one from 1 to 10000");
+    refused("backend \"a\" { max_connections = 20000 }\n" REST, 1,
+            "\"20000\" is out of range; expected one from 1 to 10000");
     refused("backend \"a\" { max_connections = \"-1\" }\n" REST, 1, "\"-1\" is out of range");
     refused("backend \"a\" { max_connections = \"ten\" }\n" REST, 1, "\"ten\" is not a number");
 }
@@ -716,55 +726,68 @@ static void test_numbers_out_of_range(void **state)
 static void test_names_hide_no_values(void **state)
 {
     (void)state;
-    TELLS_ALL(CONF_CTL,
-              "proxy { nonsense = {1, 2}\n lease = \"1x\" lease = \"2s\" drain_time = \"never\" threads = {1} }\n"
-              "nonsense { a = 1 }\nproxy { lease = \"9x\" }\nredis \"x\" { }\nbackend { }\n"
-              "migrator { jobs = 0 }\n" REST,
-              ":1: proxy: nonsense: no such option", ":2: option \"lease\" is given twice", ":2: proxy: lease: ", ":2: proxy: drain_time: ",
-              ":2: proxy: threads: is a list", ":3: nonsense: no such section", ":4: section \"proxy\" is given twice",
-              ":5: redis \"x\": takes no name", ":6: backend: has no name", ":7: migrator: jobs: ");
+    TELLS_ALL(
+        CONF_CTL,
+        "proxy { nonsense = {1, 2}\n lease = \"1x\" lease = \"2s\" drain_time = \"never\" threads = {1} }\n"
+        "nonsense { a = 1 }\nproxy { lease = \"9x\" }\nredis \"x\" { }\nbackend { }\n"
+        "migrator { jobs = 0 }\n" REST,
+        ":1: proxy: nonsense: no such option", ":2: option \"lease\" is given twice",
+        ":2: proxy: lease: ", ":2: proxy: drain_time: ", ":2: proxy: threads: is a list",
+        ":3: nonsense: no such section", ":4: section \"proxy\" is given twice",
+        ":5: redis \"x\": takes no name", ":6: backend: has no name", ":7: migrator: jobs: ");
 }
 
-/* A part that can't be read hides itself, up to the next line that begins with "}"; that something lacks is not said then. */
+/* A part that can't be read hides itself, up to the next line that begins with "}"; that something lacks is
+ * not said then. */
 static void test_syntax_errors_hide_little(void **state)
 {
     (void)state;
-    TELLS_ALL(CONF_CTL,
-              "migrator { jobs = 0 }\nproxy {\n lease = \"1x\"\n drain_time: \"1s\"\n}\nredis { prefix = \"\"\n prefx = \"\" }\n"
-              "backend \"a\" { max_connections = 0 }\n",
-              ":1: migrator: jobs: ", ":4: unexpected \":\"; values other than words and numbers stand in double quotes; the rest of this "
-              "section was not read", ":7: redis: prefx: no such option", ":8: backend \"a\": max_connections: ");
-    TELLS_ALL(CONF_CTL, "migrator { jobs = 0 }\nproxy { id = \"a }\nredis { prefix = \"\" }\n", ":1: migrator: jobs: ",
-              ":2: the string that begins here is not closed on its line; expected \"; what stands behind it was not read");
+    TELLS_ALL(
+        CONF_CTL,
+        "migrator { jobs = 0 }\nproxy {\n lease = \"1x\"\n drain_time: \"1s\"\n}\nredis { prefix = \"\"\n prefx = \"\" }\n"
+        "backend \"a\" { max_connections = 0 }\n",
+        ":1: migrator: jobs: ",
+        ":4: unexpected \":\"; values other than words and numbers stand in double quotes; the rest of this "
+        "section was not read",
+        ":7: redis: prefx: no such option", ":8: backend \"a\": max_connections: ");
+    TELLS_ALL(
+        CONF_CTL, "migrator { jobs = 0 }\nproxy { id = \"a }\nredis { prefix = \"\" }\n",
+        ":1: migrator: jobs: ",
+        ":2: the string that begins here is not closed on its line; expected \"; what stands behind it was not read");
 }
 
 static void test_all_values_of_a_list(void **state)
 {
     (void)state;
-    TELLS_ALL(CONF_CTL,
-              "backend \"old\" { address = \"imap://h\" }\nbackend \"new\" { address = \"imap://i\" }\n"
-              "proxy { listen = {\"imapss://x\", \"imap://h\", \"x\"} }\n"
-              "migration { source = \"old\" target = \"new\" aliases = {\"a\", \"b=c\", \"d\"}\n window = {\"x\", \"Mon 1\"}\n"
-              " rename = {\"a\", \"b=c\", \"c\"}\n leave_out = {\"x\", \"y\"}\n exclude = \"\"\n acl_map = \"x\" }\n",
-              ":3: proxy: listen: \"imapss://x\" is not", ":3: proxy: listen: \"x\" is not", ":4: migration: aliases: \"a\" has",
-              ":4: migration: aliases: \"d\" has", ":5: migration: window: \"x\"", ":5: migration: window: \"Mon 1\"",
-              ":6: migration: rename: \"a\"", ":6: migration: rename: \"c\"", ":7: migration: leave_out: \"x\"",
-              ":7: migration: leave_out: \"y\"", ":8: migration: exclude: ", ":9: migration: acl_map: ");
+    TELLS_ALL(
+        CONF_CTL,
+        "backend \"old\" { address = \"imap://h\" }\nbackend \"new\" { address = \"imap://i\" }\n"
+        "proxy { listen = {\"imapss://x\", \"imap://h\", \"x\"} }\n"
+        "migration { source = \"old\" target = \"new\" aliases = {\"a\", \"b=c\", \"d\"}\n window = {\"x\", \"Mon 1\"}\n"
+        " rename = {\"a\", \"b=c\", \"c\"}\n leave_out = {\"x\", \"y\"}\n exclude = \"\"\n acl_map = \"x\" }\n",
+        ":3: proxy: listen: \"imapss://x\" is not", ":3: proxy: listen: \"x\" is not",
+        ":4: migration: aliases: \"a\" has", ":4: migration: aliases: \"d\" has",
+        ":5: migration: window: \"x\"", ":5: migration: window: \"Mon 1\"", ":6: migration: rename: \"a\"",
+        ":6: migration: rename: \"c\"", ":7: migration: leave_out: \"x\"", ":7: migration: leave_out: \"y\"",
+        ":8: migration: exclude: ", ":9: migration: acl_map: ");
 }
 
 /* By whatever scheme or spelling: the kernel would spread clients over both. */
 static void test_listeners_on_one_port(void **state)
 {
-    static const char *const apart[] = {"{\"imaps://127.0.0.1:1\", \"imap://127.0.0.2:1\"}", "{\"imap://[::]:1\", \"imap://127.0.0.1:1\"}",
-                                        "{\"imap://[::]:0\", \"imaps://[::]:0\"}", "{\"imap://0.0.0.0:1\", \"imaps://[::1]:1\"}"};
+    static const char *const apart[] = {
+        "{\"imaps://127.0.0.1:1\", \"imap://127.0.0.2:1\"}", "{\"imap://[::]:1\", \"imap://127.0.0.1:1\"}",
+        "{\"imap://[::]:0\", \"imaps://[::]:0\"}", "{\"imap://0.0.0.0:1\", \"imaps://[::1]:1\"}"};
     (void)state;
     refused("proxy { listen = {\"imaps://127.0.0.1:1\", \"imap+starttls://127.0.0.1:1\"} }\n" REST, 1,
             "\"imap+starttls://127.0.0.1:1\" is the same address and port as \"imaps://127.0.0.1:1\"");
-    refused("proxy { listen = {\"imap://[::ffff:127.0.0.1]:1\", \"imap://127.0.0.1:1\"} }\n" REST, 1, "is the same address and port");
+    refused("proxy { listen = {\"imap://[::ffff:127.0.0.1]:1\", \"imap://127.0.0.1:1\"} }\n" REST, 1,
+            "is the same address and port");
     refused("proxy { listen = {\"imap://h\", \"imap://H:143\"} }\n" REST, 1, "is the same address and port");
     refused("proxy { listen = {\"imap://[::]:1\", \"imaps://127.0.0.1:1\"} }\n" REST, 1, "overlap");
     refused("proxy { listen = {\"imap://127.0.0.1:1\", \"imaps://0.0.0.0:1\"} }\n" REST, 1, "overlap");
-    refused_by(CONF_PROXY, "proxy { listen = {\"imap://localhost:1\", \"imaps://[::]:1\"} }\n" REST, 1, "overlap");
+    refused_by(CONF_PROXY, "proxy { listen = {\"imap://localhost:1\", \"imaps://[::]:1\"} }\n" REST, 1,
+               "overlap");
     for (size_t i = 0; i < COUNTOF(apart); i++) {
         char *text = xasprintf("proxy { listen = %s }\n" REST, apart[i]);
         struct conf *c = load(text, CONF_CTL);
@@ -776,24 +799,29 @@ static void test_listeners_on_one_port(void **state)
 /* Each with what is wrong with it; root may read all, and run what anybody may. */
 static void test_hooks_can_be_run(void **state)
 {
-    static const char *const wanted[] = {"x/none\" can't be run: No such file", "x\" is a folder, not a program",
+    static const char *const wanted[] = {"x/none\" can't be run: No such file",
+                                         "x\" is a folder, not a program",
                                          "x/f\" can't be run by this user: Permission denied"};
-    char *folder = xasprintf("%s/x", dir), *program = xasprintf("%s/x/f", dir), *none = xasprintf("%s/x/none", dir);
+    char *folder = xasprintf("%s/x", dir), *program = xasprintf("%s/x/f", dir),
+         *none = xasprintf("%s/x/none", dir);
     const char *paths[] = {none, folder, program};
 
     (void)state;
     assert_int_equal(mkdir(folder, 0700), 0);
     write_file(program, "#!/bin/sh\n", 10);
     for (size_t i = 0; i < COUNTOF(wanted); i++) {
-        char *text = xasprintf("backend \"old\" { address = \"imap://h\" }\nbackend \"new\" { address = \"imap://i\" }\n"
-                               "migration { source = \"old\" target = \"new\"\n hook_flip = {\"%s\", \"%%u\"} }\n", paths[i]);
+        char *text = xasprintf(
+            "backend \"old\" { address = \"imap://h\" }\nbackend \"new\" { address = \"imap://i\" }\n"
+            "migration { source = \"old\" target = \"new\"\n hook_flip = {\"%s\", \"%%u\"} }\n",
+            paths[i]);
         refused_by(CONF_MIGRATOR, text, 4, wanted[i]);
         chmod(program, i == 1 ? 0600 : 0700);
         free(text);
     }
-    refused_by(CONF_MIGRATOR, "backend \"old\" { address = \"imap://h\" }\nbackend \"new\" { address = \"imap://i\" }\n"
-               "migration { source = \"old\" target = \"new\" hook_flip = \"doveadm\" }\n", 3,
-               "neither the absolute path of a program nor a URL");
+    refused_by(CONF_MIGRATOR,
+               "backend \"old\" { address = \"imap://h\" }\nbackend \"new\" { address = \"imap://i\" }\n"
+               "migration { source = \"old\" target = \"new\" hook_flip = \"doveadm\" }\n",
+               3, "neither the absolute path of a program nor a URL");
     unlink(program);
     rmdir(folder);
     free(folder), free(program), free(none);
@@ -802,12 +830,17 @@ static void test_hooks_can_be_run(void **state)
 static void test_two_names_of_one_server(void **state)
 {
     (void)state;
-    refused("backend \"a\" { address = \"imap://h\" }\nbackend \"b\" { address = \"imap+starttls://H:143\" }\n"
-            "migration { source = \"a\"\n target = \"b\" }\n", 4, "\"b\" has the same address as \"a\"");
+    refused(
+        "backend \"a\" { address = \"imap://h\" }\nbackend \"b\" { address = \"imap+starttls://H:143\" }\n"
+        "migration { source = \"a\"\n target = \"b\" }\n",
+        4, "\"b\" has the same address as \"a\"");
     refused("backend \"a\" { address = \"imap+unix:///x\" }\nbackend \"b\" { address = \"imap+unix:///x\" }\n"
-            "migration { source = \"a\"\n target = \"b\" }\n", 4, "has the same address");
-    struct conf *c = load("backend \"a\" { address = \"imap://h\" }\nbackend \"b\" { address = \"imaps://h\" }\n"
-                          "migration { source = \"a\" target = \"b\" }\n", CONF_CTL);
+            "migration { source = \"a\"\n target = \"b\" }\n",
+            4, "has the same address");
+    struct conf *c =
+        load("backend \"a\" { address = \"imap://h\" }\nbackend \"b\" { address = \"imaps://h\" }\n"
+             "migration { source = \"a\" target = \"b\" }\n",
+             CONF_CTL);
     conf_free(&c);
 }
 
@@ -817,7 +850,9 @@ static void drop(const char *name);
 /* By all roles, and read anew at SIGHUP. */
 static void test_password_file_of_redis(void **state)
 {
-    char *text = xasprintf("redis { url = \"sentinel://h/m\" password_file = \"%s/r\" sentinel_password_file = \"%s/s\" }\n" REST, dir, dir);
+    char *text = xasprintf(
+        "redis { url = \"sentinel://h/m\" password_file = \"%s/r\" sentinel_password_file = \"%s/s\" }\n" REST,
+        dir, dir);
 
     (void)state;
     refused(text, 1, "/r\" cannot be read");
@@ -832,7 +867,9 @@ static void test_password_file_of_redis(void **state)
     assert_string_equal(c->redis.address.password, "three");
     conf_free(&fresh), conf_free(&copy), conf_free(&c);
     free(text);
-    text = xasprintf("redis { url = \"redis://:x@h\" password_file = \"%s/r\"\n sentinel_password_file = \"%s/s\" }\n" REST, dir, dir);
+    text = xasprintf(
+        "redis { url = \"redis://:x@h\" password_file = \"%s/r\"\n sentinel_password_file = \"%s/s\" }\n" REST,
+        dir, dir);
     refused(text, 1, "the url holds a password");
     refused(text, 2, "the url names no Sentinels");
     drop("r"), drop("s");
@@ -927,20 +964,24 @@ struct heard {
 static void hear(void *owner, const char *section, const char *title, const char *option, bool taken)
 {
     struct heard *h = owner;
-    buf_printf(taken ? &h->taken : &h->left, "%s%s%s.%s ", section, title ? ":" : "", title ? title : "", option ? option : "");
+    buf_printf(taken ? &h->taken : &h->left, "%s%s%s.%s ", section, title ? ":" : "", title ? title : "",
+               option ? option : "");
 }
 
-#define RELOAD_TEXT(url, secret, more, rules, migrator, migration)                                                \
-    "redis { url = \"redis://:p%%40w@h\" }\n"                                                                      \
-    "backend \"a\" { address = \"" url "\" master_user = \"m\" master_password_file = \"" secret "\" }\n" more          \
-    "backend \"b\" { address = \"imap://b\" " migrator " }\n" rules                                               \
-    "migration { source = \"a\" target = \"b\" aliases = {\"x=y\"} rename = {\"Sent Items=Sent\"} " migration " }\n"
+#define RELOAD_TEXT(url, secret, more, rules, migrator, migration)                                            \
+    "redis { url = \"redis://:p%%40w@h\" }\n"                                                                 \
+    "backend \"a\" { address = \"" url "\" master_user = \"m\" master_password_file = \"" secret              \
+    "\" }\n" more "backend \"b\" { address = \"imap://b\" " migrator " }\n" rules                             \
+    "migration { source = \"a\" target = \"b\" aliases = {\"x=y\"} rename = {\"Sent Items=Sent\"} " migration \
+    " }\n"
 
 static void test_a_copy_is_whole(void **state)
 {
     struct buf a = {0}, b = {0};
     char *secret = path_of("secret");
-    char *text = xasprintf(RELOAD_TEXT("imap://a", "%s", "", "rule \"*@z\" { source = \"b\" target = \"a\" }\n", "", ""), secret);
+    char *text = xasprintf(
+        RELOAD_TEXT("imap://a", "%s", "", "rule \"*@z\" { source = \"b\" target = \"a\" }\n", "", ""),
+        secret);
 
     (void)state;
     put("secret", "pw", 2);
@@ -986,15 +1027,19 @@ static void test_reload(void **state)
     (void)state;
     put("secret", "one", 3);
     put("secret2", "three", 5);
-    char *text = xasprintf(RELOAD_TEXT("imap://a", "%s", "", "rule \"*@z\" { source = \"b\" target = \"a\" }\n", "", ""), s1);
+    char *text = xasprintf(
+        RELOAD_TEXT("imap://a", "%s", "", "rule \"*@z\" { source = \"b\" target = \"a\" }\n", "", ""), s1);
     struct conf *c = load(text, CONF_MIGRATOR);
     const struct conf_backend *a = conf_backend(c, "a"), *b = conf_backend(c, "b");
     reload_into(c, &h, text);
     heard_is(&h, "", "");
 
     put("secret", "two", 3);
-    reload_into(c, &h, xasprintf(RELOAD_TEXT("imap://elsewhere", "%s", "backend \"c\" { address = \"imap://c\" }\n", "",
-                                             "max_connections = 3 retired = true", "window = {\"Mon 01:00-02:00\"} verify = \"sample\""), s1));
+    reload_into(c, &h,
+                xasprintf(RELOAD_TEXT("imap://elsewhere", "%s", "backend \"c\" { address = \"imap://c\" }\n",
+                                      "", "max_connections = 3 retired = true",
+                                      "window = {\"Mon 01:00-02:00\"} verify = \"sample\""),
+                          s1));
     heard_is(&h, "backend:b.max_connections backend:b.retired migration.window ",
              "backend:c. backend:a.address rule:*@z. migration.verify ");
     assert_ptr_equal(conf_backend(c, "a"), a);
@@ -1006,14 +1051,21 @@ static void test_reload(void **state)
     assert_int_equal(c->migration.verify, VERIFY_FULL);
     assert_null(conf_backend(c, "c"));
 
-    reload_into(c, &h, xasprintf(RELOAD_TEXT("imap://a", "%s", "", "rule \"*@z\" { source = \"b\" target = \"a\" }\n", "", ""), s2));
-    heard_is(&h, "backend:a.master_password_file backend:b.max_connections backend:b.retired migration.window ", "");
+    reload_into(c, &h,
+                xasprintf(RELOAD_TEXT("imap://a", "%s", "",
+                                      "rule \"*@z\" { source = \"b\" target = \"a\" }\n", "", ""),
+                          s2));
+    heard_is(&h,
+             "backend:a.master_password_file backend:b.max_connections backend:b.retired migration.window ",
+             "");
     assert_string_equal(a->master_password, "three");
 
     /* A master that is taken away stays: what runs still says that there is one. */
-    char *without = xasprintf("%s", "redis { url = \"redis://:p%40w@h\" }\nbackend \"a\" { address = \"imap://a\" }\n"
-                                    "backend \"b\" { address = \"imap://b\" }\nrule \"*@z\" { source = \"b\" target = \"a\" }\n"
-                                    "migration { source = \"a\" target = \"b\" aliases = {\"x=y\"} rename = {\"Sent Items=Sent\"} }\n");
+    char *without = xasprintf(
+        "%s",
+        "redis { url = \"redis://:p%40w@h\" }\nbackend \"a\" { address = \"imap://a\" }\n"
+        "backend \"b\" { address = \"imap://b\" }\nrule \"*@z\" { source = \"b\" target = \"a\" }\n"
+        "migration { source = \"a\" target = \"b\" aliases = {\"x=y\"} rename = {\"Sent Items=Sent\"} }\n");
     reload_into(c, &h, without);
     heard_is(&h, "", "backend:a.master_user backend:a.master_password_file ");
     assert_string_equal(a->master_password, "three");
@@ -1025,7 +1077,8 @@ static void test_reload(void **state)
 /* The order of rules decides, and needs a restart too. */
 static void test_reload_of_rules(void **state)
 {
-    static const char x[] = "rule \"x*\" { source = \"a\" target = \"b\" }\n", y[] = "rule \"*y\" { source = \"b\" target = \"a\" }\n";
+    static const char x[] = "rule \"x*\" { source = \"a\" target = \"b\" }\n",
+                      y[] = "rule \"*y\" { source = \"b\" target = \"a\" }\n";
     struct heard h;
 
     (void)state;
@@ -1165,7 +1218,7 @@ static void goes_on(struct run r, const char *with, int at)
 }
 
 #define OLD_TLS                                                                                              \
-    "backend \"a\" { address = \"imaps://a\" tls_min = \"1.0\" }\n"                                             \
+    "backend \"a\" { address = \"imaps://a\" tls_min = \"1.0\" }\n"                                          \
     "backend \"b\" { address = \"imaps://b\" }\nmigration { source = \"a\" target = \"b\" }\n"
 
 static void test_arguments(void **state)
@@ -1191,7 +1244,8 @@ static void test_arguments(void **state)
     ends(ARGUMENTS(CONF_CTL, "--print-conf", "-c", file), 0, "lease = \"10s\"\n");
     ends(ARGUMENTS(CONF_PROXY, "--print-conf", "-c", file), 1, ": proxy: tls_cert: ");
     write_file(file, OLD_TLS, strlen(OLD_TLS));
-    ends(ARGUMENTS(CONF_CTL, "--check-conf", "-c", file), 0, "warning: backend \"a\": tls_min: versions below 1.2 are taken, from 1.0 on\n");
+    ends(ARGUMENTS(CONF_CTL, "--check-conf", "-c", file), 0,
+         "warning: backend \"a\": tls_min: versions below 1.2 are taken, from 1.0 on\n");
     ends(ARGUMENTS(CONF_CTL, "--print-conf", "-c", file), 0, "tls_min = \"1.0\"\n");
     buf_free(&text);
 }
@@ -1220,10 +1274,11 @@ static void test_rules(void **state)
     refused(TWO "migration { source = \"a\" target = \"b\"\n exclude = {\"INBOX\"} }", 3, "INBOX");
     refused(TWO "migration { source = \"a\" target = \"b\"\n\nleave_out = {\"older:3\"} }", 4, "older:365d");
     refused(TWO "migration { source = \"a\" target = \"b\" acl_map = {\"*=x\"} }", 2, "same wildcards");
-    struct conf *c = load(TWO "migration { source = \"a\" target = \"b\" rename = {\"Sent Items=Sent\"} exclude = "
-                              "{\"x/*\", \"50\\\\%\"} leave_out = {\"flag:\\\\Deleted\"} acl_map = "
-                              "{\"*@a=*@b\"} }",
-                          CONF_CTL);
+    struct conf *c =
+        load(TWO "migration { source = \"a\" target = \"b\" rename = {\"Sent Items=Sent\"} exclude = "
+                 "{\"x/*\", \"50\\\\%\"} leave_out = {\"flag:\\\\Deleted\"} acl_map = "
+                 "{\"*@a=*@b\"} }",
+             CONF_CTL);
     struct view_place place = {.name = span_str("50%/y"), .separator = '/', .prefix = ""};
     assert_int_equal(migration_rules_exclude(c->migration.rules, &place), 2);
     conf_free(&c);

@@ -1,7 +1,8 @@
 #include "migrator/job/cutover.h"
 #include "migrator_unit.h"
 
-/* A route is moved from source to target: by force, so that no server has to be asked. Sessions are this test's. */
+/* A route is moved from source to target: by force, so that no server has to be asked. Sessions are this
+ * test's. */
 
 struct cut {
     struct migrator_world *w;
@@ -121,7 +122,8 @@ static void test_waits_for_each_session(void **state)
     end(c);
 }
 
-/* A session that is signed in nowhere, or never rests, ends the attempt with its reason, and the account is ready again. */
+/* A session that is signed in nowhere, or never rests, ends the attempt with its reason, and the account is
+ * ready again. */
 static void test_a_session_ends_the_attempt(void **state)
 {
     struct cut *c = ready(*state);
@@ -156,7 +158,8 @@ static void test_a_refusal_tells_its_reason(void **state)
     start(c);
     await_state(c, "preparing");
     UNIT_DO_RC(&w->u, ROUTE_OK, route_refuse, w->user, "p/1", c->move.job.epoch, "credentials: new says NO");
-    cutover_event(c->run, &(struct event){.kind = span_str("state"), .epoch = c->move.job.epoch, .state = ROUTE_READY});
+    cutover_event(
+        c->run, &(struct event){.kind = span_str("state"), .epoch = c->move.job.epoch, .state = ROUTE_READY});
     await(c);
     assert_int_equal(c->rc, CUTOVER_FAILED);
     assert_int_equal(c->why, WHY_CREDENTIALS);

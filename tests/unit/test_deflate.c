@@ -5,7 +5,8 @@
 #include "lib/deflate.h"
 #include "unit.h"
 
-static const char text[] = "* 1 FETCH (UID 7 BODY[] {5}\r\nabcde)\r\nm3 OK done\r\n* 1 FETCH (UID 7 BODY[] {5}\r\nabcde)\r\n";
+static const char text[] =
+    "* 1 FETCH (UID 7 BODY[] {5}\r\nabcde)\r\nm3 OK done\r\n* 1 FETCH (UID 7 BODY[] {5}\r\nabcde)\r\n";
 
 /* What a server would send: raw deflate, a flush in the middle and one at the end. */
 static struct span packed_text(uint8_t *out, size_t cap)
@@ -107,7 +108,8 @@ static void expect_refused(struct span in, const char *text_of_error)
 static void test_refused(void **state)
 {
     (void)state;
-    expect_refused(BYTES("* OK [CAPABILITY IMAP4rev1] plain text\r\n"), "the peer sends damaged compressed data");
+    expect_refused(BYTES("* OK [CAPABILITY IMAP4rev1] plain text\r\n"),
+                   "the peer sends damaged compressed data");
     expect_refused(BYTES("\xff\xff\xff\xff"), "the peer sends damaged compressed data");
     expect_refused(BYTES("\x03\x00"), "the peer ended its compressed data"); /* an empty last block */
 }

@@ -55,8 +55,14 @@ static void on_entered(void *owner, enum route_rc rc, enum route_state state, ui
 
 static void enter(struct fixture *f, const char *user, const char *session, uint64_t epoch)
 {
-    struct route_enter e = {.user = user, .session = session, .backend = "old", .epoch = epoch, .address = "a",
-                            .source = "old", .target = "new", .generation = store_generation(f->u.store)};
+    struct route_enter e = {.user = user,
+                            .session = session,
+                            .backend = "old",
+                            .epoch = epoch,
+                            .address = "a",
+                            .source = "old",
+                            .target = "new",
+                            .generation = store_generation(f->u.store)};
     doubts_enter(f->doubts, &e, on_entered, f);
 }
 
@@ -70,10 +76,11 @@ static bool is_registered(struct fixture *f, const char *user, const char *sessi
 /* The account is in `preparing`, begun a moment ago, by Redis' clock. */
 static void prepare(struct fixture *f, const char *user, const char *epoch)
 {
-    const char *script = "local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] / 1000) "
-                         "redis.call('HSET', 'unit:route:' .. ARGV[1], 'backend', 'old', 'state', 'preparing', 'epoch', "
-                         "ARGV[2], 'generation', redis.call('HGET', 'unit:store', 'generation'), 'target', 'new', "
-                         "'prepared', string.format('%.0f', now + 1), 'deadline', string.format('%.0f', now + 60000))";
+    const char *script =
+        "local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] / 1000) "
+        "redis.call('HSET', 'unit:route:' .. ARGV[1], 'backend', 'old', 'state', 'preparing', 'epoch', "
+        "ARGV[2], 'generation', redis.call('HGET', 'unit:store', 'generation'), 'target', 'new', "
+        "'prepared', string.format('%.0f', now + 1), 'deadline', string.format('%.0f', now + 60000))";
     UNIT_COMMAND(&f->u, "EVAL", script, "0", user, epoch);
 }
 
@@ -93,7 +100,8 @@ static void test_an_account_is_in_doubt_until_it_is_answered(void **state)
     assert_false(is_registered(f, "ann", "p/1"));
 }
 
-/* What is not in doubt costs no script: neither an account that nothing is known of, nor one that has sessions. */
+/* What is not in doubt costs no script: neither an account that nothing is known of, nor one that has
+ * sessions. */
 static void test_without_doubt_nothing_is_written(void **state)
 {
     struct fixture *f = *state;

@@ -1,9 +1,10 @@
 /* Many sessions after a failover: each registers and each account is read, on one Redis, and no lease lapses.
  *
- * What a proxy does is done here by its own parts (store, lease, queue, doubts, scripts), for sessions that have no sockets.
- * A failover without an outage: the store names another server than the one that answers, all connections are cut, and no
- * session is registered. FAILOVER_SESSIONS, FAILOVER_THREADS and FAILOVER_LEASE (ms) make it larger (make bench-failover);
- * FAILOVER_AS_BEFORE=1 shows what it is against: all calls at once, and the lease on their connection. */
+ * What a proxy does is done here by its own parts (store, lease, queue, doubts, scripts), for sessions that
+ * have no sockets. A failover without an outage: the store names another server than the one that answers,
+ * all connections are cut, and no session is registered. FAILOVER_SESSIONS, FAILOVER_THREADS and
+ * FAILOVER_LEASE (ms) make it larger (make bench-failover); FAILOVER_AS_BEFORE=1 shows what it is against:
+ * all calls at once, and the lease on their connection. */
 #include "store_unit.h"
 
 #include "proxy/doubts.h"
@@ -132,7 +133,8 @@ static void thread_begin(struct thread *t, struct site *site, size_t number)
     t->queue = queue_new(u->loop, site->as_before ? SIZE_MAX : AT_ONCE);
     t->store = store_new(u->loop, &u->conf, u->conf.proxy.store_timeout_ms, on_store, t);
     t->lease_store = store_new_beside(t->store, u->conf.proxy.store_timeout_ms, NULL, NULL);
-    t->lease = lease_new(site->as_before ? t->store : t->lease_store, "p", site->lease_ms, 600 * 1000, on_lease, t);
+    t->lease =
+        lease_new(site->as_before ? t->store : t->lease_store, "p", site->lease_ms, 600 * 1000, on_lease, t);
     t->doubts = doubts_new(t->store, t->queue, lease_incarnation(t->lease), never, NULL);
     t->members = xcalloc(t->n, sizeof(*t->members));
     for (size_t i = 0; i < t->n; i++) {
@@ -178,9 +180,10 @@ static unsigned lapses(const struct site *s)
 static void make_routes(struct site *s)
 {
     struct unit_store *u = &s->u;
-    const char *script = "for i = ARGV[1], ARGV[2] do redis.call('HSET', 'unit:route:u' .. i .. '@example.org', 'backend', "
-                         "'old', 'state', 'resting', 'epoch', '0', 'generation', '1', 'source', 'old', 'target', 'new', "
-                         "'reason', '', 'attempts', '0') end return redis.status_reply('OK')";
+    const char *script =
+        "for i = ARGV[1], ARGV[2] do redis.call('HSET', 'unit:route:u' .. i .. '@example.org', 'backend', "
+        "'old', 'state', 'resting', 'epoch', '0', 'generation', '1', 'source', 'old', 'target', 'new', "
+        "'reason', '', 'attempts', '0') end return redis.status_reply('OK')";
     for (size_t i = 0; i < s->n_sessions; i += 1000) {
         char from[24], to[24];
         snprintf(from, sizeof(from), "%zu", i);
@@ -225,11 +228,13 @@ static void report(struct site *s, uint64_t registered_ms, uint64_t read_ms, str
 {
     struct unit_stat after = unit_stat(&s->u, "fcall");
     uint64_t calls = after.calls - before.calls, usec = after.usec - before.usec;
-    printf("failover: %zu sessions of %zu threads: all registered after %.1f s, all accounts read after %.1f s; "
-           "%llu scripts, %.0f us of Redis each; slowest answer on another connection %llu ms; "
-           "lease %.1f s: %u lapses\n",
-           s->n_sessions, s->n_threads, (double)registered_ms / 1000, (double)read_ms / 1000, (unsigned long long)calls,
-           calls ? (double)usec / (double)calls : 0, (unsigned long long)s->worst_ms, (double)s->lease_ms / 1000, lapses(s));
+    printf(
+        "failover: %zu sessions of %zu threads: all registered after %.1f s, all accounts read after %.1f s; "
+        "%llu scripts, %.0f us of Redis each; slowest answer on another connection %llu ms; "
+        "lease %.1f s: %u lapses\n",
+        s->n_sessions, s->n_threads, (double)registered_ms / 1000, (double)read_ms / 1000,
+        (unsigned long long)calls, calls ? (double)usec / (double)calls : 0, (unsigned long long)s->worst_ms,
+        (double)s->lease_ms / 1000, lapses(s));
 }
 
 static void site_begin(struct site *s)

@@ -112,8 +112,8 @@ static void what_a_peer_says_stays_on_one_line(void **state)
 static void a_waiver_takes_what_it_names(void **state)
 {
     (void)state;
-    struct waivers *w = WAIVERS("too_large", "INBOX:9/7", "INBOX:8", "Work:flags", "Broken:listing", "a:b:9/3", "INBOX:",
-                                ":", "listing", "x");
+    struct waivers *w = WAIVERS("too_large", "INBOX:9/7", "INBOX:8", "Work:flags", "Broken:listing",
+                                "a:b:9/3", "INBOX:", ":", "listing", "x");
 
     assert_true(waivers_have(w, FINDING_TOO_LARGE, "INBOX", 9, 1));
     assert_true(waivers_have(w, FINDING_TOO_LARGE, "Sent", 0, 0));
@@ -131,7 +131,7 @@ static void a_waiver_takes_what_it_names(void **state)
     assert_false(waivers_have_message(w, "INBOX", 9, 0));
     assert_false(waivers_have(w, FINDING_LISTING, "INBOX", 9, 0)); /* not by its word, only by the mailbox */
     assert_true(waivers_have(w, FINDING_LISTING, "Broken", 9, 0));
-    assert_false(waivers_have(w, FINDING_ZONE, "INBOX", 9, 7));    /* nothing to waive */
+    assert_false(waivers_have(w, FINDING_ZONE, "INBOX", 9, 7)); /* nothing to waive */
     waivers_free(&w);
 }
 
@@ -203,8 +203,8 @@ static void keys_are_read_as_people_type_them(void **state)
         {"refused:1", "refused:1"},
     };
     static const char *const bad[] = {
-        "",        "INBOX", "INBOX:",           "INBOX:0", "INBOX:x", ":3", "INBOX:4294967296",
-        "listing", "zone",  "INBOX:not_copied", "a\xff:3", "INBOX:-1", "INBOX:/1", "INBOX:1/",
+        "",          "INBOX",     "INBOX:",           "INBOX:0", "INBOX:x",  ":3",       "INBOX:4294967296",
+        "listing",   "zone",      "INBOX:not_copied", "a\xff:3", "INBOX:-1", "INBOX:/1", "INBOX:1/",
         "INBOX:0/1", "INBOX:1/0", "INBOX:1/2/3"};
     const char *why = NULL;
 

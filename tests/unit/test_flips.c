@@ -3,12 +3,13 @@
 
 #include "migrator/site/flips.h"
 
-#define FLIP(time, from, to, epoch)                                                                                   \
-    "{\"time\": \"2026-01-31T10:00:" time "Z\", \"user\": \"ann\", \"source\": \"" from "\", \"target\": \"" to           \
-    "\", \"epoch\": " epoch ", \"generation\": 2, \"view\": \"\"}\n"
-#define EXPORT(time, state, on, epoch)                                                                                \
-    "{\"time\": \"2026-01-31T10:00:" time "Z\", \"user\": \"ann\", \"state\": \"" state "\", \"backend\": \"" on           \
-    "\", \"epoch\": " epoch ", \"generation\": 3, \"source\": \"old\", \"target\": \"new\", \"home\": \"old\", \"left\": "  \
+#define FLIP(time, from, to, epoch)                                                                          \
+    "{\"time\": \"2026-01-31T10:00:" time "Z\", \"user\": \"ann\", \"source\": \"" from                      \
+    "\", \"target\": \"" to "\", \"epoch\": " epoch ", \"generation\": 2, \"view\": \"\"}\n"
+#define EXPORT(time, state, on, epoch)                                                                       \
+    "{\"time\": \"2026-01-31T10:00:" time "Z\", \"user\": \"ann\", \"state\": \"" state                      \
+    "\", \"backend\": \"" on "\", \"epoch\": " epoch                                                         \
+    ", \"generation\": 3, \"source\": \"old\", \"target\": \"new\", \"home\": \"old\", \"left\": "           \
     "\"old\", \"flipped_at\": \"1769853600123\", \"held_from\": \"\", \"reason\": \"\"}\n"
 
 /* "BACKEND left home epoch, state" and "!" where it is in doubt */
@@ -20,7 +21,8 @@ static void expect(const char *text, const char *want)
     flips_read(&f, "x", span_str(text));
     for (const struct flip *one = f.all; one; one = one->hh.next)
         buf_printf(&out, "%s %s %s %s %llu %s%s", one->user, one->backend, one->left, one->home,
-                   (unsigned long long)one->epoch, *one->state ? one->state : "-", flip_is_in_doubt(one) ? " !" : "");
+                   (unsigned long long)one->epoch, *one->state ? one->state : "-",
+                   flip_is_in_doubt(one) ? " !" : "");
     if (f.unreadable)
         buf_printf(&out, " (%zu unreadable)", f.unreadable);
     if (f.half)
@@ -74,9 +76,12 @@ static void test_an_export_that_is_cut_off(void **state)
     (void)state;
     expect(EXPORT("02", "held", "new", "6"), "ann new old old 6 held x:0: this exp");
     expect(EXPORT("02", "held", "new", "6") END(2), "ann new old old 6 held x:2: this exp");
-    expect(EXPORT("02", "held", "new", "6") "{\"time\": \"2026", "ann new old old 6 held (1 half) x:0: this exp");
-    expect(EXPORT("02", "held", "new", "6") END(1) EXPORT("02", "held", "new", "6") END(1) END(0), "ann new old old 6 held");
-    expect(EXPORT("02", "held", "new", "6") EXPORT("02", "held", "new", "6") END(1), "ann new old old 6 held x:3: this exp");
+    expect(EXPORT("02", "held", "new", "6") "{\"time\": \"2026",
+           "ann new old old 6 held (1 half) x:0: this exp");
+    expect(EXPORT("02", "held", "new", "6") END(1) EXPORT("02", "held", "new", "6") END(1) END(0),
+           "ann new old old 6 held");
+    expect(EXPORT("02", "held", "new", "6") EXPORT("02", "held", "new", "6") END(1),
+           "ann new old old 6 held x:3: this exp");
     expect(END(0), "");
 }
 
@@ -95,9 +100,11 @@ static void test_half_a_line_of_a_crash(void **state)
     (void)state;
     expect("{\"time\": \"2026-01-31T1\n" FLIP("01.0", "old", "new", "5"), "ann new old old 6 - (1 half)");
     expect(FLIP("01.0", "old", "new", "5") "{\"ti", "ann new old old 6 - (1 half)");
-    expect(FLIP("01.0", "old", "new", "5") "{\"time\": \"2026-01-31T10:00:00Z\", \"user\": \"bob\", \"epoch\": 5",
+    expect(FLIP("01.0", "old", "new",
+                "5") "{\"time\": \"2026-01-31T10:00:00Z\", \"user\": \"bob\", \"epoch\": 5",
            "ann new old old 6 - (1 half)");
-    expect(FLIP("01.0", "old", "new", "5") "\"epoch\": 5}\n", "ann new old old 6 - (1 unreadable) x:2: can't be");
+    expect(FLIP("01.0", "old", "new", "5") "\"epoch\": 5}\n",
+           "ann new old old 6 - (1 unreadable) x:2: can't be");
     expect("{\"time\": \"2026-01-31T10:00:00Z\", \"u#er\": \"bob\"}\n", "(1 unreadable) x:1: can't be");
 }
 

@@ -14,8 +14,8 @@
 
 static struct {
     struct bench *b;
-    bool prepared;       /* prepare_take() has a connection */
-    const char *unfit;   /* ... or says why there never was one */
+    bool prepared;     /* prepare_take() has a connection */
+    const char *unfit; /* ... or says why there never was one */
     bool knows_id, id_is_heard, lacks;
     enum views_state views;
     const struct view_record *record;
@@ -45,7 +45,8 @@ bool prepare_knows_id(const struct session *s)
     return world.knows_id;
 }
 
-struct backend_login *session_login_again(struct session *s, const struct conf_backend *at, backend_login_fn fn, void *owner)
+struct backend_login *session_login_again(struct session *s, const struct conf_backend *at,
+                                          backend_login_fn fn, void *owner)
 {
     (void)s, (void)at;
     world.dialled++;
@@ -110,7 +111,8 @@ bool views_alike(const struct account *a)
 
 /* ---- ... and what the relay and the rest do */
 
-void route_frozen(struct store *s, const char *user, const char *session, uint64_t epoch, route_done_fn fn, void *owner)
+void route_frozen(struct store *s, const char *user, const char *session, uint64_t epoch, route_done_fn fn,
+                  void *owner)
 {
     (void)s, (void)user, (void)session, (void)epoch, (void)fn, (void)owner;
 }
@@ -168,7 +170,8 @@ static int set_up(void **state)
     world.b = *state;
     world.prepared = world.alike = world.knows_id = true;
     world.views = VIEWS_READ;
-    same = (struct view_record){.source_uidvalidity = 7, .target_uidvalidity = 7, .source_uidnext = 10, .target_uidnext = 10};
+    same = (struct view_record){
+        .source_uidvalidity = 7, .target_uidvalidity = 7, .source_uidnext = 10, .target_uidnext = 10};
     same.map.runs = &same_uids;
     same.map.n = 1;
     world.record = &same;
@@ -224,7 +227,8 @@ static void flip(struct bench *b)
     handover_begin(&b->s);
 }
 
-/* The target answers SELECT or EXAMINE, and FETCH, with these lines; "%T" in them is the tag of the command. */
+/* The target answers SELECT or EXAMINE, and FETCH, with these lines; "%T" in them is the tag of the
+ * command. */
 static void target_answers(struct bench *b, const char *verb, const char *opened, const char *list)
 {
     char want[32];
@@ -287,9 +291,10 @@ static void test_what_came_and_went(void **state)
     struct bench *b = *state;
     rest_with_inbox(b, "SELECT");
     flip(b);
-    target_answers(b, "SELECT",
-                   "* 3 EXISTS\r\n* OK [UIDVALIDITY 7] so\r\n* OK [UIDNEXT 12] so\r\n%T OK [READ-WRITE] in\r\n",
-                   "* 1 FETCH (UID 4)\r\n* 2 FETCH (UID 9)\r\n* 3 FETCH (UID 11)\r\n%T OK done\r\n");
+    target_answers(
+        b, "SELECT",
+        "* 3 EXISTS\r\n* OK [UIDVALIDITY 7] so\r\n* OK [UIDNEXT 12] so\r\n%T OK [READ-WRITE] in\r\n",
+        "* 1 FETCH (UID 4)\r\n* 2 FETCH (UID 9)\r\n* 3 FETCH (UID 11)\r\n%T OK done\r\n");
     bench_gets(b, b->client, "* 4 EXISTS\r\n"); /* three that it knows of, one that came */
     bench_says(b, b->client, "a2 NOOP\r\n");
     bench_gets(b, b->client, "* 2 EXPUNGE\r\n");
@@ -302,8 +307,9 @@ static void test_more_exist_than_were_listed(void **state)
     struct bench *b = *state;
     rest_with_inbox(b, "SELECT");
     flip(b);
-    target_answers(b, "SELECT", OPENED,
-                   "* 1 FETCH (UID 4)\r\n* 2 FETCH (UID 5)\r\n* 3 FETCH (UID 9)\r\n* 5 EXISTS\r\n%T OK done\r\n");
+    target_answers(
+        b, "SELECT", OPENED,
+        "* 1 FETCH (UID 4)\r\n* 2 FETCH (UID 5)\r\n* 3 FETCH (UID 9)\r\n* 5 EXISTS\r\n%T OK done\r\n");
     bench_gets(b, b->client, "* 5 EXISTS\r\n");
 }
 
@@ -312,8 +318,9 @@ static void test_examined(void **state)
     struct bench *b = *state;
     rest_with_inbox(b, "EXAMINE");
     flip(b);
-    target_answers(b, "EXAMINE",
-                   "* 3 EXISTS\r\n* OK [UIDVALIDITY 7] so\r\n* OK [UIDNEXT 10] so\r\n%T OK [READ-ONLY] in\r\n", LISTED);
+    target_answers(
+        b, "EXAMINE",
+        "* 3 EXISTS\r\n* OK [UIDVALIDITY 7] so\r\n* OK [UIDNEXT 10] so\r\n%T OK [READ-ONLY] in\r\n", LISTED);
     wait_state(b, IN_RELAY);
 }
 
@@ -325,8 +332,10 @@ static void test_cannot_go_on(void **state)
         const char *opened, *list, *why;
     } rows[] = {
         {"%T NO gone\r\n", "%T BAD what?\r\n", "mailbox"},
-        {"* 3 EXISTS\r\n* OK [UIDVALIDITY 7] so\r\n* OK [UIDNEXT 10] so\r\n%T OK [READ-ONLY] in\r\n", LISTED, "read_only"},
-        {"* 3 EXISTS\r\n* OK [UIDVALIDITY 8] so\r\n* OK [UIDNEXT 10] so\r\n%T OK in\r\n", LISTED, "uidvalidity"},
+        {"* 3 EXISTS\r\n* OK [UIDVALIDITY 7] so\r\n* OK [UIDNEXT 10] so\r\n%T OK [READ-ONLY] in\r\n", LISTED,
+         "read_only"},
+        {"* 3 EXISTS\r\n* OK [UIDVALIDITY 8] so\r\n* OK [UIDNEXT 10] so\r\n%T OK in\r\n", LISTED,
+         "uidvalidity"},
         {"* 3 EXISTS\r\n* OK [UIDNEXT 10] so\r\n%T OK in\r\n", LISTED, "uidvalidity"},
         {"* 3 EXISTS\r\n* OK [UIDVALIDITY 7] so\r\n* OK [UIDNEXT 9] so\r\n%T OK in\r\n", LISTED, "uidnext"},
         {"* 3 EXISTS\r\n* OK [UIDVALIDITY 7] so\r\n%T OK in\r\n", LISTED, "uidnext"},
@@ -439,7 +448,8 @@ static void test_dials_anew(void **state)
     flip(b);
     assert_int_equal(b->s.state, IN_HANDOVER);
     assert_int_equal(world.dialled, 1);
-    struct login_result r = {.rc = LOGIN_OK, .caps = b->caps, .stream = bench_connect(b, &b->next), .code = "", .detail = ""};
+    struct login_result r = {
+        .rc = LOGIN_OK, .caps = b->caps, .stream = bench_connect(b, &b->next), .code = "", .detail = ""};
     world.fn(world.owner, &r);
     assert_int_equal(b->s.state, IN_RELAY);
 }
@@ -461,12 +471,14 @@ static void test_lacks_what_is_shown(void **state)
     world.lacks = true;
     rest_with_nothing(b);
     flip(b);
-    struct login_result r = {.rc = LOGIN_OK, .caps = b->caps, .stream = bench_connect(b, &b->next), .code = "", .detail = ""};
+    struct login_result r = {
+        .rc = LOGIN_OK, .caps = b->caps, .stream = bench_connect(b, &b->next), .code = "", .detail = ""};
     world.fn(world.owner, &r);
     fails(b, "capabilities");
 }
 
-/* After a thaw: no records are asked for, the numbers are the source's own; and a failure has another name. */
+/* After a thaw: no records are asked for, the numbers are the source's own; and a failure has another
+ * name. */
 static void test_back_at_the_source(void **state)
 {
     struct bench *b = *state;
@@ -477,7 +489,8 @@ static void test_back_at_the_source(void **state)
     b->account.state = ROUTE_READY;
     handover_begin(&b->s);
     assert_int_equal(world.dialled, 1);
-    struct login_result r = {.rc = LOGIN_OK, .caps = b->caps, .stream = bench_connect(b, &b->next), .code = "", .detail = ""};
+    struct login_result r = {
+        .rc = LOGIN_OK, .caps = b->caps, .stream = bench_connect(b, &b->next), .code = "", .detail = ""};
     world.fn(world.owner, &r);
     target_answers(b, "SELECT", OPENED, LISTED);
     wait_state(b, IN_RELAY);
@@ -492,7 +505,8 @@ static void test_another_mailbox_at_the_source(void **state)
     stream_close(&b->s.backend, false);
     b->account.state = ROUTE_READY;
     handover_begin(&b->s);
-    struct login_result r = {.rc = LOGIN_OK, .caps = b->caps, .stream = bench_connect(b, &b->next), .code = "", .detail = ""};
+    struct login_result r = {
+        .rc = LOGIN_OK, .caps = b->caps, .stream = bench_connect(b, &b->next), .code = "", .detail = ""};
     world.fn(world.owner, &r);
     target_answers(b, "SELECT", "* 3 EXISTS\r\n* OK [UIDVALIDITY 8] so\r\n%T OK in\r\n", LISTED);
     bench_ends(b, END_NOT_BACK);
@@ -530,8 +544,9 @@ static void test_names(void **state)
         wait_state(b, IN_FROZEN);
         flip(b);
         bench_gets_command(b, b->next, "NAMESPACE");
-        bench_says(b, b->next, i == 2 ? "* NAMESPACE ((\"INBOX.\" \".\")) NIL NIL\r\n%T OK done\r\n"
-                                      : "* NAMESPACE ((\"\" \"/\")) ((\"x\" \"/\")) NIL\r\n%T OK done\r\n");
+        bench_says(b, b->next,
+                   i == 2 ? "* NAMESPACE ((\"INBOX.\" \".\")) NIL NIL\r\n%T OK done\r\n"
+                          : "* NAMESPACE ((\"\" \"/\")) ((\"x\" \"/\")) NIL\r\n%T OK done\r\n");
         if (i == 0)
             wait_state(b, IN_RELAY);
         else

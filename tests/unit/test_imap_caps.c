@@ -152,7 +152,8 @@ static void test_without(void **state)
     expect_rest("MOVE APPENDLIMIT=10", "MOVE APPENDLIMIT=10", "");
     expect_rest("MOVE APPENDLIMIT=20", "MOVE APPENDLIMIT=10", "APPENDLIMIT=20");
     expect_rest("APPENDLIMIT=20", "MOVE", "APPENDLIMIT=20");
-    struct imap_caps a = caps_of("MOVE APPENDLIMIT=20"), b = caps_of("MOVE APPENDLIMIT=10"), c = caps_of("APPENDLIMIT=20 MOVE");
+    struct imap_caps a = caps_of("MOVE APPENDLIMIT=20"), b = caps_of("MOVE APPENDLIMIT=10"),
+                     c = caps_of("APPENDLIMIT=20 MOVE");
     assert_false(imap_caps_equal(&a, &b));
     assert_true(imap_caps_equal(&a, &c));
 }
@@ -166,7 +167,8 @@ static void test_override(void **state)
     (void)state;
     imap_caps_parse(&c, span_str("IMAP4rev1 UIDPLUS LITERAL+ APPENDLIMIT=5 MOVE"));
     assert_null(imap_caps_override(&c, words, COUNTOF(words)));
-    assert_true(imap_caps_has(&c, CAP_IMAP4REV1) && imap_caps_has(&c, CAP_MOVE) && imap_caps_has(&c, CAP_IDLE));
+    assert_true(imap_caps_has(&c, CAP_IMAP4REV1) && imap_caps_has(&c, CAP_MOVE) &&
+                imap_caps_has(&c, CAP_IDLE));
     assert_false(imap_caps_has(&c, CAP_UIDPLUS) || imap_caps_has(&c, CAP_LITERAL_PLUS));
     assert_true(imap_caps_has(&c, CAP_LITERAL_MINUS) && imap_caps_has(&c, CAP_APPENDLIMIT));
     assert_int_equal(c.appendlimit, 1000);

@@ -222,13 +222,15 @@ static void test_ends_come_in_the_order_of_the_questions(void **state)
 {
     struct world *w = *state;
     struct asker a = {w, "a", false}, b = {w, "b", false}, c = {w, "c", false};
-    start_ready(w, SCRIPT(LOGIN(""), "<FIRST", "<SECOND", "<THIRD", ">m3 OK [X y] third", ">m2 BAD second", ">* 5 EXISTS",
-                          ">m1 NO first", ">* 6 EXISTS", "=bye LOGOUT"));
+    start_ready(w, SCRIPT(LOGIN(""), "<FIRST", "<SECOND", "<THIRD", ">m3 OK [X y] third", ">m2 BAD second",
+                          ">* 5 EXISTS", ">m1 NO first", ">* 6 EXISTS", "=bye LOGOUT"));
     ask(&a, "FIRST");
     ask(&b, "SECOND");
     ask(&c, "THIRD");
     wait_for(w, "news EXISTS 6\n");
-    told(w, "DATA a EXISTS 5\nEND a NO [] first\nEND b BAD [] second\nEND c OK [X y] third\nDATA news EXISTS 6\n");
+    told(
+        w,
+        "DATA a EXISTS 5\nEND a NO [] first\nEND b BAD [] second\nEND c OK [X y] third\nDATA news EXISTS 6\n");
     end(w);
 }
 
@@ -340,7 +342,8 @@ static void test_bodies(void **state)
     end(w);
 }
 
-/* A server may answer a later command first: a body is not for the older one, though that takes all it gets. */
+/* A server may answer a later command first: a body is not for the older one, though that takes all it
+ * gets. */
 static void test_body_before_older_answer(void **state)
 {
     struct world *w = *state;
@@ -517,8 +520,10 @@ static void test_what_was_gathered_stays_behind_the_fence(void **state)
     imapc_append_end(w->c);
     until_ms = clock_boot_ms();
     wait_for(w, "WHY");
-    told(w, "END a DOWN [] the job is no longer this migrator's: it stood still, or Redis did not renew the job, while APPEND\n"
-            "BROKEN\nWHY the job is no longer this migrator's: it stood still, or Redis did not renew the job, while APPEND\n");
+    told(
+        w,
+        "END a DOWN [] the job is no longer this migrator's: it stood still, or Redis did not renew the job, while APPEND\n"
+        "BROKEN\nWHY the job is no longer this migrator's: it stood still, or Redis did not renew the job, while APPEND\n");
     end(w);
     assert_int_equal(w->peer.extra, 0);
 }
@@ -602,18 +607,21 @@ static void test_bad_answers(void **state)
     }
 }
 
-/* What is one response, and can't be told apart or understood, is told with its bytes, and what comes behind it is read. */
+/* What is one response, and can't be told apart or understood, is told with its bytes, and what comes behind
+ * it is read. */
 static void test_odd_answers(void **state)
 {
     static const struct {
         const char *text, *told;
     } rows[] = {
-        {"}* 3 FETCH (UID 7\r\n", "INBOX 7 old answers FETCH by what can't be understood: * 3 FETCH (UID 7\n"},
+        {"}* 3 FETCH (UID 7\r\n",
+         "INBOX 7 old answers FETCH by what can't be understood: * 3 FETCH (UID 7\n"},
         {"}* 3 FETCH (UID 7 FLAGS (a\"b))\r\n", "* 3 FETCH (UID 7 FLAGS (a\"b))\n"},
         {"}* 3 FETCH (UID 7)) \001\\x\\y\r\n", "* 3 FETCH (UID 7)) \\x01\\\\x\\y\n"},
         {"}* 3 FETCH (UID 7 FLAGS (a)b) X {8}\r\n)\r\n* Y\r\n)\r\n", "* 3 FETCH (UID 7 FLAGS (a)b) X {8})\n"},
         {"}* 3 FETCH (\"X {7}\r\nm1 OK\r\n) BODY[] {2}\r\nab)\r\n", "* 3 FETCH (\"X {7}) BODY[] {2})\n"},
-        {"}* 5000000000 EXISTS\r\n", "INBOX 0 old answers FETCH by what can't be understood: * 5000000000 EXISTS\n"},
+        {"}* 5000000000 EXISTS\r\n",
+         "INBOX 0 old answers FETCH by what can't be understood: * 5000000000 EXISTS\n"},
         {"}* \001FETCH (UID 7)\r\n", "* \\x01FETCH (UID 7)\n"},
     };
     for (size_t i = 0; i < COUNTOF(rows); i++) {

@@ -9,7 +9,8 @@ static char *kept_of(const char *args)
     struct imap_tree *t = imap_tree_new(&limits);
     struct buf pairs = {0};
     const char *why;
-    bool good = imap_tree_text(t, span_str(args), &why) && imap_tree_done(t, &why) && imap_id_read(imap_tree_first(t), &pairs);
+    bool good = imap_tree_text(t, span_str(args), &why) && imap_tree_done(t, &why) &&
+                imap_id_read(imap_tree_first(t), &pairs);
     char *text = xstrdup(good ? "" : "bad");
     bool name = true;
     for (struct span p = buf_span(&pairs); good && p.len > 0; name = !name) {

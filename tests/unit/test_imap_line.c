@@ -148,7 +148,8 @@ static void test_line_faults(void **state)
         ROW("\n", "bad LF without CR: \n"),
         ROW("* LIST () \"a\\\"\" b\n", "bad LF without CR: \n"),
         ROW("* LIST () \"\\\\\" b\n", "bad LF without CR: \n"),
-        ROW("* 1 FETCH (X \"\" {1}\r\n\" Y\n\r\n", "line * 1 FETCH (X \"\" {1} -> 1 at 16\nbody \".\nbad LF without CR: \n"),
+        ROW("* 1 FETCH (X \"\" {1}\r\n\" Y\n\r\n",
+            "line * 1 FETCH (X \"\" {1} -> 1 at 16\nbody \".\nbad LF without CR: \n"),
     };
     check_rows(LINE_COMMANDS, &roomy, rows, COUNTOF(rows));
     check_rows(LINE_RESPONSES, &roomy, responses, COUNTOF(responses));
@@ -178,7 +179,8 @@ static void test_malformed_markers(void **state)
         ROW("a X {09}\r\n", "bad refusable malformed literal: a X {09}\n"),
         ROW("{5}\r\n", "bad refusable malformed literal: {5}\n"),
         ROW("~{5}\r\n", "bad refusable malformed literal: ~{5}\n"),
-        ROW("a X {1}\r\nx{1}\r\n", "line a X {1} -> sync 1 at 4\nbody x.\nbad refusable malformed literal: {1}\n"),
+        ROW("a X {1}\r\nx{1}\r\n",
+            "line a X {1} -> sync 1 at 4\nbody x.\nbad refusable malformed literal: {1}\n"),
     };
     check_rows(LINE_COMMANDS, &roomy, rows, COUNTOF(rows));
 }
@@ -292,7 +294,8 @@ static void test_lf_in_response(void **state)
         ROW("* X \"a\nb\"\r\n* 2 EXISTS\r\n", "line * X \"a\nb\"\nline * 2 EXISTS\n"),
         ROW("* 1 FETCH (ENVELOPE (NIL \"a\na1 OK x\n\" NIL))\r\na1 OK y\r\n",
             "line * 1 FETCH (ENVELOPE (NIL \"a\na1 OK x\n\" NIL))\nline a1 OK y\n"),
-        ROW("* X \"\n\n\\\"\n\\\\\" {1}\r\n\n \"\n\"\r\n", "line * X \"\n\n\\\"\n\\\\\" {1} -> 1 at 14\nbody \n.\nmore  \"\n\"\n"),
+        ROW("* X \"\n\n\\\"\n\\\\\" {1}\r\n\n \"\n\"\r\n",
+            "line * X \"\n\n\\\"\n\\\\\" {1} -> 1 at 14\nbody \n.\nmore  \"\n\"\n"),
         ROW("* X \"\n{2}\r\nab\"\r\n", "line * X \"\n{2} -> 2 at 6\nbody ab.\nmore \"\n"),
         ROW("* X \"a\r\n\"b\"\r\n\"\n\"\r\n", "line * X \"a\nline \"b\"\nline \"\n\"\n"),
         ROW("* X \"a\n", "not idle\n"),

@@ -127,7 +127,8 @@ static void dump_glued(struct buf *out, const struct imap_value *v)
             dump_glued(out, v->first);
             buf_add_str(out, ")");
         } else {
-            buf_printf(out, v->kind == IMAP_QUOTED ? "\"%.*s\"" : "%.*s", (int)v->text.len, (const char *)v->text.p);
+            buf_printf(out, v->kind == IMAP_QUOTED ? "\"%.*s\"" : "%.*s", (int)v->text.len,
+                       (const char *)v->text.p);
         }
         buf_add_str(out, v->next ? " " : "");
     }
@@ -435,10 +436,10 @@ static void test_values(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lenient),
-        cmocka_unit_test(test_words),  cmocka_unit_test(test_sections), cmocka_unit_test(test_literals),
-        cmocka_unit_test(test_errors), cmocka_unit_test(test_limits),   cmocka_unit_test(test_paren_bomb),
-        cmocka_unit_test(test_clear),  cmocka_unit_test(test_values),   cmocka_unit_test(test_prefixes),
+        cmocka_unit_test(test_lenient),    cmocka_unit_test(test_words),  cmocka_unit_test(test_sections),
+        cmocka_unit_test(test_literals),   cmocka_unit_test(test_errors), cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_paren_bomb), cmocka_unit_test(test_clear),  cmocka_unit_test(test_values),
+        cmocka_unit_test(test_prefixes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

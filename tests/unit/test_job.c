@@ -6,13 +6,19 @@
 /* One account, from the claim to the flip or to a reason why not. */
 
 /* An INBOX with one message at the source, and an empty one at the target. */
-#define OPENED(exists, uidvalidity, uidnext)                                                                          \
-    "* " exists " EXISTS\r\n* OK [PERMANENTFLAGS (\\Seen \\Deleted \\*)] so\r\n"                                      \
+#define OPENED(exists, uidvalidity, uidnext)                                                                 \
+    "* " exists " EXISTS\r\n* OK [PERMANENTFLAGS (\\Seen \\Deleted \\*)] so\r\n"                             \
     "* OK [UIDVALIDITY " uidvalidity "] so\r\n* OK [UIDNEXT " uidnext "] so\r\n"
-#define LOGIN(caps) {"LOGIN", NULL, "OK [CAPABILITY IMAP4rev1 LITERAL+ UIDPLUS" caps "] in"}
-#define INBOX {"LIST", "* LIST () \"/\" INBOX\r\n", NULL}
+#define LOGIN(caps)                                                                                          \
+    {                                                                                                        \
+        "LOGIN", NULL, "OK [CAPABILITY IMAP4rev1 LITERAL+ UIDPLUS" caps "] in"                               \
+    }
+#define INBOX                                                                                                \
+    {                                                                                                        \
+        "LIST", "* LIST () \"/\" INBOX\r\n", NULL                                                            \
+    }
 #define ITEMS " FLAGS () INTERNALDATE \"21-Jan-2020 00:00:00 +0000\" RFC822.SIZE 3"
-#define BODY " BODY[] {3}\r\na\r\n)\r\n"
+#define BODY  " BODY[] {3}\r\na\r\n)\r\n"
 
 static const struct imap_answer old_server[] = {
     LOGIN(""),
@@ -142,7 +148,8 @@ static void test_copies_and_flips(void **state)
     end(t);
 }
 
-/* A mailbox that can't be opened may have gone since it was listed: another pass looks, and then it is told. */
+/* A mailbox that can't be opened may have gone since it was listed: another pass looks, and then it is
+ * told. */
 static void test_what_cannot_be_opened_is_looked_at_twice(void **state)
 {
     struct world *t = begin(state, broken_server, new_server);

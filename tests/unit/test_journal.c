@@ -162,8 +162,8 @@ static void test_a_probe_leaves_an_empty_line_and_keeps_room(void **state)
     close_bench(&b);
 }
 
-/* What comes while the disk hangs is told in time, costs no further thread, and is not written later behind the back of
- * who gave it up; what is in the thread may be. */
+/* What comes while the disk hangs is told in time, costs no further thread, and is not written later behind
+ * the back of who gave it up; what is in the thread may be. */
 static void test_a_disk_that_hangs_keeps_nobody_waiting(void **state)
 {
     struct route r = {.source = "old", .target = "new", .epoch = 5, .generation = 1, .view = "1:ab"};
@@ -181,7 +181,8 @@ static void test_a_disk_that_hangs_keeps_nobody_waiting(void **state)
         uv_run(&b.loop->uv, UV_RUN_ONCE);
     uint64_t took = clock_boot_ms() - began;
     assert_true(took >= JOURNAL_SLOW_MS && took < JOURNAL_SLOW_MS + 2000);
-    assert_true(b.error && strstr(b.error, "has not written") && !journal_is_good(b.journal) && disk.files == 0);
+    assert_true(b.error && strstr(b.error, "has not written") && !journal_is_good(b.journal) &&
+                disk.files == 0);
     journal_write(b.journal, "cas", &r, on_written, &b);
     disk.hangs = 0;
     assert_int_equal(write(ends[1], "x", 1), 1);

@@ -42,12 +42,13 @@ static int setup(void **state)
 {
     struct world *w = xcalloc(1, sizeof *w);
     unit_store_begin(&w->u);
-    w->backend = (struct conf_backend){.name = (char *)"new",
-                                       .address = {.scheme = ADDRESS_IMAP, .host = (char *)"127.0.0.1", .port = closed_port(&fd)},
-                                       .master_user = (char *)"admin",
-                                       .master_password = (char *)"styx",
-                                       .master_login = (char *)"",
-                                       .check_user = (char *)""};
+    w->backend = (struct conf_backend){
+        .name = (char *)"new",
+        .address = {.scheme = ADDRESS_IMAP, .host = (char *)"127.0.0.1", .port = closed_port(&fd)},
+        .master_user = (char *)"admin",
+        .master_password = (char *)"styx",
+        .master_login = (char *)"",
+        .check_user = (char *)""};
     w->u.conf.backends = &w->backend;
     w->u.conf.n_backends = 1;
     w->learner = learner_new(w->u.store, no_tls, on_looked, w);
@@ -78,8 +79,9 @@ static void put_record(struct world *w, enum caps_by by, uint64_t since)
 {
     char ms[32];
     snprintf(ms, sizeof ms, "%llu", (unsigned long long)since);
-    unit_command(&w->u, (const char *const[]){"HSET", "unit:backends", "new", "IMAP4rev1 IDLE", "new/common", "IMAP4rev1 IDLE",
-                                              "new/since", ms, "new/by", by == CAPS_BY_USER ? "user" : "master", NULL});
+    unit_command(&w->u, (const char *const[]){"HSET", "unit:backends", "new", "IMAP4rev1 IDLE", "new/common",
+                                              "IMAP4rev1 IDLE", "new/since", ms, "new/by",
+                                              by == CAPS_BY_USER ? "user" : "master", NULL});
 }
 
 static void test_a_failure_is_not_tried_again_before_its_time(void **state)
@@ -97,7 +99,8 @@ static void test_one_process_asks(void **state)
     unit_command(&w->u, (const char *const[]){"SET", "unit:learning:new", "other", "PX", "60000", NULL});
     learner_look(w->learner);
     UNIT_UNTIL(&w->u, w->looks == 1);
-    assert_string_equal(unit_command(&w->u, (const char *const[]){"GET", "unit:learning:new", NULL}).text, "other");
+    assert_string_equal(unit_command(&w->u, (const char *const[]){"GET", "unit:learning:new", NULL}).text,
+                        "other");
     unit_command(&w->u, (const char *const[]){"DEL", "unit:learning:new", NULL});
     assert_true(asks(w, learner_look)); /* it failed at nothing, so it need not wait */
 }

@@ -55,7 +55,8 @@ static int set_up(void **state)
     unit_store_begin(&w->u);
     w->job = (struct route_job){.user = "ann@example.org", .token = "token"};
     UNIT_DO_RC(&w->u, ROUTE_OK, route_enqueue, &staff, "old", "new", false, false, false);
-    route_claim(w->u.store, &(struct route_entry){.user = w->job.user}, w->job.token, "", "unit", on_claimed, w);
+    route_claim(w->u.store, &(struct route_entry){.user = w->job.user}, w->job.token, "", "unit", on_claimed,
+                w);
     UNIT_UNTIL(&w->u, w->job.epoch > 0);
     *state = w;
     return 0;
@@ -146,7 +147,8 @@ static void test_sent(void **state)
     expect_loaded(w, "1/2 doubt 5 1:3,9 sent 1,2,3,9");
     WRITE(w, ledger_landed, SENT(row(1, 5, 0, false), row(3, 8, 0, false)), 2);
     expect_loaded(w, "1/2 1>5 3>8 doubt 5 2,9 sent 2,9");
-    /* 9 is sent again: what went out first may come all the same. 2 was expunged at the source, and is found. */
+    /* 9 is sent again: what went out first may come all the same. 2 was expunged at the source, and is
+     * found. */
     WRITE(w, ledger_done, SENT(row(2, 7, 20, true)), 1);
     WRITE(w, ledger_settled, 1000);
     expect_loaded(w, "1/2 1>5 2>7v 3>8 sent 9 resent 9");
@@ -210,8 +212,8 @@ static void unanswered(struct world *w, const char *want)
     buf_free(&seen.text);
 }
 
-/* Changes of the target stay open until they are answered, also for who loads the ledger next; and the account can't be
- * prepared over one. */
+/* Changes of the target stay open until they are answered, also for who loads the ledger next; and the
+ * account can't be prepared over one. */
 static void test_touch(void **state)
 {
     struct world *w = *state;
@@ -219,7 +221,8 @@ static void test_touch(void **state)
     uint32_t first, second;
     imap_seq_add(&some, 3, 5);
     imap_seq_add(&others, 9, 9);
-    const struct ledger_change stores[] = {{&some, "\\Seen $Label"}, {&others, ""}}, gone = {.target_uids = &others};
+    const struct ledger_change stores[] = {{&some, "\\Seen $Label"}, {&others, ""}},
+                               gone = {.target_uids = &others};
     assert_int_equal(load(w), ROUTE_OK);
     WRITE(w, first = ledger_touch, stores, 2, 1000);
     unanswered(w, "3:5 \\Seen $Label;9 ;");
@@ -234,7 +237,7 @@ static void test_touch(void **state)
     UNIT_DO_RC(&w->u, ROUTE_DOUBT, route_prepare, &w->job, 1000);
     UNIT_DO_RC(&w->u, ROUTE_OK, route_calm, &w->job);
     assert_int_equal(load(w), ROUTE_OK);
-    unanswered(w, "9 gone;"); /* for the late watch */
+    unanswered(w, "9 gone;");                      /* for the late watch */
     WRITE(w, first = ledger_touch, NULL, 0, 1000); /* RENAME or DELETE */
     unanswered(w, "9 gone;");
     UNIT_DO_RC(&w->u, ROUTE_DOUBT, route_prepare, &w->job, 1000);
@@ -245,8 +248,8 @@ static void test_touch(void **state)
     imap_seq_free(&others);
 }
 
-/* A message that went out, and of which nothing is known, may arrive yet: the account waits (test_lost_answer). One of which
- * only the intent is there never went out. */
+/* A message that went out, and of which nothing is known, may arrive yet: the account waits
+ * (test_lost_answer). One of which only the intent is there never went out. */
 static void test_never_sent(void **state)
 {
     struct world *w = *state;
@@ -573,8 +576,9 @@ static void test_folded(void **state)
     WRITE(w, ledger_direct, "old", "new");
     WRITE(w, ledger_bind, 7, 4294967295);
     WRITE(w, ledger_done,
-          SENT(row(1, 5, 9, true), row(2, 6, 9, true), row(3, 8, 9, false), row(4, 9, 9, false), row(9, 4, 9, true),
-               row(4294967295, 4294967295, 9, true)), 6);
+          SENT(row(1, 5, 9, true), row(2, 6, 9, true), row(3, 8, 9, false), row(4, 9, 9, false),
+               row(9, 4, 9, true), row(4294967295, 4294967295, 9, true)),
+          6);
     WRITE(w, ledger_headers, ((uint32_t[]){4}), 1);
     WRITE(w, ledger_looked, 70);
     for (int again = 0; again < 2; again++) {
@@ -630,7 +634,8 @@ static void test_folded_but_for_what_was_sent_again(void **state)
     imap_seq_add(&told, 9, 9);
     imap_seq_add(&told, 70, 71);
     WRITE(w, ledger_told, &told);
-    WRITE(w, ledger_touch, &(struct ledger_change){&told, "\\Seen"}, 1, 1000); /* its time is over with the watch's */
+    WRITE(w, ledger_touch, &(struct ledger_change){&told, "\\Seen"}, 1,
+          1000); /* its time is over with the watch's */
     assert_true(ledger_has_open_change(w->l));
     imap_seq_free(&told);
     for (int again = 0; again < 2; again++) {
@@ -648,8 +653,8 @@ static void test_folded_but_for_what_was_sent_again(void **state)
     }
 }
 
-/* A fold whose answer was lost is done once; one that was read before somebody wrote is not done; nor is that of an owner
- * that was replaced. */
+/* A fold whose answer was lost is done once; one that was read before somebody wrote is not done; nor is that
+ * of an owner that was replaced. */
 static void test_folded_once(void **state)
 {
     struct world *w = *state;
@@ -688,8 +693,9 @@ static void no_row(void *owner, const struct ledger_row *row)
 
 static void test_folded_that_cannot_be_read(void **state)
 {
-    static const char *const texts[] = {"", "A", "AA", "BAAAAAAAAAAAAA", "AAB", "AABAA", "AABABA", "AABAAAA", "AAA ", "IAA",
-                                        "EABAAA", "EABAAAAA", "EABAAABAB", "AAB_____HAAA", "AABAAfffffD"};
+    static const char *const texts[] = {"",       "A",        "AA",        "BAAAAAAAAAAAAA", "AAB",
+                                        "AABAA",  "AABABA",   "AABAAAA",   "AAA ",           "IAA",
+                                        "EABAAA", "EABAAAAA", "EABAAABAB", "AAB_____HAAA",   "AABAAfffffD"};
     struct folded f;
     (void)state;
     assert_true(folded_read(span_str("AAA"), &f, no_row, NULL));
@@ -700,7 +706,8 @@ static void test_folded_that_cannot_be_read(void **state)
             fail_msg("read: %s", texts[i]);
 }
 
-/* What an account takes in Redis of its ledgers, before and after: so many mailboxes, of so many messages each. */
+/* What an account takes in Redis of its ledgers, before and after: so many mailboxes, of so many messages
+ * each. */
 struct shape {
     const char *name;
     uint32_t mailboxes, messages;
@@ -768,8 +775,8 @@ static void test_memory(void **state)
             before += take_shape(w, s, id);
         }
         uint64_t after = memory_of(w, "unit:folded:ann@example.org");
-        print_message("%-50s %5.1f bytes a message, folded %4.2f\n", s->name, (double)before / (double)messages,
-                      (double)after / (double)messages);
+        print_message("%-50s %5.1f bytes a message, folded %4.2f\n", s->name,
+                      (double)before / (double)messages, (double)after / (double)messages);
         assert_true(after <= 4 * messages);
     }
 }

@@ -269,8 +269,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_flags),       cmocka_unit_test(test_numbers_cost_nothing),
-        cmocka_unit_test(test_split), cmocka_unit_test(test_listing),
-        cmocka_unit_test(test_bad_answers), cmocka_unit_test(test_size),  cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_split),       cmocka_unit_test(test_listing),
+        cmocka_unit_test(test_bad_answers), cmocka_unit_test(test_size),
+        cmocka_unit_test(test_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -59,7 +59,8 @@ static void end(struct told *t)
 }
 
 /* Sends a message of three bytes, and keeps it. uids: what the APPEND is for. */
-static void put(struct told *t, struct pair_world *w, uint32_t uid, const char *body, const uint32_t *uids, size_t n)
+static void put(struct told *t, struct pair_world *w, uint32_t uid, const char *body, const uint32_t *uids,
+                size_t n)
 {
     const struct mbox_msg *m = mbox_list_find(&w->p.source.list, uid);
     struct ledger_row row = {.source_uid = uid, .size = 3};
@@ -80,9 +81,9 @@ static void run(struct told *t, struct pair_world *w)
     assert_string_equal(w->target.why, "");
 }
 
-#define TWO()                                                                                              \
-    SCRIPT(PAIR_SOURCE("2", "3"), PAIR_MESSAGE("1", "1", "", "3"), PAIR_MESSAGE("2", "2", "", "3"), PAIR_LISTED,       \
-           PAIR_BYE)
+#define TWO()                                                                                                \
+    SCRIPT(PAIR_SOURCE("2", "3"), PAIR_MESSAGE("1", "1", "", "3"), PAIR_MESSAGE("2", "2", "", "3"),          \
+           PAIR_LISTED, PAIR_BYE)
 
 static const uint32_t both[] = {1, 2};
 
@@ -111,15 +112,16 @@ static void test_a_batch_is_one_append(void **state)
     pair_unit_close(w);
 }
 
-/* UIDs that don't fit are as good as none, and found out by the bytes: other UIDVALIDITY, a UID that was there before. */
+/* UIDs that don't fit are as good as none, and found out by the bytes: other UIDVALIDITY, a UID that was
+ * there before. */
 static void test_uids_that_do_not_fit_are_found_by_bytes(void **state)
 {
     struct pair_world *w = *state;
     pair_unit_open(w, TWO(),
-                   SCRIPT(PAIR_TARGET("LITERAL+ UIDPLUS", "1", "11"), PAIR_MESSAGE("1", "10", "", "3"), PAIR_LISTED,
-                          "<APPEND INBOX () " DATE " {3+}", "=a", "=", ">%T OK [APPENDUID 9 10] so", "<NOOP",
-                          "<UID FETCH 11:4294967295 (UID BODY.PEEK[])", ">* 2 EXISTS", ">%P OK so", PAIR_BODY("2", "11", "a"),
-                          ">%T OK so", PAIR_BYE));
+                   SCRIPT(PAIR_TARGET("LITERAL+ UIDPLUS", "1", "11"), PAIR_MESSAGE("1", "10", "", "3"),
+                          PAIR_LISTED, "<APPEND INBOX () " DATE " {3+}", "=a", "=",
+                          ">%T OK [APPENDUID 9 10] so", "<NOOP", "<UID FETCH 11:4294967295 (UID BODY.PEEK[])",
+                          ">* 2 EXISTS", ">%P OK so", PAIR_BODY("2", "11", "a"), ">%T OK so", PAIR_BYE));
     PAIR_LEDGER(w, ledger_intent, 11, both, 1);
     struct told *t = begin(w);
     put(t, w, 1, "a\r\n", both, 1);
@@ -135,14 +137,15 @@ static void test_what_was_taken_has_to_be_there(void **state)
 {
     struct pair_world *w = *state;
     pair_unit_open(w, TWO(),
-                   SCRIPT(PAIR_TARGET("LITERAL+", "0", "11"), PAIR_LISTED, "<APPEND INBOX () " DATE " {3+}", "=a", "=",
-                          ">%T OK so", "<NOOP", "<UID FETCH 11:4294967295 (UID BODY.PEEK[])", ">%P OK so",
-                          PAIR_BODY("1", "11", "z"), ">%T OK so", PAIR_BYE));
+                   SCRIPT(PAIR_TARGET("LITERAL+", "0", "11"), PAIR_LISTED, "<APPEND INBOX () " DATE " {3+}",
+                          "=a", "=", ">%T OK so", "<NOOP", "<UID FETCH 11:4294967295 (UID BODY.PEEK[])",
+                          ">%P OK so", PAIR_BODY("1", "11", "z"), ">%T OK so", PAIR_BYE));
     PAIR_LEDGER(w, ledger_intent, 11, both, 1);
     struct told *t = begin(w);
     put(t, w, 1, "a\r\n", both, 1);
     UNIT_UNTIL(&w->u, t->text.len > 0 || (outbox_settle(t->o), false));
-    assert_non_null(strstr(buf_str(&t->text), "UID 1 to 1: the target took it, but not all of it can be found there"));
+    assert_non_null(
+        strstr(buf_str(&t->text), "UID 1 to 1: the target took it, but not all of it can be found there"));
     pair_unit_expect(w, "; doubt 1");
     end(t);
     pair_unit_close(w);
@@ -152,14 +155,15 @@ static void test_what_was_taken_has_to_be_there(void **state)
 static void test_undo_removes_what_was_stored_behind(void **state)
 {
     struct pair_world *w = *state;
-    pair_unit_open(w,
-                   SCRIPT(PAIR_SOURCE("3", "4"), PAIR_MESSAGE("1", "1", "", "3"), PAIR_MESSAGE("2", "2", "", "3"),
-                          PAIR_MESSAGE("3", "3", "", "3"), PAIR_LISTED, PAIR_BYE),
-                   SCRIPT(PAIR_TARGET("LITERAL+ MULTIAPPEND UIDPLUS", "0", "11"), PAIR_LISTED,
-                          "<APPEND INBOX () " DATE " {3+}", "=a", "= () " DATE " {3+}", "=b", "=",
-                          "<APPEND INBOX () " DATE " {3+}", "=c", "=", ">%P NO no", ">* 1 EXISTS",
-                          ">%T OK [APPENDUID 9 11] so", "<UID STORE 11 +FLAGS.SILENT (\\Deleted)", "<UID EXPUNGE 11",
-                          "<NOOP", ">m5 OK so", ">* 1 EXPUNGE", ">%P OK so", ">%T OK so", PAIR_BYE));
+    pair_unit_open(
+        w,
+        SCRIPT(PAIR_SOURCE("3", "4"), PAIR_MESSAGE("1", "1", "", "3"), PAIR_MESSAGE("2", "2", "", "3"),
+               PAIR_MESSAGE("3", "3", "", "3"), PAIR_LISTED, PAIR_BYE),
+        SCRIPT(PAIR_TARGET("LITERAL+ MULTIAPPEND UIDPLUS", "0", "11"), PAIR_LISTED,
+               "<APPEND INBOX () " DATE " {3+}", "=a", "= () " DATE " {3+}", "=b", "=",
+               "<APPEND INBOX () " DATE " {3+}", "=c", "=", ">%P NO no", ">* 1 EXISTS",
+               ">%T OK [APPENDUID 9 11] so", "<UID STORE 11 +FLAGS.SILENT (\\Deleted)", "<UID EXPUNGE 11",
+               "<NOOP", ">m5 OK so", ">* 1 EXPUNGE", ">%P OK so", ">%T OK so", PAIR_BYE));
     const uint32_t third[] = {3};
     PAIR_LEDGER(w, ledger_intent, 11, both, 2);
     PAIR_LEDGER(w, ledger_intent, 11, third, 1);
@@ -186,9 +190,9 @@ static void test_one_refused_message_is_skipped(void **state)
 {
     struct pair_world *w = *state;
     pair_unit_open(w, TWO(),
-                   SCRIPT(PAIR_TARGET("LITERAL+ UIDPLUS", "0", "11"), PAIR_LISTED, "<APPEND INBOX () " DATE " {3+}", "=a", "=",
-                          "<APPEND INBOX () " DATE " {3+}", "=b", "=", ">%P NO [LIMIT] too much", ">%T OK [APPENDUID 9 11] so",
-                          PAIR_BYE));
+                   SCRIPT(PAIR_TARGET("LITERAL+ UIDPLUS", "0", "11"), PAIR_LISTED,
+                          "<APPEND INBOX () " DATE " {3+}", "=a", "=", "<APPEND INBOX () " DATE " {3+}", "=b",
+                          "=", ">%P NO [LIMIT] too much", ">%T OK [APPENDUID 9 11] so", PAIR_BYE));
     PAIR_LEDGER(w, ledger_intent, 11, both, 2);
     struct told *t = begin(w);
     put(t, w, 1, "a\r\n", both, 1);

@@ -25,7 +25,8 @@ static void rate_of(uint32_t per_s, uint32_t piece, uint64_t takes)
         for (uint64_t ms; (ms = pace_wait_ms(&b, now_b)) > 0;)
             now_b += ms;
     }
-    uint64_t least = (takes * piece * 1000 - (uint64_t)per_s * 250 - 1000) / per_s, most = takes * piece * 1000 / per_s + takes;
+    uint64_t least = (takes * piece * 1000 - (uint64_t)per_s * 250 - 1000) / per_s,
+             most = takes * piece * 1000 / per_s + takes;
     assert_int_equal(now_m, now_b);
     assert_in_range(now_m - 5000, least, most);
 }

@@ -27,11 +27,10 @@ static struct mailboxes *list_of(char separator, const char *prefix, const struc
     m->items = xcalloc(n, sizeof(*m->items));
     m->n = n;
     for (size_t i = 0; i < n; i++)
-        m->items[i] = (struct mailbox){
-            .name = xstrdup(rows[i].name),
-            .flags = rows[i].flags,
-            .special_use = rows[i].use,
-            .separator = separator};
+        m->items[i] = (struct mailbox){.name = xstrdup(rows[i].name),
+                                       .flags = rows[i].flags,
+                                       .special_use = rows[i].use,
+                                       .separator = separator};
     qsort(m->items, n, sizeof(*m->items), by_name);
     return m;
 }
@@ -325,7 +324,8 @@ static bool knows_archive(const void *owner, const char *name)
 /* In the freeze nothing is counted. */
 static void an_archive_that_was_copied_is_no_view(void **state)
 {
-    struct mailboxes *s = LIST('/', "", {"INBOX", LISTED, 0}, {"Archive", LISTED, USE_ALL}, {"All", LISTED, USE_ALL});
+    struct mailboxes *s =
+        LIST('/', "", {"INBOX", LISTED, 0}, {"Archive", LISTED, USE_ALL}, {"All", LISTED, USE_ALL});
     struct mailboxes *t = LIST('/', "", {"INBOX", LISTED, 0}, {"Archive", LISTED, 0});
 
     (void)state;

@@ -157,15 +157,18 @@ static void ends_at_first(struct mad *m, struct span said, const char *why)
         fail_msg("%s", m->why);
 }
 
-/* One that wants a password says so to a short command, one that wants TLS by nothing but its hanging up; another server says what
- * it is; and one that has answered wants neither. */
+/* One that wants a password says so to a short command, one that wants TLS by nothing but its hanging up;
+ * another server says what it is; and one that has answered wants neither. */
 static void test_closed_without_an_answer(void **state)
 {
     struct mad *m = *state;
     struct told t;
-    ends_at_first(m, BYTES("-NOAUTH Authentication required.\r\n"), "Redis wants a password (redis: url or password_file)");
-    ends_at_first(m, BYTES(""), "it has answered nothing: see whether it wants a password (redis: url or password_file)");
-    ends_at_first(m, BYTES("* OK [CAPABILITY IMAP4rev1] ready\r\n"), "this is no Redis (see redis: url), it says \"* OK [CAPABILITY IMAP4rev1]");
+    ends_at_first(m, BYTES("-NOAUTH Authentication required.\r\n"),
+                  "Redis wants a password (redis: url or password_file)");
+    ends_at_first(m, BYTES(""),
+                  "it has answered nothing: see whether it wants a password (redis: url or password_file)");
+    ends_at_first(m, BYTES("* OK [CAPABILITY IMAP4rev1] ready\r\n"),
+                  "this is no Redis (see redis: url), it says \"* OK [CAPABILITY IMAP4rev1]");
     asks_whether_it_may(m);
     say(m, BYTES("-NOPERM this user has no permissions to run the 'ping' command\r\n"));
     UNIT_UNTIL(&m->u, redis_is_up(m->redis));
@@ -192,13 +195,15 @@ static void test_tls_that_fails_says_what_is_believed(void **state)
     assert_int_equal(bind(tcp, (struct sockaddr *)&a, sizeof(a)), 0);
     assert_int_equal(listen(tcp, 8), 0);
     getsockname(tcp, (struct sockaddr *)&a, &len);
-    conf.address = (struct address){.scheme = ADDRESS_REDISS, .host = (char *)"127.0.0.1", .port = ntohs(a.sin_port)};
+    conf.address =
+        (struct address){.scheme = ADDRESS_REDISS, .host = (char *)"127.0.0.1", .port = ntohs(a.sin_port)};
     redis_free(&m->redis);
     m->redis = redis_new(m->u.loop, &conf, 5000, on_state, m);
     UNIT_UNTIL(&m->u, (peer = accept4(tcp, NULL, NULL, SOCK_CLOEXEC)) >= 0);
     assert_int_equal(write(peer, "-ERR what is that\r\n", 19), 19);
     UNIT_UNTIL(&m->u, m->downs == 1);
-    assert_non_null(strstr(m->why, "the peer does not speak TLS here; the certificate of a Redis has to be signed"));
+    assert_non_null(
+        strstr(m->why, "the peer does not speak TLS here; the certificate of a Redis has to be signed"));
     redis_free(&m->redis);
     close(peer);
     close(tcp);
@@ -320,7 +325,8 @@ static void answer_follower(struct mad *m, struct span to_xread)
 /* It is asked again at a pace, not at once. */
 static void test_a_read_of_events_that_ends_at_once(void **state)
 {
-    static const char *const answers[] = {"*-1\r\n", "$-1\r\n", "*0\r\n", "+OK\r\n", ":7\r\n", "*1\r\n*2\r\n$1\r\nx\r\n*0\r\n"};
+    static const char *const answers[] = {"*-1\r\n", "$-1\r\n", "*0\r\n",
+                                          "+OK\r\n", ":7\r\n",  "*1\r\n*2\r\n$1\r\nx\r\n*0\r\n"};
     struct mad *m = *state;
     unsigned lives = 0;
     redis_free(&m->redis);

@@ -53,7 +53,8 @@ static void test_limits(void **state)
     unit_splits(BYTES("$-2\r\n"), feed_bad, string);
     unit_splits(BYTES("$\r\n"), feed_bad, string);
     unit_splits(BYTES("$1x\r\n"), feed_bad, string);
-    unit_splits(BYTES("*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n"), feed_bad, (char *)"arrays nested too deep");
+    unit_splits(BYTES("*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n"), feed_bad,
+                (char *)"arrays nested too deep");
     unit_splits(BYTES("*9\r\n"), feed_bad, array);
     unit_splits(BYTES("*18446744073709551616\r\n"), feed_bad, array);
     unit_splits(BYTES("*4294967297\r\n"), feed_bad, array);

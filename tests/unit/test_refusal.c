@@ -42,7 +42,8 @@ static void test_three_in_a_row(void **state)
     assert_false(no(&r, "hal"));
 }
 
-/* A server where users sign in by themselves says nothing of the master, and their wrong passwords nothing of anybody. */
+/* A server where users sign in by themselves says nothing of the master, and their wrong passwords nothing of
+ * anybody. */
 static void test_users_of_their_own(void **state)
 {
     struct refusal r = fresh;
@@ -110,8 +111,10 @@ static void test_trials(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_account_stops_nobody), cmocka_unit_test(test_three_in_a_row),
-        cmocka_unit_test(test_users_of_their_own),       cmocka_unit_test(test_tls),
+        cmocka_unit_test(test_one_account_stops_nobody),
+        cmocka_unit_test(test_three_in_a_row),
+        cmocka_unit_test(test_users_of_their_own),
+        cmocka_unit_test(test_tls),
         cmocka_unit_test(test_one_server),
         cmocka_unit_test(test_trials),
     };

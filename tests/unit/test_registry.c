@@ -136,7 +136,8 @@ static void test_a_new_master_is_told(void **state)
     lease_free(&h.lease);
 }
 
-/* It lives after all: what it had is over, for the long term too, and so it is where the answer that tells of it is lost. */
+/* It lives after all: what it had is over, for the long term too, and so it is where the answer that tells of
+ * it is lost. */
 static void test_who_was_declared_dead_hears_of_it(void **state)
 {
     struct unit_store *u = *state;
@@ -186,14 +187,14 @@ static void replace_server(struct unit_store *u, struct unit_redis *was)
     *was = u->redis;
     unit_redis_make(&u->redis);
     memcpy(u->redis.socket, was->socket, sizeof(was->socket));
-    snprintf(command, sizeof(command), "cp -r %s/appendonlydir %s && mv %s %s.was", was->folder, u->redis.folder,
-             was->socket, was->socket);
+    snprintf(command, sizeof(command), "cp -r %s/appendonlydir %s && mv %s %s.was", was->folder,
+             u->redis.folder, was->socket, was->socket);
     assert_int_equal(system(command), 0);
     unit_redis_start(&u->redis);
 }
 
-/* The lease has found the new master. The other connection still stands at the former one, which answers: what is done there
- * is lost. */
+/* The lease has found the new master. The other connection still stands at the former one, which answers:
+ * what is done there is lost. */
 static void test_one_connection_finds_the_new_master_for_both(void **state)
 {
     struct unit_store *u = *state;
@@ -338,7 +339,8 @@ static void test_the_silent_are_evicted_after_the_term_that_applies(void **state
     lease_free(&a.lease);
 }
 
-/* dead tells 200 and 500, before is of the version that told nothing; the watcher has 50 and 100, or 300 for both. */
+/* dead tells 200 and 500, before is of the version that told nothing; the watcher has 50 and 100, or 300 for
+ * both. */
 static void test_the_larger_term_of_both_sides_counts(void **state)
 {
     static const struct {
@@ -353,7 +355,8 @@ static void test_the_larger_term_of_both_sides_counts(void **state)
     for (size_t i = 0; i < COUNTOF(cases); i++) {
         struct watching w = {0};
         char name[32];
-        UNIT_COMMAND(u, "HSET", "unit:proxies", "dead", "7 0.1 host 1 1 200 500", "before", "7 0.1 host 1 800");
+        UNIT_COMMAND(u, "HSET", "unit:proxies", "dead", "7 0.1 host 1 1 200 500", "before",
+                     "7 0.1 host 1 800");
         snprintf(name, sizeof(name), "%s/1", cases[i].session);
         put(u, name, cases[i].seen ? "old 1 running x 1" : "old 0 running x 1");
         uint64_t start = clock_boot_ms();
@@ -372,7 +375,8 @@ static void watch_on(struct unit_store *u, struct watching *w, struct sightings 
     w->watch = watch_new(u->store, "ann", 1, 50, 50, true, seen, on_watch, w);
 }
 
-/* What a job has waited for a proxy that is gone counts for the one after it; until the proxy moves, or the master changes. */
+/* What a job has waited for a proxy that is gone counts for the one after it; until the proxy moves, or the
+ * master changes. */
 static void test_the_next_watch_goes_on_where_the_last_one_was(void **state)
 {
     enum { TERM_MS = 1000, PART_MS = 600 };

@@ -77,8 +77,10 @@ static void test_commands_and_answers_pass(void **state)
     bench_says(b, b->client, "a1 noop\r\na2 SELECT \"a b\"\r\n");
     bench_gets(b, b->server, "a1 noop\r\na2 SELECT \"a b\"\r\n");
     assert_true(n_used > 0);
-    bench_says(b, b->server, "a1 OK done\r\n* 3 EXISTS\r\n* OK [UIDVALIDITY 7] so\r\na2 OK [READ-WRITE] in\r\n");
-    bench_gets(b, b->client, "a1 OK done\r\n* 3 EXISTS\r\n* OK [UIDVALIDITY 7] so\r\na2 OK [READ-WRITE] in\r\n");
+    bench_says(b, b->server,
+               "a1 OK done\r\n* 3 EXISTS\r\n* OK [UIDVALIDITY 7] so\r\na2 OK [READ-WRITE] in\r\n");
+    bench_gets(b, b->client,
+               "a1 OK done\r\n* 3 EXISTS\r\n* OK [UIDVALIDITY 7] so\r\na2 OK [READ-WRITE] in\r\n");
     const struct opened *o = relay_opened(&b->s);
     assert_true(o->selected);
     assert_true(o->names);
@@ -259,11 +261,11 @@ static void test_capabilities_are_ours(void **state)
     imap_caps_write(&words, relay_shown(&b->s));
     bench_says(b, b->client, "a1 CAPABILITY\r\na2 SELECT INBOX\r\n");
     bench_gets(b, b->server, "a1 CAPABILITY\r\na2 SELECT INBOX\r\n");
-    bench_says(b, b->server, "* CAPABILITY IMAP4rev1 XSECRET\r\na1 OK [CAPABILITY IMAP4rev1 XSECRET] done\r\n"
-                             "* OK [HIGHESTMODSEQ 9] so\r\n* OK [MAILBOXID (x)] so\r\n* OK [UIDNEXT 4] so\r\n"
-                             "a2 OK [NOMODSEQ] in\r\n");
-    buf_printf(&all,
-               "* CAPABILITY %s\r\na1 OK [CAPABILITY %s] done\r\n* OK [UIDNEXT 4] so\r\na2 OK in\r\n",
+    bench_says(b, b->server,
+               "* CAPABILITY IMAP4rev1 XSECRET\r\na1 OK [CAPABILITY IMAP4rev1 XSECRET] done\r\n"
+               "* OK [HIGHESTMODSEQ 9] so\r\n* OK [MAILBOXID (x)] so\r\n* OK [UIDNEXT 4] so\r\n"
+               "a2 OK [NOMODSEQ] in\r\n");
+    buf_printf(&all, "* CAPABILITY %s\r\na1 OK [CAPABILITY %s] done\r\n* OK [UIDNEXT 4] so\r\na2 OK in\r\n",
                buf_str(&words), buf_str(&words));
     bench_gets(b, b->client, buf_str(&all));
     buf_free(&words);
@@ -469,7 +471,8 @@ static void test_expunges_are_told_at_the_next_command(void **state)
     attach(b, "* FLAGS (\\Seen)\r\n", 5);
     bench_gets(b, b->client, "* FLAGS (\\Seen)\r\n");
     assert_true(relay_owes_expunges(&b->s));
-    bench_says(b, b->next, "* 4 EXISTS\r\n"); /* one came: to the client, which knows of two more, they are 6 */
+    bench_says(b, b->next,
+               "* 4 EXISTS\r\n"); /* one came: to the client, which knows of two more, they are 6 */
     bench_gets(b, b->client, "* 6 EXISTS\r\n");
     bench_says(b, b->client, "a1 UID FETCH 1:* FLAGS\r\n");
     bench_gets(b, b->client, "* 4 EXPUNGE\r\n* 2 EXPUNGE\r\n");

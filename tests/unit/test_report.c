@@ -33,12 +33,13 @@ static void assert_text(const json_t *o, const char *name, const char *want)
 static void an_account_is_told_whole(void **state)
 {
     (void)state;
-    const struct copy_counts counts[] = {{.messages_total = 3,
-                                          .bytes_total = 30,
-                                          .compared_bytes = 1,
-                                          .compared_listing = 1,
-                                          .zones_changed = 2},
-                                         {.messages_total = 5, .bytes_total = 50, .compared_bytes = 5, .foreign = 4}};
+    const struct copy_counts counts[] = {
+        {.messages_total = 3,
+         .bytes_total = 30,
+         .compared_bytes = 1,
+         .compared_listing = 1,
+         .zones_changed = 2},
+        {.messages_total = 5, .bytes_total = 50, .compared_bytes = 5, .foreign = 4}};
     struct findings *inbox = findings_new(NULL), *all = findings_new(NULL);
     struct report r = {.time_ms = 1700000000000,
                        .source = "old",

@@ -15,7 +15,8 @@ static struct {
     unsigned handovers;
 } store;
 
-void route_frozen(struct store *s, const char *user, const char *session, uint64_t epoch, route_done_fn fn, void *owner)
+void route_frozen(struct store *s, const char *user, const char *session, uint64_t epoch, route_done_fn fn,
+                  void *owner)
 {
     (void)s;
     assert_string_equal(user, "ann");

@@ -1,5 +1,5 @@
-/* A login, from the name and the password to the OK. What it asks the store and the backends is written down, and answered by
- * the test. */
+/* A login, from the name and the password to the OK. What it asks the store and the backends is written down,
+ * and answered by the test. */
 #include "lib/registry.h"
 #include "lib/route.h"
 #include "proxy/preauth.h"
@@ -96,8 +96,8 @@ bool registration_may_pass(const struct session *s)
     return f->may_pass;
 }
 
-struct backend_login *session_login_start(struct session *s, const struct conf_backend *at, enum login_as as, backend_login_fn fn,
-                                          void *owner)
+struct backend_login *session_login_start(struct session *s, const struct conf_backend *at, enum login_as as,
+                                          backend_login_fn fn, void *owner)
 {
     assert_ptr_equal(owner, s);
     f->logins++;
@@ -117,8 +117,8 @@ void backends_learned(struct backends *b, const struct conf_backend *backend, co
     (void)b, (void)backend, (void)seen;
 }
 
-struct imap_caps backends_shown(const struct backends *b, const struct conf_backend *at, const struct imap_caps *own,
-                                const struct conf_backend *other)
+struct imap_caps backends_shown(const struct backends *b, const struct conf_backend *at,
+                                const struct imap_caps *own, const struct conf_backend *other)
 {
     (void)b, (void)at, (void)other;
     return *own;
@@ -310,7 +310,8 @@ static void says(const char *text)
     buf_clear(&f->said);
 }
 
-#define UNAVAILABLE "a1 NO [UNAVAILABLE] The mail server can't be reached at the moment, please try again later\n"
+#define UNAVAILABLE                                                                                          \
+    "a1 NO [UNAVAILABLE] The mail server can't be reached at the moment, please try again later\n"
 
 static void is_unavailable(void)
 {
@@ -470,7 +471,8 @@ static void test_no_lease(void **state)
     assert_int_equal(f->entered, 0);
 }
 
-/* From `enter` on the store may have a registration: that it leaves is said, and the next login has another name. */
+/* From `enter` on the store may have a registration: that it leaves is said, and the next login has another
+ * name. */
 static void test_the_lease_lapses_while_it_enters(void **state)
 {
     (void)state;

@@ -20,11 +20,12 @@ struct world {
         ">%T OK [CAPABILITY IMAP4rev1" caps "] in"
 #define CONDSTORE LOGIN(" CONDSTORE ESEARCH")
 #define OPENED(exists, uidnext, modseq)                                                                      \
-    ">* " exists " EXISTS", ">* OK [UIDVALIDITY 7] so", ">* OK [UIDNEXT " uidnext "] so",                     \
+    ">* " exists " EXISTS", ">* OK [UIDVALIDITY 7] so", ">* OK [UIDNEXT " uidnext "] so",                    \
         ">* OK [HIGHESTMODSEQ " modseq "] so", ">m1 OK [READ-ONLY] fine"
 #define ITEMS "(UID FLAGS INTERNALDATE RFC822.SIZE)"
 #define MESSAGE(seq, uid, flags)                                                                             \
-    ">* " seq " FETCH (UID " uid " FLAGS (" flags ") INTERNALDATE \"01-Jan-2020 00:00:00 +0000\" RFC822.SIZE 9)"
+    ">* " seq " FETCH (UID " uid " FLAGS (" flags                                                            \
+    ") INTERNALDATE \"01-Jan-2020 00:00:00 +0000\" RFC822.SIZE 9)"
 
 static bool knew(void *owner, uint32_t uid, uint32_t *size)
 {
@@ -125,8 +126,8 @@ static void assert_list(const struct world *w, const char *want)
 static void test_fewer_without_expunge(void **state)
 {
     struct world *w = *state;
-    start(w, SCRIPT(LOGIN(""), "<EXAMINE INBOX", "<UID FETCH 1:* " ITEMS, OPENED("2", "9", "0"), MESSAGE("1", "2", ""),
-                    MESSAGE("2", "5", ""), ">* 1 EXISTS", ">m2 OK so", "=bye LOGOUT"));
+    start(w, SCRIPT(LOGIN(""), "<EXAMINE INBOX", "<UID FETCH 1:* " ITEMS, OPENED("2", "9", "0"),
+                    MESSAGE("1", "2", ""), MESSAGE("2", "5", ""), ">* 1 EXISTS", ">m2 OK so", "=bye LOGOUT"));
     open_box(w, NULL);
     assert_int_equal(w->rc, COPY_DIFFERS);
     assert_string_equal(w->why, "the source contradicts itself: fewer messages than before, and no EXPUNGE");
@@ -174,14 +175,15 @@ static void test_many_are_searched_in_pieces(void **state)
 static void test_search_that_finds_too_little(void **state)
 {
     struct world *w = *state;
-    static const char *const answers[] = {">* ESEARCH (TAG \"m2\") UID", ">* ESEARCH (TAG \"m2\") UID ALL 2,8",
-                                          ">* ESEARCH (TAG \"m2\") UID ALL 1:4000000000",
-                                          ">* ESEARCH (TAG \"m2\") UID ALL x", ">* SEARCH 2 8"};
+    static const char *const answers[] = {
+        ">* ESEARCH (TAG \"m2\") UID", ">* ESEARCH (TAG \"m2\") UID ALL 2,8",
+        ">* ESEARCH (TAG \"m2\") UID ALL 1:4000000000", ">* ESEARCH (TAG \"m2\") UID ALL x", ">* SEARCH 2 8"};
     for (size_t i = 0; i < COUNTOF(answers); i++) {
         start(w, SCRIPT(CONDSTORE, "<EXAMINE INBOX (CONDSTORE)", "<UID SEARCH RETURN (ALL) ALL",
                         "<UID FETCH 1:* " ITEMS " (CHANGEDSINCE 40)", OPENED("3", "9", "40"), answers[i],
-                        ">m2 OK so", ">m3 OK so", "<NOOP", "<UID FETCH 1:4294967295 " ITEMS, ">m4 OK", MESSAGE("1", "2", ""),
-                        MESSAGE("2", "5", "x"), MESSAGE("3", "8", ""), ">m5 OK so", "=bye LOGOUT"));
+                        ">m2 OK so", ">m3 OK so", "<NOOP", "<UID FETCH 1:4294967295 " ITEMS, ">m4 OK",
+                        MESSAGE("1", "2", ""), MESSAGE("2", "5", "x"), MESSAGE("3", "8", ""), ">m5 OK so",
+                        "=bye LOGOUT"));
         open_box(w, &changes);
         assert_int_equal(w->rc, COPY_EQUAL);
         assert_list(w, "2: 5:x 8:");
@@ -202,8 +204,8 @@ static void test_base_that_does_not_fit(void **state)
     for (size_t i = 0; i < COUNTOF(bases); i++) {
         start(w, SCRIPT(CONDSTORE, "<EXAMINE INBOX (CONDSTORE)", "<UID SEARCH RETURN (ALL) ALL", asked[i],
                         OPENED("1", "9", "40"), ">* ESEARCH (TAG \"m2\") UID ALL 2", ">m2 OK so", ">m3 OK so",
-                        "<NOOP", "<UID FETCH 1:4294967295 " ITEMS, ">m4 OK", MESSAGE("1", "2", "x"), ">m5 OK so",
-                        "=bye LOGOUT"));
+                        "<NOOP", "<UID FETCH 1:4294967295 " ITEMS, ">m4 OK", MESSAGE("1", "2", "x"),
+                        ">m5 OK so", "=bye LOGOUT"));
         open_box(w, &bases[i]);
         assert_list(w, "2:x");
         end(w);
@@ -211,7 +213,8 @@ static void test_base_that_does_not_fit(void **state)
     start(w, SCRIPT(CONDSTORE, "<EXAMINE INBOX (CONDSTORE)", "<UID SEARCH RETURN (ALL) ALL",
                     "<UID FETCH 1:* " ITEMS " (CHANGEDSINCE 40)", OPENED("1", "9", "40"),
                     ">* ESEARCH (TAG \"m2\") UID ALL 2", ">m2 OK so", ">m3 BAD no modseqs here", "<NOOP",
-                    "<UID FETCH 1:4294967295 " ITEMS, ">m4 OK", MESSAGE("1", "2", "x"), ">m5 OK so", "=bye LOGOUT"));
+                    "<UID FETCH 1:4294967295 " ITEMS, ">m4 OK", MESSAGE("1", "2", "x"), ">m5 OK so",
+                    "=bye LOGOUT"));
     open_box(w, &changes);
     assert_int_equal(w->rc, COPY_EQUAL);
     assert_list(w, "2:x");
@@ -224,9 +227,10 @@ static void test_flags_only(void **state)
     struct world *w = *state;
     start(w, SCRIPT(LOGIN(""), "<EXAMINE INBOX", "<UID FETCH 1:* (UID FLAGS)", "<UID FETCH 9:* " ITEMS,
                     ">* 3 EXISTS", ">* OK [UIDVALIDITY 7] so", ">* OK [UIDNEXT 10] so",
-                    ">* OK [HIGHESTMODSEQ 77] nobody asked", ">m1 OK [READ-ONLY] fine", ">* 1 FETCH (UID 5 FLAGS ())",
-                    ">* 2 FETCH (UID 8 FLAGS (\\Seen))", ">* 3 FETCH (UID 9 FLAGS ())", ">m2 OK so",
-                    MESSAGE("3", "9", "x"), ">m3 OK so", "=bye LOGOUT"));
+                    ">* OK [HIGHESTMODSEQ 77] nobody asked", ">m1 OK [READ-ONLY] fine",
+                    ">* 1 FETCH (UID 5 FLAGS ())", ">* 2 FETCH (UID 8 FLAGS (\\Seen))",
+                    ">* 3 FETCH (UID 9 FLAGS ())", ">m2 OK so", MESSAGE("3", "9", "x"), ">m3 OK so",
+                    "=bye LOGOUT"));
     open_box(w, &flags_only);
     assert_int_equal(w->rc, COPY_EQUAL);
     assert_list(w, "5: 8:\\Seen 9:x");
@@ -242,9 +246,10 @@ static void test_catch_up(void **state)
     start(w, SCRIPT(CONDSTORE, "<EXAMINE INBOX (CONDSTORE)", "<UID FETCH 1:* " ITEMS, OPENED("1", "3", "40"),
                     MESSAGE("1", "2", ""), ">m2 OK so", "<NOOP",
                     "<STATUS INBOX (MESSAGES UIDNEXT UIDVALIDITY HIGHESTMODSEQ)",
-                    "<UID FETCH 1:2 " ITEMS " (CHANGEDSINCE 40)", "<UID FETCH 3:4294967295 " ITEMS, ">* 2 EXISTS", ">m3 OK so",
-                    ">* STATUS INBOX (MESSAGES 2 UIDNEXT 4 UIDVALIDITY 7 HIGHESTMODSEQ 43)", ">m4 OK so", ">m5 OK so",
-                    MESSAGE("2", "3", ""), ">m6 OK so", "<NOOP",
+                    "<UID FETCH 1:2 " ITEMS " (CHANGEDSINCE 40)", "<UID FETCH 3:4294967295 " ITEMS,
+                    ">* 2 EXISTS", ">m3 OK so",
+                    ">* STATUS INBOX (MESSAGES 2 UIDNEXT 4 UIDVALIDITY 7 HIGHESTMODSEQ 43)", ">m4 OK so",
+                    ">m5 OK so", MESSAGE("2", "3", ""), ">m6 OK so", "<NOOP",
                     "<STATUS INBOX (MESSAGES UIDNEXT UIDVALIDITY HIGHESTMODSEQ)",
                     "<UID FETCH 1:* " ITEMS " (CHANGEDSINCE 43)", ">m7 OK so", ">m8 NO not now", ">m9 OK so",
                     "=bye LOGOUT"));
@@ -267,13 +272,14 @@ static void test_catch_up(void **state)
 static void test_mail_that_comes_while_it_is_listed(void **state)
 {
     struct world *w = *state;
-    start(w, SCRIPT(CONDSTORE, "<EXAMINE INBOX (CONDSTORE)", "<UID FETCH 1:* " ITEMS, OPENED("1", "3", "40"),
-                    MESSAGE("1", "1", ""), ">* 2 EXISTS", ">m2 OK so", "<NOOP", "<UID FETCH 2:4294967295 " ITEMS,
-                    ">m3 OK so", MESSAGE("2", "2", ""), ">* 3 EXISTS", ">m4 OK so", "<NOOP",
-                    "<UID FETCH 3:4294967295 " ITEMS, ">m5 OK so", MESSAGE("3", "3", ""), ">* 4 EXISTS", ">m6 OK so",
-                    "<NOOP", "<UID FETCH 4:4294967295 " ITEMS, ">m7 OK so", MESSAGE("4", "4", ""), ">* 5 EXISTS",
-                    ">m8 OK so", "<NOOP", "<UID FETCH 5:4294967295 " ITEMS, ">m9 OK so", MESSAGE("5", "5", ""),
-                    ">m10 OK so", "=bye LOGOUT"));
+    start(w,
+          SCRIPT(CONDSTORE, "<EXAMINE INBOX (CONDSTORE)", "<UID FETCH 1:* " ITEMS, OPENED("1", "3", "40"),
+                 MESSAGE("1", "1", ""), ">* 2 EXISTS", ">m2 OK so", "<NOOP", "<UID FETCH 2:4294967295 " ITEMS,
+                 ">m3 OK so", MESSAGE("2", "2", ""), ">* 3 EXISTS", ">m4 OK so", "<NOOP",
+                 "<UID FETCH 3:4294967295 " ITEMS, ">m5 OK so", MESSAGE("3", "3", ""), ">* 4 EXISTS",
+                 ">m6 OK so", "<NOOP", "<UID FETCH 4:4294967295 " ITEMS, ">m7 OK so", MESSAGE("4", "4", ""),
+                 ">* 5 EXISTS", ">m8 OK so", "<NOOP", "<UID FETCH 5:4294967295 " ITEMS, ">m9 OK so",
+                 MESSAGE("5", "5", ""), ">m10 OK so", "=bye LOGOUT"));
     open_box(w, NULL);
     assert_int_equal(w->rc, COPY_EQUAL);
     assert_list(w, "1: 2: 3: 4: 5:");
@@ -281,16 +287,17 @@ static void test_mail_that_comes_while_it_is_listed(void **state)
 }
 
 #define BROKEN(seq) ">* " seq " FETCH (FLAGS (a\"b) INTERNALDATE"
-#define DATED(seq) ">* " seq " FETCH (INTERNALDATE \"01-Jan-2020 00:00:00 +0000\")"
+#define DATED(seq)  ">* " seq " FETCH (INTERNALDATE \"01-Jan-2020 00:00:00 +0000\")"
 
 /* One of three has a flag that nobody can read: it is there without flags, and the others are untouched. */
 static void test_line_that_is_broken_costs_one_item_of_one_message(void **state)
 {
     struct world *w = *state;
-    start(w, SCRIPT(LOGIN(""), "<EXAMINE INBOX", "<UID FETCH 1:* " ITEMS, OPENED("3", "9", "1"), MESSAGE("1", "2", "x"),
-                    BROKEN("2"), MESSAGE("3", "8", ""), ">m2 OK so", "<FETCH 2 (UID)", "<FETCH 2 (FLAGS)",
-                    "<FETCH 2 (INTERNALDATE)", "<FETCH 2 (RFC822.SIZE)", ">* 2 FETCH (UID 5)", ">m3 OK so", BROKEN("2"),
-                    ">m4 OK so", DATED("2"), ">m5 OK so", ">* 2 FETCH (RFC822.SIZE 7)", ">m6 OK so", "=bye LOGOUT"));
+    start(w, SCRIPT(LOGIN(""), "<EXAMINE INBOX", "<UID FETCH 1:* " ITEMS, OPENED("3", "9", "1"),
+                    MESSAGE("1", "2", "x"), BROKEN("2"), MESSAGE("3", "8", ""), ">m2 OK so", "<FETCH 2 (UID)",
+                    "<FETCH 2 (FLAGS)", "<FETCH 2 (INTERNALDATE)", "<FETCH 2 (RFC822.SIZE)",
+                    ">* 2 FETCH (UID 5)", ">m3 OK so", BROKEN("2"), ">m4 OK so", DATED("2"), ">m5 OK so",
+                    ">* 2 FETCH (RFC822.SIZE 7)", ">m6 OK so", "=bye LOGOUT"));
     open_box(w, NULL);
     assert_int_equal(w->rc, COPY_EQUAL);
     assert_list(w, "2:x 5: 8:");
@@ -303,10 +310,10 @@ static void test_line_that_is_broken_costs_one_item_of_one_message(void **state)
 static void test_date_and_size_that_can_not_be_had_are_none(void **state)
 {
     struct world *w = *state;
-    start(w, SCRIPT(LOGIN(""), "<EXAMINE INBOX", "<UID FETCH 1:* " ITEMS, OPENED("1", "9", "1"), BROKEN("1"), ">m2 OK so",
-                    "<FETCH 1 (UID)", "<FETCH 1 (FLAGS)", "<FETCH 1 (INTERNALDATE)", "<FETCH 1 (RFC822.SIZE)",
-                    ">* 1 FETCH (UID 5)", ">m3 OK so", ">* 1 FETCH (FLAGS (x))", ">m4 OK so", BROKEN("1"), ">m5 OK so",
-                    ">m6 NO it is broken", "=bye LOGOUT"));
+    start(w, SCRIPT(LOGIN(""), "<EXAMINE INBOX", "<UID FETCH 1:* " ITEMS, OPENED("1", "9", "1"), BROKEN("1"),
+                    ">m2 OK so", "<FETCH 1 (UID)", "<FETCH 1 (FLAGS)", "<FETCH 1 (INTERNALDATE)",
+                    "<FETCH 1 (RFC822.SIZE)", ">* 1 FETCH (UID 5)", ">m3 OK so", ">* 1 FETCH (FLAGS (x))",
+                    ">m4 OK so", BROKEN("1"), ">m5 OK so", ">m6 NO it is broken", "=bye LOGOUT"));
     open_box(w, NULL);
     assert_int_equal(w->rc, COPY_EQUAL);
     assert_list(w, "5:x");
@@ -319,9 +326,10 @@ static void test_date_and_size_that_can_not_be_had_are_none(void **state)
 static void test_broken_line_besides_a_whole_list_is_asked_for_again(void **state)
 {
     struct world *w = *state;
-    start(w, SCRIPT(LOGIN(""), "<EXAMINE INBOX", "<UID FETCH 1:* " ITEMS, OPENED("1", "9", "1"), MESSAGE("1", "2", "x"),
-                    BROKEN("1"), ">m2 OK so", "<NOOP", "<UID FETCH 1:4294967295 " ITEMS, ">m3 OK so", MESSAGE("1", "2", "x"),
-                    ">m4 OK so", "=bye LOGOUT"));
+    start(w,
+          SCRIPT(LOGIN(""), "<EXAMINE INBOX", "<UID FETCH 1:* " ITEMS, OPENED("1", "9", "1"),
+                 MESSAGE("1", "2", "x"), BROKEN("1"), ">m2 OK so", "<NOOP", "<UID FETCH 1:4294967295 " ITEMS,
+                 ">m3 OK so", MESSAGE("1", "2", "x"), ">m4 OK so", "=bye LOGOUT"));
     open_box(w, NULL);
     assert_int_equal(w->rc, COPY_EQUAL);
     assert_list(w, "2:x");
@@ -338,9 +346,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_base_that_does_not_fit, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_flags_only, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_catch_up, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_line_that_is_broken_costs_one_item_of_one_message, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_line_that_is_broken_costs_one_item_of_one_message, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_date_and_size_that_can_not_be_had_are_none, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_broken_line_besides_a_whole_list_is_asked_for_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_broken_line_besides_a_whole_list_is_asked_for_again, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_mail_that_comes_while_it_is_listed, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -37,7 +37,8 @@ static void test_nothing_to_settle(void **state)
     pair_unit_close(w);
 }
 
-/* Of two messages in doubt one has arrived, known by its bytes: it gets a row, and the other is sent again. */
+/* Of two messages in doubt one has arrived, known by its bytes: it gets a row, and the other is sent
+ * again. */
 static void test_one_of_two_arrived(void **state)
 {
     struct pair_world *w = *state;
@@ -45,11 +46,12 @@ static void test_one_of_two_arrived(void **state)
     note_sent(w, 2, "b\r\n");
     pair_unit_expect(w, "; doubt 1:2");
     pair_unit_open(w,
-                   SCRIPT(PAIR_SOURCE("2", "3"), PAIR_MESSAGE("1", "1", "", "3"), PAIR_MESSAGE("2", "2", "", "3"),
-                          PAIR_LISTED, "<UID FETCH 1:2 (UID BODY.PEEK[])", PAIR_BODY("1", "1", "a"),
-                          PAIR_BODY("2", "2", "b"), ">%T OK read", PAIR_BYE),
+                   SCRIPT(PAIR_SOURCE("2", "3"), PAIR_MESSAGE("1", "1", "", "3"),
+                          PAIR_MESSAGE("2", "2", "", "3"), PAIR_LISTED, "<UID FETCH 1:2 (UID BODY.PEEK[])",
+                          PAIR_BODY("1", "1", "a"), PAIR_BODY("2", "2", "b"), ">%T OK read", PAIR_BYE),
                    SCRIPT(PAIR_TARGET("UIDPLUS", "1", "12"), PAIR_MESSAGE("1", "11", "", "3"), PAIR_LISTED,
-                          "<UID FETCH 11 (UID BODY.PEEK[])", PAIR_BODY("1", "11", "b"), ">%T OK read", PAIR_BYE));
+                          "<UID FETCH 11 (UID BODY.PEEK[])", PAIR_BODY("1", "11", "b"), ">%T OK read",
+                          PAIR_BYE));
     settle(w);
     assert_int_equal(w->rc, COPY_EQUAL);
     pair_unit_expect(w, "2>11v");
@@ -58,32 +60,35 @@ static void test_one_of_two_arrived(void **state)
     pair_unit_close(w);
 }
 
-/* Equal bytes that nothing was sent of make a row too: a UIDVALIDITY has changed, or the user has put it there. A message
- * of another size is not even read. */
+/* Equal bytes that nothing was sent of make a row too: a UIDVALIDITY has changed, or the user has put it
+ * there. A message of another size is not even read. */
 static void test_equal_bytes_make_a_row(void **state)
 {
     struct pair_world *w = *state;
-    pair_unit_open(w,
-                   SCRIPT(PAIR_SOURCE("1", "6"), PAIR_MESSAGE("1", "5", "", "3"), PAIR_LISTED,
-                          "<UID FETCH 5 (UID BODY.PEEK[])", PAIR_BODY("1", "5", "a"), ">%T OK read", PAIR_BYE),
-                   SCRIPT(PAIR_TARGET("UIDPLUS", "2", "30"), PAIR_MESSAGE("1", "21", "", "3"),
-                          ">* 2 FETCH (UID 22 FLAGS () INTERNALDATE \"02-Feb-2021 00:00:00 +0000\" RFC822.SIZE 4)",
-                          PAIR_LISTED, "<UID FETCH 21 (UID BODY.PEEK[])", PAIR_BODY("1", "21", "a"), ">%T OK read",
-                          PAIR_BYE));
+    pair_unit_open(
+        w,
+        SCRIPT(PAIR_SOURCE("1", "6"), PAIR_MESSAGE("1", "5", "", "3"), PAIR_LISTED,
+               "<UID FETCH 5 (UID BODY.PEEK[])", PAIR_BODY("1", "5", "a"), ">%T OK read", PAIR_BYE),
+        SCRIPT(PAIR_TARGET("UIDPLUS", "2", "30"), PAIR_MESSAGE("1", "21", "", "3"),
+               ">* 2 FETCH (UID 22 FLAGS () INTERNALDATE \"02-Feb-2021 00:00:00 +0000\" RFC822.SIZE 4)",
+               PAIR_LISTED, "<UID FETCH 21 (UID BODY.PEEK[])", PAIR_BODY("1", "21", "a"), ">%T OK read",
+               PAIR_BYE));
     settle(w);
     assert_int_equal(w->rc, COPY_EQUAL);
     pair_unit_expect(w, "5>21v");
     pair_unit_close(w);
 }
 
-/* The source has expunged what was sent: its hash is in the ledger, and the copy gets its row, so that it can be removed. */
+/* The source has expunged what was sent: its hash is in the ledger, and the copy gets its row, so that it can
+ * be removed. */
 static void test_copy_of_an_expunged_message(void **state)
 {
     struct pair_world *w = *state;
     note_sent(w, 4, "a\r\n");
     pair_unit_open(w, SCRIPT(PAIR_SOURCE("0", "6"), PAIR_LISTED, PAIR_BYE),
                    SCRIPT(PAIR_TARGET("UIDPLUS", "1", "12"), PAIR_MESSAGE("1", "11", "", "3"), PAIR_LISTED,
-                          "<UID FETCH 11 (UID BODY.PEEK[])", PAIR_BODY("1", "11", "a"), ">%T OK read", PAIR_BYE));
+                          "<UID FETCH 11 (UID BODY.PEEK[])", PAIR_BODY("1", "11", "a"), ">%T OK read",
+                          PAIR_BYE));
     settle(w);
     assert_int_equal(w->rc, COPY_EQUAL);
     pair_unit_expect(w, "4>11v");
@@ -97,7 +102,8 @@ static void test_what_does_not_come_decides_nothing(void **state)
     note_sent(w, 1, "a\r\n");
     pair_unit_open(w,
                    SCRIPT(PAIR_SOURCE("1", "2"), PAIR_MESSAGE("1", "1", "", "3"), PAIR_LISTED,
-                          "<UID FETCH 1 (UID BODY.PEEK[])", PAIR_BODY("1", "1", "a"), ">%T OK read", PAIR_BYE),
+                          "<UID FETCH 1 (UID BODY.PEEK[])", PAIR_BODY("1", "1", "a"), ">%T OK read",
+                          PAIR_BYE),
                    SCRIPT(PAIR_TARGET("UIDPLUS", "1", "12"), PAIR_MESSAGE("1", "11", "", "3"), PAIR_LISTED,
                           "<UID FETCH 11 (UID BODY.PEEK[])", ">%T OK nothing", PAIR_BYE));
     settle(w);

@@ -40,17 +40,19 @@ static void test_nothing_but_that(void **state)
 {
     (void)state;
     static const char good[] = "1 terms=3 made=0 equal=7,20,18,105;9,21,18,44 bytes=81000";
-    static const char *const bad[] = {"2 terms=3 made=0",
-                                      "1 terms=3 made=2",
-                                      "1 terms=3 made=0 ",
-                                      "1 terms=3 made=0 equal=7,20,18,105;9,21,18,44 bytes=81000 ",
-                                      "1 terms=3 made=0 equal=7,20,18,105;9,21,18,44 bytes=",
-                                      "1 terms=3 made=0 equal=4294967296,20,18,105;9,21,18,44 bytes=1",
-                                      "1 terms=3 made=0 equal=7,-20,18,105;9,21,18,44 bytes=1",
-                                      "1 terms=3 made=0 equal=7,20,18,18446744073709551616;9,21,18,44 bytes=1"};
+    static const char *const bad[] = {
+        "2 terms=3 made=0",
+        "1 terms=3 made=2",
+        "1 terms=3 made=0 ",
+        "1 terms=3 made=0 equal=7,20,18,105;9,21,18,44 bytes=81000 ",
+        "1 terms=3 made=0 equal=7,20,18,105;9,21,18,44 bytes=",
+        "1 terms=3 made=0 equal=4294967296,20,18,105;9,21,18,44 bytes=1",
+        "1 terms=3 made=0 equal=7,-20,18,105;9,21,18,44 bytes=1",
+        "1 terms=3 made=0 equal=7,20,18,18446744073709551616;9,21,18,44 bytes=1"};
     struct stamp s = {.bytes = 5};
     for (size_t n = 0; n + 1 < sizeof good; n++) {
-        bool whole = n == strlen("1 terms=3 made=0") || n > strlen("1 terms=3 made=0 equal=7,20,18,105;9,21,18,44 bytes=");
+        bool whole = n == strlen("1 terms=3 made=0") ||
+                     n > strlen("1 terms=3 made=0 equal=7,20,18,105;9,21,18,44 bytes=");
         assert_int_equal(stamp_decode(span_of(good, n), &s), whole);
     }
     for (size_t i = 0; i < COUNTOF(bad); i++) {
@@ -65,7 +67,8 @@ static void test_proof(void **state)
 {
     (void)state;
     static const struct stamp_side good = {7, 20, 18, 105};
-    static const struct stamp_side others[] = {{8, 20, 18, 105}, {7, 21, 18, 105}, {7, 20, 17, 105}, {7, 20, 18, 106}};
+    static const struct stamp_side others[] = {
+        {8, 20, 18, 105}, {7, 21, 18, 105}, {7, 20, 17, 105}, {7, 20, 18, 106}};
     static const struct stamp_side untold[] = {{0, 20, 18, 105}, {7, 0, 18, 105}, {7, 20, 18, 0}};
     assert_true(stamp_side_same(&good, &good));
     for (size_t i = 0; i < COUNTOF(others); i++)

@@ -51,7 +51,8 @@ static void test_users_who_differ(void **state)
         assert_false(saw(&r, i % 2 ? "IMAP4rev1 MOVE ACL" : "IMAP4rev1 MOVE QUOTA", CAPS_BY_USER, T + i));
     assert_true(saw(&r, "IMAP4rev1 MOVE QUOTA", CAPS_BY_USER, T + HOUR));
     has(&r, "IMAP4rev1 MOVE");
-    assert_true(saw(&r, "IMAP4rev1 MOVE ACL", CAPS_BY_USER, T + HOUR + 1)); /* noted, so that the next hour adds nothing */
+    assert_true(saw(&r, "IMAP4rev1 MOVE ACL", CAPS_BY_USER,
+                    T + HOUR + 1)); /* noted, so that the next hour adds nothing */
     has(&r, "IMAP4rev1 MOVE");
     assert_true(saw(&r, "IMAP4rev1 MOVE ACL", CAPS_BY_USER, T + 2 * HOUR));
     has(&r, "IMAP4rev1 MOVE");

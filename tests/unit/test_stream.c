@@ -102,7 +102,8 @@ static int set_up_tls(void **state)
     char *error = NULL;
     w->client = tls_policy_client(io_file(&w->dir, "ca.pem"), TLS_1_2, &error);
     assert_non_null(w->client);
-    w->server = tls_policy_server(io_file(&w->dir, "good.pem"), io_file(&w->dir, "good.key"), TLS_1_2, &error);
+    w->server =
+        tls_policy_server(io_file(&w->dir, "good.pem"), io_file(&w->dir, "good.key"), TLS_1_2, &error);
     assert_non_null(w->server);
     return 0;
 }
@@ -193,7 +194,8 @@ static void test_talk_tls(void **state)
     assert_string_equal(w->a.events, "CSD");
 }
 
-/* Who joined before goes on by what there was; who comes later is shown the other certificate, by the same policy. */
+/* Who joined before goes on by what there was; who comes later is shown the other certificate, by the same
+ * policy. */
 static void test_renewed_policy(void **state)
 {
     struct world *w = *state;
@@ -201,7 +203,8 @@ static void test_renewed_policy(void **state)
     join_tls(w);
     assert_true(tls_policy_ends(w->server) > (int64_t)time(NULL));
     assert_true(tls_policy_ends(w->client) == INT64_MAX);
-    struct tls_policy *fresh = tls_policy_server(io_file(&w->dir, "expired.pem"), io_file(&w->dir, "expired.key"), TLS_1_2, &error);
+    struct tls_policy *fresh =
+        tls_policy_server(io_file(&w->dir, "expired.pem"), io_file(&w->dir, "expired.key"), TLS_1_2, &error);
     assert_non_null(fresh);
     tls_policy_renew(w->server, &fresh);
     assert_null(fresh);
@@ -886,7 +889,8 @@ static void refuse_certificate(struct world *w, const struct bad_cert *row)
     char pem[32], key[32], *error = NULL;
     snprintf(pem, sizeof pem, "%s.pem", row->kind);
     snprintf(key, sizeof key, "%s.key", row->kind);
-    struct tls_policy *server = tls_policy_server(io_file(&w->dir, pem), io_file(&w->dir, key), TLS_1_2, &error);
+    struct tls_policy *server =
+        tls_policy_server(io_file(&w->dir, pem), io_file(&w->dir, key), TLS_1_2, &error);
     assert_non_null(server);
     w->accepted = w->a.connected = w->a.error = w->a.secure = false;
     join(w);
@@ -913,7 +917,8 @@ static void test_bad_certificates(void **state)
 {
     static const struct bad_cert rows[] = {
         {"expired", "localhost", "certificate has expired"},
-        {"selfsigned", "localhost", "self-signed certificate: who signed it is not trusted here (see ca_file)"},
+        {"selfsigned", "localhost",
+         "self-signed certificate: who signed it is not trusted here (see ca_file)"},
         {"othername", "localhost", "hostname mismatch: it is for other names than the address has"},
         {"cnonly", "localhost", "hostname mismatch: it is for other names than the address has"},
         {"good", "otherhost", "hostname mismatch: it is for other names than the address has"},
@@ -937,7 +942,8 @@ static void try_old_certificate(struct world *w, const struct io_cert *ca, const
     struct io_cert c = io_cert_make(ca, &row->wish);
     io_cert_write(&c, io_file(&w->dir, "old.pem"), io_file(&w->dir, "old.key"));
     io_cert_free(&c);
-    struct tls_policy *server = tls_policy_server(io_file(&w->dir, "old.pem"), io_file(&w->dir, "old.key"), TLS_1_0, &error);
+    struct tls_policy *server =
+        tls_policy_server(io_file(&w->dir, "old.pem"), io_file(&w->dir, "old.key"), TLS_1_0, &error);
     assert_non_null(server);
     w->accepted = w->a.connected = w->a.error = w->a.secure = false;
     join(w);
@@ -968,8 +974,10 @@ static void test_old_certificates(void **state)
         {shorter, "EE certificate key too weak: the peer is old, or its certificate (see tls_min)"},
         {md5, "CA signature digest algorithm too weak: the peer is old, or its certificate (see tls_min)"},
     };
-    const struct old_cert without = {small, "EE certificate key too weak: the peer is old, or its certificate (see tls_min)"};
-    struct io_cert ca = io_cert_make(NULL, &(struct io_cert_wish){.cn = "Old CA", .ca = true, .rsa = 1024, .digest = EVP_md5()});
+    const struct old_cert without = {
+        small, "EE certificate key too weak: the peer is old, or its certificate (see tls_min)"};
+    struct io_cert ca = io_cert_make(
+        NULL, &(struct io_cert_wish){.cn = "Old CA", .ca = true, .rsa = 1024, .digest = EVP_md5()});
     io_cert_write(&ca, io_file(&w->dir, "old-ca.pem"), NULL);
     tls_policy_free(&w->client);
     w->client = tls_policy_client(io_file(&w->dir, "old-ca.pem"), TLS_1_0, &error);
@@ -982,7 +990,8 @@ static void test_old_certificates(void **state)
     io_cert_free(&ca);
 }
 
-/* TLS 1.0, AES128-SHA, and none of the extensions, so nothing of RFC 5746 either; then an alert, internal_error. */
+/* TLS 1.0, AES128-SHA, and none of the extensions, so nothing of RFC 5746 either; then an alert,
+ * internal_error. */
 static void answer_like_2005(struct end *e, enum stream_event ev)
 {
     static const uint8_t hello[5 + 4 + 38] = {22, 3, 1, 0, 42, 2, 0, 0, 38, 3, 1, [5 + 4 + 36] = 0x2f};
@@ -1075,10 +1084,12 @@ static void test_policy_errors(void **state)
     assert_null(tls_policy_client(io_file(&w->dir, "absent.pem"), TLS_1_2, &error));
     assert_non_null(strstr(error, "absent.pem"));
     free(error);
-    assert_null(tls_policy_server(io_file(&w->dir, "good.pem"), io_file(&w->dir, "expired.key"), TLS_1_2, &error));
+    assert_null(
+        tls_policy_server(io_file(&w->dir, "good.pem"), io_file(&w->dir, "expired.key"), TLS_1_2, &error));
     assert_non_null(strstr(error, "expired.key"));
     free(error);
-    assert_null(tls_policy_server(io_file(&w->dir, "good.key"), io_file(&w->dir, "good.key"), TLS_1_2, &error));
+    assert_null(
+        tls_policy_server(io_file(&w->dir, "good.key"), io_file(&w->dir, "good.key"), TLS_1_2, &error));
     assert_non_null(strstr(error, "good.key"));
     free(error);
 }
@@ -1144,7 +1155,8 @@ static size_t fill_kernels(struct world *w)
     return sent;
 }
 
-/* What did not get into the kernel in time stays here, also where the peer takes it before any timer has run. */
+/* What did not get into the kernel in time stays here, also where the peer takes it before any timer has
+ * run. */
 static void test_fence(void **state)
 {
     struct world *w = *state;
@@ -1207,8 +1219,8 @@ static void test_silence(void **state)
     assert_string_equal(w->a.error_text, uv_strerror(UV_ETIMEDOUT));
 }
 
-/* A peer that takes nothing when the stream is given a silence has not been silent for long by that. When it has taken some,
- * the silence is all it has. */
+/* A peer that takes nothing when the stream is given a silence has not been silent for long by that. When it
+ * has taken some, the silence is all it has. */
 static void test_silence_of_a_peer_that_is_slow_already(void **state)
 {
     struct world *w = *state;

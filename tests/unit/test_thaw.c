@@ -31,9 +31,10 @@ static int teardown(void **state)
 
 static void freeze(struct fixture *f, const char *left)
 {
-    const char *script = "local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] / 1000) "
-                         "redis.call('HSET', 'unit:route:ann', 'backend', 'old', 'state', 'freezing', 'epoch', '3', "
-                         "'generation', '1', 'target', 'new', 'deadline', string.format('%.0f', now + ARGV[1]))";
+    const char *script =
+        "local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] / 1000) "
+        "redis.call('HSET', 'unit:route:ann', 'backend', 'old', 'state', 'freezing', 'epoch', '3', "
+        "'generation', '1', 'target', 'new', 'deadline', string.format('%.0f', now + ARGV[1]))";
     UNIT_COMMAND(&f->u, "EVAL", script, "0", left);
 }
 
@@ -53,7 +54,8 @@ static bool is_ready(struct fixture *f)
     return strcmp(UNIT_COMMAND(&f->u, "HGET", "unit:route:ann", "state").text, "ready") == 0;
 }
 
-/* Twenty proxies, and none hears of the others' thaw: each asks once, behind the deadline, and not all at one moment. */
+/* Twenty proxies, and none hears of the others' thaw: each asks once, behind the deadline, and not all at one
+ * moment. */
 static void test_each_asks_once_behind_the_deadline(void **state)
 {
     struct fixture *f = *state;

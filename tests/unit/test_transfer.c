@@ -40,9 +40,9 @@ static void test_multiappend(void **state)
 {
     struct pair_world *w = *state;
     pair_unit_open(w,
-                   SCRIPT(PAIR_SOURCE("2", "8"), PAIR_MESSAGE("1", "3", "\\Seen", "3"), PAIR_MESSAGE("2", "7", "", "3"),
-                          PAIR_LISTED, "<UID FETCH 3,7 (UID BODY.PEEK[])", PAIR_BODY("1", "3", "a"),
-                          PAIR_BODY("2", "7", "b"), ">%T OK read", PAIR_BYE),
+                   SCRIPT(PAIR_SOURCE("2", "8"), PAIR_MESSAGE("1", "3", "\\Seen", "3"),
+                          PAIR_MESSAGE("2", "7", "", "3"), PAIR_LISTED, "<UID FETCH 3,7 (UID BODY.PEEK[])",
+                          PAIR_BODY("1", "3", "a"), PAIR_BODY("2", "7", "b"), ">%T OK read", PAIR_BYE),
                    SCRIPT(PAIR_TARGET("LITERAL+ MULTIAPPEND UIDPLUS", "0", "11"), PAIR_LISTED,
                           "<APPEND INBOX (\\Seen) " DATE " {3+}", "=a", "= () " DATE " {3+}", "=b", "=",
                           ">%T OK [APPENDUID 9 11:12] stored", PAIR_BYE));
@@ -58,12 +58,13 @@ static void test_refused_message_is_named(void **state)
 {
     struct pair_world *w = *state;
     pair_unit_open(w,
-                   SCRIPT(PAIR_SOURCE("2", "3"), PAIR_MESSAGE("1", "1", "", "3"), PAIR_MESSAGE("2", "2", "", "3"),
-                          PAIR_LISTED, "<UID FETCH 1:2 (UID BODY.PEEK[])", PAIR_BODY("1", "1", "a"),
-                          PAIR_BODY("2", "2", "b"), ">%T OK read", PAIR_BYE),
-                   SCRIPT(PAIR_TARGET("LITERAL+ UIDPLUS", "0", "11"), PAIR_LISTED, "<APPEND INBOX () " DATE " {3+}", "=a", "=",
-                          ">%T NO I do not like it", "<APPEND INBOX () " DATE " {3+}", "=b", "=",
-                          ">%T OK [APPENDUID 9 11] stored", PAIR_BYE));
+                   SCRIPT(PAIR_SOURCE("2", "3"), PAIR_MESSAGE("1", "1", "", "3"),
+                          PAIR_MESSAGE("2", "2", "", "3"), PAIR_LISTED, "<UID FETCH 1:2 (UID BODY.PEEK[])",
+                          PAIR_BODY("1", "1", "a"), PAIR_BODY("2", "2", "b"), ">%T OK read", PAIR_BYE),
+                   SCRIPT(PAIR_TARGET("LITERAL+ UIDPLUS", "0", "11"), PAIR_LISTED,
+                          "<APPEND INBOX () " DATE " {3+}", "=a", "=", ">%T NO I do not like it",
+                          "<APPEND INBOX () " DATE " {3+}", "=b", "=", ">%T OK [APPENDUID 9 11] stored",
+                          PAIR_BYE));
     assert_int_equal(transfer(w), 11);
     assert_int_equal(w->rc, COPY_EQUAL);
     pair_unit_expect(w, "2>11");
@@ -77,26 +78,28 @@ static void test_too_large_is_not_read(void **state)
 {
     struct pair_world *w = *state;
     pair_unit_open(w,
-                   SCRIPT(PAIR_SOURCE("2", "3"), PAIR_MESSAGE("1", "1", "", "9"), PAIR_MESSAGE("2", "2", "", "3"),
-                          PAIR_LISTED, "<UID FETCH 2 (UID BODY.PEEK[])", PAIR_BODY("2", "2", "b"), ">%T OK read",
-                          PAIR_BYE),
+                   SCRIPT(PAIR_SOURCE("2", "3"), PAIR_MESSAGE("1", "1", "", "9"),
+                          PAIR_MESSAGE("2", "2", "", "3"), PAIR_LISTED, "<UID FETCH 2 (UID BODY.PEEK[])",
+                          PAIR_BODY("2", "2", "b"), ">%T OK read", PAIR_BYE),
                    SCRIPT(PAIR_TARGET("LITERAL+ UIDPLUS APPENDLIMIT=8", "0", "11"), PAIR_LISTED,
-                          "<APPEND INBOX () " DATE " {3+}", "=b", "=", ">%T OK [APPENDUID 9 11] stored", PAIR_BYE));
+                          "<APPEND INBOX () " DATE " {3+}", "=b", "=", ">%T OK [APPENDUID 9 11] stored",
+                          PAIR_BYE));
     assert_int_equal(transfer(w), 11);
     pair_unit_expect(w, "2>11");
     assert_string_equal(detail_of(w, FINDING_TOO_LARGE, 1), "9 bytes are more than the target takes (8)");
     pair_unit_close(w);
 }
 
-/* The target's connection breaks behind the last byte: nobody knows whether it is stored, so it stays in doubt. */
+/* The target's connection breaks behind the last byte: nobody knows whether it is stored, so it stays in
+ * doubt. */
 static void test_broken_behind_the_end_is_a_doubt(void **state)
 {
     struct pair_world *w = *state;
     pair_unit_open(w,
                    SCRIPT(PAIR_SOURCE("1", "2"), PAIR_MESSAGE("1", "1", "", "3"), PAIR_LISTED,
                           "<UID FETCH 1 (UID BODY.PEEK[])", PAIR_BODY("1", "1", "a"), ">%T OK read", "!wait"),
-                   SCRIPT(PAIR_TARGET("LITERAL+ UIDPLUS", "0", "11"), PAIR_LISTED, "<APPEND INBOX () " DATE " {3+}", "=a", "=",
-                          "!close"));
+                   SCRIPT(PAIR_TARGET("LITERAL+ UIDPLUS", "0", "11"), PAIR_LISTED,
+                          "<APPEND INBOX () " DATE " {3+}", "=a", "=", "!close"));
     transfer(w);
     assert_int_equal(w->rc, COPY_DOWN);
     assert_non_null(strstr(w->why, "target: the server closed the connection"));
@@ -114,8 +117,8 @@ static void test_short_body_is_never_stored(void **state)
     pair_unit_open(w,
                    SCRIPT(PAIR_SOURCE("1", "2"), PAIR_MESSAGE("1", "1", "", "3"), PAIR_LISTED,
                           "<UID FETCH 1 (UID BODY.PEEK[])", ">* 1 FETCH (UID 1 BODY[] {3}", "}a", "!close"),
-                   SCRIPT(PAIR_TARGET("LITERAL+ UIDPLUS", "0", "11"), PAIR_LISTED, "<APPEND INBOX () " DATE " {3+}",
-                          "!wait"));
+                   SCRIPT(PAIR_TARGET("LITERAL+ UIDPLUS", "0", "11"), PAIR_LISTED,
+                          "<APPEND INBOX () " DATE " {3+}", "!wait"));
     transfer(w);
     assert_int_equal(w->rc, COPY_DOWN);
     pair_unit_expect(w, "; doubt 1");

@@ -51,9 +51,11 @@ static char *says(struct fixture *f, enum conf_role role, conf_trial_fn trial, b
 
 static char *with_pair(struct fixture *f, const char *cert, const char *key)
 {
-    return xasprintf(OLD NEW "seal { public_key_file = \"%s\" }\n"
-                     "proxy { listen = \"imaps://127.0.0.1:3\"\n tls_cert = \"%s\"\n tls_key = \"%s\" }\n" END,
-                     "", io_file(&f->dir, "ca.pem"), "", io_file(&f->dir, "seal.pub"), io_file(&f->dir, cert), io_file(&f->dir, key));
+    return xasprintf(
+        OLD NEW "seal { public_key_file = \"%s\" }\n"
+                "proxy { listen = \"imaps://127.0.0.1:3\"\n tls_cert = \"%s\"\n tls_key = \"%s\" }\n" END,
+        "", io_file(&f->dir, "ca.pem"), "", io_file(&f->dir, "seal.pub"), io_file(&f->dir, cert),
+        io_file(&f->dir, key));
 }
 
 static void has(char *said, const char *wanted)
@@ -81,23 +83,30 @@ static void test_certificate_and_key(void **state)
     encrypt(io_file(&f->dir, "good.key"), io_file(&f->dir, "locked.key"));
     put(io_file(&f->dir, "empty.pem"), "");
     has(says(f, CONF_PROXY, trial_proxy, true, with_pair(f, "good.pem", "good.key")), "");
-    has(says(f, CONF_PROXY, trial_proxy, true, with_pair(f, "good.pem", "expired.key")), ":6: proxy: tls_key: key ");
-    has(says(f, CONF_PROXY, trial_proxy, false, with_pair(f, "good.pem", "expired.key")), "does not belong to the certificate");
+    has(says(f, CONF_PROXY, trial_proxy, true, with_pair(f, "good.pem", "expired.key")),
+        ":6: proxy: tls_key: key ");
+    has(says(f, CONF_PROXY, trial_proxy, false, with_pair(f, "good.pem", "expired.key")),
+        "does not belong to the certificate");
     has(says(f, CONF_PROXY, trial_proxy, false, with_pair(f, "good.pem", "locked.key")), "is encrypted");
-    has(says(f, CONF_PROXY, trial_proxy, false, with_pair(f, "empty.pem", "good.key")), ":5: proxy: tls_cert: certificate ");
+    has(says(f, CONF_PROXY, trial_proxy, false, with_pair(f, "empty.pem", "good.key")),
+        ":5: proxy: tls_cert: certificate ");
     has(says(f, CONF_PROXY, trial_proxy, false, with_pair(f, ".", "good.key")), "is a folder, not a file");
-    has(says(f, CONF_PROXY, trial_proxy, false, with_pair(f, "good.key", "good.key")), "holds no certificate in PEM");
+    has(says(f, CONF_PROXY, trial_proxy, false, with_pair(f, "good.key", "good.key")),
+        "holds no certificate in PEM");
     has(says(f, CONF_PROXY, trial_proxy, false, with_pair(f, "good.pem", ".")), ":6: proxy: tls_key: key ");
     has(says(f, CONF_PROXY, trial_proxy, false, with_pair(f, "good.pem", ".")), "is a folder, not a file");
-    has(says(f, CONF_PROXY, trial_proxy, false, with_pair(f, "good.pem", "good.pem")), "holds no private key in PEM");
+    has(says(f, CONF_PROXY, trial_proxy, false, with_pair(f, "good.pem", "good.pem")),
+        "holds no private key in PEM");
     has(says(f, CONF_PROXY, trial_proxy, true, with_pair(f, "expired.pem", "expired.key")), "has expired");
-    has(says(f, CONF_PROXY, trial_proxy_reload, false, with_pair(f, "expired.pem", "expired.key")), ":5: proxy: tls_cert: ");
+    has(says(f, CONF_PROXY, trial_proxy_reload, false, with_pair(f, "expired.pem", "expired.key")),
+        ":5: proxy: tls_cert: ");
     has(says(f, CONF_PROXY, trial_proxy_reload, false, with_pair(f, "good.pem", "good.key")), "");
     /* It starts all the same: those who are signed in stay so. */
     has(says(f, CONF_PROXY, trial_proxy, false, with_pair(f, "expired.pem", "expired.key")), "");
 }
 
-static char *with_migrator(struct fixture *f, const char *ca, const char *old, const char *new, const char *more)
+static char *with_migrator(struct fixture *f, const char *ca, const char *old, const char *new,
+                           const char *more)
 {
     return xasprintf(OLD NEW "%s" END, old, io_file(&f->dir, ca), new, more);
 }
@@ -110,9 +119,11 @@ static void test_migrator(void **state)
     char *error = NULL;
     assert_true(seal_key_make(io_file(&f->dir, "seal.key"), io_file(&f->dir, "seal.pub"), &error));
     put(io_file(&f->dir, "empty.pem"), "");
-    char *good = xasprintf("migrator { journal_dir = \"%s\" }\nseal { private_key_files = {\"%s\"} }\n", f->dir.path, io_file(&f->dir, "seal.key"));
+    char *good = xasprintf("migrator { journal_dir = \"%s\" }\nseal { private_key_files = {\"%s\"} }\n",
+                           f->dir.path, io_file(&f->dir, "seal.key"));
     has(says(f, CONF_MIGRATOR, trial_migrator, true, with_migrator(f, "ca.pem", "", "", good)), "");
-    char *bad = xasprintf("migrator { journal_dir = \"%s/x\" }\nseal { private_key_files = {\"%s\"} }\n", key, key);
+    char *bad =
+        xasprintf("migrator { journal_dir = \"%s/x\" }\nseal { private_key_files = {\"%s\"} }\n", key, key);
     char *said = says(f, CONF_MIGRATOR, trial_migrator, true, with_migrator(f, "empty.pem", "", "", bad));
     has(xstrdup(said), ":2: backend \"new\": ca_file: ");
     has(xstrdup(said), ":3: migrator: journal_dir: ");
@@ -120,7 +131,8 @@ static void test_migrator(void **state)
     char *folder = xasprintf("migrator { journal_dir = \"%s\" }\n", f->dir.path);
     has(says(f, CONF_MIGRATOR, trial_migrator, true, with_migrator(f, "ca.pem", "", "", folder)),
         ":1: backend \"old\": master_user: the migrator has no way in");
-    has(says(f, CONF_MIGRATOR, trial_migrator, true, with_migrator(f, "ca.pem", "retired = true", "", folder)),
+    has(says(f, CONF_MIGRATOR, trial_migrator, true,
+             with_migrator(f, "ca.pem", "retired = true", "", folder)),
         ":2: backend \"new\": master_user: the migrator has no way in");
     has(says(f, CONF_MIGRATOR, trial_migrator, false, with_migrator(f, "ca.pem", "", "", folder)), "");
     has(says(f, CONF_CTL, trial_ctl, true, with_migrator(f, "ca.pem", "", "", folder)), "no way in");
@@ -157,7 +169,8 @@ static char *own_sample(struct fixture *f)
     return own;
 }
 
-/* Followed literally, by what the README says it needs, it has no errors for anybody: no keys of seal, which nobody has made. */
+/* Followed literally, by what the README says it needs, it has no errors for anybody: no keys of seal, which
+ * nobody has made. */
 static void test_sample(void **state)
 {
     struct fixture *f = *state;
@@ -173,8 +186,9 @@ static void test_sample(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_certificate_and_key, set_up, tear_down),
-                                       cmocka_unit_test_setup_teardown(test_migrator, set_up, tear_down),
-                                       cmocka_unit_test_setup_teardown(test_sample, set_up, tear_down)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_certificate_and_key, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_migrator, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_sample, set_up, tear_down)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -56,8 +56,19 @@ static void test_what_is_no_list(void **state)
         assert_false(view_list_compare(&other, &l, &change));
         view_list_free(&l);
     }
-    static const char *const odd[] = {"", "(", ")", "UID 7", "(UID)", "(UID )", "(UID x)", "(UID 0)", "(UID 4294967296)",
-                                      "(XUID 7)", "(BODY[] UID7)", "((UID 7))", "\"(UID 7)\""};
+    static const char *const odd[] = {"",
+                                      "(",
+                                      ")",
+                                      "UID 7",
+                                      "(UID)",
+                                      "(UID )",
+                                      "(UID x)",
+                                      "(UID 0)",
+                                      "(UID 4294967296)",
+                                      "(XUID 7)",
+                                      "(BODY[] UID7)",
+                                      "((UID 7))",
+                                      "\"(UID 7)\""};
     for (size_t i = 0; i < COUNTOF(odd); i++) {
         struct view_list l = {0};
         assert_int_equal(view_list_take(&l, 1, span_str(odd[i])), VIEW_LIST_OTHER);

@@ -62,7 +62,8 @@ static void test_refused(void **state)
 static void test_has(void **state)
 {
     (void)state;
-    struct window night = parse("Mon-Fri 20:00-06:00"), day = parse("Wed 09:00-17:00"), week = parse("00:00-24:00");
+    struct window night = parse("Mon-Fri 20:00-06:00"), day = parse("Wed 09:00-17:00"),
+                  week = parse("00:00-24:00");
     assert_true(window_has(&night, 1, 1200));
     assert_false(window_has(&night, 1, 1199));
     assert_false(window_has(&night, 1, 0)); /* Sunday night is none of its nights */

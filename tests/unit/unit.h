@@ -1,6 +1,6 @@
-/* unit: what the unit tests share. Pure parsers are fed at every split point of their input: whole, in two pieces
- * at each place, and byte by byte. Each piece has memory of its own, so that ASan sees a read behind its end and
- * nothing can rely on bytes of an earlier piece. */
+/* unit: what the unit tests share. Pure parsers are fed at every split point of their input: whole, in two
+ * pieces at each place, and byte by byte. Each piece has memory of its own, so that ASan sees a read behind
+ * its end and nothing can rely on bytes of an earlier piece. */
 #ifndef IMAPFERRY_UNIT_H
 #define IMAPFERRY_UNIT_H
 
