@@ -11,7 +11,7 @@ set -eu
 build="gcc make pkg-config libuv1-dev libssl-dev libhiredis-dev libconfuse-dev libjansson-dev zlib1g-dev libcurl4-openssl-dev
        libsystemd-dev libmicrohttpd-dev uthash-dev"
 servers="redis-server dovecot-imapd openssl python3 python3-redis"
-checks="clang libcmocka-dev valgrind python3-pytest python3-pytest-xdist python3-pytest-timeout python3-yaml iproute2"
+checks="clang clang-format libcmocka-dev valgrind python3-pytest python3-pytest-xdist python3-pytest-timeout python3-yaml iproute2"
 bench="isync interimap"
 model="spin gcc libc6-dev python3"
 fresh="debootstrap git util-linux"
@@ -51,7 +51,7 @@ missing() {
     if [ "$1" = all ]; then
         modules="redis pytest xdist pytest_timeout yaml"
         [ -e /usr/include/cmocka.h ] || echo cmocka.h
-        missing_programs clang valgrind ip
+        missing_programs clang clang-format valgrind ip
     fi
     for module in $modules; do
         /usr/bin/python3 -c "import $module" 2>/dev/null || echo "python module $module"

@@ -3,7 +3,7 @@
 
     tests/run.py [--build DIR] [--only GROUP[,GROUP]] [PYTEST ARGUMENT...]
 
-Groups: build, unit (cmocka), fuzz (the corpus and what is near to it), layers, tree (sample configuration, README, docker/), route (scripts on Redis), e2e
+Groups: build, format (.clang-format), unit (cmocka), fuzz (the corpus and what is near to it), layers, tree (sample configuration, README, docker/), route (scripts on Redis), e2e
 (real servers). What a group needs is built before it. A skipped test, a runner that says nothing and a sanitizer's report each count as failed."""
 
 import argparse
@@ -20,7 +20,7 @@ import xml.etree.ElementTree as ET
 TESTS = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(TESTS)
 sys.path.insert(0, TESTS)
-GROUPS = ("build", "unit", "fuzz", "layers", "tree", "route", "e2e")
+GROUPS = ("build", "format", "unit", "fuzz", "layers", "tree", "route", "e2e")
 DEADLINE = 25 * 60  # of one runner, seconds
 
 
@@ -70,6 +70,26 @@ def run_build(total, args):
     total.add(status == 0, status != 0, "the build")
     status, _ = stream(["make", "-sk", f"-j{os.cpu_count()}", "WERROR=1", f"BUILD={args.build}", "clang-syntax"])
     total.add(status == 0, status != 0, "warnings of clang")
+
+
+FORMATTER = "14"  # Debian 12's; each version breaks lines elsewhere
+
+
+def run_format(total, _):
+    """Every C file as .clang-format has it. Not counted where the formatter is another version."""
+    _, said = stream(["clang-format", "--version"], quiet=True)
+    if not re.search(rf"version {FORMATTER}\.", said):
+        print(f"format: not checked: that needs clang-format {FORMATTER}, and here is {said.strip()}", flush=True)
+        return
+    files = [os.path.join(folder, name) for top in ("lib", "proxy", "migrator", "tests")
+             for folder, _, names in os.walk(os.path.join(ROOT, top)) for name in names if name.endswith((".c", ".h"))]
+    status, output = stream(["clang-format", "--dry-run", "--Werror", *files], quiet=True)
+    found = sorted(set(re.findall(r"^(\S+?):\d+:\d+: error:", output, re.M)))
+    for name in found:
+        print(f"format: clang-format -i {os.path.relpath(name, ROOT)}", flush=True)
+    good = status == 0 and not found and len(files) > 100
+    print(f"format: {len(files) - len(found)} passed, {len(found)} failed", flush=True)
+    total.add(1 if good else 0, 0 if good else 1, "format: see clang-format -i above")
 
 
 def run_one_unit(args, name):
@@ -170,6 +190,7 @@ def main():
     only = args.only.split(",")
     runners = {
         "build": lambda: run_build(total, args),
+        "format": lambda: run_format(total, args),
         "unit": lambda: run_unit(total, args),
         "fuzz": lambda: run_fuzz(total, args),
         "layers": lambda: run_layers(total, args),
