@@ -77,7 +77,7 @@ def test_target_that_refuses_everything_ends(make_ferry, source, target):
     ferry = make_ferry({"old": backend(source, "imap"), "new": backend(target, "imap")})
     route = begin(ferry, user, "blocked")
     assert route["reason"].endswith("and 97 more"), route["reason"]
-    assert len(target.commands("APPEND")) < 2 * 3 * 100  # two passes, the second to be sure; some are ahead of a NO
+    assert len(target.commands("APPEND")) < 20 * 100  # two passes, the second to be sure; some are ahead of a NO
     assert not bodies(target, user)
 
 

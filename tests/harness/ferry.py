@@ -239,7 +239,11 @@ class Ferry:
         """imaplib through a listener of a proxy, signed in."""
         self.note_source(user)
         client = self.connect(proxy, listener, timeout, ca)
-        client.login('"' + user.replace("\\", "\\\\").replace('"', '\\"') + '"', password)
+        try:
+            client.login('"' + user.replace("\\", "\\\\").replace('"', '\\"') + '"', password)
+        except imaplib.IMAP4.error as e:
+            print(f"{e}\n--- {proxy.label}\n{proxy.tail()}")
+            raise
         return client
 
     @staticmethod
