@@ -1742,7 +1742,8 @@ def refused_with(store, word, name, *args):
     try:
         store.call(name, *args)
     except redis_client.RedisError as e:
-        return word in str(e)
+        # Newer modules make a class of the word, and take it off the text.
+        return word in str(e) or (word == "OOM" and type(e).__name__ == "OutOfMemoryError")
     return False
 
 
