@@ -160,7 +160,7 @@ def run_pytest(total, args, group, folder, parallel):
     command = ["/usr/bin/python3", "-B", "-m", "pytest", "-c", os.path.join(TESTS, "pytest.ini"),
                f"--junitxml={report}", "-v" if not parallel else "-q", path, *args.pytest]
     if parallel:
-        command += ["-n", "4", "--dist", "loadfile"]
+        command += ["-n", str(3 * os.cpu_count()), "--dist", "loadfile"]  # they wait more than they work
     if os.path.exists(report):
         os.remove(report)
     with tempfile.TemporaryDirectory(prefix="ferry-pytest-", dir="/tmp") as scratch:
