@@ -46,6 +46,16 @@ void route_enter(struct store *s, const struct route_enter *e, route_enter_fn fn
     free(a.v);
 }
 
+/* What a proxy says of an attempt to cut over begins with: of which account, who says it (a session or an
+ * incarnation), of which attempt, and in which store. */
+static void args_attempt(struct args *a, struct store *s, const char *user, const char *who, uint64_t epoch)
+{
+    args_text(a, user);
+    args_text(a, who);
+    args_number(a, epoch);
+    args_number(a, store_generation(s));
+}
+
 void route_leave(struct store *s, const char *user, const char *session, route_done_fn fn, void *owner)
 {
     struct args a = {0};
@@ -58,10 +68,7 @@ void route_seen(struct store *s, const char *user, const char *incarnation, uint
                 void *owner)
 {
     struct args a = {0};
-    args_text(&a, user);
-    args_text(&a, incarnation);
-    args_number(&a, epoch);
-    args_number(&a, store_generation(s));
+    args_attempt(&a, s, user, incarnation, epoch);
     route_run(s, "seen", &a, fn, owner);
 }
 
@@ -69,10 +76,7 @@ void route_prepared(struct store *s, const char *user, const char *session, uint
                     void *owner)
 {
     struct args a = {0};
-    args_text(&a, user);
-    args_text(&a, session);
-    args_number(&a, epoch);
-    args_number(&a, store_generation(s));
+    args_attempt(&a, s, user, session, epoch);
     route_run(s, "prepared", &a, fn, owner);
 }
 
@@ -80,10 +84,7 @@ void route_refuse(struct store *s, const char *user, const char *session, uint64
                   route_done_fn fn, void *owner)
 {
     struct args a = {0};
-    args_text(&a, user);
-    args_text(&a, session);
-    args_number(&a, epoch);
-    args_number(&a, store_generation(s));
+    args_attempt(&a, s, user, session, epoch);
     args_text(&a, reason);
     route_run(s, "refuse", &a, fn, owner);
 }
@@ -92,10 +93,7 @@ void route_frozen(struct store *s, const char *user, const char *session, uint64
                   void *owner)
 {
     struct args a = {0};
-    args_text(&a, user);
-    args_text(&a, session);
-    args_number(&a, epoch);
-    args_number(&a, store_generation(s));
+    args_attempt(&a, s, user, session, epoch);
     route_run(s, "frozen", &a, fn, owner);
 }
 
@@ -130,10 +128,7 @@ void route_reconcile(struct store *s, const char *user, const char *incarnation,
                      const char *const *sessions, size_t n, route_done_fn fn, void *owner)
 {
     struct args a = {0};
-    args_text(&a, user);
-    args_text(&a, incarnation);
-    args_number(&a, epoch);
-    args_number(&a, store_generation(s));
+    args_attempt(&a, s, user, incarnation, epoch);
     for (size_t i = 0; i < n; i++)
         args_text(&a, sessions[i]);
     route_run(s, "reconcile", &a, fn, owner);
