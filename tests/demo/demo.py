@@ -34,8 +34,9 @@ class Failed(Exception):
 
 
 def substitute(text, section, values):
-    """The sample configuration with these values in a section: only lines that are there, commented out or not; an
+    """The sample configuration with these values in a section, whether it or the option is commented out or not; an
     option that the sample shows in the first of several sections is added to a later one."""
+    text = re.sub(rf"^#({re.escape(section)} \{{\n.*?^)#\}}", r"\1}", text, count=1, flags=re.M | re.S)
     head = re.search(rf"^{re.escape(section)} \{{\n(.*?)^\}}", text, re.M | re.S)
     body = head.group(1)
     for name, value in values.items():
@@ -167,7 +168,9 @@ class Demo:
         for section, values in {
             "redis": {"url": quote(self.redis.url)},
             'backend "old"': {"address": quote(self.old.url()), "ca_file": ca, "master_password_file": quote(secret)},
-            'backend "new"': {"address": quote(self.new.url()), "ca_file": ca},
+            # Without a master user: the proxy seals the password of who logs in, the migrator opens it.
+            'backend "new"': {"address": quote(self.new.url()), "ca_file": ca, "master_user": '""',
+                              "master_password_file": '""'},
             "proxy": {"listen": '{"imaps://127.0.0.1:0", "imap+starttls://127.0.0.1:0"}', "tls_cert": quote(cert),
                       "tls_key": quote(key)},
             "migrator": {"journal_dir": quote(self.make(self.path("journal")))},
