@@ -21,7 +21,11 @@ enum {
     REPLICA_JOINS_MS = 5 * 1000,
 };
 
-/* A command or script that is under way. */
+/* A command or script that is under way. Calls are executed in the order in which they were given, also where
+ * Redis has lost the library: what is given while it is loaded is held back, and what had found it missing is
+ * sent again behind it. Where a later call was executed meanwhile, since another process was quicker to load
+ * it, the earlier one is not sent any more: its caller is told what he is told of an answer that was lost. */
+enum call_place { CALL_SENT, CALL_MISSING, CALL_HELD };
 struct call {
     TAILQ_ENTRY(call) link;
     struct store *s;
@@ -30,8 +34,10 @@ struct call {
     const void *who;
     store_drop_fn drop;
     const char *script; /* "": a plain command; borrowed from who calls, for ever */
-    bool again;         /* it was sent once more, behind the library */
-    struct span *args;  /* owned, as one block: of a script, to send it once more */
+    enum call_place place;
+    bool again;        /* it was sent once more, behind the library */
+    bool overtaken;    /* missing, and a later call was executed */
+    struct span *args; /* owned, as one block: of a script, or of a command that is held back */
     size_t n_args;
 };
 TAILQ_HEAD(call_list, call);
@@ -54,8 +60,10 @@ struct store {
     uint64_t generation, quarantine_ends_ms /* by clock_boot_ms() */, lag_ms, replicas_min;
     uint64_t replicas_most, replicas_fewer_ms /* since; 0 = not */, replicas_grace_ms, replicas_generation;
     struct library library;
-    bool loaded; /* since the last hello that was answered */
-    struct call_list sent;
+    bool loaded;              /* since the last hello that was answered */
+    bool hello_missing;       /* a hello found no library */
+    bool awaits;              /* the library: calls are held back */
+    struct call_list sent;    /* in the order in which they were given */
     struct call_list refused; /* given while not up: told by the task */
     struct loop_task task;
     struct timer *again; /* says hello to a store that was foreign */
@@ -380,6 +388,7 @@ static void on_hello(void *owner, enum redis_rc rc, const struct reply *r)
     s->busy++;
     s->at_odds = span_is(word, "source");
     if (rc == REDIS_ERROR_REPLY && library_is_missing(reply_str(r)) && !s->loaded) {
+        s->hello_missing = true;
         library_load(&s->library);
     } else if (span_is(word, "greet")) {
         say(s, "greet");
@@ -423,15 +432,40 @@ static void say_hello(struct store *s)
     say(s, "hello");
 }
 
-/* Loaded before hello, or since a call found that it is gone. */
+static void refuse(struct call *c);
+static void send_call(struct call *c);
+
+/* Calls that wait for the library: to be sent, or, where it is none, to be refused. */
+static void end_waiting(struct store *s, bool send)
+{
+    struct call *c, *next;
+    s->awaits = false;
+    for (c = TAILQ_FIRST(&s->sent); c; c = next) {
+        next = TAILQ_NEXT(c, link);
+        if (c->place == CALL_SENT)
+            continue;
+        if (send && !c->overtaken) {
+            send_call(c);
+        } else {
+            TAILQ_REMOVE(&s->sent, c, link);
+            refuse(c);
+        }
+    }
+}
+
+/* Loaded before hello, or since a call found that it is gone. All calls that were sent before it are
+ * answered. */
 static void on_library(void *owner, bool there, const char *why)
 {
     struct store *s = owner;
+    bool hello = s->state != STORE_UP || s->hello_missing;
     s->busy++;
+    s->hello_missing = false;
     s->loaded = there && s->state != STORE_UP;
+    end_waiting(s, there);
     if (!there)
         hello_refused(s, why);
-    else if (s->state != STORE_UP)
+    else if (hello)
         say_hello(s);
     leave_callback(s);
 }
@@ -458,7 +492,8 @@ static void on_redis(void *owner, bool up, const char *detail)
 {
     struct store *s = owner;
     timer_stop(s->again);
-    s->loaded = false;
+    s->loaded = s->hello_missing = false;
+    end_waiting(s, false);
     if (up) {
         greet(s);
         return;
@@ -478,8 +513,6 @@ void store_heard(struct store *s, uint64_t generation)
 }
 
 /* ---- scripts and commands ---- */
-
-static void send_script(struct call *c);
 
 static bool begins(struct span text, const char *with)
 {
@@ -538,6 +571,8 @@ static char *error_text(const struct reply *r)
 {
     struct buf text = {0};
 
+    if (library_is_denied(reply_str(r)))
+        return library_why(reply_str(r));
     imap_write_text(&text, reply_str(r));
     char *why = xasprintf("Redis answers by an error: %s", buf_str(&text));
     buf_free(&text);
@@ -554,7 +589,18 @@ static char *missing_text(const struct reply *r)
  * NOREPLICAS and BUSY, pass. */
 static bool is_about_records(struct span error)
 {
-    return begins(error, "WRONGTYPE") || (begins(error, "ERR ") && holds(error, "user_function"));
+    return begins(error, "WRONGTYPE") ||
+           (begins(error, "ERR ") && holds(error, "user_function") && !library_is_denied(error));
+}
+
+/* It was executed: what had been given before it, and found no library, would come too late. */
+static void note_overtaken(struct call *c)
+{
+    struct call *before = c;
+    while ((before = TAILQ_PREV(before, call_list, link))) {
+        if (before->place == CALL_MISSING)
+            before->overtaken = true;
+    }
 }
 
 static void on_call(void *owner, enum redis_rc rc, const struct reply *r)
@@ -563,14 +609,15 @@ static void on_call(void *owner, enum redis_rc rc, const struct reply *r)
     struct store *s = c->s;
     const char *script = c->script;
 
-    /* Somebody flushed the functions. Nothing was executed, and the library goes before the call on this
-     * connection. */
+    /* Somebody took the functions away. Nothing was executed. */
     if (rc == REDIS_ERROR_REPLY && *script && !c->again && library_is_missing(reply_str(r))) {
-        c->again = true;
+        c->place = CALL_MISSING;
+        s->awaits = true;
         library_load(&s->library);
-        send_script(c);
         return;
     }
+    if (s->awaits && rc != REDIS_DOWN)
+        note_overtaken(c);
     if (*script)
         FAULT_POINT("script", script, "answered");
     /* BUSYGROUP: what was to be made is there. */
@@ -602,6 +649,16 @@ static void send_script(struct call *c)
     free(argv);
 }
 
+static void send_call(struct call *c)
+{
+    c->again = c->place == CALL_MISSING;
+    c->place = CALL_SENT;
+    if (*c->script)
+        send_script(c);
+    else
+        redis_command(c->s->redis, c->args, c->n_args, 0, on_call, c);
+}
+
 static void refuse(struct call *c)
 {
     struct store *s = c->s;
@@ -623,7 +680,10 @@ void store_script_for(struct store *s, const void *who, const char *name, const 
         return;
     }
     TAILQ_INSERT_TAIL(&s->sent, c, link);
-    send_script(c);
+    if (s->awaits)
+        c->place = CALL_HELD;
+    else
+        send_script(c);
 }
 
 void store_command_for(struct store *s, const void *who, const struct span *argv, size_t argc, redis_fn fn,
@@ -635,7 +695,13 @@ void store_command_for(struct store *s, const void *who, const struct span *argv
         return;
     }
     TAILQ_INSERT_TAIL(&s->sent, c, link);
-    redis_command(s->redis, argv, argc, 0, on_call, c);
+    if (s->awaits) {
+        c->place = CALL_HELD;
+        c->args = copy_spans(argv, argc);
+        c->n_args = argc;
+    } else {
+        redis_command(s->redis, argv, argc, 0, on_call, c);
+    }
 }
 
 void store_script(struct store *s, const char *name, const struct span *args, size_t n, redis_fn fn,

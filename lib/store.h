@@ -67,9 +67,11 @@ void store_look_at_replicas(struct store *s);
 char *store_key(const struct store *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* Runs a script of lib/route by name, a constant: FCALL of its function (store_library.h), and once more
- * where Redis did not have it. The scripts build their keys from the prefix, which goes as KEYS[1]; args as
- * ARGV. A REDIS_DOWN at once where the store is not STORE_UP (but for "hello", "init", "restore" and
- * "source", which it sends itself or ctl does). */
+ * where Redis did not have it. Scripts and commands are executed in the order in which they were given; where
+ * that can't be kept, since the library was lost and came back between two of them, the first one is not
+ * executed: REDIS_DOWN, as for an answer that was lost. The scripts build their keys from the prefix, which
+ * goes as KEYS[1]; args as ARGV. A REDIS_DOWN at once where the store is not STORE_UP (but for "hello",
+ * "init", "restore" and "source", which it sends itself or ctl does). */
 void store_script(struct store *s, const char *name, const struct span *args, size_t n, redis_fn fn,
                   void *owner);
 /* The same on behalf of who, whom store_forget() names: owner is then given to drop, which frees it. For the

@@ -51,6 +51,13 @@ static bool library_is_unknown_here(struct span error)
     return library_begins(error, "ERR unknown command");
 }
 
+/* Of the user of the connection, or of what a function does: Redis 7.0 says the second, later ones the third. */
+bool library_is_denied(struct span error)
+{
+    return library_begins(error, "NOPERM") || library_holds(error, "The user executing the script can't") ||
+           library_holds(error, "ACL failure in script");
+}
+
 char *library_why(struct span error)
 {
     struct buf text = {0};
@@ -61,11 +68,14 @@ char *library_why(struct span error)
         why = xstrdup("this Redis is a replica, not the master");
     else if (library_begins(error, "NOAUTH"))
         why = xasprintf("Redis asks for a password (redis: url or password_file): %s", buf_str(&text));
-    else if (library_begins(error, "NOPERM"))
+    else if (library_is_denied(error))
         why = xasprintf(
             "the ACL user of the section redis may not run imapferry's functions: it needs what conf/redis.acl says, "
             "+fcall, +function|load, +function|list and +function|delete among it (%s)",
             buf_str(&text));
+    else if (library_begins(error, "OOM"))
+        why = xasprintf("Redis is full (maxmemory) and takes nothing new, imapferry's functions neither: %s",
+                        buf_str(&text));
     else if (library_is_unknown_here(error))
         why = xasprintf(
             "this server has no functions, or they are renamed: Redis 7.0 or Valkey 7.2 or later is asked for (%s)",
@@ -173,8 +183,10 @@ static void on_loaded(void *owner, enum redis_rc rc, const struct reply *r)
     l->loading = false;
     if (rc == REDIS_DOWN)
         return;
-    /* Another process was faster. What has this name is the same. */
-    bool there = rc == REDIS_OK || library_holds(reply_str(r), "already exists");
+    /* Another process was faster: the library of this name is the same one. A foreign library that has
+     * functions of these names is another error. */
+    bool there = rc == REDIS_OK || (library_begins(reply_str(r), "ERR Library '") &&
+                                    library_holds(reply_str(r), "already exists"));
     if (rc == REDIS_OK) {
         LOG(INFO, "library_loaded", LOG_S("name", library_own_name));
         remove_old(l);

@@ -17,6 +17,8 @@ const char *library_name(void);
 const char *library_function(const char *script);
 /* Is this the error of a Redis that does not have the library? Then nothing was executed. */
 bool library_is_missing(struct span error);
+/* Does the ACL not let us do that? */
+bool library_is_denied(struct span error);
 /* What an error of FCALL or FUNCTION means to staff, as a sentence without a capital; to free. */
 char *library_why(struct span error);
 
@@ -27,7 +29,7 @@ struct library {
     struct redis *redis; /* borrowed */
     library_fn fn;
     void *owner;  /* borrowed */
-    bool loading; /* sent, not answered: what is sent behind it finds it there */
+    bool loading; /* sent, not answered */
 };
 /* Sends it. Nothing where it is under way already: fn is told of that one. Callbacks end with
  * redis_free(). */

@@ -34,6 +34,7 @@ end
 local function begin(keys, argv)
     KEYS, ARGV, S = keys, argv, nil
     if keys[1] == site then return end
+    site = false -- an error in between must not leave another site's keys under this name
     prefix = keys[1] .. ':'
     name_keys()
     site = keys[1]

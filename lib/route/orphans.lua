@@ -5,6 +5,7 @@
 -- one of the version before tells none (migrator.lua), and the caller's alone counts. What is taken is the caller's from now
 -- on. An account in `flipping` is taken without a place: its user waits, and all that is left to do is a line and a script.
 -- ok: where to go on ('' at the end), then for each one taken: id, user, what it is (forward, suspect, plain).
+-- flags: allow-oom
 if not open() then return NOSTORE end
 local stream, group, me = arg(3) == '1' and BULK or JOBS, arg(1), arg(2)
 local own, places, suspects, max = number(arg(4)), number(arg(5)), number(arg(6)), number(arg(9))

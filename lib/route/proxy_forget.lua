@@ -4,6 +4,7 @@
 -- lease has run out, and none of its sessions goes on. Staff declare it dead before that. So it is noted first, and its
 -- registrations are taken away afterwards: should it come back at any time, its next renewal says so (renew.lua), and each of its
 -- sessions asks whether it may go on (resume.lua). The note stays for longer than any lease.
+-- flags: allow-oom
 if not open() then return NOSTORE end
 if arg(3) ~= stamp() then return {'lost', 'generation'} end
 local counter = proxy(arg(1)).counter

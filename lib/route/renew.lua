@@ -1,6 +1,7 @@
 -- renew: a proxy's lease. args: incarnation, counter, version, address, terms of the lease in ms: short, long. The counter
 -- only rises. The time is shown to people; no lease is judged by it.
 -- ok: generation, 1 where the incarnation was not known here, when staff declared it dead (proxy_forget.lua; '0' never).
+-- flags: allow-oom
 if not open() then return NOSTORE end
 local had = proxy(arg(1))
 if had.known and number(had.counter) >= number(arg(2)) then return {'lost', 'counter'} end

@@ -1,6 +1,7 @@
 -- resume: may a session go on after its lease lapsed? args: user, session, backend, epoch, home, generation.
 -- Only when its registration is there still: what was taken away never comes back under the same name. A registration
 -- that has seen less than its proxy is one whose `seen` was lost. wait: it may, but it has to rest.
+-- flags: allow-oom
 if not open() then return NOSTORE end
 local r = route(arg(1), arg(5))
 local s = session(r.user, arg(2))

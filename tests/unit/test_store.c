@@ -529,6 +529,70 @@ static void test_functions_flushed_with_calls_under_way(void **state)
     assert_int_equal(u->state, STORE_UP);
 }
 
+static void on_dump(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    struct buf *dump = owner;
+    assert_int_equal(rc, REDIS_OK);
+    buf_add(dump, reply_str(r).p, reply_str(r).len);
+}
+
+/* Another process loads it between two calls of ours: the second one is executed. To send the first one behind
+ * it would be to register a session that has ended. */
+static void test_a_call_that_was_overtaken_is_not_sent_again(void **state)
+{
+    struct unit_store *u = *state;
+    struct span dump[] = {BYTES("FUNCTION"), BYTES("DUMP")};
+    struct span flush[] = {BYTES("FUNCTION"), BYTES("FLUSH")};
+    struct unit_reply flushed = {0}, restored = {0};
+    struct enter_answer entered = {0};
+    struct unit_answer left = {0}, queued = {0};
+    struct buf library = {0};
+
+    assert_int_equal(enter(u, "bob", "p1/9", false).rc, ROUTE_OK);
+    store_command(u->store, dump, COUNTOF(dump), on_dump, &library);
+    UNIT_UNTIL(u, library.len > 0);
+    struct span restore[] = {BYTES("FUNCTION"), BYTES("RESTORE"), buf_span(&library)};
+    struct route_enter e = {.user = "ann",
+                            .session = "p1/1",
+                            .backend = "old",
+                            .generation = 1,
+                            .address = "192.0.2.1 x",
+                            .source = "old",
+                            .target = "new"};
+    store_command(u->store, flush, COUNTOF(flush), unit_on_reply, &flushed);
+    route_enter(u->store, &e, on_enter, &entered);
+    store_command(u->store, restore, COUNTOF(restore), unit_on_reply, &restored);
+    route_leave(u->store, "ann", "p1/1", unit_on_done, &left);
+    UNIT_UNTIL(u, entered.done && left.done);
+    assert_int_equal(restored.rc, REDIS_OK);
+    assert_int_equal(left.rc, ROUTE_OK);
+    assert_int_equal(entered.rc, ROUTE_DOWN);
+    assert_int_equal(UNIT_COMMAND(u, "EXISTS", "unit:sessions:ann").number, 0);
+    assert_int_equal(UNIT_COMMAND(u, "EXISTS", "unit:sessions:bob").number, 1);
+    UNIT_DO(u, queued, route_bulk, "carl", "run", "new", false);
+    assert_int_equal(queued.rc, ROUTE_OK);
+    buf_free(&library);
+}
+
+/* A command that was given behind a script is executed behind it. */
+static void test_commands_wait_for_the_library_too(void **state)
+{
+    struct unit_store *u = *state;
+    struct span flush[] = {BYTES("FUNCTION"), BYTES("FLUSH")};
+    struct span length[] = {BYTES("XLEN"), BYTES("unit:jobs:bulk")};
+    struct unit_reply flushed = {0}, counted = {0};
+    struct unit_answer first = {0}, second = {0};
+
+    store_command(u->store, flush, COUNTOF(flush), unit_on_reply, &flushed);
+    route_bulk(u->store, "ann", "run", "new", false, unit_on_done, &first);
+    UNIT_UNTIL(u, flushed.done);
+    route_bulk(u->store, "bob", "run", "new", false, unit_on_done, &second);
+    store_command(u->store, length, COUNTOF(length), unit_on_reply, &counted);
+    UNIT_UNTIL(u, counted.done);
+    assert_true(first.rc == ROUTE_OK && second.rc == ROUTE_OK);
+    assert_int_equal(counted.number, 2);
+}
+
 static void test_functions_that_may_not_be_loaded(void **state)
 {
     struct unit_store *u = *state;
@@ -824,6 +888,8 @@ int main(void)
         TEST(test_views_and_secret, setup),
         TEST(test_functions_flushed, setup),
         TEST(test_functions_flushed_with_calls_under_way, setup),
+        TEST(test_a_call_that_was_overtaken_is_not_sent_again, setup),
+        TEST(test_commands_wait_for_the_library_too, setup),
         TEST(test_functions_that_may_not_be_loaded, setup),
         TEST(test_store_emptied_and_made_again_by_another, setup),
         TEST(test_server_killed_with_commands_in_flight, setup),
