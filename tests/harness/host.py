@@ -57,7 +57,9 @@ class Host:
         """Bytes that its kernel holds for that port here: sent by a program, and not taken by us yet."""
         table = subprocess.run([*self.wrapper, "cat", "/proc/net/tcp"], capture_output=True, text=True, check=True).stdout
         rows = (line.split() for line in table.splitlines()[1:])
-        return sum(int(row[4].partition(":")[0], 16) for row in rows if int(row[2].partition(":")[2], 16) == port)
+        # A SYN or a FIN that was not taken counts as one byte there, and is none.
+        return sum(int(row[4].partition(":")[0], 16) - (row[3] in ("02", "04", "09", "0B"))
+                   for row in rows if int(row[2].partition(":")[2], 16) == port)
 
     def close(self):
         subprocess.run(["ip", "link", "del", self._line], check=False, capture_output=True)
