@@ -1,6 +1,6 @@
 """imapferryctl check: what is wrong with servers and Redis, each in a line of its own, and where the user lacks."""
-import re
 import os
+import re
 
 import pytest
 
