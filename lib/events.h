@@ -1,8 +1,10 @@
-/* events: follows the stream of state changes, on a connection of its own. Numbers are gapless. EVENTS_LIVE:
- * from now on nothing is missed; what is read after it needs no older event. It is told once the first
- * connection stands. After a gap, a trimmed stream, a new generation or a lost connection, once following
- * works again, EVENTS_GAP is told and EVENTS_LIVE right behind it: the owner reads the routes of its accounts
- * again. */
+/* events: follows the stream of state changes, on a connection of its own. Events are numbered without
+ * gaps, so a number that is missing shows that events were missed.
+ *
+ * EVENTS_LIVE is told once the first connection stands: from now on no event is missed, so what is read from
+ * the store after it needs no older event. After a gap in the numbers, a trimmed stream, a new generation or
+ * a lost connection, EVENTS_GAP is told once following works again, and EVENTS_LIVE right behind it: the
+ * owner then reads the routes of its accounts again. */
 #ifndef IMAPFERRY_EVENTS_H
 #define IMAPFERRY_EVENTS_H
 
@@ -10,12 +12,12 @@
 
 struct event {
     uint64_t number, epoch;
-    /* kind: "state", "entered", "left", "prepared", "frozen", "seen", "evicted", "now"; without a user:
-     * "paused", "resumed", "generation" */
+    /* kind is "state", "entered", "left", "prepared", "frozen", "seen", "evicted" or "now"; of an event
+     * without a user it is "paused", "resumed" or "generation". */
     struct span user, kind;
     struct span backend, target;
     uint64_t generation;
-    /* as an account becomes preparing: "incarnation n" ..., how many registrations each has */
+    /* When an account becomes preparing: "incarnation n" ..., how many registrations each incarnation has. */
     struct span registered;
     uint64_t left_ms;       /* from the event to the deadline, 0 = none */
     enum route_state state; /* after the change */

@@ -17,7 +17,8 @@ enum jobs_event {
     JOBS_ENDED, /* a read ended, or its connection broke; the entries that it brought follow at once */
 };
 
-/* One entry that is ours from sent_ms on (clock_boot_ms(), before the read was sent). All borrowed. */
+/* One entry of a stream. It is ours from sent_ms on, by clock_boot_ms(): the moment before the read was sent.
+ * All is borrowed. */
 struct jobs_entry {
     bool bulk;
     struct span id, user;
@@ -28,17 +29,17 @@ struct jobs;
 typedef void (*jobs_event_fn)(void *owner, enum jobs_event ev);
 typedef void (*jobs_entry_fn)(void *owner, const struct jobs_entry *entry);
 
-/* consumer: this migrator's id. silence_ms: redis_set_silence(). s and consumer are borrowed. No callback
- * before it returned. */
+/* consumer: this migrator's id. silence_ms: as for redis_set_silence(). s and consumer are borrowed. Nothing
+ * is called before jobs_new() has returned. */
 struct jobs *jobs_new(struct store *s, const char *consumer, uint64_t silence_ms, jobs_event_fn event,
                       jobs_entry_fn entry, void *owner);
 void jobs_free(struct jobs **j); /* NULL is fine */
 
-/* Makes the group on both streams; JOBS_READY follows, also where it is there already. For a store that is
- * up. */
+/* Makes the group on both streams; JOBS_READY follows, also where the group is there already. The store has
+ * to be up. */
 void jobs_make_groups(struct jobs *j);
 bool jobs_have_groups(const struct jobs *j);
-/* A script did not find the group: it is made anew when jobs_make_groups() is called next. */
+/* To be called where a script did not find the group: the next jobs_make_groups() makes it anew. */
 void jobs_miss_groups(struct jobs *j);
 
 /* Reads up to so many entries, if no read is under way: logins at once, and where there are none it waits for
@@ -47,7 +48,7 @@ void jobs_miss_groups(struct jobs *j);
 void jobs_read(struct jobs *j, size_t places);
 /* How many entries the read under way may bring. */
 size_t jobs_asked(const struct jobs *j);
-/* No read waits any more; one that does is not ended by it. */
+/* Begins no read any more that waits; one that waits already is not ended by this. */
 void jobs_stop(struct jobs *j);
 
 #endif

@@ -1,12 +1,14 @@
-/* learner: asks the backends that have a master account what they can do, where no sign-in of a user has told
- * the store yet (store_caps.h): signs in as master for check_user, or for itself where there is none, and
- * goes. A thread 0 of each proxy has one, as far as proxies read passwords of masters, and each migrator; by
- * a claim in Redis (PREFIX:learning:BACKEND) one process of the site asks a backend at a time, once a minute
- * at most.
+/* learner: asks backends that have a master account for their capabilities, where no sign-in of a user has
+ * told the store yet (store_caps.h). It signs in as the master for check_user, or for the master itself where
+ * there is none, and leaves.
  *
- * What a master's own sign-in showed is asked for again each hour, until a user's sign-in has told more.
- * Nobody waits for any of this. What fails is told once, with its reason (backend_unknown), and tried again
- * after 1 min, doubled up to an hour. */
+ * There is one learner in thread 0 of each proxy, as far as proxies read passwords of masters, and one in
+ * each migrator. By a claim in Redis (PREFIX:learning:BACKEND) one process of the site asks a backend at a
+ * time, and once a minute at most.
+ *
+ * What a master's sign-in for itself showed is asked for again each hour, until a user's sign-in has told
+ * more. Nobody waits for any of this. A failure is told once, with its reason (backend_unknown), and tried
+ * again after 1 min, then after twice as long each time, up to an hour. */
 #ifndef IMAPFERRY_LEARNER_H
 #define IMAPFERRY_LEARNER_H
 
@@ -16,17 +18,19 @@
 struct learner;
 /* The policy for a backend, NULL where its scheme needs none; borrowed until the next call from the loop. */
 typedef struct tls_policy *(*learner_tls_fn)(void *owner, const struct conf_backend *backend);
-/* Told when a look has ended, whatever came of it: nothing is being asked now. */
+/* Called when a look has ended, whatever came of it: nothing is being asked now. */
 typedef void (*learner_fn)(void *owner);
 
-/* Does nothing before the first learner_look(). fn may be NULL; all is borrowed. */
+/* The learner does nothing before the first learner_look(). fn may be NULL; all arguments are borrowed. */
 struct learner *learner_new(struct store *s, learner_tls_fn tls, learner_fn fn, void *owner);
 void learner_free(struct learner **l);
-/* Looks what the store has, and asks for what lacks: when the store is there (again). Then by itself. */
+/* Looks at what the store has, and asks the backends for what is missing: to be called when the store is
+ * there, or is there again. Afterwards the learner looks by itself. */
 void learner_look(struct learner *l);
-/* The configuration changed, passwords perhaps: what failed is tried anew at once. */
+/* To be called when the configuration changed, and passwords perhaps with it: what failed is tried anew at
+ * once. */
 void learner_again(struct learner *l);
-/* Has this process the password to ask it with? */
+/* Does this process have the password that is needed to ask this backend? */
 bool learner_can_ask(const struct conf_backend *b);
 
 #endif

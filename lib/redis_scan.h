@@ -1,5 +1,5 @@
-/* redis_scan: counts what Redis sends before hiredis may make room for it: its reader believes any length and
- * any count, and one from 1.0 on any depth of arrays, which it frees by recursion. Pure. */
+/* redis_scan: counts what Redis sends before hiredis may make room for it. hiredis' reader believes any
+ * length and any count and, from version 1.0 on, any depth of arrays, which it frees by recursion. Pure. */
 #ifndef IMAPFERRY_REDIS_SCAN_H
 #define IMAPFERRY_REDIS_SCAN_H
 
@@ -14,10 +14,10 @@ struct redis_limits {
     size_t line_max;      /* bytes of a status, an error or a number */
 };
 
-/* {0} is one at the start of an answer. */
+/* How far the reading of an answer has come; {0} stands at the start of one. */
 struct redis_scan {
-    char head[24]; /* of the line under way: the type and, of lengths, the digits */
-    size_t line;   /* bytes of it so far */
+    char head[24]; /* the line under way: its type and, where it is a length, the digits */
+    size_t line;   /* bytes of this line so far */
     uint64_t skip; /* bytes of a string still to come, its line end included */
     /* elements still to come of each array, behind them the answer itself */
     uint64_t open[REDIS_DEPTH_MAX + 1];

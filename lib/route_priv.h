@@ -4,7 +4,8 @@
 
 #include "route.h"
 
-/* Arguments of a script; {0} is none. Texts are borrowed until the script was sent, numbers are kept here. */
+/* Arguments of a script; {0} has none. Texts are borrowed until the script was sent, numbers are kept
+ * here. */
 struct args {
     struct span *v; /* owned */
     size_t n, cap;
@@ -16,10 +17,10 @@ void args_span(struct args *a, struct span s);
 void args_text(struct args *a, const char *text);
 void args_number(struct args *a, uint64_t n);
 void args_bool(struct args *a, bool b);
-/* user, token, epoch. */
+/* Adds user, token and epoch. */
 void args_job(struct args *a, const struct route_job *j);
 
-/* What an answer begins with, as a result; "ok" is ROUTE_OK. */
+/* The word that an answer begins with, as a result; "ok" is ROUTE_OK. */
 enum route_rc route_status(struct store *s, enum redis_rc rc, const struct reply *r);
 /* Runs a script that answers a status and a detail. Frees the arguments. */
 void route_run(struct store *s, const char *name, struct args *a, route_done_fn fn, void *owner);
@@ -28,7 +29,7 @@ void route_run_read(struct store *s, const char *name, struct args *a, const cha
                     void *owner);
 /* Runs a script that answers rows. Frees the arguments. */
 void route_run_rows(struct store *s, const char *name, struct args *a, route_rows_fn fn, void *owner);
-/* Where an account without record lives. */
+/* The backend on which this account lives while it has no record. */
 const char *route_home(const struct store *s, const char *user);
 
 #endif

@@ -1,7 +1,7 @@
-/* seal: credentials that the proxies hand to the migrators through Redis: sealed to the migrators' public
- * key, so that a proxy can't open what it sealed. Ephemeral X25519, HKDF-SHA256, AES-256-GCM; key id,
- * account, backend, purpose and expiry are associated data. Several private keys may be loaded, so that they
- * can be rotated. */
+/* seal: credentials that the proxies hand to the migrators through Redis. They are sealed to the migrators'
+ * public key, so that a proxy can't open what it sealed. The algorithms are ephemeral X25519, HKDF-SHA256 and
+ * AES-256-GCM; key id, account, backend, purpose and expiry are associated data. Several private keys may be
+ * loaded, so that they can be rotated. */
 #ifndef IMAPFERRY_SEAL_H
 #define IMAPFERRY_SEAL_H
 
@@ -10,12 +10,13 @@
 struct seal_public;
 struct seal_private; /* a ring of keys */
 
-/* PEM files as `imapferryctl seal-key` writes them. NULL: *error to free. */
+/* Loads PEM files as `imapferryctl seal-key` writes them. NULL: *error is a text to free. */
 struct seal_public *seal_public_load(const char *file, char **error) MUST_CHECK;
 void seal_public_free(struct seal_public **k);
 struct seal_private *seal_private_load(char *const *files, size_t n, char **error) MUST_CHECK;
 void seal_private_free(struct seal_private **k);
-/* Makes a pair; the private file gets mode 0600 and must not exist. False: *error to free. */
+/* Makes a pair of keys. The private file gets mode 0600 and must not exist before. False: *error is a text to
+ * free. */
 bool seal_key_make(const char *private_file, const char *public_file, char **error) MUST_CHECK;
 
 struct seal_context {

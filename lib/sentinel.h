@@ -1,7 +1,7 @@
 /* sentinel: asks the Sentinels of a sentinel:// address where the master is, and how many replicas it has.
- * One after another, each with an equal share of the time, beginning with the one that answered last; the
- * first that names a master is believed. Whether it is one is for redis to see (ROLE), and that a master that
- * was given up writes nothing more is for its min-replicas-to-write. */
+ * They are asked one after another, each with an equal share of the time, beginning with the one that
+ * answered last; the first that names a master is believed. Whether that server is a master, redis.c checks
+ * (ROLE); that a master which was given up writes nothing more is the task of its min-replicas-to-write. */
 #ifndef IMAPFERRY_SENTINEL_H
 #define IMAPFERRY_SENTINEL_H
 
@@ -10,16 +10,17 @@
 
 struct sentinel; /* one question */
 
-/* master: its host and port; borrowed; NULL: none of them named one, and detail says what the last one did.
- * replicas: how many of them could be made master, that is, answer the Sentinel; 0 where it does not say. The
- * question is gone when this is called. */
+/* master: its host and port, borrowed; NULL: no Sentinel named one, and detail says what the last one did.
+ * replicas: how many replicas could be made master, that is, answer the Sentinel; 0 where it does not say.
+ * The question is gone when this is called. */
 typedef void (*sentinel_fn)(void *owner, const struct address_host *master, size_t replicas,
                             const char *detail);
 
-/* conf is borrowed; *first is where to begin, and who answered then. Never calls back before it returned. */
+/* conf is borrowed. *first is the number of the Sentinel to begin with, and becomes that of the one that
+ * answered. fn is never called before sentinel_ask() has returned. */
 struct sentinel *sentinel_ask(struct loop *l, const struct conf_redis *conf, size_t *first,
                               uint64_t timeout_ms, sentinel_fn fn, void *owner);
-/* Nulls; no callback after it. NULL is fine. */
+/* Nulls *s; no callback comes after it. *s may be NULL. */
 void sentinel_cancel(struct sentinel **s);
 
 #endif
