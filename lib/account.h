@@ -1,8 +1,13 @@
-/* account: from a login name to the account key that route, registry, limits and logs use (one canonical
- * key): ASCII letters lower-cased, blanks at both ends and a dot behind the domain dropped (servers that take
- * such a name take it for the one without), default_domain added where there is no "@", alias table applied,
- * bytes that mean something in Redis keys or logs percent-encoded (everything but letters, digits and
- * "@._-+="; capital hex digits). Letters outside ASCII are kept as they came. Pure. */
+/* account: makes an account key from a login name: the one canonical name by which routes, registry, limits
+ * and logs know an account. Pure.
+ *
+ *   - Blanks at both ends are dropped, and so is a dot behind the domain: servers that take such a name take it
+ *     for the one without.
+ *   - ASCII letters become small ones; letters outside of ASCII are kept as they came.
+ *   - default_domain is added where there is no "@".
+ *   - The table of aliases is applied.
+ *   - Bytes that mean something in Redis keys or logs are percent-encoded: everything but letters, digits and
+ *     "@._-+=", with capital hex digits. */
 #ifndef IMAPFERRY_ACCOUNT_H
 #define IMAPFERRY_ACCOUNT_H
 
@@ -10,18 +15,19 @@
 
 enum { ACCOUNT_LOGIN_MAX = 512 };
 
-/* The key, to free; NULL: *why is a fixed text. Refused: empty, longer than ACCOUNT_LOGIN_MAX, controls,
- * 8-bit that is not UTF-8, "@" first or last, a name that holds the character between %u and %m of a
- * backend's master_login (more exactly: a character that stands next to %u in it). */
+/* The key of a login name, to free; NULL: *why is a fixed text. Refused are: an empty name, one longer than
+ * ACCOUNT_LOGIN_MAX, controls, 8-bit that is not UTF-8, "@" as the first or last byte, and a name that holds
+ * the character between %u and %m of a backend's master_login (more exactly: a character that stands next to
+ * %u there). */
 char *account_key(const struct conf *c, struct span login, const char **why) MUST_CHECK;
-/* The login name that a key stands for, as the migrator presents it to backends: percent-encoding undone. To
- * free; NULL for what account_key() can't have made. */
+/* The login name that a key stands for, as the migrator presents it to backends: the percent-encoding is
+ * undone. To free; NULL for a key that account_key() can't have made. */
 char *account_login(const char *key) MUST_CHECK;
 
-/* Makes the table that account_key() looks aliases up in from the option aliases; conf_load() calls it. Both
- * sides are brought to keys in the same way. Refused: an alias of an alias (so there are no cycles), an alias
- * given twice. False: each fault was told to fn (NULL is fine), with the number of its value; text is
- * borrowed for the call. */
+/* Makes the table in which account_key() looks up aliases, from the option aliases; conf_load() calls it.
+ * Both sides are made keys in the same way. Refused are an alias of an alias (so there are no cycles) and an
+ * alias that is given twice. False: each fault was told to fn (NULL is fine), with the number of its value;
+ * text is borrowed for the call. */
 typedef void (*account_fault_fn)(void *owner, size_t nth, const char *text);
 bool account_load_aliases(struct conf *c, account_fault_fn fn, void *owner) MUST_CHECK;
 void account_free_aliases(struct conf *c);

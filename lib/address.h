@@ -1,9 +1,12 @@
 /* address: what a configured URL or listener names. Pure.
  *
- *   imaps://host[:993]  imap+starttls://host[:143]  imap://host[:143]  imap+unix:///path     backends and listeners
- *   redis://[[user]:password@]host[:6379][/db]  rediss://...  unix:///path[?db=N]            the store
+ * Backends and listeners:
+ *   imaps://host[:993]  imap+starttls://host[:143]  imap://host[:143]  imap+unix:///path
+ * The store:
+ *   redis://[[user]:password@]host[:6379][/db]  rediss://...  unix:///path[?db=N]
  *   sentinel://[[user]:password@]h1[:26379],h2[:26379]/NAME[/db][?sentinel_auth=[user]:password]
- *       the store that Sentinels call NAME; the first password is the store's, the last one the Sentinels' */
+ *       the store whose master the Sentinels call NAME; the first user and password are the store's, the last
+ *       ones the Sentinels' */
 #ifndef IMAPFERRY_ADDRESS_H
 #define IMAPFERRY_ADDRESS_H
 
@@ -33,18 +36,18 @@ struct address {
     char *user;     /* owned; redis ACL user, NULL = none */
     char *password; /* owned; redis, NULL = none */
     uint32_t db;
-    struct address_host *hosts; /* owned; Sentinels, at least one, and what they call the master */
+    struct address_host *hosts; /* owned; the Sentinels, at least one */
     size_t n_hosts;
-    char *master;                            /* owned */
+    char *master;                            /* owned; what the Sentinels call the master */
     char *sentinel_user, *sentinel_password; /* owned; NULL = none */
 };
 
 /* False: *error is a text to free that says what was expected. */
 bool address_parse(const char *text, struct address *_r, char **error) MUST_CHECK;
 void address_free(struct address *a);
-/* imaps, imap+starttls, rediss. */
+/* True for imaps, imap+starttls and rediss. */
 bool address_has_tls(const struct address *a);
-/* Without password, to log; to free. */
+/* The address as text for a log, without passwords; to free. */
 char *address_text(const struct address *a);
 
 #endif

@@ -1,8 +1,8 @@
-/* base: the few words that every file uses.
+/* base: the few types and macros that every file uses.
  *
  * Ownership, everywhere in this tree: who declares a pointer frees it; what a callback gets as an argument is
- * borrowed until it returns; a function that keeps a pointer has "take" in its name or says so. x_free()
- * takes a pointer to the pointer and nulls it. */
+ * borrowed until the callback returns; a function that keeps a pointer has "take" in its name or says so.
+ * x_free() takes a pointer to the pointer and nulls it. */
 #ifndef IMAPFERRY_BASE_H
 #define IMAPFERRY_BASE_H
 
@@ -34,12 +34,13 @@ static inline struct span span_str(const char *s)
     return span_of(s, s ? strlen(s) : 0);
 }
 
-/* Equal bytes. */
+/* True where both have the same bytes. */
 bool span_eq(struct span a, struct span b);
-/* Equal to a C string; span_is_ci() folds ASCII letters. */
+/* True where a has the bytes of a C string; span_is_ci() folds ASCII letters. */
 bool span_is(struct span a, const char *s);
 bool span_is_ci(struct span a, const char *s);
-/* A decimal number of digits alone, at most max; false when empty, signed, too long or too large. */
+/* Reads a decimal number that consists of digits alone and is at most max. False: it is empty, signed, too
+ * long or too large. */
 bool span_u64(struct span a, uint64_t max, uint64_t *_r) MUST_CHECK;
 bool span_u32(struct span a, uint32_t *_r) MUST_CHECK;
 

@@ -1,4 +1,5 @@
-/* buf: a queue of bytes: appended at the end, eaten at the front. Owns its memory; {0} is an empty one. */
+/* buf: a queue of bytes, which are appended at the end and eaten at the front. It owns its memory; {0} is an
+ * empty one. */
 #ifndef IMAPFERRY_BUF_H
 #define IMAPFERRY_BUF_H
 

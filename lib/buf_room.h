@@ -1,14 +1,14 @@
-/* buf_room: room in a buf that may hold a password. realloc() would leave the old bytes behind in the
- * heap. */
+/* buf_room: makes room in a buf that may hold a password, without realloc(), which would leave the old bytes
+ * behind in the heap. */
 #ifndef IMAPFERRY_BUF_ROOM_H
 #define IMAPFERRY_BUF_ROOM_H
 
 #include "buf.h"
 #include "xalloc.h"
 
-/* Makes room for n more bytes; where the bytes have to move, the old memory is overwritten. The memory grows
- * by doubling, and stays as large as it is where half as many bytes were eaten since. Other functions of buf
- * may then add up to n bytes without moving anything. */
+/* Makes room for n more bytes; other functions of buf may then add up to n bytes without moving anything.
+ * Where the bytes have to move, the old memory is overwritten. The memory doubles, but stays as large as it
+ * is where at least half as many bytes as are unread were eaten at the front. */
 static inline void buf_room(struct buf *b, size_t n)
 {
     if (b->cap - b->off - b->len >= n)

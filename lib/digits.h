@@ -8,10 +8,11 @@
 #include "buf.h"
 
 void digits_write(struct buf *out, uint64_t n);
-/* Eats a number up to max (below 2^60) in its only spelling; false: there is none, and *_r is not written. */
+/* Eats a number up to max (below 2^60), which has only one spelling. False: no such number stands there, and
+ * *_r is not written. */
 bool digits_read(struct span *in, uint64_t max, uint64_t *_r) MUST_CHECK;
 
-/* One digit alone, 0 to 63. */
+/* Write and read one digit alone, 0 to 63. */
 void digits_write_one(struct buf *out, unsigned digit);
 bool digits_read_one(struct span *in, unsigned *_r) MUST_CHECK;
 

@@ -24,7 +24,8 @@
 #define IMAPFERRY_FAULT_H
 
 #ifdef IMAPFERRY_FAULTS
-/* "AREA.MOMENT", or "AREA.NAME.MOMENT"; name may be NULL. From any thread. */
+/* Passes the point "AREA.MOMENT" or, where name is not NULL, "AREA.NAME.MOMENT". May be called from any
+ * thread. */
 void fault_point(const char *area, const char *name, const char *moment);
 #define FAULT_POINT(area, name, moment) fault_point((area), (name), (moment))
 #else

@@ -1,13 +1,13 @@
 /* imap_caps: capability sets (RFC 3501 7.2.1, RFC 9051 7.2.2), and the one list of those that a client may be
- * shown. Pure. The table in imap_caps.c has a row a capability: its name, and whether it is shown (translated
- * or without identifiers, see the head of that file), hidden, or only meant before login. Unknown names are
- * hidden. */
+ * shown. Pure. The table in imap_caps.c has a row for each capability: its name, and whether it is shown
+ * (since it carries no identifiers, or only ones that are translated: see the head of that file), hidden, or
+ * only means something before login. Names that are not in the table are hidden. */
 #ifndef IMAPFERRY_IMAP_CAPS_H
 #define IMAPFERRY_IMAP_CAPS_H
 
 #include "buf.h"
 
-/* Rows that code asks for by name; the table has more. */
+/* The capabilities that code asks for by name; the table has more. */
 enum imap_cap {
     CAP_NONE,
     CAP_IMAP4REV1,
@@ -83,7 +83,7 @@ enum imap_cap {
 
 struct imap_caps {
     uint64_t bits[2];     /* by enum imap_cap */
-    uint64_t appendlimit; /* bytes of APPENDLIMIT=n (RFC 7889), 0 = none said */
+    uint64_t appendlimit; /* n of APPENDLIMIT=n (RFC 7889), in bytes; 0 = no limit was told */
 };
 
 void imap_caps_add(struct imap_caps *c, enum imap_cap cap);
@@ -92,18 +92,18 @@ bool imap_caps_has(const struct imap_caps *c, enum imap_cap cap);
  * Names that no row of the table has a cap for are forgotten. */
 void imap_caps_parse(struct imap_caps *c, struct span words);
 /* Changes *c as a configuration says: "-UIDPLUS" takes a capability away, "APPENDLIMIT=1000" adds or replaces
- * one. NULL, or the first word that is neither: nothing here ever asks for it. */
+ * one. Returns NULL, or the first word that names no capability which code here asks for. */
 const char *imap_caps_override(struct imap_caps *c, char *const *words, size_t n);
-/* What both have. APPENDLIMIT: the smaller. LITERAL+ where both have it, else LITERAL- where each has one of
- * the two. */
+/* The set of what both have. Of two APPENDLIMITs it has the smaller one. It has LITERAL+ where both have
+ * that, else LITERAL- where each has one of the two. */
 struct imap_caps imap_caps_common(const struct imap_caps *a, const struct imap_caps *b);
-/* What a has, and b has not, or has with another APPENDLIMIT. */
+/* The set of what a has and b has not, or has with another APPENDLIMIT. */
 struct imap_caps imap_caps_without(const struct imap_caps *a, const struct imap_caps *b);
 bool imap_caps_equal(const struct imap_caps *a, const struct imap_caps *b);
-/* What a client of these two backends is shown after login: the allow-list, cut with what they have in
- * common, and always IMAP4rev1. Pass the same set twice where only one side is known. */
+/* What a client of these two backends is shown after login: what they have in common, as far as the
+ * allow-list shows it, and always IMAP4rev1. Pass the same set twice where only one side is known. */
 struct imap_caps imap_caps_shown(const struct imap_caps *a, const struct imap_caps *b);
-/* "IMAP4rev1 IDLE ..." in the table's order, blanks between: all of *c, shown or not. */
+/* Appends "IMAP4rev1 IDLE ..." in the order of the table, with blanks between: all of *c, shown or not. */
 void imap_caps_write(struct buf *out, const struct imap_caps *c);
 
 #endif

@@ -7,14 +7,14 @@
 
 struct imap_code {
     const char *name;
-    bool not_the_user; /* in a NO to a sign-in: name and password may be right all the same */
+    bool not_the_user; /* in a NO to a sign-in it means that name and password may be right all the same */
     bool temporary;    /* the same command may be done later, without anybody changing anything */
     /* what we tell a client with this code, in our own words; NULL: the code is not for clients */
     const char *text;
 };
 
-/* The row of the code that stands in a response's brackets, whatever follows its name; NULL: none of the
- * table. */
+/* The row of the code that stands in a response's brackets, whatever follows its name; NULL: the table has no
+ * such code. */
 const struct imap_code *imap_code_find(struct span code);
 
 #endif

@@ -1,4 +1,4 @@
-/* imap_resp: the head of a response: who it answers and what it is (RFC 3501 section 7). Pure.
+/* imap_resp: the head of a response: which command it answers, and what it is (RFC 3501 section 7). Pure.
  *
  *   "a1 OK [APPENDUID 1 2] done"   RESP_TAGGED    status OK, code "APPENDUID 1 2", text "done"
  *   "* OK [UIDNEXT 7] next"        RESP_STATUS    untagged, the same fields
@@ -25,15 +25,17 @@ struct imap_resp {
     size_t rest;     /* RESP_DATA: offset in the line of what follows the word */
 };
 
-/* Reads the first line part of a response. Spans point into it. False: *why. */
+/* Reads the first line part of a response. The spans of *r point into it. False: *why says what is wrong. */
 bool imap_resp_parse(struct span line, struct imap_resp *r, const char **why) MUST_CHECK;
-/* True for "+" and for status responses, tagged or not: what ends such a line is human text, never a
+/* True for "+" and for status responses, tagged or not: such a line ends in human text, never in a
  * literal. */
 bool imap_resp_is_text(struct span line);
-/* The first word of a code equals name ("APPENDUID"); *args = what follows. args may be NULL. */
+/* True where the first word of a code equals name ("APPENDUID"); *args is what follows it. args may be
+ * NULL. */
 bool imap_code_is(struct span code, const char *name, struct span *args);
-/* The personal namespaces as they stand in the data of NAMESPACE (RFC 2342), which is the first of its three
- * lists: a text to compare with another server's. To free; NULL where the line holds none whole. */
+/* The personal namespaces as they stand in the data of NAMESPACE (RFC 2342), where they are the first of
+ * three lists: a text to compare with that of another server. To free; NULL where this line does not hold the
+ * whole list. */
 char *imap_personal_namespaces(struct span line, const struct imap_resp *r);
 
 #endif

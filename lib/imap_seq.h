@@ -6,7 +6,7 @@
 #include "buf.h"
 
 struct imap_range {
-    uint32_t first, last; /* both in; first <= last */
+    uint32_t first, last; /* both belong to it; first <= last */
 };
 
 struct imap_seq {
@@ -20,14 +20,14 @@ void imap_seq_join(struct imap_seq *s, const struct imap_seq *other); /* adds al
 void imap_seq_remove(struct imap_seq *s, uint32_t first, uint32_t last);
 bool imap_seq_has(const struct imap_seq *s, uint32_t n);
 uint64_t imap_seq_count(const struct imap_seq *s);
-/* "1:3,7". Empty sets have no spelling: the caller checks n. */
+/* Appends "1:3,7". Empty sets have no spelling: the caller checks n. */
 void imap_seq_write(struct buf *out, const struct imap_seq *s);
-/* "1:3,7" or reversed ranges; "*" is read as star (pass 0 to refuse it). At most max_ranges. Replaces *s,
- * which must be {0} or a set; false leaves it as it was. */
+/* Reads "1:3,7", also with reversed ranges; "*" is read as star (pass 0 to refuse it). At most max_ranges are
+ * taken. Replaces *s, which must be {0} or a set; false leaves it as it was. */
 bool imap_seq_parse(struct imap_seq *s, struct span text, uint32_t star, size_t max_ranges) MUST_CHECK;
-/* A uid-set whose order matters (APPENDUID, COPYUID: RFC 4315 section 4): calls fn for each number in the
- * order of the text, ranges expanded ascending, at most max numbers. False on bad syntax or too many; fn is
- * not called then. */
+/* Reads a uid-set whose order matters (APPENDUID, COPYUID: RFC 4315 section 4). Calls fn for each number in
+ * the order of the text, with ranges expanded ascending, for at most max numbers. False on bad syntax or too
+ * many numbers; fn is not called then. */
 bool imap_seq_each(struct span text, size_t max, void (*fn)(void *arg, uint32_t n), void *arg) MUST_CHECK;
 
 #endif

@@ -1,8 +1,9 @@
-/* imap_write: commands as bytes, and the only place that quotes. Pure.
+/* imap_write: writes commands as bytes; it is the only place that quotes. Pure.
  *
- * A command is a row of pieces; where a piece ends in a synchronizing literal marker the sender has to wait
- * for "+" (RFC 3501 7.5) before it sends the next one. Strings go as atoms where they may, else quoted, else
- * as literals (8-bit, CR, LF, over 512 bytes); NUL is refused. */
+ * A command consists of pieces. Where a piece ends in the marker of a synchronizing literal, the sender has
+ * to wait for "+" (RFC 3501 7.5) before it sends the next piece. A string is written as an atom where it may
+ * be one, else quoted, else as a literal (where it holds 8-bit, CR or LF, or is over 512 bytes long); NUL is
+ * refused. */
 #ifndef IMAPFERRY_IMAP_WRITE_H
 #define IMAPFERRY_IMAP_WRITE_H
 
@@ -22,19 +23,21 @@ struct imap_writer {
 
 void imap_writer_init(struct imap_writer *w, enum imap_literals literals);
 void imap_writer_wipe(struct imap_writer *w);
-/* Bytes as they are: the caller knows that they are syntax (verbs, blanks, parentheses, UID sets). */
+/* Writes bytes as they are: the caller knows that they are syntax (verbs, blanks, parentheses, UID sets). */
 void imap_write_raw(struct imap_writer *w, const char *fmt, ...) PRINTF_LIKE(2, 3);
-/* An astring: atom, quoted or literal. */
+/* Writes an astring: an atom, quoted or a literal. */
 void imap_write_astring(struct imap_writer *w, struct span s);
-/* A string: quoted or literal; imap_write_secret() always a literal. */
+/* Writes a string: quoted or a literal; imap_write_secret() always writes a literal. */
 void imap_write_string(struct imap_writer *w, struct span s);
-/* A quoted string, however long, 8-bit as it is. NUL, CR and LF are refused. */
+/* Writes a quoted string, however long it is, with 8-bit as it is. NUL, CR and LF are refused. */
 void imap_write_quoted(struct imap_writer *w, struct span s);
 void imap_write_secret(struct imap_writer *w, struct span s);
-/* Only the marker of a literal of n bytes, "{n}" CRLF or "{n+}" CRLF; the body follows from elsewhere. */
+/* Writes only the marker of a literal of n bytes, "{n}" CRLF or "{n+}" CRLF; the body follows from
+ * elsewhere. */
 void imap_write_literal_marker(struct imap_writer *w, uint64_t n);
 
-/* A human-readable text on one line: control characters and 8-bit become "?", cut at 200 bytes. */
+/* Appends a human-readable text on one line: control characters and 8-bit become "?", and it is cut at 200
+ * bytes. */
 void imap_write_text(struct buf *out, struct span text);
 /* True where s can stand as an atom of an astring (RFC 3501 9 ASTRING-CHAR). */
 bool imap_is_astring_atom(struct span s);

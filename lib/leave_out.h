@@ -1,10 +1,10 @@
 /* leave_out: messages that the site does not want to be copied (migration.leave_out). Pure.
  *
- * A rule is "[MAILBOX ]CONDITION[ CONDITION...]": a pattern of view_pattern.h (or INBOX; none: every
- * mailbox), and what must be so all together:
+ * A rule is "[MAILBOX ]CONDITION[ CONDITION...]". MAILBOX is a pattern of view_pattern.h, or INBOX; without
+ * it the rule is for every mailbox. All conditions have to be true:
  *
- *   larger:50M         RFC822.SIZE above 50 MiB; K, M, G or nothing behind the number
- *   older:3650d        INTERNALDATE longer ago; h or d
+ *   larger:50M         RFC822.SIZE is above 50 MiB; K, M, G or nothing stands behind the number
+ *   older:3650d        INTERNALDATE is longer ago than that; h (hours) or d (days)
  *   flag:\Deleted      has the flag or keyword
  *   Trash older:30d    only in Trash and below
  *
@@ -21,10 +21,10 @@ struct leave_out; /* opaque */
 
 struct leave_out *leave_out_new(void);
 void leave_out_free(struct leave_out **l);
-/* False: *why, a fixed text. */
+/* Adds a rule behind the others. False: *why is a fixed text. */
 bool leave_out_add(struct leave_out *l, const char *rule, const char **why) MUST_CHECK;
 
-/* Rules as bits. */
+/* The rules that are for this mailbox, as bits. */
 uint32_t leave_out_rules_of(const struct leave_out *l, const struct view_place *mailbox);
 
 struct leave_out_message {
@@ -33,11 +33,11 @@ struct leave_out_message {
     bool dated;      /* false: instant is not known */
     bool (*has_flag)(const struct leave_out_message *m, const char *flag);
 };
-/* The number of the first of these rules that means the message, from 1 on; 0: none. now: seconds since 1970.
- */
+/* The number of the first of these rules that means the message, from 1 on; 0: none does. now is in seconds
+ * since 1970. */
 unsigned leave_out_means(const struct leave_out *l, uint32_t rules, const struct leave_out_message *m,
                          int64_t now);
-/* As it was written; borrowed. */
+/* The rule of this number, as it was written; borrowed. */
 const char *leave_out_rule(const struct leave_out *l, unsigned number);
 
 #endif

@@ -1,11 +1,11 @@
-/* log: one line an event on standard error, in key=value form:
+/* log: writes one line for each event to standard error, in key=value form:
  *
  *   ts=2026-01-31T10:00:00.123Z level=info event=login user=ann backend=old session=p1-7f3a/12
  *
- * Values are escaped here and nowhere else: what is not printable ASCII, a blank, a quote or a backslash puts
- * the value in quotes with \xNN for the odd bytes, so a peer can't write a second line or a second key. There
- * is no way to log a secret by accident: nothing takes a format string with peer data, and passwords have no
- * LOG_ field.
+ * Values are escaped here and nowhere else: a value that holds a blank, a quote, a backslash or anything but
+ * printable ASCII is put in quotes, with \xNN for the odd bytes, so a peer can't write a second line or a
+ * second key. There is no way to log a secret by accident: nothing takes a format string with data of a peer,
+ * and passwords have no LOG_ field.
  *
  *   LOG(INFO, "login", LOG_S("user", s->user), LOG_U("port", port)); */
 #ifndef IMAPFERRY_LOG_H
@@ -33,10 +33,11 @@ struct log_field {
     log_event(LOG_LEVEL_##level, (event), (struct log_field[]){{.key = NULL}, ##__VA_ARGS__},                \
               COUNTOF(((struct log_field[]){{.key = NULL}, ##__VA_ARGS__})))
 
-/* Lines above this level are dropped; INFO at first. Set before threads start. */
+/* Lines that are less severe than this level are dropped; it is INFO at first. To be set before threads
+ * start. */
 void log_set_level(enum log_level level);
-/* fields[0] is a placeholder; use LOG(). Safe from any thread: one write(2) a line. A field is cut at 512
- * bytes. */
+/* Use LOG(); fields[0] is a placeholder. May be called from any thread: a line is one write(2). A field is
+ * cut at 512 bytes. */
 void log_event(enum log_level level, const char *event, const struct log_field *fields, size_t n);
 
 #endif

@@ -12,11 +12,11 @@ struct migration_rules {
     struct view_pattern **excluded; /* owned; as many as the option has values */
     size_t n_excluded;
     struct leave_out *leave_out;
-    struct view_renames *identities; /* of ACLs */
+    struct view_renames *identities; /* how the identifiers of ACLs are mapped (acl_map) */
 };
 
-/* Sets m->rules. False: each value that is wrong was told to fn (NULL is fine), with its number in the
- * option; why is a fixed text. migration_rules_free() all the same. */
+/* Parses the four options into m->rules. False: each value that is wrong was told to fn (NULL is fine), with
+ * its number in the option; why is a fixed text. Call migration_rules_free() in this case too. */
 typedef void (*rules_fault_fn)(void *owner, const char *option, const char *value, size_t nth,
                                const char *why);
 bool migration_rules_load(struct conf_migration *m, rules_fault_fn fn, void *owner) MUST_CHECK;

@@ -1,15 +1,16 @@
-/* process: what a daemon sees to before anything else, and what it tells the service manager. */
+/* process: what a daemon sets up before anything else, and what it tells the service manager. */
 #ifndef IMAPFERRY_PROCESS_H
 #define IMAPFERRY_PROCESS_H
 
 #include "base.h"
 
-/* Passwords pass through the daemons: from here on neither a core file nor another process of the same user
- * shows them. And as many descriptors as may be had: returns how many that are. */
+/* Passwords pass through the daemons: from here on, no core file is written, and no other process of the same
+ * user can look into the memory. It also raises the limit of descriptors as far as the system allows, and
+ * returns how many there may be. */
 size_t process_limit(void);
-/* "READY=1", "STOPPING=1" (sd_notify(3)); nothing where there is no service manager. */
+/* Tells the service manager "READY=1" or "STOPPING=1" (sd_notify(3)). Does nothing where there is none. */
 void process_notify(const char *what);
-/* "RELOADING=1", as of now; "READY=1" is what ends it. */
+/* Tells it "RELOADING=1", with the time of now; "READY=1" ends the reload. */
 void process_notify_reloading(void);
 
 #endif

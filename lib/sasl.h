@@ -10,17 +10,17 @@ struct sasl_mechanism;
 
 /* What somebody signs in with. */
 struct credential {
-    const struct sasl_mechanism *mechanism; /* NULL: this is none */
+    const struct sasl_mechanism *mechanism; /* NULL: this is no credential */
     struct span authcid;                    /* whose secret it is: the login name */
-    struct span authzid;                    /* for whom, as an administrator may; empty: for themselves */
+    struct span authzid;                    /* as whom an administrator signs in; empty: as themselves */
     struct span secret;                     /* the password */
 };
 
 struct sasl_mechanism {
     const char *name;
-    enum imap_cap cap;    /* by which a server offers it */
+    enum imap_cap cap;    /* the capability by which a server offers it */
     bool is_password;     /* the secret is a password: the command LOGIN takes it too */
-    const char *expected; /* what a message has to be, for the BAD of one that is not */
+    const char *expected; /* what a message has to be: the text of the BAD that answers another one */
     bool (*parse)(struct span message, struct credential *_r);
     bool (*write)(struct buf *out, const struct credential *c);
 };
@@ -28,25 +28,25 @@ struct sasl_mechanism {
 /* The table; it ends with a row that has no name. PLAIN is the first. */
 extern const struct sasl_mechanism sasl_mechanisms[];
 #define SASL_PLAIN (&sasl_mechanisms[0])
-/* By its name, in capitals or not; NULL where there is none. */
+/* The mechanism of this name, in capitals or not; NULL where there is none. */
 const struct sasl_mechanism *sasl_find(struct span name);
 
-/* Reads a client's message, not base64 any more, into *_r, whose spans point into it. False where it is none
- * of the mechanism's; PLAIN is [authzid] NUL authcid NUL password (RFC 4616), neither of the last two empty,
- * and no further NUL. */
+/* Reads a client's message, with its base64 decoded, into *_r, whose spans point into the message. False
+ * where it is no message of this mechanism. That of PLAIN is [authzid] NUL authcid NUL password (RFC 4616):
+ * neither of the last two is empty, and there is no further NUL. */
 bool sasl_parse(const struct sasl_mechanism *m, struct span message, struct credential *_r) MUST_CHECK;
-/* Appends the message, not yet base64. False where a part can't be written: it holds NUL. */
+/* Appends the message, not yet in base64. False where a part can't be written, since it holds NUL. */
 bool sasl_write(struct buf *out, const struct credential *c) MUST_CHECK;
 
-/* A name and its password; borrowed. */
+/* The credential of a name and its password, which are borrowed. */
 struct credential credential_of_password(const char *name, const char *password);
 /* *to becomes a copy in memory of its own. */
 void credential_copy(struct credential *to, const struct credential *from);
-/* Overwrites and frees what credential_copy() made; *c is none then. One that is none already is fine. */
+/* Overwrites and frees what credential_copy() made; *c is no credential then. *c may be none already. */
 void credential_wipe(struct credential *c);
 
-/* A login name or password that may be sent on: 1 to max bytes, no controls (0x00-0x1f, 0x7f); names must be
- * valid UTF-8 as well. */
+/* True for a login name or password that may be sent on: 1 to max bytes without controls (0x00-0x1f, 0x7f);
+ * names must be valid UTF-8 as well. */
 bool login_name_ok(struct span name, size_t max);
 bool login_password_ok(struct span password, size_t max);
 

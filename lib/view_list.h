@@ -1,9 +1,9 @@
-/* view_list: which messages a client has, by message number: drawn from the answers to FETCH 1:* (UID) on the
- * connection that it had, and compared with what the same command shows on the one that it goes on with.
- * Pure.
+/* view_list: which messages a client has, by message number. The list is taken from the answers to FETCH 1:*
+ * (UID) on the connection that the client had, and compared with what the same command shows on the
+ * connection with which it goes on. Pure.
  *
- * FETCH with message numbers can't bring an EXPUNGE (RFC 3501 7.4.1), so what it draws is what the client
- * counts, with messages that the server knows to be gone and has not told of yet. */
+ * A FETCH with message numbers can't bring an EXPUNGE (RFC 3501 7.4.1), so its answers show the messages as
+ * the client counts them, with those that the server knows to be gone and has not told the client of yet. */
 #ifndef IMAPFERRY_VIEW_LIST_H
 #define IMAPFERRY_VIEW_LIST_H
 
@@ -12,9 +12,9 @@
 enum { VIEW_LIST_MAX = 2000000 }; /* messages */
 
 struct view_list {
-    struct imap_seq uids; /* owned; message number n is the n-th of it */
+    struct imap_seq uids; /* owned; message number n is the n-th UID of it */
     uint32_t n;
-    bool broken; /* numbers or UIDs that do not rise, or too many: it is no list */
+    bool broken; /* numbers or UIDs did not rise, or there were too many: this is no list */
 };
 
 void view_list_free(struct view_list *l);
@@ -24,15 +24,16 @@ enum view_list_line {
     VIEW_LIST_ALONE, /* a message, and nothing but its UID: nobody else asked for it */
     VIEW_LIST_MORE,  /* a message, and something that others want to hear */
 };
-/* Of "* number FETCH items". */
+/* Takes a line "* number FETCH items" into the list. */
 enum view_list_line view_list_take(struct view_list *l, uint32_t number, struct span items);
 
 /* What a client that has one list has to be told so that it has another. */
 struct view_list_change {
-    struct imap_seq gone; /* its message numbers; owned */
+    struct imap_seq gone; /* message numbers of the list that it has; owned */
     uint32_t arrived;     /* messages behind the last one that it has */
 };
-/* False where that can't be told: the new list has a message that is not behind all that the client has. */
+/* False where no such change can be told: the new list has a message that is not behind all that the client
+ * has. */
 bool view_list_compare(const struct view_list *client, const struct view_list *now,
                        struct view_list_change *_r) MUST_CHECK;
 

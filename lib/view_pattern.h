@@ -5,26 +5,26 @@
  *   *               any bytes
  *   \%  \*  \=  \\  the byte behind the backslash, by itself
  *
- * A pattern is UTF-8 and is compared with what people see: a name that is valid modified UTF-7 is decoded
- * first, any other is taken as its bytes. It is spelled with the server's hierarchy separator, and with or
- * without the prefix of the personal namespace: "Sent Items" means INBOX.Sent Items where all lie below
- * "INBOX.". INBOX itself is never meant: no rule can leave it out or call it something else. Letters are
- * compared as they are. */
+ * A pattern is UTF-8 and is compared with the name as people see it: a name that is valid modified UTF-7 is
+ * decoded first, any other is compared byte by byte. A pattern is spelled with the server's hierarchy
+ * separator, and with or without the prefix of the personal namespace: "Sent Items" means INBOX.Sent Items
+ * where all mailboxes lie below "INBOX.". INBOX itself is never meant: no rule can leave it out or give it
+ * another name. Capital and small letters are different letters. */
 #ifndef IMAPFERRY_VIEW_PATTERN_H
 #define IMAPFERRY_VIEW_PATTERN_H
 
 #include "buf.h"
 
-/* More wildcards would let a long name take long. */
+/* The caps of a pattern: with more wildcards, comparing a long name would take long. */
 enum { VIEW_PATTERN_MAX = 1000 /* bytes */, VIEW_WILDS_MAX = 6 };
 
 struct view_pattern; /* opaque */
 
-/* NULL: *why is a fixed text. */
+/* Parses a pattern. NULL: *why is a fixed text. */
 struct view_pattern *view_pattern_new(struct span text, const char **why) MUST_CHECK;
 void view_pattern_free(struct view_pattern **p);
 
-/* A mailbox as its server spells it. */
+/* The name of a mailbox as its server spells it. */
 struct view_place {
     struct span name;
     char separator;     /* '\0': none */
@@ -33,11 +33,12 @@ struct view_place {
 
 bool view_pattern_means(const struct view_pattern *p, const struct view_place *place);
 
-/* Both have the same wildcards in the same order, so that what one matches can be put into the other. */
+/* True where both have the same wildcards in the same order, so that what one matches can be put into the
+ * other. */
 bool view_pattern_pairs(const struct view_pattern *a, const struct view_pattern *b);
-/* Appends the name that `to` makes of one that `from` means: wildcards are what they matched (as little as
- * they can, the first ones first), and what lies below stays. False, and *out as it was: `from` does not mean
- * it. */
+/* Appends the name that `to` makes of a name that `from` means. Each wildcard stands for what it matched (as
+ * little as it can, the first ones first), and what lies below the mailbox stays as it is. False, and *out as
+ * it was: `from` does not mean this name. */
 bool view_pattern_swap(const struct view_pattern *from, const struct view_pattern *to,
                        const struct view_place *place, struct buf *out) MUST_CHECK;
 

@@ -9,8 +9,8 @@
 
 enum { VIEW_ID_MAX = 32 };
 
-/* How the client goes on seeing its UIDs (DESIGN.md 8): T0, T1: the target has the same; T2: by the map; T3:
- * not at all, it resynchronises, and a map is kept for the way back alone. */
+/* How the client goes on seeing its UIDs (DESIGN.md 8). T0, T1: the target has the same UIDs. T2: they are
+ * mapped. T3: it does not, but resynchronises; a map is kept for the way back alone. */
 enum view_tier { VIEW_T0, VIEW_T1, VIEW_T2, VIEW_T3 };
 
 struct view_record {
@@ -34,8 +34,9 @@ const char *view_tier_text(enum view_tier tier);
  *
  * In names, what is not printable ASCII, blanks, "%" and "=" are percent-encoded. */
 void view_record_encode(struct buf *out, const struct view_record *r);
-/* The whole text must be what view_record_encode() writes, with names up to VIEW_RECORD_NAME_MAX bytes and a
- * map of at most max_runs runs; T2 needs a map with a tail. Else false; *_r is written on success alone. */
+/* Reads such a line. False where the whole text is not what view_record_encode() writes, with names of up to
+ * VIEW_RECORD_NAME_MAX bytes and a map of at most max_runs runs; T2 needs a map with a tail. *_r is written
+ * on success alone. */
 enum { VIEW_RECORD_NAME_MAX = 16 * 1024 };
 bool view_record_decode(struct span text, size_t max_runs, struct view_record *_r) MUST_CHECK;
 

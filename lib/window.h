@@ -8,12 +8,12 @@
 
 struct window {
     uint8_t days;          /* bits, 1 = Sunday ... 64 = Saturday, as tm_wday counts */
-    uint16_t first, after; /* minutes of the day; after <= first: ends on the next day; 24:00 is 1440 */
+    uint16_t first, after; /* minutes of the day; 24:00 is 1440; after <= first: it ends on the next day */
 };
 
 /* False: *why is a fixed text. */
 bool window_parse(const char *text, struct window *_r, const char **why) MUST_CHECK;
-/* wday: 0 = Sunday; minute of the day. */
+/* True where the time is in the window. wday: 0 = Sunday; minute: of the day. */
 bool window_has(const struct window *w, unsigned wday, unsigned minute);
 
 #endif

@@ -1,5 +1,5 @@
-/* xalloc: memory that is there or the process ends. Out of memory is not a branch anywhere else; every size
- * that a peer can choose has a cap before it comes here. */
+/* xalloc: memory that is there, or the process ends. So no other file has a branch for being out of memory;
+ * every size that a peer can choose has a cap before it comes here. */
 #ifndef IMAPFERRY_XALLOC_H
 #define IMAPFERRY_XALLOC_H
 
@@ -12,15 +12,15 @@ void *xrealloc(void *p, size_t n);
 void *xreallocarray(void *p, size_t n, size_t size);
 /* NULL gives NULL. */
 char *xstrdup(const char *s);
-/* A terminated copy of all of s. A NUL in it becomes XSPANDUP_NUL, which stands in no name: so a C string is
- * as long as what the peer sent, and "old\0x" is never taken for "old". */
+/* A terminated copy of all of s. A NUL in s becomes XSPANDUP_NUL, a byte that no name contains: so the C
+ * string is as long as what the peer sent, and "old\0x" is never taken for "old". */
 enum { XSPANDUP_NUL = 0x01 };
 char *xspandup(struct span s);
 char *xasprintf(const char *fmt, ...) PRINTF_LIKE(1, 2);
-/* Gives what was freed back to the system: to be called where something large has ended. */
+/* Gives memory that was freed back to the system. To be called where something large has ended. */
 void xtrim(void);
 
-/* Overwrites with zeros so that the compiler cannot drop it. */
+/* Overwrites n bytes with zeros in a way that the compiler can't drop. */
 void wipe(void *p, size_t n);
 /* Wipes a C string, frees it and nulls the pointer. NULL is fine. */
 void wipe_free(char **s);
