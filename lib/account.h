@@ -1,8 +1,8 @@
 /* account: makes an account key from a login name: the one canonical name by which routes, registry, limits
  * and logs know an account. Pure.
  *
- *   - Blanks at both ends are dropped, and so is a dot behind the domain: servers that take such a name take it
- *     for the one without.
+ *   - Blanks at both ends are dropped, and so is a dot behind the domain: servers that take such a name take
+ *     it for the one without.
  *   - ASCII letters become small ones; letters outside of ASCII are kept as they came.
  *   - default_domain is added where there is no "@".
  *   - The table of aliases is applied.

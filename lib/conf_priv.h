@@ -10,40 +10,42 @@ struct conf_source {
     const char *file;
     struct scan scan;
     char **error;     /* of conf_load() */
-    struct buf *told; /* of which option there is an error already; owned by conf_load() */
+    struct buf *told; /* the options that have an error already; owned by conf_load() */
 };
 
 /* Which option of which section a message is about. */
 struct conf_place {
     const char *section, *title; /* title NULL: none */
     const char *option;          /* NULL: the section as a whole */
-    size_t nth;                  /* of a list's values */
+    size_t nth;                  /* which value of a list */
 };
 
-/* Sets the error to `FILE:LINE: section "title": option: text`, with the line that is nearest to what is
- * meant. Always false. */
+/* Adds the error `FILE:LINE: section "title": option: text`, with the line that is nearest to what is meant;
+ * only the first error of each place is kept. Always returns false. */
 bool conf_fail(const struct conf_source *src, struct conf_place at, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
-/* The rules that the types do not tell; parses addresses, reads secrets and checks files as the role needs
- * them. */
+/* Checks the rules that the types of options do not express; parses addresses, reads secrets and checks
+ * files, as far as the role needs them. */
 bool conf_check(struct conf *c, const struct conf_source *src, enum conf_role role) MUST_CHECK;
 
-/* A program that is there, or a URL and a file of CAs. */
+/* Checks a hook: it has to be a program that is there, or a URL and a file of CAs. */
 bool conf_check_hook(const struct conf_source *src, const char *option,
                      const struct conf_list *hook) MUST_CHECK;
 
-/* Two addresses to listen on. OVERLAP: one is a wildcard that takes the other's address by another scheme; by
- * the same one that harms nobody. Port 0 is another one each time. */
+/* What two addresses to listen on have in common. LISTEN_OVERLAP: one is a wildcard that takes the other's
+ * address too, and they have different schemes; where they have the same scheme, that harms nobody. Port 0 is
+ * another port each time. */
 enum conf_listen { LISTEN_APART, LISTEN_SAME, LISTEN_OVERLAP };
 enum conf_listen conf_listen_meets(const struct address *a, const struct address *b, bool resolve) MUST_CHECK;
 
-/* NULL where there is none of that name. */
+/* The section of this name; NULL where there is none. */
 const struct section *conf_section(const char *name);
-/* Of a titled section: how many there are, and the i-th, which begins with its title. */
+/* Of a titled section: how many of it there are, and the i-th of these, a struct that begins with its
+ * title. */
 size_t conf_titled_count(const struct conf *c, const struct section *s);
 void *conf_titled(const struct conf *c, const struct section *s, size_t i);
 
-/* "300ms", "10s", "7d": the largest unit that divides it. */
+/* Appends a duration as "300ms", "10s", "7d": in the largest unit that divides it. */
 void conf_write_duration(struct buf *out, uint64_t ms);
 
 #endif

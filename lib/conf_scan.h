@@ -17,7 +17,7 @@
 
 enum { CONF_SCAN_FILE_MAX = 16 * 1024 * 1024, CONF_SCAN_STRING_MAX = 8 * 1024 };
 
-/* Of the text: from the first byte to the one behind the last. */
+/* A part of the text: from its first byte to the one behind its last. */
 struct scan_place {
     size_t from, to;
 };
@@ -32,7 +32,7 @@ struct scan_option {
     unsigned line;
     struct scan_place place;   /* name and value */
     bool braces;               /* written as a list */
-    bool unusable;             /* set by who reads the scan: was told, and is blanked */
+    bool unusable;             /* set by who reads the scan: its fault was reported, and it is blanked */
     struct scan_value *values; /* owned */
     size_t n, cap;
 };
@@ -42,7 +42,7 @@ struct scan_section {
     char *title; /* owned; NULL = none */
     unsigned line;
     struct scan_place place;
-    bool unusable;               /* as of an option */
+    bool unusable;               /* as that of an option */
     struct scan_option *options; /* owned */
     size_t n, cap;
 };
@@ -58,14 +58,15 @@ struct scan {
     unsigned last_line;
     struct scan_fault *faults; /* owned; in the order of the file */
     size_t n_faults, cap_faults;
-    bool cut;    /* a part could not be read: what is not there may stand in it */
-    char *plain; /* owned: the text with its comments turned into blanks (libconfuse wants none inside a list)
-                  */
+    bool cut; /* a part could not be read: what is not there may stand in it */
+    /* owned: the text with its comments turned into blanks (libconfuse wants none inside a list) */
+    char *plain;
 };
 
-/* False: there are faults; the rest is there all the same, to be looked at for more of them. What is given
- * twice is there once, the first time, and a section in which something is not understood is left out, up to
- * the next line that begins with "}"; both are blanked in plain. To be freed in either case. */
+/* Reads the text. False: there are faults; the rest is there all the same, to be looked at for more of them.
+ * What is given twice is there once, as it stands first. A section in which something is not understood is
+ * left out, up to the next line that begins with "}". Both are blanked in plain. *_r is to be freed in either
+ * case. */
 bool conf_scan(struct span text, struct scan *_r) MUST_CHECK;
 /* Turns a part of plain into blanks. */
 void conf_scan_blank(struct scan *s, struct scan_place p);

@@ -11,13 +11,13 @@
 struct deflate;
 
 struct deflate *deflate_new(void);
-/* NULL is fine. Overwrites what it remembers of the bytes. */
+/* Overwrites what it remembers of the bytes. *d may be NULL. */
 void deflate_free(struct deflate **d);
 /* Appends to *out what the peer needs to read all of plain. */
 void deflate_pack(struct deflate *d, struct span plain, struct buf *out);
-/* Unpacks up to cap bytes into plain, eats from *in; *len is what came. Where *len is cap there may be more,
- * though
- * *in is empty. False: what the peer sent is no such data, or it ended them: fixed text in *why. */
+/* Unpacks up to cap bytes into plain and eats from *in; *len is how many bytes came. Where that is cap, there
+ * may be more to come, even if *in is empty. False: the peer's bytes are no such data, or the peer ended the
+ * data; *why is a fixed text. */
 bool deflate_unpack(struct deflate *d, struct span *in, uint8_t *plain, size_t cap, size_t *len,
                     const char **why) MUST_CHECK;
 

@@ -1,15 +1,15 @@
-/* options: the one table of every section and option: name, type, place, default, bounds, unit, text. From it
- * come the parser's checks, --print-conf, --print-conf=sample (the file conf/imapferry.conf) and this
- * struct's values. An option enters the table with the code that obeys it. */
+/* options: the one table of every section and option: name, type, place, default, bounds, unit, text. From
+ * the table come the checks of the parser, --print-conf, --print-conf=sample (the file conf/imapferry.conf)
+ * and the values of the structs here. An option enters the table together with the code that obeys it. */
 #ifndef IMAPFERRY_OPTIONS_H
 #define IMAPFERRY_OPTIONS_H
 
 #include "address.h"
 
-/* The aliases of struct conf_migration as account_key() uses them: both sides are account keys. */
+/* One alias of struct conf_migration as account_key() uses it: both sides are account keys. */
 struct conf_alias {
     char *from, *to; /* owned */
-    size_t nth;      /* of the option's values */
+    size_t nth;      /* which of the option's values it is */
 };
 
 enum sign_in { SIGN_IN_PASSTHROUGH, SIGN_IN_MASTER, SIGN_IN_PROXYAUTH };
@@ -30,8 +30,8 @@ struct conf_list {
 
 struct conf_redis {
     char *url;
-    struct address address;                       /* from url, and the passwords of the files */
-    char *password_file, *sentinel_password_file; /* "" = in the url, or none */
+    struct address address;                       /* from url, and from the files that hold passwords */
+    char *password_file, *sentinel_password_file; /* "" = the password is in url, or there is none */
     char *prefix;
     bool store_override; /* migrate even on a store that may forget */
 };
@@ -48,8 +48,8 @@ struct conf_backend {
     /* read from the file by conf_load() where the program needs it; wiped by conf_free() */
     char *master_password;
     char *master_login; /* "%u*%m" or "" for SASL authzid */
-    char *check_user;   /* who exists there, for master to sign in for; "" = master for itself */
-    char *auth_backend; /* name, "" = itself */
+    char *check_user;   /* an existing user, for whom the master signs in to look; "" = for itself */
+    char *auth_backend; /* name of a backend, "" = itself */
     enum forward_id forward_id;
     struct conf_list capabilities; /* "-NAME" to hide, "NAME" to add or replace */
     bool retired;                  /* nothing is looked for there any more */
@@ -76,10 +76,10 @@ struct conf_migration {
     char *source, *target; /* names of backends */
     char *default_domain;
     struct conf_list aliases;       /* "alias=account" */
-    struct conf_alias *alias_table; /* of aliases, sorted by from; made by account_load_aliases() */
+    struct conf_alias *alias_table; /* aliases as keys, sorted by from; made by account_load_aliases() */
     size_t n_alias_table;
     struct conf_list rename, exclude, leave_out, acl_map;
-    struct migration_rules *rules; /* of these; made by migration_rules_load() */
+    struct migration_rules *rules; /* these four, parsed; made by migration_rules_load() */
     enum trigger trigger;
     enum cutover cutover;
     uint64_t freeze_budget_ms;
@@ -106,7 +106,7 @@ struct conf_migrator {
     char *journal_dir;
     uint64_t retry_min_ms, retry_max_ms; /* growing delay between attempts */
     uint64_t job_lease_ms;               /* a job that nobody keeps alive for so long is taken over */
-    /* a backend that sends nothing for so long while it owes an answer */
+    /* how long a backend may send nothing while it owes an answer, before it is given up */
     uint64_t command_timeout_ms;
 };
 
@@ -133,9 +133,11 @@ enum option_type { OPTION_STRING, OPTION_LIST, OPTION_BOOL, OPTION_NUMBER, OPTIO
 /* Sections, in the order in which they are printed. */
 struct section {
     const char *name;
-    /* in struct conf; of a titled one: of the array, as of its length and the size of an item */
+    /* where it is in struct conf: its struct or, of a titled section, the pointer to its array; count is
+     * where the number of items is, size the size of one item */
     size_t offset;
-    /* a titled section may be given many times; its titles in the sample, NULL-terminated */
+    /* for a section that has a title and may be given many times: its titles in the sample, NULL-terminated;
+     * else NULL */
     const char *const *titles;
     const char *text; /* what it is for, for people */
     size_t count, size;
@@ -145,12 +147,12 @@ struct section {
 extern const struct section sections[];
 extern const size_t n_sections;
 
-/* What SIGHUP does with an option that stands otherwise in the file. */
+/* What SIGHUP does with an option whose value in the file is another one than before. */
 enum reload {
-    RELOAD_NO,  /* nothing: it needs a restart, and the log says so */
-    RELOAD_YES, /* takes it */
-    /* takes it, and what stands in the file or files anew; but what was empty stays so, and the other way
-     * round */
+    RELOAD_NO,  /* nothing: the option needs a restart, and the log says so */
+    RELOAD_YES, /* the new value is taken */
+    /* The new value is taken, and the file or files that it names are read anew; but a value that was empty
+     * stays empty, and one that was not empty can't become empty. */
     RELOAD_FILE,
 };
 
@@ -158,7 +160,7 @@ struct option {
     const char *section, *name;
     enum option_type type;
     size_t offset;            /* in the section's struct */
-    const char *def;          /* as written in a file, "" of a list: empty; NULL = must be given */
+    const char *def;          /* as written in a file; "" of a list = empty; NULL = it must be given */
     uint64_t min, max;        /* numbers, and milliseconds of durations */
     const char *const *words; /* OPTION_ENUM: NULL-terminated, in the order of the enum */
     enum reload reload;

@@ -8,8 +8,8 @@
  *   STREAM_SECURE     the handshake is done and the peer's name verified
  *   STREAM_DATA       there are unread bytes: stream_peek(), stream_eat(). What is not eaten is kept (copied
  *                     out of the loop's buffer) and given again together with what comes next, or at once
- *                     after stream_resume() or stream_again(); more than high_water unread bytes stop reading
- *                     by itself
+ *                     after stream_resume() or stream_again(). The stream stops reading by itself while more
+ *                     than high_water bytes are unread.
  *   STREAM_DRAINED    the queue of unsent bytes, once above high_water, has fallen to a quarter of it
  *   STREAM_EOF        the peer sends no more (all data were given before). Sending goes on.
  *   STREAM_TIMEOUT    the deadline set with stream_deadline() passed
@@ -20,19 +20,20 @@
  *   handshake            always (also while paused)                 SECURE, ERROR
  *   open                 unless paused, over high_water or at EOF;  stream_close()
  *                        256 KiB in a round of the loop
- *   closing with flush   and throws away, so that the peer gets     all is sent and the peer closed too or a second
- *                        what we sent and not a reset               went by; flush_ms at most
+ *   closing with flush   yes, and throws the bytes away, so that    all is sent, and the peer has closed too
+ *                        the peer gets what we sent, no reset       or a second went by; flush_ms at most
  *
- * Memory: an idle stream holds no buffers: 1 KiB; with TLS about 15 KiB as server and 20 KiB as client, which
- * keeps the peer's certificates. Bytes in a write belong to the write until its callback. Closing is
- * two-phase: stream_close() stops and unlinks at once, the memory goes with the last uv handle.
+ * Memory: an idle stream holds no buffers. It takes 1 KiB; with TLS about 15 KiB as server, and 20 KiB as
+ * client, which keeps the peer's certificates. Bytes in a write belong to the write until its callback.
+ * Closing is two-phase: stream_close() stops and unlinks at once, the memory goes with the last uv handle.
  *
  * A peer that has vanished while nothing is sent is noticed after five minutes (TCP keepalive): STREAM_ERROR.
- * Not while the stream has a silence (silence_ms).
+ * There is no keepalive while the stream has a silence_ms.
  *
  * Secrets: buffers that hold plaintext are overwritten once the bytes went on (the loop's shared ones and
  * those of TLS after each callback, the stream's own when their bytes were eaten and when they are freed),
- * until stream_without_secrets() says that what comes now is mail. What TLS encrypted is not overwritten. */
+ * until stream_without_secrets() says that what comes now is mail. Bytes that TLS has encrypted are not
+ * overwritten. */
 #ifndef IMAPFERRY_STREAM_H
 #define IMAPFERRY_STREAM_H
 
@@ -52,15 +53,17 @@ enum stream_event {
 typedef void (*stream_fn)(struct stream *s, enum stream_event ev, void *owner);
 
 struct stream_limits {
-    /* bytes: unread bytes above it stop reading; unsent ones above it make stream_full() true. What TLS
-     * itself answers to a client (key updates) stops reading at twice that */
+    /* In bytes: with more unread bytes than this, the stream stops reading; with more unsent ones,
+     * stream_full() is true. As TLS server it also stops reading with more than twice as many unsent, since
+     * TLS sends by itself what it answers to a client (key updates). */
     size_t high_water;
-    size_t queue_max;  /* bytes: unsent bytes above it are STREAM_ERROR */
+    size_t queue_max;  /* in bytes: more unsent ones than this are STREAM_ERROR */
     uint64_t flush_ms; /* how long stream_close() with flush may go on sending; 0 = 5 s */
-    /* For who must not be heard once it is gone (TCP alone). silence_ms, 0 = as the system has it: bytes that
-     * the peer's system has not taken for so long end the connection (TCP_USER_TIMEOUT, RFC 5482), also where
-     * this process is stopped or gone by then. abortive: closed without flush, or by the end of the process,
-     * it is reset (SO_LINGER of 0): what the kernel holds is dropped and not sent any more. */
+    /* These two are for an owner that must not be heard any more once it is gone (TCP alone). silence_ms, 0 =
+     * as the system has it: the connection ends where the peer's system has not taken bytes for so long
+     * (TCP_USER_TIMEOUT, RFC 5482), even if this process is stopped or gone by then. abortive: a connection
+     * that is closed without flush, or by the end of the process, is reset (SO_LINGER of 0): what the kernel
+     * holds is dropped and not sent any more. */
     uint64_t silence_ms;
     bool abortive;
 };
@@ -78,23 +81,24 @@ struct stream *stream_connect_unix(struct loop *l, const char *path, const struc
 /* Other limits than it was made with; flush_ms too. */
 void stream_set_limits(struct stream *s, const struct stream_limits *limits);
 
-/* The stream of a stranger: what comes is read, and a handshake begun, when it is its turn in this line
- * (turns.h), a few KiB at a time; unread bytes are given again when it is its turn. line must live until the
- * stream is closed or this is called with NULL, which ends the waiting. */
+/* Says that this is the stream of a stranger: bytes are read, and a handshake is begun, when it is its turn
+ * in this line (turns.h), a few KiB at a time; unread bytes are given again when it is its turn. line must
+ * live until the stream is closed, or until this is called with NULL, which ends the waiting. */
 void stream_wait_in(struct stream *s, struct turn_line *line);
 
-/* Starts TLS as client (name is verified against the certificate: a DNS name or an IP address) or as server
- * (name NULL). Ends in STREAM_SECURE or STREAM_ERROR. Bytes that are unread or unsent at this moment are an
- * attack or a bug (RFC 3501 11.1): STREAM_ERROR. The policy must live as long as the stream. */
+/* Starts TLS, as client (name, a DNS name or an IP address, is verified against the certificate) or as server
+ * (name is NULL). Ends in STREAM_SECURE or STREAM_ERROR. Bytes that are unread or unsent at this moment are
+ * an attack or a bug (RFC 3501 11.1): STREAM_ERROR. The policy must live as long as the stream. */
 void stream_secure(struct stream *s, struct tls_policy *policy, const char *name);
 bool stream_is_secure(const struct stream *s);
 
-/* Starts COMPRESS=DEFLATE (RFC 4978), both ways, over TLS where there is TLS. Unread bytes are taken as
- * packed. Nothing may be corked. What can't be unpacked is STREAM_ERROR. Costs 300 KiB. Limits hold for what
- * is unpacked: high_water, pause and the buffers work as before. */
+/* Starts COMPRESS=DEFLATE (RFC 4978) in both directions, over TLS where there is TLS. Unread bytes are taken
+ * as compressed. Nothing may be corked. Bytes that can't be unpacked are STREAM_ERROR. It costs 300 KiB of
+ * memory. The limits hold for unpacked bytes: high_water, pause and the buffers work as before. */
 void stream_compress(struct stream *s);
 
-/* From here on what passes is bulk: buffers over 16 KiB are not overwritten any more. For after the login. */
+/* From here on the bytes are mail: buffers over 16 KiB are not overwritten any more. To be called after the
+ * login. */
 void stream_without_secrets(struct stream *s);
 
 /* Hands the stream to a new owner. Bytes that are still unread are given to it soon, as by stream_again(). */
@@ -104,7 +108,7 @@ void stream_set_owner(struct stream *s, stream_fn fn, void *owner);
  * stream_eat() until the callback returns. */
 struct span stream_peek(const struct stream *s);
 void stream_eat(struct stream *s, size_t n);
-/* Gives unread bytes, if there are any, in a STREAM_DATA of its own soon. */
+/* Has unread bytes, if there are any, given soon in a STREAM_DATA of their own. */
 void stream_again(struct stream *s);
 /* No more STREAM_DATA (and, after at most one more read, no more reading) until stream_resume(). */
 void stream_pause(struct stream *s);
@@ -117,27 +121,28 @@ void stream_send(struct stream *s, const void *bytes, size_t len);
 void stream_cork(struct stream *s);
 void stream_uncork(struct stream *s);
 size_t stream_unsent(const struct stream *s);
-/* More than high_water unsent: stop feeding it, STREAM_DRAINED tells when to go on. */
+/* True while more than high_water bytes are unsent: stop giving it bytes; STREAM_DRAINED tells when to go
+ * on. */
 bool stream_full(const struct stream *s);
 
-/* Sets silence_ms of a stream that is open, and is a stream_still_mine(); 0 = as the system has it. Where the
- * peer has not taken everything when the stream is given a silence, nobody knows since when that is so, and
- * the peer shall not be given up for what was before: until it takes some, the time since the connection was
- * opened is added. */
+/* Sets silence_ms of an open stream, and counts as a stream_still_mine(); 0 = as the system has it. Where the
+ * peer has not taken everything yet at this moment, nobody knows since when that is so, and the peer must not
+ * be given up for what was before. So until it takes some bytes, the time since the connection was opened is
+ * added to the silence. */
 void stream_set_silence(struct stream *s, uint64_t ms);
-/* To be called several times in silence_ms as long as the owner may be heard: a peer that is only slow has
- * silence_ms from this call on. Without it the kernel gives up a peer that has not taken anything for
- * silence_ms, alive or not. */
+/* To be called several times in each silence_ms as long as the owner may be heard: a peer that is only slow
+ * then has silence_ms from the last call on. Without it the kernel gives up a peer that has not taken
+ * anything for silence_ms, alive or not. */
 void stream_still_mine(struct stream *s);
-/* From *until_ms on, by clock_boot_ms(), not a byte goes out any more: STREAM_ERROR. Nothing is left with
- * libuv, which would send it without a look at the clock when a process that stood still wakes. until_ms is
- * borrowed. Once, on an open stream on which nothing is unsent. */
+/* From *until_ms on, by clock_boot_ms(), not a byte goes out any more: STREAM_ERROR. Until then too, nothing
+ * is left with libuv, which would send it without a look at the clock when a process that stood still wakes
+ * up. until_ms is borrowed. May be called once, on an open stream that has nothing unsent. */
 void stream_set_fence(struct stream *s, const uint64_t *until_ms);
 
 /* One deadline a stream, ms from now; 0 takes it away. Fires once. */
 void stream_deadline(struct stream *s, uint64_t ms);
 
-/* What broke, for a log; "" while nothing has. */
+/* What broke, as a text for a log; "" while nothing has. */
 const char *stream_error(const struct stream *s);
 /* True where the error is one of TLS (handshake, certificate, name). */
 bool stream_error_is_tls(const struct stream *s);
@@ -149,7 +154,7 @@ const char *stream_peer_ip(const struct stream *s);
 /* Nulls *s (NULL is fine). With flush, what is queued is sent first (within flush_ms), without, it is
  * dropped. */
 void stream_close(struct stream **s, bool flush);
-/* Without flush, as if it were abortive. */
+/* Closes without flush, as if the stream were abortive. */
 void stream_reset(struct stream **s);
 
 #endif

@@ -1,11 +1,11 @@
 /* tls: TLS over a stream. The only file that includes OpenSSL's SSL headers. Owners of connections see struct
  * tls_policy alone; the rest is for stream.c.
  *
- * The oldest version that is taken is the policy's; 1.2 is what everybody speaks today. Below that is for old
- * servers and old clients, and brings what these have: signatures by SHA-1 (which TLS 1.0 and 1.1 sign
- * handshakes with, and which OpenSSL takes at its security level 0 alone), RSA keys from 1024 bits on, DH
- * groups from 1024 bits on, and servers that don't know RFC 5746. What stands between is watched here, since
- * level 0 would take all: no MD5, no shorter key in a certificate. */
+ * A policy says which is the oldest version that is taken; 1.2 is what everybody speaks today. Older ones are
+ * for old servers and old clients, and bring what these have: signatures by SHA-1 (TLS 1.0 and 1.1 sign
+ * handshakes with it, and OpenSSL takes it at its security level 0 alone), RSA keys from 1024 bits on, DH
+ * groups from 1024 bits on, and servers that don't know RFC 5746. Since level 0 would take everything else
+ * too, this file refuses what is weaker than that: MD5, and shorter keys in a certificate. */
 #ifndef IMAPFERRY_TLS_H
 #define IMAPFERRY_TLS_H
 
@@ -14,38 +14,38 @@
 
 struct tls_policy; /* what is asked of the peer and shown to it; shared by many connections of one thread */
 
-/* For connections that we make: the certificate and the name in it (subjectAltName alone) are verified,
- * always. ca_file: PEM, or "" for the system's store. What stands in ca_file is trusted, be it a root or not.
- * NULL: *error is a text to free. */
+/* For connections that we make: the certificate and the name in it (subjectAltName alone) are always
+ * verified. ca_file: PEM, or "" for the system's store. A certificate in ca_file is trusted whether it is a
+ * root or not. NULL: *error is a text to free. */
 struct tls_policy *tls_policy_client(const char *ca_file, enum tls_version min, char **error);
-/* For connections that we take: certificate chain and key, PEM files. */
+/* For connections that we take: certificate chain and key, as PEM files. NULL: *error is a text to free. */
 struct tls_policy *tls_policy_server(const char *cert_file, const char *key_file, enum tls_version min,
                                      char **error);
-/* Connections that were made with it keep what they need of it. */
+/* Frees a policy; connections that were made with it keep what they need of it. */
 void tls_policy_free(struct tls_policy **p);
-/* Handshakes from now on go by fresh, a policy of the same side, which is freed; who holds p goes on holding
- * it. */
+/* Handshakes from now on go by fresh, a policy of the same side, which is freed; pointers to p stay good. */
 void tls_policy_renew(struct tls_policy *p, struct tls_policy **fresh);
-/* When the first certificate of the chain that it shows ends, in seconds since 1970; INT64_MAX where it shows
- * none. */
+/* When the first certificate of the policy's chain to expire does so, in seconds since 1970; INT64_MAX where
+ * the policy has no chain. */
 int64_t tls_policy_ends(const struct tls_policy *p);
-/* When the last of the chain begins; INT64_MIN where it shows none. */
+/* When the last certificate of the chain to become valid does so; INT64_MIN where there is no chain. */
 int64_t tls_policy_begins(const struct tls_policy *p);
-/* Why nobody believes the chain at this time, as a text for people; NULL: it is in its time. */
+/* Why nobody believes the chain at the time now, as a text for people; NULL: all of it is valid then. */
 const char *tls_policy_untimely(const struct tls_policy *p, int64_t now);
 
 /* --- for stream.c --- */
 struct tls; /* one connection's engine over a custom BIO: bytes in, bytes out, no descriptor */
 enum tls_rc { TLS_OK, TLS_WANT_MORE, TLS_CLOSED, TLS_FAILED };
 
-/* One more owner; it frees it too. */
+/* Adds an owner of the policy, who calls tls_policy_free() too. */
 struct tls_policy *tls_policy_hold(struct tls_policy *p);
 struct tls *tls_new(struct tls_policy *p, const char *name);
 void tls_free(struct tls **t);
-/* Ciphertext of the peer that tls_read() and tls_handshake() may take; they eat from *in. Borrowed for the
- * call. What OpenSSL wants sent is appended to *out. */
+/* *in is ciphertext of the peer, borrowed for the call: tls_handshake() and tls_read() eat from it. What
+ * OpenSSL wants sent is appended to *out. */
 enum tls_rc tls_handshake(struct tls *t, struct span *in, struct buf *out) MUST_CHECK;
-/* Decrypts up to cap bytes into plain; *len is what came. TLS_WANT_MORE: nothing and *in is used up. */
+/* Decrypts up to cap bytes into plain; *len is how many came. TLS_WANT_MORE: none came, and *in is used
+ * up. */
 enum tls_rc tls_read(struct tls *t, struct span *in, struct buf *out, uint8_t *plain, size_t cap,
                      size_t *len) MUST_CHECK;
 enum tls_rc tls_write(struct tls *t, struct span plain, struct buf *out) MUST_CHECK;
