@@ -474,18 +474,23 @@ void route_control_read(struct store *s, route_control_fn fn, void *owner);
  * = how many. */
 void route_due(struct store *s, uint32_t max, route_done_fn fn, void *owner);
 
-/* Makes the store (imapferryctl init): id, generation (0 means 1), schema, run_id. quarantine: one begins
- * now, since programs that used a store which was lost may still be at work. ROUTE_REFUSED: the store is
- * there already. */
-void route_init(struct store *s, uint64_t generation, bool quarantine, route_done_fn fn, void *owner);
+/* Makes the store (imapferryctl init): id, generation (0 means 1), schema, run_id. restore: NULL, or the token
+ * of the route_restore() that this ends; a quarantine begins then, since programs that used the store that was
+ * lost may still be at work. ROUTE_REFUSED: the store is there already, or, where detail is "restoring",
+ * somebody else's restore has not ended. */
+void route_init(struct store *s, uint64_t generation, const char *restore, route_done_fn fn, void *owner);
 /* Staff say on which backend accounts without a record live; detail is where they lived before. It is also
- * done while the store disagrees with this configuration about that (store_is_at_odds()). */
+ * done while the store disagrees with this configuration about that (store_is_at_odds()). ROUTE_REFUSED: a
+ * process is alive, which detail names. */
 void route_source(struct store *s, const char *source, const char *who, const char *reason, route_done_fn fn,
                   void *owner);
 /* Writes the routes of a store that was lost, before the store is made. texts: eleven for each account, as
- * restore.lua has them. generation: the one that the store will have. ROUTE_REFUSED: the store is there. */
-void route_restore(struct store *s, uint64_t generation, const struct span *texts, size_t n, route_done_fn fn,
-                   void *owner);
+ * restore.lua has them. generation: the one that the store will have. token: of this restore, the same in all
+ * its calls and in the route_init() that ends it. Detail is how many were written; what was switched over
+ * later stays as it is. ROUTE_REFUSED, by detail: "there", a store is there; "another" restore is at work;
+ * "leftover", Redis holds records of a store that was made meanwhile, and anyway is false. */
+void route_restore(struct store *s, uint64_t generation, const char *token, bool anyway,
+                   const struct span *texts, size_t n, route_done_fn fn, void *owner);
 /* Reads what has to be known of these users after a loss of the store, as far as there is anything: rows[0]
  * is the generation, then there are twelve rows for each account, as export.lua has them. */
 void route_export(struct store *s, const struct span *users, size_t n, route_rows_fn fn, void *owner);

@@ -280,11 +280,13 @@ void route_log_unknown(const struct store *s, const struct span *rows, size_t n)
 
 /* ---- the store ---- */
 
-void route_restore(struct store *s, uint64_t generation, const struct span *texts, size_t n, route_done_fn fn,
-                   void *owner)
+void route_restore(struct store *s, uint64_t generation, const char *token, bool anyway,
+                   const struct span *texts, size_t n, route_done_fn fn, void *owner)
 {
     struct args a = {0};
     args_number(&a, generation);
+    args_text(&a, token);
+    args_bool(&a, anyway);
     for (size_t i = 0; i < n; i++)
         args_span(&a, texts[i]);
     route_run(s, "restore", &a, fn, owner);
@@ -298,7 +300,7 @@ void route_export(struct store *s, const struct span *users, size_t n, route_row
     route_run_rows(s, "export", &a, fn, owner);
 }
 
-void route_init(struct store *s, uint64_t generation, bool quarantine, route_done_fn fn, void *owner)
+void route_init(struct store *s, uint64_t generation, const char *restore, route_done_fn fn, void *owner)
 {
     struct args a = {0};
     char id[33];
@@ -306,8 +308,9 @@ void route_init(struct store *s, uint64_t generation, bool quarantine, route_don
     args_text(&a, id);
     args_number(&a, store_quarantine_length_ms(s));
     args_number(&a, generation);
-    args_bool(&a, quarantine);
+    args_bool(&a, restore != NULL);
     args_text(&a, store_conf(s)->migration.source);
+    args_text(&a, restore);
     route_run(s, "init", &a, fn, owner);
 }
 

@@ -422,7 +422,8 @@ static void say(struct store *s, const char *script)
                           span_str(s->conf->redis.prefix),
                           span_str(first_of(s)->id),
                           span_str(number),
-                          span_str(s->conf->migration.source ? s->conf->migration.source : "")};
+                          span_str(s->conf->migration.source ? s->conf->migration.source : ""),
+                          span_str(s->alarms ? "1" : "")};
     FAULT_POINT("script", "hello", "sent");
     redis_command(s->redis, argv, COUNTOF(argv), 0, on_hello, s);
 }

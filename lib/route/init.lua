@@ -1,13 +1,17 @@
 -- init: makes the store. args: id to give it, quarantine in ms, generation (none: 1), 1 where the quarantine begins now, since
--- proxies and migrators of a store that was lost may still be at work, the source of accounts without a record (hello.lua).
+-- proxies and migrators of a store that was lost may still be at work, the source of accounts without a record (hello.lua),
+-- token of the restore that this ends (restore.lua). refused: there already; restoring.
 look_at_store()
 if S.id == arg(1) then return OK end
 if S.id ~= '' then return {'refused', 'there already'} end
+local restoring = string.match(call('GET', prefix .. 'restoring') or '', '^%S+')
+if restoring and restoring ~= arg(6) then return {'refused', 'restoring'} end
 local generation = math.max(1, number(arg(3)))
 call('HSET', STORE, 'id', arg(1), 'generation', text(generation), 'schema', '1', 'run_id', server_run_id(), 'quarantine', arg(2),
      'quarantine_until', '0', 'series', '1', 'audit_since', '0')
 if arg(5) ~= '' then call('HSET', STORE, 'source', arg(5)) end
 call('HSET', COUNTS, 'whole', '1')
+if restoring then call('DEL', prefix .. 'restoring') end
 if arg(4) == '1' then
     S.generation = generation
     quarantine(now(), number(arg(2)))

@@ -1,20 +1,30 @@
 -- restore: routes of a store that was lost, before it is made anew (init.lua), so that no login finds half of them. args: the
--- generation that it will have, then eleven for each account: user, backend, state, epoch, source, target, home, left, flipped_at,
--- held_from, reason. Nothing is known of what was copied: the late watch begins as after a flip by force (forced).
--- ok: how many were written. Repeated, it writes the same. What is there with a later epoch stays.
+-- generation that it will have, a token of this restore, 1 where what is left of another store is no obstacle, then eleven for each
+-- account: user, backend, state, epoch, source, target, home, left, flipped_at, held_from, reason. Nothing is known of what was
+-- copied: the late watch begins as after a flip by force (forced).
+-- PREFIX:restoring has the token, and when it was last heard of: until it is done no store is made by others. A restore that said
+-- nothing for a minute has ended, and another one may go on.
+-- ok: how many were written. Repeated, it writes the same. What was switched over later, by what is there, stays.
+-- refused: there; another (restore is at work); leftover (records of a store that somebody made meanwhile).
 look_at_store()
 if S.id ~= '' then return {'refused', 'there'} end
+local RESTORING = prefix .. 'restoring'
+local token, told = string.match(call('GET', RESTORING) or '', '^(%S+) (%d+)$')
+if token and token ~= arg(2) and number(told) + 60000 > now() then return {'refused', 'another'} end
+if not token and arg(3) ~= '1' and call('HGET', COUNTS, 'whole') then return {'refused', 'leftover'} end
+call('SET', RESTORING, arg(2) .. ' ' .. now_text())
 S.generation, S.series = number(arg(1)), '1'
 local n = 0
-for i = 2, nargs(), 11 do
+for i = 4, nargs(), 11 do
     local r = look(arg(i), arg(i + 1))
-    if not r.exists or number(r.epoch) <= number(arg(i + 3)) then
+    local epoch = number(arg(i + 3))
+    if not r.exists or number(r.epoch) <= epoch or number(r.flipped_at) <= number(arg(i + 8)) then
         if r.job ~= '' then call('XDEL', r.bulk == '1' and BULK or JOBS, r.job) end
         call('ZREM', LATER, r.user)
         local left, at = arg(i + 7), arg(i + 8)
-        change(r, {backend = arg(i + 1), state = arg(i + 2), epoch = arg(i + 3), source = arg(i + 4), target = arg(i + 5),
-                   home = arg(i + 6), left = left, flipped_at = at, held_from = arg(i + 9), reason = arg(i + 10), job = '',
-                   owner = '', forced = number(at) > 0 and 'bare' or ''})
+        change(r, {backend = arg(i + 1), state = arg(i + 2), epoch = text(math.max(epoch, number(r.epoch))), source = arg(i + 4),
+                   target = arg(i + 5), home = arg(i + 6), left = left, flipped_at = at, held_from = arg(i + 9),
+                   reason = arg(i + 10), job = '', owner = '', forced = number(at) > 0 and 'bare' or ''})
         if left ~= '' then late_put(r.user, 60000, false) else late_drop(r.user) end
         n = n + 1
     end

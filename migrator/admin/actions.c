@@ -165,6 +165,11 @@ static void on_init(void *owner, enum route_rc rc, const char *detail)
 
     if (rc == ROUTE_OK)
         run_end(r, ACTION_DONE, "the store is made");
+    else if (rc == ROUTE_REFUSED && !strcmp(detail, "restoring"))
+        run_end(
+            r, ACTION_REFUSED,
+            "a \"route restore\" has begun here and has not ended, so that Redis holds only some of the accounts: "
+            "do it again. If it was a mistake, take away all keys that begin with the prefix");
     else if (rc == ROUTE_REFUSED)
         run_end(r, ACTION_REFUSED, "Redis holds a store already: nothing was changed");
     else
@@ -183,6 +188,10 @@ static void on_source(void *owner, enum route_rc rc, const char *before)
             "accounts without a record live on %s (before: %s): start all proxies and migrators with it as "
             "migration.source",
             r->action.to, *before ? before : "not known");
+    else if (rc == ROUTE_REFUSED)
+        run_end(r, ACTION_REFUSED,
+                "%s is alive, and would go on with the source before: stop all proxies and migrators first",
+                before);
     else
         run_end_failed(r, rc, before);
 }
@@ -207,7 +216,7 @@ static void run_now(struct run *r)
 
     switch (r->action.verb) {
     case ACTION_INIT:
-        route_init(r->store, 0, false, on_init, r);
+        route_init(r->store, 0, NULL, on_init, r);
         break;
     case ACTION_SOURCE:
         run_source(r);

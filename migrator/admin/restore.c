@@ -2,13 +2,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "lib/account.h"
+#include "lib/loop.h"
 #include "lib/xalloc.h"
 
 #include "ctl_text.h"
 #include "json_value.h"
 #include "restore.h"
 
-enum { AT_ONCE = 100 /* accounts of one call */ };
+enum { AT_ONCE = 100 /* accounts of one call */, COLUMNS = 11 /* of an account */ };
 
 struct restore {
     struct store *store;
@@ -20,6 +22,8 @@ struct restore {
     uint64_t generation;
     size_t restored, held, skipped, by_journal;
     bool yes;
+    char token[33];                       /* of this restore */
+    size_t sent, kept;                    /* accounts of the call under way; left as Redis has them */
     size_t problems;                      /* for which nothing is made without yes */
     json_t *in_doubt, *backends, *faults; /* owned */
 };
@@ -52,6 +56,7 @@ static void restore_finish(struct restore *r, enum action_rc rc, const char *tex
     json_object_set_new(data, "skipped", json_integer((json_int_t)r->skipped));
     json_object_set_new(data, "unreadable", json_integer((json_int_t)r->flips->unreadable));
     json_object_set_new(data, "half", json_integer((json_int_t)r->flips->half));
+    json_object_set_new(data, "kept", json_integer((json_int_t)r->kept));
     json_object_set_new(data, "by_journal", json_integer((json_int_t)r->by_journal));
     json_object_set(data, "in_doubt", r->in_doubt);
     json_object_set(data, "backends", r->backends);
@@ -63,16 +68,34 @@ static void restore_finish(struct restore *r, enum action_rc rc, const char *tex
     json_decref(data);
 }
 
-static void restore_fail(struct restore *r, enum route_rc rc)
+static const char *restore_refused(const char *detail)
 {
-    if (rc == ROUTE_REFUSED)
-        restore_finish(r, ACTION_REFUSED,
-                       "Redis holds a store: \"route restore\" is for one that has lost it");
-    else if (rc == ROUTE_DOWN)
-        restore_finish(r, ACTION_UNREACHABLE,
-                       "Redis does not answer: do it again, which changes nothing of what was restored");
-    else
+    if (!strcmp(detail, "another"))
+        return "another \"route restore\" is at work: one at a time; one that was ended early counts for a minute more";
+    if (!strcmp(detail, "leftover"))
+        return "Redis holds records of a store that was made after the loss. Who signed in meanwhile was served by the "
+               "old server, also where the mail is on the new one: look at what came to the old server since. Stop all "
+               "proxies and migrators, take away all keys that begin with the prefix, and do it again (--yes goes on with "
+               "these records, and keeps what was switched over later)";
+    if (!strcmp(detail, "restoring"))
+        return "another \"route restore\" has begun since: do this one again";
+    return "Redis holds a store: \"route restore\" is for one that has lost it. Was it made by mistake? Then stop all "
+           "proxies and migrators, and take away all keys that begin with the prefix";
+}
+
+static void restore_fail(struct restore *r, enum route_rc rc, const char *detail)
+{
+    char *text;
+
+    if (rc == ROUTE_REFUSED) {
+        restore_finish(r, ACTION_REFUSED, restore_refused(detail));
+    } else if (rc == ROUTE_DOWN) {
+        text = xasprintf("%s: do it again, which changes nothing of what was restored", store_why(r->store));
+        restore_finish(r, ACTION_UNREACHABLE, text);
+        free(text);
+    } else {
         restore_finish(r, ACTION_FAILED, "the store refuses it");
+    }
 }
 
 /* "9 on new, 5 on old" */
@@ -94,9 +117,8 @@ static void on_made(void *owner, enum route_rc rc, const char *detail)
     size_t doubts = json_array_size(r->in_doubt);
     struct buf text = {0};
 
-    (void)detail;
     if (rc != ROUTE_OK) {
-        restore_fail(r, rc);
+        restore_fail(r, rc, detail);
         return;
     }
     buf_printf(&text, "%zu accounts are restored", r->restored);
@@ -107,6 +129,8 @@ static void on_made(void *owner, enum route_rc rc, const char *detail)
         buf_printf(&text, ", %zu since the clocks of two hosts contradict the order of their flips", doubts);
     if (r->by_journal)
         buf_printf(&text, "; %zu are known by the journal of this host alone", r->by_journal);
+    if (r->kept)
+        buf_printf(&text, "; %zu of them are left as Redis has them, by a later switch-over", r->kept);
     if (r->problems)
         buf_printf(&text, "; %zu thing%s may be missing", r->problems, r->problems == 1 ? "" : "s");
     buf_add_str(&text,
@@ -157,11 +181,15 @@ static void restore_on_written(void *owner, enum route_rc rc, const char *detail
 {
     struct restore *r = owner;
 
-    (void)detail;
-    if (rc != ROUTE_OK)
-        restore_fail(r, rc);
-    else
-        loop_defer(store_loop(r->store), &r->task);
+    uint64_t written = 0;
+
+    if (rc != ROUTE_OK) {
+        restore_fail(r, rc, detail);
+        return;
+    }
+    if (span_u64(span_str(detail), r->sent, &written))
+        r->kept += r->sent - (size_t)written;
+    loop_defer(store_loop(r->store), &r->task);
 }
 
 static void restore_count_on(json_t *backends, const char *name)
@@ -187,7 +215,8 @@ static void restore_send(struct restore *r, json_t *texts)
 
     for (size_t i = 0; i < n; i++)
         spans[i] = span_str(json_string_value(json_array_get(texts, i)));
-    route_restore(r->store, r->generation, spans, n, restore_on_written, r);
+    r->sent = n / COLUMNS;
+    route_restore(r->store, r->generation, r->token, r->yes, spans, n, restore_on_written, r);
     free(spans);
 }
 
@@ -207,7 +236,7 @@ static void restore_go_on(struct restore *r)
     if (json_array_size(texts) > 0)
         restore_send(r, texts);
     else
-        route_init(r->store, r->generation, true, on_made, r);
+        route_init(r->store, r->generation, r->token, on_made, r);
     json_decref(texts);
 }
 
@@ -258,11 +287,31 @@ static void restore_blame_backends(struct restore *r, json_t *on)
     buf_free(&known);
 }
 
+/* Nobody could sign in under a record whose name no login leads to. */
+static void restore_blame_names(struct restore *r)
+{
+    for (const struct flip *one = r->flips->all; one; one = one->hh.next) {
+        const char *why = "";
+        char *login = account_login(one->user);
+        char *key = login ? account_key(store_conf(r->store), span_str(login), &why) : NULL;
+        if (!key || strcmp(key, one->user) != 0) {
+            char *text = xasprintf("\"%s\" is no name of an account as imapferry writes it", one->user);
+            if (json_array_size(r->faults) < FLIPS_FAULTS_MAX)
+                restore_blame(r, "", 0, text);
+            r->problems++;
+            free(text);
+        }
+        free(key);
+        free(login);
+    }
+}
+
 static void restore_judge(struct restore *r)
 {
     json_t *on = json_object();
 
     restore_blame_files(r);
+    restore_blame_names(r);
     for (const struct flip *one = r->flips->all; one; one = one->hh.next)
         if (restore_row_of(one).state)
             restore_count_on(on, one->backend);
@@ -308,7 +357,7 @@ static void restore_begin(struct loop_task *task)
     r->task.fn = restore_step;
     restore_judge(r);
     if (store_state(r->store) == STORE_UP)
-        restore_fail(r, ROUTE_REFUSED);
+        restore_fail(r, ROUTE_REFUSED, "there");
     else if (r->problems && !r->yes)
         restore_refuse(r);
     else
@@ -327,6 +376,7 @@ struct restore *restore_start(const struct restore_request *q, action_fn fn, voi
     r->owner = owner;
     r->next = q->flips->all;
     r->generation = flips_generation(q->flips) + 1;
+    random_hex(r->token, 16);
     r->in_doubt = json_array();
     r->backends = json_object();
     r->faults = json_array();

@@ -76,7 +76,9 @@ static void recall_on_epoch(void *owner, enum redis_rc rc, const struct reply *r
 
     r->under_way--;
     r->down = r->down || rc == REDIS_DOWN;
-    if (!span_u64(reply_str(reply), UINT64_MAX, &epoch))
+    /* An account that was never switched over here may have claims enough to have as high an epoch. */
+    if (!span_u64(reply_str(reply_at(reply, 0)), UINT64_MAX, &epoch) ||
+        reply_str(reply_at(reply, 1)).len == 0)
         epoch = 0;
     /* By the time of its own host an account's last flip is the newest; that line has the epoch before the
      * flip. */
@@ -89,7 +91,7 @@ static void recall_on_epoch(void *owner, enum redis_rc rc, const struct reply *r
 static void recall_ask(struct recall *r, struct ask *a)
 {
     char *key = store_key(r->store, "route:%s", r->next->user);
-    struct span argv[] = {span_str("HGET"), span_str(key), span_str("epoch")};
+    struct span argv[] = {span_str("HMGET"), span_str(key), span_str("epoch"), span_str("flipped_at")};
 
     *a = (struct ask){.recall = r, .one = r->next};
     r->next = r->next->hh.next;

@@ -37,7 +37,13 @@ def test_source_and_target_are_exchanged(site):
     status, answer = ferry.ctl("route", "source", "new", **EXCHANGED)
     assert status == 4 and "--yes" in answer["error"]
     assert ferry.ctl("route", "source", "new", "--yes", **EXCHANGED)[0] == 2, "a reason"
-    status, answer = ferry.ctl("route", "source", "new", "--yes", "--reason", "moved by hand", **EXCHANGED)
+    told = ("route", "source", "new", "--yes", "--reason", "moved by hand")
+    status, answer = ferry.ctl(*told, **EXCHANGED)
+    assert status == 4 and "is alive" in answer["error"], answer
+    for daemon in list(ferry.daemons):
+        if daemon not in (proxy, migrator):
+            daemon.stop()
+    status, answer = ferry.ctl(*told, **EXCHANGED)
     assert status == 0 and "before: old" in answer["message"], answer
     migrator.wait("event=ready")
     assert ferry.ctl("status", **EXCHANGED)[0] == 0 and ferry.ctl("status")[0] == 4
@@ -48,7 +54,9 @@ def test_source_and_target_are_exchanged(site):
 def test_a_store_of_the_version_before_learns_it(site):
     redis = site.ferry.redis.client()
     redis.hdel("imapferry:store", "source")
-    assert site.ferry.ctl("status")[0] == 0 and redis.hget("imapferry:store", "source") == "old"
+    assert site.ferry.ctl("status", **EXCHANGED)[0] == 0 and not redis.hget("imapferry:store", "source")
+    site.ferry.proxy()
+    assert redis.hget("imapferry:store", "source") == "old"
 
 
 def test_a_backend_is_renamed(site):

@@ -148,13 +148,17 @@ def test_init_only_once(store):
 
 
 def test_a_store_keeps_its_source(store):
-    """Where accounts without a record live. The version before tells none; the first one that does is taken at its word."""
+    """Where accounts without a record live. The version before tells none; the first daemon that does is taken at its word."""
     field = lambda: store.client.hget(store.key("store"), "source")  # noqa: E731
     assert store.hello()[0] == "ok" and field() is None
-    assert store.hello(LONG, "old")[0] == "ok" and field() == "old"
-    assert store.hello(LONG, "new") == ["source", "old"] and field() == "old"
+    assert store.hello(LONG, "new")[0] == "ok" and field() is None, "imapferryctl, with whatever configuration"
+    assert store.hello(LONG, "old", 1)[0] == "ok" and field() == "old"
+    assert store.hello(LONG, "new", 1) == store.hello(LONG, "new") == ["source", "old"] and field() == "old"
     assert store.hello()[0] == "ok"
+    assert store.call("instance", "proxy/p", "a", "host/a", 12000, "", "") == ["ok"]
     store.id = ""
+    assert store.call("source", "new", "who", "why") == ["refused", "proxy/p"] and field() == "old", "it would go on with it"
+    store.client.hset(store.key("instances"), "proxy/p", f"a {store.now() - 12001} host/a")
     assert store.call("source", "new", "who", "why") == ["ok", "old"] and field() == "new"
     assert store.call("source", "new", "who", "why") == ["ok", "new"]
     assert store.hello(LONG, "new")[0] == "ok" and store.hello(LONG, "old") == ["source", "new"]
@@ -2085,25 +2089,52 @@ def test_an_id_is_one_processs(store):
 
 # ---- a store that was lost
 
+def test_one_restore_at_a_time(store):
+    row = ["ann", "new", "flipped", "6", "old", "new", "old", "old", "1769853600123", "", ""]
+    store.client.flushall()
+    assert store.call("restore", 4, "t", "", *row) == ["ok", "1"]
+    assert store.call("restore", 4, "u", "1", *row) == ["refused", "another"]
+    store.client.set(store.key("restoring"), f"t {store.now() - 60001}")
+    assert store.call("restore", 4, "u", "", *row) == ["ok", "1"], "the first one has ended, and was not finished"
+    assert store.call("init", "id-two", LONG, 4, 1, "old", "t") == ["refused", "restoring"]
+    assert store.call("init", "id-two", LONG, 4, 1, "old", "u") == ["ok"]
+
+
+def test_restore_over_what_a_wrong_store_has_left(store):
+    """Claims of an account that was never switched over there are no proof that it is where that store says."""
+    row = ["ann", "new", "flipped", "6", "old", "new", "old", "old", "1769853600123", "", ""]
+    store.plant("ready", epoch=20)
+    store.client.hset(store.key("counts"), "whole", "1")
+    store.client.delete(store.key("store"))
+    assert store.call("restore", 4, "t", "", *row) == ["refused", "leftover"]
+    assert store.call("restore", 4, "t", "1", *row) == ["ok", "1"]
+    route = store.route()
+    assert route["backend"] == "new" and route["state"] == "flipped" and route["epoch"] == "20"
+
+
 def test_restore_is_for_a_store_that_is_gone_and_may_be_repeated(store):
     row = ["ann", "new", "flipped", "6", "old", "new", "old", "old", "1769853600123", "", ""]
-    assert store.call("restore", 4, *row) == ["refused", "there"]
+    assert store.call("restore", 4, "t", "", *row) == ["refused", "there"]
     store.client.flushall()
-    store.client.hset(store.key("route", "bob"), mapping={"backend": "new", "state": "settled", "epoch": "9"})
+    store.client.hset(store.key("route", "bob"), mapping={
+        "backend": "new", "state": "settled", "epoch": "9", "flipped_at": "1769853600124"})
     rows = row + ["bob", "old", "held", "8", "new", "old", "old", "new", "1769853600123", "resting", "held: x"]
-    assert store.call("restore", 4, *rows) == ["ok", "1"], "what is there with a later epoch stays"
+    assert store.call("restore", 4, "t", "", *rows) == ["ok", "1"], "what was switched over later stays"
     before = store.route()
-    assert store.call("restore", 4, *rows) == ["ok", "1"] and store.route() == before
+    assert store.call("restore", 4, "t", "", *rows) == ["ok", "1"] and store.route() == before
     assert {k: before[k] for k in ("backend", "state", "epoch", "generation", "left", "forced")} == {
         "backend": "new", "state": "flipped", "epoch": "6", "generation": "4", "left": "old", "forced": "bare"}
     assert store.client.zscore(store.key("late"), "ann") > store.now()
     assert store.call("read", "ann") == ["nostore"], "no login finds half of it"
-    assert store.call("init", "id-two", LONG, 4, 1) == ["ok"]
+    assert store.call("init", "id-two", LONG) == ["refused", "restoring"], "it would be served with half of them"
+    assert store.call("init", "id-two", LONG, 4, 1, "old", "t") == ["ok"]
+    assert not store.client.exists(store.key("restoring"))
     store.id = "id-two"
     assert store.generation() == 4 and store.hello(LONG)[3] != "0", "a quarantine"
     assert store.call("counts_read")[1:] == ["1", "state:flipped", "1", "backend:new", "1"]
     assert store.call("export", "ann", "bob", "eve") == [
-        "ok", "4", "ann", "new", "flipped", "6", "4", "old", "new", "old", "old", "1769853600123", "", ""]
+        "ok", "4", "ann", "new", "flipped", "6", "4", "old", "new", "old", "old", "1769853600123", "", "",
+        "bob", "new", "settled", "9", "4", "", "", "", "", "1769853600124", "", ""]
 
 
 # ---- what backends can do
