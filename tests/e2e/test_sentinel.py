@@ -168,7 +168,8 @@ def test_replica_that_was_there_between_two_waits_is_waited_for(make_ferry, back
     leaving = group.replicas()[0]
     leaving.client().execute_command("REPLICAOF", "NO", "ONE")
     net.wait_until("one replica", lambda: group.client().info("replication")["connected_slaves"] == 1)
-    ferry.migrator(migrator={"retry_min": "1m", "retry_max": "1m"})
+    # A short lease of the job would lapse while its connection waits for the replicas.
+    ferry.migrator(migrator={"retry_min": "1m", "retry_max": "1m", "job_lease": "10s"})
     leaving.client().replicaof(net.HOST, group.master.port)
     net.wait_until("two replicas", lambda: group.client().info("replication")["connected_slaves"] == 2)
     watching = group.client()
