@@ -76,9 +76,10 @@ static void recall_on_epoch(void *owner, enum redis_rc rc, const struct reply *r
 
     r->under_way--;
     r->down = r->down || rc == REDIS_DOWN;
-    /* An account that was never switched over here may have claims enough to have as high an epoch. */
-    if (!span_u64(reply_str(reply_at(reply, 0)), UINT64_MAX, &epoch) ||
-        reply_str(reply_at(reply, 1)).len == 0)
+    /* An account that was never switched over here may have claims enough to have as high an epoch. One whose
+     * migrator died in flipping stands in the journal already, and will be finished. */
+    bool moved = reply_str(reply_at(reply, 1)).len > 0 || span_is(reply_str(reply_at(reply, 2)), "flipping");
+    if (!span_u64(reply_str(reply_at(reply, 0)), UINT64_MAX, &epoch) || !moved)
         epoch = 0;
     /* By the time of its own host an account's last flip is the newest; that line has the epoch before the
      * flip. */
@@ -91,7 +92,8 @@ static void recall_on_epoch(void *owner, enum redis_rc rc, const struct reply *r
 static void recall_ask(struct recall *r, struct ask *a)
 {
     char *key = store_key(r->store, "route:%s", r->next->user);
-    struct span argv[] = {span_str("HMGET"), span_str(key), span_str("epoch"), span_str("flipped_at")};
+    struct span argv[] = {span_str("HMGET"), span_str(key), span_str("epoch"), span_str("flipped_at"),
+                          span_str("state")};
 
     *a = (struct ask){.recall = r, .one = r->next};
     r->next = r->next->hh.next;
