@@ -15,7 +15,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LAYERS = [
     ("base", ["base", "log", "buf", "buf_room", "digits", "base64", "percent", "xalloc", "process", "reasons", "metrics", "fault", "turns"]),
     ("wire", ["imap_*", "mutf7", "sasl", "proxyproto"]),
-    ("view", ["view_*"]),
+    ("view", ["view", "view_*"]),
     ("conf", ["address", "options", "account", "conf", "conf_*", "leave_out", "window", "migration_rules"]),
     ("io", ["loop", "signals", "stream", "tls", "deflate", "dial", "http"]),
     ("store", ["redis", "redis_*", "sentinel", "store", "store_*", "route", "route_*", "registry", "registry_*", "instance", "events", "jobs", "seal", "trial"]),

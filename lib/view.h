@@ -1,0 +1,112 @@
+/* view: what a client goes on seeing of one account after it was moved (DESIGN.md 8): which mailbox of the
+ * backend stands behind each name that the client knows, and by which UIDVALIDITY and UIDs it knows the
+ * messages. It is made of the hash imapferry:views:USER: a record a mailbox (view_record.h), and under the
+ * name "" how both servers spell names. Pure.
+ *
+ * "Client" is the side of the server that the account came from: its names and numbers are what clients have
+ * always seen (source_* in a record). "Backend" is the server on which the account is now (target_*).
+ *
+ * A view is counted by reference, since a session keeps the one by which it has opened its mailbox until it
+ * leaves that mailbox, also when another session has changed the records meanwhile. */
+#ifndef IMAPFERRY_VIEW_H
+#define IMAPFERRY_VIEW_H
+
+#include "view_name.h"
+#include "view_record.h"
+
+struct view; /* opaque */
+
+/* How both servers spell names: the field "" of the hash. Strings are owned. */
+struct view_spelling {
+    char client_separator, backend_separator; /* 0: the server has no hierarchy */
+    char *client_prefix, *backend_prefix;     /* of the personal namespace, with the separator; "" = none */
+    char *avoid;                              /* further bytes that the backend takes in no name */
+};
+void view_spelling_free(struct view_spelling *s);
+/* One line of printable ASCII, "1 client=.,INBOX. backend=/,, avoid=": names are percent-encoded as in
+ * records. One spelling has one text. */
+void view_spelling_encode(struct buf *out, const struct view_spelling *s);
+/* False where the text is not what view_spelling_encode() writes, or one of the sides can't be mapped
+ * (view_side_fault()). */
+bool view_spelling_decode(struct span text, struct view_spelling *_r) MUST_CHECK;
+
+/* renames: the site's; borrowed, NULL = none; they have to live as long as the view. */
+struct view *view_new(const struct view_renames *renames);
+struct view *view_ref(struct view *v);
+void view_unref(struct view **v);
+/* Takes one field of the hash. False: it can't be read, or there are too many. To be called before the view
+ * is shared. */
+bool view_take(struct view *v, struct span field, struct span text) MUST_CHECK;
+/* Nothing is to be rewritten, whatever a client does: names are spelled alike, and each mailbox has the
+ * numbers that clients know. */
+bool view_is_plain(const struct view *v);
+/* Are names spelled alike on both sides? (Numbers may differ.) */
+bool view_names_alike(const struct view *v);
+
+/* ---- names ---- */
+
+/* Appends the backend's name for a client's. A record's own name comes first, then how the servers spell
+ * names, and the site's renames. False, and *out as it was: there is none, or it is that of another mailbox
+ * of the client. INBOX is one name in any case. */
+bool view_backend_name(const struct view *v, struct span client, struct buf *out) MUST_CHECK;
+/* The other way. False: clients have no name for it, or know another mailbox by that name; then it is not
+ * shown. */
+bool view_client_name(const struct view *v, struct span backend, struct buf *out) MUST_CHECK;
+/* '\0': none. */
+char view_client_separator(const struct view *v);
+char view_backend_separator(const struct view *v);
+const char *view_client_prefix(const struct view *v);
+/* The record under the client's name; NULL where there is none; borrowed. */
+const struct view_record *view_record_of(const struct view *v, struct span client);
+
+/* ---- numbers ---- */
+
+/* How one mailbox is seen. */
+struct view_sight {
+    uint32_t uidvalidity;       /* what the client is shown */
+    const struct view_uid *map; /* NULL: UIDs are the same on both sides; borrowed from the view */
+};
+enum view_fit {
+    VIEW_FITS,    /* *_r says how it is seen */
+    VIEW_CHANGED, /* it is not the mailbox of the record: view_void() first, and then once more */
+    VIEW_UNSEEN,  /* it can't be shown: there is no UIDVALIDITY left that is greater than all shown */
+};
+/* A mailbox of the backend, which clients know by this name, has this UIDVALIDITY and UIDNEXT (0: not told)
+ * now. Without a record both are shown as they are. T0, T1 and T2 show the record's source_uidvalidity, T3
+ * its highest_uidvalidity; where the real UIDVALIDITY is not that of the record, or a shifted UID would not
+ * fit into 32 bits, the record is void. A mailbox without UIDVALIDITY (0) never fits a record. */
+enum view_fit view_look(const struct view *v, struct span client, uint32_t uidvalidity, uint32_t uidnext,
+                        struct view_sight *_r);
+
+/* ---- changes ---- */
+
+/* What is to be written into the hash, all of it or nothing: where each field still is what it was. */
+struct view_change {
+    char *field;    /* client's name; owned */
+    char *was, *is; /* texts of records; NULL: there is, or shall be, none; owned */
+};
+struct view_changes {
+    struct view_change *items; /* owned */
+    size_t n, cap;
+};
+void view_changes_free(struct view_changes *c);
+
+/* The record of a mailbox that is another one now: its UIDs are shown as they are, under a UIDVALIDITY that
+ * is greater than any shown under this name: the real one where that is so, else the highest and one.
+ * False: VIEW_UNSEEN. */
+bool view_void(const struct view *v, struct span client, uint32_t uidvalidity,
+               struct view_changes *out) MUST_CHECK;
+/* A RENAME takes three changes, so that a crash between any two of them leads to no wrong number. Before it
+ * is sent, each record of `from` and of what lies below it gets a twin of the same id under the new name;
+ * both are bound to the real UIDVALIDITY, so only the one that is there fits. After the OK the old name keeps
+ * only the highest UIDVALIDITY shown; after a NO the twins go, where they had replaced nothing, or what was
+ * there comes back. Nothing where `from` is INBOX (RFC 3501 6.3.5: its messages become those of a new
+ * mailbox). */
+void view_rename_begin(const struct view *v, struct span from, struct span to, struct view_changes *out);
+/* v: the view with the changes of view_rename_begin() applied; begun: those. */
+void view_rename_end(const struct view *v, const struct view_changes *begun, bool ok,
+                     struct view_changes *out);
+/* A new view with these changes made; *v stays as it is. NULL: a text can't be read. */
+struct view *view_apply(const struct view *v, const struct view_changes *changes) MUST_CHECK;
+
+#endif

@@ -1,0 +1,112 @@
+/* view_rewrite: commands from the client's names and UIDs to the backend's, and responses back, for one
+ * session whose view is not plain (view.h). Everything that carries a mailbox's name, a UID, UIDVALIDITY or
+ * UIDNEXT is rewritten from one table (view_rewrite_table.c: a row a verb, a row a response). Pure, streaming:
+ * what passes is neither copied nor kept; a literal's body never comes here but where it is a name.
+ *
+ * Message numbers are the same on both sides (view_uid.h), so nothing that has only those is touched.
+ *
+ * The owner (proxy/relay) cuts lines and literals (imap_line.h), holds commands to the allow-list
+ * (imap_cmd.h), and then asks here:
+ *
+ *   view_rewrite_takes()    how the command has to be given
+ *     VIEW_AS_IS              it passes; nothing to do but view_rewrite_began()
+ *     VIEW_BY_PART            each line part by itself: view_rewrite_part(). Its literals pass
+ *     VIEW_NAME               its first argument, a name, which may be a literal, is collected; then
+ *                             view_rewrite_name(). All behind that passes (APPEND, SETMETADATA)
+ *     VIEW_WHOLE              all of it is collected (its literals are small): view_rewrite_whole()
+ *   view_rewrite_waits()    before any of that: must it wait until those under way were answered? So it is
+ *                           where the answers could not be told apart (SEARCH behind UID SEARCH), and behind
+ *                           what changes which mailbox is open, or which names there are
+ *
+ * Responses are given part by part to view_rewrite_response(); a tagged one to view_rewrite_tagged() with
+ * what the command became. A response that can't be understood is VIEW_WRONG: the owner ends the session,
+ * since a half translated line must not pass. */
+#ifndef IMAPFERRY_VIEW_REWRITE_H
+#define IMAPFERRY_VIEW_REWRITE_H
+
+#include "imap_cmd.h"
+#include "imap_resp.h"
+#include "imap_tok.h"
+#include "imap_write.h"
+#include "view.h"
+
+struct view_rewrite; /* opaque */
+
+/* Takes a reference to the view. */
+struct view_rewrite *view_rewrite_new(struct view *v);
+void view_rewrite_free(struct view_rewrite **w);
+/* A newer version of the view: for names at once, for numbers from the next SELECT on. */
+void view_rewrite_use(struct view_rewrite *w, struct view *v);
+struct view *view_rewrite_view(const struct view_rewrite *w); /* borrowed */
+/* The mailbox that the client has open, after a hand-over, where no SELECT passed here. sight: of the view
+ * that is in use. */
+void view_rewrite_selected(struct view_rewrite *w, struct span client_name, const struct view_sight *sight);
+
+/* ---- commands ---- */
+
+enum view_takes { VIEW_AS_IS, VIEW_BY_PART, VIEW_NAME, VIEW_WHOLE };
+enum view_takes view_rewrite_takes(const struct view_rewrite *w, const struct imap_cmd *cmd);
+/* part: the first line part. */
+bool view_rewrite_waits(const struct view_rewrite *w, const struct imap_cmd *cmd,
+                        struct span part) MUST_CHECK;
+
+/* What a command became, until its tagged answer; opaque. To be freed by view_rewrite_tagged() or
+ * view_command_free(). */
+struct view_command;
+void view_command_free(struct view_rewrite *w, struct view_command **c);
+
+enum view_becomes {
+    VIEW_PASSES,  /* it goes on as it is */
+    VIEW_WRITTEN, /* *out goes on in its place */
+    VIEW_NOOP,    /* no message is left of its set: "TAG NOOP" goes on in its place, and the answer to that is
+                    * given to view_rewrite_tagged() as any */
+    VIEW_ANSWERED, /* it is answered with the lines in *answer, and goes nowhere */
+};
+/* A line part, with the literal marker at its end, if it has one; *out gets the same without CRLF. *_c is set
+ * with the first part, NULL for none. */
+enum view_becomes view_rewrite_part(struct view_rewrite *w, const struct imap_cmd *cmd, struct span part,
+                                    bool first, struct buf *out, struct buf *answer,
+                                    struct view_command **_c) MUST_CHECK;
+/* The name that is the first argument. VIEW_WRITTEN: out has tag, verb and the backend's name; the caller
+ * sends what stood behind the name. */
+enum view_becomes view_rewrite_name(struct view_rewrite *w, const struct imap_cmd *cmd, struct span name,
+                                    struct imap_writer *out, struct buf *answer,
+                                    struct view_command **_c) MUST_CHECK;
+/* args: the first value behind the verb, NULL where there is none. */
+enum view_becomes view_rewrite_whole(struct view_rewrite *w, const struct imap_cmd *cmd,
+                                     const struct imap_value *args, struct imap_writer *out,
+                                     struct buf *answer, struct view_command **_c) MUST_CHECK;
+/* A RENAME: its changes have to be in the store before it is sent (view_rename_begin()). NULL: nothing. */
+const struct view_changes *view_command_changes(const struct view_command *c);
+
+/* ---- responses ---- */
+
+enum view_gives {
+    VIEW_SAME,    /* passes as it is */
+    VIEW_LINES,   /* *out in its place, CRLFs and all */
+    VIEW_NOTHING, /* it is not for the client, or is kept until the tagged answer */
+    VIEW_COLLECT, /* all of the response is to be collected, literals too, for view_rewrite_collected() */
+    VIEW_STORE,   /* view_rewrite_tagged() alone: see there */
+    VIEW_WRONG,   /* *wrong is a fixed text */
+};
+/* A part of an untagged response. resp: of the first part, NULL for the others. literal: the part ends in the
+ * marker of one, whose body passes or is dropped as its part was. A part is without its CRLF; VIEW_LINES gives
+ * *out with its CRLF, a marker too. */
+enum view_gives view_rewrite_response(struct view_rewrite *w, const struct imap_resp *resp, struct span part,
+                                      bool literal, struct buf *out, const char **wrong) MUST_CHECK;
+/* data: what stands behind the word of the response, as one list. */
+enum view_gives view_rewrite_collected(struct view_rewrite *w, const struct imap_resp *resp,
+                                       const struct imap_value *data, struct buf *out,
+                                       const char **wrong) MUST_CHECK;
+/* The answer to the command *c (may be NULL), which is freed but for VIEW_STORE. VIEW_LINES: *out has what was
+ * kept, and the tagged line.
+ *
+ * VIEW_STORE: a mailbox was opened that is another one now, or a RENAME was done: *changes have to be in the
+ * store first (the caller frees them). Then the view with the changes made is given to view_rewrite_use(), and
+ * this function is called once more with the same answer. Where the store refuses, the session is to be
+ * ended. */
+enum view_gives view_rewrite_tagged(struct view_rewrite *w, struct view_command **c,
+                                    const struct imap_resp *resp, struct span line, struct buf *out,
+                                    struct view_changes *changes, const char **wrong) MUST_CHECK;
+
+#endif
