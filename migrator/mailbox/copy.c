@@ -827,6 +827,7 @@ static void enter_end(struct copy *c)
                                  .source_seen = p->source.seen,
                                  .target_seen = p->target.seen,
                                  .whole = c->whole,
+                                 .numbers = {NUMBERS_NONE, ""},
                                  .gone = &c->gone,
                                  .vanished = selected_vanished(&p->source)};
     if (c->rc == COPY_EQUAL && c->last && p->source.seen.modseq == 0)

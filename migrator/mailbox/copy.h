@@ -34,6 +34,7 @@
 #include "ledger.h"
 #include "migrator/found/finding.h"
 #include "migrator/imap/imap_client.h"
+#include "numbering.h"
 #include "stamp.h"
 #include "step.h"
 
@@ -49,6 +50,8 @@ struct copy_result {
     /* COPY_EQUAL: source UIDs that are gone, and whose copies were left; borrowed */
     const struct imap_seq *gone;
     bool vanished; /* the source has no such mailbox (any more) */
+    /* COPY_EQUAL: do the copies have the UIDs of their messages? */
+    struct numbers numbers;
 };
 
 struct copy_request {
@@ -76,6 +79,8 @@ struct copy_request {
     const struct imap_seq *removable;
     /* not 0: source UIDs from here on came after the flip: add them, and do nothing else */
     uint32_t late_from;
+    /* borrowed until the copy ends; NULL: the target numbers as it likes */
+    struct numbering *numbering;
     struct imap_seq *late_known; /* filled with those of them that were copied before; may be NULL */
     void (*progress)(void *owner,
                      const struct copy_counts *c); /* may be NULL; at most a few times a second */
