@@ -1,0 +1,424 @@
+#include <stdlib.h>
+
+#include "lib/account.h"
+#include "lib/xalloc.h"
+
+#include "migrator/site/crew.h"
+#include "migrator/site/one_server.h"
+
+#include "check_priv.h"
+
+enum { CHECK_PART_MS = 3000 /* for a server to close connections */ };
+
+/* ---- connections ---- */
+
+/* user: as LOGIN_AS_USER the master itself; NULL for LOGIN_AS_NOBODY. */
+static void check_ask(struct asking *a, struct side *s, enum login_as as, const char *user,
+                      backend_login_fn fn)
+{
+    *a = (struct asking){.side = s, .as = as};
+    s->c->pending++;
+    a->login = backend_login_start(
+        s->c->loop,
+        &(struct login_request){.backend = s->b,
+                                .policy = s->tls,
+                                .as = as,
+                                .credential = credential_of_password(user, s->b->master_password),
+                                .user = user,
+                                .site = store_id(s->c->store),
+                                .ttl = CHECK_HOPS,
+                                .limits = {.high_water = 64 << 10, .queue_max = 1 << 20},
+                                .connect_timeout_ms = CHECK_CONNECT_MS,
+                                .step_timeout_ms = CHECK_ANSWER_MS},
+        fn, a);
+}
+
+static void on_held(struct stream *stream, enum stream_event ev, void *owner);
+
+static void check_take(struct asking *a, const struct login_result *r)
+{
+    a->login = NULL;
+    a->stream = r->stream;
+    if (a->stream)
+        stream_set_owner(a->stream, on_held, a);
+}
+
+static void check_leave(struct asking *a)
+{
+    stream_send(a->stream, "z LOGOUT\r\n", 10);
+    stream_deadline(a->stream, CHECK_PART_MS);
+}
+
+/* As a client leaves; nobody waits for it. */
+static void check_part(struct asking *a)
+{
+    if (a->stream)
+        check_leave(a);
+    stream_close(&a->stream, true);
+}
+
+/* ---- how many at once ---- */
+
+static struct check_crowd *crowd_of(struct asking *a)
+{
+    return a->as == LOGIN_AS_NOBODY ? &a->side->plain : &a->side->signed_in;
+}
+
+static void crowd_judge(struct side *s, const struct check_crowd *w)
+{
+    if (w->good == w->n)
+        SIDE_LINE(s, CHECK_OK, "", "%zu connections%s at the same time were taken", w->n,
+                  w == &s->plain ? "" : " as one user");
+    else if (w == &s->plain)
+        SIDE_LINE(
+            s, CHECK_WARNING,
+            "Each migrator opens as many as max_connections says: lower it, or raise the server's limit for one address "
+            "(MAXPERIP in Courier, client_limit of imap-login in Dovecot). All users come from the proxies' addresses, too.",
+            "of %zu connections at the same time (max_connections) it took %zu: %s", w->n, w->good,
+            w->refusal);
+    else
+        SIDE_LINE(
+            s, CHECK_WARNING,
+            "A migrator copies an account over up to six at once, beside the user's own: raise the server's limit for one user "
+            "and address (mail_max_userip_connections in Dovecot, maxlogins_per_user in Cyrus).",
+            "of %zu connections as one user at the same time it took %zu: %s", w->n, w->good, w->refusal);
+}
+
+static void crowd_gone(struct side *s, const struct check_crowd *w);
+
+/* The server's side of them is closed too before more are opened. */
+static void crowd_part(struct side *s, struct check_crowd *w)
+{
+    crowd_judge(s, w);
+    w->parting = true;
+    for (size_t i = 0; i < w->n; i++)
+        if (w->all[i].stream)
+            check_leave(&w->all[i]);
+    if (w->good == 0)
+        crowd_gone(s, w);
+}
+
+static void on_held(struct stream *stream, enum stream_event ev, void *owner)
+{
+    struct asking *a = owner;
+    struct check_crowd *w = crowd_of(a);
+
+    if (ev == STREAM_DATA)
+        stream_eat(stream, stream_peek(stream).len);
+    if (ev == STREAM_DATA || ev == STREAM_DRAINED || !w->parting)
+        return;
+    stream_close(&a->stream, false);
+    for (size_t i = 0; i < w->n; i++)
+        if (w->all[i].stream)
+            return;
+    crowd_gone(a->side, w);
+}
+
+static void on_crowd(void *owner, const struct login_result *r)
+{
+    struct asking *a = owner;
+    struct check_crowd *w = crowd_of(a);
+    struct check *c = a->side->c;
+
+    check_take(a, r);
+    w->good += r->rc == LOGIN_OK;
+    if (r->rc != LOGIN_OK && !w->refusal)
+        w->refusal = xstrdup(r->detail);
+    if (++w->ended == w->n)
+        crowd_part(a->side, w);
+    check_ended(c);
+}
+
+/* user NULL: nobody signs in. */
+static void crowd_start(struct side *s, struct check_crowd *w, size_t n, enum login_as as, const char *user)
+{
+    s->c->pending++;
+    w->n = n < HELD_MOST ? n : HELD_MOST;
+    for (size_t i = 0; i < w->n; i++)
+        check_ask(&w->all[i], s, as, user, on_crowd);
+}
+
+/* Six sign-ins could take a user's own programs their places: only for accounts that nobody uses. */
+static void crowd_gone(struct side *s, const struct check_crowd *w)
+{
+    size_t most = s->b->max_connections < CREW_MAX ? s->b->max_connections : CREW_MAX;
+
+    if (w == &s->plain && s->master_good)
+        crowd_start(s, &s->signed_in, most, s->master.as, s->master_as);
+    check_ended(s->c);
+}
+
+static void count_connections(struct side *s)
+{
+    crowd_start(s, &s->plain, s->b->max_connections, LOGIN_AS_NOBODY, NULL);
+}
+
+/* ---- sign-ins of masters ---- */
+
+static void check_on_stored(void *owner, bool stored)
+{
+    struct side *s = owner;
+
+    if (!stored)
+        SIDE_LINE(s, CHECK_WARNING, "See what is said of redis.", "its capabilities could not be stored");
+    check_ended(s->c);
+}
+
+/* What a user may be shown of it, and where it goes. */
+static void check_learned(struct side *s, const struct imap_caps *caps, enum caps_by by)
+{
+    struct imap_caps shown = imap_caps_shown(caps, caps);
+    struct buf words = {0};
+
+    imap_caps_write(&words, &shown);
+    SIDE_LINE(s, CHECK_OK, "", "can do: %s", buf_str(&words));
+    buf_free(&words);
+    caps_record_take(&s->caps, caps, by, clock_wall_ms());
+    if (!s->c->store || store_state(s->c->store) != STORE_UP)
+        return;
+    s->c->pending++;
+    store_caps_saw(s->c->store, s->b->name, caps, by, check_on_stored, s);
+}
+
+static bool check_for_itself(const struct side *s)
+{
+    return !s->c->login && !*s->b->check_user;
+}
+
+static void master_failed(struct side *s, const struct login_result *r)
+{
+    if (r->rc == LOGIN_REFUSED && check_for_itself(s))
+        SIDE_LINE(
+            s, CHECK_WARNING,
+            "Some servers, Dovecot among them, let a master in for a user alone, so this does not tell whether its password is "
+            "right: see with \"imapferryctl check NAME\", or name a test account in check_user.",
+            "master_user %s can't sign in for itself: %s", s->b->master_user, r->detail);
+    else if (r->rc == LOGIN_REFUSED)
+        SIDE_LINE(
+            s, CHECK_ERROR,
+            "See master_user, its password file and master_login, whether the server knows it as a master, and whether that user "
+            "exists there.",
+            "the sign-in of master_user %s for %s was refused: %s", s->b->master_user, s->master_as,
+            r->detail);
+    else
+        SIDE_LINE(s, CHECK_ERROR, "See the server's own log.",
+                  "the sign-in of master_user %s did not end (%s): %s", s->b->master_user, r->phase,
+                  r->detail);
+}
+
+static void check_on_master(void *owner, const struct login_result *r)
+{
+    struct asking *a = owner;
+    struct side *s = a->side;
+
+    check_take(a, r);
+    check_part(a);
+    s->master_good = r->rc == LOGIN_OK;
+    if (r->rc != LOGIN_OK) {
+        master_failed(s, r);
+    } else {
+        SIDE_LINE(s, CHECK_OK, "", "master_user %s signed in%s%s", s->b->master_user,
+                  check_for_itself(s) ? "" : " for ", check_for_itself(s) ? "" : s->master_as);
+        check_learned(s, &r->caps, check_for_itself(s) ? CAPS_BY_MASTER : CAPS_BY_USER);
+    }
+    count_connections(s);
+    check_ended(s->c);
+}
+
+/* False: none is to be had here; said. */
+static bool check_has_master(struct side *s)
+{
+    if (*s->b->master_user && s->b->master_password)
+        return true;
+    if (*s->b->master_user)
+        SIDE_LINE(s, CHECK_WARNING, "Run this where a migrator runs.",
+                  "the password of master_user can't be read here, so its sign-in was not tried");
+    return false;
+}
+
+static void try_master(struct side *s)
+{
+    bool itself = check_for_itself(s);
+
+    if (!check_has_master(s)) {
+        count_connections(s);
+        return;
+    }
+    s->master_as = itself ? s->b->master_user : s->b->check_user;
+    check_ask(&s->master, s, itself ? LOGIN_AS_USER : LOGIN_AS_MASTER, s->master_as, check_on_master);
+}
+
+/* ---- one account ---- */
+
+static void on_account(void *owner, const struct login_result *r)
+{
+    struct asking *a = owner;
+    struct side *s = a->side;
+    const char *login = s->c->login;
+
+    check_take(a, r);
+    check_part(a);
+    json_decref(s->exists);
+    s->exists = r->rc == LOGIN_OK ? json_true() : json_null();
+    if (r->rc == LOGIN_OK) {
+        SIDE_LINE(s, CHECK_OK, "", "%s exists: master_user %s signed in for them", login, s->b->master_user);
+        check_learned(s, &r->caps, CAPS_BY_USER);
+    } else if (r->rc == LOGIN_REFUSED || strcmp(r->phase, "sign_in") == 0 ||
+               strcmp(r->phase, "proxyauth") == 0) {
+        s->exists = json_false();
+        SIDE_LINE(
+            s, CHECK_ERROR,
+            "The user is not there, or master_user is wrong: \"check\" with a name that is there for sure tells which. Create the "
+            "account there before it is moved.",
+            "%s can't be signed in for: %s", login, r->detail);
+    } else {
+        SIDE_LINE(s, CHECK_ERROR, "See the server, and what \"imapferryctl check\" says of it.",
+                  "no sign-in (%s): %s", r->phase, r->detail);
+    }
+    check_ended(s->c);
+}
+
+static void try_account(struct side *s)
+{
+    s->exists = json_null();
+    if (!*s->b->master_user)
+        SIDE_LINE(s, CHECK_WARNING, "Ask the server's administrator, or set a master_user.",
+                  "it can't be known whether %s exists: there is no master_user to sign in with",
+                  s->c->login);
+    else if (check_has_master(s))
+        check_ask(&s->master, s, LOGIN_AS_MASTER, s->c->login, on_account);
+}
+
+/* ---- a backend ---- */
+
+static bool check_is_local(const struct address *a)
+{
+    return a->scheme == ADDRESS_IMAP_UNIX || strcmp(a->host, "127.0.0.1") == 0 ||
+           strcmp(a->host, "::1") == 0 || strcmp(a->host, "localhost") == 0;
+}
+
+/* By what is said of it (lib/tls.c). */
+static const char *advice_of_tls(const char *detail)
+{
+    if (strstr(detail, "does not speak TLS"))
+        return "This port does not begin with TLS: see whether it is one for imap+starttls:// (or imap://, in a network of your own), "
+               "and imaps:// has another port.";
+    if (strstr(detail, "tls_min"))
+        return "Best is a newer version, or certificate, of that server. Else say tls_min = \"1.0\" (or \"1.1\") in its section: the "
+               "sample says what is taken with it.";
+    if (strstr(detail, "STARTTLS"))
+        return "See whether the server is to offer STARTTLS on this port, and whether imaps:// is what it speaks.";
+    return NULL;
+}
+
+static const char *advice_of(const struct side *s, const struct login_result *r)
+{
+    const char *tls = advice_of_tls(r->detail);
+
+    if ((r->rc == LOGIN_INSECURE || strcmp(r->phase, "dialing") == 0) && tls)
+        return tls;
+    if (r->rc == LOGIN_INSECURE)
+        return "The certificate has to be signed by one of ca_file (the system's CAs where that is empty), to be of this host name, and "
+               "not to have ended.";
+    if (strcmp(r->phase, "dialing") == 0)
+        return "See the address, whether the server runs, and whether a firewall lets this host through.";
+    return strcmp(r->phase, "greeting") == 0 && s->b->address.scheme == ADDRESS_IMAPS
+               ? "See whether the server takes connections from this host, and whether this port is IMAP."
+               : "See whether this port is the server's IMAP, with or without TLS as the address says.";
+}
+
+static void check_connected(struct side *s, const struct login_result *r)
+{
+    bool disabled = imap_caps_has(&r->caps, CAP_LOGINDISABLED),
+         plain = imap_caps_has(&r->caps, CAP_AUTH_PLAIN);
+
+    SIDE_LINE(s, CHECK_OK, "", "%s answers%s", s->b->url,
+              address_has_tls(&s->b->address) ? ", its certificate is good" : "");
+    if (!address_has_tls(&s->b->address) && !check_is_local(&s->b->address))
+        SIDE_LINE(s, CHECK_WARNING, "Use imaps:// or imap+starttls:// where the server can.",
+                  "passwords and mail go there unencrypted");
+    if (disabled && !plain)
+        SIDE_LINE(s, CHECK_ERROR,
+                  "It may want TLS first (imap+starttls://), or an administrator to allow AUTH=PLAIN.",
+                  "it takes no password here (LOGINDISABLED)");
+}
+
+static void on_first(void *owner, const struct login_result *r)
+{
+    struct asking *a = owner;
+    struct side *s = a->side;
+
+    check_take(a, r);
+    if (a->stream)
+        s->peer = xstrdup(stream_peer(a->stream));
+    check_part(a);
+    if (r->rc != LOGIN_OK) {
+        SIDE_LINE(s, CHECK_ERROR, advice_of(s, r), "%s: %s (%s)", s->b->url, r->detail, r->phase);
+    } else if (s->c->login) {
+        try_account(s);
+    } else {
+        check_connected(s, r);
+        try_master(s);
+    }
+    check_ended(s->c);
+}
+
+static void side_start(struct side *s)
+{
+    char *error = NULL;
+
+    if (address_has_tls(&s->b->address) &&
+        !(s->tls = tls_policy_client(s->b->ca_file, s->b->tls_min, &error)))
+        SIDE_LINE(s, CHECK_ERROR, "See ca_file.", "%s", error);
+    else
+        check_ask(&s->first, s, LOGIN_AS_NOBODY, NULL, on_first);
+    free(error);
+}
+
+void check_sides_start(struct check *c)
+{
+    for (size_t i = 0; i < c->n; i++)
+        if (c->sides[i].b)
+            side_start(&c->sides[i]);
+}
+
+/* ---- which servers, and the end ---- */
+
+/* One account concerns the servers that it leaves and goes to. */
+static bool check_concerns(const struct check *c, const struct conf_backend *b)
+{
+    struct conf_pair pair = c->user ? conf_pair_of(c->conf, c->user) : (struct conf_pair){0};
+
+    return !c->user || strcmp(b->name, pair.source) == 0 || strcmp(b->name, pair.target) == 0;
+}
+
+void check_set_user(struct check *c, char *key)
+{
+    free(c->user);
+    free(c->login);
+    c->user = key;
+    c->login = key ? account_login(key) : NULL;
+    for (size_t i = 0; i < c->n; i++) {
+        bool concerns = check_concerns(c, &c->conf->backends[i]);
+        if (concerns && !c->sides[i].b)
+            c->sides[i] = (struct side){.c = c, .b = &c->conf->backends[i], .lines = json_array()};
+        else if (!concerns)
+            c->sides[i].b = NULL;
+    }
+}
+
+static void drop_asking(struct asking *a)
+{
+    backend_login_cancel(&a->login);
+    stream_close(&a->stream, false);
+}
+
+void check_side_drop(struct side *s)
+{
+    drop_asking(&s->first);
+    drop_asking(&s->master);
+    for (size_t i = 0; i < HELD_MOST; i++) {
+        drop_asking(&s->plain.all[i]);
+        drop_asking(&s->signed_in.all[i]);
+    }
+}

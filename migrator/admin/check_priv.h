@@ -1,0 +1,93 @@
+/* What the files of check.h share: check.c begins and ends it, check_backend.c looks at servers, check_store.c at
+ * Redis, check_clients.c at what clients meet, check_say.c writes the lines. */
+#ifndef IMAPFERRY_CHECK_PRIV_H
+#define IMAPFERRY_CHECK_PRIV_H
+
+#include "lib/backend_login.h"
+#include "lib/store_caps.h"
+
+#include "migrator/site/recall.h"
+
+#include "check.h"
+#include "naming.h"
+
+enum { HELD_MOST = 50 /* connections at once, whatever max_connections says */ };
+enum level { CHECK_OK, CHECK_WARNING, CHECK_ERROR };
+
+struct side;
+
+/* One connection that is asked for, and kept until all of its kind have ended. */
+struct asking {
+    struct side *side;
+    struct backend_login *login;
+    struct stream *stream; /* owned; signed in, or greeted */
+    enum login_as as;
+};
+
+/* Connections to one backend that are there at the same time: how many the server takes. */
+struct check_crowd {
+    struct asking all[HELD_MOST];
+    size_t n, ended, good;
+    bool parting;
+    char *refusal; /* owned; the first one */
+};
+
+struct side {
+    struct check *c;
+    const struct conf_backend *b;
+    struct tls_policy *tls; /* owned */
+    json_t *lines;          /* owned */
+    json_t *exists;         /* owned; NULL: not asked */
+    struct caps_record caps;
+    struct asking first, master;
+    char *peer;            /* owned; whom the first one reached; NULL: nobody */
+    const char *master_as; /* for whom master signs in; borrowed */
+    bool master_good;
+    struct check_crowd plain, signed_in;
+};
+
+struct check {
+    struct loop *loop;
+    const struct conf *conf;
+    char *user, *login; /* owned; of one account */
+    char *as_key;       /* owned; see naming.h */
+    struct naming *naming;
+    check_fn fn;
+    void *owner;
+    struct side *sides;
+    size_t n;
+    json_t *redis, *rest; /* owned; lines */
+    struct store *store;
+    struct timer *reach, *all;
+    struct loop_task task; /* tells the end */
+    unsigned pending;      /* what has not ended */
+    bool store_ended, caps_read;
+    struct recall *recall;
+    size_t errors;
+};
+
+/* A line of the report. lines: of which part; advice: what to do, "" where there is nothing. */
+void check_line(struct check *c, json_t *lines, const char *of, enum level level, const char *advice,
+                const char *fmt, ...) PRINTF_LIKE(6, 7);
+#define SIDE_LINE(s, level, ...)  check_line((s)->c, (s)->lines, (s)->b->name, level, __VA_ARGS__)
+#define REDIS_LINE(c, level, ...) check_line(c, (c)->redis, "redis", level, __VA_ARGS__)
+/* One of what is pending has ended. */
+void check_ended(struct check *c);
+
+/* Takes the key of the account; NULL: none. Nothing has been asked of a backend yet. */
+void check_set_user(struct check *c, char *key);
+void check_sides_start(struct check *c);
+void check_side_drop(struct side *s);
+
+/* Of store_new(). */
+void check_on_store(void *owner, enum store_state state, const char *detail);
+/* Redis was not reached in time. */
+void check_on_reach(void *owner);
+
+void check_certificate(struct check *c);
+/* Which capabilities clients are shown, and which they lose. */
+void check_shown(struct check *c);
+/* Do two names lead to one server? */
+void check_pairs(struct check *c);
+
+#endif
