@@ -23,8 +23,8 @@ struct view_spelling {
     char *avoid;                              /* further bytes that the backend takes in no name */
 };
 void view_spelling_free(struct view_spelling *s);
-/* One line of printable ASCII, "1 client=.,INBOX. backend=/,, avoid=": names are percent-encoded as in
- * records. One spelling has one text. */
+/* One line of printable ASCII, "1 client=.,INBOX. backend=/, avoid=": a separator and a prefix a side, percent-
+ * encoded as names in records are, "," too. One spelling has one text. */
 void view_spelling_encode(struct buf *out, const struct view_spelling *s);
 /* False where the text is not what view_spelling_encode() writes, or one of the sides can't be mapped
  * (view_side_fault()). */

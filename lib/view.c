@@ -1,0 +1,736 @@
+#include <stdlib.h>
+
+#include "percent.h"
+#include "view.h"
+#include "xalloc.h"
+
+enum { RUNS_MAX = 1000000, RECORDS_MAX = 100000 };
+
+/* One mailbox; shared by the versions of a view, which differ in few of them. */
+struct mailbox {
+    unsigned refs;
+    char *field; /* the client's name; owned */
+    struct view_record record;
+};
+
+struct view {
+    unsigned refs;
+    struct view_spelling spelling;
+    bool spelled;                       /* the hash said how */
+    const struct view_renames *renames; /* borrowed; NULL: none */
+    size_t n, cap;
+    struct index {
+        struct mailbox **by_client, **by_backend; /* owned, n of each */
+        bool sorted;
+    } * index; /* owned; sorted when something is looked up first */
+};
+
+/* ---- spelling ---- */
+
+void view_spelling_free(struct view_spelling *s)
+{
+    free(s->client_prefix);
+    free(s->backend_prefix);
+    free(s->avoid);
+    *s = (struct view_spelling){0};
+}
+
+static bool spelling_is_plain(uint8_t c)
+{
+    return c > ' ' && c < 0x7f && c != '%' && c != '=' && c != ',';
+}
+
+static void spelling_write(struct buf *out, struct span text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        if (spelling_is_plain(text.p[i]))
+            buf_add(out, &text.p[i], 1);
+        else
+            percent_write(out, text.p[i]);
+    }
+}
+
+void view_spelling_encode(struct buf *out, const struct view_spelling *s)
+{
+    buf_add_str(out, "1 client=");
+    spelling_write(out, span_of(&s->client_separator, s->client_separator ? 1 : 0));
+    buf_add_str(out, ",");
+    spelling_write(out, span_str(s->client_prefix));
+    buf_add_str(out, " backend=");
+    spelling_write(out, span_of(&s->backend_separator, s->backend_separator ? 1 : 0));
+    buf_add_str(out, ",");
+    spelling_write(out, span_str(s->backend_prefix));
+    buf_add_str(out, " avoid=");
+    spelling_write(out, span_str(s->avoid));
+}
+
+/* Eats `before`, and then the encoded text up to one of the bytes that are never plain; owned. NULL: it is
+ * not in its one spelling. */
+static char *spelling_take(struct span *in, const char *before)
+{
+    size_t n = strlen(before);
+    struct buf text = {0};
+    uint8_t c;
+    bool escaped, ok = in->len >= n && memcmp(in->p, before, n) == 0;
+
+    if (ok)
+        *in = span_of(in->p + n, in->len - n);
+    while (ok && in->len && in->p[0] != ',' && in->p[0] != ' ') {
+        ok = percent_take(in, HEX_CAPITALS, &c, &escaped) && c && spelling_is_plain(c) != escaped &&
+             text.len < VIEW_NAME_MAX;
+        if (ok)
+            buf_add(&text, &c, 1);
+    }
+    char *owned = ok ? xspandup(buf_span(&text)) : NULL;
+    buf_free(&text);
+    return owned;
+}
+
+static bool spelling_take_separator(struct span *in, const char *before, char *_r)
+{
+    char *text = spelling_take(in, before);
+    bool ok = text && strlen(text) <= 1;
+
+    if (ok)
+        *_r = text[0];
+    free(text);
+    return ok;
+}
+
+static struct view_side client_side(const struct view_spelling *s)
+{
+    return (struct view_side){.separator = s->client_separator, .prefix = s->client_prefix};
+}
+
+static struct view_side backend_side(const struct view_spelling *s)
+{
+    return (struct view_side){
+        .separator = s->backend_separator, .prefix = s->backend_prefix, .avoid = s->avoid};
+}
+
+static bool spelling_is_good(const struct view_spelling *s)
+{
+    struct view_side client = client_side(s), backend = backend_side(s);
+
+    return !view_side_fault(&client) && !view_side_fault(&backend);
+}
+
+bool view_spelling_decode(struct span text, struct view_spelling *_r)
+{
+    struct view_spelling s = {0};
+    bool ok = spelling_take_separator(&text, "1 client=", &s.client_separator) &&
+              (s.client_prefix = spelling_take(&text, ",")) &&
+              spelling_take_separator(&text, " backend=", &s.backend_separator) &&
+              (s.backend_prefix = spelling_take(&text, ",")) && (s.avoid = spelling_take(&text, " avoid=")) &&
+              text.len == 0 && spelling_is_good(&s);
+
+    if (ok)
+        *_r = s;
+    else
+        view_spelling_free(&s);
+    return ok;
+}
+
+/* ---- life ---- */
+
+struct view *view_new(const struct view_renames *renames)
+{
+    struct view *v = xcalloc(1, sizeof *v);
+
+    v->refs = 1;
+    v->renames = renames;
+    v->index = xcalloc(1, sizeof *v->index);
+    return v;
+}
+
+struct view *view_ref(struct view *v)
+{
+    v->refs++;
+    return v;
+}
+
+static void mailbox_unref(struct mailbox *m)
+{
+    if (--m->refs > 0)
+        return;
+    free(m->field);
+    view_record_free(&m->record);
+    free(m);
+}
+
+void view_unref(struct view **vp)
+{
+    struct view *v = *vp;
+
+    *vp = NULL;
+    if (!v || --v->refs > 0)
+        return;
+    for (size_t i = 0; i < v->n; i++)
+        mailbox_unref(v->index->by_client[i]);
+    free(v->index->by_client);
+    free(v->index->by_backend);
+    free(v->index);
+    view_spelling_free(&v->spelling);
+    free(v);
+}
+
+static void view_add(struct view *v, struct mailbox *m)
+{
+    struct index *index = v->index;
+
+    if (v->n == v->cap) {
+        v->cap = v->cap ? v->cap * 2 : 16;
+        index->by_client = xreallocarray(index->by_client, v->cap, sizeof *index->by_client);
+        index->by_backend = xreallocarray(index->by_backend, v->cap, sizeof *index->by_backend);
+    }
+    index->by_client[v->n] = m;
+    index->by_backend[v->n++] = m;
+    index->sorted = false;
+}
+
+/* NULL: it can't be read. */
+static struct mailbox *mailbox_new(struct span field, struct span text)
+{
+    struct view_record r;
+
+    if (field.len == 0 || field.len > VIEW_RECORD_NAME_MAX || memchr(field.p, '\0', field.len) ||
+        !view_record_decode(text, RUNS_MAX, &r))
+        return NULL;
+    struct mailbox *m = xcalloc(1, sizeof *m);
+    m->refs = 1;
+    m->field = xspandup(field);
+    m->record = r;
+    return m;
+}
+
+bool view_take(struct view *v, struct span field, struct span text)
+{
+    if (field.len == 0) {
+        struct view_spelling s;
+        if (!view_spelling_decode(text, &s))
+            return false;
+        view_spelling_free(&v->spelling);
+        v->spelling = s;
+        v->spelled = true;
+        return true;
+    }
+    struct mailbox *m = v->n < RECORDS_MAX ? mailbox_new(field, text) : NULL;
+    if (m)
+        view_add(v, m);
+    return m != NULL;
+}
+
+/* ---- looking up ---- */
+
+/* INBOX is one name in any case. */
+static struct span folded(const char *name)
+{
+    struct span s = span_str(name);
+
+    return view_name_is_inbox(s) ? span_str("INBOX") : s;
+}
+
+static int span_compare(struct span a, struct span b)
+{
+    size_t n = a.len < b.len ? a.len : b.len;
+    int order = n ? memcmp(a.p, b.p, n) : 0;
+
+    return order ? order : (a.len > b.len) - (a.len < b.len);
+}
+
+static int compare_by_client(const void *a, const void *b)
+{
+    const struct mailbox *x = *(struct mailbox *const *)a, *y = *(struct mailbox *const *)b;
+
+    return span_compare(folded(x->field), folded(y->field));
+}
+
+static int compare_by_backend(const void *a, const void *b)
+{
+    const struct mailbox *x = *(struct mailbox *const *)a, *y = *(struct mailbox *const *)b;
+    int order = span_compare(folded(x->record.target_name), folded(y->record.target_name));
+
+    return order ? order : compare_by_client(a, b);
+}
+
+static const struct index *sorted_index(const struct view *v)
+{
+    struct index *index = v->index;
+
+    if (!index->sorted && v->n) {
+        qsort(index->by_client, v->n, sizeof *index->by_client, compare_by_client);
+        qsort(index->by_backend, v->n, sizeof *index->by_backend, compare_by_backend);
+    }
+    index->sorted = true;
+    return index;
+}
+
+/* The place of the first mailbox whose name is not below this one. */
+static size_t view_find(const struct view *v, struct span name, bool client)
+{
+    const struct index *index = sorted_index(v);
+    size_t lo = 0, hi = v->n;
+
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        const char *at = client ? index->by_client[mid]->field : index->by_backend[mid]->record.target_name;
+        if (span_compare(folded(at), name) < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+static const struct mailbox *view_mailbox(const struct view *v, struct span name, bool client)
+{
+    size_t i = view_find(v, name, client);
+
+    if (i == v->n)
+        return NULL;
+    const struct mailbox *m = client ? v->index->by_client[i] : v->index->by_backend[i];
+    return span_eq(folded(client ? m->field : m->record.target_name), name) ? m : NULL;
+}
+
+/* A name as records have it: "INBOX" alone and at the head of the prefix is written in capitals. *room is
+ * used where the bytes change. */
+static struct span canonical(struct span name, const char *prefix, char separator, struct buf *room)
+{
+    if (view_name_is_inbox(name))
+        return span_str("INBOX");
+    bool below = prefix && separator && name.len > 6 && strlen(prefix) >= 6 && prefix[5] == separator &&
+                 view_name_is_inbox(span_of(prefix, 5)) && name.p[5] == (uint8_t)separator &&
+                 view_name_is_inbox(span_of(name.p, 5));
+    if (!below || memcmp(name.p, prefix, 5) == 0)
+        return name;
+    buf_add(room, prefix, 5);
+    buf_add(room, name.p + 5, name.len - 5);
+    return buf_span(room);
+}
+
+static const struct mailbox *mailbox_of_client(const struct view *v, struct span name)
+{
+    struct buf room = {0};
+    const struct mailbox *m = view_mailbox(
+        v, canonical(name, v->spelling.client_prefix, v->spelling.client_separator, &room), true);
+
+    buf_free(&room);
+    return m;
+}
+
+static const struct mailbox *mailbox_of_backend(const struct view *v, struct span name)
+{
+    struct buf room = {0};
+    const struct mailbox *m = view_mailbox(
+        v, canonical(name, v->spelling.backend_prefix, v->spelling.backend_separator, &room), false);
+
+    buf_free(&room);
+    return m;
+}
+
+const struct view_record *view_record_of(const struct view *v, struct span client)
+{
+    const struct mailbox *m = mailbox_of_client(v, client);
+
+    return m ? &m->record : NULL;
+}
+
+/* ---- names ---- */
+
+/* Both servers spell names alike, but for what records and rules say. */
+static bool spelled_alike(const struct view *v)
+{
+    const struct view_spelling *s = &v->spelling;
+
+    return !v->spelled || (s->client_separator == s->backend_separator && !*s->avoid &&
+                           strcmp(s->client_prefix, s->backend_prefix) == 0);
+}
+
+bool view_names_alike(const struct view *v)
+{
+    bool alike = spelled_alike(v) && !v->renames;
+
+    for (size_t i = 0; alike && i < v->n; i++) {
+        const struct mailbox *m = v->index->by_client[i];
+        alike = span_eq(folded(m->field), folded(m->record.target_name));
+    }
+    return alike;
+}
+
+/* By the spelling of both servers and the site's rules alone, without records. */
+static bool spell_one_way(const struct view *v, struct span name, bool to_backend, struct buf *out)
+{
+    struct view_names names = {.renames = v->renames};
+
+    if (name.len == 0 || name.len > VIEW_NAME_MAX || memchr(name.p, '\0', name.len))
+        return false;
+    if (!v->spelled || (spelled_alike(v) && !v->renames)) {
+        buf_add_span(out, view_name_is_inbox(name) ? span_str("INBOX") : name);
+        return true;
+    }
+    names.source = client_side(&v->spelling);
+    names.target = backend_side(&v->spelling);
+    return to_backend ? view_name_to_target(&names, name, out) : view_name_to_source(&names, name, out);
+}
+
+/* The same, where it leads back: a rule may have taken the name for another mailbox. */
+static bool spell(const struct view *v, struct span name, bool to_backend, struct buf *out)
+{
+    struct buf back = {0};
+    bool ok = spell_one_way(v, name, to_backend, out);
+
+    if (ok && v->renames) {
+        ok = spell_one_way(v, buf_span(out), !to_backend, &back) &&
+             span_compare(buf_span(&back), view_name_is_inbox(name) ? span_str("INBOX") : name) == 0;
+        buf_free(&back);
+    }
+    return ok;
+}
+
+bool view_backend_name(const struct view *v, struct span client, struct buf *out)
+{
+    const struct mailbox *own = mailbox_of_client(v, client);
+    struct buf name = {0};
+
+    if (own) {
+        buf_add_str(out, own->record.target_name);
+        return true;
+    }
+    struct buf room = {0};
+    client = canonical(client, v->spelling.client_prefix, v->spelling.client_separator, &room);
+    bool ok = spell(v, client, true, &name) && !mailbox_of_backend(v, buf_span(&name));
+    buf_free(&room);
+    if (ok)
+        buf_add_span(out, buf_span(&name));
+    buf_free(&name);
+    return ok;
+}
+
+bool view_client_name(const struct view *v, struct span backend, struct buf *out)
+{
+    const struct mailbox *own = mailbox_of_backend(v, backend);
+    struct buf name = {0};
+
+    if (own) {
+        buf_add_str(out, own->field);
+        return true;
+    }
+    struct buf room = {0};
+    backend = canonical(backend, v->spelling.backend_prefix, v->spelling.backend_separator, &room);
+    bool ok = spell(v, backend, false, &name) && !mailbox_of_client(v, buf_span(&name));
+    buf_free(&room);
+    if (ok)
+        buf_add_span(out, buf_span(&name));
+    buf_free(&name);
+    return ok;
+}
+
+char view_client_separator(const struct view *v)
+{
+    return v->spelling.client_separator;
+}
+
+char view_backend_separator(const struct view *v)
+{
+    return v->spelling.backend_separator;
+}
+
+const char *view_client_prefix(const struct view *v)
+{
+    return v->spelled ? v->spelling.client_prefix : "";
+}
+
+/* ---- numbers ---- */
+
+/* The UIDVALIDITY that clients are shown while the mailbox is the one of the record. */
+static uint32_t shown(const struct view_record *r)
+{
+    return r->tier == VIEW_T3 ? r->highest_uidvalidity : r->source_uidvalidity;
+}
+
+bool view_is_plain(const struct view *v)
+{
+    bool plain = view_names_alike(v);
+
+    for (size_t i = 0; plain && i < v->n; i++) {
+        const struct view_record *r = &v->index->by_client[i]->record;
+        plain = r->tier != VIEW_T2 && r->target_uidvalidity && shown(r) == r->target_uidvalidity;
+    }
+    return plain;
+}
+
+static uint32_t highest(const struct view_record *r)
+{
+    return shown(r) > r->highest_uidvalidity ? shown(r) : r->highest_uidvalidity;
+}
+
+/* What a mailbox that is not the one of the record is shown by; 0: there is nothing left. */
+static uint32_t greater(const struct view_record *r, uint32_t uidvalidity)
+{
+    if (uidvalidity > highest(r))
+        return uidvalidity;
+    return uidvalidity && highest(r) < UINT32_MAX ? highest(r) + 1 : 0;
+}
+
+enum view_fit view_look(const struct view *v, struct span client, uint32_t uidvalidity, uint32_t uidnext,
+                        struct view_sight *_r)
+{
+    const struct view_record *r = view_record_of(v, client);
+
+    if (!r) {
+        *_r = (struct view_sight){.uidvalidity = uidvalidity};
+        return VIEW_FITS;
+    }
+    bool full = r->tier == VIEW_T2 && view_uid_is_full(&r->map, uidnext);
+    if (uidvalidity == 0 || uidvalidity != r->target_uidvalidity || full)
+        return greater(r, uidvalidity) ? VIEW_CHANGED : VIEW_UNSEEN;
+    *_r = (struct view_sight){.uidvalidity = shown(r), .map = r->tier == VIEW_T2 ? &r->map : NULL};
+    return VIEW_FITS;
+}
+
+/* ---- changes ---- */
+
+void view_changes_free(struct view_changes *c)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        free(c->items[i].field);
+        free(c->items[i].was);
+        free(c->items[i].is);
+    }
+    free(c->items);
+    *c = (struct view_changes){0};
+}
+
+/* NULL: no record. */
+static char *text_of(const struct view_record *r)
+{
+    struct buf text = {0};
+
+    if (!r)
+        return NULL;
+    view_record_encode(&text, r);
+    char *owned = xspandup(buf_span(&text));
+    buf_free(&text);
+    return owned;
+}
+
+/* Takes the texts. */
+static void changes_add(struct view_changes *c, const char *field, char *was, char *is)
+{
+    if (c->n == c->cap) {
+        c->cap = c->cap ? c->cap * 2 : 4;
+        c->items = xreallocarray(c->items, c->cap, sizeof *c->items);
+    }
+    c->items[c->n++] = (struct view_change){.field = xstrdup(field), .was = was, .is = is};
+}
+
+bool view_void(const struct view *v, struct span client, uint32_t uidvalidity, struct view_changes *out)
+{
+    const struct mailbox *m = mailbox_of_client(v, client);
+
+    if (!m || !greater(&m->record, uidvalidity))
+        return false;
+    struct view_record is = m->record; /* its texts are borrowed */
+    is.tier = VIEW_T3;
+    is.highest_uidvalidity = greater(&m->record, uidvalidity);
+    is.target_uidvalidity = uidvalidity;
+    is.source_uidnext = is.target_uidnext = 0;
+    is.map = (struct view_uid){0};
+    changes_add(out, m->field, text_of(&m->record), text_of(&is));
+    return true;
+}
+
+/* What lies at or below a mailbox, of its name: what comes behind that of the mailbox itself. False: it lies
+ * elsewhere. */
+static bool below(struct span name, struct span top, char separator, struct span *_rest)
+{
+    bool is =
+        name.len == top.len || (separator && name.len > top.len && name.p[top.len] == (uint8_t)separator);
+
+    if (!is || memcmp(name.p, top.p, top.len) != 0)
+        return false;
+    *_rest = span_of(name.p + top.len, name.len - top.len);
+    return true;
+}
+
+static char *joined(struct span top, struct span rest)
+{
+    struct buf name = {0};
+
+    buf_add_span(&name, top);
+    buf_add_span(&name, rest);
+    char *owned = xspandup(buf_span(&name));
+    buf_free(&name);
+    return owned;
+}
+
+/* Makes the twin be shown by a UIDVALIDITY that was never shown under its new name, of which `there` was the
+ * record. False: none is left. */
+static bool raise_above(struct view_record *twin, const struct view_record *there)
+{
+    bool same = twin->tier == there->tier && twin->tier != VIEW_T3 && strcmp(twin->id, there->id) == 0 &&
+                twin->source_uidvalidity == there->source_uidvalidity &&
+                twin->target_uidvalidity == there->target_uidvalidity;
+
+    if (same || shown(twin) > highest(there)) /* the same: left behind by one who died in between */
+        return true;
+    if (highest(there) == UINT32_MAX)
+        return false;
+    if (twin->tier == VIEW_T0)
+        twin->tier = VIEW_T1;
+    if (twin->tier != VIEW_T3)
+        twin->source_uidvalidity = highest(there) + 1;
+    twin->highest_uidvalidity = highest(there) + 1;
+    return true;
+}
+
+/* A RENAME under way: both names on both sides. */
+struct renaming {
+    const struct view *v;
+    struct span from, to, backend_from, backend_to;
+};
+
+static void begin_one(const struct renaming *r, const struct mailbox *m, struct view_changes *out)
+{
+    struct span rest, backend_rest;
+    struct view_record twin = m->record;
+
+    /* Where a rule of the site has put it elsewhere, the server does not take it along. */
+    if (!m->record.target_uidvalidity ||
+        !below(span_str(m->field), r->from, view_client_separator(r->v), &rest) ||
+        !below(span_str(m->record.target_name), r->backend_from, view_backend_separator(r->v), &backend_rest))
+        return;
+    twin.source_name = joined(r->to, rest);
+    twin.target_name = joined(r->backend_to, backend_rest);
+    const struct mailbox *there = mailbox_of_client(r->v, span_str(twin.source_name));
+    char *was = text_of(there ? &there->record : NULL), *is = NULL;
+    if (!there || raise_above(&twin, &there->record))
+        is = text_of(&twin);
+    if (is && (!was || strcmp(was, is) != 0))
+        changes_add(out, there ? there->field : twin.source_name, xstrdup(was), is), is = NULL;
+    /* One that stays as it is: by that view_rename_end() knows it. */
+    changes_add(out, m->field, text_of(&m->record), text_of(&m->record));
+    free(is);
+    free(was);
+    free(twin.source_name);
+    free(twin.target_name);
+}
+
+void view_rename_begin(const struct view *v, struct span from, struct span to, struct view_changes *out)
+{
+    struct buf backend_from = {0}, backend_to = {0}, room = {0}, to_room = {0};
+    const struct view_spelling *s = &v->spelling;
+    struct renaming r = {.v = v,
+                         .from = canonical(from, s->client_prefix, s->client_separator, &room),
+                         .to = canonical(to, s->client_prefix, s->client_separator, &to_room)};
+
+    bool ok = !view_name_is_inbox(from) && !span_eq(r.from, r.to) &&
+              view_backend_name(v, from, &backend_from) && view_backend_name(v, to, &backend_to);
+    r.backend_from = buf_span(&backend_from);
+    r.backend_to = buf_span(&backend_to);
+    for (size_t i = ok ? view_find(v, r.from, true) : v->n; i < v->n; i++) {
+        const struct mailbox *m = v->index->by_client[i];
+        size_t n = strlen(m->field);
+        if (n < r.from.len || memcmp(m->field, r.from.p, r.from.len) != 0)
+            break;
+        begin_one(&r, m, out);
+    }
+    buf_free(&backend_from);
+    buf_free(&backend_to);
+    buf_free(&room);
+    buf_free(&to_room);
+}
+
+/* A name under which nothing is: only the highest UIDVALIDITY is kept. No mailbox fits. */
+static char *grave_of(const struct view_record *r)
+{
+    struct view_record grave = *r; /* its texts are borrowed */
+
+    grave.highest_uidvalidity = highest(r);
+    grave.tier = VIEW_T3;
+    grave.target_uidvalidity = 0;
+    grave.source_uidnext = grave.target_uidnext = 0;
+    grave.map = (struct view_uid){0};
+    return text_of(&grave);
+}
+
+void view_rename_end(const struct view *v, const struct view_changes *begun, bool ok,
+                     struct view_changes *out)
+{
+    for (size_t i = 0; i < begun->n; i++) {
+        const struct view_change *c = &begun->items[i];
+        bool twin = !c->was || !c->is || strcmp(c->was, c->is) != 0;
+        const struct mailbox *m = view_mailbox(v, folded(c->field), true);
+        if (twin && !ok)
+            changes_add(out, c->field, xstrdup(c->is), xstrdup(c->was));
+        else if (!twin && ok && m)
+            changes_add(out, c->field, text_of(&m->record), grave_of(&m->record));
+    }
+}
+
+/* ---- versions ---- */
+
+static int compare_changes(const void *a, const void *b)
+{
+    const struct view_change *x = *(const struct view_change *const *)a,
+                             *y = *(const struct view_change *const *)b;
+    int order = span_compare(folded(x->field), folded(y->field));
+
+    return order ? order : (x > y) - (x < y);
+}
+
+/* The last change of a name; NULL: there is none. */
+static const struct view_change *change_of(const struct view_change *const *sorted, size_t n,
+                                           struct span name)
+{
+    size_t lo = 0, hi = n;
+
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (span_compare(folded(sorted[mid]->field), name) <= 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo && span_eq(folded(sorted[lo - 1]->field), name) ? sorted[lo - 1] : NULL;
+}
+
+static void copy_spelling(struct view *to, const struct view *from)
+{
+    const struct view_spelling *s = &from->spelling;
+
+    to->spelled = from->spelled;
+    to->spelling = (struct view_spelling){.client_separator = s->client_separator,
+                                          .backend_separator = s->backend_separator,
+                                          .client_prefix = xstrdup(s->client_prefix),
+                                          .backend_prefix = xstrdup(s->backend_prefix),
+                                          .avoid = xstrdup(s->avoid)};
+}
+
+struct view *view_apply(const struct view *v, const struct view_changes *changes)
+{
+    const struct view_change **sorted = xcalloc(changes->n + 1, sizeof *sorted);
+    struct view *next = view_new(v->renames);
+    bool ok = true;
+
+    copy_spelling(next, v);
+    for (size_t i = 0; i < changes->n; i++)
+        sorted[i] = &changes->items[i];
+    qsort(sorted, changes->n, sizeof *sorted, compare_changes);
+    for (size_t i = 0; i < v->n; i++) {
+        struct mailbox *m = v->index->by_client[i];
+        if (change_of(sorted, changes->n, folded(m->field)))
+            continue;
+        m->refs++;
+        view_add(next, m);
+    }
+    for (size_t i = 0; ok && i < changes->n; i++) {
+        const struct view_change *c = &changes->items[i];
+        if (c->is && change_of(sorted, changes->n, folded(c->field)) == c)
+            ok = view_take(next, span_str(c->field), span_str(c->is));
+    }
+    free(sorted);
+    if (!ok)
+        view_unref(&next);
+    return next;
+}
