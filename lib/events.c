@@ -55,6 +55,7 @@ static bool parse_event(const struct reply *fields, struct event *_r)
         .backend = reply_str(reply_get(fields, "backend")),
         .target = reply_str(reply_get(fields, "target")),
         .registered = reply_str(reply_get(fields, "registered")),
+        .view = reply_str(reply_get(fields, "view")),
     };
     if (!span_u64(reply_str(reply_get(fields, "n")), UINT64_MAX, &ev.number) ||
         !span_u64(reply_str(reply_get(fields, "epoch")), UINT64_MAX, &ev.epoch) ||

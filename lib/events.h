@@ -12,13 +12,14 @@
 
 struct event {
     uint64_t number, epoch;
-    /* kind is "state", "entered", "left", "prepared", "frozen", "seen", "evicted" or "now"; of an event
+    /* kind is "state", "view", "entered", "left", "prepared", "frozen", "seen", "evicted" or "now"; of an event
      * without a user it is "paused", "resumed" or "generation". */
     struct span user, kind;
     struct span backend, target;
     uint64_t generation;
     /* When an account becomes preparing: "incarnation n" ..., how many registrations each incarnation has. */
     struct span registered;
+    struct span view;       /* of the route; p is NULL where the event does not say (the version before) */
     uint64_t left_ms;       /* from the event to the deadline, 0 = none */
     enum route_state state; /* after the change */
 };

@@ -271,10 +271,10 @@ static bool take_route(const struct store *s, const char *user, const struct rep
     return good;
 }
 
-/* "ok", generation, then nothing or these words; the last is ms from now. */
+/* "ok", generation, then nothing or these words; the deadline is ms from now. */
 static bool take_where(const struct store *s, const char *user, const struct reply *r, struct route *out)
 {
-    static const char *const names[] = {"backend", "state", "epoch", "source", "target", "deadline"};
+    static const char *const names[] = {"backend", "state", "epoch", "source", "target", "deadline", "view"};
     bool good = span_u64(reply_str(reply_at(r, 1)), UINT64_MAX, &out->generation);
     out->exists = reply_count(r) > 2;
     for (size_t k = 0; good && out->exists && k < COUNTOF(names); k++) {

@@ -91,6 +91,9 @@ struct route {
     bool now;   /* staff want the cut-over whatever the policy says: route_now() */
     uint32_t attempts;
     uint64_t next_try_ms; /* Redis time */
+    /* Which view clients have of the account (route_view_read()): "" = there is none, they see the server as it
+     * is. "1:DIGEST", with ":N" behind it once proxies have changed it N times; "1=:DIGEST" = there is one, and
+     * nothing is to be rewritten. */
     char *view;
     uint64_t waits_ms;   /* Redis time since when a copied account waits for its time, 0 = it does not */
     uint64_t touching;   /* how many changes of the target have no answer yet: route_touch() */
@@ -130,7 +133,7 @@ typedef void (*route_rows_fn)(void *owner, enum route_rc rc, const struct span *
 
 /* Reads a route and writes nothing, so user may be anything that somebody typed. */
 void route_read(struct store *s, const char *user, route_read_fn fn, void *owner);
-/* The same, but only what each login needs: backend, state, epoch, generation, source, target and
+/* The same, but only what each login needs: backend, state, epoch, generation, source, target, view and
  * route_left_ms() are as read, and all else is as if there were no record (now_ms is 0, and the deadline is
  * in ms from it). */
 void route_where(struct store *s, const char *user, route_read_fn fn, void *owner);
@@ -198,6 +201,21 @@ void route_reconcile(struct store *s, const char *user, const char *incarnation,
 /* preparing or freezing → ready, once its deadline has passed; anybody may ask for it. ROUTE_REFUSED where it
  * is not due. */
 void route_thaw(struct store *s, const char *user, route_done_fn fn, void *owner);
+
+/* ---- what clients go on seeing (view.h) ---- */
+
+/* True where this text of the route's view says that a proxy has to read it. */
+bool route_view_is_needed(const char *view);
+/* Reads the view. The first three rows are its text, the backend that it belongs to, and the account's epoch; the rest
+ * are pairs of a client's name and a record, where the text says that they are needed, or all is set. ROUTE_WAIT: the
+ * account is flipping. */
+void route_view_read(struct store *s, const char *user, bool all, route_rows_fn fn, void *owner);
+/* Makes the changes, all or none. backend, epoch: as of route_view_read(). ROUTE_OK: detail is the view's new text,
+ * and proxies are told by an event. ROUTE_AGAIN: something is another one now, so it has to be read first. ROUTE_WAIT:
+ * freezing, flipping. ROUTE_REFUSED: a job is under way. A repeat is done once. */
+struct view_changes;
+void route_view_change(struct store *s, const char *user, const char *backend, uint64_t epoch,
+                       const struct view_changes *changes, route_done_fn fn, void *owner);
 
 /* ---- the owner of a job ---- */
 

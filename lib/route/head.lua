@@ -83,13 +83,13 @@ end
 -- ---- events ----
 
 -- The number is gapless; together with the generation it is unique. left: ms to the deadline, 0 = none. registered: of
--- prepare.lua alone.
+-- prepare.lua alone. view: the text that the route has now (view_read.lua).
 local function event(r, kind)
     local n = call('HINCRBY', STORE, 'events', 1)
     local left = number(r.deadline) > 0 and math.max(1, number(r.deadline) - now()) or 0
     call('XADD', EVENTS, 'MAXLEN', '~', 10000, '*', 'n', text(n), 'user', r.user, 'kind', kind, 'state', r.state,
          'epoch', r.epoch, 'backend', r.backend, 'target', r.target, 'left', text(left), 'generation', stamp(),
-         'registered', r.registered or '')
+         'registered', r.registered or '', 'view', r.view or '')
 end
 
 local NOBODY = {user = '', state = 'resting', epoch = '0', backend = '', target = '', deadline = '0'}

@@ -1655,6 +1655,79 @@ def test_views(store):
     assert store.client.hgetall("t:views:ann") == {"INBOX": "r3"}
 
 
+def plant_view(store, view="1:ab", state="flipped", **fields):
+    store.plant(state, view=view, **fields)
+    store.client.hset("t:views:ann", mapping={"": "spelling", "A": "r1", "B": "r2"})
+
+
+def view_read(store, *more):
+    answer = store.call("view_read", "ann", *more)
+    return answer[:4], dict(zip(answer[4::2], answer[5::2]))
+
+
+def view_change(store, *changes, backend="new", epoch=EPOCH):
+    return store.call("view_change", "ann", backend, epoch, *sum(map(list, changes), []))
+
+
+def test_a_view_is_read_with_the_backend_that_it_belongs_to(store):
+    assert store.call("view_read", "ann") == ["ok", "", "", "0"]
+    plant_view(store)
+    records = {"": "spelling", "A": "r1", "B": "r2"}
+    assert view_read(store) == (["ok", "1:ab", "new", "5"], records)
+    store.plant("flipped", view="1=:ab")
+    assert view_read(store) == (["ok", "1=:ab", "new", "5"], {}), "proxies need none"
+    assert view_read(store, "1")[1] == records
+    store.plant("flipping", view="1:cd")
+    assert store.call("view_read", "ann", "1") == ["wait"], "it is the target's already"
+    assert store.events() == []
+
+
+def test_a_view_is_changed_as_a_whole(store):
+    plant_view(store)
+    move = (("A", "r1", "r1+"), ("C", "", "r3"), ("B", "r2", ""))
+    assert view_change(store, *move) == ["ok", "1:ab:1"]
+    assert view_read(store) == (["ok", "1:ab:1", "new", "5"], {"": "spelling", "A": "r1+", "C": "r3"})
+    assert view_change(store, *move) == ["ok", "1:ab:1"], "repeated"
+    assert view_change(store, ("A", "r1", "x")) == ["again", "flipped"]
+    assert view_change(store, ("A", "r1+", "x"), ("C", "other", "y")) == ["again", "flipped"]
+    assert view_change(store, ("A", "r1+", "x"), ("D", "r1", "y")) == ["again", "flipped"]
+    assert view_change(store, ("A", "r1+", "x"), backend="old") == ["again", "flipped"]
+    assert view_change(store, ("A", "r1+", "x"), epoch=EPOCH + 1) == ["again", "flipped"]
+    assert view_read(store)[1] == {"": "spelling", "A": "r1+", "C": "r3"}
+    assert view_change(store, ("A", "r1+", "r1")) == ["ok", "1:ab:2"]
+    told = [(e["kind"], e["view"], e["state"]) for e in store.events()]
+    assert told == [("view", "1:ab:1", "flipped"), ("view", "1:ab:2", "flipped")]
+    for view, then in (("1<:ab", "1<:ab:1"), ("1:ab:9", "1:ab:10"), ("1=:ab", "1=:ab:1")):
+        store.plant("settled", view=view)
+        assert view_change(store, (then, "", "r")) == ["ok", then]
+    store.plant("settled", view="")
+    assert view_change(store, ("F", "", "x")) == ["again", "settled"], "there is no view"
+    store.client.delete(store.key("route", "ann"))
+    assert view_change(store, ("F", "", "x")) == ["again", "resting"]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_view_is_not_changed_under_a_job(store, state):
+    plant_view(store, state=state, backend="new", owner=TOKEN)
+    answer = view_change(store, ("A", "r1", "x"))
+    if state in ("freezing", "flipping"):
+        assert answer == ["wait", state]
+    elif state in ("copying", "ready", "preparing"):
+        assert answer == ["refused", state]
+        store.plant(state, view="1:ab", backend="new", owner="")
+        assert view_change(store, ("A", "r1", "x")) == ["ok", "1:ab:1"], "it waits for its time"
+    else:
+        assert answer == ["ok", "1:ab:1"], "the late watch changes no record that is there"
+
+
+def test_an_account_with_a_changed_view_is_forgotten_and_exported(store):
+    plant_view(store, state="blocked", backend="old", view="1:ab:3")
+    assert store.call("forget", "ann", "staff", "why", "old") == ["ok", "blocked"]
+    assert store.client.keys("t:views*") == []
+    plant_view(store, view="1:ab:3", flipped_at=7)
+    assert store.call("export", "ann")[2:5] == ["ann", "new", "flipped"]
+
+
 def test_a_name_that_is_none_is_an_error_of_the_script(store):
     text = scripts.library("0.0.9").replace("F.read = function()\n", "F.read = function()\nundefined_name()\n")
     store.client.execute_command("FUNCTION", "LOAD", text)
@@ -1785,7 +1858,7 @@ def test_what_takes_away_runs_while_memory_is_full(store):
 @pytest.mark.parametrize("state", STATES)
 def test_where_says_what_read_says(store, state):
     assert store.call("where", "ann") == ["ok", "1"]
-    store.plant(state, source="s", target="t")
+    store.plant(state, source="s", target="t", view="1:ab")
     for _ in range(2):
         answer = store.call("read", "ann")
         fields = dict(zip(answer[3::2], answer[4::2]))
@@ -1793,6 +1866,7 @@ def test_where_says_what_read_says(store, state):
         assert where[2:7] == [fields[k] for k in ("backend", "state", "epoch", "source", "target")]
         left = int(fields.get("deadline", 0)) and int(fields["deadline"]) - int(answer[2])
         assert left - 1000 <= int(where[7]) <= left, (where, fields)
+        assert where[8] == "1:ab"
         store.client.hset(store.key("route", "ann"), "generation", "0")
 
 

@@ -1,3 +1,4 @@
+#include "lib/view.h"
 #include "store_unit.h"
 
 static int setup(void **state)
@@ -494,6 +495,53 @@ static void test_views_and_secret(void **state)
     assert_true(k.rows == 0 && k.rc == ROUTE_OK);
 }
 
+/* A flipped account, whose view proxies read and change. */
+static void test_view(void **state)
+{
+    struct unit_store *u = *state;
+    struct route_job j = {"ann", "tok", 1};
+    struct span pairs[] = {BYTES("A"), BYTES("r1")};
+    struct view_change item = {.field = (char *)"A", .was = (char *)"r1", .is = (char *)"r2"};
+    struct view_changes changes = {.items = &item, .n = 1};
+    struct keeping k = {0};
+    struct unit_answer a;
+
+    enter(u, "ann", "p1/1", true);
+    UNIT_DO_RC(u, ROUTE_OK, route_leave, "ann", "p1/1");
+    claim(u, "ann", "tok");
+    UNIT_DO_RC(u, ROUTE_OK, route_views_write, &j, NULL, 0, pairs, 1);
+    UNIT_DO_RC(u, ROUTE_OK, route_ready, &j);
+    UNIT_DO_RC(u, ROUTE_OK, route_prepare, &j, 60000);
+    j.epoch = 2;
+    UNIT_DO_RC(u, ROUTE_OK, route_freeze, &j, 60000);
+    UNIT_DO_RC(u, ROUTE_OK, route_flip, &j, "1:ab");
+    route_view_read(u->store, "ann", false, on_rows, &k);
+    UNIT_UNTIL(u, k.calls == 1);
+    assert_int_equal(k.rc, ROUTE_WAIT);
+    UNIT_DO_RC(u, ROUTE_OK, route_flipped, &j, 0, 0);
+    k = (struct keeping){0};
+    route_view_read(u->store, "ann", false, on_rows, &k);
+    UNIT_UNTIL(u, k.calls == 1);
+    assert_int_equal(k.rows, 5);
+    assert_string_equal(k.first, "1:ab");
+    assert_string_equal(k.last, "r1");
+    UNIT_DO_RC(u, ROUTE_AGAIN, route_view_change, "ann", "old", 3, &changes);
+    UNIT_DO(u, a, route_view_change, "ann", "new", 3, &changes);
+    assert_string_equal(a.detail, "1:ab:1");
+    item.is = NULL;
+    UNIT_DO_RC(u, ROUTE_AGAIN, route_view_change, "ann", "new", 3, &changes);
+    item.was = (char *)"r2";
+    UNIT_DO(u, a, route_view_change, "ann", "new", 3, &changes);
+    assert_string_equal(a.detail, "1:ab:2");
+    k = (struct keeping){0};
+    route_view_read(u->store, "ann", true, on_rows, &k);
+    UNIT_UNTIL(u, k.calls == 1);
+    assert_int_equal(k.rows, 3);
+    assert_string_equal(k.last, "3");
+    assert_true(route_view_is_needed("1:ab:2") && route_view_is_needed("1<:ab"));
+    assert_false(route_view_is_needed("") || route_view_is_needed("1=:ab"));
+}
+
 /* ---- faults ---- */
 
 static void test_functions_flushed(void **state)
@@ -886,6 +934,7 @@ int main(void)
         TEST(test_registrations_of_others_make, setup),
         TEST(test_ledger_in_pages, setup),
         TEST(test_views_and_secret, setup),
+        TEST(test_view, setup),
         TEST(test_functions_flushed, setup),
         TEST(test_functions_flushed_with_calls_under_way, setup),
         TEST(test_a_call_that_was_overtaken_is_not_sent_again, setup),
