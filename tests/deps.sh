@@ -13,6 +13,7 @@ build="gcc make pkg-config libuv1-dev libssl-dev libhiredis-dev libconfuse-dev l
 servers="redis-server dovecot-imapd openssl python3 python3-redis"
 checks="clang clang-format libcmocka-dev valgrind python3-pytest python3-pytest-xdist python3-pytest-timeout python3-yaml iproute2"
 bench="isync interimap"
+clients="offlineimap3 neomutt"
 model="spin gcc libc6-dev python3"
 fresh="debootstrap git util-linux"
 
@@ -23,8 +24,13 @@ wanted_for() { # build, demo, bench, model, fresh or all
     bench) echo $build $servers $bench ;;
     model) echo $model ;;
     fresh) echo $fresh ;;
-    *) echo $build $servers $checks $bench ;;
+    *) echo $build $servers $checks $bench $clients $(node_packages) ;;
     esac
+}
+
+# That of another origin has both in one package, and Debian's npm beside it is refused.
+node_packages() {
+    [ -z "$(missing_programs node npm)" ] || echo nodejs npm
 }
 
 missing_programs() { # name...
@@ -51,7 +57,7 @@ missing() {
     if [ "$1" = all ]; then
         modules="redis pytest xdist pytest_timeout yaml"
         [ -e /usr/include/cmocka.h ] || echo cmocka.h
-        missing_programs clang clang-format valgrind ip
+        missing_programs clang clang-format valgrind ip offlineimap neomutt node npm
     fi
     for module in $modules; do
         /usr/bin/python3 -c "import $module" 2>/dev/null || echo "python module $module"

@@ -37,6 +37,17 @@ make_base() { # suite
     rm -rf "$work/$1.base"
 }
 
+# Where that asks another registry, or trusts other certificates, than npm does by itself.
+set_up_npm() { # home
+    command -v npm >/dev/null || return 0
+    echo "registry=$(npm config get registry)" >"$1/.npmrc"
+    trusted=$(npm config get cafile)
+    if [ -f "$trusted" ]; then
+        cp "$trusted" "$1/npm-trusted.pem"
+        echo "cafile=/root/npm-trusted.pem" >>"$1/.npmrc"
+    fi
+}
+
 # How this machine reaches its packages, and no more of it.
 set_up_apt() { # suite root
     echo "deb $(target Debian) $1 main" >"$2/etc/apt/sources.list"
@@ -49,6 +60,7 @@ set_up_apt() { # suite root
     grep -v -e localhost -e "$(hostname)" /etc/hosts >"$2/etc/hosts" || true # the mirror's, where it stands there
     printf '127.0.0.1 localhost fresh\n::1 localhost\n' >>"$2/etc/hosts"
     echo fresh >"$2/etc/hostname"
+    set_up_npm "$2/root"
 }
 
 # Runs in namespaces of its own, so that no mount and no process outlives it.

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Cyrus and Courier for the tests, in build/servers. Debian lets neither be installed beside Dovecot, so their packages
 # are only unpacked, with the libraries that this machine lacks; nothing of them is installed, started or enabled.
+# And packages of npm (tests/view/npm), which tests use without a network.
 # Quick where they are there already.
 set -eu
 
@@ -54,9 +55,22 @@ fetch() { # name package...
     mv "$folder" "$servers/$name"
 }
 
+# What the lock file names, each with its hash; no script of a package runs.
+fetch_npm() {
+    folder=$servers/npm.new
+    rm -rf "$folder" "$servers/npm"
+    mkdir -p "$folder"
+    cp "$here/view/npm/package.json" "$npm_lock" "$folder"
+    echo "unpacking for the tests: packages of npm"
+    (cd "$folder" && npm ci --ignore-scripts --no-audit --no-fund >log 2>&1) || { cat "$folder/log" >&2; exit 1; }
+    mv "$folder" "$servers/npm"
+}
+
+npm_lock=$here/view/npm/package-lock.json
 mkdir -p "$servers"
 [ -d "$servers/cyrus" ] || fetch cyrus $cyrus
 [ -d "$servers/courier" ] || fetch courier $courier $(known $courier_waits_for)
+cmp -s "$npm_lock" "$servers/npm/package-lock.json" || fetch_npm
 if [ ! "$servers/private.so" -nt "$here/harness/private.c" ]; then
     ${CC:-cc} -shared -fPIC -O1 -Wall -Wextra -D_GNU_SOURCE -o "$servers/private.so.new" "$here/harness/private.c" -ldl
     mv "$servers/private.so.new" "$servers/private.so"

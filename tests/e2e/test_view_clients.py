@@ -1,0 +1,51 @@
+"""Mail programs that keep what they have read, before and after a move between real servers (tests/view/)."""
+import pytest
+
+from view.account import View
+from view.scene import Scene
+from view.tap import count
+
+
+def test_what_a_client_is_sent_is_counted():
+    data = (b'* 1 FETCH (UID 5 BODY[] {31}\r\n* 9 FETCH (BODY[] {3}\r\nabc)\r\n\r\n FLAGS (\\Seen))\r\n'
+            b'* 2 FETCH (FLAGS () BODY[HEADER.FIELDS (SUBJECT)] "x")\r\n* 3 FETCH (RFC822.SIZE 10)\r\na OK BODY[] done\r\n')
+    seen = count(data)
+    assert (seen.bodies, seen.headers, seen.size) == (1, 1, len(data))
+
+
+@pytest.fixture(scope="module")
+def moved():
+    """Both servers spell names alike, and no more: their numbers differ. Each client is then led past the proxy."""
+    with Scene("Dovecot", "Dovecot.", view=View(big=60)) as scene:
+        scene.begin()
+        scene.judge(scene.again())
+        scene.move().close()
+        scene.past_the_proxy()
+        yield scene, {client.name: done for client, done in scene.again().items()}
+
+
+def test_mail_programs_complain_of_other_numbers(moved):
+    """The control: without a view each of them says so, or transfers all of it once more."""
+    scene, done = moved
+    assert len(done["mbsync"].validity) == len(done["offlineimap"].validity) + 1 == len(scene.view.names)
+    assert done["mbsync"].transferred == done["neomutt"].seen.headers == done["imapflow"].seen.bodies == scene.view.count
+    for synced in done.values():
+        assert synced.faults()
+
+
+def test_a_change_at_the_server_is_seen_as_a_difference(moved):
+    """The judge sees one flag that a client does not hold."""
+    scene, _ = moved
+    client = scene.clients[-1]
+    scene.judge({client: client.sync()})
+    levels, messages = next((k, v) for k, v in scene.view.left.items() if v)
+    mark = next(iter(messages))
+    kept = messages[mark]
+    messages[mark] = kept ^ {"\\Flagged"}
+    with pytest.raises(AssertionError, match=mark):
+        scene.judge({client: client.sync()})
+    messages[mark] = kept
+    del scene.view.left[levels][mark]
+    with pytest.raises(AssertionError, match=mark):
+        scene.judge({client: client.sync()})
+    scene.view.left[levels][mark] = kept

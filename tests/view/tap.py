@@ -1,0 +1,77 @@
+"""What passes between a client and its server, kept and counted: the judge of what a client transferred is not the client.
+
+    tap = Tap(("127.0.0.1", port))      # a relay; clients connect to tap.number
+    tap.start(); ...; seen = tap.seen()
+    seen.bodies, seen.headers           # FETCH responses that carried a message, or only a part of its header
+"""
+import dataclasses
+import re
+
+from harness.relay import DOWN, Relay
+
+_LITERAL = re.compile(rb"\{(\d+)\}$")
+_WHOLE = re.compile(rb"\b(?:BODY\[\](?:<0>)?|RFC822) ", re.I)
+_PART = re.compile(rb"\b(?:BODY\[[^\]]+\](?:<\d+>)?|RFC822\.(?:HEADER|TEXT)) ", re.I)
+
+
+@dataclasses.dataclass
+class Seen:
+    bodies: int = 0
+    headers: int = 0
+    size: int = 0  # bytes that the server sent
+    text: bytes = b""
+
+    def __str__(self):
+        return f"{self.bodies} messages and {self.headers} headers in {self.size} bytes"
+
+
+def responses(data):
+    """Each response of a server: its text, without what its literals hold."""
+    at, text = 0, b""
+    while at < len(data):
+        end = data.find(b"\n", at)
+        if end < 0:
+            return
+        line = data[at:end].rstrip(b"\r")
+        at = end + 1
+        text += line
+        literal = _LITERAL.search(line)
+        if literal:
+            at += int(literal[1])
+        else:
+            yield text
+            text = b""
+
+
+def count(data):
+    seen = Seen(size=len(data), text=data)
+    for text in responses(data):
+        if text.startswith(b"* ") and b" FETCH (" in text[:24]:
+            if _WHOLE.search(text):
+                seen.bodies += 1
+            elif _PART.search(text):
+                seen.headers += 1
+    return seen
+
+
+class Tap(Relay):
+    """One client has one connection at a time. upstream may be set anew between two syncs."""
+
+    def __init__(self, upstream):
+        self._down, self._up = [], []
+        super().__init__(upstream, edit=self._keep)
+
+    def _keep(self, direction, data):
+        (self._down if direction == DOWN else self._up).append(data)
+        return data
+
+    def start(self):
+        self._down.clear()
+        self._up.clear()
+
+    def seen(self):
+        return count(b"".join(self._down))
+
+    def said(self):
+        """What the client sent."""
+        return b"".join(self._up)
