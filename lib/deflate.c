@@ -5,10 +5,28 @@
 #include "deflate.h"
 #include "xalloc.h"
 
-enum { WINDOW_BITS = -15 /* raw */, MEMORY_LEVEL = 8, PIECE = 16 * 1024 };
+enum {
+    WINDOW_BITS = -15, /* raw */
+    WINDOW = 32 * 1024,
+    MEMORY_LEVEL = 8,
+    PIECE = 16 * 1024,
+    UNPACKER_SIZE = 42 * 1024, /* what zlib takes for one */
+    AT_BOUNDARY = 128,         /* data_type in zlib.h: between two blocks, and on a byte */
+};
+
+struct deflate_works {
+    z_stream out;
+    z_stream *spare; /* an unpacker that no connection keeps; owned, or NULL */
+    uint8_t window[WINDOW];
+};
 
 struct deflate {
-    z_stream out, in;
+    struct deflate_works *works; /* borrowed */
+    uint8_t sent[DEFLATE_SENT];
+    size_t n_sent;
+    uint8_t *seen; /* owned; not while there is an unpacker */
+    size_t n_seen;
+    z_stream *in; /* in the middle of a block; owned, or NULL */
 };
 
 /* Windows hold mail: zlib's memory is overwritten when it is given back. */
@@ -28,15 +46,64 @@ static void give_back(void *opaque, void *p)
     free(mem);
 }
 
-struct deflate *deflate_new(void)
+static z_stream *unpacker_new(void)
+{
+    z_stream *z = xcalloc(1, sizeof *z);
+    z->zalloc = deflate_take;
+    z->zfree = give_back;
+    int rc = inflateInit2(z, WINDOW_BITS);
+    assert(rc == Z_OK); /* memory cannot lack here */
+    return z;
+}
+
+static void unpacker_free(z_stream **zp)
+{
+    z_stream *z = *zp;
+    *zp = NULL;
+    if (!z)
+        return;
+    inflateEnd(z);
+    free(z);
+}
+
+static struct deflate_works *works_new(void)
+{
+    struct deflate_works *w = xcalloc(1, sizeof *w);
+    w->out.zalloc = deflate_take;
+    w->out.zfree = give_back;
+    int rc = deflateInit2(&w->out, Z_BEST_SPEED, Z_DEFLATED, WINDOW_BITS, MEMORY_LEVEL, Z_DEFAULT_STRATEGY);
+    assert(rc == Z_OK);
+    return w;
+}
+
+void deflate_works_free(struct deflate_works **wp)
+{
+    struct deflate_works *w = *wp;
+    *wp = NULL;
+    if (!w)
+        return;
+    deflateEnd(&w->out);
+    unpacker_free(&w->spare);
+    wipe(w->window, sizeof w->window);
+    free(w);
+}
+
+struct deflate *deflate_new(struct deflate_works **works)
 {
     struct deflate *d = xcalloc(1, sizeof *d);
-    d->out.zalloc = d->in.zalloc = deflate_take;
-    d->out.zfree = d->in.zfree = give_back;
-    int out = deflateInit2(&d->out, Z_BEST_SPEED, Z_DEFLATED, WINDOW_BITS, MEMORY_LEVEL, Z_DEFAULT_STRATEGY);
-    int in = inflateInit2(&d->in, WINDOW_BITS);
-    assert(out == Z_OK && in == Z_OK); /* memory cannot lack here */
+    if (!*works)
+        *works = works_new();
+    d->works = *works;
     return d;
+}
+
+static void forget_seen(struct deflate *d)
+{
+    if (d->seen)
+        wipe(d->seen, d->n_seen);
+    free(d->seen);
+    d->seen = NULL;
+    d->n_seen = 0;
 }
 
 void deflate_free(struct deflate **dp)
@@ -45,9 +112,15 @@ void deflate_free(struct deflate **dp)
     *dp = NULL;
     if (!d)
         return;
-    deflateEnd(&d->out);
-    inflateEnd(&d->in);
+    unpacker_free(&d->in);
+    forget_seen(d);
+    wipe(d->sent, sizeof d->sent);
     free(d);
+}
+
+size_t deflate_kept(const struct deflate *d)
+{
+    return sizeof *d + d->n_seen + (d->in ? UNPACKER_SIZE : 0);
 }
 
 /* zlib wants no const, and does not write there. */
@@ -57,36 +130,96 @@ static void set_input(z_stream *z, struct span bytes)
     z->avail_in = bytes.len < UINT32_MAX ? (unsigned)bytes.len : UINT32_MAX;
 }
 
-void deflate_pack(struct deflate *d, struct span plain, struct buf *out)
+/* ---- packing ---- */
+
+static void remember_sent(struct deflate *d, struct span plain)
 {
-    uint8_t piece[PIECE];
-    assert(plain.len < UINT32_MAX);
-    set_input(&d->out, plain);
-    do {
-        d->out.next_out = piece;
-        d->out.avail_out = sizeof piece;
-        int rc = deflate(&d->out, Z_SYNC_FLUSH);
-        assert(rc == Z_OK || rc == Z_BUF_ERROR); /* Z_BUF_ERROR: there was nothing left to say */
-        buf_add(out, piece, sizeof piece - d->out.avail_out);
-    } while (d->out.avail_out == 0);
-    wipe(piece, sizeof piece);
+    size_t fresh = plain.len < DEFLATE_SENT ? plain.len : DEFLATE_SENT;
+    size_t stays = d->n_sent < DEFLATE_SENT - fresh ? d->n_sent : DEFLATE_SENT - fresh;
+    memmove(d->sent, d->sent + d->n_sent - stays, stays);
+    memcpy(d->sent + stays, plain.p + plain.len - fresh, fresh);
+    d->n_sent = stays + fresh;
 }
 
-bool deflate_unpack(struct deflate *d, struct span *in, uint8_t *plain, size_t cap, size_t *len,
-                    const char **why)
+void deflate_pack(struct deflate *d, struct span plain, struct buf *out)
 {
-    set_input(&d->in, *in);
-    size_t given = d->in.avail_in;
-    d->in.next_out = plain;
-    d->in.avail_out = (unsigned)cap;
-    int rc = inflate(&d->in, Z_SYNC_FLUSH);
-    *len = cap - d->in.avail_out;
-    size_t eaten = given - d->in.avail_in;
+    z_stream *z = &d->works->out;
+    uint8_t piece[PIECE];
+    assert(plain.len < UINT32_MAX);
+    if (plain.len == 0)
+        return;
+    int rc = deflateReset(z);
+    if (rc == Z_OK && d->n_sent > 0)
+        rc = deflateSetDictionary(z, d->sent, (unsigned)d->n_sent);
+    assert(rc == Z_OK);
+    set_input(z, plain);
+    do {
+        z->next_out = piece;
+        z->avail_out = sizeof piece;
+        rc = deflate(z, Z_SYNC_FLUSH);
+        assert(rc == Z_OK || rc == Z_BUF_ERROR); /* Z_BUF_ERROR: there was nothing left to say */
+        buf_add(out, piece, sizeof piece - z->avail_out);
+    } while (z->avail_out == 0);
+    wipe(piece, sizeof piece);
+    remember_sent(d, plain);
+}
+
+/* ---- unpacking ---- */
+
+/* An unpacker that knows what the peer may point back at. */
+static z_stream *unpacker_of(struct deflate *d)
+{
+    struct deflate_works *w = d->works;
+    if (d->in)
+        return d->in;
+    z_stream *z = w->spare ? w->spare : unpacker_new();
+    w->spare = NULL;
+    int rc = inflateReset(z);
+    if (rc == Z_OK && d->n_seen > 0)
+        rc = inflateSetDictionary(z, d->seen, (unsigned)d->n_seen);
+    assert(rc == Z_OK);
+    return z;
+}
+
+/* Keeps what it has to know instead of the unpacker itself. */
+static void let_go(struct deflate *d, z_stream *z)
+{
+    struct deflate_works *w = d->works;
+    unsigned n = 0;
+    int rc = inflateGetDictionary(z, w->window, &n);
+    assert(rc == Z_OK && n <= WINDOW);
+    if (n != d->n_seen) {
+        forget_seen(d);
+        d->seen = xmalloc(n);
+        d->n_seen = n;
+    }
+    if (n > 0)
+        memcpy(d->seen, w->window, n);
+    d->in = NULL;
+    if (!w->spare)
+        w->spare = z;
+    else
+        unpacker_free(&z);
+}
+
+enum deflate_rc deflate_unpack(struct deflate *d, struct span *in, uint8_t *plain, size_t cap, size_t *len)
+{
+    z_stream *z = unpacker_of(d);
+    set_input(z, *in);
+    size_t given = z->avail_in;
+    z->next_out = plain;
+    z->avail_out = (unsigned)cap;
+    int rc = inflate(z, Z_SYNC_FLUSH);
+    *len = cap - z->avail_out;
+    size_t eaten = given - z->avail_in;
     *in = span_of(in->p + eaten, in->len - eaten);
-    if (rc == Z_OK ||
-        rc == Z_BUF_ERROR) /* Z_BUF_ERROR: nothing can be done without more bytes, or more room */
-        return true;
-    *why =
-        rc == Z_STREAM_END ? "the peer ended its compressed data" : "the peer sends damaged compressed data";
-    return false;
+    d->in = z;
+    /* Z_BUF_ERROR: nothing can be done without more bytes, or more room */
+    if (rc != Z_OK && rc != Z_BUF_ERROR)
+        return rc == Z_STREAM_END ? DEFLATE_ENDED : DEFLATE_BAD;
+    if (*len < cap && z->data_type == AT_BOUNDARY)
+        let_go(d, z);
+    else
+        forget_seen(d);
+    return DEFLATE_OK;
 }

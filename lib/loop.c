@@ -129,6 +129,7 @@ void loop_free(struct loop **lp)
     free(l->read_buf);
     free(l->plain_buf);
     free(l->unpack_buf);
+    deflate_works_free(&l->deflate);
     buf_free(&l->cipher_buf);
     free(l);
 }

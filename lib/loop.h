@@ -8,6 +8,7 @@
 #include <uv.h>
 
 #include "buf.h"
+#include "deflate.h"
 #include "turns.h"
 
 enum {
@@ -25,12 +26,13 @@ struct loop_task {
 
 struct loop {
     uv_loop_t uv;
-    uint8_t *read_buf;     /* LOOP_READ_SIZE bytes that each read of this loop lands in; owned */
-    uint8_t *plain_buf;    /* LOOP_READ_SIZE bytes for what TLS decrypts; owned */
-    uint8_t *unpack_buf;   /* LOOP_READ_SIZE bytes for what was compressed; owned */
-    struct buf cipher_buf; /* what TLS wants sent, until the kernel has it; owned */
-    bool buf_busy;         /* for an assert: the buffers are lent to one callback at a time */
-    uv_idle_t idle;        /* active while there are tasks or turns */
+    uint8_t *read_buf;             /* LOOP_READ_SIZE bytes that each read of this loop lands in; owned */
+    uint8_t *plain_buf;            /* LOOP_READ_SIZE bytes for what TLS decrypts; owned */
+    uint8_t *unpack_buf;           /* LOOP_READ_SIZE bytes for what was compressed; owned */
+    struct deflate_works *deflate; /* of all streams that compress; NULL until there was one; owned */
+    struct buf cipher_buf;         /* what TLS wants sent, until the kernel has it; owned */
+    bool buf_busy;                 /* for an assert: the buffers are lent to one callback at a time */
+    uv_idle_t idle;                /* active while there are tasks or turns */
     uv_prepare_t prepare;
     TAILQ_HEAD(loop_tasks, loop_task) tasks;
     size_t n_tasks;

@@ -6,8 +6,9 @@
  * empty.
  *
  * With deflate_* between them and the owner, bytes are unpacked into the loop's unpack_buf and given from
- * that, as long as the owner takes them; what is still packed then waits in s->packed, and nothing more is
- * read. So a few bytes that unpack to very many cost as much memory as any others.
+ * that, as long as the owner takes them, and so many a round of the loop; what is still packed then waits in
+ * s->packed, and nothing more is read. So a few bytes that unpack to very many cost as much memory as any
+ * others, and no more of the loop's time.
  *
  * Out: wire_send() tries the kernel first; what it doesn't take is copied to s->queue, and start_write()
  * makes a struct write of the whole queue, which owns those bytes until libuv is done with them.
@@ -45,9 +46,11 @@ enum {
     LINGER_MS = 1000,        /* ... and waits so long for the peer's end after its own */
     SMALL = 16 * 1024,       /* buffers up to here are overwritten, secrets or not: it costs nothing */
     ENCRYPT_AT_ONCE = 65536, /* bytes; bounds the loop's cipher_buf */
-    UNPACK_AT_ONCE = 16,     /* buffers; then it is the turn of others */
-    READS_A_ROUND = 4,       /* buffers too */
-    STRANGER_READ = 4096,    /* bytes in a turn */
+    READS_A_ROUND = 4,       /* buffers; then it is the turn of others */
+    /* bytes; and what counts for a piece that brings hardly any */
+    UNPACKED_A_ROUND = READS_A_ROUND * LOOP_READ_SIZE,
+    UNPACKED_LEAST = 4096,
+    STRANGER_READ = 4096, /* bytes in a turn */
     /* Seconds without a byte until the kernel asks whether the peer is there still, between two questions,
      * and how many without an answer end the connection. Below the 4 minutes after which common load
      * balancers forget a connection, and above the 2 in which a mail server wakes the phones of those who are
@@ -91,6 +94,9 @@ struct stream {
     struct deflate *deflate; /* owned; NULL without compression */
     struct buf packed;       /* of the peer, not unpacked yet */
     bool unpack_more;        /* there may be more in the unpacker, though nothing is packed */
+    bool packed_ended;       /* the peer has ended its data: no more may come */
+    uint64_t unpack_round;
+    size_t unpacked; /* bytes, in this round */
 
     struct span view; /* during a STREAM_DATA callback: the unread bytes */
     bool giving;
@@ -638,24 +644,51 @@ static bool stream_give(struct stream *s, struct span bytes)
     return true;
 }
 
+/* However many reads and TLS records there are: few bytes can unpack to very many. */
+static bool may_unpack_now(struct stream *s)
+{
+    if (s->unpack_round != s->loop->round)
+        s->unpacked = 0;
+    s->unpack_round = s->loop->round;
+    return s->unpacked < UNPACKED_A_ROUND;
+}
+
+/* Unpacks a buffer full. False: nothing more can be unpacked. */
+static bool unpack_next(struct stream *s, struct span *in, size_t *len)
+{
+    enum deflate_rc rc = DEFLATE_BAD;
+    *len = 0;
+    if (!s->packed_ended)
+        rc = deflate_unpack(s->deflate, in, s->loop->unpack_buf, LOOP_READ_SIZE, len);
+    s->unpacked += *len > UNPACKED_LEAST ? *len : UNPACKED_LEAST;
+    s->unpack_more = rc == DEFLATE_OK && *len == LOOP_READ_SIZE;
+    if (rc == DEFLATE_OK)
+        return true;
+    if (rc == DEFLATE_ENDED && in->len == 0) {
+        s->packed_ended = s->eof = true; /* told by the task, behind these bytes */
+        loop_defer(s->loop, &s->task);
+        return *len > 0;
+    }
+    stream_fail(s, s->packed_ended || rc == DEFLATE_ENDED
+                       ? "bytes behind the end of the peer's compressed data"
+                       : "the peer sends damaged compressed data");
+    return false;
+}
+
 /* Unpacks and gives from *in as long as the owner takes it. False: it closed the stream. */
 static bool unpack(struct stream *s, struct span *in)
 {
     uint8_t *plain = s->loop->unpack_buf;
-    for (unsigned n = 0; (in->len > 0 || s->unpack_more) && !s->paused && !s->error; n++) {
-        const char *why;
+    while ((in->len > 0 || s->unpack_more) && !s->paused && !s->error) {
         size_t len;
         if (s->kept.len > s->limits.high_water)
             break;
-        if (n == UNPACK_AT_ONCE) {
+        if (!may_unpack_now(s)) {
             loop_defer(s->loop, &s->task);
             break;
         }
-        if (!deflate_unpack(s->deflate, in, plain, LOOP_READ_SIZE, &len, &why)) {
-            stream_fail(s, why);
+        if (!unpack_next(s, in, &len))
             break;
-        }
-        s->unpack_more = len == LOOP_READ_SIZE;
         bool open = len == 0 || stream_give(s, span_of(plain, len));
         if (s->secrets)
             wipe(plain, len);
@@ -1054,7 +1087,7 @@ void stream_compress(struct stream *s)
     assert(!s->deflate && s->phase == OPEN && !s->handshaking && s->gathered.len == 0);
     if (s->error)
         return;
-    s->deflate = deflate_new();
+    s->deflate = deflate_new(&s->loop->deflate);
     buf_keep(s, &s->packed, stream_peek(s));
     stream_eat(s, stream_peek(s).len);
     loop_defer(s->loop, &s->task);

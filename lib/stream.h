@@ -93,8 +93,11 @@ void stream_secure(struct stream *s, struct tls_policy *policy, const char *name
 bool stream_is_secure(const struct stream *s);
 
 /* Starts COMPRESS=DEFLATE (RFC 4978) in both directions, over TLS where there is TLS. Unread bytes are taken
- * as compressed. Nothing may be corked. Bytes that can't be unpacked are STREAM_ERROR. It costs 300 KiB of
- * memory. The limits hold for unpacked bytes: high_water, pause and the buffers work as before. */
+ * as compressed. Nothing may be corked. Bytes that can't be unpacked are STREAM_ERROR; the end of the
+ * peer's compressed data is its STREAM_EOF. The limits hold for unpacked bytes: high_water, pause and the
+ * buffers work as before, and no more than 256 KiB of them are given in a round of the loop, however few
+ * bytes they came from. Of what waits to be sent the packed bytes count. What it costs in memory: deflate.h;
+ * 3 KiB for a peer that has said little. */
 void stream_compress(struct stream *s);
 
 /* From here on the bytes are mail: buffers over 16 KiB are not overwritten any more. To be called after the

@@ -519,6 +519,70 @@ static void test_damaged_packed(void **state)
     assert_int_equal(w->b.got.len, 0);
 }
 
+/* As some end their last command. */
+static void test_packed_data_ends(void **state)
+{
+    struct world *w = *state;
+    static const uint8_t end[] = {0x03, 0x00};
+    join(w);
+    stream_compress(w->b.s);
+    stream_send(w->a.s,
+                "\x01\x02\x00\xfd\xff"
+                "hi",
+                7); /* a last block, as it is */
+    io_wait(w->loop, &w->b.eof);
+    unit_same(buf_span(&w->b.got), "hi");
+    assert_string_equal(w->b.events, "DE");
+    stream_send(w->b.s, "bye", 3);
+    stream_send(w->a.s, end, sizeof end); /* nobody reads that */
+    for (int i = 0; i < 50; i++)
+        uv_run(&w->loop->uv, UV_RUN_NOWAIT);
+    assert_false(w->b.error);
+}
+
+static void test_more_behind_the_end_of_packed(void **state)
+{
+    struct world *w = *state;
+    join(w);
+    stream_compress(w->b.s);
+    stream_send(w->a.s,
+                "\x03\x00"
+                "a1 NOOP\r\n",
+                11);
+    io_wait(w->loop, &w->b.error);
+    assert_string_equal(w->b.error_text, "bytes behind the end of the peer's compressed data");
+    assert_int_equal(w->b.got.len, 0);
+}
+
+/* 64 MiB in some 300 KB, for an owner that takes all: others have their turn as if they came unpacked. */
+static void bomb_has_its_turn(struct world *w, bool tls)
+{
+    enum { PIECE = 1 << 20, PIECES = 64 };
+    char *big = xcalloc(1, PIECE);
+    size_t most = 0, before = 0;
+    join_packed(w, tls);
+    for (int i = 0; i < PIECES; i++)
+        for (int k = 0; k < 64; k++) /* many records */
+            stream_send(w->a.s, big, PIECE / 64);
+    while (w->b.got.len < (size_t)PIECE * PIECES) {
+        uv_run(&w->loop->uv, UV_RUN_NOWAIT);
+        most = w->b.got.len - before > most ? w->b.got.len - before : most;
+        before = w->b.got.len;
+    }
+    assert_true(most > LOOP_READ_SIZE && most <= 10 * LOOP_READ_SIZE); /* of two rounds */
+    free(big);
+}
+
+static void test_bomb_has_its_turn(void **state)
+{
+    bomb_has_its_turn(*state, false);
+}
+
+static void test_bomb_has_its_turn_tls(void **state)
+{
+    bomb_has_its_turn(*state, true);
+}
+
 /* --- the end --- */
 
 static void test_eof_after_data(void **state)
@@ -1345,6 +1409,10 @@ int main(void)
         PLAIN(test_eof_packed),
         PLAIN(test_packed_behind_answer),
         PLAIN(test_damaged_packed),
+        PLAIN(test_packed_data_ends),
+        PLAIN(test_more_behind_the_end_of_packed),
+        PLAIN(test_bomb_has_its_turn),
+        TLS(test_bomb_has_its_turn_tls),
         PLAIN(test_eof_after_data),
         TLS(test_eof_tls),
         PLAIN(test_eof_with_bytes_left),
