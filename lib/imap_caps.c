@@ -4,6 +4,7 @@
  *   SHOW      shown after login where both backends have it: it carries no UID, UIDVALIDITY, MODSEQ or object
  *             id, or one that the view translates
  *   HIDE      not shown, and its commands and items are refused (imap_cmd)
+ *   OURS      the proxy does it itself: what backends have of it is not asked, and never shown
  *   PRELOGIN  only means something before login, where the front door writes its own list
  *
  * Rows without a cap are there to say why a name is hidden; a name without a row is hidden as well. */
@@ -11,7 +12,7 @@
 
 #include "imap_caps.h"
 
-enum show { SHOW, HIDE, PRELOGIN };
+enum show { SHOW, HIDE, OURS, PRELOGIN };
 
 struct cap_row {
     const char *name; /* a "*" at the end stands for anything */
@@ -85,7 +86,7 @@ static const struct cap_row rows[] = {
     {"QRESYNC", CAP_QRESYNC, HIDE},
     {"SEARCHRES", CAP_SEARCHRES, HIDE}, /* until "$" is carried over the flip */
     {"NOTIFY", CAP_NOTIFY, HIDE},
-    {"COMPRESS=DEFLATE", CAP_COMPRESS_DEFLATE, HIDE}, /* until the proxy ends it; it blinds the relay */
+    {"COMPRESS=DEFLATE", CAP_COMPRESS_DEFLATE, OURS}, /* between server and client it would blind the relay */
     {"UTF8=ACCEPT", CAP_UTF8_ACCEPT, HIDE},           /* until names are normalised */
     {"UTF8=ONLY", CAP_NONE, HIDE},
     {"OBJECTID", CAP_OBJECTID, HIDE},

@@ -1,7 +1,7 @@
 /* imap_caps: capability sets (RFC 3501 7.2.1, RFC 9051 7.2.2), and the one list of those that a client may be
  * shown. Pure. The table in imap_caps.c has a row for each capability: its name, and whether it is shown
- * (since it carries no identifiers, or only ones that are translated: see the head of that file), hidden, or
- * only means something before login. Names that are not in the table are hidden. */
+ * (since it carries no identifiers, or only ones that are translated: see the head of that file), hidden, the
+ * proxy's own, or only means something before login. Names that are not in the table are hidden. */
 #ifndef IMAPFERRY_IMAP_CAPS_H
 #define IMAPFERRY_IMAP_CAPS_H
 

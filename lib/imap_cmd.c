@@ -56,6 +56,7 @@ const struct imap_verb_info imap_verbs[VERB_COUNT] = {
     [VERB_MYRIGHTS] = {"MYRIGHTS", R, CAP_ACL},
     [VERB_GETMETADATA] = {"GETMETADATA", R, CAP_NONE},
     [VERB_SETMETADATA] = {"SETMETADATA", 0, CAP_NONE},
+    [VERB_COMPRESS] = {"COMPRESS", R, CAP_COMPRESS_DEFLATE},
 };
 
 #undef R

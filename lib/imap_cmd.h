@@ -61,6 +61,7 @@ enum imap_verb {
     VERB_MYRIGHTS,
     VERB_GETMETADATA,
     VERB_SETMETADATA,
+    VERB_COMPRESS,
     VERB_COUNT
 };
 

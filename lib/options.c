@@ -174,6 +174,11 @@ const struct option options[] = {
      .text = "Name of this proxy in the store and in logs, of its own for each. The host name where empty."},
     {"proxy", "allow_plaintext", OPTION_BOOL, offsetof(struct conf_proxy, allow_plaintext), .def = "false",
      .reload = RELOAD_YES, .text = "Let users sign in without encryption from other machines too."},
+    {"proxy", "compress", OPTION_BOOL, offsetof(struct conf_proxy, compress), .def = "true",
+     .reload = RELOAD_YES,
+     .text =
+         "Offer compression to clients that have signed in (COMPRESS=DEFLATE), whatever the backends can do: for slow "
+         "lines and phones. It costs processor time, about 10 s for each GiB that clients download by it."},
     {"proxy", "login_tries", OPTION_NUMBER, offsetof(struct conf_proxy, login_tries), .def = "3", .min = 1,
      .max = 100, .reload = RELOAD_YES, .text = "Wrong passwords until a connection is closed."},
     {"proxy", "lease", OPTION_DURATION, offsetof(struct conf_proxy, lease_ms), .def = "10s", .min = 300,

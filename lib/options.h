@@ -64,7 +64,7 @@ struct conf_proxy {
     enum tls_version tls_min;
     uint32_t threads; /* 0 = one per core */
     char *id;         /* "" = host name */
-    bool allow_plaintext;
+    bool allow_plaintext, compress;
     uint64_t lease_ms, lease_long_ms;
     uint64_t hold_max_ms, drain_time_ms;
     uint32_t login_tries;

@@ -28,6 +28,16 @@ void relay_say(struct session *s, struct span lines)
     }
 }
 
+void relay_say_own(struct session *s)
+{
+    struct buf *own = &s->relay->own;
+    if (own->len == 0)
+        return;
+    s->bytes_out += own->len;
+    stream_send(s->client, buf_span(own).p, own->len);
+    buf_free(own);
+}
+
 void relay_sayf(struct session *s, const char *fmt, ...)
 {
     struct buf line = {0};
@@ -100,7 +110,7 @@ bool relay_only_reads(const struct session *s)
 bool relay_is_quiet(const struct session *s)
 {
     const struct relay *r = s->relay;
-    return !relay_is_sending(r) && r->n_commands == 0 && relay_at_boundary(s);
+    return !relay_is_sending(r) && r->n_commands == 0 && r->mode != UP_COMPRESS && relay_at_boundary(s);
 }
 
 /* The client stays in its IDLE: DONE is for the server alone. */
@@ -117,6 +127,8 @@ static void end_idle(struct session *s)
 static void check_end(struct session *s)
 {
     struct relay *r = s->relay;
+    if (s->state == IN_RELAY)
+        relay_compress(s);
     if (s->state != IN_RELAY)
         return;
     if (r->finished)
@@ -166,11 +178,8 @@ static void relay_go_on(struct session *s)
         return;
     if (r->idled && r->gone.n > 0)
         relay_tell_gone(s); /* an IDLE is a command under way */
-    if (r->own.len > 0 && relay_at_boundary(s)) {
-        s->bytes_out += r->own.len;
-        stream_send(s->client, buf_span(&r->own).p, r->own.len);
-        buf_free(&r->own);
-    }
+    if (relay_at_boundary(s))
+        relay_say_own(s);
     if (r->idled && r->n_commands == 0)
         idle_again(s);
 }
@@ -372,10 +381,17 @@ void relay_timeout(struct session *s)
 
 /* ---- life ---- */
 
+void relay_write_capabilities(struct buf *out, const struct imap_caps *shown, bool compress)
+{
+    struct imap_caps all = *shown;
+    if (compress)
+        imap_caps_add(&all, CAP_COMPRESS_DEFLATE);
+    imap_caps_write(out, &all);
+}
+
 void relay_begin(struct session *s, const struct imap_caps *shown)
 {
     struct relay *r = s->relay = xcalloc(1, sizeof *r);
-    struct buf words = {0};
     bool plus = imap_caps_has(shown, CAP_LITERAL_PLUS), minus = imap_caps_has(shown, CAP_LITERAL_MINUS);
     struct stream_limits limits = limits_of_stream;
     limits.flush_ms = s->proxy->conf->proxy.close_timeout_ms;
@@ -385,9 +401,7 @@ void relay_begin(struct session *s, const struct imap_caps *shown)
     imap_line_init(&r->down, LINE_RESPONSES, &limits_of_backend);
     TAILQ_INIT(&r->commands);
     r->shown = *shown;
-    imap_caps_write(&words, shown);
-    r->shown_words = xstrdup(buf_str(&words));
-    buf_free(&words);
+    r->compression = s->proxy->conf->proxy.compress ? COMPRESS_OFFERED : COMPRESS_NEVER;
     session_enter(s, IN_RELAY);
     relay_moved(s);
     if (s->client_eof)
@@ -420,6 +434,5 @@ void relay_free(struct relay **rp)
     opened_free(&r->opened);
     imap_seq_free(&r->gone);
     free(r->idled);
-    free(r->shown_words);
     free(r);
 }

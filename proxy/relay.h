@@ -10,6 +10,12 @@
  * a NO turns the body of a literal into a command. Answers of ours go out between two responses of the
  * backend.
  *
+ * COMPRESS=DEFLATE (RFC 4978) is between the client and us, and the backends never hear of it. Its OK is the
+ * last that goes out in clear: it waits until no command is under way. The client may not send anything before
+ * it has seen that; where bytes are there already, the session ends, so that nothing that was sent in clear is
+ * taken for something that came compressed. What comes a little later is unpacked like all else, and ends
+ * the session as damaged.
+ *
  * Back-pressure: a side is read only while the other takes it, so a session holds LIMIT_HIGH_WATER bytes and
  * one read in each direction at most. Nothing passes in either direction without a valid lease
  * (registration_may_pass()), which is asked after the bytes were read. */
@@ -23,10 +29,13 @@
 
 struct relay;
 
-/* The session enters RELAY. shown: what the client is shown, and held to. */
+/* Appends what a client is told to be there: what it is shown of the backends, and what the proxy does
+ * itself. */
+void relay_write_capabilities(struct buf *out, const struct imap_caps *shown, bool compress);
+/* The session enters RELAY. shown: what the client is shown of the backends, and held to. */
 void relay_begin(struct session *s, const struct imap_caps *shown);
 void relay_free(struct relay **r);
-/* What the client is shown; borrowed. */
+/* What the client is shown of the backends; borrowed. */
 const struct imap_caps *relay_shown(const struct session *s);
 
 void relay_client_event(struct session *s, enum stream_event ev);

@@ -37,7 +37,8 @@ static void rewrite_code(const struct relay *r, struct span line, const struct i
     size_t at = (size_t)(resp->code.p - line.p);
     if (imap_code_is(resp->code, "CAPABILITY", NULL)) {
         buf_add(out, line.p, at);
-        buf_printf(out, "CAPABILITY %s", r->shown_words);
+        buf_add_str(out, "CAPABILITY ");
+        relay_write_capabilities(out, &r->shown, r->compression == COMPRESS_OFFERED);
         buf_add(out, line.p + at + resp->code.len, line.len - at - resp->code.len);
     } else {
         buf_add(out, line.p, at - 1);
@@ -142,8 +143,11 @@ static enum session_end take_untagged(struct session *s, const struct piece *p, 
         outlet_line(o, span_str(PREAUTH_ID));
         r->hides = p->item.literal;
     } else if (span_is_ci(resp->word, "CAPABILITY") && !p->item.literal) {
-        outlet_text(o, span_str("* CAPABILITY "));
-        outlet_line(o, span_str(r->shown_words));
+        struct buf line = {0};
+        buf_add_str(&line, "* CAPABILITY ");
+        relay_write_capabilities(&line, &r->shown, r->compression == COMPRESS_OFFERED);
+        outlet_line(o, buf_span(&line));
+        buf_free(&line);
     } else {
         outlet_piece(o, p);
     }

@@ -18,6 +18,7 @@ enum up_mode {
     UP_PLUS,      /* not looked at: the backend has to take a synchronizing literal first */
     UP_IDLE_PLUS, /* not looked at: the backend has to take IDLE first */
     UP_IDLE,      /* DONE */
+    UP_COMPRESS,  /* not looked at: from the answer to COMPRESS on they are compressed */
 };
 
 /* What becomes of the command under way. */
@@ -26,7 +27,14 @@ enum fate {
     FATE_REFUSED,  /* swallowed and answered with r->answer; a synchronizing literal is refused */
     FATE_ANSWERED, /* the same, but its literals are taken */
     FATE_COLLECTS, /* an ID: kept until it is whole, its literals are taken; then it passes, or is answered */
+    FATE_WAITS,    /* a COMPRESS: answered with r->answer once nothing is under way */
     FATE_OVER,     /* the backend answered it before its non-synchronizing literal: the rest is swallowed */
+};
+
+enum compression {
+    COMPRESS_NEVER, /* not offered */
+    COMPRESS_OFFERED,
+    COMPRESS_ACTIVE,
 };
 
 struct command {
@@ -43,7 +51,6 @@ struct command {
 struct relay {
     struct imap_line up, down;
     struct imap_caps shown;
-    char *shown_words; /* owned */
 
     TAILQ_HEAD(command_list, command) commands; /* passed on and not answered yet, the oldest first */
     size_t n_commands;
@@ -58,6 +65,7 @@ struct relay {
     struct buf id_literal; /* ... the literal that is coming ... */
     bool id_bad;           /* ... it can't be read */
     struct buf own;        /* lines of ours that wait for the end of a response */
+    enum compression compression;
 
     bool stray_done;       /* the backend ended an IDLE by itself: the client's DONE may be on its way */
     bool logout;           /* passed on: nothing else may follow */
@@ -104,6 +112,8 @@ void outlet_piece(struct outlet *o, const struct piece *p);
 
 /* Lines for the client, CRLF and all: at once, or when the response that is being sent has ended. */
 void relay_say(struct session *s, struct span lines);
+/* Those that waited. Only at a boundary. */
+void relay_say_own(struct session *s);
 void relay_sayf(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 struct command *relay_command_add(struct relay *r, const char *tag, enum imap_verb verb);
@@ -117,6 +127,8 @@ void relay_expect_end(struct session *s);
 
 /* ---- client to backend ---- */
 
+/* Answers a COMPRESS that waits, if nothing is under way any more. May end the session. */
+void relay_compress(struct session *s);
 /* May the client's next piece be looked at? */
 bool relay_up_open(const struct session *s);
 void relay_pump_up(struct session *s);

@@ -108,6 +108,38 @@ static void id_end(struct session *s, struct outlet *o)
         relay_sayf(s, PREAUTH_ID "\r\n%s OK ID completed", r->cmd.tag);
 }
 
+/* ---- COMPRESS ---- */
+
+static void decide_compress(struct relay *r, const struct imap_line_item *item)
+{
+    struct span args = span_of(item->text.p + r->cmd.args, item->text.len - r->cmd.args);
+    if (item->literal || !span_is_ci(args, "DEFLATE"))
+        answer_with(r, FATE_REFUSED, "%s BAD Expected COMPRESS DEFLATE", r->cmd.tag);
+    else if (r->compression == COMPRESS_ACTIVE)
+        answer_with(r, FATE_REFUSED, "%s NO [COMPRESSIONACTIVE] It is compressed by COMPRESS already",
+                    r->cmd.tag);
+    else
+        answer_with(r, FATE_WAITS, "%s OK It is compressed from here on", r->cmd.tag);
+}
+
+void relay_compress(struct session *s)
+{
+    struct relay *r = s->relay;
+    if (r->mode != UP_COMPRESS || r->n_commands > 0 || !relay_at_boundary(s) || !registration_may_pass(s))
+        return;
+    if (stream_peek(s->client).len > 0) {
+        session_close(s, END_BEHIND_COMPRESS, NULL);
+        return;
+    }
+    relay_say_own(s);
+    relay_say(s, buf_span(&r->answer));
+    buf_free(&r->answer);
+    stream_compress(s->client);
+    r->mode = UP_COMMANDS;
+    r->compression = COMPRESS_ACTIVE;
+    LOG(INFO, "compressed", LOG_S("session", s->name), LOG_S("user", s->account->key));
+}
+
 /* The first part of a command decides whether it passes. */
 static void up_decide(struct session *s, const struct imap_line_item *item, struct buf *rewritten)
 {
@@ -120,6 +152,8 @@ static void up_decide(struct session *s, const struct imap_line_item *item, stru
         answer_with(r, FATE_REFUSED, "%s BAD Expected DONE", r->cmd.tag);
     else if (r->cmd.verb == VERB_ID)
         r->fate = FATE_COLLECTS;
+    else if (r->cmd.verb == VERB_COMPRESS && r->compression != COMPRESS_NEVER)
+        decide_compress(r, item);
     else if (!imap_cmd_allowed(&r->cmd, item->text, true, &r->shown, &why))
         answer_with(r, FATE_REFUSED, "%s BAD %s", r->cmd.tag, why);
     else if (r->cmd.verb == VERB_ENABLE)
@@ -264,6 +298,8 @@ static void take_up_text(struct session *s, const struct piece *p, struct outlet
     if (r->fate == FATE_COLLECTS) {
         id_text(r, &p->item);
         id_go_on(s, &p->item, o);
+    } else if (r->fate == FATE_WAITS) {
+        r->mode = UP_COMPRESS;
     } else if (r->fate != FATE_PASSES) {
         up_swallow(s, &p->item);
     } else {

@@ -395,7 +395,7 @@ static void let_in(struct session *s)
     struct proxy *p = s->proxy;
     struct imap_caps shown = backends_shown(p->backends, l->at, &l->caps, l->other);
     struct buf words = {0};
-    imap_caps_write(&words, &shown);
+    relay_write_capabilities(&words, &shown, p->conf->proxy.compress);
     session_say(s, "%s OK [CAPABILITY %s] Logged in", l->tag, buf_str(&words));
     buf_free(&words);
     log_login(s);

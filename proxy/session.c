@@ -34,6 +34,8 @@ static const struct end_row {
     [END_MANY_COMMANDS] = {"many_commands", true, "Too many commands before login"},
     [END_BAD_LINE] = {"bad_line", true, "[CLIENTBUG] This line can't be read"},
     [END_BAD_PART] = {"bad_part", true, "[CLIENTBUG] A command that was half sent can't be taken back"},
+    [END_BEHIND_COMPRESS] = {"behind_compress", true,
+                             "[CLIENTBUG] Nothing may be sent behind COMPRESS before its answer"},
     [END_IDLE] = {"idle_timeout", false, "Autologout; idle for too long"},
     [END_BACKEND_BYE] = {"backend_bye", false, ""},
     [END_BACKEND_GONE] = {"backend_gone", true, "[UNAVAILABLE] The mail server closed the connection"},

@@ -78,6 +78,7 @@ enum session_end {
     END_MANY_COMMANDS,
     END_BAD_LINE,
     END_BAD_PART,
+    END_BEHIND_COMPRESS,
     END_IDLE,
     END_BACKEND_BYE,
     END_BACKEND_GONE,

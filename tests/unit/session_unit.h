@@ -212,6 +212,7 @@ static inline int bench_set_up(void **state)
     b->conf.n_backends = 2;
     b->conf.proxy.idle_timeout_ms = b->conf.proxy.backend_timeout_ms = b->conf.proxy.close_timeout_ms =
         b->conf.proxy.connect_timeout_ms = 60 * 1000;
+    b->conf.proxy.compress = true;
     b->proxy.loop = b->loop;
     b->proxy.conf = &b->conf;
     b->account = (struct account){.proxy = &b->proxy, .key = (char *)"ann", .known = true, .epoch = 7};

@@ -1,3 +1,5 @@
+#include <zlib.h>
+
 #include "proxy/busy.h"
 #include "proxy/preauth.h"
 #include "session_unit.h"
@@ -258,7 +260,8 @@ static void test_capabilities_are_ours(void **state)
 {
     struct bench *b = *state;
     struct buf words = {0}, all = {0};
-    imap_caps_write(&words, relay_shown(&b->s));
+    relay_write_capabilities(&words, relay_shown(&b->s), true);
+    assert_non_null(strstr(buf_str(&words), "COMPRESS=DEFLATE"));
     bench_says(b, b->client, "a1 CAPABILITY\r\na2 SELECT INBOX\r\n");
     bench_gets(b, b->server, "a1 CAPABILITY\r\na2 SELECT INBOX\r\n");
     bench_says(b, b->server,
@@ -338,6 +341,418 @@ static void test_client_closes_its_side(void **state)
     bench_says(b, b->server, "a1 OK done\r\n");
     bench_gets(b, b->client, "a1 OK done\r\n");
     bench_ends(b, END_CLIENT_GONE);
+}
+
+/* ---- COMPRESS ---- */
+
+/* The client's own zlib. */
+static z_stream packer, unpacker;
+
+static int compress_set_up(void **state)
+{
+    packer = unpacker = (z_stream){0};
+    assert_int_equal(deflateInit2(&packer, 9, Z_DEFLATED, -15, 9, Z_DEFAULT_STRATEGY), Z_OK);
+    assert_int_equal(inflateInit2(&unpacker, -15), Z_OK);
+    return bench_set_up(state);
+}
+
+static int compress_tear_down(void **state)
+{
+    deflateEnd(&packer);
+    inflateEnd(&unpacker);
+    return bench_tear_down(state);
+}
+
+#define COMPRESS_TEST(f) cmocka_unit_test_setup_teardown(f, compress_set_up, compress_tear_down)
+
+static size_t pack(const char *text, uint8_t *out, size_t cap)
+{
+    packer.next_in = (Bytef *)(uintptr_t)text;
+    packer.avail_in = (unsigned)strlen(text);
+    packer.next_out = out;
+    packer.avail_out = (unsigned)cap;
+    assert_int_equal(deflate(&packer, Z_SYNC_FLUSH), Z_OK);
+    return cap - packer.avail_out;
+}
+
+/* at_once: so many bytes in a segment. */
+static void says_packed(struct bench *b, const char *text, size_t at_once)
+{
+    uint8_t packed[4096];
+    size_t n = pack(text, packed, sizeof packed);
+    for (size_t i = 0, m; i < n; i += m) {
+        m = n - i < at_once ? n - i : at_once;
+        assert_int_equal(send(b->client, packed + i, m, MSG_NOSIGNAL), m);
+        if (at_once < n)
+            bench_settle(b);
+    }
+}
+
+/* The client unpacks byte by byte, and gets these. */
+static void gets_packed(struct bench *b, const char *text)
+{
+    struct buf got = {0};
+    char plain[1000];
+    Bytef c;
+    while (got.len < strlen(text) && bench_byte(b, b->client, (char *)&c)) {
+        unpacker.next_in = &c;
+        unpacker.avail_in = 1;
+        do {
+            unpacker.next_out = (Bytef *)plain;
+            unpacker.avail_out = sizeof plain;
+            int rc = inflate(&unpacker, Z_SYNC_FLUSH);
+            assert_true(rc == Z_OK || rc == Z_BUF_ERROR);
+            buf_add(&got, plain, sizeof plain - unpacker.avail_out);
+        } while (unpacker.avail_out == 0);
+    }
+    assert_string_equal(buf_str(&got), text);
+    buf_free(&got);
+}
+
+static void begin_packed(struct bench *b)
+{
+    bench_says(b, b->client, "c1 COMPRESS DEFLATE\r\n");
+    bench_gets(b, b->client, "c1 OK It is compressed from here on\r\n");
+}
+
+static void test_compress(void **state)
+{
+    struct bench *b = *state;
+    begin_packed(b);
+    says_packed(b, "a1 NOOP\r\na2 SELECT \"a b\"\r\n", 4096);
+    bench_gets(b, b->server, "a1 NOOP\r\na2 SELECT \"a b\"\r\n");
+    bench_says(b, b->server, "* 3 EXISTS\r\na1 OK done\r\na2 OK in\r\n");
+    gets_packed(b, "* 3 EXISTS\r\na1 OK done\r\na2 OK in\r\n");
+    assert_int_equal(b->s.bytes_in, 9 + 17);
+}
+
+static void test_compress_byte_by_byte(void **state)
+{
+    struct bench *b = *state;
+    for (const char *at = "c1 compress Deflate\r\n"; *at; at++) {
+        bench_says(b, b->client, (char[]){*at, '\0'});
+        bench_settle(b);
+    }
+    bench_gets(b, b->client, "c1 OK It is compressed from here on\r\n");
+    says_packed(b, "a1 APPEND INBOX {5+}\r\n", 1);
+    bench_gets(b, b->server, "a1 APPEND INBOX {5}\r\n");
+    says_packed(b, "hel", 1);
+    bench_gets_nothing(b, b->server);
+    bench_says(b, b->server, "+ go\r\n");
+    bench_gets(b, b->server, "hel");
+    says_packed(b, "lo\r\na2 NOOP\r\n", 1);
+    bench_gets(b, b->server, "lo\r\na2 NOOP\r\n");
+    static const char answer[] = "a1 OK in\r\n* 1 FETCH (BODY[] {2}\r\n* )\r\na2 OK done\r\n";
+    for (const char *at = answer; *at; at++) {
+        bench_says(b, b->server, (char[]){*at, '\0'});
+        bench_settle(b);
+    }
+    gets_packed(b, answer);
+}
+
+/* Not a byte of what was asked for before goes out behind the OK in clear, nor before it packed. */
+static void test_compress_waits_until_nothing_is_under_way(void **state)
+{
+    struct bench *b = *state;
+    bench_says(b, b->client, "a1 FETCH 1 BODY[]\r\na2 NOOP\r\nc1 COMPRESS DEFLATE\r\n");
+    bench_gets(b, b->server, "a1 FETCH 1 BODY[]\r\na2 NOOP\r\n");
+    bench_says(b, b->server, "* 1 FETCH (BODY[] {6}\r\nabc");
+    bench_gets(b, b->client, "* 1 FETCH (BODY[] {6}\r\nabc");
+    bench_says(b, b->server, "def)\r\na1 OK done\r\n");
+    bench_gets(b, b->client, "def)\r\na1 OK done\r\n");
+    bench_gets_nothing(b, b->client);
+    assert_false(relay_is_quiet(&b->s));
+    bench_says(b, b->server, "a2 OK done\r\n* 4 EXISTS\r\n* OK ");
+    bench_gets(b, b->client, "a2 OK done\r\n* 4 EXISTS\r\nc1 OK It is compressed from here on\r\n");
+    bench_says(b, b->server, "still here\r\n");
+    gets_packed(b, "* OK still here\r\n");
+}
+
+/* A literal of the server's goes on, though no command is under way: the OK is no part of it. */
+static void test_compress_waits_for_the_end_of_a_response(void **state)
+{
+    struct bench *b = *state;
+    bench_says(b, b->server, "* 1 FETCH (BODY[] {6}\r\nabc");
+    bench_gets(b, b->client, "* 1 FETCH (BODY[] {6}\r\nabc");
+    bench_says(b, b->client, "c0 ENABLE X\r\nc1 COMPRESS DEFLATE\r\n");
+    bench_gets_nothing(b, b->client);
+    bench_says(b, b->server, "def)\r\n* 2 EXISTS\r\n");
+    bench_gets(b, b->client,
+               "def)\r\n* ENABLED\r\nc0 OK Nothing to enable\r\n* 2 EXISTS\r\n"
+               "c1 OK It is compressed from here on\r\n");
+}
+
+static void expect_not_compressed(struct bench *b, const char *command, const char *answer)
+{
+    bench_says(b, b->client, command);
+    bench_gets(b, b->client, answer);
+    bench_says(b, b->client, "n1 NOOP\r\n");
+    bench_gets(b, b->server, "n1 NOOP\r\n");
+    bench_says(b, b->server, "n1 OK done\r\n");
+    bench_gets(b, b->client, "n1 OK done\r\n");
+}
+
+static void test_compress_refused(void **state)
+{
+    struct bench *b = *state;
+    static const char *const commands[] = {
+        "c1 COMPRESS\r\n",
+        "c1 COMPRESS \r\n",
+        "c1 COMPRESS GZIP\r\n",
+        "c1 COMPRESS DEFLATE2\r\n",
+        "c1 COMPRESS DEFLATE x\r\n",
+        "c1 COMPRESS \"DEFLATE\"\r\n",
+        "c1 COMPRESS {7}\r\n",
+        "c1 COMPRESS {7+}\r\nDEFLATE\r\n",
+        "c1 COMPRESS DEFLATE {3+}\r\nabc\r\n",
+    };
+    for (size_t i = 0; i < COUNTOF(commands); i++)
+        expect_not_compressed(b, commands[i], "c1 BAD Expected COMPRESS DEFLATE\r\n");
+}
+
+static void test_compress_not_offered(void **state)
+{
+    struct bench *b = *state;
+    struct imap_caps shown = *relay_shown(&b->s);
+    relay_free(&b->s.relay);
+    b->conf.proxy.compress = false;
+    relay_begin(&b->s, &shown);
+    bench_says(b, b->client, "a1 CAPABILITY\r\n");
+    bench_gets(b, b->server, "a1 CAPABILITY\r\n");
+    bench_says(b, b->server, "* CAPABILITY IMAP4rev1 COMPRESS=DEFLATE\r\na1 OK done\r\n");
+    bench_gets(b, b->client, "* CAPABILITY IMAP4rev1 UIDPLUS IDLE NAMESPACE ID ENABLE UNSELECT LITERAL+\r\n");
+    bench_gets(b, b->client, "a1 OK done\r\n");
+    expect_not_compressed(b, "c1 COMPRESS DEFLATE\r\n", "c1 BAD This command is not offered here\r\n");
+}
+
+static void test_compress_twice(void **state)
+{
+    struct bench *b = *state;
+    struct buf words = {0}, all = {0};
+    begin_packed(b);
+    says_packed(b, "c2 COMPRESS DEFLATE\r\nc3 COMPRESS GZIP\r\na1 CAPABILITY\r\n", 4096);
+    gets_packed(b, "c2 NO [COMPRESSIONACTIVE] It is compressed by COMPRESS already\r\n"
+                   "c3 BAD Expected COMPRESS DEFLATE\r\n");
+    bench_gets(b, b->server, "a1 CAPABILITY\r\n");
+    bench_says(b, b->server, "* CAPABILITY IMAP4rev1 COMPRESS=DEFLATE\r\na1 OK done\r\n");
+    imap_caps_write(&words, relay_shown(&b->s));
+    assert_null(strstr(buf_str(&words), "COMPRESS"));
+    buf_printf(&all, "* CAPABILITY %s\r\na1 OK done\r\n", buf_str(&words));
+    gets_packed(b, buf_str(&all));
+    buf_free(&words);
+    buf_free(&all);
+}
+
+/* What was sent in clear before the OK is no command, whenever it comes. */
+static void test_clear_behind_compress(void **state)
+{
+    struct bench *b = *state;
+    bench_says(b, b->client, "c1 COMPRESS DEFLATE\r\na2 NOOP\r\n");
+    bench_ends(b, END_BEHIND_COMPRESS);
+    bench_gets_nothing(b, b->server);
+}
+
+static void test_clear_behind_compress_that_waits(void **state)
+{
+    struct bench *b = *state;
+    bench_says(b, b->client, "a1 NOOP\r\nc1 COMPRESS DEFLATE\r\n");
+    bench_gets(b, b->server, "a1 NOOP\r\n");
+    bench_says(b, b->client, "a2 DELETE x\r\n");
+    bench_gets_nothing(b, b->server);
+    bench_says(b, b->server, "a1 OK done\r\n");
+    bench_gets(b, b->client, "a1 OK done\r\n");
+    bench_settle(b);
+    assert_true(b->ended || strstr(stream_error(b->s.client), "damaged compressed data"));
+    bench_gets_nothing(b, b->server);
+}
+
+static void test_clear_behind_the_answer(void **state)
+{
+    struct bench *b = *state;
+    begin_packed(b);
+    bench_says(b, b->client, "a2 DELETE x\r\n");
+    bench_settle(b);
+    assert_string_equal(stream_error(b->s.client), "the peer sends damaged compressed data");
+    bench_gets_nothing(b, b->server);
+}
+
+/* A command that has not come whole is none. */
+static void test_compressed_data_cut_off(void **state)
+{
+    struct bench *b = *state;
+    uint8_t packed[100];
+    size_t n = pack("a1 NOOP\r\na2 DELETE x\r\n", packed, sizeof packed);
+    begin_packed(b);
+    assert_int_equal(send(b->client, packed, n - 8, MSG_NOSIGNAL), n - 8);
+    shutdown(b->client, SHUT_WR);
+    bench_gets(b, b->server, "a1 NOOP\r\n");
+    bench_says(b, b->server, "a1 OK done\r\n");
+    gets_packed(b, "a1 OK done\r\n");
+    bench_ends(b, END_CLIENT_GONE);
+    bench_gets_nothing(b, b->server);
+}
+
+/* 64 MiB of a literal that nobody takes come in as 64 KiB, and stay packed. */
+static void test_compress_bomb(void **state)
+{
+    struct bench *b = *state;
+    enum { PIECE = 1 << 20, PIECES = 64 };
+    char *zeros = xcalloc(1, PIECE);
+    struct buf packed = {0};
+    uint8_t out[4096];
+    begin_packed(b);
+    says_packed(b, "a1 APPEND x {67108864+}\r\n", 4096);
+    bench_gets(b, b->server, "a1 APPEND x {67108864}\r\n");
+    for (int i = 0; i < PIECES; i++) {
+        packer.next_in = (Bytef *)zeros;
+        packer.avail_in = PIECE;
+        do {
+            packer.next_out = out;
+            packer.avail_out = sizeof out;
+            deflate(&packer, Z_SYNC_FLUSH);
+            buf_add(&packed, out, sizeof out - packer.avail_out);
+        } while (packer.avail_out == 0);
+    }
+    for (size_t i = 0; i < packed.len; i += 4096)
+        (void)!send(b->client, packed.mem + packed.off + i, packed.len - i < 4096 ? packed.len - i : 4096,
+                    MSG_NOSIGNAL | MSG_DONTWAIT);
+    bench_settle(b);
+    assert_true(stream_peek(b->s.client).len <= LIMIT_HIGH_WATER + 2 * LOOP_READ_SIZE);
+    assert_int_equal(stream_unsent(b->s.backend), 0);
+    bench_says(b, b->server, "+ go\r\n"); /* and does not read */
+    for (int i = 0; i < 1000; i++)
+        uv_run(&b->loop->uv, UV_RUN_NOWAIT);
+    assert_true(stream_peek(b->s.client).len <= LIMIT_HIGH_WATER + 2 * LOOP_READ_SIZE);
+    assert_true(stream_unsent(b->s.backend) <= LIMIT_HIGH_WATER + 2 * LOOP_READ_SIZE);
+    assert_false(b->ended);
+    free(zeros);
+    buf_free(&packed);
+}
+
+/* Commands that unpack from nearly nothing: so many a round, and no more than the answers are taken. */
+static void test_compressed_commands_take_their_turn(void **state)
+{
+    struct bench *b = *state;
+    struct buf many = {0};
+    uint8_t packed[32 * 1024];
+    begin_packed(b);
+    for (int i = 0; i < 20000; i++)
+        buf_add_str(&many, "a1 NOOP\r\n");
+    size_t n = pack(buf_str(&many), packed, sizeof packed);
+    assert_true(n < many.len / 100);
+    assert_int_equal(send(b->client, packed, n, MSG_NOSIGNAL), n);
+    bench_settle(b);
+    assert_true(b->s.bytes_in <= 9 * LIMIT_PIPELINED);
+    for (int i = 0; i < 100; i++)
+        uv_run(&b->loop->uv, UV_RUN_NOWAIT);
+    assert_int_equal(b->s.bytes_in, 9 * LIMIT_PIPELINED);
+    buf_free(&many);
+}
+
+static void test_compress_needs_the_lease(void **state)
+{
+    struct bench *b = *state;
+    bench_says(b, b->client, "a1 NOOP\r\nc1 COMPRESS DEFLATE\r\n");
+    bench_gets(b, b->server, "a1 NOOP\r\n");
+    bench_says(b, b->server, "a1 OK done\r\n");
+    b->may_pass = false;
+    bench_gets_nothing(b, b->client);
+    b->may_pass = true;
+    stream_again(b->s.backend);
+    relay_settle(&b->s);
+    bench_gets(b, b->client, "a1 OK done\r\nc1 OK It is compressed from here on\r\n");
+}
+
+/* A COMPRESS that came before the freeze is answered before the rest, one that came later after it. */
+static void test_compress_and_a_freeze(void **state)
+{
+    struct bench *b = *state;
+    bench_says(b, b->client, "a1 NOOP\r\nc1 COMPRESS DEFLATE\r\n");
+    bench_gets(b, b->server, "a1 NOOP\r\n");
+    n_steps = 0;
+    relay_rest(&b->s, END_FREEZE);
+    assert_false(relay_is_quiet(&b->s));
+    assert_true(relay_only_reads(&b->s));
+    bench_says(b, b->server, "a1 OK done\r\n");
+    bench_gets(b, b->client, "a1 OK done\r\nc1 OK It is compressed from here on\r\n");
+    assert_true(n_steps > 0);
+    assert_true(relay_is_quiet(&b->s));
+    says_packed(b, "a2 IDLE\r\n", 4096);
+    bench_gets_nothing(b, b->server);
+    relay_rest(&b->s, END_NONE);
+    bench_gets(b, b->server, "a2 IDLE\r\n");
+    bench_says(b, b->server, "+ idling\r\n");
+    gets_packed(b, "+ idling\r\n");
+    relay_rest(&b->s, END_FREEZE);
+    bench_gets(b, b->server, "DONE\r\n");
+    bench_says(b, b->server, "* 2 EXISTS\r\na2 OK idled\r\n");
+    gets_packed(b, "* 2 EXISTS\r\n");
+    relay_rest(&b->s, END_NONE);
+    bench_gets(b, b->server, "a2 IDLE\r\n");
+    bench_says(b, b->server, "+ idling\r\n* 3 EXISTS\r\n");
+    gets_packed(b, "* 3 EXISTS\r\n");
+    says_packed(b, "DONE\r\n", 1);
+    bench_gets(b, b->server, "DONE\r\n");
+}
+
+static void test_compress_in_a_freeze_waits(void **state)
+{
+    struct bench *b = *state;
+    relay_rest(&b->s, END_FREEZE);
+    bench_says(b, b->client, "c1 COMPRESS DEFLATE\r\n");
+    bench_gets_nothing(b, b->client);
+    relay_rest(&b->s, END_NONE);
+    bench_gets(b, b->client, "c1 OK It is compressed from here on\r\n");
+}
+
+static void test_compress_in_idle(void **state)
+{
+    struct bench *b = *state;
+    bench_says(b, b->client, "a1 IDLE\r\n");
+    bench_gets(b, b->server, "a1 IDLE\r\n");
+    bench_says(b, b->server, "+ idling\r\n");
+    bench_gets(b, b->client, "+ idling\r\n");
+    bench_says(b, b->client, "c1 COMPRESS DEFLATE\r\n");
+    bench_gets(b, b->client, "c1 BAD Expected DONE\r\n");
+    bench_says(b, b->client, "DONE\r\n");
+    bench_gets(b, b->server, "DONE\r\n");
+    bench_says(b, b->client, "c2 COMPRESS DEFLATE\r\n"); /* its answer is not there yet */
+    bench_gets_nothing(b, b->client);
+    bench_says(b, b->server, "a1 OK idled\r\n");
+    bench_gets(b, b->client, "a1 OK idled\r\nc2 OK It is compressed from here on\r\n");
+}
+
+/* The client's side goes on as it is, over another server's connection. */
+static void test_compress_over_a_hand_over(void **state)
+{
+    struct bench *b = *state;
+    struct imap_seq gone = {0};
+    begin_packed(b);
+    says_packed(b, "a1 NOOP\r\n", 4096);
+    bench_gets(b, b->server, "a1 NOOP\r\n");
+    bench_says(b, b->server, "a1 OK done\r\n");
+    gets_packed(b, "a1 OK done\r\n");
+    relay_rest(&b->s, END_FREEZE);
+    says_packed(b, "a2 NOOP\r\n", 3);
+    struct stream *next = bench_connect(b, &b->next);
+    relay_attach(&b->s, next, &b->backends[1], span_str("* 9 EXISTS\r\n"), &gone, 9);
+    gets_packed(b, "* 9 EXISTS\r\n");
+    bench_gets(b, b->next, "a2 NOOP\r\n");
+    bench_says(b, b->next, "a2 OK done\r\n");
+    gets_packed(b, "a2 OK done\r\n");
+    says_packed(b, "c2 COMPRESS DEFLATE\r\n", 4096);
+    gets_packed(b, "c2 NO [COMPRESSIONACTIVE] It is compressed by COMPRESS already\r\n");
+}
+
+static void test_shutdown_with_compress(void **state)
+{
+    struct bench *b = *state;
+    bench_says(b, b->client, "a1 NOOP\r\nc1 COMPRESS DEFLATE\r\n");
+    bench_gets(b, b->server, "a1 NOOP\r\n");
+    relay_rest(&b->s, END_SHUTDOWN);
+    bench_says(b, b->server, "a1 OK done\r\n");
+    bench_gets(b, b->client, "a1 OK done\r\nc1 OK It is compressed from here on\r\n");
+    bench_ends(b, END_SHUTDOWN);
 }
 
 /* ---- the lease, and rest ---- */
@@ -522,6 +937,25 @@ int main(void)
         BENCH_TEST(test_server_says_bye),
         BENCH_TEST(test_server_is_gone),
         BENCH_TEST(test_client_closes_its_side),
+        COMPRESS_TEST(test_compress),
+        COMPRESS_TEST(test_compress_byte_by_byte),
+        COMPRESS_TEST(test_compress_waits_until_nothing_is_under_way),
+        COMPRESS_TEST(test_compress_waits_for_the_end_of_a_response),
+        COMPRESS_TEST(test_compress_refused),
+        COMPRESS_TEST(test_compress_not_offered),
+        COMPRESS_TEST(test_compress_twice),
+        COMPRESS_TEST(test_clear_behind_compress),
+        COMPRESS_TEST(test_clear_behind_compress_that_waits),
+        COMPRESS_TEST(test_clear_behind_the_answer),
+        COMPRESS_TEST(test_compressed_data_cut_off),
+        COMPRESS_TEST(test_compress_bomb),
+        COMPRESS_TEST(test_compressed_commands_take_their_turn),
+        COMPRESS_TEST(test_compress_needs_the_lease),
+        COMPRESS_TEST(test_compress_and_a_freeze),
+        COMPRESS_TEST(test_compress_in_a_freeze_waits),
+        COMPRESS_TEST(test_compress_in_idle),
+        COMPRESS_TEST(test_compress_over_a_hand_over),
+        COMPRESS_TEST(test_shutdown_with_compress),
         BENCH_TEST(test_nothing_passes_without_a_lease),
         BENCH_TEST(test_the_lease_is_asked_after_the_bytes),
         BENCH_TEST(test_shutdown_waits_for_the_command),
