@@ -92,6 +92,7 @@ void ledger_free(struct ledger **lp)
     imap_seq_free(&l->resent);
     imap_seq_free(&l->told);
     imap_seq_free(&l->retake);
+    ledger_free_fillers(l);
     ledger_rows_changed(l);
     free(l->rows);
     free(l->sent);
@@ -127,12 +128,13 @@ static void ledger_on_kept(void *owner, enum redis_rc rc, const struct reply *r)
     end_entry(e, rc == REDIS_OK ? ROUTE_OK : ROUTE_DOWN);
 }
 
-/* Behind "sent" the target stores the messages. Where a failover forgot that, and the user has expunged or
+/* Behind "sent" and "fill" the target stores the messages. Where a failover forgot that, and the user has expunged or
  * moved them by then, nobody would know them for copies any more. And a change that a failover forgot would
  * not be waited for. */
 static bool must_be_kept(const struct ledger_entry *e)
 {
-    return (strcmp(e->kind, "sent") == 0 || e->touch_ms > 0) && store_has_replicas(e->ledger->store);
+    bool stores = strcmp(e->kind, "sent") == 0 || strcmp(e->kind, "fill") == 0;
+    return (stores || e->touch_ms > 0) && store_has_replicas(e->ledger->store);
 }
 
 static void ledger_on_written(void *owner, enum route_rc rc, const char *detail)
@@ -309,6 +311,48 @@ void ledger_skipped(struct ledger *l, const struct imap_seq *source_uids, ledger
     write_set(l, "skipped", source_uids, fn, owner);
 }
 
+const char *ledger_filler_id(struct ledger *l)
+{
+    if (!*l->filler_id)
+        random_hex(l->filler_id, LEDGER_FILLER_ID / 2);
+    return l->filler_id;
+}
+
+void ledger_fill(struct ledger *l, const struct imap_seq *numbers, ledger_fn fn, void *owner)
+{
+    struct ledger_entry *e = begin_entry(l, "fill", fn, owner);
+    buf_printf(&e->text, " %s", ledger_filler_id(l));
+    ledger_write_set(&e->text, numbers);
+    write_entry(e);
+}
+
+void ledger_filled(struct ledger *l, const struct imap_seq *numbers, const struct imap_seq *target_uids,
+                   ledger_fn fn, void *owner)
+{
+    struct ledger_entry *e = begin_entry(l, "filled", fn, owner);
+    ledger_write_set(&e->text, numbers);
+    ledger_write_set(&e->text, target_uids);
+    write_entry(e);
+}
+
+void ledger_unfilled(struct ledger *l, const struct imap_seq *target_uids, ledger_fn fn, void *owner)
+{
+    write_set(l, "unfilled", target_uids, fn, owner);
+}
+
+void ledger_refused(struct ledger *l, const struct imap_seq *numbers, ledger_fn fn, void *owner)
+{
+    write_set(l, "refused", numbers, fn, owner);
+}
+
+void ledger_latefill(struct ledger *l, const struct imap_seq *numbers, uint64_t ms, ledger_fn fn, void *owner)
+{
+    struct ledger_entry *e = begin_entry(l, "latefill", fn, owner);
+    e->touch_ms = ms > 0 ? ms : 1;
+    ledger_write_set(&e->text, numbers);
+    write_entry(e);
+}
+
 /* Of what never went out as a whole nothing is stored. */
 static bool any_sent(const struct ledger *l, const struct imap_seq *source_uids)
 {
@@ -347,11 +391,12 @@ void ledger_direct(struct ledger *l, const char *source, const char *target, led
 
 /* --- folding --- */
 
-enum { STAY_MAX = 4 };
+enum { STAY_MAX = 6 };
 
 bool ledger_may_fold(const struct ledger *l)
 {
-    return l->source && TAILQ_EMPTY(&l->intents) && TAILQ_EMPTY(&l->entries) && l->retake.n == 0;
+    return l->source && TAILQ_EMPTY(&l->intents) && TAILQ_EMPTY(&l->entries) && l->retake.n == 0 &&
+           l->fillers.open.n == 0 && l->fillers.there.n == 0;
 }
 
 static void add_stay(struct buf *stay, size_t *n, const char *kind)
@@ -385,6 +430,12 @@ static size_t write_stay(const struct ledger *l, struct buf stay[STAY_MAX])
         if (resent++ == 0)
             add_stay(stay, &n, "done");
         ledger_write_row(&stay[n - 1], &l->rows[i], l->rows[i].target_uid);
+    }
+    if (l->fillers.late.n > 0) {
+        add_stay(stay, &n, "fill");
+        buf_printf(&stay[n - 1], " %s", l->filler_id);
+        ledger_write_set(&stay[n - 1], &l->fillers.late);
+        add_stay_set(stay, &n, "latefill", &l->fillers.late);
     }
     return n;
 }

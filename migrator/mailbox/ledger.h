@@ -21,6 +21,12 @@
  *   mailbox   before it is renamed or deleted on the target: a number
  *   touched   the commands of this number were answered: they are not executed any more
  *   told      target UIDs of which the late watch has told staff what became of them
+ *   fill      before an APPEND with fillers is completed, and nothing of it is stored earlier: the id of this
+ *             ledger's fillers, and their numbers (numbering.h)
+ *   filled    numbers of fillers, and the target UIDs that they got
+ *   unfilled  target UIDs of fillers that were seen to be gone
+ *   refused   numbers of fillers that were not stored
+ *   latefill  numbers of fillers that the target does not have, though nobody knows whether it still gets them
  *   settled   ends all intents that are open; names their source UIDs that were not found on the target
  *   void      forgets all of the above
  *   pair      from which backend to which: where it was the other way round until now, all rows are turned, and where
@@ -86,6 +92,20 @@ const struct ledger_row *ledger_unlanded(const struct ledger *l, size_t *n);
 /* Source UIDs that were sent again after a doubt. */
 const struct imap_seq *ledger_resent(const struct ledger *l);
 
+/* --- Fillers (numbering.h). A number may be sent several times. --- */
+
+enum { LEDGER_FILLER_ID = 32 };
+/* By what fillers of this ledger, and no other message, can be known: LEDGER_FILLER_ID hex digits. Made when
+ * it is asked for the first time, and kept from the first ledger_fill() on. */
+const char *ledger_filler_id(struct ledger *l);
+struct ledger_fillers {
+    struct imap_seq sent;  /* numbers of all that ever went out */
+    struct imap_seq open;  /* of these, those of which it is not known whether they arrived */
+    struct imap_seq late;  /* of these, those that the target did not have, though they may still come */
+    struct imap_seq there; /* target UIDs that were not seen to be gone */
+};
+const struct ledger_fillers *ledger_fillers(const struct ledger *l);
+
 /* --- Writing. Each of the functions from here to ledger_direct() that takes a ledger_fn writes one entry to Redis (the script
  * checks owner and epoch) and calls back when it is there, in the order of the calls; only then do the
  * functions above show it. Several may be under way. After another rc than ROUTE_OK it is unknown what was
@@ -118,6 +138,16 @@ uint32_t ledger_touch(struct ledger *l, const struct ledger_change *changes, siz
                       ledger_fn fn, void *owner);
 /* All commands of this change were answered. */
 void ledger_touched(struct ledger *l, uint32_t number, ledger_fn fn, void *owner);
+/* Calls back when the replicas of Redis have it too. */
+void ledger_fill(struct ledger *l, const struct imap_seq *numbers, ledger_fn fn, void *owner);
+/* As many numbers as UIDs, not necessarily in the same order. */
+void ledger_filled(struct ledger *l, const struct imap_seq *numbers, const struct imap_seq *target_uids,
+                   ledger_fn fn, void *owner);
+void ledger_unfilled(struct ledger *l, const struct imap_seq *target_uids, ledger_fn fn, void *owner);
+void ledger_refused(struct ledger *l, const struct imap_seq *numbers, ledger_fn fn, void *owner);
+/* They may still arrive, within ms at most: see ledger_settled(). */
+void ledger_latefill(struct ledger *l, const struct imap_seq *numbers, uint64_t ms, ledger_fn fn,
+                     void *owner);
 /* After the flip: all messages below this UID were brought, or staff were told of them.
  * ledger_looked_until(): the highest such UID, 0 = none. */
 void ledger_looked(struct ledger *l, uint32_t source_uidnext, ledger_fn fn, void *owner);

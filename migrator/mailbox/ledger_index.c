@@ -426,8 +426,18 @@ void ledger_clear(struct ledger *l)
     imap_seq_free(&l->resent);
     imap_seq_free(&l->told);
     imap_seq_free(&l->retake);
+    imap_seq_free(&l->fillers.there);
+    imap_seq_join(&l->fillers.open, &l->fillers.sent);
     ledger_drop_intents(l);
     ledger_drop_touches(l);
+}
+
+void ledger_free_fillers(struct ledger *l)
+{
+    imap_seq_free(&l->fillers.sent);
+    imap_seq_free(&l->fillers.open);
+    imap_seq_free(&l->fillers.late);
+    imap_seq_free(&l->fillers.there);
 }
 
 static int compare_rows(const void *a, const void *b)
@@ -462,6 +472,7 @@ void ledger_turn(struct ledger *l)
     l->n_sent = 0;
     imap_seq_free(&l->resent);
     imap_seq_free(&l->told);
+    ledger_free_fillers(l); /* the new source has none: that was seen before it became one */
     ledger_drop_intents(l);
     ledger_drop_touches(l);
 }
@@ -484,6 +495,11 @@ uint32_t ledger_looked_until(const struct ledger *l)
 bool ledger_was_told(const struct ledger *l, uint32_t target_uid)
 {
     return imap_seq_has(&l->told, target_uid);
+}
+
+const struct ledger_fillers *ledger_fillers(const struct ledger *l)
+{
+    return &l->fillers;
 }
 
 bool ledger_is_of(const struct ledger *l, const char *source, const char *target)

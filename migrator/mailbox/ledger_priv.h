@@ -58,9 +58,11 @@ struct ledger {
     struct ledger_row *sent; /* target_uid 0; ascending by source UID; owned */
     size_t n_sent, sent_cap;
     struct imap_seq resent, retake;
-    uint32_t looked;      /* source UIDNEXT of the late watch; 0 = none */
-    struct imap_seq told; /* target UIDs */
-    uint64_t listed;      /* entries of the list, without what was folded */
+    uint32_t looked;                      /* source UIDNEXT of the late watch; 0 = none */
+    struct imap_seq told;                 /* target UIDs */
+    char filler_id[LEDGER_FILLER_ID + 1]; /* "": none yet */
+    struct ledger_fillers fillers;
+    uint64_t listed; /* entries of the list, without what was folded */
     TAILQ_HEAD(, intent) intents;
     TAILQ_HEAD(, touch) touches;
     uint32_t last_number; /* of a change of the target, given or read */
@@ -97,10 +99,11 @@ void ledger_drop_gone(struct ledger *l, const struct imap_seq *source_uids);
 void ledger_skip(struct ledger *l, const struct imap_seq *source_uids);
 /* No intent is open any more; those of the set that have no row are sent again. */
 void ledger_end_doubt(struct ledger *l, const struct imap_seq *source_uids);
-/* All but the direction. */
+/* All but the direction, and what fillers went out: those that are on the target are known by their bytes. */
 void ledger_clear(struct ledger *l);
 /* What was the target is the source. */
 void ledger_turn(struct ledger *l);
+void ledger_free_fillers(struct ledger *l);
 void ledger_set_direction(struct ledger *l, struct span source, struct span target);
 
 /* ledger_text.c */

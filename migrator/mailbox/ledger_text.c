@@ -20,6 +20,11 @@
  *   5 mailbox <number>
  *   5 touched <number>
  *   5 told <set of target UIDs>
+ *   6 fill <id of the fillers> <set of numbers>
+ *   6 filled <set of numbers> <set of target UIDs>
+ *   6 unfilled <set of target UIDs>
+ *   6 refused <set of numbers>
+ *   6 latefill <set of numbers>
  *
  * The number is the version of imapferry's ledgers that the kind of entry came with. A row is "source
  * UID,target UID,size,SHA-256 in base64", with ",v" behind it where it is verified; in "sent" the target UID
@@ -213,6 +218,73 @@ static bool read_told(struct ledger *l, struct span s)
     return true;
 }
 
+static void remove_set(struct imap_seq *from, const struct imap_seq *set)
+{
+    for (size_t r = 0; r < set->n; r++)
+        imap_seq_remove(from, set->ranges[r].first, set->ranges[r].last);
+}
+
+/* Fillers of two ids can't be told from each other by their numbers. */
+static bool read_fill(struct ledger *l, struct span s)
+{
+    struct imap_seq set = {0};
+    struct span id;
+    if (!ledger_take_word(&s, ' ', &id) || id.len != LEDGER_FILLER_ID || !take_set(s, &set))
+        return false;
+    bool same = !*l->filler_id || span_is(id, l->filler_id);
+    memcpy(l->filler_id, id.p, id.len);
+    imap_seq_join(&l->fillers.sent, &set);
+    imap_seq_join(&l->fillers.open, &set);
+    imap_seq_free(&set);
+    return same;
+}
+
+static bool read_filled(struct ledger *l, struct span s)
+{
+    struct imap_seq numbers = {0}, uids = {0};
+    struct span word;
+    bool ok = ledger_take_word(&s, ' ', &word) && take_set(word, &numbers) && take_set(s, &uids) &&
+              imap_seq_count(&numbers) == imap_seq_count(&uids);
+    if (ok) {
+        remove_set(&l->fillers.open, &numbers);
+        imap_seq_join(&l->fillers.there, &uids);
+    }
+    imap_seq_free(&numbers);
+    imap_seq_free(&uids);
+    return ok;
+}
+
+static bool read_unfilled(struct ledger *l, struct span s)
+{
+    struct imap_seq set = {0};
+    if (!take_set(s, &set))
+        return false;
+    remove_set(&l->fillers.there, &set);
+    imap_seq_free(&set);
+    return true;
+}
+
+static bool read_refused(struct ledger *l, struct span s)
+{
+    struct imap_seq set = {0};
+    if (!take_set(s, &set))
+        return false;
+    remove_set(&l->fillers.open, &set);
+    imap_seq_free(&set);
+    return true;
+}
+
+static bool read_latefill(struct ledger *l, struct span s)
+{
+    struct imap_seq set = {0};
+    if (!take_set(s, &set))
+        return false;
+    remove_set(&l->fillers.open, &set);
+    imap_seq_join(&l->fillers.late, &set);
+    imap_seq_free(&set);
+    return true;
+}
+
 static bool read_skipped(struct ledger *l, struct span s)
 {
     struct imap_seq set = {0};
@@ -354,7 +426,12 @@ static const struct {
              {"mailbox", "5", read_mailbox},
              {"touched", "5", read_touched},
              {"folded", "5", read_folded},
-             {"told", "5", read_told}};
+             {"told", "5", read_told},
+             {"fill", "6", read_fill},
+             {"filled", "6", read_filled},
+             {"unfilled", "6", read_unfilled},
+             {"refused", "6", read_refused},
+             {"latefill", "6", read_latefill}};
 
 const char *ledger_version_of(const char *word)
 {
