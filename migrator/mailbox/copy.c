@@ -6,6 +6,7 @@
 #include "copy.h"
 #include "delta.h"
 #include "doubles.h"
+#include "fillers.h"
 #include "headers.h"
 #include "known.h"
 #include "migrator/found/oddity.h"
@@ -26,6 +27,7 @@ enum {
 enum copy_step {
     OPEN,
     BIND,
+    UNFILL,
     SETTLE,
     RETAKE,
     KNOWN,
@@ -64,6 +66,9 @@ struct copy {
     bool whole;
     uint64_t caught_up; /* changes at the target that its list knows of */
     unsigned round, aligned;
+    struct fillers *fillers;
+    enum copy_step after_fillers;
+    uint64_t unfilled; /* how many were removed */
     struct settle *settle;
     struct transfer *transfer;
     struct doubles *doubles;
@@ -194,7 +199,8 @@ static bool rows_were_all(const struct copy *c, const struct ledger_row *rows, s
            was->source.messages == n - count_gone(c, rows, n) && was->target.messages == n &&
            ledger_bound(c->pair.ledger, &source, &target) && source == was->source.uidvalidity &&
            target == was->target.uidvalidity && !ledger_in_doubt(c->pair.ledger, &uidnext) &&
-           ledger_resent(c->pair.ledger)->n == 0 && ledger_to_retake(c->pair.ledger)->n == 0;
+           ledger_resent(c->pair.ledger)->n == 0 && ledger_to_retake(c->pair.ledger)->n == 0 &&
+           !fillers_may_be_there(c->pair.ledger);
 }
 
 /* False: all is to be listed. */
@@ -238,7 +244,7 @@ static void enter_open(struct copy *c)
 
 static void on_bound(void *owner, enum route_rc rc)
 {
-    on_ledger_rc(owner, rc, SETTLE);
+    on_ledger_rc(owner, rc, UNFILL);
 }
 
 static void on_voided(void *owner, enum route_rc rc)
@@ -264,9 +270,44 @@ static void enter_bind(struct copy *c)
             LOG_U("target", p->target.uidvalidity));
         ledger_void(p->ledger, on_voided, c);
     } else {
-        copy_go(c, SETTLE); /* the late watch too: a failover of Redis may have taken rows away, and with them
+        copy_go(c, UNFILL); /* the late watch too: a failover of Redis may have taken rows away, and with them
                                any doubt */
     }
+}
+
+/* --- UNFILL: before SETTLE, and behind RELIST --- */
+
+/* What the server said before it was listed counted them too, where it told no HIGHESTMODSEQ. */
+static void note_unfilled(struct copy *c)
+{
+    struct stamp_side *seen = &c->pair.target.seen;
+    uint64_t n = fillers_removed(c->fillers);
+    c->unfilled += n;
+    if (seen->modseq == 0 && c->after_fillers != SETTLE)
+        seen->messages -= n < seen->messages ? (uint32_t)n : seen->messages;
+}
+
+static void on_unfilled(void *owner, enum copy_rc rc, const char *why)
+{
+    struct copy *c = owner;
+    if (rc == COPY_EQUAL)
+        note_unfilled(c);
+    copy_step_ended(c, rc, why, c->after_fillers);
+    fillers_stop(&c->fillers); /* why was its own */
+}
+
+static void enter_unfill(struct copy *c)
+{
+    bool first = c->after_fillers == OPEN;
+    if (first)
+        c->after_fillers = SETTLE;
+    c->fillers = fillers_start(&c->pair, first, on_unfilled, c);
+}
+
+static void unfill_then(struct copy *c, enum copy_step next)
+{
+    c->after_fillers = next;
+    copy_go(c, UNFILL);
 }
 
 /* --- SETTLE, RETAKE, APPEND, RELIST, REORDER, DOUBLES --- */
@@ -356,8 +397,61 @@ static void on_transferred(void *owner, enum copy_rc rc, const char *why)
     transfer_stop(&c->transfer); /* why was its own */
 }
 
+/* Has each copy that stays the UID of its message, and is nothing else there? */
+static bool rows_keep_numbers(struct copy *c)
+{
+    struct delta d = pair_delta(&c->pair);
+    struct imap_seq foreign = {0};
+    delta_foreign(&d, 1, &foreign);
+    if (foreign.n > 0)
+        pair_lose_numbers(&c->pair, "the target has messages of its own (UID %u)", foreign.ranges[0].first);
+    imap_seq_free(&foreign);
+    for (size_t i = 0; i < d.n_rows; i++)
+        if (d.rows[i].source_uid != d.rows[i].target_uid && mbox_list_find(d.source, d.rows[i].source_uid))
+            pair_lose_numbers(&c->pair, "UID %u was copied as UID %u", d.rows[i].source_uid,
+                              d.rows[i].target_uid);
+    return pair_keeps_numbers(&c->pair);
+}
+
+/* Is what is missing to be had, from where the target is? Else no filler is sent for nothing. */
+static void foresee_numbers(struct copy *c)
+{
+    struct pair *p = &c->pair;
+    const struct numbering *numbering = p->numbering;
+    size_t n;
+    uint32_t next = selected_uidnext(&p->target);
+    uint32_t *uids = pair_missing(p, &n);
+    struct numbering_need need = numbering_need(uids, n, next, selected_uidnext(&p->source),
+                                                numbering->jump != NULL, numbering->fill_max);
+    if (need.too_low)
+        pair_lose_numbers(p, "the target's next UID is %u, above %u", next, need.too_low);
+    else if (need.fillers + need.jumps > numbering->gaps_left)
+        pair_lose_numbers(p, "%llu UIDs have no message and would have to be filled%s, of %llu allowed",
+                          (unsigned long long)(need.fillers + need.jumps), need.jumps > 0 ? " or jumped" : "",
+                          (unsigned long long)numbering->gaps_left);
+    free(uids);
+}
+
+/* Without the source's UIDNEXT nobody knows whether a client has seen a UID above the highest that is there
+ * now: it would be given out again, to another message. */
+static void begin_numbers(struct copy *c)
+{
+    struct pair *p = &c->pair;
+    if (!pair_keeps_numbers(p))
+        return;
+    if (!imap_caps_has(imapc_caps(p->target.imap), CAP_UIDPLUS))
+        pair_lose_numbers(p, "the target has no UIDPLUS");
+    else if (p->source.uidnext == 0)
+        pair_lose_numbers(p, "the source does not tell its UIDNEXT");
+    else if (p->target.uidnext == 0)
+        pair_lose_numbers(p, "the target does not tell its UIDNEXT");
+    else if (rows_keep_numbers(c))
+        foresee_numbers(c);
+}
+
 static void enter_append(struct copy *c)
 {
+    begin_numbers(c);
     c->transfer = transfer_start(&c->pair, on_transferred, c);
 }
 
@@ -365,8 +459,10 @@ static void copy_relisted(struct copy *c, enum copy_rc rc, const char *why)
 {
     if (rc != COPY_EQUAL)
         copy_fail(c, rc, why);
-    if (--c->opening == 0)
-        copy_step_ended(c, COPY_EQUAL, "", c->pair.late_from ? VERIFY : REORDER);
+    if (--c->opening > 0)
+        return;
+    c->after_fillers = c->pair.late_from ? VERIFY : REORDER;
+    copy_step_ended(c, COPY_EQUAL, "", UNFILL);
 }
 
 static void on_relisted(void *owner, enum copy_rc rc, const char *why)
@@ -387,7 +483,7 @@ static void enter_relist(struct copy *c)
 {
     pair_count_done(&c->pair);
     if (c->first_new == 0) {
-        copy_go(c, c->pair.late_from ? VERIFY : REORDER);
+        unfill_then(c, c->pair.late_from ? VERIFY : REORDER);
         return;
     }
     c->opening = 2;
@@ -653,7 +749,7 @@ static void copy_on_caught_up(void *owner, enum copy_rc rc, const char *why)
 /* What we changed makes the target another than it was when it was opened. */
 static void enter_catch_up(struct copy *c)
 {
-    uint64_t changes = c->pair.counts.stored + c->pair.counts.expunged;
+    uint64_t changes = c->pair.counts.stored + c->pair.counts.expunged + c->unfilled;
     if (changes == c->caught_up || c->pair.target.seen.modseq == 0) {
         copy_go(c, COMPARE);
         return;
@@ -762,6 +858,7 @@ static void copy_stop(struct copy *c)
 {
     struct pair *p = &c->pair;
     loop_undefer(p->loop, &c->task);
+    fillers_stop(&c->fillers);
     settle_stop(&c->settle);
     transfer_stop(&c->transfer);
     doubles_stop(&c->doubles);
@@ -785,6 +882,7 @@ static void copy_release(struct copy *c)
     imap_seq_free(&c->gone);
     imap_seq_free(&c->pair.removable);
     oddities_free(&c->odd);
+    free(c->pair.numbers_lost);
     free(c->source_name);
     free(c->target_name);
     free(c->why);
@@ -812,8 +910,46 @@ static void note_gone(struct copy *c)
             imap_seq_add(&c->gone, rows[i].source_uid, rows[i].source_uid);
 }
 
+/* By what both sides show, whatever was done. */
+static void judge_numbers(struct copy *c)
+{
+    struct pair *p = &c->pair;
+    uint32_t source = selected_uidnext(&p->source), target = selected_uidnext(&p->target);
+    if (c->rc != COPY_EQUAL || !pair_keeps_numbers(p) || !rows_keep_numbers(c))
+        return;
+    if (target > source || (c->last && target < source))
+        pair_lose_numbers(p, "the target's next UID is %u, the source's is %u", target, source);
+}
+
+static struct numbers copy_numbers(const struct copy *c)
+{
+    const struct pair *p = &c->pair;
+    if (!p->numbering || !p->numbering->wanted)
+        return (struct numbers){NUMBERS_NONE, ""};
+    return (struct numbers){p->numbers_lost ? NUMBERS_LOST : NUMBERS_HELD,
+                            p->numbers_lost ? p->numbers_lost : ""};
+}
+
+/* Whatever else is waived, no client may see one. The next run begins with them; it sends none, since it might
+ * end as this one did. */
+static void refuse_fillers(struct copy *c)
+{
+    bool ended = c->rc == COPY_EQUAL || c->rc == COPY_DIFFERS || c->rc == COPY_CANNOT;
+    if (!ended || !fillers_may_be_there(c->pair.ledger))
+        return;
+    char *why = xasprintf("fillers are on the target still%s%s", c->why ? ": " : "", c->why ? c->why : "");
+    pair_lose_numbers(&c->pair, "%s", why);
+    if (c->pair.numbering)
+        c->pair.numbering->gaps_left = 0;
+    c->rc = COPY_DOWN;
+    free(c->why);
+    c->why = why;
+}
+
 static void enter_end(struct copy *c)
 {
+    judge_numbers(c);
+    refuse_fillers(c);
     if (c->rc == COPY_EQUAL)
         note_gone(c);
     struct pair *p = &c->pair;
@@ -827,7 +963,7 @@ static void enter_end(struct copy *c)
                                  .source_seen = p->source.seen,
                                  .target_seen = p->target.seen,
                                  .whole = c->whole,
-                                 .numbers = {NUMBERS_NONE, ""},
+                                 .numbers = copy_numbers(c),
                                  .gone = &c->gone,
                                  .vanished = selected_vanished(&p->source)};
     if (c->rc == COPY_EQUAL && c->last && p->source.seen.modseq == 0)
@@ -845,13 +981,13 @@ static void enter_end(struct copy *c)
 static void copy_on_task(struct loop_task *task)
 {
     static void (*const enter[])(struct copy * c) = {
-        [OPEN] = enter_open,       [BIND] = enter_bind,         [SETTLE] = enter_settle,
-        [RETAKE] = enter_retake,   [KNOWN] = enter_known,       [ADDED] = enter_added,
-        [REORDER] = enter_reorder, [APPEND] = enter_append,     [RELIST] = enter_relist,
-        [DOUBLES] = enter_doubles, [ALIGN] = enter_align,       [FLAGS] = enter_flags,
-        [EXPUNGE] = enter_expunge, [FORGET] = enter_forget,     [HEADERS] = enter_headers,
-        [VERIFY] = enter_verify,   [CATCH_UP] = enter_catch_up, [COMPARE] = enter_compare,
-        [END] = enter_end,
+        [OPEN] = enter_open,       [BIND] = enter_bind,       [SETTLE] = enter_settle,
+        [UNFILL] = enter_unfill,   [RETAKE] = enter_retake,   [KNOWN] = enter_known,
+        [ADDED] = enter_added,     [REORDER] = enter_reorder, [APPEND] = enter_append,
+        [RELIST] = enter_relist,   [DOUBLES] = enter_doubles, [ALIGN] = enter_align,
+        [FLAGS] = enter_flags,     [EXPUNGE] = enter_expunge, [FORGET] = enter_forget,
+        [HEADERS] = enter_headers, [VERIFY] = enter_verify,   [CATCH_UP] = enter_catch_up,
+        [COMPARE] = enter_compare, [END] = enter_end,
     };
     struct copy *c = CONTAINER_OF(task, struct copy, task);
     enter[c->step](c);
@@ -932,6 +1068,8 @@ struct copy *copy_start(const struct copy_request *request, copy_fn fn, void *ow
     p->leave_out_rules = request->leave_out_rules;
     p->began_s = (int64_t)(clock_wall_ms() / 1000);
     p->late_from = request->late_from;
+    p->numbering = request->late_from ? NULL : request->numbering;
+    p->last = request->last;
     c->late_known = request->late_known;
     p->flags = flags_pool_new();
     p->progress = tell_progress;

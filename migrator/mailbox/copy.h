@@ -4,10 +4,13 @@
  *   OPEN      the source is EXAMINEd, the target SELECTed, and the messages are listed on both sides: all, or
  *             what may have changed since both were equal (selected.h)
  *   BIND      UIDVALIDITYs against the ledger's: where one has changed, what the ledger says is void
+ *   UNFILL    fillers of an earlier run are removed
  *   SETTLE    what is on the target though the ledger does not say so, above all a batch in doubt, by hash
  *   RETAKE    copies that have to be appended anew for the sake of order are removed, and their rows
- *   APPEND    what the ledger lacks, in UID order, streamed from FETCH to APPEND, hashed on the way
+ *   APPEND    what the ledger lacks, in UID order, streamed from FETCH to APPEND, hashed on the way; with
+ *             fillers, or jumps, where each copy is to get the UID of its message (numbering.h)
  *   RELIST    what arrived, as the target shows it; its bytes are read back and hashed
+ *   UNFILL    fillers are removed: of what a client may see one day, none is left when the copy ends well
  *   REORDER   a message that was refused before and has arrived now lies behind those that follow it: these
  * are to be taken back and appended again; to RETAKE, once DOUBLES   copies that landed late, after they were
  * sent again, are removed ALIGN     what was listed on one side alone is listed on the other too FLAGS STORE

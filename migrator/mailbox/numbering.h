@@ -17,7 +17,7 @@
 #ifndef IMAPFERRY_NUMBERING_H
 #define IMAPFERRY_NUMBERING_H
 
-#include "lib/base.h"
+#include "lib/buf.h"
 
 /* A raise of UIDNEXT that is under way; it belongs to the copy. */
 struct numbering_jump {
@@ -53,6 +53,19 @@ enum numbers_state {
     NUMBERS_HELD,
     NUMBERS_LOST
 };
+
+/* What it takes to give UIDs, ascending, to messages from the target's UIDNEXT `next` on, and to raise that to
+ * uidnext. Where it can jump, gaps of more than fill_max UIDs are. */
+struct numbering_need {
+    uint64_t fillers, jumps;
+    uint32_t too_low; /* the first of uids, or uidnext, that is below what can be given; 0 = none */
+};
+struct numbering_need numbering_need(const uint32_t *uids, size_t n, uint32_t next, uint32_t uidnext,
+                                     bool jumps, uint32_t fill_max);
+
+/* A filler: so many bytes, the same whenever it is asked for. id: 32 hex digits. */
+enum { FILLER_SIZE = 131 };
+void filler_write(struct buf *out, const char *id, uint32_t number);
 
 /* How it ended. */
 struct numbers {

@@ -11,6 +11,11 @@
  *   begin → bytes ... → keep → (begin ... keep) → close → hashes in the ledger → answered → UIDs known → in the
  *   ledger
  *
+ * Where messages keep their numbers (numbering.h), fillers go in front of a message in the same APPEND, or,
+ * without MULTIAPPEND, or where there are many of them, or once an APPEND with both was refused, in APPENDs of
+ * their own. With MULTIAPPEND, then, none begins before the one ahead is answered: should that be refused, the
+ * numbers of what came behind could not be had any more.
+ *
  * Nothing of an APPEND is stored before outbox_close(): outbox_free() before it breaks the target's
  * connection. */
 #ifndef IMAPFERRY_OUTBOX_H
@@ -42,6 +47,11 @@ void outbox_free(struct outbox **o);
 /* May a message begin now? It may always where an APPEND is open. */
 bool outbox_may_begin(const struct outbox *o);
 bool outbox_is_open(const struct outbox *o);
+/* Sees that the message with this UID can get it: fills or jumps what lies below. False: that takes until
+ * `moved` is told. True where there is nothing to do, or where outbox_begin() does it. */
+bool outbox_reach(struct outbox *o, uint32_t uid) MUST_CHECK;
+/* The same for the UIDNEXT of the target, when all messages went out and it is idle. */
+bool outbox_raise(struct outbox *o, uint32_t uidnext) MUST_CHECK;
 /* Begins a message, in an APPEND of its own where none is open: then uids are all that it will be given, at
  * most, and the first of them is this one. */
 void outbox_begin(struct outbox *o, const struct mbox_msg *m, uint64_t size, const uint32_t *uids, size_t n);
@@ -72,7 +82,7 @@ struct outbox_refusal outbox_refusal(const struct outbox *o);
  * `moved`, when it is idle, or `failed`. */
 void outbox_undo(struct outbox *o);
 
-/* The lowest target UID that it stored, 0 = none. */
+/* The lowest target UID that it stored, fillers too; 0 = none. */
 uint32_t outbox_first(const struct outbox *o);
 /* What the target's UIDNEXT is at least. */
 uint32_t outbox_uidnext(const struct outbox *o);

@@ -1,5 +1,6 @@
 #include <stdlib.h>
 
+#include "lib/log.h"
 #include "lib/xalloc.h"
 
 #include "migrator/found/finding.h"
@@ -28,6 +29,25 @@ void pair_count_done(struct pair *p)
     p->counts.messages_done = sums->rows;
     p->counts.messages_verified = sums->verified;
     p->counts.bytes_done = bytes;
+}
+
+bool pair_keeps_numbers(const struct pair *p)
+{
+    return p->numbering && p->numbering->wanted && !p->numbers_lost;
+}
+
+void pair_lose_numbers(struct pair *p, const char *fmt, ...)
+{
+    struct buf text = {0};
+    va_list ap;
+    if (!pair_keeps_numbers(p))
+        return;
+    va_start(ap, fmt);
+    buf_vprintf(&text, fmt, ap);
+    va_end(ap);
+    p->numbers_lost = xstrdup(buf_str(&text));
+    LOG(INFO, "numbers_lost", LOG_S("mailbox", p->source.name), LOG_S("reason", p->numbers_lost));
+    buf_free(&text);
 }
 
 struct delta pair_delta(const struct pair *p)

@@ -3,6 +3,7 @@
  *
  *   selected  OPEN, RELIST
  *   settle    SETTLE
+ *   fillers   UNFILL
  *   transfer  APPEND, with outbox
  *   doubles   DOUBLES
  *   reflag    FLAGS
@@ -22,6 +23,7 @@
 #include "ledger.h"
 #include "migrator/found/finding.h"
 #include "migrator/found/waiver.h"
+#include "numbering.h"
 #include "sample.h"
 #include "selected.h"
 
@@ -40,8 +42,11 @@ struct pair {
     struct imap_seq named; /* source UIDs for which a finding says why they are not there, or not the same */
     struct imap_seq removable; /* see struct copy_request */
     bool removes_all;
-    uint32_t late_from;    /* see copy.h; 0 = all */
-    struct imap_seq known; /* of the late ones: not to be copied */
+    struct numbering *numbering; /* borrowed; NULL: the target numbers as it likes */
+    char *numbers_lost;          /* why; owned; NULL: they are held, if they are wanted */
+    bool last;                   /* in the freeze */
+    uint32_t late_from;          /* see copy.h; 0 = all */
+    struct imap_seq known;       /* of the late ones: not to be copied */
     struct copy_counts counts;
     uint64_t bare_bytes;              /* of messages whose row does not tell their size */
     uint64_t under_way;               /* bytes that have gone out and are not in the ledger yet */
@@ -56,6 +61,10 @@ void pair_name(struct pair *p, enum finding_kind kind, uint32_t source_uid, cons
 struct delta pair_delta(const struct pair *p);
 /* Source UIDs that are to be copied: the ledger lacks them; ascending, to free. */
 uint32_t *pair_missing(const struct pair *p, size_t *n);
+/* Is each copy to get the UID of its message, and did all until now? */
+bool pair_keeps_numbers(const struct pair *p);
+/* From here on the target numbers as it likes. The first reason counts. */
+void pair_lose_numbers(struct pair *p, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Takes from the ledger how many messages and bytes are done and verified, into p->counts. */
 void pair_count_done(struct pair *p);
 

@@ -438,7 +438,7 @@ static void begin_message(struct transfer *t, struct transfer_batch *b)
 
 static bool may_begin(const struct transfer *t, const struct transfer_batch *b)
 {
-    return b->intent_ok && outbox_may_begin(t->outbox);
+    return b->intent_ok && outbox_reach(t->outbox, t->body.uid) && outbox_may_begin(t->outbox);
 }
 
 /* Something that a held body may have waited for has happened. */
@@ -459,6 +459,7 @@ void transfer_drained(struct transfer *t)
     t->full = false;
     if (!t->over)
         update_pause(t);
+    transfer_step_soon(t);
 }
 
 /* --- trouble --- */
@@ -824,6 +825,14 @@ static void step_drain(struct transfer *t)
         transfer_resync(t);
 }
 
+/* What the target refused last is tried again by the next pass, and has to find its number free. */
+static bool is_raised(struct transfer *t)
+{
+    if (!t->p->last && t->skipped.n + t->limits.n > 0)
+        return true;
+    return outbox_raise(t->outbox, selected_uidnext(&t->p->source)) && outbox_is_idle(t->outbox);
+}
+
 static void step_run(struct transfer *t)
 {
     transfer_fill(t);
@@ -831,7 +840,7 @@ static void step_run(struct transfer *t)
         return;
     if (t->smallest_first && t->n_plan > 0)
         transfer_drain(t); /* the next plan goes by what became of it */
-    else
+    else if (is_raised(t))
         end_well(t);
 }
 
