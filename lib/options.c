@@ -380,6 +380,12 @@ const struct option options[] = {
          "What share of a mailbox's copies, in per cent, the migrator may remove from the target in one pass because "
          "their messages are gone from the source. Where it would be more (and more than 100 messages), the "
          "account is blocked until somebody waives \"share\": the source might be broken."},
+    {"migration", "t1_max_gaps", OPTION_NUMBER, offsetof(struct conf_migration, t1_max_gaps), .def = "0",
+     .max = 1000000, .reload = RELOAD_YES,
+     .text =
+         "Each copy can get the UID of its message where the target has UIDPLUS and its mailbox is new: UIDs that have "
+         "no message are taken by tiny messages, which are removed again before the account is switched over. At "
+         "most so many in a mailbox, 0: none. Of no use to clients yet."},
 };
 const size_t n_options = COUNTOF(options);
 

@@ -92,6 +92,7 @@ struct conf_migration {
     enum verify_mode verify;
     uint32_t reorder_max;  /* messages */
     uint32_t delete_share; /* per cent */
+    uint32_t t1_max_gaps;  /* UIDs of a mailbox; 0 = none */
 };
 
 /* A pair of backends for the accounts whose key a pattern matches. */

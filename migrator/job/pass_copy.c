@@ -162,6 +162,17 @@ static bool may_remove(const struct pass_item *i)
     return i->pass->phase == REMOVE || i->pass->to_open == 1;
 }
 
+/* On the way back the mailboxes of the target are not new. */
+static struct numbering *pass_copy_numbering(struct pass_item *i)
+{
+    uint32_t gaps = i->pass->move->m->conf->migration.t1_max_gaps;
+
+    if (!i->numbered)
+        i->numbering = (struct numbering){.wanted = gaps > 0 && !i->pass->move->back, .gaps_left = gaps};
+    i->numbered = true;
+    return &i->numbering;
+}
+
 static void pass_copy_start(struct pass_item *i)
 {
     struct move *m = i->pass->move;
@@ -192,6 +203,7 @@ static void pass_copy_start(struct pass_item *i)
             .removable = may_remove(i) ? (pass_is_last(i->pass) ? NULL : &i->removable) : &none,
             .leave_out = m->m->conf->migration.rules ? m->m->conf->migration.rules->leave_out : NULL,
             .leave_out_rules = i->plan->leave_out,
+            .numbering = pass_copy_numbering(i),
             .progress = on_progress,
         },
         pass_copy_on_copied, i);

@@ -72,6 +72,8 @@ struct pass_item {
     enum item_state state;
     struct lane *lane; /* lent while LOADING and COPYING */
     struct copy *copy;
+    struct numbering numbering; /* of all tries */
+    bool numbered;              /* it is filled in */
     unsigned tries;
 };
 
