@@ -48,7 +48,7 @@ PRIVATE = [
     ("OpenSSL's SSL", r"openssl/(ssl\d?|tls1|dtls1|bio|err)\.h", ["lib/tls.c"]),
     ("hiredis", r"hiredis/.*", ["lib/redis.c"]),
     ("libconfuse", r"confuse\.h", ["lib/conf.c"]),
-    ("libcurl", r"curl/.*", ["migrator/site/hook_http.c"]),
+    ("libcurl", r"curl/.*", ["migrator/site/http_post.c"]),
     ("libmicrohttpd", r"microhttpd\.h", ["lib/http.c"]),
 ]
 GENERATED = {"route_scripts.h": "store"}

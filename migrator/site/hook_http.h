@@ -3,14 +3,7 @@
  *
  *   {"event": "freeze", "user": LOGIN NAME, "account": KEY, "source": BACKEND, "target": BACKEND}
  *
- * An answer of 200 to 299 is success. Everything else is a failure whose reason has the status and the first
- * line of the answer: another status (redirects are not followed), no connection, a certificate that is not
- * trusted, an answer of more than 64 KiB, no answer in time. The server's certificate and name are verified,
- * always, by the system's CAs or those of a file. Name and password in the URL are sent (Basic) and told to
- * nobody.
- *
- * This is the only file that includes libcurl. Its sockets and its timer are those of the loop; its resolver
- * has a thread of its own, for which nobody waits. */
+ * What counts as success, and what as a failure with which reason, says http_post.h. */
 #ifndef IMAPFERRY_HOOK_HTTP_H
 #define IMAPFERRY_HOOK_HTTP_H
 

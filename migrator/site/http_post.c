@@ -1,0 +1,313 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <curl/curl.h>
+#include <uv.h>
+
+#include "lib/imap_write.h"
+#include "lib/xalloc.h"
+
+#include "http_post.h"
+
+enum { ANSWER_MAX = 64 * 1024 /* bytes */ };
+
+struct http_post {
+    struct loop *loop;
+    http_post_fn fn;
+    void *owner;
+    CURLM *multi;
+    CURL *easy;
+    struct curl_slist *headers;
+    struct timer *deadline, *timer; /* ours, and curl's */
+    struct loop_task over;          /* curl has ended, or could not begin */
+    TAILQ_HEAD(, sock) socks;
+    bool late, too_long;
+    CURLcode result;
+    struct buf answer;
+    char error[CURL_ERROR_SIZE];
+};
+
+/* A socket of curl's while it is watched. */
+struct sock {
+    TAILQ_ENTRY(sock) link;
+    struct http_post *post;
+    uv_poll_t poll;
+    curl_socket_t fd;
+};
+
+/* ---- the end */
+
+static void on_sock_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+static void http_post_unwatch(struct sock *s)
+{
+    TAILQ_REMOVE(&s->post->socks, s, link);
+    s->post = NULL;
+    uv_poll_stop(&s->poll);
+    uv_close((uv_handle_t *)&s->poll, on_sock_closed);
+}
+
+/* Curl takes its sockets back by on_socket() while it is cleaned up. */
+static void http_post_free(struct http_post *h)
+{
+    struct sock *s;
+
+    loop_undefer(h->loop, &h->over);
+    curl_multi_remove_handle(h->multi, h->easy);
+    curl_easy_cleanup(h->easy);
+    curl_multi_cleanup(h->multi);
+    for (struct curl_slist *line = h->headers; line; line = line->next)
+        explicit_bzero(line->data, strlen(line->data));
+    curl_slist_free_all(h->headers);
+    while ((s = TAILQ_FIRST(&h->socks)))
+        http_post_unwatch(s);
+    timer_free(&h->deadline);
+    timer_free(&h->timer);
+    buf_free(&h->answer);
+    free(h);
+}
+
+static void http_post_write_error(const struct http_post *h, struct buf *out)
+{
+    long status = 0;
+
+    curl_easy_getinfo(h->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (h->late)
+        buf_add_str(out, "took too long");
+    else if (h->too_long)
+        buf_add_str(out, "answered more than can be read");
+    else if (h->result != CURLE_OK)
+        buf_printf(out, "failed: %s", *h->error ? h->error : curl_easy_strerror(h->result));
+    else if (status < 200 || status > 299)
+        buf_printf(out, "was answered with status %ld", status);
+    else
+        return;
+    struct span said = buf_span(&h->answer);
+    if (said.len > 0 && !h->late) {
+        const uint8_t *feed = memchr(said.p, '\n', said.len);
+        buf_add_str(out, ": ");
+        imap_write_text(out, span_of(said.p, feed ? (size_t)(feed - said.p) : said.len));
+    }
+}
+
+static void http_post_tell(struct loop_task *task)
+{
+    struct http_post *h = CONTAINER_OF(task, struct http_post, over);
+    struct buf error = {0};
+    http_post_fn fn = h->fn;
+    void *owner = h->owner;
+    struct buf answer = h->answer;
+
+    http_post_write_error(h, &error);
+    h->answer = (struct buf){0};
+    http_post_free(h);
+    fn(owner, error.len ? buf_str(&error) : NULL, buf_span(&answer));
+    buf_free(&error);
+    buf_free(&answer);
+}
+
+void http_post_cancel(struct http_post **hp)
+{
+    struct http_post *h = *hp;
+
+    *hp = NULL;
+    if (h)
+        http_post_free(h);
+}
+
+static void http_post_on_deadline(void *owner)
+{
+    struct http_post *h = owner;
+
+    h->late = true;
+    loop_defer(h->loop, &h->over);
+}
+
+/* ---- curl on the loop */
+
+static void http_post_end_if_over(struct http_post *h)
+{
+    CURLMsg *m;
+    int left;
+
+    while ((m = curl_multi_info_read(h->multi, &left)))
+        if (m->msg == CURLMSG_DONE) {
+            h->result = m->data.result;
+            loop_defer(h->loop, &h->over);
+        }
+}
+
+static void http_post_act(struct http_post *h, curl_socket_t fd, int events)
+{
+    int running;
+
+    if (curl_multi_socket_action(h->multi, fd, events, &running) != CURLM_OK) {
+        h->result = CURLE_FAILED_INIT;
+        loop_defer(h->loop, &h->over);
+        return;
+    }
+    http_post_end_if_over(h);
+}
+
+static void http_post_on_poll(uv_poll_t *poll, int status, int events)
+{
+    struct sock *s = poll->data;
+
+    http_post_act(s->post, s->fd,
+                  status < 0 ? CURL_CSELECT_ERR
+                             : (events & UV_READABLE ? CURL_CSELECT_IN : 0) |
+                                   (events & UV_WRITABLE ? CURL_CSELECT_OUT : 0));
+}
+
+static void http_post_on_timer(void *owner)
+{
+    http_post_act(owner, CURL_SOCKET_TIMEOUT, 0);
+}
+
+static int on_curl_timer(CURLM *multi, long ms, void *owner)
+{
+    struct http_post *h = owner;
+
+    (void)multi;
+    if (ms < 0)
+        timer_stop(h->timer);
+    else
+        timer_start(h->timer, (uint64_t)ms);
+    return 0;
+}
+
+static struct sock *http_post_watch(struct http_post *h, curl_socket_t fd)
+{
+    struct sock *s = xcalloc(1, sizeof(*s));
+
+    s->post = h;
+    s->fd = fd;
+    if (uv_poll_init_socket(&h->loop->uv, &s->poll, fd)) {
+        free(s);
+        return NULL;
+    }
+    s->poll.data = s;
+    TAILQ_INSERT_TAIL(&h->socks, s, link);
+    curl_multi_assign(h->multi, fd, s);
+    return s;
+}
+
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *owner, void *known)
+{
+    struct http_post *h = owner;
+    struct sock *s = known;
+
+    (void)easy;
+    if (what == CURL_POLL_REMOVE) {
+        if (s)
+            http_post_unwatch(s);
+        curl_multi_assign(h->multi, fd, NULL);
+        return 0;
+    }
+    if (!s && !(s = http_post_watch(h, fd)))
+        return -1;
+    uv_poll_start(&s->poll,
+                  (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0),
+                  http_post_on_poll);
+    return 0;
+}
+
+/* No command of a hook inherits it. */
+static curl_socket_t on_open_socket(void *owner, curlsocktype purpose, struct curl_sockaddr *a)
+{
+    (void)owner;
+    (void)purpose;
+    return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+}
+
+static size_t http_post_on_answer(char *bytes, size_t one, size_t n, void *owner)
+{
+    struct http_post *h = owner;
+
+    (void)one;
+    h->too_long = h->answer.len + n > ANSWER_MAX;
+    if (h->too_long)
+        return 0;
+    buf_add(&h->answer, bytes, n);
+    return n;
+}
+
+/* ---- the start */
+
+static void set_options(struct http_post *h, const struct http_request *request)
+{
+    CURL *e = h->easy;
+
+    h->headers = curl_slist_append(NULL, "Content-Type: application/json");
+    h->headers = curl_slist_append(h->headers, "Expect:");
+    if (request->authorization) {
+        char *line = xasprintf("Authorization: %s", request->authorization);
+        h->headers = curl_slist_append(h->headers, line);
+        explicit_bzero(line, strlen(line));
+        free(line);
+    }
+    curl_easy_setopt(e, CURLOPT_URL, request->url);
+    curl_easy_setopt(e, CURLOPT_HTTPHEADER, h->headers);
+    curl_easy_setopt(e, CURLOPT_USERAGENT, "imapferry/" IMAPFERRY_VERSION);
+    curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+#if LIBCURL_VERSION_NUM >= 0x075500
+    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
+#else
+    curl_easy_setopt(e, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
+#endif
+#if LIBCURL_VERSION_NUM >= 0x075700
+    curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L); /* no waiting for the resolver's thread */
+#endif
+    curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(e, CURLOPT_PROXY, ""); /* whatever the environment says */
+    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(e, CURLOPT_FORBID_REUSE, 1L);
+    curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, 1L);
+    curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 2L);
+    curl_easy_setopt(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    if (request->ca_file)
+        curl_easy_setopt(e, CURLOPT_CAINFO, request->ca_file);
+    curl_easy_setopt(e, CURLOPT_ERRORBUFFER, h->error);
+    curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
+    curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, http_post_on_answer);
+    curl_easy_setopt(e, CURLOPT_WRITEDATA, h);
+}
+
+static void set_multi(struct http_post *h)
+{
+    curl_multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+    curl_multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h);
+    curl_multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, on_curl_timer);
+    curl_multi_setopt(h->multi, CURLMOPT_TIMERDATA, h);
+}
+
+struct http_post *http_post_start(struct loop *l, const struct http_request *request, http_post_fn fn, void *owner)
+{
+    struct http_post *h = xcalloc(1, sizeof(*h));
+
+    h->loop = l;
+    h->fn = fn;
+    h->owner = owner;
+    h->over.fn = http_post_tell;
+    h->deadline = timer_new(l, http_post_on_deadline, h);
+    h->timer = timer_new(l, http_post_on_timer, h);
+    TAILQ_INIT(&h->socks);
+    h->easy = curl_easy_init();
+    h->multi = curl_multi_init();
+    if (!h->easy || !h->multi)
+        abort(); /* out of memory */
+    set_options(h, request);
+    curl_easy_setopt(h->easy, CURLOPT_COPYPOSTFIELDS, request->body);
+    set_multi(h);
+    timer_start(h->deadline, request->timeout_ms);
+    if (curl_multi_add_handle(h->multi, h->easy) != CURLM_OK) {
+        h->result = CURLE_FAILED_INIT;
+        loop_defer(l, &h->over);
+    }
+    return h;
+}

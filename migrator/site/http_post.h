@@ -1,0 +1,35 @@
+/* http_post: one POST by HTTP or HTTPS, on the loop. What is sent and received is JSON.
+ *
+ * An answer of 200 to 299 is success. Everything else is a failure whose text has the status and the first
+ * line of the answer: another status (redirects are not followed), no connection, a certificate that is not
+ * trusted, an answer of more than 64 KiB, no answer in time. The server's certificate and name are verified,
+ * always, by the system's CAs or those of a file. Name and password in the URL are sent (Basic) and told to
+ * nobody.
+ *
+ * This is the only file that includes libcurl. Its sockets and its timer are those of the loop; its resolver
+ * has a thread of its own, for which nobody waits. */
+#ifndef IMAPFERRY_HTTP_POST_H
+#define IMAPFERRY_HTTP_POST_H
+
+#include "lib/loop.h"
+
+struct http_request {
+    const char *url;
+    const char *ca_file;       /* NULL: the system's CAs */
+    const char *authorization; /* the whole header field; NULL: none. It is wiped at the end */
+    const char *body;
+    uint64_t timeout_ms; /* for all of it */
+};
+
+struct http_post;
+/* error: for people; NULL = it succeeded. answer: the body of the answer, also of some failures. Both are
+ * borrowed. */
+typedef void (*http_post_fn)(void *owner, const char *error, struct span answer);
+
+/* The request is copied. Never calls back before it returned; the POST is gone when it does. */
+struct http_post *http_post_start(struct loop *l, const struct http_request *request, http_post_fn fn,
+                                  void *owner);
+/* Ends it where it is, without a callback; what was sent to the server stays sent. NULL is fine. */
+void http_post_cancel(struct http_post **h);
+
+#endif
