@@ -636,6 +636,7 @@ void conf_free(struct conf **_c)
     for (size_t i = 0; i < c->n_backends; i++) {
         address_free(&c->backends[i].address);
         wipe_free(&c->backends[i].master_password);
+        wipe_free(&c->backends[i].doveadm_key);
     }
     for (size_t i = 0; i < n_sections; i++)
         if (sections[i].titles)

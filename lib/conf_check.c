@@ -269,6 +269,41 @@ static bool load_secret(struct conf_backend *b, const struct conf_source *src)
     return !*b->master_password_file || b->master_password;
 }
 
+/* --- backends: how they are told the numbers of mailboxes --- */
+
+static bool check_doveadm(const struct conf_backend *b, const struct conf_source *src)
+{
+    struct conf_place url = place("backend", b->name, "doveadm_url");
+    const char *fault = *b->doveadm_url ? conf_url_fault(b->doveadm_url) : NULL;
+
+    if (fault)
+        return conf_fail(src, url, "the URL can't be used: %s", fault);
+    if (*b->doveadm_url && !*b->doveadm_key_file)
+        return conf_fail(src, url, "needs doveadm_key_file");
+    if (*b->doveadm_key_file && !*b->doveadm_url)
+        return conf_fail(src, place("backend", b->name, "doveadm_key_file"),
+                         "\"%s\" is of no use without doveadm_url", b->doveadm_key_file);
+    return true;
+}
+
+static bool check_numbers(const struct conf_backend *b, const struct conf_source *src)
+{
+    struct conf_place at = place("backend", b->name, "numbers");
+
+    if (b->numbers == TELL_DOVEADM && !*b->doveadm_url)
+        return conf_fail(src, at, "\"doveadm\" needs doveadm_url and doveadm_key_file");
+    if (b->numbers == TELL_CYRUS && !*b->master_user)
+        return conf_fail(src, at, "\"cyrus\" needs master_user and master_password_file");
+    return true;
+}
+
+static bool load_doveadm_key(struct conf_backend *b, const struct conf_source *src)
+{
+    if (*b->doveadm_key_file)
+        b->doveadm_key = secret_of(src, place("backend", b->name, "doveadm_key_file"), b->doveadm_key_file);
+    return !*b->doveadm_key_file || b->doveadm_key;
+}
+
 static bool check_capabilities(const struct conf_backend *b, const struct conf_source *src)
 {
     struct imap_caps caps = {0};
@@ -296,10 +331,12 @@ static bool check_backend(struct conf *c, struct conf_backend *b, const struct c
     ok = check_sign_in(b, src) && ok;
     ok = check_auth_backend(c, b, src) && ok;
     ok = check_capabilities(b, src) && ok;
+    ok = check_doveadm(b, src) && check_numbers(b, src) && ok;
     if (role == CONF_CTL)
         return ok;
     if (*b->ca_file)
         ok = check_readable(src, place("backend", b->name, "ca_file"), b->ca_file) && ok;
+    ok = (role == CONF_MIGRATOR ? load_doveadm_key(b, src) : true) && ok;
     return (role == CONF_MIGRATOR || by_master ? load_secret(b, src) : true) && ok;
 }
 

@@ -1,4 +1,4 @@
-/* hook_freeze, hook_flip, hook_settle, hook_kick: what they may be. A URL may hold a password, so it stands
+/* hook_freeze, hook_flip, hook_settle, hook_kick, and other URLs: what they may be. A URL may hold a password, so it stands
  * in no message. */
 #include <errno.h>
 #include <stdlib.h>
@@ -54,10 +54,12 @@ static const char *fault_of_authority(const char *s, size_t n)
     return is_port(s + host, n - host) ? NULL : "its port is not a number from 1 to 65535";
 }
 
-static const char *fault_of_url(const char *url)
+const char *conf_url_fault(const char *url)
 {
     const char *s = behind_scheme(url);
 
+    if (!s)
+        return "it is neither http:// nor https://";
     for (const char *p = url; *p; p++)
         if (*p <= ' ' || *p > '~' || strchr("\"<>\\^`{|}", *p))
             return "it has a character that has to be written as %XX";
@@ -104,7 +106,7 @@ bool conf_check_hook(const struct conf_source *src, const char *option, const st
         return true;
     if (!conf_hook_is_url(hook))
         return check_program(src, at, hook->items[0]);
-    if ((fault = fault_of_url(hook->items[0])))
+    if ((fault = conf_url_fault(hook->items[0])))
         return conf_fail(src, at, "the URL can't be used: %s", fault);
     if (hook->n > 2)
         return conf_fail(src, at, "a URL takes no arguments, but for a file of CAs behind it");

@@ -32,6 +32,9 @@ bool conf_check(struct conf *c, const struct conf_source *src, enum conf_role ro
 bool conf_check_hook(const struct conf_source *src, const char *option,
                      const struct conf_list *hook) MUST_CHECK;
 
+/* Why a URL of http or https can't be used; NULL: it can. A fixed text. */
+const char *conf_url_fault(const char *url);
+
 /* What two addresses to listen on have in common. LISTEN_OVERLAP: one is a wildcard that takes the other's
  * address too, and they have different schemes; where they have the same scheme, that harms nobody. Port 0 is
  * another port each time. */

@@ -94,6 +94,7 @@ struct conf *conf_copy(const struct conf *c)
     for (size_t i = 0; i < to->n_backends; i++) {
         parse_again(&to->backends[i].address, to->backends[i].url);
         to->backends[i].master_password = xstrdup(c->backends[i].master_password);
+        to->backends[i].doveadm_key = xstrdup(c->backends[i].doveadm_key);
     }
     reload_derive(to);
     return to;
@@ -243,8 +244,10 @@ static void reload_secrets(struct conf *c, struct conf *fresh)
     for (size_t i = 0; i < c->n_backends; i++) {
         struct conf_backend *b = &c->backends[i];
         struct conf_backend *other = find_titled(fresh, conf_section("backend"), b->name);
-        if (other)
-            reload_secret(b->master_password_file, &b->master_password, &other->master_password);
+        if (!other)
+            continue;
+        reload_secret(b->master_password_file, &b->master_password, &other->master_password);
+        reload_secret(b->doveadm_key_file, &b->doveadm_key, &other->doveadm_key);
     }
 }
 

@@ -9,6 +9,7 @@ static const char *const sign_in_words[] = {"passthrough", "master", "proxyauth"
 static const char *const trigger_words[] = {"login", "manual", NULL};
 static const char *const cutover_words[] = {"immediate", "idle", "window", "manual", NULL};
 static const char *const verify_words[] = {"full", "sample", "headers", NULL};
+static const char *const numbers_words[] = {"auto", "doveadm", "cyrus", "none", NULL};
 static const char *const forward_id_words[] = {"none", "client", "neutral", NULL};
 static const char *const tls_words[] = {"1.0", "1.1", "1.2", "1.3", NULL};
 
@@ -147,6 +148,22 @@ const struct option options[] = {
      .text =
          "Have the migrator's connections compressed where the backend can (COMPRESS=DEFLATE): for a slow line. It "
          "costs processor time on both ends."},
+    {"backend", "numbers", OPTION_ENUM, offsetof(struct conf_backend, numbers), .def = "auto",
+     .words = numbers_words, .reload = RELOAD_YES,
+     .text =
+         "How this server, as the target, is told the UIDVALIDITY and UIDs that the mailboxes of the source have, "
+         "so that nobody's mail program downloads anything again: by the HTTP API of doveadm (doveadm), by SYNCGET "
+         "and SYNCAPPLY of a Cyrus on which master_user is an administrator (cyrus), or not at all (none). With "
+         "auto it is doveadm where doveadm_url is set, and cyrus where the server offers X-REPLICATION."},
+    {"backend", "doveadm_url", OPTION_STRING, offsetof(struct conf_backend, doveadm_url), .def = "",
+     .reload = RELOAD_YES,
+     .text =
+         "The HTTP API of doveadm of this server (https://host[:port]/doveadm/v1 or http://), which needs an "
+         "inet_listener in its service doveadm and doveadm_api_key. Its certificate is verified, with ca_file "
+         "where that is set."},
+    {"backend", "doveadm_key_file", OPTION_STRING, offsetof(struct conf_backend, doveadm_key_file), .def = "",
+     .reload = RELOAD_FILE,
+     .text = "A file that holds the doveadm_api_key of this server in its only line. The migrator reads it."},
     {"backend", "retired", OPTION_BOOL, offsetof(struct conf_backend, retired), .def = "false",
      .reload = RELOAD_YES,
      .text =
@@ -386,6 +403,12 @@ const struct option options[] = {
          "Each copy can get the UID of its message where the target has UIDPLUS and its mailbox is new: UIDs that have "
          "no message are taken by tiny messages, which are removed again before the account is switched over. At "
          "most so many in a mailbox, 0: none. Of no use to clients yet."},
+    {"migration", "t0_max_gaps", OPTION_NUMBER, offsetof(struct conf_migration, t0_max_gaps), .def = "100000",
+     .max = 10000000, .reload = RELOAD_YES,
+     .text =
+         "Where the target can be told UIDVALIDITY and UIDs (see numbers): how many UIDs of one mailbox that have no "
+         "message on the source may be filled on the target, by messages that are removed at once, so that the "
+         "messages behind them get their UIDs. Long gaps are jumped over and do not count."},
 };
 const size_t n_options = COUNTOF(options);
 

@@ -17,6 +17,7 @@ enum trigger { TRIGGER_LOGIN, TRIGGER_MANUAL };
 enum cutover { CUTOVER_IMMEDIATE, CUTOVER_IDLE, CUTOVER_WINDOW, CUTOVER_MANUAL };
 enum forward_id { FORWARD_ID_NONE, FORWARD_ID_CLIENT, FORWARD_ID_NEUTRAL };
 enum tls_version { TLS_1_0, TLS_1_1, TLS_1_2, TLS_1_3 };
+enum tell_numbers { TELL_AUTO, TELL_DOVEADM, TELL_CYRUS, TELL_NOT };
 enum verify_mode { VERIFY_FULL, VERIFY_SAMPLE, VERIFY_HEADERS };
 const char *verify_word(enum verify_mode v);
 const char *tls_version_word(enum tls_version v);
@@ -56,6 +57,11 @@ struct conf_backend {
     uint32_t max_connections;      /* of the migrator, to this backend, all jobs together */
     uint32_t max_messages_per_second, max_bytes_per_second; /* of the migrator; 0 = no limit */
     bool compress;                                          /* the migrator's connections */
+    char *doveadm_url;      /* "" = there is none */
+    char *doveadm_key_file; /* "" = there is none */
+    /* read from the file by conf_load() where the program needs it; wiped by conf_free() */
+    char *doveadm_key;
+    enum tell_numbers numbers; /* how it is told the numbers of its mailboxes */
 };
 
 struct conf_proxy {
@@ -93,6 +99,7 @@ struct conf_migration {
     uint32_t reorder_max;  /* messages */
     uint32_t delete_share; /* per cent */
     uint32_t t1_max_gaps;  /* UIDs of a mailbox; 0 = none */
+    uint32_t t0_max_gaps;  /* ... on a target that can be told its numbers */
 };
 
 /* A pair of backends for the accounts whose key a pattern matches. */
