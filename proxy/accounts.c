@@ -51,6 +51,7 @@ void accounts_detach(struct session *s)
     free(a->key);
     free(a->backend);
     free(a->target);
+    free(a->view);
     views_free(&a->views);
     free(a);
 }
@@ -67,9 +68,10 @@ static void tell_seen(struct account *a)
     route_seen(a->proxy->store, a->key, lease_incarnation(a->proxy->lease), a->epoch, nothing_to_do, a);
 }
 
+/* now: NULL where nothing was said. */
 static void accounts_set_text(char **text, const char *now)
 {
-    if (*text && strcmp(*text, now) == 0)
+    if (!now || (*text && strcmp(*text, now) == 0))
         return;
     free(*text);
     *text = xstrdup(now);
@@ -85,11 +87,14 @@ void accounts_heard(struct account *a, const struct account_news *n)
     a->generation = n->generation;
     accounts_set_text(&a->backend, n->backend);
     accounts_set_text(&a->target, n->target);
+    if (n->state != ROUTE_FLIPPING) /* from there on the route has the view of the target */
+        accounts_set_text(&a->view, n->view);
     if (n->left_ms > 0)
         a->deadline_ms = clock_boot_ms() + n->left_ms;
     struct proxy *p = a->proxy;
     char *key = xstrdup(a->key);
     thaws_heard(p->thaws, span_str(key), n->state, n->left_ms);
+    views_heard(a);
     freeze_heard(a); /* may end sessions, and with the last one the account */
     HASH_FIND_STR(p->accounts, key, a);
     free(key);
@@ -107,7 +112,7 @@ static void accounts_on_read(void *owner, enum route_rc rc, const struct route *
         accounts_read(a);
     else if (rc == ROUTE_OK)
         accounts_heard(a, &(struct account_news){r->state, r->epoch, r->generation, r->backend, r->target,
-                                                 route_left_ms(r)});
+                                                 r->view, route_left_ms(r)});
     /* else the store is down: events begin with a gap when it comes back */
 }
 
@@ -154,9 +159,12 @@ static bool is_old(const struct account *a, const struct event *e)
 static void state_event(struct account *a, const struct event *e)
 {
     char *backend = xspandup(e->backend), *target = xspandup(e->target);
-    accounts_heard(a, &(struct account_news){e->state, e->epoch, e->generation, backend, target, e->left_ms});
+    char *view = e->view.p ? xspandup(e->view) : NULL;
+    accounts_heard(
+        a, &(struct account_news){e->state, e->epoch, e->generation, backend, target, view, e->left_ms});
     free(backend);
     free(target);
+    free(view);
 }
 
 void accounts_event(struct proxy *p, const struct event *e)
@@ -169,7 +177,7 @@ void accounts_event(struct proxy *p, const struct event *e)
         return;
     }
     a->news++;
-    if (span_is(e->kind, "state") && !is_old(a, e))
+    if ((span_is(e->kind, "state") || span_is(e->kind, "view")) && !is_old(a, e))
         state_event(a, e);
     else if (span_is(e->kind, "evicted"))
         doubt_sessions(a);

@@ -26,8 +26,9 @@ struct account {
     uint64_t epoch, generation;
     char *backend;
     char *target;         /* of the move under way or done; NULL or "": none */
+    char *view;           /* the text of the route's view (lib/route.h); NULL: not told yet */
     uint64_t deadline_ms; /* of preparing or freezing, by clock_boot_ms() */
-    struct views *views;  /* of the last flip; owned */
+    struct views *views;  /* what its clients go on seeing (views.h); owned */
     /* busy.h, by the loop's clock: last used, and when the store was told; 0 = not */
     uint64_t used_ms, marked_ms;
     uint64_t news;            /* counts events */
@@ -47,6 +48,7 @@ struct account_news {
     enum route_state state;
     uint64_t epoch, generation; /* epochs rise within a generation of the store */
     const char *backend, *target;
+    const char *view; /* NULL: it does not say */
     uint64_t left_ms; /* until the deadline, 0 = none */
 };
 void accounts_heard(struct account *a, const struct account_news *news);

@@ -165,7 +165,7 @@ void handover_begin(struct session *s)
     session_enter(s, IN_HANDOVER);
     registration_ask(s); /* with the new backend, where the lease lapsed meanwhile */
     if (!h->is_thaw) {
-        views_want(a);
+        views_want(a, a->backend, a->view ? a->view : "", true);
         h->stream = prepare_take(s, at, &unfit);
         h->tells_id = h->stream && !prepare_knows_id(s);
     }
@@ -277,6 +277,12 @@ static void handover_stream_event(struct stream *stream, enum stream_event ev, v
 
 /* ---- JUDGE ---- */
 
+static const struct view_record *handover_record(const struct handover *h, const struct opened *o)
+{
+    const struct view *view = views_view(h->s->account);
+    return view ? view_record_of(view, buf_span(&o->mailbox)) : NULL;
+}
+
 static bool is_identity(const struct view_uid *m)
 {
     for (size_t i = 0; i < m->n; i++)
@@ -288,7 +294,7 @@ static bool is_identity(const struct view_uid *m)
 /* Whether the migrator found the mailbox to have the same numbers on both sides. NULL: it did. */
 static const char *judge_record(const struct handover *h, const struct opened *o)
 {
-    const struct view_record *r = views_of(h->s->account, buf_span(&o->mailbox));
+    const struct view_record *r = handover_record(h, o);
     if (!r)
         return "no_record";
     if (r->source_uidvalidity != h->uidvalidity || r->target_uidvalidity != h->uidvalidity)
@@ -302,9 +308,11 @@ static const char *judge_record(const struct handover *h, const struct opened *o
 static const char *judge_names(const struct handover *h, const struct opened *o)
 {
     const char *source = rest_namespaces(h->s);
+    const struct view *view = views_view(h->s->account);
     if (!o->names || h->is_thaw)
         return NULL;
-    bool alike = source && h->namespaces && strcmp(source, h->namespaces) == 0 && views_alike(h->s->account);
+    bool alike = source && h->namespaces && strcmp(source, h->namespaces) == 0 &&
+                 views_has_records(h->s->account) && view_names_alike(view);
     return alike ? NULL : "names";
 }
 
@@ -372,13 +380,14 @@ static void handover_judge(struct handover *h)
 void handover_step(struct session *s)
 {
     struct handover *h = s->handover;
+    struct account *a = s->account;
     bool needs_views = !h->is_thaw && (relay_opened(s)->selected || relay_opened(s)->names);
     if (h->step == SIGN_IN || handover_is_asked(h))
         return;
     h->step = JUDGE;
-    if (needs_views && views_state(s->account) == VIEWS_READING)
+    if (needs_views && views_state(a) == VIEWS_READING)
         return;
-    if (needs_views && views_state(s->account) == VIEWS_FAILED)
+    if (needs_views && !views_is_current(a, s->at->name))
         handover_failed(s, "unavailable", "no records of the account");
     else if (registration_may_pass(s)) /* else when the lease allows it, or the deadline */
         handover_judge(h);

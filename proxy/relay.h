@@ -79,6 +79,8 @@ void relay_attach(struct session *s, struct stream *stream, const struct conf_ba
                   struct imap_seq *gone, uint32_t exists);
 /* Tells a client at rest, before it goes on, that its mailbox has n messages. */
 void relay_tell_exists(struct session *s, uint32_t n);
+/* The account's view was read anew (views.h): the session goes by it. */
+void relay_view_is(struct session *s);
 /* No response is half sent: a line of ours may go out. */
 bool relay_at_boundary(const struct session *s);
 

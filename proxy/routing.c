@@ -13,6 +13,7 @@
 #include "session_login.h"
 #include "silence.h"
 #include "vault.h"
+#include "views.h"
 
 enum {
     SEALED_TTL_MS = 24 * 3600 * 1000,
@@ -37,10 +38,12 @@ struct login {
     bool leaving; /* at is what the account leaves, or will leave */
     enum route_state state;
     uint64_t epoch, generation;
+    char *view;            /* the text of the account's view; owned */
     struct imap_caps caps; /* of the backend, after sign-in */
 
     uint64_t news;                               /* at the sending of `enter`: account->news ... */
     uint64_t lapses_short, lapses_long, masters; /* ... and the lease's */
+    bool entered;                                /* `enter` has answered OK; only the view is waited for */
 
     const struct imap_code *refusal; /* REFUSED: what the client will be told */
 };
@@ -83,6 +86,7 @@ static void routing_drop_login(struct session *s)
     vault_drop(s->proxy->vault, &s->secret);
     free(l->tag);
     free(l->key);
+    free(l->view);
     free(l);
 }
 
@@ -263,6 +267,8 @@ static void routing_on_route(void *owner, enum route_rc rc, const struct route *
     l->state = r->state;
     l->epoch = r->epoch;
     l->generation = r->generation;
+    free(l->view);
+    l->view = xstrdup(r->view);
     if (s->backend && s->at == l->at) {
         routing_enter(s);
         return;
@@ -374,9 +380,11 @@ static void routing_enter(struct session *s)
     l->lapses_short = lease_lapses(p->lease, true);
     l->lapses_long = lease_lapses(p->lease, false);
     l->masters = lease_masters(p->lease);
+    l->entered = false;
     session_enter(s, IN_ENTERING);
     s->reg.may_exist = true; /* from here on it may be, whatever the answer */
     doubts_enter(p->doubts, &e, routing_on_entered, s);
+    views_want(s->account, l->at->name, l->view, false); /* on the same connection, so it is answered next */
     buf_free(&sealed);
 }
 
@@ -409,17 +417,18 @@ static void let_in(struct session *s)
     relay_begin(s, &shown);
 }
 
-static void routing_entered(struct session *s, enum route_state state, uint64_t epoch)
+static void routing_go_in(struct session *s)
 {
     struct login *l = s->login;
     struct account *a = s->account;
+    enum route_state state = l->state;
+    uint64_t epoch = l->epoch;
     bool overtaken = a->news != l->news;
     /* What was heard meanwhile may be later than the answer, and `seen` may have told it for this
      * registration too: then the store counts by the short term. */
     s->reg.engaged = overtaken || route_is_engaged(state);
     s->reg.lapses = s->reg.engaged ? l->lapses_short : l->lapses_long;
     s->reg.unconfirmed = l->masters != lease_masters(s->proxy->lease);
-    l->state = state;
     if (s->reg.unconfirmed) { /* it was registered at a master that is none any more, for all we know */
         routing_again(s);
         return;
@@ -437,7 +446,7 @@ static void routing_entered(struct session *s, enum route_state state, uint64_t 
         return;
     }
     struct account_news news = {
-        state, epoch, l->generation, s->at->name, l->other == l->at ? "" : l->other->name, 0};
+        state, epoch, l->generation, s->at->name, l->other == l->at ? "" : l->other->name, NULL, 0};
     if (overtaken && !a->known)
         a->epoch = epoch; /* what the registration has seen */
     let_in(s);
@@ -446,6 +455,28 @@ static void routing_entered(struct session *s, enum route_state state, uint64_t 
         accounts_read(a);
     else
         accounts_heard(a, &news);
+}
+
+void routing_view_there(struct session *s)
+{
+    if (!s->login->entered || views_state(s->account) == VIEWS_READING)
+        return;
+    if (views_state(s->account) == VIEWS_FAILED)
+        routing_unavailable(s, "entering", "the records of the account can't be read");
+    else if (!views_is_current(s->account, s->login->at->name))
+        routing_again(s);
+    else
+        routing_go_in(s);
+}
+
+static void routing_entered(struct session *s, enum route_state state, uint64_t epoch)
+{
+    s->login->entered = true;
+    s->login->state = state;
+    s->login->epoch = epoch;
+    views_want(s->account, s->login->at->name, s->login->view,
+               false); /* it may have failed for another login */
+    routing_view_there(s);
 }
 
 static void routing_on_entered(void *owner, enum route_rc rc, enum route_state state, uint64_t epoch)

@@ -4,7 +4,7 @@
  *   SIGNIN     signs in there with the client's own name and password
  *   ENTERING   the script `enter` registers the session, if the route still is what was read, and queues the
  *              migration
- *   RELAY      only now is the client told OK
+ *   RELAY      only now, and with the account's view there (views.h), is the client told OK
  *
  * `enter` may answer "again", because the route has changed: the login goes back to ROUTING, and keeps its
  * connection, which is of use where the backend has stayed the same. Or it may answer "wait", because the
@@ -39,6 +39,8 @@ void routing_say_refused(struct session *s);
 /* Something that is not the user's fault: the client is told NO [UNAVAILABLE] and may try again. phase and
  * detail are for the log; detail may be NULL. */
 void routing_unavailable(struct session *s, const char *phase, const char *detail);
+/* In ENTERING: what was heard of the account's view, or of its failure (views.h), may be what it waits for. */
+void routing_view_there(struct session *s);
 /* The backend has closed its connection while the login waits for the store. */
 void routing_backend_gone(struct session *s);
 /* The session ends: drops the login that is under way. tell: the client is told NO [UNAVAILABLE]. */

@@ -1,112 +1,360 @@
 #include <stdlib.h>
 
 #include "lib/log.h"
+#include "lib/migration_rules.h"
+#include "lib/view_name.h"
 #include "lib/xalloc.h"
 
 #include "handover.h"
-#include "opened.h"
 #include "proxy.h"
+#include "relay.h"
+#include "routing.h"
 #include "views.h"
 
-enum { RUNS_MAX = 1000000, RECORDS_MAX = 100000 };
+/* A change that is under way in the store. */
+struct change {
+    LIST_ENTRY(change) link;
+    struct views *views;         /* borrowed */
+    struct view_changes changes; /* owned */
+    route_done_fn fn;            /* NULL: the owner is gone */
+    void *owner;
+};
 
 struct views {
     struct account *account; /* borrowed */
-    uint64_t epoch;
     enum views_state state;
-    bool alike;
-    struct view_record *rows; /* owned */
-    size_t n;
+    char *text, *backend; /* of the view that is there; owned; NULL: none was read */
+    uint64_t epoch;
+    bool all;          /* its records were read, whatever the text is */
+    struct view *view; /* a reference; NULL: there is none, or none is needed */
+    size_t n;          /* records in it, as they were read */
+    struct asked {
+        char *text, *backend; /* owned */
+        bool all;
+    } asked;    /* READING */
+    bool again; /* READING: something was heard meanwhile */
+    LIST_HEAD(, change) changes;
 };
 
-static void forget_rows(struct views *v)
+/* ---- life ---- */
+
+static void change_free(struct change *c)
 {
-    for (size_t i = 0; i < v->n; i++)
-        view_record_free(&v->rows[i]);
-    free(v->rows);
-    v->rows = NULL;
-    v->n = 0;
-    v->alike = true;
+    LIST_REMOVE(c, link);
+    view_changes_free(&c->changes);
+    free(c);
 }
 
 void views_free(struct views **vp)
 {
     struct views *v = *vp;
+    struct change *c, *next;
     if (!v)
         return;
     *vp = NULL;
     store_forget(v->account->proxy->store, v);
-    forget_rows(v);
+    for (c = LIST_FIRST(&v->changes); c; c = next) {
+        next = LIST_NEXT(c, link);
+        store_forget(v->account->proxy->store, c);
+        change_free(c);
+    }
+    view_unref(&v->view);
+    free(v->text);
+    free(v->backend);
+    free(v->asked.text);
+    free(v->asked.backend);
     free(v);
 }
 
-/* False: a record that is not ours to understand. */
-static bool views_take(struct views *v, struct span text)
+static struct views *views_of(struct account *a)
 {
-    struct view_record r;
-    if (v->n >= RECORDS_MAX || !view_record_decode(text, RUNS_MAX, &r))
-        return false;
-    v->rows = xreallocarray(v->rows, v->n + 1, sizeof *v->rows);
-    v->rows[v->n++] = r;
-    v->alike &= strcmp(r.source_name, r.target_name) == 0;
-    return true;
+    if (!a->views) {
+        a->views = xcalloc(1, sizeof *a->views);
+        a->views->account = a;
+        LIST_INIT(&a->views->changes);
+    }
+    return a->views;
 }
 
-static void tell_sessions(struct account *a)
+/* ---- reading ---- */
+
+/* The account goes with its last session, and that is the last here. */
+static void views_tell_sessions(struct account *a)
 {
     struct session *s, *next;
     for (s = LIST_FIRST(&a->sessions); s; s = next) {
-        next =
-            LIST_NEXT(s, of_account); /* the account goes with its last session, and that is the last here */
-        if (s->state == IN_HANDOVER)
+        next = LIST_NEXT(s, of_account);
+        if (s->state == IN_ENTERING)
+            routing_view_there(s);
+        else if (s->state == IN_HANDOVER)
             handover_step(s);
+        else if (session_is_live(s))
+            relay_view_is(s);
     }
 }
+
+static void views_set_text(char **text, const char *now)
+{
+    char *was = *text; /* may be what now is */
+    *text = xstrdup(now);
+    free(was);
+}
+
+static const struct view_renames *views_renames(const struct proxy *p)
+{
+    const struct conf_migration *m = &p->conf->migration;
+    return m->rules && m->rename.n > 0 ? m->rules->renames : NULL;
+}
+
+/* The account is back on the server that its clients have come from: names are its own, and so are numbers, but
+ * for a mailbox of T3, which has to be shown by a UIDVALIDITY that no client has seen. */
+static bool take_at_home(struct view *view, struct span name, struct span text)
+{
+    struct view_record r;
+    struct buf own = {0};
+    if (name.len == 0)
+        return true;
+    if (!view_record_decode(text, UINT32_MAX, &r))
+        return false;
+    view_uid_free(&r.map);
+    free(r.target_name);
+    r.target_name = xstrdup(r.source_name);
+    r.target_uidvalidity = r.source_uidvalidity;
+    if (r.tier != VIEW_T3)
+        r.tier = VIEW_T0;
+    view_record_encode(&own, &r);
+    bool good = view_take(view, name, buf_span(&own));
+    buf_free(&own);
+    view_record_free(&r);
+    return good;
+}
+
+/* NULL: it can't be read. */
+static struct view *views_make(const struct account *a, const char *text, const struct span *rows, size_t n)
+{
+    bool at_home = strncmp(text, "1<:", 3) == 0;
+    struct view *view = view_new(at_home ? NULL : views_renames(a->proxy));
+    for (size_t i = 0; view && i + 1 < n; i += 2) {
+        bool good =
+            at_home ? take_at_home(view, rows[i], rows[i + 1]) : view_take(view, rows[i], rows[i + 1]);
+        if (good)
+            continue;
+        LOG(ERROR, "view_record_unreadable", LOG_S("user", a->key), LOG_SPAN("mailbox", rows[i]));
+        view_unref(&view);
+    }
+    return view;
+}
+
+/* "VIEW", "BACKEND", "EPOCH", records. */
+static bool views_take(struct views *v, const struct span *rows, size_t n)
+{
+    uint64_t epoch;
+    if (n < 3 || !span_u64(rows[2], UINT64_MAX, &epoch))
+        return false;
+    char *text = xspandup(rows[0]);
+    bool has_records = *text && (v->asked.all || route_view_is_needed(text));
+    struct view *view = has_records ? views_make(v->account, text, rows + 3, n - 3) : NULL;
+    bool good = view || !has_records;
+    if (good) {
+        view_unref(&v->view);
+        v->view = view;
+        v->n = view ? (n - 3) / 2 : 0;
+        v->epoch = epoch;
+        v->all = v->asked.all;
+        views_set_text(&v->text, text);
+        free(v->backend);
+        v->backend = xspandup(rows[1]);
+    }
+    free(text);
+    return good;
+}
+
+static void views_read(struct views *v);
 
 static void views_on_rows(void *owner, enum route_rc rc, const struct span *rows, size_t n)
 {
     struct views *v = owner;
-    v->state = rc == ROUTE_OK ? VIEWS_READ : VIEWS_FAILED;
-    for (size_t i = 0; rc == ROUTE_OK && i + 1 < n; i += 2)
-        if (!views_take(v, rows[i + 1])) {
-            LOG(WARN, "view_record_unreadable", LOG_S("user", v->account->key), LOG_SPAN("mailbox", rows[i]));
-            v->state = VIEWS_FAILED;
-        }
-    tell_sessions(v->account);
+    struct account *a = v->account;
+    bool good = rc == ROUTE_OK && views_take(v, rows, n);
+    if (good && v->again && a->view && strcmp(a->view, v->text) != 0) {
+        views_read(v);
+        return;
+    }
+    v->state = good ? VIEWS_READ : VIEWS_FAILED;
+    if (!good)
+        LOG(WARN, "view_unread", LOG_S("user", a->key), LOG_S("backend", v->asked.backend));
+    views_tell_sessions(a);
 }
 
-void views_want(struct account *a)
+static void views_read(struct views *v)
+{
+    struct account *a = v->account;
+    v->state = VIEWS_READING;
+    v->again = false;
+    store_forget(a->proxy->store, v);
+    route_view_read(a->proxy->store, a->key, v->asked.all, views_on_rows, v);
+}
+
+static bool is_there(const struct views *v, const char *backend, const char *text, bool all)
+{
+    return v->state == VIEWS_READ && strcmp(v->text, text) == 0 && strcmp(v->backend, backend) == 0 &&
+           (v->all || !all);
+}
+
+static bool is_asked(const struct views *v, const char *backend, const char *text, bool all)
+{
+    return v->state == VIEWS_READING && strcmp(v->asked.text, text) == 0 &&
+           strcmp(v->asked.backend, backend) == 0 && (v->asked.all || !all);
+}
+
+/* Nothing is to be rewritten, and nobody wants the records. */
+static void views_take_plain(struct views *v, const char *backend, const char *text)
+{
+    bool read = v->state == VIEWS_READING; /* somebody else waits for that */
+    store_forget(v->account->proxy->store, v);
+    view_unref(&v->view);
+    v->state = VIEWS_READ;
+    v->all = false;
+    v->n = 0;
+    views_set_text(&v->text, text);
+    views_set_text(&v->backend, backend);
+    if (read)
+        views_tell_sessions(v->account);
+}
+
+void views_want(struct account *a, const char *backend, const char *text, bool all)
+{
+    struct views *v = views_of(a);
+    if (is_there(v, backend, text, all) || is_asked(v, backend, text, all))
+        return;
+    if (!all && !route_view_is_needed(text)) {
+        views_take_plain(v, backend, text);
+        return;
+    }
+    views_set_text(&v->asked.text, text);
+    views_set_text(&v->asked.backend, backend);
+    v->asked.all = all || (v->state == VIEWS_READING && v->asked.all);
+    views_read(v);
+}
+
+void views_heard(struct account *a)
 {
     struct views *v = a->views;
-    if (v && v->epoch == a->epoch && v->state != VIEWS_FAILED)
+    if (!v || !a->view || !a->backend || a->state == ROUTE_FLIPPING)
         return;
-    if (!v)
-        v = a->views = xcalloc(1, sizeof *v);
-    store_forget(a->proxy->store, v);
-    forget_rows(v);
-    v->account = a;
-    v->epoch = a->epoch;
-    v->state = VIEWS_READING;
-    route_views_read(a->proxy->store, a->key, views_on_rows, v);
+    if (v->state == VIEWS_READING)
+        v->again = true;
+    else if (v->backend && strcmp(v->backend, a->backend) == 0 && strcmp(v->text, a->view) != 0)
+        views_want(a, a->backend, a->view, v->all);
+    /* of another backend it is read by the session that goes there */
 }
+
+/* ---- what it is ---- */
 
 enum views_state views_state(const struct account *a)
 {
-    return a->views ? a->views->state : VIEWS_FAILED;
+    return a->views ? a->views->state : VIEWS_NONE;
 }
 
-const struct view_record *views_of(const struct account *a, struct span name)
+bool views_is_current(const struct account *a, const char *backend)
 {
     const struct views *v = a->views;
-    for (size_t i = 0; v && i < v->n; i++) {
-        struct span known = span_str(v->rows[i].source_name);
-        if (span_eq(known, name) || (opened_is_inbox(known) && opened_is_inbox(name)))
-            return &v->rows[i];
-    }
-    return NULL;
+    return v && v->state == VIEWS_READ && strcmp(v->backend, backend) == 0;
 }
 
-bool views_alike(const struct account *a)
+struct view *views_view(const struct account *a)
 {
-    return a->views && a->views->n > 0 && a->views->alike;
+    return a->views ? a->views->view : NULL;
+}
+
+bool views_has_records(const struct account *a)
+{
+    return a->views && a->views->n > 0;
+}
+
+bool views_rewrites(const struct account *a)
+{
+    const struct views *v = a->views;
+    return v && v->view && route_view_is_needed(v->text) && !view_is_plain(v->view);
+}
+
+/* ---- changes ---- */
+
+/* The last number of the text; 0: it was not changed yet. */
+static uint64_t changes_of(const char *text)
+{
+    const char *digest = strchr(text, ':'), *last = digest ? strchr(digest + 1, ':') : NULL;
+    uint64_t n = 0;
+    return last && span_u64(span_str(last + 1), UINT64_MAX, &n) ? n : 0;
+}
+
+static void views_read_again(struct views *v)
+{
+    if (v->state == VIEWS_READING) {
+        v->again = true;
+        return;
+    }
+    views_set_text(&v->asked.text, v->text);
+    views_set_text(&v->asked.backend, v->backend);
+    v->asked.all = v->all;
+    views_read(v);
+}
+
+/* The store has them. What other sessions have changed meanwhile is read. */
+static void change_apply(struct views *v, const struct view_changes *changes, const char *text)
+{
+    struct view *now = v->view ? view_apply(v->view, changes) : NULL;
+    bool next = now && changes_of(text) == changes_of(v->text) + 1;
+    if (now) {
+        view_unref(&v->view);
+        v->view = now;
+    }
+    if (next && v->state == VIEWS_READ)
+        views_set_text(&v->text, text);
+    else
+        views_read_again(v);
+    views_tell_sessions(v->account); /* who asked for the change is live, and stays so */
+}
+
+static void change_on_done(void *owner, enum route_rc rc, const char *detail)
+{
+    struct change *c = owner;
+    struct views *v = c->views;
+    route_done_fn fn = c->fn;
+    void *who = c->owner;
+    struct view_changes changes = c->changes;
+    c->changes = (struct view_changes){0};
+    change_free(c);
+    if (rc == ROUTE_OK)
+        change_apply(v, &changes, detail);
+    else if (rc == ROUTE_AGAIN)
+        views_read_again(v);
+    if (fn)
+        fn(who, rc, detail);
+    view_changes_free(&changes);
+}
+
+void views_change(struct account *a, const struct view_changes *changes, route_done_fn fn, void *owner)
+{
+    struct views *v = a->views;
+    struct change *c = xcalloc(1, sizeof *c);
+    *c = (struct change){.views = v, .fn = fn, .owner = owner};
+    c->changes.items = xcalloc(changes->n, sizeof *c->changes.items);
+    c->changes.n = c->changes.cap = changes->n;
+    for (size_t i = 0; i < changes->n; i++)
+        c->changes.items[i] = (struct view_change){.field = xstrdup(changes->items[i].field),
+                                                   .was = xstrdup(changes->items[i].was),
+                                                   .is = xstrdup(changes->items[i].is)};
+    LIST_INSERT_HEAD(&v->changes, c, link);
+    route_view_change(a->proxy->store, a->key, v->backend, v->epoch, &c->changes, change_on_done, c);
+}
+
+void views_forget(struct account *a, void *owner)
+{
+    struct change *c;
+    if (!a || !a->views)
+        return;
+    LIST_FOREACH(c, &a->views->changes, link)
+    if (c->owner == owner)
+        c->fn = NULL;
 }

@@ -1,25 +1,51 @@
-/* views: what the migrator recorded of an account's mailboxes (lib/view_record.h), read once after a flip for
- * all sessions that go on at the target. */
+/* views: what the clients of an account go on seeing of it after it was moved (lib/view.h), held once for all
+ * sessions of the account in this thread. The route says by a text which view that is (route_view_is_needed()),
+ * and it is read anew whenever the text is another one: after a flip, and when a session, here or at another
+ * proxy, has changed it (views_change()).
+ *
+ * state   | meaning                                                    | leaves to
+ * --------+------------------------------------------------------------+---------------------------------
+ * NONE    | nobody has asked                                           | READING, READ
+ * READING | the store is asked; the view from before, if any, stays    | READ, FAILED
+ * READ    | as the route said last                                     | READING
+ * FAILED  | no answer, or records that can't be read; the view from    | READING, when asked once more
+ *         | before, if any, stays                                      |
+ *
+ * When the store has answered, all sessions of the account hear of it: a login under way goes on
+ * (routing_view_there()), a hand-over too (handover_step()), and relays go by the new view (relay_view_is()). */
 #ifndef IMAPFERRY_VIEWS_H
 #define IMAPFERRY_VIEWS_H
 
-#include "lib/view_record.h"
+#include "lib/route.h"
+#include "lib/view.h"
 
 #include "accounts.h"
 
 struct views;
 
-/* Reads the records as they are at this flip (the account's epoch), unless that was done or is under way.
- * Then handover_step() is called for each session of the account in HANDOVER. */
-void views_want(struct account *a);
+/* The view is wanted that the route has for this backend by this text. all: with its records, also where nothing is
+ * to be rewritten. Does nothing where it is there, or under way. */
+void views_want(struct account *a, const char *backend, const char *text, bool all);
+/* Something was heard of the route (a->view, a->backend): reads the view anew if it is another one, and
+ * somebody has wanted it before. */
+void views_heard(struct account *a);
 void views_free(struct views **v);
 
-/* VIEWS_READ: what follows may be asked. */
-enum views_state { VIEWS_READING, VIEWS_READ, VIEWS_FAILED };
+enum views_state { VIEWS_NONE, VIEWS_READING, VIEWS_READ, VIEWS_FAILED };
 enum views_state views_state(const struct account *a);
-/* The record of a mailbox by the name that clients use, NULL where there is none; borrowed. */
-const struct view_record *views_of(const struct account *a, struct span name);
-/* Is each mailbox spelled alike on both servers? */
-bool views_alike(const struct account *a);
+/* Is it that of this backend, and the one that was heard of last? */
+bool views_is_current(const struct account *a, const char *backend);
+/* The view; NULL where there is none; borrowed. */
+struct view *views_view(const struct account *a);
+/* The migrator has recorded a mailbox. */
+bool views_has_records(const struct account *a);
+/* Something is to be rewritten for clients. Else views_view() may have records all the same. */
+bool views_rewrites(const struct account *a);
+
+/* Makes the changes in the store, and in the view that all sessions here have; then calls fn, as
+ * route_view_change() does: never from inside this call, and not after views_forget(). ROUTE_AGAIN: the view
+ * is being read anew. */
+void views_change(struct account *a, const struct view_changes *changes, route_done_fn fn, void *owner);
+void views_forget(struct account *a, void *owner);
 
 #endif

@@ -9,6 +9,7 @@
 #include "proxy/session_login.h"
 #include "proxy/silence.h"
 #include "proxy/vault.h"
+#include "proxy/views.h"
 
 #include "unit.h"
 
@@ -160,6 +161,33 @@ void accounts_read(struct account *a)
     (void)a;
 }
 
+static struct {
+    enum views_state state;
+    const char *at; /* which backend it is of */
+    unsigned wanted;
+    char text[16];
+} view;
+
+void views_want(struct account *a, const char *backend, const char *text, bool all)
+{
+    (void)a, (void)backend;
+    assert_false(all);
+    view.wanted++;
+    snprintf(view.text, sizeof view.text, "%s", text);
+}
+
+enum views_state views_state(const struct account *a)
+{
+    (void)a;
+    return view.state;
+}
+
+bool views_is_current(const struct account *a, const char *backend)
+{
+    (void)a;
+    return view.state == VIEWS_READ && (!view.at || strcmp(view.at, backend) == 0);
+}
+
 void accounts_heard(struct account *a, const struct account_news *news)
 {
     a->state = news->state;
@@ -260,6 +288,8 @@ static int set_up(void **state)
                             .timer = timer_new(f->loop, NULL, NULL)};
     f->may_pass = f->lease = true;
     f->generation = 3;
+    memset(&view, 0, sizeof view);
+    view.state = VIEWS_READ;
     *state = f;
     return 0;
 }
@@ -290,7 +320,8 @@ static void route_is(const char *backend, enum route_state state)
                       .epoch = 7,
                       .generation = 3,
                       .source = (char *)"old",
-                      .target = (char *)"new"};
+                      .target = (char *)"new",
+                      .view = (char *)"1:ab"};
     f->route_fn(&f->s, ROUTE_OK, &r);
 }
 
@@ -351,6 +382,59 @@ static void test_a_login(void **state)
     assert_int_equal(f->s.reg.lapses, 10);
     assert_non_null(f->s.secret); /* the account may be flipped */
     assert_null(f->s.login);
+}
+
+static void enter_with_view(enum views_state state)
+{
+    begin();
+    route_is("new", ROUTE_FLIPPED);
+    login_ends(LOGIN_OK, "");
+    assert_string_equal(view.text, "1:ab");
+    view.state = state;
+    f->enter_fn(&f->s, ROUTE_OK, ROUTE_FLIPPED, 7);
+}
+
+/* What the client is to see has to be known before it is let in. */
+static void test_the_view_is_waited_for(void **state)
+{
+    (void)state;
+    view.state = VIEWS_READING;
+    begin();
+    route_is("new", ROUTE_FLIPPED);
+    assert_int_equal(view.wanted, 0); /* not before the password was found to be right */
+    login_ends(LOGIN_OK, "");
+    assert_int_equal(view.wanted, 1);
+    routing_view_there(&f->s);
+    view.state = VIEWS_READ; /* it was answered first */
+    routing_view_there(&f->s);
+    assert_int_equal(f->relayed, 0);
+    view.state = VIEWS_READING;
+    f->enter_fn(&f->s, ROUTE_OK, ROUTE_FLIPPED, 7);
+    assert_int_equal(f->s.state, IN_ENTERING);
+    assert_int_equal(f->said.len, 0);
+    view.state = VIEWS_READ;
+    routing_view_there(&f->s);
+    says("a1 OK [CAPABILITY ] Logged in\n");
+    assert_int_equal(f->relayed, 1);
+}
+
+static void test_no_view_no_login(void **state)
+{
+    (void)state;
+    enter_with_view(VIEWS_FAILED);
+    is_unavailable();
+    assert_int_equal(f->relayed, 0);
+    assert_int_equal(f->left, 1);
+}
+
+/* The account was flipped in between. */
+static void test_a_view_of_another_backend(void **state)
+{
+    (void)state;
+    view.at = "old";
+    enter_with_view(VIEWS_READ);
+    assert_int_equal(f->s.state, IN_ROUTING);
+    assert_int_equal(f->reads, 2);
 }
 
 /* Where there is no other side, nothing is kept of the login. */
@@ -669,6 +753,9 @@ int main(void)
         ROUTING_TEST(test_a_login),
         ROUTING_TEST(test_nothing_is_kept_where_nothing_moves),
         ROUTING_TEST(test_flipped_accounts_are_not_queued),
+        ROUTING_TEST(test_the_view_is_waited_for),
+        ROUTING_TEST(test_no_view_no_login),
+        ROUTING_TEST(test_a_view_of_another_backend),
         ROUTING_TEST(test_a_wrong_password),
         ROUTING_TEST(test_a_name_that_is_none),
         ROUTING_TEST(test_backend_is_down),
