@@ -22,6 +22,7 @@ struct view {
     struct index {
         struct mailbox **by_client, **by_backend; /* owned, n of each */
         bool sorted;
+        enum { REGULAR_UNKNOWN, REGULAR, IRREGULAR } regular; /* learned when it is asked first */
     } * index; /* owned; sorted when something is looked up first */
 };
 
@@ -186,6 +187,7 @@ static void view_add(struct view *v, struct mailbox *m)
     index->by_client[v->n] = m;
     index->by_backend[v->n++] = m;
     index->sorted = false;
+    index->regular = REGULAR_UNKNOWN;
 }
 
 /* NULL: it can't be read. */
@@ -385,6 +387,28 @@ static bool spell(const struct view *v, struct span name, bool to_backend, struc
         buf_free(&back);
     }
     return ok;
+}
+
+static bool mailbox_is_regular(const struct view *v, const struct mailbox *m)
+{
+    struct buf name = {0};
+    bool is =
+        spell(v, folded(m->field), true, &name) && span_eq(buf_span(&name), folded(m->record.target_name));
+
+    buf_free(&name);
+    return is;
+}
+
+bool view_is_regular(const struct view *v)
+{
+    bool is = !v->renames;
+
+    if (v->index->regular != REGULAR_UNKNOWN)
+        return v->index->regular == REGULAR;
+    for (size_t i = 0; is && i < v->n; i++)
+        is = mailbox_is_regular(v, v->index->by_client[i]);
+    v->index->regular = is ? REGULAR : IRREGULAR;
+    return is;
 }
 
 bool view_backend_name(const struct view *v, struct span client, struct buf *out)
