@@ -22,7 +22,8 @@ struct view {
     struct index {
         struct mailbox **by_client, **by_backend; /* owned, n of each */
         bool sorted;
-        enum { REGULAR_UNKNOWN, REGULAR, IRREGULAR } regular; /* learned when it is asked first */
+        /* learned when they are asked first */
+        enum { NOT_ASKED, YES, NO } alike, regular;
     } * index; /* owned; sorted when something is looked up first */
 };
 
@@ -187,7 +188,7 @@ static void view_add(struct view *v, struct mailbox *m)
     index->by_client[v->n] = m;
     index->by_backend[v->n++] = m;
     index->sorted = false;
-    index->regular = REGULAR_UNKNOWN;
+    index->alike = index->regular = NOT_ASKED;
 }
 
 /* NULL: it can't be read. */
@@ -214,6 +215,7 @@ bool view_take(struct view *v, struct span field, struct span text)
         view_spelling_free(&v->spelling);
         v->spelling = s;
         v->spelled = true;
+        v->index->alike = v->index->regular = NOT_ASKED;
         return true;
     }
     struct mailbox *m = v->n < RECORDS_MAX ? mailbox_new(field, text) : NULL;
@@ -352,10 +354,13 @@ bool view_names_alike(const struct view *v)
 {
     bool alike = spelled_alike(v) && !v->renames;
 
+    if (v->index->alike != NOT_ASKED)
+        return v->index->alike == YES;
     for (size_t i = 0; alike && i < v->n; i++) {
         const struct mailbox *m = v->index->by_client[i];
         alike = span_eq(folded(m->field), folded(m->record.target_name));
     }
+    v->index->alike = alike ? YES : NO;
     return alike;
 }
 
@@ -403,11 +408,11 @@ bool view_is_regular(const struct view *v)
 {
     bool is = !v->renames;
 
-    if (v->index->regular != REGULAR_UNKNOWN)
-        return v->index->regular == REGULAR;
+    if (v->index->regular != NOT_ASKED)
+        return v->index->regular == YES;
     for (size_t i = 0; is && i < v->n; i++)
         is = mailbox_is_regular(v, v->index->by_client[i]);
-    v->index->regular = is ? REGULAR : IRREGULAR;
+    v->index->regular = is ? YES : NO;
     return is;
 }
 

@@ -286,6 +286,12 @@ static bool write_behind(struct imap_writer *out, const struct imap_value *v)
     return adds;
 }
 
+/* Is it known how names are spelled? Else each line says its separator. */
+static bool is_spelled(const struct view *v)
+{
+    return view_client_separator(v) || view_backend_separator(v);
+}
+
 /* RFC 3501 6.3.8: an empty pattern asks for the separator, and for the root. */
 static enum view_becomes answer_root(const struct view *v, const struct imap_cmd *cmd, struct buf *answer)
 {
@@ -332,11 +338,12 @@ enum view_becomes view_list_command(struct view_rewrite *w, const struct imap_cm
 
     if (!read_args(args, &a))
         return view_answer(answer, cmd, "BAD Invalid arguments");
+    bool root = !a.selection && imap_value_string(a.patterns, &pattern) && pattern.len == 0;
     bool alike = view_names_alike(w->view);
-    if (!alike && !a.selection && imap_value_string(a.patterns, &pattern) && pattern.len == 0)
+    if (!alike && root && is_spelled(w->view))
         return answer_root(w->view, cmd, answer);
     struct view_command *c = view_command_new(w, cmd->verb);
-    if (!alike) {
+    if (!alike && !root) {
         c->list = xcalloc(1, sizeof *c->list);
         c->list->lsub = cmd->verb == VERB_LSUB;
         c->list->selects = c->list->lsub;
@@ -499,7 +506,7 @@ static char separator_of(const struct view_rewrite *w, const struct imap_value *
     char separator = view_client_separator(w->view);
     struct span text;
 
-    if (separator || view_backend_separator(w->view) || imap_value_is_nil(said))
+    if (is_spelled(w->view) || imap_value_is_nil(said))
         return separator;
     return imap_value_string(said, &text) && text.len == 1 && text.p[0] > ' ' && text.p[0] < 0x7f
                ? (char)text.p[0]
@@ -517,7 +524,8 @@ enum view_gives view_list_line(struct view_rewrite *w, const struct imap_resp *r
 
     if (!data || data->kind != IMAP_LIST || !imap_value_string(mailbox, &backend))
         return list_wrong(wrong, "a LIST that can't be read");
-    if (backend.len == 0 || !view_client_name(w->view, backend, &name))
+    /* The root has no name. */
+    if (backend.len ? !view_client_name(w->view, backend, &name) : l || is_spelled(w->view))
         return VIEW_NOTHING;
     struct list_row row = {.name = xspandup(buf_span(&name))};
     buf_free(&name);

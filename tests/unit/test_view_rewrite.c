@@ -257,6 +257,26 @@ static void test_names_that_are_alike(void **state)
          S("* METADATA a (/x {3}\r\nUID)\r\n", "* METADATA a (/x {3}\r\nUID)\r\n"));
 }
 
+/* Nobody has said how names are spelled, but one mailbox has another name. */
+static struct view *unspelled(void)
+{
+    struct view *v = view_new(NULL);
+    take(v, "Sent Items", "Sent", VIEW_T1, 7, 100);
+    return v;
+}
+
+static void test_names_without_spelling(void **state)
+{
+    (void)state;
+    PLAY(unspelled, C("a LIST \"\" \"\"\r\n", "a LIST \"\" \"\"\r\n"),
+         S("* LIST (\\Noselect) \"/\" \"\"\r\na OK done\r\n",
+           "* LIST (\\Noselect) \"/\" \"\"\r\na OK done\r\n"),
+         C("b LIST \"\" %\r\n", "b LIST \"\" \"*\"\r\n"),
+         S("* LIST () \"/\" Sent\r\n* LIST () \"/\" a/b\r\nb OK done\r\n",
+           "* LIST () \"/\" \"Sent Items\"\r\n* LIST (\\Noselect \\HasChildren) \"/\" a\r\nb OK done\r\n"),
+         S("* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n", "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n"));
+}
+
 static void test_patterns(void **state)
 {
     static const struct {
@@ -577,6 +597,7 @@ int main(void)
         cmocka_unit_test(test_lsub),
         cmocka_unit_test(test_list_status),
         cmocka_unit_test(test_names_that_are_alike),
+        cmocka_unit_test(test_names_without_spelling),
         cmocka_unit_test(test_patterns),
         cmocka_unit_test(test_select),
         cmocka_unit_test(test_select_of_another_mailbox),
