@@ -3,7 +3,6 @@
 #include "lib/log.h"
 #include "lib/xalloc.h"
 
-#include "delta.h"
 #include "fillers.h"
 #include "readback.h"
 #include "remove.h"
@@ -234,9 +233,14 @@ static void fillers_on_read(void *owner, enum copy_rc rc, const char *why)
 
 /* ---- what there is */
 
+/* A target that tells wrong UIDs may have made a row for one. */
 static void fillers_choose_one(struct fillers *f, const struct mbox_msg *m)
 {
-    bool ours = f->bound && imap_seq_has(&ledger_fillers(f->p->ledger)->there, m->uid);
+    const struct ledger *l = f->p->ledger;
+    bool ours = f->bound && imap_seq_has(&ledger_fillers(l)->there, m->uid);
+    const struct ledger_row *row = f->bound && m->size == FILLER_SIZE ? ledger_find_target(l, m->uid) : NULL;
+    if (row && row->verified)
+        return;
     if (m->size == FILLER_SIZE)
         imap_seq_add(ours ? &f->all : &f->asked, m->uid, m->uid);
     else if (ours)
@@ -246,16 +250,8 @@ static void fillers_choose_one(struct fillers *f, const struct mbox_msg *m)
 static void fillers_choose(struct fillers *f)
 {
     struct pair *p = f->p;
-    struct delta d = {.target = &p->target.list};
-    struct imap_seq foreign = {0};
-    d.rows = ledger_rows(p->ledger, &d.n_rows);
-    if (!f->bound)
-        d.n_rows = 0;
-    delta_foreign(&d, 1, &foreign);
-    for (size_t i = 0; foreign.n > 0 && i < p->target.list.listed; i++)
-        if (imap_seq_has(&foreign, p->target.list.msgs[i].uid))
-            fillers_choose_one(f, &p->target.list.msgs[i]);
-    imap_seq_free(&foreign);
+    for (size_t i = 0; i < p->target.list.listed; i++)
+        fillers_choose_one(f, &p->target.list.msgs[i]);
     if (f->others.n > 0)
         pair_lose_numbers(p, "where the target said that it has put a filler, at UID %u, is another message",
                           f->others.ranges[0].first);

@@ -1,6 +1,6 @@
 /* fillers: removes from the target the fillers of this ledger (numbering.h) that lie there, and sees that they
- * are gone: those whose UIDs the ledger knows, and those that no row knows and that have the bytes of one that
- * went out, in case its answer was lost. A message at the UID of a filler that can't be one, by its size, is
+ * are gone: those whose UIDs the ledger knows, and those that were not verified to be copies and that have
+ * the bytes of one that went out, in case its answer was lost, or was wrong. A message at the UID of a filler that can't be one, by its size, is
  * not ours: it stays, and the numbers are lost.
  *
  * Needs no more of the pair than the target, listed, and the ledger. */

@@ -3,6 +3,7 @@
 #include "lib/xalloc.h"
 
 #include "delta.h"
+#include "fillers.h"
 #include "orphan.h"
 #include "pair.h"
 #include "remove.h"
@@ -16,6 +17,7 @@ struct orphan {
     void *owner;
     struct pair pair; /* of which only the target is opened */
     enum orphan_step step;
+    struct fillers *fillers;
     struct remove *remove;
     struct touch_run *touch; /* of DELETE */
     bool empty;              /* as STATUS says */
@@ -26,6 +28,7 @@ static void orphan_stop(struct orphan *o)
 {
     imapc_forget(o->r.source, o);
     imapc_forget(o->r.target, o);
+    fillers_stop(&o->fillers);
     remove_stop(&o->remove);
     touch_stop(&o->touch);
     selected_free(&o->pair.target);
@@ -158,6 +161,24 @@ static bool is_allowed(struct orphan *o, uint64_t n)
     return findings_open(o->r.findings) == open;
 }
 
+static void orphan_on_unfilled(void *owner, enum copy_rc rc, const char *why)
+{
+    struct orphan *o = owner;
+    if (rc != COPY_EQUAL) {
+        orphan_end(o, rc, why);
+        return;
+    }
+    struct imap_seq uids = orphan_copies(o);
+    o->result.removed = imap_seq_count(&uids);
+    if (uids.n == 0)
+        orphan_leave(o);
+    else if (is_allowed(o, o->result.removed))
+        o->remove = remove_start(&o->pair, &uids, orphan_on_removed, o);
+    else
+        orphan_end(o, COPY_DIFFERS, "");
+    imap_seq_free(&uids);
+}
+
 static void orphan_on_opened(void *owner, enum copy_rc rc, const char *why)
 {
     struct orphan *o = owner;
@@ -169,16 +190,8 @@ static void orphan_on_opened(void *owner, enum copy_rc rc, const char *why)
         orphan_end(o, rc, why);
         return;
     }
-    struct imap_seq uids = orphan_copies(o);
-    o->result.removed = imap_seq_count(&uids);
     o->step = REMOVE;
-    if (uids.n == 0)
-        orphan_leave(o);
-    else if (is_allowed(o, o->result.removed))
-        o->remove = remove_start(&o->pair, &uids, orphan_on_removed, o);
-    else
-        orphan_end(o, COPY_DIFFERS, "");
-    imap_seq_free(&uids);
+    o->fillers = fillers_start(&o->pair, true, orphan_on_unfilled, o);
 }
 
 /* --- PROBE --- */

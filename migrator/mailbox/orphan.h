@@ -3,7 +3,7 @@
  *   PROBE    STATUS at the source: if it answers, the mailbox is there and was only not listed, and
  *            everything stays
  *   OPEN     SELECT at the target; if the target does not have the mailbox either, nothing is left to do
- *   REMOVE   UID EXPUNGE of the copies, as the ledger knows them: only where UIDVALIDITY is the ledger's, and
+ *   REMOVE   UID EXPUNGE of what fillers are left (fillers.h), and of the copies, as the ledger knows them: only where UIDVALIDITY is the ledger's, and
  *            not unasked where they are more than delete_share allows
  *   LEAVE    UNSELECT, or EXAMINE of INBOX, and STATUS: is there nothing in it now?
  *   DELETE   the mailbox, only if this account's migration has made it, it is empty, and has no mailboxes

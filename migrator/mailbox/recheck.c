@@ -5,6 +5,7 @@
 #include "lib/xalloc.h"
 
 #include "delta.h"
+#include "fillers.h"
 #include "readback.h"
 #include "recheck.h"
 #include "remove.h"
@@ -29,6 +30,7 @@ struct recheck {
     struct imap_seq firsts, standing;
     struct recheck_suspect *suspects; /* owned */
     size_t n, cap;
+    struct fillers *fillers;
     struct readback *reading;
     struct remove *removing;
     struct imap_seq doubles; /* to be removed */
@@ -39,7 +41,8 @@ bool recheck_is_needed(const struct ledger *l)
 {
     size_t unlanded;
     ledger_unlanded(l, &unlanded);
-    return ledger_has_open_change(l) || ledger_resent(l)->n > 0 || unlanded > 0;
+    return ledger_has_open_change(l) || ledger_resent(l)->n > 0 || unlanded > 0 || fillers_may_be_there(l) ||
+           ledger_fillers(l)->late.n > 0;
 }
 
 void recheck_stop(struct recheck **rp)
@@ -49,6 +52,7 @@ void recheck_stop(struct recheck **rp)
         return;
     *rp = NULL;
     loop_undefer(r->pair.loop, &r->task);
+    fillers_stop(&r->fillers);
     readback_stop(&r->reading);
     remove_stop(&r->removing);
     ledger_forget(r->pair.ledger, r);
@@ -442,6 +446,18 @@ static bool is_bound(const struct recheck *r)
            (!r->pair.source.uidvalidity || source == r->pair.source.uidvalidity);
 }
 
+static void recheck_on_unfilled(void *owner, enum copy_rc rc, const char *why)
+{
+    struct recheck *r = owner;
+    if (rc == COPY_EQUAL) {
+        ledger_each_open_change(r->pair.ledger, compare_change, r);
+        look_for_doubles(r);
+    } else {
+        recheck_end(r, rc, why);
+    }
+    fillers_stop(&r->fillers); /* why was its own */
+}
+
 static void recheck_on_opened(void *owner, enum copy_rc rc, const char *why)
 {
     struct recheck *r = owner;
@@ -458,8 +474,7 @@ static void recheck_on_opened(void *owner, enum copy_rc rc, const char *why)
         recheck_end(r, COPY_EQUAL, "");
         return;
     }
-    ledger_each_open_change(p->ledger, compare_change, r);
-    look_for_doubles(r);
+    r->fillers = fillers_start(p, true, recheck_on_unfilled, r);
 }
 
 static enum imapc_taken recheck_on_source_news(void *owner, const struct imap_resp *resp,

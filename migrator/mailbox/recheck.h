@@ -12,7 +12,9 @@
  *     UID, where the first copy stands as it was copied and has all flags that the double has; else staff are
  *     told.
  *
- * Staff are told before anything is done, and the ledger notes that they were. Whoever dies in between tells
+ *   - A filler has come late (fillers.h): it is removed, and nobody needs to know.
+ *
+ * Staff are told before anything else is done, and the ledger notes that they were. Whoever dies in between tells
  * it once more, so nothing is removed without a word. The target is SELECTed and listed whole; the source,
  * which is EXAMINEd, only for flags. A mailbox that the target does not have any more, or whose UIDVALIDITY
  * is another, is not looked at. */
