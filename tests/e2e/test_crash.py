@@ -27,7 +27,7 @@ def world(cert):
         yield w
 
 
-@pytest.mark.parametrize("way", ["multi", "single", "batches", "plain"])
+@pytest.mark.parametrize("way", ["multi", "single", "batches", "plain", "numbers", "fillers"])
 def test_every_point_is_passed(world, way):
     points = world.points(way)
     lacking = [f"{x}.{moment}" for x in REQUIRED for moment in ("sent", "answered") if f"{x}.{moment}" not in points]

@@ -12,6 +12,8 @@ A way is how the target takes messages:
     single   Dovecot that does not offer it: one message an APPEND, many in flight
     batches  Dovecot; several large messages, so that several batches and intents are open at once
     plain    a target without UIDPLUS: nothing is expunged, since that would block
+    numbers  Dovecot; each copy gets the UID of its message, gaps are filled (migration.t1_max_gaps)
+    fillers  the same, one message an APPEND
 An action is one of lib/fault.h, with the side instead of the port: kill, stop, cut=source, reset=target, cut=store ...
 """
 import collections
@@ -36,6 +38,8 @@ SETTINGS = {
     "proxy": {"lease": "300ms", "lease_long": "300ms"},
 }
 DEADLINE = 60
+NUMBERED = ("numbers", "fillers")
+GONE = 16  # messages that make_gaps() takes from the account, with those that are \Deleted already
 KILL, STOP = "kill", "stop"
 CUTS = [f"{how}={side}" for side in ("source", "target", "store") for how in ("cut", "reset")]
 
@@ -80,6 +84,25 @@ def change(m, way, name):
     m.unselect()
 
 
+def make_gaps(m, name):
+    """At the start, in the middle, at the end."""
+    assert m.select(f'"{name}"')[0] == "OK"
+    last = int(m.response("UIDNEXT")[1][0]) - 1
+    m.uid("STORE", f"1:2,5,{last}", "+FLAGS.SILENT", "(\\Deleted)")
+    m.expunge()
+    m.unselect()
+
+
+def numbers(m, account):
+    """UIDs and UIDNEXT of each mailbox."""
+    found = {}
+    for levels, box in account.mailboxes.items():
+        status = m.status(f'"{box.name}"', "(UIDNEXT)")[1][0]
+        uids = [x.uid for x in box.messages]
+        found[levels] = uids, int(re.search(rb"UIDNEXT (\d+)", status).group(1))
+    return found
+
+
 class World:
     """The servers that all cases share."""
 
@@ -93,7 +116,8 @@ class World:
         multi = enter(dovecot.Dovecot("new", mail="mdbox"))
         single = enter(dovecot.Dovecot("one", mail="mdbox", capability=real))
         plain = enter(FakeImap(name="plain", capabilities=CAPABILITIES.replace("UIDPLUS ", "")))
-        self.targets = {"multi": multi, "batches": multi, "single": single, "plain": plain}
+        self.targets = {"multi": multi, "batches": multi, "single": single, "plain": plain, "numbers": multi,
+                        "fillers": single}
         self.redis = redisd.Redis(port=net.free_port())
         self._stack.callback(self.redis.close)
         self.cert = cert
@@ -134,6 +158,8 @@ class Run:
         backends = {"old": backend(world.old, "imap"), "new": backend(self.target, "imap")}
         self.ferry = Ferry(world.redis, backends, world.cert, SETTINGS)
         self.ferry.settings["redis"]["prefix"] = f"c{number}"
+        if case.way in NUMBERED:
+            self.ferry.settings["migration"]["t1_max_gaps"] = 1000
         self.trace = os.path.join(self.ferry.folder, "trace")
         self.migrators = []
 
@@ -192,6 +218,8 @@ class Run:
     def _fill(self):
         m = mail.connect(self.world.old, self.user, dovecot.PASSWORD)
         mail.load(account_for(self.case.way), m, self.world.old.prefix, self.world.old.separator)
+        for name in ("INBOX", "INBOX.Work", "INBOX.Work.Gr&APYA3w-e") if self.case.way in NUMBERED else ():
+            make_gaps(m, name)
         m.logout()
         net.wait_next_second()
 
@@ -205,21 +233,28 @@ class Run:
         """All that a client can see of it."""
         m = mail.connect(self.world.old, self.user, dovecot.PASSWORD)
         account = compare.read_account(m)
-        numbers = {}
+        seen = {}
         for box in account.mailboxes.values():
             status = m.status(f'"{box.name}"', "(MESSAGES RECENT UIDNEXT UIDVALIDITY UNSEEN HIGHESTMODSEQ)")
-            numbers[box.name] = status[1][0]
+            seen[box.name] = status[1][0]
+        self.numbers = numbers(m, account)
         m.logout()
-        return account, numbers
+        return account, seen
 
     def _compare(self):
         source = self._source()
         assert source == self.before, f"{self.case}: the source was changed"
         m = mail.connect(self.target, self.user, dovecot.PASSWORD)
-        found = compare.compare(source[0], compare.read_account(m), len(account_for(self.case.way).messages))
+        target = compare.read_account(m)
+        expect = len(account_for(self.case.way).messages) - (GONE if self.case.way in NUMBERED else 0)
+        found = compare.compare(source[0], target, expect)
+        told = numbers(m, target)
         m.logout()
         found = [str(d) for d in found if d.kind != "special-use" or self.case.way != "plain"]
         assert not found, "\n".join([f"{self.case}: the target differs", *found[:20], self.logs()])
+        if self.case.way in NUMBERED:
+            other = {levels: (told.get(levels), mine) for levels, mine in self.numbers.items() if mine != told.get(levels)}
+            assert not other, "\n".join([f"{self.case}: other numbers: {other}", self.logs()])
 
     def _wake(self):
         """The one that was stopped finds that the job went on without it, and adds nothing."""
