@@ -871,6 +871,16 @@ bool imap_cmd_allowed(struct imap_cmd *cmd, struct span part, bool first, const 
     return ok;
 }
 
+bool imap_cmd_search_key(struct span word, unsigned *_args, bool *_set)
+{
+    const struct item *key = find_item(search_keys, COUNTOF(search_keys), word);
+    if (!key)
+        return false;
+    *_args = key->args;
+    *_set = key->flags & TAKES_SET;
+    return true;
+}
+
 bool imap_cmd_reads(const struct imap_cmd *cmd, struct span line)
 {
     const char *why;

@@ -22,6 +22,8 @@ struct view {
     struct index {
         struct mailbox **by_client, **by_backend; /* owned, n of each */
         bool sorted;
+        /* learned when they are asked first */
+        enum { NOT_ASKED, YES, NO } alike, regular;
     } * index; /* owned; sorted when something is looked up first */
 };
 
@@ -186,6 +188,7 @@ static void view_add(struct view *v, struct mailbox *m)
     index->by_client[v->n] = m;
     index->by_backend[v->n++] = m;
     index->sorted = false;
+    index->alike = index->regular = NOT_ASKED;
 }
 
 /* NULL: it can't be read. */
@@ -212,6 +215,7 @@ bool view_take(struct view *v, struct span field, struct span text)
         view_spelling_free(&v->spelling);
         v->spelling = s;
         v->spelled = true;
+        v->index->alike = v->index->regular = NOT_ASKED;
         return true;
     }
     struct mailbox *m = v->n < RECORDS_MAX ? mailbox_new(field, text) : NULL;
@@ -350,10 +354,13 @@ bool view_names_alike(const struct view *v)
 {
     bool alike = spelled_alike(v) && !v->renames;
 
+    if (v->index->alike != NOT_ASKED)
+        return v->index->alike == YES;
     for (size_t i = 0; alike && i < v->n; i++) {
         const struct mailbox *m = v->index->by_client[i];
         alike = span_eq(folded(m->field), folded(m->record.target_name));
     }
+    v->index->alike = alike ? YES : NO;
     return alike;
 }
 
@@ -385,6 +392,28 @@ static bool spell(const struct view *v, struct span name, bool to_backend, struc
         buf_free(&back);
     }
     return ok;
+}
+
+static bool mailbox_is_regular(const struct view *v, const struct mailbox *m)
+{
+    struct buf name = {0};
+    bool is =
+        spell(v, folded(m->field), true, &name) && span_eq(buf_span(&name), folded(m->record.target_name));
+
+    buf_free(&name);
+    return is;
+}
+
+bool view_is_regular(const struct view *v)
+{
+    bool is = !v->renames;
+
+    if (v->index->regular != NOT_ASKED)
+        return v->index->regular == YES;
+    for (size_t i = 0; is && i < v->n; i++)
+        is = mailbox_is_regular(v, v->index->by_client[i]);
+    v->index->regular = is ? YES : NO;
+    return is;
 }
 
 bool view_backend_name(const struct view *v, struct span client, struct buf *out)

@@ -42,6 +42,9 @@ bool view_take(struct view *v, struct span field, struct span text) MUST_CHECK;
 bool view_is_plain(const struct view *v);
 /* Are names spelled alike on both sides? (Numbers may differ.) */
 bool view_names_alike(const struct view *v);
+/* Does the spelling of both servers alone lead to each name? Then what lies below a mailbox of the client lies
+ * below the same one of the backend. */
+bool view_is_regular(const struct view *v);
 
 /* ---- names ---- */
 

@@ -9,7 +9,7 @@
  * (imap_cmd.h), and then asks here:
  *
  *   view_rewrite_takes()    how the command has to be given
- *     VIEW_AS_IS              it passes; nothing to do but view_rewrite_began()
+ *     VIEW_AS_IS              it passes
  *     VIEW_BY_PART            each line part by itself: view_rewrite_part(). Its literals pass
  *     VIEW_NAME               its first argument, a name, which may be a literal, is collected; then
  *                             view_rewrite_name(). All behind that passes (APPEND, SETMETADATA)
@@ -41,12 +41,15 @@ struct view *view_rewrite_view(const struct view_rewrite *w); /* borrowed */
 /* The mailbox that the client has open, after a hand-over, where no SELECT passed here. sight: of the view
  * that is in use. */
 void view_rewrite_selected(struct view_rewrite *w, struct span client_name, const struct view_sight *sight);
+/* Has the client a mailbox open? Not after a SELECT to which the backend said OK, where the mailbox can't be
+ * shown. */
+bool view_rewrite_is_open(const struct view_rewrite *w);
 
 /* ---- commands ---- */
 
 enum view_takes { VIEW_AS_IS, VIEW_BY_PART, VIEW_NAME, VIEW_WHOLE };
 enum view_takes view_rewrite_takes(const struct view_rewrite *w, const struct imap_cmd *cmd);
-/* part: the first line part. */
+/* part: the first line part. To be asked while anything is under way, and again whenever that has changed. */
 bool view_rewrite_waits(const struct view_rewrite *w, const struct imap_cmd *cmd,
                         struct span part) MUST_CHECK;
 
@@ -60,10 +63,12 @@ enum view_becomes {
     VIEW_WRITTEN, /* *out goes on in its place */
     VIEW_NOOP,    /* no message is left of its set: "TAG NOOP" goes on in its place, and the answer to that is
                     * given to view_rewrite_tagged() as any */
-    VIEW_ANSWERED, /* it is answered with the lines in *answer, and goes nowhere */
+    /* It is answered with the lines in *answer, and goes nowhere. Of a part behind a literal the session has
+     * to be ended, since what stood before it is at the backend. */
+    VIEW_ANSWERED,
 };
 /* A line part, with the literal marker at its end, if it has one; *out gets the same without CRLF. *_c is set
- * with the first part, NULL for none. */
+ * with the first part, NULL for none, and given again with the others. */
 enum view_becomes view_rewrite_part(struct view_rewrite *w, const struct imap_cmd *cmd, struct span part,
                                     bool first, struct buf *out, struct buf *answer,
                                     struct view_command **_c) MUST_CHECK;
@@ -72,7 +77,8 @@ enum view_becomes view_rewrite_part(struct view_rewrite *w, const struct imap_cm
 enum view_becomes view_rewrite_name(struct view_rewrite *w, const struct imap_cmd *cmd, struct span name,
                                     struct imap_writer *out, struct buf *answer,
                                     struct view_command **_c) MUST_CHECK;
-/* args: the first value behind the verb, NULL where there is none. */
+/* args: the first value behind the verb, NULL where there is none. Never VIEW_PASSES; *out is without the CRLF
+ * at its end. */
 enum view_becomes view_rewrite_whole(struct view_rewrite *w, const struct imap_cmd *cmd,
                                      const struct imap_value *args, struct imap_writer *out,
                                      struct buf *answer, struct view_command **_c) MUST_CHECK;
@@ -89,7 +95,8 @@ enum view_gives {
     VIEW_STORE,   /* view_rewrite_tagged() alone: see there */
     VIEW_WRONG,   /* *wrong is a fixed text */
 };
-/* A part of an untagged response. resp: of the first part, NULL for the others. literal: the part ends in the
+/* A part of an untagged response, status or data. resp: of the first part, NULL for the others, which are not
+ * given here after VIEW_COLLECT. literal: the part ends in the
  * marker of one, whose body passes or is dropped as its part was. A part is without its CRLF; VIEW_LINES gives
  * *out with its CRLF, a marker too. */
 enum view_gives view_rewrite_response(struct view_rewrite *w, const struct imap_resp *resp, struct span part,

@@ -1,0 +1,225 @@
+/* Status responses: tagged answers, untagged ones, and the codes in both. */
+#include "view_rewrite_priv.h"
+#include "xalloc.h"
+
+/* How often a mailbox that is another one now is looked at anew: each time the store has changed meanwhile. */
+enum { STORES_MAX = 5 };
+
+/* ---- tagged answers ---- */
+
+/* The line without its code. */
+static enum view_gives without_code(struct span line, const struct imap_resp *resp, struct buf *out)
+{
+    buf_add(out, line.p, (size_t)(resp->code.p - line.p) - 1);
+    buf_add_span(out, resp->text.len ? resp->text : span_str("Done"));
+    buf_add_str(out, "\r\n");
+    return VIEW_LINES;
+}
+
+/* The line with other arguments of its code. */
+static void with_code(struct span line, const struct imap_resp *resp, const char *name, struct span args,
+                      struct buf *out)
+{
+    size_t at = (size_t)(resp->code.p - line.p);
+
+    buf_add(out, line.p, at);
+    buf_printf(out, "%s ", name);
+    buf_add_span(out, args);
+    buf_add(out, line.p + at + resp->code.len, line.len - at - resp->code.len);
+    buf_add_str(out, "\r\n");
+}
+
+/* c: the command that is answered, or under way; NULL: none that would say such a thing. */
+static bool code_args(struct view_rewrite *w, const struct view_command *c, const struct imap_resp *resp,
+                      enum view_code code, struct buf *args)
+{
+    struct view_sight sight;
+    struct span rest = resp->code;
+    uint32_t uidvalidity;
+
+    view_cut_word(&rest);
+    struct span words = rest, word = view_cut_word(&words);
+    if (!c || !c->name || !span_u32(word, &uidvalidity) ||
+        view_look(w->view, span_str(c->name), uidvalidity, 0, &sight) != VIEW_FITS)
+        return false;
+    buf_printf(args, "%u ", sight.uidvalidity);
+    if (code == CODE_APPENDUID)
+        return view_appenduid(&sight, words, args);
+    return w->open.is && view_copyuid(w->open.map, &sight, words, args);
+}
+
+static enum view_gives rewrite_code(struct view_rewrite *w, const struct view_command *c,
+                                    const struct imap_resp *resp, struct span line, struct buf *out)
+{
+    enum view_code code = view_code_of(resp->code);
+    struct buf args = {0};
+
+    if (resp->code.len == 0 || code == CODE_SAME)
+        return VIEW_SAME;
+    bool known = code == CODE_APPENDUID || code == CODE_COPYUID;
+    if (known && code_args(w, c, resp, code, &args))
+        with_code(line, resp, code == CODE_APPENDUID ? "APPENDUID" : "COPYUID", buf_span(&args), out);
+    else
+        without_code(line, resp, out);
+    buf_free(&args);
+    return VIEW_LINES;
+}
+
+static enum view_gives rewrite_wrong(const char **wrong, const char *text)
+{
+    *wrong = text;
+    return VIEW_WRONG;
+}
+
+/* A mailbox is open. */
+static enum view_gives selected(struct view_rewrite *w, struct view_command *c, const struct imap_resp *resp,
+                                struct span line, struct buf *out, struct view_changes *changes,
+                                const char **wrong)
+{
+    struct view_sight sight;
+    struct span name = span_str(c->name);
+    uint32_t uidnext;
+    enum view_fit fit = view_look(w->view, name, c->uidvalidity, c->uidnext, &sight);
+
+    if (fit == VIEW_CHANGED && c->stores++ < STORES_MAX && view_void(w->view, name, c->uidvalidity, changes))
+        return VIEW_STORE;
+    if (fit == VIEW_CHANGED)
+        return rewrite_wrong(wrong, "the records of a mailbox change all the time");
+    view_rewrite_close(w);
+    if (fit == VIEW_UNSEEN) {
+        w->open.barred = true;
+        buf_add_span(out, resp->tag);
+        buf_add_str(out, " NO [UNAVAILABLE] The mailbox can't be shown\r\n");
+        return VIEW_LINES;
+    }
+    view_rewrite_open(w, &sight, c->uidvalidity);
+    if (sight.uidvalidity)
+        buf_printf(out, "* OK [UIDVALIDITY %u] UIDs valid\r\n", sight.uidvalidity);
+    if (view_uidnext(sight.map, c->uidnext, &uidnext))
+        buf_printf(out, "* OK [UIDNEXT %u] Predicted next UID\r\n", uidnext);
+    if (rewrite_code(w, NULL, resp, line, out) == VIEW_SAME) {
+        buf_add_span(out, line);
+        buf_add_str(out, "\r\n");
+    }
+    return VIEW_LINES;
+}
+
+static enum view_gives renamed(struct view_rewrite *w, struct view_command *c, const struct imap_resp *resp,
+                               struct span line, struct buf *out, struct view_changes *changes)
+{
+    if (c->begun.n && c->stores++ == 0) {
+        view_rename_end(w->view, &c->begun, resp->status == STATUS_OK, changes);
+        if (changes->n)
+            return VIEW_STORE;
+    }
+    return rewrite_code(w, NULL, resp, line, out);
+}
+
+/* STATUS: mailboxes of which a greater UIDVALIDITY than that of the record was told. */
+static bool tell_voids(struct view_rewrite *w, struct view_command *c, struct view_changes *changes)
+{
+    struct view_changes voids = c->voids;
+
+    if (c->voids.n == 0 || c->stores++ > 0)
+        return false;
+    c->voids = (struct view_changes){0};
+    *changes = voids;
+    (void)w;
+    return true;
+}
+
+static enum view_gives answered(struct view_rewrite *w, struct view_command *c, const struct imap_resp *resp,
+                                struct span line, struct buf *out, struct view_changes *changes,
+                                const char **wrong)
+{
+    unsigned flags = view_verbs[c->verb].flags;
+
+    if (c->noop && resp->status == STATUS_OK) {
+        buf_add_span(out, resp->tag);
+        buf_add_str(out, " OK No such messages\r\n");
+        return VIEW_LINES;
+    }
+    if (tell_voids(w, c, changes))
+        return VIEW_STORE;
+    if ((flags & OPENS) && resp->status == STATUS_OK)
+        return selected(w, c, resp, line, out, changes, wrong);
+    /* A BAD has done nothing: what was open is still (RFC 3501 6.3.1 says so of a NO alone). */
+    if (((flags & OPENS) && resp->status == STATUS_NO) || ((flags & LEAVES) && resp->status == STATUS_OK))
+        view_rewrite_close(w);
+    if (c->verb == VERB_RENAME)
+        return renamed(w, c, resp, line, out, changes);
+    if (!c->list)
+        return rewrite_code(w, c, resp, line, out);
+    view_list_end(c->list, out);
+    if (rewrite_code(w, c, resp, line, out) == VIEW_SAME) {
+        buf_add_span(out, line);
+        buf_add_str(out, "\r\n");
+    }
+    return VIEW_LINES;
+}
+
+enum view_gives view_rewrite_tagged(struct view_rewrite *w, struct view_command **c,
+                                    const struct imap_resp *resp, struct span line, struct buf *out,
+                                    struct view_changes *changes, const char **wrong)
+{
+    enum view_gives gives =
+        *c ? answered(w, *c, resp, line, out, changes, wrong) : rewrite_code(w, NULL, resp, line, out);
+
+    if (gives != VIEW_STORE)
+        view_command_free(w, c);
+    return gives;
+}
+
+/* ---- untagged status ---- */
+
+/* UIDVALIDITY or UIDNEXT. In a SELECT it waits for the tagged answer, since the two say together how the
+ * mailbox is seen. */
+static enum view_gives untagged_number(struct view_rewrite *w, const struct imap_resp *resp, struct span line,
+                                       enum view_code code, struct buf *out, const char **wrong)
+{
+    struct view_command *opens = view_command_with(w, OPENS);
+    struct span rest = resp->code, word;
+    uint32_t n;
+    struct buf text = {0};
+
+    view_cut_word(&rest);
+    word = view_cut_word(&rest);
+    if (!span_u32(word, &n) || n == 0)
+        return VIEW_NOTHING;
+    if (opens) {
+        *(code == CODE_UIDNEXT ? &opens->uidnext : &opens->uidvalidity) = n;
+        return VIEW_NOTHING;
+    }
+    if (!w->open.is)
+        return VIEW_NOTHING;
+    if (code == CODE_UIDVALIDITY && w->open.real && n != w->open.real)
+        return rewrite_wrong(wrong, "another UIDVALIDITY in an open mailbox");
+    if (code == CODE_UIDVALIDITY)
+        n = w->open.uidvalidity ? w->open.uidvalidity : n;
+    else if (!view_uidnext(w->open.map, n, &n))
+        return VIEW_NOTHING;
+    buf_printf(&text, "%u", n);
+    with_code(line, resp, code == CODE_UIDNEXT ? "UIDNEXT" : "UIDVALIDITY", buf_span(&text), out);
+    buf_free(&text);
+    return VIEW_LINES;
+}
+
+enum view_gives view_untagged_status(struct view_rewrite *w, const struct imap_resp *resp, struct span line,
+                                     struct buf *out, const char **wrong)
+{
+    enum view_code code = view_code_of(resp->code);
+
+    if (resp->code.len == 0 || code == CODE_SAME)
+        return VIEW_SAME;
+    if (code == CODE_UIDVALIDITY || code == CODE_UIDNEXT)
+        return untagged_number(w, resp, line, code, out, wrong);
+    struct buf args = {0};
+    bool copied = code == CODE_COPYUID && code_args(w, view_command_with(w, MOVES), resp, code, &args);
+    if (copied)
+        with_code(line, resp, "COPYUID", buf_span(&args), out);
+    else if (resp->status != STATUS_OK)
+        without_code(line, resp, out);
+    buf_free(&args);
+    /* An OK is all about its code. */
+    return copied || resp->status != STATUS_OK ? VIEW_LINES : VIEW_NOTHING;
+}

@@ -1,0 +1,682 @@
+/* LIST and LSUB, where names are not spelled alike. The backend is asked for more than the client wants, all
+ * of the answers are kept, and with the tagged one the client gets what fits its patterns:
+ *
+ *   client    LIST "" INBOX.%            backend   LIST "" *
+ *   client    LIST "" INBOX.Work.%       backend   LIST "" Work/\*
+ *
+ * So each mailbox is compared by the client's name of it, parents that the backend does not keep can be shown,
+ * and which mailbox has children is counted in the client's hierarchy. */
+#include <stdlib.h>
+#include <strings.h>
+
+#include "view_rewrite_priv.h"
+#include "xalloc.h"
+
+/* Caps. Patterns: all together. */
+enum { LIST_BYTES_MAX = 16 * 1024 * 1024, ROWS_MAX = 200000, PATTERN_BYTES_MAX = 4096, WILDS_MAX = 16 };
+
+enum row_flags {
+    ROW_CHILDREN = 1 << 0, /* the backend says whether it has any */
+    ROW_HAS_CHILDREN = 1 << 1,
+    ROW_NO_INFERIORS = 1 << 2,
+    ROW_FOUND = 1 << 3, /* by RECURSIVEMATCH: it is itself what was looked for */
+};
+
+struct list_row {
+    char *name, *attributes, *more; /* owned; more: extended data, with a blank before, or "" */
+    unsigned flags;
+};
+
+struct view_list {
+    bool lsub;
+    bool selects;    /* only some of all mailboxes come: which have children can't be told */
+    bool recursive;  /* RECURSIVEMATCH */
+    char **patterns; /* behind the reference; owned */
+    size_t n_patterns;
+    struct list_row *rows; /* owned */
+    size_t n, cap, bytes;
+    struct buf statuses; /* owned */
+    char separator;      /* the client's; '\0': none */
+};
+
+void view_list_free(struct view_list **lp)
+{
+    struct view_list *l = *lp;
+
+    *lp = NULL;
+    if (!l)
+        return;
+    for (size_t i = 0; i < l->n_patterns; i++)
+        free(l->patterns[i]);
+    for (size_t i = 0; i < l->n; i++) {
+        free(l->rows[i].name);
+        free(l->rows[i].attributes);
+        free(l->rows[i].more);
+    }
+    free(l->patterns);
+    free(l->rows);
+    buf_free(&l->statuses);
+    free(l);
+}
+
+/* ---- patterns ---- */
+
+static uint8_t small(uint8_t c)
+{
+    return c >= 'A' && c <= 'Z' ? c | 0x20 : c;
+}
+
+static bool same_byte(uint8_t a, uint8_t b, bool any_case)
+{
+    return a == b || (any_case && small(a) == small(b));
+}
+
+/* How many bytes at the head of a name are INBOX, in any case: all of the name, or a level of it. */
+static size_t inbox_head(struct span name, char separator)
+{
+    bool is = name.len >= 5 && view_name_is_inbox(span_of(name.p, 5)) &&
+              (name.len == 5 || (separator && name.p[5] == (uint8_t)separator));
+
+    return is ? 5 : 0;
+}
+
+/* RFC 3501 6.3.8: "*" is anything, "%" anything but the separator. at[i]: the first i bytes of the pattern
+ * have matched what was seen of the name. */
+static bool pattern_fits(const char *pattern, struct span name, char separator)
+{
+    size_t n = strlen(pattern), inbox = inbox_head(name, separator);
+    bool at[PATTERN_BYTES_MAX + 1];
+
+    memset(at, 0, n + 1);
+    at[0] = true;
+    for (size_t i = 0; i < n && (pattern[i] == '*' || pattern[i] == '%'); i++)
+        at[i + 1] = true;
+    for (size_t k = 0; k < name.len; k++) {
+        bool below = separator && name.p[k] == (uint8_t)separator, before = at[0];
+        at[0] = false;
+        for (size_t i = 0; i < n; i++) {
+            bool was = at[i + 1], wild = pattern[i] == '*' || (pattern[i] == '%' && !below);
+            bool is = pattern[i] == '*' || pattern[i] == '%';
+            /* A wildcard stays where it is, or is stepped over; any other byte has to be the same. */
+            at[i + 1] = is ? (was && wild) || (before && wild) || at[i]
+                           : before && same_byte((uint8_t)pattern[i], name.p[k], k < inbox);
+            before = was;
+        }
+    }
+    return at[n];
+}
+
+static bool list_fits(const struct view_list *l, struct span name)
+{
+    for (size_t i = 0; i < l->n_patterns; i++)
+        if (pattern_fits(l->patterns[i], name, l->separator))
+            return true;
+    return false;
+}
+
+/* Takes wildcards away that change nothing, so that their number is what a match costs. False: there are too
+ * many, or the pattern is too long. */
+static bool add_pattern(struct view_list *l, struct span reference, struct span pattern, size_t *bytes)
+{
+    struct buf all = {0}, short_one = {0};
+    size_t wilds = 0;
+    uint8_t last = 0;
+
+    *bytes += reference.len + pattern.len;
+    if (*bytes > PATTERN_BYTES_MAX)
+        return false;
+    buf_add_span(&all, reference);
+    buf_add_span(&all, pattern);
+    for (size_t i = 0; i < all.len; i++) {
+        uint8_t c = all.mem[all.off + i];
+        bool wild = c == '*' || c == '%';
+        if (wild && (last == '*' || last == c))
+            continue;
+        if (c == '*' && last == '%')
+            short_one.len--;
+        else
+            wilds += wild;
+        buf_add(&short_one, &c, 1);
+        last = wild ? c : 0;
+    }
+    bool ok = wilds <= WILDS_MAX && !memchr(buf_str(&short_one), '\0', short_one.len);
+    if (ok) {
+        l->patterns = xreallocarray(l->patterns, l->n_patterns + 1, sizeof *l->patterns);
+        l->patterns[l->n_patterns++] = xspandup(buf_span(&short_one));
+    }
+    buf_free(&all);
+    buf_free(&short_one);
+    return ok;
+}
+
+/* ---- what the backend is asked for ---- */
+
+/* Appends the backend's name of what lies below top; with its separator at the end. False: who knows. */
+static bool ask_below(const struct view *v, struct span top, struct buf *out)
+{
+    struct buf child = {0}, name = {0};
+    char separator = view_client_separator(v), there = view_backend_separator(v);
+
+    buf_add_span(&child, top);
+    buf_add(&child, &separator, 1);
+    buf_add_str(&child, "x");
+    bool ok = separator && there && view_backend_name(v, buf_span(&child), &name) && name.len > 2 &&
+              name.mem[name.off + name.len - 1] == 'x' && name.mem[name.off + name.len - 2] == (uint8_t)there;
+    if (ok)
+        buf_add(out, name.mem + name.off, name.len - 1);
+    buf_free(&child);
+    buf_free(&name);
+    return ok;
+}
+
+/* One mailbox, and what lies below it. */
+static bool ask_name(const struct view *v, struct span name, struct buf *out)
+{
+    struct buf below = {0}, backend = {0};
+    bool ok = view_backend_name(v, name, &backend) && ask_below(v, name, &below) &&
+              below.len == backend.len + 1 && memcmp(below.mem, backend.mem, backend.len) == 0;
+
+    if (ok) {
+        buf_add_span(out, buf_span(&backend));
+        buf_add_str(out, "*");
+    }
+    buf_free(&below);
+    buf_free(&backend);
+    return ok;
+}
+
+static bool ask_pattern(const struct view *v, struct span pattern, struct buf *out)
+{
+    size_t literal = 0, top = 0;
+    char separator = view_client_separator(v);
+    const char *prefix = view_client_prefix(v);
+
+    while (literal < pattern.len && pattern.p[literal] != '*' && pattern.p[literal] != '%')
+        if (pattern.p[literal++] == (uint8_t)separator && separator)
+            top = literal;
+    if (literal == pattern.len)
+        return ask_name(v, pattern, out);
+    if (top <= strlen(prefix) || top < 2 || !ask_below(v, span_of(pattern.p, top - 1), out))
+        return false;
+    buf_add_str(out, "*");
+    return true;
+}
+
+/* A pattern for all that the client can want, and for all that lies below that. */
+static void ask(const struct view *v, const struct view_list *l, struct buf *out)
+{
+    struct span only = l->n_patterns == 1 ? span_str(l->patterns[0]) : span_of(NULL, 0);
+
+    if (view_name_is_inbox(only))
+        buf_add_str(out, "INBOX");
+    else if (only.len == 0 || !view_is_regular(v) || !ask_pattern(v, only, out))
+        buf_add_str(out, "*");
+}
+
+/* ---- the command ---- */
+
+/* The arguments of LIST [(selection)] reference patterns [RETURN (options)] (RFC 5258). */
+struct list_args {
+    const struct imap_value *selection, *reference, *patterns, *behind;
+};
+
+static bool read_args(const struct imap_value *v, struct list_args *a)
+{
+    *a = (struct list_args){0};
+    if (v && v->kind == IMAP_LIST) {
+        a->selection = v;
+        v = v->next;
+    }
+    a->reference = v;
+    a->patterns = v ? v->next : NULL;
+    a->behind = a->patterns ? a->patterns->next : NULL;
+    struct span reference;
+    return a->patterns && imap_value_string(a->reference, &reference);
+}
+
+static bool read_patterns(struct view_list *l, const struct list_args *a)
+{
+    struct span reference, pattern;
+    const struct imap_value *v = a->patterns->kind == IMAP_LIST ? a->patterns->first : a->patterns;
+    size_t bytes = 0;
+
+    if (!imap_value_string(a->reference, &reference))
+        return false;
+    for (; v; v = v->next) {
+        if (!imap_value_string(v, &pattern) || !add_pattern(l, reference, pattern, &bytes))
+            return false;
+        if (a->patterns->kind != IMAP_LIST)
+            break;
+    }
+    return true;
+}
+
+static void read_selection(struct view_list *l, const struct imap_value *selection)
+{
+    for (const struct imap_value *v = selection ? selection->first : NULL; v; v = v->next) {
+        l->recursive |= imap_value_is(v, "RECURSIVEMATCH");
+        l->selects |= !imap_value_is(v, "REMOTE");
+    }
+}
+
+/* RETURN and its list. True: UIDVALIDITY was added to its STATUS. */
+static bool write_behind(struct imap_writer *out, const struct imap_value *v)
+{
+    bool adds = false;
+
+    for (; v; v = v->next) {
+        buf_add_str(&out->out, " ");
+        if (v->kind != IMAP_LIST) {
+            view_write_value(out, v);
+            continue;
+        }
+        const char *blank = "";
+        buf_add_str(&out->out, "(");
+        for (const struct imap_value *e = v->first; e; e = e->next, blank = " ") {
+            buf_add_str(&out->out, blank);
+            view_write_value(out, e);
+            if (!imap_value_is(e, "STATUS") || !e->next || e->next->kind != IMAP_LIST)
+                continue;
+            e = e->next;
+            buf_add_str(&out->out, " ");
+            adds |= view_write_status_items(out, e);
+        }
+        buf_add_str(&out->out, ")");
+    }
+    return adds;
+}
+
+/* Is it known how names are spelled? Else each line says its separator. */
+static bool is_spelled(const struct view *v)
+{
+    return view_client_separator(v) || view_backend_separator(v);
+}
+
+/* RFC 3501 6.3.8: an empty pattern asks for the separator, and for the root. */
+static enum view_becomes answer_root(const struct view *v, const struct imap_cmd *cmd, struct buf *answer)
+{
+    char separator = view_client_separator(v);
+
+    buf_printf(answer, "* %s (\\Noselect) ", imap_verbs[cmd->verb].name);
+    if (separator)
+        buf_printf(answer, separator == '\\' ? "\"\\%c\"" : "\"%c\"", separator);
+    else
+        buf_add_str(answer, "NIL");
+    buf_add_str(answer, " \"\"\r\n");
+    return view_answer(answer, cmd, "OK Listed");
+}
+
+static void write_list(struct view_rewrite *w, const struct imap_cmd *cmd, const struct list_args *a,
+                       struct view_command *c, struct imap_writer *out)
+{
+    struct buf wanted = {0};
+
+    buf_printf(&out->out, "%s %s ", cmd->tag, imap_verbs[cmd->verb].name);
+    if (a->selection) {
+        view_write_value(out, a->selection);
+        buf_add_str(&out->out, " ");
+    }
+    if (c->list) {
+        ask(w->view, c->list, &wanted);
+        buf_add_str(&out->out, "\"\" ");
+        imap_write_string(out, buf_span(&wanted));
+    } else {
+        view_write_value(out, a->reference);
+        buf_add_str(&out->out, " ");
+        view_write_value(out, a->patterns);
+    }
+    c->adds = write_behind(out, a->behind);
+    buf_free(&wanted);
+}
+
+enum view_becomes view_list_command(struct view_rewrite *w, const struct imap_cmd *cmd,
+                                    const struct imap_value *args, struct imap_writer *out,
+                                    struct buf *answer, struct view_command **_c)
+{
+    struct list_args a;
+    struct span pattern;
+
+    if (!read_args(args, &a))
+        return view_answer(answer, cmd, "BAD Invalid arguments");
+    bool root = !a.selection && imap_value_string(a.patterns, &pattern) && pattern.len == 0;
+    bool alike = view_names_alike(w->view);
+    if (!alike && root && is_spelled(w->view))
+        return answer_root(w->view, cmd, answer);
+    struct view_command *c = view_command_new(w, cmd->verb);
+    if (!alike && !root) {
+        c->list = xcalloc(1, sizeof *c->list);
+        c->list->lsub = cmd->verb == VERB_LSUB;
+        c->list->selects = c->list->lsub;
+        c->list->separator = view_client_separator(w->view);
+        read_selection(c->list, a.selection);
+        if (!read_patterns(c->list, &a)) {
+            view_command_free(w, &c);
+            return view_answer(answer, cmd, "NO [LIMIT] Patterns too long");
+        }
+    }
+    write_list(w, cmd, &a, c, out);
+    if (out->bad) {
+        view_command_free(w, &c);
+        return view_answer(answer, cmd, "BAD Invalid arguments");
+    }
+    *_c = c;
+    return VIEW_WRITTEN;
+}
+
+/* ---- lines ---- */
+
+static enum view_gives list_wrong(const char **wrong, const char *text)
+{
+    *wrong = text;
+    return VIEW_WRONG;
+}
+
+/* Attributes (RFC 3501 7.2.2, 5258, 6154) but for those about children. */
+static char *read_attributes(const struct imap_value *list, unsigned *flags)
+{
+    struct imap_writer text;
+    const char *blank = "";
+
+    imap_writer_init(&text, LITERALS_SYNC);
+    for (const struct imap_value *v = list->first; v; v = v->next) {
+        if (v->kind != IMAP_ATOM)
+            continue;
+        if (imap_value_is(v, "\\HasChildren"))
+            *flags |= ROW_CHILDREN | ROW_HAS_CHILDREN;
+        else if (imap_value_is(v, "\\HasNoChildren"))
+            *flags |= ROW_CHILDREN;
+        else if (imap_value_is(v, "\\NoInferiors"))
+            *flags |= ROW_NO_INFERIORS;
+        else {
+            *flags |= imap_value_is(v, "\\Subscribed") ? ROW_FOUND : 0;
+            buf_add_str(&text.out, blank);
+            buf_add_span(&text.out, v->text);
+            blank = " ";
+        }
+    }
+    char *owned = xspandup(buf_span(&text.out));
+    imap_writer_wipe(&text);
+    return owned;
+}
+
+/* Extended data (RFC 5258 6, 5465 5.4): OLDNAME has a name in it, CHILDINFO none; others are left out. */
+static char *read_more(const struct view *v, const struct imap_value *list)
+{
+    struct imap_writer text;
+    struct buf old = {0};
+    const char *blank = " (";
+
+    imap_writer_init(&text, LITERALS_SYNC);
+    const struct imap_value *item = list && list->kind == IMAP_LIST ? list->first : NULL;
+    for (; item && item->next; item = item->next->next) {
+        struct span name, was;
+        if (!imap_value_string(item, &name) || item->next->kind != IMAP_LIST)
+            continue;
+        bool oldname = span_is_ci(name, "OLDNAME");
+        buf_clear(&old);
+        if (!span_is_ci(name, "CHILDINFO") &&
+            (!oldname || !imap_value_string(item->next->first, &was) || !view_client_name(v, was, &old)))
+            continue;
+        buf_add_str(&text.out, blank);
+        blank = " ";
+        imap_write_string(&text, name);
+        buf_add_str(&text.out, oldname ? " (" : " ");
+        if (oldname)
+            imap_write_string(&text, buf_span(&old));
+        else
+            view_write_value(&text, item->next);
+        buf_add_str(&text.out, oldname ? ")" : "");
+    }
+    buf_add_str(&text.out, text.out.len ? ")" : "");
+    char *owned = xspandup(text.bad ? span_of(NULL, 0) : buf_span(&text.out));
+    imap_writer_wipe(&text);
+    buf_free(&old);
+    return owned;
+}
+
+static void write_separator(struct buf *out, char separator)
+{
+    if (!separator)
+        buf_add_str(out, "NIL ");
+    else if (separator == '\\' || separator == '"')
+        buf_printf(out, "\"\\%c\" ", separator);
+    else
+        buf_printf(out, "\"%c\" ", separator);
+}
+
+static void write_line(struct buf *out, bool lsub, const struct list_row *row, const char *children,
+                       char separator)
+{
+    const char *blank = *row->attributes && *children ? " " : "";
+
+    buf_printf(out, "* %s (%s%s%s) ", lsub ? "LSUB" : "LIST", row->attributes, blank, children);
+    write_separator(out, separator);
+    view_write_name(out, span_str(row->name));
+    buf_add_str(out, row->more);
+    buf_add_str(out, "\r\n");
+}
+
+/* What the backend says of children, where it can be said of the client's hierarchy too. */
+static const char *said_children(const struct view *v, const struct list_row *row)
+{
+    if (view_name_is_inbox(span_str(row->name)) || !view_is_regular(v))
+        return "";
+    if (row->flags & ROW_NO_INFERIORS)
+        return "\\NoInferiors";
+    if (!(row->flags & ROW_CHILDREN))
+        return "";
+    return row->flags & ROW_HAS_CHILDREN ? "\\HasChildren" : "\\HasNoChildren";
+}
+
+static struct view_list *list_under_way(const struct view_rewrite *w, bool lsub)
+{
+    struct view_command *c;
+
+    TAILQ_FOREACH(c, &w->commands, link)
+    if (c->list && c->list->lsub == lsub)
+        return c->list;
+    return NULL;
+}
+
+static void row_free(struct list_row *row)
+{
+    free(row->name);
+    free(row->attributes);
+    free(row->more);
+}
+
+static enum view_gives list_keep(struct view_list *l, struct list_row *row, const char **wrong)
+{
+    l->bytes += sizeof *row + strlen(row->name) + strlen(row->attributes) + strlen(row->more);
+    if (l->bytes > LIST_BYTES_MAX || l->n >= ROWS_MAX) {
+        row_free(row);
+        return list_wrong(wrong, "too many mailboxes");
+    }
+    if (l->n == l->cap) {
+        l->cap = l->cap ? l->cap * 2 : 64;
+        l->rows = xreallocarray(l->rows, l->cap, sizeof *l->rows);
+    }
+    l->rows[l->n++] = *row;
+    return VIEW_NOTHING;
+}
+
+/* The client's separator; where nobody knows it, that of the line: names are spelled alike then. */
+static char separator_of(const struct view_rewrite *w, const struct imap_value *said)
+{
+    char separator = view_client_separator(w->view);
+    struct span text;
+
+    if (is_spelled(w->view) || imap_value_is_nil(said))
+        return separator;
+    return imap_value_string(said, &text) && text.len == 1 && text.p[0] > ' ' && text.p[0] < 0x7f
+               ? (char)text.p[0]
+               : '\0';
+}
+
+enum view_gives view_list_line(struct view_rewrite *w, const struct imap_resp *resp,
+                               const struct imap_value *data, struct buf *out, const char **wrong)
+{
+    const struct imap_value *said = imap_value_at(data, 1), *mailbox = imap_value_at(data, 2);
+    bool lsub = span_is_ci(resp->word, "LSUB");
+    struct view_list *l = list_under_way(w, lsub);
+    struct buf name = {0};
+    struct span backend;
+
+    if (!data || data->kind != IMAP_LIST || !imap_value_string(mailbox, &backend))
+        return list_wrong(wrong, "a LIST that can't be read");
+    /* The root has no name. */
+    if (backend.len ? !view_client_name(w->view, backend, &name) : l || is_spelled(w->view))
+        return VIEW_NOTHING;
+    struct list_row row = {.name = xspandup(buf_span(&name))};
+    buf_free(&name);
+    row.attributes = read_attributes(data, &row.flags);
+    row.more = read_more(w->view, imap_value_at(data, 3));
+    if (l && separator_of(w, said))
+        l->separator = separator_of(w, said);
+    if (l)
+        return list_keep(l, &row, wrong);
+    write_line(out, lsub, &row, said_children(w->view, &row), separator_of(w, said));
+    row_free(&row);
+    return VIEW_LINES;
+}
+
+struct buf *view_list_status(struct view_list *l, struct span client_name)
+{
+    bool fits = list_fits(l, client_name) && l->statuses.len < LIST_BYTES_MAX;
+
+    return fits ? &l->statuses : NULL;
+}
+
+/* ---- the end ---- */
+
+static int compare_rows(const void *a, const void *b)
+{
+    return strcmp(((const struct list_row *)a)->name, ((const struct list_row *)b)->name);
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* The first row whose name is not below this one. */
+static size_t find_row(const struct view_list *l, const char *name)
+{
+    size_t lo = 0, hi = l->n;
+
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (strcmp(l->rows[mid].name, name) < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+static bool has_row(const struct view_list *l, const char *name)
+{
+    size_t i = find_row(l, name);
+
+    return i < l->n && strcmp(l->rows[i].name, name) == 0;
+}
+
+static bool has_children(const struct view_list *l, const char *name)
+{
+    char *below = xasprintf("%s%c", name, l->separator);
+    size_t i = l->separator ? find_row(l, below) : l->n;
+    bool has = i < l->n && strncmp(l->rows[i].name, below, strlen(below)) == 0;
+
+    free(below);
+    return has;
+}
+
+/* What can be said of its children; INBOX alone was asked for without what lies below. */
+static const char *list_children(const struct view_list *l, const struct list_row *row, bool all)
+{
+    if (!all || l->selects)
+        return "";
+    if (has_children(l, row->name))
+        return row->flags & ROW_CHILDREN ? "\\HasChildren" : "";
+    if (row->flags & ROW_NO_INFERIORS)
+        return "\\NoInferiors";
+    return row->flags & ROW_CHILDREN ? "\\HasNoChildren" : "";
+}
+
+/* May a parent that the backend did not list be shown by this pattern? Of LSUB for "%" alone (RFC 3501
+ * 6.3.9). */
+static bool wants_parent(const struct view_list *l, struct span name)
+{
+    for (size_t i = 0; i < l->n_patterns; i++)
+        if ((!l->lsub || strchr(l->patterns[i], '%')) && pattern_fits(l->patterns[i], name, l->separator))
+            return true;
+    return false;
+}
+
+struct parents {
+    char **names; /* owned */
+    size_t n, cap;
+};
+
+static void add_parents(const struct view_list *l, const struct list_row *row, struct parents *p)
+{
+    size_t len = strlen(row->name);
+
+    for (size_t i = 1; i + 1 < len; i++) {
+        if (row->name[i] != l->separator)
+            continue;
+        char *name = xspandup(span_of(row->name, i));
+        if (has_row(l, name) || !wants_parent(l, span_str(name)) || p->n >= ROWS_MAX) {
+            free(name);
+            continue;
+        }
+        if (p->n == p->cap) {
+            p->cap = p->cap ? p->cap * 2 : 16;
+            p->names = xreallocarray(p->names, p->cap, sizeof *p->names);
+        }
+        p->names[p->n++] = name;
+    }
+}
+
+static void write_parent(const struct view_list *l, char *name, struct buf *out)
+{
+    static char none[] = "", noselect[] = "\\Noselect", nonexistent[] = "\\NonExistent",
+                childinfo[] = " (\"CHILDINFO\" (\"SUBSCRIBED\"))";
+    struct list_row row = {.name = name, .attributes = noselect, .more = l->recursive ? childinfo : none};
+
+    if (l->recursive)
+        row.attributes = view_name_is_inbox(span_str(name)) ? none : nonexistent;
+    write_line(out, l->lsub, &row, l->selects ? "" : "\\HasChildren", l->separator);
+}
+
+/* Mailboxes that hold others and don't exist at the backend, as far as the client would be shown them. */
+static void write_parents(const struct view_list *l, struct buf *out)
+{
+    struct parents p = {0};
+
+    for (size_t i = 0; i < l->n && l->separator; i++)
+        if (!l->recursive || (l->rows[i].flags & ROW_FOUND))
+            add_parents(l, &l->rows[i], &p);
+    if (p.n)
+        qsort(p.names, p.n, sizeof *p.names, compare_names);
+    for (size_t i = 0; i < p.n; i++)
+        if (i == 0 || strcmp(p.names[i - 1], p.names[i]) != 0)
+            write_parent(l, p.names[i], out);
+    for (size_t i = 0; i < p.n; i++)
+        free(p.names[i]);
+    free(p.names);
+}
+
+void view_list_end(struct view_list *l, struct buf *out)
+{
+    bool all = !(l->n_patterns == 1 && view_name_is_inbox(span_str(l->patterns[0])));
+
+    if (l->n)
+        qsort(l->rows, l->n, sizeof *l->rows, compare_rows);
+    for (size_t i = 0; i < l->n; i++)
+        if (list_fits(l, span_str(l->rows[i].name)))
+            write_line(out, l->lsub, &l->rows[i], list_children(l, &l->rows[i], all), l->separator);
+    if (l->lsub || l->recursive || !l->selects)
+        write_parents(l, out);
+    buf_add_span(out, buf_span(&l->statuses));
+}

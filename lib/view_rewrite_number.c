@@ -1,0 +1,508 @@
+/* Numbers in responses. A UID that the map does not know is VIEW_WRONG: a wrong message must never be shown,
+ * and a message without a number can't be. */
+#include <stdlib.h>
+
+#include "view_rewrite_priv.h"
+#include "xalloc.h"
+
+/* A set of a response may fall apart: each of its ranges is a line of that many bytes. */
+enum { RANGES_MAX = 500000, PAIRS_MAX = 1000000 };
+
+static const char *const UNKNOWN_UID = "a UID that the map does not know";
+static const char *const MALFORMED = "a response that can't be read";
+
+static enum view_gives number_wrong(const char **wrong, const char *text)
+{
+    *wrong = text;
+    return VIEW_WRONG;
+}
+
+struct span view_cut_word(struct span *rest)
+{
+    size_t i = 0, end;
+
+    while (i < rest->len && rest->p[i] == ' ')
+        i++;
+    for (end = i; end < rest->len && rest->p[end] != ' ';)
+        end++;
+    struct span word = span_of(rest->p + i, end - i);
+    while (end < rest->len && rest->p[end] == ' ')
+        end++;
+    *rest = span_of(rest->p + end, rest->len - end);
+    return word;
+}
+
+/* Decimal, the shortest way. */
+static void number_write(struct buf *out, uint32_t n)
+{
+    char digits[10];
+    size_t at = sizeof digits;
+
+    do
+        digits[--at] = (char)('0' + n % 10);
+    while (n /= 10);
+    buf_add(out, digits + at, sizeof digits - at);
+}
+
+static bool is_digit(uint8_t c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* ---- FETCH ----
+ *
+ * "(" name value name value ... ")": on the outermost level names and values take turns. A literal is always
+ * a value, or the name of a header's field in a section. What lies deeper is only stepped over. */
+
+struct fetching {
+    struct view_rewrite *w;
+    struct span part;
+    size_t end; /* of the text: behind it there is only the marker of a literal */
+    bool literal;
+    size_t copied; /* up to here the part was written */
+    struct buf *out;
+    const char *wrong;
+};
+
+static bool fetch_wrong(struct fetching *f, const char *text)
+{
+    f->wrong = text;
+    return false;
+}
+
+/* To behind the quoted string that begins at i. */
+static bool fetch_quoted(struct fetching *f, size_t *i)
+{
+    for (size_t at = *i + 1; at < f->end; at++) {
+        if (f->part.p[at] == '\\')
+            at++;
+        else if (f->part.p[at] == '"') {
+            *i = at + 1;
+            return true;
+        }
+    }
+    return fetch_wrong(f, MALFORMED);
+}
+
+/* In a section, to behind its "]", or to the end where a literal is in it. */
+static bool fetch_section(struct fetching *f, size_t *i)
+{
+    while (*i < f->end) {
+        uint8_t c = f->part.p[*i];
+        if (c == '"') {
+            if (!fetch_quoted(f, i))
+                return false;
+            continue;
+        }
+        ++*i;
+        if (c == ']') {
+            f->w->fetch.at = FETCH_KEY;
+            return true;
+        }
+    }
+    f->w->fetch.at = FETCH_SECTION;
+    return f->literal || fetch_wrong(f, MALFORMED);
+}
+
+/* Ends words: blanks, parentheses, quotes. */
+static bool fetch_is_end(uint8_t c)
+{
+    return c == ' ' || c == '(' || c == ')' || c == '"';
+}
+
+/* The rest of a name behind a section, or all of it. */
+static bool fetch_name(struct fetching *f, size_t *i)
+{
+    size_t begin = *i;
+
+    while (*i < f->end && !fetch_is_end(f->part.p[*i])) {
+        if (f->part.p[(*i)++] != '[')
+            continue;
+        if (!fetch_section(f, i))
+            return false;
+        if (f->w->fetch.at == FETCH_SECTION)
+            return true;
+    }
+    f->w->fetch.uid = span_is_ci(span_of(f->part.p + begin, *i - begin), "UID");
+    f->w->fetch.at = FETCH_VALUE;
+    return true;
+}
+
+static bool fetch_uid(struct fetching *f, size_t begin, size_t end)
+{
+    struct span text = span_of(f->part.p + begin, end - begin);
+    uint32_t uid, client;
+
+    if (!span_u32(text, &uid))
+        return fetch_wrong(f, MALFORMED);
+    if (!view_uid_to_client(f->w->open.map, uid, &client))
+        return fetch_wrong(f, UNKNOWN_UID);
+    buf_add(f->out, f->part.p + f->copied, begin - f->copied);
+    number_write(f->out, client);
+    f->copied = end;
+    return true;
+}
+
+static bool fetch_value(struct fetching *f, size_t *i)
+{
+    size_t begin = *i;
+    uint8_t c = f->part.p[begin];
+    bool uid = f->w->fetch.uid;
+
+    f->w->fetch.at = FETCH_KEY;
+    f->w->fetch.uid = false;
+    if (c == ')' || (uid && !is_digit(c)))
+        return fetch_wrong(f, MALFORMED);
+    if (c == '"')
+        return fetch_quoted(f, i);
+    if (c == '(') {
+        f->w->fetch.depth++;
+        ++*i;
+        return true;
+    }
+    while (*i < f->end && !fetch_is_end(f->part.p[*i]))
+        ++*i;
+    return !uid || fetch_uid(f, begin, *i);
+}
+
+/* Deeper than the outermost level. */
+static bool fetch_deep(struct fetching *f, size_t *i)
+{
+    while (*i < f->end && f->w->fetch.depth > 1) {
+        uint8_t c = f->part.p[*i];
+        if (c == '"') {
+            if (!fetch_quoted(f, i))
+                return false;
+            continue;
+        }
+        f->w->fetch.depth += c == '(' ? 1u : c == ')' ? -1u : 0u;
+        ++*i;
+    }
+    return true;
+}
+
+static bool fetch_step(struct fetching *f, size_t *i)
+{
+    struct view_rewrite *w = f->w;
+    uint8_t c = f->part.p[*i];
+
+    if (w->fetch.at == FETCH_SECTION)
+        return fetch_section(f, i) && (w->fetch.at == FETCH_SECTION || fetch_name(f, i));
+    if (w->fetch.depth > 1)
+        return fetch_deep(f, i);
+    if (c == ' ') {
+        ++*i;
+        return true;
+    }
+    if (w->fetch.at == FETCH_VALUE)
+        return fetch_value(f, i);
+    if (w->fetch.depth == 0 && c == '(' && w->fetch.at == FETCH_KEY) {
+        w->fetch.depth = 1;
+    } else if (w->fetch.depth == 1 && c == ')') {
+        w->fetch.depth = 0;
+        w->fetch.at = FETCH_DONE;
+    } else {
+        return w->fetch.depth == 1 && c != '(' && c != '"' ? fetch_name(f, i) : fetch_wrong(f, MALFORMED);
+    }
+    ++*i;
+    return true;
+}
+
+/* A literal stands at the end of the part: as a value, deeper, or in a section. */
+static bool fetch_literal(struct fetching *f)
+{
+    struct view_rewrite *w = f->w;
+
+    if (w->fetch.at == FETCH_SECTION || w->fetch.depth > 1)
+        return true;
+    if (w->fetch.depth == 0 || w->fetch.at != FETCH_VALUE || w->fetch.uid)
+        return fetch_wrong(f, MALFORMED);
+    w->fetch.at = FETCH_KEY;
+    return true;
+}
+
+static bool fetch_walk(struct fetching *f, size_t at)
+{
+    while (at < f->end)
+        if (!fetch_step(f, &at))
+            return false;
+    if (f->literal)
+        return fetch_literal(f);
+    return f->w->fetch.at == FETCH_DONE || fetch_wrong(f, MALFORMED);
+}
+
+/* Is there a "UID" at all? */
+static bool has_uid(struct span s)
+{
+    for (size_t i = 2; i < s.len; i++)
+        if ((s.p[i] | 0x20) == 'd' && (s.p[i - 1] | 0x20) == 'i' && (s.p[i - 2] | 0x20) == 'u')
+            return true;
+    return false;
+}
+
+static size_t marker_of(struct span part)
+{
+    const uint8_t *brace = part.len ? memrchr(part.p, '{', part.len) : NULL;
+    size_t at = brace ? (size_t)(brace - part.p) : part.len;
+
+    return at > 0 && at < part.len && part.p[at - 1] == '~' ? at - 1 : at;
+}
+
+enum view_gives view_fetch(struct view_rewrite *w, struct span part, size_t at, bool first, bool literal,
+                           struct buf *out, const char **wrong)
+{
+    struct fetching f = {.w = w, .part = part, .literal = literal, .out = out};
+
+    w->rest = REST_FETCH;
+    /* Nothing in it, and nothing behind it for which to know where it has ended. */
+    if (!literal && !has_uid(part) && (first || !w->fetch.uid))
+        return VIEW_SAME;
+    if (first) {
+        w->fetch.at = FETCH_KEY;
+        w->fetch.depth = 0;
+        w->fetch.uid = false;
+    }
+    f.end = literal ? marker_of(part) : part.len;
+    if (!fetch_walk(&f, at))
+        return number_wrong(wrong, f.wrong);
+    if (f.copied == 0)
+        return VIEW_SAME;
+    buf_add(out, part.p + f.copied, part.len - f.copied);
+    buf_add_str(out, "\r\n");
+    return VIEW_LINES;
+}
+
+/* ---- SEARCH, SORT, THREAD ---- */
+
+/* Numbers, blanks and parentheses, nothing else. */
+enum view_gives view_found(struct view_rewrite *w, struct span part, size_t at, struct buf *out,
+                           const char **wrong)
+{
+    size_t i = at, copied = 0;
+
+    while (i < part.len) {
+        size_t begin = i;
+        uint32_t uid, client;
+        while (i < part.len && is_digit(part.p[i]))
+            i++;
+        if (i == begin) {
+            if (!memchr(" ()", part.p[i++], 3))
+                return number_wrong(wrong, MALFORMED);
+            continue;
+        }
+        if (!span_u32(span_of(part.p + begin, i - begin), &uid))
+            return number_wrong(wrong, MALFORMED);
+        if (!view_uid_to_client(w->open.map, uid, &client))
+            return number_wrong(wrong, UNKNOWN_UID);
+        buf_add(out, part.p + copied, begin - copied);
+        number_write(out, client);
+        copied = i;
+    }
+    buf_add(out, part.p + copied, part.len - copied);
+    buf_add_str(out, "\r\n");
+    return VIEW_LINES;
+}
+
+/* ---- sets of responses ---- */
+
+/* Appends a set in the client's UIDs. False: *why says what is wrong. What the map does not know is left out: a set may name
+ * UIDs at which there is nothing. *_n: how many ranges it has, none where nothing was appended. */
+static bool set_to_client(const struct view_uid *map, struct span text, struct buf *out, size_t *_n,
+                          const char **why)
+{
+    struct imap_seq backend = {0}, client = {0};
+    bool ok = false;
+
+    *why = MALFORMED;
+    if (imap_seq_parse(&backend, text, 0, RANGES_MAX)) {
+        *why = "a set of too many UIDs";
+        ok = view_uid_set_to_client(map, &backend, RANGES_MAX, &client);
+    }
+    *_n = client.n;
+    if (ok && client.n)
+        imap_seq_write(out, &client);
+    imap_seq_free(&backend);
+    imap_seq_free(&client);
+    return ok;
+}
+
+/* The words of ESEARCH (RFC 4731): an item and its value, which may be in parentheses. */
+static struct span esearch_value(struct span *rest)
+{
+    struct span whole = *rest;
+
+    if (whole.len == 0 || whole.p[0] != '(')
+        return view_cut_word(rest);
+    const uint8_t *end = memchr(whole.p, ')', whole.len);
+    if (!end)
+        return span_of(NULL, 0);
+    size_t n = (size_t)(end - whole.p) + 1;
+    *rest = span_of(whole.p + n, whole.len - n);
+    while (rest->len && rest->p[0] == ' ')
+        *rest = span_of(rest->p + 1, rest->len - 1);
+    return span_of(whole.p, n);
+}
+
+static bool esearch_item(struct view_rewrite *w, struct span item, struct span value, struct buf *out,
+                         const char **why)
+{
+    bool one = span_is_ci(item, "MIN") || span_is_ci(item, "MAX"), all = span_is_ci(item, "ALL");
+    bool same = span_is_ci(item, "COUNT") || span_is_ci(item, "RELEVANCY");
+    size_t was = out->len, n = 0;
+    uint32_t uid, client;
+
+    *why = MALFORMED;
+    if (value.len == 0 || !(one || all || same))
+        return false;
+    buf_add_str(out, " ");
+    buf_add_span(out, item);
+    buf_add_str(out, " ");
+    if (same)
+        buf_add_span(out, value);
+    if (all && !set_to_client(w->open.map, value, out, &n, why))
+        return false;
+    if (all && n == 0)
+        out->len = was; /* no item at all is how an empty result is said */
+    if (!one)
+        return true;
+    if (!span_u32(value, &uid))
+        return false;
+    *why = UNKNOWN_UID;
+    if (!view_uid_to_client(w->open.map, uid, &client))
+        return false;
+    number_write(out, client);
+    return true;
+}
+
+/* To behind "(TAG "a1")" and UID. False: there is no UID, so the numbers are those of messages. */
+static bool esearch_head(struct span part, size_t at, struct span *rest)
+{
+    bool quoted = false;
+    size_t i = at;
+
+    while (i < part.len && part.p[i] == ' ')
+        i++;
+    if (i < part.len && part.p[i] == '(') {
+        for (; i < part.len && (quoted || part.p[i] != ')'); i++) {
+            if (quoted && part.p[i] == '\\')
+                i++;
+            else if (part.p[i] == '"')
+                quoted = !quoted;
+        }
+        i = i < part.len ? i + 1 : part.len;
+    }
+    *rest = span_of(part.p + i, part.len - i);
+    struct span word = view_cut_word(rest);
+    if (span_is_ci(word, "UID"))
+        return true;
+    *rest = span_of(part.p + i, part.len - i);
+    return false;
+}
+
+/* Does a UID stand where only items are expected? Then it was not read as its sender has meant it. */
+static bool esearch_has_uid(struct span rest)
+{
+    while (rest.len)
+        if (span_is_ci(view_cut_word(&rest), "UID"))
+            return true;
+    return false;
+}
+
+enum view_gives view_esearch(struct view_rewrite *w, struct span part, size_t at, struct buf *out,
+                             const char **wrong)
+{
+    struct span rest;
+
+    if (!esearch_head(part, at, &rest))
+        return esearch_has_uid(rest) ? number_wrong(wrong, MALFORMED) : VIEW_SAME;
+    size_t head = (size_t)(rest.p - part.p);
+    while (head > 0 && part.p[head - 1] == ' ')
+        head--;
+    buf_add(out, part.p, head);
+    while (rest.len) {
+        struct span item = view_cut_word(&rest);
+        const char *why;
+        if (!esearch_item(w, item, esearch_value(&rest), out, &why))
+            return number_wrong(wrong, why);
+    }
+    buf_add_str(out, "\r\n");
+    return VIEW_LINES;
+}
+
+enum view_gives view_vanished(struct view_rewrite *w, struct span part, size_t at, struct buf *out,
+                              const char **wrong)
+{
+    struct span rest = span_of(part.p + at, part.len - at), word = view_cut_word(&rest);
+    size_t was = out->len, n;
+    const char *why;
+
+    buf_add_str(out, "* VANISHED ");
+    if (span_is_ci(word, "(EARLIER)")) {
+        buf_add_str(out, "(EARLIER) ");
+        word = view_cut_word(&rest);
+    }
+    if (rest.len)
+        return number_wrong(wrong, MALFORMED);
+    if (!set_to_client(w->open.map, word, out, &n, &why))
+        return number_wrong(wrong, why);
+    if (n == 0)
+        out->len = was;
+    else
+        buf_add_str(out, "\r\n");
+    return n ? VIEW_LINES : VIEW_NOTHING;
+}
+
+/* ---- codes ---- */
+
+bool view_uidnext(const struct view_uid *map, uint32_t uidnext, uint32_t *_r)
+{
+    *_r = uidnext;
+    return uidnext && (!map || (uidnext >= map->tail_backend && view_uid_to_client(map, uidnext, _r)));
+}
+
+/* A set whose order matters. */
+struct ordered {
+    const struct view_uid *map;
+    struct view_set_writer writer;
+    size_t n;
+    bool bad;
+};
+
+static void ordered_each(void *arg, uint32_t uid)
+{
+    struct ordered *o = arg;
+    uint32_t client = uid;
+
+    o->bad = o->bad || (o->map && !view_uid_to_client(o->map, uid, &client));
+    if (!o->bad)
+        view_set_write(&o->writer, client, client);
+    o->n++;
+}
+
+static bool ordered_set(const struct view_uid *map, struct span set, struct buf *out, size_t *_n)
+{
+    struct ordered o = {.map = map, .writer = {.out = out, .begin = out->len}};
+    bool ok = imap_seq_each(set, PAIRS_MAX, ordered_each, &o) && !o.bad;
+
+    *_n = o.n;
+    return view_set_end(&o.writer) && ok;
+}
+
+bool view_appenduid(const struct view_sight *at, struct span args, struct buf *out)
+{
+    size_t n;
+    struct span set = view_cut_word(&args);
+
+    return args.len == 0 && ordered_set(at->map, set, out, &n);
+}
+
+bool view_copyuid(const struct view_uid *from, const struct view_sight *to, struct span args, struct buf *out)
+{
+    size_t n_from, n_to;
+    struct span source = view_cut_word(&args), destination = view_cut_word(&args);
+
+    if (args.len || !ordered_set(from, source, out, &n_from))
+        return false;
+    buf_add_str(out, " ");
+    return ordered_set(to->map, destination, out, &n_to) && n_from == n_to;
+}

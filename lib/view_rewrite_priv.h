@@ -1,0 +1,176 @@
+/* What the files of view_rewrite share. view_rewrite_table.c says what there is to rewrite. view_rewrite.c is
+ * about commands, view_rewrite_set.c about UIDs in them; view_rewrite_answer.c about status responses,
+ * view_rewrite_data.c about untagged data, view_rewrite_number.c about the numbers in both; and
+ * view_rewrite_list.c about LIST. */
+#ifndef IMAPFERRY_VIEW_REWRITE_PRIV_H
+#define IMAPFERRY_VIEW_REWRITE_PRIV_H
+
+#include <sys/queue.h>
+
+#include "view_rewrite.h"
+
+/* ---- the table ---- */
+
+enum view_verb_flags {
+    TAKES_UIDS = 1 << 0, /* its first argument is a set of UIDs */
+    TAKES_KEYS = 1 << 1, /* SEARCH keys are among its arguments */
+    OPENS = 1 << 2,      /* a mailbox is open behind it, or none */
+    LEAVES = 1 << 3,     /* ... none */
+    NEEDS_OPEN = 1 << 4, /* it is about the mailbox that is open */
+    ALONE = 1 << 5,      /* no other command may be under way */
+    LISTS = 1 << 6,      /* its answers are told from those of others by their kind alone */
+    FINDS = 1 << 7,      /* the same: numbers of messages, or UIDs */
+    MOVES = 1 << 8,      /* the same: an untagged COPYUID */
+};
+
+struct view_verb {
+    enum view_takes takes;
+    unsigned flags;
+    unsigned
+        names; /* bit i: the i-th argument is a mailbox's name. Lists before the first name don't count */
+};
+extern const struct view_verb view_verbs[VERB_COUNT];
+
+/* What an untagged response is. */
+enum view_data {
+    DATA_SAME,    /* it has no number but those of messages, and no name */
+    DATA_MAILBOX, /* the same, of the mailbox that is open */
+    DATA_FETCH,
+    DATA_FOUND, /* SEARCH, SORT, THREAD: numbers of messages, or UIDs */
+    DATA_ESEARCH,
+    DATA_VANISHED,
+    DATA_STATUS,
+    DATA_LIST,
+    DATA_NAMESPACE,
+    DATA_NAMED,   /* a name comes first, and nothing behind it has to change */
+    DATA_UNKNOWN, /* not for the client, which has asked for nothing of the kind */
+};
+enum view_data view_data_of(const struct imap_resp *resp);
+
+enum view_code {
+    CODE_SAME,
+    CODE_UIDVALIDITY,
+    CODE_UIDNEXT,
+    CODE_APPENDUID,
+    CODE_COPYUID,
+    CODE_UNKNOWN, /* left out: who knows what is in it */
+};
+enum view_code view_code_of(struct span code);
+/* An item of STATUS that passes as it is. */
+bool view_status_passes(struct span item);
+
+/* ---- state ---- */
+
+struct view_list; /* a LIST or LSUB under way, of which the answers are filtered */
+
+struct view_command {
+    TAILQ_ENTRY(view_command) link;
+    enum imap_verb verb;
+    bool noop;     /* a NOOP went in its place */
+    bool adds;     /* UIDVALIDITY was asked for, which the client did not ask for */
+    unsigned due;  /* TAKES_KEYS: how many strings the key before still takes in the next part */
+    char *name;    /* of the mailbox it is about, as the client spells it; owned, NULL: none */
+    char *backend; /* ... as the backend does; owned */
+    struct view_list *list;
+    struct view_changes begun;     /* of a RENAME */
+    unsigned stores;               /* how often VIEW_STORE was given for it */
+    uint32_t uidvalidity, uidnext; /* OPENS: what was said; 0: nothing */
+    struct view_changes voids;     /* STATUS: mailboxes that are others now */
+};
+
+enum fetch_at { FETCH_KEY, FETCH_VALUE, FETCH_SECTION, FETCH_DONE };
+
+struct view_rewrite {
+    struct view *view;
+    /* The mailbox that the client has open. */
+    struct {
+        bool is;
+        bool barred;       /* the backend has one open, which can't be shown */
+        struct view *view; /* by which it was opened; owned */
+        const struct view_uid *map;
+        uint32_t uidvalidity, real; /* what the client was shown, what the backend says; 0: not known */
+    } open;
+    TAILQ_HEAD(, view_command) commands; /* under way, those that anything is to be known of */
+    /* The untagged response under way. */
+    enum { REST_SAME, REST_NOTHING, REST_FETCH } rest;
+    struct {
+        enum fetch_at at;
+        bool uid; /* FETCH_VALUE: of the item UID */
+        unsigned depth;
+    } fetch;
+};
+
+/* The first command under way that has one of these flags; NULL: none. */
+struct view_command *view_command_with(const struct view_rewrite *w, unsigned flags);
+
+/* ---- writing ---- */
+
+void view_write_value(struct imap_writer *out, const struct imap_value *v);
+/* A client's name, for a response. */
+void view_write_name(struct buf *out, struct span name);
+/* Numbers in the order in which they come, ranges where they rise by one. */
+struct view_set_writer {
+    struct buf *out;
+    size_t begin;         /* of the set in out */
+    uint32_t first, last; /* not written yet; 0: none */
+};
+void view_set_write(struct view_set_writer *s, uint32_t first, uint32_t last);
+/* False: the set is empty. */
+bool view_set_end(struct view_set_writer *s) MUST_CHECK;
+
+/* ---- sets and keys in commands ---- */
+
+enum view_set { SET_GOOD, SET_EMPTY, SET_BAD };
+/* Appends a client's set in the backend's UIDs. */
+enum view_set view_set_to_backend(const struct view_uid *map, struct span set, struct buf *out) MUST_CHECK;
+/* Appends a part with SEARCH keys. False: there is a set that can't be read. */
+bool view_keys_to_backend(const struct view_uid *map, struct view_command *c, const struct imap_cmd *cmd,
+                          struct span part, bool first, struct buf *out) MUST_CHECK;
+
+/* ---- numbers in responses ---- */
+
+/* The UIDNEXT that clients are shown. False: it can't be said. */
+bool view_uidnext(const struct view_uid *map, uint32_t uidnext, uint32_t *_r) MUST_CHECK;
+/* Appends the arguments of APPENDUID, COPYUID. False: they can't be said, and *out has a part of them. */
+bool view_appenduid(const struct view_sight *at, struct span args, struct buf *out) MUST_CHECK;
+bool view_copyuid(const struct view_uid *from, const struct view_sight *to, struct span args,
+                  struct buf *out) MUST_CHECK;
+/* Cuts the word at the front off, and blanks before and behind it. */
+struct span view_cut_word(struct span *rest);
+
+enum view_gives view_fetch(struct view_rewrite *w, struct span part, size_t at, bool first, bool literal,
+                           struct buf *out, const char **wrong);
+enum view_gives view_found(struct view_rewrite *w, struct span part, size_t at, struct buf *out,
+                           const char **wrong);
+enum view_gives view_esearch(struct view_rewrite *w, struct span part, size_t at, struct buf *out,
+                             const char **wrong);
+enum view_gives view_vanished(struct view_rewrite *w, struct span part, size_t at, struct buf *out,
+                              const char **wrong);
+
+/* ---- LIST ---- */
+
+/* A LIST or LSUB as it goes on. */
+enum view_becomes view_list_command(struct view_rewrite *w, const struct imap_cmd *cmd,
+                                    const struct imap_value *args, struct imap_writer *out,
+                                    struct buf *answer, struct view_command **_c);
+void view_list_free(struct view_list **l);
+/* A line of LIST or LSUB. */
+enum view_gives view_list_line(struct view_rewrite *w, const struct imap_resp *resp,
+                               const struct imap_value *data, struct buf *out, const char **wrong);
+/* Where the lines of STATUS that belong to a LIST are kept; NULL: this one is not for the client. */
+struct buf *view_list_status(struct view_list *l, struct span client_name);
+/* All lines of it. */
+void view_list_end(struct view_list *l, struct buf *out);
+
+/* ---- commands (view_rewrite.c) ---- */
+
+struct view_command *view_command_new(struct view_rewrite *w, enum imap_verb verb);
+void view_rewrite_open(struct view_rewrite *w, const struct view_sight *sight, uint32_t real);
+void view_rewrite_close(struct view_rewrite *w);
+enum view_becomes view_answer(struct buf *answer, const struct imap_cmd *cmd, const char *text);
+enum view_gives view_untagged_status(struct view_rewrite *w, const struct imap_resp *resp, struct span line,
+                                     struct buf *out, const char **wrong);
+/* STATUS items, with UIDVALIDITY where UIDNEXT is asked for without it. True: it was added. */
+bool view_write_status_items(struct imap_writer *out, const struct imap_value *list);
+
+#endif
