@@ -91,7 +91,7 @@ void view_command_free(struct view_rewrite *w, struct view_command **cp)
     TAILQ_REMOVE(&w->commands, c, link);
     free(c->name);
     free(c->backend);
-    view_list_free(&c->list);
+    view_listing_free(&c->list);
     view_changes_free(&c->begun);
     view_changes_free(&c->voids);
     free(c);
@@ -476,7 +476,7 @@ enum view_becomes view_rewrite_whole(struct view_rewrite *w, const struct imap_c
     if (w->open.barred && (view_verbs[cmd->verb].flags & NEEDS_OPEN))
         return view_answer(answer, cmd, "BAD No mailbox selected");
     if (view_verbs[cmd->verb].flags & LISTS)
-        return view_list_command(w, cmd, args, out, answer, _c);
+        return view_listing_command(w, cmd, args, out, answer, _c);
     enum view_becomes is = rewrite_whole(&h, args, out, answer, _c);
     for (size_t i = 0; i < NAMES_MAX; i++)
         buf_free(&h.backend[i]);

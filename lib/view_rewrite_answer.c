@@ -150,7 +150,7 @@ static enum view_gives answered(struct view_rewrite *w, struct view_command *c, 
         return renamed(w, c, resp, line, out, changes);
     if (!c->list)
         return rewrite_code(w, c, resp, line, out);
-    view_list_end(c->list, out);
+    view_listing_end(c->list, out);
     if (rewrite_code(w, c, resp, line, out) == VIEW_SAME) {
         buf_add_span(out, line);
         buf_add_str(out, "\r\n");

@@ -254,7 +254,7 @@ static enum view_gives status_collected(struct view_rewrite *w, const struct ima
     bool shown = view_client_name(w->view, backend, &client);
     struct buf *to = out;
     if (shown && c && c->list)
-        to = view_list_status(c->list, buf_span(&client));
+        to = view_listing_status(c->list, buf_span(&client));
     if (shown && to) {
         imap_writer_init(&line, LITERALS_SYNC);
         buf_add_str(&line.out, "* STATUS ");
@@ -324,7 +324,7 @@ enum view_gives view_rewrite_collected(struct view_rewrite *w, const struct imap
     case DATA_STATUS:
         return status_collected(w, data, out, wrong);
     case DATA_LIST:
-        return view_list_line(w, resp, data, out, wrong);
+        return view_listing_line(w, resp, data, out, wrong);
     case DATA_NAMED:
         return named_collected(w, resp, data, out, wrong);
     case DATA_NAMESPACE:

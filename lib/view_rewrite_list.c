@@ -27,7 +27,7 @@ struct list_row {
     unsigned flags;
 };
 
-struct view_list {
+struct view_listing {
     bool lsub;
     bool selects;    /* only some of all mailboxes come: which have children can't be told */
     bool recursive;  /* RECURSIVEMATCH */
@@ -39,9 +39,9 @@ struct view_list {
     char separator;      /* the client's; '\0': none */
 };
 
-void view_list_free(struct view_list **lp)
+void view_listing_free(struct view_listing **lp)
 {
-    struct view_list *l = *lp;
+    struct view_listing *l = *lp;
 
     *lp = NULL;
     if (!l)
@@ -106,7 +106,7 @@ static bool pattern_fits(const char *pattern, struct span name, char separator)
     return at[n];
 }
 
-static bool list_fits(const struct view_list *l, struct span name)
+static bool list_fits(const struct view_listing *l, struct span name)
 {
     for (size_t i = 0; i < l->n_patterns; i++)
         if (pattern_fits(l->patterns[i], name, l->separator))
@@ -116,7 +116,7 @@ static bool list_fits(const struct view_list *l, struct span name)
 
 /* Takes wildcards away that change nothing, so that their number is what a match costs. False: there are too
  * many, or the pattern is too long. */
-static bool add_pattern(struct view_list *l, struct span reference, struct span pattern, size_t *bytes)
+static bool add_pattern(struct view_listing *l, struct span reference, struct span pattern, size_t *bytes)
 {
     struct buf all = {0}, short_one = {0};
     size_t wilds = 0;
@@ -203,7 +203,7 @@ static bool ask_pattern(const struct view *v, struct span pattern, struct buf *o
 }
 
 /* A pattern for all that the client can want, and for all that lies below that. */
-static void ask(const struct view *v, const struct view_list *l, struct buf *out)
+static void ask(const struct view *v, const struct view_listing *l, struct buf *out)
 {
     struct span only = l->n_patterns == 1 ? span_str(l->patterns[0]) : span_of(NULL, 0);
 
@@ -234,7 +234,7 @@ static bool read_args(const struct imap_value *v, struct list_args *a)
     return a->patterns && imap_value_string(a->reference, &reference);
 }
 
-static bool read_patterns(struct view_list *l, const struct list_args *a)
+static bool read_patterns(struct view_listing *l, const struct list_args *a)
 {
     struct span reference, pattern;
     const struct imap_value *v = a->patterns->kind == IMAP_LIST ? a->patterns->first : a->patterns;
@@ -251,7 +251,7 @@ static bool read_patterns(struct view_list *l, const struct list_args *a)
     return true;
 }
 
-static void read_selection(struct view_list *l, const struct imap_value *selection)
+static void read_selection(struct view_listing *l, const struct imap_value *selection)
 {
     for (const struct imap_value *v = selection ? selection->first : NULL; v; v = v->next) {
         l->recursive |= imap_value_is(v, "RECURSIVEMATCH");
@@ -329,9 +329,9 @@ static void write_list(struct view_rewrite *w, const struct imap_cmd *cmd, const
     buf_free(&wanted);
 }
 
-enum view_becomes view_list_command(struct view_rewrite *w, const struct imap_cmd *cmd,
-                                    const struct imap_value *args, struct imap_writer *out,
-                                    struct buf *answer, struct view_command **_c)
+enum view_becomes view_listing_command(struct view_rewrite *w, const struct imap_cmd *cmd,
+                                       const struct imap_value *args, struct imap_writer *out,
+                                       struct buf *answer, struct view_command **_c)
 {
     struct list_args a;
     struct span pattern;
@@ -468,7 +468,7 @@ static const char *said_children(const struct view *v, const struct list_row *ro
     return row->flags & ROW_HAS_CHILDREN ? "\\HasChildren" : "\\HasNoChildren";
 }
 
-static struct view_list *list_under_way(const struct view_rewrite *w, bool lsub)
+static struct view_listing *list_under_way(const struct view_rewrite *w, bool lsub)
 {
     struct view_command *c;
 
@@ -485,7 +485,7 @@ static void row_free(struct list_row *row)
     free(row->more);
 }
 
-static enum view_gives list_keep(struct view_list *l, struct list_row *row, const char **wrong)
+static enum view_gives list_keep(struct view_listing *l, struct list_row *row, const char **wrong)
 {
     l->bytes += sizeof *row + strlen(row->name) + strlen(row->attributes) + strlen(row->more);
     if (l->bytes > LIST_BYTES_MAX || l->n >= ROWS_MAX) {
@@ -513,12 +513,12 @@ static char separator_of(const struct view_rewrite *w, const struct imap_value *
                : '\0';
 }
 
-enum view_gives view_list_line(struct view_rewrite *w, const struct imap_resp *resp,
-                               const struct imap_value *data, struct buf *out, const char **wrong)
+enum view_gives view_listing_line(struct view_rewrite *w, const struct imap_resp *resp,
+                                  const struct imap_value *data, struct buf *out, const char **wrong)
 {
     const struct imap_value *said = imap_value_at(data, 1), *mailbox = imap_value_at(data, 2);
     bool lsub = span_is_ci(resp->word, "LSUB");
-    struct view_list *l = list_under_way(w, lsub);
+    struct view_listing *l = list_under_way(w, lsub);
     struct buf name = {0};
     struct span backend;
 
@@ -540,7 +540,7 @@ enum view_gives view_list_line(struct view_rewrite *w, const struct imap_resp *r
     return VIEW_LINES;
 }
 
-struct buf *view_list_status(struct view_list *l, struct span client_name)
+struct buf *view_listing_status(struct view_listing *l, struct span client_name)
 {
     bool fits = list_fits(l, client_name) && l->statuses.len < LIST_BYTES_MAX;
 
@@ -560,7 +560,7 @@ static int compare_names(const void *a, const void *b)
 }
 
 /* The first row whose name is not below this one. */
-static size_t find_row(const struct view_list *l, const char *name)
+static size_t find_row(const struct view_listing *l, const char *name)
 {
     size_t lo = 0, hi = l->n;
 
@@ -574,14 +574,14 @@ static size_t find_row(const struct view_list *l, const char *name)
     return lo;
 }
 
-static bool has_row(const struct view_list *l, const char *name)
+static bool has_row(const struct view_listing *l, const char *name)
 {
     size_t i = find_row(l, name);
 
     return i < l->n && strcmp(l->rows[i].name, name) == 0;
 }
 
-static bool has_children(const struct view_list *l, const char *name)
+static bool has_children(const struct view_listing *l, const char *name)
 {
     char *below = xasprintf("%s%c", name, l->separator);
     size_t i = l->separator ? find_row(l, below) : l->n;
@@ -592,7 +592,7 @@ static bool has_children(const struct view_list *l, const char *name)
 }
 
 /* What can be said of its children; INBOX alone was asked for without what lies below. */
-static const char *list_children(const struct view_list *l, const struct list_row *row, bool all)
+static const char *list_children(const struct view_listing *l, const struct list_row *row, bool all)
 {
     if (!all || l->selects)
         return "";
@@ -605,7 +605,7 @@ static const char *list_children(const struct view_list *l, const struct list_ro
 
 /* May a parent that the backend did not list be shown by this pattern? Of LSUB for "%" alone (RFC 3501
  * 6.3.9). */
-static bool wants_parent(const struct view_list *l, struct span name)
+static bool wants_parent(const struct view_listing *l, struct span name)
 {
     for (size_t i = 0; i < l->n_patterns; i++)
         if ((!l->lsub || strchr(l->patterns[i], '%')) && pattern_fits(l->patterns[i], name, l->separator))
@@ -618,7 +618,7 @@ struct parents {
     size_t n, cap;
 };
 
-static void add_parents(const struct view_list *l, const struct list_row *row, struct parents *p)
+static void add_parents(const struct view_listing *l, const struct list_row *row, struct parents *p)
 {
     size_t len = strlen(row->name);
 
@@ -638,7 +638,7 @@ static void add_parents(const struct view_list *l, const struct list_row *row, s
     }
 }
 
-static void write_parent(const struct view_list *l, char *name, struct buf *out)
+static void write_parent(const struct view_listing *l, char *name, struct buf *out)
 {
     static char none[] = "", noselect[] = "\\Noselect", nonexistent[] = "\\NonExistent",
                 childinfo[] = " (\"CHILDINFO\" (\"SUBSCRIBED\"))";
@@ -650,7 +650,7 @@ static void write_parent(const struct view_list *l, char *name, struct buf *out)
 }
 
 /* Mailboxes that hold others and don't exist at the backend, as far as the client would be shown them. */
-static void write_parents(const struct view_list *l, struct buf *out)
+static void write_parents(const struct view_listing *l, struct buf *out)
 {
     struct parents p = {0};
 
@@ -667,7 +667,7 @@ static void write_parents(const struct view_list *l, struct buf *out)
     free(p.names);
 }
 
-void view_list_end(struct view_list *l, struct buf *out)
+void view_listing_end(struct view_listing *l, struct buf *out)
 {
     bool all = !(l->n_patterns == 1 && view_name_is_inbox(span_str(l->patterns[0])));
 

@@ -61,7 +61,7 @@ bool view_status_passes(struct span item);
 
 /* ---- state ---- */
 
-struct view_list; /* a LIST or LSUB under way, of which the answers are filtered */
+struct view_listing; /* a LIST or LSUB under way, of which the answers are filtered */
 
 struct view_command {
     TAILQ_ENTRY(view_command) link;
@@ -71,7 +71,7 @@ struct view_command {
     unsigned due;  /* TAKES_KEYS: how many strings the key before still takes in the next part */
     char *name;    /* of the mailbox it is about, as the client spells it; owned, NULL: none */
     char *backend; /* ... as the backend does; owned */
-    struct view_list *list;
+    struct view_listing *list;
     struct view_changes begun;     /* of a RENAME */
     unsigned stores;               /* how often VIEW_STORE was given for it */
     uint32_t uidvalidity, uidnext; /* OPENS: what was said; 0: nothing */
@@ -150,17 +150,17 @@ enum view_gives view_vanished(struct view_rewrite *w, struct span part, size_t a
 /* ---- LIST ---- */
 
 /* A LIST or LSUB as it goes on. */
-enum view_becomes view_list_command(struct view_rewrite *w, const struct imap_cmd *cmd,
-                                    const struct imap_value *args, struct imap_writer *out,
-                                    struct buf *answer, struct view_command **_c);
-void view_list_free(struct view_list **l);
+enum view_becomes view_listing_command(struct view_rewrite *w, const struct imap_cmd *cmd,
+                                       const struct imap_value *args, struct imap_writer *out,
+                                       struct buf *answer, struct view_command **_c);
+void view_listing_free(struct view_listing **l);
 /* A line of LIST or LSUB. */
-enum view_gives view_list_line(struct view_rewrite *w, const struct imap_resp *resp,
-                               const struct imap_value *data, struct buf *out, const char **wrong);
+enum view_gives view_listing_line(struct view_rewrite *w, const struct imap_resp *resp,
+                                  const struct imap_value *data, struct buf *out, const char **wrong);
 /* Where the lines of STATUS that belong to a LIST are kept; NULL: this one is not for the client. */
-struct buf *view_list_status(struct view_list *l, struct span client_name);
+struct buf *view_listing_status(struct view_listing *l, struct span client_name);
 /* All lines of it. */
-void view_list_end(struct view_list *l, struct buf *out);
+void view_listing_end(struct view_listing *l, struct buf *out);
 
 /* ---- commands (view_rewrite.c) ---- */
 
