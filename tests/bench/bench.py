@@ -3,7 +3,7 @@
 beat, on one pair of real servers: Dovecot with Maildir to Dovecot with mdbox, each with Debian's defaults.
 
     RUNS=3              medians of so many
-    ONLY=small,20,mbsync,first   only these: sets (small, mixed), round trips in ms (0, 20, 50), engines, phases (first,
+    ONLY=small,20,mbsync,first   only these: sets (small, mixed, gaps), round trips in ms (0, 20, 50), engines, phases (first,
                         nothing, changed); of what is not named, all
     SCALE=0.1           a tenth of the mail
     BACKEND="compress=yes"  options for both backends of imapferry
@@ -71,6 +71,8 @@ class Bench:
         self.names = [mail.wire_name(x, "", "/").encode() for x in self.account.mailboxes]
         m = mail.connect(self.loader, self.template, "secret")
         mail.load(self.account, m, "", "/")
+        if name == "gaps":
+            mailset.make_gaps(m, self.account, self.names)
         m.logout()
 
     def by_name(self):

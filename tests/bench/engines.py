@@ -132,9 +132,9 @@ class Dsync(Tool):
 class Ferry:
     """One migrator and one Redis (appendfsync always) for all copies. From `queued` to `ready` by Redis' own clock."""
 
-    def __init__(self, bench, verify):
+    def __init__(self, bench, verify, **more):
         self.bench = bench
-        options = {"cutover": "manual", "trigger": "manual", "verify": verify}
+        options = {"cutover": "manual", "trigger": "manual", "verify": verify, **more}
         backends = {side: {"address": f"imap://127.0.0.1:{bench.way[side]}", "master_user": dovecot.MASTER_USER,
                            **bench.backend_options} for side in ("old", "new")}
         self.ferry = ferry.Ferry(bench.redis, backends, settings={
@@ -322,6 +322,8 @@ ENGINES = {
     "floor-verified-3": lambda bench: VerifiedFloor(bench, 3),
     "imapferry": lambda bench: Ferry(bench, "full"),
     "imapferry-sample": lambda bench: Ferry(bench, "sample"),
+    "imapferry-numbers": lambda bench: Ferry(bench, "full", t1_max_gaps=100000),
+    "imapferry-sample-numbers": lambda bench: Ferry(bench, "sample", t1_max_gaps=100000),
     "mbsync": Mbsync,
     "interimap": Interimap,
     "dsync": Dsync,

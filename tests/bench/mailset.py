@@ -67,7 +67,28 @@ def mixed(scale=1.0):
     return _account(rng, mailboxes, sizes)
 
 
-SETS = {"small": small, "mixed": mixed}
+def gaps(scale=1.0):
+    """The small one, of which every tenth message of a mailbox is gone, so that UIDs have gaps."""
+    return small(scale)
+
+
+SETS = {"small": small, "mixed": mixed, "gaps": gaps}
+EVERY = 10
+
+
+def make_gaps(m, account, names):
+    """Takes them from the server, and from the account."""
+    kept = []
+    for levels, name in zip(account.mailboxes, names):
+        some = [x for x in account.messages if x.mailbox == levels]
+        gone = range(EVERY, len(some) + 1, EVERY)
+        kept += [x for n, x in enumerate(some, 1) if n not in gone]
+        m.select(mail.quoted(name.decode()))
+        if gone:
+            m.store(",".join(map(str, gone)), "+FLAGS.SILENT", "(\\Deleted)")
+            m.expunge()
+    m.unselect()
+    account.messages = kept
 
 
 # ---- on disk

@@ -3,10 +3,13 @@ import os
 import statistics
 
 COLOURS = {"floor": "#999999", "floor-verified": "#666666", "floor-verified-3": "#333333",
-           "imapferry": "#1b7837", "imapferry-sample": "#7fbf7b", "mbsync": "#b35806",
+           "imapferry": "#1b7837", "imapferry-sample": "#7fbf7b", "imapferry-numbers": "#01665e",
+           "imapferry-sample-numbers": "#80cdc1", "mbsync": "#b35806",
            "interimap": "#542788", "dsync": "#2166ac"}
 TITLES = {"floor": "floor", "floor-verified": "floor with every byte read back",
           "floor-verified-3": "the same by three connections each", "imapferry": "imapferry, every byte read back", "imapferry-sample": "imapferry, one message in ten read back",
+          "imapferry-numbers": "imapferry, every byte read back, UIDs kept",
+          "imapferry-sample-numbers": "imapferry, one message in ten read back, UIDs kept",
           "mbsync": "mbsync", "interimap": "interimap", "dsync": "dsync (doveadm backup over imapc)"}
 
 FLOORS = ("floor", "floor-verified", "floor-verified-3")
