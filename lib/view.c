@@ -617,7 +617,25 @@ static bool raise_above(struct view_record *twin, const struct view_record *ther
 struct renaming {
     const struct view *v;
     struct span from, to, backend_from, backend_to;
+    bool nested; /* one lies below the other, so that names which go are names which come */
 };
+
+/* A record that stays as it is while the RENAME is under way: by that view_rename_end() knows it. */
+static void begin_same(const struct mailbox *m, struct view_changes *out)
+{
+    changes_add(out, m->field, text_of(&m->record), text_of(&m->record));
+}
+
+/* No twins, and no numbers that are kept: clients learn all of these mailboxes anew. */
+static void begin_nested(const struct renaming *r, const struct mailbox *m, const struct mailbox *there,
+                         struct view_changes *out)
+{
+    struct span rest;
+
+    begin_same(m, out);
+    if (there && !below(span_str(there->field), r->from, view_client_separator(r->v), &rest))
+        begin_same(there, out);
+}
 
 static void begin_one(const struct renaming *r, const struct mailbox *m, struct view_changes *out)
 {
@@ -632,13 +650,18 @@ static void begin_one(const struct renaming *r, const struct mailbox *m, struct 
     twin.source_name = joined(r->to, rest);
     twin.target_name = joined(r->backend_to, backend_rest);
     const struct mailbox *there = mailbox_of_client(r->v, span_str(twin.source_name));
+    if (r->nested) {
+        begin_nested(r, m, there, out);
+        free(twin.source_name);
+        free(twin.target_name);
+        return;
+    }
     char *was = text_of(there ? &there->record : NULL), *is = NULL;
     if (!there || raise_above(&twin, &there->record))
         is = text_of(&twin);
     if (is && (!was || strcmp(was, is) != 0))
         changes_add(out, there ? there->field : twin.source_name, xstrdup(was), is), is = NULL;
-    /* One that stays as it is: by that view_rename_end() knows it. */
-    changes_add(out, m->field, text_of(&m->record), text_of(&m->record));
+    begin_same(m, out);
     free(is);
     free(was);
     free(twin.source_name);
@@ -653,7 +676,11 @@ void view_rename_begin(const struct view *v, struct span from, struct span to, s
                          .from = canonical(from, s->client_prefix, s->client_separator, &room),
                          .to = canonical(to, s->client_prefix, s->client_separator, &to_room)};
 
-    bool ok = !view_name_is_inbox(from) && !span_eq(r.from, r.to) &&
+    struct span rest;
+    r.nested =
+        below(r.from, r.to, s->client_separator, &rest) || below(r.to, r.from, s->client_separator, &rest);
+    /* Nothing can become INBOX. */
+    bool ok = !view_name_is_inbox(from) && !view_name_is_inbox(to) && !span_eq(r.from, r.to) &&
               view_backend_name(v, from, &backend_from) && view_backend_name(v, to, &backend_to);
     r.backend_from = buf_span(&backend_from);
     r.backend_to = buf_span(&backend_to);

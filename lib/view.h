@@ -104,7 +104,8 @@ bool view_void(const struct view *v, struct span client, uint32_t uidvalidity,
  * both are bound to the real UIDVALIDITY, so only the one that is there fits. After the OK the old name keeps
  * only the highest UIDVALIDITY shown; after a NO the twins go, where they had replaced nothing, or what was
  * there comes back. Nothing where `from` is INBOX (RFC 3501 6.3.5: its messages become those of a new
- * mailbox). */
+ * mailbox), or `to`, which can't be. Where one of the two lies below the other, clients learn all of the
+ * mailboxes concerned anew. */
 void view_rename_begin(const struct view *v, struct span from, struct span to, struct view_changes *out);
 /* v: the view with the changes of view_rename_begin() applied; begun: those. */
 void view_rename_end(const struct view *v, const struct view_changes *begun, bool ok,

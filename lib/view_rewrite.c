@@ -247,11 +247,9 @@ static enum view_becomes rewrite_keys(struct view_rewrite *w, const struct imap_
 {
     if (first)
         *_c = view_command_new(w, cmd->verb);
-    if (!*_c) /* it was answered before it was whole */
-        return VIEW_PASSES;
-    if (view_keys_to_backend(w->open.map, *_c, cmd, part, first, out))
+    if (*_c && view_keys_to_backend(w->open.map, *_c, cmd, part, first, out))
         return VIEW_WRITTEN;
-    view_command_free(w, _c);
+    view_command_free(w, _c); /* NULL: it was answered before it was whole */
     return answer_bad_set(answer, cmd);
 }
 
@@ -262,7 +260,7 @@ enum view_becomes view_rewrite_part(struct view_rewrite *w, const struct imap_cm
 
     if (first)
         *_c = NULL;
-    if (first && w->open.barred && (flags & NEEDS_OPEN) && !(flags & LEAVES))
+    if (first && w->open.barred && (flags & NEEDS_OPEN)) /* a CLOSE too, which would remove messages */
         return view_answer(answer, cmd, "BAD No mailbox selected");
     if (first && (flags & LEAVES))
         *_c = view_command_new(w, cmd->verb);

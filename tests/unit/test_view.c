@@ -374,12 +374,37 @@ static void test_rename_after_a_crash(void **state)
     view_unref(&v);
 }
 
+/* Names that go are names that come: nothing of it is kept, and no UIDVALIDITY comes back. */
+static void test_rename_below_itself(void **state)
+{
+    static const char *const names[][2] = {{"INBOX.a", "INBOX.a.b"}, {"INBOX.a.b", "INBOX.a"}};
+    (void)state;
+    for (size_t i = 0; i < COUNTOF(names); i++)
+        for (int ok = 0; ok < 2; ok++) {
+            struct view *v = tree();
+            struct view_changes begun = {0}, end = {0};
+            view_rename_begin(v, span_str(names[i][0]), span_str(names[i][1]), &begun);
+            v = applied(v, &begun);
+            assert_int_equal(seen(v, "INBOX.a", 100), 7);
+            assert_int_equal(seen(v, "INBOX.a.b", 101), 8);
+            view_rename_end(v, &begun, ok, &end);
+            v = applied(v, &end);
+            assert_int_equal(seen(v, "INBOX.a", 100), ok ? 0 : 7);
+            assert_int_equal(seen(v, "INBOX.a.b", 101), ok ? 0 : 8);
+            assert_int_equal(seen(v, "INBOX.a.b", 100), 0);
+            view_changes_free(&begun);
+            view_changes_free(&end);
+            view_unref(&v);
+        }
+}
+
 static void test_rename_of_nothing(void **state)
 {
     struct view *v = tree();
     struct view_changes begun = {0};
     (void)state;
     view_rename_begin(v, span_str("inbox"), span_str("INBOX.z"), &begun);
+    view_rename_begin(v, span_str("INBOX.a"), span_str("Inbox"), &begun);
     view_rename_begin(v, span_str("INBOX.nothing"), span_str("INBOX.z"), &begun);
     view_rename_begin(v, span_str("INBOX.a"), span_str("outside"), &begun);
     view_rename_begin(v, span_str("INBOX.a"), span_str("inbox.a"), &begun);
@@ -421,6 +446,7 @@ int main(void)
         cmocka_unit_test(test_rename_that_was_refused),
         cmocka_unit_test(test_rename_there_and_back),
         cmocka_unit_test(test_rename_after_a_crash),
+        cmocka_unit_test(test_rename_below_itself),
         cmocka_unit_test(test_rename_of_nothing),
         cmocka_unit_test(test_many_records),
     };

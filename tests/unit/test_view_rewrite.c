@@ -257,6 +257,32 @@ static void test_names_that_are_alike(void **state)
          S("* METADATA a (/x {3}\r\nUID)\r\n", "* METADATA a (/x {3}\r\nUID)\r\n"));
 }
 
+/* The other way round: the new server has the prefix. */
+static struct view *reverse(void)
+{
+    struct view *v = view_new(NULL);
+    assert_true(view_take(v, span_str(""), span_str("1 client=/, backend=.,INBOX. avoid=")));
+    take(v, "Work", "INBOX.Work", VIEW_T1, 7, 100);
+    return v;
+}
+
+static void test_names_the_other_way(void **state)
+{
+    (void)state;
+    PLAY(reverse, C("a LIST \"\" %\r\n", "a LIST \"\" \"*\"\r\n"),
+         S("* LIST (\\HasChildren) \".\" INBOX\r\n* LIST (\\HasNoChildren) \".\" INBOX.Work\r\n"
+           "* LIST (\\HasNoChildren) \".\" \"shared.x\"\r\n* LIST () \".\" INBOX.a.b\r\na OK\r\n",
+           "* LIST (\\HasNoChildren) \"/\" INBOX\r\n* LIST (\\HasNoChildren) \"/\" Work\r\n"
+           "* LIST (\\Noselect \\HasChildren) \"/\" a\r\na OK\r\n"),
+         C("b LIST \"\" INBOX/%\r\n", "b LIST \"\" \"INBOX.INBOX.*\"\r\n"),
+         S("* LIST () \".\" INBOX.INBOX.x\r\nb OK\r\n", "* LIST () \"/\" INBOX/x\r\nb OK\r\n"),
+         C("c CREATE v1.2\r\n", "c CREATE INBOX.v1=2E2\r\n"),
+         C("d LIST Work/ *\r\n", "d LIST \"\" \"INBOX.Work.*\"\r\n"),
+         S("* LIST () \".\" INBOX.Work.v1=2E2\r\nd OK\r\n", "* LIST () \"/\" Work/v1.2\r\nd OK\r\n"),
+         S("* NAMESPACE ((\"INBOX.\" \".\")) NIL ((\"shared.\" \".\"))\r\n",
+           "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n"));
+}
+
 /* Nobody has said how names are spelled, but one mailbox has another name. */
 static struct view *unspelled(void)
 {
@@ -356,7 +382,8 @@ static void test_select_of_another_mailbox(void **state)
          S("* 4 EXISTS\r\n* 3 FETCH (UID 4)\r\n* 1 EXPUNGE\r\n", ""),
          C("d FETCH 1 UID\r\n", "=d BAD No mailbox selected\r\n"),
          C("e UID FETCH 1 FLAGS\r\n", "=e BAD No mailbox selected\r\n"),
-         C("f COPY 1 INBOX\r\n", "=f BAD No mailbox selected\r\n"), C("g NOOP\r\n", "g NOOP\r\n"));
+         C("f COPY 1 INBOX\r\n", "=f BAD No mailbox selected\r\n"), C("g NOOP\r\n", "g NOOP\r\n"),
+         C("h CLOSE\r\n", "=h BAD No mailbox selected\r\n"));
 }
 
 static void test_status(void **state)
@@ -548,6 +575,67 @@ static void test_found(void **state)
     PLAY(usual, OPEN_T2, C("a UID SEARCH ALL\r\n", "a UID SEARCH ALL\r\n"), WRONG("* SEARCH 0\r\n"));
 }
 
+static void hears(struct view_unit *u, const char *line, const char *want)
+{
+    view_unit_responses(u, span_str(line));
+    assert_null(u->wrong);
+    same(&u->to_client, want);
+}
+
+/* The records have changed, but not for who has the mailbox open. */
+static void test_newer_view(void **state)
+{
+    struct view *v = usual(), *newer = view_new(NULL);
+    struct view_sight s;
+    struct view_unit u;
+    (void)state;
+    assert_true(view_take(newer, span_str(""), span_str("1 client=/, backend=/, avoid=")));
+    view_unit_start(&u, v);
+    assert_false(view_rewrite_is_open(u.w));
+    assert_int_equal(view_look(v, span_str("INBOX"), 100, 6, &s), VIEW_FITS);
+    view_rewrite_selected(u.w, span_str("INBOX"), &s);
+    view_unref(&v);
+    assert_true(view_rewrite_is_open(u.w));
+    hears(&u, "* 4 FETCH (UID 4)\r\n* OK [UIDVALIDITY 100] v\r\n",
+          "* 4 FETCH (UID 7)\r\n* OK [UIDVALIDITY 7] v\r\n");
+    view_rewrite_use(u.w, newer);
+    view_unref(&newer);
+    hears(&u, "* 4 FETCH (UID 4)\r\n* ACL a/b fred lr\r\n", "* 4 FETCH (UID 7)\r\n* ACL a/b fred lr\r\n");
+    assert_true(view_unit_commands(&u, span_str("a SELECT INBOX\r\n")));
+    hears(&u, "* OK [UIDVALIDITY 100] v\r\na OK\r\n* 4 FETCH (UID 4)\r\n",
+          "* OK [UIDVALIDITY 100] UIDs valid\r\na OK\r\n* 4 FETCH (UID 4)\r\n");
+    view_unit_end(&u);
+}
+
+static void test_caps(void **state)
+{
+    struct view *v = usual();
+    struct view_unit u;
+    struct buf pattern = {0};
+    (void)state;
+    view_unit_start(&u, v);
+    for (int i = 0; i < 40; i++)
+        buf_add_str(&pattern, "*a");
+    char *command = xasprintf("a LIST \"\" %s\r\n", buf_str(&pattern));
+    assert_true(view_unit_commands(&u, span_str(command)));
+    same(&u.to_client, "a NO [LIMIT] Patterns too long\r\n");
+    free(command);
+    buf_clear(&pattern);
+    for (int i = 0; i < 5000; i++)
+        buf_add_str(&pattern, "a");
+    command = xasprintf("b LIST \"\" %.4000s%%%%%%*%%%%*\r\n", buf_str(&pattern));
+    assert_true(view_unit_commands(&u, span_str(command)));
+    assert_int_equal(u.to_client.len, 0);
+    free(command);
+    command = xasprintf("c LIST \"\" %.4097s\r\n", buf_str(&pattern));
+    assert_true(view_unit_commands(&u, span_str(command)));
+    same(&u.to_client, "c NO [LIMIT] Patterns too long\r\n");
+    free(command);
+    buf_free(&pattern);
+    view_unit_end(&u);
+    view_unref(&v);
+}
+
 static void test_who_waits(void **state)
 {
     static const struct {
@@ -597,6 +685,7 @@ int main(void)
         cmocka_unit_test(test_lsub),
         cmocka_unit_test(test_list_status),
         cmocka_unit_test(test_names_that_are_alike),
+        cmocka_unit_test(test_names_the_other_way),
         cmocka_unit_test(test_names_without_spelling),
         cmocka_unit_test(test_patterns),
         cmocka_unit_test(test_select),
@@ -609,6 +698,8 @@ int main(void)
         cmocka_unit_test(test_fetch),
         cmocka_unit_test(test_fetch_that_is_wrong),
         cmocka_unit_test(test_found),
+        cmocka_unit_test(test_newer_view),
+        cmocka_unit_test(test_caps),
         cmocka_unit_test(test_who_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
