@@ -5,6 +5,10 @@
 
 #include "pass_priv.h"
 
+/* Lanes of an account of which nothing is known. A sign-in takes several round trips, and most accounts have as
+ * many mailboxes, so these lanes are signed in while both sides are listed. More would be in vain more often. */
+enum { FIRST_LANES = 4 };
+
 /* ---- WAIVERS */
 
 static void on_waivers(void *owner, enum route_rc rc, const struct span *rows, size_t n)
@@ -122,8 +126,10 @@ void pass_step_lists(struct pass *p)
         return;
     p->both =
         both_read(l, what_to_ask(p, l->source, SOURCE), what_to_ask(p, l->target, TARGET), pass_on_lists, p);
-    if (is_first(p))
+    if (is_first(p)) {
         baggage_begin(pass_baggage(p), l);
+        crew_want(p->move->crew, FIRST_LANES);
+    }
 }
 
 /* ---- RENAMES */
