@@ -39,6 +39,11 @@
  * certain that the mailbox to which that may have gone was listed later. In the freeze nothing moves, and one
  * pass does.
  *
+ * A lane goes on to the next mailbox when all of the one before was asked for and little of it is still to come
+ * (copy.h: over_to_next): a round trip in which neither server would have anything to do. Two mailboxes at most are on
+ * a lane then. Where the one before needs the lane once more, or the lane breaks, both are tried again; what was sent
+ * stands in their ledgers. The mailbox that was too early does not share its lane the next time.
+ *
  * A broken connection is replaced and its mailbox tried again; the first failure that is the account's own is
  * kept as the pass's, and the other mailboxes go on (not in the last pass, which has no time). */
 #ifndef IMAPFERRY_PASS_H

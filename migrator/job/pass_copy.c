@@ -5,12 +5,42 @@
 
 #include "pass_priv.h"
 
+static void give_lane(struct pass_item *i, bool clean);
+
+/* It begins anew, and nothing of it is held against it: its lane fails, or was given away too early. */
+static void start_anew(struct pass_item *i)
+{
+    copy_cancel(&i->copy);
+    ledger_free(&i->record->ledger);
+    findings_clear(i->record->findings, NULL);
+    i->record->stamp.equal = i->record->whole = false;
+    i->state = TODO;
+    i->pass->next = 0;
+}
+
+/* Answers that nobody waits for any more might be taken for those of the one behind, so that one begins anew on
+ * another lane. */
+static void leave_partner(struct pass_item *i, bool clean)
+{
+    struct pass_item *partner = i->partner;
+
+    i->partner = partner->partner = NULL;
+    partner->spoiled = partner->spoiled || !clean;
+    if (clean || !partner->behind)
+        return;
+    start_anew(partner);
+    give_lane(partner, false);
+}
+
+/* The last of two that use it gives it back. */
 static void give_lane(struct pass_item *i, bool clean)
 {
     struct lane *lane = i->lane;
 
     i->lane = NULL;
-    if (clean)
+    if (i->partner)
+        leave_partner(i, clean);
+    else if (clean && !i->spoiled)
         crew_give(i->pass->move->crew, lane);
     else
         crew_drop(i->pass->move->crew, lane);
@@ -31,15 +61,18 @@ static void item_down(struct pass_item *i, const char *reason)
 {
     struct pass *p = i->pass;
 
-    ledger_free(&i->record->ledger);
-    findings_clear(i->record->findings, NULL);
-    i->record->stamp.equal = i->record->whole = false;
-    i->state = TODO;
-    p->next = 0;
+    start_anew(i);
     if (store_state(p->move->m->store) != STORE_UP)
         pass_fail(p, WHY_STORE, "Redis does not answer");
     else if (++i->tries >= (pass_is_throttled(p) ? TRIES_THROTTLED : TRIES))
         pass_fail(p, WHY_UNREACHABLE, reason);
+}
+
+/* It may have needed the lane once more, or the lane broke: the next try does not give it away. */
+static void item_missed_lane(struct pass_item *i)
+{
+    i->alone = true;
+    start_anew(i);
 }
 
 /* What is waived has to be found again by each pass, and named. */
@@ -135,7 +168,10 @@ static void pass_copy_on_copied(void *owner, const struct copy_result *result)
         item_differs(i, result);
         break;
     case COPY_DOWN:
-        item_down(i, result->reason);
+        if (result->given)
+            item_missed_lane(i);
+        else
+            item_down(i, result->reason);
         break;
     case COPY_LOST:
         pass_fail_by_store(p, ROUTE_LOST);
@@ -173,6 +209,8 @@ static struct numbering *pass_copy_numbering(struct pass_item *i)
     return &i->numbering;
 }
 
+static bool over_to_next(void *owner);
+
 static void pass_copy_start(struct pass_item *i)
 {
     struct move *m = i->pass->move;
@@ -205,6 +243,7 @@ static void pass_copy_start(struct pass_item *i)
             .leave_out_rules = i->plan->leave_out,
             .numbering = pass_copy_numbering(i),
             .progress = on_progress,
+            .over_to_next = i->alone ? NULL : over_to_next,
         },
         pass_copy_on_copied, i);
 }
@@ -238,6 +277,8 @@ static void start_item(struct pass_item *i, struct lane *lane)
     struct move *m = i->pass->move;
 
     i->lane = lane;
+    i->spoiled = false;
+    i->behind = i->partner != NULL;
     if (i->record->ledger) {
         pass_copy_start(i);
         return;
@@ -253,6 +294,19 @@ static struct pass_item *next_todo(struct pass *p)
     while (p->next < p->n && p->items[p->next].state != TODO)
         p->next++;
     return p->next < p->n ? &p->items[p->next] : NULL;
+}
+
+/* The lane goes on to the next mailbox while this one waits for its last answers. */
+static bool over_to_next(void *owner)
+{
+    struct pass_item *i = owner, *next = next_todo(i->pass);
+
+    if (!next || i->partner || pass_is_ending(i->pass))
+        return false;
+    i->partner = next;
+    next->partner = i;
+    start_item(next, i->lane);
+    return true;
 }
 
 static bool shares_any(const struct imap_seq *a, const struct imap_seq *b)

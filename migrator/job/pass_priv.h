@@ -71,6 +71,12 @@ struct pass_item {
     struct copy_counts changes; /* that this pass made; the other counts are not used */
     enum item_state state;
     struct lane *lane; /* lent while LOADING and COPYING */
+    /* What uses the same lane: one whose copy only waits for answers (copy.h: over_to_next), and the one that has
+     * begun behind it. Never more than these two */
+    struct pass_item *partner;
+    bool behind;  /* the partner's commands come before its own */
+    bool spoiled; /* the partner left something half done on the lane */
+    bool alone;   /* it gave its lane away too early once, and does not do so again */
     struct copy *copy;
     struct numbering numbering; /* of all tries */
     bool numbered;              /* it is filled in */

@@ -54,6 +54,7 @@ struct copy {
     copy_fn fn;
     void *owner;
     void (*progress)(void *owner, const struct copy_counts *c); /* may be NULL */
+    bool (*over_to_next)(void *owner);                          /* may be NULL */
     uint64_t told_ms;
     char *source_name, *target_name; /* owned */
     enum copy_step step;
@@ -92,10 +93,11 @@ static void copy_go(struct copy *c, enum copy_step step)
     loop_defer(c->pair.loop, &c->task);
 }
 
-/* What it broke for is named. */
+/* What it broke for is named: where two copies are at a connection, by the one whose answer it was. */
 static bool is_garbled(const struct copy *c)
 {
-    return imapc_is_garbled(c->pair.source.imap) || imapc_is_garbled(c->pair.target.imap);
+    return c->odd.n + c->odd.more > 0 &&
+           (imapc_is_garbled(c->pair.source.imap) || imapc_is_garbled(c->pair.target.imap));
 }
 
 static void copy_fail(struct copy *c, enum copy_rc rc, const char *why)
@@ -465,6 +467,21 @@ static void copy_relisted(struct copy *c, enum copy_rc rc, const char *why)
     copy_step_ended(c, COPY_EQUAL, "", UNFILL);
 }
 
+/* Nothing of the source is left to be read as a rule, and on the target nothing is left to be asked. Not where
+ * more than that is to be expected. */
+static void may_go_over(struct pair *p)
+{
+    struct copy *c = CONTAINER_OF(p, struct copy, pair);
+    bool own_limit = imap_caps_has(imapc_caps(p->target.imap), CAP_APPENDLIMIT) &&
+                     imapc_caps(p->target.imap)->appendlimit == 0; /* then a STATUS comes first */
+    if (!c->over_to_next || c->step != RELIST || p->target.given || p->late_from || own_limit ||
+        p->sample.mode == VERIFY_HEADERS || ledger_resent(p->ledger)->n > 0 ||
+        ledger_fillers(p->ledger)->sent.n > 0)
+        return;
+    p->source.given = p->target.given = c->over_to_next(c->owner);
+    c->over_to_next = NULL;
+}
+
 static void on_relisted(void *owner, enum copy_rc rc, const char *why)
 {
     copy_relisted(owner, rc, why);
@@ -490,6 +507,16 @@ static void enter_relist(struct copy *c)
     c->pair.sample.resent = ledger_resent(c->pair.ledger);
     selected_catch_up(&c->pair.target, c->first_new, on_relisted, c);
     c->verify = verify_start(&c->pair, c->first_new, on_read_back, c);
+    if (verify_has_asked(c->verify))
+        may_go_over(&c->pair);
+}
+
+/* True: the step can't be done, and the copy ends. */
+static bool has_given(struct copy *c)
+{
+    if (c->pair.target.given)
+        copy_fail(c, COPY_DOWN, SELECTED_GIVEN);
+    return c->pair.target.given;
 }
 
 static void on_retake_noted(void *owner, enum route_rc rc)
@@ -537,7 +564,7 @@ static void enter_reorder(struct copy *c)
     delta_misplaced(&d, &sources);
     if (!may_reorder(c, imap_seq_count(&sources))) {
         copy_go(c, DOUBLES);
-    } else {
+    } else if (!has_given(c)) {
         c->reordered = true;
         selected_refresh(&c->pair.source, &sources, on_sources_listed, c);
     }
@@ -553,6 +580,8 @@ static void on_doubles(void *owner, enum copy_rc rc, const char *why)
 
 static void enter_doubles(struct copy *c)
 {
+    if (ledger_resent(c->pair.ledger)->n > 0 && has_given(c))
+        return;
     c->doubles = doubles_start(&c->pair, on_doubles, c);
 }
 
@@ -607,10 +636,12 @@ static void enter_align(struct copy *c)
     struct imap_seq sources = {0}, targets = {0};
     delta_unlisted(&d, &sources, &targets);
     c->opening = 0;
-    copy_align(c, &c->pair.source, &sources);
-    copy_align(c, &c->pair.target, &targets);
-    if (c->opening == 0)
+    if (sources.n + targets.n == 0) {
         copy_go(c, FLAGS);
+    } else if (!has_given(c)) {
+        copy_align(c, &c->pair.source, &sources);
+        copy_align(c, &c->pair.target, &targets);
+    }
     imap_seq_free(&sources);
     imap_seq_free(&targets);
 }
@@ -666,6 +697,12 @@ static bool is_too_large_a_share(struct copy *c, const struct imap_seq *sources,
     return true;
 }
 
+static void expunge(struct copy *c, const struct imap_seq *targets)
+{
+    c->pair.counts.expunged += imap_seq_count(targets);
+    c->remove = remove_start(&c->pair, targets, copy_on_removed, c);
+}
+
 static void enter_expunge(struct copy *c)
 {
     struct delta d = pair_delta(&c->pair);
@@ -680,11 +717,10 @@ static void enter_expunge(struct copy *c)
     }
     if (is_too_large_a_share(c, &sources, imap_seq_count(&targets)))
         imap_seq_free(&targets);
-    c->pair.counts.expunged += imap_seq_count(&targets);
-    if (targets.n > 0)
-        c->remove = remove_start(&c->pair, &targets, copy_on_removed, c);
-    else
+    if (targets.n == 0)
         copy_go(c, FORGET);
+    else if (!has_given(c))
+        expunge(c, &targets);
     imap_seq_free(&sources);
     imap_seq_free(&targets);
 }
@@ -754,6 +790,8 @@ static void enter_catch_up(struct copy *c)
         copy_go(c, COMPARE);
         return;
     }
+    if (has_given(c))
+        return;
     c->caught_up = changes;
     selected_catch_up(&c->pair.target, 0, copy_on_caught_up, c);
 }
@@ -965,7 +1003,8 @@ static void enter_end(struct copy *c)
                                  .whole = c->whole,
                                  .numbers = copy_numbers(c),
                                  .gone = &c->gone,
-                                 .vanished = selected_vanished(&p->source)};
+                                 .vanished = selected_vanished(&p->source),
+                                 .given = c->rc == COPY_DOWN && p->target.given};
     if (c->rc == COPY_EQUAL && c->last && p->source.seen.modseq == 0)
         result.source_marks = mbox_list_marks(&p->source.list, p->source.seen.uidnext);
     write_reason(&reason, c);
@@ -1073,8 +1112,13 @@ struct copy *copy_start(const struct copy_request *request, copy_fn fn, void *ow
     c->late_known = request->late_known;
     p->flags = flags_pool_new();
     p->progress = tell_progress;
+    p->asked = may_go_over;
+    c->over_to_next = request->over_to_next;
     selected_init(&p->source, request->source, p->flags, c->source_name, "source", true);
     selected_init(&p->target, request->target, p->flags, c->target_name, "target", false);
+    p->source.odd = on_source_odd;
+    p->target.odd = on_target_odd;
+    p->source.odd_owner = p->target.odd_owner = c;
     imapc_watch(request->source, NULL, copy_on_source_news, on_source_odd, c);
     imapc_watch(request->target, on_target_event, copy_on_target_news, on_target_odd, c);
     copy_go(c, OPEN);

@@ -55,6 +55,8 @@ struct copy_result {
     bool vanished; /* the source has no such mailbox (any more) */
     /* COPY_EQUAL: do the copies have the UIDs of their messages? */
     struct numbers numbers;
+    /* COPY_DOWN of a copy that had given its connections away: perhaps it only missed them */
+    bool given;
 };
 
 struct copy_request {
@@ -87,6 +89,11 @@ struct copy_request {
     struct imap_seq *late_known; /* filled with those of them that were copied before; may be NULL */
     void (*progress)(void *owner,
                      const struct copy_counts *c); /* may be NULL; at most a few times a second */
+    /* All that such a copy sends as a rule was sent, and little of the answers is still to come. True: from now on
+     * another copy uses the connections, whose commands lie behind the ones of this. This one goes on by the
+     * answers, and sends nothing more; where it would have to, it ends with COPY_DOWN. The connections have to stay
+     * until both have ended. Called once at most; may be NULL */
+    bool (*over_to_next)(void *owner);
 };
 
 struct copy;

@@ -189,7 +189,7 @@ static void open_append(struct outbox *o, const uint32_t *uids, size_t n)
     TAILQ_INSERT_TAIL(&o->appends, a, link);
     o->unanswered++;
     o->open = a;
-    imapc_append_begin(o->p->target.imap, span_str(o->p->target.name), &cmd);
+    imapc_append_begin(selected_imap(&o->p->target), span_str(o->p->target.name), &cmd);
 }
 
 /* The next UID goes to a filler, in the APPEND that is open. */
@@ -388,8 +388,8 @@ static void ask_uidnext(struct outbox *o)
     const struct imapc_command noop = {.data = on_target_data, .end = ignore_end, .owner = o};
     const struct imapc_command status = {.data = on_target_data, .end = on_proved, .owner = o};
     o->asking = true;
-    imapc_sendf(o->p->target.imap, &noop, "NOOP");
-    imapc_send_named(o->p->target.imap, &status, "STATUS", o->p->target.name, " (UIDNEXT)");
+    imapc_sendf(selected_imap(&o->p->target), &noop, "NOOP");
+    imapc_send_named(selected_imap(&o->p->target), &status, "STATUS", o->p->target.name, " (UIDNEXT)");
 }
 
 bool outbox_raise(struct outbox *o, uint32_t uidnext)
@@ -656,7 +656,7 @@ static void learn_uids(struct outbox *o)
     if (!a || !a->answered || a->refused || a->known || o->learning || o->unanswered > 0 || o->open)
         return;
     imap_seq_add(&set, a->target_uidnext, UINT32_MAX);
-    imapc_sendf(o->p->target.imap, &noop, "NOOP"); /* Courier shows what was appended only then */
+    imapc_sendf(selected_imap(&o->p->target), &noop, "NOOP"); /* Courier shows what was appended only then */
     o->learning = readback_start(&o->p->target, &set, got_learned, outbox_on_learned, o);
     imap_seq_free(&set);
 }

@@ -51,6 +51,7 @@ struct pair {
     uint64_t bare_bytes;              /* of messages whose row does not tell their size */
     uint64_t under_way;               /* bytes that have gone out and are not in the ledger yet */
     void (*progress)(struct pair *p); /* call it as often as you like */
+    void (*asked)(struct pair *p);    /* of VERIFY: verify_has_asked(); may be NULL */
 };
 
 /* Adds a finding that says why a message is not there, or not the same there; only the first one of a message

@@ -71,6 +71,12 @@ static enum imapc_taken readback_on_data(void *owner, const struct imap_resp *re
     return taken;
 }
 
+static void readback_on_odd(void *owner, const struct imapc_odd *odd)
+{
+    const struct readback *r = owner;
+    r->s->odd(r->s->odd_owner, odd);
+}
+
 static void readback_ask(struct readback *r);
 
 static void readback_on_end(void *owner, const struct imapc_end *e)
@@ -101,14 +107,18 @@ static void readback_ask(struct readback *r)
         {readback_body_begin, readback_body_piece, readback_body_end, false},
         {readback_body_begin, readback_body_piece, readback_body_end, true}};
     const struct imapc_command cmd = {
-        .data = readback_on_data, .body = &bodies[*r->section != '\0'], .end = readback_on_end, .owner = r};
+        .data = readback_on_data,
+        .body = &bodies[*r->section != '\0'],
+        .end = readback_on_end,
+        .owner = r,
+        .odd = r->s->odd ? readback_on_odd : NULL};
     struct buf set = {0};
     while (!r->asked_all && r->in_flight < AHEAD) {
         r->asked_all = !uidset_next(&r->uids, &r->at, BATCH, &set);
         if (r->asked_all)
             break;
         r->in_flight++;
-        imapc_sendf(r->s->imap, &cmd, "UID FETCH %s (UID BODY.PEEK[%s])", buf_str(&set), r->section);
+        imapc_sendf(selected_imap(r->s), &cmd, "UID FETCH %s (UID BODY.PEEK[%s])", buf_str(&set), r->section);
     }
     buf_free(&set);
 }
@@ -119,7 +129,12 @@ static void ask_nothing(struct readback *r)
     const struct imapc_command cmd = {.data = readback_on_data, .end = readback_on_end, .owner = r};
     r->asked_all = true;
     r->in_flight++;
-    imapc_sendf(r->s->imap, &cmd, "NOOP");
+    imapc_sendf(selected_imap(r->s), &cmd, "NOOP");
+}
+
+bool readback_has_asked(const struct readback *r)
+{
+    return r->asked_all;
 }
 
 static struct readback *readback_begin(struct selected *s, const struct imap_seq *uids, const char *section,

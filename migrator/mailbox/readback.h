@@ -24,6 +24,8 @@ struct readback *readback_start(struct selected *s, const struct imap_seq *uids,
 /* The same of their headers (BODY[HEADER]) alone. */
 struct readback *readback_headers(struct selected *s, const struct imap_seq *uids, readback_fn got,
                                   step_fn end, void *owner);
+/* Has all been asked for that there is to ask? */
+bool readback_has_asked(const struct readback *r);
 void readback_stop(struct readback **r);
 
 #endif

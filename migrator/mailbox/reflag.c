@@ -102,7 +102,7 @@ static void store_some(struct reflag *r)
             continue;
         }
         r->in_flight++;
-        imapc_sendf(r->p->target.imap, &cmd, "UID STORE %s%s FLAGS.SILENT (%s)", buf_str(&set),
+        imapc_sendf(selected_imap(&r->p->target), &cmd, "UID STORE %s%s FLAGS.SILENT (%s)", buf_str(&set),
                     buf_str(&condition), flags_text(r->p->flags, g->set));
     }
     buf_free(&set);
@@ -130,10 +130,12 @@ static void touch_groups(struct reflag *r)
 static void reflag_on_task(struct loop_task *task)
 {
     struct reflag *r = CONTAINER_OF(task, struct reflag, task);
-    if (r->changed.n > 0)
-        touch_groups(r);
-    else
+    if (r->changed.n == 0)
         r->fn(r->owner, COPY_EQUAL, ""); /* may stop r */
+    else if (r->p->target.given)
+        r->fn(r->owner, COPY_DOWN, SELECTED_GIVEN); /* may stop r */
+    else
+        touch_groups(r);
 }
 
 struct reflag *reflag_start(struct pair *p, step_fn fn, void *owner)
@@ -152,7 +154,8 @@ struct reflag *reflag_start(struct pair *p, step_fn fn, void *owner)
             struct imap_range range = r->groups[i].uids.ranges[k];
             imap_seq_add(&r->changed, range.first, range.last);
         }
-    p->counts.stored += imap_seq_count(&r->changed);
+    if (!p->target.given)
+        p->counts.stored += imap_seq_count(&r->changed);
     loop_defer(p->loop, &r->task);
     return r;
 }

@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -43,6 +44,13 @@ static void selected_end(struct selected *s, enum copy_rc rc, const char *fmt, .
     s->phase = SELECTED_IDLE;
     s->fn(s->owner, rc, buf_str(&why));
     buf_free(&why);
+}
+
+/* A command that came too late would be about the mailbox that is selected by then. */
+struct imapc *selected_imap(const struct selected *s)
+{
+    assert(!s->given);
+    return s->imap;
 }
 
 const char *selected_wrong(const struct selected *s)
@@ -210,26 +218,38 @@ static enum imapc_taken selected_on_data(void *owner, const struct imap_resp *re
 
 static void selected_on_end(void *owner, const struct imapc_end *e);
 
+static void selected_on_odd(void *owner, const struct imapc_odd *odd)
+{
+    const struct selected *s = owner;
+    s->odd(s->odd_owner, odd);
+}
+
+static struct imapc_command selected_command(struct selected *s, imapc_end_fn fn)
+{
+    return (struct imapc_command){
+        .data = selected_on_data, .end = fn, .owner = s, .odd = s->odd ? selected_on_odd : NULL};
+}
+
 static void send_text(struct selected *s, imapc_end_fn fn, const char *fmt, ...) PRINTF_LIKE(3, 4);
 static void send_text(struct selected *s, imapc_end_fn fn, const char *fmt, ...)
 {
-    const struct imapc_command cmd = {.data = selected_on_data, .end = fn, .owner = s};
+    const struct imapc_command cmd = selected_command(s, fn);
     struct buf text = {0};
     va_list ap;
     va_start(ap, fmt);
     buf_vprintf(&text, fmt, ap);
     va_end(ap);
     s->outstanding++;
-    imapc_sendf(s->imap, &cmd, "%s", buf_str(&text));
+    imapc_sendf(selected_imap(s), &cmd, "%s", buf_str(&text));
     buf_free(&text);
 }
 
 /* A command with the name of the mailbox. */
 static void send_named(struct selected *s, imapc_end_fn fn, const char *verb, const char *behind)
 {
-    const struct imapc_command cmd = {.data = selected_on_data, .end = fn, .owner = s};
+    const struct imapc_command cmd = selected_command(s, fn);
     s->outstanding++;
-    imapc_send_named(s->imap, &cmd, verb, s->name, behind);
+    imapc_send_named(selected_imap(s), &cmd, verb, s->name, behind);
 }
 
 static void send_fetches(struct selected *s)
@@ -347,10 +367,15 @@ static void selected_check_list(struct selected *s)
     if (s->wrong) {
         selected_end(s, COPY_DIFFERS, "the %s contradicts itself: %s", s->side, s->wrong);
     } else if (s->broken && !s->apart) {
-        selected_ask_apart(s);
+        if (s->given)
+            selected_end(s, COPY_DOWN, SELECTED_GIVEN);
+        else
+            selected_ask_apart(s);
     } else if (mbox_list_check(&s->list, s->list.n, &why, &seq)) {
         selected_note_seen(s);
         selected_end(s, COPY_EQUAL, "%s", "");
+    } else if (s->given) {
+        selected_end(s, COPY_DOWN, SELECTED_GIVEN);
     } else if (may_list_again(s, seq)) {
         selected_list_again(s, seq);
     } else if (s->refused) {

@@ -53,7 +53,10 @@ struct selected_base {
 
 struct selected {
     struct imapc *imap; /* borrowed */
-    const char *name;   /* as on the wire; borrowed */
+    bool given;         /* the connection has gone on to another mailbox: nothing more is sent for this one */
+    imapc_odd_fn odd;   /* who is told of odd answers; NULL: who watches the connection */
+    void *odd_owner;
+    const char *name; /* as on the wire; borrowed */
     const char *side;   /* "source" or "target", for texts */
     bool examine;       /* the source's way: SELECT only where the server needs it */
     struct mbox_list list;
@@ -83,6 +86,9 @@ struct selected {
     void *owner;
 };
 
+/* Why a step ends that would have had to send something. */
+#define SELECTED_GIVEN "its connection has gone on to another mailbox"
+
 void selected_init(struct selected *s, struct imapc *imap, struct flags_pool *pool, const char *name,
                    const char *side, bool examine);
 /* Stops what is under way and frees the list. */
@@ -97,6 +103,8 @@ void selected_catch_up(struct selected *s, uint32_t first_new, step_fn fn, void 
  * by selected_wrong(). */
 enum imapc_taken selected_data(struct selected *s, const struct imap_resp *resp,
                                const struct imap_value *data);
+/* For commands that are about this mailbox: its connection, which must not be given away yet. */
+struct imapc *selected_imap(const struct selected *s);
 /* A fixed text, or NULL where all is well. */
 const char *selected_wrong(const struct selected *s);
 /* Could it not be opened, for a reason that is not temporary? */

@@ -90,7 +90,7 @@ static void ask_modseqs(struct touch_run *t, const struct imap_seq *uids)
     struct buf set = {0};
     while (uidset_next(uids, &at, 0, &set)) {
         t->outstanding++;
-        imapc_sendf(t->p->target.imap, &cmd, "UID FETCH %s (UID FLAGS MODSEQ)", buf_str(&set));
+        imapc_sendf(selected_imap(&t->p->target), &cmd, "UID FETCH %s (UID FLAGS MODSEQ)", buf_str(&set));
     }
     buf_free(&set);
 }

@@ -356,7 +356,7 @@ static void send_fetch(struct transfer *t, const struct imap_seq *uids, uint32_t
     TAILQ_INSERT_TAIL(&t->windows, w, link);
     t->last_began = false;
     imap_seq_write(&text, uids);
-    imapc_sendf(t->p->source.imap, &cmd, "UID FETCH %s (UID BODY.PEEK[])", buf_str(&text));
+    imapc_sendf(selected_imap(&t->p->source), &cmd, "UID FETCH %s (UID BODY.PEEK[])", buf_str(&text));
     buf_free(&text);
 }
 
@@ -762,7 +762,7 @@ static void transfer_resync(struct transfer *t)
 {
     const struct imapc_command noop = {.data = on_source_data, .end = on_resynced, .owner = t};
     t->state = RESYNC;
-    imapc_sendf(t->p->source.imap, &noop, "NOOP");
+    imapc_sendf(selected_imap(&t->p->source), &noop, "NOOP");
 }
 
 /* The target takes nothing more, whichever message it is. */

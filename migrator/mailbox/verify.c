@@ -6,8 +6,9 @@
 #include "verify.h"
 
 enum {
-    NOTE = 500,        /* verified messages in one ledger entry */
-    SUSPECTS_MAX = 100 /* looked at on the source a second time */
+    NOTE = 500,                  /* verified messages in one ledger entry */
+    SUSPECTS_MAX = 100,          /* looked at on the source a second time */
+    LITTLE_LEFT = 4 * 1024 * 1024 /* bytes that are still to come, at most, when others may go on */
 };
 
 /* A copy whose bytes are not those of the ledger, or of which the ledger does not know any (folded.h). */
@@ -23,6 +24,8 @@ struct verify {
     step_fn fn;
     void *owner;
     struct imap_seq asked;
+    uint64_t left; /* bytes of them that have not come */
+    bool told;     /* pair.asked() was called, or need not be */
     struct readback *reading;
     uint32_t good[NOTE]; /* source UIDs to be noted */
     size_t n_good;
@@ -150,6 +153,11 @@ static void got_second(void *owner, const struct readback_item *item)
 static void read_source_again(struct verify *v)
 {
     struct imap_seq uids = {0};
+    if (v->p->source.given) {
+        v->read = true;
+        note_end(v, COPY_DOWN, SELECTED_GIVEN);
+        return;
+    }
     qsort(v->suspects, v->n_suspects, sizeof *v->suspects, compare_suspects);
     for (size_t i = 0; i < v->n_suspects; i++)
         imap_seq_add(&uids, v->suspects[i].source_uid, v->suspects[i].source_uid);
@@ -176,10 +184,26 @@ static void verify_add_suspect(struct verify *v, const struct ledger_row *row, c
     v->n_differ += !row->bare;
 }
 
+bool verify_has_asked(const struct verify *v)
+{
+    return !v->reading || (readback_has_asked(v->reading) && v->left <= LITTLE_LEFT);
+}
+
+static void count_left(struct verify *v, uint64_t came)
+{
+    v->left -= came < v->left ? came : v->left;
+    if (v->told || !verify_has_asked(v))
+        return;
+    v->told = true;
+    if (v->p->asked)
+        v->p->asked(v->p);
+}
+
 static void verify_got(void *owner, const struct readback_item *item)
 {
     struct verify *v = owner;
     const struct ledger_row *row = ledger_find_target(v->p->ledger, item->uid);
+    count_left(v, item->size);
     if (!row || row->verified || !imap_seq_has(&v->asked, item->uid))
         return;
     if (row->bare)
@@ -203,6 +227,12 @@ static void verify_on_read(void *owner, enum copy_rc rc, const char *why)
     note_end(v, rc, why);
 }
 
+static void verify_ask(struct verify *v, const struct ledger_row *row)
+{
+    imap_seq_add(&v->asked, row->target_uid, row->target_uid);
+    v->left += row->size;
+}
+
 struct verify *verify_start(struct pair *p, uint32_t from, step_fn fn, void *owner)
 {
     struct verify *v = xcalloc(1, sizeof *v);
@@ -217,12 +247,15 @@ struct verify *verify_start(struct pair *p, uint32_t from, step_fn fn, void *own
         const struct mbox_msg *m = mbox_list_find(&p->target.list, rows[i].target_uid);
         if (from == 0 ? m && sample_wants_bytes(&p->sample, rows, n, i, m)
                       : rows[i].target_uid >= from && sample_wants_unlisted(&p->sample, rows, n, i))
-            imap_seq_add(&v->asked, rows[i].target_uid, rows[i].target_uid);
+            verify_ask(v, &rows[i]);
     }
-    v->read = v->asked.n == 0;
-    if (v->read)
+    v->read = v->asked.n == 0 || p->target.given;
+    if (v->asked.n > 0 && p->target.given)
+        note_end(v, COPY_DOWN, SELECTED_GIVEN);
+    else if (v->read)
         loop_defer(p->loop, &v->task);
     else
         v->reading = readback_start(&p->target, &v->asked, verify_got, verify_on_read, v);
+    v->told = verify_has_asked(v);
     return v;
 }

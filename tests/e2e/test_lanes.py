@@ -1,0 +1,89 @@
+"""A lane goes on to the next mailbox while the last bytes of the one before are still read back: what breaks there is
+tried again, and nothing is lost or doubled. There is one lane, and the target's answers are held until it has gone on."""
+import threading
+
+import pytest
+
+from harness.ferry import backend
+from harness.relay import UP, Relay
+from harness.scene import assert_equal, fill, new_user, small
+
+LIMITS = {"migration": {"cutover": "manual"}, "migrator": {"command_timeout": "2s"}}
+
+
+class Held:
+    """Edits what passes to and from the target. The answers to the first reading back wait for the SELECT of the next
+    mailbox; then act() is called, once."""
+
+    def __init__(self, act, change=lambda data: data):
+        self.act, self.change = act, change
+        self.asked, self.went_on = threading.Event(), threading.Event()
+        self.selected = 0
+
+    def edit(self, direction, data):
+        if direction == UP:
+            if self.asked.is_set() and not self.went_on.is_set() and b" SELECT " in data:
+                self.act()
+                self.went_on.set()
+            if b"BODY.PEEK" in data:
+                self.asked.set()
+            return data
+        if self.asked.is_set() and not self.went_on.is_set():
+            self.went_on.wait(20)
+        return self.change(data) if self.went_on.is_set() else data
+
+
+def copy(make_ferry, old, new, how):
+    """how(source, target) -> what happens when the lane has gone on, and how bytes change from then on. Returns how many
+    mailboxes were begun more than once."""
+    user = new_user("lane")
+    fill(old, user, small(messages=60))
+    source = Relay(("127.0.0.1", old.port["imap"]))
+    target = Relay(("127.0.0.1", new.port["imap"]))
+    held = Held(*how(source, target))
+    target.edit = held.edit
+    ferry = make_ferry({"old": backend(source, "imap", max_connections=1), "new": backend(target, "imap", max_connections=1)},
+                       LIMITS)
+    try:
+        migrator = ferry.migrator()
+        ferry.ctl("migrate", user)
+        ferry.wait_state(user, "ready", timeout=60)
+        assert held.went_on.is_set(), "the lane went on only when it had read everything back"
+        assert_equal(old, new, user, 60)
+        mailboxes, opened = migrator.find(r"event=pass .*\bnumber=1 .*\bmailboxes=(\d+) .*\bopened=(\d+) ")[0].groups()
+        return int(opened) - int(mailboxes)
+    finally:
+        source.close()
+        target.close()
+
+
+def test_lane_goes_on_before_all_is_read_back(make_ferry, old, new):
+    assert copy(make_ferry, old, new, lambda source, target: (lambda: None,)) == 0
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_connection_is_cut_while_the_next_mailbox_is_opened(make_ferry, old, new, side):
+    copy(make_ferry, old, new, lambda source, target: ((source if side == "source" else target).reset,))
+
+
+def test_target_stalls_while_the_next_mailbox_is_opened(make_ferry, old, new):
+    """For longer than a command may take."""
+    def stall(_, target):
+        def act():
+            target.stall()
+            threading.Timer(5, target.resume).start()
+        return (act,)
+    copy(make_ferry, old, new, stall)
+
+
+def test_bytes_differ_when_the_lane_has_gone_on(make_ferry, old, new):
+    """The source has to be read a second time, which shows the next mailbox by then: the copy is done once more, alone."""
+    changed = []
+
+    def change(data):
+        if not changed and b"\r\nSubject: " in data:
+            changed.append(True)
+            return data.replace(b"\r\nSubject: ", b"\r\nSubjcet: ", 1)
+        return data
+    assert copy(make_ferry, old, new, lambda source, target: (lambda: None, change)) == 2, "it, and the one behind it"
+    assert changed
