@@ -13,7 +13,11 @@
 enum {
     BATCH_MESSAGES = 500,
     BATCH_BYTES = 8 * 1024 * 1024,
-    WINDOW_MESSAGES = 2000,
+    /* A server may answer two FETCHes at once, and bodies are needed in their order. So the next window is asked
+     * for when the last body of this one comes, which costs a round trip: few windows, then. But in trouble what
+     * is left of one is thrown away, and where there was some there is seldom no more */
+    WINDOW_MESSAGES = 20 * 1000,
+    WINDOW_TROUBLED = 2000,
     WINDOW_BYTES = 64 * 1024 * 1024,
     WINDOW_TEXT = 4000, /* bytes of a set of UIDs, so that one more batch fits into 8000 */
     INTENTS_AHEAD = 6,  /* batches */
@@ -71,6 +75,7 @@ struct transfer {
     bool smallest_first;     /* the plan is the smallest message alone: it tells what the limit is */
     size_t refused;
     bool stop;              /* no more, as soon as all is answered */
+    size_t window_max;      /* messages */
     uint32_t careful_until; /* up to this UID a window is one batch, of at most careful_max messages */
     size_t careful_max;
     uint32_t suspect;   /* did not come when it was due */
@@ -368,7 +373,7 @@ static void add_window(struct transfer *t)
     uint64_t bytes = 0;
     uint32_t last_uid = 0;
     bool careful = be_careful(t);
-    while (t->planned < t->n_plan && messages < WINDOW_MESSAGES && bytes < WINDOW_BYTES &&
+    while (t->planned < t->n_plan && messages < t->window_max && bytes < WINDOW_BYTES &&
            text.len < WINDOW_TEXT && !(careful && messages > 0)) {
         const struct transfer_batch *b = add_batch(t, &messages, &bytes);
         last_uid = b->uids[b->n - 1];
@@ -469,6 +474,7 @@ static void transfer_drain(struct transfer *t)
     if (t->over || t->state != RUN)
         return;
     t->state = DRAIN;
+    t->window_max = WINDOW_TROUBLED;
     if (!t->body.goes)
         outbox_close(t->outbox); /* else it is closed behind the body that is under way */
     try_held(t);
@@ -870,6 +876,7 @@ struct transfer *transfer_start(struct pair *p, step_fn fn, void *owner)
     t->p = p;
     t->fn = fn;
     t->owner = owner;
+    t->window_max = WINDOW_MESSAGES;
     t->task.fn = transfer_step;
     t->hasher = hasher_new();
     t->outbox = outbox_new(p, &fns, t);
