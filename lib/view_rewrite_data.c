@@ -36,7 +36,7 @@ static enum view_gives data_numbers(struct view_rewrite *w, enum view_data data,
     if (literal)
         return data_wrong(wrong, "a literal among numbers");
     if (data == DATA_ESEARCH)
-        return view_esearch(w, part, resp->rest, out, wrong);
+        return view_esearch(w, part, resp->rest, finds_uids(w), out, wrong);
     if (data == DATA_VANISHED)
         return view_vanished(w, part, resp->rest, out, wrong);
     if (!view_command_with(w, FINDS))

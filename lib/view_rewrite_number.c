@@ -399,22 +399,26 @@ static bool esearch_head(struct span part, size_t at, struct span *rest)
     return false;
 }
 
-/* Does a UID stand where only items are expected? Then it was not read as its sender has meant it. */
-static bool esearch_has_uid(struct span rest)
+/* Without "UID" only what names no UID may pass: a COUNT, and of a search that was not for UIDs all items. One
+ * that is anywhere else was not read as its sender has meant it. */
+static bool esearch_may_pass(struct span rest, bool finds_uids)
 {
-    while (rest.len)
-        if (span_is_ci(view_cut_word(&rest), "UID"))
-            return true;
-    return false;
+    while (rest.len) {
+        struct span item = view_cut_word(&rest);
+        if (span_is_ci(item, "UID") || (finds_uids && !span_is_ci(item, "COUNT")))
+            return false;
+        view_cut_word(&rest);
+    }
+    return true;
 }
 
-enum view_gives view_esearch(struct view_rewrite *w, struct span part, size_t at, struct buf *out,
-                             const char **wrong)
+enum view_gives view_esearch(struct view_rewrite *w, struct span part, size_t at, bool finds_uids,
+                             struct buf *out, const char **wrong)
 {
     struct span rest;
 
     if (!esearch_head(part, at, &rest))
-        return esearch_has_uid(rest) ? number_wrong(wrong, MALFORMED) : VIEW_SAME;
+        return esearch_may_pass(rest, finds_uids) ? VIEW_SAME : number_wrong(wrong, MALFORMED);
     size_t head = (size_t)(rest.p - part.p);
     while (head > 0 && part.p[head - 1] == ' ')
         head--;

@@ -142,8 +142,9 @@ enum view_gives view_fetch(struct view_rewrite *w, struct span part, size_t at, 
                            struct buf *out, const char **wrong);
 enum view_gives view_found(struct view_rewrite *w, struct span part, size_t at, struct buf *out,
                            const char **wrong);
-enum view_gives view_esearch(struct view_rewrite *w, struct span part, size_t at, struct buf *out,
-                             const char **wrong);
+/* finds_uids: the searches under way are for UIDs. */
+enum view_gives view_esearch(struct view_rewrite *w, struct span part, size_t at, bool finds_uids,
+                             struct buf *out, const char **wrong);
 enum view_gives view_vanished(struct view_rewrite *w, struct span part, size_t at, struct buf *out,
                               const char **wrong);
 

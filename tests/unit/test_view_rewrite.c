@@ -570,6 +570,10 @@ static void test_found(void **state)
         S("* VANISHED (EARLIER) 3:5\r\n* VANISHED 4\r\n", "* VANISHED (EARLIER) 3,7:8\r\n* VANISHED 7\r\n"));
     PLAY(usual, OPEN_T2, WRONG("* ESEARCH (TAG \"a\") UID PARTIAL (1:2 4)\r\n"));
     PLAY(usual, OPEN_T2, WRONG("* ESEARCH (TAG \"a\") ALL 5 UID ALL 4\r\n"));
+    PLAY(usual, OPEN_T2, C("a UID SEARCH RETURN (ALL) ALL\r\n", "a UID SEARCH RETURN (ALL) ALL\r\n"),
+         S("* ESEARCH (TAG \"a\") COUNT 0\r\n* ESEARCH (TAG \"a\")\r\n",
+           "* ESEARCH (TAG \"a\") COUNT 0\r\n* ESEARCH (TAG \"a\")\r\n"),
+         WRONG("* ESEARCH (TAG \"a\") ALL 4\r\n"));
     PLAY(usual, OPEN_T2, C("a UID SEARCH ALL\r\n", "a UID SEARCH ALL\r\n"), WRONG("* SEARCH 1 x\r\n"));
     PLAY(usual, OPEN_T2, C("a UID SEARCH ALL\r\n", "a UID SEARCH ALL\r\n"), WRONG("* SEARCH 1 {1}\r\n"));
     PLAY(usual, OPEN_T2, C("a UID SEARCH ALL\r\n", "a UID SEARCH ALL\r\n"), WRONG("* SEARCH 0\r\n"));
