@@ -481,3 +481,8 @@ enum view_becomes view_rewrite_whole(struct view_rewrite *w, const struct imap_c
     buf_free(&h.set);
     return is;
 }
+
+const struct view_uid *view_rewrite_map(const struct view_rewrite *w)
+{
+    return w->open.is ? w->open.map : NULL;
+}

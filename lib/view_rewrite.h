@@ -41,6 +41,8 @@ struct view *view_rewrite_view(const struct view_rewrite *w); /* borrowed */
 /* The mailbox that the client has open, after a hand-over, where no SELECT passed here. sight: of the view
  * that is in use. */
 void view_rewrite_selected(struct view_rewrite *w, struct span client_name, const struct view_sight *sight);
+/* The UIDs of the mailbox that is open; NULL: they are the backend's, or none is open; borrowed. */
+const struct view_uid *view_rewrite_map(const struct view_rewrite *w);
 /* Has the client a mailbox open? Not after a SELECT to which the backend said OK, where the mailbox can't be
  * shown. */
 bool view_rewrite_is_open(const struct view_rewrite *w);
