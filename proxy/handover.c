@@ -22,7 +22,7 @@
 
 enum { TAG_BYTES = 8, TOLD_MAX = 64 * 1024, GONE_MAX = 100000 };
 
-enum step { SIGN_IN, ASK, JUDGE };
+enum step { SIGN_IN, VIEW, ASK, JUDGE };
 enum ask { ASK_ID, ASK_NAMESPACE, ASK_SELECT, ASK_LIST, ASK_COUNT };
 
 struct handover {
@@ -36,6 +36,10 @@ struct handover {
     struct imap_line line;
     char tag[2 * TAG_BYTES + 2]; /* of all commands here, with a letter for which behind it */
     bool asked[ASK_COUNT];       /* and not answered yet */
+
+    /* By which names and numbers are rewritten from here on, from ASK on; NULL: nothing is. A reference. */
+    struct view *view;
+    struct view_sight sight; /* JUDGE: of the mailbox that is open; of view */
 
     uint32_t uidvalidity, uidnext, exists;
     bool read_only, empty_list;
@@ -56,6 +60,7 @@ void handover_drop(struct session *s)
     stream_close(&h->stream, false);
     imap_line_wipe(&h->line);
     view_list_free(&h->list);
+    view_unref(&h->view);
     free(h->namespaces);
     buf_free(&h->told);
     free(h);
@@ -84,14 +89,22 @@ static void write_tag(struct handover *h, struct imap_writer *w, enum ask ask)
     imap_write_raw(w, "%s%c ", h->tag, 'a' + ask);
 }
 
-static void write_select(struct handover *h, struct imap_writer *w, const struct opened *o)
+/* False: the backend has no name for it. */
+static bool write_select(struct handover *h, struct imap_writer *w, const struct opened *o)
 {
+    struct buf name = {0};
+    if (!h->view)
+        buf_add_span(&name, buf_span(&o->mailbox));
+    else if (!view_backend_name(h->view, buf_span(&o->mailbox), &name))
+        return false;
     write_tag(h, w, ASK_SELECT);
     imap_write_raw(w, "%s ", o->examined ? "EXAMINE" : "SELECT");
-    imap_write_astring(w, buf_span(&o->mailbox));
+    imap_write_astring(w, buf_span(&name));
+    buf_free(&name);
     imap_write_raw(w, "\r\n");
     write_tag(h, w, ASK_LIST);
     imap_write_raw(w, "FETCH 1:* (UID)\r\n");
+    return true;
 }
 
 static void handover_stream_event(struct stream *stream, enum stream_event ev, void *owner);
@@ -103,7 +116,6 @@ static void handover_ask(struct handover *h)
     struct imap_caps caps = backends_caps(s->proxy->backends, s->at);
     struct imap_writer w;
     h->step = ASK;
-    stream_set_owner(h->stream, handover_stream_event, h);
     imap_writer_init(&w, imap_literals_of(&caps));
     if (h->tells_id && client_id_is_heard(s, s->at)) {
         write_tag(h, &w, ASK_ID); /* its answer is of no interest */
@@ -114,9 +126,8 @@ static void handover_ask(struct handover *h)
         write_tag(h, &w, ASK_NAMESPACE);
         imap_write_raw(&w, "NAMESPACE\r\n");
     }
-    if (o->selected)
-        write_select(h, &w, o);
-    bool good = !w.bad && w.n_waits == 0; /* a literal that it wants to be asked for can't be */
+    bool named = !o->selected || write_select(h, &w, o);
+    bool good = named && !w.bad && w.n_waits == 0; /* a literal that it wants to be asked for can't be */
     if (good)
         stream_send(h->stream, buf_span(&w.out).p, w.out.len);
     imap_writer_wipe(&w);
@@ -126,7 +137,47 @@ static void handover_ask(struct handover *h)
         handover_step(s);
 }
 
+/* ---- VIEW ---- */
+
+/* Whatever the client has open or knows, it has to be known how that is called there. */
+static bool needs_view(const struct handover *h)
+{
+    const struct opened *o = relay_opened(h->s);
+    return !h->is_thaw && (o->selected || o->names);
+}
+
+static void handover_choose_view(struct handover *h)
+{
+    struct session *s = h->s;
+    const struct view_uid *map;
+    const struct view *view = h->is_thaw                   ? relay_view(s, &map)
+                              : views_rewrites(s->account) ? views_view(s->account)
+                                                           : NULL;
+    h->view = view ? view_ref((struct view *)view) : NULL;
+}
+
+/* What it is, or that it can't be had, is told by handover_step(). */
+static void handover_see(struct handover *h)
+{
+    struct account *a = h->s->account;
+    if (needs_view(h) && views_state(a) == VIEWS_READING)
+        return;
+    if (needs_view(h) && !views_is_current(a, h->s->at->name)) {
+        handover_failed(h->s, "unavailable", "no records of the account");
+        return;
+    }
+    handover_choose_view(h);
+    handover_ask(h);
+}
+
 /* ---- SIGN_IN ---- */
+
+static void handover_connected(struct handover *h)
+{
+    h->step = VIEW;
+    stream_set_owner(h->stream, handover_stream_event, h);
+    handover_see(h);
+}
 
 static void handover_on_signed_in(void *owner, const struct login_result *r)
 {
@@ -139,7 +190,7 @@ static void handover_on_signed_in(void *owner, const struct login_result *r)
     }
     h->stream = r->stream;
     if (session_login_has_what_is_shown(s, &r->caps))
-        handover_ask(h);
+        handover_connected(h);
     else
         handover_failed(s, "capabilities", NULL);
 }
@@ -172,7 +223,7 @@ void handover_begin(struct session *s)
     if (unfit)
         handover_failed(s, unfit, NULL);
     else if (h->stream)
-        handover_ask(h);
+        handover_connected(h);
     else
         h->dialog = session_login_again(s, at, handover_on_signed_in, h);
 }
@@ -291,41 +342,93 @@ static bool is_identity(const struct view_uid *m)
     return true;
 }
 
-/* Whether the migrator found the mailbox to have the same numbers on both sides. NULL: it did. */
+/* Whether the migrator found the mailbox to have the same numbers on both sides, or else knows how they are
+ * mapped. NULL: it did. */
 static const char *judge_record(const struct handover *h, const struct opened *o)
 {
     const struct view_record *r = handover_record(h, o);
     if (!r)
         return "no_record";
-    if (r->source_uidvalidity != h->uidvalidity || r->target_uidvalidity != h->uidvalidity)
+    if (r->target_uidvalidity != h->uidvalidity || (!h->view && r->source_uidvalidity != h->uidvalidity))
         return "uidvalidity";
-    if (!is_identity(&r->map))
+    if (!h->sight.map && !is_identity(&r->map))
         return "uids";
-    uint32_t needed = r->source_uidnext > r->target_uidnext ? r->source_uidnext : r->target_uidnext;
+    bool source_counts = !h->sight.map && r->source_uidnext > r->target_uidnext;
+    uint32_t needed = source_counts ? r->source_uidnext : r->target_uidnext;
     return needed > 0 && h->uidnext >= needed ? NULL : "uidnext";
+}
+
+/* How the client is to see the mailbox. NULL: as it knows it. */
+static const char *judge_sight(struct handover *h, const struct opened *o)
+{
+    h->sight = (struct view_sight){.uidvalidity = h->uidvalidity};
+    if (h->view &&
+        view_look(h->view, buf_span(&o->mailbox), h->uidvalidity, h->uidnext, &h->sight) != VIEW_FITS)
+        return "uidvalidity";
+    return h->sight.uidvalidity > 0 && h->sight.uidvalidity == o->uidvalidity ? NULL : "uidvalidity";
+}
+
+/* The personal namespaces by which the client knows its mailboxes. To free; NULL: not known. */
+static char *known_namespaces(const struct session *s)
+{
+    const struct view_uid *map;
+    const struct view *view = relay_view(s, &map);
+    char separator = view ? view_client_separator(view) : '\0';
+    if (!view)
+        return xstrdup(rest_namespaces(s));
+    return separator ? xasprintf("((\"%s\" \"%c\"))", view_client_prefix(view), separator) : NULL;
 }
 
 static const char *judge_names(const struct handover *h, const struct opened *o)
 {
-    const char *source = rest_namespaces(h->s);
     const struct view *view = views_view(h->s->account);
     if (!o->names || h->is_thaw)
         return NULL;
-    bool alike = source && h->namespaces && strcmp(source, h->namespaces) == 0 &&
+    if (h->view && !view_names_alike(h->view)) /* it has to know how both servers spell names */
+        return view_client_separator(h->view) || view_backend_separator(h->view) ? NULL : "names";
+    char *known = known_namespaces(h->s);
+    bool alike = known && h->namespaces && strcmp(known, h->namespaces) == 0 &&
                  views_has_records(h->s->account) && view_names_alike(view);
+    free(known);
     return alike ? NULL : "names";
 }
 
-static const char *judge_mailbox(const struct handover *h, const struct opened *o)
+static const char *judge_mailbox(struct handover *h, const struct opened *o)
 {
     bool broken;
+    const char *why = NULL;
     if (!rest_list(h->s, &broken) || broken)
         return "list";
     if (h->read_only && !o->examined)
         return "read_only";
-    if (h->uidvalidity == 0 || h->uidvalidity != o->uidvalidity)
-        return "uidvalidity";
-    return h->is_thaw ? NULL : judge_record(h, o);
+    why = judge_sight(h, o);
+    return why || h->is_thaw ? why : judge_record(h, o);
+}
+
+/* A list in the client's UIDs. False: there are messages that it can't know. */
+static bool list_to_client(const struct view_uid *map, const struct view_list *from, struct view_list *out)
+{
+    *out = (struct view_list){.broken = from->broken};
+    if (map && !view_uid_set_to_client(map, &from->uids, VIEW_LIST_MAX, &out->uids))
+        return false;
+    for (size_t i = 0; !map && i < from->uids.n; i++)
+        imap_seq_add(&out->uids, from->uids.ranges[i].first, from->uids.ranges[i].last);
+    out->n = (uint32_t)imap_seq_count(&out->uids);
+    return out->n == from->n;
+}
+
+/* Both lists are drawn from servers that may number messages in different ways. False: they don't fit. */
+static bool compare_lists(const struct handover *h, struct view_list_change *change)
+{
+    struct view_list client = {0}, now = {0};
+    const struct view_uid *map;
+    bool broken;
+    relay_view(h->s, &map);
+    bool good = list_to_client(map, rest_list(h->s, &broken), &client) &&
+                list_to_client(h->sight.map, &h->list, &now) && view_list_compare(&client, &now, change);
+    view_list_free(&client);
+    view_list_free(&now);
+    return good;
 }
 
 static void handover_finish(struct handover *h, struct view_list_change *change)
@@ -344,12 +447,16 @@ static void handover_finish(struct handover *h, struct view_list_change *change)
         LOG_U("arrived", change->arrived), LOG_U("gone", imap_seq_count(&change->gone)),
         LOG_U("ms", clock_boot_ms() - h->began_ms));
     tally_add(s->proxy->tally, TALLY_HANDOVERS, h->is_thaw ? "back_at_the_source" : "moved");
+    if (!h->is_thaw)
+        relay_set_view(s, h->view, o->selected ? &h->sight : NULL);
     handover_drop(s);
     rest_over(s);
     prepare_drop(s);
     relay_attach(s, stream, s->at, buf_span(&lines), &change->gone, exists);
     buf_free(&lines);
-    freeze_session(s); /* what was heard of the account meanwhile */
+    if (s->state == IN_RELAY)
+        relay_view_is(s); /* it may be a newer one by now */
+    freeze_session(s);    /* what was heard of the account meanwhile */
 }
 
 static void handover_judge(struct handover *h)
@@ -357,11 +464,10 @@ static void handover_judge(struct handover *h)
     struct session *s = h->s;
     const struct opened *o = relay_opened(s);
     struct view_list_change change = {0};
-    bool broken;
     const char *why = judge_names(h, o);
     if (!why && o->selected)
         why = judge_mailbox(h, o);
-    if (!why && o->selected && !view_list_compare(rest_list(s, &broken), &h->list, &change))
+    if (!why && o->selected && !compare_lists(h, &change))
         why = "uids";
     if (!why && imap_seq_count(&change.gone) > GONE_MAX)
         why = "uids";
@@ -380,15 +486,11 @@ static void handover_judge(struct handover *h)
 void handover_step(struct session *s)
 {
     struct handover *h = s->handover;
-    struct account *a = s->account;
-    bool needs_views = !h->is_thaw && (relay_opened(s)->selected || relay_opened(s)->names);
-    if (h->step == SIGN_IN || handover_is_asked(h))
+    if (h->step == VIEW)
+        handover_see(h);
+    if (s->state != IN_HANDOVER || s->handover != h || h->step < ASK || handover_is_asked(h))
         return;
     h->step = JUDGE;
-    if (needs_views && views_state(a) == VIEWS_READING)
-        return;
-    if (needs_views && !views_is_current(a, s->at->name))
-        handover_failed(s, "unavailable", "no records of the account");
-    else if (registration_may_pass(s)) /* else when the lease allows it, or the deadline */
+    if (registration_may_pass(s)) /* else when the lease allows it, or the deadline */
         handover_judge(h);
 }

@@ -4,16 +4,20 @@
  *
  * step    | does                                             | leaves to
  * --------+--------------------------------------------------+----------------------------------------------------
- * SIGN_IN | backend_login, where no connection stands        | ASK
+ * SIGN_IN | backend_login, where no connection stands        | VIEW
+ * VIEW    | waits for the view of the account (views.h),     | ASK
+ *         | where the client knows of any mailbox            |
  * ASK     | SELECT or EXAMINE of the mailbox that the client | JUDGE
- *         | has open, FETCH 1:* (UID), NAMESPACE             |
- * JUDGE   | waits for the records of the account (views.h),  | RELAY, with what the client has to be told; or the end
- *         | and for the lease; compares                      |
+ *         | has open, by the name that it has there;         |
+ *         | FETCH 1:* (UID), NAMESPACE                       |
+ * JUDGE   | waits for the lease; compares                    | RELAY, with what the client has to be told; or the end
  *
- * A client that has a mailbox open goes on where UIDVALIDITY and all UIDs are equal on both sides, and no UID
- * that it may have seen is given out again. A client that knows other names than INBOX goes on where both
- * servers spell names alike (the same personal namespaces, and the same name for each mailbox). A session
- * that can't go on ends with BYE, and the log says why:
+ * A client that has a mailbox open goes on where it is seen, through the account's view, with the UIDVALIDITY
+ * and the UIDs that the client knows, and no UID that it may have seen is given out again. A client that
+ * knows other names than INBOX goes on where the view tells how they are called there, or where both servers
+ * spell names alike (the same personal namespaces, and the same name for each mailbox). From then on the relay
+ * rewrites what differs; after a thaw, what it has rewritten before. A session that can't go on ends with BYE,
+ * and the log says why:
  *
  * why            | what could not be had
  * ---------------+-----------------------------------------------------------------------------------------------
@@ -23,10 +27,10 @@
  * list           | the source did not give a whole list of the client's messages
  * mailbox        | it can't be opened there: deleted or renamed meanwhile
  * read_only      | it was open for writing, and can't be there
- * names          | servers spell names in different ways
+ * names          | servers spell names in different ways, and nobody has recorded how
  * no_record      | the migrator has not recorded the mailbox (a forced flip)
- * uidvalidity    | it differs, or is not the one that the client knows
- * uids           | UIDs differ
+ * uidvalidity    | the one that it is shown with there is not the one that the client knows
+ * uids           | UIDs differ, and are not mapped; or there are messages that it can't know
  * uidnext        | UIDs would be given out again
  * timeout        | all of this together took too long
  *

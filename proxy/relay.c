@@ -84,7 +84,8 @@ void relay_command_remove(struct relay *r, struct command *c)
 
 bool relay_is_sending(const struct relay *r)
 {
-    return r->up.in_command && (r->fate == FATE_PASSES || r->fate == FATE_COLLECTS);
+    bool sends = r->fate == FATE_PASSES || r->fate == FATE_COLLECTS || r->fate == FATE_VIEW;
+    return (r->up.in_command && sends && !r->holds) || (r->view && relay_view_sends(r));
 }
 
 /* Is there something under way that a BYE would cut off? An IDLE is not. */
@@ -133,7 +134,7 @@ static void check_end(struct session *s)
         return;
     if (r->finished)
         session_close(s, END_LOGOUT, NULL);
-    else if (s->client_eof && !is_busy(r) && stream_peek(s->client).len == 0)
+    else if (s->client_eof && !is_busy(r) && !r->holds && stream_peek(s->client).len == 0)
         session_close(s, END_CLIENT_GONE, NULL);
     else if (r->rest == END_FREEZE) {
         end_idle(s);
@@ -196,7 +197,8 @@ void relay_flow(struct session *s)
         return;
     relay_go_on(s);
     set_shut(s->client, &r->client_shut, !relay_up_open(s));
-    set_shut(s->backend, &r->backend_shut, stream_full(s->client) || !registration_may_pass(s));
+    set_shut(s->backend, &r->backend_shut,
+             stream_full(s->client) || !registration_may_pass(s) || (r->view && relay_view_stops(r)));
 }
 
 static void relay_moved(struct session *s)
@@ -220,6 +222,10 @@ static void note_use(struct session *s)
 /* After the client's bytes, and after those of the backend: each may have opened the way of the other. */
 void relay_settle(struct session *s)
 {
+    if (s->state == IN_RELAY && s->relay->view && registration_may_pass(s))
+        relay_view_go_on(s);
+    if (s->state == IN_RELAY && relay_held_may_go(s))
+        relay_pump_up(s);
     check_end(s);
     relay_flow(s);
 }
@@ -332,11 +338,6 @@ void relay_backend_event(struct session *s, enum stream_event ev)
     relay_settle(s);
 }
 
-void relay_view_is(struct session *s)
-{
-    (void)s;
-}
-
 static const struct command *find_logout(const struct relay *r)
 {
     const struct command *c;
@@ -394,7 +395,7 @@ void relay_write_capabilities(struct buf *out, const struct imap_caps *shown, bo
     imap_caps_write(out, &all);
 }
 
-void relay_begin(struct session *s, const struct imap_caps *shown)
+void relay_begin(struct session *s, const struct imap_caps *shown, struct view *view)
 {
     struct relay *r = s->relay = xcalloc(1, sizeof *r);
     bool plus = imap_caps_has(shown, CAP_LITERAL_PLUS), minus = imap_caps_has(shown, CAP_LITERAL_MINUS);
@@ -407,6 +408,7 @@ void relay_begin(struct session *s, const struct imap_caps *shown)
     TAILQ_INIT(&r->commands);
     r->shown = *shown;
     r->compression = s->proxy->conf->proxy.compress ? COMPRESS_OFFERED : COMPRESS_NEVER;
+    relay_set_view(s, view, NULL);
     session_enter(s, IN_RELAY);
     relay_moved(s);
     if (s->client_eof)
@@ -433,7 +435,9 @@ void relay_free(struct relay **rp)
     imap_line_wipe(&r->up);
     imap_line_wipe(&r->down);
     buf_free(&r->answer);
+    relay_view_free(&r->view);
     imap_tree_free(&r->id);
+    buf_free(&r->held);
     buf_free(&r->id_literal);
     buf_free(&r->own);
     opened_free(&r->opened);

@@ -5,6 +5,11 @@
  *   client -> backend   imap_line, allow-list; what is refused is swallowed and answered here
  *   backend -> client   imap_line; CAPABILITY and codes of hidden extensions are rewritten, all else passes
  *
+ * Where clients see other names or numbers than the backend has (views.h), both are rewritten too, by
+ * lib/view_rewrite.h. Then a command may have to wait until those before it were answered, and what has to be
+ * in the store before it may pass (a RENAME, and a SELECT of a mailbox that is another one now) waits for the
+ * store, for store_timeout at most. What can't be understood ends the session (END_VIEW).
+ *
  * Proxy and backend have to read the client's bytes in the same way. So where the client has to wait for "+"
  * (a synchronizing literal, IDLE), what it sends too early is not looked at before the backend has answered:
  * a NO turns the body of a literal into a command. Answers of ours go out between two responses of the
@@ -32,8 +37,10 @@ struct relay;
 /* Appends what a client is told to be there: what it is shown of the backends, and what the proxy does
  * itself. */
 void relay_write_capabilities(struct buf *out, const struct imap_caps *shown, bool compress);
-/* The session enters RELAY. shown: what the client is shown of the backends, and held to. */
-void relay_begin(struct session *s, const struct imap_caps *shown);
+/* The session enters RELAY. shown: what the client is shown of the backends, and held to. view: by which names
+ * and numbers are rewritten; NULL: nothing is. */
+struct view;
+void relay_begin(struct session *s, const struct imap_caps *shown, struct view *view);
 void relay_free(struct relay **r);
 /* What the client is shown of the backends; borrowed. */
 const struct imap_caps *relay_shown(const struct session *s);
@@ -71,6 +78,14 @@ const struct opened *relay_opened(const struct session *s);
 /* The client still counts messages that are gone (relay_attach()): until it is told, its message numbers
  * differ from the server's. */
 bool relay_owes_expunges(const struct session *s);
+/* A client at rest is to go on with relay_attach() by this view; NULL: nothing is rewritten from then on.
+ * sight: how the mailbox that it has open is seen by it; NULL: none is open. */
+struct view_sight;
+void relay_set_view(struct session *s, struct view *view, const struct view_sight *sight);
+/* The view by which it goes, and in *_map the UIDs of the mailbox that it has open; NULL: nothing is
+ * rewritten, UIDs are the same; borrowed. */
+struct view_uid;
+const struct view *relay_view(const struct session *s, const struct view_uid **_map);
 /* A client at rest goes on over this connection (taken), on which the same mailbox is open. lines: sent to
  * the client as soon as something may pass. gone (taken): the numbers of messages that the client will be
  * told of as expunged, once that is permitted. exists: how many messages the client counts after these

@@ -46,26 +46,56 @@ static void rewrite_code(const struct relay *r, struct span line, const struct i
     }
 }
 
-/* Passes a status line, its code replaced, cut out, or (where an untagged one is all about its code) not at
- * all. */
-static void pass_status(struct relay *r, const struct piece *p, const struct imap_resp *resp,
-                        struct outlet *o)
+/* A status line with its code replaced or cut out, in *room; the line itself where nothing is to be changed;
+ * nothing (p is NULL) where an untagged one is all about a code that is hidden. */
+static struct span shown_status(const struct relay *r, struct span line, const struct imap_resp *resp,
+                                struct buf *room)
 {
     bool hidden = is_hidden_code(resp->code);
-    if (!hidden && !imap_code_is(resp->code, "CAPABILITY", NULL)) {
-        outlet_piece(o, p);
-    } else if (!hidden || resp->kind == RESP_TAGGED) {
-        struct buf line = {0};
-        rewrite_code(r, p->item.text, resp, &line);
-        outlet_line(o, buf_span(&line));
-        buf_free(&line);
-    }
+    if (!hidden && !imap_code_is(resp->code, "CAPABILITY", NULL))
+        return line;
+    if (hidden && resp->kind != RESP_TAGGED)
+        return span_of(NULL, 0);
+    rewrite_code(r, line, resp, room);
+    return buf_span(room);
 }
 
-/* The answer to a command was passed. */
-static void command_ended(struct relay *r, struct command *c, enum imap_status status)
+/* c: the command that is answered, NULL for an untagged line. Where names or numbers are rewritten, that comes
+ * behind the codes. */
+static enum session_end pass_status(struct session *s, const struct piece *p, const struct imap_resp *resp,
+                                    struct command *c, struct outlet *o, const char **wrong)
+{
+    struct relay *r = s->relay;
+    struct buf room = {0};
+    struct imap_resp again;
+    enum session_end end = END_NONE;
+    struct span line = shown_status(r, p->item.text, resp, &room);
+    if (!line.p) {
+        buf_free(&room);
+        return END_NONE;
+    }
+    bool changed = line.p != p->item.text.p;
+    if (!r->view && changed)
+        outlet_line(o, line);
+    else if (!r->view)
+        outlet_piece(o, p);
+    else if (changed && !imap_resp_parse(line, &again, wrong))
+        end = END_VIEW;
+    else if (c)
+        end = relay_view_tagged(s, c, changed ? &again : resp, line, o, wrong);
+    else
+        end = relay_view_untagged(s, p, changed ? &again : resp, line, o, wrong);
+    buf_free(&room);
+    if (c && !r->view)
+        relay_command_ended(r, c, resp->status);
+    return end;
+}
+
+void relay_command_ended(struct relay *r, struct command *c, enum imap_status status)
 {
     opened_answered(&r->opened, c->verb, buf_span(&c->name), status);
+    if (r->waits == c && r->view && r->mode == UP_PLUS)
+        relay_view_unsent(r);
     if (r->waits == c && r->mode == UP_PLUS && r->own_plus)
         r->fate = FATE_OVER;
     else if (r->waits == c && r->mode == UP_PLUS)
@@ -81,10 +111,13 @@ static void command_ended(struct relay *r, struct command *c, enum imap_status s
     relay_command_remove(r, c);
 }
 
-static void take_plus(struct relay *r, const struct piece *p, struct outlet *o)
+static void take_plus(struct session *s, const struct piece *p, struct outlet *o)
 {
+    struct relay *r = s->relay;
     if (r->mode != UP_PLUS && r->mode != UP_IDLE_PLUS)
         return; /* nobody waits for it, and a client that gets it might send a literal */
+    if (r->view && r->mode == UP_PLUS && relay_view_plus(s))
+        return;
     bool ours = r->own_plus;
     r->own_plus = false;
     r->mode = r->mode == UP_PLUS ? UP_COMMANDS : UP_IDLE;
@@ -121,7 +154,7 @@ static void pass_exists(struct relay *r, uint32_t number, struct outlet *o)
 
 /* What ends the session; END_NONE: it goes on. */
 static enum session_end take_untagged(struct session *s, const struct piece *p, const struct imap_resp *resp,
-                                      struct outlet *o)
+                                      struct outlet *o, const char **wrong)
 {
     struct relay *r = s->relay;
     bool exists = resp->has_number && span_is_ci(resp->word, "EXISTS");
@@ -148,6 +181,8 @@ static enum session_end take_untagged(struct session *s, const struct piece *p, 
         relay_write_capabilities(&line, &r->shown, r->compression == COMPRESS_OFFERED);
         outlet_line(o, buf_span(&line));
         buf_free(&line);
+    } else if (r->view) {
+        return relay_view_untagged(s, p, resp, p->item.text, o, wrong);
     } else {
         outlet_piece(o, p);
     }
@@ -156,34 +191,34 @@ static enum session_end take_untagged(struct session *s, const struct piece *p, 
 
 /* END_BACKEND_PROTOCOL: an answer to a command that we know nothing of. What the backend did then, nobody can
  * tell. */
-static enum session_end take_response(struct session *s, const struct piece *p, struct outlet *o)
+static enum session_end take_response(struct session *s, const struct piece *p, struct outlet *o,
+                                      const char **wrong)
 {
     struct relay *r = s->relay;
     struct imap_resp resp;
-    const char *why;
-    if (!imap_resp_parse(p->item.text, &resp, &why)) {
+    if (!imap_resp_parse(p->item.text, &resp, wrong)) {
+        if (r->view)
+            return END_VIEW;
         outlet_piece(o, p);
         return END_NONE;
     }
     switch (resp.kind) {
     case RESP_DATA:
-        return take_untagged(s, p, &resp, o);
+        return take_untagged(s, p, &resp, o, wrong);
     case RESP_STATUS:
-        opened_heard(&r->opened, &resp);
+        if (!r->view) /* else it counts as it is shown */
+            opened_heard(&r->opened, &resp);
         r->bye |= resp.status == STATUS_BYE;
-        pass_status(r, p, &resp, o);
-        break;
+        return pass_status(s, p, &resp, NULL, o, wrong);
     case RESP_TAGGED:;
         struct command *c = command_find(r, resp.tag);
         if (!c)
             return END_BACKEND_PROTOCOL;
         if (is_for_us(s, c, &resp))
             break;
-        pass_status(r, p, &resp, o);
-        command_ended(r, c, resp.status);
-        break;
+        return pass_status(s, p, &resp, c, o, wrong);
     case RESP_CONTINUE:
-        take_plus(r, p, o);
+        take_plus(s, p, o);
         break;
     }
     return END_NONE;
@@ -200,10 +235,12 @@ static bool is_plain_data(const struct relay *r, struct span line)
            !counts;
 }
 
-static const char *detail_of(enum session_end wrong, const struct piece *p)
+static const char *detail_of(enum session_end wrong, const struct piece *p, const char *why)
 {
     if (wrong == END_MOVED)
         return "message numbers from behind an EXPUNGE that could not be told";
+    if (wrong == END_VIEW)
+        return why;
     return p->rc == LINE_BAD ? p->item.why : "an answer to a command that it was not sent";
 }
 
@@ -213,11 +250,15 @@ bool relay_pump_down(struct session *s)
     struct outlet out = {.to = s->client, .count = &s->bytes_out};
     struct piece p;
     enum session_end wrong = END_NONE;
-    while (!wrong && !r->finished && piece_next(&r->down, s->backend, &p)) {
+    const char *why = NULL;
+    while (!wrong && !r->finished && !(r->view && relay_view_stops(r)) &&
+           piece_next(&r->down, s->backend, &p)) {
         if (p.rc == LINE_BAD)
             wrong = END_BACKEND_PROTOCOL;
-        else if (p.rc == LINE_TEXT && p.item.first && !is_plain_data(r, p.item.text))
-            wrong = take_response(s, &p, &out);
+        else if (p.rc == LINE_TEXT && p.item.first && (r->view || !is_plain_data(r, p.item.text)))
+            wrong = take_response(s, &p, &out, &why);
+        else if (r->view && (relay_view_collects(r) || (!r->hides && p.rc == LINE_TEXT)))
+            wrong = relay_view_more(s, &p, &out, &why);
         else if (!r->hides)
             outlet_piece(&out, &p);
         r->hides &= r->down.in_command;
@@ -228,6 +269,6 @@ bool relay_pump_down(struct session *s)
     }
     outlet_end(&out);
     if (wrong)
-        session_close(s, wrong, detail_of(wrong, &p));
+        session_close(s, wrong, detail_of(wrong, &p, why));
     return !wrong;
 }

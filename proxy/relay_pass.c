@@ -1,18 +1,25 @@
 /* How bytes go on. */
 #include "relay_priv.h"
 
+enum { TEXTS_MAX = 32 * 1024 };
+
 static void outlet_flush(struct outlet *o)
 {
     if (o->end > o->from) {
         *o->count += (uint64_t)(o->end - o->from);
         stream_send(o->to, o->from, (size_t)(o->end - o->from));
     }
+    if (o->texts.len > 0) {
+        *o->count += o->texts.len;
+        stream_send(o->to, buf_span(&o->texts).p, o->texts.len);
+        buf_clear(&o->texts);
+    }
     o->from = o->end = NULL;
 }
 
 void outlet_range(struct outlet *o, const uint8_t *from, size_t len)
 {
-    if (from != o->end) {
+    if (from != o->end || o->texts.len > 0) {
         outlet_flush(o);
         o->from = from;
     }
@@ -24,9 +31,9 @@ void outlet_text(struct outlet *o, struct span text)
     if (!o->corked)
         stream_cork(o->to);
     o->corked = true;
-    outlet_flush(o);
-    *o->count += text.len;
-    stream_send(o->to, text.p, text.len);
+    if (o->end > o->from || o->texts.len >= TEXTS_MAX)
+        outlet_flush(o);
+    buf_add_span(&o->texts, text);
 }
 
 void outlet_line(struct outlet *o, struct span line)
@@ -38,6 +45,7 @@ void outlet_line(struct outlet *o, struct span line)
 void outlet_end(struct outlet *o)
 {
     outlet_flush(o);
+    buf_free(&o->texts);
     if (o->corked)
         stream_uncork(o->to);
 }

@@ -1,5 +1,6 @@
 /* What the relay's files share: the one state of both directions. relay_up.c is from the client to the
- * backend, relay_down.c from the backend to the client, relay_pass.c how bytes go on, relay.c the rest. */
+ * backend, relay_down.c from the backend to the client, relay_view.c what is different in both where names or
+ * numbers are rewritten, relay_pass.c how bytes go on, relay.c the rest. */
 #ifndef IMAPFERRY_RELAY_PRIV_H
 #define IMAPFERRY_RELAY_PRIV_H
 
@@ -8,6 +9,7 @@
 #include "lib/imap_cmd.h"
 #include "lib/imap_line.h"
 #include "lib/imap_tok.h"
+#include "lib/view_rewrite.h"
 
 #include "opened.h"
 #include "relay.h"
@@ -27,6 +29,7 @@ enum fate {
     FATE_REFUSED,  /* swallowed and answered with r->answer; a synchronizing literal is refused */
     FATE_ANSWERED, /* the same, but its literals are taken */
     FATE_COLLECTS, /* an ID: kept until it is whole, its literals are taken; then it passes, or is answered */
+    FATE_VIEW,     /* the same for a command that is to be written anew (relay_view.c) */
     FATE_WAITS,    /* a COMPRESS: answered with r->answer once nothing is under way */
     FATE_OVER,     /* the backend answered it before its non-synchronizing literal: the rest is swallowed */
 };
@@ -40,12 +43,13 @@ enum compression {
 struct command {
     TAILQ_ENTRY(command) link;
     enum imap_verb verb;
-    enum relay_own own; /* a command of ours; OWN_NONE: the client's */
-    bool reads;         /* changes nothing at the server */
-    bool ends_idle;     /* we have sent the DONE: its answer is for us */
-    bool takes_name;    /* the literal under way is the name of a mailbox ... */
-    struct buf name;    /* ... or it stood in the line: of SELECT and EXAMINE; owned */
-    char tag[];         /* with its NUL */
+    enum relay_own own;        /* a command of ours; OWN_NONE: the client's */
+    bool reads;                /* changes nothing at the server */
+    bool ends_idle;            /* we have sent the DONE: its answer is for us */
+    bool takes_name;           /* the literal under way is the name of a mailbox ... */
+    struct buf name;           /* ... or it stood in the line: of SELECT and EXAMINE; owned */
+    struct view_command *view; /* what it became, where something is rewritten; freed with relay->view */
+    char tag[];                /* with its NUL */
 };
 
 struct relay {
@@ -66,6 +70,11 @@ struct relay {
     bool id_bad;           /* ... it can't be read */
     struct buf own;        /* lines of ours that wait for the end of a response */
     enum compression compression;
+    struct relay_view *view; /* NULL: nothing is rewritten; owned */
+    /* The first line of a command that waits until those under way were answered: it was not decided on. */
+    bool holds;
+    struct buf held; /* owned */
+    struct imap_line_item held_item;
 
     bool stray_done;       /* the backend ended an IDLE by itself: the client's DONE may be on its way */
     bool logout;           /* passed on: nothing else may follow */
@@ -86,11 +95,12 @@ struct relay {
 /* ---- passing bytes on ----
  *
  * Bytes that lie one behind the other go out in one stream_send(), however many lines and literals they are.
- * Only a line that came in pieces, and what is rewritten, goes out on its own; then the stream is corked. */
+ * Lines that came in pieces, and what is rewritten, are gathered too; then the stream is corked. */
 struct outlet {
     struct stream *to;
     uint64_t *count;
-    const uint8_t *from, *end; /* what was passed and not sent yet */
+    const uint8_t *from, *end; /* what was passed and not sent yet ... */
+    struct buf texts;          /* ... or this; owned until outlet_end() */
     bool corked;
 };
 void outlet_range(struct outlet *o, const uint8_t *from, size_t len);
@@ -119,6 +129,11 @@ void relay_sayf(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 struct command *relay_command_add(struct relay *r, const char *tag, enum imap_verb verb);
 void relay_command_remove(struct relay *r, struct command *c);
 
+/* A command is passed on, or written anew, whose first part this is. It becomes r->current. */
+void relay_command_begins(struct session *s, struct span part, bool literal);
+/* The answer to a command was passed, with this status. */
+void relay_command_ended(struct relay *r, struct command *c, enum imap_status status);
+
 /* The client is in the middle of a command that is, or will be, the backend's. */
 bool relay_is_sending(const struct relay *r);
 
@@ -131,10 +146,56 @@ void relay_expect_end(struct session *s);
 void relay_compress(struct session *s);
 /* May the client's next piece be looked at? */
 bool relay_up_open(const struct session *s);
+/* Is there a command that waited, and may go on? Then relay_pump_up() begins with it. */
+bool relay_held_may_go(const struct session *s);
 void relay_pump_up(struct session *s);
+/* The command that is being sent is answered here, with what was added to r->answer: a literal that waits for
+ * "+" is refused by that, and what comes without it leads nowhere. */
+void relay_up_answered(struct session *s, const struct imap_line_item *item);
+/* The line without CRLF, in which "{n+}" is "{n}": the body is sent only when the backend has said "+". */
+void relay_ask_for_literal(const struct imap_line_item *item, struct buf *out);
 /* Messages that are gone, the last one first, so that no number changes before it was told (RFC 3501
  * 7.4.1). */
 void relay_tell_gone(struct session *s);
+
+/* ---- a view that is not plain (relay_view.c); r->view is set ---- */
+
+struct view_command;
+
+/* Has this command, of which it is the first part, to wait? */
+bool relay_view_waits(const struct session *s, struct span part);
+enum relay_view_part { PART_PASSES, PART_COLLECTS, PART_ANSWERED };
+/* A part of a command that passes. PART_PASSES: with *line in its place, where that is not empty; *_c is set
+ * with the first part. PART_COLLECTS: for relay_view_text(). PART_ANSWERED: relay_up_answered(). */
+enum relay_view_part relay_view_part(struct session *s, const struct imap_line_item *item, struct buf *line,
+                                     struct view_command **_c);
+/* FATE_VIEW: a line part, a piece of a literal's body. */
+void relay_view_text(struct session *s, const struct imap_line_item *item, struct outlet *o);
+void relay_view_literal(struct session *s, const struct imap_line_item *item);
+/* The backend has said "+" to the literal of a command that was written anew: what follows is sent. False:
+ * nothing is left, so the "+" is for the client's own literal. */
+bool relay_view_plus(struct session *s) MUST_CHECK;
+/* ... it has answered the command instead. */
+void relay_view_unsent(struct relay *r);
+/* The store is asked before something can go on: no command may begin, ... */
+bool relay_view_asks(const struct relay *r);
+/* ... a command is to be sent when it has answered, ... */
+bool relay_view_sends(const struct relay *r);
+/* ... no response may be looked at. */
+bool relay_view_stops(const struct relay *r);
+/* Something may pass: goes on with what waited for that. */
+void relay_view_go_on(struct session *s);
+
+/* Responses; resp: of the first part of an untagged one. What is wrong is END_VIEW, with *wrong. */
+enum session_end relay_view_untagged(struct session *s, const struct piece *p, const struct imap_resp *resp,
+                                     struct span line, struct outlet *o, const char **wrong);
+enum session_end relay_view_more(struct session *s, const struct piece *p, struct outlet *o,
+                                 const char **wrong);
+/* A response is collected: all of its further pieces are for relay_view_more(). */
+bool relay_view_collects(const struct relay *r);
+enum session_end relay_view_tagged(struct session *s, struct command *c, const struct imap_resp *resp,
+                                   struct span line, struct outlet *o, const char **wrong);
+void relay_view_free(struct relay_view **v);
 
 /* ---- backend to client ---- */
 

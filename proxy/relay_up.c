@@ -160,15 +160,21 @@ static void up_decide(struct session *s, const struct imap_line_item *item, stru
         decide_enable(r, item, rewritten);
 }
 
+void relay_command_begins(struct session *s, struct span part, bool literal)
+{
+    struct relay *r = s->relay;
+    r->current = relay_command_add(r, r->cmd.tag, r->cmd.verb);
+    r->current->reads = imap_cmd_reads(&r->cmd, part);
+    opened_said(&r->opened, &r->cmd, part, &r->current->name);
+    bool selects = r->cmd.verb == VERB_SELECT || r->cmd.verb == VERB_EXAMINE;
+    r->current->takes_name = selects && literal && r->current->name.len == 0;
+}
+
 static void pass_command(struct session *s, const struct imap_line_item *item)
 {
     struct relay *r = s->relay;
     if (item->first) {
-        r->current = relay_command_add(r, r->cmd.tag, r->cmd.verb);
-        r->current->reads = imap_cmd_reads(&r->cmd, item->text);
-        opened_said(&r->opened, &r->cmd, item->text, &r->current->name);
-        bool selects = r->cmd.verb == VERB_SELECT || r->cmd.verb == VERB_EXAMINE;
-        r->current->takes_name = selects && item->literal && r->current->name.len == 0;
+        relay_command_begins(s, item->text, item->literal);
     } else if (r->current) {
         r->current->takes_name = false;
     }
@@ -210,10 +216,16 @@ static void up_swallow(struct session *s, const struct imap_line_item *item)
  * commands (RFC 7888 section 8 warns of it, Dovecot 2.3 does it), which nobody would know of: neither the
  * list of commands under way nor a freeze. So a body is sent only when the backend has said that it takes it.
  */
-static void ask_for_literal(const struct imap_line_item *item, struct buf *rewritten)
+void relay_ask_for_literal(const struct imap_line_item *item, struct buf *out)
 {
-    buf_add(rewritten, item->text.p, item->marker);
-    buf_printf(rewritten, "%s{%" PRIu64 "}", item->binary ? "~" : "", item->size);
+    buf_add(out, item->text.p, item->marker);
+    buf_printf(out, "%s{%" PRIu64 "}", item->binary ? "~" : "", item->size);
+}
+
+void relay_up_answered(struct session *s, const struct imap_line_item *item)
+{
+    s->relay->fate = FATE_REFUSED;
+    up_swallow(s, item);
 }
 
 /* True where the line is a DONE, or one that comes too late to mean anything. */
@@ -279,6 +291,45 @@ static void id_go_on(struct session *s, const struct imap_line_item *item, struc
         relay_say(s, span_str("+ OK\r\n"));
 }
 
+/* A part of a command that passes; rewritten: in its place, where it is not empty. */
+static void up_pass(struct session *s, const struct piece *p, struct buf *rewritten, struct outlet *o)
+{
+    struct relay *r = s->relay;
+    struct view_command *became = !p->item.first && r->current ? r->current->view : NULL;
+    enum relay_view_part part = r->view ? relay_view_part(s, &p->item, rewritten, &became) : PART_PASSES;
+    if (part == PART_COLLECTS) {
+        r->fate = FATE_VIEW;
+        relay_view_text(s, &p->item, o);
+        return;
+    }
+    if (part == PART_ANSWERED && !p->item.first) { /* its first half is at the backend */
+        relay_say(s, buf_span(&r->answer));
+        session_close(s, END_BAD_PART, "UIDs behind a literal");
+        return;
+    }
+    if (part == PART_ANSWERED) {
+        relay_up_answered(s, &p->item);
+        return;
+    }
+    if (p->item.literal && !p->item.sync && rewritten->len == 0)
+        relay_ask_for_literal(&p->item, rewritten);
+    if (rewritten->len > 0)
+        outlet_line(o, buf_span(rewritten));
+    else
+        outlet_piece(o, p);
+    pass_command(s, &p->item);
+    if (s->state == IN_RELAY && r->current)
+        r->current->view = became;
+}
+
+static void up_hold(struct relay *r, const struct imap_line_item *item)
+{
+    r->holds = true;
+    r->held_item = *item;
+    buf_clear(&r->held);
+    buf_add_span(&r->held, item->text);
+}
+
 static void take_up_text(struct session *s, const struct piece *p, struct outlet *o)
 {
     struct relay *r = s->relay;
@@ -286,11 +337,24 @@ static void take_up_text(struct session *s, const struct piece *p, struct outlet
     if (take_done(r, p, o))
         return;
     struct buf rewritten = {0};
+    bool passes = !p->item.first && (r->fate == FATE_PASSES || r->fate == FATE_VIEW);
     if (p->item.first) {
         up_decide(s, &p->item, &rewritten);
-        if (r->fate == FATE_PASSES && !tell_gone_at(s, &p->item))
+        if (r->fate == FATE_PASSES && r->view && relay_view_waits(s, p->item.text)) {
+            up_hold(r, &p->item);
+            buf_free(&rewritten);
             return;
-    } else if (r->fate == FATE_PASSES && !imap_cmd_allowed(&r->cmd, p->item.text, false, &r->shown, &why)) {
+        }
+        if (r->fate == FATE_PASSES && !tell_gone_at(s, &p->item)) {
+            buf_free(&rewritten);
+            return;
+        }
+    } else if (passes && !imap_cmd_allowed(&r->cmd, p->item.text, false, &r->shown, &why)) {
+        if (r->fate == FATE_VIEW) { /* nothing of it is at the backend */
+            answer_with(r, FATE_REFUSED, "%s BAD %s", r->cmd.tag, why);
+            up_swallow(s, &p->item);
+            return;
+        }
         relay_sayf(s, "%s BAD %s", r->cmd.tag, why);
         session_close(s, END_BAD_PART, why); /* its first half is at the backend */
         return;
@@ -300,16 +364,12 @@ static void take_up_text(struct session *s, const struct piece *p, struct outlet
         id_go_on(s, &p->item, o);
     } else if (r->fate == FATE_WAITS) {
         r->mode = UP_COMPRESS;
+    } else if (r->fate == FATE_VIEW) {
+        relay_view_text(s, &p->item, o);
     } else if (r->fate != FATE_PASSES) {
         up_swallow(s, &p->item);
     } else {
-        if (p->item.literal && !p->item.sync)
-            ask_for_literal(&p->item, &rewritten);
-        if (rewritten.len > 0)
-            outlet_line(o, buf_span(&rewritten));
-        else
-            outlet_piece(o, p);
-        pass_command(s, &p->item);
+        up_pass(s, p, &rewritten, o);
     }
     buf_free(&rewritten);
 }
@@ -328,17 +388,45 @@ static void take_up_bad(struct session *s, const struct imap_line_item *item)
         session_close(s, END_BAD_LINE, item->why);
 }
 
-bool relay_up_open(const struct session *s)
+static bool up_is_open(const struct session *s)
 {
     const struct relay *r = s->relay;
-    bool may_begin = r->rest == END_NONE || r->up.in_command;
+    bool may_begin = r->rest == END_NONE || (r->up.in_command && !r->holds);
     /* A command may be answered here: not while the client does not take what it was answered before. What
      * belongs to one that passes does not wait: a client may send all of it before it reads. */
     bool answers_wait = stream_full(s->client) && !(r->up.in_command && r->fate == FATE_PASSES);
     return s->state == IN_RELAY && (r->mode == UP_COMMANDS || r->mode == UP_IDLE) && may_begin && !r->idled &&
            r->n_own == 0 && !(r->waits && r->waits->ends_idle) && !r->logout &&
            r->n_commands < LIMIT_PIPELINED && r->own.len < LIMIT_OWN_WORDS && !answers_wait &&
-           !stream_full(s->backend) && registration_may_pass(s);
+           !stream_full(s->backend) && !(r->view && relay_view_asks(r)) && registration_may_pass(s);
+}
+
+bool relay_up_open(const struct session *s)
+{
+    return up_is_open(s) && !s->relay->holds;
+}
+
+bool relay_held_may_go(const struct session *s)
+{
+    const struct relay *r = s->relay;
+    return r->holds && up_is_open(s) && !(r->view && relay_view_waits(s, buf_span(&r->held)));
+}
+
+/* The next piece. That of a command that waited is kept in *held as long as it is looked at. */
+static bool up_next(struct session *s, struct piece *p, struct buf *held)
+{
+    struct relay *r = s->relay;
+    if (!r->holds)
+        return relay_up_open(s) && piece_next(&r->up, s->client, p);
+    if (!relay_held_may_go(s))
+        return false;
+    buf_free(held);
+    *held = r->held;
+    r->held = (struct buf){0};
+    r->holds = false;
+    *p = (struct piece){.rc = LINE_TEXT, .item = r->held_item, .held = true};
+    p->item.text = buf_span(held);
+    return true;
 }
 
 /* Lines cost work, and refused ones an answer each: beyond so many it is the turn of others. */
@@ -367,19 +455,26 @@ static void take_up(struct session *s, const struct piece *p, struct outlet *o)
         outlet_piece(o, p);
     } else if (r->fate == FATE_COLLECTS) {
         id_literal(r, &p->item);
+    } else if (r->fate == FATE_VIEW) {
+        relay_view_literal(s, &p->item);
     }
 }
 
 void relay_pump_up(struct session *s)
 {
-    struct relay *r = s->relay;
     struct outlet out = {.to = s->backend, .count = &s->bytes_in};
     struct piece p;
+    struct buf held = {0};
     stream_cork(s->client); /* the answers to what came at once go out at once */
-    while (may_look(s) && relay_up_open(s) && piece_next(&r->up, s->client, &p)) {
+    while (may_look(s) && up_next(s, &p, &held)) {
         take_up(s, &p, &out);
         if (s->state != IN_RELAY)
-            return; /* both streams are gone */
+            break; /* both streams are gone */
+    }
+    buf_free(&held);
+    if (s->state != IN_RELAY) {
+        buf_free(&out.texts);
+        return;
     }
     outlet_end(&out);
     stream_uncork(s->client);

@@ -414,7 +414,7 @@ static void let_in(struct session *s)
     s->secret = kept;
     preauth_free(s);
     crowd_leave(&p->crowd, s);
-    relay_begin(s, &shown);
+    relay_begin(s, &shown, views_rewrites(s->account) ? views_view(s->account) : NULL);
 }
 
 static void routing_go_in(struct session *s)

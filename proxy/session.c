@@ -41,6 +41,8 @@ static const struct end_row {
     [END_BACKEND_GONE] = {"backend_gone", true, "[UNAVAILABLE] The mail server closed the connection"},
     [END_BACKEND_BROKEN] = {"backend_broken", true, "[UNAVAILABLE] The connection to the mail server broke"},
     [END_BACKEND_PROTOCOL] = {"backend_protocol", true, "[UNAVAILABLE] The mail server can't be understood"},
+    [END_VIEW] = {"view", true, "[UNAVAILABLE] The mail server can't be understood"},
+    [END_VIEW_STORE] = {"view_store", true, "[UNAVAILABLE] Please connect again"},
     [END_NOT_BACK] = {"not_back", true, "[UNAVAILABLE] The mail server closed the connection"},
     [END_FREEZE] = {"freeze", false, "[UNAVAILABLE] Your mailboxes are being moved, please connect again"},
     [END_MOVED] = {"moved", false, "[UNAVAILABLE] Your mailboxes were moved, please connect again"},

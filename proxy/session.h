@@ -84,6 +84,8 @@ enum session_end {
     END_BACKEND_GONE,
     END_BACKEND_BROKEN,
     END_BACKEND_PROTOCOL,
+    END_VIEW,
+    END_VIEW_STORE,
     END_NOT_BACK,
     END_FREEZE,
     END_MOVED,

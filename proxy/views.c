@@ -28,11 +28,13 @@ struct views {
     bool all;          /* its records were read, whatever the text is */
     struct view *view; /* a reference; NULL: there is none, or none is needed */
     size_t n;          /* records in it, as they were read */
+    bool spelled;      /* it says how both servers spell names */
     struct asked {
         char *text, *backend; /* owned */
         bool all;
     } asked;    /* READING */
     bool again; /* READING: something was heard meanwhile */
+    struct loop_task telling;
     LIST_HEAD(, change) changes;
 };
 
@@ -52,6 +54,7 @@ void views_free(struct views **vp)
     if (!v)
         return;
     *vp = NULL;
+    loop_undefer(v->account->proxy->loop, &v->telling);
     store_forget(v->account->proxy->store, v);
     for (c = LIST_FIRST(&v->changes); c; c = next) {
         next = LIST_NEXT(c, link);
@@ -66,21 +69,10 @@ void views_free(struct views **vp)
     free(v);
 }
 
-static struct views *views_of(struct account *a)
-{
-    if (!a->views) {
-        a->views = xcalloc(1, sizeof *a->views);
-        a->views->account = a;
-        LIST_INIT(&a->views->changes);
-    }
-    return a->views;
-}
-
-/* ---- reading ---- */
-
 /* The account goes with its last session, and that is the last here. */
-static void views_tell_sessions(struct account *a)
+static void views_tell(struct loop_task *task)
 {
+    struct account *a = CONTAINER_OF(task, struct views, telling)->account;
     struct session *s, *next;
     for (s = LIST_FIRST(&a->sessions); s; s = next) {
         next = LIST_NEXT(s, of_account);
@@ -92,6 +84,26 @@ static void views_tell_sessions(struct account *a)
             relay_view_is(s);
     }
 }
+
+/* Soon: who has asked for something is in the middle of it. */
+static void views_tell_sessions(struct views *v)
+{
+    loop_defer(v->account->proxy->loop, &v->telling);
+}
+
+static struct views *views_of(struct account *a)
+{
+    struct views *v = a->views;
+    if (v)
+        return v;
+    v = a->views = xcalloc(1, sizeof *v);
+    v->account = a;
+    v->telling.fn = views_tell;
+    LIST_INIT(&v->changes);
+    return v;
+}
+
+/* ---- reading ---- */
 
 static void views_set_text(char **text, const char *now)
 {
@@ -145,6 +157,14 @@ static struct view *views_make(const struct account *a, const char *text, const 
     return view;
 }
 
+static bool has_spelling(const struct span *rows, size_t n)
+{
+    for (size_t i = 0; i + 1 < n; i += 2)
+        if (rows[i].len == 0)
+            return true;
+    return false;
+}
+
 /* "VIEW", "BACKEND", "EPOCH", records. */
 static bool views_take(struct views *v, const struct span *rows, size_t n)
 {
@@ -159,6 +179,7 @@ static bool views_take(struct views *v, const struct span *rows, size_t n)
         view_unref(&v->view);
         v->view = view;
         v->n = view ? (n - 3) / 2 : 0;
+        v->spelled = view && has_spelling(rows + 3, n - 3);
         v->epoch = epoch;
         v->all = v->asked.all;
         views_set_text(&v->text, text);
@@ -183,7 +204,7 @@ static void views_on_rows(void *owner, enum route_rc rc, const struct span *rows
     v->state = good ? VIEWS_READ : VIEWS_FAILED;
     if (!good)
         LOG(WARN, "view_unread", LOG_S("user", a->key), LOG_S("backend", v->asked.backend));
-    views_tell_sessions(a);
+    views_tell_sessions(v);
 }
 
 static void views_read(struct views *v)
@@ -216,10 +237,11 @@ static void views_take_plain(struct views *v, const char *backend, const char *t
     v->state = VIEWS_READ;
     v->all = false;
     v->n = 0;
+    v->spelled = false;
     views_set_text(&v->text, text);
     views_set_text(&v->backend, backend);
     if (read)
-        views_tell_sessions(v->account);
+        views_tell_sessions(v);
 }
 
 void views_want(struct account *a, const char *backend, const char *text, bool all)
@@ -272,10 +294,11 @@ bool views_has_records(const struct account *a)
     return a->views && a->views->n > 0;
 }
 
+/* Records without a spelling are of a release that rewrote nothing: clients know the backend as it is. */
 bool views_rewrites(const struct account *a)
 {
     const struct views *v = a->views;
-    return v && v->view && route_view_is_needed(v->text) && !view_is_plain(v->view);
+    return v && v->view && v->spelled && route_view_is_needed(v->text) && !view_is_plain(v->view);
 }
 
 /* ---- changes ---- */
@@ -313,7 +336,7 @@ static void change_apply(struct views *v, const struct view_changes *changes, co
         views_set_text(&v->text, text);
     else
         views_read_again(v);
-    views_tell_sessions(v->account); /* who asked for the change is live, and stays so */
+    views_tell_sessions(v);
 }
 
 static void change_on_done(void *owner, enum route_rc rc, const char *detail)
@@ -334,9 +357,12 @@ static void change_on_done(void *owner, enum route_rc rc, const char *detail)
     view_changes_free(&changes);
 }
 
-void views_change(struct account *a, const struct view_changes *changes, route_done_fn fn, void *owner)
+bool views_change(struct account *a, const char *backend, const struct view_changes *changes,
+                  route_done_fn fn, void *owner)
 {
     struct views *v = a->views;
+    if (!v || !v->view || strcmp(v->backend, backend) != 0)
+        return false;
     struct change *c = xcalloc(1, sizeof *c);
     *c = (struct change){.views = v, .fn = fn, .owner = owner};
     c->changes.items = xcalloc(changes->n, sizeof *c->changes.items);
@@ -347,6 +373,7 @@ void views_change(struct account *a, const struct view_changes *changes, route_d
                                                    .is = xstrdup(changes->items[i].is)};
     LIST_INSERT_HEAD(&v->changes, c, link);
     route_view_change(a->proxy->store, a->key, v->backend, v->epoch, &c->changes, change_on_done, c);
+    return true;
 }
 
 void views_forget(struct account *a, void *owner)

@@ -44,8 +44,9 @@ bool views_rewrites(const struct account *a);
 
 /* Makes the changes in the store, and in the view that all sessions here have; then calls fn, as
  * route_view_change() does: never from inside this call, and not after views_forget(). ROUTE_AGAIN: the view
- * is being read anew. */
-void views_change(struct account *a, const struct view_changes *changes, route_done_fn fn, void *owner);
+ * is being read anew. False: what is there is not the view of this backend; fn is not called. */
+bool views_change(struct account *a, const char *backend, const struct view_changes *changes,
+                  route_done_fn fn, void *owner) MUST_CHECK;
 void views_forget(struct account *a, void *owner);
 
 #endif

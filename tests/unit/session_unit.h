@@ -12,6 +12,7 @@
 #include "proxy/proxy.h"
 #include "proxy/relay.h"
 #include "proxy/rest.h"
+#include "proxy/views.h"
 
 struct bench {
     struct loop *loop;
@@ -27,7 +28,16 @@ struct bench {
     enum session_end end;
     char *detail;
     struct imap_caps caps; /* of both backends */
-    void *more;            /* the test's own */
+    /* The account's view, as views.h has it; a change that is asked for is kept, to be answered by
+     * bench_changed(). */
+    struct view *view;
+    enum views_state views;
+    bool rewrites;
+    struct view_changes changes;
+    unsigned n_changes, n_wanted;
+    route_done_fn change_fn;
+    void *change_owner;
+    void *more; /* the test's own */
 };
 
 static inline struct bench *bench_of(const struct session *s)
@@ -89,6 +99,98 @@ void session_take_backend(struct session *s, struct stream *stream, const struct
 bool registration_may_pass(const struct session *s)
 {
     return bench_of(s)->may_pass;
+}
+
+/* ---- the view ---- */
+
+static inline struct bench *bench_of_account(const struct account *a)
+{
+    return CONTAINER_OF((void *)(uintptr_t)a, struct bench, account);
+}
+
+void views_want(struct account *a, const char *backend, const char *text, bool all)
+{
+    (void)backend, (void)text, (void)all;
+    bench_of_account(a)->n_wanted++;
+}
+
+enum views_state views_state(const struct account *a)
+{
+    return bench_of_account(a)->views;
+}
+
+bool views_is_current(const struct account *a, const char *backend)
+{
+    (void)backend;
+    return bench_of_account(a)->views == VIEWS_READ;
+}
+
+struct view *views_view(const struct account *a)
+{
+    return bench_of_account(a)->view;
+}
+
+bool views_has_records(const struct account *a)
+{
+    return bench_of_account(a)->view != NULL;
+}
+
+bool views_rewrites(const struct account *a)
+{
+    return bench_of_account(a)->rewrites;
+}
+
+bool views_change(struct account *a, const char *backend, const struct view_changes *changes,
+                  route_done_fn fn, void *owner)
+{
+    struct bench *b = bench_of_account(a);
+    (void)backend;
+    b->n_changes++;
+    b->change_fn = fn;
+    b->change_owner = owner;
+    view_changes_free(&b->changes);
+    b->changes.items = xcalloc(changes->n, sizeof *changes->items);
+    b->changes.n = b->changes.cap = changes->n;
+    for (size_t i = 0; i < changes->n; i++)
+        b->changes.items[i] = (struct view_change){
+            xstrdup(changes->items[i].field), xstrdup(changes->items[i].was), xstrdup(changes->items[i].is)};
+    return true;
+}
+
+void views_forget(struct account *a, void *owner)
+{
+    struct bench *b = bench_of_account(a);
+    if (b->change_owner == owner)
+        b->change_fn = NULL;
+}
+
+/* The store answers. */
+static inline void bench_changed(struct bench *b, enum route_rc rc)
+{
+    route_done_fn fn = b->change_fn;
+    b->change_fn = NULL;
+    assert_non_null(fn);
+    if (rc == ROUTE_OK) {
+        struct view *now = view_apply(b->view, &b->changes);
+        assert_non_null(now);
+        view_unref(&b->view);
+        b->view = now;
+    }
+    fn(b->change_owner, rc, "why");
+}
+
+/* A record under the client's name, with the backend's. */
+static inline void bench_record(struct view *view, struct view_record r, const char *source,
+                                const char *target)
+{
+    struct buf text = {0};
+    if (!r.id[0])
+        strcpy(r.id, "a1");
+    r.source_name = (char *)source;
+    r.target_name = (char *)target;
+    view_record_encode(&text, &r);
+    assert_true(view_take(view, span_str(source), buf_span(&text)));
+    buf_free(&text);
 }
 
 /* ---- the two ends ---- */
@@ -211,12 +313,13 @@ static inline int bench_set_up(void **state)
     b->conf.backends = b->backends;
     b->conf.n_backends = 2;
     b->conf.proxy.idle_timeout_ms = b->conf.proxy.backend_timeout_ms = b->conf.proxy.close_timeout_ms =
-        b->conf.proxy.connect_timeout_ms = 60 * 1000;
+        b->conf.proxy.connect_timeout_ms = b->conf.proxy.store_timeout_ms = 60 * 1000;
     b->conf.proxy.compress = true;
     b->proxy.loop = b->loop;
     b->proxy.conf = &b->conf;
     b->account = (struct account){.proxy = &b->proxy, .key = (char *)"ann", .known = true, .epoch = 7};
     b->may_pass = true;
+    b->views = VIEWS_READ;
     imap_caps_parse(&b->caps, span_str("IMAP4rev1 IDLE LITERAL+ NAMESPACE UIDPLUS UNSELECT ENABLE ID"));
     b->s = (struct session){.proxy = &b->proxy, .account = &b->account, .name = (char *)"p/1"};
     b->s.client = bench_connect(b, &b->client);
@@ -226,7 +329,7 @@ static inline int bench_set_up(void **state)
     b->s.timer = timer_new(b->loop, NULL, NULL);
     b->next = -1;
     struct imap_caps shown = imap_caps_shown(&b->caps, &b->caps);
-    relay_begin(&b->s, &shown);
+    relay_begin(&b->s, &shown, NULL);
     *state = b;
     return 0;
 }
@@ -243,6 +346,8 @@ static inline int bench_tear_down(void **state)
     if (b->next >= 0)
         close(b->next);
     free(b->detail);
+    view_unref(&b->view);
+    view_changes_free(&b->changes);
     loop_free(&b->loop);
     free(b);
     return 0;

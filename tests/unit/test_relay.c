@@ -516,7 +516,7 @@ static void test_compress_not_offered(void **state)
     struct imap_caps shown = *relay_shown(&b->s);
     relay_free(&b->s.relay);
     b->conf.proxy.compress = false;
-    relay_begin(&b->s, &shown);
+    relay_begin(&b->s, &shown, NULL);
     bench_says(b, b->client, "a1 CAPABILITY\r\n");
     bench_gets(b, b->server, "a1 CAPABILITY\r\n");
     bench_says(b, b->server, "* CAPABILITY IMAP4rev1 COMPRESS=DEFLATE\r\na1 OK done\r\n");

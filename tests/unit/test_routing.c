@@ -166,7 +166,21 @@ static struct {
     const char *at; /* which backend it is of */
     unsigned wanted;
     char text[16];
+    bool rewrites;
+    struct view *view;
 } view;
+
+struct view *views_view(const struct account *a)
+{
+    (void)a;
+    return view.view;
+}
+
+bool views_rewrites(const struct account *a)
+{
+    (void)a;
+    return view.rewrites;
+}
 
 void views_want(struct account *a, const char *backend, const char *text, bool all)
 {
@@ -209,9 +223,10 @@ void preauth_login_failed(struct session *s)
     f->failed++;
 }
 
-void relay_begin(struct session *s, const struct imap_caps *shown)
+void relay_begin(struct session *s, const struct imap_caps *shown, struct view *rewritten)
 {
     (void)shown;
+    assert_ptr_equal(rewritten, view.rewrites ? view.view : NULL);
     s->state = IN_RELAY;
     f->relayed++;
 }
@@ -413,6 +428,8 @@ static void test_the_view_is_waited_for(void **state)
     assert_int_equal(f->s.state, IN_ENTERING);
     assert_int_equal(f->said.len, 0);
     view.state = VIEWS_READ;
+    view.rewrites = true;
+    view.view = (void *)&view;
     routing_view_there(&f->s);
     says("a1 OK [CAPABILITY ] Logged in\n");
     assert_int_equal(f->relayed, 1);

@@ -1,0 +1,805 @@
+/* What is different where a client sees other names or numbers than the backend has: commands are written anew,
+ * some of them whole, and so are responses. */
+#include <stdlib.h>
+
+#include "lib/log.h"
+#include "lib/xalloc.h"
+
+#include "proxy.h"
+#include "relay_priv.h"
+#include "views.h"
+
+enum {
+    TRIES_MAX = 3,                  /* how often the store may have changed meanwhile */
+    LITERAL_MAX = LIMIT_RELAY_LINE, /* of a command that is collected */
+    RESPONSE_MAX = 1024 * 1024,     /* of a response that is collected: lists and STATUS of one mailbox */
+};
+
+static const struct imap_tree_limits command_limits = {
+    .depth = 64, .values = 20000, .bytes = LIMIT_RELAY_LINE + LITERAL_MAX};
+static const struct imap_tree_limits response_limits = {.depth = 64, .values = 100000, .bytes = RESPONSE_MAX};
+
+enum collecting { COLLECTS_NOTHING, COLLECTS_NAME, COLLECTS_WHOLE };
+
+/* What has to be in the store before something goes on:
+ *
+ *   BEFORE        the changes of a RENAME, which is not sent yet. Where the store refuses, the client is told NO
+ *   SEND          they are; it is sent once something may pass
+ *   AFTER         the changes of an answer: the mailbox that was opened is another one now, or a RENAME was
+ *                 done. Where the store refuses, the session ends
+ *   GIVE          they are; the answer is given once something may pass
+ *   VIEW_BEFORE, VIEW_AFTER
+ *                 records were others than we knew: they are being read, and then it is tried again */
+enum asking {
+    ASKS_NOTHING,
+    ASKS_BEFORE,
+    ASKS_VIEW_BEFORE,
+    ASKS_SEND,
+    ASKS_AFTER,
+    ASKS_VIEW_AFTER,
+    ASKS_GIVE
+};
+
+struct relay_view {
+    struct session *s;      /* borrowed */
+    struct view_rewrite *w; /* owned */
+
+    /* the command that the client is sending */
+    enum view_takes takes;
+    enum collecting collects;
+    struct buf first;       /* its first part */
+    struct imap_tree *args; /* COLLECTS_WHOLE; owned */
+    struct buf literal;     /* ... or the name, in COLLECTS_NAME */
+    struct buf name;        /* of SELECT and EXAMINE, where it was a literal */
+
+    /* what it became: pieces, before each of which but the first "+" is waited for */
+    struct imap_writer out;
+    size_t sent; /* bytes of it */
+    size_t next; /* of out.waits */
+    bool unsent;
+    bool tail, tail_sync;        /* the client's own literal follows */
+    struct view_command *became; /* until it is one of relay->commands; owned by w */
+
+    /* the response that is collected; NULL: none is */
+    struct imap_tree *data; /* owned */
+    struct buf head, body;  /* its first part; the literal under way */
+
+    enum asking asks;
+    unsigned tries;
+    struct timer *timer;      /* owned */
+    struct command *answered; /* AFTER ... */
+    struct buf tagged;        /* ... and its answer; GIVE: what the client is told */
+};
+
+/* ---- life ---- */
+
+static void view_on_timeout(void *owner);
+
+static struct relay_view *view_new_state(struct session *s, struct view *view)
+{
+    struct relay_view *v = xcalloc(1, sizeof *v);
+    v->s = s;
+    v->w = view_rewrite_new(view);
+    v->timer = timer_new(s->proxy->loop, view_on_timeout, v);
+    imap_writer_init(&v->out, LITERALS_SYNC);
+    return v;
+}
+
+static void forget_command(struct relay_view *v)
+{
+    v->collects = COLLECTS_NOTHING;
+    buf_free(&v->first);
+    imap_tree_free(&v->args);
+    buf_free(&v->literal);
+    buf_free(&v->name);
+}
+
+static void forget_out(struct relay_view *v)
+{
+    imap_writer_wipe(&v->out);
+    v->sent = v->next = 0;
+    v->unsent = v->tail = v->tail_sync = false;
+}
+
+static void forget_data(struct relay_view *v)
+{
+    imap_tree_free(&v->data);
+    buf_free(&v->head);
+    buf_free(&v->body);
+}
+
+void relay_view_free(struct relay_view **vp)
+{
+    struct relay_view *v = *vp;
+    if (!v)
+        return;
+    *vp = NULL;
+    views_forget(v->s->account, v);
+    forget_command(v);
+    forget_out(v);
+    forget_data(v);
+    buf_free(&v->tagged);
+    timer_free(&v->timer);
+    view_rewrite_free(&v->w); /* and what commands became with it */
+    free(v);
+}
+
+void relay_set_view(struct session *s, struct view *view, const struct view_sight *sight)
+{
+    struct relay *r = s->relay;
+    struct command *c;
+    TAILQ_FOREACH(c, &r->commands, link)
+    c->view = NULL;
+    relay_view_free(&r->view);
+    if (view)
+        r->view = view_new_state(s, view);
+    if (view && sight)
+        view_rewrite_selected(r->view->w, buf_span(&r->opened.mailbox), sight);
+}
+
+const struct view *relay_view(const struct session *s, const struct view_uid **_map)
+{
+    const struct relay_view *v = s->relay->view;
+    *_map = v ? view_rewrite_map(v->w) : NULL;
+    return v ? view_rewrite_view(v->w) : NULL;
+}
+
+/* ---- sending what was written ---- */
+
+/* Sends up to where "+" is waited for next, or all of it. */
+static void send_piece(struct relay_view *v, struct outlet *o)
+{
+    struct relay *r = v->s->relay;
+    bool waits = v->next < v->out.n_waits;
+    size_t end = waits ? v->out.waits[v->next++] : v->out.out.len;
+    struct span all = buf_span(&v->out.out);
+    outlet_text(o, span_of(all.p + v->sent, end - v->sent));
+    v->sent = end;
+    bool tail = !waits && v->tail, sync = v->tail_sync;
+    v->unsent = waits;
+    r->mode = waits || tail ? UP_PLUS : UP_COMMANDS;
+    r->own_plus = waits || (tail && !sync);
+    r->waits = waits || tail ? r->current : NULL;
+    if (!waits)
+        forget_out(v);
+}
+
+/* A command that was written into v->out; it becomes one of those under way. */
+static void send_written(struct relay_view *v, struct outlet *o)
+{
+    struct relay *r = v->s->relay;
+    bool selects = r->cmd.verb == VERB_SELECT || r->cmd.verb == VERB_EXAMINE;
+    relay_command_begins(v->s, buf_span(&v->first), false);
+    r->current->view = v->became;
+    v->became = NULL;
+    if (selects && r->current->name.len == 0 && v->name.len <= OPENED_NAME_MAX)
+        buf_add_span(&r->current->name, buf_span(&v->name));
+    send_piece(v, o);
+    forget_command(v);
+    r->fate = FATE_PASSES;
+}
+
+/* Outside of relay_pump_up(). */
+static void send_now(struct relay_view *v, void (*what)(struct relay_view *v, struct outlet *o))
+{
+    struct outlet out = {.to = v->s->backend, .count = &v->s->bytes_in};
+    what(v, &out);
+    outlet_end(&out);
+}
+
+bool relay_view_plus(struct session *s)
+{
+    struct relay_view *v = s->relay->view;
+    if (!v->unsent)
+        return false;
+    send_now(v, send_piece);
+    return true;
+}
+
+void relay_view_unsent(struct relay *r)
+{
+    struct relay_view *v = r->view;
+    if (!v->unsent)
+        return;
+    r->own_plus = v->tail && !v->tail_sync;
+    if (!v->tail) /* all of it came from the client */
+        r->mode = UP_COMMANDS;
+    forget_out(v);
+}
+
+/* ---- asking the store ---- */
+
+static void view_ask_before(struct relay_view *v);
+static void view_ask_after(struct relay_view *v, const struct view_changes *changes);
+static void view_answer_again(struct relay_view *v);
+static void view_rename_again(struct relay_view *v);
+
+static void asks_enter(struct relay_view *v, enum asking asks)
+{
+    if (v->asks == ASKS_NOTHING)
+        timer_start(v->timer, v->s->proxy->conf->proxy.store_timeout_ms);
+    if (asks == ASKS_NOTHING)
+        timer_stop(v->timer);
+    v->asks = asks;
+}
+
+bool relay_view_asks(const struct relay *r)
+{
+    return r->view->asks != ASKS_NOTHING;
+}
+
+bool relay_view_sends(const struct relay *r)
+{
+    enum asking asks = r->view->asks;
+    return r->view->unsent || asks == ASKS_BEFORE || asks == ASKS_VIEW_BEFORE || asks == ASKS_SEND;
+}
+
+bool relay_view_stops(const struct relay *r)
+{
+    return r->view->asks >= ASKS_AFTER;
+}
+
+/* A command that is not sent: nothing has happened. */
+static void asks_refused(struct relay_view *v, const char *why)
+{
+    struct session *s = v->s;
+    LOG(WARN, "view_not_changed", LOG_S("session", s->name), LOG_S("user", s->account->key),
+        LOG_S("why", why));
+    views_forget(s->account, v);
+    view_command_free(v->w, &v->became);
+    forget_command(v);
+    forget_out(v);
+    asks_enter(v, ASKS_NOTHING);
+    relay_sayf(s, "%s NO [UNAVAILABLE] Mailboxes can't be renamed at the moment, please try again later",
+               s->relay->cmd.tag);
+    relay_settle(s);
+}
+
+static void asks_failed(struct relay_view *v, const char *why)
+{
+    if (v->asks < ASKS_AFTER)
+        asks_refused(v, why);
+    else
+        session_close(v->s, END_VIEW_STORE, why);
+}
+
+static void view_on_timeout(void *owner)
+{
+    asks_failed(owner, "no answer of the store");
+}
+
+static void view_on_changed(void *owner, enum route_rc rc, const char *detail)
+{
+    struct relay_view *v = owner;
+    struct session *s = v->s;
+    bool before = v->asks == ASKS_BEFORE;
+    if (rc == ROUTE_AGAIN && ++v->tries < TRIES_MAX) {
+        asks_enter(v, before ? ASKS_VIEW_BEFORE : ASKS_VIEW_AFTER); /* relay_view_is() comes */
+        return;
+    }
+    if (rc != ROUTE_OK) {
+        asks_failed(v, rc == ROUTE_DOWN || rc == ROUTE_NO_STORE ? "no answer of the store" : detail);
+        return;
+    }
+    view_rewrite_use(v->w, views_view(s->account));
+    if (before)
+        asks_enter(v, ASKS_SEND);
+    else
+        view_answer_again(v); /* may end the session */
+    if (s->state == IN_RELAY)
+        relay_settle(s);
+}
+
+/* Where the account has been moved meanwhile, there is nothing to wait for. */
+static void asks_store(struct relay_view *v, const struct view_changes *changes)
+{
+    struct session *s = v->s;
+    if (!views_change(s->account, s->at->name, changes, view_on_changed, v))
+        timer_start(v->timer, 1);
+}
+
+void relay_view_is(struct session *s)
+{
+    struct relay_view *v = s->relay->view;
+    struct account *a = s->account;
+    if (!v || views_state(a) == VIEWS_READING)
+        return;
+    bool good = views_is_current(a, s->at->name) && views_view(a);
+    if (good)
+        view_rewrite_use(v->w, views_view(a));
+    if (v->asks == ASKS_VIEW_BEFORE || v->asks == ASKS_VIEW_AFTER) {
+        if (!good) {
+            asks_failed(v, "the records of the account can't be read");
+            return;
+        }
+        if (v->asks == ASKS_VIEW_BEFORE)
+            view_rename_again(v);
+        else
+            view_answer_again(v);
+    }
+    if (s->state == IN_RELAY)
+        relay_settle(s);
+}
+
+/* ---- commands ---- */
+
+bool relay_view_waits(const struct session *s, struct span part)
+{
+    const struct relay *r = s->relay;
+    if (view_rewrite_takes(r->view->w, &r->cmd) != VIEW_AS_IS && views_state(s->account) == VIEWS_READING)
+        return true;
+    return r->n_commands > 0 && view_rewrite_waits(r->view->w, &r->cmd, part);
+}
+
+/* Older records than the route speaks of are there, and the store does not tell the new ones. */
+static bool is_outdated(struct session *s)
+{
+    struct account *a = s->account;
+    enum imap_verb verb = s->relay->cmd.verb;
+    bool matters = verb == VERB_SELECT || verb == VERB_EXAMINE || verb == VERB_STATUS || verb == VERB_RENAME;
+    if (!matters || views_state(a) != VIEWS_FAILED)
+        return false;
+    views_want(a, s->at->name, a->view ? a->view : "", false);
+    return true;
+}
+
+static enum relay_view_part part_becomes(struct session *s, const struct imap_line_item *item,
+                                         struct buf *line, struct view_command **_c)
+{
+    struct relay *r = s->relay;
+    struct buf asked = {0}, out = {0};
+    enum relay_view_part part = PART_PASSES;
+    struct span text = item->text;
+    if (item->literal && !item->sync) {
+        relay_ask_for_literal(item, &asked);
+        text = buf_span(&asked);
+    }
+    buf_clear(&r->answer);
+    switch (view_rewrite_part(r->view->w, &r->cmd, text, item->first, &out, &r->answer, _c)) {
+    case VIEW_PASSES:
+        break;
+    case VIEW_WRITTEN:
+        buf_add_span(line, buf_span(&out));
+        break;
+    case VIEW_NOOP:
+        buf_printf(line, "%s NOOP", r->cmd.tag);
+        break;
+    case VIEW_ANSWERED:
+        part = PART_ANSWERED;
+        break;
+    }
+    buf_free(&asked);
+    buf_free(&out);
+    return part;
+}
+
+enum relay_view_part relay_view_part(struct session *s, const struct imap_line_item *item, struct buf *line,
+                                     struct view_command **_c)
+{
+    struct relay *r = s->relay;
+    struct relay_view *v = r->view;
+    if (item->first) {
+        *_c = NULL;
+        v->takes = view_rewrite_takes(v->w, &r->cmd);
+        if (is_outdated(s)) {
+            buf_clear(&r->answer);
+            buf_printf(&r->answer, "%s NO [UNAVAILABLE] Please try again later\r\n", r->cmd.tag);
+            return PART_ANSWERED;
+        }
+    }
+    switch (v->takes) {
+    case VIEW_BY_PART:
+        return part_becomes(s, item, line, _c);
+    case VIEW_NAME:
+    case VIEW_WHOLE:
+        return PART_COLLECTS;
+    case VIEW_AS_IS:
+        break;
+    }
+    return PART_PASSES;
+}
+
+/* ---- commands that are collected ---- */
+
+/* What came of it so far goes nowhere, and neither does the rest. */
+static void collect_refuse(struct relay_view *v, const struct imap_line_item *item, const char *status,
+                           const char *text)
+{
+    struct relay *r = v->s->relay;
+    forget_command(v);
+    buf_clear(&r->answer);
+    buf_printf(&r->answer, "%s %s %s\r\n", r->cmd.tag, status, text);
+    relay_up_answered(v->s, item);
+}
+
+/* The first argument, where it is in the line: *_end is behind it. False: it is a literal, or there is none. */
+static bool name_in_line(struct span line, size_t at, const struct imap_line_item *item, struct buf *name,
+                         size_t *_end)
+{
+    while (at < line.len && line.p[at] == ' ')
+        at++;
+    if (at >= line.len || (item->literal && at == item->marker))
+        return false;
+    bool quoted = line.p[at] == '"';
+    for (at += quoted; at < line.len && line.p[at] != (quoted ? '"' : ' '); at++) {
+        at += quoted && line.p[at] == '\\' && at + 1 < line.len;
+        buf_add(name, line.p + at, 1);
+    }
+    *_end = at + quoted;
+    return *_end <= line.len;
+}
+
+/* The name is there: the command goes on with the backend's, and with what stands behind it in the line. */
+static void name_is_there(struct relay_view *v, struct span name, const struct imap_line_item *item,
+                          size_t at, struct outlet *o)
+{
+    struct relay *r = v->s->relay;
+    struct buf tail = {0};
+    if (item->literal)
+        relay_ask_for_literal(item, &tail);
+    else
+        buf_add_span(&tail, item->text);
+    buf_clear(&r->answer);
+    forget_out(v);
+    if (view_rewrite_name(v->w, &r->cmd, name, &v->out, &r->answer, &v->became) == VIEW_ANSWERED) {
+        forget_command(v);
+        relay_up_answered(v->s, item);
+    } else {
+        buf_add(&v->out.out, buf_span(&tail).p + at, tail.len - at);
+        buf_add_str(&v->out.out, "\r\n");
+        v->tail = item->literal;
+        v->tail_sync = item->sync;
+        v->takes = VIEW_AS_IS; /* all that follows */
+        send_written(v, o);
+    }
+    buf_free(&tail);
+}
+
+static void collect_name(struct relay_view *v, const struct imap_line_item *item, struct outlet *o)
+{
+    struct relay *r = v->s->relay;
+    struct buf name = {0};
+    size_t end;
+    if (!item->first) {
+        name_is_there(v, buf_span(&v->literal), item, 0, o);
+    } else if (name_in_line(item->text, r->cmd.args, item, &name, &end)) {
+        name_is_there(v, buf_span(&name), item, end, o);
+    } else if (!item->literal) {
+        collect_refuse(v, item, "BAD", "Expected the name of a mailbox");
+    } else if (item->size > VIEW_NAME_MAX) {
+        collect_refuse(v, item, "NO", "[CANNOT] No mailbox can have this name");
+    } else if (item->sync) {
+        relay_say(v->s, span_str("+ OK\r\n"));
+    }
+    buf_free(&name);
+}
+
+static void whole_is_there(struct relay_view *v, struct outlet *o)
+{
+    struct relay *r = v->s->relay;
+    const struct imap_value *args = imap_tree_first(v->args);
+    struct span name;
+    buf_clear(&r->answer);
+    forget_out(v);
+    enum view_becomes is = view_rewrite_whole(v->w, &r->cmd, args, &v->out, &r->answer, &v->became);
+    if (is == VIEW_ANSWERED) {
+        forget_command(v);
+        relay_say(v->s, buf_span(&r->answer));
+        buf_free(&r->answer);
+        return;
+    }
+    if (is == VIEW_NOOP)
+        imap_write_raw(&v->out, "%s NOOP", r->cmd.tag);
+    buf_add_str(&v->out.out, "\r\n");
+    if (args && imap_value_string(args, &name))
+        buf_add_span(&v->name, name);
+    if (view_command_changes(v->became))
+        view_ask_before(v);
+    else
+        send_written(v, o);
+}
+
+static void collect_whole(struct relay_view *v, const struct imap_line_item *item, struct outlet *o)
+{
+    const char *why = "Too long";
+    size_t begin = item->first ? v->s->relay->cmd.args : 0,
+           end = item->literal ? item->marker : item->text.len;
+    bool good = !item->literal || item->size <= LITERAL_MAX;
+    if (good && begin < end)
+        good = imap_tree_text(v->args, span_of(item->text.p + begin, end - begin), &why);
+    if (good && !item->literal)
+        good = imap_tree_done(v->args, &why);
+    if (!good)
+        collect_refuse(v, item, "BAD", why);
+    else if (!item->literal)
+        whole_is_there(v, o);
+    else if (item->sync)
+        relay_say(v->s, span_str("+ OK\r\n"));
+}
+
+void relay_view_text(struct session *s, const struct imap_line_item *item, struct outlet *o)
+{
+    struct relay_view *v = s->relay->view;
+    if (item->first) {
+        forget_command(v);
+        v->collects = v->takes == VIEW_NAME ? COLLECTS_NAME : COLLECTS_WHOLE;
+        buf_add_span(&v->first, item->text);
+        v->args = imap_tree_new(&command_limits);
+    }
+    if (v->collects == COLLECTS_NAME)
+        collect_name(v, item, o);
+    else
+        collect_whole(v, item, o);
+}
+
+void relay_view_literal(struct session *s, const struct imap_line_item *item)
+{
+    struct relay_view *v = s->relay->view;
+    const char *why;
+    buf_add_span(&v->literal, item->text);
+    if (item->left > 0 || v->collects != COLLECTS_WHOLE)
+        return;
+    /* Where it does not fit, the tree says so of the next part too. */
+    if (!imap_tree_literal(v->args, buf_span(&v->literal), &why))
+        LOG(DEBUG, "literal_refused", LOG_S("session", s->name), LOG_S("why", why));
+    buf_free(&v->literal);
+}
+
+/* ---- a RENAME, before it is sent ---- */
+
+static void view_ask_before(struct relay_view *v)
+{
+    v->tries = 0;
+    asks_enter(v, ASKS_BEFORE);
+    asks_store(v, view_command_changes(v->became));
+}
+
+/* By the records that were read meanwhile. */
+static void view_rename_again(struct relay_view *v)
+{
+    struct relay *r = v->s->relay;
+    view_command_free(v->w, &v->became);
+    forget_out(v);
+    buf_clear(&r->answer);
+    enum view_becomes is =
+        view_rewrite_whole(v->w, &r->cmd, imap_tree_first(v->args), &v->out, &r->answer, &v->became);
+    if (is != VIEW_WRITTEN) {
+        asks_refused(v, "its mailbox is another one now");
+        return;
+    }
+    buf_add_str(&v->out.out, "\r\n");
+    if (!view_command_changes(v->became)) {
+        asks_enter(v, ASKS_SEND);
+        return;
+    }
+    asks_enter(v, ASKS_BEFORE);
+    asks_store(v, view_command_changes(v->became));
+}
+
+/* ---- responses ---- */
+
+/* What the client is told counts for where it stands, as it is told. The tagged line's status, if there is
+ * one. */
+static enum imap_status note_told(struct relay *r, struct span lines)
+{
+    enum imap_status status = STATUS_NONE;
+    while (lines.len > 0) {
+        const uint8_t *lf = memchr(lines.p, '\n', lines.len);
+        size_t n = lf ? (size_t)(lf - lines.p) + 1 : lines.len;
+        struct span line = span_of(lines.p, n >= 2 ? n - 2 : 0);
+        struct imap_resp resp;
+        const char *why;
+        bool known = imap_resp_parse(line, &resp, &why);
+        if (known && resp.kind == RESP_TAGGED)
+            status = resp.status;
+        else if (known && resp.kind == RESP_STATUS)
+            opened_heard(&r->opened, &resp);
+        lines = span_of(lines.p + n, lines.len - n);
+    }
+    return status;
+}
+
+static enum session_end give(struct session *s, enum view_gives gives, const struct piece *p,
+                             struct span line, const struct buf *out, struct outlet *o)
+{
+    struct relay *r = s->relay;
+    switch (gives) {
+    case VIEW_SAME:
+        if (line.p == p->item.text.p)
+            outlet_piece(o, p);
+        else
+            outlet_line(o, line);
+        break;
+    case VIEW_LINES:
+        outlet_text(o, buf_span(out));
+        break;
+    case VIEW_NOTHING:
+        r->hides = p->item.literal;
+        break;
+    default:
+        return END_VIEW;
+    }
+    return END_NONE;
+}
+
+/* ---- responses that are collected ---- */
+
+bool relay_view_collects(const struct relay *r)
+{
+    return r->view->data != NULL;
+}
+
+static enum session_end data_is_there(struct session *s, const struct piece *p, struct outlet *o,
+                                      const char **wrong)
+{
+    struct relay_view *v = s->relay->view;
+    struct imap_resp resp;
+    struct buf out = {0};
+    enum session_end end = END_VIEW;
+    if (imap_tree_done(v->data, wrong) && imap_resp_parse(buf_span(&v->head), &resp, wrong)) {
+        enum view_gives gives = view_rewrite_collected(v->w, &resp, imap_tree_first(v->data), &out, wrong);
+        bool gone = gives == VIEW_SAME && !p->item.first; /* its first line is not there any more */
+        end = gone ? END_VIEW : give(s, gives, p, p->item.text, &out, o);
+    }
+    buf_free(&out);
+    forget_data(v);
+    return end;
+}
+
+static enum session_end collect_data(struct session *s, const struct piece *p, size_t begin, struct outlet *o,
+                                     const char **wrong)
+{
+    struct relay_view *v = s->relay->view;
+    const struct imap_line_item *item = &p->item;
+    if (p->rc == LINE_LITERAL) {
+        buf_add_span(&v->body, item->text);
+        if (item->left > 0)
+            return END_NONE;
+        bool good = imap_tree_literal(v->data, buf_span(&v->body), wrong);
+        buf_free(&v->body);
+        return good ? END_NONE : END_VIEW;
+    }
+    size_t end = item->literal ? item->marker : item->text.len;
+    *wrong = "a response that is too long";
+    if (item->literal && item->size > RESPONSE_MAX)
+        return END_VIEW;
+    if (begin < end && !imap_tree_text(v->data, span_of(item->text.p + begin, end - begin), wrong))
+        return END_VIEW;
+    return item->literal ? END_NONE : data_is_there(s, p, o, wrong);
+}
+
+static enum session_end collect_begin(struct session *s, const struct piece *p, const struct imap_resp *resp,
+                                      struct outlet *o, const char **wrong)
+{
+    struct relay_view *v = s->relay->view;
+    forget_data(v);
+    v->data = imap_tree_new(&response_limits);
+    buf_add_span(&v->head, p->item.text);
+    return collect_data(s, p, resp->rest, o, wrong);
+}
+
+/* ---- untagged ones ---- */
+
+enum session_end relay_view_untagged(struct session *s, const struct piece *p, const struct imap_resp *resp,
+                                     struct span line, struct outlet *o, const char **wrong)
+{
+    struct relay *r = s->relay;
+    struct buf out = {0};
+    enum session_end end;
+    enum view_gives gives = view_rewrite_response(r->view->w, resp, line, p->item.literal, &out, wrong);
+    if (gives == VIEW_COLLECT)
+        end = collect_begin(s, p, resp, o, wrong);
+    else
+        end = give(s, gives, p, line, &out, o);
+    if (resp->kind == RESP_STATUS && gives == VIEW_SAME)
+        opened_heard(&r->opened, resp);
+    else if (resp->kind == RESP_STATUS && gives == VIEW_LINES)
+        note_told(r, buf_span(&out));
+    buf_free(&out);
+    return end;
+}
+
+enum session_end relay_view_more(struct session *s, const struct piece *p, struct outlet *o,
+                                 const char **wrong)
+{
+    struct buf out = {0};
+    if (relay_view_collects(s->relay))
+        return collect_data(s, p, 0, o, wrong);
+    enum view_gives gives =
+        view_rewrite_response(s->relay->view->w, NULL, p->item.text, p->item.literal, &out, wrong);
+    enum session_end end = give(s, gives, p, p->item.text, &out, o);
+    buf_free(&out);
+    return end;
+}
+
+/* ---- tagged ones ---- */
+
+enum session_end relay_view_tagged(struct session *s, struct command *c, const struct imap_resp *resp,
+                                   struct span line, struct outlet *o, const char **wrong)
+{
+    struct relay *r = s->relay;
+    struct relay_view *v = r->view;
+    struct buf out = {0};
+    struct view_changes changes = {0};
+    enum imap_status status = resp->status;
+    enum session_end end = END_NONE;
+    enum view_gives gives = view_rewrite_tagged(v->w, &c->view, resp, line, &out, &changes, wrong);
+    if (gives == VIEW_STORE) {
+        v->answered = c;
+        v->tries = 0;
+        buf_clear(&v->tagged);
+        buf_add_span(&v->tagged, line);
+        view_ask_after(v, &changes);
+    } else if (gives == VIEW_LINES) {
+        outlet_text(o, buf_span(&out));
+        status = note_told(r, buf_span(&out));
+    } else if (gives == VIEW_SAME) {
+        outlet_line(o, line);
+    } else {
+        end = END_VIEW;
+    }
+    if (gives == VIEW_LINES || gives == VIEW_SAME)
+        relay_command_ended(r, c, status);
+    view_changes_free(&changes);
+    buf_free(&out);
+    return end;
+}
+
+static void view_ask_after(struct relay_view *v, const struct view_changes *changes)
+{
+    asks_enter(v, ASKS_AFTER);
+    asks_store(v, changes);
+}
+
+/* The records are as they have to be, or were read anew: the same answer is looked at once more. */
+static void view_answer_again(struct relay_view *v)
+{
+    struct imap_resp resp;
+    const char *wrong = "a tagged answer";
+    struct buf out = {0};
+    struct view_changes changes = {0};
+    enum view_gives gives = VIEW_WRONG;
+    if (imap_resp_parse(buf_span(&v->tagged), &resp, &wrong))
+        gives = view_rewrite_tagged(v->w, &v->answered->view, &resp, buf_span(&v->tagged), &out, &changes,
+                                    &wrong);
+    if (gives == VIEW_STORE) {
+        view_ask_after(v, &changes);
+    } else if (gives == VIEW_LINES || gives == VIEW_SAME) {
+        if (gives == VIEW_SAME)
+            buf_add_str(&v->tagged, "\r\n");
+        else {
+            buf_free(&v->tagged);
+            v->tagged = out;
+            out = (struct buf){0};
+        }
+        asks_enter(v, ASKS_GIVE);
+    } else {
+        session_close(v->s, END_VIEW, wrong);
+    }
+    view_changes_free(&changes);
+    buf_free(&out);
+}
+
+static void give_answer(struct relay_view *v)
+{
+    struct session *s = v->s;
+    struct relay *r = s->relay;
+    struct span lines = buf_span(&v->tagged);
+    s->bytes_out += lines.len;
+    stream_send(s->client, lines.p, lines.len);
+    relay_command_ended(r, v->answered, note_told(r, lines));
+    v->answered = NULL;
+    buf_free(&v->tagged);
+    asks_enter(v, ASKS_NOTHING);
+}
+
+void relay_view_go_on(struct session *s)
+{
+    struct relay_view *v = s->relay->view;
+    if (v->asks == ASKS_SEND) {
+        asks_enter(v, ASKS_NOTHING);
+        send_now(v, send_written);
+    } else if (v->asks == ASKS_GIVE) {
+        give_answer(v);
+    }
+}

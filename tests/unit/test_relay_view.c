@@ -1,0 +1,615 @@
+/* A relay whose client sees other names and numbers than the backend has: "INBOX.Sent" is Sent, with UIDVALIDITY 7 for
+ * 70, and its UIDs 10, 20, 30 and from 40 on are 1, 2, 3 and from 4 on. INBOX has a record of its own. */
+#include "proxy/busy.h"
+#include "proxy/preauth.h"
+#include "session_unit.h"
+
+/* ---- what the relay asks others for ---- */
+
+static unsigned n_steps; /* of a session that is to rest */
+
+void rest_step(struct session *s)
+{
+    (void)s;
+    n_steps++;
+}
+
+bool rest_takes(struct session *s, const struct imap_resp *r, struct span line)
+{
+    (void)s, (void)line;
+    return span_is_ci(r->word, "NAMESPACE");
+}
+
+void rest_answered(struct session *s, enum relay_own own, enum imap_status status)
+{
+    (void)s, (void)own, (void)status;
+}
+
+bool rest_withholds(struct session *s, const struct imap_resp *r)
+{
+    (void)s, (void)r;
+    return false;
+}
+
+void rest_backend_event(struct session *s, enum stream_event ev)
+{
+    (void)s, (void)ev;
+}
+
+bool busy_counts(enum imap_verb verb)
+{
+    (void)verb;
+    return false;
+}
+
+void busy_note(struct account *a)
+{
+    (void)a;
+}
+
+bool client_id_is_heard(const struct session *s, const struct conf_backend *at)
+{
+    (void)s, (void)at;
+    return false;
+}
+
+void client_id_said(struct session *s, struct buf *pairs)
+{
+    (void)s;
+    buf_free(pairs);
+}
+
+/* ---- helpers ---- */
+
+static struct view *make_view(void)
+{
+    struct view *view = view_new(NULL);
+    struct view_record sent = {.tier = VIEW_T2,
+                               .source_uidvalidity = 7,
+                               .target_uidvalidity = 70,
+                               .source_uidnext = 40,
+                               .target_uidnext = 4,
+                               .highest_uidvalidity = 7};
+    struct view_record inbox = {.tier = VIEW_T1,
+                                .id = "b2",
+                                .source_uidvalidity = 8,
+                                .target_uidvalidity = 80,
+                                .source_uidnext = 9,
+                                .target_uidnext = 9,
+                                .highest_uidvalidity = 8};
+    struct view_record odd = {.tier = VIEW_T1,
+                              .id = "c3",
+                              .source_uidvalidity = 9,
+                              .target_uidvalidity = 90,
+                              .highest_uidvalidity = 9};
+    for (uint32_t i = 1; i <= 3; i++)
+        assert_true(view_uid_add(&sent.map, 10 * i, i));
+    assert_true(view_uid_set_tail(&sent.map, 40, 4));
+    assert_true(view_take(view, span_str(""), span_str("1 client=.,INBOX. backend=/, avoid=")));
+    bench_record(view, sent, "INBOX.Sent", "Sent");
+    bench_record(view, inbox, "INBOX", "INBOX");
+    bench_record(view, odd, "INBOX.odd",
+                 "\xc3\xb6"
+                 "dd");
+    view_uid_free(&sent.map);
+    return view;
+}
+
+static int set_up(void **state)
+{
+    bench_set_up(state);
+    struct bench *b = *state;
+    n_steps = 0;
+    b->view = make_view();
+    b->rewrites = true;
+    relay_set_view(&b->s, b->view, NULL);
+    return 0;
+}
+
+static void select_sent(struct bench *b)
+{
+    bench_says(b, b->client, "s1 SELECT INBOX.Sent\r\n");
+    bench_gets(b, b->server, "s1 SELECT Sent\r\n");
+    bench_says(b, b->server,
+               "* 4 EXISTS\r\n* OK [UIDVALIDITY 70] so\r\n* OK [UIDNEXT 5] so\r\ns1 OK [READ-WRITE] in\r\n");
+    bench_gets(b, b->client,
+               "* 4 EXISTS\r\n* OK [UIDVALIDITY 7] UIDs valid\r\n* OK [UIDNEXT 41] Predicted next UID\r\n"
+               "s1 OK [READ-WRITE] in\r\n");
+}
+
+/* ---- tests ---- */
+
+static void test_a_mailbox_is_opened(void **state)
+{
+    struct bench *b = *state;
+    select_sent(b);
+    const struct opened *o = relay_opened(&b->s);
+    assert_true(o->selected);
+    unit_same(buf_span(&o->mailbox), "INBOX.Sent");
+    assert_int_equal(o->uidvalidity, 7);
+    assert_int_equal(o->exists, 4);
+    const struct view_uid *map;
+    assert_ptr_equal(relay_view(&b->s, &map), b->view);
+    assert_int_equal(map->tail_client, 40);
+    assert_true(relay_is_quiet(&b->s));
+}
+
+static void test_uids_both_ways(void **state)
+{
+    struct bench *b = *state;
+    select_sent(b);
+    static const char commands[] = "a1 UID FETCH 10:30,41 (FLAGS)\r\na2 FETCH 1 (UID)\r\n";
+    for (const char *p = commands; *p; p++)
+        bench_says(b, b->client, (char[]){*p, '\0'});
+    bench_gets(b, b->server, "a1 UID FETCH 1:3,5 (FLAGS)\r\na2 FETCH 1 (UID)\r\n");
+    static const char answer[] =
+        "* 1 FETCH (FLAGS () UID 1)\r\n* 2 FETCH (BODY[] {4}\r\nUID  UID 2)\r\na1 OK done\r\n";
+    for (const char *p = answer; *p; p++) {
+        bench_says(b, b->server, (char[]){*p, '\0'});
+        bench_settle(b);
+    }
+    bench_gets(b, b->client,
+               "* 1 FETCH (FLAGS () UID 10)\r\n* 2 FETCH (BODY[] {4}\r\nUID  UID 20)\r\na1 OK done\r\n");
+}
+
+static void test_a_set_of_no_message(void **state)
+{
+    struct bench *b = *state;
+    select_sent(b);
+    bench_says(b, b->client, "a1 UID FETCH 11:19 (FLAGS)\r\na2 UID COPY 12 INBOX.Sent\r\n");
+    bench_gets(b, b->server, "a1 NOOP\r\na2 NOOP\r\n");
+    bench_says(b, b->server, "* 5 EXISTS\r\na1 OK did nothing\r\na2 OK did nothing\r\n");
+    bench_gets(b, b->client, "* 5 EXISTS\r\na1 OK No such messages\r\na2 OK No such messages\r\n");
+}
+
+/* A name as a literal is asked for, and goes on in one line. */
+static void test_names_in_literals(void **state)
+{
+    struct bench *b = *state;
+    bench_says(b, b->client, "a1 SELECT {10}\r\n");
+    bench_gets(b, b->client, "+ OK\r\n");
+    bench_gets_nothing(b, b->server);
+    bench_says(b, b->client, "INBOX.Sent\r\n");
+    bench_gets(b, b->server, "a1 SELECT Sent\r\n");
+    bench_says(b, b->server, "* OK [UIDVALIDITY 70] so\r\na1 OK in\r\n");
+    bench_gets(b, b->client, "* OK [UIDVALIDITY 7] UIDs valid\r\na1 OK in\r\n");
+    unit_same(buf_span(&relay_opened(&b->s)->mailbox), "INBOX.Sent");
+    bench_says(b, b->client, "a2 STATUS {10+}\r\nINBOX.Sent (MESSAGES)\r\na3 CREATE {9+}\r\nINBOX.a.b\r\n");
+    bench_gets(b, b->server, "a2 STATUS Sent (MESSAGES)\r\na3 CREATE a/b\r\n");
+}
+
+/* Where the backend's name is a literal, each piece waits for its "+", and nothing else goes on meanwhile. */
+static void test_a_literal_of_ours(void **state)
+{
+    struct bench *b = *state;
+    bench_says(b, b->client, "a1 SELECT INBOX.odd\r\na2 NOOP\r\n");
+    bench_gets(b, b->server, "a1 SELECT {4}\r\n");
+    bench_gets_nothing(b, b->server);
+    assert_false(relay_only_reads(&b->s));
+    bench_says(b, b->server, "+ go\r\n");
+    bench_gets(b, b->server,
+               "\xc3\xb6"
+               "dd\r\n");
+    bench_says(b, b->server, "* OK [UIDVALIDITY 90] so\r\na1 OK in\r\n");
+    bench_gets(b, b->client, "* OK [UIDVALIDITY 9] UIDs valid\r\na1 OK in\r\n");
+    bench_gets(b, b->server, "a2 NOOP\r\n");
+    bench_says(b, b->server, "a2 OK\r\n");
+    bench_gets(b, b->client, "a2 OK\r\n");
+    bench_says(b, b->client, "a3 SELECT INBOX.odd\r\n");
+    bench_gets(b, b->server, "a3 SELECT {4}\r\n");
+    bench_says(b, b->server, "a3 NO not now\r\n"); /* instead of the "+" */
+    bench_gets(b, b->client, "a3 NO not now\r\n");
+    bench_says(b, b->client, "a4 NOOP\r\n");
+    bench_gets(b, b->server, "a4 NOOP\r\n");
+    assert_false(b->ended);
+}
+
+static void test_append(void **state)
+{
+    struct bench *b = *state;
+    bench_says(b, b->client, "a1 APPEND \"INBOX.Sent\" (\\Seen) {3+}\r\nabc\r\n");
+    bench_gets(b, b->server, "a1 APPEND Sent (\\Seen) {3}\r\n");
+    bench_gets_nothing(b, b->server);
+    bench_says(b, b->server, "+ go\r\n");
+    bench_gets(b, b->server, "abc\r\n");
+    bench_gets_nothing(b, b->client);
+    bench_says(b, b->server, "a1 OK [APPENDUID 70 4] done\r\n");
+    bench_gets(b, b->client, "a1 OK [APPENDUID 7 40] done\r\n");
+    /* Name, and body, as literals that are waited for. */
+    bench_says(b, b->client, "a2 APPEND {10}\r\n");
+    bench_gets(b, b->client, "+ OK\r\n");
+    bench_says(b, b->client, "INBOX.Sent {3}\r\n");
+    bench_gets(b, b->server, "a2 APPEND Sent {3}\r\n");
+    bench_says(b, b->server, "+ go\r\n");
+    bench_gets(b, b->client, "+ go\r\n");
+    bench_says(b, b->client, "xyz\r\n");
+    bench_gets(b, b->server, "xyz\r\n");
+    bench_says(b, b->server, "a2 OK done\r\n");
+    bench_gets(b, b->client, "a2 OK done\r\n");
+    /* The backend's own name is a literal too; it refuses the body. */
+    bench_says(b, b->client, "a3 APPEND INBOX.odd {3+}\r\nabc\r\na4 NOOP\r\n");
+    bench_gets(b, b->server, "a3 APPEND {4}\r\n");
+    bench_says(b, b->server, "+ go\r\n");
+    bench_gets(b, b->server,
+               "\xc3\xb6"
+               "dd {3}\r\n");
+    bench_says(b, b->server, "a3 NO [OVERQUOTA] full\r\n");
+    bench_gets(b, b->client, "a3 NO [OVERQUOTA] full\r\n");
+    bench_gets(b, b->server, "a4 NOOP\r\n");
+    bench_says(b, b->server, "a4 OK\r\n");
+    bench_gets(b, b->client, "a4 OK\r\n");
+    bench_says(b, b->client, "a5 APPEND INBOX.odd {3+}\r\nabc\r\na6 NOOP\r\n");
+    bench_gets(b, b->server, "a5 APPEND {4}\r\n");
+    bench_says(b, b->server, "a5 NO no such mailbox\r\n"); /* it does not even take the name */
+    bench_gets(b, b->client, "a5 NO no such mailbox\r\n");
+    bench_gets(b, b->server, "a6 NOOP\r\n");
+    bench_says(b, b->server, "a6 OK\r\n");
+    bench_gets(b, b->client, "a6 OK\r\n");
+    bench_says(b, b->client, "a7 APPEND INBOX.odd {3}\r\n");
+    bench_gets(b, b->server, "a7 APPEND {4}\r\n");
+    bench_says(b, b->server, "a7 NO no such mailbox\r\n");
+    bench_gets(b, b->client, "a7 NO no such mailbox\r\n");
+    bench_says(b, b->client, "a8 NOOP\r\n");
+    bench_gets(b, b->server, "a8 NOOP\r\n");
+}
+
+/* Two answers that can't be told apart are never under way together; nothing behind them goes first. */
+static void test_what_is_ambiguous_waits(void **state)
+{
+    struct bench *b = *state;
+    select_sent(b);
+    bench_says(
+        b, b->client,
+        "a1 UID SEARCH ALL\r\na2 SEARCH ALL\r\na3 NOOP\r\na4 SELECT INBOX\r\na5 UID FETCH 1 (UID)\r\n");
+    bench_gets(b, b->server, "a1 UID SEARCH ALL\r\n");
+    bench_gets_nothing(b, b->server);
+    bench_says(b, b->server, "* SEARCH 1 2 4\r\na1 OK done\r\n");
+    bench_gets(b, b->client, "* SEARCH 10 20 40\r\na1 OK done\r\n");
+    bench_gets(b, b->server, "a2 SEARCH ALL\r\na3 NOOP\r\n");
+    bench_says(b, b->server, "* SEARCH 1 2 4\r\na2 OK done\r\n");
+    bench_gets(b, b->client, "* SEARCH 1 2 4\r\na2 OK done\r\n");
+    bench_gets_nothing(b, b->server);
+    bench_says(b, b->server, "a3 OK done\r\n");
+    bench_gets(b, b->client, "a3 OK done\r\n");
+    bench_gets(b, b->server, "a4 SELECT INBOX\r\n");
+    bench_says(b, b->server, "* OK [UIDVALIDITY 80] so\r\na4 OK in\r\n");
+    bench_gets(b, b->client, "* OK [UIDVALIDITY 8] UIDs valid\r\na4 OK in\r\n");
+    bench_gets(b, b->server, "a5 UID FETCH 1 (UID)\r\n"); /* by the numbers of the mailbox that is open now */
+    bench_says(b, b->server, "* 1 FETCH (UID 1)\r\na5 OK done\r\n");
+    bench_gets(b, b->client, "* 1 FETCH (UID 1)\r\na5 OK done\r\n");
+}
+
+/* A command that waits is not under way: a freeze does not wait for it, and it goes on behind the thaw. */
+static void test_a_command_waits_over_a_freeze(void **state)
+{
+    struct bench *b = *state;
+    select_sent(b);
+    bench_says(b, b->client, "a1 UID SEARCH ALL\r\na2 SEARCH SUBJECT {1}\r\n");
+    bench_gets(b, b->server, "a1 UID SEARCH ALL\r\n");
+    relay_rest(&b->s, END_FREEZE);
+    bench_says(b, b->server, "a1 OK done\r\n");
+    bench_gets(b, b->client, "a1 OK done\r\n");
+    bench_gets_nothing(b, b->server);
+    assert_true(relay_is_quiet(&b->s));
+    assert_true(n_steps > 0);
+    relay_rest(&b->s, END_NONE);
+    bench_gets(b, b->server, "a2 SEARCH SUBJECT {1}\r\n");
+    bench_says(b, b->server, "+ go\r\n");
+    bench_gets(b, b->client, "+ go\r\n");
+    bench_says(b, b->client, "x\r\n");
+    bench_gets(b, b->server, "x\r\n");
+}
+
+/* The same where it goes on at another server, at which names are other ones. */
+static void test_a_command_waits_over_a_move(void **state)
+{
+    struct bench *b = *state;
+    struct imap_seq gone = {0};
+    select_sent(b);
+    bench_says(b, b->client,
+               "a1 UID SEARCH ALL\r\na2 STATUS INBOX.Sent (MESSAGES)\r\na3 SELECT INBOX.Sent\r\n");
+    bench_gets(b, b->server, "a1 UID SEARCH ALL\r\na2 STATUS Sent (MESSAGES)\r\n");
+    bench_says(b, b->server, "a1 OK\r\na2 OK\r\n");
+    relay_rest(&b->s, END_FREEZE);
+    bench_gets(b, b->client, "a1 OK\r\na2 OK\r\n");
+    relay_set_view(&b->s, NULL, NULL);
+    relay_attach(&b->s, bench_connect(b, &b->next), &b->backends[1], span_of(NULL, 0), &gone, 4);
+    bench_gets(b, b->next, "a3 SELECT INBOX.Sent\r\n");
+}
+
+/* ---- the store ---- */
+
+static void opens_another(struct bench *b)
+{
+    bench_says(b, b->client, "a1 SELECT INBOX.Sent\r\na2 NOOP\r\n");
+    bench_gets(b, b->server, "a1 SELECT Sent\r\n");
+    bench_says(b, b->server,
+               "* 4 EXISTS\r\n* OK [UIDVALIDITY 71] so\r\na1 OK [READ-WRITE] in\r\n* 5 EXISTS\r\n");
+    bench_gets(b, b->client, "* 4 EXISTS\r\n");
+    bench_gets_nothing(b, b->client);
+    assert_int_equal(b->n_changes, 1);
+    assert_int_equal(b->changes.n, 1);
+    assert_string_equal(b->changes.items[0].field, "INBOX.Sent");
+}
+
+/* The mailbox is another one: first the store has to know by which UIDVALIDITY it is shown from now on. */
+static void test_a_mailbox_made_anew(void **state)
+{
+    struct bench *b = *state;
+    opens_another(b);
+    bench_gets_nothing(b, b->server);
+    bench_changed(b, ROUTE_OK);
+    bench_gets(b, b->client, "* OK [UIDVALIDITY 71] UIDs valid\r\na1 OK [READ-WRITE] in\r\n* 5 EXISTS\r\n");
+    bench_gets(b, b->server, "a2 NOOP\r\n");
+    assert_int_equal(relay_opened(&b->s)->uidvalidity, 71);
+}
+
+static void test_nothing_passes_without_a_lease(void **state)
+{
+    struct bench *b = *state;
+    opens_another(b);
+    b->may_pass = false;
+    bench_changed(b, ROUTE_OK);
+    bench_gets_nothing(b, b->client);
+    b->may_pass = true;
+    relay_settle(&b->s);
+    bench_gets(b, b->client, "* OK [UIDVALIDITY 71] UIDs valid\r\na1 OK [READ-WRITE] in\r\n* 5 EXISTS\r\n");
+}
+
+static void test_the_store_refuses(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        void *own;
+        set_up(&own);
+        struct bench *b = own;
+        b->conf.proxy.store_timeout_ms = i == 2 ? 20 : 60000;
+        opens_another(b);
+        if (i < 2)
+            bench_changed(b, i == 0 ? ROUTE_DOWN : ROUTE_REFUSED);
+        bench_ends(b, END_VIEW_STORE);
+        bench_tear_down(&own);
+    }
+}
+
+/* Another session was faster: its records are read, and the answer is looked at once more. */
+static void test_the_store_has_changed(void **state)
+{
+    struct bench *b = *state;
+    opens_another(b);
+    bench_changed(b, ROUTE_AGAIN);
+    bench_gets_nothing(b, b->client);
+    struct view_changes changes = {0};
+    assert_true(view_void(b->view, span_str("INBOX.Sent"), 71, &changes));
+    struct view *now = view_apply(b->view, &changes);
+    view_changes_free(&changes);
+    view_unref(&b->view);
+    b->view = now;
+    relay_view_is(&b->s);
+    bench_gets(b, b->client, "* OK [UIDVALIDITY 71] UIDs valid\r\na1 OK [READ-WRITE] in\r\n* 5 EXISTS\r\n");
+    assert_int_equal(b->n_changes, 1);
+}
+
+static void test_the_store_changes_all_the_time(void **state)
+{
+    struct bench *b = *state;
+    opens_another(b);
+    for (unsigned i = 0; i < 2; i++) {
+        bench_changed(b, ROUTE_AGAIN);
+        relay_view_is(&b->s);
+        assert_int_equal(b->n_changes, i + 2);
+    }
+    bench_changed(b, ROUTE_AGAIN);
+    bench_ends(b, END_VIEW_STORE);
+}
+
+static void rename_begins(struct bench *b)
+{
+    bench_says(b, b->client, "a1 RENAME INBOX.Sent {8+}\r\nINBOX.No\r\na2 NOOP\r\n");
+    bench_gets_nothing(b, b->server);
+    assert_int_equal(b->n_changes, 1);
+    assert_false(relay_only_reads(&b->s));
+    assert_false(relay_is_quiet(&b->s));
+}
+
+static void test_rename(void **state)
+{
+    struct bench *b = *state;
+    rename_begins(b);
+    bench_changed(b, ROUTE_OK);
+    bench_gets(b, b->server, "a1 RENAME Sent No\r\n");
+    bench_gets_nothing(b, b->server); /* names change: what follows waits */
+    bench_says(b, b->server, "a1 OK done\r\n");
+    bench_gets_nothing(b, b->client);
+    assert_int_equal(b->n_changes, 2);
+    bench_changed(b, ROUTE_OK);
+    bench_gets(b, b->client, "a1 OK done\r\n");
+    bench_gets(b, b->server, "a2 NOOP\r\n");
+    bench_says(b, b->server, "a2 OK\r\n");
+    bench_gets(b, b->client, "a2 OK\r\n");
+    bench_says(b, b->client, "a3 SELECT INBOX.No\r\n");
+    bench_gets(b, b->server, "a3 SELECT No\r\n");
+    bench_says(b, b->server, "* OK [UIDVALIDITY 70] so\r\na3 OK in\r\n");
+    bench_gets(b, b->client, "* OK [UIDVALIDITY 7] UIDs valid\r\na3 OK in\r\n");
+}
+
+/* Nothing has happened, so the client may try again. */
+static void test_a_rename_that_the_store_refuses(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        void *own;
+        set_up(&own);
+        struct bench *b = own;
+        b->conf.proxy.store_timeout_ms = i == 2 ? 20 : 60000;
+        rename_begins(b);
+        if (i < 2)
+            bench_changed(b, i == 0 ? ROUTE_DOWN : ROUTE_WAIT);
+        bench_gets(
+            b, b->client,
+            "a1 NO [UNAVAILABLE] Mailboxes can't be renamed at the moment, please try again later\r\n");
+        bench_gets(b, b->server, "a2 NOOP\r\n");
+        assert_false(b->ended);
+        bench_tear_down(&own);
+    }
+}
+
+static void test_a_rename_by_other_records(void **state)
+{
+    struct bench *b = *state;
+    rename_begins(b);
+    bench_changed(b, ROUTE_AGAIN);
+    bench_gets_nothing(b, b->server);
+    relay_view_is(&b->s);
+    assert_int_equal(b->n_changes, 2);
+    b->may_pass = false;
+    bench_changed(b, ROUTE_OK);
+    bench_gets_nothing(b, b->server);
+    b->may_pass = true;
+    relay_settle(&b->s);
+    bench_gets(b, b->server, "a1 RENAME Sent No\r\n");
+}
+
+static void test_a_rename_that_fails(void **state)
+{
+    struct bench *b = *state;
+    rename_begins(b);
+    bench_changed(b, ROUTE_OK);
+    bench_gets(b, b->server, "a1 RENAME Sent No\r\n");
+    bench_says(b, b->server, "a1 NO [ALREADYEXISTS] there\r\n");
+    bench_settle(b);
+    assert_int_equal(b->n_changes, 2);
+    bench_changed(b, ROUTE_OK);
+    bench_gets(b, b->client, "a1 NO [ALREADYEXISTS] there\r\n");
+    assert_null(view_record_of(b->view, span_str("INBOX.No")));
+    assert_non_null(view_record_of(b->view, span_str("INBOX.Sent")));
+}
+
+/* ---- older records than the route speaks of ---- */
+
+static void test_the_view_is_being_read(void **state)
+{
+    struct bench *b = *state;
+    b->views = VIEWS_READING;
+    bench_says(b, b->client, "a1 NOOP\r\na2 SELECT INBOX.Sent\r\n");
+    bench_gets(b, b->server, "a1 NOOP\r\n");
+    bench_says(b, b->server, "a1 OK\r\n");
+    bench_gets(b, b->client, "a1 OK\r\n");
+    bench_gets_nothing(b, b->server);
+    b->views = VIEWS_READ;
+    relay_view_is(&b->s);
+    bench_gets(b, b->server, "a2 SELECT Sent\r\n");
+}
+
+static void test_the_view_can_not_be_read(void **state)
+{
+    struct bench *b = *state;
+    b->views = VIEWS_READING;
+    bench_says(b, b->client, "a1 SELECT {10+}\r\nINBOX.Sent\r\na2 LIST \"\" *\r\n");
+    bench_gets_nothing(b, b->server);
+    b->views = VIEWS_FAILED;
+    relay_view_is(&b->s);
+    bench_gets(b, b->client, "a1 NO [UNAVAILABLE] Please try again later\r\n");
+    assert_int_equal(b->n_wanted, 1);
+    assert_false(relay_opened(&b->s)->selected);
+}
+
+/* ---- what is not to be trusted ---- */
+
+static void test_a_backend_that_lies(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {
+        "* SEARCH 1 x\r\n",
+        "* 1 FETCH (UID 0)\r\n",
+        "* 1 FETCH (UID 99999999999)\r\n",
+        "* LIST () \"/\" (a)\r\n",
+        "a7 OK done\r\n",
+        "*\r\n",
+        "* OK [UIDVALIDITY 71] it is another one\r\n",
+        "* 1 FETCH (FLAGS () UID)\r\n",
+    };
+    for (size_t i = 0; i < COUNTOF(lines); i++) {
+        void *own;
+        set_up(&own);
+        struct bench *b = own;
+        select_sent(b);
+        bench_says(b, b->client, "a1 UID SEARCH ALL\r\n");
+        bench_gets(b, b->server, "a1 UID SEARCH ALL\r\n");
+        bench_says(b, b->server, lines[i]);
+        bench_ends(b, strncmp(lines[i], "a7", 2) == 0 ? END_BACKEND_PROTOCOL : END_VIEW);
+        bench_gets_nothing(b, b->client);
+        bench_tear_down(&own);
+    }
+}
+
+static void test_names_that_are_too_long(void **state)
+{
+    struct bench *b = *state;
+    struct buf text = {0};
+    bench_says(b, b->client, "a1 APPEND {65536}\r\n"); /* not asked for */
+    bench_gets(b, b->client, "a1 NO [CANNOT] No mailbox can have this name\r\n");
+    buf_add_str(&text, "a2 APPEND {65536+}\r\n");
+    for (int i = 0; i < 65536; i++)
+        buf_add(&text, "x", 1);
+    buf_add_str(&text, " {3+}\r\nabc\r\na3 SELECT {65537}\r\n");
+    bench_says(b, b->client, buf_str(&text));
+    bench_gets(b, b->client, "a2 NO [CANNOT] No mailbox can have this name\r\na3 BAD Too long\r\n");
+    buf_clear(&text);
+    buf_add_str(&text, "a4 SELECT {65536+}\r\n");
+    for (int i = 0; i < 65536; i++)
+        buf_add(&text, "x", 1);
+    buf_add_str(&text, "\r\na5 NOOP\r\n");
+    bench_says(b, b->client, buf_str(&text));
+    bench_gets(b, b->client, "a4 NO [CANNOT] No mailbox can have this name\r\n");
+    bench_gets(b, b->server, "a5 NOOP\r\n");
+    buf_free(&text);
+}
+
+/* Of a command that is collected nothing is at the backend: it can be refused at any part. */
+static void test_refused_behind_a_literal(void **state)
+{
+    struct bench *b = *state;
+    bench_says(b, b->client, "a1 STATUS {10+}\r\nINBOX.Sent (MESSAGES HIGHESTMODSEQ)\r\na2 NOOP\r\n");
+    char c = 0;
+    struct buf got = {0};
+    while (c != '\n' && bench_byte(b, b->client, &c))
+        buf_add(&got, &c, 1);
+    assert_memory_equal(buf_str(&got), "a1 BAD ", 7);
+    buf_free(&got);
+    bench_gets(b, b->server, "a2 NOOP\r\n");
+    bench_says(b, b->client, "a3 STATUS (x) {1}\r\n");
+    assert_false(b->ended);
+}
+
+#define VIEW_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, bench_tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        VIEW_TEST(test_a_mailbox_is_opened),
+        VIEW_TEST(test_uids_both_ways),
+        VIEW_TEST(test_a_set_of_no_message),
+        VIEW_TEST(test_names_in_literals),
+        VIEW_TEST(test_a_literal_of_ours),
+        VIEW_TEST(test_append),
+        VIEW_TEST(test_what_is_ambiguous_waits),
+        VIEW_TEST(test_a_command_waits_over_a_freeze),
+        VIEW_TEST(test_a_command_waits_over_a_move),
+        VIEW_TEST(test_a_mailbox_made_anew),
+        VIEW_TEST(test_nothing_passes_without_a_lease),
+        cmocka_unit_test(test_the_store_refuses),
+        VIEW_TEST(test_the_store_has_changed),
+        VIEW_TEST(test_the_store_changes_all_the_time),
+        VIEW_TEST(test_rename),
+        cmocka_unit_test(test_a_rename_that_the_store_refuses),
+        VIEW_TEST(test_a_rename_by_other_records),
+        VIEW_TEST(test_a_rename_that_fails),
+        VIEW_TEST(test_the_view_is_being_read),
+        VIEW_TEST(test_the_view_can_not_be_read),
+        cmocka_unit_test(test_a_backend_that_lies),
+        VIEW_TEST(test_names_that_are_too_long),
+        VIEW_TEST(test_refused_behind_a_literal),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
