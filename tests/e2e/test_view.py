@@ -1,0 +1,338 @@
+"""After a flip between servers that spell names and number messages in different ways: clients go on seeing the mailboxes
+that they know. The old server has "INBOX." and ".", the new one "/"; messages have gaps on the old one and none on the new
+one, so they are mapped (T2).
+
+As long as the migrator records T3 alone, the tests make T2 of it in the store."""
+import contextlib
+import re
+import signal
+
+import pytest
+
+from harness import mail, net
+from harness.ferry import backend
+from harness.scene import connect, fill, new_user, small
+
+MANUAL = {"migration": {"trigger": "manual", "cutover": "manual"}}
+SPELLING = "1 client=.,INBOX. backend=/, avoid="
+
+
+def lines_of(answer, word):
+    return [line for line in answer if re.match(rb"\* (\d+ )?" + word + rb"\b", line)]
+
+
+def code(answer, name):
+    """The number behind a response code."""
+    found = [m for m in (re.search(rb"\[" + name + rb" (\d+)", line) for line in answer) if m]
+    return int(found[-1][1]) if found else None
+
+
+def uids(wire, query=b"UID SEARCH ALL"):
+    answer = wire.command(b"u", query)
+    assert answer[-1].startswith(b"u OK"), answer
+    return [int(n) for line in lines_of(answer, b"SEARCH") for n in line.split()[2:]]
+
+
+class Account:
+    """A flipped account. source: an imaplib connection to the server that it came from, which nobody changes any more."""
+
+    def __init__(self, make_ferry, old, new, authority, label, messages=40, settings=None, through=None, tier="T2"):
+        self.old, self.new, self.user = old, new, new_user(label)
+        account = small(messages=messages)
+        fill(old, self.user, account)
+        self.source = mail.connect(old, self.user, "secret")
+        self.names = sorted(re.search(rb'"\." "?([^"]+)"?$', line)[1].decode() for line in self.source.list()[1]
+                            if b"\\Noselect" not in line and b"\\NonExistent" not in line)
+        self.make_gaps()
+        both = {"old": backend(old, ca=authority.ca), "new": backend(new, ca=authority.ca)}
+        self.ferry = make_ferry(both, settings or MANUAL)
+        self.through = {"backends": {"new": backend(through, "imap")}} if through else {}
+        self.ferry.migrator()
+        assert self.ferry.ctl("migrate", self.user)[0] == 0
+        self.ferry.wait_state(self.user, "ready")
+        assert self.ferry.ctl("flip", self.user, "--to", "new", "--reason", "test")[0] == 0
+        self.ferry.wait_state(self.user, "flipped")
+        self.store = self.ferry.redis.client()
+        self.records, self.route = f"imapferry:views:{self.user}", f"imapferry:route:{self.user}"
+        self.number(tier)
+        self.wires = contextlib.ExitStack()
+        self.proxies = [self.ferry.proxy(**self.through), self.ferry.proxy()]
+
+    def make_gaps(self):
+        """So that hardly any UID is the same on both sides."""
+        for name in self.names:
+            assert self.source.select(f'"{name}"')[0] == "OK"
+            known = self.source.uid("SEARCH", "ALL")[1][0].split()
+            for uid in known[::3]:
+                self.source.uid("STORE", uid.decode(), "+FLAGS.SILENT", "(\\Deleted)")
+            assert self.source.expunge()[0] == "OK"
+        self.source.unselect()
+
+    def number(self, tier):
+        rows = self.store.hgetall(self.records)
+        if "" in rows:
+            return
+        for name, text in rows.items():
+            shown = re.search(r"uidvalidity=(\d+),", text)[1]
+            text = re.sub(r"highest=\d+ tier=T3", f"highest={shown} tier={tier}", text)
+            self.store.hset(self.records, name, text)
+        self.store.hset(self.records, "", SPELLING)
+        self.store.hset(self.route, "view", "1:ab")
+
+    def session(self, mailbox=None, proxy=0):
+        wire = self.wires.enter_context(connect(self.proxies[proxy]))
+        assert wire.login(self.user).startswith(b"l1 OK")
+        if mailbox:
+            wire.selected = wire.command(b"s", b'SELECT "%s"' % mailbox.encode())
+            assert wire.selected[-1].startswith(b"s OK"), wire.selected
+        return wire
+
+    def at_source(self, name):
+        """UIDVALIDITY, UIDNEXT and UIDs of a mailbox as clients know them."""
+        assert self.source.select(f'"{name}"', readonly=True)[0] == "OK"
+        numbers = [int(self.source.response(what)[1][0]) for what in ("UIDVALIDITY", "UIDNEXT")]
+        return (*numbers, [int(n) for n in self.source.uid("SEARCH", "ALL")[1][0].split()])
+
+    def at_target(self):
+        return mail.connect(self.new, self.user, "secret")
+
+    def view(self):
+        return self.store.hget(self.route, "view")
+
+
+@pytest.fixture(name="account")
+def make_account(make_ferry, old, new, authority):
+    made = []
+
+    def make(label, **options):
+        made.append(Account(make_ferry, options.pop("old", old), options.pop("new", new), authority, label, **options))
+        return made[-1]
+    yield make
+    for account in made:
+        account.wires.close()
+
+
+def select(wire, name, tag=b"s"):
+    return wire.command(tag, b'SELECT "%s"' % name.encode())
+
+
+def seen(wire, name):
+    answer = select(wire, name)
+    assert answer[-1].startswith(b"s OK"), (name, answer)
+    return code(answer, b"UIDVALIDITY"), code(answer, b"UIDNEXT"), uids(wire)
+
+
+def body(wire, uid):
+    """Of the message, by its UID, with the UID that the answer says."""
+    wire.line(b"b UID FETCH %d (UID BODY.PEEK[])" % uid)
+    text = b"\n".join(wire.until(b"b "))
+    assert text.rsplit(b"\n", 1)[1].startswith(b"b OK"), text
+    assert b"FETCH" in text, text
+    return int(re.search(rb"UID (\d+)", text.split(b"BODY[]")[0] + text.rsplit(b")", 1)[0][-20:])[1]), text
+
+
+# ---- what is seen
+
+def test_a_client_sees_what_it_knew(account):
+    """Names, UIDVALIDITY, UIDNEXT and UIDs; each message by its UID; and the source is not asked."""
+    a = account("known")
+    wire = a.session()
+    listed = {re.search(rb'"\." "?([^"]+)"?$', line)[1].decode() for line in lines_of(wire.command(b"l", b'LIST "" *'), b"LIST")}
+    assert set(a.names) <= listed and not [n for n in listed if "/" in n], listed
+    assert wire.separator() == "."
+    for name in a.names:
+        assert seen(wire, name) == a.at_source(name)
+        status = lines_of(wire.command(b"t", b'STATUS "%s" (UIDNEXT UIDVALIDITY)' % name.encode()), b"STATUS")[0]
+        validity, uidnext, known = a.at_source(name)
+        assert b"UIDNEXT %d" % uidnext in status and b"UIDVALIDITY %d" % validity in status and name.encode() in status
+        for uid in known[:5]:
+            shown, text = body(wire, uid)
+            theirs = a.source.uid("FETCH", str(uid), "(BODY.PEEK[])")[1][0][1]
+            assert shown == uid and theirs.replace(b"\r\n", b"\n").strip() in text, (name, uid)
+    assert wire.command(b"q", b"NAMESPACE")[0] == b'* NAMESPACE (("INBOX." ".")) NIL NIL'
+    other = a.session(proxy=1)
+    assert seen(other, a.names[-1]) == a.at_source(a.names[-1])
+
+
+def test_changes_by_uid_reach_the_message_that_is_meant(account):
+    a = account("changes")
+    wire = a.session("INBOX")
+    validity, uidnext, known = a.at_source("INBOX")
+    copied = wire.command(b"c", b'UID COPY %d,%d "INBOX.Sent"' % (known[0], known[2]))[-1]
+    m = re.search(rb"\[COPYUID (\d+) (\S+) (\S+)\]", copied)
+    sent = a.at_source("INBOX.Sent")
+    assert int(m[1]) == sent[0] and m[2] == b"%d,%d" % (known[0], known[2]), copied
+    assert m[3] == b"%d:%d" % (sent[1], sent[1] + 1), (copied, sent)
+    text = body(wire, known[1])[1]
+    assert wire.command(b"d", b"UID STORE %d +FLAGS.SILENT (\\Deleted)" % known[1])[-1].startswith(b"d OK")
+    gone = wire.command(b"e", b"UID EXPUNGE %d" % known[1])
+    assert gone == [b"* 2 EXPUNGE", gone[-1]] and gone[-1].startswith(b"e OK")
+    assert wire.command(b"f", b"UID FETCH %d (FLAGS)" % known[1])[-1].startswith(b"f OK")
+    added = wire.command(b"g", b"APPEND INBOX {6+}\r\nabcdef")[-1]
+    assert code([added], b"APPENDUID") == validity and b"APPENDUID %d %d]" % (validity, uidnext) in added
+    assert uids(wire) == [n for n in known if n != known[1]] + [uidnext]
+    assert uids(wire, b"UID SEARCH UID %d:*" % uidnext) == [uidnext]
+    assert uids(wire, b"UID SEARCH NOT UID %d:%d" % (known[0], known[-1])) == [uidnext]
+    moved = wire.command(b"h", b'UID MOVE %d "INBOX.Sent"' % known[2])
+    assert any(b"COPYUID %d %d %d" % (sent[0], known[2], sent[1] + 2) in x for x in moved), moved
+    target = a.at_target()
+    target.select("INBOX")
+    assert len(target.uid("SEARCH", "ALL")[1][0].split()) == len(known) - 1
+    assert not [x for x in target.uid("FETCH", "1:*", "(BODY.PEEK[])")[1] if isinstance(x, tuple) and x[1].strip() in text]
+    target.logout()
+
+
+def test_others_add_and_expunge(account):
+    """Past the proxy, while a client has the mailbox open."""
+    a = account("others")
+    wire = a.session("INBOX")
+    validity, uidnext, known = a.at_source("INBOX")
+    target = a.at_target()
+    target.append("INBOX", None, None, b"Subject: late\r\n\r\nx\r\n")
+    target.select("INBOX")
+    first = target.uid("SEARCH", "ALL")[1][0].split()[0].decode()
+    target.uid("STORE", first, "+FLAGS.SILENT", "(\\Deleted)")
+    target.uid("EXPUNGE", first)
+    answer = wire.command(b"n", b"NOOP")
+    assert b"* 1 EXPUNGE" in answer and any(x.endswith(b"EXISTS") for x in answer), answer
+    assert uids(wire) == known[1:] + [uidnext]
+    assert b"late" in body(wire, uidnext)[1]
+    assert code(select(wire, "INBOX"), b"UIDVALIDITY") == validity
+    target.logout()
+
+
+# ---- life
+
+def test_a_subtree_is_renamed(account):
+    """By one proxy; the other one knows it at once, and so does a session that was there before."""
+    a = account("rename")
+    wire, other = a.session(), a.session(proxy=1)
+    for name in (b"INBOX.Tree.a.b", b"INBOX.Tree.a.c"):
+        assert wire.command(b"c", b"CREATE " + name)[-1].startswith(b"c OK")
+    for name in ("Sent", "Drafts"):
+        assert wire.command(b"r", b"RENAME INBOX.%s INBOX.Tree.a.%s" % (name.encode(), name.encode()))[-1].startswith(b"r OK")
+    known = {name: a.at_source("INBOX." + name) for name in ("Sent", "Drafts")}
+    before = a.view()
+    assert wire.command(b"r", b'RENAME INBOX.Tree "INBOX.New Tree"')[-1].startswith(b"r OK")
+    assert a.view() != before
+    net.wait_until("the other proxy", lambda: seen_or_none(other, "INBOX.New Tree.a.Sent") == known["Sent"])
+    for w in (wire, other, a.session(), a.session(proxy=1)):
+        for name in ("Sent", "Drafts"):
+            assert seen(w, "INBOX.New Tree.a." + name) == known[name]
+            for gone in ("INBOX." + name, "INBOX.Tree.a." + name):
+                assert select(w, gone)[-1].startswith(b"s NO"), gone
+    # a name that comes back is another mailbox
+    assert wire.command(b"c", b"CREATE INBOX.Sent")[-1].startswith(b"c OK")
+    validity, _, found = seen(wire, "INBOX.Sent")
+    assert validity > known["Sent"][0] and found == []
+    assert seen(other, "INBOX.Sent")[0] == validity
+    assert seen(other, "INBOX.New Tree.a.Sent") == known["Sent"]
+
+
+def seen_or_none(wire, name):
+    answer = select(wire, name)
+    return (code(answer, b"UIDVALIDITY"), code(answer, b"UIDNEXT"), uids(wire)) if answer[-1].startswith(b"s OK") else None
+
+
+@pytest.mark.parametrize("behind", [False, True], ids=["by the client", "behind the proxy's back"])
+def test_a_mailbox_is_made_anew(account, behind):
+    a = account("anew")
+    wire = a.session()
+    validity, _, known = a.at_source("INBOX.Sent")
+    assert seen(wire, "INBOX.Sent")[2] == known
+    wire.command(b"x", b"SELECT INBOX")
+    if behind:
+        a.new.doveadm("mailbox", "delete", "-u", a.user, "Sent")
+        a.new.doveadm("mailbox", "create", "-u", a.user, "Sent")
+    else:
+        assert wire.command(b"d", b"DELETE INBOX.Sent")[-1].startswith(b"d OK")
+        assert wire.command(b"c", b"CREATE INBOX.Sent")[-1].startswith(b"c OK")
+    assert wire.command(b"a", b"APPEND INBOX.Sent {6+}\r\nabcdef")[-1].startswith(b"a OK")
+    first, second = seen(wire, "INBOX.Sent"), seen(a.session(proxy=1), "INBOX.Sent")
+    assert first == second and first[0] > validity and first[1:] == (2, [1])
+
+
+def test_a_new_uidvalidity_at_the_target(account):
+    """Each time it is greater than any that was shown, however small the real one is."""
+    a = account("validity")
+    wire = a.session("INBOX.Sent")
+    shown = a.at_source("INBOX.Sent")[0]
+    for real in (5, 4000000000, 6):
+        wire.command(b"x", b"SELECT INBOX")
+        a.new.doveadm("mailbox", "update", "-u", a.user, "--uid-validity", str(real), "Sent")
+        validity, _, found = seen(wire, "INBOX.Sent")
+        assert validity > shown, (real, validity, shown)
+        assert validity == (real if real > shown else shown + 1)
+        assert found == list(range(1, len(found) + 1))
+        assert code(select(a.session(proxy=1), "INBOX.Sent"), b"UIDVALIDITY") == validity
+        shown = validity
+
+
+def test_a_proxy_with_an_older_view(account):
+    """It hears nothing of the other one's RENAME, but no number that it tells is wrong."""
+    a = account("older")
+    other = a.session(proxy=1)
+    known = a.at_source("INBOX.Sent")
+    wire = a.session()
+    a.proxies[1].signal(signal.SIGSTOP)
+    try:
+        assert wire.command(b"r", b"RENAME INBOX.Sent INBOX.Old")[-1].startswith(b"r OK")
+        assert wire.command(b"c", b"CREATE INBOX.Sent")[-1].startswith(b"c OK")
+    finally:
+        other.line(b"s SELECT INBOX.Sent")
+        a.proxies[1].signal(signal.SIGCONT)
+    answer = other.until(b"s ")
+    assert answer[-1].startswith(b"s OK") and code(answer, b"UIDVALIDITY") > known[0] and uids(other) == []
+    assert seen(other, "INBOX.Old") == known
+
+
+@pytest.mark.parametrize("executed", [False, True], ids=["not sent", "answer lost"])
+def test_a_proxy_dies_in_a_rename(account, executed):
+    """Between its changes of the store: whichever name is there has the numbers, and the other one is not there."""
+    a = account("crash")
+    known = a.at_source("INBOX.Sent")
+    wire = a.session()
+    before = a.store.hgetall(a.records)
+    assert wire.command(b"r", b"RENAME INBOX.Sent INBOX.Gone")[-1].startswith(b"r OK")
+    after = a.store.hgetall(a.records)
+    a.proxies[0].kill()
+    # as it was with the first change made alone
+    a.store.hset(a.records, mapping={"INBOX.Sent": before["INBOX.Sent"], "INBOX.Gone": after["INBOX.Gone"]})
+    a.store.hset(a.route, "view", "1:ab:7")
+    if not executed:
+        target = a.at_target()
+        assert target.rename("Gone", "Sent")[0] == "OK"
+        target.logout()
+    a.proxies.append(a.ferry.proxy())
+    there, gone = ("INBOX.Gone", "INBOX.Sent") if executed else ("INBOX.Sent", "INBOX.Gone")
+    wire = a.session(proxy=2)
+    assert seen(wire, there) == known
+    assert select(wire, gone)[-1].startswith(b"s NO")
+    assert wire.command(b"c", b"CREATE " + gone.encode())[-1].startswith(b"c OK")
+    assert seen(wire, gone)[0] > known[0] and seen(wire, there) == known
+
+
+# ---- the store
+
+def test_no_login_without_the_view(account):
+    a = account("unread")
+    a.store.hset(a.records, "INBOX", "nonsense")
+    with connect(a.proxies[0]) as wire:
+        assert wire.login(a.user).startswith(b"l1 NO [UNAVAILABLE]")
+    a.proxies[0].wait(r"event=view_record_unreadable user=%s mailbox=INBOX" % re.escape(a.user))
+    a.store.hdel(a.records, "INBOX")
+    assert seen(a.session(), "INBOX.Sent") == a.at_source("INBOX.Sent")
+
+
+def test_nothing_is_renamed_while_the_store_is_away(account):
+    a = account("away")
+    wire = a.session("INBOX.Sent")
+    known = a.at_source("INBOX.Sent")
+    a.ferry.redis.stop()
+    try:
+        answer = wire.command(b"r", b"RENAME INBOX.Sent INBOX.Gone")
+        assert answer[-1].startswith(b"r NO [UNAVAILABLE]"), answer
+        assert uids(wire) == known[2]
+    finally:
+        a.ferry.redis.start()
+    assert seen(wire, "INBOX.Sent") == known
