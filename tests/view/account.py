@@ -4,6 +4,7 @@ has a mark of its own in the subject, by which it is known wherever it turns up.
     account = View(seed=3, big=400)
     account.load(server, "ann")
 """
+import itertools
 import random
 import re
 
@@ -16,6 +17,7 @@ NAMES = [("INBOX",), ("Sent",), ("Drafts",), ("Trash",), ("Junk",), ("Archive",)
          ("Work", "2022"), ("Lists",), BIG, ("Lists", "c"), ("Lists", "python"), ("Family",), ("Family", "Photos"), ("Bills",),
          ("Travel",), ("empty",), ("emptied",)]
 FLAGS = ("\\Seen", "\\Answered", "\\Flagged", "\\Draft")
+_salt = itertools.count()
 _MARK = re.compile(rb"^Subject: mark (\w+)\r?$", re.M | re.I)
 
 
@@ -25,10 +27,11 @@ def mark_of(message):
     return found[1].decode() if found else None
 
 
-def letter(mark, rng=None, size=200):
+def letter(mark, rng=None, size=200, salt=0):
+    """salt makes others of all messages of an account: what equals an account that was moved is not moved again."""
     text = "".join(f"{(rng or random).getrandbits(32):08x} \r\n" for _ in range(size // 11))
     return (f"From: ann@example.org\r\nTo: bob@example.net\r\nSubject: mark {mark}\r\nMessage-ID: <{mark}@example.org>\r\n"
-            f"Date: Tue, 03 Mar 2015 10:00:00 +0100\r\n\r\n{text}").encode()
+            f"Date: Tue, 03 Mar 2015 10:00:00 +0100\r\nX-Salt: {salt:08}\r\n\r\n{text}").encode()
 
 
 def unicode_name(levels, prefix, separator):
@@ -41,6 +44,7 @@ class View:
 
     def __init__(self, seed=1, small=6, big=300, gone=0.3, names=tuple(NAMES)):
         self.rng = random.Random(seed)
+        self.salt = next(_salt)
         self.names, self.gone = names, gone
         self.messages = {}  # levels -> [mail.Message], as stored, before anything goes
         self.left = {}      # levels -> {mark: flags}, as the account is
@@ -51,11 +55,12 @@ class View:
     def _message(self, levels, n):
         mark = f"{self.names.index(levels):02}x{n:05}"
         flags = tuple(f for f in FLAGS if self.rng.random() < (0.6 if f == "\\Seen" else 0.12))
-        return mail.Message(levels, letter(mark, self.rng, self.rng.randint(100, 1500)), flags, mail.internaldate(self.rng))
+        return mail.Message(levels, letter(mark, self.rng, self.rng.randint(100, 1500), self.salt), flags, mail.internaldate(self.rng))
 
     def _goes(self, levels, n, count):
         """The first one and the last one of some go too, so that UIDNEXT lies further behind the last message."""
-        return levels == ("emptied",) or self.rng.random() < self.gone or levels == ("Work",) and n in (0, count - 1)
+        odd = levels == ("emptied",) or levels == ("Work",) and n in (0, count - 1)
+        return self.gone > 0 and (odd or self.rng.random() < self.gone)
 
     @property
     def count(self):

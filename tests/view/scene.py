@@ -32,6 +32,8 @@ OLD = {
 NEW = {
     "Dovecot": lambda: Dovecot("new", mail="mdbox", special_use=False),
     "Dovecot.": lambda: Dovecot("new", separator=".", prefix="INBOX.", mail="mdbox", special_use=False),
+    "Maildir": lambda: Dovecot("new", special_use=False),
+    "Maildir.": lambda: Dovecot("new", separator=".", prefix="INBOX.", special_use=False),
     "Cyrus": lambda: Cyrus("new", special_use=False),
     "Cyrus.": lambda: Cyrus("new", separator=".", prefix="INBOX.", special_use=False),
 }

@@ -1,0 +1,448 @@
+"""The same commands to an account that was moved, through the proxy, and to one that was not: each answer has to be the same.
+
+    with World() as world:
+        found = world.run(seed=7, steps=60)     # None, or a Found: which step, and what differs
+        print(found)                            # with the shortest sequence that still shows it
+
+Both accounts begin as copies of one another, file by file. In both a session stays selected while the other one is moved.
+"""
+import contextlib
+import dataclasses
+import os
+import re
+import shutil
+
+from harness import mail, net
+from harness.scene import Wire
+
+from . import scene, script
+from .account import View, unicode_name
+from .answers import Validity, read_answer, value, of_code, of_fetch
+from .script import Literal, spell
+
+UNASKED = (b"UID", b"FLAGS")  # what a server may tell or not
+TRIES = 60
+
+
+@dataclasses.dataclass
+class Found:
+    seed: int
+    at: int
+    difference: str
+    steps: list
+
+    def __str__(self):
+        lines = [f"seed {self.seed}: at step {self.at}: {self.difference}", "steps:"]
+        return "\n".join(lines + [f"  {n}: {spell(x)}" for n, x in enumerate(self.steps)])
+
+
+# ---- one session
+
+class Message:
+    """known: its UID and flags as they were told last; got: what was told in this step."""
+
+    def __init__(self):
+        self.known, self.got = {}, {}
+
+    def hear(self, got):
+        self.got.update(got)
+        self.known.update((k, v) for k, v in got.items() if k in UNASKED)
+
+
+class Session:
+    """What a client knows of a mailbox that it has selected, from what it was told alone."""
+
+    def __init__(self, address, user):
+        self.wire = Wire(address, timeout=20)
+        self.wire.until(b"* ")
+        assert self.wire.login(user).startswith(b"l1 OK")
+        self._number = 0
+        self.messages = self.mailbox = None
+        self.writes = False
+        self.begin()
+        self.uidnext = 1
+        self.closed = self.silent = False
+        self._selecting = self._leaves = None  # tags
+        self._finished = {}                    # tag -> answer
+
+    # -- commands
+
+    def send(self, command):
+        """One command; its tag."""
+        self._number += 1
+        tag = b"t%d" % self._number
+        line = tag + b" "
+        for part in command:
+            if isinstance(part, Literal):
+                self.wire.send(line + b"{%d}\r\n" % len(part))
+                line = part
+                if not self._until(lambda a: a.kind in (b"+", tag)) or tag in self._finished:
+                    return tag
+            else:
+                line += part
+        self.wire.send(line + b"\r\n")
+        return tag
+
+    def _exactly(self, size):
+        wire = self.wire
+        while len(wire.buffer) < size:
+            data = wire.socket.recv(65536)
+            if not data:
+                raise ConnectionResetError
+            wire.buffer += data
+        data, wire.buffer = wire.buffer[:size], wire.buffer[size:]
+        return data
+
+    def _read(self):
+        """None at the end of the connection; no answer within its time is such an end."""
+        try:
+            with contextlib.suppress(ConnectionResetError):
+                answer = read_answer(self.wire.read_line, self._exactly)
+                if answer is not None:
+                    return answer
+        except TimeoutError:
+            self.silent = True
+        self.closed = True
+        return None
+
+    def _until(self, wanted):
+        """False where the connection ends before it."""
+        while not self.closed:
+            answer = self._read()
+            if answer is None:
+                return False
+            self._heard(answer)
+            if wanted(answer):
+                return True
+        return False
+
+    def _end_of(self, tag):
+        """The tagged answer, which may have come while another one was waited for."""
+        if tag not in self._finished:
+            self._until(lambda a: a.kind == tag)
+        return self._finished.pop(tag, None)
+
+    # -- what came
+
+    def begin(self):
+        self.original = list(self.messages or [])
+        for message in self.original:
+            message.got = {}
+        self.gone, self.others, self.tagged = [], [], []
+
+    def _heard(self, answer):
+        if answer.kind == b"EXISTS":
+            if self.messages is None:
+                self.messages = self.original = []
+            if answer.number < len(self.messages):
+                self.others.append(("EXISTS falls", answer.number))
+            while len(self.messages) < answer.number:
+                self.messages.append(Message())
+                if self.messages is not self.original:
+                    self.original.append(self.messages[-1])
+        elif answer.kind in (b"EXPUNGE", b"FETCH"):
+            self._heard_of(answer)
+        elif answer.status:
+            self._finished[answer.kind] = answer
+        elif answer.kind != b"+":
+            told = value(answer)
+            flags = told and (told[0] == b"FLAGS" or told[0] == b"OK" and told[1][0] == b"PERMANENTFLAGS")
+            if told is not None and (self._selecting or not flags):  # a new keyword brings them at any time
+                self.others.append(told)
+            if answer.kind == b"OK" and answer.data and answer.data[0].upper() == b"UIDNEXT":
+                self.uidnext = int(answer.data[1])
+
+    def _heard_of(self, answer):
+        if not self.messages or not 1 <= answer.number <= len(self.messages):
+            self.others.append(("beyond", answer.kind, answer.number))
+        elif answer.kind == b"EXPUNGE":
+            gone = self.messages[answer.number - 1]
+            if self.messages is self.original:
+                self.messages = list(self.original)
+            del self.messages[answer.number - 1]
+            self.gone.append(self.original.index(gone))
+        else:
+            self.messages[answer.number - 1].hear(of_fetch(answer.data))
+
+    def commands(self, commands):
+        """In one go, but for the literals that are asked for; then a NOOP, so that all there is to tell is told."""
+        for tag in [self._sent(c) for c in commands]:
+            self._done(self._end_of(tag))
+        if not self.closed:
+            self._end_of(self.send([b"NOOP"]))
+
+    def _sent(self, command):
+        verb = command[0].split()[0].upper()
+        if verb in (b"SELECT", b"EXAMINE"):
+            self._selecting, self.writes = b"t%d" % (self._number + 1), verb == b"SELECT"
+            self.mailbox = b"".join(command)
+            self.messages, self.original = None, []
+        elif verb in (b"UNSELECT", b"CLOSE"):
+            self._leaves = b"t%d" % (self._number + 1)
+        return self.send(command)
+
+    def _done(self, answer):
+        if answer is None:
+            self.tagged.append("silent" if self.silent else "closed")
+            return
+        self.tagged.append((answer.status, of_code(answer.data)))
+        if answer.kind == self._selecting:
+            self.messages = None if answer.status != b"OK" else self.messages or []
+            self._selecting = None
+        elif answer.kind == self._leaves and answer.status == b"OK":
+            self.messages = None
+
+    def idle(self, meanwhile):
+        tag = self.send([b"IDLE"])
+        if self._until(lambda a: a.kind in (b"+", tag)) and tag not in self._finished:
+            meanwhile()
+            self.wire.send(b"DONE\r\n")
+        self._done(self._end_of(tag))
+        self.commands([])
+
+    def result(self):
+        """All of it, of the step that began with begin()."""
+        return {"tagged": self.tagged, "told": self.others, "gone": sorted(self.gone), "open": self.messages is not None,
+                "messages": [(dict(m.known), m.got) for m in self.original], "count": len(self.messages or [])}
+
+    def seen(self):
+        return None if self.messages is None or self.closed else (len(self.messages), self.uidnext, self.writes)
+
+    def close(self):
+        self.wire.close()
+
+
+# ---- two sides
+
+class Sides:
+    """The sessions of both accounts, step by step."""
+
+    def __init__(self, addresses, users, validities, sessions=2):
+        self._whose = list(zip(addresses, users))
+        self.pairs = [self._open() for _ in range(sessions)]
+        self.validities = validities
+
+    def _open(self):
+        return tuple(Session(address, user) for address, user in self._whose)
+
+    def _reopen(self, number):
+        """After a BYE on both sides, as somebody who deletes the mailbox in which he is hears it."""
+        for session in self.pairs[number]:
+            assert not session.silent, "neither side answers"
+            session.close()
+        self.pairs[number] = self._open()
+
+    def seen(self, number):
+        return self.pairs[number][0].seen()
+
+    def do(self, step):
+        """None, or what differs; and whether the first command was done."""
+        session, commands, *more = step
+        touched = [session] + ([more[0][0]] if more else [])
+        for side in (0, 1):
+            for n in touched:
+                self.pairs[n][side].begin()
+            one = self.pairs[session][side]
+            if commands == "idle":
+                other, theirs = more[0]
+                one.idle(lambda: self.pairs[other][side].commands(theirs))
+            else:
+                one.commands(commands)
+        for n in touched:
+            left, right = (s.result() for s in self.pairs[n])
+            asked = n == session and commands != "idle" and all(b"FETCH" in c[0].upper() for c in commands)
+            difference = self.compare(left, right, asked)
+            if not difference and left["tagged"][-1:] == ["closed"]:
+                self._reopen(n)
+            if difference:
+                return f"session {n}: {difference}"
+        return None
+
+    def is_open(self, name):
+        return any(pair[0].messages is not None and name.encode() in pair[0].mailbox for pair in self.pairs)
+
+    def done(self, session):
+        tagged = self.pairs[session][0].tagged
+        return bool(tagged) and tagged[0][0] == b"OK"
+
+    def compare(self, left, right, asked=True):
+        """asked: for messages, and not only told of them."""
+        for key in ("tagged", "open", "gone", "count"):
+            if not self.same(left[key], right[key]):
+                return f"{key}: {left[key]!r} became {right[key]!r}"
+        for n, ((known, a), (its, b)) in enumerate(zip(left["messages"], right["messages"])):
+            items = [(x, known.get(x), its.get(x)) for x in UNASKED if x in known and x in its]
+            items += [(x, a.get(x), b.get(x)) for x in sorted({*a, *b}) if asked or x not in UNASKED]
+            for item, was, became in items:
+                if was != became:
+                    return f"message {n + 1}: {item.decode()}: {short(was)} became {short(became)}"
+        return self.compare_told(left["told"], right["told"])
+
+    def compare_told(self, left, right):
+        """Any order, but that of SEARCH among themselves, which is that of the commands."""
+        for kinds in ((b"SEARCH", b"SORT", b"THREAD"), None):
+            a, b = ([x for x in side if (x[0] in kinds if kinds else x[0] not in (b"SEARCH", b"SORT", b"THREAD"))]
+                    for side in (left, right))
+            if not kinds:
+                a, b = sorted(a, key=repr), sorted(b, key=repr)
+            a, b = self.unlike(a, b) if not kinds else (a, b)
+            if not self.same(a, b):
+                return f"told: {short(a)} became {short(b)}"
+        return None
+
+    def unlike(self, a, b):
+        """Without what is the same on both, so that what differs is said alone."""
+        a, b = list(a), list(b)
+        for x in list(a):
+            found = next((y for y in b if self.same(x, y)), None)
+            if found is not None:
+                a.remove(x)
+                b.remove(found)
+        return a, b
+
+    def same(self, a, b):
+        if isinstance(a, Validity) and isinstance(b, Validity):
+            return a == b or a not in self.validities and b not in self.validities
+        if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+            return len(a) == len(b) and all(self.same(x, y) for x, y in zip(a, b))
+        return a == b
+
+    def close(self):
+        for pair in self.pairs:
+            for session in pair:
+                session.close()
+
+
+def short(value_):
+    text = repr(value_)
+    return text if len(text) < 600 else text[:600] + "..."
+
+
+# ---- the world
+
+class World:
+    """Servers and a proxy that many runs share. prepare(world, user): what is done to the target before a move."""
+
+    def __init__(self, old="Dovecot", new="Dovecot", settings=None, prepare=None, view=lambda seed: View(seed, small=5, big=25)):
+        self.scene = scene.Scene(old, new, kinds=(), settings=settings)
+        self.view, self.prepare = view, prepare
+        self.addresses = [f"imap://{self.scene.way[0]}:{self.scene.way[1]}"] * 2
+        self._learn()
+
+    def _learn(self):
+        """Both servers are asked what they can do, so that clients are shown the same before and after."""
+        status, out, err = self.scene.ferry.ctl_raw("check", scene.new_user())
+        assert status in (0, 1), (status, out, err)
+        wire = Wire(self.addresses[0])
+        wire.until(b"* ")
+        wire.login(scene.new_user())
+        line = next(x for x in wire.command(b"c", b"CAPABILITY") if x.startswith(b"* CAPABILITY"))
+        wire.close()
+        self.shown = set(line.decode().split()[2:])
+
+    def accounts(self, seed):
+        """Two that are alike in all, the second one to be moved: (users, view, UIDVALIDITYs)."""
+        old = self.scene.old
+        view, users = self.view(seed), [scene.new_user(), scene.new_user()]
+        view.load(old, users[0])
+        shutil.copytree(old.home(users[0]), old.home(users[1]), dirs_exist_ok=True, copy_function=shutil.copy2)
+        for folder, folders, files in os.walk(old.home(users[1])):
+            for name in folders + files + ["."]:
+                path = os.path.join(folder, name)
+                was = os.stat(path.replace(old.home(users[1]), old.home(users[0]), 1))
+                os.chown(path, was.st_uid, was.st_gid)
+        return users, view, self._validities(users[1])
+
+    def _validities(self, user):
+        with scene.signed_in(self.scene.old, user) as m:
+            names = [x.decode() for x in re.findall(rb'"([^"]*)"\r?$|(\S+)$', b"\n".join(m.list()[1]), re.M) for x in x if x]
+            return {int(re.search(rb"UIDVALIDITY (\d+)", m.status(mail.quoted(n), "(UIDVALIDITY)")[1][0])[1]) for n in names}
+
+    def names(self, view):
+        return [mail.wire_name(x, self.scene.old.prefix, self.scene.old.separator) for x in view.names]
+
+    def begin(self, seed):
+        """The accounts; a session of each opens INBOX, and another one the large mailbox; then the second one is moved."""
+        users, view, validities = self.accounts(seed)
+        sides = Sides(self.addresses, users, validities)
+        for n, name in enumerate(("INBOX", self.names(view)[view.names.index(scene.BIG)])):
+            difference = sides.do((n, [[b"SELECT " + mail.quoted(name).encode()]]))
+            assert not difference, difference
+        if self.prepare:
+            self.prepare(self, users[1])
+        self.scene.user = users[1]
+        self.scene.set_off()
+        self.scene.flipped(None)
+        for n in range(len(sides.pairs)):
+            difference = sides.do((n, [[b"NOOP"]]))
+            assert not difference, f"a session that stayed selected: {difference}"
+        return sides, view
+
+    def run(self, seed, steps=40, tries=TRIES):
+        """tries: how many runs may be spent on making the sequence shorter."""
+        sides, view = self.begin(seed)
+        writer = script.Writer(seed, self.names(view), self.scene.old.separator, self.scene.old.prefix, self.shown)
+        taken = []
+        with contextlib.closing(sides):
+            for n in range(steps):
+                step, follows = writer.step(sides.seen, sides.is_open)
+                taken.append(step)
+                difference = sides.do(step)
+                if difference:
+                    return self.shorter(Found(seed, n, difference, taken), tries)
+                if follows and sides.done(step[0]):
+                    follows()
+        return None
+
+    def replay(self, seed, steps):
+        sides, _ = self.begin(seed)
+        with contextlib.closing(sides):
+            for n, step in enumerate(steps):
+                difference = sides.do(step)
+                if difference:
+                    return Found(seed, n, difference, steps[:n + 1])
+        return None
+
+    def shorter(self, found, most):
+        """Leaves out what it still shows without: halves, quarters, and at last step by step."""
+        best, tries, size = found, 0, max(len(found.steps) // 2, 1)
+        while size and tries < most:
+            at, gained = 0, False
+            while at < len(best.steps) - 1 and tries < most:
+                tries += 1
+                again = self.replay(found.seed, best.steps[:at] + best.steps[at + size:])
+                if again:
+                    best, gained = again, True
+                else:
+                    at += size
+            size = size // 2 if not gained or size > 1 else size
+        return best
+
+    def close(self):
+        self.scene.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+# ---- worlds
+
+def tell_by_hand(world, user):
+    """The target's mailboxes are there, empty, with the UIDVALIDITYs of the source."""
+    old, new = world.scene.old, world.scene.new
+    with scene.signed_in(old, user) as there, scene.signed_in(new, user) as here:
+        for levels in world.view(0).names:
+            told = there.status(scene.Scene.name_at(old, levels), "(UIDVALIDITY)")[1][0]
+            here.create(scene.Scene.name_at(new, levels))
+            new.doveadm("mailbox", "update", "-u", user, "--uid-validity", re.search(rb"UIDVALIDITY (\d+)", told)[1].decode(),
+                        unicode_name(levels, new.prefix, new.separator))
+
+
+# What World is given, by the name of what is tried. Dovecot keeps Maildirs on both sides, since what it answers about a message
+# that just went, or a mailbox, depends on how it keeps them.
+WORLDS = {
+    "told": {"new": "Maildir.", "settings": {"migration": {"t1_max_gaps": 100000}}, "prepare": tell_by_hand},
+}
