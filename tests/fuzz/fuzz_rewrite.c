@@ -96,7 +96,7 @@ static void by_part(struct relay *r, const struct imap_line_item *item)
         return;
     enum view_becomes is =
         view_rewrite_part(r->w, &r->cmd, item->text, item->first, &out, &answer, item->first ? &c : last);
-    MUST(is != VIEW_WRITTEN || (!memchr(out.mem + out.off, '\n', out.len)));
+    MUST(is != VIEW_WRITTEN || out.len == 0 || !memchr(out.mem + out.off, '\n', out.len));
     MUST(is != VIEW_NOOP || !item->literal);
     became(r, is, &answer, c, item->first);
     buf_free(&out);
