@@ -10,6 +10,7 @@ import time
 import pytest
 
 from harness import mail, net
+from harness.deflated import Deflated, compress
 from harness.dovecot import Dovecot
 from harness.ferry import backend
 from harness.relay import Relay
@@ -335,6 +336,56 @@ def test_pipeline_of_ten_commands(scene, old):
     s.ferry.wait_state(s.user, "flipped")
     words = s.new.doveadm("fetch", "-u", s.user, "flags", "mailbox", "INBOX", "uid", "1:2")
     assert "first" in words and all(f"k{n}" in words for n in range(1, 10)), words
+    relay.close()
+
+
+@pytest.mark.writes_source
+def test_compressed_sessions_go_on(scene, old):
+    """In IDLE, quiet, with a command in the freeze; and those who begin to compress in it, behind a command that takes its time
+    or not: what one side of the connection has said goes on being known to the other, over another server."""
+    relay = Relay(("127.0.0.1", old.port["imap"]))
+    s = scene("packed", source=relay)
+    idle, quiet, busy = (s.session() for _ in range(3))
+    waits, fresh, sent = (s.session() for _ in range(3))
+    for wire in (idle, quiet, busy):
+        compress(wire)
+        assert wire.command(b"n", b"UID FETCH 1:* (UID FLAGS)")[-1].startswith(b"n OK")
+    idle.line(b"i IDLE")
+    idle.until(b"+ ")
+    s.ready()
+    relay.stall()
+    busy.line(b"a0 STORE 1 +FLAGS.SILENT (first)")
+    waits.line(b"a0 STORE 2 +FLAGS.SILENT (second)")
+    waits.line(b"z COMPRESS DEFLATE")
+    s.begin()
+    s.ferry.wait_state(s.user, "freezing")
+    busy.line(b"a1 UID STORE 2 +FLAGS.SILENT (third)")
+    fresh.line(b"z COMPRESS DEFLATE")
+    sent.send(b"z COMPRESS DEFLATE\r\ny CREATE INBOX.smuggled\r\n")
+    relay.resume()
+    assert [x[:5] for x in busy.until(b"a1 ") if x[:1] == b"a"] == [b"a0 OK", b"a1 OK"]
+    assert [x[:4] for x in waits.until(b"z ") if x[:1] in b"az"] == [b"a0 O", b"z OK"]
+    assert fresh.until(b"z ")[-1].startswith(b"z OK")
+    for wire in (waits, fresh):
+        wire.socket, wire.buffer = Deflated(wire.socket, wire.buffer), b""
+    assert sent.rest()[-1] == b"* BYE [CLIENTBUG] Nothing may be sent behind COMPRESS before its answer"
+    s.ferry.wait_state(s.user, "flipped")
+    s.handed_over(0, 5)
+    assert s.where() == ["new"] * 5
+    deliver(s.new, s.user, "after the flip")
+    assert idle.until(b"* 6 EXISTS")
+    idle.line(b"DONE")
+    assert idle.until(b"i ")[-1].startswith(b"i OK")
+    for wire in (idle, quiet, busy, waits, fresh):
+        assert wire.command(b"n", b"NOOP")[-1].startswith(b"n OK")
+        assert uids(wire) == [1, 2, 3, 4, 5, 6]
+        assert wire.command(b"x", b"COMPRESS DEFLATE")[-1].startswith(b"x NO [COMPRESSIONACTIVE]")
+        assert b"COMPRESS" not in wire.command(b"c", b"CAPABILITY")[0]
+        assert wire.command(b"o", b"LOGOUT")[-1].startswith(b"o OK")
+    words = s.new.doveadm("fetch", "-u", s.user, "flags", "mailbox", "INBOX", "uid", "1:2")
+    assert all(x in words for x in ("first", "second", "third")), words
+    for server in (s.old, s.new):
+        assert "smuggled" not in server.doveadm("mailbox", "list", "-u", s.user)
     relay.close()
 
 
