@@ -12,6 +12,7 @@ enum {
     PIECE = 16 * 1024,
     UNPACKER_SIZE = 42 * 1024, /* what zlib takes for one */
     AT_BOUNDARY = 128,         /* data_type in zlib.h: between two blocks, and on a byte */
+    LARGE = 8 * 1024,          /* pieces for which it matters how they are packed */
 };
 
 struct deflate_works {
@@ -24,6 +25,7 @@ struct deflate {
     struct deflate_works *works; /* borrowed */
     uint8_t sent[DEFLATE_SENT];
     size_t n_sent;
+    bool dense;    /* the last large piece hardly became smaller */
     uint8_t *seen; /* owned; not while there is an unpacker */
     size_t n_seen;
     z_stream *in; /* in the middle of a block; owned, or NULL */
@@ -141,26 +143,41 @@ static void remember_sent(struct deflate *d, struct span plain)
     d->n_sent = stays + fresh;
 }
 
+/* A fresh start that knows what the peer has. */
+static void pack_from_here(struct deflate *d, z_stream *z, int strategy)
+{
+    int rc = deflateReset(z);
+    if (rc == Z_OK)
+        rc = deflateParams(z, Z_BEST_SPEED, strategy);
+    if (rc == Z_OK && d->n_sent > 0)
+        rc = deflateSetDictionary(z, d->sent, (unsigned)d->n_sent);
+    assert(rc == Z_OK);
+}
+
+/* A picture or an archive in base64 becomes 24 % smaller by its small alphabet alone, and not by a byte more
+ * where repetitions are looked for, which takes four times as long. So it is not done behind a large piece that
+ * has not become smaller than that, until one has. */
 void deflate_pack(struct deflate *d, struct span plain, struct buf *out)
 {
     z_stream *z = &d->works->out;
+    bool large = plain.len >= LARGE;
+    size_t before = out->len;
     uint8_t piece[PIECE];
     assert(plain.len < UINT32_MAX);
     if (plain.len == 0)
         return;
-    int rc = deflateReset(z);
-    if (rc == Z_OK && d->n_sent > 0)
-        rc = deflateSetDictionary(z, d->sent, (unsigned)d->n_sent);
-    assert(rc == Z_OK);
+    pack_from_here(d, z, large && d->dense ? Z_HUFFMAN_ONLY : Z_DEFAULT_STRATEGY);
     set_input(z, plain);
     do {
         z->next_out = piece;
         z->avail_out = sizeof piece;
-        rc = deflate(z, Z_SYNC_FLUSH);
+        int rc = deflate(z, Z_SYNC_FLUSH);
         assert(rc == Z_OK || rc == Z_BUF_ERROR); /* Z_BUF_ERROR: there was nothing left to say */
         buf_add(out, piece, sizeof piece - z->avail_out);
     } while (z->avail_out == 0);
     wipe(piece, sizeof piece);
+    if (large)
+        d->dense = out->len - before >= plain.len / 4 * 3;
     remember_sent(d, plain);
 }
 
@@ -213,13 +230,13 @@ enum deflate_rc deflate_unpack(struct deflate *d, struct span *in, uint8_t *plai
     *len = cap - z->avail_out;
     size_t eaten = given - z->avail_in;
     *in = span_of(in->p + eaten, in->len - eaten);
-    d->in = z;
     /* Z_BUF_ERROR: nothing can be done without more bytes, or more room */
-    if (rc != Z_OK && rc != Z_BUF_ERROR)
-        return rc == Z_STREAM_END ? DEFLATE_ENDED : DEFLATE_BAD;
-    if (*len < cap && z->data_type == AT_BOUNDARY)
+    bool good = rc == Z_OK || rc == Z_BUF_ERROR;
+    if (good && *len < cap && z->data_type == AT_BOUNDARY) {
         let_go(d, z);
-    else
+    } else {
+        d->in = z;
         forget_seen(d);
-    return DEFLATE_OK;
+    }
+    return good ? DEFLATE_OK : rc == Z_STREAM_END ? DEFLATE_ENDED : DEFLATE_BAD;
 }

@@ -11,7 +11,8 @@
  *         of a block, the connection keeps the unpacker itself (about 42 KiB) until the block has ended.
  *         Clients end their blocks with each command.
  *
- * In the quickest level, since mail is mostly base64, which more work hardly makes smaller. */
+ * In the quickest level, since mail is mostly base64, which more work hardly makes smaller; what was
+ * compressed already is only told by its letters. */
 #ifndef IMAPFERRY_DEFLATE_H
 #define IMAPFERRY_DEFLATE_H
 

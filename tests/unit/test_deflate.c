@@ -147,15 +147,13 @@ static void peer_says(struct peer *p, unsigned words)
     buf_free(&more);
 }
 
-static void peer_is_told(struct peer *p, unsigned words)
+static void peer_gets(struct peer *p, struct span more, struct buf *packed)
 {
-    struct buf more = {0}, packed = {0};
     uint8_t plain[8192];
-    some_text(p, &more, words);
-    buf_add_span(&p->told, buf_span(&more));
-    deflate_pack(p->d, buf_span(&more), &packed);
-    p->in.next_in = packed.mem + packed.off;
-    p->in.avail_in = (unsigned)packed.len;
+    buf_add_span(&p->told, more);
+    deflate_pack(p->d, more, packed);
+    p->in.next_in = packed->mem + packed->off;
+    p->in.avail_in = (unsigned)packed->len;
     do {
         p->in.next_out = plain;
         p->in.avail_out = sizeof plain;
@@ -163,6 +161,13 @@ static void peer_is_told(struct peer *p, unsigned words)
         assert_true(rc == Z_OK || rc == Z_BUF_ERROR);
         buf_add(&p->got, plain, sizeof plain - p->in.avail_out);
     } while (p->in.avail_out == 0);
+}
+
+static void peer_is_told(struct peer *p, unsigned words)
+{
+    struct buf more = {0}, packed = {0};
+    some_text(p, &more, words);
+    peer_gets(p, buf_span(&more), &packed);
     buf_free(&more);
     buf_free(&packed);
 }
@@ -231,6 +236,36 @@ static void test_repeats_are_short(void **state)
     deflate_free(&d);
 }
 
+/* Base64 of what can't become smaller, then text: each as small as may be, from the second large piece on. */
+static void test_what_was_compressed_already(void **state)
+{
+    (void)state;
+    enum { SIZE = 60000 };
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    struct peer p;
+    uint64_t seed = 1;
+    size_t sizes[6];
+    peer_open(&p, 1, Z_SYNC_FLUSH);
+    for (unsigned turn = 0; turn < COUNTOF(sizes); turn++) {
+        struct buf more = {0}, packed = {0};
+        for (size_t i = 0; turn < 3 && i < SIZE; i++) {
+            seed = seed * 6364136223846793005u + 1442695040888963407u;
+            buf_add(&more, &letters[seed >> 58], 1);
+        }
+        if (turn >= 3)
+            some_text(&p, &more, SIZE / 22);
+        peer_gets(&p, buf_span(&more), &packed);
+        sizes[turn] = packed.len * 100 / more.len;
+        buf_free(&more);
+        buf_free(&packed);
+    }
+    for (unsigned turn = 0; turn < 3; turn++)
+        assert_in_range(sizes[turn], 75, 79);
+    assert_in_range(sizes[3], 40, 70); /* by its letters alone */
+    assert_true(sizes[4] < 25 && sizes[5] < 25);
+    peer_close(&p);
+}
+
 /* ---- what is none ---- */
 
 static void expect_end(struct span in, enum deflate_rc end, size_t left)
@@ -289,13 +324,10 @@ static int works_done(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_split),
-        cmocka_unit_test(test_every_piece_arrives),
-        cmocka_unit_test(test_in_turn),
-        cmocka_unit_test(test_kept),
-        cmocka_unit_test(test_repeats_are_short),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_points_back_too_far),
+        cmocka_unit_test(test_every_split),       cmocka_unit_test(test_every_piece_arrives),
+        cmocka_unit_test(test_in_turn),           cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_repeats_are_short), cmocka_unit_test(test_what_was_compressed_already),
+        cmocka_unit_test(test_refused),           cmocka_unit_test(test_points_back_too_far),
     };
     return cmocka_run_group_tests(tests, NULL, works_done);
 }
