@@ -195,7 +195,7 @@ const struct option options[] = {
      .reload = RELOAD_YES,
      .text =
          "Offer compression to clients that have signed in (COMPRESS=DEFLATE), whatever the backends can do: for slow "
-         "lines and phones. It costs processor time, about 10 s for each GiB that clients download by it."},
+         "lines and phones. It costs processor time, 3 to 9 s for each GiB that clients download by it."},
     {"proxy", "login_tries", OPTION_NUMBER, offsetof(struct conf_proxy, login_tries), .def = "3", .min = 1,
      .max = 100, .reload = RELOAD_YES, .text = "Wrong passwords until a connection is closed."},
     {"proxy", "lease", OPTION_DURATION, offsetof(struct conf_proxy, lease_ms), .def = "10s", .min = 300,
