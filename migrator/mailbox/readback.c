@@ -108,12 +108,11 @@ static void readback_ask(struct readback *r)
     static const struct imapc_body_fns bodies[] = {
         {readback_body_begin, readback_body_piece, readback_body_end, false},
         {readback_body_begin, readback_body_piece, readback_body_end, true}};
-    const struct imapc_command cmd = {
-        .data = readback_on_data,
-        .body = &bodies[*r->section != '\0'],
-        .end = readback_on_end,
-        .owner = r,
-        .odd = r->s->odd ? readback_on_odd : NULL};
+    const struct imapc_command cmd = {.data = readback_on_data,
+                                      .body = &bodies[*r->section != '\0'],
+                                      .end = readback_on_end,
+                                      .owner = r,
+                                      .odd = r->s->odd ? readback_on_odd : NULL};
     struct buf set = {0};
     while (!r->asked_all && r->in_flight < AHEAD) {
         r->asked_all = !uidset_next(&r->uids, &r->at, BATCH, &set);

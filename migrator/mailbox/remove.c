@@ -102,8 +102,8 @@ static void remove_on_ready(void *owner, uint64_t modseq)
     touch_write_condition(&condition, modseq);
     while (uidset_next(&r->uids, &at, 0, &set)) {
         r->outstanding += 2;
-        imapc_sendf(selected_imap(&r->p->target), &cmd, "UID STORE %s%s +FLAGS.SILENT (\\Deleted)", buf_str(&set),
-                    buf_str(&condition));
+        imapc_sendf(selected_imap(&r->p->target), &cmd, "UID STORE %s%s +FLAGS.SILENT (\\Deleted)",
+                    buf_str(&set), buf_str(&condition));
         imapc_sendf(selected_imap(&r->p->target), &cmd, "UID EXPUNGE %s", buf_str(&set));
     }
     r->outstanding++;

@@ -57,8 +57,8 @@ struct selected {
     imapc_odd_fn odd;   /* who is told of odd answers; NULL: who watches the connection */
     void *odd_owner;
     const char *name; /* as on the wire; borrowed */
-    const char *side;   /* "source" or "target", for texts */
-    bool examine;       /* the source's way: SELECT only where the server needs it */
+    const char *side; /* "source" or "target", for texts */
+    bool examine;     /* the source's way: SELECT only where the server needs it */
     struct mbox_list list;
     uint32_t uidvalidity, uidnext; /* 0 = not said */
     struct flags_policy permanent;

@@ -6,8 +6,8 @@
 #include "verify.h"
 
 enum {
-    NOTE = 500,                  /* verified messages in one ledger entry */
-    SUSPECTS_MAX = 100,          /* looked at on the source a second time */
+    NOTE = 500,                   /* verified messages in one ledger entry */
+    SUSPECTS_MAX = 100,           /* looked at on the source a second time */
     LITTLE_LEFT = 4 * 1024 * 1024 /* bytes that are still to come, at most, when others may go on */
 };
 

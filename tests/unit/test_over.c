@@ -3,9 +3,11 @@
 
 /* Two mailboxes on one pair of connections: the second begins while the bytes of the first are still to come. */
 
-#define DATE      "\"21-Jan-2020 00:00:00 +0000\""
-#define LIST      "UID FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE)"
-#define READ_BACK "<NOOP", "<UID FETCH 11:4294967295 (UID FLAGS INTERNALDATE RFC822.SIZE)", "<UID FETCH 11 (UID BODY.PEEK[])"
+#define DATE "\"21-Jan-2020 00:00:00 +0000\""
+#define LIST "UID FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE)"
+#define READ_BACK                                                                                            \
+    "<NOOP", "<UID FETCH 11:4294967295 (UID FLAGS INTERNALDATE RFC822.SIZE)",                                \
+        "<UID FETCH 11 (UID BODY.PEEK[])"
 #define OPENED(exists, uidvalidity, uidnext)                                                                 \
     ">* " exists " EXISTS", ">* OK [PERMANENTFLAGS (\\Seen \\Deleted \\*)] so",                              \
         ">* OK [UIDVALIDITY " uidvalidity "] so", ">* OK [UIDNEXT " uidnext "] so"
@@ -93,8 +95,8 @@ static void over_end(struct over_world *o)
 
 #define SOURCE_FIRST                                                                                         \
     PAIR_SIGN_IN(""), "<EXAMINE a", "<" LIST, OPENED("1", "7", "2"), ">%P OK fine",                          \
-        PAIR_MESSAGE("1", "1", "", "3"), PAIR_LISTED, "<UID FETCH 1 (UID BODY.PEEK[])", PAIR_BODY("1", "1", "x"), \
-        ">%T OK read"
+        PAIR_MESSAGE("1", "1", "", "3"), PAIR_LISTED, "<UID FETCH 1 (UID BODY.PEEK[])",                      \
+        PAIR_BODY("1", "1", "x"), ">%T OK read"
 #define SOURCE_SECOND                                                                                        \
     "<EXAMINE b", "<" LIST, OPENED("1", "8", "2"), ">%P OK fine", PAIR_MESSAGE("1", "1", "\\Seen", "3"),     \
         PAIR_LISTED, "<UID FETCH 1 (UID BODY.PEEK[])", PAIR_BODY("1", "1", "y"), ">%T OK read"
@@ -104,8 +106,8 @@ static void over_end(struct over_world *o)
 #define TARGET_SECOND_ENDS                                                                                   \
     ">* 0 EXISTS", ">* OK [PERMANENTFLAGS (\\Seen \\Deleted \\*)] so", ">* OK [UIDVALIDITY 10] so",          \
         ">* OK [UIDNEXT 11] so", ">%P OK fine", PAIR_LISTED, "<APPEND b (\\Seen) " DATE " {3+}", "=y", "=",  \
-        ">%T OK [APPENDUID 10 11] stored", READ_BACK, ">* 1 EXISTS",                                         \
-        PAIR_MESSAGE("1", "11", "\\Seen", "3"), PAIR_BODY("1", "11", "y")
+        ">%T OK [APPENDUID 10 11] stored", READ_BACK, ">* 1 EXISTS", PAIR_MESSAGE("1", "11", "\\Seen", "3"), \
+        PAIR_BODY("1", "11", "y")
 
 /* The target says nothing of what is read back before it has heard the SELECT of the second. Tags: m1 SELECT, m2 FETCH,
  * m3 APPEND, m4 NOOP, m5 and m6 FETCH, m7 SELECT, m8 FETCH. */
@@ -163,8 +165,8 @@ static void test_first_lists_nothing_again(void **state)
     struct over_world *o =
         over_run(w, SCRIPT(SOURCE_FIRST, SOURCE_SECOND, PAIR_BYE),
                  SCRIPT(TARGET_FIRST, "<SELECT b", "<" LIST, ">* 1 EXISTS", ">m4 OK so", ">m5 OK so",
-                        PAIR_BODY("1", "11", "x"), ">m6 OK so", TARGET_SECOND_ENDS, ">m10 OK so", ">m11 OK so",
-                        ">m12 OK so", PAIR_BYE));
+                        PAIR_BODY("1", "11", "x"), ">m6 OK so", TARGET_SECOND_ENDS, ">m10 OK so",
+                        ">m11 OK so", ">m12 OK so", PAIR_BYE));
     assert_int_equal(o->first_rc, COPY_DOWN);
     assert_true(o->given);
     assert_int_equal(o->second_rc, COPY_EQUAL);
@@ -178,8 +180,8 @@ static void test_odd_answer_is_named_where_it_belongs(void **state)
     struct over_world *o =
         over_run(w, SCRIPT(SOURCE_FIRST, SOURCE_SECOND, PAIR_BYE),
                  SCRIPT(TARGET_FIRST, "<SELECT b", "<" LIST, ">* 1 EXISTS", ">m4 OK so",
-                        PAIR_MESSAGE("1", "11", "((", "3"), ">m5 OK so", PAIR_BODY("1", "11", "x"), ">m6 OK so",
-                        TARGET_SECOND_ENDS, ">m10 OK so", ">m11 OK so", ">m12 OK so", PAIR_BYE));
+                        PAIR_MESSAGE("1", "11", "((", "3"), ">m5 OK so", PAIR_BODY("1", "11", "x"),
+                        ">m6 OK so", TARGET_SECOND_ENDS, ">m10 OK so", ">m11 OK so", ">m12 OK so", PAIR_BYE));
     assert_int_equal(o->second_rc, COPY_EQUAL);
     assert_int_equal(findings_total(o->findings), 0);
     assert_int_not_equal(o->first_rc, COPY_EQUAL);
@@ -189,8 +191,8 @@ static void test_odd_answer_is_named_where_it_belongs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        PAIR_TEST(test_second_begins_before_the_first_ends), PAIR_TEST(test_first_sends_nothing_more),
-        PAIR_TEST(test_first_reads_nothing_a_second_time),   PAIR_TEST(test_first_lists_nothing_again),
+        PAIR_TEST(test_second_begins_before_the_first_ends),  PAIR_TEST(test_first_sends_nothing_more),
+        PAIR_TEST(test_first_reads_nothing_a_second_time),    PAIR_TEST(test_first_lists_nothing_again),
         PAIR_TEST(test_odd_answer_is_named_where_it_belongs),
     };
     return cmocka_run_group_tests(tests, pair_unit_begin, pair_unit_end);
