@@ -5,9 +5,10 @@
 
 #include "pass_priv.h"
 
-/* Lanes of an account of which nothing is known. A sign-in takes several round trips, and most accounts have as
- * many mailboxes, so these lanes are signed in while both sides are listed. More would be in vain more often. */
-enum { FIRST_LANES = 4 };
+/* A sign-in takes several round trips. Where that is long, all lanes of an account of which nothing is known are signed in
+ * while both sides are listed. Where it is short, they wait until it is known how many mailboxes there are: many accounts
+ * have one, and a sign-in costs the servers more than the wait is worth. */
+enum { LONG_SIGN_IN_MS = 40 };
 
 /* ---- WAIVERS */
 
@@ -128,7 +129,8 @@ void pass_step_lists(struct pass *p)
         both_read(l, what_to_ask(p, l->source, SOURCE), what_to_ask(p, l->target, TARGET), pass_on_lists, p);
     if (is_first(p)) {
         baggage_begin(pass_baggage(p), l);
-        crew_want(p->move->crew, FIRST_LANES);
+        if (crew_sign_in_ms(p->move->crew) >= LONG_SIGN_IN_MS)
+            crew_want(p->move->crew, CREW_MAX);
     }
 }
 

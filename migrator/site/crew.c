@@ -23,6 +23,7 @@ struct crew_slot {
     struct lane lane;
     enum slot_state state;
     bool ready[2], broken;
+    uint64_t began_ms;
     struct end {
         struct crew_slot *slot;
         enum half half;
@@ -45,7 +46,7 @@ struct crew {
     struct loop_task task; /* settles what changed, outside of any callback */
     struct timer *linger;  /* since when there are more lanes than wanted */
     bool lingered;
-    uint64_t broke_ms;
+    uint64_t broke_ms, sign_in_ms;
     bool failed, tell_ready;
     enum why why;
     char *error; /* owned */
@@ -175,6 +176,7 @@ static void both_ready(struct crew_slot *s)
         return;
     }
     s->state = SLOT_IDLE;
+    c->sign_in_ms = clock_boot_ms() - s->began_ms;
     c->failed = false;
     c->tell_ready = true;
 }
@@ -260,6 +262,7 @@ static void open_slot(struct crew *c)
     assert(s);
     s->crew = c;
     s->state = SLOT_OPENING;
+    s->began_ms = clock_boot_ms();
     s->lane.source = crew_dial(s, SOURCE);
     s->lane.target = crew_dial(s, TARGET);
 }
@@ -400,6 +403,11 @@ void crew_set_owner(struct crew *c, crew_fn fn, void *owner)
 uint64_t crew_broke_ms(const struct crew *c)
 {
     return c->broke_ms;
+}
+
+uint64_t crew_sign_in_ms(const struct crew *c)
+{
+    return c->sign_in_ms;
 }
 
 unsigned crew_lent(const struct crew *c)

@@ -59,6 +59,8 @@ void crew_set_owner(struct crew *c, crew_fn fn, void *owner);
  * been under way. 0 = never. */
 uint64_t crew_broke_ms(const struct crew *c);
 unsigned crew_lent(const struct crew *c);
+/* How long the sign-in of a lane took at last; 0: none was signed in. */
+uint64_t crew_sign_in_ms(const struct crew *c);
 /* Is a lane being signed in? */
 bool crew_is_opening(const struct crew *c);
 enum why crew_why(const struct crew *c);

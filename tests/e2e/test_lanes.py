@@ -87,3 +87,20 @@ def test_bytes_differ_when_the_lane_has_gone_on(make_ferry, old, new):
         return data
     assert copy(make_ferry, old, new, lambda source, target: (lambda: None, change)) == 2, "it, and the one behind it"
     assert changed
+
+
+def test_lanes_are_signed_in_while_a_new_account_is_listed(make_ferry, old, new):
+    """On a long way, where it is not known yet that the account has one mailbox."""
+    user = new_user("far")
+    source, target = Relay(("127.0.0.1", old.port["imap"])), Relay(("127.0.0.1", new.port["imap"]))
+    source.delay(0.03)
+    target.delay(0.03)
+    ferry = make_ferry({"old": backend(source, "imap"), "new": backend(target, "imap")}, LIMITS)
+    try:
+        ferry.migrator()
+        ferry.ctl("migrate", user)
+        ferry.wait_state(user, "ready", timeout=60)
+        assert source.connections >= 6 and target.connections >= 6
+    finally:
+        source.close()
+        target.close()
