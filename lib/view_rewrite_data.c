@@ -216,9 +216,10 @@ static void status_items(struct view_rewrite *w, struct view_command *c, struct 
     struct view_sight sight = {0};
     uint32_t uidvalidity, uidnext, n;
     const char *blank = "";
-    bool seen = status_number(items, "UIDVALIDITY", &uidvalidity) | status_number(items, "UIDNEXT", &uidnext);
 
-    seen = seen && uidvalidity && status_sight(w, c, client, uidvalidity, uidnext, &sight);
+    status_number(items, "UIDNEXT", &uidnext);
+    bool seen = status_number(items, "UIDVALIDITY", &uidvalidity) && uidvalidity &&
+                status_sight(w, c, client, uidvalidity, uidnext, &sight);
     for (const struct imap_value *v = items->first; v && v->next; v = v->next->next) {
         if (v->kind != IMAP_ATOM)
             continue;
