@@ -14,27 +14,42 @@ from harness.site import Site
 LETTER = b"From: a@example.org\r\nSubject: %d\r\n\r\ntext\r\n"
 GAPS = {"migration": {"t1_max_gaps": 3000}}
 SINGLE = "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE NAMESPACE UIDPLUS SPECIAL-USE LIST-EXTENDED UNSELECT IDLE"
-TARGETS = {"dovecot": lambda: dovecot.Dovecot("new"), "mdbox": lambda: dovecot.Dovecot("mdbox", mail="mdbox"),
-           "single": lambda: dovecot.Dovecot("single", capability=SINGLE), "cyrus": lambda: Cyrus("cyrus"),
-           "courier": lambda: Courier("courier")}
+OLD = {"separator": ".", "prefix": "INBOX."}
+PAIRS = {"dovecot": (lambda: dovecot.Dovecot("old", **OLD), lambda: dovecot.Dovecot("new")),
+         "mdbox": (lambda: dovecot.Dovecot("old", **OLD), lambda: dovecot.Dovecot("mdbox", mail="mdbox")),
+         "single": (lambda: dovecot.Dovecot("old", **OLD), lambda: dovecot.Dovecot("single", capability=SINGLE)),
+         "cyrus": (lambda: dovecot.Dovecot("old", **OLD), lambda: Cyrus("cyrus")),
+         "courier": (lambda: dovecot.Dovecot("old", **OLD), lambda: Courier("courier")),
+         "from_cyrus": (lambda: Cyrus("old"), lambda: dovecot.Dovecot("new")),
+         "from_courier": (lambda: Courier("old"), lambda: dovecot.Dovecot("new"))}
 
 
-@pytest.fixture(scope="module", params=TARGETS)
-def real(request, old):
+@pytest.fixture(scope="module", params=PAIRS)
+def real(request):
     """Courier has no master user: there what the proxy seals serves, and a login sets the migration off."""
-    target = TARGETS[request.param]()
-    net.wait_next_second()
-    courier = isinstance(target, Courier)
+    source, target = (make() for make in PAIRS[request.param])
+    courier = isinstance(target, Courier) or isinstance(source, Courier)
     settings = {"migration": {**GAPS["migration"], "trigger": "login" if courier else "manual"},
                 "migrator": {"command_timeout": "10s"}}
-    with Site(old, target, settings, writes_source=True, keep=True, new={"master": not courier}) as s:
+    with Site(source, target, settings, writes_source=True, old={"master": not isinstance(source, Courier)},
+              new={"master": not isinstance(target, Courier)}) as s:
         s.proxy = None
         if courier:
             s.migrator.stop()
             s.ferry.seal_keys()
             s.migrator, s.proxy = s.ferry.migrator(), s.ferry.proxy()
         yield s
-    target.close()
+
+
+@pytest.fixture(scope="module")
+def site():
+    with Site(FakeImap("old"), FakeImap("new"), {**GAPS, "migrator": {"command_timeout": "1s", "retry_min": "200ms",
+                                                                       "retry_max": "400ms"}}) as s:
+        yield s
+
+
+def box(server, name):
+    return getattr(server, "prefix", "") + name
 
 
 def copied(site, user):
@@ -100,25 +115,26 @@ def test_every_gap_is_filled(real):
     """At the start, in the middle, at the end, in a mailbox that is empty; and what comes and goes between the passes."""
     user = real.user("gaps")
     m = real.connect(user)
-    m.create("INBOX.Empty")
+    here, there = box(real.source, "Empty"), box(real.target, "Empty")
+    m.create(here)
     letters(m, "INBOX", 0, 60)
-    letters(m, "INBOX.Empty", 0, 5)
+    letters(m, here, 0, 5)
     expunge(m, "INBOX", "1:7,9,20:44,58:60")
-    expunge(m, "INBOX.Empty", "1:5")
+    expunge(m, here, "1:5")
+    net.wait_next_second()
     before = numbers(m)
     assert before[1] == 61 and before[0][0] == 8 and before[0][-1] == 57
     copied(real, user)
     t = real.connect(user, "target")
-    empty = "INBOX.Empty" if isinstance(real.target, Courier) else "Empty"
     assert numbers(t) == before
-    assert numbers(t, empty) == ([], 6) == numbers(m, "INBOX.Empty")
+    assert numbers(t, there) == ([], 6) == numbers(m, here)
     letters(m, "INBOX", 60, 10)
     expunge(m, "INBOX", "10:12,61:63,66,70")
-    letters(m, "INBOX.Empty", 10, 2)
-    expunge(m, "INBOX.Empty", "7")
+    letters(m, here, 10, 2)
+    expunge(m, here, "7")
     real.flip(user)
     assert numbers(t) == numbers(m)
-    assert numbers(t, empty) == ([6], 8) == numbers(m, "INBOX.Empty")
+    assert numbers(t, there) == ([6], 8) == numbers(m, here)
     real.same(user, 20)
     m.logout()
     t.logout()
@@ -129,6 +145,7 @@ def test_long_gap_by_several_appends(real):
     m = real.connect(user)
     letters(m, "INBOX", 0, 1300)
     expunge(m, "INBOX", "2:1299")
+    net.wait_next_second()
     copied(real, user)
     real.flip(user)
     t = real.connect(user, "target")
