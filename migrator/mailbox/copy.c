@@ -415,15 +415,18 @@ static bool rows_keep_numbers(struct copy *c)
     return pair_keeps_numbers(&c->pair);
 }
 
-/* Is what is missing to be had, from where the target is? Else no filler is sent for nothing. */
+/* Is what is missing to be had, from where the target is? Else no filler is sent for nothing. What an earlier
+ * run has left out may be refused once more: only where it is taken now it has another number. */
 static void foresee_numbers(struct copy *c)
 {
     struct pair *p = &c->pair;
     const struct numbering *numbering = p->numbering;
-    size_t n;
+    size_t n, low = 0;
     uint32_t next = selected_uidnext(&p->target);
     uint32_t *uids = pair_missing(p, &n);
-    struct numbering_need need = numbering_need(uids, n, next, selected_uidnext(&p->source),
+    while (ledger_sums(p->ledger)->rows > 0 && low < n && uids[low] < next)
+        low++;
+    struct numbering_need need = numbering_need(uids + low, n - low, next, selected_uidnext(&p->source),
                                                 numbering->jump != NULL, numbering->fill_max);
     if (need.too_low)
         pair_lose_numbers(p, "the target's next UID is %u, above %u", next, need.too_low);
@@ -457,6 +460,18 @@ static void enter_append(struct copy *c)
     c->transfer = transfer_start(&c->pair, on_transferred, c);
 }
 
+static void ignore_end(void *owner, const struct imapc_end *e)
+{
+    (void)owner, (void)e; /* should it be down, the listing says so */
+}
+
+static enum imapc_taken copy_on_expunge_data(void *owner, const struct imap_resp *resp,
+                                             const struct imap_value *data)
+{
+    struct copy *c = owner;
+    return selected_data(&c->pair.target, resp, data);
+}
+
 static void copy_relisted(struct copy *c, enum copy_rc rc, const char *why)
 {
     if (rc != COPY_EQUAL)
@@ -476,7 +491,7 @@ static void may_go_over(struct pair *p)
                      imapc_caps(p->target.imap)->appendlimit == 0; /* then a STATUS comes first */
     if (!c->over_to_next || c->step != RELIST || p->target.given || p->late_from || own_limit ||
         p->sample.mode == VERIFY_HEADERS || ledger_resent(p->ledger)->n > 0 ||
-        ledger_fillers(p->ledger)->sent.n > 0)
+        (ledger_fillers(p->ledger)->sent.n > 0 && !pair_keeps_numbers(p)))
         return;
     p->source.given = p->target.given = c->over_to_next(c->owner);
     c->over_to_next = NULL;
@@ -494,6 +509,21 @@ static void on_read_back(void *owner, enum copy_rc rc, const char *why)
     verify_stop(&c->verify); /* why was its own */
 }
 
+/* As the server runs it before it lists, fillers are not listed. They are marked, and what is not stays, so
+ * that nothing is taken away for a target that lies about UIDs. What this leaves UNFILL finds. */
+static void expunge_fillers(struct copy *c)
+{
+    const struct imapc_command cmd = {.data = copy_on_expunge_data, .end = ignore_end, .owner = c};
+    const struct imap_seq *there = &ledger_fillers(c->pair.ledger)->there;
+    struct uidset_place at = {0};
+    struct buf set = {0};
+    if (pair_keeps_numbers(&c->pair) && there->n > 0)
+        imapc_sendf(selected_imap(&c->pair.target), &cmd, "NOOP"); /* Courier knows them only then */
+    while (pair_keeps_numbers(&c->pair) && uidset_next(there, &at, 0, &set))
+        imapc_sendf(selected_imap(&c->pair.target), &cmd, "UID EXPUNGE %s", buf_str(&set));
+    buf_free(&set);
+}
+
 /* What arrived, as the target shows it; its bytes are asked for in the same breath, which saves a round
  * trip. */
 static void enter_relist(struct copy *c)
@@ -504,6 +534,7 @@ static void enter_relist(struct copy *c)
         return;
     }
     c->opening = 2;
+    expunge_fillers(c);
     c->pair.sample.resent = ledger_resent(c->pair.ledger);
     selected_catch_up(&c->pair.target, c->first_new, on_relisted, c);
     c->verify = verify_start(&c->pair, c->first_new, on_read_back, c);

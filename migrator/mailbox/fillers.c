@@ -273,6 +273,10 @@ struct fillers *fillers_start(struct pair *p, bool unanswered, step_fn fn, void 
         return f;
     }
     fillers_choose(f);
+    if (p->target.given && f->asked.n + f->all.n > 0) {
+        fillers_end(f, COPY_DOWN, SELECTED_GIVEN);
+        return f;
+    }
     if (f->asked.n == 0) {
         fillers_remove(f);
         return f;

@@ -11,6 +11,7 @@
 enum {
     AHEAD_MULTI = 6,      /* APPENDs in flight with MULTIAPPEND */
     AHEAD_SINGLE = 32,    /* without */
+    AHEAD_NUMBERED = 2,   /* with it, where messages keep their numbers */
     FILL_APPEND = 500,    /* fillers in an APPEND */
     LEARN_MAX = 10 * 1000 /* messages that others may add while we look for ours */
 };
@@ -32,9 +33,10 @@ struct append {
     uint32_t last_uid;       /* of the source, that it was for */
     uint32_t target_uidnext; /* before it, or lower */
     bool answered;
-    bool known;    /* the UIDs of its rows */
-    char *refused; /* owned */
-    bool any;      /* refused, and so would any other be */
+    bool cancelled; /* the one ahead was refused: this one must store nothing */
+    bool known;     /* the UIDs of its rows */
+    char *refused;  /* owned */
+    bool any;       /* refused, and so would any other be */
     bool quota;
     bool limit; /* refused by LIMIT: for what it is, or for how much there was */
 };
@@ -45,15 +47,17 @@ struct outbox {
     void *owner;
     bool multi;
     size_t ahead;
-    TAILQ_HEAD(, append) appends; /* in order; an open one is last */
+    TAILQ_HEAD(appends, append) appends; /* in order; an open one is last */
     struct append *open;
     bool closing; /* the last one has all its bytes, and goes to its end when the ledger has their hashes */
+    struct append *held; /* all its bytes are out, but not its end: the one ahead is not answered */
     size_t unanswered, writing;
     uint32_t uidnext, first;
     uint64_t largest; /* bytes of a message that was taken */
 
     /* of numbers */
     uint32_t next; /* which UID the next message will get */
+    uint32_t tail; /* the source's UIDNEXT, where the message that is kept next is the last; else 0 */
     bool apart;    /* fillers go by themselves */
     struct numbering_jump jump;
     bool jumping;        /* to `next` */
@@ -155,10 +159,16 @@ static bool has_unknown(const struct outbox *o)
     return false;
 }
 
+/* Must an APPEND wait with its end for the one ahead? */
+static bool keeps_back(const struct outbox *o)
+{
+    return o->multi && pair_keeps_numbers(o->p);
+}
+
 bool outbox_may_begin(const struct outbox *o)
 {
-    size_t ahead = o->multi && pair_keeps_numbers(o->p) ? 1 : o->ahead;
-    return o->open || (!o->closing && !o->jumping && o->unanswered < ahead && !has_unknown(o));
+    size_t ahead = keeps_back(o) && o->ahead > AHEAD_NUMBERED ? AHEAD_NUMBERED : o->ahead;
+    return o->open || (!o->closing && !o->held && !o->jumping && o->unanswered < ahead && !has_unknown(o));
 }
 
 bool outbox_is_open(const struct outbox *o)
@@ -218,7 +228,8 @@ void outbox_begin(struct outbox *o, const struct mbox_msg *m, uint64_t size, con
         open_append(o, uids, n);
     while (pair_keeps_numbers(o->p) && o->next < m->uid)
         outbox_add_filler(o);
-    o->next = m->uid == UINT32_MAX ? m->uid : m->uid + 1;
+    o->next +=
+        o->next < UINT32_MAX; /* where it is above the message's, the numbers are lost if that is taken */
     flags_split(o->p->flags, &o->p->target.permanent, m->flags, &kept, &lost);
     date_format(&date, (struct mail_date){m->instant, m->zone});
     imapc_append_message(o->p->target.imap, span_str(flags_text(o->p->flags, kept)), buf_span(&date), size);
@@ -230,6 +241,17 @@ void outbox_bytes(struct outbox *o, struct span bytes)
     imapc_append_bytes(o->p->target.imap, bytes);
 }
 
+static void outbox_let_end(struct outbox *o)
+{
+    struct append *a = o->held;
+    if (!a || (keeps_back(o) && o->unanswered > !a->answered))
+        return;
+    o->held = NULL;
+    if (a->cancelled && !a->answered)
+        imapc_append_message(o->p->target.imap, span_str(""), span_str("01-Jan-2000 00:00:00 +0000"), 0);
+    imapc_append_end(o->p->target.imap);
+}
+
 /* Nothing is stored before the end of the APPEND. Whatever becomes of it and of us, its messages can be told
  * from others' from now on. */
 static void on_sent(void *owner, enum route_rc rc)
@@ -237,7 +259,8 @@ static void on_sent(void *owner, enum route_rc rc)
     struct outbox *o = owner;
     o->closing = false;
     if (rc == ROUTE_OK && !o->unfit) {
-        imapc_append_end(o->p->target.imap);
+        o->held = TAILQ_LAST(&o->appends, appends);
+        outbox_let_end(o);
         o->fns->moved(o->owner);
     } else {
         outbox_failed(o, rc == ROUTE_LOST ? COPY_LOST : COPY_DOWN, "%s", ledger_error(o->p->ledger));
@@ -274,8 +297,23 @@ void outbox_keep(struct outbox *o, const struct ledger_row *row)
     struct append *a = o->open;
     assert(a && a->n < a->room);
     a->rows[a->n++] = *row;
-    if (a->n == a->room)
-        outbox_close(o);
+    if (a->n < a->room)
+        return;
+    while (pair_keeps_numbers(o->p) && o->next < o->tail)
+        outbox_add_filler(o);
+    o->tail = 0;
+    outbox_close(o);
+}
+
+void outbox_ends_at(struct outbox *o, uint32_t uidnext)
+{
+    const struct numbering *n = o->p->numbering;
+    if (!pair_keeps_numbers(o->p) || !o->multi || o->apart || uidnext <= o->next)
+        return;
+    uint32_t gap = uidnext - o->next;
+    bool jumps = n->jump && gap > n->fill_max;
+    if (!jumps && gap <= n->gaps_left && o->open->n_fillers + gap <= FILL_APPEND)
+        o->tail = uidnext;
 }
 
 /* --- numbers --- */
@@ -338,11 +376,11 @@ static enum outbox_gap outbox_gap(struct outbox *o, uint32_t uid)
         return GAP_NONE;
     if (o->jumping || o->asking || has_refused(o) || imapc_append_full(o->p->target.imap))
         return GAP_WAIT;
+    if (uid < o->next)
+        return GAP_NONE;
     uint32_t gap = uid - o->next;
     bool jumps = numbering->jump && gap > numbering->fill_max;
-    if (uid < o->next)
-        pair_lose_numbers(o->p, "the target's next UID is %u, above %u", o->next, uid);
-    else if (gap > 0 && (jumps ? 1 : gap) > numbering->gaps_left)
+    if (gap > 0 && (jumps ? 1 : gap) > numbering->gaps_left)
         pair_lose_numbers(o->p, "too many UIDs have no message");
     else if (gap > 0)
         return jumps ? GAP_JUMP : GAP_FILL;
@@ -396,6 +434,8 @@ bool outbox_raise(struct outbox *o, uint32_t uidnext)
 {
     switch (outbox_gap(o, uidnext)) {
     case GAP_NONE:
+        if (uidnext < o->next)
+            pair_lose_numbers(o->p, "the target's next UID is %u, above %u", o->next, uidnext);
         if (pair_keeps_numbers(o->p) && !o->proved)
             ask_uidnext(o);
         return !o->asking;
@@ -479,6 +519,8 @@ static bool read_append_uids(struct append *a, struct span code)
 static void outbox_note_refusal(struct append *a, const struct imapc_end *e, const char *text)
 {
     a->refused = xstrdup(text);
+    if (a->cancelled)
+        return;
     a->o->apart = a->o->apart || a->n_fillers > 0;
     if (a->room == 0)
         pair_lose_numbers(a->o->p, "the target refuses what is to hold the place of a UID: %s", text);
@@ -491,7 +533,7 @@ static void outbox_note_refusal(struct append *a, const struct imapc_end *e, con
 /* Just the message at fault: it is left out. */
 static bool is_one(const struct append *a)
 {
-    return a->refused && a->room == 1 && a->n_fillers == 0 && !a->any;
+    return a->refused && !a->cancelled && a->room == 1 && a->n_fillers == 0 && !a->any;
 }
 
 static bool is_refused_fillers(const struct append *a)
@@ -507,6 +549,17 @@ static void outbox_taken(struct append *a, const struct imapc_end *e)
     for (size_t i = 0; !told && i < a->n_fillers; i++)
         a->fillers[i].uid = 0;
     outbox_check_numbers(a, told);
+}
+
+/* What would have followed must not be stored: it would get the number of what was refused. */
+static void cancel_behind(const struct outbox *o, const struct append *a)
+{
+    if (!keeps_back(o))
+        return;
+    for (struct append *b = TAILQ_NEXT(a, link); b; b = TAILQ_NEXT(b, link)) {
+        b->cancelled = true;
+        b->next = a->next;
+    }
 }
 
 static void on_appended(void *owner, const struct imapc_end *e)
@@ -525,8 +578,12 @@ static void on_appended(void *owner, const struct imapc_end *e)
     else
         outbox_note_refusal(a, e, text);
     free(text);
-    if (a->refused && !is_one(a) && !is_refused_fillers(a))
+    if (a->refused)
+        cancel_behind(o, a);
+    const struct append *behind = TAILQ_NEXT(a, link);
+    if (a->refused && ((behind && behind->cancelled) || (!is_one(a) && !is_refused_fillers(a))))
         o->fns->refused(o->owner);
+    outbox_let_end(o);
     o->fns->moved(o->owner);
 }
 
@@ -664,7 +721,8 @@ static void learn_uids(struct outbox *o)
 /* The UID of what was refused is given to what follows: nothing may have gone out behind it. */
 static void unuse_number(struct outbox *o, struct append *a)
 {
-    if (TAILQ_NEXT(a, link))
+    const struct append *behind = TAILQ_NEXT(a, link);
+    if (behind && !behind->cancelled)
         pair_lose_numbers(o->p, "the target refused UID %u, and what followed got its number", a->last_uid);
     o->next = a->next;
 }
@@ -674,8 +732,9 @@ void outbox_settle(struct outbox *o)
     struct append *a;
     while ((a = TAILQ_FIRST(&o->appends)) && a->answered && a != o->open &&
            (is_one(a) || is_refused_fillers(a) || (!a->refused && a->known))) {
-        if (is_one(a)) {
+        if (a->refused)
             unuse_number(o, a);
+        if (is_one(a)) {
             (a->limit ? o->fns->limited : o->fns->skipped)(o->owner, a->last_uid, a->refused);
         } else if (!a->refused) {
             note_fillers(o, a);
@@ -689,8 +748,8 @@ void outbox_settle(struct outbox *o)
 
 static bool all_answered(const struct outbox *o)
 {
-    return o->unanswered == 0 && !o->open && !o->closing && o->writing == 0 && !o->learning && !o->undo &&
-           !o->jumping && !o->asking;
+    return o->unanswered == 0 && !o->open && !o->closing && !o->held && o->writing == 0 && !o->learning &&
+           !o->undo && !o->jumping && !o->asking;
 }
 
 bool outbox_is_idle(const struct outbox *o)

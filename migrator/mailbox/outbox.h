@@ -13,8 +13,9 @@
  *
  * Where messages keep their numbers (numbering.h), fillers go in front of a message in the same APPEND, or,
  * without MULTIAPPEND, or where there are many of them, or once an APPEND with both was refused, in APPENDs of
- * their own. With MULTIAPPEND, then, none begins before the one ahead is answered: should that be refused, the
- * numbers of what came behind could not be had any more.
+ * their own. With MULTIAPPEND, then, one goes out behind the one that is not answered yet, but does not end
+ * before that is: should the one ahead be refused, this one is given up by a literal of no bytes (RFC 3502
+ * 6.3.11), for the numbers of what is behind could not be had any more.
  *
  * Nothing of an APPEND is stored before outbox_close(): outbox_free() before it breaks the target's
  * connection. */
@@ -56,6 +57,9 @@ bool outbox_raise(struct outbox *o, uint32_t uidnext) MUST_CHECK;
  * most, and the first of them is this one. */
 void outbox_begin(struct outbox *o, const struct mbox_msg *m, uint64_t size, const uint32_t *uids, size_t n);
 void outbox_bytes(struct outbox *o, struct span bytes);
+/* The message that is kept next is the last one: what lies between it and the source's UIDNEXT is filled in
+ * the same APPEND, where it fits. */
+void outbox_ends_at(struct outbox *o, uint32_t uidnext);
 /* The message that began last is whole. target_uid is found out here. */
 void outbox_keep(struct outbox *o, const struct ledger_row *row);
 /* The APPEND that is open is whole; nothing where none is open. outbox_keep() does it where an APPEND is

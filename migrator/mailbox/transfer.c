@@ -610,6 +610,17 @@ static void transfer_body_end(void *owner)
     t->body.whole = true;
 }
 
+static bool is_last_of_plan(const struct transfer *t, const struct transfer_batch *b)
+{
+    return t->state == RUN && t->planned == t->n_plan && b->next == b->n && !TAILQ_NEXT(b, link);
+}
+
+/* What the target refused last is tried again by the next pass, and has to find its number free. */
+static bool may_raise(const struct transfer *t)
+{
+    return t->p->last || t->skipped.n + t->limits.n == 0;
+}
+
 /* The response of a body that went out has ended, and its UID is the one that was taken for it. */
 static void keep_row(struct transfer *t, struct transfer_batch *b)
 {
@@ -617,6 +628,8 @@ static void keep_row(struct transfer *t, struct transfer_batch *b)
     memcpy(row.hash, t->body.hash, HASH_SIZE);
     b->next++;
     t->body = (struct body){0};
+    if (is_last_of_plan(t, b) && may_raise(t))
+        outbox_ends_at(t->outbox, selected_uidnext(&t->p->source));
     outbox_keep(t->outbox, &row);
     if (t->state != RUN)
         outbox_close(t->outbox);
@@ -831,12 +844,10 @@ static void step_drain(struct transfer *t)
         transfer_resync(t);
 }
 
-/* What the target refused last is tried again by the next pass, and has to find its number free. */
 static bool is_raised(struct transfer *t)
 {
-    if (!t->p->last && t->skipped.n + t->limits.n > 0)
-        return true;
-    return outbox_raise(t->outbox, selected_uidnext(&t->p->source)) && outbox_is_idle(t->outbox);
+    return !may_raise(t) ||
+           (outbox_raise(t->outbox, selected_uidnext(&t->p->source)) && outbox_is_idle(t->outbox));
 }
 
 static void step_run(struct transfer *t)
