@@ -103,6 +103,9 @@ enum view_gives {
  * *out with its CRLF, a marker too. */
 enum view_gives view_rewrite_response(struct view_rewrite *w, const struct imap_resp *resp, struct span part,
                                       bool literal, struct buf *out, const char **wrong) MUST_CHECK;
+/* The same for a FETCH in one line and without strings, if that is what the line is: appends it to *out, CRLF and all.
+ * False: nothing is done, and it has to be given to view_rewrite_response(). */
+bool view_rewrite_quick(struct view_rewrite *w, struct span line, struct buf *out) MUST_CHECK;
 /* data: what stands behind the word of the response, as one list. */
 enum view_gives view_rewrite_collected(struct view_rewrite *w, const struct imap_resp *resp,
                                        const struct imap_value *data, struct buf *out,

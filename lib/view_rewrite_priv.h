@@ -1,7 +1,7 @@
 /* What the files of view_rewrite share. view_rewrite_table.c says what there is to rewrite. view_rewrite.c is
  * about commands, view_rewrite_set.c about UIDs in them; view_rewrite_answer.c about status responses,
- * view_rewrite_data.c about untagged data, view_rewrite_number.c about the numbers in both; and
- * view_rewrite_list.c about LIST. */
+ * view_rewrite_data.c about untagged data (view_rewrite_quick.c about the most usual of it),
+ * view_rewrite_number.c about the numbers in both; and view_rewrite_list.c about LIST. */
 #ifndef IMAPFERRY_VIEW_REWRITE_PRIV_H
 #define IMAPFERRY_VIEW_REWRITE_PRIV_H
 
@@ -88,6 +88,7 @@ struct view_rewrite {
         bool barred;       /* the backend has one open, which can't be shown */
         struct view *view; /* by which it was opened; owned */
         const struct view_uid *map;
+        size_t near; /* view_uid_to_client_near() */
         uint32_t uidvalidity, real; /* what the client was shown, what the backend says; 0: not known */
     } open;
     TAILQ_HEAD(, view_command) commands; /* under way, those that anything is to be known of */

@@ -124,6 +124,20 @@ bool view_uid_to_client(const struct view_uid *m, uint32_t backend, uint32_t *_r
     return map_uid(m, backend, false, _r);
 }
 
+bool view_uid_to_client_near(const struct view_uid *m, uint32_t backend, size_t *near, uint32_t *_r)
+{
+    for (size_t i = *near; i < m->n && i < *near + 2; i++) {
+        const struct view_run *r = &m->runs[i];
+        if (backend < r->backend || backend - r->backend >= r->length)
+            continue;
+        *near = i;
+        *_r = r->client + (backend - r->backend);
+        return true;
+    }
+    *near = find_run(m, backend, false);
+    return view_uid_to_client(m, backend, _r);
+}
+
 bool view_uid_is_full(const struct view_uid *m, uint32_t backend_uidnext)
 {
     uint32_t shown;

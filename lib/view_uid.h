@@ -42,6 +42,9 @@ uint64_t view_uid_count(const struct view_uid *m);
 /* Map one UID. False: it maps to nothing. */
 bool view_uid_to_backend(const struct view_uid *m, uint32_t client, uint32_t *_r) MUST_CHECK;
 bool view_uid_to_client(const struct view_uid *m, uint32_t backend, uint32_t *_r) MUST_CHECK;
+/* The same, quicker for UIDs that rise: *near is where the last one was found, any number at first. */
+bool view_uid_to_client_near(const struct view_uid *m, uint32_t backend, size_t *near,
+                             uint32_t *_r) MUST_CHECK;
 /* True where the backend has given out UIDs (all of them are below its UIDNEXT) that the client can't be
  * shown, because shifted they would be above 2^32-1; or where the UIDNEXT itself would be, shifted. The
  * mailbox then needs a new UIDVALIDITY. To be asked at each SELECT. */
