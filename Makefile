@@ -12,6 +12,7 @@
 # make bench-failover   100,000 sessions register after a failover; SESSIONS= THREADS= LEASE=ms BEFORE=1 (see tests/unit/test_failover.c)
 # make bench-late       looks a second at what accounts have left; LOOKS= ACCOUNTS= CONNECTIONS= (see tests/bench/late.py)
 # make bench-store      what Redis does for a login, a session, a migration, and what is full first; LOGINS= BEFORE= (tests/bench/store.py)
+# make bench-view       what the relay takes where UIDs are mapped, beside a session without; MESSAGES= ROUNDS= (tests/bench/view.py)
 # make bench-flood      what sessions and logins wait while strangers flood the proxy; SECONDS= ONLY= (see tests/bench/flood.py)
 # make bench-compress   what COMPRESS=DEFLATE costs the proxy and saves clients; MIB= SESSIONS= (see tests/bench/compress.py)
 # make check-account    an account of 20,000 messages with every oddity, between Courier, Cyrus and Dovecot; MESSAGES=N
@@ -187,6 +188,11 @@ bench-flood:
 	@sh tests/deps.sh ensure
 	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all
 	@IMAPFERRY_BUILD=$(abspath $(BUILD)) $(PYTHON) -B tests/bench/flood.py
+
+bench-view:
+	@sh tests/deps.sh ensure
+	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all
+	@IMAPFERRY_BUILD=$(abspath $(BUILD)) $(PYTHON) -B tests/bench/view.py
 
 bench-store:
 	@sh tests/deps.sh ensure

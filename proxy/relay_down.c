@@ -255,6 +255,8 @@ bool relay_pump_down(struct session *s)
            piece_next(&r->down, s->backend, &p)) {
         if (p.rc == LINE_BAD)
             wrong = END_BACKEND_PROTOCOL;
+        else if (r->view && p.rc == LINE_TEXT && relay_view_quick(s, &p, &out))
+            ;
         else if (p.rc == LINE_TEXT && p.item.first && (r->view || !is_plain_data(r, p.item.text)))
             wrong = take_response(s, &p, &out, &why);
         else if (r->view && (relay_view_collects(r) || (!r->hides && p.rc == LINE_TEXT)))

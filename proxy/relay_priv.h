@@ -94,17 +94,18 @@ struct relay {
 
 /* ---- passing bytes on ----
  *
- * Bytes that lie one behind the other go out in one stream_send(), however many lines and literals they are.
- * Lines that came in pieces, and what is rewritten, are gathered too; then the stream is corked. */
+ * Bytes that lie one behind the other go out in one stream_send(), however many lines and literals they are, and
+ * uncopied. What is rewritten, or came in pieces, is gathered, and with it what is small in between. */
 struct outlet {
     struct stream *to;
     uint64_t *count;
-    const uint8_t *from, *end; /* what was passed and not sent yet ... */
-    struct buf texts;          /* ... or this; owned until outlet_end() */
-    bool corked;
+    struct buf texts;          /* not sent yet; owned until outlet_end() */
+    const uint8_t *from, *end; /* ... and behind it */
 };
 void outlet_range(struct outlet *o, const uint8_t *from, size_t len);
 void outlet_text(struct outlet *o, struct span text);
+/* Where to add text, until anything else is passed. */
+struct buf *outlet_room(struct outlet *o);
 void outlet_line(struct outlet *o, struct span line);
 void outlet_end(struct outlet *o);
 
@@ -189,6 +190,8 @@ void relay_view_go_on(struct session *s);
 /* Responses; resp: of the first part of an untagged one. What is wrong is END_VIEW, with *wrong. */
 enum session_end relay_view_untagged(struct session *s, const struct piece *p, const struct imap_resp *resp,
                                      struct span line, struct outlet *o, const char **wrong);
+/* A line of FETCH of the most usual kind, which went out; false: it is another one. */
+bool relay_view_quick(struct session *s, const struct piece *p, struct outlet *o) MUST_CHECK;
 enum session_end relay_view_more(struct session *s, const struct piece *p, struct outlet *o,
                                  const char **wrong);
 /* A response is collected: all of its further pieces are for relay_view_more(). */

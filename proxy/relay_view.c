@@ -699,6 +699,13 @@ enum session_end relay_view_untagged(struct session *s, const struct piece *p, c
     return end;
 }
 
+bool relay_view_quick(struct session *s, const struct piece *p, struct outlet *o)
+{
+    const struct relay *r = s->relay;
+    bool usual = p->item.first && !p->item.literal && r->n_own == 0 && r->n_commands > 0 && r->gone.n == 0;
+    return usual && view_rewrite_quick(r->view->w, p->item.text, outlet_room(o));
+}
+
 enum session_end relay_view_more(struct session *s, const struct piece *p, struct outlet *o,
                                  const char **wrong)
 {

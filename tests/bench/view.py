@@ -4,7 +4,7 @@ is; and beside a proxy of before (BEFORE=FOLDER, a build folder of another commi
 
     MESSAGES=20000      in the mailbox, with a gap after each
     SIZE=100            MiB of bodies, in messages of 64 KiB
-    ROUNDS=20           each listing is fetched so often a run; RUNS=3, and the best of them counts
+    ROUNDS=150          each listing is fetched so often a run; RUNS=3, and the best of them counts
 
 The server is a process of this file, which sends what it has ready. The clients read and throw away."""
 import os
@@ -22,7 +22,7 @@ from harness.ferry import Ferry, backend  # noqa: E402
 
 MESSAGES = int(os.environ.get("MESSAGES") or 20000)
 SIZE = int(os.environ.get("SIZE") or 100)
-ROUNDS = int(os.environ.get("ROUNDS") or 20)
+ROUNDS = int(os.environ.get("ROUNDS") or 150)
 RUNS = int(os.environ.get("RUNS") or 3)
 BEFORE = os.environ.get("BEFORE") or ""
 NOW = daemon.BUILD
