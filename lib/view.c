@@ -563,7 +563,7 @@ bool view_void(const struct view *v, struct span client, uint32_t uidvalidity, s
     is.tier = VIEW_T3;
     is.highest_uidvalidity = greater(&m->record, uidvalidity);
     is.target_uidvalidity = uidvalidity;
-    is.source_uidnext = is.target_uidnext = 0;
+    is.target_uidnext = 0; /* the source's stays, for the late watch */
     is.map = (struct view_uid){0};
     changes_add(out, m->field, text_of(&m->record), text_of(&is));
     return true;
@@ -697,15 +697,15 @@ void view_rename_begin(const struct view *v, struct span from, struct span to, s
     buf_free(&to_room);
 }
 
-/* A name under which nothing is: only the highest UIDVALIDITY is kept. No mailbox fits. */
+/* A name under which nothing is: the highest UIDVALIDITY is kept, and for the late watch, which may still find
+ * mail on the server that was left, up to where that was copied. No mailbox fits. */
 static char *grave_of(const struct view_record *r)
 {
     struct view_record grave = *r; /* its texts are borrowed */
 
     grave.highest_uidvalidity = highest(r);
     grave.tier = VIEW_T3;
-    grave.target_uidvalidity = 0;
-    grave.source_uidnext = grave.target_uidnext = 0;
+    grave.target_uidvalidity = grave.target_uidnext = 0;
     grave.map = (struct view_uid){0};
     return text_of(&grave);
 }

@@ -26,7 +26,8 @@ struct record {
     struct imap_seq gone;
     bool vanished;       /* the last pass could not open it at the source */
     bool absent;         /* ... or did not find it listed */
-    struct record *twin; /* of the same id: a RENAME is under way, see renames.h; NULL = none */
+    /* of the same id: a RENAME is under way (renames.h), or a client has renamed it (lib/view.h); NULL = none */
+    struct record *twin;
     /* the mailbox that it may have become is another one, or the target refused the RENAME */
     bool not_renamed;
     bool whole; /* this job has compared all of it: UIDs, flags and dates of every message */

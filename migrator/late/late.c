@@ -255,6 +255,15 @@ static void set_target_name(struct late *l, struct plan_item *i, const char *nam
     i->create = !there || !(there->flags & MAILBOX_LISTED) || (there->flags & MAILBOX_NO_SELECT);
 }
 
+/* Where its mail is now. A client that has renamed the mailbox since left a record behind, of the same id, with no
+ * UIDVALIDITY of the target (lib/view.h). */
+static const char *place_of(const struct late *l, const struct record *r)
+{
+    if (l->move->back)
+        return r->view.source_name;
+    return r->twin && r->view.target_uidvalidity == 0 ? r->twin->view.target_name : r->view.target_name;
+}
+
 /* One that was there at the flip. */
 static void look_at_old(struct late *l, struct plan_item *i, struct record *r)
 {
@@ -270,7 +279,7 @@ static void look_at_old(struct late *l, struct plan_item *i, struct record *r)
     }
     if (now->uidnext && now->uidnext <= from)
         return;
-    set_target_name(l, i, l->move->back ? r->view.source_name : r->view.target_name);
+    set_target_name(l, i, place_of(l, r));
     add_news(l, i, r, from);
 }
 
