@@ -5,6 +5,7 @@
 #include "lib/imap_id.h"
 #include "lib/imap_write.h"
 #include "lib/log.h"
+#include "lib/route.h"
 #include "lib/xalloc.h"
 
 #include "answers.h"
@@ -139,11 +140,12 @@ static void handover_ask(struct handover *h)
 
 /* ---- VIEW ---- */
 
-/* Whatever the client has open or knows, it has to be known how that is called there. */
+/* Where nothing is to be rewritten, records are of use for what the client has open or knows alone. */
 static bool needs_view(const struct handover *h)
 {
     const struct opened *o = relay_opened(h->s);
-    return !h->is_thaw && (o->selected || o->names);
+    const char *view = h->s->account->view;
+    return !h->is_thaw && (o->selected || o->names || !view || route_view_is_needed(view));
 }
 
 static void handover_choose_view(struct handover *h)

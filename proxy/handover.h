@@ -5,8 +5,9 @@
  * step    | does                                             | leaves to
  * --------+--------------------------------------------------+----------------------------------------------------
  * SIGN_IN | backend_login, where no connection stands        | VIEW
- * VIEW    | waits for the view of the account (views.h),     | ASK
- *         | where the client knows of any mailbox            |
+ * VIEW    | waits for the view of the account (views.h);     | ASK
+ *         | where nothing is to be rewritten, only if the    |
+ *         | client knows of any mailbox                      |
  * ASK     | SELECT or EXAMINE of the mailbox that the client | JUDGE
  *         | has open, by the name that it has there;         |
  *         | FETCH 1:* (UID), NAMESPACE                       |

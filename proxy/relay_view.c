@@ -339,7 +339,7 @@ static bool is_outdated(struct session *s)
     bool matters = verb == VERB_SELECT || verb == VERB_EXAMINE || verb == VERB_STATUS || verb == VERB_RENAME;
     if (!matters || views_state(a) != VIEWS_FAILED)
         return false;
-    views_want(a, s->at->name, a->view ? a->view : "", false);
+    views_try_again(a);
     return true;
 }
 

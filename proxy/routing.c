@@ -445,8 +445,9 @@ static void routing_go_in(struct session *s)
         routing_unavailable(s, "entering", "the lease lapsed");
         return;
     }
+    char *view = xstrdup(l->view);
     struct account_news news = {
-        state, epoch, l->generation, s->at->name, l->other == l->at ? "" : l->other->name, NULL, 0};
+        state, epoch, l->generation, s->at->name, l->other == l->at ? "" : l->other->name, view, 0};
     if (overtaken && !a->known)
         a->epoch = epoch; /* what the registration has seen */
     let_in(s);
@@ -455,6 +456,7 @@ static void routing_go_in(struct session *s)
         accounts_read(a);
     else
         accounts_heard(a, &news);
+    free(view);
 }
 
 void routing_view_there(struct session *s)

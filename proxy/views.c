@@ -271,6 +271,12 @@ void views_heard(struct account *a)
     /* of another backend it is read by the session that goes there */
 }
 
+void views_try_again(struct account *a)
+{
+    if (views_state(a) == VIEWS_FAILED)
+        views_read(a->views);
+}
+
 /* ---- what it is ---- */
 
 enum views_state views_state(const struct account *a)

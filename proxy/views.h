@@ -29,6 +29,8 @@ void views_want(struct account *a, const char *backend, const char *text, bool a
 /* Something was heard of the route (a->view, a->backend): reads the view anew if it is another one, and
  * somebody has wanted it before. */
 void views_heard(struct account *a);
+/* VIEWS_FAILED: asks once more for the same. */
+void views_try_again(struct account *a);
 void views_free(struct views **v);
 
 enum views_state { VIEWS_NONE, VIEWS_READING, VIEWS_READ, VIEWS_FAILED };

@@ -336,3 +336,19 @@ def test_nothing_is_renamed_while_the_store_is_away(account):
     finally:
         a.ferry.redis.start()
     assert seen(wire, "INBOX.Sent") == known
+
+
+# ---- mail that still arrives on the old server
+
+@pytest.mark.writes_source
+def test_late_mail_follows_a_rename(account):
+    """It goes where the mailbox is now, and nothing that was copied comes twice."""
+    a = account("follows", settings={"migration": {"trigger": "manual", "cutover": "manual", "late_watch": "8s"}})
+    wire = a.session()
+    known = a.at_source("INBOX.Sent")
+    assert wire.command(b"r", b"RENAME INBOX.Sent INBOX.Old")[-1].startswith(b"r OK")
+    a.source.append('"INBOX.Sent"', None, None, b"Subject: late\r\n\r\nlate\r\n")
+    net.wait_until("the late one", lambda: seen(wire, "INBOX.Old")[2] == known[2] + [known[1]])
+    assert b"late" in body(wire, known[1])[1]
+    assert seen(wire, "INBOX.Old")[0] == known[0]
+    assert select(wire, "INBOX.Sent")[-1].startswith(b"s NO")

@@ -114,6 +114,11 @@ void views_want(struct account *a, const char *backend, const char *text, bool a
     bench_of_account(a)->n_wanted++;
 }
 
+void views_try_again(struct account *a)
+{
+    bench_of_account(a)->n_wanted++;
+}
+
 enum views_state views_state(const struct account *a)
 {
     return bench_of_account(a)->views;

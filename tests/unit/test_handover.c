@@ -209,7 +209,8 @@ static void record(struct bench *b)
 
 static void flip(struct bench *b)
 {
-    record(b);
+    if (!b->rewrites)
+        record(b);
     b->account.state = ROUTE_FLIPPED;
     b->account.backend = (char *)"new";
     handover_begin(&b->s);
@@ -544,6 +545,233 @@ static void test_names(void **state)
     }
 }
 
+/* ---- names and numbers that differ ---- */
+
+/* INBOX.Work is Work there, with UIDVALIDITY 70; its UIDs 4, 5, 9 and from 10 on are 1, 2, 3 and from 4 on. */
+static void view_of_work(struct bench *b)
+{
+    struct view_record r = {.tier = VIEW_T2,
+                            .source_uidvalidity = 7,
+                            .target_uidvalidity = 70,
+                            .source_uidnext = 10,
+                            .target_uidnext = 4,
+                            .highest_uidvalidity = 7};
+    b->rewrites = true;
+    b->account.view = (char *)"1:ab";
+    view_unref(&b->view);
+    b->view = view_new(NULL);
+    assert_true(view_uid_add(&r.map, 4, 1) && view_uid_add(&r.map, 5, 2) && view_uid_add(&r.map, 9, 3));
+    assert_true(view_uid_set_tail(&r.map, 10, 4));
+    assert_true(view_take(b->view, span_str(""), span_str("1 client=.,INBOX. backend=/, avoid=")));
+    bench_record(b->view, r, "INBOX.Work", "Work");
+    view_uid_free(&r.map);
+}
+
+static void rest_with_work(struct bench *b)
+{
+    bench_says(b, b->client, "a1 SELECT INBOX.Work\r\n");
+    bench_gets(b, b->server, "a1 SELECT INBOX.Work\r\n");
+    bench_says(b, b->server, "* 3 EXISTS\r\n* OK [UIDVALIDITY 7] so\r\na1 OK in\r\n");
+    bench_gets(b, b->client, "* 3 EXISTS\r\n* OK [UIDVALIDITY 7] so\r\na1 OK in\r\n");
+    b->account.state = ROUTE_FREEZING;
+    relay_rest(&b->s, END_FREEZE);
+    bench_gets_command(b, b->server, "NAMESPACE");
+    bench_says(b, b->server, "* NAMESPACE ((\"INBOX.\" \".\")) NIL NIL\r\n%T OK done\r\n");
+    bench_gets_command(b, b->server, "FETCH 1:3 (UID)");
+    bench_says(b, b->server, "* 1 FETCH (UID 4)\r\n* 2 FETCH (UID 5)\r\n* 3 FETCH (UID 9)\r\n%T OK done\r\n");
+    wait_state(b, IN_FROZEN);
+}
+
+/* What comes from fd: commands in this order; answered with these lines, and the list's. */
+static void opens_work(struct bench *b, const char *name, const char *opened, const char *list)
+{
+    char want[32];
+    snprintf(want, sizeof want, "SELECT %s", name);
+    bench_gets_command(b, b->next, "NAMESPACE");
+    bench_says(b, b->next, "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n%T OK done\r\n");
+    bench_gets_command(b, b->next, want);
+    bench_says(b, b->next, opened);
+    bench_gets_command(b, b->next, "FETCH 1:* (UID)");
+    bench_says(b, b->next, list);
+}
+
+/* Nothing is open, and no name is known, but INBOX is to be another one there: the view is waited for. */
+static void test_goes_on_with_nothing_open_by_a_view(void **state)
+{
+    struct bench *b = *state;
+    view_of_work(b);
+    b->views = VIEWS_READING;
+    rest_with_nothing(b);
+    flip(b);
+    bench_settle(b);
+    assert_int_equal(b->s.state, IN_HANDOVER);
+    b->views = VIEWS_READ;
+    handover_step(&b->s);
+    assert_int_equal(b->s.state, IN_RELAY);
+    bench_says(b, b->client, "a1 SELECT INBOX.Work\r\n");
+    bench_gets(b, b->next, "a1 SELECT Work\r\n");
+}
+
+/* Where the route says that nothing is to be rewritten, such a session does not wait for records. */
+static void test_goes_on_with_nothing_open_without_records(void **state)
+{
+    struct bench *b = *state;
+    b->account.view = (char *)"1=:ab";
+    b->views = VIEWS_READING;
+    rest_with_nothing(b);
+    flip(b);
+    assert_int_equal(b->s.state, IN_RELAY);
+}
+
+static void test_goes_on_through_the_map(void **state)
+{
+    struct bench *b = *state;
+    view_of_work(b);
+    rest_with_work(b);
+    bench_says(b, b->client, "a2 UID FETCH 9 (FLAGS)\r\n");
+    flip(b);
+    opens_work(b, "Work",
+               "* 3 EXISTS\r\n* OK [UIDVALIDITY 70] so\r\n* OK [UIDNEXT 6] so\r\n%T OK [READ-WRITE] in\r\n",
+               "* 1 FETCH (UID 1)\r\n* 2 FETCH (UID 3)\r\n* 3 FETCH (UID 5)\r\n%T OK done\r\n");
+    bench_gets(b, b->client, "* 4 EXISTS\r\n* 2 EXPUNGE\r\n"); /* UID 11 has come, and UID 5 is gone */
+    bench_gets(b, b->next, "a2 UID FETCH 3 (FLAGS)\r\n");
+    bench_says(b, b->next, "* 2 FETCH (UID 3 FLAGS ())\r\na2 OK done\r\n");
+    bench_gets(b, b->client, "* 2 FETCH (UID 9 FLAGS ())\r\na2 OK done\r\n");
+    assert_string_equal(world.counted, "moved");
+    assert_int_equal(relay_opened(&b->s)->uidvalidity, 7);
+}
+
+static void test_does_not_fit_through_the_map(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *opened, *list, *why;
+    } rows[] = {
+        {"* 1 EXISTS\r\n* OK [UIDVALIDITY 71] so\r\n* OK [UIDNEXT 6] so\r\n%T OK in\r\n",
+         "* 1 FETCH (UID 1)\r\n%T OK\r\n", "uidvalidity"},
+        {"* 1 EXISTS\r\n* OK [UIDVALIDITY 7] so\r\n* OK [UIDNEXT 6] so\r\n%T OK in\r\n",
+         "* 1 FETCH (UID 1)\r\n%T OK\r\n", "uidvalidity"},
+        {"* 1 EXISTS\r\n* OK [UIDVALIDITY 70] so\r\n* OK [UIDNEXT 3] so\r\n%T OK in\r\n",
+         "* 1 FETCH (UID 1)\r\n%T OK\r\n", "uidnext"},
+        {"%T NO not there\r\n", "%T BAD\r\n", "mailbox"},
+    };
+    for (size_t i = 0; i < COUNTOF(rows); i++) {
+        void *own;
+        set_up(&own);
+        struct bench *b = own;
+        view_of_work(b);
+        rest_with_work(b);
+        flip(b);
+        opens_work(b, "Work", rows[i].opened, rows[i].list);
+        fails(b, rows[i].why);
+        tear_down(&own);
+    }
+}
+
+/* A message of the target's own that lies between the copies: the client can't know it, and counts without it. */
+static void test_a_message_in_no_run(void **state)
+{
+    struct bench *b = *state;
+    struct view_record r = {.tier = VIEW_T2,
+                            .source_uidvalidity = 7,
+                            .target_uidvalidity = 70,
+                            .source_uidnext = 10,
+                            .target_uidnext = 5,
+                            .highest_uidvalidity = 7};
+    b->rewrites = true;
+    b->view = view_new(NULL);
+    assert_true(view_uid_add(&r.map, 4, 1) && view_uid_add(&r.map, 5, 3) && view_uid_add(&r.map, 9, 4));
+    assert_true(view_uid_set_tail(&r.map, 10, 5));
+    bench_record(b->view, r, "INBOX", "INBOX");
+    view_uid_free(&r.map);
+    rest_with_inbox(b, "SELECT");
+    flip(b);
+    target_answers(
+        b, "SELECT",
+        "* 4 EXISTS\r\n* OK [UIDVALIDITY 70] so\r\n* OK [UIDNEXT 5] so\r\n%T OK [READ-WRITE] in\r\n",
+        "* 1 FETCH (UID 1)\r\n* 2 FETCH (UID 2)\r\n* 3 FETCH (UID 3)\r\n* 4 FETCH (UID 4)\r\n%T OK done\r\n");
+    fails(b, "uids");
+}
+
+/* The way back: the client knows the numbers of the server to which it returns. */
+static void test_back_to_where_it_came_from(void **state)
+{
+    struct bench *b = *state;
+    view_of_work(b);
+    relay_set_view(&b->s, b->view, NULL);
+    bench_says(b, b->client, "a1 SELECT INBOX.Work\r\n");
+    bench_gets(b, b->server, "a1 SELECT Work\r\n");
+    bench_says(b, b->server, "* 4 EXISTS\r\n* OK [UIDVALIDITY 70] so\r\n* OK [UIDNEXT 5] so\r\na1 OK in\r\n");
+    bench_gets(
+        b, b->client,
+        "* 4 EXISTS\r\n* OK [UIDVALIDITY 7] UIDs valid\r\n* OK [UIDNEXT 11] Predicted next UID\r\na1 OK in\r\n");
+    b->account.state = ROUTE_FREEZING;
+    relay_rest(&b->s, END_FREEZE);
+    bench_gets_command(b, b->server, "NAMESPACE");
+    bench_says(b, b->server, "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n%T OK done\r\n");
+    bench_gets_command(b, b->server, "FETCH 1:4 (UID)");
+    bench_says(
+        b, b->server,
+        "* 1 FETCH (UID 1)\r\n* 2 FETCH (UID 2)\r\n* 3 FETCH (UID 3)\r\n* 4 FETCH (UID 4)\r\n%T OK done\r\n");
+    wait_state(b, IN_FROZEN);
+    b->rewrites = false;
+    world.alike = true;
+    struct view_record home = same;
+    home.source_uidnext = home.target_uidnext = 11;
+    view_unref(&b->view);
+    b->view = view_new(NULL);
+    bench_record(b->view, home, "INBOX.Work", "INBOX.Work");
+    b->account.state = ROUTE_HELD;
+    b->account.backend = (char *)"new";
+    handover_begin(&b->s);
+    bench_gets_command(b, b->next, "NAMESPACE");
+    bench_says(b, b->next, "* NAMESPACE ((\"INBOX.\" \".\")) NIL NIL\r\n%T OK done\r\n");
+    bench_gets_command(b, b->next, "SELECT INBOX.Work");
+    bench_says(b, b->next,
+               "* 4 EXISTS\r\n* OK [UIDVALIDITY 7] so\r\n* OK [UIDNEXT 11] so\r\n%T OK [READ-WRITE] in\r\n");
+    bench_gets_command(b, b->next, "FETCH 1:* (UID)");
+    bench_says(
+        b, b->next,
+        "* 1 FETCH (UID 4)\r\n* 2 FETCH (UID 5)\r\n* 3 FETCH (UID 9)\r\n* 4 FETCH (UID 10)\r\n%T OK done\r\n");
+    wait_state(b, IN_RELAY);
+    bench_says(b, b->client, "a2 UID FETCH 10 (FLAGS)\r\n");
+    bench_gets(b, b->next, "a2 UID FETCH 10 (FLAGS)\r\n");
+    const struct view_uid *map;
+    assert_null(relay_view(&b->s, &map));
+}
+
+/* The source has closed the connection in a freeze: after the thaw it is dialled again, by the same view. */
+static void test_a_thaw_keeps_the_view(void **state)
+{
+    struct bench *b = *state;
+    view_of_work(b);
+    relay_set_view(&b->s, b->view, NULL);
+    bench_says(b, b->client, "a1 SELECT INBOX.Work\r\n");
+    bench_gets(b, b->server, "a1 SELECT Work\r\n");
+    bench_says(b, b->server, "* 1 EXISTS\r\n* OK [UIDVALIDITY 70] so\r\na1 OK in\r\n");
+    bench_gets(b, b->client, "* 1 EXISTS\r\n* OK [UIDVALIDITY 7] UIDs valid\r\na1 OK in\r\n");
+    b->account.state = ROUTE_FREEZING;
+    relay_rest(&b->s, END_FREEZE);
+    bench_gets_command(b, b->server, "NAMESPACE");
+    bench_says(b, b->server, "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n%T OK done\r\n");
+    bench_gets_command(b, b->server, "FETCH 1:1 (UID)");
+    bench_says(b, b->server, "* 1 FETCH (UID 3)\r\n%T OK done\r\n");
+    wait_state(b, IN_FROZEN);
+    stream_close(&b->s.backend, false);
+    b->account.state = ROUTE_READY;
+    handover_begin(&b->s);
+    struct login_result r = {
+        .rc = LOGIN_OK, .caps = b->caps, .stream = bench_connect(b, &b->next), .code = "", .detail = ""};
+    world.fn(world.owner, &r);
+    bench_gets_command(b, b->next, "SELECT Work");
+    bench_says(b, b->next, "* 1 EXISTS\r\n* OK [UIDVALIDITY 70] so\r\n%T OK in\r\n");
+    bench_gets_command(b, b->next, "FETCH 1:* (UID)");
+    bench_says(b, b->next, "* 1 FETCH (UID 3)\r\n%T OK done\r\n");
+    wait_state(b, IN_RELAY);
+    bench_says(b, b->client, "a2 UID FETCH 9 (FLAGS)\r\n");
+    bench_gets(b, b->next, "a2 UID FETCH 3 (FLAGS)\r\n");
+}
+
 /* The client has said another ID since the connection was opened. */
 static void test_id_is_told(void **state)
 {
@@ -584,6 +812,13 @@ int main(void)
         HANDOVER_TEST(test_another_mailbox_at_the_source),
         HANDOVER_TEST(test_not_back),
         cmocka_unit_test(test_names),
+        cmocka_unit_test(test_does_not_fit_through_the_map),
+        HANDOVER_TEST(test_goes_on_through_the_map),
+        HANDOVER_TEST(test_goes_on_with_nothing_open_by_a_view),
+        HANDOVER_TEST(test_goes_on_with_nothing_open_without_records),
+        HANDOVER_TEST(test_a_message_in_no_run),
+        HANDOVER_TEST(test_back_to_where_it_came_from),
+        HANDOVER_TEST(test_a_thaw_keeps_the_view),
         HANDOVER_TEST(test_id_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
