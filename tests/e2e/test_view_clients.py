@@ -1,9 +1,11 @@
 """Mail programs that keep what they have read, before and after a move between real servers (tests/view/)."""
+import zlib
+
 import pytest
 
 from view.account import View
 from view.scene import Scene
-from view.tap import count
+from view.tap import count, inflated
 
 
 def test_what_a_client_is_sent_is_counted():
@@ -11,6 +13,9 @@ def test_what_a_client_is_sent_is_counted():
             b'* 2 FETCH (FLAGS () BODY[HEADER.FIELDS (SUBJECT)] "x")\r\n* 3 FETCH (RFC822.SIZE 10)\r\na OK BODY[] done\r\n')
     seen = count(data)
     assert (seen.bodies, seen.headers, seen.size) == (1, 1, len(data))
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    packed = b"* OK hello\r\nc OK DEFLATE active\r\n" + packer.compress(data) + packer.flush(zlib.Z_SYNC_FLUSH)
+    assert inflated(packed, b"c COMPRESS DEFLATE\r\n\x10").endswith(data) and inflated(packed, b"c NOOP\r\n") == packed
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@
 """
 import dataclasses
 import re
+import zlib
 
 from harness.relay import DOWN, Relay
 
@@ -54,8 +55,17 @@ def count(data):
     return seen
 
 
+def inflated(down, up):
+    """What the server sent, where the client had it compressed too (RFC 4978)."""
+    asked = re.search(rb"^(\S+) COMPRESS DEFLATE\r$", up, re.M | re.I)
+    begun = asked and re.search(rb"^" + re.escape(asked[1]) + rb" OK[^\n]*\n", down, re.M)
+    if not begun:
+        return down
+    return down[:begun.end()] + zlib.decompressobj(-zlib.MAX_WBITS).decompress(down[begun.end():])
+
+
 class Tap(Relay):
-    """One client has one connection at a time. upstream may be set anew between two syncs."""
+    """One client has one connection in a synchronization. upstream may be set anew between two."""
 
     def __init__(self, upstream):
         self._down, self._up = [], []
@@ -70,8 +80,4 @@ class Tap(Relay):
         self._up.clear()
 
     def seen(self):
-        return count(b"".join(self._down))
-
-    def said(self):
-        """What the client sent."""
-        return b"".join(self._up)
+        return count(inflated(b"".join(self._down), b"".join(self._up)))
