@@ -133,7 +133,7 @@ def of_code(words):
     if not words:
         return ()
     name = words[0].upper()
-    if name == b"EXPUNGEISSUED":  # a matter of moments
+    if name in (b"CANNOT", b"NONEXISTENT", b"EXPUNGEISSUED"):  # a reason, or a matter of moments
         return ()
     if name == b"COPYUID":
         return (name, Validity(int(words[1])), tuple(sorted(zip(expand(words[2]), expand(words[3])))))

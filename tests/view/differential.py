@@ -22,6 +22,8 @@ from .script import Literal, spell
 
 UNASKED = (b"UID", b"FLAGS")  # what a server may tell or not
 TRIES = 60
+FEW = (("INBOX",), ("Sent",), ("Trash",), ("Archive",), ("Archive", "2019"), ("Archive", "2019", "Q1"), ("Ämter", "Größe"), ("Ämter",),
+       ("Lists",), scene.BIG, ("Lists", "c"), ("Work",), ("empty",), ("emptied",))
 
 
 @dataclasses.dataclass
@@ -225,10 +227,8 @@ class Sides:
     def _open(self):
         return tuple(Session(address, user) for address, user in self._whose)
 
-    def _reopen(self, number):
-        """After a BYE on both sides, as somebody who deletes the mailbox in which he is hears it."""
+    def reopen(self, number):
         for session in self.pairs[number]:
-            assert not session.silent, "neither side answers"
             session.close()
         self.pairs[number] = self._open()
 
@@ -252,8 +252,8 @@ class Sides:
             left, right = (s.result() for s in self.pairs[n])
             asked = n == session and commands != "idle" and all(b"FETCH" in c[0].upper() for c in commands)
             difference = self.compare(left, right, asked)
-            if not difference and left["tagged"][-1:] == ["closed"]:
-                self._reopen(n)
+            if not difference and left["tagged"][-1:] == ["closed"]:  # the mailbox in which it was is gone
+                self.reopen(n)
             if difference:
                 return f"session {n}: {difference}"
         return None
@@ -323,9 +323,9 @@ def short(value_):
 class World:
     """Servers and a proxy that many runs share. prepare(world, user): what is done to the target before a move."""
 
-    def __init__(self, old="Dovecot", new="Dovecot", settings=None, prepare=None, view=lambda seed: View(seed, small=5, big=25)):
+    def __init__(self, old="Dovecot", new="Dovecot", settings=None, prepare=None, stays=True, view=lambda seed: View(seed, small=5, big=25, names=FEW)):
         self.scene = scene.Scene(old, new, kinds=(), settings=settings)
-        self.view, self.prepare = view, prepare
+        self.view, self.prepare, self.stays = view, prepare, stays
         self.addresses = [f"imap://{self.scene.way[0]}:{self.scene.way[1]}"] * 2
         self._learn()
 
@@ -374,6 +374,8 @@ class World:
         self.scene.set_off()
         self.scene.flipped(None)
         for n in range(len(sides.pairs)):
+            if not self.stays:
+                sides.reopen(n)
             difference = sides.do((n, [[b"NOOP"]]))
             assert not difference, f"a session that stayed selected: {difference}"
         return sides, view
@@ -434,15 +436,16 @@ def tell_by_hand(world, user):
     """The target's mailboxes are there, empty, with the UIDVALIDITYs of the source."""
     old, new = world.scene.old, world.scene.new
     with scene.signed_in(old, user) as there, scene.signed_in(new, user) as here:
-        for levels in world.view(0).names:
+        for levels in FEW:
             told = there.status(scene.Scene.name_at(old, levels), "(UIDVALIDITY)")[1][0]
             here.create(scene.Scene.name_at(new, levels))
             new.doveadm("mailbox", "update", "-u", user, "--uid-validity", re.search(rb"UIDVALIDITY (\d+)", told)[1].decode(),
                         unicode_name(levels, new.prefix, new.separator))
 
 
+FILLED = {"migration": {"t1_max_gaps": 100000}}
 # What World is given, by the name of what is tried. Dovecot keeps Maildirs on both sides, since what it answers about a message
 # that just went, or a mailbox, depends on how it keeps them.
 WORLDS = {
-    "told": {"new": "Maildir.", "settings": {"migration": {"t1_max_gaps": 100000}}, "prepare": tell_by_hand},
+    "told": {"new": "Maildir.", "settings": FILLED, "prepare": tell_by_hand},
 }

@@ -71,7 +71,7 @@ class Writer:
 
     def name(self, there=0.9):
         if not self.chance(there):
-            return self.pick(f"{self.prefix}missing", f"{self.prefix}Archive{self.separator}none", "Archive/2019", "elsewhere.x")
+            return self.pick(f"{self.prefix}missing", f"{self.prefix}Archive{self.separator}none", "elsewhere.x")
         if self.chance(0.25):
             return self.pick("INBOX", "inbox", "InBox")
         return self.rng.choice(sorted(self.names))
@@ -172,7 +172,7 @@ class Writer:
         reference = self.pick('""', '""', '""', f'"{self.prefix}"', f'"{self.prefix}Archive"')
         pattern = self.pick("*", "%", f"{self.prefix}%", f"{self.prefix}*", f"{self.prefix}Arch*", f"*{self.separator}%", "INB%",
                             f"{self.prefix}%{self.separator}%", "inbox", "*2019*", "", f"%{self.separator}Archive", "/*")
-        verb = self.pick("LIST", "LIST", "LSUB")
+        verb = self.pick("LIST", "LIST", "LSUB") if pattern else "LIST"
         more = ""
         if verb == "LIST" and "LIST-STATUS" in self.shown and pattern and self.chance(0.3):
             more = " RETURN (STATUS (MESSAGES UIDNEXT UIDVALIDITY))"
