@@ -10,12 +10,14 @@
 #include "relay.h"
 #include "routing.h"
 #include "views.h"
+#include "views_home.h"
 
 /* A change that is under way in the store. */
 struct change {
     LIST_ENTRY(change) link;
     struct views *views;         /* borrowed */
-    struct view_changes changes; /* owned */
+    struct view_changes changes; /* owned; of the view ... */
+    struct view_changes stored;  /* ... as they are in the hash, where that is not the same; owned */
     route_done_fn fn;            /* NULL: the owner is gone */
     void *owner;
 };
@@ -25,10 +27,11 @@ struct views {
     enum views_state state;
     char *text, *backend; /* of the view that is there; owned; NULL: none was read */
     uint64_t epoch;
-    bool all;          /* its records were read, whatever the text is */
-    struct view *view; /* a reference; NULL: there is none, or none is needed */
-    size_t n;          /* records in it, as they were read */
-    bool spelled;      /* it says how both servers spell names */
+    bool all;                /* its records were read, whatever the text is */
+    struct view *view;       /* a reference; NULL: there is none, or none is needed */
+    struct views_home *home; /* the account is where its clients have come from; NULL: it is not; owned */
+    size_t n;                /* records in it, as they were read */
+    bool spelled;            /* it says how both servers spell names */
     struct asked {
         char *text, *backend; /* owned */
         bool all;
@@ -44,6 +47,7 @@ static void change_free(struct change *c)
 {
     LIST_REMOVE(c, link);
     view_changes_free(&c->changes);
+    view_changes_free(&c->stored);
     free(c);
 }
 
@@ -62,6 +66,7 @@ void views_free(struct views **vp)
         change_free(c);
     }
     view_unref(&v->view);
+    views_home_free(&v->home);
     free(v->text);
     free(v->backend);
     free(v->asked.text);
@@ -118,37 +123,14 @@ static const struct view_renames *views_renames(const struct proxy *p)
     return m->rules && m->rename.n > 0 ? m->rules->renames : NULL;
 }
 
-/* The account is back on the server that its clients have come from: names are its own, and so are numbers, but
- * for a mailbox of T3, which has to be shown by a UIDVALIDITY that no client has seen. */
-static bool take_at_home(struct view *view, struct span name, struct span text)
-{
-    struct view_record r;
-    struct buf own = {0};
-    if (name.len == 0)
-        return true;
-    if (!view_record_decode(text, UINT32_MAX, &r))
-        return false;
-    view_uid_free(&r.map);
-    free(r.target_name);
-    r.target_name = xstrdup(r.source_name);
-    r.target_uidvalidity = r.source_uidvalidity;
-    if (r.tier != VIEW_T3)
-        r.tier = VIEW_T0;
-    view_record_encode(&own, &r);
-    bool good = view_take(view, name, buf_span(&own));
-    buf_free(&own);
-    view_record_free(&r);
-    return good;
-}
-
 /* NULL: it can't be read. */
-static struct view *views_make(const struct account *a, const char *text, const struct span *rows, size_t n)
+static struct view *views_make(const struct account *a, struct views_home *home, const struct span *rows,
+                               size_t n)
 {
-    bool at_home = strncmp(text, "1<:", 3) == 0;
-    struct view *view = view_new(at_home ? NULL : views_renames(a->proxy));
+    struct view *view = view_new(home ? NULL : views_renames(a->proxy));
     for (size_t i = 0; view && i + 1 < n; i += 2) {
         bool good =
-            at_home ? take_at_home(view, rows[i], rows[i + 1]) : view_take(view, rows[i], rows[i + 1]);
+            home ? views_home_take(home, view, rows[i], rows[i + 1]) : view_take(view, rows[i], rows[i + 1]);
         if (good)
             continue;
         LOG(ERROR, "view_record_unreadable", LOG_S("user", a->key), LOG_SPAN("mailbox", rows[i]));
@@ -173,9 +155,13 @@ static bool views_take(struct views *v, const struct span *rows, size_t n)
         return false;
     char *text = xspandup(rows[0]);
     bool has_records = *text && (v->asked.all || route_view_is_needed(text));
-    struct view *view = has_records ? views_make(v->account, text, rows + 3, n - 3) : NULL;
+    struct views_home *home = has_records && strncmp(text, "1<:", 3) == 0 ? views_home_new() : NULL;
+    struct view *view = has_records ? views_make(v->account, home, rows + 3, n - 3) : NULL;
     bool good = view || !has_records;
     if (good) {
+        struct views_home *before = v->home;
+        v->home = home;
+        home = before;
         view_unref(&v->view);
         v->view = view;
         v->n = view ? (n - 3) / 2 : 0;
@@ -186,6 +172,7 @@ static bool views_take(struct views *v, const struct span *rows, size_t n)
         free(v->backend);
         v->backend = xspandup(rows[1]);
     }
+    views_home_free(&home);
     free(text);
     return good;
 }
@@ -234,6 +221,7 @@ static void views_take_plain(struct views *v, const char *backend, const char *t
     bool read = v->state == VIEWS_READING; /* somebody else waits for that */
     store_forget(v->account->proxy->store, v);
     view_unref(&v->view);
+    views_home_free(&v->home);
     v->state = VIEWS_READ;
     v->all = false;
     v->n = 0;
@@ -351,9 +339,11 @@ static void change_on_done(void *owner, enum route_rc rc, const char *detail)
     struct views *v = c->views;
     route_done_fn fn = c->fn;
     void *who = c->owner;
-    struct view_changes changes = c->changes;
-    c->changes = (struct view_changes){0};
+    struct view_changes changes = c->changes, stored = c->stored;
+    c->changes = c->stored = (struct view_changes){0};
     change_free(c);
+    if (rc == ROUTE_OK && v->home)
+        views_home_apply(v->home, &stored);
     if (rc == ROUTE_OK)
         change_apply(v, &changes, detail);
     else if (rc == ROUTE_AGAIN)
@@ -361,6 +351,7 @@ static void change_on_done(void *owner, enum route_rc rc, const char *detail)
     if (fn)
         fn(who, rc, detail);
     view_changes_free(&changes);
+    view_changes_free(&stored);
 }
 
 bool views_change(struct account *a, const char *backend, const struct view_changes *changes,
@@ -377,8 +368,11 @@ bool views_change(struct account *a, const char *backend, const struct view_chan
         c->changes.items[i] = (struct view_change){.field = xstrdup(changes->items[i].field),
                                                    .was = xstrdup(changes->items[i].was),
                                                    .is = xstrdup(changes->items[i].is)};
+    if (v->home)
+        views_home_changes(v->home, changes, &c->stored);
     LIST_INSERT_HEAD(&v->changes, c, link);
-    route_view_change(a->proxy->store, a->key, v->backend, v->epoch, &c->changes, change_on_done, c);
+    route_view_change(a->proxy->store, a->key, v->backend, v->epoch, v->home ? &c->stored : &c->changes,
+                      change_on_done, c);
     return true;
 }
 

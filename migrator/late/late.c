@@ -255,13 +255,14 @@ static void set_target_name(struct late *l, struct plan_item *i, const char *nam
     i->create = !there || !(there->flags & MAILBOX_LISTED) || (there->flags & MAILBOX_NO_SELECT);
 }
 
-/* Where its mail is now. A client that has renamed the mailbox since left a record behind, of the same id, with no
- * UIDVALIDITY of the target (lib/view.h). */
+/* Where its mail is now. A client that has renamed the mailbox since left a record behind, of the same id, without
+ * the UIDVALIDITY that it has here (lib/view.h). */
 static const char *place_of(const struct late *l, const struct record *r)
 {
-    if (l->move->back)
-        return r->view.source_name;
-    return r->twin && r->view.target_uidvalidity == 0 ? r->twin->view.target_name : r->view.target_name;
+    bool back = l->move->back;
+    uint32_t here = back ? r->view.source_uidvalidity : r->view.target_uidvalidity;
+    const struct record *now = r->twin && here == 0 ? r->twin : r;
+    return back ? now->view.source_name : now->view.target_name;
 }
 
 /* One that was there at the flip. */
