@@ -469,6 +469,8 @@ static enum imapc_taken copy_on_expunge_data(void *owner, const struct imap_resp
                                              const struct imap_value *data)
 {
     struct copy *c = owner;
+    if (resp->kind == RESP_DATA && span_is_ci(resp->word, "SEARCH"))
+        return IMAPC_TAKEN;
     return selected_data(&c->pair.target, resp, data);
 }
 
@@ -510,7 +512,9 @@ static void on_read_back(void *owner, enum copy_rc rc, const char *why)
 }
 
 /* As the server runs it before it lists, fillers are not listed. They are marked, and what is not stays, so
- * that nothing is taken away for a target that lies about UIDs. What this leaves UNFILL finds. */
+ * that nothing is taken away for a target that lies about UIDs. What this leaves UNFILL finds. Dovecot puts
+ * off what EXPUNGE does to its view until a command comes that has message numbers, as SEARCH has: without it
+ * the STATUS that follows tells how it was before, and the next pass lists all of it again. */
 static void expunge_fillers(struct copy *c)
 {
     const struct imapc_command cmd = {.data = copy_on_expunge_data, .end = ignore_end, .owner = c};
@@ -521,6 +525,8 @@ static void expunge_fillers(struct copy *c)
         imapc_sendf(selected_imap(&c->pair.target), &cmd, "NOOP"); /* Courier knows them only then */
     while (pair_keeps_numbers(&c->pair) && uidset_next(there, &at, 0, &set))
         imapc_sendf(selected_imap(&c->pair.target), &cmd, "UID EXPUNGE %s", buf_str(&set));
+    if (pair_keeps_numbers(&c->pair) && there->n > 0)
+        imapc_sendf(selected_imap(&c->pair.target), &cmd, "SEARCH UID 1");
     buf_free(&set);
 }
 
