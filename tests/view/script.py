@@ -172,12 +172,14 @@ class Writer:
         reference = self.pick('""', '""', '""', f'"{self.prefix}"', f'"{self.prefix}Archive"')
         pattern = self.pick("*", "%", f"{self.prefix}%", f"{self.prefix}*", f"{self.prefix}Arch*", f"*{self.separator}%", "INB%",
                             f"{self.prefix}%{self.separator}%", "inbox", "*2019*", "", f"%{self.separator}Archive", "/*")
-        verb = self.pick("LIST", "LIST", "LSUB") if pattern else "LIST"
+        # LSUB with a wildcard in front: not every server says all that RFC 3501 wants.
+        verb = self.pick("LIST", "LIST", "LSUB") if pattern and pattern[0] not in "%/" else "LIST"
         more = ""
         if verb == "LIST" and "LIST-STATUS" in self.shown and pattern and self.chance(0.3):
             more = " RETURN (STATUS (MESSAGES UIDNEXT UIDVALIDITY))"
-        elif verb == "LIST" and "LIST-EXTENDED" in self.shown and pattern and self.chance(0.3):
+        elif verb == "LIST" and "LIST-EXTENDED" in self.shown and pattern and pattern[0] not in "Ii" and self.chance(0.3):
             more = self.pick(" RETURN (SUBSCRIBED CHILDREN)", " RETURN (CHILDREN)")
+        reference = reference if pattern else '""'
         return [f"{verb} {reference} ".encode(), *self.string(pattern), more.encode()]
 
     def status(self):
