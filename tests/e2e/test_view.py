@@ -10,10 +10,11 @@ import signal
 import pytest
 
 from harness import mail, net
+from harness.courier import Courier
 from harness.ferry import backend
 from harness.scene import connect, fill, new_user, small
 
-MANUAL = {"migration": {"trigger": "manual", "cutover": "manual"}}
+MANUAL = {"migration": {"trigger": "manual", "cutover": "manual", "t1_max_gaps": 0}}
 SPELLING = "1 client=.,INBOX. backend=/, avoid="
 
 
@@ -36,7 +37,8 @@ def uids(wire, query=b"UID SEARCH ALL"):
 class Account:
     """A flipped account. source: an imaplib connection to the server that it came from, which nobody changes any more."""
 
-    def __init__(self, make_ferry, old, new, authority, label, messages=40, settings=None, through=None, tier="T2"):
+    def __init__(self, make_ferry, old, new, authority, label, messages=40, settings=None, through=None, tier="T2", flipped=True,
+                 by_login=False):
         self.old, self.new, self.user = old, new, new_user(label)
         account = small(messages=messages)
         fill(old, self.user, account)
@@ -44,19 +46,30 @@ class Account:
         self.names = sorted(re.search(rb'"\." "?([^"]+)"?$', line)[1].decode() for line in self.source.list()[1]
                             if b"\\Noselect" not in line and b"\\NonExistent" not in line)
         self.make_gaps()
-        both = {"old": backend(old, ca=authority.ca), "new": backend(new, ca=authority.ca)}
+        by_master = backend(old, ca=authority.ca)
+        both = {"old": backend(old, "imap", master=False) if by_login else by_master, "new": backend(new, ca=authority.ca)}
         self.ferry = make_ferry(both, settings or MANUAL)
         self.through = {"backends": {"new": backend(through, "imap")}} if through else {}
+        if by_login:
+            self.ferry.seal_keys()
         self.ferry.migrator()
-        assert self.ferry.ctl("migrate", self.user)[0] == 0
+        if by_login:  # nobody else has the password
+            self.ferry.login(self.ferry.proxy(migration={"trigger": "login"}), self.user, "secret").logout()
+        else:
+            assert self.ferry.ctl("migrate", self.user)[0] == 0
         self.ferry.wait_state(self.user, "ready")
-        assert self.ferry.ctl("flip", self.user, "--to", "new", "--reason", "test")[0] == 0
-        self.ferry.wait_state(self.user, "flipped")
         self.store = self.ferry.redis.client()
         self.records, self.route = f"imapferry:views:{self.user}", f"imapferry:route:{self.user}"
-        self.number(tier)
         self.wires = contextlib.ExitStack()
-        self.proxies = [self.ferry.proxy(**self.through), self.ferry.proxy()]
+        self.proxies = [] if flipped else [self.ferry.proxy(**self.through), self.ferry.proxy()]
+        if flipped:
+            self.flip("new")
+            self.number(tier)
+            self.proxies = [self.ferry.proxy(**self.through), self.ferry.proxy()]
+
+    def flip(self, to):
+        assert self.ferry.ctl("flip", self.user, "--to", to, "--reason", "test")[0] == 0
+        self.ferry.wait_state(self.user, "flipped" if to == "new" else "held")
 
     def make_gaps(self):
         """So that hardly any UID is the same on both sides."""
@@ -66,7 +79,7 @@ class Account:
             for uid in known[::3]:
                 self.source.uid("STORE", uid.decode(), "+FLAGS.SILENT", "(\\Deleted)")
             assert self.source.expunge()[0] == "OK"
-        self.source.unselect()
+        self.source.unselect() if "UNSELECT" in self.source.capabilities else self.source.close()
 
     def number(self, tier):
         rows = self.store.hgetall(self.records)
@@ -89,8 +102,9 @@ class Account:
 
     def at_source(self, name):
         """UIDVALIDITY, UIDNEXT and UIDs of a mailbox as clients know them."""
+        status = self.source.status(f'"{name}"', "(UIDVALIDITY UIDNEXT)")[1][0]
+        numbers = [int(re.search(rb"%s (\d+)" % what, status)[1]) for what in (b"UIDVALIDITY", b"UIDNEXT")]
         assert self.source.select(f'"{name}"', readonly=True)[0] == "OK"
-        numbers = [int(self.source.response(what)[1][0]) for what in ("UIDVALIDITY", "UIDNEXT")]
         return (*numbers, [int(n) for n in self.source.uid("SEARCH", "ALL")[1][0].split()])
 
     def at_target(self):
@@ -152,6 +166,25 @@ def test_a_client_sees_what_it_knew(account):
     assert wire.command(b"q", b"NAMESPACE")[0] == b'* NAMESPACE (("INBOX." ".")) NIL NIL'
     other = a.session(proxy=1)
     assert seen(other, a.names[-1]) == a.at_source(a.names[-1])
+
+
+def test_a_client_of_a_courier_sees_what_it_knew(account, cert):
+    with Courier("courier", cert=cert) as courier:
+        a = account("courier", old=courier, by_login=True)
+        wire = a.session()
+        assert wire.separator() == "."
+        for name in a.names:
+            assert seen(wire, name) == a.at_source(name)
+        validity, uidnext, known = a.at_source("INBOX")
+        wire.command(b"x", b"SELECT INBOX")
+        shown, text = body(wire, known[3])
+        theirs = a.source.uid("FETCH", str(known[3]), "(BODY.PEEK[])")[1][0][1]
+        assert shown == known[3] and theirs.replace(b"\r\n", b"\n").strip() in text
+        wire.line(b"g APPEND INBOX {6}")
+        wire.until(b"+")
+        wire.line(b"abcdef")
+        assert b"APPENDUID %d %d]" % (validity, uidnext) in wire.until(b"g ")[-1]
+        a.source.logout()
 
 
 def test_changes_by_uid_reach_the_message_that_is_meant(account):
@@ -343,7 +376,7 @@ def test_nothing_is_renamed_while_the_store_is_away(account):
 @pytest.mark.writes_source
 def test_late_mail_follows_a_rename(account):
     """It goes where the mailbox is now, and nothing that was copied comes twice."""
-    a = account("follows", settings={"migration": {"trigger": "manual", "cutover": "manual", "late_watch": "8s"}})
+    a = account("follows", settings={"migration": dict(MANUAL["migration"], late_watch="8s")})
     wire = a.session()
     known = a.at_source("INBOX.Sent")
     assert wire.command(b"r", b"RENAME INBOX.Sent INBOX.Old")[-1].startswith(b"r OK")
