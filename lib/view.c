@@ -511,7 +511,8 @@ enum view_fit view_look(const struct view *v, struct span client, uint32_t uidva
         return VIEW_FITS;
     }
     bool full = r->tier == VIEW_T2 && view_uid_is_full(&r->map, uidnext);
-    if (uidvalidity == 0 || uidvalidity != r->target_uidvalidity || full)
+    bool anew = uidnext && uidnext < r->target_uidnext; /* no mailbox counts back */
+    if (uidvalidity == 0 || uidvalidity != r->target_uidvalidity || full || anew)
         return greater(r, uidvalidity) ? VIEW_CHANGED : VIEW_UNSEEN;
     *_r = (struct view_sight){.uidvalidity = shown(r), .map = r->tier == VIEW_T2 ? &r->map : NULL};
     return VIEW_FITS;

@@ -76,8 +76,10 @@ enum view_fit {
 };
 /* A mailbox of the backend, which clients know by this name, has this UIDVALIDITY and UIDNEXT (0: not told)
  * now. Without a record both are shown as they are. T0, T1 and T2 show the record's source_uidvalidity, T3
- * its highest_uidvalidity; where the real UIDVALIDITY is not that of the record, or a shifted UID would not
- * fit into 32 bits, the record is void. A mailbox without UIDVALIDITY (0) never fits a record. */
+ * its highest_uidvalidity; where the real UIDVALIDITY is not that of the record, UIDNEXT is below that of the
+ * flip (servers give one UIDVALIDITY to several mailboxes, and some give it out again), or a shifted UID would
+ * not fit into 32 bits, the record is void. A mailbox without UIDVALIDITY (0) never fits a record. In place of
+ * UIDNEXT, the UID of a message that was added just now does as well. */
 enum view_fit view_look(const struct view *v, struct span client, uint32_t uidvalidity, uint32_t uidnext,
                         struct view_sight *_r);
 

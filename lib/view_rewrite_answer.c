@@ -29,6 +29,19 @@ static void with_code(struct span line, const struct imap_resp *resp, const char
     buf_add_str(out, "\r\n");
 }
 
+/* The first UID of messages that were added; 0: it can't be read. */
+static uint32_t first_added(struct span words, enum view_code code)
+{
+    size_t n = 0;
+    uint32_t uid;
+
+    if (code == CODE_COPYUID)
+        view_cut_word(&words);
+    while (n < words.len && words.p[n] >= '0' && words.p[n] <= '9')
+        n++;
+    return n && span_u32(span_of(words.p, n), &uid) ? uid : 0;
+}
+
 /* c: the command that is answered, or under way; NULL: none that would say such a thing. */
 static bool code_args(struct view_rewrite *w, const struct view_command *c, const struct imap_resp *resp,
                       enum view_code code, struct buf *args)
@@ -39,8 +52,9 @@ static bool code_args(struct view_rewrite *w, const struct view_command *c, cons
 
     view_cut_word(&rest);
     struct span words = rest, word = view_cut_word(&words);
-    if (!c || !c->name || !span_u32(word, &uidvalidity) ||
-        view_look(w->view, span_str(c->name), uidvalidity, 0, &sight) != VIEW_FITS)
+    if (!c || !c->name || (c->verb == VERB_APPEND) != (code == CODE_APPENDUID) || !span_u32(word, &uidvalidity))
+        return false;
+    if (view_look(w->view, span_str(c->name), uidvalidity, first_added(words, code), &sight) != VIEW_FITS)
         return false;
     buf_printf(args, "%u ", sight.uidvalidity);
     if (code == CODE_APPENDUID)

@@ -363,10 +363,13 @@ static const char *judge_record(const struct handover *h, const struct opened *o
 /* How the client is to see the mailbox. NULL: as it knows it. */
 static const char *judge_sight(struct handover *h, const struct opened *o)
 {
+    struct span name = buf_span(&o->mailbox);
     h->sight = (struct view_sight){.uidvalidity = h->uidvalidity};
-    if (h->view &&
-        view_look(h->view, buf_span(&o->mailbox), h->uidvalidity, h->uidnext, &h->sight) != VIEW_FITS)
-        return "uidvalidity";
+    if (h->view && view_look(h->view, name, h->uidvalidity, h->uidnext, &h->sight) != VIEW_FITS) {
+        const struct view_record *r = view_record_of(h->view, name);
+        bool anew = r && r->target_uidvalidity == h->uidvalidity && h->uidnext < r->target_uidnext;
+        return anew ? "uidnext" : "uidvalidity";
+    }
     return h->sight.uidvalidity > 0 && h->sight.uidvalidity == o->uidvalidity ? NULL : "uidvalidity";
 }
 

@@ -193,6 +193,10 @@ static void test_sights(void **state)
     assert_int_equal(view_look(v, span_str("INBOX"), 0, 9, &s), VIEW_UNSEEN);
     assert_int_equal(view_look(v, span_str("INBOX"), 100, UINT32_MAX, &s), VIEW_CHANGED);
     assert_int_equal(view_look(v, span_str("INBOX.last"), 6, 0, &s), VIEW_UNSEEN);
+    /* Under the same UIDVALIDITY, but it was made anew. */
+    assert_int_equal(view_look(v, span_str("INBOX"), 100, 6, &s), VIEW_FITS);
+    assert_int_equal(view_look(v, span_str("INBOX"), 100, 5, &s), VIEW_CHANGED);
+    assert_int_equal(view_look(v, span_str("INBOX.one"), 101, 1, &s), VIEW_CHANGED);
     view_unref(&v);
 }
 

@@ -386,6 +386,26 @@ static void test_select_of_another_mailbox(void **state)
          C("h CLOSE\r\n", "=h BAD No mailbox selected\r\n"));
 }
 
+/* Servers give one UIDVALIDITY to all mailboxes of a second, and some give it out again: a mailbox that has
+ * another one's place is known by its UIDs, which begin anew. */
+static void test_another_mailbox_of_the_same_uidvalidity(void **state)
+{
+    (void)state;
+    PLAY(usual, C("a SELECT INBOX\r\n", "a SELECT INBOX\r\n"),
+         S("* 1 EXISTS\r\n* OK [UIDVALIDITY 100]\r\n* OK [UIDNEXT 2]\r\na OK done\r\n",
+           "* 1 EXISTS\r\n* OK [UIDVALIDITY 100] UIDs valid\r\n* OK [UIDNEXT 2] Predicted next UID\r\n"
+           "a OK done\r\n"),
+         C("b UID FETCH 1 (FLAGS)\r\n", "b UID FETCH 1 (FLAGS)\r\n"),
+         S("* 1 FETCH (UID 1 FLAGS ())\r\nb OK done\r\n", "* 1 FETCH (UID 1 FLAGS ())\r\nb OK done\r\n"),
+         C("c APPEND INBOX.two {1+}\r\nx\r\n", "c APPEND two {1+}\r\nx\r\n"),
+         S("c OK [APPENDUID 102 1] done\r\n", "c OK done\r\n"),
+         C("d COPY 1 INBOX.two\r\n", "d COPY 1 two\r\n"),
+         S("d OK [COPYUID 102 1 2] done\r\n", "d OK done\r\n"),
+         C("e STATUS INBOX.two (UIDVALIDITY UIDNEXT)\r\n", "e STATUS two (UIDVALIDITY UIDNEXT)\r\n"),
+         S("* STATUS two (UIDVALIDITY 102 UIDNEXT 3)\r\ne OK done\r\n",
+           "* STATUS INBOX.two (UIDVALIDITY 102 UIDNEXT 3)\r\ne OK done\r\n"));
+}
+
 static void test_status(void **state)
 {
     (void)state;
@@ -708,3 +728,4 @@ int main(void)
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
+        cmocka_unit_test(test_another_mailbox_of_the_same_uidvalidity),
