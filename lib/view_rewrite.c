@@ -177,9 +177,16 @@ enum view_takes view_rewrite_takes(const struct view_rewrite *w, const struct im
 {
     const struct view_verb *row = &view_verbs[cmd->verb];
 
-    if (w->open.barred && (row->flags & NEEDS_OPEN) && row->takes == VIEW_AS_IS)
+    if (!w->open.is && (row->flags & NEEDS_OPEN) && row->takes == VIEW_AS_IS)
         return VIEW_BY_PART; /* to be refused */
     return row->takes;
+}
+
+/* The client has no mailbox open: its UIDs are those of none. Whatever the backend has open, behind a SELECT
+ * that failed too, the command must not reach it; a CLOSE neither, which would remove messages. */
+static bool lacks_mailbox(const struct view_rewrite *w, const struct imap_cmd *cmd)
+{
+    return !w->open.is && (view_verbs[cmd->verb].flags & NEEDS_OPEN);
 }
 
 static bool has_uid_form(enum imap_verb verb)
@@ -260,7 +267,7 @@ enum view_becomes view_rewrite_part(struct view_rewrite *w, const struct imap_cm
 
     if (first)
         *_c = NULL;
-    if (first && w->open.barred && (flags & NEEDS_OPEN)) /* a CLOSE too, which would remove messages */
+    if (first && lacks_mailbox(w, cmd))
         return view_answer(answer, cmd, "BAD No mailbox selected");
     if (first && (flags & LEAVES))
         *_c = view_command_new(w, cmd->verb);
@@ -350,6 +357,12 @@ static const struct imap_value *first_argument(const struct imap_cmd *cmd, const
     return args;
 }
 
+/* Has each name that the verb takes been found? Else it would go to the backend as the client spells it. */
+static bool has_its_names(const struct whole *h)
+{
+    return h->n == (size_t)__builtin_popcount(view_verbs[h->cmd->verb].names);
+}
+
 /* False: a name that no mailbox of the backend can have. */
 static bool whole_names(struct whole *h, const struct imap_value *args)
 {
@@ -424,16 +437,13 @@ static struct view_command *whole_command(const struct whole *h)
     case VERB_UID_COPY:
     case VERB_MOVE:
     case VERB_UID_MOVE:
-        if (h->n == 0)
-            return NULL;
         c = view_command_new(h->w, h->cmd->verb);
         c->name = xspandup(name);
         c->backend = xspandup(buf_span(&h->backend[h->n - 1]));
         return c;
     case VERB_RENAME:
         c = view_command_new(h->w, h->cmd->verb);
-        if (h->n == 2)
-            view_rename_begin(h->w->view, h->names[0], h->names[1], &c->begun);
+        view_rename_begin(h->w->view, h->names[0], h->names[1], &c->begun);
         return c;
     default:
         return NULL;
@@ -445,6 +455,8 @@ static enum view_becomes rewrite_whole(struct whole *h, const struct imap_value 
 {
     if (!whole_names(h, args))
         return answer_no_name(answer, h->cmd);
+    if (!has_its_names(h))
+        return view_answer(answer, h->cmd, "BAD Invalid arguments");
     switch (whole_set(h, args)) {
     case SET_BAD:
         return answer_bad_set(answer, h->cmd);
@@ -471,7 +483,7 @@ enum view_becomes view_rewrite_whole(struct view_rewrite *w, const struct imap_c
     struct whole h = {.w = w, .cmd = cmd};
 
     *_c = NULL;
-    if (w->open.barred && (view_verbs[cmd->verb].flags & NEEDS_OPEN))
+    if (lacks_mailbox(w, cmd))
         return view_answer(answer, cmd, "BAD No mailbox selected");
     if (view_verbs[cmd->verb].flags & LISTS)
         return view_listing_command(w, cmd, args, out, answer, _c);
