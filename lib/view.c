@@ -4,7 +4,12 @@
 #include "view.h"
 #include "xalloc.h"
 
-enum { RUNS_MAX = 1000000, RECORDS_MAX = 100000 };
+enum {
+    RUNS_MAX = 1000000,
+    RECORDS_MAX = 100000,
+    GRAVE_BYTES = 128, /* of a record under a name that was given up, besides names */
+    GRAVES_MAX = 4 * 1024 * 1024,
+};
 
 /* One mailbox; shared by the versions of a view, which differ in few of them. */
 struct mailbox {
@@ -711,12 +716,32 @@ static char *grave_of(const struct view_record *r)
     return text_of(&grave);
 }
 
+static bool is_twin(const struct view_change *c)
+{
+    return !c->was || !c->is || strcmp(c->was, c->is) != 0;
+}
+
+bool view_rename_fits(const struct view *v, const struct view_changes *begun)
+{
+    size_t n = v->n, graves = 0, live = 0;
+
+    for (size_t i = 0; i < v->n; i++) {
+        const struct mailbox *m = v->index->by_client[i];
+        *(m->record.target_uidvalidity ? &live : &graves) += GRAVE_BYTES + strlen(m->field);
+    }
+    for (size_t i = 0; i < begun->n; i++) {
+        n += !begun->items[i].was;
+        graves += is_twin(&begun->items[i]) ? 0 : GRAVE_BYTES + strlen(begun->items[i].field);
+    }
+    return n <= RECORDS_MAX && graves <= GRAVES_MAX + 2 * live;
+}
+
 void view_rename_end(const struct view *v, const struct view_changes *begun, bool ok,
                      struct view_changes *out)
 {
     for (size_t i = 0; i < begun->n; i++) {
         const struct view_change *c = &begun->items[i];
-        bool twin = !c->was || !c->is || strcmp(c->was, c->is) != 0;
+        bool twin = is_twin(c);
         const struct mailbox *m = view_mailbox(v, folded(c->field), true);
         if (twin && !ok)
             changes_add(out, c->field, xstrdup(c->is), xstrdup(c->was));

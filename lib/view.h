@@ -109,6 +109,9 @@ bool view_void(const struct view *v, struct span client, uint32_t uidvalidity,
  * mailbox), or `to`, which can't be. Where one of the two lies below the other, clients learn all of the
  * mailboxes concerned anew. */
 void view_rename_begin(const struct view *v, struct span from, struct span to, struct view_changes *out);
+/* Names that were given up keep a record each, for ever. False: by this RENAME there would be too many for the
+ * store, and for whoever reads them at each login. */
+bool view_rename_fits(const struct view *v, const struct view_changes *begun) MUST_CHECK;
 /* v: the view with the changes of view_rename_begin() applied; begun: those. */
 void view_rename_end(const struct view *v, const struct view_changes *begun, bool ok,
                      struct view_changes *out);

@@ -473,6 +473,10 @@ static enum view_becomes rewrite_whole(struct whole *h, const struct imap_value 
     *_c = whole_command(h);
     if (*_c)
         (*_c)->adds = adds;
+    if (h->cmd->verb == VERB_RENAME && !view_rename_fits(h->w->view, &(*_c)->begun)) {
+        view_command_free(h->w, _c);
+        return view_answer(answer, h->cmd, "NO [LIMIT] Mailboxes were renamed too often");
+    }
     return VIEW_WRITTEN;
 }
 

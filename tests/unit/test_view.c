@@ -416,6 +416,27 @@ static void test_rename_of_nothing(void **state)
     view_unref(&v);
 }
 
+/* Each name that was given up keeps a record: a client that renames for ever must not fill the store, nor make
+ * more records than are read. */
+static void test_rename_for_ever(void **state)
+{
+    struct view *v = tree();
+    struct view_changes begun = {0};
+    char *text = record_text("INBOX.gone", "gone", VIEW_T3, 7, 0, 8);
+    (void)state;
+    view_rename_begin(v, span_str("INBOX.a"), span_str("INBOX.z"), &begun);
+    for (unsigned i = 0; i <= 25000; i++) {
+        char *name = xasprintf("INBOX.%040u", i);
+        if (i % 5000 == 0)
+            assert_int_equal(view_rename_fits(v, &begun), i <= 20000);
+        assert_true(view_take(v, span_str(name), span_str(text)));
+        free(name);
+    }
+    free(text);
+    view_changes_free(&begun);
+    view_unref(&v);
+}
+
 static void test_many_records(void **state)
 {
     enum { N = 5000 };
@@ -452,6 +473,7 @@ int main(void)
         cmocka_unit_test(test_rename_after_a_crash),
         cmocka_unit_test(test_rename_below_itself),
         cmocka_unit_test(test_rename_of_nothing),
+        cmocka_unit_test(test_rename_for_ever),
         cmocka_unit_test(test_many_records),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -456,6 +456,25 @@ static void test_appenduid_and_copyuid(void **state)
          S("j OK [COPYUID 102 1:2 6] done\r\n", "j OK done\r\n"));
 }
 
+static void test_rename_too_often(void **state)
+{
+    struct view *v = usual();
+    struct view_unit u;
+    (void)state;
+    for (unsigned i = 0; i < 25000; i++) {
+        char *name = xasprintf("INBOX.%040u", i);
+        take(v, name, "gone", VIEW_T3, 7, 0);
+        free(name);
+    }
+    view_unit_start(&u, v);
+    assert_true(view_unit_commands(&u, span_str("a RENAME INBOX.two INBOX.three\r\nb NOOP\r\n")));
+    assert_int_equal(u.stores, 0);
+    same(&u.to_backend, "b NOOP\r\n");
+    same(&u.to_client, "a NO [LIMIT] Mailboxes were renamed too often\r\n");
+    view_unit_end(&u);
+    view_unref(&v);
+}
+
 static void test_rename(void **state)
 {
     struct view *v = usual();
@@ -749,6 +768,7 @@ int main(void)
         cmocka_unit_test(test_another_mailbox_of_the_same_uidvalidity),
         cmocka_unit_test(test_status),
         cmocka_unit_test(test_appenduid_and_copyuid),
+        cmocka_unit_test(test_rename_too_often),
         cmocka_unit_test(test_rename),
         cmocka_unit_test(test_sets_in_commands),
         cmocka_unit_test(test_no_mailbox_is_open),
