@@ -281,6 +281,10 @@ static void view_on_changed(void *owner, enum route_rc rc, const char *detail)
         asks_failed(v, rc == ROUTE_DOWN || rc == ROUTE_NO_STORE ? "no answer of the store" : detail);
         return;
     }
+    if (!views_view(s->account)) { /* read meanwhile: there is none any more */
+        asks_failed(v, "the account has no view any more");
+        return;
+    }
     view_rewrite_use(v->w, views_view(s->account));
     if (before)
         asks_enter(v, ASKS_SEND);

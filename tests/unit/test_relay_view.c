@@ -403,6 +403,18 @@ static void test_the_store_changes_all_the_time(void **state)
     bench_ends(b, END_VIEW_STORE);
 }
 
+/* The store has made the changes, but by now the account's view is none. */
+static void test_the_view_is_gone(void **state)
+{
+    struct bench *b = *state;
+    opens_another(b);
+    struct view *view = b->view;
+    b->view = NULL;
+    b->change_fn(b->change_owner, ROUTE_OK, "1=:ab");
+    bench_ends(b, END_VIEW_STORE);
+    b->view = view;
+}
+
 static void rename_begins(struct bench *b)
 {
     bench_says(b, b->client, "a1 RENAME INBOX.Sent {8+}\r\nINBOX.No\r\na2 NOOP\r\n");
@@ -601,6 +613,7 @@ int main(void)
         cmocka_unit_test(test_the_store_refuses),
         VIEW_TEST(test_the_store_has_changed),
         VIEW_TEST(test_the_store_changes_all_the_time),
+        VIEW_TEST(test_the_view_is_gone),
         VIEW_TEST(test_rename),
         cmocka_unit_test(test_a_rename_that_the_store_refuses),
         VIEW_TEST(test_a_rename_by_other_records),
