@@ -107,22 +107,27 @@ bool views_home_take(struct views_home *h, struct view *view, struct span name, 
 
 /* ---- how changes are kept ---- */
 
+/* Without reading all of a record, which may have a long map. */
+static bool home_has_id(const struct row *row, const char *id)
+{
+    static const char BEFORE[] = "1 id=";
+    size_t n = strlen(id);
+    const char *text = row->text;
+    if (!text || strncmp(text, BEFORE, sizeof BEFORE - 1) != 0)
+        return false;
+    text += sizeof BEFORE - 1;
+    return strncmp(text, id, n) == 0 && text[n] == ' ';
+}
+
 /* The record that a change comes from: that of its name, or one of the same id, which a RENAME carries along. */
 static bool home_base(const struct views_home *h, const char *name, const char *id, struct view_record *_r)
 {
     const struct row *own = home_row(h, name);
-    if (own && own->text && home_decode(own->text, _r)) {
-        if (strcmp(_r->id, id) == 0)
+    if (own && home_has_id(own, id) && home_decode(own->text, _r))
+        return true;
+    for (size_t i = 0; i < h->n; i++)
+        if (home_has_id(&h->rows[i], id) && home_decode(h->rows[i].text, _r))
             return true;
-        view_record_free(_r);
-    }
-    for (size_t i = 0; i < h->n; i++) {
-        if (!h->rows[i].text || !home_decode(h->rows[i].text, _r))
-            continue;
-        if (strcmp(_r->id, id) == 0)
-            return true;
-        view_record_free(_r);
-    }
     return false;
 }
 

@@ -1,4 +1,6 @@
 /* The view of an account that is back at home, and what its changes are in the hash. */
+#include <time.h>
+
 #include "lib/xalloc.h"
 #include "proxy/views_home.h"
 #include "unit.h"
@@ -174,6 +176,44 @@ static void test_unreadable(void **state)
 
 #define HOME_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
+/* The loop does nothing else meanwhile: the texts of long maps are not read again and again. */
+static void test_a_large_tree_is_renamed(void **state)
+{
+    enum { N = 1000, RUNS = 1000, SECONDS_MAX = 3 };
+    struct views_home *home = views_home_new();
+    struct view *view = view_new(NULL);
+    struct view_changes seen = {0}, stored;
+    (void)state;
+    assert_true(views_home_take(home, view, span_str(""), span_str("1 client=.,INBOX. backend=/, avoid=")));
+    for (unsigned i = 0; i < N; i++) {
+        struct view_record r = {.source_uidvalidity = 7, .target_uidvalidity = 100, .source_uidnext = 5000};
+        struct buf text = {0};
+        char *name = xasprintf("INBOX.x.m%u", i);
+        r.tier = VIEW_T2;
+        r.source_name = r.target_name = name;
+        r.target_uidnext = r.highest_uidvalidity = 2000;
+        snprintf(r.id, sizeof r.id, "%x", i + 1);
+        for (uint32_t k = 1; k <= RUNS; k++)
+            assert_true(view_uid_add(&r.map, k * 3, k));
+        assert_true(view_uid_set_tail(&r.map, 5000, 2000));
+        view_record_encode(&text, &r);
+        assert_true(views_home_take(home, view, span_str(name), buf_span(&text)));
+        buf_free(&text);
+        view_uid_free(&r.map);
+        free(name);
+    }
+    view_rename_begin(view, span_str("INBOX.x"), span_str("INBOX.y"), &seen);
+    clock_t began = clock();
+    views_home_changes(home, &seen, &stored);
+    assert_true(clock() - began < (clock_t)SECONDS_MAX * CLOCKS_PER_SEC);
+    assert_int_equal(stored.n, 2 * N);
+    assert_true(strlen(stored.items[0].is) > RUNS);
+    view_changes_free(&seen);
+    view_changes_free(&stored);
+    view_unref(&view);
+    views_home_free(&home);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -181,6 +221,7 @@ int main(void)
         HOME_TEST(test_made_anew),
         HOME_TEST(test_renamed),
         HOME_TEST(test_unreadable),
+        cmocka_unit_test(test_a_large_tree_is_renamed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
