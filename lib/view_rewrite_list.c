@@ -33,11 +33,147 @@ struct view_listing {
     bool recursive;  /* RECURSIVEMATCH */
     char **patterns; /* behind the reference; owned */
     size_t n_patterns;
+    struct matcher *matcher; /* of them, when it was needed first; owned */
     struct list_row *rows; /* owned */
     size_t n, cap, bytes;
     struct buf statuses; /* owned */
     char separator;      /* the client's; '\0': none */
 };
+
+/* ---- patterns ---- */
+
+static uint8_t small(uint8_t c)
+{
+    return c >= 'A' && c <= 'Z' ? c | 0x20 : c;
+}
+
+/* How many bytes at the head of a name are INBOX, in any case: all of the name, or a level of it. */
+static size_t inbox_head(struct span name, char separator)
+{
+    bool is = name.len >= 5 && view_name_is_inbox(span_of(name.p, 5)) &&
+              (name.len == 5 || (separator && name.p[5] == (uint8_t)separator));
+
+    return is ? 5 : 0;
+}
+
+/* RFC 3501 6.3.8: "*" is anything, "%" anything but the separator. All patterns are looked at together: bit i
+ * of `now` says that what stands before the i-th byte of all of them, laid side by side with a place more for
+ * the end of each, has matched what was seen of the name. So a byte of a name costs a step a 64 bytes of
+ * patterns, whatever the client has made of both. */
+struct matcher {
+    size_t words;
+    uint64_t *now;                   /* owned, and all that follow are in it */
+    uint64_t *start, *star, *percent; /* where patterns begin; where these wildcards are */
+    uint64_t *end, *parent_end;      /* ... ends of all, and of those by which parents are shown */
+    uint64_t *bytes[256];            /* where this byte is; NULL: nowhere */
+};
+
+static void set_bit(uint64_t *bits, size_t i)
+{
+    bits[i / 64] |= UINT64_C(1) << i % 64;
+}
+
+static struct matcher *matcher_new(char *const *patterns, size_t n, bool lsub)
+{
+    struct matcher *m = xcalloc(1, sizeof *m);
+    bool used[256] = {0};
+    size_t states = 0, rows = 6, i = 0;
+
+    for (size_t k = 0; k < n; k++) {
+        states += strlen(patterns[k]) + 1;
+        for (const char *p = patterns[k]; *p; p++)
+            used[(uint8_t)*p] = true;
+    }
+    for (size_t c = 0; c < 256; c++)
+        rows += used[c];
+    m->words = states / 64 + 1;
+    uint64_t *row = m->now = xcalloc(rows * m->words, sizeof *row);
+    uint64_t **const others[] = {&m->start, &m->star, &m->percent, &m->end, &m->parent_end};
+    for (size_t k = 0; k < COUNTOF(others); k++)
+        *others[k] = row += m->words;
+    for (size_t c = 0; c < 256; c++)
+        m->bytes[c] = used[c] ? (row += m->words) : NULL;
+    for (size_t k = 0; k < n; k++) {
+        set_bit(m->start, i);
+        for (const char *p = patterns[k]; *p; p++)
+            set_bit(*p == '*' ? m->star : *p == '%' ? m->percent : m->bytes[(uint8_t)*p], i++);
+        if (!lsub || strchr(patterns[k], '%'))
+            set_bit(m->parent_end, i);
+        set_bit(m->end, i++);
+    }
+    return m;
+}
+
+static void matcher_free(struct matcher *m)
+{
+    if (m)
+        free(m->now);
+    free(m);
+}
+
+/* A wildcard may be nothing. There are no two beside each other. */
+static void matcher_step_over(struct matcher *m)
+{
+    uint64_t carry = 0;
+
+    for (size_t i = 0; i < m->words; i++) {
+        uint64_t wild = m->now[i] & (m->star[i] | m->percent[i]);
+        m->now[i] |= wild << 1 | carry;
+        carry = wild >> 63;
+    }
+}
+
+static void matcher_begin(struct matcher *m)
+{
+    memcpy(m->now, m->start, m->words * sizeof *m->now);
+    matcher_step_over(m);
+}
+
+/* False: no pattern can fit any more. */
+static bool matcher_byte(struct matcher *m, uint8_t c, bool separates, bool any_case)
+{
+    bool letter = any_case && small(c) >= 'a' && small(c) <= 'z';
+    const uint64_t *same = m->bytes[c], *other = letter ? m->bytes[c ^ 0x20] : NULL;
+    uint64_t carry = 0, left = 0;
+
+    for (size_t i = 0; i < m->words; i++) {
+        uint64_t here = m->now[i] & ((same ? same[i] : 0) | (other ? other[i] : 0));
+        uint64_t stays = m->now[i] & (m->star[i] | (separates ? 0 : m->percent[i]));
+        m->now[i] = here << 1 | carry | stays;
+        carry = here >> 63;
+        left |= m->now[i];
+    }
+    if (left)
+        matcher_step_over(m);
+    return left != 0;
+}
+
+static bool matcher_is_at(const struct matcher *m, const uint64_t *ends)
+{
+    for (size_t i = 0; i < m->words; i++)
+        if (m->now[i] & ends[i])
+            return true;
+    return false;
+}
+
+static struct matcher *list_matcher(struct view_listing *l)
+{
+    if (!l->matcher)
+        l->matcher = matcher_new(l->patterns, l->n_patterns, l->lsub);
+    matcher_begin(l->matcher);
+    return l->matcher;
+}
+
+static bool list_fits(struct view_listing *l, struct span name)
+{
+    struct matcher *m = list_matcher(l);
+    size_t inbox = inbox_head(name, l->separator);
+
+    for (size_t i = 0; i < name.len; i++)
+        if (!matcher_byte(m, name.p[i], l->separator && name.p[i] == (uint8_t)l->separator, i < inbox))
+            return false;
+    return matcher_is_at(m, m->end);
+}
 
 void view_listing_free(struct view_listing **lp)
 {
@@ -54,67 +190,13 @@ void view_listing_free(struct view_listing **lp)
         free(l->rows[i].more);
     }
     free(l->patterns);
+    matcher_free(l->matcher);
     free(l->rows);
     buf_free(&l->statuses);
     free(l);
 }
 
-/* ---- patterns ---- */
-
-static uint8_t small(uint8_t c)
-{
-    return c >= 'A' && c <= 'Z' ? c | 0x20 : c;
-}
-
-static bool same_byte(uint8_t a, uint8_t b, bool any_case)
-{
-    return a == b || (any_case && small(a) == small(b));
-}
-
-/* How many bytes at the head of a name are INBOX, in any case: all of the name, or a level of it. */
-static size_t inbox_head(struct span name, char separator)
-{
-    bool is = name.len >= 5 && view_name_is_inbox(span_of(name.p, 5)) &&
-              (name.len == 5 || (separator && name.p[5] == (uint8_t)separator));
-
-    return is ? 5 : 0;
-}
-
-/* RFC 3501 6.3.8: "*" is anything, "%" anything but the separator. at[i]: the first i bytes of the pattern
- * have matched what was seen of the name. */
-static bool pattern_fits(const char *pattern, struct span name, char separator)
-{
-    size_t n = strlen(pattern), inbox = inbox_head(name, separator);
-    bool at[PATTERN_BYTES_MAX + 1];
-
-    memset(at, 0, n + 1);
-    at[0] = true;
-    for (size_t i = 0; i < n && (pattern[i] == '*' || pattern[i] == '%'); i++)
-        at[i + 1] = true;
-    for (size_t k = 0; k < name.len; k++) {
-        bool below = separator && name.p[k] == (uint8_t)separator, before = at[0];
-        at[0] = false;
-        for (size_t i = 0; i < n; i++) {
-            bool was = at[i + 1], wild = pattern[i] == '*' || (pattern[i] == '%' && !below);
-            bool is = pattern[i] == '*' || pattern[i] == '%';
-            /* A wildcard stays where it is, or is stepped over; any other byte has to be the same. */
-            at[i + 1] = is ? (was && wild) || (before && wild) || at[i]
-                           : before && same_byte((uint8_t)pattern[i], name.p[k], k < inbox);
-            before = was;
-        }
-    }
-    return at[n];
-}
-
-static bool list_fits(const struct view_listing *l, struct span name)
-{
-    for (size_t i = 0; i < l->n_patterns; i++)
-        if (pattern_fits(l->patterns[i], name, l->separator))
-            return true;
-    return false;
-}
-
-/* Takes wildcards away that change nothing, so that their number is what a match costs. False: there are too
+/* Takes wildcards away that change nothing, so that no two are beside each other. False: there are too
  * many, or the pattern is too long. */
 static bool add_pattern(struct view_listing *l, struct span reference, struct span pattern, size_t *bytes)
 {
@@ -603,38 +685,45 @@ static const char *list_children(const struct view_listing *l, const struct list
     return row->flags & ROW_CHILDREN ? "\\HasNoChildren" : "";
 }
 
-/* May a parent that the backend did not list be shown by this pattern? Of LSUB for "%" alone (RFC 3501
- * 6.3.9). */
-static bool wants_parent(const struct view_listing *l, struct span name)
-{
-    for (size_t i = 0; i < l->n_patterns; i++)
-        if ((!l->lsub || strchr(l->patterns[i], '%')) && pattern_fits(l->patterns[i], name, l->separator))
-            return true;
-    return false;
-}
-
 struct parents {
     char **names; /* owned */
-    size_t n, cap;
+    size_t n, cap, bytes;
 };
 
-static void add_parents(const struct view_listing *l, const struct list_row *row, struct parents *p)
+static void add_parent(const struct view_listing *l, struct span name, struct parents *p)
 {
-    size_t len = strlen(row->name);
+    char *owned = xspandup(name);
 
-    for (size_t i = 1; i + 1 < len; i++) {
-        if (row->name[i] != l->separator)
-            continue;
-        char *name = xspandup(span_of(row->name, i));
-        if (has_row(l, name) || !wants_parent(l, span_str(name)) || p->n >= ROWS_MAX) {
-            free(name);
-            continue;
-        }
-        if (p->n == p->cap) {
-            p->cap = p->cap ? p->cap * 2 : 16;
-            p->names = xreallocarray(p->names, p->cap, sizeof *p->names);
-        }
-        p->names[p->n++] = name;
+    if (has_row(l, owned) || p->n >= ROWS_MAX || p->bytes > LIST_BYTES_MAX) {
+        free(owned);
+        return;
+    }
+    if (p->n == p->cap) {
+        p->cap = p->cap ? p->cap * 2 : 16;
+        p->names = xreallocarray(p->names, p->cap, sizeof *p->names);
+    }
+    p->names[p->n++] = owned;
+    p->bytes += sizeof owned + name.len;
+}
+
+/* Those of its parents that the backend did not list, where a pattern shows them: one of LSUB only by "%"
+ * (RFC 3501 6.3.9). before: the row before it, of which parents were added; rows are sorted, so what lies above
+ * both is known. */
+static void add_parents(struct view_listing *l, const struct list_row *row, const char *before,
+                        struct parents *p)
+{
+    struct matcher *m = list_matcher(l);
+    struct span name = span_str(row->name);
+    size_t inbox = inbox_head(name, l->separator), known = 0;
+
+    while (before && before[known] && before[known] == row->name[known])
+        known++;
+    for (size_t i = 0; i + 1 < name.len; i++) {
+        bool separates = name.p[i] == (uint8_t)l->separator;
+        if (separates && i > 0 && i >= known && matcher_is_at(m, m->parent_end))
+            add_parent(l, span_of(name.p, i), p);
+        if (!matcher_byte(m, name.p[i], separates, i < inbox))
+            return;
     }
 }
 
@@ -650,13 +739,16 @@ static void write_parent(const struct view_listing *l, char *name, struct buf *o
 }
 
 /* Mailboxes that hold others and don't exist at the backend, as far as the client would be shown them. */
-static void write_parents(const struct view_listing *l, struct buf *out)
+static void write_parents(struct view_listing *l, struct buf *out)
 {
     struct parents p = {0};
+    const char *before = NULL;
 
     for (size_t i = 0; i < l->n && l->separator; i++)
-        if (!l->recursive || (l->rows[i].flags & ROW_FOUND))
-            add_parents(l, &l->rows[i], &p);
+        if (!l->recursive || (l->rows[i].flags & ROW_FOUND)) {
+            add_parents(l, &l->rows[i], before, &p);
+            before = l->rows[i].name;
+        }
     if (p.n)
         qsort(p.names, p.n, sizeof *p.names, compare_names);
     for (size_t i = 0; i < p.n; i++)

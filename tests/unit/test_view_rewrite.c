@@ -1,3 +1,5 @@
+#include <time.h>
+
 #include "view_unit.h"
 
 static const char SPELLING[] = "1 client=.,INBOX. backend=/, avoid=";
@@ -342,6 +344,115 @@ static void test_patterns(void **state)
 }
 
 /* ---- UIDVALIDITY ---- */
+
+/* The same by hand. */
+static bool fits_by_hand(const char *pattern, const char *name)
+{
+    if (*pattern == '*' || *pattern == '%')
+        return fits_by_hand(pattern + 1, name) ||
+               (*name && (*pattern == '*' || *name != '.') && fits_by_hand(pattern, name + 1));
+    return *pattern == *name && (!*name || fits_by_hand(pattern + 1, name + 1));
+}
+
+static void random_text(char *out, const char *of, unsigned n_max)
+{
+    unsigned n = 1 + (unsigned)rand() % n_max;
+    for (unsigned i = 0; i < n; i++)
+        *out++ = of[(unsigned)rand() % strlen(of)];
+    *out = '\0';
+}
+
+static void test_random_patterns(void **state)
+{
+    struct view *v = usual();
+    struct view_unit u;
+    (void)state;
+    srand(7);
+    view_unit_start(&u, v);
+    for (unsigned i = 0; i < 20000; i++) {
+        char patterns[3][100], name[8], backend[8];
+        for (unsigned k = 0; k < 3; k++)
+            random_text(patterns[k], i % 50 ? "aab.%*" : "aaaaab.b.b.%*", i % 50 ? 8 : 70);
+        random_text(name, "aab.", 6);
+        if (strstr(name, "..") || name[0] == '.' || name[strlen(name) - 1] == '.')
+            continue;
+        for (unsigned k = 0; k < sizeof name; k++)
+            backend[k] = name[k] == '.' ? '/' : name[k];
+        bool fits = false;
+        for (unsigned k = 0; k < 3; k++)
+            fits |= fits_by_hand(patterns[k], name);
+        char *command = xasprintf("a LIST (SUBSCRIBED) INBOX. (\"%s\" \"%s\" \"%s\")\r\n", patterns[0],
+                                  patterns[1], patterns[2]);
+        char *lines = xasprintf("* LIST () \"/\" %s\r\na OK\r\n", backend);
+        assert_true(view_unit_commands(&u, span_str(command)));
+        view_unit_responses(&u, span_str(lines));
+        char *want = xasprintf("* LIST () \".\" INBOX.%s\r\na OK\r\n", name);
+        same(&u.to_client, fits ? want : "a OK\r\n");
+        buf_clear(&u.to_backend);
+        free(command);
+        free(lines);
+        free(want);
+    }
+    view_unit_end(&u);
+    view_unref(&v);
+}
+
+/* However many patterns a client asks for, and however it has called its mailboxes. */
+static void test_what_patterns_cost(void **state)
+{
+    enum { MAILBOXES = 5000, PATTERNS = 1000, SECONDS_MAX = 3 };
+    struct view *v = usual();
+    struct view_unit u;
+    struct buf text = {0};
+    (void)state;
+    view_unit_start(&u, v);
+    buf_add_str(&text, "a LIST \"\" (%");
+    for (unsigned i = 1; i < PATTERNS; i++)
+        buf_add_str(&text, " *a%b");
+    buf_add_str(&text, ")\r\n");
+    assert_true(view_unit_commands(&u, buf_span(&text)));
+    buf_clear(&text);
+    for (unsigned i = 0; i < MAILBOXES; i++)
+        buf_printf(&text, "* LIST () \"/\" %u/%0200u\r\n", i, 0);
+    buf_add_str(&text, "a OK\r\n");
+    for (size_t i = 0; i < text.len; i++)
+        if (text.mem[text.off + i] == '0')
+            text.mem[text.off + i] = 'a';
+    clock_t began = clock();
+    view_unit_responses(&u, buf_span(&text));
+    assert_true(clock() - began < (clock_t)SECONDS_MAX * CLOCKS_PER_SEC);
+    same(&u.to_client, "* LIST (\\Noselect \\HasChildren) \".\" INBOX\r\na OK\r\n");
+    buf_free(&text);
+    view_unit_end(&u);
+    view_unref(&v);
+}
+
+/* Parents of each row are looked at once, however deep it lies and however many rows there are. */
+static void test_deep_parents(void **state)
+{
+    enum { DEPTH = 200, MAILBOXES = 300 };
+    struct view *v = usual();
+    struct view_unit u;
+    struct buf text = {0};
+    size_t lines = 0;
+    (void)state;
+    view_unit_start(&u, v);
+    assert_true(view_unit_commands(&u, span_str("a LIST \"\" *\r\n")));
+    for (unsigned i = 0; i < MAILBOXES; i++) {
+        buf_add_str(&text, "* LIST () \"/\" ");
+        for (unsigned k = 0; k < DEPTH; k++)
+            buf_add_str(&text, "x/");
+        buf_printf(&text, "%u\r\n", i);
+    }
+    buf_add_str(&text, "a OK\r\n");
+    view_unit_responses(&u, buf_span(&text));
+    for (size_t i = 0; i < u.to_client.len; i++)
+        lines += u.to_client.mem[u.to_client.off + i] == '\n';
+    assert_int_equal(lines, MAILBOXES + DEPTH + 1 /* INBOX */ + 1);
+    buf_free(&text);
+    view_unit_end(&u);
+    view_unref(&v);
+}
 
 static void test_select(void **state)
 {
@@ -763,6 +874,9 @@ int main(void)
         cmocka_unit_test(test_names_the_other_way),
         cmocka_unit_test(test_names_without_spelling),
         cmocka_unit_test(test_patterns),
+        cmocka_unit_test(test_random_patterns),
+        cmocka_unit_test(test_what_patterns_cost),
+        cmocka_unit_test(test_deep_parents),
         cmocka_unit_test(test_select),
         cmocka_unit_test(test_select_of_another_mailbox),
         cmocka_unit_test(test_another_mailbox_of_the_same_uidvalidity),
