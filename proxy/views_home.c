@@ -82,7 +82,8 @@ static void see_record(struct view_record *r)
     view_uid_free(&r->map);
     set_name(&r->target_name, r->source_name);
     r->target_uidvalidity = r->source_uidvalidity;
-    r->target_uidnext = r->source_uidnext;
+    /* Of one that was made anew since then it says nothing. */
+    r->target_uidnext = r->tier == VIEW_T3 ? 0 : r->source_uidnext;
     if (r->tier != VIEW_T3)
         r->tier = VIEW_T0;
 }
@@ -140,7 +141,9 @@ static char *home_text(const struct views_home *h, const char *name, const char 
         return NULL;
     if (home_base(h, name, r.id, &base)) {
         set_name(&base.source_name, r.source_name);
-        if (base.source_uidvalidity != r.target_uidvalidity) /* another mailbox: nothing of it is there */
+        bool anew = base.tier != VIEW_T3 && r.tier == VIEW_T3; /* maybe under the same UIDVALIDITY */
+        /* Another mailbox: nothing of it is there. */
+        if (base.source_uidvalidity != r.target_uidvalidity || anew)
             view_uid_free(&base.map);
         base.source_uidvalidity = r.target_uidvalidity;
         base.source_uidnext = r.source_uidnext;

@@ -143,6 +143,31 @@ static void test_made_anew(void **state)
     assert_non_null(strstr(get(h, "INBOX.A"), "target=A uidvalidity=900,200"));
 }
 
+/* Under the same UIDVALIDITY; and that it was made anew is found once. */
+static void test_made_anew_with_the_same_uidvalidity(void **state)
+{
+    struct hash *h = *state;
+    struct view_changes seen = {0};
+    struct view_sight sight;
+    struct span name = span_str("INBOX.A.b");
+    assert_int_equal(view_look(h->view, name, 101, 5, &sight), VIEW_FITS);
+    assert_int_equal(view_look(h->view, name, 101, 2, &sight), VIEW_CHANGED);
+    assert_true(view_void(h->view, name, 101, &seen));
+    change(h, &seen);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(view_look(h->view, name, 101, 2, &sight), VIEW_FITS);
+        assert_int_equal(sight.uidvalidity, 102);
+        read_hash(h);
+    }
+    assert_true(view_void(h->view, name, 900, &seen));
+    change(h, &seen);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(view_look(h->view, name, 900, 1, &sight), VIEW_FITS);
+        assert_int_equal(sight.uidvalidity, 900);
+        read_hash(h);
+    }
+}
+
 static void test_renamed(void **state)
 {
     struct hash *h = *state;
@@ -219,6 +244,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         HOME_TEST(test_what_is_seen),
         HOME_TEST(test_made_anew),
+        HOME_TEST(test_made_anew_with_the_same_uidvalidity),
         HOME_TEST(test_renamed),
         HOME_TEST(test_unreadable),
         cmocka_unit_test(test_a_large_tree_is_renamed),
