@@ -11,6 +11,8 @@
  * command.VERB.answered      when its tagged answer is there
  * command.APPEND.body        after each piece of a body
  * command.APPEND.closed      behind the last byte
+ * channel.KIND.sent          before a target is told numbers of a mailbox (doveadm, cyrus)
+ * channel.KIND.answered      when it has answered and nobody has been told
  * bypass.sent, .answered     before and after the source is looked at again, in the freeze
  * journal.sent, .answered    before and after a flip is written to the disk (not: a probe)
  *

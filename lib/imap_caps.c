@@ -105,6 +105,7 @@ static const struct cap_row rows[] = {
     {"IMAP4rev2", CAP_IMAP4REV2, HIDE},           /* until its ESEARCH answers are translated */
     {"XLIST", CAP_XLIST, HIDE},
     {"ANNOTATEMORE", CAP_ANNOTATEMORE, HIDE},
+    {"X-REPLICATION", CAP_X_REPLICATION, HIDE},
     {"ANNOTATE-*", CAP_NONE, HIDE},
     {"LOGIN-REFERRALS", CAP_NONE, HIDE},
     {"MAILBOX-REFERRALS", CAP_NONE, HIDE},

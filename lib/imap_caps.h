@@ -78,6 +78,7 @@ enum imap_cap {
     CAP_IMAP4REV2,
     CAP_XLIST,
     CAP_ANNOTATEMORE,
+    CAP_X_REPLICATION, /* SYNCGET and SYNCAPPLY of Cyrus */
     CAP_COUNT
 };
 

@@ -57,8 +57,8 @@ struct conf_backend {
     uint32_t max_connections;      /* of the migrator, to this backend, all jobs together */
     uint32_t max_messages_per_second, max_bytes_per_second; /* of the migrator; 0 = no limit */
     bool compress;                                          /* the migrator's connections */
-    char *doveadm_url;      /* "" = there is none */
-    char *doveadm_key_file; /* "" = there is none */
+    char *doveadm_url;                                      /* "" = there is none */
+    char *doveadm_key_file;                                 /* "" = there is none */
     /* read from the file by conf_load() where the program needs it; wiped by conf_free() */
     char *doveadm_key;
     enum tell_numbers numbers; /* how it is told the numbers of its mailboxes */

@@ -42,12 +42,11 @@ static char *write_body(const struct hook_call *c)
     return text;
 }
 
-static void hook_http_on_end(void *owner, const char *error, struct span answer)
+static void hook_http_on_end(void *owner, const struct http_answer *answer)
 {
     struct hook_http *h = owner;
 
-    (void)answer;
-    h->fn(h->owner, error);
+    h->fn(h->owner, answer->error);
     free(h);
 }
 

@@ -95,6 +95,14 @@ static void http_post_write_error(const struct http_post *h, struct buf *out)
     }
 }
 
+static bool http_post_is_lost(const struct http_post *h)
+{
+    long sent = 0;
+
+    curl_easy_getinfo(h->easy, CURLINFO_REQUEST_SIZE, &sent);
+    return sent > 0 && !h->too_long && (h->late || h->result != CURLE_OK);
+}
+
 static void http_post_tell(struct loop_task *task)
 {
     struct http_post *h = CONTAINER_OF(task, struct http_post, over);
@@ -104,9 +112,11 @@ static void http_post_tell(struct loop_task *task)
     struct buf answer = h->answer;
 
     http_post_write_error(h, &error);
+    struct http_answer told = {.error = error.len ? buf_str(&error) : NULL, .lost = http_post_is_lost(h)};
     h->answer = (struct buf){0};
     http_post_free(h);
-    fn(owner, error.len ? buf_str(&error) : NULL, buf_span(&answer));
+    told.body = buf_span(&answer);
+    fn(owner, &told);
     buf_free(&error);
     buf_free(&answer);
 }
@@ -286,7 +296,8 @@ static void set_multi(struct http_post *h)
     curl_multi_setopt(h->multi, CURLMOPT_TIMERDATA, h);
 }
 
-struct http_post *http_post_start(struct loop *l, const struct http_request *request, http_post_fn fn, void *owner)
+struct http_post *http_post_start(struct loop *l, const struct http_request *request, http_post_fn fn,
+                                  void *owner)
 {
     struct http_post *h = xcalloc(1, sizeof(*h));
 

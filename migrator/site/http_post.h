@@ -22,9 +22,13 @@ struct http_request {
 };
 
 struct http_post;
-/* error: for people; NULL = it succeeded. answer: the body of the answer, also of some failures. Both are
- * borrowed. */
-typedef void (*http_post_fn)(void *owner, const char *error, struct span answer);
+struct http_answer {
+    const char *error; /* for people; NULL = it succeeded */
+    struct span body;  /* also of some failures */
+    bool lost; /* it was sent, or a part of it, and there is no answer: what came of it is not known */
+};
+/* answer is borrowed. */
+typedef void (*http_post_fn)(void *owner, const struct http_answer *answer);
 
 /* The request is copied. Never calls back before it returned; the POST is gone when it does. */
 struct http_post *http_post_start(struct loop *l, const struct http_request *request, http_post_fn fn,

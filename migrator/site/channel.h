@@ -1,0 +1,63 @@
+/* channel: the way by which a server is told numbers of its mailboxes that IMAP itself can't set: UIDVALIDITY,
+ * UIDNEXT and HIGHESTMODSEQ. No message goes through it.
+ *
+ *   doveadm   mailboxUpdate of Dovecot's HTTP API: one command a POST, since their order in one payload is not
+ *             sure. Whoever has the mailbox selected is disconnected where UIDVALIDITY changes
+ *   cyrus     SYNCGET and SYNCAPPLY MAILBOX in an IMAP session as the administrator (for a user the server
+ *             refuses them). Rights and annotations are replaced by what is sent, so all that SYNCGET told goes
+ *             back. What is lower than what the server has is refused; but an unused mailbox is made anew under
+ *             another UNIQUEID, and takes any UIDVALIDITY then
+ *
+ * Nothing here is ever lowered but the UIDVALIDITY of a mailbox that is unused. A channel that does not answer,
+ * or says what is not understood, is asked once more; after that it is down for the rest of the job, and says
+ * so at once. */
+#ifndef IMAPFERRY_CHANNEL_H
+#define IMAPFERRY_CHANNEL_H
+
+#include "migrator.h"
+#include "migrator/imap/imap_client.h"
+
+struct channel;
+struct channel_request {
+    struct migrator *m;
+    const struct conf_backend *backend;
+    const char *user;             /* for logs */
+    const char *login;            /* as the backend knows the user */
+    const struct imap_caps *caps; /* of the backend */
+    char separator;               /* of its names; 0: none */
+    const char *prefix;           /* of its personal namespace */
+    const uint64_t *until_ms;     /* how long the job is ours, see imapc_set_fence(); borrowed */
+};
+/* NULL: this backend has none; *why, for people, says why: a fixed text. Nothing is opened yet. */
+struct channel *channel_new(const struct channel_request *request, const char **why);
+/* What is under way ends without a callback. NULL is fine. */
+void channel_free(struct channel **c);
+/* "doveadm", "cyrus". */
+const char *channel_word(const struct channel *c);
+/* By its configuration, without any question to it: the same as channel_new() would find. NULL: it has none. */
+const char *channel_of(const struct conf_backend *backend, const struct imap_caps *caps, const char **why);
+
+/* What a mailbox is to have. */
+struct channel_want {
+    const char *mailbox; /* as on the wire; copied */
+    uint32_t was; /* its UIDVALIDITY now: another mailbox is not touched (as far as the server can tell) */
+    uint32_t uidvalidity; /* 0: as it is */
+    uint32_t uidnext;     /* it is raised to that; 0: as it is */
+    uint64_t modseq;      /* HIGHESTMODSEQ is raised to that; 0: as it is */
+};
+
+enum channel_rc {
+    CHANNEL_OK,      /* the server says that it is done: what it is worth a STATUS will tell */
+    CHANNEL_REFUSED, /* the server does not do that to this mailbox */
+    CHANNEL_DOWN,    /* the channel is of no use; nothing was done */
+    CHANNEL_LOST,    /* nor is it then, and nobody knows whether it was done, or will be */
+};
+/* why: for people, with the name of the channel in front; borrowed. */
+typedef void (*channel_fn)(void *owner, enum channel_rc rc, const char *why);
+
+/* Several may be under way. Never calls back before it returned. */
+void channel_tell(struct channel *c, const struct channel_want *want, channel_fn fn, void *owner);
+/* No callback comes any more for what this owner has asked. */
+void channel_forget(struct channel *c, const void *owner);
+
+#endif

@@ -1,0 +1,148 @@
+/* The HTTP API of doveadm: one mailboxUpdate a POST. What a server answers is
+ *
+ *   [["doveadmResponse",[],"tag"]]                           it is done
+ *   [["error",{"type":"exitCode","exitCode":68},"tag"]]      it is not, by an exit status of doveadm */
+#include <stdlib.h>
+
+#include <jansson.h>
+
+#include "lib/base64.h"
+#include "lib/imap_write.h"
+#include "lib/mutf7.h"
+#include "lib/xalloc.h"
+
+#include "channel_priv.h"
+
+#define TAG "imapferry"
+
+/* Exit statuses of doveadm, which are those of sysexits.h. */
+static const char *doveadm_exit_text(json_int_t status)
+{
+    switch (status) {
+    case 65:
+        return "the mailbox can't be changed";
+    case 67:
+        return "no such user";
+    case 68:
+        return "no such mailbox";
+    case 73:
+        return "the mailbox can't be created";
+    case 75:
+        return "a fault for the moment";
+    case 77:
+        return "not permitted";
+    default:
+        return NULL;
+    }
+}
+
+static void doveadm_error(struct channel_op *op, const json_t *error)
+{
+    const char *type = json_string_value(json_object_get(error, "type"));
+    json_int_t status = json_integer_value(json_object_get(error, "exitCode"));
+    struct buf text = {0};
+
+    imap_write_text(&text, span_str(type ? type : "an error without a type"));
+    if (type && !strcmp(type, "exitCode")) {
+        buf_clear(&text);
+        buf_printf(&text, "exit status %lld", (long long)status);
+        if (doveadm_exit_text(status))
+            buf_printf(&text, ", %s", doveadm_exit_text(status));
+        channel_op_ended(op, status == 75 ? CHANNEL_DOWN : CHANNEL_REFUSED, "%s", buf_str(&text));
+    } else {
+        channel_op_ended(op, CHANNEL_DOWN, "%s", buf_str(&text));
+    }
+    buf_free(&text);
+}
+
+static void doveadm_read(struct channel_op *op, struct span answer)
+{
+    json_t *all = json_loadb((const char *)answer.p, answer.len, 0, NULL);
+    const json_t *one = json_array_size(all) == 1 ? json_array_get(all, 0) : NULL;
+    const char *what = json_string_value(json_array_get(one, 0));
+    const char *tag = json_string_value(json_array_get(one, 2));
+
+    if (!what || !tag || strcmp(tag, TAG))
+        channel_op_ended(op, CHANNEL_DOWN, "answers what is not understood");
+    else if (!strcmp(what, "doveadmResponse"))
+        channel_op_ended(op, CHANNEL_OK, "done");
+    else
+        doveadm_error(op, json_array_get(one, 1));
+    json_decref(all);
+}
+
+static void doveadm_on_end(void *owner, const struct http_answer *answer)
+{
+    struct channel_op *op = owner;
+
+    op->post = NULL;
+    if (answer->error)
+        channel_op_ended(op, answer->lost ? CHANNEL_LOST : CHANNEL_DOWN, "%s", answer->error);
+    else
+        doveadm_read(op, answer->body);
+}
+
+/* NULL: it can't be written. */
+static char *doveadm_write(const struct channel_op *op, const char *mailbox)
+{
+    const struct channel_want *w = &op->want;
+    json_t *o = json_object();
+
+    json_object_set_new(o, "user", json_string(op->c->login));
+    json_object_set_new(o, "mailbox", json_string(mailbox));
+    if (w->uidvalidity)
+        json_object_set_new(o, "uidValidity", json_integer(w->uidvalidity));
+    if (w->uidnext)
+        json_object_set_new(o, "minNextUid", json_integer(w->uidnext));
+    if (w->modseq)
+        json_object_set_new(o, "minHighestModseq", json_integer((json_int_t)w->modseq));
+    json_t *all = json_pack("[[s,o,s]]", "mailboxUpdate", o, TAG);
+    char *text = all ? json_dumps(all, JSON_COMPACT) : NULL;
+    json_decref(all);
+    return text;
+}
+
+static void doveadm_send(struct channel_op *op, const char *body)
+{
+    struct channel *c = op->c;
+    struct buf key = {0};
+
+    buf_add_str(&key, "X-Dovecot-API ");
+    base64_encode(&key, span_str(c->backend->doveadm_key ? c->backend->doveadm_key : ""));
+    op->post =
+        http_post_start(c->m->loop,
+                        &(struct http_request){.url = c->backend->doveadm_url,
+                                               .ca_file = *c->backend->ca_file ? c->backend->ca_file : NULL,
+                                               .authorization = buf_str(&key),
+                                               .body = body,
+                                               .timeout_ms = channel_deadline_ms(c)},
+                        doveadm_on_end, op);
+    buf_wipe(&key);
+}
+
+static void doveadm_start(struct channel_op *op)
+{
+    struct buf name = {0};
+    char *body = NULL;
+
+    if (mutf7_to_utf8(&name, span_str(op->want.mailbox)))
+        body = doveadm_write(op, buf_str(&name));
+    if (body)
+        doveadm_send(op, body);
+    else
+        channel_op_ended(op, CHANNEL_REFUSED, "the mailbox's name is no modified UTF-7");
+    free(body);
+    buf_free(&name);
+}
+
+static void doveadm_stop(struct channel_op *op)
+{
+    http_post_cancel(&op->post);
+}
+
+static void doveadm_close(struct channel *c)
+{
+    (void)c;
+}
+
+const struct channel_kind channel_doveadm = {"doveadm", doveadm_start, doveadm_stop, doveadm_close};
