@@ -32,6 +32,7 @@ struct move {
     struct records *records;   /* owned */
     struct progress *progress; /* owned */
     struct baggage *baggage;   /* owned; NULL = no pass was there yet */
+    struct tiers *tiers;       /* owned; NULL = no mailbox was opened yet */
 };
 
 #endif

@@ -5,10 +5,12 @@
 #include <openssl/evp.h>
 
 #include "lib/log.h"
+#include "lib/view.h"
 #include "lib/xalloc.h"
 
 #include "plan.h"
 #include "records.h"
+#include "tier.h"
 
 enum {
     ID_BYTES = 8,
@@ -22,6 +24,8 @@ struct records {
     bool back;
     uint64_t terms;
     struct record *by_name; /* owned */
+    char *spelling;         /* of names, as text; owned; NULL: not known */
+    bool spelling_changed;  /* Redis has another one */
     struct buf dropped;     /* names of records, each with a NUL */
     size_t n_dropped;
     struct buf orphans; /* ids of stamps without a record, each with a NUL */
@@ -39,6 +43,7 @@ static void free_record(struct record *rec)
     ledger_free(&rec->ledger);
     findings_free(&rec->findings);
     imap_seq_free(&rec->gone);
+    free(rec->numbers.mailbox);
     free(rec);
 }
 
@@ -74,6 +79,11 @@ static void end_call(struct records *r, enum route_rc rc)
 
 static void take_row(struct records *r, struct span name, struct span text)
 {
+    if (name.len == 0) {
+        free(r->spelling);
+        r->spelling = xspandup(text);
+        return;
+    }
     struct record *rec = new_record();
     bool good = view_record_decode(text, RUNS_MAX, &rec->view);
 
@@ -348,7 +358,7 @@ static void records_on_written(void *owner, enum route_rc rc, const char *detail
 /* Marked as written when it is sent: after a failure the job reads all of them anew. */
 static void records_write_some(struct records *r)
 {
-    struct span pairs[2 * WRITE_MAX], drop[WRITE_MAX];
+    struct span pairs[2 * WRITE_MAX + 2], drop[WRITE_MAX];
     struct buf texts[WRITE_MAX] = {{0}};
     size_t n = 0, n_drop = 0, at = 0;
     struct record *rec, *next;
@@ -369,8 +379,15 @@ static void records_write_some(struct records *r)
         rec->changed = false;
         n++;
     }
-    if (n + n_drop > 0)
-        route_views_write(r->store, r->job, drop, n_drop, pairs, n, records_on_written, r);
+    size_t n_pairs = n;
+    if (r->spelling_changed) {
+        pairs[2 * n_pairs] = span_str("");
+        pairs[2 * n_pairs + 1] = span_str(r->spelling);
+        r->spelling_changed = false;
+        n_pairs++;
+    }
+    if (n_pairs + n_drop > 0)
+        route_views_write(r->store, r->job, drop, n_drop, pairs, n_pairs, records_on_written, r);
     else
         end_call(r, ROUTE_OK);
     buf_eat(&r->dropped, at);
@@ -453,23 +470,85 @@ static void note_shown(struct view_record *v, uint32_t uidvalidity)
         v->highest_uidvalidity = uidvalidity;
 }
 
+enum view_tier record_tier(const struct record *rec, const struct copy_result *last, char *why,
+                           size_t why_size)
+{
+    struct view_uid map = {0};
+    struct tier_held h = {.source_uidvalidity = last->source_uidvalidity,
+                          .source_uidnext = last->source_uidnext,
+                          .target_uidvalidity = last->target_uidvalidity,
+                          .target_uidnext = last->target_uidnext,
+                          .first_foreign = last->first_foreign};
+
+    h.rows = ledger_rows(rec->ledger, &h.n);
+    enum view_tier tier = tier_of(&h, &map, why, why_size);
+    view_uid_free(&map);
+    return tier;
+}
+
+/* T3: clients are shown a UIDVALIDITY that they have not seen, the target's own where that is greater. */
+static void show_another(struct view_record *v, uint32_t real)
+{
+    if (real > v->highest_uidvalidity)
+        v->highest_uidvalidity = real;
+    else if (v->highest_uidvalidity < UINT32_MAX)
+        v->highest_uidvalidity++;
+}
+
+/* T2: has each message the UID at home by which clients know it, and is nothing else there that they might take for
+ * one? */
+static bool shown_is_at_home(const struct record *rec, const struct copy_result *last)
+{
+    const struct view_uid *map = &rec->view.map;
+    uint32_t shown;
+    size_t n;
+    const struct ledger_row *rows = ledger_rows(rec->ledger, &n);
+
+    for (size_t i = 0; i < n; i++)
+        if (!view_uid_to_client(map, rows[i].source_uid, &shown) || shown != rows[i].target_uid)
+            return false;
+    return last->source_uidnext > 0 && view_uid_to_client(map, last->source_uidnext, &shown) &&
+           shown == last->target_uidnext && (last->first_foreign == 0 || last->first_foreign >= shown);
+}
+
+/* Back where the numbers come from. Another tier than before is T3 alone: should the account stay after all, that is
+ * right on the other server too. */
+static enum view_tier tier_back(const struct record *rec, const struct copy_result *last)
+{
+    char why[200];
+    enum view_tier was = rec->view.tier, now = record_tier(rec, last, why, sizeof(why));
+
+    if (was == VIEW_T2 && shown_is_at_home(rec, last))
+        return VIEW_T2;
+    return (was == VIEW_T0 || was == VIEW_T1) && (now == VIEW_T0 || now == VIEW_T1) ? was : VIEW_T3;
+}
+
 void record_fold(struct record *rec, const struct copy_result *last, bool back)
 {
     struct view_record *v = &rec->view;
     struct view_uid map = {0};
     size_t n;
+    char why[200];
     const struct ledger_row *rows = ledger_rows(rec->ledger, &n);
 
+    v->tier = back ? tier_back(rec, last) : record_tier(rec, last, why, sizeof(why));
     v->source_uidvalidity = back ? last->target_uidvalidity : last->source_uidvalidity;
     v->target_uidvalidity = back ? last->source_uidvalidity : last->target_uidvalidity;
     v->source_uidnext = back ? last->target_uidnext : last->source_uidnext;
     v->target_uidnext = back ? last->source_uidnext : last->target_uidnext;
+    /* A message of the target's own that lies behind the copies is one that clients have not seen. */
+    uint32_t tail =
+        !back && last->first_foreign && v->tier == VIEW_T2 ? last->first_foreign : v->target_uidnext;
     /* T3 does without. */
-    if (!fold_rows(&map, rows, n, back) || !view_uid_set_tail(&map, v->source_uidnext, v->target_uidnext))
+    if (!fold_rows(&map, rows, n, back) || !view_uid_set_tail(&map, v->source_uidnext, tail))
         view_uid_free(&map);
     view_uid_free(&v->map);
     v->map = map;
-    note_shown(v, last->source_uidvalidity); /* T3: clients saw the server's own */
+    if (v->tier == VIEW_T2 && !v->map.tail_client)
+        v->tier = VIEW_T3;
+    note_shown(v, last->source_uidvalidity);
+    if (v->tier == VIEW_T3)
+        show_another(v, back ? v->source_uidvalidity : v->target_uidvalidity);
     rec->changed = true;
 }
 
@@ -558,6 +637,69 @@ static void write_all(const struct records *r, struct buf *out)
     free(sorted);
 }
 
+void records_spell(struct records *r, const struct view_names *names)
+{
+    struct view_spelling s = {.client_separator = names->source.separator,
+                              .backend_separator = names->target.separator,
+                              .client_prefix = (char *)names->source.prefix,
+                              .backend_prefix = (char *)names->target.prefix,
+                              .avoid = (char *)(names->target.avoid ? names->target.avoid : "")};
+    struct buf text = {0};
+
+    view_spelling_encode(&text, &s);
+    if (!r->spelling || strcmp(r->spelling, buf_str(&text)) != 0) {
+        free(r->spelling);
+        r->spelling = xstrdup(buf_str(&text));
+        r->spelling_changed = true;
+    }
+    buf_free(&text);
+}
+
+/* A mailbox that is deleted and made anew gets a UIDVALIDITY of its server, mostly the second of then: one that
+ * is not below that has to be remembered. */
+static bool records_are_past(const struct records *r)
+{
+    uint64_t now_s = clock_wall_ms() / 1000;
+
+    for (const struct record *rec = r->by_name; rec; rec = rec->hh.next)
+        if (rec->view.highest_uidvalidity >= now_s)
+            return false;
+    return true;
+}
+
+static bool records_are_home(const struct records *r)
+{
+    for (const struct record *rec = r->by_name; rec; rec = rec->hh.next)
+        if (rec->view.tier == VIEW_T3)
+            return false;
+    return true;
+}
+
+/* Is there nothing to be rewritten? Renames of the site show in the records' names. */
+static bool records_are_plain(const struct records *r)
+{
+    struct view *v = view_new(NULL);
+    bool ok = r->spelling && view_take(v, span_str(""), span_str(r->spelling));
+
+    for (const struct record *rec = r->by_name; rec && ok; rec = rec->hh.next) {
+        struct buf text = {0};
+        view_record_encode(&text, &rec->view);
+        ok = !strcmp(rec->view.source_name, rec->view.target_name) &&
+             view_take(v, span_str(rec->view.source_name), buf_span(&text));
+        buf_free(&text);
+    }
+    ok = ok && view_is_plain(v);
+    view_unref(&v);
+    return ok;
+}
+
+static const char *records_version(const struct records *r)
+{
+    bool plain = r->back ? records_are_home(r) : records_are_plain(r);
+
+    return plain && records_are_past(r) ? "1=:" : r->back ? "1<:" : "1:";
+}
+
 void records_digest(const struct records *r, char out[40])
 {
     struct buf text = {0};
@@ -566,9 +708,10 @@ void records_digest(const struct records *r, char out[40])
     write_all(r, &text);
     struct span s = buf_span(&text);
     EVP_Digest(s.p ? (const void *)s.p : "", s.len, hash, NULL, EVP_sha256(), NULL);
-    strcpy(out, "1:");
+    strcpy(out, records_version(r));
+    size_t at = strlen(out);
     for (size_t i = 0; i < 16; i++)
-        snprintf(out + 2 + 2 * i, 3, "%02x", hash[i]);
+        snprintf(out + at + 2 * i, 3, "%02x", hash[i]);
     buf_free(&text);
 }
 
@@ -601,5 +744,6 @@ void records_free(struct records **rp)
     records_forget_all(r);
     buf_free(&r->orphans);
     buf_free(&r->dropped);
+    free(r->spelling);
     free(r);
 }

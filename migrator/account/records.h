@@ -7,6 +7,7 @@
 
 #include <uthash.h>
 
+#include "lib/view_name.h"
 #include "lib/view_record.h"
 
 #include "mailboxes.h"
@@ -17,6 +18,23 @@
  * by a glance (glance.h), or by listing it. */
 enum record_seen { SEEN_NOT, SEEN_GLANCED, SEEN_LISTED };
 
+/* What becomes of a mailbox's numbers (tier.h, tiers.h). Of this job. */
+struct record_numbers {
+    enum view_tier tier; /* that the last copy has reached, where known */
+    bool known;
+    char why[200];  /* why it is not a better one, or will not be: for people; "" */
+    char lost[200]; /* why they were lost */
+    bool given_up;  /* lost, and the mailbox has another UIDVALIDITY now: it is copied without them */
+    struct numbering numbering; /* what copies are given */
+    uint32_t first_foreign;     /* of the last copy, see tier.h */
+    /* of tiers.c */
+    struct channel *channel; /* borrowed */
+    char *mailbox;           /* owned */
+    uint32_t uidvalidity;    /* of the target */
+    struct numbering_jump *jump;
+    uint32_t was[2]; /* UIDVALIDITYs of source and target that are to be exceeded */
+};
+
 struct record {
     struct view_record view; /* source_name is the name that clients see */
     bool changed;            /* Redis has another version of it */
@@ -24,8 +42,8 @@ struct record {
     bool stamp_changed;      /* Redis has another version of it */
     /* the stamp was equal but for these: the source lacks them, their copies are there */
     struct imap_seq gone;
-    bool vanished;       /* the last pass could not open it at the source */
-    bool absent;         /* ... or did not find it listed */
+    bool vanished; /* the last pass could not open it at the source */
+    bool absent;   /* ... or did not find it listed */
     /* of the same id: a RENAME is under way (renames.h), or a client has renamed it (lib/view.h); NULL = none */
     struct record *twin;
     /* the mailbox that it may have become is another one, or the target refused the RENAME */
@@ -39,6 +57,7 @@ struct record {
     uint32_t uidvalidity;         /* of the side that is left, as the last copy saw it; 0 = none did */
     bool looked;                  /* a copy was made in this job, and came to its end */
     bool counted;
+    struct record_numbers numbers;
     UT_hash_handle hh;
 };
 
@@ -91,13 +110,20 @@ void records_write(struct records *r, records_fn fn, void *owner);
 void records_write_stamps(struct records *r);
 void records_forget(struct records *r, void *owner);
 
+/* Which tier its mailbox has reached, by its ledger and what the last copy told; why not a better one. */
+enum view_tier record_tier(const struct record *record, const struct copy_result *last, char *why,
+                           size_t why_size);
 /* Folds the ledger into the record, with what the last copy told of both mailboxes. */
 void record_fold(struct record *record, const struct copy_result *last, bool back);
 /* Why the client would take wrong messages for known ones: equal UIDVALIDITYs with UIDs that differ. NULL:
  * all right. To free. */
 char *record_uid_clash(const struct record *record, const struct copy_result *last, bool back);
 
-/* "1:" and 32 hex digits of SHA-256 over all records; sets the route's view. */
+/* How both servers spell names, for records_write(). Copied. */
+void records_spell(struct records *r, const struct view_names *names);
+/* What becomes the route's view: "1:" and 32 hex digits of SHA-256 over all records. "1=:" where proxies have
+ * nothing to rewrite; "1<:" where the account is back on the server from which its clients' names and numbers
+ * come. */
 void records_digest(const struct records *r, char out[40]);
 
 #endif

@@ -136,7 +136,9 @@ static json_t *report_of_mailbox(const struct report_mailbox *m)
     report_set(o, "target", mailbox_name(m->target_name));
     if (m->uidvalidity)
         report_set(o, "uidvalidity", report_number(m->uidvalidity));
-    report_set(o, "tier", json_string("T3"));
+    report_set(o, "tier", json_string(view_tier_text(m->tier)));
+    if (m->tier_why && *m->tier_why)
+        report_set(o, "tier_why", report_text(m->tier_why));
     report_set(o, "looked_at", json_boolean(m->looked));
     set_numbers(o, m->counts);
     report_set(o, "findings", m->findings ? named_of(m->findings, &more) : json_array());

@@ -13,11 +13,14 @@
  *   foreign                        messages that the target had before, and which are no copies
  *   account                        findings that belong to no mailbox, or to one that is not copied: "mailbox" has its
  *                                  name then
- *   mailboxes                      each with its UIDVALIDITY on the source, the same numbers, and its findings by name: kind,
- *                                  uid, waived, detail, and key, which is what "waive" takes
+ *   mailboxes                      each with its UIDVALIDITY on the source, the same numbers, its tier (tier.h) and, as
+ *                                  tier_why, why it is not a better one, and its findings by name: kind, uid, waived,
+ *                                  detail, and key, which is what "waive" takes
  *   more_mailboxes                 how many are not listed, since the text would be too long; those with findings go first */
 #ifndef IMAPFERRY_REPORT_H
 #define IMAPFERRY_REPORT_H
+
+#include "lib/view_record.h"
 
 #include "migrator/mailbox/copy.h"
 
@@ -29,6 +32,8 @@ struct report_mailbox {
     const struct copy_counts *counts;
     const struct findings *findings; /* NULL = none */
     uint32_t uidvalidity;            /* of the source; 0 = not known */
+    enum view_tier tier;
+    const char *tier_why; /* "" = it is T0, or nothing is known yet */
 };
 
 struct report {

@@ -9,6 +9,8 @@
 #include "migrator/account/baggage.h"
 #include "migrator/account/both.h"
 #include "migrator/account/signin.h"
+#include "migrator/account/tier.h"
+#include "migrator/site/channel.h"
 
 #include "actions.h"
 #include "ctl_plan.h"
@@ -89,6 +91,25 @@ static json_t *json_name(const char *name)
     return o;
 }
 
+/* What the migrator will aim at, as far as both servers can be seen to allow it. */
+static struct tier_aim ctl_plan_tier(const struct planner *g, const struct plan_item *item)
+{
+    const struct mailbox *there = mailboxes_find(g->mailboxes[TARGET], item->target_name);
+    const struct imap_caps *caps = imapc_caps(g->lane->target);
+    struct tier_facts f = {.source = item->source->status,
+                           .absent = item->create,
+                           .uidplus = imap_caps_has(caps, CAP_UIDPLUS),
+                           .t0_max_gaps = g->conf->migration.t0_max_gaps,
+                           .t1_max_gaps = g->conf->migration.t1_max_gaps};
+    struct tier_aim aim;
+
+    if (there)
+        f.target = there->status;
+    f.channel = channel_of(g->move.target, caps, &f.no_channel);
+    tier_choose(&f, &aim);
+    return aim;
+}
+
 static json_t *json_mailboxes(const struct planner *g)
 {
     const struct leave_out *rules = g->conf->migration.rules->leave_out;
@@ -106,6 +127,10 @@ static json_t *json_mailboxes(const struct planner *g)
             if (item->leave_out & 1u << k)
                 json_array_append_new(names, json_string(leave_out_rule(rules, k + 1)));
         json_object_set_new(o, "leave_out", names);
+        struct tier_aim aim = ctl_plan_tier(g, item);
+        json_object_set_new(o, "tier", json_string(view_tier_text(aim.tier)));
+        if (*aim.why)
+            json_object_set_new(o, "tier_why", json_string(aim.why));
         json_array_append_new(list, o);
     }
     return list;
@@ -138,9 +163,11 @@ static void print_mailboxes(const struct planner *g)
         char *from = ctl_plan_shown(item->source->name), *to = ctl_plan_shown(item->target_name);
         struct buf size = {0};
         ctl_write_bytes(&size, item->source->bytes);
-        printf("  %s%s%s%s  %" PRIu32 " messages, %s%s\n", from, strcmp(from, to) ? " -> " : "",
+        struct tier_aim aim = ctl_plan_tier(g, item);
+        printf("  %s%s%s%s  %" PRIu32 " messages, %s%s; %s%s%s%s\n", from, strcmp(from, to) ? " -> " : "",
                strcmp(from, to) ? to : "", item->create ? " (new)" : "", item->source->status.messages,
-               buf_str(&size), item->leave_out ? ", but for what leave_out says" : "");
+               buf_str(&size), item->leave_out ? ", but for what leave_out says" : "",
+               view_tier_text(aim.tier), *aim.why ? " (" : "", aim.why, *aim.why ? ")" : "");
         bytes += item->source->bytes;
         messages += item->source->status.messages;
         buf_free(&size);
@@ -254,7 +281,7 @@ static void ctl_plan_on_crew(void *owner, enum crew_event ev)
     }
     if (g->lane || !(g->lane = crew_take(g->move.crew)))
         return;
-    g->both = both_read(g->lane, MAILBOXES_SIZES, MAILBOXES_NAMES, ctl_plan_on_lists, g);
+    g->both = both_read(g->lane, MAILBOXES_SIZES, MAILBOXES_NUMBERS, ctl_plan_on_lists, g);
 }
 
 static void ctl_plan_on_signin(void *owner, enum signin_rc rc, const struct credential *credential,

@@ -86,6 +86,8 @@ static void write_mailboxes(struct buf *out, const json_t *report)
         } else {
             buf_add_str(out, ": not compared\n");
         }
+        if (*ctl_text_of(m, "tier_why"))
+            buf_printf(out, "    %s: %s\n", ctl_text_of(m, "tier"), ctl_text_of(m, "tier_why"));
         write_findings(out, json_object_get(m, "findings"), ctl_number_of(m, "more_findings"));
     }
     if (ctl_number_of(report, "more_mailboxes"))

@@ -11,6 +11,7 @@
 #include "job.h"
 #include "migrator/account/baggage.h"
 #include "migrator/account/signin.h"
+#include "migrator/account/tiers.h"
 #include "migrator/late/errand.h"
 #include "migrator/site/hook.h"
 #include "pass.h"
@@ -114,6 +115,7 @@ void job_free(struct job **jp)
     stop_work(j);
     loop_undefer(j->m->loop, &j->end_task);
     timer_free(&j->retry);
+    tiers_free(&j->move.tiers);
     crew_free(&j->move.crew);
     progress_free(&j->move.progress);
     baggage_free(&j->move.baggage);

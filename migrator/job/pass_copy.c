@@ -3,6 +3,7 @@
 
 #include "lib/xalloc.h"
 
+#include "migrator/account/tiers.h"
 #include "pass_priv.h"
 
 static void give_lane(struct pass_item *i, bool clean);
@@ -11,6 +12,7 @@ static void give_lane(struct pass_item *i, bool clean);
 static void start_anew(struct pass_item *i)
 {
     copy_cancel(&i->copy);
+    tiers_forget(i->pass->move->tiers, i->record);
     ledger_free(&i->record->ledger);
     findings_clear(i->record->findings, NULL);
     i->record->stamp.equal = i->record->whole = false;
@@ -99,6 +101,13 @@ static void note_stamp(struct pass_item *i, const struct copy_result *result)
     r->stamp = now;
 }
 
+/* The numbers of a mailbox with equal UIDVALIDITYs are not equal, and its target can be told another one. */
+static bool must_renew(const struct pass_item *i, const struct copy_result *result)
+{
+    return result->rc == COPY_EQUAL && !tiers_took(i->record, result) &&
+           tiers_can_renew(i->pass->move->tiers);
+}
+
 static void item_equal(struct pass_item *i, const struct copy_result *result)
 {
     char *clash = record_uid_clash(i->record, result, i->pass->move->back);
@@ -143,6 +152,44 @@ static void item_differs(struct pass_item *i, const struct copy_result *result)
         refuse_clash(i, result);
 }
 
+static struct tiers_request tiers_request_of(const struct pass_item *i)
+{
+    const struct mailbox *m = i->plan->source;
+
+    return (struct tiers_request){.record = i->record,
+                                  .lane = i->lane,
+                                  .source_name = m->name,
+                                  .target_name = i->plan->target_name,
+                                  .target = i->pass->mailboxes[TARGET],
+                                  .source_uidvalidity =
+                                      m->flags & MAILBOX_HAS_STATUS ? m->status.uidvalidity : 0};
+}
+
+/* It is copied again, without numbers: by this pass, or, where that has no time, by the next. */
+static void pass_copy_on_renewed(void *owner, bool up, const char *why)
+{
+    struct pass_item *i = owner;
+    struct pass *p = i->pass;
+    struct buf text = {0};
+
+    give_lane(i, up);
+    i->record->stamp.equal = i->record->whole = false;
+    i->state = TODO;
+    p->next = 0;
+    plan_show_name(&text, i->plan->source->name);
+    if (!up) {
+        buf_printf(&text,
+                   ": the UIDVALIDITYs are equal and the UIDs are not, and it can't be given another one: %s",
+                   why);
+        item_failed(i, WHY_UIDVALIDITY, buf_str(&text));
+    } else if (pass_is_last(p)) {
+        buf_printf(&text, ": the UIDs of the source could not be kept: %s", i->record->numbers.lost);
+        item_failed(i, WHY_DIFFERS, buf_str(&text));
+    }
+    buf_free(&text);
+    pass_step_soon(p);
+}
+
 static void pass_copy_on_copied(void *owner, const struct copy_result *result)
 {
     struct pass_item *i = owner;
@@ -157,6 +204,19 @@ static void pass_copy_on_copied(void *owner, const struct copy_result *result)
     if (result->source_uidvalidity)
         i->record->uidvalidity = result->source_uidvalidity;
     i->record->looked = result->rc != COPY_DOWN && result->rc != COPY_LOST;
+    bool renew = must_renew(i, result);
+    if (renew && i->partner && i->partner->behind) {
+        give_lane(i, true);
+        item_missed_lane(i); /* it is given another UIDVALIDITY at its next try */
+        pass_step_soon(p);
+        return;
+    }
+    if (renew) {
+        struct tiers_request q = tiers_request_of(i);
+        i->state = LOADING;
+        tiers_renew(p->move->tiers, &q, result, pass_copy_on_renewed, i);
+        return;
+    }
     give_lane(i, result->rc != COPY_DOWN && result->rc != COPY_LOST);
     i->state = FAILED; /* unless the result says otherwise: it has no lane any more */
     switch (result->rc) {
@@ -198,17 +258,6 @@ static bool may_remove(const struct pass_item *i)
     return i->pass->phase == REMOVE || i->pass->to_open == 1;
 }
 
-/* On the way back the mailboxes of the target are not new. */
-static struct numbering *pass_copy_numbering(struct pass_item *i)
-{
-    uint32_t gaps = i->pass->move->m->conf->migration.t1_max_gaps;
-
-    if (!i->numbered)
-        i->numbering = (struct numbering){.wanted = gaps > 0 && !i->pass->move->back, .gaps_left = gaps};
-    i->numbered = true;
-    return &i->numbering;
-}
-
 static bool over_to_next(void *owner);
 
 static void pass_copy_start(struct pass_item *i)
@@ -241,11 +290,38 @@ static void pass_copy_start(struct pass_item *i)
             .removable = may_remove(i) ? (pass_is_last(i->pass) ? NULL : &i->removable) : &none,
             .leave_out = m->m->conf->migration.rules ? m->m->conf->migration.rules->leave_out : NULL,
             .leave_out_rules = i->plan->leave_out,
-            .numbering = pass_copy_numbering(i),
+            .numbering = &i->record->numbers.numbering,
             .progress = on_progress,
             .over_to_next = i->alone ? NULL : over_to_next,
         },
         pass_copy_on_copied, i);
+}
+
+static void pass_copy_on_prepared(void *owner, bool up, const char *why)
+{
+    struct pass_item *i = owner;
+
+    if (pass_is_ending(i->pass))
+        return; /* its lane and its ledger go with the pass */
+    if (up) {
+        pass_copy_start(i);
+        return;
+    }
+    give_lane(i, false);
+    item_down(i, why);
+    pass_step_soon(i->pass);
+}
+
+static void pass_copy_prepare(struct pass_item *i)
+{
+    struct move *m = i->pass->move;
+    struct tiers_request q = tiers_request_of(i);
+
+    if (!m->tiers)
+        m->tiers = tiers_new(m);
+    i->state = LOADING;
+    if (tiers_prepare(m->tiers, &q, pass_copy_on_prepared, i))
+        pass_copy_start(i);
 }
 
 static void pass_copy_on_ledger(void *owner, enum route_rc rc)
@@ -260,7 +336,7 @@ static void pass_copy_on_ledger(void *owner, enum route_rc rc)
         return;
     }
     if (rc == ROUTE_OK) {
-        pass_copy_start(i);
+        pass_copy_prepare(i);
         return;
     }
     i->state = TODO;
@@ -280,7 +356,7 @@ static void start_item(struct pass_item *i, struct lane *lane)
     i->spoiled = false;
     i->behind = i->partner != NULL;
     if (i->record->ledger) {
-        pass_copy_start(i);
+        pass_copy_prepare(i);
         return;
     }
     i->state = LOADING;
@@ -364,6 +440,7 @@ void pass_stop_copies(struct pass *p)
         struct pass_item *item = &p->items[i];
         if (item->state == LOADING || item->state == COPYING) {
             copy_cancel(&item->copy);
+            tiers_forget(p->move->tiers, item->record);
             ledger_free(&item->record->ledger);
             give_lane(item, false);
         }

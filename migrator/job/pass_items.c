@@ -5,6 +5,7 @@
 
 #include "lib/xalloc.h"
 
+#include "migrator/account/tiers.h"
 #include "pass_priv.h"
 
 static const struct mailbox *listed(const struct pass_item *i)
@@ -31,13 +32,36 @@ static void add_counts(struct route_progress *sum, const struct pass_item *i)
     sum->mailboxes_done += i->state == EQUAL;
 }
 
+/* Of a mailbox that this job has not looked at, only what the numbers of its stamp tell. */
+enum view_tier item_tier(const struct pass_item *i)
+{
+    const struct record *r = i->record;
+    const struct stamp *s = &r->stamp;
+
+    if (r->numbers.known)
+        return r->numbers.tier;
+    return s->equal && s->source.uidvalidity == s->target.uidvalidity ? VIEW_T0 : VIEW_T3;
+}
+
+static void write_tiers(const struct pass *p, char *text, size_t size)
+{
+    size_t counts[VIEW_T3 + 1] = {0};
+    struct buf out = {0};
+
+    for (size_t i = 0; i < p->n; i++)
+        counts[item_tier(&p->items[i])]++;
+    tiers_write_counts(&out, counts);
+    snprintf(text, size, "%s", buf_str(&out));
+    buf_free(&out);
+}
+
 void pass_tell_progress(struct pass *p)
 {
     struct route_progress sum = {.mailboxes_total = p->n};
 
     for (size_t i = 0; i < p->n; i++)
         add_counts(&sum, &p->items[i]);
-    snprintf(sum.tiers, sizeof(sum.tiers), "T3:%zu", p->n);
+    write_tiers(p, sum.tiers, sizeof(sum.tiers));
     progress_set(p->move->progress, &sum);
 }
 
@@ -88,7 +112,8 @@ void item_leave_closed(struct pass_item *i)
     const struct copy_result was = {.source_uidvalidity = s->source.uidvalidity,
                                     .source_uidnext = s->source.uidnext,
                                     .target_uidvalidity = s->target.uidvalidity,
-                                    .target_uidnext = s->target.uidnext};
+                                    .target_uidnext = s->target.uidnext,
+                                    .first_foreign = r->numbers.first_foreign};
 
     if (!r->counted) {
         uint64_t n = s->source.messages;

@@ -43,7 +43,7 @@ static void pass_lists_make_plan(struct pass *p)
     const struct mailboxes *source = p->mailboxes[SOURCE], *target = p->mailboxes[TARGET];
 
     renames_settle(m->records, target);
-    p->plan = plan_make(&(struct plan_request){
+    const struct plan_request request = {
         .source = source,
         .target = target,
         .rules = m->m->conf->migration.rules,
@@ -51,12 +51,17 @@ static void pass_lists_make_plan(struct pass *p)
         .waivers = p->waivers,
         .was_copied = pass_lists_was_copied,
         .owner = m->records,
-    });
+    };
+    p->plan = plan_make(&request);
     if (p->plan->fault) {
         char *fault = xasprintf("the %s: %s", p->plan->fault_side, p->plan->fault);
         pass_fail(p, WHY_CANNOT, fault);
         free(fault);
         return;
+    }
+    if (pass_is_last(p)) {
+        const struct view_names names = plan_view_names(&request);
+        records_spell(m->records, &names);
     }
     if (p->rounds < ROUNDS && renames_are_needed(m->records, p->plan, source, target)) {
         pass_enter(p, RENAMES);

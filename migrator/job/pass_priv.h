@@ -54,7 +54,7 @@ enum item_state {
     TODO,
     CLOSED,     /* in the freeze: was equal, and is so if the source is seen to be as it was */
     GLANCED_AT, /* ... which is being done */
-    LOADING,
+    LOADING,    /* the ledger, or asking for numbers */
     COPYING,
     EQUAL,
     FOUND,    /* something that blocks */
@@ -78,8 +78,6 @@ struct pass_item {
     bool spoiled; /* the partner left something half done on the lane */
     bool alone;   /* it gave its lane away too early once, and does not do so again */
     struct copy *copy;
-    struct numbering numbering; /* of all tries */
-    bool numbered;              /* it is filled in */
     unsigned tries;
 };
 
@@ -206,6 +204,8 @@ size_t pass_count_open(const struct pass *p);
 /* A lane for each of these, but one at least. */
 void pass_want_lanes(struct pass *p);
 void pass_tell_progress(struct pass *p);
+/* The tier that it has reached until now. */
+enum view_tier item_tier(const struct pass_item *i);
 /* It is as it was when it was equal. */
 void item_leave_closed(struct pass_item *i);
 

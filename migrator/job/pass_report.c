@@ -57,6 +57,8 @@ void pass_send_report(struct pass *p)
         r.mailboxes[i] = (struct report_mailbox){.source_name = item->plan->source->name,
                                                  .target_name = item->plan->target_name,
                                                  .uidvalidity = item->record->uidvalidity,
+                                                 .tier = item_tier(item),
+                                                 .tier_why = item->record->numbers.why,
                                                  .looked = looked,
                                                  .counts = &item->record->counts,
                                                  .findings = looked ? item->record->findings : NULL};

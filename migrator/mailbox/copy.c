@@ -996,6 +996,16 @@ static void judge_numbers(struct copy *c)
         pair_lose_numbers(p, "the target's next UID is %u, the source's is %u", target, source);
 }
 
+static uint32_t first_foreign(struct copy *c)
+{
+    struct delta d = pair_delta(&c->pair);
+    struct imap_seq foreign = {0};
+    delta_foreign(&d, 1, &foreign);
+    uint32_t first = foreign.n > 0 ? foreign.ranges[0].first : 0;
+    imap_seq_free(&foreign);
+    return first;
+}
+
 static struct numbers copy_numbers(const struct copy *c)
 {
     const struct pair *p = &c->pair;
@@ -1039,6 +1049,7 @@ static void enter_end(struct copy *c)
                                  .target_seen = p->target.seen,
                                  .whole = c->whole,
                                  .numbers = copy_numbers(c),
+                                 .first_foreign = c->rc == COPY_EQUAL ? first_foreign(c) : 0,
                                  .gone = &c->gone,
                                  .vanished = selected_vanished(&p->source),
                                  .given = c->rc == COPY_DOWN && p->target.given};

@@ -57,6 +57,8 @@ struct copy_result {
     struct numbers numbers;
     /* COPY_DOWN of a copy that had given its connections away: perhaps it only missed them */
     bool given;
+    uint32_t
+        first_foreign; /* the lowest UID on the target that the ledger does not know; 0 = there is none */
 };
 
 struct copy_request {

@@ -173,11 +173,11 @@ def test_sessions_are_moved_back_too(make_ferry, backends, old, new):
     ferry.migrator()
     leave(ferry, user, "new", "flipped")
     client = ferry.login(proxy, user, "secret")
-    assert separator(client) == new.separator
+    assert ferry.where(user) == {"new"} and separator(client) == old.separator
     client.append("INBOX", "", DATE, text("through the proxy"))
     leave(ferry, user, "old", "held")
     again = ferry.login(proxy, user, "secret")
-    assert separator(again) == old.separator
+    assert ferry.where(user) == {"old"} and separator(again) == old.separator
     assert again.select("INBOX")[0] == "OK"
     assert "through the proxy" in subjects(old, user)
     status, answer = ferry.ctl("migrate", user)

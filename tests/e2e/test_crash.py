@@ -27,7 +27,7 @@ def world(cert):
         yield w
 
 
-@pytest.mark.parametrize("way", ["multi", "single", "batches", "plain", "numbers", "fillers"])
+@pytest.mark.parametrize("way", ["multi", "single", "batches", "plain", "numbers", "fillers", "told", "cyrus"])
 def test_every_point_is_passed(world, way):
     points = world.points(way)
     lacking = [f"{x}.{moment}" for x in REQUIRED for moment in ("sent", "answered") if f"{x}.{moment}" not in points]
@@ -35,6 +35,8 @@ def test_every_point_is_passed(world, way):
     assert points["command.APPEND.body"] > 60 and points["command.APPEND.closed"] > 4
     # Without UIDPLUS nothing can be removed, and what arrived is read to learn its UIDs, which verifies it.
     more = {"command.UID_EXPUNGE.answered", "ledger.gone.answered", "ledger.landed.answered"} & set(points)
+    kind = {"told": "doveadm", "cyrus": "cyrus"}.get(way)
+    assert not kind or points[f"channel.{kind}.sent"] == points[f"channel.{kind}.answered"] > 0
     assert len(more) == (0 if way == "plain" else 3) and ("ledger.done.answered" in points or way != "plain")
 
 

@@ -42,8 +42,8 @@ def test_login_during_the_freeze_waits_and_lands_on_the_new_server(make_ferry, o
         net.wait_until("freeze", lambda: ferry.route(user)["state"] == "freezing", step=0.002)
         with connect(proxy) as late:
             assert late.login(user).startswith(b"l1 OK")
-            assert late.separator() == "/"
-        assert wire.separator() == "/"
+            assert late.separator() == wire.separator() == "."
+            assert ferry.where(user) == {"new"}
     ferry.wait_state(user, "flipped")
     relay.close()
     assert_equal(old, new, user, 10)

@@ -28,7 +28,7 @@ def test_login_copy_flip_login(ferry, old, new, authority, listener):
     assert route["messages"]["done"] == route["messages"]["total"] == 60
     assert route["mailboxes"]["done"] == route["mailboxes"]["total"] == len(account.mailboxes)
     client = ferry.login(proxy, user, "secret", listener, ca=authority.ca)
-    assert separator(client) == "/"
+    assert ferry.where(user) == {"new"} and separator(client) == "."
     assert_equal(old, new, user, 60)
 
 

@@ -63,7 +63,7 @@ def test_flipped_user_stays_on_the_new_server_over_a_restart(make_ferry, backend
     wait_served(proxy, user)
     with connect(proxy) as wire:
         wire.login(user)
-        assert wire.separator() == "/"
+        assert ferry.where(user) == {"new"} and wire.separator() == "."
 
 
 def test_restart_in_the_middle_of_a_copy(make_ferry, backends, redis, old, new):

@@ -340,7 +340,8 @@ def move_by_login(ferry, user):
     assert separator(client) == "."
     migrator = ferry.migrator()
     ferry.wait_state(user, "flipped")
-    assert separator(ferry.login(proxy, user, "secret")) == "/"
+    again = ferry.login(proxy, user, "secret")
+    assert ferry.where(user) == {"new"} and separator(again) == "."
     return migrator
 
 
@@ -377,7 +378,7 @@ def test_dovecot_to_cyrus(make_ferry, old, cyrus, authority):
     assert_equal(old, cyrus, user, 80)
     assert read(old, user) == before
     client = ferry.login(ferry.proxy(), user, "secret")
-    assert separator(client) == "/" and client.select("Sent")[0] == "OK"
+    assert ferry.where(user) == {"new"} and separator(client) == "." and client.select("INBOX.Sent")[0] == "OK"
 
 
 def test_courier_to_cyrus(make_ferry, courier, cyrus, authority):

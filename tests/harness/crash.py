@@ -14,6 +14,8 @@ A way is how the target takes messages:
     plain    a target without UIDPLUS: nothing is expunged, since that would block
     numbers  Dovecot; each copy gets the UID of its message, gaps are filled (migration.t1_max_gaps)
     fillers  the same, one message an APPEND
+    told     Dovecot that is told UIDVALIDITY and UIDNEXT too, by doveadm
+    cyrus    Cyrus, by SYNCAPPLY
 An action is one of lib/fault.h, with the side instead of the port: kill, stop, cut=source, reset=target, cut=store ...
 """
 import collections
@@ -29,6 +31,7 @@ import time
 from fakes.fake_imap import CAPABILITIES, FakeImap
 
 from . import compare, dovecot, mail, net, redisd
+from .cyrus import Cyrus
 from .ferry import Ferry, backend
 
 MAILBOXES = [("INBOX",), ("Work",), ("Work", "Größe"), ("empty one",)]
@@ -38,7 +41,8 @@ SETTINGS = {
     "proxy": {"lease": "300ms", "lease_long": "300ms"},
 }
 DEADLINE = 60
-NUMBERED = ("numbers", "fillers")
+NUMBERED = ("numbers", "fillers", "told", "cyrus")
+TOLD = ("told", "cyrus")
 GONE = 16  # messages that make_gaps() takes from the account, with those that are \Deleted already
 KILL, STOP = "kill", "stop"
 CUTS = [f"{how}={side}" for side in ("source", "target", "store") for how in ("cut", "reset")]
@@ -93,13 +97,15 @@ def make_gaps(m, name):
     m.unselect()
 
 
-def numbers(m, account):
-    """UIDs and UIDNEXT of each mailbox."""
+def numbers(m, account, all_of_them):
+    """UIDs and UIDNEXT of each mailbox, and UIDVALIDITY."""
     found = {}
     for levels, box in account.mailboxes.items():
-        status = m.status(f'"{box.name}"', "(UIDNEXT)")[1][0]
+        status = m.status(f'"{box.name}"', "(UIDNEXT UIDVALIDITY)")[1][0]
         uids = [x.uid for x in box.messages]
         found[levels] = uids, int(re.search(rb"UIDNEXT (\d+)", status).group(1))
+        if all_of_them:
+            found[levels] += (int(re.search(rb"UIDVALIDITY (\d+)", status).group(1)),)
     return found
 
 
@@ -115,9 +121,10 @@ class World:
         real = "IMAP4rev1 LITERAL+ SASL-IR ID ENABLE NAMESPACE UIDPLUS SPECIAL-USE LIST-EXTENDED UNSELECT IDLE"
         multi = enter(dovecot.Dovecot("new", mail="mdbox"))
         single = enter(dovecot.Dovecot("one", mail="mdbox", capability=real))
+        told = enter(dovecot.Dovecot("told", mail="mdbox", doveadm=True))
         plain = enter(FakeImap(name="plain", capabilities=CAPABILITIES.replace("UIDPLUS ", "")))
         self.targets = {"multi": multi, "batches": multi, "single": single, "plain": plain, "numbers": multi,
-                        "fillers": single}
+                        "fillers": single, "told": told, "cyrus": enter(Cyrus("cyrus", extra="munge8bit: no"))}
         self.redis = redisd.Redis(port=net.free_port())
         self._stack.callback(self.redis.close)
         self.cert = cert
@@ -155,11 +162,14 @@ class Run:
         self.world, self.case = world, case
         self.target = world.targets[case.way]
         self.user = f"crash{number}.{os.getpid()}@example.org"
-        backends = {"old": backend(world.old, "imap"), "new": backend(self.target, "imap")}
+        options = self.target.doveadm_options() if case.way == "told" else {}
+        if case.way not in TOLD:
+            options["numbers"] = "none"
+        backends = {"old": backend(world.old, "imap"), "new": backend(self.target, "imap", **options)}
         self.ferry = Ferry(world.redis, backends, world.cert, SETTINGS)
         self.ferry.settings["redis"]["prefix"] = f"c{number}"
         if case.way in NUMBERED:
-            self.ferry.settings["migration"]["t1_max_gaps"] = 1000
+            self.ferry.settings["migration"]["t0_max_gaps" if case.way in TOLD else "t1_max_gaps"] = 1000
         self.trace = os.path.join(self.ferry.folder, "trace")
         self.migrators = []
 
@@ -237,7 +247,7 @@ class Run:
         for box in account.mailboxes.values():
             status = m.status(f'"{box.name}"', "(MESSAGES RECENT UIDNEXT UIDVALIDITY UNSEEN HIGHESTMODSEQ)")
             seen[box.name] = status[1][0]
-        self.numbers = numbers(m, account)
+        self.numbers = numbers(m, account, self.case.way in TOLD)
         m.logout()
         return account, seen
 
@@ -248,7 +258,7 @@ class Run:
         target = compare.read_account(m)
         expect = len(account_for(self.case.way).messages) - (GONE if self.case.way in NUMBERED else 0)
         found = compare.compare(source[0], target, expect)
-        told = numbers(m, target)
+        told = numbers(m, target, self.case.way in TOLD)
         m.logout()
         found = [str(d) for d in found if d.kind != "special-use" or self.case.way != "plain"]
         assert not found, "\n".join([f"{self.case}: the target differs", *found[:20], self.logs()])

@@ -10,6 +10,7 @@ separator "." there can be no dot before the @ of a user's name. Debian's defaul
 import os
 import struct
 
+from . import dovecot_conf
 from .dovecot import MASTER_USER, SPECIAL_USE
 from .unpacked import PasswordDaemon, Unpacked, read_exactly
 
@@ -23,8 +24,7 @@ unixhierarchysep: {slash}
 altnamespace: {no_prefix}
 virtdomains: userid
 defaultdomain: localdomain
-admins: {master}
-proxyservers: {master}
+{admins}
 sasl_pwcheck_method: saslauthd
 sasl_saslauthd_path: {folder}/passwords
 sasl_mech_list: PLAIN LOGIN
@@ -75,7 +75,7 @@ class Cyrus(Unpacked):
         self._cert = cert
         self._passwords = None
         self._imapd_conf = self.write("imapd.conf", IMAPD_CONF.format(
-            folder=self.folder, owner=self.owner.pw_name, master=MASTER_USER, extra=extra,
+            folder=self.folder, owner=self.owner.pw_name, admins=self._admins(), extra=extra,
             slash="yes" if separator == "/" else "no", no_prefix="no" if prefix else "yes", 
             autocreate=f"autocreate_inbox_folders: {' | '.join(autocreate)}" if autocreate else "",
             special_use=self._special_use() if special_use else "", tls=self._tls()))
@@ -85,6 +85,12 @@ class Cyrus(Unpacked):
 
     def _bin(self, name):
         return self.program("usr", "lib", "cyrus", "bin", name)
+
+    @staticmethod
+    def _admins():
+        """The file for administrators, with our master."""
+        with open(os.path.join(dovecot_conf.CONF, "cyrus-numbers.conf"), encoding="utf-8") as f:
+            return f.read().replace(": imapferry", f": {MASTER_USER}")
 
     @staticmethod
     def _special_use():

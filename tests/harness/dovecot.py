@@ -16,18 +16,22 @@ from . import dovecot_conf, net
 
 MASTER_USER, MASTER_PASSWORD = "admin", "styx"
 PASSWORD = "secret"
+DOVEADM_KEY = "k3y of doveadm"
 
 SPECIAL_USE = {"Drafts": "\\Drafts", "Sent": "\\Sent", "Trash": "\\Trash", "Junk": "\\Junk", "Archive": "\\Archive"}
 
 
 class Dovecot:
     def __init__(self, name, separator="/", prefix="", mail="maildir", cert=None, capability="", trusted="",
-                 master_separator="*", users=None, anybody=True, fsync="never", special_use=True, extra="", folder=None):
-        """mail: maildir, mdbox or sdbox. extra: of dovecot_conf.extra()."""
+                 master_separator="*", users=None, anybody=True, fsync="never", special_use=True, extra="", folder=None, doveadm=False):
+        """mail: maildir, mdbox or sdbox. extra: of dovecot_conf.extra(). doveadm: its HTTP API listens, see doveadm_options()."""
         self.name, self.separator, self.prefix = name, separator, prefix
         self.is_maildir = mail == "maildir"
         self.folder = folder or net.temp_folder(name)
         self.port = {"imap": net.free_port(), "imaps": net.free_port()}
+        if doveadm:
+            self.port["doveadm"] = net.free_port()
+            extra += dovecot_conf.doveadm(self.port["doveadm"], DOVEADM_KEY, tls=bool(cert))
         self._process = None
         self._settings = {
             "driver": mail, "path": "Maildir" if self.is_maildir else mail, "fsync": fsync, "ssl": "yes" if cert else "no",
@@ -47,6 +51,12 @@ class Dovecot:
     def url(self, scheme="imaps", host="127.0.0.1"):
         """As the option address of a backend wants it; imap+starttls uses the port of imap."""
         return f"{scheme}://{host}:{self.port['imaps' if scheme == 'imaps' else 'imap']}"
+
+    def doveadm_options(self):
+        """What the section of a backend says of it."""
+        self._write("doveadm.key", DOVEADM_KEY + "\n")
+        return {"doveadm_url": f"http{'s' if self._tls else ''}://127.0.0.1:{self.port['doveadm']}/doveadm/v1",
+                "doveadm_key_file": os.path.join(self.folder, "doveadm.key")}
 
     def _write_users(self, users):
         self._write("users", "".join(f"{user}:{{PLAIN}}{password}\n" for user, password in users.items()))

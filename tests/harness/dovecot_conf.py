@@ -1,6 +1,9 @@
 """What a private Dovecot is configured by: 2.3 of Debian 12 and 2.4 of Debian 13 name most things differently."""
 import functools
+import os
 import subprocess
+
+CONF = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "conf")
 
 # The same in both.
 HEAD = """
@@ -183,6 +186,14 @@ def is_new():
 
 def extra(name, **values):
     return EXTRAS[name][is_new()].format(**values)
+
+
+def doveadm(port, key, tls):
+    """The file for administrators, with these values."""
+    with open(os.path.join(CONF, "dovecot-numbers.conf"), encoding="utf-8") as f:
+        text = f.read()
+    text = text.replace("port = 8080", f"port = {port}\n    address = 127.0.0.1").replace("= KEY", f"= {key}")
+    return text if tls else text.replace("    ssl = yes\n", "")
 
 
 def ssl_files(cert, key):

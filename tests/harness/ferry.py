@@ -212,6 +212,11 @@ class Ferry:
         assert status in (0, 3), (status, answer)
         return answer if status == 0 else None
 
+    def where(self, user):
+        """The backends that its sessions are at. (What a session shows does not tell: names and numbers go on.)"""
+        rows = self.redis.client().hgetall(f"imapferry:sessions:{user}")
+        return {row.split()[0] for row in rows.values()}
+
     def route(self, name):
         """The hash in Redis itself, {} without one: quicker than a process where a test asks often."""
         return self.redis.client().hgetall(f"{self.settings['redis'].get('prefix', 'imapferry')}:route:{name}")

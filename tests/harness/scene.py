@@ -126,7 +126,7 @@ class Wire:
             lines.append(line)
 
     def separator(self):
-        """Tells the two servers apart: "." on the old one, "/" on the new one."""
+        """Which one the server that it talks to has, or, behind the proxy, the one that clients know."""
         line = self.command(b"sep", b'LIST "" ""')[0]
         return re.match(rb'\* LIST \([^)]*\) "(.)" ', line).group(1).decode()
 

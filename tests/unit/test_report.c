@@ -55,8 +55,9 @@ static void an_account_is_told_whole(void **state)
     findings_add(all, FINDING_QUOTA, "", 0, "full");
     findings_join(all, inbox);
     r.mailboxes = xcalloc(2, sizeof(*r.mailboxes));
-    r.mailboxes[0] = (struct report_mailbox){"A", "A", true, &counts[1], NULL, 0};
-    r.mailboxes[1] = (struct report_mailbox){"Entw&APw-rfe", "x", true, &counts[0], inbox, 1700};
+    r.mailboxes[0] = (struct report_mailbox){"A", "A", true, &counts[1], NULL, 0, VIEW_T0, ""};
+    r.mailboxes[1] =
+        (struct report_mailbox){"Entw&APw-rfe", "x", true, &counts[0], inbox, 1700, VIEW_T2, "used"};
     json_t *o = written(&r), *m, *f;
     assert_text(o, "time", "2023-11-14T22:13:20Z");
     assert_text(o, "verify", "sample");
@@ -100,7 +101,7 @@ static void a_long_one_says_what_it_lacks(void **state)
     r.mailboxes = xcalloc(MANY, sizeof(*r.mailboxes));
     for (size_t i = 0; i < MANY; i++) {
         snprintf(names[i], sizeof(names[i]), "m%zu", i);
-        r.mailboxes[i] = (struct report_mailbox){names[i], names[i], true, &counts, NULL, 0};
+        r.mailboxes[i] = (struct report_mailbox){names[i], names[i], true, &counts, NULL, 0, VIEW_T3, NULL};
     }
     report_write(&text, &r);
     assert_true(text.len < 2 * REPORT_MAX);

@@ -1,0 +1,49 @@
+/* tiers: sees to it that the mailboxes of an account get the best numbers that can be had (tier.h). Of one job.
+ *
+ * Before the first copy of a mailbox both servers are asked by STATUS; where the target can be told its numbers
+ * (site/channel.h) and the mailbox is unused, it is told the source's UIDVALIDITY, and a HIGHESTMODSEQ above the
+ * source's, and asked once more: what counts is what it says then. The copy gets a struct numbering.
+ *
+ * Where the numbers of such a mailbox go wrong all the same (a delivery was faster), it gets a UIDVALIDITY that is
+ * greater than any shown: never do equal UIDVALIDITYs stand for different UIDs. After that it is copied without
+ * numbers, and so it is where the channel does not answer. On the way back no server is told anything. */
+#ifndef IMAPFERRY_TIERS_H
+#define IMAPFERRY_TIERS_H
+
+#include "mailboxes.h"
+#include "move.h"
+
+struct tiers;
+
+/* move must live as long. Nothing is opened yet. */
+struct tiers *tiers_new(struct move *move);
+/* NULL is fine. What is under way ends without a callback. */
+void tiers_free(struct tiers **t);
+
+struct tiers_request {
+    struct record *record;                 /* its ledger is loaded */
+    struct lane *lane;                     /* lent until the end */
+    const char *source_name, *target_name; /* borrowed until the end */
+    const struct mailboxes *target;        /* for how the target spells names */
+    uint32_t source_uidvalidity;           /* as it was listed; 0: not known */
+};
+/* up: false: a connection broke; why is for people, and borrowed. */
+typedef void (*tiers_fn)(void *owner, bool up, const char *why);
+
+/* Before each copy: what numbers are to be had? They stand in record->numbers then. True: nothing has to be asked,
+ * and fn is not called. False: it will be called, not before this returned. */
+bool tiers_prepare(struct tiers *t, const struct tiers_request *q, tiers_fn fn, void *owner);
+/* After a copy that ended well: the tier that was reached. False: both UIDVALIDITYs are equal, and the UIDs are not:
+ * tiers_renew(), where tiers_can_renew(). */
+bool tiers_took(struct record *record, const struct copy_result *result) MUST_CHECK;
+bool tiers_can_renew(const struct tiers *t);
+/* Gives the target's mailbox a UIDVALIDITY that is greater than any shown. It has to be copied again then, without
+ * numbers. ok false in fn: it could not be done. */
+void tiers_renew(struct tiers *t, const struct tiers_request *q, const struct copy_result *result,
+                 tiers_fn fn, void *owner);
+/* No callback comes any more for this record. */
+void tiers_forget(struct tiers *t, struct record *record);
+/* "T0:12 T2:1", of n records; nothing for none. Appends. */
+void tiers_write_counts(struct buf *out, const size_t counts[4]);
+
+#endif

@@ -1,0 +1,528 @@
+"""Targets that are told the source's numbers (tier T0): after the flip a SELECT on the target itself shows the source's
+UIDVALIDITY, UIDs and UIDNEXT, and MODSEQs above those of the source. Where the channel by which they are told fails or
+lies, the account moves all the same, with the next tier and the reason."""
+import http.server
+import json
+import re
+import threading
+import time
+
+import pytest
+
+from harness import mail, net
+from harness.courier import Courier
+from harness.cyrus import Cyrus
+from harness.dovecot import Dovecot
+from harness.ferry import backend
+from harness.scene import connect, fill, new_user, small
+
+pytestmark = pytest.mark.writes_source
+MANUAL = {"migration": {"trigger": "manual", "cutover": "manual"}}
+COUNT = 30
+LETTER = b"From: a@example.org\r\nSubject: %d\r\n\r\ntext\r\n"
+
+
+# ---- servers
+
+@pytest.fixture(scope="module", name="told")
+def told_server(cert):
+    """A new Dovecot that can be told its numbers, by HTTPS."""
+    with Dovecot("told", separator="/", mail="mdbox", cert=cert, doveadm=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="module", name="cyrus")
+def cyrus_server():
+    with Cyrus("cyrus") as server:
+        yield server
+
+
+@pytest.fixture(name="sides")
+def told_sides(old, told, authority):
+    return {"old": backend(old, ca=authority.ca), "new": backend(told, ca=authority.ca, **told.doveadm_options())}
+
+
+# ---- what servers show
+
+def numbers(server, user, name="INBOX"):
+    """UIDVALIDITY, UIDNEXT, HIGHESTMODSEQ (0: none), and {UID: MODSEQ}."""
+    m = mail.connect(server, user, "secret")
+    condstore = b"CONDSTORE" in m.capability()[1][0]
+    try:
+        what = "(UIDVALIDITY UIDNEXT HIGHESTMODSEQ)" if condstore else "(UIDVALIDITY UIDNEXT)"
+        status = m.status(mail.quoted(name), what)[1][0].decode()
+        value = {k: int(v) for k, v in re.findall(r"(UIDVALIDITY|UIDNEXT|HIGHESTMODSEQ) (\d+)", status)}
+        assert m.select(mail.quoted(name), readonly=True)[0] == "OK"
+        rows = [r.decode() for r in m.uid("FETCH", "1:*", "(UID MODSEQ)" if condstore else "(UID)")[1] if r]
+        uids = {int(re.search(r"UID (\d+)", r)[1]): int((re.search(r"MODSEQ \((\d+)\)", r) or [0, 0])[1]) for r in rows}
+        return value["UIDVALIDITY"], value["UIDNEXT"], value.get("HIGHESTMODSEQ", 0), uids
+    finally:
+        m.logout()
+
+
+def names(server, user):
+    m = mail.connect(server, user, "secret")
+    try:
+        rows = [re.match(rb'\(([^)]*)\) "." (.*)', row) for row in m.list()[1]]
+        return [row[2].decode().strip('"') for row in rows if b"\\Noselect" not in row[1]]
+    finally:
+        m.logout()
+
+
+def spelled(old, new, name):
+    """The name on the other server."""
+    bare = name if name == "INBOX" else name.removeprefix(old.prefix)
+    return bare if bare == "INBOX" else new.prefix + bare.replace(old.separator, new.separator)
+
+
+def assert_t0(old, new, user, name="INBOX"):
+    was, now = numbers(old, user, name), numbers(new, user, spelled(old, new, name))
+    assert now[:2] == was[:2], (name, was, now)
+    assert list(now[3]) == list(was[3]), (name, was, now)
+    assert now[2] >= was[2] and all(m > was[2] for m in now[3].values()), (name, was, now)
+
+
+# ---- what users do
+
+def expunge(server, user, choose, name="INBOX"):
+    m = mail.connect(server, user, "secret")
+    assert m.select(mail.quoted(name))[0] == "OK"
+    uids = m.uid("SEARCH", "ALL")[1][0].decode().split()
+    gone = ",".join(u for i, u in enumerate(uids) if choose(i))
+    if gone:
+        m.uid("STORE", gone, "+FLAGS.SILENT", "(\\Deleted)")
+        m.expunge()
+    m.logout()
+
+
+def deliver(server, user, *numbers_, name="INBOX"):
+    m = mail.connect(server, user, "secret")
+    for n in numbers_:
+        assert m.append(mail.quoted(name), None, None, LETTER % n)[0] == "OK"
+    m.logout()
+
+
+def make(old, user, messages=COUNT):
+    """With a gap after each second message, at the start and at the end, in each mailbox."""
+    fill(old, user, small(messages=messages))
+    for name in names(old, user):
+        expunge(old, user, lambda i: i % 3 == 0, name)
+
+
+# ---- what staff do
+
+def start(make_ferry, sides, **more):
+    ferry = make_ferry(sides, {"migration": {**MANUAL["migration"], **more.pop("migration", {})}, **more})
+    ferry.migrator()
+    return ferry
+
+
+def move(ferry, user):
+    assert ferry.ctl("migrate", user, "--now")[0] == 0
+    ferry.wait_state(user, "flipped", timeout=60)
+
+
+def copy(ferry, user):
+    assert ferry.ctl("migrate", user)[0] == 0
+    ferry.wait_state(user, "ready", timeout=60)
+
+
+def flip(ferry, user):
+    assert ferry.ctl("flip", user, "--to", "new", "--reason", "test")[0] == 0
+    ferry.wait_state(user, "flipped", timeout=60)
+
+
+def record(ferry, user, name="INBOX"):
+    return ferry.redis.client().hget(f"imapferry:views:{user}", name)
+
+
+def tier(ferry, user, name="INBOX"):
+    return re.search(r" tier=(T\d)", record(ferry, user, name))[1]
+
+
+def reported(ferry, user, name="INBOX"):
+    """(tier, why) in the report."""
+    boxes = ferry.ctl("user", user, "--report")[1]["report"]["mailboxes"]
+    box = next(b for b in boxes if b["name"] == name)
+    return box["tier"], box.get("tier_why", "")
+
+
+def all_t0(ferry, old, new, user):
+    boxes = names(old, user)
+    for name in boxes:
+        assert_t0(old, new, user, name)
+        assert tier(ferry, user, name) == "T0", record(ferry, user, name)
+    assert ferry.ctl("user", user)[1]["tiers"] == {"T0": len(boxes)}
+
+
+# ---- real servers of unlike kind
+
+def test_dovecot_to_dovecot(make_ferry, sides, old, told):
+    user = new_user("told")
+    make(old, user)
+    ferry = start(make_ferry, sides)
+    plan = ferry.ctl("plan", user)[1]["mailboxes"]
+    assert {m["tier"] for m in plan} == {"T0"}, plan
+    copy(ferry, user)
+    expunge(old, user, lambda i: i % 2)
+    deliver(old, user, 1, 2, 3)
+    expunge(old, user, lambda i: i > 8)
+    flip(ferry, user)
+    all_t0(ferry, old, told, user)
+    assert reported(ferry, user) == ("T0", "")
+    assert ferry.route(user)["view"].startswith("1:"), "names differ"
+    assert record(ferry, user, "") == "1 client=.,INBOX. backend=/, avoid="
+
+
+@pytest.mark.parametrize("first", [1 << 31, 4000000000])
+def test_high_uids(make_ferry, sides, old, told, first):
+    """And a UIDVALIDITY that lies far in the future: then the proxy has to remember it."""
+    user = new_user("high")
+    numbers(old, user)  # makes it
+    old.doveadm("mailbox", "update", "-u", user, "--uid-validity", str(first + 5), "INBOX")
+    deliver(old, user, 1)
+    old.doveadm("mailbox", "update", "-u", user, "--min-next-uid", str(first), "INBOX")
+    deliver(old, user, 2, 3)
+    expunge(old, user, lambda i: i == 1)
+    ferry = start(make_ferry, sides)
+    move(ferry, user)
+    assert list(numbers(told, user)[3]) == [1, first + 1]
+    all_t0(ferry, old, told, user)
+
+
+def test_courier_to_dovecot(make_ferry, told, authority):
+    with Courier("old") as old:
+        user = new_user("courier")
+        make(old, user)
+        sides = {"old": backend(old, "imap", master=False),
+                 "new": backend(told, ca=authority.ca, **told.doveadm_options())}
+        ferry = make_ferry(sides, {"migration": {"cutover": "manual"}})
+        ferry.seal_keys()
+        ferry.migrator()
+        ferry.login(ferry.proxy(), user, "secret").logout()
+        ferry.wait_state(user, "ready", timeout=60)
+        flip(ferry, user)
+        all_t0(ferry, old, told, user)
+
+
+SPELLINGS = {"slash": {"separator": "/"}, "dot": {"separator": "."}, "inbox-dot": {"separator": ".", "prefix": "INBOX."},
+             "inbox-slash": {"separator": "/", "prefix": "INBOX/"}}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_dovecot_to_cyrus(make_ferry, old, authority, spelling):
+    """What SYNCGET tells of rights and annotations is there afterwards, too."""
+    with Cyrus("new", **SPELLINGS[spelling]) as new:
+        user = new_user("ann")  # with a dot, which Cyrus spells "^" inside, and can't have where dots separate
+        if new.separator == ".":
+            user = user.replace(".", "-", 1)
+        make(old, user)
+        m = mail.connect(new, user, "secret")
+        sent = mail.quoted(new.prefix + "Sent")
+        m.create(sent)
+        m.setacl(sent, "frank", "lr")
+        m.xatom("SETMETADATA", sent, '(/private/comment "it \\"is\\" (mine)" /private/specialuse "\\\\Sent")')
+        ferry = start(make_ferry, {"old": backend(old, ca=authority.ca), "new": backend(new, "imap")})
+        copy(ferry, user)
+        deliver(old, user, 1, 2, 3)
+        expunge(old, user, lambda i: i > 5)
+        flip(ferry, user)
+        all_t0(ferry, old, new, user)
+        m.noop()
+        assert b"frank lr" in m.getacl(sent)[1][0]
+        m.xatom("GETMETADATA", sent, "(/private/comment)")
+        told = m.untagged_responses.pop("METADATA")
+        assert b'it "is" (mine)' in b"".join(x if isinstance(x, bytes) else b"".join(x) for x in told), told
+        assert any(b"\\Sent" in row and b"Sent" in row for row in m.list()[1])
+        m.logout()
+
+
+def test_cyrus_to_dovecot(make_ferry, cyrus, told, authority):
+    user = new_user("cyrus")
+    make(cyrus, user)
+    ferry = start(make_ferry, {"old": backend(cyrus, "imap"),
+                               "new": backend(told, ca=authority.ca, **told.doveadm_options())})
+    move(ferry, user)
+    all_t0(ferry, cyrus, told, user)
+
+
+def test_high_uids_on_cyrus(make_ferry, old, cyrus, authority):
+    user = new_user("high")
+    deliver(old, user, 1)
+    old.doveadm("mailbox", "update", "-u", user, "--min-next-uid", "4000000000", "INBOX")
+    deliver(old, user, 2)
+    ferry = start(make_ferry, {"old": backend(old, ca=authority.ca), "new": backend(cyrus, "imap")})
+    move(ferry, user)
+    assert list(numbers(cyrus, user)[3]) == [1, 4000000000]
+    all_t0(ferry, old, cyrus, user)
+
+
+# ---- a channel that fails or lies
+
+class Channel:
+    """Stands in front of doveadm, or alone: does what `how` says with each POST, and passes on what it does not answer."""
+
+    def __init__(self, server, how, passes=0):
+        outer = self
+        self.how, self.passes, self.asked = how, passes, []
+        self.over = threading.Event()
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                outer.asked.append(body)
+                if outer.passes:
+                    outer.passes -= 1
+                    outer.forward(self, server, body)
+                else:
+                    outer.how(outer, self, body)
+
+            def log_message(self, *_):
+                pass
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/doveadm/v1"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @staticmethod
+    def forward(request, server, body):
+        """Not by HTTP: what is asked for is done."""
+        what = body[0][1]
+        options = {"uidValidity": "--uid-validity", "minNextUid": "--min-next-uid", "minHighestModseq": "--min-highest-modseq"}
+        args = [x for k, o in options.items() if k in what for x in (o, str(what[k]))]
+        server.doveadm("mailbox", "update", "-u", what["user"], *args, what["mailbox"])
+        Channel.answer(request, [["doveadmResponse", [], body[0][2]]])
+
+    @staticmethod
+    def answer(request, what, status=200):
+        text = (what if isinstance(what, str) else json.dumps(what)).encode()
+        request.send_response(status)
+        request.send_header("Content-Length", str(len(text)))
+        request.end_headers()
+        request.wfile.write(text)
+
+    def close(self):
+        self.over.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def lies(channel, request, body):
+    channel.answer(request, [["doveadmResponse", [], body[0][2]]])
+
+
+def refuses(channel, request, body):
+    channel.answer(request, [["error", {"type": "exitCode", "exitCode": 68}, body[0][2]]])
+
+
+def too_old(channel, request, body):
+    channel.answer(request, [["error", {"type": "unknownMethod", "exitCode": 0}, body[0][2]]])
+
+
+def babbles(channel, request, _):
+    channel.answer(request, "<html>It works!</html>")
+
+
+def shouts(channel, request, _):
+    channel.answer(request, "x" * 100000)
+
+
+def is_silent(channel, _request, _):
+    channel.over.wait(30)
+
+
+def forbids(channel, request, _):
+    channel.answer(request, "no", 401)
+
+
+@pytest.mark.parametrize("how,why", [
+    (lies, r"doveadm: says that it is done, but UIDVALIDITY is \d+"), (refuses, "doveadm: exit status 68, no such mailbox"),
+    (too_old, "doveadm: unknownMethod"), (babbles, "doveadm: answers what is not understood"),
+    (shouts, "doveadm: answered more than can be read"), (is_silent, "doveadm: took too long"),
+    (forbids, "doveadm: was answered with status 401: no")])
+def test_channel_that_fails(make_ferry, old, told, authority, how, why):
+    """The account moves with the next tier, and staff are told why."""
+    user = new_user("fails")
+    make(old, user, 8)
+    channel = Channel(told, how)
+    options = dict(told.doveadm_options(), doveadm_url=channel.url)
+    ferry = start(make_ferry, {"old": backend(old, ca=authority.ca), "new": backend(told, ca=authority.ca, **options)},
+                  migrator={"command_timeout": "2s", "retry_min": "300ms", "retry_max": "1s"})
+    try:
+        move(ferry, user)
+    finally:
+        channel.close()
+    got, said = reported(ferry, user)
+    assert got in ("T1", "T2") and re.match(why, said), (got, said)
+    assert numbers(told, user)[0] != numbers(old, user)[0]
+    if how not in (lies, refuses):
+        assert len(channel.asked) <= 2 + len(names(old, user)), "it is not asked for each mailbox"
+
+
+def test_channel_that_is_not_there(make_ferry, old, told, authority):
+    user = new_user("away")
+    make(old, user, 8)
+    options = dict(told.doveadm_options(), doveadm_url=f"http://127.0.0.1:{net.free_port()}/doveadm/v1")
+    ferry = start(make_ferry, {"old": backend(old, ca=authority.ca), "new": backend(told, ca=authority.ca, **options)})
+    move(ferry, user)
+    assert "doveadm: failed: Failed to connect" in reported(ferry, user)[1]
+
+
+def test_wrong_key(make_ferry, sides, old, told):
+    user = new_user("key")
+    make(old, user, 8)
+    with open(sides["new"]["doveadm_key_file"], "w", encoding="ascii") as f:
+        f.write("another\n")
+    ferry = start(make_ferry, sides)
+    move(ferry, user)
+    told.doveadm_options()
+    assert "doveadm: was answered with status 401" in reported(ferry, user)[1]
+    assert not [x for d in ferry.daemons for x in d.find("another")], "the key is in the log"
+
+
+def test_numbers_none(make_ferry, sides, old, told):
+    user = new_user("none")
+    make(old, user, 8)
+    sides["new"]["numbers"] = "none"
+    ferry = start(make_ferry, sides)
+    assert {m["tier_why"] for m in ferry.ctl("plan", user)[1]["mailboxes"]} == {"numbers = none"}
+    move(ferry, user)
+    assert reported(ferry, user)[1].startswith("numbers = none")
+
+
+def test_jump_that_fails_half_way(make_ferry, old, told, authority):
+    """UIDVALIDITY is told, UIDNEXT is not taken: the mailbox gets a UIDVALIDITY greater than both."""
+    user = new_user("half")
+    deliver(old, user, 1)
+    old.doveadm("mailbox", "update", "-u", user, "--min-next-uid", "5000", "INBOX")
+    deliver(old, user, 2, 3)
+
+    def no_jump(channel, request, body):
+        (refuses if "minNextUid" in body[0][1] else lambda *_: channel.forward(request, told, body))(channel, request, body)
+    channel = Channel(told, no_jump)
+    options = dict(told.doveadm_options(), doveadm_url=channel.url)
+    ferry = start(make_ferry, {"old": backend(old, ca=authority.ca), "new": backend(told, ca=authority.ca, **options)})
+    move(ferry, user)
+    channel.close()
+    was, now = numbers(old, user), numbers(told, user)
+    assert now[0] > was[0] and len(now[3]) == 3
+    assert reported(ferry, user)[0] == "T2" and "exit status 68" in reported(ferry, user)[1], reported(ferry, user)
+
+
+# ---- mailboxes that are not unused, and what happens between the copy and the flip
+
+def test_mailbox_with_mail_of_its_own(make_ferry, sides, old, told):
+    """Behind the copies, its UIDs are new ones to clients; before them there is no map."""
+    user = new_user("own")
+    make(old, user, 8)
+    deliver(told, user, 100)
+    ferry = start(make_ferry, sides)
+    move(ferry, user)
+    got, why = reported(ferry, user)
+    assert got == "T3" and "a message of its own" in why, (got, why)
+    row = record(ferry, user)
+    source, highest = int(re.search(r"uidvalidity=(\d+)", row)[1]), int(re.search(r"highest=(\d+)", row)[1])
+    assert highest > source, row
+
+
+def test_mailbox_that_was_used(make_ferry, sides, old, told):
+    user = new_user("used")
+    make(old, user, 8)
+    deliver(told, user, 100)
+    expunge(told, user, lambda i: True)
+    ferry = start(make_ferry, sides)
+    move(ferry, user)
+    assert reported(ferry, user) == ("T2", "the target's mailbox has been used before")
+
+
+def test_delivery_that_was_faster(make_ferry, sides, old, told):
+    """On the target, while the account is on the source still: no client may take one message for the other."""
+    user = new_user("faster")
+    make(old, user, 8)
+    ferry = start(make_ferry, sides)
+    copy(ferry, user)
+    assert_t0(old, told, user)
+    deliver(told, user, 100)
+    deliver(old, user, 101)
+    assert ferry.ctl("flip", user, "--to", "new", "--reason", "test")[0] == 0
+    ferry.wait_state(user, "flipped", timeout=60)
+    was, now = numbers(old, user), numbers(told, user)
+    assert now[0] > was[0] and len(now[3]) == len(was[3]) + 1
+    assert tier(ferry, user) in ("T2", "T3")
+    assert [tier(ferry, user, n) for n in names(old, user) if n != "INBOX"].count("T0") == len(names(old, user)) - 1
+
+
+def test_source_mailbox_made_anew(make_ferry, sides, old, told):
+    """Clients have seen the UIDVALIDITY that the target was given, with other UIDs."""
+    user = new_user("anew")
+    make(old, user, 8)
+    m = mail.connect(old, user, "secret")
+    m.create("INBOX.Box")
+    deliver(old, user, 1, 2, 3, name="INBOX.Box")
+    ferry = start(make_ferry, sides)
+    copy(ferry, user)
+    was = numbers(told, user, "Box")[0]
+    assert was == numbers(old, user, "INBOX.Box")[0]
+    net.wait_next_second()
+    m.delete("INBOX.Box")
+    m.create("INBOX.Box")
+    m.logout()
+    deliver(old, user, 4, name="INBOX.Box")
+    assert numbers(old, user, "INBOX.Box")[0] != was
+    flip(ferry, user)
+    assert numbers(told, user, "Box")[0] > was
+    assert tier(ferry, user, "INBOX.Box") != "T0"
+    assert_t0(old, told, user)
+
+
+def test_source_mailbox_renamed(make_ferry, sides, old, told):
+    user = new_user("renamed")
+    make(old, user, 8)
+    m = mail.connect(old, user, "secret")
+    m.create("INBOX.Box")
+    deliver(old, user, 1, 2, 3, name="INBOX.Box")
+    ferry = start(make_ferry, sides)
+    copy(ferry, user)
+    m.rename("INBOX.Box", "INBOX.Other")
+    m.logout()
+    flip(ferry, user)
+    all_t0(ferry, old, told, user)
+
+
+# ---- clients
+
+def test_selected_session_goes_over(make_ferry, old, authority, cert):
+    """Nothing is made equal by hand, and nobody is disconnected."""
+    user = new_user("live")
+    with Dovecot("alike", separator=".", prefix="INBOX.", mail="mdbox", cert=cert, doveadm=True) as new:
+        make(old, user, 12)
+        sides = {"old": backend(old, ca=authority.ca), "new": backend(new, ca=authority.ca, **new.doveadm_options())}
+        ferry = start(make_ferry, sides)
+        proxy = ferry.proxy()
+        last = max(numbers(old, user, name)[0] for name in names(old, user))
+        net.wait_until("no UIDVALIDITY that would have to be remembered", lambda: time.time() > last + 1, timeout=30)
+        with connect(proxy) as wire:
+            assert wire.login(user).startswith(b"l1 OK")
+            assert wire.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
+            before = [x for x in wire.command(b"u", b"UID FETCH 1:* (UID FLAGS)") if b" FETCH " in x]
+            move(ferry, user)
+            proxy.wait(r"event=handed_over\b")
+            assert not proxy.find("event=not_handed_over")
+            assert [x for x in wire.command(b"u", b"UID FETCH 1:* (UID FLAGS)") if b" FETCH " in x] == before
+            all_t0(ferry, old, new, user)
+            deliver(new, user, 1)
+            assert any(b"EXISTS" in line for line in wire.command(b"n", b"NOOP"))
+        assert ferry.route(user)["view"].startswith("1=:"), ferry.route(user)["view"]
+
+
+def test_back_and_forth(make_ferry, sides, old, told):
+    """The way back of mailboxes with the same numbers."""
+    user = new_user("back")
+    make(old, user, 8)
+    ferry = start(make_ferry, sides)
+    move(ferry, user)
+    deliver(told, user, 1, 2)
+    assert ferry.ctl("migrate", user, "--to", "old", "--now")[0] == 0
+    ferry.wait_state(user, "held", timeout=60)
+    was, now = numbers(told, user), numbers(old, user)
+    assert now[:2] == was[:2] and list(now[3]) == list(was[3])
