@@ -107,6 +107,10 @@ static void doveadm_send(struct channel_op *op, const char *body)
     struct channel *c = op->c;
     struct buf key = {0};
 
+    if (clock_boot_ms() >= *c->until_ms) { /* it was stopped, and another owner may be at it */
+        channel_op_ended(op, CHANNEL_DOWN, "the job is not ours any more");
+        return;
+    }
     buf_add_str(&key, "X-Dovecot-API ");
     base64_encode(&key, span_str(c->backend->doveadm_key ? c->backend->doveadm_key : ""));
     op->post =

@@ -1,4 +1,7 @@
 #include <errno.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -21,6 +24,8 @@ struct http_post {
     CURL *easy;
     struct curl_slist *headers;
     struct timer *deadline, *timer; /* ours, and curl's */
+    uint64_t ends_ms;               /* clock_boot_ms() of the deadline */
+    unsigned timeout_ms;
     struct loop_task over;          /* curl has ended, or could not begin */
     TAILQ_HEAD(, sock) socks;
     bool late, too_long;
@@ -152,10 +157,15 @@ static void http_post_end_if_over(struct http_post *h)
         }
 }
 
+/* The timer alone won't do: who was stopped for a while may find the socket ready before it. */
 static void http_post_act(struct http_post *h, curl_socket_t fd, int events)
 {
     int running;
 
+    if (clock_boot_ms() >= h->ends_ms) {
+        http_post_on_deadline(h);
+        return;
+    }
     if (curl_multi_socket_action(h->multi, fd, events, &running) != CURLM_OK) {
         h->result = CURLE_FAILED_INIT;
         loop_defer(h->loop, &h->over);
@@ -227,12 +237,20 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *owner, void *
     return 0;
 }
 
-/* No command of a hook inherits it. */
+/* No command of a hook inherits it. What lies in the kernel must not be delivered when this was given up: it ends
+ * by reset, and a peer that confirms nothing is given up by the kernel too. */
 static curl_socket_t on_open_socket(void *owner, curlsocktype purpose, struct curl_sockaddr *a)
 {
-    (void)owner;
+    const struct http_post *h = owner;
+    struct linger now = {.l_onoff = 1};
+    int fd = socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+
     (void)purpose;
-    return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+    if (fd >= 0) {
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+        setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &h->timeout_ms, sizeof(h->timeout_ms));
+    }
+    return fd;
 }
 
 static size_t http_post_on_answer(char *bytes, size_t one, size_t n, void *owner)
@@ -284,6 +302,7 @@ static void set_options(struct http_post *h, const struct http_request *request)
         curl_easy_setopt(e, CURLOPT_CAINFO, request->ca_file);
     curl_easy_setopt(e, CURLOPT_ERRORBUFFER, h->error);
     curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
+    curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, h);
     curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, http_post_on_answer);
     curl_easy_setopt(e, CURLOPT_WRITEDATA, h);
 }
@@ -305,6 +324,8 @@ struct http_post *http_post_start(struct loop *l, const struct http_request *req
     h->fn = fn;
     h->owner = owner;
     h->over.fn = http_post_tell;
+    h->timeout_ms = request->timeout_ms < INT_MAX ? (unsigned)request->timeout_ms : INT_MAX;
+    h->ends_ms = clock_boot_ms() + request->timeout_ms;
     h->deadline = timer_new(l, http_post_on_deadline, h);
     h->timer = timer_new(l, http_post_on_timer, h);
     TAILQ_INIT(&h->socks);
