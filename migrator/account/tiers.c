@@ -152,14 +152,14 @@ static void tiers_op_free(struct tiers_op *op)
     free(op);
 }
 
-static void tiers_op_end(struct tiers_op *op, bool up, const char *why)
+static void tiers_op_end(struct tiers_op *op, enum tiers_rc rc, const char *why)
 {
     tiers_fn fn = op->fn;
     void *owner = op->owner;
     char *text = xstrdup(why);
 
     tiers_op_free(op);
-    fn(owner, up, text);
+    fn(owner, rc, text);
     free(text);
 }
 
@@ -261,7 +261,7 @@ static void tiers_settle(struct tiers_op *op)
     if (op->told_why)
         LOG(INFO, "numbers_not_told", LOG_S("user", op->t->move->user), LOG_S("mailbox", op->q.target_name),
             LOG_S("tier", view_tier_text(op->aim.tier)), LOG_S("detail", op->told_why));
-    tiers_op_end(op, true, "");
+    tiers_op_end(op, TIERS_DONE, "");
 }
 
 /* ---- telling the target, with an intent in the ledger before it, and its end behind it */
@@ -272,7 +272,7 @@ static bool tiers_ledger_is_down(struct tiers_op *op, enum route_rc rc)
 {
     if (rc == ROUTE_OK)
         return false;
-    tiers_op_end(op, false, "an intent could not be written to the ledger");
+    tiers_op_end(op, TIERS_DOWN, "an intent could not be written to the ledger");
     return true;
 }
 
@@ -334,7 +334,7 @@ static void tiers_renew_now(struct tiers_op *op)
     if (op->fresh)
         tiers_tell(op, TIERS_RENEW);
     else
-        tiers_op_end(op, false, "there is no greater UIDVALIDITY left");
+        tiers_op_end(op, TIERS_CANNOT, "there is no greater UIDVALIDITY left");
 }
 
 static void tiers_renewed(struct tiers_op *op)
@@ -347,7 +347,11 @@ static void tiers_renewed(struct tiers_op *op)
         r->numbers.given_up = true;
         tiers_want_not(&r->numbers);
     }
-    tiers_op_end(op, op->rc == CHANNEL_OK, op->told_why ? op->told_why : "");
+    tiers_op_end(op,
+                 op->rc == CHANNEL_OK        ? TIERS_DONE
+                 : op->rc == CHANNEL_REFUSED ? TIERS_CANNOT
+                                             : TIERS_DOWN,
+                 op->told_why ? op->told_why : "");
 }
 
 static void tiers_told(struct tiers_op *op)
@@ -387,7 +391,7 @@ static void tiers_on_task(struct loop_task *task)
     struct tiers_op *op = CONTAINER_OF(task, struct tiers_op, task);
 
     if (op->down) {
-        tiers_op_end(op, false, "the connection broke while numbers were asked for");
+        tiers_op_end(op, TIERS_DOWN, "the connection broke while numbers were asked for");
         return;
     }
     switch (op->step) {

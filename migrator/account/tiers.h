@@ -27,8 +27,13 @@ struct tiers_request {
     const struct mailboxes *target;        /* for how the target spells names */
     uint32_t source_uidvalidity;           /* as it was listed; 0: not known */
 };
-/* up: false: a connection broke; why is for people, and borrowed. */
-typedef void (*tiers_fn)(void *owner, bool up, const char *why);
+enum tiers_rc {
+    TIERS_DONE,
+    TIERS_DOWN,  /* a connection broke, or the channel is of no use for the rest of the job */
+    TIERS_CANNOT /* the server does not do it, and won't the next time */
+};
+/* why: of all but TIERS_DONE, for people; borrowed. */
+typedef void (*tiers_fn)(void *owner, enum tiers_rc rc, const char *why);
 
 /* Before each copy: what numbers are to be had? They stand in record->numbers then. True: nothing has to be asked,
  * and fn is not called. False: it will be called, not before this returned. */
@@ -38,7 +43,7 @@ bool tiers_prepare(struct tiers *t, const struct tiers_request *q, tiers_fn fn, 
 bool tiers_took(struct record *record, const struct copy_result *result) MUST_CHECK;
 bool tiers_can_renew(const struct tiers *t);
 /* Gives the target's mailbox a UIDVALIDITY that is greater than any shown. It has to be copied again then, without
- * numbers. ok false in fn: it could not be done. */
+ * numbers. */
 void tiers_renew(struct tiers *t, const struct tiers_request *q, const struct copy_result *result,
                  tiers_fn fn, void *owner);
 /* No callback comes any more for this record. */

@@ -166,22 +166,22 @@ static struct tiers_request tiers_request_of(const struct pass_item *i)
 }
 
 /* It is copied again, without numbers: by this pass, or, where that has no time, by the next. */
-static void pass_copy_on_renewed(void *owner, bool up, const char *why)
+static void pass_copy_on_renewed(void *owner, enum tiers_rc rc, const char *why)
 {
     struct pass_item *i = owner;
     struct pass *p = i->pass;
     struct buf text = {0};
 
-    give_lane(i, up);
+    give_lane(i, rc != TIERS_DOWN);
     i->record->stamp.equal = i->record->whole = false;
     i->state = TODO;
     p->next = 0;
     plan_show_name(&text, i->plan->source->name);
-    if (!up) {
+    if (rc != TIERS_DONE) {
         buf_printf(&text,
                    ": the UIDVALIDITYs are equal and the UIDs are not, and it can't be given another one: %s",
                    why);
-        item_failed(i, WHY_UIDVALIDITY, buf_str(&text));
+        item_failed(i, rc == TIERS_DOWN ? WHY_UNREACHABLE : WHY_UIDVALIDITY, buf_str(&text));
     } else if (pass_is_last(p)) {
         buf_printf(&text, ": the UIDs of the source could not be kept: %s", i->record->numbers.lost);
         item_failed(i, WHY_DIFFERS, buf_str(&text));
@@ -297,14 +297,18 @@ static void pass_copy_start(struct pass_item *i)
         pass_copy_on_copied, i);
 }
 
-static void pass_copy_on_prepared(void *owner, bool up, const char *why)
+static void pass_copy_on_prepared(void *owner, enum tiers_rc rc, const char *why)
 {
     struct pass_item *i = owner;
 
     if (pass_is_ending(i->pass))
         return; /* its lane and its ledger go with the pass */
-    if (up) {
+    if (rc == TIERS_DONE) {
         pass_copy_start(i);
+        return;
+    }
+    if (rc == TIERS_CANNOT) {
+        pass_copy_on_renewed(i, rc, why);
         return;
     }
     give_lane(i, false);
