@@ -552,6 +552,27 @@ void record_fold(struct record *rec, const struct copy_result *last, bool back)
     rec->changed = true;
 }
 
+void record_void(struct record *rec, bool back)
+{
+    struct view_record *v = &rec->view;
+    uint64_t now_s = clock_wall_ms() / 1000;
+
+    note_shown(v, v->source_uidvalidity);
+    note_shown(v, v->target_uidvalidity);
+    /* Of a mailbox that was in no flip yet nobody has noted what clients were shown; it lies in the past. */
+    if (v->highest_uidvalidity < now_s && now_s <= UINT32_MAX)
+        v->highest_uidvalidity = (uint32_t)now_s;
+    else if (v->highest_uidvalidity < UINT32_MAX)
+        v->highest_uidvalidity++; /* also where the account stays after all */
+    v->tier = VIEW_T3;
+    view_uid_free(&v->map);
+    if (back)
+        v->source_uidvalidity = v->source_uidnext = 0;
+    else
+        v->target_uidvalidity = v->target_uidnext = 0;
+    rec->changed = true;
+}
+
 /* The rest of the text is appended by the caller. */
 static void begin_clash(struct buf *text, const struct record *rec, uint32_t uidvalidity)
 {
@@ -635,6 +656,11 @@ static void write_all(const struct records *r, struct buf *out)
         buf_add_str(out, "\n");
     }
     free(sorted);
+}
+
+bool records_are_spelled(const struct records *r)
+{
+    return r->spelling != NULL;
 }
 
 void records_spell(struct records *r, const struct view_names *names)

@@ -102,6 +102,9 @@ bool records_counted(const struct records *r);
 struct record *records_find(const struct records *r, const char *from_name);
 /* The others follow by hh.next; NULL: none. */
 struct record *records_first(const struct records *r);
+/* An account is flipped without a look at what there is: the record fits no mailbox of the server that it goes to, so
+ * that clients see each by a UIDVALIDITY greater than any that they may have seen. */
+void record_void(struct record *record, bool back);
 /* Writes those that changed, in as many scripts as it takes. Calls back once, not before it returned, also
  * when there is nothing to write. */
 void records_write(struct records *r, records_fn fn, void *owner);
@@ -121,6 +124,8 @@ char *record_uid_clash(const struct record *record, const struct copy_result *la
 
 /* How both servers spell names, for records_write(). Copied. */
 void records_spell(struct records *r, const struct view_names *names);
+/* Are they in the store, or will be? */
+bool records_are_spelled(const struct records *r);
 /* What becomes the route's view: "1:" and 32 hex digits of SHA-256 over all records. "1=:" where proxies have
  * nothing to rewrite; "1<:" where the account is back on the server from which its clients' names and numbers
  * come. */

@@ -36,6 +36,7 @@ enum cutover_state {
     HOOK,
     LAST,
     AGAIN,
+    VOID,
     CAN,
     FLIP,
     ABORT,
@@ -71,8 +72,8 @@ struct cutover_run {
 };
 
 static const char *const state_names[] = {"probe", "prepare", "sign_ins", "catch_up", "freeze", "rest",
-                                          "sync",  "hook",    "last",     "again",    "can",    "flip",
-                                          "abort", "kept",    "journal",  "publish"};
+                                          "sync",  "hook",    "last",     "again",    "void",   "can",
+                                          "flip",  "abort",   "kept",     "journal",  "publish"};
 
 static void cutover_work(struct cutover_run *c);
 
@@ -89,6 +90,8 @@ void cutover_free(struct cutover_run **cp)
     bypass_cancel(&c->bypass);
     hook_cancel(&c->hook);
     store_forget(c->move->m->store, c);
+    if (c->move->records)
+        records_forget(c->move->records, c);
     journal_forget(c->move->m->journal, c);
     loop_undefer(c->move->m->loop, &c->end_task);
     timer_free(&c->retry);
@@ -487,7 +490,7 @@ static void cutover_on_hook(void *owner, const char *error)
         abort_with(c, WHY_HOOK, buf_str(&text));
         buf_free(&text);
     } else {
-        cutover_enter(c, c->move->force ? CAN : LAST);
+        cutover_enter(c, c->move->force ? VOID : LAST);
     }
 }
 
@@ -577,6 +580,45 @@ static void on_bypass(void *owner, const struct bypass_result *result)
         cutover_enter(c, CAN);
     else
         abort_with(c, result->why, result->detail);
+}
+
+/* ---- VOID: by force. Nobody knows which UIDs the target has, while it may have been told the source's UIDVALIDITY,
+ * or is the home whose numbers clients have seen go on elsewhere. So all that was copied is shown anew. */
+
+static void cutover_on_voided(void *owner, enum route_rc rc)
+{
+    struct cutover_run *c = owner;
+
+    if (cutover_common_answer(c, rc, ""))
+        return;
+    records_digest(c->move->records, c->view);
+    cutover_enter(c, CAN);
+}
+
+static void cutover_on_records(void *owner, enum route_rc rc)
+{
+    struct cutover_run *c = owner;
+    struct records *all = c->move->records;
+
+    if (cutover_common_answer(c, rc, ""))
+        return;
+    if (!records_first(all)) {
+        cutover_enter(c, CAN);
+        return;
+    }
+    for (struct record *r = records_first(all); r; r = r->hh.next)
+        record_void(r, c->move->back);
+    records_write(all, cutover_on_voided, c);
+}
+
+static void cutover_void(struct cutover_run *c)
+{
+    struct move *m = c->move;
+
+    if (!m->records)
+        m->records =
+            records_new(m->m->store, &m->job, m->back, stamp_terms(m->source_name, m->target_name));
+    records_read(m->records, cutover_on_records, c);
 }
 
 static void on_flipping(void *owner, enum route_rc rc, const char *detail)
@@ -709,6 +751,9 @@ static void cutover_work(struct cutover_run *c)
     case AGAIN:
         ask_journal(c);
         c->bypass = bypass_start(c->move, on_bypass, c);
+        break;
+    case VOID:
+        cutover_void(c);
         break;
     case CAN:
         await_journal(c, FLIP);

@@ -34,7 +34,7 @@
  * longer for it by less than the time that the disk takes.
  *
  * LATER is for a pause and for the quarantine. ABORT finds out where a flip without an answer was done after
- * all, and goes on with KEPT. A forced flip has no CATCH_UP, no LAST and no AGAIN; what it lacks the late
+ * all, and goes on with KEPT. A forced flip has no CATCH_UP, no LAST and no AGAIN, but VOID; what it lacks the late
  * watch brings (late.h). The deadline of the scripts runs from the arrival of route_freeze and ours from
  * before it is sent, so ours is never the later one.
  *

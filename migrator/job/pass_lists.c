@@ -59,7 +59,7 @@ static void pass_lists_make_plan(struct pass *p)
         free(fault);
         return;
     }
-    if (pass_is_last(p)) {
+    if (pass_is_last(p) || !records_are_spelled(m->records)) { /* a flip by force needs it too */
         const struct view_names names = plan_view_names(&request);
         records_spell(m->records, &names);
     }

@@ -1,6 +1,7 @@
 """Targets that are told the source's numbers (tier T0): after the flip a SELECT on the target itself shows the source's
 UIDVALIDITY, UIDs and UIDNEXT, and MODSEQs above those of the source. Where the channel by which they are told fails or
 lies, the account moves all the same, with the next tier and the reason."""
+import contextlib
 import http.server
 import json
 import re
@@ -526,3 +527,143 @@ def test_back_and_forth(make_ferry, sides, old, told):
     ferry.wait_state(user, "held", timeout=60)
     was, now = numbers(told, user), numbers(old, user)
     assert now[:2] == was[:2] and list(now[3]) == list(was[3])
+
+
+# ---- by force, and where the channel is slow
+
+def shown(ferry, proxy, user, name="INBOX"):
+    """UIDVALIDITY and {UID: subject} as a client sees them."""
+    m = ferry.login(proxy, user, "secret")
+    try:
+        assert m.select(mail.quoted(name), readonly=True)[0] == "OK"
+        uidvalidity = int(m.response("UIDVALIDITY")[1][0])
+        rows = [r for r in m.uid("FETCH", "1:*", "(UID BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1] if isinstance(r, tuple)]
+        return uidvalidity, {int(re.search(rb"UID (\d+)", r[0])[1]): r[1].strip() for r in rows}
+    finally:
+        m.logout()
+
+
+def assert_one_message(before, after):
+    """No number that a client has seen names another message now."""
+    assert after[0] >= before[0]
+    other = {uid: (text, after[1][uid]) for uid, text in before[1].items() if after[1].get(uid, text) != text}
+    assert after[0] != before[0] or not other, (before[0], other)
+
+
+def force(ferry, user, to):
+    assert ferry.ctl("flip", user, "--to", to, "--force", "--reason", "test")[0] == 0
+    net.wait_until("the flip", lambda: ferry.route(user).get("backend") == to)
+
+
+@pytest.mark.parametrize("tier_", ["T0", "T2"])
+def test_forced_flip_of_what_goes_on(make_ferry, sides, old, told, tier_):
+    """The copy has the source's UIDVALIDITY, and clients have seen later UIDs than it has."""
+    user = new_user("forced")
+    make(old, user, 8)
+    if tier_ == "T2":
+        sides["new"]["numbers"] = "none"
+    ferry = start(make_ferry, sides)
+    proxy = ferry.proxy()
+    copy(ferry, user)
+    deliver(old, user, 1, 2, 3)
+    before = shown(ferry, proxy, user)
+    force(ferry, user, "new")
+    deliver(told, user, 11, 12, 13)
+    after = shown(ferry, proxy, user)
+    assert b"Subject: 12" in after[1].values()
+    assert_one_message(before, after)
+
+
+@pytest.mark.parametrize("tier_", ["T0", "T2"])
+def test_forced_flip_home(make_ferry, sides, old, told, tier_):
+    """Clients have seen the numbers go on at the other server."""
+    user = new_user("home")
+    make(old, user, 8)
+    if tier_ == "T2":
+        sides["new"]["numbers"] = "none"
+    ferry = start(make_ferry, sides)
+    proxy = ferry.proxy()
+    move(ferry, user)
+    assert tier(ferry, user) == tier_
+    deliver(told, user, 1, 2, 3)
+    before = shown(ferry, proxy, user)
+    force(ferry, user, "old")
+    deliver(old, user, 11, 12, 13)
+    after = shown(ferry, proxy, user)
+    assert b"Subject: 12" in after[1].values()
+    assert_one_message(before, after)
+
+
+def test_channel_that_is_away_when_a_uidvalidity_is_due(make_ferry, old, told, authority):
+    """UIDVALIDITY is told and UIDNEXT refused, and then the channel has a fault: another job does it, and no person has to."""
+    user = new_user("due")
+    deliver(old, user, 1)
+    old.doveadm("mailbox", "update", "-u", user, "--min-next-uid", "5000", "INBOX")
+    deliver(old, user, 2, 3)
+    faults = [babbles] * 4
+
+    def how(channel, request, body):
+        if "minNextUid" in body[0][1]:
+            refuses(channel, request, body)
+        elif len(channel.asked) > 2 and faults:
+            faults.pop()(channel, request, body)
+        else:
+            channel.forward(request, told, body)
+    channel = Channel(told, how)
+    options = dict(told.doveadm_options(), doveadm_url=channel.url)
+    ferry = start(make_ferry, {"old": backend(old, ca=authority.ca), "new": backend(told, ca=authority.ca, **options)})
+    move(ferry, user)
+    channel.close()
+    was, now = numbers(old, user), numbers(told, user)
+    assert now[0] > was[0] and len(now[3]) == 3
+    assert not faults
+
+
+@pytest.mark.parametrize("what", ["uidValidity", "minNextUid"])
+@pytest.mark.parametrize("fills", [0, 1000])
+def test_channel_that_does_it_after_the_flip(make_ferry, old, told, authority, what, fills):
+    """What was given up for lost is done when the account is there, with the next tier: a wrong number is never shown."""
+    user = new_user("after")
+    make(old, user, 8)
+    held = []
+
+    def how(channel, request, body):
+        if what in body[0][1]:
+            held.append(body)
+            channel.over.wait(4)
+        else:
+            channel.forward(request, told, body)
+    channel = Channel(told, how)
+    options = dict(told.doveadm_options(), doveadm_url=channel.url)
+    ferry = start(make_ferry, {"old": backend(old, ca=authority.ca), "new": backend(told, ca=authority.ca, **options)},
+                  migrator={"command_timeout": "2s", "retry_min": "300ms", "retry_max": "1s"}, migration={"t1_max_gaps": fills})
+    proxy = ferry.proxy()
+    copy(ferry, user)
+    if what == "minNextUid":
+        m = mail.connect(old, user, "secret")
+        deliver(old, user, *range(250))  # a gap that is jumped
+        expunge(old, user, lambda i: i > 6)
+        m.logout()
+        deliver(old, user, 501)
+    flip(ferry, user)
+    before = shown(ferry, proxy, user)
+    with connect(proxy) as wire:
+        assert wire.login(user).startswith(b"l1 OK")
+        assert wire.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
+        assert held, "nothing was lost"
+        for body in held:
+            box = body[0][1]
+            args = {"uidValidity": ["--uid-validity"], "minNextUid": ["--min-next-uid"]}[what]
+            told.doveadm("mailbox", "update", "-u", user, *args, str(box[what]), box["mailbox"])
+        deliver(told, user, 11, 12)
+        with contextlib.suppress(AssertionError, OSError):
+            wire.command(b"n", b"NOOP")
+            lines = b"\n".join(wire.command(b"f", b"UID FETCH 1:* (BODY.PEEK[HEADER.FIELDS (SUBJECT)])"))
+            rows = re.findall(rb"UID (\d+).*?(Subject: [^\r\n]*)", lines, re.S)
+            assert_one_message(before, (before[0], {int(uid): text.strip() for uid, text in rows}))
+    middle = shown(ferry, proxy, user)
+    assert b"Subject: 12" in middle[1].values()
+    assert_one_message(before, middle)
+    deliver(told, user, 13)
+    assert_one_message(middle, shown(ferry, proxy, user))
+    channel.close()
