@@ -75,9 +75,10 @@ def test_answers_are_those_to_what_was_asked_first():
 
 
 @pytest.mark.timeout(600)
-def test_cut_overs_under_load_with_a_fault_each(capsys):
+@pytest.mark.parametrize("way,runs", [("alike", 6), ("doveadm", 6), ("fillers", 4), ("map", 6)])
+def test_cut_overs_under_load_with_a_fault_each(capsys, way, runs):
     with capsys.disabled():
-        assert run.main(["--runs", "10", "--accounts", "4", "--seed", SEED]) == 0
+        assert run.main(["--runs", str(runs), "--accounts", "4", "--seed", SEED, "--way", way]) == 0
 
 
 @pytest.mark.timeout(600)

@@ -16,9 +16,9 @@ def _number(m, box):
     return m.status(box, "(UIDVALIDITY)")[1][0].split(b"UIDVALIDITY ")[1].rstrip(b")").decode()
 
 
-def _quiet(user):
+def _quiet(user, more=0):
     """Marks by mailbox."""
-    return {box: [f"quiet-{user}-{box}-{n}" for n in range(QUIET)] for box in BOXES}
+    return {box: [f"quiet-{user}-{box}-{n}" for n in range(QUIET + more)] for box in BOXES}
 
 
 def _fill_old(server, user):
@@ -33,21 +33,40 @@ def _fill_old(server, user):
     return number
 
 
-def prepare(servers, users):
-    """Each with a little mail on the old server, and with Kept on the new one, by the same UIDVALIDITY."""
+def _leave_gaps(server, user):
+    """As after years: at the start, in the middle and at the end of each mailbox."""
+    m = mail.connect(server, user, PASSWORD)
+    for box in BOXES:
+        mail.append(m, box, [mail.Message((box,), text(f"gone-{n}", "z")) for n in range(2)])
+        m.select(box)
+        m.uid("STORE", f"{QUIET + 1}:*", "+FLAGS.SILENT", "(\\Deleted)")
+        m.expunge()
+        m.unselect()
+        mail.append(m, box, [mail.Message((box,), text(f"quiet-{user}-{box}-{QUIET}", "x"))])
+    m.logout()
+
+
+def prepare(servers, users, way="alike"):
+    """Each with a little mail on the old server. Alike: and with Kept on the new one, by the same UIDVALIDITY."""
     numbers = {user: _fill_old(servers.old, user) for user in users}
+    servers.of(way)
+    if way != "alike":
+        for user in users:
+            _leave_gaps(servers.old, user)
+        net.wait_next_second()
+        return
     for _ in BOXES:  # Dovecot gave the later mailboxes the next seconds' UIDVALIDITYs
         net.wait_next_second()
     for user, number in numbers.items():
-        servers.new.doveadm("mailbox", "create", "-u", user, "Kept")
-        servers.new.doveadm("mailbox", "update", "-u", user, "--uid-validity", number, "Kept")
+        servers.of(way).doveadm("mailbox", "create", "-u", user, "Kept")
+        servers.of(way).doveadm("mailbox", "update", "-u", user, "--uid-validity", number, "Kept")
 
 
 class Quiet:
     """What nobody touches."""
 
-    def __init__(self, user):
-        self.messages = [Message(mark, State(box)) for box, marks in _quiet(user).items() for mark in marks]
+    def __init__(self, user, more):
+        self.messages = [Message(mark, State(box)) for box, marks in _quiet(user, more).items() for mark in marks]
         self.complaints = []
 
 
@@ -59,7 +78,7 @@ class Account:
         self.sessions = [Session(world.addresses, user, f"u{number}s{i}", seed + i, boxes[i % 2]) for i in range(sessions)]
         self.watcher = Watcher(world.addresses, user, f"u{number}w", seed + 50)
         self.post = Post(world, user, f"u{number}d", seed + 60)
-        self.all = [*self.sessions, self.watcher, self.post, Quiet(user)]
+        self.all = [*self.sessions, self.watcher, self.post, Quiet(user, 0 if world.is_alike else 1)]
         self.last = None
         self._threads = [*self.sessions, self.watcher, self.post]
         self._flipped = None

@@ -45,7 +45,7 @@ def _judge(message, there):
     if len(there) > 1:
         # A MOVE without an answer may have been done by the server that was left, between the looks at both mailboxes.
         is_moved = len({box for box, _ in there}) == len(there) and {box for box, _ in there} <= boxes
-        return None if is_moved else "is there twice"
+        return None if is_moved else f"is there twice ({sorted(box for box, _ in there)})"
     if not there:
         return None if None in boxes else "is missing"
     box, flags = there[0]

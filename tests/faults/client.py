@@ -1,5 +1,6 @@
 """What all clients have in common: they sign in again whenever they are sent away, and keep what no client must see."""
 import random
+import re
 import threading
 
 from harness.scene import PASSWORD, Wire
@@ -21,6 +22,8 @@ class Client(threading.Thread):
         self.messages = []
         self.endings = []       # what each connection ended with
         self.complaints = []    # answers that a client must never see
+        self.numbered = {}      # (mailbox, UIDVALIDITY) -> {UID: mark}, as this client was ever shown
+        self.highest = {}       # UIDVALIDITY of each mailbox
         self.wire = None
         self.tag = 0
         self.over = threading.Event()
@@ -105,6 +108,23 @@ class Client(threading.Thread):
             if b"[UNAVAILABLE]" not in answer:
                 self.complaints.append(f"{self.label}: LOGIN: {answer!r}")
             raise Ended(answer.decode("ascii", "replace"))
+
+    # ---- numbers
+
+    def _select(self, box):
+        """The UIDVALIDITY, which must not fall."""
+        lines = self._must(self._command(b"SELECT " + box.encode()))
+        number = int(re.search(rb"\[UIDVALIDITY (\d+)\]", b"\n".join(lines)).group(1))
+        if number < self.highest.get(box, 0):
+            self.complaints.append(f"{self.label}: UIDVALIDITY of {box} fell from {self.highest[box]} to {number}")
+        self.highest[box] = number
+        return number
+
+    def _is_named(self, box, number, uid, mark):
+        """A UID names one message for ever."""
+        was = self.numbered.setdefault((box, number), {}).setdefault(int(uid), mark)
+        if was != mark:
+            self.complaints.append(f"{self.label}: UID {uid} of {box} ({number}) was {was}, is {mark}")
 
     @staticmethod
     def _must(lines):

@@ -66,7 +66,7 @@ class Post(threading.Thread):
             body = text(message.mark, "y" * self.random.randrange(20, 2000))
             message.ask(Put(box))
             message.log.append((time.time(), backend))
-            mail.append(self._way(backend), box, [mail.Message((box,), body)])
+            mail.append(self._way(backend), self.world.spelled(backend, box), [mail.Message((box,), body)])
             message.done()
             return message.mark
 

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Cut-overs under load and one fault at a random step of them, and a judgement of what the clients were told.
 
-    tests/faults/run.py [--runs N] [--seed S] [--accounts N] [--sessions N] [--fault NAME]
+    tests/faults/run.py [--runs N] [--seed S] [--accounts N] [--sessions N] [--fault NAME] [--way NAME]
 
 In each round some accounts are moved while their sessions write through two proxies, one of each is in IDLE, and mail comes
 to the servers; when one account comes to a step that the seed says, something happens to a daemon, to its way to Redis, or
@@ -23,13 +23,14 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from faults import checker, store  # noqa: E402  pylint: disable=wrong-import-position
 from faults.accounts import Account, prepare  # noqa: E402  pylint: disable=wrong-import-position
-from faults.world import LEASE, Follower, Servers, World  # noqa: E402  pylint: disable=wrong-import-position
+from faults.world import LEASE, WAYS, Follower, Servers, World  # noqa: E402  pylint: disable=wrong-import-position
 from harness import net  # noqa: E402  pylint: disable=wrong-import-position
 
 STEPS = ("queued", "copying", "ready", "preparing", "freezing", "flipping", "flipped")
 FAULTS = ("kill", "stop", "cut_off", "reset")  # of a daemon
 FAIL_OVER = "fail_over"
 FAIL_OVER_SHARE = 1 / 12  # of the rounds: each costs some seconds,
+WORLDS = 4  # that are kept: each has four daemons and a Redis
 FAIL_OVER_ACCOUNTS = 2    # and so more accounts share it: times as many
 MEMBERS = ("proxy1", "proxy2", "migrator1", "migrator2")
 BEFORE, AFTER = 0.2, 0.3  # seconds of writing before the move and after it
@@ -41,7 +42,7 @@ TOLD_TIMEOUT = 40  # for EXISTS in IDLE
 class Plan:
     """All that the seed decides."""
 
-    def __init__(self, seed, fault=None):
+    def __init__(self, seed, fault=None, way=None):
         rng = random.Random(seed)
         self.seed = seed
         self.step = rng.choice(STEPS)
@@ -56,6 +57,7 @@ class Plan:
         self.fault = fault or self.fault
         if self.fault == FAIL_OVER:
             self.member = "redis by " + rng.choice(store.HOW)
+        self.way = way or rng.choices(list(WAYS), [w.share for w in WAYS.values()])[0]
 
     @property
     def is_fail_over(self):
@@ -63,7 +65,7 @@ class Plan:
 
     def __str__(self):
         return (f"seed {self.seed}: {self.fault} {self.member} {self.delay * 1000:.0f} ms after {self.step} "
-                f"for {self.lasts:.2f} s")
+                f"for {self.lasts:.2f} s, {self.way}")
 
 
 class Injector:
@@ -109,6 +111,7 @@ class Round:
 
     def __init__(self, world, plan, users, sessions):
         self.world, self.plan, self.users = world, plan, users
+        self.tiers = {}
         self.accounts = {user: Account(world, user, n, plan.sessions + n * 100, sessions) for n, user in enumerate(users)}
         self.injector = Injector(world, plan, users[plan.account % len(users)])
         self.helped = 0
@@ -159,6 +162,7 @@ class Round:
 
     def _judge(self):
         self.world.look_late(self.users)
+        self.tiers = self.world.tiers(self.users)
         found = []
         for user, account in self.accounts.items():
             winner = checker.contents(self.world.new, user)
@@ -179,6 +183,8 @@ class Totals:
             for name, n in account.counts().items():
                 self.counts[name] = self.counts.get(name, 0) + n
         self.counts["helped"] = self.counts.get("helped", 0) + a_round.helped
+        for tier, n in sorted(a_round.tiers.items()):
+            self.counts[tier] = self.counts.get(tier, 0) + n
 
     def text(self):
         return ", ".join(f"{n} {name}" for name, n in self.counts.items())
@@ -195,15 +201,18 @@ class Runner:
         self.totals = Totals()
 
     def plan(self, seed):
-        plan = Plan(seed, self.args.fault)
+        plan = Plan(seed, self.args.fault, self.args.way)
         n = self.args.accounts * (FAIL_OVER_ACCOUNTS if plan.is_fail_over else 1)
         users = [f"f{plan.seed}x{i}@example.org" for i in range(n)]
-        return plan, users, self.pool.submit(prepare, self.servers, users)
+        return plan, users, self.pool.submit(prepare, self.servers, users, plan.way)
 
     def world(self, plan):
-        if plan.is_fail_over not in self.worlds:
-            self.worlds[plan.is_fail_over] = World(self.servers, store.Group if plan.is_fail_over else store.Alone)
-        return self.worlds[plan.is_fail_over]
+        kind = plan.is_fail_over, plan.way
+        if kind not in self.worlds:
+            if len(self.worlds) == WORLDS:
+                self.worlds.pop(next(iter(self.worlds))).close()
+            self.worlds[kind] = World(self.servers, store.Group if plan.is_fail_over else store.Alone, way=plan.way)
+        return self.worlds[kind]
 
     def run(self, first):
         seed, ready = first, self.plan(first)
@@ -232,7 +241,7 @@ class Runner:
             self.totals.failed += 1
             self._explain(world, found)
             with contextlib.suppress(AssertionError):  # what a dead daemon has to say was printed
-                self.worlds.pop(plan.is_fail_over).close()
+                self.worlds.pop((plan.is_fail_over, plan.way)).close()
 
     @staticmethod
     def _explain(world, found):
@@ -261,6 +270,7 @@ def main(arguments=None):
     parser.add_argument("--accounts", type=int, default=8, help="that share one fault; twice as many a failover")
     parser.add_argument("--sessions", type=int, default=2, help="of each account, besides the one in IDLE")
     parser.add_argument("--fault", choices=[*FAULTS, FAIL_OVER], default=None, help="this one each time")
+    parser.add_argument("--way", choices=WAYS, default=None, help="in which numbers are kept; this one each time")
     args = parser.parse_args(arguments)
     began, runner = time.monotonic(), Runner(args)
     totals = runner.totals

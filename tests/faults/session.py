@@ -20,14 +20,25 @@ class Session(Client):
     def __init__(self, addresses, user, name, seed, box="INBOX", pace=0.02):
         super().__init__(addresses, user, name, seed)
         self.box, self.pace = box, pace
+        self.number = 0  # UIDVALIDITY
         self.told = 0  # changes that were answered OK
         self.keywords = [f"{name}k{n}" for n in range(OWN_KEYWORDS)]
 
     def work(self):
-        self._must(self._command(b"SELECT " + self.box.encode()))
+        self.number = self._select(self.box)
+        self._look()
         while not self.over.is_set():
             self._step()
             self.over.wait(self.random.random() * 2 * self.pace * (1 + len(self.messages) / EASED))
+
+    def _look(self):
+        """All that is there, by the numbers that it has, is what it was, and mail."""
+        lines = self._must(self._command(b"FETCH 1:* (UID BODY.PEEK[HEADER.FIELDS (SUBJECT)])"))
+        text = b"\n".join(lines)
+        for uid, subject in re.findall(rb"\* \d+ FETCH \(.*?UID (\d+).*?\r?\n(?:Subject: ([^\r\n]*))?", text, re.S):
+            if not subject.startswith(b"mark "):
+                self.complaints.append(f"{self.label}: UID {uid.decode()} of {self.box} is no mail but {subject!r}")
+            self._is_named(self.box, self.number, uid, subject.decode("ascii", "replace"))
 
     # ---- changes
 
@@ -125,6 +136,7 @@ class Session(Client):
             self.complaints.append(f"{self.label}: {message.mark} is shown {len(exact)} times: {message.log[-4:]}")
             message.ask(Put(message.told.box))
             raise Ended("a message of ours is not there")
+        self._is_named(self.box, self.number, exact[0], "mark " + message.mark)
         return exact[0]
 
     def _is(self, uid, message):

@@ -52,8 +52,7 @@ class Watcher(Client):
 
     def _open(self):
         self.exists = 0
-        lines = self._must(self._command(b"SELECT Kept"))
-        number = re.search(rb"\[UIDVALIDITY (\d+)\]", b"\n".join(lines)).group(1)
+        number = self._select("Kept")
         if number != self.uidvalidity:
             self.uidvalidity, self.known = number, {}
         self.since = time.monotonic()

@@ -1,12 +1,14 @@
 """Two proxies and two migrators on two servers and a Redis, each daemon with a network of its own that can fail."""
 import contextlib
+import re
 import signal
 import threading
 import time
 
 import redis as redis_client
 
-from harness import dovecot, net
+from harness import dovecot, mail, net
+from harness.cyrus import Cyrus
 from harness.ferry import Ferry, backend
 
 from . import store
@@ -18,19 +20,49 @@ SETTINGS = {
     "migration": {"freeze_budget": "3s", "trigger": "manual", "late_watch": "1s"},
 }
 LOOK_TIMEOUT = 60
+FILLS = {"t1_max_gaps": 100000}
 
 
 class Servers:
-    """The old one and the new one, for any number of worlds."""
+    """The old one, and the new one of each way, for any number of worlds."""
 
     def __init__(self):
-        with contextlib.ExitStack() as begun:
-            self.old = begun.enter_context(dovecot.Dovecot("old", separator="/", mail="maildir"))
-            self.new = begun.enter_context(dovecot.Dovecot("new", separator="/", mail="mdbox"))
-            self._ends = begun.pop_all()
+        self._stack = contextlib.ExitStack()
+        self.old = self._stack.enter_context(dovecot.Dovecot("old", separator="/", mail="maildir"))
+        self.new = {}
+
+    def of(self, way):
+        if way not in self.new:
+            self.new[way] = self._stack.enter_context(WAYS[way].server())
+        return self.new[way]
 
     def close(self):
-        self._ends.close()
+        self._stack.close()
+
+
+class Way:
+    """How an account's numbers are kept: by which server, and by which options."""
+
+    def __init__(self, server, migration=None, told=False, share=3):
+        """share: of the rounds, against those of the others."""
+        self.server, self.migration, self.told, self.share = server, migration or {}, told, share
+
+    def options(self, server):
+        return server.doveadm_options() if self.told else {}
+
+
+# alike: Kept has its UIDVALIDITY before it is copied, and in the rest clients are told another one
+WAYS = {
+    "alike": Way(lambda: dovecot.Dovecot("new", separator="/", mail="mdbox")),
+    "doveadm": Way(lambda: dovecot.Dovecot("told", separator="/", mail="mdbox", doveadm=True), told=True),
+    "cyrus": Way(lambda: Cyrus("cyrus", extra="imapidlepoll: 1"), share=1),  # slow: it waits for the disk
+    "fillers": Way(lambda: dovecot.Dovecot("filled", separator="/", mail="mdbox"), FILLS),
+    "map": Way(lambda: dovecot.Dovecot("mapped", separator=".", prefix="INBOX.", mail="mdbox")),
+}
+
+
+def spelled(server, box):
+    return mail.wire_name((box,), getattr(server, "prefix", ""), server.separator)
 
 
 class Member:
@@ -79,8 +111,9 @@ class Member:
 class World:
     """Of a Redis alone, or of one that Sentinel can give another master."""
 
-    def __init__(self, servers, make_store=store.Alone, settings=None):
-        self.old, self.new = servers.old, servers.new
+    def __init__(self, servers, make_store=store.Alone, settings=None, way="alike"):
+        self.way, self.is_alike = WAYS[way], way == "alike"
+        self.old, self.new = servers.old, servers.of(way)
         self.members = {}
         self._ends = contextlib.ExitStack()
         with contextlib.ExitStack() as begun:  # what was started ends too where the rest does not start
@@ -92,9 +125,10 @@ class World:
         begun.callback(self.store.close)
         self.redis = self.store.redis
         merged = {k: dict(v) for k, v in SETTINGS.items()}
-        for section, options in (settings or {}).items():
+        for section, options in [("migration", self.way.migration), *(settings or {}).items()]:
             merged.setdefault(section, {}).update(options)
-        self.ferry = Ferry(self.redis, {"old": backend(self.old, "imap"), "new": backend(self.new, "imap")},
+        self.ferry = Ferry(self.redis, {"old": backend(self.old, "imap"),
+                                        "new": backend(self.new, "imap", **self.way.options(self.new))},
                            settings=merged)
         begun.callback(self.ferry.close)
         self.ferry.init()
@@ -108,6 +142,9 @@ class World:
 
     def server(self, name):
         return {"old": self.old, "new": self.new}[name]
+
+    def spelled(self, name, box):
+        return spelled(self.server(name), box)
 
     def addresses(self):
         """Of the proxies that run."""
@@ -148,12 +185,23 @@ class World:
             raise RuntimeError(f"{e}: {self.ask(users, 'HMGET', 'state', 'reason')}") from None
         return helped
 
+    def tiers(self, users):
+        """How many mailboxes keep their numbers in which way."""
+        found = {}
+        for user in users:
+            for text in self.redis.client().hvals(f"imapferry:views:{user}"):
+                tier = re.search(r" tier=(T\d)", text)
+                if tier:
+                    found[tier[1]] = found.get(tier[1], 0) + 1
+        return found
+
     def _unblock(self, user):
         """A copy of Kept that was begun again after a kill has other UIDs than the source. Clients must not take them for
         those that they know, so that the account waits for somebody who gives the mailbox another UIDVALIDITY."""
         reason = self.ask([user], "HGET", "reason")[user]
         if not (reason or "").startswith("uidvalidity"):
             raise RuntimeError(f"{user} is blocked: {reason}")
+        assert self.is_alike, f"{user} is blocked: {reason}"
         self.new.doveadm("mailbox", "update", "-u", user, "--uid-validity", str(int(time.time()) + 3600), "Kept")
         self.ferry.ctl("retry", user)
 
