@@ -546,6 +546,10 @@ void record_fold(struct record *rec, const struct copy_result *last, bool back)
     v->map = map;
     if (v->tier == VIEW_T2 && !v->map.tail_client)
         v->tier = VIEW_T3;
+    /* Back at home, or by a client's RENAME, it was shown by another UIDVALIDITY than its own: under that one clients
+     * may know UIDs as other messages. */
+    if (!back && v->highest_uidvalidity > v->source_uidvalidity)
+        v->tier = VIEW_T3;
     note_shown(v, last->source_uidvalidity);
     if (v->tier == VIEW_T3)
         show_another(v, back ? v->source_uidvalidity : v->target_uidvalidity);
