@@ -667,3 +667,59 @@ def test_channel_that_does_it_after_the_flip(make_ferry, old, told, authority, w
     deliver(told, user, 13)
     assert_one_message(middle, shown(ferry, proxy, user))
     channel.close()
+
+
+@pytest.mark.parametrize("tier_", ["T1", "T2"])
+def test_back_and_forth_twice(make_ferry, sides, old, told, tier_):
+    """Whatever the tiers are, no number names another message, nothing is lost or there twice."""
+    user = new_user("twice")
+    make(old, user, 8)
+    if tier_ != "T0":
+        sides["new"]["numbers"] = "none"
+    ferry = start(make_ferry, sides, migration={"t1_max_gaps": 1000 if tier_ == "T1" else 0})
+    proxy = ferry.proxy()
+    known = [shown(ferry, proxy, user)]
+    here = set(known[0][1].values())
+
+    def seen():
+        now = shown(ferry, proxy, user)
+        for before in known:
+            assert_one_message(before, now)
+        assert len(set(now[1].values())) == len(now[1]) and set(now[1].values()) == here, (now, here)
+        known.append(now)
+    for n, (to, state, server) in enumerate([("new", "flipped", told), ("old", "held", old)] * 2):
+        if ferry.route(user).get("state") == "held":
+            assert ferry.ctl("release", user)[0] == 0
+        assert ferry.ctl("migrate", user, "--to", to, "--now")[0] == 0
+        ferry.wait_state(user, state, timeout=60)
+        if n == 0:
+            assert tier(ferry, user) == tier_
+        seen()
+        deliver(server, user, *range(10 * n, 10 * n + 3))
+        here.update(b"Subject: %d" % i for i in range(10 * n, 10 * n + 3))
+        seen()
+        last = max(known[-1][1])
+        expunge(server, user, lambda i: i == len(here) - 1)
+        here.remove(known[-1][1][last])
+        deliver(server, user, 10 * n + 5)
+        here.add(b"Subject: %d" % (10 * n + 5))
+        seen()
+
+
+def test_forgotten_and_moved_anew(make_ferry, sides, old, told):
+    """The target has the numbers and the copies, and nobody knows whose they are."""
+    user = new_user("forget")
+    make(old, user, 8)
+    ferry = start(make_ferry, sides)
+    proxy = ferry.proxy()
+    copy(ferry, user)
+    before = shown(ferry, proxy, user)
+    net.wait_until("nobody to be signed in", lambda: not ferry.redis.client().exists(f"imapferry:sessions:{user}"))
+    assert ferry.ctl("hold", user, "--reason", "test")[0] == 0
+    answer = ferry.ctl("forget", user, "--reason", "test")
+    assert answer[0] == 0, answer
+    deliver(old, user, 1, 2)
+    move(ferry, user)
+    after = shown(ferry, proxy, user)
+    assert_one_message(before, after)
+    assert sorted(after[1].values()) == sorted([*before[1].values(), b"Subject: 1", b"Subject: 2"])
