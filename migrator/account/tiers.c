@@ -284,16 +284,30 @@ static void tiers_on_touched(void *owner, enum route_rc rc)
         tiers_told(op);
 }
 
-/* Without an answer the intent stays open. */
+static void tiers_on_bound(void *owner, enum route_rc rc)
+{
+    struct tiers_op *op = owner;
+
+    if (!tiers_ledger_is_down(op, rc))
+        ledger_touched(op->q.record->ledger, op->touch, tiers_on_touched, op);
+}
+
+/* Without an answer the intent stays open. The UIDs are what they were under another UIDVALIDITY: what the ledger knows
+ * still holds. Without it a copy whose message has just gone at the source would be nobody's, and stay. */
 static void tiers_on_told(void *owner, enum channel_rc rc, const char *why)
 {
     struct tiers_op *op = owner;
+
+    struct ledger *l = op->q.record->ledger;
+    uint32_t source, target;
 
     op->rc = rc;
     free(op->told_why);
     op->told_why = rc == CHANNEL_OK ? NULL : xstrdup(why);
     if (rc == CHANNEL_LOST)
         tiers_told(op);
+    else if (rc == CHANNEL_OK && op->step == TIERS_RENEW && ledger_bound(l, &source, &target))
+        ledger_bind(l, source, op->fresh, tiers_on_bound, op);
     else
         ledger_touched(op->q.record->ledger, op->touch, tiers_on_touched, op);
 }

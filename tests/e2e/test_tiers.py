@@ -723,3 +723,29 @@ def test_forgotten_and_moved_anew(make_ferry, sides, old, told):
     after = shown(ferry, proxy, user)
     assert_one_message(before, after)
     assert sorted(after[1].values()) == sorted([*before[1].values(), b"Subject: 1", b"Subject: 2"])
+
+
+def test_what_goes_while_another_uidvalidity_is_told(make_ferry, old, told, authority):
+    """The copy of a message that is gone at the source by then is still known as one, and goes too."""
+    user = new_user("goes")
+    deliver(old, user, 1)
+    old.doveadm("mailbox", "update", "-u", user, "--min-next-uid", "5000", "INBOX")
+    deliver(old, user, 2, 3, 4)
+    renewed = []
+
+    def how(channel, request, body):
+        if "minNextUid" in body[0][1]:
+            refuses(channel, request, body)
+            return
+        if body[0][1]["mailbox"] == "INBOX" and len(channel.asked) > 1 and numbers(told, user)[3] and not renewed:
+            renewed.append(body)
+            expunge(old, user, lambda i: i == 2)
+        channel.forward(request, told, body)
+    channel = Channel(told, how)
+    options = dict(told.doveadm_options(), doveadm_url=channel.url)
+    ferry = start(make_ferry, {"old": backend(old, ca=authority.ca), "new": backend(told, ca=authority.ca, **options)})
+    proxy = ferry.proxy()
+    move(ferry, user)
+    channel.close()
+    assert renewed
+    assert sorted(shown(ferry, proxy, user)[1].values()) == [b"Subject: 1", b"Subject: 2", b"Subject: 4"]
