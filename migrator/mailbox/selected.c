@@ -193,6 +193,15 @@ static enum imapc_taken selected_take_number(struct selected *s, const struct im
     return IMAPC_TAKEN;
 }
 
+/* Servers may answer the STATUS of who has the connection now before they have ended a FETCH of ours. */
+static bool selected_is_status_of_another(const struct selected *s, const struct imap_value *data)
+{
+    struct span name;
+
+    return s->given && imap_value_string(imap_value_at(data, 0), &name) && !span_is(name, s->name) &&
+           !(span_is_ci(name, "INBOX") && !strcasecmp(s->name, "INBOX"));
+}
+
 enum imapc_taken selected_data(struct selected *s, const struct imap_resp *resp,
                                const struct imap_value *data)
 {
@@ -204,7 +213,7 @@ enum imapc_taken selected_data(struct selected *s, const struct imap_resp *resp,
     if (span_is_ci(resp->word, "ESEARCH"))
         return take_search(s, data);
     if (span_is_ci(resp->word, "STATUS"))
-        return selected_take_status(s, data);
+        return selected_is_status_of_another(s, data) ? IMAPC_NOT_MINE : selected_take_status(s, data);
     return selected_take_number(s, resp);
 }
 

@@ -268,6 +268,32 @@ static void test_catch_up(void **state)
     end(w);
 }
 
+static enum imapc_taken taken_status(struct selected *s, const char *what)
+{
+    const struct imap_resp resp = {.kind = RESP_DATA, .word = span_str("STATUS")};
+    struct imap_tree *t = imap_tree_new(&(struct imap_tree_limits){.depth = 3, .values = 20, .bytes = 1000});
+    const char *why;
+
+    assert_true(imap_tree_text(t, span_str(what), &why));
+    enum imapc_taken taken = selected_data(s, &resp, imap_tree_first(t));
+    imap_tree_free(&t);
+    return taken;
+}
+
+/* Its connection has gone on to another mailbox while a FETCH of its own is not ended. */
+static void test_status_of_another_mailbox(void **state)
+{
+    struct selected s = {.name = "INBOX", .uidnext = 3};
+
+    (void)state;
+    assert_int_equal(taken_status(&s, "Inbox (UIDNEXT 4)"), IMAPC_TAKEN);
+    s.given = true;
+    assert_int_equal(taken_status(&s, "Sent (UIDNEXT 9)"), IMAPC_NOT_MINE);
+    assert_int_equal(s.uidnext, 4);
+    assert_int_equal(taken_status(&s, "Inbox (UIDNEXT 5)"), IMAPC_TAKEN);
+    assert_int_equal(s.uidnext, 5);
+}
+
 /* Each time that the list is read, one more has come. */
 static void test_mail_that_comes_while_it_is_listed(void **state)
 {
@@ -352,6 +378,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_broken_line_besides_a_whole_list_is_asked_for_again, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_mail_that_comes_while_it_is_listed, set_up, tear_down),
+        cmocka_unit_test(test_status_of_another_mailbox),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
