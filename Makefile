@@ -16,7 +16,8 @@
 # make bench-flood      what sessions and logins wait while strangers flood the proxy; SECONDS= ONLY= (see tests/bench/flood.py)
 # make bench-compress   what COMPRESS=DEFLATE costs the proxy and saves clients; MIB= SESSIONS= (see tests/bench/compress.py)
 # make check-account    an account of 20,000 messages with every oddity, between Courier, Cyrus and Dovecot; MESSAGES=N
-# make check-view       random commands to moved accounts and to copies that stayed; RUNS=N SEED=S ONLY=WORLD,... (see tests/view/)
+# make check-view       mail programs before and after moves; random commands to moved accounts and to copies that stayed;
+#                       RUNS=N SEED=S MESSAGES=N ONLY=clients,WORLD,... (see tests/view/)
 # make check-huge       memory with a message of 1 GiB and a mailbox of 500,000; ONLY=mailbox MIB= MESSAGES= (see tests/huge.py)
 # make check-model      the model of the cut-over, explored by spin; ONLY=NAME runs one search (see tests/model/)
 # make install          DESTDIR= PREFIX=
@@ -220,7 +221,7 @@ check-view:
 	@sh tests/deps.sh ensure
 	@sh tests/servers.sh
 	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all
-	@IMAPFERRY_BUILD=$(abspath $(BUILD)) $(PYTHON) -B tests/view/run.py --runs $(or $(RUNS),20) $(if $(SEED),--seed $(SEED)) \
+	@IMAPFERRY_BUILD=$(abspath $(BUILD)) MESSAGES=$(MESSAGES) $(PYTHON) -B tests/view/run.py --runs $(or $(RUNS),20) $(if $(SEED),--seed $(SEED)) \
 	    $(if $(ONLY),--only '$(ONLY)')
 
 check-huge:

@@ -10,7 +10,7 @@ from harness import certs, dovecot, net, redisd  # noqa: E402  pylint: disable=w
 
 
 # Files of e2e/ that take a minute or more each. Begun first, so that no worker has one of them left when the others are done.
-LONGEST = ("logins", "late", "freeze", "proxies", "handover", "sentinel", "cases_crash", "servers", "kill_migrator", "jobs",
+LONGEST = ("view_clients", "logins", "late", "freeze", "proxies", "handover", "sentinel", "cases_crash", "servers", "kill_migrator", "jobs",
            "findings", "policies")
 
 

@@ -4,7 +4,7 @@ import zlib
 import pytest
 
 from view.account import View
-from view.scene import Scene
+from view.scene import FEW, PAIRS, Scene
 from view.tap import count, inflated
 
 
@@ -21,7 +21,7 @@ def test_what_a_client_is_sent_is_counted():
 @pytest.fixture(scope="module")
 def moved():
     """Both servers spell names alike, and no more: their numbers differ. Each client is then led past the proxy."""
-    with Scene("Dovecot", "Dovecot.", view=View(big=60)) as scene:
+    with Scene("Dovecot", "Dovecot.", view=View(big=60), numbers="none") as scene:
         scene.begin()
         scene.judge(scene.again())
         scene.move().close()
@@ -54,3 +54,22 @@ def test_a_change_at_the_server_is_seen_as_a_difference(moved):
     with pytest.raises(AssertionError, match=mark):
         scene.judge({client: client.sync()})
     scene.view.left[levels][mark] = kept
+
+
+@pytest.mark.parametrize("old,new", PAIRS)
+def test_nothing_is_transferred_again(old, new):
+    """By the numbers that the target was told, or by a map. The first pair has all programs, and more mail."""
+    more = {} if (old, new) == PAIRS[0] else {"kinds": FEW, "view": View(big=40)}
+    with Scene(old, new, **more) as scene:
+        scene.whole()
+
+
+@pytest.mark.parametrize("new", ["Dovecot.", "Cyrus."])
+def test_the_proxy_can_be_taken_away(new):
+    """Where both servers spell names alike, and the new one was told its numbers."""
+    with Scene("Dovecot", new, kinds=FEW, view=View(big=40)) as scene:
+        scene.whole()
+        assert set(scene.ferry.user(scene.user)["tiers"]) == {"T0"}
+        scene.past_the_proxy()
+        scene.judge(scene.again())
+        scene.later()

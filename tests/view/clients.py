@@ -14,6 +14,7 @@ import os
 import pty
 import re
 import subprocess
+import tempfile
 import threading
 
 from harness import mail, net
@@ -22,7 +23,7 @@ from harness.unpacked import SERVERS
 from .account import letter, mark_of, unicode_name
 from .tap import Seen
 
-TIMEOUT = 300
+TIMEOUT = 900
 FLAG_LETTERS = {"S": "\\Seen", "R": "\\Answered", "F": "\\Flagged", "D": "\\Draft", "T": "\\Deleted"}
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -210,10 +211,12 @@ class OfflineImap(Keeper):
     name = "offlineimap"
 
     def configure(self):
+        # What it remembers of each message is written to the disk at once, whatever it is told.
+        self._metadata = tempfile.mkdtemp(prefix="ferry-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else self.folder)
         self._config = self.write("offlineimaprc", f"""
 [general]
 accounts = ann
-metadata = {self.folder}/metadata
+metadata = {self._metadata}
 socktimeout = 60
 fsync = False
 
@@ -240,6 +243,10 @@ expunge = yes
 
     def command(self):
         return ["offlineimap", "-c", self._config, "-o", "-u", "basic"]
+
+    def close(self):
+        net.remove_folder(self._metadata)
+        super().close()
 
 
 # ---- one between two servers

@@ -35,9 +35,13 @@ async function change(one) {
     }
 }
 
+// Some at a time: servers take commands of 8 KB.
 async function fetchNew(box, uids) {
-    for await (const m of client.fetch(uids.join(','), { uid: true, flags: true, source: true }, { uid: true }))
-        box.messages[m.uid] = { mark: markOf(m.source), flags: [...m.flags] };
+    for (let at = 0; at < uids.length; at += 500) {
+        const some = uids.slice(at, at + 500).join(',');
+        for await (const m of client.fetch(some, { uid: true, flags: true, source: true }, { uid: true }))
+            box.messages[m.uid] = { mark: markOf(m.source), flags: [...m.flags] };
+    }
 }
 
 // What is there, in one SEARCH, and the flags: all, or those that changed.
@@ -50,8 +54,9 @@ async function syncOpen(path) {
     }
     box = cache.mailboxes[path] = box || { messages: {} };
     const there = now.exists ? await client.search({ all: true }, { uid: true }) : [];
+    const isThere = new Set(there.map(String));
     for (const uid of Object.keys(box.messages))
-        if (!there.includes(Number(uid)))
+        if (!isThere.has(uid))
             delete box.messages[uid];
     const known = there.filter(uid => box.messages[uid]);
     const modseq = now.highestModseq ? String(now.highestModseq) : '';

@@ -31,8 +31,8 @@ def spell(step):
 
 
 class Writer:
-    """seen(session) tells what a session knows: (messages it has, its UIDNEXT, may it write), None where none is selected. names: the
-    mailboxes that there are, as on the wire."""
+    """seen(session) tells what a session knows: (messages it has, its UIDNEXT, may it write), None where none is selected.
+    names: the mailboxes that there are, as on the wire."""
 
     def __init__(self, seed, names, separator, prefix, shown, sessions=2):
         self.rng = random.Random(seed)
