@@ -385,3 +385,79 @@ def test_late_mail_follows_a_rename(account):
     assert b"late" in body(wire, known[1])[1]
     assert seen(wire, "INBOX.Old")[0] == known[0]
     assert select(wire, "INBOX.Sent")[-1].startswith(b"s NO")
+
+
+# ---- over a flip, and back
+
+def handed_over(a, n):
+    def there():
+        failed = [m[0] for p in a.proxies for m in p.find("event=not_handed_over.*")]
+        assert not failed, failed
+        return sum(len(p.find(r"event=handed_over\b")) for p in a.proxies) >= n
+    net.wait_until("hand-over", there)
+
+
+def test_sessions_go_on_through_names_and_map(account):
+    a = account("live", flipped=False)
+    known = {name: a.at_source(name) for name in ("INBOX", "INBOX.Sent")}
+    wire, idle, bare = a.session("INBOX.Sent"), a.session("INBOX", proxy=1), a.session()
+    assert wire.separator() == "."
+    idle.line(b"i IDLE")
+    assert idle.read_line().startswith(b"+")
+    a.flip("new")
+    handed_over(a, 3)
+    uid = known["INBOX.Sent"][2][-1]
+    assert uids(wire) == known["INBOX.Sent"][2] and body(wire, uid)[0] == uid
+    assert wire.command(b"c", b"UID COPY %d INBOX" % uid)[-1].startswith(b"c OK [COPYUID %d %d %d]" % (
+        known["INBOX"][0], uid, known["INBOX"][1]))
+    idle.until(b"* %d EXISTS" % (len(known["INBOX"][2]) + 1))
+    idle.send(b"DONE\r\n")
+    idle.until(b"i OK")
+    assert uids(idle) == known["INBOX"][2] + [known["INBOX"][1]]
+    for w in (wire, idle, bare):
+        assert w.separator() == "."
+        assert seen(w, "INBOX.Sent") == known["INBOX.Sent"]
+
+
+@pytest.mark.writes_source
+def test_the_way_back(account):
+    """Each mailbox as it is known, or with a UIDVALIDITY that no client has seen; never another message under a known number."""
+    a = account("back")
+    bodies = {}
+
+    def note(wire, name):
+        validity, _, found = seen(wire, name)
+        for uid in found:
+            text = body(wire, uid)[1].split(b"\n", 1)[1]
+            assert bodies.setdefault((name, validity, uid), text) == text, (name, validity, uid)
+        return validity
+    wire = a.session()
+    before = {name: note(wire, name) for name in a.names}
+    assert wire.command(b"a", b"APPEND INBOX {27+}\r\nSubject: on the new one\r\n\r\n")[-1].startswith(b"a OK")
+    wire.command(b"x", b"SELECT INBOX")
+    gone = uids(wire)[0]
+    wire.command(b"y", b"UID STORE %d +FLAGS.SILENT (\\Deleted)" % gone)
+    wire.command(b"z", b"UID EXPUNGE %d" % gone)
+    assert wire.command(b"r", b"RENAME INBOX.Sent INBOX.Old")[-1].startswith(b"r OK")
+    assert wire.command(b"d", b"DELETE INBOX.Drafts")[-1].startswith(b"d OK")
+    assert wire.command(b"e", b"CREATE INBOX.Drafts")[-1].startswith(b"e OK")
+    now = {name: note(wire, name) for name in ("INBOX", "INBOX.Old", "INBOX.Drafts")}
+    assert now["INBOX.Drafts"] > before["INBOX.Drafts"]
+    live = a.session("INBOX", proxy=1)
+    a.flip("old")
+    live.line(b"n NOOP")
+    last = live.read_line()
+    while last and not last.startswith((b"n ", b"* BYE")):
+        last = live.read_line()
+    if last and last.startswith(b"n OK"):  # it has gone back too, under the numbers that it knew
+        for uid in uids(live):
+            assert body(live, uid)[1].split(b"\n", 1)[1] == bodies[("INBOX", now["INBOX"], uid)], uid
+    wire = a.session()
+    for name in ("INBOX", "INBOX.Old", "INBOX.Drafts"):
+        validity = note(wire, name)
+        assert validity >= now[name], name
+    assert b"on the new one" in b"".join(text for (name, _, _), text in bodies.items() if name == "INBOX")
+    left = seen_or_none(wire, "INBOX.Sent")
+    assert left is None or not left[2], "its messages are in the renamed one"
+    assert wire.command(b"r", b"RENAME INBOX.Old INBOX.Older")[-1].startswith(b"r OK")
+    assert note(wire, "INBOX.Older") >= now["INBOX.Old"]
