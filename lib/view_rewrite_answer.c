@@ -52,7 +52,8 @@ static bool code_args(struct view_rewrite *w, const struct view_command *c, cons
 
     view_cut_word(&rest);
     struct span words = rest, word = view_cut_word(&words);
-    if (!c || !c->name || (c->verb == VERB_APPEND) != (code == CODE_APPENDUID) || !span_u32(word, &uidvalidity))
+    if (!c || !c->name || (c->verb == VERB_APPEND) != (code == CODE_APPENDUID) ||
+        !span_u32(word, &uidvalidity))
         return false;
     if (view_look(w->view, span_str(c->name), uidvalidity, first_added(words, code), &sight) != VIEW_FITS)
         return false;

@@ -34,7 +34,7 @@ struct view_listing {
     char **patterns; /* behind the reference; owned */
     size_t n_patterns;
     struct matcher *matcher; /* of them, when it was needed first; owned */
-    struct list_row *rows; /* owned */
+    struct list_row *rows;   /* owned */
     size_t n, cap, bytes;
     struct buf statuses; /* owned */
     char separator;      /* the client's; '\0': none */
@@ -62,10 +62,10 @@ static size_t inbox_head(struct span name, char separator)
  * patterns, whatever the client has made of both. */
 struct matcher {
     size_t words;
-    uint64_t *now;                   /* owned, and all that follow are in it */
+    uint64_t *now;                    /* owned, and all that follow are in it */
     uint64_t *start, *star, *percent; /* where patterns begin; where these wildcards are */
-    uint64_t *end, *parent_end;      /* ... ends of all, and of those by which parents are shown */
-    uint64_t *bytes[256];            /* where this byte is; NULL: nowhere */
+    uint64_t *end, *parent_end;       /* ... ends of all, and of those by which parents are shown */
+    uint64_t *bytes[256];             /* where this byte is; NULL: nowhere */
 };
 
 static void set_bit(uint64_t *bits, size_t i)

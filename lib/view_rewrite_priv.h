@@ -88,7 +88,7 @@ struct view_rewrite {
         bool barred;       /* the backend has one open, which can't be shown */
         struct view *view; /* by which it was opened; owned */
         const struct view_uid *map;
-        size_t near; /* view_uid_to_client_near() */
+        size_t near;                /* view_uid_to_client_near() */
         uint32_t uidvalidity, real; /* what the client was shown, what the backend says; 0: not known */
     } open;
     TAILQ_HEAD(, view_command) commands; /* under way, those that anything is to be known of */

@@ -616,8 +616,7 @@ static void cutover_void(struct cutover_run *c)
     struct move *m = c->move;
 
     if (!m->records)
-        m->records =
-            records_new(m->m->store, &m->job, m->back, stamp_terms(m->source_name, m->target_name));
+        m->records = records_new(m->m->store, &m->job, m->back, stamp_terms(m->source_name, m->target_name));
     records_read(m->records, cutover_on_records, c);
 }
 

@@ -26,7 +26,7 @@ struct http_post {
     struct timer *deadline, *timer; /* ours, and curl's */
     uint64_t ends_ms;               /* clock_boot_ms() of the deadline */
     unsigned timeout_ms;
-    struct loop_task over;          /* curl has ended, or could not begin */
+    struct loop_task over; /* curl has ended, or could not begin */
     TAILQ_HEAD(, sock) socks;
     bool late, too_long;
     CURLcode result;

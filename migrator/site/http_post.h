@@ -18,7 +18,8 @@ struct http_request {
     const char *ca_file;       /* NULL: the system's CAs */
     const char *authorization; /* the whole header field; NULL: none. It is wiped at the end */
     const char *body;
-    uint64_t timeout_ms; /* for all of it. Nothing is sent later, also by a process that was stopped meanwhile */
+    uint64_t
+        timeout_ms; /* for all of it. Nothing is sent later, also by a process that was stopped meanwhile */
 };
 
 struct http_post;

@@ -469,7 +469,8 @@ static void test_backends(void **state)
     refused(BACKEND("master_user = \"m\""), 3, "master_user: \"m\" needs master_password_file");
     refused(BACKEND("master_password_file = \"/x\""), 3, "of no use without master_user");
     refused(BACKEND("doveadm_url = \"http://h:8080/doveadm/v1\""), 3, "doveadm_url: needs doveadm_key_file");
-    refused(BACKEND("doveadm_url = \"imap://h\""), 3, "the URL can't be used: it is neither http:// nor https://");
+    refused(BACKEND("doveadm_url = \"imap://h\""), 3,
+            "the URL can't be used: it is neither http:// nor https://");
     refused(BACKEND("doveadm_key_file = \"/x\""), 3, "\"/x\" is of no use without doveadm_url");
     refused(BACKEND("numbers = \"doveadm\""), 3, "\"doveadm\" needs doveadm_url and doveadm_key_file");
     refused(BACKEND("numbers = \"cyrus\""), 3, "\"cyrus\" needs master_user and master_password_file");
@@ -936,8 +937,7 @@ static void test_files_by_role(void **state)
     conf_free(&c);
     drop("cert"), drop("key"), drop("pub");
     refused_by(CONF_MIGRATOR, text, 5, "/secret\" cannot be read: No such file");
-    refused_by(CONF_MIGRATOR,
-               BACKEND("doveadm_url = \"http://h/\" doveadm_key_file = \"/nowhere/key\""), 3,
+    refused_by(CONF_MIGRATOR, BACKEND("doveadm_url = \"http://h/\" doveadm_key_file = \"/nowhere/key\""), 3,
                "doveadm_key_file: \"/nowhere/key\" cannot be read");
     put("secret", "pw", 2);
     refused_by(CONF_MIGRATOR, text, 13, "/priv\" cannot be read: No such file");
