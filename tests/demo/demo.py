@@ -1,14 +1,16 @@
 #!/usr/bin/python3
 """`make demo`: a migration to watch. Private servers in a temporary folder, the sample configuration with nothing but
 addresses and paths changed, and a story of which every line comes from an event, from `imapferryctl --json` or from
-what an IMAP server answered. With ONCE=1 in the environment it ends after the flip: status 0 if every step went well
+what an IMAP server or mbsync answered. With ONCE=1 in the environment it ends after the flip: status 0 if every step went well
 and the comparer found no difference. Else it stays up until Ctrl-C, which removes everything."""
 
+import concurrent.futures
 import contextlib
 import imaplib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -105,6 +107,7 @@ class Demo:
         self.stack.callback(net.remove_folder, self.folder)
         self.daemons = []
         self.story = None
+        self.accounts, self.left = {}, {}
 
     # ---- servers
 
@@ -122,15 +125,7 @@ class Demo:
         self.old = self.dovecot("old", separator=".", prefix="INBOX.", mail="maildir", cert=cert, users=users)
         self.load()
         net.wait_next_second()
-        self.new = self.dovecot("new", separator="/", prefix="", mail="mdbox", cert=cert, users=users)
-        self.same_inbox()
-
-    def same_inbox(self):
-        """A mailbox that is open goes on over the flip where its numbers are the same on both servers."""
-        for user in USERS:
-            status = self.old.doveadm("-f", "tab", "mailbox", "status", "-u", user, "uidvalidity", "INBOX")
-            self.new.doveadm("mailbox", "update", "-u", user, "--uid-validity", status.split()[-1], "INBOX")
-        self.terminal.say("new: INBOX was given the UIDVALIDITY of the old one")
+        self.new = self.dovecot("new", separator="/", prefix="", mail="mdbox", cert=cert, users=users, doveadm=True)
 
     @staticmethod
     def make(path):
@@ -145,14 +140,34 @@ class Demo:
         return server
 
     def load(self):
-        self.accounts = {}
-        for user, seed in USERS.items():
-            account = self.accounts[user] = mail.sample(seed, MESSAGES, sizes=(800, 900000), big=BIG)
-            m = mail.connect(self.old, user, PASSWORD)
-            mail.load(account, m, self.old.prefix, self.old.separator)
-            m.logout()
-            self.terminal.say(f"old: loaded {len(account.messages)} messages ({size_text(account.size)}) in "
-                              f"{len(account.mailboxes)} mailboxes for {user}")
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            for told in pool.map(self.load_account, USERS):
+                self.terminal.say(told)
+
+    def load_account(self, user):
+        account = self.accounts[user] = mail.sample(USERS[user], MESSAGES, sizes=(800, 900000), big=BIG)
+        # mbsync takes none without a line between header and body, and would try anew each time.
+        account.messages = [m for m in account.messages if b"\r\n\r\n" in m.body]
+        m = mail.connect(self.old, user, PASSWORD)
+        mail.load(account, m, self.old.prefix, self.old.separator)
+        gone = self.leave_gaps(account, m)
+        m.logout()
+        self.left[user] = len(account.messages) - gone
+        return (f"old: loaded {len(account.messages)} messages ({size_text(account.size)}) in {len(account.mailboxes)} "
+                f"mailboxes for {user}, and removed {gone} between the others")
+
+    def leave_gaps(self, account, m):
+        """As users do: UIDs that no message has any more. How many."""
+        gone = 0
+        for levels in account.mailboxes:
+            m.select(mail.quoted(mail.wire_name(levels, self.old.prefix, self.old.separator)))
+            uids = m.uid("SEARCH", "ALL")[1][0].decode().split()[3::7]
+            if uids:
+                m.uid("STORE", ",".join(uids), "+FLAGS.SILENT", r"(\Deleted)")
+                m.uid("EXPUNGE", ",".join(uids))
+                gone += len(uids)
+            m.unselect()
+        return gone
 
     # ---- ours
 
@@ -169,8 +184,10 @@ class Demo:
             "redis": {"url": quote(self.redis.url)},
             'backend "old"': {"address": quote(self.old.url()), "ca_file": ca, "master_password_file": quote(secret)},
             # Without a master user: the proxy seals the password of who logs in, the migrator opens it.
+            # It is told UIDVALIDITY and UIDs by doveadm.
             'backend "new"': {"address": quote(self.new.url()), "ca_file": ca, "master_user": '""',
-                              "master_password_file": '""'},
+                              "master_password_file": '""',
+                              **{k: quote(v) for k, v in self.new.doveadm_options().items()}},
             "proxy": {"listen": '{"imaps://127.0.0.1:0", "imap+starttls://127.0.0.1:0"}', "tls_cert": quote(cert),
                       "tls_key": quote(key)},
             "migrator": {"journal_dir": quote(self.make(self.path("journal")))},
@@ -284,12 +301,19 @@ class Demo:
         """The independent comparer, straight at both servers."""
         run = subprocess.run(
             ["/usr/bin/python3", "-B", os.path.join(ROOT, "tests", "harness", "compare.py"), "--ca", self.authority.ca,
-             "--expect", str(len(self.accounts[user].messages)),
+             "--expect", str(self.left[user]),
              *(f"imaps://{user.replace('@', '%40')}:{PASSWORD}@127.0.0.1:{s.port['imaps']}" for s in (self.old, self.new))],
             capture_output=True, text=True, timeout=60, check=False)
         self.terminal.step(user, "compared", run.stdout.strip().replace("\n", "\n" + " " * 43) or run.stderr.strip())
         if run.returncode:
             raise Failed(f"{user}: the comparer found differences")
+
+    def numbers(self, user):
+        """What became of the numbers of mailboxes; T0: UIDVALIDITY and UIDs are the same on both servers."""
+        tiers = self.user(user)["tiers"]
+        self.terminal.step(user, "numbers", ", ".join(f"{n} mailboxes {tier}" for tier, n in tiers.items() if n))
+        if set(t for t, n in tiers.items() if n) != {"T0"}:
+            raise Failed(f"{user}: not all mailboxes have the numbers of the old server: {tiers}")
 
     def run(self, once):
         self.start_servers()
@@ -297,9 +321,14 @@ class Demo:
         self.start_ours()
         self.terminal.say()
         for user in USERS if once else list(USERS)[:1]:
+            laptop = Mbsync(self, user)
+            laptop.sync(self.old.url(), "from the old server", self.left[user])
             phone = self.move(user)
+            self.numbers(user)
             self.compare(user)
+            laptop.sync(self.address, "through the proxy, after the flip", 0)
             self.new_mail(user, phone)
+            laptop.sync(self.address, "through the proxy", 1)
         if not once:
             self.stay()
 
@@ -330,6 +359,69 @@ Everything lies in {self.folder}. Ctrl-C removes it.
     def close(self):
         with contextlib.suppress(KeyboardInterrupt):
             self.stack.close()
+
+
+class Mbsync:
+    """A mail program that keeps all mail in Maildirs, and knows the old server's mailboxes by their names, UIDVALIDITY and
+    UIDs. Where it is not installed nothing is synchronized, and that is said."""
+
+    def __init__(self, demo, user):
+        self.demo, self.user = demo, user
+        self.folder = demo.make(demo.path("mbsync", user))
+        self.mail = demo.make(os.path.join(self.folder, "mail"))
+        self.installed = shutil.which("mbsync")
+
+    def configure(self, address):
+        port = address.rpartition(":")[2]
+        path = os.path.join(self.folder, "mbsyncrc")
+        with open(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w", encoding="ascii") as f:
+            f.write(f"""FSync no
+IMAPAccount far
+Host localhost
+Port {port}
+User {self.user}
+Pass {PASSWORD}
+SSLType IMAPS
+SystemCertificates no
+CertificateFile {self.demo.authority.ca}
+
+IMAPStore far
+Account far
+
+MaildirStore near
+Path {self.mail}/
+Inbox {self.mail}/INBOX
+SubFolders Verbatim
+
+Channel all
+Far :far:
+Near :near:
+Patterns *
+Create Near
+Sync Pull
+SyncState *
+""")
+        return path
+
+    def kept(self):
+        """The files of all messages, which get other names when something is changed or fetched anew."""
+        return {os.path.join(folder, name) for folder, _, names in os.walk(self.mail)
+                if os.path.basename(folder) in ("cur", "new") for name in names}
+
+    def sync(self, address, what, new):
+        if not self.installed:
+            self.demo.terminal.step(self.user, "mbsync", "is not installed (make deps does that): nothing to show")
+            return
+        before = self.kept()
+        run = subprocess.run(["mbsync", "-c", self.configure(address), "all"], cwd=self.folder, capture_output=True,
+                             text=True, timeout=60, check=False, stdin=subprocess.DEVNULL)
+        said = [x for x in (run.stdout + run.stderr).splitlines() if x and "notice" not in x.lower()]
+        after = self.kept()
+        fetched, gone = len(after - before), len(before - after)
+        self.demo.terminal.step(self.user, "mbsync", f"{what}: {fetched or 'no'} message{'s' * (fetched != 1)} transferred, "
+                                                     f"{len(after)} kept" + "".join(f"\n{x}" for x in said))
+        if run.returncode or gone or fetched != new:
+            raise Failed(f"{self.user}: mbsync ended with status {run.returncode}, {new} were new and {gone} are gone")
 
 
 class Story(threading.Thread):

@@ -1,5 +1,6 @@
 """What `make demo ONCE=1` runs, to its end: it starts from the sample configuration, as a site does."""
 import os
+import shutil
 import subprocess
 import sys
 
@@ -16,3 +17,7 @@ def test_demo_ends_well():
                          capture_output=True, text=True, timeout=190, check=False)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     assert run.stdout.count("0 differences") == 2, run.stdout[-3000:]
+    if shutil.which("mbsync"):
+        assert run.stdout.count("after the flip: no messages transferred") == 2, run.stdout[-3000:]
+    else:
+        assert "mbsync           is not installed" in run.stdout, run.stdout[-3000:]
