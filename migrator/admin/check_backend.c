@@ -8,54 +8,7 @@
 
 #include "check_priv.h"
 
-enum { CHECK_PART_MS = 3000 /* for a server to close connections */ };
-
-/* ---- connections ---- */
-
-/* user: as LOGIN_AS_USER the master itself; NULL for LOGIN_AS_NOBODY. */
-static void check_ask(struct asking *a, struct side *s, enum login_as as, const char *user,
-                      backend_login_fn fn)
-{
-    *a = (struct asking){.side = s, .as = as};
-    s->c->pending++;
-    a->login = backend_login_start(
-        s->c->loop,
-        &(struct login_request){.backend = s->b,
-                                .policy = s->tls,
-                                .as = as,
-                                .credential = credential_of_password(user, s->b->master_password),
-                                .user = user,
-                                .site = store_id(s->c->store),
-                                .ttl = CHECK_HOPS,
-                                .limits = {.high_water = 64 << 10, .queue_max = 1 << 20},
-                                .connect_timeout_ms = CHECK_CONNECT_MS,
-                                .step_timeout_ms = CHECK_ANSWER_MS},
-        fn, a);
-}
-
 static void on_held(struct stream *stream, enum stream_event ev, void *owner);
-
-static void check_take(struct asking *a, const struct login_result *r)
-{
-    a->login = NULL;
-    a->stream = r->stream;
-    if (a->stream)
-        stream_set_owner(a->stream, on_held, a);
-}
-
-static void check_leave(struct asking *a)
-{
-    stream_send(a->stream, "z LOGOUT\r\n", 10);
-    stream_deadline(a->stream, CHECK_PART_MS);
-}
-
-/* As a client leaves; nobody waits for it. */
-static void check_part(struct asking *a)
-{
-    if (a->stream)
-        check_leave(a);
-    stream_close(&a->stream, true);
-}
 
 /* ---- how many at once ---- */
 
@@ -120,7 +73,7 @@ static void on_crowd(void *owner, const struct login_result *r)
     struct check_crowd *w = crowd_of(a);
     struct check *c = a->side->c;
 
-    check_take(a, r);
+    check_take(a, r, on_held);
     w->good += r->rc == LOGIN_OK;
     if (r->rc != LOGIN_OK && !w->refusal)
         w->refusal = xstrdup(r->detail);
@@ -211,7 +164,7 @@ static void check_on_master(void *owner, const struct login_result *r)
     struct asking *a = owner;
     struct side *s = a->side;
 
-    check_take(a, r);
+    check_take(a, r, on_held);
     check_part(a);
     s->master_good = r->rc == LOGIN_OK;
     if (r->rc != LOGIN_OK) {
@@ -256,7 +209,7 @@ static void on_account(void *owner, const struct login_result *r)
     struct side *s = a->side;
     const char *login = s->c->login;
 
-    check_take(a, r);
+    check_take(a, r, on_held);
     check_part(a);
     json_decref(s->exists);
     s->exists = r->rc == LOGIN_OK ? json_true() : json_null();
@@ -348,7 +301,7 @@ static void on_first(void *owner, const struct login_result *r)
     struct asking *a = owner;
     struct side *s = a->side;
 
-    check_take(a, r);
+    check_take(a, r, on_held);
     if (a->stream)
         s->peer = xstrdup(stream_peer(a->stream));
     check_part(a);
@@ -407,18 +360,12 @@ void check_set_user(struct check *c, char *key)
     }
 }
 
-static void drop_asking(struct asking *a)
-{
-    backend_login_cancel(&a->login);
-    stream_close(&a->stream, false);
-}
-
 void check_side_drop(struct side *s)
 {
-    drop_asking(&s->first);
-    drop_asking(&s->master);
+    check_drop_asking(&s->first);
+    check_drop_asking(&s->master);
     for (size_t i = 0; i < HELD_MOST; i++) {
-        drop_asking(&s->plain.all[i]);
-        drop_asking(&s->signed_in.all[i]);
+        check_drop_asking(&s->plain.all[i]);
+        check_drop_asking(&s->signed_in.all[i]);
     }
 }

@@ -79,6 +79,14 @@ void check_set_user(struct check *c, char *key);
 void check_sides_start(struct check *c);
 void check_side_drop(struct side *s);
 
+/* One connection more, signed in as `as`: check_asking.c. */
+void check_ask(struct asking *a, struct side *s, enum login_as as, const char *user, backend_login_fn fn);
+void check_take(struct asking *a, const struct login_result *r, stream_fn fn);
+/* Says LOGOUT, and does not wait for the end: for check_part() nobody does. */
+void check_leave(struct asking *a);
+void check_part(struct asking *a);
+void check_drop_asking(struct asking *a);
+
 /* Of store_new(). */
 void check_on_store(void *owner, enum store_state state, const char *detail);
 /* Redis was not reached in time. */
