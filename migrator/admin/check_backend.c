@@ -174,6 +174,7 @@ static void check_on_master(void *owner, const struct login_result *r)
                   check_for_itself(s) ? "" : " for ", check_for_itself(s) ? "" : s->master_as);
         check_learned(s, &r->caps, check_for_itself(s) ? CAPS_BY_MASTER : CAPS_BY_USER);
     }
+    check_numbers(s, r->rc == LOGIN_OK ? &r->caps : NULL);
     count_connections(s);
     check_ended(s->c);
 }
@@ -194,6 +195,7 @@ static void try_master(struct side *s)
     bool itself = check_for_itself(s);
 
     if (!check_has_master(s)) {
+        check_numbers(s, NULL);
         count_connections(s);
         return;
     }
@@ -364,6 +366,8 @@ void check_side_drop(struct side *s)
 {
     check_drop_asking(&s->first);
     check_drop_asking(&s->master);
+    check_drop_asking(&s->replica);
+    check_numbers_drop(s);
     for (size_t i = 0; i < HELD_MOST; i++) {
         check_drop_asking(&s->plain.all[i]);
         check_drop_asking(&s->signed_in.all[i]);

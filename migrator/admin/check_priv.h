@@ -1,11 +1,13 @@
 /* What the files of check.h share: check.c begins and ends it, check_backend.c looks at servers, check_store.c at
- * Redis, check_clients.c at what clients meet, check_say.c writes the lines. */
+ * Redis, check_clients.c at what clients meet, check_numbers.c at how servers are told numbers of mailboxes,
+ * check_say.c writes the lines. */
 #ifndef IMAPFERRY_CHECK_PRIV_H
 #define IMAPFERRY_CHECK_PRIV_H
 
 #include "lib/backend_login.h"
 #include "lib/store_caps.h"
 
+#include "migrator/site/channel.h"
 #include "migrator/site/recall.h"
 
 #include "check.h"
@@ -40,6 +42,9 @@ struct side {
     json_t *exists;         /* owned; NULL: not asked */
     struct caps_record caps;
     struct asking first, master;
+    struct asking replica; /* the administrator of a Cyrus; see check_numbers.c */
+    struct buf replica_said;
+    struct channel_knock *knock;
     char *peer;            /* owned; whom the first one reached; NULL: nobody */
     const char *master_as; /* for whom master signs in; borrowed */
     bool master_good;
@@ -86,6 +91,10 @@ void check_take(struct asking *a, const struct login_result *r, stream_fn fn);
 void check_leave(struct asking *a);
 void check_part(struct asking *a);
 void check_drop_asking(struct asking *a);
+
+/* Can the numbers of mailboxes be told, where accounts go to this server? caps: of a sign-in; NULL: none. */
+void check_numbers(struct side *s, const struct imap_caps *caps);
+void check_numbers_drop(struct side *s);
 
 /* Of store_new(). */
 void check_on_store(void *owner, enum store_state state, const char *detail);

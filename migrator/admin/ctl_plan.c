@@ -19,6 +19,7 @@
 
 enum {
     STORE_TIMEOUT_MS = 5000,
+    KNOCK_MS = 10000,
     /* until the store must be there: an attempt to connect has told by then what is wrong */
     REACH_MS = STORE_TIMEOUT_MS + 1500,
 };
@@ -39,6 +40,8 @@ struct planner {
     struct both *both;
     struct mailboxes *mailboxes[2]; /* owned */
     struct plan *plan;              /* owned */
+    struct channel_knock *knock;
+    char *no_channel; /* owned; why the target can't be told numbers, NULL: it can, as far as is known */
     bool started, ended;
     int status;
 };
@@ -106,6 +109,10 @@ static struct tier_aim ctl_plan_tier(const struct planner *g, const struct plan_
     if (there)
         f.target = there->status;
     f.channel = channel_of(g->move.target, caps, &f.no_channel);
+    if (g->no_channel) {
+        f.channel = NULL;
+        f.no_channel = g->no_channel;
+    }
     tier_choose(&f, &aim);
     return aim;
 }
@@ -235,12 +242,32 @@ static void show_plan(struct planner *g)
 
 /* ---- from the store to the plan */
 
+static void ctl_plan_on_knocked(void *owner, const char *error, const char *hint)
+{
+    struct planner *g = owner;
+
+    g->knock = NULL;
+    if (error)
+        g->no_channel = xasprintf("doveadm: %s%s%s", error, *hint ? "; " : "", hint);
+    show_plan(g);
+}
+
+static void ctl_plan_knock(struct planner *g)
+{
+    const char *why, *word = channel_of(g->move.target, imapc_caps(g->lane->target), &why);
+
+    if (word && !strcmp(word, "doveadm"))
+        g->knock = channel_knock_start(g->m.loop, g->move.target, KNOCK_MS, ctl_plan_on_knocked, g);
+    else
+        show_plan(g);
+}
+
 static void ctl_plan_on_inspected(void *owner, enum baggage_rc rc, const char *why)
 {
     struct planner *g = owner;
 
     if (rc == BAGGAGE_OK)
-        show_plan(g);
+        ctl_plan_knock(g);
     else
         end_with(g, ACTION_FAILED, "%s", why);
 }
@@ -424,6 +451,8 @@ static void ctl_plan_release(struct planner *g)
 {
     naming_cancel(&g->naming);
     free(g->as_key);
+    channel_knock_cancel(&g->knock);
+    free(g->no_channel);
     signin_cancel(&g->signin);
     both_cancel(&g->both);
     baggage_free(&g->move.baggage);

@@ -19,7 +19,11 @@ static const struct channel_kind *channel_kind_of(const struct conf_backend *b, 
     case TELL_DOVEADM:
         return &channel_doveadm;
     case TELL_CYRUS:
-        return &channel_cyrus;
+        if (imap_caps_has(caps, CAP_X_REPLICATION))
+            return &channel_cyrus;
+        *why =
+            "numbers = cyrus, but the target offers no X-REPLICATION, as a Cyrus does: say \"auto\" or \"doveadm\"";
+        return NULL;
     case TELL_NOT:
         *why = "numbers = none";
         return NULL;

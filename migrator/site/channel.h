@@ -60,4 +60,13 @@ void channel_tell(struct channel *c, const struct channel_want *want, channel_fn
 /* No callback comes any more for what this owner has asked. */
 void channel_forget(struct channel *c, const void *owner);
 
+/* Does doveadm answer at doveadm_url, and take the key? Asks for nothing at all (an empty list of commands). error:
+ * for people, NULL: it does; hint: what to do, "" where nobody knows; borrowed. Never calls back before it
+ * returned; the knock is gone when it does. */
+struct channel_knock;
+typedef void (*channel_knock_fn)(void *owner, const char *error, const char *hint);
+struct channel_knock *channel_knock_start(struct loop *l, const struct conf_backend *backend,
+                                          uint64_t timeout_ms, channel_knock_fn fn, void *owner);
+void channel_knock_cancel(struct channel_knock **k);
+
 #endif

@@ -290,8 +290,8 @@ static void cyrus_on_root(void *owner, const struct imapc_end *end)
         if (end->rc == IMAPC_DOWN)
             channel_op_ended(op, CHANNEL_DOWN, "%s", imapc_error(c->imap));
         else if (end->rc != IMAPC_OK)
-            channel_op_ended(op, CHANNEL_DOWN, "SYNCGET: %s (is %s an administrator?)", text,
-                             c->backend->master_user);
+            channel_op_ended(op, CHANNEL_DOWN, "SYNCGET: %s (%s has to be one of the admins in imapd.conf)",
+                             text, c->backend->master_user);
         else if (!c->root)
             channel_op_ended(op, CHANNEL_DOWN, "SYNCGET knows no user \"%s\"", c->login);
         else

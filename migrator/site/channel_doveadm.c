@@ -71,15 +71,40 @@ static void doveadm_read(struct channel_op *op, struct span answer)
     json_decref(all);
 }
 
+/* What to do about it, by what is said of it (http_post.c, curl); "" where nobody knows. */
+static const char *doveadm_hint(const struct conf_backend *b, const char *error)
+{
+    bool tls = !strncmp(b->doveadm_url, "https:", 6);
+
+    if (strstr(error, "status 401") || strstr(error, "status 403"))
+        return "doveadm_key_file has to hold the doveadm_api_key of this server";
+    if (strstr(error, "status 404"))
+        return "doveadm_url has to end in /doveadm/v1";
+    if (strstr(error, "certificate"))
+        return "its certificate has to be of the host in doveadm_url, and signed by one of ca_file";
+    if (strstr(error, "Empty reply") && !tls)
+        return "see whether doveadm_url has to begin with https://";
+    if (strstr(error, "wrong version number") && tls)
+        return "see whether its inet_listener has \"ssl = yes\", or doveadm_url has to begin with http://";
+    if (strstr(error, "HTTP/0.9") || strstr(error, "status 4"))
+        return "doveadm_url has to be that of an inet_listener named http in its service doveadm";
+    if (strstr(error, "connect") || strstr(error, "resolve"))
+        return "see doveadm_url, the inet_listener in its service doveadm, and firewalls";
+    return "";
+}
+
 static void doveadm_on_end(void *owner, const struct http_answer *answer)
 {
     struct channel_op *op = owner;
 
     op->post = NULL;
-    if (answer->error)
-        channel_op_ended(op, answer->lost ? CHANNEL_LOST : CHANNEL_DOWN, "%s", answer->error);
-    else
+    if (answer->error) {
+        const char *hint = doveadm_hint(op->c->backend, answer->error);
+        channel_op_ended(op, answer->lost ? CHANNEL_LOST : CHANNEL_DOWN, "%s%s%s", answer->error,
+                         *hint ? "; " : "", hint);
+    } else {
         doveadm_read(op, answer->body);
+    }
 }
 
 /* NULL: it can't be written. */
@@ -102,26 +127,34 @@ static char *doveadm_write(const struct channel_op *op, const char *mailbox)
     return text;
 }
 
+static struct http_post *doveadm_post(struct loop *l, const struct conf_backend *b, const char *body,
+                                      uint64_t timeout_ms, http_post_fn fn, void *owner)
+{
+    struct buf key = {0};
+
+    buf_add_str(&key, "X-Dovecot-API ");
+    base64_encode(&key, span_str(b->doveadm_key ? b->doveadm_key : ""));
+    struct http_post *post =
+        http_post_start(l,
+                        &(struct http_request){.url = b->doveadm_url,
+                                               .ca_file = *b->ca_file ? b->ca_file : NULL,
+                                               .authorization = buf_str(&key),
+                                               .body = body,
+                                               .timeout_ms = timeout_ms},
+                        fn, owner);
+    buf_wipe(&key);
+    return post;
+}
+
 static void doveadm_send(struct channel_op *op, const char *body)
 {
     struct channel *c = op->c;
-    struct buf key = {0};
 
     if (clock_boot_ms() >= *c->until_ms) { /* it was stopped, and another owner may be at it */
         channel_op_ended(op, CHANNEL_DOWN, "the job is not ours any more");
         return;
     }
-    buf_add_str(&key, "X-Dovecot-API ");
-    base64_encode(&key, span_str(c->backend->doveadm_key ? c->backend->doveadm_key : ""));
-    op->post =
-        http_post_start(c->m->loop,
-                        &(struct http_request){.url = c->backend->doveadm_url,
-                                               .ca_file = *c->backend->ca_file ? c->backend->ca_file : NULL,
-                                               .authorization = buf_str(&key),
-                                               .body = body,
-                                               .timeout_ms = channel_deadline_ms(c)},
-                        doveadm_on_end, op);
-    buf_wipe(&key);
+    op->post = doveadm_post(c->m->loop, c->backend, body, channel_deadline_ms(c), doveadm_on_end, op);
 }
 
 static void doveadm_start(struct channel_op *op)
@@ -147,6 +180,48 @@ static void doveadm_stop(struct channel_op *op)
 static void doveadm_close(struct channel *c)
 {
     (void)c;
+}
+
+/* ---- is it there? */
+
+struct channel_knock {
+    const struct conf_backend *backend;
+    channel_knock_fn fn;
+    void *owner;
+    struct http_post *post;
+};
+
+static void doveadm_on_knocked(void *owner, const struct http_answer *answer)
+{
+    struct channel_knock *k = owner;
+    channel_knock_fn fn = k->fn;
+    const char *hint = answer->error ? doveadm_hint(k->backend, answer->error) : "";
+    bool odd = !answer->error && !span_is(answer->body, "[]");
+
+    owner = k->owner;
+    free(k);
+    fn(owner, odd ? "answers what is not understood" : answer->error, hint);
+}
+
+struct channel_knock *channel_knock_start(struct loop *l, const struct conf_backend *backend,
+                                          uint64_t timeout_ms, channel_knock_fn fn, void *owner)
+{
+    struct channel_knock *k = xcalloc(1, sizeof(*k));
+
+    *k = (struct channel_knock){.backend = backend, .fn = fn, .owner = owner};
+    k->post = doveadm_post(l, backend, "[]", timeout_ms, doveadm_on_knocked, k);
+    return k;
+}
+
+void channel_knock_cancel(struct channel_knock **kp)
+{
+    struct channel_knock *k = *kp;
+
+    *kp = NULL;
+    if (!k)
+        return;
+    http_post_cancel(&k->post);
+    free(k);
 }
 
 const struct channel_kind channel_doveadm = {"doveadm", doveadm_start, doveadm_stop, doveadm_close};

@@ -94,7 +94,9 @@ static void http_post_write_error(const struct http_post *h, struct buf *out)
         return;
     struct span said = buf_span(&h->answer);
     if (said.len > 0 && !h->late) {
-        const uint8_t *feed = memchr(said.p, '\n', said.len);
+        const uint8_t *feed = memchr(said.p, '\r', said.len);
+        if (!feed)
+            feed = memchr(said.p, '\n', said.len);
         buf_add_str(out, ": ");
         imap_write_text(out, span_of(said.p, feed ? (size_t)(feed - said.p) : said.len));
     }
