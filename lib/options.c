@@ -291,8 +291,8 @@ const struct option options[] = {
     {"migration", "rename", OPTION_LIST, offsetof(struct conf_migration, rename), .def = "",
      .text =
          "Mailboxes that are called something else on the target, as \"old name=new name\", both as the source "
-         "spells them: {\"Sent Items=Sent\", \"Archives/*=Archive/*\"}. What lies below goes along. Until the "
-         "proxy rewrites names, users see the new ones after the move. % stands for any bytes but the hierarchy "
+         "spells them: {\"Sent Items=Sent\", \"Archives/*=Archive/*\"}. What lies below goes along. Who comes "
+         "through the proxy goes on seeing the old names. % stands for any bytes but the hierarchy "
          "separator, * for any bytes; both sides have the same ones in the same order. The first rule that means "
          "a name is the only one. Two mailboxes never become one: an account that has both is not moved. A "
          "backslash (two of them in this file) makes %, *, = and itself plain characters."},
@@ -402,7 +402,8 @@ const struct option options[] = {
      .text =
          "Each copy can get the UID of its message where the target has UIDPLUS and its mailbox is new: UIDs that have "
          "no message are taken by tiny messages, which are removed again before the account is switched over. At "
-         "most so many in a mailbox, 0: none. Of no use to clients yet."},
+         "most so many in a mailbox, 0: none. Where UIDVALIDITY can't be told, the proxy then rewrites that alone "
+         "(T1), and needs no map of UIDs (T2)."},
     {"migration", "t0_max_gaps", OPTION_NUMBER, offsetof(struct conf_migration, t0_max_gaps), .def = "100000",
      .max = 10000000, .reload = RELOAD_YES,
      .text =
