@@ -79,6 +79,7 @@ static void await(struct cut *c)
 static void end(struct cut *c)
 {
     cutover_free(&c->run);
+    records_free(&c->move.records);
     progress_free(&c->move.progress);
     free(c);
 }
