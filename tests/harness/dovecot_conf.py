@@ -192,7 +192,8 @@ def doveadm(port, key, tls):
     """The file for administrators, with these values."""
     with open(os.path.join(CONF, "dovecot-numbers.conf"), encoding="utf-8") as f:
         text = f.read()
-    text = text.replace("port = 8080", f"port = {port}\n    address = 127.0.0.1").replace("= KEY", f"= {key}")
+    only_here = "listen" if is_new() else "address"
+    text = text.replace("port = 8080", f"port = {port}\n    {only_here} = 127.0.0.1").replace("= KEY", f"= {key}")
     return text if tls else text.replace("    ssl = yes\n", "")
 
 
