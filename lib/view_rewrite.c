@@ -67,6 +67,12 @@ void view_rewrite_selected(struct view_rewrite *w, struct span client_name, cons
     view_rewrite_open(w, sight, r ? r->target_uidvalidity : sight->uidvalidity);
 }
 
+void view_rewrite_enabled(struct view_rewrite *w, bool qresync, bool esearch)
+{
+    w->qresync = qresync;
+    w->esearch = esearch;
+}
+
 bool view_rewrite_is_open(const struct view_rewrite *w)
 {
     return w->open.is;
@@ -501,4 +507,24 @@ enum view_becomes view_rewrite_whole(struct view_rewrite *w, const struct imap_c
 const struct view_uid *view_rewrite_map(const struct view_rewrite *w)
 {
     return w->open.is ? w->open.map : NULL;
+}
+
+/* Nothing is asked yet: no VIEW_ASK is given. */
+void view_rewrite_ask(struct view_rewrite *w, const struct view_command *c, struct buf *out)
+{
+    (void)w;
+    (void)c;
+    buf_add_str(out, "NOOP");
+}
+
+enum view_gives view_rewrite_asked(struct view_rewrite *w, struct view_command **c,
+                                   const struct imap_resp *resp, struct span line, struct buf *out,
+                                   const char **wrong)
+{
+    (void)resp;
+    (void)line;
+    (void)out;
+    view_command_free(w, c);
+    *wrong = "an answer to what was not asked";
+    return VIEW_WRONG;
 }

@@ -20,7 +20,17 @@
  *
  * Responses are given part by part to view_rewrite_response(); a tagged one to view_rewrite_tagged() with
  * what the command became. A response that can't be understood is VIEW_WRONG: the owner ends the session,
- * since a half translated line must not pass. */
+ * since a half translated line must not pass.
+ *
+ * Some commands need more than one at the backend (MODSEQs of before the flip, RFC 7162): then their tagged
+ * answer is VIEW_ASK, and until it is told the owner sends commands of ours, one after the other:
+ *
+ *   view_rewrite_tagged()    VIEW_ASK: *out goes to the client, the tagged line does not
+ *   view_rewrite_ask()       what to send, under a tag of the owner's own
+ *   view_rewrite_response()  all untagged data, as ever
+ *   view_rewrite_asked()     the tagged answer to it: VIEW_ASK once more, or the client's tagged line
+ *
+ * Meanwhile the command is under way, and view_rewrite_waits() holds all others. */
 #ifndef IMAPFERRY_VIEW_REWRITE_H
 #define IMAPFERRY_VIEW_REWRITE_H
 
@@ -41,6 +51,9 @@ struct view *view_rewrite_view(const struct view_rewrite *w); /* borrowed */
 /* The mailbox that the client has open, after a hand-over, where no SELECT passed here. sight: of the view
  * that is in use. */
 void view_rewrite_selected(struct view_rewrite *w, struct span client_name, const struct view_sight *sight);
+/* What may be used at the backend: has the session ENABLEd QRESYNC there, and is ESEARCH offered? Neither, until
+ * it is said; to be said again when either has changed. */
+void view_rewrite_enabled(struct view_rewrite *w, bool qresync, bool esearch);
 /* The UIDs of the mailbox that is open; NULL: they are the backend's, or none is open; borrowed. */
 const struct view_uid *view_rewrite_map(const struct view_rewrite *w);
 /* Has the client a mailbox open? Not after a SELECT to which the backend said OK, where the mailbox can't be
@@ -95,6 +108,7 @@ enum view_gives {
     VIEW_NOTHING, /* it is not for the client, or is kept until the tagged answer */
     VIEW_COLLECT, /* all of the response is to be collected, literals too, for view_rewrite_collected() */
     VIEW_STORE,   /* view_rewrite_tagged() alone: see there */
+    VIEW_ASK,     /* view_rewrite_tagged() and view_rewrite_asked() alone: see there */
     VIEW_WRONG,   /* *wrong is a fixed text */
 };
 /* A part of an untagged response, status or data. resp: of the first part, NULL for the others, which are not
@@ -110,8 +124,8 @@ bool view_rewrite_quick(struct view_rewrite *w, struct span line, struct buf *ou
 enum view_gives view_rewrite_collected(struct view_rewrite *w, const struct imap_resp *resp,
                                        const struct imap_value *data, struct buf *out,
                                        const char **wrong) MUST_CHECK;
-/* The answer to the command *c (may be NULL), which is freed but for VIEW_STORE. VIEW_LINES: *out has what was
- * kept, and the tagged line.
+/* The answer to the command *c (may be NULL), which is freed but for VIEW_STORE and VIEW_ASK. VIEW_LINES: *out
+ * has what was kept, and the tagged line.
  *
  * VIEW_STORE: a mailbox was opened that is another one now, or a RENAME was done: *changes have to be in the
  * store first (the caller frees them). Then the view with the changes made is given to view_rewrite_use(), and
@@ -120,5 +134,20 @@ enum view_gives view_rewrite_collected(struct view_rewrite *w, const struct imap
 enum view_gives view_rewrite_tagged(struct view_rewrite *w, struct view_command **c,
                                     const struct imap_resp *resp, struct span line, struct buf *out,
                                     struct view_changes *changes, const char **wrong) MUST_CHECK;
+
+/* ---- commands of our own ----
+ *
+ * VIEW_ASK: *out has lines for the client, if any, to be sent at once and before all that comes of the next
+ * command. The client's command stays under way until view_rewrite_asked() gives anything else. */
+
+/* Appends the next command, without tag and CRLF; it has no literals, and at most 8000 bytes. */
+void view_rewrite_ask(struct view_rewrite *w, const struct view_command *c, struct buf *out);
+/* The tagged answer to it, with the owner's tag in front, which never gets into *out. VIEW_LINES: *out has what
+ * the client is told at last, its own tagged line at the end, and *c is freed; VIEW_WRONG frees it too. A NO or
+ * BAD ends what we ask: a SELECT then is answered with NO [UNAVAILABLE] and the client has no mailbox open
+ * (though the backend has), any other command as ours was. */
+enum view_gives view_rewrite_asked(struct view_rewrite *w, struct view_command **c,
+                                   const struct imap_resp *resp, struct span line, struct buf *out,
+                                   const char **wrong) MUST_CHECK;
 
 #endif

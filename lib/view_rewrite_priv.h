@@ -82,6 +82,7 @@ enum fetch_at { FETCH_KEY, FETCH_VALUE, FETCH_SECTION, FETCH_DONE };
 
 struct view_rewrite {
     struct view *view;
+    bool qresync, esearch; /* at the backend */
     /* The mailbox that the client has open. */
     struct {
         bool is;
