@@ -482,15 +482,33 @@ static uint32_t shown(const struct view_record *r)
     return r->tier == VIEW_T3 ? r->highest_uidvalidity : r->source_uidvalidity;
 }
 
+/* Clients who have to learn the mailbox anew know no MODSEQ of it. */
+static bool modseqs_are_plain(const struct view_record *r)
+{
+    return r->tier == VIEW_T3 || !r->modseqs || (r->modseq_shift == 0 && !r->modseq_jumped);
+}
+
 bool view_is_plain(const struct view *v)
 {
     bool plain = view_names_alike(v);
 
     for (size_t i = 0; plain && i < v->n; i++) {
         const struct view_record *r = &v->index->by_client[i]->record;
-        plain = r->tier != VIEW_T2 && r->target_uidvalidity && shown(r) == r->target_uidvalidity;
+        plain = r->tier != VIEW_T2 && r->target_uidvalidity && shown(r) == r->target_uidvalidity &&
+                modseqs_are_plain(r);
     }
     return plain;
+}
+
+bool view_has_modseqs(const struct view *v)
+{
+    bool has = true;
+
+    for (size_t i = 0; has && i < v->n; i++) {
+        const struct view_record *r = &v->index->by_client[i]->record;
+        has = r->modseqs || r->tier == VIEW_T3;
+    }
+    return has;
 }
 
 static uint32_t highest(const struct view_record *r)
@@ -512,14 +530,20 @@ enum view_fit view_look(const struct view *v, struct span client, uint32_t uidva
     const struct view_record *r = view_record_of(v, client);
 
     if (!r) {
-        *_r = (struct view_sight){.uidvalidity = uidvalidity};
+        *_r = (struct view_sight){.uidvalidity = uidvalidity, .modseqs = true};
         return VIEW_FITS;
     }
     bool full = r->tier == VIEW_T2 && view_uid_is_full(&r->map, uidnext);
     bool anew = uidnext && uidnext < r->target_uidnext; /* no mailbox counts back */
     if (uidvalidity == 0 || uidvalidity != r->target_uidvalidity || full || anew)
         return greater(r, uidvalidity) ? VIEW_CHANGED : VIEW_UNSEEN;
-    *_r = (struct view_sight){.uidvalidity = shown(r), .map = r->tier == VIEW_T2 ? &r->map : NULL};
+    *_r = (struct view_sight){
+        .uidvalidity = shown(r), .map = r->tier == VIEW_T2 ? &r->map : NULL, .modseqs = true};
+    if (r->tier != VIEW_T3) {
+        _r->modseqs = r->modseqs;
+        _r->modseq_floor = r->modseq_floor;
+        _r->modseq_shift = r->modseq_shift;
+    }
     return VIEW_FITS;
 }
 
@@ -559,6 +583,13 @@ static void changes_add(struct view_changes *c, const char *field, char *was, ch
     c->items[c->n++] = (struct view_change){.field = xstrdup(field), .was = was, .is = is};
 }
 
+/* Of a mailbox that clients have to learn anew. */
+static void forget_modseqs(struct view_record *r)
+{
+    r->modseqs = r->modseq_jumped = false;
+    r->modseq_floor = r->modseq_shift = 0;
+}
+
 bool view_void(const struct view *v, struct span client, uint32_t uidvalidity, struct view_changes *out)
 {
     const struct mailbox *m = mailbox_of_client(v, client);
@@ -571,6 +602,7 @@ bool view_void(const struct view *v, struct span client, uint32_t uidvalidity, s
     is.target_uidvalidity = uidvalidity;
     is.target_uidnext = 0; /* the source's stays, for the late watch */
     is.map = (struct view_uid){0};
+    forget_modseqs(&is);
     changes_add(out, m->field, text_of(&m->record), text_of(&is));
     return true;
 }
@@ -713,6 +745,7 @@ static char *grave_of(const struct view_record *r)
     grave.tier = VIEW_T3;
     grave.target_uidvalidity = grave.target_uidnext = 0;
     grave.map = (struct view_uid){0};
+    forget_modseqs(&grave);
     return text_of(&grave);
 }
 

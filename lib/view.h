@@ -38,8 +38,12 @@ void view_unref(struct view **v);
  * is shared. */
 bool view_take(struct view *v, struct span field, struct span text) MUST_CHECK;
 /* Nothing is to be rewritten, whatever a client does: names are spelled alike, and each mailbox has the
- * numbers that clients know. */
+ * numbers that clients know, MODSEQs too; what clients ask about the time before the flip, the backend itself
+ * answers rightly. */
 bool view_is_plain(const struct view *v);
+/* May clients be shown CONDSTORE and QRESYNC? False: of a mailbox whose messages they know it is not told how its
+ * MODSEQs go on. */
+bool view_has_modseqs(const struct view *v);
 /* Are names spelled alike on both sides? (Numbers may differ.) */
 bool view_names_alike(const struct view *v);
 /* Does the spelling of both servers alone lead to each name? Then what lies below a mailbox of the client lies
@@ -68,6 +72,10 @@ const struct view_record *view_record_of(const struct view *v, struct span clien
 struct view_sight {
     uint32_t uidvalidity;       /* what the client is shown */
     const struct view_uid *map; /* NULL: UIDs are the same on both sides; borrowed from the view */
+    /* What the record tells of MODSEQs (view_record.h). Without a record, and where clients start again: 0, 0,
+     * true, as the backend has them. */
+    uint64_t modseq_floor, modseq_shift;
+    bool modseqs; /* false: shown as a mailbox that has none (NOMODSEQ) */
 };
 enum view_fit {
     VIEW_FITS,    /* *_r says how it is seen */

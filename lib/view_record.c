@@ -45,7 +45,11 @@ void view_record_encode(struct buf *out, const struct view_record *r)
     write_name(out, r->target_name);
     buf_printf(out, " uidvalidity=%" PRIu32 ",%" PRIu32 " uidnext=%" PRIu32 ",%" PRIu32,
                r->source_uidvalidity, r->target_uidvalidity, r->source_uidnext, r->target_uidnext);
-    buf_printf(out, " highest=%" PRIu32 " tier=%s map=", r->highest_uidvalidity, tiers[r->tier]);
+    buf_printf(out, " highest=%" PRIu32, r->highest_uidvalidity);
+    if (r->modseqs)
+        buf_printf(out, " modseq=%" PRIu64 ",%" PRIu64 "%s", r->modseq_floor, r->modseq_shift,
+                   r->modseq_jumped ? ",j" : "");
+    buf_printf(out, " tier=%s map=", tiers[r->tier]);
     view_uid_encode(out, &r->map);
 }
 
@@ -101,6 +105,36 @@ static bool take_pair(struct span *in, const char *before, uint32_t *first, uint
     size_t n = (size_t)(comma - word.p);
     return record_read_number(span_of(word.p, n), first) &&
            record_read_number(record_span_from(word, n + 1), second);
+}
+
+/* Eats up to the next comma, and that, or to the end. */
+static struct span record_take_part(struct span *word)
+{
+    const uint8_t *comma = word->len ? memchr(word->p, ',', word->len) : NULL;
+    size_t n = comma ? (size_t)(comma - word->p) : word->len;
+    struct span part = span_of(word->p, n);
+
+    *word = record_span_from(*word, comma ? n + 1 : n);
+    return part;
+}
+
+static bool record_read_modseq(struct span s, uint64_t *_r)
+{
+    return (s.len == 1 || (s.len > 1 && s.p[0] != '0')) && span_u64(s, VIEW_MODSEQ_MAX, _r);
+}
+
+/* True also where there are none. */
+static bool record_take_modseqs(struct span *in, struct view_record *r)
+{
+    if (!record_take_text(in, " modseq="))
+        return true;
+    struct span word = record_take_word(in), all = word;
+    struct span before = record_take_part(&word), shift = record_take_part(&word);
+    r->modseqs = true;
+    r->modseq_jumped = span_is(word, "j");
+    size_t n = before.len + 1 + shift.len + (r->modseq_jumped ? 2 : 0);
+    return n == all.len && record_read_modseq(before, &r->modseq_floor) &&
+           record_read_modseq(shift, &r->modseq_shift) && r->modseq_shift <= r->modseq_floor;
 }
 
 static bool record_take_id(struct span *in, char *id)
@@ -170,8 +204,8 @@ bool view_record_decode(struct span text, size_t max_runs, struct view_record *_
               take_name(&text, " target=", &r.target_name) &&
               take_pair(&text, " uidvalidity=", &r.source_uidvalidity, &r.target_uidvalidity) &&
               take_pair(&text, " uidnext=", &r.source_uidnext, &r.target_uidnext) &&
-              record_take_number(&text, " highest=", &r.highest_uidvalidity) && take_tier(&text, &r.tier) &&
-              record_take_text(&text, " map=") && view_uid_decode(text, max_runs, &r.map) &&
+              record_take_number(&text, " highest=", &r.highest_uidvalidity) &&
+              record_take_modseqs(&text, &r) && take_tier(&text, &r.tier) && record_take_text(&text, " map=") && view_uid_decode(text, max_runs, &r.map) &&
               (r.tier != VIEW_T2 || r.map.tail_client);
     if (!ok) {
         view_record_free(&r);

@@ -8,6 +8,8 @@
 #include "view_uid.h"
 
 enum { VIEW_ID_MAX = 32 };
+/* RFC 7162: MODSEQs have 63 bits. */
+#define VIEW_MODSEQ_MAX ((uint64_t)INT64_MAX)
 
 /* How the client goes on seeing its UIDs (DESIGN.md 8). T0, T1: the target has the same UIDs. T2: they are
  * mapped. T3: it does not, but resynchronises; a map is kept for the way back alone. */
@@ -21,6 +23,16 @@ struct view_record {
     uint32_t highest_uidvalidity;                    /* ever shown to a client under this name */
     enum view_tier tier;
     struct view_uid map; /* owned */
+    /* CONDSTORE and QRESYNC (RFC 7162) over the move, both of the server on which the account is now. Every
+     * MODSEQ that a client has been shown before the flip is at most the floor, and all that it is shown since
+     * are greater: the server's own and the shift. Where it is not told what they are (older releases, or
+     * servers that have none), clients of the account are shown neither of the two extensions; T3 needs no
+     * numbers, since clients start again. */
+    bool modseqs;
+    uint64_t modseq_floor, modseq_shift; /* at most VIEW_MODSEQ_MAX; the shift is not above the floor */
+    /* UIDs that clients may have known were never given to a message here, so that the server's own log of
+     * expunges does not know them. */
+    bool modseq_jumped;
 };
 
 void view_record_free(struct view_record *r);
@@ -32,6 +44,7 @@ const char *view_tier_text(enum view_tier tier);
  *
  *   1 id=9f03 source=INBOX target=INBOX uidvalidity=7,1700000000 uidnext=20,6 highest=7 tier=T2 map=1UGBAAC
  *
+ * Behind `highest` stands " modseq=FLOOR,SHIFT" where they are known, with ",j" where UIDs were jumped over.
  * In names, what is not printable ASCII, blanks, "%" and "=" are percent-encoded. */
 void view_record_encode(struct buf *out, const struct view_record *r);
 /* Reads such a line. False where the whole text is not what view_record_encode() writes, with names of up to

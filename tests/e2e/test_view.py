@@ -87,7 +87,7 @@ class Account:
             return
         for name, text in rows.items():
             shown = re.search(r"uidvalidity=(\d+),", text)[1]
-            text = re.sub(r"highest=\d+ tier=T3", f"highest={shown} tier={tier}", text)
+            text = re.sub(r"highest=\d+( modseq=\S+)? tier=T3", rf"highest={shown}\1 tier={tier}", text)
             self.store.hset(self.records, name, text)
         self.store.hset(self.records, "", SPELLING)
         self.store.hset(self.route, "view", "1:ab")

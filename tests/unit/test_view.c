@@ -200,6 +200,72 @@ static void test_sights(void **state)
     view_unref(&v);
 }
 
+/* Takes a record with these words on MODSEQs between `highest` and `tier`. */
+static void take_words(struct view *v, const char *name, const char *words, const char *tier)
+{
+    struct buf text = {0};
+    buf_printf(&text, "1 id=9f03 source=%s target=%s uidvalidity=7,7 uidnext=20,6 highest=7%s tier=%s map=1AAA",
+               name, name, words, tier);
+    assert_true(view_take(v, span_str(name), buf_span(&text)));
+    buf_free(&text);
+}
+
+static void test_modseqs(void **state)
+{
+    struct view *v = view_of("1 client=/, backend=/, avoid=", NULL);
+    struct view_sight s;
+    (void)state;
+    assert_true(view_has_modseqs(v));
+    take_words(v, "INBOX", " modseq=100,0", "T0");
+    take_words(v, "anew", " modseq=100,100,j", "T3");
+    take_words(v, "again", "", "T3");
+    assert_true(view_has_modseqs(v) && view_is_plain(v));
+    assert_int_equal(view_look(v, span_str("INBOX"), 7, 9, &s), VIEW_FITS);
+    assert_true(s.modseqs && s.modseq_floor == 100 && s.modseq_shift == 0);
+    assert_int_equal(view_look(v, span_str("anew"), 7, 9, &s), VIEW_FITS);
+    assert_true(s.modseqs && s.modseq_floor == 0 && s.modseq_shift == 0);
+    assert_int_equal(view_look(v, span_str("none"), 7, 9, &s), VIEW_FITS);
+    assert_true(s.modseqs && s.modseq_floor == 0 && s.modseq_shift == 0);
+    take_words(v, "shifted", " modseq=9223372036854775807,9223372036854775806", "T0");
+    assert_int_equal(view_look(v, span_str("shifted"), 7, 9, &s), VIEW_FITS);
+    assert_true(s.modseqs && s.modseq_floor == INT64_MAX && s.modseq_shift == INT64_MAX - 1);
+    assert_true(view_has_modseqs(v));
+    assert_false(view_is_plain(v));
+    view_unref(&v);
+
+    v = view_of("1 client=/, backend=/, avoid=", NULL);
+    take_words(v, "jumped", " modseq=100,0,j", "T0");
+    assert_true(view_has_modseqs(v));
+    assert_false(view_is_plain(v));
+    view_unref(&v);
+
+    v = view_of("1 client=/, backend=/, avoid=", NULL);
+    take_words(v, "older", "", "T0");
+    assert_true(view_is_plain(v));
+    assert_false(view_has_modseqs(v));
+    assert_int_equal(view_look(v, span_str("older"), 7, 9, &s), VIEW_FITS);
+    assert_false(s.modseqs);
+    view_unref(&v);
+}
+
+/* Clients learn the mailbox anew; nothing of what they knew counts. */
+static void test_void_forgets_modseqs(void **state)
+{
+    struct view *v = view_of("1 client=/, backend=/, avoid=", NULL);
+    struct view_changes changes = {0};
+    struct view_sight s;
+    (void)state;
+    take_words(v, "INBOX", " modseq=100,100,j", "T1");
+    assert_true(view_void(v, span_str("INBOX"), 9, &changes));
+    assert_null(strstr(changes.items[0].is, "modseq"));
+    struct view *next = view_apply(v, &changes);
+    assert_int_equal(view_look(next, span_str("INBOX"), 9, 1, &s), VIEW_FITS);
+    assert_true(s.modseqs && s.modseq_floor == 0 && s.modseq_shift == 0);
+    view_changes_free(&changes);
+    view_unref(&next);
+    view_unref(&v);
+}
+
 static void test_void_shows_a_greater_one(void **state)
 {
     static const struct {
@@ -309,6 +375,29 @@ static void test_rename_takes_all_below(void **state)
     assert_int_equal(seen(v, "INBOX.a", 3), 8);
     view_changes_free(&begun);
     view_changes_free(&end);
+    view_unref(&v);
+}
+
+/* They are of the messages, which go along; what is left under the old name is nothing. */
+static void test_rename_takes_modseqs(void **state)
+{
+    struct view *v = view_of("1 client=/, backend=/, avoid=", NULL);
+    struct view_changes begun = {0}, ended = {0};
+    struct view_sight s;
+    (void)state;
+    take_words(v, "a", " modseq=100,90,j", "T1");
+    view_rename_begin(v, span_str("a"), span_str("b"), &begun);
+    struct view *next = view_apply(v, &begun);
+    view_rename_end(next, &begun, true, &ended);
+    struct view *after = view_apply(next, &ended);
+    assert_int_equal(view_look(after, span_str("b"), 7, 9, &s), VIEW_FITS);
+    assert_true(s.modseqs && s.modseq_floor == 100 && s.modseq_shift == 90);
+    assert_true(view_record_of(after, span_str("b"))->modseq_jumped);
+    assert_false(view_record_of(after, span_str("a"))->modseqs);
+    view_changes_free(&begun);
+    view_changes_free(&ended);
+    view_unref(&after);
+    view_unref(&next);
     view_unref(&v);
 }
 
@@ -465,6 +554,9 @@ int main(void)
         cmocka_unit_test(test_names_by_rules),
         cmocka_unit_test(test_plain_and_alike),
         cmocka_unit_test(test_sights),
+        cmocka_unit_test(test_modseqs),
+        cmocka_unit_test(test_void_forgets_modseqs),
+        cmocka_unit_test(test_rename_takes_modseqs),
         cmocka_unit_test(test_void_shows_a_greater_one),
         cmocka_unit_test(test_versions_share),
         cmocka_unit_test(test_rename_takes_all_below),

@@ -54,6 +54,38 @@ static void test_encoding(void **state)
     buf_free(&text);
 }
 
+static void same_again(const char *text, struct view_record *_r)
+{
+    struct buf again = {0};
+
+    if (!view_record_decode(span_str(text), 0, _r))
+        fail_msg("was refused: %s", text);
+    view_record_encode(&again, _r);
+    unit_same(buf_span(&again), text);
+    buf_free(&again);
+}
+
+#define HEAD "1 id=a source=A target=B uidvalidity=1,2 uidnext=3,4 highest=5"
+static void test_modseqs(void **state)
+{
+    struct view_record r;
+
+    (void)state;
+    same_again(HEAD " tier=T0 map=1AAA", &r);
+    assert_false(r.modseqs || r.modseq_jumped || r.modseq_floor || r.modseq_shift);
+    view_record_free(&r);
+    same_again(HEAD " modseq=0,0 tier=T0 map=1AAA", &r);
+    assert_true(r.modseqs && !r.modseq_jumped && !r.modseq_floor && !r.modseq_shift);
+    view_record_free(&r);
+    same_again(HEAD " modseq=9007199254740993,0,j tier=T0 map=1AAA", &r);
+    assert_true(r.modseqs && r.modseq_jumped && r.modseq_floor == 9007199254740993 && !r.modseq_shift);
+    view_record_free(&r);
+    same_again(HEAD " modseq=9223372036854775807,9223372036854775807 tier=T3 map=1AAA", &r);
+    assert_true(r.modseqs && !r.modseq_jumped && r.modseq_floor == VIEW_MODSEQ_MAX);
+    assert_true(r.modseq_shift == VIEW_MODSEQ_MAX);
+    view_record_free(&r);
+}
+
 /* T3 without a map is what every mailbox has until the view is obeyed. */
 static void test_without_map(void **state)
 {
@@ -154,6 +186,23 @@ static void test_hostile(void **state)
         "1 id=a source=A target=B uidvalidity=0,0 uidnext=0,0 highest=0 tier=T4 map=1AAA",
         "1 id=a source=A target=B uidvalidity=0,0 uidnext=0,0 highest=0 tier=T2 map=1AAA",
         "1 id=a source=A target=B uidvalidity=0,0 uidnext=0,0 highest=0 tier=T3 map=",
+        HEAD " modseq= tier=T0 map=1AAA",
+        HEAD " modseq=1 tier=T0 map=1AAA",
+        HEAD " modseq=1, tier=T0 map=1AAA",
+        HEAD " modseq=,1 tier=T0 map=1AAA",
+        HEAD " modseq=1,0, tier=T0 map=1AAA",
+        HEAD " modseq=1,0,k tier=T0 map=1AAA",
+        HEAD " modseq=1,0,j, tier=T0 map=1AAA",
+        HEAD " modseq=1,0,jj tier=T0 map=1AAA",
+        HEAD " modseq=1,j tier=T0 map=1AAA",
+        HEAD " modseq=1,00 tier=T0 map=1AAA",
+        HEAD " modseq=01,0 tier=T0 map=1AAA",
+        HEAD " modseq=-1,0 tier=T0 map=1AAA",
+        HEAD " modseq=1,2 tier=T0 map=1AAA",
+        HEAD " modseq=9223372036854775808,0 tier=T0 map=1AAA",
+        HEAD " modseq=18446744073709551617,0 tier=T0 map=1AAA",
+        HEAD " tier=T0 modseq=1,0 map=1AAA",
+        HEAD " modseq=1,0 modseq=1,0 tier=T0 map=1AAA",
     };
 
     (void)state;
@@ -186,6 +235,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_encoding),
+        cmocka_unit_test(test_modseqs),
         cmocka_unit_test(test_without_map),
         cmocka_unit_test(test_every_byte_in_a_name),
         cmocka_unit_test(test_damaged),
