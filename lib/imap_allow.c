@@ -37,6 +37,7 @@ struct walk {
     bool sections; /* BODY[...] is one word */
     bool literal8; /* may stand here (RFC 3516 4.4, RFC 5464 5) */
     unsigned due;  /* strings that the SEARCH key before still takes, or arguments that the command does */
+    bool condstore; /* a word of CONDSTORE (RFC 7162) was let in */
     const struct imap_caps *shown;
     const char **why;
 };
@@ -207,12 +208,20 @@ static bool check_words(struct walk w, int *_depth, int *_section)
 /* ---- what may stand in arguments ---- */
 
 enum { TO_END = INT_MIN };
-enum { SETS_SEEN = 1 << 0, SETS_SEEN_SECTION = 1 << 1, TAKES_SECTION = 1 << 2, TAKES_SET = 1 << 3 };
+enum {
+    SETS_SEEN = 1 << 0,
+    SETS_SEEN_SECTION = 1 << 1,
+    TAKES_SECTION = 1 << 2,
+    TAKES_SET = 1 << 3,
+    TAKES_ENTRY = 1 << 4, /* two more strings, where the first is in quotes (RFC 7162 3.1.5) */
+    TAKES_NUMBERS = 1 << 5
+};
+enum { ENTRY_ARGS = 3 };
 
 struct item {
     const char *name;
     enum imap_cap needs;
-    unsigned args; /* SEARCH: strings that follow */
+    unsigned args; /* SEARCH: strings that follow; modifiers: whether a MODSEQ follows */
     unsigned flags;
 };
 
@@ -240,6 +249,21 @@ static const struct item fetch_items[] = {
     {"SNIPPET", CAP_SNIPPET, 0, 0},
     {"FUZZY", CAP_SNIPPET, 0, 0}, /* SNIPPET (LAZY=FUZZY) */
     {"LAZY=FUZZY", CAP_SNIPPET, 0, 0},
+    {"MODSEQ", CAP_CONDSTORE, 0, 0},
+};
+
+static const struct item fetch_modifiers[] = {
+    {"CHANGEDSINCE", CAP_CONDSTORE, 1, 0},
+    {"VANISHED", CAP_QRESYNC, 0, 0},
+};
+
+static const struct item store_modifiers[] = {
+    {"UNCHANGEDSINCE", CAP_CONDSTORE, 1, 0},
+};
+
+static const struct item select_params[] = {
+    {"CONDSTORE", CAP_CONDSTORE, 0, 0},
+    {"QRESYNC", CAP_QRESYNC, 0, TAKES_NUMBERS},
 };
 
 static const struct item status_items[] = {
@@ -252,6 +276,7 @@ static const struct item status_items[] = {
     {"APPENDLIMIT", CAP_APPENDLIMIT, 0, 0},
     {"DELETED", CAP_QUOTA_MESSAGE, 0, 0}, /* RFC 9208 4.1.4 */
     {"DELETED-STORAGE", CAP_QUOTA_STORAGE, 0, 0},
+    {"HIGHESTMODSEQ", CAP_CONDSTORE, 0, 0},
 };
 
 static const struct item store_items[] = {
@@ -349,6 +374,7 @@ static const struct item search_keys[] = {
     {"SAVEDSINCE", CAP_SAVEDATE, 1, 0},
     {"SAVEDATESUPPORTED", CAP_SAVEDATE, 0, 0},
     {"FUZZY", CAP_SEARCH_FUZZY, 0, 0},
+    {"MODSEQ", CAP_CONDSTORE, 1, TAKES_ENTRY},
 };
 
 /* Hidden words with a text of their own, which clients show to people. */
@@ -428,8 +454,10 @@ static const struct item *allow_item(struct walk *w, const struct item *items, s
                                      const char *otherwise)
 {
     const struct item *item = find_item(items, n, name);
-    if (item && is_shown(w, item->needs))
+    if (item && is_shown(w, item->needs)) {
+        w->condstore |= item->needs == CAP_CONDSTORE;
         return item;
+    }
     refuse_word(w, name, otherwise);
     return NULL;
 }
@@ -502,6 +530,62 @@ static bool check_flags(struct walk *w)
     return true;
 }
 
+/* A MODSEQ, or 0 (RFC 7162 7): up to 63 bits. */
+static bool allow_modseq(struct walk *w)
+{
+    struct word word;
+    uint64_t modseq;
+    if (!allow_next_word(w, &word))
+        return false;
+    return (word.kind == WORD_ATOM && span_u64(word.text, INT64_MAX, &modseq)) ||
+           allow_refuse(w->why, "Invalid MODSEQ");
+}
+
+/* A list of numbers and sets, with lists in it, to its end. */
+static bool allow_numbers(struct walk *w, const char *otherwise)
+{
+    struct word word;
+    int down_to = w->depth;
+    if (peek_kind(w) != WORD_OPEN)
+        return allow_refuse(w->why, otherwise);
+    do {
+        if (!allow_next_word(w, &word))
+            return false;
+        if (word.kind == WORD_QUOTED || word.kind == WORD_LITERAL || word.kind == WORD_END)
+            return allow_refuse(w->why, otherwise);
+        for (size_t i = 0; word.kind == WORD_ATOM && i < word.text.len; i++)
+            if (!strchr("0123456789:,", word.text.p[i]))
+                return allow_refuse(w->why, otherwise);
+    } while (w->depth > down_to);
+    return true;
+}
+
+/* What an item of a list of modifiers or parameters takes. */
+static bool allow_argument(struct walk *w, const struct item *item, const char *otherwise)
+{
+    if (item->args > 0 && !allow_modseq(w))
+        return false;
+    return !(item->flags & TAKES_NUMBERS) || allow_numbers(w, otherwise);
+}
+
+/* Modifiers of STORE, parameters of SELECT (RFC 4466), to the end of the list whose "(" was just read. */
+static bool allow_modifiers(struct walk *w, const struct item *items, size_t n, const char *otherwise)
+{
+    struct word word;
+    int down_to = w->depth - 1;
+    for (;;) {
+        if (!allow_next_word(w, &word))
+            return false;
+        if (word.kind == WORD_CLOSE && w->depth == down_to)
+            return true;
+        if (word.kind == WORD_END)
+            return allow_refuse(w->why, UNBALANCED);
+        if (!allow_word(w, items, n, &word, otherwise) ||
+            !allow_argument(w, find_item(items, n, word.text), otherwise))
+            return false;
+    }
+}
+
 /* ---- one function a kind of command; each sees one line part ---- */
 
 /* The message set that begins the arguments. */
@@ -539,11 +623,46 @@ static bool check_set_and_args(struct walk *w)
     return check_set(w) && check_args(w);
 }
 
+static bool check_fetch_modifiers(struct walk *w, const char *otherwise)
+{
+    struct word word;
+    do {
+        if (!allow_next_word(w, &word))
+            return false;
+        const struct item *item =
+            word.kind == WORD_ATOM ? find_item(fetch_modifiers, COUNTOF(fetch_modifiers), word.text) : NULL;
+        const struct item *items = item ? fetch_modifiers : fetch_items;
+        size_t n = item ? COUNTOF(fetch_modifiers) : COUNTOF(fetch_items);
+        bool is_text = word.kind == WORD_ATOM || word.kind == WORD_QUOTED || word.kind == WORD_LITERAL;
+        if (is_text && !allow_word(w, items, n, &word, otherwise))
+            return false;
+        if (item && !allow_argument(w, item, otherwise))
+            return false;
+    } while (word.kind != WORD_END && w->depth > 0);
+    return true;
+}
+
+/* A list behind the items has modifiers, or belongs to the one before it (PREVIEW). Of a part behind a literal, what is
+ * not in a list is the end of the only item. */
 static bool check_fetch(struct walk *w)
 {
+    static const char unknown[] = "Unknown FETCH item";
+    bool has_items = !w->first && w->depth == 0;
+    struct word word;
     if (!check_set(w))
         return false;
-    return allow_all(w, fetch_items, COUNTOF(fetch_items), TO_END, "Unknown FETCH item");
+    for (;;) {
+        if (!allow_next_word(w, &word))
+            return false;
+        if (word.kind == WORD_END)
+            return true;
+        bool is_text = word.kind == WORD_ATOM || word.kind == WORD_QUOTED || word.kind == WORD_LITERAL;
+        if (is_text && !allow_word(w, fetch_items, COUNTOF(fetch_items), &word, unknown))
+            return false;
+        if (word.kind == WORD_OPEN && w->depth == 1 && has_items && !check_fetch_modifiers(w, unknown))
+            return false;
+        has_items |= w->depth == 0;
+    }
 }
 
 static bool allow_check_store(struct walk *w)
@@ -554,7 +673,8 @@ static bool allow_check_store(struct walk *w)
     if (!check_set(w) || !allow_next_word(w, &word))
         return false;
     if (word.kind == WORD_OPEN) {
-        if (!allow_all(w, NULL, 0, 0, "Unknown STORE modifier") || !allow_next_word(w, &word))
+        if (!allow_modifiers(w, store_modifiers, COUNTOF(store_modifiers), "Unknown STORE modifier") ||
+            !allow_next_word(w, &word))
             return false;
     }
     return word.kind == WORD_END ||
@@ -570,7 +690,15 @@ static bool skip_mailbox(struct walk *w)
 
 static bool check_select(struct walk *w)
 {
-    return skip_mailbox(w) && allow_all(w, NULL, 0, TO_END, "Unknown SELECT parameter");
+    static const char unknown[] = "Unknown SELECT parameter";
+    struct word word;
+    if (!skip_mailbox(w) || !allow_next_word(w, &word))
+        return false;
+    if (word.kind == WORD_OPEN) {
+        if (!allow_modifiers(w, select_params, COUNTOF(select_params), unknown) || !allow_next_word(w, &word))
+            return false;
+    }
+    return word.kind == WORD_END || refuse_word(w, word.text, unknown);
 }
 
 static bool check_status(struct walk *w)
@@ -676,6 +804,15 @@ static bool is_shown_set(const struct word *word)
     return word->kind != WORD_LITERAL && allow_is_set(set);
 }
 
+/* How many strings a key takes that was just read. */
+static unsigned args_of_key(const struct walk *w, const struct item *key)
+{
+    size_t i = w->at;
+    while (is_one_of(w, i, " "))
+        i++;
+    return (key->flags & TAKES_ENTRY) && is_one_of(w, i, "\"") ? ENTRY_ARGS : key->args;
+}
+
 /* One word, where a key or the string of one is due. *key: the key before, NULL for none in this part. */
 static bool check_key(struct walk *w, const struct word *word, const struct item **key)
 {
@@ -692,7 +829,7 @@ static bool check_key(struct walk *w, const struct word *word, const struct item
     if (!allow_word(w, search_keys, COUNTOF(search_keys), word, "Unknown SEARCH key"))
         return false;
     *key = find_item(search_keys, COUNTOF(search_keys), word->text);
-    w->due = (*key)->args;
+    w->due = args_of_key(w, *key);
     return true;
 }
 
@@ -868,6 +1005,7 @@ bool imap_cmd_allowed(struct imap_cmd *cmd, struct span part, bool first, const 
     bool ok = check_words(w, &cmd->depth, &cmd->section) &&
               (!checks[cmd->verb].check || checks[cmd->verb].check(&w));
     cmd->due = w.due;
+    cmd->condstore = (!first && cmd->condstore) || w.condstore;
     return ok;
 }
 
@@ -897,6 +1035,9 @@ bool imap_cmd_reads(const struct imap_cmd *cmd, struct span line)
         if (word.kind != WORD_ATOM)
             continue;
         const struct item *item = find_item(fetch_items, COUNTOF(fetch_items), word.name);
+        const struct item *modifier = find_item(fetch_modifiers, COUNTOF(fetch_modifiers), word.name);
+        if (modifier && !(modifier->args > 0 && !allow_next_word(&w, &word)))
+            continue;
         bool section = word.name.len < word.text.len;
         if (!item || (item->flags & SETS_SEEN) || (section && (item->flags & SETS_SEEN_SECTION)))
             return false;
@@ -924,7 +1065,7 @@ static bool searches_by_number(const struct imap_cmd *cmd, struct span line)
                                      : NULL;
         if (args == 0 && word.kind == WORD_ATOM && is_set_of_some(word.text))
             return true;
-        args = key ? key->args : args > 0 ? args - 1 : 0;
+        args = key ? args_of_key(&w, key) : args > 0 ? args - 1 : 0;
     }
     return false;
 }

@@ -185,6 +185,12 @@ static void caps_add_word(struct imap_caps *c, struct span word)
         imap_caps_add(c, cap);
 }
 
+void imap_caps_hide_modseqs(struct imap_caps *c)
+{
+    caps_take_out(c, CAP_CONDSTORE);
+    caps_take_out(c, CAP_QRESYNC);
+}
+
 const char *imap_caps_override(struct imap_caps *c, char *const *words, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -195,7 +201,9 @@ const char *imap_caps_override(struct imap_caps *c, char *const *words, size_t n
             return words[i];
         if (cap == CAP_APPENDLIMIT)
             c->appendlimit = hide ? 0 : limit;
-        if (hide)
+        if (hide && cap == CAP_CONDSTORE)
+            imap_caps_hide_modseqs(c);
+        else if (hide)
             caps_take_out(c, cap);
         else
             imap_caps_add(c, cap);
@@ -252,14 +260,26 @@ struct imap_caps imap_caps_without(const struct imap_caps *a, const struct imap_
     return rest;
 }
 
+/* A server that has QRESYNC has CONDSTORE, whether it says so or not (RFC 7162 3.2.3). */
+static struct imap_caps with_implied(const struct imap_caps *c)
+{
+    struct imap_caps all = *c;
+    if (imap_caps_has(c, CAP_QRESYNC))
+        imap_caps_add(&all, CAP_CONDSTORE);
+    return all;
+}
+
 struct imap_caps imap_caps_shown(const struct imap_caps *a, const struct imap_caps *b)
 {
-    struct imap_caps cut = imap_caps_common(a, b), shown = {0};
+    struct imap_caps all_a = with_implied(a), all_b = with_implied(b);
+    struct imap_caps cut = imap_caps_common(&all_a, &all_b), shown = {0};
     imap_caps_add(&shown, CAP_IMAP4REV1);
     for (size_t i = 0; i < COUNTOF(rows); i++)
         if (rows[i].show == SHOW && imap_caps_has(&cut, rows[i].cap))
             imap_caps_add(&shown, rows[i].cap);
     shown.appendlimit = cut.appendlimit;
+    if (!imap_caps_has(&shown, CAP_CONDSTORE) || !imap_caps_has(&shown, CAP_ENABLE))
+        caps_take_out(&shown, CAP_QRESYNC);
     return shown;
 }
 

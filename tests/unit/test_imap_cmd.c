@@ -116,6 +116,8 @@ static void test_verbs(void **state)
     }
 }
 
+static bool modseqs; /* of the command that verdict() has looked at */
+
 /* NULL where the command may pass, else the text. Parts are separated by a newline. */
 static const char *verdict(const char *command, const struct imap_caps *shown)
 {
@@ -132,6 +134,7 @@ static const char *verdict(const char *command, const struct imap_caps *shown)
             break;
     }
     free(parts);
+    modseqs = cmd.condstore;
     return why;
 }
 
@@ -413,6 +416,77 @@ static void test_needs(void **state)
     }
     struct imap_caps sort = caps_of("SORT");
     expect("a SORT (DISPLAYFROM) UTF-8 ALL", &sort, "Unknown SORT criterion");
+}
+
+/* RFC 7162: all of it where it is shown, and how it marks the command. */
+static void test_modseqs(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *line, *why;
+        bool condstore;
+    } rows[] = {
+        {"a SELECT x (CONDSTORE)", NULL, true},
+        {"a EXAMINE {1}\n (condstore)", NULL, true},
+        {"a SELECT x (QRESYNC (67890007 20050715194045000 41,43:211,214:541))", NULL, false},
+        {"a SELECT x (QRESYNC (67890007 90060115194045000 1:29997 (5000,7500,9000 15000,22500,27000)))", NULL, false},
+        {"a SELECT x (CONDSTORE QRESYNC (1 2))", NULL, true},
+        {"a SELECT x (QRESYNC)", "Unknown SELECT parameter", false},
+        {"a SELECT x (QRESYNC (1 2 $))", "Unknown SELECT parameter", false},
+        {"a SELECT x (QRESYNC (1 2 1:*))", "Unknown SELECT parameter", false},
+        {"a SELECT x (QRESYNC (1 \"2\"))", "Unknown SELECT parameter", false},
+        {"a SELECT x (QRESYNC (1 {1}", "Unknown SELECT parameter", false},
+        {"a SELECT x (QRESYNC (1 2)) ANNOTATE", "ANNOTATE is not offered here", false},
+        {"a SELECT x CONDSTORE", "CONDSTORE is not offered here", false},
+        {"a SELECT x ()", NULL, false},
+        {"a SELECT x (", "Unbalanced parenthesis", false},
+        {"a SELECT x", NULL, false},
+        {"a FETCH 1 MODSEQ", NULL, true},
+        {"a UID FETCH 1:* (UID modseq)", NULL, true},
+        {"a UID FETCH 1 FLAGS (CHANGEDSINCE 12345)", NULL, true},
+        {"a UID FETCH 300:500 (FLAGS) (CHANGEDSINCE 12345 VANISHED)", NULL, true},
+        {"a UID FETCH 300:500 (FLAGS) (VANISHED changedsince 0)", NULL, true},
+        {"a FETCH 1 PREVIEW (LAZY)", NULL, false},
+        {"a FETCH 1 (PREVIEW (LAZY) UID) (CHANGEDSINCE 5)", NULL, true},
+        {"a FETCH 1 BODY.PEEK[HEADER.FIELDS ({1}\n)] (CHANGEDSINCE 5)", NULL, true},
+        {"a FETCH 1 (BODY.PEEK[HEADER.FIELDS ({1}\n)]) (CHANGEDSINCE 5)", NULL, true},
+        {"a FETCH 1 (MODSEQ BODY.PEEK[HEADER.FIELDS ({1}\n)])", NULL, true},
+        {"a FETCH 1 (FLAGS CHANGEDSINCE 5)", "CHANGEDSINCE is not offered here", false},
+        {"a FETCH 1 (CHANGEDSINCE 5)", "CHANGEDSINCE is not offered here", false},
+        {"a FETCH 1 FLAGS (CHANGEDSINCE)", "Invalid MODSEQ", true},
+        {"a FETCH 1 FLAGS (CHANGEDSINCE x)", "Invalid MODSEQ", true},
+        {"a FETCH 1 FLAGS (CHANGEDSINCE \"5\")", "Invalid MODSEQ", true},
+        {"a FETCH 1 FLAGS (CHANGEDSINCE 9223372036854775807)", NULL, true},
+        {"a FETCH 1 FLAGS (CHANGEDSINCE 9223372036854775808)", "Invalid MODSEQ", true},
+        {"a FETCH 1 FLAGS (CHANGEDSINCE 5 EMAILID)", "EMAILID is not offered here", true},
+        {"a FETCH 1 FLAGS (PARTIAL 1:5)", "PARTIAL is not offered here", false},
+        {"a STORE 1 (UNCHANGEDSINCE 12121230045) +FLAGS.SILENT (\\Deleted)", NULL, true},
+        {"a UID STORE 1 (UNCHANGEDSINCE 0) FLAGS ()", NULL, true},
+        {"a STORE 1 (UNCHANGEDSINCE) FLAGS ()", "Invalid MODSEQ", true},
+        {"a STORE 1 (UNCHANGEDSINCE 1 5) FLAGS ()", "Unknown STORE modifier", true},
+        {"a SEARCH MODSEQ 620162338", NULL, true},
+        {"a UID SEARCH OR NOT MODSEQ 720162338 LARGER 50000", NULL, true},
+        {"a SEARCH MODSEQ \"/flags/\\\\draft\" all 620162338 SEEN", NULL, true},
+        {"a SEARCH MODSEQ \"/flags/\\\\draft\" all 620162338 EMAILID x", "EMAILID is not offered here", true},
+        {"a SEARCH MODSEQ 5 EMAILID x", "EMAILID is not offered here", true},
+        {"a UID SEARCH RETURN (MIN ALL) MODSEQ 5", NULL, true},
+        {"a SORT (DATE) UTF-8 MODSEQ 5", NULL, true},
+        {"a STATUS x (UIDNEXT HIGHESTMODSEQ)", NULL, true},
+        {"a LIST \"\" * RETURN (STATUS (HIGHESTMODSEQ))", NULL, true},
+        {"a NOOP", NULL, false},
+    };
+    struct imap_caps all = caps_of(all_words);
+    imap_caps_add(&all, CAP_CONDSTORE);
+    imap_caps_add(&all, CAP_QRESYNC);
+    for (size_t i = 0; i < COUNTOF(rows); i++) {
+        expect(rows[i].line, &all, rows[i].why);
+        if (modseqs != rows[i].condstore)
+            fail_msg("%s", rows[i].line);
+    }
+    struct imap_caps one = caps_of("CONDSTORE");
+    expect("a SELECT x (QRESYNC (1 2))", &one, "QRESYNC is not offered here");
+    expect("a UID FETCH 1 FLAGS (CHANGEDSINCE 5 VANISHED)", &one, "VANISHED is not offered here");
+    expect("a UID FETCH 1 FLAGS (CHANGEDSINCE 5)", &one, NULL);
 }
 
 /* A line that ended within a list made Dovecot wait for the rest of it, and the session with it. */
@@ -706,6 +780,7 @@ static void test_reads(void **state)
         "a FETCH 1 BINARY.PEEK[1]",
         "a FETCH 1 BINARY.SIZE[1]",
         "a UID FETCH 1 (FLAGS)",
+        "a UID FETCH 1 (FLAGS MODSEQ) (CHANGEDSINCE 5 VANISHED)",
     };
     static const char *const changes[] = {
         "a SELECT x",
@@ -725,6 +800,8 @@ static void test_reads(void **state)
         "a FETCH 1 (FLAGS \"x",
         "a FETCH 1 BODY.PEEK[",
         "a FETCH 1 {4}",
+        "a FETCH 1 BODY[] (CHANGEDSINCE 5)",
+        "a FETCH 1 FLAGS (CHANGEDSINCE 5 OTHER)",
         "a SETACL x y z",
         "a CREATE x",
         "a MOVE 1 x",
@@ -769,6 +846,9 @@ static void test_uses_numbers(void **state)
         {"a UID SEARCH NOT 3", true},
         {"a UID SEARCH OR (UID 3 4:5) SEEN", true},
         {"a UID SEARCH *", true},
+        {"a UID SEARCH MODSEQ 5", false},
+        {"a UID SEARCH MODSEQ \"/flags/x\" all 5", false},
+        {"a UID SEARCH MODSEQ \"/flags/x\" all 5 6", true},
         {"a UID SORT (REVERSE DATE) UTF-8 UNSEEN", false},
         {"a UID THREAD REFERENCES UTF-8 2:3", true},
     };
@@ -810,6 +890,7 @@ int main(void)
         cmocka_unit_test(test_passes),
         cmocka_unit_test(test_hidden),
         cmocka_unit_test(test_needs),
+        cmocka_unit_test(test_modseqs),
         cmocka_unit_test(test_parentheses),
         cmocka_unit_test(test_ambiguous),
         cmocka_unit_test(test_quote_in_section_hides_literal),
