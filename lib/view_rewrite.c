@@ -100,6 +100,7 @@ void view_command_free(struct view_rewrite *w, struct view_command **cp)
     view_listing_free(&c->list);
     view_changes_free(&c->begun);
     view_changes_free(&c->voids);
+    buf_free(&c->kept);
     free(c);
 }
 
@@ -116,6 +117,11 @@ struct view_command *view_command_with(const struct view_rewrite *w, unsigned fl
 const struct view_changes *view_command_changes(const struct view_command *c)
 {
     return c && c->begun.n ? &c->begun : NULL;
+}
+
+void view_command_drop_changes(struct view_command *c)
+{
+    view_changes_free(&c->begun);
 }
 
 /* ---- writing ---- */
@@ -446,6 +452,10 @@ static struct view_command *whole_command(const struct whole *h)
         c = view_command_new(h->w, h->cmd->verb);
         c->name = xspandup(name);
         c->backend = xspandup(buf_span(&h->backend[h->n - 1]));
+        return c;
+    case VERB_DELETE:
+        c = view_command_new(h->w, h->cmd->verb);
+        view_delete_begin(h->w->view, h->names[0], &c->begun);
         return c;
     case VERB_RENAME:
         c = view_command_new(h->w, h->cmd->verb);

@@ -76,6 +76,7 @@ struct view_command {
     unsigned stores;               /* how often VIEW_STORE was given for it */
     uint32_t uidvalidity, uidnext; /* OPENS: what was said; 0: nothing */
     struct view_changes voids;     /* STATUS: mailboxes that are others now */
+    struct buf kept;               /* ... and their lines, until the store has that */
 };
 
 enum fetch_at { FETCH_KEY, FETCH_VALUE, FETCH_SECTION, FETCH_DONE };
