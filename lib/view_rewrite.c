@@ -58,6 +58,9 @@ void view_rewrite_open(struct view_rewrite *w, const struct view_sight *sight, u
     w->open.map = sight->map;
     w->open.uidvalidity = sight->uidvalidity;
     w->open.real = real;
+    w->open.floor = sight->modseq_floor;
+    w->open.shift = sight->modseq_shift;
+    w->open.modseqs = sight->modseqs;
 }
 
 void view_rewrite_selected(struct view_rewrite *w, struct span client_name, const struct view_sight *sight)
@@ -65,6 +68,7 @@ void view_rewrite_selected(struct view_rewrite *w, struct span client_name, cons
     const struct view_record *r = view_record_of(w->view, client_name);
 
     view_rewrite_open(w, sight, r ? r->target_uidvalidity : sight->uidvalidity);
+    w->open.uidnext = r ? r->source_uidnext : 0;
 }
 
 void view_rewrite_enabled(struct view_rewrite *w, bool qresync, bool esearch)
@@ -100,7 +104,7 @@ void view_command_free(struct view_rewrite *w, struct view_command **cp)
     view_listing_free(&c->list);
     view_changes_free(&c->begun);
     view_changes_free(&c->voids);
-    buf_free(&c->kept);
+    view_resync_free(&c->resync);
     free(c);
 }
 
@@ -114,14 +118,16 @@ struct view_command *view_command_with(const struct view_rewrite *w, unsigned fl
     return NULL;
 }
 
+struct view_command *view_opening(const struct view_rewrite *w)
+{
+    struct view_command *c = view_command_with(w, OPENS);
+
+    return c && !view_resync_asks(c) ? c : NULL;
+}
+
 const struct view_changes *view_command_changes(const struct view_command *c)
 {
     return c && c->begun.n ? &c->begun : NULL;
-}
-
-void view_command_drop_changes(struct view_command *c)
-{
-    view_changes_free(&c->begun);
 }
 
 /* ---- writing ---- */
@@ -149,6 +155,12 @@ void view_write_value(struct imap_writer *out, const struct imap_value *v)
     case IMAP_STREAMED:
         out->bad = true;
     }
+}
+
+void view_write_line(struct buf *out, struct span line)
+{
+    buf_add_span(out, line);
+    buf_add_str(out, "\r\n");
 }
 
 void view_write_name(struct buf *out, struct span name)
@@ -206,13 +218,23 @@ static bool has_uid_form(enum imap_verb verb)
     return imap_verbs[verb].flags & VERB_HAS_UID;
 }
 
+/* One is under way behind which nothing may be. */
+static bool is_alone(const struct view_rewrite *w)
+{
+    const struct view_command *c;
+
+    TAILQ_FOREACH(c, &w->commands, link)
+    if (c->alone || (view_verbs[c->verb].flags & ALONE))
+        return true;
+    return false;
+}
+
 bool view_rewrite_waits(const struct view_rewrite *w, const struct imap_cmd *cmd, struct span part)
 {
     unsigned flags = view_verbs[cmd->verb].flags;
     const struct view_command *c;
 
-    (void)part;
-    if ((flags & ALONE) || view_command_with(w, ALONE))
+    if ((flags & ALONE) || is_alone(w) || view_is_resync(w, cmd, part))
         return true;
     if (flags & MOVES)
         return view_command_with(w, MOVES) != NULL;
@@ -247,10 +269,13 @@ static enum view_becomes rewrite_set(struct view_rewrite *w, const struct imap_c
         end++;
     buf_add(out, part.p, begin);
     enum view_set is = view_set_to_backend(w->open.map, span_of(part.p + begin, end - begin), out);
-    if (is == SET_BAD)
+    if (is == SET_BAD) {
+        view_command_free(w, _c);
         return answer_bad_set(answer, cmd);
+    }
     if (is == SET_EMPTY && !literal) {
-        *_c = view_command_new(w, cmd->verb);
+        if (!*_c)
+            *_c = view_command_new(w, cmd->verb);
         (*_c)->noop = true;
         return VIEW_NOOP;
     }
@@ -264,12 +289,44 @@ static enum view_becomes rewrite_keys(struct view_rewrite *w, const struct imap_
                                       bool first, struct buf *out, struct buf *answer,
                                       struct view_command **_c)
 {
+    const char *bad = "BAD Too late";
+
     if (first)
         *_c = view_command_new(w, cmd->verb);
-    if (*_c && view_keys_to_backend(w->open.map, *_c, cmd, part, first, out))
+    if (*_c && view_keys_to_backend(w, *_c, cmd, part, first, out, &bad))
         return VIEW_WRITTEN;
     view_command_free(w, _c); /* NULL: it was answered before it was whole */
-    return answer_bad_set(answer, cmd);
+    return view_answer(answer, cmd, bad);
+}
+
+/* The first part, whose set is in the client's UIDs; *_c may be set. */
+static enum view_becomes rewrite_uids(struct view_rewrite *w, const struct imap_cmd *cmd, struct span part,
+                                      struct buf *out, struct buf *answer, struct view_command **_c)
+{
+    if (cmd->verb == VERB_UID_STORE && !*_c)
+        *_c = view_command_new(w, cmd->verb); /* its answer may say which were MODIFIED */
+    return rewrite_set(w, cmd, part, out, answer, _c);
+}
+
+/* A part with conditions, a set of UIDs, or both. */
+static enum view_becomes rewrite_message_part(struct view_rewrite *w, const struct imap_cmd *cmd,
+                                              struct span part, bool first, struct buf *out,
+                                              struct buf *answer, struct view_command **_c)
+{
+    struct buf changed = {0};
+    enum view_becomes is = view_conditions(w, cmd, part, first, &changed, answer, _c);
+    bool uids = first && w->open.map && (view_verbs[cmd->verb].flags & TAKES_UIDS);
+
+    if (is == VIEW_ANSWERED)
+        view_command_free(w, _c);
+    if (is == VIEW_WRITTEN)
+        part = buf_span(&changed);
+    if (uids && (is == VIEW_PASSES || is == VIEW_WRITTEN) && !(*_c && (*_c)->resync))
+        is = rewrite_uids(w, cmd, part, out, answer, _c);
+    else if (is == VIEW_WRITTEN)
+        buf_add_span(out, part);
+    buf_free(&changed);
+    return is;
 }
 
 enum view_becomes view_rewrite_part(struct view_rewrite *w, const struct imap_cmd *cmd, struct span part,
@@ -283,11 +340,11 @@ enum view_becomes view_rewrite_part(struct view_rewrite *w, const struct imap_cm
         return view_answer(answer, cmd, "BAD No mailbox selected");
     if (first && (flags & LEAVES))
         *_c = view_command_new(w, cmd->verb);
-    if (!rewrite_maps(w))
+    if (!w->open.is || !(w->open.map || view_conditions_matter(w)))
         return VIEW_PASSES;
     if (flags & TAKES_KEYS)
         return rewrite_keys(w, cmd, part, first, out, answer, _c);
-    return first && (flags & TAKES_UIDS) ? rewrite_set(w, cmd, part, out, answer, _c) : VIEW_PASSES;
+    return rewrite_message_part(w, cmd, part, first, out, answer, _c);
 }
 
 enum view_becomes view_rewrite_name(struct view_rewrite *w, const struct imap_cmd *cmd, struct span name,
@@ -314,11 +371,11 @@ enum view_becomes view_rewrite_name(struct view_rewrite *w, const struct imap_cm
 
 bool view_write_status_items(struct imap_writer *out, const struct imap_value *list)
 {
-    bool uidnext = false, uidvalidity = false;
+    bool needs = false, uidvalidity = false;
     const char *blank = "";
 
     for (const struct imap_value *e = list->first; e; e = e->next) {
-        uidnext |= imap_value_is(e, "UIDNEXT");
+        needs |= imap_value_is(e, "UIDNEXT") || imap_value_is(e, "HIGHESTMODSEQ");
         uidvalidity |= imap_value_is(e, "UIDVALIDITY");
     }
     buf_add_str(&out->out, "(");
@@ -326,8 +383,8 @@ bool view_write_status_items(struct imap_writer *out, const struct imap_value *l
         buf_add_str(&out->out, blank);
         view_write_value(out, e);
     }
-    buf_add_str(&out->out, uidnext && !uidvalidity ? " UIDVALIDITY)" : ")");
-    return uidnext && !uidvalidity;
+    buf_add_str(&out->out, needs && !uidvalidity ? " UIDVALIDITY)" : ")");
+    return needs && !uidvalidity;
 }
 
 enum { NAMES_MAX = 2 };
@@ -341,6 +398,7 @@ struct whole {
     size_t n;
     struct buf set;
     bool has_set;
+    struct view_resync *resync; /* of a SELECT */
 };
 
 /* A CREATE whose name ends with the separator says that mailboxes will be below it (RFC 3501 6.3.3). */
@@ -403,12 +461,18 @@ static enum view_set whole_set(struct whole *h, const struct imap_value *args)
     return args->kind == IMAP_ATOM ? view_set_to_backend(h->w->open.map, args->text, &h->set) : SET_BAD;
 }
 
-/* Does STATUS of this mailbox say more than was asked for? Its UIDNEXT means nothing without UIDVALIDITY. */
+/* Does STATUS of this mailbox say more than was asked for? Its UIDNEXT and HIGHESTMODSEQ mean nothing without
+ * UIDVALIDITY. */
 static bool status_needs_more(const struct whole *h)
 {
     const struct view_record *r = h->n ? view_record_of(h->w->view, h->names[0]) : NULL;
 
-    return h->cmd->verb == VERB_STATUS && r && r->tier == VIEW_T2;
+    return h->cmd->verb == VERB_STATUS && r && (r->tier == VIEW_T2 || r->modseqs);
+}
+
+static bool is_select(const struct whole *h)
+{
+    return view_verbs[h->cmd->verb].flags & OPENS;
 }
 
 /* True: UIDVALIDITY was added. */
@@ -428,6 +492,8 @@ static bool whole_write(const struct whole *h, const struct imap_value *args, st
             imap_write_astring(out, buf_span(&h->backend[n++]));
         else if (more && v->kind == IMAP_LIST)
             adds = view_write_status_items(out, v);
+        else if (is_select(h) && v->kind == IMAP_LIST)
+            buf_add_str(&out->out, "(CONDSTORE)"); /* QRESYNC is ours (view_rewrite_resync.c) */
         else
             view_write_value(out, v);
         i += counts;
@@ -436,7 +502,7 @@ static bool whole_write(const struct whole *h, const struct imap_value *args, st
 }
 
 /* What has to be known of it when its answers come. */
-static struct view_command *whole_command(const struct whole *h)
+static struct view_command *whole_command(struct whole *h)
 {
     struct view_command *c;
     struct span name = h->n ? h->names[h->n - 1] : span_of(NULL, 0);
@@ -452,10 +518,8 @@ static struct view_command *whole_command(const struct whole *h)
         c = view_command_new(h->w, h->cmd->verb);
         c->name = xspandup(name);
         c->backend = xspandup(buf_span(&h->backend[h->n - 1]));
-        return c;
-    case VERB_DELETE:
-        c = view_command_new(h->w, h->cmd->verb);
-        view_delete_begin(h->w->view, h->names[0], &c->begun);
+        c->resync = h->resync;
+        h->resync = NULL;
         return c;
     case VERB_RENAME:
         c = view_command_new(h->w, h->cmd->verb);
@@ -473,6 +537,9 @@ static enum view_becomes rewrite_whole(struct whole *h, const struct imap_value 
         return answer_no_name(answer, h->cmd);
     if (!has_its_names(h))
         return view_answer(answer, h->cmd, "BAD Invalid arguments");
+    const char *bad = is_select(h) ? view_resync_select(h->w, args, &h->resync) : NULL;
+    if (bad)
+        return view_answer(answer, h->cmd, bad);
     switch (whole_set(h, args)) {
     case SET_BAD:
         return answer_bad_set(answer, h->cmd);
@@ -511,30 +578,11 @@ enum view_becomes view_rewrite_whole(struct view_rewrite *w, const struct imap_c
     for (size_t i = 0; i < NAMES_MAX; i++)
         buf_free(&h.backend[i]);
     buf_free(&h.set);
+    view_resync_free(&h.resync);
     return is;
 }
 
 const struct view_uid *view_rewrite_map(const struct view_rewrite *w)
 {
     return w->open.is ? w->open.map : NULL;
-}
-
-/* Nothing is asked yet: no VIEW_ASK is given. */
-void view_rewrite_ask(struct view_rewrite *w, const struct view_command *c, struct buf *out)
-{
-    (void)w;
-    (void)c;
-    buf_add_str(out, "NOOP");
-}
-
-enum view_gives view_rewrite_asked(struct view_rewrite *w, struct view_command **c,
-                                   const struct imap_resp *resp, struct span line, struct buf *out,
-                                   const char **wrong)
-{
-    (void)resp;
-    (void)line;
-    (void)out;
-    view_command_free(w, c);
-    *wrong = "an answer to what was not asked";
-    return VIEW_WRONG;
 }

@@ -1,7 +1,7 @@
 /* view_rewrite: commands from the client's names and UIDs to the backend's, and responses back, for one
- * session whose view is not plain (view.h). Everything that carries a mailbox's name, a UID, UIDVALIDITY or
- * UIDNEXT is rewritten from one table (view_rewrite_table.c: a row a verb, a row a response). Pure, streaming:
- * what passes is neither copied nor kept; a literal's body never comes here but where it is a name.
+ * session whose view is not plain (view.h). Everything that carries a mailbox's name, a UID, UIDVALIDITY,
+ * UIDNEXT or MODSEQ is rewritten from one table (view_rewrite_table.c: a row a verb, a row a response). Pure,
+ * streaming: what passes is neither copied nor kept; a literal's body never comes here but where it is a name.
  *
  * Message numbers are the same on both sides (view_uid.h), so nothing that has only those is touched.
  *
@@ -22,8 +22,11 @@
  * what the command became. A response that can't be understood is VIEW_WRONG: the owner ends the session,
  * since a half translated line must not pass.
  *
- * Some commands need more than one at the backend (MODSEQs of before the flip, RFC 7162): then their tagged
- * answer is VIEW_ASK, and until it is told the owner sends commands of ours, one after the other:
+ * MODSEQs (RFC 7162) that a client was shown before the flip are at or below the record's floor; what is asked by
+ * one of those is answered in full: every message, with its MODSEQ, and as VANISHED all that was asked for and is
+ * not there. No QRESYNC parameter goes to the backend: the mailbox is opened without, and then we ask. So some
+ * commands need more than one at the backend: then their tagged answer is VIEW_ASK, and until it is told the owner
+ * sends commands of ours, one after the other:
  *
  *   view_rewrite_tagged()    VIEW_ASK: *out goes to the client, the tagged line does not
  *   view_rewrite_ask()       what to send, under a tag of the owner's own
@@ -51,8 +54,9 @@ struct view *view_rewrite_view(const struct view_rewrite *w); /* borrowed */
 /* The mailbox that the client has open, after a hand-over, where no SELECT passed here. sight: of the view
  * that is in use. */
 void view_rewrite_selected(struct view_rewrite *w, struct span client_name, const struct view_sight *sight);
-/* What may be used at the backend: has the session ENABLEd QRESYNC there, and is ESEARCH offered? Neither, until
- * it is said; to be said again when either has changed. */
+/* What may be used at the backend: has the session ENABLEd QRESYNC there, and is ESEARCH offered? Neither,
+ * until it is said; to be said again when either has changed. Without QRESYNC, SELECT (QRESYNC) and VANISHED are
+ * BAD. */
 void view_rewrite_enabled(struct view_rewrite *w, bool qresync, bool esearch);
 /* The UIDs of the mailbox that is open; NULL: they are the backend's, or none is open; borrowed. */
 const struct view_uid *view_rewrite_map(const struct view_rewrite *w);
@@ -97,11 +101,8 @@ enum view_becomes view_rewrite_name(struct view_rewrite *w, const struct imap_cm
 enum view_becomes view_rewrite_whole(struct view_rewrite *w, const struct imap_cmd *cmd,
                                      const struct imap_value *args, struct imap_writer *out,
                                      struct buf *answer, struct view_command **_c) MUST_CHECK;
-/* A RENAME or a DELETE: its changes have to be in the store before it is sent (view_rename_begin(),
- * view_delete_begin()). NULL: nothing. */
+/* A RENAME: its changes have to be in the store before it is sent (view_rename_begin()). NULL: nothing. */
 const struct view_changes *view_command_changes(const struct view_command *c);
-/* It goes on without them. */
-void view_command_drop_changes(struct view_command *c);
 
 /* ---- responses ---- */
 
@@ -127,21 +128,16 @@ bool view_rewrite_quick(struct view_rewrite *w, struct span line, struct buf *ou
 enum view_gives view_rewrite_collected(struct view_rewrite *w, const struct imap_resp *resp,
                                        const struct imap_value *data, struct buf *out,
                                        const char **wrong) MUST_CHECK;
-/* The answer to the command *c (may be NULL), which is freed but for VIEW_STORE and VIEW_ASK. VIEW_LINES: *out
- * has what was kept, and the tagged line.
+/* The answer to the command *c (may be NULL), which is freed but for VIEW_STORE and VIEW_ASK. VIEW_LINES:
+ * *out has what was kept, and the tagged line.
  *
- * VIEW_STORE: a mailbox was opened or asked for that is another one now, or a RENAME or DELETE was done: *changes
- * have to be in the store first (the caller frees them). Then the view with the changes made, or one that was read
- * anew, is given to view_rewrite_use(), and this function is called once more with the same answer. Where the store
- * refuses, view_rewrite_unstored(). */
+ * VIEW_STORE: a mailbox was opened that is another one now, or a RENAME was done: *changes have to be in the
+ * store first (the caller frees them). Then the view with the changes made is given to view_rewrite_use(), and
+ * this function is called once more with the same answer. Where the store refuses, the session is to be
+ * ended. */
 enum view_gives view_rewrite_tagged(struct view_rewrite *w, struct view_command **c,
                                     const struct imap_resp *resp, struct span line, struct buf *out,
                                     struct view_changes *changes, const char **wrong) MUST_CHECK;
-/* VIEW_STORE was given, and the store refuses: VIEW_LINES with an answer that tells nothing of what is not stored. A
- * mailbox that was opened is not open for the client. VIEW_WRONG, where a RENAME was done. *c is freed. */
-enum view_gives view_rewrite_unstored(struct view_rewrite *w, struct view_command **c,
-                                      const struct imap_resp *resp, struct span line, struct buf *out,
-                                      const char **wrong) MUST_CHECK;
 
 /* ---- commands of our own ----
  *
@@ -150,10 +146,11 @@ enum view_gives view_rewrite_unstored(struct view_rewrite *w, struct view_comman
 
 /* Appends the next command, without tag and CRLF; it has no literals, and at most 8000 bytes. */
 void view_rewrite_ask(struct view_rewrite *w, const struct view_command *c, struct buf *out);
-/* The tagged answer to it, with the owner's tag in front, which never gets into *out. VIEW_LINES: *out has what
- * the client is told at last, its own tagged line at the end, and *c is freed; VIEW_WRONG frees it too. A NO or
- * BAD ends what we ask: a SELECT then is answered with NO [UNAVAILABLE] and the client has no mailbox open
- * (though the backend has), any other command as ours was. */
+/* The tagged answer to it, with the owner's tag in front, which never gets into *out. VIEW_LINES: *out has
+ * what the client is told at last, its own tagged line at the end, and *c is freed; VIEW_WRONG frees it too. A NO
+ * or BAD ends what we ask: a SELECT is answered with NO [UNAVAILABLE] then, and the client has no mailbox open
+ * (though the backend has); any other command is answered as ours was. An OK to a SEARCH that was not answered
+ * counts as a NO, since else all would have vanished. */
 enum view_gives view_rewrite_asked(struct view_rewrite *w, struct view_command **c,
                                    const struct imap_resp *resp, struct span line, struct buf *out,
                                    const char **wrong) MUST_CHECK;

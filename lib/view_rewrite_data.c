@@ -1,4 +1,5 @@
 /* Untagged responses. */
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "view_rewrite_priv.h"
@@ -31,6 +32,8 @@ static bool finds_uids(const struct view_rewrite *w)
 static enum view_gives data_numbers(struct view_rewrite *w, enum view_data data, const struct imap_resp *resp,
                                     struct span part, bool literal, struct buf *out, const char **wrong)
 {
+    if (data == DATA_FETCH && !w->open.map && !view_modseq_shifts(w))
+        return VIEW_SAME;
     if (data == DATA_FETCH)
         return view_fetch(w, part, resp->rest, true, literal, out, wrong);
     if (literal)
@@ -38,10 +41,11 @@ static enum view_gives data_numbers(struct view_rewrite *w, enum view_data data,
     if (data == DATA_ESEARCH)
         return view_esearch(w, part, resp->rest, finds_uids(w), out, wrong);
     if (data == DATA_VANISHED)
-        return view_vanished(w, part, resp->rest, out, wrong);
+        return w->open.map ? view_vanished(w, part, resp->rest, out, wrong) : VIEW_SAME;
     if (!view_command_with(w, FINDS))
         return drop(w); /* nobody has asked */
-    return finds_uids(w) ? view_found(w, part, resp->rest, out, wrong) : VIEW_SAME;
+    bool uids = w->open.map && finds_uids(w);
+    return uids || view_conditions_matter(w) ? view_found(w, part, resp->rest, uids, out, wrong) : VIEW_SAME;
 }
 
 /* What is about the mailbox that is open, and has UIDs in it. While a SELECT is under way it may be about the
@@ -49,9 +53,12 @@ static enum view_gives data_numbers(struct view_rewrite *w, enum view_data data,
 static enum view_gives data_of_open(struct view_rewrite *w, enum view_data data, const struct imap_resp *resp,
                                     struct span part, bool literal, struct buf *out, const char **wrong)
 {
-    if (view_command_with(w, OPENS) || !w->open.is)
+    if (view_opening(w) || !w->open.is)
         return drop(w);
-    if (!w->open.map)
+    enum view_gives ours = view_resync_data(w, data, resp, part, literal, wrong);
+    if (ours != VIEW_SAME)
+        return ours == VIEW_NOTHING ? drop(w) : ours;
+    if (!w->open.map && !view_conditions_matter(w))
         return VIEW_SAME;
     return data_numbers(w, data, resp, part, literal, out, wrong);
 }
@@ -191,6 +198,18 @@ static bool status_sight(struct view_rewrite *w, struct view_command *c, struct 
     return ok;
 }
 
+/* A HIGHESTMODSEQ is shown of the mailbox that it is told of, never as 0 where clients have seen another: to
+ * them that says that it has none, and they forget what they know. */
+static bool status_highest(const struct imap_value *value, const struct view_record *r,
+                           const struct view_sight *sight, uint64_t *_r)
+{
+    if (!imap_value_u64(value, _r))
+        return false;
+    if (!r)
+        return *_r <= VIEW_MODSEQ_MAX;
+    return view_modseq_highest(sight, *_r, _r);
+}
+
 static bool status_number(const struct imap_value *items, const char *name, uint32_t *_r)
 {
     const struct imap_value *v = imap_value_get(items, name);
@@ -209,15 +228,13 @@ static void status_item(struct imap_writer *line, struct span name, const struct
     *blank = " ";
 }
 
-/* True: it is of a mailbox that is another one now. */
-static bool status_items(struct view_rewrite *w, struct view_command *c, struct span client,
+static void status_items(struct view_rewrite *w, struct view_command *c, struct span client,
                          const struct imap_value *items, struct imap_writer *line)
 {
     const struct view_record *r = view_record_of(w->view, client);
     struct view_sight sight = {0};
     uint32_t uidvalidity, uidnext, n;
     const char *blank = "";
-    size_t voids = c ? c->voids.n : 0;
 
     status_number(items, "UIDNEXT", &uidnext);
     bool seen = status_number(items, "UIDVALIDITY", &uidvalidity) && uidvalidity &&
@@ -227,6 +244,13 @@ static bool status_items(struct view_rewrite *w, struct view_command *c, struct 
             continue;
         if (view_status_passes(v->text)) {
             status_item(line, v->text, v->next, &blank);
+            continue;
+        }
+        uint64_t highest;
+        if (imap_value_is(v, "HIGHESTMODSEQ") && (seen || !r) &&
+            status_highest(v->next, r, &sight, &highest)) {
+            buf_printf(&line->out, "%sHIGHESTMODSEQ %" PRIu64, blank, highest);
+            blank = " ";
             continue;
         }
         n = 0;
@@ -242,7 +266,6 @@ static bool status_items(struct view_rewrite *w, struct view_command *c, struct 
         buf_printf(&line->out, " %u", n);
         blank = " ";
     }
-    return c && c->voids.n > voids;
 }
 
 static enum view_gives status_collected(struct view_rewrite *w, const struct imap_value *data,
@@ -264,8 +287,7 @@ static enum view_gives status_collected(struct view_rewrite *w, const struct ima
         buf_add_str(&line.out, "* STATUS ");
         imap_write_astring(&line, buf_span(&client));
         buf_add_str(&line.out, " (");
-        if (status_items(w, c, buf_span(&client), data->next, &line))
-            to = &c->kept;
+        status_items(w, c, buf_span(&client), data->next, &line);
         buf_add_str(&line.out, ")\r\n");
         buf_add_span(to, buf_span(&line.out));
         imap_writer_wipe(&line);
@@ -285,7 +307,7 @@ static enum view_gives data_first(struct view_rewrite *w, const struct imap_resp
     case DATA_SAME:
         return VIEW_SAME;
     case DATA_MAILBOX:
-        return w->open.barred && !view_command_with(w, OPENS) ? drop(w) : VIEW_SAME;
+        return w->open.barred && !view_opening(w) ? drop(w) : VIEW_SAME;
     case DATA_FETCH:
     case DATA_FOUND:
     case DATA_ESEARCH:

@@ -1,5 +1,6 @@
 /* Numbers in responses. A UID that the map does not know is VIEW_WRONG: a wrong message must never be shown,
  * and a message without a number can't be. */
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "view_rewrite_priv.h"
@@ -59,7 +60,9 @@ struct fetching {
     struct span part;
     size_t end; /* of the text: behind it there is only the marker of a literal */
     bool literal;
+    size_t key;    /* where the name under way begins */
     size_t copied; /* up to here the part was written */
+    bool cut;      /* an item was left out */
     struct buf *out;
     const char *wrong;
 };
@@ -123,8 +126,12 @@ static bool fetch_name(struct fetching *f, size_t *i)
         if (f->w->fetch.at == FETCH_SECTION)
             return true;
     }
-    f->w->fetch.uid = span_is_ci(span_of(f->part.p + begin, *i - begin), "UID");
+    struct span name = span_of(f->part.p + begin, *i - begin);
+    f->w->fetch.item = span_is_ci(name, "UID")      ? ITEM_UID
+                       : span_is_ci(name, "MODSEQ") ? ITEM_MODSEQ
+                                                    : ITEM_OTHER;
     f->w->fetch.at = FETCH_VALUE;
+    f->key = begin;
     return true;
 }
 
@@ -135,6 +142,8 @@ static bool fetch_uid(struct fetching *f, size_t begin, size_t end)
 
     if (!span_u32(text, &uid))
         return fetch_wrong(f, MALFORMED);
+    if (!f->w->open.map)
+        return true;
     if (!view_uid_to_client(f->w->open.map, uid, &client))
         return fetch_wrong(f, UNKNOWN_UID);
     buf_add(f->out, f->part.p + f->copied, begin - f->copied);
@@ -143,16 +152,55 @@ static bool fetch_uid(struct fetching *f, size_t begin, size_t end)
     return true;
 }
 
+/* The item that was read last goes, and one blank with it. end: behind it. */
+static void fetch_cut(struct fetching *f, size_t end)
+{
+    size_t begin = f->key;
+
+    if (end < f->end && f->part.p[end] == ' ')
+        end++;
+    else if (begin > f->copied && f->part.p[begin - 1] == ' ')
+        begin--;
+    buf_add(f->out, f->part.p + f->copied, begin - f->copied);
+    f->copied = end;
+    f->cut = true;
+}
+
+/* "(n)", from its parenthesis on. */
+static bool fetch_modseq(struct fetching *f, size_t *i)
+{
+    size_t begin = *i + 1, end = begin;
+    uint64_t n;
+
+    while (end < f->end && is_digit(f->part.p[end]))
+        end++;
+    if (end == f->end || f->part.p[end] != ')' || f->part.p[*i] != '(')
+        return fetch_wrong(f, MALFORMED);
+    *i = end + 1;
+    if (!f->w->open.modseqs) {
+        fetch_cut(f, *i);
+        return true;
+    }
+    if (!view_modseq_to_client(f->w, span_of(f->part.p + begin, end - begin), &n))
+        return fetch_wrong(f, "a MODSEQ that is none, or too great");
+    buf_add(f->out, f->part.p + f->copied, begin - f->copied);
+    buf_printf(f->out, "%" PRIu64, n);
+    f->copied = end;
+    return true;
+}
+
 static bool fetch_value(struct fetching *f, size_t *i)
 {
     size_t begin = *i;
     uint8_t c = f->part.p[begin];
-    bool uid = f->w->fetch.uid;
+    bool uid = f->w->fetch.item == ITEM_UID, modseq = f->w->fetch.item == ITEM_MODSEQ;
 
     f->w->fetch.at = FETCH_KEY;
-    f->w->fetch.uid = false;
+    f->w->fetch.item = ITEM_OTHER;
     if (c == ')' || (uid && !is_digit(c)))
         return fetch_wrong(f, MALFORMED);
+    if (modseq && view_modseq_shifts(f->w))
+        return fetch_modseq(f, i);
     if (c == '"')
         return fetch_quoted(f, i);
     if (c == '(') {
@@ -215,7 +263,7 @@ static bool fetch_literal(struct fetching *f)
 
     if (w->fetch.at == FETCH_SECTION || w->fetch.depth > 1)
         return true;
-    if (w->fetch.depth == 0 || w->fetch.at != FETCH_VALUE || w->fetch.uid)
+    if (w->fetch.depth == 0 || w->fetch.at != FETCH_VALUE || w->fetch.item != ITEM_OTHER)
         return fetch_wrong(f, MALFORMED);
     w->fetch.at = FETCH_KEY;
     return true;
@@ -231,13 +279,29 @@ static bool fetch_walk(struct fetching *f, size_t at)
     return f->w->fetch.at == FETCH_DONE || fetch_wrong(f, MALFORMED);
 }
 
-/* Is there a "UID" at all? */
-static bool has_uid(struct span s)
+/* Is there a "UID", or the end of "MODSEQ", at all? */
+static bool has_item(const struct view_rewrite *w, struct span s)
 {
-    for (size_t i = 2; i < s.len; i++)
-        if ((s.p[i] | 0x20) == 'd' && (s.p[i - 1] | 0x20) == 'i' && (s.p[i - 2] | 0x20) == 'u')
+    bool uid = w->open.map, modseq = view_modseq_shifts(w);
+
+    if (!uid && !modseq)
+        return false;
+    for (size_t i = 2; i < s.len; i++) {
+        uint8_t a = s.p[i - 2] | 0x20, b = s.p[i - 1] | 0x20, c = s.p[i] | 0x20;
+        if ((uid && c == 'd' && b == 'i' && a == 'u') || (modseq && c == 'q' && b == 'e' && a == 's'))
             return true;
+    }
     return false;
+}
+
+/* Nothing was left of a line of one item. */
+static bool is_empty(const struct fetching *f, bool first)
+{
+    static const char end[] = " FETCH ()";
+    size_t n = sizeof end - 1;
+    struct span s = buf_span(f->out);
+
+    return f->cut && first && !f->literal && s.len > n && memcmp(s.p + s.len - n, end, n) == 0;
 }
 
 static size_t marker_of(struct span part)
@@ -255,12 +319,12 @@ enum view_gives view_fetch(struct view_rewrite *w, struct span part, size_t at, 
 
     w->rest = REST_FETCH;
     /* Nothing in it, and nothing behind it for which to know where it has ended. */
-    if (!literal && !has_uid(part) && (first || !w->fetch.uid))
+    if (!literal && !has_item(w, part) && (first || w->fetch.item == ITEM_OTHER))
         return VIEW_SAME;
     if (first) {
         w->fetch.at = FETCH_KEY;
         w->fetch.depth = 0;
-        w->fetch.uid = false;
+        w->fetch.item = ITEM_OTHER;
     }
     f.end = literal ? marker_of(part) : part.len;
     if (!fetch_walk(&f, at))
@@ -268,17 +332,46 @@ enum view_gives view_fetch(struct view_rewrite *w, struct span part, size_t at, 
     if (f.copied == 0)
         return VIEW_SAME;
     buf_add(out, part.p + f.copied, part.len - f.copied);
+    if (is_empty(&f, first))
+        return VIEW_NOTHING;
     buf_add_str(out, "\r\n");
     return VIEW_LINES;
 }
 
 /* ---- SEARCH, SORT, THREAD ---- */
 
+/* "(MODSEQ n)" at the end of what was found (RFC 7162 3.1.5), from *i on. False: it is not that. any: something
+ * was found; else there is no MODSEQ of it (Cyrus then says 1). */
+static bool found_modseq(const struct view_rewrite *w, struct span part, bool any, size_t *i, size_t *copied,
+                         struct buf *out)
+{
+    static const char head[] = "(MODSEQ ";
+    size_t n = sizeof head - 1, begin = *i + n, end = begin;
+    uint64_t modseq;
+
+    if (part.len < begin || !span_is_ci(span_of(part.p + *i, n), head))
+        return false;
+    while (end < part.len && is_digit(part.p[end]))
+        end++;
+    if (end + 1 != part.len || part.p[end] != ')' ||
+        !view_modseq_to_client(w, span_of(part.p + begin, end - begin), &modseq))
+        return false;
+    bool told = w->open.modseqs && any;
+    if (!told)
+        begin = *i > *copied && part.p[*i - 1] == ' ' ? *i - 1 : *i;
+    buf_add(out, part.p + *copied, begin - *copied);
+    if (told)
+        buf_printf(out, "%" PRIu64 ")", modseq);
+    *i = *copied = part.len;
+    return true;
+}
+
 /* Numbers, blanks and parentheses, nothing else. */
-enum view_gives view_found(struct view_rewrite *w, struct span part, size_t at, struct buf *out,
+enum view_gives view_found(struct view_rewrite *w, struct span part, size_t at, bool uids, struct buf *out,
                            const char **wrong)
 {
     size_t i = at, copied = 0;
+    bool any = false;
 
     while (i < part.len) {
         size_t begin = i;
@@ -286,10 +379,15 @@ enum view_gives view_found(struct view_rewrite *w, struct span part, size_t at, 
         while (i < part.len && is_digit(part.p[i]))
             i++;
         if (i == begin) {
+            if (part.p[i] == '(' && found_modseq(w, part, any, &i, &copied, out))
+                break;
             if (!memchr(" ()", part.p[i++], 3))
                 return number_wrong(wrong, MALFORMED);
             continue;
         }
+        any = true;
+        if (!uids)
+            continue;
         if (!span_u32(span_of(part.p + begin, i - begin), &uid))
             return number_wrong(wrong, MALFORMED);
         if (!view_uid_to_client(w->open.map, uid, &client))
@@ -305,25 +403,43 @@ enum view_gives view_found(struct view_rewrite *w, struct span part, size_t at, 
 
 /* ---- sets of responses ---- */
 
-/* Appends a set in the client's UIDs. False: *why says what is wrong. What the map does not know is left out: a set may name
- * UIDs at which there is nothing. *_n: how many ranges it has, none where nothing was appended. */
-static bool set_to_client(const struct view_uid *map, struct span text, struct buf *out, size_t *_n,
-                          const char **why)
+/* Adds a set in the client's UIDs to *client. False: *why says what is wrong. What the map does not know is
+ * left out: a set may name UIDs at which there is nothing. */
+static bool set_to_seq(const struct view_uid *map, struct span text, struct imap_seq *client,
+                       const char **why)
 {
-    struct imap_seq backend = {0}, client = {0};
+    struct imap_seq backend = {0};
     bool ok = false;
 
     *why = MALFORMED;
     if (imap_seq_parse(&backend, text, 0, RANGES_MAX)) {
         *why = "a set of too many UIDs";
-        ok = view_uid_set_to_client(map, &backend, RANGES_MAX, &client);
+        ok = view_uid_set_to_client(map, &backend, RANGES_MAX, client);
     }
+    imap_seq_free(&backend);
+    return ok;
+}
+
+/* Appends it. *_n: how many ranges it has, none where nothing was appended. */
+static bool set_to_client(const struct view_uid *map, struct span text, struct buf *out, size_t *_n,
+                          const char **why)
+{
+    struct imap_seq client = {0};
+    bool ok = set_to_seq(map, text, &client, why);
+
     *_n = client.n;
     if (ok && client.n)
         imap_seq_write(out, &client);
-    imap_seq_free(&backend);
     imap_seq_free(&client);
     return ok;
+}
+
+bool view_modified(const struct view_uid *map, struct span set, struct buf *out)
+{
+    const char *why;
+    size_t n;
+
+    return set_to_client(map, set, out, &n, &why) && n > 0;
 }
 
 /* The words of ESEARCH (RFC 4731): an item and its value, which may be in parentheses. */
@@ -343,15 +459,32 @@ static struct span esearch_value(struct span *rest)
     return span_of(whole.p, n);
 }
 
-static bool esearch_item(struct view_rewrite *w, struct span item, struct span value, struct buf *out,
-                         const char **why)
+static bool esearch_modseq(const struct view_rewrite *w, struct span item, struct span value, struct buf *out)
+{
+    uint64_t n;
+
+    if (!w->open.modseqs)
+        return true;
+    if (!view_modseq_to_client(w, value, &n))
+        return false;
+    buf_add_str(out, " ");
+    buf_add_span(out, item);
+    buf_printf(out, " %" PRIu64, n);
+    return true;
+}
+
+/* uids: its numbers are UIDs. */
+static bool esearch_item(struct view_rewrite *w, struct span item, struct span value, bool uids,
+                         struct buf *out, const char **why)
 {
     bool one = span_is_ci(item, "MIN") || span_is_ci(item, "MAX"), all = span_is_ci(item, "ALL");
-    bool same = span_is_ci(item, "COUNT") || span_is_ci(item, "RELEVANCY");
+    bool same = span_is_ci(item, "COUNT") || span_is_ci(item, "RELEVANCY") || (!uids && (one || all));
     size_t was = out->len, n = 0;
     uint32_t uid, client;
 
     *why = MALFORMED;
+    if (span_is_ci(item, "MODSEQ"))
+        return esearch_modseq(w, item, value, out);
     if (value.len == 0 || !(one || all || same))
         return false;
     buf_add_str(out, " ");
@@ -359,6 +492,8 @@ static bool esearch_item(struct view_rewrite *w, struct span item, struct span v
     buf_add_str(out, " ");
     if (same)
         buf_add_span(out, value);
+    if (same)
+        return true;
     if (all && !set_to_client(w->open.map, value, out, &n, why))
         return false;
     if (all && n == 0)
@@ -374,8 +509,7 @@ static bool esearch_item(struct view_rewrite *w, struct span item, struct span v
     return true;
 }
 
-/* To behind "(TAG "a1")" and UID. False: there is no UID, so the numbers are those of messages. */
-static bool esearch_head(struct span part, size_t at, struct span *rest)
+bool view_esearch_head(struct span part, size_t at, struct span *rest)
 {
     bool quoted = false;
     size_t i = at;
@@ -399,13 +533,14 @@ static bool esearch_head(struct span part, size_t at, struct span *rest)
     return false;
 }
 
-/* Without "UID" only what names no UID may pass: a COUNT, and of a search that was not for UIDs all items. One
- * that is anywhere else was not read as its sender has meant it. */
+/* Without "UID" only what names no UID may pass: a COUNT or a MODSEQ, and of a search that was not for UIDs
+ * all items. One that is anywhere else was not read as its sender has meant it. */
 static bool esearch_may_pass(struct span rest, bool finds_uids)
 {
     while (rest.len) {
         struct span item = view_cut_word(&rest);
-        if (span_is_ci(item, "UID") || (finds_uids && !span_is_ci(item, "COUNT")))
+        bool no_uid = span_is_ci(item, "COUNT") || span_is_ci(item, "MODSEQ");
+        if (span_is_ci(item, "UID") || (finds_uids && !no_uid))
             return false;
         view_cut_word(&rest);
     }
@@ -417,8 +552,12 @@ enum view_gives view_esearch(struct view_rewrite *w, struct span part, size_t at
 {
     struct span rest;
 
-    if (!esearch_head(part, at, &rest))
-        return esearch_may_pass(rest, finds_uids) ? VIEW_SAME : number_wrong(wrong, MALFORMED);
+    bool uids = view_esearch_head(part, at, &rest);
+    if (!uids && w->open.map && !esearch_may_pass(rest, finds_uids))
+        return number_wrong(wrong, MALFORMED);
+    uids = uids && w->open.map;
+    if (!uids && !view_modseq_shifts(w))
+        return VIEW_SAME;
     size_t head = (size_t)(rest.p - part.p);
     while (head > 0 && part.p[head - 1] == ' ')
         head--;
@@ -426,7 +565,7 @@ enum view_gives view_esearch(struct view_rewrite *w, struct span part, size_t at
     while (rest.len) {
         struct span item = view_cut_word(&rest);
         const char *why;
-        if (!esearch_item(w, item, esearch_value(&rest), out, &why))
+        if (!esearch_item(w, item, esearch_value(&rest), uids, out, &why))
             return number_wrong(wrong, why);
     }
     buf_add_str(out, "\r\n");
@@ -437,23 +576,24 @@ enum view_gives view_vanished(struct view_rewrite *w, struct span part, size_t a
                               const char **wrong)
 {
     struct span rest = span_of(part.p + at, part.len - at), word = view_cut_word(&rest);
-    size_t was = out->len, n;
+    bool earlier = span_is_ci(word, "(EARLIER)");
+    struct imap_seq client = {0};
+    struct view_vanished v;
     const char *why;
 
-    buf_add_str(out, "* VANISHED ");
-    if (span_is_ci(word, "(EARLIER)")) {
-        buf_add_str(out, "(EARLIER) ");
+    if (earlier)
         word = view_cut_word(&rest);
-    }
     if (rest.len)
         return number_wrong(wrong, MALFORMED);
-    if (!set_to_client(w->open.map, word, out, &n, &why))
+    bool ok = set_to_seq(w->open.map, word, &client, &why);
+    view_vanished_begin(&v, earlier, out);
+    for (size_t i = 0; ok && i < client.n; i++)
+        view_vanished_add(&v, client.ranges[i].first, client.ranges[i].last);
+    bool any = view_vanished_end(&v);
+    imap_seq_free(&client);
+    if (!ok)
         return number_wrong(wrong, why);
-    if (n == 0)
-        out->len = was;
-    else
-        buf_add_str(out, "\r\n");
-    return n ? VIEW_LINES : VIEW_NOTHING;
+    return any ? VIEW_LINES : VIEW_NOTHING;
 }
 
 /* ---- codes ---- */

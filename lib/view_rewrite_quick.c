@@ -41,20 +41,54 @@ static const uint8_t *skip_value(const uint8_t *p, const uint8_t *end)
     return p < end && *p == ')' ? p + 1 : NULL;
 }
 
-static bool is_uid(const uint8_t *key, const uint8_t *end)
+static bool is_key(const uint8_t *key, const uint8_t *end, const char *name, size_t n)
 {
-    return end - key == 3 && (key[0] | 0x20) == 'u' && (key[1] | 0x20) == 'i' && (key[2] | 0x20) == 'd';
+    if ((size_t)(end - key) != n)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if ((key[i] | 0x20) != (uint8_t)name[i])
+            return false;
+    return true;
 }
 
-/* Where the UID stands; at NULL: there is none. False: it is not as it has to be here. */
-struct quick_uid {
+/* Where digits stand; at NULL: nowhere. */
+struct quick_number {
     const uint8_t *at, *end;
-    uint32_t uid;
+    uint64_t n;
 };
-static bool find_uid(struct span line, struct quick_uid *_r)
+
+/* Behind "(n)"; NULL: it is not that. */
+static const uint8_t *skip_modseq(const uint8_t *p, const uint8_t *end, struct quick_number *_r)
+{
+    const uint8_t *begin = p + 1;
+    uint64_t n = 0;
+
+    if (p == end || *p != '(')
+        return NULL;
+    for (p++; p < end && *p >= '0' && *p <= '9' && p - begin < 19; p++)
+        n = 10 * n + (uint64_t)(*p - '0');
+    if (p == begin || p == end || *p != ')')
+        return NULL;
+    *_r = (struct quick_number){begin, p, n};
+    return p + 1;
+}
+
+/* Behind the UID; NULL: it is none, or the second one. */
+static const uint8_t *skip_uid(const uint8_t *p, const uint8_t *end, struct quick_number *uid)
+{
+    const uint8_t *begin = p;
+    uint32_t n;
+
+    if (uid->at || !(p = skip_number(p, end, &n)))
+        return NULL;
+    *uid = (struct quick_number){begin, p, n};
+    return p;
+}
+
+/* Finds the two numbers. False: the line is not as it has to be here. */
+static bool find_numbers(struct span line, struct quick_number *uid, struct quick_number *modseq)
 {
     const uint8_t *p = line.p + 2, *end = line.p + line.len;
-    struct quick_uid found = {0};
     uint32_t number;
 
     if (line.len < 2 || line.p[0] != '*' || line.p[1] != ' ' || !(p = skip_number(p, end, &number)))
@@ -67,12 +101,12 @@ static bool find_uid(struct span line, struct quick_uid *_r)
         if (p == key || p == end || *p != ' ')
             return false;
         value = p + 1;
-        if (!is_uid(key, p))
+        if (is_key(key, p, "uid", 3))
+            p = skip_uid(value, end, uid);
+        else if (!is_key(key, p, "modseq", 6))
             p = skip_value(value, end);
-        else if (found.at)
-            return false;
-        else if ((p = skip_number(value, end, &found.uid)))
-            found.at = value, found.end = p;
+        else
+            p = modseq->at ? NULL : skip_modseq(value, end, modseq);
         if (!p || p == value || p == end)
             return false;
         if (*p == ')')
@@ -80,7 +114,6 @@ static bool find_uid(struct span line, struct quick_uid *_r)
         if (*p != ' ')
             return false;
     }
-    *_r = found;
     return p + 1 == end;
 }
 
@@ -91,27 +124,48 @@ static void quick_put(struct buf *out, const void *bytes, size_t n)
     out->len += n;
 }
 
+/* The line from `from` up to the number, and n in its place. Returns what is behind it. */
+static const uint8_t *quick_number(struct buf *out, const uint8_t *from, const struct quick_number *number,
+                                   uint64_t n)
+{
+    char digits[20];
+    size_t i = sizeof digits;
+
+    do
+        digits[--i] = (char)('0' + n % 10);
+    while (n /= 10);
+    quick_put(out, from, (size_t)(number->at - from));
+    quick_put(out, digits + i, sizeof digits - i);
+    return number->end;
+}
+
 bool view_rewrite_quick(struct view_rewrite *w, struct span line, struct buf *out)
 {
-    struct quick_uid found;
+    struct quick_number uid = {0}, modseq = {0};
     uint32_t client = 0;
-    char digits[10];
-    size_t n = sizeof digits;
+    bool shifts = view_modseq_shifts(w);
 
-    if (!w->open.is || !w->open.map || view_command_with(w, OPENS) || !find_uid(line, &found))
+    if (!w->open.is || !(w->open.map || shifts) || view_opening(w) || !find_numbers(line, &uid, &modseq))
         return false;
-    if (found.at && !view_uid_to_client_near(w->open.map, found.uid, &w->open.near, &client))
+    if (uid.at && w->open.map &&
+        !view_uid_to_client_near(w->open.map, (uint32_t)uid.n, &w->open.near, &client))
+        return false;
+    if (modseq.at && shifts && (!w->open.modseqs || modseq.n > VIEW_MODSEQ_MAX - w->open.shift))
         return false;
     w->rest = REST_SAME;
-    buf_room(out, line.len + sizeof digits + 2);
+    buf_room(out, line.len + 2 * 20 + 2);
     const uint8_t *from = line.p;
-    if (found.at) {
-        for (; client > 0; client /= 10)
-            digits[--n] = (char)('0' + client % 10);
-        quick_put(out, line.p, (size_t)(found.at - line.p));
-        quick_put(out, digits + n, sizeof digits - n);
-        from = found.end;
-    }
+    if (!w->open.map)
+        uid.at = NULL;
+    if (!shifts)
+        modseq.at = NULL;
+    bool modseq_first = modseq.at && uid.at && modseq.at < uid.at;
+    if (modseq_first)
+        from = quick_number(out, from, &modseq, modseq.n + w->open.shift);
+    if (uid.at)
+        from = quick_number(out, from, &uid, client);
+    if (modseq.at && !modseq_first)
+        from = quick_number(out, from, &modseq, modseq.n + w->open.shift);
     quick_put(out, from, (size_t)(line.p + line.len - from));
     quick_put(out, "\r\n", 2);
     return true;

@@ -1,4 +1,6 @@
 /* UIDs in commands: sets, and SEARCH keys with sets at any depth. */
+#include <inttypes.h>
+
 #include "view_rewrite_priv.h"
 
 /* ---- writing sets ---- */
@@ -96,12 +98,13 @@ enum view_set view_set_to_backend(const struct view_uid *map, struct span set, s
  * What comes here was held to the allow-list, so it is well-formed: words are cut here as they were there. */
 
 struct keys {
-    const struct view_uid *map;
+    const struct view_rewrite *w;
     struct span part;
     size_t at;
     size_t copied; /* up to here the part was written */
     unsigned due;
     struct buf *out;
+    const char *bad;
 };
 
 /* The next word; empty at the end. Parentheses are words. */
@@ -165,6 +168,34 @@ static void keys_skip_head(struct keys *k, enum imap_verb verb)
     }
 }
 
+static bool keys_bad(struct keys *k, const char *text)
+{
+    k->bad = text;
+    return false;
+}
+
+/* MODSEQ [entry type] number (RFC 7162 3.1.5). An old one fits all messages, and so does 0. */
+static bool keys_modseq(struct keys *k)
+{
+    struct span word = keys_word(k);
+    uint64_t n = 0;
+
+    if (!k->w->open.modseqs)
+        return keys_bad(k, "BAD This mailbox has no MODSEQs");
+    if (word.len >= 2 && word.p[0] == '"') {
+        word = keys_word(k);
+        if (!span_is_ci(word, "priv") && !span_is_ci(word, "shared") && !span_is_ci(word, "all"))
+            return keys_bad(k, "BAD priv, shared or all is expected behind the entry of MODSEQ");
+        word = keys_word(k);
+    }
+    if (view_modseq_to_backend(k->w, word, &n) == MODSEQ_BAD)
+        return keys_bad(k, "BAD A MODSEQ from 0 to 9223372036854775807 is expected");
+    buf_add(k->out, k->part.p + k->copied, (size_t)(word.p - k->part.p) - k->copied);
+    buf_printf(k->out, "%" PRIu64, n);
+    k->copied = k->at;
+    return true;
+}
+
 /* The set of the key that begins at `key`. An empty one is a key that fits no message. */
 static bool keys_set(struct keys *k, size_t key)
 {
@@ -174,7 +205,7 @@ static bool keys_set(struct keys *k, size_t key)
 
     if (word.len >= 2 && word.p[0] == '"')
         word = span_of(word.p + 1, word.len - 2);
-    enum view_set is = view_set_to_backend(k->map, word, &set);
+    enum view_set is = view_set_to_backend(k->w->open.map, word, &set);
     if (is == SET_GOOD) {
         buf_add(k->out, k->part.p + k->copied, begin - k->copied);
         buf_add_span(k->out, buf_span(&set));
@@ -184,7 +215,7 @@ static bool keys_set(struct keys *k, size_t key)
     }
     k->copied = k->at;
     buf_free(&set);
-    return is != SET_BAD;
+    return is != SET_BAD || keys_bad(k, "BAD Invalid message set");
 }
 
 static bool keys_walk(struct keys *k)
@@ -196,9 +227,12 @@ static bool keys_walk(struct keys *k)
         bool set;
         if (k->due > 0)
             k->due--;
-        else if (imap_cmd_search_key(word, &args, &set)) {
+        else if (span_is_ci(word, "MODSEQ") && view_conditions_matter(k->w)) {
+            if (!keys_modseq(k))
+                return false;
+        } else if (imap_cmd_search_key(word, &args, &set)) {
             k->due = args;
-            if (set) {
+            if (set && k->w->open.map) {
                 k->due = 0;
                 if (!keys_set(k, (size_t)(word.p - k->part.p)))
                     return false;
@@ -208,10 +242,10 @@ static bool keys_walk(struct keys *k)
     return true;
 }
 
-bool view_keys_to_backend(const struct view_uid *map, struct view_command *c, const struct imap_cmd *cmd,
-                          struct span part, bool first, struct buf *out)
+bool view_keys_to_backend(const struct view_rewrite *w, struct view_command *c, const struct imap_cmd *cmd,
+                          struct span part, bool first, struct buf *out, const char **bad)
 {
-    struct keys k = {.map = map, .part = part, .out = out};
+    struct keys k = {.w = w, .part = part, .out = out};
 
     if (first) {
         k.at = cmd->args < part.len ? cmd->args : part.len;
@@ -223,5 +257,7 @@ bool view_keys_to_backend(const struct view_uid *map, struct view_command *c, co
     c->due = k.due;
     if (ok)
         buf_add(out, part.p + k.copied, part.len - k.copied);
+    else
+        *bad = k.bad;
     return ok;
 }

@@ -15,7 +15,10 @@ static struct view *make_view(void)
                             .target_uidvalidity = 70,
                             .source_uidnext = 1000,
                             .target_uidnext = 31,
-                            .highest_uidvalidity = 7};
+                            .highest_uidvalidity = 7,
+                            .modseqs = true,
+                            .modseq_floor = 1000,
+                            .modseq_shift = 1000};
     for (uint32_t i = 1; i <= 30; i++)
         if (i % 7 != 0)
             assert_true(view_uid_add(&r.map, 10 * i, i));
@@ -70,7 +73,18 @@ static const struct {
     {"* 12 FETCH (uid 4000000)", true},
     {"* 12 FETCH (FLAGS ())", true},
     {"* 12 FETCH (RFC822.SIZE 44 UID 2 MODSEQ (7))", true},
+    {"* 12 FETCH (MODSEQ (9223372036854774807) UID 2)", true},
+    {"* 12 FETCH (FLAGS () modseq (12345678901) RFC822.SIZE 4)", true},
+    {"* 12 FETCH (MODSEQ (0) UID 2)", true},
     {"* 12 FETCH (BODY NIL UID 3)", true},
+    {"* 12 FETCH (MODSEQ (9223372036854774808) UID 2)", false},
+    {"* 12 FETCH (MODSEQ (18446744073709551616) UID 2)", false},
+    {"* 12 FETCH (MODSEQ (1) MODSEQ (2))", false},
+    {"* 12 FETCH (MODSEQ 1)", false},
+    {"* 12 FETCH (MODSEQ (1 2))", false},
+    {"* 12 FETCH (MODSEQ () UID 1)", false},
+    {"* 12 FETCH (MODSEQ (1", false},
+    {"* 12 FETCH (MODSEQ ", false},
     {"* 12 FETCH (UID 7 FLAGS ())", false},
     {"* 12 FETCH (UID 0)", false},
     {"* 12 FETCH (UID 007)", false},

@@ -660,7 +660,7 @@ static void test_no_mailbox_is_open(void **state)
 static void test_commands_without_their_names(void **state)
 {
     (void)state;
-    PLAY(usual, C("a SELECT ()\r\n", "=a BAD Invalid arguments\r\n"),
+    PLAY(usual, C("a SELECT ()\r\n", "=a BAD Unknown SELECT parameter\r\n"),
          C("b SELECT\r\n", "=b BAD Invalid arguments\r\n"),
          C("c STATUS () (MESSAGES)\r\n", "=c BAD Invalid arguments\r\n"),
          C("d RENAME INBOX.one\r\n", "=d BAD Invalid arguments\r\n"),

@@ -22,8 +22,9 @@ struct view_unit {
     struct {
         char tag[IMAP_TAG_MAX + 1];
         struct view_command *c;
+        bool own; /* ours, for c */
     } commands[VIEW_UNIT_COMMANDS];
-    size_t n;
+    size_t n, asked;
     struct buf to_backend, to_client;
     /* of the response under way */
     bool collects, drops;
@@ -83,6 +84,7 @@ static inline void view_unit_add(struct view_unit *u, struct view_command *c)
 {
     if (u->n < VIEW_UNIT_COMMANDS) {
         strcpy(u->commands[u->n].tag, u->cmd.tag);
+        u->commands[u->n].own = false;
         u->commands[u->n++].c = c;
     } else {
         view_command_free(u->w, &c);
@@ -264,20 +266,37 @@ static inline void view_unit_gave(struct view_unit *u, enum view_gives is, struc
     assert_true((is == VIEW_WRONG) == (u->wrong != NULL));
 }
 
+/* A command of ours goes to the backend: "Q1 ..." */
+static inline void view_unit_ask(struct view_unit *u, struct view_command *c)
+{
+    size_t was = u->to_backend.len;
+    assert_true(u->n < VIEW_UNIT_COMMANDS);
+    snprintf(u->commands[u->n].tag, sizeof u->commands[0].tag, "Q%zu", ++u->asked);
+    buf_printf(&u->to_backend, "%s ", u->commands[u->n].tag);
+    u->commands[u->n].own = true;
+    u->commands[u->n++].c = c;
+    view_rewrite_ask(u->w, c, &u->to_backend);
+    assert_true(u->to_backend.len - was < 8000);
+    buf_add_str(&u->to_backend, "\r\n");
+}
+
 static inline void view_unit_tagged(struct view_unit *u, const struct imap_resp *resp, struct span line)
 {
     struct buf out = {0};
     struct view_changes changes = {0};
     struct view_command *c = NULL;
     size_t i = 0;
+    bool own = false;
     while (i < u->n && !span_is(resp->tag, u->commands[i].tag))
         i++;
     if (i < u->n) {
         c = u->commands[i].c;
+        own = u->commands[i].own;
         memmove(&u->commands[i], &u->commands[i + 1], (u->n - i - 1) * sizeof u->commands[0]);
         u->n--;
     }
-    enum view_gives is = view_rewrite_tagged(u->w, &c, resp, line, &out, &changes, &u->wrong);
+    enum view_gives is = own ? view_rewrite_asked(u->w, &c, resp, line, &out, &u->wrong)
+                             : view_rewrite_tagged(u->w, &c, resp, line, &out, &changes, &u->wrong);
     while (is == VIEW_STORE) {
         assert_int_equal(out.len, 0);
         view_unit_store(u, &changes);
@@ -286,8 +305,14 @@ static inline void view_unit_tagged(struct view_unit *u, const struct imap_resp 
         changes = (struct view_changes){0};
         is = view_rewrite_tagged(u->w, &c, resp, line, &out, &changes, &u->wrong);
     }
-    assert_null(c);
+    assert_true((is == VIEW_ASK) == (c != NULL));
     assert_int_equal(changes.n, 0);
+    if (c) {
+        buf_add_span(&u->to_client, buf_span(&out));
+        buf_free(&out);
+        view_unit_ask(u, c);
+        return;
+    }
     view_unit_gave(u, is, line, buf_span(&out));
     buf_free(&out);
 }

@@ -8,7 +8,7 @@ import dataclasses
 import re
 import zlib
 
-from harness.relay import DOWN, UP, Relay
+from harness.relay import DOWN, Relay
 
 _LITERAL = re.compile(rb"\{(\d+)\}$")
 _WHOLE = re.compile(rb"\b(?:BODY\[\](?:<0>)?|RFC822) ", re.I)
@@ -21,9 +21,6 @@ class Seen:
     headers: int = 0
     size: int = 0  # bytes that the server sent
     text: bytes = b""
-
-    def __add__(self, more):
-        return Seen(self.bodies + more.bodies, self.headers + more.headers, self.size + more.size, self.text + more.text)
 
     def __str__(self):
         return f"{self.bodies} messages and {self.headers} headers in {self.size} bytes"
@@ -68,19 +65,19 @@ def inflated(down, up):
 
 
 class Tap(Relay):
-    """Some clients make a connection for each mailbox: each one is read by itself. upstream may be set anew between two
-    synchronizations."""
+    """One client has one connection in a synchronization. upstream may be set anew between two."""
 
     def __init__(self, upstream):
-        self._kept = {}  # connection -> what passed in each direction
-        super().__init__(upstream)
+        self._down, self._up = [], []
+        super().__init__(upstream, edit=self._keep)
 
-    def _edited(self, pair, direction, data):
-        self._kept.setdefault(pair, {UP: [], DOWN: []})[direction].append(data)
+    def _keep(self, direction, data):
+        (self._down if direction == DOWN else self._up).append(data)
         return data
 
     def start(self):
-        self._kept.clear()
+        self._down.clear()
+        self._up.clear()
 
     def seen(self):
-        return sum((count(inflated(b"".join(x[DOWN]), b"".join(x[UP]))) for x in self._kept.values()), Seen())
+        return count(inflated(b"".join(self._down), b"".join(self._up)))

@@ -1,0 +1,407 @@
+/* MODSEQs (RFC 7162): the conditions of FETCH and STORE, and how numbers go either way.
+ *
+ * What a client was shown before the flip is at or below the floor; all that it is shown since is above it,
+ * and is the backend's number and the shift. So an old number says nothing of what has happened at the
+ * backend, and what is asked by it is answered in full: every message, with its MODSEQ, and of what is gone
+ * all of it (view_rewrite_resync.c). No number stands for "in full" in a FETCH, since messages may have MODSEQ
+ * 1 and servers need not take 0. */
+#include <inttypes.h>
+
+#include "view_rewrite_priv.h"
+
+/* ---- numbers ---- */
+
+bool view_modseq_shifts(const struct view_rewrite *w)
+{
+    return w->open.is && (w->open.shift || !w->open.modseqs);
+}
+
+bool view_conditions_matter(const struct view_rewrite *w)
+{
+    return w->open.is && (w->open.floor || w->open.shift || !w->open.modseqs);
+}
+
+enum view_modseq view_modseq_of(const struct view_rewrite *w, uint64_t n, uint64_t *_r)
+{
+    if (n == 0 || n <= w->open.floor || n <= w->open.shift)
+        return MODSEQ_OLD;
+    *_r = n - w->open.shift;
+    return MODSEQ_NEW;
+}
+
+enum view_modseq view_modseq_to_backend(const struct view_rewrite *w, struct span text, uint64_t *_r)
+{
+    uint64_t n;
+
+    return span_u64(text, VIEW_MODSEQ_MAX, &n) ? view_modseq_of(w, n, _r) : MODSEQ_BAD;
+}
+
+bool view_modseq_to_client(const struct view_rewrite *w, struct span text, uint64_t *_r)
+{
+    uint64_t n;
+
+    if (!span_u64(text, VIEW_MODSEQ_MAX, &n) || n > VIEW_MODSEQ_MAX - w->open.shift)
+        return false;
+    *_r = n + w->open.shift;
+    return true;
+}
+
+bool view_modseq_highest(const struct view_sight *sight, uint64_t n, uint64_t *_r)
+{
+    if (!sight->modseqs || n == 0 || n > VIEW_MODSEQ_MAX || sight->modseq_shift > VIEW_MODSEQ_MAX - n)
+        return false;
+    n += sight->modseq_shift;
+    *_r = n > sight->modseq_floor ? n : sight->modseq_floor;
+    return true;
+}
+
+/* ---- the words of a part ---- */
+
+struct conditions {
+    size_t set, set_end;       /* first part alone */
+    size_t items, items_end;   /* FETCH */
+    size_t begin, end;         /* the list of them, with its parentheses; both 0: there is none */
+    bool since, vanished;      /* CHANGEDSINCE or UNCHANGEDSINCE; VANISHED */
+    size_t number, number_end; /* of the first */
+    bool others;               /* there is one that is not known here */
+    enum view_modseq is;
+    uint64_t modseq; /* MODSEQ_NEW: the backend's */
+    const char *bad; /* what the client is told */
+};
+
+static size_t skip_blanks(struct span p, size_t i)
+{
+    while (i < p.len && p.p[i] == ' ')
+        i++;
+    return i;
+}
+
+/* To behind the value under way: an atom, which may have a section in it, or a list. */
+static size_t value_end(struct span p, size_t i, unsigned *depth, bool *section)
+{
+    for (; i < p.len; i++) {
+        uint8_t c = p.p[i];
+        if (c == '"')
+            for (i++; i < p.len && p.p[i] != '"'; i++)
+                i += p.p[i] == '\\';
+        else if (c == '[' || c == ']')
+            *section = c == '[';
+        else if (c == '(')
+            ++*depth;
+        else if (c == ')' && *depth > 0 && --*depth == 0 && !*section)
+            return i + 1;
+        else if (c == ' ' && *depth == 0 && !*section)
+            return i;
+    }
+    return p.len;
+}
+
+/* The next word within a list, or its end. */
+static struct span list_word(struct span p, size_t *at, size_t end)
+{
+    size_t begin = skip_blanks(p, *at), i = begin;
+
+    while (i < end && p.p[i] != ' ' && p.p[i] != '(' && p.p[i] != ')')
+        i++;
+    *at = i;
+    return span_of(p.p + begin, i - begin);
+}
+
+static void read_number(const struct view_rewrite *w, struct span p, size_t *at, struct conditions *c)
+{
+    struct span word = list_word(p, at, c->end - 1);
+
+    if (c->since)
+        c->bad = "BAD Only one MODSEQ is expected";
+    c->since = true;
+    c->number = (size_t)(word.p - p.p);
+    c->number_end = c->number + word.len;
+    c->is = view_modseq_to_backend(w, word, &c->modseq);
+    if (c->is == MODSEQ_BAD)
+        c->bad = "BAD A MODSEQ from 0 to 9223372036854775807 is expected";
+}
+
+/* The list that begins at i, if one does. name: of the condition that has a number. */
+static void read_conditions(const struct view_rewrite *w, struct span p, size_t i, const char *name,
+                            struct conditions *c)
+{
+    unsigned depth = 0;
+    bool section = false;
+
+    if (i >= p.len || p.p[i] != '(')
+        return;
+    c->begin = i;
+    c->end = value_end(p, i, &depth, &section);
+    for (size_t at = i + 1; !c->bad && skip_blanks(p, at) < c->end - 1;) {
+        struct span word = list_word(p, &at, c->end - 1);
+        if (word.len == 0)
+            c->bad = "BAD Modifiers without parentheses in them are expected";
+        else if (span_is_ci(word, name))
+            read_number(w, p, &at, c);
+        else if (span_is_ci(word, "VANISHED"))
+            c->vanished = true;
+        else
+            c->others = true;
+    }
+    if (!c->bad && c->since && !w->open.modseqs)
+        c->bad = "BAD This mailbox has no MODSEQs";
+}
+
+static bool is_fetch(const struct imap_cmd *cmd)
+{
+    return cmd->verb == VERB_FETCH || cmd->verb == VERB_UID_FETCH;
+}
+
+static void check_vanished(const struct view_rewrite *w, const struct imap_cmd *cmd, struct conditions *c)
+{
+    if (!c->vanished || c->bad)
+        return;
+    if (cmd->verb != VERB_UID_FETCH)
+        c->bad = "BAD VANISHED is expected in UID FETCH alone";
+    else if (!w->qresync)
+        c->bad = "BAD VANISHED needs ENABLE QRESYNC first";
+    else if (!c->since)
+        c->bad = "BAD VANISHED needs CHANGEDSINCE";
+}
+
+static size_t text_end(struct span part)
+{
+    const uint8_t *brace = part.len && part.p[part.len - 1] == '}' ? memrchr(part.p, '{', part.len) : NULL;
+
+    return brace ? (size_t)(brace - part.p) : part.len;
+}
+
+/* Is MODSEQ one of the items? */
+static bool asks_modseq(struct span items)
+{
+    size_t at = items.len && items.p[0] == '(', depth = 0;
+
+    while (at < items.len) {
+        struct span word = list_word(items, &at, items.len);
+        if (depth == 0 && span_is_ci(word, "MODSEQ"))
+            return true;
+        if (at < items.len && items.p[at] == '(')
+            depth++;
+        else if (at < items.len && items.p[at] == ')' && depth > 0)
+            depth--;
+        at += at < items.len;
+    }
+    return false;
+}
+
+/* A list that is not the last belongs to the item before it: "PREVIEW (LAZY)" (RFC 8970). */
+static size_t items_end(struct span p, size_t end)
+{
+    for (;;) {
+        unsigned depth = 0;
+        bool section = false;
+        size_t list = skip_blanks(p, end);
+        if (list >= p.len || p.p[list] != '(')
+            return end;
+        size_t behind = value_end(p, list, &depth, &section), next = skip_blanks(p, behind);
+        if (next >= p.len || p.p[next] != '(')
+            return end;
+        end = behind;
+    }
+}
+
+/* The words of a part of FETCH. depth, section: what is open where it begins, then where it ends. */
+static struct conditions read_fetch(const struct view_rewrite *w, const struct imap_cmd *cmd,
+                                    struct span part, bool first, unsigned *depth, bool *section)
+{
+    struct conditions c = {0};
+    struct span text = span_of(part.p, text_end(part));
+
+    if (first) {
+        c.set = skip_blanks(text, cmd->args < text.len ? cmd->args : text.len);
+        for (c.set_end = c.set; c.set_end < text.len && text.p[c.set_end] != ' ';)
+            c.set_end++;
+        c.items = skip_blanks(text, c.set_end);
+    }
+    c.items_end = value_end(text, c.items, depth, section);
+    if (text.len < part.len)
+        return c; /* its literal is in a section of an item */
+    c.items_end = items_end(text, c.items_end);
+    read_conditions(w, text, skip_blanks(text, c.items_end), "CHANGEDSINCE", &c);
+    check_vanished(w, cmd, &c);
+    if (!c.bad && !w->open.modseqs && asks_modseq(span_of(text.p + c.items, c.items_end - c.items)))
+        c.bad = "BAD This mailbox has no MODSEQs";
+    return c;
+}
+
+bool view_is_resync(const struct view_rewrite *w, const struct imap_cmd *cmd, struct span part)
+{
+    unsigned depth = 0;
+    bool section = false;
+
+    if (cmd->verb != VERB_UID_FETCH || !view_conditions_matter(w))
+        return false;
+    struct conditions c = read_fetch(w, cmd, part, true, &depth, &section);
+    return !c.bad && c.vanished && c.is == MODSEQ_OLD;
+}
+
+/* ---- FETCH ---- */
+
+/* What the macros stand for (RFC 3501 6.4.5), since one can't stand among other items. */
+static const char *macro_items(struct span item)
+{
+    if (span_is_ci(item, "ALL"))
+        return "FLAGS INTERNALDATE RFC822.SIZE ENVELOPE";
+    if (span_is_ci(item, "FAST"))
+        return "FLAGS INTERNALDATE RFC822.SIZE";
+    return span_is_ci(item, "FULL") ? "FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODY" : NULL;
+}
+
+/* The items, as far as they are in this part, with MODSEQ among them. wrapped: in a part before we have put a
+ * parenthesis in front of them; first: they begin here. */
+static void write_items(struct span items, bool first, bool wrapped, struct buf *out)
+{
+    const char *macro = first ? macro_items(items) : NULL;
+    bool list = first ? items.len && items.p[0] == '(' : !wrapped, asked = asks_modseq(items);
+
+    buf_add_str(out, first && !list ? "(" : "");
+    if (macro)
+        buf_add_str(out, macro);
+    else
+        buf_add(out, items.p, items.len - (list && items.len ? 1 : 0));
+    buf_add_str(out, asked ? ")" : " MODSEQ)");
+}
+
+/* Those of the list that are not known here, with a blank in front. */
+static void write_others(struct span part, const struct conditions *c, struct buf *out)
+{
+    const char *before = " (";
+
+    if (!c->others)
+        return;
+    for (size_t at = c->begin + 1; skip_blanks(part, at) < c->end - 1;) {
+        struct span word = list_word(part, &at, c->end - 1);
+        bool since = span_is_ci(word, "CHANGEDSINCE");
+        if (since)
+            list_word(part, &at, c->end - 1);
+        if (since || span_is_ci(word, "VANISHED"))
+            continue;
+        buf_add_str(out, before);
+        buf_add_span(out, word);
+        before = " ";
+    }
+    buf_add_str(out, ")");
+}
+
+/* The part as it goes on; in full: without the condition. */
+static void write_fetch(struct span part, const struct conditions *c, bool first, bool wrapped,
+                        struct buf *out)
+{
+    struct span items = span_of(part.p + c->items, c->items_end - c->items);
+
+    buf_add(out, part.p, c->items);
+    if (c->since && c->is == MODSEQ_OLD) {
+        write_items(items, first, wrapped, out);
+        write_others(part, c, out);
+        return;
+    }
+    buf_add_span(out, items);
+    buf_add_str(out, wrapped ? ")" : "");
+    if (!c->since) {
+        buf_add(out, part.p + c->items_end, part.len - c->items_end);
+        return;
+    }
+    buf_add(out, part.p + c->items_end, c->number - c->items_end);
+    buf_printf(out, "%" PRIu64, c->modseq);
+    buf_add(out, part.p + c->number_end, part.len - c->number_end);
+}
+
+/* A first part that ends in a literal: what stands behind it can have a condition, for which one more item
+ * may be needed, so the items become a list. */
+static void write_begun(struct span part, const struct conditions *c, bool wrapped, struct buf *out)
+{
+    buf_add(out, part.p, c->items);
+    buf_add_str(out, wrapped ? "(" : "");
+    buf_add(out, part.p + c->items, part.len - c->items);
+}
+
+static enum view_becomes resync(struct view_rewrite *w, const struct imap_cmd *cmd, struct span part,
+                                const struct conditions *c, struct buf *out, struct buf *answer,
+                                struct view_command **_c)
+{
+    struct buf items = {0};
+
+    write_items(span_of(part.p + c->items, c->items_end - c->items), true, false, &items);
+    write_others(part, c, &items);
+    enum view_becomes is = view_resync_fetch(w, cmd, span_of(part.p + c->set, c->set_end - c->set),
+                                             buf_span(&items), out, answer, _c);
+    buf_free(&items);
+    return is;
+}
+
+static enum view_becomes fetch_conditions(struct view_rewrite *w, const struct imap_cmd *cmd,
+                                          struct span part, bool first, struct buf *out, struct buf *answer,
+                                          struct view_command **_c)
+{
+    unsigned depth = first || !*_c ? 0 : (*_c)->depth;
+    bool section = !first && *_c && (*_c)->section, literal = text_end(part) < part.len;
+    bool wrapped = !first && *_c && (*_c)->wrapped;
+
+    if (!first && !*_c)
+        return VIEW_PASSES; /* it was answered before it was whole */
+    struct conditions c = read_fetch(w, cmd, part, first, &depth, &section);
+    if (c.bad)
+        return view_answer(answer, cmd, c.bad);
+    if (literal && first) {
+        *_c = view_command_new(w, cmd->verb);
+        wrapped = w->open.modseqs && c.items < part.len && part.p[c.items] != '(';
+        (*_c)->wrapped = wrapped;
+    }
+    if (literal) {
+        (*_c)->depth = depth;
+        (*_c)->section = section;
+        if (!first)
+            return VIEW_PASSES;
+        write_begun(part, &c, wrapped, out);
+        return VIEW_WRITTEN;
+    }
+    bool old = c.since && c.is == MODSEQ_OLD;
+    if (old && c.vanished && first)
+        return resync(w, cmd, part, &c, out, answer, _c);
+    if (old && c.vanished)
+        return view_answer(answer, cmd, "BAD VANISHED is expected without a literal before it");
+    if (first && !c.since)
+        return VIEW_PASSES;
+    write_fetch(part, &c, first, wrapped, out);
+    return VIEW_WRITTEN;
+}
+
+/* ---- STORE ---- */
+
+/* Of a message that has changed since an old MODSEQ, as far as anybody knows, nothing is stored: 0 says so
+ * (RFC 7162 3.1.3). */
+static enum view_becomes store_conditions(const struct view_rewrite *w, const struct imap_cmd *cmd,
+                                          struct span part, struct buf *out, struct buf *answer)
+{
+    struct conditions c = {0};
+    size_t i = skip_blanks(part, cmd->args < part.len ? cmd->args : part.len);
+
+    while (i < part.len && part.p[i] != ' ')
+        i++;
+    read_conditions(w, part, skip_blanks(part, i), "UNCHANGEDSINCE", &c);
+    if (c.bad)
+        return view_answer(answer, cmd, c.bad);
+    if (!c.since)
+        return VIEW_PASSES;
+    buf_add(out, part.p, c.number);
+    buf_printf(out, "%" PRIu64, c.is == MODSEQ_OLD ? 0 : c.modseq);
+    buf_add(out, part.p + c.number_end, part.len - c.number_end);
+    return VIEW_WRITTEN;
+}
+
+enum view_becomes view_conditions(struct view_rewrite *w, const struct imap_cmd *cmd, struct span part,
+                                  bool first, struct buf *out, struct buf *answer, struct view_command **_c)
+{
+    bool fetch = is_fetch(cmd), store = cmd->verb == VERB_STORE || cmd->verb == VERB_UID_STORE;
+
+    if (!view_conditions_matter(w))
+        return VIEW_PASSES;
+    if (fetch)
+        return fetch_conditions(w, cmd, part, first, out, answer, _c);
+    return store && first ? store_conditions(w, cmd, part, out, answer) : VIEW_PASSES;
+}
