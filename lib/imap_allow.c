@@ -642,8 +642,8 @@ static bool check_fetch_modifiers(struct walk *w, const char *otherwise)
     return true;
 }
 
-/* A list behind the items has modifiers, or belongs to the one before it (PREVIEW). Of a part behind a literal, what is
- * not in a list is the end of the only item. */
+/* A list behind the items has modifiers, or belongs to the one before it (PREVIEW). Of a part behind a
+ * literal, what is not in a list is the end of the only item. */
 static bool check_fetch(struct walk *w)
 {
     static const char unknown[] = "Unknown FETCH item";

@@ -92,8 +92,9 @@ bool imap_caps_has(const struct imap_caps *c, enum imap_cap cap);
 /* Reads the words of a CAPABILITY response or code, separated by blanks: "IMAP4rev1 IDLE ...". Replaces *c.
  * Names that no row of the table has a cap for are forgotten. */
 void imap_caps_parse(struct imap_caps *c, struct span words);
-/* Changes *c as a configuration says: "-UIDPLUS" takes a capability away (QRESYNC goes with
- * CONDSTORE), "APPENDLIMIT=1000" adds or replaces one. Returns NULL, or the first word that names no capability which code here asks for. */
+/* Changes *c as a configuration says: "-UIDPLUS" takes a capability away (QRESYNC goes with CONDSTORE),
+ * "APPENDLIMIT=1000" adds or replaces one. Returns NULL, or the first word that names no capability which
+ * code here asks for. */
 const char *imap_caps_override(struct imap_caps *c, char *const *words, size_t n);
 /* The set of what both have. Of two APPENDLIMITs it has the smaller one. It has LITERAL+ where both have
  * that, else LITERAL- where each has one of the two. */
@@ -102,7 +103,8 @@ struct imap_caps imap_caps_common(const struct imap_caps *a, const struct imap_c
 struct imap_caps imap_caps_without(const struct imap_caps *a, const struct imap_caps *b);
 bool imap_caps_equal(const struct imap_caps *a, const struct imap_caps *b);
 /* What a client of these two backends is shown after login: what they have in common, as far as the
- * allow-list shows it, and always IMAP4rev1; QRESYNC only with CONDSTORE and ENABLE, without which it can't be used. Pass the same set twice where only one side is known. */
+ * allow-list shows it, and always IMAP4rev1; QRESYNC only with CONDSTORE and ENABLE, without which it can't
+ * be used. Pass the same set twice where only one side is known. */
 struct imap_caps imap_caps_shown(const struct imap_caps *a, const struct imap_caps *b);
 /* Takes CONDSTORE and QRESYNC out of what a client is shown. */
 void imap_caps_hide_modseqs(struct imap_caps *c);

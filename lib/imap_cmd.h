@@ -122,8 +122,9 @@ bool imap_cmd_allowed(struct imap_cmd *cmd, struct span part, bool first, const 
  * ENABLE is not refused for asking too much (RFC 5161 3.1); where no name stays, the owner answers it
  * itself. */
 void imap_cmd_filter_enable(struct buf *out, struct span args, const struct imap_caps *shown);
-/* How many arguments a SEARCH key takes (for CHARSET too, which stands in front of keys; of MODSEQ, whose first
- * may be an entry in quotes, with two more behind it, only one), and whether that is a set of UIDs. False: it is no key, or a set of message numbers. */
+/* How many arguments a SEARCH key takes (for CHARSET too, which stands in front of keys; of MODSEQ, whose
+ * first may be an entry in quotes, with two more behind it, only one), and whether that is a set of UIDs.
+ * False: it is no key, or a set of message numbers. */
 bool imap_cmd_search_key(struct span word, unsigned *_args, bool *_set) MUST_CHECK;
 /* True where the command, as far as this first part shows, changes nothing at the server: verbs with
  * VERB_READS, and FETCH whose items don't set \Seen. */

@@ -91,9 +91,9 @@ struct route {
     bool now;   /* staff want the cut-over whatever the policy says: route_now() */
     uint32_t attempts;
     uint64_t next_try_ms; /* Redis time */
-    /* Which view clients have of the account (route_view_read()): "" = there is none, they see the server as it
-     * is. "1:DIGEST", with ":N" behind it once proxies have changed it N times; "1=:DIGEST" = there is one, and
-     * nothing is to be rewritten. */
+    /* Which view clients have of the account (route_view_read()): "" = there is none, they see the server as
+     * it is. "1:DIGEST", with ":N" behind it once proxies have changed it N times; "1=:DIGEST" = there is
+     * one, and nothing is to be rewritten. */
     char *view;
     uint64_t waits_ms;   /* Redis time since when a copied account waits for its time, 0 = it does not */
     uint64_t touching;   /* how many changes of the target have no answer yet: route_touch() */
@@ -206,13 +206,17 @@ void route_thaw(struct store *s, const char *user, route_done_fn fn, void *owner
 
 /* True where this text of the route's view says that a proxy has to read it. */
 bool route_view_is_needed(const char *view);
-/* Reads the view. The first three rows are its text, the backend that it belongs to, and the account's epoch; the rest
- * are pairs of a client's name and a record, where the text says that they are needed, or all is set. ROUTE_WAIT: the
- * account is flipping. */
+/* Of a text by which nothing has to be read: is it known how the MODSEQs of the account go on
+ * (view_has_modseqs())? "" (never moved) and "1=:mDIGEST" say so; older releases wrote "1=:DIGEST" in any
+ * case. */
+bool route_view_has_modseqs(const char *view);
+/* Reads the view. The first three rows are its text, the backend that it belongs to, and the account's epoch;
+ * the rest are pairs of a client's name and a record, where the text says that they are needed, or all is
+ * set. ROUTE_WAIT: the account is flipping. */
 void route_view_read(struct store *s, const char *user, bool all, route_rows_fn fn, void *owner);
-/* Makes the changes, all or none. backend, epoch: as of route_view_read(). ROUTE_OK: detail is the view's new text,
- * and proxies are told by an event. ROUTE_AGAIN: something is another one now, so it has to be read first. ROUTE_WAIT:
- * freezing, flipping. ROUTE_REFUSED: a job is under way. A repeat is done once. */
+/* Makes the changes, all or none. backend, epoch: as of route_view_read(). ROUTE_OK: detail is the view's new
+ * text, and proxies are told by an event. ROUTE_AGAIN: something is another one now, so it has to be read
+ * first. ROUTE_WAIT: freezing, flipping. ROUTE_REFUSED: a job is under way. A repeat is done once. */
 struct view_changes;
 void route_view_change(struct store *s, const char *user, const char *backend, uint64_t epoch,
                        const struct view_changes *changes, route_done_fn fn, void *owner);
@@ -492,10 +496,10 @@ void route_control_read(struct store *s, route_control_fn fn, void *owner);
  * = how many. */
 void route_due(struct store *s, uint32_t max, route_done_fn fn, void *owner);
 
-/* Makes the store (imapferryctl init): id, generation (0 means 1), schema, run_id. restore: NULL, or the token
- * of the route_restore() that this ends; a quarantine begins then, since programs that used the store that was
- * lost may still be at work. ROUTE_REFUSED: the store is there already, or, where detail is "restoring",
- * somebody else's restore has not ended. */
+/* Makes the store (imapferryctl init): id, generation (0 means 1), schema, run_id. restore: NULL, or the
+ * token of the route_restore() that this ends; a quarantine begins then, since programs that used the store
+ * that was lost may still be at work. ROUTE_REFUSED: the store is there already, or, where detail is
+ * "restoring", somebody else's restore has not ended. */
 void route_init(struct store *s, uint64_t generation, const char *restore, route_done_fn fn, void *owner);
 /* Staff say on which backend accounts without a record live; detail is where they lived before. It is also
  * done while the store disagrees with this configuration about that (store_is_at_odds()). ROUTE_REFUSED: a

@@ -10,6 +10,11 @@ bool route_view_is_needed(const char *view)
     return *view && strncmp(view, "1=:", 3) != 0;
 }
 
+bool route_view_has_modseqs(const char *view)
+{
+    return !*view || strncmp(view, "1=:m", 4) == 0;
+}
+
 void route_view_read(struct store *s, const char *user, bool all, route_rows_fn fn, void *owner)
 {
     struct args a = {0};

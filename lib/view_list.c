@@ -122,3 +122,21 @@ bool view_list_compare(const struct view_list *client, const struct view_list *n
     *_r = change;
     return true;
 }
+
+void view_list_uids(const struct view_list *l, const struct imap_seq *numbers, struct imap_seq *uids)
+{
+    uint32_t before = 0; /* messages on the ranges before */
+    size_t at = 0;
+    for (size_t i = 0; i < l->uids.n; i++) {
+        struct imap_range r = l->uids.ranges[i];
+        uint32_t last = before + (r.last - r.first) + 1;
+        while (at < numbers->n && numbers->ranges[at].last <= before)
+            at++;
+        for (size_t k = at; k < numbers->n && numbers->ranges[k].first <= last; k++) {
+            struct imap_range n = numbers->ranges[k];
+            uint32_t from = n.first > before ? n.first : before + 1, to = n.last < last ? n.last : last;
+            imap_seq_add(uids, r.first + (from - before - 1), r.first + (to - before - 1));
+        }
+        before = last;
+    }
+}

@@ -37,4 +37,7 @@ struct view_list_change {
 bool view_list_compare(const struct view_list *client, const struct view_list *now,
                        struct view_list_change *_r) MUST_CHECK;
 
+/* The UIDs of these message numbers; those that are not on the list have none. */
+void view_list_uids(const struct view_list *l, const struct imap_seq *numbers, struct imap_seq *uids);
+
 #endif

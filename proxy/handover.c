@@ -24,7 +24,7 @@
 enum { TAG_BYTES = 8, TOLD_MAX = 64 * 1024, GONE_MAX = 100000 };
 
 enum step { SIGN_IN, VIEW, ASK, JUDGE };
-enum ask { ASK_ID, ASK_NAMESPACE, ASK_SELECT, ASK_LIST, ASK_COUNT };
+enum ask { ASK_ID, ASK_NAMESPACE, ASK_ENABLE, ASK_SELECT, ASK_LIST, ASK_COUNT };
 
 struct handover {
     struct session *s; /* borrowed */
@@ -44,6 +44,8 @@ struct handover {
 
     uint32_t uidvalidity, uidnext, exists;
     bool read_only, empty_list;
+    bool no_modseqs;       /* the mailbox has none there */
+    struct opened enabled; /* what was enabled there; nothing else of it is used */
     struct view_list list;
     char *namespaces; /* owned */
     struct buf told;  /* FLAGS and PERMANENTFLAGS, for the client */
@@ -81,13 +83,26 @@ void handover_failed(struct session *s, const char *why, const char *detail)
 
 static bool handover_is_asked(const struct handover *h)
 {
-    return h->asked[ASK_ID] || h->asked[ASK_NAMESPACE] || h->asked[ASK_SELECT] || h->asked[ASK_LIST];
+    for (int i = 0; i < ASK_COUNT; i++)
+        if (h->asked[i])
+            return true;
+    return false;
 }
 
 static void write_tag(struct handover *h, struct imap_writer *w, enum ask ask)
 {
     h->asked[ask] = true;
     imap_write_raw(w, "%s%c ", h->tag, 'a' + ask);
+}
+
+/* What the client has enabled (RFC 5161), before anything is opened. Without ENABLE, SELECT asks for
+ * CONDSTORE. */
+static void write_enable(struct handover *h, struct imap_writer *w, const struct opened *o)
+{
+    if (!o->condstore || !imap_caps_has(relay_shown(h->s), CAP_ENABLE))
+        return;
+    write_tag(h, w, ASK_ENABLE);
+    imap_write_raw(w, "ENABLE %s\r\n", o->qresync ? "QRESYNC" : "CONDSTORE");
 }
 
 /* False: the backend has no name for it. */
@@ -102,7 +117,8 @@ static bool write_select(struct handover *h, struct imap_writer *w, const struct
     imap_write_raw(w, "%s ", o->examined ? "EXAMINE" : "SELECT");
     imap_write_astring(w, buf_span(&name));
     buf_free(&name);
-    imap_write_raw(w, "\r\n");
+    bool asks = o->condstore && !imap_caps_has(relay_shown(h->s), CAP_ENABLE);
+    imap_write_raw(w, asks ? " (CONDSTORE)\r\n" : "\r\n");
     write_tag(h, w, ASK_LIST);
     imap_write_raw(w, "FETCH 1:* (UID)\r\n");
     return true;
@@ -127,6 +143,7 @@ static void handover_ask(struct handover *h)
         write_tag(h, &w, ASK_NAMESPACE);
         imap_write_raw(&w, "NAMESPACE\r\n");
     }
+    write_enable(h, &w, o);
     bool named = !o->selected || write_select(h, &w, o);
     bool good = named && !w.bad && w.n_waits == 0; /* a literal that it wants to be asked for can't be */
     if (good)
@@ -140,12 +157,14 @@ static void handover_ask(struct handover *h)
 
 /* ---- VIEW ---- */
 
-/* Where nothing is to be rewritten, records are of use for what the client has open or knows alone. */
+/* Where nothing is to be rewritten, records are of use for what the client has open or knows alone, and for
+ * what is known of MODSEQs. */
 static bool needs_view(const struct handover *h)
 {
     const struct opened *o = relay_opened(h->s);
     const char *view = h->s->account->view;
-    return !h->is_thaw && (o->selected || o->names || !view || route_view_is_needed(view));
+    bool needed = o->selected || o->names || !view || route_view_is_needed(view);
+    return !h->is_thaw && (needed || imap_caps_has(relay_shown(h->s), CAP_CONDSTORE));
 }
 
 static void handover_choose_view(struct handover *h)
@@ -242,7 +261,11 @@ static bool handover_take_tagged(struct handover *h, const struct imap_resp *r)
         return false;
     h->asked[which] = false;
     bool ok = r->status == STATUS_OK;
-    if (which == ASK_SELECT && !ok)
+    const struct opened *o = relay_opened(h->s);
+    bool enabled = h->enabled.condstore && (h->enabled.qresync || !o->qresync);
+    if (which == ASK_ENABLE && !(ok && enabled))
+        handover_failed(h->s, "modseqs", "it does not enable them");
+    else if (which == ASK_SELECT && !ok)
         handover_failed(h->s, "mailbox", NULL);
     else if (which == ASK_SELECT)
         h->read_only = imap_code_is(r->code, "READ-ONLY", NULL);
@@ -267,6 +290,8 @@ static void handover_take_status(struct handover *h, const struct imap_resp *r, 
         h->uidvalidity = n;
     else if (imap_code_is(r->code, "UIDNEXT", &args) && span_u32(args, &n))
         h->uidnext = n;
+    else if (imap_code_is(r->code, "NOMODSEQ", NULL))
+        h->no_modseqs = true;
     else if (imap_code_is(r->code, "PERMANENTFLAGS", NULL))
         handover_keep_told(h, line);
 }
@@ -275,6 +300,9 @@ static void handover_take_status(struct handover *h, const struct imap_resp *r, 
 static bool handover_take_data(struct handover *h, const struct imap_resp *r, struct span line)
 {
     struct span rest = span_of(line.p + r->rest, line.len - r->rest);
+    uint64_t gone;
+    if (opened_vanished(r, line, &gone))
+        return false;
     if (r->has_number && span_is_ci(r->word, "FETCH"))
         view_list_take(&h->list, r->number, rest);
     else if (r->has_number && span_is_ci(r->word, "EXPUNGE"))
@@ -285,6 +313,8 @@ static bool handover_take_data(struct handover *h, const struct imap_resp *r, st
         h->exists = r->number;
     else if (span_is_ci(r->word, "FLAGS"))
         handover_keep_told(h, line);
+    else if (span_is_ci(r->word, "ENABLED"))
+        opened_heard(&h->enabled, r, line);
     else if (span_is_ci(r->word, "NAMESPACE") && !h->namespaces)
         h->namespaces = imap_personal_namespaces(line, r);
     return h->exists <= VIEW_LIST_MAX;
@@ -364,7 +394,7 @@ static const char *judge_record(const struct handover *h, const struct opened *o
 static const char *judge_sight(struct handover *h, const struct opened *o)
 {
     struct span name = buf_span(&o->mailbox);
-    h->sight = (struct view_sight){.uidvalidity = h->uidvalidity};
+    h->sight = (struct view_sight){.uidvalidity = h->uidvalidity, .modseqs = true};
     if (h->view && view_look(h->view, name, h->uidvalidity, h->uidnext, &h->sight) != VIEW_FITS) {
         const struct view_record *r = view_record_of(h->view, name);
         bool anew = r && r->target_uidvalidity == h->uidvalidity && h->uidnext < r->target_uidnext;
@@ -422,8 +452,18 @@ static bool list_to_client(const struct view_uid *map, const struct view_list *f
     return out->n == from->n;
 }
 
-/* Both lists are drawn from servers that may number messages in different ways. False: they don't fit. */
-static bool compare_lists(const struct handover *h, struct view_list_change *change)
+/* MODSEQs that the client was shown have to go on, or may come to be asked for. NULL: they do. */
+static const char *judge_modseqs(const struct handover *h, const struct opened *o)
+{
+    if (!imap_caps_has(relay_shown(h->s), CAP_CONDSTORE))
+        return NULL;
+    bool go_on = h->is_thaw || views_has_modseqs(h->s->account);
+    return go_on && !(o->condstore && h->no_modseqs) ? NULL : "modseqs";
+}
+
+/* Both lists are drawn from servers that may number messages in different ways. In *gone: which of the
+ * client's are gone, with their UIDs where it is told of these. False: they don't fit. */
+static bool compare_lists(const struct handover *h, struct view_list_change *change, struct relay_gone *gone)
 {
     struct view_list client = {0}, now = {0};
     const struct view_uid *map;
@@ -431,12 +471,16 @@ static bool compare_lists(const struct handover *h, struct view_list_change *cha
     relay_view(h->s, &map);
     bool good = list_to_client(map, rest_list(h->s, &broken), &client) &&
                 list_to_client(h->sight.map, &h->list, &now) && view_list_compare(&client, &now, change);
+    gone->numbers = change->gone;
+    change->gone = (struct imap_seq){0};
+    if (relay_opened(h->s)->qresync)
+        view_list_uids(&client, &gone->numbers, &gone->uids);
     view_list_free(&client);
     view_list_free(&now);
     return good;
 }
 
-static void handover_finish(struct handover *h, struct view_list_change *change)
+static void handover_finish(struct handover *h, struct view_list_change *change, struct relay_gone *gone)
 {
     struct session *s = h->s;
     const struct opened *o = relay_opened(s);
@@ -449,7 +493,7 @@ static void handover_finish(struct handover *h, struct view_list_change *change)
         buf_printf(&lines, "* %" PRIu32 " EXISTS\r\n", exists);
     LOG(INFO, h->is_thaw ? "back_at_the_source" : "handed_over", LOG_S("session", s->name),
         LOG_S("user", s->account->key), LOG_S("backend", s->at->name), LOG_U("messages", exists),
-        LOG_U("arrived", change->arrived), LOG_U("gone", imap_seq_count(&change->gone)),
+        LOG_U("arrived", change->arrived), LOG_U("gone", imap_seq_count(&gone->numbers)),
         LOG_U("ms", clock_boot_ms() - h->began_ms));
     tally_add(s->proxy->tally, TALLY_HANDOVERS, h->is_thaw ? "back_at_the_source" : "moved");
     if (!h->is_thaw)
@@ -457,7 +501,7 @@ static void handover_finish(struct handover *h, struct view_list_change *change)
     handover_drop(s);
     rest_over(s);
     prepare_drop(s);
-    relay_attach(s, stream, s->at, buf_span(&lines), &change->gone, exists);
+    relay_attach(s, stream, s->at, buf_span(&lines), gone, exists);
     buf_free(&lines);
     if (s->state == IN_RELAY)
         relay_view_is(s); /* it may be a newer one by now */
@@ -469,23 +513,26 @@ static void handover_judge(struct handover *h)
     struct session *s = h->s;
     const struct opened *o = relay_opened(s);
     struct view_list_change change = {0};
+    struct relay_gone gone = {0};
     const char *why = judge_names(h, o);
+    if (!why)
+        why = judge_modseqs(h, o);
     if (!why && o->selected)
         why = judge_mailbox(h, o);
-    if (!why && o->selected && !compare_lists(h, &change))
+    if (!why && o->selected && !compare_lists(h, &change, &gone))
         why = "uids";
-    if (!why && imap_seq_count(&change.gone) > GONE_MAX)
+    if (!why && imap_seq_count(&gone.numbers) > GONE_MAX)
         why = "uids";
     if (!why && o->selected && h->exists > 0 && h->exists < h->list.n)
         why = "uids"; /* it lists more than it has */
     if (why) {
-        imap_seq_free(&change.gone);
+        relay_gone_free(&gone);
         handover_failed(s, why, NULL);
         return;
     }
     if (o->selected && h->exists > h->list.n) /* they came behind the list */
         change.arrived += h->exists - h->list.n;
-    handover_finish(h, &change);
+    handover_finish(h, &change, &gone);
 }
 
 void handover_step(struct session *s)

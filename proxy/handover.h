@@ -8,17 +8,18 @@
  * VIEW    | waits for the view of the account (views.h);     | ASK
  *         | where nothing is to be rewritten, only if the    |
  *         | client knows of any mailbox                      |
- * ASK     | SELECT or EXAMINE of the mailbox that the client | JUDGE
- *         | has open, by the name that it has there;         |
- *         | FETCH 1:* (UID), NAMESPACE                       |
+ * ASK     | ENABLE of what the client has enabled; SELECT or | JUDGE
+ *         | EXAMINE of the mailbox that it has open, by the  |
+ *         | name that it has there; FETCH 1:* (UID),         |
+ *         | NAMESPACE                                        |
  * JUDGE   | waits for the lease; compares                    | RELAY, with what the client has to be told; or the end
  *
  * A client that has a mailbox open goes on where it is seen, through the account's view, with the UIDVALIDITY
  * and the UIDs that the client knows, and no UID that it may have seen is given out again. A client that
  * knows other names than INBOX goes on where the view tells how they are called there, or where both servers
- * spell names alike (the same personal namespaces, and the same name for each mailbox). From then on the relay
- * rewrites what differs; after a thaw, what it has rewritten before. A session that can't go on ends with BYE,
- * and the log says why:
+ * spell names alike (the same personal namespaces, and the same name for each mailbox). From then on the
+ * relay rewrites what differs; after a thaw, what it has rewritten before. A session that can't go on ends
+ * with BYE, and the log says why:
  *
  * why            | what could not be had
  * ---------------+-----------------------------------------------------------------------------------------------
@@ -33,6 +34,7 @@
  * uidvalidity    | the one that it is shown with there is not the one that the client knows
  * uids           | UIDs differ, and are not mapped; or there are messages that it can't know
  * uidnext        | UIDs would be given out again
+ * modseqs        | it was shown CONDSTORE (RFC 7162), and MODSEQs do not go on there, or are not enabled
  * timeout        | all of this together took too long
  *
  * The client is told FLAGS and PERMANENTFLAGS of the target and the number of messages at once, and which

@@ -99,9 +99,54 @@ void opened_said(struct opened *o, const struct imap_cmd *cmd, struct span part,
 
 /* ---- the server ---- */
 
-void opened_heard(struct opened *o, const struct imap_resp *r)
+/* Of a set of UIDs as servers write it. */
+static uint64_t uids_in(struct span set)
+{
+    uint64_t n = 0;
+    while (set.len > 0) {
+        const uint8_t *comma = memchr(set.p, ',', set.len);
+        struct span part = span_of(set.p, comma ? (size_t)(comma - set.p) : set.len);
+        const uint8_t *colon = part.len > 0 ? memchr(part.p, ':', part.len) : NULL;
+        struct span from = span_of(part.p, colon ? (size_t)(colon - part.p) : part.len);
+        struct span to = colon ? span_of(colon + 1, part.len - from.len - 1) : from;
+        uint32_t first, last;
+        if (span_u32(from, &first) && span_u32(to, &last))
+            n += (first < last ? last - first : first - last) + UINT64_C(1);
+        set = span_of(set.p + part.len + (comma != NULL), set.len - part.len - (comma != NULL));
+    }
+    return n;
+}
+
+bool opened_vanished(const struct imap_resp *r, struct span line, uint64_t *_n)
+{
+    if (r->kind != RESP_DATA || r->has_number || !span_is_ci(r->word, "VANISHED"))
+        return false;
+    struct span set = span_of(line.p + r->rest, line.len - r->rest);
+    while (set.len > 0 && set.p[0] == ' ')
+        set = span_of(set.p + 1, set.len - 1);
+    if (set.len > 0 && set.p[0] == '(')
+        return false;
+    *_n = uids_in(set);
+    return true;
+}
+
+/* "* ENABLED CONDSTORE QRESYNC" (RFC 5161 3.2) */
+static void hear_enabled(struct opened *o, struct span words)
+{
+    while (words.len > 0) {
+        const uint8_t *blank = memchr(words.p, ' ', words.len);
+        struct span word = span_of(words.p, blank ? (size_t)(blank - words.p) : words.len);
+        bool qresync = span_is_ci(word, "QRESYNC");
+        o->qresync |= qresync;
+        o->condstore |= qresync || span_is_ci(word, "CONDSTORE");
+        words = span_of(words.p + word.len + (blank != NULL), words.len - word.len - (blank != NULL));
+    }
+}
+
+void opened_heard(struct opened *o, const struct imap_resp *r, struct span line)
 {
     struct span args;
+    uint64_t n;
     if (r->kind == RESP_STATUS && imap_code_is(r->code, "UIDVALIDITY", &args)) {
         if (!span_u32(args, &o->uidvalidity))
             o->uidvalidity = 0;
@@ -112,7 +157,17 @@ void opened_heard(struct opened *o, const struct imap_resp *r)
             o->expunges++;
         if (span_is_ci(r->word, "EXPUNGE") && o->exists > 0)
             o->exists--;
+    } else if (opened_vanished(r, line, &n)) {
+        o->expunges += n > 0;
+        o->exists -= n < o->exists ? (uint32_t)n : o->exists;
+    } else if (r->kind == RESP_DATA && span_is_ci(r->word, "ENABLED")) {
+        hear_enabled(o, span_of(line.p + r->rest, line.len - r->rest));
     }
+}
+
+void opened_asked_modseqs(struct opened *o, enum imap_status status)
+{
+    o->condstore |= status == STATUS_OK || status == STATUS_NO;
 }
 
 void opened_answered(struct opened *o, enum imap_verb verb, struct span name, enum imap_status status)

@@ -14,8 +14,8 @@
  * REFUSED | says `refuse`, which thaws the account    |
  *
  * A target that does not answer leaves a session in SIGN_IN, and the migrator gives the attempt up by its
- * deadline: nobody was frozen. Nothing can be enabled by clients (imap_caps.c), so there is nothing to ENABLE
- * here. */
+ * deadline: nobody was frozen. What the client has enabled is enabled there by the hand-over, since it may be
+ * more by then. */
 #ifndef IMAPFERRY_PREPARE_H
 #define IMAPFERRY_PREPARE_H
 

@@ -77,7 +77,7 @@ void relay_command_remove(struct relay *r, struct command *c)
         r->waits = NULL;
     if (r->current == c)
         r->current = NULL;
-    r->n_own -= c->own != OWN_NONE;
+    r->n_own -= c->own != OWN_NONE && c->own != OWN_VIEW;
     buf_free(&c->name);
     free(c);
 }
@@ -177,7 +177,7 @@ static void relay_go_on(struct session *s)
     struct relay *r = s->relay;
     if (r->rest != END_NONE || !registration_may_pass(s))
         return;
-    if (r->idled && r->gone.n > 0)
+    if (r->idled && relay_owes_expunges(s))
         relay_tell_gone(s); /* an IDLE is a command under way */
     if (relay_at_boundary(s))
         relay_say_own(s);
@@ -239,7 +239,7 @@ void relay_rest(struct session *s, enum session_end end)
     relay_settle(s);
 }
 
-void relay_send_own(struct session *s, enum relay_own own, const char *text)
+struct command *relay_command_own(struct session *s, enum relay_own own, struct span text)
 {
     struct relay *r = s->relay;
     struct buf line = {0};
@@ -248,10 +248,18 @@ void relay_send_own(struct session *s, enum relay_own own, const char *text)
     struct command *c = relay_command_add(r, tag, VERB_UNKNOWN);
     c->own = own;
     c->reads = true;
-    r->n_own++;
-    buf_printf(&line, "%s %s\r\n", tag, text);
+    r->n_own += own != OWN_VIEW;
+    buf_printf(&line, "%s ", tag);
+    buf_add_span(&line, text);
+    buf_add_str(&line, "\r\n");
     stream_send(s->backend, line.mem + line.off, line.len);
     buf_free(&line);
+    return c;
+}
+
+void relay_send_own(struct session *s, enum relay_own own, const char *text)
+{
+    relay_command_own(s, own, span_str(text));
 }
 
 const struct opened *relay_opened(const struct session *s)
@@ -261,11 +269,17 @@ const struct opened *relay_opened(const struct session *s)
 
 bool relay_owes_expunges(const struct session *s)
 {
-    return s->relay->gone.n > 0;
+    return s->relay->gone.numbers.n > 0;
+}
+
+void relay_gone_free(struct relay_gone *g)
+{
+    imap_seq_free(&g->numbers);
+    imap_seq_free(&g->uids);
 }
 
 void relay_attach(struct session *s, struct stream *stream, const struct conf_backend *at, struct span lines,
-                  struct imap_seq *gone, uint32_t exists)
+                  struct relay_gone *gone, uint32_t exists)
 {
     struct relay *r = s->relay;
     stream_close(&s->backend, false);
@@ -276,9 +290,9 @@ void relay_attach(struct session *s, struct stream *stream, const struct conf_ba
     r->backend_shut = r->bye = r->hides = false;
     r->rest = END_NONE;
     r->opened.exists = exists;
-    imap_seq_free(&r->gone);
+    relay_gone_free(&r->gone);
     r->gone = *gone;
-    *gone = (struct imap_seq){0};
+    *gone = (struct relay_gone){0};
     buf_add_span(&r->own, lines);
     session_enter(s, IN_RELAY);
     relay_moved(s);
@@ -441,7 +455,7 @@ void relay_free(struct relay **rp)
     buf_free(&r->id_literal);
     buf_free(&r->own);
     opened_free(&r->opened);
-    imap_seq_free(&r->gone);
+    relay_gone_free(&r->gone);
     free(r->idled);
     free(r);
 }

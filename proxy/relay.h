@@ -16,10 +16,10 @@
  * backend.
  *
  * COMPRESS=DEFLATE (RFC 4978) is between the client and us, and the backends never hear of it. Its OK is the
- * last that goes out in clear: it waits until no command is under way. The client may not send anything before
- * it has seen that; where bytes are there already, the session ends, so that nothing that was sent in clear is
- * taken for something that came compressed. What comes a little later is unpacked like all else, and ends
- * the session as damaged.
+ * last that goes out in clear: it waits until no command is under way. The client may not send anything
+ * before it has seen that; where bytes are there already, the session ends, so that nothing that was sent in
+ * clear is taken for something that came compressed. What comes a little later is unpacked like all else, and
+ * ends the session as damaged.
  *
  * Back-pressure: a side is read only while the other takes it, so a session holds LIMIT_HIGH_WATER bytes and
  * one read in each direction at most. Nothing passes in either direction without a valid lease
@@ -37,8 +37,8 @@ struct relay;
 /* Appends what a client is told to be there: what it is shown of the backends, and what the proxy does
  * itself. */
 void relay_write_capabilities(struct buf *out, const struct imap_caps *shown, bool compress);
-/* The session enters RELAY. shown: what the client is shown of the backends, and held to. view: by which names
- * and numbers are rewritten; NULL: nothing is. */
+/* The session enters RELAY. shown: what the client is shown of the backends, and held to. view: by which
+ * names and numbers are rewritten; NULL: nothing is. */
 struct view;
 void relay_begin(struct session *s, const struct imap_caps *shown, struct view *view);
 void relay_free(struct relay **r);
@@ -70,7 +70,12 @@ bool relay_is_quiet(const struct session *s);
 /* Sends a command of ours. Only while nothing is under way, or nothing but other commands of ours. The
  * untagged responses that come meanwhile are shown to rest_takes(), the tagged answer is given to
  * rest_answered(); the client's next command waits for that. */
-enum relay_own { OWN_NONE, OWN_NAMESPACE, OWN_LIST };
+enum relay_own {
+    OWN_NONE,
+    OWN_NAMESPACE,
+    OWN_LIST,
+    OWN_VIEW, /* the relay's own: part of what the client has asked for (relay_view.c), to whom its data go */
+};
 void relay_send_own(struct session *s, enum relay_own own, const char *text);
 /* Which mailbox the client has open, and what it knows of it (opened.h); borrowed. */
 struct opened;
@@ -86,12 +91,17 @@ void relay_set_view(struct session *s, struct view *view, const struct view_sigh
  * rewritten, UIDs are the same; borrowed. */
 struct view_uid;
 const struct view *relay_view(const struct session *s, const struct view_uid **_map);
+struct relay_gone {
+    struct imap_seq numbers;
+    struct imap_seq uids; /* the same messages, where the client has enabled QRESYNC; else empty */
+};
+void relay_gone_free(struct relay_gone *g);
 /* A client at rest goes on over this connection (taken), on which the same mailbox is open. lines: sent to
- * the client as soon as something may pass. gone (taken): the numbers of messages that the client will be
- * told of as expunged, once that is permitted. exists: how many messages the client counts after these
+ * the client as soon as something may pass. gone (taken): messages that the client will be told of as
+ * expunged, once that is permitted. exists: how many messages the client counts after these
  * lines. */
 void relay_attach(struct session *s, struct stream *stream, const struct conf_backend *at, struct span lines,
-                  struct imap_seq *gone, uint32_t exists);
+                  struct relay_gone *gone, uint32_t exists);
 /* Tells a client at rest, before it goes on, that its mailbox has n messages. */
 void relay_tell_exists(struct session *s, uint32_t n);
 /* The account's view was read anew (views.h): the session goes by it. */

@@ -14,19 +14,25 @@ static struct command *command_find(struct relay *r, struct span tag)
 {
     struct command *c;
     TAILQ_FOREACH(c, &r->commands, link)
-    if (span_is(tag, c->tag))
+    if (!c->answered && span_is(tag, c->tag))
         return c;
     return NULL;
 }
 
 /* Codes of extensions that are hidden, and those that would lead a client elsewhere. */
-static const char *const hidden_codes[] = {"HIGHESTMODSEQ", "NOMODSEQ", "MAILBOXID", "REFERRAL"};
+static const struct {
+    const char *name;
+    enum imap_cap unless; /* shown */
+} hidden_codes[] = {{"HIGHESTMODSEQ", CAP_CONDSTORE},
+                    {"NOMODSEQ", CAP_CONDSTORE},
+                    {"MAILBOXID", CAP_NONE},
+                    {"REFERRAL", CAP_NONE}};
 
-static bool is_hidden_code(struct span code)
+static bool is_hidden_code(const struct relay *r, struct span code)
 {
     for (size_t i = 0; i < COUNTOF(hidden_codes); i++)
-        if (imap_code_is(code, hidden_codes[i], NULL))
-            return true;
+        if (imap_code_is(code, hidden_codes[i].name, NULL))
+            return !imap_caps_has(&r->shown, hidden_codes[i].unless);
     return false;
 }
 
@@ -51,7 +57,7 @@ static void rewrite_code(const struct relay *r, struct span line, const struct i
 static struct span shown_status(const struct relay *r, struct span line, const struct imap_resp *resp,
                                 struct buf *room)
 {
-    bool hidden = is_hidden_code(resp->code);
+    bool hidden = is_hidden_code(r, resp->code);
     if (!hidden && !imap_code_is(resp->code, "CAPABILITY", NULL))
         return line;
     if (hidden && resp->kind != RESP_TAGGED)
@@ -60,8 +66,8 @@ static struct span shown_status(const struct relay *r, struct span line, const s
     return buf_span(room);
 }
 
-/* c: the command that is answered, NULL for an untagged line. Where names or numbers are rewritten, that comes
- * behind the codes. */
+/* c: the command that is answered, NULL for an untagged line. Where names or numbers are rewritten, that
+ * comes behind the codes. */
 static enum session_end pass_status(struct session *s, const struct piece *p, const struct imap_resp *resp,
                                     struct command *c, struct outlet *o, const char **wrong)
 {
@@ -94,6 +100,8 @@ static enum session_end pass_status(struct session *s, const struct piece *p, co
 void relay_command_ended(struct relay *r, struct command *c, enum imap_status status)
 {
     opened_answered(&r->opened, c->verb, buf_span(&c->name), status);
+    if (c->condstore)
+        opened_asked_modseqs(&r->opened, status);
     if (r->waits == c && r->view && r->mode == UP_PLUS)
         relay_view_unsent(r);
     if (r->waits == c && r->mode == UP_PLUS && r->own_plus)
@@ -146,10 +154,18 @@ static bool is_for_us(struct session *s, struct command *c, const struct imap_re
 static void pass_exists(struct relay *r, uint32_t number, struct outlet *o)
 {
     struct buf line = {0};
-    r->opened.exists = number + (uint32_t)imap_seq_count(&r->gone);
+    r->opened.exists = number + (uint32_t)imap_seq_count(&r->gone.numbers);
     buf_printf(&line, "* %" PRIu32 " EXISTS", r->opened.exists);
     outlet_line(o, buf_span(&line));
     buf_free(&line);
+}
+
+/* The client was not told of all messages that came, so which of these it knows is not known, nor how many
+ * are left. */
+static bool is_of_withheld(struct session *s, const struct imap_resp *resp, struct span line)
+{
+    uint64_t n;
+    return opened_vanished(resp, line, &n) && rest_withheld(s) > s->relay->opened.exists;
 }
 
 /* What ends the session; END_NONE: it goes on. */
@@ -157,18 +173,24 @@ static enum session_end take_untagged(struct session *s, const struct piece *p, 
                                       struct outlet *o, const char **wrong)
 {
     struct relay *r = s->relay;
-    bool exists = resp->has_number && span_is_ci(resp->word, "EXISTS");
-    if (r->gone.n > 0 && r->n_own == 0 && exists && resp->number <= UINT32_MAX - imap_seq_count(&r->gone)) {
+    bool exists = resp->has_number && span_is_ci(resp->word, "EXISTS"), owes = relay_owes_expunges(s);
+    if (owes && r->n_own == 0 && exists && resp->number <= UINT32_MAX - imap_seq_count(&r->gone.numbers)) {
         pass_exists(r, resp->number, o);
         return END_NONE;
     }
-    if (r->gone.n > 0 && resp->has_number && !span_is_ci(resp->word, "RECENT"))
+    if (owes && resp->has_number && !span_is_ci(resp->word, "RECENT"))
         return END_MOVED; /* numbers from behind an EXPUNGE that could not be told */
+    if (r->n_own == r->n_commands && is_of_withheld(s, resp, p->item.text)) {
+        *wrong = "VANISHED behind messages that it was not told of";
+        return END_MOVED;
+    }
     if (r->n_own == r->n_commands && rest_withholds(s, resp)) {
         r->hides = p->item.literal;
         return END_NONE;
     }
-    opened_heard(&r->opened, resp);
+    opened_heard(&r->opened, resp, p->item.text);
+    if (r->view && span_is_ci(resp->word, "ENABLED"))
+        relay_view_enabled(s);
     if (r->n_own > 0 && rest_takes(s, resp, p->item.text)) {
         r->hides = p->item.literal;
     } else if (span_is_ci(resp->word, "ID") && !resp->has_number) {
@@ -207,13 +229,15 @@ static enum session_end take_response(struct session *s, const struct piece *p, 
         return take_untagged(s, p, &resp, o, wrong);
     case RESP_STATUS:
         if (!r->view) /* else it counts as it is shown */
-            opened_heard(&r->opened, &resp);
+            opened_heard(&r->opened, &resp, p->item.text);
         r->bye |= resp.status == STATUS_BYE;
         return pass_status(s, p, &resp, NULL, o, wrong);
     case RESP_TAGGED:;
         struct command *c = command_find(r, resp.tag);
         if (!c)
             return END_BACKEND_PROTOCOL;
+        if (c->own == OWN_VIEW)
+            return relay_view_asked(s, c, &resp, p->item.text, o, wrong);
         if (is_for_us(s, c, &resp))
             break;
         return pass_status(s, p, &resp, c, o, wrong);
@@ -229,16 +253,16 @@ static enum session_end take_response(struct session *s, const struct piece *p, 
  * an EXPUNGE waits to be told. */
 static bool is_plain_data(const struct relay *r, struct span line)
 {
-    bool all = r->n_own > 0 || r->gone.n > 0;
+    bool all = r->n_own > 0 || r->gone.numbers.n > 0;
     bool counts = line.len > 2 && line.p[2] >= '0' && line.p[2] <= '9' && (all || line.len < 24);
-    return line.len > 2 && line.p[0] == '*' && line.p[1] == ' ' && !strchr(" CcIiOoNnBbPp", line.p[2]) &&
+    return line.len > 2 && line.p[0] == '*' && line.p[1] == ' ' && !strchr(" CcIiOoNnBbPpVvEe", line.p[2]) &&
            !counts;
 }
 
 static const char *detail_of(enum session_end wrong, const struct piece *p, const char *why)
 {
     if (wrong == END_MOVED)
-        return "message numbers from behind an EXPUNGE that could not be told";
+        return why ? why : "message numbers from behind an EXPUNGE that could not be told";
     if (wrong == END_VIEW)
         return why;
     return p->rc == LINE_BAD ? p->item.why : "an answer to a command that it was not sent";

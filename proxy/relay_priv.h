@@ -43,11 +43,13 @@ enum compression {
 struct command {
     TAILQ_ENTRY(command) link;
     enum imap_verb verb;
-    enum relay_own own;        /* a command of ours; OWN_NONE: the client's */
-    bool reads;                /* changes nothing at the server */
-    bool ends_idle;            /* we have sent the DONE: its answer is for us */
-    bool takes_name;           /* the literal under way is the name of a mailbox ... */
-    struct buf name;           /* ... or it stood in the line: of SELECT and EXAMINE; owned */
+    enum relay_own own; /* a command of ours; OWN_NONE: the client's */
+    bool reads;         /* changes nothing at the server */
+    bool condstore;     /* asks for MODSEQs (imap_cmd.h) */
+    bool answered;      /* by the backend, but commands of ours have to be before the client hears of it */
+    bool ends_idle;     /* we have sent the DONE: its answer is for us */
+    bool takes_name;    /* the literal under way is the name of a mailbox ... */
+    struct buf name;    /* ... or it stood in the line: of SELECT and EXAMINE; owned */
     struct view_command *view; /* what it became, where something is rewritten; freed with relay->view */
     char tag[];                /* with its NUL */
 };
@@ -83,10 +85,10 @@ struct relay {
     bool hides;            /* the response under way is not for the client, nor are the literals in it */
     enum session_end rest; /* END_NONE, or what comes once no command is under way: a freeze, or the end */
     struct opened opened;
-    size_t n_own;         /* commands of ours that are under way: what they bring is for us */
-    char *idled;          /* tag of the client's IDLE that we have ended; it is to be begun again; owned */
-    struct imap_seq gone; /* messages that the client has to be told of as expunged, when it may be */
-    uint64_t round;       /* of the loop, in which ... */
+    size_t n_own; /* commands of ours that are under way, but for OWN_VIEW: what they bring is for us */
+    char *idled;  /* tag of the client's IDLE that we have ended; it is to be begun again; owned */
+    struct relay_gone gone;         /* what the client has to be told of as expunged, when it may be */
+    uint64_t round;                 /* of the loop, in which ... */
     size_t lines, line_bytes;       /* ... so much of commands was looked at */
     bool client_shut, backend_shut; /* not read at the moment */
     uint64_t moved_ms;              /* the loop's clock at the last byte */
@@ -94,8 +96,8 @@ struct relay {
 
 /* ---- passing bytes on ----
  *
- * Bytes that lie one behind the other go out in one stream_send(), however many lines and literals they are, and
- * uncopied. What is rewritten, or came in pieces, is gathered, and with it what is small in between. */
+ * Bytes that lie one behind the other go out in one stream_send(), however many lines and literals they are,
+ * and uncopied. What is rewritten, or came in pieces, is gathered, and with it what is small in between. */
 struct outlet {
     struct stream *to;
     uint64_t *count;
@@ -129,6 +131,8 @@ void relay_sayf(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 struct command *relay_command_add(struct relay *r, const char *tag, enum imap_verb verb);
 void relay_command_remove(struct relay *r, struct command *c);
+/* Sends a command of ours; *line is without tag and CRLF. */
+struct command *relay_command_own(struct session *s, enum relay_own own, struct span line);
 
 /* A command is passed on, or written anew, whose first part this is. It becomes r->current. */
 void relay_command_begins(struct session *s, struct span part, bool literal);
@@ -198,6 +202,11 @@ enum session_end relay_view_more(struct session *s, const struct piece *p, struc
 bool relay_view_collects(const struct relay *r);
 enum session_end relay_view_tagged(struct session *s, struct command *c, const struct imap_resp *resp,
                                    struct span line, struct outlet *o, const char **wrong);
+/* The tagged answer to a command of ours (OWN_VIEW), which is one of relay->commands still. */
+enum session_end relay_view_asked(struct session *s, struct command *own, const struct imap_resp *resp,
+                                  struct span line, struct outlet *o, const char **wrong);
+/* What the session has enabled at the backend has become more. */
+void relay_view_enabled(struct session *s);
 void relay_view_free(struct relay_view **v);
 
 /* ---- backend to client ---- */

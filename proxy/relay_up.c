@@ -21,7 +21,7 @@ static void answer_with(struct relay *r, enum fate fate, const char *fmt, ...)
     buf_add_str(&r->answer, "\r\n");
 }
 
-/* None of what clients ask for today may be enabled (imap_caps.c); what may one day goes to the backend. */
+/* What the client is shown goes to the backend. */
 static void decide_enable(struct relay *r, const struct imap_line_item *item, struct buf *rewritten)
 {
     struct span args = span_of(item->text.p + r->cmd.args, item->text.len - r->cmd.args);
@@ -80,7 +80,7 @@ static void id_pass(struct session *s, struct outlet *o)
 {
     struct relay *r = s->relay;
     struct imap_writer w;
-    if (r->gone.n > 0)
+    if (relay_owes_expunges(s))
         relay_tell_gone(s);              /* it is a command without numbers */
     imap_writer_init(&w, LITERALS_SYNC); /* it needs none */
     imap_write_raw(&w, "%s ", r->cmd.tag);
@@ -165,6 +165,7 @@ void relay_command_begins(struct session *s, struct span part, bool literal)
     struct relay *r = s->relay;
     r->current = relay_command_add(r, r->cmd.tag, r->cmd.verb);
     r->current->reads = imap_cmd_reads(&r->cmd, part);
+    r->current->condstore = r->cmd.condstore;
     opened_said(&r->opened, &r->cmd, part, &r->current->name);
     bool selects = r->cmd.verb == VERB_SELECT || r->cmd.verb == VERB_EXAMINE;
     r->current->takes_name = selects && literal && r->current->name.len == 0;
@@ -177,6 +178,7 @@ static void pass_command(struct session *s, const struct imap_line_item *item)
         relay_command_begins(s, item->text, item->literal);
     } else if (r->current) {
         r->current->takes_name = false;
+        r->current->condstore = r->cmd.condstore;
     }
     if (!r->current) {
         /* It was answered before it was whole. Nobody knows what the backend takes the next bytes for. */
@@ -254,15 +256,20 @@ static void note_literal(struct relay *r, struct span body)
 void relay_tell_gone(struct session *s)
 {
     struct relay *r = s->relay;
+    const struct imap_seq *numbers = &r->gone.numbers;
     struct buf lines = {0};
-    for (size_t i = r->gone.n; i-- > 0;)
-        for (uint32_t n = r->gone.ranges[i].last; n >= r->gone.ranges[i].first; n--) {
+    r->opened.exists -= (uint32_t)imap_seq_count(numbers);
+    if (r->opened.qresync) {
+        buf_add_str(&lines, "* VANISHED ");
+        imap_seq_write(&lines, &r->gone.uids);
+        buf_add_str(&lines, "\r\n");
+    }
+    for (size_t i = r->opened.qresync ? 0 : numbers->n; i-- > 0;)
+        for (uint32_t n = numbers->ranges[i].last; n >= numbers->ranges[i].first; n--)
             buf_printf(&lines, "* %" PRIu32 " EXPUNGE\r\n", n);
-            r->opened.exists--;
-        }
     relay_say(s, buf_span(&lines));
     buf_free(&lines);
-    imap_seq_free(&r->gone);
+    relay_gone_free(&r->gone);
 }
 
 /* The client begins a command: now it may hear of what is gone, unless the command's numbers are those from
@@ -270,7 +277,7 @@ void relay_tell_gone(struct session *s)
 static bool tell_gone_at(struct session *s, const struct imap_line_item *item)
 {
     struct relay *r = s->relay;
-    if (r->gone.n == 0)
+    if (!relay_owes_expunges(s))
         return true;
     if (imap_cmd_uses_numbers(&r->cmd, item->text)) {
         LOG(INFO, "handed_over_in_vain", LOG_S("session", s->name), LOG_S("user", s->account->key),

@@ -1,5 +1,5 @@
-/* What is different where a client sees other names or numbers than the backend has: commands are written anew,
- * some of them whole, and so are responses. */
+/* What is different where a client sees other names or numbers than the backend has: commands are written
+ * anew, some of them whole, and so are responses. */
 #include <stdlib.h>
 
 #include "lib/log.h"
@@ -23,7 +23,8 @@ enum collecting { COLLECTS_NOTHING, COLLECTS_NAME, COLLECTS_WHOLE };
 
 /* What has to be in the store before something goes on:
  *
- *   BEFORE        the changes of a RENAME, which is not sent yet. Where the store refuses, the client is told NO
+ *   BEFORE        the changes of a RENAME, which is not sent yet. Where the store refuses, the client is told
+ *                 NO
  *   SEND          they are; it is sent once something may pass
  *   AFTER         the changes of an answer: the mailbox that was opened is another one now, or a RENAME was
  *                 done. Where the store refuses, the session ends
@@ -69,11 +70,19 @@ struct relay_view {
     struct timer *timer;      /* owned */
     struct command *answered; /* AFTER ... */
     struct buf tagged;        /* ... and its answer; GIVE: what the client is told */
+    bool goes_on;             /* ... before commands of ours */
+
+    /* A command of the client that the backend has answered, and that commands of ours belong to; one of them
+     * is under way. NULL: none is. Where it is not answered in backend_timeout, the session ends; the time in
+     * which the client does not take what came does not count. */
+    struct command *asks_for;
+    struct timer *patience; /* owned */
 };
 
 /* ---- life ---- */
 
 static void view_on_timeout(void *owner);
+static void view_on_no_answer(void *owner);
 
 static struct relay_view *view_new_state(struct session *s, struct view *view)
 {
@@ -81,6 +90,7 @@ static struct relay_view *view_new_state(struct session *s, struct view *view)
     v->s = s;
     v->w = view_rewrite_new(view);
     v->timer = timer_new(s->proxy->loop, view_on_timeout, v);
+    v->patience = timer_new(s->proxy->loop, view_on_no_answer, v);
     imap_writer_init(&v->out, LITERALS_SYNC);
     return v;
 }
@@ -120,6 +130,7 @@ void relay_view_free(struct relay_view **vp)
     forget_data(v);
     buf_free(&v->tagged);
     timer_free(&v->timer);
+    timer_free(&v->patience);
     view_rewrite_free(&v->w); /* and what commands became with it */
     free(v);
 }
@@ -131,10 +142,18 @@ void relay_set_view(struct session *s, struct view *view, const struct view_sigh
     TAILQ_FOREACH(c, &r->commands, link)
     c->view = NULL;
     relay_view_free(&r->view);
-    if (view)
+    if (view) {
         r->view = view_new_state(s, view);
+        relay_view_enabled(s);
+    }
     if (view && sight)
         view_rewrite_selected(r->view->w, buf_span(&r->opened.mailbox), sight);
+}
+
+void relay_view_enabled(struct session *s)
+{
+    const struct relay *r = s->relay;
+    view_rewrite_enabled(r->view->w, r->opened.qresync, imap_caps_has(&r->shown, CAP_ESEARCH));
 }
 
 const struct view *relay_view(const struct session *s, const struct view_uid **_map)
@@ -416,7 +435,8 @@ static void collect_refuse(struct relay_view *v, const struct imap_line_item *it
     relay_up_answered(v->s, item);
 }
 
-/* The first argument, where it is in the line: *_end is behind it. False: it is a literal, or there is none. */
+/* The first argument, where it is in the line: *_end is behind it. False: it is a literal, or there is
+ * none. */
 static bool name_in_line(struct span line, size_t at, const struct imap_line_item *item, struct buf *name,
                          size_t *_end)
 {
@@ -597,7 +617,7 @@ static enum imap_status note_told(struct relay *r, struct span lines)
         if (known && resp.kind == RESP_TAGGED)
             status = resp.status;
         else if (known && resp.kind == RESP_STATUS)
-            opened_heard(&r->opened, &resp);
+            opened_heard(&r->opened, &resp, line);
         lines = span_of(lines.p + n, lines.len - n);
     }
     return status;
@@ -696,7 +716,7 @@ enum session_end relay_view_untagged(struct session *s, const struct piece *p, c
     else
         end = give(s, gives, p, line, &out, o);
     if (resp->kind == RESP_STATUS && gives == VIEW_SAME)
-        opened_heard(&r->opened, resp);
+        opened_heard(&r->opened, resp, line);
     else if (resp->kind == RESP_STATUS && gives == VIEW_LINES)
         note_told(r, buf_span(&out));
     buf_free(&out);
@@ -706,7 +726,8 @@ enum session_end relay_view_untagged(struct session *s, const struct piece *p, c
 bool relay_view_quick(struct session *s, const struct piece *p, struct outlet *o)
 {
     const struct relay *r = s->relay;
-    bool usual = p->item.first && !p->item.literal && r->n_own == 0 && r->n_commands > 0 && r->gone.n == 0;
+    bool usual =
+        p->item.first && !p->item.literal && r->n_own == 0 && r->n_commands > 0 && r->gone.numbers.n == 0;
     return usual && view_rewrite_quick(r->view->w, p->item.text, outlet_room(o));
 }
 
@@ -719,6 +740,59 @@ enum session_end relay_view_more(struct session *s, const struct piece *p, struc
     enum view_gives gives =
         view_rewrite_response(s->relay->view->w, NULL, p->item.text, p->item.literal, &out, wrong);
     enum session_end end = give(s, gives, p, p->item.text, &out, o);
+    buf_free(&out);
+    return end;
+}
+
+/* ---- commands of ours between a client's and its answer ---- */
+
+/* The next one. */
+static void ask_send(struct relay_view *v, struct command *client)
+{
+    struct session *s = v->s;
+    struct buf line = {0};
+    client->answered = true;
+    v->asks_for = client;
+    view_rewrite_ask(v->w, client->view, &line);
+    relay_command_own(s, OWN_VIEW, buf_span(&line));
+    buf_free(&line);
+    timer_start(v->patience, s->proxy->conf->proxy.backend_timeout_ms);
+}
+
+static void view_on_no_answer(void *owner)
+{
+    struct relay_view *v = owner;
+    const struct relay *r = v->s->relay;
+    uint64_t limit = v->s->proxy->conf->proxy.backend_timeout_ms;
+    uint64_t idle = uv_now(&v->s->proxy->loop->uv) - r->moved_ms;
+    if (r->backend_shut)
+        timer_start(v->patience, limit);
+    else if (idle < limit)
+        timer_start(v->patience, limit - idle);
+    else
+        session_close(v->s, END_VIEW, "the backend does not answer a command of ours");
+}
+
+enum session_end relay_view_asked(struct session *s, struct command *own, const struct imap_resp *resp,
+                                  struct span line, struct outlet *o, const char **wrong)
+{
+    struct relay *r = s->relay;
+    struct relay_view *v = r->view;
+    struct command *client = v->asks_for;
+    struct buf out = {0};
+    enum session_end end = END_NONE;
+    enum view_gives gives = view_rewrite_asked(v->w, &client->view, resp, line, &out, wrong);
+    relay_command_remove(r, own);
+    timer_stop(v->patience);
+    v->asks_for = NULL;
+    outlet_text(o, buf_span(&out));
+    enum imap_status status = note_told(r, buf_span(&out));
+    if (gives == VIEW_ASK)
+        ask_send(v, client);
+    else if (gives == VIEW_LINES)
+        relay_command_ended(r, client, status);
+    else
+        end = END_VIEW;
     buf_free(&out);
     return end;
 }
@@ -744,6 +818,10 @@ enum session_end relay_view_tagged(struct session *s, struct command *c, const s
     } else if (gives == VIEW_LINES) {
         outlet_text(o, buf_span(&out));
         status = note_told(r, buf_span(&out));
+    } else if (gives == VIEW_ASK) {
+        outlet_text(o, buf_span(&out));
+        note_told(r, buf_span(&out));
+        ask_send(v, c);
     } else if (gives == VIEW_SAME) {
         outlet_line(o, line);
     } else {
@@ -775,7 +853,8 @@ static void view_answer_again(struct relay_view *v)
                                     &wrong);
     if (gives == VIEW_STORE) {
         view_ask_after(v, &changes);
-    } else if (gives == VIEW_LINES || gives == VIEW_SAME) {
+    } else if (gives == VIEW_LINES || gives == VIEW_SAME || gives == VIEW_ASK) {
+        v->goes_on = gives == VIEW_ASK;
         if (gives == VIEW_SAME)
             buf_add_str(&v->tagged, "\r\n");
         else {
@@ -798,7 +877,11 @@ static void give_answer(struct relay_view *v)
     struct span lines = buf_span(&v->tagged);
     s->bytes_out += lines.len;
     stream_send(s->client, lines.p, lines.len);
-    relay_command_ended(r, v->answered, note_told(r, lines));
+    enum imap_status status = note_told(r, lines);
+    if (v->goes_on)
+        ask_send(v, v->answered);
+    else
+        relay_command_ended(r, v->answered, status);
     v->answered = NULL;
     buf_free(&v->tagged);
     asks_enter(v, ASKS_NOTHING);

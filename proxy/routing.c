@@ -402,6 +402,8 @@ static void let_in(struct session *s)
     struct login *l = s->login;
     struct proxy *p = s->proxy;
     struct imap_caps shown = backends_shown(p->backends, l->at, &l->caps, l->other);
+    if (!views_has_modseqs(s->account))
+        imap_caps_hide_modseqs(&shown);
     struct buf words = {0};
     relay_write_capabilities(&words, &shown, p->conf->proxy.compress);
     session_say(s, "%s OK [CAPABILITY %s] Logged in", l->tag, buf_str(&words));

@@ -288,6 +288,16 @@ bool views_has_records(const struct account *a)
     return a->views && a->views->n > 0;
 }
 
+bool views_has_modseqs(const struct account *a)
+{
+    const struct views *v = a->views;
+    if (!v || !v->text)
+        return false; /* not read */
+    if (!route_view_is_needed(v->text))
+        return route_view_has_modseqs(v->text);
+    return v->view && v->spelled && view_has_modseqs(v->view);
+}
+
 /* Records without a spelling are of a release that rewrote nothing: clients know the backend as it is. */
 bool views_rewrites(const struct account *a)
 {

@@ -1,7 +1,7 @@
 /* views: what the clients of an account go on seeing of it after it was moved (lib/view.h), held once for all
- * sessions of the account in this thread. The route says by a text which view that is (route_view_is_needed()),
- * and it is read anew whenever the text is another one: after a flip, and when a session, here or at another
- * proxy, has changed it (views_change()).
+ * sessions of the account in this thread. The route says by a text which view that is
+ * (route_view_is_needed()), and it is read anew whenever the text is another one: after a flip, and when a
+ * session, here or at another proxy, has changed it (views_change()).
  *
  * state   | meaning                                                    | leaves to
  * --------+------------------------------------------------------------+---------------------------------
@@ -12,7 +12,8 @@
  *         | before, if any, stays                                      |
  *
  * When the store has answered, all sessions of the account hear of it: a login under way goes on
- * (routing_view_there()), a hand-over too (handover_step()), and relays go by the new view (relay_view_is()). */
+ * (routing_view_there()), a hand-over too (handover_step()), and relays go by the new view
+ * (relay_view_is()). */
 #ifndef IMAPFERRY_VIEWS_H
 #define IMAPFERRY_VIEWS_H
 
@@ -23,8 +24,8 @@
 
 struct views;
 
-/* The view is wanted that the route has for this backend by this text. all: with its records, also where nothing is
- * to be rewritten. Does nothing where it is there, or under way. */
+/* The view is wanted that the route has for this backend by this text. all: with its records, also where
+ * nothing is to be rewritten. Does nothing where it is there, or under way. */
 void views_want(struct account *a, const char *backend, const char *text, bool all);
 /* Something was heard of the route (a->view, a->backend): reads the view anew if it is another one, and
  * somebody has wanted it before. */
@@ -41,6 +42,9 @@ bool views_is_current(const struct account *a, const char *backend);
 struct view *views_view(const struct account *a);
 /* The migrator has recorded a mailbox. */
 bool views_has_records(const struct account *a);
+/* May clients be shown CONDSTORE and QRESYNC, as the view that was read goes? True too where the account was
+ * never moved; false for one that an older release has moved, which has not kept how MODSEQs go on. */
+bool views_has_modseqs(const struct account *a);
 /* Something is to be rewritten for clients. Else views_view() may have records all the same. */
 bool views_rewrites(const struct account *a);
 

@@ -32,7 +32,7 @@ struct bench {
      * bench_changed(). */
     struct view *view;
     enum views_state views;
-    bool rewrites;
+    bool rewrites, no_modseqs;
     struct view_changes changes;
     unsigned n_changes, n_wanted;
     route_done_fn change_fn;
@@ -138,6 +138,11 @@ struct view *views_view(const struct account *a)
 bool views_has_records(const struct account *a)
 {
     return bench_of_account(a)->view != NULL;
+}
+
+bool views_has_modseqs(const struct account *a)
+{
+    return !bench_of_account(a)->no_modseqs;
 }
 
 bool views_rewrites(const struct account *a)
@@ -337,6 +342,15 @@ static inline int bench_set_up(void **state)
     relay_begin(&b->s, &shown, NULL);
     *state = b;
     return 0;
+}
+
+/* The client is shown these capabilities, from its login on. */
+static inline void bench_shows(struct bench *b, const char *words)
+{
+    struct imap_caps shown;
+    imap_caps_parse(&shown, span_str(words));
+    relay_free(&b->s.relay);
+    relay_begin(&b->s, &shown, NULL);
 }
 
 static inline int bench_tear_down(void **state)

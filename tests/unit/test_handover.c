@@ -290,6 +290,131 @@ static void test_what_came_and_went(void **state)
     bench_gets(b, b->next, "a2 NOOP\r\n");
 }
 
+/* The session's state by RFC 7162, with what the client has enabled; the hand-over asks by this command for
+ * it. */
+static void enable(struct bench *b, const char *what)
+{
+    char line[80];
+    bench_shows(b, "CONDSTORE QRESYNC ENABLE");
+    snprintf(line, sizeof line, "e1 ENABLE %s\r\n", what);
+    bench_says(b, b->client, line);
+    bench_gets(b, b->server, line);
+    snprintf(line, sizeof line, "* ENABLED %s\r\ne1 OK done\r\n", what);
+    bench_says(b, b->server, line);
+    bench_gets(b, b->client, line);
+}
+
+static void target_enables(struct bench *b, const char *what, const char *answer)
+{
+    char line[80];
+    snprintf(line, sizeof line, "ENABLE %s", what);
+    bench_gets_command(b, b->next, line);
+    bench_says(b, b->next, answer);
+}
+
+static void test_what_is_enabled_goes_along(void **state)
+{
+    struct bench *b = *state;
+    enable(b, "QRESYNC");
+    rest_with_inbox(b, "SELECT");
+    flip(b);
+    target_enables(b, "QRESYNC", "* ENABLED CONDSTORE QRESYNC\r\n%T OK done\r\n");
+    target_answers(
+        b, "SELECT",
+        "* 3 EXISTS\r\n* OK [UIDVALIDITY 7] so\r\n* OK [UIDNEXT 12] so\r\n* OK [HIGHESTMODSEQ 99] so\r\n%T OK [READ-WRITE] in\r\n",
+        "* 1 FETCH (UID 4)\r\n* 2 FETCH (UID 9)\r\n* 3 FETCH (UID 11)\r\n%T OK done\r\n");
+    bench_gets(b, b->client, "* 4 EXISTS\r\n");
+    bench_says(b, b->client, "a2 NOOP\r\n");
+    bench_gets(b, b->client, "* VANISHED 5\r\n");
+    bench_gets(b, b->next, "a2 NOOP\r\n");
+    bench_says(b, b->next, "* VANISHED 4,9\r\na2 OK done\r\n");
+    bench_gets(b, b->client, "* VANISHED 4,9\r\na2 OK done\r\n");
+    assert_int_equal(relay_opened(&b->s)->exists, 1);
+}
+
+/* With no mailbox open, and where it is CONDSTORE alone, which a command has asked for. */
+static void test_condstore_goes_along(void **state)
+{
+    struct bench *b = *state;
+    bench_shows(b, "CONDSTORE QRESYNC ENABLE");
+    bench_says(b, b->client, "a1 STATUS INBOX (HIGHESTMODSEQ)\r\n");
+    bench_gets(b, b->server, "a1 STATUS INBOX (HIGHESTMODSEQ)\r\n");
+    bench_says(b, b->server, "a1 OK done\r\n");
+    bench_gets(b, b->client, "a1 OK done\r\n");
+    rest_with_nothing(b);
+    flip(b);
+    target_enables(b, "CONDSTORE", "* ENABLED CONDSTORE\r\n%T OK done\r\n");
+    wait_state(b, IN_RELAY);
+}
+
+/* Where there is no ENABLE, SELECT asks for it. */
+static void test_condstore_without_enable(void **state)
+{
+    struct bench *b = *state;
+    bench_shows(b, "CONDSTORE");
+    bench_says(b, b->client, "a0 STATUS INBOX (HIGHESTMODSEQ)\r\n");
+    bench_gets(b, b->server, "a0 STATUS INBOX (HIGHESTMODSEQ)\r\n");
+    bench_says(b, b->server, "a0 OK done\r\n");
+    bench_gets(b, b->client, "a0 OK done\r\n");
+    rest_with_inbox(b, "SELECT");
+    flip(b);
+    bench_gets_command(b, b->next, "SELECT INBOX (CONDSTORE)");
+}
+
+/* A client that was shown CONDSTORE, and has not used it: nothing is enabled for it there. */
+static void test_nothing_is_enabled_that_was_not(void **state)
+{
+    struct bench *b = *state;
+    bench_shows(b, "CONDSTORE QRESYNC ENABLE");
+    rest_with_inbox(b, "SELECT");
+    flip(b);
+    target_answers(b, "SELECT", OPENED, LISTED);
+    wait_state(b, IN_RELAY);
+}
+
+static void test_modseqs_that_do_not_go_on(void **state)
+{
+    struct bench *b = *state;
+    enable(b, "CONDSTORE");
+    rest_with_inbox(b, "SELECT");
+    flip(b);
+    target_enables(b, "CONDSTORE", "* ENABLED\r\n%T OK done\r\n");
+    fails(b, "modseqs");
+}
+
+static void test_modseqs_of_an_older_release(void **state)
+{
+    struct bench *b = *state;
+    bench_shows(b, "CONDSTORE");
+    b->no_modseqs = true;
+    rest_with_inbox(b, "SELECT");
+    flip(b);
+    target_answers(b, "SELECT", OPENED, LISTED);
+    fails(b, "modseqs");
+}
+
+static void test_a_mailbox_without_modseqs(void **state)
+{
+    struct bench *b = *state;
+    enable(b, "CONDSTORE");
+    rest_with_inbox(b, "SELECT");
+    flip(b);
+    target_enables(b, "CONDSTORE", "* ENABLED CONDSTORE\r\n%T OK done\r\n");
+    target_answers(b, "SELECT", "* OK [NOMODSEQ] none\r\n" OPENED, LISTED);
+    fails(b, "modseqs");
+}
+
+static void test_vanished_while_it_opens(void **state)
+{
+    struct bench *b = *state;
+    enable(b, "QRESYNC");
+    rest_with_inbox(b, "SELECT");
+    flip(b);
+    target_enables(b, "QRESYNC", "* ENABLED QRESYNC\r\n%T OK done\r\n");
+    target_answers(b, "SELECT", OPENED, "* VANISHED 4\r\n");
+    fails(b, "unavailable");
+}
+
 /* Messages that come behind the list. */
 static void test_more_exist_than_were_listed(void **state)
 {
@@ -547,7 +672,8 @@ static void test_names(void **state)
 
 /* ---- names and numbers that differ ---- */
 
-/* INBOX.Work is Work there, with UIDVALIDITY 70; its UIDs 4, 5, 9 and from 10 on are 1, 2, 3 and from 4 on. */
+/* INBOX.Work is Work there, with UIDVALIDITY 70; its UIDs 4, 5, 9 and from 10 on are 1, 2, 3 and from 4
+ * on. */
 static void view_of_work(struct bench *b)
 {
     struct view_record r = {.tier = VIEW_T2,
@@ -668,7 +794,8 @@ static void test_does_not_fit_through_the_map(void **state)
     }
 }
 
-/* A message of the target's own that lies between the copies: the client can't know it, and counts without it. */
+/* A message of the target's own that lies between the copies: the client can't know it, and counts without
+ * it. */
 static void test_a_message_in_no_run(void **state)
 {
     struct bench *b = *state;
@@ -796,6 +923,14 @@ int main(void)
         HANDOVER_TEST(test_goes_on_with_nothing_open),
         HANDOVER_TEST(test_goes_on_in_the_mailbox),
         HANDOVER_TEST(test_what_came_and_went),
+        HANDOVER_TEST(test_what_is_enabled_goes_along),
+        HANDOVER_TEST(test_condstore_goes_along),
+        HANDOVER_TEST(test_condstore_without_enable),
+        HANDOVER_TEST(test_nothing_is_enabled_that_was_not),
+        HANDOVER_TEST(test_modseqs_that_do_not_go_on),
+        HANDOVER_TEST(test_modseqs_of_an_older_release),
+        HANDOVER_TEST(test_a_mailbox_without_modseqs),
+        HANDOVER_TEST(test_vanished_while_it_opens),
         HANDOVER_TEST(test_more_exist_than_were_listed),
         HANDOVER_TEST(test_examined),
         cmocka_unit_test(test_cannot_go_on),

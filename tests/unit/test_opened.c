@@ -21,7 +21,7 @@ static void hear(struct opened *o, const char *line)
     struct imap_resp r;
     const char *why;
     assert_true(imap_resp_parse(span_str(line), &r, &why));
-    opened_heard(o, &r);
+    opened_heard(o, &r, span_str(line));
 }
 
 static void is_open(struct opened *o, const char *mailbox)
@@ -101,6 +101,53 @@ static void test_who_knows_names(void **state)
     }
 }
 
+static void test_vanished(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *line;
+        uint32_t exists;
+        bool gone;
+    } rows[] = {
+        {"* VANISHED 5", 9, true},
+        {"* vanished 5:7,12,20:19", 4, true},
+        {"* VANISHED (EARLIER) 1:5", 10, false},
+        {"* VANISHED 1:4294967295", 0, true},
+        {"* VANISHED", 10, false},
+        {"* VANISHED x,,4,:", 9, true},
+        {"* 5 VANISHED 5", 10, false},
+        {"* VANISHEDX 5", 10, false},
+    };
+    for (size_t i = 0; i < COUNTOF(rows); i++) {
+        struct opened o = {.exists = 10};
+        hear(&o, rows[i].line);
+        if (o.exists != rows[i].exists || (o.expunges > 0) != rows[i].gone)
+            fail_msg("%s", rows[i].line);
+    }
+}
+
+static void test_enabled(void **state)
+{
+    (void)state;
+    struct opened o = {0};
+    hear(&o, "* ENABLED");
+    hear(&o, "* ENABLED X-FOO UTF8=ACCEPT");
+    assert_false(o.condstore || o.qresync);
+    hear(&o, "* ENABLED X condstore");
+    assert_true(o.condstore && !o.qresync);
+    o = (struct opened){0};
+    hear(&o, "* Enabled QRESYNC");
+    assert_true(o.condstore && o.qresync);
+    o = (struct opened){0};
+    opened_asked_modseqs(&o, STATUS_BAD);
+    assert_false(o.condstore);
+    opened_asked_modseqs(&o, STATUS_OK);
+    command(&o, "a SELECT x", NULL, STATUS_OK);
+    command(&o, "a CLOSE", NULL, STATUS_OK);
+    assert_true(o.condstore); /* it lasts */
+    opened_free(&o);
+}
+
 static void no_crash(struct span line)
 {
     struct opened o = {0};
@@ -137,10 +184,9 @@ static void test_a_name_beyond_all_bounds(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_what_is_open),
-        cmocka_unit_test(test_who_knows_names),
-        cmocka_unit_test(test_any_prefix),
-        cmocka_unit_test(test_a_name_beyond_all_bounds),
+        cmocka_unit_test(test_what_is_open), cmocka_unit_test(test_who_knows_names),
+        cmocka_unit_test(test_vanished),     cmocka_unit_test(test_enabled),
+        cmocka_unit_test(test_any_prefix),   cmocka_unit_test(test_a_name_beyond_all_bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

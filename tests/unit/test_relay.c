@@ -36,6 +36,14 @@ bool rest_withholds(struct session *s, const struct imap_resp *r)
     return false;
 }
 
+static uint32_t withheld;
+
+uint32_t rest_withheld(const struct session *s)
+{
+    (void)s;
+    return withheld;
+}
+
 void rest_backend_event(struct session *s, enum stream_event ev)
 {
     (void)s, (void)ev;
@@ -273,6 +281,61 @@ static void test_capabilities_are_ours(void **state)
     bench_gets(b, b->client, buf_str(&all));
     buf_free(&words);
     buf_free(&all);
+}
+
+/* RFC 7162, where it is shown: all of it passes as it is, both ways. */
+static void test_modseqs_pass_where_they_are_shown(void **state)
+{
+    struct bench *b = *state;
+    bench_shows(b, "CONDSTORE QRESYNC ENABLE");
+    static const char commands[] =
+        "a1 SELECT INBOX (QRESYNC (7 5 1:3))\r\na2 UID FETCH 1:9 (FLAGS) (CHANGEDSINCE 5 VANISHED)\r\n"
+        "a3 STORE 1 (UNCHANGEDSINCE 5) FLAGS ()\r\na4 SEARCH MODSEQ 5\r\n";
+    static const char answers[] =
+        "* OK [CLOSED] so\r\n* 9 EXISTS\r\n* OK [HIGHESTMODSEQ 9] so\r\n* VANISHED (EARLIER) 1:2\r\n"
+        "* 1 FETCH (UID 3 FLAGS () MODSEQ (7))\r\na1 OK [READ-WRITE] in\r\n* VANISHED 4:5\r\n* SEARCH 1 (MODSEQ 9)\r\n"
+        "a2 OK done\r\na3 OK [MODIFIED 1] done\r\na4 OK [HIGHESTMODSEQ 10] done\r\n* OK [NOMODSEQ] so\r\n";
+    bench_says(b, b->client, commands);
+    bench_gets(b, b->server, commands);
+    bench_says(b, b->server, answers);
+    bench_gets(b, b->client, answers);
+    const struct opened *o = relay_opened(&b->s);
+    assert_int_equal(o->exists, 7);
+    assert_true(o->condstore);
+    assert_false(o->qresync);
+}
+
+static void test_who_asks_for_modseqs(void **state)
+{
+    struct bench *b = *state;
+    bench_shows(b, "CONDSTORE");
+    bench_says(b, b->client, "a1 SELECT INBOX\r\na2 FETCH 1 MODSEQ\r\na3 FETCH 1 FLAGS\r\n");
+    bench_gets(b, b->server, "a1 SELECT INBOX\r\na2 FETCH 1 MODSEQ\r\na3 FETCH 1 FLAGS\r\n");
+    bench_says(b, b->server, "a1 OK in\r\na2 BAD no\r\na3 OK done\r\n");
+    bench_gets(b, b->client, "a1 OK in\r\na2 BAD no\r\na3 OK done\r\n");
+    assert_false(relay_opened(&b->s)->condstore);
+    bench_says(b, b->client, "a4 FETCH 1 (BODY.PEEK[HEADER.FIELDS ({4}\r\n");
+    bench_gets(b, b->server, "a4 FETCH 1 (BODY.PEEK[HEADER.FIELDS ({4}\r\n");
+    bench_says(b, b->server, "+ go\r\n");
+    bench_gets(b, b->client, "+ go\r\n");
+    bench_says(b, b->client, "Date)] MODSEQ)\r\n");
+    bench_gets(b, b->server, "Date)] MODSEQ)\r\n");
+    bench_says(b, b->server, "a4 OK done\r\n");
+    bench_gets(b, b->client, "a4 OK done\r\n");
+    assert_true(relay_opened(&b->s)->condstore);
+}
+
+/* Which of its messages are gone, and how many, can't be told. */
+static void test_vanished_behind_what_was_withheld(void **state)
+{
+    struct bench *b = *state;
+    withheld = 1;
+    bench_says(b, b->server, "* VANISHED (EARLIER) 5\r\n");
+    bench_gets(b, b->client, "* VANISHED (EARLIER) 5\r\n");
+    bench_says(b, b->server, "* VANISHED 5\r\n");
+    bench_ends(b, END_MOVED);
+    bench_gets_nothing(b, b->client);
+    withheld = 0;
 }
 
 /* Words of ours wait until the response that is half sent has ended. */
@@ -726,7 +789,7 @@ static void test_compress_in_idle(void **state)
 static void test_compress_over_a_hand_over(void **state)
 {
     struct bench *b = *state;
-    struct imap_seq gone = {0};
+    struct relay_gone gone = {0};
     begin_packed(b);
     says_packed(b, "a1 NOOP\r\n", 4096);
     bench_gets(b, b->server, "a1 NOOP\r\n");
@@ -872,9 +935,13 @@ static void test_only_reads(void **state)
 
 static void attach(struct bench *b, const char *lines, uint32_t exists)
 {
-    struct imap_seq gone = {0};
-    imap_seq_add(&gone, 2, 2);
-    imap_seq_add(&gone, 4, 4);
+    struct relay_gone gone = {0};
+    imap_seq_add(&gone.numbers, 2, 2);
+    imap_seq_add(&gone.numbers, 4, 4);
+    if (relay_opened(&b->s)->qresync) {
+        imap_seq_add(&gone.uids, 12, 12);
+        imap_seq_add(&gone.uids, 14, 14);
+    }
     relay_rest(&b->s, END_FREEZE);
     struct stream *next = bench_connect(b, &b->next);
     relay_attach(&b->s, next, &b->backends[1], span_str(lines), &gone, exists);
@@ -894,6 +961,27 @@ static void test_expunges_are_told_at_the_next_command(void **state)
     bench_gets(b, b->next, "a1 UID FETCH 1:* FLAGS\r\n");
     assert_false(relay_owes_expunges(&b->s));
     assert_int_equal(relay_opened(&b->s)->exists, 4);
+}
+
+/* To a client that knows UIDs alone: by its UIDs, at once, and what the server says of others goes before
+ * it. */
+static void test_what_is_gone_is_told_as_vanished(void **state)
+{
+    struct bench *b = *state;
+    bench_shows(b, "CONDSTORE QRESYNC ENABLE");
+    bench_says(b, b->client, "e1 ENABLE QRESYNC\r\n");
+    bench_gets(b, b->server, "e1 ENABLE QRESYNC\r\n");
+    bench_says(b, b->server, "* ENABLED QRESYNC\r\ne1 OK done\r\n");
+    bench_gets(b, b->client, "* ENABLED QRESYNC\r\ne1 OK done\r\n");
+    assert_true(relay_opened(&b->s)->qresync && relay_opened(&b->s)->condstore);
+    attach(b, "", 5);
+    bench_says(b, b->next, "* VANISHED 7\r\n");
+    bench_gets(b, b->client, "* VANISHED 7\r\n");
+    bench_says(b, b->client, "a1 UID FETCH 1:* FLAGS\r\n");
+    bench_gets(b, b->client, "* VANISHED 12,14\r\n");
+    bench_gets(b, b->next, "a1 UID FETCH 1:* FLAGS\r\n");
+    assert_false(relay_owes_expunges(&b->s));
+    assert_int_equal(relay_opened(&b->s)->exists, 2);
 }
 
 static void test_numbers_from_before_an_expunge(void **state)
@@ -930,6 +1018,9 @@ int main(void)
         BENCH_TEST(test_idle_ended_by_the_server),
         BENCH_TEST(test_id_is_answered_here),
         BENCH_TEST(test_capabilities_are_ours),
+        BENCH_TEST(test_modseqs_pass_where_they_are_shown),
+        BENCH_TEST(test_who_asks_for_modseqs),
+        BENCH_TEST(test_vanished_behind_what_was_withheld),
         BENCH_TEST(test_our_words_come_between_responses),
         BENCH_TEST(test_an_answer_to_nothing),
         BENCH_TEST(test_a_plus_for_nobody),
@@ -964,6 +1055,7 @@ int main(void)
         BENCH_TEST(test_a_command_of_ours),
         BENCH_TEST(test_only_reads),
         BENCH_TEST(test_expunges_are_told_at_the_next_command),
+        BENCH_TEST(test_what_is_gone_is_told_as_vanished),
         BENCH_TEST(test_numbers_from_before_an_expunge),
         BENCH_TEST(test_numbers_from_behind_an_expunge),
     };

@@ -176,6 +176,14 @@ struct view *views_view(const struct account *a)
     return view.view;
 }
 
+static bool no_modseqs;
+
+bool views_has_modseqs(const struct account *a)
+{
+    (void)a;
+    return !no_modseqs;
+}
+
 bool views_rewrites(const struct account *a)
 {
     (void)a;

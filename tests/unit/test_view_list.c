@@ -157,12 +157,33 @@ static void test_all_small_lists(void **state)
         }
 }
 
+static void test_uids_of_numbers(void **state)
+{
+    (void)state;
+    static const char *const rows[][3] = {
+        {"4:6,9,20:30", "1", "4"},           {"4:6,9,20:30", "2:5", "5:6,9,20"},
+        {"4:6,9,20:30", "1,4,15", "4,9,30"}, {"4:6,9,20:30", "14:99", "29:30"},
+        {"4:6,9,20:30", "16:20", ""},        {"", "1:5", ""},
+    };
+    for (size_t i = 0; i < COUNTOF(rows); i++) {
+        struct view_list l = list_of(rows[i][0]), numbers = list_of(rows[i][1]);
+        struct imap_seq uids = {0};
+        struct buf text = {0};
+        view_list_uids(&l, &numbers.uids, &uids);
+        imap_seq_write(&text, &uids);
+        assert_string_equal(buf_str(&text), rows[i][2]);
+        buf_free(&text);
+        imap_seq_free(&uids);
+        view_list_free(&l);
+        view_list_free(&numbers);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_draws),
-        cmocka_unit_test(test_what_is_no_list),
-        cmocka_unit_test(test_compares),
+        cmocka_unit_test(test_draws),           cmocka_unit_test(test_what_is_no_list),
+        cmocka_unit_test(test_compares),        cmocka_unit_test(test_uids_of_numbers),
         cmocka_unit_test(test_all_small_lists),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
