@@ -93,6 +93,7 @@ void ledger_free(struct ledger **lp)
     imap_seq_free(&l->told);
     imap_seq_free(&l->retake);
     ledger_free_fillers(l);
+    ledger_forget_given(l);
     ledger_rows_changed(l);
     free(l->rows);
     free(l->sent);

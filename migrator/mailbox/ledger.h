@@ -106,6 +106,13 @@ struct ledger_fillers {
 };
 const struct ledger_fillers *ledger_fillers(const struct ledger *l);
 
+/* Was each UID of the target below this one given to a message or a filler of this ledger, also to one that is gone by now?
+ * Then the target has a trace of each in its log of expunges. Where that is not known any more (the ledger was folded, or
+ * turned), the answer is no; and so it is for a UID that was jumped over, whoever did it and died. */
+bool ledger_gave_all(const struct ledger *l, uint32_t target_uidnext);
+/* ... or not one, as far as is known? */
+bool ledger_gave_none(const struct ledger *l);
+
 /* --- Writing. Each of the functions from here to ledger_direct() that takes a ledger_fn writes one entry to Redis (the script
  * checks owner and epoch) and calls back when it is there, in the order of the calls; only then do the
  * functions above show it. Several may be under way. After another rc than ROUTE_OK it is unknown what was

@@ -53,6 +53,7 @@ void ledger_put_row(struct ledger *l, const struct ledger_row *row)
 {
     size_t at = ledger_row_from(l, row->source_uid);
     ledger_rows_changed(l);
+    ledger_give(l, row->target_uid);
     if (at < l->n && l->rows[at].source_uid == row->source_uid) {
         l->rows[at] = *row;
         check_order(l);
@@ -127,6 +128,40 @@ bool ledger_bound(const struct ledger *l, uint32_t *source_uidvalidity, uint32_t
     *source_uidvalidity = l->source_uidvalidity;
     *target_uidvalidity = l->target_uidvalidity;
     return l->bound;
+}
+
+/* --- which UIDs the target has given out --- */
+
+enum { GIVEN_RANGES_MAX = 16 * 1024 };
+
+void ledger_forget_given(struct ledger *l)
+{
+    imap_seq_free(&l->given);
+    l->given_lost = false;
+}
+
+/* They come nearly in order, and make few ranges. Where they don't, nobody asks. */
+void ledger_give(struct ledger *l, uint32_t target_uid)
+{
+    if (l->given_lost)
+        return;
+    imap_seq_add(&l->given, target_uid, target_uid);
+    if (l->given.n > GIVEN_RANGES_MAX) {
+        imap_seq_free(&l->given);
+        l->given_lost = true;
+    }
+}
+
+bool ledger_gave_all(const struct ledger *l, uint32_t target_uidnext)
+{
+    if (target_uidnext <= 1)
+        return true;
+    return l->given.n > 0 && l->given.ranges[0].first == 1 && l->given.ranges[0].last >= target_uidnext - 1;
+}
+
+bool ledger_gave_none(const struct ledger *l)
+{
+    return l->given.n == 0 && !l->given_lost;
 }
 
 /* --- what went out --- */
@@ -428,6 +463,7 @@ void ledger_clear(struct ledger *l)
     imap_seq_free(&l->retake);
     imap_seq_free(&l->fillers.there);
     imap_seq_join(&l->fillers.open, &l->fillers.sent);
+    ledger_forget_given(l);
     ledger_drop_intents(l);
     ledger_drop_touches(l);
 }
@@ -473,6 +509,7 @@ void ledger_turn(struct ledger *l)
     imap_seq_free(&l->resent);
     imap_seq_free(&l->told);
     ledger_free_fillers(l); /* the new source has none: that was seen before it became one */
+    ledger_forget_given(l);
     ledger_drop_intents(l);
     ledger_drop_touches(l);
 }

@@ -62,6 +62,8 @@ struct ledger {
     struct imap_seq told;                 /* target UIDs */
     char filler_id[LEDGER_FILLER_ID + 1]; /* "": none yet */
     struct ledger_fillers fillers;
+    struct imap_seq given; /* see ledger_gave_all() */
+    bool given_lost;       /* ... and is not known: too many ranges */
     uint64_t listed; /* entries of the list, without what was folded */
     TAILQ_HEAD(, intent) intents;
     TAILQ_HEAD(, touch) touches;
@@ -104,6 +106,9 @@ void ledger_clear(struct ledger *l);
 /* What was the target is the source. */
 void ledger_turn(struct ledger *l);
 void ledger_free_fillers(struct ledger *l);
+/* The target has given out this UID. */
+void ledger_give(struct ledger *l, uint32_t target_uid);
+void ledger_forget_given(struct ledger *l);
 void ledger_set_direction(struct ledger *l, struct span source, struct span target);
 
 /* ledger_text.c */

@@ -239,6 +239,13 @@ static bool read_fill(struct ledger *l, struct span s)
     return same;
 }
 
+static void give_set(struct ledger *l, const struct imap_seq *uids)
+{
+    for (size_t r = 0; r < uids->n; r++)
+        for (uint64_t uid = uids->ranges[r].first; uid <= uids->ranges[r].last; uid++)
+            ledger_give(l, (uint32_t)uid);
+}
+
 static bool read_filled(struct ledger *l, struct span s)
 {
     struct imap_seq numbers = {0}, uids = {0};
@@ -248,6 +255,7 @@ static bool read_filled(struct ledger *l, struct span s)
     if (ok) {
         remove_set(&l->fillers.open, &numbers);
         imap_seq_join(&l->fillers.there, &uids);
+        give_set(l, &uids);
     }
     imap_seq_free(&numbers);
     imap_seq_free(&uids);

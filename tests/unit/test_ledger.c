@@ -357,6 +357,37 @@ static void test_order(void **state)
     expect_loaded(w, "1/2 5>50 7>61v");
 }
 
+/* What was given once counts, though it is gone; what is in no entry was jumped over, whoever has died meanwhile. */
+static void test_given(void **state)
+{
+    struct world *w = *state;
+    struct imap_seq numbers = {0};
+    assert_int_equal(load(w), ROUTE_OK);
+    assert_true(ledger_gave_none(w->l));
+    assert_true(ledger_gave_all(w->l, 1) && !ledger_gave_all(w->l, 2));
+    WRITE(w, ledger_direct, "old", "new");
+    WRITE(w, ledger_bind, 1, 2);
+    WRITE(w, ledger_done, ((struct ledger_row[]){row(2, 2, 1, false), row(5, 5, 1, false)}), 2);
+    assert_false(ledger_gave_all(w->l, 3));
+    imap_seq_add(&numbers, 1, 1);
+    imap_seq_add(&numbers, 3, 4);
+    WRITE(w, ledger_fill, &numbers);
+    assert_false(ledger_gave_all(w->l, 3));
+    WRITE(w, ledger_filled, &numbers, &numbers);
+    WRITE(w, ledger_unfilled, &numbers);
+    WRITE(w, ledger_gone, ((uint32_t[]){2}), 1);
+    for (int loaded = 0; loaded < 2; loaded++) {
+        assert_true(ledger_gave_all(w->l, 6) && !ledger_gave_all(w->l, 7));
+        assert_false(ledger_gave_none(w->l));
+        assert_int_equal(load(w), ROUTE_OK);
+    }
+    WRITE(w, ledger_direct, "new", "old");
+    assert_false(ledger_gave_all(w->l, 2));
+    WRITE(w, ledger_void);
+    assert_true(ledger_gave_none(w->l));
+    imap_seq_free(&numbers);
+}
+
 /* The same message, as the ledger has it once the account goes the other way. */
 static struct ledger_row row_to_turn(uint32_t source, uint32_t target, bool verified)
 {
@@ -793,6 +824,7 @@ int main(void)
         TEST(test_headers),
         TEST(test_retake),
         TEST(test_order),
+        TEST(test_given),
         TEST(test_turned),
         TEST(test_pair_after_rows),
         TEST(test_several_under_way),
