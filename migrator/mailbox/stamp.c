@@ -56,7 +56,9 @@ bool stamp_side_same(const struct stamp_side *a, const struct stamp_side *b)
 
 bool stamp_same(const struct stamp *a, const struct stamp *b)
 {
-    if (a->terms != b->terms || a->made != b->made || a->equal != b->equal)
+    if (a->terms != b->terms || a->made != b->made || a->equal != b->equal ||
+        a->base.modseq != b->base.modseq ||
+        (a->base.modseq > 0 && a->base.uidvalidity != b->base.uidvalidity))
         return false;
     return !a->equal ||
            (alike(&a->source, &b->source) && alike(&a->target, &b->target) && a->bytes == b->bytes);
@@ -90,6 +92,8 @@ static void encode_side(struct buf *out, const struct stamp_side *s)
 void stamp_encode(struct buf *out, const struct stamp *s)
 {
     buf_printf(out, "1 terms=%" PRIu64 " made=%d", s->terms, s->made);
+    if (s->base.modseq > 0)
+        buf_printf(out, " base=%" PRIu32 ",%" PRIu64, s->base.uidvalidity, s->base.modseq);
     if (!s->equal)
         return;
     buf_add_str(out, " equal=");
@@ -138,6 +142,20 @@ static bool take_side(struct span *in, struct stamp_side *s)
     return true;
 }
 
+/* True also where there is none. */
+static bool stamp_take_base(struct span *in, struct stamp_base *base)
+{
+    uint64_t uidvalidity;
+
+    if (!stamp_take_text(in, " base="))
+        return true;
+    if (!stamp_take_number(in, UINT32_MAX, &uidvalidity) || !stamp_take_text(in, ",") ||
+        !stamp_take_number(in, UINT64_MAX, &base->modseq) || base->modseq == 0)
+        return false;
+    base->uidvalidity = (uint32_t)uidvalidity;
+    return true;
+}
+
 bool stamp_decode(struct span text, struct stamp *_r)
 {
     struct stamp s = {0};
@@ -147,6 +165,8 @@ bool stamp_decode(struct span text, struct stamp *_r)
     if (stamp_take_text(&text, " made=1"))
         s.made = true;
     else if (!stamp_take_text(&text, " made=0"))
+        return false;
+    if (!stamp_take_base(&text, &s.base))
         return false;
     if (text.len > 0) {
         s.equal = true;

@@ -16,10 +16,18 @@ struct stamp_side {
     uint64_t modseq; /* 0 = not known */
 };
 
+/* When the target's mailbox was empty, and nothing of ours had been there yet, its HIGHESTMODSEQ was this, as the
+ * server told it: whatever is in it since, or is gone again, has a greater MODSEQ. */
+struct stamp_base {
+    uint32_t uidvalidity; /* of that mailbox */
+    uint64_t modseq;      /* 0 = not known */
+};
+
 struct stamp {
     bool equal; /* the rest of the comparison holds */
     struct stamp_side source, target;
     uint64_t bytes; /* of the source, for people */
+    struct stamp_base base;
     bool made;      /* this account's migration has made the mailbox on the target */
     uint64_t terms; /* stamp_terms(), under which all of this was so */
 };
@@ -40,8 +48,8 @@ bool stamp_side_same(const struct stamp_side *a, const struct stamp_side *b);
 
 /* Are they written alike? */
 bool stamp_same(const struct stamp *a, const struct stamp *b);
-/* "1 terms=17 made=0 equal=7,20,18,105;9,20,18,44 bytes=81000" or, never compared equal, "1 terms=17 made=1".
- * Appends. */
+/* "1 terms=17 made=0 base=9,44 equal=7,20,18,105;9,20,18,44 bytes=81000" or, never compared equal and without a
+ * base, "1 terms=17 made=1". Appends. */
 void stamp_encode(struct buf *out, const struct stamp *s);
 /* The whole text must be what stamp_encode() writes; *_r is written on success alone. */
 bool stamp_decode(struct span text, struct stamp *_r) MUST_CHECK;
