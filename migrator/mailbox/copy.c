@@ -1047,6 +1047,8 @@ static void enter_end(struct copy *c)
                                  .target_uidnext = selected_uidnext(&p->target),
                                  .source_seen = p->source.seen,
                                  .target_seen = p->target.seen,
+                                 .source_modseq = p->source.modseq_told,
+                                 .target_modseq = p->target.modseq_told,
                                  .whole = c->whole,
                                  .numbers = copy_numbers(c),
                                  .first_foreign = c->rc == COPY_EQUAL ? first_foreign(c) : 0,

@@ -47,6 +47,7 @@ struct copy_result {
     struct copy_counts counts;
     uint32_t source_uidvalidity, source_uidnext, target_uidvalidity, target_uidnext;
     struct stamp_side source_seen, target_seen; /* what both said before they were compared */
+    uint64_t source_modseq, target_modseq;      /* the greatest HIGHESTMODSEQ that they told; 0: none */
     uint64_t source_marks; /* of a source without HIGHESTMODSEQ, in the freeze: UIDs and flags of all below
                               source_seen.uidnext (mbox_list_marks()) */
     bool whole;            /* all messages were listed on both sides */

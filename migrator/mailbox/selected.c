@@ -134,6 +134,12 @@ static enum imapc_taken take_fetch(struct selected *s, uint32_t seq, const struc
     return IMAPC_TAKEN;
 }
 
+static void selected_note_modseq(struct selected *s, uint64_t modseq)
+{
+    if (modseq > s->modseq_told)
+        s->modseq_told = modseq;
+}
+
 static enum imapc_taken selected_take_status(struct selected *s, const struct imap_value *data)
 {
     if (!stamp_status_is_whole(data))
@@ -147,6 +153,7 @@ static enum imapc_taken selected_take_status(struct selected *s, const struct im
     s->told = (struct stamp_side){0};
     if (imap_value_u32(imap_value_get(numbers, "MESSAGES"), &s->told.messages))
         stamp_side_take(&s->told, numbers);
+    selected_note_modseq(s, s->told.modseq);
     return IMAPC_TAKEN;
 }
 
@@ -530,6 +537,7 @@ static void selected_on_opened(void *owner, const struct imapc_end *e)
     if (!has_cap(s, CAP_CONDSTORE))
         s->modseq = 0;
     s->seen = (struct stamp_side){s->uidvalidity, s->uidnext, (uint32_t)s->list.n, s->modseq};
+    selected_note_modseq(s, s->modseq);
     if (s->base && !selected_fits(s, s->base))
         s->base = NULL;
     if (s->uidnext == 0) /* Courier */
@@ -584,7 +592,7 @@ static void selected_send_open(struct selected *s)
     s->wrong = NULL;
     s->reopen = s->exists_told = false;
     s->uidvalidity = s->uidnext = 0;
-    s->modseq = 0;
+    s->modseq = s->modseq_told = 0;
     s->seen = (struct stamp_side){0};
     s->permanent = (struct flags_policy){0};
     imap_seq_free(&s->found);

@@ -65,6 +65,7 @@ struct selected {
     bool limited;           /* the mailbox has a limit of its own: */
     uint64_t appendlimit;   /* so many bytes a message may have; 0: the mailbox takes no message */
     struct stamp_side seen; /* what the server said before it was listed; modseq 0: it can't be relied upon */
+    uint64_t modseq_told;   /* the greatest HIGHESTMODSEQ that it was told to have; 0: none */
     /* private */
     const struct selected_base *base; /* borrowed; NULL: list all */
     struct stamp_side told;           /* what the last STATUS said */
