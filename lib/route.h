@@ -93,7 +93,7 @@ struct route {
     uint64_t next_try_ms; /* Redis time */
     /* Which view clients have of the account (route_view_read()): "" = there is none, they see the server as
      * it is. "1:DIGEST", with ":N" behind it once proxies have changed it N times; "1=:DIGEST" = there is
-     * one, and nothing is to be rewritten. */
+     * one, and nothing is to be rewritten; "1=:mDIGEST" = nor do MODSEQs need it (view_has_modseqs()). */
     char *view;
     uint64_t waits_ms;   /* Redis time since when a copied account waits for its time, 0 = it does not */
     uint64_t touching;   /* how many changes of the target have no answer yet: route_touch() */

@@ -20,6 +20,6 @@ if not as_read then return {'again', r.state} end
 for i = 4, nargs() - 2, 3 do
     if arg(i + 2) == '' then call('HDEL', views, arg(i)) else call('HSET', views, arg(i), arg(i + 2)) end
 end
-local digest, n = string.match(r.view, '^(1[=<]?:%x*):?(%d*)$')
+local digest, n = string.match(r.view, '^(1[=<]?:m?%x*):?(%d*)$')
 change(r, {view = (digest or r.view) .. ':' .. text(number(n) + 1)}, 'view')
 return {'ok', r.view}

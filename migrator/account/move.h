@@ -22,6 +22,8 @@ struct move {
     uint64_t claimed_ms;
     uint64_t touch_ms; /* of the route at the claim */
     bool force, now;   /* of the route at the claim */
+    bool viewed;       /* clients see the account by its records (the route had a view at the claim) */
+    bool condstore;    /* of both servers, as the last lists of a pass have shown */
     bool back;         /* to where the names and numbers come from that clients see */
     bool from_first;   /* a late look: what was there at the flip is known by the ledgers alone */
     bool bare;         /* a late look: flipped by force, and nothing had been copied */

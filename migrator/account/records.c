@@ -8,6 +8,7 @@
 #include "lib/view.h"
 #include "lib/xalloc.h"
 
+#include "modseqs.h"
 #include "plan.h"
 #include "records.h"
 #include "tier.h"
@@ -523,8 +524,31 @@ static enum view_tier tier_back(const struct record *rec, const struct copy_resu
     return (was == VIEW_T0 || was == VIEW_T1) && (now == VIEW_T0 || now == VIEW_T1) ? was : VIEW_T3;
 }
 
-void record_fold(struct record *rec, const struct copy_result *last, bool back)
+/* The record is still as it held until now. */
+static struct modseqs_facts modseqs_before(const struct record *rec, const struct copy_result *last,
+                                           const struct record_terms *terms)
 {
+    const struct view_record *v = &rec->view;
+    const struct stamp_base *base = &rec->stamp.base;
+    struct modseqs_facts f = {.condstore = terms->condstore,
+                              .held = terms->viewed && v->modseqs && v->tier != VIEW_T3,
+                              .source = last->source_modseq,
+                              .target = last->target_modseq,
+                              .given = ledger_gave_all(rec->ledger, last->source_uidnext)};
+
+    if (f.held) {
+        f.floor = v->modseq_floor;
+        f.shift = v->modseq_shift;
+    }
+    if (!terms->back && base->uidvalidity == last->target_uidvalidity)
+        f.base = base->modseq;
+    return f;
+}
+
+void record_fold(struct record *rec, const struct copy_result *last, const struct record_terms *terms)
+{
+    const struct modseqs_facts modseqs = modseqs_before(rec, last, terms);
+    bool back = terms->back;
     struct view_record *v = &rec->view;
     struct view_uid map = {0};
     size_t n;
@@ -553,6 +577,7 @@ void record_fold(struct record *rec, const struct copy_result *last, bool back)
     note_shown(v, last->source_uidvalidity);
     if (v->tier == VIEW_T3)
         show_another(v, back ? v->source_uidvalidity : v->target_uidvalidity);
+    modseqs_go_on(v, &modseqs);
     rec->changed = true;
 }
 
@@ -569,6 +594,7 @@ void record_void(struct record *rec, bool back)
     else if (v->highest_uidvalidity < UINT32_MAX)
         v->highest_uidvalidity++; /* also where the account stays after all */
     v->tier = VIEW_T3;
+    modseqs_go_on(v, &(struct modseqs_facts){0});
     view_uid_free(&v->map);
     if (back)
         v->source_uidvalidity = v->source_uidnext = 0;
@@ -700,7 +726,16 @@ static bool records_are_past(const struct records *r)
 static bool records_are_home(const struct records *r)
 {
     for (const struct record *rec = r->by_name; rec; rec = rec->hh.next)
-        if (rec->view.tier == VIEW_T3)
+        if (rec->view.tier == VIEW_T3 || rec->view.modseq_shift > 0)
+            return false;
+    return true;
+}
+
+/* As view_has_modseqs(). */
+static bool records_have_modseqs(const struct records *r)
+{
+    for (const struct record *rec = r->by_name; rec; rec = rec->hh.next)
+        if (rec->view.tier != VIEW_T3 && !rec->view.modseqs)
             return false;
     return true;
 }
@@ -727,7 +762,9 @@ static const char *records_version(const struct records *r)
 {
     bool plain = r->back ? records_are_home(r) : records_are_plain(r);
 
-    return plain && records_are_past(r) ? "1=:" : r->back ? "1<:" : "1:";
+    if (plain && records_are_past(r))
+        return records_have_modseqs(r) ? "1=:m" : "1=:";
+    return r->back ? "1<:" : "1:";
 }
 
 void records_digest(const struct records *r, char out[40])

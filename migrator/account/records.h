@@ -116,8 +116,14 @@ void records_forget(struct records *r, void *owner);
 /* Which tier its mailbox has reached, by its ledger and what the last copy told; why not a better one. */
 enum view_tier record_tier(const struct record *record, const struct copy_result *last, char *why,
                            size_t why_size);
+/* Under which terms an account moves. */
+struct record_terms {
+    bool back;      /* see records_new() */
+    bool condstore; /* both servers have CONDSTORE */
+    bool viewed;    /* clients have seen the account by these records until now */
+};
 /* Folds the ledger into the record, with what the last copy told of both mailboxes. */
-void record_fold(struct record *record, const struct copy_result *last, bool back);
+void record_fold(struct record *record, const struct copy_result *last, const struct record_terms *terms);
 /* Why the client would take wrong messages for known ones: equal UIDVALIDITYs with UIDs that differ. NULL:
  * all right. To free. */
 char *record_uid_clash(const struct record *record, const struct copy_result *last, bool back);
@@ -127,7 +133,7 @@ void records_spell(struct records *r, const struct view_names *names);
 /* Are they in the store, or will be? */
 bool records_are_spelled(const struct records *r);
 /* What becomes the route's view: "1:" and 32 hex digits of SHA-256 over all records. "1=:" where proxies have
- * nothing to rewrite; "1<:" where the account is back on the server from which its clients' names and numbers
+ * nothing to rewrite, "1=:m" where they may show CONDSTORE and QRESYNC as well; "1<:" where the account is back on the server from which its clients' names and numbers
  * come. */
 void records_digest(const struct records *r, char out[40]);
 

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "modseqs.h"
 #include "tier.h"
 
 /* So many changes may be made on the source while the account moves, until the MODSEQs that it gives out reach
@@ -53,11 +54,13 @@ static bool tier_may_be_t0(const struct tier_facts *f, char *why, size_t size)
 static void tier_aim_t0(const struct tier_facts *f, struct tier_aim *aim)
 {
     bool same = !f->absent && f->target.uidvalidity == f->source.uidvalidity;
-    bool above = f->source.modseq == 0 || f->target.modseq > f->source.modseq;
+    bool above = f->source.modseq == 0 || f->target.modseq > f->source.modseq + MODSEQS_SLACK;
 
     aim->tier = VIEW_T0;
     aim->gaps = f->channel ? f->t0_max_gaps : f->t1_max_gaps;
-    aim->modseq = f->source.modseq ? f->source.modseq + MODSEQ_MARGIN : 0;
+    aim->modseq = f->source.modseq && f->source.modseq < MODSEQS_MAX - MODSEQ_MARGIN
+                      ? f->source.modseq + MODSEQ_MARGIN
+                      : 0;
     aim->set = f->channel && f->target.messages == 0 && !(same && above);
 }
 

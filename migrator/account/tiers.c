@@ -240,6 +240,23 @@ static void tiers_choose(struct tiers_op *op)
     tier_choose(f, &op->aim);
 }
 
+/* The write goes out before any of the ledger's that the first APPEND waits for. Should it fail, the base is not known,
+ * and proxies have to look. */
+static void tiers_note_base(struct tiers_op *op)
+{
+    struct record *r = op->q.record;
+    const struct stamp_side *target = &op->facts.target;
+    struct records *all = op->t->move->records;
+
+    if (op->aim.tier != VIEW_T0 || target->uidvalidity != op->facts.source.uidvalidity ||
+        target->messages > 0 || target->modseq == 0 || !ledger_gave_none(r->ledger))
+        return;
+    r->stamp.base = (struct stamp_base){target->uidvalidity, target->modseq};
+    r->stamp.terms = records_terms(all);
+    r->stamp_changed = true;
+    records_write_stamps(all);
+}
+
 /* What it says now counts, whatever the channel said. */
 static void tiers_settle(struct tiers_op *op)
 {
@@ -258,6 +275,7 @@ static void tiers_settle(struct tiers_op *op)
     else if (f->t1_max_gaps > 0)
         tiers_want(op->t, &op->q, f->t1_max_gaps, f->target.uidvalidity);
     tiers_say(n, op->aim.why);
+    tiers_note_base(op);
     if (op->told_why)
         LOG(INFO, "numbers_not_told", LOG_S("user", op->t->move->user), LOG_S("mailbox", op->q.target_name),
             LOG_S("tier", view_tier_text(op->aim.tier)), LOG_S("detail", op->told_why));

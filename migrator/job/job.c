@@ -279,6 +279,7 @@ static const char *job_take_route(struct job *j, const struct route *r)
     v->source_name = xstrdup(r->source);
     v->target_name = xstrdup(r->target);
     v->back = !strcmp(r->target, *r->home ? r->home : conf_pair_of(j->m->conf, v->user).source);
+    v->viewed = r->view && *r->view;
     v->source = conf_backend(j->m->conf, r->source);
     v->target = conf_backend(j->m->conf, r->target);
     v->login = account_login(v->user);

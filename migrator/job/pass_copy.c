@@ -90,6 +90,7 @@ static void note_stamp(struct pass_item *i, const struct copy_result *result)
                         .source = result->source_seen,
                         .target = result->target_seen,
                         .bytes = result->counts.bytes_total,
+                        .base = r->stamp.base,
                         .made = r->stamp.made,
                         .terms = records_terms(i->pass->move->records)};
 
@@ -118,7 +119,7 @@ static void item_equal(struct pass_item *i, const struct copy_result *result)
         return;
     }
     if (pass_is_last(i->pass))
-        record_fold(i->record, result, i->pass->move->back);
+        item_fold(i, result);
     note_stamp(i, result);
     i->record->seen_frozen = pass_is_last(i->pass) ? SEEN_LISTED : SEEN_NOT;
     i->record->marks = result->source_marks;

@@ -105,6 +105,15 @@ static bool may_stay_closed(const struct pass_item *i)
            was_equal(i);
 }
 
+void item_fold(struct pass_item *i, const struct copy_result *last)
+{
+    const struct move *m = i->pass->move;
+
+    record_fold(
+        i->record, last,
+        &(struct record_terms){.back = m->back, .condstore = m->condstore, .viewed = m->viewed});
+}
+
 void item_leave_closed(struct pass_item *i)
 {
     struct record *r = i->record;
@@ -113,6 +122,8 @@ void item_leave_closed(struct pass_item *i)
                                     .source_uidnext = s->source.uidnext,
                                     .target_uidvalidity = s->target.uidvalidity,
                                     .target_uidnext = s->target.uidnext,
+                                    .source_modseq = s->source.modseq,
+                                    .target_modseq = s->target.modseq,
                                     .first_foreign = r->numbers.first_foreign};
 
     if (!r->counted) {
@@ -125,7 +136,7 @@ void item_leave_closed(struct pass_item *i)
         r->counted = true;
     }
     if (pass_is_last(i->pass))
-        record_fold(r, &was, i->pass->move->back);
+        item_fold(i, &was);
     r->seen_frozen = pass_is_last(i->pass) ? SEEN_GLANCED : SEEN_NOT;
     i->state = EQUAL;
 }

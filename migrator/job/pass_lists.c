@@ -130,6 +130,8 @@ void pass_step_lists(struct pass *p)
 
     if (l || !(l = p->lane = crew_take(p->move->crew)))
         return;
+    p->move->condstore = imap_caps_has(imapc_caps(l->source), CAP_CONDSTORE) &&
+                         imap_caps_has(imapc_caps(l->target), CAP_CONDSTORE);
     p->both =
         both_read(l, what_to_ask(p, l->source, SOURCE), what_to_ask(p, l->target, TARGET), pass_on_lists, p);
     if (is_first(p)) {

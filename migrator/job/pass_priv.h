@@ -206,6 +206,8 @@ void pass_want_lanes(struct pass *p);
 void pass_tell_progress(struct pass *p);
 /* The tier that it has reached until now. */
 enum view_tier item_tier(const struct pass_item *i);
+/* By the last pass. */
+void item_fold(struct pass_item *i, const struct copy_result *last);
 /* It is as it was when it was equal. */
 void item_leave_closed(struct pass_item *i);
 

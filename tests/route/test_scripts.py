@@ -1697,7 +1697,8 @@ def test_a_view_is_changed_as_a_whole(store):
     assert view_change(store, ("A", "r1+", "r1")) == ["ok", "1:ab:2"]
     told = [(e["kind"], e["view"], e["state"]) for e in store.events()]
     assert told == [("view", "1:ab:1", "flipped"), ("view", "1:ab:2", "flipped")]
-    for view, then in (("1<:ab", "1<:ab:1"), ("1:ab:9", "1:ab:10"), ("1=:ab", "1=:ab:1")):
+    for view, then in (("1<:ab", "1<:ab:1"), ("1:ab:9", "1:ab:10"), ("1=:ab", "1=:ab:1"),
+                       ("1=:mab", "1=:mab:1"), ("1=:mab:7", "1=:mab:8")):
         store.plant("settled", view=view)
         assert view_change(store, (then, "", "r")) == ["ok", then]
     store.plant("settled", view="")
