@@ -1,5 +1,6 @@
-/* A relay whose client sees other names and numbers than the backend has: "INBOX.Sent" is Sent, with UIDVALIDITY 7 for
- * 70, and its UIDs 10, 20, 30 and from 40 on are 1, 2, 3 and from 4 on. INBOX has a record of its own. */
+/* A relay whose client sees other names and numbers than the backend has: "INBOX.Sent" is Sent, with
+ * UIDVALIDITY 7 for 70, and its UIDs 10, 20, 30 and from 40 on are 1, 2, 3 and from 4 on. INBOX has a record
+ * of its own. */
 #include "proxy/busy.h"
 #include "proxy/preauth.h"
 #include "session_unit.h"
@@ -53,15 +54,17 @@ void busy_note(struct account *a)
     (void)a;
 }
 
+static bool id_is_heard;
+
 bool client_id_is_heard(const struct session *s, const struct conf_backend *at)
 {
     (void)s, (void)at;
-    return false;
+    return id_is_heard;
 }
 
 void client_id_said(struct session *s, struct buf *pairs)
 {
-    (void)s;
+    s->said_id = true;
     buf_free(pairs);
 }
 
@@ -121,6 +124,257 @@ static void select_sent(struct bench *b)
     bench_gets(b, b->client,
                "* 4 EXISTS\r\n* OK [UIDVALIDITY 7] UIDs valid\r\n* OK [UIDNEXT 41] Predicted next UID\r\n"
                "s1 OK [READ-WRITE] in\r\n");
+}
+
+/* ---- MODSEQs: those of before the flip are up to 1000, and those of the server are shown 1000 higher ---- */
+
+static void show_modseqs(struct bench *b)
+{
+    struct view_record sent = {.tier = VIEW_T2,
+                               .source_uidvalidity = 7,
+                               .target_uidvalidity = 70,
+                               .source_uidnext = 40,
+                               .target_uidnext = 4,
+                               .highest_uidvalidity = 7,
+                               .modseqs = true,
+                               .modseq_floor = 1000,
+                               .modseq_shift = 1000};
+    bench_shows(b, "CONDSTORE QRESYNC ENABLE ESEARCH IDLE");
+    view_unref(&b->view);
+    b->view = view_new(NULL);
+    for (uint32_t i = 1; i <= 3; i++)
+        assert_true(view_uid_add(&sent.map, 10 * i, i));
+    assert_true(view_uid_set_tail(&sent.map, 40, 4));
+    assert_true(view_take(b->view, span_str(""), span_str("1 client=.,INBOX. backend=/, avoid=")));
+    bench_record(b->view, sent, "INBOX.Sent", "Sent");
+    view_uid_free(&sent.map);
+    relay_set_view(&b->s, b->view, NULL);
+    bench_says(b, b->client, "e1 ENABLE QRESYNC\r\n");
+    bench_gets(b, b->server, "e1 ENABLE QRESYNC\r\n");
+    bench_says(b, b->server, "* ENABLED QRESYNC\r\ne1 OK done\r\n");
+    bench_gets(b, b->client, "* ENABLED QRESYNC\r\ne1 OK done\r\n");
+}
+
+/* A client opens the mailbox with what it knew before the flip: message 20 is gone since, and we ask for
+ * that. */
+static void resync(struct bench *b, const char *behind)
+{
+    struct buf line = {0};
+    show_modseqs(b);
+    buf_printf(&line, "s1 SELECT INBOX.Sent (QRESYNC (7 900 10:39))\r\n%s", behind);
+    bench_says(b, b->client, buf_str(&line));
+    buf_free(&line);
+    bench_gets(b, b->server, "s1 SELECT Sent (CONDSTORE)\r\n");
+    bench_says(
+        b, b->server,
+        "* 3 EXISTS\r\n* OK [UIDVALIDITY 70] so\r\n* OK [UIDNEXT 5] so\r\n* OK [HIGHESTMODSEQ 50] so\r\n"
+        "s1 OK [READ-WRITE] in\r\n");
+    bench_gets(b, b->client,
+               "* 3 EXISTS\r\n* OK [UIDVALIDITY 7] UIDs valid\r\n* OK [UIDNEXT 41] Predicted next UID\r\n"
+               "* OK [HIGHESTMODSEQ 1050] Highest\r\n");
+    bench_gets_command(b, b->server, "UID SEARCH RETURN (ALL) UID 1:3");
+}
+
+static void resync_found(struct bench *b)
+{
+    bench_says(b, b->server, "* ESEARCH (TAG \"%T\") UID ALL 1,3\r\n%T OK done\r\n");
+    bench_gets(b, b->client, "* VANISHED (EARLIER) 11:29,31:39\r\n");
+    bench_gets_command(b, b->server, "UID FETCH 1:3 (FLAGS MODSEQ)");
+}
+
+#define FETCHED "* 1 FETCH (UID 1 FLAGS () MODSEQ (7))\r\n* 2 FETCH (UID 3 FLAGS () MODSEQ (8))\r\n"
+#define SHOWN   "* 1 FETCH (UID 10 FLAGS () MODSEQ (1007))\r\n* 2 FETCH (UID 30 FLAGS () MODSEQ (1008))\r\n"
+
+static void test_a_client_of_before_the_flip(void **state)
+{
+    struct bench *b = *state;
+    resync(b, "n1 NOOP\r\ns1 NOOP\r\n");
+    bench_gets_nothing(b, b->server); /* the client's next commands wait */
+    assert_false(relay_opened(&b->s)->selected);
+    resync_found(b);
+    assert_false(relay_is_quiet(&b->s) || relay_only_reads(&b->s));
+    bench_says(b, b->server, FETCHED "%T OK done\r\n");
+    bench_gets(b, b->client, SHOWN "s1 OK [READ-WRITE] in\r\n");
+    assert_true(relay_opened(&b->s)->selected && relay_opened(&b->s)->condstore);
+    assert_int_equal(relay_opened(&b->s)->exists, 3);
+    bench_gets(b, b->server, "n1 NOOP\r\ns1 NOOP\r\n");
+    bench_says(b, b->server, "* VANISHED 1\r\nn1 OK done\r\ns1 OK done\r\n");
+    bench_gets(b, b->client, "* VANISHED 10\r\nn1 OK done\r\ns1 OK done\r\n");
+    assert_int_equal(relay_opened(&b->s)->exists, 2);
+}
+
+/* An ID is not held up, though it has the tag of the SELECT that is not answered yet. */
+static void test_an_id_while_we_ask(void **state)
+{
+    struct bench *b = *state;
+    resync(b, "");
+    id_is_heard = true;
+    bench_says(b, b->client, "s1 ID NIL\r\n");
+    bench_gets(b, b->server, "s1 ID NIL\r\n");
+    bench_says(b, b->server, "s1 OK that was it\r\n");
+    bench_gets(b, b->client, "s1 OK that was it\r\n");
+    id_is_heard = false;
+    resync_found(b);
+    bench_says(b, b->server, FETCHED "%T OK done\r\n");
+    bench_gets(b, b->client, SHOWN "s1 OK [READ-WRITE] in\r\n");
+}
+
+/* Our tags never get to the client, in pieces either. */
+static void test_what_we_ask_in_pieces(void **state)
+{
+    struct bench *b = *state;
+    struct buf answer = {0};
+    resync(b, "");
+    resync_found(b);
+    buf_printf(&answer, FETCHED "%s OK done\r\n", b->tag);
+    for (size_t i = 0; i < answer.len; i++) {
+        bench_says(b, b->server, (char[]){buf_str(&answer)[i], '\0'});
+        bench_settle(b);
+    }
+    bench_gets(b, b->client, SHOWN "s1 OK [READ-WRITE] in\r\n");
+    buf_free(&answer);
+}
+
+static void test_what_we_ask_is_refused(void **state)
+{
+    struct bench *b = *state;
+    resync(b, "n1 NOOP\r\n");
+    bench_says(b, b->server, "%T NO busy\r\n");
+    char c = 0;
+    bench_gets(b, b->client, "s1 NO [UNAVAILABLE] ");
+    while (c != '\n' && bench_byte(b, b->client, &c))
+        ; /* its text */
+    assert_false(relay_opened(&b->s)->selected);
+    bench_gets(b, b->server, "n1 NOOP\r\n");
+}
+
+/* The freeze comes in the midst: what we ask for ends first. */
+static void test_a_freeze_while_we_ask(void **state)
+{
+    struct bench *b = *state;
+    resync(b, "n1 NOOP\r\n");
+    relay_rest(&b->s, END_FREEZE);
+    assert_false(relay_is_quiet(&b->s) || relay_only_reads(&b->s));
+    resync_found(b);
+    bench_says(b, b->server, FETCHED "%T OK done\r\n");
+    bench_gets(b, b->client, SHOWN "s1 OK [READ-WRITE] in\r\n");
+    assert_true(relay_is_quiet(&b->s));
+    bench_gets_nothing(b, b->server); /* the client's waits until the end of the freeze */
+    relay_rest(&b->s, END_NONE);
+    bench_gets(b, b->server, "n1 NOOP\r\n");
+}
+
+/* ... and so does a lease that lapses. */
+static void test_a_lapse_while_we_ask(void **state)
+{
+    struct bench *b = *state;
+    resync(b, "");
+    b->may_pass = false;
+    bench_says(b, b->server, "* ESEARCH (TAG \"%T\") UID ALL 1,3\r\n%T OK done\r\n");
+    bench_gets_nothing(b, b->client);
+    bench_gets_nothing(b, b->server);
+    b->may_pass = true;
+    stream_again(b->s.backend);
+    relay_flow(&b->s);
+    bench_gets(b, b->client, "* VANISHED (EARLIER) 11:29,31:39\r\n");
+    bench_gets_command(b, b->server, "UID FETCH 1:3 (FLAGS MODSEQ)");
+}
+
+static void test_a_server_that_does_not_answer_us(void **state)
+{
+    struct bench *b = *state;
+    b->conf.proxy.backend_timeout_ms = 200;
+    resync(b, "");
+    bench_ends(b, END_VIEW);
+    assert_non_null(strstr(b->detail, "does not answer"));
+}
+
+/* How much of it the relay takes, until the client has taken this many bytes. */
+static size_t pour(struct bench *b, const struct buf *much, size_t sent, size_t taken, uint64_t ms)
+{
+    char room[64 * 1024];
+    uint64_t end = clock_boot_ms() + ms;
+    for (size_t got = 0; got < taken && !b->ended && clock_boot_ms() < end;) {
+        ssize_t n = sent < much->len ? send(b->server, much->mem + much->off + sent, much->len - sent,
+                                            MSG_NOSIGNAL | MSG_DONTWAIT)
+                                     : 0;
+        sent += n > 0 ? (size_t)n : 0;
+        uv_run(&b->loop->uv, UV_RUN_NOWAIT);
+        n = taken < SIZE_MAX ? recv(b->client, room, sizeof room, MSG_DONTWAIT) : 0;
+        got += n > 0 ? (size_t)n : 0;
+    }
+    return sent;
+}
+
+/* What comes, comes in its own time: as long as something does, and while the client does not take it. */
+static void test_a_client_that_does_not_read(void **state)
+{
+    struct bench *b = *state;
+    struct buf much = {0};
+    enum { LINES = 500000 };
+    b->conf.proxy.backend_timeout_ms = 200;
+    resync(b, "");
+    resync_found(b);
+    for (int i = 0; i < LINES; i++)
+        buf_add_str(&much, "* 1 FETCH (UID 1 FLAGS () MODSEQ (7))\r\n");
+    size_t sent = pour(b, &much, 0, SIZE_MAX, 1000); /* much longer than it waits for a server */
+    assert_true(sent < much.len);
+    assert_false(b->ended);
+    sent = pour(b, &much, sent, strlen("* 1 FETCH (UID 10 FLAGS () MODSEQ (1007))\r\n") * LINES, 60 * 1000);
+    assert_int_equal(sent, much.len);
+    bench_says(b, b->server, "%T OK done\r\n");
+    bench_gets(b, b->client, "s1 OK [READ-WRITE] in\r\n");
+    buf_free(&much);
+}
+
+static void test_the_client_goes_while_we_ask(void **state)
+{
+    struct bench *b = *state;
+    resync(b, "");
+    shutdown(b->client, SHUT_WR);
+    resync_found(b);
+    bench_says(b, b->server, FETCHED "%T OK done\r\n");
+    bench_ends(b, END_CLIENT_GONE);
+}
+
+static void test_the_server_goes_while_we_ask(void **state)
+{
+    struct bench *b = *state;
+    resync(b, "");
+    shutdown(b->server, SHUT_RDWR);
+    bench_ends(b, END_BACKEND_GONE);
+}
+
+/* The mailbox is another one now, which the store has to know first; what the client knows is of no use
+ * then. */
+static void test_a_mailbox_made_anew_is_not_asked_for(void **state)
+{
+    struct bench *b = *state;
+    show_modseqs(b);
+    bench_says(b, b->client, "s1 SELECT INBOX.Sent (QRESYNC (7 900 10:39))\r\n");
+    bench_gets(b, b->server, "s1 SELECT Sent (CONDSTORE)\r\n");
+    bench_says(b, b->server,
+               "* 3 EXISTS\r\n* OK [UIDVALIDITY 71] so\r\n* OK [UIDNEXT 5] so\r\n"
+               "* OK [HIGHESTMODSEQ 50] so\r\ns1 OK [READ-WRITE] in\r\n");
+    bench_gets(b, b->client, "* 3 EXISTS\r\n");
+    bench_settle(b);
+    assert_int_equal(b->n_changes, 1);
+    bench_changed(b, ROUTE_OK);
+    bench_gets(b, b->client,
+               "* OK [UIDVALIDITY 71] UIDs valid\r\n* OK [UIDNEXT 5] Predicted next UID\r\n"
+               "* OK [HIGHESTMODSEQ 50] Highest\r\ns1 OK [READ-WRITE] in\r\n");
+    bench_gets_nothing(b, b->server);
+}
+
+/* Without ENABLE it is refused, and nothing of it goes on. */
+static void test_qresync_that_is_not_enabled(void **state)
+{
+    struct bench *b = *state;
+    bench_shows(b, "CONDSTORE QRESYNC ENABLE");
+    relay_set_view(&b->s, b->view, NULL);
+    bench_says(b, b->client, "s1 SELECT INBOX.Sent (QRESYNC (7 900 10:39))\r\ns2 NOOP\r\n");
+    bench_gets(b, b->client, "s1 BAD ");
+    bench_gets(b, b->server, "s2 NOOP\r\n");
 }
 
 /* ---- tests ---- */
@@ -620,6 +874,18 @@ int main(void)
         VIEW_TEST(test_the_store_has_changed),
         VIEW_TEST(test_the_store_changes_all_the_time),
         VIEW_TEST(test_the_view_is_gone),
+        VIEW_TEST(test_a_client_of_before_the_flip),
+        VIEW_TEST(test_an_id_while_we_ask),
+        VIEW_TEST(test_what_we_ask_in_pieces),
+        VIEW_TEST(test_what_we_ask_is_refused),
+        VIEW_TEST(test_a_freeze_while_we_ask),
+        VIEW_TEST(test_a_lapse_while_we_ask),
+        VIEW_TEST(test_a_server_that_does_not_answer_us),
+        VIEW_TEST(test_a_client_that_does_not_read),
+        VIEW_TEST(test_the_client_goes_while_we_ask),
+        VIEW_TEST(test_the_server_goes_while_we_ask),
+        VIEW_TEST(test_a_mailbox_made_anew_is_not_asked_for),
+        VIEW_TEST(test_qresync_that_is_not_enabled),
         VIEW_TEST(test_rename),
         cmocka_unit_test(test_a_rename_that_the_store_refuses),
         VIEW_TEST(test_a_rename_by_other_records),
