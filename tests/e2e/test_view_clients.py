@@ -41,7 +41,7 @@ def test_mail_programs_complain_of_other_numbers(moved):
 def test_a_change_at_the_server_is_seen_as_a_difference(moved):
     """The judge sees one flag that a client does not hold."""
     scene, _ = moved
-    client = scene.clients[-1]
+    client = next(x for x in scene.clients if x.name == "imapflow")
     scene.judge({client: client.sync()})
     levels, messages = next((k, v) for k, v in scene.view.left.items() if v)
     mark = next(iter(messages))

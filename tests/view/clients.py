@@ -41,11 +41,11 @@ class Synced:
     def transferred(self):
         return self.seen.bodies + self.seen.headers
 
-    def faults(self, transferred=0):
-        """What must not be in a synchronization in which so many messages were new."""
+    def faults(self, transferred=0, more=0):
+        """What must not be in a synchronization in which so many messages were new; more: or that many more."""
         out = [f"exit status {self.status}"] if self.status else []
         out += self.validity + self.errors
-        if self.transferred != transferred:
+        if not transferred <= self.transferred <= transferred + more:
             out.append(f"transferred {self.seen}, and not {transferred}")
         return out
 
@@ -55,6 +55,7 @@ class Client:
     env = {}
     asks = ()  # capabilities without which it does not work
     usual = ()  # what it says where all is well
+    twice = 0   # how many headers it reads twice by itself, where messages came and others vanished
 
     def __init__(self, tap, user, prefix="", separator="/", password="secret"):
         """prefix and separator: those of the server that the client knows."""
@@ -255,6 +256,7 @@ class Interimap(Client):
     """The user's side is an account on another server, near, with the names of the old one."""
     name = "interimap"
     asks = ("QRESYNC",)
+    usual = ("vanished remote UID(s)",)  # of UIDs that it never knew, which a server may name
 
     def __init__(self, tap, user, prefix, separator, near):
         self.near = near
@@ -329,6 +331,7 @@ class NeoMutt(Client):
     """Opens every mailbox once; what it keeps is the header of each message. holds() says only how many messages a mailbox
     has, how many are new, and how many are flagged, as the status line shows it."""
     name = "neomutt"
+    twice = 1
 
     def __init__(self, tap, user, prefix, separator, names):
         self._shown = {}

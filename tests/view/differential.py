@@ -17,8 +17,9 @@ from harness.scene import Wire
 
 from . import scene, script
 from .account import View
-from .answers import Validity, read_answer, value, of_code, of_fetch
+from .answers import Validity, value, of_code, of_fetch
 from .script import Literal, spell
+from .talk import Talk
 
 UNASKED = (b"UID", b"FLAGS")  # what a server may tell or not
 TRIES = 60
@@ -51,19 +52,16 @@ class Message:
         self.known.update((k, v) for k, v in got.items() if k in UNASKED)
 
 
-class Session:
+class Session(Talk):
     """What a client knows of a mailbox that it has selected, from what it was told alone."""
 
     def __init__(self, address, user):
-        self.wire = Wire(address, timeout=20)
-        self.wire.until(b"* ")
-        assert self.wire.login(user).startswith(b"l1 OK")
+        super().__init__(address, user)
         self._number = 0
         self.messages = self.mailbox = None
         self.writes = False
         self.begin()
         self.uidnext = 1
-        self.closed = self.silent = False
         self._selecting = self._leaves = None  # tags
         self._finished = {}                    # tag -> answer
 
@@ -85,32 +83,10 @@ class Session:
         self.wire.send(line + b"\r\n")
         return tag
 
-    def _exactly(self, size):
-        wire = self.wire
-        while len(wire.buffer) < size:
-            data = wire.socket.recv(65536)
-            if not data:
-                raise ConnectionResetError
-            wire.buffer += data
-        data, wire.buffer = wire.buffer[:size], wire.buffer[size:]
-        return data
-
-    def _read(self):
-        """None at the end of the connection; no answer within its time is such an end."""
-        try:
-            with contextlib.suppress(ConnectionResetError):
-                answer = read_answer(self.wire.read_line, self._exactly)
-                if answer is not None:
-                    return answer
-        except TimeoutError:
-            self.silent = True
-        self.closed = True
-        return None
-
     def _until(self, wanted):
         """False where the connection ends before it."""
         while not self.closed:
-            answer = self._read()
+            answer = self.read()
             if answer is None:
                 return False
             self._heard(answer)
@@ -209,9 +185,6 @@ class Session:
 
     def seen(self):
         return None if self.messages is None or self.closed else (len(self.messages), self.uidnext, self.writes)
-
-    def close(self):
-        self.wire.close()
 
 
 # ---- two sides

@@ -1,0 +1,228 @@
+"""Programs that keep mailboxes by CONDSTORE and QRESYNC (cache.py), while others change them, before a move and after it: at each
+end of theirs they hold what the server has.
+
+    with World("Dovecot", "Dovecot.") as world:
+        found = world.run(seed=7, steps=60)     # [], or what differs, and what was done
+"""
+import contextlib
+import random
+
+from harness import mail
+from harness.scene import Wire
+
+from . import scene
+from .account import View, letter
+from .answers import flags, pairs
+from .cache import WAYS, Cache
+from .talk import Talk
+
+NAMES = (("INBOX",), ("Archive", "2019"), scene.BIG, ("emptied",))
+LONG = b"21:260"  # of the large mailbox: more than are filled on a server that can be told to go on behind them
+FLAGS = (b"\\Seen", b"\\Answered", b"\\Flagged", b"\\Draft", b"$label1")
+
+
+class Changer:
+    """Somebody who changes mailboxes through plain IMAP."""
+
+    def __init__(self, address, user, names, rng):
+        self.address, self.user, self.names, self.rng = address, user, names, rng
+        self._made = 0
+
+    def change(self):
+        """One change; what it was."""
+        what = self.rng.choice((self.flag, self.flag, self.flag, self.expunge, self.append, self.append, self.move))
+        return self._selected(self.rng.choice(self.names), what)
+
+    def _selected(self, name, what):
+        wire = Wire(self.address, timeout=20)
+        wire.until(b"* ")
+        try:
+            assert wire.login(self.user).startswith(b"l1 OK")
+            wire.command(b"s", b"SELECT " + name)
+            found = wire.command(b"f", b"UID SEARCH ALL")
+            done = what(wire, name, next(x for x in found if x.startswith(b"* SEARCH")).split()[2:])
+            wire.command(b"q", b"LOGOUT")
+            return done
+        finally:
+            wire.close()
+
+    @staticmethod
+    def _do(wire, text):
+        answer = wire.command(b"d", text)[-1]
+        assert answer.startswith(b"d OK"), (text, answer)
+        return text
+
+    def _some(self, uids):
+        return b",".join(self.rng.sample(uids, min(len(uids), self.rng.choice((1, 1, 2, 5)))))
+
+    def expunge_most(self, name):
+        """What many programs knew goes, while some of them are away."""
+        def done(wire, name, _):
+            self._do(wire, b"UID STORE " + LONG + b" +FLAGS.SILENT (\\Deleted)")
+            return name + b": " + self._do(wire, b"EXPUNGE")
+        return self._selected(name, done)
+
+    def flag(self, wire, name, uids):
+        if not uids:
+            return b"nothing to flag"
+        how = self.rng.choice((b"+FLAGS", b"-FLAGS", b"FLAGS.SILENT"))
+        return name + b": " + self._do(wire, b"UID STORE %s %s (%s)" % (self._some(uids), how, self.rng.choice(FLAGS)))
+
+    def expunge(self, wire, name, uids):
+        if not uids:
+            return b"nothing to expunge"
+        self._do(wire, b"UID STORE %s +FLAGS.SILENT (\\Deleted)" % self._some(uids))
+        return name + b": " + self._do(wire, b"EXPUNGE")
+
+    def append(self, wire, name, _):
+        self._made += 1
+        body = letter(f"new{self._made}x{self.rng.getrandbits(24)}", self.rng)
+        wire.send(b"d APPEND %s (%s) {%d+}\r\n" % (name, self.rng.choice(FLAGS), len(body)) + body + b"\r\n")
+        assert wire.until(b"d ")[-1].startswith(b"d OK")
+        return b"APPEND " + name
+
+    def move(self, wire, name, uids):
+        if not uids:
+            return b"nothing to move"
+        return name + b": " + self._do(wire, b"UID MOVE %s %s" % (self._some(uids), self.rng.choice(self.names)))
+
+
+def look(address, user, name):
+    """What a program without any extension sees: UID -> flags."""
+    talk = Talk(address, user)
+    try:
+        out = {}
+        for text in (b"EXAMINE " + name, b"UID FETCH 1:* (UID FLAGS)"):
+            talk.wire.line(b"x " + text)
+            while True:
+                answer = talk.read()
+                assert answer is not None, text
+                if answer.kind == b"x":
+                    break
+                if answer.kind == b"FETCH":
+                    got = pairs(answer.data[0])
+                    out[int(got[b"UID"])] = flags(got[b"FLAGS"])
+        return out
+    finally:
+        talk.close()
+
+
+class Resync:
+    """way(): where clients connect, at that time. flip(): moves the account, while some of them have it open."""
+
+    def __init__(self, way, user, names, seed, ways=WAYS):
+        self.way, self.user, self.seed = way, user, seed
+        self.rng = random.Random(seed)
+        self.names = names
+        self.caches = [Cache(way(), user, name, self.rng, ways) for name in names for _ in range(2)]
+        self.done = []
+
+    def say(self, text):
+        self.done.append(text)
+
+    def _changer(self):
+        return Changer(self.way(), self.user, self.names, self.rng)
+
+    def step(self):
+        cache = self.rng.choice(self.caches)
+        number = self.caches.index(cache)
+        cache.address = self.way()
+        what = self.rng.random()
+        if what < 0.4:
+            self.say(self._changer().change())
+        elif cache.is_open and what < 0.7:
+            cache.drop()
+            self.say(f"{number} leaves")
+        elif cache.is_open:
+            cache.turn()
+            self.say(f"{number} in {cache.name.decode()} asks: {cache.modseq}")
+        else:
+            since = cache.modseq
+            cache.open()
+            self.say(f"{number} opens {cache.name.decode()} by {cache.way} with {since}: {cache.modseq}")
+
+    def check(self):
+        """Each one is told all; what it holds then is what is there."""
+        found = []
+        for number, cache in enumerate(self.caches):
+            cache.address = self.way()
+            for _ in range(3):
+                if cache.is_open and cache.turn() or cache.open():
+                    break
+            else:
+                found.append(f"{number} can not come back")
+            found += self.unlike(number, cache)
+        return found
+
+    def unlike(self, number, cache):
+        there = look(self.way(), self.user, cache.name)
+        out = [f"{number}: {x}" for x in cache.faults]
+        cache.faults.clear()
+        for uid in sorted({*there, *cache.messages}):
+            if there.get(uid) != cache.messages.get(uid):
+                out.append(f"{number} in {cache.name.decode()} by {cache.way}: UID {uid}: holds {cache.messages.get(uid)}, there {there.get(uid)}")
+        return out
+
+    def go(self, steps, flip=None, at=None):
+        """flip() is called before the step of that number. What is wrong, at the first check that shows it."""
+        most = self.rng.randint(at // 2, at) if at else None
+        for n in range(steps):
+            if n == most:
+                self.say(self._changer().expunge_most(self.names[NAMES.index(scene.BIG)]))
+            if n == at:
+                flip()
+                self.say("the flip")
+            self.step()
+            found = [x for c in self.caches for x in c.faults]
+            if found or n % 12 == 11 or n + 1 == steps:
+                found += self.check()
+                self.say("check")
+            if found:
+                return [f"seed {self.seed}: at step {n}"] + found + ["what was done:"] + [str(x) for x in self.done]
+        return []
+
+    def close(self):
+        for cache in self.caches:
+            cache.drop()
+
+
+class World:
+    """Servers and a proxy that many runs share. past: clients go past the proxy, before the move and after it."""
+
+    def __init__(self, old, new, numbers="auto", past=False, ways=WAYS):
+        self.scene = scene.Scene(old, new, kinds=(), numbers=numbers)
+        self.past, self.ways = past, ways
+        self._there = False
+
+    def _way(self):
+        if self.past:
+            return (self.scene.new if self._there else self.scene.old).url("imap")
+        return f"imap://{self.scene.way[0]}:{self.scene.way[1]}"
+
+    def _flip(self, one):
+        self.scene.set_off()
+        self.scene.flipped(None)
+        self._there = True
+        if self.past:
+            one.close()
+
+    def run(self, seed, steps=60):
+        self._there = False
+        self.scene.user = scene.new_user()
+        View(seed, small=6, big=300, names=(*NAMES, ("Archive",), ("Lists",))).load(self.scene.old, self.scene.user)
+        one = Resync(self._way, self.scene.user, names_at(self.scene.old), seed, self.ways)
+        with contextlib.closing(one):
+            return one.go(steps, lambda: self._flip(one), one.rng.randint(steps // 3, steps // 2))
+
+    def close(self):
+        self.scene.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def names_at(server, levels=NAMES):
+    return [mail.quoted(mail.wire_name(x, server.prefix, server.separator)).encode() for x in levels]
