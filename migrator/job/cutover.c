@@ -22,6 +22,7 @@ enum {
     MESSAGES_A_SECOND = 10000,
     MAILBOX_MS = 20,
     LANES_MS = 2000,     /* SIGN_INS waits no longer for the connections of the last pass */
+    CATCH_UPS_MAX = 3,
     PREPARE_BUDGETS = 2, /* nobody waits for the sign-ins: they may take longer than the freeze */
 };
 
@@ -58,6 +59,7 @@ struct cutover_run {
     struct timer *retry;          /* runs the state again */
     struct timer *deadline;
     struct pass *pass;
+    unsigned catch_ups;
     struct bypass *bypass;
     struct hook *hook;
     enum { PROBE_NONE, PROBE_ASKED, PROBE_GOOD } probe; /* of the journal */
@@ -524,18 +526,39 @@ static void start_hook(struct cutover_run *c)
 
 /* ---- CATCH_UP */
 
+static void cutover_catch_up(struct cutover_run *c);
+
+/* Would the last pass, too, have much to do? Half of the time that the account may be preparing is left to the
+ * freeze's own beginning, and to this one. */
+static bool is_worth_another(const struct cutover_run *c, const struct pass_result *r, uint64_t changes)
+{
+    return changes > PASS_SMALL_CHANGES && c->catch_ups < CATCH_UPS_MAX &&
+           clock_boot_ms() - c->began_ms + r->took_ms <= PREPARE_BUDGETS * c->budget_ms / 2;
+}
+
 /* What it could not make equal, the last pass names. */
 static void on_caught_up(void *owner, const struct pass_result *result)
 {
     struct cutover_run *c = owner;
+    uint64_t changes = result->counts.appended + result->counts.stored + result->counts.expunged;
 
     c->pass = NULL;
+    LOG(INFO, "caught_up", LOG_S("user", c->move->user), LOG_U("number", c->catch_ups),
+        LOG_U("changes", changes), LOG_U("took_ms", result->took_ms));
     if (result->rc == PASS_LOST)
         cutover_end(c, CUTOVER_LOST);
     else if (result->rc == PASS_FAILED)
         abort_with(c, result->why, result->detail);
+    else if (is_worth_another(c, result, changes))
+        cutover_catch_up(c);
     else
         cutover_enter(c, FREEZE);
+}
+
+static void cutover_catch_up(struct cutover_run *c)
+{
+    c->catch_ups++;
+    c->pass = pass_start(c->move, PASS_QUICK, on_caught_up, c);
 }
 
 /* ---- LAST, AGAIN, FLIP */
@@ -730,7 +753,7 @@ static void cutover_work(struct cutover_run *c)
         look_at_sessions(c);
         break;
     case CATCH_UP:
-        c->pass = pass_start(c->move, PASS_QUICK, on_caught_up, c);
+        cutover_catch_up(c);
         break;
     case FREEZE:
         cutover_freeze(c);

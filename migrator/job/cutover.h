@@ -8,7 +8,8 @@
  * |         |                       |                                            | DOUBT                   |
  * | SIGN_INS| preparing             | waits until each session is signed in at   | CATCH_UP; ABORT         |
  * |         |                       | the target, or gone                        |                         |
- * | CATCH_UP| preparing             | a quick pass: less is left for the last    | FREEZE; ABORT           |
+ * | CATCH_UP| preparing             | a quick pass: less is left for the last;   | FREEZE; ABORT           |
+ * |         |                       | up to three while they find much           |                         |
  * | FREEZE  | preparing -> freezing | route_freeze; the deadline runs from here  | REST; ABORT             |
  * | REST    | freezing              | waits until each session rests or is gone  | SYNC; ABORT             |
  * | SYNC    | freezing              | WAIT for the replicas                      | HOOK; ABORT             |
@@ -23,6 +24,9 @@
  * | PUBLISH | flipping -> flipped   | route_flipped                              | end DONE                |
  *
  * The connections of the last pass are signed in during SIGN_INS too, which waits a little for them.
+ *
+ * The first CATCH_UP brings what came since the account was copied. What comes while it runs is for the freeze, in which
+ * somebody waits for it: so where it was much there is another, as long as its deadline is far off.
  *
  * A target that does not answer holds the account in SIGN_INS, where nobody waits for anything, until its
  * deadline, which is twice the budget of the freeze. A target that refuses a session ends it there with that

@@ -22,7 +22,6 @@ enum {
     REFUSALS_MAX = 3,    /* of the store, by store_refuses() */
     ASK_AGAIN_MS = 1000, /* between looks whether a pause or quarantine is over */
     PASSES_MAX = 5,
-    SMALL_CHANGES = 20,            /* a pass that had to change no more than this is small */
     TURN_MAX_MS = 5000,            /* between looks whether it is its turn */
     KICK_MS = 60 * 1000,           /* hook_kick */
     STALE_MS = 10000,              /* after a watch that took longer, one more pass goes before the freeze */
@@ -425,6 +424,13 @@ static void say_changing(struct job *j, uint64_t changes, uint64_t took_ms)
     free(text);
 }
 
+/* What came while it ran is no more than can be brought over in about the time that it took, and that is done behind the
+ * sign-ins, while the user works (cutover.h): a pass before that would mostly find nothing. */
+static bool was_short(const struct job *j, const struct pass_result *r)
+{
+    return r->pending == 0 && r->took_ms <= j->m->conf->migration.freeze_budget_ms / 2;
+}
+
 static void job_on_pass(void *owner, const struct pass_result *r)
 {
     struct job *j = owner;
@@ -447,13 +453,11 @@ static void job_on_pass(void *owner, const struct pass_result *r)
     j->whole = r->whole;
     j->mailboxes = r->mailboxes;
     j->messages = r->counts.messages_total;
-    bool small = changes <= SMALL_CHANGES && r->pending == 0 &&
-                 r->took_ms <= j->m->conf->migration.freeze_budget_ms / 2;
-    if (small || j->passes >= PASSES_MAX) {
+    if (was_short(j, r) || j->passes >= PASSES_MAX) {
         job_enter(j, READY);
         return;
     }
-    if (j->passes > 1 && changes > SMALL_CHANGES)
+    if (j->passes > 1 && changes > PASS_SMALL_CHANGES)
         say_changing(j, changes, r->took_ms);
     job_run(j);
 }

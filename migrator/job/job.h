@@ -6,7 +6,7 @@
  * |         | without an owner    | (after two deaths: blocked)              | CUTOVER (flipping); end      |
  * | SIGN_IN | copying             | master or the sealed password; a crew    | RECORDS; GIVE_UP             |
  * | RECORDS | copying             | reads the view records                   | COPY                         |
- * | COPY    | copying             | passes, until one is small               | READY; GIVE_UP               |
+ * | COPY    | copying             | passes, until one is short               | READY; GIVE_UP               |
  * | READY   | copying -> ready    | tells the counters, route_ready          | WATCH, TURN; POLICY          |
  * | POLICY  | ready               | waits, without an owner: until staff say | RECOPY; end (stays ready)    |
  * |         |                     | now; for the window; until it is idle    |                              |
@@ -22,6 +22,9 @@
  * |         |                     | be executed at the target: hook_kick, or |                              |
  * |         |                     | waits for as long as they can; route_calm|                              |
  * | GIVE_UP | -> backoff, blocked | route_backoff, route_block               | end                          |
+ *
+ * A pass is short that took no more than half of migration.freeze_budget, and left nothing to another one: the first
+ * copy too. There are five passes at most.
  *
  * An account that stays ready under cutover = manual, window or idle has no job: `imapferryctl flip`, or the
  * time, queues it again, and a short delta goes before its cut-over. One that waits until nobody uses it is

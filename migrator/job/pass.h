@@ -57,6 +57,9 @@ enum pass_rc {
     PASS_LOST,   /* the job is not ours any more */
 };
 
+/* One that had to change no more than this has found an account that is nearly at rest. */
+enum { PASS_SMALL_CHANGES = 20 };
+
 struct pass_result {
     enum pass_rc rc;
     enum why why;

@@ -1,6 +1,7 @@
 """Accounts that change while they are copied: what has not changed is not looked at again, and what has is followed."""
 import re
 import threading
+import time
 
 import pytest
 
@@ -165,11 +166,13 @@ def test_message_that_is_moved_is_never_missing_in_both(manual, old, new):
 
 
 class Growing(FakeImap):
-    """Has more mail each time that a migrator opens the mailbox."""
+    """Has more mail each time that a migrator opens the mailbox, which takes it so many seconds."""
+    takes = 0
 
     def note_line(self, session, text):
         super().note_line(session, text)
         if b"EXAMINE" in text:
+            time.sleep(self.takes)
             for n in range(25):
                 self.add(session.user, "INBOX", b"Subject: %d.%d\r\n\r\nx\r\n" % (len(self.lines), n))
 
@@ -177,8 +180,9 @@ class Growing(FakeImap):
 def test_account_that_changes_as_fast_as_it_is_copied_says_so(make_ferry):
     """While the third pass runs, the account says what the second one found; once it is copied, it says nothing of it."""
     with Growing("old") as source, FakeImap("new") as target:
+        source.takes = 0.3  # so no pass is a short one
         ferry = make_ferry({"old": backend(source, "imap"), "new": backend(target, "imap")},
-                           {"migration": {"trigger": "manual", "cutover": "manual"}})
+                           {"migration": {"trigger": "manual", "cutover": "manual", "freeze_budget": "500ms"}})
         m = ferry.migrator()
         with ferry.redis.client().monitor() as heard:
             assert ferry.ctl("migrate", "ann")[0] == 0
@@ -188,6 +192,35 @@ def test_account_that_changes_as_fast_as_it_is_copied_says_so(make_ferry):
         ferry.wait_state("ann", "ready")
         assert 'waits for "flip"' in ferry.user("ann")["held_up"]
         assert ferry.route("ann")["reason"] == "" and len(m.find("event=pass user=ann")) == 5
+
+
+def test_short_first_copy_is_the_only_pass(make_ferry):
+    """However much it copied. A second pass would find nothing new, or what the one before the freeze finds as well."""
+    with FakeImap("old") as source, FakeImap("new") as target:
+        for n in range(60):
+            source.add("ann", "INBOX", b"Subject: %d\r\n\r\nx\r\n" % n)
+        ferry = make_ferry({"old": backend(source, "imap"), "new": backend(target, "imap")},
+                           {"migration": {"trigger": "manual", "cutover": "manual"}})
+        m = ferry.migrator()
+        first(ferry, "ann")
+        assert len(m.find("event=pass user=ann")) == 1 and m.find("event=pass user=ann number=1 .* appended=60 ")
+        source.add("ann", "INBOX", b"Subject: new\r\n\r\nx\r\n")
+        flip(ferry, "ann")
+        assert len(m.find("event=pass user=ann")) == 2 and m.find("event=pass user=ann number=1 .* appended=1 ")
+        assert len(m.find("event=caught_up user=ann number=1 changes=0")) == 1
+        assert not m.find("event=caught_up user=ann number=2")
+        assert len(target.box("ann").messages) == 61
+
+
+def test_what_comes_meanwhile_is_not_left_to_the_freeze(make_ferry):
+    """Where the pass before it finds much, so would the one in it: there is another before it, but no more than two."""
+    with Growing("old") as source, FakeImap("new") as target:
+        ferry = make_ferry({"old": backend(source, "imap"), "new": backend(target, "imap")}, {"migration": {"trigger": "manual"}})
+        m = ferry.migrator()
+        assert ferry.ctl("migrate", "ann")[0] == 0
+        ferry.wait_state("ann", "flipped")
+        assert len(m.find("event=pass user=ann")) == 1
+        assert [int(x.group(1)) for x in m.find(r"event=caught_up user=ann number=\d changes=(\d+)")] == [25, 25, 25]
 
 
 def test_writer_that_never_rests(manual, backends, old, new):
