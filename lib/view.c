@@ -631,15 +631,33 @@ static char *joined(struct span top, struct span rest)
     return owned;
 }
 
+/* A name under which nothing is: the highest UIDVALIDITY is kept, and for the late watch, which may still find
+ * mail on the server that was left, up to where that was copied. No mailbox fits. */
+static char *grave_of(const struct view_record *r)
+{
+    struct view_record grave = *r; /* its texts are borrowed */
+
+    grave.highest_uidvalidity = highest(r);
+    grave.tier = VIEW_T3;
+    grave.target_uidvalidity = grave.target_uidnext = 0;
+    grave.map = (struct view_uid){0};
+    forget_modseqs(&grave);
+    return text_of(&grave);
+}
+
+/* Was the twin left behind by one who died in between? */
+static bool is_left_behind(const struct view_record *twin, const struct view_record *there)
+{
+    return twin->tier == there->tier && twin->tier != VIEW_T3 && strcmp(twin->id, there->id) == 0 &&
+           twin->source_uidvalidity == there->source_uidvalidity &&
+           twin->target_uidvalidity == there->target_uidvalidity;
+}
+
 /* Makes the twin be shown by a UIDVALIDITY that was never shown under its new name, of which `there` was the
  * record. False: none is left. */
 static bool raise_above(struct view_record *twin, const struct view_record *there)
 {
-    bool same = twin->tier == there->tier && twin->tier != VIEW_T3 && strcmp(twin->id, there->id) == 0 &&
-                twin->source_uidvalidity == there->source_uidvalidity &&
-                twin->target_uidvalidity == there->target_uidvalidity;
-
-    if (same || shown(twin) > highest(there)) /* the same: left behind by one who died in between */
+    if (is_left_behind(twin, there) || shown(twin) > highest(there))
         return true;
     if (highest(there) == UINT32_MAX)
         return false;
@@ -695,7 +713,13 @@ static void begin_one(const struct renaming *r, const struct mailbox *m, struct 
         return;
     }
     char *was = text_of(there ? &there->record : NULL), *is = NULL;
-    if (!there || raise_above(&twin, &there->record))
+    /* A mailbox of that name is there, it seems, and the twin would fit it too. The server is likely to refuse; should
+     * it not, clients learn the renamed one anew. */
+    bool alike = there && there->record.target_uidvalidity == twin.target_uidvalidity &&
+                 !is_left_behind(&twin, &there->record);
+    if (alike)
+        is = grave_of(&there->record);
+    else if (!there || raise_above(&twin, &there->record))
         is = text_of(&twin);
     if (is && (!was || strcmp(was, is) != 0))
         changes_add(out, there ? there->field : twin.source_name, xstrdup(was), is), is = NULL;
@@ -735,23 +759,26 @@ void view_rename_begin(const struct view *v, struct span from, struct span to, s
     buf_free(&to_room);
 }
 
-/* A name under which nothing is: the highest UIDVALIDITY is kept, and for the late watch, which may still find
- * mail on the server that was left, up to where that was copied. No mailbox fits. */
-static char *grave_of(const struct view_record *r)
-{
-    struct view_record grave = *r; /* its texts are borrowed */
-
-    grave.highest_uidvalidity = highest(r);
-    grave.tier = VIEW_T3;
-    grave.target_uidvalidity = grave.target_uidnext = 0;
-    grave.map = (struct view_uid){0};
-    forget_modseqs(&grave);
-    return text_of(&grave);
-}
-
 static bool is_twin(const struct view_change *c)
 {
     return !c->was || !c->is || strcmp(c->was, c->is) != 0;
+}
+
+/* To what it was, where nobody has changed it since then. */
+static void put_back(const struct mailbox *m, const struct view_change *c, struct view_changes *out)
+{
+    char *now = text_of(m ? &m->record : NULL);
+    bool same = now && c->is ? strcmp(now, c->is) == 0 : now == c->is;
+
+    if (same)
+        changes_add(out, c->field, xstrdup(c->is), xstrdup(c->was));
+    free(now);
+}
+
+static void bury(const struct mailbox *m, struct view_changes *out)
+{
+    if (m && m->record.target_uidvalidity)
+        changes_add(out, m->field, text_of(&m->record), grave_of(&m->record));
 }
 
 bool view_rename_fits(const struct view *v, const struct view_changes *begun)
@@ -777,9 +804,53 @@ void view_rename_end(const struct view *v, const struct view_changes *begun, boo
         bool twin = is_twin(c);
         const struct mailbox *m = view_mailbox(v, folded(c->field), true);
         if (twin && !ok)
-            changes_add(out, c->field, xstrdup(c->is), xstrdup(c->was));
-        else if (!twin && ok && m)
-            changes_add(out, c->field, text_of(&m->record), grave_of(&m->record));
+            put_back(m, c, out);
+        else if (!twin && ok)
+            bury(m, out);
+    }
+}
+
+/* The name may end with the separator, as that of a CREATE. */
+static const struct mailbox *mailbox_to_delete(const struct view *v, struct span name)
+{
+    const struct mailbox *m = mailbox_of_client(v, name);
+    char separator = view_client_separator(v);
+    bool ends = separator && name.len > 1 && name.p[name.len - 1] == (uint8_t)separator;
+
+    if (!m && ends)
+        m = mailbox_of_client(v, span_of(name.p, name.len - 1));
+    return m && !view_name_is_inbox(span_str(m->field)) ? m : NULL;
+}
+
+void view_delete_begin(const struct view *v, struct span name, struct view_changes *out)
+{
+    const struct mailbox *m = mailbox_to_delete(v, name);
+
+    if (!m)
+        return;
+    if (m->record.target_uidvalidity) {
+        bury(m, out);
+        return;
+    }
+    /* Another grave than before: the DELETE of another session that is refused, since this one was faster, must not
+     * put back what it has found. */
+    struct view_record is = m->record; /* its texts are borrowed */
+    is.highest_uidvalidity += is.highest_uidvalidity < UINT32_MAX;
+    changes_add(out, m->field, text_of(&m->record), text_of(&is));
+}
+
+void view_delete_end(const struct view *v, const struct view_changes *begun, bool gone, bool first,
+                     struct view_changes *out)
+{
+    for (size_t i = 0; i < begun->n; i++) {
+        const struct view_change *c = &begun->items[i];
+        const struct mailbox *m = view_mailbox(v, folded(c->field), true);
+        if (!gone)
+            put_back(m, c, out);
+        else if (m && m->record.target_uidvalidity)
+            bury(m, out);
+        else if (m && first)
+            begin_same(m, out);
     }
 }
 

@@ -120,8 +120,20 @@ void view_rename_begin(const struct view *v, struct span from, struct span to, s
 /* Names that were given up keep a record each, for ever. False: by this RENAME there would be too many for the
  * store, and for whoever reads them at each login. */
 bool view_rename_fits(const struct view *v, const struct view_changes *begun) MUST_CHECK;
-/* v: the view with the changes of view_rename_begin() applied; begun: those. */
+/* v: the view with the changes of view_rename_begin() applied; begun: those. What is changed already is not changed
+ * again. */
 void view_rename_end(const struct view *v, const struct view_changes *begun, bool ok,
+                     struct view_changes *out);
+/* A DELETE takes two. Before it is sent, the record becomes one that keeps only the highest UIDVALIDITY shown, so that
+ * a crash leads to a mailbox that clients learn anew, and not to a map of what is gone: a server may give a mailbox
+ * that is made anew the same UIDVALIDITY. Nothing for INBOX, and where there is no record. What lies below the mailbox
+ * stays (RFC 3501 6.3.4). */
+void view_delete_begin(const struct view *v, struct span name, struct view_changes *out);
+/* gone: the mailbox is not there any more. Then what another session has recorded meanwhile, which may have seen the
+ * mailbox as it went, is given up too; first: the store is asked for such a record, by a change that changes nothing.
+ * Else what there was comes back, where nobody has changed it meanwhile. Like view_rename_end() it may be asked again
+ * by a newer view, until nothing is left to change. */
+void view_delete_end(const struct view *v, const struct view_changes *begun, bool gone, bool first,
                      struct view_changes *out);
 /* A new view with these changes made; *v stays as it is. NULL: a text can't be read. */
 struct view *view_apply(const struct view *v, const struct view_changes *changes) MUST_CHECK;

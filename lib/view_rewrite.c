@@ -105,6 +105,7 @@ void view_command_free(struct view_rewrite *w, struct view_command **cp)
     view_changes_free(&c->begun);
     view_changes_free(&c->voids);
     view_resync_free(&c->resync);
+    buf_free(&c->kept);
     free(c);
 }
 
@@ -128,6 +129,11 @@ struct view_command *view_opening(const struct view_rewrite *w)
 const struct view_changes *view_command_changes(const struct view_command *c)
 {
     return c && c->begun.n ? &c->begun : NULL;
+}
+
+void view_command_drop_changes(struct view_command *c)
+{
+    view_changes_free(&c->begun);
 }
 
 /* ---- writing ---- */
@@ -520,6 +526,10 @@ static struct view_command *whole_command(struct whole *h)
         c->backend = xspandup(buf_span(&h->backend[h->n - 1]));
         c->resync = h->resync;
         h->resync = NULL;
+        return c;
+    case VERB_DELETE:
+        c = view_command_new(h->w, h->cmd->verb);
+        view_delete_begin(h->w->view, h->names[0], &c->begun);
         return c;
     case VERB_RENAME:
         c = view_command_new(h->w, h->cmd->verb);

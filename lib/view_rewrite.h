@@ -101,8 +101,11 @@ enum view_becomes view_rewrite_name(struct view_rewrite *w, const struct imap_cm
 enum view_becomes view_rewrite_whole(struct view_rewrite *w, const struct imap_cmd *cmd,
                                      const struct imap_value *args, struct imap_writer *out,
                                      struct buf *answer, struct view_command **_c) MUST_CHECK;
-/* A RENAME: its changes have to be in the store before it is sent (view_rename_begin()). NULL: nothing. */
+/* A RENAME or a DELETE: its changes have to be in the store before it is sent (view_rename_begin(),
+ * view_delete_begin()). NULL: nothing. */
 const struct view_changes *view_command_changes(const struct view_command *c);
+/* It goes on without them. */
+void view_command_drop_changes(struct view_command *c);
 
 /* ---- responses ---- */
 
@@ -131,13 +134,18 @@ enum view_gives view_rewrite_collected(struct view_rewrite *w, const struct imap
 /* The answer to the command *c (may be NULL), which is freed but for VIEW_STORE and VIEW_ASK. VIEW_LINES:
  * *out has what was kept, and the tagged line.
  *
- * VIEW_STORE: a mailbox was opened that is another one now, or a RENAME was done: *changes have to be in the
- * store first (the caller frees them). Then the view with the changes made is given to view_rewrite_use(), and
- * this function is called once more with the same answer. Where the store refuses, the session is to be
- * ended. */
+ * VIEW_STORE: a mailbox was opened or asked for that is another one now, or a RENAME or DELETE was done: *changes
+ * have to be in the store first (the caller frees them). Then the view with the changes made, or one that was read
+ * anew, is given to view_rewrite_use(), and this function is called once more with the same answer. Where the store
+ * refuses, view_rewrite_unstored(). */
 enum view_gives view_rewrite_tagged(struct view_rewrite *w, struct view_command **c,
                                     const struct imap_resp *resp, struct span line, struct buf *out,
                                     struct view_changes *changes, const char **wrong) MUST_CHECK;
+/* VIEW_STORE was given, and the store refuses: VIEW_LINES with an answer that tells nothing of what is not stored. A
+ * mailbox that was opened is not open for the client. VIEW_WRONG, where a RENAME was done. *c is freed. */
+enum view_gives view_rewrite_unstored(struct view_rewrite *w, struct view_command **c,
+                                      const struct imap_resp *resp, struct span line, struct buf *out,
+                                      const char **wrong) MUST_CHECK;
 
 /* ---- commands of our own ----
  *

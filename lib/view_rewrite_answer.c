@@ -197,28 +197,81 @@ static enum view_gives selected(struct view_rewrite *w, struct view_command *c, 
     return selected_is_told(w, c, resp, line, out);
 }
 
+/* RENAME and DELETE. What is left to do is asked again by each newer view, since others may have changed the same
+ * records. */
 static enum view_gives renamed(struct view_rewrite *w, struct view_command *c, const struct imap_resp *resp,
                                struct span line, struct buf *out, struct view_changes *changes)
 {
-    if (c->begun.n && c->stores++ == 0) {
-        view_rename_end(w->view, &c->begun, resp->status == STATUS_OK, changes);
+    bool ok = resp->status == STATUS_OK, deletes = c->verb == VERB_DELETE;
+    bool gone = ok || imap_code_is(resp->code, "NONEXISTENT", NULL);
+
+    if (c->begun.n && c->stores < STORES_MAX) {
+        if (deletes)
+            view_delete_end(w->view, &c->begun, gone, c->stores == 0, changes);
+        else
+            view_rename_end(w->view, &c->begun, ok, changes);
+        c->stores++;
         if (changes->n)
             return VIEW_STORE;
     }
     return view_rewrite_code(w, NULL, resp, line, out);
 }
 
-/* STATUS: mailboxes of which a greater UIDVALIDITY than that of the record was told. */
-static bool tell_voids(struct view_rewrite *w, struct view_command *c, struct view_changes *changes)
+/* STATUS: mailboxes of which a greater UIDVALIDITY than that of the record is to be told. */
+static bool tell_voids(struct view_command *c, struct view_changes *changes)
 {
-    struct view_changes voids = c->voids;
-
     if (c->voids.n == 0 || c->stores++ > 0)
         return false;
-    c->voids = (struct view_changes){0};
-    *changes = voids;
-    (void)w;
+    changes->items = xcalloc(c->voids.n, sizeof *changes->items);
+    changes->n = changes->cap = c->voids.n;
+    for (size_t i = 0; i < c->voids.n; i++)
+        changes->items[i] = (struct view_change){.field = xstrdup(c->voids.items[i].field),
+                                                 .was = xstrdup(c->voids.items[i].was),
+                                                 .is = xstrdup(c->voids.items[i].is)};
     return true;
+}
+
+/* Has another session recorded something else meanwhile? */
+static bool voids_are_stored(const struct view_rewrite *w, const struct view_command *c)
+{
+    bool same = true;
+
+    for (size_t i = 0; same && i < c->voids.n; i++) {
+        const struct view_record *r = view_record_of(w->view, span_str(c->voids.items[i].field));
+        struct buf text = {0};
+        if (r)
+            view_record_encode(&text, r);
+        same = span_is(buf_span(&text), c->voids.items[i].is);
+        buf_free(&text);
+    }
+    return same;
+}
+
+static enum view_gives answer_later(const struct imap_resp *resp, struct buf *out)
+{
+    buf_add_span(out, resp->tag);
+    buf_add_str(out, " NO [UNAVAILABLE] The mailbox can't be shown at the moment, please try again later\r\n");
+    return VIEW_LINES;
+}
+
+/* All that was kept, and the tagged line. */
+static enum view_gives with_kept(struct view_rewrite *w, struct view_command *c, const struct imap_resp *resp,
+                                 struct span line, struct buf *out)
+{
+    if (c->list)
+        view_listing_end(c->list, out);
+    buf_add_span(out, buf_span(&c->kept));
+    if (view_rewrite_code(w, c, resp, line, out) == VIEW_SAME)
+        view_write_line(out, line);
+    return VIEW_LINES;
+}
+
+/* The lines that were kept can't be told. A LIST does without them (RFC 5819 2). */
+static enum view_gives without_kept(struct view_rewrite *w, struct view_command *c,
+                                    const struct imap_resp *resp, struct span line, struct buf *out)
+{
+    buf_clear(&c->kept);
+    return c->verb == VERB_STATUS ? answer_later(resp, out) : with_kept(w, c, resp, line, out);
 }
 
 static enum view_gives answered(struct view_rewrite *w, struct view_command *c, const struct imap_resp *resp,
@@ -235,23 +288,23 @@ static enum view_gives answered(struct view_rewrite *w, struct view_command *c, 
         buf_add_str(out, " OK No such messages\r\n");
         return VIEW_LINES;
     }
-    if (tell_voids(w, c, changes))
+    if (tell_voids(c, changes))
         return VIEW_STORE;
+    if (!voids_are_stored(w, c))
+        return without_kept(w, c, resp, line, out);
     if ((flags & OPENS) && resp->status == STATUS_OK)
         return selected(w, c, resp, line, out, changes, wrong);
     /* A BAD has done nothing: what was open is still (RFC 3501 6.3.1 says so of a NO alone). */
     if ((flags & OPENS) && resp->status == STATUS_NO)
         view_rewrite_close(w);
-    if (c->verb == VERB_RENAME)
+    if (c->begun.n)
         return renamed(w, c, resp, line, out, changes);
-    if (c->list)
-        view_listing_end(c->list, out);
+    if (c->list || c->kept.len)
+        return with_kept(w, c, resp, line, out);
     enum view_gives gives = view_rewrite_code(w, c, resp, line, out);
     if ((flags & LEAVES) && resp->status == STATUS_OK)
         view_rewrite_close(w); /* a code is still about the mailbox that was open (RFC 7162 3.2.8) */
-    if (gives == VIEW_SAME && c->list)
-        view_write_line(out, line);
-    return c->list ? VIEW_LINES : gives;
+    return gives;
 }
 
 enum view_gives view_rewrite_tagged(struct view_rewrite *w, struct view_command **c,
@@ -263,6 +316,33 @@ enum view_gives view_rewrite_tagged(struct view_rewrite *w, struct view_command 
 
     if (gives != VIEW_STORE && gives != VIEW_ASK)
         view_command_free(w, c);
+    return gives;
+}
+
+static enum view_gives unstored(struct view_rewrite *w, struct view_command *c, const struct imap_resp *resp,
+                                struct span line, struct buf *out, const char **wrong)
+{
+    bool ok = resp->status == STATUS_OK;
+
+    if ((view_verbs[c->verb].flags & OPENS) && ok) {
+        view_rewrite_close(w);
+        w->open.barred = true;
+        return answer_later(resp, out);
+    }
+    if (c->voids.n)
+        return without_kept(w, c, resp, line, out);
+    if (c->verb == VERB_RENAME && ok)
+        return rewrite_wrong(wrong, "a RENAME that is not in the store");
+    return with_kept(w, c, resp, line, out);
+}
+
+enum view_gives view_rewrite_unstored(struct view_rewrite *w, struct view_command **c,
+                                      const struct imap_resp *resp, struct span line, struct buf *out,
+                                      const char **wrong)
+{
+    enum view_gives gives = unstored(w, *c, resp, line, out, wrong);
+
+    view_command_free(w, c);
     return gives;
 }
 

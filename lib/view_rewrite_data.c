@@ -228,13 +228,15 @@ static void status_item(struct imap_writer *line, struct span name, const struct
     *blank = " ";
 }
 
-static void status_items(struct view_rewrite *w, struct view_command *c, struct span client,
+/* True: it is of a mailbox that is another one now. */
+static bool status_items(struct view_rewrite *w, struct view_command *c, struct span client,
                          const struct imap_value *items, struct imap_writer *line)
 {
     const struct view_record *r = view_record_of(w->view, client);
     struct view_sight sight = {0};
     uint32_t uidvalidity, uidnext, n;
     const char *blank = "";
+    size_t voids = c ? c->voids.n : 0;
 
     status_number(items, "UIDNEXT", &uidnext);
     bool seen = status_number(items, "UIDVALIDITY", &uidvalidity) && uidvalidity &&
@@ -266,6 +268,7 @@ static void status_items(struct view_rewrite *w, struct view_command *c, struct 
         buf_printf(&line->out, " %u", n);
         blank = " ";
     }
+    return c && c->voids.n > voids;
 }
 
 static enum view_gives status_collected(struct view_rewrite *w, const struct imap_value *data,
@@ -287,7 +290,8 @@ static enum view_gives status_collected(struct view_rewrite *w, const struct ima
         buf_add_str(&line.out, "* STATUS ");
         imap_write_astring(&line, buf_span(&client));
         buf_add_str(&line.out, " (");
-        status_items(w, c, buf_span(&client), data->next, &line);
+        if (status_items(w, c, buf_span(&client), data->next, &line))
+            to = &c->kept;
         buf_add_str(&line.out, ")\r\n");
         buf_add_span(to, buf_span(&line.out));
         imap_writer_wipe(&line);

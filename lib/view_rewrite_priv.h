@@ -86,6 +86,7 @@ struct view_command {
     uint64_t highest;              /* ... HIGHESTMODSEQ */
     bool nomodseq;                 /* ... that there is none */
     struct view_changes voids;     /* STATUS: mailboxes that are others now */
+    struct buf kept;               /* ... and their lines, until the store has that */
     struct view_resync *resync;    /* owned */
     /* FETCH behind a literal: what is open of its items, and that we have put a parenthesis before them */
     unsigned depth;

@@ -23,11 +23,11 @@ enum collecting { COLLECTS_NOTHING, COLLECTS_NAME, COLLECTS_WHOLE };
 
 /* What has to be in the store before something goes on:
  *
- *   BEFORE        the changes of a RENAME, which is not sent yet. Where the store refuses, the client is told
- *                 NO
+ *   BEFORE        the changes of a RENAME or DELETE, which is not sent yet. Where the store refuses, the client is
+ *                 told NO; but a DELETE goes on without them while the account is being moved once more
  *   SEND          they are; it is sent once something may pass
  *   AFTER         the changes of an answer: the mailbox that was opened is another one now, or a RENAME was
- *                 done. Where the store refuses, the session ends
+ *                 done. Where the store refuses, the client is told NO, or the session ends
  *   GIVE          they are; the answer is given once something may pass
  *   VIEW_BEFORE, VIEW_AFTER
  *                 records were others than we knew: they are being read, and then it is tried again */
@@ -269,8 +269,31 @@ static void asks_refused(struct relay_view *v, const char *why)
     forget_command(v);
     forget_out(v);
     asks_enter(v, ASKS_NOTHING);
-    relay_sayf(s, "%s NO [UNAVAILABLE] Mailboxes can't be renamed at the moment, please try again later",
-               s->relay->cmd.tag);
+    relay_sayf(s, "%s NO [UNAVAILABLE] Mailboxes can't be %s at the moment, please try again later",
+               s->relay->cmd.tag, s->relay->cmd.verb == VERB_DELETE ? "deleted" : "renamed");
+    relay_settle(s);
+}
+
+/* The answer without what the store does not have. */
+static void asks_unstored(struct relay_view *v, const char *why)
+{
+    struct session *s = v->s;
+    struct imap_resp resp;
+    struct buf out = {0};
+    const char *wrong;
+    views_forget(s->account, v);
+    if (!imap_resp_parse(buf_span(&v->tagged), &resp, &wrong) ||
+        view_rewrite_unstored(v->w, &v->answered->view, &resp, buf_span(&v->tagged), &out, &wrong) !=
+            VIEW_LINES) {
+        buf_free(&out);
+        session_close(s, END_VIEW_STORE, why);
+        return;
+    }
+    LOG(WARN, "view_not_changed", LOG_S("session", s->name), LOG_S("user", s->account->key),
+        LOG_S("why", why));
+    buf_free(&v->tagged);
+    v->tagged = out;
+    asks_enter(v, ASKS_GIVE);
     relay_settle(s);
 }
 
@@ -278,6 +301,8 @@ static void asks_failed(struct relay_view *v, const char *why)
 {
     if (v->asks < ASKS_AFTER)
         asks_refused(v, why);
+    else if (v->asks < ASKS_GIVE)
+        asks_unstored(v, why);
     else
         session_close(v->s, END_VIEW_STORE, why);
 }
@@ -296,12 +321,18 @@ static void view_on_changed(void *owner, enum route_rc rc, const char *detail)
         asks_enter(v, before ? ASKS_VIEW_BEFORE : ASKS_VIEW_AFTER); /* relay_view_is() comes */
         return;
     }
+    if (rc == ROUTE_REFUSED && before && s->relay->cmd.verb == VERB_DELETE) {
+        view_command_drop_changes(v->became);
+        asks_enter(v, ASKS_SEND);
+        relay_settle(s);
+        return;
+    }
     if (rc != ROUTE_OK) {
         asks_failed(v, rc == ROUTE_DOWN || rc == ROUTE_NO_STORE ? "no answer of the store" : detail);
         return;
     }
     if (!views_view(s->account)) { /* read meanwhile: there is none any more */
-        asks_failed(v, "the account has no view any more");
+        session_close(s, END_VIEW_STORE, "the account has no view any more");
         return;
     }
     view_rewrite_use(v->w, views_view(s->account));

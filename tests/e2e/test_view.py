@@ -12,6 +12,7 @@ import pytest
 from harness import mail, net
 from harness.courier import Courier
 from harness.ferry import backend
+from harness.relay import Relay
 from harness.scene import connect, fill, new_user, small
 
 MANUAL = {"migration": {"trigger": "manual", "cutover": "manual", "t1_max_gaps": 0}}
@@ -283,6 +284,39 @@ def test_a_mailbox_is_made_anew(account, behind):
     assert wire.command(b"a", b"APPEND INBOX.Sent {6+}\r\nabcdef")[-1].startswith(b"a OK")
     first, second = seen(wire, "INBOX.Sent"), seen(a.session(proxy=1), "INBOX.Sent")
     assert first == second and first[0] > validity and first[1:] == (2, [1])
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_deleted_mailbox_leaves_nothing(account, new, dies):
+    """Of a server that gives out one UIDVALIDITY for ever: no message of the mailbox made anew has a number that clients know,
+    also where the proxy dies before the server has executed the DELETE."""
+    relay = Relay((net.HOST, new.port["imap"]))
+    a = account("grave", through=relay)
+    validity, _, known = a.at_source("INBOX.Sent")
+    real = re.search(r"uidvalidity=\d+,(\d+)", a.store.hget(a.records, "INBOX.Sent"))[1]
+    wire, other = a.session(), a.session(proxy=1)
+    wire.command(b"x", b"SELECT INBOX")
+    if dies:
+        relay.stall()
+        wire.line(b"d DELETE INBOX.Sent")
+        net.wait_until("the intent", lambda: f",{real} " not in a.store.hget(a.records, "INBOX.Sent"))
+        a.proxies[0].kill()
+        relay.cut()
+        relay.resume()
+    else:
+        assert wire.command(b"d", b"DELETE INBOX.Sent")[-1].startswith(b"d OK")
+        assert select(wire, "INBOX.Sent")[-1].startswith(b"s NO")
+    assert re.search(r"uidvalidity=\d+,0 .* highest=%d tier=T3\b" % validity, a.store.hget(a.records, "INBOX.Sent"))
+    target = a.at_target()
+    target.delete("Sent")
+    assert target.create("Sent")[0] == "OK"
+    a.new.doveadm("mailbox", "update", "-u", a.user, "--uid-validity", real, "Sent")
+    for i in range(len(known) + 5):
+        target.append("Sent", None, None, b"Subject: anew %d\r\n\r\nanew\r\n" % i)
+    target.logout()
+    for w in (other, a.session(proxy=1)):
+        shown, _, found = seen(w, "INBOX.Sent")
+        assert shown > validity and found == list(range(1, len(known) + 6))
 
 
 def test_a_new_uidvalidity_at_the_target(account):

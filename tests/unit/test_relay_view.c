@@ -616,6 +616,7 @@ static void test_nothing_passes_without_a_lease(void **state)
     bench_gets(b, b->client, "* OK [UIDVALIDITY 71] UIDs valid\r\na1 OK [READ-WRITE] in\r\n* 5 EXISTS\r\n");
 }
 
+/* The client is told NO, and has no mailbox open, whatever the server has. */
 static void test_the_store_refuses(void **state)
 {
     (void)state;
@@ -627,7 +628,39 @@ static void test_the_store_refuses(void **state)
         opens_another(b);
         if (i < 2)
             bench_changed(b, i == 0 ? ROUTE_DOWN : ROUTE_REFUSED);
-        bench_ends(b, END_VIEW_STORE);
+        bench_gets(b, b->client,
+                   "a1 NO [UNAVAILABLE] The mailbox can't be shown at the moment, please try again later\r\n");
+        bench_gets(b, b->server, "a2 NOOP\r\n");
+        assert_false(relay_opened(&b->s)->selected);
+        bench_says(b, b->server, "* 6 EXISTS\r\na2 OK\r\n");
+        bench_gets(b, b->client, "a2 OK\r\n");
+        bench_says(b, b->client, "a3 UID FETCH 1:* FLAGS\r\n");
+        bench_gets(b, b->client, "a3 BAD No mailbox selected\r\n");
+        bench_says(b, b->client, "a4 SELECT INBOX\r\n");
+        bench_gets(b, b->server, "a4 SELECT INBOX\r\n");
+        bench_says(b, b->server, "* OK [UIDVALIDITY 80] so\r\na4 OK in\r\n");
+        bench_gets(b, b->client, "* OK [UIDVALIDITY 8] UIDs valid\r\na4 OK in\r\n");
+        bench_tear_down(&own);
+    }
+}
+
+/* No number of a mailbox that is another one now is told before the store knows which. */
+static void test_status_of_a_mailbox_made_anew(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        void *own;
+        set_up(&own);
+        struct bench *b = own;
+        bench_says(b, b->client, "a1 STATUS INBOX.Sent (UIDVALIDITY)\r\na2 NOOP\r\n");
+        bench_gets(b, b->server, "a1 STATUS Sent (UIDVALIDITY)\r\na2 NOOP\r\n");
+        bench_says(b, b->server, "* STATUS Sent (UIDVALIDITY 71)\r\na1 OK done\r\na2 OK\r\n");
+        bench_gets_nothing(b, b->client);
+        bench_changed(b, i == 0 ? ROUTE_OK : ROUTE_REFUSED);
+        bench_gets(b, b->client,
+                   i == 0 ? "* STATUS INBOX.Sent (UIDVALIDITY 71)\r\na1 OK done\r\na2 OK\r\n"
+                          : "a1 NO [UNAVAILABLE] The mailbox can't be shown at the moment, please try again "
+                            "later\r\na2 OK\r\n");
         bench_tear_down(&own);
     }
 }
@@ -660,7 +693,8 @@ static void test_the_store_changes_all_the_time(void **state)
         assert_int_equal(b->n_changes, i + 2);
     }
     bench_changed(b, ROUTE_AGAIN);
-    bench_ends(b, END_VIEW_STORE);
+    bench_gets(b, b->client,
+               "a1 NO [UNAVAILABLE] The mailbox can't be shown at the moment, please try again later\r\n");
 }
 
 /* The store has made the changes, but by now the account's view is none. */
@@ -755,6 +789,90 @@ static void test_a_rename_that_fails(void **state)
     bench_gets(b, b->client, "a1 NO [ALREADYEXISTS] there\r\n");
     assert_null(view_record_of(b->view, span_str("INBOX.No")));
     assert_non_null(view_record_of(b->view, span_str("INBOX.Sent")));
+}
+
+static void delete_begins(struct bench *b)
+{
+    bench_says(b, b->client, "a1 DELETE INBOX.Sent\r\na2 NOOP\r\n");
+    bench_gets_nothing(b, b->server);
+    assert_int_equal(b->n_changes, 1);
+    assert_false(relay_only_reads(&b->s));
+}
+
+/* A server that gives the mailbox made anew the old UIDVALIDITY, and as many messages as the old one had: clients know
+ * none of them. */
+static void test_delete(void **state)
+{
+    struct bench *b = *state;
+    delete_begins(b);
+    bench_changed(b, ROUTE_OK);
+    bench_gets(b, b->server, "a1 DELETE Sent\r\n");
+    bench_says(b, b->server, "a1 OK done\r\n");
+    bench_gets_nothing(b, b->client);
+    assert_int_equal(b->n_changes, 2);
+    bench_changed(b, ROUTE_OK);
+    bench_gets(b, b->client, "a1 OK done\r\n");
+    bench_gets(b, b->server, "a2 NOOP\r\n");
+    bench_says(b, b->server, "a2 OK\r\n");
+    bench_gets(b, b->client, "a2 OK\r\n");
+    bench_says(b, b->client, "a3 SELECT INBOX.Sent\r\n");
+    bench_gets(b, b->server, "a3 SELECT Sent\r\n");
+    bench_says(b, b->server, "* OK [UIDVALIDITY 70] so\r\n* OK [UIDNEXT 9] so\r\na3 OK in\r\n");
+    bench_settle(b);
+    assert_int_equal(b->n_changes, 3);
+    bench_changed(b, ROUTE_OK);
+    bench_gets(b, b->client,
+               "* OK [UIDVALIDITY 70] UIDs valid\r\n* OK [UIDNEXT 9] Predicted next UID\r\na3 OK in\r\n");
+}
+
+static void test_a_delete_that_fails(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        void *own;
+        set_up(&own);
+        struct bench *b = own;
+        delete_begins(b);
+        bench_changed(b, ROUTE_OK);
+        bench_gets(b, b->server, "a1 DELETE Sent\r\n");
+        bench_says(b, b->server, i == 1 ? "a1 NO [NONEXISTENT] no\r\n" : "a1 NO [NOPERM] no\r\n");
+        bench_settle(b);
+        bench_changed(b, i == 2 ? ROUTE_DOWN : ROUTE_OK); /* the store may refuse: clients learn it anew then */
+        bench_gets(b, b->client, i == 1 ? "a1 NO [NONEXISTENT] no\r\n" : "a1 NO [NOPERM] no\r\n");
+        const struct view_record *r = view_record_of(b->view, span_str("INBOX.Sent"));
+        assert_non_null(r);
+        assert_int_equal(r->target_uidvalidity, i == 0 ? 70 : 0);
+        assert_int_equal(r->highest_uidvalidity, 7);
+        assert_false(b->ended);
+        bench_tear_down(&own);
+    }
+}
+
+static void test_a_delete_that_the_store_refuses(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        void *own;
+        set_up(&own);
+        struct bench *b = own;
+        b->conf.proxy.store_timeout_ms = i == 3 ? 20 : 60000;
+        delete_begins(b);
+        if (i < 3)
+            bench_changed(b, i == 0 ? ROUTE_DOWN : i == 1 ? ROUTE_WAIT : ROUTE_REFUSED);
+        if (i == 2) { /* the account is being moved once more */
+            bench_gets(b, b->server, "a1 DELETE Sent\r\n");
+            bench_says(b, b->server, "a1 OK done\r\n");
+            bench_gets(b, b->client, "a1 OK done\r\n");
+            assert_int_equal(b->n_changes, 1);
+        } else {
+            bench_gets(
+                b, b->client,
+                "a1 NO [UNAVAILABLE] Mailboxes can't be deleted at the moment, please try again later\r\n");
+        }
+        bench_gets(b, b->server, "a2 NOOP\r\n");
+        assert_false(b->ended);
+        bench_tear_down(&own);
+    }
 }
 
 /* ---- older records than the route speaks of ---- */
@@ -871,6 +989,7 @@ int main(void)
         VIEW_TEST(test_a_mailbox_made_anew),
         VIEW_TEST(test_nothing_passes_without_a_lease),
         cmocka_unit_test(test_the_store_refuses),
+        cmocka_unit_test(test_status_of_a_mailbox_made_anew),
         VIEW_TEST(test_the_store_has_changed),
         VIEW_TEST(test_the_store_changes_all_the_time),
         VIEW_TEST(test_the_view_is_gone),
@@ -890,6 +1009,9 @@ int main(void)
         cmocka_unit_test(test_a_rename_that_the_store_refuses),
         VIEW_TEST(test_a_rename_by_other_records),
         VIEW_TEST(test_a_rename_that_fails),
+        VIEW_TEST(test_delete),
+        cmocka_unit_test(test_a_delete_that_fails),
+        cmocka_unit_test(test_a_delete_that_the_store_refuses),
         VIEW_TEST(test_the_view_is_being_read),
         VIEW_TEST(test_the_view_can_not_be_read),
         cmocka_unit_test(test_a_backend_that_lies),

@@ -505,6 +505,93 @@ static void test_rename_of_nothing(void **state)
     view_unref(&v);
 }
 
+/* Of two mailboxes that were made in one second: until the server refuses the RENAME, none of the two maps may be taken
+ * for the other's. */
+static void test_rename_onto_its_like(void **state)
+{
+    (void)state;
+    for (int ok = 0; ok < 2; ok++) {
+        struct view *v = tree();
+        struct view_changes begun = {0}, end = {0};
+        take(v, "INBOX.like", "like", VIEW_T2, 9, 100);
+        view_rename_begin(v, span_str("INBOX.a"), span_str("INBOX.like"), &begun);
+        v = applied(v, &begun);
+        assert_int_equal(seen(v, "INBOX.like", 100), 0);
+        assert_int_equal(seen(v, "INBOX.a", 100), 7);
+        view_rename_end(v, &begun, ok, &end);
+        v = applied(v, &end);
+        assert_int_equal(seen(v, "INBOX.like", 100), ok ? 0 : 9);
+        assert_int_equal(seen(v, "INBOX.a", 100), ok ? 0 : 7);
+        assert_int_equal(view_record_of(v, span_str("INBOX.like"))->highest_uidvalidity, 9);
+        view_changes_free(&begun);
+        view_changes_free(&end);
+        view_unref(&v);
+    }
+}
+
+/* ---- DELETE ---- */
+
+static void voided(struct view **v, const char *name, uint32_t uidvalidity)
+{
+    struct view_changes c = {0};
+    assert_true(view_void(*v, span_str(name), uidvalidity, &c));
+    *v = applied(*v, &c);
+    view_changes_free(&c);
+}
+
+static void test_delete(void **state)
+{
+    struct view *v = tree();
+    struct view_changes begun = {0}, end = {0};
+    (void)state;
+    view_delete_begin(v, span_str("INBOX.a."), &begun);
+    assert_int_equal(begun.n, 1);
+    v = applied(v, &begun);
+    assert_int_equal(seen(v, "INBOX.a", 100), 0);
+    assert_int_equal(seen(v, "INBOX.a.b", 101), 8); /* what is below it stays */
+    /* Another session has looked at it before it went: by a new record, which fits what is made anew. */
+    voided(&v, "INBOX.a", 100);
+    assert_int_equal(seen(v, "INBOX.a", 100), 100);
+    view_delete_end(v, &begun, true, true, &end);
+    v = applied(v, &end);
+    assert_int_equal(seen(v, "INBOX.a", 100), 0);
+    view_changes_free(&end);
+    view_delete_end(v, &begun, true, false, &end);
+    assert_int_equal(end.n, 0);
+    voided(&v, "INBOX.a", 100);
+    assert_int_equal(seen(v, "INBOX.a", 100), 101);
+    view_changes_free(&begun);
+    view_delete_begin(v, span_str("inbox"), &begun);
+    view_delete_begin(v, span_str("INBOX.none"), &begun);
+    view_delete_begin(v, span_str("."), &begun);
+    assert_int_equal(begun.n, 0);
+    view_unref(&v);
+}
+
+static void test_delete_that_was_refused(void **state)
+{
+    (void)state;
+    for (int faster = 0; faster < 3; faster++) {
+        struct view *v = tree();
+        struct view_changes begun = {0}, other = {0}, end = {0};
+        view_delete_begin(v, span_str("INBOX.a"), &begun);
+        v = applied(v, &begun);
+        if (faster == 1) /* the DELETE of another session, which is why this one is refused */
+            view_delete_begin(v, span_str("INBOX.a"), &other);
+        else if (faster == 2)
+            assert_true(view_void(v, span_str("INBOX.a"), 100, &other));
+        v = applied(v, &other);
+        view_delete_end(v, &begun, false, true, &end);
+        assert_int_equal(end.n, faster == 0);
+        v = applied(v, &end);
+        assert_int_equal(seen(v, "INBOX.a", 100), faster == 0 ? 7 : faster == 1 ? 0 : 100);
+        view_changes_free(&begun);
+        view_changes_free(&other);
+        view_changes_free(&end);
+        view_unref(&v);
+    }
+}
+
 /* Each name that was given up keeps a record: a client that renames for ever must not fill the store, nor make
  * more records than are read. */
 static void test_rename_for_ever(void **state)
@@ -566,6 +653,9 @@ int main(void)
         cmocka_unit_test(test_rename_below_itself),
         cmocka_unit_test(test_rename_of_nothing),
         cmocka_unit_test(test_rename_for_ever),
+        cmocka_unit_test(test_rename_onto_its_like),
+        cmocka_unit_test(test_delete),
+        cmocka_unit_test(test_delete_that_was_refused),
         cmocka_unit_test(test_many_records),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
