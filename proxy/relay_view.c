@@ -10,6 +10,7 @@
 #include "views.h"
 
 enum {
+    ASK_MS = 1000,                  /* how long a SELECT waits to hear whether the view is still the same */
     TRIES_MAX = 3,                  /* how often the store may have changed meanwhile */
     LITERAL_MAX = LIMIT_RELAY_LINE, /* of a command that is collected */
     RESPONSE_MAX = 1024 * 1024,     /* of a response that is collected: lists and STATUS of one mailbox */
@@ -28,6 +29,8 @@ enum collecting { COLLECTS_NOTHING, COLLECTS_NAME, COLLECTS_WHOLE };
  *   SEND          they are; it is sent once something may pass
  *   AFTER         the changes of an answer: the mailbox that was opened is another one now, or a RENAME was
  *                 done. Where the store refuses, the client is told NO, or the session ends
+ *   CURRENT       nothing: whether another proxy has changed the view before the backend has opened the mailbox. Of
+ *                 two mailboxes with one UIDVALIDITY, one may be under the other's name by now
  *   GIVE          they are; the answer is given once something may pass
  *   VIEW_BEFORE, VIEW_AFTER
  *                 records were others than we knew: they are being read, and then it is tried again */
@@ -37,6 +40,7 @@ enum asking {
     ASKS_VIEW_BEFORE,
     ASKS_SEND,
     ASKS_AFTER,
+    ASKS_CURRENT,
     ASKS_VIEW_AFTER,
     ASKS_GIVE
 };
@@ -232,6 +236,7 @@ static void view_ask_before(struct relay_view *v);
 static void view_ask_after(struct relay_view *v, const struct view_changes *changes);
 static void view_answer_again(struct relay_view *v);
 static void view_rename_again(struct relay_view *v);
+static void current_is_told(struct relay_view *v);
 
 static void asks_enter(struct relay_view *v, enum asking asks)
 {
@@ -293,6 +298,7 @@ static void asks_unstored(struct relay_view *v, const char *why)
         LOG_S("why", why));
     buf_free(&v->tagged);
     v->tagged = out;
+    v->goes_on = false;
     asks_enter(v, ASKS_GIVE);
     relay_settle(s);
 }
@@ -309,7 +315,11 @@ static void asks_failed(struct relay_view *v, const char *why)
 
 static void view_on_timeout(void *owner)
 {
-    asks_failed(owner, "no answer of the store");
+    struct relay_view *v = owner;
+    if (v->asks == ASKS_CURRENT)
+        current_is_told(v);
+    else
+        asks_failed(v, "no answer of the store");
 }
 
 static void view_on_changed(void *owner, enum route_rc rc, const char *detail)
@@ -828,6 +838,52 @@ enum session_end relay_view_asked(struct session *s, struct command *own, const 
     return end;
 }
 
+/* ---- is the view still the same? ---- */
+
+/* Or nobody says so; then it is, as long as the session has its lease. */
+static void current_is_told(struct relay_view *v)
+{
+    struct session *s = v->s;
+    views_forget(s->account, v);
+    timer_start(v->timer, s->proxy->conf->proxy.store_timeout_ms);
+    if (views_state(s->account) == VIEWS_READING) {
+        asks_enter(v, ASKS_VIEW_AFTER); /* relay_view_is() comes */
+        return;
+    }
+    if (views_view(s->account) && views_is_current(s->account, s->at->name))
+        view_rewrite_use(v->w, views_view(s->account));
+    view_answer_again(v); /* may end the session */
+    if (s->state == IN_RELAY)
+        relay_settle(s);
+}
+
+static void view_on_current(void *owner, enum route_rc rc, const char *detail)
+{
+    (void)rc, (void)detail;
+    current_is_told(owner);
+}
+
+/* To be asked behind the backend's answer: whoever renames tells the store before. */
+static bool asks_whether_current(struct relay_view *v, struct command *c, const struct imap_resp *resp)
+{
+    struct session *s = v->s;
+    bool opens = c->verb == VERB_SELECT || c->verb == VERB_EXAMINE;
+    if (!opens || !c->view || resp->status != STATUS_OK ||
+        !views_ask(s->account, s->at->name, view_on_current, v))
+        return false;
+    asks_enter(v, ASKS_CURRENT);
+    timer_start(v->timer, ASK_MS);
+    return true;
+}
+
+static void answer_waits(struct relay_view *v, struct command *c, struct span line)
+{
+    v->answered = c;
+    v->tries = 0;
+    buf_clear(&v->tagged);
+    buf_add_span(&v->tagged, line);
+}
+
 /* ---- tagged ones ---- */
 
 enum session_end relay_view_tagged(struct session *s, struct command *c, const struct imap_resp *resp,
@@ -839,12 +895,13 @@ enum session_end relay_view_tagged(struct session *s, struct command *c, const s
     struct view_changes changes = {0};
     enum imap_status status = resp->status;
     enum session_end end = END_NONE;
+    if (asks_whether_current(v, c, resp)) {
+        answer_waits(v, c, line);
+        return END_NONE;
+    }
     enum view_gives gives = view_rewrite_tagged(v->w, &c->view, resp, line, &out, &changes, wrong);
     if (gives == VIEW_STORE) {
-        v->answered = c;
-        v->tries = 0;
-        buf_clear(&v->tagged);
-        buf_add_span(&v->tagged, line);
+        answer_waits(v, c, line);
         view_ask_after(v, &changes);
     } else if (gives == VIEW_LINES) {
         outlet_text(o, buf_span(&out));

@@ -22,6 +22,14 @@ struct change {
     void *owner;
 };
 
+/* Somebody asks whether the view is still that of the route. */
+struct question {
+    LIST_ENTRY(question) link;
+    struct views *views; /* borrowed */
+    route_done_fn fn;    /* NULL: the owner is gone */
+    void *owner;
+};
+
 struct views {
     struct account *account; /* borrowed */
     enum views_state state;
@@ -39,6 +47,7 @@ struct views {
     bool again; /* READING: something was heard meanwhile */
     struct loop_task telling;
     LIST_HEAD(, change) changes;
+    LIST_HEAD(, question) questions;
 };
 
 /* ---- life ---- */
@@ -64,6 +73,11 @@ void views_free(struct views **vp)
         next = LIST_NEXT(c, link);
         store_forget(v->account->proxy->store, c);
         change_free(c);
+    }
+    for (struct question *q; (q = LIST_FIRST(&v->questions));) {
+        store_forget(v->account->proxy->store, q);
+        LIST_REMOVE(q, link);
+        free(q);
     }
     view_unref(&v->view);
     views_home_free(&v->home);
@@ -105,6 +119,7 @@ static struct views *views_of(struct account *a)
     v->account = a;
     v->telling.fn = views_tell;
     LIST_INIT(&v->changes);
+    LIST_INIT(&v->questions);
     return v;
 }
 
@@ -386,11 +401,43 @@ bool views_change(struct account *a, const char *backend, const struct view_chan
     return true;
 }
 
+static void question_on_route(void *owner, enum route_rc rc, const struct route *r)
+{
+    struct question *q = owner;
+    struct views *v = q->views;
+    route_done_fn fn = q->fn;
+    void *who = q->owner;
+    LIST_REMOVE(q, link);
+    free(q);
+    /* From `flip` on the route names the view of the target. */
+    bool told = rc == ROUTE_OK && r->state != ROUTE_FLIPPING && strcmp(r->backend, v->backend) == 0;
+    if (told && strcmp(r->view, v->text) != 0)
+        views_want(v->account, v->backend, r->view, v->all);
+    if (fn)
+        fn(who, rc, "");
+}
+
+bool views_ask(struct account *a, const char *backend, route_done_fn fn, void *owner)
+{
+    struct views *v = a->views;
+    if (!v || !v->view || strcmp(v->backend, backend) != 0)
+        return false;
+    struct question *q = xcalloc(1, sizeof *q);
+    *q = (struct question){.views = v, .fn = fn, .owner = owner};
+    LIST_INSERT_HEAD(&v->questions, q, link);
+    route_read(a->proxy->store, a->key, question_on_route, q);
+    return true;
+}
+
 void views_forget(struct account *a, void *owner)
 {
     struct change *c;
+    struct question *q;
     if (!a || !a->views)
         return;
+    LIST_FOREACH(q, &a->views->questions, link)
+    if (q->owner == owner)
+        q->fn = NULL;
     LIST_FOREACH(c, &a->views->changes, link)
     if (c->owner == owner)
         c->fn = NULL;

@@ -53,6 +53,11 @@ bool views_rewrites(const struct account *a);
  * is being read anew. False: what is there is not the view of this backend; fn is not called. */
 bool views_change(struct account *a, const char *backend, const struct view_changes *changes,
                   route_done_fn fn, void *owner) MUST_CHECK;
+/* Another proxy may have changed the view, and the event is still on its way: asks the store which view it is by now,
+ * and reads it where it is another one. Then calls fn, never from inside this call, and not after views_forget();
+ * ROUTE_OK: what views_state() says is of now. Where the store does not answer, that is as it was. False: what is there
+ * is not the view of this backend, and fn is not called. */
+bool views_ask(struct account *a, const char *backend, route_done_fn fn, void *owner) MUST_CHECK;
 void views_forget(struct account *a, void *owner);
 
 #endif

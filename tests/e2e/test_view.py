@@ -6,13 +6,15 @@ As long as the migrator records T3 alone, the tests make T2 of it in the store."
 import contextlib
 import re
 import signal
+import threading
+import time
 
 import pytest
 
 from harness import mail, net
 from harness.courier import Courier
 from harness.ferry import backend
-from harness.relay import Relay
+from harness.relay import DOWN, Relay
 from harness.scene import connect, fill, new_user, small
 
 MANUAL = {"migration": {"trigger": "manual", "cutover": "manual", "t1_max_gaps": 0}}
@@ -351,6 +353,42 @@ def test_a_proxy_with_an_older_view(account):
     answer = other.until(b"s ")
     assert answer[-1].startswith(b"s OK") and code(answer, b"UIDVALIDITY") > known[0] and uids(other) == []
     assert seen(other, "INBOX.Old") == known
+
+
+@pytest.mark.parametrize("away", [False, True], ids=["", "the store is away"])
+def test_two_mailboxes_of_one_uidvalidity(account, away):
+    """As Cyrus and Courier make them in one second. One gets the name of the other at one proxy; another proxy, which is told
+    nothing of it, must not show it by the other's map."""
+    a = account("alike")
+    numbers = {n: re.search(r"uidvalidity=\d+,(\d+) uidnext=\d+,(\d+)", a.store.hget(a.records, n)).groups()
+               for n in ("INBOX.Sent", "INBOX.Drafts")}
+    # The one that gets the name has more messages, so that UIDNEXT does not give it away.
+    high, low = sorted(numbers, key=lambda n: int(numbers[n][1]))
+    a.new.doveadm("mailbox", "update", "-u", a.user, "--uid-validity", numbers[high][0], low[6:])
+    text = a.store.hget(a.records, low).replace(f",{numbers[low][0]} ", f",{numbers[high][0]} ")
+    a.store.hset(a.records, low, text)
+    deaf = threading.Event()
+    edit = lambda direction, data: b"" if deaf.is_set() and direction == DOWN and b"imapferry:events" in data else data
+    relay = Relay(("127.0.0.1", a.ferry.redis.port), edit)
+    a.proxies.append(a.ferry.proxy(redis={"url": relay.redis_url}, proxy={"store_timeout": "4s"}))
+    wire, other = a.session(), a.session(proxy=2)
+    known = {n: a.at_source(n) for n in numbers}
+    assert all(seen(other, n) == known[n] for n in numbers)
+    took = time.monotonic()
+    for _ in range(100):
+        select(other, high)
+    print("SELECT: %.3f ms" % ((time.monotonic() - took) * 10))
+    deaf.set()
+    if away:
+        relay.stall()
+        assert seen(other, high) == known[high]
+        relay.resume()
+        return
+    for names in ((high, "INBOX.Old"), (low, high)):
+        assert wire.command(b"r", "RENAME {} {}".format(*names).encode())[-1].startswith(b"r OK")
+    shown, _, found = seen(other, high)
+    assert shown > known[high][0] and found == known[low][2], "it is another one"
+    assert seen(other, "INBOX.Old") == known[high] and seen(wire, high)[0] == shown
 
 
 @pytest.mark.parametrize("executed", [False, True], ids=["not sent", "answer lost"])

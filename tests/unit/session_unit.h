@@ -33,6 +33,7 @@ struct bench {
     struct view *view;
     enum views_state views;
     bool rewrites, no_modseqs;
+    bool asks; /* the store is asked whether it is still the same; answered by bench_told() */
     struct view_changes changes;
     unsigned n_changes, n_wanted;
     route_done_fn change_fn;
@@ -167,11 +168,30 @@ bool views_change(struct account *a, const char *backend, const struct view_chan
     return true;
 }
 
+bool views_ask(struct account *a, const char *backend, route_done_fn fn, void *owner)
+{
+    struct bench *b = bench_of_account(a);
+    (void)backend;
+    if (!b->asks)
+        return false;
+    b->change_fn = fn;
+    b->change_owner = owner;
+    return true;
+}
+
 void views_forget(struct account *a, void *owner)
 {
     struct bench *b = bench_of_account(a);
     if (b->change_owner == owner)
         b->change_fn = NULL;
+}
+
+static inline void bench_told(struct bench *b, enum route_rc rc)
+{
+    route_done_fn fn = b->change_fn;
+    b->change_fn = NULL;
+    assert_non_null(fn);
+    fn(b->change_owner, rc, "");
 }
 
 /* The store answers. */

@@ -709,6 +709,45 @@ static void test_the_view_is_gone(void **state)
     b->view = view;
 }
 
+/* Another proxy has renamed the mailbox away, and another one of the same UIDVALIDITY onto its name. */
+static void test_the_view_is_older_than_the_mailbox(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        void *own;
+        set_up(&own);
+        struct bench *b = own;
+        b->asks = true;
+        bench_says(b, b->client, "a1 SELECT INBOX.Sent\r\na2 NOOP\r\n");
+        bench_gets(b, b->server, "a1 SELECT Sent\r\n");
+        bench_says(b, b->server, "* OK [UIDVALIDITY 70] so\r\na1 OK in\r\n");
+        bench_gets_nothing(b, b->client);
+        bench_gets_nothing(b, b->server);
+        if (i == 0) { /* it was read meanwhile */
+            b->views = VIEWS_READING;
+            bench_told(b, ROUTE_OK);
+            bench_gets_nothing(b, b->client);
+            struct view_changes changes = {0};
+            view_delete_begin(b->view, span_str("INBOX.Sent"), &changes);
+            struct view *now = view_apply(b->view, &changes);
+            view_changes_free(&changes);
+            view_unref(&b->view);
+            b->view = now;
+            b->views = VIEWS_READ;
+            relay_view_is(&b->s);
+            bench_settle(b);
+            bench_changed(b, ROUTE_OK);
+            bench_gets(b, b->client, "* OK [UIDVALIDITY 70] UIDs valid\r\na1 OK in\r\n");
+        } else { /* it is the same; or the store does not say */
+            if (i < 3)
+                bench_told(b, i == 1 ? ROUTE_OK : ROUTE_DOWN);
+            bench_gets(b, b->client, "* OK [UIDVALIDITY 7] UIDs valid\r\na1 OK in\r\n");
+        }
+        bench_gets(b, b->server, "a2 NOOP\r\n");
+        bench_tear_down(&own);
+    }
+}
+
 static void rename_begins(struct bench *b)
 {
     bench_says(b, b->client, "a1 RENAME INBOX.Sent {8+}\r\nINBOX.No\r\na2 NOOP\r\n");
@@ -1005,6 +1044,7 @@ int main(void)
         VIEW_TEST(test_the_server_goes_while_we_ask),
         VIEW_TEST(test_a_mailbox_made_anew_is_not_asked_for),
         VIEW_TEST(test_qresync_that_is_not_enabled),
+        cmocka_unit_test(test_the_view_is_older_than_the_mailbox),
         VIEW_TEST(test_rename),
         cmocka_unit_test(test_a_rename_that_the_store_refuses),
         VIEW_TEST(test_a_rename_by_other_records),
