@@ -154,8 +154,7 @@ class Relay:
                     sink.shutdown(socket.SHUT_WR)
                     self._ended(pair)
                     return
-                if self.edit:
-                    data = self.edit(direction, data)
+                data = self._edited(pair, direction, data)
                 over = self._over_limit(direction, len(data))
                 if over:
                     sink.sendall(data[:over[0]])
@@ -170,6 +169,9 @@ class Relay:
                     sink.shutdown(socket.SHUT_WR)
             elif not self.patient:
                 self._reset_pair(pair)
+
+    def _edited(self, _pair, direction, data):
+        return self.edit(direction, data) if self.edit else data
 
     def _ended(self, pair):
         """One direction has come to its end; with the other the connection is over."""

@@ -9,6 +9,7 @@ change that, as its user does, and the next sync() carries it to the server.
 """
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import pty
@@ -168,10 +169,17 @@ class Keeper(Client):
 
 class Mbsync(Keeper):
     name = "mbsync"
-    usual = ("Maildir notice: no UIDVALIDITY, creating new", "Password is being sent in the clear")
+    usual = ("Maildir notice: no UIDVALIDITY", "Password is being sent in the clear")
 
     def spelled(self, levels):
-        return mail.wire_name(levels)
+        return unicode_name(levels, "", "/") if self._version() >= (1, 5) else mail.wire_name(levels)
+
+    @staticmethod
+    @functools.cache
+    def _version():
+        """Since 1.5 it keeps mailboxes in folders that are named as people spell them, and not as IMAP does."""
+        said = subprocess.run(["mbsync", "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout
+        return tuple(map(int, re.search(r"(\d+)\.(\d+)", said).groups()))
 
     def configure(self):
         os.mkdir(self.root)

@@ -8,7 +8,7 @@ import dataclasses
 import re
 import zlib
 
-from harness.relay import DOWN, Relay
+from harness.relay import DOWN, UP, Relay
 
 _LITERAL = re.compile(rb"\{(\d+)\}$")
 _WHOLE = re.compile(rb"\b(?:BODY\[\](?:<0>)?|RFC822) ", re.I)
@@ -21,6 +21,9 @@ class Seen:
     headers: int = 0
     size: int = 0  # bytes that the server sent
     text: bytes = b""
+
+    def __add__(self, more):
+        return Seen(self.bodies + more.bodies, self.headers + more.headers, self.size + more.size, self.text + more.text)
 
     def __str__(self):
         return f"{self.bodies} messages and {self.headers} headers in {self.size} bytes"
@@ -65,19 +68,19 @@ def inflated(down, up):
 
 
 class Tap(Relay):
-    """One client has one connection in a synchronization. upstream may be set anew between two."""
+    """Some clients make a connection for each mailbox: each one is read by itself. upstream may be set anew between two
+    synchronizations."""
 
     def __init__(self, upstream):
-        self._down, self._up = [], []
-        super().__init__(upstream, edit=self._keep)
+        self._kept = {}  # connection -> what passed in each direction
+        super().__init__(upstream)
 
-    def _keep(self, direction, data):
-        (self._down if direction == DOWN else self._up).append(data)
+    def _edited(self, pair, direction, data):
+        self._kept.setdefault(pair, {UP: [], DOWN: []})[direction].append(data)
         return data
 
     def start(self):
-        self._down.clear()
-        self._up.clear()
+        self._kept.clear()
 
     def seen(self):
-        return count(inflated(b"".join(self._down), b"".join(self._up)))
+        return sum((count(inflated(b"".join(x[DOWN]), b"".join(x[UP]))) for x in self._kept.values()), Seen())
