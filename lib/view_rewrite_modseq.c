@@ -23,7 +23,7 @@ bool view_conditions_matter(const struct view_rewrite *w)
 
 enum view_modseq view_modseq_of(const struct view_rewrite *w, uint64_t n, uint64_t *_r)
 {
-    if (n == 0 || n <= w->open.floor || n <= w->open.shift)
+    if (n <= w->open.floor || n <= w->open.shift)
         return MODSEQ_OLD;
     *_r = n - w->open.shift;
     return MODSEQ_NEW;
@@ -288,13 +288,34 @@ static void write_others(struct span part, const struct conditions *c, struct bu
     buf_add_str(out, ")");
 }
 
+/* What stands before the items. Where it is asked what has vanished, "n:*" does not end with the last message, as
+ * it does in Cyrus, but with the greatest UID: what was above that message may have vanished too. */
+static void write_front(struct span part, const struct conditions *c, struct buf *out)
+{
+    size_t copied = 0;
+    bool star = false;
+
+    for (size_t i = c->set; c->vanished && i < c->set_end; i++) {
+        bool range = (i > c->set && part.p[i - 1] == ':') || (i + 1 < c->set_end && part.p[i + 1] == ':');
+        if (part.p[i] != '*' || !range)
+            continue;
+        buf_add(out, part.p + copied, i - copied);
+        buf_printf(out, "%" PRIu32, UINT32_MAX);
+        copied = i + 1;
+        star = true;
+    }
+    buf_add(out, part.p + copied, c->set_end - copied);
+    buf_add_str(out, star ? ",*" : "");
+    buf_add(out, part.p + c->set_end, c->items - c->set_end);
+}
+
 /* The part as it goes on; in full: without the condition. */
 static void write_fetch(struct span part, const struct conditions *c, bool first, bool wrapped,
                         struct buf *out)
 {
     struct span items = span_of(part.p + c->items, c->items_end - c->items);
 
-    buf_add(out, part.p, c->items);
+    write_front(part, c, out);
     if (c->since && c->is == MODSEQ_OLD) {
         write_items(items, first, wrapped, out);
         write_others(part, c, out);

@@ -245,7 +245,9 @@ static void test_sets_and_conditions(void **state)
          C("e UID FETCH 7:8 (FLAGS) (CHANGEDSINCE 1200 VANISHED)\r\n",
            "e UID FETCH 4:5 (FLAGS) (CHANGEDSINCE 200 VANISHED)\r\n"),
          S("* VANISHED (EARLIER) 4:5\r\ne OK done\r\n", "* VANISHED (EARLIER) 7:8\r\ne OK done\r\n"),
-         NO("f UID FETCH $ (FLAGS) (CHANGEDSINCE 5)\r\n", "f BAD $ is not offered here\r\n"),
+         C("h UID FETCH *,7:*,*:30 (FLAGS) (CHANGEDSINCE 1200 VANISHED)\r\n",
+           "h UID FETCH *,4:4294967281,16:4294967281,* (FLAGS) (CHANGEDSINCE 200 VANISHED)\r\n"),
+         DONE("h"), NO("f UID FETCH $ (FLAGS) (CHANGEDSINCE 5)\r\n", "f BAD $ is not offered here\r\n"),
          NO("g UID FETCH 0 (FLAGS) (CHANGEDSINCE 5)\r\n", "g BAD Invalid message set\r\n"));
 }
 
@@ -316,6 +318,18 @@ static void test_search(void **state)
          S("* SEARCH (MODSEQ 1)\r\ng OK done\r\n", "* SEARCH\r\ng OK done\r\n"));
     PLAY(OPEN_T2, C("a SEARCH ALL\r\n", "a SEARCH ALL\r\n"),
          BAD("* SEARCH 1 (MODSEQ 9223372036854775807)\r\n"));
+}
+
+static void test_search_without_a_map(void **state)
+{
+    (void)state;
+    PLAY(OPEN_T1, C("a UID SEARCH UID 4:6 MODSEQ 1001\r\n", "a UID SEARCH UID 4:6 MODSEQ 1\r\n"),
+         S("* SEARCH 4 6 (MODSEQ 17)\r\na OK done\r\n", "* SEARCH 4 6 (MODSEQ 1017)\r\na OK done\r\n"),
+         C("b UID SEARCH RETURN () UID 4:6 MODSEQ 1001\r\n", "b UID SEARCH RETURN () UID 4:6 MODSEQ 1\r\n"),
+         S("* ESEARCH (TAG \"b\") UID ALL 4,6 MODSEQ 17\r\nb OK done\r\n",
+           "* ESEARCH (TAG \"b\") UID ALL 4,6 MODSEQ 1017\r\nb OK done\r\n"),
+         C("c THREAD REFERENCES UTF-8 MODSEQ 5\r\n", "c THREAD REFERENCES UTF-8 MODSEQ 0\r\n"),
+         S("* THREAD (1)(2 (3)(4))\r\nc OK done\r\n", "* THREAD (1)(2 (3)(4))\r\nc OK done\r\n"));
 }
 
 /* ---- responses ---- */
@@ -548,6 +562,179 @@ static void test_vanished_since_before(void **state)
         C("g UID FETCH 7 FLAGS\r\n", "g UID FETCH 4 FLAGS\r\n"));
 }
 
+/* ---- sets that are too long for a line ---- */
+
+enum { MANY = 30000 };
+
+/* Each other UID. */
+static void many(struct imap_seq *s)
+{
+    for (uint32_t uid = 1; uid < MANY; uid += 2)
+        imap_seq_add(s, uid, uid);
+}
+
+/* Adds the sets behind `before` in each line that has it. */
+static void sets_behind(struct buf *lines, const char *before, struct imap_seq *s, size_t *_n)
+{
+    char *save = NULL;
+    for (char *line = strtok_r((char *)(uintptr_t)buf_str(lines), "\n", &save); line;
+         line = strtok_r(NULL, "\n", &save)) {
+        struct imap_seq one = {0};
+        const char *set = strstr(line, before);
+        assert_true(strlen(line) < 8100);
+        if (!set)
+            continue;
+        set += strlen(before);
+        assert_true(imap_seq_parse(&one, span_of(set, strcspn(set, " \r")), 0, MANY));
+        imap_seq_join(s, &one);
+        imap_seq_free(&one);
+        ++*_n;
+    }
+    buf_clear(lines);
+}
+
+static void check_seq(struct imap_seq *got, struct imap_seq *want)
+{
+    assert_int_equal(got->n, want->n);
+    assert_memory_equal(got->ranges, want->ranges, want->n * sizeof *want->ranges);
+    imap_seq_free(got);
+    imap_seq_free(want);
+}
+
+static void select_many(struct view_unit *u, const char *modseq)
+{
+    struct imap_seq known = {0};
+    struct buf command = {0};
+    many(&known);
+    buf_printf(&command, "a SELECT T0 (QRESYNC (7 %s ", modseq);
+    imap_seq_write(&command, &known);
+    buf_add_str(&command, "))\r\n");
+    assert_true(view_unit_commands(u, buf_span(&command)));
+    same(&u->to_backend, "a SELECT T0 (CONDSTORE)\r\n");
+    view_unit_responses(u, span_str("* OK [UIDVALIDITY 7] v\r\n* OK [UIDNEXT 40000] n\r\n"
+                                    "* OK [HIGHESTMODSEQ 1500] h\r\na OK done\r\n"));
+    buf_clear(&u->to_client);
+    imap_seq_free(&known);
+    buf_free(&command);
+}
+
+static void test_long_sets(void **state)
+{
+    (void)state;
+    struct view *v = usual();
+    struct view_unit u;
+    struct imap_seq want = {0}, got = {0}, there = {0};
+    struct buf found = {0};
+    size_t n = 0;
+    start(&u, v, true, true);
+    select_many(&u, "5");
+    sets_behind(&u.to_backend, "UID SEARCH RETURN (ALL) UID ", &got, &n);
+    many(&want);
+    assert_int_equal(n, 1);
+    for (size_t i = 0; i < want.n; i++)
+        assert_true(imap_seq_has(&got, want.ranges[i].first));
+    imap_seq_free(&got);
+    for (uint32_t uid = 3; uid < MANY; uid += 3)
+        imap_seq_add(&there, uid, uid);
+    buf_add_str(&found, "* ESEARCH (TAG \"Q1\") UID ALL ");
+    imap_seq_write(&found, &there);
+    buf_add_str(&found, "\r\nQ1 OK done\r\n");
+    view_unit_responses(&u, buf_span(&found));
+    imap_seq_free(&want);
+    for (uint32_t uid = 1; uid < MANY; uid += 2)
+        if (uid % 3)
+            imap_seq_add(&want, uid, uid);
+    n = 0;
+    sets_behind(&u.to_client, "* VANISHED (EARLIER) ", &got, &n);
+    assert_true(n > 3);
+    check_seq(&got, &want);
+    for (n = 0; u.to_backend.len;) {
+        char answer[32];
+        sets_behind(&u.to_backend, " UID FETCH ", &got, &n);
+        snprintf(answer, sizeof answer, "Q%zu OK done\r\n", n + 1);
+        assert_int_equal(u.to_client.len, 0);
+        view_unit_responses(&u, span_str(answer));
+    }
+    assert_true(n > 3);
+    many(&want);
+    check_seq(&got, &want);
+    same(&u.to_client, "a OK done\r\n");
+    /* By a number of now it is one command, so that all VANISHED come before all FETCH. */
+    select_many(&u, "1400");
+    n = 0;
+    sets_behind(&u.to_backend, " UID FETCH ", &got, &n);
+    many(&want);
+    assert_int_equal(n, 1);
+    for (size_t i = 0; i < want.n; i++)
+        assert_true(imap_seq_has(&got, want.ranges[i].first));
+    imap_seq_free(&got);
+    imap_seq_free(&want);
+    imap_seq_free(&there);
+    buf_free(&found);
+    view_unit_end(&u);
+    view_unref(&v);
+}
+
+/* A line of the backend that falls apart through the map. */
+static void test_long_vanished(void **state)
+{
+    (void)state;
+    struct view *v = usual();
+    struct view_unit u;
+    struct imap_seq want = {0}, got = {0};
+    struct buf line = {0};
+    size_t n = 0;
+    start(&u, v, true, true);
+    assert_true(view_unit_commands(&u, span_str("s SELECT T2\r\n")));
+    view_unit_responses(&u, span_str("* OK [UIDVALIDITY 100] v\r\ns OK done\r\n"));
+    buf_clear(&u.to_client);
+    buf_add_str(&line, "* VANISHED 1");
+    imap_seq_add(&want, 1, 1);
+    for (uint32_t uid = 7; uid < 9000; uid += 2) {
+        buf_printf(&line, ",%u", uid);
+        imap_seq_add(&want, uid + 14, uid + 14);
+    }
+    buf_add_str(&line, "\r\n");
+    view_unit_responses(&u, buf_span(&line));
+    assert_null(u.wrong);
+    sets_behind(&u.to_client, "* VANISHED ", &got, &n);
+    assert_true(n > 1);
+    check_seq(&got, &want);
+    buf_free(&line);
+    view_unit_end(&u);
+    view_unref(&v);
+}
+
+/* ---- who waits ---- */
+
+static void test_who_waits(void **state)
+{
+    (void)state;
+    struct view *v = usual();
+    struct view_unit u;
+    start(&u, v, true, true);
+    assert_true(view_unit_commands(&u, span_str("s SELECT T2\r\n")));
+    view_unit_responses(&u,
+                        span_str("* OK [UIDVALIDITY 100] v\r\n* OK [HIGHESTMODSEQ 500] h\r\ns OK done\r\n"));
+    assert_true(view_unit_commands(&u, span_str("a UID FETCH 1 FLAGS (CHANGEDSINCE 1001 VANISHED)\r\n")));
+    assert_false(u.waits);
+    assert_true(view_unit_commands(&u, span_str("b UID FETCH 1 FLAGS (CHANGEDSINCE 1)\r\n")));
+    assert_false(u.waits);
+    view_unit_responses(&u, span_str("a OK done\r\nb OK done\r\n"));
+    assert_true(view_unit_commands(&u, span_str("c UID FETCH 1 FLAGS (CHANGEDSINCE 1 VANISHED)\r\n")));
+    assert_true(u.waits); /* behind any other */
+    assert_true(view_unit_commands(&u, span_str("d NOOP\r\n")));
+    assert_true(u.waits);
+    view_unit_responses(&u, span_str("* ESEARCH (TAG \"c\") UID ALL 1\r\nc OK done\r\n"));
+    assert_true(view_unit_commands(&u, span_str("e NOOP\r\n")));
+    assert_true(u.waits);
+    view_unit_responses(&u, span_str("Q1 OK done\r\n"));
+    assert_true(view_unit_commands(&u, span_str("f NOOP\r\n")));
+    assert_false(u.waits);
+    view_unit_end(&u);
+    view_unref(&v);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -557,6 +744,7 @@ int main(void)
         cmocka_unit_test(test_numbers_that_stay),
         cmocka_unit_test(test_unchangedsince),
         cmocka_unit_test(test_search),
+        cmocka_unit_test(test_search_without_a_map),
         cmocka_unit_test(test_fetch),
         cmocka_unit_test(test_no_modseqs),
         cmocka_unit_test(test_status),
@@ -564,6 +752,9 @@ int main(void)
         cmocka_unit_test(test_qresync_old),
         cmocka_unit_test(test_qresync_that_does_not_apply),
         cmocka_unit_test(test_vanished_since_before),
+        cmocka_unit_test(test_long_sets),
+        cmocka_unit_test(test_long_vanished),
+        cmocka_unit_test(test_who_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
