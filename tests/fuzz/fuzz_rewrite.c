@@ -1,6 +1,7 @@
 /* Lines between a client and a backend whose names and numbers differ. The first byte says which view; then each
- * line that begins with "C" is the client's, any other the backend's. What must hold: no UID of the backend gets through
- * untranslated, and whatever is written is whole lines. */
+ * line that begins with "C" is the client's, any other the backend's. What must hold: no UID and no MODSEQ of the
+ * backend gets through untranslated, and whatever is written is whole lines. Commands of ours have the tags Q1, Q2
+ * and so on. */
 #include "lib/imap_line.h"
 #include "lib/view_rewrite.h"
 
@@ -14,10 +15,10 @@ static const struct imap_tree_limits tree_limits = {.depth = 20, .values = 1000,
 static const char words[] =
     "UIDPLUS MOVE ESEARCH SORT THREAD=REFERENCES LIST-STATUS MULTIAPPEND IDLE NAMESPACE ID "
     "ENABLE UNSELECT CHILDREN LIST-EXTENDED SPECIAL-USE LITERAL+ BINARY QUOTA ACL METADATA "
-    "WITHIN SEARCH=FUZZY";
+    "WITHIN SEARCH=FUZZY CONDSTORE QRESYNC PREVIEW";
 
 /* All of the client's UIDs lie above those of the backend: what comes out can be told apart. */
-enum { FAR = 1000000 };
+enum { FAR = 1000000, FLOOR = 1000000 };
 
 static struct view *view_of(uint8_t which)
 {
@@ -34,6 +35,9 @@ static struct view *view_of(uint8_t which)
                                 .source_uidvalidity = 7,
                                 .target_uidvalidity = 100,
                                 .highest_uidvalidity = 7,
+                                .modseqs = which & 16,
+                                .modseq_floor = which & 16 ? FLOOR : 0,
+                                .modseq_shift = which & 16 ? FLOOR : 0,
                                 .tier = which & 4 && i ? VIEW_T1 : VIEW_T2};
         struct buf text = {0};
         for (uint32_t u = 1; u < 50; u++)
@@ -57,8 +61,10 @@ struct relay {
     struct {
         char tag[IMAP_TAG_MAX + 1];
         struct view_command *c;
+        bool own;
     } commands[COMMANDS_MAX];
-    size_t n;
+    size_t n, asked;
+    bool shifts;
     enum view_takes takes;
     bool passes, collects, ended;
 };
@@ -70,7 +76,20 @@ static void add_command(struct relay *r, struct view_command *c)
         return;
     }
     memcpy(r->commands[r->n].tag, r->cmd.tag, sizeof r->cmd.tag);
+    r->commands[r->n].own = false;
     r->commands[r->n++].c = c;
+}
+
+static void ask(struct relay *r, struct view_command *c)
+{
+    struct buf out = {0};
+    MUST(r->n < COMMANDS_MAX);
+    snprintf(r->commands[r->n].tag, sizeof r->commands[0].tag, "Q%zu", ++r->asked);
+    r->commands[r->n].own = true;
+    r->commands[r->n++].c = c;
+    view_rewrite_ask(r->w, c, &out);
+    MUST(out.len > 0 && out.len < 8000 && !memchr(out.mem + out.off, '\n', out.len));
+    buf_free(&out);
 }
 
 static bool ends_line(const struct buf *b)
@@ -200,9 +219,30 @@ static void check_fetch(const struct buf *out)
     MUST(span_u32(span_of(s.p, n), &uid) && uid > FAR);
 }
 
+/* A MODSEQ that comes first, or the HIGHESTMODSEQ of the mailbox that is open, is above the floor. */
+static void check_modseq(const struct buf *out)
+{
+    static const char *const heads[] = {" FETCH (MODSEQ (", " OK [HIGHESTMODSEQ "};
+    struct span s = buf_span(out);
+    uint64_t n;
+    size_t i = 1, digits = 0;
+    while (i < s.len && (s.p[i] == ' ' || (s.p[i] >= '0' && s.p[i] <= '9')))
+        i++;
+    for (size_t k = 0; k < 2; k++) {
+        size_t len = strlen(heads[k]);
+        if (s.len < i - 1 + len || s.p[0] != '*' || memcmp(s.p + i - 1, heads[k], len) != 0)
+            continue;
+        s = span_of(s.p + i - 1 + len, s.len - i + 1 - len);
+        while (digits < s.len && s.p[digits] >= '0' && s.p[digits] <= '9')
+            digits++;
+        MUST(span_u64(span_of(s.p, digits), INT64_MAX, &n) && n >= FLOOR);
+        return;
+    }
+}
+
 static void gave(struct relay *r, enum view_gives is, const struct buf *out, const char *wrong)
 {
-    MUST(is != VIEW_LINES || ends_line(out));
+    MUST((is != VIEW_LINES && !(is == VIEW_ASK && out->len)) || ends_line(out));
     MUST((is == VIEW_WRONG) == (wrong != NULL));
     r->ended |= is == VIEW_WRONG;
     r->collects = is == VIEW_COLLECT;
@@ -221,18 +261,23 @@ static void tagged(struct relay *r, const struct imap_resp *resp, struct span li
     if (i == r->n)
         return;
     c = r->commands[i].c;
+    bool own = r->commands[i].own;
     memmove(&r->commands[i], &r->commands[i + 1], (r->n - i - 1) * sizeof r->commands[0]);
     r->n--;
+    if (own)
+        is = view_rewrite_asked(r->w, &c, resp, line, &out, &wrong);
     for (int stores = 0;
-         (is = view_rewrite_tagged(r->w, &c, resp, line, &out, &changes, &wrong)) == VIEW_STORE;) {
+         !own && (is = view_rewrite_tagged(r->w, &c, resp, line, &out, &changes, &wrong)) == VIEW_STORE;) {
         struct view *next = view_apply(view_rewrite_view(r->w), &changes);
         MUST(next && ++stores < 3);
         view_rewrite_use(r->w, next);
         view_unref(&next);
         view_changes_free(&changes);
     }
-    MUST(!c && changes.n == 0 && is != VIEW_NOTHING && is != VIEW_COLLECT);
+    MUST((c != NULL) == (is == VIEW_ASK) && changes.n == 0 && is != VIEW_NOTHING && is != VIEW_COLLECT);
     gave(r, is, &out, wrong);
+    if (c)
+        ask(r, c);
     buf_free(&out);
 }
 
@@ -244,6 +289,8 @@ static void untagged(struct relay *r, const struct imap_resp *resp, const struct
     MUST(is != VIEW_STORE && (resp || is != VIEW_COLLECT));
     if (is == VIEW_LINES && view_rewrite_is_open(r->w))
         check_fetch(&out);
+    if (is == VIEW_LINES && view_rewrite_map(r->w) && r->shifts)
+        check_modseq(&out);
     gave(r, is, &out, wrong);
     buf_free(&out);
 }
@@ -330,6 +377,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     imap_caps_parse(&r.shown, span_str(words));
     imap_line_init(&r.up, LINE_COMMANDS, &limits);
     imap_line_init(&r.down, LINE_RESPONSES, &limits);
+    view_rewrite_enabled(r.w, which & 32, which & 64);
+    r.shifts = which & 16;
     r.tree = imap_tree_new(&tree_limits);
     r.answer = imap_tree_new(&tree_limits);
     if (which & 8) {
