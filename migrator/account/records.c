@@ -554,8 +554,13 @@ void record_fold(struct record *rec, const struct copy_result *last, const struc
     size_t n;
     char why[200];
     const struct ledger_row *rows = ledger_rows(rec->ledger, &n);
+    char *clash = record_uid_clash(rec, last, back);
 
-    v->tier = back ? tier_back(rec, last) : record_tier(rec, last, why, sizeof(why));
+    /* With a map clients would see right messages, but some day the proxy is taken away. */
+    v->tier = clash  ? VIEW_T3
+              : back ? tier_back(rec, last)
+                     : record_tier(rec, last, why, sizeof(why));
+    free(clash);
     v->source_uidvalidity = back ? last->target_uidvalidity : last->source_uidvalidity;
     v->target_uidvalidity = back ? last->source_uidvalidity : last->target_uidvalidity;
     v->source_uidnext = back ? last->target_uidnext : last->source_uidnext;

@@ -124,8 +124,8 @@ struct record_terms {
 };
 /* Folds the ledger into the record, with what the last copy told of both mailboxes. */
 void record_fold(struct record *record, const struct copy_result *last, const struct record_terms *terms);
-/* Why the client would take wrong messages for known ones: equal UIDVALIDITYs with UIDs that differ. NULL:
- * all right. To free. */
+/* Why a client would take wrong messages for known ones, if it were shown what both servers have: equal UIDVALIDITYs
+ * with UIDs that differ. NULL: all right. To free. record_fold() makes T3 of it then. */
 char *record_uid_clash(const struct record *record, const struct copy_result *last, bool back);
 
 /* How both servers spell names, for records_write(). Copied. */

@@ -1,6 +1,8 @@
 /* COPY and REMOVE: each mailbox that is to be opened gets a lane, its ledger, and is copied and compared. */
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "lib/log.h"
 #include "lib/xalloc.h"
 
 #include "migrator/account/tiers.h"
@@ -109,15 +111,25 @@ static bool must_renew(const struct pass_item *i, const struct copy_result *resu
            tiers_can_renew(i->pass->move->tiers);
 }
 
-static void item_equal(struct pass_item *i, const struct copy_result *result)
+/* Clients learn it anew, by a UIDVALIDITY that neither server has (record_fold()). */
+static void note_clash(struct pass_item *i, const struct copy_result *result)
 {
+    struct record_numbers *n = &i->record->numbers;
     char *clash = record_uid_clash(i->record, result, i->pass->move->back);
 
-    if (clash) {
-        item_failed(i, WHY_UIDVALIDITY, clash);
-        free(clash);
+    if (!clash)
         return;
-    }
+    if (pass_is_last(i->pass))
+        LOG(WARN, "uids_differ", LOG_S("user", i->pass->move->job.user), LOG_S("detail", clash));
+    n->tier = VIEW_T3;
+    n->known = true;
+    snprintf(n->why, sizeof(n->why), "%s", clash);
+    free(clash);
+}
+
+static void item_equal(struct pass_item *i, const struct copy_result *result)
+{
+    note_clash(i, result);
     if (pass_is_last(i->pass))
         item_fold(i, result);
     note_stamp(i, result);

@@ -164,7 +164,8 @@ def test_source_that_lists_a_message_and_does_not_give_it(make_ferry, new, autho
         assert route["backend"] == "old" and "INBOX" in route["reason"], route["reason"]
 
 
-def test_equal_uidvalidity_with_other_uids_is_refused(ferry, old, target):
+def test_equal_uidvalidity_with_other_uids(ferry, old, target):
+    """Clients are shown another one, and learn the mailbox anew."""
     user = new_user()
     fill(old, user, small(messages=40))
     m = mail.connect(old, user, "secret")
@@ -174,7 +175,12 @@ def test_equal_uidvalidity_with_other_uids_is_refused(ferry, old, target):
     m.expunge()
     m.logout()
     target.account(user)[b"INBOX"].uidvalidity = uidvalidity
-    ferry.login(ferry.proxy(), user, "secret")
-    ferry.migrator()
-    route = ferry.wait_state(user, "blocked", "backoff")
-    assert re.search(r"^uidvalidity: ", route["reason"]) and route["backend"] == "old", route["reason"]
+    proxy = ferry.proxy()
+    ferry.login(proxy, user, "secret")
+    migrator = ferry.migrator()
+    ferry.wait_state(user, "flipped")
+    migrator.wait(r'event=uids_differ user=%s detail="\\"INBOX\\" has UIDVALIDITY %d on both' % (re.escape(user), uidvalidity))
+    client = ferry.login(proxy, user, "secret")
+    assert client.select("INBOX")[0] == "OK"
+    assert int(client.response("UIDVALIDITY")[1][0]) == uidvalidity + 1
+    client.logout()

@@ -669,7 +669,7 @@ def test_channel_that_does_it_after_the_flip(make_ferry, old, told, authority, w
     channel.close()
 
 
-@pytest.mark.parametrize("tier_", ["T1", "T2"])
+@pytest.mark.parametrize("tier_", ["T0", "T1", "T2"])
 def test_back_and_forth_twice(make_ferry, sides, old, told, tier_):
     """Whatever the tiers are, no number names another message, nothing is lost or there twice."""
     user = new_user("twice")
