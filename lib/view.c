@@ -530,15 +530,17 @@ enum view_fit view_look(const struct view *v, struct span client, uint32_t uidva
     const struct view_record *r = view_record_of(v, client);
 
     if (!r) {
-        *_r = (struct view_sight){.uidvalidity = uidvalidity, .modseqs = true};
+        *_r = (struct view_sight){.uidvalidity = uidvalidity, .uidnext = uidnext, .modseqs = true};
         return VIEW_FITS;
     }
     bool full = r->tier == VIEW_T2 && view_uid_is_full(&r->map, uidnext);
     bool anew = uidnext && uidnext < r->target_uidnext; /* no mailbox counts back */
     if (uidvalidity == 0 || uidvalidity != r->target_uidvalidity || full || anew)
         return greater(r, uidvalidity) ? VIEW_CHANGED : VIEW_UNSEEN;
-    *_r = (struct view_sight){
-        .uidvalidity = shown(r), .map = r->tier == VIEW_T2 ? &r->map : NULL, .modseqs = true};
+    *_r = (struct view_sight){.uidvalidity = shown(r),
+                              .map = r->tier == VIEW_T2 ? &r->map : NULL,
+                              .uidnext = uidnext,
+                              .modseqs = true};
     if (r->tier != VIEW_T3) {
         _r->modseqs = r->modseqs;
         _r->modseq_floor = r->modseq_floor;

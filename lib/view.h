@@ -72,6 +72,7 @@ const struct view_record *view_record_of(const struct view *v, struct span clien
 struct view_sight {
     uint32_t uidvalidity;       /* what the client is shown */
     const struct view_uid *map; /* NULL: UIDs are the same on both sides; borrowed from the view */
+    uint32_t uidnext;           /* the backend's, as it was told; 0: it was not */
     /* What the record tells of MODSEQs (view_record.h). Without a record, and where clients start again: 0, 0,
      * true, as the backend has them. */
     uint64_t modseq_floor, modseq_shift;

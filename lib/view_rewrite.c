@@ -68,7 +68,8 @@ void view_rewrite_selected(struct view_rewrite *w, struct span client_name, cons
     const struct view_record *r = view_record_of(w->view, client_name);
 
     view_rewrite_open(w, sight, r ? r->target_uidvalidity : sight->uidvalidity);
-    w->open.uidnext = r ? r->source_uidnext : 0;
+    if (!view_uidnext(sight->map, sight->uidnext, &w->open.uidnext))
+        w->open.uidnext = 0;
 }
 
 void view_rewrite_enabled(struct view_rewrite *w, bool qresync, bool esearch)

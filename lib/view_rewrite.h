@@ -52,7 +52,7 @@ void view_rewrite_free(struct view_rewrite **w);
 void view_rewrite_use(struct view_rewrite *w, struct view *v);
 struct view *view_rewrite_view(const struct view_rewrite *w); /* borrowed */
 /* The mailbox that the client has open, after a hand-over, where no SELECT passed here. sight: of the view
- * that is in use. */
+ * that is in use, looked at with the backend's UIDNEXT: up to there UIDs can have vanished. */
 void view_rewrite_selected(struct view_rewrite *w, struct span client_name, const struct view_sight *sight);
 /* What may be used at the backend: has the session ENABLEd QRESYNC there, and is ESEARCH offered? Neither,
  * until it is said; to be said again when either has changed. Without QRESYNC, SELECT (QRESYNC) and VANISHED are

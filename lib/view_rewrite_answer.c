@@ -393,6 +393,8 @@ static enum view_gives untagged_number(struct view_rewrite *w, const struct imap
         n = w->open.uidvalidity ? w->open.uidvalidity : n;
     else if (!view_uidnext(w->open.map, n, &n))
         return VIEW_NOTHING;
+    else
+        w->open.uidnext = n;
     buf_printf(&text, "%u", n);
     with_code(line, resp, code == CODE_UIDNEXT ? "UIDNEXT" : "UIDVALIDITY", buf_span(&text), out);
     buf_free(&text);

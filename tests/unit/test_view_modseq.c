@@ -562,6 +562,36 @@ static void test_vanished_since_before(void **state)
         C("g UID FETCH 7 FLAGS\r\n", "g UID FETCH 4 FLAGS\r\n"));
 }
 
+/* After a hand-over, where no SELECT has passed here. */
+static void test_handed_over(void **state)
+{
+    (void)state;
+    struct view *v = usual();
+    struct view_unit u;
+    struct view_sight sight;
+    start(&u, v, true, true);
+    assert_int_equal(view_look(v, span_str("T2"), 100, 8, &sight), VIEW_FITS);
+    view_rewrite_selected(u.w, span_str("T2"), &sight);
+    assert_true(view_unit_commands(&u, span_str("a UID FETCH 1:* FLAGS (CHANGEDSINCE 900 VANISHED)\r\n")));
+    same(&u.to_backend, "a UID SEARCH RETURN (ALL) UID 1:4294967281,*\r\n");
+    view_unit_responses(&u, span_str("* 5 FETCH (UID 5 FLAGS () MODSEQ (7))\r\n"));
+    same(&u.to_client, "* 5 FETCH (UID 8 FLAGS () MODSEQ (1007))\r\n");
+    view_unit_responses(&u, span_str("* ESEARCH (TAG \"a\") UID ALL 1,5\r\na OK done\r\n"));
+    same(&u.to_client, "* VANISHED (EARLIER) 2:7,9:21\r\n");
+    view_unit_responses(&u, span_str("* OK [HIGHESTMODSEQ 9] h\r\nQ1 OK done\r\n"));
+    same(&u.to_client, "* OK [HIGHESTMODSEQ 1009] h\r\na OK done\r\n");
+    view_unit_end(&u);
+    /* Nobody has told UIDNEXT: up to the last that is there. */
+    start(&u, v, true, true);
+    assert_int_equal(view_look(v, span_str("T2"), 100, 0, &sight), VIEW_FITS);
+    view_rewrite_selected(u.w, span_str("T2"), &sight);
+    assert_true(view_unit_commands(&u, span_str("a UID FETCH 1:* FLAGS (CHANGEDSINCE 900 VANISHED)\r\n")));
+    view_unit_responses(&u, span_str("* ESEARCH (TAG \"a\") UID ALL 1,5\r\na OK done\r\n"));
+    same(&u.to_client, "* VANISHED (EARLIER) 2:7\r\n");
+    view_unit_end(&u);
+    view_unref(&v);
+}
+
 /* ---- sets that are too long for a line ---- */
 
 enum { MANY = 30000 };
@@ -752,6 +782,7 @@ int main(void)
         cmocka_unit_test(test_qresync_old),
         cmocka_unit_test(test_qresync_that_does_not_apply),
         cmocka_unit_test(test_vanished_since_before),
+        cmocka_unit_test(test_handed_over),
         cmocka_unit_test(test_long_sets),
         cmocka_unit_test(test_long_vanished),
         cmocka_unit_test(test_who_waits),
