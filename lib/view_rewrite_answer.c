@@ -83,15 +83,15 @@ static bool highest_args(struct view_rewrite *w, struct span code, struct buf *a
 }
 
 /* Which messages a STORE has left alone. Numbers of messages are the same on both sides. */
-static bool modified_args(const struct view_rewrite *w, const struct view_command *c, struct span code,
-                          struct buf *args)
+static enum view_set modified_args(const struct view_rewrite *w, const struct view_command *c,
+                                   struct span code, struct buf *args)
 {
     bool uids = w->open.map && c && c->verb == VERB_UID_STORE;
 
     view_cut_word(&code);
     if (!uids)
         buf_add_span(args, code);
-    return !uids || view_modified(w->open.map, code, args);
+    return uids ? view_modified(w->open.map, code, args) : SET_GOOD;
 }
 
 enum view_gives view_rewrite_code(struct view_rewrite *w, const struct view_command *c,
@@ -100,6 +100,7 @@ enum view_gives view_rewrite_code(struct view_rewrite *w, const struct view_comm
     enum view_code code = view_code_of(resp->code);
     const char *name = NULL;
     struct buf args = {0};
+    enum view_set modified = SET_GOOD;
 
     if (resp->code.len == 0)
         return VIEW_SAME;
@@ -118,7 +119,8 @@ enum view_gives view_rewrite_code(struct view_rewrite *w, const struct view_comm
         name = highest_args(w, resp->code, &args) ? "HIGHESTMODSEQ" : NULL;
         break;
     case CODE_MODIFIED:
-        name = modified_args(w, c, resp->code, &args) ? "MODIFIED" : NULL;
+        modified = modified_args(w, c, resp->code, &args);
+        name = modified == SET_GOOD ? "MODIFIED" : NULL;
         break;
     case CODE_UIDVALIDITY:
     case CODE_UIDNEXT:
@@ -130,7 +132,8 @@ enum view_gives view_rewrite_code(struct view_rewrite *w, const struct view_comm
     else
         without_code(line, resp, out);
     buf_free(&args);
-    return VIEW_LINES;
+    /* Without it the client would think that all was stored. */
+    return modified == SET_BAD ? VIEW_WRONG : VIEW_LINES;
 }
 
 static enum view_gives rewrite_wrong(const char **wrong, const char *text)
@@ -250,7 +253,8 @@ static bool voids_are_stored(const struct view_rewrite *w, const struct view_com
 static enum view_gives answer_later(const struct imap_resp *resp, struct buf *out)
 {
     buf_add_span(out, resp->tag);
-    buf_add_str(out, " NO [UNAVAILABLE] The mailbox can't be shown at the moment, please try again later\r\n");
+    buf_add_str(out,
+                " NO [UNAVAILABLE] The mailbox can't be shown at the moment, please try again later\r\n");
     return VIEW_LINES;
 }
 
@@ -302,6 +306,8 @@ static enum view_gives answered(struct view_rewrite *w, struct view_command *c, 
     if (c->list || c->kept.len)
         return with_kept(w, c, resp, line, out);
     enum view_gives gives = view_rewrite_code(w, c, resp, line, out);
+    if (gives == VIEW_WRONG)
+        *wrong = "a set of MODIFIED that can't be read";
     if ((flags & LEAVES) && resp->status == STATUS_OK)
         view_rewrite_close(w); /* a code is still about the mailbox that was open (RFC 7162 3.2.8) */
     return gives;

@@ -434,12 +434,14 @@ static bool set_to_client(const struct view_uid *map, struct span text, struct b
     return ok;
 }
 
-bool view_modified(const struct view_uid *map, struct span set, struct buf *out)
+enum view_set view_modified(const struct view_uid *map, struct span set, struct buf *out)
 {
     const char *why;
     size_t n;
 
-    return set_to_client(map, set, out, &n, &why) && n > 0;
+    if (!set_to_client(map, set, out, &n, &why))
+        return SET_BAD;
+    return n ? SET_GOOD : SET_EMPTY;
 }
 
 /* The words of ESEARCH (RFC 4731): an item and its value, which may be in parentheses. */

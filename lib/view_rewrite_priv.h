@@ -223,8 +223,8 @@ bool view_vanished_end(struct view_vanished *v) MUST_CHECK;
 
 /* The UIDNEXT that clients are shown. False: it can't be said. */
 bool view_uidnext(const struct view_uid *map, uint32_t uidnext, uint32_t *_r) MUST_CHECK;
-/* Appends the set of MODIFIED. False: it can't be said. */
-bool view_modified(const struct view_uid *map, struct span set, struct buf *out) MUST_CHECK;
+/* Appends the set of MODIFIED. */
+enum view_set view_modified(const struct view_uid *map, struct span set, struct buf *out) MUST_CHECK;
 /* Appends the arguments of APPENDUID, COPYUID. False: they can't be said, and *out has a part of them. */
 bool view_appenduid(const struct view_sight *at, struct span args, struct buf *out) MUST_CHECK;
 bool view_copyuid(const struct view_uid *from, const struct view_sight *to, struct span args,
@@ -265,7 +265,7 @@ void view_listing_end(struct view_listing *l, struct buf *out);
 struct view_command *view_command_new(struct view_rewrite *w, enum imap_verb verb);
 void view_rewrite_open(struct view_rewrite *w, const struct view_sight *sight, uint32_t real);
 void view_rewrite_close(struct view_rewrite *w);
-/* A tagged answer to c (NULL: nothing is known of it): its code. */
+/* A tagged answer to c (NULL: nothing is known of it): its code. VIEW_WRONG: of a UID STORE alone. */
 enum view_gives view_rewrite_code(struct view_rewrite *w, const struct view_command *c,
                                   const struct imap_resp *resp, struct span line, struct buf *out);
 enum view_becomes view_answer(struct buf *answer, const struct imap_cmd *cmd, const char *text);

@@ -291,6 +291,10 @@ static void test_unchangedsince(void **state)
          S("f OK done\r\n", "f OK No such messages\r\n"),
          C("g UID STORE 1 FLAGS ()\r\n", "g UID STORE 1 FLAGS ()\r\n"),
          S("g OK [MODIFIED 40] done\r\n", "g OK [MODIFIED 54] done\r\n"));
+    PLAY(OPEN_T2,
+         C("a UID STORE 7:8 (UNCHANGEDSINCE 1100) FLAGS ()\r\n",
+           "a UID STORE 4:5 (UNCHANGEDSINCE 100) FLAGS ()\r\n"),
+         BAD("a OK [MODIFIED 4:*] done\r\n"));
 }
 
 /* ---- SEARCH ---- */
