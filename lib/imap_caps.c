@@ -46,6 +46,8 @@ static const struct cap_row rows[] = {
     {"THREAD=REFS", CAP_THREAD_REFS, SHOW},
     {"LIST-STATUS", CAP_LIST_STATUS, SHOW},
     {"MULTIAPPEND", CAP_MULTIAPPEND, SHOW},
+    {"CONDSTORE", CAP_CONDSTORE, SHOW}, /* where the MODSEQs of the account go on: imap_caps_hide_modseqs() */
+    {"QRESYNC", CAP_QRESYNC, SHOW},
 
     /* No identifiers in these. */
     {"IDLE", CAP_IDLE, SHOW},
@@ -81,9 +83,6 @@ static const struct cap_row rows[] = {
     {"INPROGRESS", CAP_INPROGRESS, SHOW},
     {"SEARCH=FUZZY", CAP_SEARCH_FUZZY, SHOW},
 
-    /* MODSEQs, until they are translated. */
-    {"CONDSTORE", CAP_CONDSTORE, HIDE},
-    {"QRESYNC", CAP_QRESYNC, HIDE},
     {"SEARCHRES", CAP_SEARCHRES, HIDE}, /* until "$" is carried over the flip */
     {"NOTIFY", CAP_NOTIFY, HIDE},
     {"COMPRESS=DEFLATE", CAP_COMPRESS_DEFLATE, OURS}, /* between server and client it would blind the relay */

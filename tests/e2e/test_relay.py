@@ -14,9 +14,10 @@ from harness.ferry import Ferry, backend
 from harness.relay import Relay
 from harness.scene import Wire, fill, new_user
 
-HIDDEN = (b"CONDSTORE", b"QRESYNC", b"NOTIFY", b"SEARCHRES", b"ESORT", b"CONTEXT", b"CATENATE", b"URLAUTH",
+HIDDEN = (b"NOTIFY", b"SEARCHRES", b"ESORT", b"CONTEXT", b"CATENATE", b"URLAUTH",
           b"LOGIN-REFERRALS", b"REPLACE", b"OBJECTID")
-NEEDED = (b"IMAP4rev1", b"IDLE", b"UIDPLUS", b"MOVE", b"NAMESPACE", b"SPECIAL-USE", b"LITERAL+", b"COMPRESS=DEFLATE")
+NEEDED = (b"IMAP4rev1", b"IDLE", b"UIDPLUS", b"MOVE", b"NAMESPACE", b"SPECIAL-USE", b"LITERAL+", b"COMPRESS=DEFLATE", b"CONDSTORE",
+          b"QRESYNC")
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +90,7 @@ def test_capabilities_are_those_of_both_and_say_the_same_everywhere(wire):
 
 
 @pytest.mark.parametrize("command", [
-    b"FETCH 1 MODSEQ", b"UID FETCH 1 (UID MODSEQ)", b"FETCH 1 (FLAGS) (CHANGEDSINCE 1)", b"STATUS INBOX (HIGHESTMODSEQ)",
-    b"SELECT INBOX (CONDSTORE)", b"STORE 1 (UNCHANGEDSINCE 1) FLAGS (\\Seen)", b"SEARCH MODSEQ 1", b"SEARCH RETURN (SAVE) ALL",
+    b"FETCH 1 EMAILID", b"STATUS INBOX (MAILBOXID)", b"SELECT INBOX (ANNOTATE)", b"SEARCH RETURN (SAVE) ALL",
     b"NOTIFY NONE", b"SORT (DATE) UTF-8 ALL", b"COMPRESS GZIP", b"UNAUTHENTICATE", b"XLIST \"\" *", b"X-FROB",
     b"LOGIN ann secret", b"AUTHENTICATE PLAIN", b"STARTTLS", b"RESETKEY", b"URLFETCH x", b"FETCH 1 X-GM-MSGID",
 ])
@@ -101,10 +101,48 @@ def test_command_of_what_is_hidden(wire, command):
 
 
 def test_enable_drops_what_is_hidden(wire):
-    assert wire.command(b"b", b"ENABLE CONDSTORE QRESYNC X-FROB") == [b"* ENABLED", b"b OK Nothing to enable"]
+    assert wire.command(b"b", b"ENABLE UTF8=ACCEPT X-FROB") == [b"* ENABLED", b"b OK Nothing to enable"]
     assert wire.command(b"c", b"ENABLE")[-1].startswith(b"c BAD ")
     answers = wire.command(b"d", b"SELECT INBOX")
-    assert not [x for x in answers if b"MODSEQ" in x] and [x for x in answers if b"[UIDNEXT " in x]
+    assert not [x for x in answers if b"MAILBOXID" in x] and [x for x in answers if b"[UIDNEXT " in x]
+
+
+MODSEQS = [b"FETCH 1 MODSEQ", b"UID FETCH 1 (UID MODSEQ)", b"FETCH 1:* (FLAGS) (CHANGEDSINCE 1)", b"STATUS INBOX (HIGHESTMODSEQ)",
+           b"SELECT INBOX (CONDSTORE)", b"STORE 1 (UNCHANGEDSINCE 1) FLAGS (\\Seen)", b"SEARCH MODSEQ 1"]
+
+
+def test_modseqs_pass(proxy):
+    """All of RFC 7162, where both servers have it."""
+    wire = sign_in(proxy, new_user())
+    wire.command(b"a", b"APPEND INBOX {3+}\r\nabc")
+    assert wire.command(b"b", b"ENABLE QRESYNC")[0].startswith(b"* ENABLED ")
+    opened = wire.command(b"s", b"SELECT INBOX")
+    validity = next(x for x in opened if b"[UIDVALIDITY " in x).split()[3].rstrip(b"]")
+    assert [x for x in opened if b"[HIGHESTMODSEQ " in x], opened
+    for command in MODSEQS:
+        answer = wire.command(b"c", command)
+        assert answer[-1].startswith((b"c OK", b"c NO")), (command, answer)
+    resync = wire.command(b"d", b"SELECT INBOX (QRESYNC (%s 1 1:5))" % validity)
+    assert resync[-1].startswith(b"d OK") and any(b"MODSEQ (" in x for x in resync), resync
+    assert wire.command(b"e", b"UID FETCH 1:9 (FLAGS) (CHANGEDSINCE 1 VANISHED)")[-1].startswith(b"e OK")
+    wire.command(b"f", b"STORE 1 +FLAGS.SILENT (\\Deleted)")
+    assert any(x.startswith(b"* VANISHED ") for x in wire.command(b"g", b"EXPUNGE"))
+
+
+def test_modseqs_are_refused_where_a_site_hides_them(make_ferry, old, new, authority):
+    """"-CONDSTORE" at one of the two backends takes QRESYNC away too."""
+    hidden = {**backend(new, ca=authority.ca), "capabilities": ["-CONDSTORE"]}
+    ferry = make_ferry({"old": backend(old, ca=authority.ca), "new": hidden}, {"migration": {"trigger": "manual"}})
+    words = "IMAP4rev1 LITERAL+ IDLE UIDPLUS ENABLE CONDSTORE QRESYNC"
+    ferry.redis.client().hset("imapferry:backends", mapping={"new": words, "new/common": words, "new/by": "user",
+                                                             "new/since": int(time.time() * 1000)})
+    wire = sign_in(ferry.proxy(), new_user())
+    assert not [x for x in (b"CONDSTORE", b"QRESYNC") if x in wire.shown], wire.shown
+    answers = wire.command(b"s", b"SELECT INBOX")
+    assert answers[-1].startswith(b"s OK") and not [x for x in answers if b"MODSEQ" in x], answers
+    for command in MODSEQS:
+        assert wire.command(b"b", command)[-1].startswith(b"b BAD "), command
+    assert wire.command(b"c", b"ENABLE CONDSTORE QRESYNC") == [b"* ENABLED", b"c OK Nothing to enable"]
 
 
 def test_refused_command_with_a_literal(wire):
@@ -126,7 +164,7 @@ def test_id_is_answered_here_after_login_too(wire):
 
 def test_second_half_of_a_command_that_is_refused_ends_the_session(wire):
     assert wire.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
-    wire.send(b"b SEARCH SUBJECT {3+}\r\nabc MODSEQ 5\r\n")
+    wire.send(b"b SEARCH SUBJECT {3+}\r\nabc EMAILID 5\r\n")
     answers = wire.rest()
     assert answers[-2].startswith(b"b BAD ") and answers[-1].startswith(b"* BYE [CLIENTBUG]")
 

@@ -87,7 +87,7 @@ static void test_round_trip(void **state)
 /* TRANSLATION.md 5.5, row by row. */
 static const char keep[] = "IMAP4rev1 UIDPLUS MOVE ESEARCH SORT SORT=DISPLAY THREAD=REFERENCES "
                            "THREAD=ORDEREDSUBJECT THREAD=REFS LIST-STATUS "
-                           "MULTIAPPEND IDLE NAMESPACE ID ENABLE UNSELECT CHILDREN LIST-EXTENDED SPECIAL-USE "
+                           "MULTIAPPEND CONDSTORE QRESYNC IDLE NAMESPACE ID ENABLE UNSELECT CHILDREN LIST-EXTENDED SPECIAL-USE "
                            "CREATE-SPECIAL-USE LITERAL+ BINARY "
                            "QUOTA QUOTASET QUOTA=RES-STORAGE QUOTA=RES-MESSAGE QUOTA=RES-MAILBOX "
                            "QUOTA=RES-ANNOTATION-STORAGE ACL RIGHTS=tekx "
@@ -95,7 +95,7 @@ static const char keep[] = "IMAP4rev1 UIDPLUS MOVE ESEARCH SORT SORT=DISPLAY THR
                            "I18NLEVEL=1 SNIPPET=FUZZY INPROGRESS "
                            "SEARCH=FUZZY";
 static const char hide[] = "STARTTLS LOGINDISABLED SASL-IR AUTH=PLAIN AUTH=LOGIN AUTH=XOAUTH2 AUTH=GSSAPI "
-                           "XPROXYAUTH SEARCHRES QRESYNC CONDSTORE "
+                           "XPROXYAUTH SEARCHRES "
                            "NOTIFY CONTEXT=SEARCH CONTEXT=SORT ESORT MULTISEARCH CATENATE URLAUTH "
                            "URLAUTH=BINARY URL-PARTIAL BURL LOGIN-REFERRALS "
                            "MAILBOX-REFERRALS OBJECTID UIDONLY MESSAGELIMIT=5 PARTIAL REPLACE "
@@ -134,6 +134,18 @@ static void test_cut(void **state)
     expect_shown("APPENDLIMIT=20", "APPENDLIMIT", "IMAP4rev1 APPENDLIMIT=20");
     expect_shown("APPENDLIMIT", "APPENDLIMIT", "IMAP4rev1 APPENDLIMIT");
     expect_shown("APPENDLIMIT=20", "", "IMAP4rev1");
+    expect_shown("CONDSTORE", "CONDSTORE", "IMAP4rev1 CONDSTORE");
+    expect_shown("CONDSTORE QRESYNC ENABLE", "QRESYNC ENABLE", "IMAP4rev1 CONDSTORE QRESYNC ENABLE");
+    expect_shown("CONDSTORE QRESYNC ENABLE", "QRESYNC", "IMAP4rev1 CONDSTORE");
+    expect_shown("CONDSTORE QRESYNC ENABLE", "CONDSTORE ENABLE", "IMAP4rev1 CONDSTORE ENABLE");
+    expect_shown("CONDSTORE QRESYNC ENABLE", "ENABLE", "IMAP4rev1 ENABLE");
+    struct imap_caps all = caps_of("IDLE CONDSTORE QRESYNC"), less = caps_of("IDLE CONDSTORE QRESYNC");
+    imap_caps_hide_modseqs(&all);
+    assert_false(imap_caps_has(&all, CAP_CONDSTORE) || imap_caps_has(&all, CAP_QRESYNC));
+    assert_true(imap_caps_has(&all, CAP_IDLE));
+    char *minus[] = {(char *)"-CONDSTORE"};
+    assert_null(imap_caps_override(&less, minus, 1));
+    assert_false(imap_caps_has(&less, CAP_CONDSTORE) || imap_caps_has(&less, CAP_QRESYNC));
 }
 
 static void expect_rest(const char *a, const char *b, const char *want)

@@ -1,0 +1,285 @@
+"""Clients that keep MODSEQs (CONDSTORE and QRESYNC, RFC 7162) over a move: what they have synced before a flip, they bring up to
+date after it without listing anything, and open sessions go over. On real servers, in each tier."""
+import contextlib
+import re
+
+import pytest
+
+from harness import mail
+from harness.cyrus import Cyrus
+from harness.dovecot import Dovecot
+from harness.ferry import backend
+from harness.scene import connect, new_user
+
+pytestmark = pytest.mark.writes_source
+LETTER = b"From: a@example.org\r\nSubject: %d\r\n\r\ntext\r\n"
+JUMP = 3000000
+
+
+@pytest.fixture(scope="module", name="alike")
+def alike_server(cert):
+    """A new Dovecot that spells names as the old one does, and can be told its numbers."""
+    with Dovecot("alike", separator=".", prefix="INBOX.", mail="mdbox", cert=cert, doveadm=True) as server:
+        yield server
+
+
+# ---- what users do, past the proxies
+
+def deliver(server, user, *subjects):
+    with mail.connect(server, user, "secret") as m:
+        for n in subjects:
+            assert m.append("INBOX", None, None, LETTER % n)[0] == "OK"
+
+
+def expunge(server, user, uids):
+    with mail.connect(server, user, "secret") as m:
+        assert m.select("INBOX")[0] == "OK"
+        m.uid("STORE", uids, "+FLAGS.SILENT", "(\\Deleted)")
+        assert m.expunge()[0] == "OK"
+
+
+def flag(server, user, uids):
+    with mail.connect(server, user, "secret") as m:
+        assert m.select("INBOX")[0] == "OK"
+        assert m.uid("STORE", uids, "+FLAGS", "(\\Flagged)")[0] == "OK"
+
+
+# ---- a client that keeps what it knows
+
+def uids_of(text):
+    found = set()
+    for part in text.split(b","):
+        first, _, end = part.partition(b":")
+        found.update(range(int(first), int(end or first) + 1))
+    return found
+
+
+def set_of(uids):
+    return b",".join(b"%d" % n for n in sorted(uids)) or b"1"
+
+
+class Client:
+    """Knows a mailbox by heart: UIDVALIDITY, the highest MODSEQ, and each UID with its flags."""
+
+    def __init__(self, proxy, user):
+        self.proxy, self.user = proxy, user
+        self.known, self.validity, self.modseq = {}, None, None
+        self.heard = []
+        self.wire = None
+
+    def online(self):
+        self.offline()
+        self.wire = connect(self.proxy)
+        answer = self.wire.login(self.user)
+        assert b" CONDSTORE" in answer and b" QRESYNC" in answer, answer
+        assert b"QRESYNC" in self.wire.command(b"e", b"ENABLE QRESYNC")[0]
+        return self
+
+    def offline(self):
+        if self.wire:
+            self.wire.close()
+        self.wire = None
+
+    def take(self, lines):
+        """What the server says, in its order. EXPUNGE must not come."""
+        exists = None
+        for line in lines:
+            if found := re.match(rb"\* VANISHED (?:\(EARLIER\) )?(\S+)$", line):
+                for uid in uids_of(found[1]) & set(self.known):
+                    del self.known[uid]
+            elif re.match(rb"\* \d+ FETCH", line):
+                uid = int(re.search(rb"UID (\d+)", line)[1])
+                flags = set(re.search(rb"FLAGS \(([^)]*)\)", line)[1].split()) - {b"\\Recent"}
+                modseq = int(re.search(rb"MODSEQ \((\d+)\)", line)[1])
+                assert modseq > (self.floor or 0), (line, self.floor)
+                self.known[uid] = flags
+            elif found := re.match(rb"\* (\d+) EXISTS", line):
+                exists = int(found[1])
+            assert not re.match(rb"\* \d+ EXPUNGE", line), line
+        self.heard = lines
+        return exists
+
+    floor, says_known, uidnext = None, False, 1
+
+    def open(self):
+        """As after a start: what it knows is brought up to date by one SELECT."""
+        how = b""
+        if self.validity:
+            known = b" " + set_of(self.known) if self.says_known else b""
+            how = b" (QRESYNC (%d %d%s))" % (self.validity, self.modseq, known)
+        lines = self.wire.command(b"s", b"SELECT INBOX" + how)
+        assert lines[-1].startswith(b"s OK"), lines
+        validity = int(next(re.search(rb"UIDVALIDITY (\d+)", x)[1] for x in lines if b"[UIDVALIDITY" in x))
+        if self.validity:
+            assert validity == self.validity, lines
+        exists = self.take(lines)
+        resynced = self.heard
+        if not self.validity or self.says_known:  # what it knows nothing of is asked for
+            self.take(self.wire.command(b"f", b"UID FETCH %d:* (FLAGS MODSEQ)" % self.uidnext))
+        self.heard = resynced
+        self.uidnext = int(next(re.search(rb"UIDNEXT (\d+)", x)[1] for x in lines if b"[UIDNEXT" in x))
+        self.validity = validity
+        self.modseq = int(next(re.search(rb"HIGHESTMODSEQ (\d+)", x)[1] for x in lines if b"[HIGHESTMODSEQ" in x))
+        assert exists == len(self.known), b"\n".join([b"%d" % exists, how, str(self.known).encode(), *lines]).decode()
+        return self
+
+    def sync(self):
+        self.online().open().offline()
+        return self
+
+    def told(self, what):
+        return [x for x in self.heard if re.match(rb"\* (\d+ )?" + what, x)]
+
+
+def truth(proxy, user):
+    """As a client sees it that knows nothing."""
+    with contextlib.closing(Client(proxy, user).online().open().wire) as wire:
+        lines = wire.command(b"t", b"UID FETCH 1:* (FLAGS)")
+        return {int(re.search(rb"UID (\d+)", x)[1]): set(re.search(rb"FLAGS \(([^)]*)\)", x)[1].split()) - {b"\\Recent"}
+                for x in lines if b"FETCH (" in x}
+
+
+# ---- what staff do
+
+def copy(ferry, user):
+    assert ferry.ctl("migrate", user)[0] == 0
+    ferry.wait_state(user, "ready", timeout=60)
+
+
+def flip(ferry, user, to="new"):
+    assert ferry.ctl("flip", user, "--to", to, "--reason", "test")[0] == 0
+    ferry.wait_state(user, "flipped" if to == "new" else "held", timeout=60)
+
+
+def record(ferry, user):
+    return ferry.redis.client().hget(f"imapferry:views:{user}", "INBOX")
+
+
+class Move:
+    def __init__(self, make_ferry, old, new, authority, tier, user=None):
+        self.old, self.new, self.user, self.tier = old, new, user or new_user("qresync"), tier
+        deliver(old, self.user, *range(12))
+        if tier.startswith("T0"):
+            old.doveadm("mailbox", "update", "-u", self.user, "--uid-validity", "1700000000", "INBOX")
+        there = backend(new, "imap") if isinstance(new, Cyrus) else backend(new, ca=authority.ca, **new.doveadm_options())
+        if tier in ("T1", "T2"):
+            there["numbers"] = "none"
+        settings = {"migration": {"trigger": "manual", "cutover": "manual", "t1_max_gaps": 100 if tier == "T1" else 0}}
+        if tier != "T1":
+            del settings["migration"]["t1_max_gaps"]
+        self.ferry = make_ferry({"old": backend(old, ca=authority.ca), "new": there}, settings)
+        self.ferry.migrator()
+        self.proxy = self.ferry.proxy()
+        self.early = Client(self.proxy, self.user).sync()
+        expunge(old, self.user, "2:3")
+        if tier == "T0 with jump":
+            old.doveadm("mailbox", "update", "-u", self.user, "--min-next-uid", str(JUMP), "INBOX")
+        copy(self.ferry, self.user)
+        deliver(old, self.user, 20, 21, 22)
+        late = max(truth(self.proxy, self.user))
+        self.middle = Client(self.proxy, self.user).sync()
+        expunge(old, self.user, f"5,{late - 1}")
+        flag(old, self.user, f"6,{late}")
+        self.last = late
+
+    def go(self):
+        flip(self.ferry, self.user)
+        assert f" tier={self.tier[:2]} " in record(self.ferry, self.user), record(self.ferry, self.user)
+        view = self.ferry.route(self.user)["view"]
+        plain = self.tier == "T0" and not isinstance(self.new, Cyrus)  # which has other names
+        assert view.startswith("1=:m" if plain else "1:"), view
+        self.floor = int(re.search(r" modseq=(\d+),", record(self.ferry, self.user))[1])
+
+
+@pytest.fixture(name="move")
+def make_move(make_ferry, old, alike, authority):
+    def make(tier, new=alike, user=None):
+        return Move(make_ferry, old, new, authority, tier, user)
+    return make
+
+
+@pytest.fixture(scope="module", name="cyrus")
+def cyrus_server():
+    with Cyrus("cyrus") as server:
+        yield server
+
+
+TIERS = ["T0", "T0 with jump", "T1", "T2"]
+
+
+def check_offline(m):
+    """Clients that knew the mailbox at different times before the flip, and what they are told after it."""
+    exact = Client(m.proxy, m.user).sync()  # its MODSEQ is the old server's highest
+    m.go()
+    now = truth(m.proxy, m.user)
+    assert 2 not in now and 5 not in now and m.last in now and b"\\Flagged" in now[6]
+    for client in (m.early, m.middle, exact):
+        before = client.modseq
+        assert before <= m.floor
+        client.floor, client.says_known = m.floor, client is not exact
+        client.sync()
+        assert client.known == now, (client.heard, now)
+        assert client.modseq > m.floor
+        client.sync()  # nothing is new
+        assert client.known == now and not client.told(rb"FETCH") and not client.told(rb"VANISHED"), client.heard
+    flag(m.new, m.user, "1")
+    with mail.connect(m.new, m.user, "secret") as past:  # the new server may count otherwise
+        past.select("INBOX")
+        past.uid("STORE", past.uid("SEARCH", "ALL")[1][0].split()[1].decode(), "+FLAGS.SILENT", "(\\Deleted)")
+        past.expunge()
+    deliver(m.new, m.user, 30)
+    exact.sync()
+    assert exact.known == truth(m.proxy, m.user)
+    assert len(exact.told(rb"FETCH")) <= 2, exact.heard  # what has changed, and no more
+    return exact
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_clients_come_back_after_the_flip(move, tier):
+    m = move(tier)
+    client = check_offline(m)
+    # ... and after the way back
+    before = client.modseq
+    flip(m.ferry, m.user, "old")
+    client.floor = None
+    client.sync()
+    assert client.known == truth(m.proxy, m.user) and client.modseq > before
+    m.early.floor = None
+    m.early.sync()
+    assert m.early.known == client.known
+    client.sync()
+    assert not client.told(rb"FETCH") and not client.told(rb"VANISHED"), client.heard
+
+
+def test_clients_come_back_to_a_cyrus(move, cyrus):
+    check_offline(move("T0", cyrus, "ann"))
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_open_sessions_go_over(move, tier):
+    """What other sessions do then is heard by MODSEQ and VANISHED, and by EXPUNGE where QRESYNC was not enabled."""
+    m = move(tier)
+    live, other = Client(m.proxy, m.user).online().open(), Client(m.proxy, m.user).online().open()
+    plain = connect(m.proxy)
+    plain.login(m.user)
+    plain.command(b"s", b"SELECT INBOX")
+    m.go()
+    assert len(m.ferry.redis.client().hgetall(f"imapferry:sessions:{m.user}")) >= 3
+    live.floor = other.floor = m.floor
+    for line in (b"UID STORE 1 +FLAGS (\\Answered)", b"UID STORE 7:8 +FLAGS.SILENT (\\Deleted)", b"UID EXPUNGE 7:8",
+                 b"APPEND INBOX {3+}\r\nabc"):
+        answer = other.wire.command(b"o", line)
+        assert answer[-1].startswith(b"o OK"), answer
+        other.take(x for x in answer if b"FETCH" not in x or b"FLAGS" in x)
+    exists = live.take(live.wire.command(b"n", b"NOOP"))
+    assert live.told(rb"VANISHED") == [b"* VANISHED 7:8"], live.heard
+    live.take([x for x in live.wire.command(b"f", b"UID FETCH %d:* (FLAGS MODSEQ)" % (m.last + 1))])
+    now = truth(m.proxy, m.user)
+    assert live.known == now and exists == len(now), (live.known, now, live.heard)
+    heard = plain.command(b"n", b"NOOP")
+    assert len([x for x in heard if x.endswith(b"EXPUNGE")]) == 2, heard
+    assert not [x for x in heard if b"MODSEQ" in x or b"VANISHED" in x], heard
+    assert not m.proxy.find("not_handed_over") and len(m.proxy.find("event=handed_over")) == 3
+    changed = live.wire.command(b"c", b"UID STORE 1 (UNCHANGEDSINCE 1) +FLAGS (\\Seen)")
+    assert b"MODIFIED 1]" in changed[-1], changed
+    plain.close()
