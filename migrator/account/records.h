@@ -29,6 +29,7 @@ struct record_numbers {
     uint32_t first_foreign;     /* of the last copy, see tier.h */
     /* of tiers.c */
     struct channel *channel; /* borrowed */
+    bool *jumps;             /* set where UIDs are jumped over; borrowed */
     char *mailbox;           /* owned */
     uint32_t uidvalidity;    /* of the target */
     struct numbering_jump *jump;

@@ -2,7 +2,9 @@
  *
  * Before the first copy of a mailbox both servers are asked by STATUS; where the target can be told its numbers
  * (site/channel.h) and the mailbox is unused, it is told the source's UIDVALIDITY, and a HIGHESTMODSEQ above the
- * source's, and asked once more: what counts is what it says then. The copy gets a struct numbering.
+ * source's, and asked once more: what counts is what it says then. Its HIGHESTMODSEQ of that moment is kept as long as
+ * the mailbox is empty (stamp.h), for the flip (modseqs.h). The copy gets a struct numbering; where no UID has to be
+ * jumped over, and nothing else is to be rewritten for clients, the account needs no proxy that looks at it.
  *
  * Where the numbers of such a mailbox go wrong all the same (a delivery was faster), it gets a UIDVALIDITY that is
  * greater than any shown: never do equal UIDVALIDITYs stand for different UIDs. After that it is copied without
@@ -24,7 +26,7 @@ struct tiers_request {
     struct record *record;                 /* its ledger is loaded */
     struct lane *lane;                     /* lent until the end */
     const char *source_name, *target_name; /* borrowed until the end */
-    const struct mailboxes *target;        /* for how the target spells names */
+    const struct mailboxes *source, *target; /* for how they spell names */
     uint32_t source_uidvalidity;           /* as it was listed; 0: not known */
 };
 enum tiers_rc {

@@ -173,6 +173,7 @@ static struct tiers_request tiers_request_of(const struct pass_item *i)
                                   .lane = i->lane,
                                   .source_name = m->name,
                                   .target_name = i->plan->target_name,
+                                  .source = i->pass->mailboxes[SOURCE],
                                   .target = i->pass->mailboxes[TARGET],
                                   .source_uidvalidity =
                                       m->flags & MAILBOX_HAS_STATUS ? m->status.uidvalidity : 0};

@@ -415,6 +415,18 @@ static bool rows_keep_numbers(struct copy *c)
     return pair_keeps_numbers(&c->pair);
 }
 
+static void fill_all_if_few(struct pair *p, const uint32_t *uids, size_t n)
+{
+    struct numbering *numbering = p->numbering;
+    uint32_t next = selected_uidnext(&p->target);
+    uint64_t fillers = numbering_need(uids, n, next, selected_uidnext(&p->source), false, 0).fillers;
+    if (!numbering->jump || fillers > numbering->fill_all || fillers > numbering->gaps_left ||
+        !ledger_gave_all(p->ledger, next))
+        return;
+    numbering->fill_all -= fillers;
+    numbering->fill_max = UINT32_MAX;
+}
+
 /* Is what is missing to be had, from where the target is? Else no filler is sent for nothing. What an earlier
  * run has left out may be refused once more: only where it is taken now it has another number. */
 static void foresee_numbers(struct copy *c)
@@ -426,6 +438,7 @@ static void foresee_numbers(struct copy *c)
     uint32_t *uids = pair_missing(p, &n);
     while (ledger_sums(p->ledger)->rows > 0 && low < n && uids[low] < next)
         low++;
+    fill_all_if_few(p, uids + low, n - low);
     struct numbering_need need = numbering_need(uids + low, n - low, next, selected_uidnext(&p->source),
                                                 numbering->jump != NULL, numbering->fill_max);
     if (need.too_low)

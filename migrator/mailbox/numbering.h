@@ -7,7 +7,7 @@
  *   jump      the target's UIDNEXT is raised at once, over its control channel
  *   held      all copies have the UIDs of their messages; lost: not so any more
  *
- * A short gap is filled and a long one is jumped; where nothing can jump, all of them are filled. Each
+ * A short gap is filled and a long one is jumped, unless all of them are filled (fill_all); where nothing can jump, all of them are filled. Each
  * APPENDUID is compared with what was wanted. When the numbers are lost the copy goes on without them: all
  * copies are right and the ledger knows their UIDs, nothing is taken back, and the fillers are removed all the
  * same.
@@ -30,6 +30,10 @@ struct numbering {
     bool wanted; /* each copy is to get the UID of its message */
     /* A gap of more UIDs than that is jumped, where there is a jump. */
     uint32_t fill_max;
+    /* If no more fillers than that are needed in this mailbox, all of its gaps are filled, long ones too: then the
+     * server's log of expunges knows each UID, and can answer QRESYNC clients by itself. The copy counts it down. Not
+     * where UIDs were jumped over before. */
+    uint64_t fill_all;
     /* How many UIDs may still be filled in this mailbox; a jump counts as one. More: the numbers are lost,
      * before the first of them where the gaps are known then. */
     uint64_t gaps_left;

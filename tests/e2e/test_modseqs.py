@@ -23,6 +23,13 @@ def alike_server(cert):
         yield server
 
 
+@pytest.fixture(scope="module", name="told")
+def told_server(cert):
+    """One that spells them otherwise."""
+    with Dovecot("told", separator="/", mail="mdbox", cert=cert, doveadm=True) as server:
+        yield server
+
+
 @pytest.fixture(scope="module", name="cyrus")
 def cyrus_server():
     with Cyrus("cyrus") as server:
@@ -56,7 +63,8 @@ def flag(server, user, uids):
 
 
 def age(server, user):
-    """Its UIDVALIDITY lies in the past, so that no proxy has to remember it."""
+    """Its UIDVALIDITY lies in the past, so that no proxy has to remember it. To be done before there is mail."""
+    assert highest(server, user) > 0  # makes it
     server.doveadm("mailbox", "update", "-u", user, "--uid-validity", "1700000000", "INBOX")
 
 
@@ -117,7 +125,7 @@ def record(ferry, user):
     return ferry.redis.client().hget(f"imapferry:views:{user}", "INBOX")
 
 
-def told(ferry, user):
+def told_of(ferry, user):
     """(floor, shift, jumped); None: the record does not say."""
     found = re.search(r" highest=\d+ modseq=(\d+),(\d+)(,j)? tier=", record(ferry, user))
     return found and (int(found[1]), int(found[2]), bool(found[3]))
@@ -129,7 +137,7 @@ def version(ferry, user):
 
 def assert_goes_on(ferry, user, server, shown):
     """shown: the highest that a client was shown before."""
-    floor, shift, _ = told(ferry, user)
+    floor, shift, _ = told_of(ferry, user)
     assert floor >= shown + SLACK, (floor, shown)
     assert all(m + shift > floor for m in modseqs(server, user).values())
     assert highest(server, user) + shift > floor
@@ -141,8 +149,8 @@ def test_short_gaps(make_ferry, sides, old, alike):
     """They are filled, so the server itself answers rightly to what clients ask about the time before: nothing is to be
     rewritten."""
     user = new_user("short")
-    deliver(old, user, *range(20))
     age(old, user)
+    deliver(old, user, *range(20))
     was = highest(old, user)
     expunge(old, user, "1:3,9,12:15")
     ferry = start(make_ferry, sides)
@@ -151,7 +159,7 @@ def test_short_gaps(make_ferry, sides, old, alike):
     expunge(old, user, "16,21,23")
     shown = highest(old, user)
     flip(ferry, user)
-    floor, shift, jumped = told(ferry, user)
+    floor, shift, jumped = told_of(ferry, user)
     assert (shift, jumped) == (0, False), record(ferry, user)
     assert_goes_on(ferry, user, alike, shown)
     assert version(ferry, user) == "1=:m"
@@ -162,23 +170,46 @@ def test_short_gaps(make_ferry, sides, old, alike):
 def test_long_gaps(make_ferry, sides, old, alike):
     """They are jumped over, and no proxy may leave it to the server to answer for them."""
     user = new_user("long")
-    deliver(old, user, 1)
     age(old, user)
+    deliver(old, user, 1)
     old.doveadm("mailbox", "update", "-u", user, "--min-next-uid", "3000000", "INBOX")
     deliver(old, user, 2)
     shown = highest(old, user)
     ferry = start(make_ferry, sides)
     move(ferry, user)
-    assert told(ferry, user)[1:] == (0, True), record(ferry, user)
+    assert told_of(ferry, user)[1:] == (0, True), record(ferry, user)
     assert_goes_on(ferry, user, alike, shown)
     assert version(ferry, user) == "1:"
+
+
+@pytest.mark.parametrize("filled", [True, False])
+def test_gaps_that_could_be_jumped(make_ferry, sides, old, told, alike, authority, filled):
+    """They are filled all the same, unless they are too long; but not where proxies have names to rewrite anyway."""
+    user = new_user("could")
+    age(old, user)
+    deliver(old, user, 1)
+    old.doveadm("mailbox", "update", "-u", user, "--min-next-uid", "3000", "INBOX")
+    deliver(old, user, 2)
+    shown = highest(old, user)
+    server = alike if filled else told
+    if not filled:
+        sides["new"] = backend(told, ca=authority.ca, **told.doveadm_options())
+    ferry = start(make_ferry, sides)
+    copy(ferry, user)
+    old.doveadm("mailbox", "update", "-u", user, "--min-next-uid", "6000", "INBOX")
+    deliver(old, user, 3)
+    flip(ferry, user)
+    assert told_of(ferry, user)[1:] == (0, not filled), record(ferry, user)
+    assert_goes_on(ferry, user, server, shown)
+    assert version(ferry, user) == ("1=:m" if filled else "1:")
+    assert list(modseqs(server, user)) == [1, 3000, 6000]
 
 
 def test_there_and_back(make_ferry, sides, old, alike):
     """And once more: each move lies above all that was shown before."""
     user = new_user("back")
-    deliver(old, user, *range(10))
     age(old, user)
+    deliver(old, user, *range(10))
     ferry = start(make_ferry, sides)
     here, there, shown = old, alike, highest(old, user)
     for n, to in enumerate(["new", "old", "new", "old"]):
@@ -186,7 +217,7 @@ def test_there_and_back(make_ferry, sides, old, alike):
         here, there = there, here
         assert_goes_on(ferry, user, here, shown)
         assert version(ferry, user) == ("1=:m" if n == 0 else "1<:" if to == "old" else "1:"), record(ferry, user)
-        floor, shift, _ = told(ferry, user)
+        floor, shift, _ = told_of(ferry, user)
         assert (shift == 0) == (n == 0) and shift in (0, floor)
         deliver(here, user, 100 + n)
         flag(here, user, "1:*")
@@ -196,8 +227,8 @@ def test_there_and_back(make_ferry, sides, old, alike):
 def test_source_grows_past_the_base(make_ferry, sides, old, alike):
     """What the target was told is not above all that clients have seen any more."""
     user = new_user("grows")
-    deliver(old, user, *range(5))
     age(old, user)
+    deliver(old, user, *range(5))
     ferry = start(make_ferry, sides)
     copy(ferry, user)
     old.doveadm("mailbox", "update", "-u", user, "--min-highest-modseq", str(1 << 33), "INBOX")
@@ -206,7 +237,7 @@ def test_source_grows_past_the_base(make_ferry, sides, old, alike):
     assert shown > 1 << 33
     flip(ferry, user)
     assert_goes_on(ferry, user, alike, shown)
-    assert told(ferry, user) == (shown + SLACK, shown + SLACK, False)
+    assert told_of(ferry, user) == (shown + SLACK, shown + SLACK, False)
     assert " tier=T0 " in record(ferry, user) and version(ferry, user) == "1:"
 
 
@@ -217,8 +248,8 @@ def test_source_grows_past_the_base(make_ferry, sides, old, alike):
 def test_killed(make_ferry, sides, old, alike, fault, jumped):
     """Before and behind a jump, or a filler: what the record says of it is right all the same."""
     user = new_user("killed")
-    deliver(old, user, *range(5))
     age(old, user)
+    deliver(old, user, *range(5))
     if jumped:
         old.doveadm("mailbox", "update", "-u", user, "--min-next-uid", "3000000", "INBOX")
     expunge(old, user, "2:3")
@@ -233,7 +264,7 @@ def test_killed(make_ferry, sides, old, alike, fault, jumped):
     ferry.migrator()
     ferry.wait_state(user, "ready", timeout=60)
     flip(ferry, user)
-    assert told(ferry, user)[1:] == (0, jumped), record(ferry, user)
+    assert told_of(ferry, user)[1:] == (0, jumped), record(ferry, user)
     assert_goes_on(ferry, user, alike, shown)
     if not jumped:
         assert vanished(alike, user, shown, 7) == {2, 3}
@@ -246,7 +277,7 @@ def test_cyrus(make_ferry, old, cyrus, authority):
     shown = highest(old, user)
     ferry = start(make_ferry, {"old": backend(old, ca=authority.ca), "new": backend(cyrus, "imap")})
     move(ferry, user)
-    assert told(ferry, user)[1:] == (0, False), record(ferry, user)
+    assert told_of(ferry, user)[1:] == (0, False), record(ferry, user)
     assert_goes_on(ferry, user, cyrus, shown)
     assert vanished(cyrus, user, shown, 10) == {1, 4, 5, 10}
 
@@ -259,7 +290,7 @@ def test_other_uids(make_ferry, sides, old, alike):
     sides["new"]["numbers"] = "none"
     ferry = start(make_ferry, sides)
     move(ferry, user)
-    assert told(ferry, user) == (shown + SLACK, shown + SLACK, False)
+    assert told_of(ferry, user) == (shown + SLACK, shown + SLACK, False)
     assert_goes_on(ferry, user, alike, shown)
     assert " tier=T2 " in record(ferry, user) and version(ferry, user) == "1:"
 
@@ -279,7 +310,7 @@ def test_source_without_condstore(make_ferry, alike, authority):
         ferry.login(ferry.proxy(), user, "secret").logout()
         ferry.wait_state(user, "ready", timeout=60)
         flip(ferry, user)
-        assert told(ferry, user) is None, record(ferry, user)
+        assert told_of(ferry, user) is None, record(ferry, user)
 
 
 def test_by_force(make_ferry, sides, old, alike):
@@ -291,4 +322,4 @@ def test_by_force(make_ferry, sides, old, alike):
     copy(ferry, user)
     assert ferry.ctl("flip", user, "--to", "new", "--force", "--reason", "test")[0] == 0
     ferry.wait_state(user, "flipped", timeout=60)
-    assert told(ferry, user) is None and " tier=T3 " in record(ferry, user)
+    assert told_of(ferry, user) is None and " tier=T3 " in record(ferry, user)
