@@ -21,7 +21,7 @@ enum {
     BUDGET_MAX_MS = 5 * 60 * 1000,
     MESSAGES_A_SECOND = 10000,
     MAILBOX_MS = 20,
-    LANES_MS = 2000,     /* SIGN_INS waits no longer for the connections of the last pass */
+    LANES_MS = 2000, /* SIGN_INS waits no longer for the connections of the last pass */
     CATCH_UPS_MAX = 3,
     PREPARE_BUDGETS = 2, /* nobody waits for the sign-ins: they may take longer than the freeze */
 };

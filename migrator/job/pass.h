@@ -40,7 +40,8 @@
  * pass does.
  *
  * A lane goes on to the next mailbox when all of the one before was asked for and little of it is still to come
- * (copy.h: over_to_next): a round trip in which neither server would have anything to do. Two mailboxes at most are on
+ * (copy.h: over_to_next): a round trip in which neither server would have anything to do. Of a small mailbox the source's
+ * connection goes over before, when its last body has come (source_to_next). Two mailboxes at most are on
  * a lane then. Where the one before needs the lane once more, or the lane breaks, both are tried again; what was sent
  * stands in their ledgers. The mailbox that was too early does not share its lane the next time.
  *

@@ -9,6 +9,7 @@
 #include "pass_priv.h"
 
 static void give_lane(struct pass_item *i, bool clean);
+static void item_take_target(struct pass_item *i);
 
 /* It begins anew, and nothing of it is held against it: its lane fails, or was given away too early. */
 static void start_anew(struct pass_item *i)
@@ -19,6 +20,7 @@ static void start_anew(struct pass_item *i)
     findings_clear(i->record->findings, NULL);
     i->record->stamp.equal = i->record->whole = false;
     i->state = TODO;
+    i->target_waits = false;
     i->pass->next = 0;
 }
 
@@ -30,6 +32,8 @@ static void leave_partner(struct pass_item *i, bool clean)
 
     i->partner = partner->partner = NULL;
     partner->spoiled = partner->spoiled || !clean;
+    if (clean)
+        item_take_target(partner);
     if (clean || !partner->behind)
         return;
     start_anew(partner);
@@ -231,7 +235,7 @@ static void pass_copy_on_copied(void *owner, const struct copy_result *result)
         tiers_renew(p->move->tiers, &q, result, pass_copy_on_renewed, i);
         return;
     }
-    give_lane(i, result->rc != COPY_DOWN && result->rc != COPY_LOST);
+    give_lane(i, result->rc != COPY_DOWN && result->rc != COPY_LOST && !result->unread);
     i->state = FAILED; /* unless the result says otherwise: it has no lane any more */
     switch (result->rc) {
     case COPY_EQUAL:
@@ -273,6 +277,7 @@ static bool may_remove(const struct pass_item *i)
 }
 
 static bool over_to_next(void *owner);
+static bool source_to_next(void *owner);
 
 static void pass_copy_start(struct pass_item *i)
 {
@@ -307,6 +312,8 @@ static void pass_copy_start(struct pass_item *i)
             .numbering = &i->record->numbers.numbering,
             .progress = on_progress,
             .over_to_next = i->alone ? NULL : over_to_next,
+            .source_to_next = i->alone ? NULL : source_to_next,
+            .target_waits = i->target_waits,
         },
         pass_copy_on_copied, i);
 }
@@ -338,6 +345,10 @@ static void pass_copy_prepare(struct pass_item *i)
     if (!m->tiers)
         m->tiers = tiers_new(m);
     i->state = LOADING;
+    if (i->target_waits && tiers_can_renew(m->tiers)) { /* it may have to be asked for its numbers */
+        i->unprepared = true;
+        return;
+    }
     if (tiers_prepare(m->tiers, &q, pass_copy_on_prepared, i))
         pass_copy_start(i);
 }
@@ -371,7 +382,7 @@ static void start_item(struct pass_item *i, struct lane *lane)
     struct move *m = i->pass->move;
 
     i->lane = lane;
-    i->spoiled = false;
+    i->spoiled = i->unprepared = false;
     i->behind = i->partner != NULL;
     if (i->record->ledger) {
         pass_copy_prepare(i);
@@ -390,16 +401,47 @@ static struct pass_item *next_todo(struct pass *p)
     return p->next < p->n ? &p->items[p->next] : NULL;
 }
 
-/* The lane goes on to the next mailbox while this one waits for its last answers. */
-static bool over_to_next(void *owner)
+/* False: there is none. */
+static bool start_behind(struct pass_item *i, bool target_waits)
 {
-    struct pass_item *i = owner, *next = next_todo(i->pass);
+    struct pass_item *next = next_todo(i->pass);
 
-    if (!next || i->partner || pass_is_ending(i->pass))
+    if (!next || i->partner || i->spoiled || pass_is_ending(i->pass))
         return false;
     i->partner = next;
     next->partner = i;
+    next->target_waits = target_waits;
     start_item(next, i->lane);
+    return true;
+}
+
+/* The connection to the source goes on to the next mailbox while this one is not answered yet and read back. */
+static bool source_to_next(void *owner)
+{
+    return start_behind(owner, true);
+}
+
+/* Nothing of the one before goes to the target any more. */
+static void item_take_target(struct pass_item *i)
+{
+    if (!i->target_waits)
+        return;
+    i->target_waits = false;
+    if (i->copy)
+        copy_take_target(i->copy);
+    else if (i->unprepared && !pass_is_ending(i->pass))
+        pass_copy_prepare(i);
+    i->unprepared = false;
+}
+
+/* The lane goes on to the next mailbox while this one waits for its last answers. */
+static bool over_to_next(void *owner)
+{
+    struct pass_item *i = owner;
+
+    if (!i->partner || !i->partner->target_waits)
+        return start_behind(i, false);
+    item_take_target(i->partner);
     return true;
 }
 

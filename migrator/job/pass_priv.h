@@ -74,9 +74,11 @@ struct pass_item {
     /* What uses the same lane: one whose copy only waits for answers (copy.h: over_to_next), and the one that has
      * begun behind it. Never more than these two */
     struct pass_item *partner;
-    bool behind;  /* the partner's commands come before its own */
-    bool spoiled; /* the partner left something half done on the lane */
-    bool alone;   /* it gave its lane away too early once, and does not do so again */
+    bool behind;       /* the partner's commands come before its own */
+    bool target_waits; /* the partner has given it the source alone */
+    bool unprepared;   /* ... and it has to ask for its numbers first */
+    bool spoiled;      /* the partner left something half done on the lane */
+    bool alone;        /* it gave its lane away too early once, and does not do so again */
     struct copy *copy;
     unsigned tries;
 };

@@ -21,7 +21,10 @@
 enum {
     PROGRESS_MS = 250,
     ROUNDS = 2, /* of mending what changes while we look */
-    ALIGNS = 5  /* of listing what one side has told of meanwhile */
+    ALIGNS = 5, /* of listing what one side has told of meanwhile */
+    /* The source's connection is given away before all is read back only where that is soon done: what the next copy
+     * asks for there waits for the target */
+    GIVE_SOURCE_BYTES = 16 * 1024 * 1024
 };
 
 enum copy_step {
@@ -55,6 +58,8 @@ struct copy {
     void *owner;
     void (*progress)(void *owner, const struct copy_counts *c); /* may be NULL */
     bool (*over_to_next)(void *owner);                          /* may be NULL */
+    bool (*source_to_next)(void *owner);                        /* may be NULL */
+    bool target_waits;                                          /* for the copy before */
     uint64_t told_ms;
     char *source_name, *target_name; /* owned */
     enum copy_step step;
@@ -229,6 +234,34 @@ static void copy_on_opened(void *owner, enum copy_rc rc, const char *why)
         copy_step_ended(c, COPY_EQUAL, "", BIND);
 }
 
+static void on_transferred(void *owner, enum copy_rc rc, const char *why);
+
+/* Is all that the source lists to be copied, whatever the target shows? As far as can be told before that is open. */
+static bool may_run_ahead(const struct copy *c)
+{
+    const struct pair *p = &c->pair;
+    uint32_t uidnext;
+    size_t n;
+    ledger_rows(p->ledger, &n);
+    return n == 0 && p->source.list.listed > 0 && !p->late_from && !ledger_in_doubt(p->ledger, &uidnext) &&
+           ledger_resent(p->ledger)->n == 0 && ledger_to_retake(p->ledger)->n == 0 &&
+           !fillers_may_be_there(p->ledger);
+}
+
+/* The bodies are on their way by the time that the target is open. */
+static void on_source_opened(void *owner, enum copy_rc rc, const char *why)
+{
+    struct copy *c = owner;
+    if (rc == COPY_EQUAL && c->step == OPEN && c->opening > 1 && may_run_ahead(c))
+        c->transfer = transfer_start_ahead(&c->pair, on_transferred, c);
+    copy_on_opened(c, rc, why);
+}
+
+static void open_target(struct copy *c)
+{
+    selected_open(&c->pair.target, c->whole ? NULL : &c->bases[TARGET], copy_on_opened, c);
+}
+
 static void enter_open(struct copy *c)
 {
     bool based = make_bases(c);
@@ -238,8 +271,9 @@ static void enter_open(struct copy *c)
         findings_clear(c->pair.findings, c->pair.waivers);
     c->whole = !based;
     c->opening = 2;
-    selected_open(&c->pair.source, based ? &c->bases[SOURCE] : NULL, copy_on_opened, c);
-    selected_open(&c->pair.target, based ? &c->bases[TARGET] : NULL, copy_on_opened, c);
+    selected_open(&c->pair.source, based ? &c->bases[SOURCE] : NULL, on_source_opened, c);
+    if (!c->target_waits)
+        open_target(c);
 }
 
 /* --- BIND --- */
@@ -261,6 +295,8 @@ static void enter_bind(struct copy *c)
     struct pair *p = &c->pair;
     uint32_t source, target;
     count_total(p);
+    if (c->transfer && p->target.list.n > 0) /* the source may have to be read first, to know what that is */
+        transfer_discard(c->transfer);
     findings_of_uidvalidity(p->findings, p->source.uidvalidity);
     if (!ledger_bound(p->ledger, &source, &target)) {
         ledger_bind(p->ledger, p->source.uidvalidity, p->target.uidvalidity, on_bound, c);
@@ -470,7 +506,21 @@ static void begin_numbers(struct copy *c)
 static void enter_append(struct copy *c)
 {
     begin_numbers(c);
-    c->transfer = transfer_start(&c->pair, on_transferred, c);
+    if (c->transfer)
+        transfer_go(c->transfer);
+    else
+        c->transfer = transfer_start(&c->pair, on_transferred, c);
+}
+
+/* Of the source nothing is left to be read as a rule. */
+static void may_give_source(struct pair *p)
+{
+    struct copy *c = CONTAINER_OF(p, struct copy, pair);
+    if (!c->source_to_next || p->source.given || p->late_from || p->sample.mode == VERIFY_HEADERS ||
+        ledger_resent(p->ledger)->n > 0 || p->counts.bytes_total > GIVE_SOURCE_BYTES)
+        return;
+    p->source.given = c->source_to_next(c->owner);
+    c->source_to_next = NULL;
 }
 
 static void ignore_end(void *owner, const struct imapc_end *e)
@@ -508,7 +558,8 @@ static void may_go_over(struct pair *p)
         p->sample.mode == VERIFY_HEADERS || ledger_resent(p->ledger)->n > 0 ||
         (ledger_fillers(p->ledger)->sent.n > 0 && !pair_keeps_numbers(p)))
         return;
-    p->source.given = p->target.given = c->over_to_next(c->owner);
+    p->target.given = c->over_to_next(c->owner);
+    p->source.given = p->source.given || p->target.given;
     c->over_to_next = NULL;
 }
 
@@ -569,6 +620,13 @@ static bool has_given(struct copy *c)
     return c->pair.target.given;
 }
 
+static bool has_given_source(struct copy *c)
+{
+    if (c->pair.source.given)
+        copy_fail(c, COPY_DOWN, SELECTED_GIVEN);
+    return c->pair.source.given;
+}
+
 static void on_retake_noted(void *owner, enum route_rc rc)
 {
     on_ledger_rc(owner, rc, RETAKE);
@@ -614,7 +672,7 @@ static void enter_reorder(struct copy *c)
     delta_misplaced(&d, &sources);
     if (!may_reorder(c, imap_seq_count(&sources))) {
         copy_go(c, DOUBLES);
-    } else if (!has_given(c)) {
+    } else if (!has_given_source(c) && !has_given(c)) {
         c->reordered = true;
         selected_refresh(&c->pair.source, &sources, on_sources_listed, c);
     }
@@ -688,7 +746,7 @@ static void enter_align(struct copy *c)
     c->opening = 0;
     if (sources.n + targets.n == 0) {
         copy_go(c, FLAGS);
-    } else if (!has_given(c)) {
+    } else if (!(sources.n > 0 && has_given_source(c)) && !has_given(c)) {
         copy_align(c, &c->pair.source, &sources);
         copy_align(c, &c->pair.target, &targets);
     }
@@ -1067,7 +1125,8 @@ static void enter_end(struct copy *c)
                                  .first_foreign = c->rc == COPY_EQUAL ? first_foreign(c) : 0,
                                  .gone = &c->gone,
                                  .vanished = selected_vanished(&p->source),
-                                 .given = c->rc == COPY_DOWN && p->target.given};
+                                 .given = c->rc == COPY_DOWN && (p->source.given || p->target.given),
+                                 .unread = c->transfer && transfer_is_reading(c->transfer)};
     if (c->rc == COPY_EQUAL && c->last && p->source.seen.modseq == 0)
         result.source_marks = mbox_list_marks(&p->source.list, p->source.seen.uidnext);
     write_reason(&reason, c);
@@ -1140,6 +1199,11 @@ static enum imapc_taken copy_on_target_news(void *owner, const struct imap_resp 
     return selected_data(&c->pair.target, resp, data);
 }
 
+static void watch_target(struct copy *c)
+{
+    imapc_watch(c->pair.target.imap, on_target_event, copy_on_target_news, on_target_odd, c);
+}
+
 struct copy *copy_start(const struct copy_request *request, copy_fn fn, void *owner)
 {
     struct copy *c = xcalloc(1, sizeof *c);
@@ -1176,16 +1240,30 @@ struct copy *copy_start(const struct copy_request *request, copy_fn fn, void *ow
     p->flags = flags_pool_new();
     p->progress = tell_progress;
     p->asked = may_go_over;
+    p->source_read = may_give_source;
     c->over_to_next = request->over_to_next;
+    c->source_to_next = request->source_to_next;
+    c->target_waits = request->target_waits;
     selected_init(&p->source, request->source, p->flags, c->source_name, "source", true);
     selected_init(&p->target, request->target, p->flags, c->target_name, "target", false);
     p->source.odd = on_source_odd;
     p->target.odd = on_target_odd;
     p->source.odd_owner = p->target.odd_owner = c;
     imapc_watch(request->source, NULL, copy_on_source_news, on_source_odd, c);
-    imapc_watch(request->target, on_target_event, copy_on_target_news, on_target_odd, c);
+    if (!c->target_waits)
+        watch_target(c);
     copy_go(c, OPEN);
     return c;
+}
+
+void copy_take_target(struct copy *c)
+{
+    if (!c->target_waits)
+        return;
+    c->target_waits = false;
+    watch_target(c);
+    if (c->step == OPEN && c->opening > 0)
+        open_target(c);
 }
 
 void copy_cancel(struct copy **cp)

@@ -2,7 +2,8 @@
  * first copy, the second run, each delta, and the last pass in the freeze:
  *
  *   OPEN      the source is EXAMINEd, the target SELECTed, and the messages are listed on both sides: all, or
- *             what may have changed since both were equal (selected.h)
+ *             what may have changed since both were equal (selected.h). Where the source is open first, and all
+ *             of it is to be copied as far as the ledger knows, its bodies are asked for meanwhile (transfer.h)
  *   BIND      UIDVALIDITYs against the ledger's: where one has changed, what the ledger says is void
  *   UNFILL    fillers of an earlier run are removed
  *   SETTLE    what is on the target though the ledger does not say so, above all a batch in doubt, by hash
@@ -58,6 +59,8 @@ struct copy_result {
     struct numbers numbers;
     /* COPY_DOWN of a copy that had given its connections away: perhaps it only missed them */
     bool given;
+    /* Bodies are still to come from the source, for nobody: its connection is of no more use */
+    bool unread;
     uint32_t
         first_foreign; /* the lowest UID on the target that the ledger does not know; 0 = there is none */
 };
@@ -97,6 +100,12 @@ struct copy_request {
      * answers, and sends nothing more; where it would have to, it ends with COPY_DOWN. The connections have to stay
      * until both have ended. Called once at most; may be NULL */
     bool (*over_to_next)(void *owner);
+    /* The same of the source alone, and before that: all bodies have come, and are not read back yet. Only of a mailbox
+     * of a few MiB. What is refused later, or has to be listed once more, ends this one with COPY_DOWN. Called once at
+     * most; may be NULL. over_to_next, or the end of this copy, says that the target is free as well */
+    bool (*source_to_next)(void *owner);
+    /* Another copy uses the target still; until copy_take_target() nothing is sent there */
+    bool target_waits;
 };
 
 struct copy;
@@ -104,6 +113,8 @@ typedef void (*copy_fn)(void *owner, const struct copy_result *result);
 
 /* Never calls back before it returned. request is copied. */
 struct copy *copy_start(const struct copy_request *request, copy_fn fn, void *owner);
+/* Of one with target_waits; of all others it does nothing. */
+void copy_take_target(struct copy *c);
 void copy_cancel(struct copy **c);
 
 #endif

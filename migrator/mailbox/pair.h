@@ -48,10 +48,11 @@ struct pair {
     uint32_t late_from;          /* see copy.h; 0 = all */
     struct imap_seq known;       /* of the late ones: not to be copied */
     struct copy_counts counts;
-    uint64_t bare_bytes;              /* of messages whose row does not tell their size */
-    uint64_t under_way;               /* bytes that have gone out and are not in the ledger yet */
-    void (*progress)(struct pair *p); /* call it as often as you like */
-    void (*asked)(struct pair *p);    /* of VERIFY: verify_has_asked(); may be NULL */
+    uint64_t bare_bytes;                 /* of messages whose row does not tell their size */
+    uint64_t under_way;                  /* bytes that have gone out and are not in the ledger yet */
+    void (*progress)(struct pair *p);    /* call it as often as you like */
+    void (*source_read)(struct pair *p); /* of APPEND: all bodies have come; may be NULL */
+    void (*asked)(struct pair *p);       /* of VERIFY: verify_has_asked(); may be NULL */
 };
 
 /* Adds a finding that says why a message is not there, or not the same there; only the first one of a message

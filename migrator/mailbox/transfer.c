@@ -1,4 +1,5 @@
 #include <stdlib.h>
+#include <string.h>
 
 #include "lib/log.h"
 #include "lib/xalloc.h"
@@ -50,9 +51,11 @@ struct transfer_window {
 struct body {
     uint32_t uid;
     uint64_t size;
-    bool held;  /* its head is there, but it may not go out yet */
-    bool goes;  /* out; else it is thrown away */
-    bool whole; /* it went out, and its response has not ended */
+    bool held;   /* its head is there, but it may not go out yet */
+    bool early;  /* ... and nobody has looked at it: the transfer is ahead */
+    bool untold; /* its response has not told the UID yet */
+    bool goes;   /* out; else it is thrown away */
+    bool whole;  /* it went out, and its response has not ended */
     uint8_t hash[HASH_SIZE];
 };
 
@@ -86,9 +89,10 @@ struct transfer {
     bool last_began;                              /* the last body of the newest window */
     struct body body;
     struct hasher *hasher;
-    size_t intents; /* not answered */
-    bool full;      /* the target is; the source is paused for it */
-    struct outbox *outbox;
+    size_t intents;        /* not answered */
+    bool full;             /* the target is; the source is paused for it */
+    bool source_read;      /* pair.source_read() was called */
+    struct outbox *outbox; /* NULL: it is ahead, see transfer_start_ahead() */
 };
 
 static void transfer_step_soon(struct transfer *t)
@@ -131,7 +135,8 @@ void transfer_stop(struct transfer **tp)
         ledger_forget(t->p->ledger, b);
         batch_free(b);
     }
-    imapc_resume(t->p->source.imap);
+    if (!t->p->source.given)
+        imapc_resume(t->p->source.imap);
     hasher_free(&t->hasher);
     imap_seq_free(&t->left);
     imap_seq_free(&t->skipped);
@@ -153,7 +158,7 @@ static void transfer_finish(struct transfer *t, enum copy_rc rc, const char *why
 
 uint32_t transfer_first(const struct transfer *t)
 {
-    return outbox_first(t->outbox);
+    return t->outbox ? outbox_first(t->outbox) : 0;
 }
 
 /* The message will not go, which is named; the rest does. */
@@ -204,23 +209,39 @@ static bool is_too_large(const struct transfer *t, const struct mbox_msg *m, uin
     return (limited || target->limited) && m->size > limit;
 }
 
-/* What is known not to go, or shall not, before a byte is read. */
-static bool foresee_fault(struct transfer *t, const struct mbox_msg *m)
+static void name_foreseen(struct transfer *t, const struct mbox_msg *m, enum finding_kind kind,
+                          const char *rule, uint64_t limit)
+{
+    if (kind == FINDING_LEFT_OUT)
+        pair_name(t->p, kind, m->uid, "%s (%u bytes)", rule, m->size);
+    else if (kind == FINDING_LEFT_BY_WAIVER)
+        pair_name(t->p, kind, m->uid, "left out, as a person waived it");
+    else if (kind == FINDING_BAD_DATE)
+        pair_name(t->p, kind, m->uid, "its INTERNALDATE is no date");
+    else
+        pair_name(t->p, kind, m->uid, "%u bytes are more than the target takes (%llu)", m->size,
+                  (unsigned long long)limit);
+}
+
+/* What is known not to go, or shall not, before a byte is read. named: is it told as well? */
+static bool foresee_fault(struct transfer *t, const struct mbox_msg *m, bool named)
 {
     const char *rule = rule_of(t->p, m);
-    uint64_t limit;
+    enum finding_kind kind;
+    uint64_t limit = 0;
     if (rule)
-        pair_name(t->p, FINDING_LEFT_OUT, m->uid, "%s (%u bytes)", rule, m->size);
+        kind = FINDING_LEFT_OUT;
     else if (t->p->waivers &&
              waivers_have_message(t->p->waivers, t->p->source.name, t->p->source.uidvalidity, m->uid))
-        pair_name(t->p, FINDING_LEFT_BY_WAIVER, m->uid, "left out, as a person waived it");
+        kind = FINDING_LEFT_BY_WAIVER;
     else if (m->date_bad)
-        pair_name(t->p, FINDING_BAD_DATE, m->uid, "its INTERNALDATE is no date");
+        kind = FINDING_BAD_DATE;
     else if (is_too_large(t, m, &limit))
-        pair_name(t->p, FINDING_TOO_LARGE, m->uid, "%u bytes are more than the target takes (%llu)", m->size,
-                  (unsigned long long)limit);
+        kind = FINDING_TOO_LARGE;
     else
         return false;
+    if (named)
+        name_foreseen(t, m, kind, rule, limit);
     return true;
 }
 
@@ -301,13 +322,24 @@ static void transfer_make_plan(struct transfer *t)
         uint32_t uid = t->plan[i];
         if (imap_seq_has(&t->left, uid))
             continue;
-        if (foresee_fault(t, mbox_list_find(d.source, uid)))
+        if (foresee_fault(t, mbox_list_find(d.source, uid), true))
             imap_seq_add(&t->left, uid, uid);
         else
             t->plan[kept++] = uid;
     }
     t->n_plan = kept;
     plan_smallest(t);
+}
+
+/* As far as can be told while the target is not open: what is wrong is named by the plan that follows. */
+static void make_plan_ahead(struct transfer *t)
+{
+    size_t n, kept = 0;
+    t->plan = pair_missing(t->p, &n);
+    for (size_t i = 0; i < n; i++)
+        if (!foresee_fault(t, mbox_list_find(&t->p->source.list, t->plan[i]), false))
+            t->plan[kept++] = t->plan[i];
+    t->n_plan = kept;
 }
 
 /* Around some trouble. */
@@ -410,7 +442,8 @@ static void transfer_fill(struct transfer *t)
 {
     if (t->planned < t->n_plan && (TAILQ_EMPTY(&t->windows) || (t->last_began && !be_careful(t))))
         add_window(t);
-    send_intents(t);
+    if (t->outbox)
+        send_intents(t);
 }
 
 /* --- bodies on their way out --- */
@@ -427,6 +460,8 @@ static struct transfer_batch *transfer_current(const struct transfer *t)
 
 static void update_pause(struct transfer *t)
 {
+    if (t->p->source.given) /* it is another's */
+        return;
     if (t->body.held || t->full)
         imapc_pause(t->p->source.imap);
     else
@@ -451,7 +486,7 @@ static void try_held(struct transfer *t)
 {
     struct transfer_batch *b = transfer_current(t);
     bool run = t->state == RUN && !t->over && b;
-    if (!t->body.held || (run && !may_begin(t, b)))
+    if (!t->body.held || (t->state == RUN && t->body.early) || (run && !may_begin(t, b)))
         return;
     t->body.held = false;
     if (run)
@@ -475,7 +510,7 @@ static void transfer_drain(struct transfer *t)
         return;
     t->state = DRAIN;
     t->window_max = WINDOW_TROUBLED;
-    if (!t->body.goes)
+    if (t->outbox && !t->body.goes)
         outbox_close(t->outbox); /* else it is closed behind the body that is under way */
     try_held(t);
     transfer_step_soon(t);
@@ -545,23 +580,14 @@ static void leave_empty(struct transfer *t, struct transfer_batch *b, const char
     transfer_step_soon(t);
 }
 
-static void transfer_body_begin(void *owner, uint32_t seq, uint32_t uid, uint64_t size)
+/* Whose turn is it? What has just begun to come goes out, waits until it may, or is thrown away. */
+static void take_body(struct transfer *t)
 {
-    struct transfer_window *w = owner;
-    struct transfer *t = w->t;
     struct transfer_batch *b = transfer_current(t);
-    const struct mbox_msg *m = mbox_list_at(&t->p->source.list, seq);
     const char *fault;
-    if (t->over)
-        return;
-    if (t->body.goes) {
-        transfer_mistaken(t, "the source gives two bodies in one answer");
-        return;
-    }
-    t->body = (struct body){.uid = uid ? uid : m ? m->uid : 0, .size = size};
     if (t->state != RUN || !b)
         return;
-    if (!uid && b->n == 1)
+    if (t->body.untold && b->n == 1)
         t->body.uid = b->uids[0]; /* whatever number the server counts it under; its UID is to come */
     if (t->body.uid != b->uids[b->next]) {
         /* Something that is not due is thrown away; if it is only early, the one before it was left out. */
@@ -571,7 +597,7 @@ static void transfer_body_begin(void *owner, uint32_t seq, uint32_t uid, uint64_
     }
     t->last_began = t->last_began || t->body.uid == TAILQ_LAST(&t->windows, windows)->last_uid;
     if ((fault = transfer_find_fault(t))) {
-        if (size == 0 && b->n == 1)
+        if (t->body.size == 0 && b->n == 1)
             leave_empty(t, b, fault);
         else
             transfer_suspect(t, t->body.uid, fault);
@@ -583,6 +609,26 @@ static void transfer_body_begin(void *owner, uint32_t seq, uint32_t uid, uint64_
     update_pause(t);
     if (t->last_began)
         transfer_step_soon(t);
+}
+
+static void transfer_body_begin(void *owner, uint32_t seq, uint32_t uid, uint64_t size)
+{
+    struct transfer_window *w = owner;
+    struct transfer *t = w->t;
+    const struct mbox_msg *m = mbox_list_at(&t->p->source.list, seq);
+    if (t->over)
+        return;
+    if (t->body.goes) {
+        transfer_mistaken(t, "the source gives two bodies in one answer");
+        return;
+    }
+    t->body = (struct body){.uid = uid ? uid : m ? m->uid : 0, .size = size, .untold = !uid};
+    if (t->outbox || t->state != RUN) {
+        take_body(t);
+        return;
+    }
+    t->body.held = t->body.early = true;
+    update_pause(t);
 }
 
 static void transfer_body_piece(void *owner, struct span bytes)
@@ -780,6 +826,10 @@ static void on_resynced(void *owner, const struct imapc_end *e)
 static void transfer_resync(struct transfer *t)
 {
     const struct imapc_command noop = {.data = on_source_data, .end = on_resynced, .owner = t};
+    if (t->p->source.given) {
+        transfer_finish(t, COPY_DOWN, SELECTED_GIVEN);
+        return;
+    }
     t->state = RESYNC;
     imapc_sendf(selected_imap(&t->p->source), &noop, "NOOP");
 }
@@ -850,9 +900,24 @@ static bool is_raised(struct transfer *t)
            (outbox_raise(t->outbox, selected_uidnext(&t->p->source)) && outbox_is_idle(t->outbox));
 }
 
+/* As far as one can tell: what is refused yet, or a change of the source, may need it once more. */
+static void tell_source_read(struct transfer *t)
+{
+    bool read = t->n_plan > 0 && t->planned == t->n_plan && TAILQ_EMPTY(&t->windows) && !transfer_current(t);
+    if (t->source_read || !read || t->smallest_first || t->limits.n > 0 || !t->p->source_read)
+        return;
+    t->source_read = true;
+    t->full = false;
+    update_pause(t);
+    t->p->source_read(t->p);
+}
+
 static void step_run(struct transfer *t)
 {
     transfer_fill(t);
+    if (!t->outbox)
+        return;
+    tell_source_read(t);
     if (t->planned < t->n_plan || !TAILQ_EMPTY(&t->windows) || t->intents > 0 || !outbox_is_idle(t->outbox))
         return;
     if (t->smallest_first && t->n_plan > 0)
@@ -864,13 +929,13 @@ static void step_run(struct transfer *t)
 static void transfer_step(struct loop_task *task)
 {
     struct transfer *t = CONTAINER_OF(task, struct transfer, task);
-    if (!t->over)
+    if (!t->over && t->outbox)
         outbox_settle(t->outbox);
     if (!t->over) {
         try_held(t);
         if (t->state == RUN)
             step_run(t);
-        else if (t->state != RESYNC)
+        else if (t->outbox && t->state != RESYNC)
             step_drain(t); /* UNDO ends there too, when the outbox is idle */
     }
     if (!t->over || !t->fn)
@@ -880,9 +945,8 @@ static void transfer_step(struct loop_task *task)
     fn(t->owner, t->rc, t->why); /* may stop t */
 }
 
-struct transfer *transfer_start(struct pair *p, step_fn fn, void *owner)
+static struct transfer *transfer_new(struct pair *p, step_fn fn, void *owner)
 {
-    static const struct outbox_fns fns = {on_moved, on_refused, on_skipped, on_limited, transfer_on_failed};
     struct transfer *t = xcalloc(1, sizeof *t);
     t->p = p;
     t->fn = fn;
@@ -890,10 +954,67 @@ struct transfer *transfer_start(struct pair *p, step_fn fn, void *owner)
     t->window_max = WINDOW_MESSAGES;
     t->task.fn = transfer_step;
     t->hasher = hasher_new();
-    t->outbox = outbox_new(p, &fns, t);
     TAILQ_INIT(&t->windows);
     TAILQ_INIT(&t->batches);
-    transfer_make_plan(t);
     transfer_step_soon(t);
     return t;
+}
+
+static void open_outbox(struct transfer *t)
+{
+    static const struct outbox_fns fns = {on_moved, on_refused, on_skipped, on_limited, transfer_on_failed};
+    t->outbox = outbox_new(t->p, &fns, t);
+}
+
+struct transfer *transfer_start(struct pair *p, step_fn fn, void *owner)
+{
+    struct transfer *t = transfer_new(p, fn, owner);
+    open_outbox(t);
+    transfer_make_plan(t);
+    return t;
+}
+
+struct transfer *transfer_start_ahead(struct pair *p, step_fn fn, void *owner)
+{
+    struct transfer *t = transfer_new(p, fn, owner);
+    make_plan_ahead(t);
+    return t;
+}
+
+/* That was no trouble. */
+static void throw_away(struct transfer *t)
+{
+    size_t max = t->window_max;
+    transfer_drain(t);
+    t->window_max = max;
+}
+
+bool transfer_is_reading(const struct transfer *t)
+{
+    return !TAILQ_EMPTY(&t->windows);
+}
+
+void transfer_discard(struct transfer *t)
+{
+    if (!t->outbox)
+        throw_away(t);
+}
+
+void transfer_go(struct transfer *t)
+{
+    uint32_t *ahead = t->plan;
+    size_t n = t->n_plan, planned = t->planned;
+    t->plan = NULL;
+    open_outbox(t);
+    transfer_make_plan(t);
+    t->planned = planned;
+    if (t->n_plan != n || (n > 0 && memcmp(t->plan, ahead, n * sizeof *ahead) != 0))
+        throw_away(t);
+    free(ahead);
+    if (t->state == RUN && t->body.early && !t->over) {
+        t->body.early = t->body.held = false;
+        take_body(t);
+        update_pause(t);
+    }
+    transfer_step_soon(t);
 }

@@ -23,6 +23,11 @@
  * none at all (over quota), or after REFUSED_MAX refusals. The ledger is told that nothing was stored of what
  * was left out, so that there is no doubt about it.
  *
+ * It may begin ahead of the target, which is not open yet: then the first window is asked for, and the head of its
+ * first body holds the source's connection. Nothing goes out, and nothing is held here; what is on its way lies in the
+ * buffers of the kernels and of the stream. When the target is open and settled, a plan is made as it always is. If it
+ * is that of the beginning, bodies go on; else what was asked for is thrown away (DRAIN).
+ *
  * If the body of a message breaks off, the target's connection is broken, so that a truncated message is
  * never stored. */
 #ifndef IMAPFERRY_TRANSFER_H
@@ -33,6 +38,14 @@
 struct transfer;
 
 struct transfer *transfer_start(struct pair *p, step_fn fn, void *owner);
+/* Ahead: until transfer_go() is called, when the target is as transfer_start() needs it, or transfer_discard(), the
+ * source's connection may be held, so nobody may wait for an answer there. It may end before with COPY_DOWN. */
+struct transfer *transfer_start_ahead(struct pair *p, step_fn fn, void *owner);
+/* What it has asked for is of no use: the connection is not held any more. transfer_go() has to follow all the same. */
+void transfer_discard(struct transfer *t);
+void transfer_go(struct transfer *t);
+/* Is what it has asked the source for still to come? */
+bool transfer_is_reading(const struct transfer *t);
 /* An APPEND that is under way breaks the target's connection. */
 void transfer_stop(struct transfer **t);
 /* The target told IMAPC_DRAINED. */

@@ -22,10 +22,11 @@ class Held:
 
     def edit(self, direction, data):
         if direction == UP:
-            if self.asked.is_set() and not self.went_on.is_set() and b" SELECT " in data:
+            asked = self.asked.is_set() or b"BODY.PEEK" in data
+            if asked and not self.went_on.is_set() and b" SELECT " in data[max(data.find(b"BODY.PEEK"), 0):]:
                 self.act()
                 self.went_on.set()
-            if b"BODY.PEEK" in data:
+            if asked:
                 self.asked.set()
             return data
         if self.asked.is_set() and not self.went_on.is_set():

@@ -203,7 +203,7 @@ static inline void io_wait_at(struct loop *l, const bool *done, const char *file
  *   "=text"   reads a line: text
  *   "!tls"    handshake as server             "!close" "!reset"
  *   "!some"   reads what comes first
- *   "!mark"   lets io_peer_marked() go on
+ *   "!mark"   lets io_peer_marked() go on    "!other"  waits for the "!mark" of p->other
  *   "!wait"   reads until the other side ends; what comes is noted as p->extra */
 struct io_peer {
     const char *const *script;
@@ -215,6 +215,7 @@ struct io_peer {
     char tag[64], before[64], why[512];
     size_t extra;
     atomic_bool marked;
+    struct io_peer *other; /* to be set behind io_peer_start(), before it is dialed */
 };
 
 static inline void io_peer_fault(struct io_peer *p, const char *step, const char *what)
@@ -294,6 +295,12 @@ static inline void io_peer_special(struct io_peer *p, const char *step)
             io_peer_fault(p, step, "the other side ended instead");
     } else if (strcmp(step, "!mark") == 0) {
         atomic_store(&p->marked, true);
+    } else if (strcmp(step, "!other") == 0) {
+        uint64_t end = clock_boot_ms() + IO_DEADLINE_MS;
+        while (!atomic_load(&p->other->marked) && clock_boot_ms() < end)
+            uv_sleep(1);
+        if (!atomic_load(&p->other->marked))
+            io_peer_fault(p, step, "the other peer did not come so far");
     } else if (strcmp(step, "!reset") == 0) {
         setsockopt(p->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
     } else if (strcmp(step, "!close") != 0) {
