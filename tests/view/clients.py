@@ -56,7 +56,7 @@ class Client:
     env = {}
     asks = ()  # capabilities without which it does not work
     usual = ()  # what it says where all is well
-    twice = 0   # how many headers it reads twice by itself, where messages came and others vanished
+    twice = 0   # how many headers it reads a second time by itself where others before them vanished: at most one a mailbox
 
     def __init__(self, tap, user, prefix="", separator="/", password="secret"):
         """prefix and separator: those of the server that the client knows."""
@@ -339,7 +339,7 @@ class NeoMutt(Client):
     """Opens every mailbox once; what it keeps is the header of each message. holds() says only how many messages a mailbox
     has, how many are new, and how many are flagged, as the status line shows it."""
     name = "neomutt"
-    twice = 1
+    twice = 2
 
     def __init__(self, tap, user, prefix, separator, names):
         self._shown = {}

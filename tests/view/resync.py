@@ -18,6 +18,7 @@ from .talk import Talk
 
 NAMES = (("INBOX",), ("Archive", "2019"), scene.BIG, ("emptied",))
 LONG = b"21:260"  # of the large mailbox: more than are filled on a server that can be told to go on behind them
+SHORT = b"21:150"  # and fewer than that
 FLAGS = (b"\\Seen", b"\\Answered", b"\\Flagged", b"\\Draft", b"$label1")
 
 
@@ -55,10 +56,10 @@ class Changer:
     def _some(self, uids):
         return b",".join(self.rng.sample(uids, min(len(uids), self.rng.choice((1, 1, 2, 5)))))
 
-    def expunge_most(self, name):
+    def expunge_most(self, name, most):
         """What many programs knew goes, while some of them are away."""
         def done(wire, name, _):
-            self._do(wire, b"UID STORE " + LONG + b" +FLAGS.SILENT (\\Deleted)")
+            self._do(wire, b"UID STORE " + most + b" +FLAGS.SILENT (\\Deleted)")
             return name + b": " + self._do(wire, b"EXPUNGE")
         return self._selected(name, done)
 
@@ -108,14 +109,15 @@ def look(address, user, name):
 
 
 class Resync:
-    """way(): where clients connect, at that time. flip(): moves the account, while some of them have it open."""
+    """way(): where clients connect, at that time. most: what goes of the large mailbox before the flip."""
 
-    def __init__(self, way, user, names, seed, ways=WAYS):
-        self.way, self.user, self.seed = way, user, seed
+    def __init__(self, way, user, names, seed, ways=WAYS, most=LONG, caches=None):
+        self.way, self.user, self.seed, self.most = way, user, seed, most
+        self._at = (lambda: caches) if caches else way
         self.rng = random.Random(seed)
         self.names = names
-        self.caches = [Cache(way(), user, name, self.rng, ways) for name in names for _ in range(2)]
-        self.done = []
+        self.caches = [Cache(self._at(), user, name, self.rng, ways) for name in names for _ in range(2)]
+        self.done, self.went_over = [], 0
 
     def say(self, text):
         self.done.append(text)
@@ -126,7 +128,7 @@ class Resync:
     def step(self):
         cache = self.rng.choice(self.caches)
         number = self.caches.index(cache)
-        cache.address = self.way()
+        cache.address = self._at()
         what = self.rng.random()
         if what < 0.4:
             self.say(self._changer().change())
@@ -145,7 +147,7 @@ class Resync:
         """Each one is told all; what it holds then is what is there."""
         found = []
         for number, cache in enumerate(self.caches):
-            cache.address = self.way()
+            cache.address = self._at()
             for _ in range(3):
                 if cache.is_open and cache.turn() or cache.open():
                     break
@@ -168,10 +170,12 @@ class Resync:
         most = self.rng.randint(at // 2, at) if at else None
         for n in range(steps):
             if n == most:
-                self.say(self._changer().expunge_most(self.names[NAMES.index(scene.BIG)]))
+                self.say(self._changer().expunge_most(self.names[NAMES.index(scene.BIG)], self.most))
             if n == at:
+                stay = [c for c in self.caches if c.is_open]
                 flip()
-                self.say("the flip")
+                self.went_over = sum(c.is_open and c.turn() for c in stay if self.rng.random() < 0.7)
+                self.say(f"the flip: {len(stay)} had a mailbox open; {self.went_over} asked and stayed")
             self.step()
             found = [x for c in self.caches for x in c.faults]
             if found or n % 12 == 11 or n + 1 == steps:
@@ -187,17 +191,19 @@ class Resync:
 
 
 class World:
-    """Servers and a proxy that many runs share. past: clients go past the proxy, before the move and after it."""
+    """Servers and a proxy that many runs share. past: clients go past the proxy, before the move and after it; then
+    no gap is longer than what is filled."""
 
-    def __init__(self, old, new, numbers="auto", past=False, ways=WAYS):
-        self.scene = scene.Scene(old, new, kinds=(), numbers=numbers)
+    def __init__(self, old, new, numbers="auto", settings=None, past=False, ways=WAYS):
+        self.scene = scene.Scene(old, new, kinds=(), numbers=numbers, settings=settings)
         self.past, self.ways = past, ways
-        self._there = False
+        self.way = f"imap://{self.scene.way[0]}:{self.scene.way[1]}"
+        self._there, self.went_over = False, 0
 
     def _way(self):
         if self.past:
             return (self.scene.new if self._there else self.scene.old).url("imap")
-        return f"imap://{self.scene.way[0]}:{self.scene.way[1]}"
+        return self.way
 
     def _flip(self, one):
         self.scene.set_off()
@@ -206,13 +212,16 @@ class World:
         if self.past:
             one.close()
 
-    def run(self, seed, steps=60):
+    def run(self, seed, steps=60, caches=None):
+        """caches: the address to which only they go."""
         self._there = False
         self.scene.user = scene.new_user()
         View(seed, small=6, big=300, names=(*NAMES, ("Archive",), ("Lists",))).load(self.scene.old, self.scene.user)
-        one = Resync(self._way, self.scene.user, names_at(self.scene.old), seed, self.ways)
+        one = Resync(self._way, self.scene.user, names_at(self.scene.old), seed, self.ways, SHORT if self.past else LONG, caches)
         with contextlib.closing(one):
-            return one.go(steps, lambda: self._flip(one), one.rng.randint(steps // 3, steps // 2))
+            found = one.go(steps, lambda: self._flip(one), one.rng.randint(steps // 3, steps // 2))
+        self.went_over += one.went_over
+        return found
 
     def close(self):
         self.scene.close()
@@ -224,5 +233,17 @@ class World:
         self.close()
 
 
-def names_at(server, levels=NAMES):
-    return [mail.quoted(mail.wire_name(x, server.prefix, server.separator)).encode() for x in levels]
+# What World is given, by the name of what is tried.
+WORLDS = {
+    "told": {"old": "Dovecot", "new": "Maildir."},
+    "mapped": {"old": "Dovecot", "new": "Cyrus", "numbers": "none"},
+    "plain": {"old": "Dovecot", "new": "Dovecot.", "past": True},
+    "filled": {"old": "Dovecot", "new": "Maildir", "numbers": "none", "settings": {"migration": {"t1_max_gaps": 100000}}},
+    "told by Cyrus": {"old": "Cyrus", "new": "Dovecot"},
+    "told to Cyrus": {"old": "Dovecot", "new": "Cyrus"},
+    "mapped by Cyrus": {"old": "Cyrus", "new": "Maildir.", "numbers": "none"},
+}
+
+
+def names_at(server):
+    return [mail.quoted(mail.wire_name(x, server.prefix, server.separator)).encode() for x in NAMES]
