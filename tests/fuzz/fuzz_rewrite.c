@@ -213,7 +213,9 @@ static void check_fetch(const struct buf *out)
         i++;
     if (i + n > s.len || s.p[0] != '*' || memcmp(s.p + i, head, n) != 0)
         return;
-    s = span_of(s.p + i + n, s.len - i - n);
+    for (i += n; i < s.len && s.p[i] == ' ';)
+        i++; /* some servers write two */
+    s = span_of(s.p + i, s.len - i);
     for (n = 0; n < s.len && s.p[n] >= '0' && s.p[n] <= '9';)
         n++;
     MUST(span_u32(span_of(s.p, n), &uid) && uid > FAR);
