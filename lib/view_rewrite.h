@@ -22,11 +22,11 @@
  * what the command became. A response that can't be understood is VIEW_WRONG: the owner ends the session,
  * since a half translated line must not pass.
  *
- * MODSEQs (RFC 7162) that a client was shown before the flip are at or below the record's floor; what is asked by
- * one of those is answered in full: every message, with its MODSEQ, and as VANISHED all that was asked for and is
- * not there. No QRESYNC parameter goes to the backend: the mailbox is opened without, and then we ask. So some
- * commands need more than one at the backend: then their tagged answer is VIEW_ASK, and until it is told the owner
- * sends commands of ours, one after the other:
+ * MODSEQs (RFC 7162) that a client was shown before the flip are at or below the record's floor; what is
+ * asked by one of those is answered in full: every message, with its MODSEQ, and as VANISHED all that was
+ * asked for and is not there. No QRESYNC parameter goes to the backend: the mailbox is opened without, and
+ * then we ask. So some commands need more than one at the backend: then their tagged answer is VIEW_ASK, and
+ * until it is told the owner sends commands of ours, one after the other:
  *
  *   view_rewrite_tagged()    VIEW_ASK: *out goes to the client, the tagged line does not
  *   view_rewrite_ask()       what to send, under a tag of the owner's own
@@ -55,8 +55,8 @@ struct view *view_rewrite_view(const struct view_rewrite *w); /* borrowed */
  * that is in use, looked at with the backend's UIDNEXT: up to there UIDs can have vanished. */
 void view_rewrite_selected(struct view_rewrite *w, struct span client_name, const struct view_sight *sight);
 /* What may be used at the backend: has the session ENABLEd QRESYNC there, and is ESEARCH offered? Neither,
- * until it is said; to be said again when either has changed. Without QRESYNC, SELECT (QRESYNC) and VANISHED are
- * BAD. */
+ * until it is said; to be said again when either has changed. Without QRESYNC, SELECT (QRESYNC) and VANISHED
+ * are BAD. */
 void view_rewrite_enabled(struct view_rewrite *w, bool qresync, bool esearch);
 /* The UIDs of the mailbox that is open; NULL: they are the backend's, or none is open; borrowed. */
 const struct view_uid *view_rewrite_map(const struct view_rewrite *w);
@@ -155,10 +155,10 @@ enum view_gives view_rewrite_unstored(struct view_rewrite *w, struct view_comman
 /* Appends the next command, without tag and CRLF; it has no literals, and at most 8000 bytes. */
 void view_rewrite_ask(struct view_rewrite *w, const struct view_command *c, struct buf *out);
 /* The tagged answer to it, with the owner's tag in front, which never gets into *out. VIEW_LINES: *out has
- * what the client is told at last, its own tagged line at the end, and *c is freed; VIEW_WRONG frees it too. A NO
- * or BAD ends what we ask: a SELECT is answered with NO [UNAVAILABLE] then, and the client has no mailbox open
- * (though the backend has); any other command is answered as ours was. An OK to a SEARCH that was not answered
- * counts as a NO, since else all would have vanished. */
+ * what the client is told at last, its own tagged line at the end, and *c is freed; VIEW_WRONG frees it too.
+ * A NO or BAD ends what we ask: a SELECT is answered with NO [UNAVAILABLE] then, and the client has no
+ * mailbox open (though the backend has); any other command is answered as ours was. An OK to a SEARCH that
+ * was not answered counts as a NO, since else all would have vanished. */
 enum view_gives view_rewrite_asked(struct view_rewrite *w, struct view_command **c,
                                    const struct imap_resp *resp, struct span line, struct buf *out,
                                    const char **wrong) MUST_CHECK;

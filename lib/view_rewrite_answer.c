@@ -65,8 +65,8 @@ static bool code_args(struct view_rewrite *w, const struct view_command *c, cons
     return w->open.is && view_copyuid(w->open.map, &sight, words, args);
 }
 
-/* The HIGHESTMODSEQ of the mailbox that is open. False: the client is told none. It never falls, since clients
- * keep it (RFC 7162 3.2.5.2). */
+/* The HIGHESTMODSEQ of the mailbox that is open. False: the client is told none. It never falls, since
+ * clients keep it (RFC 7162 3.1.2.1). */
 static bool highest_args(struct view_rewrite *w, struct span code, struct buf *args)
 {
     const struct view_sight sight = {

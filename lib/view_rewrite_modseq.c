@@ -3,8 +3,8 @@
  * What a client was shown before the flip is at or below the floor; all that it is shown since is above it,
  * and is the backend's number and the shift. So an old number says nothing of what has happened at the
  * backend, and what is asked by it is answered in full: every message, with its MODSEQ, and of what is gone
- * all of it (view_rewrite_resync.c). No number stands for "in full" in a FETCH, since messages may have MODSEQ
- * 1 and servers need not take 0. */
+ * all of it (view_rewrite_resync.c). No number stands for "in full" in a FETCH, since messages may have
+ * MODSEQ 1 and servers need not take 0. */
 #include <inttypes.h>
 
 #include "view_rewrite_priv.h"
@@ -288,8 +288,9 @@ static void write_others(struct span part, const struct conditions *c, struct bu
     buf_add_str(out, ")");
 }
 
-/* What stands before the items. Where it is asked what has vanished, "n:*" does not end with the last message, as
- * it does in Cyrus, but with the greatest UID: what was above that message may have vanished too. */
+/* What stands before the items. Where it is asked what has vanished, "n:*" does not end with the last
+ * message, as it does in Cyrus, but with the greatest UID: what was above that message may have vanished
+ * too. */
 static void write_front(struct span part, const struct conditions *c, struct buf *out)
 {
     size_t copied = 0;

@@ -340,8 +340,8 @@ enum view_gives view_fetch(struct view_rewrite *w, struct span part, size_t at, 
 
 /* ---- SEARCH, SORT, THREAD ---- */
 
-/* "(MODSEQ n)" at the end of what was found (RFC 7162 3.1.5), from *i on. False: it is not that. any: something
- * was found; else there is no MODSEQ of it (Cyrus then says 1). */
+/* "(MODSEQ n)" at the end of what was found (RFC 7162 3.1.5), from *i on. False: it is not that. any:
+ * something was found; else there is no MODSEQ of it (Cyrus then says 1). */
 static bool found_modseq(const struct view_rewrite *w, struct span part, bool any, size_t *i, size_t *copied,
                          struct buf *out)
 {

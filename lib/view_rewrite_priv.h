@@ -185,8 +185,8 @@ bool view_is_resync(const struct view_rewrite *w, const struct imap_cmd *cmd, st
 /* ---- what has vanished (view_rewrite_resync.c) ---- */
 
 void view_resync_free(struct view_resync **r);
-/* Reads the parameters of SELECT. NULL: they are good, and *_r is set where QRESYNC is among them; else the text
- * of a BAD. */
+/* Reads the parameters of SELECT. NULL: they are good, and *_r is set where QRESYNC is among them; else the
+ * text of a BAD. */
 const char *view_resync_select(const struct view_rewrite *w, const struct imap_value *args,
                                struct view_resync **_r) MUST_CHECK;
 /* The mailbox is open, and *out has what the client is told of it but for the tagged line. */

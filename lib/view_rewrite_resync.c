@@ -9,9 +9,10 @@
  *                      not be asked for that: UIDs that clients know and that it never had are in none of its
  *                      lists. Then UID FETCH, of all that is there
  *
- * The same is done for a UID FETCH with VANISHED and a MODSEQ of before. The client hears VANISHED before any
- * FETCH. Never is a UID named as vanished that is there, and none above UIDNEXT: a client that is told of
- * 1:4294967295 may try to count it. A set is never "1:*", which Cyrus takes for 1 to the last that is there. */
+ * The same is done for a UID FETCH with VANISHED and a MODSEQ of before. The client hears VANISHED before
+ * any FETCH. Never is a UID named as vanished that is there, and none above UIDNEXT: a client that is told
+ * of 1:4294967295 may try to count it. A set is never "1:*", which Cyrus takes for 1 to the last that is
+ * there. */
 #include <inttypes.h>
 #include <stdlib.h>
 

@@ -1,7 +1,7 @@
-/* Lines between a client and a backend whose names and numbers differ. The first byte says which view; then each
- * line that begins with "C" is the client's, any other the backend's. What must hold: no UID and no MODSEQ of the
- * backend gets through untranslated, and whatever is written is whole lines. Commands of ours have the tags Q1, Q2
- * and so on. */
+/* Lines between a client and a backend whose names and numbers differ. The first byte says which view; then
+ * each line that begins with "C" is the client's, any other the backend's. What must hold: no UID and no
+ * MODSEQ of the backend gets through untranslated, and whatever is written is whole lines. Commands of ours
+ * have the tags Q1, Q2 and so on. */
 #include "lib/imap_line.h"
 #include "lib/view_rewrite.h"
 

@@ -482,7 +482,8 @@ static void check_client(const struct client *c, const struct account *a, bool a
             fail_msg("%u is missing", a->rows[i].shown);
 }
 
-/* What nobody has told it of, so that what follows can be compared: it asks for what is new, as clients do. */
+/* What nobody has told it of, so that what follows can be compared: it asks for what is new, as clients do.
+ * */
 static void learn_new(struct client *c, const struct account *a)
 {
     for (size_t i = 0; i < a->n; i++)
