@@ -8,7 +8,9 @@ from harness.ferry import backend
 from harness.relay import UP, Relay
 from harness.scene import assert_equal, fill, new_user, small
 
-LIMITS = {"migration": {"cutover": "manual"}, "migrator": {"command_timeout": "2s"}}
+# Longer than answers are held for here.
+LIMITS = {"migration": {"cutover": "manual"}, "migrator": {"command_timeout": "40s"}}
+BRIEF = {"migration": {"cutover": "manual"}, "migrator": {"command_timeout": "5s"}}
 
 
 class Held:
@@ -34,7 +36,7 @@ class Held:
         return self.change(data) if self.went_on.is_set() else data
 
 
-def copy(make_ferry, old, new, how):
+def copy(make_ferry, old, new, how, settings=None):
     """how(source, target) -> what happens when the lane has gone on, and how bytes change from then on. Returns how many
     mailboxes were begun more than once."""
     user = new_user("lane")
@@ -44,7 +46,7 @@ def copy(make_ferry, old, new, how):
     held = Held(*how(source, target))
     target.edit = held.edit
     ferry = make_ferry({"old": backend(source, "imap", max_connections=1), "new": backend(target, "imap", max_connections=1)},
-                       LIMITS)
+                       settings or LIMITS)
     try:
         migrator = ferry.migrator()
         ferry.ctl("migrate", user)
@@ -72,9 +74,9 @@ def test_target_stalls_while_the_next_mailbox_is_opened(make_ferry, old, new):
     def stall(_, target):
         def act():
             target.stall()
-            threading.Timer(5, target.resume).start()
+            threading.Timer(8, target.resume).start()
         return (act,)
-    copy(make_ferry, old, new, stall)
+    copy(make_ferry, old, new, stall, BRIEF)
 
 
 def test_bytes_differ_when_the_lane_has_gone_on(make_ferry, old, new):
