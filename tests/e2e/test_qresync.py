@@ -283,3 +283,22 @@ def test_open_sessions_go_over(move, tier):
     changed = live.wire.command(b"c", b"UID STORE 1 (UNCHANGEDSINCE 1) +FLAGS (\\Seen)")
     assert b"MODIFIED 1]" in changed[-1], changed
     plain.close()
+
+
+@pytest.mark.parametrize("tier", ["T0", "T2"])
+def test_an_account_that_an_older_release_has_moved(move, tier):
+    """Its records do not tell how MODSEQs go on: clients are shown none, and no command with them passes."""
+    m = move(tier)
+    m.go()
+    store, views, route = m.ferry.redis.client(), f"imapferry:views:{m.user}", f"imapferry:route:{m.user}"
+    store.hset(views, "INBOX", re.sub(r" modseq=\S+", "", record(m.ferry, m.user)))
+    store.hset(route, "view", "1=:ab" if tier == "T0" else "1:ab")
+    with connect(m.ferry.proxy()) as wire:
+        shown = wire.login(m.user)
+        assert b"CONDSTORE" not in shown and b"QRESYNC" not in shown and b" ENABLE" in shown, shown
+        assert wire.command(b"e", b"ENABLE QRESYNC") == [b"* ENABLED", b"e OK Nothing to enable"]
+        opened = wire.command(b"s", b"SELECT INBOX")
+        assert opened[-1].startswith(b"s OK") and not [x for x in opened if b"MODSEQ" in x], opened
+        for command in (b"SELECT INBOX (CONDSTORE)", b"FETCH 1 MODSEQ", b"UID FETCH 1:* (FLAGS) (CHANGEDSINCE 1)",
+                        b"STATUS INBOX (HIGHESTMODSEQ)", b"SEARCH MODSEQ 1"):
+            assert wire.command(b"c", command)[-1].startswith(b"c BAD "), command
