@@ -15,6 +15,15 @@ static bool modseqs_are_told(const struct view_record *v, const struct modseqs_f
            f->target >= f->base;
 }
 
+const char *modseqs_word(const struct view_record *v)
+{
+    if (v->tier == VIEW_T3)
+        return "anew";
+    if (!v->modseqs)
+        return "none";
+    return v->modseq_shift > 0 ? "shifted" : v->modseq_jumped ? "jumped" : "kept";
+}
+
 void modseqs_go_on(struct view_record *v, const struct modseqs_facts *f)
 {
     uint64_t shown = modseqs_shown(f);

@@ -33,5 +33,9 @@ struct modseqs_facts {
 };
 /* Writes the fields modseq* of the record, by the tier that it has. */
 void modseqs_go_on(struct view_record *v, const struct modseqs_facts *f);
+/* One word for people: "anew" (clients read the mailbox anew anyway), "none" (they are shown none any more, or never
+ * were), "kept" (the server answers clients by itself), "jumped" (... but for what is gone since before the flip),
+ * "shifted" (the proxies add to them). */
+const char *modseqs_word(const struct view_record *v);
 
 #endif

@@ -139,6 +139,8 @@ static json_t *report_of_mailbox(const struct report_mailbox *m)
     report_set(o, "tier", json_string(view_tier_text(m->tier)));
     if (m->tier_why && *m->tier_why)
         report_set(o, "tier_why", report_text(m->tier_why));
+    if (m->modseqs)
+        report_set(o, "modseqs", json_string(m->modseqs));
     report_set(o, "looked_at", json_boolean(m->looked));
     set_numbers(o, m->counts);
     report_set(o, "findings", m->findings ? named_of(m->findings, &more) : json_array());

@@ -15,7 +15,8 @@
  *                                  name then
  *   mailboxes                      each with its UIDVALIDITY on the source, the same numbers, its tier (tier.h) and, as
  *                                  tier_why, why it is not a better one, and its findings by name: kind, uid, waived,
- *                                  detail, and key, which is what "waive" takes
+ *                                  detail, and key, which is what "waive" takes; of the pass in the freeze also
+ *                                  modseqs, how clients with CONDSTORE or QRESYNC go on (modseqs_word())
  *   more_mailboxes                 how many are not listed, since the text would be too long; those with findings go first */
 #ifndef IMAPFERRY_REPORT_H
 #define IMAPFERRY_REPORT_H
@@ -34,6 +35,7 @@ struct report_mailbox {
     uint32_t uidvalidity;            /* of the source; 0 = not known */
     enum view_tier tier;
     const char *tier_why; /* "" = it is T0, or nothing is known yet */
+    const char *modseqs;  /* modseqs_word(); NULL = not known yet */
 };
 
 struct report {

@@ -3,6 +3,7 @@
 
 #include "lib/xalloc.h"
 
+#include "migrator/account/modseqs.h"
 #include "migrator/account/report.h"
 #include "pass_priv.h"
 
@@ -37,6 +38,12 @@ static bool was_looked_at(const struct pass_item *i)
     return (i->state == EQUAL || i->state == FOUND) && i->record->looked;
 }
 
+/* They are known once the last pass has folded the record. */
+static const char *pass_report_modseqs(const struct pass_item *i)
+{
+    return pass_is_last(i->pass) && i->state == EQUAL ? modseqs_word(&i->record->view) : NULL;
+}
+
 void pass_send_report(struct pass *p)
 {
     struct report r = {.time_ms = clock_wall_ms(),
@@ -59,6 +66,7 @@ void pass_send_report(struct pass *p)
                                                  .uidvalidity = item->record->uidvalidity,
                                                  .tier = item_tier(item),
                                                  .tier_why = item->record->numbers.why,
+                                                 .modseqs = pass_report_modseqs(item),
                                                  .looked = looked,
                                                  .counts = &item->record->counts,
                                                  .findings = looked ? item->record->findings : NULL};

@@ -24,7 +24,8 @@ enum {
     ALIGNS = 5, /* of listing what one side has told of meanwhile */
     /* The source's connection is given away before all is read back only where that is soon done: what the next copy
      * asks for there waits for the target */
-    GIVE_SOURCE_BYTES = 16 * 1024 * 1024
+    GIVE_SOURCE_BYTES = 16 * 1024 * 1024,
+    FILL_ALL_FROZEN = 500 /* fillers in the freeze, where a jump would do as well */
 };
 
 enum copy_step {
@@ -457,7 +458,7 @@ static void fill_all_if_few(struct pair *p, const uint32_t *uids, size_t n)
     uint32_t next = selected_uidnext(&p->target);
     uint64_t fillers = numbering_need(uids, n, next, selected_uidnext(&p->source), false, 0).fillers;
     if (!numbering->jump || fillers > numbering->fill_all || fillers > numbering->gaps_left ||
-        !ledger_gave_all(p->ledger, next))
+        (p->last && fillers > FILL_ALL_FROZEN) || !ledger_gave_all(p->ledger, next))
         return;
     numbering->fill_all -= fillers;
     numbering->fill_max = UINT32_MAX;

@@ -131,6 +131,11 @@ def told_of(ferry, user):
     return found and (int(found[1]), int(found[2]), bool(found[3]))
 
 
+def reported(ferry, user):
+    (box,) = [b for b in ferry.ctl("user", user, "--report")[1]["report"]["mailboxes"] if b["name"] == "INBOX"]
+    return box["modseqs"]
+
+
 def version(ferry, user):
     return re.match(r"1[=<]?:m?", ferry.route(user)["view"])[0]
 
@@ -200,6 +205,7 @@ def test_gaps_that_could_be_jumped(make_ferry, sides, old, told, alike, authorit
     deliver(old, user, 3)
     flip(ferry, user)
     assert told_of(ferry, user)[1:] == (0, not filled), record(ferry, user)
+    assert reported(ferry, user) == ("kept" if filled else "jumped")
     assert_goes_on(ferry, user, server, shown)
     assert version(ferry, user) == ("1=:m" if filled else "1:")
     assert list(modseqs(server, user)) == [1, 3000, 6000]
@@ -238,6 +244,7 @@ def test_source_grows_past_the_base(make_ferry, sides, old, alike):
     flip(ferry, user)
     assert_goes_on(ferry, user, alike, shown)
     assert told_of(ferry, user) == (shown + SLACK, shown + SLACK, False)
+    assert reported(ferry, user) == "shifted"
     assert " tier=T0 " in record(ferry, user) and version(ferry, user) == "1:"
 
 
@@ -311,6 +318,7 @@ def test_source_without_condstore(make_ferry, alike, authority):
         ferry.wait_state(user, "ready", timeout=60)
         flip(ferry, user)
         assert told_of(ferry, user) is None, record(ferry, user)
+    assert reported(ferry, user) == "none"
 
 
 def test_by_force(make_ferry, sides, old, alike):

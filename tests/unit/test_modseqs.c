@@ -87,6 +87,22 @@ static void where_clients_start_again_or_have_none(void **state)
     goes_on(f, VIEW_T3, false, 0, 0, false);
 }
 
+static void in_a_word(void **state)
+{
+    struct view_record v = {.tier = VIEW_T3};
+
+    (void)state;
+    assert_string_equal(modseqs_word(&v), "anew");
+    v.tier = VIEW_T0;
+    assert_string_equal(modseqs_word(&v), "none");
+    v.modseqs = true;
+    assert_string_equal(modseqs_word(&v), "kept");
+    v.modseq_jumped = true;
+    assert_string_equal(modseqs_word(&v), "jumped");
+    v.modseq_shift = 1;
+    assert_string_equal(modseqs_word(&v), "shifted");
+}
+
 static void too_large_is_none(void **state)
 {
     struct modseqs_facts f = told;
@@ -150,6 +166,7 @@ int main(void)
         cmocka_unit_test(else_all_is_shifted),
         cmocka_unit_test(what_held_before_counts),
         cmocka_unit_test(where_clients_start_again_or_have_none),
+        cmocka_unit_test(in_a_word),
         cmocka_unit_test(too_large_is_none),
         cmocka_unit_test(there_and_back_for_ever),
     };
