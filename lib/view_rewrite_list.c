@@ -374,12 +374,15 @@ static bool is_spelled(const struct view *v)
     return view_client_separator(v) || view_backend_separator(v);
 }
 
-/* RFC 3501 6.3.8: an empty pattern asks for the separator, and for the root. */
+/* RFC 3501 6.3.8: an empty pattern asks for the separator, and for the root; of LSUB nothing of the kind is said, and
+ * nobody is subscribed to "". */
 static enum view_becomes answer_root(const struct view *v, const struct imap_cmd *cmd, struct buf *answer)
 {
     char separator = view_client_separator(v);
 
-    buf_printf(answer, "* %s (\\Noselect) ", imap_verbs[cmd->verb].name);
+    if (cmd->verb == VERB_LSUB)
+        return view_answer(answer, cmd, "OK Listed");
+    buf_add_str(answer, "* LIST (\\Noselect) ");
     if (separator)
         buf_printf(answer, separator == '\\' ? "\"\\%c\"" : "\"%c\"", separator);
     else

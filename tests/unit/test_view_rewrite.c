@@ -216,6 +216,7 @@ static void test_lsub(void **state)
         usual, C("a LSUB \"\" INBOX.%\r\n", "a LSUB \"\" \"*\"\r\n"),
         S("* LSUB () \"/\" a/b\r\n* LSUB () \"/\" c\r\na OK done\r\n",
           "* LSUB () \".\" INBOX.c\r\n* LSUB (\\Noselect) \".\" INBOX.a\r\na OK done\r\n"),
+        C("e LSUB \"\" \"\"\r\n", "=e OK Listed\r\n"),
         C("b LSUB \"\" INBOX.*\r\n", "b LSUB \"\" \"*\"\r\n"),
         S("* LSUB () \"/\" a/b\r\nb OK done\r\n", "* LSUB () \".\" INBOX.a.b\r\nb OK done\r\n"),
         C("c LIST (SUBSCRIBED RECURSIVEMATCH) \"\" INBOX.%\r\n",
