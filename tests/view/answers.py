@@ -192,12 +192,14 @@ def value(answer):
         return (answer.kind, attributes, bytes(words[1]), mailbox(words[2]), frozen(words[3:]))
     if answer.kind == b"STATUS":
         return (answer.kind, *of_status(words))
+    if answer.kind == b"SORT" and words and isinstance(words[-1], list):
+        return (answer.kind, *frozen(words[:-1]), b"some")
     if answer.kind == b"SEARCH":
-        return (answer.kind, tuple(sorted(int(x) for x in words if x.isdigit())))
+        return (answer.kind, tuple(sorted(int(x) for x in words if isinstance(x, bytes) and x.isdigit())))
     if answer.kind == b"ESEARCH":
         return (answer.kind, of_esearch(words))
     if answer.kind == b"FLAGS":
         return (answer.kind, frozenset(x for x in flags(words[0]) if x in SYSTEM))
-    if answer.kind == b"VANISHED":
-        return (answer.kind, len(words) > 1, tuple(sorted(expand(words[-1]))))
+    if answer.kind == b"ENABLED":
+        return (answer.kind, frozenset(x.upper() for x in words))
     return (answer.kind, frozen(words))

@@ -17,12 +17,13 @@ from harness.scene import Wire
 
 from . import scene, script
 from .account import View
-from .answers import Validity, value, of_code, of_fetch
-from .script import Literal, spell
+from .answers import Validity, expand, of_code, of_fetch, pairs, value
+from .script import Literal, Mark, spell
 from .talk import Talk
 
 UNASKED = (b"UID", b"FLAGS")  # what a server may tell or not
 TRIES = 60
+ENABLED = (b"QRESYNC", b"CONDSTORE")  # by each session, where they go by MODSEQs
 FEW = (("INBOX",), ("Sent",), ("Trash",), ("Archive",), ("Archive", "2019"), ("Archive", "2019", "Q1"), ("Ämter", "Größe"), ("Ämter",),
        ("Lists",), scene.BIG, ("Lists", "c"), ("Work",), ("empty",), ("emptied",))
 
@@ -46,9 +47,12 @@ class Message:
 
     def __init__(self):
         self.known, self.got = {}, {}
+        self.modseq = 0
 
-    def hear(self, got):
-        self.got.update(got)
+    def hear(self, got, quiet=False):
+        """quiet: nobody asked but the session, which wants to know UIDs."""
+        if not quiet:
+            self.got.update(got)
         self.known.update((k, v) for k, v in got.items() if k in UNASKED)
 
 
@@ -64,6 +68,8 @@ class Session(Talk):
         self.uidnext = 1
         self._selecting = self._leaves = None  # tags
         self._finished = {}                    # tag -> answer
+        self.marks = {}                        # label -> number
+        self.resyncs = self._quiet = False     # QRESYNC is enabled
 
     # -- commands
 
@@ -78,6 +84,8 @@ class Session(Talk):
                 line = part
                 if not self._until(lambda a: a.kind in (b"+", tag)) or tag in self._finished:
                     return tag
+            elif isinstance(part, Mark):
+                line += b"%d" % self.marks.get(bytes(part), 1)
             else:
                 line += part
         self.wire.send(line + b"\r\n")
@@ -106,7 +114,7 @@ class Session(Talk):
         self.original = list(self.messages or [])
         for message in self.original:
             message.got = {}
-        self.gone, self.others, self.tagged = [], [], []
+        self.gone, self.others, self.tagged, self.earlier = [], [], [], set()
 
     def _heard(self, answer):
         if answer.kind == b"EXISTS":
@@ -120,6 +128,8 @@ class Session(Talk):
                     self.original.append(self.messages[-1])
         elif answer.kind in (b"EXPUNGE", b"FETCH"):
             self._heard_of(answer)
+        elif answer.kind == b"VANISHED":
+            self._vanished(expand(answer.data[-1]), len(answer.data) > 1)
         elif answer.status:
             self._finished[answer.kind] = answer
         elif answer.kind != b"+":
@@ -127,6 +137,8 @@ class Session(Talk):
             flags = told and (told[0] == b"FLAGS" or told[0] == b"OK" and told[1][0] == b"PERMANENTFLAGS")
             if told is not None and (self._selecting or not flags):  # a new keyword brings them at any time
                 self.others.append(told)
+            if answer.kind == b"ENABLED":
+                self.resyncs |= b"QRESYNC" in answer.data
             if answer.kind == b"OK" and answer.data and answer.data[0].upper() == b"UIDNEXT":
                 self.uidnext = int(answer.data[1])
 
@@ -134,13 +146,37 @@ class Session(Talk):
         if not self.messages or not 1 <= answer.number <= len(self.messages):
             self.others.append(("beyond", answer.kind, answer.number))
         elif answer.kind == b"EXPUNGE":
-            gone = self.messages[answer.number - 1]
-            if self.messages is self.original:
-                self.messages = list(self.original)
-            del self.messages[answer.number - 1]
-            self.gone.append(self.original.index(gone))
+            if self.resyncs:
+                self.others.append(("EXPUNGE with QRESYNC", answer.number))
+            self._went(answer.number - 1)
         else:
-            self.messages[answer.number - 1].hear(of_fetch(answer.data))
+            message = self.messages[answer.number - 1]
+            modseq = int((pairs(answer.data[0]).get(b"MODSEQ") or (message.modseq,))[0])
+            if modseq < message.modseq:
+                self.others.append(("MODSEQ falls", answer.number))
+            message.modseq = modseq
+            message.hear(of_fetch(answer.data), self._quiet)
+
+    def _went(self, at):
+        gone = self.messages[at]
+        if self.messages is self.original:
+            self.messages = list(self.original)
+        del self.messages[at]
+        self.gone.append(self.original.index(gone))
+
+    def _vanished(self, uids, earlier):
+        if not self.resyncs:
+            self.others.append(("VANISHED without QRESYNC", tuple(uids)))
+        if earlier:
+            self.earlier.update(uids)
+            return
+        for uid in uids:
+            known = [m.known.get(b"UID") for m in self.messages or []]
+            at = known.index(b"%d" % uid) if b"%d" % uid in known else known.index(None) if None in known else -1
+            if at < 0:
+                self.others.append(("unknown one VANISHED", uid))
+            else:
+                self._went(at)
 
     def commands(self, commands):
         """In one go, but for the literals that are asked for; then a NOOP, so that all there is to tell is told."""
@@ -148,6 +184,15 @@ class Session(Talk):
             self._done(self._end_of(tag))
         if not self.closed:
             self._end_of(self.send([b"NOOP"]))
+        self._learn_uids()
+
+    def _learn_uids(self):
+        """Who is told UIDs of what vanished has to know them."""
+        first = next((n for n, m in enumerate(self.messages or []) if b"UID" not in m.known), None)
+        if self.resyncs and first is not None and not self.closed:
+            self._quiet = True
+            self._end_of(self.send([b"FETCH %d:* (UID)" % (first + 1)]))
+            self._quiet = False
 
     def _sent(self, command):
         verb = command[0].split()[0].upper()
@@ -181,7 +226,8 @@ class Session(Talk):
     def result(self):
         """All of it, of the step that began with begin()."""
         return {"tagged": self.tagged, "told": self.others, "gone": sorted(self.gone), "open": self.messages is not None,
-                "messages": [(dict(m.known), m.got) for m in self.original], "count": len(self.messages or [])}
+                "messages": [(dict(m.known), m.got) for m in self.original], "count": len(self.messages or []),
+                "earlier": self.earlier, "there": {int(m.known[b"UID"]) for m in self.messages or [] if b"UID" in m.known}}
 
     def seen(self):
         return None if self.messages is None or self.closed else (len(self.messages), self.uidnext, self.writes)
@@ -192,18 +238,35 @@ class Session(Talk):
 class Sides:
     """The sessions of both accounts, step by step."""
 
-    def __init__(self, addresses, users, validities, sessions=2):
+    def __init__(self, addresses, users, validities, enabled=(None, None)):
+        """enabled: what each session enables."""
         self._whose = list(zip(addresses, users))
-        self.pairs = [self._open() for _ in range(sessions)]
+        self.marks, self._enabled = ({}, {}), enabled
+        self.pairs = [self._open(n) for n in range(len(enabled))]
         self.validities = validities
 
-    def _open(self):
-        return tuple(Session(address, user) for address, user in self._whose)
+    def _open(self, number):
+        pair = tuple(Session(address, user) for address, user in self._whose)
+        for session, marks in zip(pair, self.marks):
+            session.marks = marks
+            if self._enabled[number]:
+                session.commands([[b"ENABLE " + self._enabled[number]]])
+        return pair
+
+    def mark(self, label, name):
+        """What MODSEQ each one's mailbox has now."""
+        for (address, user), marks in zip(self._whose, self.marks):
+            with contextlib.closing(Session(address, user)) as session:
+                line = session.wire.command(b"m", b"STATUS " + mail.quoted(name).encode() + b" (UIDVALIDITY HIGHESTMODSEQ)")[0]
+            found = [re.search(rb"%s (\d+)" % x, line) for x in (b"HIGHESTMODSEQ", b"UIDVALIDITY")]
+            if all(found):
+                marks[label], marks[label + b" validity"] = (int(x[1]) for x in found)
+                marks[label + b" next"] = marks[label] + 1
 
     def reopen(self, number):
         for session in self.pairs[number]:
             session.close()
-        self.pairs[number] = self._open()
+        self.pairs[number] = self._open(number)
 
     def seen(self, number):
         return self.pairs[number][0].seen()
@@ -211,6 +274,9 @@ class Sides:
     def do(self, step):
         """None, or what differs; and whether the first command was done."""
         session, commands, *more = step
+        if commands == "mark":
+            self.mark(*more[0])
+            return None
         touched = [session] + ([more[0][0]] if more else [])
         for side in (0, 1):
             for n in touched:
@@ -224,7 +290,8 @@ class Sides:
         for n in touched:
             left, right = (s.result() for s in self.pairs[n])
             asked = n == session and commands != "idle" and all(b"FETCH" in c[0].upper() for c in commands)
-            difference = self.compare(left, right, asked)
+            more_told = self.is_old(more[0][1] if commands == "idle" else commands)
+            difference = self.compare(left, right, asked, more_told)
             if not difference and left["tagged"][-1:] == ["closed"]:  # the mailbox in which it was is gone
                 self.reopen(n)
             if difference:
@@ -238,14 +305,24 @@ class Sides:
         tagged = self.pairs[session][0].tagged
         return bool(tagged) and tagged[0][0] == b"OK"
 
-    def compare(self, left, right, asked=True):
-        """asked: for messages, and not only told of them."""
+    @staticmethod
+    def is_old(commands):
+        """Some go by a MODSEQ from before the move, or come back to a mailbox."""
+        def old(part):
+            return isinstance(part, Mark) and part.startswith(b"old") or part == b"1"
+        return any(c[0].startswith((b"SELECT", b"EXAMINE")) or any(old(part) for part in c) for c in commands)
+
+    def compare(self, left, right, asked=True, more_told=False):
+        """asked: for messages, and not only told of them. more_told: the one that was moved may tell more than what changed."""
+        if left["earlier"] - right["earlier"] or right["earlier"] & right["there"]:
+            return f"VANISHED (EARLIER): {sorted(left['earlier'])} became {sorted(right['earlier'])}, there {sorted(right['there'])}"
         for key in ("tagged", "open", "gone", "count"):
             if not self.same(left[key], right[key]):
                 return f"{key}: {left[key]!r} became {right[key]!r}"
         for n, ((known, a), (its, b)) in enumerate(zip(left["messages"], right["messages"])):
             items = [(x, known.get(x), its.get(x)) for x in UNASKED if x in known and x in its]
-            items += [(x, a.get(x), b.get(x)) for x in sorted({*a, *b}) if asked or x not in UNASKED]
+            items += [(x, a.get(x), b.get(x)) for x in sorted({*a, *b})
+                      if (x in a if more_told else asked or x not in UNASKED)]
             for item, was, became in items:
                 if was != became:
                     return f"message {n + 1}: {item.decode()}: {short(was)} became {short(became)}"
@@ -333,11 +410,17 @@ class World:
         return [mail.wire_name(x, self.scene.old.prefix, self.scene.old.separator) for x in view.names]
 
     def begin(self, seed):
-        """The accounts; a session of each opens INBOX, and another one the large mailbox; then the second one is moved."""
+        """The accounts; a session of each opens INBOX, and another one the large mailbox; then the second one is moved. With each
+        second seed the sessions go by MODSEQs, and something changes behind those that they know from before."""
         users, view, validities = self.accounts(seed)
-        sides = Sides(self.addresses, users, validities)
-        for n, name in enumerate(("INBOX", self.names(view)[view.names.index(scene.BIG)])):
-            difference = sides.do((n, [[b"SELECT " + mail.quoted(name).encode()]]))
+        by_modseqs = self.goes_by_modseqs(seed)
+        sides = Sides(self.addresses, users, validities, ENABLED if by_modseqs else (None, None))
+        self.opened = ("INBOX", self.names(view)[view.names.index(scene.BIG)])
+        steps = [(n, [[b"SELECT " + mail.quoted(name).encode()]]) for n, name in enumerate(self.opened)]
+        steps += [(0, "mark", (b"old " + name.encode(), name)) for name in self.names(view)] if by_modseqs else []
+        steps += [(n, [[what]]) for n in (0, 1) for what in (b"STORE 1,3 +FLAGS (work \\Deleted)", b"EXPUNGE")] if by_modseqs else []
+        for step in steps:
+            difference = sides.do(step)
             assert not difference, difference
         self.scene.user = users[1]
         self.scene.set_off()
@@ -347,10 +430,14 @@ class World:
             assert not difference, f"a session that stayed selected: {difference}"
         return sides, view
 
+    def goes_by_modseqs(self, seed):
+        return "QRESYNC" in self.shown and seed % 2 == 0
+
     def run(self, seed, steps=40, tries=TRIES):
         """tries: how many runs may be spent on making the sequence shorter."""
         sides, view = self.begin(seed)
-        writer = script.Writer(seed, self.names(view), self.scene.old.separator, self.scene.old.prefix, self.shown)
+        writer = script.Writer(seed, self.names(view), self.scene.old.separator, self.scene.old.prefix, self.shown,
+                               marked=self.opened if self.goes_by_modseqs(seed) else None)
         taken = []
         with contextlib.closing(sides):
             for n in range(steps):

@@ -21,9 +21,15 @@ class Literal(bytes):
     """Sent behind its length, when the server has said "+"."""
 
 
+class Mark(bytes):
+    """A MODSEQ, or the UIDVALIDITY, that a mailbox had at a step of that label: another one on each side."""
+
+
 def spell(step):
     """A step, for people; what is in <> goes as a literal."""
     session, commands, *more = step
+    if commands == "mark":
+        return f"mark {more[0][0].decode()} in {more[0][1]}"
     if commands == "idle":
         return f"{session}: IDLE, and meanwhile {spell(more[0])}"
     return f"{session}: " + " | ".join("".join(
@@ -34,11 +40,17 @@ class Writer:
     """seen(session) tells what a session knows: (messages it has, its UIDNEXT, may it write), None where none is selected.
     names: the mailboxes that there are, as on the wire."""
 
-    def __init__(self, seed, names, separator, prefix, shown, sessions=2):
+    def __init__(self, seed, names, separator, prefix, shown, sessions=2, marked=None):
+        """marked: the mailbox that each session has open, where sessions go by MODSEQs; there are marks "old NAME" of all."""
+        self.marking = marked is not None
         self.rng = random.Random(seed)
         self.names, self.separator, self.prefix = set(names), separator, prefix
         self.shown, self.sessions = shown, sessions
         self._made = 0
+        self._marks = {x: [b"old " + x.encode()] for x in names} if self.marking else {}  # name -> [label]
+        self._where = dict(enumerate(marked or ()))  # session -> name
+        self._in = None                    # the mailbox of the session whose step is made; the first one has QRESYNC
+        self._resyncs = False
 
     # ---- parts
 
@@ -76,6 +88,38 @@ class Writer:
             return self.pick("INBOX", "inbox", "InBox")
         return self.rng.choice(sorted(self.names))
 
+    def since(self, old=True):
+        """A MODSEQ of the mailbox that is open. What is older than the move may be answered by more than what changed."""
+        marks = [x for x in self._marks.get(self._in, []) if old or not x.startswith(b"old")]
+        return Mark(self.rng.choice(marks)) if marks and self.chance(0.8) else self.pick(b"1", b"1", b"9223372036854775807")
+
+    def from_then_on(self):
+        """The one behind it: a search finds messages of that MODSEQ too."""
+        since = self.since(False)
+        return Mark(since + b" next") if isinstance(since, Mark) else since
+
+    def goes_by_modseqs(self, share):
+        return "CONDSTORE" in self.shown and self.marking and self.chance(share)
+
+    def select(self, session):
+        name = self.name(1 if self.marking else 0.97)
+        self._in = self._where[session] = "INBOX" if name.upper() == "INBOX" else name
+        command = [self.pick(b"SELECT ", b"SELECT ", b"EXAMINE "), *self.string(name)]
+        if not self.goes_by_modseqs(0.7):
+            return command
+        marks = self._marks.get(self._in)
+        if session or not marks or self.chance(0.2):
+            return [*command, b" (CONDSTORE)"]
+        mark = self.rng.choice(marks)
+        known = self.pick(b"", b"", b" 1:4294967295", b" 1:20", b" 2,4:6,9,30:40", b" 1:30 (1,2 1,2)")
+        return [*command, b" (QRESYNC (", Mark(mark + b" validity"), b" ", Mark(mark), known, b"))"]
+
+    def mark(self):
+        name = "INBOX" if self.chance(0.4) or not self._in else self._in if self.chance(0.6) else self.rng.choice(sorted(self.names))
+        label = b"m%d" % len([x for all_ in self._marks.values() for x in all_])
+        self._marks.setdefault(name, []).append(label)
+        return (0, "mark", (label, name))
+
     def number(self, top):
         how = self.rng.random()
         if how < 0.1:
@@ -110,6 +154,7 @@ class Writer:
             lambda: [f"UID {self.set(top)}".encode()], lambda: [f"UID {self.set(top)}".encode()],
             lambda: [f"UID {rng.randint(1, top)}".encode()], lambda: [self.msn(count).encode()] if count else [b"ALL"],
             lambda: [self.pick(b"ALL", b"SEEN", b"UNSEEN", b"FLAGGED", b"DELETED", b"ANSWERED", b"UNDRAFT")],
+            lambda: [b"MODSEQ ", self.pick(b"", b'"/flags/\\\\Seen" all '), self.from_then_on()] if self.goes_by_modseqs(0.9) else [b"ALL"],
             lambda: [b"KEYWORD " + rng.choice(KEYWORDS).encode()], lambda: [f"LARGER {rng.randint(100, 1500)}".encode()],
             lambda: [b"SUBJECT ", *self.string(f"x0000{rng.randint(0, 9)}")],
             lambda: [b"BEFORE 1-Jan-2018"])()
@@ -130,7 +175,12 @@ class Writer:
     def fetch(self, count, top, uid):
         items = " ".join(self.rng.sample(ITEMS, self.rng.randint(1, 4)))
         what = self.pick(f"({items})", f"({items})", "FLAGS", "(FLAGS)", "(UID FLAGS)", "ALL", "FAST", "UID", "(BODY[])")
-        return [f"{'UID ' if uid else ''}FETCH {self.set(top) if uid else self.msn(count)} {what}".encode()]
+        command = [f"{'UID ' if uid else ''}FETCH {self.set(top) if uid else self.msn(count)} {what}".encode()]
+        if not self.goes_by_modseqs(0.5):
+            return command
+        if b"BODY[]" in command[0]:  # what has to be answered by more than what changed would be seen then
+            command = [command[0].replace(b"BODY[]", b"UID")]
+        return [*command, b" (CHANGEDSINCE ", self.since(), self.pick(b" VANISHED)", b")") if uid and self._resyncs else b")"]
 
     def search(self, count, top, uid):
         verb = b"UID SEARCH " if uid else b"SEARCH "
@@ -148,12 +198,16 @@ class Writer:
     def store(self, count, top, uid):
         flags = " ".join(self.rng.sample(FLAGS, self.rng.randint(0, 3)))
         how = self.pick("FLAGS", "+FLAGS", "-FLAGS", "+FLAGS.SILENT", "FLAGS.SILENT")
-        return [f"{'UID ' if uid else ''}STORE {self.set(top) if uid else self.msn(count)} {how} ({flags})".encode()]
+        head, tail = f"{'UID ' if uid else ''}STORE {self.set(top) if uid else self.msn(count)} ", f"{how} ({flags})".encode()
+        if not self.goes_by_modseqs(0.4):
+            return [head.encode() + tail]
+        return [head.encode() + b"(UNCHANGEDSINCE ", self.pick(b"0", self.since(False), self.since(False)), b") " + tail]
 
     def copy(self, count, top, uid):
         verb = self.pick("COPY", "MOVE") if "MOVE" in self.shown else "COPY"
         head = f"{'UID ' if uid else ''}{verb} {self.set(top) if uid else self.msn(count)} "
-        return [head.encode(), *self.string(self.name())]
+        # Which of two mistakes a server complains of is its own affair: no number that is not there, to a name that is not there.
+        return [head.encode(), *self.string(self.name(0.9 if uid else 1))]
 
     def delete_some(self, count, top, uid):
         if uid and "UIDPLUS" in self.shown:
@@ -250,9 +304,11 @@ class Writer:
         self._is_open = is_open
         session = self.rng.randrange(self.sessions)
         known = seen(session)
-        if known is None or self.chance(0.07):
-            verb = self.pick(b"SELECT ", b"SELECT ", b"EXAMINE ")
-            return (session, [[verb, *self.string(self.name(0.97))]]), None
+        self._in, self._resyncs = self._where.get(session), not session
+        if self.goes_by_modseqs(0.12):
+            return self.mark(), None
+        if known is None or self.chance(0.15 if self.marking else 0.07):
+            return (session, [self.select(session)]), None
         if self.chance(0.09):
             command, done = self.pick(self.rename, self.create, self.create, self.delete)()
             return (session, [command]), done
