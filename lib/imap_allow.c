@@ -34,9 +34,9 @@ struct walk {
     int section;  /* the same, within the section under way */
     bool literal; /* the part ends in a literal */
     bool first;
-    bool sections; /* BODY[...] is one word */
-    bool literal8; /* may stand here (RFC 3516 4.4, RFC 5464 5) */
-    unsigned due;  /* strings that the SEARCH key before still takes, or arguments that the command does */
+    bool sections;  /* BODY[...] is one word */
+    bool literal8;  /* may stand here (RFC 3516 4.4, RFC 5464 5) */
+    unsigned due;   /* strings that the SEARCH key before still takes, or arguments that the command does */
     bool condstore; /* a word of CONDSTORE (RFC 7162) was let in */
     const struct imap_caps *shown;
     const char **why;

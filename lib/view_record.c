@@ -205,7 +205,8 @@ bool view_record_decode(struct span text, size_t max_runs, struct view_record *_
               take_pair(&text, " uidvalidity=", &r.source_uidvalidity, &r.target_uidvalidity) &&
               take_pair(&text, " uidnext=", &r.source_uidnext, &r.target_uidnext) &&
               record_take_number(&text, " highest=", &r.highest_uidvalidity) &&
-              record_take_modseqs(&text, &r) && take_tier(&text, &r.tier) && record_take_text(&text, " map=") && view_uid_decode(text, max_runs, &r.map) &&
+              record_take_modseqs(&text, &r) && take_tier(&text, &r.tier) &&
+              record_take_text(&text, " map=") && view_uid_decode(text, max_runs, &r.map) &&
               (r.tier != VIEW_T2 || r.map.tail_client);
     if (!ok) {
         view_record_free(&r);

@@ -557,9 +557,7 @@ void record_fold(struct record *rec, const struct copy_result *last, const struc
     char *clash = record_uid_clash(rec, last, back);
 
     /* With a map clients would see right messages, but some day the proxy is taken away. */
-    v->tier = clash  ? VIEW_T3
-              : back ? tier_back(rec, last)
-                     : record_tier(rec, last, why, sizeof(why));
+    v->tier = clash ? VIEW_T3 : back ? tier_back(rec, last) : record_tier(rec, last, why, sizeof(why));
     free(clash);
     v->source_uidvalidity = back ? last->target_uidvalidity : last->source_uidvalidity;
     v->target_uidvalidity = back ? last->source_uidvalidity : last->target_uidvalidity;

@@ -23,11 +23,11 @@ struct tiers *tiers_new(struct move *move);
 void tiers_free(struct tiers **t);
 
 struct tiers_request {
-    struct record *record;                 /* its ledger is loaded */
-    struct lane *lane;                     /* lent until the end */
-    const char *source_name, *target_name; /* borrowed until the end */
+    struct record *record;                   /* its ledger is loaded */
+    struct lane *lane;                       /* lent until the end */
+    const char *source_name, *target_name;   /* borrowed until the end */
     const struct mailboxes *source, *target; /* for how they spell names */
-    uint32_t source_uidvalidity;           /* as it was listed; 0: not known */
+    uint32_t source_uidvalidity;             /* as it was listed; 0: not known */
 };
 enum tiers_rc {
     TIERS_DONE,

@@ -109,9 +109,8 @@ void item_fold(struct pass_item *i, const struct copy_result *last)
 {
     const struct move *m = i->pass->move;
 
-    record_fold(
-        i->record, last,
-        &(struct record_terms){.back = m->back, .condstore = m->condstore, .viewed = m->viewed});
+    record_fold(i->record, last,
+                &(struct record_terms){.back = m->back, .condstore = m->condstore, .viewed = m->viewed});
 }
 
 void item_leave_closed(struct pass_item *i)

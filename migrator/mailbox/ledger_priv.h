@@ -64,7 +64,7 @@ struct ledger {
     struct ledger_fillers fillers;
     struct imap_seq given; /* see ledger_gave_all() */
     bool given_lost;       /* ... and is not known: too many ranges */
-    uint64_t listed; /* entries of the list, without what was folded */
+    uint64_t listed;       /* entries of the list, without what was folded */
     TAILQ_HEAD(, intent) intents;
     TAILQ_HEAD(, touch) touches;
     uint32_t last_number; /* of a change of the target, given or read */

@@ -13,7 +13,8 @@ static void goes_on(struct modseqs_facts f, enum view_tier tier, bool modseqs, u
     struct view_record v = {.tier = tier, .modseq_floor = 1, .modseq_shift = 1, .modseq_jumped = true};
 
     modseqs_go_on(&v, &f);
-    if (v.modseqs != modseqs || v.modseq_floor != floor || v.modseq_shift != shift || v.modseq_jumped != jumped)
+    if (v.modseqs != modseqs || v.modseq_floor != floor || v.modseq_shift != shift ||
+        v.modseq_jumped != jumped)
         fail_msg("%d %llu,%llu,%d; expected %d %llu,%llu,%d", v.modseqs, (unsigned long long)v.modseq_floor,
                  (unsigned long long)v.modseq_shift, v.modseq_jumped, modseqs, (unsigned long long)floor,
                  (unsigned long long)shift, jumped);

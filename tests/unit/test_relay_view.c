@@ -628,8 +628,9 @@ static void test_the_store_refuses(void **state)
         opens_another(b);
         if (i < 2)
             bench_changed(b, i == 0 ? ROUTE_DOWN : ROUTE_REFUSED);
-        bench_gets(b, b->client,
-                   "a1 NO [UNAVAILABLE] The mailbox can't be shown at the moment, please try again later\r\n");
+        bench_gets(
+            b, b->client,
+            "a1 NO [UNAVAILABLE] The mailbox can't be shown at the moment, please try again later\r\n");
         bench_gets(b, b->server, "a2 NOOP\r\n");
         assert_false(relay_opened(&b->s)->selected);
         bench_says(b, b->server, "* 6 EXISTS\r\na2 OK\r\n");
@@ -876,7 +877,8 @@ static void test_a_delete_that_fails(void **state)
         bench_gets(b, b->server, "a1 DELETE Sent\r\n");
         bench_says(b, b->server, i == 1 ? "a1 NO [NONEXISTENT] no\r\n" : "a1 NO [NOPERM] no\r\n");
         bench_settle(b);
-        bench_changed(b, i == 2 ? ROUTE_DOWN : ROUTE_OK); /* the store may refuse: clients learn it anew then */
+        bench_changed(b,
+                      i == 2 ? ROUTE_DOWN : ROUTE_OK); /* the store may refuse: clients learn it anew then */
         bench_gets(b, b->client, i == 1 ? "a1 NO [NONEXISTENT] no\r\n" : "a1 NO [NOPERM] no\r\n");
         const struct view_record *r = view_record_of(b->view, span_str("INBOX.Sent"));
         assert_non_null(r);

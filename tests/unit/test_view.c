@@ -204,7 +204,8 @@ static void test_sights(void **state)
 static void take_words(struct view *v, const char *name, const char *words, const char *tier)
 {
     struct buf text = {0};
-    buf_printf(&text, "1 id=9f03 source=%s target=%s uidvalidity=7,7 uidnext=20,6 highest=7%s tier=%s map=1AAA",
+    buf_printf(&text,
+               "1 id=9f03 source=%s target=%s uidvalidity=7,7 uidnext=20,6 highest=7%s tier=%s map=1AAA",
                name, name, words, tier);
     assert_true(view_take(v, span_str(name), buf_span(&text)));
     buf_free(&text);

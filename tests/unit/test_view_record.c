@@ -234,12 +234,9 @@ static void test_long_name(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_encoding),
-        cmocka_unit_test(test_modseqs),
-        cmocka_unit_test(test_without_map),
-        cmocka_unit_test(test_every_byte_in_a_name),
-        cmocka_unit_test(test_damaged),
-        cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_encoding),    cmocka_unit_test(test_modseqs),
+        cmocka_unit_test(test_without_map), cmocka_unit_test(test_every_byte_in_a_name),
+        cmocka_unit_test(test_damaged),     cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_long_name),
     };
     return cmocka_run_group_tests_name("view_record", tests, NULL, NULL);
