@@ -498,6 +498,8 @@ static void handover_finish(struct handover *h, struct view_list_change *change,
     tally_add(s->proxy->tally, TALLY_HANDOVERS, h->is_thaw ? "back_at_the_source" : "moved");
     if (!h->is_thaw)
         relay_set_view(s, h->view, o->selected ? &h->sight : NULL);
+    if (o->selected && o->condstore)
+        relay_owe_flags(s);
     handover_drop(s);
     rest_over(s);
     prepare_drop(s);

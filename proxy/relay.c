@@ -171,6 +171,23 @@ static void idle_again(struct session *s)
     r->idled = NULL;
 }
 
+void relay_owe_flags(struct session *s)
+{
+    s->relay->owes_flags = true;
+}
+
+/* By the client's numbers, so not as long as it counts messages that are gone. */
+static void ask_for_flags(struct session *s)
+{
+    struct relay *r = s->relay;
+    bool may = r->owes_flags && r->n_commands == 0 && !relay_is_sending(r) && !relay_owes_expunges(s);
+    if (!may || !relay_at_boundary(s))
+        return;
+    r->owes_flags = false;
+    if (r->opened.exists > 0)
+        relay_send_own(s, OWN_FLAGS, "UID FETCH 1:* (FLAGS MODSEQ)");
+}
+
 /* What a hand-over or a thaw has left to be said, once something may pass. */
 static void relay_go_on(struct session *s)
 {
@@ -181,6 +198,7 @@ static void relay_go_on(struct session *s)
         relay_tell_gone(s); /* an IDLE is a command under way */
     if (relay_at_boundary(s))
         relay_say_own(s);
+    ask_for_flags(s);
     if (r->idled && r->n_commands == 0)
         idle_again(s);
 }

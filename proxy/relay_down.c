@@ -135,6 +135,13 @@ static void take_plus(struct session *s, const struct piece *p, struct outlet *o
         outlet_piece(o, p);
 }
 
+/* The flags that a hand-over has left to be told. A NO [EXPUNGEISSUED] (RFC 5530) is of messages that are gone. */
+static bool flags_are_told(const struct imap_resp *resp)
+{
+    return resp->status == STATUS_OK ||
+           (resp->status == STATUS_NO && imap_code_is(resp->code, "EXPUNGEISSUED", NULL));
+}
+
 /* The answer to a command of ours, or to an IDLE that we have ended. */
 static bool is_for_us(struct session *s, struct command *c, const struct imap_resp *resp)
 {
@@ -238,6 +245,10 @@ static enum session_end take_response(struct session *s, const struct piece *p, 
             return END_BACKEND_PROTOCOL;
         if (c->own == OWN_VIEW)
             return relay_view_asked(s, c, &resp, p->item.text, o, wrong);
+        if (c->own == OWN_FLAGS && !flags_are_told(&resp)) {
+            *wrong = "flags that it does not tell";
+            return END_MOVED;
+        }
         if (is_for_us(s, c, &resp))
             break;
         return pass_status(s, p, &resp, c, o, wrong);

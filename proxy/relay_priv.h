@@ -87,6 +87,7 @@ struct relay {
     struct opened opened;
     size_t n_own; /* commands of ours that are under way, but for OWN_VIEW: what they bring is for us */
     char *idled;  /* tag of the client's IDLE that we have ended; it is to be begun again; owned */
+    bool owes_flags;                /* what relay_owe_flags() says, and it was not asked yet */
     struct relay_gone gone;         /* what the client has to be told of as expunged, when it may be */
     uint64_t round;                 /* of the loop, in which ... */
     size_t lines, line_bytes;       /* ... so much of commands was looked at */

@@ -356,6 +356,11 @@ static void take_up_text(struct session *s, const struct piece *p, struct outlet
             buf_free(&rewritten);
             return;
         }
+        if (r->fate == FATE_PASSES && r->owes_flags) { /* now they can be told */
+            up_hold(r, &p->item);
+            buf_free(&rewritten);
+            return;
+        }
     } else if (passes && !imap_cmd_allowed(&r->cmd, p->item.text, false, &r->shown, &why)) {
         if (r->fate == FATE_VIEW) { /* nothing of it is at the backend */
             answer_with(r, FATE_REFUSED, "%s BAD %s", r->cmd.tag, why);
@@ -402,7 +407,9 @@ static bool up_is_open(const struct session *s)
     /* A command may be answered here: not while the client does not take what it was answered before. What
      * belongs to one that passes does not wait: a client may send all of it before it reads. */
     bool answers_wait = stream_full(s->client) && !(r->up.in_command && r->fate == FATE_PASSES);
+    bool owes_flags = r->owes_flags && !relay_owes_expunges(s);
     return s->state == IN_RELAY && (r->mode == UP_COMMANDS || r->mode == UP_IDLE) && may_begin && !r->idled &&
+           !owes_flags &&
            r->n_own == 0 && !(r->waits && r->waits->ends_idle) && !r->logout &&
            r->n_commands < LIMIT_PIPELINED && r->own.len < LIMIT_OWN_WORDS && !answers_wait &&
            !stream_full(s->backend) && !(r->view && relay_view_asks(r)) && registration_may_pass(s);

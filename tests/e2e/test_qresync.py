@@ -302,3 +302,27 @@ def test_an_account_that_an_older_release_has_moved(move, tier):
         for command in (b"SELECT INBOX (CONDSTORE)", b"FETCH 1 MODSEQ", b"UID FETCH 1:* (FLAGS) (CHANGEDSINCE 1)",
                         b"STATUS INBOX (HIGHESTMODSEQ)", b"SEARCH MODSEQ 1"):
             assert wire.command(b"c", command)[-1].startswith(b"c BAD "), command
+
+
+@pytest.mark.parametrize("tier", ["T0", "T2"])
+def test_what_others_changed_before_a_session_goes_over(move, tier):
+    """Behind a long FETCH a session goes over later than others, and what these have changed at the new server is told to it by no
+    SELECT. It is told before it hears any MODSEQ that lies above."""
+    m = move(tier)
+    with mail.connect(m.old, m.user, "secret") as past:
+        for n in range(8):
+            assert past.append("INBOX", None, None, LETTER % n + (b"y" * 70 + b"\r\n") * 60000)[0] == "OK"
+    live, other = Client(m.proxy, m.user).online().open(), Client(m.proxy, m.user).online().open()
+    live.wire.line(b"big UID FETCH 1:* (BODY.PEEK[])")  # of which it reads nothing for a while
+    assert live.wire.read_line().startswith(b"* 1 FETCH")
+    m.go()
+    for line in (b"UID STORE 1,7 +FLAGS.SILENT (\\Answered)", b"UID STORE 12 +FLAGS.SILENT (\\Deleted)", b"UID EXPUNGE 12"):
+        assert other.wire.command(b"o", line)[-1].startswith(b"o OK")
+    live.wire.until(b"big ")
+    live.floor = m.floor
+    heard = live.wire.command(b"n", b"NOOP") + live.wire.command(b"c", b"UID STORE 8 +FLAGS (\\Seen)")
+    live.take(heard)
+    assert len(m.proxy.find("event=handed_over")) == 2 and live.known[8] == {b"\\Seen"} and 12 not in live.known, heard
+    live.modseq = max(int(n) for x in heard for n in re.findall(rb"MODSEQ \((\d+)\)", x))
+    live.sync()
+    assert live.known == truth(m.proxy, m.user)

@@ -326,10 +326,27 @@ static void test_what_is_enabled_goes_along(void **state)
     bench_gets(b, b->client, "* 4 EXISTS\r\n");
     bench_says(b, b->client, "a2 NOOP\r\n");
     bench_gets(b, b->client, "* VANISHED 5\r\n");
+    bench_gets_command(b, b->next, "UID FETCH 1:* (FLAGS MODSEQ)"); /* what others have changed meanwhile */
+    bench_says(b, b->next, "* 1 FETCH (UID 4 FLAGS (\\Seen) MODSEQ (98))\r\n%T OK done\r\n");
+    bench_gets(b, b->client, "* 1 FETCH (UID 4 FLAGS (\\Seen) MODSEQ (98))\r\n");
     bench_gets(b, b->next, "a2 NOOP\r\n");
     bench_says(b, b->next, "* VANISHED 4,9\r\na2 OK done\r\n");
     bench_gets(b, b->client, "* VANISHED 4,9\r\na2 OK done\r\n");
     assert_int_equal(relay_opened(&b->s)->exists, 1);
+}
+
+/* Half of the flags must not pass for all of them. */
+static void test_flags_that_are_not_told(void **state)
+{
+    struct bench *b = *state;
+    enable(b, "CONDSTORE");
+    rest_with_inbox(b, "SELECT");
+    flip(b);
+    target_enables(b, "CONDSTORE", "* ENABLED CONDSTORE\r\n%T OK done\r\n");
+    target_answers(b, "SELECT", OPENED, LISTED);
+    bench_gets_command(b, b->next, "UID FETCH 1:* (FLAGS MODSEQ)");
+    bench_says(b, b->next, "%T NO not now\r\n");
+    bench_ends(b, END_MOVED);
 }
 
 /* With no mailbox open, and where it is CONDSTORE alone, which a command has asked for. */
@@ -924,6 +941,7 @@ int main(void)
         HANDOVER_TEST(test_goes_on_in_the_mailbox),
         HANDOVER_TEST(test_what_came_and_went),
         HANDOVER_TEST(test_what_is_enabled_goes_along),
+        HANDOVER_TEST(test_flags_that_are_not_told),
         HANDOVER_TEST(test_condstore_goes_along),
         HANDOVER_TEST(test_condstore_without_enable),
         HANDOVER_TEST(test_nothing_is_enabled_that_was_not),
