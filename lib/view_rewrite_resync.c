@@ -22,7 +22,8 @@
 enum {
     SET_BYTES = 7000,    /* of a set in one of our commands */
     JOINED_RANGES = 300, /* of a set that has to be in one command: others are asked for with it */
-    LINE_BYTES = 8000,   /* of a line of VANISHED */
+    /* Of a line of VANISHED. Servers write it in one, however long, and clients have overlooked a second. */
+    LINE_BYTES = 1024 * 1024,
     RANGES_MAX = 500000, /* of what is there */
 };
 

@@ -615,7 +615,7 @@ static void sets_behind(struct buf *lines, const char *before, struct imap_seq *
          line = strtok_r(NULL, "\n", &save)) {
         struct imap_seq one = {0};
         const char *set = strstr(line, before);
-        assert_true(strlen(line) < 8100);
+        assert_true(strlen(line) < 1200000 && (strlen(line) < 8100 || strncmp(line, "* ", 2) == 0));
         if (!set)
             continue;
         set += strlen(before);
@@ -680,7 +680,7 @@ static void test_long_sets(void **state)
             imap_seq_add(&want, uid, uid);
     n = 0;
     sets_behind(&u.to_client, "* VANISHED (EARLIER) ", &got, &n);
-    assert_true(n > 3);
+    assert_int_equal(n, 1); /* clients have read the first line alone */
     check_seq(&got, &want);
     for (n = 0; u.to_backend.len;) {
         char answer[32];
@@ -724,7 +724,7 @@ static void test_long_vanished(void **state)
     buf_clear(&u.to_client);
     buf_add_str(&line, "* VANISHED 1");
     imap_seq_add(&want, 1, 1);
-    for (uint32_t uid = 7; uid < 9000; uid += 2) {
+    for (uint32_t uid = 7; uid < MANY; uid += 2) {
         buf_printf(&line, ",%u", uid);
         imap_seq_add(&want, uid + 14, uid + 14);
     }
@@ -732,7 +732,7 @@ static void test_long_vanished(void **state)
     view_unit_responses(&u, buf_span(&line));
     assert_null(u.wrong);
     sets_behind(&u.to_client, "* VANISHED ", &got, &n);
-    assert_true(n > 1);
+    assert_int_equal(n, 1);
     check_seq(&got, &want);
     buf_free(&line);
     view_unit_end(&u);
