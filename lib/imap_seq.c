@@ -65,6 +65,32 @@ void imap_seq_join(struct imap_seq *s, const struct imap_seq *other)
         imap_seq_add(s, other->ranges[i].first, other->ranges[i].last);
 }
 
+static int seq_compare(const void *a, const void *b)
+{
+    const struct imap_range *x = a, *y = b;
+    return x->first < y->first ? -1 : x->first > y->first;
+}
+
+void imap_seq_push(struct imap_seq *s, uint32_t first, uint32_t last)
+{
+    struct imap_range *end = s->n ? &s->ranges[s->n - 1] : NULL;
+    if (end && end->last < UINT32_MAX && first == end->last + 1)
+        end->last = last;
+    else
+        insert(s, s->n, (struct imap_range){first, last});
+}
+
+void imap_seq_sort(struct imap_seq *s)
+{
+    struct imap_seq merged = {0};
+    if (s->n)
+        qsort(s->ranges, s->n, sizeof *s->ranges, seq_compare);
+    for (size_t i = 0; i < s->n; i++)
+        imap_seq_add(&merged, s->ranges[i].first, s->ranges[i].last);
+    imap_seq_free(s);
+    *s = merged;
+}
+
 void imap_seq_remove(struct imap_seq *s, uint32_t first, uint32_t last)
 {
     struct imap_seq left = {0};
@@ -138,15 +164,9 @@ static bool read_range(struct span *text, uint32_t star, struct imap_range *_r)
     return text->len > 0; /* a comma at the end has nothing behind it */
 }
 
-static int seq_compare(const void *a, const void *b)
-{
-    const struct imap_range *x = a, *y = b;
-    return x->first < y->first ? -1 : x->first > y->first;
-}
-
 bool imap_seq_parse(struct imap_seq *s, struct span text, uint32_t star, size_t max_ranges)
 {
-    struct imap_seq read = {0}, merged = {0};
+    struct imap_seq read = {0};
     bool ok = text.len > 0;
     while (ok && text.len > 0) {
         struct imap_range r;
@@ -155,12 +175,10 @@ bool imap_seq_parse(struct imap_seq *s, struct span text, uint32_t star, size_t 
             insert(&read, read.n, r);
     }
     if (ok) {
-        /* Sorted first: added in a hostile order, each would move all others. */
-        qsort(read.ranges, read.n, sizeof *read.ranges, seq_compare);
-        for (size_t i = 0; i < read.n; i++)
-            imap_seq_add(&merged, read.ranges[i].first, read.ranges[i].last);
         imap_seq_free(s);
-        *s = merged;
+        imap_seq_sort(&read);
+        *s = read;
+        return true;
     }
     imap_seq_free(&read);
     return ok;

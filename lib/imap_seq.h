@@ -17,6 +17,10 @@ struct imap_seq {
 void imap_seq_free(struct imap_seq *s);
 void imap_seq_add(struct imap_seq *s, uint32_t first, uint32_t last); /* merges; any order, any overlap */
 void imap_seq_join(struct imap_seq *s, const struct imap_seq *other); /* adds all of it */
+/* At the end, whatever is there: for numbers in an order that a peer chooses, of which each would move all
+ * others. Nothing but these two functions may see the set until imap_seq_sort(). */
+void imap_seq_push(struct imap_seq *s, uint32_t first, uint32_t last);
+void imap_seq_sort(struct imap_seq *s);
 void imap_seq_remove(struct imap_seq *s, uint32_t first, uint32_t last);
 bool imap_seq_has(const struct imap_seq *s, uint32_t n);
 uint64_t imap_seq_count(const struct imap_seq *s);

@@ -39,11 +39,12 @@ struct view_resync {
     struct imap_seq backend; /* the same at the backend; owned */
     bool star;               /* and its last message */
     bool answered;           /* RESYNC_SEARCHES: something was said of ... */
-    struct imap_seq there;   /* ... what is there of them, in the client's UIDs; owned */
-    size_t next;             /* RESYNC_FETCHES: the first range that was not asked for yet */
-    char *items;             /* ... and what for, with what follows the items; owned */
-    char *tag;               /* the client's; owned */
-    struct buf held;         /* SELECT: its tagged line, with its CRLF */
+    struct imap_seq
+        there;       /* ... what is there of them, in the client's UIDs; sorted behind the answer; owned */
+    size_t next;     /* RESYNC_FETCHES: the first range that was not asked for yet */
+    char *items;     /* ... and what for, with what follows the items; owned */
+    char *tag;       /* the client's; owned */
+    struct buf held; /* SELECT: its tagged line, with its CRLF */
 };
 
 void view_resync_free(struct view_resync **rp)
@@ -240,14 +241,16 @@ static bool found_wrong(const char **wrong, const char *text)
 static bool found_set(const struct view_rewrite *w, struct view_resync *r, struct span text,
                       const char **wrong)
 {
-    struct imap_seq found = {0};
+    struct imap_seq found = {0}, client = {0};
     bool ok = imap_seq_parse(&found, text, 0, RANGES_MAX);
 
     if (ok && w->open.map)
-        ok = view_uid_set_to_client(w->open.map, &found, RANGES_MAX, &r->there);
-    else if (ok)
-        imap_seq_join(&r->there, &found);
+        ok = view_uid_set_to_client(w->open.map, &found, RANGES_MAX, &client);
+    const struct imap_seq *add = w->open.map ? &client : &found;
+    for (size_t i = 0; ok && i < add->n; i++)
+        imap_seq_push(&r->there, add->ranges[i].first, add->ranges[i].last);
     imap_seq_free(&found);
+    imap_seq_free(&client);
     return ok && r->there.n <= RANGES_MAX ? true : found_wrong(wrong, "UIDs that can't be read");
 }
 
@@ -286,7 +289,7 @@ static bool found_search(const struct view_rewrite *w, struct view_resync *r, st
         client = uid;
         if (w->open.map && !view_uid_to_client_near(w->open.map, uid, &near, &client))
             continue; /* it is no message of the client's */
-        imap_seq_add(&r->there, client, client);
+        imap_seq_push(&r->there, client, client);
         if (r->there.n > RANGES_MAX)
             return found_wrong(wrong, "too many UIDs");
     }
@@ -376,6 +379,8 @@ enum view_gives view_resync_answered(struct view_rewrite *w, struct view_command
 {
     struct view_resync *r = c->resync;
 
+    if (r->does == RESYNC_SEARCHES)
+        imap_seq_sort(&r->there);
     if (!is_good(r, resp)) {
         failed(w, c, resp, line, out);
         return VIEW_LINES;

@@ -215,6 +215,27 @@ static void test_remove(void **state)
     }
 }
 
+static void test_sort(void **state)
+{
+    (void)state;
+    struct imap_seq set = {0};
+    struct buf out = {0};
+    imap_seq_sort(&set);
+    assert_int_equal(set.n, 0);
+    imap_seq_push(&set, UINT32_MAX, UINT32_MAX);
+    imap_seq_push(&set, 7, 9);
+    imap_seq_push(&set, 10, 10);
+    imap_seq_push(&set, 2, 3);
+    imap_seq_push(&set, 8, 20);
+    imap_seq_push(&set, 1, 1);
+    imap_seq_push(&set, 1, 1);
+    imap_seq_sort(&set);
+    imap_seq_write(&out, &set);
+    unit_same(buf_span(&out), "1:3,7:20,4294967295");
+    buf_free(&out);
+    imap_seq_free(&set);
+}
+
 static void test_join(void **state)
 {
     struct imap_seq set = {0}, other = {0}, none = {0};
@@ -238,6 +259,7 @@ int main(void)
         cmocka_unit_test(test_add),   cmocka_unit_test(test_against_bits),
         cmocka_unit_test(test_parse), cmocka_unit_test(test_most_ranges),
         cmocka_unit_test(test_each),  cmocka_unit_test(test_remove),
+        cmocka_unit_test(test_sort),
         cmocka_unit_test(test_join),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

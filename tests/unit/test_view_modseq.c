@@ -1,5 +1,7 @@
 /* MODSEQs and QRESYNC (RFC 7162) through a move: what becomes of commands, of responses, and what is asked in
  * between. */
+#include <time.h>
+
 #include "view_unit.h"
 
 static const char SPELLING[] = "1 client=/, backend=/, avoid=";
@@ -598,7 +600,7 @@ static void test_handed_over(void **state)
 
 /* ---- sets that are too long for a line ---- */
 
-enum { MANY = 30000 };
+enum { MANY = 30000, FAR_MORE = 400000 };
 
 /* Each other UID. */
 static void many(struct imap_seq *s)
@@ -619,7 +621,7 @@ static void sets_behind(struct buf *lines, const char *before, struct imap_seq *
         if (!set)
             continue;
         set += strlen(before);
-        assert_true(imap_seq_parse(&one, span_of(set, strcspn(set, " \r")), 0, MANY));
+        assert_true(imap_seq_parse(&one, span_of(set, strcspn(set, " \r")), 0, FAR_MORE));
         imap_seq_join(s, &one);
         imap_seq_free(&one);
         ++*_n;
@@ -739,6 +741,39 @@ static void test_long_vanished(void **state)
     view_unref(&v);
 }
 
+/* What is there in an order that costs most: a second would be a hundred times too long. */
+static void test_found_from_behind(void **state)
+{
+    (void)state;
+    struct view *v = usual();
+    struct view_unit u;
+    struct imap_seq want = {0}, got = {0};
+    struct buf found = {0};
+    size_t n = 0;
+    for (unsigned esearch = 0; esearch < 2; esearch++) {
+        start(&u, v, true, esearch);
+        assert_true(view_unit_commands(&u, span_str("a SELECT T1 (QRESYNC (7 5 1:400000))\r\n")));
+        view_unit_responses(&u, span_str("* OK [UIDVALIDITY 100] v\r\n* OK [UIDNEXT 500000] n\r\n"
+                                         "* OK [HIGHESTMODSEQ 500] h\r\na OK done\r\n"));
+        buf_clear(&u.to_client);
+        clock_t begin = clock();
+        for (uint32_t uid = FAR_MORE; uid > 0; uid -= 2) {
+            buf_printf(&found, esearch ? "* ESEARCH UID ALL %u\r\n" : "* SEARCH %u\r\n", uid);
+            imap_seq_add(&want, FAR_MORE + 1 - uid, FAR_MORE + 1 - uid);
+        }
+        buf_add_str(&found, "Q1 OK done\r\n");
+        view_unit_responses(&u, buf_span(&found));
+        assert_true(clock() - begin < 5 * CLOCKS_PER_SEC);
+        n = 0;
+        sets_behind(&u.to_client, "* VANISHED (EARLIER) ", &got, &n);
+        assert_int_equal(n, 2); /* but for the longest */
+        check_seq(&got, &want);
+        buf_free(&found);
+        view_unit_end(&u);
+    }
+    view_unref(&v);
+}
+
 /* ---- who waits ---- */
 
 static void test_who_waits(void **state)
@@ -789,6 +824,7 @@ int main(void)
         cmocka_unit_test(test_handed_over),
         cmocka_unit_test(test_long_sets),
         cmocka_unit_test(test_long_vanished),
+        cmocka_unit_test(test_found_from_behind),
         cmocka_unit_test(test_who_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
