@@ -587,6 +587,8 @@ enum view_gives view_vanished(struct view_rewrite *w, struct span part, size_t a
         word = view_cut_word(&rest);
     if (rest.len)
         return number_wrong(wrong, MALFORMED);
+    if (word.len == 0)
+        return VIEW_NOTHING; /* nothing has: some servers say so */
     bool ok = set_to_seq(w->open.map, word, &client, &why);
     view_vanished_begin(&v, earlier, out);
     for (size_t i = 0; ok && i < client.n; i++)

@@ -353,6 +353,7 @@ static void test_fetch(void **state)
            "* 4 FETCH (ENVELOPE (\"MODSEQ (7)\" (MODSEQ 8)) MODSEQ (1007))\r\n"),
          S("* OK [HIGHESTMODSEQ 600] h\r\n", "* OK [HIGHESTMODSEQ 1600] h\r\n"),
          S("* OK [HIGHESTMODSEQ 500] h\r\n", ""), C("a EXPUNGE\r\n", "a EXPUNGE\r\n"),
+         S("* VANISHED\r\n* VANISHED (EARLIER) \r\n", ""),
          S("* VANISHED 4,6\r\na OK [HIGHESTMODSEQ 700] done\r\n",
            "* VANISHED 7,20\r\na OK [HIGHESTMODSEQ 1700] done\r\n"),
          C("b CLOSE\r\n", "b CLOSE\r\n"),
