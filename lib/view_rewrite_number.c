@@ -166,23 +166,22 @@ static void fetch_cut(struct fetching *f, size_t end)
     f->cut = true;
 }
 
-/* "(n)", from its parenthesis on. */
+/* "(n)", from its parenthesis on. One that is no MODSEQ is left out: servers have said -1. */
 static bool fetch_modseq(struct fetching *f, size_t *i)
 {
     size_t begin = *i + 1, end = begin;
     uint64_t n;
 
-    while (end < f->end && is_digit(f->part.p[end]))
+    while (end < f->end && !fetch_is_end(f->part.p[end]))
         end++;
-    if (end == f->end || f->part.p[end] != ')' || f->part.p[*i] != '(')
+    if (end == begin || end == f->end || f->part.p[end] != ')' || f->part.p[*i] != '(')
         return fetch_wrong(f, MALFORMED);
     *i = end + 1;
-    if (!f->w->open.modseqs) {
+    struct span text = span_of(f->part.p + begin, end - begin);
+    if (!f->w->open.modseqs || !view_modseq_to_client(f->w, text, &n) || n == f->w->open.shift) {
         fetch_cut(f, *i);
         return true;
     }
-    if (!view_modseq_to_client(f->w, span_of(f->part.p + begin, end - begin), &n))
-        return fetch_wrong(f, "a MODSEQ that is none, or too great");
     buf_add(f->out, f->part.p + f->copied, begin - f->copied);
     buf_printf(f->out, "%" PRIu64, n);
     f->copied = end;

@@ -57,7 +57,7 @@ struct quick_number {
     uint64_t n;
 };
 
-/* Behind "(n)"; NULL: it is not that. */
+/* Behind "(n)"; NULL: it is not that, or n is 0. */
 static const uint8_t *skip_modseq(const uint8_t *p, const uint8_t *end, struct quick_number *_r)
 {
     const uint8_t *begin = p + 1;
@@ -67,7 +67,7 @@ static const uint8_t *skip_modseq(const uint8_t *p, const uint8_t *end, struct q
         return NULL;
     for (p++; p < end && *p >= '0' && *p <= '9' && p - begin < 19; p++)
         n = 10 * n + (uint64_t)(*p - '0');
-    if (p == begin || p == end || *p != ')')
+    if (n == 0 || p == end || *p != ')')
         return NULL;
     *_r = (struct quick_number){begin, p, n};
     return p + 1;

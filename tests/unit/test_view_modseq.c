@@ -361,7 +361,11 @@ static void test_fetch(void **state)
     PLAY(OPEN_T1, S("* 4 FETCH (UID 4 MODSEQ (12))\r\n", "* 4 FETCH (UID 4 MODSEQ (1012))\r\n"),
          S("* 4 FETCH (INTERNALDATE \"1-Jan-2020 00:00:00 +0000\" MODSEQ (12))\r\n",
            "* 4 FETCH (INTERNALDATE \"1-Jan-2020 00:00:00 +0000\" MODSEQ (1012))\r\n"),
-         S("* VANISHED 4,6\r\n", "* VANISHED 4,6\r\n"), BAD("* 4 FETCH (MODSEQ (9223372036854775807))\r\n"));
+         S("* VANISHED 4,6\r\n", "* VANISHED 4,6\r\n"), /* what can't be one */
+         S("* 4 FETCH (MODSEQ (9223372036854775807))\r\n", ""), S("* 4 FETCH (MODSEQ (0))\r\n", ""),
+         S("* 4 FETCH (UID 4 MODSEQ (-1) FLAGS ())\r\n", "* 4 FETCH (UID 4 FLAGS ())\r\n"),
+         S("* 4 FETCH (UID 4 MODSEQ (18446744073709551616))\r\n", "* 4 FETCH (UID 4)\r\n"),
+         S("* 4 FETCH (MODSEQ (0) UID 4)\r\n", "* 4 FETCH (UID 4)\r\n"));
     PLAY(OPEN_T2, BAD("* 4 FETCH (MODSEQ 5)\r\n"));
     PLAY(OPEN_T2, BAD("* 4 FETCH (MODSEQ (5 6))\r\n"));
     PLAY(OPEN_T2, BAD("* 4 FETCH (MODSEQ ())\r\n"));

@@ -75,7 +75,7 @@ static const struct {
     {"* 12 FETCH (RFC822.SIZE 44 UID 2 MODSEQ (7))", true},
     {"* 12 FETCH (MODSEQ (9223372036854774807) UID 2)", true},
     {"* 12 FETCH (FLAGS () modseq (12345678901) RFC822.SIZE 4)", true},
-    {"* 12 FETCH (MODSEQ (0) UID 2)", true},
+    {"* 12 FETCH (MODSEQ (0) UID 2)", false},
     {"* 12 FETCH (BODY NIL UID 3)", true},
     {"* 12 FETCH (MODSEQ (9223372036854774808) UID 2)", false},
     {"* 12 FETCH (MODSEQ (18446744073709551616) UID 2)", false},
