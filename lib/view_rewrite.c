@@ -345,7 +345,7 @@ enum view_becomes view_rewrite_part(struct view_rewrite *w, const struct imap_cm
         *_c = NULL;
     if (first && lacks_mailbox(w, cmd))
         return view_answer(answer, cmd, "BAD No mailbox selected");
-    if (first && (flags & LEAVES))
+    if (first && (flags & ALONE))
         *_c = view_command_new(w, cmd->verb);
     if (!w->open.is || !(w->open.map || view_conditions_matter(w)))
         return VIEW_PASSES;

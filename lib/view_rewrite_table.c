@@ -5,6 +5,7 @@ enum { FIRST = 1 << 0, SECOND = 1 << 1 };
 
 /* Verbs without a row have nothing in them. */
 const struct view_verb view_verbs[VERB_COUNT] = {
+    [VERB_ENABLE] = {VIEW_BY_PART, ALONE, 0}, /* what is BAD without it may follow at once */
     [VERB_SELECT] = {VIEW_WHOLE, OPENS | ALONE, FIRST},
     [VERB_EXAMINE] = {VIEW_WHOLE, OPENS | ALONE, FIRST},
     [VERB_CREATE] = {VIEW_WHOLE, 0, FIRST},

@@ -805,6 +805,13 @@ static void test_who_waits(void **state)
     view_unit_responses(&u, span_str("Q1 OK done\r\n"));
     assert_true(view_unit_commands(&u, span_str("f NOOP\r\n")));
     assert_false(u.waits);
+    /* VANISHED is BAD until the answer to it. */
+    assert_true(view_unit_commands(&u, span_str("g ENABLE QRESYNC\r\n")));
+    assert_true(view_unit_commands(&u, span_str("h UID FETCH 1 FLAGS\r\n")));
+    assert_true(u.waits);
+    view_unit_responses(&u, span_str("* ENABLED QRESYNC\r\ng OK done\r\n"));
+    assert_true(view_unit_commands(&u, span_str("i UID FETCH 1 FLAGS\r\n")));
+    assert_false(u.waits);
     view_unit_end(&u);
     view_unref(&v);
 }
