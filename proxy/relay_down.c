@@ -279,6 +279,12 @@ static const char *detail_of(enum session_end wrong, const struct piece *p, cons
     return p->rc == LINE_BAD ? p->item.why : "an answer to a command that it was not sent";
 }
 
+/* The next line has to wait. Through a map a short one can become a long one. */
+static bool view_keeps(const struct session *s)
+{
+    return relay_view_stops(s->relay) || stream_full(s->client);
+}
+
 bool relay_pump_down(struct session *s)
 {
     struct relay *r = s->relay;
@@ -286,8 +292,7 @@ bool relay_pump_down(struct session *s)
     struct piece p;
     enum session_end wrong = END_NONE;
     const char *why = NULL;
-    while (!wrong && !r->finished && !(r->view && relay_view_stops(r)) &&
-           piece_next(&r->down, s->backend, &p)) {
+    while (!wrong && !r->finished && !(r->view && view_keeps(s)) && piece_next(&r->down, s->backend, &p)) {
         if (p.rc == LINE_BAD)
             wrong = END_BACKEND_PROTOCOL;
         else if (r->view && p.rc == LINE_TEXT && relay_view_quick(s, &p, &out))
@@ -305,6 +310,8 @@ bool relay_pump_down(struct session *s)
         }
     }
     outlet_end(&out);
+    if (!wrong && r->view && stream_peek(s->backend).len > 0)
+        stream_again(s->backend); /* what stopped it may be over before anybody has seen it */
     if (wrong)
         session_close(s, wrong, detail_of(wrong, &p, why));
     return !wrong;
