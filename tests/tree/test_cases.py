@@ -7,7 +7,7 @@ import re
 import pytest
 
 TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-NUMBERS = [str(n) for n in range(1, 73)]
+NUMBERS = [str(n) for n in range(1, 85)]
 SERVERS = ["Exchange", "Gmail", "Yahoo", "Courier", "Cyrus", "iCloud, gromox", "Zimbra", "Domino",
            "hMailServer, ProtonBridge, IceWarp, Kopano", "MailEnable, DBmail, FTGate", "SmarterMail, Softalk, QQ, Yandex",
            "GroupWise, FirstClass"]
