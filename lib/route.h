@@ -506,7 +506,7 @@ void route_init(struct store *s, uint64_t generation, const char *restore, route
  * process is alive, which detail names. */
 void route_source(struct store *s, const char *source, const char *who, const char *reason, route_done_fn fn,
                   void *owner);
-/* Writes the routes of a store that was lost, before the store is made. texts: eleven for each account, as
+/* Writes the routes of a store that was lost, before the store is made. texts: twelve for each account, as
  * restore.lua has them. generation: the one that the store will have. token: of this restore, the same in all
  * its calls and in the route_init() that ends it. Detail is how many were written; what was switched over
  * later stays as it is. ROUTE_REFUSED, by detail: "there", a store is there; "another" restore is at work;

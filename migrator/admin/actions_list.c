@@ -301,8 +301,9 @@ void run_retry_all(struct run *r)
 
 static void write_line(struct list_walk *w, const struct span *row, const char *time)
 {
-    static const char *const names[] = {"user",   "backend", "state", "epoch",      "generation", "source",
-                                        "target", "home",    "left",  "flipped_at", "held_from",  "reason"};
+    static const char *const names[] = {"user",      "backend", "state", "epoch", "generation",
+                                        "source",    "target",  "home",  "left",  "flipped_at",
+                                        "held_from", "reason",  "view"};
     json_t *o = json_object();
     uint64_t n;
 
@@ -319,7 +320,7 @@ static void write_line(struct list_walk *w, const struct span *row, const char *
 
 static void on_export(void *owner, enum route_rc rc, const struct span *rows, size_t n)
 {
-    enum { EXPORTED = 12 };
+    enum { EXPORTED = 13 };
     struct list_walk *w = owner;
     json_t *now = json_time(clock_wall_ms());
 

@@ -4,13 +4,14 @@
 
 #include "lib/account.h"
 #include "lib/loop.h"
+#include "lib/route.h"
 #include "lib/xalloc.h"
 
 #include "ctl_text.h"
 #include "json_value.h"
 #include "restore.h"
 
-enum { AT_ONCE = 100 /* accounts of one call */, COLUMNS = 11 /* of an account */ };
+enum { AT_ONCE = 100 /* accounts of one call */, COLUMNS = 12 /* of an account */ };
 
 struct restore {
     struct store *store;
@@ -164,15 +165,24 @@ static struct row restore_row_of(const struct flip *one)
     return (struct row){back ? "resting" : !strcmp(one->state, "settled") ? "settled" : "flipped", "", ""};
 }
 
+/* Records are lost, so clients see the backend as it is. Where it was to go on from what they had been shown before,
+ * that holds still; else their MODSEQs may lie above those of the backend, and they are shown none. */
+static const char *restore_view_of(const struct flip *one)
+{
+    if (one->flipped_ms == 0)
+        return "";
+    return *one->view && !flip_is_in_doubt(one) && route_view_has_modseqs(one->view) ? one->view : "1=:";
+}
+
 static void restore_add_row(json_t *texts, const struct flip *one, const struct row *row)
 {
     char epoch[24], at[24];
 
     snprintf(epoch, sizeof(epoch), "%" PRIu64, one->epoch + 1);
     snprintf(at, sizeof(at), "%" PRIu64, one->flipped_ms);
-    const char *const words[] = {one->user,   one->backend,   row->state, epoch,
-                                 one->source, one->target,    one->home,  one->left,
-                                 at,          row->held_from, row->reason};
+    const char *const words[] = {one->user,   one->backend,   row->state,  epoch,
+                                 one->source, one->target,    one->home,   one->left,
+                                 at,          row->held_from, row->reason, restore_view_of(one)};
     for (size_t i = 0; i < COUNTOF(words); i++)
         json_array_append_new(texts, json_text(span_str(words[i])));
 }

@@ -52,8 +52,8 @@ static struct flip *flip_of(struct flips *f, const char *user)
         return one;
     one = xcalloc(1, sizeof(*one));
     one->user = xstrdup(user);
-    char **const texts[] = {&one->backend, &one->source,    &one->target, &one->home,        &one->left,
-                            &one->state,   &one->held_from, &one->reason, &one->last_backend};
+    char **const texts[] = {&one->backend, &one->source,    &one->target, &one->home,         &one->left,
+                            &one->state,   &one->held_from, &one->reason, &one->last_backend, &one->view};
     for (size_t i = 0; i < COUNTOF(texts); i++)
         *texts[i] = xstrdup("");
     one->first_epoch = UINT64_MAX;
@@ -84,12 +84,24 @@ static void take_state(struct flip *one, const struct line *l)
     one->flipped_ms = l->is_export ? strtoull(flipped, NULL, 10) : flips_ms_of(flips_text_of(l->o, "time"));
 }
 
+/* An export of an older release has none; a journal may have it of the same flip. */
+static void take_view(struct flip *one, const struct line *l)
+{
+    const char *view = flips_text_of(l->o, "view");
+
+    if (l->epoch < one->view_epoch || (l->epoch == one->view_epoch && !*view))
+        return;
+    flips_set(&one->view, view);
+    one->view_epoch = l->epoch;
+}
+
 static void flips_take(struct flip *one, const struct line *l)
 {
     uint64_t ms = flips_ms_of(flips_text_of(l->o, "time"));
 
     if (l->epoch > one->epoch || (l->epoch == one->epoch && l->is_export && !*one->state) || !*one->backend)
         take_state(one, l);
+    take_view(one, l);
     if (number_of(l->o, "generation") > one->generation)
         one->generation = number_of(l->o, "generation");
     if (*l->home && l->epoch < one->first_epoch) {
@@ -209,8 +221,9 @@ void flips_free(struct flips *f)
     HASH_ITER(hh, f->all, one, next)
     {
         HASH_DEL(f->all, one);
-        char *const texts[] = {one->user, one->backend, one->source,    one->target, one->home,
-                               one->left, one->state,   one->held_from, one->reason, one->last_backend};
+        char *const texts[] = {one->user,   one->backend,      one->source, one->target,
+                               one->home,   one->left,         one->state,  one->held_from,
+                               one->reason, one->last_backend, one->view};
         for (size_t i = 0; i < COUNTOF(texts); i++)
             free(texts[i]);
         free(one);

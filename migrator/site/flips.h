@@ -2,12 +2,14 @@
  * (journal.h), and files that `imapferryctl route export` wrote. A line is one JSON object. A line of a
  * journal is a flip:
  *
- *   {"time": "2026-01-31T10:00:00.123Z", "user": "ann", "source": "old", "target": "new", "epoch": 5, "generation": 1, ...}
+ *   {"time": "2026-01-31T10:00:00.123Z", "user": "ann", "source": "old", "target": "new", "epoch": 5, "generation": 1,
+ *    "view": "1=:m9f86d081884c7d65"}
  *
  * A line of an export, which has "state", is an account as it was at "time":
  *
  *   {"time": ..., "user": "ann", "state": "settled", "backend": "new", "epoch": 6, "generation": 1, "source": "old",
- *    "target": "new", "home": "old", "left": "old", "flipped_at": "1769853600123", "held_from": "", "reason": ""}
+ *    "target": "new", "home": "old", "left": "old", "flipped_at": "1769853600123", "held_from": "", "reason": "",
+ *    "view": "1=:m9f86d081884c7d65"}
  *
  * The last line of an export says how many accounts stand before it, so that a reader notices an export that
  * was cut off:
@@ -29,7 +31,9 @@ struct flip {
     char *backend, *source, *target, *home, *left; /* as in the route; "" = none */
     char *state, *held_from, *reason;              /* of an export; "" = of a journal */
     uint64_t epoch, generation, flipped_ms;
-    char *last_backend; /* by the clocks: where it was at the latest time */
+    char *view;          /* as in the route, when it was switched over last; "" = not known */
+    uint64_t view_epoch; /* of the newest line, whether it tells that or not */
+    char *last_backend;  /* by the clocks: where it was at the latest time */
     uint64_t last_ms, last_epoch;
     uint64_t first_epoch; /* of the flip or export that home is of */
     UT_hash_handle hh;

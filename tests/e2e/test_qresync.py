@@ -326,3 +326,30 @@ def test_what_others_changed_before_a_session_goes_over(move, tier):
     live.modseq = max(int(n) for x in heard for n in re.findall(rb"MODSEQ \((\d+)\)", x))
     live.sync()
     assert live.known == truth(m.proxy, m.user)
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["plain", "back"])
+def test_the_store_is_lost_and_restored(move, back):
+    """Where nobody knows any more what clients were shown, they are shown no MODSEQs rather than less than before; where the new
+    server goes on by itself, they are."""
+    m = move("T0")
+    client = Client(m.proxy, m.user).sync()
+    m.go()
+    if back:
+        flip(m.ferry, m.user, "old")
+    client.sync()
+    flag(m.old if back else m.new, m.user, "7")
+    for daemon in list(m.ferry.daemons):
+        daemon.stop()
+    m.ferry.redis.client().flushall()
+    status, answer = m.ferry.ctl("route", "restore", m.ferry.folder + "/journal")
+    assert status == 0 and answer["restored"] == 1, answer
+    client.proxy = m.ferry.proxy()
+    if not back:
+        client.sync()
+        assert client.known == truth(client.proxy, m.user) and b"\\Flagged" in client.known[7]
+        return
+    with connect(client.proxy) as wire:
+        shown = wire.login(m.user)
+        opened = wire.command(b"s", b"SELECT INBOX")
+        assert b"CONDSTORE" not in shown and b"QRESYNC" not in shown and not [x for x in opened if b"MODSEQ" in x], (shown, opened)

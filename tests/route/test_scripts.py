@@ -2165,7 +2165,7 @@ def test_an_id_is_one_processs(store):
 # ---- a store that was lost
 
 def test_one_restore_at_a_time(store):
-    row = ["ann", "new", "flipped", "6", "old", "new", "old", "old", "1769853600123", "", ""]
+    row = ["ann", "new", "flipped", "6", "old", "new", "old", "old", "1769853600123", "", "", "1=:mab"]
     store.client.flushall()
     assert store.call("restore", 4, "t", "", *row) == ["ok", "1"]
     assert store.call("restore", 4, "u", "1", *row) == ["refused", "another"]
@@ -2177,23 +2177,26 @@ def test_one_restore_at_a_time(store):
 
 def test_restore_over_what_a_wrong_store_has_left(store):
     """Claims of an account that was never switched over there are no proof that it is where that store says."""
-    row = ["ann", "new", "flipped", "6", "old", "new", "old", "old", "1769853600123", "", ""]
+    row = ["ann", "new", "flipped", "6", "old", "new", "old", "old", "1769853600123", "", "", "1=:mab"]
     store.plant("ready", epoch=20)
     store.client.hset(store.key("counts"), "whole", "1")
     store.client.delete(store.key("store"))
     assert store.call("restore", 4, "t", "", *row) == ["refused", "leftover"]
     assert store.call("restore", 4, "t", "1", *row) == ["ok", "1"]
     route = store.route()
-    assert route["backend"] == "new" and route["state"] == "flipped" and route["epoch"] == "20"
+    assert route["backend"] == "new" and route["state"] == "flipped" and route["epoch"] == "20" and route["view"] == "1=:mab"
+    store.client.hset(store.key("route", "ann"), "view", "1:ab")
+    assert store.call("restore", 4, "t", "1", *row) == ["ok", "1"]
+    assert store.route()["view"] == "1:ab", "its records are there"
 
 
 def test_restore_is_for_a_store_that_is_gone_and_may_be_repeated(store):
-    row = ["ann", "new", "flipped", "6", "old", "new", "old", "old", "1769853600123", "", ""]
+    row = ["ann", "new", "flipped", "6", "old", "new", "old", "old", "1769853600123", "", "", "1=:mab"]
     assert store.call("restore", 4, "t", "", *row) == ["refused", "there"]
     store.client.flushall()
     store.client.hset(store.key("route", "bob"), mapping={
         "backend": "new", "state": "settled", "epoch": "9", "flipped_at": "1769853600124"})
-    rows = row + ["bob", "old", "held", "8", "new", "old", "old", "new", "1769853600123", "resting", "held: x"]
+    rows = row + ["bob", "old", "held", "8", "new", "old", "old", "new", "1769853600123", "resting", "held: x", "1=:"]
     assert store.call("restore", 4, "t", "", *rows) == ["ok", "1"], "what was switched over later stays"
     before = store.route()
     assert store.call("restore", 4, "t", "", *rows) == ["ok", "1"] and store.route() == before
@@ -2208,8 +2211,8 @@ def test_restore_is_for_a_store_that_is_gone_and_may_be_repeated(store):
     assert store.generation() == 4 and store.hello(LONG)[3] != "0", "a quarantine"
     assert store.call("counts_read")[1:] == ["1", "state:flipped", "1", "backend:new", "1"]
     assert store.call("export", "ann", "bob", "eve") == [
-        "ok", "4", "ann", "new", "flipped", "6", "4", "old", "new", "old", "old", "1769853600123", "", "",
-        "bob", "new", "settled", "9", "4", "", "", "", "", "1769853600124", "", ""]
+        "ok", "4", "ann", "new", "flipped", "6", "4", "old", "new", "old", "old", "1769853600123", "", "", "1=:mab",
+        "bob", "new", "settled", "9", "4", "", "", "", "", "1769853600124", "", "", ""]
 
 
 # ---- what backends can do

@@ -70,6 +70,34 @@ static void test_export_and_journal(void **state)
     expect(EXPORT("02", "settled", "new", "6") END(1) FLIP("02.9", "new", "old", "8"), "ann old new old 9 -");
 }
 
+#define VIEW(is_export, epoch, view)                                                                         \
+    "{\"time\": \"2026-01-31T10:00:01Z\", \"user\": \"ann\", \"target\": \"new\", \"backend\": \"new\", "    \
+    "\"epoch\": " epoch is_export view "}\n"
+#define OF_EXPORT ", \"state\": \"settled\""
+#define IS(view)  ", \"view\": \"" view "\""
+
+static void expect_view(const char *text, const char *want)
+{
+    struct flips f = {0};
+
+    flips_read(&f, "x", span_str(text));
+    assert_string_equal(f.all->view, want);
+    flips_free(&f);
+}
+
+/* That of the newest line; an export of an older release has none. */
+static void test_the_view(void **state)
+{
+    (void)state;
+    expect_view(VIEW("", "5", IS("a")), "a");
+    expect_view(VIEW("", "5", IS("a")) VIEW("", "9", IS("b")), "b");
+    expect_view(VIEW("", "9", IS("b")) VIEW("", "5", IS("a")), "b");
+    expect_view(VIEW("", "5", IS("a")) VIEW(OF_EXPORT, "6", ""), "a");
+    expect_view(VIEW(OF_EXPORT, "6", "") VIEW("", "5", IS("a")), "a");
+    expect_view(VIEW("", "5", IS("a")) VIEW(OF_EXPORT, "8", ""), "");
+    expect_view(VIEW("", "5", IS("a")) VIEW(OF_EXPORT, "8", IS("c")), "c");
+}
+
 /* Its last line is missing, or counts otherwise; also in the middle of exports that were put together. */
 static void test_an_export_that_is_cut_off(void **state)
 {
@@ -137,6 +165,7 @@ int main(void)
         cmocka_unit_test(test_back_and_forth),
         cmocka_unit_test(test_clocks_that_contradict),
         cmocka_unit_test(test_export_and_journal),
+        cmocka_unit_test(test_the_view),
         cmocka_unit_test(test_an_export_that_is_cut_off),
         cmocka_unit_test(test_what_cannot_be_read),
         cmocka_unit_test(test_half_a_line_of_a_crash),
