@@ -15,8 +15,18 @@
 
 enum {
     ID_BYTES = 8,
+    NAME_ID_BYTES = 9, /* of a row that belongs to no mailbox; has no ledger */
     RUNS_MAX = 16 * 1024 * 1024, /* of a map that was written by us */
     WRITE_MAX = 200,             /* records in one script */
+};
+
+/* A name that clients have seen. It keeps the highest UIDVALIDITY that they were shown under it, also while no mailbox
+ * has it. */
+struct known_name {
+    char *name;             /* owned; the client's */
+    struct view_record row; /* that keeps it in the store where there is no other; owned */
+    bool changed;           /* Redis has another version of it */
+    UT_hash_handle hh;
 };
 
 struct records {
@@ -24,7 +34,8 @@ struct records {
     const struct route_job *job;
     bool back;
     uint64_t terms;
-    struct record *by_name; /* owned */
+    struct record *by_name;   /* owned */
+    struct known_name *known; /* owned */
     char *spelling;         /* of names, as text; owned; NULL: not known */
     bool spelling_changed;  /* Redis has another one */
     struct buf dropped;     /* names of records, each with a NUL */
@@ -67,6 +78,72 @@ static void drop_record(struct records *r, struct record *rec)
     free_record(rec);
 }
 
+/* ---- names */
+
+static struct known_name *find_known(const struct records *r, const char *name)
+{
+    struct known_name *k;
+
+    HASH_FIND_STR(r->known, name, k);
+    return k;
+}
+
+/* What clients may have been shown of it, as the store has it. */
+static uint32_t highest_shown(const struct view_record *v)
+{
+    bool numbered = v->tier != VIEW_T3 && v->source_uidvalidity > v->highest_uidvalidity;
+
+    return numbered ? v->source_uidvalidity : v->highest_uidvalidity;
+}
+
+static void note_known(struct records *r, const struct view_record *v)
+{
+    struct known_name *k = find_known(r, v->source_name);
+    uint32_t highest = highest_shown(v);
+
+    if (highest == 0)
+        return;
+    if (!k) {
+        k = xcalloc(1, sizeof(*k));
+        k->name = xstrdup(v->source_name);
+        k->row.source_name = xstrdup(v->source_name);
+        k->row.target_name = xstrdup(v->target_name);
+        k->row.tier = VIEW_T3;
+        HASH_ADD_KEYPTR(hh, r->known, k->name, strlen(k->name), k);
+    }
+    if (k->row.highest_uidvalidity < highest)
+        k->row.highest_uidvalidity = highest;
+}
+
+static void free_known(struct records *r)
+{
+    struct known_name *k, *next;
+
+    HASH_ITER(hh, r->known, k, next)
+    {
+        HASH_DEL(r->known, k);
+        view_record_free(&k->row);
+        free(k->name);
+        free(k);
+    }
+}
+
+/* The store keeps a row of its own for it. */
+static bool known_is_alone(const struct records *r, const struct known_name *k)
+{
+    struct record *rec;
+
+    HASH_FIND_STR(r->by_name, k->name, rec);
+    return !rec;
+}
+
+/* A row of forget_name(), and no mailbox was made anew under it since. Other records of no mailbox have a ledger. */
+static bool is_name_alone(const struct view_record *v)
+{
+    return v->highest_uidvalidity && !v->source_uidvalidity && !v->target_uidvalidity &&
+           strlen(v->id) == (size_t)2 * NAME_ID_BYTES;
+}
+
 static void end_call(struct records *r, enum route_rc rc)
 {
     records_fn fn = r->fn;
@@ -94,6 +171,12 @@ static void take_row(struct records *r, struct span name, struct span text)
             view_record_free(&rec->view);
         findings_free(&rec->findings);
         free(rec);
+        return;
+    }
+    note_known(r, &rec->view);
+    if (is_name_alone(&rec->view)) {
+        strcpy(find_known(r, rec->view.source_name)->row.id, rec->view.id);
+        free_record(rec);
         return;
     }
     add_record(r, rec);
@@ -184,6 +267,7 @@ static void records_forget_all(struct records *r)
 
     HASH_ITER(hh, r->by_name, rec, next)
     drop_record(r, rec);
+    free_known(r);
 }
 
 void records_read(struct records *r, records_fn fn, void *owner)
@@ -223,6 +307,7 @@ struct record *records_get(struct records *r, const char *from_name, const char 
 
     HASH_FIND_STR(r->by_name, source_name, rec);
     if (rec && strcmp(rec->view.target_name, target_name)) {
+        note_known(r, &rec->view);
         drop_record(r, rec);
         rec = NULL;
     }
@@ -232,6 +317,8 @@ struct record *records_get(struct records *r, const char *from_name, const char 
         rec->view.source_name = xstrdup(source_name);
         rec->view.target_name = xstrdup(target_name);
         rec->view.tier = VIEW_T3;
+        const struct known_name *k = find_known(r, source_name);
+        rec->view.highest_uidvalidity = k ? k->row.highest_uidvalidity : 0;
         rec->changed = true;
         add_record(r, rec);
     }
@@ -291,11 +378,20 @@ void records_twin(struct records *r, struct record *rec, const char *from_name, 
     rec->twin = twin;
 }
 
+/* Its name stays known, should a mailbox be made anew under it. */
 static void forget_name(struct records *r, struct record *rec)
 {
-    buf_add_str(&r->dropped, rec->view.source_name);
-    buf_add(&r->dropped, "", 1);
-    r->n_dropped++;
+    note_known(r, &rec->view);
+    struct known_name *k = find_known(r, rec->view.source_name);
+
+    if (k) {
+        random_hex(k->row.id, NAME_ID_BYTES);
+        k->changed = true;
+    } else {
+        buf_add_str(&r->dropped, rec->view.source_name);
+        buf_add(&r->dropped, "", 1);
+        r->n_dropped++;
+    }
     drop_record(r, rec);
 }
 
@@ -363,6 +459,7 @@ static void records_write_some(struct records *r)
     struct buf texts[WRITE_MAX] = {{0}};
     size_t n = 0, n_drop = 0, at = 0;
     struct record *rec, *next;
+    struct known_name *k, *k_next;
     const char *names = (const char *)buf_span(&r->dropped).p;
 
     for (; n_drop < r->n_dropped && n_drop < WRITE_MAX; n_drop++) {
@@ -378,6 +475,18 @@ static void records_write_some(struct records *r)
         pairs[2 * n] = span_str(rec->view.source_name);
         pairs[2 * n + 1] = buf_span(&texts[n]);
         rec->changed = false;
+        n++;
+    }
+    HASH_ITER(hh, r->known, k, k_next)
+    {
+        if (!k->changed || n == WRITE_MAX)
+            continue;
+        k->changed = false;
+        if (!known_is_alone(r, k))
+            continue;
+        view_record_encode(&texts[n], &k->row);
+        pairs[2 * n] = span_str(k->name);
+        pairs[2 * n + 1] = buf_span(&texts[n]);
         n++;
     }
     size_t n_pairs = n;
@@ -555,6 +664,7 @@ void record_fold(struct record *rec, const struct copy_result *last, const struc
     char why[200];
     const struct ledger_row *rows = ledger_rows(rec->ledger, &n);
     char *clash = record_uid_clash(rec, last, back);
+    bool bound = v->source_uidvalidity == last->source_uidvalidity; /* forward */
 
     /* With a map clients would see right messages, but some day the proxy is taken away. */
     v->tier = clash ? VIEW_T3 : back ? tier_back(rec, last) : record_tier(rec, last, why, sizeof(why));
@@ -573,9 +683,10 @@ void record_fold(struct record *rec, const struct copy_result *last, const struc
     v->map = map;
     if (v->tier == VIEW_T2 && !v->map.tail_client)
         v->tier = VIEW_T3;
-    /* Back at home, or by a client's RENAME, it was shown by another UIDVALIDITY than its own: under that one clients
-     * may know UIDs as other messages. */
-    if (!back && v->highest_uidvalidity > v->source_uidvalidity)
+    /* Back at home, or by a client's RENAME, it was shown by another UIDVALIDITY than its own, or another mailbox was
+     * shown by that one: under it clients may know UIDs as other messages. */
+    if (!back && (v->highest_uidvalidity > v->source_uidvalidity ||
+                  (v->highest_uidvalidity == v->source_uidvalidity && !bound)))
         v->tier = VIEW_T3;
     note_shown(v, last->source_uidvalidity);
     if (v->tier == VIEW_T3)
@@ -669,26 +780,30 @@ char *record_uid_clash(const struct record *rec, const struct copy_result *last,
     return clash;
 }
 
-static int compare_records(const void *a, const void *b)
+static int compare_rows(const void *a, const void *b)
 {
-    return strcmp((*(struct record *const *)a)->view.source_name,
-                  (*(struct record *const *)b)->view.source_name);
+    return strcmp((*(const struct view_record *const *)a)->source_name,
+                  (*(const struct view_record *const *)b)->source_name);
 }
 
-/* All records, one a line, by name. */
+/* All that the store has, one a line, by name. */
 static void write_all(const struct records *r, struct buf *out)
 {
-    size_t n = HASH_COUNT(r->by_name), i = 0;
-    struct record **sorted = xcalloc(n ? n : 1, sizeof(*sorted)), *rec;
+    size_t n = 0;
+    const struct view_record **rows =
+        xcalloc(HASH_COUNT(r->by_name) + HASH_COUNT(r->known) + 1, sizeof(*rows));
 
-    for (rec = r->by_name; rec; rec = rec->hh.next)
-        sorted[i++] = rec;
-    qsort(sorted, n, sizeof(*sorted), compare_records);
-    for (i = 0; i < n; i++) {
-        view_record_encode(out, &sorted[i]->view);
+    for (const struct record *rec = r->by_name; rec; rec = rec->hh.next)
+        rows[n++] = &rec->view;
+    for (const struct known_name *k = r->known; k; k = k->hh.next)
+        if (known_is_alone(r, k))
+            rows[n++] = &k->row;
+    qsort(rows, n, sizeof(*rows), compare_rows);
+    for (size_t i = 0; i < n; i++) {
+        view_record_encode(out, rows[i]);
         buf_add_str(out, "\n");
     }
-    free(sorted);
+    free(rows);
 }
 
 bool records_are_spelled(const struct records *r)
@@ -722,6 +837,9 @@ static bool records_are_past(const struct records *r)
 
     for (const struct record *rec = r->by_name; rec; rec = rec->hh.next)
         if (rec->view.highest_uidvalidity >= now_s)
+            return false;
+    for (const struct known_name *k = r->known; k; k = k->hh.next)
+        if (k->row.highest_uidvalidity >= now_s)
             return false;
     return true;
 }

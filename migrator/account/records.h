@@ -81,7 +81,9 @@ struct record *records_get(struct records *r, const char *from_name, const char 
 typedef void (*records_gone_fn)(void *owner, struct record *record, const char *from_name,
                                 const char *to_name);
 void records_each_gone(struct records *r, const struct mailboxes *source, records_gone_fn fn, void *owner);
-/* Forgets a record, its stamp and its ledger; the next records_write() tells Redis. */
+/* Forgets a record, its stamp and its ledger; the next records_write() tells Redis. A name that clients have seen keeps
+ * a row of its own, without a mailbox, with the highest UIDVALIDITY shown; a record made anew under it begins with that,
+ * and is the only one of the two. */
 void records_drop(struct records *r, struct record *record);
 /* Is there one under this name of the source? */
 bool records_has(const struct records *r, const char *from_name);
@@ -133,7 +135,7 @@ char *record_uid_clash(const struct record *record, const struct copy_result *la
 void records_spell(struct records *r, const struct view_names *names);
 /* Are they in the store, or will be? */
 bool records_are_spelled(const struct records *r);
-/* What becomes the route's view: "1:" and 32 hex digits of SHA-256 over all records. "1=:" where proxies have
+/* What becomes the route's view: "1:" and 32 hex digits of SHA-256 over all rows. "1=:" where proxies have
  * nothing to rewrite, "1=:m" where they may show CONDSTORE and QRESYNC as well; "1<:" where the account is back on the server from which its clients' names and numbers
  * come. */
 void records_digest(const struct records *r, char out[40]);

@@ -533,3 +533,46 @@ def test_the_way_back(account):
     assert left is None or not left[2], "its messages are in the renamed one"
     assert wire.command(b"r", b"RENAME INBOX.Old INBOX.Older")[-1].startswith(b"r OK")
     assert note(wire, "INBOX.Older") >= now["INBOX.Old"]
+
+
+@pytest.mark.writes_source
+def test_names_that_were_given_up_go_over_too(account):
+    """Back and forth: a mailbox made anew is shown by a UIDVALIDITY greater than any that was shown under its name, wherever the
+    account was then."""
+    a = account("given-up")
+    highest = {}
+
+    def note(wire, name):
+        shown = seen(wire, name)[0]
+        assert shown >= highest.get(name, 0), (name, shown, highest)
+        highest[name] = shown
+        wire.command(b"x", b"SELECT INBOX")
+
+    def anew(wire, name):
+        made = wire.command(b"c", b"CREATE %s" % name.encode())[-1]
+        assert made.startswith((b"c OK", b"c NO [ALREADYEXISTS]")), made  # the migrator deletes none that it has not made
+        before = highest[name]
+        note(wire, name)
+        assert highest[name] > before, (name, highest)
+    wire = a.session()
+    note(wire, "INBOX.Sent")
+    assert wire.command(b"r", b"RENAME INBOX.Sent INBOX.Old")[-1].startswith(b"r OK")
+    assert wire.command(b"c", b"CREATE INBOX.Sent")[-1].startswith(b"c OK")
+    for name, real in (("Sent", 4000000000), ("Drafts", 3900000000), ("Old", 3800000000)):
+        a.new.doveadm("mailbox", "update", "-u", a.user, "--uid-validity", str(real), name)
+        note(wire, "INBOX." + name)
+        assert highest["INBOX." + name] == real
+    for name in (b"INBOX.Sent", b"INBOX.Drafts"):
+        assert wire.command(b"d", b"DELETE " + name)[-1].startswith(b"d OK")
+    for leg, to in enumerate(("old", "new", "old")):
+        if to == "new":
+            assert a.ferry.ctl("release", a.user)[0] == 0
+            assert a.ferry.ctl("migrate", a.user)[0] == 0
+            a.ferry.wait_state(a.user, "ready")
+        a.flip(to)
+        wire = a.session()
+        anew(wire, "INBOX.Drafts")
+        anew(wire, "INBOX.Sent")
+        note(wire, "INBOX.Old")
+        assert wire.command(b"d", b"DELETE INBOX.Drafts")[-1].startswith(b"d OK")
+        assert wire.command(b"r", b"RENAME INBOX.Sent INBOX.Sent-%d" % leg)[-1].startswith(b"r OK")
