@@ -2,6 +2,7 @@
 date after it without listing anything, and open sessions go over. On real servers, in each tier."""
 import contextlib
 import re
+import threading
 
 import pytest
 
@@ -9,6 +10,7 @@ from harness import mail
 from harness.cyrus import Cyrus
 from harness.dovecot import Dovecot
 from harness.ferry import backend
+from harness.relay import DOWN, UP, Relay
 from harness.scene import connect, new_user
 
 pytestmark = pytest.mark.writes_source
@@ -72,7 +74,7 @@ class Client:
         self.wire = connect(self.proxy)
         answer = self.wire.login(self.user)
         assert b" CONDSTORE" in answer and b" QRESYNC" in answer, answer
-        assert b"QRESYNC" in self.wire.command(b"e", b"ENABLE QRESYNC")[0]
+        assert self.enables[7:] in self.wire.command(b"e", self.enables)[0]
         return self
 
     def offline(self):
@@ -88,7 +90,7 @@ class Client:
                 for uid in uids_of(found[1]) & set(self.known):
                     del self.known[uid]
             elif re.match(rb"\* \d+ FETCH", line):
-                uid = int(re.search(rb"UID (\d+)", line)[1])
+                uid = self.uid_in(line)
                 flags = set(re.search(rb"FLAGS \(([^)]*)\)", line)[1].split()) - {b"\\Recent"}
                 modseq = int(re.search(rb"MODSEQ \((\d+)\)", line)[1])
                 assert modseq > (self.floor or 0), (line, self.floor)
@@ -99,7 +101,12 @@ class Client:
         self.heard = lines
         return exists
 
-    floor, says_known, uidnext = None, False, 1
+    def uid_in(self, line):
+        """Where only CONDSTORE is enabled, the server may tell the number alone."""
+        found = re.search(rb"UID (\d+)", line)
+        return int(found[1]) if found else sorted(self.known)[int(line.split()[1]) - 1]
+
+    floor, says_known, uidnext, enables = None, False, 1, b"ENABLE QRESYNC"
 
     def open(self):
         """As after a start: what it knows is brought up to date by one SELECT."""
@@ -156,7 +163,8 @@ def record(ferry, user):
 
 
 class Move:
-    def __init__(self, make_ferry, old, new, authority, tier, user=None):
+    def __init__(self, make_ferry, old, new, authority, tier, user=None, door=None):
+        """door: a relay by which the proxies reach the old server."""
         self.old, self.new, self.user, self.tier = old, new, user or new_user("qresync"), tier
         deliver(old, self.user, *range(12))
         if tier.startswith("T0"):
@@ -167,8 +175,9 @@ class Move:
         settings = {"migration": {"trigger": "manual", "cutover": "manual", "t1_max_gaps": 100 if tier == "T1" else 0}}
         if tier != "T1":
             del settings["migration"]["t1_max_gaps"]
-        self.ferry = make_ferry({"old": backend(old, ca=authority.ca), "new": there}, settings)
-        self.ferry.migrator()
+        straight = backend(old, ca=authority.ca)
+        self.ferry = make_ferry({"old": backend(door, "imap") if door else straight, "new": there}, settings)
+        self.ferry.migrator(backends={"old": straight})
         self.proxy = self.ferry.proxy()
         self.early = Client(self.proxy, self.user).sync()
         expunge(old, self.user, "2:3")
@@ -193,8 +202,8 @@ class Move:
 
 @pytest.fixture(name="move")
 def make_move(make_ferry, old, alike, authority):
-    def make(tier, new=alike, user=None):
-        return Move(make_ferry, old, new, authority, tier, user)
+    def make(tier, new=alike, **how):
+        return Move(make_ferry, old, new, authority, tier, **how)
     return make
 
 
@@ -252,7 +261,7 @@ def test_clients_come_back_after_the_flip(move, tier):
 
 
 def test_clients_come_back_to_a_cyrus(move, cyrus):
-    check_offline(move("T0", cyrus, "ann"))
+    check_offline(move("T0", cyrus, user="ann"))
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -283,6 +292,60 @@ def test_open_sessions_go_over(move, tier):
     changed = live.wire.command(b"c", b"UID STORE 1 (UNCHANGEDSINCE 1) +FLAGS (\\Seen)")
     assert b"MODIFIED 1]" in changed[-1], changed
     plain.close()
+
+
+class Door(Relay):
+    """On the way to the old server: a STORE waits until another session's list of messages was taken from there."""
+
+    def __init__(self, server):
+        super().__init__(("127.0.0.1", server.port["imap"]), edit=self.look)
+        self.holds, self.held, self.listed = False, threading.Event(), threading.Event()
+        self.tag = None
+
+    def look(self, direction, data):
+        if self.holds and direction == UP and b" UID STORE " in data:
+            self.held.set()
+            assert self.listed.wait(20)
+        elif self.holds and direction == UP and (found := re.search(rb"(?m)^(\S+) FETCH 1:\d+ \(UID\)\r$", data)):
+            self.tag = found[1]
+        elif self.tag and direction == DOWN and self.tag + b" OK" in data:
+            self.listed.set()
+        return data
+
+
+@pytest.mark.parametrize("enabled", [b"ENABLE QRESYNC", b"ENABLE CONDSTORE"])
+@pytest.mark.parametrize("waits", ["at rest", "in IDLE"])
+@pytest.mark.parametrize("tier", ["T0", "T2"])
+def test_flag_that_is_set_in_the_freeze_behind_a_session_s_list(move, old, tier, waits, enabled):
+    """Neither server tells that session of it by itself, and what it hears next has a greater MODSEQ."""
+    with contextlib.closing(Door(old)) as door:
+        m = move(tier, door=door)
+        live, other = Client(m.proxy, m.user), Client(m.proxy, m.user)
+        live.enables = enabled
+        live.online().open()
+        other.online().open()
+        if waits == "in IDLE":
+            live.wire.line(b"i IDLE")
+            live.wire.until(b"+")
+        door.holds = True
+        other.wire.line(b"o UID STORE 9 +FLAGS (\\Flagged)")
+        assert door.held.wait(10)
+        m.go()
+        assert other.wire.until(b"o ")[-1].startswith(b"o OK") and door.listed.is_set()
+        live.floor = m.floor
+        assert other.wire.command(b"o", b"UID STORE 10 +FLAGS (\\Answered)")[-1].startswith(b"o OK")
+        if waits == "in IDLE":
+            live.wire.line(b"DONE")
+            heard = live.wire.until(b"i ")
+        else:
+            heard = live.wire.command(b"n", b"NOOP")
+        heard += live.wire.command(b"n", b"NOOP")  # the server may be slow to see what others do
+        assert [x for x in heard if b"\\Answered" in x], heard
+        live.take(heard)
+        live.modseq = max(int(n) for x in heard for n in re.findall(rb"MODSEQ \((\d+)\)", x))
+        live.enables = b"ENABLE QRESYNC"
+        assert len(m.proxy.find("event=handed_over")) == 2
+        assert live.sync().known == truth(m.proxy, m.user), (heard, live.heard)
 
 
 @pytest.mark.parametrize("tier", ["T0", "T2"])
