@@ -38,8 +38,13 @@
  * timeout        | all of this together took too long
  *
  * The client is told FLAGS and PERMANENTFLAGS of the target and the number of messages at once, and which
- * messages are gone as soon as it may hear of that. How many sessions went over, and how many could not for
- * which reason, is counted (tally.h). */
+ * messages are gone as soon as it may hear of that. A client that goes by MODSEQs (RFC 7162) is then told the
+ * flags of all messages, before its next command passes or its IDLE goes on (relay_owe_flags()): what another
+ * session has changed behind the list of the source, in the freeze or at the target, was told to it by neither
+ * server, and it would not ask for it again once it has heard a greater MODSEQ. Where it is not told all of
+ * them, the session ends (END_MOVED). Others ask for flags anew when they open the mailbox again.
+ *
+ * How many sessions went over, and how many could not for which reason, is counted (tally.h). */
 #ifndef IMAPFERRY_HANDOVER_H
 #define IMAPFERRY_HANDOVER_H
 

@@ -176,6 +176,30 @@ void relay_owe_flags(struct session *s)
     s->relay->owes_flags = true;
 }
 
+uint64_t relay_patience_ms(const struct session *s)
+{
+    uint64_t limit = s->proxy->conf->proxy.backend_timeout_ms;
+    uint64_t idle = uv_now(&s->proxy->loop->uv) - s->relay->moved_ms;
+    return s->relay->backend_shut ? limit : idle < limit ? limit - idle : 0;
+}
+
+static void on_no_flags(void *owner)
+{
+    struct session *s = owner;
+    if (s->state != IN_RELAY)
+        return;
+    uint64_t left = relay_patience_ms(s);
+    if (left > 0)
+        timer_start(s->relay->patience, left);
+    else
+        session_close(s, END_MOVED, "it does not answer with the flags");
+}
+
+void relay_flags_told(struct relay *r)
+{
+    timer_stop(r->patience);
+}
+
 /* By the client's numbers, so not as long as it counts messages that are gone. */
 static void ask_for_flags(struct session *s)
 {
@@ -184,8 +208,12 @@ static void ask_for_flags(struct session *s)
     if (!may || !relay_at_boundary(s))
         return;
     r->owes_flags = false;
-    if (r->opened.exists > 0)
-        relay_send_own(s, OWN_FLAGS, "UID FETCH 1:* (FLAGS MODSEQ)");
+    if (r->opened.exists == 0)
+        return;
+    relay_send_own(s, OWN_FLAGS, "UID FETCH 1:* (FLAGS MODSEQ)");
+    if (!r->patience)
+        r->patience = timer_new(s->proxy->loop, on_no_flags, s);
+    timer_start(r->patience, s->proxy->conf->proxy.backend_timeout_ms);
 }
 
 /* What a hand-over or a thaw has left to be said, once something may pass. */
@@ -474,6 +502,7 @@ void relay_free(struct relay **rp)
     buf_free(&r->own);
     opened_free(&r->opened);
     relay_gone_free(&r->gone);
+    timer_free(&r->patience);
     free(r->idled);
     free(r);
 }

@@ -75,7 +75,7 @@ enum relay_own {
     OWN_NAMESPACE,
     OWN_LIST,
     OWN_FLAGS, /* the relay's own: behind relay_owe_flags(); its data go to the client */
-    OWN_VIEW,  /* the relay's own: part of what the client has asked for (relay_view.c), to whom its data go */
+    OWN_VIEW, /* the relay's own: part of what the client has asked for (relay_view.c), to whom its data go */
 };
 void relay_send_own(struct session *s, enum relay_own own, const char *text);
 /* Which mailbox the client has open, and what it knows of it (opened.h); borrowed. */
@@ -103,9 +103,11 @@ void relay_gone_free(struct relay_gone *g);
  * lines. */
 void relay_attach(struct session *s, struct stream *stream, const struct conf_backend *at, struct span lines,
                   struct relay_gone *gone, uint32_t exists);
-/* Before relay_attach(), where the client goes by MODSEQs: the flags of all messages are asked for, and told, before
- * any command passes. What others have changed since the client's last command at the server that it leaves was told to
- * nobody, and the next MODSEQ that the client hears lies above that, so no later question would bring it. */
+/* Before relay_attach(), where the client goes by MODSEQs: the flags of all messages are asked for, and told,
+ * before any command passes. Nobody has told the client what others have changed since its last command at the
+ * server that it leaves, and the next MODSEQ that it hears lies above that, so no later question would bring
+ * it. The session ends (END_MOVED) where the server does not tell all of them, or is silent for
+ * backend_timeout. */
 void relay_owe_flags(struct session *s);
 /* Tells a client at rest, before it goes on, that its mailbox has n messages. */
 void relay_tell_exists(struct session *s, uint32_t n);

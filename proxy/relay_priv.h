@@ -85,9 +85,10 @@ struct relay {
     bool hides;            /* the response under way is not for the client, nor are the literals in it */
     enum session_end rest; /* END_NONE, or what comes once no command is under way: a freeze, or the end */
     struct opened opened;
-    size_t n_own; /* commands of ours that are under way, but for OWN_VIEW: what they bring is for us */
-    char *idled;  /* tag of the client's IDLE that we have ended; it is to be begun again; owned */
-    bool owes_flags;                /* what relay_owe_flags() says, and it was not asked yet */
+    size_t n_own;    /* commands of ours that are under way, but for OWN_VIEW: what they bring is for us */
+    char *idled;     /* tag of the client's IDLE that we have ended; it is to be begun again; owned */
+    bool owes_flags; /* what relay_owe_flags() says, and it was not asked yet */
+    struct timer *patience;         /* OWN_FLAGS is under way; owned, NULL where it never was */
     struct relay_gone gone;         /* what the client has to be told of as expunged, when it may be */
     uint64_t round;                 /* of the loop, in which ... */
     size_t lines, line_bytes;       /* ... so much of commands was looked at */
@@ -142,6 +143,12 @@ void relay_command_ended(struct relay *r, struct command *c, enum imap_status st
 
 /* The client is in the middle of a command that is, or will be, the backend's. */
 bool relay_is_sending(const struct relay *r);
+
+/* A command of ours that the client waits for is under way: for how many ms the backend may be silent still;
+ * 0: it was for backend_timeout. The time in which the client does not take what came does not count. */
+uint64_t relay_patience_ms(const struct session *s);
+/* The backend has told what relay_owe_flags() is about. */
+void relay_flags_told(struct relay *r);
 
 /* LOGOUT was passed on: the answer is waited for, and then given here. */
 void relay_expect_end(struct session *s);

@@ -409,8 +409,7 @@ static bool up_is_open(const struct session *s)
     bool answers_wait = stream_full(s->client) && !(r->up.in_command && r->fate == FATE_PASSES);
     bool owes_flags = r->owes_flags && !relay_owes_expunges(s);
     return s->state == IN_RELAY && (r->mode == UP_COMMANDS || r->mode == UP_IDLE) && may_begin && !r->idled &&
-           !owes_flags &&
-           r->n_own == 0 && !(r->waits && r->waits->ends_idle) && !r->logout &&
+           !owes_flags && r->n_own == 0 && !(r->waits && r->waits->ends_idle) && !r->logout &&
            r->n_commands < LIMIT_PIPELINED && r->own.len < LIMIT_OWN_WORDS && !answers_wait &&
            !stream_full(s->backend) && !(r->view && relay_view_asks(r)) && registration_may_pass(s);
 }

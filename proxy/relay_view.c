@@ -803,13 +803,9 @@ static void ask_send(struct relay_view *v, struct command *client)
 static void view_on_no_answer(void *owner)
 {
     struct relay_view *v = owner;
-    const struct relay *r = v->s->relay;
-    uint64_t limit = v->s->proxy->conf->proxy.backend_timeout_ms;
-    uint64_t idle = uv_now(&v->s->proxy->loop->uv) - r->moved_ms;
-    if (r->backend_shut)
-        timer_start(v->patience, limit);
-    else if (idle < limit)
-        timer_start(v->patience, limit - idle);
+    uint64_t left = relay_patience_ms(v->s);
+    if (left > 0)
+        timer_start(v->patience, left);
     else
         session_close(v->s, END_VIEW, "the backend does not answer a command of ours");
 }

@@ -933,6 +933,15 @@ static void test_only_reads(void **state)
 
 /* ---- over another connection ---- */
 
+static void enable_qresync(struct bench *b)
+{
+    bench_shows(b, "CONDSTORE QRESYNC ENABLE");
+    bench_says(b, b->client, "e1 ENABLE QRESYNC\r\n");
+    bench_gets(b, b->server, "e1 ENABLE QRESYNC\r\n");
+    bench_says(b, b->server, "* ENABLED QRESYNC\r\ne1 OK done\r\n");
+    bench_gets(b, b->client, "* ENABLED QRESYNC\r\ne1 OK done\r\n");
+}
+
 static void attach(struct bench *b, const char *lines, uint32_t exists)
 {
     struct relay_gone gone = {0};
@@ -968,11 +977,7 @@ static void test_expunges_are_told_at_the_next_command(void **state)
 static void test_what_is_gone_is_told_as_vanished(void **state)
 {
     struct bench *b = *state;
-    bench_shows(b, "CONDSTORE QRESYNC ENABLE");
-    bench_says(b, b->client, "e1 ENABLE QRESYNC\r\n");
-    bench_gets(b, b->server, "e1 ENABLE QRESYNC\r\n");
-    bench_says(b, b->server, "* ENABLED QRESYNC\r\ne1 OK done\r\n");
-    bench_gets(b, b->client, "* ENABLED QRESYNC\r\ne1 OK done\r\n");
+    enable_qresync(b);
     assert_true(relay_opened(&b->s)->qresync && relay_opened(&b->s)->condstore);
     attach(b, "", 5);
     bench_says(b, b->next, "* VANISHED 7\r\n");
@@ -1000,6 +1005,133 @@ static void test_numbers_from_behind_an_expunge(void **state)
     bench_says(b, b->next, "* 3 FETCH (FLAGS ())\r\n");
     bench_ends(b, END_MOVED);
     bench_gets_nothing(b, b->client);
+}
+
+/* ---- flags behind a hand-over ---- */
+
+#define ASKS_FLAGS "UID FETCH 1:* (FLAGS MODSEQ)"
+
+/* Nothing has gone. */
+static void attach_owing_flags(struct bench *b, uint32_t exists)
+{
+    struct relay_gone none = {0};
+    relay_owe_flags(&b->s);
+    relay_rest(&b->s, END_FREEZE);
+    relay_attach(&b->s, bench_connect(b, &b->next), &b->backends[1], span_str(""), &none, exists);
+}
+
+static void test_flags_are_told_before_the_next_command(void **state)
+{
+    struct bench *b = *state;
+    attach_owing_flags(b, 2);
+    bench_gets_command(b, b->next, ASKS_FLAGS); /* without a word of the client */
+    bench_says(b, b->client, "a1 NOOP\r\na2 NOOP\r\n");
+    bench_says(b, b->next, "* 1 FETCH (UID 4 FLAGS (\\Seen) MODSEQ (98))\r\n");
+    bench_gets(b, b->client, "* 1 FETCH (UID 4 FLAGS (\\Seen) MODSEQ (98))\r\n");
+    bench_gets_nothing(b, b->next);
+    bench_says(b, b->next, "* 2 FETCH (UID 5 FLAGS () MODSEQ (97))\r\n%T OK done\r\n");
+    bench_gets(b, b->client, "* 2 FETCH (UID 5 FLAGS () MODSEQ (97))\r\n");
+    bench_gets(b, b->next, "a1 NOOP\r\na2 NOOP\r\n");
+    bench_gets_nothing(b, b->client); /* our tagged line is not for it */
+}
+
+static void test_no_flags_of_no_messages(void **state)
+{
+    struct bench *b = *state;
+    attach_owing_flags(b, 0);
+    bench_says(b, b->client, "a1 NOOP\r\n");
+    bench_gets(b, b->next, "a1 NOOP\r\n");
+}
+
+static void test_flags_wait_until_expunges_are_told(void **state)
+{
+    struct bench *b = *state;
+    enable_qresync(b);
+    relay_owe_flags(&b->s);
+    attach(b, "", 5);
+    bench_gets_nothing(b, b->next);
+    bench_says(b, b->client, "a1 NOOP\r\n");
+    bench_gets(b, b->client, "* VANISHED 12,14\r\n");
+    bench_gets_command(b, b->next, ASKS_FLAGS);
+    bench_gets_nothing(b, b->next);
+    bench_says(b, b->next, "%T OK done\r\n");
+    bench_gets(b, b->next, "a1 NOOP\r\n");
+}
+
+/* Its messages went meanwhile, as a server may say. */
+static void test_flags_of_messages_that_are_gone(void **state)
+{
+    struct bench *b = *state;
+    attach_owing_flags(b, 2);
+    bench_gets_command(b, b->next, ASKS_FLAGS);
+    bench_says(b, b->next, "%T NO [EXPUNGEISSUED] gone\r\n");
+    bench_says(b, b->client, "a1 NOOP\r\n");
+    bench_gets(b, b->next, "a1 NOOP\r\n");
+}
+
+static void test_flags_before_the_idle_goes_on(void **state)
+{
+    struct bench *b = *state;
+    bench_says(b, b->client, "a1 IDLE\r\n");
+    bench_gets(b, b->server, "a1 IDLE\r\n");
+    bench_says(b, b->server, "+ idling\r\n");
+    bench_gets(b, b->client, "+ idling\r\n");
+    relay_rest(&b->s, END_FREEZE);
+    bench_gets(b, b->server, "DONE\r\n");
+    bench_says(b, b->server, "a1 OK idled\r\n");
+    bench_settle(b);
+    attach_owing_flags(b, 2);
+    bench_gets_command(b, b->next, ASKS_FLAGS);
+    bench_says(b, b->client, "DONE\r\n");
+    bench_gets_nothing(b, b->next);
+    bench_says(b, b->next, "* 1 FETCH (UID 4 FLAGS () MODSEQ (98))\r\n%T OK done\r\n");
+    bench_gets(b, b->client, "* 1 FETCH (UID 4 FLAGS () MODSEQ (98))\r\n");
+    bench_gets(b, b->next, "a1 IDLE\r\n");
+    bench_says(b, b->next, "+ idling\r\n");
+    bench_gets(b, b->next, "DONE\r\n");
+}
+
+/* Where the next freeze comes while they are told, the session rests when they are; where it comes before, they are
+ * told behind it. */
+static void test_flags_and_the_next_freeze(void **state)
+{
+    struct bench *b = *state;
+    attach_owing_flags(b, 2);
+    bench_gets_command(b, b->next, ASKS_FLAGS);
+    relay_rest(&b->s, END_FREEZE);
+    assert_true(relay_only_reads(&b->s));
+    assert_false(relay_is_quiet(&b->s));
+    bench_says(b, b->next, "* 1 FETCH (UID 4 FLAGS () MODSEQ (98))\r\n%T OK done\r\n");
+    bench_gets(b, b->client, "* 1 FETCH (UID 4 FLAGS () MODSEQ (98))\r\n");
+    bench_settle(b);
+    assert_true(relay_is_quiet(&b->s));
+    relay_owe_flags(&b->s);
+    bench_gets_nothing(b, b->next);
+    relay_rest(&b->s, END_NONE);
+    bench_gets_command(b, b->next, ASKS_FLAGS);
+}
+
+static void test_flags_that_do_not_come(void **state)
+{
+    struct bench *b = *state;
+    b->conf.proxy.backend_timeout_ms = 200;
+    attach_owing_flags(b, 2);
+    bench_gets_command(b, b->next, ASKS_FLAGS);
+    bench_ends(b, END_MOVED);
+    assert_non_null(strstr(b->detail, "does not answer"));
+}
+
+static void test_flags_that_came_end_the_wait(void **state)
+{
+    struct bench *b = *state;
+    b->conf.proxy.backend_timeout_ms = 100;
+    attach_owing_flags(b, 2);
+    bench_gets_command(b, b->next, ASKS_FLAGS);
+    bench_says(b, b->next, "%T OK done\r\n");
+    uint64_t end = clock_boot_ms() + 300;
+    while (clock_boot_ms() < end)
+        uv_run(&b->loop->uv, UV_RUN_NOWAIT);
+    assert_false(b->ended);
 }
 
 int main(void)
@@ -1058,6 +1190,14 @@ int main(void)
         BENCH_TEST(test_what_is_gone_is_told_as_vanished),
         BENCH_TEST(test_numbers_from_before_an_expunge),
         BENCH_TEST(test_numbers_from_behind_an_expunge),
+        BENCH_TEST(test_flags_are_told_before_the_next_command),
+        BENCH_TEST(test_no_flags_of_no_messages),
+        BENCH_TEST(test_flags_wait_until_expunges_are_told),
+        BENCH_TEST(test_flags_of_messages_that_are_gone),
+        BENCH_TEST(test_flags_before_the_idle_goes_on),
+        BENCH_TEST(test_flags_and_the_next_freeze),
+        BENCH_TEST(test_flags_that_do_not_come),
+        BENCH_TEST(test_flags_that_came_end_the_wait),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
