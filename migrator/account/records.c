@@ -96,7 +96,7 @@ static uint32_t highest_shown(const struct view_record *v)
     return numbered ? v->source_uidvalidity : v->highest_uidvalidity;
 }
 
-static void note_known(struct records *r, const struct view_record *v)
+static void records_note_known(struct records *r, const struct view_record *v)
 {
     struct known_name *k = find_known(r, v->source_name);
     uint32_t highest = highest_shown(v);
@@ -173,7 +173,7 @@ static void take_row(struct records *r, struct span name, struct span text)
         free(rec);
         return;
     }
-    note_known(r, &rec->view);
+    records_note_known(r, &rec->view);
     if (is_name_alone(&rec->view)) {
         strcpy(find_known(r, rec->view.source_name)->row.id, rec->view.id);
         free_record(rec);
@@ -307,7 +307,7 @@ struct record *records_get(struct records *r, const char *from_name, const char 
 
     HASH_FIND_STR(r->by_name, source_name, rec);
     if (rec && strcmp(rec->view.target_name, target_name)) {
-        note_known(r, &rec->view);
+        records_note_known(r, &rec->view);
         drop_record(r, rec);
         rec = NULL;
     }
@@ -381,7 +381,7 @@ void records_twin(struct records *r, struct record *rec, const char *from_name, 
 /* Its name stays known, should a mailbox be made anew under it. */
 static void forget_name(struct records *r, struct record *rec)
 {
-    note_known(r, &rec->view);
+    records_note_known(r, &rec->view);
     struct known_name *k = find_known(r, rec->view.source_name);
 
     if (k) {
@@ -780,7 +780,7 @@ char *record_uid_clash(const struct record *rec, const struct copy_result *last,
     return clash;
 }
 
-static int compare_rows(const void *a, const void *b)
+static int records_compare_rows(const void *a, const void *b)
 {
     return strcmp((*(const struct view_record *const *)a)->source_name,
                   (*(const struct view_record *const *)b)->source_name);
@@ -798,7 +798,7 @@ static void write_all(const struct records *r, struct buf *out)
     for (const struct known_name *k = r->known; k; k = k->hh.next)
         if (known_is_alone(r, k))
             rows[n++] = &k->row;
-    qsort(rows, n, sizeof(*rows), compare_rows);
+    qsort(rows, n, sizeof(*rows), records_compare_rows);
     for (size_t i = 0; i < n; i++) {
         view_record_encode(out, rows[i]);
         buf_add_str(out, "\n");
