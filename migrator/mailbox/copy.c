@@ -237,6 +237,13 @@ static void copy_on_opened(void *owner, enum copy_rc rc, const char *why)
 
 static void on_transferred(void *owner, enum copy_rc rc, const char *why);
 
+/* Each mailbox of the target has a limit of its own (RFC 7889), which it is asked for when it is open. */
+static bool has_own_limit(const struct pair *p)
+{
+    const struct imap_caps *caps = imapc_caps(p->target.imap);
+    return imap_caps_has(caps, CAP_APPENDLIMIT) && caps->appendlimit == 0;
+}
+
 /* Is all that the source lists to be copied, whatever the target shows? As far as can be told before that is open. */
 static bool may_run_ahead(const struct copy *c)
 {
@@ -244,9 +251,9 @@ static bool may_run_ahead(const struct copy *c)
     uint32_t uidnext;
     size_t n;
     ledger_rows(p->ledger, &n);
-    return n == 0 && p->source.list.listed > 0 && !p->late_from && !ledger_in_doubt(p->ledger, &uidnext) &&
-           ledger_resent(p->ledger)->n == 0 && ledger_to_retake(p->ledger)->n == 0 &&
-           !fillers_may_be_there(p->ledger);
+    return n == 0 && p->source.list.listed > 0 && !p->late_from && !has_own_limit(p) &&
+           !ledger_in_doubt(p->ledger, &uidnext) && ledger_resent(p->ledger)->n == 0 &&
+           ledger_to_retake(p->ledger)->n == 0 && !fillers_may_be_there(p->ledger);
 }
 
 /* The bodies are on their way by the time that the target is open. */
@@ -553,9 +560,7 @@ static void copy_relisted(struct copy *c, enum copy_rc rc, const char *why)
 static void may_go_over(struct pair *p)
 {
     struct copy *c = CONTAINER_OF(p, struct copy, pair);
-    bool own_limit = imap_caps_has(imapc_caps(p->target.imap), CAP_APPENDLIMIT) &&
-                     imapc_caps(p->target.imap)->appendlimit == 0; /* then a STATUS comes first */
-    if (!c->over_to_next || c->step != RELIST || p->target.given || p->late_from || own_limit ||
+    if (!c->over_to_next || c->step != RELIST || p->target.given || p->late_from || has_own_limit(p) ||
         p->sample.mode == VERIFY_HEADERS || ledger_resent(p->ledger)->n > 0 ||
         (ledger_fillers(p->ledger)->sent.n > 0 && !pair_keeps_numbers(p)))
         return;
