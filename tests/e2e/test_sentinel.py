@@ -183,7 +183,7 @@ def test_replica_that_was_there_between_two_waits_is_waited_for(make_ferry, back
         begin = time.monotonic()
         follow(1)
         answer = ferry.ctl("migrate", user)
-        route = ferry.wait_state(user, "backoff", "flipped")
+        route = ferry.wait_state(user, "backoff", "flipped", timeout=100)  # SETTLE waits for a doubt's term
         return answer, route, time.monotonic() - begin
 
     follow(1)
