@@ -188,7 +188,7 @@ enum view_becomes view_answer(struct buf *answer, const struct imap_cmd *cmd, co
 
 static enum view_becomes answer_no_name(struct buf *answer, const struct imap_cmd *cmd)
 {
-    return view_answer(answer, cmd, "NO [CANNOT] No mailbox can have this name");
+    return view_answer(answer, cmd, VIEW_NO_NAME);
 }
 
 static enum view_becomes answer_bad_set(struct buf *answer, const struct imap_cmd *cmd)
@@ -541,16 +541,30 @@ static struct view_command *whole_command(struct whole *h)
     }
 }
 
+/* No mailbox can have the name of this SELECT. The one that is open has to be closed all the same (RFC 3501
+ * 6.3.1), and the backend says what is to be said of that; so it is asked for a name that it refuses too. */
+static enum view_becomes select_nowhere(struct whole *h, struct imap_writer *out, struct view_command **_c)
+{
+    write_head(&out->out, h->cmd);
+    buf_add_str(&out->out, " \"\"");
+    *_c = view_command_new(h->w, h->cmd->verb);
+    (*_c)->nowhere = true;
+    return VIEW_WRITTEN;
+}
+
 static enum view_becomes rewrite_whole(struct whole *h, const struct imap_value *args,
                                        struct imap_writer *out, struct buf *answer, struct view_command **_c)
 {
-    if (!whole_names(h, args))
+    bool named = whole_names(h, args);
+    if (!named && !is_select(h))
         return answer_no_name(answer, h->cmd);
     if (!has_its_names(h))
         return view_answer(answer, h->cmd, "BAD Invalid arguments");
     const char *bad = is_select(h) ? view_resync_select(h->w, args, &h->resync) : NULL;
     if (bad)
         return view_answer(answer, h->cmd, bad);
+    if (!named)
+        return select_nowhere(h, out, _c);
     switch (whole_set(h, args)) {
     case SET_BAD:
         return answer_bad_set(answer, h->cmd);

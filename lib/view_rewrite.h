@@ -18,6 +18,10 @@
  *                           where the answers could not be told apart (SEARCH behind UID SEARCH), and behind
  *                           what changes which mailbox is open, or which names there are
  *
+ * A name that no mailbox of the backend can have is answered with NO. A SELECT or EXAMINE of it becomes one of "",
+ * which backends refuse too: so the mailbox that was open is closed on both sides (RFC 3501 6.3.1), and a
+ * backend that has QRESYNC says so ([CLOSED]). Whatever it answers, the client gets NO and has none open.
+ *
  * Responses are given part by part to view_rewrite_response(); a tagged one to view_rewrite_tagged() with
  * what the command became. A response that can't be understood is VIEW_WRONG: the owner ends the session,
  * since a half translated line must not pass.

@@ -74,6 +74,7 @@ struct view_command {
     TAILQ_ENTRY(view_command) link;
     enum imap_verb verb;
     bool noop;     /* a NOOP went in its place */
+    bool nowhere;  /* OPENS: no mailbox can have the name, so `SELECT ""` went in its place */
     bool adds;     /* UIDVALIDITY was asked for, which the client did not ask for */
     bool alone;    /* as the flag ALONE says of a verb */
     unsigned due;  /* TAKES_KEYS: how many strings the key before still takes in the next part */
@@ -271,6 +272,8 @@ enum view_gives view_rewrite_code(struct view_rewrite *w, const struct view_comm
 enum view_becomes view_answer(struct buf *answer, const struct imap_cmd *cmd, const char *text);
 enum view_gives view_untagged_status(struct view_rewrite *w, const struct imap_resp *resp, struct span line,
                                      struct buf *out, const char **wrong);
+/* What is answered to a name for which the backend has none. */
+#define VIEW_NO_NAME "NO [CANNOT] No mailbox can have this name"
 /* STATUS items, with UIDVALIDITY where UIDNEXT or HIGHESTMODSEQ is asked for without it. True: it was added. */
 bool view_write_status_items(struct imap_writer *out, const struct imap_value *list);
 

@@ -974,6 +974,21 @@ static void test_a_backend_that_lies(void **state)
     }
 }
 
+static void test_nothing_is_open_behind_a_name_that_none_can_have(void **state)
+{
+    struct bench *b = *state;
+    select_sent(b);
+    assert_true(relay_opened(&b->s)->selected);
+    bench_says(b, b->client, "a1 SELECT elsewhere\r\na2 FETCH 1 (FLAGS)\r\n");
+    bench_gets(b, b->server, "a1 SELECT \"\"\r\n");
+    bench_gets_nothing(b, b->server);
+    bench_says(b, b->server, "a1 OK [READ-WRITE] done\r\n"); /* whatever it may have opened */
+    bench_gets(b, b->client,
+               "a1 NO [CANNOT] No mailbox can have this name\r\na2 BAD No mailbox selected\r\n");
+    assert_false(relay_opened(&b->s)->selected);
+    bench_gets_nothing(b, b->server);
+}
+
 static void test_names_that_are_too_long(void **state)
 {
     struct bench *b = *state;
@@ -992,7 +1007,9 @@ static void test_names_that_are_too_long(void **state)
         buf_add(&text, "x", 1);
     buf_add_str(&text, "\r\na5 NOOP\r\n");
     bench_says(b, b->client, buf_str(&text));
-    bench_gets(b, b->client, "a4 NO [CANNOT] No mailbox can have this name\r\n");
+    bench_gets(b, b->server, "a4 SELECT \"\"\r\n");
+    bench_says(b, b->server, "* OK [CLOSED] it was\r\na4 NO no such mailbox\r\n");
+    bench_gets(b, b->client, "* OK [CLOSED] it was\r\na4 NO [CANNOT] No mailbox can have this name\r\n");
     bench_gets(b, b->server, "a5 NOOP\r\n");
     buf_free(&text);
 }
@@ -1057,6 +1074,7 @@ int main(void)
         VIEW_TEST(test_the_view_is_being_read),
         VIEW_TEST(test_the_view_can_not_be_read),
         cmocka_unit_test(test_a_backend_that_lies),
+        VIEW_TEST(test_nothing_is_open_behind_a_name_that_none_can_have),
         VIEW_TEST(test_names_that_are_too_long),
         VIEW_TEST(test_refused_behind_a_literal),
     };

@@ -151,7 +151,6 @@ static void test_names_in_commands(void **state)
          C("o SETMETADATA \"\" (/private/comment NIL)\r\n", "o SETMETADATA \"\" (/private/comment NIL)\r\n"),
          C("q MYRIGHTS INBOX.a\r\n", "q MYRIGHTS a\r\n"),
          C("r RENAME INBOX.x {7}\r\nINBOX.y\r\n", "r RENAME x y\r\n"),
-         C("t SELECT elsewhere\r\n", "=t NO [CANNOT] No mailbox can have this name\r\n"),
          C("u APPEND elsewhere {3+}\r\nabc\r\n", "=u NO [CANNOT] No mailbox can have this name\r\n"),
          C("v RENAME INBOX.a elsewhere\r\n", "=v NO [CANNOT] No mailbox can have this name\r\n"),
          C("w STATUS INBOX.a (MESSAGES)\r\n", "w STATUS a (MESSAGES)\r\n"));
@@ -496,6 +495,26 @@ static void test_select_of_another_mailbox(void **state)
          C("e UID FETCH 1 FLAGS\r\n", "=e BAD No mailbox selected\r\n"),
          C("f COPY 1 INBOX\r\n", "=f BAD No mailbox selected\r\n"), C("g NOOP\r\n", "g NOOP\r\n"),
          C("h CLOSE\r\n", "=h BAD No mailbox selected\r\n"));
+}
+
+/* The backend closes the mailbox that was open, or what comes of it is not told any more. */
+static void test_select_of_a_name_that_none_can_have(void **state)
+{
+    (void)state;
+    PLAY(usual, OPEN_T2, C("a SELECT elsewhere\r\n", "a SELECT \"\"\r\n"),
+         S("* OK [CLOSED] it was\r\na NO [CANNOT] Invalid mailbox name\r\n",
+           "* OK [CLOSED] it was\r\na NO [CANNOT] No mailbox can have this name\r\n"),
+         C("b FETCH 1 UID\r\n", "=b BAD No mailbox selected\r\n"),
+         C("c UID COPY 1 INBOX.one\r\n", "=c BAD No mailbox selected\r\n"), OPEN_T2,
+         S("* 1 FETCH (UID 4)\r\n", "* 1 FETCH (UID 7)\r\n"));
+    for (unsigned ok = 0; ok < 2; ok++)
+        PLAY(usual, OPEN_T2, C("a EXAMINE {9+}\r\nelsewhere\r\n", "a EXAMINE \"\"\r\n"),
+             S(ok ? "* OK [UIDVALIDITY 6] v\r\na OK [READ-ONLY] done\r\n" : "a BAD what\r\n",
+               "a NO [CANNOT] No mailbox can have this name\r\n"),
+             S("* 4 EXISTS\r\n* 3 FETCH (UID 4)\r\n* 1 EXPUNGE\r\n", ""),
+             C("b UID FETCH 1 FLAGS\r\n", "=b BAD No mailbox selected\r\n"),
+             C("c CLOSE\r\n", "=c BAD No mailbox selected\r\n"), C("d NOOP\r\n", "d NOOP\r\n"),
+             S("d OK done\r\n", "d OK done\r\n"), OPEN_T2);
 }
 
 /* Servers give one UIDVALIDITY to all mailboxes of a second, and some give it out again: a mailbox that has
@@ -880,6 +899,7 @@ int main(void)
         cmocka_unit_test(test_deep_parents),
         cmocka_unit_test(test_select),
         cmocka_unit_test(test_select_of_another_mailbox),
+        cmocka_unit_test(test_select_of_a_name_that_none_can_have),
         cmocka_unit_test(test_another_mailbox_of_the_same_uidvalidity),
         cmocka_unit_test(test_status),
         cmocka_unit_test(test_appenduid_and_copyuid),
