@@ -284,12 +284,13 @@ static bool ask_pattern(const struct view *v, struct span pattern, struct buf *o
     return true;
 }
 
-/* A pattern for all that the client can want, and for all that lies below that. */
+/* A pattern for all that the client can want, and for all that lies below that. Below the client's INBOX there may
+ * be all mailboxes; of those that were selected it is not told which have children. */
 static void ask(const struct view *v, const struct view_listing *l, struct buf *out)
 {
     struct span only = l->n_patterns == 1 ? span_str(l->patterns[0]) : span_of(NULL, 0);
 
-    if (view_name_is_inbox(only))
+    if (view_name_is_inbox(only) && l->selects)
         buf_add_str(out, "INBOX");
     else if (only.len == 0 || !view_is_regular(v) || !ask_pattern(v, only, out))
         buf_add_str(out, "*");
@@ -676,10 +677,10 @@ static bool has_children(const struct view_listing *l, const char *name)
     return has;
 }
 
-/* What can be said of its children; INBOX alone was asked for without what lies below. */
-static const char *list_children(const struct view_listing *l, const struct list_row *row, bool all)
+/* What can be said of its children. */
+static const char *list_children(const struct view_listing *l, const struct list_row *row)
 {
-    if (!all || l->selects)
+    if (l->selects)
         return "";
     if (has_children(l, row->name))
         return row->flags & ROW_CHILDREN ? "\\HasChildren" : "";
@@ -764,13 +765,11 @@ static void write_parents(struct view_listing *l, struct buf *out)
 
 void view_listing_end(struct view_listing *l, struct buf *out)
 {
-    bool all = !(l->n_patterns == 1 && view_name_is_inbox(span_str(l->patterns[0])));
-
     if (l->n)
         qsort(l->rows, l->n, sizeof *l->rows, compare_rows);
     for (size_t i = 0; i < l->n; i++)
         if (list_fits(l, span_str(l->rows[i].name)))
-            write_line(out, l->lsub, &l->rows[i], list_children(l, &l->rows[i], all), l->separator);
+            write_line(out, l->lsub, &l->rows[i], list_children(l, &l->rows[i]), l->separator);
     if (l->lsub || l->recursive || !l->selects)
         write_parents(l, out);
     buf_add_span(out, buf_span(&l->statuses));
