@@ -258,11 +258,12 @@ class Writer:
         return what()
 
     def pipeline(self, seen):
-        """Nothing behind what removes messages: how much of them is still there for that is a matter of moments."""
+        """Nothing behind what removes messages, or brings some: which of them are there for that is a matter of moments. A Dovecot
+        that reads `APPEND INBOX` and `UID COPY *:7` at once copies without the new message, else with it."""
         out = []
         for _ in range(self.rng.randint(2, 4)):
             out.append(self.selected(seen) if self.chance(0.7) else self.anywhere())
-            if re.search(rb"\b(MOVE|EXPUNGE)\b", out[-1][0]):
+            if re.search(rb"\b(MOVE|EXPUNGE|COPY|APPEND)\b", out[-1][0]):
                 break
         return out
 
