@@ -271,8 +271,8 @@ class Sides:
     def seen(self, number):
         return self.pairs[number][0].seen()
 
-    def do(self, step):
-        """None, or what differs; and whether the first command was done."""
+    def do(self, step, more_told=False):
+        """None, or what differs. more_told: as in compare()."""
         session, commands, *more = step
         if commands == "mark":
             self.mark(*more[0])
@@ -290,8 +290,8 @@ class Sides:
         for n in touched:
             left, right = (s.result() for s in self.pairs[n])
             asked = n == session and commands != "idle" and all(b"FETCH" in c[0].upper() for c in commands)
-            more_told = self.is_old(more[0][1] if commands == "idle" else commands)
-            difference = self.compare(left, right, asked, more_told)
+            old = self.is_old(more[0][1] if commands == "idle" else commands)
+            difference = self.compare(left, right, asked, more_told or old)
             if not difference and left["tagged"][-1:] == ["closed"]:  # the mailbox in which it was is gone
                 self.reopen(n)
             if difference:
@@ -426,7 +426,7 @@ class World:
         self.scene.set_off()
         self.scene.flipped(None)
         for n in range(len(sides.pairs)):
-            difference = sides.do((n, [[b"NOOP"]]))
+            difference = sides.do((n, [[b"NOOP"]]), more_told=True)  # who goes by MODSEQs is told all flags anew
             assert not difference, f"a session that stayed selected: {difference}"
         return sides, view
 

@@ -317,6 +317,7 @@ class Writer:
             return (session, [[self.pick(b"UNSELECT", b"CLOSE")]]), None
         if self.sessions > 1 and "IDLE" in self.shown and self.chance(0.04):
             other = (session + 1) % self.sessions
+            self._in, self._resyncs = self._where.get(other), not other
             theirs = seen(other)
             command = self.selected(theirs) if theirs else self.append()
             return (session, "idle", (other, [command])), None
