@@ -24,7 +24,8 @@ for i = 4, nargs(), 12 do
         local left, at = arg(i + 7), arg(i + 8)
         change(r, {backend = arg(i + 1), state = arg(i + 2), epoch = text(math.max(epoch, number(r.epoch))), source = arg(i + 4),
                    target = arg(i + 5), home = arg(i + 6), left = left, flipped_at = at, held_from = arg(i + 9),
-                   reason = arg(i + 10), view = r.view ~= '' and r.view or arg(i + 11), job = '', owner = '', forced = number(at) > 0 and 'bare' or ''})
+                   reason = arg(i + 10), view = r.view ~= '' and r.view or arg(i + 11), job = '', owner = '',
+                   forced = number(at) > 0 and 'bare' or ''})
         if left ~= '' then late_put(r.user, 60000, false) else late_drop(r.user) end
         n = n + 1
     end

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from harness import mail
+from harness import mail, net
 from harness.cyrus import Cyrus
 from harness.dovecot import Dovecot
 from harness.ferry import backend
@@ -172,6 +172,7 @@ class Move:
         there = backend(new, "imap") if isinstance(new, Cyrus) else backend(new, ca=authority.ca, **new.doveadm_options())
         if tier in ("T1", "T2"):
             there["numbers"] = "none"
+            net.wait_next_second()  # both servers might give one UIDVALIDITY by chance
         settings = {"migration": {"trigger": "manual", "cutover": "manual", "t1_max_gaps": 100 if tier == "T1" else 0}}
         if tier != "T1":
             del settings["migration"]["t1_max_gaps"]
