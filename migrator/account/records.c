@@ -15,7 +15,7 @@
 
 enum {
     ID_BYTES = 8,
-    NAME_ID_BYTES = 9, /* of a row that belongs to no mailbox; has no ledger */
+    NAME_ID_BYTES = 9,           /* of a row that belongs to no mailbox; has no ledger */
     RUNS_MAX = 16 * 1024 * 1024, /* of a map that was written by us */
     WRITE_MAX = 200,             /* records in one script */
 };
@@ -36,9 +36,9 @@ struct records {
     uint64_t terms;
     struct record *by_name;   /* owned */
     struct known_name *known; /* owned */
-    char *spelling;         /* of names, as text; owned; NULL: not known */
-    bool spelling_changed;  /* Redis has another one */
-    struct buf dropped;     /* names of records, each with a NUL */
+    char *spelling;           /* of names, as text; owned; NULL: not known */
+    bool spelling_changed;    /* Redis has another one */
+    struct buf dropped;       /* names of records, each with a NUL */
     size_t n_dropped;
     struct buf orphans; /* ids of stamps without a record, each with a NUL */
     size_t n_orphans;

@@ -259,8 +259,7 @@ int main(void)
         cmocka_unit_test(test_add),   cmocka_unit_test(test_against_bits),
         cmocka_unit_test(test_parse), cmocka_unit_test(test_most_ranges),
         cmocka_unit_test(test_each),  cmocka_unit_test(test_remove),
-        cmocka_unit_test(test_sort),
-        cmocka_unit_test(test_join),
+        cmocka_unit_test(test_sort),  cmocka_unit_test(test_join),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

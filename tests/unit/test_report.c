@@ -56,8 +56,8 @@ static void an_account_is_told_whole(void **state)
     findings_join(all, inbox);
     r.mailboxes = xcalloc(2, sizeof(*r.mailboxes));
     r.mailboxes[0] = (struct report_mailbox){"A", "A", true, &counts[1], NULL, 0, VIEW_T0, "", NULL};
-    r.mailboxes[1] =
-        (struct report_mailbox){"Entw&APw-rfe", "x", true, &counts[0], inbox, 1700, VIEW_T2, "used", "shifted"};
+    r.mailboxes[1] = (struct report_mailbox){"Entw&APw-rfe", "x",     true,   &counts[0], inbox,
+                                             1700,           VIEW_T2, "used", "shifted"};
     json_t *o = written(&r), *m, *f;
     assert_text(o, "time", "2023-11-14T22:13:20Z");
     assert_text(o, "verify", "sample");
@@ -102,7 +102,8 @@ static void a_long_one_says_what_it_lacks(void **state)
     r.mailboxes = xcalloc(MANY, sizeof(*r.mailboxes));
     for (size_t i = 0; i < MANY; i++) {
         snprintf(names[i], sizeof(names[i]), "m%zu", i);
-        r.mailboxes[i] = (struct report_mailbox){names[i], names[i], true, &counts, NULL, 0, VIEW_T3, NULL, NULL};
+        r.mailboxes[i] =
+            (struct report_mailbox){names[i], names[i], true, &counts, NULL, 0, VIEW_T3, NULL, NULL};
     }
     report_write(&text, &r);
     assert_true(text.len < 2 * REPORT_MAX);
