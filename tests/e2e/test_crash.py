@@ -36,7 +36,7 @@ def test_every_point_is_passed(world, way):
     # Without UIDPLUS nothing can be removed, and what arrived is read to learn its UIDs, which verifies it.
     more = {"command.UID_EXPUNGE.answered", "ledger.gone.answered", "ledger.landed.answered"} & set(points)
     kind = {"told": "doveadm", "cyrus": "cyrus"}.get(way)
-    # On a busy machine the short lease of the job may lapse before an answer.
+    # On a busy machine the short lease of the job may lapse before an answer, and it is asked again.
     assert not kind or points[f"channel.{kind}.sent"] >= points[f"channel.{kind}.answered"] > 0
     assert len(more) == (0 if way == "plain" else 3) and ("ledger.done.answered" in points or way != "plain")
 

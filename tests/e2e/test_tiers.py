@@ -113,7 +113,9 @@ def make(old, user, messages=COUNT):
 # ---- what staff do
 
 def start(make_ferry, sides, **more):
-    ferry = make_ferry(sides, {"migration": {**MANUAL["migration"], **more.pop("migration", {})}, **more})
+    """No request waits for longer than the job is held: on a busy machine that has to be enough for a command of doveadm."""
+    ferry = make_ferry(sides, {"migration": {**MANUAL["migration"], **more.pop("migration", {})},
+                               "migrator": {"job_lease": "5s", **more.pop("migrator", {})}, **more})
     ferry.migrator()
     return ferry
 

@@ -168,6 +168,8 @@ class Run:
         backends = {"old": backend(world.old, "imap"), "new": backend(self.target, "imap", **options)}
         self.ferry = Ferry(world.redis, backends, world.cert, SETTINGS)
         self.ferry.settings["redis"]["prefix"] = f"c{number}"
+        if case.way in TOLD:  # a request waits for no longer than the job is held
+            self.ferry.settings["migrator"]["job_lease"] = "2s"
         if case.way in NUMBERED:
             self.ferry.settings["migration"]["t0_max_gaps" if case.way in TOLD else "t1_max_gaps"] = 1000
         self.trace = os.path.join(self.ferry.folder, "trace")
