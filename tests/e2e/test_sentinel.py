@@ -176,19 +176,19 @@ def test_replica_that_was_there_between_two_waits_is_waited_for(make_ferry, back
     def ask():
         """What staff are told, what becomes of the account, and how long both took."""
         user = new_user("between")
-        fill(old, user, small(messages=5))
+        fill(old, user, small(messages=1))  # one intent: each waits behind the other for what never comes
         follow(2)
         with watching.monitor() as monitor:
             next(c for c in monitor.listen() if c["command"].upper() == "INFO REPLICATION" and c["client_type"] != "unix")
         begin = time.monotonic()
         follow(1)
         answer = ferry.ctl("migrate", user)
-        route = ferry.wait_state(user, "backoff", "flipped", timeout=100)  # SETTLE waits for a doubt's term
+        route = ferry.wait_state(user, "backoff", "flipped")
         return answer, route, time.monotonic() - begin
 
     follow(1)
     # A short lease of the job would lapse while its connection waits for the replicas.
-    ferry.migrator(migrator={"retry_min": "1m", "retry_max": "1m", "job_lease": "1m"})
+    ferry.migrator(migrator={"retry_min": "1m", "retry_max": "1m", "job_lease": "10s"})
     # For longer than that (REPLICA_GONE_MS), which a busy machine may take, no replica is waited for.
     (status, answer), route = next(x[:2] for x in (ask() for _ in range(6)) if x[2] < 20)
     assert status == 5 and "have not confirmed it" in answer["error"], (status, answer)
