@@ -43,6 +43,10 @@ OPT     := -O2 -g
 HARDEN  := -D_FORTIFY_SOURCE=2 -fstack-protector-strong
 endif
 
+# One spelling of one folder: what names the headers of an object (-MMD) has it as it is given here.
+BUILD_GIVEN := $(filter command line,$(origin BUILD))
+override BUILD := $(patsubst $(CURDIR)/%,%,$(abspath $(BUILD)))
+
 PKGS    := libuv libssl libcrypto hiredis libconfuse jansson zlib libcurl
 CFLAGS  ?= $(OPT) $(HARDEN)
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wvla
@@ -147,7 +151,7 @@ demo:
 check:
 	@sh tests/deps.sh ensure
 	@sh tests/servers.sh
-	@$(PYTHON) -B tests/run.py $(if $(filter command line,$(origin BUILD)),--build $(BUILD)) $(if $(ONLY),--only $(ONLY)) \
+	@$(PYTHON) -B tests/run.py $(if $(BUILD_GIVEN),--build $(BUILD)) $(if $(ONLY),--only $(ONLY)) \
 	    $(PYTEST_ARGS)
 
 check-fresh:
