@@ -3,6 +3,7 @@
 #include "lib/log.h"
 #include "lib/xalloc.h"
 
+#include "ahead.h"
 #include "copy.h"
 #include "delta.h"
 #include "doubles.h"
@@ -11,6 +12,7 @@
 #include "known.h"
 #include "migrator/found/oddity.h"
 #include "migrator/found/waiver.h"
+#include "numbers.h"
 #include "pair.h"
 #include "reflag.h"
 #include "remove.h"
@@ -22,10 +24,6 @@ enum {
     PROGRESS_MS = 250,
     ROUNDS = 2, /* of mending what changes while we look */
     ALIGNS = 5, /* of listing what one side has told of meanwhile */
-    /* The source's connection is given away before all is read back only where that is soon done: what the next copy
-     * asks for there waits for the target */
-    GIVE_SOURCE_BYTES = 16 * 1024 * 1024,
-    FILL_ALL_FROZEN = 500 /* fillers in the freeze, where a jump would do as well */
 };
 
 enum copy_step {
@@ -58,9 +56,8 @@ struct copy {
     copy_fn fn;
     void *owner;
     void (*progress)(void *owner, const struct copy_counts *c); /* may be NULL */
-    bool (*over_to_next)(void *owner);                          /* may be NULL */
-    bool (*source_to_next)(void *owner);                        /* may be NULL */
-    bool target_waits;                                          /* for the copy before */
+    struct ahead ahead;
+    bool target_waits; /* for the copy before */
     uint64_t told_ms;
     char *source_name, *target_name; /* owned */
     enum copy_step step;
@@ -237,30 +234,11 @@ static void copy_on_opened(void *owner, enum copy_rc rc, const char *why)
 
 static void on_transferred(void *owner, enum copy_rc rc, const char *why);
 
-/* Each mailbox of the target has a limit of its own (RFC 7889), which it is asked for when it is open. */
-static bool has_own_limit(const struct pair *p)
-{
-    const struct imap_caps *caps = imapc_caps(p->target.imap);
-    return imap_caps_has(caps, CAP_APPENDLIMIT) && caps->appendlimit == 0;
-}
-
-/* Is all that the source lists to be copied, whatever the target shows? As far as can be told before that is open. */
-static bool may_run_ahead(const struct copy *c)
-{
-    const struct pair *p = &c->pair;
-    uint32_t uidnext;
-    size_t n;
-    ledger_rows(p->ledger, &n);
-    return n == 0 && p->source.list.listed > 0 && !p->late_from && !has_own_limit(p) &&
-           !ledger_in_doubt(p->ledger, &uidnext) && ledger_resent(p->ledger)->n == 0 &&
-           ledger_to_retake(p->ledger)->n == 0 && !fillers_may_be_there(p->ledger);
-}
-
 /* The bodies are on their way by the time that the target is open. */
 static void on_source_opened(void *owner, enum copy_rc rc, const char *why)
 {
     struct copy *c = owner;
-    if (rc == COPY_EQUAL && c->step == OPEN && c->opening > 1 && may_run_ahead(c))
+    if (rc == COPY_EQUAL && c->step == OPEN && c->opening > 1 && ahead_may_ask(&c->pair))
         c->transfer = transfer_start_ahead(&c->pair, on_transferred, c);
     copy_on_opened(c, rc, why);
 }
@@ -443,92 +421,18 @@ static void on_transferred(void *owner, enum copy_rc rc, const char *why)
     transfer_stop(&c->transfer); /* why was its own */
 }
 
-/* Has each copy that stays the UID of its message, and is nothing else there? */
-static bool rows_keep_numbers(struct copy *c)
-{
-    struct delta d = pair_delta(&c->pair);
-    struct imap_seq foreign = {0};
-    delta_foreign(&d, 1, &foreign);
-    if (foreign.n > 0)
-        pair_lose_numbers(&c->pair, "the target has messages of its own (UID %u)", foreign.ranges[0].first);
-    imap_seq_free(&foreign);
-    for (size_t i = 0; i < d.n_rows; i++)
-        if (d.rows[i].source_uid != d.rows[i].target_uid && mbox_list_find(d.source, d.rows[i].source_uid))
-            pair_lose_numbers(&c->pair, "UID %u was copied as UID %u", d.rows[i].source_uid,
-                              d.rows[i].target_uid);
-    return pair_keeps_numbers(&c->pair);
-}
-
-static void fill_all_if_few(struct pair *p, const uint32_t *uids, size_t n)
-{
-    struct numbering *numbering = p->numbering;
-    uint32_t next = selected_uidnext(&p->target);
-    uint64_t fillers = numbering_need(uids, n, next, selected_uidnext(&p->source), false, 0).fillers;
-    if (!numbering->jump || fillers > numbering->fill_all || fillers > numbering->gaps_left ||
-        (p->last && fillers > FILL_ALL_FROZEN) || !ledger_gave_all(p->ledger, next))
-        return;
-    numbering->fill_all -= fillers;
-    numbering->fill_max = UINT32_MAX;
-}
-
-/* Is what is missing to be had, from where the target is? Else no filler is sent for nothing. What an earlier
- * run has left out may be refused once more: only where it is taken now it has another number. */
-static void foresee_numbers(struct copy *c)
-{
-    struct pair *p = &c->pair;
-    const struct numbering *numbering = p->numbering;
-    size_t n, low = 0;
-    uint32_t next = selected_uidnext(&p->target);
-    uint32_t *uids = pair_missing(p, &n);
-    while (ledger_sums(p->ledger)->rows > 0 && low < n && uids[low] < next)
-        low++;
-    fill_all_if_few(p, uids + low, n - low);
-    struct numbering_need need = numbering_need(uids + low, n - low, next, selected_uidnext(&p->source),
-                                                numbering->jump != NULL, numbering->fill_max);
-    if (need.too_low)
-        pair_lose_numbers(p, "the target's next UID is %u, above %u", next, need.too_low);
-    else if (need.fillers + need.jumps > numbering->gaps_left)
-        pair_lose_numbers(p, "%llu UIDs have no message and would have to be filled%s, of %llu allowed",
-                          (unsigned long long)(need.fillers + need.jumps), need.jumps > 0 ? " or jumped" : "",
-                          (unsigned long long)numbering->gaps_left);
-    free(uids);
-}
-
-/* Without the source's UIDNEXT nobody knows whether a client has seen a UID above the highest that is there
- * now: it would be given out again, to another message. */
-static void begin_numbers(struct copy *c)
-{
-    struct pair *p = &c->pair;
-    if (!pair_keeps_numbers(p))
-        return;
-    if (!imap_caps_has(imapc_caps(p->target.imap), CAP_UIDPLUS))
-        pair_lose_numbers(p, "the target has no UIDPLUS");
-    else if (p->source.uidnext == 0)
-        pair_lose_numbers(p, "the source does not tell its UIDNEXT");
-    else if (p->target.uidnext == 0)
-        pair_lose_numbers(p, "the target does not tell its UIDNEXT");
-    else if (rows_keep_numbers(c))
-        foresee_numbers(c);
-}
-
 static void enter_append(struct copy *c)
 {
-    begin_numbers(c);
+    numbers_begin(&c->pair);
     if (c->transfer)
         transfer_go(c->transfer);
     else
         c->transfer = transfer_start(&c->pair, on_transferred, c);
 }
 
-/* Of the source nothing is left to be read as a rule. */
-static void may_give_source(struct pair *p)
+static void copy_on_source_read(struct pair *p)
 {
-    struct copy *c = CONTAINER_OF(p, struct copy, pair);
-    if (!c->source_to_next || p->source.given || p->late_from || p->sample.mode == VERIFY_HEADERS ||
-        ledger_resent(p->ledger)->n > 0 || p->counts.bytes_total > GIVE_SOURCE_BYTES)
-        return;
-    p->source.given = c->source_to_next(c->owner);
-    c->source_to_next = NULL;
+    ahead_give_source(&CONTAINER_OF(p, struct copy, pair)->ahead, p);
 }
 
 static void ignore_end(void *owner, const struct imapc_end *e)
@@ -555,18 +459,11 @@ static void copy_relisted(struct copy *c, enum copy_rc rc, const char *why)
     copy_step_ended(c, COPY_EQUAL, "", UNFILL);
 }
 
-/* Nothing of the source is left to be read as a rule, and on the target nothing is left to be asked. Not where
- * more than that is to be expected. */
-static void may_go_over(struct pair *p)
+static void copy_on_asked(struct pair *p)
 {
     struct copy *c = CONTAINER_OF(p, struct copy, pair);
-    if (!c->over_to_next || c->step != RELIST || p->target.given || p->late_from || has_own_limit(p) ||
-        p->sample.mode == VERIFY_HEADERS || ledger_resent(p->ledger)->n > 0 ||
-        (ledger_fillers(p->ledger)->sent.n > 0 && !pair_keeps_numbers(p)))
-        return;
-    p->target.given = c->over_to_next(c->owner);
-    p->source.given = p->source.given || p->target.given;
-    c->over_to_next = NULL;
+    if (c->step == RELIST)
+        ahead_give_both(&c->ahead, p);
 }
 
 static void on_relisted(void *owner, enum copy_rc rc, const char *why)
@@ -615,7 +512,7 @@ static void enter_relist(struct copy *c)
     selected_catch_up(&c->pair.target, c->first_new, on_relisted, c);
     c->verify = verify_start(&c->pair, c->first_new, on_read_back, c);
     if (verify_has_asked(c->verify))
-        may_go_over(&c->pair);
+        copy_on_asked(&c->pair);
 }
 
 /* True: the step can't be done, and the copy ends. */
@@ -1062,17 +959,6 @@ static void note_gone(struct copy *c)
             imap_seq_add(&c->gone, rows[i].source_uid, rows[i].source_uid);
 }
 
-/* By what both sides show, whatever was done. */
-static void judge_numbers(struct copy *c)
-{
-    struct pair *p = &c->pair;
-    uint32_t source = selected_uidnext(&p->source), target = selected_uidnext(&p->target);
-    if (c->rc != COPY_EQUAL || !pair_keeps_numbers(p) || !rows_keep_numbers(c))
-        return;
-    if (target > source || (c->last && target < source))
-        pair_lose_numbers(p, "the target's next UID is %u, the source's is %u", target, source);
-}
-
 static uint32_t first_foreign(struct copy *c)
 {
     struct delta d = pair_delta(&c->pair);
@@ -1081,15 +967,6 @@ static uint32_t first_foreign(struct copy *c)
     uint32_t first = foreign.n > 0 ? foreign.ranges[0].first : 0;
     imap_seq_free(&foreign);
     return first;
-}
-
-static struct numbers copy_numbers(const struct copy *c)
-{
-    const struct pair *p = &c->pair;
-    if (!p->numbering || !p->numbering->wanted)
-        return (struct numbers){NUMBERS_NONE, ""};
-    return (struct numbers){p->numbers_lost ? NUMBERS_LOST : NUMBERS_HELD,
-                            p->numbers_lost ? p->numbers_lost : ""};
 }
 
 /* Whatever else is waived, no client may see one. The next run begins with them; it sends none, since it might
@@ -1110,7 +987,8 @@ static void refuse_fillers(struct copy *c)
 
 static void enter_end(struct copy *c)
 {
-    judge_numbers(c);
+    if (c->rc == COPY_EQUAL)
+        numbers_judge(&c->pair);
     refuse_fillers(c);
     if (c->rc == COPY_EQUAL)
         note_gone(c);
@@ -1127,7 +1005,7 @@ static void enter_end(struct copy *c)
                                  .source_modseq = p->source.modseq_told,
                                  .target_modseq = p->target.modseq_told,
                                  .whole = c->whole,
-                                 .numbers = copy_numbers(c),
+                                 .numbers = numbers_of(p),
                                  .first_foreign = c->rc == COPY_EQUAL ? first_foreign(c) : 0,
                                  .gone = &c->gone,
                                  .vanished = selected_vanished(&p->source),
@@ -1245,10 +1123,9 @@ struct copy *copy_start(const struct copy_request *request, copy_fn fn, void *ow
     c->late_known = request->late_known;
     p->flags = flags_pool_new();
     p->progress = tell_progress;
-    p->asked = may_go_over;
-    p->source_read = may_give_source;
-    c->over_to_next = request->over_to_next;
-    c->source_to_next = request->source_to_next;
+    p->asked = copy_on_asked;
+    p->source_read = copy_on_source_read;
+    c->ahead = (struct ahead){request->source_to_next, request->over_to_next, owner};
     c->target_waits = request->target_waits;
     selected_init(&p->source, request->source, p->flags, c->source_name, "source", true);
     selected_init(&p->target, request->target, p->flags, c->target_name, "target", false);

@@ -13,14 +13,19 @@
  *   RELIST    what arrived, as the target shows it; its bytes are read back and hashed
  *   UNFILL    fillers are removed: of what a client may see one day, none is left when the copy ends well
  *   REORDER   a message that was refused before and has arrived now lies behind those that follow it: these
- * are to be taken back and appended again; to RETAKE, once DOUBLES   copies that landed late, after they were
- * sent again, are removed ALIGN     what was listed on one side alone is listed on the other too FLAGS STORE
- * on the target where flags or keywords differ EXPUNGE   copies whose source message is gone: UID EXPUNGE of
- * exactly those UIDs; not unasked where they are more than delete_share of all FORGET    their rows HEADERS
- * with migration.verify = headers: headers are read on both sides VERIFY    other bytes not verified yet are
- * read back from the target and hashed: all, or a sample (sample.h) CATCH_UP  what the target has become by
- * FLAGS and EXPUNGE COMPARE   UIDs, order, flags, keywords, instants of both listings; back to ALIGN, a few
- * times, where a server told of a change meanwhile
+ *             are to be taken back and appended again; to RETAKE, once
+ *   DOUBLES   copies that landed late, after they were sent again, are removed
+ *   ALIGN     what was listed on one side alone is listed on the other too
+ *   FLAGS     STORE on the target where flags or keywords differ
+ *   EXPUNGE   copies whose source message is gone: UID EXPUNGE of exactly those UIDs; not unasked where they
+ *             are more than delete_share of all
+ *   FORGET    their rows
+ *   HEADERS   with migration.verify = headers: headers are read on both sides
+ *   VERIFY    other bytes not verified yet are read back from the target and hashed: all, or a sample
+ *             (sample.h)
+ *   CATCH_UP  what the target has become by FLAGS and EXPUNGE
+ *   COMPARE   UIDs, order, flags, keywords, instants of both listings; back to ALIGN, a few times, where a
+ *             server told of a change meanwhile
  *
  * For the late watch (late_from) the copy only adds messages, by these steps: OPEN, BIND, SETTLE, KNOWN
  * (which of them were copied before? known by their bytes), APPEND, RELIST, VERIFY, ADDED (was each read
