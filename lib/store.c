@@ -8,6 +8,7 @@
 #include "log.h"
 #include "store.h"
 #include "store_library.h"
+#include "store_waits.h"
 #include "xalloc.h"
 
 /* How long after a hello that was not answered by "ok" it is said again, and how often a daemon says in the
@@ -66,6 +67,7 @@ struct store {
     struct call_list sent;    /* in the order in which they were given */
     struct call_list refused; /* given while not up: told by the task */
     struct loop_task task;
+    struct store_waits waits;
     struct timer *again; /* says hello to a store that was foreign */
     unsigned busy;
     bool gone;
@@ -86,6 +88,11 @@ struct loop *store_loop(const struct store *s)
 const struct conf *store_conf(const struct store *s)
 {
     return s->conf;
+}
+
+struct store_waits *store_waits(struct store *s)
+{
+    return &s->waits;
 }
 
 uint64_t store_generation(const struct store *s)
@@ -728,6 +735,7 @@ void store_forget(struct store *s, void *owner)
 {
     forget_in(&s->sent, owner);
     forget_in(&s->refused, owner);
+    waits_forget(&s->waits, owner);
 }
 
 /* ---- life ---- */
@@ -744,6 +752,7 @@ struct store *store_new(struct loop *l, const struct conf *conf, uint64_t timeou
     s->task.fn = on_task;
     TAILQ_INIT(&s->sent);
     TAILQ_INIT(&s->refused);
+    waits_init(&s->waits);
     s->again = timer_new(l, on_again, s);
     s->redis = redis_new(l, &conf->redis, timeout_ms, on_redis, s);
     s->library = (struct library){.redis = s->redis, .fn = on_library, .owner = s};
@@ -780,6 +789,7 @@ void store_free(struct store **sp)
     loop_undefer(s->loop, &s->task);
     drop_calls(&s->sent);
     drop_calls(&s->refused);
+    waits_free(&s->waits);
     s->busy++;
     leave_callback(s);
 }

@@ -92,11 +92,12 @@ void store_command_for(struct store *s, const void *who, const struct span *argv
 void store_heard(struct store *s, uint64_t generation);
 /* A plain command, for example a read. Blocking ones belong on a connection of their own (redis.h). */
 void store_command(struct store *s, const struct span *argv, size_t argc, redis_fn fn, void *owner);
-/* WAIT on this connection until all replicas have the writes that were sent on it: those that are there, and
- * those that were there a moment ago (one that is missing may be becoming the master), and at least as many
- * as the server demands to write at all. rc is REDIS_OK only when so many have them; where none are wanted,
- * it answers at once. It takes timeout_ms at most, and never longer than a quarter of the job lease, whose
- * renewals stand behind it on the connection. */
+/* WAIT on this connection until all replicas have the writes that were answered on it: those that are there,
+ * and those that were there a moment ago (one that is missing may be becoming the master), and at least as
+ * many as the server demands to write at all. rc is REDIS_OK only when so many have them; where none are
+ * wanted, it answers at once. It takes timeout_ms at most, and never longer than a quarter of the job lease,
+ * whose renewals stand behind it on the connection. All who wait at that moment do so together, by one WAIT
+ * (store_waits.h), however many they are; who asks while it is under way is answered with them. */
 enum { STORE_WAIT_MS = 2000 }; /* long enough for replicas that keep up */
 void store_wait(struct store *s, uint64_t timeout_ms, redis_fn fn, void *owner);
 /* Are there replicas to wait for, as far as this process knows? */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "store.h"
+#include "store_waits.h"
 #include "xalloc.h"
 
 /* "name:value" in the text of INFO; an empty span where it is not. */
@@ -34,20 +35,17 @@ static uint64_t info_number(struct span info, const char *name)
 
 /* ---- replicas ---- */
 
-struct wait {
-    struct store *s;
-    uint64_t timeout_ms, replicas;
-    redis_fn fn;
-    void *owner; /* borrowed */
-};
+static void ask_replicas(struct store *s);
 
 static void on_waited(void *owner, enum redis_rc rc, const struct reply *r)
 {
-    struct wait w = *(struct wait *)owner;
-    free(owner);
-    if (rc == REDIS_OK && (reply_int(r) < 0 || (uint64_t)reply_int(r) < w.replicas))
+    struct store *s = owner;
+    struct store_waits *w = store_waits(s);
+    if (rc == REDIS_OK && w->timeout_ms > 0 && (reply_int(r) < 0 || (uint64_t)reply_int(r) < w->replicas))
         rc = REDIS_ERROR_REPLY;
-    w.fn(w.owner, rc, r);
+    w->asking = false;
+    waits_end(w, rc, r);
+    ask_replicas(s);
 }
 
 enum { WAIT_SHARE = 4 };
@@ -55,30 +53,42 @@ enum { WAIT_SHARE = 4 };
 /* WAIT with 0 replicas answers at once. A master that demands replicas and has fewer has not enough. */
 static void on_replicas(void *owner, enum redis_rc rc, const struct reply *r)
 {
-    struct wait *w = owner;
+    struct store *s = owner;
     char replicas[24], timeout[24];
     if (rc != REDIS_OK) {
-        on_waited(w, rc, r);
+        on_waited(s, rc, r);
         return;
     }
     struct span info = reply_str(r);
-    w->replicas = store_replicas_wanted(w->s, info_number(info, "connected_slaves"));
-    if (w->replicas == 0 && info_field(info, "min_slaves_good_slaves").len > 0)
-        w->replicas = 1;
-    snprintf(replicas, sizeof(replicas), "%" PRIu64, w->replicas);
-    snprintf(timeout, sizeof(timeout), "%" PRIu64, w->timeout_ms);
+    uint64_t n = store_replicas_wanted(s, info_number(info, "connected_slaves"));
+    if (n == 0 && info_field(info, "min_slaves_good_slaves").len > 0)
+        n = 1;
+    if (!waits_any(store_waits(s))) { /* all were forgotten */
+        store_waits(s)->asking = false;
+        return;
+    }
+    snprintf(replicas, sizeof(replicas), "%" PRIu64, n);
+    snprintf(timeout, sizeof(timeout), "%" PRIu64, waits_begin(store_waits(s), n));
     struct span argv[] = {span_str("WAIT"), span_str(replicas), span_str(timeout)};
-    store_command_for(w->s, w->owner, argv, COUNTOF(argv), on_waited, w, free);
+    store_command(s, argv, COUNTOF(argv), on_waited, s);
+}
+
+/* One question for all who wait; who comes until the WAIT is answered waits with them. */
+static void ask_replicas(struct store *s)
+{
+    struct span argv[] = {span_str("INFO"), span_str("replication")};
+    if (store_waits(s)->asking || !waits_any(store_waits(s)))
+        return;
+    store_waits(s)->asking = true;
+    store_command(s, argv, COUNTOF(argv), on_replicas, s);
 }
 
 void store_wait(struct store *s, uint64_t timeout_ms, redis_fn fn, void *owner)
 {
-    struct wait *w = xcalloc(1, sizeof(*w));
     uint64_t share = store_conf(s)->migrator.job_lease_ms / WAIT_SHARE;
     timeout_ms = timeout_ms < share ? timeout_ms : share;
-    *w = (struct wait){.s = s, .timeout_ms = timeout_ms ? timeout_ms : 1, .fn = fn, .owner = owner};
-    struct span argv[] = {span_str("INFO"), span_str("replication")};
-    store_command_for(s, owner, argv, COUNTOF(argv), on_replicas, w, free);
+    waits_add(store_waits(s), timeout_ms ? timeout_ms : 1, fn, owner);
+    ask_replicas(s);
 }
 
 static void on_look(void *owner, enum redis_rc rc, const struct reply *r)

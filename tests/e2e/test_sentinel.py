@@ -197,6 +197,27 @@ def test_replica_that_was_there_between_two_waits_is_waited_for(make_ferry, back
     assert "the replicas of Redis do not keep up" in route["reason"] or route["reason"].startswith("store: "), route
 
 
+def test_intents_wait_together_for_a_replica_that_stands_still(make_ferry, backends, group, old):
+    """Each would wait for its own time-out else, one behind the other, while the lease waits behind all of them."""
+    ferry = make(make_ferry, backends, group, BRIEF)
+    user, still = new_user("together"), group.replicas()[0]
+    fill(old, user, small(messages=60))
+    ferry.migrator(migrator={"retry_min": "1m", "retry_max": "1m", "job_lease": "10s"})
+    still.signal(signal.SIGSTOP)
+    group.client().config_resetstat()
+    try:
+        ferry.ctl("migrate", user)
+        route = ferry.wait_state(user, "backoff", "blocked")
+    finally:
+        still.signal(signal.SIGCONT)
+    assert "the replicas of Redis do not keep up" in route["reason"], route
+    waits = group.client().info("commandstats")["cmdstat_wait"]["calls"] - 1  # that of imapferryctl
+    kinds = [entry.split()[1] for key in group.client().scan_iter(f"imapferry:ledger:{user}:*")
+             for entry in group.client().lrange(key, 0, -1)]
+    waited_for = kinds.count("sent") + kinds.count("settled")  # the latter of a batch in doubt, by the next try
+    assert waited_for >= 8 and waits * 2 <= waited_for, (waits, kinds)
+
+
 def test_staff_are_told_what_a_failover_would_undo(make_ferry, backends, group, tmp_path):
     """A Sentinel knows of two replicas, and one follows: what was asked for may be said again when both do."""
     ferry = make(make_ferry, backends, group, BRIEF)

@@ -909,6 +909,22 @@ static void test_wait(void **state)
     assert_int_equal(a.rc, REDIS_ERROR_REPLY);
 }
 
+/* The time-out is waited for once, however many wait. */
+static void test_many_wait_by_one_wait(void **state)
+{
+    struct unit_store *u = *state;
+    struct unit_reply a[5] = {{0}};
+    u->conf.migrator.job_lease_ms = 1200; /* a quarter of it at most */
+    UNIT_COMMAND(u, "CONFIG", "SET", "min-replicas-to-write", "1");
+    for (size_t i = 0; i < COUNTOF(a); i++)
+        store_wait(u->store, STORE_WAIT_MS, unit_on_reply, &a[i]);
+    for (size_t i = 0; i < COUNTOF(a); i++) {
+        UNIT_UNTIL(u, a[i].done);
+        assert_int_equal(a[i].rc, REDIS_ERROR_REPLY);
+    }
+    assert_int_equal(unit_stat(u, "wait").calls, 1);
+}
+
 /* A new master that is not followed by all yet does not make the others forgotten. */
 static void test_replicas_wanted(void **state)
 {
@@ -955,6 +971,7 @@ int main(void)
         TEST(test_freed_from_inside, setup),
         TEST(test_durability, setup),
         TEST(test_wait, setup),
+        TEST(test_many_wait_by_one_wait, setup),
         TEST(test_replicas_wanted, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
