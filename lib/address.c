@@ -293,6 +293,17 @@ static char *address_describe(const char *text, const struct parse *p)
     return error;
 }
 
+/* Eats "?proxy_protocol" at the end. */
+static bool take_proxy_protocol(struct parse *p)
+{
+    static const char option[] = "?proxy_protocol";
+    size_t n = sizeof option - 1;
+    if (is_redis(p->scheme->scheme) || p->rest.len < n || memcmp(p->rest.p + p->rest.len - n, option, n) != 0)
+        return false;
+    p->rest.len -= n;
+    return true;
+}
+
 bool address_parse(const char *text, struct address *_r, char **error)
 {
     struct address a = {0};
@@ -301,6 +312,7 @@ bool address_parse(const char *text, struct address *_r, char **error)
     if (p.scheme) {
         p.rest = address_span_from(span_str(text), strlen(p.scheme->prefix));
         a.scheme = p.scheme->scheme;
+        a.proxy_protocol = take_proxy_protocol(&p);
         p.ends = a.scheme == ADDRESS_SENTINEL ? ":/," : ":/";
         if (a.scheme == ADDRESS_SENTINEL ? parse_sentinels(&p, &a)
             : p.scheme->port             ? parse_network(&p, &a)

@@ -2,6 +2,7 @@
  *
  * Backends and listeners:
  *   imaps://host[:993]  imap+starttls://host[:143]  imap://host[:143]  imap+unix:///path
+ *   behind those of a listener, "?proxy_protocol": each connection begins with a PROXY header (proxyproto.h)
  * The store:
  *   redis://[[user]:password@]host[:6379][/db]  rediss://...  unix:///path[?db=N]
  *   sentinel://[[user]:password@]h1[:26379],h2[:26379]/NAME[/db][?sentinel_auth=[user]:password]
@@ -32,9 +33,10 @@ struct address {
     enum address_scheme scheme;
     char *host; /* owned; name or address, no brackets; NULL for UNIX sockets and Sentinels */
     uint16_t port;
-    char *path;     /* owned; UNIX sockets */
-    char *user;     /* owned; redis ACL user, NULL = none */
-    char *password; /* owned; redis, NULL = none */
+    char *path;          /* owned; UNIX sockets */
+    bool proxy_protocol; /* "?proxy_protocol" stands behind it */
+    char *user;          /* owned; redis ACL user, NULL = none */
+    char *password;      /* owned; redis, NULL = none */
     uint32_t db;
     struct address_host *hosts; /* owned; the Sentinels, at least one */
     size_t n_hosts;
@@ -47,7 +49,7 @@ bool address_parse(const char *text, struct address *_r, char **error) MUST_CHEC
 void address_free(struct address *a);
 /* True for imaps, imap+starttls and rediss. */
 bool address_has_tls(const struct address *a);
-/* The address as text for a log, without passwords; to free. */
+/* The address as text for a log, without passwords and without "?proxy_protocol"; to free. */
 char *address_text(const struct address *a);
 
 #endif

@@ -44,6 +44,7 @@ struct backend_login {
     bool says_id;                               /* behind the sign-in */
     struct buf own_id;                          /* these pairs */
     unsigned ttl;
+    uint16_t client_port;
     bool compress, pipelined;
     uint64_t step_timeout_ms;
     backend_login_fn fn;
@@ -422,19 +423,24 @@ static void write_id_pair(struct backend_login *b, const char *key, const char *
     *first = false;
 }
 
+static void write_id_number(struct backend_login *b, const char *key, unsigned n, bool *first)
+{
+    char value[12];
+    snprintf(value, sizeof value, "%u", n);
+    if (n > 0)
+        write_id_pair(b, key, value, first);
+}
+
 static void send_id(struct backend_login *b)
 {
     bool first = true;
     command_begin(b);
     imap_write_raw(&b->w, "ID (");
     write_id_pair(b, "x-originating-ip", b->client_ip, &first);
+    write_id_number(b, "x-originating-port", b->client_port, &first);
     write_id_pair(b, "x-session-id", b->session_id, &first);
     write_id_pair(b, "x-proxy-site", b->site, &first);
-    if (b->ttl > 0) {
-        char ttl[12];
-        snprintf(ttl, sizeof ttl, "%u", b->ttl);
-        write_id_pair(b, "x-proxy-ttl", ttl, &first);
-    }
+    write_id_number(b, "x-proxy-ttl", b->ttl, &first);
     imap_write_raw(&b->w, ")");
     command_end(b);
 }
@@ -814,6 +820,18 @@ static void choose_own_id(struct backend_login *b, const struct login_request *r
         buf_add_span(&b->own_id, client ? r->client_id : span_of(neutral_id, sizeof(neutral_id)));
 }
 
+static void dial_with_header(struct backend_login *b, const struct login_request *r)
+{
+    struct buf header = {0};
+    b->dial = dial_start(b->loop, &r->backend->address, r->policy, &r->limits, r->connect_timeout_ms,
+                         login_dialled, b);
+    if (r->backend->proxy_protocol == PROXY_PROTOCOL_NONE)
+        return;
+    proxyproto_write(&header, r->backend->proxy_protocol == PROXY_PROTOCOL_V1 ? 1 : 2, r->ends);
+    dial_begin_with(b->dial, buf_span(&header));
+    buf_free(&header);
+}
+
 struct backend_login *backend_login_start(struct loop *l, const struct login_request *request,
                                           backend_login_fn fn, void *owner)
 {
@@ -827,6 +845,7 @@ struct backend_login *backend_login_start(struct loop *l, const struct login_req
                                 .session_id = xstrdup(request->session_id),
                                 .site = xstrdup(request->site),
                                 .ttl = request->ttl,
+                                .client_port = request->client_port,
                                 .compress = request->compress,
                                 .pipelined = request->pipelined,
                                 .step_timeout_ms = request->step_timeout_ms,
@@ -841,8 +860,7 @@ struct backend_login *backend_login_start(struct loop *l, const struct login_req
     static const struct imap_line_limits limits = {
         .line = LINE_MAX_BYTES, .parts = 64, .literal = LINE_MAX_BYTES, .nonsync_max = LINE_MAX_BYTES};
     imap_line_init(&b->line, LINE_RESPONSES, &limits);
-    b->dial = dial_start(l, &request->backend->address, request->policy, &request->limits,
-                         request->connect_timeout_ms, login_dialled, b);
+    dial_with_header(b, request);
     return b;
 }
 

@@ -21,6 +21,8 @@
  * |            | says so            |                                          |                                    |
  * | COMPRESS   | COMPRESS DEFLATE   | the tagged answer, whatever it is        | done                               |
  *
+ * Where the backend has proxy_protocol, the connection begins with a PROXY header, before TLS.
+ *
  * Each state but DIALING has step_timeout, for all of it and not for each line, a cap on the length of a
  * line, and one on the number of untagged lines. Where no greeting has come for 5 s, or for a third of
  * step_timeout, the log says so, and what that may mean. In each state a BYE, the end of the connection, its
@@ -43,6 +45,7 @@
 #include "dial.h"
 #include "imap_caps.h"
 #include "options.h"
+#include "proxyproto.h"
 #include "sasl.h"
 
 enum login_rc {
@@ -67,7 +70,11 @@ struct login_request {
     struct credential credential; /* LOGIN_AS_USER: copied, wiped when done, as the master's is */
     const char *user;             /* LOGIN_AS_MASTER: for whom */
     const char *client_ip;        /* for ID x-originating-ip, NULL = do not send */
-    const char *session_id;       /* for ID x-session-id, NULL = none */
+    uint16_t client_port;         /* for ID x-originating-port, 0 = do not send */
+    /* for a PROXY header where the backend has proxy_protocol; copied; NULL: there is no client, and the
+     * header says so */
+    const struct proxyproto_ends *ends;
+    const char *session_id; /* for ID x-session-id, NULL = none */
     /* for ID x-proxy-site: what all proxies of one store know each other by, NULL = none */
     const char *site;
     /* a client's session: forward_id of the backend may have its ID said behind the sign-in ... */

@@ -7,6 +7,7 @@
 
 #include "account.h"
 #include "buf_room.h"
+#include "cidr.h"
 #include "conf_priv.h"
 #include "imap_caps.h"
 #include "migration_rules.h"
@@ -328,6 +329,10 @@ static bool check_backend(struct conf *c, struct conf_backend *b, const struct c
         ok = false;
     else if (!b->address.path && b->address.port == 0)
         ok = conf_fail(src, at, "port 0 cannot be connected to");
+    if (b->address.proxy_protocol)
+        ok = conf_fail(src, at,
+                       "\"?proxy_protocol\" is for listeners; to send a PROXY header to this server, say "
+                       "proxy_protocol = \"v2\"");
     ok = check_sign_in(b, src) && ok;
     ok = check_auth_backend(c, b, src) && ok;
     ok = check_capabilities(b, src) && ok;
@@ -379,6 +384,31 @@ static bool check_listen_twins(const struct conf *c, const struct conf_source *s
     return true;
 }
 
+static bool check_trusted(const struct conf *c, const struct conf_source *src)
+{
+    const struct conf_list *l = &c->proxy.trusted;
+    struct cidr network;
+    const char *why;
+    bool ok = true;
+
+    for (size_t i = 0; i < l->n; i++)
+        if (!cidr_parse(l->items[i], &network, &why))
+            ok = conf_fail(src, (struct conf_place){"proxy", NULL, "trusted", i}, "\"%s\" %s", l->items[i],
+                           why);
+    return ok;
+}
+
+/* Somebody has to be let in who sends the header. */
+static bool check_listen_trusts(const struct conf *c, const struct conf_source *src, const struct address *a,
+                                size_t nth)
+{
+    if (!a->proxy_protocol || a->path || c->proxy.trusted.n > 0)
+        return true;
+    return conf_fail(src, (struct conf_place){"proxy", NULL, "listen", nth},
+                     "\"%s\" takes connections from networks in trusted alone, and that is empty",
+                     c->proxy.listen.items[nth]);
+}
+
 static bool check_listen_all(const struct conf *c, const struct conf_source *src, bool resolve, bool *tls)
 {
     size_t n = c->proxy.listen.n;
@@ -393,6 +423,7 @@ static bool check_listen_all(const struct conf *c, const struct conf_source *src
         }
         *tls = *tls || all[i].scheme == ADDRESS_IMAPS || all[i].scheme == ADDRESS_IMAP_STARTTLS;
         ok = check_listen_twins(c, src, all, i, resolve) && ok;
+        ok = check_listen_trusts(c, src, &all[i], i) && ok;
     }
     for (size_t i = 0; i < n; i++)
         address_free(&all[i]);
@@ -432,6 +463,7 @@ static bool check_proxy(const struct conf *c, const struct conf_source *src, enu
                        p->id);
     if (p->lease_long_ms < p->lease_ms)
         ok = conf_fail(src, place("proxy", NULL, "lease_long"), "is shorter than lease");
+    ok = check_trusted(c, src) && ok;
     return check_listeners(c, src, role) && ok;
 }
 

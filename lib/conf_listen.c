@@ -51,6 +51,6 @@ enum conf_listen conf_listen_meets(const struct address *a, const struct address
         return LISTEN_APART;
     if (!memcmp(&x, &y, sizeof(x)))
         return LISTEN_SAME;
-    return a->scheme != b->scheme && (conf_listen_takes(&x, &y) || conf_listen_takes(&y, &x)) ? LISTEN_OVERLAP
-                                                                                              : LISTEN_APART;
+    bool alike = a->scheme == b->scheme && a->proxy_protocol == b->proxy_protocol;
+    return !alike && (conf_listen_takes(&x, &y) || conf_listen_takes(&y, &x)) ? LISTEN_OVERLAP : LISTEN_APART;
 }

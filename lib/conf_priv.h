@@ -36,7 +36,8 @@ bool conf_check_hook(const struct conf_source *src, const char *option,
 const char *conf_url_fault(const char *url);
 
 /* What two addresses to listen on have in common. LISTEN_OVERLAP: one is a wildcard that takes the other's
- * address too, and they have different schemes; where they have the same scheme, that harms nobody. Port 0 is
+ * address too, and they have different schemes, or one of them alone expects a PROXY header; where they are alike,
+ * that harms nobody. Port 0 is
  * another port each time. */
 enum conf_listen { LISTEN_APART, LISTEN_SAME, LISTEN_OVERLAP };
 enum conf_listen conf_listen_meets(const struct address *a, const struct address *b, bool resolve) MUST_CHECK;

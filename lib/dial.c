@@ -19,6 +19,7 @@ struct dial {
     uint16_t port;
     struct tls_policy *policy; /* borrowed */
     struct stream_limits limits;
+    struct buf first; /* bytes that each connection begins with; owned */
     dial_fn fn;
     void *owner; /* borrowed */
     uint64_t ends_ms;
@@ -47,6 +48,7 @@ static void dial_free(struct dial *d)
     forget_lookup(d);
     stream_close(&d->s, false);
     timer_free(&d->timer);
+    buf_free(&d->first);
     free(d->addrs);
     free(d->host);
     free(d->path);
@@ -112,6 +114,8 @@ static void dial_stream_event(struct stream *s, enum stream_event ev, void *owne
     struct dial *d = owner;
     switch (ev) {
     case STREAM_CONNECTED:
+        if (d->first.len > 0)
+            stream_send(s, buf_span(&d->first).p, d->first.len);
         d->shaking = wants_tls(d);
         if (d->shaking)
             stream_secure(s, d->policy, d->host);
@@ -268,6 +272,11 @@ struct dial *dial_start(struct loop *l, const struct address *address, struct tl
     else
         look_up(d);
     return d;
+}
+
+void dial_begin_with(struct dial *d, struct span bytes)
+{
+    buf_add_span(&d->first, bytes);
 }
 
 void dial_cancel(struct dial **d)

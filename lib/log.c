@@ -83,7 +83,8 @@ void log_event(enum log_level level, const char *event, const struct log_field *
     add_timestamp(&line);
     buf_printf(&line, " level=%s event=%s", level_names[level], event);
     for (size_t i = 1; i < n; i++)
-        add_field(&line, &fields[i]);
+        if (fields[i].key)
+            add_field(&line, &fields[i]);
     buf_add(&line, "\n", 1);
     struct span out = buf_span(&line);
     /* A log that can't be written is not worth a session. */

@@ -16,7 +16,7 @@
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
 struct log_field {
-    const char *key;
+    const char *key; /* NULL: the field is left out */
     enum { LOG_FIELD_STRING, LOG_FIELD_SPAN, LOG_FIELD_UNSIGNED, LOG_FIELD_SIGNED } kind;
     struct span bytes;
     uint64_t u;
@@ -24,6 +24,8 @@ struct log_field {
 };
 
 /* A NULL string is logged as key=- */
+/* Left out of the line where the string is empty. */
+#define LOG_SET(k, s)  LOG_S(*(s) ? (k) : NULL, s)
 #define LOG_S(k, s)    ((struct log_field){.key = (k), .kind = LOG_FIELD_STRING, .bytes = span_str(s)})
 #define LOG_SPAN(k, s) ((struct log_field){.key = (k), .kind = LOG_FIELD_SPAN, .bytes = (s)})
 #define LOG_U(k, v)    ((struct log_field){.key = (k), .kind = LOG_FIELD_UNSIGNED, .u = (uint64_t)(v)})
@@ -36,7 +38,7 @@ struct log_field {
 /* Lines that are less severe than this level are dropped; it is INFO at first. To be set before threads
  * start. */
 void log_set_level(enum log_level level);
-/* Use LOG(); fields[0] is a placeholder. May be called from any thread: a line is one write(2). A field is
+/* Use LOG(); fields[0] is a placeholder, whose key is NULL. May be called from any thread: a line is one write(2). A field is
  * cut at 512 bytes. */
 void log_event(enum log_level level, const char *event, const struct log_field *fields, size_t n);
 

@@ -11,6 +11,7 @@ static const char *const cutover_words[] = {"immediate", "idle", "window", "manu
 static const char *const verify_words[] = {"full", "sample", "headers", NULL};
 static const char *const numbers_words[] = {"auto", "doveadm", "cyrus", "none", NULL};
 static const char *const forward_id_words[] = {"none", "client", "neutral", NULL};
+static const char *const proxy_protocol_words[] = {"none", "v1", "v2", NULL};
 static const char *const tls_words[] = {"1.0", "1.1", "1.2", "1.3", NULL};
 
 /* "migration" is the last and can't be left out: so a file that was cut off between two sections is noticed
@@ -125,6 +126,14 @@ const struct option options[] = {
          "those whose logs are to show who comes. With client, nothing is said for a mail program that says "
          "nothing, and the migrator says what neutral does; pairs whose name begins with \"x-\" are left out, "
          "since proxies use those to tell a server whose connection it is."},
+    {"backend", "proxy_protocol", OPTION_ENUM, offsetof(struct conf_backend, proxy_protocol), .def = "none",
+     .words = proxy_protocol_words, .reload = RELOAD_YES,
+     .text =
+         "The header of the PROXY protocol that each connection to this server begins with (none, v1 or v2), so that "
+         "its logs and limits see the client's address. The server has to expect it at this port, from the proxies and "
+         "the migrators alike, and from nobody else: an inet_listener with \"haproxy = yes\" and "
+         "haproxy_trusted_networks in Dovecot, a service with \"imapd -H\" in Cyrus. Migrators, who have no client, "
+         "say so in it. \"imapferryctl check\" tells what a server wants."},
     {"backend", "capabilities", OPTION_LIST, offsetof(struct conf_backend, capabilities), .def = "",
      .text =
          "What this server can do, other than it says: {\"-UIDPLUS\", \"APPENDLIMIT=52428800\"} hides one "
@@ -173,7 +182,15 @@ const struct option options[] = {
      .example = "{\"imaps://[::]:993\", \"imap+starttls://[::]:143\"}",
      .text =
          "Where to listen: imaps://, imap+starttls://, imap:// (not encrypted: sign-in only from this machine) "
-         "or imap+unix:///path. Port 0 takes any free one, see the log."},
+         "or imap+unix:///path. Port 0 takes any free one, see the log. With \"?proxy_protocol\" behind it, as in "
+         "\"imaps://[::]:1993?proxy_protocol\", each connection has to begin with a header of the PROXY protocol (v1 or "
+         "v2), which load balancers send, and to come from one of the networks in trusted; all others are closed."},
+    {"proxy", "trusted", OPTION_LIST, offsetof(struct conf_proxy, trusted), .def = "", .reload = RELOAD_YES,
+     .text =
+         "Networks, such as {\"192.0.2.10\", \"2001:db8:1::/64\"}, of load balancers, webmails and proxies that say for which client they come: by a PROXY header, or "
+         "by ID (x-originating-ip, as Dovecot's proxies and webmails do). That address is the client's then, for "
+         "limits, logs and the server behind. Nobody else is believed. List hosts of your own alone: who is in here can "
+         "claim any address. Who may open a UNIX socket of ours is trusted, too."},
     {"proxy", "tls_cert", OPTION_STRING, offsetof(struct conf_proxy, tls_cert), .def = "",
      .example = "\"/etc/imapferry/proxy.pem\"", .reload = RELOAD_FILE,
      .text = "Certificate shown to clients with its chain, PEM: the one of the old server's host name."},

@@ -17,6 +17,7 @@ enum trigger { TRIGGER_LOGIN, TRIGGER_MANUAL };
 enum cutover { CUTOVER_IMMEDIATE, CUTOVER_IDLE, CUTOVER_WINDOW, CUTOVER_MANUAL };
 enum forward_id { FORWARD_ID_NONE, FORWARD_ID_CLIENT, FORWARD_ID_NEUTRAL };
 enum tls_version { TLS_1_0, TLS_1_1, TLS_1_2, TLS_1_3 };
+enum proxy_protocol { PROXY_PROTOCOL_NONE, PROXY_PROTOCOL_V1, PROXY_PROTOCOL_V2 };
 enum tell_numbers { TELL_AUTO, TELL_DOVEADM, TELL_CYRUS, TELL_NOT };
 enum verify_mode { VERIFY_FULL, VERIFY_SAMPLE, VERIFY_HEADERS };
 const char *verify_word(enum verify_mode v);
@@ -52,9 +53,10 @@ struct conf_backend {
     char *check_user;   /* an existing user, for whom the master signs in to look; "" = for itself */
     char *auth_backend; /* name of a backend, "" = itself */
     enum forward_id forward_id;
-    struct conf_list capabilities; /* "-NAME" to hide, "NAME" to add or replace */
-    bool retired;                  /* nothing is looked for there any more */
-    uint32_t max_connections;      /* of the migrator, to this backend, all jobs together */
+    enum proxy_protocol proxy_protocol; /* the header that connections begin with */
+    struct conf_list capabilities;      /* "-NAME" to hide, "NAME" to add or replace */
+    bool retired;                       /* nothing is looked for there any more */
+    uint32_t max_connections;           /* of the migrator, to this backend, all jobs together */
     uint32_t max_messages_per_second, max_bytes_per_second; /* of the migrator; 0 = no limit */
     bool compress;                                          /* the migrator's connections */
     char *doveadm_url;                                      /* "" = there is none */
@@ -66,6 +68,7 @@ struct conf_backend {
 
 struct conf_proxy {
     struct conf_list listen;
+    struct conf_list trusted; /* networks (cidr.h) that say who their clients are */
     char *tls_cert, *tls_key;
     enum tls_version tls_min;
     uint32_t threads; /* 0 = one per core */

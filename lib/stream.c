@@ -127,6 +127,7 @@ struct stream {
     char *error; /* owned; NULL = none */
     bool error_is_tls, error_told;
     char peer[INET6_ADDRSTRLEN + 10], peer_ip[INET6_ADDRSTRLEN];
+    uint16_t peer_port;
 };
 
 static void stream_on_task(struct loop_task *task);
@@ -730,12 +731,18 @@ static void wait_for_turn(struct stream *s)
     update_reading(s);
 }
 
+static void begin_shaking(struct stream *s);
+
 /* Gives what is due outside of a read: bytes kept and not given, then the end. */
 static void give_due(struct stream *s)
 {
     bool due = s->again && !s->paused && s->kept.len > 0;
     if (due && s->turn.line && !s->my_turn) {
         wait_for_turn(s);
+        return;
+    }
+    if (due && s->handshaking) {
+        begin_shaking(s);
         return;
     }
     if (due && !give_kept(s))
@@ -844,6 +851,18 @@ static void read_ended(struct stream *s, int rc)
         got_eof(s);
 }
 
+/* The first bytes of a client's handshake are there; some may have come behind a PROXY header. */
+static void begin_shaking(struct stream *s)
+{
+    struct buf early = s->kept;
+    s->kept = (struct buf){0};
+    s->again = false;
+    s->tls = tls_new(s->policy, NULL);
+    if (early.len > 0)
+        take_tls(s, buf_span(&early));
+    buf_free(&early);
+}
+
 /* n bytes are in the loop's buffer. */
 static void take_read(struct stream *s, size_t n)
 {
@@ -852,10 +871,10 @@ static void take_read(struct stream *s, size_t n)
     l->buf_busy = true;
     struct span in = span_of(l->read_buf, n);
     if (s->handshaking && !s->tls)
-        s->tls = tls_new(s->policy, NULL);
-    if (s->tls)
+        begin_shaking(s);
+    if (s->phase == OPEN && s->tls)
         take_tls(s, in);
-    else
+    else if (s->phase == OPEN)
         take_plain(s, in);
     l->buf_busy = false;
     if (s->phase == OPEN)
@@ -950,24 +969,29 @@ void stream_resume(struct stream *s)
 
 /* --- connecting --- */
 
+/* IPv4 that is mapped into IPv6 is IPv4. The port. */
+static uint16_t stream_text_of(const struct sockaddr_storage *a, char ip[INET6_ADDRSTRLEN])
+{
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)a;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)a;
+    if (a->ss_family == AF_INET)
+        inet_ntop(AF_INET, &v4->sin_addr, ip, INET6_ADDRSTRLEN);
+    else if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
+        inet_ntop(AF_INET, &v6->sin6_addr.s6_addr[12], ip, INET6_ADDRSTRLEN);
+    else
+        inet_ntop(AF_INET6, &v6->sin6_addr, ip, INET6_ADDRSTRLEN);
+    return ntohs(a->ss_family == AF_INET ? v4->sin_port : v6->sin6_port);
+}
+
 static void note_peer(struct stream *s)
 {
     struct sockaddr_storage a;
     int len = sizeof(a);
     if (s->uv.handle.type != UV_TCP || uv_tcp_getpeername(&s->uv.tcp, (struct sockaddr *)&a, &len) != 0)
         return;
-    const struct sockaddr_in *v4 = (const struct sockaddr_in *)&a;
-    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&a;
-    if (a.ss_family == AF_INET) {
-        inet_ntop(AF_INET, &v4->sin_addr, s->peer_ip, sizeof(s->peer_ip));
-        snprintf(s->peer, sizeof(s->peer), "%s:%u", s->peer_ip, ntohs(v4->sin_port));
-    } else if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
-        inet_ntop(AF_INET, &v6->sin6_addr.s6_addr[12], s->peer_ip, sizeof(s->peer_ip));
-        snprintf(s->peer, sizeof(s->peer), "%s:%u", s->peer_ip, ntohs(v6->sin6_port));
-    } else {
-        inet_ntop(AF_INET6, &v6->sin6_addr, s->peer_ip, sizeof(s->peer_ip));
-        snprintf(s->peer, sizeof(s->peer), "[%s]:%u", s->peer_ip, ntohs(v6->sin6_port));
-    }
+    s->peer_port = stream_text_of(&a, s->peer_ip);
+    snprintf(s->peer, sizeof(s->peer), strchr(s->peer_ip, ':') ? "[%s]:%u" : "%s:%u", s->peer_ip,
+             s->peer_port);
 }
 
 static void stream_set_number(int fd, int option, int value)
@@ -1066,12 +1090,11 @@ void stream_secure(struct stream *s, struct tls_policy *policy, const char *name
         fail_take(s, xstrdup("unsent plaintext before the TLS handshake"), true);
         return;
     }
-    s->handshaking = true;
-    if (!name) { /* the client speaks first */
-        s->policy = tls_policy_hold(policy);
-        update_reading(s);
+    if (!name) {
+        stream_secure_behind(s, policy);
         return;
     }
+    s->handshaking = true;
     s->tls = tls_new(policy, name);
     struct buf *out = cipher_out(s);
     struct span nothing = {0};
@@ -1079,6 +1102,19 @@ void stream_secure(struct stream *s, struct tls_policy *policy, const char *name
     cipher_send(s, out);
     if (rc != TLS_WANT_MORE)
         fail_tls(s);
+    update_reading(s);
+}
+
+/* The client speaks first. */
+void stream_secure_behind(struct stream *s, struct tls_policy *policy)
+{
+    assert(!s->tls);
+    if (s->error)
+        return;
+    s->handshaking = true;
+    s->policy = tls_policy_hold(policy);
+    if (stream_peek(s).len > 0)
+        stream_again(s);
     update_reading(s);
 }
 
@@ -1237,6 +1273,21 @@ const char *stream_peer(const struct stream *s)
 const char *stream_peer_ip(const struct stream *s)
 {
     return s->peer_ip;
+}
+
+uint16_t stream_peer_port(const struct stream *s)
+{
+    return s->peer_port;
+}
+
+bool stream_local(const struct stream *s, char ip[INET6_ADDRSTRLEN], uint16_t *port_r)
+{
+    struct sockaddr_storage a;
+    int len = sizeof(a);
+    if (s->uv.handle.type != UV_TCP || uv_tcp_getsockname(&s->uv.tcp, (struct sockaddr *)&a, &len) != 0)
+        return false;
+    *port_r = stream_text_of(&a, ip);
+    return true;
 }
 
 static void on_shutdown(uv_shutdown_t *req, int status)

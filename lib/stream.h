@@ -90,6 +90,9 @@ void stream_wait_in(struct stream *s, struct turn_line *line);
  * (name is NULL). Ends in STREAM_SECURE or STREAM_ERROR. Bytes that are unread or unsent at this moment are
  * an attack or a bug (RFC 3501 11.1): STREAM_ERROR. The policy must live as long as the stream. */
 void stream_secure(struct stream *s, struct tls_policy *policy, const char *name);
+/* The same as server, where bytes that are no TLS had to come first (a PROXY header): those that are still
+ * unread are the beginning of the client's handshake. */
+void stream_secure_behind(struct stream *s, struct tls_policy *policy);
 bool stream_is_secure(const struct stream *s);
 
 /* Starts COMPRESS=DEFLATE (RFC 4978) in both directions, over TLS where there is TLS. Unread bytes are taken
@@ -149,10 +152,15 @@ void stream_deadline(struct stream *s, uint64_t ms);
 const char *stream_error(const struct stream *s);
 /* True where the error is one of TLS (handshake, certificate, name). */
 bool stream_error_is_tls(const struct stream *s);
+/* Where the peer came to: an address like that of stream_peer_ip(), and a port. False: a UNIX socket, or the
+ * connection is gone. Asks the kernel. */
+bool stream_local(const struct stream *s, char ip[INET6_ADDRSTRLEN], uint16_t *port_r);
 /* The peer's address and port as text ("192.0.2.1:40000", "[2001:db8::1]:40000"), "unix" for a UNIX socket,
- * "unknown" where it was gone already. stream_peer_ip(): the address alone, "" where there is none. */
+ * "unknown" where it was gone already. stream_peer_ip(): the address alone, "" where there is none.
+ * stream_peer_port(): 0 where there is none. */
 const char *stream_peer(const struct stream *s);
 const char *stream_peer_ip(const struct stream *s);
+uint16_t stream_peer_port(const struct stream *s);
 
 /* Nulls *s (NULL is fine). With flush, what is queued is sent first (within flush_ms), without, it is
  * dropped. */

@@ -171,6 +171,7 @@ void listener_open(struct listener *l, struct proxy *p, const char *url, int soc
         return;
     }
     l->scheme = a.scheme;
+    l->proxy_protocol = a.proxy_protocol;
     address_free(&a);
     int rc;
     if (l->scheme == ADDRESS_IMAP_UNIX) {
@@ -190,7 +191,7 @@ static void take_next(struct listener *l)
     struct proxy *p = l->proxy;
     l->waiting = !proxy_may_accept(p) || !proxy_has_room(p);
     if (!l->waiting)
-        session_accept(p, &l->uv.stream, l->scheme);
+        session_accept(l);
 }
 
 static void on_connection(uv_stream_t *stream, int status)

@@ -22,6 +22,7 @@ void listener_unlink(const char *url);
 struct listener {
     struct proxy *proxy; /* borrowed */
     enum address_scheme scheme;
+    bool proxy_protocol; /* connections begin with a PROXY header */
     union {
         uv_handle_t handle;
         uv_stream_t stream;

@@ -7,10 +7,12 @@
 #include "lib/imap_cmd.h"
 #include "lib/imap_id.h"
 #include "lib/imap_tok.h"
+#include "lib/log.h"
 #include "lib/sasl.h"
 #include "lib/xalloc.h"
 
 #include "client_id.h"
+#include "peer.h"
 #include "preauth.h"
 #include "proxy.h"
 #include "routing.h"
@@ -231,6 +233,23 @@ static void note_hops(struct session *s, const struct imap_value *list)
         s->hops = left;
 }
 
+/* The client of a webmail, or of a proxy in front of us, in Dovecot's names. What was said before TLS was said
+ * by anybody. */
+static void note_client(struct session *s, const struct imap_value *list)
+{
+    struct span ip, text, outer;
+    uint32_t port = 0;
+    if (!s->is_trusted || !session_may_login(s) || !imap_value_string(find_id(list, "x-originating-ip"), &ip))
+        return;
+    if (imap_value_string(find_id(list, "x-originating-port"), &text) &&
+        (!span_u32(text, &port) || port > UINT16_MAX))
+        port = 0;
+    if (imap_value_string(find_id(list, "x-session-id"), &outer))
+        LOG(INFO, "session_outer", LOG_S("session", s->name), LOG_SPAN("outer", outer),
+            LOG_S("via", stream_peer(s->client)));
+    peer_take_id(s, ip, (uint16_t)port);
+}
+
 /* Who says very much keeps its place among those who may, until it has signed in. */
 static void preauth_keep_id(struct session *s, struct buf *pairs)
 {
@@ -249,6 +268,9 @@ static void run_id(struct session *s, const struct imap_value *args)
     }
     note_hops(s, args);
     preauth_keep_id(s, &pairs);
+    note_client(s, args);
+    if (s->state == IN_CLOSING)
+        return;
     session_say(s, PREAUTH_ID);
     say_good(s, "ID completed");
 }
@@ -416,6 +438,12 @@ static bool is_one_too_many(struct preauth *p)
     return !(p->row && (p->row->flags & SIGNS_IN)) && ++p->commands > LIMIT_COMMANDS;
 }
 
+/* The header of a balancer that takes this listener for one with "?proxy_protocol". */
+static bool is_proxy_header(const struct preauth *p)
+{
+    return p->commands == 1 && p->cmd.verb == VERB_UNKNOWN && strcmp(p->cmd.tag, "PROXY") == 0;
+}
+
 /* The command is over. What was kept of a long one keeps the place. */
 static void forbid_long_id(struct session *s)
 {
@@ -434,6 +462,10 @@ static void preauth_end_command(struct session *s)
     const char *why;
     if (is_one_too_many(p)) {
         session_close(s, END_MANY_COMMANDS, NULL);
+        return;
+    }
+    if (is_proxy_header(p)) {
+        session_close(s, END_PROXY_HEADER, "a PROXY header, which this listener does not expect");
         return;
     }
     if (!p->status && !imap_tree_done(p->args, &why))

@@ -65,7 +65,7 @@ static void log_failed(const struct session *s, const char *code, const char *ph
         LOG_SPAN("user", l->key ? span_str(l->key) : secret_credential(s->secret).authcid),
         LOG_S("code", code), LOG_S("backend", l->at ? l->at->name : NULL), LOG_S("peer", s->peer),
         LOG_S("session", s->name), LOG_S("while", phase), LOG_S("detail", detail),
-        LOG_U("ms", clock_boot_ms() - l->began_ms));
+        LOG_U("ms", clock_boot_ms() - l->began_ms), LOG_SET("via", s->via));
 }
 
 static void say_no(struct session *s, const char *code, const char *text)
@@ -393,7 +393,8 @@ static void log_login(const struct session *s)
     const struct login *l = s->login;
     LOG(INFO, "login", LOG_S("user", l->key), LOG_S("backend", s->at->name), LOG_S("peer", s->peer),
         LOG_S("session", s->name), LOG_S("tls", stream_is_secure(s->client) ? "yes" : "no"),
-        LOG_S("state", route_state_name(l->state)), LOG_U("ms", clock_boot_ms() - l->began_ms));
+        LOG_S("state", route_state_name(l->state)), LOG_U("ms", clock_boot_ms() - l->began_ms),
+        LOG_SET("via", s->via));
 }
 
 /* The client is told OK, with the list of capabilities that holds before and after the flip. */
@@ -518,7 +519,7 @@ void routing_begin(struct session *s, const char *tag, const struct credential *
         return;
     }
     if (s->hops <= 1) {
-        LOG(ERROR, "proxy_loop", LOG_S("peer", s->peer), LOG_S("session", s->name),
+        LOG(ERROR, "proxy_loop", LOG_S("peer", s->peer), LOG_S("session", s->name), LOG_SET("via", s->via),
             LOG_S("why", s->hops == 0
                              ? "a proxy of this site signs in here: is a backend's address one of its own?"
                              : "too many proxies in a row"));

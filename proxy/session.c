@@ -5,6 +5,7 @@
 #include "lib/xalloc.h"
 
 #include "handover.h"
+#include "peer.h"
 #include "preauth.h"
 #include "prepare.h"
 #include "proxy.h"
@@ -24,6 +25,7 @@ static const struct end_row {
     [END_LOGOUT] = {"logout", false, ""},
     [END_CLIENT_GONE] = {"client_gone", false, ""},
     [END_CLIENT_BROKEN] = {"client_broken", false, ""},
+    [END_PROXY_HEADER] = {"proxy_header", true, ""},
     [END_TLS_FAILED] = {"tls_failed", true, ""},
     [END_TLS_TIMEOUT] = {"tls_timeout", true, ""},
     [END_STARTTLS_PLAINTEXT] = {"starttls_plaintext", true, "plaintext after STARTTLS"},
@@ -71,8 +73,7 @@ bool session_may_login(const struct session *s)
     case ADDRESS_IMAP_STARTTLS:
         return stream_is_secure(s->client);
     case ADDRESS_IMAP:
-        return s->proxy->conf->proxy.allow_plaintext || strncmp(s->peer_ip, "127.", 4) == 0 ||
-               strcmp(s->peer_ip, "::1") == 0;
+        return s->proxy->conf->proxy.allow_plaintext || s->is_local;
     default:
         return true;
     }
@@ -124,6 +125,7 @@ static void session_free(struct loop_task *task)
     free(s->name);
     free(s->peer);
     free(s->peer_ip);
+    free(s->came_to);
     buf_free(&s->client_id);
     free(s);
     p->n_sessions--;
@@ -140,11 +142,13 @@ void session_rename(struct session *s)
     free(was);
 }
 
-static struct session *session_new(struct proxy *p, enum address_scheme scheme)
+static struct session *session_new(const struct listener *l)
 {
     struct session *s = xcalloc(1, sizeof *s);
+    struct proxy *p = l->proxy;
     s->proxy = p;
-    s->scheme = scheme;
+    s->scheme = l->scheme;
+    s->via = "";
     s->task.fn = session_free;
     registration_init(&s->reg);
     s->opened_ms = clock_boot_ms();
@@ -164,26 +168,45 @@ static void session_unmake(struct session *s)
     session_free(&s->task);
 }
 
-void session_accept(struct proxy *p, uv_stream_t *listener, enum address_scheme scheme)
+void session_meet(struct session *s)
 {
-    struct session *s = session_new(p, scheme);
+    struct proxy *p = s->proxy;
+    bool tls = s->scheme == ADDRESS_IMAPS, in_crowd = crowd_enter(&p->crowd, s);
+    session_enter(s, tls || in_crowd ? IN_NEW : IN_PREAUTH);
+    if (!in_crowd)
+        session_close(s, END_CROWD, NULL);
+    else if (tls)
+        stream_secure_behind(s->client, p->server_tls);
+    else
+        preauth_greet(s);
+}
+
+/* Until the header tells more, it counts as one of whoever sends headers. */
+static void session_await_header(struct session *s)
+{
+    session_enter(s, IN_HEADER);
+    if (!s->is_trusted)
+        session_close(s, END_PROXY_HEADER, "a connection from outside of the networks in trusted");
+    else if (!crowd_enter(&s->proxy->crowd, s))
+        session_close(s, END_CROWD, NULL);
+}
+
+void session_accept(struct listener *l)
+{
+    struct session *s = session_new(l);
+    struct proxy *p = s->proxy;
     struct stream_limits limits = limits_of_stranger;
     limits.flush_ms = p->conf->proxy.close_timeout_ms;
-    s->client = stream_accept(p->loop, listener, &limits, session_client_event, s);
+    s->client = stream_accept(p->loop, &l->uv.stream, &limits, session_client_event, s);
     if (!s->client) {
         session_unmake(s);
         return;
     }
-    s->peer = xstrdup(stream_peer(s->client));
-    s->peer_ip = xstrdup(stream_peer_ip(s->client));
-    bool in_crowd = crowd_enter(&p->crowd, s);
-    session_enter(s, scheme == ADDRESS_IMAPS || in_crowd ? IN_NEW : IN_PREAUTH);
-    if (!in_crowd)
-        session_close(s, END_CROWD, NULL);
-    else if (scheme == ADDRESS_IMAPS)
-        stream_secure(s->client, p->server_tls, NULL);
+    peer_of_connection(s);
+    if (l->proxy_protocol)
+        session_await_header(s);
     else
-        preauth_greet(s);
+        session_meet(s);
 }
 
 /* Who only knocks is of no interest, and those who do worse may be very many. */
@@ -209,6 +232,7 @@ static void log_end(const struct session *s, enum session_end end, const char *d
         LOG_U("out", s->bytes_out),
         LOG_U("ms", clock_boot_ms() - s->opened_ms),
         LOG_S("detail", detail),
+        LOG_SET("via", s->via),
     };
     log_event(level, "session_end", fields, COUNTOF(fields));
 }
@@ -219,7 +243,8 @@ static void log_end(const struct session *s, enum session_end end, const char *d
 static bool may_linger(const struct session *s, enum session_end end)
 {
     const struct proxy *p = s->proxy;
-    if (end == END_CROWD || (s->network && p->loop->n_closing >= p->sockets_max / 16))
+    if (end == END_CROWD || end == END_PROXY_HEADER ||
+        (s->network && p->loop->n_closing >= p->sockets_max / 16))
         return false;
     return !p->at_once || stream_unsent(s->client) == 0;
 }
@@ -250,7 +275,8 @@ void session_close(struct session *s, enum session_end end, const char *detail)
     if (s->state == IN_CLOSING)
         return;
     const char *bye = ends[end].bye;
-    bool may_talk = s->state != IN_NEW && s->state != IN_SECURING && (!s->relay || relay_at_boundary(s));
+    bool may_talk = s->state != IN_HEADER && s->state != IN_NEW && s->state != IN_SECURING &&
+                    (!s->relay || relay_at_boundary(s));
     log_end(s, end, detail);
     if (s->preauth)
         preauth_flush(s);

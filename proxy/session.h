@@ -3,6 +3,8 @@
  *
  * state    | waits for                            | deadline from              | leaves to
  * ---------+--------------------------------------+----------------------------+------------------------------
+ * HEADER   | a PROXY header, on a listener that   | tls_timeout                | NEW, PREAUTH, CLOSING
+ *          | wants one (peer.h)                   |                            |
  * NEW      | TLS handshake when implicit          | tls_timeout                | PREAUTH, CLOSING
  * PREAUTH  | a command                            | login_timeout (the whole   | SECURING, ROUTING, CLOSING
  *          |                                      | phase, not each command)   |
@@ -45,7 +47,10 @@
 #include "limits.h"
 #include "registration.h"
 
+struct listener;
+
 enum session_state {
+    IN_HEADER,
     IN_NEW,
     IN_PREAUTH,
     IN_SECURING,
@@ -68,6 +73,7 @@ enum session_end {
     END_LOGOUT,
     END_CLIENT_GONE,
     END_CLIENT_BROKEN,
+    END_PROXY_HEADER,
     END_TLS_FAILED,
     END_TLS_TIMEOUT,
     END_STARTTLS_PLAINTEXT,
@@ -104,9 +110,16 @@ struct session {
     enum address_scheme scheme; /* of the listener */
     uint64_t opened_ms;
 
-    struct stream *client;   /* owned */
-    bool client_eof;         /* the client sends no more */
-    char *peer, *peer_ip;    /* "" for a UNIX socket; owned */
+    struct stream *client; /* owned */
+    bool client_eof;       /* the client sends no more */
+    char *peer,
+        *peer_ip; /* the client's address, with its port and alone (peer.h); "" for a UNIX socket; owned */
+    uint16_t peer_port; /* 0: there is none, or it is not known */
+    const char *via;    /* where somebody else has connected for it: who; else ""; borrowed from client */
+    struct proxyproto_end
+        *came_to;            /* the address that it connected to, by a PROXY header; NULL: our own; owned */
+    bool is_local;           /* it connected from this machine */
+    bool is_trusted;         /* who has connected may say for whom */
     struct network *network; /* until it has signed in: of the crowd (crowd.h); borrowed */
     TAILQ_ENTRY(session) of_network, of_crowd;
 
@@ -137,7 +150,9 @@ struct session {
 };
 
 /* The next connection of a listener. */
-void session_accept(struct proxy *p, uv_stream_t *listener, enum address_scheme scheme);
+void session_accept(struct listener *l);
+/* The PROXY header was read: the client is who it says. */
+void session_meet(struct session *s);
 /* Moves it to the state's place and sets the deadline (session_states.h). */
 void session_enter(struct session *s, enum session_state state);
 /* Gives it a name that the store never heard. */

@@ -3,6 +3,7 @@
 #include "lib/xalloc.h"
 
 #include "client_id.h"
+#include "peer.h"
 #include "proxy.h"
 #include "relay.h"
 #include "session_login.h"
@@ -14,6 +15,8 @@ struct backend_login *session_login_start(struct session *s, const struct conf_b
     const struct conf *c = s->proxy->conf;
     struct credential credential = secret_credential(s->secret);
     char *user = xspandup(credential.authcid);
+    struct proxyproto_ends ends;
+    bool header = at->proxy_protocol != PROXY_PROTOCOL_NONE && peer_ends(s, &ends);
     struct login_request request = {
         .backend = at,
         .policy = backends_tls(s->proxy->backends, at),
@@ -21,6 +24,8 @@ struct backend_login *session_login_start(struct session *s, const struct conf_b
         .credential = credential,
         .user = user,
         .client_ip = *s->peer_ip ? s->peer_ip : NULL,
+        .client_port = s->peer_port,
+        .ends = header ? &ends : NULL,
         .session_id = s->name,
         .site = store_id(s->proxy->store),
         .ttl = s->hops - 1,

@@ -1,6 +1,7 @@
 #include "lib/log.h"
 
 #include "handover.h"
+#include "peer.h"
 #include "preauth.h"
 #include "proxy.h"
 #include "relay.h"
@@ -50,6 +51,33 @@ static void client_event(struct session *s, enum stream_event ev)
         client_eof(s);
     else if (ev == STREAM_DRAINED && s->preauth)
         preauth_drained(s);
+}
+
+static void end_without_header(struct session *s)
+{
+    session_close(s, END_PROXY_HEADER, "no whole PROXY header in time");
+}
+
+static void header_data(struct session *s)
+{
+    const char *why;
+    enum proxyproto_rc rc = peer_read_header(s, &why);
+    if (rc == PROXYPROTO_BAD)
+        session_close(s, END_PROXY_HEADER, why);
+    if (rc != PROXYPROTO_DONE)
+        return;
+    crowd_leave(&s->proxy->crowd, s);
+    session_meet(s);
+}
+
+static void client_header(struct session *s, enum stream_event ev)
+{
+    if (ev == STREAM_DATA)
+        header_data(s);
+    else if (ev == STREAM_EOF && stream_peek(s->client).len > 0)
+        session_close(s, END_PROXY_HEADER, "a PROXY header that was cut off");
+    else
+        client_event(s, ev);
 }
 
 static void client_new(struct session *s, enum stream_event ev)
@@ -151,6 +179,7 @@ static void late_handover(struct session *s)
 /* clang-format off */
 static const struct session_state_row rows[IN_COUNT] = {
     /*                name        deadline                  on_deadline           on_client        on_backend */
+    [IN_HEADER]   = {"header",   tls_timeout_ms,           end_without_header,   client_header,   NULL},
     [IN_NEW]      = {"new",      tls_timeout_ms,           end_by_tls_timeout,   client_new,      NULL},
     [IN_PREAUTH]  = {"preauth",  rest_of_login_timeout_ms, end_by_login_timeout, client_preauth,  NULL},
     [IN_SECURING] = {"securing", tls_timeout_ms,           end_by_tls_timeout,   client_securing, NULL},

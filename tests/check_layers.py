@@ -16,7 +16,7 @@ LAYERS = [
     ("base", ["base", "log", "buf", "buf_room", "digits", "base64", "percent", "xalloc", "process", "reasons", "metrics", "fault", "turns"]),
     ("wire", ["imap_*", "mutf7", "sasl", "proxyproto"]),
     ("view", ["view", "view_*"]),
-    ("conf", ["address", "options", "account", "conf", "conf_*", "leave_out", "window", "migration_rules"]),
+    ("conf", ["address", "cidr", "options", "account", "conf", "conf_*", "leave_out", "window", "migration_rules"]),
     ("io", ["loop", "signals", "stream", "tls", "deflate", "dial", "http"]),
     ("store", ["redis", "redis_*", "sentinel", "store", "store_*", "route", "route_*", "registry", "registry_*", "instance", "events", "jobs", "seal", "trial"]),
     ("dialog", ["backend_login", "learner"]),
@@ -38,9 +38,9 @@ PROGRAMS = {
     "migrator": ["site", "late", "job"],
 }
 
-# System headers that a pure layer may have: no descriptors, no clock, no sockets.
+# System headers that a pure layer may have: no descriptors, no clock, no sockets. (arpa/inet.h is for inet_pton() and inet_ntop().)
 PURE_LAYERS = ("wire", "view")
-PURE_HEADERS = set("assert.h ctype.h errno.h inttypes.h limits.h stdarg.h stdbool.h stddef.h stdint.h stdio.h "
+PURE_HEADERS = set("arpa/inet.h assert.h ctype.h errno.h inttypes.h limits.h stdarg.h stdbool.h stddef.h stdint.h stdio.h "
                    "stdlib.h string.h strings.h sys/queue.h uthash.h".split())
 
 # Libraries that one file alone includes, so that it can be exchanged there.

@@ -53,6 +53,33 @@ static void test_imap(void **state)
     good("imap+unix:///run/a?db=3", ADDRESS_IMAP_UNIX, NULL, 0, "/run/a?db=3", "imap+unix:///run/a?db=3");
 }
 
+static void header_at(const char *text, const char *shown)
+{
+    struct address a;
+    char *error = NULL;
+
+    if (!address_parse(text, &a, &error))
+        fail_msg("%s: %s", text, error);
+    assert_true(a.proxy_protocol);
+    char *back = address_text(&a);
+    assert_string_equal(back, shown);
+    free(back);
+    address_free(&a);
+}
+
+static void test_proxy_protocol(void **state)
+{
+    (void)state;
+    header_at("imaps://[::]:1993?proxy_protocol", "imaps://[::]:1993");
+    header_at("imap://h?proxy_protocol", "imap://h:143");
+    header_at("imap+starttls://192.0.2.1:0?proxy_protocol", "imap+starttls://192.0.2.1:0");
+    header_at("imap+unix:///run/x?proxy_protocol", "imap+unix:///run/x");
+    refused("imap+unix://?proxy_protocol", "has no absolute path");
+    refused("imaps://h?proxy", "names no valid host");
+    refused("imaps://h:1?proxy_protocol=1", "has no port");
+    refused("redis://h?proxy_protocol", "names no valid host");
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -249,10 +276,15 @@ static void test_damaged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_imap),          cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_long),          cmocka_unit_test(test_redis),
-        cmocka_unit_test(test_redis_refused), cmocka_unit_test(test_no_password_in_errors),
-        cmocka_unit_test(test_sentinel),      cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_imap),
+        cmocka_unit_test(test_proxy_protocol),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_long),
+        cmocka_unit_test(test_redis),
+        cmocka_unit_test(test_redis_refused),
+        cmocka_unit_test(test_no_password_in_errors),
+        cmocka_unit_test(test_sentinel),
+        cmocka_unit_test(test_damaged),
     };
     return cmocka_run_group_tests_name("address", tests, NULL, NULL);
 }

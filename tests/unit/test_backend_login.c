@@ -278,12 +278,41 @@ static void test_id(void **state)
 {
     struct world *w = *state;
     w->request.client_ip = "192.0.2.7";
+    w->request.client_port = 40000;
     w->request.session_id = "p1-7f3a/12";
-    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN ID] ready",
-                  "<ID (\"x-originating-ip\" \"192.0.2.7\" \"x-session-id\" \"p1-7f3a/12\")",
-                  "}* ID (\"name\" {5}\r\nFak\r\n \"v\" {0}\r\n)\r\n", ">%T NO not for you",
+    run(w,
+        SCRIPT(
+            ">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN ID] ready",
+            "<ID (\"x-originating-ip\" \"192.0.2.7\" \"x-originating-port\" \"40000\" \"x-session-id\" \"p1-7f3a/12\")",
+            "}* ID (\"name\" {5}\r\nFak\r\n \"v\" {0}\r\n)\r\n", ">%T NO not for you",
+            "<AUTHENTICATE PLAIN " PLAIN_ANN, ">%T OK [CAPABILITY IMAP4rev1] in"));
+    ends(w, LOGIN_OK, "sign_in", "", "");
+}
+
+/* It comes before everything, TLS and STARTTLS too; without a client it says that. */
+static void test_proxy_header(void **state)
+{
+    struct world *w = *state;
+    const struct proxyproto_ends client = {.from = {"192.0.2.7", 40000}, .to = {"198.51.100.2", 993}};
+    w->backend.proxy_protocol = PROXY_PROTOCOL_V1;
+    w->backend.address.scheme = ADDRESS_IMAPS;
+    w->request.ends = &client;
+    run(w, SCRIPT("=PROXY TCP4 192.0.2.7 198.51.100.2 40000 993", "!tls",
+                  ">* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] ready", "<AUTHENTICATE PLAIN " PLAIN_ANN,
+                  ">%T OK [CAPABILITY IMAP4rev1] in"));
+    ends(w, LOGIN_OK, "sign_in", "", "");
+    forget(w);
+    w->request.ends = NULL;
+    run(w, SCRIPT("=PROXY UNKNOWN", "!tls", ">* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] ready",
                   "<AUTHENTICATE PLAIN " PLAIN_ANN, ">%T OK [CAPABILITY IMAP4rev1] in"));
     ends(w, LOGIN_OK, "sign_in", "", "");
+    forget(w);
+    w->backend.proxy_protocol = PROXY_PROTOCOL_V2; /* its first bytes are two empty lines, and one with NUL */
+    w->backend.address.scheme = ADDRESS_IMAP;
+    run(w, SCRIPT("=", "=", "=", "!some", ">* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] ready",
+                  "<AUTHENTICATE PLAIN " PLAIN_ANN, ">%T OK [CAPABILITY IMAP4rev1] in"));
+    ends(w, LOGIN_OK, "sign_in", "", "");
+    forget(w);
 }
 
 #define IN_WITH_ID ">%T OK [CAPABILITY IMAP4rev1 ID] in"
@@ -888,6 +917,7 @@ int main(void)
         TEST(test_imaps),
         TEST(test_nobody),
         TEST(test_id),
+        TEST(test_proxy_header),
         TEST(test_id_behind_the_sign_in),
         TEST(test_sign_in_behind_id),
         TEST(test_capabilities_in_the_answer_to_id),

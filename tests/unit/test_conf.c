@@ -779,6 +779,32 @@ static void test_all_values_of_a_list(void **state)
         ":8: migration: exclude: ", ":9: migration: acl_map: ");
 }
 
+static void test_networks_that_are_trusted(void **state)
+{
+    (void)state;
+    refused(
+        "proxy { listen = \"imap://h?proxy_protocol\" }\n" REST, 1,
+        "\"imap://h?proxy_protocol\" takes connections from networks in trusted alone, and that is empty");
+    refused("proxy { trusted = {\"192.0.2.0/24\",\n \"192.0.2.1/24\"} }\n" REST, 2,
+            "trusted: \"192.0.2.1/24\" has bits behind its prefix");
+    refused("proxy { trusted = \"lb.example.org\" }\n" REST, 1, "\"lb.example.org\" is no network");
+    refused(
+        "proxy { trusted = \"::1\"\n listen = {\"imap://[::]:1?proxy_protocol\", \"imap://127.0.0.1:1\"} }\n" REST,
+        2, "overlap");
+    refused("proxy { trusted = \"::1\"\n listen = {\"imap://h?proxy_protocol\", \"imap://h\"} }\n" REST, 2,
+            "is the same address and port");
+    refused("backend \"a\" {\n address = \"imaps://h?proxy_protocol\" }\n" REST, 2,
+            "\"?proxy_protocol\" is for listeners");
+    struct conf *c =
+        load("proxy { listen = {\"imap://h?proxy_protocol\", \"imap+unix:///x?proxy_protocol\"}\n"
+             " trusted = {\"192.0.2.0/24\", \"2001:db8::1\"} }\n" REST,
+             CONF_CTL);
+    assert_int_equal(c->proxy.trusted.n, 2);
+    conf_free(&c);
+    c = load("proxy { listen = \"imap+unix:///x?proxy_protocol\" }\n" REST, CONF_CTL); /* by its rights */
+    conf_free(&c);
+}
+
 /* By whatever scheme or spelling: the kernel would spread clients over both. */
 static void test_listeners_on_one_port(void **state)
 {
@@ -1322,6 +1348,7 @@ int main(void)
         cmocka_unit_test(test_syntax_errors_hide_little),
         cmocka_unit_test(test_all_values_of_a_list),
         cmocka_unit_test(test_listeners_on_one_port),
+        cmocka_unit_test(test_networks_that_are_trusted),
         cmocka_unit_test(test_hooks_can_be_run),
         cmocka_unit_test(test_two_names_of_one_server),
         cmocka_unit_test(test_password_file_of_redis),

@@ -930,6 +930,65 @@ static void test_bytes_before_handshake(void **state)
     assert_false(stream_is_secure(w->b.s));
 }
 
+static void secure_behind_header(struct end *e, enum stream_event ev)
+{
+    struct world *w = e->more;
+    if (ev != STREAM_DATA)
+        return;
+    e->full = stream_peek(e->s).len > strlen("HEADER\r\n");
+    stream_eat(e->s, strlen("HEADER\r\n"));
+    e->in_call = true;
+    stream_secure_behind(e->s, w->server);
+    e->in_call = false;
+    e->on = NULL;
+}
+
+/* The first bytes of the handshake come with those that no TLS is. */
+static void handshake_behind_header(struct world *w, struct turn_line *line)
+{
+    join(w);
+    if (line)
+        stream_wait_in(w->b.s, line);
+    w->b.on = secure_behind_header;
+    w->b.more = w;
+    stream_send(w->a.s, "HEADER\r\n", 8);
+    stream_secure(w->a.s, w->client, "localhost");
+    io_wait(w->loop, &w->a.secure);
+    io_wait(w->loop, &w->b.secure);
+    assert_true(w->b.full);
+    say(w, &w->a, &w->b, "hello");
+    say(w, &w->b, &w->a, "hello yourself");
+    if (line)
+        stream_wait_in(w->b.s, NULL);
+}
+
+static void test_handshake_behind_header(void **state)
+{
+    handshake_behind_header(*state, NULL);
+}
+
+static void test_handshake_behind_header_of_a_stranger(void **state)
+{
+    struct turn_line line;
+    turn_line_init(&line);
+    handshake_behind_header(*state, &line);
+}
+
+static void garbage_behind_header(struct world *w, const char *bytes)
+{
+    join(w);
+    w->b.on = secure_behind_header;
+    w->b.more = w;
+    stream_send(w->a.s, bytes, strlen(bytes));
+    io_wait(w->loop, &w->b.error);
+    assert_true(w->b.error_is_tls);
+}
+
+static void test_no_tls_behind_header(void **state)
+{
+    garbage_behind_header(*state, "HEADER\r\na LOGIN ann secret\r\n");
+}
+
 /* Bytes sent during the handshake wait for its end, and go nowhere if it fails. */
 static void test_send_in_handshake(void **state)
 {
@@ -1436,6 +1495,9 @@ int main(void)
         PLAIN(test_cork_drained),
         PLAIN(test_send_early),
         TLS(test_bytes_before_handshake),
+        TLS(test_handshake_behind_header),
+        TLS(test_handshake_behind_header_of_a_stranger),
+        TLS(test_no_tls_behind_header),
         TLS(test_send_in_handshake),
         TLS(test_bad_certificates),
         TLS(test_old_certificates),
