@@ -179,7 +179,7 @@ void relay_owe_flags(struct session *s)
 uint64_t relay_patience_ms(const struct session *s)
 {
     uint64_t limit = s->proxy->conf->proxy.backend_timeout_ms;
-    uint64_t idle = uv_now(&s->proxy->loop->uv) - s->relay->moved_ms;
+    uint64_t idle = uv_now(&s->proxy->loop->uv) - s->relay->heard_ms;
     return s->relay->backend_shut ? limit : idle < limit ? limit - idle : 0;
 }
 
@@ -231,6 +231,11 @@ static void relay_go_on(struct session *s)
         idle_again(s);
 }
 
+static void relay_heard(struct session *s)
+{
+    s->relay->heard_ms = uv_now(&s->proxy->loop->uv);
+}
+
 void relay_flow(struct session *s)
 {
     struct relay *r = s->relay;
@@ -243,8 +248,10 @@ void relay_flow(struct session *s)
         return;
     relay_go_on(s);
     set_shut(s->client, &r->client_shut, !relay_up_open(s));
-    set_shut(s->backend, &r->backend_shut,
-             stream_full(s->client) || !registration_may_pass(s) || (r->view && relay_view_stops(r)));
+    bool shut = stream_full(s->client) || !registration_may_pass(s) || (r->view && relay_view_stops(r));
+    if (r->backend_shut && !shut)
+        relay_heard(s); /* what it has sent meanwhile is yet to be read */
+    set_shut(s->backend, &r->backend_shut, shut);
 }
 
 static void relay_moved(struct session *s)
@@ -342,6 +349,7 @@ void relay_attach(struct session *s, struct stream *stream, const struct conf_ba
     buf_add_span(&r->own, lines);
     session_enter(s, IN_RELAY);
     relay_moved(s);
+    relay_heard(s);
     relay_settle(s);
 }
 
@@ -375,6 +383,7 @@ void relay_backend_event(struct session *s, enum stream_event ev)
     switch (ev) {
     case STREAM_DATA:
         relay_moved(s);
+        relay_heard(s);
         note_use(s);
         /* The clock is read after the bytes: what the backend did before it is covered by the lease. */
         if (registration_may_pass(s) && !relay_pump_down(s))
@@ -471,6 +480,7 @@ void relay_begin(struct session *s, const struct imap_caps *shown, struct view *
     relay_set_view(s, view, NULL);
     session_enter(s, IN_RELAY);
     relay_moved(s);
+    relay_heard(s);
     if (s->client_eof)
         timer_start(s->timer, s->proxy->conf->proxy.backend_timeout_ms);
     stream_without_secrets(s->client);

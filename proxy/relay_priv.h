@@ -94,6 +94,7 @@ struct relay {
     size_t lines, line_bytes;       /* ... so much of commands was looked at */
     bool client_shut, backend_shut; /* not read at the moment */
     uint64_t moved_ms;              /* the loop's clock at the last byte */
+    uint64_t heard_ms;              /* ... that the backend sent, or since when it is read again */
 };
 
 /* ---- passing bytes on ----
@@ -145,7 +146,8 @@ void relay_command_ended(struct relay *r, struct command *c, enum imap_status st
 bool relay_is_sending(const struct relay *r);
 
 /* A command of ours that the client waits for is under way: for how many ms the backend may be silent still;
- * 0: it was for backend_timeout. The time in which the client does not take what came does not count. */
+ * 0: it was for backend_timeout. What the client sends meanwhile changes nothing, and the time in which it does not
+ * take what came does not count. */
 uint64_t relay_patience_ms(const struct session *s);
 /* The backend has told what relay_owe_flags() is about. */
 void relay_flags_told(struct relay *r);
