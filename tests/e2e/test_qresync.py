@@ -163,8 +163,8 @@ def record(ferry, user):
 
 
 class Move:
-    def __init__(self, make_ferry, old, new, authority, tier, user=None, door=None):
-        """door: a relay by which the proxies reach the old server."""
+    def __init__(self, make_ferry, old, new, authority, tier, user=None, door=None, new_door=None):
+        """door, new_door: relays by which the proxies reach the old server and the new one."""
         self.old, self.new, self.user, self.tier = old, new, user or new_user("qresync"), tier
         deliver(old, self.user, *range(12))
         if tier.startswith("T0"):
@@ -177,9 +177,10 @@ class Move:
         if tier != "T1":
             del settings["migration"]["t1_max_gaps"]
         straight = backend(old, ca=authority.ca)
-        self.ferry = make_ferry({"old": backend(door, "imap") if door else straight, "new": there}, settings)
-        self.ferry.migrator(backends={"old": straight})
-        self.proxy = self.ferry.proxy()
+        self.ferry = make_ferry({"old": straight, "new": there}, settings)
+        self.ferry.migrator()
+        doors = {name: dict(section, address=one.url()) for name, section, one in (("old", straight, door), ("new", there, new_door)) if one}
+        self.proxy = self.ferry.proxy(backends=doors)
         self.early = Client(self.proxy, self.user).sync()
         expunge(old, self.user, "2:3")
         if tier == "T0 with jump":
