@@ -473,6 +473,11 @@ struct arrange *arrange_start(struct imapc *target, struct plan *plan, enum arra
     return a;
 }
 
+bool arrange_has_asked(const struct arrange *a)
+{
+    return a->step == CREATE && a->looked && a->next == items_of(a) && !(a->what & ARRANGE_SUBSCRIPTIONS);
+}
+
 void arrange_cancel(struct arrange **ap)
 {
     struct arrange *a = *ap;

@@ -32,6 +32,8 @@ struct arrange;
 /* plan and findings must live until the end. Never calls back before it returned. */
 struct arrange *arrange_start(struct imapc *target, struct plan *plan, enum arrange_what what,
                               struct findings *findings, arrange_fn fn, void *owner);
+/* Is all under way that is to be sent, as far as nothing is refused? What is sent now comes behind it. */
+bool arrange_has_asked(const struct arrange *a);
 /* NULL is fine. */
 void arrange_cancel(struct arrange **a);
 

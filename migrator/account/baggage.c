@@ -23,7 +23,7 @@ struct baggage {
     struct fingerprint marks;
     struct carry *carry;
     struct carry_request request; /* of carry */
-    struct loop_task task;        /* ends what has nothing to do */
+    struct loop_task task;        /* ends a look that has nothing to ask */
     struct rights_self self;
     char *local; /* of the login name, what stands before the "@"; owned */
 };
@@ -223,33 +223,31 @@ static void baggage_on_task(struct loop_task *task)
 {
     struct baggage *b = CONTAINER_OF(task, struct baggage, task);
 
-    if (b->looking) {
-        baggage_settle(b);
-        return;
-    }
-    b->done = true;
-    baggage_finish(b, BAGGAGE_OK, "");
+    baggage_settle(b);
 }
 
-void baggage_bring(struct baggage *b, struct lane *lane, baggage_fn fn, void *owner)
+bool baggage_has_nothing(struct baggage *b)
 {
     const struct migration_rules *rules = b->move->m->conf->migration.rules;
 
-    b->lane = lane;
-    b->fn = fn;
-    b->owner = owner;
     b->request = (struct carry_request){
-        .target = lane->target,
         .plan = b->plan,
         .source = b->source,
         .self = &b->self,
         .map = rules ? rules->identities : NULL,
         .findings = b->findings,
     };
-    if (carry_is_needed(&b->request))
-        b->carry = carry_start(&b->request, on_carried, b);
-    else
-        loop_defer(b->move->m->loop, &b->task);
+    b->done = !carry_is_needed(&b->request);
+    return b->done;
+}
+
+void baggage_bring(struct baggage *b, struct lane *lane, baggage_fn fn, void *owner)
+{
+    b->lane = lane;
+    b->fn = fn;
+    b->owner = owner;
+    b->request.target = lane->target;
+    b->carry = carry_start(&b->request, on_carried, b);
 }
 
 struct baggage *baggage_new(const struct move *move, bool only_look)

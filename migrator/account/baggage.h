@@ -32,6 +32,8 @@ void baggage_begin(struct baggage *b, struct lane *lane);
  * baggage lives; NULL: none. */
 void baggage_inspect(struct baggage *b, struct lane *lane, const struct plan *plan,
                      const struct waivers *waivers, baggage_fn fn, void *owner);
+/* Behind an inspection. Is nothing to be brought? Then it is done. Else baggage_bring() follows. */
+bool baggage_has_nothing(struct baggage *b);
 void baggage_bring(struct baggage *b, struct lane *lane, baggage_fn fn, void *owner);
 /* Ends what is under way, without a callback. The caller then drops the lane, and may free the plan. */
 void baggage_stop(struct baggage *b);

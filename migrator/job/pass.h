@@ -19,7 +19,8 @@
  * | RENAMES | what has another name at the source: renames.h   | LISTS, INSPECT                 |
  * | INSPECT | once a job: whose account, rights, room          | RECORDS; JUDGE: all is vain    |
  * | RECORDS | writes the records of mailboxes that are new     | ARRANGE                        |
- * | ARRANGE | CREATE on the target                             | BRING                          |
+ * | ARRANGE | CREATE on the target; a mailbox that is there is | BRING                          |
+ * |         | begun right behind that on the same lane         |                                |
  * | BRING   | once a job: rights and annotations               | COPY                           |
  * | COPY    | for each mailbox: ledger, copy; subscriptions    | REMOVE                         |
  * | REMOVE  | for each that lacks messages whose copies are    | ORPHANS                        |

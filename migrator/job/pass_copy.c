@@ -46,7 +46,10 @@ static void give_lane(struct pass_item *i, bool clean)
     struct lane *lane = i->lane;
 
     i->lane = NULL;
-    if (i->partner)
+    if (i == i->pass->early) {
+        i->pass->early = NULL;
+        i->pass->spoiled = !clean;
+    } else if (i->partner)
         leave_partner(i, clean);
     else if (clean && !i->spoiled)
         crew_give(i->pass->move->crew, lane);
@@ -406,7 +409,7 @@ static bool start_behind(struct pass_item *i, bool target_waits)
 {
     struct pass_item *next = next_todo(i->pass);
 
-    if (!next || i->partner || i->spoiled || pass_is_ending(i->pass))
+    if (!next || i->partner || i->spoiled || i->pass->phase < COPY || pass_is_ending(i->pass))
         return false;
     i->partner = next;
     next->partner = i;
@@ -443,6 +446,34 @@ static bool over_to_next(void *owner)
         return start_behind(i, false);
     item_take_target(i->partner);
     return true;
+}
+
+/* Not in the freeze, which makes mailboxes so seldom that nobody would see what it saves. */
+void pass_copy_early(struct pass *p)
+{
+    for (size_t i = 0; i < p->n && !p->early && !pass_is_last(p); i++) {
+        struct pass_item *item = &p->items[i];
+        if (item->state != TODO || item->plan->create)
+            continue;
+        p->early = item;
+        p->spoiled = false;
+        start_item(item, p->lane);
+    }
+}
+
+void pass_leave_lane(struct pass *p, bool clean)
+{
+    struct crew *crew = p->move->crew;
+
+    if (p->early)
+        p->early->spoiled = p->early->spoiled || !clean;
+    else if (clean && !p->spoiled)
+        crew_give(crew, p->lane);
+    else
+        crew_drop(crew, p->lane);
+    p->early = NULL;
+    p->lane = NULL;
+    p->spoiled = false;
 }
 
 static bool shares_any(const struct imap_seq *a, const struct imap_seq *b)

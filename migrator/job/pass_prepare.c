@@ -147,12 +147,11 @@ static void pass_prepare_on_arranged(void *owner, const struct arrange_result *r
 
     p->arrange = NULL;
     pass_prepare_drop_refused(p);
+    pass_leave_lane(p, result->rc != ARRANGE_DOWN);
     if (result->rc == ARRANGE_DOWN) {
-        crew_drop(p->move->crew, p->lane);
         if (++p->tries >= TRIES)
             pass_fail(p, WHY_UNREACHABLE, result->detail);
     } else {
-        crew_give(p->move->crew, p->lane);
         if (result->rc == ARRANGE_LATER)
             pass_fail(p, WHY_REFUSED, result->detail);
         note_made(p, result);
@@ -160,7 +159,6 @@ static void pass_prepare_on_arranged(void *owner, const struct arrange_result *r
         if (result->created)
             LOG(INFO, "arranged", LOG_S("user", p->move->user), LOG_U("created", result->created));
     }
-    p->lane = NULL;
     pass_step_soon(p);
 }
 
@@ -170,9 +168,12 @@ void pass_step_arrange(struct pass *p)
         pass_enter(p, BRING);
         return;
     }
-    if (!p->arrange && (p->lane = crew_take(p->move->crew)))
-        p->arrange = arrange_start(p->lane->target, p->plan, ARRANGE_MAILBOXES, p->findings,
-                                   pass_prepare_on_arranged, p);
+    if (p->arrange || !(p->lane = crew_take(p->move->crew)))
+        return;
+    p->arrange =
+        arrange_start(p->lane->target, p->plan, ARRANGE_MAILBOXES, p->findings, pass_prepare_on_arranged, p);
+    if (arrange_has_asked(p->arrange))
+        pass_copy_early(p);
 }
 
 /* ---- BRING */
@@ -191,6 +192,9 @@ static void on_baggage_brought(void *owner, enum baggage_rc rc, const char *why)
 void pass_step_bring(struct pass *p)
 {
     if (pass_is_last(p) || baggage_is_done(p->move->baggage)) {
+        pass_enter(p, COPY);
+    } else if (!p->lane && baggage_has_nothing(p->move->baggage)) {
+        findings_join(p->findings, baggage_findings(p->move->baggage));
         pass_enter(p, COPY);
     } else if (!p->lane && (p->lane = crew_take(p->move->crew))) {
         baggage_bring(p->move->baggage, p->lane, on_baggage_brought, p);

@@ -7,7 +7,7 @@
  *   pass_report     the end: findings are judged and told
  *   pass_orphans    ORPHANS
  *   pass_copy       COPY, REMOVE; pass_glances: mailboxes that are looked at in the freeze
- *   pass_prepare    INSPECT, RECORDS, ARRANGE, BRING
+ *   pass_prepare    INSPECT, RECORDS, ARRANGE, BRING; what pass_copy can begin with meanwhile
  *   pass_lists      WAIVERS, LISTS, RENAMES
  *   pass            begins and ends a pass, and calls the step of its phase
  *
@@ -114,6 +114,8 @@ struct pass {
     size_t n_failed;
 
     struct lane *lane;       /* lent in LISTS, RENAMES, INSPECT, ARRANGE, BRING and ORPHANS */
+    struct pass_item *early; /* uses the lane beside ARRANGE; it is whose that is at it for longer */
+    bool spoiled;            /* ... and left something half done there */
     unsigned tries;          /* of these */
     struct waivers *waivers; /* owned */
     struct both *both;
@@ -183,6 +185,10 @@ void pass_subscribe(struct pass *p, struct lane *lane);
 void pass_stop_subscribing(struct pass *p);
 
 void pass_step_copy(struct pass *p); /* REMOVE as well */
+/* ARRANGE has sent all to the target of p->lane: begins with a mailbox that is there already, right behind that. */
+void pass_copy_early(struct pass *p);
+/* ARRANGE has ended: gives its lane back, or leaves it to what was begun early. */
+void pass_leave_lane(struct pass *p, bool clean);
 void pass_stop_copies(struct pass *p);
 void pass_step_glances(struct pass *p);
 void pass_stop_glances(struct pass *p);

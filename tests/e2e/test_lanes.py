@@ -1,5 +1,6 @@
-"""A lane goes on to the next mailbox while the last bytes of the one before are still read back: what breaks there is
-tried again, and nothing is lost or doubled. There is one lane, and the target's answers are held until it has gone on."""
+"""A lane goes on to the next mailbox while the last bytes of the one before are still read back, and begins with a mailbox
+that is there while others are made: what breaks there is tried again, and nothing is lost or doubled. There is one lane, and
+the target's answers are held until it has gone on."""
 import threading
 
 import pytest
@@ -14,36 +15,36 @@ BRIEF = {"migration": {"cutover": "manual"}, "migrator": {"command_timeout": "5s
 
 
 class Held:
-    """Edits what passes to and from the target. The answers to the first reading back wait for the SELECT of the next
-    mailbox; then act() is called, once."""
+    """Edits what passes to and from the target. The answers to the first such command (of reading back; of making) wait for the
+    SELECT of the next mailbox; then act() is called, once."""
 
-    def __init__(self, act, change=lambda data: data):
-        self.act, self.change = act, change
+    def __init__(self, command, act, change=lambda data: data):
+        self.command, self.act, self.change = command, act, change
         self.asked, self.went_on = threading.Event(), threading.Event()
-        self.selected = 0
+        self.waited_in_vain = False
 
     def edit(self, direction, data):
         if direction == UP:
-            asked = self.asked.is_set() or b"BODY.PEEK" in data
-            if asked and not self.went_on.is_set() and b" SELECT " in data[max(data.find(b"BODY.PEEK"), 0):]:
+            asked = self.asked.is_set() or self.command in data
+            if asked and not self.went_on.is_set() and b" SELECT " in data[max(data.find(self.command), 0):]:
                 self.act()
                 self.went_on.set()
             if asked:
                 self.asked.set()
             return data
         if self.asked.is_set() and not self.went_on.is_set():
-            self.went_on.wait(20)
+            self.waited_in_vain = not self.went_on.wait(20) or self.waited_in_vain
         return self.change(data) if self.went_on.is_set() else data
 
 
-def copy(make_ferry, old, new, how, settings=None):
+def copy(make_ferry, old, new, how, settings=None, command=b"BODY.PEEK"):
     """how(source, target) -> what happens when the lane has gone on, and how bytes change from then on. Returns how many
     mailboxes were begun more than once."""
     user = new_user("lane")
     fill(old, user, small(messages=60))
     source = Relay(("127.0.0.1", old.port["imap"]))
     target = Relay(("127.0.0.1", new.port["imap"]))
-    held = Held(*how(source, target))
+    held = Held(command, *how(source, target))
     target.edit = held.edit
     ferry = make_ferry({"old": backend(source, "imap", max_connections=1), "new": backend(target, "imap", max_connections=1)},
                        settings or LIMITS)
@@ -51,7 +52,7 @@ def copy(make_ferry, old, new, how, settings=None):
         migrator = ferry.migrator()
         ferry.ctl("migrate", user)
         ferry.wait_state(user, "ready", timeout=60)
-        assert held.went_on.is_set(), "the lane went on only when it had read everything back"
+        assert held.went_on.is_set() and not held.waited_in_vain, "the lane went on only when all was answered"
         assert_equal(old, new, user, 60)
         mailboxes, opened = migrator.find(r"event=pass .*\bnumber=1 .*\bmailboxes=(\d+) .*\bopened=(\d+) ")[0].groups()
         return int(opened) - int(mailboxes)
@@ -90,6 +91,15 @@ def test_bytes_differ_when_the_lane_has_gone_on(make_ferry, old, new):
         return data
     assert copy(make_ferry, old, new, lambda source, target: (lambda: None, change)) == 2, "it, and the one behind it"
     assert changed
+
+
+def test_mailbox_that_is_there_is_opened_before_the_others_are_made(make_ferry, old, new):
+    assert copy(make_ferry, old, new, lambda source, target: (lambda: None,), command=b" CREATE ") == 0
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_connection_is_cut_while_mailboxes_are_made_and_one_is_opened(make_ferry, old, new, side):
+    copy(make_ferry, old, new, lambda source, target: ((source if side == "source" else target).reset,), command=b" CREATE ")
 
 
 def test_lanes_are_signed_in_while_a_new_account_is_listed(make_ferry, old, new):
