@@ -7,6 +7,7 @@ beat, on one pair of real servers: Dovecot with Maildir to Dovecot with mdbox, e
                         nothing, changed); of what is not named, all
     SCALE=0.1           a tenth of the mail
     BACKEND="compress=yes"  options for both backends of imapferry
+    TARGET=cyrus        the new server is a Cyrus (imapferry and imapferry-told alone, the others know Dovecots only)
 
 A run: for each set of mail and round trip, each engine gets its own copy of the account on the old server and none on
 the new one; then `first`: everything is new; `nothing`: again, nothing has changed; `changed`: 1 % new messages, other
@@ -23,6 +24,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.dirname(HERE))
 
 from harness import mail, net  # noqa: E402
+from harness.cyrus import Cyrus  # noqa: E402
 from harness.dovecot import Dovecot  # noqa: E402
 from harness.redisd import Redis  # noqa: E402
 import engines  # noqa: E402
@@ -39,7 +41,8 @@ class Bench:
     def __init__(self):
         self.loader = Dovecot("loader", mail="maildir")  # does not wait for the disk
         self.old = Dovecot("old", mail="maildir", fsync="optimized")
-        self.new = Dovecot("new", mail="mdbox", fsync="optimized")
+        self.to_cyrus = os.environ.get("TARGET") == "cyrus"
+        self.new = Cyrus("new") if self.to_cyrus else Dovecot("new", mail="mdbox", fsync="optimized", doveadm=True)
         self.redis = Redis()
         self.way = {"old": self.old.port["imap"], "new": self.new.port["imap"]}
         self.delays = []
@@ -78,6 +81,10 @@ class Bench:
     def by_name(self):
         for levels, name in zip(self.account.mailboxes, self.names):
             yield name, [x for x in self.account.messages if x.mailbox == levels]
+
+    def told(self):
+        """Options by which the new server is told the old one's numbers. A Cyrus whose administrator we are needs none."""
+        return {} if self.to_cyrus else self.new.doveadm_options()
 
     def new_user(self):
         self.users += 1
@@ -152,7 +159,7 @@ def main():
             for run in range(runs):
                 for trip in chosen(TRIPS, tokens):
                     bench.set_trip(trip)
-                    for engine in chosen(engines.ENGINES, tokens):
+                    for engine in chosen(("imapferry", "imapferry-told") if bench.to_cyrus else engines.ENGINES, tokens):
                         try:
                             times = measure(bench, engines.ENGINES[engine], chosen(PHASES, tokens), run)
                         except (engines.Failed, subprocess.TimeoutExpired) as e:
@@ -173,9 +180,10 @@ def describe(bench):
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout
     versions = [ask("dovecot", "--version").strip(), *(ask(x, "--version").splitlines()[0] for x in ("mbsync", "interimap"))]
     conf = {}
-    for server in (bench.old, bench.new):
+    for server in (bench.old,) if bench.to_cyrus else (bench.old, bench.new):
         conf[server.name] = ask("doveconf", "-n", "-c", server.config)
-    return {"machine": f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}, everything on it; load when it began "
+    way = f"Dovecot, Maildir → {'Cyrus' if bench.to_cyrus else 'Dovecot, mdbox'}, Debian's defaults"
+    return {"way": way, "machine": f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}, everything on it; load when it began "
                        f"{os.getloadavg()[0]:.1f}",
             "versions": "Dovecot " + ", ".join(versions), "conf": conf, "when": time.strftime("%Y-%m-%d")}
 

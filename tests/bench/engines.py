@@ -6,6 +6,7 @@ and reaches both servers at the ports in `way`, which lead through the delay whe
 import concurrent.futures
 import dataclasses
 import os
+import re
 import resource
 import socket
 import subprocess
@@ -132,11 +133,14 @@ class Dsync(Tool):
 class Ferry:
     """One migrator and one Redis (appendfsync always) for all copies. From `queued` to `ready` by Redis' own clock."""
 
-    def __init__(self, bench, verify, **more):
+    def __init__(self, bench, verify, told=False, **more):
+        """told: the target is told the source's numbers; it has to come to T0 for all mailboxes."""
         self.bench = bench
+        self.told = told
         options = {"cutover": "manual", "trigger": "manual", "verify": verify, **more}
         backends = {side: {"address": f"imap://127.0.0.1:{bench.way[side]}", "master_user": dovecot.MASTER_USER,
                            **bench.backend_options} for side in ("old", "new")}
+        backends["new"].update(bench.told() if told else {"numbers": "none"})
         self.ferry = ferry.Ferry(bench.redis, backends, settings={
             "migration": options, "migrator": {"job_lease": "30s", "command_timeout": "60s"}})
         bench.redis.wipe()
@@ -181,6 +185,9 @@ class Ferry:
         cpu = self._cpu()
         self._ctl("release" if state == "ready" else "migrate", user)
         times = net.wait_until(f"end of {user}", lambda: self._ended(user, after), timeout=900, step=0.01)
+        tiers = self.ferry.route(user).get("tiers", "")
+        if self.told and not re.fullmatch(r"T0:\d+", tiers):
+            raise Failed(f"not all mailboxes have T0: {tiers}")
         return Time((times["ready"] - times["queued"]) / 1000, self._cpu() - cpu)
 
     def memory_peak(self):
@@ -323,6 +330,7 @@ ENGINES = {
     "imapferry": lambda bench: Ferry(bench, "full"),
     "imapferry-sample": lambda bench: Ferry(bench, "sample"),
     "imapferry-numbers": lambda bench: Ferry(bench, "full", t1_max_gaps=100000),
+    "imapferry-told": lambda bench: Ferry(bench, "full", told=True),
     "imapferry-sample-numbers": lambda bench: Ferry(bench, "sample", t1_max_gaps=100000),
     "mbsync": Mbsync,
     "interimap": Interimap,
