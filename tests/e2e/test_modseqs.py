@@ -9,10 +9,10 @@ from harness.courier import Courier
 from harness.cyrus import Cyrus
 from harness.dovecot import Dovecot
 from harness.ferry import backend
+from harness.moves import LETTER, age, copy, deliver, expunge, flag, flip, highest, move, record, start
 from harness.scene import new_user
 
 pytestmark = pytest.mark.writes_source
-LETTER = b"From: a@example.org\r\nSubject: %d\r\n\r\ntext\r\n"
 SLACK = 1 << 20
 
 
@@ -43,36 +43,6 @@ def alike_sides(old, alike, authority):
 
 # ---- what users do, past the proxies
 
-def deliver(server, user, *subjects):
-    with mail.connect(server, user, "secret") as m:
-        for n in subjects:
-            assert m.append("INBOX", None, None, LETTER % n)[0] == "OK"
-
-
-def expunge(server, user, uids):
-    with mail.connect(server, user, "secret") as m:
-        assert m.select("INBOX")[0] == "OK"
-        m.uid("STORE", uids, "+FLAGS.SILENT", "(\\Deleted)")
-        assert m.expunge()[0] == "OK"
-
-
-def flag(server, user, uids):
-    with mail.connect(server, user, "secret") as m:
-        assert m.select("INBOX")[0] == "OK"
-        assert m.uid("STORE", uids, "+FLAGS", "(\\Flagged)")[0] == "OK"
-
-
-def age(server, user):
-    """Its UIDVALIDITY lies in the past, so that no proxy has to remember it. To be done before there is mail."""
-    assert highest(server, user) > 0  # makes it
-    server.doveadm("mailbox", "update", "-u", user, "--uid-validity", "1700000000", "INBOX")
-
-
-def highest(server, user):
-    with mail.connect(server, user, "secret") as m:
-        return int(re.search(rb"HIGHESTMODSEQ (\d+)", m.status("INBOX", "(HIGHESTMODSEQ)")[1][0])[1])
-
-
 def modseqs(server, user):
     """{UID: MODSEQ}"""
     with mail.connect(server, user, "secret") as m:
@@ -97,33 +67,6 @@ def vanished(server, user, since, last):
 
 
 # ---- what staff do
-
-def start(make_ferry, sides, **migrator):
-    ferry = make_ferry(sides, {"migration": {"trigger": "manual", "cutover": "manual"}, **migrator})
-    ferry.migrator()
-    return ferry
-
-
-def move(ferry, user, to="new"):
-    if ferry.route(user).get("state") == "held":
-        assert ferry.ctl("release", user)[0] == 0
-    assert ferry.ctl("migrate", user, "--to", to, "--now")[0] == 0
-    ferry.wait_state(user, "flipped" if to == "new" else "held", timeout=60)
-
-
-def copy(ferry, user):
-    assert ferry.ctl("migrate", user)[0] == 0
-    ferry.wait_state(user, "ready", timeout=60)
-
-
-def flip(ferry, user):
-    assert ferry.ctl("flip", user, "--to", "new", "--reason", "test")[0] == 0
-    ferry.wait_state(user, "flipped", timeout=60)
-
-
-def record(ferry, user):
-    return ferry.redis.client().hget(f"imapferry:views:{user}", "INBOX")
-
 
 def told_of(ferry, user):
     """(floor, shift, jumped); None: the record does not say."""

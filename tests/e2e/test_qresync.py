@@ -11,10 +11,10 @@ from harness.cyrus import Cyrus
 from harness.dovecot import Dovecot
 from harness.ferry import backend
 from harness.relay import DOWN, UP, Relay
+from harness.moves import LETTER, copy, deliver, expunge, flag, flip, record
 from harness.scene import connect, new_user
 
 pytestmark = pytest.mark.writes_source
-LETTER = b"From: a@example.org\r\nSubject: %d\r\n\r\ntext\r\n"
 JUMP = 3000000
 
 
@@ -23,27 +23,6 @@ def alike_server(cert):
     """A new Dovecot that spells names as the old one does, and can be told its numbers."""
     with Dovecot("alike", separator=".", prefix="INBOX.", mail="mdbox", cert=cert, doveadm=True) as server:
         yield server
-
-
-# ---- what users do, past the proxies
-
-def deliver(server, user, *subjects):
-    with mail.connect(server, user, "secret") as m:
-        for n in subjects:
-            assert m.append("INBOX", None, None, LETTER % n)[0] == "OK"
-
-
-def expunge(server, user, uids):
-    with mail.connect(server, user, "secret") as m:
-        assert m.select("INBOX")[0] == "OK"
-        m.uid("STORE", uids, "+FLAGS.SILENT", "(\\Deleted)")
-        assert m.expunge()[0] == "OK"
-
-
-def flag(server, user, uids):
-    with mail.connect(server, user, "secret") as m:
-        assert m.select("INBOX")[0] == "OK"
-        assert m.uid("STORE", uids, "+FLAGS", "(\\Flagged)")[0] == "OK"
 
 
 # ---- a client that keeps what it knows
@@ -147,20 +126,6 @@ def truth(proxy, user):
 
 
 # ---- what staff do
-
-def copy(ferry, user):
-    assert ferry.ctl("migrate", user)[0] == 0
-    ferry.wait_state(user, "ready", timeout=60)
-
-
-def flip(ferry, user, to="new"):
-    assert ferry.ctl("flip", user, "--to", to, "--reason", "test")[0] == 0
-    ferry.wait_state(user, "flipped" if to == "new" else "held", timeout=60)
-
-
-def record(ferry, user):
-    return ferry.redis.client().hget(f"imapferry:views:{user}", "INBOX")
-
 
 class Move:
     def __init__(self, make_ferry, old, new, authority, tier, user=None, door=None, new_door=None):

@@ -15,12 +15,11 @@ from harness.courier import Courier
 from harness.cyrus import Cyrus
 from harness.dovecot import Dovecot
 from harness.ferry import backend
+from harness.moves import copy, deliver, expunge, flip, highest, move, record, start
 from harness.scene import connect, fill, new_user, small
 
 pytestmark = pytest.mark.writes_source
-MANUAL = {"migration": {"trigger": "manual", "cutover": "manual"}}
 COUNT = 30
-LETTER = b"From: a@example.org\r\nSubject: %d\r\n\r\ntext\r\n"
 
 
 # ---- servers
@@ -85,24 +84,6 @@ def assert_t0(old, new, user, name="INBOX"):
 
 # ---- what users do
 
-def expunge(server, user, choose, name="INBOX"):
-    m = mail.connect(server, user, "secret")
-    assert m.select(mail.quoted(name))[0] == "OK"
-    uids = m.uid("SEARCH", "ALL")[1][0].decode().split()
-    gone = ",".join(u for i, u in enumerate(uids) if choose(i))
-    if gone:
-        m.uid("STORE", gone, "+FLAGS.SILENT", "(\\Deleted)")
-        m.expunge()
-    m.logout()
-
-
-def deliver(server, user, *numbers_, name="INBOX"):
-    m = mail.connect(server, user, "secret")
-    for n in numbers_:
-        assert m.append(mail.quoted(name), None, None, LETTER % n)[0] == "OK"
-    m.logout()
-
-
 def number_it_itself(sides):
     """To be called behind make(): both servers might give one UIDVALIDITY by chance, which is T3."""
     sides["new"]["numbers"] = "none"
@@ -117,33 +98,6 @@ def make(old, user, messages=COUNT):
 
 
 # ---- what staff do
-
-def start(make_ferry, sides, **more):
-    """No request waits for longer than the job is held: on a busy machine that has to be enough for a command of doveadm."""
-    ferry = make_ferry(sides, {"migration": {**MANUAL["migration"], **more.pop("migration", {})},
-                               "migrator": {"job_lease": "5s", **more.pop("migrator", {})}, **more})
-    ferry.migrator()
-    return ferry
-
-
-def move(ferry, user):
-    assert ferry.ctl("migrate", user, "--now")[0] == 0
-    ferry.wait_state(user, "flipped", timeout=60)
-
-
-def copy(ferry, user):
-    assert ferry.ctl("migrate", user)[0] == 0
-    ferry.wait_state(user, "ready", timeout=60)
-
-
-def flip(ferry, user):
-    assert ferry.ctl("flip", user, "--to", "new", "--reason", "test")[0] == 0
-    ferry.wait_state(user, "flipped", timeout=60)
-
-
-def record(ferry, user, name="INBOX"):
-    return ferry.redis.client().hget(f"imapferry:views:{user}", name)
-
 
 def tier(ferry, user, name="INBOX"):
     return re.search(r" tier=(T\d)", record(ferry, user, name))[1]

@@ -385,6 +385,7 @@ static inline int bench_tear_down(void **state)
     if (b->next >= 0)
         close(b->next);
     free(b->detail);
+    buf_free(&b->s.client_id);
     view_unref(&b->view);
     view_changes_free(&b->changes);
     loop_free(&b->loop);

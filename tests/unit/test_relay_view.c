@@ -1,72 +1,8 @@
 /* A relay whose client sees other names and numbers than the backend has: "INBOX.Sent" is Sent, with
  * UIDVALIDITY 7 for 70, and its UIDs 10, 20, 30 and from 40 on are 1, 2, 3 and from 4 on. INBOX has a record
  * of its own. */
-#include "proxy/busy.h"
 #include "proxy/preauth.h"
-#include "session_unit.h"
-
-/* ---- what the relay asks others for ---- */
-
-static unsigned n_steps; /* of a session that is to rest */
-
-void rest_step(struct session *s)
-{
-    (void)s;
-    n_steps++;
-}
-
-bool rest_takes(struct session *s, const struct imap_resp *r, struct span line)
-{
-    (void)s, (void)line;
-    return span_is_ci(r->word, "NAMESPACE");
-}
-
-void rest_answered(struct session *s, enum relay_own own, enum imap_status status)
-{
-    (void)s, (void)own, (void)status;
-}
-
-bool rest_withholds(struct session *s, const struct imap_resp *r)
-{
-    (void)s, (void)r;
-    return false;
-}
-
-uint32_t rest_withheld(const struct session *s)
-{
-    (void)s;
-    return 0;
-}
-
-void rest_backend_event(struct session *s, enum stream_event ev)
-{
-    (void)s, (void)ev;
-}
-
-bool busy_counts(enum imap_verb verb)
-{
-    (void)verb;
-    return false;
-}
-
-void busy_note(struct account *a)
-{
-    (void)a;
-}
-
-static bool id_is_heard;
-
-bool client_id_is_heard(const struct session *s, const struct conf_backend *at)
-{
-    (void)s, (void)at;
-    return id_is_heard;
-}
-
-void client_id_said(struct session *s, struct buf *pairs)
-{
-    s->said_id = true;
-    buf_free(pairs);
-}
+#include "relay_unit.h"
 
 /* ---- helpers ---- */
 
