@@ -34,6 +34,16 @@ struct view_unit {
     struct view_changes stored; /* the changes that were stored last */
 };
 
+/* The view has this record from now on; frees its map. */
+static inline void view_unit_record(struct view *v, const char *name, struct view_record *r)
+{
+    struct buf text = {0};
+    view_record_encode(&text, r);
+    assert_true(view_take(v, span_str(name), buf_span(&text)));
+    buf_free(&text);
+    view_uid_free(&r->map);
+}
+
 static inline void view_unit_start(struct view_unit *u, struct view *v)
 {
     const struct imap_line_limits limits = {
