@@ -671,6 +671,36 @@ static bool raise_above(struct view_record *twin, const struct view_record *ther
     return true;
 }
 
+/* For so many records more, and so many bytes of graves. */
+static bool has_room(const struct view *v, size_t n, size_t graves)
+{
+    size_t live = 0;
+
+    for (size_t i = 0; i < v->n; i++) {
+        const struct mailbox *m = v->index->by_client[i];
+        *(m->record.target_uidvalidity ? &live : &graves) += GRAVE_BYTES + strlen(m->field);
+    }
+    return v->n + n <= RECORDS_MAX && graves <= GRAVES_MAX + 2 * live;
+}
+
+/* The grave of a mailbox that has no record. name: as records have it. */
+static void begin_unknown(const struct view *v, struct span name, const struct view_unknown *unknown,
+                          struct view_changes *out)
+{
+    struct view_record grave = {.tier = VIEW_T3, .highest_uidvalidity = unknown->highest};
+    struct buf backend = {0};
+
+    if (unknown->highest == 0 || name.len == 0 || view_name_is_inbox(name) ||
+        !has_room(v, 1, GRAVE_BYTES + name.len) || !view_backend_name(v, name, &backend))
+        return;
+    strcpy(grave.id, unknown->id);
+    grave.source_name = xspandup(name);
+    grave.target_name = xspandup(buf_span(&backend));
+    changes_add(out, grave.source_name, NULL, text_of(&grave));
+    view_record_free(&grave);
+    buf_free(&backend);
+}
+
 /* A RENAME under way: both names on both sides. */
 struct renaming {
     const struct view *v;
@@ -732,7 +762,19 @@ static void begin_one(const struct renaming *r, const struct mailbox *m, struct 
     free(twin.target_name);
 }
 
-void view_rename_begin(const struct view *v, struct span from, struct span to, struct view_changes *out)
+/* Where the server does it, no mailbox was there under the new name any more, whatever its record says. */
+static void rename_unknown(const struct renaming *r, const struct view_unknown *unknown,
+                           struct view_changes *out)
+{
+    const struct mailbox *there = view_mailbox(r->v, r->to, true);
+
+    begin_unknown(r->v, r->from, unknown, out);
+    if (there && there->record.target_uidvalidity && !r->nested)
+        begin_same(there, out);
+}
+
+void view_rename_begin(const struct view *v, struct span from, struct span to,
+                       const struct view_unknown *unknown, struct view_changes *out)
 {
     struct buf backend_from = {0}, backend_to = {0}, room = {0}, to_room = {0};
     const struct view_spelling *s = &v->spelling;
@@ -748,6 +790,8 @@ void view_rename_begin(const struct view *v, struct span from, struct span to, s
               view_backend_name(v, from, &backend_from) && view_backend_name(v, to, &backend_to);
     r.backend_from = buf_span(&backend_from);
     r.backend_to = buf_span(&backend_to);
+    if (ok && !view_mailbox(v, r.from, true))
+        rename_unknown(&r, unknown, out);
     for (size_t i = ok ? view_find(v, r.from, true) : v->n; i < v->n; i++) {
         const struct mailbox *m = v->index->by_client[i];
         size_t n = strlen(m->field);
@@ -785,17 +829,13 @@ static void bury(const struct mailbox *m, struct view_changes *out)
 
 bool view_rename_fits(const struct view *v, const struct view_changes *begun)
 {
-    size_t n = v->n, graves = 0, live = 0;
+    size_t n = 0, graves = 0;
 
-    for (size_t i = 0; i < v->n; i++) {
-        const struct mailbox *m = v->index->by_client[i];
-        *(m->record.target_uidvalidity ? &live : &graves) += GRAVE_BYTES + strlen(m->field);
-    }
     for (size_t i = 0; i < begun->n; i++) {
         n += !begun->items[i].was;
         graves += is_twin(&begun->items[i]) ? 0 : GRAVE_BYTES + strlen(begun->items[i].field);
     }
-    return n <= RECORDS_MAX && graves <= GRAVES_MAX + 2 * live;
+    return has_room(v, n, graves);
 }
 
 void view_rename_end(const struct view *v, const struct view_changes *begun, bool ok,
@@ -813,41 +853,47 @@ void view_rename_end(const struct view *v, const struct view_changes *begun, boo
 }
 
 /* The name may end with the separator, as that of a CREATE. */
-static const struct mailbox *mailbox_to_delete(const struct view *v, struct span name)
+static struct span without_separator(const struct view *v, struct span name)
 {
-    const struct mailbox *m = mailbox_of_client(v, name);
     char separator = view_client_separator(v);
     bool ends = separator && name.len > 1 && name.p[name.len - 1] == (uint8_t)separator;
 
-    if (!m && ends)
-        m = mailbox_of_client(v, span_of(name.p, name.len - 1));
-    return m && !view_name_is_inbox(span_str(m->field)) ? m : NULL;
+    return ends ? span_of(name.p, name.len - 1) : name;
 }
 
-void view_delete_begin(const struct view *v, struct span name, struct view_changes *out)
+void view_delete_begin(const struct view *v, struct span name, const struct view_unknown *unknown,
+                       struct view_changes *out)
 {
-    const struct mailbox *m = mailbox_to_delete(v, name);
+    struct buf room = {0};
+    const struct view_spelling *s = &v->spelling;
+    const struct mailbox *m = mailbox_of_client(v, name);
 
-    if (!m)
-        return;
-    if (m->record.target_uidvalidity) {
+    name = m ? span_str(m->field)
+             : canonical(without_separator(v, name), s->client_prefix, s->client_separator, &room);
+    m = m ? m : view_mailbox(v, name, true);
+    if (view_name_is_inbox(name)) {
+        /* no server deletes it */
+    } else if (!m) {
+        begin_unknown(v, name, unknown, out);
+    } else if (m->record.target_uidvalidity) {
         bury(m, out);
-        return;
+    } else {
+        /* Another grave than before: the DELETE of another session that is refused, since this one was faster, must not
+         * put back what it has found. */
+        struct view_record is = m->record; /* its texts are borrowed */
+        is.highest_uidvalidity += is.highest_uidvalidity < UINT32_MAX;
+        changes_add(out, m->field, text_of(&m->record), text_of(&is));
     }
-    /* Another grave than before: the DELETE of another session that is refused, since this one was faster, must not
-     * put back what it has found. */
-    struct view_record is = m->record; /* its texts are borrowed */
-    is.highest_uidvalidity += is.highest_uidvalidity < UINT32_MAX;
-    changes_add(out, m->field, text_of(&m->record), text_of(&is));
+    buf_free(&room);
 }
 
-void view_delete_end(const struct view *v, const struct view_changes *begun, bool gone, bool first,
+void view_delete_end(const struct view *v, const struct view_changes *begun, enum view_deleted is, bool first,
                      struct view_changes *out)
 {
     for (size_t i = 0; i < begun->n; i++) {
         const struct view_change *c = &begun->items[i];
         const struct mailbox *m = view_mailbox(v, folded(c->field), true);
-        if (!gone)
+        if (is == VIEW_NOT_DELETED || (is == VIEW_NOT_THERE && !c->was))
             put_back(m, c, out);
         else if (m && m->record.target_uidvalidity)
             bury(m, out);

@@ -110,14 +110,22 @@ void view_changes_free(struct view_changes *c);
  * False: VIEW_UNSEEN. */
 bool view_void(const struct view *v, struct span client, uint32_t uidvalidity,
                struct view_changes *out) MUST_CHECK;
+/* What the grave of a mailbox without a record gets (one that a client has made behind the flip): the highest UIDVALIDITY
+ * that clients can have been shown of it, and an id of its own. highest: 0 = no grave is made. */
+struct view_unknown {
+    uint32_t highest;
+    char id[VIEW_ID_MAX + 1];
+};
 /* A RENAME takes three changes, so that a crash between any two of them leads to no wrong number. Before it
  * is sent, each record of `from` and of what lies below it gets a twin of the same id under the new name;
  * both are bound to the real UIDVALIDITY, so only the one that is there fits. After the OK the old name keeps
  * only the highest UIDVALIDITY shown; after a NO the twins go, where they had replaced nothing, or what was
  * there comes back. Nothing where `from` is INBOX (RFC 3501 6.3.5: its messages become those of a new
  * mailbox), or `to`, which can't be. Where one of the two lies below the other, clients learn all of the
- * mailboxes concerned anew. */
-void view_rename_begin(const struct view *v, struct span from, struct span to, struct view_changes *out);
+ * mailboxes concerned anew. Where `from` has no record, its name gets a grave before the RENAME is sent, which goes
+ * after a NO; what lies below it without a record is not known, and gets none. */
+void view_rename_begin(const struct view *v, struct span from, struct span to,
+                       const struct view_unknown *unknown, struct view_changes *out);
 /* Names that were given up keep a record each, for ever. False: by this RENAME there would be too many for the
  * store, and for whoever reads them at each login. */
 bool view_rename_fits(const struct view *v, const struct view_changes *begun) MUST_CHECK;
@@ -127,14 +135,17 @@ void view_rename_end(const struct view *v, const struct view_changes *begun, boo
                      struct view_changes *out);
 /* A DELETE takes two. Before it is sent, the record becomes one that keeps only the highest UIDVALIDITY shown, so that
  * a crash leads to a mailbox that clients learn anew, and not to a map of what is gone: a server may give a mailbox
- * that is made anew the same UIDVALIDITY. Nothing for INBOX, and where there is no record. What lies below the mailbox
- * stays (RFC 3501 6.3.4). */
-void view_delete_begin(const struct view *v, struct span name, struct view_changes *out);
-/* gone: the mailbox is not there any more. Then what another session has recorded meanwhile, which may have seen the
- * mailbox as it went, is given up too; first: the store is asked for such a record, by a change that changes nothing.
- * Else what there was comes back, where nobody has changed it meanwhile. Like view_rename_end() it may be asked again
- * by a newer view, until nothing is left to change. */
-void view_delete_end(const struct view *v, const struct view_changes *begun, bool gone, bool first,
+ * that is made anew the same UIDVALIDITY. A mailbox without a record gets such a grave too. Nothing for INBOX. What lies
+ * below the mailbox stays (RFC 3501 6.3.4). */
+void view_delete_begin(const struct view *v, struct span name, const struct view_unknown *unknown,
+                       struct view_changes *out);
+/* VIEW_DELETED: what another session has recorded meanwhile, which may have seen the mailbox as it went, is given up too;
+ * first: the store is asked for such a record, by a change that changes nothing. VIEW_NOT_THERE: the same, but that the
+ * grave of a mailbox without a record goes, since clients may name anything. VIEW_NOT_DELETED: what there was comes back,
+ * where nobody has changed it meanwhile. Like view_rename_end() it may be asked again by a newer view, until nothing is
+ * left to change. */
+enum view_deleted { VIEW_DELETED, VIEW_NOT_THERE, VIEW_NOT_DELETED };
+void view_delete_end(const struct view *v, const struct view_changes *begun, enum view_deleted is, bool first,
                      struct view_changes *out);
 /* A new view with these changes made; *v stays as it is. NULL: a text can't be read. */
 struct view *view_apply(const struct view *v, const struct view_changes *changes) MUST_CHECK;

@@ -7,7 +7,10 @@
 
 #include "view_uid.h"
 
-enum { VIEW_ID_MAX = 32 };
+enum {
+    VIEW_ID_MAX = 32,
+    VIEW_NAME_ID_BYTES = 9 /* of the id of a record that was made for a name alone, and has no ledger */
+};
 /* RFC 7162: MODSEQs have 63 bits. */
 #define VIEW_MODSEQ_MAX ((uint64_t)INT64_MAX)
 

@@ -23,6 +23,17 @@ void view_rewrite_close(struct view_rewrite *w)
     memset(&w->open, 0, sizeof w->open);
 }
 
+void view_rewrite_unknown(struct view_rewrite *w, const struct view_unknown *unknown)
+{
+    w->unknown = *unknown;
+}
+
+void view_rewrite_shown(struct view_rewrite *w, struct span client, uint32_t uidvalidity)
+{
+    if (uidvalidity > w->unrecorded && !view_record_of(w->view, client))
+        w->unrecorded = uidvalidity;
+}
+
 void view_rewrite_free(struct view_rewrite **wp)
 {
     struct view_rewrite *w = *wp;
@@ -130,6 +141,15 @@ struct view_command *view_opening(const struct view_rewrite *w)
 const struct view_changes *view_command_changes(const struct view_command *c)
 {
     return c && c->begun.n ? &c->begun : NULL;
+}
+
+bool view_command_does_without(const struct view_command *c)
+{
+    bool graves = true;
+
+    for (size_t i = 0; i < c->begun.n; i++)
+        graves = graves && !c->begun.items[i].was;
+    return graves || c->verb == VERB_DELETE;
 }
 
 void view_command_drop_changes(struct view_command *c)
@@ -513,6 +533,10 @@ static struct view_command *whole_command(struct whole *h)
 {
     struct view_command *c;
     struct span name = h->n ? h->names[h->n - 1] : span_of(NULL, 0);
+    struct view_unknown unknown = h->w->unknown;
+
+    if (unknown.highest && unknown.highest < h->w->unrecorded)
+        unknown.highest = h->w->unrecorded;
 
     switch (h->cmd->verb) {
     case VERB_SELECT:
@@ -530,11 +554,11 @@ static struct view_command *whole_command(struct whole *h)
         return c;
     case VERB_DELETE:
         c = view_command_new(h->w, h->cmd->verb);
-        view_delete_begin(h->w->view, h->names[0], &c->begun);
+        view_delete_begin(h->w->view, h->names[0], &unknown, &c->begun);
         return c;
     case VERB_RENAME:
         c = view_command_new(h->w, h->cmd->verb);
-        view_rename_begin(h->w->view, h->names[0], h->names[1], &c->begun);
+        view_rename_begin(h->w->view, h->names[0], h->names[1], &unknown, &c->begun);
         return c;
     default:
         return NULL;

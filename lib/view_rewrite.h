@@ -62,6 +62,9 @@ void view_rewrite_selected(struct view_rewrite *w, struct span client_name, cons
  * until it is said; to be said again when either has changed. Without QRESYNC, SELECT (QRESYNC) and VANISHED
  * are BAD. */
 void view_rewrite_enabled(struct view_rewrite *w, bool qresync, bool esearch);
+/* What the grave of a mailbox without a record gets, should the next command be a RENAME or DELETE of one. Where the client
+ * was shown a greater UIDVALIDITY of such a mailbox, it gets that. To be given before each of these two; copied. */
+void view_rewrite_unknown(struct view_rewrite *w, const struct view_unknown *unknown);
 /* The UIDs of the mailbox that is open; NULL: they are the backend's, or none is open; borrowed. */
 const struct view_uid *view_rewrite_map(const struct view_rewrite *w);
 /* Has the client a mailbox open? Not after a SELECT to which the backend said OK, where the mailbox can't be
@@ -108,6 +111,8 @@ enum view_becomes view_rewrite_whole(struct view_rewrite *w, const struct imap_c
 /* A RENAME or a DELETE: its changes have to be in the store before it is sent (view_rename_begin(),
  * view_delete_begin()). NULL: nothing. */
 const struct view_changes *view_command_changes(const struct view_command *c);
+/* May it go on without them, where the store takes none? A DELETE, and a RENAME of a mailbox without a record. */
+bool view_command_does_without(const struct view_command *c);
 /* It goes on without them. */
 void view_command_drop_changes(struct view_command *c);
 

@@ -59,6 +59,7 @@ static bool code_args(struct view_rewrite *w, const struct view_command *c, cons
         return false;
     if (view_look(w->view, span_str(c->name), uidvalidity, first_added(words, code), &sight) != VIEW_FITS)
         return false;
+    view_rewrite_shown(w, span_str(c->name), sight.uidvalidity);
     buf_printf(args, "%u ", sight.uidvalidity);
     if (code == CODE_APPENDUID)
         return view_appenduid(&sight, words, args);
@@ -190,6 +191,7 @@ static enum view_gives selected(struct view_rewrite *w, struct view_command *c, 
         return VIEW_LINES;
     }
     view_rewrite_open(w, &sight, c->uidvalidity);
+    view_rewrite_shown(w, name, sight.uidvalidity);
     if (sight.uidvalidity)
         buf_printf(out, "* OK [UIDVALIDITY %u] UIDs valid\r\n", sight.uidvalidity);
     if (view_uidnext(sight.map, c->uidnext, &uidnext)) {
@@ -206,11 +208,15 @@ static enum view_gives renamed(struct view_rewrite *w, struct view_command *c, c
                                struct span line, struct buf *out, struct view_changes *changes)
 {
     bool ok = resp->status == STATUS_OK, deletes = c->verb == VERB_DELETE;
-    bool gone = ok || imap_code_is(resp->code, "NONEXISTENT", NULL);
+    bool none = imap_code_is(resp->code, "NONEXISTENT", NULL);
 
     if (c->begun.n && c->stores < STORES_MAX) {
         if (deletes)
-            view_delete_end(w->view, &c->begun, gone, c->stores == 0, changes);
+            view_delete_end(w->view, &c->begun,
+                            ok     ? VIEW_DELETED
+                            : none ? VIEW_NOT_THERE
+                                   : VIEW_NOT_DELETED,
+                            c->stores == 0, changes);
         else
             view_rename_end(w->view, &c->begun, ok, changes);
         c->stores++;

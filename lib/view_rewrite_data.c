@@ -256,10 +256,11 @@ static bool status_items(struct view_rewrite *w, struct view_command *c, struct 
             continue;
         }
         n = 0;
-        if (imap_value_is(v, "UIDVALIDITY") && !(c && c->adds))
+        if (imap_value_is(v, "UIDVALIDITY") && !(c && c->adds)) {
             n = sight.uidvalidity;
-        else if (imap_value_is(v, "UIDNEXT") && (seen || !r || r->tier != VIEW_T2) &&
-                 !view_uidnext(sight.map, uidnext, &n))
+            view_rewrite_shown(w, client, n);
+        } else if (imap_value_is(v, "UIDNEXT") && (seen || !r || r->tier != VIEW_T2) &&
+                   !view_uidnext(sight.map, uidnext, &n))
             n = 0;
         if (n == 0)
             continue;

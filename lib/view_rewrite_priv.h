@@ -81,7 +81,7 @@ struct view_command {
     char *name;    /* of the mailbox it is about, as the client spells it; owned, NULL: none */
     char *backend; /* ... as the backend does; owned */
     struct view_listing *list;
-    struct view_changes begun;     /* of a RENAME */
+    struct view_changes begun;     /* of a RENAME or DELETE */
     unsigned stores;               /* how often VIEW_STORE was given for it */
     uint32_t uidvalidity, uidnext; /* OPENS: what was said; 0: nothing */
     uint64_t highest;              /* ... HIGHESTMODSEQ */
@@ -100,6 +100,9 @@ enum fetch_item { ITEM_OTHER, ITEM_UID, ITEM_MODSEQ };
 struct view_rewrite {
     struct view *view;
     bool qresync, esearch; /* at the backend */
+    struct view_unknown unknown;
+    uint32_t
+        unrecorded; /* the greatest UIDVALIDITY that the client was shown of a mailbox without a record */
     /* The mailbox that the client has open. */
     struct {
         bool is;
@@ -266,6 +269,8 @@ void view_listing_end(struct view_listing *l, struct buf *out);
 struct view_command *view_command_new(struct view_rewrite *w, enum imap_verb verb);
 void view_rewrite_open(struct view_rewrite *w, const struct view_sight *sight, uint32_t real);
 void view_rewrite_close(struct view_rewrite *w);
+/* The client is shown this UIDVALIDITY of the mailbox. */
+void view_rewrite_shown(struct view_rewrite *w, struct span client, uint32_t uidvalidity);
 /* A tagged answer to c (NULL: nothing is known of it): its code. VIEW_WRONG: of a UID STORE alone. */
 enum view_gives view_rewrite_code(struct view_rewrite *w, const struct view_command *c,
                                   const struct imap_resp *resp, struct span line, struct buf *out);

@@ -25,7 +25,8 @@ enum collecting { COLLECTS_NOTHING, COLLECTS_NAME, COLLECTS_WHOLE };
 /* What has to be in the store before something goes on:
  *
  *   BEFORE        the changes of a RENAME or DELETE, which is not sent yet. Where the store refuses, the client is
- *                 told NO; but a DELETE goes on without them while the account is being moved once more
+ *                 told NO; but what can do without them (view_command_does_without()) goes on while the account is
+ *                 being moved once more
  *   SEND          they are; it is sent once something may pass
  *   AFTER         the changes of an answer: the mailbox that was opened is another one now, or a RENAME was
  *                 done. Where the store refuses, the client is told NO, or the session ends
@@ -331,7 +332,7 @@ static void view_on_changed(void *owner, enum route_rc rc, const char *detail)
         asks_enter(v, before ? ASKS_VIEW_BEFORE : ASKS_VIEW_AFTER); /* relay_view_is() comes */
         return;
     }
-    if (rc == ROUTE_REFUSED && before && s->relay->cmd.verb == VERB_DELETE) {
+    if (rc == ROUTE_REFUSED && before && view_command_does_without(v->became)) {
         view_command_drop_changes(v->became);
         asks_enter(v, ASKS_SEND);
         relay_settle(s);
@@ -539,6 +540,15 @@ static void collect_name(struct relay_view *v, const struct imap_line_item *item
     buf_free(&name);
 }
 
+/* Servers give a mailbox the second in which it is made as UIDVALIDITY, or less. */
+static void tell_unknown(struct relay_view *v)
+{
+    uint64_t now_s = clock_wall_ms() / 1000;
+    struct view_unknown unknown = {.highest = now_s < UINT32_MAX ? (uint32_t)now_s : UINT32_MAX};
+    random_hex(unknown.id, VIEW_NAME_ID_BYTES);
+    view_rewrite_unknown(v->w, &unknown);
+}
+
 static void whole_is_there(struct relay_view *v, struct outlet *o)
 {
     struct relay *r = v->s->relay;
@@ -546,6 +556,8 @@ static void whole_is_there(struct relay_view *v, struct outlet *o)
     struct span name;
     buf_clear(&r->answer);
     forget_out(v);
+    if (r->cmd.verb == VERB_RENAME || r->cmd.verb == VERB_DELETE)
+        tell_unknown(v);
     enum view_becomes is = view_rewrite_whole(v->w, &r->cmd, args, &v->out, &r->answer, &v->became);
     if (is == VIEW_ANSWERED) {
         forget_command(v);

@@ -15,7 +15,6 @@
 
 enum {
     ID_BYTES = 8,
-    NAME_ID_BYTES = 9,           /* of a row that belongs to no mailbox; has no ledger */
     RUNS_MAX = 16 * 1024 * 1024, /* of a map that was written by us */
     WRITE_MAX = 200,             /* records in one script */
 };
@@ -141,7 +140,7 @@ static bool known_is_alone(const struct records *r, const struct known_name *k)
 static bool is_name_alone(const struct view_record *v)
 {
     return v->highest_uidvalidity && !v->source_uidvalidity && !v->target_uidvalidity &&
-           strlen(v->id) == (size_t)2 * NAME_ID_BYTES;
+           strlen(v->id) == (size_t)2 * VIEW_NAME_ID_BYTES;
 }
 
 static void end_call(struct records *r, enum route_rc rc)
@@ -385,7 +384,7 @@ static void forget_name(struct records *r, struct record *rec)
     struct known_name *k = find_known(r, rec->view.source_name);
 
     if (k) {
-        random_hex(k->row.id, NAME_ID_BYTES);
+        random_hex(k->row.id, VIEW_NAME_ID_BYTES);
         k->changed = true;
     } else {
         buf_add_str(&r->dropped, rec->view.source_name);
@@ -811,6 +810,23 @@ bool records_are_spelled(const struct records *r)
     return r->spelling != NULL;
 }
 
+/* A proxy can't tell how the other server spells a name (views_home.h). */
+static void spell_known(struct records *r, const struct view_names *names)
+{
+    struct buf name = {0};
+
+    for (struct known_name *k = r->known; k; k = k->hh.next) {
+        buf_clear(&name);
+        if (!known_is_alone(r, k) || !view_name_to_target(names, span_str(k->name), &name) ||
+            span_is(buf_span(&name), k->row.target_name))
+            continue;
+        free(k->row.target_name);
+        k->row.target_name = xspandup(buf_span(&name));
+        k->changed = k->row.id[0] != '\0';
+    }
+    buf_free(&name);
+}
+
 void records_spell(struct records *r, const struct view_names *names)
 {
     struct view_spelling s = {.client_separator = names->source.separator,
@@ -827,6 +843,7 @@ void records_spell(struct records *r, const struct view_names *names)
         r->spelling_changed = true;
     }
     buf_free(&text);
+    spell_known(r, names);
 }
 
 /* A mailbox that is deleted and made anew gets a UIDVALIDITY of its server, mostly the second of then: one that

@@ -321,6 +321,73 @@ def test_a_deleted_mailbox_leaves_nothing(account, new, dies):
         assert shown > validity and found == list(range(1, len(known) + 6))
 
 
+@pytest.mark.parametrize("how", ["deleted", "renamed away", "replaced"])
+@pytest.mark.parametrize("ahead", [0, 1000], ids=["", "in the future"])
+def test_a_mailbox_made_behind_the_flip_goes(account, how, ahead):
+    """It has no record. Servers like Cyrus and Courier give the one that comes in its place the same UIDVALIDITY, where both were
+    made in one second; some have a clock that is fast."""
+    a = account("unrecorded")
+    wire, target, real = a.session(), a.at_target(), int(time.time()) + ahead
+
+    def made(name):
+        assert wire.command(b"c", b"CREATE INBOX." + name.encode())[-1].startswith(b"c OK")
+        number(name)
+
+    def number(name):
+        a.new.doveadm("mailbox", "update", "-u", a.user, "--uid-validity", str(real), name)
+        assert target.append(name, None, None, b"Subject: in %s\r\n\r\n." % name.encode())[0] == "OK"
+    made("One")
+    if how == "replaced":
+        made("Two")
+    assert seen(wire, "INBOX.One") == (real, 2, [1])
+    wire.command(b"x", b"SELECT INBOX")
+    if how == "renamed away":
+        assert wire.command(b"r", b"RENAME INBOX.One INBOX.Old")[-1].startswith(b"r OK")
+        assert seen(wire, "INBOX.Old")[0] == real
+        wire.command(b"x", b"SELECT INBOX")
+    else:
+        assert wire.command(b"d", b"DELETE INBOX.One")[-1].startswith(b"d OK")
+    if how == "replaced":
+        assert wire.command(b"r", b"RENAME INBOX.Two INBOX.One")[-1].startswith(b"r OK")
+    else:
+        made("One")
+    shown = [seen(w, "INBOX.One") for w in (wire, a.session(proxy=1))]
+    assert shown[0] == shown[1] and shown[0][0] > real and shown[0][1:] == (2, [1])
+    if how == "replaced":
+        made("Two")
+        assert seen(wire, "INBOX.Two")[0] > real
+    # What is refused, or was never there, leaves nothing behind.
+    before = a.store.hgetall(a.records)
+    for command in (b"DELETE INBOX.none", b"RENAME INBOX.none INBOX.nowhere", b"RENAME INBOX.Drafts INBOX.One"):
+        assert wire.command(b"n", command)[-1].startswith(b"n NO"), command
+    assert a.store.hgetall(a.records) == before
+    target.logout()
+
+
+@pytest.mark.writes_source
+def test_a_grave_made_at_home(account):
+    """Its name is spelled as the other server does, once the account goes there again."""
+    a = account("homegrave")
+    a.flip("old")
+    wire = a.session()
+    assert wire.command(b"c", b"CREATE INBOX.Two.Lev")[-1].startswith(b"c OK")
+    shown = seen(wire, "INBOX.Two.Lev")[0]
+    wire.command(b"x", b"SELECT INBOX")
+    assert wire.command(b"d", b"DELETE INBOX.Two.Lev")[-1].startswith(b"d OK")
+    assert int(re.search(r"highest=(\d+)", a.store.hget(a.records, "INBOX.Two.Lev"))[1]) >= shown
+    assert a.ferry.ctl("release", a.user)[0] == 0
+    assert a.ferry.ctl("migrate", a.user)[0] == 0
+    a.ferry.wait_state(a.user, "ready")
+    a.flip("new")
+    assert " target=Two/Lev " in a.store.hget(a.records, "INBOX.Two.Lev")
+    wire = a.session()
+    assert wire.command(b"c", b"CREATE INBOX.Two.Lev")[-1].startswith(b"c OK")
+    assert seen(wire, "INBOX.Two.Lev")[0] > shown
+    target = a.at_target()
+    assert target.select("Two/Lev")[0] == "OK"
+    target.logout()
+
+
 def test_a_new_uidvalidity_at_the_target(account):
     """Each time it is greater than any that was shown, however small the real one is."""
     a = account("validity")

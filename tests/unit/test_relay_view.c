@@ -665,7 +665,7 @@ static void test_the_view_is_older_than_the_mailbox(void **state)
             bench_told(b, ROUTE_OK);
             bench_gets_nothing(b, b->client);
             struct view_changes changes = {0};
-            view_delete_begin(b->view, span_str("INBOX.Sent"), &changes);
+            view_delete_begin(b->view, span_str("INBOX.Sent"), &(struct view_unknown){0}, &changes);
             struct view *now = view_apply(b->view, &changes);
             view_changes_free(&changes);
             view_unref(&b->view);
@@ -852,6 +852,42 @@ static void test_a_delete_that_the_store_refuses(void **state)
     }
 }
 
+/* A mailbox that a client has made behind the flip: its name keeps the UIDVALIDITY that it may have been shown by. Where
+ * that can't be kept since the account is being moved once more, it goes as well. */
+static void test_a_mailbox_without_a_record_goes(void **state)
+{
+    static const char *const commands[][2] = {
+        {"a1 DELETE INBOX.new\r\n", "a1 DELETE new\r\n"},
+        {"a1 RENAME INBOX.new INBOX.x\r\n", "a1 RENAME new x\r\n"},
+    };
+    (void)state;
+    for (int i = 0; i < 6; i++) {
+        void *own;
+        set_up(&own);
+        struct bench *b = own;
+        uint32_t now = (uint32_t)(clock_wall_ms() / 1000);
+        bench_says(b, b->client, commands[i % 2][0]);
+        bench_gets_nothing(b, b->server);
+        assert_int_equal(b->n_changes, 1);
+        bench_changed(b, i < 2 ? ROUTE_OK : i < 4 ? ROUTE_REFUSED : ROUTE_DOWN);
+        if (i < 4) {
+            bench_gets(b, b->server, commands[i % 2][1]);
+            bench_says(b, b->server, "a1 OK done\r\n");
+            bench_settle(b);
+            if (i == 0) /* has anybody recorded it meanwhile? */
+                bench_changed(b, ROUTE_OK);
+            bench_gets(b, b->client, "a1 OK done\r\n");
+        } else {
+            bench_gets(b, b->client, "a1 NO [UNAVAILABLE] ");
+        }
+        const struct view_record *r = view_record_of(b->view, span_str("INBOX.new"));
+        assert_int_equal(r != NULL, i < 2);
+        assert_true(!r || (r->highest_uidvalidity >= now && r->target_uidvalidity == 0));
+        assert_false(b->ended);
+        bench_tear_down(&own);
+    }
+}
+
 /* ---- older records than the route speaks of ---- */
 
 static void test_the_view_is_being_read(void **state)
@@ -1007,6 +1043,7 @@ int main(void)
         VIEW_TEST(test_delete),
         cmocka_unit_test(test_a_delete_that_fails),
         cmocka_unit_test(test_a_delete_that_the_store_refuses),
+        cmocka_unit_test(test_a_mailbox_without_a_record_goes),
         VIEW_TEST(test_the_view_is_being_read),
         VIEW_TEST(test_the_view_can_not_be_read),
         cmocka_unit_test(test_a_backend_that_lies),

@@ -4,6 +4,9 @@
 
 static const char SPELLING[] = "1 client=.,INBOX. backend=/, avoid=%25";
 
+/* No grave is made of a mailbox without a record. */
+static const struct view_unknown no_grave = {0};
+
 static struct view *view_of(const char *spelling, const struct view_renames *renames)
 {
     struct view *v = view_new(renames);
@@ -353,7 +356,7 @@ static void test_rename_takes_all_below(void **state)
     struct view *v = tree();
     struct view_changes begun = {0}, end = {0};
     (void)state;
-    view_rename_begin(v, span_str("INBOX.a"), span_str("INBOX.x.y"), &begun);
+    view_rename_begin(v, span_str("INBOX.a"), span_str("INBOX.x.y"), &no_grave, &begun);
     v = applied(v, &begun);
     /* In between, only the one that is there fits: they have one UIDVALIDITY. */
     assert_int_equal(seen(v, "INBOX.a", 100), 7);
@@ -387,7 +390,7 @@ static void test_rename_takes_modseqs(void **state)
     struct view_sight s;
     (void)state;
     take_words(v, "a", " modseq=100,90,j", "T1");
-    view_rename_begin(v, span_str("a"), span_str("b"), &begun);
+    view_rename_begin(v, span_str("a"), span_str("b"), &no_grave, &begun);
     struct view *next = view_apply(v, &begun);
     view_rename_end(next, &begun, true, &ended);
     struct view *after = view_apply(next, &ended);
@@ -409,7 +412,7 @@ static void test_rename_that_was_refused(void **state)
     struct buf was = {0}, is = {0};
     (void)state;
     view_record_encode(&was, view_record_of(v, span_str("INBOX.c")));
-    view_rename_begin(v, span_str("INBOX.a"), span_str("INBOX.c"), &begun);
+    view_rename_begin(v, span_str("INBOX.a"), span_str("INBOX.c"), &no_grave, &begun);
     v = applied(v, &begun);
     assert_int_equal(seen(v, "INBOX.c", 100), 105); /* 7 was shown after 104: never */
     view_rename_end(v, &begun, false, &end);
@@ -433,7 +436,7 @@ static void test_rename_there_and_back(void **state)
     for (int i = 0; i < 4; i++) {
         struct view_changes begun = {0}, end = {0};
         const char *from = i % 2 ? "INBOX.z" : "INBOX.a", *to = i % 2 ? "INBOX.a" : "INBOX.z";
-        view_rename_begin(v, span_str(from), span_str(to), &begun);
+        view_rename_begin(v, span_str(from), span_str(to), &no_grave, &begun);
         v = applied(v, &begun);
         view_rename_end(v, &begun, true, &end);
         v = applied(v, &end);
@@ -453,9 +456,9 @@ static void test_rename_after_a_crash(void **state)
     struct view *v = tree();
     struct view_changes begun = {0}, again = {0}, end = {0};
     (void)state;
-    view_rename_begin(v, span_str("INBOX.a"), span_str("INBOX.z"), &begun);
+    view_rename_begin(v, span_str("INBOX.a"), span_str("INBOX.z"), &no_grave, &begun);
     v = applied(v, &begun);
-    view_rename_begin(v, span_str("INBOX.a"), span_str("INBOX.z"), &again);
+    view_rename_begin(v, span_str("INBOX.a"), span_str("INBOX.z"), &no_grave, &again);
     v = applied(v, &again);
     assert_int_equal(seen(v, "INBOX.z", 100), 7);
     view_rename_end(v, &again, true, &end);
@@ -477,7 +480,7 @@ static void test_rename_below_itself(void **state)
         for (int ok = 0; ok < 2; ok++) {
             struct view *v = tree();
             struct view_changes begun = {0}, end = {0};
-            view_rename_begin(v, span_str(names[i][0]), span_str(names[i][1]), &begun);
+            view_rename_begin(v, span_str(names[i][0]), span_str(names[i][1]), &no_grave, &begun);
             v = applied(v, &begun);
             assert_int_equal(seen(v, "INBOX.a", 100), 7);
             assert_int_equal(seen(v, "INBOX.a.b", 101), 8);
@@ -497,11 +500,11 @@ static void test_rename_of_nothing(void **state)
     struct view *v = tree();
     struct view_changes begun = {0};
     (void)state;
-    view_rename_begin(v, span_str("inbox"), span_str("INBOX.z"), &begun);
-    view_rename_begin(v, span_str("INBOX.a"), span_str("Inbox"), &begun);
-    view_rename_begin(v, span_str("INBOX.nothing"), span_str("INBOX.z"), &begun);
-    view_rename_begin(v, span_str("INBOX.a"), span_str("outside"), &begun);
-    view_rename_begin(v, span_str("INBOX.a"), span_str("inbox.a"), &begun);
+    view_rename_begin(v, span_str("inbox"), span_str("INBOX.z"), &no_grave, &begun);
+    view_rename_begin(v, span_str("INBOX.a"), span_str("Inbox"), &no_grave, &begun);
+    view_rename_begin(v, span_str("INBOX.nothing"), span_str("INBOX.z"), &no_grave, &begun);
+    view_rename_begin(v, span_str("INBOX.a"), span_str("outside"), &no_grave, &begun);
+    view_rename_begin(v, span_str("INBOX.a"), span_str("inbox.a"), &no_grave, &begun);
     assert_int_equal(begun.n, 0);
     view_unref(&v);
 }
@@ -515,7 +518,7 @@ static void test_rename_onto_its_like(void **state)
         struct view *v = tree();
         struct view_changes begun = {0}, end = {0};
         take(v, "INBOX.like", "like", VIEW_T2, 9, 100);
-        view_rename_begin(v, span_str("INBOX.a"), span_str("INBOX.like"), &begun);
+        view_rename_begin(v, span_str("INBOX.a"), span_str("INBOX.like"), &no_grave, &begun);
         v = applied(v, &begun);
         assert_int_equal(seen(v, "INBOX.like", 100), 0);
         assert_int_equal(seen(v, "INBOX.a", 100), 7);
@@ -545,7 +548,7 @@ static void test_delete(void **state)
     struct view *v = tree();
     struct view_changes begun = {0}, end = {0};
     (void)state;
-    view_delete_begin(v, span_str("INBOX.a."), &begun);
+    view_delete_begin(v, span_str("INBOX.a."), &no_grave, &begun);
     assert_int_equal(begun.n, 1);
     v = applied(v, &begun);
     assert_int_equal(seen(v, "INBOX.a", 100), 0);
@@ -553,18 +556,18 @@ static void test_delete(void **state)
     /* Another session has looked at it before it went: by a new record, which fits what is made anew. */
     voided(&v, "INBOX.a", 100);
     assert_int_equal(seen(v, "INBOX.a", 100), 100);
-    view_delete_end(v, &begun, true, true, &end);
+    view_delete_end(v, &begun, VIEW_DELETED, true, &end);
     v = applied(v, &end);
     assert_int_equal(seen(v, "INBOX.a", 100), 0);
     view_changes_free(&end);
-    view_delete_end(v, &begun, true, false, &end);
+    view_delete_end(v, &begun, VIEW_DELETED, false, &end);
     assert_int_equal(end.n, 0);
     voided(&v, "INBOX.a", 100);
     assert_int_equal(seen(v, "INBOX.a", 100), 101);
     view_changes_free(&begun);
-    view_delete_begin(v, span_str("inbox"), &begun);
-    view_delete_begin(v, span_str("INBOX.none"), &begun);
-    view_delete_begin(v, span_str("."), &begun);
+    view_delete_begin(v, span_str("inbox"), &no_grave, &begun);
+    view_delete_begin(v, span_str("INBOX.none"), &no_grave, &begun);
+    view_delete_begin(v, span_str("."), &no_grave, &begun);
     assert_int_equal(begun.n, 0);
     view_unref(&v);
 }
@@ -575,19 +578,79 @@ static void test_delete_that_was_refused(void **state)
     for (int faster = 0; faster < 3; faster++) {
         struct view *v = tree();
         struct view_changes begun = {0}, other = {0}, end = {0};
-        view_delete_begin(v, span_str("INBOX.a"), &begun);
+        view_delete_begin(v, span_str("INBOX.a"), &no_grave, &begun);
         v = applied(v, &begun);
         if (faster == 1) /* the DELETE of another session, which is why this one is refused */
-            view_delete_begin(v, span_str("INBOX.a"), &other);
+            view_delete_begin(v, span_str("INBOX.a"), &no_grave, &other);
         else if (faster == 2)
             assert_true(view_void(v, span_str("INBOX.a"), 100, &other));
         v = applied(v, &other);
-        view_delete_end(v, &begun, false, true, &end);
+        view_delete_end(v, &begun, VIEW_NOT_DELETED, true, &end);
         assert_int_equal(end.n, faster == 0);
         v = applied(v, &end);
         assert_int_equal(seen(v, "INBOX.a", 100), faster == 0 ? 7 : faster == 1 ? 0 : 100);
         view_changes_free(&begun);
         view_changes_free(&other);
+        view_changes_free(&end);
+        view_unref(&v);
+    }
+}
+
+/* ---- mailboxes without a record: clients have made them behind the flip ---- */
+
+static const struct view_unknown unknown = {.highest = 1000, .id = "0123456789abcdef01"};
+
+/* Whatever the one made anew has, clients have not seen it under this name. */
+static void test_delete_without_a_record(void **state)
+{
+    (void)state;
+    for (int is = VIEW_DELETED; is <= VIEW_NOT_DELETED; is++) {
+        struct view *v = tree();
+        struct view_changes begun = {0}, end = {0};
+        view_delete_begin(v, span_str("INBOX.new."), &unknown, &begun);
+        assert_int_equal(begun.n, 1);
+        assert_null(begun.items[0].was);
+        assert_string_equal(begun.items[0].field, "INBOX.new");
+        assert_string_equal(begun.items[0].is,
+                            "1 id=0123456789abcdef01 source=INBOX.new target=new uidvalidity=0,0 "
+                            "uidnext=0,0 highest=1000 tier=T3 map=1AAA");
+        v = applied(v, &begun);
+        same_name(v, "INBOX.new", "new");
+        assert_int_equal(seen(v, "INBOX.new", 1000), 0);
+        view_delete_end(v, &begun, (enum view_deleted)is, false, &end);
+        assert_int_equal(end.n, is != VIEW_DELETED);
+        v = applied(v, &end);
+        if (is == VIEW_DELETED)
+            voided(&v, "INBOX.new", 1000);
+        assert_int_equal(seen(v, "INBOX.new", 1000), is == VIEW_DELETED ? 1001 : 1000);
+        view_changes_free(&begun);
+        view_changes_free(&end);
+        view_delete_begin(v, span_str("inbox"), &unknown, &begun);
+        assert_int_equal(begun.n, 0);
+        view_unref(&v);
+    }
+}
+
+static void test_rename_without_a_record(void **state)
+{
+    (void)state;
+    for (int ok = 0; ok < 2; ok++) {
+        struct view *v = tree();
+        struct view_changes begun = {0}, end = {0};
+        view_rename_begin(v, span_str("INBOX.new"), span_str("INBOX.c"), &unknown, &begun);
+        v = applied(v, &begun);
+        assert_int_equal(seen(v, "INBOX.new", 1000), 0);
+        assert_int_equal(seen(v, "INBOX.c", 104), 104);
+        view_rename_end(v, &begun, ok, &end);
+        v = applied(v, &end);
+        /* The server has done it: of what was there before nothing is left. */
+        assert_int_equal(seen(v, "INBOX.c", 104), ok ? 0 : 104);
+        assert_int_equal(seen(v, "INBOX.new", 1000), ok ? 0 : 1000);
+        if (ok)
+            voided(&v, "INBOX.c", 104), voided(&v, "INBOX.new", 1001);
+        assert_int_equal(seen(v, "INBOX.c", 104), ok ? 105 : 104);
+        assert_int_equal(seen(v, "INBOX.new", 1001), 1001);
+        view_changes_free(&begun);
         view_changes_free(&end);
         view_unref(&v);
     }
@@ -601,7 +664,7 @@ static void test_rename_for_ever(void **state)
     struct view_changes begun = {0};
     char *text = record_text("INBOX.gone", "gone", VIEW_T3, 7, 0, 8);
     (void)state;
-    view_rename_begin(v, span_str("INBOX.a"), span_str("INBOX.z"), &begun);
+    view_rename_begin(v, span_str("INBOX.a"), span_str("INBOX.z"), &no_grave, &begun);
     for (unsigned i = 0; i <= 25000; i++) {
         char *name = xasprintf("INBOX.%040u", i);
         if (i % 5000 == 0)
@@ -657,6 +720,8 @@ int main(void)
         cmocka_unit_test(test_rename_onto_its_like),
         cmocka_unit_test(test_delete),
         cmocka_unit_test(test_delete_that_was_refused),
+        cmocka_unit_test(test_delete_without_a_record),
+        cmocka_unit_test(test_rename_without_a_record),
         cmocka_unit_test(test_many_records),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

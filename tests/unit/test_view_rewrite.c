@@ -636,6 +636,34 @@ static void test_rename(void **state)
     view_unref(&v);
 }
 
+/* Of mailboxes without a record the client has seen UIDVALIDITYs that lie in the future: of those that go no smaller one
+ * is kept. */
+static void test_what_was_seen_without_a_record(void **state)
+{
+    static const char *const shows[][2] = {
+        {"a SELECT INBOX.new\r\n", "* OK [UIDVALIDITY 4000] so\r\na OK [READ-WRITE] in\r\n"},
+        {"a STATUS INBOX.new (UIDVALIDITY)\r\n", "* STATUS new (UIDVALIDITY 4000)\r\na OK\r\n"},
+        {"a STATUS INBOX.two (UIDVALIDITY)\r\n",
+         "* STATUS two (UIDVALIDITY 4000)\r\na OK\r\n"}, /* it has one */
+    };
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        struct view *v = usual();
+        struct view_unit u;
+        view_unit_start(&u, v);
+        assert_true(view_unit_commands(&u, span_str(shows[i][0])));
+        view_unit_responses(&u, span_str(shows[i][1]));
+        assert_null(u.wrong);
+        view_rewrite_unknown(u.w, &(struct view_unknown){1000, "0123456789abcdef01"});
+        assert_true(view_unit_commands(&u, span_str("b DELETE INBOX.new\r\n")));
+        const struct view_record *r = view_record_of(view_rewrite_view(u.w), span_str("INBOX.new"));
+        assert_non_null(r);
+        assert_int_equal(r->highest_uidvalidity, i < 2 ? 4000 : 1000);
+        view_unit_end(&u);
+        view_unref(&v);
+    }
+}
+
 /* ---- UIDs ---- */
 
 static void test_sets_in_commands(void **state)
@@ -910,6 +938,7 @@ int main(void)
         cmocka_unit_test(test_appenduid_and_copyuid),
         cmocka_unit_test(test_rename_too_often),
         cmocka_unit_test(test_rename),
+        cmocka_unit_test(test_what_was_seen_without_a_record),
         cmocka_unit_test(test_sets_in_commands),
         cmocka_unit_test(test_no_mailbox_is_open),
         cmocka_unit_test(test_commands_without_their_names),

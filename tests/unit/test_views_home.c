@@ -7,6 +7,8 @@
 
 enum { FIELDS_MAX = 16 };
 
+static const struct view_unknown no_grave = {0};
+
 /* A hash as the store has it, and the view that is made of it. */
 struct hash {
     char *names[FIELDS_MAX], *texts[FIELDS_MAX];
@@ -172,8 +174,8 @@ static void test_renamed(void **state)
 {
     struct hash *h = *state;
     struct view_changes begun = {0}, copy = {0}, end = {0};
-    view_rename_begin(h->view, span_str("INBOX.A"), span_str("INBOX.C"), &begun);
-    view_rename_begin(h->view, span_str("INBOX.A"), span_str("INBOX.C"), &copy);
+    view_rename_begin(h->view, span_str("INBOX.A"), span_str("INBOX.C"), &no_grave, &begun);
+    view_rename_begin(h->view, span_str("INBOX.A"), span_str("INBOX.C"), &no_grave, &copy);
     change(h, &begun);
     view_rename_end(h->view, &copy, true, &end);
     view_changes_free(&copy);
@@ -227,7 +229,7 @@ static void test_a_large_tree_is_renamed(void **state)
         view_uid_free(&r.map);
         free(name);
     }
-    view_rename_begin(view, span_str("INBOX.x"), span_str("INBOX.y"), &seen);
+    view_rename_begin(view, span_str("INBOX.x"), span_str("INBOX.y"), &no_grave, &seen);
     clock_t began = clock();
     views_home_changes(home, &seen, &stored);
     assert_true(clock() - began < (clock_t)SECONDS_MAX * CLOCKS_PER_SEC);
