@@ -132,7 +132,7 @@ const struct option options[] = {
          "The header of the PROXY protocol that each connection to this server begins with (none, v1 or v2), so that "
          "its logs and limits see the client's address. The server has to expect it at this port, from the proxies and "
          "the migrators alike, and from nobody else: an inet_listener with \"haproxy = yes\" and "
-         "haproxy_trusted_networks in Dovecot, a service with \"imapd -H\" in Cyrus. Migrators, who have no client, "
+         "haproxy_trusted_networks in Dovecot, a service with \"imapd -H\" in Cyrus (3.12). Migrators, who have no client, "
          "say so in it. \"imapferryctl check\" tells what a server wants."},
     {"backend", "capabilities", OPTION_LIST, offsetof(struct conf_backend, capabilities), .def = "",
      .text =

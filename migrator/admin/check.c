@@ -49,7 +49,7 @@ static void on_all(void *owner)
     for (size_t i = 0; i < c->n; i++) {
         struct side *s = &c->sides[i];
         if (s->b && (s->first.login || s->master.login || s->replica.login || s->plain.ended < s->plain.n ||
-                     s->signed_in.ended < s->signed_in.n))
+                     s->signed_in.ended < s->signed_in.n || check_header_pending(s)))
             SIDE_LINE(s, CHECK_ERROR, "See whether the server is overloaded, and its log.",
                       "not all was answered within %d seconds", CHECK_ALL_MS / 1000);
         check_side_drop(s);

@@ -6,20 +6,26 @@ enum { CHECK_PART_MS = 3000 /* for a server to close connections */ };
 /* user: as LOGIN_AS_USER the master itself; NULL for LOGIN_AS_NOBODY. */
 void check_ask(struct asking *a, struct side *s, enum login_as as, const char *user, backend_login_fn fn)
 {
-    *a = (struct asking){.side = s, .as = as};
+    check_ask_at(a, s, s->b, CHECK_ANSWER_MS, as, user, fn);
+}
+
+void check_ask_at(struct asking *a, struct side *s, const struct conf_backend *b, uint64_t answer_ms,
+                  enum login_as as, const char *user, backend_login_fn fn)
+{
+    *a = (struct asking){.side = s, .as = as, .began_ms = clock_boot_ms()};
     s->c->pending++;
     a->login = backend_login_start(
         s->c->loop,
-        &(struct login_request){.backend = s->b,
+        &(struct login_request){.backend = b,
                                 .policy = s->tls,
                                 .as = as,
-                                .credential = credential_of_password(user, s->b->master_password),
+                                .credential = credential_of_password(user, b->master_password),
                                 .user = user,
                                 .site = store_id(s->c->store),
                                 .ttl = CHECK_HOPS,
                                 .limits = {.high_water = 64 << 10, .queue_max = 1 << 20},
                                 .connect_timeout_ms = CHECK_CONNECT_MS,
-                                .step_timeout_ms = CHECK_ANSWER_MS},
+                                .step_timeout_ms = answer_ms},
         fn, a);
 }
 

@@ -8,6 +8,8 @@
 
 #include "check_priv.h"
 
+enum { CHECK_SLOW_MS = 2000 /* for a sign-in */ };
+
 static void on_held(struct stream *stream, enum stream_event ev, void *owner);
 
 /* ---- how many at once ---- */
@@ -159,6 +161,20 @@ static void master_failed(struct side *s, const struct login_result *r)
                   r->detail);
 }
 
+/* Dovecot makes an address wait from which wrong passwords came: 2 s, then twice as long, up to 15 s. */
+static void check_slow(struct side *s, const struct asking *a)
+{
+    uint64_t ms = clock_boot_ms() - a->began_ms;
+
+    if (ms >= CHECK_SLOW_MS)
+        SIDE_LINE(
+            s, CHECK_WARNING,
+            "A Dovecot answers late where wrong passwords have come from the same address, and all users come from the proxies': "
+            "list the proxies in its login_trusted_networks (conf/dovecot-proxied.conf), so that it knows users apart.",
+            "a sign-in that was right took %llu.%llu s", (unsigned long long)ms / 1000,
+            (unsigned long long)ms / 100 % 10);
+}
+
 static void check_on_master(void *owner, const struct login_result *r)
 {
     struct asking *a = owner;
@@ -173,6 +189,7 @@ static void check_on_master(void *owner, const struct login_result *r)
         SIDE_LINE(s, CHECK_OK, "", "master_user %s signed in%s%s", s->b->master_user,
                   check_for_itself(s) ? "" : " for ", check_for_itself(s) ? "" : s->master_as);
         check_learned(s, &r->caps, check_for_itself(s) ? CAPS_BY_MASTER : CAPS_BY_USER);
+        check_slow(s, a);
     }
     check_numbers(s, r->rc == LOGIN_OK ? &r->caps : NULL);
     count_connections(s);
@@ -218,6 +235,7 @@ static void on_account(void *owner, const struct login_result *r)
     if (r->rc == LOGIN_OK) {
         SIDE_LINE(s, CHECK_OK, "", "%s exists: master_user %s signed in for them", login, s->b->master_user);
         check_learned(s, &r->caps, CAPS_BY_USER);
+        check_slow(s, a);
     } else if (r->rc == LOGIN_REFUSED || strcmp(r->phase, "sign_in") == 0 ||
                strcmp(r->phase, "proxyauth") == 0) {
         s->exists = json_false();
@@ -308,11 +326,12 @@ static void on_first(void *owner, const struct login_result *r)
         s->peer = xstrdup(stream_peer(a->stream));
     check_part(a);
     if (r->rc != LOGIN_OK) {
-        SIDE_LINE(s, CHECK_ERROR, advice_of(s, r), "%s: %s (%s)", s->b->url, r->detail, r->phase);
+        check_header_after(s, r, advice_of(s, r));
     } else if (s->c->login) {
         try_account(s);
     } else {
         check_connected(s, r);
+        check_header_confirm(s);
         try_master(s);
     }
     check_ended(s->c);
@@ -368,6 +387,7 @@ void check_side_drop(struct side *s)
     check_drop_asking(&s->master);
     check_drop_asking(&s->replica);
     check_numbers_drop(s);
+    check_header_drop(s);
     for (size_t i = 0; i < HELD_MOST; i++) {
         check_drop_asking(&s->plain.all[i]);
         check_drop_asking(&s->signed_in.all[i]);

@@ -1,6 +1,6 @@
 /* What the files of check.h share: check.c begins and ends it, check_backend.c looks at servers, check_store.c at
  * Redis, check_clients.c at what clients meet, check_numbers.c at how servers are told numbers of mailboxes,
- * check_say.c writes the lines. */
+ * check_header.c at whether they expect a PROXY header, check_say.c writes the lines. */
 #ifndef IMAPFERRY_CHECK_PRIV_H
 #define IMAPFERRY_CHECK_PRIV_H
 
@@ -17,6 +17,7 @@ enum { HELD_MOST = 50 /* connections at once, whatever max_connections says */ }
 enum level { CHECK_OK, CHECK_WARNING, CHECK_ERROR };
 
 struct side;
+struct check_header;
 
 /* One connection that is asked for, and kept until all of its kind have ended. */
 struct asking {
@@ -24,6 +25,7 @@ struct asking {
     struct backend_login *login;
     struct stream *stream; /* owned; signed in, or greeted */
     enum login_as as;
+    uint64_t began_ms;
 };
 
 /* Connections to one backend that are there at the same time: how many the server takes. */
@@ -49,6 +51,7 @@ struct side {
     const char *master_as; /* for whom master signs in; borrowed */
     bool master_good;
     struct check_crowd plain, signed_in;
+    struct check_header *header; /* owned; NULL: it is not looked at */
 };
 
 struct check {
@@ -86,11 +89,22 @@ void check_side_drop(struct side *s);
 
 /* One connection more, signed in as `as`: check_asking.c. */
 void check_ask(struct asking *a, struct side *s, enum login_as as, const char *user, backend_login_fn fn);
+/* The same of a backend that is not quite that of the side, and with another time for each answer. */
+void check_ask_at(struct asking *a, struct side *s, const struct conf_backend *b, uint64_t answer_ms,
+                  enum login_as as, const char *user, backend_login_fn fn);
 void check_take(struct asking *a, const struct login_result *r, stream_fn fn);
 /* Says LOGOUT, and does not wait for the end: for check_part() nobody does. */
 void check_leave(struct asking *a);
 void check_part(struct asking *a);
 void check_drop_asking(struct asking *a);
+
+/* The first connection failed: says so, with this advice, or that it was for want of a PROXY header, or for
+ * one that was not expected. advice: of a fixed text. */
+void check_header_after(struct side *s, const struct login_result *r, const char *advice);
+/* It did not; but a server may take a header in silence that it does not expect. */
+void check_header_confirm(struct side *s);
+bool check_header_pending(const struct side *s);
+void check_header_drop(struct side *s);
 
 /* Can the numbers of mailboxes be told, where accounts go to this server? caps: of a sign-in; NULL: none. */
 void check_numbers(struct side *s, const struct imap_caps *caps);

@@ -23,8 +23,9 @@ SPECIAL_USE = {"Drafts": "\\Drafts", "Sent": "\\Sent", "Trash": "\\Trash", "Junk
 
 class Dovecot:
     def __init__(self, name, separator="/", prefix="", mail="maildir", cert=None, capability="", trusted="",
-                 master_separator="*", users=None, anybody=True, fsync="never", special_use=True, extra="", folder=None, doveadm=False):
-        """mail: maildir, mdbox or sdbox. extra: of dovecot_conf.extra(). doveadm: its HTTP API listens, see doveadm_options()."""
+                 master_separator="*", users=None, anybody=True, fsync="never", special_use=True, extra="", folder=None, doveadm=False, header=False):
+        """mail: maildir, mdbox or sdbox. extra: of dovecot_conf.extra(). doveadm: its HTTP API listens, see doveadm_options().
+        header: there are ports that want a PROXY header too, see header_url()."""
         self.name, self.separator, self.prefix = name, separator, prefix
         self.is_maildir = mail == "maildir"
         self.folder = folder or net.temp_folder(name)
@@ -32,6 +33,9 @@ class Dovecot:
         if doveadm:
             self.port["doveadm"] = net.free_port()
             extra += dovecot_conf.doveadm(self.port["doveadm"], DOVEADM_KEY, tls=bool(cert))
+        if header:
+            self.port["header"], self.port["headers"] = net.free_port(), net.free_port()
+            extra = dovecot_conf.behind_proxies(self.port["header"], self.port["headers"], tls=bool(cert)) + extra
         self._process = None
         self._settings = {
             "driver": mail, "path": "Maildir" if self.is_maildir else mail, "fsync": fsync, "ssl": "yes" if cert else "no",
@@ -51,6 +55,10 @@ class Dovecot:
     def url(self, scheme="imaps", host="127.0.0.1"):
         """As the option address of a backend wants it; imap+starttls uses the port of imap."""
         return f"{scheme}://{host}:{self.port['imaps' if scheme == 'imaps' else 'imap']}"
+
+    def header_url(self, scheme="imaps", host="127.0.0.1"):
+        """As url(), of the ports that want a PROXY header."""
+        return f"{scheme}://{host}:{self.port['headers' if scheme == 'imaps' else 'header']}"
 
     def doveadm_options(self):
         """What the section of a backend says of it."""

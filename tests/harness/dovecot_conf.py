@@ -197,6 +197,17 @@ def doveadm(port, key, tls):
     return text if tls else text.replace("    ssl = yes\n", "")
 
 
+def behind_proxies(port, tls_port, tls):
+    """The file for administrators, with these values; a port without TLS is there for tests alone."""
+    with open(os.path.join(CONF, "dovecot-proxied.conf"), encoding="utf-8") as f:
+        text = f.read()
+    only_here = "listen" if is_new() else "address"
+    text = text.replace("port = 10993", f"port = {tls_port}\n    {only_here} = 127.0.0.1").replace("192.0.2.10 192.0.2.11", "127.0.0.0/8")
+    text = text.replace("  inet_listener imaps_proxied", f"  inet_listener imap_proxied {{\n    port = {port}\n    {only_here} = 127.0.0.1\n"
+                        "    haproxy = yes\n  }\n  inet_listener imaps_proxied")
+    return text if tls else text.replace("    ssl = yes\n", "")
+
+
 def ssl_files(cert, key):
     if is_new():
         return f"ssl_server_cert_file = {cert}\nssl_server_key_file = {key}"
