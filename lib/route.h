@@ -146,6 +146,7 @@ struct route_enter {
     const char *backend; /* where the user has signed in; this, state, epoch, generation: as they were read */
     enum route_state state;
     uint64_t epoch, generation;
+    const char *view;    /* as it was read too; NULL: does not matter */
     const char *address; /* of the client */
     /* With trigger = login: an account that is resting is queued (one in backoff for want of credentials is
      * queued in any case). */

@@ -172,6 +172,7 @@ void accounts_event(struct proxy *p, const struct event *e)
     struct account *a;
     HASH_FIND(hh, p->accounts, e->user.p, e->user.len, a);
     freeze_count(p, a, e);
+    lately_forget(p->lately, e->user);
     if (!a) {
         freeze_stranger(p, e);
         return;
@@ -186,6 +187,7 @@ void accounts_event(struct proxy *p, const struct event *e)
 void accounts_read_all(struct proxy *p)
 {
     struct account *a, *next;
+    lately_forget_all(p->lately);
     HASH_ITER(hh, p->accounts, a, next)
     {
         a->news++;

@@ -442,6 +442,7 @@ struct proxy *proxy_new(const struct conf *conf, unsigned thread, const int *soc
     p->vault = vault_new();
     p->parting = parting_new(p->loop);
     p->tally = tally_new(p->loop, thread);
+    p->lately = lately_new();
     uv_async_init(&p->loop->uv, &p->orders, on_orders);
     p->start_timer = timer_new(p->loop, on_start_timer, p);
     p->drain_timer = timer_new(p->loop, on_drain_timer, p);
@@ -498,6 +499,7 @@ void proxy_free(struct proxy **pp)
     crowd_free(&p->crowd);
     parting_free(&p->parting);
     tally_free(&p->tally);
+    lately_free(&p->lately);
     uv_close((uv_handle_t *)&p->orders, NULL);
     loop_free(&p->loop);
     tls_policy_free(&p->server_tls);

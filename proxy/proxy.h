@@ -23,6 +23,7 @@
 #include "backends.h"
 #include "crowd.h"
 #include "doubts.h"
+#include "lately.h"
 #include "limits.h"
 #include "listener.h"
 #include "queue.h"
@@ -85,6 +86,7 @@ struct proxy {
     struct crowd crowd;
     size_t n_long_ids; /* of CROWD_LONG_IDS */
     struct account *accounts;
+    struct lately *lately; /* owned */
     struct session_list places[IN_COUNT];
     size_t n_sessions;
     uint64_t last_session;

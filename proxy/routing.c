@@ -45,7 +45,16 @@ struct login {
     uint64_t lapses_short, lapses_long, masters; /* ... and the lease's */
     bool entered;                                /* `enter` has answered OK; only the view is waited for */
 
+    bool remembered;        /* what was read comes from lately.h */
+    struct failure *failed; /* ... and so the sign-in there failed; owned */
+
     const struct imap_code *refusal; /* REFUSED: what the client will be told */
+};
+
+/* A sign-in that failed, while it is looked at whether that was the right server. */
+struct failure {
+    enum login_rc rc;
+    char *code, *phase, *detail; /* owned */
 };
 
 /* ---- answers ---- */
@@ -75,6 +84,17 @@ static void say_no(struct session *s, const char *code, const char *text)
 
 /* ---- life ---- */
 
+static void failure_free(struct failure **f)
+{
+    if (!*f)
+        return;
+    free((*f)->code);
+    free((*f)->phase);
+    free((*f)->detail);
+    free(*f);
+    *f = NULL;
+}
+
 /* What is under way is dropped; the session stays. */
 static void routing_drop_login(struct session *s)
 {
@@ -87,6 +107,7 @@ static void routing_drop_login(struct session *s)
     free(l->tag);
     free(l->key);
     free(l->view);
+    failure_free(&l->failed);
     free(l);
 }
 
@@ -161,9 +182,12 @@ static const char *routing_text_of(enum route_rc rc)
 /* ---- ROUTING ---- */
 
 static void routing_on_route(void *owner, enum route_rc rc, const struct route *r);
+static void routing_on_failure(struct session *s, enum login_rc rc, const char *code, const char *phase,
+                               const char *detail);
 
 static void ask_route(struct session *s)
 {
+    s->login->remembered = false;
     session_enter(s, IN_ROUTING);
     route_where(s->proxy->store, s->login->key, routing_on_route, s);
 }
@@ -238,25 +262,21 @@ static void routing_on_thaw(void *owner, enum route_rc rc, const char *detail)
     (void)owner, (void)rc, (void)detail;
 }
 
-static void routing_on_route(void *owner, enum route_rc rc, const struct route *r)
+/* What was read, or is remembered: false where the login can't go on by it, and was told so. */
+static bool routing_take_route(struct session *s, const struct route *r)
 {
-    struct session *s = owner;
     struct login *l = s->login;
-    if (rc != ROUTE_OK) {
-        routing_unavailable(s, "routing", routing_text_of(rc));
-        return;
-    }
     const struct conf *c = s->proxy->conf;
     const struct conf_backend *was = l->at, *lives_at = conf_backend(c, r->backend);
     if (!lives_at) {
         routing_unavailable(s, "routing", "the route names a backend that is not configured");
-        return;
+        return false;
     }
     if (is_frozen(r->state))
         route_thaw(s->proxy->store, l->key, routing_on_thaw, s);
     if (is_frozen(r->state) && l->shown) {
         routing_hold(s);
-        return;
+        return false;
     }
     l->at = judge_of(s, r, lives_at);
     /* a master sign-in stands in for no password that another backend has to see */
@@ -269,12 +289,55 @@ static void routing_on_route(void *owner, enum route_rc rc, const struct route *
     l->generation = r->generation;
     free(l->view);
     l->view = xstrdup(r->view);
+    return true;
+}
+
+/* The route is read because a sign-in by a remembered one failed: that stands where it was the right server. */
+static bool routing_failure_stands(struct session *s, const struct conf_backend *tried)
+{
+    struct login *l = s->login;
+    struct failure *f = l->failed;
+    l->failed = NULL;
+    if (!f)
+        return false;
+    bool stands = l->at == tried;
+    if (stands)
+        routing_on_failure(s, f->rc, f->code, f->phase, f->detail);
+    failure_free(&f);
+    return stands;
+}
+
+static void routing_on_route(void *owner, enum route_rc rc, const struct route *r)
+{
+    struct session *s = owner;
+    struct login *l = s->login;
+    const struct conf_backend *tried = l->at;
+    if (rc != ROUTE_OK) {
+        routing_unavailable(s, "routing", routing_text_of(rc));
+        return;
+    }
+    lately_read(s->proxy->lately, l->key, r);
+    if (!routing_take_route(s, r) || routing_failure_stands(s, tried))
+        return;
     if (s->backend && s->at == l->at) {
         routing_enter(s);
         return;
     }
     routing_backend_gone(s);
     routing_sign_in(s);
+}
+
+/* The first try goes by what is remembered. */
+static void routing_start(struct session *s)
+{
+    const struct route *r = lately_find(s->proxy->lately, s->login->key);
+    if (!r) {
+        ask_route(s);
+        return;
+    }
+    s->login->remembered = true;
+    if (routing_take_route(s, r))
+        routing_sign_in(s);
 }
 
 /* ---- SIGNIN ---- */
@@ -284,19 +347,41 @@ static const char *const login_words[] = {[LOGIN_OK] = "ok",
                                           [LOGIN_UNAVAILABLE] = "unavailable",
                                           [LOGIN_INSECURE] = "insecure"};
 
+static void routing_on_failure(struct session *s, enum login_rc rc, const char *code, const char *phase,
+                               const char *detail)
+{
+    struct login *l = s->login;
+    if (rc == LOGIN_REFUSED && !(l->checked && l->at->auth_backend[0])) {
+        routing_refuse(s, code, phase, detail);
+        return;
+    }
+    LOG(WARN, "backend_failed", LOG_S("backend", l->at->name), LOG_S("how", login_words[rc]),
+        LOG_S("while", phase), LOG_S("detail", detail));
+    routing_give_up(s, l->checked ? "" : code, phase, detail);
+}
+
+/* The server may have been left since. */
+static void routing_keep_failure(struct session *s, const struct login_result *r)
+{
+    struct failure *f = s->login->failed = xcalloc(1, sizeof *f);
+    f->rc = r->rc;
+    f->code = xstrdup(r->code);
+    f->phase = xstrdup(r->phase);
+    f->detail = r->detail ? xstrdup(r->detail) : NULL;
+    ask_route(s);
+}
+
 static void routing_on_signed_in(void *owner, const struct login_result *r)
 {
     struct session *s = owner;
     struct login *l = s->login;
     l->dialog = NULL;
-    if (r->rc == LOGIN_REFUSED && !(l->checked && l->at->auth_backend[0])) {
-        routing_refuse(s, r->code, r->phase, r->detail);
+    if (r->rc != LOGIN_OK && l->remembered) {
+        routing_keep_failure(s, r);
         return;
     }
     if (r->rc != LOGIN_OK) {
-        LOG(WARN, "backend_failed", LOG_S("backend", l->at->name), LOG_S("how", login_words[r->rc]),
-            LOG_S("while", r->phase), LOG_S("detail", r->detail));
-        routing_give_up(s, l->checked ? "" : r->code, r->phase, r->detail);
+        routing_on_failure(s, r->rc, r->code, r->phase, r->detail);
         return;
     }
     if (*l->at->auth_backend && !l->checked) {
@@ -369,6 +454,7 @@ static void routing_enter(struct session *s)
         .state = l->state,
         .epoch = l->epoch,
         .generation = l->generation,
+        .view = l->view,
         .address = s->peer,
         .enqueue = p->conf->migration.trigger == TRIGGER_LOGIN && strcmp(l->at->name, pair.source) == 0,
         .source = pair.source,
@@ -527,5 +613,5 @@ void routing_begin(struct session *s, const char *tag, const struct credential *
         return;
     }
     accounts_attach(s->proxy, l->key, s);
-    ask_route(s);
+    routing_start(s);
 }

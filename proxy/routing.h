@@ -6,6 +6,10 @@
  *              migration
  *   RELAY      only now, and with the account's view there (views.h), is the client told OK
  *
+ * A login whose route was read of late (lately.h) begins in SIGNIN. Where the server refuses it, the route is read after
+ * all: if it leads to another server now, the login goes on there, and else the refusal stands, so that a wrong
+ * password is asked once.
+ *
  * `enter` may answer "again", because the route has changed: the login goes back to ROUTING, and keeps its
  * connection, which is of use where the backend has stayed the same. Or it may answer "wait", because the
  * account is in a freeze: the login goes to WAITING.

@@ -1,13 +1,14 @@
 -- enter: registers a session, and queues the account. The only script that adds a registration on a master that knows
 -- its proxies. args: user, session, what was read (backend, state, epoch, generation), address, enqueue, source,
--- target, home, ttl of the sealed credential, sealed.
+-- target, home, ttl of the sealed credential, sealed, and what was read of the view (none: it does not matter).
 -- ok: state, epoch. again: the route is another. wait: freezing, flipping.
 if not open() then return NOSTORE end
-local user, name, backend, state, epoch, generation, address, enqueue, source, target, home, ttl, sealed = args()
+local user, name, backend, state, epoch, generation, address, enqueue, source, target, home, ttl, sealed, view = args()
 if generation ~= stamp() then return {'again', 'generation'} end
 local r = route(user, home)
 local late = may_thaw(r) and is_late(r)
 local as_read = r.backend == backend and r.state == state and r.epoch == epoch and not FROZEN[r.state] and not late
+    and (not view or r.view == view)
 local registrations, told = key('sessions', user), encode(backend)
 local registration = session_text(told, r.epoch, 'running', encode(address), now_text())
 -- At nearly every login all is as it was read, and the session is new: then this write is the whole of it.

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from fakes.fake_imap import FakeImap
-from harness import compare, mail
+from harness import compare, mail, net
 from harness.ferry import backend
 from harness.scene import assert_equal, connect, fill, new_user, read, small
 
@@ -384,3 +384,33 @@ def test_spellings_of_one_name_are_one_account(make_ferry, backends, old):
             assert wire.login(name).startswith(b"l1 OK")
     assert ferry.redis.client().keys("imapferry:route:*") == ["imapferry:route:carol@example.org"]
     assert ferry.redis.client().xlen("imapferry:jobs") == 1
+
+
+# ---- what a login asks the store
+
+def test_repeated_login_reads_no_route(make_ferry, backends, old):
+    """The route is known from the login before, until the account moves."""
+    ferry = make_ferry(backends, {"migration": {"trigger": "manual"}})
+    user, proxy = new_user(), ferry.proxy()
+    fill(old, user, small())
+
+    def routes_read():
+        """By a login: what the script `where` asks Redis for."""
+        with ferry.redis.client().monitor() as monitor:
+            ferry.login(proxy, user, "secret").logout()
+            ferry.redis.client().echo("behind the login")
+            heard = []
+            for command in monitor.listen():
+                heard.append(command["command"])
+                if "behind the login" in command["command"]:
+                    return sum(f"route:{user} backend state epoch generation source target deadline view" in x for x in heard)
+
+    assert [routes_read() for _ in range(3)] == [1, 0, 0]
+    ferry.migrator()
+    assert ferry.ctl("migrate", user, "--now")[0] == 0
+    ferry.wait_state(user, "flipped")
+    net.wait_until("settled", lambda: ferry.route(user)["state"] == "settled")
+    net.wait_until("news of the move", lambda: routes_read() == 1)
+    client = ferry.login(proxy, user, "secret")
+    assert ferry.where(user) == {"new"}
+    client.logout()

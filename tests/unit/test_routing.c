@@ -301,7 +301,8 @@ static int set_up(void **state)
     f->conf.migration.default_domain = (char *)"";
     f->conf.migration.trigger = TRIGGER_LOGIN;
     f->conf.proxy.hold_max_ms = 60000;
-    f->proxy = (struct proxy){.loop = f->loop, .conf = &f->conf, .vault = vault_new()};
+    f->proxy =
+        (struct proxy){.loop = f->loop, .conf = &f->conf, .vault = vault_new(), .lately = lately_new()};
     f->account = (struct account){.proxy = &f->proxy, .key = (char *)"ann"};
     f->s = (struct session){.proxy = &f->proxy,
                             .name = (char *)"p/1",
@@ -323,6 +324,7 @@ static int tear_down(void **state)
     routing_cancel(&f->s, false);
     vault_drop(f->proxy.vault, &f->s.secret);
     vault_free(&f->proxy.vault);
+    lately_free(&f->proxy.lately);
     timer_free(&f->s.timer);
     buf_free(&f->said);
     loop_free(&f->loop);
@@ -500,6 +502,7 @@ static void test_a_wrong_password(void **state)
         {"THROTTLED", "a1 NO [AUTHENTICATIONFAILED] Authentication failed\n"},
     };
     for (size_t i = 0; i < COUNTOF(rows); i++) {
+        lately_forget_all(f->proxy.lately);
         begin();
         route_is("old", ROUTE_RESTING);
         login_ends(LOGIN_REFUSED, rows[i].code);
@@ -772,10 +775,145 @@ static void test_cancelled(void **state)
 
 #define ROUTING_TEST(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
 
+/* ---- routes that are remembered ---- */
+
+/* A first login, which ends before it has entered; the next one begins. */
+static void begin_remembered(enum route_state state)
+{
+    begin();
+    route_is("old", state);
+    login_ends(LOGIN_UNAVAILABLE, "");
+    buf_clear(&f->said);
+    f->failed = f->logins = 0;
+    f->at = NULL;
+    begin();
+}
+
+static void test_second_login_reads_no_route(void **state)
+{
+    (void)state;
+    begin_remembered(ROUTE_RESTING);
+    assert_int_equal(f->reads, 1);
+    assert_int_equal(f->s.state, IN_SIGNIN);
+    assert_string_equal(f->at, "old");
+    login_ends(LOGIN_OK, "");
+    assert_int_equal(f->enter.epoch, 7);
+    assert_int_equal(f->enter.generation, 3);
+    assert_string_equal(f->enter.view, "1:ab");
+    f->enter_fn(&f->s, ROUTE_OK, ROUTE_QUEUED, 7);
+    says("a1 OK [CAPABILITY ] Logged in\n");
+    assert_int_equal(f->reads, 1);
+}
+
+static void test_account_under_way_is_not_remembered(void **state)
+{
+    (void)state;
+    begin_remembered(ROUTE_COPYING);
+    assert_int_equal(f->s.state, IN_ROUTING);
+    assert_int_equal(f->reads, 2);
+}
+
+static void test_account_has_moved_since(void **state)
+{
+    (void)state;
+    begin_remembered(ROUTE_RESTING);
+    login_ends(LOGIN_OK, "");
+    f->enter_fn(&f->s, ROUTE_AGAIN, ROUTE_FLIPPED, 8);
+    assert_int_equal(f->reads, 2);
+    route_is("new", ROUTE_SETTLED);
+    assert_string_equal(f->at, "new");
+    login_ends(LOGIN_OK, "");
+    f->enter_fn(&f->s, ROUTE_OK, ROUTE_SETTLED, 7);
+    says("a1 OK [CAPABILITY ] Logged in\n");
+}
+
+/* The server that was left may not know the user any more: that is no wrong password. */
+static void test_server_that_was_left_refuses(void **state)
+{
+    (void)state;
+    begin_remembered(ROUTE_RESTING);
+    login_ends(LOGIN_REFUSED, "AUTHENTICATIONFAILED");
+    assert_int_equal(f->said.len, 0);
+    assert_int_equal(f->s.state, IN_ROUTING);
+    route_is("new", ROUTE_SETTLED);
+    assert_int_equal(f->s.state, IN_SIGNIN);
+    assert_string_equal(f->at, "new");
+    login_ends(LOGIN_OK, "");
+    f->enter_fn(&f->s, ROUTE_OK, ROUTE_SETTLED, 7);
+    says("a1 OK [CAPABILITY ] Logged in\n");
+}
+
+/* It is asked once: a wrong password counts once there too. */
+static void test_right_server_refuses(void **state)
+{
+    (void)state;
+    begin_remembered(ROUTE_RESTING);
+    login_ends(LOGIN_REFUSED, "EXPIRED");
+    route_is("old", ROUTE_RESTING);
+    assert_int_equal(f->logins, 1);
+    assert_int_equal(f->s.state, IN_REFUSED);
+    routing_say_refused(&f->s);
+    assert_non_null(strstr(buf_str(&f->said), "a1 NO [EXPIRED] "));
+    assert_int_equal(f->failed, 1);
+}
+
+static void test_store_is_gone_when_it_refuses(void **state)
+{
+    (void)state;
+    begin_remembered(ROUTE_RESTING);
+    login_ends(LOGIN_REFUSED, "AUTHENTICATIONFAILED");
+    f->route_fn(&f->s, ROUTE_DOWN, NULL);
+    is_unavailable();
+}
+
+static void test_what_is_remembered_has_a_limit(void **state)
+{
+    (void)state;
+    struct route r = {.backend = (char *)"old",
+                      .state = ROUTE_SETTLED,
+                      .epoch = 2,
+                      .generation = 1,
+                      .source = (char *)"a",
+                      .target = (char *)"b",
+                      .view = (char *)"1=:m"};
+    struct lately *l = f->proxy.lately;
+    char user[24];
+    lately_read(l, "first", &r);
+    for (int i = 0; i < LATELY_MAX; i++) {
+        snprintf(user, sizeof user, "u%d", i);
+        if (i == 1)
+            assert_non_null(lately_find(l, "first")); /* used, and so not the oldest */
+        lately_read(l, user, &r);
+    }
+    assert_null(lately_find(l, "u0"));
+    const struct route *found = lately_find(l, "first");
+    assert_non_null(found);
+    assert_string_equal(found->backend, "old");
+    assert_string_equal(found->source, "a");
+    assert_string_equal(found->target, "b");
+    assert_string_equal(found->view, "1=:m");
+    assert_int_equal(found->epoch, 2);
+    lately_forget(l, span_str("first"));
+    lately_forget(l, span_str("nobody"));
+    assert_null(lately_find(l, "first"));
+    r.state = ROUTE_BLOCKED;
+    lately_read(l, "u1", &r);
+    assert_null(lately_find(l, "u1"));
+    lately_forget_all(l);
+    assert_null(lately_find(l, "u2"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         ROUTING_TEST(test_a_login),
+        ROUTING_TEST(test_second_login_reads_no_route),
+        ROUTING_TEST(test_account_under_way_is_not_remembered),
+        ROUTING_TEST(test_account_has_moved_since),
+        ROUTING_TEST(test_server_that_was_left_refuses),
+        ROUTING_TEST(test_right_server_refuses),
+        ROUTING_TEST(test_store_is_gone_when_it_refuses),
+        ROUTING_TEST(test_what_is_remembered_has_a_limit),
         ROUTING_TEST(test_nothing_is_kept_where_nothing_moves),
         ROUTING_TEST(test_flipped_accounts_are_not_queued),
         ROUTING_TEST(test_the_view_is_waited_for),
