@@ -15,6 +15,8 @@
 # make bench-view       what the relay takes where UIDs are mapped, beside a session without; MESSAGES= ROUNDS= (tests/bench/view.py)
 # make bench-flood      what sessions and logins wait while strangers flood the proxy; SECONDS= ONLY= (see tests/bench/flood.py)
 # make bench-compress   what COMPRESS=DEFLATE costs the proxy and saves clients; MIB= SESSIONS= (see tests/bench/compress.py)
+# make bench-proxy      what a login, a byte, a session and a round trip cost beside nginx, Dovecot, perdition and haproxy;
+#                       ONLY= WHAT= ROUNDS= LOGINS= SESSIONS= MIB= BEFORE=FOLDER OUT=FILE.svg (see tests/bench/proxy.py)
 # make check-account    an account of 20,000 messages with every oddity, between Courier, Cyrus and Dovecot; MESSAGES=N
 # make check-view       mail programs before and after moves; random commands to moved accounts and to copies that stayed;
 #                       RUNS=N SEED=S MESSAGES=N ONLY=clients,WORLD,... (see tests/view/)
@@ -205,6 +207,12 @@ bench-store:
 	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all
 	@IMAPFERRY_BUILD=$(abspath $(BUILD)) $(PYTHON) -B tests/bench/store.py
 
+bench-proxy:
+	@sh tests/deps.sh ensure
+	@sh tests/deps.sh ensure proxies
+	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all
+	@IMAPFERRY_BUILD=$(abspath $(BUILD)) $(PYTHON) -B tests/bench/proxy.py
+
 bench-compress:
 	@sh tests/deps.sh ensure
 	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all
@@ -248,4 +256,4 @@ clean:
 
 -include $(shell find $(BUILD)/obj $(BUILD)/fuzz -type f -name '*.d' 2>/dev/null)
 
-.PHONY: all packages deps-build check-fresh units fuzzers fuzz-replay clang-syntax deps demo check check-valgrind check-account check-crash check-faults check-view check-huge check-model install clean bench-migrate bench-cutover bench-failover bench-flood bench-late bench-store bench-compress bench-view
+.PHONY: all packages deps-build check-fresh units fuzzers fuzz-replay clang-syntax deps demo check check-valgrind check-account check-crash check-faults check-view check-huge check-model install clean bench-migrate bench-cutover bench-failover bench-flood bench-late bench-store bench-compress bench-proxy bench-view

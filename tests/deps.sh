@@ -1,7 +1,7 @@
 #!/bin/sh
 # What imapferry needs on Debian, in one apt call.
-#   deps.sh install [WHAT]   installs all, or what is for: build (the programs), demo, bench, model (of the cut-over), fresh
-#                            (bare machines, see fresh.sh)
+#   deps.sh install [WHAT]   installs all, or what is for: build (the programs), demo, bench, proxies (of make
+#                            bench-proxy), model (of the cut-over), fresh (bare machines, see fresh.sh)
 #   deps.sh ensure [WHAT]    the same, only if something is missing
 #   deps.sh missing [WHAT]   says what is missing
 # Nothing it installs is left running or enabled: a policy forbids starts during the install, and units of the
@@ -13,16 +13,18 @@ build="gcc make pkg-config libuv1-dev libssl-dev libhiredis-dev libconfuse-dev l
 servers="redis-server dovecot-imapd openssl python3 python3-redis"
 checks="clang clang-format libcmocka-dev valgrind python3-pytest python3-pytest-xdist python3-pytest-timeout python3-yaml iproute2"
 bench="isync interimap"
+proxies="nginx-light libnginx-mod-mail haproxy perdition"
 clients="offlineimap3 neomutt"
 model="spin gcc libc6-dev python3"
 fresh="debootstrap git util-linux"
 
-wanted_for() { # build, demo, bench, model, fresh or all
+wanted_for() { # build, demo, bench, proxies, model, fresh or all
     case $1 in
     build) echo $build ;;
     demo) echo $build $servers ;;
     bench) echo $build $servers $bench ;;
     model) echo $model ;;
+    proxies) echo $proxies ;;
     fresh) echo $fresh ;;
     *) echo $build $servers $checks $bench $clients $(node_packages) ;;
     esac
@@ -42,6 +44,7 @@ missing_programs() { # name...
 missing() {
     case $1 in
     model) missing_programs spin gcc python3; return ;;
+    proxies) missing_programs nginx haproxy perdition; return ;;
     fresh) missing_programs debootstrap git unshare; return ;;
     esac
     for lib in libuv libssl libcrypto hiredis libconfuse jansson zlib libcurl libsystemd libmicrohttpd; do
