@@ -4,6 +4,8 @@
 
 /* A part buffer larger than this is given back once its line was given out: thousands of sessions idle. */
 enum { PART_KEEP = 1024 };
+/* Of a line that is too long: its beginning has the tag in it, its end the marker of a literal. */
+enum { HEAD = 128, TAIL = 64 };
 
 static const char *const WHY_NUL = "NUL in a line";
 static const char *const WHY_CR = "CR without LF";
@@ -136,17 +138,25 @@ static enum marker_rc read_braces(struct span text, struct marker *m)
     return MARKER_GOOD;
 }
 
-static enum marker_rc read_command_marker(struct span text, struct marker *m)
+/* rc: of read_braces(), where it does not stand in quotes. */
+static enum marker_rc read_command_marker_at(struct span text, enum marker_rc rc, const struct marker *m)
 {
-    enum marker_rc rc = read_braces(text, m);
-    if (rc == MARKER_NONE || ends_in_quotes(text.p, m->at))
-        return MARKER_NONE;
-    if (rc == MARKER_MALFORMED || m->at == 0)
+    if (rc != MARKER_GOOD)
+        return rc;
+    if (m->at == 0)
         return MARKER_MALFORMED;
     const uint8_t *digits = text.p + m->at + (m->binary ? 2 : 1);
     bool leading_zero = digits[0] == '0' && digits[1] >= '0' && digits[1] <= '9';
     bool own_word = text.p[m->at - 1] == ' ' || text.p[m->at - 1] == '(';
     return leading_zero || !own_word ? MARKER_MALFORMED : MARKER_GOOD;
+}
+
+static enum marker_rc read_command_marker(struct span text, struct marker *m)
+{
+    enum marker_rc rc = read_braces(text, m);
+    if (rc == MARKER_NONE || ends_in_quotes(text.p, m->at))
+        return MARKER_NONE;
+    return read_command_marker_at(text, rc, m);
 }
 
 static enum marker_rc read_response_marker(struct span text, bool first, struct marker *m)
@@ -172,16 +182,13 @@ static const char *check_marker(struct imap_line *l, const struct marker *m)
     return too_large ? WHY_SIZE : NULL;
 }
 
-static enum imap_line_rc end_line(struct imap_line *l, struct span text, struct imap_line_item *item)
+/* rc, m: the marker at the end of the line. */
+static enum imap_line_rc end_line_at(struct imap_line *l, enum marker_rc rc, const struct marker *m,
+                                     struct imap_line_item *item)
 {
-    struct marker m = {0};
-    item->text = text;
-    item->first = !l->in_command;
     l->in_command = true;
-    enum marker_rc rc = l->side == LINE_COMMANDS ? read_command_marker(text, &m)
-                                                 : read_response_marker(text, item->first, &m);
     if (rc == MARKER_MALFORMED) {
-        l->refusable = m.sync;
+        l->refusable = m->sync;
         return say_bad(l, item, WHY_MARKER);
     }
     if (rc == MARKER_NONE) {
@@ -189,17 +196,27 @@ static enum imap_line_rc end_line(struct imap_line *l, struct span text, struct 
         l->parts = 0;
         return LINE_TEXT;
     }
-    item->sync = m.sync;
-    item->binary = m.binary;
-    item->size = m.size;
-    item->marker = m.at;
-    const char *why = check_marker(l, &m);
+    item->sync = m->sync;
+    item->binary = m->binary;
+    item->size = m->size;
+    item->marker = item->too_long ? item->text.len : m->at;
+    const char *why = check_marker(l, m);
     if (why)
         return say_bad(l, item, why);
     item->literal = true;
     l->in_literal = true;
-    l->literal_left = m.size;
+    l->literal_left = m->size;
     return LINE_TEXT;
+}
+
+static enum imap_line_rc end_line(struct imap_line *l, struct span text, struct imap_line_item *item)
+{
+    struct marker m = {0};
+    item->text = text;
+    item->first = !l->in_command;
+    enum marker_rc rc = l->side == LINE_COMMANDS ? read_command_marker(text, &m)
+                                                 : read_response_marker(text, item->first, &m);
+    return end_line_at(l, rc, &m, item);
 }
 
 static void see_quote(struct imap_line *l, uint8_t c)
@@ -237,13 +254,107 @@ static const uint8_t *find_lf(struct imap_line *l, const uint8_t *data, size_t l
     return lf;
 }
 
+/* ---- lines that are too long ---- */
+
+/* Keeps HEAD bytes of the line's beginning, and of the rest the last TAIL. */
+static void skip_keep(struct imap_line *l, const uint8_t *p, size_t n)
+{
+    struct buf *part = &l->part;
+    size_t head = part->len >= HEAD ? 0 : n < HEAD - part->len ? n : HEAD - part->len;
+    buf_add(part, p, head);
+    p += head;
+    n -= head;
+    if (n > TAIL) {
+        p += n - TAIL;
+        n = TAIL;
+    }
+    if (part->len + n > HEAD + TAIL) {
+        uint8_t *tail = part->mem + part->off + HEAD;
+        size_t drop = part->len + n - HEAD - TAIL;
+        memmove(tail, tail + drop, part->len - HEAD - drop);
+        part->len -= drop;
+    }
+    buf_add(part, p, n);
+}
+
+/* What of it can't be trusted; NULL: nothing. */
+static const char *skip_bytes(struct imap_line *l, const uint8_t *p, size_t n)
+{
+    size_t room = l->limits.line + 1 + l->limits.skip - l->skipped, look = n < room ? n : room;
+    for (size_t i = 0; i < look; i++) {
+        if (l->skipped_cr)
+            return WHY_CR;
+        if (p[i] == '\0')
+            return WHY_NUL;
+        l->skipped_cr = p[i] == '\r';
+        see_quote(l, p[i]);
+    }
+    if (n > room)
+        return WHY_LONG;
+    l->skipped += n;
+    skip_keep(l, p, n - (n > 0 && l->skipped_cr ? 1 : 0));
+    return NULL;
+}
+
+/* The line that has begun is too long: only its ends are kept from here on. */
+static void skip_begin(struct imap_line *l)
+{
+    struct buf part = l->part;
+    l->part = (struct buf){0};
+    l->quoted = l->escaped = l->skipped_cr = false;
+    (void)skip_bytes(l, buf_span(&part).p, part.len); /* they were looked at */
+    buf_wipe(&part);
+}
+
+/* A marker is a word of its own and short; a "}" without its "{" in what was kept may be anything. */
+static enum marker_rc read_skipped_marker(const struct imap_line *l, struct marker *m)
+{
+    struct span kept = buf_span(&l->part);
+    size_t bytes = l->skipped - 1; /* without the CR */
+    struct span tail = bytes > kept.len ? span_of(kept.p + HEAD, kept.len - HEAD) : kept;
+    if (l->quoted || tail.len == 0 || tail.p[tail.len - 1] != '}')
+        return MARKER_NONE;
+    if (!memrchr(tail.p, '{', tail.len))
+        return MARKER_MALFORMED; /* m->sync: false, so nobody goes on behind it */
+    return read_command_marker_at(tail, read_braces(tail, m), m);
+}
+
+static enum imap_line_rc skip_end(struct imap_line *l, struct imap_line_item *item)
+{
+    struct marker m = {0};
+    enum marker_rc rc = read_skipped_marker(l, &m);
+    struct span text = buf_span(&l->part);
+    l->skipped = 0;
+    l->quoted = l->escaped = false;
+    l->give_out = true;
+    item->text = span_of(text.p, text.len < HEAD ? text.len : HEAD);
+    item->first = !l->in_command;
+    item->too_long = true;
+    return end_line_at(l, rc, &m, item);
+}
+
+static enum imap_line_rc skip_text(struct imap_line *l, const uint8_t *data, size_t n, bool ended,
+                                   struct imap_line_item *item)
+{
+    if (l->skipped == 0)
+        skip_begin(l);
+    const char *why = skip_bytes(l, data, n);
+    if (!why && ended && !l->skipped_cr)
+        why = WHY_LF;
+    if (why)
+        return say_bad(l, item, why);
+    return ended ? skip_end(l, item) : LINE_MORE;
+}
+
 static enum imap_line_rc feed_text(struct imap_line *l, const uint8_t *data, size_t len, size_t *used,
                                    struct imap_line_item *item)
 {
     const uint8_t *lf = find_lf(l, data, len);
     size_t n = lf ? (size_t)(lf - data) : len;
     *used = lf ? n + 1 : len;
-    const char *why = line_find_fault(l, data, n, lf != NULL);
+    const char *why = l->skipped ? WHY_LONG : line_find_fault(l, data, n, lf != NULL);
+    if (why == WHY_LONG && l->limits.skip > 0 && l->side == LINE_COMMANDS)
+        return skip_text(l, data, n, lf != NULL, item);
     if (why)
         return say_bad(l, item, why);
     if (lf) {

@@ -10,6 +10,9 @@
  *   LINE_TEXT     a line part without its CRLF in item->text. Where item->literal is set, item->size bytes
  *                 follow as LINE_LITERAL pieces, and then a further LINE_TEXT part of the same command or
  *                 response (first is false for it). Otherwise the command or response ends here.
+ *                 Where item->too_long is set (limits.skip), the part was longer than a line may be: it was
+ *                 read over to its end, and item->text is its beginning, for the tag of the answer. All else
+ *                 of the item is right, so that the stream goes on behind it.
  *   LINE_LITERAL  item->text holds the next piece of the body; item->left bytes are still to come after it
  *   LINE_BAD      item->why is a fixed text. The line is too long, has a LF that is no line end or, in a
  *                 command, a NUL or a bare CR, or its literal is malformed or over the cap. The stream can't
@@ -42,7 +45,9 @@ enum imap_line_rc { LINE_MORE, LINE_TEXT, LINE_LITERAL, LINE_BAD };
 enum imap_line_side { LINE_COMMANDS, LINE_RESPONSES };
 
 struct imap_line_limits {
-    size_t line;      /* longest line part, bytes without CRLF */
+    size_t line; /* longest line part, bytes without CRLF */
+    /* in commands: how many bytes more of a longer one are read over, to find its end; 0: it is LINE_BAD */
+    size_t skip;
     size_t parts;     /* most literals in one command or response */
     uint64_t literal; /* largest literal body */
     /* largest {n+} in bytes: UINT64_MAX for LITERAL+, 4096 for LITERAL- (RFC 7888); 0: not even {0+} is
@@ -60,6 +65,9 @@ struct imap_line {
      * whether the end of these bytes is in a quoted string, and behind a backslash there. */
     size_t quotes_seen;
     bool quoted, escaped;
+    size_t
+        skipped; /* bytes of a line that is too long; part has its beginning and its end. 0: there is none */
+    bool skipped_cr; /* the last of them was a CR, which is not in part */
     bool give_out;   /* part was given out: forget it on the next call */
     bool in_command; /* the first part of a command or response was given out, and it has not ended */
     bool in_literal; /* a body is under way, even if none of it is left */
@@ -73,6 +81,7 @@ struct imap_line_item {
     bool literal;     /* LINE_TEXT: a literal follows */
     bool sync;        /* literal: the sender waits for "+" before it sends it */
     bool binary;      /* literal: it is a literal8 */
+    bool too_long;    /* LINE_TEXT: only the beginning of it is in text, and its marker is not */
     uint64_t size;    /* literal: bytes of its body */
     size_t marker;    /* literal: the offset in text at which its marker "{n}", "{n+}", "~{n}" begins */
     uint64_t left;    /* LINE_LITERAL: bytes of the body behind this piece */

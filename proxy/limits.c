@@ -10,6 +10,9 @@ const struct stream_limits limits_of_stranger = {.high_water = LIMIT_EARLY_HIGH_
 
 struct imap_line_limits limits_after_login(uint64_t nonsync)
 {
-    return (struct imap_line_limits){
-        .line = LIMIT_RELAY_LINE, .parts = SIZE_MAX, .literal = UINT32_MAX, .nonsync_max = nonsync};
+    return (struct imap_line_limits){.line = LIMIT_RELAY_LINE,
+                                     .skip = LIMIT_SKIPPED,
+                                     .parts = SIZE_MAX,
+                                     .literal = UINT32_MAX,
+                                     .nonsync_max = nonsync};
 }

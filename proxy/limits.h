@@ -9,6 +9,7 @@
 enum {
     /* before login */
     LIMIT_LINE = 8 * 1024,             /* a line before login, bytes; but for a few long IDs (crowd.h) */
+    LIMIT_ID_LINE = 64 * 1024,         /* ... and an ID after login */
     LIMIT_LITERAL = 8 * 1024,          /* a literal before login */
     LIMIT_NONSYNC = 4096,              /* {n+} before login: LITERAL- (RFC 7888 section 5) */
     LIMIT_PARTS = 64,                  /* literals in one command; ID has at most 60 strings */
@@ -24,7 +25,10 @@ enum {
     LIMIT_LINES_A_ROUND = 64,
     LIMIT_LINE_BYTES_A_ROUND = 64 * 1024, /* ... and their bytes; what is in literals costs next to nothing */
     LIMIT_PIPELINED = 1000,               /* commands under way in a session */
-    LIMIT_RELAY_LINE = 64 * 1024,         /* a line of a command after login, as in Dovecot and others */
+    /* A line of a command after login: the UIDs that a client knows of a mailbox (QRESYNC), 100,000 messages with
+     * gaps between them. Servers may take less (Dovecot 64 KiB, unless it is told otherwise), and say so. */
+    LIMIT_RELAY_LINE = 1024 * 1024,
+    LIMIT_SKIPPED = 15 * 1024 * 1024,  /* so much more of a longer one is read over, and it is answered BAD */
     LIMIT_RESPONSE = 16 * 1024 * 1024, /* a line of a response: SEARCH in a mailbox of two million messages */
     LIMIT_UNSENT = 24 * 1024 * 1024,   /* must hold one such line */
     LIMIT_HIGH_WATER = 64 * 1024,      /* where a reader counts as slow */

@@ -40,8 +40,7 @@ struct preauth {
 };
 
 static const struct imap_tree_limits args_limits = {.depth = 4, .values = 128, .bytes = 32 * 1024};
-static const struct imap_tree_limits long_args_limits = {
-    .depth = 4, .values = 128, .bytes = LIMIT_RELAY_LINE};
+static const struct imap_tree_limits long_args_limits = {.depth = 4, .values = 128, .bytes = LIMIT_ID_LINE};
 static const char *const BAD = "BAD";
 
 /* ---- a long ID ----
@@ -570,7 +569,7 @@ static void allow_long_id(struct session *s, struct span data)
     if (p->lines.limits.line > LIMIT_LINE || part + data.len <= LIMIT_LINE || p->lines.in_literal ||
         p->expects != COMMAND || !of_id || !take_long_place(s))
         return;
-    p->lines.limits.line = LIMIT_RELAY_LINE;
+    p->lines.limits.line = LIMIT_ID_LINE;
     if (!p->lines.in_command)
         imap_tree_free(&p->args); /* it needs a larger one */
 }

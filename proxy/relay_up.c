@@ -9,6 +9,8 @@
 #include "proxy.h"
 #include "relay_priv.h"
 
+#define TOO_LONG "[LIMIT] A line of a command may have 1 MiB"
+
 static void answer_with(struct relay *r, enum fate fate, const char *fmt, ...) PRINTF_LIKE(3, 4);
 static void answer_with(struct relay *r, enum fate fate, const char *fmt, ...)
 {
@@ -41,7 +43,7 @@ static void decide_enable(struct relay *r, const struct imap_line_item *item, st
 /* ---- ID ---- */
 
 static const struct imap_tree_limits id_limits = {
-    .depth = 2, .values = 2 * IMAP_ID_PAIRS + 1, .bytes = LIMIT_RELAY_LINE};
+    .depth = 2, .values = 2 * IMAP_ID_PAIRS + 1, .bytes = LIMIT_ID_LINE};
 
 static void id_drop(struct relay *r)
 {
@@ -337,10 +339,34 @@ static void up_hold(struct relay *r, const struct imap_line_item *item)
     buf_add_span(&r->held, item->text);
 }
 
+/* A line that is too long was read over. What there is of its command is not at the backend, or the session
+ * ends. */
+static void take_up_too_long(struct session *s, const struct imap_line_item *item)
+{
+    struct relay *r = s->relay;
+    const char *why = TOO_LONG;
+    if (item->first && !imap_cmd_parse(item->text, &r->cmd, &why) && r->cmd.tag[0] == '*') {
+        relay_sayf(s, "* BAD %s", why);
+        session_close(s, END_BAD_LINE, TOO_LONG);
+    } else if (!item->first && r->fate == FATE_PASSES) {
+        relay_sayf(s, "%s BAD " TOO_LONG, r->cmd.tag);
+        session_close(s, END_BAD_PART, TOO_LONG);
+    } else {
+        bool answered = !item->first && (r->fate == FATE_REFUSED || r->fate == FATE_OVER);
+        if (!answered)
+            answer_with(r, FATE_REFUSED, "%s BAD " TOO_LONG, r->cmd.tag);
+        up_swallow(s, item);
+    }
+}
+
 static void take_up_text(struct session *s, const struct piece *p, struct outlet *o)
 {
     struct relay *r = s->relay;
     const char *why;
+    if (p->item.too_long) {
+        take_up_too_long(s, &p->item);
+        return;
+    }
     if (take_done(r, p, o))
         return;
     struct buf rewritten = {0};

@@ -10,10 +10,10 @@
 #include "views.h"
 
 enum {
-    ASK_MS = 1000,                  /* how long a SELECT waits to hear whether the view is still the same */
-    TRIES_MAX = 3,                  /* how often the store may have changed meanwhile */
-    LITERAL_MAX = LIMIT_RELAY_LINE, /* of a command that is collected */
-    RESPONSE_MAX = 1024 * 1024,     /* of a response that is collected: lists and STATUS of one mailbox */
+    ASK_MS = 1000,              /* how long a SELECT waits to hear whether the view is still the same */
+    TRIES_MAX = 3,              /* how often the store may have changed meanwhile */
+    LITERAL_MAX = 64 * 1024,    /* of a command that is collected */
+    RESPONSE_MAX = 1024 * 1024, /* of a response that is collected: lists and STATUS of one mailbox */
 };
 
 static const struct imap_tree_limits command_limits = {

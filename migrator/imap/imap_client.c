@@ -212,8 +212,8 @@ char *imapc_end_text(const struct imapc_end *end)
 struct imapc *imapc_new(struct loop *l, const struct login_request *login, uint64_t command_timeout_ms,
                         imapc_event_fn fn, imapc_data_fn news, void *owner)
 {
-    static const struct imap_line_limits line = {LINE_MAX_BYTES, RESPONSE_LITERALS, BODY_MAX,
-                                                 .nonsync_max = 0};
+    static const struct imap_line_limits line = {
+        .line = LINE_MAX_BYTES, .parts = RESPONSE_LITERALS, .literal = BODY_MAX};
     static const struct imap_tree_limits tree = {TREE_DEPTH, TREE_VALUES, TREE_BYTES, .lenient = true};
     struct imapc *c = xcalloc(1, sizeof *c);
     c->loop = l;

@@ -247,8 +247,9 @@ def test_a_client_that_does_not_read_what_it_asks_for(scene):
     assert w.until(b"d ")[-1].startswith(b"d OK")
 
 
-def test_sets_as_long_as_a_line_may_be(scene):
-    """Known UIDs and match data of 60 KB; many of them at once. What is longer ends the session, as any line of that length."""
+def test_long_sets(scene):
+    """Known UIDs and match data of 60 KB, many of them at once; and 700 KB of them, of 100,000 messages. What is above 1 MiB is BAD, and
+    the session goes on."""
     known = b",".join(b"%d" % u for u in range(21, 20000, 2))[:60000].rsplit(b",", 1)[0]
     half = known[:29000].rsplit(b",", 1)[0]
     w = scene.wire(timeout=60)
@@ -261,5 +262,14 @@ def test_sets_as_long_as_a_line_may_be(scene):
         assert w.until(b"b%d " % i)[-1].startswith(b"b%d OK" % i)
     assert time.monotonic() - start < 30
     assert all(len(x) < 8200 for x in scene.server.heard)
-    w.socket.sendall(b"c SELECT INBOX (QRESYNC (7 1 %s))\r\n" % b",".join([known] * 2))
-    assert w.until(b"* BAD")[-1] == b"* BAD line too long"
+    large = b",".join(b"%d" % u for u in range(800001, 1000000, 2))
+    assert len(large) > 690000
+    w.socket.sendall(b"c SELECT INBOX (QRESYNC (7 1 %s))\r\n" % large)
+    assert w.until(b"c ")[-1].startswith(b"c OK")
+    before = hostile.rss(scene.proxy)
+    for i in range(10):
+        w.socket.sendall(b"d%d SELECT INBOX (QRESYNC (7 1 %s))\r\n" % (i, b",".join([large] * 2)))
+        assert w.until(b"d%d " % i)[-1].startswith(b"d%d BAD [LIMIT]" % i)
+    assert hostile.rss(scene.proxy) < before + 32
+    w.socket.sendall(b"e NOOP\r\n")
+    assert w.until(b"e ")[-1].startswith(b"e OK")

@@ -169,10 +169,22 @@ def test_second_half_of_a_command_that_is_refused_ends_the_session(wire):
     assert answers[-2].startswith(b"b BAD ") and answers[-1].startswith(b"* BYE [CLIENTBUG]")
 
 
-@pytest.mark.parametrize("send", [b"b NOOP\n", b"b NO\0OP\r\n", b"b NOOP {05+}\r\n", b"b" * 70000])
+@pytest.mark.parametrize("send", [b"b NOOP\n", b"b NO\0OP\r\n", b"b NOOP {05+}\r\n",
+                                  pytest.param(b"b" * (1024 * 1024 + 1) + b"\r\n", id="no tag in a line that is too long")])
 def test_line_that_can_not_be_read_ends_the_session(wire, send):
     wire.send(send)
     assert wire.rest()[-1] == b"* BYE [CLIENTBUG] This line can't be read"
+
+
+def test_line_that_is_too_long_is_refused(wire):
+    """The session went with it."""
+    assert wire.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
+    wire.send(b"b UID FETCH 1" + b",1" * 600000 + b" FLAGS\r\nc NOOP\r\n")
+    assert wire.until(b"b ")[-1].startswith(b"b BAD [LIMIT] ")
+    assert wire.until(b"c ")[-1].startswith(b"c OK")
+    wire.send(b"d UID FETCH 1" + b",1" * 600000 + b" BODY[HEADER.FIELDS ({8+}\r\nd NOOP\r\n)]\r\ne NOOP\r\n")
+    assert wire.until(b"d ")[-1].startswith(b"d BAD [LIMIT] ")
+    assert wire.until(b"e ")[-1].startswith(b"e OK")
 
 
 @pytest.mark.parametrize("line", [

@@ -3,7 +3,9 @@
 
 #include "fuzz.h"
 
-static const struct imap_line_limits limits = {.line = 60, .parts = 6, .literal = 40, .nonsync_max = 20};
+static const struct imap_line_limits limits = {
+    .line = 60, .skip = 400, .parts = 6, .literal = 40, .nonsync_max = 20};
+enum { ENDS = 192 }; /* kept of a line that is too long */
 
 static void note(struct buf *trace, enum imap_line_rc rc, const struct imap_line_item *item)
 {
@@ -13,8 +15,9 @@ static void note(struct buf *trace, enum imap_line_rc rc, const struct imap_line
             buf_add_str(trace, ".");
         return;
     }
-    buf_printf(trace, "<%d %d%d%d%d%d %llu %zu %s ", rc, item->first, item->literal, item->sync, item->binary,
-               item->refusable, (unsigned long long)item->size, item->marker, item->why ? item->why : "");
+    buf_printf(trace, "<%d %d%d%d%d%d%d %llu %zu %s ", rc, item->first, item->literal, item->sync,
+               item->binary, item->refusable, item->too_long, (unsigned long long)item->size, item->marker,
+               item->why ? item->why : "");
     buf_add_span(trace, item->text);
     buf_add_str(trace, ">");
 }
@@ -35,13 +38,14 @@ static bool feed(struct imap_line *l, struct span piece, struct buf *trace)
         enum imap_line_rc rc = imap_line_feed(l, own + off, piece.len - off, &used, &item);
         off += used;
         MUST(off <= piece.len);
-        MUST(l->part.len <= limits.line + 1);
+        MUST(l->part.len <= ENDS);
         if (rc == LINE_MORE) {
             MUST(off == piece.len);
             break;
         }
         note(trace, rc, &item);
-        MUST(rc != LINE_TEXT || (item.text.len <= limits.line && item.marker <= item.text.len));
+        MUST(rc != LINE_TEXT ||
+             ((item.too_long || item.text.len <= limits.line) && item.marker <= item.text.len));
         MUST(!item.literal || item.size <= limits.literal);
         good = rc != LINE_BAD || item.refusable;
         if (rc != LINE_LITERAL && refuses(&item))

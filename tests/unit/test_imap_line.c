@@ -25,11 +25,13 @@ static void note(struct buf *trace, bool *in_body, enum imap_line_rc rc, const s
 {
     if (rc == LINE_TEXT) {
         buf_add_str(trace, item->first ? "line " : "more ");
+        buf_add_str(trace, item->too_long ? "too long " : "");
         buf_add_span(trace, item->text);
         if (item->literal)
             buf_printf(trace, " -> %s%s%llu at %zu", item->binary ? "binary " : "", item->sync ? "sync " : "",
                        (unsigned long long)item->size, item->marker);
         buf_add_str(trace, "\n");
+        assert_true(!item->too_long || item->marker == (item->literal ? item->text.len : 0));
     } else if (rc == LINE_LITERAL) {
         buf_add_str(trace, *in_body ? "" : "body ");
         buf_add_span(trace, item->text);
@@ -272,6 +274,68 @@ static void test_long_lines(void **state)
     check_rows(LINE_RESPONSES, &limits, responses, COUNTOF(responses));
 }
 
+/* A longer line is read over, and its literal is known all the same. */
+static void test_skipped_lines(void **state)
+{
+    (void)state;
+    static const struct imap_line_limits limits = {
+        .line = 5, .skip = 30, .parts = 2, .literal = 20, .nonsync_max = 5};
+    static const struct row rows[] = {
+        ROW("12345\r\n123456\r\n12\r\n", "line 12345\nline too long 123456\nline 12\n"),
+        ROW("123456\r", "not idle\n"),
+        ROW("123456 {2+}\r\nab1234567\r\nc\r\n",
+            "line too long 123456 {2+} -> 2 at 11\nbody ab.\nmore too long 1234567\nline c\n"),
+        ROW("123456 (~{2}\r\nab)\r\n",
+            "line too long 123456 (~{2} -> binary sync 2 at 12\nbody ab.\nmore )\n"),
+        ROW("a X \"1234 {2}\r\nab\r\n", "line too long a X \"1234 {2}\nline ab\n"),
+        ROW("a \"\\\"1\" {2}\r\nab\r\n", "line too long a \"\\\"1\" {2} -> sync 2 at 11\nbody ab.\nmore \n"),
+        ROW("123456 {21}\r\n", "bad refusable literal too large: 123456 {21}\n"),
+        ROW("123456 {6+}\r\n", "bad non-synchronizing literal too large: 123456 {6+}\n"),
+        ROW("123456 {02}\r\n", "bad refusable malformed literal: 123456 {02}\n"),
+        ROW("123456}\r\n", "bad malformed literal: 123456}\n"),
+        ROW("123456\n", "bad LF without CR: \n"),
+        ROW("123456\r7\r\n", "bad CR without LF: \n"),
+        ROW("123456\0\r\n", "bad NUL in a line: \n"),
+        ROW("1234567890123456789012345678901234\r5", "bad CR without LF: \n"),
+        ROW("12345678901234567890123456789012345\r\n", "line too long 12345678901234567890123456789012345\n"),
+        ROW("123456789012345678901234567890123456\r\n", "bad line too long: \n"),
+        ROW("12345678901234567890123456789012345\r\r\n", "bad line too long: \n"),
+    };
+    check_rows(LINE_COMMANDS, &limits, rows, COUNTOF(rows));
+    static const struct row response[] = {ROW("123456\r\n", "bad line too long: \n")};
+    check_rows(LINE_RESPONSES, &limits, response, 1);
+}
+
+/* Its beginning is given out, and its end decides. */
+static void test_ends_of_a_skipped_line(void **state)
+{
+    (void)state;
+    enum { GIVEN = 128 };
+    static const struct imap_line_limits limits = {
+        .line = 100, .skip = 2000, .parts = 2, .literal = 20, .nonsync_max = 5};
+    static const struct {
+        const char *end, *literal, *behind;
+    } rows[] = {{" {3+}", " -> 3 at ", "\nbody abc.\nmore \n"},
+                {" FLAGS)", NULL, "\nline abc\n"},
+                {" \"{3}", NULL, "\nline abc\n"},
+                {" \"\" {3}", " -> sync 3 at ", "\nbody abc.\nmore \n"}};
+    for (int n = 101; n < 300; n += 9)
+        for (size_t i = 0; i < COUNTOF(rows); i++) {
+            struct buf line = {0}, trace = {0};
+            buf_printf(&line, "a1 FETCH %0*d%s", n, 7, rows[i].end);
+            int given = line.len < GIVEN ? (int)line.len : GIVEN;
+            buf_printf(&trace, "line too long %.*s", given, buf_str(&line));
+            if (rows[i].literal)
+                buf_printf(&trace, "%s%d", rows[i].literal, given);
+            buf_add_str(&trace, rows[i].behind);
+            buf_add_str(&line, "\r\nabc\r\n");
+            struct run run = {LINE_COMMANDS, &limits, buf_str(&trace)};
+            unit_splits(buf_span(&line), feed, &run);
+            buf_free(&line);
+            buf_free(&trace);
+        }
+}
+
 /* Anybody could end a session by a mail: Courier sends the CR of "Subject: a\r b" within a quoted string. */
 static void test_cr_in_response(void **state)
 {
@@ -500,6 +564,8 @@ int main(void)
         cmocka_unit_test(test_cr_in_response),
         cmocka_unit_test(test_lf_in_response),
         cmocka_unit_test(test_many_lfs),
+        cmocka_unit_test(test_skipped_lines),
+        cmocka_unit_test(test_ends_of_a_skipped_line),
         cmocka_unit_test(test_endless_line),
         cmocka_unit_test(test_responses),
         cmocka_unit_test(test_no_copies),

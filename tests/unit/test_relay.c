@@ -80,6 +80,81 @@ static void test_refused_after_its_first_part(void **state)
     bench_ends(b, END_BAD_PART);
 }
 
+/* ---- long lines ---- */
+
+/* "TAG UID FETCH 1,3,5,... FLAGS" of at least n bytes, and what stands behind it. */
+static void says_long(struct bench *b, const char *head, size_t n, const char *behind)
+{
+    struct buf line = {0};
+    buf_add_str(&line, head);
+    for (uint32_t uid = 1; line.len < n; uid += 2)
+        buf_printf(&line, "%s%u", uid > 1 ? "," : "", uid);
+    buf_add_str(&line, behind);
+    bench_pours(b, b->client, buf_span(&line));
+    buf_free(&line);
+}
+
+#define TOO_LONG "BAD [LIMIT] A line of a command may have 1 MiB\r\n"
+
+static void test_a_long_set_passes(void **state)
+{
+    struct bench *b = *state;
+    enum { UIDS = 60000 }; /* 340 KiB */
+    struct buf line = {0};
+    buf_add_str(&line, "a1 UID FETCH 1");
+    for (unsigned uid = 3; uid < 2 * UIDS; uid += 2)
+        buf_printf(&line, ",%u", uid);
+    buf_add_str(&line, " FLAGS\r\n");
+    bench_pours(b, b->client, buf_span(&line));
+    bench_gets(b, b->server, buf_str(&line));
+    buf_free(&line);
+}
+
+/* It is read over, and what stands behind it passes. */
+static void test_a_line_that_is_too_long(void **state)
+{
+    struct bench *b = *state;
+    says_long(b, "a1 UID FETCH ", LIMIT_RELAY_LINE + 1, " FLAGS\r\na2 NOOP\r\n");
+    bench_gets(b, b->client, "a1 " TOO_LONG);
+    bench_gets(b, b->server, "a2 NOOP\r\n");
+    says_long(b, "a3 UID FETCH ", 3 * LIMIT_RELAY_LINE,
+              " (BODY[HEADER.FIELDS ({9+}\r\na9 NOOP\r\n)])\r\na4 NOOP\r\n");
+    bench_gets(b, b->client, "a3 " TOO_LONG);
+    bench_gets(b, b->server, "a4 NOOP\r\n");
+    says_long(b, "a5 UID FETCH ", LIMIT_RELAY_LINE + 1, " (BODY[HEADER.FIELDS ({9}\r\n");
+    bench_gets(b, b->client, "a5 " TOO_LONG);
+    bench_says(b, b->client, "a6 NOOP\r\n"); /* no body: it was not asked for one */
+    bench_gets(b, b->server, "a6 NOOP\r\n");
+    assert_false(b->ended);
+}
+
+/* Nobody knows where it ends, or whom to tell. */
+static void test_a_line_without_end(void **state)
+{
+    struct bench *b = *state;
+    says_long(b, "a1 UID FETCH ", LIMIT_RELAY_LINE + LIMIT_SKIPPED + 10, "");
+    bench_ends(b, END_BAD_LINE);
+    assert_string_equal(b->detail, "line too long");
+}
+
+static void test_a_line_without_a_tag(void **state)
+{
+    struct bench *b = *state;
+    says_long(b, "", LIMIT_RELAY_LINE + 1, "\r\n");
+    bench_ends(b, END_BAD_LINE);
+}
+
+static void test_a_second_part_that_is_too_long(void **state)
+{
+    struct bench *b = *state;
+    bench_says(b, b->client, "a1 UID SEARCH SUBJECT {1}\r\n");
+    bench_gets(b, b->server, "a1 UID SEARCH SUBJECT {1}\r\n");
+    bench_says(b, b->server, "+ go\r\n");
+    bench_gets(b, b->client, "+ go\r\n");
+    says_long(b, "x UID ", LIMIT_RELAY_LINE + 1, "\r\n");
+    bench_ends(b, END_BAD_PART);
+}
+
 static void test_enable_keeps_nothing(void **state)
 {
     struct bench *b = *state;
@@ -1066,6 +1141,11 @@ int main(void)
         BENCH_TEST(test_pieces_pass),
         BENCH_TEST(test_hidden_is_refused),
         BENCH_TEST(test_refused_after_its_first_part),
+        BENCH_TEST(test_a_long_set_passes),
+        BENCH_TEST(test_a_line_that_is_too_long),
+        BENCH_TEST(test_a_line_without_end),
+        BENCH_TEST(test_a_line_without_a_tag),
+        BENCH_TEST(test_a_second_part_that_is_too_long),
         BENCH_TEST(test_enable_keeps_nothing),
         BENCH_TEST(test_literal_plus_waits),
         BENCH_TEST(test_literal_plus_is_refused),
