@@ -565,15 +565,13 @@ static struct view_command *whole_command(struct whole *h)
     }
 }
 
-/* No mailbox can have the name of this SELECT. The one that is open has to be closed all the same (RFC 3501
- * 6.3.1), and the backend says what is to be said of that; so it is asked for a name that it refuses too. */
-static enum view_becomes select_nowhere(struct whole *h, struct imap_writer *out, struct view_command **_c)
+void view_rewrite_nowhere(struct view_rewrite *w, const struct imap_cmd *cmd, const char *answer,
+                          struct imap_writer *out, struct view_command **_c)
 {
-    write_head(&out->out, h->cmd);
+    write_head(&out->out, cmd);
     buf_add_str(&out->out, " \"\"");
-    *_c = view_command_new(h->w, h->cmd->verb);
-    (*_c)->nowhere = true;
-    return VIEW_WRITTEN;
+    *_c = view_command_new(w, cmd->verb);
+    (*_c)->nowhere = answer;
 }
 
 static enum view_becomes rewrite_whole(struct whole *h, const struct imap_value *args,
@@ -587,8 +585,10 @@ static enum view_becomes rewrite_whole(struct whole *h, const struct imap_value 
     const char *bad = is_select(h) ? view_resync_select(h->w, args, &h->resync) : NULL;
     if (bad)
         return view_answer(answer, h->cmd, bad);
-    if (!named)
-        return select_nowhere(h, out, _c);
+    if (!named) {
+        view_rewrite_nowhere(h->w, h->cmd, VIEW_NO_NAME, out, _c);
+        return VIEW_WRITTEN;
+    }
     switch (whole_set(h, args)) {
     case SET_BAD:
         return answer_bad_set(answer, h->cmd);

@@ -18,8 +18,8 @@
  *                           where the answers could not be told apart (SEARCH behind UID SEARCH), and behind
  *                           what changes which mailbox is open, or which names there are
  *
- * A name that no mailbox of the backend can have is answered with NO. A SELECT or EXAMINE of it becomes one of "",
- * which backends refuse too: so the mailbox that was open is closed on both sides (RFC 3501 6.3.1), and a
+ * A name that no mailbox of the backend can have is answered with NO. A SELECT or EXAMINE of it becomes one of ""
+ * (view_rewrite_nowhere()): so the mailbox that was open is closed on both sides (RFC 3501 6.3.1), and a
  * backend that has QRESYNC says so ([CLOSED]). Whatever it answers, the client gets NO and has none open.
  *
  * Responses are given part by part to view_rewrite_response(); a tagged one to view_rewrite_tagged() with
@@ -108,6 +108,11 @@ enum view_becomes view_rewrite_name(struct view_rewrite *w, const struct imap_cm
 enum view_becomes view_rewrite_whole(struct view_rewrite *w, const struct imap_cmd *cmd,
                                      const struct imap_value *args, struct imap_writer *out,
                                      struct buf *answer, struct view_command **_c) MUST_CHECK;
+/* A SELECT or EXAMINE that the owner refuses. answer: what the client is told, without its tag, never freed. The
+ * mailbox that is open has to be closed all the same (RFC 3501 6.3.1), and the backend says what is to be said of
+ * that: *out is a SELECT of "", which it refuses too. */
+void view_rewrite_nowhere(struct view_rewrite *w, const struct imap_cmd *cmd, const char *answer,
+                          struct imap_writer *out, struct view_command **_c);
 /* A RENAME or a DELETE: its changes have to be in the store before it is sent (view_rename_begin(),
  * view_delete_begin()). NULL: nothing. */
 const struct view_changes *view_command_changes(const struct view_command *c);

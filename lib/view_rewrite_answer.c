@@ -284,14 +284,15 @@ static enum view_gives without_kept(struct view_rewrite *w, struct view_command 
     return c->verb == VERB_STATUS ? answer_later(resp, out) : with_kept(w, c, resp, line, out);
 }
 
-/* A SELECT of a name that no mailbox can have. A backend that does not say NO still has a mailbox open, or has
+/* A SELECT that goes nowhere. A backend that does not say NO still has a mailbox open, or has
  * opened another one. */
-static enum view_gives nowhere(struct view_rewrite *w, const struct imap_resp *resp, struct buf *out)
+static enum view_gives nowhere(struct view_rewrite *w, const struct view_command *c,
+                               const struct imap_resp *resp, struct buf *out)
 {
     view_rewrite_close(w);
     w->open.barred = resp->status != STATUS_NO;
     buf_add_span(out, resp->tag);
-    buf_add_str(out, " " VIEW_NO_NAME "\r\n");
+    buf_printf(out, " %s\r\n", c->nowhere);
     return VIEW_LINES;
 }
 
@@ -302,7 +303,7 @@ static enum view_gives answered(struct view_rewrite *w, struct view_command *c, 
     unsigned flags = view_verbs[c->verb].flags;
 
     if (c->nowhere)
-        return nowhere(w, resp, out);
+        return nowhere(w, c, resp, out);
     if (view_resync_asks(c))
         return view_resync_answered(w, c, resp, line, out);
     if (c->noop && resp->status == STATUS_OK) {

@@ -73,8 +73,9 @@ struct view_resync;  /* a client asks what has vanished (view_rewrite_resync.c) 
 struct view_command {
     TAILQ_ENTRY(view_command) link;
     enum imap_verb verb;
-    bool noop;     /* a NOOP went in its place */
-    bool nowhere;  /* OPENS: no mailbox can have the name, so `SELECT ""` went in its place */
+    bool noop; /* a NOOP went in its place */
+    /* OPENS: `SELECT ""` went in its place, and the client is told this; NULL: it is what the client asked for */
+    const char *nowhere;
     bool adds;     /* UIDVALIDITY was asked for, which the client did not ask for */
     bool alone;    /* as the flag ALONE says of a verb */
     unsigned due;  /* TAKES_KEYS: how many strings the key before still takes in the next part */

@@ -16,6 +16,9 @@ enum {
     RESPONSE_MAX = 1024 * 1024, /* of a response that is collected: lists and STATUS of one mailbox */
 };
 
+/* To a command that needs records which can't be read. */
+#define OUTDATED "NO [UNAVAILABLE] Please try again later"
+
 static const struct imap_tree_limits command_limits = {
     .depth = 64, .values = 20000, .bytes = LIMIT_RELAY_LINE + LITERAL_MAX};
 static const struct imap_tree_limits response_limits = {.depth = 64, .values = 100000, .bytes = RESPONSE_MAX};
@@ -170,6 +173,11 @@ const struct view *relay_view(const struct session *s, const struct view_uid **_
 
 /* ---- sending what was written ---- */
 
+static bool opens_mailbox(const struct relay *r)
+{
+    return r->cmd.verb == VERB_SELECT || r->cmd.verb == VERB_EXAMINE;
+}
+
 /* Sends up to where "+" is waited for next, or all of it. */
 static void send_piece(struct relay_view *v, struct outlet *o)
 {
@@ -192,11 +200,10 @@ static void send_piece(struct relay_view *v, struct outlet *o)
 static void send_written(struct relay_view *v, struct outlet *o)
 {
     struct relay *r = v->s->relay;
-    bool selects = r->cmd.verb == VERB_SELECT || r->cmd.verb == VERB_EXAMINE;
     relay_command_begins(v->s, buf_span(&v->first), false);
     r->current->view = v->became;
     v->became = NULL;
-    if (selects && r->current->name.len == 0 && v->name.len <= OPENED_NAME_MAX)
+    if (opens_mailbox(r) && r->current->name.len == 0 && v->name.len <= OPENED_NAME_MAX)
         buf_add_span(&r->current->name, buf_span(&v->name));
     send_piece(v, o);
     forget_command(v);
@@ -400,9 +407,7 @@ bool relay_view_waits(const struct session *s, struct span part)
 static bool is_outdated(struct session *s)
 {
     struct account *a = s->account;
-    enum imap_verb verb = s->relay->cmd.verb;
-    bool matters = verb == VERB_SELECT || verb == VERB_EXAMINE || verb == VERB_STATUS || verb == VERB_RENAME;
-    if (!matters || views_state(a) != VIEWS_FAILED)
+    if (views_state(a) != VIEWS_FAILED)
         return false;
     views_try_again(a);
     return true;
@@ -446,9 +451,10 @@ enum relay_view_part relay_view_part(struct session *s, const struct imap_line_i
     if (item->first) {
         *_c = NULL;
         v->takes = view_rewrite_takes(v->w, &r->cmd);
-        if (is_outdated(s)) {
+        bool numbers = r->cmd.verb == VERB_STATUS || r->cmd.verb == VERB_RENAME;
+        if (numbers && is_outdated(s)) {
             buf_clear(&r->answer);
-            buf_printf(&r->answer, "%s NO [UNAVAILABLE] Please try again later\r\n", r->cmd.tag);
+            buf_printf(&r->answer, "%s " OUTDATED "\r\n", r->cmd.tag);
             return PART_ANSWERED;
         }
     }
@@ -549,6 +555,17 @@ static void tell_unknown(struct relay_view *v)
     view_rewrite_unknown(v->w, &unknown);
 }
 
+static enum view_becomes whole_becomes(struct relay_view *v, const struct imap_value *args)
+{
+    struct relay *r = v->s->relay;
+    if (r->cmd.verb == VERB_RENAME || r->cmd.verb == VERB_DELETE)
+        tell_unknown(v);
+    if (!opens_mailbox(r) || !is_outdated(v->s))
+        return view_rewrite_whole(v->w, &r->cmd, args, &v->out, &r->answer, &v->became);
+    view_rewrite_nowhere(v->w, &r->cmd, OUTDATED, &v->out, &v->became);
+    return VIEW_WRITTEN;
+}
+
 static void whole_is_there(struct relay_view *v, struct outlet *o)
 {
     struct relay *r = v->s->relay;
@@ -556,9 +573,7 @@ static void whole_is_there(struct relay_view *v, struct outlet *o)
     struct span name;
     buf_clear(&r->answer);
     forget_out(v);
-    if (r->cmd.verb == VERB_RENAME || r->cmd.verb == VERB_DELETE)
-        tell_unknown(v);
-    enum view_becomes is = view_rewrite_whole(v->w, &r->cmd, args, &v->out, &r->answer, &v->became);
+    enum view_becomes is = whole_becomes(v, args);
     if (is == VIEW_ANSWERED) {
         forget_command(v);
         relay_say(v->s, buf_span(&r->answer));

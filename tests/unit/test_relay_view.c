@@ -912,9 +912,33 @@ static void test_the_view_can_not_be_read(void **state)
     bench_gets_nothing(b, b->server);
     b->views = VIEWS_FAILED;
     relay_view_is(&b->s);
+    bench_gets(b, b->server, "a1 SELECT \"\"\r\n");
+    bench_says(b, b->server, "a1 NO no such mailbox\r\n");
     bench_gets(b, b->client, "a1 NO [UNAVAILABLE] Please try again later\r\n");
     assert_int_equal(b->n_wanted, 1);
     assert_false(relay_opened(&b->s)->selected);
+}
+
+/* The mailbox that was open is closed on both sides (RFC 3501 6.3.1), and the client's next commands are not
+ * about it; whatever the server makes of a SELECT of nothing. */
+static void test_a_failed_select_leaves_none_open(void **state)
+{
+    struct bench *b = *state;
+    for (int i = 0; i < 2; i++) {
+        b->views = VIEWS_READ;
+        select_sent(b);
+        b->views = VIEWS_FAILED;
+        bench_says(b, b->client, i ? "a1 EXAMINE INBOX\r\n" : "a1 SELECT INBOX\r\n");
+        bench_gets(b, b->server, i ? "a1 EXAMINE \"\"\r\n" : "a1 SELECT \"\"\r\n");
+        bench_says(b, b->server, i ? "a1 OK in\r\n" : "a1 NO none\r\n");
+        bench_gets(b, b->client, "a1 NO [UNAVAILABLE] Please try again later\r\n");
+        assert_false(relay_opened(&b->s)->selected);
+        bench_says(b, b->client, "a2 UID STORE 10 FLAGS (\\Deleted)\r\na3 EXPUNGE\r\n");
+        bench_gets(b, b->client, "a2 BAD No mailbox selected\r\na3 BAD No mailbox selected\r\n");
+    }
+    bench_says(b, b->client, "a4 STATUS INBOX (UIDNEXT)\r\n");
+    bench_gets(b, b->client, "a4 NO [UNAVAILABLE] Please try again later\r\n");
+    bench_gets_nothing(b, b->server);
 }
 
 /* ---- what is not to be trusted ---- */
@@ -1046,6 +1070,7 @@ int main(void)
         cmocka_unit_test(test_a_mailbox_without_a_record_goes),
         VIEW_TEST(test_the_view_is_being_read),
         VIEW_TEST(test_the_view_can_not_be_read),
+        VIEW_TEST(test_a_failed_select_leaves_none_open),
         cmocka_unit_test(test_a_backend_that_lies),
         VIEW_TEST(test_nothing_is_open_behind_a_name_that_none_can_have),
         VIEW_TEST(test_names_that_are_too_long),
