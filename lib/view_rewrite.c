@@ -224,10 +224,12 @@ static bool rewrite_maps(const struct view_rewrite *w)
     return w->open.is && w->open.map;
 }
 
-enum view_takes view_rewrite_takes(const struct view_rewrite *w, const struct imap_cmd *cmd)
+enum view_takes view_rewrite_takes(const struct view_rewrite *w, const struct imap_cmd *cmd, struct span part)
 {
     const struct view_verb *row = &view_verbs[cmd->verb];
 
+    if (view_is_joined(w, cmd, part))
+        return VIEW_JOINED;
     if (!w->open.is && (row->flags & NEEDS_OPEN) && row->takes == VIEW_AS_IS)
         return VIEW_BY_PART; /* to be refused */
     return row->takes;
@@ -395,6 +397,27 @@ enum view_becomes view_rewrite_name(struct view_rewrite *w, const struct imap_cm
 }
 
 /* ---- commands that are collected ---- */
+
+bool view_rewrite_join(struct buf *line, struct span literal)
+{
+    struct imap_writer out;
+    bool word = literal.len > 0;
+
+    for (size_t i = 0; word && i < literal.len; i++) {
+        uint8_t c = literal.p[i];
+        word = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+    }
+    imap_writer_init(&out, LITERALS_SYNC);
+    if (word)
+        buf_add_span(&out.out, literal);
+    else
+        imap_write_quoted(&out, literal);
+    bool good = !out.bad;
+    if (good)
+        buf_add_span(line, buf_span(&out.out));
+    imap_writer_wipe(&out);
+    return good;
+}
 
 bool view_write_status_items(struct imap_writer *out, const struct imap_value *list)
 {

@@ -11,6 +11,8 @@
  *   view_rewrite_takes()    how the command has to be given
  *     VIEW_AS_IS              it passes
  *     VIEW_BY_PART            each line part by itself: view_rewrite_part(). Its literals pass
+ *     VIEW_JOINED             all of it is collected and becomes one line, its literals by
+ *                             view_rewrite_join(); then view_rewrite_part() as if it had come so
  *     VIEW_NAME               its first argument, a name, which may be a literal, is collected; then
  *                             view_rewrite_name(). All behind that passes (APPEND, SETMETADATA)
  *     VIEW_WHOLE              all of it is collected (its literals are small): view_rewrite_whole()
@@ -73,9 +75,11 @@ bool view_rewrite_is_open(const struct view_rewrite *w);
 
 /* ---- commands ---- */
 
-enum view_takes { VIEW_AS_IS, VIEW_BY_PART, VIEW_NAME, VIEW_WHOLE };
-enum view_takes view_rewrite_takes(const struct view_rewrite *w, const struct imap_cmd *cmd);
-/* part: the first line part. To be asked while anything is under way, and again whenever that has changed. */
+enum view_takes { VIEW_AS_IS, VIEW_BY_PART, VIEW_JOINED, VIEW_NAME, VIEW_WHOLE };
+/* part: the first line part, with the literal marker at its end, if it has one. */
+enum view_takes view_rewrite_takes(const struct view_rewrite *w, const struct imap_cmd *cmd,
+                                   struct span part);
+/* The same part. To be asked while anything is under way, and again whenever that has changed. */
 bool view_rewrite_waits(const struct view_rewrite *w, const struct imap_cmd *cmd,
                         struct span part) MUST_CHECK;
 
@@ -98,6 +102,8 @@ enum view_becomes {
 enum view_becomes view_rewrite_part(struct view_rewrite *w, const struct imap_cmd *cmd, struct span part,
                                     bool first, struct buf *out, struct buf *answer,
                                     struct view_command **_c) MUST_CHECK;
+/* VIEW_JOINED: appends a literal, the name of a header field, to its line. False: it can't be in one (CR, LF or NUL). */
+bool view_rewrite_join(struct buf *line, struct span literal) MUST_CHECK;
 /* The name that is the first argument. VIEW_WRITTEN: out has tag, verb and the backend's name; the caller
  * sends what stood behind the name. */
 enum view_becomes view_rewrite_name(struct view_rewrite *w, const struct imap_cmd *cmd, struct span name,

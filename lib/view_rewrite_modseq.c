@@ -77,20 +77,23 @@ static size_t skip_blanks(struct span p, size_t i)
 }
 
 /* To behind the value under way: an atom, which may have a section in it, or a list. */
-static size_t value_end(struct span p, size_t i, unsigned *depth, bool *section)
+static size_t value_end(struct span p, size_t i)
 {
+    unsigned depth = 0;
+    bool section = false;
+
     for (; i < p.len; i++) {
         uint8_t c = p.p[i];
         if (c == '"')
             for (i++; i < p.len && p.p[i] != '"'; i++)
                 i += p.p[i] == '\\';
         else if (c == '[' || c == ']')
-            *section = c == '[';
+            section = c == '[';
         else if (c == '(')
-            ++*depth;
-        else if (c == ')' && *depth > 0 && --*depth == 0 && !*section)
+            depth++;
+        else if (c == ')' && depth > 0 && --depth == 0 && !section)
             return i + 1;
-        else if (c == ' ' && *depth == 0 && !*section)
+        else if (c == ' ' && depth == 0 && !section)
             return i;
     }
     return p.len;
@@ -125,13 +128,10 @@ static void read_number(const struct view_rewrite *w, struct span p, size_t *at,
 static void read_conditions(const struct view_rewrite *w, struct span p, size_t i, const char *name,
                             struct conditions *c)
 {
-    unsigned depth = 0;
-    bool section = false;
-
     if (i >= p.len || p.p[i] != '(')
         return;
     c->begin = i;
-    c->end = value_end(p, i, &depth, &section);
+    c->end = value_end(p, i);
     for (size_t at = i + 1; !c->bad && skip_blanks(p, at) < c->end - 1;) {
         struct span word = list_word(p, &at, c->end - 1);
         if (word.len == 0)
@@ -193,35 +193,27 @@ static bool asks_modseq(struct span items)
 static size_t items_end(struct span p, size_t end)
 {
     for (;;) {
-        unsigned depth = 0;
-        bool section = false;
         size_t list = skip_blanks(p, end);
         if (list >= p.len || p.p[list] != '(')
             return end;
-        size_t behind = value_end(p, list, &depth, &section), next = skip_blanks(p, behind);
+        size_t behind = value_end(p, list), next = skip_blanks(p, behind);
         if (next >= p.len || p.p[next] != '(')
             return end;
         end = behind;
     }
 }
 
-/* The words of a part of FETCH. depth, section: what is open where it begins, then where it ends. */
+/* The words of a FETCH, all of it in one line. */
 static struct conditions read_fetch(const struct view_rewrite *w, const struct imap_cmd *cmd,
-                                    struct span part, bool first, unsigned *depth, bool *section)
+                                    struct span text)
 {
     struct conditions c = {0};
-    struct span text = span_of(part.p, text_end(part));
 
-    if (first) {
-        c.set = skip_blanks(text, cmd->args < text.len ? cmd->args : text.len);
-        for (c.set_end = c.set; c.set_end < text.len && text.p[c.set_end] != ' ';)
-            c.set_end++;
-        c.items = skip_blanks(text, c.set_end);
-    }
-    c.items_end = value_end(text, c.items, depth, section);
-    if (text.len < part.len)
-        return c; /* its literal is in a section of an item */
-    c.items_end = items_end(text, c.items_end);
+    c.set = skip_blanks(text, cmd->args < text.len ? cmd->args : text.len);
+    for (c.set_end = c.set; c.set_end < text.len && text.p[c.set_end] != ' ';)
+        c.set_end++;
+    c.items = skip_blanks(text, c.set_end);
+    c.items_end = items_end(text, value_end(text, c.items));
     read_conditions(w, text, skip_blanks(text, c.items_end), "CHANGEDSINCE", &c);
     check_vanished(w, cmd, &c);
     if (!c.bad && !w->open.modseqs && asks_modseq(span_of(text.p + c.items, c.items_end - c.items)))
@@ -229,14 +221,18 @@ static struct conditions read_fetch(const struct view_rewrite *w, const struct i
     return c;
 }
 
+bool view_is_joined(const struct view_rewrite *w, const struct imap_cmd *cmd, struct span part)
+{
+    return is_fetch(cmd) && view_conditions_matter(w) && text_end(part) < part.len;
+}
+
 bool view_is_resync(const struct view_rewrite *w, const struct imap_cmd *cmd, struct span part)
 {
-    unsigned depth = 0;
-    bool section = false;
-
     if (cmd->verb != VERB_UID_FETCH || !view_conditions_matter(w))
         return false;
-    struct conditions c = read_fetch(w, cmd, part, true, &depth, &section);
+    if (view_is_joined(w, cmd, part))
+        return w->qresync;
+    struct conditions c = read_fetch(w, cmd, part);
     return !c.bad && c.vanished && c.is == MODSEQ_OLD;
 }
 
@@ -252,18 +248,17 @@ static const char *macro_items(struct span item)
     return span_is_ci(item, "FULL") ? "FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODY" : NULL;
 }
 
-/* The items, as far as they are in this part, with MODSEQ among them. wrapped: in a part before we have put a
- * parenthesis in front of them; first: they begin here. */
-static void write_items(struct span items, bool first, bool wrapped, struct buf *out)
+/* The items, with MODSEQ among them. */
+static void write_items(struct span items, struct buf *out)
 {
-    const char *macro = first ? macro_items(items) : NULL;
-    bool list = first ? items.len && items.p[0] == '(' : !wrapped, asked = asks_modseq(items);
+    const char *macro = macro_items(items);
+    bool list = items.len && items.p[0] == '(', asked = asks_modseq(items);
 
-    buf_add_str(out, first && !list ? "(" : "");
+    buf_add_str(out, list ? "" : "(");
     if (macro)
         buf_add_str(out, macro);
     else
-        buf_add(out, items.p, items.len - (list && items.len ? 1 : 0));
+        buf_add(out, items.p, items.len - list);
     buf_add_str(out, asked ? ")" : " MODSEQ)");
 }
 
@@ -311,35 +306,17 @@ static void write_front(struct span part, const struct conditions *c, struct buf
 }
 
 /* The part as it goes on; in full: without the condition. */
-static void write_fetch(struct span part, const struct conditions *c, bool first, bool wrapped,
-                        struct buf *out)
+static void write_fetch(struct span part, const struct conditions *c, struct buf *out)
 {
-    struct span items = span_of(part.p + c->items, c->items_end - c->items);
-
     write_front(part, c, out);
-    if (c->since && c->is == MODSEQ_OLD) {
-        write_items(items, first, wrapped, out);
+    if (c->is == MODSEQ_OLD) {
+        write_items(span_of(part.p + c->items, c->items_end - c->items), out);
         write_others(part, c, out);
         return;
     }
-    buf_add_span(out, items);
-    buf_add_str(out, wrapped ? ")" : "");
-    if (!c->since) {
-        buf_add(out, part.p + c->items_end, part.len - c->items_end);
-        return;
-    }
-    buf_add(out, part.p + c->items_end, c->number - c->items_end);
+    buf_add(out, part.p + c->items, c->number - c->items);
     buf_printf(out, "%" PRIu64, c->modseq);
     buf_add(out, part.p + c->number_end, part.len - c->number_end);
-}
-
-/* A first part that ends in a literal: what stands behind it can have a condition, for which one more item
- * may be needed, so the items become a list. */
-static void write_begun(struct span part, const struct conditions *c, bool wrapped, struct buf *out)
-{
-    buf_add(out, part.p, c->items);
-    buf_add_str(out, wrapped ? "(" : "");
-    buf_add(out, part.p + c->items, part.len - c->items);
 }
 
 static enum view_becomes resync(struct view_rewrite *w, const struct imap_cmd *cmd, struct span part,
@@ -348,7 +325,7 @@ static enum view_becomes resync(struct view_rewrite *w, const struct imap_cmd *c
 {
     struct buf items = {0};
 
-    write_items(span_of(part.p + c->items, c->items_end - c->items), true, false, &items);
+    write_items(span_of(part.p + c->items, c->items_end - c->items), &items);
     write_others(part, c, &items);
     enum view_becomes is = view_resync_fetch(w, cmd, span_of(part.p + c->set, c->set_end - c->set),
                                              buf_span(&items), out, answer, _c);
@@ -357,39 +334,18 @@ static enum view_becomes resync(struct view_rewrite *w, const struct imap_cmd *c
 }
 
 static enum view_becomes fetch_conditions(struct view_rewrite *w, const struct imap_cmd *cmd,
-                                          struct span part, bool first, struct buf *out, struct buf *answer,
+                                          struct span part, struct buf *out, struct buf *answer,
                                           struct view_command **_c)
 {
-    unsigned depth = first || !*_c ? 0 : (*_c)->depth;
-    bool section = !first && *_c && (*_c)->section, literal = text_end(part) < part.len;
-    bool wrapped = !first && *_c && (*_c)->wrapped;
+    struct conditions c = read_fetch(w, cmd, part);
 
-    if (!first && !*_c)
-        return VIEW_PASSES; /* it was answered before it was whole */
-    struct conditions c = read_fetch(w, cmd, part, first, &depth, &section);
     if (c.bad)
         return view_answer(answer, cmd, c.bad);
-    if (literal && first) {
-        *_c = view_command_new(w, cmd->verb);
-        wrapped = w->open.modseqs && c.items < part.len && part.p[c.items] != '(';
-        (*_c)->wrapped = wrapped;
-    }
-    if (literal) {
-        (*_c)->depth = depth;
-        (*_c)->section = section;
-        if (!first)
-            return VIEW_PASSES;
-        write_begun(part, &c, wrapped, out);
-        return VIEW_WRITTEN;
-    }
-    bool old = c.since && c.is == MODSEQ_OLD;
-    if (old && c.vanished && first)
-        return resync(w, cmd, part, &c, out, answer, _c);
-    if (old && c.vanished)
-        return view_answer(answer, cmd, "BAD VANISHED is expected without a literal before it");
-    if (first && !c.since)
+    if (!c.since)
         return VIEW_PASSES;
-    write_fetch(part, &c, first, wrapped, out);
+    if (c.vanished && c.is == MODSEQ_OLD)
+        return resync(w, cmd, part, &c, out, answer, _c);
+    write_fetch(part, &c, out);
     return VIEW_WRITTEN;
 }
 
@@ -419,11 +375,11 @@ static enum view_becomes store_conditions(const struct view_rewrite *w, const st
 enum view_becomes view_conditions(struct view_rewrite *w, const struct imap_cmd *cmd, struct span part,
                                   bool first, struct buf *out, struct buf *answer, struct view_command **_c)
 {
-    bool fetch = is_fetch(cmd), store = cmd->verb == VERB_STORE || cmd->verb == VERB_UID_STORE;
+    bool store = cmd->verb == VERB_STORE || cmd->verb == VERB_UID_STORE;
 
-    if (!view_conditions_matter(w))
+    if (!view_conditions_matter(w) || !first)
         return VIEW_PASSES;
-    if (fetch)
-        return fetch_conditions(w, cmd, part, first, out, answer, _c);
-    return store && first ? store_conditions(w, cmd, part, out, answer) : VIEW_PASSES;
+    if (is_fetch(cmd))
+        return fetch_conditions(w, cmd, part, out, answer, _c);
+    return store ? store_conditions(w, cmd, part, out, answer) : VIEW_PASSES;
 }

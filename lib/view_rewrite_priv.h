@@ -90,9 +90,6 @@ struct view_command {
     struct view_changes voids;     /* STATUS: mailboxes that are others now */
     struct buf kept;               /* ... and their lines, until the store has that */
     struct view_resync *resync;    /* owned */
-    /* FETCH behind a literal: what is open of its items, and that we have put a parenthesis before them */
-    unsigned depth;
-    bool section, wrapped;
 };
 
 enum fetch_at { FETCH_KEY, FETCH_VALUE, FETCH_SECTION, FETCH_DONE };
@@ -184,7 +181,9 @@ bool view_modseq_highest(const struct view_sight *sight, uint64_t n, uint64_t *_
 enum view_becomes view_conditions(struct view_rewrite *w, const struct imap_cmd *cmd, struct span part,
                                   bool first, struct buf *out, struct buf *answer,
                                   struct view_command **_c) MUST_CHECK;
-/* Will it become one that asks what has vanished? */
+/* A FETCH with a literal in a section of its items, behind which there may be a condition: it is given as one line. */
+bool view_is_joined(const struct view_rewrite *w, const struct imap_cmd *cmd, struct span part);
+/* Will it become one that asks what has vanished? A joined one may. */
 bool view_is_resync(const struct view_rewrite *w, const struct imap_cmd *cmd, struct span part);
 
 /* ---- what has vanished (view_rewrite_resync.c) ---- */

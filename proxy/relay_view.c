@@ -12,7 +12,8 @@
 enum {
     ASK_MS = 1000,              /* how long a SELECT waits to hear whether the view is still the same */
     TRIES_MAX = 3,              /* how often the store may have changed meanwhile */
-    LITERAL_MAX = 64 * 1024,    /* of a command that is collected */
+    LITERAL_MAX = 64 * 1024,    /* of a command that is collected ... */
+    FIELD_MAX = 4096,           /* ... the name of a header field */
     RESPONSE_MAX = 1024 * 1024, /* of a response that is collected: lists and STATUS of one mailbox */
 };
 
@@ -23,7 +24,7 @@ static const struct imap_tree_limits command_limits = {
     .depth = 64, .values = 20000, .bytes = LIMIT_RELAY_LINE + LITERAL_MAX};
 static const struct imap_tree_limits response_limits = {.depth = 64, .values = 100000, .bytes = RESPONSE_MAX};
 
-enum collecting { COLLECTS_NOTHING, COLLECTS_NAME, COLLECTS_WHOLE };
+enum collecting { COLLECTS_NOTHING, COLLECTS_NAME, COLLECTS_WHOLE, COLLECTS_LINE };
 
 /* What has to be in the store before something goes on:
  *
@@ -56,9 +57,10 @@ struct relay_view {
     /* the command that the client is sending */
     enum view_takes takes;
     enum collecting collects;
-    struct buf first;       /* its first part */
+    struct buf first;       /* its first part; COLLECTS_LINE: all of it so far, in one line */
     struct imap_tree *args; /* COLLECTS_WHOLE; owned */
-    struct buf literal;     /* ... or the name, in COLLECTS_NAME */
+    struct buf literal;     /* the one under way; COLLECTS_NAME: the name */
+    bool bad_literal;       /* COLLECTS_LINE: one can't be in the line */
     struct buf name;        /* of SELECT and EXAMINE, where it was a literal */
 
     /* what it became: pieces, before each of which but the first "+" is waited for */
@@ -110,6 +112,7 @@ static void forget_command(struct relay_view *v)
     imap_tree_free(&v->args);
     buf_free(&v->literal);
     buf_free(&v->name);
+    v->bad_literal = false;
 }
 
 static void forget_out(struct relay_view *v)
@@ -398,7 +401,8 @@ void relay_view_is(struct session *s)
 bool relay_view_waits(const struct session *s, struct span part)
 {
     const struct relay *r = s->relay;
-    if (view_rewrite_takes(r->view->w, &r->cmd) != VIEW_AS_IS && views_state(s->account) == VIEWS_READING)
+    if (view_rewrite_takes(r->view->w, &r->cmd, part) != VIEW_AS_IS &&
+        views_state(s->account) == VIEWS_READING)
         return true;
     return r->n_commands > 0 && view_rewrite_waits(r->view->w, &r->cmd, part);
 }
@@ -450,7 +454,7 @@ enum relay_view_part relay_view_part(struct session *s, const struct imap_line_i
     struct relay_view *v = r->view;
     if (item->first) {
         *_c = NULL;
-        v->takes = view_rewrite_takes(v->w, &r->cmd);
+        v->takes = view_rewrite_takes(v->w, &r->cmd, item->text);
         bool numbers = r->cmd.verb == VERB_STATUS || r->cmd.verb == VERB_RENAME;
         if (numbers && is_outdated(s)) {
             buf_clear(&r->answer);
@@ -461,6 +465,7 @@ enum relay_view_part relay_view_part(struct session *s, const struct imap_line_i
     switch (v->takes) {
     case VIEW_BY_PART:
         return part_becomes(s, item, line, _c);
+    case VIEW_JOINED:
     case VIEW_NAME:
     case VIEW_WHOLE:
         return PART_COLLECTS;
@@ -555,6 +560,25 @@ static void tell_unknown(struct relay_view *v)
     view_rewrite_unknown(v->w, &unknown);
 }
 
+/* What a command has become, all of which was collected, is in v->out, or its answer in r->answer. */
+static void collected_becomes(struct relay_view *v, enum view_becomes is, struct outlet *o)
+{
+    struct relay *r = v->s->relay;
+    if (is == VIEW_ANSWERED) {
+        forget_command(v);
+        relay_say(v->s, buf_span(&r->answer));
+        buf_free(&r->answer);
+        return;
+    }
+    if (is == VIEW_NOOP)
+        imap_write_raw(&v->out, "%s NOOP", r->cmd.tag);
+    buf_add_str(&v->out.out, "\r\n");
+    if (view_command_changes(v->became))
+        view_ask_before(v);
+    else
+        send_written(v, o);
+}
+
 static enum view_becomes whole_becomes(struct relay_view *v, const struct imap_value *args)
 {
     struct relay *r = v->s->relay;
@@ -574,21 +598,9 @@ static void whole_is_there(struct relay_view *v, struct outlet *o)
     buf_clear(&r->answer);
     forget_out(v);
     enum view_becomes is = whole_becomes(v, args);
-    if (is == VIEW_ANSWERED) {
-        forget_command(v);
-        relay_say(v->s, buf_span(&r->answer));
-        buf_free(&r->answer);
-        return;
-    }
-    if (is == VIEW_NOOP)
-        imap_write_raw(&v->out, "%s NOOP", r->cmd.tag);
-    buf_add_str(&v->out.out, "\r\n");
-    if (args && imap_value_string(args, &name))
+    if (is != VIEW_ANSWERED && args && imap_value_string(args, &name))
         buf_add_span(&v->name, name);
-    if (view_command_changes(v->became))
-        view_ask_before(v);
-    else
-        send_written(v, o);
+    collected_becomes(v, is, o);
 }
 
 static void collect_whole(struct relay_view *v, const struct imap_line_item *item, struct outlet *o)
@@ -609,17 +621,53 @@ static void collect_whole(struct relay_view *v, const struct imap_line_item *ite
         relay_say(v->s, span_str("+ OK\r\n"));
 }
 
-void relay_view_text(struct session *s, const struct imap_line_item *item, struct outlet *o)
+static void line_is_there(struct relay_view *v, struct outlet *o)
 {
-    struct relay_view *v = s->relay->view;
-    if (item->first) {
-        forget_command(v);
-        v->collects = v->takes == VIEW_NAME ? COLLECTS_NAME : COLLECTS_WHOLE;
+    struct relay *r = v->s->relay;
+    struct span line = buf_span(&v->first);
+    buf_clear(&r->answer);
+    forget_out(v);
+    enum view_becomes is = view_rewrite_part(v->w, &r->cmd, line, true, &v->out.out, &r->answer, &v->became);
+    if (is == VIEW_PASSES)
+        buf_add_span(&v->out.out, line);
+    collected_becomes(v, is, o);
+}
+
+static void collect_line(struct relay_view *v, const struct imap_line_item *item, struct outlet *o)
+{
+    buf_add(&v->first, item->text.p, item->literal ? item->marker : item->text.len);
+    bool fits = v->first.len <= LIMIT_RELAY_LINE && (!item->literal || item->size <= FIELD_MAX);
+    if (v->bad_literal)
+        collect_refuse(v, item, "BAD", "No header field can have this name");
+    else if (!fits)
+        collect_refuse(v, item, "BAD", "Too long");
+    else if (!item->literal)
+        line_is_there(v, o);
+    else if (item->sync)
+        relay_say(v->s, span_str("+ OK\r\n"));
+}
+
+static void collect_begin_command(struct relay_view *v, const struct imap_line_item *item)
+{
+    forget_command(v);
+    v->collects = v->takes == VIEW_NAME     ? COLLECTS_NAME
+                  : v->takes == VIEW_JOINED ? COLLECTS_LINE
+                                            : COLLECTS_WHOLE;
+    if (v->collects != COLLECTS_LINE) {
         buf_add_span(&v->first, item->text);
         v->args = imap_tree_new(&command_limits);
     }
+}
+
+void relay_view_text(struct session *s, const struct imap_line_item *item, struct outlet *o)
+{
+    struct relay_view *v = s->relay->view;
+    if (item->first)
+        collect_begin_command(v, item);
     if (v->collects == COLLECTS_NAME)
         collect_name(v, item, o);
+    else if (v->collects == COLLECTS_LINE)
+        collect_line(v, item, o);
     else
         collect_whole(v, item, o);
 }
@@ -629,10 +677,12 @@ void relay_view_literal(struct session *s, const struct imap_line_item *item)
     struct relay_view *v = s->relay->view;
     const char *why;
     buf_add_span(&v->literal, item->text);
-    if (item->left > 0 || v->collects != COLLECTS_WHOLE)
+    if (item->left > 0 || v->collects == COLLECTS_NAME)
         return;
+    if (v->collects == COLLECTS_LINE)
+        v->bad_literal |= !view_rewrite_join(&v->first, buf_span(&v->literal));
     /* Where it does not fit, the tree says so of the next part too. */
-    if (!imap_tree_literal(v->args, buf_span(&v->literal), &why))
+    else if (!imap_tree_literal(v->args, buf_span(&v->literal), &why))
         LOG(DEBUG, "literal_refused", LOG_S("session", s->name), LOG_S("why", why));
     buf_free(&v->literal);
 }

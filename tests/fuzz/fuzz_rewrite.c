@@ -57,7 +57,7 @@ struct relay {
     struct imap_cmd cmd;
     struct imap_caps shown;
     struct imap_tree *tree, *answer;
-    struct buf literal, head;
+    struct buf literal, head, line;
     struct {
         char tag[IMAP_TAG_MAX + 1];
         struct view_command *c;
@@ -122,6 +122,20 @@ static void by_part(struct relay *r, const struct imap_line_item *item)
     buf_free(&answer);
 }
 
+/* The literals were joined to it. */
+static void joined(struct relay *r, const struct imap_line_item *item)
+{
+    if (item->first)
+        buf_clear(&r->line);
+    buf_add(&r->line, item->text.p, item->literal ? item->marker : item->text.len);
+    if (item->literal)
+        return;
+    struct imap_line_item all = *item;
+    all.text = buf_span(&r->line);
+    all.first = true;
+    by_part(r, &all);
+}
+
 static void whole(struct relay *r)
 {
     struct imap_writer out;
@@ -153,7 +167,7 @@ static void command_text(struct relay *r, const struct imap_line_item *item)
         begin = r->cmd.args < end ? r->cmd.args : end;
         imap_tree_clear(r->tree);
         if (r->passes) {
-            r->takes = view_rewrite_takes(r->w, &r->cmd);
+            r->takes = view_rewrite_takes(r->w, &r->cmd, item->text);
             r->passes = r->n == 0 || !view_rewrite_waits(r->w, &r->cmd, item->text);
         }
     } else {
@@ -163,6 +177,8 @@ static void command_text(struct relay *r, const struct imap_line_item *item)
         return;
     if (r->takes == VIEW_BY_PART)
         by_part(r, item);
+    else if (r->takes == VIEW_JOINED)
+        joined(r, item);
     else if (r->takes == VIEW_AS_IS && item->first)
         add_command(r, NULL);
     else if (r->takes == VIEW_WHOLE || r->takes == VIEW_NAME) {
@@ -179,7 +195,9 @@ static void literal(struct relay *r, struct imap_tree *tree, const struct imap_l
     buf_add_span(&r->literal, item->text);
     if (item->left > 0)
         return;
-    if (!imap_tree_literal(tree, buf_span(&r->literal), &why))
+    if (tree == r->tree && r->takes == VIEW_JOINED)
+        r->passes &= view_rewrite_join(&r->line, buf_span(&r->literal));
+    else if (!imap_tree_literal(tree, buf_span(&r->literal), &why))
         r->passes = r->collects = false;
     buf_free(&r->literal);
 }
@@ -193,7 +211,8 @@ static void commands(struct relay *r, struct span in)
         in = span_of(in.p + used, in.len - used);
         if (rc == LINE_TEXT)
             command_text(r, &item);
-        else if (rc == LINE_LITERAL && r->passes && (r->takes == VIEW_WHOLE || r->takes == VIEW_NAME))
+        else if (rc == LINE_LITERAL && r->passes &&
+                 (r->takes == VIEW_WHOLE || r->takes == VIEW_NAME || r->takes == VIEW_JOINED))
             literal(r, r->tree, &item);
         else if (rc != LINE_LITERAL) {
             r->ended |= rc == LINE_BAD;
@@ -397,6 +416,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     imap_line_wipe(&r.up);
     imap_line_wipe(&r.down);
     buf_free(&r.literal);
+    buf_free(&r.line);
     buf_free(&r.head);
     return 0;
 }

@@ -75,7 +75,7 @@ static void show_modseqs(struct bench *b)
                                .modseqs = true,
                                .modseq_floor = 1000,
                                .modseq_shift = 1000};
-    bench_shows(b, "CONDSTORE QRESYNC ENABLE ESEARCH IDLE");
+    bench_shows(b, "CONDSTORE QRESYNC ENABLE ESEARCH IDLE LITERAL+");
     view_unref(&b->view);
     b->view = view_new(NULL);
     for (uint32_t i = 1; i <= 3; i++)
@@ -137,6 +137,50 @@ static void test_a_client_of_before_the_flip(void **state)
     bench_says(b, b->server, "* VANISHED 1\r\nn1 OK done\r\ns1 OK done\r\n");
     bench_gets(b, b->client, "* VANISHED 10\r\nn1 OK done\r\ns1 OK done\r\n");
     assert_int_equal(relay_opened(&b->s)->exists, 2);
+}
+
+/* A UID FETCH that asks what has vanished, behind a literal: it ended the session. */
+static void test_vanished_behind_a_literal(void **state)
+{
+    struct bench *b = *state;
+    resync(b, "");
+    resync_found(b);
+    bench_says(b, b->server, FETCHED "%T OK done\r\n");
+    bench_gets(b, b->client, SHOWN "s1 OK [READ-WRITE] in\r\n");
+    bench_says(b, b->client, "n1 NOOP\r\nf1 UID FETCH 10:39 (BODY.PEEK[HEADER.FIELDS ({4}\r\n");
+    bench_gets(b, b->server, "n1 NOOP\r\n");
+    bench_gets_nothing(b, b->client); /* until that is answered, since it is to be alone */
+    bench_says(b, b->server, "n1 OK done\r\n");
+    bench_gets(b, b->client, "n1 OK done\r\n+ OK\r\n");
+    bench_says(b, b->client, "DATE {2+}\r\nX\")]) (CHANGEDSINCE 900 VANISHED)\r\nn2 NOOP\r\n");
+    bench_gets(b, b->server, "f1 UID SEARCH RETURN (ALL) UID 1:3\r\n");
+    bench_says(b, b->server, "* ESEARCH (TAG \"f1\") UID ALL 1,3\r\nf1 OK done\r\n");
+    bench_gets(b, b->client, "* VANISHED (EARLIER) 11:29,31:39\r\n");
+    bench_gets_command(b, b->server, "UID FETCH 1:3 (BODY.PEEK[HEADER.FIELDS (DATE \"X\\\"\")] MODSEQ)");
+    bench_says(b, b->server,
+               "* 1 FETCH (UID 1 BODY[HEADER.FIELDS (DATE)] {2}\r\n\r\n MODSEQ (7))\r\n%T OK done\r\n");
+    bench_gets(b, b->client,
+               "* 1 FETCH (UID 10 BODY[HEADER.FIELDS (DATE)] {2}\r\n\r\n MODSEQ (1007))\r\nf1 OK done\r\n");
+    bench_gets(b, b->server, "n2 NOOP\r\n");
+}
+
+/* What can't be in a line, or would be too long: nothing of it is at the server. */
+static void test_a_name_that_no_field_has(void **state)
+{
+    struct bench *b = *state;
+    resync(b, "");
+    resync_found(b);
+    bench_says(b, b->server, FETCHED "%T OK done\r\n");
+    bench_gets(b, b->client, SHOWN "s1 OK [READ-WRITE] in\r\n");
+    bench_says(b, b->client, "f1 FETCH 1 BODY[HEADER.FIELDS ({1+}\r\n\r)] (CHANGEDSINCE 900)\r\n");
+    bench_gets(b, b->client, "f1 BAD No header field can have this name\r\n");
+    bench_says(b, b->client, "f2 FETCH 1 BODY[HEADER.FIELDS ({70000}\r\n");
+    bench_gets(b, b->client, "f2 BAD Too long\r\n");
+    bench_says(b, b->client, "f3 FETCH 1 BODY[HEADER.FIELDS ({1}\r\n");
+    bench_gets(b, b->client, "+ OK\r\n");
+    bench_says(b, b->client, "X)] (XYZ)\r\nn1 NOOP\r\n");
+    bench_gets(b, b->client, "f3 BAD Unknown FETCH item\r\n");
+    bench_gets(b, b->server, "n1 NOOP\r\n");
 }
 
 /* An ID is not held up, though it has the tag of the SELECT that is not answered yet. */
@@ -1048,6 +1092,8 @@ int main(void)
         VIEW_TEST(test_the_store_changes_all_the_time),
         VIEW_TEST(test_the_view_is_gone),
         VIEW_TEST(test_a_client_of_before_the_flip),
+        VIEW_TEST(test_vanished_behind_a_literal),
+        VIEW_TEST(test_a_name_that_no_field_has),
         VIEW_TEST(test_an_id_while_we_ask),
         VIEW_TEST(test_what_we_ask_in_pieces),
         VIEW_TEST(test_what_we_ask_is_refused),

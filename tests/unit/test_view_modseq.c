@@ -214,17 +214,24 @@ static void test_changedsince_behind_literals(void **state)
     (void)state;
     PLAY(OPEN_T2,
          C("a UID FETCH 7:8 (BODY[HEADER.FIELDS ({4+}\r\nDATE)] UID) (CHANGEDSINCE 5)\r\n",
-           "a UID FETCH 4:5 (BODY[HEADER.FIELDS ({4+}\r\nDATE)] UID MODSEQ)\r\n"),
+           "a UID FETCH 4:5 (BODY[HEADER.FIELDS (DATE)] UID MODSEQ)\r\n"),
          DONE("a"),
          C("b UID FETCH 7:8 BODY[HEADER.FIELDS ({4+}\r\nDATE {2+}\r\nTO)] (CHANGEDSINCE 5)\r\n",
-           "b UID FETCH 4:5 (BODY[HEADER.FIELDS ({4+}\r\nDATE {2+}\r\nTO)] MODSEQ)\r\n"),
+           "b UID FETCH 4:5 (BODY[HEADER.FIELDS (DATE TO)] MODSEQ)\r\n"),
          DONE("b"),
          C("c UID FETCH 7:8 BODY[HEADER.FIELDS ({4+}\r\nDATE)]<0.9> (CHANGEDSINCE 1005)\r\n",
-           "c UID FETCH 4:5 (BODY[HEADER.FIELDS ({4+}\r\nDATE)]<0.9>) (CHANGEDSINCE 5)\r\n"),
+           "c UID FETCH 4:5 BODY[HEADER.FIELDS (DATE)]<0.9> (CHANGEDSINCE 5)\r\n"),
          DONE("c"),
-         C("d FETCH 1 BODY[HEADER.FIELDS ({4+}\r\nDATE)]\r\n",
-           "d FETCH 1 (BODY[HEADER.FIELDS ({4+}\r\nDATE)])\r\n"),
-         DONE("d"));
+         C("d FETCH 1 BODY[HEADER.FIELDS ({4+}\r\nDATE)]\r\n", "d FETCH 1 BODY[HEADER.FIELDS (DATE)]\r\n"),
+         DONE("d"),
+         /* names that are no words, or would end the section */
+         C("e FETCH 1 (FLAGS BODY[HEADER.FIELDS ({2+}\r\nX] {5+}\r\n) \"\\( {0+}\r\n)]) (CHANGEDSINCE 5)\r\n",
+           "e FETCH 1 (FLAGS BODY[HEADER.FIELDS (\"X]\" \") \\\"\\\\(\" \"\")] MODSEQ)\r\n"),
+         DONE("e"),
+         NO("f FETCH 1 BODY[HEADER.FIELDS ({1+}\r\nX)] (CHANGEDSINCE 5 CHANGEDSINCE 6)\r\n",
+            "f BAD Only one MODSEQ is expected\r\n"),
+         NO("g UID FETCH 0 BODY[HEADER.FIELDS ({1+}\r\nX)] (CHANGEDSINCE 5)\r\n",
+            "g BAD Invalid message set\r\n"));
 }
 
 static void test_sets_and_conditions(void **state)

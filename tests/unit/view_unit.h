@@ -25,6 +25,7 @@ struct view_unit {
         bool own; /* ours, for c */
     } commands[VIEW_UNIT_COMMANDS];
     size_t n, asked;
+    struct buf line; /* VIEW_JOINED: so far */
     struct buf to_backend, to_client;
     /* of the response under way */
     bool collects, drops;
@@ -69,6 +70,7 @@ static inline void view_unit_end(struct view_unit *u)
     imap_line_wipe(&u->down);
     view_changes_free(&u->stored);
     buf_free(&u->literal);
+    buf_free(&u->line);
     buf_free(&u->to_backend);
     buf_free(&u->to_client);
     buf_free(&u->head);
@@ -130,6 +132,19 @@ static inline void view_unit_by_part(struct view_unit *u, const struct imap_line
     view_unit_became(u, is, item->text, buf_span(&out), &answer, c, item->first);
     buf_free(&out);
     buf_free(&answer);
+}
+
+static inline void view_unit_joined(struct view_unit *u, const struct imap_line_item *item)
+{
+    if (item->first)
+        buf_clear(&u->line);
+    buf_add(&u->line, item->text.p, item->literal ? item->marker : item->text.len);
+    if (item->literal)
+        return;
+    struct imap_line_item all = *item;
+    all.text = buf_span(&u->line);
+    all.first = true;
+    view_unit_by_part(u, &all);
 }
 
 static inline void view_unit_whole(struct view_unit *u)
@@ -201,7 +216,7 @@ static inline void view_unit_command_text(struct view_unit *u, const struct imap
         if (u->refused)
             buf_printf(&u->to_client, "%s BAD %s\r\n", u->cmd.tag, why);
         else
-            u->takes = view_rewrite_takes(u->w, &u->cmd);
+            u->takes = view_rewrite_takes(u->w, &u->cmd, item->text);
         if (!u->refused)
             u->waits = view_rewrite_waits(u->w, &u->cmd, item->text);
         begin = u->cmd.args;
@@ -213,6 +228,8 @@ static inline void view_unit_command_text(struct view_unit *u, const struct imap
         return;
     if (u->takes == VIEW_BY_PART) {
         view_unit_by_part(u, item);
+    } else if (u->takes == VIEW_JOINED) {
+        view_unit_joined(u, item);
     } else if (u->takes == VIEW_AS_IS) {
         view_unit_line(&u->to_backend, item->text);
         if (item->first)
@@ -230,7 +247,8 @@ static inline void view_unit_command_text(struct view_unit *u, const struct imap
 static inline void view_unit_command_literal(struct view_unit *u, const struct imap_line_item *item)
 {
     const char *why;
-    bool collects = !u->refused && (u->takes == VIEW_WHOLE || u->takes == VIEW_NAME);
+    bool collects =
+        !u->refused && (u->takes == VIEW_WHOLE || u->takes == VIEW_NAME || u->takes == VIEW_JOINED);
     if (!collects && !u->refused)
         buf_add_span(&u->to_backend, item->text);
     if (!collects)
@@ -238,7 +256,9 @@ static inline void view_unit_command_literal(struct view_unit *u, const struct i
     buf_add_span(&u->literal, item->text);
     if (item->left > 0)
         return;
-    if (!imap_tree_literal(u->tree, buf_span(&u->literal), &why))
+    if (u->takes == VIEW_JOINED)
+        assert_true(view_rewrite_join(&u->line, buf_span(&u->literal)));
+    else if (!imap_tree_literal(u->tree, buf_span(&u->literal), &why))
         u->refused = true;
     buf_free(&u->literal);
 }
