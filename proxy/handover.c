@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "lib/imap_id.h"
+#include "lib/imap_tok.h"
 #include "lib/imap_write.h"
 #include "lib/log.h"
 #include "lib/route.h"
@@ -24,7 +25,7 @@
 enum { TAG_BYTES = 8, TOLD_MAX = 64 * 1024, GONE_MAX = 100000 };
 
 enum step { SIGN_IN, VIEW, ASK, JUDGE };
-enum ask { ASK_ID, ASK_NAMESPACE, ASK_ENABLE, ASK_SELECT, ASK_LIST, ASK_COUNT };
+enum ask { ASK_ID, ASK_NAMESPACE, ASK_ENABLE, ASK_SELECT, ASK_LIST, ASK_STATUS, ASK_COUNT };
 
 struct handover {
     struct session *s; /* borrowed */
@@ -44,6 +45,7 @@ struct handover {
 
     uint32_t uidvalidity, uidnext, exists;
     bool read_only, empty_list;
+    bool asked_uidnext;    /* by STATUS */
     bool no_modseqs;       /* the mailbox has none there */
     struct opened enabled; /* what was enabled there; nothing else of it is used */
     struct view_list list;
@@ -105,23 +107,61 @@ static void write_enable(struct handover *h, struct imap_writer *w, const struct
     imap_write_raw(w, "ENABLE %s\r\n", o->qresync ? "QRESYNC" : "CONDSTORE");
 }
 
-/* False: the backend has no name for it. */
-static bool write_select(struct handover *h, struct imap_writer *w, const struct opened *o)
+/* By the name that it has there. */
+static void write_name(const struct handover *h, struct imap_writer *w, const struct opened *o)
 {
     struct buf name = {0};
     if (!h->view)
         buf_add_span(&name, buf_span(&o->mailbox));
     else if (!view_backend_name(h->view, buf_span(&o->mailbox), &name))
-        return false;
-    write_tag(h, w, ASK_SELECT);
-    imap_write_raw(w, "%s ", o->examined ? "EXAMINE" : "SELECT");
+        w->bad = true;
     imap_write_astring(w, buf_span(&name));
     buf_free(&name);
+}
+
+static void write_select(struct handover *h, struct imap_writer *w, const struct opened *o)
+{
+    write_tag(h, w, ASK_SELECT);
+    imap_write_raw(w, "%s ", o->examined ? "EXAMINE" : "SELECT");
+    write_name(h, w, o);
     bool asks = o->condstore && !imap_caps_has(relay_shown(h->s), CAP_ENABLE);
     imap_write_raw(w, asks ? " (CONDSTORE)\r\n" : "\r\n");
     write_tag(h, w, ASK_LIST);
     imap_write_raw(w, "FETCH 1:* (UID)\r\n");
-    return true;
+}
+
+/* Sends what was written. A literal that the server wants to be asked for can't be. */
+static bool handover_send(struct handover *h, struct imap_writer *w)
+{
+    bool good = !w->bad && w->n_waits == 0;
+    if (good)
+        stream_send(h->stream, buf_span(&w->out).p, w->out.len);
+    imap_writer_wipe(w);
+    return good;
+}
+
+static struct imap_writer handover_writer(const struct handover *h)
+{
+    struct imap_caps caps = backends_caps(h->s->proxy->backends, h->s->at);
+    struct imap_writer w;
+    imap_writer_init(&w, imap_literals_of(&caps));
+    return w;
+}
+
+/* Courier says UIDNEXT in STATUS alone. True: it is asked for it. */
+static bool asks_uidnext(struct handover *h)
+{
+    const struct opened *o = relay_opened(h->s);
+    if (!o->selected || h->uidnext > 0 || h->asked_uidnext)
+        return false;
+    struct imap_writer w = handover_writer(h);
+    h->asked_uidnext = true;
+    write_tag(h, &w, ASK_STATUS);
+    imap_write_raw(&w, "STATUS ");
+    write_name(h, &w, o);
+    imap_write_raw(&w, " (UIDNEXT)\r\n");
+    h->asked[ASK_STATUS] = handover_send(h, &w);
+    return h->asked[ASK_STATUS];
 }
 
 static void handover_stream_event(struct stream *stream, enum stream_event ev, void *owner);
@@ -130,10 +170,8 @@ static void handover_ask(struct handover *h)
 {
     struct session *s = h->s;
     const struct opened *o = relay_opened(s);
-    struct imap_caps caps = backends_caps(s->proxy->backends, s->at);
-    struct imap_writer w;
+    struct imap_writer w = handover_writer(h);
     h->step = ASK;
-    imap_writer_init(&w, imap_literals_of(&caps));
     if (h->tells_id && client_id_is_heard(s, s->at)) {
         write_tag(h, &w, ASK_ID); /* its answer is of no interest */
         imap_id_write(&w, buf_span(&s->client_id));
@@ -144,12 +182,9 @@ static void handover_ask(struct handover *h)
         imap_write_raw(&w, "NAMESPACE\r\n");
     }
     write_enable(h, &w, o);
-    bool named = !o->selected || write_select(h, &w, o);
-    bool good = named && !w.bad && w.n_waits == 0; /* a literal that it wants to be asked for can't be */
-    if (good)
-        stream_send(h->stream, buf_span(&w.out).p, w.out.len);
-    imap_writer_wipe(&w);
-    if (!good)
+    if (o->selected)
+        write_select(h, &w, o);
+    if (!handover_send(h, &w))
         handover_failed(s, "mailbox", "its name can't be sent");
     else
         handover_step(s);
@@ -296,6 +331,20 @@ static void handover_take_status(struct handover *h, const struct imap_resp *r, 
         handover_keep_told(h, line);
 }
 
+/* "* STATUS name (UIDNEXT n)" of the only mailbox that was asked for. */
+static void take_uidnext(struct handover *h, struct span rest)
+{
+    static const struct imap_tree_limits limits = {.depth = 4, .values = 50, .bytes = 8192, .lenient = true};
+    struct imap_tree *t = imap_tree_new(&limits);
+    const char *why;
+    if (h->asked[ASK_STATUS] && imap_tree_text(t, rest, &why) && imap_tree_done(t, &why)) {
+        const struct imap_value *items = imap_value_at(imap_tree_first(t), 1);
+        if (!imap_value_u32(imap_value_get(items, "UIDNEXT"), &h->uidnext))
+            h->uidnext = 0;
+    }
+    imap_tree_free(&t);
+}
+
 /* False: data that say that what we look at is no list. */
 static bool handover_take_data(struct handover *h, const struct imap_resp *r, struct span line)
 {
@@ -315,6 +364,8 @@ static bool handover_take_data(struct handover *h, const struct imap_resp *r, st
         handover_keep_told(h, line);
     else if (span_is_ci(r->word, "ENABLED"))
         opened_heard(&h->enabled, r, line);
+    else if (span_is_ci(r->word, "STATUS"))
+        take_uidnext(h, rest);
     else if (span_is_ci(r->word, "NAMESPACE") && !h->namespaces)
         h->namespaces = imap_personal_namespaces(line, r);
     return h->exists <= VIEW_LIST_MAX;
@@ -510,9 +561,19 @@ static void handover_finish(struct handover *h, struct view_list_change *change,
     freeze_session(s);    /* what was heard of the account meanwhile */
 }
 
+/* Where the server does not tell it at all, it is above each UID that it has. */
+static void least_uidnext(struct handover *h)
+{
+    const struct imap_seq *uids = &h->list.uids;
+    uint32_t last = uids->n ? uids->ranges[uids->n - 1].last : 0;
+    if (h->uidnext == 0 && !h->list.broken && last < UINT32_MAX)
+        h->uidnext = last + 1;
+}
+
 static void handover_judge(struct handover *h)
 {
     struct session *s = h->s;
+    least_uidnext(h);
     const struct opened *o = relay_opened(s);
     struct view_list_change change = {0};
     struct relay_gone gone = {0};
@@ -543,6 +604,8 @@ void handover_step(struct session *s)
     if (h->step == VIEW)
         handover_see(h);
     if (s->state != IN_HANDOVER || s->handover != h || h->step < ASK || handover_is_asked(h))
+        return;
+    if (h->step == ASK && asks_uidnext(h))
         return;
     h->step = JUDGE;
     if (registration_may_pass(s)) /* else when the lease allows it, or the deadline */

@@ -11,7 +11,8 @@
  * ASK     | ENABLE of what the client has enabled; SELECT or | JUDGE
  *         | EXAMINE of the mailbox that it has open, by the  |
  *         | name that it has there; FETCH 1:* (UID),         |
- *         | NAMESPACE                                        |
+ *         | NAMESPACE; STATUS, where SELECT does not say     |
+ *         | UIDNEXT                                          |
  * JUDGE   | waits for the lease; compares                    | RELAY, with what the client has to be told; or the end
  *
  * A client that has a mailbox open goes on where it is seen, through the account's view, with the UIDVALIDITY
@@ -33,7 +34,7 @@
  * no_record      | the migrator has not recorded the mailbox (a forced flip)
  * uidvalidity    | the one that it is shown with there is not the one that the client knows
  * uids           | UIDs differ, and are not mapped; or there are messages that it can't know
- * uidnext        | UIDs would be given out again
+ * uidnext        | UIDs would be given out again, or nobody says that they are not
  * modseqs        | it was shown CONDSTORE (RFC 7162), and MODSEQs do not go on there, or are not enabled
  * timeout        | all of this together took too long
  *

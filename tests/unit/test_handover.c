@@ -275,6 +275,48 @@ static void test_goes_on_in_the_mailbox(void **state)
     assert_null(b->s.rest);
 }
 
+/* Courier does not say UIDNEXT of a mailbox that it opens. */
+static void opens_without_uidnext(struct bench *b, const char *listed)
+{
+    rest_with_inbox(b, "SELECT");
+    flip(b);
+    target_answers(b, "SELECT", "* 3 EXISTS\r\n* OK [UIDVALIDITY 7] so\r\n%T OK [READ-WRITE] in\r\n", listed);
+    bench_gets_command(b, b->next, "STATUS INBOX (UIDNEXT)");
+}
+
+static void test_uidnext_by_status(void **state)
+{
+    struct bench *b = *state;
+    opens_without_uidnext(b, LISTED);
+    bench_says(b, b->next, "* STATUS \"INBOX\" (UIDNEXT 10)\r\n%T OK done\r\n");
+    wait_state(b, IN_RELAY);
+}
+
+static void test_uidnext_by_status_is_too_low(void **state)
+{
+    struct bench *b = *state;
+    opens_without_uidnext(b, LISTED);
+    bench_says(b, b->next, "* STATUS INBOX (UIDNEXT 9)\r\n%T OK done\r\n");
+    fails(b, "uidnext");
+}
+
+/* The last message that the client knows is there: the next one has a greater UID. */
+static void test_uidnext_by_the_list(void **state)
+{
+    struct bench *b = *state;
+    opens_without_uidnext(b, LISTED);
+    bench_says(b, b->next, "%T NO it is open\r\n");
+    wait_state(b, IN_RELAY);
+}
+
+static void test_uidnext_is_not_known(void **state)
+{
+    struct bench *b = *state;
+    opens_without_uidnext(b, "* 1 FETCH (UID 4)\r\n* 2 FETCH (UID 5)\r\n* 3 FETCH (UID 8)\r\n%T OK done\r\n");
+    bench_says(b, b->next, "* STATUS INBOX (MESSAGES 3)\r\n%T OK done\r\n");
+    fails(b, "uidnext");
+}
+
 static void test_what_came_and_went(void **state)
 {
     struct bench *b = *state;
@@ -939,6 +981,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         HANDOVER_TEST(test_goes_on_with_nothing_open),
         HANDOVER_TEST(test_goes_on_in_the_mailbox),
+        HANDOVER_TEST(test_uidnext_by_status),
+        HANDOVER_TEST(test_uidnext_by_status_is_too_low),
+        HANDOVER_TEST(test_uidnext_by_the_list),
+        HANDOVER_TEST(test_uidnext_is_not_known),
         HANDOVER_TEST(test_what_came_and_went),
         HANDOVER_TEST(test_what_is_enabled_goes_along),
         HANDOVER_TEST(test_flags_that_are_not_told),
