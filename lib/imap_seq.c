@@ -105,6 +105,15 @@ void imap_seq_remove(struct imap_seq *s, uint32_t first, uint32_t last)
     *s = left;
 }
 
+void imap_seq_coarsen(const struct imap_seq *s, size_t ranges, struct imap_seq *out)
+{
+    size_t each = (s->n + ranges - 1) / ranges;
+    for (size_t i = 0; i < s->n; i += each) {
+        size_t end = i + each < s->n ? i + each : s->n;
+        imap_seq_add(out, s->ranges[i].first, s->ranges[end - 1].last);
+    }
+}
+
 bool imap_seq_has(const struct imap_seq *s, uint32_t n)
 {
     if (n == 0)

@@ -22,6 +22,8 @@ void imap_seq_join(struct imap_seq *s, const struct imap_seq *other); /* adds al
 void imap_seq_push(struct imap_seq *s, uint32_t first, uint32_t last);
 void imap_seq_sort(struct imap_seq *s);
 void imap_seq_remove(struct imap_seq *s, uint32_t first, uint32_t last);
+/* All of s in at most this many ranges: with what is between some of them. */
+void imap_seq_coarsen(const struct imap_seq *s, size_t ranges, struct imap_seq *out);
 bool imap_seq_has(const struct imap_seq *s, uint32_t n);
 uint64_t imap_seq_count(const struct imap_seq *s);
 /* Appends "1:3,7". Empty sets have no spelling: the caller checks n. */

@@ -108,7 +108,7 @@ static void write_enable(struct handover *h, struct imap_writer *w, const struct
 }
 
 /* By the name that it has there. */
-static void write_name(const struct handover *h, struct imap_writer *w, const struct opened *o)
+static void handover_write_name(const struct handover *h, struct imap_writer *w, const struct opened *o)
 {
     struct buf name = {0};
     if (!h->view)
@@ -119,15 +119,23 @@ static void write_name(const struct handover *h, struct imap_writer *w, const st
     buf_free(&name);
 }
 
+/* The flags that the client knows are on its list. */
+static bool compares_flags(const struct handover *h)
+{
+    bool broken;
+    const struct view_list *list = rest_list(h->s, &broken);
+    return list && list->flags;
+}
+
 static void write_select(struct handover *h, struct imap_writer *w, const struct opened *o)
 {
     write_tag(h, w, ASK_SELECT);
     imap_write_raw(w, "%s ", o->examined ? "EXAMINE" : "SELECT");
-    write_name(h, w, o);
+    handover_write_name(h, w, o);
     bool asks = o->condstore && !imap_caps_has(relay_shown(h->s), CAP_ENABLE);
     imap_write_raw(w, asks ? " (CONDSTORE)\r\n" : "\r\n");
     write_tag(h, w, ASK_LIST);
-    imap_write_raw(w, "FETCH 1:* (UID)\r\n");
+    imap_write_raw(w, compares_flags(h) ? "FETCH 1:* (UID FLAGS)\r\n" : "FETCH 1:* (UID)\r\n");
 }
 
 /* Sends what was written. A literal that the server wants to be asked for can't be. */
@@ -152,13 +160,13 @@ static struct imap_writer handover_writer(const struct handover *h)
 static bool asks_uidnext(struct handover *h)
 {
     const struct opened *o = relay_opened(h->s);
-    if (!o->selected || h->uidnext > 0 || h->asked_uidnext)
+    if (!o->selected || h->is_thaw || h->uidnext > 0 || h->asked_uidnext)
         return false;
     struct imap_writer w = handover_writer(h);
     h->asked_uidnext = true;
     write_tag(h, &w, ASK_STATUS);
     imap_write_raw(&w, "STATUS ");
-    write_name(h, &w, o);
+    handover_write_name(h, &w, o);
     imap_write_raw(&w, " (UIDNEXT)\r\n");
     h->asked[ASK_STATUS] = handover_send(h, &w);
     return h->asked[ASK_STATUS];
@@ -345,6 +353,13 @@ static void take_uidnext(struct handover *h, struct span rest)
     imap_tree_free(&t);
 }
 
+static void handover_take_fetch(struct handover *h, const struct imap_resp *r, struct span items)
+{
+    view_list_take(&h->list, r->number, items);
+    if (compares_flags(h))
+        view_list_take_flags(&h->list, r->number, items);
+}
+
 /* False: data that say that what we look at is no list. */
 static bool handover_take_data(struct handover *h, const struct imap_resp *r, struct span line)
 {
@@ -353,7 +368,7 @@ static bool handover_take_data(struct handover *h, const struct imap_resp *r, st
     if (opened_vanished(r, line, &gone))
         return false;
     if (r->has_number && span_is_ci(r->word, "FETCH"))
-        view_list_take(&h->list, r->number, rest);
+        handover_take_fetch(h, r, rest);
     else if (r->has_number && span_is_ci(r->word, "EXPUNGE"))
         return false;
     else if (r->has_number && span_is_ci(r->word, "EXISTS") && r->number < h->exists)
@@ -425,6 +440,14 @@ static bool is_identity(const struct view_uid *m)
     return true;
 }
 
+/* No UID below it is given out again. Where the server does not tell UIDNEXT at all, it is above each UID that it has. */
+static uint32_t least_uidnext(const struct handover *h)
+{
+    const struct imap_seq *uids = &h->list.uids;
+    uint32_t last = uids->n && !h->list.broken ? uids->ranges[uids->n - 1].last : 0;
+    return h->uidnext > 0 || last == UINT32_MAX ? h->uidnext : last + 1;
+}
+
 /* Whether the migrator found the mailbox to have the same numbers on both sides, or else knows how they are
  * mapped. NULL: it did. */
 static const char *judge_record(const struct handover *h, const struct opened *o)
@@ -438,7 +461,7 @@ static const char *judge_record(const struct handover *h, const struct opened *o
         return "uids";
     bool source_counts = !h->sight.map && r->source_uidnext > r->target_uidnext;
     uint32_t needed = source_counts ? r->source_uidnext : r->target_uidnext;
-    return needed > 0 && h->uidnext >= needed ? NULL : "uidnext";
+    return needed > 0 && least_uidnext(h) >= needed ? NULL : "uidnext";
 }
 
 /* How the client is to see the mailbox. NULL: as it knows it. */
@@ -500,6 +523,10 @@ static bool list_to_client(const struct view_uid *map, const struct view_list *f
     for (size_t i = 0; !map && i < from->uids.n; i++)
         imap_seq_add(&out->uids, from->uids.ranges[i].first, from->uids.ranges[i].last);
     out->n = (uint32_t)imap_seq_count(&out->uids);
+    out->flags = from->flags_cap ? xmalloc(from->flags_cap * sizeof *out->flags) : NULL;
+    out->flags_cap = from->flags_cap;
+    if (out->flags)
+        memcpy(out->flags, from->flags, from->flags_cap * sizeof *out->flags);
     return out->n == from->n;
 }
 
@@ -512,9 +539,20 @@ static const char *judge_modseqs(const struct handover *h, const struct opened *
     return go_on && !(o->condstore && h->no_modseqs) ? NULL : "modseqs";
 }
 
+/* The messages whose flags are others than the client knows, by their UIDs there. */
+static void compare_flags(const struct handover *h, const struct view_list *client,
+                          const struct view_list *now, struct imap_seq *reflagged)
+{
+    struct imap_seq numbers = {0};
+    view_list_reflagged(client, now, &numbers);
+    view_list_uids(&h->list, &numbers, reflagged);
+    imap_seq_free(&numbers);
+}
+
 /* Both lists are drawn from servers that may number messages in different ways. In *gone: which of the
  * client's are gone, with their UIDs where it is told of these. False: they don't fit. */
-static bool compare_lists(const struct handover *h, struct view_list_change *change, struct relay_gone *gone)
+static bool compare_lists(const struct handover *h, struct view_list_change *change, struct relay_gone *gone,
+                          struct imap_seq *reflagged)
 {
     struct view_list client = {0}, now = {0};
     const struct view_uid *map;
@@ -526,12 +564,24 @@ static bool compare_lists(const struct handover *h, struct view_list_change *cha
     change->gone = (struct imap_seq){0};
     if (relay_opened(h->s)->qresync)
         view_list_uids(&client, &gone->numbers, &gone->uids);
+    compare_flags(h, &client, &now, reflagged);
     view_list_free(&client);
     view_list_free(&now);
     return good;
 }
 
-static void handover_finish(struct handover *h, struct view_list_change *change, struct relay_gone *gone)
+/* One that goes by MODSEQs is told all: the next one that it hears lies above those of all changes. */
+static void handover_owe_flags(struct session *s, const struct imap_seq *reflagged)
+{
+    const struct opened *o = relay_opened(s);
+    if (o->selected && o->condstore)
+        relay_owe_flags(s, NULL, true);
+    else if (reflagged->n > 0)
+        relay_owe_flags(s, reflagged, false);
+}
+
+static void handover_finish(struct handover *h, struct view_list_change *change, struct relay_gone *gone,
+                            const struct imap_seq *reflagged)
 {
     struct session *s = h->s;
     const struct opened *o = relay_opened(s);
@@ -545,12 +595,11 @@ static void handover_finish(struct handover *h, struct view_list_change *change,
     LOG(INFO, h->is_thaw ? "back_at_the_source" : "handed_over", LOG_S("session", s->name),
         LOG_S("user", s->account->key), LOG_S("backend", s->at->name), LOG_U("messages", exists),
         LOG_U("arrived", change->arrived), LOG_U("gone", imap_seq_count(&gone->numbers)),
-        LOG_U("ms", clock_boot_ms() - h->began_ms));
+        LOG_U("reflagged", imap_seq_count(reflagged)), LOG_U("ms", clock_boot_ms() - h->began_ms));
     tally_add(s->proxy->tally, TALLY_HANDOVERS, h->is_thaw ? "back_at_the_source" : "moved");
     if (!h->is_thaw)
         relay_set_view(s, h->view, o->selected ? &h->sight : NULL);
-    if (o->selected && o->condstore)
-        relay_owe_flags(s);
+    handover_owe_flags(s, reflagged);
     handover_drop(s);
     rest_over(s);
     prepare_drop(s);
@@ -561,41 +610,32 @@ static void handover_finish(struct handover *h, struct view_list_change *change,
     freeze_session(s);    /* what was heard of the account meanwhile */
 }
 
-/* Where the server does not tell it at all, it is above each UID that it has. */
-static void least_uidnext(struct handover *h)
-{
-    const struct imap_seq *uids = &h->list.uids;
-    uint32_t last = uids->n ? uids->ranges[uids->n - 1].last : 0;
-    if (h->uidnext == 0 && !h->list.broken && last < UINT32_MAX)
-        h->uidnext = last + 1;
-}
-
 static void handover_judge(struct handover *h)
 {
     struct session *s = h->s;
-    least_uidnext(h);
     const struct opened *o = relay_opened(s);
     struct view_list_change change = {0};
     struct relay_gone gone = {0};
+    struct imap_seq reflagged = {0};
     const char *why = judge_names(h, o);
     if (!why)
         why = judge_modseqs(h, o);
     if (!why && o->selected)
         why = judge_mailbox(h, o);
-    if (!why && o->selected && !compare_lists(h, &change, &gone))
+    if (!why && o->selected && !compare_lists(h, &change, &gone, &reflagged))
         why = "uids";
     if (!why && imap_seq_count(&gone.numbers) > GONE_MAX)
         why = "uids";
     if (!why && o->selected && h->exists > 0 && h->exists < h->list.n)
-        why = "uids"; /* it lists more than it has */
-    if (why) {
-        relay_gone_free(&gone);
-        handover_failed(s, why, NULL);
-        return;
-    }
+        why = "uids";                         /* it lists more than it has */
     if (o->selected && h->exists > h->list.n) /* they came behind the list */
         change.arrived += h->exists - h->list.n;
-    handover_finish(h, &change, &gone);
+    if (!why)
+        handover_finish(h, &change, &gone, &reflagged);
+    else
+        handover_failed(s, why, NULL);
+    imap_seq_free(&reflagged);
+    relay_gone_free(&gone);
 }
 
 void handover_step(struct session *s)

@@ -39,11 +39,12 @@
  * timeout        | all of this together took too long
  *
  * The client is told FLAGS and PERMANENTFLAGS of the target and the number of messages at once, and which
- * messages are gone as soon as it may hear of that. A client that goes by MODSEQs (RFC 7162) is then told the
- * flags of all messages, before its next command passes or its IDLE goes on (relay_owe_flags()): what another
- * session has changed behind the list of the source, in the freeze or at the target, was told to it by neither
- * server, and it would not ask for it again once it has heard a greater MODSEQ. Where it is not told all of
- * them, the session ends (END_MOVED). Others ask for flags anew when they open the mailbox again.
+ * messages are gone as soon as it may hear of that. Then it is told flags, before its next command passes or its
+ * IDLE goes on (relay_owe_flags()): what another session has changed behind the list of the source, in the
+ * freeze or at the target, was told to it by neither server. A client that goes by MODSEQs (RFC 7162) is told
+ * those of all messages, since it would not ask for them again once it has heard a greater MODSEQ; another those
+ * that differ from the source's list (rest.h), where that has flags. Where it is not told all of them, the session
+ * ends (END_MOVED).
  *
  * How many sessions went over, and how many could not for which reason, is counted (tally.h). */
 #ifndef IMAPFERRY_HANDOVER_H

@@ -171,9 +171,22 @@ static void idle_again(struct session *s)
     r->idled = NULL;
 }
 
-void relay_owe_flags(struct session *s)
+/* What is between some of them is asked for too, so that it is one command of a usual length. */
+void relay_owe_flags(struct session *s, const struct imap_seq *uids, bool modseqs)
 {
-    s->relay->owes_flags = true;
+    enum { RANGES = 300 };
+    struct relay *r = s->relay;
+    struct imap_seq set = {0};
+    struct buf text = {0};
+    buf_add_str(&text, uids ? "UID FETCH " : "UID FETCH 1:*");
+    if (uids)
+        imap_seq_coarsen(uids, RANGES, &set);
+    imap_seq_write(&text, &set);
+    buf_add_str(&text, modseqs ? " (FLAGS MODSEQ)" : " (FLAGS)");
+    free(r->owes_flags);
+    r->owes_flags = xstrdup(buf_str(&text));
+    buf_free(&text);
+    imap_seq_free(&set);
 }
 
 uint64_t relay_patience_ms(const struct session *s)
@@ -207,10 +220,12 @@ static void ask_for_flags(struct session *s)
     bool may = r->owes_flags && r->n_commands == 0 && !relay_is_sending(r) && !relay_owes_expunges(s);
     if (!may || !relay_at_boundary(s))
         return;
-    r->owes_flags = false;
-    if (r->opened.exists == 0)
+    if (r->opened.exists > 0)
+        relay_send_own(s, OWN_FLAGS, r->owes_flags);
+    free(r->owes_flags);
+    r->owes_flags = NULL;
+    if (r->n_own == 0)
         return;
-    relay_send_own(s, OWN_FLAGS, "UID FETCH 1:* (FLAGS MODSEQ)");
     if (!r->patience)
         r->patience = timer_new(s->proxy->loop, on_no_flags, s);
     timer_start(r->patience, s->proxy->conf->proxy.backend_timeout_ms);
@@ -514,5 +529,6 @@ void relay_free(struct relay **rp)
     relay_gone_free(&r->gone);
     timer_free(&r->patience);
     free(r->idled);
+    free(r->owes_flags);
     free(r);
 }

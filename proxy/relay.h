@@ -74,6 +74,7 @@ enum relay_own {
     OWN_NONE,
     OWN_NAMESPACE,
     OWN_LIST,
+    OWN_LIST_FLAGS,
     OWN_FLAGS, /* the relay's own: behind relay_owe_flags(); its data go to the client */
     OWN_VIEW, /* the relay's own: part of what the client has asked for (relay_view.c), to whom its data go */
 };
@@ -103,12 +104,11 @@ void relay_gone_free(struct relay_gone *g);
  * lines. */
 void relay_attach(struct session *s, struct stream *stream, const struct conf_backend *at, struct span lines,
                   struct relay_gone *gone, uint32_t exists);
-/* Before relay_attach(), where the client goes by MODSEQs: the flags of all messages are asked for, and told,
- * before any command passes. Nobody has told the client what others have changed since its last command at the
- * server that it leaves, and the next MODSEQ that it hears lies above that, so no later question would bring
- * it. The session ends (END_MOVED) where the server does not tell all of them, or is silent for
- * backend_timeout. */
-void relay_owe_flags(struct session *s);
+/* Before relay_attach(): the flags of these messages, by the UIDs that they have there (NULL: of all), are asked for, and told, before
+ * any command passes; modseqs: with their MODSEQs. Nobody has told the client what others have changed since its last
+ * command at the server that it leaves. The session ends (END_MOVED) where the server does not tell all of
+ * them, or is silent for backend_timeout. */
+void relay_owe_flags(struct session *s, const struct imap_seq *uids, bool modseqs);
 /* Tells a client at rest, before it goes on, that its mailbox has n messages. */
 void relay_tell_exists(struct session *s, uint32_t n);
 /* The account's view was read anew (views.h): the session goes by it. */

@@ -85,9 +85,9 @@ struct relay {
     bool hides;            /* the response under way is not for the client, nor are the literals in it */
     enum session_end rest; /* END_NONE, or what comes once no command is under way: a freeze, or the end */
     struct opened opened;
-    size_t n_own;    /* commands of ours that are under way, but for OWN_VIEW: what they bring is for us */
-    char *idled;     /* tag of the client's IDLE that we have ended; it is to be begun again; owned */
-    bool owes_flags; /* what relay_owe_flags() says, and it was not asked yet */
+    size_t n_own;     /* commands of ours that are under way, but for OWN_VIEW: what they bring is for us */
+    char *idled;      /* tag of the client's IDLE that we have ended; it is to be begun again; owned */
+    char *owes_flags; /* the command of relay_owe_flags(), until it is sent; owned */
     struct timer *patience;         /* OWN_FLAGS is under way; owned, NULL where it never was */
     struct relay_gone gone;         /* what the client has to be told of as expunged, when it may be */
     uint64_t round;                 /* of the loop, in which ... */

@@ -12,9 +12,9 @@
 #include "relay.h"
 #include "rest.h"
 
-enum { AGAIN_MS = 300, WAIT_MS = 10 * 1000, FLIPPING_WAIT_MS = 60 * 1000, ASKED_MAX = 5 };
+enum { AGAIN_MS = 300, WAIT_MS = 10 * 1000, FLIPPING_WAIT_MS = 60 * 1000, ASKED_MAX = 5, FLAGS_MAX = 100000 };
 
-enum step { NOT_LISTED, LISTING, LISTED };
+enum step { NOT_LISTED, LISTING, LISTING_FLAGS, LISTED };
 
 struct rest {
     struct session *s; /* borrowed */
@@ -23,6 +23,7 @@ struct rest {
     enum step step;
     struct view_list list;
     unsigned asked;             /* FETCHes so far */
+    bool no_flags;              /* they are not to be listed, or were refused */
     uint32_t expunges;          /* of relay_opened(), when the list began */
     bool broken;                /* no whole list could be had */
     uint32_t withheld;          /* messages that the source has, 0: as many as the client knows of */
@@ -147,6 +148,25 @@ static void ask_for_list(struct rest *re)
     relay_send_own(re->s, OWN_LIST, text);
 }
 
+/* Behind the list, in a command of its own: a server that tells flags here need not tell the client of them again, so
+ * what has changed up to the list has to be told to the client before. */
+static void rest_ask_for_flags(struct rest *re)
+{
+    const struct opened *o = relay_opened(re->s);
+    char text[48];
+    re->step = LISTING_FLAGS;
+    snprintf(text, sizeof text, "FETCH 1:%" PRIu32 " (FLAGS)", o->exists);
+    relay_send_own(re->s, OWN_LIST_FLAGS, text);
+}
+
+/* One that goes by MODSEQs is told all of them in any case (handover.h). */
+static bool wants_flags(const struct rest *re)
+{
+    const struct opened *o = relay_opened(re->s);
+    return re->step == LISTING && !re->no_flags && !re->broken && o->selected && !o->condstore &&
+           o->exists > 0 && o->exists <= FLAGS_MAX;
+}
+
 static void rest_list_begin(struct rest *re)
 {
     struct session *s = re->s;
@@ -196,18 +216,26 @@ static bool is_nothing_but_uid(const struct imap_resp *r, struct span items)
     return alone;
 }
 
+static bool rest_takes_fetch(struct rest *re, const struct imap_resp *r, struct span items)
+{
+    if (re && re->step == LISTING)
+        return view_list_take(&re->list, r->number, items) == VIEW_LIST_ALONE;
+    if (re && re->step == LISTING_FLAGS)
+        return view_list_take_flags(&re->list, r->number, items) == VIEW_FLAGS_FIRST;
+    return is_nothing_but_uid(r, items);
+}
+
 bool rest_takes(struct session *s, const struct imap_resp *r, struct span line)
 {
-    struct rest *re = s->rest && s->rest->step == LISTING ? s->rest : NULL;
+    struct rest *re = s->rest;
     struct span items = span_of(line.p + r->rest, line.len - r->rest);
-    if (re && re->list.n == 0)
+    if (re && re->step == LISTING && re->list.n == 0)
         re->expunges = relay_opened(s)->expunges;
     if (r->has_number && span_is_ci(r->word, "FETCH"))
-        return re ? view_list_take(&re->list, r->number, items) == VIEW_LIST_ALONE
-                  : is_nothing_but_uid(r, items);
+        return rest_takes_fetch(re, r, items);
     if (!span_is_ci(r->word, "NAMESPACE"))
         return false;
-    if (re && !re->namespaces)
+    if (re && re->step == LISTING && !re->namespaces)
         re->namespaces = imap_personal_namespaces(line, r);
     return true;
 }
@@ -232,9 +260,20 @@ static void list_what_came_behind(struct rest *re)
         re->broken = true;
 }
 
+/* Half of them must not pass for all of them. */
+static void rest_flags_are_listed(struct rest *re, enum imap_status status)
+{
+    re->no_flags = true;
+    re->step = LISTING;
+    if (status != STATUS_OK)
+        view_list_drop_flags(&re->list);
+}
+
 void rest_answered(struct session *s, enum relay_own own, enum imap_status status)
 {
     struct rest *re = s->rest;
+    if (re && own == OWN_LIST_FLAGS)
+        rest_flags_are_listed(re, status);
     if (!re || re->step != LISTING || own != OWN_LIST)
         return;
     bool arrived = status == STATUS_OK && !re->list.broken && re->list.n < relay_opened(s)->exists;
@@ -265,6 +304,8 @@ void rest_step(struct session *s)
         rest_list_begin(re);
     if (relay_is_quiet(s))
         list_what_came_behind(re);
+    if (relay_is_quiet(s) && wants_flags(re))
+        rest_ask_for_flags(re);
     if (!relay_is_quiet(s))
         return;
     re->step = LISTED;

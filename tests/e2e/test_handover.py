@@ -248,7 +248,7 @@ class Tells(Relay):
 
     def edit_piece(self, direction, data):
         if direction == "up":
-            self.tags += re.findall(rb"(F[0-9a-f]+c?) FETCH 1:\S+ \(UID\)\r\n", data)
+            self.tags += re.findall(rb"(F[0-9a-f]+c?) FETCH 1:\S+ \(UID(?: FLAGS)?\)\r\n", data)
             return data
         for tag, more in zip(self.tags, self.lines):
             data = re.sub(tag + rb" OK .*\r\n", lambda m, more=more: m[0] + more, data)

@@ -264,8 +264,9 @@ def test_open_sessions_go_over(move, tier):
 class Door(Relay):
     """On the way to the old server: a STORE waits until another session's list of messages was taken from there."""
 
-    def __init__(self, server):
+    def __init__(self, server, lists=rb"\(UID\)"):
         super().__init__(("127.0.0.1", server.port["imap"]), edit=self.look)
+        self.lists = lists
         self.holds, self.held, self.listed = False, threading.Event(), threading.Event()
         self.tag = None
 
@@ -273,7 +274,7 @@ class Door(Relay):
         if self.holds and direction == UP and b" UID STORE " in data:
             self.held.set()
             assert self.listed.wait(20)
-        elif self.holds and direction == UP and (found := re.search(rb"(?m)^(\S+) FETCH 1:\d+ \(UID\)\r$", data)):
+        elif self.holds and direction == UP and (found := re.search(rb"(?m)^(\S+) FETCH 1:\d+ " + self.lists + rb"\r$", data)):
             self.tag = found[1]
         elif self.tag and direction == DOWN and self.tag + b" OK" in data:
             self.listed.set()
@@ -313,6 +314,74 @@ def test_flag_that_is_set_in_the_freeze_behind_a_session_s_list(move, old, tier,
         live.enables = b"ENABLE QRESYNC"
         assert len(m.proxy.find("event=handed_over")) == 2
         assert live.sync().known == truth(m.proxy, m.user), (heard, live.heard)
+
+
+def flags_told(lines):
+    """UID -> flags, of FETCH answers without MODSEQ."""
+    assert not [x for x in lines if b"MODSEQ" in x], lines
+    told = [(re.search(rb"UID (\d+)", x), re.search(rb"FLAGS \(([^)]*)\)", x)) for x in lines if b" FETCH (" in x]
+    return {int(uid[1]): set(flags[1].split()) - {b"\\Recent"} for uid, flags in told}
+
+
+@pytest.mark.parametrize("waits", ["at rest", "in IDLE"])
+@pytest.mark.parametrize("tier", ["T0", "T2"])
+def test_flag_that_is_set_in_the_freeze_is_told_without_condstore(move, old, tier, waits):
+    """It was told none, until it opened the mailbox again. It is told this one, and no others."""
+    with contextlib.closing(Door(old, lists=rb"\(FLAGS\)")) as door:
+        m = move(tier, door=door)
+        plain, other = connect(m.proxy), connect(m.proxy)
+        for wire in (plain, other):
+            wire.login(m.user)
+            assert wire.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
+        assert len(flags_told(plain.command(b"f", b"UID FETCH 1:* (FLAGS)"))) > 5
+        if waits == "in IDLE":
+            plain.line(b"i IDLE")
+            plain.until(b"+")
+        door.holds = True
+        other.line(b"o UID STORE 9 +FLAGS (\\Flagged)")
+        assert door.held.wait(10)
+        m.go()
+        assert other.until(b"o ")[-1].startswith(b"o OK") and door.listed.is_set()
+        if waits == "in IDLE":
+            plain.line(b"DONE")
+            heard = plain.until(b"i ")
+        else:
+            heard = plain.command(b"n", b"NOOP")
+        told = flags_told(heard)
+        assert set(told) == {9} and b"\\Flagged" in told[9], heard
+        assert len(m.proxy.find("event=handed_over")) == 2
+        plain.close()
+        other.close()
+
+
+@pytest.mark.parametrize("tier", ["T0", "T2"])
+def test_what_others_changed_is_told_without_condstore(move, tier):
+    """Behind a long FETCH it goes over later than others. Message numbers are those of before the EXPUNGE until that is told."""
+    m = move(tier)
+    with mail.connect(m.old, m.user, "secret") as past:
+        for n in range(8):
+            assert past.append("INBOX", None, None, LETTER % n + (b"y" * 70 + b"\r\n") * 60000)[0] == "OK"
+    plain, other = connect(m.proxy), connect(m.proxy)
+    for wire in (plain, other):
+        wire.login(m.user)
+        assert wire.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
+    known = flags_told(plain.command(b"f", b"UID FETCH 1:* (FLAGS)"))
+    plain.line(b"big UID FETCH 1:* (BODY.PEEK[])")
+    assert plain.read_line().startswith(b"* 1 FETCH")
+    m.go()
+    for line in (b"UID STORE 1,7 +FLAGS.SILENT (\\Answered)", b"UID STORE 12 +FLAGS.SILENT (\\Deleted)", b"UID EXPUNGE 12"):
+        assert other.command(b"o", line)[-1].startswith(b"o OK")
+    plain.until(b"big ")
+    heard = plain.command(b"n", b"NOOP")
+    position = sorted(known).index(12) + 1
+    assert [x for x in heard if x.endswith(b"EXPUNGE")] == [b"* %d EXPUNGE" % position], heard
+    assert flags_told(heard) == {uid: known[uid] | {b"\\Answered"} for uid in (1, 7)}, heard
+    del known[12]
+    known.update(flags_told(heard))
+    assert flags_told(plain.command(b"f", b"UID FETCH 1:* (FLAGS)")) == known
+    assert len(m.proxy.find("event=handed_over")) == 2
+    plain.close()
+    other.close()
 
 
 @pytest.mark.parametrize("tier", ["T0", "T2"])

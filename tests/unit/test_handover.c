@@ -22,6 +22,7 @@ static struct {
     bool alike;
     struct view *view;   /* made of these when it is asked for */
     const char *counted; /* by tally_add() */
+    const char *flags;   /* what the source says of them */
     unsigned dialled, settled;
     backend_login_fn fn;
     void *owner;
@@ -173,6 +174,15 @@ static void wait_state(struct bench *b, enum session_state state)
     assert_int_equal(b->s.state, state);
 }
 
+/* The source is asked for the flags that the client knows, and tells these; NULL: it refuses, and none are compared. */
+static void old_flags(struct bench *b, unsigned exists)
+{
+    char want[32];
+    snprintf(want, sizeof want, "FETCH 1:%u (FLAGS)", exists);
+    bench_gets_command(b, b->server, want);
+    bench_says(b, b->server, world.flags ? world.flags : "%T NO no flags\r\n");
+}
+
 /* INBOX is open with the UIDs 4, 5 and 9, by SELECT or EXAMINE, and the session stands still. */
 static void rest_with_inbox(struct bench *b, const char *verb)
 {
@@ -186,6 +196,8 @@ static void rest_with_inbox(struct bench *b, const char *verb)
     relay_rest(&b->s, END_FREEZE);
     bench_gets_command(b, b->server, "FETCH 1:3 (UID)");
     bench_says(b, b->server, "* 1 FETCH (UID 4)\r\n* 2 FETCH (UID 5)\r\n* 3 FETCH (UID 9)\r\n%T OK done\r\n");
+    if (!relay_opened(&b->s)->condstore)
+        old_flags(b, 3);
     wait_state(b, IN_FROZEN);
 }
 
@@ -225,7 +237,7 @@ static void target_answers(struct bench *b, const char *verb, const char *opened
     bench_gets_command(b, b->next, want);
     char select_tag[sizeof b->tag];
     memcpy(select_tag, b->tag, sizeof select_tag);
-    bench_gets_command(b, b->next, "FETCH 1:* (UID)");
+    bench_gets_command(b, b->next, world.flags ? "FETCH 1:* (UID FLAGS)" : "FETCH 1:* (UID)");
     char list_tag[sizeof b->tag];
     memcpy(list_tag, b->tag, sizeof list_tag);
     memcpy(b->tag, select_tag, sizeof b->tag);
@@ -273,6 +285,45 @@ static void test_goes_on_in_the_mailbox(void **state)
     assert_string_equal(world.counted, "moved");
     assert_null(b->s.handover);
     assert_null(b->s.rest);
+}
+
+#define FLAGS_KNOWN                                                                                          \
+    "* 1 FETCH (FLAGS (\\Seen $Junk))\r\n* 2 FETCH (FLAGS ())\r\n* 3 FETCH (FLAGS (\\Recent))\r\n%T OK done\r\n"
+
+/* Flags that others have changed behind the list of the source: only those are told, and by their UIDs. */
+static void test_flags_that_others_have_changed(void **state)
+{
+    struct bench *b = *state;
+    world.flags = FLAGS_KNOWN;
+    rest_with_inbox(b, "SELECT");
+    flip(b);
+    target_answers(
+        b, "SELECT",
+        "* 3 EXISTS\r\n* OK [UIDVALIDITY 7] so\r\n* OK [UIDNEXT 12] so\r\n%T OK [READ-WRITE] in\r\n",
+        "* 1 FETCH (UID 4 FLAGS ($junk \\SEEN))\r\n* 2 FETCH (UID 9 FLAGS (\\Flagged))\r\n"
+        "* 3 FETCH (FLAGS () UID 11)\r\n%T OK done\r\n");
+    bench_gets(b, b->client, "* 4 EXISTS\r\n");
+    bench_says(b, b->client, "a2 NOOP\r\n");
+    bench_gets(b, b->client, "* 2 EXPUNGE\r\n");
+    bench_gets_command(b, b->next, "UID FETCH 9 (FLAGS)");
+    bench_says(b, b->next, "* 2 FETCH (UID 9 FLAGS (\\Flagged))\r\n%T OK done\r\n");
+    bench_gets(b, b->client, "* 2 FETCH (UID 9 FLAGS (\\Flagged))\r\n");
+    bench_gets(b, b->next, "a2 NOOP\r\n");
+}
+
+/* Where nobody has, nothing is asked for. */
+static void test_flags_that_nobody_has_changed(void **state)
+{
+    struct bench *b = *state;
+    world.flags = FLAGS_KNOWN;
+    rest_with_inbox(b, "SELECT");
+    flip(b);
+    target_answers(b, "SELECT", OPENED,
+                   "* 1 FETCH (UID 4 FLAGS ($Junk \\Seen))\r\n* 2 FETCH (UID 5 FLAGS ())\r\n"
+                   "* 3 FETCH (UID 9 FLAGS ())\r\n%T OK done\r\n");
+    wait_state(b, IN_RELAY);
+    bench_says(b, b->client, "a2 NOOP\r\n");
+    bench_gets(b, b->next, "a2 NOOP\r\n");
 }
 
 /* Courier does not say UIDNEXT of a mailbox that it opens. */
@@ -511,7 +562,6 @@ static void test_cannot_go_on(void **state)
          "uidvalidity"},
         {"* 3 EXISTS\r\n* OK [UIDNEXT 10] so\r\n%T OK in\r\n", LISTED, "uidvalidity"},
         {"* 3 EXISTS\r\n* OK [UIDVALIDITY 7] so\r\n* OK [UIDNEXT 9] so\r\n%T OK in\r\n", LISTED, "uidnext"},
-        {"* 3 EXISTS\r\n* OK [UIDVALIDITY 7] so\r\n%T OK in\r\n", LISTED, "uidnext"},
         {OPENED, "* 1 FETCH (UID 4)\r\n* 2 FETCH (UID 6)\r\n* 3 FETCH (UID 9)\r\n%T OK done\r\n", "uids"},
         {"* 2 EXISTS\r\n* OK [UIDVALIDITY 7] so\r\n* OK [UIDNEXT 10] so\r\n%T OK in\r\n", LISTED, "uids"},
         {OPENED, "%T NO what?\r\n", "unavailable"},
@@ -764,6 +814,8 @@ static void rest_with_work(struct bench *b)
     bench_says(b, b->server, "* NAMESPACE ((\"INBOX.\" \".\")) NIL NIL\r\n%T OK done\r\n");
     bench_gets_command(b, b->server, "FETCH 1:3 (UID)");
     bench_says(b, b->server, "* 1 FETCH (UID 4)\r\n* 2 FETCH (UID 5)\r\n* 3 FETCH (UID 9)\r\n%T OK done\r\n");
+    if (!relay_opened(&b->s)->condstore)
+        old_flags(b, 3);
     wait_state(b, IN_FROZEN);
 }
 
@@ -899,6 +951,7 @@ static void test_back_to_where_it_came_from(void **state)
     bench_says(
         b, b->server,
         "* 1 FETCH (UID 1)\r\n* 2 FETCH (UID 2)\r\n* 3 FETCH (UID 3)\r\n* 4 FETCH (UID 4)\r\n%T OK done\r\n");
+    old_flags(b, 4);
     wait_state(b, IN_FROZEN);
     b->rewrites = false;
     world.alike = true;
@@ -942,6 +995,7 @@ static void test_a_thaw_keeps_the_view(void **state)
     bench_says(b, b->server, "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n%T OK done\r\n");
     bench_gets_command(b, b->server, "FETCH 1:1 (UID)");
     bench_says(b, b->server, "* 1 FETCH (UID 3)\r\n%T OK done\r\n");
+    old_flags(b, 1);
     wait_state(b, IN_FROZEN);
     stream_close(&b->s.backend, false);
     b->account.state = ROUTE_READY;
@@ -981,6 +1035,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         HANDOVER_TEST(test_goes_on_with_nothing_open),
         HANDOVER_TEST(test_goes_on_in_the_mailbox),
+        HANDOVER_TEST(test_flags_that_others_have_changed),
+        HANDOVER_TEST(test_flags_that_nobody_has_changed),
         HANDOVER_TEST(test_uidnext_by_status),
         HANDOVER_TEST(test_uidnext_by_status_is_too_low),
         HANDOVER_TEST(test_uidnext_by_the_list),

@@ -126,6 +126,20 @@ static void wait_frozen(struct bench *b)
     assert_int_equal(b->s.state, IN_FROZEN);
 }
 
+/* Behind the list the flags are asked for, of which the client sees nothing. */
+static void flags_listed(struct bench *b, unsigned exists)
+{
+    char text[64];
+    struct buf all = {0};
+    snprintf(text, sizeof text, "FETCH 1:%u (FLAGS)", exists);
+    bench_gets_command(b, b->server, text);
+    for (unsigned i = 1; i <= exists; i++)
+        buf_printf(&all, "* %u FETCH (FLAGS (\\Seen))\r\n", i);
+    buf_add_str(&all, "%T OK done\r\n");
+    bench_says(b, b->server, buf_str(&all));
+    buf_free(&all);
+}
+
 /* ---- tests ---- */
 
 static void test_nothing_open(void **state)
@@ -155,8 +169,10 @@ static void test_the_client_sees_nothing_of_the_list(void **state)
     bench_says(b, b->client, "a2 NOOP\r\n");
     bench_says(b, b->server,
                "* 1 FETCH (UID 4)\r\n* 2 FETCH (UID 5)\r\n* 3 FETCH (UID 9)\r\n* OK hm\r\n%T OK done\r\n");
+    flags_listed(b, 3);
     wait_frozen(b);
     assert_int_equal(listed(b, &broken), 3);
+    assert_non_null(rest_list(&b->s, &broken)->flags);
     assert_false(broken);
     bench_gets(b, b->client, "* OK hm\r\n");
     bench_gets_nothing(b, b->server); /* the client's command waits */
@@ -173,9 +189,47 @@ static void test_news_in_the_list_pass(void **state)
     bench_gets_command(b, b->server, "FETCH 1:1 (UID)");
     bench_says(b, b->server, "* 1 FETCH (UID 4 FLAGS (\\Seen))\r\n%T OK done\r\n");
     bench_gets(b, b->client, "* 1 FETCH (UID 4 FLAGS (\\Seen))\r\n");
+    bench_gets_command(b, b->server, "FETCH 1:1 (FLAGS)");
+    bench_says(b, b->server,
+               "* 1 FETCH (FLAGS (\\Seen))\r\n* 1 FETCH (FLAGS (\\Seen \\Deleted))\r\n%T OK done\r\n");
+    bench_gets(b, b->client, "* 1 FETCH (FLAGS (\\Seen \\Deleted))\r\n");
     wait_frozen(b);
     assert_int_equal(listed(b, &broken), 1);
     assert_false(broken);
+}
+
+/* Half of the flags is none; nor are they asked for where the client will be told all by their MODSEQs. */
+static void test_flags_that_are_not_listed(void **state)
+{
+    struct bench *b = *state;
+    bool broken;
+    open_inbox(b, 2);
+    freeze(b);
+    bench_gets_command(b, b->server, "FETCH 1:2 (UID)");
+    bench_says(b, b->server, "* 1 FETCH (UID 4)\r\n* 2 FETCH (UID 5)\r\n%T OK done\r\n");
+    bench_gets_command(b, b->server, "FETCH 1:2 (FLAGS)");
+    bench_says(b, b->server, "* 1 FETCH (FLAGS ())\r\n%T NO busy\r\n");
+    wait_frozen(b);
+    assert_int_equal(listed(b, &broken), 2);
+    assert_false(broken);
+    assert_null(rest_list(&b->s, &broken)->flags);
+    bench_gets_nothing(b, b->client);
+}
+
+static void test_no_flags_for_one_that_goes_by_modseqs(void **state)
+{
+    struct bench *b = *state;
+    bench_shows(b, "CONDSTORE ENABLE");
+    bench_says(b, b->client, "e1 ENABLE CONDSTORE\r\n");
+    bench_gets(b, b->server, "e1 ENABLE CONDSTORE\r\n");
+    bench_says(b, b->server, "* ENABLED CONDSTORE\r\ne1 OK done\r\n");
+    bench_gets(b, b->client, "* ENABLED CONDSTORE\r\ne1 OK done\r\n");
+    open_inbox(b, 1);
+    freeze(b);
+    bench_gets_command(b, b->server, "FETCH 1:1 (UID)");
+    bench_says(b, b->server, "* 1 FETCH (UID 4)\r\n%T OK done\r\n");
+    wait_frozen(b);
+    bench_gets_nothing(b, b->server);
 }
 
 /* What changes something is waited for before the word is given; what reads is not. */
@@ -206,6 +260,7 @@ static void test_a_reading_command_is_not(void **state)
     bench_gets(b, b->client, "* SEARCH 1\r\na2 OK done\r\n");
     bench_gets_command(b, b->server, "FETCH 1:1 (UID)");
     bench_says(b, b->server, "* 1 FETCH (UID 4)\r\n%T OK done\r\n");
+    flags_listed(b, 1);
     wait_frozen(b);
     assert_int_equal(store.n, 1);
 }
@@ -282,6 +337,7 @@ static void test_more_come_while_it_is_listed(void **state)
     memcpy(b->tag, first, sizeof first);
     bench_says(b, b->server, "%T OK done\r\n");
     bench_gets(b, b->client, "* 2 EXISTS\r\n");
+    flags_listed(b, 2);
     wait_frozen(b);
     assert_int_equal(listed(b, &broken), 2);
     assert_false(broken);
@@ -324,6 +380,7 @@ static void test_new_messages_are_withheld(void **state)
     freeze(b);
     bench_gets_command(b, b->server, "FETCH 1:1 (UID)");
     bench_says(b, b->server, "* 3 EXISTS\r\n* 2 FETCH (FLAGS ())\r\n* 1 FETCH (UID 4)\r\n%T OK done\r\n");
+    flags_listed(b, 1);
     wait_frozen(b);
     bench_gets_nothing(b, b->client);
     assert_int_equal(rest_withheld(&b->s), 3);
@@ -382,6 +439,8 @@ int main(void)
         REST_TEST(test_nothing_open),
         REST_TEST(test_the_client_sees_nothing_of_the_list),
         REST_TEST(test_news_in_the_list_pass),
+        REST_TEST(test_flags_that_are_not_listed),
+        REST_TEST(test_no_flags_for_one_that_goes_by_modseqs),
         REST_TEST(test_a_change_is_waited_for),
         REST_TEST(test_a_reading_command_is_not),
         REST_TEST(test_no_word_too_early),

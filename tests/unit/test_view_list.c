@@ -179,12 +179,78 @@ static void test_uids_of_numbers(void **state)
     }
 }
 
+static void flags(struct view_list *l, uint32_t number, const char *items, enum view_list_flags is)
+{
+    assert_int_equal(view_list_take_flags(l, number, span_str(items)), is);
+}
+
+static void test_flags(void **state)
+{
+    (void)state;
+    static const char *const odd[] = {
+        "", "(", "(FLAGS", "(FLAGS (", "(FLAGS (a", "(X (FLAGS (a)))", "(\"FLAGS (a)\")", "(UID 3)"};
+    struct view_list l = list_of("4,9:10"), now = list_of("4,10:12");
+    struct imap_seq numbers = {0};
+    struct buf text = {0};
+    for (size_t i = 0; i < COUNTOF(odd); i++)
+        flags(&l, 1, odd[i], VIEW_FLAGS_NONE);
+    flags(&l, 4, "(FLAGS ())", VIEW_FLAGS_NONE);
+    flags(&l, 0, "(FLAGS ())", VIEW_FLAGS_NONE);
+    view_list_reflagged(&l, &now, &numbers);
+    assert_int_equal(numbers.n, 0); /* nothing is known of any */
+    flags(&l, 1, "(FLAGS (\\Seen $A  \\Recent))", VIEW_FLAGS_FIRST);
+    flags(&l, 1, "(FLAGS (\\Seen $A))", VIEW_FLAGS_NEWS);
+    flags(&l, 3, "(UID 10 FLAGS (\\Seen))", VIEW_FLAGS_NEWS);
+    flags(&now, 1, "(FLAGS ($a \\SEEN) UID 4)", VIEW_FLAGS_NEWS);
+    flags(&now, 2, "(FLAGS (\\Seen))", VIEW_FLAGS_FIRST);
+    flags(&now, 3, "(FLAGS (\\Seen))", VIEW_FLAGS_FIRST);
+    view_list_reflagged(&l, &now, &numbers);
+    assert_int_equal(numbers.n, 0);
+    flags(&now, 2, "(FLAGS ())", VIEW_FLAGS_NEWS);
+    flags(&now, 1, "(FLAGS ($A))", VIEW_FLAGS_NEWS);
+    view_list_reflagged(&l, &now, &numbers);
+    imap_seq_write(&text, &numbers);
+    assert_string_equal(buf_str(&text), "1:2");
+    view_list_drop_flags(&l);
+    imap_seq_free(&numbers);
+    view_list_reflagged(&l, &now, &numbers);
+    assert_int_equal(numbers.n, 0);
+    buf_free(&text);
+    view_list_free(&l);
+    view_list_free(&now);
+}
+
+/* Of one message the source has told none: then it is told. */
+static void test_flags_that_are_not_known(void **state)
+{
+    (void)state;
+    struct view_list l = list_of("1:300"), now = list_of("2:300");
+    struct imap_seq numbers = {0};
+    struct buf text = {0};
+    for (uint32_t n = 1; n <= 300; n++)
+        if (n != 150 && n != 300)
+            flags(&l, n, "(FLAGS (a b))", VIEW_FLAGS_FIRST);
+    for (uint32_t n = 1; n < 300; n++)
+        flags(&now, n, "(FLAGS (b a))", VIEW_FLAGS_FIRST);
+    view_list_reflagged(&l, &now, &numbers);
+    imap_seq_write(&text, &numbers);
+    assert_string_equal(buf_str(&text), "149,299");
+    buf_free(&text);
+    imap_seq_free(&numbers);
+    view_list_free(&l);
+    view_list_free(&now);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_draws),           cmocka_unit_test(test_what_is_no_list),
-        cmocka_unit_test(test_compares),        cmocka_unit_test(test_uids_of_numbers),
+        cmocka_unit_test(test_draws),
+        cmocka_unit_test(test_what_is_no_list),
+        cmocka_unit_test(test_compares),
+        cmocka_unit_test(test_uids_of_numbers),
         cmocka_unit_test(test_all_small_lists),
+        cmocka_unit_test(test_flags),
+        cmocka_unit_test(test_flags_that_are_not_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
