@@ -31,7 +31,8 @@
  * MODSEQs (RFC 7162) that a client was shown before the flip are at or below the record's floor; what is
  * asked by one of those is answered in full: every message, with its MODSEQ, and as VANISHED all that was
  * asked for and is not there. No QRESYNC parameter goes to the backend: the mailbox is opened without, and
- * then we ask. So some commands need more than one at the backend: then their tagged answer is VIEW_ASK, and
+ * then we ask. Nor is a LIST of one mailbox with its STATUS (RFC 5819) asked as it came, where names differ. So some
+ * commands need more than one at the backend: then their tagged answer is VIEW_ASK, and
  * until it is told the owner sends commands of ours, one after the other:
  *
  *   view_rewrite_tagged()    VIEW_ASK: *out goes to the client, the tagged line does not

@@ -264,6 +264,21 @@ static enum view_gives answer_later(const struct imap_resp *resp, struct buf *ou
     return VIEW_LINES;
 }
 
+/* Is there more to ask before the client is told? */
+static bool listing_asks(struct view_rewrite *w, struct view_command *c, const struct imap_resp *resp,
+                         struct span line)
+{
+    struct buf tagged = {0};
+
+    if (!c->list || resp->status != STATUS_OK)
+        return false;
+    if (view_rewrite_code(w, c, resp, line, &tagged) == VIEW_SAME)
+        view_write_line(&tagged, line);
+    bool asks = view_listing_asks(c->list, &tagged);
+    buf_free(&tagged);
+    return asks;
+}
+
 /* All that was kept, and the tagged line. */
 static enum view_gives with_kept(struct view_rewrite *w, struct view_command *c, const struct imap_resp *resp,
                                  struct span line, struct buf *out)
@@ -323,6 +338,8 @@ static enum view_gives answered(struct view_rewrite *w, struct view_command *c, 
         view_rewrite_close(w);
     if (c->begun.n)
         return renamed(w, c, resp, line, out, changes);
+    if (listing_asks(w, c, resp, line))
+        return VIEW_ASK;
     if (c->list || c->kept.len)
         return with_kept(w, c, resp, line, out);
     enum view_gives gives = view_rewrite_code(w, c, resp, line, out);

@@ -4,6 +4,9 @@
  *   client    LIST "" INBOX.%            backend   LIST "" *
  *   client    LIST "" INBOX.Work.%       backend   LIST "" Work/\*
  *
+ * Of one mailbox with its STATUS (RFC 5819), only names are asked for so, and then for its STATUS alone: else the backend
+ * would tell that of all mailboxes, which may be looking into each of them.
+ *
  * So each mailbox is compared by the client's name of it, parents that the backend does not keep can be shown,
  * and which mailbox has children is counted in the client's hierarchy. */
 #include <stdlib.h>
@@ -13,13 +16,21 @@
 #include "xalloc.h"
 
 /* Caps. Patterns: all together. */
-enum { LIST_BYTES_MAX = 16 * 1024 * 1024, ROWS_MAX = 200000, PATTERN_BYTES_MAX = 4096, WILDS_MAX = 16 };
+enum {
+    LIST_BYTES_MAX = 16 * 1024 * 1024,
+    ROWS_MAX = 200000,
+    PATTERN_BYTES_MAX = 4096,
+    WILDS_MAX = 16,
+    STATUS_MAX = 7000
+};
 
 enum row_flags {
     ROW_CHILDREN = 1 << 0, /* the backend says whether it has any */
     ROW_HAS_CHILDREN = 1 << 1,
     ROW_NO_INFERIORS = 1 << 2,
     ROW_FOUND = 1 << 3, /* by RECURSIVEMATCH: it is itself what was looked for */
+    ROW_FITS = 1 << 4,  /* a pattern of the client's */
+    ROW_NO_STATUS = 1 << 5,
 };
 
 struct list_row {
@@ -37,7 +48,10 @@ struct view_listing {
     struct list_row *rows;   /* owned */
     size_t n, cap, bytes;
     struct buf statuses; /* owned */
-    char separator;      /* the client's; '\0': none */
+    char *
+        status; /* the command that asks for STATUS of the only mailbox, behind this one; owned, NULL: none */
+    struct buf tagged; /* ... the client's tagged line meanwhile; owned */
+    char separator;    /* the client's; '\0': none */
 };
 
 /* ---- patterns ---- */
@@ -193,6 +207,8 @@ void view_listing_free(struct view_listing **lp)
     matcher_free(l->matcher);
     free(l->rows);
     buf_free(&l->statuses);
+    free(l->status);
+    buf_free(&l->tagged);
     free(l);
 }
 
@@ -285,12 +301,13 @@ static bool ask_pattern(const struct view *v, struct span pattern, struct buf *o
 }
 
 /* A pattern for all that the client can want, and for all that lies below that. Below the client's INBOX there may
- * be all mailboxes; of those that were selected it is not told which have children. */
+ * be all mailboxes; of those that were selected it is not told which have children, but by
+ * RECURSIVEMATCH. */
 static void ask(const struct view *v, const struct view_listing *l, struct buf *out)
 {
     struct span only = l->n_patterns == 1 ? span_str(l->patterns[0]) : span_of(NULL, 0);
 
-    if (view_name_is_inbox(only) && l->selects)
+    if (view_name_is_inbox(only) && l->selects && !l->recursive)
         buf_add_str(out, "INBOX");
     else if (only.len == 0 || !view_is_regular(v) || !ask_pattern(v, only, out))
         buf_add_str(out, "*");
@@ -342,29 +359,82 @@ static void read_selection(struct view_listing *l, const struct imap_value *sele
     }
 }
 
+/* One mailbox, by its name: the command that asks for its STATUS. False: it can't be asked for so. */
+static bool ask_status(const struct view *v, struct view_listing *l, const struct imap_value *items,
+                       bool *adds)
+{
+    struct span name = l && l->n_patterns == 1 ? span_str(l->patterns[0]) : span_of(NULL, 0);
+    struct imap_writer text;
+    struct buf backend = {0};
+
+    for (size_t i = 0; i < name.len; i++)
+        if (name.p[i] == '*' || name.p[i] == '%')
+            return false;
+    bool ok = name.len && view_backend_name(v, name, &backend);
+    imap_writer_init(&text, LITERALS_SYNC);
+    imap_write_raw(&text, "STATUS ");
+    imap_write_astring(&text, buf_span(&backend));
+    imap_write_raw(&text, " ");
+    *adds |= view_write_status_items(&text, items);
+    ok = ok && !text.bad && text.n_waits == 0 && text.out.len <= STATUS_MAX;
+    if (ok) {
+        free(l->status);
+        l->status = xspandup(buf_span(&text.out));
+    }
+    imap_writer_wipe(&text);
+    buf_free(&backend);
+    return ok;
+}
+
+/* The list behind RETURN, without parentheses. */
+static void write_options(const struct view *v, struct view_listing *l, const struct imap_value *options,
+                          struct imap_writer *out, bool *adds)
+{
+    const char *blank = "";
+
+    for (const struct imap_value *e = options->first; e; e = e->next, blank = " ") {
+        const struct imap_value *items =
+            imap_value_is(e, "STATUS") && e->next && e->next->kind == IMAP_LIST ? e->next : NULL;
+        if (items && ask_status(v, l, items, adds)) {
+            e = items;
+            continue;
+        }
+        buf_add_str(&out->out, blank);
+        view_write_value(out, e);
+        if (!items)
+            continue;
+        e = items;
+        buf_add_str(&out->out, " ");
+        *adds |= view_write_status_items(out, e);
+    }
+}
+
 /* RETURN and its list. True: UIDVALIDITY was added to its STATUS. */
-static bool write_behind(struct imap_writer *out, const struct imap_value *v)
+static bool write_behind(const struct view *v, struct view_listing *l, const struct imap_value *behind,
+                         struct imap_writer *out)
 {
     bool adds = false;
 
-    for (; v; v = v->next) {
-        buf_add_str(&out->out, " ");
-        if (v->kind != IMAP_LIST) {
-            view_write_value(out, v);
+    for (; behind; behind = behind->next) {
+        struct imap_writer options;
+        const struct imap_value *list = behind->next && behind->next->kind == IMAP_LIST ? behind->next : NULL;
+        if (!list) {
+            buf_add_str(&out->out, " ");
+            view_write_value(out, behind);
             continue;
         }
-        const char *blank = "";
-        buf_add_str(&out->out, "(");
-        for (const struct imap_value *e = v->first; e; e = e->next, blank = " ") {
-            buf_add_str(&out->out, blank);
-            view_write_value(out, e);
-            if (!imap_value_is(e, "STATUS") || !e->next || e->next->kind != IMAP_LIST)
-                continue;
-            e = e->next;
+        imap_writer_init(&options, LITERALS_SYNC);
+        write_options(v, l, list, &options, &adds);
+        out->bad |= options.bad || options.n_waits > 0;
+        if (options.out.len) {
             buf_add_str(&out->out, " ");
-            adds |= view_write_status_items(out, e);
+            view_write_value(out, behind);
+            buf_add_str(&out->out, " (");
+            buf_add_span(&out->out, buf_span(&options.out));
+            buf_add_str(&out->out, ")");
         }
-        buf_add_str(&out->out, ")");
+        imap_writer_wipe(&options);
+        behind = list;
     }
     return adds;
 }
@@ -411,7 +481,7 @@ static void write_list(struct view_rewrite *w, const struct imap_cmd *cmd, const
         buf_add_str(&out->out, " ");
         view_write_value(out, a->patterns);
     }
-    c->adds = write_behind(out, a->behind);
+    c->adds = write_behind(w->view, c->list, a->behind, out);
     buf_free(&wanted);
 }
 
@@ -474,7 +544,8 @@ static char *read_attributes(const struct imap_value *list, unsigned *flags)
         else if (imap_value_is(v, "\\NoInferiors"))
             *flags |= ROW_NO_INFERIORS;
         else {
-            *flags |= imap_value_is(v, "\\Subscribed") ? ROW_FOUND : 0;
+            bool none = imap_value_is(v, "\\Noselect") || imap_value_is(v, "\\NonExistent");
+            *flags |= (imap_value_is(v, "\\Subscribed") ? ROW_FOUND : 0) | (none ? ROW_NO_STATUS : 0);
             buf_add_str(&text.out, blank);
             buf_add_span(&text.out, v->text);
             blank = " ";
@@ -677,6 +748,32 @@ static bool has_children(const struct view_listing *l, const char *name)
     return has;
 }
 
+#define CHILDINFO " (\"CHILDINFO\" (\"SUBSCRIBED\"))"
+
+/* Has it children that were looked for, and that the client is not shown (RFC 5258 3.5)? The backend, which was asked for
+ * all mailboxes, does not say so. Of those that it shows itself it may. */
+static bool has_hidden_children(const struct view_listing *l, const struct list_row *row)
+{
+    char *below = xasprintf("%s%c", row->name, l->separator);
+    bool has = false;
+
+    for (size_t i = find_row(l, below);
+         !has && i < l->n && strncmp(l->rows[i].name, below, strlen(below)) == 0; i++)
+        has = (l->rows[i].flags & (ROW_FOUND | ROW_FITS)) == ROW_FOUND;
+    free(below);
+    return has;
+}
+
+static void add_childinfo(const struct view_listing *l, struct list_row *row)
+{
+    bool says = strstr(row->more, "CHILDINFO") != NULL;
+
+    if (!l->recursive || !l->separator || says || *row->more || !has_hidden_children(l, row))
+        return;
+    free(row->more);
+    row->more = xstrdup(CHILDINFO);
+}
+
 /* What can be said of its children. */
 static const char *list_children(const struct view_listing *l, const struct list_row *row)
 {
@@ -734,7 +831,7 @@ static void add_parents(struct view_listing *l, const struct list_row *row, cons
 static void write_parent(const struct view_listing *l, char *name, struct buf *out)
 {
     static char none[] = "", noselect[] = "\\Noselect", nonexistent[] = "\\NonExistent",
-                childinfo[] = " (\"CHILDINFO\" (\"SUBSCRIBED\"))";
+                childinfo[] = CHILDINFO;
     struct list_row row = {.name = name, .attributes = noselect, .more = l->recursive ? childinfo : none};
 
     if (l->recursive)
@@ -763,13 +860,41 @@ static void write_parents(struct view_listing *l, struct buf *out)
     free(p.names);
 }
 
+bool view_listing_asks(struct view_listing *l, struct buf *tagged)
+{
+    bool has = false;
+
+    for (size_t i = 0; l->status && !has && i < l->n; i++)
+        has = !(l->rows[i].flags & ROW_NO_STATUS) && list_fits(l, span_str(l->rows[i].name));
+    if (has)
+        buf_add_span(&l->tagged, buf_span(tagged));
+    return has;
+}
+
+void view_listing_ask(const struct view_listing *l, struct buf *out)
+{
+    buf_add_str(out, l->status);
+}
+
+void view_listing_answered(struct view_listing *l, struct buf *out)
+{
+    view_listing_end(l, out);
+    buf_add_span(out, buf_span(&l->tagged));
+}
+
 void view_listing_end(struct view_listing *l, struct buf *out)
 {
     if (l->n)
         qsort(l->rows, l->n, sizeof *l->rows, compare_rows);
     for (size_t i = 0; i < l->n; i++)
-        if (list_fits(l, span_str(l->rows[i].name)))
-            write_line(out, l->lsub, &l->rows[i], list_children(l, &l->rows[i]), l->separator);
+        l->rows[i].flags |= list_fits(l, span_str(l->rows[i].name)) ? ROW_FITS : 0;
+    for (size_t i = 0; i < l->n; i++) {
+        struct list_row *row = &l->rows[i];
+        if (!(row->flags & ROW_FITS))
+            continue;
+        add_childinfo(l, row);
+        write_line(out, l->lsub, row, list_children(l, row), l->separator);
+    }
     if (l->lsub || l->recursive || !l->selects)
         write_parents(l, out);
     buf_add_span(out, buf_span(&l->statuses));

@@ -263,6 +263,11 @@ enum view_gives view_listing_line(struct view_rewrite *w, const struct imap_resp
 struct buf *view_listing_status(struct view_listing *l, struct span client_name);
 /* All lines of it. */
 void view_listing_end(struct view_listing *l, struct buf *out);
+/* Behind the backend's answer: is a STATUS to be asked for before the client is told, with this line at the end? */
+bool view_listing_asks(struct view_listing *l, struct buf *tagged) MUST_CHECK;
+void view_listing_ask(const struct view_listing *l, struct buf *out);
+/* All of what the client is told then. */
+void view_listing_answered(struct view_listing *l, struct buf *out);
 
 /* ---- commands (view_rewrite.c) ---- */
 

@@ -157,17 +157,6 @@ static void set_of_backend(const struct view_rewrite *w, struct view_resync *r)
         imap_seq_join(&r->backend, &r->client);
 }
 
-/* A set that has to be in one command: it may ask for more, for what is between some of its ranges. */
-static void join_ranges(const struct imap_seq *s, struct imap_seq *out)
-{
-    size_t each = (s->n + JOINED_RANGES - 1) / JOINED_RANGES;
-
-    for (size_t i = 0; i < s->n; i += each) {
-        size_t end = i + each < s->n ? i + each : s->n;
-        imap_seq_add(out, s->ranges[i].first, s->ranges[end - 1].last);
-    }
-}
-
 static void write_star(const struct view_resync *r, bool any, struct buf *out)
 {
     if (r->star)
@@ -179,7 +168,7 @@ static void write_whole_set(const struct view_resync *r, struct buf *out)
 {
     struct imap_seq joined = {0};
 
-    join_ranges(&r->backend, &joined);
+    imap_seq_coarsen(&r->backend, JOINED_RANGES, &joined);
     imap_seq_write(out, &joined);
     write_star(r, joined.n > 0, out);
     imap_seq_free(&joined);
@@ -211,6 +200,10 @@ void view_rewrite_ask(struct view_rewrite *w, const struct view_command *c, stru
 {
     struct view_resync *r = c->resync;
 
+    if (!r) {
+        view_listing_ask(c->list, out);
+        return;
+    }
     switch (r->does) {
     case RESYNC_SEARCHES:
         write_search(w, r, out);
@@ -396,8 +389,13 @@ enum view_gives view_rewrite_asked(struct view_rewrite *w, struct view_command *
                                    const char **wrong)
 {
     (void)wrong;
-    enum view_gives gives = view_resync_answered(w, *c, resp, line, out);
+    enum view_gives gives = VIEW_LINES;
 
+    if ((*c)->resync)
+        gives = view_resync_answered(w, *c, resp, line, out);
+    else
+        view_listing_answered((*c)->list,
+                              out); /* whatever the answer: a LIST does without STATUS (RFC 5819 2) */
     if (gives != VIEW_ASK)
         view_command_free(w, c);
     return gives;

@@ -47,18 +47,23 @@ struct turn {
     const char *says;    /* whole lines */
     const char *becomes; /* what the other hears; where it is "=...", what the speaker hears in answer */
     bool wrong;
+    const char *asks; /* what the backend hears then; NULL: nothing */
 };
 #define C(says, becomes)                                                                                     \
     {                                                                                                        \
-        true, says, becomes, false                                                                           \
+        true, says, becomes, false, NULL                                                                     \
     }
 #define S(says, becomes)                                                                                     \
     {                                                                                                        \
-        false, says, becomes, false                                                                          \
+        false, says, becomes, false, NULL                                                                    \
+    }
+#define ASKS(says, asks)                                                                                     \
+    {                                                                                                        \
+        false, says, "", false, asks                                                                         \
     }
 #define WRONG(says)                                                                                          \
     {                                                                                                        \
-        false, says, "", true                                                                                \
+        false, says, "", true, NULL                                                                          \
     }
 
 struct script {
@@ -90,7 +95,7 @@ static void play_turn(struct view_unit *u, const struct turn *t, const struct sp
         if (u->wrong)
             print_error("%s: %s\n", t->says, u->wrong);
         assert_null(u->wrong);
-        same(&u->to_backend, t->client ? t->becomes : "");
+        same(&u->to_backend, t->client ? t->becomes : t->asks ? t->asks : "");
         same(&u->to_client, t->client ? "" : t->becomes);
     }
 }
@@ -240,6 +245,56 @@ static void test_list_status(void **state)
         S("* LIST () \"/\" two\r\n* STATUS two (UIDNEXT 8 MESSAGES 3 UIDVALIDITY 102)\r\n* LIST () \"/\" one\r\n"
           "* STATUS one (UIDNEXT 8 MESSAGES 3 UIDVALIDITY 101)\r\na OK done\r\n",
           "* LIST () \".\" INBOX.two\r\n* STATUS INBOX.two (UIDNEXT 22 MESSAGES 3)\r\na OK done\r\n"));
+}
+
+/* Of one mailbox, the backend does not look into all others. */
+static void test_list_status_of_one(void **state)
+{
+    (void)state;
+    PLAY(usual, C("a LIST \"\" INBOX RETURN (STATUS (UIDNEXT MESSAGES))\r\n", "a LIST \"\" \"*\"\r\n"),
+         ASKS("* LIST (\\HasNoChildren) \"/\" INBOX\r\n* LIST () \"/\" one\r\na OK done\r\n",
+              "Q1 STATUS INBOX (UIDNEXT MESSAGES UIDVALIDITY)\r\n"),
+         S("* STATUS INBOX (UIDNEXT 8 MESSAGES 3 UIDVALIDITY 100)\r\n* 5 EXISTS\r\n", "* 5 EXISTS\r\n"),
+         S("Q1 OK done\r\n",
+           "* LIST (\\HasChildren) \".\" INBOX\r\n* STATUS INBOX (UIDNEXT 22 MESSAGES 3)\r\na OK done\r\n"),
+         C("b LIST \"\" INBOX.two RETURN (CHILDREN STATUS (MESSAGES))\r\n",
+           "b LIST \"\" \"two*\" RETURN (CHILDREN)\r\n"),
+         ASKS("* LIST (\\HasNoChildren) \"/\" two\r\nb OK [ALERT] done\r\n", "Q2 STATUS two (MESSAGES)\r\n"),
+         S("Q2 NO what?\r\n", "* LIST (\\HasNoChildren) \".\" INBOX.two\r\nb OK [ALERT] done\r\n"),
+         /* there is none, or it can't be opened; it could not be listed */
+         C("c LIST \"\" INBOX.no RETURN (STATUS (MESSAGES))\r\n", "c LIST \"\" \"no*\"\r\n"),
+         S("* LIST (\\Noselect) \"/\" no\r\nc OK done\r\n",
+           "* LIST (\\Noselect) \".\" INBOX.no\r\nc OK done\r\n"),
+         C("d LIST \"\" INBOX RETURN (STATUS (MESSAGES))\r\n", "d LIST \"\" \"*\"\r\n"),
+         S("* LIST () \"/\" INBOX\r\nd NO done\r\n", "* LIST () \".\" INBOX\r\nd NO done\r\n"));
+}
+
+/* RFC 5258 3.5: what is below INBOX to the client is so to no backend. */
+static void test_children_that_are_not_shown(void **state)
+{
+    (void)state;
+    PLAY(
+        usual,
+        C("a LIST (SUBSCRIBED RECURSIVEMATCH) \"\" %\r\n",
+          "a LIST (SUBSCRIBED RECURSIVEMATCH) \"\" \"*\"\r\n"),
+        S("* LIST (\\Subscribed) \"/\" INBOX\r\n* LIST (\\Subscribed) \"/\" two\r\na OK done\r\n",
+          "* LIST (\\Subscribed) \".\" INBOX (\"CHILDINFO\" (\"SUBSCRIBED\"))\r\na OK done\r\n"),
+        C("b LIST (SUBSCRIBED RECURSIVEMATCH) \"\" INBOX\r\n",
+          "b LIST (SUBSCRIBED RECURSIVEMATCH) \"\" \"*\"\r\n"),
+        S("* LIST (\\Subscribed) \"/\" INBOX\r\n* LIST (\\Subscribed) \"/\" two\r\nb OK done\r\n",
+          "* LIST (\\Subscribed) \".\" INBOX (\"CHILDINFO\" (\"SUBSCRIBED\"))\r\nb OK done\r\n"),
+        C("c LIST (SUBSCRIBED RECURSIVEMATCH) \"\" INBOX.%\r\n",
+          "c LIST (SUBSCRIBED RECURSIVEMATCH) \"\" \"*\"\r\n"),
+        S("* LIST (\\Subscribed) \"/\" a\r\n* LIST (\\Subscribed) \"/\" a/b\r\n* LIST (\\Subscribed) \"/\" ab\r\nc OK done\r\n",
+          "* LIST (\\Subscribed) \".\" INBOX.a (\"CHILDINFO\" (\"SUBSCRIBED\"))\r\n"
+          "* LIST (\\Subscribed) \".\" INBOX.ab\r\nc OK done\r\n"),
+        C("d LIST (SUBSCRIBED RECURSIVEMATCH) \"\" *\r\n",
+          "d LIST (SUBSCRIBED RECURSIVEMATCH) \"\" \"*\"\r\n"),
+        S("* LIST (\\Subscribed) \"/\" INBOX\r\n* LIST (\\Subscribed) \"/\" two\r\nd OK done\r\n",
+          "* LIST (\\Subscribed) \".\" INBOX\r\n* LIST (\\Subscribed) \".\" INBOX.two\r\nd OK done\r\n"),
+        C("e LIST (SUBSCRIBED) \"\" INBOX\r\n", "e LIST (SUBSCRIBED) \"\" \"INBOX\"\r\n"),
+        S("* LIST (\\Subscribed) \"/\" INBOX\r\ne OK done\r\n",
+          "* LIST (\\Subscribed) \".\" INBOX\r\ne OK done\r\n"));
 }
 
 static struct view *alike(void)
@@ -684,8 +739,7 @@ static void test_sets_in_commands(void **state)
          C("l UID FETCH 0 FLAGS\r\n", "=l BAD Invalid message set\r\n"),
          C("m UID FETCH 01 FLAGS\r\n", "=m BAD Invalid message set\r\n"),
          C("n UID COPY abc INBOX.x\r\n", "=n BAD Invalid message set\r\n"),
-         C("o UID FETCH 4 BODY[HEADER.FIELDS ({3+}\r\nUID)]\r\n",
-           "o UID FETCH 4294967295 BODY[HEADER.FIELDS ({3+}\r\nUID)]\r\n"),
+         C("o UID FETCH 4 BODY[HEADER.FIELDS ({3+}\r\nUID)]\r\n", "o NOOP\r\n"),
          C("p FETCH 4 UID\r\n", "p FETCH 4 UID\r\n"),
          C("q UID EXPUNGE\r\n", "=q BAD Invalid message set\r\n"));
 }
@@ -923,6 +977,8 @@ int main(void)
         cmocka_unit_test(test_list),
         cmocka_unit_test(test_lsub),
         cmocka_unit_test(test_list_status),
+        cmocka_unit_test(test_list_status_of_one),
+        cmocka_unit_test(test_children_that_are_not_shown),
         cmocka_unit_test(test_names_that_are_alike),
         cmocka_unit_test(test_names_the_other_way),
         cmocka_unit_test(test_names_without_spelling),
