@@ -175,13 +175,13 @@ enum view_gives view_rewrite_unstored(struct view_rewrite *w, struct view_comman
 
 /* Appends the next command, without tag and CRLF; it has no literals, and at most 8000 bytes. */
 void view_rewrite_ask(struct view_rewrite *w, const struct view_command *c, struct buf *out);
-/* The tagged answer to it, with the owner's tag in front, which never gets into *out. VIEW_LINES: *out has
- * what the client is told at last, its own tagged line at the end, and *c is freed; VIEW_WRONG frees it too.
+/* The tagged answer to it, with the owner's tag in front, which never gets into *out. VIEW_ASK, or VIEW_LINES: *out
+ * has what the client is told at last, its own tagged line at the end, and *c is freed.
  * A NO or BAD ends what we ask: a SELECT is answered with NO [UNAVAILABLE] then, and the client has no
- * mailbox open (though the backend has); any other command is answered as ours was. An OK to a SEARCH that
+ * mailbox open (though the backend has); a LIST as it was; any other command as ours was. An OK to a SEARCH that
  * was not answered counts as a NO, since else all would have vanished. */
 enum view_gives view_rewrite_asked(struct view_rewrite *w, struct view_command **c,
-                                   const struct imap_resp *resp, struct span line, struct buf *out,
-                                   const char **wrong) MUST_CHECK;
+                                   const struct imap_resp *resp, struct span line,
+                                   struct buf *out) MUST_CHECK;
 
 #endif

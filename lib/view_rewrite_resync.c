@@ -385,10 +385,8 @@ enum view_gives view_resync_answered(struct view_rewrite *w, struct view_command
 }
 
 enum view_gives view_rewrite_asked(struct view_rewrite *w, struct view_command **c,
-                                   const struct imap_resp *resp, struct span line, struct buf *out,
-                                   const char **wrong)
+                                   const struct imap_resp *resp, struct span line, struct buf *out)
 {
-    (void)wrong;
     enum view_gives gives = VIEW_LINES;
 
     if ((*c)->resync)

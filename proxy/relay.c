@@ -69,6 +69,12 @@ struct command *relay_command_add(struct relay *r, const char *tag, enum imap_ve
     return c;
 }
 
+/* Of our own commands, one that the client waits for. */
+static bool is_waited_for(const struct command *c)
+{
+    return c->own == OWN_FLAGS || c->own == OWN_VIEW;
+}
+
 void relay_command_remove(struct relay *r, struct command *c)
 {
     TAILQ_REMOVE(&r->commands, c, link);
@@ -78,6 +84,8 @@ void relay_command_remove(struct relay *r, struct command *c)
     if (r->current == c)
         r->current = NULL;
     r->n_own -= c->own != OWN_NONE && c->own != OWN_VIEW;
+    if (is_waited_for(c))
+        timer_stop(r->patience);
     buf_free(&c->name);
     free(c);
 }
@@ -189,30 +197,6 @@ void relay_owe_flags(struct session *s, const struct imap_seq *uids, bool modseq
     imap_seq_free(&set);
 }
 
-uint64_t relay_patience_ms(const struct session *s)
-{
-    uint64_t limit = s->proxy->conf->proxy.backend_timeout_ms;
-    uint64_t idle = uv_now(&s->proxy->loop->uv) - s->relay->heard_ms;
-    return s->relay->backend_shut ? limit : idle < limit ? limit - idle : 0;
-}
-
-static void on_no_flags(void *owner)
-{
-    struct session *s = owner;
-    if (s->state != IN_RELAY)
-        return;
-    uint64_t left = relay_patience_ms(s);
-    if (left > 0)
-        timer_start(s->relay->patience, left);
-    else
-        session_close(s, END_MOVED, "it does not answer with the flags");
-}
-
-void relay_flags_told(struct relay *r)
-{
-    timer_stop(r->patience);
-}
-
 /* By the client's numbers, so not as long as it counts messages that are gone. */
 static void ask_for_flags(struct session *s)
 {
@@ -224,11 +208,6 @@ static void ask_for_flags(struct session *s)
         relay_send_own(s, OWN_FLAGS, r->owes_flags);
     free(r->owes_flags);
     r->owes_flags = NULL;
-    if (r->n_own == 0)
-        return;
-    if (!r->patience)
-        r->patience = timer_new(s->proxy->loop, on_no_flags, s);
-    timer_start(r->patience, s->proxy->conf->proxy.backend_timeout_ms);
 }
 
 /* What a hand-over or a thaw has left to be said, once something may pass. */
@@ -307,6 +286,25 @@ void relay_rest(struct session *s, enum session_end end)
     relay_settle(s);
 }
 
+static void relay_on_no_answer(void *owner)
+{
+    struct session *s = owner;
+    struct relay *r = s->relay;
+    const struct command *c = TAILQ_FIRST(&r->commands);
+    uint64_t limit = s->proxy->conf->proxy.backend_timeout_ms;
+    uint64_t idle = uv_now(&s->proxy->loop->uv) - r->heard_ms;
+    while (c && !is_waited_for(c))
+        c = TAILQ_NEXT(c, link);
+    if (!c || s->state != IN_RELAY)
+        return;
+    if (r->backend_shut || idle < limit)
+        timer_start(r->patience, r->backend_shut ? limit : limit - idle);
+    else if (c->own == OWN_FLAGS)
+        session_close(s, END_MOVED, "it does not answer with the flags");
+    else
+        session_close(s, END_VIEW, "the backend does not answer a command of ours");
+}
+
 struct command *relay_command_own(struct session *s, enum relay_own own, struct span text)
 {
     struct relay *r = s->relay;
@@ -317,6 +315,10 @@ struct command *relay_command_own(struct session *s, enum relay_own own, struct 
     c->own = own;
     c->reads = true;
     r->n_own += own != OWN_VIEW;
+    if (is_waited_for(c) && !r->patience)
+        r->patience = timer_new(s->proxy->loop, relay_on_no_answer, s);
+    if (is_waited_for(c))
+        timer_start(r->patience, s->proxy->conf->proxy.backend_timeout_ms);
     buf_printf(&line, "%s ", tag);
     buf_add_span(&line, text);
     buf_add_str(&line, "\r\n");

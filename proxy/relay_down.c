@@ -243,10 +243,10 @@ static enum session_end take_response(struct session *s, const struct piece *p, 
         struct command *c = command_find(r, resp.tag);
         if (!c)
             return END_BACKEND_PROTOCOL;
-        if (c->own == OWN_VIEW)
-            return relay_view_asked(s, c, &resp, p->item.text, o, wrong);
-        if (c->own == OWN_FLAGS)
-            relay_flags_told(r);
+        if (c->own == OWN_VIEW) {
+            relay_view_asked(s, c, &resp, p->item.text, o);
+            break;
+        }
         if (c->own == OWN_FLAGS && !flags_are_told(&resp)) {
             *wrong = "flags that it does not tell";
             return END_MOVED;

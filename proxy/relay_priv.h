@@ -88,7 +88,8 @@ struct relay {
     size_t n_own;     /* commands of ours that are under way, but for OWN_VIEW: what they bring is for us */
     char *idled;      /* tag of the client's IDLE that we have ended; it is to be begun again; owned */
     char *owes_flags; /* the command of relay_owe_flags(), until it is sent; owned */
-    struct timer *patience;         /* OWN_FLAGS is under way; owned, NULL where it never was */
+    struct timer
+        *patience; /* a command of ours that the client waits for is under way; owned, NULL where none was */
     struct relay_gone gone;         /* what the client has to be told of as expunged, when it may be */
     uint64_t round;                 /* of the loop, in which ... */
     size_t lines, line_bytes;       /* ... so much of commands was looked at */
@@ -134,7 +135,9 @@ void relay_sayf(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 struct command *relay_command_add(struct relay *r, const char *tag, enum imap_verb verb);
 void relay_command_remove(struct relay *r, struct command *c);
-/* Sends a command of ours; *line is without tag and CRLF. */
+/* Sends a command of ours; *line is without tag and CRLF. One that the client waits for (OWN_FLAGS, OWN_VIEW), of which
+ * there is one at most, has to be answered: where the backend is silent for backend_timeout, the session ends. What the
+ * client sends meanwhile changes nothing, and the time in which it does not take what came does not count. */
 struct command *relay_command_own(struct session *s, enum relay_own own, struct span line);
 
 /* A command is passed on, or written anew, whose first part this is. It becomes r->current. */
@@ -144,13 +147,6 @@ void relay_command_ended(struct relay *r, struct command *c, enum imap_status st
 
 /* The client is in the middle of a command that is, or will be, the backend's. */
 bool relay_is_sending(const struct relay *r);
-
-/* A command of ours that the client waits for is under way: for how many ms the backend may be silent still;
- * 0: it was for backend_timeout. What the client sends meanwhile changes nothing, and the time in which it does not
- * take what came does not count. */
-uint64_t relay_patience_ms(const struct session *s);
-/* The backend has told what relay_owe_flags() is about. */
-void relay_flags_told(struct relay *r);
 
 /* LOGOUT was passed on: the answer is waited for, and then given here. */
 void relay_expect_end(struct session *s);
@@ -213,8 +209,8 @@ bool relay_view_collects(const struct relay *r);
 enum session_end relay_view_tagged(struct session *s, struct command *c, const struct imap_resp *resp,
                                    struct span line, struct outlet *o, const char **wrong);
 /* The tagged answer to a command of ours (OWN_VIEW), which is one of relay->commands still. */
-enum session_end relay_view_asked(struct session *s, struct command *own, const struct imap_resp *resp,
-                                  struct span line, struct outlet *o, const char **wrong);
+void relay_view_asked(struct session *s, struct command *own, const struct imap_resp *resp, struct span line,
+                      struct outlet *o);
 /* What the session has enabled at the backend has become more. */
 void relay_view_enabled(struct session *s);
 void relay_view_free(struct relay_view **v);

@@ -83,16 +83,13 @@ struct relay_view {
     bool goes_on;             /* ... before commands of ours */
 
     /* A command of the client that the backend has answered, and that commands of ours belong to; one of them
-     * is under way. NULL: none is. Where it is not answered in backend_timeout, the session ends; the time in
-     * which the client does not take what came does not count. */
+     * is under way. NULL: none is. */
     struct command *asks_for;
-    struct timer *patience; /* owned */
 };
 
 /* ---- life ---- */
 
 static void view_on_timeout(void *owner);
-static void view_on_no_answer(void *owner);
 
 static struct relay_view *view_new_state(struct session *s, struct view *view)
 {
@@ -100,7 +97,6 @@ static struct relay_view *view_new_state(struct session *s, struct view *view)
     v->s = s;
     v->w = view_rewrite_new(view);
     v->timer = timer_new(s->proxy->loop, view_on_timeout, v);
-    v->patience = timer_new(s->proxy->loop, view_on_no_answer, v);
     imap_writer_init(&v->out, LITERALS_SYNC);
     return v;
 }
@@ -141,7 +137,6 @@ void relay_view_free(struct relay_view **vp)
     forget_data(v);
     buf_free(&v->tagged);
     timer_free(&v->timer);
-    timer_free(&v->patience);
     view_rewrite_free(&v->w); /* and what commands became with it */
     free(v);
 }
@@ -874,41 +869,25 @@ static void ask_send(struct relay_view *v, struct command *client)
     view_rewrite_ask(v->w, client->view, &line);
     relay_command_own(s, OWN_VIEW, buf_span(&line));
     buf_free(&line);
-    timer_start(v->patience, s->proxy->conf->proxy.backend_timeout_ms);
 }
 
-static void view_on_no_answer(void *owner)
-{
-    struct relay_view *v = owner;
-    uint64_t left = relay_patience_ms(v->s);
-    if (left > 0)
-        timer_start(v->patience, left);
-    else
-        session_close(v->s, END_VIEW, "the backend does not answer a command of ours");
-}
-
-enum session_end relay_view_asked(struct session *s, struct command *own, const struct imap_resp *resp,
-                                  struct span line, struct outlet *o, const char **wrong)
+void relay_view_asked(struct session *s, struct command *own, const struct imap_resp *resp, struct span line,
+                      struct outlet *o)
 {
     struct relay *r = s->relay;
     struct relay_view *v = r->view;
     struct command *client = v->asks_for;
     struct buf out = {0};
-    enum session_end end = END_NONE;
-    enum view_gives gives = view_rewrite_asked(v->w, &client->view, resp, line, &out, wrong);
+    enum view_gives gives = view_rewrite_asked(v->w, &client->view, resp, line, &out);
     relay_command_remove(r, own);
-    timer_stop(v->patience);
     v->asks_for = NULL;
     outlet_text(o, buf_span(&out));
     enum imap_status status = note_told(r, buf_span(&out));
     if (gives == VIEW_ASK)
         ask_send(v, client);
-    else if (gives == VIEW_LINES)
-        relay_command_ended(r, client, status);
     else
-        end = END_VIEW;
+        relay_command_ended(r, client, status);
     buf_free(&out);
-    return end;
 }
 
 /* ---- is the view still the same? ---- */

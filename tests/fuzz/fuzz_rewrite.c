@@ -286,7 +286,7 @@ static void tagged(struct relay *r, const struct imap_resp *resp, struct span li
     memmove(&r->commands[i], &r->commands[i + 1], (r->n - i - 1) * sizeof r->commands[0]);
     r->n--;
     if (own)
-        is = view_rewrite_asked(r->w, &c, resp, line, &out, &wrong);
+        is = view_rewrite_asked(r->w, &c, resp, line, &out);
     for (int stores = 0;
          !own && (is = view_rewrite_tagged(r->w, &c, resp, line, &out, &changes, &wrong)) == VIEW_STORE;) {
         struct view *next = view_apply(view_rewrite_view(r->w), &changes);

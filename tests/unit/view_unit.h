@@ -325,7 +325,7 @@ static inline void view_unit_tagged(struct view_unit *u, const struct imap_resp 
         memmove(&u->commands[i], &u->commands[i + 1], (u->n - i - 1) * sizeof u->commands[0]);
         u->n--;
     }
-    enum view_gives is = own ? view_rewrite_asked(u->w, &c, resp, line, &out, &u->wrong)
+    enum view_gives is = own ? view_rewrite_asked(u->w, &c, resp, line, &out)
                              : view_rewrite_tagged(u->w, &c, resp, line, &out, &changes, &u->wrong);
     while (is == VIEW_STORE) {
         assert_int_equal(out.len, 0);
