@@ -408,6 +408,14 @@ const struct option options[] = {
          "A message that the target refused at first and takes later would lie behind those that follow it. To keep "
          "the order, at most this many copies of a mailbox are taken back and appended again; where it would "
          "take more, the account is blocked until somebody waives \"order\"."},
+    {"migration", "foreign_max", OPTION_NUMBER, offsetof(struct conf_migration, foreign_max), .def = "100",
+     .max = 100000, .reload = RELOAD_YES,
+     .text =
+         "Messages of the target's own (delivered there before the move, or by mistake) that lie before or between the "
+         "copies keep mail programs from being shown the mailbox as they know it (T2). At most this many of a "
+         "mailbox are moved behind the copies, within the mailbox, before the account is switched over: copied, read "
+         "back, and then the originals removed, which takes UIDPLUS. Where there are more, all stay where they are, "
+         "and mail programs read the mailbox anew (T3). 0: none are moved."},
     {"migration", "delete_share", OPTION_NUMBER, offsetof(struct conf_migration, delete_share), .def = "50",
      .max = 100, .reload = RELOAD_YES,
      .text =

@@ -21,6 +21,7 @@ struct move {
     /* by clock_boot_ms(): no other owner sends anything for longer than a lease after it */
     uint64_t claimed_ms;
     uint64_t touch_ms; /* of the route at the claim */
+    bool calm;         /* no command is under way at the target for which nobody waits any more */
     bool force, now;   /* of the route at the claim */
     bool viewed;       /* clients see the account by its records (the route had a view at the claim) */
     bool condstore;    /* of both servers, as the last lists of a pass have shown */

@@ -64,6 +64,27 @@ static void tier_aim_t0(const struct tier_facts *f, struct tier_aim *aim)
     aim->set = f->channel && f->target.messages == 0 && !(same && above);
 }
 
+/* The target has messages already. */
+static void tier_aim_beside(const struct tier_facts *f, struct tier_aim *aim)
+{
+    uint32_t n = f->target.messages;
+
+    aim->tier = VIEW_T3;
+    if (!f->uidplus)
+        tier_say(aim->why, sizeof(aim->why),
+                 "the target's mailbox has messages of its own, and they can't be moved without UIDPLUS");
+    else if (n > f->foreign_max)
+        snprintf(aim->why, sizeof(aim->why),
+                 "the target's mailbox has %" PRIu32 " messages of its own, and foreign_max lets %" PRIu32
+                 " be moved",
+                 n, f->foreign_max);
+    else
+        aim->tier = VIEW_T2;
+    if (aim->tier == VIEW_T2)
+        tier_say(aim->why, sizeof(aim->why),
+                 "the target's mailbox has messages of its own, which will be moved behind the copies");
+}
+
 void tier_choose(const struct tier_facts *f, struct tier_aim *aim)
 {
     char lacks[100];
@@ -77,8 +98,7 @@ void tier_choose(const struct tier_facts *f, struct tier_aim *aim)
         aim->tier = VIEW_T1;
         aim->gaps = f->t1_max_gaps;
     } else if (f->target.messages > 0) {
-        aim->tier = VIEW_T3;
-        tier_say(aim->why, sizeof(aim->why), "the target's mailbox has messages of its own");
+        tier_aim_beside(f, aim);
     }
 }
 

@@ -22,6 +22,7 @@ struct tier_facts {
     const char *no_channel;            /* ... and why not */
     bool uidplus;                      /* of the target */
     uint32_t t0_max_gaps, t1_max_gaps; /* with a channel, and without */
+    uint32_t foreign_max;
 };
 
 struct tier_aim {

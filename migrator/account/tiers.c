@@ -256,6 +256,7 @@ static void tiers_choose(struct tiers_op *op)
     f->uidplus = imap_caps_has(imapc_caps(op->q.lane->target), CAP_UIDPLUS);
     f->t0_max_gaps = tiers_conf(t)->t0_max_gaps;
     f->t1_max_gaps = tiers_conf(t)->t1_max_gaps;
+    f->foreign_max = tiers_conf(t)->foreign_max;
     tier_choose(f, &op->aim);
 }
 
@@ -559,6 +560,22 @@ static const char *tiers_why(const struct record_numbers *n, enum view_tier tier
     return *n->why ? n->why : by_ledger;
 }
 
+/* What keeps the target's own messages in the way; where nothing does, it is as good as T2. */
+static void tiers_say_foreign(struct record_numbers *n, const struct foreign_result *f, const char *by_ledger)
+{
+    char why[sizeof(n->why)];
+
+    if (f->in_the_way == 0 && !f->pending)
+        return;
+    if (f->later || f->pending) {
+        n->tier = VIEW_T2;
+        tiers_say(n, "messages of the target's own lie before copies, and will be moved behind these");
+    } else if (*f->why) {
+        snprintf(why, sizeof(why), "%.*s: %s", (int)(sizeof(why) - sizeof(f->why)) - 3, by_ledger, f->why);
+        tiers_say(n, why);
+    }
+}
+
 bool tiers_took(struct record *r, const struct copy_result *result)
 {
     struct record_numbers *n = &r->numbers;
@@ -570,6 +587,8 @@ bool tiers_took(struct record *r, const struct copy_result *result)
     n->first_foreign = result->first_foreign;
     snprintf(why, sizeof(why), "%s", tiers_why(n, n->tier, result, by_ledger));
     tiers_say(n, why);
+    if (n->tier == VIEW_T3)
+        tiers_say_foreign(n, &result->foreign, by_ledger);
     if (result->source_uidvalidity != result->target_uidvalidity || result->source_uidvalidity == 0 ||
         n->tier == VIEW_T0)
         return true;

@@ -103,7 +103,8 @@ static struct tier_aim ctl_plan_tier(const struct planner *g, const struct plan_
                            .absent = item->create,
                            .uidplus = imap_caps_has(caps, CAP_UIDPLUS),
                            .t0_max_gaps = g->conf->migration.t0_max_gaps,
-                           .t1_max_gaps = g->conf->migration.t1_max_gaps};
+                           .t1_max_gaps = g->conf->migration.t1_max_gaps,
+                           .foreign_max = g->conf->migration.foreign_max};
     struct tier_aim aim;
 
     if (there)

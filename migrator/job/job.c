@@ -272,6 +272,7 @@ static const char *job_take_route(struct job *j, const struct route *r)
     v->attempts = r->attempts;
     v->claimed_ms = clock_boot_ms();
     v->touch_ms = r->touching > 0 ? r->touch_ms : 0;
+    v->calm = r->touching == 0;
     v->force = r->force;
     v->now = r->now;
     j->suspect = *r->died != '\0';
@@ -739,6 +740,7 @@ static void on_calm(void *owner, enum route_rc rc, const char *detail)
 
     if (job_common_answer(j, rc, detail))
         return;
+    j->move.calm = true;
     if (j->move.records)
         records_begin_attempt(j->move.records);
     job_enter(j, j->move.force ? WATCH : RECOPY);

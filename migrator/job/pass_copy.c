@@ -44,17 +44,19 @@ static void leave_partner(struct pass_item *i, bool clean)
 static void give_lane(struct pass_item *i, bool clean)
 {
     struct lane *lane = i->lane;
+    struct move *m = i->pass->move;
 
     i->lane = NULL;
+    m->calm = m->calm && clean;
     if (i == i->pass->early) {
         i->pass->early = NULL;
         i->pass->spoiled = !clean;
     } else if (i->partner)
         leave_partner(i, clean);
     else if (clean && !i->spoiled)
-        crew_give(i->pass->move->crew, lane);
+        crew_give(m->crew, lane);
     else
-        crew_drop(i->pass->move->crew, lane);
+        crew_drop(m->crew, lane);
 }
 
 /* ---- how one ended */
@@ -95,7 +97,8 @@ static bool found_nothing(const struct findings *f)
 static void note_stamp(struct pass_item *i, const struct copy_result *result)
 {
     struct record *r = i->record;
-    struct stamp now = {.equal = found_nothing(r->findings),
+    const struct foreign_result *foreign = &result->foreign;
+    struct stamp now = {.equal = found_nothing(r->findings) && !foreign->later && !foreign->pending,
                         .source = result->source_seen,
                         .target = result->target_seen,
                         .bytes = result->counts.bytes_total,
@@ -306,6 +309,9 @@ static void pass_copy_start(struct pass_item *i)
             .seed = i->record->view.id,
             .reorder_max = m->m->conf->migration.reorder_max,
             .delete_share = m->m->conf->migration.delete_share,
+            .foreign = {.now = i->pass->kind != PASS_QUICK, /* not before a switch-over is near */
+                        .calm = m->calm,
+                        .max = m->m->conf->migration.foreign_max},
             .waivers = i->pass->waivers,
             .findings = i->record->findings,
             .gone = &i->record->gone,

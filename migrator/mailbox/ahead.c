@@ -1,5 +1,6 @@
 #include "ahead.h"
 #include "fillers.h"
+#include "foreign.h"
 
 enum {
     /* The source's connection is given away before all is read back only where that is soon done: what the next copy
@@ -40,7 +41,7 @@ void ahead_give_both(struct ahead *a, struct pair *p)
 {
     if (!a->over_to_next || p->target.given || p->late_from || has_own_limit(p) ||
         p->sample.mode == VERIFY_HEADERS || ledger_resent(p->ledger)->n > 0 ||
-        (ledger_fillers(p->ledger)->sent.n > 0 && !pair_keeps_numbers(p)))
+        (ledger_fillers(p->ledger)->sent.n > 0 && !pair_keeps_numbers(p)) || foreign_may_be_there(p))
         return;
     p->target.given = a->over_to_next(a->owner);
     p->source.given = p->source.given || p->target.given;

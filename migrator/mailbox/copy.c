@@ -41,6 +41,7 @@ enum copy_step {
     FLAGS,
     EXPUNGE,
     FORGET,
+    MOVE,
     HEADERS,
     VERIFY,
     CATCH_UP,
@@ -78,6 +79,9 @@ struct copy {
     struct doubles *doubles;
     struct reflag *reflag;
     struct remove *remove;
+    struct foreign_terms foreign_terms;
+    struct foreign *foreign;
+    struct foreign_result foreign_result; /* of all that were made */
     struct headers *headers;
     struct verify *verify;
     struct known *known;
@@ -205,7 +209,7 @@ static bool rows_were_all(const struct copy *c, const struct ledger_row *rows, s
            ledger_bound(c->pair.ledger, &source, &target) && source == was->source.uidvalidity &&
            target == was->target.uidvalidity && !ledger_in_doubt(c->pair.ledger, &uidnext) &&
            ledger_resent(c->pair.ledger)->n == 0 && ledger_to_retake(c->pair.ledger)->n == 0 &&
-           !fillers_may_be_there(c->pair.ledger);
+           !fillers_may_be_there(c->pair.ledger) && !foreign_is_there(&c->pair);
 }
 
 /* False: all is to be listed. */
@@ -740,7 +744,7 @@ static void copy_on_forgotten(void *owner, enum route_rc rc)
 {
     struct copy *c = owner;
     pair_count_done(&c->pair);
-    on_ledger_rc(c, rc, HEADERS);
+    on_ledger_rc(c, rc, MOVE);
 }
 
 /* Rows whose source message is gone and whose copy is gone by now too. */
@@ -756,8 +760,31 @@ static void enter_forget(struct copy *c)
     if (n > 0)
         ledger_gone(c->pair.ledger, uids, n, copy_on_forgotten, c);
     else
-        copy_go(c, HEADERS);
+        copy_go(c, MOVE);
     free(uids);
+}
+
+/* --- MOVE --- */
+
+static void on_moved(void *owner, enum copy_rc rc, const char *why)
+{
+    struct copy *c = owner;
+    uint64_t moved = c->foreign_result.moved;
+    c->foreign_result = foreign_outcome(c->foreign);
+    c->foreign_terms.now = c->foreign_terms.now && c->foreign_result.moved == 0; /* once in a copy */
+    c->foreign_result.moved += moved;
+    copy_step_ended(c, rc, why, HEADERS);
+    foreign_stop(&c->foreign); /* why was its own */
+}
+
+static void enter_move(struct copy *c)
+{
+    if (!foreign_is_there(&c->pair)) {
+        c->foreign_result = (struct foreign_result){.moved = c->foreign_result.moved};
+        copy_go(c, HEADERS);
+    } else if (!has_given(c)) {
+        c->foreign = foreign_start(&c->pair, &c->foreign_terms, on_moved, c);
+    }
 }
 
 /* --- HEADERS, VERIFY, CATCH_UP, COMPARE --- */
@@ -796,7 +823,8 @@ static void copy_on_caught_up(void *owner, enum copy_rc rc, const char *why)
 /* What we changed makes the target another than it was when it was opened. */
 static void enter_catch_up(struct copy *c)
 {
-    uint64_t changes = c->pair.counts.stored + c->pair.counts.expunged + c->unfilled;
+    uint64_t changes =
+        c->pair.counts.stored + c->pair.counts.expunged + c->unfilled + c->foreign_result.moved;
     if (changes == c->caught_up || c->pair.target.seen.modseq == 0) {
         copy_go(c, COMPARE);
         return;
@@ -913,6 +941,7 @@ static void copy_stop(struct copy *c)
     doubles_stop(&c->doubles);
     reflag_stop(&c->reflag);
     remove_stop(&c->remove);
+    foreign_stop(&c->foreign);
     headers_stop(&c->headers);
     verify_stop(&c->verify);
     known_stop(&c->known);
@@ -1007,6 +1036,7 @@ static void enter_end(struct copy *c)
                                  .whole = c->whole,
                                  .numbers = numbers_of(p),
                                  .first_foreign = c->rc == COPY_EQUAL ? first_foreign(c) : 0,
+                                 .foreign = c->foreign_result,
                                  .gone = &c->gone,
                                  .vanished = selected_vanished(&p->source),
                                  .given = c->rc == COPY_DOWN && (p->source.given || p->target.given),
@@ -1026,13 +1056,13 @@ static void enter_end(struct copy *c)
 static void copy_on_task(struct loop_task *task)
 {
     static void (*const enter[])(struct copy * c) = {
-        [OPEN] = enter_open,       [BIND] = enter_bind,       [SETTLE] = enter_settle,
-        [UNFILL] = enter_unfill,   [RETAKE] = enter_retake,   [KNOWN] = enter_known,
-        [ADDED] = enter_added,     [REORDER] = enter_reorder, [APPEND] = enter_append,
-        [RELIST] = enter_relist,   [DOUBLES] = enter_doubles, [ALIGN] = enter_align,
-        [FLAGS] = enter_flags,     [EXPUNGE] = enter_expunge, [FORGET] = enter_forget,
-        [HEADERS] = enter_headers, [VERIFY] = enter_verify,   [CATCH_UP] = enter_catch_up,
-        [COMPARE] = enter_compare, [END] = enter_end,
+        [OPEN] = enter_open,         [BIND] = enter_bind,       [SETTLE] = enter_settle,
+        [UNFILL] = enter_unfill,     [RETAKE] = enter_retake,   [KNOWN] = enter_known,
+        [ADDED] = enter_added,       [REORDER] = enter_reorder, [APPEND] = enter_append,
+        [RELIST] = enter_relist,     [DOUBLES] = enter_doubles, [ALIGN] = enter_align,
+        [FLAGS] = enter_flags,       [EXPUNGE] = enter_expunge, [FORGET] = enter_forget,
+        [MOVE] = enter_move,         [HEADERS] = enter_headers, [VERIFY] = enter_verify,
+        [CATCH_UP] = enter_catch_up, [COMPARE] = enter_compare, [END] = enter_end,
     };
     struct copy *c = CONTAINER_OF(task, struct copy, task);
     enter[c->step](c);
@@ -1112,6 +1142,7 @@ struct copy *copy_start(const struct copy_request *request, copy_fn fn, void *ow
     p->sample = (struct sample){.mode = request->verify, .seed = sample_seed(request->seed)};
     c->reorder_max = request->reorder_max;
     c->delete_share = request->delete_share;
+    c->foreign_terms = request->foreign;
     p->findings = request->findings;
     p->waivers = request->waivers;
     p->leave_out = request->leave_out;

@@ -20,6 +20,8 @@
  *   EXPUNGE   copies whose source message is gone: UID EXPUNGE of exactly those UIDs; not unasked where they
  *             are more than delete_share of all
  *   FORGET    their rows
+ *   MOVE      messages of the target's own that lie before or between the copies are moved behind these
+ *             (foreign.h)
  *   HEADERS   with migration.verify = headers: headers are read on both sides
  *   VERIFY    other bytes not verified yet are read back from the target and hashed: all, or a sample
  *             (sample.h)
@@ -40,6 +42,7 @@
 #include "lib/leave_out.h"
 #include "lib/options.h"
 
+#include "foreign.h"
 #include "ledger.h"
 #include "migrator/found/finding.h"
 #include "migrator/imap/imap_client.h"
@@ -68,6 +71,7 @@ struct copy_result {
     bool unread;
     uint32_t
         first_foreign; /* the lowest UID on the target that the ledger does not know; 0 = there is none */
+    struct foreign_result foreign; /* of the step MOVE */
 };
 
 struct copy_request {
@@ -78,10 +82,11 @@ struct copy_request {
     bool last;                             /* in the freeze */
     /* how both sides were when they were equal, by this ledger; NULL: list all messages */
     const struct stamp *was;
-    enum verify_mode verify;           /* migration.verify */
-    const char *seed;                  /* of the sample: the same for each copy of this mailbox */
-    uint32_t reorder_max;              /* so many copies at most are taken back for the sake of order */
-    uint32_t delete_share;             /* per cent of the copies that are removed unasked */
+    enum verify_mode verify; /* migration.verify */
+    const char *seed;        /* of the sample: the same for each copy of this mailbox */
+    uint32_t reorder_max;    /* so many copies at most are taken back for the sake of order */
+    uint32_t delete_share;   /* per cent of the copies that are removed unasked */
+    struct foreign_terms foreign;
     const struct waivers *waivers;     /* borrowed; NULL = none */
     const struct leave_out *leave_out; /* borrowed; NULL = none */
     uint32_t leave_out_rules;          /* the rules that apply to this mailbox, by bit */

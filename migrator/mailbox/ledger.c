@@ -97,6 +97,7 @@ void ledger_free(struct ledger **lp)
     ledger_rows_changed(l);
     free(l->rows);
     free(l->sent);
+    free(l->moves);
     free(l->source);
     free(l->target);
     free(l->record_id);
@@ -352,6 +353,39 @@ void ledger_latefill(struct ledger *l, const struct imap_seq *numbers, uint64_t 
     e->touch_ms = ms > 0 ? ms : 1;
     ledger_write_set(&e->text, numbers);
     write_entry(e);
+}
+
+uint32_t ledger_begin_move(struct ledger *l, uint32_t target_uidnext, const struct ledger_row *rows, size_t n,
+                           uint64_t ms, ledger_fn fn, void *owner)
+{
+    struct ledger_entry *e = begin_entry(l, "move", fn, owner);
+    uint32_t number = ++l->last_number;
+    assert(n > 0);
+    e->touch_ms = ms > 0 ? ms : 1;
+    buf_printf(&e->text, " %u %u", number, target_uidnext);
+    for (size_t i = 0; i < n; i++)
+        ledger_write_row(&e->text, &rows[i], 0);
+    write_entry(e);
+    return number;
+}
+
+void ledger_moved(struct ledger *l, const struct ledger_row *rows, size_t n, ledger_fn fn, void *owner)
+{
+    struct ledger_entry *e = begin_entry(l, "moved", fn, owner);
+    assert(n > 0);
+    for (size_t i = 0; i < n; i++)
+        buf_printf(&e->text, " %u,%u", rows[i].source_uid, rows[i].target_uid);
+    write_entry(e);
+}
+
+void ledger_clearing(struct ledger *l, const struct imap_seq *target_uids, ledger_fn fn, void *owner)
+{
+    write_set(l, "clearing", target_uids, fn, owner);
+}
+
+void ledger_cleared(struct ledger *l, const struct imap_seq *target_uids, ledger_fn fn, void *owner)
+{
+    write_set(l, "cleared", target_uids, fn, owner);
 }
 
 /* Of what never went out as a whole nothing is stored. */

@@ -27,6 +27,11 @@
  *   unfilled  target UIDs of fillers that were seen to be gone
  *   refused   numbers of fillers that were not stored
  *   latefill  numbers of fillers that the target does not have, though nobody knows whether it still gets them
+ *   move      before messages of the target's own are copied behind all others (foreign.h): a number, the target's
+ *             UIDNEXT at that moment (or lower); UID, size, SHA-256 of each
+ *   moved     UIDs of such messages, each with that of its copy, which was read back and is the same
+ *   clearing  UIDs of those that are about to be removed, since their copies are there
+ *   cleared   UIDs of those about which nothing is under way any more
  *   settled   ends all intents that are open; names their source UIDs that were not found on the target
  *   void      forgets all of the above
  *   pair      from which backend to which: where it was the other way round until now, all rows are turned, and where
@@ -106,6 +111,18 @@ struct ledger_fillers {
 };
 const struct ledger_fillers *ledger_fillers(const struct ledger *l);
 
+/* --- Messages of the target's own, on their way behind the copies (foreign.h). --- */
+
+struct ledger_move {
+    uint32_t uid, to_uid; /* of the target; to_uid 0: it is not known to be copied */
+    uint32_t from;        /* its copy has this UID at least */
+    uint64_t size;
+    uint8_t hash[32];
+    bool clearing;
+};
+/* Ascending by uid. */
+const struct ledger_move *ledger_moves(const struct ledger *l, size_t *n);
+
 /* Was each UID of the target below this one given to a message or a filler of this ledger, also to one that is gone by now?
  * Then the target has a trace of each in its log of expunges. Where that is not known any more (the ledger was folded, or
  * turned), the answer is no; and so it is for a UID that was jumped over, whoever did it and died. */
@@ -155,6 +172,14 @@ void ledger_refused(struct ledger *l, const struct imap_seq *numbers, ledger_fn 
 /* They may still arrive, within ms at most: see ledger_settled(). */
 void ledger_latefill(struct ledger *l, const struct imap_seq *numbers, uint64_t ms, ledger_fn fn,
                      void *owner);
+/* rows: source_uid is the UID of the message, target_uid does not count. Calls back when the replicas of Redis have it
+ * too. Returns the number for ledger_touched(); ms: as for ledger_touch(). */
+uint32_t ledger_begin_move(struct ledger *l, uint32_t target_uidnext, const struct ledger_row *rows, size_t n,
+                           uint64_t ms, ledger_fn fn, void *owner);
+/* rows: source_uid and target_uid are the UIDs of the message and of its copy; nothing else counts. */
+void ledger_moved(struct ledger *l, const struct ledger_row *rows, size_t n, ledger_fn fn, void *owner);
+void ledger_clearing(struct ledger *l, const struct imap_seq *target_uids, ledger_fn fn, void *owner);
+void ledger_cleared(struct ledger *l, const struct imap_seq *target_uids, ledger_fn fn, void *owner);
 /* After the flip: all messages below this UID were brought, or staff were told of them.
  * ledger_looked_until(): the highest such UID, 0 = none. */
 void ledger_looked(struct ledger *l, uint32_t source_uidnext, ledger_fn fn, void *owner);

@@ -345,6 +345,48 @@ void ledger_end_touch(struct ledger *l, uint32_t number)
     }
 }
 
+/* --- messages of the target's own --- */
+
+const struct ledger_move *ledger_moves(const struct ledger *l, size_t *n)
+{
+    *n = l->n_moves;
+    return l->moves;
+}
+
+static size_t move_from(const struct ledger *l, uint32_t uid)
+{
+    size_t at = 0;
+    while (at < l->n_moves && l->moves[at].uid < uid)
+        at++;
+    return at;
+}
+
+struct ledger_move *ledger_find_move(const struct ledger *l, uint32_t uid)
+{
+    size_t at = move_from(l, uid);
+    return at < l->n_moves && l->moves[at].uid == uid ? &l->moves[at] : NULL;
+}
+
+void ledger_put_move(struct ledger *l, const struct ledger_move *move)
+{
+    size_t at = move_from(l, move->uid);
+    if (at == l->n_moves || l->moves[at].uid != move->uid) {
+        l->moves = xreallocarray(l->moves, l->n_moves + 1, sizeof *l->moves);
+        memmove(l->moves + at + 1, l->moves + at, (l->n_moves - at) * sizeof *l->moves);
+        l->n_moves++;
+    }
+    l->moves[at] = *move;
+}
+
+void ledger_drop_moves(struct ledger *l, const struct imap_seq *uids)
+{
+    size_t kept = 0;
+    for (size_t i = 0; uids && i < l->n_moves; i++)
+        if (!imap_seq_has(uids, l->moves[i].uid))
+            l->moves[kept++] = l->moves[i];
+    l->n_moves = kept;
+}
+
 /* --- what entries do --- */
 
 /* The next UID of a set; false where there is none. */
@@ -463,6 +505,7 @@ void ledger_clear(struct ledger *l)
     imap_seq_free(&l->retake);
     imap_seq_free(&l->fillers.there);
     imap_seq_join(&l->fillers.open, &l->fillers.sent);
+    ledger_drop_moves(l, NULL);
     ledger_forget_given(l);
     ledger_drop_intents(l);
     ledger_drop_touches(l);
@@ -509,6 +552,7 @@ void ledger_turn(struct ledger *l)
     imap_seq_free(&l->resent);
     imap_seq_free(&l->told);
     ledger_free_fillers(l); /* the new source has none: that was seen before it became one */
+    ledger_drop_moves(l, NULL);
     ledger_forget_given(l);
     ledger_drop_intents(l);
     ledger_drop_touches(l);

@@ -62,6 +62,8 @@ struct ledger {
     struct imap_seq told;                 /* target UIDs */
     char filler_id[LEDGER_FILLER_ID + 1]; /* "": none yet */
     struct ledger_fillers fillers;
+    struct ledger_move *moves; /* owned */
+    size_t n_moves;
     struct imap_seq given; /* see ledger_gave_all() */
     bool given_lost;       /* ... and is not known: too many ranges */
     uint64_t listed;       /* entries of the list, without what was folded */
@@ -106,6 +108,11 @@ void ledger_clear(struct ledger *l);
 /* What was the target is the source. */
 void ledger_turn(struct ledger *l);
 void ledger_free_fillers(struct ledger *l);
+/* In the place of one with the same UID. */
+void ledger_put_move(struct ledger *l, const struct ledger_move *move);
+/* NULL: there is none. */
+struct ledger_move *ledger_find_move(const struct ledger *l, uint32_t uid);
+void ledger_drop_moves(struct ledger *l, const struct imap_seq *uids); /* NULL: all */
 /* The target has given out this UID. */
 void ledger_give(struct ledger *l, uint32_t target_uid);
 void ledger_forget_given(struct ledger *l);

@@ -25,10 +25,14 @@
  *   6 unfilled <set of target UIDs>
  *   6 refused <set of numbers>
  *   6 latefill <set of numbers>
+ *   7 move <number> <target UIDNEXT> <row> <row> ...
+ *   7 moved <UID>,<UID of its copy> <UID>,<UID of its copy> ...
+ *   7 clearing <set of target UIDs>
+ *   7 cleared <set of target UIDs>
  *
  * The number is the version of imapferry's ledgers that the kind of entry came with. A row is "source
  * UID,target UID,size,SHA-256 in base64", with ",v" behind it where it is verified; in "sent" the target UID
- * is 0. Of "landed" the sets name as many messages, in this order. Sets are spelled as in IMAP ("1:3,7").
+ * is 0, and in "move" too, whose source UIDs are UIDs of the target. Of "landed" the sets name as many messages, in this order. Sets are spelled as in IMAP ("1:3,7").
  * What is written goes through the same reader as what is loaded, after Redis has it, so that memory can't
  * know more than a later load. An entry that this version can't read refuses the whole ledger: to guess would
  * be to copy twice. */
@@ -358,6 +362,61 @@ static bool read_touched(struct ledger *l, struct span s)
     return true;
 }
 
+static bool read_move(struct ledger *l, struct span s)
+{
+    struct ledger_move move = {0};
+    struct ledger_row row;
+    struct span word;
+    uint32_t number;
+    if (!take_u32(&s, ' ', &number) || !take_u32(&s, ' ', &move.from) || s.len == 0)
+        return false;
+    ledger_add_touch(l, number);
+    while (ledger_take_word(&s, ' ', &word)) {
+        if (!read_any_row(word, &row) || row.target_uid > 0)
+            return false;
+        move.uid = row.source_uid;
+        move.size = row.size;
+        memcpy(move.hash, row.hash, HASH_SIZE);
+        ledger_put_move(l, &move);
+    }
+    return s.len == 0;
+}
+
+static bool read_moved(struct ledger *l, struct span s)
+{
+    struct span word;
+    uint32_t uid, to_uid;
+    while (ledger_take_word(&s, ' ', &word)) {
+        if (!take_u32(&word, ',', &uid) || !take_u32(&word, ',', &to_uid) || word.len > 0 || to_uid == 0)
+            return false;
+        struct ledger_move *move = ledger_find_move(l, uid);
+        if (move)
+            move->to_uid = to_uid;
+    }
+    return s.len == 0;
+}
+
+static bool read_clearing(struct ledger *l, struct span s)
+{
+    struct imap_seq set = {0};
+    if (!take_set(s, &set))
+        return false;
+    for (size_t i = 0; i < l->n_moves; i++)
+        l->moves[i].clearing = l->moves[i].clearing || imap_seq_has(&set, l->moves[i].uid);
+    imap_seq_free(&set);
+    return true;
+}
+
+static bool read_cleared(struct ledger *l, struct span s)
+{
+    struct imap_seq set = {0};
+    if (!take_set(s, &set))
+        return false;
+    ledger_drop_moves(l, &set);
+    imap_seq_free(&set);
+    return true;
+}
+
 static bool read_settled(struct ledger *l, struct span s)
 {
     struct imap_seq set = {0};
@@ -439,7 +498,11 @@ static const struct {
              {"filled", "6", read_filled},
              {"unfilled", "6", read_unfilled},
              {"refused", "6", read_refused},
-             {"latefill", "6", read_latefill}};
+             {"latefill", "6", read_latefill},
+             {"move", "7", read_move},
+             {"moved", "7", read_moved},
+             {"clearing", "7", read_clearing},
+             {"cleared", "7", read_cleared}};
 
 const char *ledger_version_of(const char *word)
 {

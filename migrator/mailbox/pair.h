@@ -8,6 +8,7 @@
  *   doubles   DOUBLES
  *   reflag    FLAGS
  *   remove    EXPUNGE, and what has to be taken back elsewhere
+ *   foreign   MOVE
  *   headers   HEADERS
  *   verify    VERIFY
  *   known     KNOWN, of the late watch

@@ -6,7 +6,8 @@
 #include "touch.h"
 
 struct remove {
-    struct pair *p; /* borrowed */
+    struct pair *p;           /* borrowed */
+    bool (*may)(void *owner); /* may be NULL */
     step_fn fn;
     void *owner;
     struct imap_seq uids;
@@ -99,6 +100,10 @@ static void remove_on_ready(void *owner, uint64_t modseq)
     const struct imapc_command cmd = {.data = remove_on_data, .end = remove_on_end, .owner = r};
     struct buf set = {0}, condition = {0};
     struct uidset_place at = {0};
+    if (r->may && !r->may(r->owner)) {
+        touch_end(r->touch, remove_on_ended);
+        return;
+    }
     touch_write_condition(&condition, modseq);
     while (uidset_next(&r->uids, &at, 0, &set)) {
         r->outstanding += 2;
@@ -135,8 +140,15 @@ static void remove_refuse(struct loop_task *task)
 
 struct remove *remove_start(struct pair *p, const struct imap_seq *uids, step_fn fn, void *owner)
 {
+    return remove_start_if(p, uids, NULL, fn, owner);
+}
+
+struct remove *remove_start_if(struct pair *p, const struct imap_seq *uids, bool (*may)(void *owner),
+                               step_fn fn, void *owner)
+{
     struct remove *r = xcalloc(1, sizeof *r);
     r->p = p;
+    r->may = may;
     r->fn = fn;
     r->owner = owner;
     r->task.fn = remove_refuse;

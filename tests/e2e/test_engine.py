@@ -119,8 +119,9 @@ def test_lost_ledger_doubles_nothing(fakes, redis, source, target):
     assert sent(target, user) == 30
 
 
-def test_foreign_messages_before_and_behind_stay(fakes, source, target):
-    """Mail that was delivered to the target itself is kept, with its flags, and counts as nothing of ours."""
+def test_foreign_messages_before_and_behind_are_kept(fakes, source, target):
+    """Mail that was delivered to the target itself is kept, with its flags, and counts as nothing of ours. What lies before
+    the copies is moved behind them."""
     user = new_user()
     for i in range(5):
         source.add(user, "INBOX", b"Subject: %d\r\n\r\n" % i)
@@ -129,9 +130,9 @@ def test_foreign_messages_before_and_behind_stay(fakes, source, target):
     begin(fakes, user)
     target.add(user, "INBOX", b"Subject: last\r\n\r\n")
     flip(fakes, user)
-    wanted = [b"Subject: first\r\n\r\n"] + bodies(source.account(user)[b"INBOX"]) + [b"Subject: last\r\n\r\n"]
+    wanted = bodies(source.account(user)[b"INBOX"]) + [b"Subject: last\r\n\r\n", b"Subject: first\r\n\r\n"]
     assert bodies(target.account(user)[b"INBOX"]) == wanted
-    assert target.account(user)[b"INBOX"].messages[0].flags == {b"\\Deleted"}
+    assert target.account(user)[b"INBOX"].messages[-1].flags == {b"\\Deleted"}
 
 
 def test_message_over_the_limit_is_named_before_it_is_read(make_ferry, source):

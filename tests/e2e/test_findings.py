@@ -97,7 +97,7 @@ def test_late_success_keeps_the_order(make_ferry, source, lacks):
         target.behave()
         assert ferry.ctl("retry", user)[0] == 0
         ferry.wait_state(user, "flipped")
-        assert bodies(target, user) == [b"Subject: foreign\r\n\r\n", *bodies(source, user)]
+        assert bodies(target, user) == [*bodies(source, user), b"Subject: foreign\r\n\r\n"]
         ferry.daemons[-1].wait(r"event=late_success\b")
         if not lacks:
             report = ferry.ctl_raw("user", user, "--report")[1]

@@ -59,8 +59,8 @@ def test_flip_is_refused(make_ferry, old, target, authority, fault):
     assert ferry.user(user)["reason"] == ferry.route(user)["reason"] != ""
 
 
-def test_foreign_message_between_the_copies_stays(ferry, old, target):
-    """It is the user's too, and the order among the copies is what it was."""
+def test_foreign_message_between_the_copies_is_kept(ferry, old, target):
+    """It is the user's too, and the order among the copies is what it was; it lies behind them at the end."""
     user = new_user()
     fill(old, user, small(messages=40))
     target.misbehave("foreign", mailbox="INBOX", n=3, times=1)

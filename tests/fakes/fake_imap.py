@@ -19,6 +19,9 @@ To APPEND:
     refuse_text     NO to a command that holds a message with text=b"..."
     refuse          NO to a command that holds message n (code="...")         overquota   NO [OVERQUOTA] from message n on
     no_new_keywords PERMANENTFLAGS without \\*; keywords are not stored
+To COPY:
+    refuse_copy     NO                              lose_copy       done, and the connection is reset instead of the answer
+    copy_late       the connection is reset, and it is done when land() is called
 At a place: hang, close, bye, wrong_tag, endless (untagged responses for ever), no (code="...").
 Of the server: strip_starttls. Each fault takes times=N (for ever where left out).
 

@@ -72,6 +72,15 @@ class Manners:
         """The response code of the OK: "APPENDUID 7 3:5", "" for none."""
         return code
 
+    # ---- COPY
+
+    def duplicated(self, c, box, message):
+        """Before a copy is stored, which may be altered here."""
+
+    def copied(self, c, box, made, code):
+        """The response code of the OK: "COPYUID 7 3:5 8:10", "" for none."""
+        return code
+
     # ---- FETCH, SEARCH
 
     def found(self, c, messages):

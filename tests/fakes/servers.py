@@ -349,6 +349,28 @@ class FalseUidplus(Manners):
         return "" if self.by is None else f"APPENDUID {box.uidvalidity} {uids[0] + self.by}:{uids[-1] + self.by}"
 
 
+class FalseCopyuid(Manners):
+    """COPYUID lacks, or names other messages."""
+
+    def __init__(self, by=None):
+        self.by = by
+
+    def copied(self, c, box, made, code):
+        of = code.rsplit(" ", 1)[0]
+        return "" if self.by is None else of + " " + ",".join(str(m.uid + self.by) for m in made)
+
+
+class CopiesAnew(Manners):
+    """COPY gives a message the date of today, or no flags."""
+
+    def __init__(self, date=None, keeps_flags=True):
+        self.today, self.keeps_flags = date, keeps_flags
+
+    def duplicated(self, c, box, message):
+        message.date = self.today or message.date
+        message.flags = message.flags if self.keeps_flags else set()
+
+
 class Dedupes(Manners):
     """Gmail: what is there already, byte for byte, is not stored again; the answer names the one that is there."""
 

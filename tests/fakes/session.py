@@ -616,7 +616,22 @@ class Session:
     def do_copy(self, args, uid=False):
         with self.server.lock:
             box = self.find(args[1])
-            for _, m in self.numbered(args[0], uid):
-                box.messages.append(Message(box.uidnext, m.body, set(m.flags), m.date))
+            of = [m for _, m in self.numbered(args[0], uid) if m in box.messages or box is not self.box]
+            made = [Message(0, m.body, set(m.flags), m.date) for m in of]
+            if self.server.fault("refuse_copy"):
+                raise Refused("NO [OVERQUOTA] full")
+            if self.server.fault("copy_late"):
+                self.server.late.append((box, made))
+                raise Gone
+            for m in made:
+                self.tell("duplicated", box, m)
+                m.uid = box.uidnext
+                box.messages.append(m)
                 box.uidnext += 1
-        self.ok()
+            if self.server.fault("lose_copy"):
+                raise Gone
+        code = ""
+        if made and self.has("UIDPLUS"):
+            sets = [",".join(str(m.uid) for m in messages) for messages in (of, made)]
+            code = self.ask("copied", f"COPYUID {box.uidvalidity} {sets[0]} {sets[1]}", box, made)
+        self.ok(f"[{code}] done" if code else "done")

@@ -357,6 +357,44 @@ static void test_order(void **state)
     expect_loaded(w, "1/2 5>50 7>61v");
 }
 
+/* Each step of messages of the target's own that are moved, with the number of the change that it is to Redis. */
+static void test_moves(void **state)
+{
+    struct world *w = *state;
+    struct ledger_row moved[] = {row(3, 41, 0, false), row(8, 40, 0, false), row(4, 1, 0, false)};
+    struct imap_seq some = {0};
+    struct answer a = {0};
+    size_t n;
+    assert_int_equal(load(w), ROUTE_OK);
+    WRITE(w, ledger_direct, "old", "new");
+    WRITE(w, ledger_bind, 1, 2);
+    uint32_t number = ledger_begin_move(
+        w->l, 40, ((struct ledger_row[]){row(8, 0, 7, false), row(3, 0, 5, false)}), 2, 1000, on_answer, &a);
+    UNIT_UNTIL(&w->u, a.times == 1);
+    assert_int_equal(a.rc, ROUTE_OK);
+    assert_int_equal(load(w), ROUTE_OK);
+    assert_true(ledger_has_open_change(w->l));
+    WRITE(w, ledger_moved, moved, 3); /* one that is not under way is no concern of ours */
+    WRITE(w, ledger_touched, number);
+    imap_seq_add(&some, 8, 8);
+    WRITE(w, ledger_clearing, &some);
+    for (int loaded = 0; loaded < 2; loaded++) {
+        const struct ledger_move *moves = ledger_moves(w->l, &n);
+        assert_int_equal(n, 2);
+        assert_true(moves[0].uid == 3 && moves[0].to_uid == 41 && moves[0].from == 40 && !moves[0].clearing);
+        assert_true(moves[1].uid == 8 && moves[1].to_uid == 40 && moves[1].size == 7 && moves[1].clearing);
+        assert_false(ledger_has_open_change(w->l));
+        assert_int_equal(load(w), ROUTE_OK);
+    }
+    WRITE(w, ledger_cleared, &some);
+    ledger_moves(w->l, &n);
+    assert_int_equal(n, 1);
+    WRITE(w, ledger_direct, "new", "old");
+    ledger_moves(w->l, &n);
+    assert_int_equal(n, 0);
+    imap_seq_free(&some);
+}
+
 /* What was given once counts, though it is gone; what is in no entry was jumped over, whoever has died meanwhile. */
 static void test_given(void **state)
 {
@@ -825,6 +863,7 @@ int main(void)
         TEST(test_retake),
         TEST(test_order),
         TEST(test_given),
+        TEST(test_moves),
         TEST(test_turned),
         TEST(test_pair_after_rows),
         TEST(test_several_under_way),

@@ -12,7 +12,8 @@ static const struct tier_facts told = {
     .no_channel = "no channel",
     .uidplus = true,
     .t0_max_gaps = 50,
-    .t1_max_gaps = 10};
+    .t1_max_gaps = 10,
+    .foreign_max = 3};
 
 static void aims(struct tier_facts f, enum view_tier tier, bool set, const char *why)
 {
@@ -81,8 +82,10 @@ static void what_was_used_is_not_told(void **state)
     (void)state;
     f.target.uidnext = 2;
     aims(f, VIEW_T1, false, "used before");
-    f.target.messages = 1;
-    aims(f, VIEW_T3, false, "messages of its own");
+    f.target.messages = 3;
+    aims(f, VIEW_T2, false, "messages of its own, which will be moved");
+    f.target.messages = 4;
+    aims(f, VIEW_T3, false, "4 messages of its own, and foreign_max lets 3 be moved");
     f = told;
     f.uidplus = false;
     aims(f, VIEW_T2, false, "UIDPLUS");
