@@ -1,6 +1,7 @@
 #!/bin/sh
 # Cyrus and Courier for the tests, in build/servers. Debian lets neither be installed beside Dovecot, so their packages
 # are only unpacked, with the libraries that this machine lacks; nothing of them is installed, started or enabled.
+# A Roundcube with the PHP that it needs, without the web server that Debian would start for it.
 # And packages of npm (tests/view/npm), which tests use without a network.
 # Quick where they are there already.
 set -eu
@@ -55,6 +56,25 @@ fetch() { # name package...
     mv "$folder" "$servers/$name"
 }
 
+# Roundcube and all that is PHP of what it depends on, whatever this machine has of it.
+fetch_roundcube() {
+    folder=$servers/roundcube.new
+    rm -rf "$folder" "$servers/roundcube"
+    mkdir -p "$folder/packages"
+    echo "unpacking for the tests: roundcube"
+    names="roundcube-core php-cli php-intl php-mbstring php-xml php-sqlite3"
+    # shellcheck disable=SC2046,SC2086
+    (cd "$folder/packages" && $apt -o APT::Sandbox::User=root download \
+        $($apt install -s -o Dir::State::status=/dev/null --no-install-recommends $names |
+            sed -n 's/^Inst \([^ ]*\) (.*/\1/p' | grep -e '^php' -e '^roundcube-core$') \
+        $(lacking php-cli php-intl php-mbstring php-xml php-sqlite3) >../log 2>&1) || return 1
+    for package in "$folder"/packages/*.deb; do
+        dpkg-deb -x "$package" "$folder"
+    done
+    rm -rf "$folder/packages" "$folder/log" "$folder/usr/share/doc" "$folder/usr/share/man" "$folder/usr/share/roundcube/installer"
+    mv "$folder" "$servers/roundcube"
+}
+
 # What the lock file names, each with its hash; no script of a package runs.
 fetch_npm() {
     folder=$servers/npm.new
@@ -70,6 +90,7 @@ npm_lock=$here/view/npm/package-lock.json
 mkdir -p "$servers"
 [ -d "$servers/cyrus" ] || fetch cyrus $cyrus
 [ -d "$servers/courier" ] || fetch courier $courier $(known $courier_waits_for)
+[ -d "$servers/roundcube" ] || fetch_roundcube || { refresh; fetch_roundcube; } || { cat "$servers/roundcube.new/log" >&2; exit 1; }
 cmp -s "$npm_lock" "$servers/npm/package-lock.json" || fetch_npm
 if [ ! "$servers/private.so" -nt "$here/harness/private.c" ]; then
     ${CC:-cc} -shared -fPIC -O1 -Wall -Wextra -D_GNU_SOURCE -o "$servers/private.so.new" "$here/harness/private.c" -ldl
