@@ -17,6 +17,7 @@
 # make bench-compress   what COMPRESS=DEFLATE costs the proxy and saves clients; MIB= SESSIONS= (see tests/bench/compress.py)
 # make bench-proxy      what a login, a byte, a session and a round trip cost beside nginx, Dovecot, perdition and haproxy;
 #                       ONLY= WHAT= ROUNDS= LOGINS= SESSIONS= MIB= BEFORE=FOLDER OUT=FILE.svg (see tests/bench/proxy.py)
+# make fuzz             each parser of what a peer sends, under libFuzzer; SECONDS=600 each, ONLY=tok,cmd (see tests/fuzz/run.py)
 # make check-account    an account of 20,000 messages with every oddity, between Courier, Cyrus and Dovecot; MESSAGES=N
 # make check-view       mail programs before and after moves; random commands to moved accounts and to copies that stayed;
 #                       RUNS=N SEED=S MESSAGES=N ONLY=clients,WORLD,... (see tests/view/)
@@ -124,7 +125,7 @@ $(PLAYED): LDFLAGS += -Wl,--allow-multiple-definition
 
 units: $(UNITS)
 
-# The fuzz targets, replaying their corpus. For fuzzers: clang, -fsanitize=fuzzer,address,undefined, no standalone.c.
+# The fuzz targets, replaying their corpus; make fuzz builds them for libFuzzer.
 $(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c tests/fuzz/standalone.c $(BUILD)/libimapferry.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $(filter %.c,$^) $(BUILD)/libimapferry.a $(LIBS)
@@ -133,6 +134,10 @@ fuzzers: $(FUZZERS)
 
 fuzz-replay: fuzzers
 	@for f in $(FUZZERS); do echo "$$f" && "$$f" tests/fuzz/corpus/$${f##*/} || exit 1; done
+
+fuzz:
+	@sh tests/deps.sh ensure fuzz
+	@$(PYTHON) -B tests/fuzz/run.py --seconds $(or $(SECONDS),600) $(if $(ONLY),--only $(ONLY))
 
 # The second compiler's opinion of every file.
 clang-syntax: $(BUILD)/gen/route_scripts.h
@@ -256,4 +261,4 @@ clean:
 
 -include $(shell find $(BUILD)/obj $(BUILD)/fuzz -type f -name '*.d' 2>/dev/null)
 
-.PHONY: all packages deps-build check-fresh units fuzzers fuzz-replay clang-syntax deps demo check check-valgrind check-account check-crash check-faults check-view check-huge check-model install clean bench-migrate bench-cutover bench-failover bench-flood bench-late bench-store bench-compress bench-proxy bench-view
+.PHONY: all packages deps-build check-fresh units fuzzers fuzz fuzz-replay clang-syntax deps demo check check-valgrind check-account check-crash check-faults check-view check-huge check-model install clean bench-migrate bench-cutover bench-failover bench-flood bench-late bench-store bench-compress bench-proxy bench-view

@@ -1,7 +1,7 @@
 #!/bin/sh
 # What imapferry needs on Debian, in one apt call.
 #   deps.sh install [WHAT]   installs all, or what is for: build (the programs), demo, bench, proxies (of make
-#                            bench-proxy), model (of the cut-over), fresh (bare machines, see fresh.sh)
+#                            bench-proxy), model (of the cut-over), fuzz, fresh (bare machines, see fresh.sh)
 #   deps.sh ensure [WHAT]    the same, only if something is missing
 #   deps.sh missing [WHAT]   says what is missing
 # Nothing it installs is left running or enabled: a policy forbids starts during the install, and units of the
@@ -18,13 +18,14 @@ clients="offlineimap3 neomutt"
 model="spin gcc libc6-dev python3"
 fresh="debootstrap git util-linux"
 
-wanted_for() { # build, demo, bench, proxies, model, fresh or all
+wanted_for() { # build, demo, bench, proxies, model, fuzz, fresh or all
     case $1 in
     build) echo $build ;;
     demo) echo $build $servers ;;
     bench) echo $build $servers $bench ;;
     model) echo $model ;;
     proxies) echo $proxies ;;
+    fuzz) echo $(fuzz_packages) ;;
     fresh) echo $fresh ;;
     *) echo $build $servers $checks $bench $clients $(node_packages) ;;
     esac
@@ -33,6 +34,16 @@ wanted_for() { # build, demo, bench, proxies, model, fresh or all
 # That of another origin has both in one package, and Debian's npm beside it is refused.
 node_packages() {
     [ -z "$(missing_programs node npm)" ] || echo nodejs npm
+}
+
+# The runtime is of the version of clang, and another package in each release.
+fuzz_packages() {
+    version=$(apt-cache depends clang 2>/dev/null | sed -n 's/.*Depends: clang-\([0-9]*\)$/\1/p' | head -n 1)
+    echo clang "libclang-rt-${version:-14}-dev"
+}
+
+has_libfuzzer() {
+    command -v clang >/dev/null && [ -n "$(ls "$(clang -print-resource-dir)"/lib/linux/libclang_rt.fuzzer-*.a 2>/dev/null)" ]
 }
 
 missing_programs() { # name...
@@ -44,6 +55,7 @@ missing_programs() { # name...
 missing() {
     case $1 in
     model) missing_programs spin gcc python3; return ;;
+    fuzz) has_libfuzzer || echo libFuzzer; return ;;
     proxies) missing_programs nginx haproxy perdition; return ;;
     fresh) missing_programs debootstrap git unshare; return ;;
     esac
