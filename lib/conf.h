@@ -60,6 +60,14 @@ void conf_log_old_tls(const struct conf *c, enum conf_role role);
 /* Logs reload_refused, with one line for each error of conf_load(), or of what was made of the files that the
  * file names. */
 void conf_log_refusal(const char *errors);
+/* The files of the nth certificate for clients, and of its key: of tls_cert and tls_key, then of tls_certs; to
+ * free. False: there are no more. */
+bool conf_certificate(const struct conf_proxy *p, size_t nth, char **_cert, char **_key) MUST_CHECK;
+/* Which option names it, and which value of a list. A fixed text. */
+const char *conf_certificate_option(size_t nth, bool key, size_t *_nth);
+enum { CONF_PIN_SIZE = 32 };
+/* The bytes that a pin of a backend stands for. False: it is none. */
+bool conf_pin(const char *text, uint8_t pin[CONF_PIN_SIZE]) MUST_CHECK;
 /* The backend of this name; NULL where there is none. */
 const struct conf_backend *conf_backend(const struct conf *c, const char *name);
 

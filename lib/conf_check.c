@@ -315,6 +315,20 @@ static bool check_capabilities(const struct conf_backend *b, const struct conf_s
                : true;
 }
 
+static bool check_pins(const struct conf_backend *b, const struct conf_source *src)
+{
+    uint8_t pin[CONF_PIN_SIZE];
+    bool ok = true;
+
+    for (size_t i = 0; i < b->pin.n; i++)
+        if (!conf_pin(b->pin.items[i], pin))
+            ok = conf_fail(src, (struct conf_place){"backend", b->name, "pin", i},
+                           "\"%s\" is not \"sha256//\" and the base64 of a SHA-256 hash", b->pin.items[i]);
+    if (b->pin.n > 0 && b->address.scheme != ADDRESS_IMAPS && b->address.scheme != ADDRESS_IMAP_STARTTLS)
+        ok = conf_fail(src, place("backend", b->name, "pin"), "is of no use without TLS");
+    return ok;
+}
+
 static bool check_backend(struct conf *c, struct conf_backend *b, const struct conf_source *src,
                           enum conf_role role)
 {
@@ -336,6 +350,7 @@ static bool check_backend(struct conf *c, struct conf_backend *b, const struct c
     ok = check_sign_in(b, src) && ok;
     ok = check_auth_backend(c, b, src) && ok;
     ok = check_capabilities(b, src) && ok;
+    ok = check_pins(b, src) && ok;
     ok = check_doveadm(b, src) && check_numbers(b, src) && ok;
     if (role == CONF_CTL)
         return ok;
@@ -431,6 +446,22 @@ static bool check_listen_all(const struct conf *c, const struct conf_source *src
     return ok;
 }
 
+static bool check_certificates(const struct conf_proxy *p, const struct conf_source *src)
+{
+    char *files[2];
+    bool ok = true;
+
+    for (size_t i = 0; conf_certificate(p, i, &files[0], &files[1]); i++)
+        for (size_t k = 0; k < 2; k++) {
+            struct conf_place at = place("proxy", NULL, NULL);
+            at.option = conf_certificate_option(i, k == 1, &at.nth);
+            if (*files[k] || i > 0)
+                ok = check_readable(src, at, files[k]) && ok;
+            free(files[k]);
+        }
+    return ok;
+}
+
 static bool check_listeners(const struct conf *c, const struct conf_source *src, enum conf_role role)
 {
     struct conf_place cert = place("proxy", NULL, "tls_cert"), key = place("proxy", NULL, "tls_key");
@@ -444,13 +475,15 @@ static bool check_listeners(const struct conf *c, const struct conf_source *src,
                          "must be given; expected such as {\"imaps://[::]:993\"}");
     if (!tls)
         return ok;
-    ok = (*p->tls_cert ? check_readable(src, cert, p->tls_cert)
-                       : conf_fail(src, cert, "must be given for imaps:// and imap+starttls:// listeners")) &&
-         ok;
-    ok = (*p->tls_key ? check_readable(src, key, p->tls_key)
-                      : conf_fail(src, key, "must be given for imaps:// and imap+starttls:// listeners")) &&
-         ok;
-    return ok;
+    if (!*p->tls_cert)
+        ok = conf_fail(src, cert, "must be given for imaps:// and imap+starttls:// listeners");
+    if (!*p->tls_key)
+        ok = conf_fail(src, key, "must be given for imaps:// and imap+starttls:// listeners");
+    for (size_t i = 0; i < p->tls_ticket_files.n; i++)
+        ok = check_readable(src, (struct conf_place){"proxy", NULL, "tls_ticket_files", i},
+                            p->tls_ticket_files.items[i]) &&
+             ok;
+    return check_certificates(p, src) && ok;
 }
 
 static bool check_proxy(const struct conf *c, const struct conf_source *src, enum conf_role role)

@@ -81,6 +81,12 @@ const struct option options[] = {
     {"backend", "ca_file", OPTION_STRING, offsetof(struct conf_backend, ca_file), .def = "",
      .reload = RELOAD_YES,
      .text = "Certificate authorities (PEM) that sign this backend's certificate. The system's where empty."},
+    {"backend", "pin", OPTION_LIST, offsetof(struct conf_backend, pin), .def = "", .reload = RELOAD_YES,
+     .text =
+         "The key that this backend's certificate must have, as {\"sha256//BASE64\"}, the hash that curl's "
+         "--pinnedpubkey takes; several while it is exchanged. The log says which key the server has where it is another one. With "
+         "ca_file it stands beside the authorities; without, in place of them: then the certificate's names, "
+         "dates and signatures are nothing."},
     {"backend", "tls_min", OPTION_ENUM, offsetof(struct conf_backend, tls_min), .def = "1.2",
      .words = tls_words, .reload = RELOAD_YES,
      .text =
@@ -196,6 +202,22 @@ const struct option options[] = {
      .text = "Certificate shown to clients with its chain, PEM: the one of the old server's host name."},
     {"proxy", "tls_key", OPTION_STRING, offsetof(struct conf_proxy, tls_key), .def = "",
      .example = "\"/etc/imapferry/proxy.key\"", .reload = RELOAD_FILE, .text = "Its private key, PEM."},
+    {"proxy", "tls_certs", OPTION_LIST, offsetof(struct conf_proxy, tls_certs), .def = "",
+     .reload = RELOAD_YES,
+     .text =
+         "More certificates, each with its chain, as {\"/etc/imapferry/b.pem+/etc/imapferry/b.key\"}, or one file "
+         "that holds both certificate and key. A client is "
+         "shown the one for the host name that it asks for (SNI), by the certificates' subjectAltNames, "
+         "\"*.example.org\" too; tls_cert is for those that ask for none or for another. Where two of "
+         "different kinds (ECDSA and RSA) have the name, a client is shown one that it can verify."},
+    {"proxy", "tls_ticket_files", OPTION_LIST, offsetof(struct conf_proxy, tls_ticket_files), .def = "",
+     .reload = RELOAD_YES,
+     .text =
+         "Files with the keys by which clients go on with an earlier TLS session, which spares proxy and client most "
+         "of the handshake, such as {\"/etc/imapferry/ticket.key\"}: at each proxy that has the same keys, and after "
+         "a restart. A key has 80 bytes; the first one of the first file is used, and two more are still known. "
+         "\"imapferryctl ticket-key\" puts a new one in front: do it each day, bring the file to all proxies, and "
+         "send them SIGHUP. Where empty, each proxy has keys of its own that nobody else knows, until it ends."},
     {"proxy", "tls_min", OPTION_ENUM, offsetof(struct conf_proxy, tls_min), .def = "1.2", .words = tls_words,
      .reload = RELOAD_YES,
      .text =

@@ -43,6 +43,7 @@ struct conf_backend {
     char *url;              /* option "address" */
     struct address address; /* from url */
     char *ca_file;
+    struct conf_list pin; /* conf_pin() */
     enum tls_version tls_min;
     enum sign_in sign_in;
     char *master_user;
@@ -70,6 +71,8 @@ struct conf_proxy {
     struct conf_list listen;
     struct conf_list trusted; /* networks (cidr.h) that say who their clients are */
     char *tls_cert, *tls_key;
+    struct conf_list tls_certs; /* more of them: conf_certificate() */
+    struct conf_list tls_ticket_files;
     enum tls_version tls_min;
     uint32_t threads; /* 0 = one per core */
     char *id;         /* "" = host name */

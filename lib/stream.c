@@ -782,24 +782,36 @@ static void got_eof(struct stream *s)
     give_due(s);
 }
 
+/* What ends the handshake, a server's tickets say, waits for the owner's first words and goes out with them. */
+static bool shaken(struct stream *s, struct buf *out)
+{
+    s->handshaking = false;
+    if (out != &s->queue) {
+        buf_add_span(&s->queue, buf_span(out));
+        buf_clear(out);
+    }
+    loop_turn_ended(s->loop, &s->turn);
+    if (!stream_deliver(s, STREAM_SECURE))
+        return false;
+    send_gathered(s);
+    start_write_if_idle(s);
+    return true;
+}
+
 /* False: the owner closed the stream, or the handshake has not ended. */
 static bool shake(struct stream *s, struct span *in)
 {
     struct buf *out = cipher_out(s);
     enum tls_rc rc = tls_handshake(s->tls, in, out);
-    cipher_send(s, out); /* an alert too */
+    if (rc != TLS_OK)
+        cipher_send(s, out); /* an alert too */
     if (rc == TLS_WANT_MORE || s->error)
         return false;
     if (rc != TLS_OK) {
         fail_tls(s);
         return false;
     }
-    s->handshaking = false;
-    loop_turn_ended(s->loop, &s->turn);
-    if (!stream_deliver(s, STREAM_SECURE))
-        return false;
-    send_gathered(s);
-    return true;
+    return shaken(s, out);
 }
 
 static void take_tls(struct stream *s, struct span in)
@@ -841,6 +853,8 @@ static void take_plain(struct stream *s, struct span in)
 
 static void read_ended(struct stream *s, int rc)
 {
+    if (s->handshaking && s->tls)
+        tls_was_left(s->tls);
     if (s->phase == FLUSHING)
         close_handles(s);
     else if (rc != UV_EOF)

@@ -1,5 +1,5 @@
-/* tls: TLS over a stream. The only file that includes OpenSSL's SSL headers. Owners of connections see struct
- * tls_policy alone; the rest is for stream.c.
+/* tls: TLS over a stream. Its files (tls*.c) alone include OpenSSL's SSL headers. Owners of connections see
+ * struct tls_policy alone; the rest is for stream.c.
  *
  * A policy says which is the oldest version that is taken; 1.2 is what everybody speaks today. Older ones are
  * for old servers and old clients, and bring what these have: signatures by SHA-1 (TLS 1.0 and 1.1 sign
@@ -10,28 +10,42 @@
 #define IMAPFERRY_TLS_H
 
 #include "buf.h"
-#include "options.h"
+#include "conf.h"
 
+struct ticket_keys;
 struct tls_policy; /* what is asked of the peer and shown to it; shared by many connections of one thread */
 
 /* For connections that we make: the certificate and the name in it (subjectAltName alone) are always
  * verified. ca_file: PEM, or "" for the system's store. A certificate in ca_file is trusted whether it is a
  * root or not. NULL: *error is a text to free. */
 struct tls_policy *tls_policy_client(const char *ca_file, enum tls_version min, char **error);
-/* For connections that we take: certificate chain and key, as PEM files. NULL: *error is a text to free. */
-struct tls_policy *tls_policy_server(const char *cert_file, const char *key_file, enum tls_version min,
-                                     char **error);
+/* The same for a backend: by its ca_file, tls_min and pin. With pins and no ca_file only the key counts: no
+ * chain, no name and no date. Sessions are gone on with where the server lets us. b is borrowed for the
+ * call. */
+struct tls_policy *tls_policy_backend(const struct conf_backend *b, char **error);
+/* For connections that we take: certificates with their chains and keys, PEM, as the section proxy names them
+ * (conf_certificate()). By the name that a client asks for it is shown one that is for it, else the first
+ * one; cert_names.h has the rules. A client that names protocols (ALPN) and not "imap" is refused. Sessions are
+ * resumed by tickets (tls_tickets.h) with the keys of tls_ticket_files or, where there are none, with own,
+ * which is copied; NULL: they are not. NULL: *error is a text to free. */
+struct tls_policy *tls_policy_server(const struct conf_proxy *c, const struct ticket_keys *own, char **error);
+/* Whether the two files, as PEM, are a certificate with its chain and the key that belongs to it. False:
+ * *error is a text to free. */
+bool tls_pair_check(const char *cert_file, const char *key_file, char **error) MUST_CHECK;
 /* Frees a policy; connections that were made with it keep what they need of it. */
 void tls_policy_free(struct tls_policy **p);
 /* Handshakes from now on go by fresh, a policy of the same side, which is freed; pointers to p stay good. */
 void tls_policy_renew(struct tls_policy *p, struct tls_policy **fresh);
-/* When the first certificate of the policy's chain to expire does so, in seconds since 1970; INT64_MAX where
- * the policy has no chain. */
-int64_t tls_policy_ends(const struct tls_policy *p);
-/* When the last certificate of the chain to become valid does so; INT64_MIN where there is no chain. */
-int64_t tls_policy_begins(const struct tls_policy *p);
-/* Why nobody believes the chain at the time now, as a text for people; NULL: all of it is valid then. */
-const char *tls_policy_untimely(const struct tls_policy *p, int64_t now);
+
+/* From when to when a certificate and all of its chain are valid, in seconds since 1970. */
+struct tls_term {
+    const char *file; /* borrowed from the policy */
+    int64_t begins, ends;
+};
+/* Of the nth certificate of a policy for connections that we take. False: there is none. */
+bool tls_policy_term(const struct tls_policy *p, size_t nth, struct tls_term *_r) MUST_CHECK;
+/* Why nobody believes it at the time now, as a text for people; NULL: it is valid then. */
+const char *tls_term_fault(const struct tls_term *term, int64_t now);
 
 /* --- for stream.c --- */
 struct tls; /* one connection's engine over a custom BIO: bytes in, bytes out, no descriptor */
@@ -44,6 +58,8 @@ void tls_free(struct tls **t);
 /* *in is ciphertext of the peer, borrowed for the call: tls_handshake() and tls_read() eat from it. What
  * OpenSSL wants sent is appended to *out. */
 enum tls_rc tls_handshake(struct tls *t, struct span *in, struct buf *out) MUST_CHECK;
+/* The peer has closed the connection in the handshake. */
+void tls_was_left(struct tls *t);
 /* Decrypts up to cap bytes into plain; *len is how many came. TLS_WANT_MORE: none came, and *in is used
  * up. */
 enum tls_rc tls_read(struct tls *t, struct span *in, struct buf *out, uint8_t *plain, size_t cap,

@@ -6,6 +6,7 @@
 
 #include "seal.h"
 #include "tls.h"
+#include "tls_tickets.h"
 #include "trial.h"
 #include "xalloc.h"
 
@@ -40,7 +41,7 @@ static void trial_cas(const struct conf *c, struct conf_source *src)
         char *error = NULL;
         if (!address_has_tls(&b->address) || (*b->ca_file && access(b->ca_file, R_OK) != 0))
             continue;
-        struct tls_policy *p = tls_policy_client(b->ca_file, b->tls_min, &error);
+        struct tls_policy *p = tls_policy_backend(b, &error);
         if (!p)
             conf_object(src, "backend", b->name, "ca_file", 0, "%s", error);
         tls_policy_free(&p);
@@ -63,20 +64,81 @@ static bool trial_wants_certificate(const struct conf *c)
     for (size_t i = 0; i < c->proxy.listen.n; i++)
         tls = tls || !strncmp(c->proxy.listen.items[i], "imaps:", 6) ||
               !strncmp(c->proxy.listen.items[i], "imap+starttls:", 14);
-    return tls && access(c->proxy.tls_cert, R_OK) == 0 && access(c->proxy.tls_key, R_OK) == 0;
+    return tls && *c->proxy.tls_cert && *c->proxy.tls_key;
+}
+
+/* One whose files can't be read was told. */
+static bool trial_pair(struct conf_source *src, size_t nth, const char *cert, const char *key)
+{
+    char *error = NULL;
+    size_t at;
+
+    if (access(cert, R_OK) != 0 || access(key, R_OK) != 0)
+        return false;
+    bool ok = tls_pair_check(cert, key, &error);
+    if (!ok) {
+        const char *option = conf_certificate_option(nth, strncmp(error, "key ", 4) == 0, &at);
+        conf_object(src, "proxy", NULL, option, at, "%s", error);
+    }
+    free(error);
+    return ok;
+}
+
+static bool trial_pairs(const struct conf *c, struct conf_source *src)
+{
+    char *cert, *key;
+    bool ok = true;
+
+    for (size_t i = 0; conf_certificate(&c->proxy, i, &cert, &key); i++) {
+        ok = trial_pair(src, i, cert, key) && ok;
+        free(cert);
+        free(key);
+    }
+    return ok;
+}
+
+static bool trial_tickets(const struct conf *c, struct conf_source *src)
+{
+    const struct conf_list *files = &c->proxy.tls_ticket_files;
+    struct ticket_keys keys;
+    char *error = NULL;
+
+    for (size_t i = 0; i < files->n; i++)
+        if (access(files->items[i], R_OK) != 0)
+            return false;
+    bool ok = ticket_keys_load(files->items, files->n, &keys, &error);
+    if (!ok)
+        conf_object(src, "proxy", NULL, "tls_ticket_files", 0, "%s", error);
+    wipe(&keys, sizeof keys);
+    free(error);
+    return ok;
+}
+
+static void trial_terms(const struct tls_policy *p, struct conf_source *src)
+{
+    struct tls_term term;
+
+    for (size_t i = 0, at; tls_policy_term(p, i, &term); i++) {
+        const char *why = tls_term_fault(&term, (int64_t)time(NULL));
+        const char *option = conf_certificate_option(i, false, &at);
+        if (why)
+            conf_object(src, "proxy", NULL, option, at, "%s: %s", term.file, why);
+    }
 }
 
 /* timely: one that nobody believes at this time is an error too. */
-static void trial_certificate(const struct conf *c, struct conf_source *src, bool timely)
+static void trial_certificates(const struct conf *c, struct conf_source *src, bool timely)
 {
-    const char *why = NULL;
     char *error = NULL;
-    struct tls_policy *p = tls_policy_server(c->proxy.tls_cert, c->proxy.tls_key, c->proxy.tls_min, &error);
+    struct tls_policy *p;
 
+    if (!trial_pairs(c, src) || !trial_tickets(c, src))
+        return;
+    p = tls_policy_server(&c->proxy, NULL, &error);
     if (!p)
-        conf_object(src, "proxy", NULL, strncmp(error, "key ", 4) ? "tls_cert" : "tls_key", 0, "%s", error);
-    else if (timely && (why = tls_policy_untimely(p, (int64_t)time(NULL))))
-        conf_object(src, "proxy", NULL, "tls_cert", 0, "%s: %s", c->proxy.tls_cert, why);
+        conf_object(src, "proxy", NULL, c->proxy.tls_certs.n ? "tls_certs" : "tls_cert", 0, "%s", error);
+    else if (timely)
+        trial_terms(p, src);
     tls_policy_free(&p);
     free(error);
 }
@@ -86,7 +148,7 @@ static void trial_proxy_files(const struct conf *c, struct conf_source *src, boo
     char *error = NULL;
 
     if (trial_wants_certificate(c))
-        trial_certificate(c, src, timely);
+        trial_certificates(c, src, timely);
     trial_cas(c, src);
     if (*c->seal.public_key_file && access(c->seal.public_key_file, R_OK) == 0) {
         struct seal_public *k = seal_public_load(c->seal.public_key_file, &error);

@@ -295,8 +295,7 @@ static bool renewal_make(struct program *g, struct renewal *r, char **error)
         return false;
     for (size_t i = 0; i < g->conf->n_backends; i++) {
         const struct conf_backend *b = conf_backend(r->conf, g->conf->backends[i].name);
-        if (b && address_has_tls(&b->address) &&
-            !(r->tls[i] = tls_policy_client(b->ca_file, b->tls_min, error)))
+        if (b && address_has_tls(&b->address) && !(r->tls[i] = tls_policy_backend(b, error)))
             return false;
     }
     seal = &r->conf->seal;

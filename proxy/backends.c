@@ -49,7 +49,7 @@ struct backends *backends_new(struct loop *l, const struct conf *conf, bool firs
         struct known *k = &b->rows[i];
         k->conf = &conf->backends[i];
         if (address_has_tls(&k->conf->address))
-            ok = (k->tls = tls_policy_client(k->conf->ca_file, k->conf->tls_min, error)) != NULL;
+            ok = (k->tls = tls_policy_backend(k->conf, error)) != NULL;
     }
     if (!ok)
         backends_free(&b);

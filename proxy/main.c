@@ -9,6 +9,7 @@
 #include "lib/log.h"
 #include "lib/process.h"
 #include "lib/signals.h"
+#include "lib/tls_tickets.h"
 #include "lib/trial.h"
 #include "lib/xalloc.h"
 
@@ -29,6 +30,7 @@ struct program {
     struct conf *conf; /* owned; the threads have copies */
     struct loop *loop;
     struct expiry_watch *expiry; /* owned */
+    struct ticket_keys tickets;  /* those of this process; the threads have copies */
     struct worker *workers;
     size_t n_workers;
     int *sockets; /* a row of n_listeners for each worker */
@@ -90,11 +92,10 @@ static void program_on_signal(void *owner, unsigned count)
 
 /* ---- the configuration, read anew ---- */
 
-static void watch_certificate(struct program *g, const struct tls_policy *server)
+static void watch_certificates(struct program *g, const struct tls_policy *server)
 {
     if (server)
-        expiry_watch_set(g->expiry, g->conf->proxy.tls_cert, tls_policy_begins(server),
-                         tls_policy_ends(server));
+        expiry_watch_set(g->expiry, server);
 }
 
 /* One for each thread, or none. */
@@ -102,8 +103,9 @@ static struct renewal **make_renewals(struct program *g, const struct conf *fres
 {
     struct renewal **all = xcalloc(g->n_workers, sizeof(struct renewal *));
     bool ok = true;
+    ticket_keys_age(&g->tickets, clock_boot_ms());
     for (size_t t = 0; t < g->n_workers && ok; t++)
-        ok = (all[t] = renewal_new(fresh, error)) != NULL;
+        ok = (all[t] = renewal_new(fresh, &g->tickets, error)) != NULL;
     if (ok)
         return all;
     for (size_t t = 0; t < g->n_workers; t++)
@@ -116,7 +118,7 @@ static void hand_over(struct program *g, struct conf *fresh, struct renewal **al
 {
     conf_reload(g->conf, fresh, conf_log_change, NULL);
     if (g->workers[0].proxy->server_tls)
-        watch_certificate(g, all[0]->server);
+        watch_certificates(g, all[0]->server);
     for (size_t t = 0; t < g->n_workers; t++)
         proxy_renew(g->workers[t].proxy, all[t]);
     free(all);
@@ -181,7 +183,7 @@ static bool make_workers(struct program *g, size_t descriptors, char **error)
                       : CROWD_FDS_KEPT;
     for (size_t t = 0; t < g->n_workers; t++) {
         g->workers[t].proxy = proxy_new(g->conf, (unsigned)t, &g->sockets[t * g->n_listeners],
-                                        room / g->n_workers, on_worker_news, g, error);
+                                        room / g->n_workers, &g->tickets, on_worker_news, g, error);
         if (!g->workers[t].proxy)
             return false;
     }
@@ -225,6 +227,7 @@ static struct program *proxy_program_new(struct conf *conf)
     pthread_mutex_init(&g->lock, NULL);
     uv_async_init(&g->loop->uv, &g->news, program_on_news);
     g->expiry = expiry_watch_new(g->loop);
+    ticket_keys_make(&g->tickets, clock_boot_ms());
     g->signals = signals_new(g->loop, program_on_signal, program_on_reload, g);
     return g;
 }
@@ -254,6 +257,7 @@ static void proxy_program_free(struct program *g)
         free(g->texts[i]);
     }
     pthread_mutex_destroy(&g->lock);
+    wipe(&g->tickets, sizeof g->tickets);
     free(g->texts);
     free(g->sockets);
     free(g->workers);
@@ -265,7 +269,7 @@ static bool program_run(struct program *g, size_t descriptors, char **error)
     if (!bind_listeners(g, error) || !myself_check(g->conf, g->texts, g->n_listeners, error) ||
         !make_workers(g, descriptors, error))
         return false;
-    watch_certificate(g, g->workers[0].proxy->server_tls); /* before it is its thread's */
+    watch_certificates(g, g->workers[0].proxy->server_tls); /* before it is its thread's */
     conf_log_old_tls(g->conf, CONF_PROXY);
     if (!start_threads(g, error))
         return false;

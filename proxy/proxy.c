@@ -218,14 +218,13 @@ static void connect_store(struct proxy *p)
     free(id);
 }
 
-static bool load_keys(struct proxy *p, char **error)
+static bool load_keys(struct proxy *p, const struct ticket_keys *tickets, char **error)
 {
     const struct conf *c = p->conf;
     bool tls = false;
     for (size_t i = 0; i < p->n_listeners; i++)
         tls |= p->listeners[i].scheme == ADDRESS_IMAPS || p->listeners[i].scheme == ADDRESS_IMAP_STARTTLS;
-    if (tls &&
-        !(p->server_tls = tls_policy_server(c->proxy.tls_cert, c->proxy.tls_key, c->proxy.tls_min, error)))
+    if (tls && !(p->server_tls = tls_policy_server(&c->proxy, tickets, error)))
         return false;
     if (*c->seal.public_key_file && !(p->seal = seal_public_load(c->seal.public_key_file, error)))
         return false;
@@ -428,7 +427,7 @@ void proxy_give_order(struct proxy *p, enum proxy_order order)
 /* ---- life ---- */
 
 struct proxy *proxy_new(const struct conf *conf, unsigned thread, const int *sockets, size_t sockets_max,
-                        proxy_news_fn fn, void *owner, char **error)
+                        const struct ticket_keys *tickets, proxy_news_fn fn, void *owner, char **error)
 {
     struct proxy *p = xcalloc(1, sizeof *p);
     p->own = conf_copy(conf);
@@ -456,7 +455,7 @@ struct proxy *proxy_new(const struct conf *conf, unsigned thread, const int *soc
     p->listeners = xcalloc(p->n_listeners, sizeof *p->listeners);
     for (size_t i = 0; i < p->n_listeners; i++)
         listener_open(&p->listeners[i], p, p->conf->proxy.listen.items[i], sockets[i]);
-    if (!load_keys(p, error))
+    if (!load_keys(p, tickets, error))
         proxy_free(&p);
     return p;
 }

@@ -94,10 +94,11 @@ struct proxy {
 };
 
 /* Runs in the main thread, before the thread starts. conf: borrowed for the call. sockets: one a listener of
- * the configuration, taken; -1 where this thread has no part in it. NULL: *error to free (a certificate, a
- * key). */
+ * the configuration, taken; -1 where this thread has no part in it. tickets: keys that all threads are given,
+ * copied. NULL: *error to free (a certificate, a key). */
 struct proxy *proxy_new(const struct conf *conf, unsigned thread, const int *sockets, size_t sockets_max,
-                        proxy_news_fn fn, void *owner, char **error) MUST_CHECK;
+                        const struct ticket_keys *tickets, proxy_news_fn fn, void *owner,
+                        char **error) MUST_CHECK;
 /* The whole life of the thread. */
 void proxy_run(struct proxy *p);
 /* After proxy_run(), or where it was never called. */

@@ -4,29 +4,29 @@
 
 #include "renewal.h"
 
-static bool renewal_make_keys(struct renewal *r, char **error)
+static bool renewal_make_keys(struct renewal *r, const struct ticket_keys *tickets, char **error)
 {
     const struct conf *c = r->conf;
 
     if (*c->proxy.tls_cert && *c->proxy.tls_key &&
-        !(r->server = tls_policy_server(c->proxy.tls_cert, c->proxy.tls_key, c->proxy.tls_min, error)))
+        !(r->server = tls_policy_server(&c->proxy, tickets, error)))
         return false;
     if (*c->seal.public_key_file && !(r->seal = seal_public_load(c->seal.public_key_file, error)))
         return false;
     for (size_t i = 0; i < c->n_backends; i++)
         if (address_has_tls(&c->backends[i].address) &&
-            !(r->tls[i] = tls_policy_client(c->backends[i].ca_file, c->backends[i].tls_min, error)))
+            !(r->tls[i] = tls_policy_backend(&c->backends[i], error)))
             return false;
     return true;
 }
 
-struct renewal *renewal_new(const struct conf *fresh, char **error)
+struct renewal *renewal_new(const struct conf *fresh, const struct ticket_keys *tickets, char **error)
 {
     struct renewal *r = xcalloc(1, sizeof *r);
 
     r->conf = conf_copy(fresh);
     r->tls = xcalloc(fresh->n_backends, sizeof(struct tls_policy *));
-    if (!renewal_make_keys(r, error))
+    if (!renewal_make_keys(r, tickets, error))
         renewal_free(&r);
     return r;
 }

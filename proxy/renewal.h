@@ -17,8 +17,10 @@ struct renewal {
     struct seal_public *seal;  /* NULL: no key is configured */
 };
 
-/* From a copy of fresh. NULL: *error to free. */
-struct renewal *renewal_new(const struct conf *fresh, char **error) MUST_CHECK;
+/* From a copy of fresh. tickets: keys of this process, copied; used where fresh names no files. NULL: *error to
+ * free. */
+struct renewal *renewal_new(const struct conf *fresh, const struct ticket_keys *tickets,
+                            char **error) MUST_CHECK;
 void renewal_free(struct renewal **r);
 /* A renewal gives nothing to a thread that had none of it, and takes nothing away (RELOAD_FILE of options.h).
  * server, seal: may be NULL. r is left with what was exchanged. */

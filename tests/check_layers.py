@@ -14,10 +14,10 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # lib/ from the bottom up: files by name without .c or .h. A pattern that names no file yet is a place kept free.
 LAYERS = [
     ("base", ["base", "log", "buf", "buf_room", "digits", "base64", "percent", "xalloc", "process", "reasons", "metrics", "fault", "turns"]),
-    ("wire", ["imap_*", "mutf7", "sasl", "proxyproto"]),
+    ("wire", ["imap_*", "mutf7", "sasl", "proxyproto", "cert_names"]),
     ("view", ["view", "view_*"]),
     ("conf", ["address", "cidr", "options", "account", "conf", "conf_*", "leave_out", "window", "migration_rules"]),
-    ("io", ["loop", "signals", "stream", "tls", "deflate", "dial", "http"]),
+    ("io", ["loop", "signals", "stream", "tls", "tls_*", "deflate", "dial", "http"]),
     ("store", ["redis", "redis_*", "sentinel", "store", "store_*", "route", "route_*", "registry", "registry_*", "instance", "events", "jobs", "seal", "trial"]),
     ("dialog", ["backend_login", "learner"]),
 ]
@@ -45,7 +45,7 @@ PURE_HEADERS = set("arpa/inet.h assert.h ctype.h errno.h inttypes.h limits.h std
 
 # Libraries that one file alone includes, so that it can be exchanged there.
 PRIVATE = [
-    ("OpenSSL's SSL", r"openssl/(ssl\d?|tls1|dtls1|bio|err)\.h", ["lib/tls.c"]),
+    ("OpenSSL's SSL", r"openssl/(ssl\d?|tls1|dtls1|bio|err)\.h", ["lib/tls.c", "lib/tls_priv.h", "lib/tls_policy.c", "lib/tls_server.c", "lib/tls_client.c", "lib/tls_tickets.c"]),
     ("hiredis", r"hiredis/.*", ["lib/redis.c"]),
     ("libconfuse", r"confuse\.h", ["lib/conf.c"]),
     ("libcurl", r"curl/.*", ["migrator/site/http_post.c"]),

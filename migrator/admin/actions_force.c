@@ -105,7 +105,7 @@ void force_look(struct run *r, const char *to, force_fn go_on)
     }
     f = xcalloc(1, sizeof(*f));
     *f = (struct force_look){.run = r, .go_on = go_on, .backend = b, .name = account_login(r->user)};
-    if (address_has_tls(&b->address) && !(f->tls = tls_policy_client(b->ca_file, b->tls_min, &error))) {
+    if (address_has_tls(&b->address) && !(f->tls = tls_policy_backend(b, &error))) {
         force_refuse(r, "%s", error);
         force_free(f);
     } else if (!f->name) {

@@ -341,8 +341,7 @@ static void side_start(struct side *s)
 {
     char *error = NULL;
 
-    if (address_has_tls(&s->b->address) &&
-        !(s->tls = tls_policy_client(s->b->ca_file, s->b->tls_min, &error)))
+    if (address_has_tls(&s->b->address) && !(s->tls = tls_policy_backend(s->b, &error)))
         SIDE_LINE(s, CHECK_ERROR, "See ca_file.", "%s", error);
     else
         check_ask(&s->first, s, LOGIN_AS_NOBODY, NULL, on_first);

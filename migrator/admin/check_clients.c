@@ -8,27 +8,50 @@
 
 #include "check_priv.h"
 
-/* ---- the certificate that clients see ---- */
+/* ---- the certificates that clients see ---- */
 
-void check_certificate(struct check *c)
+static void check_term(struct check *c, const struct tls_term *term)
 {
-    const struct conf_proxy *p = &c->conf->proxy;
     const char *advice = "Renew it, and send the proxies SIGHUP.";
-    char *error = NULL;
+    int64_t left = term->ends - (int64_t)time(NULL);
 
-    if (!*p->tls_cert || !*p->tls_key || access(p->tls_cert, R_OK) != 0 || access(p->tls_key, R_OK) != 0)
-        return;
-    struct tls_policy *policy = tls_policy_server(p->tls_cert, p->tls_key, p->tls_min, &error);
-    int64_t left = policy ? tls_policy_ends(policy) - (int64_t)time(NULL) : 0;
-    if (!policy)
-        check_line(c, c->rest, "certificate", CHECK_ERROR, "See tls_cert and tls_key.", "%s", error);
-    else if (left <= 0)
+    if (left <= 0)
         check_line(c, c->rest, "certificate", CHECK_ERROR, advice,
-                   "%s has ended: no client connects any more", p->tls_cert);
+                   "%s has ended: no client connects any more", term->file);
     else
         check_line(c, c->rest, "certificate", left < 14 * 86400 ? CHECK_WARNING : CHECK_OK,
-                   left < 14 * 86400 ? advice : "", "%s ends in %lld days", p->tls_cert,
+                   left < 14 * 86400 ? advice : "", "%s ends in %lld days", term->file,
                    (long long)(left / 86400));
+}
+
+/* The proxies' files may be on other machines. */
+static bool certificates_are_here(const struct conf_proxy *p)
+{
+    char *cert, *key;
+    bool here = *p->tls_cert && *p->tls_key;
+
+    for (size_t i = 0; here && conf_certificate(p, i, &cert, &key); i++) {
+        here = access(cert, R_OK) == 0 && access(key, R_OK) == 0;
+        free(cert);
+        free(key);
+    }
+    return here;
+}
+
+void check_certificates(struct check *c)
+{
+    const struct conf_proxy *p = &c->conf->proxy;
+    struct tls_term term;
+    char *error = NULL;
+
+    if (!certificates_are_here(p))
+        return;
+    struct tls_policy *policy = tls_policy_server(p, NULL, &error);
+    if (!policy)
+        check_line(c, c->rest, "certificate", CHECK_ERROR, "See tls_cert, tls_key and tls_certs.", "%s",
+                   error);
+    for (size_t i = 0; policy && tls_policy_term(policy, i, &term); i++)
+        check_term(c, &term);
     tls_policy_free(&policy);
     free(error);
 }

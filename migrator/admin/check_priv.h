@@ -115,7 +115,7 @@ void check_on_store(void *owner, enum store_state state, const char *detail);
 /* Redis was not reached in time. */
 void check_on_reach(void *owner);
 
-void check_certificate(struct check *c);
+void check_certificates(struct check *c);
 /* Which capabilities clients are shown, and which they lose. */
 void check_shown(struct check *c);
 /* Do two names lead to one server? */

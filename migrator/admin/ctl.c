@@ -11,6 +11,7 @@
 #include "lib/account.h"
 #include "lib/log.h"
 #include "lib/seal.h"
+#include "lib/tls_tickets.h"
 #include "lib/trial.h"
 #include "lib/xalloc.h"
 
@@ -90,6 +91,32 @@ static int seal_key(const struct ctl *c)
     }
     free(private);
     free(public);
+    free(error);
+    return ok ? ACTION_DONE : ACTION_FAILED;
+}
+
+/* ---- ticket-key */
+
+static int ticket_key(const struct ctl *c)
+{
+    const struct conf_list *files = &c->conf->proxy.tls_ticket_files;
+    const char *file = files->n > 0 ? files->items[0] : NULL;
+    char *error = NULL;
+
+    if (!file) {
+        ctl_print_error(c->args.json, "the configuration names no tls_ticket_files", NULL);
+        return ACTION_FAILED;
+    }
+    bool ok = ticket_keys_rotate(file, &error);
+    if (!ok) {
+        ctl_print_error(c->args.json, error, NULL);
+    } else if (c->args.json) {
+        json_t *o = json_pack("{s:s}", "ticket_key_file", file);
+        ctl_print_json(o);
+        json_decref(o);
+    } else {
+        printf("%s begins with a new key: bring it to all proxies, and send them SIGHUP\n", file);
+    }
     free(error);
     return ok ? ACTION_DONE : ACTION_FAILED;
 }
@@ -522,6 +549,8 @@ static int ctl_run(struct ctl *c)
         return ACTION_USAGE;
     if (a->what == CTL_SEAL_KEY)
         return seal_key(c);
+    if (a->what == CTL_TICKET_KEY)
+        return ticket_key(c);
     if (a->what == CTL_PLAN)
         return ctl_plan(c->conf, a->action.login, a->json);
     if (a->what == CTL_CHECK)

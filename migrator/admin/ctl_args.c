@@ -59,6 +59,12 @@ static const struct ctl_verb verbs[] = {
      {{"[--out DIR]", "make a pair of keys for sealed passwords"}},
      "The private key is for the migrators, the public one for all. Without --out they go where the section seal says. "
      "A file that is there is not replaced."},
+    {"ticket-key",
+     CTL_TICKET_KEY,
+     0,
+     {{"", "make a new key for tickets of TLS"}},
+     "It goes in front of those in the first of tls_ticket_files; two older ones are kept, so that clients notice nothing. "
+     "Bring the file to all proxies, and send them SIGHUP."},
     {"status",
      ACTION_STATUS,
      0,

@@ -6,7 +6,14 @@
 #include "actions.h"
 
 /* Verbs that are none of actions.h. */
-enum { CTL_SEAL_KEY = -1, CTL_PLAN = -2, CTL_HELP = -3, CTL_RESTORE = -4, CTL_CHECK = -5 };
+enum {
+    CTL_SEAL_KEY = -1,
+    CTL_PLAN = -2,
+    CTL_HELP = -3,
+    CTL_RESTORE = -4,
+    CTL_CHECK = -5,
+    CTL_TICKET_KEY = -6
+};
 enum { CTL_KEYS_MAX = 1000 /* of one waive */ };
 
 struct ctl_verb;

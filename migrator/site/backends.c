@@ -342,7 +342,7 @@ struct backends *backends_new(struct loop *l, const struct conf *conf, char **er
         pace_init(&b->slots[i].pace, c->max_messages_per_second, c->max_bytes_per_second, clock_boot_ms());
         if (!address_has_tls(&c->address))
             continue;
-        b->slots[i].tls = tls_policy_client(c->ca_file, c->tls_min, error);
+        b->slots[i].tls = tls_policy_backend(c, error);
         if (!b->slots[i].tls) {
             backends_free(&b);
             return NULL;

@@ -20,6 +20,7 @@
 #include <openssl/x509v3.h>
 
 #include "lib/loop.h"
+#include "lib/tls.h"
 #include "unit.h"
 
 #define IO_DEADLINE_MS 20000
@@ -155,6 +156,14 @@ static inline void io_certs(struct io_dir *d)
         io_cert_free(&c);
     }
     io_cert_free(&ca);
+}
+
+/* A server's policy with one certificate. */
+static inline struct tls_policy *io_server_policy(const char *cert, const char *key, enum tls_version min,
+                                                  char **error)
+{
+    const struct conf_proxy c = {.tls_cert = (char *)cert, .tls_key = (char *)key, .tls_min = min};
+    return tls_policy_server(&c, NULL, error);
 }
 
 /* --- sockets and waiting --- */

@@ -92,7 +92,7 @@ static void serve(struct world *w, const char *kind)
     char pem[32], key[32], *error;
     snprintf(pem, sizeof pem, "%s.pem", kind);
     snprintf(key, sizeof key, "%s.key", kind);
-    w->server = tls_policy_server(io_file(&w->dir, pem), io_file(&w->dir, key), TLS_1_2, &error);
+    w->server = io_server_policy(io_file(&w->dir, pem), io_file(&w->dir, key), TLS_1_2, &error);
     assert_non_null(w->server);
 }
 

@@ -102,8 +102,7 @@ static int set_up_tls(void **state)
     char *error = NULL;
     w->client = tls_policy_client(io_file(&w->dir, "ca.pem"), TLS_1_2, &error);
     assert_non_null(w->client);
-    w->server =
-        tls_policy_server(io_file(&w->dir, "good.pem"), io_file(&w->dir, "good.key"), TLS_1_2, &error);
+    w->server = io_server_policy(io_file(&w->dir, "good.pem"), io_file(&w->dir, "good.key"), TLS_1_2, &error);
     assert_non_null(w->server);
     return 0;
 }
@@ -201,14 +200,18 @@ static void test_renewed_policy(void **state)
     struct world *w = *state;
     char *error = NULL;
     join_tls(w);
-    assert_true(tls_policy_ends(w->server) > (int64_t)time(NULL));
-    assert_true(tls_policy_ends(w->client) == INT64_MAX);
+    struct tls_term term;
+    assert_true(tls_policy_term(w->server, 0, &term));
+    assert_true(term.begins < (int64_t)time(NULL) && term.ends > (int64_t)time(NULL));
+    assert_false(tls_policy_term(w->server, 1, &term));
+    assert_false(tls_policy_term(w->client, 0, &term));
     struct tls_policy *fresh =
-        tls_policy_server(io_file(&w->dir, "expired.pem"), io_file(&w->dir, "expired.key"), TLS_1_2, &error);
+        io_server_policy(io_file(&w->dir, "expired.pem"), io_file(&w->dir, "expired.key"), TLS_1_2, &error);
     assert_non_null(fresh);
     tls_policy_renew(w->server, &fresh);
     assert_null(fresh);
-    assert_true(tls_policy_ends(w->server) < (int64_t)time(NULL));
+    assert_true(tls_policy_term(w->server, 0, &term));
+    assert_true(term.ends < (int64_t)time(NULL));
     say(w, &w->a, &w->b, "hello");
     say(w, &w->b, &w->a, "hello yourself");
     stream_close(&w->a.s, false);
@@ -1013,7 +1016,7 @@ static void refuse_certificate(struct world *w, const struct bad_cert *row)
     snprintf(pem, sizeof pem, "%s.pem", row->kind);
     snprintf(key, sizeof key, "%s.key", row->kind);
     struct tls_policy *server =
-        tls_policy_server(io_file(&w->dir, pem), io_file(&w->dir, key), TLS_1_2, &error);
+        io_server_policy(io_file(&w->dir, pem), io_file(&w->dir, key), TLS_1_2, &error);
     assert_non_null(server);
     w->accepted = w->a.connected = w->a.error = w->a.secure = false;
     join(w);
@@ -1052,6 +1055,91 @@ static void test_bad_certificates(void **state)
         refuse_certificate(*state, &rows[i]);
 }
 
+/* --- pins --- */
+
+/* "sha256//BASE64" of a certificate's key; to free. */
+static char *pin_of(const char *file)
+{
+    uint8_t sum[32], *der = NULL, text[64];
+    FILE *f = fopen(file, "r");
+    X509 *cert = f ? PEM_read_X509(f, NULL, NULL, NULL) : NULL;
+    assert_non_null(cert);
+    fclose(f);
+    int len = i2d_PUBKEY(X509_get0_pubkey(cert), &der);
+    assert_int_equal(EVP_Digest(der, (size_t)len, sum, NULL, EVP_sha256(), NULL), 1);
+    EVP_EncodeBlock(text, sum, sizeof sum);
+    OPENSSL_free(der);
+    X509_free(cert);
+    return xasprintf("sha256//%s", text);
+}
+
+struct pin_case {
+    const char *shown, *pinned[2]; /* kinds of certificates; NULL: none */
+    bool ca;
+    const char *error; /* what it holds; NULL: believed */
+};
+
+static void try_pin(struct world *w, const struct pin_case *row)
+{
+    char pem[32], key[32], *pins[2], *error = NULL;
+    struct conf_backend b = {
+        .ca_file = (char *)(row->ca ? io_file(&w->dir, "ca.pem") : ""), .tls_min = TLS_1_2, .pin = {pins, 0}};
+    for (; b.pin.n < 2 && row->pinned[b.pin.n]; b.pin.n++) {
+        snprintf(pem, sizeof pem, "%s.pem", row->pinned[b.pin.n]);
+        pins[b.pin.n] = pin_of(io_file(&w->dir, pem));
+    }
+    snprintf(pem, sizeof pem, "%s.pem", row->shown);
+    snprintf(key, sizeof key, "%s.key", row->shown);
+    tls_policy_free(&w->client);
+    tls_policy_free(&w->server);
+    w->server = io_server_policy(io_file(&w->dir, pem), io_file(&w->dir, key), TLS_1_2, &error);
+    w->client = tls_policy_backend(&b, &error);
+    assert_non_null(w->client);
+    w->accepted = w->a.connected = w->a.error = w->a.secure = false;
+    join(w);
+    stream_secure(w->b.s, w->server, NULL);
+    stream_secure(w->a.s, w->client, "localhost");
+    io_wait(w->loop, row->error ? &w->a.error : &w->a.secure);
+    if (row->error && !strstr(w->a.error_text, row->error))
+        fail_msg("%s: %s", row->shown, w->a.error_text);
+    if (row->error && strstr(row->error, "not in pin")) { /* it can be copied from there */
+        char *real = pin_of(io_file(&w->dir, pem));
+        assert_non_null(strstr(w->a.error_text, real));
+        free(real);
+    }
+    free(w->a.error_text);
+    w->a.error_text = NULL;
+    stream_close(&w->a.s, false);
+    stream_close(&w->b.s, false);
+    free(w->b.error_text);
+    w->b.error_text = NULL;
+    while (b.pin.n > 0)
+        free(pins[--b.pin.n]);
+}
+
+static void test_pins(void **state)
+{
+    static const struct pin_case rows[] = {
+        {"good", {"good"}, true, NULL},
+        {"good", {"expired", "good"}, true, NULL},
+        {"good", {"good"}, false, NULL},
+        {"selfsigned", {"selfsigned"}, false, NULL}, /* the key alone counts */
+        {"expired", {"expired"}, false, NULL},
+        {"othername", {"good", "othername"}, false, NULL},
+        {"cnonly", {"cnonly"}, false, NULL},
+        {"good", {"expired"}, true, "not in pin"},
+        {"good", {"expired", "othername"}, false, "not in pin"},
+        {"selfsigned", {"good"}, false, "not in pin"},
+        {"selfsigned", {"selfsigned"}, true, "self-signed certificate"},
+        {"expired", {"expired"}, true, "has expired"},
+        {"othername", {"othername"}, true, "hostname mismatch"},
+        {"good", {NULL}, true, NULL},
+        {"selfsigned", {NULL}, true, "self-signed"},
+    };
+    for (size_t i = 0; i < COUNTOF(rows); i++)
+        try_pin(*state, &rows[i]);
+}
+
 /* --- old servers --- */
 
 struct old_cert {
@@ -1066,7 +1154,7 @@ static void try_old_certificate(struct world *w, const struct io_cert *ca, const
     io_cert_write(&c, io_file(&w->dir, "old.pem"), io_file(&w->dir, "old.key"));
     io_cert_free(&c);
     struct tls_policy *server =
-        tls_policy_server(io_file(&w->dir, "old.pem"), io_file(&w->dir, "old.key"), TLS_1_0, &error);
+        io_server_policy(io_file(&w->dir, "old.pem"), io_file(&w->dir, "old.key"), TLS_1_0, &error);
     assert_non_null(server);
     w->accepted = w->a.connected = w->a.error = w->a.secure = false;
     join(w);
@@ -1208,11 +1296,11 @@ static void test_policy_errors(void **state)
     assert_non_null(strstr(error, "absent.pem"));
     free(error);
     assert_null(
-        tls_policy_server(io_file(&w->dir, "good.pem"), io_file(&w->dir, "expired.key"), TLS_1_2, &error));
+        io_server_policy(io_file(&w->dir, "good.pem"), io_file(&w->dir, "expired.key"), TLS_1_2, &error));
     assert_non_null(strstr(error, "expired.key"));
     free(error);
     assert_null(
-        tls_policy_server(io_file(&w->dir, "good.key"), io_file(&w->dir, "good.key"), TLS_1_2, &error));
+        io_server_policy(io_file(&w->dir, "good.key"), io_file(&w->dir, "good.key"), TLS_1_2, &error));
     assert_non_null(strstr(error, "good.key"));
     free(error);
 }
@@ -1500,6 +1588,7 @@ int main(void)
         TLS(test_no_tls_behind_header),
         TLS(test_send_in_handshake),
         TLS(test_bad_certificates),
+        TLS(test_pins),
         TLS(test_old_certificates),
         TLS(test_a_server_without_secure_renegotiation),
         TLS(test_good_names),

@@ -1,0 +1,39 @@
+/* What is configured of TLS, and takes more than a look to understand. */
+#include "base64.h"
+#include "conf.h"
+#include "xalloc.h"
+
+bool conf_certificate(const struct conf_proxy *p, size_t nth, char **_cert, char **_key)
+{
+    if (nth > p->tls_certs.n)
+        return false;
+    if (nth == 0) {
+        *_cert = xstrdup(p->tls_cert);
+        *_key = xstrdup(p->tls_key);
+        return true;
+    }
+    const char *pair = p->tls_certs.items[nth - 1];
+    size_t n = strcspn(pair, "+");
+    *_cert = xspandup(span_of(pair, n));
+    *_key = xstrdup(pair[n] ? pair + n + 1 : pair);
+    return true;
+}
+
+const char *conf_certificate_option(size_t nth, bool key, size_t *_nth)
+{
+    *_nth = nth > 0 ? nth - 1 : 0;
+    return nth > 0 ? "tls_certs" : key ? "tls_key" : "tls_cert";
+}
+
+bool conf_pin(const char *text, uint8_t pin[CONF_PIN_SIZE])
+{
+    static const char head[] = "sha256//";
+    struct buf bytes = {0};
+    bool ok = strncmp(text, head, sizeof(head) - 1) == 0 &&
+              base64_decode(&bytes, span_str(text + sizeof(head) - 1)) && bytes.len == CONF_PIN_SIZE;
+
+    if (ok)
+        memcpy(pin, buf_span(&bytes).p, CONF_PIN_SIZE);
+    buf_free(&bytes);
+    return ok;
+}
