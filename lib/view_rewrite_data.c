@@ -60,7 +60,8 @@ static enum view_gives data_of_open(struct view_rewrite *w, enum view_data data,
         return ours == VIEW_NOTHING ? drop(w) : ours;
     if (!w->open.map && !view_conditions_matter(w))
         return VIEW_SAME;
-    return data_numbers(w, data, resp, part, literal, out, wrong);
+    return view_resync_later(w, data, part, literal, data_numbers(w, data, resp, part, literal, out, wrong),
+                             out);
 }
 
 /* ---- names ---- */

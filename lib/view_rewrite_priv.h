@@ -212,6 +212,12 @@ void view_resync_noop(struct view_rewrite *w, struct view_command *c, struct buf
 /* Data that only we have asked for are VIEW_NOTHING; VIEW_SAME: any other. */
 enum view_gives view_resync_data(struct view_rewrite *w, enum view_data data, const struct imap_resp *resp,
                                  struct span part, bool literal, const char **wrong) MUST_CHECK;
+/* What the server tells of the mailbox while it is asked what is there: out and the result of what part has
+ * become. A FETCH is kept for behind VANISHED (VIEW_NOTHING). */
+enum view_gives view_resync_later(struct view_rewrite *w, enum view_data data, struct span part, bool literal,
+                                  enum view_gives gives, struct buf *out) MUST_CHECK;
+/* Would a FETCH be kept so? */
+bool view_resync_keeps(const struct view_rewrite *w);
 /* Writes VANISHED, a long one as several lines. */
 struct view_vanished {
     struct buf *out;

@@ -145,7 +145,8 @@ bool view_rewrite_quick(struct view_rewrite *w, struct span line, struct buf *ou
     uint32_t client = 0;
     bool shifts = view_modseq_shifts(w);
 
-    if (!w->open.is || !(w->open.map || shifts) || view_opening(w) || !find_numbers(line, &uid, &modseq))
+    if (!w->open.is || !(w->open.map || shifts) || view_opening(w) || view_resync_keeps(w) ||
+        !find_numbers(line, &uid, &modseq))
         return false;
     if (uid.at && w->open.map &&
         !view_uid_to_client_near(w->open.map, (uint32_t)uid.n, &w->open.near, &client))

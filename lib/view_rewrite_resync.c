@@ -10,7 +10,9 @@
  *                      lists. Then UID FETCH, of all that is there
  *
  * The same is done for a UID FETCH with VANISHED and a MODSEQ of before. The client hears VANISHED before
- * any FETCH. Never is a UID named as vanished that is there, and none above UIDNEXT: a client that is told
+ * any FETCH, since a client that still counts what is gone takes its number for another message's: what the
+ * server tells by itself while it searches comes behind that, unless something else vanishes meanwhile, which
+ * would change its numbers, or it becomes too much to keep. Never is a UID named as vanished that is there, and none above UIDNEXT: a client that is told
  * of 1:4294967295 may try to count it. A set is never "1:*", which Cyrus takes for 1 to the last that is
  * there. */
 #include <inttypes.h>
@@ -25,6 +27,7 @@ enum {
     /* Of a line of VANISHED. Servers write it in one, however long, and clients have overlooked a second. */
     LINE_BYTES = 1024 * 1024,
     RANGES_MAX = 500000, /* of what is there */
+    LATER_BYTES = 64 * 1024,
 };
 
 enum resync_does { RESYNC_NOTHING, RESYNC_SEARCHES, RESYNC_FETCHES, RESYNC_CHANGES };
@@ -40,11 +43,12 @@ struct view_resync {
     bool star;               /* and its last message */
     bool answered;           /* RESYNC_SEARCHES: something was said of ... */
     struct imap_seq
-        there;       /* ... what is there of them, in the client's UIDs; sorted behind the answer; owned */
-    size_t next;     /* RESYNC_FETCHES: the first range that was not asked for yet */
-    char *items;     /* ... and what for, with what follows the items; owned */
-    char *tag;       /* the client's; owned */
-    struct buf held; /* SELECT: its tagged line, with its CRLF */
+        there;        /* ... what is there of them, in the client's UIDs; sorted behind the answer; owned */
+    size_t next;      /* RESYNC_FETCHES: the first range that was not asked for yet */
+    char *items;      /* ... and what for, with what follows the items; owned */
+    char *tag;        /* the client's; owned */
+    struct buf held;  /* SELECT: its tagged line, with its CRLF */
+    struct buf later; /* RESYNC_SEARCHES: lines of FETCH that wait for VANISHED */
 };
 
 void view_resync_free(struct view_resync **rp)
@@ -60,6 +64,7 @@ void view_resync_free(struct view_resync **rp)
     free(r->items);
     free(r->tag);
     buf_free(&r->held);
+    buf_free(&r->later);
     free(r);
 }
 
@@ -307,6 +312,43 @@ enum view_gives view_resync_data(struct view_rewrite *w, enum view_data data, co
     return ok ? VIEW_NOTHING : VIEW_WRONG;
 }
 
+/* ---- what the server tells by itself meanwhile ---- */
+
+bool view_resync_keeps(const struct view_rewrite *w)
+{
+    return searching(w) != NULL;
+}
+
+static void later_is_told(struct view_resync *r, struct buf *out)
+{
+    buf_add_span(out, buf_span(&r->later));
+    buf_free(&r->later);
+}
+
+enum view_gives view_resync_later(struct view_rewrite *w, enum view_data data, struct span part, bool literal,
+                                  enum view_gives gives, struct buf *out)
+{
+    const struct view_command *c = searching(w);
+
+    if (!c || (gives != VIEW_SAME && gives != VIEW_LINES))
+        return gives;
+    struct buf *later = &c->resync->later;
+    bool waits = data == DATA_FETCH && !literal && later->len + out->len + part.len < LATER_BYTES;
+    if (!waits && later->len == 0)
+        return gives;
+    if (gives == VIEW_LINES)
+        buf_add_span(later, buf_span(out));
+    else
+        view_write_line(later, part);
+    buf_clear(out);
+    if (waits) {
+        w->rest = REST_NOTHING;
+        return VIEW_NOTHING;
+    }
+    later_is_told(c->resync, out);
+    return VIEW_LINES;
+}
+
 /* ---- the turns ---- */
 
 /* What the client is told at last. */
@@ -333,6 +375,8 @@ static void failed(struct view_rewrite *w, struct view_command *c, const struct 
 {
     struct view_resync *r = c->resync;
 
+    if (r->held.len == 0)
+        later_is_told(r, out);
     if (r->held.len == 0 && resp->status != STATUS_OK) {
         finish(w, c, resp, line, out);
         return;
@@ -359,6 +403,7 @@ static bool turn(struct view_rewrite *w, struct view_resync *r, struct buf *out)
 {
     if (r->does == RESYNC_SEARCHES) {
         write_vanished(w, r, out);
+        later_is_told(r, out);
         if (r->there.n == 0)
             return false;
         r->does = RESYNC_FETCHES;
