@@ -4,6 +4,7 @@ import time
 from harness import mail, net
 from harness.scene import PASSWORD
 
+from .keeper import OF_EACH, Keeper
 from .message import BOXES, Message, State, text
 from .post import Post
 from .session import Session
@@ -48,18 +49,18 @@ def _leave_gaps(server, user):
 
 def prepare(servers, users, way="alike"):
     """Each with a little mail on the old server. Alike: and with Kept on the new one, by the same UIDVALIDITY."""
-    numbers = {user: _fill_old(servers.old, user) for user in users}
-    servers.of(way)
+    numbers = {user: _fill_old(servers.old(way), user) for user in users}
+    servers.new(way)
     if way != "alike":
         for user in users:
-            _leave_gaps(servers.old, user)
+            _leave_gaps(servers.old(way), user)
         net.wait_next_second()
         return
     for _ in BOXES:  # Dovecot gave the later mailboxes the next seconds' UIDVALIDITYs
         net.wait_next_second()
     for user, number in numbers.items():
-        servers.of(way).doveadm("mailbox", "create", "-u", user, "Kept")
-        servers.of(way).doveadm("mailbox", "update", "-u", user, "--uid-validity", number, "Kept")
+        servers.new(way).doveadm("mailbox", "create", "-u", user, "Kept")
+        servers.new(way).doveadm("mailbox", "update", "-u", user, "--uid-validity", number, "Kept")
 
 
 class Quiet:
@@ -78,11 +79,13 @@ class Account:
         self.sessions = [Session(world.addresses, user, f"u{number}s{i}", seed + i, boxes[i % 2]) for i in range(sessions)]
         self.watcher = Watcher(world.addresses, user, f"u{number}w", seed + 50)
         self.post = Post(world, user, f"u{number}d", seed + 60)
-        self.all = [*self.sessions, self.watcher, self.post, Quiet(user, 0 if world.is_alike else 1)]
+        self.keepers = [Keeper(world.addresses, user, f"u{number}k{i}", seed + 70 + i, BOXES[(number + i) % len(BOXES)], ways)
+                        for i, ways in enumerate(OF_EACH)]
+        self.all = [*self.sessions, self.watcher, *self.keepers, self.post, Quiet(user, 0 if world.is_alike else 1)]
         self.last = None
-        self._threads = [*self.sessions, self.watcher, self.post]
+        self._threads = [*self.sessions, self.watcher, *self.keepers, self.post]
         self._flipped = None
-        self._went_on = 0
+        self._went_on = self._kept_on = 0
 
     def heard(self, state):
         if state == "flipped":
@@ -94,13 +97,14 @@ class Account:
             t.start()
 
     def begun(self):
-        return all(t.begun.is_set() for t in [*self.sessions, self.watcher])
+        return all(t.begun.is_set() for t in [*self.sessions, self.watcher, *self.keepers])
 
     def deliver_last(self):
         self.post.stop()
         self.post.join(30)
         since = self.watcher.since
         self._went_on = bool(since and self._flipped and since < self._flipped)
+        self._kept_on = sum(bool(k.since and self._flipped and k.since < self._flipped) for k in self.keepers)
         self.watcher.waits = True
         self.last = self.post.deliver("new", "Kept")
 
@@ -117,9 +121,16 @@ class Account:
                 t.join(timeout)
         self.post.close()
 
+    def judge(self, there, anew):
+        """Of those that keep a mailbox. anew: it may have got another UIDVALIDITY, as staff are told."""
+        for keeper in self.keepers:
+            keeper.judge(there, anew)
+
     def counts(self):
         return {"changes told": sum(s.told for s in self.sessions),
                 "connections ended": sum(len(s.endings) for s in [*self.sessions, self.watcher]),
                 "delivered": len(self.post.messages), "of them late": self.post.late,
                 "EXISTS told in IDLE": self.watcher.told_in_idle,
-                "in IDLE on the same connection after the flip": int(self._went_on)}
+                "in IDLE on the same connection after the flip": int(self._went_on),
+                "times that a mailbox was opened by its MODSEQ": sum(k.cache.resumed for k in self.keepers),
+                "kept open over the flip": self._kept_on}

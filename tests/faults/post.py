@@ -16,6 +16,7 @@ from .message import Message, Put, text
 
 PAUSE = 0.15
 EASED = 20  # after so many messages it delivers half as often, and so on
+MOST = 80   # messages, then it delivers only what somebody waits for
 LATE = ("freezing", "flipping", "flipped")
 
 
@@ -52,6 +53,8 @@ class Post(threading.Thread):
                 self._follow()
 
     def _follow(self):
+        if len(self.messages) >= MOST:
+            return
         with contextlib.suppress(redis_client.RedisError):
             backend = self.world.ferry.route(self.user).get("backend", "old")
             self._over.wait(self.random.choice((0, 0, self.random.random() * 0.2)))

@@ -9,6 +9,7 @@ from .message import Flag, Message, Put, text
 
 FLAGS = ("\\Seen", "\\Flagged", "\\Answered", "$One", "$Two", "$Three")
 EASED = 20  # after so many messages it writes half as fast, and so on: where a fault lasts, accounts must not grow for ever
+MOST = 60   # messages, then it changes those that it has: a machine that is slow must be able to follow
 OWN_KEYWORDS = 6  # of each session, each stored once: a Maildir keeps 26 in all
 KINDS = {
     "INBOX": ("append", "append", "store", "store", "expunge", "move", "pipeline", "pipeline"),
@@ -48,13 +49,21 @@ class Session(Client):
     def _step(self):
         mine = self._mine()
         kind = self.random.choice(KINDS[self.box])
-        if kind == "append" or len(mine) < 4:
+        if len(self.messages) >= MOST:
+            kind = "store" if kind == "append" else kind
+        if kind == "append" or (len(mine) < 4 and len(self.messages) < MOST):
             self._append()
+        elif len(mine) < 4:
+            self._store_each(mine)
         elif kind == "pipeline":
             self._pipeline(self.random.sample(mine, 3))
         else:
             self._send(getattr(self, "_" + kind)(self.random.choice(mine)))
         self._expunge_deleted()
+
+    def _store_each(self, messages):
+        for message in messages:
+            self._send(self._store(message))
 
     def _append(self):
         message = Message(f"{self.label}-{len(self.messages)}")

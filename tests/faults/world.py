@@ -20,32 +20,54 @@ SETTINGS = {
     "migration": {"freeze_budget": "3s", "trigger": "manual", "late_watch": "1s"},
 }
 LOOK_TIMEOUT = 60
+PROBE = "probe@example.org"
 FILLS = {"t1_max_gaps": 100000}
 
 
+def dovecot_old():
+    return dovecot.Dovecot("old", separator="/", mail="maildir")
+
+
+def cyrus_old():
+    return Cyrus("cyrusold", extra="imapidlepoll: 1")
+
+
+def told():
+    return dovecot.Dovecot("told", separator="/", mail="mdbox", doveadm=True)
+
+
+def mapped():
+    return dovecot.Dovecot("mapped", separator=".", prefix="INBOX.", mail="mdbox")
+
+
 class Servers:
-    """The old one, and the new one of each way, for any number of worlds."""
+    """Those of each way, for any number of worlds."""
 
     def __init__(self):
         self._stack = contextlib.ExitStack()
-        self.old = self._stack.enter_context(dovecot.Dovecot("old", separator="/", mail="maildir"))
-        self.new = {}
+        self._made = {}
 
-    def of(self, way):
-        if way not in self.new:
-            self.new[way] = self._stack.enter_context(WAYS[way].server())
-        return self.new[way]
+    def _get(self, make):
+        if make not in self._made:
+            self._made[make] = self._stack.enter_context(make())
+        return self._made[make]
+
+    def old(self, way):
+        return self._get(WAYS[way].old)
+
+    def new(self, way):
+        return self._get(WAYS[way].new)
 
     def close(self):
         self._stack.close()
 
 
 class Way:
-    """How an account's numbers are kept: by which server, and by which options."""
+    """How an account's numbers are kept: between which servers, and by which options."""
 
-    def __init__(self, server, migration=None, told=False, share=3):
-        """share: of the rounds, against those of the others."""
-        self.server, self.migration, self.told, self.share = server, migration or {}, told, share
+    def __init__(self, new, migration=None, told=False, share=3, old=dovecot_old):
+        """old, new: functions that start one. share: of the rounds, against those of the others."""
+        self.old, self.new, self.migration, self.told, self.share = old, new, migration or {}, told, share
 
     def options(self, server):
         return server.doveadm_options() if self.told else {}
@@ -54,10 +76,12 @@ class Way:
 # alike: Kept has its UIDVALIDITY before it is copied, and in the rest clients are told another one
 WAYS = {
     "alike": Way(lambda: dovecot.Dovecot("new", separator="/", mail="mdbox")),
-    "doveadm": Way(lambda: dovecot.Dovecot("told", separator="/", mail="mdbox", doveadm=True), told=True),
+    "doveadm": Way(told, told=True),
     "cyrus": Way(lambda: Cyrus("cyrus", extra="imapidlepoll: 1"), share=1),  # slow: it waits for the disk
     "fillers": Way(lambda: dovecot.Dovecot("filled", separator="/", mail="mdbox"), FILLS),
-    "map": Way(lambda: dovecot.Dovecot("mapped", separator=".", prefix="INBOX.", mail="mdbox")),
+    "map": Way(mapped),
+    "doveadm from Cyrus": Way(told, told=True, share=1, old=cyrus_old),
+    "map from Cyrus": Way(mapped, share=1, old=cyrus_old),
 }
 
 
@@ -83,6 +107,9 @@ class Member:
             self.daemon = self.world.ferry.migrator(label=self.label, **options)
 
     # ---- what can happen to it; each has its cure in heal()
+
+    def nothing(self):
+        pass
 
     def kill(self):
         self.daemon.kill()
@@ -113,7 +140,7 @@ class World:
 
     def __init__(self, servers, make_store=store.Alone, settings=None, way="alike"):
         self.way, self.is_alike = WAYS[way], way == "alike"
-        self.old, self.new = servers.old, servers.of(way)
+        self.old, self.new = servers.old(way), servers.new(way)
         self.members = {}
         self._ends = contextlib.ExitStack()
         with contextlib.ExitStack() as begun:  # what was started ends too where the rest does not start
@@ -127,13 +154,17 @@ class World:
         merged = {k: dict(v) for k, v in SETTINGS.items()}
         for section, options in [("migration", self.way.migration), *(settings or {}).items()]:
             merged.setdefault(section, {}).update(options)
-        self.ferry = Ferry(self.redis, {"old": backend(self.old, "imap"),
-                                        "new": backend(self.new, "imap", **self.way.options(self.new))},
-                           settings=merged)
+        backends = {"old": backend(self.old, "imap", check_user=PROBE),
+                    "new": backend(self.new, "imap", check_user=PROBE, **self.way.options(self.new))}
+        self.ferry = Ferry(self.redis, backends, settings=merged)
         begun.callback(self.ferry.close)
         self.ferry.init()
         begun.callback(self._heal)
-        for label in ("proxy1", "proxy2", "migrator1", "migrator2"):
+        for label in ("migrator1", "migrator2"):
+            self.members[label] = Member(self, label[:-1], label)
+        # Who signs in before is shown what the old server alone can do, which may be more than the new one has.
+        net.wait_until("capabilities", lambda: {"old", "new"} <= set(self.redis.client().hgetall("imapferry:backends")), LOOK_TIMEOUT)
+        for label in ("proxy1", "proxy2"):
             self.members[label] = Member(self, label[:-1], label)
 
     def _heal(self):
@@ -194,6 +225,11 @@ class World:
                 if tier:
                     found[tier[1]] = found.get(tier[1], 0) + 1
         return found
+
+    def report(self, user):
+        """What staff are told of it, and its records."""
+        return "\n".join([self.ferry.ctl_raw("user", user, "--report")[1],
+                          *(f"{k}: {v}" for k, v in self.redis.client().hgetall(f"imapferry:views:{user}").items())])
 
     def _unblock(self, user):
         """A copy of Kept that was begun again after a kill has other UIDs than the source. Clients must not take them for

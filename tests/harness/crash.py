@@ -7,6 +7,9 @@
 An account is copied, changes at the source while it waits (new, expunged, re-flagged), and is flipped. The migrator
 has a store (a prefix in Redis) of its own; when it dies, another one is started, without a fault.
 
+Programs that keep mailboxes by CONDSTORE and QRESYNC (tests/view/cache.py) look through a proxy before all that, behind the changes,
+and behind the flip, over which one of them stays in INBOX: then each holds what is there, by the numbers that it knows.
+
 A way is how the target takes messages:
     multi    Dovecot, MULTIAPPEND
     single   Dovecot that does not offer it: one message an APPEND, many in flight
@@ -33,6 +36,8 @@ from fakes.fake_imap import CAPABILITIES, FakeImap
 from . import compare, dovecot, mail, net, redisd
 from .cyrus import Cyrus
 from .ferry import Ferry, backend
+from view.cache import Cache
+from view.resync import look
 
 MAILBOXES = [("INBOX",), ("Work",), ("Work", "Größe"), ("empty one",)]
 SETTINGS = {
@@ -43,6 +48,7 @@ SETTINGS = {
 DEADLINE = 60
 NUMBERED = ("numbers", "fillers", "told", "cyrus")
 TOLD = ("told", "cyrus")
+NO_MODSEQS = ("single", "plain", "fillers")  # their targets don't offer CONDSTORE
 GONE = 16  # messages that make_gaps() takes from the account, with those that are \Deleted already
 KILL, STOP = "kill", "stop"
 CUTS = [f"{how}={side}" for side in ("source", "target", "store") for how in ("cut", "reset")]
@@ -173,12 +179,44 @@ class Run:
         if case.way in NUMBERED:
             self.ferry.settings["migration"]["t0_max_gaps" if case.way in TOLD else "t1_max_gaps"] = 1000
         self.trace = os.path.join(self.ferry.folder, "trace")
-        self.migrators = []
+        self.migrators, self.caches = [], []
 
     def close(self):
+        for cache in self.caches:
+            cache.drop()
         for migrator in self.migrators:
             migrator.kill()
         self.ferry.close()
+
+    # ---- who keeps mailboxes
+
+    def _look_first(self):
+        """Three look, and leave."""
+        proxy, rng = self.ferry.proxy(), random.Random(str(self.case))
+        self.caches = [Cache(proxy.addresses[0], self.user, name, rng, [way], patient=True)
+                       for name, way in ((b"INBOX", "select"), (b"INBOX", "search"), (b"INBOX.Work", "fetch"))]
+        for cache in self.caches:
+            assert cache.open(), cache.faults
+            cache.drop()
+
+    def _look_again(self):
+        """The last two, one of which stays, in INBOX."""
+        for cache in self.caches[1:]:
+            assert cache.open(), cache.faults
+        if self.caches:
+            self.caches[-1].drop()
+
+    def _judge_caches(self):
+        found = []
+        for cache in self.caches:
+            stayed = cache.is_open and cache.turn()
+            if not stayed:
+                net.wait_until("a whole answer", cache.open, timeout=30)
+            there = look(cache.address, self.user, cache.name)
+            found += cache.faults
+            found += [f"{cache.name} by {cache.way}: UID {uid}: holds {cache.messages.get(uid)}, there {there.get(uid)}"
+                      for uid in sorted({*there, *cache.messages}) if there.get(uid) != cache.messages.get(uid)]
+        assert not found, "\n".join([f"{self.case}: what clients hold is not there:", *found[:20], self.logs()])
 
     # ---- the migrators
 
@@ -280,14 +318,18 @@ class Run:
     def run(self):
         self._fill()
         self.ferry.init()
+        if self.case.way not in NO_MODSEQS:
+            self._look_first()
         assert self.ferry.ctl("migrate", self.user)[0] == 0
         self._start()
         self._wait("ready")
         self._change()
+        self._look_again()
         self.before = self._source()
         self._ctl_flip()
         self._wait("flipped")
         self._wake()
+        self._judge_caches()
         self._stop_all()
         self._compare()
         with open(os.path.join(self.ferry.folder, "journal", "flips"), encoding="utf-8") as f:

@@ -4,14 +4,21 @@ It believes what it is told, and complains of what must not be told:
     cache = Cache(address, user, b"INBOX", rng)
     cache.open(); cache.turn(); cache.drop()       # in any order; open() again goes on from what it holds
     cache.messages, cache.faults                   # UID -> flags; texts
+    cache.idle(1)                                  # for a second
+
+patient: it lives where programs and networks fail, so that it may be told [UNAVAILABLE] at any time, and comes back.
 
 It comes back in one of three ways: SELECT (QRESYNC ...), UID FETCH (CHANGEDSINCE ... VANISHED), or without QRESYNC by
 CHANGEDSINCE and a search.
 """
+import collections
+import time
+
 from .answers import expand, flags, pairs
 from .talk import Talk
 
 WAYS = ("select", "fetch", "search")
+LOGGED = 60
 
 
 def compressed(numbers):
@@ -26,19 +33,22 @@ def compressed(numbers):
 
 
 class Cache:
-    def __init__(self, address, user, name, rng, ways=WAYS):
+    def __init__(self, address, user, name, rng, ways=WAYS, patient=False):
         self.address, self.user, self.name, self.rng, self.ways = address, user, name, rng, ways
+        self.patient = patient
         self.validity = self.modseq = 0
         self.messages, self.faults = {}, []
+        self.log = collections.deque(maxlen=LOGGED)  # what was said last, by both
         self.talk = self.way = None
         self.came, self.resumed = 0, 0  # FETCHes in the last open(), and how often it came back with a MODSEQ
         self._told = {}  # UID -> its MODSEQ
+        self._whole = 0  # up to this UID it knows of all; of later ones it may have heard by their flags alone
         self._number = 0
         self._begin()
 
     def _begin(self):
         self._heard_of = []  # kinds, in their order
-        self._highest, self._count, self._top, self._safe, self._found = 0, None, 0, 0, None
+        self._highest, self._count, self._top, self._safe = 0, None, 0, 0
         self._selecting = False
         self._order = None
 
@@ -55,7 +65,7 @@ class Cache:
         """False where the connection ended before all was told: it goes on from there another time."""
         self.drop()
         self.way = self.rng.choice(self.ways)
-        self.talk = Talk(self.address, self.user)
+        self._sign_in()
         if self.way != "search":
             enabled = self._command(self.rng.choice((b"ENABLE QRESYNC", b"ENABLE CONDSTORE QRESYNC")))
             if not enabled:
@@ -66,6 +76,9 @@ class Cache:
         self._order = sorted(self.messages) if self.way == "search" else None
         self.resumed += bool(self.modseq)
         return self._select() and self._catch_up()
+
+    def _sign_in(self):
+        self.talk = Talk(self.address, self.user, 30 if self.patient else 20)
 
     def drop(self):
         if self.talk:
@@ -79,30 +92,73 @@ class Cache:
         self._safe = self._top if self.rng.random() < 0.5 else 0
         return self._catch_up()
 
+    def idle(self, seconds):
+        """What comes meanwhile is kept."""
+        self._send(b"IDLE")
+        begun = self._until(b"+", b"IDLE")
+        if begun is None or begun.kind != b"+":
+            return self._is_ok(begun, b"IDLE")
+        end = time.monotonic() + seconds
+        while self.is_open and time.monotonic() < end:
+            if self.talk.has_come(0.05):
+                self._until(None, b"IDLE")
+        self._line(b"DONE")
+        return self._is_ok(self._until(b"", b"DONE"), b"IDLE") and self._catch_up()
+
     # ---- commands
 
     def _command(self, text):
         """The tagged answer; None at the end of the connection."""
+        self._send(text)
+        return self._until(b"", text)
+
+    def _send(self, text):
         self._number += 1
-        tag = b"c%d" % self._number
-        self.talk.wire.line(tag + b" " + text)
-        while True:
+        self._line(b"c%d %s" % (self._number, text))
+
+    def _line(self, text):
+        self.log.append((time.time(), text))
+        try:
+            self.talk.wire.line(text)
+        except OSError:
+            self.talk.closed = True
+
+    def _until(self, kind, text):
+        """The tagged answer, or one of this kind before it; None: the next one of any kind."""
+        while not self.talk.closed:
             answer = self.talk.read()
+            self.log.append((time.time(), answer and answer.raw))
             if answer is None or answer.kind == b"BYE":
-                self.talk.closed = True
-                if self.talk.silent:
-                    self.fault(f"no answer to {text[:100]}")
-                return None
-            if answer.kind == tag:
+                self._ended(answer, text)
+            elif answer.status:
                 self._code(answer)
                 return answer
-            self._hear(answer)
+            elif answer.kind == kind:
+                return answer
+            else:
+                self._hear(answer)
+                if kind is None:
+                    return answer
+        return None
+
+    def _ended(self, bye, text):
+        self.talk.closed = True
+        if self.talk.silent:
+            self.fault(f"no answer to {text[:100]}")
+        if bye and self.patient and b"[UNAVAILABLE]" not in bye.raw:
+            self.fault(f"{text[:100]}: {bye.raw}")
+
+    def _is_ok(self, answer, text):
+        if answer is None or answer.status == b"OK":
+            return answer is not None
+        if self.patient and b"[UNAVAILABLE]" in answer.raw:
+            self.talk.closed = True
+        else:
+            self.fault(f"{text[:100]}: {answer.raw}")
+        return False
 
     def _ok(self, text):
-        answer = self._command(text)
-        if answer is not None and answer.status != b"OK":
-            self.fault(f"{text[:100]}: {answer.raw}")
-        return answer is not None and answer.status == b"OK"
+        return self._is_ok(self._command(text), text)
 
     def _known(self):
         """As a client may say what it knows; with or without pairs of numbers and UIDs."""
@@ -143,13 +199,14 @@ class Cache:
 
     def _look(self, since):
         """Without QRESYNC: what changed, and then what is there."""
-        self._found = None
+        self._order = []
         changed = b" (CHANGEDSINCE %d)" % since if since else b""
         held = set(self.messages)
         if not self._ok(b"UID SEARCH ALL"):
             return False
-        found = self._found or []
-        self._order = sorted(found)
+        while len(self._order) != self._count:  # Cyrus finds none that is expunged, and still counts it
+            if not self._ok(b"NOOP") or not self._ok(b"UID SEARCH ALL"):
+                return False
         if not self._ok(b"UID FETCH 1:4294967295 (UID FLAGS)%s" % changed):
             return False
         for uid in set(self.messages) - set(self._order):
@@ -160,11 +217,16 @@ class Cache:
 
     def _catch_up(self):
         """Fetches what is new, then takes over the MODSEQ."""
-        top = max(self.messages, default=0)
-        if self._count != len(self.messages) and not self._ok(b"UID FETCH %d:* (UID FLAGS)" % (top + 1)):
-            return False
-        if self._count != len(self.messages):
-            self.fault(f"{self._count} messages, and {len(self.messages)} are held: {compressed(self.messages)}")
+        while self._count != len(self.messages):
+            if self.patient and not self._ok(b"NOOP"):
+                return False  # what is VANISHED (EARLIER) now may count as there until then
+            counted = self._count
+            if not self._ok(b"UID FETCH %d:* (UID FLAGS)" % (self._whole + 1)):
+                return False
+            if self._count == counted != len(self.messages):
+                self.fault(f"{self._count} messages, and {len(self.messages)} are held: {compressed(self.messages)}")
+                break
+        self._whole = max([self._whole, *self.messages])
         self.modseq = max(self.modseq, self._highest, self._safe)
         return True
 
@@ -183,7 +245,7 @@ class Cache:
         elif kind == b"FETCH":
             self._fetched(answer)
         elif kind == b"SEARCH":
-            self._found = [int(x) for x in answer.data if isinstance(x, bytes) and x.isdigit()]
+            self._order = sorted(int(x) for x in answer.data if isinstance(x, bytes) and x.isdigit())
         else:
             self._code(answer)
         self._heard_of.append(kind)
@@ -195,7 +257,7 @@ class Cache:
             if self.validity and self.validity != int(code[1]):
                 self.messages.clear()
                 self._told.clear()
-                self.modseq = 0
+                self.modseq = self._whole = 0
             self.validity = int(code[1])
         elif name == b"HIGHESTMODSEQ":
             if int(code[1]) < self._highest:
@@ -226,15 +288,26 @@ class Cache:
             self.messages.pop(self._order.pop(number - 1), None)
         self._count -= 1
 
+    def _uid(self, number, told):
+        """0: of a message that it will ask for yet."""
+        if self.way != "search":
+            if not told:
+                self.fault(f"FETCH of {number} without UID")
+            return told
+        if number <= len(self._order):
+            known = self._order[number - 1]
+            if told not in (0, known):
+                self.fault(f"message {number} has UID {told}, and was {known}")
+            return known
+        if told and number == len(self._order) + 1:
+            self._order.append(told)
+            return told
+        return 0
+
     def _fetched(self, answer):
         got = pairs(answer.data[0])
-        if b"UID" in got:
-            uid = int(got[b"UID"])
-        elif self.way == "search" and answer.number <= len(self._order):
-            uid = self._order[answer.number - 1]
-        else:
-            if self.way != "search":
-                self.fault(f"FETCH without UID: {answer.raw}")
+        uid = self._uid(answer.number, int(got.get(b"UID", 0)))
+        if not uid:
             return
         if b"MODSEQ" in got:
             told = int(got[b"MODSEQ"][0])
@@ -245,5 +318,3 @@ class Cache:
         if b"FLAGS" in got:
             self.came += 1
             self.messages[uid] = flags(got[b"FLAGS"])
-            if self._order is not None and uid not in self._order:
-                self._order.append(uid)

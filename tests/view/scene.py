@@ -23,7 +23,7 @@ from . import clients
 from .account import BIG, View, letter
 from .tap import Tap
 
-SETTINGS = {"migration": {"trigger": "manual", "freeze_budget": "30s"}, "migrator": {"command_timeout": "30s"}}
+SETTINGS = {"migration": {"trigger": "manual", "freeze_budget": "30s"}, "migrator": {"command_timeout": "30s", "job_lease": "10s"}}
 OLD = {
     "Dovecot": lambda: Dovecot("old", separator=".", prefix="INBOX.", special_use=False),
     "Courier": lambda: Courier("old"),

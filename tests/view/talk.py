@@ -1,5 +1,6 @@
 """One session, whose answers are read as values (answers.py)."""
 import contextlib
+import select
 
 from harness.scene import Wire
 
@@ -9,8 +10,8 @@ from .answers import read_answer
 class Talk:
     """closed: the connection has ended; silent: no answer came within its time."""
 
-    def __init__(self, address, user):
-        self.wire = Wire(address, timeout=20)
+    def __init__(self, address, user, timeout=20):
+        self.wire = Wire(address, timeout=timeout)
         self.wire.until(b"* ")
         assert self.wire.login(user).startswith(b"l1 OK")
         self.closed = self.silent = False
@@ -36,6 +37,11 @@ class Talk:
             self.silent = True
         self.closed = True
         return None
+
+    def has_come(self, seconds):
+        """Waits for so long."""
+        return b"\n" in self.wire.buffer or getattr(self.wire.socket, "plain", b"") or \
+            bool(select.select([self.wire.socket], [], [], seconds)[0])
 
     def close(self):
         self.wire.close()
