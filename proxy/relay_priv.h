@@ -1,6 +1,6 @@
 /* What the relay's files share: the one state of both directions. relay_up.c is from the client to the
- * backend, relay_down.c from the backend to the client, relay_view.c what is different in both where names or
- * numbers are rewritten, relay_pass.c how bytes go on, relay.c the rest. */
+ * backend, relay_down.c from the backend to the client, relay_view_up.c and relay_view.c what is different in both where
+ * names or numbers are rewritten, relay_pass.c how bytes go on, relay.c the rest. */
 #ifndef IMAPFERRY_RELAY_PRIV_H
 #define IMAPFERRY_RELAY_PRIV_H
 
@@ -29,7 +29,7 @@ enum fate {
     FATE_REFUSED,  /* swallowed and answered with r->answer; a synchronizing literal is refused */
     FATE_ANSWERED, /* the same, but its literals are taken */
     FATE_COLLECTS, /* an ID: kept until it is whole, its literals are taken; then it passes, or is answered */
-    FATE_VIEW,     /* the same for a command that is to be written anew (relay_view.c) */
+    FATE_VIEW,     /* the same for a command that is to be written anew (relay_view_up.c) */
     FATE_WAITS,    /* a COMPRESS: answered with r->answer once nothing is under way */
     FATE_OVER,     /* the backend answered it before its non-synchronizing literal: the rest is swallowed */
 };
@@ -169,7 +169,7 @@ void relay_ask_for_literal(const struct imap_line_item *item, struct buf *out);
  * 7.4.1). */
 void relay_tell_gone(struct session *s);
 
-/* ---- a view that is not plain (relay_view.c); r->view is set ---- */
+/* ---- a view that is not plain (relay_view_up.c, relay_view.c); r->view is set ---- */
 
 struct view_command;
 

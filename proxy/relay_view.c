@@ -1,91 +1,21 @@
-/* What is different where a client sees other names or numbers than the backend has: commands are written
- * anew, some of them whole, and so are responses. */
+/* What is different where a client sees other names or numbers than the backend has: responses are written anew, and
+ * what has to be in the store first is asked of it. Commands: relay_view_up.c. */
 #include <stdlib.h>
 
 #include "lib/log.h"
 #include "lib/xalloc.h"
 
 #include "proxy.h"
-#include "relay_priv.h"
+#include "relay_view_priv.h"
 #include "views.h"
 
 enum {
     ASK_MS = 1000,              /* how long a SELECT waits to hear whether the view is still the same */
     TRIES_MAX = 3,              /* how often the store may have changed meanwhile */
-    LITERAL_MAX = 64 * 1024,    /* of a command that is collected ... */
-    FIELD_MAX = 4096,           /* ... the name of a header field */
     RESPONSE_MAX = 1024 * 1024, /* of a response that is collected: lists and STATUS of one mailbox */
 };
 
-/* To a command that needs records which can't be read. */
-#define OUTDATED "NO [UNAVAILABLE] Please try again later"
-
-static const struct imap_tree_limits command_limits = {
-    .depth = 64, .values = 20000, .bytes = LIMIT_RELAY_LINE + LITERAL_MAX};
 static const struct imap_tree_limits response_limits = {.depth = 64, .values = 100000, .bytes = RESPONSE_MAX};
-
-enum collecting { COLLECTS_NOTHING, COLLECTS_NAME, COLLECTS_WHOLE, COLLECTS_LINE };
-
-/* What has to be in the store before something goes on:
- *
- *   BEFORE        the changes of a RENAME or DELETE, which is not sent yet. Where the store refuses, the client is
- *                 told NO; but what can do without them (view_command_does_without()) goes on while the account is
- *                 being moved once more
- *   SEND          they are; it is sent once something may pass
- *   AFTER         the changes of an answer: the mailbox that was opened is another one now, or a RENAME was
- *                 done. Where the store refuses, the client is told NO, or the session ends
- *   CURRENT       nothing: whether another proxy has changed the view before the backend has opened the mailbox. Of
- *                 two mailboxes with one UIDVALIDITY, one may be under the other's name by now
- *   GIVE          they are; the answer is given once something may pass
- *   VIEW_BEFORE, VIEW_AFTER
- *                 records were others than we knew: they are being read, and then it is tried again */
-enum asking {
-    ASKS_NOTHING,
-    ASKS_BEFORE,
-    ASKS_VIEW_BEFORE,
-    ASKS_SEND,
-    ASKS_AFTER,
-    ASKS_CURRENT,
-    ASKS_VIEW_AFTER,
-    ASKS_GIVE
-};
-
-struct relay_view {
-    struct session *s;      /* borrowed */
-    struct view_rewrite *w; /* owned */
-
-    /* the command that the client is sending */
-    enum view_takes takes;
-    enum collecting collects;
-    struct buf first;       /* its first part; COLLECTS_LINE: all of it so far, in one line */
-    struct imap_tree *args; /* COLLECTS_WHOLE; owned */
-    struct buf literal;     /* the one under way; COLLECTS_NAME: the name */
-    bool bad_literal;       /* COLLECTS_LINE: one can't be in the line */
-    struct buf name;        /* of SELECT and EXAMINE, where it was a literal */
-
-    /* what it became: pieces, before each of which but the first "+" is waited for */
-    struct imap_writer out;
-    size_t sent; /* bytes of it */
-    size_t next; /* of out.waits */
-    bool unsent;
-    bool tail, tail_sync;        /* the client's own literal follows */
-    struct view_command *became; /* until it is one of relay->commands; owned by w */
-
-    /* the response that is collected; NULL: none is */
-    struct imap_tree *data; /* owned */
-    struct buf head, body;  /* its first part; the literal under way */
-
-    enum asking asks;
-    unsigned tries;
-    struct timer *timer;      /* owned */
-    struct command *answered; /* AFTER ... */
-    struct buf tagged;        /* ... and its answer; GIVE: what the client is told */
-    bool goes_on;             /* ... before commands of ours */
-
-    /* A command of the client that the backend has answered, and that commands of ours belong to; one of them
-     * is under way. NULL: none is. */
-    struct command *asks_for;
-};
 
 /* ---- life ---- */
 
@@ -99,23 +29,6 @@ static struct relay_view *view_new_state(struct session *s, struct view *view)
     v->timer = timer_new(s->proxy->loop, view_on_timeout, v);
     imap_writer_init(&v->out, LITERALS_SYNC);
     return v;
-}
-
-static void forget_command(struct relay_view *v)
-{
-    v->collects = COLLECTS_NOTHING;
-    buf_free(&v->first);
-    imap_tree_free(&v->args);
-    buf_free(&v->literal);
-    buf_free(&v->name);
-    v->bad_literal = false;
-}
-
-static void forget_out(struct relay_view *v)
-{
-    imap_writer_wipe(&v->out);
-    v->sent = v->next = 0;
-    v->unsent = v->tail = v->tail_sync = false;
 }
 
 static void forget_data(struct relay_view *v)
@@ -132,8 +45,8 @@ void relay_view_free(struct relay_view **vp)
         return;
     *vp = NULL;
     views_forget(v->s->account, v);
-    forget_command(v);
-    forget_out(v);
+    relay_view_forget_command(v);
+    relay_view_forget_out(v);
     forget_data(v);
     buf_free(&v->tagged);
     timer_free(&v->timer);
@@ -169,76 +82,8 @@ const struct view *relay_view(const struct session *s, const struct view_uid **_
     return v ? view_rewrite_view(v->w) : NULL;
 }
 
-/* ---- sending what was written ---- */
-
-static bool opens_mailbox(const struct relay *r)
-{
-    return r->cmd.verb == VERB_SELECT || r->cmd.verb == VERB_EXAMINE;
-}
-
-/* Sends up to where "+" is waited for next, or all of it. */
-static void send_piece(struct relay_view *v, struct outlet *o)
-{
-    struct relay *r = v->s->relay;
-    bool waits = v->next < v->out.n_waits;
-    size_t end = waits ? v->out.waits[v->next++] : v->out.out.len;
-    struct span all = buf_span(&v->out.out);
-    outlet_text(o, span_of(all.p + v->sent, end - v->sent));
-    v->sent = end;
-    bool tail = !waits && v->tail, sync = v->tail_sync;
-    v->unsent = waits;
-    r->mode = waits || tail ? UP_PLUS : UP_COMMANDS;
-    r->own_plus = waits || (tail && !sync);
-    r->waits = waits || tail ? r->current : NULL;
-    if (!waits)
-        forget_out(v);
-}
-
-/* A command that was written into v->out; it becomes one of those under way. */
-static void send_written(struct relay_view *v, struct outlet *o)
-{
-    struct relay *r = v->s->relay;
-    relay_command_begins(v->s, buf_span(&v->first), false);
-    r->current->view = v->became;
-    v->became = NULL;
-    if (opens_mailbox(r) && r->current->name.len == 0 && v->name.len <= OPENED_NAME_MAX)
-        buf_add_span(&r->current->name, buf_span(&v->name));
-    send_piece(v, o);
-    forget_command(v);
-    r->fate = FATE_PASSES;
-}
-
-/* Outside of relay_pump_up(). */
-static void send_now(struct relay_view *v, void (*what)(struct relay_view *v, struct outlet *o))
-{
-    struct outlet out = {.to = v->s->backend, .count = &v->s->bytes_in};
-    what(v, &out);
-    outlet_end(&out);
-}
-
-bool relay_view_plus(struct session *s)
-{
-    struct relay_view *v = s->relay->view;
-    if (!v->unsent)
-        return false;
-    send_now(v, send_piece);
-    return true;
-}
-
-void relay_view_unsent(struct relay *r)
-{
-    struct relay_view *v = r->view;
-    if (!v->unsent)
-        return;
-    r->own_plus = v->tail && !v->tail_sync;
-    if (!v->tail) /* all of it came from the client */
-        r->mode = UP_COMMANDS;
-    forget_out(v);
-}
-
 /* ---- asking the store ---- */
 
-static void view_ask_before(struct relay_view *v);
 static void view_ask_after(struct relay_view *v, const struct view_changes *changes);
 static void view_answer_again(struct relay_view *v);
 static void view_rename_again(struct relay_view *v);
@@ -277,8 +122,8 @@ static void asks_refused(struct relay_view *v, const char *why)
         LOG_S("why", why));
     views_forget(s->account, v);
     view_command_free(v->w, &v->became);
-    forget_command(v);
-    forget_out(v);
+    relay_view_forget_command(v);
+    relay_view_forget_out(v);
     asks_enter(v, ASKS_NOTHING);
     relay_sayf(s, "%s NO [UNAVAILABLE] Mailboxes can't be %s at the moment, please try again later",
                s->relay->cmd.tag, s->relay->cmd.verb == VERB_DELETE ? "deleted" : "renamed");
@@ -391,300 +236,9 @@ void relay_view_is(struct session *s)
         relay_settle(s);
 }
 
-/* ---- commands ---- */
-
-bool relay_view_waits(const struct session *s, struct span part)
-{
-    const struct relay *r = s->relay;
-    if (view_rewrite_takes(r->view->w, &r->cmd, part) != VIEW_AS_IS &&
-        views_state(s->account) == VIEWS_READING)
-        return true;
-    return r->n_commands > 0 && view_rewrite_waits(r->view->w, &r->cmd, part);
-}
-
-/* Older records than the route speaks of are there, and the store does not tell the new ones. */
-static bool is_outdated(struct session *s)
-{
-    struct account *a = s->account;
-    if (views_state(a) != VIEWS_FAILED)
-        return false;
-    views_try_again(a);
-    return true;
-}
-
-static enum relay_view_part part_becomes(struct session *s, const struct imap_line_item *item,
-                                         struct buf *line, struct view_command **_c)
-{
-    struct relay *r = s->relay;
-    struct buf asked = {0}, out = {0};
-    enum relay_view_part part = PART_PASSES;
-    struct span text = item->text;
-    if (item->literal && !item->sync) {
-        relay_ask_for_literal(item, &asked);
-        text = buf_span(&asked);
-    }
-    buf_clear(&r->answer);
-    switch (view_rewrite_part(r->view->w, &r->cmd, text, item->first, &out, &r->answer, _c)) {
-    case VIEW_PASSES:
-        break;
-    case VIEW_WRITTEN:
-        buf_add_span(line, buf_span(&out));
-        break;
-    case VIEW_NOOP:
-        buf_printf(line, "%s NOOP", r->cmd.tag);
-        break;
-    case VIEW_ANSWERED:
-        part = PART_ANSWERED;
-        break;
-    }
-    buf_free(&asked);
-    buf_free(&out);
-    return part;
-}
-
-enum relay_view_part relay_view_part(struct session *s, const struct imap_line_item *item, struct buf *line,
-                                     struct view_command **_c)
-{
-    struct relay *r = s->relay;
-    struct relay_view *v = r->view;
-    if (item->first) {
-        *_c = NULL;
-        v->takes = view_rewrite_takes(v->w, &r->cmd, item->text);
-        bool numbers = r->cmd.verb == VERB_STATUS || r->cmd.verb == VERB_RENAME;
-        if (numbers && is_outdated(s)) {
-            buf_clear(&r->answer);
-            buf_printf(&r->answer, "%s " OUTDATED "\r\n", r->cmd.tag);
-            return PART_ANSWERED;
-        }
-    }
-    switch (v->takes) {
-    case VIEW_BY_PART:
-        return part_becomes(s, item, line, _c);
-    case VIEW_JOINED:
-    case VIEW_NAME:
-    case VIEW_WHOLE:
-        return PART_COLLECTS;
-    case VIEW_AS_IS:
-        break;
-    }
-    return PART_PASSES;
-}
-
-/* ---- commands that are collected ---- */
-
-/* What came of it so far goes nowhere, and neither does the rest. */
-static void collect_refuse(struct relay_view *v, const struct imap_line_item *item, const char *status,
-                           const char *text)
-{
-    struct relay *r = v->s->relay;
-    forget_command(v);
-    buf_clear(&r->answer);
-    buf_printf(&r->answer, "%s %s %s\r\n", r->cmd.tag, status, text);
-    relay_up_answered(v->s, item);
-}
-
-/* The first argument, where it is in the line: *_end is behind it. False: it is a literal, or there is
- * none. */
-static bool name_in_line(struct span line, size_t at, const struct imap_line_item *item, struct buf *name,
-                         size_t *_end)
-{
-    while (at < line.len && line.p[at] == ' ')
-        at++;
-    if (at >= line.len || (item->literal && at == item->marker))
-        return false;
-    bool quoted = line.p[at] == '"';
-    for (at += quoted; at < line.len && line.p[at] != (quoted ? '"' : ' '); at++) {
-        at += quoted && line.p[at] == '\\' && at + 1 < line.len;
-        buf_add(name, line.p + at, 1);
-    }
-    *_end = at + quoted;
-    return *_end <= line.len;
-}
-
-/* The name is there: the command goes on with the backend's, and with what stands behind it in the line. */
-static void name_is_there(struct relay_view *v, struct span name, const struct imap_line_item *item,
-                          size_t at, struct outlet *o)
-{
-    struct relay *r = v->s->relay;
-    struct buf tail = {0};
-    if (item->literal)
-        relay_ask_for_literal(item, &tail);
-    else
-        buf_add_span(&tail, item->text);
-    buf_clear(&r->answer);
-    forget_out(v);
-    if (view_rewrite_name(v->w, &r->cmd, name, &v->out, &r->answer, &v->became) == VIEW_ANSWERED) {
-        forget_command(v);
-        relay_up_answered(v->s, item);
-    } else {
-        buf_add(&v->out.out, buf_span(&tail).p + at, tail.len - at);
-        buf_add_str(&v->out.out, "\r\n");
-        v->tail = item->literal;
-        v->tail_sync = item->sync;
-        v->takes = VIEW_AS_IS; /* all that follows */
-        send_written(v, o);
-    }
-    buf_free(&tail);
-}
-
-static void collect_name(struct relay_view *v, const struct imap_line_item *item, struct outlet *o)
-{
-    struct relay *r = v->s->relay;
-    struct buf name = {0};
-    size_t end;
-    if (!item->first) {
-        name_is_there(v, buf_span(&v->literal), item, 0, o);
-    } else if (name_in_line(item->text, r->cmd.args, item, &name, &end)) {
-        name_is_there(v, buf_span(&name), item, end, o);
-    } else if (!item->literal) {
-        collect_refuse(v, item, "BAD", "Expected the name of a mailbox");
-    } else if (item->size > VIEW_NAME_MAX) {
-        collect_refuse(v, item, "NO", "[CANNOT] No mailbox can have this name");
-    } else if (item->sync) {
-        relay_say(v->s, span_str("+ OK\r\n"));
-    }
-    buf_free(&name);
-}
-
-/* Servers give a mailbox the second in which it is made as UIDVALIDITY, or less. */
-static void tell_unknown(struct relay_view *v)
-{
-    uint64_t now_s = clock_wall_ms() / 1000;
-    struct view_unknown unknown = {.highest = now_s < UINT32_MAX ? (uint32_t)now_s : UINT32_MAX};
-    random_hex(unknown.id, VIEW_NAME_ID_BYTES);
-    view_rewrite_unknown(v->w, &unknown);
-}
-
-/* What a command has become, all of which was collected, is in v->out, or its answer in r->answer. */
-static void collected_becomes(struct relay_view *v, enum view_becomes is, struct outlet *o)
-{
-    struct relay *r = v->s->relay;
-    if (is == VIEW_ANSWERED) {
-        forget_command(v);
-        relay_say(v->s, buf_span(&r->answer));
-        buf_free(&r->answer);
-        return;
-    }
-    if (is == VIEW_NOOP)
-        imap_write_raw(&v->out, "%s NOOP", r->cmd.tag);
-    buf_add_str(&v->out.out, "\r\n");
-    if (view_command_changes(v->became))
-        view_ask_before(v);
-    else
-        send_written(v, o);
-}
-
-static enum view_becomes whole_becomes(struct relay_view *v, const struct imap_value *args)
-{
-    struct relay *r = v->s->relay;
-    if (r->cmd.verb == VERB_RENAME || r->cmd.verb == VERB_DELETE)
-        tell_unknown(v);
-    if (!opens_mailbox(r) || !is_outdated(v->s))
-        return view_rewrite_whole(v->w, &r->cmd, args, &v->out, &r->answer, &v->became);
-    view_rewrite_nowhere(v->w, &r->cmd, OUTDATED, &v->out, &v->became);
-    return VIEW_WRITTEN;
-}
-
-static void whole_is_there(struct relay_view *v, struct outlet *o)
-{
-    struct relay *r = v->s->relay;
-    const struct imap_value *args = imap_tree_first(v->args);
-    struct span name;
-    buf_clear(&r->answer);
-    forget_out(v);
-    enum view_becomes is = whole_becomes(v, args);
-    if (is != VIEW_ANSWERED && args && imap_value_string(args, &name))
-        buf_add_span(&v->name, name);
-    collected_becomes(v, is, o);
-}
-
-static void collect_whole(struct relay_view *v, const struct imap_line_item *item, struct outlet *o)
-{
-    const char *why = "Too long";
-    size_t begin = item->first ? v->s->relay->cmd.args : 0,
-           end = item->literal ? item->marker : item->text.len;
-    bool good = !item->literal || item->size <= LITERAL_MAX;
-    if (good && begin < end)
-        good = imap_tree_text(v->args, span_of(item->text.p + begin, end - begin), &why);
-    if (good && !item->literal)
-        good = imap_tree_done(v->args, &why);
-    if (!good)
-        collect_refuse(v, item, "BAD", why);
-    else if (!item->literal)
-        whole_is_there(v, o);
-    else if (item->sync)
-        relay_say(v->s, span_str("+ OK\r\n"));
-}
-
-static void line_is_there(struct relay_view *v, struct outlet *o)
-{
-    struct relay *r = v->s->relay;
-    struct span line = buf_span(&v->first);
-    buf_clear(&r->answer);
-    forget_out(v);
-    enum view_becomes is = view_rewrite_part(v->w, &r->cmd, line, true, &v->out.out, &r->answer, &v->became);
-    if (is == VIEW_PASSES)
-        buf_add_span(&v->out.out, line);
-    collected_becomes(v, is, o);
-}
-
-static void collect_line(struct relay_view *v, const struct imap_line_item *item, struct outlet *o)
-{
-    buf_add(&v->first, item->text.p, item->literal ? item->marker : item->text.len);
-    bool fits = v->first.len <= LIMIT_RELAY_LINE && (!item->literal || item->size <= FIELD_MAX);
-    if (v->bad_literal)
-        collect_refuse(v, item, "BAD", "No header field can have this name");
-    else if (!fits)
-        collect_refuse(v, item, "BAD", "Too long");
-    else if (!item->literal)
-        line_is_there(v, o);
-    else if (item->sync)
-        relay_say(v->s, span_str("+ OK\r\n"));
-}
-
-static void collect_begin_command(struct relay_view *v, const struct imap_line_item *item)
-{
-    forget_command(v);
-    v->collects = v->takes == VIEW_NAME     ? COLLECTS_NAME
-                  : v->takes == VIEW_JOINED ? COLLECTS_LINE
-                                            : COLLECTS_WHOLE;
-    if (v->collects != COLLECTS_LINE) {
-        buf_add_span(&v->first, item->text);
-        v->args = imap_tree_new(&command_limits);
-    }
-}
-
-void relay_view_text(struct session *s, const struct imap_line_item *item, struct outlet *o)
-{
-    struct relay_view *v = s->relay->view;
-    if (item->first)
-        collect_begin_command(v, item);
-    if (v->collects == COLLECTS_NAME)
-        collect_name(v, item, o);
-    else if (v->collects == COLLECTS_LINE)
-        collect_line(v, item, o);
-    else
-        collect_whole(v, item, o);
-}
-
-void relay_view_literal(struct session *s, const struct imap_line_item *item)
-{
-    struct relay_view *v = s->relay->view;
-    const char *why;
-    buf_add_span(&v->literal, item->text);
-    if (item->left > 0 || v->collects == COLLECTS_NAME)
-        return;
-    if (v->collects == COLLECTS_LINE)
-        v->bad_literal |= !view_rewrite_join(&v->first, buf_span(&v->literal));
-    /* Where it does not fit, the tree says so of the next part too. */
-    else if (!imap_tree_literal(v->args, buf_span(&v->literal), &why))
-        LOG(DEBUG, "literal_refused", LOG_S("session", s->name), LOG_S("why", why));
-    buf_free(&v->literal);
-}
-
 /* ---- a RENAME, before it is sent ---- */
 
-static void view_ask_before(struct relay_view *v)
+void relay_view_ask_before(struct relay_view *v)
 {
     v->tries = 0;
     asks_enter(v, ASKS_BEFORE);
@@ -696,7 +250,7 @@ static void view_rename_again(struct relay_view *v)
 {
     struct relay *r = v->s->relay;
     view_command_free(v->w, &v->became);
-    forget_out(v);
+    relay_view_forget_out(v);
     buf_clear(&r->answer);
     enum view_becomes is =
         view_rewrite_whole(v->w, &r->cmd, imap_tree_first(v->args), &v->out, &r->answer, &v->became);
@@ -1032,7 +586,7 @@ void relay_view_go_on(struct session *s)
     struct relay_view *v = s->relay->view;
     if (v->asks == ASKS_SEND) {
         asks_enter(v, ASKS_NOTHING);
-        send_now(v, send_written);
+        relay_view_send(v);
     } else if (v->asks == ASKS_GIVE) {
         give_answer(v);
     }
