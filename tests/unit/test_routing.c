@@ -307,6 +307,7 @@ static int set_up(void **state)
     f->s = (struct session){.proxy = &f->proxy,
                             .name = (char *)"p/1",
                             .peer = (char *)"[::1]:9",
+                            .via = "",
                             .hops = LIMIT_HOPS,
                             .state = IN_PREAUTH,
                             .timer = timer_new(f->loop, NULL, NULL)};
