@@ -259,6 +259,8 @@ static const uint8_t *find_lf(struct imap_line *l, const uint8_t *data, size_t l
 /* Keeps HEAD bytes of the line's beginning, and of the rest the last TAIL. */
 static void skip_keep(struct imap_line *l, const uint8_t *p, size_t n)
 {
+    if (n == 0) /* p is NULL, maybe */
+        return;
     struct buf *part = &l->part;
     size_t head = part->len >= HEAD ? 0 : n < HEAD - part->len ? n : HEAD - part->len;
     buf_add(part, p, head);
