@@ -266,6 +266,11 @@ uint64_t imapc_timeout_ms(const struct imapc *c)
     return c->timeout_ms;
 }
 
+void imapc_set_timeout(struct imapc *c, uint64_t command_timeout_ms)
+{
+    c->timeout_ms = command_timeout_ms;
+}
+
 const struct imap_caps *imapc_caps(const struct imapc *c)
 {
     return &c->caps;

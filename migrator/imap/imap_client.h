@@ -102,6 +102,8 @@ struct imapc *imapc_new(struct loop *l, const struct login_request *login, uint6
 void imapc_free(struct imapc **c);
 
 uint64_t imapc_timeout_ms(const struct imapc *c);
+/* From now on. */
+void imapc_set_timeout(struct imapc *c, uint64_t command_timeout_ms);
 const struct imap_caps *imapc_caps(const struct imapc *c);
 enum imap_literals imapc_literals(const struct imapc *c);
 /* A note about the server for whoever uses the connection next: EXAMINE is not enough, see selected.h. */
@@ -159,6 +161,11 @@ void imapc_append_message(struct imapc *c, struct span flags, struct span date, 
 void imapc_append_bytes(struct imapc *c, struct span bytes);
 void imapc_append_end(struct imapc *c);
 bool imapc_append_full(const struct imapc *c);
+/* The same for another command with one body: w (wiped) is all that stands in front of its bytes, of which size are to
+ * come by imapc_append_bytes(); tail stands behind them, before the CRLF. Not for a literal that waits for "+". */
+void imapc_stream_begin(struct imapc *c, struct imap_writer *w, uint64_t size,
+                        const struct imapc_command *cmd);
+void imapc_stream_end(struct imapc *c, const char *tail);
 
 void imapc_pause(struct imapc *c);
 void imapc_resume(struct imapc *c);

@@ -1,4 +1,4 @@
-/* APPEND, whose bodies stream. */
+/* APPEND, and other commands, whose bodies stream. */
 
 #include <assert.h>
 
@@ -8,16 +8,29 @@
 
 enum { HOLD_MAX = 256 * 1024 /* bytes of an APPEND kept while it waits for "+" */ };
 
+static void append_open(struct imapc *c, struct imap_writer *w, const struct imapc_command *cb)
+{
+    assert(!c->append);
+    c->append = imapc_add_command(c, w, cb);
+    c->append->open = true;
+    c->append->swallow = c->append->unsendable;
+}
+
 void imapc_append_begin(struct imapc *c, struct span mailbox, const struct imapc_command *cb)
 {
     struct imap_writer w;
-    assert(!c->append);
     imap_writer_init(&w, imap_literals_of(&c->caps));
     imap_write_raw(&w, "APPEND ");
     imap_write_astring(&w, mailbox);
-    c->append = imapc_add_command(c, &w, cb);
-    c->append->open = true;
-    c->append->swallow = c->append->unsendable;
+    append_open(c, &w, cb);
+    imapc_pump(c);
+    imapc_start_clock(c);
+}
+
+void imapc_stream_begin(struct imapc *c, struct imap_writer *w, uint64_t size, const struct imapc_command *cb)
+{
+    append_open(c, w, cb);
+    c->append->literal_left = size;
     imapc_pump(c);
     imapc_start_clock(c);
 }
@@ -58,23 +71,34 @@ void imapc_append_bytes(struct imapc *c, struct span bytes)
     } else {
         buf_add_span(&cmd->out, bytes);
     }
-    FAULT_POINT("command", "APPEND", "body");
+    FAULT_POINT("command", cmd->what, "body");
 }
 
-void imapc_append_end(struct imapc *c)
+static void append_close(struct imapc *c, const char *tail)
 {
     struct imapc_queued *cmd = c->append;
-    if (!cmd)
-        return;
     assert(cmd->literal_left == 0);
     cmd->open = false;
     c->append = NULL;
     if (!cmd->over)
-        buf_add_str(&cmd->out, "\r\n");
+        buf_printf(&cmd->out, "%s\r\n", tail);
     if (cmd->unsendable)
         loop_defer(c->loop, &c->task);
     imapc_pump(c);
+}
+
+void imapc_append_end(struct imapc *c)
+{
+    if (!c->append)
+        return;
+    append_close(c, "");
     FAULT_POINT("command", "APPEND", "closed");
+}
+
+void imapc_stream_end(struct imapc *c, const char *tail)
+{
+    if (c->append)
+        append_close(c, tail);
 }
 
 bool imapc_append_full(const struct imapc *c)

@@ -481,6 +481,49 @@ static void test_append_refused_inside_its_literal(void **state)
     end(w);
 }
 
+static void stream(struct world *w, struct imapc_command *cmd)
+{
+    struct imap_writer head;
+    imap_writer_init(&head, LITERALS_PLUS);
+    imap_write_raw(&head, "GIVE (%%{x 5}\r\n");
+    imapc_stream_begin(w->c, &head, 5, cmd);
+}
+
+static void test_stream_of_another_command(void **state)
+{
+    struct world *w = *state;
+    struct asker a = {w, "a", false}, b = {w, "b", false};
+    struct imapc_command cmd = command(&a, false);
+    start_ready(
+        w, SCRIPT(LOGIN(" LITERAL+"), "<GIVE (%{x 5}", "=a", "=bc)", "<NOOP", ">m1 OK done", ">m2 OK done"));
+    stream(w, &cmd);
+    imapc_append_bytes(w->c, span_str("a\r\n"));
+    ask(&b, "NOOP"); /* behind what is still open */
+    imapc_append_bytes(w->c, span_str("bc"));
+    imapc_stream_end(w->c, ")");
+    wait_for(w, "END b");
+    told(w, "END a OK [] done\nEND b OK [] done\n");
+    end(w);
+}
+
+/* The server reads past its bytes all the same. */
+static void test_stream_refused_before_its_end(void **state)
+{
+    struct world *w = *state;
+    struct asker a = {w, "a", false}, b = {w, "b", false};
+    struct imapc_command cmd = command(&a, false);
+    start_ready(
+        w, SCRIPT(LOGIN(" LITERAL+"), "<GIVE (%{x 5}", ">m1 NO not here", "=hello)", "<NOOP", ">m2 OK done"));
+    stream(w, &cmd);
+    wait_for(w, "END a");
+    imapc_append_bytes(w->c, span_str("hello"));
+    imapc_stream_end(w->c, ")");
+    ask(&b, "NOOP");
+    wait_for(w, "END b");
+    told(w, "END a NO [] not here\nEND b OK [] done\n");
+    end(w);
+}
+
 /* A message that can't be completed: the connection goes, so that nothing short is stored. */
 static void test_append_given_up(void **state)
 {
@@ -774,6 +817,8 @@ int main(void)
         TEST(test_append_sync),
         TEST(test_append_refused_before_its_literal),
         TEST(test_append_refused_inside_its_literal),
+        TEST(test_stream_of_another_command),
+        TEST(test_stream_refused_before_its_end),
         TEST(test_append_given_up),
         TEST(test_what_was_gathered_stays_behind_the_fence),
         TEST(test_bye),
