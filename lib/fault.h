@@ -9,9 +9,10 @@
  * ledger.KIND.answered       when it stands in Redis and nobody has been told
  * command.VERB.sent          before an IMAP command goes out ("_" for the blank of "UID STORE")
  * command.VERB.answered      when its tagged answer is there
- * command.APPEND.body        after each piece of a body
+ * command.VERB.body          after each piece of a body that goes out by this command
  * command.APPEND.closed      behind the last byte
- * channel.KIND.sent          before a target is told numbers of a mailbox (doveadm, cyrus)
+ * channel.KIND.sent          before a target is told numbers of a mailbox, or given a message (doveadm, cyrus)
+ * channel.KIND.given         behind the last byte of a message
  * channel.KIND.answered      when it has answered and nobody has been told
  * bypass.sent, .answered     before and after the source is looked at again, in the freeze
  * journal.sent, .answered    before and after a flip is written to the disk (not: a probe)

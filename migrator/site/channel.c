@@ -52,9 +52,30 @@ const char *channel_word(const struct channel *c)
 
 /* ---- the end of an op */
 
+static void channel_op_begin(struct channel_op *op);
+
+/* Of messages, the one that was begun first has its turn. */
+static void channel_next_put(struct channel *c)
+{
+    struct channel_op *op;
+
+    TAILQ_FOREACH(op, &c->ops, link)
+    if (!c->putting && op->giver) {
+        c->putting = op;
+        op->step = CHANNEL_ASKING;
+        channel_op_begin(op);
+    }
+}
+
 static void channel_op_free(struct channel_op *op)
 {
-    TAILQ_REMOVE(&op->c->ops, op, link);
+    struct channel *c = op->c;
+
+    TAILQ_REMOVE(&c->ops, op, link);
+    if (c->putting == op)
+        c->putting = NULL;
+    free((char *)op->message.flags);
+    free(op->partition);
     free((char *)op->want.mailbox);
     free(op->why);
     free(op->internal);
@@ -125,6 +146,38 @@ static struct channel_op *channel_first_ended(struct channel *c)
     return NULL;
 }
 
+/* A connection that breaks under a message says little of the channel. */
+static bool channel_lost_first(struct channel_op *op)
+{
+    return op->giver && op->rc == CHANNEL_LOST && op->c->losses++ == 0;
+}
+
+static enum depot_rc channel_depot_rc(const struct channel_op *op);
+
+/* The callback may free the channel. */
+static void channel_tell_end(struct channel_op *op)
+{
+    struct channel *c = op->c;
+    const struct depot_giver *giver = op->giver;
+    enum depot_rc stored = channel_depot_rc(op);
+    channel_fn fn = op->fn;
+    void *owner = op->owner;
+    enum channel_rc rc = op->rc;
+    uint32_t uid = op->uid;
+    char *why = op->why;
+
+    op->why = NULL;
+    if (giver)
+        c->kind->stop(op);
+    channel_op_free(op);
+    channel_next_put(c);
+    if (giver)
+        giver->ended(owner, stored, uid, why);
+    else if (fn)
+        fn(owner, rc, why);
+    free(why);
+}
+
 static void channel_settle(struct loop_task *task)
 {
     struct channel *c = CONTAINER_OF(task, struct channel, task);
@@ -138,18 +191,76 @@ static void channel_settle(struct loop_task *task)
         channel_op_begin(op);
         return;
     }
-    if (useless)
+    if (useless && !channel_lost_first(op))
         channel_note_down(c, op->why);
     FAULT_POINT("channel", c->kind->word, "answered");
-    channel_fn fn = op->fn;
-    void *owner = op->owner;
-    enum channel_rc rc = op->rc;
-    char *why = op->why;
-    op->why = NULL;
-    channel_op_free(op);
-    if (fn)
-        fn(owner, rc, why);
-    free(why);
+    channel_tell_end(op);
+}
+
+/* ---- messages */
+
+static enum depot_rc channel_depot_rc(const struct channel_op *op)
+{
+    switch (op->rc) {
+    case CHANNEL_OK:
+        return DEPOT_STORED;
+    case CHANNEL_REFUSED:
+        return DEPOT_REFUSED;
+    case CHANNEL_DOWN:
+        return op->c->barred ? DEPOT_REFUSED : DEPOT_CLOSED;
+    case CHANNEL_LOST:
+        break;
+    }
+    return DEPOT_LOST;
+}
+
+static void channel_depot_begin(void *owner, const struct depot_message *m, const struct depot_giver *giver,
+                                void *whose)
+{
+    struct channel *c = owner;
+    struct channel_op *op = xcalloc(1, sizeof(*op));
+
+    op->c = c;
+    op->want = (struct channel_want){.mailbox = xstrdup(m->mailbox), .was = m->uidvalidity};
+    op->message = *m;
+    op->message.mailbox = op->want.mailbox;
+    op->message.flags = xstrdup(m->flags);
+    op->giver = giver;
+    op->owner = whose;
+    TAILQ_INSERT_TAIL(&c->ops, op, link);
+    channel_next_put(c);
+}
+
+static void channel_depot_bytes(void *owner, struct span bytes)
+{
+    struct channel *c = owner;
+
+    c->kind->bytes(c->putting, bytes);
+}
+
+static bool channel_depot_full(const void *owner)
+{
+    const struct channel *c = owner;
+
+    return c->kind->is_full(c->putting);
+}
+
+static void channel_depot_end(void *owner)
+{
+    struct channel *c = owner;
+
+    c->kind->end(c->putting);
+    FAULT_POINT("channel", c->kind->word, "given");
+}
+
+static void channel_depot_forget(void *owner, void *whose)
+{
+    channel_forget(owner, whose);
+}
+
+const struct depot *channel_depot(struct channel *c)
+{
+    return c->kind->bytes ? &c->depot : NULL;
 }
 
 /* ---- for the owner */
@@ -178,6 +289,7 @@ void channel_forget(struct channel *c, const void *owner)
         c->kind->stop(op);
         channel_op_free(op);
     }
+    channel_next_put(c);
 }
 
 struct channel *channel_new(const struct channel_request *request, const char **why)
@@ -196,6 +308,12 @@ struct channel *channel_new(const struct channel_request *request, const char **
     c->separator = request->separator;
     c->until_ms = request->until_ms;
     c->task.fn = channel_settle;
+    c->depot = (struct depot){.owner = c,
+                              .begin = channel_depot_begin,
+                              .bytes = channel_depot_bytes,
+                              .full = channel_depot_full,
+                              .end = channel_depot_end,
+                              .forget = channel_depot_forget};
     TAILQ_INIT(&c->ops);
     return c;
 }

@@ -1,12 +1,14 @@
 /* channel: the way by which a server is told numbers of its mailboxes that IMAP itself can't set: UIDVALIDITY,
- * UIDNEXT and HIGHESTMODSEQ. No message goes through it.
+ * UIDNEXT and HIGHESTMODSEQ. Where the server lets it, a message that APPEND refuses goes through it too
+ * (channel_depot()).
  *
  *   doveadm   mailboxUpdate of Dovecot's HTTP API: one command a POST, since their order in one payload is not
  *             sure. Whoever has the mailbox selected is disconnected where UIDVALIDITY changes
  *   cyrus     SYNCGET and SYNCAPPLY MAILBOX in an IMAP session as the administrator (for a user the server
  *             refuses them). Rights and annotations are replaced by what is sent, so all that SYNCGET told goes
  *             back. What is lower than what the server has is refused; but an unused mailbox is made anew under
- *             another UNIQUEID, and takes any UIDVALIDITY then
+ *             another UNIQUEID, and takes any UIDVALIDITY then. SYNCAPPLY MESSAGE takes any bytes: NUL, a bare LF,
+ *             no header
  *
  * Nothing here is ever lowered but the UIDVALIDITY of a mailbox that is unused. A channel that does not answer,
  * or says what is not understood, is asked once more; after that it is down for the rest of the job, and says
@@ -15,6 +17,7 @@
 #define IMAPFERRY_CHANNEL_H
 
 #include "migrator.h"
+#include "migrator/imap/depot.h"
 #include "migrator/imap/imap_client.h"
 
 struct channel;
@@ -57,6 +60,9 @@ typedef void (*channel_fn)(void *owner, enum channel_rc rc, const char *why);
 
 /* Several may be under way. Never calls back before it returned. */
 void channel_tell(struct channel *c, const struct channel_want *want, channel_fn fn, void *owner);
+/* For messages that APPEND refuses. NULL: none go this way. Borrowed until channel_free(). A connection that breaks
+ * under a message for the first time is opened anew for the next one; after the second time the channel is down. */
+const struct depot *channel_depot(struct channel *c);
 /* No callback comes any more for what this owner has asked. */
 void channel_forget(struct channel *c, const void *owner);
 

@@ -1,100 +1,28 @@
-/* SYNCGET and SYNCAPPLY of Cyrus, in a session of the administrator. What is told of a mailbox, and what is
- * applied to it, is a list of names and values, in which "%(" opens a list of the same kind:
+/* SYNCGET and SYNCAPPLY of Cyrus (cyrus_sync.h), in a session of the administrator. The name of INBOX is learnt by SYNCGET
+ * USER.
  *
- *   SYNCGET MAILBOXES (user.ann.Sent)
- *   * MAILBOX %(UNIQUEID x MBOXNAME user.ann.Sent SYNC_CRC 0 ... ANNOTATIONS (%(ENTRY /comment ...)))
- *   SYNCAPPLY MAILBOX %(UNIQUEID x ... LAST_UID 19 ... RECORD ())
+ * A message (depot.h) goes in four commands:
  *
- * The names are those inside of the server: "." between the levels, "^" for a dot, and a domain in front. Those
- * of the user's mailboxes all begin with that of INBOX, which is learnt by SYNCGET USER. */
+ *   SYNCGET              of the partition on which the mailbox lies
+ *   SYNCAPPLY MESSAGE    its bytes, which the server keeps beside, for this session
+ *   SYNCGET              of the numbers that the mailbox has by then
+ *   SYNCAPPLY MAILBOX    with the RECORD of the message: that stores it. If a delivery came in between the two, it is
+ *                        refused, and both are repeated
+ *   SYNCRESTART          what is kept for this session may go
+ *
+ * Messages go one after the other. If one is given up in its bytes, the connection breaks, and is opened again. */
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "lib/fault.h"
 #include "lib/imap_write.h"
 #include "lib/log.h"
 #include "lib/xalloc.h"
 
 #include "channel_priv.h"
+#include "cyrus_sync.h"
 
-enum { UNIQUEID_BYTES = 12 };
-
-/* ---- names */
-
-/* The name of an INBOX: nothing below "user.NAME", behind a domain or not. */
-static bool cyrus_is_root(struct span name)
-{
-    const uint8_t *bang = name.len ? memchr(name.p, '!', name.len) : NULL;
-    struct span local = bang ? span_of(bang + 1, name.len - (size_t)(bang + 1 - name.p)) : name;
-
-    return local.len > 5 && !memcmp(local.p, "user.", 5) && !memchr(local.p + 5, '.', local.len - 5);
-}
-
-static void cyrus_write_name(struct buf *out, const struct channel *c, const char *mailbox)
-{
-    size_t prefix = strlen(c->prefix);
-
-    buf_add_str(out, c->root);
-    if (!strcasecmp(mailbox, "INBOX"))
-        return;
-    if (!strncasecmp(mailbox, c->prefix, prefix))
-        mailbox += prefix;
-    buf_add_str(out, ".");
-    for (; *mailbox; mailbox++)
-        buf_printf(out, "%c", *mailbox == c->separator ? '.' : *mailbox == '.' ? '^' : *mailbox);
-}
-
-/* ---- what SYNCGET tells */
-
-static bool is_percent(const struct imap_value *v)
-{
-    return v && v->kind == IMAP_ATOM && span_is(v->text, "%");
-}
-
-/* The list behind "%". NULL: there is none. */
-static const struct imap_value *cyrus_list(const struct imap_value *v)
-{
-    v = is_percent(v) ? v->next : v;
-    return v && v->kind == IMAP_LIST ? v : NULL;
-}
-
-static void cyrus_write(struct imap_writer *w, const struct imap_value *v);
-
-static void cyrus_write_all(struct imap_writer *w, const struct imap_value *v)
-{
-    for (; v; v = v->next) {
-        cyrus_write(w, v);
-        if (v->next && !is_percent(v))
-            imap_write_raw(w, " ");
-    }
-}
-
-static void cyrus_write(struct imap_writer *w, const struct imap_value *v)
-{
-    switch (v->kind) {
-    case IMAP_ATOM:
-        imap_write_raw(w, "%.*s", (int)v->text.len, (const char *)v->text.p);
-        break;
-    case IMAP_QUOTED:
-    case IMAP_LITERAL:
-        imap_write_string(w, v->text);
-        break;
-    case IMAP_STREAMED:
-        w->bad = true;
-        break;
-    case IMAP_LIST:
-        imap_write_raw(w, "(");
-        cyrus_write_all(w, v->first);
-        imap_write_raw(w, ")");
-        break;
-    }
-}
-
-/* What the mailbox has, and is to have. */
-struct cyrus_numbers {
-    uint32_t uidvalidity, last_uid;
-    uint64_t modseq;
-    bool anew;
-};
+/* ---- what a mailbox is to have */
 
 /* False: it can't be had, *why says why. */
 static bool cyrus_decide(const struct channel_want *want, struct cyrus_numbers *n, const char **why)
@@ -103,11 +31,13 @@ static bool cyrus_decide(const struct channel_want *want, struct cyrus_numbers *
         *why = "the mailbox of this name inside of the server is another one";
         return false;
     }
-    n->anew = want->uidvalidity && want->uidvalidity < n->uidvalidity;
-    if (n->anew && n->last_uid > 0) {
+    bool anew = want->uidvalidity && want->uidvalidity < n->uidvalidity;
+    if (anew && n->last_uid > 0) {
         *why = "UIDVALIDITY can't be lowered in a mailbox that has been used";
         return false;
     }
+    if (anew)
+        random_hex(n->anew, sizeof(n->anew) / 2);
     if (want->uidvalidity)
         n->uidvalidity = want->uidvalidity;
     if (want->uidnext > 0 && want->uidnext - 1 > n->last_uid)
@@ -117,54 +47,30 @@ static bool cyrus_decide(const struct channel_want *want, struct cyrus_numbers *
     return true;
 }
 
-static void cyrus_write_pair(struct imap_writer *w, const struct imap_value *name,
-                             const struct imap_value *value, const struct cyrus_numbers *n)
-{
-    cyrus_write(w, name);
-    imap_write_raw(w, " ");
-    if (imap_value_is(name, "UNIQUEID") && n->anew) {
-        char id[2 * UNIQUEID_BYTES + 1];
-        random_hex(id, UNIQUEID_BYTES);
-        imap_write_raw(w, "%s", id);
-    } else if (imap_value_is(name, "SYNC_CRC") || imap_value_is(name, "SYNC_CRC_ANNOT")) {
-        imap_write_raw(w, "0"); /* is not checked */
-    } else if (imap_value_is(name, "LAST_UID")) {
-        imap_write_raw(w, "%" PRIu32, n->last_uid);
-    } else if (imap_value_is(name, "HIGHESTMODSEQ")) {
-        imap_write_raw(w, "%" PRIu64, n->modseq);
-    } else if (imap_value_is(name, "UIDVALIDITY")) {
-        imap_write_raw(w, "%" PRIu32, n->uidvalidity);
-    } else {
-        if (is_percent(value)) {
-            cyrus_write(w, value);
-            value = value->next;
-        }
-        cyrus_write(w, value);
-    }
-}
-
-/* All that was told goes back, but for what is to be another. */
-static void cyrus_write_mailbox(struct imap_writer *w, const struct imap_value *list,
-                                const struct cyrus_numbers *n)
-{
-    imap_write_raw(w, "SYNCAPPLY MAILBOX %%(");
-    for (const struct imap_value *name = list->first; name && name->next;) {
-        const struct imap_value *value = name->next;
-        cyrus_write_pair(w, name, value, n);
-        imap_write_raw(w, " ");
-        name = is_percent(value) && value->next ? value->next->next : value->next;
-    }
-    imap_write_raw(w, "RECORD ())");
-}
-
-static bool cyrus_read_numbers(const struct imap_value *list, struct cyrus_numbers *n)
-{
-    return imap_value_u32(imap_value_get(list, "UIDVALIDITY"), &n->uidvalidity) &&
-           imap_value_u32(imap_value_get(list, "LAST_UID"), &n->last_uid) &&
-           imap_value_u64(imap_value_get(list, "HIGHESTMODSEQ"), &n->modseq);
-}
-
 /* ---- the dialog */
+
+enum { STALE_MAX = 5 /* messages of others that come between two commands of ours, one after the other */ };
+
+static void cyrus_get(struct channel_op *op);
+
+/* A delivery was faster, and has the number: then it is another one, or none is left. */
+static bool cyrus_is_stale(struct channel_op *op, const char *text)
+{
+    return op->giver && strstr(text, "IMAP_SYNC_CHECKSUM") && ++op->stale < STALE_MAX;
+}
+
+static void cyrus_ignore_end(void *owner, const struct imapc_end *end)
+{
+    (void)owner, (void)end; /* should it be down, the next command says so */
+}
+
+static void cyrus_stored(struct channel_op *op)
+{
+    if (op->giver)
+        imapc_sendf(op->c->imap, &(struct imapc_command){.end = cyrus_ignore_end, .owner = op->c},
+                    "SYNCRESTART");
+    channel_op_ended(op, CHANNEL_OK, "done");
+}
 
 static void cyrus_on_applied(void *owner, const struct imapc_end *end)
 {
@@ -173,11 +79,42 @@ static void cyrus_on_applied(void *owner, const struct imapc_end *end)
 
     if (end->rc == IMAPC_DOWN)
         channel_op_ended(op, CHANNEL_LOST, "%s", imapc_error(op->c->imap));
-    else if (end->rc != IMAPC_OK)
-        channel_op_ended(op, CHANNEL_REFUSED, "SYNCAPPLY: %s", text);
+    else if (end->rc == IMAPC_OK)
+        cyrus_stored(op);
+    else if (cyrus_is_stale(op, text))
+        cyrus_get(op);
     else
-        channel_op_ended(op, CHANNEL_OK, "done");
+        channel_op_ended(op, CHANNEL_REFUSED, "SYNCAPPLY: %s", text);
     free(text);
+}
+
+/* Is it a message whose bytes have not gone out yet? */
+static bool cyrus_is_early(const struct channel_op *op)
+{
+    return op->giver && op->step != CHANNEL_STORING;
+}
+
+/* The partition goes as one word into the message's head. */
+static void cyrus_note_partition(struct channel_op *op, const struct imap_value *list)
+{
+    struct span partition;
+
+    if (!imap_value_string(imap_value_get(list, "PARTITION"), &partition) ||
+        !imap_is_astring_atom(partition)) {
+        op->clumsy = true;
+        return;
+    }
+    free(op->partition);
+    op->partition = xspandup(partition);
+}
+
+static bool cyrus_has_room(struct channel_op *op, struct cyrus_numbers *n)
+{
+    if (!cyrus_decide(&op->want, n, &op->refused) ||
+        (op->giver && !cyrus_make_room(n, op->message.uid, &op->refused)))
+        return false;
+    op->uid = n->last_uid;
+    return true;
 }
 
 /* The command is made while the answer is there, and sent when that has ended. */
@@ -196,11 +133,15 @@ static enum imapc_taken cyrus_on_mailbox(void *owner, const struct imap_resp *re
     if (op->found || !span_is(name, op->internal))
         return IMAPC_TAKEN;
     op->found = true;
-    if (!cyrus_decide(&op->want, &n, &op->refused))
+    if (!cyrus_has_room(op, &n))
         return IMAPC_TAKEN;
+    if (cyrus_is_early(op)) {
+        cyrus_note_partition(op, list);
+        return IMAPC_TAKEN;
+    }
     struct imap_writer w;
     imap_writer_init(&w, imapc_literals(op->c->imap));
-    cyrus_write_mailbox(&w, list, &n);
+    cyrus_write_mailbox(&w, list, &n, op->giver ? &op->message : NULL, clock_wall_ms() / 1000);
     op->clumsy = w.bad || w.n_waits > 0;
     buf_clear(&op->apply);
     buf_add_span(&op->apply, buf_span(&w.out));
@@ -219,13 +160,60 @@ static void cyrus_apply(struct channel_op *op)
     imapc_send(op->c->imap, &w, &(struct imapc_command){.end = cyrus_on_applied, .owner = op});
 }
 
+/* The bytes are there, beside the mailbox. */
+static void cyrus_on_given(void *owner, const struct imapc_end *end)
+{
+    struct channel_op *op = owner;
+    char *text = imapc_end_text(end);
+
+    op->step = CHANNEL_STORING;
+    if (end->rc == IMAPC_DOWN)
+        channel_op_ended(op, CHANNEL_LOST, "%s", imapc_error(op->c->imap));
+    else if (end->rc != IMAPC_OK)
+        channel_op_ended(op, CHANNEL_REFUSED, "SYNCAPPLY: %s", text);
+    else
+        cyrus_get(op);
+    free(text);
+}
+
+/* From now on there is no second try: the bytes pass by once. */
+static void cyrus_open_message(struct channel_op *op)
+{
+    struct imap_writer w;
+
+    op->step = CHANNEL_GIVING;
+    op->tries = CHANNEL_TRIES;
+    imapc_set_timeout(op->c->imap, op->c->m->conf->migrator.command_timeout_ms);
+    imap_writer_init(&w, imapc_literals(op->c->imap));
+    cyrus_write_message(&w, span_str(op->partition), &op->message);
+    imapc_stream_begin(op->c->imap, &w, op->message.size,
+                       &(struct imapc_command){.end = cyrus_on_given, .owner = op});
+    op->giver->go(op->owner);
+}
+
+static void cyrus_bytes(struct channel_op *op, struct span bytes)
+{
+    imapc_append_bytes(op->c->imap, bytes);
+}
+
+static bool cyrus_is_full(const struct channel_op *op)
+{
+    return imapc_append_full(op->c->imap);
+}
+
+static void cyrus_end(struct channel_op *op)
+{
+    imapc_stream_end(op->c->imap, CYRUS_BEHIND);
+}
+
 static void cyrus_on_got(void *owner, const struct imapc_end *end)
 {
     struct channel_op *op = owner;
     char *text = imapc_end_text(end);
 
     if (end->rc == IMAPC_DOWN)
-        channel_op_ended(op, CHANNEL_DOWN, "%s", imapc_error(op->c->imap));
+        channel_op_ended(op, op->giver && !cyrus_is_early(op) ? CHANNEL_LOST : CHANNEL_DOWN, "%s",
+                         imapc_error(op->c->imap));
     else if (end->rc != IMAPC_OK)
         channel_op_ended(op, CHANNEL_REFUSED, "SYNCGET: %s", text);
     else if (!op->found)
@@ -234,6 +222,8 @@ static void cyrus_on_got(void *owner, const struct imapc_end *end)
         channel_op_ended(op, CHANNEL_REFUSED, "%s", op->refused);
     else if (op->clumsy)
         channel_op_ended(op, CHANNEL_REFUSED, "what SYNCGET tells can't be sent back");
+    else if (cyrus_is_early(op))
+        cyrus_open_message(op);
     else
         cyrus_apply(op);
     free(text);
@@ -245,7 +235,7 @@ static void cyrus_get(struct channel_op *op)
     struct buf name = {0};
     struct imap_writer w;
 
-    cyrus_write_name(&name, c, op->want.mailbox);
+    cyrus_write_name(&name, c->root, c->prefix, c->separator, op->want.mailbox);
     free(op->internal);
     op->internal = xspandup(buf_span(&name));
     op->found = op->clumsy = false;
@@ -282,6 +272,7 @@ static void cyrus_on_root(void *owner, const struct imapc_end *end)
     char *text = imapc_end_text(end);
 
     c->root_asked = false;
+    c->barred = end->rc != IMAPC_DOWN && !c->root;
     TAILQ_FOREACH(op, &c->ops, link)
     {
         if (!op->started || op->ended)
@@ -319,8 +310,12 @@ static void cyrus_on_event(void *owner, enum imapc_event ev)
 {
     struct channel *c = owner;
 
+    if (ev == IMAPC_FAILED)
+        c->barred = imapc_login_rc(c->imap) == LOGIN_REFUSED;
     if (ev == IMAPC_FAILED || ev == IMAPC_BROKEN)
         c->broken = true;
+    else if (ev == IMAPC_DRAINED && c->putting && c->putting->step == CHANNEL_GIVING)
+        c->putting->giver->drained(c->putting->owner);
 }
 
 static void cyrus_dial(struct channel *c)
@@ -365,8 +360,11 @@ static void cyrus_start(struct channel_op *op)
 
 static void cyrus_stop(struct channel_op *op)
 {
-    if (op->c->imap)
-        imapc_forget(op->c->imap, op);
+    if (!op->c->imap)
+        return;
+    imapc_forget(op->c->imap, op);
+    if (op->giver)
+        imapc_set_timeout(op->c->imap, channel_deadline_ms(op->c));
 }
 
 static void cyrus_close(struct channel *c)
@@ -377,4 +375,12 @@ static void cyrus_close(struct channel *c)
     }
 }
 
-const struct channel_kind channel_cyrus = {"cyrus", cyrus_start, cyrus_stop, cyrus_close};
+const struct channel_kind channel_cyrus = {
+    .word = "cyrus",
+    .start = cyrus_start,
+    .stop = cyrus_stop,
+    .close = cyrus_close,
+    .bytes = cyrus_bytes,
+    .is_full = cyrus_is_full,
+    .end = cyrus_end,
+};

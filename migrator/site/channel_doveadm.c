@@ -224,4 +224,5 @@ void channel_knock_cancel(struct channel_knock **kp)
     free(k);
 }
 
-const struct channel_kind channel_doveadm = {"doveadm", doveadm_start, doveadm_stop, doveadm_close};
+const struct channel_kind channel_doveadm = {
+    .word = "doveadm", .start = doveadm_start, .stop = doveadm_stop, .close = doveadm_close};
