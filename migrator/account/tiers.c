@@ -601,6 +601,11 @@ bool tiers_can_renew(const struct tiers *t)
     return t && t->channel != NULL && !t->move->back;
 }
 
+const struct depot *tiers_depot(const struct tiers *t)
+{
+    return t->channel ? channel_depot(t->channel) : NULL;
+}
+
 void tiers_renew(struct tiers *t, const struct tiers_request *q, const struct copy_result *result,
                  tiers_fn fn, void *owner)
 {

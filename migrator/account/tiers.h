@@ -48,6 +48,9 @@ bool tiers_can_renew(const struct tiers *t);
  * numbers. */
 void tiers_renew(struct tiers *t, const struct tiers_request *q, const struct copy_result *result,
                  tiers_fn fn, void *owner);
+/* For messages that the target refuses by APPEND, behind tiers_prepare(); NULL: there is none. Borrowed until
+ * tiers_free(). */
+const struct depot *tiers_depot(const struct tiers *t);
 /* No callback comes any more for this record. */
 void tiers_forget(struct tiers *t, struct record *record);
 /* "T0:12 T2:1", of n records; nothing for none. Appends. */

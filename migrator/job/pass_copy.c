@@ -319,6 +319,7 @@ static void pass_copy_start(struct pass_item *i)
             .leave_out = m->m->conf->migration.rules ? m->m->conf->migration.rules->leave_out : NULL,
             .leave_out_rules = i->plan->leave_out,
             .numbering = &i->record->numbers.numbering,
+            .depot = tiers_depot(m->tiers),
             .progress = on_progress,
             .over_to_next = i->alone ? NULL : over_to_next,
             .source_to_next = i->alone ? NULL : source_to_next,

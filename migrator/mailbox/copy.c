@@ -1150,6 +1150,7 @@ struct copy *copy_start(const struct copy_request *request, copy_fn fn, void *ow
     p->began_s = (int64_t)(clock_wall_ms() / 1000);
     p->late_from = request->late_from;
     p->numbering = request->late_from ? NULL : request->numbering;
+    p->depot = request->depot;
     p->last = request->last;
     c->late_known = request->late_known;
     p->flags = flags_pool_new();

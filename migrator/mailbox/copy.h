@@ -9,7 +9,8 @@
  *   SETTLE    what is on the target though the ledger does not say so, above all a batch in doubt, by hash
  *   RETAKE    copies that have to be appended anew for the sake of order are removed, and their rows
  *   APPEND    what the ledger lacks, in UID order, streamed from FETCH to APPEND, hashed on the way; with
- *             fillers, or jumps, where each copy is to get the UID of its message (numbering.h)
+ *             fillers, or jumps, where each copy is to get the UID of its message (numbering.h), and by a depot
+ *             what the target refuses (deposit.h)
  *   RELIST    what arrived, as the target shows it; its bytes are read back and hashed
  *   UNFILL    fillers are removed: of what a client may see one day, none is left when the copy ends well
  *   REORDER   a message that was refused before and has arrived now lies behind those that follow it: these
@@ -45,6 +46,7 @@
 #include "foreign.h"
 #include "ledger.h"
 #include "migrator/found/finding.h"
+#include "migrator/imap/depot.h"
 #include "migrator/imap/imap_client.h"
 #include "numbering.h"
 #include "stamp.h"
@@ -102,6 +104,8 @@ struct copy_request {
     uint32_t late_from;
     /* borrowed until the copy ends; NULL: the target numbers as it likes */
     struct numbering *numbering;
+    const struct depot
+        *depot; /* for what the target refuses by APPEND; borrowed until the copy ends; NULL: none */
     struct imap_seq *late_known; /* filled with those of them that were copied before; may be NULL */
     void (*progress)(void *owner,
                      const struct copy_counts *c); /* may be NULL; at most a few times a second */

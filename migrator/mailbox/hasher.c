@@ -12,13 +12,23 @@ struct hasher {
     EVP_MD_CTX *ctx;
 };
 
-struct hasher *hasher_new(void)
+static struct hasher *hasher_of(const char *name)
 {
     struct hasher *h = xcalloc(1, sizeof *h);
-    h->md = EVP_MD_fetch(NULL, "SHA256", NULL);
+    h->md = EVP_MD_fetch(NULL, name, NULL);
     h->ctx = EVP_MD_CTX_new();
     assert(h->md && h->ctx);
     return h;
+}
+
+struct hasher *hasher_new(void)
+{
+    return hasher_of("SHA256");
+}
+
+struct hasher *hasher_new_sha1(void)
+{
+    return hasher_of("SHA1");
 }
 
 void hasher_free(struct hasher **hp)
@@ -45,9 +55,20 @@ void hasher_add(struct hasher *h, struct span bytes)
     assert(ok == 1);
 }
 
-void hasher_end(struct hasher *h, uint8_t hash[HASH_SIZE])
+static void hasher_final(struct hasher *h, uint8_t *hash, unsigned size)
 {
     unsigned len = 0;
+    assert(EVP_MD_get_size(h->md) == (int)size);
     int ok = EVP_DigestFinal_ex(h->ctx, hash, &len);
-    assert(ok == 1 && len == HASH_SIZE);
+    assert(ok == 1 && len == size);
+}
+
+void hasher_end(struct hasher *h, uint8_t hash[HASH_SIZE])
+{
+    hasher_final(h, hash, HASH_SIZE);
+}
+
+void hasher_end_sha1(struct hasher *h, uint8_t hash[HASH_SHA1_SIZE])
+{
+    hasher_final(h, hash, HASH_SHA1_SIZE);
 }

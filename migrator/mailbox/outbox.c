@@ -162,7 +162,7 @@ static bool has_unknown(const struct outbox *o)
 /* Must an APPEND wait with its end for the one ahead? */
 static bool keeps_back(const struct outbox *o)
 {
-    return o->multi && pair_keeps_numbers(o->p);
+    return o->multi && (pair_keeps_numbers(o->p) || o->p->depot);
 }
 
 bool outbox_may_begin(const struct outbox *o)
@@ -303,6 +303,22 @@ void outbox_keep(struct outbox *o, const struct ledger_row *row)
         outbox_add_filler(o);
     o->tail = 0;
     outbox_close(o);
+}
+
+static void outbox_check_numbers(const struct append *a, bool told);
+
+void outbox_stored(struct outbox *o, const struct ledger_row *row)
+{
+    struct append *a = xcalloc(1, sizeof *a);
+    a->o = o;
+    a->rows = xcalloc(1, sizeof *a->rows);
+    a->rows[0] = *row;
+    a->n = a->room = 1;
+    a->last_uid = row->source_uid;
+    a->answered = a->known = true;
+    TAILQ_INSERT_TAIL(&o->appends, a, link);
+    o->next = row->target_uid < UINT32_MAX ? row->target_uid + 1 : row->target_uid;
+    outbox_check_numbers(a, true);
 }
 
 void outbox_ends_at(struct outbox *o, uint32_t uidnext)

@@ -17,6 +17,8 @@
  * before that is: should the one ahead be refused, this one is given up by a literal of no bytes (RFC 3502
  * 6.3.11), for the numbers of what is behind could not be had any more.
  *
+ * The same holds wherever what is refused may go another way (deposit.h), so that nothing lies behind it by then.
+ *
  * Nothing of an APPEND is stored before outbox_close(): outbox_free() before it breaks the target's
  * connection. */
 #ifndef IMAPFERRY_OUTBOX_H
@@ -65,6 +67,9 @@ void outbox_keep(struct outbox *o, const struct ledger_row *row);
 /* The APPEND that is open is whole; nothing where none is open. outbox_keep() does it where an APPEND is
  * full. */
 void outbox_close(struct outbox *o);
+
+/* A message was stored there by another way (deposit.h), while it was idle: as if it had been appended. */
+void outbox_stored(struct outbox *o, const struct ledger_row *row);
 
 /* Takes notice of what was answered: to be called from the loop, outside of any callback. */
 void outbox_settle(struct outbox *o);

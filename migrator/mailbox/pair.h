@@ -4,7 +4,7 @@
  *   selected  OPEN, RELIST
  *   settle    SETTLE
  *   fillers   UNFILL
- *   transfer  APPEND, with outbox
+ *   transfer  APPEND, with outbox, and deposit for what is refused
  *   doubles   DOUBLES
  *   reflag    FLAGS
  *   remove    EXPUNGE, and what has to be taken back elsewhere
@@ -24,6 +24,7 @@
 #include "ledger.h"
 #include "migrator/found/finding.h"
 #include "migrator/found/waiver.h"
+#include "migrator/imap/depot.h"
 #include "numbering.h"
 #include "sample.h"
 #include "selected.h"
@@ -44,6 +45,7 @@ struct pair {
     struct imap_seq removable; /* see struct copy_request */
     bool removes_all;
     struct numbering *numbering; /* borrowed; NULL: the target numbers as it likes */
+    const struct depot *depot;   /* borrowed; NULL: what APPEND refuses goes nowhere else */
     char *numbers_lost;          /* why; owned; NULL: they are held, if they are wanted */
     bool last;                   /* in the freeze */
     uint32_t late_from;          /* see copy.h; 0 = all */

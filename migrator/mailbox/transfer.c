@@ -5,10 +5,12 @@
 #include "lib/xalloc.h"
 
 #include "delta.h"
+#include "deposit.h"
 #include "hasher.h"
 #include "limit.h"
 #include "migrator/found/waiver.h"
 #include "outbox.h"
+#include "plain.h"
 #include "transfer.h"
 
 enum {
@@ -29,7 +31,7 @@ enum {
 
 #define REFUSES "the target refuses it: %s"
 
-enum transfer_state { RUN, DRAIN, UNDO, RESYNC };
+enum transfer_state { RUN, DRAIN, UNDO, DEPOSIT, RESYNC };
 
 /* Messages of one intent. */
 struct transfer_batch {
@@ -89,9 +91,17 @@ struct transfer {
     bool last_began;                              /* the last body of the newest window */
     struct body body;
     struct hasher *hasher;
-    size_t intents;        /* not answered */
-    bool full;             /* the target is; the source is paused for it */
-    bool source_read;      /* pair.source_read() was called */
+    size_t intents;   /* not answered */
+    bool full;        /* the target is; the source is paused for it */
+    bool source_read; /* pair.source_read() was called */
+    /* Where what is refused may go another way: */
+    struct plain plain;   /* of the body that is coming */
+    bool seen;            /* ... it has come whole */
+    struct imap_seq odd;  /* source UIDs of those that were read and are not plain */
+    bool shuns_odd;       /* these are not appended any more */
+    char *refusal;        /* ... since the target said this; owned */
+    uint32_t deposit_uid; /* goes now */
+    struct deposit *deposit;
     struct outbox *outbox; /* NULL: it is ahead, see transfer_start_ahead() */
 };
 
@@ -124,6 +134,7 @@ void transfer_stop(struct transfer **tp)
         return;
     *tp = NULL;
     loop_undefer(t->p->loop, &t->task);
+    deposit_stop(&t->deposit);
     outbox_free(&t->outbox);
     ledger_forget(t->p->ledger, t);
     imapc_forget(t->p->source.imap, t);
@@ -140,8 +151,10 @@ void transfer_stop(struct transfer **tp)
     hasher_free(&t->hasher);
     imap_seq_free(&t->left);
     imap_seq_free(&t->skipped);
+    imap_seq_free(&t->odd);
     limits_free(&t->limits);
     free(t->plan);
+    free(t->refusal);
     free(t->why);
     free(t);
 }
@@ -342,6 +355,18 @@ static void make_plan_ahead(struct transfer *t)
     t->n_plan = kept;
 }
 
+static bool may_deposit(const struct transfer *t, uint32_t uid)
+{
+    const struct mbox_msg *m = mbox_list_find(&t->p->source.list, uid);
+    return t->p->depot && m && depot_takes_instant(m->instant) && imap_seq_has(&t->odd, uid);
+}
+
+/* Is the next of the plan known to go another way? */
+static bool next_is_shunned(const struct transfer *t)
+{
+    return t->shuns_odd && t->planned < t->n_plan && may_deposit(t, t->plan[t->planned]);
+}
+
 /* Around some trouble. */
 static bool be_careful(const struct transfer *t)
 {
@@ -356,7 +381,7 @@ static struct transfer_batch *add_batch(struct transfer *t, size_t *messages, ui
     uint64_t sum = 0;
     b->t = t;
     b->uids = xcalloc(max, sizeof *b->uids);
-    while (b->n < max && t->planned < t->n_plan) {
+    while (b->n < max && t->planned < t->n_plan && !next_is_shunned(t)) {
         const struct mbox_msg *m = mbox_list_find(&t->p->source.list, t->plan[t->planned]);
         uint64_t size = m ? m->size : 0;
         if (b->n > 0 && (sum + size > BATCH_BYTES || size == 0))
@@ -405,8 +430,8 @@ static void add_window(struct transfer *t)
     uint64_t bytes = 0;
     uint32_t last_uid = 0;
     bool careful = be_careful(t);
-    while (t->planned < t->n_plan && messages < t->window_max && bytes < WINDOW_BYTES &&
-           text.len < WINDOW_TEXT && !(careful && messages > 0)) {
+    while (t->planned < t->n_plan && !next_is_shunned(t) && messages < t->window_max &&
+           bytes < WINDOW_BYTES && text.len < WINDOW_TEXT && !(careful && messages > 0)) {
         const struct transfer_batch *b = add_batch(t, &messages, &bytes);
         last_uid = b->uids[b->n - 1];
         for (size_t i = 0; i < b->n; i++)
@@ -440,7 +465,8 @@ static void send_intents(struct transfer *t)
 
 static void transfer_fill(struct transfer *t)
 {
-    if (t->planned < t->n_plan && (TAILQ_EMPTY(&t->windows) || (t->last_began && !be_careful(t))))
+    if (t->planned < t->n_plan && !next_is_shunned(t) &&
+        (TAILQ_EMPTY(&t->windows) || (t->last_began && !be_careful(t))))
         add_window(t);
     if (t->outbox)
         send_intents(t);
@@ -516,19 +542,24 @@ static void transfer_drain(struct transfer *t)
     transfer_step_soon(t);
 }
 
-/* The source did not give this message when it was its turn. */
+/* The source did not give this message, or not what it is. After some tries it is left out. */
+static void transfer_miss(struct transfer *t, enum finding_kind kind, uint32_t uid, const char *why)
+{
+    t->suspected = t->suspect == uid ? t->suspected + 1 : 1;
+    t->suspect = uid;
+    if (t->suspected >= TRIES)
+        transfer_skip(t, kind, uid, why);
+    LOG(INFO, "message_missed", LOG_S("mailbox", t->p->source.name), LOG_U("uid", uid), LOG_S("why", why));
+}
+
+/* ... when it was its turn. */
 static void transfer_suspect(struct transfer *t, uint32_t uid, const char *why)
 {
     if (t->over || t->state != RUN)
         return;
-    t->suspected = t->suspect == uid ? t->suspected + 1 : 1;
-    t->suspect = uid;
     t->careful_until = uid;
     t->careful_max = 1;
-    if (t->suspected >= TRIES)
-        transfer_skip(t, t->body.uid == uid && t->body.size == 0 ? FINDING_EMPTY : FINDING_UNREADABLE, uid,
-                      why);
-    LOG(INFO, "message_missed", LOG_S("mailbox", t->p->source.name), LOG_U("uid", uid), LOG_S("why", why));
+    transfer_miss(t, t->body.uid == uid && t->body.size == 0 ? FINDING_EMPTY : FINDING_UNREADABLE, uid, why);
     transfer_drain(t);
 }
 
@@ -623,6 +654,7 @@ static void transfer_body_begin(void *owner, uint32_t seq, uint32_t uid, uint64_
         return;
     }
     t->body = (struct body){.uid = uid ? uid : m ? m->uid : 0, .size = size, .untold = !uid};
+    t->plain = (struct plain){0};
     if (t->outbox || t->state != RUN) {
         take_body(t);
         return;
@@ -635,6 +667,8 @@ static void transfer_body_piece(void *owner, struct span bytes)
 {
     struct transfer *t = ((struct transfer_window *)owner)->t;
     struct pair *p = t->p;
+    if (p->depot)
+        plain_add(&t->plain, bytes);
     if (t->over || !t->body.goes)
         return;
     hasher_add(t->hasher, bytes);
@@ -650,6 +684,7 @@ static void transfer_body_piece(void *owner, struct span bytes)
 static void transfer_body_end(void *owner)
 {
     struct transfer *t = ((struct transfer_window *)owner)->t;
+    t->seen = t->p->depot != NULL;
     if (t->over || !t->body.goes)
         return;
     hasher_end(t->hasher, t->body.hash);
@@ -684,12 +719,23 @@ static void keep_row(struct transfer *t, struct transfer_batch *b)
     drop_if_done(b);
 }
 
+/* Also of a body that is thrown away: the next plan goes by it. */
+static void note_odd(struct transfer *t, const struct imap_value *data)
+{
+    uint32_t uid;
+    if (t->seen && !plain_is(&t->plain) && imap_value_u32(imap_value_get(data, "UID"), &uid))
+        imap_seq_add(&t->odd, uid, uid);
+    t->seen = false;
+}
+
 static enum imapc_taken transfer_on_fetch_data(void *owner, const struct imap_resp *resp,
                                                const struct imap_value *data)
 {
     struct transfer *t = ((struct transfer_window *)owner)->t;
     uint32_t uid = 0;
     enum imapc_taken taken = selected_data(&t->p->source, resp, data);
+    if (resp->kind == RESP_DATA && span_is_ci(resp->word, "FETCH"))
+        note_odd(t, data);
     if (t->over || resp->kind != RESP_DATA || !span_is_ci(resp->word, "FETCH") || !t->body.whole)
         return taken;
     bool told = imap_value_u32(imap_value_get(data, "UID"), &uid);
@@ -748,9 +794,22 @@ static void on_refused(void *owner)
     transfer_drain(owner);
 }
 
+/* The target does not take what is odd, which goes another way by the next plan. */
+static void shun_odd(struct transfer *t, const char *text)
+{
+    t->shuns_odd = true;
+    free(t->refusal);
+    t->refusal = xstrdup(text);
+    transfer_drain(t);
+}
+
 static void on_skipped(void *owner, uint32_t uid, const char *text)
 {
     struct transfer *t = owner;
+    if (may_deposit(t, uid)) {
+        shun_odd(t, text);
+        return;
+    }
     transfer_refuse(t, uid, REFUSES, text);
     t->careful_max = 1; /* what is bad is seldom alone */
     if (t->stop)
@@ -842,17 +901,64 @@ static void stop_for_all(struct transfer *t, const struct outbox_refusal *r)
     t->stop = true;
 }
 
+/* What was refused is likely to be one of these. */
+static bool has_odd_until(const struct transfer *t, uint32_t last_uid)
+{
+    for (size_t i = 0; i < t->odd.n && t->odd.ranges[i].first <= last_uid; i++)
+        if (may_deposit(t, t->odd.ranges[i].first) && !ledger_find(t->p->ledger, t->odd.ranges[i].first))
+            return true;
+    return false;
+}
+
 static void transfer_undo(struct transfer *t)
 {
     struct outbox_refusal r = outbox_refusal(t->outbox);
     t->state = UNDO;
     if (r.any) {
         stop_for_all(t, &r);
+    } else if (!t->shuns_odd && has_odd_until(t, r.last_uid)) {
+        shun_odd(t, r.text);
     } else {
         t->careful_until = r.last_uid > t->careful_until ? r.last_uid : t->careful_until;
         t->careful_max = r.messages / NARROW ? r.messages / NARROW : 1;
     }
     outbox_undo(t->outbox);
+}
+
+static void on_deposited(void *owner, enum deposit_rc rc, const char *why)
+{
+    struct transfer *t = owner;
+    uint32_t uid = t->deposit_uid;
+    t->state = rc == DEPOSIT_STORED ? RUN : DRAIN;
+    switch (rc) {
+    case DEPOSIT_STORED:
+        outbox_stored(t->outbox, deposit_row(t->deposit));
+        break;
+    case DEPOSIT_REFUSED:
+        transfer_refuse(t, uid, REFUSES "; %s", t->refusal, why);
+        break;
+    case DEPOSIT_MISSED:
+    case DEPOSIT_MUTABLE:
+        transfer_miss(t, rc == DEPOSIT_MISSED ? FINDING_UNREADABLE : FINDING_MUTABLE, uid, why);
+        break;
+    case DEPOSIT_DOWN:
+    case DEPOSIT_NOT_OURS:
+        transfer_finish(t, rc == DEPOSIT_DOWN ? COPY_DOWN : COPY_LOST, why);
+    }
+    deposit_stop(&t->deposit); /* why was its own */
+    transfer_step_soon(t);
+}
+
+static void deposit_now(struct transfer *t)
+{
+    if (t->p->source.given) {
+        transfer_finish(t, COPY_DOWN, SELECTED_GIVEN);
+        return;
+    }
+    t->deposit_uid = t->plan[t->planned++];
+    t->state = DEPOSIT;
+    t->deposit = deposit_start(t->p, mbox_list_find(&t->p->source.list, t->deposit_uid),
+                               outbox_uidnext(t->outbox), on_deposited, t);
 }
 
 /* --- the end --- */
@@ -904,12 +1010,19 @@ static bool is_raised(struct transfer *t)
 static void tell_source_read(struct transfer *t)
 {
     bool read = t->n_plan > 0 && t->planned == t->n_plan && TAILQ_EMPTY(&t->windows) && !transfer_current(t);
-    if (t->source_read || !read || t->smallest_first || t->limits.n > 0 || !t->p->source_read)
+    if (t->source_read || !read || t->smallest_first || t->limits.n > 0 || t->odd.n > 0 || !t->p->source_read)
         return;
     t->source_read = true;
     t->full = false;
     update_pause(t);
     t->p->source_read(t->p);
+}
+
+/* Its number has to be the next one by then: nothing goes with it that could fill what lies below. */
+static void step_deposit(struct transfer *t)
+{
+    if (outbox_raise(t->outbox, t->plan[t->planned]) && outbox_is_idle(t->outbox))
+        deposit_now(t);
 }
 
 static void step_run(struct transfer *t)
@@ -918,9 +1031,13 @@ static void step_run(struct transfer *t)
     if (!t->outbox)
         return;
     tell_source_read(t);
-    if (t->planned < t->n_plan || !TAILQ_EMPTY(&t->windows) || t->intents > 0 || !outbox_is_idle(t->outbox))
+    bool shunned = next_is_shunned(t);
+    if ((t->planned < t->n_plan && !shunned) || !TAILQ_EMPTY(&t->windows) || t->intents > 0 ||
+        !outbox_is_idle(t->outbox))
         return;
-    if (t->smallest_first && t->n_plan > 0)
+    if (shunned)
+        step_deposit(t);
+    else if (t->smallest_first && t->n_plan > 0)
         transfer_drain(t); /* the next plan goes by what became of it */
     else if (is_raised(t))
         end_well(t);
@@ -935,7 +1052,7 @@ static void transfer_step(struct loop_task *task)
         try_held(t);
         if (t->state == RUN)
             step_run(t);
-        else if (t->outbox && t->state != RESYNC)
+        else if (t->outbox && t->state != RESYNC && t->state != DEPOSIT)
             step_drain(t); /* UNDO ends there too, when the outbox is idle */
     }
     if (!t->over || !t->fn)

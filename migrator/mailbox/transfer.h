@@ -12,10 +12,15 @@
  *   DRAIN   something went wrong: what still comes from the source is thrown away, and APPENDs under way are
  *           answered
  *   UNDO    what was stored behind a refused APPEND is removed
+ *   DEPOSIT nothing else is under way, and a message goes another way (deposit.h)
  *   RESYNC  NOOP at the source brings its EXPUNGEs; then a new plan is made
  *
  * The new plan takes the messages around the one that failed in ever smaller batches, so that the one at
  * fault can be named; behind it batches grow again.
+ *
+ * Where there is another way (pair.depot), it is noted of each body that comes whether it is plain (plain.h). Once a batch
+ * was refused in which one is not, or such a one alone, those are not appended any more: batches end before them, and they go
+ * the other way in their turn.
  *
  * A message that can't go is named and left out, and the rest goes on. Such are messages of which it is known
  * beforehand (too large, no date, waived by a person), those that the target refuses when they are sent

@@ -88,9 +88,10 @@ def test_line_ends_are_unchanged_or_named(fakes, dovecot, cyrus):
                 assert re.search('"INBOX": UID 1: (bytes differ|.*refuses it)', route["reason"]), route["reason"]
 
 
-def test_nul_that_the_target_refuses_is_named(cyrus):
-    user = cyrus.letters(cyrus.user(), NUL)
-    cyrus.stays(user, '"INBOX": UID 1: .*NUL')
+def test_nul_that_the_target_refuses_is_named(fakes):
+    user = fakes.letters(fakes.user(), NUL)
+    fakes.target.behave_like(user, servers.nul_or_bare_lf())
+    fakes.stays(user, '"INBOX": UID 1: .*NUL')
 
 
 def test_nul_that_the_target_writes_as_0x80_is_named(dovecot, fakes):

@@ -18,7 +18,7 @@ A way is how the target takes messages:
     numbers  Dovecot; each copy gets the UID of its message, gaps are filled (migration.t1_max_gaps)
     fillers  the same, one message an APPEND
     told     Dovecot that is told UIDVALIDITY and UIDNEXT too, by doveadm
-    cyrus    Cyrus, by SYNCAPPLY
+    cyrus    Cyrus, by SYNCAPPLY; some messages have no header, which it takes by SYNCAPPLY MESSAGE alone
 An action is one of lib/fault.h, with the side instead of the port: kill, stop, cut=source, reset=target, cut=store ...
 """
 import collections
@@ -76,6 +76,11 @@ def account_for(way):
     account = mail.sample(5, 54, MAILBOXES, sizes=(300, 4000), big=big)
     inbox = [m for m in account.messages if m.mailbox == ("INBOX",)]
     account.messages += [dataclasses.replace(inbox[1]), dataclasses.replace(inbox[1]), dataclasses.replace(inbox[4])]
+    if way == "cyrus":
+        refused = mail.Message(("INBOX",), b"no header at all\r\n", ("\\Seen", "kept"), '"01-Mar-2019 10:00:00 +0000"')
+        account.messages.insert(9, refused)
+        account.messages.insert(20, dataclasses.replace(refused, body=refused.body * 20000))
+        account.messages.insert(40, dataclasses.replace(refused, mailbox=("Work",)))
     return account
 
 
