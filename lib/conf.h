@@ -65,6 +65,8 @@ void conf_log_refusal(const char *errors);
 bool conf_certificate(const struct conf_proxy *p, size_t nth, char **_cert, char **_key) MUST_CHECK;
 /* Which option names it, and which value of a list. A fixed text. */
 const char *conf_certificate_option(size_t nth, bool key, size_t *_nth);
+/* Are clients at this address of listen asked for a certificate? */
+bool conf_asks_clients(const struct conf_proxy *p, const char *listen) MUST_CHECK;
 enum { CONF_PIN_SIZE = 32 };
 /* The bytes that a pin of a backend stands for. False: it is none. */
 bool conf_pin(const char *text, uint8_t pin[CONF_PIN_SIZE]) MUST_CHECK;

@@ -462,6 +462,29 @@ static bool check_certificates(const struct conf_proxy *p, const struct conf_sou
     return ok;
 }
 
+static bool is_listener(const struct conf_proxy *p, const char *url)
+{
+    for (size_t i = 0; i < p->listen.n; i++)
+        if (strcmp(p->listen.items[i], url) == 0)
+            return true;
+    return false;
+}
+
+static bool check_clients(const struct conf_proxy *p, const struct conf_source *src)
+{
+    bool ok = true;
+
+    if (*p->tls_client_ca)
+        ok = check_readable(src, place("proxy", NULL, "tls_client_ca"), p->tls_client_ca);
+    else if (p->tls_client_required)
+        ok = conf_fail(src, place("proxy", NULL, "tls_client_required"), "needs tls_client_ca");
+    for (size_t i = 0; i < p->tls_client_listen.n; i++)
+        if (!is_listener(p, p->tls_client_listen.items[i]))
+            ok = conf_fail(src, (struct conf_place){"proxy", NULL, "tls_client_listen", i},
+                           "\"%s\" does not stand in listen", p->tls_client_listen.items[i]);
+    return ok;
+}
+
 static bool check_listeners(const struct conf *c, const struct conf_source *src, enum conf_role role)
 {
     struct conf_place cert = place("proxy", NULL, "tls_cert"), key = place("proxy", NULL, "tls_key");
@@ -483,6 +506,7 @@ static bool check_listeners(const struct conf *c, const struct conf_source *src,
         ok = check_readable(src, (struct conf_place){"proxy", NULL, "tls_ticket_files", i},
                             p->tls_ticket_files.items[i]) &&
              ok;
+    ok = check_clients(p, src) && ok;
     return check_certificates(p, src) && ok;
 }
 

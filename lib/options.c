@@ -218,6 +218,20 @@ const struct option options[] = {
          "a restart. A key has 80 bytes; the first one of the first file is used, and two more are still known. "
          "\"imapferryctl ticket-key\" puts a new one in front: do it each day, bring the file to all proxies, and "
          "send them SIGHUP. Where empty, each proxy has keys of its own that nobody else knows, until it ends."},
+    {"proxy", "tls_client_ca", OPTION_STRING, offsetof(struct conf_proxy, tls_client_ca), .def = "",
+     .reload = RELOAD_FILE,
+     .text =
+         "Certificate authorities (PEM) of clients. Where it is set, clients are asked for a certificate. One "
+         "that it does not sign counts as none. Such sessions are not resumed: each connection shows its "
+         "certificate anew."},
+    {"proxy", "tls_client_required", OPTION_BOOL, offsetof(struct conf_proxy, tls_client_required),
+     .def = "false", .reload = RELOAD_YES,
+     .text = "Let no client in that shows no certificate of tls_client_ca."},
+    {"proxy", "tls_client_listen", OPTION_LIST, offsetof(struct conf_proxy, tls_client_listen), .def = "",
+     .text =
+         "Those of listen at which clients are asked for a certificate, as they are written there; the others "
+         "neither ask nor go on with a session of these. Where empty, all with TLS ask. Some mail programs "
+         "bother their users when they are asked, so a port of its own is best."},
     {"proxy", "tls_min", OPTION_ENUM, offsetof(struct conf_proxy, tls_min), .def = "1.2", .words = tls_words,
      .reload = RELOAD_YES,
      .text =

@@ -73,6 +73,9 @@ struct conf_proxy {
     char *tls_cert, *tls_key;
     struct conf_list tls_certs; /* more of them: conf_certificate() */
     struct conf_list tls_ticket_files;
+    char *tls_client_ca; /* "" = clients are not asked for certificates */
+    bool tls_client_required;
+    struct conf_list tls_client_listen; /* of listen; none: all with TLS */
     enum tls_version tls_min;
     uint32_t threads; /* 0 = one per core */
     char *id;         /* "" = host name */

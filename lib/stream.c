@@ -1163,6 +1163,11 @@ bool stream_is_secure(const struct stream *s)
     return s->tls && !s->handshaking;
 }
 
+bool stream_peer_certificate(const struct stream *s, struct tls_peer *_r)
+{
+    return stream_is_secure(s) && tls_peer(s->tls, _r);
+}
+
 void stream_without_secrets(struct stream *s)
 {
     s->secrets = false;

@@ -94,6 +94,9 @@ void stream_secure(struct stream *s, struct tls_policy *policy, const char *name
  * unread are the beginning of the client's handshake. */
 void stream_secure_behind(struct stream *s, struct tls_policy *policy);
 bool stream_is_secure(const struct stream *s);
+/* Who the peer is by its certificate: of a server, where tls_policy_server_asking() has it ask, for SASL
+ * EXTERNAL say (RFC 4422 appendix A). False: it has shown none that is believed. _r is to be freed. */
+bool stream_peer_certificate(const struct stream *s, struct tls_peer *_r) MUST_CHECK;
 
 /* Starts COMPRESS=DEFLATE (RFC 4978) in both directions, over TLS where there is TLS. Unread bytes are taken
  * as compressed. Nothing may be corked. Bytes that can't be unpacked are STREAM_ERROR; the end of the

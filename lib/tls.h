@@ -29,6 +29,9 @@ struct tls_policy *tls_policy_backend(const struct conf_backend *b, char **error
  * resumed by tickets (tls_tickets.h) with the keys of tls_ticket_files or, where there are none, with own,
  * which is copied; NULL: they are not. NULL: *error is a text to free. */
 struct tls_policy *tls_policy_server(const struct conf_proxy *c, const struct ticket_keys *own, char **error);
+/* The same, and clients are asked for a certificate of tls_client_ca (tls_peer()), which they must show where
+ * tls_client_required says so. Nothing is resumed, nor is a session of the policy above taken here. */
+struct tls_policy *tls_policy_server_asking(const struct conf_proxy *c, char **error);
 /* Whether the two files, as PEM, are a certificate with its chain and the key that belongs to it. False:
  * *error is a text to free. */
 bool tls_pair_check(const char *cert_file, const char *key_file, char **error) MUST_CHECK;
@@ -46,6 +49,15 @@ struct tls_term {
 bool tls_policy_term(const struct tls_policy *p, size_t nth, struct tls_term *_r) MUST_CHECK;
 /* Why nobody believes it at the time now, as a text for people; NULL: it is valid then. */
 const char *tls_term_fault(const struct tls_term *term, int64_t now);
+
+/* Who the peer is, by the certificate that it has shown and that was verified. */
+struct tls_peer {
+    char *subject;     /* as RFC 4514 writes it; owned */
+    char *common_name; /* the last one of the subject; "" = none; owned */
+    char **emails;     /* rfc822Name of subjectAltName, in their order; owned */
+    size_t n_emails;
+};
+void tls_peer_free(struct tls_peer *p);
 
 /* --- for stream.c --- */
 struct tls; /* one connection's engine over a custom BIO: bytes in, bytes out, no descriptor */
@@ -68,6 +80,8 @@ enum tls_rc tls_write(struct tls *t, struct span plain, struct buf *out) MUST_CH
 void tls_close_notify(struct tls *t, struct buf *out);
 /* Until this is called, OpenSSL's own copy of what was decrypted is overwritten each time. */
 void tls_without_secrets(struct tls *t);
+/* False: it has shown none, or none that is believed. */
+bool tls_peer(const struct tls *t, struct tls_peer *_r) MUST_CHECK;
 /* What failed, as a text for people ("certificate has expired"), borrowed. */
 const char *tls_error(const struct tls *t);
 

@@ -239,6 +239,39 @@ static int choose_certificate(SSL *ssl, int *alert, void *arg)
     return known ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
 }
 
+/* What the handshake goes on with, where only asked for: that it was not believed is kept. */
+static int verify_anybody(int ok, X509_STORE_CTX *ctx)
+{
+    (void)ok;
+    (void)ctx;
+    return 1;
+}
+
+static bool ctx_ask(SSL_CTX *ctx, const struct conf_proxy *c, char **error)
+{
+    STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(c->tls_client_ca);
+    if (!names || SSL_CTX_load_verify_locations(ctx, c->tls_client_ca, NULL) != 1) {
+        sk_X509_NAME_pop_free(names, X509_NAME_free);
+        *error = tls_file_text("CA file", c->tls_client_ca, false);
+        return false;
+    }
+    SSL_CTX_set_client_CA_list(ctx, names); /* takes it */
+    X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx), X509_V_FLAG_PARTIAL_CHAIN);
+    if (c->tls_client_required)
+        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    else
+        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, verify_anybody);
+    return true;
+}
+
+/* Sessions are not taken from one kind of listener to the other (RFC 8446 section 4.6.1 leaves it to us). */
+static void ctx_name(SSL_CTX *ctx, bool asking)
+{
+    const char *name = asking ? "imapferry+" : "imapferry";
+    if (SSL_CTX_set_session_id_context(ctx, (const uint8_t *)name, (unsigned)strlen(name)) != 1)
+        tls_die("SSL_CTX_set_session_id_context");
+}
+
 static SSL_CTX *server_ctx(const struct conf_proxy *c, bool tickets)
 {
     SSL_CTX *ctx = tls_ctx_new(true, c->tls_min);
@@ -265,23 +298,24 @@ static bool choice_fill(SSL_CTX *ctx, const struct tls_shown *s, const struct ce
     return true;
 }
 
-static bool shown_make_choices(struct tls_shown *s, const struct conf_proxy *c, char **error)
+static bool shown_make_choices(struct tls_shown *s, const struct conf_proxy *c, bool asking, char **error)
 {
     bool ok = true;
     s->choices = xcalloc(cert_names_count(s->names), sizeof(SSL_CTX *));
     for (size_t i = 0; i < cert_names_count(s->names) && ok; i++) {
         s->choices[i] = server_ctx(c, s->tickets.n > 0);
-        ok = choice_fill(s->choices[i], s, cert_names_choice(s->names, i), error);
+        ctx_name(s->choices[i], asking);
+        ok = choice_fill(s->choices[i], s, cert_names_choice(s->names, i), error) &&
+             (!asking || ctx_ask(s->choices[i], c, error));
     }
     return ok;
 }
 
-struct tls_policy *tls_policy_server(const struct conf_proxy *c, const struct ticket_keys *own, char **error)
+/* Takes s. */
+static struct tls_policy *shown_policy(struct tls_shown *s, const struct conf_proxy *c, bool asking,
+                                       char **error)
 {
-    struct tls_shown *s = xcalloc(1, sizeof(*s));
-    *error = NULL;
-    if (!shown_load_tickets(s, c, own, error) || !shown_load(s, c, error) ||
-        !shown_make_choices(s, c, error)) {
+    if (!shown_load(s, c, error) || !shown_make_choices(s, c, asking, error)) {
         tls_shown_free(&s);
         return NULL;
     }
@@ -289,6 +323,22 @@ struct tls_policy *tls_policy_server(const struct conf_proxy *c, const struct ti
     struct tls_policy *p = tls_policy_new(true, s->choices[0]);
     p->shown = s;
     return p;
+}
+
+struct tls_policy *tls_policy_server(const struct conf_proxy *c, const struct ticket_keys *own, char **error)
+{
+    struct tls_shown *s = xcalloc(1, sizeof(*s));
+    *error = NULL;
+    if (shown_load_tickets(s, c, own, error))
+        return shown_policy(s, c, false, error);
+    tls_shown_free(&s);
+    return NULL;
+}
+
+struct tls_policy *tls_policy_server_asking(const struct conf_proxy *c, char **error)
+{
+    *error = NULL;
+    return shown_policy(xcalloc(1, sizeof(struct tls_shown)), c, true, error);
 }
 
 /* --- their time --- */

@@ -126,6 +126,17 @@ static void trial_terms(const struct tls_policy *p, struct conf_source *src)
     }
 }
 
+static void trial_client_ca(const struct conf *c, struct conf_source *src)
+{
+    char *error = NULL;
+    struct tls_policy *p = tls_policy_server_asking(&c->proxy, &error);
+
+    if (!p)
+        conf_object(src, "proxy", NULL, "tls_client_ca", 0, "%s", error);
+    tls_policy_free(&p);
+    free(error);
+}
+
 /* timely: one that nobody believes at this time is an error too. */
 static void trial_certificates(const struct conf *c, struct conf_source *src, bool timely)
 {
@@ -141,6 +152,8 @@ static void trial_certificates(const struct conf *c, struct conf_source *src, bo
         trial_terms(p, src);
     tls_policy_free(&p);
     free(error);
+    if (*c->proxy.tls_client_ca && access(c->proxy.tls_client_ca, R_OK) == 0)
+        trial_client_ca(c, src);
 }
 
 static void trial_proxy_files(const struct conf *c, struct conf_source *src, bool timely)

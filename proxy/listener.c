@@ -172,6 +172,7 @@ void listener_open(struct listener *l, struct proxy *p, const char *url, int soc
     }
     l->scheme = a.scheme;
     l->proxy_protocol = a.proxy_protocol;
+    l->asks = conf_asks_clients(&p->conf->proxy, url);
     address_free(&a);
     int rc;
     if (l->scheme == ADDRESS_IMAP_UNIX) {

@@ -23,6 +23,7 @@ struct listener {
     struct proxy *proxy; /* borrowed */
     enum address_scheme scheme;
     bool proxy_protocol; /* connections begin with a PROXY header */
+    bool asks;           /* clients for a certificate */
     union {
         uv_handle_t handle;
         uv_stream_t stream;

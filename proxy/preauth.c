@@ -294,7 +294,7 @@ static void run_starttls(struct session *s, const struct imap_value *args)
     say_good(s, "Begin TLS negotiation now");
     preauth_flush(s);
     session_enter(s, IN_SECURING);
-    stream_secure(s->client, s->proxy->server_tls, NULL);
+    stream_secure(s->client, session_tls(s), NULL);
 }
 
 void preauth_secured(struct session *s)

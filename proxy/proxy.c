@@ -226,6 +226,8 @@ static bool load_keys(struct proxy *p, const struct ticket_keys *tickets, char *
         tls |= p->listeners[i].scheme == ADDRESS_IMAPS || p->listeners[i].scheme == ADDRESS_IMAP_STARTTLS;
     if (tls && !(p->server_tls = tls_policy_server(&c->proxy, tickets, error)))
         return false;
+    if (tls && *c->proxy.tls_client_ca && !(p->asking_tls = tls_policy_server_asking(&c->proxy, error)))
+        return false;
     if (*c->seal.public_key_file && !(p->seal = seal_public_load(c->seal.public_key_file, error)))
         return false;
     p->backends = backends_new(p->loop, c, p->thread == 0, on_backends_settled, p, error);
@@ -391,7 +393,7 @@ static void take_renewal(struct proxy *p)
     struct renewal *r = atomic_exchange(&p->renewal, NULL);
     if (!r)
         return;
-    renewal_take(r, p->own, p->server_tls, p->backends, &p->seal);
+    renewal_take(r, p->own, p->server_tls, p->asking_tls, p->backends, &p->seal);
     backends_renewed(p->backends);
     renewal_free(&r);
 }
@@ -502,6 +504,7 @@ void proxy_free(struct proxy **pp)
     uv_close((uv_handle_t *)&p->orders, NULL);
     loop_free(&p->loop);
     tls_policy_free(&p->server_tls);
+    tls_policy_free(&p->asking_tls);
     if (p->seal)
         seal_public_free(&p->seal);
     free(p->listeners);

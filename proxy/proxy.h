@@ -76,6 +76,7 @@ struct proxy {
     struct doubts *doubts;
     struct thaws *thaws;
     struct tls_policy *server_tls; /* NULL where no listener needs it */
+    struct tls_policy *asking_tls; /* of listeners that ask clients for a certificate; NULL: there is none */
     struct vault *vault;
     struct parting *parting;
     struct seal_public *seal; /* NULL: do not seal */

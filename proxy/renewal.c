@@ -11,6 +11,8 @@ static bool renewal_make_keys(struct renewal *r, const struct ticket_keys *ticke
     if (*c->proxy.tls_cert && *c->proxy.tls_key &&
         !(r->server = tls_policy_server(&c->proxy, tickets, error)))
         return false;
+    if (r->server && *c->proxy.tls_client_ca && !(r->asking = tls_policy_server_asking(&c->proxy, error)))
+        return false;
     if (*c->seal.public_key_file && !(r->seal = seal_public_load(c->seal.public_key_file, error)))
         return false;
     for (size_t i = 0; i < c->n_backends; i++)
@@ -41,6 +43,7 @@ void renewal_free(struct renewal **rp)
     for (size_t i = 0; i < r->conf->n_backends; i++)
         tls_policy_free(&r->tls[i]);
     tls_policy_free(&r->server);
+    tls_policy_free(&r->asking);
     if (r->seal)
         seal_public_free(&r->seal);
     free(r->tls);
@@ -48,12 +51,14 @@ void renewal_free(struct renewal **rp)
     free(r);
 }
 
-void renewal_take(struct renewal *r, struct conf *conf, struct tls_policy *server, struct backends *backends,
-                  struct seal_public **seal)
+void renewal_take(struct renewal *r, struct conf *conf, struct tls_policy *server, struct tls_policy *asking,
+                  struct backends *backends, struct seal_public **seal)
 {
     conf_reload(conf, r->conf, NULL, NULL);
     if (server && r->server)
         tls_policy_renew(server, &r->server);
+    if (asking && r->asking)
+        tls_policy_renew(asking, &r->asking);
     for (size_t i = 0; i < r->conf->n_backends; i++)
         if (r->tls[i])
             backends_renew(backends, r->conf->backends[i].name, &r->tls[i]);

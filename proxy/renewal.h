@@ -13,6 +13,7 @@
 struct renewal {
     struct conf *conf;         /* all owned */
     struct tls_policy *server; /* NULL where no certificate is configured */
+    struct tls_policy *asking; /* NULL without tls_client_ca */
     struct tls_policy **tls;   /* one a backend of conf, NULL without TLS */
     struct seal_public *seal;  /* NULL: no key is configured */
 };
@@ -23,8 +24,8 @@ struct renewal *renewal_new(const struct conf *fresh, const struct ticket_keys *
                             char **error) MUST_CHECK;
 void renewal_free(struct renewal **r);
 /* A renewal gives nothing to a thread that had none of it, and takes nothing away (RELOAD_FILE of options.h).
- * server, seal: may be NULL. r is left with what was exchanged. */
-void renewal_take(struct renewal *r, struct conf *conf, struct tls_policy *server, struct backends *backends,
-                  struct seal_public **seal);
+ * server, asking, seal: may be NULL. r is left with what was exchanged. */
+void renewal_take(struct renewal *r, struct conf *conf, struct tls_policy *server, struct tls_policy *asking,
+                  struct backends *backends, struct seal_public **seal);
 
 #endif

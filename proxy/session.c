@@ -79,6 +79,21 @@ bool session_may_login(const struct session *s)
     }
 }
 
+struct tls_policy *session_tls(const struct session *s)
+{
+    return s->asks ? s->proxy->asking_tls : s->proxy->server_tls;
+}
+
+void session_secured(const struct session *s)
+{
+    struct tls_peer peer;
+    if (!s->asks || !stream_peer_certificate(s->client, &peer))
+        return;
+    LOG(INFO, "client_certificate", LOG_S("session", s->name), LOG_S("peer", s->peer),
+        LOG_S("subject", peer.subject), LOG_S("email", peer.n_emails > 0 ? peer.emails[0] : NULL));
+    tls_peer_free(&peer);
+}
+
 /* ---- what happens is for the state that it is in ---- */
 
 static void session_deadline(void *owner)
@@ -148,6 +163,7 @@ static struct session *session_new(const struct listener *l)
     struct proxy *p = l->proxy;
     s->proxy = p;
     s->scheme = l->scheme;
+    s->asks = l->asks;
     s->via = "";
     s->task.fn = session_free;
     registration_init(&s->reg);
@@ -176,7 +192,7 @@ void session_meet(struct session *s)
     if (!in_crowd)
         session_close(s, END_CROWD, NULL);
     else if (tls)
-        stream_secure_behind(s->client, p->server_tls);
+        stream_secure_behind(s->client, session_tls(s));
     else
         preauth_greet(s);
 }

@@ -108,6 +108,7 @@ struct session {
     struct loop_task task;      /* the end */
     char *name;                 /* "<incarnation>/<n>"; owned */
     enum address_scheme scheme; /* of the listener */
+    bool asks; /* ... as which it asks for a certificate: stream_peer_certificate() of client */
     uint64_t opened_ms;
 
     struct stream *client; /* owned */
@@ -164,6 +165,10 @@ void session_close(struct session *s, enum session_end end, const char *detail);
 void session_say(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* May the client show a password: by TLS, on this machine, or because the site says so. */
 bool session_may_login(const struct session *s);
+/* What the client is shown in its TLS handshake, and asked for. */
+struct tls_policy *session_tls(const struct session *s);
+/* The handshake is done: tells the log who the client is by its certificate. */
+void session_secured(const struct session *s);
 /* Takes a signed-in stream as s->backend. */
 void session_take_backend(struct session *s, struct stream *stream, const struct conf_backend *at);
 /* After the login: in RELAY, FROZEN or HANDOVER. */

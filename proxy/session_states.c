@@ -83,6 +83,8 @@ static void client_header(struct session *s, enum stream_event ev)
 static void client_new(struct session *s, enum stream_event ev)
 {
     if (ev == STREAM_SECURE)
+        session_secured(s);
+    if (ev == STREAM_SECURE)
         preauth_greet(s);
     else if (ev == STREAM_ERROR)
         session_close(s, END_TLS_FAILED, stream_error(s->client));
@@ -92,6 +94,8 @@ static void client_new(struct session *s, enum stream_event ev)
 
 static void client_securing(struct session *s, enum stream_event ev)
 {
+    if (ev == STREAM_SECURE)
+        session_secured(s);
     if (ev == STREAM_SECURE)
         preauth_secured(s);
     else if (ev == STREAM_ERROR)

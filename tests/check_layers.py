@@ -45,7 +45,7 @@ PURE_HEADERS = set("arpa/inet.h assert.h ctype.h errno.h inttypes.h limits.h std
 
 # Libraries that one file alone includes, so that it can be exchanged there.
 PRIVATE = [
-    ("OpenSSL's SSL", r"openssl/(ssl\d?|tls1|dtls1|bio|err)\.h", ["lib/tls.c", "lib/tls_priv.h", "lib/tls_policy.c", "lib/tls_server.c", "lib/tls_client.c", "lib/tls_tickets.c"]),
+    ("OpenSSL's SSL", r"openssl/(ssl\d?|tls1|dtls1|bio|err)\.h", ["lib/tls.c", "lib/tls_priv.h", "lib/tls_policy.c", "lib/tls_server.c", "lib/tls_client.c", "lib/tls_tickets.c", "lib/tls_peer.c"]),
     ("hiredis", r"hiredis/.*", ["lib/redis.c"]),
     ("libconfuse", r"confuse\.h", ["lib/conf.c"]),
     ("libcurl", r"curl/.*", ["migrator/site/http_post.c"]),
