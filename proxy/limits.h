@@ -23,8 +23,10 @@ enum {
     /* after login */
     /* lines of commands of a session that are looked at in a round of the loop ... */
     LIMIT_LINES_A_ROUND = 64,
-    LIMIT_LINE_BYTES_A_ROUND = 64 * 1024, /* ... and their bytes; what is in literals costs next to nothing */
-    LIMIT_PIPELINED = 1000,               /* commands under way in a session */
+    /* ... and their bytes, of which a longer line takes those of the next rounds; what is in literals costs next to
+     * nothing */
+    LIMIT_LINE_BYTES_A_ROUND = 64 * 1024,
+    LIMIT_PIPELINED = 1000, /* commands under way in a session */
     /* A line of a command after login: the UIDs that a client knows of a mailbox (QRESYNC), 100,000 messages with
      * gaps between them. Servers may take less (Dovecot 64 KiB, unless it is told otherwise), and say so. */
     LIMIT_RELAY_LINE = 1024 * 1024,

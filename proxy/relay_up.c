@@ -468,12 +468,15 @@ static bool up_next(struct session *s, struct piece *p, struct buf *held)
     return true;
 }
 
-/* Lines cost work, and refused ones an answer each: beyond so many it is the turn of others. */
+/* Lines cost work, and refused ones an answer each: beyond so many it is the turn of others. A line that is longer than
+ * what a round has is paid for by the next ones. */
 static bool may_look(struct session *s)
 {
     struct relay *r = s->relay;
-    if (r->round != s->proxy->loop->round)
-        r->lines = r->line_bytes = 0;
+    if (r->round != s->proxy->loop->round) {
+        r->lines = 0;
+        r->line_bytes -= r->line_bytes < LIMIT_LINE_BYTES_A_ROUND ? r->line_bytes : LIMIT_LINE_BYTES_A_ROUND;
+    }
     r->round = s->proxy->loop->round;
     return r->lines < LIMIT_LINES_A_ROUND && r->line_bytes < LIMIT_LINE_BYTES_A_ROUND;
 }

@@ -128,6 +128,23 @@ static void test_a_line_that_is_too_long(void **state)
     assert_false(b->ended);
 }
 
+/* A line costs as much work as many short ones: it is the turn of others for as long. */
+static void test_a_long_line_takes_the_turns_of_many(void **state)
+{
+    struct bench *b = *state;
+    enum { ROUNDS = 8 };
+    says_long(b, "a1 UID FETCH ", ROUNDS * LIMIT_LINE_BYTES_A_ROUND, " FLAGS\r\na2 NOOP\r\n");
+    uint64_t end = clock_boot_ms() + IO_DEADLINE_MS;
+    while (b->s.bytes_in == 0 && clock_boot_ms() < end)
+        uv_run(&b->loop->uv, UV_RUN_NOWAIT);
+    uint64_t first = b->s.bytes_in, round = b->loop->round;
+    assert_true(first > ROUNDS * LIMIT_LINE_BYTES_A_ROUND);
+    while (b->s.bytes_in == first && clock_boot_ms() < end)
+        uv_run(&b->loop->uv, UV_RUN_NOWAIT);
+    assert_int_equal(b->s.bytes_in, first + strlen("a2 NOOP\r\n"));
+    assert_true(b->loop->round - round >= ROUNDS - 1);
+}
+
 /* Nobody knows whom to tell. */
 static void test_a_line_without_a_tag(void **state)
 {
@@ -1167,6 +1184,7 @@ int main(void)
         BENCH_TEST(test_refused_after_its_first_part),
         BENCH_TEST(test_a_long_set_passes),
         BENCH_TEST(test_a_line_that_is_too_long),
+        BENCH_TEST(test_a_long_line_takes_the_turns_of_many),
         BENCH_TEST(test_a_line_without_a_tag),
         BENCH_TEST(test_a_second_part_that_is_too_long),
         BENCH_TEST(test_enable_keeps_nothing),
