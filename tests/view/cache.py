@@ -42,6 +42,7 @@ class Cache:
         self.talk = self.way = None
         self.came, self.resumed = 0, 0  # FETCHes in the last open(), and how often it came back with a MODSEQ
         self._told = {}  # UID -> its MODSEQ
+        self._moved = 0  # counts what changes how many there are: one may come where another goes
         self._whole = 0  # up to this UID it knows of all; of later ones it may have heard by their flags alone
         self._number = 0
         self._begin()
@@ -220,10 +221,10 @@ class Cache:
         while self._count != len(self.messages):
             if self.patient and not self._ok(b"NOOP"):
                 return False  # what is VANISHED (EARLIER) now may count as there until then
-            counted = self._count
+            moved = self._moved
             if not self._ok(b"UID FETCH %d:* (UID FLAGS)" % (self._whole + 1)):
                 return False
-            if self._count == counted != len(self.messages):
+            if self._moved == moved and self._count != len(self.messages):
                 self.fault(f"{self._count} messages, and {len(self.messages)} are held: {compressed(self.messages)}")
                 break
         self._whole = max([self._whole, *self.messages])
@@ -234,6 +235,7 @@ class Cache:
 
     def _hear(self, answer):
         kind = answer.kind
+        self._moved += kind in (b"VANISHED", b"EXPUNGE", b"EXISTS")
         if kind == b"VANISHED":
             self._vanished(answer)
         elif kind == b"EXPUNGE":
