@@ -351,9 +351,8 @@ def test_trusted_networks_are_taken_by_sighup(ferry):
     assert " peer=127.0.0.1:" in line
     ferry.config(proxy.label, proxy={"listen": proxy.listen, "id": proxy.label, "trusted": ["127.0.0.0/8"]})
     proxy.signal(1)
-    proxy.wait("event=option_reloaded .*trusted")
-    user, _ = by_id(proxy, 0, (b"x-originating-ip", CLIENT.encode()))
-    logged_in(proxy, user, f"{CLIENT}:0")
+    named = lambda: by_id(proxy, 0, (b"x-originating-ip", CLIENT.encode()))[1]  # noqa: E731
+    assert f" peer={CLIENT}:0 " in net.wait_until("the thread to have them", lambda: (line := named()) and " via=" in line and line)
     proxy.stop()
 
 
