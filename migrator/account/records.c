@@ -617,7 +617,7 @@ static bool shown_is_at_home(const struct record *rec, const struct copy_result 
         if (!view_uid_to_client(map, rows[i].source_uid, &shown) || shown != rows[i].target_uid)
             return false;
     return last->source_uidnext > 0 && view_uid_to_client(map, last->source_uidnext, &shown) &&
-           shown == last->target_uidnext && (last->first_foreign == 0 || last->first_foreign >= shown);
+           shown <= last->target_uidnext && (last->first_foreign == 0 || last->first_foreign >= shown);
 }
 
 /* Back where the numbers come from. Another tier than before is T3 alone: should the account stay after all, that is

@@ -285,6 +285,13 @@ static bool may_remove(const struct pass_item *i)
 static bool over_to_next(void *owner);
 static bool source_to_next(void *owner);
 
+/* Not before a switch-over is near. On the way back a message that is moved takes a UID that what still comes may have been
+ * shown by. */
+static bool may_move_foreign(const struct pass_item *i)
+{
+    return i->pass->move->back ? pass_is_last(i->pass) : i->pass->kind != PASS_QUICK;
+}
+
 static void pass_copy_start(struct pass_item *i)
 {
     struct move *m = i->pass->move;
@@ -309,7 +316,7 @@ static void pass_copy_start(struct pass_item *i)
             .seed = i->record->view.id,
             .reorder_max = m->m->conf->migration.reorder_max,
             .delete_share = m->m->conf->migration.delete_share,
-            .foreign = {.now = i->pass->kind != PASS_QUICK, /* not before a switch-over is near */
+            .foreign = {.now = may_move_foreign(i),
                         .calm = m->calm,
                         .max = m->m->conf->migration.foreign_max},
             .waivers = i->pass->waivers,

@@ -353,3 +353,32 @@ def test_plan_tells(site):
         status, plan = site.ferry.ctl("plan", user)
         row = next(x for x in plan["mailboxes"] if x["mailbox"] == "INBOX")
         assert status == 0 and row["tier"] == wanted[0] and wanted[1] in row["tier_why"], row
+
+
+@pytest.mark.parametrize("late", [0, 1], ids=["left-out", "delivered"])
+def test_way_back_leaves_clients_their_numbers(late):
+    """What a rule left on the old server lies between messages that clients know; and mail that came to both servers meanwhile
+    has the same UIDs there: that can't be mended."""
+    settings = {"migrator": FAST, "migration": {"leave_out": ["flag:$Old"], "late_watch": "0s"}}
+    with Site(FakeImap("old"), FakeImap("new"), settings, writes_source=True) as other:
+        user = letters(other, 4)
+        other.source.box(user).messages[1].flags.add(b"$Old")
+        other.target.box(user).uidvalidity += 50000
+        left = other.texts(user, "source")[1]
+        other.move(user)
+        assert not other.source.written_by_migrators
+        other.target.add(user, "INBOX", LETTER % 50)
+        for n in range(late):
+            other.source.add(user, "INBOX", FOREIGN % n)
+        kept = [(m.uid, m.body) for m in other.source.box(user).messages if m.body != left][:3]
+        other.start(user, "--to", "old", "--now")
+        other.wait(user, "held")
+        assert other.ferry.route(user)["backend"] == "old"
+        found = [(m.uid, m.body) for m in other.source.box(user).messages]
+        assert found[:3] == kept and sorted(b for _, b in found) == sorted(
+            [b for _, b in kept] + [left, LETTER % 50] + [FOREIGN % n for n in range(late)])
+        if late == 0:
+            assert found[3:] == [(5, LETTER % 50), (6, left)]
+        record = other.redis.client().hget(f"imapferry:views:{user}", "INBOX")
+        assert f" tier={'T3' if late else 'T2'} " in record, record
+        other.source.written_by_migrators.clear()  # it was the target
