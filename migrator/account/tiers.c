@@ -64,7 +64,7 @@ static const struct conf_migration *tiers_conf(const struct tiers *t)
 
 /* ---- the channel */
 
-static void tiers_open_channel(struct tiers *t, const struct tiers_request *q)
+static void tiers_open_channel(struct tiers *t, const struct imapc *target, const struct mailboxes *names)
 {
     if (t->asked)
         return;
@@ -73,9 +73,9 @@ static void tiers_open_channel(struct tiers *t, const struct tiers_request *q)
                                                        .backend = t->move->target,
                                                        .user = t->move->user,
                                                        .login = t->move->login,
-                                                       .caps = imapc_caps(q->lane->target),
-                                                       .separator = q->target->separator,
-                                                       .prefix = q->target->prefix,
+                                                       .caps = imapc_caps(target),
+                                                       .separator = names->separator,
+                                                       .prefix = names->prefix,
                                                        .until_ms = &t->move->until_ms},
                              &t->no_channel);
 }
@@ -526,7 +526,7 @@ bool tiers_prepare(struct tiers *t, const struct tiers_request *q, tiers_fn fn, 
     const struct ledger *l = q->record->ledger;
 
     if (!t->move->back)
-        tiers_open_channel(t, q);
+        tiers_open_channel(t, q->lane->target, q->target);
     ledger_rows(l, &n);
     if (ledger_bound(l, &source, &target) && (n > 0 || ledger_in_doubt(l, &uidnext)))
         return tiers_go_on(t, q, source, target, fn, owner);
@@ -604,6 +604,13 @@ bool tiers_can_renew(const struct tiers *t)
 const struct depot *tiers_depot(const struct tiers *t)
 {
     return t->channel ? channel_depot(t->channel) : NULL;
+}
+
+const struct depot *tiers_late_depot(struct tiers *t, const struct imapc *target,
+                                     const struct mailboxes *names)
+{
+    tiers_open_channel(t, target, names);
+    return tiers_depot(t);
 }
 
 void tiers_renew(struct tiers *t, const struct tiers_request *q, const struct copy_result *result,

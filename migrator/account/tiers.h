@@ -51,6 +51,9 @@ void tiers_renew(struct tiers *t, const struct tiers_request *q, const struct co
 /* For messages that the target refuses by APPEND, behind tiers_prepare(); NULL: there is none. Borrowed until
  * tiers_free(). */
 const struct depot *tiers_depot(const struct tiers *t);
+/* The same for the late watch, which prepares nothing. names: how the target spells them. */
+const struct depot *tiers_late_depot(struct tiers *t, const struct imapc *target,
+                                     const struct mailboxes *names);
 /* No callback comes any more for this record. */
 void tiers_forget(struct tiers *t, struct record *record);
 /* "T0:12 T2:1", of n records; nothing for none. Appends. */

@@ -10,6 +10,7 @@
 #include "migrator/account/both.h"
 #include "migrator/account/plan.h"
 #include "migrator/account/signin.h"
+#include "migrator/account/tiers.h"
 #include "migrator/mailbox/recheck.h"
 
 enum { SOURCE, TARGET };
@@ -42,6 +43,7 @@ struct late {
     struct news *news; /* owned */
     size_t n, at;
     struct copy *copy;
+    struct tiers *tiers;       /* owned; NULL: nothing was copied yet */
     struct findings *findings; /* owned */
     struct imap_seq known;     /* of the copy under way */
     struct imap_seq had;       /* what the ledger had before it, where it looks from the first UID on */
@@ -82,6 +84,7 @@ static void late_stop(struct late *l)
         end_check(l);
     arrange_cancel(&l->arrange);
     copy_cancel(&l->copy);
+    tiers_free(&l->tiers);
     store_forget(m->m->store, l);
     if (m->records)
         records_forget(m->records, l);
@@ -709,6 +712,8 @@ static void late_start_copy(struct late *l, struct news *n)
         return;
     }
     imap_seq_free(&l->known);
+    if (!l->tiers)
+        l->tiers = tiers_new(m);
     l->copy = copy_start(
         &(struct copy_request){
             .loop = m->m->loop,
@@ -719,6 +724,7 @@ static void late_start_copy(struct late *l, struct news *n)
             .target_name = n->plan->target_name,
             .leave_out = m->m->conf->migration.rules ? m->m->conf->migration.rules->leave_out : NULL,
             .leave_out_rules = n->plan->leave_out,
+            .depot = tiers_late_depot(l->tiers, l->lane->target, l->mailboxes[TARGET]),
             .late_from = l->from,
             .late_known = &l->known,
             .verify = m->m->conf->migration.verify,

@@ -267,3 +267,18 @@ def test_delivery_that_is_faster_takes_the_number_and_not_the_message(site, poin
         there = bodies(site.target, user)
         assert len(there) == count + 1 and [x for x in there if x != digest(LETTER % 77)] == bodies(site.source, user)
         assert numbers(site.source, user)[0] != numbers(site.target, user)[0]
+
+
+def test_what_comes_to_the_old_server_after_the_flip(cyrus):
+    """The late watch brings it behind what the user has got on the new one."""
+    late = {"migration": {**SETTINGS["migration"], "late_watch": "20s"}, "migrator": SETTINGS["migrator"]}
+    with FakeImap("old") as source, Site(source, cyrus, late, keep=True, writes_source=True) as site:
+        user = site.letters(site.user(), LETTER % 1, ODD["NUL"])
+        site.move(user)
+        m = mail.connect(cyrus, user, "secret")
+        assert m.append("INBOX", None, None, LETTER % 77)[0] == "OK"
+        m.logout()
+        source.add(user, "INBOX", ODD["bare LF"], flags=("\\Flagged",))
+        wanted = [digest(x) for x in (LETTER % 1, ODD["NUL"], LETTER % 77, ODD["bare LF"])]
+        net.wait_until("the late one", lambda: bodies(cyrus, user) == wanted, 40)
+        assert "\\flagged" in read(cyrus, user).mailboxes[(b"INBOX",)].messages[-1].flags
