@@ -350,7 +350,7 @@ static void tiers_on_told(void *owner, enum channel_rc rc, const char *why)
         ledger_touched(op->q.record->ledger, op->touch, tiers_on_touched, op);
 }
 
-static void tiers_on_intent(void *owner, enum route_rc rc)
+static void tiers_tell_now(void *owner, enum route_rc rc)
 {
     struct tiers_op *op = owner;
     const struct tier_facts *f = &op->facts;
@@ -366,6 +366,18 @@ static void tiers_on_intent(void *owner, enum route_rc rc)
                                                               : f->source.uidvalidity,
                                         .modseq = renew ? 0 : op->aim.modseq},
                  tiers_on_told, op);
+}
+
+static void tiers_on_intent(void *owner, enum route_rc rc)
+{
+    struct tiers_op *op = owner;
+    struct ledger *l = op->q.record->ledger;
+    uint32_t source, target;
+
+    if (rc == ROUTE_OK && op->step == TIERS_RENEW && ledger_bound(l, &source, &target))
+        ledger_renewal(l, op->fresh, tiers_tell_now, op);
+    else
+        tiers_tell_now(op, rc);
 }
 
 static void tiers_tell(struct tiers_op *op, enum tiers_step step)

@@ -279,7 +279,7 @@ static void on_voided(void *owner, enum route_rc rc)
 }
 
 /* Entries belong to a pair of UIDVALIDITYs. Where one has changed, nothing that they say holds: what is on
- * the target is then found by its bytes (SETTLE). */
+ * the target is then found by its bytes (SETTLE). But where it was we who told the target another one, all of it does. */
 static void enter_bind(struct copy *c)
 {
     struct pair *p = &c->pair;
@@ -292,6 +292,8 @@ static void enter_bind(struct copy *c)
         ledger_bind(p->ledger, p->source.uidvalidity, p->target.uidvalidity, on_bound, c);
     } else if (p->late_from && (source != p->source.uidvalidity || target != p->target.uidvalidity)) {
         copy_fail(c, COPY_DIFFERS, "its UIDVALIDITY has changed since the flip");
+    } else if (source == p->source.uidvalidity && ledger_is_renewal(p->ledger, p->target.uidvalidity)) {
+        ledger_bind(p->ledger, p->source.uidvalidity, p->target.uidvalidity, on_bound, c);
     } else if (source != p->source.uidvalidity || target != p->target.uidvalidity) {
         LOG(WARN, "uidvalidity_changed", LOG_S("mailbox", p->source.name), LOG_U("source_was", source),
             LOG_U("source", p->source.uidvalidity), LOG_U("target_was", target),

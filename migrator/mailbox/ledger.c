@@ -191,6 +191,13 @@ void ledger_bind(struct ledger *l, uint32_t source_uidvalidity, uint32_t target_
     write_entry(e);
 }
 
+void ledger_renewal(struct ledger *l, uint32_t target_uidvalidity, ledger_fn fn, void *owner)
+{
+    struct ledger_entry *e = begin_entry(l, "renewal", fn, owner);
+    buf_printf(&e->text, " %u", target_uidvalidity);
+    write_entry(e);
+}
+
 void ledger_intent(struct ledger *l, uint32_t target_uidnext, const uint32_t *source_uids, size_t n,
                    ledger_fn fn, void *owner)
 {

@@ -123,6 +123,11 @@ const struct ledger_row *ledger_find_target(const struct ledger *cl, uint32_t ta
     return NULL;
 }
 
+bool ledger_is_renewal(const struct ledger *l, uint32_t target_uidvalidity)
+{
+    return l->bound && l->renewal > 0 && l->renewal == target_uidvalidity;
+}
+
 bool ledger_bound(const struct ledger *l, uint32_t *source_uidvalidity, uint32_t *target_uidvalidity)
 {
     *source_uidvalidity = l->source_uidvalidity;

@@ -29,6 +29,7 @@
  *   7 moved <UID>,<UID of its copy> <UID>,<UID of its copy> ...
  *   7 clearing <set of target UIDs>
  *   7 cleared <set of target UIDs>
+ *   7 renewal <target UIDVALIDITY>
  *
  * The number is the version of imapferry's ledgers that the kind of entry came with. A row is "source
  * UID,target UID,size,SHA-256 in base64", with ",v" behind it where it is verified; in "sent" the target UID
@@ -82,6 +83,16 @@ static bool read_bind(struct ledger *l, struct span s)
     l->bound = true;
     l->source_uidvalidity = source;
     l->target_uidvalidity = target;
+    l->renewal = 0;
+    return true;
+}
+
+static bool read_renewal(struct ledger *l, struct span s)
+{
+    uint32_t target;
+    if (!l->bound || !take_u32(&s, ' ', &target) || s.len > 0)
+        return false;
+    l->renewal = target;
     return true;
 }
 
@@ -430,6 +441,7 @@ static bool read_settled(struct ledger *l, struct span s)
 static bool read_void(struct ledger *l, struct span s)
 {
     ledger_clear(l);
+    l->renewal = 0;
     return s.len == 0;
 }
 
@@ -492,6 +504,7 @@ static const struct {
              {"expunge", "5", read_expunge},
              {"mailbox", "5", read_mailbox},
              {"touched", "5", read_touched},
+             {"renewal", "7", read_renewal},
              {"folded", "5", read_folded},
              {"told", "5", read_told},
              {"fill", "6", read_fill},

@@ -415,6 +415,35 @@ def test_delivery_that_was_faster(make_ferry, sides, old, told):
     assert [tier(ferry, user, n) for n in names(old, user) if n != "INBOX"].count("T0") == len(names(old, user)) - 1
 
 
+@pytest.mark.parametrize("point", ["sent", "answered"])
+def test_killed_when_another_uidvalidity_is_told(make_ferry, sides, old, told, point):
+    """Before the target has heard of it, and behind that, when nobody has noted it: what was copied is still known, so the copy
+    of a message that has gone meanwhile goes too, and nothing comes twice."""
+    user = new_user("killed")
+    make(old, user, 8)
+    deliver(old, user, 1, 2, 3)
+    ferry = start(make_ferry, sides, migrator={"command_timeout": "4s"})
+    copy(ferry, user)
+    assert_t0(old, told, user)
+    was = numbers(told, user)
+    ferry.daemons[-1].stop()
+    dead = ferry.migrator(wait=False, env={"IMAPFERRY_FAULT": f"channel.doveadm.{point}:1:kill"})
+    deliver(told, user, 100)  # past everything
+    deliver(old, user, 101)  # has its UID, and goes: all that was copied still has its own
+    expunge(old, user, lambda i: i == len(was[3]))
+    assert ferry.ctl("flip", user, "--to", "new", "--reason", "test")[0] == 0
+    dead.process.wait(60)
+    dead.kill()
+    assert (numbers(told, user)[0] == was[0]) == (point == "sent")
+    expunge(old, user, lambda i: i == 0)
+    migrator = ferry.migrator()
+    ferry.wait_state(user, "flipped", timeout=90)
+    source, target = numbers(old, user), numbers(told, user)
+    assert len(target[3]) == len(source[3]) + 1, (source, target)
+    assert target[0] > was[0]
+    assert not migrator.find("event=uidvalidity_changed.*")
+
+
 def test_source_mailbox_made_anew(make_ferry, sides, old, told):
     """Clients have seen the UIDVALIDITY that the target was given, with other UIDs."""
     user = new_user("anew")

@@ -189,6 +189,28 @@ static void test_life(void **state)
     expect_loaded(w, "101/7");
 }
 
+/* The target was told another UIDVALIDITY, and nobody has heard whether it has it. */
+static void test_renewal(void **state)
+{
+    struct world *w = *state;
+    assert_int_equal(load(w), ROUTE_OK);
+    WRITE(w, ledger_bind, 5, 5);
+    WRITE(w, ledger_done, ((struct ledger_row[]){row(1, 4, 10, false)}), 1);
+    assert_false(ledger_is_renewal(w->l, 0));
+    WRITE(w, ledger_renewal, 9);
+    expect_loaded(w, "5/5 1>4");
+    assert_true(ledger_is_renewal(w->l, 9));
+    assert_false(ledger_is_renewal(w->l, 5) || ledger_is_renewal(w->l, 0));
+    WRITE(w, ledger_bind, 5, 9);
+    expect_loaded(w, "5/9 1>4");
+    assert_false(ledger_is_renewal(w->l, 9));
+    WRITE(w, ledger_renewal, 11);
+    WRITE(w, ledger_void);
+    WRITE(w, ledger_bind, 5, 5);
+    expect_loaded(w, "5/5");
+    assert_false(ledger_is_renewal(w->l, 11));
+}
+
 /* Rows out of order, and one that is written again. */
 /* What the target refused, or the source did not give, is no doubt any more, in whichever intent it stands.
  */
@@ -855,6 +877,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_life),
+        TEST(test_renewal),
         TEST(test_skipped),
         TEST(test_touch),
         TEST(test_never_sent),
