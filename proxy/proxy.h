@@ -70,6 +70,7 @@ struct proxy {
     struct store *store;
     struct store *lease_store; /* beside store: no queue there delays a renewal */
     struct lease *lease;
+    uint64_t replicas_late_ms; /* when the replicas of Redis did not keep up, by clock_boot_ms(); 0: never */
     struct instance *instance; /* of thread 0 */
     struct queue *queue; /* goes while the store is there, and at the master that the lease is kept at */
     struct events *events;

@@ -106,7 +106,7 @@ bool relay_view_asks(const struct relay *r)
 bool relay_view_sends(const struct relay *r)
 {
     enum asking asks = r->view->asks;
-    return r->view->unsent || asks == ASKS_BEFORE || asks == ASKS_VIEW_BEFORE || asks == ASKS_SEND;
+    return r->view->unsent || (asks != ASKS_NOTHING && asks < ASKS_AFTER);
 }
 
 bool relay_view_stops(const struct relay *r)
@@ -173,6 +173,32 @@ static void view_on_timeout(void *owner)
         asks_failed(v, "no answer of the store");
 }
 
+static void view_on_kept(void *owner, enum route_rc rc, const char *detail)
+{
+    struct relay_view *v = owner;
+    struct session *s = v->s;
+    (void)detail;
+    if (rc != ROUTE_OK) {
+        asks_failed(v, "the replicas of Redis do not keep up");
+        return;
+    }
+    asks_enter(v, ASKS_SEND);
+    if (s->state == IN_RELAY)
+        relay_settle(s);
+}
+
+/* What was to be changed before the command is in the store. */
+static void asks_keep(struct relay_view *v)
+{
+    if (view_command_does_without(v->became)) {
+        asks_enter(v, ASKS_SEND);
+        return;
+    }
+    asks_enter(v, ASKS_KEPT);
+    if (!views_keep(v->s->account, view_on_kept, v))
+        asks_failed(v, "the replicas of Redis do not keep up");
+}
+
 static void view_on_changed(void *owner, enum route_rc rc, const char *detail)
 {
     struct relay_view *v = owner;
@@ -198,7 +224,7 @@ static void view_on_changed(void *owner, enum route_rc rc, const char *detail)
     }
     view_rewrite_use(v->w, views_view(s->account));
     if (before)
-        asks_enter(v, ASKS_SEND);
+        asks_keep(v);
     else
         view_answer_again(v); /* may end the session */
     if (s->state == IN_RELAY)

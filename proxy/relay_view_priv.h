@@ -12,6 +12,9 @@ enum collecting { COLLECTS_NOTHING, COLLECTS_NAME, COLLECTS_WHOLE, COLLECTS_LINE
  *   BEFORE        the changes of a RENAME or DELETE, which is not sent yet. Where the store refuses, the client is
  *                 told NO; but what can do without them (view_command_does_without()) goes on while the account is
  *                 being moved once more
+ *   KEPT          they are, but a failover of Redis could lose the records of a RENAME: then another mailbox that gets
+ *                 the old name could be shown by them. So the replicas have to have them, or the client is told NO. The
+ *                 records stay then, and fit nothing
  *   SEND          they are; it is sent once something may pass
  *   AFTER         the changes of an answer: the mailbox that was opened is another one now, or a RENAME was
  *                 done. Where the store refuses, the client is told NO, or the session ends
@@ -24,6 +27,7 @@ enum asking {
     ASKS_NOTHING,
     ASKS_BEFORE,
     ASKS_VIEW_BEFORE,
+    ASKS_KEPT,
     ASKS_SEND,
     ASKS_AFTER,
     ASKS_CURRENT,

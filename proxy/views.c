@@ -12,6 +12,9 @@
 #include "views.h"
 #include "views_home.h"
 
+/* The replicas of Redis, where they keep up, have a change within milliseconds. */
+enum { KEEP_MS = 500, KEEP_AGAIN_MS = 5000 };
+
 /* A change that is under way in the store. */
 struct change {
     LIST_ENTRY(change) link;
@@ -22,7 +25,7 @@ struct change {
     void *owner;
 };
 
-/* Somebody asks whether the view is still that of the route. */
+/* Somebody asks whether the view is still that of the route, or whether a change is kept. */
 struct question {
     LIST_ENTRY(question) link;
     struct views *views; /* borrowed */
@@ -415,6 +418,34 @@ static void question_on_route(void *owner, enum route_rc rc, const struct route 
         views_want(v->account, v->backend, r->view, v->all);
     if (fn)
         fn(who, rc, "");
+}
+
+static void question_on_kept(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    struct question *q = owner;
+    struct proxy *p = q->views->account->proxy;
+    route_done_fn fn = q->fn;
+    void *who = q->owner;
+    (void)r;
+    LIST_REMOVE(q, link);
+    free(q);
+    if (rc != REDIS_OK)
+        p->replicas_late_ms = clock_boot_ms();
+    if (fn)
+        fn(who, rc == REDIS_OK ? ROUTE_OK : ROUTE_DOWN, "");
+}
+
+bool views_keep(struct account *a, route_done_fn fn, void *owner)
+{
+    struct views *v = a->views;
+    struct proxy *p = a->proxy;
+    if (!v || (p->replicas_late_ms && clock_boot_ms() - p->replicas_late_ms < KEEP_AGAIN_MS))
+        return false;
+    struct question *q = xcalloc(1, sizeof *q);
+    *q = (struct question){.views = v, .fn = fn, .owner = owner};
+    LIST_INSERT_HEAD(&v->questions, q, link);
+    store_wait(p->store, KEEP_MS, question_on_kept, q);
+    return true;
 }
 
 bool views_ask(struct account *a, const char *backend, route_done_fn fn, void *owner)

@@ -53,6 +53,10 @@ bool views_rewrites(const struct account *a);
  * is being read anew. False: what is there is not the view of this backend; fn is not called. */
 bool views_change(struct account *a, const char *backend, const struct view_changes *changes,
                   route_done_fn fn, void *owner) MUST_CHECK;
+/* Calls fn once the replicas of Redis have what was changed; then a failover loses none of it. ROUTE_DOWN: they don't keep
+ * up. Never from inside this call, and not after views_forget(). False: they did not a moment ago, and fn is not called:
+ * nothing else is executed for this thread while they are waited for. */
+bool views_keep(struct account *a, route_done_fn fn, void *owner) MUST_CHECK;
 /* Another proxy may have changed the view, and the event is still on its way: asks the store which view it is by now,
  * and reads it where it is another one. Then calls fn, never from inside this call, and not after views_forget();
  * ROUTE_OK: what views_state() says is of now. Where the store does not answer, that is as it was. False: what is there

@@ -35,7 +35,8 @@ struct bench {
     bool rewrites, no_modseqs;
     bool asks; /* the store is asked whether it is still the same; answered by bench_told() */
     struct view_changes changes;
-    unsigned n_changes, n_wanted;
+    unsigned n_changes, n_wanted, n_keeps;
+    bool is_late; /* the replicas did not keep up a moment ago */
     route_done_fn change_fn;
     void *change_owner;
     void *more; /* the test's own */
@@ -177,6 +178,15 @@ bool views_ask(struct account *a, const char *backend, route_done_fn fn, void *o
     b->change_fn = fn;
     b->change_owner = owner;
     return true;
+}
+
+bool views_keep(struct account *a, route_done_fn fn, void *owner)
+{
+    struct bench *b = bench_of_account(a);
+    b->n_keeps++;
+    b->change_fn = fn;
+    b->change_owner = owner;
+    return !b->is_late;
 }
 
 void views_forget(struct account *a, void *owner)

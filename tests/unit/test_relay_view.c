@@ -743,6 +743,8 @@ static void test_rename(void **state)
     struct bench *b = *state;
     rename_begins(b);
     bench_changed(b, ROUTE_OK);
+    bench_gets_nothing(b, b->server);
+    bench_told(b, ROUTE_OK); /* the replicas have it */
     bench_gets(b, b->server, "a1 RENAME Sent No\r\n");
     bench_gets_nothing(b, b->server); /* names change: what follows waits */
     bench_says(b, b->server, "a1 OK done\r\n");
@@ -780,6 +782,35 @@ static void test_a_rename_that_the_store_refuses(void **state)
     }
 }
 
+/* A failover of Redis would lose its records: it is not sent. */
+static void test_a_rename_that_no_replica_has(void **state)
+{
+    (void)state;
+    for (int late = 0; late < 2; late++) {
+        void *own;
+        set_up(&own);
+        struct bench *b = own;
+        b->is_late = late;
+        rename_begins(b);
+        bench_changed(b, ROUTE_OK);
+        if (!late)
+            bench_told(b, ROUTE_DOWN);
+        bench_gets(
+            b, b->client,
+            "a1 NO [UNAVAILABLE] Mailboxes can't be renamed at the moment, please try again later\r\n");
+        bench_gets(b, b->server, "a2 NOOP\r\n");
+        bench_says(b, b->server, "a2 OK\r\n");
+        bench_gets(b, b->client, "a2 OK\r\n");
+        bench_says(b, b->client, "a3 DELETE INBOX.Sent\r\n"); /* its record is not needed that much */
+        bench_settle(b);
+        bench_changed(b, ROUTE_OK);
+        bench_gets(b, b->server, "a3 DELETE Sent\r\n");
+        assert_int_equal(b->n_keeps, 1);
+        assert_false(b->ended);
+        bench_tear_down(&own);
+    }
+}
+
 static void test_a_rename_by_other_records(void **state)
 {
     struct bench *b = *state;
@@ -790,6 +821,7 @@ static void test_a_rename_by_other_records(void **state)
     assert_int_equal(b->n_changes, 2);
     b->may_pass = false;
     bench_changed(b, ROUTE_OK);
+    bench_told(b, ROUTE_OK);
     bench_gets_nothing(b, b->server);
     b->may_pass = true;
     relay_settle(&b->s);
@@ -801,6 +833,8 @@ static void test_a_rename_that_fails(void **state)
     struct bench *b = *state;
     rename_begins(b);
     bench_changed(b, ROUTE_OK);
+    bench_gets_nothing(b, b->server);
+    bench_told(b, ROUTE_OK); /* the replicas have it */
     bench_gets(b, b->server, "a1 RENAME Sent No\r\n");
     bench_says(b, b->server, "a1 NO [ALREADYEXISTS] there\r\n");
     bench_settle(b);
@@ -1108,6 +1142,7 @@ int main(void)
         cmocka_unit_test(test_the_view_is_older_than_the_mailbox),
         VIEW_TEST(test_rename),
         cmocka_unit_test(test_a_rename_that_the_store_refuses),
+        VIEW_TEST(test_a_rename_that_no_replica_has),
         VIEW_TEST(test_a_rename_by_other_records),
         VIEW_TEST(test_a_rename_that_fails),
         VIEW_TEST(test_delete),
