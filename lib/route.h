@@ -217,7 +217,8 @@ bool route_view_has_modseqs(const char *view);
 void route_view_read(struct store *s, const char *user, bool all, route_rows_fn fn, void *owner);
 /* Makes the changes, all or none. backend, epoch: as of route_view_read(). ROUTE_OK: detail is the view's new
  * text, and proxies are told by an event. ROUTE_AGAIN: something is another one now, so it has to be read
- * first. ROUTE_WAIT: freezing, flipping. ROUTE_REFUSED: a job is under way. A repeat is done once. */
+ * first. ROUTE_WAIT: freezing, flipping. ROUTE_REFUSED: a job is under way, and it is more than that clients are
+ * shown a greater UIDVALIDITY. A repeat is done once. */
 struct view_changes;
 void route_view_change(struct store *s, const char *user, const char *backend, uint64_t epoch,
                        const struct view_changes *changes, route_done_fn fn, void *owner);

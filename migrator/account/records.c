@@ -95,6 +95,12 @@ static uint32_t highest_shown(const struct view_record *v)
     return numbered ? v->source_uidvalidity : v->highest_uidvalidity;
 }
 
+static struct record_shown shown_of(const struct view_record *v)
+{
+    return (struct record_shown){v->tier, v->source_uidvalidity, v->target_uidvalidity,
+                                 v->highest_uidvalidity};
+}
+
 static void records_note_known(struct records *r, const struct view_record *v)
 {
     struct known_name *k = find_known(r, v->source_name);
@@ -173,6 +179,7 @@ static void take_row(struct records *r, struct span name, struct span text)
         return;
     }
     records_note_known(r, &rec->view);
+    rec->stored = shown_of(&rec->view);
     if (is_name_alone(&rec->view)) {
         strcpy(find_known(r, rec->view.source_name)->row.id, rec->view.id);
         free_record(rec);
@@ -278,6 +285,61 @@ void records_read(struct records *r, records_fn fn, void *owner)
     r->read_rc = ROUTE_OK;
     route_views_read(r->store, r->job->user, on_views, r);
     route_stamps_read(r->store, r->job->user, on_stamps, r);
+}
+
+/* A proxy has changed it: what clients see now they have to learn anew on the other server. */
+static void merge_record(struct records *r, struct record *rec, const struct view_record *row)
+{
+    const struct record_shown now = shown_of(row);
+    struct view_record *v = &rec->view;
+
+    if (now.tier == rec->stored.tier && now.source == rec->stored.source &&
+        now.target == rec->stored.target && now.highest == rec->stored.highest)
+        return;
+    LOG(INFO, "view_changed_meanwhile", LOG_S("user", r->job->user), LOG_S("mailbox", v->source_name));
+    if (v->highest_uidvalidity < highest_shown(v))
+        v->highest_uidvalidity = highest_shown(v);
+    if (v->highest_uidvalidity < highest_shown(row))
+        v->highest_uidvalidity = highest_shown(row);
+    v->tier = VIEW_T3;
+    if (!r->back)
+        v->source_uidvalidity = 0; /* not bound, see record_fold() */
+    rec->stored = now;
+    rec->changed = true;
+}
+
+/* Rows of names alone are known to records_get() from now on. */
+static void merge_row(struct records *r, struct span name, struct span text)
+{
+    struct view_record row;
+    struct record *rec;
+
+    if (name.len == 0 || !view_record_decode(text, RUNS_MAX, &row))
+        return;
+    records_note_known(r, &row);
+    struct known_name *k = find_known(r, row.source_name);
+    if (is_name_alone(&row))
+        strcpy(k->row.id, row.id);
+    HASH_FIND_STR(r->by_name, row.source_name, rec);
+    if (rec)
+        merge_record(r, rec, &row);
+    view_record_free(&row);
+}
+
+static void records_on_merged(void *owner, enum route_rc rc, const struct span *rows, size_t n)
+{
+    struct records *r = owner;
+
+    for (size_t i = 0; rc == ROUTE_OK && i + 1 < n; i += 2)
+        merge_row(r, rows[i], rows[i + 1]);
+    end_call(r, rc);
+}
+
+void records_merge(struct records *r, records_fn fn, void *owner)
+{
+    r->fn = fn;
+    r->owner = owner;
+    route_views_read(r->store, r->job->user, records_on_merged, r);
 }
 
 struct record *records_find(const struct records *r, const char *from_name)
@@ -474,6 +536,7 @@ static void records_write_some(struct records *r)
         pairs[2 * n] = span_str(rec->view.source_name);
         pairs[2 * n + 1] = buf_span(&texts[n]);
         rec->changed = false;
+        rec->stored = shown_of(&rec->view);
         n++;
     }
     HASH_ITER(hh, r->known, k, k_next)

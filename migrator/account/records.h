@@ -39,8 +39,12 @@ struct record_numbers {
 struct record {
     struct view_record view; /* source_name is the name that clients see */
     bool changed;            /* Redis has another version of it */
-    struct stamp stamp;      /* beside the record in Redis */
-    bool stamp_changed;      /* Redis has another version of it */
+    struct record_shown {
+        enum view_tier tier;
+        uint32_t source, target, highest; /* UIDVALIDITYs */
+    } stored;           /* of the version in Redis, as far as is known; highest of 0: none */
+    struct stamp stamp; /* beside the record in Redis */
+    bool stamp_changed; /* Redis has another version of it */
     /* the stamp was equal but for these: the source lacks them, their copies are there */
     struct imap_seq gone;
     bool vanished; /* the last pass could not open it at the source */
@@ -74,6 +78,10 @@ uint64_t records_terms(const struct records *r);
 void records_free(struct records **r);
 /* Reads all of them, and their stamps. A record that can't be read is as good as none: it is made anew. */
 void records_read(struct records *r, records_fn fn, void *owner);
+/* Reads what proxies have changed since then, while the job was under way (lib/route/view_change.lua): mailboxes that
+ * clients have deleted, or that are others now. These get T3, and a UIDVALIDITY that clients have not seen. To be called
+ * in the freeze, when nobody changes any more. */
+void records_merge(struct records *r, records_fn fn, void *owner);
 /* The record of a mailbox, made where there is none for this pair of names. Borrowed until records_free(). */
 struct record *records_get(struct records *r, const char *from_name, const char *to_name);
 /* Calls fn for each record of a mailbox that is none of these, with its names in the direction of this move.

@@ -12,6 +12,16 @@ enum { LONG_SIGN_IN_MS = 40 };
 
 /* ---- WAIVERS */
 
+static void pass_lists_on_merged(void *owner, enum route_rc rc)
+{
+    struct pass *p = owner;
+
+    if (rc != ROUTE_OK)
+        pass_fail_by_store(p, rc);
+    else
+        pass_enter(p, LISTS);
+}
+
 static void on_waivers(void *owner, enum route_rc rc, const struct span *rows, size_t n)
 {
     struct pass *p = owner;
@@ -22,7 +32,10 @@ static void on_waivers(void *owner, enum route_rc rc, const struct span *rows, s
     }
     for (size_t i = 0; i + 1 < n; i += 2)
         waivers_add(p->waivers, rows[i]);
-    pass_enter(p, LISTS);
+    if (pass_is_last(p) && p->move->viewed)
+        records_merge(p->move->records, pass_lists_on_merged, p);
+    else
+        pass_enter(p, LISTS);
 }
 
 void pass_read_waivers(struct pass *p)

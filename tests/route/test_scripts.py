@@ -1721,6 +1721,29 @@ def test_a_view_is_not_changed_under_a_job(store, state):
         assert answer == ["ok", "1:ab:1"], "the late watch changes no record that is there"
 
 
+def view_record(name, uidvalidity, highest, tier="T3", rid="ab"):
+    return f"1 id={rid} source={name} target={name} uidvalidity={uidvalidity} uidnext=0,0 highest={highest} tier={tier} map=1AAA"
+
+
+@pytest.mark.parametrize("state", ["copying", "ready", "preparing"])
+def test_a_greater_uidvalidity_is_shown_under_a_job(store, state):
+    """What was deleted, or is another one now. Its owner keeps that when it writes what it has read before."""
+    live, grave, void = view_record("A", "5,50", 5, "T2"), view_record("A", "5,0", 5), view_record("A", "5,60", 60)
+    plant_view(store, state=state, owner=TOKEN)
+    store.client.hset("t:views:ann", "A", live)
+    assert view_change(store, ("A", live, grave)) == ["ok", "1:ab:1"]
+    assert view_change(store, ("A", grave, void), ("N", "", view_record("N", "0,0", 70, rid="cd"))) == ["ok", "1:ab:2"]
+    rows = store.client.hgetall("t:views:ann")
+    for refused in ((("A", void, live),), (("A", void, void), ("C", "", view_record("C", "5,60", 60))),
+                    (("A", void, view_record("A", "5,60", 60, rid="ef")),), (("A", void, ""),), (("C", "", live),)):
+        assert view_change(store, *refused) == ["refused", state], refused
+    assert store.client.hgetall("t:views:ann") == rows
+    assert store.call("views", "ann", TOKEN, EPOCH, 0, "", "spelling", "N", view_record("N", "7,7", 9, rid="cd"),
+                      "A", view_record("A", "5,0", 99)) == ["ok"]
+    assert store.client.hget("t:views:ann", "N") == view_record("N", "7,7", 70, rid="cd")
+    assert store.client.hget("t:views:ann", "A") == view_record("A", "5,0", 99)
+
+
 def test_an_account_with_a_changed_view_is_forgotten_and_exported(store):
     plant_view(store, state="blocked", backend="old", view="1:ab:3")
     assert store.call("forget", "ann", "staff", "why", "old") == ["ok", "blocked"]
