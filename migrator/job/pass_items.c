@@ -173,6 +173,12 @@ static void note_absent(void *owner, struct record *record, const char *from, co
     p->gone[p->n_gone++] = (struct gone){.record = record, .from = from, .to = to};
 }
 
+/* What lies below another comes before it, since that can be removed only once it has none below it. */
+static int pass_items_compare_gone(const void *a, const void *b)
+{
+    return strcmp(((const struct gone *)b)->to, ((const struct gone *)a)->to);
+}
+
 void pass_make_items(struct pass *p)
 {
     for (struct record *r = records_first(p->move->records); r; r = r->hh.next)
@@ -197,6 +203,8 @@ void pass_make_items(struct pass *p)
     }
     qsort(p->items, p->n, sizeof(*p->items), pass_items_compare);
     records_each_gone(p->move->records, p->mailboxes[SOURCE], note_absent, p);
+    if (p->n_gone > 0)
+        qsort(p->gone, p->n_gone, sizeof(*p->gone), pass_items_compare_gone);
 }
 
 /* ---- lanes */

@@ -25,6 +25,9 @@ static void drop_gone(struct pass *p, struct gone *g, const struct orphan_result
     if (result->stays)
         findings_add(p->findings, FINDING_EXTRA_MAILBOX, g->from, 0,
                      "the source has it no more; on the target it stays, with what is not of this move");
+    struct mailbox *there = mailboxes_find(p->mailboxes[TARGET], g->to);
+    if (there && !result->stays)
+        there->flags &= ~(unsigned)MAILBOX_LISTED; /* not below another any more */
     records_drop(p->move->records, g->record);
     g->record = NULL;
     p->dropped = true;

@@ -5,6 +5,7 @@ from fakes.fake_imap import FakeImap
 from harness import net, redisd
 from harness.ferry import Ferry, backend
 from harness.site import Site
+from harness.viewed import Account
 
 
 @pytest.fixture
@@ -55,3 +56,16 @@ def site():
     """One for a module: two fake servers with the same names on both."""
     with Site(FakeImap("old"), FakeImap("new")) as s:
         yield s
+
+
+@pytest.fixture(name="account")
+def make_account(make_ferry, old, new, authority):
+    """account(label, ...): an Account of harness/viewed.py, between the two Dovecots unless others are given."""
+    made = []
+
+    def make(label, **options):
+        made.append(Account(make_ferry, options.pop("old", old), options.pop("new", new), authority, label, **options))
+        return made[-1]
+    yield make
+    for account in made:
+        account.wires.close()

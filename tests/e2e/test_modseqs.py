@@ -1,5 +1,6 @@
 """What the view records tell of MODSEQs after each move (RFC 7162): all that clients were shown before is at most the floor,
 all that they are shown now (what the server says, and the shift) is above it. On real servers."""
+import os
 import re
 
 import pytest
@@ -152,6 +153,35 @@ def test_gaps_that_could_be_jumped(make_ferry, sides, old, told, alike, authorit
     assert_goes_on(ferry, user, server, shown)
     assert version(ferry, user) == ("1=:m" if filled else "1:")
     assert list(modseqs(server, user)) == [1, 3000, 6000]
+
+
+@pytest.mark.parametrize("gap", [450, 600])
+def test_a_gap_that_comes_in_the_freeze(make_ferry, sides, old, alike, gap):
+    """There time is short: up to 500 fillers are sent, and what would take more is jumped over. Both keep each UID, and nothing is
+    left of the fillers."""
+    user = new_user("frozen")
+    age(old, user)
+    deliver(old, user, 1, 2)
+    ferry = start(make_ferry, sides)
+    copy(ferry, user)
+    letter, path = (os.path.join(ferry.folder, name) for name in ("letter", "hook"))
+    with open(letter, "wb") as f:
+        f.write(LETTER % 3)
+    doveadm = f"doveadm -c {old.config}"
+    with open(path, "w", encoding="utf-8") as f:  # when all sessions rest, before the last pass
+        f.write(f"#!/bin/sh\nset -e\n{doveadm} mailbox update -u {user} --min-next-uid {3 + gap} INBOX\n"
+                f"{doveadm} save -u {user} -m INBOX {letter}\n")
+    os.chmod(path, 0o755)
+    ferry.settings["migration"]["hook_freeze"] = [path]
+    ferry.daemons[-1].stop()
+    ferry.migrator()
+    flip(ferry, user)
+    shown = highest(old, user)
+    assert list(modseqs(alike, user)) == [1, 2, 3 + gap] == list(modseqs(old, user))
+    assert told_of(ferry, user)[1:] == (0, gap > 500), record(ferry, user)
+    assert reported(ferry, user) == ("kept" if gap < 500 else "jumped")
+    assert_goes_on(ferry, user, alike, shown)
+    assert version(ferry, user) == ("1=:m" if gap < 500 else "1:")
 
 
 def test_there_and_back(make_ferry, sides, old, alike):
