@@ -111,6 +111,14 @@ void item_fold(struct pass_item *i, const struct copy_result *last)
 
     record_fold(i->record, last,
                 &(struct record_terms){.back = m->back, .condstore = m->condstore, .viewed = m->viewed});
+    /* What clients have been shown before is not in the numbers of the copy. */
+    if (i->record->view.tier == VIEW_T3 && item_tier(i) != VIEW_T3) {
+        struct record_numbers *n = &i->record->numbers;
+        n->tier = VIEW_T3;
+        n->known = true;
+        snprintf(n->why, sizeof(n->why),
+                 "clients have seen it under other numbers since it was moved before");
+    }
 }
 
 void item_leave_closed(struct pass_item *i)

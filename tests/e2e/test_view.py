@@ -11,141 +11,12 @@ import time
 
 import pytest
 
-from harness import mail, net
+from harness import mail, net, redisd
 from harness.courier import Courier
 from harness.ferry import backend
 from harness.relay import DOWN, Relay
-from harness.scene import connect, fill, new_user, small
-
-MANUAL = {"migration": {"trigger": "manual", "cutover": "manual", "t1_max_gaps": 0}}
-SPELLING = "1 client=.,INBOX. backend=/, avoid="
-
-
-def lines_of(answer, word):
-    return [line for line in answer if re.match(rb"\* (\d+ )?" + word + rb"\b", line)]
-
-
-def code(answer, name):
-    """The number behind a response code."""
-    found = [m for m in (re.search(rb"\[" + name + rb" (\d+)", line) for line in answer) if m]
-    return int(found[-1][1]) if found else None
-
-
-def uids(wire, query=b"UID SEARCH ALL"):
-    answer = wire.command(b"u", query)
-    assert answer[-1].startswith(b"u OK"), answer
-    return [int(n) for line in lines_of(answer, b"SEARCH") for n in line.split()[2:]]
-
-
-class Account:
-    """A flipped account. source: an imaplib connection to the server that it came from, which nobody changes any more."""
-
-    def __init__(self, make_ferry, old, new, authority, label, messages=40, settings=None, through=None, tier="T2", flipped=True,
-                 by_login=False):
-        self.old, self.new, self.user = old, new, new_user(label)
-        account = small(messages=messages)
-        fill(old, self.user, account)
-        self.source = mail.connect(old, self.user, "secret")
-        self.names = sorted(re.search(rb'"\." "?([^"]+)"?$', line)[1].decode() for line in self.source.list()[1]
-                            if b"\\Noselect" not in line and b"\\NonExistent" not in line)
-        self.make_gaps()
-        by_master = backend(old, ca=authority.ca)
-        both = {"old": backend(old, "imap", master=False) if by_login else by_master, "new": backend(new, ca=authority.ca)}
-        self.ferry = make_ferry(both, settings or MANUAL)
-        self.through = {"backends": {"new": backend(through, "imap")}} if through else {}
-        if by_login:
-            self.ferry.seal_keys()
-        self.ferry.migrator()
-        if by_login:  # nobody else has the password
-            self.ferry.login(self.ferry.proxy(migration={"trigger": "login"}), self.user, "secret").logout()
-        else:
-            assert self.ferry.ctl("migrate", self.user)[0] == 0
-        self.ferry.wait_state(self.user, "ready")
-        self.store = self.ferry.redis.client()
-        self.records, self.route = f"imapferry:views:{self.user}", f"imapferry:route:{self.user}"
-        self.wires = contextlib.ExitStack()
-        self.proxies = [] if flipped else [self.ferry.proxy(**self.through), self.ferry.proxy()]
-        if flipped:
-            self.flip("new")
-            self.number(tier)
-            self.proxies = [self.ferry.proxy(**self.through), self.ferry.proxy()]
-
-    def flip(self, to):
-        assert self.ferry.ctl("flip", self.user, "--to", to, "--reason", "test")[0] == 0
-        self.ferry.wait_state(self.user, "flipped" if to == "new" else "held")
-
-    def make_gaps(self):
-        """So that hardly any UID is the same on both sides."""
-        for name in self.names:
-            assert self.source.select(f'"{name}"')[0] == "OK"
-            known = self.source.uid("SEARCH", "ALL")[1][0].split()
-            for uid in known[::3]:
-                self.source.uid("STORE", uid.decode(), "+FLAGS.SILENT", "(\\Deleted)")
-            assert self.source.expunge()[0] == "OK"
-        self.source.unselect() if "UNSELECT" in self.source.capabilities else self.source.close()
-
-    def number(self, tier):
-        rows = self.store.hgetall(self.records)
-        if "" in rows:
-            return
-        for name, text in rows.items():
-            shown = re.search(r"uidvalidity=(\d+),", text)[1]
-            text = re.sub(r"highest=\d+( modseq=\S+)? tier=T3", rf"highest={shown}\1 tier={tier}", text)
-            self.store.hset(self.records, name, text)
-        self.store.hset(self.records, "", SPELLING)
-        self.store.hset(self.route, "view", "1:ab")
-
-    def session(self, mailbox=None, proxy=0):
-        wire = self.wires.enter_context(connect(self.proxies[proxy]))
-        assert wire.login(self.user).startswith(b"l1 OK")
-        if mailbox:
-            wire.selected = wire.command(b"s", b'SELECT "%s"' % mailbox.encode())
-            assert wire.selected[-1].startswith(b"s OK"), wire.selected
-        return wire
-
-    def at_source(self, name):
-        """UIDVALIDITY, UIDNEXT and UIDs of a mailbox as clients know them."""
-        status = self.source.status(f'"{name}"', "(UIDVALIDITY UIDNEXT)")[1][0]
-        numbers = [int(re.search(rb"%s (\d+)" % what, status)[1]) for what in (b"UIDVALIDITY", b"UIDNEXT")]
-        assert self.source.select(f'"{name}"', readonly=True)[0] == "OK"
-        return (*numbers, [int(n) for n in self.source.uid("SEARCH", "ALL")[1][0].split()])
-
-    def at_target(self):
-        return mail.connect(self.new, self.user, "secret")
-
-    def view(self):
-        return self.store.hget(self.route, "view")
-
-
-@pytest.fixture(name="account")
-def make_account(make_ferry, old, new, authority):
-    made = []
-
-    def make(label, **options):
-        made.append(Account(make_ferry, options.pop("old", old), options.pop("new", new), authority, label, **options))
-        return made[-1]
-    yield make
-    for account in made:
-        account.wires.close()
-
-
-def select(wire, name, tag=b"s"):
-    return wire.command(tag, b'SELECT "%s"' % name.encode())
-
-
-def seen(wire, name):
-    answer = select(wire, name)
-    assert answer[-1].startswith(b"s OK"), (name, answer)
-    return code(answer, b"UIDVALIDITY"), code(answer, b"UIDNEXT"), uids(wire)
-
-
-def body(wire, uid):
-    """Of the message, by its UID, with the UID that the answer says."""
-    wire.line(b"b UID FETCH %d (UID BODY.PEEK[])" % uid)
-    text = b"\n".join(wire.until(b"b "))
-    assert text.rsplit(b"\n", 1)[1].startswith(b"b OK"), text
-    assert b"FETCH" in text, text
-    return int(re.search(rb"UID (\d+)", text.split(b"BODY[]")[0] + text.rsplit(b")", 1)[0][-20:])[1]), text
+from harness.scene import connect
+from harness.viewed import MANUAL, Account, body, code, lines_of, message, seen, select, uids
 
 
 # ---- what is seen
@@ -368,7 +239,14 @@ def test_a_mailbox_made_behind_the_flip_goes(account, how, ahead):
 def test_a_grave_made_at_home(account):
     """Its name is spelled as the other server does, once the account goes there again."""
     a = account("homegrave")
+    real = int(re.search(r"uidvalidity=\d+,(\d+)", a.store.hget(a.records, "INBOX.Drafts"))[1])
+    a.new.doveadm("mailbox", "update", "-u", a.user, "--uid-validity", str(real + 1), "Drafts")
+    assert seen(a.session(), "INBOX.Drafts")[0] > a.at_source("INBOX.Drafts")[0]
     a.flip("old")
+    boxes = {b["name"]: b for b in a.ferry.ctl("user", a.user, "--report")[1]["report"]["mailboxes"]}
+    for name in ("INBOX", "INBOX.Sent", "INBOX.Drafts"):
+        assert f" tier={boxes[name.removeprefix('INBOX.')]['tier']} " in a.store.hget(a.records, name), (name, boxes)
+    assert boxes["Drafts"]["tier"] == "T3" and boxes["Drafts"]["tier_why"]
     wire = a.session()
     assert wire.command(b"c", b"CREATE INBOX.Two.Lev")[-1].startswith(b"c OK")
     shown = seen(wire, "INBOX.Two.Lev")[0]
@@ -510,6 +388,114 @@ def test_nothing_is_renamed_while_the_store_is_away(account):
     assert seen(wire, "INBOX.Sent") == known
 
 
+STUCK = {"proxy": {"store_timeout": "2s", "lease": "60s", "lease_long": "60s"}, **MANUAL}
+
+
+@contextlib.contextmanager
+def stuck(redis):
+    """It takes what it is sent, and does nothing of it until the end: then it does all of it, late."""
+    redis.signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        redis.signal(signal.SIGCONT)
+
+
+def comes(a, proxy=0):
+    """A session, once the proxy has its store again."""
+    def there():
+        wire = a.wires.enter_context(connect(a.proxies[proxy]))
+        return wire if wire.login(a.user).startswith(b"l1 OK") else None
+    return net.wait_until("a login", there, timeout=40)
+
+
+def assert_agree(a, known, gone, name):
+    """Both proxies show the mailbox under this name, and under no other: as it was, or clients learn it anew."""
+    target = a.at_target()
+    there = [n for n in ("Sent", "Gone", "Kept") if target.select(n, readonly=True)[0] == "OK"]
+    target.logout()
+    assert there == [name[6:]], there
+    shown = [seen(comes(a, n), name) for n in (0, 1)]
+    assert shown[0] == shown[1] and (shown[0] == known or shown[0][0] > known[0]), (shown, known)
+    for n in gone:
+        assert select(comes(a), n)[-1].startswith(b"s NO"), n
+    return shown[0]
+
+
+@pytest.mark.parametrize("verb", ["RENAME", "DELETE"])
+def test_the_store_stands_still_before_a_change(account, verb):
+    """The client is told NO, and the mailbox is there as ever. What the store does late of it is no harm."""
+    a = account("stuck", settings=STUCK)
+    wire, known = a.session(), a.at_source("INBOX.Sent")
+    wire.command(b"x", b"SELECT INBOX")
+    with stuck(a.ferry.redis):
+        answer = wire.command(b"r", b"%s INBOX.Sent%s" % (verb.encode(), b" INBOX.Gone" if verb == "RENAME" else b""))
+        assert answer[-1].startswith(b"r NO [UNAVAILABLE]"), answer
+    net.wait_until("the store does it late", lambda: a.view().count(":") > 1, timeout=30)
+    shown = assert_agree(a, known, ["INBOX.Gone"], "INBOX.Sent")
+    assert shown == known or verb == "DELETE"
+    other = comes(a, 1)
+    assert other.command(b"r", b"RENAME INBOX.Sent INBOX.Kept")[-1].startswith(b"r OK")
+    assert assert_agree(a, known, ["INBOX.Gone", "INBOX.Sent"], "INBOX.Kept") == shown
+    assert other.command(b"c", b"CREATE INBOX.Gone")[-1].startswith(b"c OK")
+    assert seen(other, "INBOX.Gone")[2] == []
+
+
+@pytest.mark.parametrize("verb", ["RENAME", "DELETE"])
+def test_the_store_stands_still_behind_a_change(account, new, verb):
+    """The server has done it. The client is told so, or its session ends; the names and numbers agree all the same."""
+    sent, goes_on = threading.Event(), threading.Event()
+
+    def edit(direction, data):
+        if direction != DOWN and b"r %s " % verb.encode() in data:
+            sent.set()
+            assert goes_on.wait(60)
+        return data
+    a = account("behind", settings=STUCK, through=Relay((net.HOST, new.port["imap"]), edit))
+    wire, known = a.session(), a.at_source("INBOX.Sent")
+    wire.command(b"x", b"SELECT INBOX")
+    wire.line(b"r %s INBOX.Sent%s" % (verb.encode(), b" INBOX.Gone" if verb == "RENAME" else b""))
+    assert sent.wait(30)
+    with stuck(a.ferry.redis):
+        goes_on.set()
+        lines = []
+        while not lines or not (lines[-1] is None or lines[-1].startswith(b"r ")):
+            lines.append(wire.read_line())
+        assert lines[-1] is None or lines[-1].startswith(b"r OK"), lines
+    if verb == "RENAME":
+        assert assert_agree(a, known, ["INBOX.Sent"], "INBOX.Gone") == known
+        return
+    other = comes(a, 1)
+    assert select(other, "INBOX.Sent")[-1].startswith(b"s NO")
+    assert other.command(b"c", b"CREATE INBOX.Sent")[-1].startswith(b"c OK")
+    shown = assert_agree(a, known, ["INBOX.Gone"], "INBOX.Sent")
+    assert shown[0] > known[0] and shown[2] == []
+
+
+def test_a_replica_that_stands_still(account):
+    """A failover would lose what was recorded of a RENAME: it is not done. Of a DELETE it may, as the mailbox that comes in its
+    place has another UIDVALIDITY than its record (test_a_mailbox_is_made_anew)."""
+    a = account("replica")
+    replica = redisd.Redis(options=("replicaof", f"127.0.0.1 {a.ferry.redis.port}"))
+    try:
+        net.wait_until("the replica", lambda: a.store.info("replication").get("slave0", {}).get("state") == "online")
+        wire, known = a.session(), a.at_source("INBOX.Sent")
+        replica.signal(signal.SIGSTOP)
+        for _ in range(2):  # behind the first one nobody waits
+            answer = wire.command(b"r", b"RENAME INBOX.Sent INBOX.Gone")
+            assert answer[-1].startswith(b"r NO [UNAVAILABLE]"), answer
+        assert wire.command(b"d", b"DELETE INBOX.Drafts")[-1].startswith(b"d OK")
+        assert seen(wire, "INBOX.Sent") == known
+        wire.command(b"x", b"SELECT INBOX")
+        replica.signal(signal.SIGCONT)
+        net.wait_until("the RENAME", lambda: wire.command(b"r", b"RENAME INBOX.Sent INBOX.Gone")[-1].startswith(b"r OK"))
+        assert " source=INBOX.Gone " in replica.client().hget(a.records, "INBOX.Gone")
+        assert seen(wire, "INBOX.Gone") == known and select(wire, "INBOX.Sent")[-1].startswith(b"s NO")
+    finally:
+        replica.signal(signal.SIGCONT)
+        replica.close()
+
+
 # ---- mail that still arrives on the old server
 
 @pytest.mark.writes_source
@@ -527,11 +513,6 @@ def test_late_mail_follows_a_rename(account):
 
 
 # ---- over a flip, and back
-
-def message(wire, uid):
-    """Its text alone: the line at the end may say how long it took."""
-    return body(wire, uid)[1].split(b"\n", 1)[1].rsplit(b"\n", 1)[0]
-
 
 def handed_over(a, n):
     def there():
