@@ -243,7 +243,10 @@ const struct option options[] = {
     {"proxy", "id", OPTION_STRING, offsetof(struct conf_proxy, id), .def = "",
      .text = "Name of this proxy in the store and in logs, of its own for each. The host name where empty."},
     {"proxy", "allow_plaintext", OPTION_BOOL, offsetof(struct conf_proxy, allow_plaintext), .def = "false",
-     .reload = RELOAD_YES, .text = "Let users sign in without encryption from other machines too."},
+     .reload = RELOAD_YES,
+     .text =
+         "Let users sign in without encryption from other machines too. A load balancer that ends TLS itself needs it: what a "
+         "PROXY header says of TLS is not believed."},
     {"proxy", "compress", OPTION_BOOL, offsetof(struct conf_proxy, compress), .def = "true",
      .reload = RELOAD_YES,
      .text =
