@@ -1729,7 +1729,7 @@ def view_record(name, uidvalidity, highest, tier="T3", rid="ab"):
 def test_a_greater_uidvalidity_is_shown_under_a_job(store, state):
     """What was deleted, or is another one now. Its owner keeps that when it writes what it has read before."""
     live, grave, void = view_record("A", "5,50", 5, "T2"), view_record("A", "5,0", 5), view_record("A", "5,60", 60)
-    plant_view(store, state=state, owner=TOKEN)
+    plant_view(store, state=state, backend="new", owner=TOKEN)
     store.client.hset("t:views:ann", "A", live)
     assert view_change(store, ("A", live, grave)) == ["ok", "1:ab:1"]
     assert view_change(store, ("A", grave, void), ("N", "", view_record("N", "0,0", 70, rid="cd"))) == ["ok", "1:ab:2"]
