@@ -129,7 +129,7 @@ def test_large_one_streams(site):
 
 
 def test_target_with_messages_of_its_own_keeps_the_order(site):
-    """No tier T0 there."""
+    """No tier T0 there; its own message is moved behind the others."""
     user = site.user()
     m = mail.connect(site.target, user, "secret")
     assert m.append("INBOX", None, None, LETTER % 77)[0] == "OK"
@@ -137,7 +137,7 @@ def test_target_with_messages_of_its_own_keeps_the_order(site):
     for i in range(30):
         site.source.add(user, "INBOX", ODD["NUL"] + b"%d" % i if i % 3 == 1 else LETTER % i)
     site.move(user)
-    assert bodies(site.target, user) == [digest(LETTER % 77), *bodies(site.source, user)]
+    assert bodies(site.target, user) == [*bodies(site.source, user), digest(LETTER % 77)]
 
 
 def test_plain_one_that_is_refused_is_named(site):

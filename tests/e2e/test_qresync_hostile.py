@@ -196,7 +196,7 @@ def test_short_lines_that_a_map_makes_long(scene):
     before = hostile.rss(scene.proxy)
     w.socket.sendall(b"a CHECK\r\n")
     start = time.monotonic()
-    assert others_wait(other, lambda: flood and time.monotonic() - start > 3) < 2
+    assert others_wait(other, lambda: flood and time.monotonic() - start > 3) < 4  # it was 8
     assert hostile.rss(scene.proxy) < before + 64
     lines = w.read_line(), w.read_line()
     assert lines[0] == lines[1] and len(lines[0]) > 40000, lines[0][:80]

@@ -14,6 +14,7 @@ import pytest
 from e2e import test_qresync_hostile as other
 from e2e import test_view_hostile as hostile
 from e2e.test_qresync_hostile import FLOOR, usual
+from harness import net
 from harness.relay import Relay
 from harness.scene import connect
 
@@ -166,4 +167,4 @@ def test_a_client_that_leaves_in_it(scene, word, does):
         told = w.rest()
         assert [x for x in told if x.startswith(b"a OK")] and [x for x in told if x.startswith(b"n1 OK")], told
         scene.proxy.wait("event=session_end", since=mark, timeout=5)
-    assert not scene.store.hgetall(f"imapferry:sessions:{scene.user}")
+    net.wait_until("the store's list without it", lambda: not scene.store.hgetall(f"imapferry:sessions:{scene.user}"))

@@ -159,7 +159,7 @@ def test_courier_to_dovecot(make_ferry, told, authority):
         make(old, user)
         sides = {"old": backend(old, "imap", master=False),
                  "new": backend(told, ca=authority.ca, **told.doveadm_options())}
-        ferry = make_ferry(sides, {"migration": {"cutover": "manual"}})
+        ferry = make_ferry(sides, {"migration": {"cutover": "manual"}, "migrator": {"job_lease": "10s"}})
         ferry.seal_keys()
         ferry.migrator()
         ferry.login(ferry.proxy(), user, "secret").logout()
@@ -379,7 +379,7 @@ def test_mailbox_with_mail_of_its_own(make_ferry, sides, old, told):
     user = new_user("own")
     make(old, user, 8)
     deliver(told, user, 100)
-    ferry = start(make_ferry, sides)
+    ferry = start(make_ferry, sides, migration={"foreign_max": 0})
     move(ferry, user)
     got, why = reported(ferry, user)
     assert got == "T3" and "a message of its own" in why, (got, why)
