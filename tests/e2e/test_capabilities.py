@@ -35,7 +35,7 @@ def test_before_anybody_signed_in_at_the_new_server(make_ferry, fakes):
     proxy = ferry.proxy()
     words = shown(proxy)
     assert {"NAMESPACE", "UNSELECT", "UIDPLUS", "IDLE"} <= set(words), words
-    assert len(proxy.find("event=capabilities_unknown .*backend=new")) == 1
+    proxy.wait_count("event=capabilities_unknown .*backend=new", 1)
     proxy.wait("event=capabilities .*backend=old by=user")
     assert not fakes[1].logins, "nobody signs in there for it"
     # The first session there: by staff's flip, of another account.
@@ -88,7 +88,7 @@ def test_what_fails_delays_nobody_and_is_told_once(make_ferry, fakes):
     proxy.reload()
     proxy.wait("event=capabilities .*backend=new by=master")
     assert "UNSELECT" not in shown(proxy)
-    assert len(proxy.find("event=backend_unknown")) == 1
+    proxy.wait_count("event=backend_unknown", 1)
 
 
 def test_a_change_is_one_line_not_one_a_login(make_ferry, fakes):
@@ -108,4 +108,4 @@ def test_a_change_is_one_line_not_one_a_login(make_ferry, fakes):
     proxies[1].wait("event=capabilities_changed .*backend=old .*dropped=UIDPLUS")
     assert "UIDPLUS" not in shown(proxies[1])
     for proxy in proxies:
-        assert len(proxy.find("capabilities_changed")) == 1
+        proxy.wait_count("capabilities_changed", 1)

@@ -79,7 +79,7 @@ def test_required(site, authority, people, version):
                      people.issue("ann", ["ann@example.org"], usage="clientAuth", self_signed=True)):
             assert not Client(authority.ca, pair, version).comes(proxy, listener)
     assert Client(authority.ca, None, version).comes(proxy, 0)
-    assert len(proxy.find("event=client_certificate ")) == 2
+    proxy.wait_count("event=client_certificate ", 2)
     proxy.stop()
 
 

@@ -207,7 +207,7 @@ def test_short_first_copy_is_the_only_pass(make_ferry):
         source.add("ann", "INBOX", b"Subject: new\r\n\r\nx\r\n")
         flip(ferry, "ann")
         assert len(m.find("event=pass user=ann")) == 2 and m.find("event=pass user=ann number=1 .* appended=1 ")
-        assert len(m.find("event=caught_up user=ann number=1 changes=0")) == 1
+        m.wait_count("event=caught_up user=ann number=1 changes=0", 1)
         assert not m.find("event=caught_up user=ann number=2")
         assert len(target.box("ann").messages) == 61
 
@@ -219,7 +219,7 @@ def test_what_comes_meanwhile_is_not_left_to_the_freeze(make_ferry):
         m = ferry.migrator()
         assert ferry.ctl("migrate", "ann")[0] == 0
         ferry.wait_state("ann", "flipped")
-        assert len(m.find("event=pass user=ann")) == 1
+        m.wait_count("event=pass user=ann", 1)
         assert [int(x.group(1)) for x in m.find(r"event=caught_up user=ann number=\d changes=(\d+)")] == [25, 25, 25]
 
 

@@ -326,7 +326,7 @@ def test_address_in_use_ends_the_program(ferry):
 
 def test_threads_share_the_port_that_was_free(ferry):
     proxy = ferry.proxy(proxy={"threads": 3})
-    assert len(proxy.find(r"event=lease_renewed")) == 3
+    proxy.wait_count(r"event=lease_renewed", 3)
     wires = [Wire(proxy.addresses[0]) for _ in range(40)]
     for w in wires:
         assert w.read_line() == PLAIN

@@ -312,7 +312,7 @@ def test_flag_that_is_set_in_the_freeze_behind_a_session_s_list(move, old, tier,
         live.take(heard)
         live.modseq = max(int(n) for x in heard for n in re.findall(rb"MODSEQ \((\d+)\)", x))
         live.enables = b"ENABLE QRESYNC"
-        assert len(m.proxy.find("event=handed_over")) == 2
+        m.proxy.wait_count("event=handed_over", 2)
         assert live.sync().known == truth(m.proxy, m.user), (heard, live.heard)
 
 
@@ -349,7 +349,7 @@ def test_flag_that_is_set_in_the_freeze_is_told_without_condstore(move, old, tie
             heard = plain.command(b"n", b"NOOP")
         told = flags_told(heard)
         assert set(told) == {9} and b"\\Flagged" in told[9], heard
-        assert len(m.proxy.find("event=handed_over")) == 2
+        m.proxy.wait_count("event=handed_over", 2)
         plain.close()
         other.close()
 
@@ -379,7 +379,7 @@ def test_what_others_changed_is_told_without_condstore(move, tier):
     del known[12]
     known.update(flags_told(heard))
     assert flags_told(plain.command(b"f", b"UID FETCH 1:* (FLAGS)")) == known
-    assert len(m.proxy.find("event=handed_over")) == 2
+    m.proxy.wait_count("event=handed_over", 2)
     plain.close()
     other.close()
 

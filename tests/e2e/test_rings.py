@@ -33,7 +33,7 @@ def test_ring_of_proxies_ends_after_one_hop(make_ferry, fake):
         assert time.monotonic() - began < 5
     second.wait("event=proxy_loop")
     assert not first.find("event=proxy_loop") and len(second.find("event=proxy_loop")) == 1
-    assert len(second.find("event=login_failed")) == 1
+    second.wait_count("event=login_failed", 1)
 
 
 def ends_at_start(ferry, listen, address):

@@ -218,7 +218,7 @@ def test_a_form_of_a_web_page_is_no_session(site, authority):
                 lines = answer.split(b"\r\n")
                 assert lines[0].startswith(b"* OK ") and b" BAD " in lines[1] and lines[-2].startswith(b"* BYE"), answer
                 assert answer.count(b" BAD ") <= 3 and b"a1 " not in answer, answer
-    assert len(proxy.find("why=bad_commands")) == 3
+    proxy.wait_count("why=bad_commands", 3)
     # In clear to the port of TLS: an alert or nothing, and no line of IMAP.
     with socket.create_connection(("127.0.0.1", port_of(proxy)), timeout=20) as s:
         s.sendall(POST)

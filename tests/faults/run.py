@@ -179,6 +179,7 @@ class Totals:
 
     def __init__(self):
         self.cut_overs = self.rounds = self.failed = 0
+        self.found = []  # what was wrong, with the plan of its round
         self.counts = {}
 
     def add(self, a_round):
@@ -242,6 +243,7 @@ class Runner:
               f"{'FAILED' if found else 'clean'}", flush=True)
         if found:
             self.totals.failed += 1
+            self.totals.found += [f"{plan}: {text}" for text in found[:10]]
             self._explain(world, found)
             with contextlib.suppress(AssertionError):  # what a dead daemon has to say was printed
                 self.worlds.pop((plan.is_fail_over, plan.way)).close()
@@ -268,7 +270,8 @@ class Runner:
             self.servers.close()
 
 
-def main(arguments=None):
+def cut_overs(arguments=None):
+    """As the options have it; the totals."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=40, help="cut-overs, all accounts of all faults together")
     parser.add_argument("--seed", type=int, default=None)
@@ -285,8 +288,8 @@ def main(arguments=None):
         runner.close()
     print(f"{totals.cut_overs} cut-overs, {time.monotonic() - began:.0f} s: {totals.text()}")
     print(f"{totals.rounds - totals.failed} passed, {totals.failed} failed")
-    return 1 if totals.failed else 0
+    return totals
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(1 if cut_overs().failed else 0)

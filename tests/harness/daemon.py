@@ -105,6 +105,13 @@ class Daemon:
                     raise TimeoutError(f"{self.label} did not log {pattern!r} in {timeout} s:\n{self.tail()}")
                 self._changed.wait(left)
 
+    def wait_count(self, pattern, count, timeout=20.0, since=0):
+        """As many lines with this pattern as there are to be, and no more; what is written may be read a little later."""
+        with self._changed:
+            self._changed.wait_for(lambda: len(self.find(pattern, since)) >= count, timeout)
+            found = [x for x in self.lines[since:] if x is not None and re.search(pattern, x)]
+        assert len(found) == count, f"{len(found)} lines, not {count}, with {pattern!r}:\n" + "\n".join(found)
+
     def tail(self, n=60):
         return "\n".join(x for x in self.lines[-n:] if x is not None)
 
