@@ -601,6 +601,7 @@ bool view_void(const struct view *v, struct span client, uint32_t uidvalidity, s
     struct view_record is = m->record; /* its texts are borrowed */
     is.tier = VIEW_T3;
     is.highest_uidvalidity = greater(&m->record, uidvalidity);
+    is.highest_unflipped = 0;
     is.target_uidvalidity = uidvalidity;
     is.target_uidnext = 0; /* the source's stays, for the late watch */
     is.map = (struct view_uid){0};
@@ -640,6 +641,7 @@ static char *grave_of(const struct view_record *r)
     struct view_record grave = *r; /* its texts are borrowed */
 
     grave.highest_uidvalidity = highest(r);
+    grave.highest_unflipped = 0;
     grave.tier = VIEW_T3;
     grave.target_uidvalidity = grave.target_uidnext = 0;
     grave.map = (struct view_uid){0};
@@ -729,6 +731,7 @@ static void begin_one(const struct renaming *r, const struct mailbox *m, struct 
 {
     struct span rest, backend_rest;
     struct view_record twin = m->record;
+    twin.highest_unflipped = 0;
 
     /* Where a rule of the site has put it elsewhere, the server does not take it along. */
     if (!m->record.target_uidvalidity ||
@@ -882,6 +885,7 @@ void view_delete_begin(const struct view *v, struct span name, const struct view
          * put back what it has found. */
         struct view_record is = m->record; /* its texts are borrowed */
         is.highest_uidvalidity += is.highest_uidvalidity < UINT32_MAX;
+        is.highest_unflipped = 0;
         changes_add(out, m->field, text_of(&m->record), text_of(&is));
     }
     buf_free(&room);

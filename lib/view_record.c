@@ -46,6 +46,8 @@ void view_record_encode(struct buf *out, const struct view_record *r)
     buf_printf(out, " uidvalidity=%" PRIu32 ",%" PRIu32 " uidnext=%" PRIu32 ",%" PRIu32,
                r->source_uidvalidity, r->target_uidvalidity, r->source_uidnext, r->target_uidnext);
     buf_printf(out, " highest=%" PRIu32, r->highest_uidvalidity);
+    if (r->highest_unflipped)
+        buf_printf(out, ",%" PRIu32, r->highest_unflipped);
     if (r->modseqs)
         buf_printf(out, " modseq=%" PRIu64 ",%" PRIu64 "%s", r->modseq_floor, r->modseq_shift,
                    r->modseq_jumped ? ",j" : "");
@@ -105,6 +107,16 @@ static bool take_pair(struct span *in, const char *before, uint32_t *first, uint
     size_t n = (size_t)(comma - word.p);
     return record_read_number(span_of(word.p, n), first) &&
            record_read_number(record_span_from(word, n + 1), second);
+}
+
+static bool take_highest(struct span *in, struct view_record *r)
+{
+    struct span rest = *in;
+    if (take_pair(in, " highest=", &r->highest_uidvalidity, &r->highest_unflipped))
+        return r->highest_unflipped > 0 && r->highest_unflipped < r->highest_uidvalidity;
+    *in = rest;
+    r->highest_unflipped = 0;
+    return record_take_number(in, " highest=", &r->highest_uidvalidity);
 }
 
 /* Eats up to the next comma, and that, or to the end. */
@@ -204,8 +216,7 @@ bool view_record_decode(struct span text, size_t max_runs, struct view_record *_
               take_name(&text, " target=", &r.target_name) &&
               take_pair(&text, " uidvalidity=", &r.source_uidvalidity, &r.target_uidvalidity) &&
               take_pair(&text, " uidnext=", &r.source_uidnext, &r.target_uidnext) &&
-              record_take_number(&text, " highest=", &r.highest_uidvalidity) &&
-              record_take_modseqs(&text, &r) && take_tier(&text, &r.tier) &&
+              take_highest(&text, &r) && record_take_modseqs(&text, &r) && take_tier(&text, &r.tier) &&
               record_take_text(&text, " map=") && view_uid_decode(text, max_runs, &r.map) &&
               (r.tier != VIEW_T2 || r.map.tail_client);
     if (!ok) {

@@ -24,6 +24,9 @@ struct view_record {
     uint32_t source_uidvalidity, target_uidvalidity; /* 0: the server has none */
     uint32_t source_uidnext, target_uidnext;         /* at the flip; 0: not known */
     uint32_t highest_uidvalidity;                    /* ever shown to a client under this name */
+    /* ... as long as the account was not flipped by this record; 0: the same. Greater than that is what it will be
+     * shown by behind a flip (T3). */
+    uint32_t highest_unflipped;
     enum view_tier tier;
     struct view_uid map; /* owned */
     /* CONDSTORE and QRESYNC (RFC 7162) over the move, both of the server on which the account is now. Every
@@ -47,7 +50,7 @@ const char *view_tier_text(enum view_tier tier);
  *
  *   1 id=9f03 source=INBOX target=INBOX uidvalidity=7,1700000000 uidnext=20,6 highest=7 tier=T2 map=1UGBAAC
  *
- * Behind `highest` stands " modseq=FLOOR,SHIFT" where they are known, with ",j" where UIDs were jumped over.
+ * Behind the number of `highest` stands ",UNFLIPPED" where that is another one. Then comes " modseq=FLOOR,SHIFT" where they are known, with ",j" where UIDs were jumped over.
  * In names, what is not printable ASCII, blanks, "%" and "=" are percent-encoded. */
 void view_record_encode(struct buf *out, const struct view_record *r);
 /* Reads such a line. False where the whole text is not what view_record_encode() writes, with names of up to

@@ -148,6 +148,7 @@ static char *home_text(const struct views_home *h, const char *name, const char 
         base.source_uidvalidity = r.target_uidvalidity;
         base.source_uidnext = r.source_uidnext;
         base.highest_uidvalidity = r.highest_uidvalidity;
+        base.highest_unflipped = 0;
         /* T2 needs its map, and what is not shown by the real UIDVALIDITY is T3 here. */
         if (r.tier != VIEW_T0 || (base.tier == VIEW_T2 && base.map.n == 0))
             base.tier = VIEW_T3;

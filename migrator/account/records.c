@@ -301,6 +301,7 @@ static void merge_record(struct records *r, struct record *rec, const struct vie
         v->highest_uidvalidity = highest_shown(v);
     if (v->highest_uidvalidity < highest_shown(row))
         v->highest_uidvalidity = highest_shown(row);
+    v->highest_unflipped = 0;
     v->tier = VIEW_T3;
     if (!r->back)
         v->source_uidvalidity = 0; /* not bound, see record_fold() */
@@ -667,6 +668,24 @@ static void show_another(struct view_record *v, uint32_t real)
         v->highest_uidvalidity++;
 }
 
+/* Where an attempt did not come to its flip, nobody was shown what its record was to be shown by. */
+static void forget_unflipped(struct view_record *v, bool unseen)
+{
+    if (unseen && v->highest_unflipped)
+        v->highest_uidvalidity = v->highest_unflipped;
+    v->highest_unflipped = 0;
+}
+
+/* unseen: not before the account is flipped. */
+static void show_another_later(struct view_record *v, uint32_t real, bool unseen)
+{
+    uint32_t was = v->highest_uidvalidity;
+
+    show_another(v, real);
+    if (unseen && was < v->highest_uidvalidity)
+        v->highest_unflipped = was;
+}
+
 /* T2: has each message the UID at home by which clients know it, and is nothing else there that they might take for
  * one? */
 static bool shown_is_at_home(const struct record *rec, const struct copy_result *last)
@@ -726,8 +745,10 @@ void record_fold(struct record *rec, const struct copy_result *last, const struc
     char why[200];
     const struct ledger_row *rows = ledger_rows(rec->ledger, &n);
     char *clash = record_uid_clash(rec, last, back);
+    bool unseen = !back && !terms->viewed;
     bool bound = v->source_uidvalidity == last->source_uidvalidity; /* forward */
 
+    forget_unflipped(v, unseen);
     /* With a map clients would see right messages, but some day the proxy is taken away. */
     v->tier = clash ? VIEW_T3 : back ? tier_back(rec, last) : record_tier(rec, last, why, sizeof(why));
     free(clash);
@@ -752,7 +773,7 @@ void record_fold(struct record *rec, const struct copy_result *last, const struc
         v->tier = VIEW_T3;
     note_shown(v, last->source_uidvalidity);
     if (v->tier == VIEW_T3)
-        show_another(v, back ? v->source_uidvalidity : v->target_uidvalidity);
+        show_another_later(v, back ? v->source_uidvalidity : v->target_uidvalidity, unseen);
     modseqs_go_on(v, &modseqs);
     rec->changed = true;
 }
@@ -769,6 +790,7 @@ void record_void(struct record *rec, bool back)
         v->highest_uidvalidity = (uint32_t)now_s;
     else if (v->highest_uidvalidity < UINT32_MAX)
         v->highest_uidvalidity++; /* also where the account stays after all */
+    v->highest_unflipped = 0;
     v->tier = VIEW_T3;
     modseqs_go_on(v, &(struct modseqs_facts){0});
     view_uid_free(&v->map);

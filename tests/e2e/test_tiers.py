@@ -388,6 +388,26 @@ def test_mailbox_with_mail_of_its_own(make_ferry, sides, old, told):
     assert highest > source, row
 
 
+def test_attempt_that_did_not_come_to_its_flip(make_ferry, sides, old, told):
+    """Behind it clients would have seen another UIDVALIDITY. None has, so that the next one may keep the old one."""
+    user = new_user("attempt")
+    make(old, user, 8)
+    deliver(told, user, 100)
+    source = numbers(old, user)[0]
+    ferry = make_ferry(sides, {"migration": {"foreign_max": 0, "trigger": "manual"}})
+    migrator = ferry.migrator(env={"IMAPFERRY_FAULT": "script.flip.sent:1:kill"})
+    assert ferry.ctl("migrate", user, "--now")[0] == 0
+    net.wait_until("death", lambda: migrator.process.poll() is not None, timeout=60)
+    migrator.kill()
+    row = record(ferry, user)
+    assert " tier=T3 " in row and f",{source} " in row, row
+    expunge(told, user, lambda i: i == 0)
+    ferry.migrator()
+    ferry.wait_state(user, "flipped", timeout=60)
+    row = record(ferry, user)
+    assert " tier=T2 " in row and f" highest={source} " in row, row
+
+
 def test_mailbox_that_was_used(make_ferry, sides, old, told):
     user = new_user("used")
     make(old, user, 8)

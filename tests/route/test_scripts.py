@@ -1744,6 +1744,17 @@ def test_a_greater_uidvalidity_is_shown_under_a_job(store, state):
     assert store.client.hget("t:views:ann", "A") == view_record("A", "5,0", 99)
 
 
+def test_a_uidvalidity_that_nobody_was_shown_may_fall(store):
+    """It was to be shown behind a flip that did not come."""
+    for view, kept in (("", 7), ("1:ab", 9)):
+        store.plant("copying", view=view, owner=TOKEN)
+        store.client.hset(store.key("views", "ann"), "A", view_record("A", "5,50", "9,7"))
+        assert store.call("views", "ann", TOKEN, EPOCH, 0, "A", view_record("A", "5,50", "6,5")) == ["ok"]
+        assert store.client.hget(store.key("views", "ann"), "A") == view_record("A", "5,50", kept)
+        assert store.call("views", "ann", TOKEN, EPOCH, 0, "A", view_record("A", "5,50", "10,5")) == ["ok"]
+        assert store.client.hget(store.key("views", "ann"), "A") == view_record("A", "5,50", "10,5")
+
+
 def test_an_account_with_a_changed_view_is_forgotten_and_exported(store):
     plant_view(store, state="blocked", backend="old", view="1:ab:3")
     assert store.call("forget", "ann", "staff", "why", "old") == ["ok", "blocked"]

@@ -86,6 +86,30 @@ static void test_modseqs(void **state)
     view_record_free(&r);
 }
 
+static void test_highest_unflipped(void **state)
+{
+    static const char *const refused[] = {",5", ",6", ",0", ",", ",04", ",4,3", ",-1"};
+    struct view_record r;
+
+    (void)state;
+    same_again(HEAD " tier=T3 map=1AAA", &r);
+    assert_int_equal(r.highest_unflipped, 0);
+    view_record_free(&r);
+    same_again(HEAD ",4 tier=T3 map=1AAA", &r);
+    assert_int_equal(r.highest_uidvalidity, 5);
+    assert_int_equal(r.highest_unflipped, 4);
+    view_record_free(&r);
+    same_again(HEAD ",1 modseq=0,0 tier=T0 map=1AAA", &r);
+    assert_int_equal(r.highest_unflipped, 1);
+    view_record_free(&r);
+    for (size_t i = 0; i < COUNTOF(refused); i++) {
+        struct buf text = {0};
+        buf_printf(&text, HEAD "%s tier=T3 map=1AAA", refused[i]);
+        assert_false(view_record_decode(buf_span(&text), 0, &r));
+        buf_free(&text);
+    }
+}
+
 /* T3 without a map is what every mailbox has until the view is obeyed. */
 static void test_without_map(void **state)
 {
@@ -234,9 +258,13 @@ static void test_long_name(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_encoding),    cmocka_unit_test(test_modseqs),
-        cmocka_unit_test(test_without_map), cmocka_unit_test(test_every_byte_in_a_name),
-        cmocka_unit_test(test_damaged),     cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_encoding),
+        cmocka_unit_test(test_modseqs),
+        cmocka_unit_test(test_highest_unflipped),
+        cmocka_unit_test(test_without_map),
+        cmocka_unit_test(test_every_byte_in_a_name),
+        cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_long_name),
     };
     return cmocka_run_group_tests_name("view_record", tests, NULL, NULL);
