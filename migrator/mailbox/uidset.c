@@ -1,6 +1,12 @@
 #include "uidset.h"
 
 enum { TEXT_MAX = 6000 };
+#define HIGH_UID ((uint32_t)1 << 31)
+
+static bool uidset_stands_alone(uint32_t first, uint32_t last)
+{
+    return first >= HIGH_UID || (last >= HIGH_UID && last != UINT32_MAX);
+}
 
 bool uidset_next(const struct imap_seq *set, struct uidset_place *at, uint32_t max, struct buf *out)
 {
@@ -11,6 +17,8 @@ bool uidset_next(const struct imap_seq *set, struct uidset_place *at, uint32_t m
         uint32_t first = at->uid ? at->uid : r->first, last = r->last;
         if (last != UINT32_MAX && last - first >= room)
             last = first + room - 1;
+        if (out->len > 0 && uidset_stands_alone(first, last))
+            break;
         buf_printf(out, "%s%u", out->len > 0 ? "," : "", first);
         if (last > first)
             buf_printf(out, ":%u", last);

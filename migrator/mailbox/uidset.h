@@ -12,7 +12,8 @@ struct uidset_place {
 
 /* Puts into *out (emptied first) the next piece: at most 6000 bytes of text (lines over 8000 break some
  * servers) and at most max UIDs, 0 = any number. A range that ends in 2^32-1 means "from here on" and is
- * never cut. False: no more. */
+ * never cut. UIDs of 2^31 and above stand in pieces of their own, a range each: of a set that has such a one
+ * beside others, Cyrus (3.6) answers nothing, or to one of them, and then says OK. False: no more. */
 bool uidset_next(const struct imap_seq *set, struct uidset_place *at, uint32_t max, struct buf *out);
 /* The set of a list of UIDs. */
 struct imap_seq uidset_of(const uint32_t *uids, size_t n);

@@ -15,7 +15,7 @@ from harness.courier import Courier
 from harness.cyrus import Cyrus
 from harness.dovecot import Dovecot
 from harness.ferry import backend
-from harness.moves import copy, deliver, expunge, flip, highest, move, record, start
+from harness.moves import copy, deliver, expunge, flag, flip, highest, move, record, start
 from harness.scene import connect, fill, new_user, small
 
 pytestmark = pytest.mark.writes_source
@@ -210,14 +210,23 @@ def test_cyrus_to_dovecot(make_ferry, cyrus, told, authority):
 
 
 def test_high_uids_on_cyrus(make_ferry, old, cyrus, authority):
+    """It answers no set in which UIDs of 2^31 and above stand beside others, and says OK."""
     user = new_user("high")
-    deliver(old, user, 1)
+    deliver(old, user, 1, 2, 3, 4)
     old.doveadm("mailbox", "update", "-u", user, "--min-next-uid", "4000000000", "INBOX")
-    deliver(old, user, 2)
+    deliver(old, user, 5, 6, 7, 8)
+    expunge(old, user, "2,4000000001")
     ferry = start(make_ferry, {"old": backend(old, ca=authority.ca), "new": backend(cyrus, "imap")})
-    move(ferry, user)
-    assert list(numbers(cyrus, user)[3]) == [1, 4000000000]
+    copy(ferry, user)
+    flag(old, user, "1:*")
+    expunge(old, user, "3,4000000002")
+    flip(ferry, user)
+    assert list(numbers(cyrus, user)[3]) == [1, 4, 4000000000, 4000000003]
     all_t0(ferry, old, cyrus, user)
+    with mail.connect(cyrus, user, "secret") as m:
+        assert m.select("INBOX")[0] == "OK"
+        found = b"".join(m.uid("FETCH", "1:*", "(FLAGS)")[1])
+        assert found.count(b"\\Flagged") == 4, found
 
 
 # ---- a channel that fails or lies
