@@ -22,13 +22,13 @@ class Authority:
                  "-keyout", self._key, "-out", self.ca)
 
     def issue(self, label, names=("localhost", "127.0.0.1"), expired=False, self_signed=False, days=30, rsa=0, digest="sha256", usage="serverAuth"):
-        """(certificate, key) for these DNS names and addresses, those with "@" of people. rsa: bits of a key of that kind."""
+        """(certificate, key) for these DNS names and addresses, those with "@" of people; () = the label alone, as its CN. rsa: bits of a key of that kind."""
         self._serial += 1
         base = os.path.join(self.folder, f"{label}-{self._serial}")
         cert, key, request, extensions = (base + end for end in (".pem", ".key", ".csr", ".ext"))
         alt = ",".join(("email:" if "@" in n else "IP:" if n[0].isdigit() or ":" in n else "DNS:") + n for n in names)
         with open(extensions, "w", encoding="ascii") as f:
-            f.write(f"subjectAltName={alt}\nextendedKeyUsage={usage}\nbasicConstraints=CA:FALSE\n")
+            f.write(f"{f'subjectAltName={alt}' if alt else ''}\nextendedKeyUsage={usage}\nbasicConstraints=CA:FALSE\n")
         kind = [f"rsa:{rsa}"] if rsa else ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
         _openssl("req", "-new", "-newkey", *kind, "-nodes", "-subj", f"/CN={label}", "-keyout", key,
                  "-out", request)

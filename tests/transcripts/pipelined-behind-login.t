@@ -1,0 +1,9 @@
+# What stands behind LOGIN in the same segment is answered in its order, once the login is through.
+row 28
+
+C> a LOGIN ann pa55word
+C> b SELECT INBOX
+C> c NOOP
+C~ a OK ...
+C~ b OK ...
+C~ c OK ...
