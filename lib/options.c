@@ -242,6 +242,15 @@ const struct option options[] = {
      .text = "Threads that serve clients; 0: one for each core."},
     {"proxy", "id", OPTION_STRING, offsetof(struct conf_proxy, id), .def = "",
      .text = "Name of this proxy in the store and in logs, of its own for each. The host name where empty."},
+    {"proxy", "user", OPTION_STRING, offsetof(struct conf_proxy, user), .def = "", .example = "\"imapferry\"",
+     .text =
+         "Who a proxy that is started as root goes on as, once it has bound its listeners and read its files: a user who "
+         "owns nothing. SIGHUP reads this file and those that it names as this user, so let its group read them "
+         "(root:imapferry, mode 640): the start warns of each that it can't read. Where empty, it stays who it was "
+         "started as; as root it warns."},
+    {"proxy", "group", OPTION_STRING, offsetof(struct conf_proxy, group), .def = "",
+     .text =
+         "The group that goes with user; the user's own where empty. It stays in the user's other groups."},
     {"proxy", "allow_plaintext", OPTION_BOOL, offsetof(struct conf_proxy, allow_plaintext), .def = "false",
      .reload = RELOAD_YES,
      .text =
@@ -305,6 +314,14 @@ const struct option options[] = {
     {"migrator", "id", OPTION_STRING, offsetof(struct conf_migrator, id), .def = "",
      .text =
          "Name of this migrator in the store and in logs, of its own for each. The host name where empty."},
+    {"migrator", "user", OPTION_STRING, offsetof(struct conf_migrator, user), .def = "",
+     .example = "\"imapferry\"",
+     .text =
+         "Who a migrator that is started as root goes on as, like user of the section proxy; better another user than the "
+         "proxies' on the same host, since it may read more. journal_dir has to be this user's to write; where there is none, it is made so. Hooks "
+         "run as this user, too, and can gain no rights by set-user-ID (sudo)."},
+    {"migrator", "group", OPTION_STRING, offsetof(struct conf_migrator, group), .def = "",
+     .text = "The group that goes with user; the user's own where empty."},
     {"migrator", "journal_dir", OPTION_STRING, offsetof(struct conf_migrator, journal_dir),
      .def = "/var/lib/imapferry",
      .text =

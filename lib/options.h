@@ -77,8 +77,9 @@ struct conf_proxy {
     bool tls_client_required;
     struct conf_list tls_client_listen; /* of listen; none: all with TLS */
     enum tls_version tls_min;
-    uint32_t threads; /* 0 = one per core */
-    char *id;         /* "" = host name */
+    uint32_t threads;   /* 0 = one per core */
+    char *id;           /* "" = host name */
+    char *user, *group; /* whom to become; "" = stay */
     bool allow_plaintext, compress;
     uint64_t lease_ms, lease_long_ms;
     uint64_t hold_max_ms, drain_time_ms;
@@ -120,7 +121,8 @@ struct conf_rule {
 
 struct conf_migrator {
     uint32_t jobs, late_looks;
-    char *id; /* "" = host name */
+    char *id;           /* "" = host name */
+    char *user, *group; /* whom to become; "" = stay */
     char *journal_dir;
     uint64_t retry_min_ms, retry_max_ms; /* growing delay between attempts */
     uint64_t job_lease_ms;               /* a job that nobody keeps alive for so long is taken over */

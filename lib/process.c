@@ -24,11 +24,17 @@ enum { SANITIZED = 0 };
 
 enum { FILES_UNKNOWN = 1024, FILES_UNLIMITED = 1024 * 1024 };
 
+void process_hide(void)
+{
+    struct rlimit no_core = {0, 0};
+    if (prctl(PR_SET_DUMPABLE, SANITIZED) != 0 || setrlimit(RLIMIT_CORE, &no_core) != 0)
+        LOG(WARN, "core_dumps_stay_on");
+}
+
 size_t process_limit(void)
 {
-    struct rlimit no_core = {0, 0}, files = {0, 0};
-    if ((!SANITIZED && prctl(PR_SET_DUMPABLE, 0) != 0) || setrlimit(RLIMIT_CORE, &no_core) != 0)
-        LOG(WARN, "core_dumps_stay_on");
+    struct rlimit files = {0, 0};
+    process_hide();
     if (getrlimit(RLIMIT_NOFILE, &files) != 0)
         return FILES_UNKNOWN;
     if (files.rlim_cur < files.rlim_max) {

@@ -8,6 +8,8 @@
  * user can look into the memory. It also raises the limit of descriptors as far as the system allows, and
  * returns how many there may be. */
 size_t process_limit(void);
+/* Of that, the part about the memory once more: the kernel takes it back where a process becomes another user. */
+void process_hide(void);
 /* Tells the service manager "READY=1" or "STOPPING=1" (sd_notify(3)). Does nothing where there is none. */
 void process_notify(const char *what);
 /* Tells it "RELOADING=1", with the time of now; "READY=1" ends the reload. */

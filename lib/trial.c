@@ -4,6 +4,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "privileges.h"
 #include "seal.h"
 #include "tls.h"
 #include "tls_tickets.h"
@@ -19,6 +20,17 @@ static bool trial_is_used(const struct conf *c, const char *name)
     for (size_t i = 0; i < c->n_rules && !used; i++)
         used = !strcmp(c->rules[i].source, name) || !strcmp(c->rules[i].target, name);
     return used;
+}
+
+static void trial_user(struct conf_source *src, const char *section, const char *user, const char *group)
+{
+    struct identity who;
+    char *error = NULL;
+
+    bool known = privileges_find(user, "", &who, &error);
+    if (!known || !privileges_find(user, group, &who, &error))
+        conf_object(src, section, NULL, known ? "group" : "user", 0, "%s", error);
+    free(error);
 }
 
 /* sealed: users' own passwords reach the migrators. */
@@ -175,6 +187,7 @@ static void trial_proxy_files(const struct conf *c, struct conf_source *src, boo
 
 void trial_proxy(const struct conf *c, struct conf_source *src, bool checking)
 {
+    trial_user(src, "proxy", c->proxy.user, c->proxy.group);
     trial_proxy_files(c, src, checking);
     if (checking)
         trial_ways_in(c, src, *c->seal.public_key_file != '\0');
@@ -230,6 +243,7 @@ static void trial_private_keys(const struct conf *c, struct conf_source *src)
 
 void trial_migrator(const struct conf *c, struct conf_source *src, bool checking)
 {
+    trial_user(src, "migrator", c->migrator.user, c->migrator.group);
     trial_cas(c, src);
     trial_private_keys(c, src);
     trial_journal(c, src);

@@ -1,13 +1,17 @@
 /* imapferry-migrator: reads the configuration, connects to the store, and works (worker.h) once the store is
  * known to keep what it is told. SIGTERM and SIGINT end it where that is safe, a second one at once; SIGHUP
  * reads the configuration anew. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/conf_files.h"
 #include "lib/instance.h"
 #include "lib/learner.h"
 #include "lib/log.h"
+#include "lib/privileges.h"
 #include "lib/process.h"
 #include "lib/registry.h"
 #include "lib/signals.h"
@@ -368,6 +372,25 @@ static struct tls_policy *migrator_policy_of(void *owner, const struct conf_back
     return backends_tls(g->m.backends, backend);
 }
 
+/* The files are read. A folder that is not there is made for whom we become. No other thread is there yet. */
+static bool migrator_drop_privileges(const struct program *g, char **error)
+{
+    const struct conf_migrator *c = &g->conf->migrator;
+    struct identity who;
+
+    if (!privileges_find(c->user, c->group, &who, error))
+        return false;
+    if (mkdir(c->journal_dir, 0700) == 0 && !privileges_give(&who, c->journal_dir)) {
+        *error = xasprintf("%s can't be given to %s: %s", c->journal_dir, who.user, strerror(errno));
+        return false;
+    }
+    if (!privileges_drop(&who, error))
+        return false;
+    if (who.named)
+        conf_log_unreadable(g->conf, CONF_MIGRATOR, who.user);
+    return true;
+}
+
 static bool make_parts(struct program *g, char **error)
 {
     const struct conf *c = g->conf;
@@ -376,14 +399,16 @@ static bool make_parts(struct program *g, char **error)
     m->backends = backends_new(m->loop, c, error);
     if (!m->backends)
         return false;
-    m->journal = journal_open(m->loop, c->migrator.journal_dir, error);
-    if (!m->journal)
-        return false;
     if (c->seal.private_key_files.n > 0) {
         m->seal = seal_private_load(c->seal.private_key_files.items, c->seal.private_key_files.n, error);
         if (!m->seal)
             return false;
     }
+    if (!migrator_drop_privileges(g, error))
+        return false;
+    m->journal = journal_open(m->loop, c->migrator.journal_dir, error);
+    if (!m->journal)
+        return false;
     m->hooks = hooks_new(m->loop);
     m->sightings = sightings_new();
     m->store = store_new(m->loop, c, STORE_TIMEOUT_MS, migrator_on_store, g);

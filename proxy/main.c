@@ -1,12 +1,15 @@
 /* imapferry-proxy: reads the configuration, binds the listeners, starts the threads (proxy.h), and waits for
  * signals. SIGTERM and SIGINT drain, a second one ends at once; SIGHUP reads the configuration anew. */
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "lib/conf_files.h"
 #include "lib/log.h"
+#include "lib/privileges.h"
 #include "lib/process.h"
 #include "lib/signals.h"
 #include "lib/tls_tickets.h"
@@ -264,10 +267,34 @@ static void proxy_program_free(struct program *g)
     free(g);
 }
 
+/* Clients of a UNIX socket are whom the user lets in. */
+static bool give_sockets(const struct program *g, const struct identity *who, char **error)
+{
+    for (size_t i = 0; i < g->n_listeners; i++)
+        if (strncmp(g->texts[i], "imap+unix://", 12) == 0 && !privileges_give(who, g->texts[i] + 12)) {
+            *error = xasprintf("%s can't be given to %s: %s", g->texts[i], who->user, strerror(errno));
+            return false;
+        }
+    return true;
+}
+
+/* All is bound and read. No other thread is there yet. */
+static bool program_drop_privileges(const struct program *g, char **error)
+{
+    struct identity who;
+
+    if (!privileges_find(g->conf->proxy.user, g->conf->proxy.group, &who, error) ||
+        !give_sockets(g, &who, error) || !privileges_drop(&who, error))
+        return false;
+    if (who.named)
+        conf_log_unreadable(g->conf, CONF_PROXY, who.user);
+    return true;
+}
+
 static bool program_run(struct program *g, size_t descriptors, char **error)
 {
     if (!bind_listeners(g, error) || !myself_check(g->conf, g->texts, g->n_listeners, error) ||
-        !make_workers(g, descriptors, error))
+        !make_workers(g, descriptors, error) || !program_drop_privileges(g, error))
         return false;
     watch_certificates(g, g->workers[0].proxy->server_tls); /* before it is its thread's */
     conf_log_old_tls(g->conf, CONF_PROXY);
