@@ -189,8 +189,8 @@ class Demo:
                               "master_password_file": '""',
                               **{k: quote(v) for k, v in self.new.doveadm_options().items()}},
             "proxy": {"listen": '{"imaps://127.0.0.1:0", "imap+starttls://127.0.0.1:0"}', "tls_cert": quote(cert),
-                      "tls_key": quote(key)},
-            "migrator": {"journal_dir": quote(self.make(self.path("journal")))},
+                      "tls_key": quote(key), "user": '""'},
+            "migrator": {"journal_dir": quote(self.make(self.path("journal"))), "user": '""'},
             "seal": {"public_key_file": quote(self.path("seal.pub")),
                      "private_key_files": "{" + quote(self.path("seal.key")) + "}"},
         }.items():
