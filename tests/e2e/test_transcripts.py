@@ -1,12 +1,16 @@
-"""The transcripts of tests/transcripts, each against a proxy of the settings that it asks for. One proxy stands for all of the same."""
-import functools
+"""The transcripts of tests/transcripts, each against a proxy of the settings that it asks for.
+
+One proxy, with a scripted backend of its own, plays all scenes of the same settings, one by one (a lane); lanes go on at the same time,
+since a scene with a refused login or a deadline waits for most of its time."""
+import concurrent.futures
 import re
+import threading
 
 import pytest
 
 from harness import net, redisd, transcript
 from harness.ferry import Ferry
-from harness.scripted import Scripted
+from harness.scripted import CAPABILITIES, Scripted
 
 LISTENERS = {"plain": "imap://127.0.0.1:0", "tls": "imaps://127.0.0.1:0", "starttls": "imap+starttls://127.0.0.1:0"}
 PASSWORD = "pa55word"
@@ -23,83 +27,141 @@ PROFILES = {
     "forwarding": ("imap", {}, {"forward_id": "client"}),
     "impatient": ("imap", SHORT, {}),
 }
+LANES = {"plain": 4, "impatient": 2, "header": 2}  # of a profile; else one
 SCENES = [scene for name in transcript.files() for scene in transcript.read(name)]
 
 
-@pytest.fixture(scope="module")
-def certificates(authority):
+class Certificates(dict):
     """What a backend may show; made when it is asked for."""
-    made = {"good": lambda: authority.issue("good"), "wrong-name": lambda: authority.issue("wrong", ("mail.example.org",)),
+
+    def __init__(self, authority):
+        super().__init__()
+        self._lock = threading.Lock()
+        self._made = {
+            "good": lambda: authority.issue("good"), "wrong-name": lambda: authority.issue("wrong", ("mail.example.org",)),
             "expired": lambda: authority.issue("expired", expired=True),
             "self-signed": lambda: authority.issue("self", self_signed=True),
             "common-name": lambda: authority.issue("127.0.0.1", ())}
 
-    class Made(dict):
-        def __missing__(self, word):
-            self[word] = made[word]()
+    def __missing__(self, word):
+        with self._lock:
+            if not self.get(word):
+                self[word] = self._made[word]()
             return self[word]
-    return Made()
 
 
-class Proxy:
+class Lane:
     """What a Player plays against."""
 
     deadline = transcript.DEADLINE
 
-    def __init__(self, daemon, ca):
-        self.log, self.ca = daemon, ca
-        self._addresses = dict(zip(LISTENERS, daemon.addresses))
+    def __init__(self, profile, number, store, authority, cert, certificates):
+        self.ca, self.backend = authority.ca, Scripted(certificates)
+        scheme, options, of_backend = PROFILES[profile]
+        shown = {"capabilities": CAPABILITIES.split()}  # what one scene's server lacks is nothing to the next one
+        sides = {"old": {"address": self.backend.url(scheme), "ca_file": authority.ca, **shown, **of_backend},
+                 "new": {"address": f"{scheme}://127.0.0.1:1", **shown}}
+        self._ferry = Ferry(store, sides, cert, {"migration": {"trigger": "manual"}, "redis": {"prefix": f"{profile}{number}"}})
+        self._ferry.init()
+        listen = [url + ("?proxy_protocol" if profile == "header" else "") for url in LISTENERS.values()]
+        self.log = self._ferry.proxy(listen=listen, proxy=options)
+        self._addresses = dict(zip(LISTENERS, self.log.addresses))
 
     def address(self, listener):
         host, port = re.match(r".*://([^:]+):(\d+)", self._addresses[listener]).groups()
         return host, int(port)
 
+    def play(self, scene):
+        """What broke, or None."""
+        try:
+            transcript.play(scene, self, self.backend)
+        except Exception as e:  # pylint: disable=broad-exception-caught
+            return AssertionError(f"{type(e).__name__}: {e}\n{self.log.tail(8)}")
+        return None
+
+    def close(self):
+        try:
+            self._ferry.close()
+        finally:
+            self.backend.close()
+        assert not self.log.find(PASSWORD), "the log has a password"
+
 
 @pytest.fixture(scope="module")
-def stage(authority, cert, certificates):
-    """(backend, profile -> Proxy)"""
-    backend, store, ferries = Scripted(certificates), redisd.Redis(port=net.free_port()), []
+def make_lane(authority, cert):
+    """make_lane(profile, number)"""
+    store, certificates, made = redisd.Redis(port=net.free_port()), Certificates(authority), []
 
-    @functools.lru_cache(None)
-    def proxy_of(profile):
-        scheme, options, of_backend = PROFILES[profile]
-        sides = {"old": {"address": backend.url(scheme), "ca_file": authority.ca, **of_backend},
-                 "new": {"address": f"{scheme}://127.0.0.1:1"}}
-        ferries.append(Ferry(store, sides, cert, {"migration": {"trigger": "manual"}, "redis": {"prefix": profile}}))
-        ferries[-1].init()
-        listen = [url + ("?proxy_protocol" if profile == "header" else "") for url in LISTENERS.values()]
-        return Proxy(ferries[-1].proxy(listen=listen, proxy=options), authority.ca)
-    yield backend, proxy_of
-    try:
-        for ferry in ferries:
-            daemon = ferry.daemons[0]
-            ferry.close()
-            assert not daemon.find(PASSWORD)
-    finally:
-        backend.close()
-        store.close()
+    def make(profile, number):
+        made.append(Lane(profile, number, store, authority, cert, certificates))
+        return made[-1]
+    yield make
+    failures = []
+    for lane in made:
+        try:
+            lane.close()
+        except AssertionError as e:
+            failures.append(e)
+    store.close()
+    if failures:
+        raise failures[0]
+
+
+@pytest.fixture(scope="module")
+def played(request, make_lane):
+    """Name of each scene that was asked for -> what broke, or None."""
+    asked = [x.callspec.params["scene"] for x in request.session.items if x.name.startswith("test_transcript[")]
+    lanes = {}
+    for profile in PROFILES:
+        scenes = [s for s in asked if s.header("profile", "plain") == profile]
+        count = LANES.get(profile, 1)
+        lanes.update({(profile, n): scenes[n::count] for n in range(count) if scenes[n::count]})
+    results = {}
+
+    def play_all(key):
+        lane = make_lane(*key)
+        for scene in lanes[key]:
+            results[scene.name] = lane.play(scene)
+    with concurrent.futures.ThreadPoolExecutor(len(lanes)) as pool:
+        list(pool.map(play_all, lanes))
+    return results
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=[s.name for s in SCENES])
-def test_transcript(stage, scene):
-    backend, proxy_of = stage
-    proxy = proxy_of(scene.header("profile", "plain"))
-    transcript.play(scene, proxy, backend)
+def test_transcript(played, scene):
+    if played[scene.name]:
+        raise played[scene.name]
 
 
-def test_what_is_answered_otherwise_is_seen(stage, tmp_path):
+WRONG = {
+    "another answer": "C> a NOOP\nC< a OK other",
+    "another tag": "C> a LOGOUT\nC~ a OK ...\nC< b OK",
+    "not closed": "C> a NOOP\nC~ a OK ...\nC closed",
+    "not closed at once": "C> a LOGOUT\nC closed",
+    "heard all the same": "C> a LOGIN ann pa55word\nC~ a OK ...\nB never pa55word",
+    "one sign-in": "C> a LOGIN ann pa55word\nC~ a OK ...\nB logins 2",
+    "one connection": "C> a LOGIN ann pa55word\nC~ a OK ...\nB connections 0",
+    "somebody else": "C> a LOGIN ann pa55word\nC~ a OK ...\nB login bob pa55word",
+    "never heard": "C> a LOGIN ann pa55word\nC~ a OK ...\nB heard xyzzy",
+    "another command": "C> a LOGIN ann pa55word\nC~ a OK ...\nC> b NOOP\nB< c NOOP",
+    "logged all the same": "C> a LOGIN ann pa55word\nC~ a OK ...\nlog event=login\nlog never event=login",
+    "never sent": "C takes 5",
+}
+
+
+def test_what_is_otherwise_is_seen(make_lane, tmp_path):
     """The player itself: each kind of step fails where it is not so."""
-    backend, proxy_of = stage
-    proxy = proxy_of("plain")
-    for text in ("C> a NOOP\nC< a OK other", "C> a LOGOUT\nC~ a OK ...\nC< b OK", "C> a NOOP\nC closed", "C> a LOGOUT\nC closed",
-                 "C> a LOGIN ann pa55word\nC~ a OK ...\nB never pa55word", "C> a LOGIN ann pa55word\nC~ a OK ...\nB logins 2",
-                 "C> a LOGIN ann pa55word\nC~ a OK ...\nB connections 0", "C> a LOGIN ann pa55word\nC~ a OK ...\nB login bob pa55word",
-                 "C> a LOGIN ann pa55word\nC~ a OK ...\nlog event=login\nlog never event=login", "C> a LOGIN ann pa55word\nC~ a OK ...\nC> b NOOP\nB< c NOOP"):
+    lane = make_lane("plain", 99)
+    lane.deadline = 0.3
+    for name, text in WRONG.items():
         path = tmp_path / "wrong.t"
-        path.write_text(text + "\n")
-        proxy.deadline = 0.3
-        try:
-            with pytest.raises(AssertionError):
-                transcript.play(transcript.read(str(path))[0], proxy, backend)
-        finally:
-            proxy.deadline = transcript.DEADLINE
+        path.write_text(text + "\n", encoding="ascii")
+        assert lane.play(transcript.read(str(path))[0]), name
+
+
+@pytest.mark.parametrize("text", ["X> a", "C frobs x", "with x", "rows 1", "scene a\nscene b\nC> a", "scene a\nC> a\nscene a\nC> a"])
+def test_mistakes_in_transcripts(tmp_path, text):
+    path = tmp_path / "wrong.t"
+    path.write_text(text + "\n", encoding="ascii")
+    with pytest.raises(transcript.Mistake):
+        transcript.read(str(path))

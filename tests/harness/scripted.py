@@ -260,6 +260,7 @@ class Scripted:
 
     def __init__(self, certificates):
         self._files, self._contexts = certificates, {}
+        self._lock = threading.Lock()
         self.case = None
         self._listeners = {kind: socket.create_server((net.HOST, 0), backlog=200) for kind in ("imap", "imaps")}
         self.port = {kind: s.getsockname()[1] for kind, s in self._listeners.items()}
@@ -270,10 +271,11 @@ class Scripted:
         return f"{scheme}://{host}:{self.port['imaps' if scheme == 'imaps' else 'imap']}"
 
     def _context(self, word):
-        if word not in self._contexts:
-            self._contexts[word] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            self._contexts[word].load_cert_chain(*self._files[word])
-        return self._contexts[word]
+        with self._lock:
+            if word not in self._contexts:
+                self._contexts[word] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                self._contexts[word].load_cert_chain(*self._files[word])
+            return self._contexts[word]
 
     def begin(self, scene):
         self.case = Case(scene, self._context)

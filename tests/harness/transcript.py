@@ -14,7 +14,9 @@ import threading
 
 FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "transcripts")
 HEADERS = ("row", "profile", "listener", "backend", "certificate", "with", "split")
-CLIENTS = "CDE"
+OF_BOTH = ("closed", "gone", "close", "reset", "shut", "pours", "takes")
+OF_CLIENT = OF_BOTH + ("connect", "tls", "drips")
+OF_BACKEND = OF_BOTH + ("login", "logins", "connections", "heard", "never")
 DEADLINE = 10.0  # seconds for one step
 _WORDS = re.compile(rb"\\(?:\((?P<many>.*?)\*(?P<times>\d+)\)|b64<(?P<b64>.*?)>|lit<(?P<lit>.*?)>|x(?P<hex>[0-9a-fA-F]{2})|(?P<one>.))|\$(?P<name>[a-z]+)", re.S)
 _ONE = {b"r": b"\r", b"n": b"\n", b"0": b"\0", b"s": b" ", b"t": b"\t", b"e": b"\x1b"}
@@ -67,6 +69,8 @@ def _step(number, line):
         raise Mistake(f"line {number}: {line!r} is no step")
     if found.group(1) == "log":
         return Step(number, "log", "", line.split(None, 1)[1])
+    if found.group(2) not in (OF_BACKEND if found.group(1) == "B" else OF_CLIENT):
+        raise Mistake(f"line {number}: {line!r} is no step")
     return Step(number, *found.groups())
 
 
@@ -98,7 +102,7 @@ def _multiplied(scene):
         put = lambda text, v=value: re.sub(rf"\${name}(?![a-z])", lambda _: v, text)  # noqa: E731
         yield dataclasses.replace(scene, title=f"{scene.title} {value}".strip(),
                                   headers={k: put(v) for k, v in scene.headers.items() if k != "with"},
-                                  rules=[(at, put(text)) for at, text in scene.rules],
+                                  rules=[(put(at), put(text)) for at, text in scene.rules],
                                   steps=[dataclasses.replace(s, text=put(s.text)) for s in scene.steps])
 
 
@@ -112,7 +116,7 @@ def read(path):
             line = raw.rstrip("\n")
             if not line.strip() or line.startswith("#"):
                 continue
-            if line.startswith("scene "):
+            if line.split()[0] == "scene":
                 scene = Scene(common.file, line[6:].strip(), dict(common.headers), list(common.rules), list(common.steps))
                 scenes.append(scene)
             elif not _header(scene, number, line):
@@ -237,6 +241,7 @@ class Player:
         self.deadline = getattr(proxy, "deadline", DEADLINE)
         self.mark = proxy.log.mark() if proxy.log else 0
         self.step = None
+        self.over = threading.Event()
 
     def broken(self, how, text):
         raise Broken(how, self.step, text)
@@ -293,7 +298,7 @@ class Player:
         end = self.clients[who] = End(s)
         if "header" in options:
             end.send(literal(options["header"], self.values), self.deadline)
-        if listener == "tls":
+        if listener == "tls" and "clear" not in options:
             self.secure(end, options.get("alpn"))
 
     def secure(self, end, alpn=None):
@@ -337,6 +342,17 @@ class Player:
         self.threads.append(threading.Thread(target=run, daemon=True))
         self.threads[-1].start()
 
+    def drip(self, end, data):
+        """A byte each tenth of a second, in a thread of its own, for as long as the scene goes on."""
+        def run():
+            with contextlib.suppress(OSError, ValueError):
+                for i in range(len(data)):
+                    if self.over.wait(0.1):
+                        return
+                    end.socket.send(data[i:i + 1])
+        self.threads.append(threading.Thread(target=run, daemon=True))
+        self.threads[-1].start()
+
     def act(self, end, what, text):
         """A step that either side knows."""
         if what in ("<", "~"):
@@ -355,8 +371,6 @@ class Player:
             self.pour(end, int(text))
         elif what == "takes":
             self.takes(end, int(text))
-        else:
-            raise Mistake(f"line {self.step.line}: {what}?")
 
     def takes(self, end, count):
         try:
@@ -373,6 +387,8 @@ class Player:
         end = self.client(who)
         if what == "tls":
             self.secure(end)
+        elif what == "drips":
+            self.drip(end, literal(text, self.values))
         else:
             self.act(end, what, text)
 
@@ -435,6 +451,7 @@ class Player:
                 self.of_client(step.who, step.what, step.text)
 
     def close(self):
+        self.over.set()
         for end in self.clients.values():
             with contextlib.suppress(OSError):
                 end.socket.close()

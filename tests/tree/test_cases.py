@@ -6,9 +6,12 @@ import re
 
 import pytest
 
+from harness import transcript
+
 TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 NUMBERS = [str(n) for n in range(1, 85)]
 FRONT = [f"P{n}" for n in range(1, 12)] + [f"T{n}" for n in range(1, 8)]
+WIRE = [f"F{n}" for n in range(1, 51)] + [f"C{n}" for n in range(1, 6)]
 SERVERS = ["Exchange", "Gmail", "Yahoo", "Courier", "Cyrus", "iCloud, gromox", "Zimbra", "Domino",
            "hMailServer, ProtonBridge, IceWarp, Kopano", "MailEnable, DBmail, FTGate", "SmarterMail, Softalk, QQ, Yandex",
            "GroupWise, FirstClass"]
@@ -55,6 +58,10 @@ def fault_of(entry):
         return "neither a test nor a reason"
     for one in named:
         name, _, function = one.partition("::")
+        if name.endswith(".t"):
+            if not os.path.exists(os.path.join(TESTS, name)):
+                return f"{one} is not there"
+            continue
         path = os.path.join(TESTS, name if "/" in name else f"e2e/{name}.py")
         path += "" if os.path.splitext(path)[1] else ".py"
         if not os.path.exists(path) or function not in functions(path):
@@ -63,12 +70,13 @@ def fault_of(entry):
 
 
 @pytest.mark.parametrize("wanted,title", [
-    (NUMBERS, lambda t: t not in ("The front door", "Servers", "What Dovecot's own client works around", "And without a switch")),
+    (NUMBERS, lambda t: t not in ("The front door", "The wire", "Servers", "What Dovecot's own client works around", "And without a switch")),
     (FRONT, lambda t: t == "The front door"),
+    (WIRE, lambda t: t == "The wire"),
     (SERVERS, lambda t: t == "Servers"),
     (SWITCHES, lambda t: t == "What Dovecot's own client works around"),
     (WITHOUT, lambda t: t == "And without a switch"),
-], ids=["cases", "front", "servers", "switches", "without"])
+], ids=["cases", "front", "wire", "servers", "switches", "without"])
 def test_each_has_a_test_or_a_reason(wanted, title):
     rows = table(title)
     assert list(rows) == wanted
@@ -76,7 +84,22 @@ def test_each_has_a_test_or_a_reason(wanted, title):
     assert not faults, faults
 
 
+def test_transcripts_are_all_on_the_map():
+    """Each with the rows that it names, and no others."""
+    rows = {}
+    for name in transcript.files():
+        for scene in transcript.read(name):
+            for row in scene.header("row").split():
+                rows.setdefault(name, set()).add(row if row.startswith("C") else f"F{row}")
+    named = {}
+    for row, entry in table(lambda t: t == "The wire").items():
+        for name in re.findall(r"`transcripts/([^`]+)`", entry):
+            named.setdefault(name, set()).add(row)
+    assert rows == named
+
+
 def test_faults_of_the_map_are_seen():
+    assert fault_of("`transcripts/none.t`").endswith("is not there")
     assert fault_of("`test_engine::test_that_is_none`").endswith("is not there")
     assert fault_of("`test_none::test_x`").endswith("is not there")
     assert fault_of("reason: too hard") and fault_of("") and fault_of("later")
