@@ -331,7 +331,7 @@ static char *why_no_sign_in(const struct backend_login *b, const struct credenti
         return xstrdup("the backend wants TLS before a sign-in (LOGINDISABLED)");
     if (imap_caps_has(&b->caps, c->mechanism->cap))
         return NULL;
-    if (!c->mechanism->is_password)
+    if (c->mechanism->kind != SASL_PASSWORD)
         return xasprintf("the backend offers no AUTH=%s", name);
     if (c->authzid.len > 0)
         return xasprintf("the backend offers no AUTH=%s: set master_login", name);

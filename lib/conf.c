@@ -374,13 +374,27 @@ static bool set_value(const struct conf_source *src, struct conf_place at, const
     return false;
 }
 
+/* A list as it is written in a file, without a backslash in it. */
+static void set_default_list(struct conf_list *list, const char *def)
+{
+    for (const char *at = strchr(def, '"'); at; at = strchr(at, '"')) {
+        size_t n = strcspn(++at, "\"");
+        char *item = xspandup(span_of(at, n));
+        conf_add_item(list, item);
+        free(item);
+        at += n + 1;
+    }
+}
+
 static bool set_default(const struct conf_source *src, struct conf_place at, const struct option *o,
                         void *section)
 {
     if (!o->def)
         return conf_fail(src, at, "must be given");
-    if (o->type == OPTION_LIST && !*o->def)
+    if (o->type == OPTION_LIST) {
+        set_default_list(field_of(section, o), o->def);
         return true;
+    }
     return set_value(src, at, o, section, o->def);
 }
 

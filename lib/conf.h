@@ -9,6 +9,7 @@
 
 #include "buf.h"
 #include "options.h"
+#include "sasl.h"
 
 #define CONF_DEFAULT_FILE "/etc/imapferry/imapferry.conf"
 
@@ -60,6 +61,10 @@ void conf_log_old_tls(const struct conf *c, enum conf_role role);
 /* Logs reload_refused, with one line for each error of conf_load(), or of what was made of the files that the
  * file names. */
 void conf_log_refusal(const char *errors);
+/* Does the option mechanisms name it? */
+bool conf_offers(const struct conf_proxy *p, const struct sasl_mechanism *m);
+/* ... or any by which passwords are shown, so that the command LOGIN is taken too? */
+bool conf_takes_passwords(const struct conf_proxy *p);
 /* The files of the nth certificate for clients, and of its key: of tls_cert and tls_key, then of tls_certs; to
  * free. False: there are no more. */
 bool conf_certificate(const struct conf_proxy *p, size_t nth, char **_cert, char **_key) MUST_CHECK;

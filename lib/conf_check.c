@@ -521,6 +521,7 @@ static bool check_proxy(const struct conf *c, const struct conf_source *src, enu
     if (p->lease_long_ms < p->lease_ms)
         ok = conf_fail(src, place("proxy", NULL, "lease_long"), "is shorter than lease");
     ok = check_trusted(c, src) && ok;
+    ok = conf_check_sasl(c, src) && ok;
     return check_listeners(c, src, role) && ok;
 }
 

@@ -28,6 +28,9 @@ bool conf_fail(const struct conf_source *src, struct conf_place at, const char *
  * files, as far as the role needs them. */
 bool conf_check(struct conf *c, const struct conf_source *src, enum conf_role role) MUST_CHECK;
 
+/* Checks by what users may sign in at a proxy. */
+bool conf_check_sasl(const struct conf *c, const struct conf_source *src) MUST_CHECK;
+
 /* Checks a hook: it has to be a program that is there, or a URL and a file of CAs. */
 bool conf_check_hook(const struct conf_source *src, const char *option,
                      const struct conf_list *hook) MUST_CHECK;

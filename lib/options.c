@@ -256,6 +256,12 @@ const struct option options[] = {
      .text =
          "Let users sign in without encryption from other machines too. A load balancer that ends TLS itself needs it: what a "
          "PROXY header says of TLS is not believed."},
+    {"proxy", "mechanisms", OPTION_LIST, offsetof(struct conf_proxy, mechanisms),
+     .def = "{\"PLAIN\", \"LOGIN\"}", .reload = RELOAD_YES,
+     .text =
+         "How users may sign in, which is what AUTHENTICATE takes and what clients are shown: PLAIN and LOGIN by name and "
+         "password. Whatever the backends offer: towards them, a password goes by PLAIN or the command LOGIN, which clients "
+         "may use too where one of the two is named here."},
     {"proxy", "compress", OPTION_BOOL, offsetof(struct conf_proxy, compress), .def = "true",
      .reload = RELOAD_YES,
      .text =

@@ -77,9 +77,10 @@ struct conf_proxy {
     bool tls_client_required;
     struct conf_list tls_client_listen; /* of listen; none: all with TLS */
     enum tls_version tls_min;
-    uint32_t threads;   /* 0 = one per core */
-    char *id;           /* "" = host name */
-    char *user, *group; /* whom to become; "" = stay */
+    uint32_t threads;            /* 0 = one per core */
+    char *id;                    /* "" = host name */
+    char *user, *group;          /* whom to become; "" = stay */
+    struct conf_list mechanisms; /* sasl.h; conf_offers() */
     bool allow_plaintext, compress;
     uint64_t lease_ms, lease_long_ms;
     uint64_t hold_max_ms, drain_time_ms;

@@ -21,10 +21,10 @@ static bool cut_at_nul(struct span *s, struct span *_head)
     return true;
 }
 
-static bool plain_parse(struct span message, struct credential *_r)
+static bool plain_parse(struct buf *message, struct credential *_r)
 {
     struct credential r = {0};
-    struct span rest = message;
+    struct span rest = buf_span(message);
     if (!cut_at_nul(&rest, &r.authzid) || !cut_at_nul(&rest, &r.authcid) || has_nul(rest))
         return false;
     if (r.authcid.len == 0 || rest.len == 0)
@@ -47,15 +47,37 @@ static bool plain_write(struct buf *out, const struct credential *c)
     return true;
 }
 
+static bool login_parse(struct buf *message, struct credential *_r)
+{
+    struct credential r = {0};
+    struct span rest = buf_span(message);
+    if (!cut_at_nul(&rest, &r.authcid) || has_nul(rest) || r.authcid.len == 0 || rest.len == 0)
+        return false;
+    r.secret = rest;
+    *_r = r;
+    return true;
+}
+
 /* ---- the mechanisms ---- */
+
+static const char *const prompt_none[] = {"", NULL};
+/* "Username:" and "Password:", which some clients compare. */
+static const char *const prompts_login[] = {"VXNlcm5hbWU6", "UGFzc3dvcmQ6", NULL};
 
 const struct sasl_mechanism sasl_mechanisms[] = {
     {.name = "PLAIN",
      .cap = CAP_AUTH_PLAIN,
-     .is_password = true,
+     .kind = SASL_PASSWORD,
+     .prompts = prompt_none,
      .expected = "[authorization identity] NUL name NUL password",
      .parse = plain_parse,
      .write = plain_write},
+    {.name = "LOGIN",
+     .cap = CAP_AUTH_LOGIN,
+     .kind = SASL_PASSWORD,
+     .prompts = prompts_login,
+     .expected = "a name, then base64 of its password",
+     .parse = login_parse},
     {.name = NULL},
 };
 
@@ -67,12 +89,12 @@ const struct sasl_mechanism *sasl_find(struct span name)
     return NULL;
 }
 
-bool sasl_parse(const struct sasl_mechanism *m, struct span message, struct credential *_r)
+bool sasl_parse(const struct sasl_mechanism *m, struct buf *message, struct credential *_r)
 {
     struct credential r;
     if (!m->parse(message, &r))
         return false;
-    r.mechanism = m;
+    r.mechanism = m->kind == SASL_PASSWORD ? SASL_PLAIN : m;
     *_r = r;
     return true;
 }

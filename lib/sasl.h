@@ -13,16 +13,29 @@ struct credential {
     const struct sasl_mechanism *mechanism; /* NULL: this is no credential */
     struct span authcid;                    /* whose secret it is: the login name */
     struct span authzid;                    /* as whom an administrator signs in; empty: as themselves */
-    struct span secret;                     /* the password */
+    struct span secret;                     /* the password, or the token */
+};
+
+/* What shows that somebody is who they say. */
+enum sasl_kind {
+    SASL_PASSWORD,    /* the command LOGIN takes it too */
+    SASL_TOKEN,       /* of an identity provider, for some hours (RFC 6750) */
+    SASL_CERTIFICATE, /* in the TLS handshake; there is no secret to be shown to anybody else */
 };
 
 struct sasl_mechanism {
     const char *name;
-    enum imap_cap cap;    /* the capability by which a server offers it */
-    bool is_password;     /* the secret is a password: the command LOGIN takes it too */
+    enum imap_cap cap; /* the capability by which a server offers it */
+    enum sasl_kind kind;
+    /* What the server says before each answer of the client's, in base64; it ends with NULL. Several answers
+     * make one message, with NUL between them. */
+    const char *const *prompts;
     const char *expected; /* what a message has to be: the text of the BAD that answers another one */
-    bool (*parse)(struct span message, struct credential *_r);
-    bool (*write)(struct buf *out, const struct credential *c);
+    /* What the client answers, in base64, where the server says by one more challenge why it refuses; NULL:
+     * such a challenge is no part of this mechanism */
+    const char *acknowledge;
+    bool (*parse)(struct buf *message, struct credential *_r);
+    bool (*write)(struct buf *out, const struct credential *c); /* NULL: another of its kind is written */
 };
 
 /* The table; it ends with a row that has no name. PLAIN is the first. */
@@ -31,10 +44,14 @@ extern const struct sasl_mechanism sasl_mechanisms[];
 /* The mechanism of this name, in capitals or not; NULL where there is none. */
 const struct sasl_mechanism *sasl_find(struct span name);
 
-/* Reads a client's message, with its base64 decoded, into *_r, whose spans point into the message. False
- * where it is no message of this mechanism. That of PLAIN is [authzid] NUL authcid NUL password (RFC 4616):
- * neither of the last two is empty, and there is no further NUL. */
-bool sasl_parse(const struct sasl_mechanism *m, struct span message, struct credential *_r) MUST_CHECK;
+/* Reads a client's message, with its base64 decoded, into *_r, whose spans point into the message, which may
+ * be changed. False where it is no message of this mechanism:
+ *
+ *   PLAIN        [authzid] NUL authcid NUL password (RFC 4616); neither of the last two is empty
+ *   LOGIN        name NUL password, each of which came by itself (draft-murchison-sasl-login)
+ *
+ * and nowhere is a further NUL. The credential's mechanism is PLAIN for all passwords. */
+bool sasl_parse(const struct sasl_mechanism *m, struct buf *message, struct credential *_r) MUST_CHECK;
 /* Appends the message, not yet in base64. False where a part can't be written, since it holds NUL. */
 bool sasl_write(struct buf *out, const struct credential *c) MUST_CHECK;
 

@@ -1,47 +1,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "lib/account.h"
-#include "lib/base64.h"
 #include "lib/buf_room.h"
 #include "lib/imap_cmd.h"
 #include "lib/imap_id.h"
 #include "lib/imap_tok.h"
 #include "lib/log.h"
-#include "lib/sasl.h"
 #include "lib/xalloc.h"
 
 #include "client_id.h"
 #include "peer.h"
-#include "preauth.h"
+#include "preauth_priv.h"
 #include "proxy.h"
-#include "routing.h"
-
-enum expects { COMMAND, SASL_RESPONSE };
-
-struct verb_row;
-
-struct preauth {
-    struct imap_line lines;
-    enum expects expects;
-    struct imap_cmd cmd; /* the command under way */
-    const struct verb_row *row;
-    const struct sasl_mechanism *mechanism; /* of AUTHENTICATE */
-    struct imap_tree *args;                 /* owned */
-    struct buf literal;                     /* the one that is coming */
-    const char *status; /* "BAD", "NO [...]": the command is refused once it is whole, with this text */
-    const char *text;
-    unsigned bad_in_row;
-    unsigned failed_logins;
-    unsigned commands; /* that were no logins */
-    bool has_long_place;
-    bool corked; /* the answers to what came at once go out at once */
-    bool full;   /* the client does not take them: it is not read */
-};
 
 static const struct imap_tree_limits args_limits = {.depth = 4, .values = 128, .bytes = 32 * 1024};
 static const struct imap_tree_limits long_args_limits = {.depth = 4, .values = 128, .bytes = LIMIT_ID_LINE};
-static const char *const BAD = "BAD";
 
 /* ---- a long ID ----
  *
@@ -77,6 +50,7 @@ void preauth_free(struct session *s)
     imap_line_wipe(&p->lines);
     imap_tree_free(&p->args);
     buf_wipe(&p->literal);
+    buf_wipe(&p->message);
     free(p);
 }
 
@@ -88,20 +62,11 @@ enum verb_flags {
     SIGNS_IN = 1 << 2,   /* shows a password */
 };
 
-struct verb_row {
-    enum imap_verb verb;
-    unsigned flags;
-    void (*run)(struct session *s, const struct imap_value *args);
-    const char *expected; /* the text of the BAD where the arguments are wrong */
-};
-
 static void run_capability(struct session *s, const struct imap_value *args);
 static void run_noop(struct session *s, const struct imap_value *args);
 static void run_logout(struct session *s, const struct imap_value *args);
 static void run_id(struct session *s, const struct imap_value *args);
 static void run_starttls(struct session *s, const struct imap_value *args);
-static void run_login(struct session *s, const struct imap_value *args);
-static void run_authenticate(struct session *s, const struct imap_value *args);
 
 static const struct verb_row verbs[] = {
     {VERB_CAPABILITY, BEFORE_TLS, run_capability, "CAPABILITY has no arguments"},
@@ -109,8 +74,9 @@ static const struct verb_row verbs[] = {
     {VERB_LOGOUT, BEFORE_TLS, run_logout, "LOGOUT has no arguments"},
     {VERB_ID, BEFORE_TLS | LITERALS, run_id, PREAUTH_ID_EXPECTED},
     {VERB_STARTTLS, BEFORE_TLS, run_starttls, "STARTTLS has no arguments"},
-    {VERB_LOGIN, LITERALS | SIGNS_IN, run_login, "Expected LOGIN with a name and a password"},
-    {VERB_AUTHENTICATE, SIGNS_IN, run_authenticate, "Expected AUTHENTICATE PLAIN"},
+    {VERB_LOGIN, LITERALS | SIGNS_IN, preauth_run_login, "Expected LOGIN with a name and a password"},
+    {VERB_AUTHENTICATE, SIGNS_IN, preauth_run_authenticate,
+     "Expected AUTHENTICATE and the name of a mechanism"},
 };
 
 static const struct verb_row *preauth_find_row(enum imap_verb verb)
@@ -137,8 +103,7 @@ void preauth_flush(struct session *s)
     stream_uncork(s->client);
 }
 
-/* Invalid, or not allowed: three in a row are no mail program. */
-static void say_refused(struct session *s, const char *status, const char *text)
+void preauth_say_refused(struct session *s, const char *status, const char *text)
 {
     struct preauth *p = s->preauth;
     session_say(s, "%s %s %s", p->cmd.tag, status, text);
@@ -146,16 +111,9 @@ static void say_refused(struct session *s, const char *status, const char *text)
         session_close(s, END_BAD_COMMANDS, text);
 }
 
-static void say_expected(struct session *s)
+void preauth_say_expected(struct session *s)
 {
-    say_refused(s, BAD, s->preauth->row->expected);
-}
-
-static void say_not_understood(struct session *s, const struct sasl_mechanism *m)
-{
-    char text[128];
-    snprintf(text, sizeof text, "Expected base64 of %s", m->expected);
-    say_refused(s, BAD, text);
+    preauth_say_refused(s, BAD, s->preauth->row->expected);
 }
 
 static void write_capabilities(const struct session *s, struct buf *out)
@@ -167,17 +125,14 @@ static void write_capabilities(const struct session *s, struct buf *out)
     imap_caps_add(&c, CAP_LITERAL_MINUS);
     if (s->scheme == ADDRESS_IMAP_STARTTLS && !stream_is_secure(s->client))
         imap_caps_add(&c, CAP_STARTTLS);
-    if (!session_may_login(s))
-        imap_caps_add(&c, CAP_LOGINDISABLED);
-    for (const struct sasl_mechanism *m = sasl_mechanisms; session_may_login(s) && m->name; m++)
-        imap_caps_add(&c, m->cap);
+    preauth_add_mechanisms(s, &c);
     imap_caps_write(out, &c);
 }
 
 static void run_capability(struct session *s, const struct imap_value *args)
 {
     if (args) {
-        say_expected(s);
+        preauth_say_expected(s);
         return;
     }
     struct buf words = {0};
@@ -190,7 +145,7 @@ static void run_capability(struct session *s, const struct imap_value *args)
 static void run_noop(struct session *s, const struct imap_value *args)
 {
     if (args)
-        say_expected(s);
+        preauth_say_expected(s);
     else
         say_good(s, "NOOP completed");
 }
@@ -198,7 +153,7 @@ static void run_noop(struct session *s, const struct imap_value *args)
 static void run_logout(struct session *s, const struct imap_value *args)
 {
     if (args) {
-        say_expected(s);
+        preauth_say_expected(s);
         return;
     }
     session_say(s, "* BYE Logging out");
@@ -262,7 +217,7 @@ static void run_id(struct session *s, const struct imap_value *args)
     struct buf pairs = {0};
     if (!imap_id_read(args, &pairs)) {
         buf_free(&pairs);
-        say_expected(s);
+        preauth_say_expected(s);
         return;
     }
     note_hops(s, args);
@@ -279,11 +234,11 @@ static void run_id(struct session *s, const struct imap_value *args)
 static void run_starttls(struct session *s, const struct imap_value *args)
 {
     if (args) {
-        say_expected(s);
+        preauth_say_expected(s);
         return;
     }
     if (s->scheme != ADDRESS_IMAP_STARTTLS || stream_is_secure(s->client)) {
-        say_refused(s, BAD, "STARTTLS is not offered");
+        preauth_say_refused(s, BAD, "STARTTLS is not offered");
         return;
     }
     /* What came behind it in clear would be run as if it had come by TLS. */
@@ -307,95 +262,6 @@ void preauth_secured(struct session *s)
     client_id_forget(s);
     leave_long_place(s);
     session_enter(s, IN_PREAUTH);
-}
-
-/* ---- signing in ---- */
-
-void preauth_login_failed(struct session *s)
-{
-    if (++s->preauth->failed_logins >= s->proxy->conf->proxy.login_tries) {
-        session_close(s, END_LOGIN_TRIES, NULL);
-        return;
-    }
-    session_enter(s, IN_PREAUTH);
-    if (s->client_eof && stream_peek(s->client).len == 0)
-        session_close(s, END_CLIENT_GONE, NULL);
-    else
-        stream_again(s->client);
-}
-
-static void preauth_sign_in(struct session *s, const struct credential *c)
-{
-    if (!login_name_ok(c->authcid, ACCOUNT_LOGIN_MAX)) {
-        say_refused(s, BAD, "Expected a name of at most 512 bytes of UTF-8 without control characters");
-    } else if (!login_password_ok(c->secret, LIMIT_PASSWORD)) {
-        say_refused(s, BAD, "Expected a password of at most 4096 bytes without control characters");
-    } else {
-        s->preauth->bad_in_row = 0;
-        routing_begin(s, s->preauth->cmd.tag, c);
-    }
-}
-
-static void run_login(struct session *s, const struct imap_value *args)
-{
-    struct credential c = {.mechanism = SASL_PLAIN};
-    const struct imap_value *second = imap_value_at(args, 1);
-    if (!args || !second || second->next || !imap_value_string(args, &c.authcid) ||
-        !imap_value_string(second, &c.secret))
-        say_expected(s);
-    else
-        preauth_sign_in(s, &c);
-}
-
-/* text: base64 of the mechanism's message. */
-static void take_message(struct session *s, struct span text)
-{
-    const struct sasl_mechanism *m = s->preauth->mechanism;
-    struct buf message = {0};
-    struct credential c;
-    if (!base64_decode(&message, text) || !sasl_parse(m, buf_span(&message), &c)) {
-        say_not_understood(s, m);
-    } else if (c.authzid.len > 0 && !span_eq(c.authzid, c.authcid)) {
-        session_say(s, "%s NO [AUTHORIZATIONFAILED] Nobody may sign in as somebody else here",
-                    s->preauth->cmd.tag);
-        preauth_login_failed(s);
-    } else {
-        c.authzid = span_of(NULL, 0); /* it said the same once more */
-        preauth_sign_in(s, &c);
-    }
-    buf_wipe(&message);
-}
-
-static void run_authenticate(struct session *s, const struct imap_value *args)
-{
-    struct span initial;
-    const struct imap_value *second = imap_value_at(args, 1);
-    bool is_atom = args && args->kind == IMAP_ATOM;
-    const struct sasl_mechanism *m = is_atom ? sasl_find(args->text) : NULL;
-    s->preauth->mechanism = m;
-    if (is_atom && !m) {
-        say_refused(s, "NO [CANNOT]", "Only PLAIN is offered");
-    } else if (!m) {
-        say_expected(s);
-    } else if (!second) {
-        s->preauth->expects = SASL_RESPONSE;
-        session_say(s, "+ ");
-    } else if (second->next || second->kind != IMAP_ATOM || !imap_value_string(second, &initial)) {
-        say_expected(s);
-    } else {
-        take_message(s, span_is(initial, "=") ? span_of(NULL, 0) : initial); /* RFC 4959 3 */
-    }
-}
-
-static void take_sasl_response(struct session *s, const struct imap_line_item *item)
-{
-    s->preauth->expects = COMMAND;
-    if (item->literal)
-        session_close(s, END_BAD_LINE, "literal in a SASL response");
-    else if (span_is(item->text, "*"))
-        say_refused(s, BAD, "Authentication was cancelled");
-    else
-        take_message(s, item->text);
 }
 
 /* ---- commands, part by part ---- */
@@ -426,6 +292,8 @@ static void preauth_begin_command(struct session *s, struct span line)
         preauth_refuse(p, BAD, p->cmd.verb == VERB_UNKNOWN ? "Unknown command" : "Log in first");
     else if ((p->row->flags & SIGNS_IN) && !session_may_login(s))
         preauth_refuse(p, "NO [PRIVACYREQUIRED]", "Signing in needs TLS");
+    else if (p->row->verb == VERB_LOGIN && !conf_takes_passwords(&s->proxy->conf->proxy))
+        preauth_refuse(p, "NO [CANNOT]", "Passwords are not taken here");
     else if (!(p->row->flags & BEFORE_TLS) && s->scheme == ADDRESS_IMAP_STARTTLS &&
              !stream_is_secure(s->client))
         preauth_refuse(p, "NO [PRIVACYREQUIRED]", "STARTTLS first");
@@ -470,7 +338,7 @@ static void preauth_end_command(struct session *s)
     if (!p->status && !imap_tree_done(p->args, &why))
         preauth_refuse(p, BAD, why);
     if (p->status)
-        say_refused(s, p->status, p->text);
+        preauth_say_refused(s, p->status, p->text);
     else
         p->row->run(s, imap_tree_first(p->args));
     if (!s->preauth)
@@ -493,7 +361,7 @@ static void announce_literal(struct session *s, const struct imap_line_item *ite
         return;
     }
     imap_line_refuse(&p->lines);
-    say_refused(s, p->status, p->text);
+    preauth_say_refused(s, p->status, p->text);
 }
 
 static void preauth_take_text(struct session *s, const struct imap_line_item *item)
@@ -501,7 +369,7 @@ static void preauth_take_text(struct session *s, const struct imap_line_item *it
     struct preauth *p = s->preauth;
     const char *why;
     if (item->first && p->expects == SASL_RESPONSE) {
-        take_sasl_response(s, item);
+        preauth_take_response(s, item);
         return;
     }
     if (item->first)
@@ -539,7 +407,7 @@ static void take_bad(struct session *s, const struct imap_line_item *item)
         (void)why; /* the tag is usable all the same */
     if (item->refusable && p->expects == COMMAND) {
         imap_line_refuse(&p->lines);
-        say_refused(s, BAD, item->why);
+        preauth_say_refused(s, BAD, item->why);
         return;
     }
     session_say(s, "%s BAD %s", item->text.len > 0 ? p->cmd.tag : "*", item->why);

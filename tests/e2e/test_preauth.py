@@ -11,7 +11,7 @@ from harness import net, redisd
 from harness.ferry import Ferry, backend
 from harness.scene import Wire
 
-PLAIN = b"* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN ID LITERAL-] imapferry ready"
+PLAIN = b"* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN AUTH=LOGIN ID LITERAL-] imapferry ready"
 LISTENERS = ("imap://127.0.0.1:0", "imaps://127.0.0.1:0", "imap+starttls://127.0.0.1:0")
 
 
@@ -76,7 +76,7 @@ def test_greeting_by_listener(proxy, authority):
     assert w.command(b"a", b"LOGIN ann secret") == [b"a NO [PRIVACYREQUIRED] Signing in needs TLS"]
     assert w.command(b"b", b"STARTTLS")[-1].startswith(b"b OK")
     w.secure(authority.ca)
-    assert w.command(b"c", b"CAPABILITY")[0] == b"* CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN ID LITERAL-"
+    assert w.command(b"c", b"CAPABILITY")[0] == b"* CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN AUTH=LOGIN ID LITERAL-"
     assert w.command(b"d", b"STARTTLS")[-1].startswith(b"d BAD")
     assert w.command(b"e", b"LOGIN ann secret")[-1].startswith(b"e OK [CAPABILITY IMAP4rev1 ")
 
@@ -152,7 +152,9 @@ def test_nobody_signs_in_as_somebody_else(wire, fake):
 
 
 def test_other_mechanisms(wire):
-    assert wire.command(b"a", b"AUTHENTICATE LOGIN")[-1] == b"a NO [CANNOT] Only PLAIN is offered"
+    for name in (b"CRAM-MD5", b"PLAI", b"XOAUTH2", b"EXTERNAL"):
+        assert wire.command(b"a", b"AUTHENTICATE " + name)[-1] == b"a NO [CANNOT] This mechanism is not offered"
+        assert wire.command(b"c", b"NOOP")[-1] == b"c OK NOOP completed"
     assert wire.command(b"b", b"AUTHENTICATE")[-1].startswith(b"b BAD ")
 
 

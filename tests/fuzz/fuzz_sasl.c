@@ -1,24 +1,42 @@
-/* Base64 of a PLAIN message, or the message itself. */
+/* Base64 of a message of any mechanism, or the message itself. */
 #include "lib/base64.h"
 #include "lib/mutf7.h"
 #include "lib/sasl.h"
 
 #include "fuzz.h"
 
-static void check_plain(struct span message)
+/* A credential that was read is written as a message that reads the same. */
+static void check_written(const struct credential *p)
 {
-    struct credential p;
     struct buf again = {0};
-    if (!sasl_parse(SASL_PLAIN, message, &p))
-        return;
-    MUST(p.authcid.len > 0 && p.secret.len > 0);
-    MUST(fuzz_within(p.authzid, message) && fuzz_within(p.authcid, message) &&
-         fuzz_within(p.secret, message));
-    MUST(sasl_write(&again, &p));
-    MUST(span_eq(buf_span(&again), message));
-    if (login_name_ok(p.authcid, 20))
-        MUST(utf8_is_valid(p.authcid) && p.authcid.len <= 20);
+    struct credential q;
+    MUST(sasl_write(&again, p));
+    MUST(sasl_parse(p->mechanism, &again, &q));
+    MUST(span_eq(q.authcid, p->authcid) && span_eq(q.authzid, p->authzid) && span_eq(q.secret, p->secret));
     buf_free(&again);
+}
+
+static void check_one(const struct sasl_mechanism *m, struct span text)
+{
+    struct buf own = {0};
+    struct credential p;
+    buf_add_span(&own, text);
+    struct span message = buf_span(&own);
+    if (sasl_parse(m, &own, &p)) {
+        MUST(p.authcid.len > 0 && p.secret.len > 0);
+        MUST(fuzz_within(p.authzid, message) && fuzz_within(p.authcid, message) &&
+             fuzz_within(p.secret, message));
+        if (login_name_ok(p.authcid, 20))
+            MUST(utf8_is_valid(p.authcid) && p.authcid.len <= 20);
+        check_written(&p);
+    }
+    buf_free(&own);
+}
+
+static void check_message(struct span message)
+{
+    for (const struct sasl_mechanism *m = sasl_mechanisms; m->name; m++)
+        check_one(m, message);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -28,7 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     if (base64_decode(&bytes, in)) {
         base64_encode(&text, buf_span(&bytes));
         MUST(span_eq(buf_span(&text), in));
-        check_plain(buf_span(&bytes));
+        check_message(buf_span(&bytes));
     } else {
         MUST(bytes.len == 0);
     }
@@ -37,7 +55,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     base64_encode(&text, in);
     MUST(base64_decode(&bytes, buf_span(&text)));
     MUST(span_eq(buf_span(&bytes), in));
-    check_plain(in);
+    check_message(in);
     buf_free(&bytes);
     buf_free(&text);
     return 0;

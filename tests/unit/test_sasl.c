@@ -2,10 +2,20 @@
 
 #include "unit.h"
 
+/* What the last message was parsed from: the credential points into it. */
+static struct buf parsed;
+
+static bool parses(const struct sasl_mechanism *m, struct span message, struct credential *p)
+{
+    buf_wipe(&parsed);
+    buf_add_span(&parsed, message);
+    return sasl_parse(m, &parsed, p);
+}
+
 static void parse_prefix(struct span prefix)
 {
     struct credential p;
-    if (sasl_parse(SASL_PLAIN, prefix, &p))
+    if (parses(SASL_PLAIN, prefix, &p))
         assert_int_equal(p.authzid.len + p.authcid.len + p.secret.len + 2, prefix.len);
 }
 
@@ -14,26 +24,45 @@ static void test_plain(void **state)
     (void)state;
     struct credential p;
     struct span whole = BYTES("adm\0ann\0pw \xff");
-    assert_true(sasl_parse(SASL_PLAIN, whole, &p));
+    assert_true(parses(SASL_PLAIN, whole, &p));
     unit_same(p.authzid, "adm");
     unit_same(p.authcid, "ann");
     unit_same(p.secret, "pw \xff");
     unit_prefixes(whole, parse_prefix);
-    assert_true(sasl_parse(SASL_PLAIN, BYTES("\0ann\0pw"), &p));
+    assert_true(parses(SASL_PLAIN, BYTES("\0ann\0pw"), &p));
     assert_int_equal(p.authzid.len, 0);
     unit_same(p.authcid, "ann");
     unit_same(p.secret, "pw");
     /* FRONT-CASES 8, 9 */
-    assert_false(sasl_parse(SASL_PLAIN, span_of(NULL, 0), &p));
-    assert_false(sasl_parse(SASL_PLAIN, BYTES("ann"), &p));
-    assert_false(sasl_parse(SASL_PLAIN, BYTES("ann\0pw"), &p));
-    assert_false(sasl_parse(SASL_PLAIN, BYTES("\0ann"), &p));
-    assert_false(sasl_parse(SASL_PLAIN, BYTES("\0ann\0"), &p));
-    assert_false(sasl_parse(SASL_PLAIN, BYTES("\0\0pw"), &p));
-    assert_false(sasl_parse(SASL_PLAIN, BYTES("\0\0"), &p));
-    assert_false(sasl_parse(SASL_PLAIN, BYTES("\0ann\0pa\0ss12"), &p));
-    assert_false(sasl_parse(SASL_PLAIN, BYTES("\0ann\0pw\0"), &p));
-    assert_false(sasl_parse(SASL_PLAIN, BYTES("a\0b\0c\0d"), &p));
+    assert_false(parses(SASL_PLAIN, span_of(NULL, 0), &p));
+    assert_false(parses(SASL_PLAIN, BYTES("ann"), &p));
+    assert_false(parses(SASL_PLAIN, BYTES("ann\0pw"), &p));
+    assert_false(parses(SASL_PLAIN, BYTES("\0ann"), &p));
+    assert_false(parses(SASL_PLAIN, BYTES("\0ann\0"), &p));
+    assert_false(parses(SASL_PLAIN, BYTES("\0\0pw"), &p));
+    assert_false(parses(SASL_PLAIN, BYTES("\0\0"), &p));
+    assert_false(parses(SASL_PLAIN, BYTES("\0ann\0pa\0ss12"), &p));
+    assert_false(parses(SASL_PLAIN, BYTES("\0ann\0pw\0"), &p));
+    assert_false(parses(SASL_PLAIN, BYTES("a\0b\0c\0d"), &p));
+}
+
+/* What came in two pieces is the same password. */
+static void test_login(void **state)
+{
+    (void)state;
+    const struct sasl_mechanism *login = sasl_find(span_str("LOGIN"));
+    struct credential p;
+    assert_true(parses(login, BYTES("ann\0pw \xff"), &p));
+    assert_ptr_equal(p.mechanism, SASL_PLAIN);
+    unit_same(p.authcid, "ann");
+    unit_same(p.secret, "pw \xff");
+    assert_int_equal(p.authzid.len, 0);
+    assert_false(parses(login, BYTES(""), &p));
+    assert_false(parses(login, BYTES("ann"), &p));
+    assert_false(parses(login, BYTES("ann\0"), &p));
+    assert_false(parses(login, BYTES("\0pw"), &p));
+    assert_false(parses(login, BYTES("ann\0pa\0ss12"), &p));
+    assert_false(parses(login, BYTES("an\0n\0pw"), &p));
 }
 
 static bool writes(struct buf *out, struct span authzid, struct span authcid, struct span secret)
@@ -49,7 +78,7 @@ static void test_plain_write(void **state)
     struct credential p;
     assert_true(writes(&out, span_str("ann"), span_str("adm"), span_str("pw")));
     assert_true(span_eq(buf_span(&out), BYTES("ann\0adm\0pw")));
-    assert_true(sasl_parse(SASL_PLAIN, buf_span(&out), &p));
+    assert_true(parses(SASL_PLAIN, buf_span(&out), &p));
     assert_ptr_equal(p.mechanism, SASL_PLAIN);
     unit_same(p.authzid, "ann");
     unit_same(p.authcid, "adm");
@@ -67,7 +96,7 @@ static void test_table(void **state)
     (void)state;
     assert_ptr_equal(sasl_find(span_str("plain")), SASL_PLAIN);
     assert_string_equal(SASL_PLAIN->name, "PLAIN");
-    assert_null(sasl_find(span_str("LOGIN")));
+    assert_string_equal(sasl_find(span_str("login"))->name, "LOGIN");
     assert_null(sasl_find(span_str("PLAI")));
     assert_null(sasl_find(span_str("")));
 }
@@ -124,8 +153,8 @@ static void test_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plain), cmocka_unit_test(test_plain_write), cmocka_unit_test(test_table),
-        cmocka_unit_test(test_copy),  cmocka_unit_test(test_names),
+        cmocka_unit_test(test_plain), cmocka_unit_test(test_login), cmocka_unit_test(test_plain_write),
+        cmocka_unit_test(test_table), cmocka_unit_test(test_copy),  cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

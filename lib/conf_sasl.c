@@ -1,0 +1,50 @@
+/* By what users may sign in at a proxy. */
+#include "conf_priv.h"
+#include "sasl.h"
+
+bool conf_offers(const struct conf_proxy *p, const struct sasl_mechanism *m)
+{
+    for (size_t i = 0; i < p->mechanisms.n; i++)
+        if (sasl_find(span_str(p->mechanisms.items[i])) == m)
+            return true;
+    return false;
+}
+
+bool conf_takes_passwords(const struct conf_proxy *p)
+{
+    for (const struct sasl_mechanism *m = sasl_mechanisms; m->name; m++)
+        if (m->kind == SASL_PASSWORD && conf_offers(p, m))
+            return true;
+    return false;
+}
+
+/* "PLAIN, LOGIN": what may stand there. */
+static void write_mechanisms(struct buf *out)
+{
+    for (const struct sasl_mechanism *m = sasl_mechanisms; m->name; m++)
+        buf_printf(out, "%s%s", m == sasl_mechanisms ? "" : ", ", m->name);
+}
+
+static bool check_mechanism(const struct conf_source *src, struct conf_place at, const char *name)
+{
+    struct buf known = {0};
+    bool ok = sasl_find(span_str(name));
+    if (!ok) {
+        write_mechanisms(&known);
+        conf_fail(src, at, "\"%s\" is unknown; expected some of: %s", name, buf_str(&known));
+    }
+    buf_free(&known);
+    return ok;
+}
+
+bool conf_check_sasl(const struct conf *c, const struct conf_source *src)
+{
+    const struct conf_list *all = &c->proxy.mechanisms;
+    bool ok = true;
+    for (size_t i = 0; i < all->n; i++)
+        ok = check_mechanism(src, (struct conf_place){"proxy", NULL, "mechanisms", i}, all->items[i]) && ok;
+    if (all->n == 0)
+        ok = conf_fail(src, (struct conf_place){"proxy", NULL, "mechanisms", 0},
+                       "is empty, so nobody could sign in");
+    return ok;
+}

@@ -1,0 +1,152 @@
+#include <stdio.h>
+
+#include "lib/account.h"
+#include "lib/base64.h"
+#include "lib/buf_room.h"
+
+#include "preauth_priv.h"
+#include "proxy.h"
+#include "routing.h"
+
+void preauth_add_mechanisms(const struct session *s, struct imap_caps *c)
+{
+    const struct conf_proxy *conf = &s->proxy->conf->proxy;
+    bool may = session_may_login(s);
+    if (!may || !conf_takes_passwords(conf))
+        imap_caps_add(c, CAP_LOGINDISABLED);
+    for (const struct sasl_mechanism *m = sasl_mechanisms; may && m->name; m++)
+        if (conf_offers(conf, m))
+            imap_caps_add(c, m->cap);
+}
+
+/* ---- a login that may begin ---- */
+
+void preauth_login_failed(struct session *s)
+{
+    if (++s->preauth->failed_logins >= s->proxy->conf->proxy.login_tries) {
+        session_close(s, END_LOGIN_TRIES, NULL);
+        return;
+    }
+    session_enter(s, IN_PREAUTH);
+    if (s->client_eof && stream_peek(s->client).len == 0)
+        session_close(s, END_CLIENT_GONE, NULL);
+    else
+        stream_again(s->client);
+}
+
+static void preauth_sign_in(struct session *s, const struct credential *c)
+{
+    if (!login_name_ok(c->authcid, ACCOUNT_LOGIN_MAX)) {
+        preauth_say_refused(s, BAD,
+                            "Expected a name of at most 512 bytes of UTF-8 without control characters");
+    } else if (!login_password_ok(c->secret, LIMIT_PASSWORD)) {
+        preauth_say_refused(s, BAD, "Expected a password of at most 4096 bytes without control characters");
+    } else {
+        s->preauth->bad_in_row = 0;
+        routing_begin(s, s->preauth->cmd.tag, c);
+    }
+}
+
+void preauth_run_login(struct session *s, const struct imap_value *args)
+{
+    struct credential c = {.mechanism = SASL_PLAIN};
+    const struct imap_value *second = imap_value_at(args, 1);
+    if (!args || !second || second->next || !imap_value_string(args, &c.authcid) ||
+        !imap_value_string(second, &c.secret))
+        preauth_say_expected(s);
+    else
+        preauth_sign_in(s, &c);
+}
+
+/* ---- AUTHENTICATE ---- */
+
+static void authenticate_refuse_message(struct session *s)
+{
+    char text[128];
+    snprintf(text, sizeof text, "Expected base64 of %s", s->preauth->mechanism->expected);
+    preauth_say_refused(s, BAD, text);
+}
+
+/* The message is whole. */
+static void authenticate_take_message(struct session *s)
+{
+    struct credential c;
+    if (!sasl_parse(s->preauth->mechanism, &s->preauth->message, &c)) {
+        authenticate_refuse_message(s);
+    } else if (c.authzid.len > 0 && !span_eq(c.authzid, c.authcid)) {
+        session_say(s, "%s NO [AUTHORIZATIONFAILED] Nobody may sign in as somebody else here",
+                    s->preauth->cmd.tag);
+        preauth_login_failed(s);
+    } else {
+        c.authzid = span_of(NULL, 0); /* it said the same once more */
+        preauth_sign_in(s, &c);
+    }
+}
+
+static void authenticate_forget(struct session *s)
+{
+    if (s->preauth)
+        buf_wipe(&s->preauth->message);
+}
+
+static void authenticate_ask(struct session *s)
+{
+    struct preauth *p = s->preauth;
+    p->expects = SASL_RESPONSE;
+    session_say(s, "+ %s", p->mechanism->prompts[p->answers]);
+}
+
+/* text: base64 of an answer. */
+static void authenticate_take_answer(struct session *s, struct span text)
+{
+    struct preauth *p = s->preauth;
+    bool is_last = !p->mechanism->prompts[p->answers + 1];
+    buf_room(&p->message, text.len + 1); /* nothing moves, so nothing is left behind */
+    if (!base64_decode(&p->message, text)) {
+        authenticate_refuse_message(s);
+    } else if (is_last) {
+        authenticate_take_message(s);
+    } else {
+        buf_add(&p->message, "", 1);
+        p->answers++;
+        authenticate_ask(s);
+        return;
+    }
+    authenticate_forget(s);
+}
+
+void preauth_run_authenticate(struct session *s, const struct imap_value *args)
+{
+    struct preauth *p = s->preauth;
+    struct span initial;
+    const struct imap_value *second = imap_value_at(args, 1);
+    bool is_atom = args && args->kind == IMAP_ATOM;
+    p->mechanism = is_atom ? sasl_find(args->text) : NULL;
+    p->answers = 0;
+    buf_wipe(&p->message);
+    if (!is_atom)
+        preauth_say_expected(s);
+    else if (!p->mechanism || !conf_offers(&s->proxy->conf->proxy, p->mechanism))
+        preauth_say_refused(s, "NO [CANNOT]", "This mechanism is not offered");
+    else if (!second)
+        authenticate_ask(s);
+    else if (second->next || second->kind != IMAP_ATOM || !imap_value_string(second, &initial))
+        preauth_say_expected(s);
+    else
+        authenticate_take_answer(s, span_is(initial, "=") ? span_of(NULL, 0) : initial); /* RFC 4959 3 */
+}
+
+void preauth_take_response(struct session *s, const struct imap_line_item *item)
+{
+    s->preauth->expects = COMMAND;
+    if (item->literal) {
+        session_close(s, END_BAD_LINE, "literal in a SASL response");
+        return;
+    }
+    if (!span_is(item->text, "*")) {
+        authenticate_take_answer(s, item->text);
+        return;
+    }
+    authenticate_forget(s);
+    preauth_say_refused(s, BAD, "Authentication was cancelled");
+}
