@@ -241,9 +241,8 @@ static void reply_continue(struct backend_login *b)
 /* --- sign-in --- */
 
 /* NULL: the user's name holds a character that divides it from the master's. */
-static char *expand_master_login(const struct conf_backend *backend, const char *user)
+static char *expand_master_login(const char *pattern, const char *user, struct span master)
 {
-    const char *pattern = backend->master_login;
     const char *u = strstr(pattern, "%u");
     if (u && u > pattern && strchr(user, u[-1]))
         return NULL;
@@ -252,7 +251,7 @@ static char *expand_master_login(const struct conf_backend *backend, const char 
     struct buf name = {0};
     for (const char *p = pattern; *p; p++) {
         if (p[0] == '%' && (p[1] == 'u' || p[1] == 'm'))
-            buf_add_str(&name, *++p == 'u' ? user : backend->master_user);
+            buf_add_span(&name, *++p == 'u' ? span_str(user) : master);
         else
             buf_add(&name, p, 1);
     }
@@ -266,6 +265,23 @@ static bool login_is_set(const char *s)
     return s && *s;
 }
 
+/* The master that c names signs in for b->user: by an authorization identity, or by both names in one. */
+static bool name_both(struct backend_login *b, struct credential *c, char **login)
+{
+    const char *pattern = b->backend->master_login;
+    if (!login_is_set(pattern)) {
+        c->authzid = span_str(b->user);
+        return true;
+    }
+    *login = expand_master_login(pattern, b->user, c->authcid);
+    c->authcid = span_str(*login);
+    c->authzid = span_of(NULL, 0);
+    if (!*login)
+        login_finish(b, LOGIN_REFUSED,
+                     xstrdup("the user name holds a character that master_login sets apart"));
+    return *login != NULL;
+}
+
 /* Who shows the secret, and for whom: *c, whose parts are borrowed, also from *login, which is to be freed.
  * False: the login is over. */
 static bool choose_credential(struct backend_login *b, struct credential *c, char **login)
@@ -273,22 +289,13 @@ static bool choose_credential(struct backend_login *b, struct credential *c, cha
     const struct conf_backend *backend = b->backend;
     *c = b->credential;
     if (b->as == LOGIN_AS_USER)
-        return true;
+        return c->authzid.len == 0 || name_both(b, c, login);
     if (!login_is_set(backend->master_user) || c->secret.len == 0) {
         login_finish(b, LOGIN_UNAVAILABLE, xstrdup("the backend has no master_user with a password"));
         return false;
     }
-    if (backend->sign_in == SIGN_IN_PROXYAUTH || !login_is_set(backend->master_login)) {
-        c->authcid = span_str(backend->master_user);
-        c->authzid = span_str(backend->sign_in == SIGN_IN_PROXYAUTH ? "" : b->user);
-        return true;
-    }
-    *login = expand_master_login(backend, b->user);
-    c->authcid = span_str(*login);
-    if (!*login)
-        login_finish(b, LOGIN_REFUSED,
-                     xstrdup("the user name holds a character that master_login sets apart"));
-    return *login != NULL;
+    c->authcid = span_str(backend->master_user);
+    return backend->sign_in == SIGN_IN_PROXYAUTH || name_both(b, c, login);
 }
 
 static void send_authenticate(struct backend_login *b, const struct credential *c)

@@ -68,9 +68,11 @@ struct login_request {
     struct tls_policy *policy;          /* of the backend; may be NULL for plain schemes */
     enum login_as as;
     struct credential credential; /* LOGIN_AS_USER: copied, wiped when done, as the master's is */
-    const char *user;             /* LOGIN_AS_MASTER: for whom */
-    const char *client_ip;        /* for ID x-originating-ip, NULL = do not send */
-    uint16_t client_port;         /* for ID x-originating-port, 0 = do not send */
+    /* LOGIN_AS_MASTER: for whom; LOGIN_AS_USER: the same as the credential's authzid, where it has one. Both are told by
+     * master_login of the backend, where that is set, else as authorization identity */
+    const char *user;
+    const char *client_ip; /* for ID x-originating-ip, NULL = do not send */
+    uint16_t client_port;  /* for ID x-originating-port, 0 = do not send */
     /* for a PROXY header where the backend has proxy_protocol; copied; NULL: there is no client, and the
      * header says so */
     const struct proxyproto_ends *ends;

@@ -65,6 +65,8 @@ void conf_log_refusal(const char *errors);
 bool conf_offers(const struct conf_proxy *p, const struct sasl_mechanism *m);
 /* ... or any by which passwords are shown, so that the command LOGIN is taken too? */
 bool conf_takes_passwords(const struct conf_proxy *p);
+/* May the account of this key sign in as others (masters)? */
+bool conf_is_master(const struct conf *c, const char *key);
 /* The files of the nth certificate for clients, and of its key: of tls_cert and tls_key, then of tls_certs; to
  * free. False: there are no more. */
 bool conf_certificate(const struct conf_proxy *p, size_t nth, char **_cert, char **_key) MUST_CHECK;

@@ -1,4 +1,7 @@
 /* By what users may sign in at a proxy. */
+#include <stdlib.h>
+
+#include "account.h"
 #include "conf_priv.h"
 #include "sasl.h"
 
@@ -16,6 +19,18 @@ bool conf_takes_passwords(const struct conf_proxy *p)
         if (m->kind == SASL_PASSWORD && conf_offers(p, m))
             return true;
     return false;
+}
+
+bool conf_is_master(const struct conf *c, const char *key)
+{
+    bool is = false;
+    const char *why;
+    for (size_t i = 0; i < c->proxy.masters.n && !is; i++) {
+        char *master = account_key(c, span_str(c->proxy.masters.items[i]), &why);
+        is = master && strcmp(master, key) == 0;
+        free(master);
+    }
+    return is;
 }
 
 /* "PLAIN, LOGIN": what may stand there. */
@@ -37,6 +52,21 @@ static bool check_mechanism(const struct conf_source *src, struct conf_place at,
     return ok;
 }
 
+static bool check_masters(const struct conf *c, const struct conf_source *src)
+{
+    const struct conf_list *all = &c->proxy.masters;
+    const char *why = NULL;
+    bool ok = true;
+    for (size_t i = 0; i < all->n; i++) {
+        char *key = account_key(c, span_str(all->items[i]), &why);
+        if (!key)
+            ok = conf_fail(src, (struct conf_place){"proxy", NULL, "masters", i},
+                           "\"%s\" is no login name: %s", all->items[i], why);
+        free(key);
+    }
+    return ok;
+}
+
 bool conf_check_sasl(const struct conf *c, const struct conf_source *src)
 {
     const struct conf_list *all = &c->proxy.mechanisms;
@@ -46,5 +76,5 @@ bool conf_check_sasl(const struct conf *c, const struct conf_source *src)
     if (all->n == 0)
         ok = conf_fail(src, (struct conf_place){"proxy", NULL, "mechanisms", 0},
                        "is empty, so nobody could sign in");
-    return ok;
+    return check_masters(c, src) && ok;
 }

@@ -262,6 +262,12 @@ const struct option options[] = {
          "How users may sign in, which is what AUTHENTICATE takes and what clients are shown: PLAIN and LOGIN by name and "
          "password. Whatever the backends offer: towards them, a password goes by PLAIN or the command LOGIN, which clients "
          "may use too where one of the two is named here."},
+    {"proxy", "masters", OPTION_LIST, offsetof(struct conf_proxy, masters), .def = "", .reload = RELOAD_YES,
+     .example = "{\"webmail@example.org\"}",
+     .text =
+         "Login names of those who may sign in as other users, by AUTHENTICATE PLAIN with an authorization identity and their "
+         "own password: a webmail, a backup, support. The backend decides whether they may: it is shown both names, as its "
+         "master_login says where that is set. From all others that is refused like a wrong password."},
     {"proxy", "compress", OPTION_BOOL, offsetof(struct conf_proxy, compress), .def = "true",
      .reload = RELOAD_YES,
      .text =

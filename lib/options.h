@@ -81,6 +81,7 @@ struct conf_proxy {
     char *id;                    /* "" = host name */
     char *user, *group;          /* whom to become; "" = stay */
     struct conf_list mechanisms; /* sasl.h; conf_offers() */
+    struct conf_list masters;    /* login names; conf_is_master() */
     bool allow_plaintext, compress;
     uint64_t lease_ms, lease_long_ms;
     uint64_t hold_max_ms, drain_time_ms;

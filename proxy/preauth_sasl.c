@@ -36,7 +36,9 @@ void preauth_login_failed(struct session *s)
 
 static void preauth_sign_in(struct session *s, const struct credential *c)
 {
-    if (!login_name_ok(c->authcid, ACCOUNT_LOGIN_MAX)) {
+    bool named = login_name_ok(c->authcid, ACCOUNT_LOGIN_MAX) &&
+                 (c->authzid.len == 0 || login_name_ok(c->authzid, ACCOUNT_LOGIN_MAX));
+    if (!named) {
         preauth_say_refused(s, BAD,
                             "Expected a name of at most 512 bytes of UTF-8 without control characters");
     } else if (!login_password_ok(c->secret, LIMIT_PASSWORD)) {
@@ -71,16 +73,10 @@ static void authenticate_refuse_message(struct session *s)
 static void authenticate_take_message(struct session *s)
 {
     struct credential c;
-    if (!sasl_parse(s->preauth->mechanism, &s->preauth->message, &c)) {
-        authenticate_refuse_message(s);
-    } else if (c.authzid.len > 0 && !span_eq(c.authzid, c.authcid)) {
-        session_say(s, "%s NO [AUTHORIZATIONFAILED] Nobody may sign in as somebody else here",
-                    s->preauth->cmd.tag);
-        preauth_login_failed(s);
-    } else {
-        c.authzid = span_of(NULL, 0); /* it said the same once more */
+    if (sasl_parse(s->preauth->mechanism, &s->preauth->message, &c))
         preauth_sign_in(s, &c);
-    }
+    else
+        authenticate_refuse_message(s);
 }
 
 static void authenticate_forget(struct session *s)

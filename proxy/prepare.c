@@ -8,6 +8,7 @@
 #include "prepare.h"
 #include "proxy.h"
 #include "session_login.h"
+#include "vault.h"
 #include "warm.h"
 
 enum {
@@ -96,9 +97,14 @@ static void take_stream(struct prepare *pr, const struct login_result *r)
 
 static void prepare_refused(struct prepare *pr, const struct login_result *r)
 {
+    struct credential c = secret_credential(pr->s->secret);
+    char *who = c.authzid.len > 0
+                    ? xasprintf("%.*s in as the user", (int)c.authcid.len, (const char *)c.authcid.p)
+                    : xstrdup("the user in");
     free(pr->reason);
     pr->reason =
-        xasprintf("%s: %s does not let the user in: %s", why_word(WHY_REFUSED), pr->target->name, r->detail);
+        xasprintf("%s: %s does not let %s: %s", why_word(WHY_REFUSED), pr->target->name, who, r->detail);
+    free(who);
     prepare_enter(pr, session_login_is_by_master(pr->target) ? REFUSED : CHECK);
 }
 

@@ -59,6 +59,13 @@ struct failure {
 
 /* ---- answers ---- */
 
+/* The name of somebody who signs in as the user; a field of a log line. */
+static struct log_field routing_master(const struct session *s)
+{
+    struct credential c = secret_credential(s->secret);
+    return (struct log_field)LOG_SPAN(c.authzid.len > 0 ? "master" : NULL, c.authcid);
+}
+
 /* The backend's code where clients may see it, else the one that fits the kind of failure. What a client is
  * told is ours; the backend's text is for its own administrators. */
 static const struct imap_code *routing_code_of(const char *code, const char *otherwise)
@@ -74,7 +81,7 @@ static void log_failed(const struct session *s, const char *code, const char *ph
         LOG_SPAN("user", l->key ? span_str(l->key) : secret_credential(s->secret).authcid),
         LOG_S("code", code), LOG_S("backend", l->at ? l->at->name : NULL), LOG_S("peer", s->peer),
         LOG_S("session", s->name), LOG_S("while", phase), LOG_S("detail", detail),
-        LOG_U("ms", clock_boot_ms() - l->began_ms), LOG_SET("via", s->via));
+        LOG_U("ms", clock_boot_ms() - l->began_ms), routing_master(s), LOG_SET("via", s->via));
 }
 
 static void say_no(struct session *s, const char *code, const char *text)
@@ -425,15 +432,17 @@ void routing_backend_gone(struct session *s)
 
 static void routing_on_entered(void *owner, enum route_rc rc, enum route_state state, uint64_t epoch);
 
+/* What somebody else has shown is not the user's. */
 static void routing_seal(const struct session *s, struct buf *out)
 {
     const struct login *l = s->login;
+    struct credential c = secret_credential(s->secret);
     struct seal_context context = {.user = l->key,
                                    .backend = l->at->name,
                                    .purpose = "login",
                                    .expires_ms = clock_wall_ms() + SEALED_TTL_MS};
-    if (s->proxy->seal && l->leaving)
-        seal_close(out, s->proxy->seal, &context, secret_credential(s->secret).secret);
+    if (s->proxy->seal && l->leaving && c.authzid.len == 0)
+        seal_close(out, s->proxy->seal, &context, c.secret);
 }
 
 static void routing_enter(struct session *s)
@@ -480,7 +489,7 @@ static void log_login(const struct session *s)
     LOG(INFO, "login", LOG_S("user", l->key), LOG_S("backend", s->at->name), LOG_S("peer", s->peer),
         LOG_S("session", s->name), LOG_S("tls", stream_is_secure(s->client) ? "yes" : "no"),
         LOG_S("state", route_state_name(l->state)), LOG_U("ms", clock_boot_ms() - l->began_ms),
-        LOG_SET("via", s->via));
+        routing_master(s), LOG_SET("via", s->via));
 }
 
 /* The client is told OK, with the list of capabilities that holds before and after the flip. */
@@ -592,16 +601,42 @@ static void routing_on_entered(void *owner, enum route_rc rc, enum route_state s
 
 /* ---- the outside ---- */
 
-void routing_begin(struct session *s, const char *tag, const struct credential *c)
+/* Whose account it is: l->key. c->authzid is left where somebody else signs in there. NULL, or why nobody does, with
+ * *code. */
+static const char *routing_take_name(struct login *l, const struct conf *conf, struct credential *c,
+                                     const char **code)
 {
     const char *why = NULL;
+    *code = "AUTHORIZATIONFAILED";
+    l->key = account_key(conf, c->authcid, &why);
+    if (!l->key || c->authzid.len == 0)
+        return why;
+    char *other = account_key(conf, c->authzid, &why);
+    if (other && strcmp(other, l->key) == 0) {
+        c->authzid = span_of(NULL, 0); /* it said the same once more */
+    } else if (!conf_is_master(conf, l->key)) {
+        *code = "AUTHENTICATIONFAILED"; /* whether the password was right is not told */
+        why = "an authorization identity of somebody else, by one who is not in masters";
+    } else {
+        free(l->key);
+        l->key = other;
+        return why;
+    }
+    free(other);
+    return why;
+}
+
+void routing_begin(struct session *s, const char *tag, const struct credential *c)
+{
+    struct credential taken = *c;
+    const char *code;
     struct login *l = s->login = xcalloc(1, sizeof *l);
     l->tag = xstrdup(tag);
     l->began_ms = clock_boot_ms();
-    s->secret = vault_keep(s->proxy->vault, c);
-    l->key = account_key(s->proxy->conf, c->authcid, &why);
-    if (!l->key) {
-        routing_refuse(s, "AUTHORIZATIONFAILED", "reading the name", why);
+    const char *why = routing_take_name(l, s->proxy->conf, &taken, &code);
+    s->secret = vault_keep(s->proxy->vault, &taken);
+    if (why) {
+        routing_refuse(s, code, "reading the name", why);
         return;
     }
     if (s->hops <= 1) {

@@ -14,7 +14,7 @@ struct backend_login *session_login_start(struct session *s, const struct conf_b
 {
     const struct conf *c = s->proxy->conf;
     struct credential credential = secret_credential(s->secret);
-    char *user = xspandup(credential.authcid);
+    char *user = xspandup(credential.authzid.len > 0 ? credential.authzid : credential.authcid);
     struct proxyproto_ends ends;
     bool header = at->proxy_protocol != PROXY_PROTOCOL_NONE && peer_ends(s, &ends);
     struct login_request request = {

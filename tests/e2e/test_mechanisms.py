@@ -1,5 +1,6 @@
 """By what a user may sign in (mechanisms): each of the ways, what does not belong there, and who may sign in as somebody else."""
 import base64
+import time
 
 import pytest
 
@@ -152,3 +153,60 @@ def test_settings_that_do_not_fit(ferry):
         assert daemon.process.wait(timeout=30) == 1
         daemon.wait(why, since=0)
         ferry.daemons.remove(daemon)
+
+
+# ---- who signs in as somebody else
+
+
+def plain(authzid, authcid, password):
+    return b"AUTHENTICATE PLAIN " + coded(f"{authzid}\0{authcid}\0{password}")
+
+
+@pytest.fixture(scope="module", name="masters")
+def fixture_masters(ferry):
+    return ferry.proxy(listen=LISTEN, proxy={"masters": ["Admin", "helper@example.org"]})
+
+
+def test_master_signs_in_as_the_user(masters, ferry, fake):
+    """With the master's own credentials, at the account's server; the session is the account's."""
+    mark = masters.mark()
+    with connect(masters) as wire:
+        assert wire.command(b"a", plain("ann", "ADMIN", "styx"))[-1].startswith(b"a NO ")  # it is for the server to say who that is
+        assert wire.command(b"b", plain("ann", "admin", "styx"))[-1].startswith(b"b OK ")
+        masters.wait(r"event=login user=ann backend=old .* master=admin\b", since=mark)
+        assert fake.logins == [("ann", "master")]
+        assert ferry.where("ann") == {"old"}
+    masters.wait(r"event=session_end why=client_gone .*user=ann\b", since=mark)
+
+
+def test_master_with_a_wrong_password(masters, fake):
+    with connect(masters) as wire:
+        assert wire.command(b"a", plain("ann", "admin", "wrong")) == [b"a NO [AUTHENTICATIONFAILED] Authentication failed"]
+        assert wire.command(b"b", plain("n" * 513, "admin", "styx"))[-1].startswith(b"b BAD ")
+        assert wire.command(b"c", plain("a\x01b", "admin", "styx"))[-1].startswith(b"c BAD ")
+        assert wire.command(b"d", plain("@", "admin", "styx"))[-1].startswith(b"d NO ")
+    assert fake.logins == []
+
+
+def test_nobody_else_does(masters, fake):
+    """Refused as a wrong password is, be it right or wrong, and no server hears of it."""
+    for password in ("secret", "wrong"):
+        with connect(masters) as wire:
+            began = time.monotonic()
+            assert wire.command(b"a", plain("ann", "bob", password)) == [b"a NO [AUTHENTICATIONFAILED] Authentication failed"]
+            passed = time.monotonic() - began
+            assert abs(passed - round(passed)) < 0.2 and round(passed) >= 1, passed
+    assert fake.logins == [] and not fake.heard(b"bob")
+
+
+def test_the_same_account_by_another_spelling_is_no_one_else(proxy, fake):
+    with connect(proxy) as wire:
+        assert wire.command(b"a", plain("ANN", "ann", "secret"))[-1].startswith(b"a OK ")
+    assert fake.logins == [("ann", "user")]
+
+
+def test_masters_that_are_no_names(ferry):
+    daemon = ferry.proxy(listen=LISTEN, proxy={"masters": ["admin", "@"]}, wait=False)
+    assert daemon.process.wait(timeout=30) == 1
+    daemon.wait(r'masters: \\?"@\\?" is no login name', since=0)
+    ferry.daemons.remove(daemon)

@@ -492,6 +492,29 @@ static void test_master_name_with_separator(void **state)
     ends(w, LOGIN_REFUSED, "sign_in", "", "sets apart");
 }
 
+/* A client that may sign in as others: its own credential, and both names as the backend wants them. */
+static void test_authzid_of_a_client(void **state)
+{
+    struct world *w = *state;
+    w->request.credential.authzid = span_str("bob");
+    w->request.user = "bob";
+    /* printf 'bob\0ann\0pass word' | base64 */
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] ready",
+                  "<AUTHENTICATE PLAIN Ym9iAGFubgBwYXNzIHdvcmQ=", ">%T OK [CAPABILITY IMAP4rev1] in"));
+    ends(w, LOGIN_OK, "sign_in", "", "");
+}
+
+static void test_authzid_of_a_client_by_name(void **state)
+{
+    struct world *w = *state;
+    w->request.credential.authzid = span_str("bob");
+    w->request.user = "bob";
+    w->backend.master_login = (char *)"%u*%m";
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 LITERAL+] ready", "<LOGIN {7+}", "=bob*ann {9+}", "=pass word",
+                  ">%T OK [CAPABILITY IMAP4rev1] in"));
+    ends(w, LOGIN_OK, "sign_in", "", "");
+}
+
 static void test_master_without_plain(void **state)
 {
     struct world *w = *state;
@@ -929,6 +952,8 @@ int main(void)
         TEST(test_master_login),
         TEST(test_master_of_passthrough),
         TEST(test_master_name_with_separator),
+        TEST(test_authzid_of_a_client),
+        TEST(test_authzid_of_a_client_by_name),
         TEST(test_master_without_plain),
         TEST(test_no_master),
         TEST(test_proxyauth),
