@@ -275,6 +275,18 @@ const struct option options[] = {
          "lines and phones. It costs processor time, 3 to 9 s for each GiB that clients download by it."},
     {"proxy", "login_tries", OPTION_NUMBER, offsetof(struct conf_proxy, login_tries), .def = "3", .min = 1,
      .max = 100, .reload = RELOAD_YES, .text = "Wrong passwords until a connection is closed."},
+    {"proxy", "login_delay", OPTION_DURATION, offsetof(struct conf_proxy, login_delay_ms), .def = "1s",
+     .max = M, .reload = RELOAD_YES,
+     .text =
+         "How long an account's next password from a network (an IPv4 address, or a /64 of IPv6) waits after a wrong one from there; "
+         "twice as long after the next, and so on, whichever proxy it comes to. Failures of the account from other networks "
+         "count with them, but networks without a failure never wait. From the eleventh failure on, all accounts wait there that "
+         "have not signed in from there of late. The same password once more is not counted again. 0s: nobody waits."},
+    {"proxy", "login_delay_max", OPTION_DURATION, offsetof(struct conf_proxy, login_delay_max_ms),
+     .def = "15s", .max = 5 * M, .reload = RELOAD_YES, .text = "The longest such wait."},
+    {"proxy", "login_delay_memory", OPTION_DURATION, offsetof(struct conf_proxy, login_delay_memory_ms),
+     .def = "10m", .min = 100, .max = DAY, .reload = RELOAD_YES,
+     .text = "How long after the last one failures are forgotten."},
     {"proxy", "lease", OPTION_DURATION, offsetof(struct conf_proxy, lease_ms), .def = "10s", .min = 300,
      .max = 10 * M,
      .text =

@@ -179,6 +179,25 @@ void route_refuse(struct store *s, const char *user, const char *session, uint64
 /* A client uses the account, which counts as in use for the next ms milliseconds. Detail 0: that was not
  * kept, since the account is not about to be switched over. */
 void route_busy(struct store *s, const char *user, uint64_t ms, route_done_fn fn, void *owner);
+/* What failed logins cost, for all proxies together (proxy/penalty.h; the account and the network may be whatever
+ * somebody typed). FAILED counts one; PASSED forgets those of the account from this network; TURN tells how
+ * long to wait before the next password is tried: ROUTE_LATE where that would be longer than ahead_ms. fn is
+ * told after each of them what is counted now; *told is empty where rc is neither ROUTE_OK nor ROUTE_LATE. The
+ * call is on behalf of who: store_forget(who) gives owner to drop (may be NULL) instead. */
+enum penalty_what { PENALTY_FAILED, PENALTY_TURN, PENALTY_PASSED };
+struct route_penalty_ask {
+    const char *user, *network; /* an account's key; a word */
+    bool many;                  /* many people come from this network: only their accounts count */
+    uint64_t memory_ms, first_ms, longest_ms, ahead_ms;
+    uint64_t free; /* failures that a network has for nothing */
+};
+struct route_penalty {
+    uint64_t wait_ms;
+    uint64_t of_account, of_network; /* failures of the account from this network; of the network */
+};
+typedef void (*route_penalty_fn)(void *owner, enum route_rc rc, const struct route_penalty *told);
+void route_penalty(struct store *s, enum penalty_what what, const struct route_penalty_ask *ask,
+                   route_penalty_fn fn, const void *who, void *owner, store_drop_fn drop);
 /* The session rests. ROUTE_LOST when the epoch is another, or the state is not freezing. */
 void route_frozen(struct store *s, const char *user, const char *session, uint64_t epoch, route_done_fn fn,
                   void *owner);

@@ -99,7 +99,8 @@ static void network_drop_empty(struct crowd *c, struct network *w)
 
 static bool is_idle(const struct session *s)
 {
-    return s->state == IN_HEADER || s->state == IN_NEW || s->state == IN_PREAUTH || s->state == IN_SECURING;
+    return s->state == IN_HEADER || s->state == IN_NEW || s->state == IN_PREAUTH || s->state == IN_SECURING ||
+           s->state == IN_THROTTLED;
 }
 
 bool crowd_end_one(struct crowd *c, struct network *of)

@@ -9,8 +9,8 @@
  *   one network            as many as would be left to others: one alone half of the crowd, two a third each
  *
  * A connection that comes when there is no room takes the place of the one that has been idle for longest: of
- * the same network, where that has too many, else of all. A connection is idle while it has no login under
- * way. The one that loses its place is told BYE [UNAVAILABLE]; where none is idle, the new one is told that.
+ * the same network, where that has too many, else of all. A connection is idle while no login of it is being
+ * tried (throttle.h). The one that loses its place is told BYE [UNAVAILABLE]; where none is idle, the new one is told that.
  * Where signed-in sessions hold all sockets, clients wait in the kernel's queue (listener.h). The log tells
  * of all this once in ten seconds, with numbers. */
 #ifndef IMAPFERRY_CROWD_H

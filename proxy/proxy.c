@@ -209,6 +209,7 @@ static void connect_store(struct proxy *p)
         store_sound_alarm(p->store);
     p->lease_store = store_new_beside(p->store, c->store_timeout_ms, NULL, NULL);
     p->lease = lease_new(p->lease_store, id, c->lease_ms, c->lease_long_ms, on_lease, p);
+    p->penalty = penalty_new(p->store, p->conf);
     p->doubts = doubts_new(p->store, p->queue, lease_incarnation(p->lease), on_reconcile_again, p);
     p->thaws = thaws_new(p->store);
     p->events = events_new(p->loop, p->conf, proxy_on_event, on_events_news, p);
@@ -484,6 +485,7 @@ void proxy_free(struct proxy **pp)
         events_free(&p->events);
     thaws_free(&p->thaws);
     doubts_free(&p->doubts);
+    penalty_free(&p->penalty);
     instance_free(&p->instance);
     if (p->lease)
         lease_free(&p->lease);

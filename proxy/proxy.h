@@ -26,6 +26,7 @@
 #include "lately.h"
 #include "limits.h"
 #include "listener.h"
+#include "penalty.h"
 #include "queue.h"
 #include "renewal.h"
 #include "session.h"
@@ -89,6 +90,7 @@ struct proxy {
     size_t n_long_ids; /* of CROWD_LONG_IDS */
     struct account *accounts;
     struct lately *lately; /* owned */
+    struct penalty *penalty;
     struct session_list places[IN_COUNT];
     size_t n_sessions;
     uint64_t last_session;

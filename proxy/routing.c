@@ -12,6 +12,7 @@
 #include "routing.h"
 #include "session_login.h"
 #include "silence.h"
+#include "throttle.h"
 #include "vault.h"
 #include "views.h"
 
@@ -109,6 +110,7 @@ static void routing_drop_login(struct session *s)
     if (!l)
         return;
     s->login = NULL;
+    throttle_end(s);
     backend_login_cancel(&l->dialog);
     vault_drop(s->proxy->vault, &s->secret);
     free(l->tag);
@@ -121,6 +123,7 @@ static void routing_drop_login(struct session *s)
 /* Back to where the session was before the login. */
 static void routing_undo(struct session *s)
 {
+    throttle_end(s);
     store_forget(s->proxy->store, s);
     doubts_forget(s->proxy->doubts, s);
     if (s->reg.may_exist)
@@ -171,6 +174,11 @@ static void routing_refuse(struct session *s, const char *code, const char *phas
     log_failed(s, l->refusal->name, phase, detail);
     session_enter(s, IN_REFUSED);
     timer_start(s->timer, REFUSAL_STEP_MS - (clock_boot_ms() - l->began_ms) % REFUSAL_STEP_MS);
+}
+
+void routing_limit(struct session *s, const char *phase, const char *detail)
+{
+    routing_refuse(s, "LIMIT", phase, detail);
 }
 
 void routing_say_refused(struct session *s)
@@ -335,7 +343,7 @@ static void routing_on_route(void *owner, enum route_rc rc, const struct route *
 }
 
 /* The first try goes by what is remembered. */
-static void routing_start(struct session *s)
+void routing_try(struct session *s)
 {
     const struct route *r = lately_find(s->proxy->lately, s->login->key);
     if (!r) {
@@ -359,6 +367,9 @@ static void routing_on_failure(struct session *s, enum login_rc rc, const char *
 {
     struct login *l = s->login;
     if (rc == LOGIN_REFUSED && !(l->checked && l->at->auth_backend[0])) {
+        const struct imap_code *said = imap_code_find(span_str(code));
+        if (!said || !said->temporary)
+            throttle_failed(s);
         routing_refuse(s, code, phase, detail);
         return;
     }
@@ -396,12 +407,15 @@ static void routing_on_signed_in(void *owner, const struct login_result *r)
             r->stream; /* it has shown that the password is right, and was only for that */
         stream_close(&stream, false);
         l->checked = l->shown = true;
+        throttle_passed(s);
         if (is_frozen(l->state))
             routing_enter(s); /* will have to wait */
         else
             routing_sign_in(s);
         return;
     }
+    if (!l->shown)
+        throttle_passed(s);
     l->shown = true;
     l->caps = r->caps;
     session_take_backend(s, r->stream, l->at);
@@ -648,5 +662,5 @@ void routing_begin(struct session *s, const char *tag, const struct credential *
         return;
     }
     accounts_attach(s->proxy, l->key, s);
-    routing_start(s);
+    throttle_begin(s);
 }

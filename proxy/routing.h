@@ -37,6 +37,10 @@ struct login;
  * (vault.h), and wiped when the login ended, either way; but where the account may be flipped, the session
  * keeps it. */
 void routing_begin(struct session *s, const char *tag, const struct credential *c);
+/* The login may be tried now (throttle.h). */
+void routing_try(struct session *s);
+/* Refused for a limit of ours: the client is told NO [LIMIT] at a full second. phase and detail are for the log. */
+void routing_limit(struct session *s, const char *phase, const char *detail);
 /* In WAITING: there are news of the account, or it has waited long enough. Reads the route again. */
 void routing_wake(struct session *s);
 /* In REFUSED, once it may be said: the client is told NO. */

@@ -6,9 +6,12 @@
  * HEADER   | a PROXY header, on a listener that   | tls_timeout                | NEW, PREAUTH, CLOSING
  *          | wants one (peer.h)                   |                            |
  * NEW      | TLS handshake when implicit          | tls_timeout                | PREAUTH, CLOSING
- * PREAUTH  | a command                            | login_timeout (the whole   | SECURING, ROUTING, CLOSING
- *          |                                      | phase, not each command)   |
+ * PREAUTH  | a command                            | login_timeout (the whole   | SECURING, THROTTLED, ROUTING,
+ *          |                                      | phase, not each command)   | SIGNIN, REFUSED, CLOSING
  * SECURING | STREAM_SECURE after STARTTLS         | tls_timeout                | PREAUTH, CLOSING
+ * THROTTLED| its turn to be tried (throttle.h)    | store_timeout, then at most| ROUTING, SIGNIN, REFUSED,
+ *          |                                      | what is left of            | CLOSING
+ *          |                                      | login_timeout              |
  * ROUTING  | the route                            | store_timeout              | WAITING, SIGNIN, ENTERING
  *          |                                      |                            | (signed in already), REFUSED,
  *          |                                      |                            | PREAUTH, CLOSING
@@ -30,7 +33,7 @@
  * CLOSING  | the next turn of the loop; the last  | close_timeout              | freed
  *          | words go out without the session     |                            |
  *
- * From ROUTING to REFUSED a login is under way (routing.h): from there, what is not the user's fault goes
+ * From THROTTLED to REFUSED a login is under way (routing.h): from there, what is not the user's fault goes
  * back to PREAUTH with NO [UNAVAILABLE], so that a client may try again, and the third failure ends the
  * session.
  *
@@ -54,6 +57,7 @@ enum session_state {
     IN_NEW,
     IN_PREAUTH,
     IN_SECURING,
+    IN_THROTTLED,
     IN_ROUTING,
     IN_WAITING,
     IN_SIGNIN,
@@ -100,6 +104,16 @@ enum session_end {
     END_COUNT
 };
 
+/* How far a login is from being tried (throttle.h). */
+enum throttle_phase {
+    THROTTLE_NONE,
+    THROTTLE_QUEUED,  /* behind others of the account */
+    THROTTLE_CALLED,  /* ... of which one has ended */
+    THROTTLE_ASKING,  /* Redis for how long to wait */
+    THROTTLE_WAITING, /* so long */
+    THROTTLE_TRYING,
+};
+
 struct session {
     struct proxy *proxy; /* borrowed */
     enum session_state state;
@@ -140,7 +154,9 @@ struct session {
 
     struct account *account; /* from ROUTING on */
     LIST_ENTRY(session) of_account;
-    struct stream *backend; /* signed in; owned */
+    enum throttle_phase throttle;  /* of the login under way ... */
+    TAILQ_ENTRY(session) of_tries; /* ... until it is known what the password is worth: of account->tries */
+    struct stream *backend;        /* signed in; owned */
     /* silence.h; owned, NULL: its bytes may wait in the kernel for as long as they like */
     struct timer *silence;
     const struct conf_backend *at;   /* what backend is */

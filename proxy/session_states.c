@@ -8,6 +8,7 @@
 #include "rest.h"
 #include "routing.h"
 #include "session_states.h"
+#include "throttle.h"
 
 /* ---- before the login ---- */
 
@@ -187,6 +188,7 @@ static const struct session_state_row rows[IN_COUNT] = {
     [IN_NEW]      = {"new",      tls_timeout_ms,           end_by_tls_timeout,   client_new,      NULL},
     [IN_PREAUTH]  = {"preauth",  rest_of_login_timeout_ms, end_by_login_timeout, client_preauth,  NULL},
     [IN_SECURING] = {"securing", tls_timeout_ms,           end_by_tls_timeout,   client_securing, NULL},
+    [IN_THROTTLED]= {"throttled", NULL,                    throttle_wake,        client_event,    NULL},
     [IN_ROUTING]  = {"routing",  store_timeout_ms,         late_routing,         client_event,    backend_of_login},
     [IN_WAITING]  = {"waiting",  NULL,                     routing_wake,         client_event,    backend_of_login},
     [IN_SIGNIN]   = {"signin",   signin_ms,                late_signin,          client_event,    backend_of_login},

@@ -8,7 +8,7 @@
 struct session_state_row {
     const char *name; /* for the log */
     /* How long the session may stay, ms from the moment it enters the state. NULL or 0: no deadline is set;
-     * in WAITING and REFUSED routing.c sets one by itself. */
+     * in THROTTLED, WAITING and REFUSED throttle.c and routing.c set one by themselves. */
     uint64_t (*deadline_ms)(const struct session *s);
     void (*on_deadline)(struct session *s);
     /* Events of the client's stream, and of the backend's. NULL: none can come, or none matters. */

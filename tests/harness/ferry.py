@@ -22,7 +22,7 @@ from .daemon import Daemon, program, sanitizer_environment, sanitizer_reports
 # Short terms, so that a test of what happens after them is short too.
 SETTINGS = {
     "redis": {},
-    "proxy": {"lease": "1s", "lease_long": "2s", "drain_time": "300ms", "threads": 1, "hold_max": "8s"},
+    "proxy": {"lease": "1s", "lease_long": "2s", "drain_time": "300ms", "threads": 1, "hold_max": "8s", "login_delay": "0s"},
     "migrator": {"retry_min": "300ms", "retry_max": "2s", "job_lease": "1500ms", "command_timeout": "5s"},
     "seal": {},
     "migration": {"source": "old", "target": "new", "freeze_budget": "5s", "late_watch": "0s",

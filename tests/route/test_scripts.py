@@ -2258,3 +2258,115 @@ def test_capabilities_are_written_where_nobody_was_quicker(store):
         assert store.call("caps", "new", *was, "X", "X", "7", "user") == ["changed"], was
     assert store.call("caps", "new", "A B", "A B C", "5", "A", "A", "6", "master") == ["ok"]
     assert store.client.hmget(store.key("backends"), "new", "new/by", "old") == ["A", "master", None]
+
+
+# ---- failed logins ----
+
+HERE, THERE = "04c0000201000000" + "00", "04c0000202000000" + "00"
+MEMORY, FIRST, LONGEST, FREE, AHEAD = 600000, 1000, 15000, 10, 30000
+
+
+def penalty(store, what, user="ann", network=HERE, many=0, ahead=AHEAD):
+    """The status, and ms to wait, failures of the account from there, of the network."""
+    status, *numbers = store.call("penalty", what, user, network, many, MEMORY, FIRST, LONGEST, FREE, ahead)
+    return [status, *map(int, numbers)]
+
+
+def told_to_wait(store, seconds, **how):
+    status, ms, *_ = penalty(store, "turn", **how)
+    assert status == "ok" and seconds * 1000 - 500 < ms <= seconds * 1000, (ms, seconds)
+
+
+def test_nobody_waits_without_a_failure(store):
+    before = store.client.keys("*")
+    assert penalty(store, "turn") == ["ok", 0, 0, 0]
+    assert store.client.keys("*") == before
+
+
+def test_penalty_grows_to_its_bound(store):
+    for n, seconds in enumerate((1, 2, 4, 8, 15, 15), 1):
+        for i in range(1, n + 1):
+            assert penalty(store, "failed") == ["ok", 0, i, i]
+        told_to_wait(store, seconds)
+        store.client.delete(store.key("penalty"))
+
+
+def field_of(store, kind):
+    return next(x for x in store.client.hkeys(store.key("penalty")) if x.startswith(kind))
+
+
+def test_tries_take_turns(store):
+    penalty(store, "failed")
+    for seconds in (1, 2, 3, 4):
+        told_to_wait(store, seconds)
+    assert penalty(store, "turn", ahead=2000)[0] == "late"
+    told_to_wait(store, 5)  # who was late has taken nobody's turn
+
+
+def test_networks_without_failures_never_wait_and_others_do_by_the_sum(store):
+    for n in range(40):
+        penalty(store, "failed", network=f"04{n:016x}")
+    assert penalty(store, "turn", network=THERE) == ["ok", 0, 0, 0]
+    assert penalty(store, "turn", network=HERE) == ["ok", 0, 0, 0]
+    told_to_wait(store, 1, network=f"04{0:016x}")  # by what was known when it failed
+    penalty(store, "failed", network=HERE)
+    told_to_wait(store, 15, network=HERE)
+    assert penalty(store, "turn", user="bob", network=HERE) == ["ok", 0, 0, 1]
+
+
+def test_a_network_waits_at_all_accounts_from_the_eleventh_failure_on(store):
+    for n in range(FREE):
+        penalty(store, "failed", user=f"u{n}")
+    assert penalty(store, "turn", user="bob")[1] == 0
+    penalty(store, "failed", user="u")
+    told_to_wait(store, 1, user="bob")
+    assert penalty(store, "turn", user="bob", network=THERE)[1] == 0
+    penalty(store, "passed", user="bob")
+    assert penalty(store, "turn", user="bob") == ["ok", 0, 0, 11]  # who has signed in from there
+    told_to_wait(store, 2, user="eve")
+    assert penalty(store, "failed", user="bob")[2:] == [1, 12]
+    assert penalty(store, "turn", user="bob")[1] > 0
+
+
+def test_many_people_at_one_address_are_told_apart(store):
+    for n in range(50):
+        assert penalty(store, "failed", user=f"u{n}", many=1)[3] == 0
+    assert penalty(store, "turn", user="bob", many=1) == ["ok", 0, 0, 0]
+    told_to_wait(store, 1, user="u3", many=1)
+
+
+def test_right_password_forgets_failures_from_there_alone(store):
+    for network in (HERE, THERE):
+        for _ in range(3):
+            penalty(store, "failed", network=network)
+    assert penalty(store, "passed")[2] == 0
+    assert penalty(store, "turn")[1] == 0
+    told_to_wait(store, 15, network=THERE)
+
+
+def test_penalty_is_forgotten_and_clocks_that_jump_make_nobody_wait(store):
+    penalty(store, "failed")
+    assert 0 < store.client.pttl(store.key("penalty")) <= 6 * MEMORY
+    name, now = field_of(store, "p"), store.now()
+    for value in (f"9 {now} {now - 1} 0", f"9 {now} {now + 7 * MEMORY} 0", "nonsense", "", f"9 {now - 9} 1 x"):
+        store.client.hset(store.key("penalty"), name, value)
+        assert penalty(store, "turn")[:2] == ["ok", 0], value
+    store.client.hset(store.key("penalty"), name, f"9 {now + 3600000} {now + MEMORY} 0")
+    assert penalty(store, "turn")[:2] == ["ok", 0]  # Redis' clock was ahead when that was written
+
+
+def test_penalties_are_bounded(store):
+    """Names that somebody typed, and networks: those that would be forgotten first make room."""
+    store.client.eval("""for i = 1, 100000 do
+        redis.call('HSET', KEYS[1], 'n' .. i, '1 0 ' .. ARGV[1] .. ' 0') redis.call('ZADD', KEYS[1] .. ':ends', ARGV[1] + i, 'n' .. i)
+    end""", 1, store.key("penalty"), store.now() + MEMORY // 2)
+    for n in range(5):
+        penalty(store, "failed", user="u" * 512 + str(n), network=f"06{n:016x}")
+    keys = store.key("penalty"), store.key("penalty:ends")
+    assert store.client.hlen(keys[0]) == store.client.zcard(keys[1]) == 100000
+    assert not store.client.hexists(keys[0], "n1") and store.client.hexists(keys[0], "n100000")
+    assert max(len(x) for x in store.client.hkeys(keys[0])) <= 35
+    store.client.zadd(keys[1], {f"n{n}": 1 for n in range(50, 75)})
+    for n in range(3):
+        penalty(store, "failed", user="ann", network=f"06{n:016x}")
+    assert store.client.hlen(keys[0]) <= 99985 and store.client.hlen(keys[0]) == store.client.zcard(keys[1])

@@ -8,6 +8,7 @@
 #include "proxy/routing.h"
 #include "proxy/session_login.h"
 #include "proxy/silence.h"
+#include "proxy/throttle.h"
 #include "proxy/vault.h"
 #include "proxy/views.h"
 
@@ -23,7 +24,7 @@ struct fixture {
 
     struct buf said; /* to the client */
     route_read_fn route_fn;
-    unsigned reads, thaws, logins, entered, left, renamed, failed, relayed;
+    unsigned reads, thaws, logins, entered, left, renamed, failed, relayed, wrong, right;
     const char *at; /* of the last sign-in */
     enum login_as as;
     backend_login_fn login_fn;
@@ -60,6 +61,28 @@ void route_thaw(struct store *s, const char *user, route_done_fn fn, void *owner
 {
     (void)s, (void)user, (void)fn, (void)owner;
     f->thaws++;
+}
+
+void throttle_begin(struct session *s)
+{
+    routing_try(s);
+}
+
+void throttle_failed(struct session *s)
+{
+    (void)s;
+    f->wrong++;
+}
+
+void throttle_passed(struct session *s)
+{
+    (void)s;
+    f->right++;
+}
+
+void throttle_end(struct session *s)
+{
+    (void)s;
 }
 
 void store_forget(struct store *s, void *owner)
@@ -400,6 +423,7 @@ static void test_a_login(void **state)
     assert_int_equal(f->enter.generation, 3);
     assert_true(f->enter.enqueue);
     assert_int_equal(f->said.len, 0); /* no OK before the registration */
+    assert_int_equal(f->right, 1);
     f->enter_fn(&f->s, ROUTE_OK, ROUTE_QUEUED, 7);
     says("a1 OK [CAPABILITY ] Logged in\n");
     assert_int_equal(f->relayed, 1);
@@ -517,6 +541,20 @@ static void test_a_wrong_password(void **state)
         assert_int_equal(f->failed, i + 1);
     }
     assert_int_equal(f->entered, 0);
+    assert_int_equal(f->wrong, 3); /* THROTTLED says nothing of the password */
+    assert_int_equal(f->right, 0);
+}
+
+static void test_a_limit_of_ours(void **state)
+{
+    (void)state;
+    begin();
+    routing_limit(&f->s, "throttled", "why");
+    assert_int_equal(f->s.state, IN_REFUSED);
+    assert_int_equal(f->said.len, 0);
+    routing_say_refused(&f->s);
+    says("a1 NO [LIMIT] A limit was reached, please try again later\n");
+    assert_int_equal(f->wrong + f->right, 0);
 }
 
 static void test_a_name_that_is_none(void **state)
@@ -537,6 +575,7 @@ static void test_backend_is_down(void **state)
     route_is("old", ROUTE_RESTING);
     login_ends(LOGIN_UNAVAILABLE, "");
     is_unavailable();
+    assert_int_equal(f->wrong + f->right, 0);
 }
 
 static void test_backend_has_a_limit(void **state)
@@ -736,6 +775,8 @@ static void test_auth_backend(void **state)
     assert_int_equal(f->as, LOGIN_AS_MASTER);
     login_ends(LOGIN_REFUSED, "AUTHENTICATIONFAILED"); /* of the master: the user's password is right */
     is_unavailable();
+    assert_int_equal(f->right, 1);
+    assert_int_equal(f->wrong, 0);
 }
 
 static void test_auth_backend_refuses(void **state)
@@ -938,6 +979,7 @@ int main(void)
         ROUTING_TEST(test_does_not_wait_for_ever),
         ROUTING_TEST(test_the_judge_in_a_closed_freeze),
         ROUTING_TEST(test_auth_backend),
+        ROUTING_TEST(test_a_limit_of_ours),
         ROUTING_TEST(test_auth_backend_refuses),
         ROUTING_TEST(test_auth_backend_of_another),
         ROUTING_TEST(test_cancelled),

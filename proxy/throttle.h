@@ -1,0 +1,29 @@
+/* throttle: which logins are tried at once, and which wait first. A login goes through here before anything is
+ * asked for it, and routing.h tries it:
+ *
+ *   - Of the logins of an account from one network, THROTTLE_TRIES are tried at a time in a thread, and the others
+ *     wait until one of these was answered: so nobody learns of many passwords at once before it is known that
+ *     the first ones were wrong.
+ *   - Where there were failures, the login waits for its turn (penalty.h): until the end of the wait that it is
+ *     told, or, where that would be longer than twice login_delay_max or than is left of login_timeout, it is
+ *     refused with [LIMIT].
+ *
+ * All of that is the state THROTTLED. A session in it is one that may lose its place (crowd.h). */
+#ifndef IMAPFERRY_THROTTLE_H
+#define IMAPFERRY_THROTTLE_H
+
+#include "session.h"
+
+enum { THROTTLE_TRIES = 2 };
+
+/* The login of the session, which has its account, may begin: calls routing_try(), at once or later. */
+void throttle_begin(struct session *s);
+/* In THROTTLED: the time has come that was waited for. */
+void throttle_wake(struct session *s);
+/* A server has said what the password is worth. */
+void throttle_failed(struct session *s);
+void throttle_passed(struct session *s);
+/* It is not tried any more: others may be. Nothing where it is not. */
+void throttle_end(struct session *s);
+
+#endif

@@ -1,0 +1,243 @@
+"""Failed logins: who has failed waits, and nobody else does."""
+import re
+import signal
+import time
+
+import pytest
+
+from fakes.fake_imap import FakeImap
+from harness import net, redisd
+from harness.ferry import Ferry
+from harness.scene import Wire, new_user
+
+DELAY = {"login_delay": "100ms", "login_delay_max": "60s", "login_timeout": "20s", "login_tries": 100}
+WEB = {"trusted": ["127.0.0.0/8"]}  # each client says by ID who it is: any address is one, without its interface
+
+
+@pytest.fixture(scope="module")
+def server():
+    with FakeImap() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def ferry(server):
+    store = redisd.Redis(port=net.free_port(), fsync="everysec")
+    with FakeImap() as new:
+        made = Ferry(store, {"old": {"address": server.url()}, "new": {"address": new.url()}}, None,
+                     {"migration": {"trigger": "manual"}})
+        made.init()
+        yield made
+        try:
+            made.close()
+        finally:
+            store.close()
+
+
+@pytest.fixture(scope="module")
+def proxies(ferry):
+    """Two of them, with two threads each."""
+    return [ferry.proxy(proxy={**DELAY, **WEB, "threads": 2}) for _ in range(2)]
+
+
+@pytest.fixture
+def user(ferry):
+    """Nobody has failed yet."""
+    ferry.redis.client().delete("imapferry:penalty", "imapferry:penalty:ends")
+    return new_user()
+
+
+_addresses = iter(range(1, 60000))
+
+
+def address():
+    """Of a network that nobody has come from."""
+    n = next(_addresses)
+    return f"198.18.{n // 250}.{1 + n % 250}"
+
+
+def come(proxy, ip):
+    w = Wire(proxy.addresses[0], timeout=30)
+    w.read_line()
+    assert w.command(b"i", b'ID ("x-originating-ip" "%s")' % ip.encode())[-1].startswith(b"i OK")
+    return w
+
+
+def login(wire, user, password=b"secret"):
+    """The answer, and how long it took."""
+    began = time.monotonic()
+    said = wire.command(b"l", b"LOGIN " + user.encode() + b" " + password)[-1]
+    return said, time.monotonic() - began
+
+
+def guess(proxy, wire, user, password):
+    """The answer is not waited for, which comes at a full second."""
+    mark = proxy.mark()
+    wire.line(b"l LOGIN " + user.encode() + b" " + password)
+    proxy.wait(rf"event=login_failed user={re.escape(user)} code=AUTHENTICATIONFAILED", since=mark)
+
+
+def fail(proxy, ip, user, times, word=b"wrong"):
+    for n in range(times):
+        with come(proxy, ip) as w:
+            guess(proxy, w, user, word + b"%d" % n)
+
+
+def gone(ferry, user):
+    net.wait_until("ends", lambda: not ferry.redis.client().hlen(f"imapferry:sessions:{user}"))
+
+
+def delays(proxy, user, mark=0):
+    return [int(m[1]) for m in proxy.find(rf"event=login_delayed user={re.escape(user)} .* ms=(\d+)", mark)]
+
+
+def test_guesses_wait_longer_and_longer_whichever_proxy_they_come_to(proxies, user, server):
+    ip, marks = address(), [p.mark() for p in proxies]
+    for n in range(6):
+        fail(proxies[n % 2], ip, user, 1, b"guess%d-" % n)
+    waits = [d for p, m in zip(proxies, marks) for d in delays(p, user, m)]
+    assert max(waits) > 1000, waits  # the fifth wait is 1.6 s; one proxy alone has seen three failures: 0.4 s
+
+
+def test_owner_is_not_kept_waiting(proxies, user):
+    """However many networks guess, and from however many they do, one without a failure is let in at once."""
+    for n in range(12):
+        fail(proxies[n % 2], address(), user, 1)
+    for p in proxies:
+        mark = p.mark()
+        assert login(come(p, address()), user)[0].startswith(b"l OK")
+        assert not delays(p, user, mark)
+
+
+def test_parallel_guesses_of_one_account_are_few(proxies, user, server):
+    """120 connections at once with a password each, of which the right one is the last."""
+    ip, before = address(), len(server.logins)
+    wires = [come(proxies[0], ip) for _ in range(120)]
+    for n, w in enumerate(wires):
+        w.line(b"l LOGIN %s guess%d" % (user.encode(), n))
+    wires[0].until(b"l ")
+    wires[1].until(b"l ")
+    tried = proxies[0].find(rf"event=login_failed user={re.escape(user)} code=AUTHENTICATIONFAILED")
+    assert len(tried) <= 10, len(tried)  # two a thread, and those whose turn has come in this second
+    assert login(come(proxies[0], address()), user)[0].startswith(b"l OK")
+    for w in wires:
+        w.close()
+    assert len(server.logins) - before <= 2
+
+
+def test_same_wrong_password_once_more_is_not_counted(ferry, user):
+    proxy = ferry.proxy(proxy={**DELAY, **WEB})
+    ip = address()
+    with come(proxy, ip) as w:
+        for _ in range(2):
+            assert login(w, user, b"old-password")[0].startswith(b"l NO")
+    row = {k[0]: v.split()[0] for k, v in ferry.redis.client().hgetall("imapferry:penalty").items()}
+    assert row == {"p": "1", "a": "1", "n": "1"}
+    proxy.stop()
+
+
+def test_network_that_guesses_at_many_accounts_waits_but_not_who_has_signed_in_there(proxies, user):
+    ip, known = address(), new_user()
+    proxy = proxies[0]
+    for n in range(14):
+        fail(proxy, ip, new_user(), 1)
+    login(come(proxy, ip), known)
+    mark = proxy.mark()
+    login(come(proxy, ip), new_user())
+    proxy.wait(r"event=login_delayed", since=mark)
+    mark = proxy.mark()
+    assert login(come(proxy, ip), known)[0].startswith(b"l OK") and not delays(proxy, known, mark)
+    assert login(come(proxy, address()), user)[0].startswith(b"l OK") and not delays(proxy, user, mark)
+
+
+def test_addresses_of_one_64_are_one_network(proxies, user):
+    for n in range(3):
+        fail(proxies[0], f"2001:db8:7:1::{n}", user, 1, b"w%d" % n)
+    mark = proxies[0].mark()
+    login(come(proxies[0], "2001:db8:7:1:ffff::1"), user)
+    assert delays(proxies[0], user, mark)
+    mark = proxies[0].mark()
+    login(come(proxies[0], "2001:db8:7:2::1"), user)
+    assert not delays(proxies[0], user, mark)
+
+
+def test_webmail_that_does_not_say_who_comes_is_not_slowed_down_for_all(proxies, user):
+    proxy = proxies[0]
+    for n in range(14):
+        with Wire(proxy.addresses[0]) as w:
+            w.read_line()
+            guess(proxy, w, f"{n}{user}", b"wrong")
+    mark = proxy.mark()
+    with Wire(proxy.addresses[0]) as w:
+        w.read_line()
+        assert login(w, user)[0].startswith(b"l OK")
+    assert not delays(proxy, user, mark)
+
+
+def test_login_without_failures_costs_no_call_more(ferry, user):
+    """Counted by Redis, with the delay and without, while another network has failed."""
+    counts = []
+    client = ferry.redis.client()
+    for delay in ("0s", "1s"):
+        proxy = ferry.proxy(proxy={**DELAY, **WEB, "login_delay": delay, "lease": "60s", "lease_long": "120s"})
+        fail(proxy, address(), new_user(), 2)
+        with come(proxy, address()) as w:
+            login(w, user)
+        gone(ferry, user)
+        client.config_resetstat()
+        for _ in range(10):
+            with come(proxy, address()) as w:
+                assert login(w, user)[0].startswith(b"l OK")
+        gone(ferry, user)
+        counts.append(client.info("commandstats")["cmdstat_fcall"]["calls"])
+        proxy.stop()
+    assert abs(counts[1] - counts[0]) <= 1, counts  # ten logins and as many ends; a renewal may be among them
+
+
+def test_redis_stops_and_goes_on(ferry, user):
+    """The thread goes by its own numbers meanwhile, and its logins end."""
+    proxy = ferry.proxy(proxy={**DELAY, **WEB, "store_timeout": "300ms", "login_delay": "500ms"})
+    ip = address()
+    fail(proxy, ip, user, 2)
+    ferry.redis.signal(signal.SIGSTOP)
+    try:
+        mark = proxy.mark()
+        w = come(proxy, ip)
+        said, took = login(w, user)
+        assert said.startswith(b"l NO [UNAVAILABLE]") and took < 10, (said, took)
+        assert delays(proxy, user, mark)
+    finally:
+        ferry.redis.signal(signal.SIGCONT)
+    proxy.wait(r"event=store_up|event=lease_renewed", since=mark)
+    net.wait_until("login", lambda: login(come(proxy, address()), user)[0].startswith(b"l OK"))
+    proxy.stop()
+
+
+def test_login_that_would_wait_for_too_long_is_told_so(ferry, user):
+    proxy = ferry.proxy(proxy={**DELAY, **WEB, "login_delay": "30s"})
+    ip = address()
+    fail(proxy, ip, user, 1)
+    with come(proxy, ip) as w:
+        said, took = login(w, user)
+        assert said == b"l NO [LIMIT] A limit was reached, please try again later" and took < 5
+    assert proxy.find(rf"event=login_failed user={re.escape(user)} code=LIMIT .* while=throttled")
+    proxy.stop()
+
+
+def test_who_waits_gives_its_place_to_others(ferry, user):
+    """A crowd that waits for its turns is one of strangers like any other."""
+    proxy = ferry.proxy(wrapper=("prlimit", "--nofile=200:200"), proxy={**DELAY, "threads": 1, "login_delay": "10s"})
+    wires = []
+    with Wire(proxy.addresses[0]) as w:
+        w.read_line()
+        guess(proxy, w, user, b"wrong")
+    for n in range(80):
+        wires.append(Wire(proxy.addresses[0]))
+        wires[-1].read_line()
+        wires[-1].line(b"l LOGIN %s x%d" % (user.encode(), n))
+    w = Wire(proxy.addresses[0])
+    assert w.read_line().startswith(b"* OK")
+    assert login(w, new_user())[0].startswith(b"l OK")
+    for w in wires:
+        w.close()
+    proxy.stop()
