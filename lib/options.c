@@ -287,6 +287,20 @@ const struct option options[] = {
     {"proxy", "login_delay_memory", OPTION_DURATION, offsetof(struct conf_proxy, login_delay_memory_ms),
      .def = "10m", .min = 100, .max = DAY, .reload = RELOAD_YES,
      .text = "How long after the last one failures are forgotten."},
+    {"proxy", "max_connections_per_account", OPTION_NUMBER,
+     offsetof(struct conf_proxy, max_connections_per_account), .def = "0", .max = 1000000,
+     .reload = RELOAD_YES,
+     .text =
+         "Signed-in connections that an account may have, at all proxies together; a login more is answered "
+         "NO [LIMIT]. Mail programs hold five to ten each. 0: any number."},
+    {"proxy", "max_connections_per_network", OPTION_NUMBER,
+     offsetof(struct conf_proxy, max_connections_per_network), .def = "0", .max = 1000000,
+     .reload = RELOAD_YES,
+     .text =
+         "The same for all accounts of a network, an IPv4 address or a /64 of IPv6, at this proxy. Networks in trusted "
+         "that do not say for which client they come have no limit. Behind one address there may be many "
+         "users. 0: any number. Connections that have not signed in yet have limits of their own: one network gets "
+         "half of the places."},
     {"proxy", "lease", OPTION_DURATION, offsetof(struct conf_proxy, lease_ms), .def = "10s", .min = 300,
      .max = 10 * M,
      .text =

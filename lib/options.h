@@ -86,6 +86,7 @@ struct conf_proxy {
     uint64_t lease_ms, lease_long_ms;
     uint64_t hold_max_ms, drain_time_ms;
     uint32_t login_tries;
+    uint32_t max_connections_per_account, max_connections_per_network;  /* signed in; 0 = any number */
     uint64_t login_delay_ms, login_delay_max_ms, login_delay_memory_ms; /* penalty.h; the first 0: none */
     uint64_t tls_timeout_ms, login_timeout_ms, store_timeout_ms, connect_timeout_ms, backend_timeout_ms,
         idle_timeout_ms, close_timeout_ms;

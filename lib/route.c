@@ -73,17 +73,10 @@ void args_job(struct args *a, const struct route_job *j)
 static const struct {
     const char *word;
     enum route_rc rc;
-} words[] = {{"ok", ROUTE_OK},
-             {"again", ROUTE_AGAIN},
-             {"wait", ROUTE_WAIT},
-             {"lost", ROUTE_LOST},
-             {"refused", ROUTE_REFUSED},
-             {"paused", ROUTE_PAUSED},
-             {"busy", ROUTE_BUSY},
-             {"late", ROUTE_LATE},
-             {"doubt", ROUTE_DOUBT},
-             {"nostore", ROUTE_NO_STORE},
-             {"quarantine", ROUTE_QUARANTINE}};
+} words[] = {{"ok", ROUTE_OK},         {"again", ROUTE_AGAIN},      {"wait", ROUTE_WAIT},
+             {"full", ROUTE_FULL},     {"lost", ROUTE_LOST},        {"refused", ROUTE_REFUSED},
+             {"paused", ROUTE_PAUSED}, {"busy", ROUTE_BUSY},        {"late", ROUTE_LATE},
+             {"doubt", ROUTE_DOUBT},   {"nostore", ROUTE_NO_STORE}, {"quarantine", ROUTE_QUARANTINE}};
 
 enum route_rc route_status(struct store *s, enum redis_rc rc, const struct reply *r)
 {

@@ -111,6 +111,7 @@ enum route_rc {
     ROUTE_OK,
     ROUTE_AGAIN,      /* route_enter(): the route has changed since it was read: read it again */
     ROUTE_WAIT,       /* route_enter(): the account is freezing or flipping: wait for an event */
+    ROUTE_FULL,       /* route_enter(): the account has as many sessions as it may */
     ROUTE_LOST,       /* owner, epoch or registration is not ours any more: touch nothing */
     ROUTE_REFUSED,    /* the state does not allow it; detail names the state */
     ROUTE_PAUSED,     /* the emergency brake is on: route_pause() */
@@ -154,6 +155,7 @@ struct route_enter {
     const char *source, *target; /* of the migration that it would be queued for */
     struct span sealed;          /* the sealed credential to keep for sealed_ttl_ms, empty = none */
     uint64_t sealed_ttl_ms;
+    uint32_t most; /* sessions that the account may have, at all proxies that are alive; 0: any number */
 };
 /* ROUTE_OK: the session is registered, and the client may be told OK; state is the account's state after
  * that, by which the caller knows the term of the lease. A session is never registered twice. A login that

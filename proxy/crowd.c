@@ -53,11 +53,11 @@ bool crowd_may_log(struct crowd *c)
 
 /* ---- networks ---- */
 
-static void network_key(const char *ip, uint8_t key[9])
+void crowd_network_key(const char *ip, uint8_t key[NETWORK_KEY_SIZE])
 {
     static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff}; /* RFC 4291 2.5.5.2 */
     uint8_t v6[16];
-    memset(key, 0, 9);
+    memset(key, 0, NETWORK_KEY_SIZE);
     if (inet_pton(AF_INET, ip, key + 1) == 1) {
         key[0] = 4;
     } else if (inet_pton(AF_INET6, ip, v6) != 1) {
@@ -73,9 +73,9 @@ static void network_key(const char *ip, uint8_t key[9])
 
 static struct network *network_of(struct crowd *c, const char *ip)
 {
-    uint8_t key[9];
+    uint8_t key[NETWORK_KEY_SIZE];
     struct network *w = NULL;
-    network_key(ip, key);
+    crowd_network_key(ip, key);
     HASH_FIND(hh, c->networks, key, sizeof key, w);
     if (w)
         return w;
@@ -100,7 +100,7 @@ static void network_drop_empty(struct crowd *c, struct network *w)
 static bool is_idle(const struct session *s)
 {
     return s->state == IN_HEADER || s->state == IN_NEW || s->state == IN_PREAUTH || s->state == IN_SECURING ||
-           s->state == IN_THROTTLED;
+           s->state == IN_THROTTLED || s->state == IN_REFUSED;
 }
 
 bool crowd_end_one(struct crowd *c, struct network *of)

@@ -10,7 +10,7 @@
  *
  * A connection that comes when there is no room takes the place of the one that has been idle for longest: of
  * the same network, where that has too many, else of all. A connection is idle while no login of it is being
- * tried (throttle.h). The one that loses its place is told BYE [UNAVAILABLE]; where none is idle, the new one is told that.
+ * tried (it may wait for its turn, throttle.h, or for its NO). The one that loses its place is told BYE [UNAVAILABLE]; where none is idle, the new one is told that.
  * Where signed-in sessions hold all sockets, clients wait in the kernel's queue (listener.h). The log tells
  * of all this once in ten seconds, with numbers. */
 #ifndef IMAPFERRY_CROWD_H
@@ -21,6 +21,8 @@
 #include <uthash.h>
 
 #include "lib/loop.h"
+
+#include "penalty.h"
 
 enum {
     /* connections of a thread that have not signed in, whatever there is room for */
@@ -34,7 +36,7 @@ struct session;
 TAILQ_HEAD(crowd_list, session);
 
 struct network {
-    uint8_t key[9]; /* 4 or 6, then the address or the first 8 bytes of it; 0: a UNIX socket */
+    uint8_t key[NETWORK_KEY_SIZE]; /* 4 or 6, then the address or the first 8 bytes of it; 0: a UNIX socket */
     size_t n;
     struct crowd_list members; /* the oldest first */
     struct turn_line line;     /* what they wait in */
@@ -54,6 +56,9 @@ struct crowd {
 /* sockets: what the thread may have. */
 void crowd_init(struct crowd *c, struct loop *l, unsigned thread, size_t sockets);
 void crowd_free(struct crowd *c);
+
+/* Of struct network: of an address, or "" for a UNIX socket. */
+void crowd_network_key(const char *ip, uint8_t key[NETWORK_KEY_SIZE]);
 
 /* Takes the session in, by its peer_ip ("": a UNIX socket), and has its client's stream wait in its network's
  * line; may end another session. False: no room; it is in no crowd. */

@@ -66,6 +66,11 @@ void peer_take_id(struct session *s, struct span text, uint16_t port)
         session_close(s, END_CROWD, NULL);
 }
 
+bool peer_is_many(const struct session *s)
+{
+    return !*s->peer_ip || (s->is_trusted && !*s->via);
+}
+
 bool peer_ends(const struct session *s, struct proxyproto_ends *_r)
 {
     struct proxyproto_ends e = {.from = {.port = s->peer_port}};

@@ -25,6 +25,8 @@ enum proxyproto_rc peer_read_header(struct session *s, const char **why);
 /* ID of a trusted peer names the client: moves the session to the client's network in the crowd, which may
  * end it. port: 0 = unknown. What is no address is passed over. */
 void peer_take_id(struct session *s, struct span ip, uint16_t port);
+/* Many people come from its address: that of a trusted peer that does not say for whom it comes. */
+bool peer_is_many(const struct session *s);
 /* For a PROXY header to a server: from where the client comes, and to where it came. False: not known. */
 bool peer_ends(const struct session *s, struct proxyproto_ends *_r);
 

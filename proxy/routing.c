@@ -11,6 +11,7 @@
 #include "relay.h"
 #include "routing.h"
 #include "session_login.h"
+#include "share.h"
 #include "silence.h"
 #include "throttle.h"
 #include "vault.h"
@@ -49,7 +50,7 @@ struct login {
     bool remembered;        /* what was read comes from lately.h */
     struct failure *failed; /* ... and so the sign-in there failed; owned */
 
-    const struct imap_code *refusal; /* REFUSED: what the client will be told */
+    const char *refusal, *refusal_text; /* REFUSED: what the client will be told */
 };
 
 /* A sign-in that failed, while it is looked at whether that was the right server. */
@@ -129,6 +130,7 @@ static void routing_undo(struct session *s)
     if (s->reg.may_exist)
         doubts_leave(s->proxy->doubts, s->account->key, s->name);
     accounts_detach(s);
+    share_give(s);
     stream_close(&s->backend, false);
     s->at = NULL;
     routing_drop_login(s);
@@ -160,30 +162,39 @@ void routing_unavailable(struct session *s, const char *phase, const char *detai
 void routing_cancel(struct session *s, bool tell)
 {
     if (tell) {
-        log_failed(s, "UNAVAILABLE", "closing", NULL);
+        if (s->state != IN_REFUSED) /* that was logged */
+            log_failed(s, "UNAVAILABLE", "closing", NULL);
         say_no(s, "UNAVAILABLE", "Please try again later");
     }
     routing_drop_login(s); /* session_close() does the rest */
 }
 
 /* The answer comes at a full second after the command, so that it does not tell how far the name came. */
-static void routing_refuse(struct session *s, const char *code, const char *phase, const char *detail)
+static void routing_refuse_with(struct session *s, const char *code, const char *text, const char *phase,
+                                const char *detail)
 {
     struct login *l = s->login;
-    l->refusal = routing_code_of(code, "AUTHENTICATIONFAILED");
-    log_failed(s, l->refusal->name, phase, detail);
+    l->refusal = code;
+    l->refusal_text = text;
+    log_failed(s, code, phase, detail);
     session_enter(s, IN_REFUSED);
     timer_start(s->timer, REFUSAL_STEP_MS - (clock_boot_ms() - l->began_ms) % REFUSAL_STEP_MS);
 }
 
-void routing_limit(struct session *s, const char *phase, const char *detail)
+static void routing_refuse(struct session *s, const char *code, const char *phase, const char *detail)
 {
-    routing_refuse(s, "LIMIT", phase, detail);
+    const struct imap_code *c = routing_code_of(code, "AUTHENTICATIONFAILED");
+    routing_refuse_with(s, c->name, c->text, phase, detail);
+}
+
+void routing_limit(struct session *s, const char *phase, const char *detail, const char *text)
+{
+    routing_refuse_with(s, "LIMIT", text, phase, detail);
 }
 
 void routing_say_refused(struct session *s)
 {
-    say_no(s, s->login->refusal->name, s->login->refusal->text);
+    say_no(s, s->login->refusal, s->login->refusal_text);
     routing_failed(s);
 }
 
@@ -468,6 +479,11 @@ static void routing_enter(struct session *s)
         routing_unavailable(s, "entering", "no valid lease");
         return;
     }
+    if (!share_take(s)) {
+        routing_limit(s, "entering", "the network has as many connections as it may",
+                      "Too many connections from your network, please close some");
+        return;
+    }
     struct buf sealed = {0};
     routing_seal(s, &sealed);
     struct route_enter e = {
@@ -484,6 +500,7 @@ static void routing_enter(struct session *s)
         .target = pair.target,
         .sealed = buf_span(&sealed),
         .sealed_ttl_ms = SEALED_TTL_MS,
+        .most = p->conf->proxy.max_connections_per_account,
     };
     l->news = s->account->news;
     l->lapses_short = lease_lapses(p->lease, true);
@@ -607,6 +624,11 @@ static void routing_on_entered(void *owner, enum route_rc rc, enum route_state s
     case ROUTE_WAIT:
         s->reg.may_exist = false;
         routing_hold(s);
+        break;
+    case ROUTE_FULL:
+        s->reg.may_exist = false;
+        routing_limit(s, "entering", "the account has as many connections as it may",
+                      "Too many connections of this account, please close some");
         break;
     default:
         routing_unavailable(s, "entering", routing_text_of(rc));

@@ -39,8 +39,9 @@ struct login;
 void routing_begin(struct session *s, const char *tag, const struct credential *c);
 /* The login may be tried now (throttle.h). */
 void routing_try(struct session *s);
-/* Refused for a limit of ours: the client is told NO [LIMIT] at a full second. phase and detail are for the log. */
-void routing_limit(struct session *s, const char *phase, const char *detail);
+/* Refused for a limit of ours: the client is told NO [LIMIT] with this fixed text at a full second. phase and detail are
+ * for the log. */
+void routing_limit(struct session *s, const char *phase, const char *detail, const char *text);
 /* In WAITING: there are news of the account, or it has waited long enough. Reads the route again. */
 void routing_wake(struct session *s);
 /* In REFUSED, once it may be said: the client is told NO. */

@@ -13,6 +13,7 @@
 #include "rest.h"
 #include "routing.h"
 #include "session_states.h"
+#include "share.h"
 #include "silence.h"
 #include "vault.h"
 
@@ -283,6 +284,7 @@ static void session_release(struct session *s, enum session_end end)
     accounts_detach(s);
     bool linger = may_linger(s, end);
     crowd_leave(&p->crowd, s);
+    share_give(s);
     stream_close(&s->client, linger);
 }
 

@@ -137,6 +137,7 @@ struct session {
     bool is_trusted;         /* who has connected may say for whom */
     struct network *network; /* until it has signed in: of the crowd (crowd.h); borrowed */
     TAILQ_ENTRY(session) of_network, of_crowd;
+    bool has_share; /* counts among those of its network who have signed in (share.h) */
 
     struct buf client_id; /* what it says of itself (client_id.h): pairs of imap_id.h; owned */
     bool said_id;         /* ... it has said something */

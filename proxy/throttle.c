@@ -1,5 +1,9 @@
+#include <stdlib.h>
+
+#include "lib/account.h"
 #include "lib/log.h"
 
+#include "peer.h"
 #include "penalty.h"
 #include "proxy.h"
 #include "routing.h"
@@ -8,12 +12,14 @@
 
 /* ---- who ---- */
 
-/* Of a trusted peer that does not say for whom it comes, all users have one address. */
-static struct penalty_who throttle_who(const struct session *s)
+/* A master's password is the master's own, whose account it opens. *_name: to free. */
+static struct penalty_who throttle_who(const struct session *s, char **_name)
 {
-    return (struct penalty_who){.user = s->account->key,
-                                .network = s->network->key,
-                                .many = !*s->peer_ip || (s->is_trusted && !*s->via)};
+    struct credential c = secret_credential(s->secret);
+    const char *why;
+    *_name = c.authzid.len > 0 ? account_key(s->proxy->conf, c.authcid, &why) : NULL;
+    return (struct penalty_who){
+        .user = *_name ? *_name : s->account->key, .network = s->network->key, .many = peer_is_many(s)};
 }
 
 static uint64_t throttle_ahead_ms(const struct session *s)
@@ -36,7 +42,8 @@ static void throttle_wait(struct session *s, uint64_t ms)
 {
     if (ms == PENALTY_LATE) {
         throttle_end(s);
-        routing_limit(s, "throttled", "too many failed logins before it");
+        routing_limit(s, "throttled", "too many failed logins before it",
+                      "Too many failed logins, please try again later");
         return;
     }
     if (ms == 0) {
@@ -53,16 +60,22 @@ static void throttle_wait(struct session *s, uint64_t ms)
 static void throttle_on_turn(void *owner, enum route_rc rc, const struct route_penalty *told)
 {
     struct session *s = owner;
-    struct penalty_who w = throttle_who(s);
-    throttle_wait(s, penalty_told(s->proxy->penalty, &w, throttle_ahead_ms(s), rc, told));
+    char *name;
+    struct penalty_who w = throttle_who(s, &name);
+    uint64_t ms = penalty_told(s->proxy->penalty, &w, throttle_ahead_ms(s), rc, told);
+    free(name);
+    throttle_wait(s, ms);
 }
 
 /* Redis does not answer. */
 static void throttle_turn_here(struct session *s)
 {
-    struct penalty_who w = throttle_who(s);
+    char *name;
+    struct penalty_who w = throttle_who(s, &name);
+    uint64_t ms = penalty_turn_here(s->proxy->penalty, &w, throttle_ahead_ms(s));
+    free(name);
     store_forget(s->proxy->store, s);
-    throttle_wait(s, penalty_turn_here(s->proxy->penalty, &w, throttle_ahead_ms(s)));
+    throttle_wait(s, ms);
 }
 
 static void throttle_ask(struct session *s, const struct penalty_who *w)
@@ -86,11 +99,13 @@ static bool throttle_has_room(const struct session *s)
 
 static void throttle_step(struct session *s)
 {
-    struct penalty_who w = throttle_who(s);
+    char *name;
+    struct penalty_who w = throttle_who(s, &name);
     if (penalty_knows(s->proxy->penalty, &w))
         throttle_ask(s, &w);
     else
         throttle_try(s);
+    free(name);
 }
 
 void throttle_begin(struct session *s)
@@ -120,7 +135,8 @@ void throttle_wake(struct session *s)
         break;
     default: /* it has stood in the queue for too long */
         throttle_end(s);
-        routing_limit(s, "throttled", "too many logins of the account at once");
+        routing_limit(s, "throttled", "too many logins of the account at once",
+                      "Too many logins at once, please try again later");
     }
 }
 
@@ -147,14 +163,18 @@ void throttle_end(struct session *s)
 
 void throttle_failed(struct session *s)
 {
-    struct penalty_who w = throttle_who(s);
+    char *name;
+    struct penalty_who w = throttle_who(s, &name);
     penalty_failed(s->proxy->penalty, &w, secret_credential(s->secret).secret);
+    free(name);
     throttle_end(s);
 }
 
 void throttle_passed(struct session *s)
 {
-    struct penalty_who w = throttle_who(s);
+    char *name;
+    struct penalty_who w = throttle_who(s, &name);
     penalty_passed(s->proxy->penalty, &w);
+    free(name);
     throttle_end(s);
 }

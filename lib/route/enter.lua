@@ -1,18 +1,20 @@
 -- enter: registers a session, and queues the account. The only script that adds a registration on a master that knows
 -- its proxies. args: user, session, what was read (backend, state, epoch, generation), address, enqueue, source,
--- target, home, ttl of the sealed credential, sealed, and what was read of the view (none: it does not matter).
--- ok: state, epoch. again: the route is another. wait: freezing, flipping.
+-- target, home, ttl of the sealed credential, sealed, how many sessions the account may have (0: any number), and what was read
+-- of the view (none: it does not matter).
+-- ok: state, epoch. again: the route is another. wait: freezing, flipping. full: it has as many.
 if not open() then return NOSTORE end
-local user, name, backend, state, epoch, generation, address, enqueue, source, target, home, ttl, sealed, view = args()
+local user, name, backend, state, epoch, generation, address, enqueue, source, target, home, ttl, sealed, most, view = args()
 if generation ~= stamp() then return {'again', 'generation'} end
 local r = route(user, home)
 local late = may_thaw(r) and is_late(r)
 local as_read = r.backend == backend and r.state == state and r.epoch == epoch and not FROZEN[r.state] and not late
     and (not view or r.view == view)
 local registrations, told = key('sessions', user), encode(backend)
+local full = number(most) > 0 and call('HLEN', registrations) >= number(most) and alive(user) >= number(most)
 local registration = session_text(told, r.epoch, 'running', encode(address), now_text())
 -- At nearly every login all is as it was read, and the session is new: then this write is the whole of it.
-if not as_read or call('HSETNX', registrations, name, registration) == 0 then
+if not as_read or full or call('HSETNX', registrations, name, registration) == 0 then
     local had = session(user, name)
     if had and had.backend == told and r.backend == backend then return {'ok', r.state, r.epoch} end
     if late then
@@ -21,6 +23,7 @@ if not as_read or call('HSETNX', registrations, name, registration) == 0 then
     end
     if FROZEN[r.state] then return {'wait', r.state} end
     if not as_read then return {'again', r.state} end
+    if full then return {'full'} end
     call('HSET', registrations, name, registration)
 end
 

@@ -382,6 +382,20 @@ local function sessions(user, incarnation)
     return all
 end
 
+-- How many, but for those of proxies that have been silent for three terms: what a crashed one has left is in nobody's way.
+local function alive(user)
+    local n, of = 0, {}
+    for _, name in ipairs(call('HKEYS', key('sessions', user))) do
+        local incarnation = string.match(name, '^(.*)/[^/]*$') or name
+        if of[incarnation] == nil then
+            local renewed, short = string.match(call('HGET', PROXIES, incarnation) or '', '^%d+ %S+ %S+ %d+ (%d+) (%d+)')
+            of[incarnation] = number(renewed) + 3 * number(short) > now()
+        end
+        n = n + (of[incarnation] and 1 or 0)
+    end
+    return n
+end
+
 -- ---- ledgers ----
 
 -- PREFIX:folded:USER has all that was folded of an account's ledgers in one text, since a key for each of many small

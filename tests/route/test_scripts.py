@@ -2370,3 +2370,35 @@ def test_penalties_are_bounded(store):
     for n in range(3):
         penalty(store, "failed", user="ann", network=f"06{n:016x}")
     assert store.client.hlen(keys[0]) <= 99985 and store.client.hlen(keys[0]) == store.client.zcard(keys[1])
+
+
+# ---- how many sessions an account may have ----
+
+
+def proxy_of(store, incarnation, ago=0):
+    store.client.hset(store.key("proxies"), incarnation, f"1 0.1 192.0.2.1 1 {store.now() - ago} 10000 600000")
+
+
+def test_account_is_full(store):
+    proxy_of(store, "p1")
+    enter = lambda session, most: store.call(  # noqa: E731
+        "enter", "ann", session, "old", "resting", 0, store.generation(), "192.0.2.1", 0, "old", "new", "old", 0, "", most)[0]
+    assert [enter(f"p1/{n}", 2) for n in range(3)] == ["ok", "ok", "full"]
+    assert len(store.sessions()) == 2
+    assert enter("p1/1", 2) == "ok"  # it is there
+    assert enter("p1/2", 0) == "ok" and enter("p1/3", 3) == "full" and enter("p1/3", 4) == "ok"
+    store.call("leave", "ann", "p1/1")
+    assert enter("p1/4", 4) == "ok" and enter("p1/5", 4) == "full"
+    proxy_of(store, "p1", ago=30001)
+    assert enter("p2/1", 1) == "ok"  # of those of p1, which is silent, nobody knows better
+    proxy_of(store, "p2")
+    assert enter("p2/2", 1) == "full"
+
+
+def test_changed_route_is_told_before_the_number(store):
+    proxy_of(store, "p1")
+    store.plant("freezing")
+    store.put_session("p1/1")
+    args = "old", 0, store.generation(), "192.0.2.1", 0, "old", "new", "old", 0, "", 1
+    assert store.call("enter", "ann", "p1/2", "old", "freezing", EPOCH, *args[2:])[0] == "wait"
+    assert store.call("enter", "ann", "p1/2", "old", "resting", *args[1:])[0] == "wait"

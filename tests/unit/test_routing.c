@@ -7,6 +7,7 @@
 #include "proxy/relay.h"
 #include "proxy/routing.h"
 #include "proxy/session_login.h"
+#include "proxy/share.h"
 #include "proxy/silence.h"
 #include "proxy/throttle.h"
 #include "proxy/vault.h"
@@ -30,7 +31,7 @@ struct fixture {
     backend_login_fn login_fn;
     struct route_enter enter;
     route_enter_fn enter_fn;
-    bool may_pass, lease;
+    bool may_pass, lease, no_share;
     uint64_t generation, masters;
 };
 static struct fixture *f;
@@ -61,6 +62,17 @@ void route_thaw(struct store *s, const char *user, route_done_fn fn, void *owner
 {
     (void)s, (void)user, (void)fn, (void)owner;
     f->thaws++;
+}
+
+bool share_take(struct session *s)
+{
+    (void)s;
+    return !f->no_share;
+}
+
+void share_give(struct session *s)
+{
+    (void)s;
 }
 
 void throttle_begin(struct session *s)
@@ -549,12 +561,31 @@ static void test_a_limit_of_ours(void **state)
 {
     (void)state;
     begin();
-    routing_limit(&f->s, "throttled", "why");
+    routing_limit(&f->s, "throttled", "why", "A text");
     assert_int_equal(f->s.state, IN_REFUSED);
     assert_int_equal(f->said.len, 0);
     routing_say_refused(&f->s);
-    says("a1 NO [LIMIT] A limit was reached, please try again later\n");
+    says("a1 NO [LIMIT] A text\n");
     assert_int_equal(f->wrong + f->right, 0);
+}
+
+static void test_an_account_or_network_is_full(void **state)
+{
+    (void)state;
+    begin();
+    route_is("old", ROUTE_RESTING);
+    login_ends(LOGIN_OK, "");
+    f->enter_fn(&f->s, ROUTE_FULL, ROUTE_RESTING, 0);
+    assert_int_equal(f->s.state, IN_REFUSED);
+    routing_say_refused(&f->s);
+    says("a1 NO [LIMIT] Too many connections of this account, please close some\n");
+    assert_int_equal(f->left, 0); /* it was never registered */
+    f->no_share = true;
+    begin();
+    login_ends(LOGIN_OK, "");
+    assert_int_equal(f->entered, 1);
+    routing_say_refused(&f->s);
+    says("a1 NO [LIMIT] Too many connections from your network, please close some\n");
 }
 
 static void test_a_name_that_is_none(void **state)
@@ -980,6 +1011,7 @@ int main(void)
         ROUTING_TEST(test_the_judge_in_a_closed_freeze),
         ROUTING_TEST(test_auth_backend),
         ROUTING_TEST(test_a_limit_of_ours),
+        ROUTING_TEST(test_an_account_or_network_is_full),
         ROUTING_TEST(test_auth_backend_refuses),
         ROUTING_TEST(test_auth_backend_of_another),
         ROUTING_TEST(test_cancelled),
