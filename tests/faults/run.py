@@ -169,7 +169,7 @@ class Round:
         for user, account in self.accounts.items():
             winner = checker.contents(self.world.new, user)
             loser = checker.contents(self.world.old, user)
-            account.judge(winner, user in self.helped or "T3" in self.world.tiers([user]))
+            account.judge(winner, user in self.helped)
             found += [f"{user}: {text}" for text in checker.violations(account.all, winner, loser, late_seen=True)]
         return found
 

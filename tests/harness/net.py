@@ -2,6 +2,7 @@
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import tempfile
 import threading
@@ -27,7 +28,7 @@ def free_port():
 
 def temp_folder(label):
     """A folder with a short path (UNIX sockets have to fit) that other users may pass through."""
-    path = tempfile.mkdtemp(prefix=f"ferry-{label}-", dir="/tmp")
+    path = tempfile.mkdtemp(prefix=f"ferry-{label}-", dir=os.environ.get("IMAPFERRY_SCRATCH", "/tmp"))
     os.chmod(path, 0o755)
     return path
 
@@ -64,6 +65,27 @@ def accepts(address):
             return True
         except OSError:
             return False
+
+
+def _group_lives(leader):
+    """Those that have ended and that nobody has waited for yet do not count."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
+            state, _, group = f.read().rpartition(") ")[2].split()[:3]
+            if group == str(leader) and state not in "ZX":
+                return True
+    return False
+
+
+def stop_group(leader, number, timeout=2.0):
+    """The signal for the process that leads a group, SIGTERM for all others of it, and SIGKILL for who is left then."""
+    leader.send_signal(number)
+    leader.wait(10)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader.pid, signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            wait_until("end of a group", lambda: not _group_lives(leader.pid), timeout, step=0.01)
+        os.killpg(leader.pid, signal.SIGKILL)
 
 
 def stop_process(process, timeout=10.0):
