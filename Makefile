@@ -4,6 +4,7 @@
 # make demo             a migration to watch, on private servers; ONCE=1 ends after the flip
 # make check            all tests on a build with ASan and UBSan; ONLY=unit,e2e runs some (see tests/run.py)
 # make check-fresh      make demo and make check on bare Debian 12 and 13 (root; see tests/fresh.sh); ONLY=trixie
+# make check-long       what make check leaves out of tests/e2e: more servers, seeds and moments (tests/e2e/long_cases.py)
 # make check-valgrind   both daemons through a migration under valgrind
 # make check-faults     cut-overs under load, a fault in each; RUNS=N of them, SEED=S replays (see tests/faults/)
 # make check-crash      a migrator killed, stopped and cut off at each of its steps; RUNS=N draws N cases, SEED=N repeats
@@ -39,7 +40,7 @@ CC      ?= cc
 ifeq ($(SAN),1)
 FAULTS  ?= 1
 BUILD   ?= build/san
-OPT     := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+OPT     := -O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 else
 BUILD   ?= build
 OPT     := -O2 -g
@@ -161,6 +162,11 @@ check:
 	@$(PYTHON) -B tests/run.py $(if $(BUILD_GIVEN),--build $(BUILD)) $(if $(ONLY),--only $(ONLY)) \
 	    $(PYTEST_ARGS)
 
+check-long:
+	@sh tests/deps.sh ensure
+	@sh tests/servers.sh
+	@LONG=1 $(PYTHON) -B tests/run.py $(if $(BUILD_GIVEN),--build $(BUILD)) --only e2e $(PYTEST_ARGS)
+
 check-fresh:
 	@sh tests/deps.sh ensure fresh
 	@sh tests/fresh.sh $(if $(ONLY),--only '$(ONLY)')
@@ -261,4 +267,4 @@ clean:
 
 -include $(shell find $(BUILD)/obj $(BUILD)/fuzz -type f -name '*.d' 2>/dev/null)
 
-.PHONY: all packages deps-build check-fresh units fuzzers fuzz fuzz-replay clang-syntax deps demo check check-valgrind check-account check-crash check-faults check-view check-huge check-model install clean bench-migrate bench-cutover bench-failover bench-flood bench-late bench-store bench-compress bench-proxy bench-view
+.PHONY: all packages deps-build check-fresh check-long units fuzzers fuzz fuzz-replay clang-syntax deps demo check check-valgrind check-account check-crash check-faults check-view check-huge check-model install clean bench-migrate bench-cutover bench-failover bench-flood bench-late bench-store bench-compress bench-proxy bench-view

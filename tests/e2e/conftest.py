@@ -1,4 +1,6 @@
 """A fresh Redis and a fresh imapferry for each test; the two Dovecots are those of the module."""
+import os
+
 import pytest
 
 from fakes.fake_imap import FakeImap
@@ -6,6 +8,19 @@ from harness import net, redisd
 from harness.ferry import Ferry, backend
 from harness.site import Site
 from harness.viewed import Account
+
+from long_cases import is_long
+
+
+def pytest_collection_modifyitems(config, items):
+    """LONG=1 runs what long_cases.py names and nothing else; without it that is left out, but where a case is named by hand."""
+    if any("[" in x for x in config.args):
+        return
+    wanted = bool(os.environ.get("LONG"))
+    left = [x for x in items if x.path.parent.name == "e2e"
+            and is_long(x.path.stem, x.originalname, x.name.partition("[")[2][:-1]) != wanted]
+    items[:] = [x for x in items if x not in left]
+    config.hook.pytest_deselected(items=left)
 
 
 @pytest.fixture

@@ -1,0 +1,24 @@
+"""Which cases `make check` leaves to `make check-long`: more servers, more seeds, or more moments of what another case of
+the same test shows already. By file and test, as a pattern of the parameters."""
+import re
+
+LONG = {
+    "test_deposit": {"test_disturbed_at_each_step_it_ends_in_the_same_account": "kill_at_the_ledger|reset"},
+    "test_faults": {"test_cut_overs_under_load_with_a_fault_each": "alike|fillers",
+                    "test_cut_overs_to_a_cyrus_and_from_one": "map from Cyrus"},
+    "test_foreign": {"test_killed_between_two_steps": "cyrus"},
+    "test_numbers": {"test_long_gap_by_several_appends": "mdbox|single|courier|from_cyrus|from_courier",
+                     "test_every_gap_is_filled": "mdbox|single"},
+    "test_numbers_mistakes": {"test_dovecot": "another-ca|http-for-https|closed-port"},
+    "test_qresync": {"test_what_others_changed": "T0"},
+    "test_qresync_moved": {"test_way_back_in_the_middle": "T1|T2-SELECT-UID"},
+    "test_tiers": {"test_channel_that_does_it_after_the_flip": "minNextUid"},
+    "test_view_clients": {"test_nothing_is_transferred_again": "UIDPLUS|Courier|Cyrus-Dovecot"},
+    "test_view_hostile": {"test_a_backend_that_sends_what_it_likes": "1"},
+}
+
+
+def is_long(file, test, parameters):
+    """parameters: as pytest names the case, without brackets."""
+    return any(test.startswith(name) and re.search(rf"(?:^|-)(?:{pattern})", parameters)
+               for name, pattern in LONG.get(file, {}).items())
