@@ -69,6 +69,8 @@ static void header_data(struct session *s)
         return;
     crowd_leave(&s->proxy->crowd, s);
     session_meet(s);
+    if (s->state == IN_PREAUTH)
+        stream_again(s->client); /* what came with the header */
 }
 
 static void client_header(struct session *s, enum stream_event ev)

@@ -6,13 +6,14 @@ import re
 import socket
 import ssl
 import threading
+import time
 
 from . import header, net
 from .transcript import End, literal
 
 CAPABILITIES = "IMAP4rev1 SASL-IR AUTH=PLAIN LITERAL+ ID UIDPLUS IDLE NAMESPACE ENABLE UNSELECT"
 RELAYED = ("<", ">", ">>", "~", "closed", "gone", "close", "reset", "shut", "pours", "takes")
-DEADLINE = 30  # seconds; a scene is over before
+DEADLINE = 60  # seconds; a scene is over before
 FLOOD = b"* OK " + b"still here " * 100 + b"\r\n"
 
 
@@ -71,6 +72,8 @@ class Connection:
         self.case, self.end = case, End(connection)
         self.is_tls = False
         self.starts_with_tls = is_tls
+        self.until = time.monotonic() + DEADLINE
+        self.is_signed_in = False
         self.done = False
 
     # ---- rules
@@ -119,7 +122,7 @@ class Connection:
 
     def hang(self):
         """Until the other side goes away."""
-        while self.end.fill(DEADLINE):
+        while self.end.fill(self.until):
             self.end.buffer = b""
         raise Over
 
@@ -144,7 +147,7 @@ class Connection:
     # ---- reading
 
     def line(self):
-        line = self.end.read_line(DEADLINE)
+        line = self.end.read_line(self.until)
         if line is None:
             raise Over
         self.case.note(lines=line)
@@ -164,7 +167,7 @@ class Connection:
                 self.say(b"+ OK\r\n")
             size = int(found[1])
             while len(self.end.buffer) < size:
-                if not self.end.fill(DEADLINE):
+                if not self.end.fill(self.until):
                     raise Over
             parts.append((self.end.buffer[:size],))
             self.case.note(lines=self.end.buffer[:size])
@@ -199,14 +202,16 @@ class Connection:
 
     def take_header(self):
         while header.length(self.end.buffer) is None:
-            if not self.end.fill(DEADLINE):
+            if not self.end.fill(self.until):
                 raise Over
         size = header.length(self.end.buffer)
         self.case.note(lines=b"header of " + header.client_of(self.end.buffer[:size]).encode())
         self.end.buffer = self.end.buffer[size:]
 
     def run_command(self, tag, verb, rest):
-        if verb == "LOGIN":
+        if self.is_signed_in and verb in ("LOGIN", "AUTHENTICATE", "STARTTLS"):
+            self.say(tag + b" BAD not now\r\n")
+        elif verb == "LOGIN":
             self.answer("command", tag, b"")
             self.signed_in(tag, *(self.strings(rest) + [b"", b""])[:2])
         elif verb == "AUTHENTICATE":
@@ -247,8 +252,8 @@ class Connection:
     def signed_in(self, tag, name, password):
         self.case.note(logins=(name, password))
         self.answer("login", tag, tag + b" OK [CAPABILITY " + self.capabilities() + b"] welcome\r\n")
-        said = self.rules("login")
-        if self.case.plays_on and not any(re.search(r"\$tag (NO|BAD)", r) for r in said):
+        self.is_signed_in = not any(re.search(r"\$tag (NO|BAD)", r) for r in self.rules("login"))
+        if self.case.plays_on and self.is_signed_in:
             self.done = True
             with self.case.changed:
                 self.case.handed_over = self.end

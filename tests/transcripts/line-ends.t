@@ -8,6 +8,7 @@ C~ {{\S+ BAD|\* BYE}} ...
 B connections 0
 
 scene after login
+about what is read
 with line b\sNOOP\n | b\sNOOP\r\r\n | b\sNOOP\rc\sDELETE\sx\r\n | b\sNOOP\nc\sDELETE\sx\r\n | b\sNO\0OP\r\n
 C> a LOGIN ann pa55word
 C~ a OK ...

@@ -60,3 +60,8 @@ C closed
 scene version 2, TLVs that are garbage
 C connect header \r\n\r\n\0\r\nQUIT\n\x21\x11\0\x10\xc0\0\x02\x09\xc6\x33\x64\x02\x9c\x40\x03\xe1\x04\xff\xff\x01
 C closed
+
+scene a client that did not wait for its greeting
+C connect header PROXY\sTCP4\s127.0.0.7\s198.51.100.2\s40000\s993\r\na\sNOOP\r\n
+C< * OK ...
+C~ a OK ...

@@ -9,7 +9,6 @@ C~ b BAD ...
 C> c NOOP
 C~ c OK ...
 B connections 1
-B never bob
 
 scene AUTHENTICATE
 C> b AUTHENTICATE PLAIN \b64<\0bob\0pa55word>
@@ -17,7 +16,6 @@ C~ b BAD ...
 C> c NOOP
 C~ c OK ...
 B connections 1
-B never bob
 
 scene AUTHENTICATE without initial response
 C> b AUTHENTICATE PLAIN
