@@ -18,6 +18,8 @@
 # make bench-compress   what COMPRESS=DEFLATE costs the proxy and saves clients; MIB= SESSIONS= (see tests/bench/compress.py)
 # make bench-proxy      what a login, a byte, a session and a round trip cost beside nginx, Dovecot, perdition and haproxy;
 #                       ONLY= WHAT= ROUNDS= LOGINS= SESSIONS= MIB= BEFORE=FOLDER OUT=FILE.svg (see tests/bench/proxy.py)
+# make bench-wire       the transcripts of tests/transcripts against nginx, Dovecot and perdition too, and who answers what;
+#                       ONLY= FILES= WHY=1 (see tests/bench/wire.py)
 # make fuzz             each parser of what a peer sends, under libFuzzer; SECONDS=600 each, ONLY=tok,cmd (see tests/fuzz/run.py)
 # make check-account    an account of 20,000 messages with every oddity, between Courier, Cyrus and Dovecot; MESSAGES=N
 # make check-view       mail programs before and after moves; random commands to moved accounts and to copies that stayed;
@@ -127,9 +129,11 @@ $(PLAYED): LDFLAGS += -Wl,--allow-multiple-definition
 units: $(UNITS)
 
 # The fuzz targets, replaying their corpus; make fuzz builds them for libFuzzer.
-$(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c tests/fuzz/standalone.c $(BUILD)/libimapferry.a
+# Those of sessions play streams and the rest of the proxy themselves.
+$(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c tests/fuzz/standalone.c $(BUILD)/libproxy.a $(BUILD)/libimapferry.a
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $(filter %.c,$^) $(BUILD)/libimapferry.a $(LIBS)
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $(filter %.c,$^) $(BUILD)/libproxy.a $(BUILD)/libimapferry.a $(LIBS) \
+	    -Wl,--allow-multiple-definition
 
 fuzzers: $(FUZZERS)
 
@@ -224,6 +228,12 @@ bench-proxy:
 	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all
 	@IMAPFERRY_BUILD=$(abspath $(BUILD)) $(PYTHON) -B tests/bench/proxy.py
 
+bench-wire:
+	@sh tests/deps.sh ensure
+	@sh tests/deps.sh ensure proxies
+	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all
+	@IMAPFERRY_BUILD=$(abspath $(BUILD)) $(PYTHON) -B tests/bench/wire.py
+
 bench-compress:
 	@sh tests/deps.sh ensure
 	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all
@@ -267,4 +277,4 @@ clean:
 
 -include $(shell find $(BUILD)/obj $(BUILD)/fuzz -type f -name '*.d' 2>/dev/null)
 
-.PHONY: all packages deps-build check-fresh check-long units fuzzers fuzz fuzz-replay clang-syntax deps demo check check-valgrind check-account check-crash check-faults check-view check-huge check-model install clean bench-migrate bench-cutover bench-failover bench-flood bench-late bench-store bench-compress bench-proxy bench-view
+.PHONY: all packages deps-build check-fresh check-long units fuzzers fuzz fuzz-replay clang-syntax deps demo check check-valgrind check-account check-crash check-faults check-view check-huge check-model install clean bench-migrate bench-cutover bench-failover bench-flood bench-late bench-store bench-compress bench-proxy bench-view bench-wire

@@ -27,13 +27,13 @@ def targets():
 
 def build(names):
     subprocess.run(["make", "-s", f"-j{os.cpu_count()}", "CC=clang", f"CFLAGS={OPTIONS}", f"BUILD={BUILD}",
-                    f"{BUILD}/libimapferry.a"], cwd=ROOT, check=True)
+                    f"{BUILD}/libproxy.a", f"{BUILD}/libimapferry.a"], cwd=ROOT, check=True)
     flags = subprocess.run(["pkg-config", "--cflags", "--libs", *LIBRARIES], capture_output=True, text=True, check=True).stdout.split()
     systemd = subprocess.run(["pkg-config", "--libs", "libsystemd"], capture_output=True, text=True, check=False).stdout.split()
     for name in names:
         subprocess.run(["clang", *OPTIONS.replace("fuzzer-no-link", "fuzzer").split(), "-std=gnu11", "-D_GNU_SOURCE", "-I.",
-                        f"-I{BUILD}/gen", "-o", f"{BUILD}/{name}", f"tests/fuzz/fuzz_{name}.c", f"{BUILD}/libimapferry.a", *flags,
-                        *systemd, "-lpthread"], cwd=ROOT, check=True)
+                        f"-I{BUILD}/gen", "-o", f"{BUILD}/{name}", f"tests/fuzz/fuzz_{name}.c", f"{BUILD}/libproxy.a",
+                        f"{BUILD}/libimapferry.a", "-Wl,--allow-multiple-definition", *flags, *systemd, "-lpthread"], cwd=ROOT, check=True)
 
 
 def fuzz(name, seconds):
