@@ -518,6 +518,9 @@ static bool check_proxy(const struct conf *c, const struct conf_source *src, enu
     if (*p->id && !conf_check_is_name(p->id))
         ok = conf_fail(src, place("proxy", NULL, "id"), "\"%s\" is not 1 to 64 letters, digits and \"._-\"",
                        p->id);
+    if (*p->upgrade_socket && p->upgrade_socket[0] != '/')
+        ok = conf_fail(src, place("proxy", NULL, "upgrade_socket"), "\"%s\" is not an absolute path",
+                       p->upgrade_socket);
     if (p->lease_long_ms < p->lease_ms)
         ok = conf_fail(src, place("proxy", NULL, "lease_long"), "is shorter than lease");
     ok = check_trusted(c, src) && ok;

@@ -14,7 +14,7 @@ enum { AGAIN_MS = 500 /* while it is not known whether the other one lives */ };
 struct instance {
     struct store *store;
     char *name, *place; /* owned; place: "HOST/BOOT/PROC/PID/STARTED" */
-    char token[33], gone[33];
+    char token[INSTANCE_TOKEN], gone[INSTANCE_TOKEN];
     instance_fn fn;
     void *owner;
     struct timer *timer;
@@ -174,14 +174,21 @@ static void instance_on_timer(void *owner)
     }
 }
 
-struct instance *instance_new(struct store *s, const char *kind, const char *id, instance_fn fn, void *owner)
+void instance_token(char token[INSTANCE_TOKEN])
+{
+    random_hex(token, (INSTANCE_TOKEN - 1) / 2);
+}
+
+struct instance *instance_new(struct store *s, const char *kind, const char *id, const char *token,
+                              const char *instead, instance_fn fn, void *owner)
 {
     struct instance *i = xcalloc(1, sizeof(*i));
 
     i->store = s;
     i->name = xasprintf("%s/%s", kind, id);
     i->place = here();
-    random_hex(i->token, 16);
+    snprintf(i->token, sizeof(i->token), "%s", token);
+    snprintf(i->gone, sizeof(i->gone), "%s", instead);
     i->fn = fn;
     i->owner = owner;
     i->timer = timer_new(store_loop(s), instance_on_timer, i);

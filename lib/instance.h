@@ -23,9 +23,14 @@ enum instance_event {
  * INSTANCE_REFUSED or INSTANCE_LOST. */
 typedef void (*instance_fn)(void *owner, enum instance_event ev, const char *where);
 
-/* kind: "proxy" or "migrator". fn is never called before instance_new() has returned. Nothing is told while
- * the store is not up. */
-struct instance *instance_new(struct store *s, const char *kind, const char *id, instance_fn fn, void *owner);
+enum { INSTANCE_TOKEN = 33 }; /* with its NUL */
+/* How a process is told from another one of the same id. */
+void instance_token(char token[INSTANCE_TOKEN]);
+/* kind: "proxy" or "migrator". token: of this process. instead: token of the process that we have the id from, "" =
+ * there was none; it is not asked whether that one lives. Both are copied. fn is never called before instance_new()
+ * has returned. Nothing is told while the store is not up. */
+struct instance *instance_new(struct store *s, const char *kind, const char *id, const char *token,
+                              const char *instead, instance_fn fn, void *owner);
 /* Gives the id back, where the store is up. NULL is fine. */
 void instance_free(struct instance **i);
 

@@ -251,6 +251,11 @@ const struct option options[] = {
     {"proxy", "group", OPTION_STRING, offsetof(struct conf_proxy, group), .def = "",
      .text =
          "The group that goes with user; the user's own where empty. It stays in the user's other groups."},
+    {"proxy", "upgrade_socket", OPTION_STRING, offsetof(struct conf_proxy, upgrade_socket), .def = "",
+     .text =
+         "A UNIX socket such as \"/run/imapferry/upgrade\", in a folder of user's alone. A proxy that is started while another one "
+         "with the same socket runs takes its listeners and its id over, and that one drains and ends once the new one serves: "
+         "nobody is refused. Only root and the proxy's own user are heard. Where empty, a second one finds its ports taken."},
     {"proxy", "allow_plaintext", OPTION_BOOL, offsetof(struct conf_proxy, allow_plaintext), .def = "false",
      .reload = RELOAD_YES,
      .text =

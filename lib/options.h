@@ -80,6 +80,7 @@ struct conf_proxy {
     uint32_t threads;            /* 0 = one per core */
     char *id;                    /* "" = host name */
     char *user, *group;          /* whom to become; "" = stay */
+    char *upgrade_socket;        /* "" = none */
     struct conf_list mechanisms; /* sasl.h; conf_offers() */
     struct conf_list masters;    /* login names; conf_is_master() */
     bool allow_plaintext, compress;

@@ -1,7 +1,10 @@
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #ifdef HAVE_SYSTEMD
 #include <systemd/sd-daemon.h>
@@ -9,6 +12,7 @@
 
 #include "log.h"
 #include "process.h"
+#include "xalloc.h"
 
 /* The leak checker has to trace its own process, which PR_SET_DUMPABLE forbids. */
 #ifdef __has_feature
@@ -43,6 +47,44 @@ size_t process_limit(void)
             getrlimit(RLIMIT_NOFILE, &files);
     }
     return files.rlim_cur == RLIM_INFINITY ? FILES_UNLIMITED : (size_t)files.rlim_cur;
+}
+
+/* ---- the service manager */
+
+enum { HELD_FIRST = 3, HELD_MAX = 1000 };
+
+static size_t held_count(void)
+{
+    const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
+    uint64_t whose = 0, n = 0;
+
+    if (!pid || !fds || !span_u64(span_str(pid), INT32_MAX, &whose) ||
+        !span_u64(span_str(fds), HELD_MAX, &n) || whose != (uint64_t)getpid())
+        return 0;
+    return (size_t)n;
+}
+
+size_t process_held_sockets(int *_first, char ***_names)
+{
+    size_t n = held_count();
+    const char *rest = getenv("LISTEN_FDNAMES");
+    char **names = xcalloc(n + 1, sizeof *names);
+
+    for (size_t i = 0; i < n; i++) {
+        size_t len = rest ? strcspn(rest, ":") : 0;
+        int fd = HELD_FIRST + (int)i, flags = fcntl(fd, F_GETFL);
+        names[i] = xspandup(span_of(rest, len));
+        rest = rest && rest[len] ? rest + len + 1 : NULL;
+        if (flags >= 0)
+            fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+        fcntl(fd, F_SETFD, FD_CLOEXEC);
+    }
+    unsetenv("LISTEN_PID");
+    unsetenv("LISTEN_FDS");
+    unsetenv("LISTEN_FDNAMES");
+    *_first = HELD_FIRST;
+    *_names = names;
+    return n;
 }
 
 void process_notify(const char *what)

@@ -10,6 +10,10 @@
 size_t process_limit(void);
 /* Of that, the part about the memory once more: the kernel takes it back where a process becomes another user. */
 void process_hide(void);
+/* The sockets that the service manager has bound for us (sd_listen_fds(3)): so many from *_first on, not to be
+ * inherited, and never waiting. *_names: what its unit calls each, to free, the texts too. The environment no longer tells
+ * of them then. */
+size_t process_held_sockets(int *_first, char ***_names);
 /* Tells the service manager "READY=1" or "STOPPING=1" (sd_notify(3)). Does nothing where there is none. */
 void process_notify(const char *what);
 /* Tells it "RELOADING=1", with the time of now; "READY=1" ends the reload. */

@@ -16,6 +16,7 @@
 #include "lib/registry.h"
 #include "lib/signals.h"
 #include "lib/trial.h"
+#include "lib/watchdog.h"
 #include "lib/xalloc.h"
 
 #include "migrator/job/sweep.h"
@@ -45,6 +46,7 @@ struct program {
     struct worker *worker; /* NULL until the store was found to be safe */
     struct timer *recheck, *replicas, *stop;
     struct signals *signals;
+    struct watchdog *watchdog;
     struct instance *instance;
     struct learner *learner;
     bool ending; /* a signal came, or another process has our id */
@@ -70,6 +72,13 @@ static void start_work(struct program *g)
     LOG(INFO, "ready", LOG_S("id", g->id), LOG_U("jobs", g->conf->migrator.jobs),
         LOG_S("journal", g->conf->migrator.journal_dir));
     process_notify("READY=1");
+}
+
+/* What hangs in the loop, hangs here. */
+static bool migrator_is_alive(void *owner)
+{
+    (void)owner;
+    return true;
 }
 
 /* ---- does it know the flips of our journal? */
@@ -415,7 +424,9 @@ static bool make_parts(struct program *g, char **error)
     store_sound_alarm(m->store);
     g->learner = learner_new(m->store, migrator_policy_of, NULL, g);
     store_set_silence(m->store, c->migrator.job_lease_ms * SILENCE_TENTHS / 10);
-    g->instance = instance_new(m->store, "migrator", g->id, migrator_on_instance, g);
+    char token[INSTANCE_TOKEN];
+    instance_token(token);
+    g->instance = instance_new(m->store, "migrator", g->id, token, "", migrator_on_instance, g);
     timer_start(g->replicas, REPLICAS_MS);
     return true;
 }
@@ -431,6 +442,7 @@ static struct program *migrator_program_new(struct conf *conf)
     g->replicas = timer_new(g->m.loop, on_replicas_timer, g);
     g->stop = timer_new(g->m.loop, migrator_end, g);
     g->signals = signals_new(g->m.loop, migrator_on_signal, migrator_on_reload, g);
+    g->watchdog = watchdog_new(g->m.loop, migrator_is_alive, g);
     return g;
 }
 
@@ -456,6 +468,7 @@ static void migrator_program_free(struct program *g)
     timer_free(&g->replicas);
     timer_free(&g->stop);
     signals_free(&g->signals);
+    watchdog_free(&g->watchdog);
     loop_free(&m->loop);
     conf_free(&g->conf);
     free(g->told);

@@ -1,6 +1,4 @@
-/* listener: where clients come in. Sockets are bound before there are threads, so that a port in use ends the
- * program at its start, and each thread has one of its own for each TCP address (SO_REUSEPORT: the kernel
- * spreads the connections). A UNIX socket is thread 0's alone.
+/* listener: where clients come in, at a socket that a thread was given (sockets.h).
  *
  * A round of the loop takes some connections; the others wait in the kernel's queue. They wait there too when
  * descriptors run out and the crowd has no idle connection left to end (crowd.h): a session that has signed
@@ -12,12 +10,6 @@
 #include "lib/loop.h"
 
 struct proxy;
-
-/* Binds n sockets to the address (for a UNIX socket one, the others are -1), not listening yet. Port 0: all
- * get the same free one. *_text: the address as it is now, to free. False: *error to free. */
-bool listener_bind(const char *url, size_t n, int *sockets, char **_text, char **error) MUST_CHECK;
-/* Takes the file of a UNIX socket away; nothing for other addresses. */
-void listener_unlink(const char *url);
 
 struct listener {
     struct proxy *proxy; /* borrowed */
@@ -34,7 +26,7 @@ struct listener {
     bool waiting; /* a connection waits for room */
 };
 
-/* Takes the socket; -1: does nothing. */
+/* Takes the socket. */
 void listener_open(struct listener *l, struct proxy *p, const char *url, int socket);
 void listener_listen(struct listener *l);
 /* There is room again. */

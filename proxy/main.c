@@ -14,11 +14,13 @@
 #include "lib/signals.h"
 #include "lib/tls_tickets.h"
 #include "lib/trial.h"
+#include "lib/watchdog.h"
 #include "lib/xalloc.h"
 
 #include "expiry.h"
 #include "myself.h"
 #include "proxy.h"
+#include "upgrade.h"
 
 static const char usage[] =
     "usage: imapferry-proxy [-c FILE] [--check-conf] [--print-conf[=sample]] [--version]\n";
@@ -36,16 +38,94 @@ struct program {
     struct ticket_keys tickets;  /* those of this process; the threads have copies */
     struct worker *workers;
     size_t n_workers;
-    int *sockets; /* a row of n_listeners for each worker */
-    char **texts; /* the listeners' addresses */
-    size_t n_listeners;
-    struct signals *signals; /* owned */
+    struct sockets *sockets;   /* owned, as all these */
+    struct heir *heir;         /* NULL: there was no process before us */
+    struct giver *giver;       /* NULL: no upgrade_socket, or not yet */
+    struct watchdog *watchdog; /* NULL: nobody asks */
+    struct signals *signals;
+    char token[INSTANCE_TOKEN];
+    int upgrade_fd; /* for the giver; -1: it has it, or there is none */
     uv_async_t news;
     pthread_mutex_t lock; /* of the two below */
     size_t n_serving, n_ended;
     bool announced;
-    bool ending; /* a signal came */
+    bool ending;   /* a signal came, or another process has taken our place */
+    bool followed; /* it has, and goes on with what we have */
+    bool called_off;
+    bool shared; /* another process has the sockets, too: their files are not ours to take away */
+    bool listens_for_heirs;
 };
+
+static void program_end(struct program *g, enum proxy_order order)
+{
+    g->ending = true;
+    giver_free(&g->giver);
+    heir_free(&g->heir);
+    sockets_close(g->sockets);
+    for (size_t i = 0; i < g->n_workers; i++)
+        proxy_give_order(g->workers[i].proxy, order);
+}
+
+/* ---- another process takes our place */
+
+static void program_on_giver(void *owner, enum giver_event ev, const char *token)
+{
+    struct program *g = owner;
+    switch (ev) {
+    case GIVER_LENDS:
+        proxy_lend_id(g->workers[0].proxy);
+        break;
+    case GIVER_OFF:
+        proxy_claim_id(g->workers[0].proxy, token);
+        break;
+    case GIVER_DRAIN:
+        g->followed = true;
+        program_end(g, ORDER_DRAIN);
+        break;
+    }
+}
+
+static void await_heirs(struct program *g)
+{
+    heir_free(&g->heir);
+    g->shared = false;
+    g->listens_for_heirs = g->upgrade_fd >= 0;
+    if (g->listens_for_heirs)
+        g->giver = giver_new(g->loop, g->upgrade_fd, g->sockets, g->token, program_on_giver, g);
+    g->upgrade_fd = -1;
+}
+
+/* ---- we take another one's */
+
+static void tell_manager_of_us(void)
+{
+    char *text = xasprintf("MAINPID=%ld\nREADY=1", (long)getpid());
+    process_notify(text);
+    free(text);
+}
+
+static void program_on_heir(void *owner, enum heir_event ev)
+{
+    struct program *g = owner;
+    switch (ev) {
+    case HEIR_ALONE:
+        tell_manager_of_us();
+        await_heirs(g);
+        break;
+    case HEIR_YOURS:
+        tell_manager_of_us();
+        break;
+    case HEIR_DONE:
+        LOG(INFO, "upgrade_done");
+        await_heirs(g);
+        break;
+    case HEIR_OFF:
+        LOG(ERROR, "upgrade_off", LOG_S("why", "the process before this one has called it off, and goes on"));
+        g->called_off = g->followed = true;
+        program_end(g, ORDER_DRAIN);
+        break;
+    }
+}
 
 /* ---- threads and what they tell ---- */
 
@@ -64,12 +144,17 @@ static void on_worker_news(void *owner, bool ended)
 static void announce(struct program *g)
 {
     g->announced = true;
-    for (size_t i = 0; i < g->n_listeners; i++) {
-        char *text = xasprintf("listening on %s", g->texts[i]);
+    for (size_t i = 0; i < g->sockets->n; i++) {
+        char *text = xasprintf("listening on %s", g->sockets->groups[i].text);
         LOG(INFO, "listening", LOG_S("text", text));
         free(text);
     }
+    if (g->heir) {
+        heir_serving(g->heir, g->loop, program_on_heir, g);
+        return;
+    }
     process_notify("READY=1");
+    await_heirs(g);
 }
 
 static void program_on_news(uv_async_t *async)
@@ -87,10 +172,9 @@ static void program_on_news(uv_async_t *async)
 static void program_on_signal(void *owner, unsigned count)
 {
     struct program *g = owner;
-    g->ending = true;
-    process_notify("STOPPING=1");
-    for (size_t i = 0; i < g->n_workers; i++)
-        proxy_give_order(g->workers[i].proxy, count == 1 ? ORDER_DRAIN : ORDER_END);
+    if (!g->followed) /* else it knows another process */
+        process_notify("STOPPING=1");
+    program_end(g, count == 1 ? ORDER_DRAIN : ORDER_END);
 }
 
 /* ---- the configuration, read anew ---- */
@@ -167,16 +251,29 @@ static void *worker_main(void *arg)
 
 /* ---- start and end ---- */
 
-static bool bind_listeners(struct program *g, char **error)
+static bool get_sockets(struct program *g, const struct identity *who, char **error)
 {
-    int column[256];
-    for (size_t i = 0; i < g->n_listeners; i++) {
-        if (!listener_bind(g->conf->proxy.listen.items[i], g->n_workers, column, &g->texts[i], error))
-            return false;
-        for (size_t t = 0; t < g->n_workers; t++)
-            g->sockets[t * g->n_listeners + i] = column[t];
-    }
-    return true;
+    const char *path = g->conf->proxy.upgrade_socket;
+    if (!sockets_take_held(g->sockets, error))
+        return false;
+    bool ok = !*path || heir_meet(path, who, g->token, g->sockets, &g->upgrade_fd, &g->heir, error);
+    g->shared = g->heir != NULL;
+    return ok && sockets_bind(g->sockets, g->n_workers, error);
+}
+
+static bool make_worker(struct program *g, size_t thread, size_t sockets_max, char **error)
+{
+    struct proxy_share share = {.conf = g->conf,
+                                .thread = (unsigned)thread,
+                                .sockets_max = sockets_max,
+                                .tickets = &g->tickets,
+                                .token = g->token,
+                                .instead = g->heir ? heir_token_before(g->heir) : ""};
+    struct listen_socket *sockets = sockets_of_thread(g->sockets, thread, g->n_workers, &share.n_sockets);
+    share.sockets = sockets;
+    g->workers[thread].proxy = proxy_new(&share, on_worker_news, g, error);
+    free(sockets);
+    return g->workers[thread].proxy != NULL;
 }
 
 static bool make_workers(struct program *g, size_t descriptors, char **error)
@@ -184,12 +281,9 @@ static bool make_workers(struct program *g, size_t descriptors, char **error)
     size_t room = descriptors > 2 * CROWD_FDS_KEPT + 16 * g->n_workers
                       ? descriptors - CROWD_FDS_KEPT - 16 * g->n_workers
                       : CROWD_FDS_KEPT;
-    for (size_t t = 0; t < g->n_workers; t++) {
-        g->workers[t].proxy = proxy_new(g->conf, (unsigned)t, &g->sockets[t * g->n_listeners],
-                                        room / g->n_workers, &g->tickets, on_worker_news, g, error);
-        if (!g->workers[t].proxy)
+    for (size_t t = 0; t < g->n_workers; t++)
+        if (!make_worker(g, t, room / g->n_workers, error))
             return false;
-    }
     return true;
 }
 
@@ -224,9 +318,9 @@ static struct program *proxy_program_new(struct conf *conf)
     g->loop = loop_new();
     g->n_workers = count_of_threads(conf);
     g->workers = xcalloc(g->n_workers, sizeof *g->workers);
-    g->n_listeners = conf->proxy.listen.n;
-    g->sockets = xcalloc(g->n_workers * g->n_listeners, sizeof *g->sockets);
-    g->texts = xcalloc(g->n_listeners, sizeof *g->texts);
+    g->sockets = sockets_new(&conf->proxy.listen);
+    g->upgrade_fd = -1;
+    instance_token(g->token);
     pthread_mutex_init(&g->lock, NULL);
     uv_async_init(&g->loop->uv, &g->news, program_on_news);
     g->expiry = expiry_watch_new(g->loop);
@@ -238,7 +332,7 @@ static struct program *proxy_program_new(struct conf *conf)
 /* False: the proxy was not allowed to serve. */
 static bool join_threads(struct program *g)
 {
-    bool allowed = true;
+    bool allowed = !g->called_off;
     for (size_t t = 0; t < g->n_workers; t++) {
         if (g->workers[t].started)
             pthread_join(g->workers[t].thread, NULL);
@@ -250,19 +344,20 @@ static bool join_threads(struct program *g)
 
 static void proxy_program_free(struct program *g)
 {
+    heir_free(&g->heir);
+    giver_free(&g->giver);
+    watchdog_free(&g->watchdog);
     uv_close((uv_handle_t *)&g->news, NULL);
     signals_free(&g->signals);
     expiry_watch_free(&g->expiry);
     loop_free(&g->loop);
-    for (size_t i = 0; i < g->n_listeners; i++) {
-        if (g->texts[i])
-            listener_unlink(g->conf->proxy.listen.items[i]);
-        free(g->texts[i]);
-    }
+    sockets_free(&g->sockets, !g->followed && !g->shared);
+    if (!g->followed && g->listens_for_heirs)
+        upgrade_unlink(g->conf->proxy.upgrade_socket);
+    if (g->upgrade_fd >= 0)
+        close(g->upgrade_fd);
     pthread_mutex_destroy(&g->lock);
     wipe(&g->tickets, sizeof g->tickets);
-    free(g->texts);
-    free(g->sockets);
     free(g->workers);
     free(g);
 }
@@ -270,36 +365,48 @@ static void proxy_program_free(struct program *g)
 /* Clients of a UNIX socket are whom the user lets in. */
 static bool give_sockets(const struct program *g, const struct identity *who, char **error)
 {
-    for (size_t i = 0; i < g->n_listeners; i++)
-        if (strncmp(g->texts[i], "imap+unix://", 12) == 0 && !privileges_give(who, g->texts[i] + 12)) {
-            *error = xasprintf("%s can't be given to %s: %s", g->texts[i], who->user, strerror(errno));
+    for (size_t i = 0; i < g->sockets->n; i++) {
+        const char *text = g->sockets->groups[i].text;
+        if (strncmp(text, "imap+unix://", 12) == 0 && !privileges_give(who, text + 12)) {
+            *error = xasprintf("%s can't be given to %s: %s", text, who->user, strerror(errno));
             return false;
         }
+    }
     return true;
 }
 
 /* All is bound and read. No other thread is there yet. */
-static bool program_drop_privileges(const struct program *g, char **error)
+static bool program_drop_privileges(const struct program *g, const struct identity *who, char **error)
 {
-    struct identity who;
-
-    if (!privileges_find(g->conf->proxy.user, g->conf->proxy.group, &who, error) ||
-        !give_sockets(g, &who, error) || !privileges_drop(&who, error))
+    if (!give_sockets(g, who, error) || !privileges_drop(who, error))
         return false;
-    if (who.named)
-        conf_log_unreadable(g->conf, CONF_PROXY, who.user);
+    if (who->named)
+        conf_log_unreadable(g->conf, CONF_PROXY, who->user);
     return true;
+}
+
+/* For the watchdog: one thread that hangs is enough. */
+static bool program_is_alive(void *owner)
+{
+    struct program *g = owner;
+    bool alive = true;
+    for (size_t t = 0; t < g->n_workers; t++)
+        alive = proxy_is_alive(g->workers[t].proxy) && alive;
+    return alive;
 }
 
 static bool program_run(struct program *g, size_t descriptors, char **error)
 {
-    if (!bind_listeners(g, error) || !myself_check(g->conf, g->texts, g->n_listeners, error) ||
-        !make_workers(g, descriptors, error) || !program_drop_privileges(g, error))
+    struct identity who;
+    if (!privileges_find(g->conf->proxy.user, g->conf->proxy.group, &who, error) ||
+        !get_sockets(g, &who, error) || !myself_check(g->conf, g->sockets, error) ||
+        !make_workers(g, descriptors, error) || !program_drop_privileges(g, &who, error))
         return false;
     watch_certificates(g, g->workers[0].proxy->server_tls); /* before it is its thread's */
     conf_log_old_tls(g->conf, CONF_PROXY);
     if (!start_threads(g, error))
         return false;
+    g->watchdog = watchdog_new(g->loop, program_is_alive, g);
     loop_run(g->loop);
     return true;
 }

@@ -118,11 +118,11 @@ static bool myself_check_backend(const struct conf_backend *b, const char *liste
     return !is_me;
 }
 
-bool myself_check(const struct conf *c, char *const *listening, size_t n, char **error)
+bool myself_check(const struct conf *c, const struct sockets *listening, char **error)
 {
     for (size_t b = 0; b < c->n_backends; b++)
-        for (size_t i = 0; i < n; i++)
-            if (!myself_check_backend(&c->backends[b], listening[i], error))
+        for (size_t i = 0; i < listening->n; i++)
+            if (!myself_check_backend(&c->backends[b], listening->groups[i].text, error))
                 return false;
     return true;
 }

@@ -7,9 +7,10 @@
 
 #include "lib/conf.h"
 
-/* listening: the listeners' addresses as they are now, with their real ports. False: *error to free. May wait
- * for the resolver. */
-bool myself_check(const struct conf *c, char *const *listening, size_t n, char **error) MUST_CHECK;
+#include "sockets.h"
+
+/* False: *error to free. May wait for the resolver. */
+bool myself_check(const struct conf *c, const struct sockets *listening, char **error) MUST_CHECK;
 /* For --check-conf: the same of the addresses as they are configured; one error for each listener. */
 void myself_try(const struct conf *c, struct conf_source *src);
 

@@ -1,5 +1,6 @@
 #include <assert.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -187,6 +188,8 @@ static char *own_id(const struct proxy *p)
 static void proxy_on_instance(void *owner, enum instance_event ev, const char *where)
 {
     struct proxy *p = owner;
+    if (ev != INSTANCE_OURS && atomic_load(&p->id_lent))
+        return; /* by whom it was lent to */
     if (ev != INSTANCE_OURS)
         LOG(ERROR, "id_taken", LOG_S("by", where),
             LOG_S("advice", "give each proxy an id of its own (proxy: id)"));
@@ -197,6 +200,13 @@ static void proxy_on_instance(void *owner, enum instance_event ev, const char *w
         p->is_ours = true;
         serve_if_ready(p);
     }
+}
+
+static void proxy_tell_id(struct proxy *p, const char *instead)
+{
+    char *own = own_id(p);
+    p->instance = instance_new(p->store, "proxy", own, p->token, instead, proxy_on_instance, p);
+    free(own);
 }
 
 static void connect_store(struct proxy *p)
@@ -214,7 +224,7 @@ static void connect_store(struct proxy *p)
     p->thaws = thaws_new(p->store);
     p->events = events_new(p->loop, p->conf, proxy_on_event, on_events_news, p);
     if (!p->is_ours)
-        p->instance = instance_new(p->store, "proxy", own, proxy_on_instance, p);
+        proxy_tell_id(p, p->instead);
     free(own);
     free(id);
 }
@@ -252,13 +262,20 @@ static void proxy_close_one(struct session *s)
     session_close(s, END_SHUTDOWN, "at once");
 }
 
+/* A login that is under way, or about to come, would fail in the face of somebody who has just connected; an open
+ * session that ends is opened anew without a word by mail programs. So the former are told last. */
+static bool drain_waits(const struct session *s, size_t until)
+{
+    return until != SIZE_MAX && s->state < IN_RELAY;
+}
+
 static void drain_some(struct proxy *p, size_t until)
 {
     for (enum session_state in = 0; in < IN_CLOSING; in++) {
         struct session *s, *next;
         for (s = LIST_FIRST(&p->places[in]); s && p->drain_told < until; s = next) {
             next = LIST_NEXT(s, place);
-            if (!s->told)
+            if (!s->told && !drain_waits(s, until))
                 drain_one(s);
         }
     }
@@ -406,10 +423,46 @@ void proxy_renew(struct proxy *p, struct renewal *r)
     uv_async_send(&p->orders);
 }
 
+void proxy_lend_id(struct proxy *p)
+{
+    atomic_store(&p->id_lent, true);
+    uv_async_send(&p->orders);
+}
+
+void proxy_claim_id(struct proxy *p, const char *from)
+{
+    free(atomic_exchange(&p->claim, xstrdup(from)));
+    atomic_store(&p->id_lent, false);
+    uv_async_send(&p->orders);
+}
+
+static void take_id_orders(struct proxy *p)
+{
+    if (atomic_load(&p->id_lent)) {
+        instance_free(&p->instance);
+        return;
+    }
+    char *from = atomic_exchange(&p->claim, NULL);
+    if (from) {
+        instance_free(&p->instance);
+        proxy_tell_id(p, from);
+    }
+    free(from);
+}
+
+bool proxy_is_alive(struct proxy *p)
+{
+    bool alive = atomic_exchange(&p->came_round, false);
+    uv_async_send(&p->orders);
+    return alive;
+}
+
 static void on_orders(uv_async_t *async)
 {
     struct proxy *p = CONTAINER_OF(async, struct proxy, orders);
+    atomic_store(&p->came_round, true);
     take_renewal(p);
+    take_id_orders(p);
     int order = atomic_load(&p->order);
     if (order >= ORDER_DRAIN && p->phase < PROXY_DRAINING)
         proxy_drain(p);
@@ -429,21 +482,31 @@ void proxy_give_order(struct proxy *p, enum proxy_order order)
 
 /* ---- life ---- */
 
-struct proxy *proxy_new(const struct conf *conf, unsigned thread, const int *sockets, size_t sockets_max,
-                        const struct ticket_keys *tickets, proxy_news_fn fn, void *owner, char **error)
+static void proxy_open_listeners(struct proxy *p, const struct proxy_share *share)
+{
+    p->n_listeners = share->n_sockets;
+    p->listeners = xcalloc(p->n_listeners, sizeof *p->listeners);
+    for (size_t i = 0; i < p->n_listeners; i++)
+        listener_open(&p->listeners[i], p, share->sockets[i].url, share->sockets[i].fd);
+}
+
+struct proxy *proxy_new(const struct proxy_share *share, proxy_news_fn fn, void *owner, char **error)
 {
     struct proxy *p = xcalloc(1, sizeof *p);
-    p->own = conf_copy(conf);
+    p->own = conf_copy(share->conf);
     p->conf = p->own;
-    p->thread = thread;
-    p->sockets_max = sockets_max;
+    p->thread = share->thread;
+    p->sockets_max = share->sockets_max;
+    snprintf(p->token, sizeof p->token, "%s", share->token);
+    snprintf(p->instead, sizeof p->instead, "%s", share->instead);
+    atomic_store(&p->came_round, true);
     p->fn = fn;
     p->owner = owner;
     p->loop = loop_new();
     p->queue = queue_new(p->loop, CALLS_AT_ONCE);
     p->vault = vault_new();
     p->parting = parting_new(p->loop);
-    p->tally = tally_new(p->loop, thread);
+    p->tally = tally_new(p->loop, p->thread);
     p->lately = lately_new();
     uv_async_init(&p->loop->uv, &p->orders, on_orders);
     p->start_timer = timer_new(p->loop, on_start_timer, p);
@@ -451,14 +514,11 @@ struct proxy *proxy_new(const struct conf *conf, unsigned thread, const int *soc
     p->resume_timer = timer_new(p->loop, on_resume_timer, p);
     p->room_timer = timer_new(p->loop, on_room_timer, p);
     p->accepting.fn = on_accepting;
-    crowd_init(&p->crowd, p->loop, thread, sockets_max);
+    crowd_init(&p->crowd, p->loop, p->thread, p->sockets_max);
     for (size_t i = 0; i < IN_COUNT; i++)
         LIST_INIT(&p->places[i]);
-    p->n_listeners = p->conf->proxy.listen.n;
-    p->listeners = xcalloc(p->n_listeners, sizeof *p->listeners);
-    for (size_t i = 0; i < p->n_listeners; i++)
-        listener_open(&p->listeners[i], p, p->conf->proxy.listen.items[i], sockets[i]);
-    if (!load_keys(p, tickets, error))
+    proxy_open_listeners(p, share);
+    if (!load_keys(p, share->tickets, error))
         proxy_free(&p);
     return p;
 }
@@ -513,6 +573,7 @@ void proxy_free(struct proxy **pp)
     vault_free(&p->vault);
     struct renewal *r = atomic_exchange(&p->renewal, NULL);
     renewal_free(&r);
+    free(atomic_load(&p->claim));
     conf_free(&p->own);
     free(p);
 }

@@ -30,6 +30,7 @@
 #include "queue.h"
 #include "renewal.h"
 #include "session.h"
+#include "sockets.h"
 #include "tally.h"
 #include "thaw.h"
 
@@ -37,6 +38,17 @@ enum proxy_phase { PROXY_STARTING, PROXY_SERVING, PROXY_DRAINING, PROXY_ENDING }
 
 /* What the main thread may ask of a thread; a larger number overrules a smaller one. */
 enum proxy_order { ORDER_NONE, ORDER_DRAIN, ORDER_END };
+
+/* What a thread is given at its start; borrowed for the call of proxy_new(). */
+struct proxy_share {
+    const struct conf *conf;
+    unsigned thread;
+    const struct listen_socket *sockets; /* which are taken */
+    size_t n_sockets;
+    size_t sockets_max;                /* of its connections */
+    const struct ticket_keys *tickets; /* keys that all threads are given, copied */
+    const char *token, *instead;       /* for instance_new() */
+};
 
 /* Told once when the thread serves, and once when it has ended; called in the thread. */
 typedef void (*proxy_news_fn)(void *owner, bool ended);
@@ -56,9 +68,13 @@ struct proxy {
     _Atomic(struct renewal *) renewal; /* owned; handed over and not taken yet */
     bool has_lease;                    /* had one */
     bool is_ours;                      /* the id: thread 0 alone asks */
-    bool refused;                      /* another proxy has the id */
-    bool at_once;                      /* the second signal came */
-    struct timer *start_timer;         /* STARTING: how long to wait for the store */
+    char token[INSTANCE_TOKEN], instead[INSTANCE_TOKEN];
+    atomic_bool id_lent;
+    _Atomic(char *) claim; /* owned; the id is to be taken back from this token */
+    atomic_bool came_round;
+    bool refused;               /* another proxy has the id */
+    bool at_once;               /* the second signal came */
+    struct timer *start_timer;  /* STARTING: how long to wait for the store */
     struct timer *drain_timer;  /* DRAINING: the next good-byes; ENDING: how long to wait for the store */
     struct timer *resume_timer; /* asks again for sessions that rest though the lease is valid */
     struct timer *room_timer;   /* looks again whether there is room for a connection that waits */
@@ -97,11 +113,8 @@ struct proxy {
     struct tally *tally;
 };
 
-/* Runs in the main thread, before the thread starts. conf: borrowed for the call. sockets: one a listener of
- * the configuration, taken; -1 where this thread has no part in it. tickets: keys that all threads are given,
- * copied. NULL: *error to free (a certificate, a key). */
-struct proxy *proxy_new(const struct conf *conf, unsigned thread, const int *sockets, size_t sockets_max,
-                        const struct ticket_keys *tickets, proxy_news_fn fn, void *owner,
+/* Runs in the main thread, before the thread starts. NULL: *error to free (a certificate, a key). */
+struct proxy *proxy_new(const struct proxy_share *share, proxy_news_fn fn, void *owner,
                         char **error) MUST_CHECK;
 /* The whole life of the thread. */
 void proxy_run(struct proxy *p);
@@ -111,6 +124,12 @@ void proxy_free(struct proxy **p);
 void proxy_give_order(struct proxy *p, enum proxy_order order);
 /* From any thread. Takes it; one that was handed over before and not looked at yet is dropped. */
 void proxy_renew(struct proxy *p, struct renewal *r);
+/* From any thread, of thread 0: the id is another process's for now (upgrade.h); and it is ours again, and taken
+ * from that process's token. */
+void proxy_lend_id(struct proxy *p);
+void proxy_claim_id(struct proxy *p, const char *from);
+/* From any thread: has it come round since the last time that this was asked? For a watchdog. */
+bool proxy_is_alive(struct proxy *p);
 
 /* A session is gone. */
 void proxy_session_ended(struct proxy *p);

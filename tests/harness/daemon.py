@@ -49,7 +49,7 @@ def fields(line):
 class Daemon:
     """Started at once. stop() and close() fail the test on a bad exit status or a sanitizer's report."""
 
-    def __init__(self, name, config, folder, label, wrapper=(), env=None):
+    def __init__(self, name, config, folder, label, wrapper=(), env=None, fds=()):
         self.label = label
         self.lines = []
         self._report = os.path.join(folder, f"sanitizer-{label}")
@@ -59,7 +59,7 @@ class Daemon:
         environment.update(env or {})
         self.process = subprocess.Popen([*wrapper, program(name), "-c", config], stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment,
-                                        start_new_session=True)
+                                        start_new_session=True, pass_fds=fds)
         self._log = open(os.path.join(folder, f"{label}.log"), "wb")  # pylint: disable=consider-using-with
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -157,11 +157,11 @@ class Ferry:
             self._count += 1
             return f"{kind}{self._count}"
 
-    def proxy(self, listen=("imap://127.0.0.1:0",), wait=True, wrapper=(), label=None, **overrides):
+    def proxy(self, listen=("imap://127.0.0.1:0",), wait=True, wrapper=(), label=None, env=None, fds=(), **overrides):
         label = label or self._label("proxy")
         options = dict({"listen": list(listen), "id": label}, **overrides.pop("proxy", {}))
         path = self.config(label, proxy=options, **overrides)
-        daemon = Daemon("imapferry-proxy", path, self.folder, label, wrapper)
+        daemon = Daemon("imapferry-proxy", path, self.folder, label, wrapper, env, fds)
         self.daemons.append(daemon)
         daemon.listen = list(listen)
         if wait:

@@ -1,0 +1,110 @@
+"""What daemons and a service manager tell each other: sockets that it holds, readiness, reloads, ends, the watchdog."""
+import os
+import signal
+import socket
+import time
+
+import pytest
+
+from fakes.fake_imap import FakeImap
+from harness import net, redisd
+from harness.ferry import Ferry, backend
+from harness.load import Load
+from harness.manager import Manager
+from harness.scene import Wire, new_user
+
+
+@pytest.fixture(name="site", scope="module")
+def fixture_site(cert):
+    with FakeImap("old") as old, FakeImap("new") as new:
+        store = redisd.Redis(port=net.free_port())
+        ferry = Ferry(store, {"old": backend(old, "imap"), "new": backend(new, "imap")}, cert, {"migration": {"trigger": "manual"}})
+        ferry.init()
+        yield ferry
+        try:
+            ferry.close()
+        finally:
+            store.close()
+
+
+def signs_in(url, ca=None):
+    with Wire(url, ca=ca) as wire:
+        wire.until(b"* OK")
+        assert wire.login(new_user()).startswith(b"l1 OK")
+
+
+def test_a_restart_under_load_refuses_nobody(site, authority):
+    """As systemctl restart does it: stop, wait, start. Meanwhile clients wait in the queues of sockets that systemd holds."""
+    port, tls, path = net.free_port(), net.free_port(), os.path.join(site.folder, "held.sock")
+    listen = [f"imap://127.0.0.1:{port}", f"imaps://127.0.0.1:{tls}", f"imap+unix://{path}"]
+    options = {"threads": 2, "id": "held"}
+    # In another order than in listen: they are told apart by their addresses.
+    held = [("path", path), ("imaps", ("127.0.0.1", tls)), ("imap", ("127.0.0.1", port))]
+    with Manager(site.folder, held) as manager:
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as early:  # nobody runs yet
+            proxy = site.proxy(listen, proxy=options, **manager.start())
+            assert early.recv(100).startswith(b"* OK")
+        assert manager.wait("READY")[0] == proxy.pid
+        signs_in(listen[1], authority.ca)
+        signs_in(listen[2])
+        with Load(port) as load:
+            for _ in range(2):
+                load.more(5)
+                proxy.signal(signal.SIGTERM)
+                manager.wait("STOPPING", "1")
+                proxy.stop()
+                proxy = site.proxy(listen, proxy=options, **manager.start())
+                manager.wait("READY", "1")
+            load.more(5)
+        load.check()
+        proxy.signal(signal.SIGHUP)
+        told = manager.wait("RELOADING", "1")[1]
+        assert abs(int(told["MONOTONIC_USEC"]) - time.monotonic() * 1e6) < 20e6
+        manager.wait("READY", "1")
+        proxy.stop()
+        assert os.path.exists(path)  # it is systemd's
+
+
+def test_sockets_that_do_not_fit_are_named(site):
+    port, other = net.free_port(), net.free_port()
+    for held, said in (([("wrong", ("127.0.0.1", other))], r'socket 1 \("wrong"\) of the service manager has an address that is not in listen'),
+                       ([("a", ("127.0.0.1", port)), ("b", os.path.join(site.folder, "b.sock"))], r'socket 2 \("b"\) of the service manager')):
+        with Manager(site.folder, held) as manager:
+            proxy = site.proxy([f"imap://127.0.0.1:{port}"], wait=False, **manager.start())
+            proxy.wait(said)
+            assert proxy.process.wait(20) == 1
+            site.daemons.remove(proxy)
+
+
+def test_the_environment_of_another_process_is_not_ours(site):
+    """LISTEN_PID names who is meant: what a shell has left over harms nothing."""
+    proxy = site.proxy(env={"LISTEN_PID": "1", "LISTEN_FDS": "2"})
+    signs_in(proxy.addresses[0])
+    proxy.stop()
+
+
+def test_the_manager_knows_the_new_process_before_the_old_one_ends(site):
+    """Or it would take the end of the old one for the end of the service."""
+    path, port = os.path.join(site.folder, "up"), net.free_port()
+    options = {"upgrade_socket": path, "id": "up"}
+    with Manager(site.folder) as manager:
+        first = site.proxy([f"imap://127.0.0.1:{port}"], proxy=options, **manager.start())
+        assert manager.wait("READY")[0] == first.pid
+        second = site.proxy([f"imap://127.0.0.1:{port}"], proxy=options, **manager.start())
+        pid, told = manager.wait("READY")
+        assert pid == second.pid and told["MAINPID"] == str(second.pid)
+        first.process.wait(20)
+        first.stop()
+        assert not manager.next(0), "the old one says nothing, or that would be about the service"
+        second.stop()
+
+
+def test_the_watchdog_is_told_that_daemons_live(site):
+    with Manager(site.folder, watchdog_ms=600) as manager:
+        proxy = site.proxy(proxy={"threads": 2}, **manager.start())
+        for _ in range(3):
+            assert manager.wait("WATCHDOG", "1", timeout=5)[0] == proxy.pid
+        proxy.stop()
+        migrator = site.migrator(wrapper=manager.start()["wrapper"], env=manager.start()["env"])
+        assert manager.wait("WATCHDOG", "1", timeout=5)[0] == migrator.pid
+        migrator.stop()
