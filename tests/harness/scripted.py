@@ -251,8 +251,13 @@ class Connection:
 
     def signed_in(self, tag, name, password):
         self.case.note(logins=(name, password))
-        self.answer("login", tag, tag + b" OK [CAPABILITY " + self.capabilities() + b"] welcome\r\n")
-        self.is_signed_in = not any(re.search(r"\$tag (NO|BAD)", r) for r in self.rules("login"))
+        if not name or not password:
+            self.say(tag + b" NO [AUTHENTICATIONFAILED] no\r\n")
+            return
+        mine = f"login:{password.decode('latin-1')}"
+        at = mine if self.rules(mine) else "login"
+        self.answer(at, tag, tag + b" OK [CAPABILITY " + self.capabilities() + b"] welcome\r\n")
+        self.is_signed_in = not any(re.search(r"\$tag (NO|BAD)", r) for r in self.rules(at))
         if self.case.plays_on and self.is_signed_in:
             self.done = True
             with self.case.changed:

@@ -306,6 +306,7 @@ class Player:
         except OSError as e:
             self.broken("differs", f"can't connect: {e}")
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.values["client"] = s.getsockname()[0].encode()
         end = self.clients[who] = End(s)
         if "header" in options:
             end.send(literal(options["header"], self.values), self.deadline)

@@ -5,7 +5,6 @@ listener starttls
 scene a login behind it
 C> a STARTTLS
 C> b LOGIN evil pa55word
-C< {{(\* BYE .*)?}}
 C gone
 B connections 0
 log why=starttls_plaintext

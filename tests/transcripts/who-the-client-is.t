@@ -4,7 +4,7 @@ row C5
 scene address
 C> a LOGIN ann pa55word
 C~ a OK ...
-B heard "x-originating-ip" "127.0.0.1"
+B heard "x-originating-ip" "$client"
 B heard "x-session-id"
 
 scene what it calls itself

@@ -1,0 +1,19 @@
+# Who guesses waits, at any proxy; who has the right password elsewhere does not.
+row C7
+profile braked
+backend login:wrong $tag NO [AUTHENTICATIONFAILED] no
+
+C connect from 127.0.0.5
+C< * OK ...
+C> a LOGIN ann wrong
+C~ a NO [AUTHENTICATIONFAILED] ...
+C> b LOGIN ann pa55word
+D connect from 127.0.0.6
+D< * OK ...
+D> a LOGIN ann pa55word
+D~ a OK ...
+E connect from 127.0.0.5
+E< * OK ...
+E> a LOGIN eve pa55word
+E~ a OK ...
+B logins 3
