@@ -84,3 +84,18 @@ def make_account(make_ferry, old, new, authority):
     yield make
     for account in made:
         account.wires.close()
+
+
+@pytest.fixture(scope="module")
+def tls_site(authority, cert):
+    """imapferry in front of a fake server in clear and of one by TLS; nothing sets a migration off."""
+    with FakeImap("old") as old, FakeImap("new", cert=cert) as new:
+        store = redisd.Redis(port=net.free_port())
+        ferry = Ferry(store, {"old": backend(old, "imap"), "new": backend(new, "imaps", authority.ca)}, cert,
+                      {"migration": {"trigger": "manual"}})
+        ferry.init()
+        yield ferry
+        try:
+            ferry.close()
+        finally:
+            store.close()

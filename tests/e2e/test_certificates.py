@@ -6,28 +6,8 @@ import ssl
 
 import pytest
 
-from fakes.fake_imap import FakeImap
-from harness import net, redisd
-from harness.ferry import Ferry, backend
-from harness.scene import Wire, change
-
-
-@pytest.fixture(name="site", scope="module")
-def fixture_site(authority, cert):
-    with FakeImap("old") as old, FakeImap("new", cert=cert) as new:
-        store = redisd.Redis(port=net.free_port())
-        ferry = Ferry(store, {"old": backend(old, "imap"), "new": backend(new, "imaps", authority.ca)}, cert,
-                      {"migration": {"trigger": "manual"}})
-        ferry.init()
-        yield ferry
-        try:
-            ferry.close()
-        finally:
-            store.close()
-
-
-def port_of(proxy, listener=0):
-    return int(proxy.addresses[listener].rsplit(":", 1)[1])
+from harness import net
+from harness.scene import Wire, change, port_of
 
 
 def shown(proxy, name=None, listener=0, version=None, ciphers=None):
@@ -73,18 +53,18 @@ def hello(name):
     return out.read()
 
 
-def test_name_and_kind_choose_the_certificate(site, authority):
+def test_name_and_kind_choose_the_certificate(tls_site, authority):
     """Exact names go before a star, ECDSA and RSA stand side by side, and STARTTLS chooses as TLS from the first byte does."""
     first = authority.issue("first", ["localhost", "imap.a.example"], rsa=2048)
     first_ec = authority.issue("first-ec", ["imap.a.example", "localhost"])
     star = authority.issue("star", ["*.b.example"])
     exact = authority.issue("exact", ["imap.b.example", "mail.b.example"])
-    whole = os.path.join(site.folder, "exact-whole.pem")
+    whole = os.path.join(tls_site.folder, "exact-whole.pem")
     with open(whole, "wb") as out:
         for part in exact:
             with open(part, "rb") as f:
                 out.write(f.read())
-    proxy = site.proxy(listen=["imaps://127.0.0.1:0", "imap+starttls://127.0.0.1:0"],
+    proxy = tls_site.proxy(listen=["imaps://127.0.0.1:0", "imap+starttls://127.0.0.1:0"],
                        proxy={"tls_cert": first[0], "tls_key": first[1], "tls_certs": [pair(star), whole, pair(first_ec)]})
     a, b, exactly = ["localhost", "imap.a.example"], ["*.b.example"], ["imap.b.example", "mail.b.example"]
     assert shown(proxy, "imap.b.example") == (exactly, "ec")
@@ -110,10 +90,10 @@ def test_name_and_kind_choose_the_certificate(site, authority):
     proxy.stop()
 
 
-def test_names_that_no_client_should_send(site, authority):
+def test_names_that_no_client_should_send(tls_site, authority):
     """A NUL in the name, 255 bytes, none at all in the list: an alert or the default, and the next client is served."""
     first, second = authority.issue("first", ["localhost"]), authority.issue("second", ["imap.b.example", "bbbbbbb.example"])
-    proxy = site.proxy(listen=["imaps://127.0.0.1:0"],
+    proxy = tls_site.proxy(listen=["imaps://127.0.0.1:0"],
                        proxy={"tls_cert": first[0], "tls_key": first[1], "tls_certs": [pair(second)]})
     good = hello("bbbbbbb.example")
     assert good.count(b"bbbbbbb.example") == 1
@@ -155,9 +135,9 @@ def grown(raw, name, size):
     return raw.replace(name, b"a" * size)
 
 
-def test_a_hundred_certificates(site, authority):
+def test_a_hundred_certificates(tls_site, authority):
     files = [authority.issue(f"many{n}", [f"h{n}.example", f"*.h{n}.example"], rsa=2048 if n % 50 == 7 else 0) for n in range(100)]
-    proxy = site.proxy(listen=["imaps://127.0.0.1:0"],
+    proxy = tls_site.proxy(listen=["imaps://127.0.0.1:0"],
                        proxy={"tls_cert": files[0][0], "tls_key": files[0][1], "tls_certs": [pair(f) for f in files[1:]], "threads": 2})
     for n in (0, 1, 7, 50, 57, 99):
         assert shown(proxy, f"h{n}.example") == ([f"h{n}.example", f"*.h{n}.example"], "rsa" if n % 50 == 7 else "ec")
@@ -165,17 +145,17 @@ def test_a_hundred_certificates(site, authority):
     proxy.stop()
 
 
-def test_reload_takes_all_certificates_or_none(site, authority):
+def test_reload_takes_all_certificates_or_none(tls_site, authority):
     """A file of which the end is missing, a key of another certificate, one without a name: all stay as they were, open sessions
     too. Then one more, and one less, without a restart."""
     first, second, third = (authority.issue(x, [f"{x}.example", *more]) for x, more in
                             (("first", ["127.0.0.1"]), ("second", []), ("third", [])))
-    live = [os.path.join(site.folder, x) for x in ("sni.pem", "sni.key")]
+    live = [os.path.join(tls_site.folder, x) for x in ("sni.pem", "sni.key")]
     for source, target in zip(second, live):
         shutil.copy(source, target)
-    proxy = site.proxy(listen=["imaps://127.0.0.1:0"],
+    proxy = tls_site.proxy(listen=["imaps://127.0.0.1:0"],
                        proxy={"tls_cert": first[0], "tls_key": first[1], "tls_certs": [pair(live)], "threads": 2})
-    path = os.path.join(site.folder, proxy.label + ".conf")
+    path = os.path.join(tls_site.folder, proxy.label + ".conf")
     session = Wire(proxy.addresses[0], ca=authority.ca)
     session.read_line()
     with open(second[0], "rb") as f:
@@ -210,10 +190,10 @@ def test_reload_takes_all_certificates_or_none(site, authority):
     proxy.stop()
 
 
-def test_each_certificate_that_ends_soon_is_a_warning(site, authority):
+def test_each_certificate_that_ends_soon_is_a_warning(tls_site, authority):
     first, soon, over = authority.issue("first"), authority.issue("soon", ["soon.example"], days=13), \
         authority.issue("over", ["over.example"], expired=True)
-    proxy = site.proxy(listen=["imaps://127.0.0.1:0"],
+    proxy = tls_site.proxy(listen=["imaps://127.0.0.1:0"],
                        proxy={"tls_cert": first[0], "tls_key": first[1], "tls_certs": [pair(soon), pair(over)]})
     proxy.wait(r"level=warn event=certificate_expires file=.*soon.* days=1[23] ")
     proxy.wait(r"level=error event=certificate_expired file=.*over.*\.pem")

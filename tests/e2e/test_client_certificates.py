@@ -6,9 +6,7 @@ import ssl
 
 import pytest
 
-from fakes.fake_imap import FakeImap
-from harness import certs, net, redisd
-from harness.ferry import Ferry, backend
+from harness import certs, net
 from harness.scene import change
 
 LISTEN = ["imaps://127.0.0.1:0", "imaps://localhost:0", "imap+starttls://localhost:0"]
@@ -20,20 +18,6 @@ def fixture_people():
     folder = net.temp_folder("people")
     yield certs.Authority(folder)
     net.remove_folder(folder)
-
-
-@pytest.fixture(name="site", scope="module")
-def fixture_site(authority, cert):
-    with FakeImap("old") as old, FakeImap("new", cert=cert) as new:
-        store = redisd.Redis(port=net.free_port())
-        ferry = Ferry(store, {"old": backend(old, "imap"), "new": backend(new, "imaps", authority.ca)}, cert,
-                      {"migration": {"trigger": "manual"}})
-        ferry.init()
-        yield ferry
-        try:
-            ferry.close()
-        finally:
-            store.close()
 
 
 class Client:
@@ -66,9 +50,9 @@ class Client:
 
 
 @pytest.mark.parametrize("version", (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3), ids=("1.2", "1.3"))
-def test_required(site, authority, people, version):
+def test_required(tls_site, authority, people, version):
     """FRONT: a certificate, of the right authority, in its time, for clients; and the other port asks for none."""
-    proxy = site.proxy(listen=LISTEN, proxy={"tls_client_ca": people.ca, "tls_client_required": True, "tls_client_listen": LISTEN[1:]})
+    proxy = tls_site.proxy(listen=LISTEN, proxy={"tls_client_ca": people.ca, "tls_client_required": True, "tls_client_listen": LISTEN[1:]})
     ann = people.issue("ann", ["ann@example.org", "a.b@example.org"], usage="clientAuth")
     for listener in (1, 2):
         assert Client(authority.ca, ann, version).comes(proxy, listener)
@@ -84,9 +68,9 @@ def test_required(site, authority, people, version):
 
 
 @pytest.mark.parametrize("version", (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3), ids=("1.2", "1.3"))
-def test_no_session_stands_in_for_a_certificate(site, authority, people, version):
+def test_no_session_stands_in_for_a_certificate(tls_site, authority, people, version):
     """One of the port that asks for none is of no use at the one that does, and the other way round."""
-    proxy = site.proxy(listen=LISTEN, proxy={"tls_client_ca": people.ca, "tls_client_required": True, "tls_client_listen": LISTEN[1:]})
+    proxy = tls_site.proxy(listen=LISTEN, proxy={"tls_client_ca": people.ca, "tls_client_required": True, "tls_client_listen": LISTEN[1:]})
     stranger = Client(authority.ca, None, version)
     assert stranger.comes(proxy, 0) and stranger.comes(proxy, 0) and stranger.resumed
     assert not stranger.comes(proxy, 1)
@@ -97,9 +81,9 @@ def test_no_session_stands_in_for_a_certificate(site, authority, people, version
     proxy.stop()
 
 
-def test_asked(site, authority, people):
+def test_asked(tls_site, authority, people):
     """Who shows none, or one that is not believed, is served as anybody; a line in the log only for who is believed."""
-    proxy = site.proxy(listen=LISTEN, proxy={"tls_client_ca": people.ca})
+    proxy = tls_site.proxy(listen=LISTEN, proxy={"tls_client_ca": people.ca})
     for pair in (None, authority.issue("ann", ["ann@example.org"], usage="clientAuth"),
                  people.issue("late", ["ann@example.org"], usage="clientAuth", expired=True)):
         for listener in range(3):
@@ -110,11 +94,11 @@ def test_asked(site, authority, people):
     proxy.stop()
 
 
-def test_reload_of_authorities(site, authority, people):
-    live = os.path.join(site.folder, "people.pem")
+def test_reload_of_authorities(tls_site, authority, people):
+    live = os.path.join(tls_site.folder, "people.pem")
     shutil.copy(people.ca, live)
-    proxy = site.proxy(listen=LISTEN, proxy={"tls_client_ca": live, "tls_client_required": True})
-    path = os.path.join(site.folder, proxy.label + ".conf")
+    proxy = tls_site.proxy(listen=LISTEN, proxy={"tls_client_ca": live, "tls_client_required": True})
+    path = os.path.join(tls_site.folder, proxy.label + ".conf")
     ann = people.issue("ann", ["ann@example.org"], usage="clientAuth")
     assert Client(authority.ca, ann).comes(proxy)
     with open(live, "w", encoding="ascii") as f:
@@ -132,11 +116,11 @@ def test_reload_of_authorities(site, authority, people):
     proxy.stop()
 
 
-def test_settings_that_do_not_fit(site, people):
+def test_settings_that_do_not_fit(tls_site, people):
     for options, why in (({"tls_client_required": True}, "tls_client_required: needs tls_client_ca"),
                          ({"tls_client_ca": people.ca, "tls_client_listen": ["imaps://[::]:1"]}, 'tls_client_listen: "imaps://\\[::\\]:1" does not'),
                          ({"tls_client_ca": "/nonexistent"}, "tls_client_ca: .*cannot be read")):
-        proxy = site.proxy(listen=LISTEN, proxy=options, wait=False)
+        proxy = tls_site.proxy(listen=LISTEN, proxy=options, wait=False)
         assert proxy.process.wait(timeout=30) == 1
         proxy.wait(why, since=0)
-        site.daemons.remove(proxy)
+        tls_site.daemons.remove(proxy)

@@ -5,24 +5,8 @@ import ssl
 
 import pytest
 
-from fakes.fake_imap import FakeImap
-from harness import net, redisd
-from harness.ferry import Ferry, backend
+from harness import net
 from harness.scene import Wire, change
-
-
-@pytest.fixture(name="site", scope="module")
-def fixture_site(authority, cert):
-    with FakeImap("old") as old, FakeImap("new", cert=cert) as new:
-        store = redisd.Redis(port=net.free_port())
-        ferry = Ferry(store, {"old": backend(old, "imap"), "new": backend(new, "imaps", authority.ca)}, cert,
-                      {"migration": {"trigger": "manual"}})
-        ferry.init()
-        yield ferry
-        try:
-            ferry.close()
-        finally:
-            store.close()
 
 
 def shown(daemon):
@@ -37,12 +21,12 @@ def copy_pair(pair, folder):
     return tuple(os.path.join(folder, name) for name in ("live.pem", "live.key"))
 
 
-def test_a_renewed_certificate_is_shown_by_all_threads(site, authority):
+def test_a_renewed_certificate_is_shown_by_all_threads(tls_site, authority):
     first, second = authority.issue("first"), authority.issue("second")
-    live = copy_pair(first, site.folder)
-    proxy = site.proxy(listen=["imaps://127.0.0.1:0"],
+    live = copy_pair(first, tls_site.folder)
+    proxy = tls_site.proxy(listen=["imaps://127.0.0.1:0"],
                        proxy={"threads": 2, "tls_cert": live[0], "tls_key": live[1], "login_tries": 3})
-    path = os.path.join(site.folder, proxy.label + ".conf")
+    path = os.path.join(tls_site.folder, proxy.label + ".conf")
     old = shown(proxy)
     open_session = Wire(proxy.addresses[0], ca=authority.ca)
     open_session.read_line()
@@ -74,40 +58,40 @@ def test_a_renewed_certificate_is_shown_by_all_threads(site, authority):
     proxy.stop()
 
 
-def test_an_expired_certificate_does_not_replace_a_good_one(site, authority):
+def test_an_expired_certificate_does_not_replace_a_good_one(tls_site, authority):
     """A renewal that went wrong costs nobody the connection; a start takes what there is, and says so."""
     good, expired = authority.issue("good"), authority.issue("late", expired=True)
-    live = copy_pair(good, site.folder)
+    live = copy_pair(good, tls_site.folder)
     pair = {"tls_cert": live[0], "tls_key": live[1]}
-    proxy = site.proxy(listen=["imaps://127.0.0.1:0"], proxy=dict(pair, login_tries=3))
+    proxy = tls_site.proxy(listen=["imaps://127.0.0.1:0"], proxy=dict(pair, login_tries=3))
     before = shown(proxy)
-    copy_pair(expired, site.folder)
-    change(os.path.join(site.folder, proxy.label + ".conf"), "login_tries = 3", "login_tries = 2")
+    copy_pair(expired, tls_site.folder)
+    change(os.path.join(tls_site.folder, proxy.label + ".conf"), "login_tries = 3", "login_tries = 2")
     since = proxy.reload("reload_refused")
     assert proxy.find(r"event=reload_refused error=.*tls_cert: .*live\.pem: the certificate, .* has expired", since)
     assert not proxy.find("event=certificate_expired", since) and shown(proxy) == before
     proxy.stop()
-    proxy = site.proxy(listen=["imaps://127.0.0.1:0"], proxy=pair)
+    proxy = tls_site.proxy(listen=["imaps://127.0.0.1:0"], proxy=pair)
     proxy.wait(r"level=error event=certificate_expired file=.*live\.pem")
     # Nothing can get worse: another expired one is taken, and then the good one.
     since = proxy.reload("reloaded")
     proxy.wait(r"event=certificate_expired", since=since)
-    copy_pair(good, site.folder)
+    copy_pair(good, tls_site.folder)
     proxy.reload("reloaded")
     net.wait_until("the good certificate", lambda: shown(proxy) == before)
     proxy.stop()
 
 
-def test_a_certificate_that_ends_soon_is_a_warning(site, authority):
+def test_a_certificate_that_ends_soon_is_a_warning(tls_site, authority):
     soon = authority.issue("soon", days=13)
-    proxy = site.proxy(listen=["imaps://127.0.0.1:0"], proxy={"tls_cert": soon[0], "tls_key": soon[1]})
+    proxy = tls_site.proxy(listen=["imaps://127.0.0.1:0"], proxy={"tls_cert": soon[0], "tls_key": soon[1]})
     proxy.wait(r"level=warn event=certificate_expires file=.*soon.* at=\d{4}-\d\d-\d\dT.*Z days=1[23] todo=")
     proxy.stop()
 
 
-def test_a_migrator_takes_numbers_and_secrets(site):
-    migrator = site.migrator()
-    path = os.path.join(site.folder, migrator.label + ".conf")
+def test_a_migrator_takes_numbers_and_secrets(tls_site):
+    migrator = tls_site.migrator()
+    path = os.path.join(tls_site.folder, migrator.label + ".conf")
     change(path, 'retry_min = "300ms"', 'retry_min = "soon"')
     since = migrator.reload("reload_refused")
     assert migrator.find(r"error=.*\.conf:\d+: migrator: retry_min: ", since)

@@ -8,29 +8,10 @@ import tempfile
 
 import pytest
 
-from fakes.fake_imap import FakeImap
-from harness import net, redisd
-from harness.ferry import Ferry, backend
+from harness import net
+from harness.scene import port_of
 
 VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
-
-
-@pytest.fixture(name="site", scope="module")
-def fixture_site(authority, cert):
-    with FakeImap("old") as old, FakeImap("new", cert=cert) as new:
-        store = redisd.Redis(port=net.free_port())
-        ferry = Ferry(store, {"old": backend(old, "imap"), "new": backend(new, "imaps", authority.ca)}, cert,
-                      {"migration": {"trigger": "manual"}})
-        ferry.init()
-        yield ferry
-        try:
-            ferry.close()
-        finally:
-            store.close()
-
-
-def port_of(proxy, listener=0):
-    return int(proxy.addresses[listener].rsplit(":", 1)[1])
 
 
 class Client:
@@ -52,8 +33,8 @@ class Client:
                 return s.session_reused
 
 
-def ticket_file(site, name="ticket.key", keys=1, mode=0o600):
-    path = os.path.join(site.folder, name)
+def ticket_file(tls_site, name="ticket.key", keys=1, mode=0o600):
+    path = os.path.join(tls_site.folder, name)
     with open(path, "wb") as f:
         f.write(os.urandom(80 * keys))
     os.chmod(path, mode)
@@ -61,8 +42,8 @@ def ticket_file(site, name="ticket.key", keys=1, mode=0o600):
 
 
 @pytest.mark.parametrize("version", VERSIONS, ids=("1.2", "1.3"))
-def test_all_threads_know_the_keys_and_a_reload_keeps_them(site, authority, version):
-    proxy = site.proxy(listen=["imaps://127.0.0.1:0"], proxy={"threads": 3})
+def test_all_threads_know_the_keys_and_a_reload_keeps_them(tls_site, authority, version):
+    proxy = tls_site.proxy(listen=["imaps://127.0.0.1:0"], proxy={"threads": 3})
     client = Client(authority.ca, version)
     assert not client.comes(proxy)
     assert all(client.comes(proxy) for _ in range(12))
@@ -72,34 +53,34 @@ def test_all_threads_know_the_keys_and_a_reload_keeps_them(site, authority, vers
 
 
 @pytest.mark.parametrize("version", VERSIONS, ids=("1.2", "1.3"))
-def test_a_shared_file_holds_at_other_proxies_and_over_a_restart(site, authority, version):
-    files = {"tls_ticket_files": [ticket_file(site)]}
-    first, second = (site.proxy(listen=["imaps://127.0.0.1:0"], proxy=files) for _ in range(2))
-    alone = site.proxy(listen=["imaps://127.0.0.1:0"])
+def test_a_shared_file_holds_at_other_proxies_and_over_a_restart(tls_site, authority, version):
+    files = {"tls_ticket_files": [ticket_file(tls_site)]}
+    first, second = (tls_site.proxy(listen=["imaps://127.0.0.1:0"], proxy=files) for _ in range(2))
+    alone = tls_site.proxy(listen=["imaps://127.0.0.1:0"])
     client = Client(authority.ca, version)
     assert not client.comes(first)
     assert client.comes(second) and client.comes(first)
     first.stop()
-    again = site.proxy(listen=["imaps://127.0.0.1:0"], proxy=files)
+    again = tls_site.proxy(listen=["imaps://127.0.0.1:0"], proxy=files)
     assert client.comes(again)
     assert not client.comes(alone)  # whole, and not an error
     for proxy in (second, alone, again):
         proxy.stop()
 
 
-def test_staff_rotate_keys_and_nobody_notices(site, authority):
-    path = os.path.join(site.folder, "rotated.key")
+def test_staff_rotate_keys_and_nobody_notices(tls_site, authority):
+    path = os.path.join(tls_site.folder, "rotated.key")
     settings = {"tls_ticket_files": [path]}
-    assert site.ctl_raw("ticket-key", proxy=settings)[0] == 0
+    assert tls_site.ctl_raw("ticket-key", proxy=settings)[0] == 0
     assert os.stat(path).st_mode & 0o777 == 0o600 and os.path.getsize(path) == 80
     os.chmod(path, 0o640)
-    proxy = site.proxy(listen=["imaps://127.0.0.1:0"], proxy=settings)
+    proxy = tls_site.proxy(listen=["imaps://127.0.0.1:0"], proxy=settings)
     old = Client(authority.ca, ssl.TLSVersion.TLSv1_2)
     assert not old.comes(proxy)
     kept = old.session
     sizes = []
     for _ in range(2):
-        status, answer = site.ctl("ticket-key", proxy=settings)
+        status, answer = tls_site.ctl("ticket-key", proxy=settings)
         assert (status, answer) == (0, {"ticket_key_file": path})
         sizes.append(os.path.getsize(path))
         proxy.reload("reloaded")
@@ -107,13 +88,13 @@ def test_staff_rotate_keys_and_nobody_notices(site, authority):
         net.wait_until("the keys of now", lambda: old.comes(proxy))
     assert sizes == [160, 240] and os.stat(path).st_mode & 0o777 == 0o640
     fresh = old.session  # by the newest key: in TLS 1.2 too a client gets one where its ticket is of an older key
-    site.ctl("ticket-key", proxy=settings)
+    tls_site.ctl("ticket-key", proxy=settings)
     assert os.path.getsize(path) == 240
     proxy.reload("reloaded")
     old.session = kept
     net.wait_until("the first key to be gone", lambda: not again(old, kept, proxy))
     assert again(old, fresh, proxy)
-    assert site.ctl_raw("ticket-key")[0] == 1  # no file is named
+    assert tls_site.ctl_raw("ticket-key")[0] == 1  # no file is named
     proxy.stop()
 
 
@@ -122,10 +103,10 @@ def again(client, session, proxy):
     return client.comes(proxy)
 
 
-def test_key_files_that_are_refused(site, authority):
+def test_key_files_that_are_refused(tls_site, authority):
     """Open to others, of another size, not there: an error before anything is changed."""
-    path = ticket_file(site, "odd.key")
-    proxy = site.proxy(listen=["imaps://127.0.0.1:0"], proxy={"tls_ticket_files": [path]})
+    path = ticket_file(tls_site, "odd.key")
+    proxy = tls_site.proxy(listen=["imaps://127.0.0.1:0"], proxy={"tls_ticket_files": [path]})
     client = Client(authority.ca)
     client.comes(proxy)
 
@@ -153,7 +134,7 @@ def test_key_files_that_are_refused(site, authority):
     os.chmod(path, 0o700)
     refused("is no file")
     os.rmdir(path)
-    ticket_file(site, "odd.key")
+    ticket_file(tls_site, "odd.key")
     proxy.reload("reloaded")
     proxy.stop()
 
@@ -164,8 +145,8 @@ def openssl(proxy, *args, says=b"", ca=None):
     return run.stdout + run.stderr
 
 
-def test_no_early_data_and_no_renegotiation(site, authority):
-    proxy = site.proxy(listen=["imaps://127.0.0.1:0"])
+def test_no_early_data_and_no_renegotiation(tls_site, authority):
+    proxy = tls_site.proxy(listen=["imaps://127.0.0.1:0"])
     with tempfile.TemporaryDirectory() as folder:
         kept, early = os.path.join(folder, "session"), os.path.join(folder, "early")
         with open(early, "wb") as f:
@@ -180,9 +161,9 @@ def test_no_early_data_and_no_renegotiation(site, authority):
     proxy.stop()
 
 
-def test_alpn(site, authority):
+def test_alpn(tls_site, authority):
     """Who names protocols and not ours is no mail program."""
-    proxy = site.proxy(listen=["imaps://127.0.0.1:0"])
+    proxy = tls_site.proxy(listen=["imaps://127.0.0.1:0"])
     for version in VERSIONS:
         for offered, chosen in ((["imap"], "imap"), (["http/1.1", "imap", "h2"], "imap"), ([], None)):
             client = Client(authority.ca, version)
@@ -205,9 +186,9 @@ POST = (b"POST / HTTP/1.1\r\nHost: imap.example.org:993\r\nContent-Type: text/pl
         b"a1 LOGIN ann secret\r\na2 SELECT INBOX\r\na3 DELETE INBOX\r\n")
 
 
-def test_a_form_of_a_web_page_is_no_session(site, authority):
+def test_a_form_of_a_web_page_is_no_session(tls_site, authority):
     """A browser that was made to send its POST to the port of a mail server gets no further than three lines."""
-    proxy = site.proxy(listen=["imaps://127.0.0.1:0", "imap+starttls://127.0.0.1:0", "imap://127.0.0.1:0"])
+    proxy = tls_site.proxy(listen=["imaps://127.0.0.1:0", "imap+starttls://127.0.0.1:0", "imap://127.0.0.1:0"])
     for listener in range(3):
         with socket.create_connection(("127.0.0.1", port_of(proxy, listener)), timeout=20) as s:
             if listener == 0:

@@ -51,6 +51,10 @@ def separator(client):
     return re.match(rb'\([^)]*\) "(.)" ', client.list('""', '""')[1][0]).group(1).decode()
 
 
+def port_of(proxy, listener=0):
+    return int(proxy.addresses[listener].rsplit(":", 1)[1])
+
+
 def change(path, before, after):
     """Exchanges a part of a file, at once, as a program that renews it does."""
     with open(path, encoding="utf-8") as f:
