@@ -7,23 +7,21 @@
 #include "crowd.h"
 #include "session.h"
 
-enum { QUIET_MS = 10 * 1000, LINES_IN_QUIET = 50, MAX_LEAST = 8 };
+enum { QUIET_MS = 10 * 1000, MAX_LEAST = 8 };
 
 /* ---- the log ---- */
 
 static void crowd_log(struct crowd *c)
 {
     LOG(WARN, "crowd", LOG_U("thread", c->thread), LOG_U("ended", c->ended), LOG_U("refused", c->refused),
-        LOG_U("more_ends", c->unlogged), LOG_U("connections", c->n), LOG_U("max", c->max),
-        LOG_U("networks", HASH_COUNT(c->networks)));
-    c->ended = c->refused = c->unlogged = 0;
+        LOG_U("connections", c->n), LOG_U("max", c->max), LOG_U("networks", HASH_COUNT(c->networks)));
+    c->ended = c->refused = 0;
 }
 
 static void on_quiet(void *owner)
 {
     struct crowd *c = owner;
-    c->logged = 0;
-    if (c->ended + c->refused + c->unlogged == 0)
+    if (c->ended + c->refused == 0)
         return;
     crowd_log(c);
     timer_start(c->quiet, QUIET_MS);
@@ -37,18 +35,6 @@ static void crowd_note(struct crowd *c, uint64_t *what)
         return;
     crowd_log(c);
     timer_start(c->quiet, QUIET_MS);
-}
-
-bool crowd_may_log(struct crowd *c)
-{
-    if (!timer_is_set(c->quiet))
-        timer_start(c->quiet, QUIET_MS);
-    if (c->logged < LINES_IN_QUIET) {
-        c->logged++;
-        return true;
-    }
-    c->unlogged++;
-    return false;
 }
 
 /* ---- networks ---- */

@@ -47,9 +47,8 @@ struct crowd {
     struct network *networks; /* owned */
     struct crowd_list all;    /* the oldest first */
     size_t n, max;
-    struct timer *quiet;               /* owned; set: what happens is counted ... */
-    uint64_t ended, refused, unlogged; /* ... and logged when it has passed */
-    unsigned logged;
+    struct timer *quiet;     /* owned; set: what happens is counted ... */
+    uint64_t ended, refused; /* ... and logged when it has passed */
     unsigned thread;
 };
 
@@ -67,8 +66,5 @@ bool crowd_enter(struct crowd *c, struct session *s) MUST_CHECK;
 void crowd_leave(struct crowd *c, struct session *s);
 /* Ends the one that has been idle for longest, of the network or (NULL) of all. False: nobody is idle. */
 bool crowd_end_one(struct crowd *c, struct network *of);
-
-/* May one more end of a session of the crowd be logged? Of what is not, the number is logged later. */
-bool crowd_may_log(struct crowd *c);
 
 #endif

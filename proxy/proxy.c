@@ -508,6 +508,7 @@ struct proxy *proxy_new(const struct proxy_share *share, proxy_news_fn fn, void 
     p->parting = parting_new(p->loop);
     p->tally = tally_new(p->loop, p->thread);
     p->lately = lately_new();
+    p->noise = noise_new(p->loop, p->thread);
     uv_async_init(&p->loop->uv, &p->orders, on_orders);
     p->start_timer = timer_new(p->loop, on_start_timer, p);
     p->drain_timer = timer_new(p->loop, on_drain_timer, p);
@@ -563,6 +564,7 @@ void proxy_free(struct proxy **pp)
     parting_free(&p->parting);
     tally_free(&p->tally);
     lately_free(&p->lately);
+    noise_free(&p->noise);
     uv_close((uv_handle_t *)&p->orders, NULL);
     loop_free(&p->loop);
     tls_policy_free(&p->server_tls);

@@ -26,6 +26,7 @@
 #include "lately.h"
 #include "limits.h"
 #include "listener.h"
+#include "noise.h"
 #include "penalty.h"
 #include "queue.h"
 #include "renewal.h"
@@ -107,6 +108,7 @@ struct proxy {
     struct account *accounts;
     struct lately *lately; /* owned */
     struct penalty *penalty;
+    struct noise *noise;
     struct session_list places[IN_COUNT];
     size_t n_sessions;
     uint64_t last_session;

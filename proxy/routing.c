@@ -79,6 +79,8 @@ static const struct imap_code *routing_code_of(const char *code, const char *oth
 static void log_failed(const struct session *s, const char *code, const char *phase, const char *detail)
 {
     const struct login *l = s->login;
+    if (!noise_may_log(s->proxy->noise, NOISE_LOGINS, s->peer_ip))
+        return;
     LOG(INFO, "login_failed",
         LOG_SPAN("user", l->key ? span_str(l->key) : secret_credential(s->secret).authcid),
         LOG_S("code", code), LOG_S("backend", l->at ? l->at->name : NULL), LOG_S("peer", s->peer),
@@ -384,8 +386,9 @@ static void routing_on_failure(struct session *s, enum login_rc rc, const char *
         routing_refuse(s, code, phase, detail);
         return;
     }
-    LOG(WARN, "backend_failed", LOG_S("backend", l->at->name), LOG_S("how", login_words[rc]),
-        LOG_S("while", phase), LOG_S("detail", detail));
+    if (noise_may_log(s->proxy->noise, NOISE_LOGINS, s->peer_ip))
+        LOG(WARN, "backend_failed", LOG_S("backend", l->at->name), LOG_S("how", login_words[rc]),
+            LOG_S("while", phase), LOG_S("detail", detail));
     routing_give_up(s, l->checked ? "" : code, phase, detail);
 }
 
@@ -676,10 +679,13 @@ void routing_begin(struct session *s, const char *tag, const struct credential *
         return;
     }
     if (s->hops <= 1) {
-        LOG(ERROR, "proxy_loop", LOG_S("peer", s->peer), LOG_S("session", s->name), LOG_SET("via", s->via),
-            LOG_S("why", s->hops == 0
-                             ? "a proxy of this site signs in here: is a backend's address one of its own?"
-                             : "too many proxies in a row"));
+        if (noise_may_log(s->proxy->noise, NOISE_LOGINS, s->peer_ip))
+            LOG(ERROR, "proxy_loop", LOG_S("peer", s->peer), LOG_S("session", s->name),
+                LOG_SET("via", s->via),
+                LOG_S("why",
+                      s->hops == 0
+                          ? "a proxy of this site signs in here: is a backend's address one of its own?"
+                          : "too many proxies in a row"));
         routing_unavailable(s, "counting proxies", "proxies in a ring");
         return;
     }

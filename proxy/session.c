@@ -229,9 +229,10 @@ void session_accept(struct listener *l)
 /* Who only knocks is of no interest, and those who do worse may be very many. */
 static bool end_matters(const struct session *s, enum session_end end)
 {
-    if (s->account)
-        return true;
-    return ends[end].is_error && end != END_CROWD && crowd_may_log(&s->proxy->crowd);
+    if (s->account && !s->network)
+        return true; /* it was signed in */
+    return (s->account || ends[end].is_error) && end != END_CROWD &&
+           noise_may_log(s->proxy->noise, NOISE_ENDS, s->peer_ip);
 }
 
 static void log_end(const struct session *s, enum session_end end, const char *detail)

@@ -50,7 +50,7 @@ static void throttle_wait(struct session *s, uint64_t ms)
         throttle_try(s);
         return;
     }
-    if (crowd_may_log(&s->proxy->crowd))
+    if (noise_may_log(s->proxy->noise, NOISE_LOGINS, s->peer_ip))
         LOG(INFO, "login_delayed", LOG_S("user", s->account->key), LOG_S("peer", s->peer),
             LOG_S("session", s->name), LOG_U("ms", ms));
     s->throttle = THROTTLE_WAITING;

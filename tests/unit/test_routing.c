@@ -64,6 +64,12 @@ void route_thaw(struct store *s, const char *user, route_done_fn fn, void *owner
     f->thaws++;
 }
 
+bool noise_may_log(struct noise *n, enum noise_of kind, const char *ip)
+{
+    (void)n, (void)kind, (void)ip;
+    return true;
+}
+
 bool share_take(struct session *s)
 {
     (void)s;
