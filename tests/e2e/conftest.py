@@ -9,11 +9,13 @@ from harness.ferry import Ferry, backend
 from harness.site import Site
 from harness.viewed import Account
 
-from long_cases import is_long
+from long_cases import is_long, place
 
 
+@pytest.hookimpl(trylast=True)  # behind the order that fixtures want
 def pytest_collection_modifyitems(config, items):
     """LONG=1 runs what long_cases.py names and nothing else; without it that is left out, but where a case is named by hand."""
+    items.sort(key=lambda x: place(x.path.stem))
     if any("[" in x for x in config.args):
         return
     wanted = bool(os.environ.get("LONG"))

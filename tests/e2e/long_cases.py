@@ -1,5 +1,5 @@
 """Which cases `make check` leaves to `make check-long`: more servers, more seeds, or more moments of what another case of
-the same test shows already. By file and test, as a pattern of the parameters."""
+the same test shows already; and in which order files are run. By file and test, as a pattern of the parameters."""
 import re
 
 LONG = {
@@ -16,6 +16,16 @@ LONG = {
     "test_view_clients": {"test_nothing_is_transferred_again": "UIDPLUS|Courier|Cyrus-Dovecot"},
     "test_view_hostile": {"test_a_backend_that_sends_what_it_likes": "1"},
 }
+
+
+# Files that take the longest begin first, so that no runner has one left when the others are done.
+FIRST = ("test_faults", "test_tiers", "test_logins", "test_qresync", "test_numbers", "test_foreign", "test_view_clients", "test_deposit",
+         "test_view", "test_numbers_mistakes", "test_odd_answers", "test_freeze", "test_late", "test_handover", "test_sentinel", "test_crash",
+         "test_proxies", "test_engine", "test_kill_migrator", "test_demo", "test_view_hostile", "test_view_job", "test_view_differential")
+
+
+def place(file):
+    return FIRST.index(file) if file in FIRST else len(FIRST)
 
 
 def is_long(file, test, parameters):
