@@ -72,6 +72,7 @@ void tls_free(struct tls **t)
     if (!(*t)->failed)
         SSL_set_shutdown((*t)->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     SSL_free((*t)->ssl);
+    tls_trust_free(&(*t)->trust);
     free((*t)->name);
     tls_policy_release((*t)->policy);
     free(*t);

@@ -2,8 +2,10 @@
  *
  * A server gives tickets behind a handshake, and a connection that shows one needs no certificate and no
  * signature. So a policy of a backend keeps the newest few; one of TLS 1.3 is used once (RFC 8446 section
- * C.4). Each hour they are dropped, so that the certificate is looked at anew, and where a handshake fails
- * that has shown one, none is shown for an hour: there are servers that give what they don't understand. */
+ * C.4). An hour after the certificate was looked at none is gone on with, so that it is looked at anew, and where
+ * a handshake fails that has shown one, none is shown for an hour: there are servers that give what they don't
+ * understand. A server may give one at any time, also long after the policy was renewed: it is kept with what the
+ * connection believes, which is what it began with. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -19,16 +21,18 @@ enum { SESSIONS_MAX = 16, SESSIONS_MS = 60 * 60 * 1000 };
 struct kept_session {
     SSL_SESSION *session; /* owned */
     char *name;           /* of the peer, as it was verified; owned */
+    uint64_t looked_ms;   /* when that was */
 };
 
 struct tls_trust {
+    size_t refs;                   /* the policy's and one a connection */
     uint8_t (*pins)[TLS_PIN_SIZE]; /* owned */
     size_t n_pins;
     bool pins_alone; /* nothing but the key counts */
     bool resumes;
     struct kept_session kept[SESSIONS_MAX]; /* the newest last */
     size_t n_kept;
-    uint64_t since_ms, not_before_ms; /* of the first one; when sessions are gone on with again */
+    uint64_t not_before_ms; /* when sessions are gone on with again */
 };
 
 /* --- old servers --- */
@@ -89,12 +93,11 @@ static void tell_pin(struct tls *t, const uint8_t pin[TLS_PIN_SIZE])
     buf_free(&text);
 }
 
-/* The policy may have been renewed since the connection was begun: then these are the pins of now. */
 static int verify_pinned(X509_STORE_CTX *ctx, void *arg)
 {
     SSL *ssl = X509_STORE_CTX_get_ex_data(ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
     struct tls *t = SSL_get_app_data(ssl);
-    const struct tls_trust *trust = t->policy->trust;
+    const struct tls_trust *trust = t->trust;
     X509 *cert = X509_STORE_CTX_get0_cert(ctx);
     uint8_t pin[TLS_PIN_SIZE];
     (void)arg;
@@ -126,17 +129,24 @@ static void kept_drop_all(struct tls_trust *trust)
         kept_drop(trust, trust->n_kept - 1);
 }
 
+/* Is it an hour since the certificate was looked at that it stands for? */
+static bool is_old(uint64_t looked_ms)
+{
+    return clock_boot_ms() >= looked_ms + SESSIONS_MS;
+}
+
 /* 1: session is taken. */
 static int on_session(SSL *ssl, SSL_SESSION *session)
 {
     struct tls *t = SSL_get_app_data(ssl);
-    struct tls_trust *trust = t->policy->trust;
+    struct tls_trust *trust = t->trust;
+    uint64_t looked_ms = SSL_session_reused(ssl) ? t->shown_ms : t->began_ms;
     if (!trust || !trust->resumes || !t->name || SSL_get_verify_result(ssl) != X509_V_OK ||
-        !SSL_SESSION_is_resumable(session))
+        is_old(looked_ms) || !SSL_SESSION_is_resumable(session))
         return 0;
     if (trust->n_kept == SESSIONS_MAX)
         kept_drop(trust, 0);
-    trust->kept[trust->n_kept++] = (struct kept_session){session, xstrdup(t->name)};
+    trust->kept[trust->n_kept++] = (struct kept_session){session, xstrdup(t->name), looked_ms};
     return 1;
 }
 
@@ -152,6 +162,7 @@ static void kept_use(struct tls_trust *trust, size_t i, struct tls *t)
     SSL_SESSION *session = trust->kept[i].session;
     t->shows_session = SSL_SESSION_is_resumable(session) && !is_over(trust, session) &&
                        SSL_set_session(t->ssl, session) == 1;
+    t->shown_ms = trust->kept[i].looked_ms;
     if (!t->shows_session || SSL_SESSION_get_protocol_version(session) >= TLS1_3_VERSION)
         kept_drop(trust, i);
 }
@@ -159,13 +170,16 @@ static void kept_use(struct tls_trust *trust, size_t i, struct tls *t)
 void tls_trust_begin(struct tls *t)
 {
     struct tls_trust *trust = t->policy->trust;
-    uint64_t now = clock_boot_ms();
-    if (!trust || !trust->resumes || now < trust->not_before_ms)
+    if (!trust)
         return;
-    if (now >= trust->since_ms + SESSIONS_MS) {
-        kept_drop_all(trust);
-        trust->since_ms = now;
-    }
+    trust->refs++;
+    t->trust = trust;
+    t->began_ms = clock_boot_ms();
+    if (!trust->resumes || t->began_ms < trust->not_before_ms)
+        return;
+    for (size_t i = trust->n_kept; i-- > 0;)
+        if (is_old(trust->kept[i].looked_ms))
+            kept_drop(trust, i);
     for (size_t i = trust->n_kept; i-- > 0;)
         if (strcmp(trust->kept[i].name, t->name) == 0) {
             kept_use(trust, i, t);
@@ -175,7 +189,7 @@ void tls_trust_begin(struct tls *t)
 
 void tls_trust_failed(const struct tls *t)
 {
-    struct tls_trust *trust = t->policy->trust;
+    struct tls_trust *trust = t->trust;
     if (!trust || !t->shows_session)
         return;
     kept_drop_all(trust);
@@ -185,9 +199,9 @@ void tls_trust_failed(const struct tls *t)
 void tls_trust_free(struct tls_trust **tp)
 {
     struct tls_trust *trust = *tp;
-    if (!trust)
-        return;
     *tp = NULL;
+    if (!trust || --trust->refs > 0)
+        return;
     kept_drop_all(trust);
     free(trust->pins);
     free(trust);
@@ -225,6 +239,7 @@ struct tls_policy *tls_policy_client(const char *ca_file, enum tls_version min, 
 static struct tls_trust *trust_new(const struct conf_backend *b)
 {
     struct tls_trust *trust = xcalloc(1, sizeof(*trust));
+    trust->refs = 1;
     trust->pins = xcalloc(b->pin.n, sizeof(*trust->pins));
     for (size_t i = 0; i < b->pin.n; i++)
         trust->n_pins += conf_pin(b->pin.items[i], trust->pins[trust->n_pins]);

@@ -29,8 +29,12 @@ struct tls {
     SSL *ssl;
     struct span *in; /* of the call under way, else NULL */
     struct buf *out;
-    char *name;         /* of the peer, where we are the client; owned */
-    bool shows_session; /* an earlier one, to go on with */
+    char *name; /* of the peer, where we are the client; owned */
+    struct tls_trust
+        *trust; /* of the policy as the connection began; a reference of its own; NULL: there is none */
+    uint64_t began_ms;
+    bool shows_session; /* an earlier one, to go on with ... */
+    uint64_t shown_ms;  /* ... and when the certificate was looked at behind it */
     bool failed;
     char error[160];
 };
@@ -54,8 +58,10 @@ void tls_shown_free(struct tls_shown **s);
 struct ticket_keys *tls_shown_tickets(struct tls_shown *s);
 
 /* --- tls_client.c --- */
+/* One owner less; frees it after the last. */
 void tls_trust_free(struct tls_trust **t);
-/* Before the handshake: shows an earlier session of the peer, if there is one. */
+/* Before the handshake: takes what the policy believes for the whole connection, and shows an earlier session of
+ * the peer, if there is one. */
 void tls_trust_begin(struct tls *t);
 /* The handshake has failed. */
 void tls_trust_failed(const struct tls *t);
