@@ -21,7 +21,6 @@ static struct account *account_make(struct proxy *p, const char *key)
     a->read.fn = account_reads;
     a->seen.fn = account_tells_seen;
     LIST_INIT(&a->sessions);
-    TAILQ_INIT(&a->tries);
     HASH_ADD_KEYPTR(hh, p->accounts, a->key, strlen(a->key), a);
     return a;
 }

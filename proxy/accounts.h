@@ -21,8 +21,6 @@ struct account {
     struct proxy *proxy; /* borrowed */
     char *key;
     struct session_list sessions;
-    TAILQ_HEAD(, session)
-    tries;      /* logins of which it is not known yet whether the password is right; throttle.h */
     bool known; /* state, epoch and backend were heard */
     enum route_state state;
     uint64_t epoch, generation;

@@ -109,6 +109,7 @@ struct proxy {
     struct lately *lately; /* owned */
     struct penalty *penalty;
     struct noise *noise;
+    struct tries *tries; /* throttle.h; owned by the sessions in them */
     struct session_list places[IN_COUNT];
     size_t n_sessions;
     uint64_t last_session;

@@ -155,9 +155,10 @@ struct session {
 
     struct account *account; /* from ROUTING on */
     LIST_ENTRY(session) of_account;
-    enum throttle_phase throttle;  /* of the login under way ... */
-    TAILQ_ENTRY(session) of_tries; /* ... until it is known what the password is worth: of account->tries */
-    struct stream *backend;        /* signed in; owned */
+    enum throttle_phase throttle; /* of the login under way ... */
+    struct tries *tries; /* ... until it is known what the password is worth; NULL: there is none; borrowed */
+    TAILQ_ENTRY(session) of_tries;
+    struct stream *backend; /* signed in; owned */
     /* silence.h; owned, NULL: its bytes may wait in the kernel for as long as they like */
     struct timer *silence;
     const struct conf_backend *at;   /* what backend is */

@@ -1,7 +1,11 @@
 #include <stdlib.h>
+#include <string.h>
+
+#include <uthash.h>
 
 #include "lib/account.h"
 #include "lib/log.h"
+#include "lib/xalloc.h"
 
 #include "peer.h"
 #include "penalty.h"
@@ -9,6 +13,16 @@
 #include "routing.h"
 #include "throttle.h"
 #include "vault.h"
+
+/* The logins of one name from one network of which it is not known yet whether the password is right. There is
+ * one only while there are any. */
+struct tries {
+    TAILQ_HEAD(, session) all; /* the oldest first */
+    unsigned n;                /* of those that are not QUEUED */
+    UT_hash_handle hh;
+    size_t len;
+    uint8_t key[]; /* the network's, then the name */
+};
 
 /* ---- who ---- */
 
@@ -20,6 +34,49 @@ static struct penalty_who throttle_who(const struct session *s, char **_name)
     *_name = c.authzid.len > 0 ? account_key(s->proxy->conf, c.authcid, &why) : NULL;
     return (struct penalty_who){
         .user = *_name ? *_name : s->account->key, .network = s->network->key, .many = peer_is_many(s)};
+}
+
+static struct tries *tries_of(struct proxy *p, const struct penalty_who *w)
+{
+    size_t name = strlen(w->user), len = NETWORK_KEY_SIZE + name;
+    struct tries *t = xcalloc(1, sizeof *t + len), *there;
+    memcpy(t->key, w->network, NETWORK_KEY_SIZE);
+    memcpy(t->key + NETWORK_KEY_SIZE, w->user, name);
+    HASH_FIND(hh, p->tries, t->key, len, there);
+    if (there) {
+        free(t);
+        return there;
+    }
+    t->len = len;
+    TAILQ_INIT(&t->all);
+    HASH_ADD_KEYPTR(hh, p->tries, t->key, t->len, t);
+    return t;
+}
+
+static void tries_join(struct session *s, struct tries *t)
+{
+    s->tries = t;
+    s->throttle = THROTTLE_QUEUED;
+    TAILQ_INSERT_TAIL(&t->all, s, of_tries);
+}
+
+static void tries_call(struct session *s)
+{
+    s->throttle = THROTTLE_CALLED;
+    s->tries->n++;
+}
+
+static void tries_leave(struct session *s)
+{
+    struct tries *t = s->tries;
+    s->tries = NULL;
+    t->n -= s->throttle != THROTTLE_QUEUED;
+    s->throttle = THROTTLE_NONE;
+    TAILQ_REMOVE(&t->all, s, of_tries);
+    if (!TAILQ_EMPTY(&t->all))
+        return;
+    HASH_DEL(s->proxy->tries, t);
+    free(t);
 }
 
 static uint64_t throttle_ahead_ms(const struct session *s)
@@ -86,17 +143,6 @@ static void throttle_ask(struct session *s, const struct penalty_who *w)
     penalty_turn(s->proxy->penalty, w, throttle_ahead_ms(s), throttle_on_turn, s);
 }
 
-/* Its own number among those who are tried, as far as that matters. */
-static bool throttle_has_room(const struct session *s)
-{
-    const struct session *t;
-    unsigned n = 0;
-    TAILQ_FOREACH(t, &s->account->tries, of_tries)
-    if (t->network == s->network && t->throttle != THROTTLE_QUEUED && ++n >= THROTTLE_TRIES)
-        return false;
-    return true;
-}
-
 static void throttle_step(struct session *s)
 {
     char *name;
@@ -110,10 +156,12 @@ static void throttle_step(struct session *s)
 
 void throttle_begin(struct session *s)
 {
-    bool room = throttle_has_room(s);
-    s->throttle = THROTTLE_QUEUED;
-    TAILQ_INSERT_TAIL(&s->account->tries, s, of_tries);
-    if (room) {
+    char *name;
+    struct penalty_who w = throttle_who(s, &name);
+    tries_join(s, tries_of(s->proxy, &w));
+    free(name);
+    if (s->tries->n < THROTTLE_TRIES) {
+        tries_call(s);
         throttle_step(s);
         return;
     }
@@ -142,23 +190,28 @@ void throttle_wake(struct session *s)
 
 /* ---- the end of a try ---- */
 
-void throttle_end(struct session *s)
+/* The next one's turn. */
+static void tries_call_next(const struct tries *t)
 {
     struct session *next;
-    if (s->throttle == THROTTLE_NONE)
-        return;
-    bool had_room = s->throttle != THROTTLE_QUEUED;
-    s->throttle = THROTTLE_NONE;
-    TAILQ_REMOVE(&s->account->tries, s, of_tries);
-    if (!had_room)
-        return;
-    TAILQ_FOREACH(next, &s->account->tries, of_tries)
-    if (next->network == s->network && next->throttle == THROTTLE_QUEUED)
+    TAILQ_FOREACH(next, &t->all, of_tries)
+    if (next->throttle == THROTTLE_QUEUED)
         break;
-    if (!next)
+    if (!next || t->n >= THROTTLE_TRIES)
         return;
-    next->throttle = THROTTLE_CALLED;
+    tries_call(next);
     timer_start(next->timer, 0);
+}
+
+void throttle_end(struct session *s)
+{
+    struct tries *t = s->tries;
+    if (!t)
+        return;
+    bool is_last = !TAILQ_NEXT(s, of_tries) && TAILQ_FIRST(&t->all) == s;
+    tries_leave(s);
+    if (!is_last)
+        tries_call_next(t);
 }
 
 void throttle_failed(struct session *s)

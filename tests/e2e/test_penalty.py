@@ -1,4 +1,5 @@
 """Failed logins: who has failed waits, and nobody else does."""
+import base64
 import collections
 import re
 import signal
@@ -124,6 +125,20 @@ def test_parallel_guesses_of_one_account_are_few(proxies, user, server):
     for w in wires:
         w.close()
     assert len(server.logins) - before <= 2
+
+
+def test_parallel_guesses_of_a_masters_password_are_few(ferry, user):
+    """Each names the account of somebody else, and all show the password of one."""
+    proxy, ip = ferry.proxy(proxy={**DELAY, **WEB, "threads": 1, "masters": ["admin"]}), address()
+    wires = [come(proxy, ip) for _ in range(60)]
+    for n, w in enumerate(wires):
+        w.line(b"l AUTHENTICATE PLAIN " + base64.b64encode(b"%s-%d\0admin\0guess%d" % (user.encode(), n, n)))
+    wires[0].until(b"l ")
+    wires[1].until(b"l ")
+    tried = proxy.find(r"event=login_failed .* code=AUTHENTICATIONFAILED .* master=admin")
+    assert len(tried) <= 10, len(tried)
+    for w in wires:
+        w.close()
 
 
 def test_same_wrong_password_once_more_is_not_counted(ferry, user):
