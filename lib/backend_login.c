@@ -67,6 +67,9 @@ struct backend_login {
     size_t piece;                   /* "+" that came for its literals */
     struct buf sasl;                /* base64 message of AUTHENTICATE */
     bool sasl_due;                  /* it is to be sent at "+" */
+    const char *acknowledge; /* AUTHENTICATE by a token: what answers the "+" that says why it is refused */
+    bool refused;            /* ... which has come */
+    struct buf challenge;    /* ... with this JSON object; empty: with none */
 
     bool ended; /* with this: */
     enum login_rc rc;
@@ -94,7 +97,8 @@ static void wipe_command(struct backend_login *b)
 {
     imap_writer_wipe(&b->w);
     buf_wipe(&b->sasl);
-    b->sasl_due = false;
+    b->sasl_due = b->refused = false;
+    b->acknowledge = NULL;
     b->sent = b->piece = 0;
 }
 
@@ -106,6 +110,7 @@ static void login_free(struct backend_login *b)
     imap_line_wipe(&b->line);
     credential_wipe(&b->credential);
     buf_free(&b->own_id);
+    buf_free(&b->challenge);
     free(b->user);
     free(b->client_ip);
     free(b->session_id);
@@ -134,10 +139,11 @@ static void conclude(struct backend_login *b)
     struct login_result r = {.rc = b->rc, .phase = state_names[b->state]};
     char code[CODE_MAX];
     memcpy(code, b->code, sizeof(code));
-    char *detail = b->detail;
+    char *detail = b->detail, *challenge = xspandup(buf_span(&b->challenge));
     b->detail = NULL;
     r.code = code;
     r.detail = detail;
+    r.challenge = r.rc == LOGIN_REFUSED ? challenge : "";
     if (r.rc == LOGIN_OK) {
         stream_deadline(b->s, 0);
         r.caps = b->caps;
@@ -149,6 +155,7 @@ static void conclude(struct backend_login *b)
     login_free(b);
     fn(owner, &r);
     free(detail);
+    free(challenge);
 }
 
 /* --- what a backend says, as a text for a log --- */
@@ -174,6 +181,20 @@ static char *quote_backend(const struct backend_login *b, const char *what, stru
     char *detail = xasprintf("%s: %s", what, buf_str(&clean));
     buf_free(&clean);
     return detail;
+}
+
+/* With why a token is refused. Takes detail; to free. */
+static char *quote_challenge(const struct backend_login *b, char *detail)
+{
+    struct span text = buf_span(&b->challenge);
+    if (text.len == 0 || echoes_secret(b, text))
+        return detail;
+    struct buf clean = {0};
+    imap_write_text(&clean, text);
+    char *both = xasprintf("%s %s", detail, buf_str(&clean));
+    buf_free(&clean);
+    free(detail);
+    return both;
 }
 
 static void protocol_error(struct backend_login *b, const char *what)
@@ -222,7 +243,21 @@ static bool command_all_sent(const struct backend_login *b)
     return b->sent == b->w.out.len && !b->sasl_due;
 }
 
-static void reply_continue(struct backend_login *b)
+/* The server says why it does not take the token, and waits for an answer before it says NO. */
+static void take_challenge(struct backend_login *b, struct span text)
+{
+    const char *answer = b->acknowledge;
+    b->acknowledge = NULL;
+    b->refused = true;
+    if (!sasl_read_challenge(&b->challenge, text))
+        LOG(DEBUG, "odd_challenge", LOG_S("backend", b->backend->name), LOG_U("bytes", text.len));
+    stream_cork(b->s);
+    stream_send(b->s, answer, strlen(answer));
+    stream_send(b->s, "\r\n", 2);
+    stream_uncork(b->s);
+}
+
+static void reply_continue(struct backend_login *b, struct span text)
 {
     if (b->piece < b->w.n_waits) {
         b->piece++;
@@ -233,6 +268,8 @@ static void reply_continue(struct backend_login *b)
         stream_send(b->s, buf_span(&b->sasl).p, b->sasl.len);
         stream_send(b->s, "\r\n", 2);
         stream_uncork(b->s);
+    } else if (b->acknowledge) {
+        take_challenge(b, text);
     } else {
         protocol_error(b, "a continuation request that nothing waits for");
     }
@@ -302,6 +339,7 @@ static void send_authenticate(struct backend_login *b, const struct credential *
 {
     struct buf message = {0};
     command_begin(b);
+    b->acknowledge = c->mechanism->acknowledge;
     if (!sasl_write(&message, c))
         b->w.bad = true;
     base64_encode(&b->sasl, buf_span(&message));
@@ -329,17 +367,20 @@ static void send_login(struct backend_login *b, const struct credential *c)
     command_end(b);
 }
 
-/* NULL: go on. To free. */
-static char *why_no_sign_in(const struct backend_login *b, const struct credential *c)
+/* NULL: go on. To free. *rc: how the login ends. */
+static char *why_no_sign_in(const struct backend_login *b, const struct credential *c, enum login_rc *rc)
 {
     const char *name = c->mechanism->name;
+    *rc = LOGIN_UNAVAILABLE;
     bool disabled = imap_caps_has(&b->caps, CAP_LOGINDISABLED);
     if (disabled && !stream_is_secure(b->s))
         return xstrdup("the backend wants TLS before a sign-in (LOGINDISABLED)");
-    if (imap_caps_has(&b->caps, c->mechanism->cap))
+    if (sasl_choose(c, &b->caps))
         return NULL;
-    if (c->mechanism->kind != SASL_PASSWORD)
-        return xasprintf("the backend offers no AUTH=%s", name);
+    if (c->mechanism->kind != SASL_PASSWORD) {
+        *rc = LOGIN_NO_MECHANISM;
+        return xasprintf("the backend offers no AUTH=%s, nor another mechanism for such a sign-in", name);
+    }
     if (c->authzid.len > 0)
         return xasprintf("the backend offers no AUTH=%s: set master_login", name);
     return disabled ? xasprintf("the backend offers neither LOGIN nor AUTH=%s", name) : NULL;
@@ -351,10 +392,14 @@ static void send_sign_in(struct backend_login *b)
     char *login = NULL;
     if (!choose_credential(b, &c, &login))
         return;
-    char *why = why_no_sign_in(b, &c);
+    enum login_rc rc;
+    char *why = why_no_sign_in(b, &c, &rc);
+    const struct sasl_mechanism *by = sasl_choose(&c, &b->caps);
+    if (by)
+        c.mechanism = by;
     if (why)
-        login_finish(b, LOGIN_UNAVAILABLE, why); /* takes it */
-    else if (imap_caps_has(&b->caps, c.mechanism->cap))
+        login_finish(b, rc, why); /* takes it */
+    else if (by)
         send_authenticate(b, &c);
     else
         send_login(b, &c);
@@ -455,8 +500,8 @@ static void send_id(struct backend_login *b)
 /* Nothing of ID or the sign-in waits for "+". */
 static bool may_pipeline(const struct backend_login *b)
 {
-    return b->pipelined && !b->ended && command_all_sent(b) &&
-           imap_caps_has(&b->caps, b->credential.mechanism->cap) && imap_caps_has(&b->caps, CAP_SASL_IR);
+    return b->pipelined && !b->ended && command_all_sent(b) && sasl_choose(&b->credential, &b->caps) &&
+           imap_caps_has(&b->caps, CAP_SASL_IR);
 }
 
 /* --- from state to state --- */
@@ -564,7 +609,8 @@ static void reply_not_ok(struct backend_login *b, const struct imap_resp *r)
         rc = LOGIN_REFUSED;
     else if (no && (b->state == AUTH || b->state == PROXYAUTH) && !is_code_of_unavailability(b, r->code))
         rc = LOGIN_REFUSED;
-    login_finish(b, rc, quote_backend(b, no ? "the backend said NO" : "the backend said BAD", r->text));
+    char *detail = quote_backend(b, no ? "the backend said NO" : "the backend said BAD", r->text);
+    login_finish(b, rc, quote_challenge(b, detail));
 }
 
 static void login_note_caps(struct backend_login *b, struct span words)
@@ -611,6 +657,8 @@ static void reply_tagged(struct backend_login *b, const struct imap_resp *r)
         reply_not_ok(b, r);
     } else if (!command_all_sent(b)) {
         protocol_error(b, "OK to half a command");
+    } else if (b->refused) {
+        protocol_error(b, "OK behind the reason of a refusal");
     } else {
         note_caps_code(b, r);
         reply_ok(b);
@@ -641,7 +689,7 @@ static void login_reply(struct backend_login *b, struct span line)
     else if (r.kind == RESP_TAGGED)
         reply_tagged(b, &r);
     else if (r.kind == RESP_CONTINUE)
-        reply_continue(b);
+        reply_continue(b, r.text);
     else
         reply_untagged(b, &r, line);
 }

@@ -12,8 +12,9 @@
  * | CAPS2      | CAPABILITY         | tagged OK (what was known is forgotten)  | ID, AUTH                           |
  * | ID         | ID, where offered  | the tagged answer, whatever it is; not   | AUTH                               |
  * |            |                    | where the request pipelines              |                                    |
- * | AUTH       | AUTHENTICATE PLAIN | "+" for each piece of it, tagged OK      | PROXYAUTH, CAPS_AFTER, or as that  |
- * |            | or LOGIN           |                                          |                                    |
+ * | AUTH       | AUTHENTICATE or    | "+" for each piece of it, tagged OK; of  | PROXYAUTH, CAPS_AFTER, or as that  |
+ * |            | LOGIN              | a token, one more "+" that tells why it  |                                    |
+ * |            |                    | is refused, and is acknowledged          |                                    |
  * | PROXYAUTH  | PROXYAUTH user     | tagged OK                                | CAPS_AFTER, or as that             |
  * | CAPS_AFTER | CAPABILITY         | tagged OK                                | ID_AFTER, COMPRESS, done           |
  * | ID_AFTER   | ID, where offered  | the tagged answer, whatever it is        | COMPRESS, done                     |
@@ -53,10 +54,13 @@ enum login_rc {
     LOGIN_REFUSED,     /* the backend said NO to the credentials: its code is in code */
     LOGIN_UNAVAILABLE, /* unreachable, BYE, NO [UNAVAILABLE], timeout, protocol error: not the user's fault */
     LOGIN_INSECURE,    /* TLS failed or was not offered; no credentials were sent */
+    /* the backend offers no mechanism for a credential that is no password, which was not sent */
+    LOGIN_NO_MECHANISM,
 };
 
 enum login_as {
-    /* with the credential: AUTHENTICATE where its mechanism is offered (SASL-IR too), else LOGIN */
+    /* with the credential: AUTHENTICATE where its mechanism, or another for such a secret, is offered (SASL-IR too);
+     * else, of a password, LOGIN */
     LOGIN_AS_USER,
     LOGIN_AS_MASTER, /* sign_in of the backend, with its master account, on behalf of user */
     /* not at all: LOGIN_OK where a sign-in would begin, with the capabilities from before it */
@@ -97,6 +101,9 @@ struct login_result {
     struct imap_caps caps; /* LOGIN_OK: after sign-in */
     /* RFC 5530 code of a NO to the sign-in, any other is left out; "" = none; borrowed */
     const char *code;
+    /* LOGIN_REFUSED: the JSON object by which the backend says why it takes no token (sasl_read_challenge()); "" =
+     * none; borrowed */
+    const char *challenge;
     /* for a log; borrowed, never a secret, also where the backend echoes one; where the end came without a
      * word, with what that mostly means */
     const char *detail;

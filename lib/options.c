@@ -265,8 +265,9 @@ const struct option options[] = {
      .def = "{\"PLAIN\", \"LOGIN\"}", .reload = RELOAD_YES,
      .text =
          "How users may sign in, which is what AUTHENTICATE takes and what clients are shown: PLAIN and LOGIN by name and "
-         "password. Whatever the backends offer: towards them, a password goes by PLAIN or the command LOGIN, which clients "
-         "may use too where one of the two is named here."},
+         "password, OAUTHBEARER and XOAUTH2 by the token of an identity provider. Whatever the backends offer: towards them, "
+         "a password goes by PLAIN or the command LOGIN, which clients may use too where one of the two is named here; a "
+         "token goes by OAUTHBEARER or XOAUTH2, so name these only where the backends have one of the two."},
     {"proxy", "masters", OPTION_LIST, offsetof(struct conf_proxy, masters), .def = "", .reload = RELOAD_YES,
      .example = "{\"webmail@example.org\"}",
      .text =

@@ -7,8 +7,8 @@ static const struct {
 } rows[WHY_COUNT] = {
     [WHY_CREDENTIALS] =
         {"credentials", THEN_LOGIN,
-         "Goes on at the user's next login, which brings a fresh password. A master_user for both "
-         "backends makes that needless."},
+         "Goes on at the user's next login, which brings a fresh password or token. A master_user for "
+         "both backends makes that needless: where users sign in by tokens, which last some hours, better set it."},
     [WHY_UNREACHABLE] =
         {"unreachable", THEN_AGAIN,
          "Tried again by itself. See what the reason says, whether the server runs and takes connections from here, and whether "

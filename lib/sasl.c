@@ -2,7 +2,7 @@
 
 #include "buf_room.h"
 #include "mutf7.h"
-#include "sasl.h"
+#include "sasl_priv.h"
 #include "xalloc.h"
 
 static bool has_nul(struct span s)
@@ -68,6 +68,7 @@ const struct sasl_mechanism sasl_mechanisms[] = {
     {.name = "PLAIN",
      .cap = CAP_AUTH_PLAIN,
      .kind = SASL_PASSWORD,
+     .purpose = "login",
      .prompts = prompt_none,
      .expected = "[authorization identity] NUL name NUL password",
      .parse = plain_parse,
@@ -78,6 +79,24 @@ const struct sasl_mechanism sasl_mechanisms[] = {
      .prompts = prompts_login,
      .expected = "a name, then base64 of its password",
      .parse = login_parse},
+    {.name = "OAUTHBEARER",
+     .cap = CAP_AUTH_OAUTHBEARER,
+     .kind = SASL_TOKEN,
+     .prompts = prompt_none,
+     .expected = "n,a=NAME, ^A auth=Bearer TOKEN ^A ^A",
+     .acknowledge = "AQ==",
+     .purpose = "oauthbearer",
+     .parse = sasl_parse_oauthbearer,
+     .write = sasl_write_oauthbearer},
+    {.name = "XOAUTH2",
+     .cap = CAP_AUTH_XOAUTH2,
+     .kind = SASL_TOKEN,
+     .prompts = prompt_none,
+     .expected = "user=NAME ^A auth=Bearer TOKEN ^A ^A",
+     .acknowledge = "",
+     .purpose = "xoauth2",
+     .parse = sasl_parse_xoauth2,
+     .write = sasl_write_xoauth2},
     {.name = NULL},
 };
 
@@ -97,6 +116,16 @@ bool sasl_parse(const struct sasl_mechanism *m, struct buf *message, struct cred
     r.mechanism = m->kind == SASL_PASSWORD ? SASL_PLAIN : m;
     *_r = r;
     return true;
+}
+
+const struct sasl_mechanism *sasl_choose(const struct credential *c, const struct imap_caps *caps)
+{
+    if (imap_caps_has(caps, c->mechanism->cap))
+        return c->mechanism;
+    for (const struct sasl_mechanism *m = sasl_mechanisms; m->name; m++)
+        if (m->kind == c->mechanism->kind && m->write && imap_caps_has(caps, m->cap))
+            return m;
+    return NULL;
 }
 
 bool sasl_write(struct buf *out, const struct credential *c)

@@ -34,8 +34,10 @@ struct sasl_mechanism {
     /* What the client answers, in base64, where the server says by one more challenge why it refuses; NULL:
      * such a challenge is no part of this mechanism */
     const char *acknowledge;
+    /* What its secret is sealed for (seal.h), so that it is opened as nothing else. NULL: it is not kept */
+    const char *purpose;
     bool (*parse)(struct buf *message, struct credential *_r);
-    bool (*write)(struct buf *out, const struct credential *c); /* NULL: another of its kind is written */
+    bool (*write)(struct buf *out, const struct credential *c); /* NULL: it is never shown by this one */
 };
 
 /* The table; it ends with a row that has no name. PLAIN is the first. */
@@ -50,10 +52,24 @@ const struct sasl_mechanism *sasl_find(struct span name);
  *   PLAIN        [authzid] NUL authcid NUL password (RFC 4616); neither of the last two is empty
  *   LOGIN        name NUL password, each of which came by itself (draft-murchison-sasl-login)
  *
- * and nowhere is a further NUL. The credential's mechanism is PLAIN for all passwords. */
+ * and nowhere is a further NUL. The credential's mechanism is PLAIN for all passwords.
+ *
+ *   OAUTHBEARER  n,a=NAME, 0x01 auth=Bearer TOKEN 0x01 0x01 (RFC 7628); the name, which is optional there, tells here
+ *                to which server a login goes
+ *   XOAUTH2      user=NAME 0x01 auth=Bearer TOKEN 0x01 0x01
+ *
+ * with any further pairs. A token is printable ASCII without blanks. */
 bool sasl_parse(const struct sasl_mechanism *m, struct buf *message, struct credential *_r) MUST_CHECK;
-/* Appends the message, not yet in base64. False where a part can't be written, since it holds NUL. */
+/* Appends the message, not yet in base64. False where a part can't be written, such as one that holds NUL. */
 bool sasl_write(struct buf *out, const struct credential *c) MUST_CHECK;
+
+/* By which mechanism a server that offers these is shown it: by its own, else by another of the same kind. NULL: by
+ * none; a password may still go by the command LOGIN. */
+const struct sasl_mechanism *sasl_choose(const struct credential *c, const struct imap_caps *caps);
+/* Why a server refuses a token, as it says by a last challenge (RFC 7628 3.2.2): appends the JSON object that this is
+ * base64 of. False, and *out as it was: anything else, control characters in it, or more than that many bytes. */
+enum { SASL_CHALLENGE_MAX = 2048 };
+bool sasl_read_challenge(struct buf *out, struct span base64) MUST_CHECK;
 
 /* The credential of a name and its password, which are borrowed. */
 struct credential credential_of_password(const char *name, const char *password);

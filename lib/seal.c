@@ -358,6 +358,8 @@ static bool decrypt(struct sealed *s, const struct seal_public *k, struct span b
     return good;
 }
 
+const char seal_not_this[] = "it was altered, or is for another account, backend or purpose";
+
 static const struct seal_public *find_key(const struct seal_private *ring, const char *id)
 {
     for (size_t i = 0; i < ring->n; i++)
@@ -373,12 +375,12 @@ static const char *open_parsed(struct buf *out, const struct seal_private *ring,
     if (!k)
         return "it was sealed to a key that is not here";
     if (!decrypt(s, k, bound))
-        return "it was altered, or is for another account, backend or purpose";
+        return seal_not_this;
     if (now_ms >= s->expires_ms)
         return "it has expired";
     size_t len = (size_t)s->bytes[KEY] << 8 | s->bytes[KEY + 1];
     if (len + 2 > s->len - KEY - TAG)
-        return "it was altered, or is for another account, backend or purpose";
+        return seal_not_this;
     buf_room(out, len + 1); /* for a NUL too: a buffer that moves leaves its bytes behind */
     buf_add(out, s->bytes + KEY + 2, len);
     return NULL;

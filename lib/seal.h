@@ -20,13 +20,15 @@ void seal_private_free(struct seal_private **k);
 bool seal_key_make(const char *private_file, const char *public_file, char **error) MUST_CHECK;
 
 struct seal_context {
-    const char *user, *backend, *purpose; /* purpose: "login" */
+    const char *user, *backend, *purpose; /* purpose: of sasl.h */
     uint64_t expires_ms;                  /* wall clock, since 1970 */
 };
 /* Appends the sealed form (printable). */
 void seal_close(struct buf *out, const struct seal_public *k, const struct seal_context *c,
                 struct span secret);
-/* Appends the secret; false: *why is a fixed text (unknown key, altered, for another account, expired). */
+/* Appends the secret; false: *why is a fixed text (unknown key, expired, ...), seal_not_this where it was altered, or is for
+ * another account, backend or purpose. */
+extern const char seal_not_this[];
 bool seal_open(struct buf *out, const struct seal_private *k, const char *user, const char *backend,
                const char *purpose, uint64_t now_ms, struct span sealed, const char **why) MUST_CHECK;
 

@@ -220,7 +220,8 @@ static void handover_on_signed_in(void *owner, const struct login_result *r)
     struct session *s = h->s;
     h->dialog = NULL;
     if (r->rc != LOGIN_OK) {
-        handover_failed(s, r->rc == LOGIN_REFUSED ? "refused" : "unavailable", r->detail);
+        handover_failed(s, r->rc == LOGIN_REFUSED || r->rc == LOGIN_NO_MECHANISM ? "refused" : "unavailable",
+                        r->detail);
         return;
     }
     h->stream = r->stream;

@@ -24,7 +24,7 @@
  *
  * why            | what could not be had
  * ---------------+-----------------------------------------------------------------------------------------------
- * old_password, limit, capabilities, no_such_backend, no_credentials: could not be prepared (prepare.h)
+ * old_password, old_token, limit, capabilities, no_such_backend, no_credentials: could not be prepared (prepare.h)
  * refused        | the target refuses the sign-in now
  * unavailable    | no connection, no answer in time, one that can't be understood; no records of the account
  * list           | the source did not give a whole list of the client's messages

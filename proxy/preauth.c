@@ -368,7 +368,7 @@ static void preauth_take_text(struct session *s, const struct imap_line_item *it
 {
     struct preauth *p = s->preauth;
     const char *why;
-    if (item->first && p->expects == SASL_RESPONSE) {
+    if (item->first && p->expects != COMMAND) {
         preauth_take_response(s, item);
         return;
     }

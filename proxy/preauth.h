@@ -29,6 +29,10 @@ void preauth_data(struct session *s);
 void preauth_drained(struct session *s);
 /* What was said goes out now, before anything else is sent. */
 void preauth_flush(struct session *s);
+/* A token was refused, and nobody was told: in REFUSED, the client is told why by a last challenge with this text
+ * (RFC 7628 3.2.2), and once it has answered that, NO with this code and text, which are never freed. Then as
+ * preauth_login_failed(). */
+void preauth_challenge(struct session *s, const char *why, const char *code, const char *text);
 /* A login failed and the client was told: back to PREAUTH, or the end where it was one too many. */
 void preauth_login_failed(struct session *s);
 

@@ -9,8 +9,9 @@
 
 #include "preauth.h"
 
-/* SASL_RESPONSE: the next line is an answer of AUTHENTICATE, and no command. */
-enum expects { COMMAND, SASL_RESPONSE };
+/* SASL_RESPONSE: the next line is an answer of AUTHENTICATE, and no command. SASL_END: so it is, and whatever it says,
+ * the login was refused. */
+enum expects { COMMAND, SASL_RESPONSE, SASL_END };
 
 struct verb_row {
     enum imap_verb verb;
@@ -27,6 +28,7 @@ struct preauth {
     const struct sasl_mechanism *mechanism; /* of AUTHENTICATE */
     struct buf message;                     /* ... what was answered so far, its base64 decoded; owned */
     unsigned answers;                       /* ... in so many answers */
+    const char *refusal, *refusal_text;     /* SASL_END: code and text of the NO; borrowed */
     struct imap_tree *args;                 /* owned */
     struct buf literal;                     /* the one that is coming */
     const char *status; /* "BAD", "NO [...]": the command is refused once it is whole, with this text */
@@ -50,7 +52,7 @@ void preauth_say_expected(struct session *s);
 void preauth_add_mechanisms(const struct session *s, struct imap_caps *c);
 void preauth_run_login(struct session *s, const struct imap_value *args);
 void preauth_run_authenticate(struct session *s, const struct imap_value *args);
-/* The first line where SASL_RESPONSE is expected. */
+/* The first line where an answer is expected. */
 void preauth_take_response(struct session *s, const struct imap_line_item *item);
 
 #endif

@@ -21,17 +21,33 @@ void preauth_add_mechanisms(const struct session *s, struct imap_caps *c)
 
 /* ---- a login that may begin ---- */
 
-void preauth_login_failed(struct session *s)
+static void preauth_go_on(struct session *s)
 {
-    if (++s->preauth->failed_logins >= s->proxy->conf->proxy.login_tries) {
-        session_close(s, END_LOGIN_TRIES, NULL);
-        return;
-    }
     session_enter(s, IN_PREAUTH);
     if (s->client_eof && stream_peek(s->client).len == 0)
         session_close(s, END_CLIENT_GONE, NULL);
     else
         stream_again(s->client);
+}
+
+void preauth_login_failed(struct session *s)
+{
+    if (++s->preauth->failed_logins >= s->proxy->conf->proxy.login_tries)
+        session_close(s, END_LOGIN_TRIES, NULL);
+    else
+        preauth_go_on(s);
+}
+
+void preauth_challenge(struct session *s, const char *why, const char *code, const char *text)
+{
+    struct buf coded = {0};
+    base64_encode(&coded, span_str(why));
+    session_say(s, "+ %s", buf_str(&coded));
+    buf_free(&coded);
+    s->preauth->expects = SASL_END;
+    s->preauth->refusal = code;
+    s->preauth->refusal_text = text;
+    preauth_go_on(s);
 }
 
 static void preauth_sign_in(struct session *s, const struct credential *c)
@@ -41,7 +57,7 @@ static void preauth_sign_in(struct session *s, const struct credential *c)
     if (!named) {
         preauth_say_refused(s, BAD,
                             "Expected a name of at most 512 bytes of UTF-8 without control characters");
-    } else if (!login_password_ok(c->secret, LIMIT_PASSWORD)) {
+    } else if (c->mechanism->kind == SASL_PASSWORD && !login_password_ok(c->secret, LIMIT_PASSWORD)) {
         preauth_say_refused(s, BAD, "Expected a password of at most 4096 bytes without control characters");
     } else {
         s->preauth->bad_in_row = 0;
@@ -132,11 +148,27 @@ void preauth_run_authenticate(struct session *s, const struct imap_value *args)
         authenticate_take_answer(s, span_is(initial, "=") ? span_of(NULL, 0) : initial); /* RFC 4959 3 */
 }
 
+/* RFC 7628 3.2.3, RFC 3501 6.2.2 */
+static void authenticate_end(struct session *s, bool cancelled)
+{
+    struct preauth *p = s->preauth;
+    if (cancelled)
+        session_say(s, "%s BAD Authentication was cancelled", p->cmd.tag);
+    else
+        session_say(s, "%s NO [%s] %s", p->cmd.tag, p->refusal, p->refusal_text);
+    preauth_login_failed(s);
+}
+
 void preauth_take_response(struct session *s, const struct imap_line_item *item)
 {
+    bool is_end = s->preauth->expects == SASL_END;
     s->preauth->expects = COMMAND;
     if (item->literal) {
         session_close(s, END_BAD_LINE, "literal in a SASL response");
+        return;
+    }
+    if (is_end) {
+        authenticate_end(s, span_is(item->text, "*"));
         return;
     }
     if (!span_is(item->text, "*")) {

@@ -114,12 +114,17 @@ static void prepare_on_signed_in(void *owner, const struct login_result *r)
     pr->dialog = NULL;
     if (r->rc == LOGIN_OK)
         take_stream(pr, r);
-    else if (r->rc == LOGIN_REFUSED)
+    else if (r->rc == LOGIN_REFUSED || r->rc == LOGIN_NO_MECHANISM)
         prepare_refused(pr, r);
     else if (*r->code && ++pr->answers >= ANSWERS_MAX)
         prepare_unfit(pr, "limit");
     else
         prepare_again(pr, r);
+}
+
+static bool prepare_shows_token(const struct prepare *pr)
+{
+    return secret_credential(pr->s->secret).mechanism->kind == SASL_TOKEN;
 }
 
 static void prepare_on_checked(void *owner, const struct login_result *r)
@@ -131,8 +136,8 @@ static void prepare_on_checked(void *owner, const struct login_result *r)
         stream_close(&shown, false);
     if (r->rc == LOGIN_OK)
         prepare_enter(pr, REFUSED);
-    else if (r->rc == LOGIN_REFUSED)
-        prepare_unfit(pr, "old_password");
+    else if (r->rc == LOGIN_REFUSED || r->rc == LOGIN_NO_MECHANISM)
+        prepare_unfit(pr, prepare_shows_token(pr) ? "old_token" : "old_password");
     else
         prepare_again(pr, r);
 }

@@ -5,7 +5,8 @@
  * --------+-------------------------------------------+---------------------------------------------------------
  * SIGN_IN | backend_login at the target               | WARM; CHECK where it refuses; UNFIT; SIGN_IN (no answer)
  * CHECK   | backend_login at the source, the same     | REFUSED where that takes them; UNFIT where it refuses too
- *         | credentials                               | (the password was changed since); SIGN_IN (no answer)
+ *         | credentials                               | (the password was changed since, the token has expired);
+ *         |                                           | SIGN_IN (no answer)
  * WARM    | what the client has open is opened there  | READY, also where it can't be, or the connection is lost
  *         | once, and left (warm.h)                   |
  * READY   | says `prepared`; keeps the connection     |

@@ -51,6 +51,7 @@ struct login {
     struct failure *failed; /* ... and so the sign-in there failed; owned */
 
     const char *refusal, *refusal_text; /* REFUSED: what the client will be told */
+    char *challenge; /* ... and before it: why the server takes no token; owned; NULL, "": nothing */
 };
 
 /* A sign-in that failed, while it is looked at whether that was the right server. */
@@ -120,6 +121,7 @@ static void routing_drop_login(struct session *s)
     free(l->key);
     free(l->view);
     failure_free(&l->failed);
+    free(l->challenge);
     free(l);
 }
 
@@ -196,7 +198,17 @@ void routing_limit(struct session *s, const char *phase, const char *detail, con
 
 void routing_say_refused(struct session *s)
 {
-    say_no(s, s->login->refusal, s->login->refusal_text);
+    struct login *l = s->login;
+    if (l->challenge && *l->challenge) {
+        const char *code = l->refusal, *text = l->refusal_text;
+        char *challenge = l->challenge;
+        l->challenge = NULL;
+        routing_undo(s);
+        preauth_challenge(s, challenge, code, text);
+        free(challenge);
+        return;
+    }
+    say_no(s, l->refusal, l->refusal_text);
     routing_failed(s);
 }
 
@@ -373,7 +385,8 @@ void routing_try(struct session *s)
 static const char *const login_words[] = {[LOGIN_OK] = "ok",
                                           [LOGIN_REFUSED] = "refused",
                                           [LOGIN_UNAVAILABLE] = "unavailable",
-                                          [LOGIN_INSECURE] = "insecure"};
+                                          [LOGIN_INSECURE] = "insecure",
+                                          [LOGIN_NO_MECHANISM] = "no_mechanism"};
 
 static void routing_on_failure(struct session *s, enum login_rc rc, const char *code, const char *phase,
                                const char *detail)
@@ -408,6 +421,8 @@ static void routing_on_signed_in(void *owner, const struct login_result *r)
     struct session *s = owner;
     struct login *l = s->login;
     l->dialog = NULL;
+    free(l->challenge);
+    l->challenge = xstrdup(r->challenge);
     if (r->rc != LOGIN_OK && l->remembered) {
         routing_keep_failure(s, r);
         return;
@@ -467,9 +482,9 @@ static void routing_seal(const struct session *s, struct buf *out)
     struct credential c = secret_credential(s->secret);
     struct seal_context context = {.user = l->key,
                                    .backend = l->at->name,
-                                   .purpose = "login",
+                                   .purpose = c.mechanism->purpose,
                                    .expires_ms = clock_wall_ms() + SEALED_TTL_MS};
-    if (s->proxy->seal && l->leaving && c.authzid.len == 0)
+    if (s->proxy->seal && l->leaving && c.authzid.len == 0 && c.mechanism->purpose)
         seal_close(out, s->proxy->seal, &context, c.secret);
 }
 

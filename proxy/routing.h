@@ -20,6 +20,9 @@
  * after a thaw the login goes on with it. A server that can't be reached in a freeze is answered with NO
  * [UNAVAILABLE] at once.
  *
+ * A token that is refused is answered with what the backend says of it, as a challenge (RFC 7628 3.2.2), and then, once
+ * the client has answered that, like a wrong password.
+ *
  * A wrong password is answered with the backend's RFC 5530 code and a text of ours, and nothing is written to
  * the store. Every other failure is answered with NO [UNAVAILABLE]. */
 #ifndef IMAPFERRY_ROUTING_H

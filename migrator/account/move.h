@@ -12,6 +12,9 @@ struct move {
     struct migrator *m;
     char *user, *login; /* account key, and the name that backends know; owned */
     char token[33];
+    /* The beginning of the sealed credential that was read last, by which it is known from others (seal.h); "-" = there was
+     * none, "" = none was looked for */
+    char sealed[129];
     struct route_job job;            /* who we are to the scripts; its epoch rises with the cut-over */
     char *source_name, *target_name; /* of the route; owned */
     const struct conf_backend *source, *target;

@@ -21,36 +21,70 @@ static void signin_finish(struct signin *s, enum signin_rc rc, const struct cred
     fn(owner, rc, credential, why);
 }
 
+/* By what it was sealed for it is known what it is. False: *why, where one trial tells more than the others (it has
+ * expired) that. */
+static bool open_as_any(struct signin *s, struct span sealed, struct buf *secret,
+                        const struct sasl_mechanism **by, const char **why)
+{
+    *why = NULL;
+    for (const struct sasl_mechanism *m = sasl_mechanisms; m->name; m++) {
+        const char *one;
+        if (!m->purpose)
+            continue;
+        *by = m;
+        if (seal_open(secret, s->move->m->seal, s->move->user, s->move->source->name, m->purpose,
+                      clock_wall_ms(), sealed, &one))
+            return true;
+        if (!*why || one != seal_not_this)
+            *why = one;
+    }
+    return false;
+}
+
 static void open_sealed(struct signin *s, struct span sealed)
 {
     struct buf secret = {0};
-    const char *why = NULL;
+    const struct sasl_mechanism *by;
+    const char *why;
 
-    if (seal_open(&secret, s->move->m->seal, s->move->user, s->move->source->name, "login", clock_wall_ms(),
-                  sealed, &why)) {
+    if (open_as_any(s, sealed, &secret, &by, &why)) {
         struct credential credential = {
-            .mechanism = SASL_PLAIN, .authcid = span_str(s->move->login), .secret = buf_span(&secret)};
+            .mechanism = by, .authcid = span_str(s->move->login), .secret = buf_span(&secret)};
         signin_finish(s, SIGNIN_OK, &credential, "");
     } else {
         struct buf text = {0};
-        buf_printf(&text, "the password that the proxy sealed can't be opened: %s", why);
+        buf_printf(&text, "the password or token that the proxy sealed can't be opened: %s", why);
         signin_finish(s, SIGNIN_NONE, NULL, buf_str(&text));
         buf_free(&text);
     }
     buf_wipe(&secret);
 }
 
+/* By which credential the move is tried. */
+static void signin_note(struct move *m, const struct span *rows, size_t n)
+{
+    struct span head = n == 0 ? span_str("-") : rows[0];
+    size_t len = head.len < sizeof(m->sealed) ? head.len : sizeof(m->sealed) - 1;
+
+    memcpy(m->sealed, head.p, len);
+    m->sealed[len] = '\0';
+}
+
 static void on_sealed(void *owner, enum route_rc rc, const struct span *rows, size_t n)
 {
     struct signin *s = owner;
 
+    if (rc == ROUTE_OK)
+        signin_note(s->move, rows, n);
+
     if (rc != ROUTE_OK)
         signin_finish(s, SIGNIN_DOWN, NULL, "Redis does not answer");
     else if (n == 0)
-        signin_finish(s, SIGNIN_NONE, NULL, "no password of the user is at hand; the next login brings one");
+        signin_finish(s, SIGNIN_NONE, NULL,
+                      "no password or token of the user is at hand; the next login brings one");
     else if (!s->move->m->seal)
         signin_finish(s, SIGNIN_NONE, NULL,
-                      "no key to open the user's password with (seal: private_key_files)");
+                      "no key to open the user's password or token with (seal: private_key_files)");
     else
         open_sealed(s, rows[0]);
 }

@@ -1,5 +1,5 @@
 /* signin: finds out how the migrator signs in for a user: as master at backends that have a master_user, else
- * with the user's own password, which a proxy sealed at the last login. The sealed password is kept in Redis
+ * with the user's own password or token, which a proxy sealed at the last login. It is kept in Redis
  * until its time is over, and is opened here alone. */
 #ifndef IMAPFERRY_SIGNIN_H
 #define IMAPFERRY_SIGNIN_H

@@ -194,7 +194,8 @@ static bool note_result(struct refusal *r, enum login_rc rc, bool as_master, con
         return as_master ? refusal_note(r, REFUSAL_MASTER, true, user, now) : refusal_past_tls(r);
     case LOGIN_INSECURE:
         return refusal_note(r, REFUSAL_TLS, as_master, user, now);
-    case LOGIN_UNAVAILABLE: /* says nothing of either */
+    case LOGIN_UNAVAILABLE: /* these say nothing of either */
+    case LOGIN_NO_MECHANISM:
         break;
     }
     return false;

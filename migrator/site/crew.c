@@ -92,6 +92,8 @@ static void close_slot(struct crew_slot *s)
 static enum why why_of(const struct crew *c, enum login_rc rc)
 {
     switch (rc) {
+    case LOGIN_NO_MECHANISM:
+        return WHY_CREDENTIALS;
     case LOGIN_REFUSED:
         return c->credential.mechanism ? WHY_CREDENTIALS : WHY_REFUSED;
     case LOGIN_INSECURE:
@@ -108,6 +110,12 @@ static bool uses_master(const struct conf_backend *b)
     return b->master_user && *b->master_user;
 }
 
+static bool crew_token_is_refused(const struct crew *c, const struct imapc *conn)
+{
+    return imapc_login_rc(conn) == LOGIN_REFUSED && c->credential.mechanism &&
+           c->credential.mechanism->kind == SASL_TOKEN;
+}
+
 static void crew_note_failure(struct crew_slot *s, enum half half)
 {
     struct crew *c = s->crew;
@@ -118,9 +126,11 @@ static void crew_note_failure(struct crew_slot *s, enum half half)
     c->why = why_of(c, imapc_login_rc(conn));
     if (master && c->why == WHY_CREDENTIALS)
         c->why = WHY_REFUSED;
-    c->error = xasprintf("%s: %s%s", c->backend[half]->name,
-                         c->why == WHY_REFUSED && master ? "the sign-in as master for the user: " : "",
-                         imapc_error(conn));
+    const char *what = c->why == WHY_REFUSED && master ? "the sign-in as master for the user: "
+                       : !master && crew_token_is_refused(c, conn)
+                           ? "the user's token is refused, so it may have expired: "
+                           : "";
+    c->error = xasprintf("%s: %s%s", c->backend[half]->name, what, imapc_error(conn));
     LOG(WARN, "lane_failed", LOG_S("user", c->user), LOG_S("why", why_word(c->why)),
         LOG_S("detail", c->error));
 }

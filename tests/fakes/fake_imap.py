@@ -62,6 +62,9 @@ class Fault:
         return self.mailbox in (None, mailbox) and self.n == number
 
 
+INVALID_TOKEN = base64.b64encode(b'{"status":"invalid_token","scope":"mail"}')
+
+
 class FakeImap:
     def __init__(self, name="fake", separator="/", prefix="", cert=None, password="secret",
                  master=("admin", "styx"), capabilities=CAPABILITIES):
@@ -70,6 +73,11 @@ class FakeImap:
         self.host = "127.0.0.1"
         self.passwords = {}     # user -> password, where it is not that of all
         self.strangers = set()  # users whom it does not have: refused, as master too
+        self.mechanisms = ["PLAIN"]
+        self.tokens = {}        # of an identity provider -> user; for XOAUTH2 and OAUTHBEARER
+        self.challenge = INVALID_TOKEN  # the line by which it says why it takes none; None: it says NO at once
+        self.acknowledged = []  # what came in answer to that
+        self.behind_challenge = "NO [AUTHENTICATIONFAILED] wrong token"  # "+": challenges without end
         self.manners = {}       # user -> list
         self.accounts = {}
         self.lines = []         # (number of the connection, whether under TLS, what came)

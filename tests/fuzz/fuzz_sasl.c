@@ -39,10 +39,21 @@ static void check_message(struct span message)
         check_one(m, message);
 }
 
+static void check_challenge(struct span base64)
+{
+    struct buf text = {0};
+    if (sasl_read_challenge(&text, base64))
+        MUST(text.len >= 2 && text.len <= SASL_CHALLENGE_MAX && !memchr(buf_span(&text).p, 0x1b, text.len));
+    else
+        MUST(text.len == 0);
+    buf_free(&text);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     struct span in = span_of(data, len);
     struct buf bytes = {0}, text = {0};
+    check_challenge(in);
     if (base64_decode(&bytes, in)) {
         base64_encode(&text, buf_span(&bytes));
         MUST(span_eq(buf_span(&text), in));

@@ -24,9 +24,10 @@ SPECIAL_USE = {"Drafts": "\\Drafts", "Sent": "\\Sent", "Trash": "\\Trash", "Junk
 
 class Dovecot:
     def __init__(self, name, separator="/", prefix="", mail="maildir", cert=None, capability="", trusted="",
-                 master_separator="*", users=None, anybody=True, fsync="never", special_use=True, extra="", folder=None, doveadm=False, header=False):
+                 master_separator="*", users=None, anybody=True, fsync="never", special_use=True, extra="", folder=None, doveadm=False, header=False,
+                 provider=None):
         """mail: maildir, mdbox or sdbox. extra: of dovecot_conf.extra(). doveadm: its HTTP API listens, see doveadm_options().
-        header: there are ports that want a PROXY header too, see header_url()."""
+        header: there are ports that want a PROXY header too, see header_url(). provider: of tokens (provider.py); for Dovecot 2.3 alone."""
         self.name, self.separator, self.prefix = name, separator, prefix
         self.is_maildir = mail == "maildir"
         self.folder = folder or net.temp_folder(name)
@@ -46,6 +47,9 @@ class Dovecot:
             "open_passdb": dovecot_conf.open_passdb(PASSWORD) if anybody else "",
             "special_use": self._special_use() if special_use else "",
         }
+        if provider:
+            self._write("provider.conf.ext", dovecot_conf.PROVIDER % provider.url())
+            self._settings["extra"] += dovecot_conf.TOKENS % os.path.join(self.folder, "provider.conf.ext")
         self._tls = bool(cert)
         self._write_config()
         self._write_users(users or {})

@@ -208,6 +208,25 @@ def behind_proxies(port, tls_port, tls):
     return text if tls else text.replace("    ssl = yes\n", "")
 
 
+# Of 2.3; its master may sign in as anybody by PLAIN as before.
+TOKENS = """
+auth_mechanisms = plain login xoauth2 oauthbearer
+passdb {
+  driver = oauth2
+  mechanisms = xoauth2 oauthbearer
+  args = %s
+}
+"""
+PROVIDER = """
+tokeninfo_url = %s
+introspection_mode = auth
+username_attribute = user
+username_format = %%u
+active_attribute = active
+active_value = true
+"""
+
+
 def ssl_files(cert, key):
     if is_new():
         return f"ssl_server_cert_file = {cert}\nssl_server_key_file = {key}"

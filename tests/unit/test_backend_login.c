@@ -15,7 +15,7 @@ struct world {
     enum login_rc rc;
     struct stream *s;
     struct imap_caps caps;
-    char *code, *detail, *phase;
+    char *code, *detail, *phase, *challenge;
     size_t extra;    /* bytes that the peer got in its "!wait" */
     struct buf rest; /* what came behind the login */
     bool eof;
@@ -54,7 +54,8 @@ static void forget(struct world *w)
     free(w->code);
     free(w->detail);
     free(w->phase);
-    w->code = w->detail = w->phase = NULL;
+    free(w->challenge);
+    w->code = w->detail = w->phase = w->challenge = NULL;
     buf_free(&w->rest);
     w->done = w->eof = false;
 }
@@ -94,6 +95,7 @@ static void logged_in(void *owner, const struct login_result *r)
     w->caps = r->caps;
     w->code = xstrdup(r->code);
     w->detail = xstrdup(r->detail);
+    w->challenge = xstrdup(r->challenge);
     w->phase = xstrdup(r->phase);
     if (w->s)
         stream_set_owner(w->s, rest_event, w);
@@ -490,6 +492,138 @@ static void test_master_name_with_separator(void **state)
     w->backend.master_login = (char *)"%u*%m";
     run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1] ready", "!wait"));
     ends(w, LOGIN_REFUSED, "sign_in", "", "sets apart");
+}
+
+/* ---- tokens ---- */
+
+static void with_token(struct world *w, const char *by)
+{
+    w->request.credential.mechanism = sasl_find(span_str(by));
+    w->request.credential.secret = span_str("T0K3N");
+}
+
+/* printf 'user=ann\1auth=Bearer T0K3N\1\1' | base64 */
+#define XOAUTH2_ANN "dXNlcj1hbm4BYXV0aD1CZWFyZXIgVDBLM04BAQ=="
+/* printf 'n,a=ann,\1auth=Bearer T0K3N\1\1' | base64 */
+#define BEARER_ANN "bixhPWFubiwBYXV0aD1CZWFyZXIgVDBLM04BAQ=="
+/* {"status":"invalid_token"} */
+#define INVALID "eyJzdGF0dXMiOiJpbnZhbGlkX3Rva2VuIn0="
+
+static void test_token(void **state)
+{
+    struct world *w = *state;
+    with_token(w, "XOAUTH2");
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN AUTH=XOAUTH2] ready",
+                  "<AUTHENTICATE XOAUTH2 " XOAUTH2_ANN, ">%T OK [CAPABILITY IMAP4rev1] in"));
+    ends(w, LOGIN_OK, "sign_in", "", "");
+}
+
+static void test_token_of_the_other_mechanism(void **state)
+{
+    struct world *w = *state;
+    with_token(w, "XOAUTH2");
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN AUTH=OAUTHBEARER] ready",
+                  "<AUTHENTICATE OAUTHBEARER", ">+ ", "=" BEARER_ANN, ">%T OK [CAPABILITY IMAP4rev1] in"));
+    ends(w, LOGIN_OK, "sign_in", "", "");
+}
+
+static void test_token_that_is_refused(void **state)
+{
+    struct world *w = *state;
+    with_token(w, "OAUTHBEARER");
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=OAUTHBEARER] ready",
+                  "<AUTHENTICATE OAUTHBEARER " BEARER_ANN, ">+ " INVALID,
+                  "=AQ==", ">%T NO [AUTHENTICATIONFAILED] no", "!wait"));
+    ends(w, LOGIN_REFUSED, "sign_in", "AUTHENTICATIONFAILED", "NO: no {\"status\":\"invalid_token\"}");
+    assert_string_equal(w->challenge, "{\"status\":\"invalid_token\"}");
+}
+
+static void test_token_that_is_refused_by_xoauth2(void **state)
+{
+    struct world *w = *state;
+    with_token(w, "XOAUTH2");
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=XOAUTH2] ready",
+                  "<AUTHENTICATE XOAUTH2 " XOAUTH2_ANN, ">+ " INVALID, "=", ">%T NO no", "!wait"));
+    ends(w, LOGIN_REFUSED, "sign_in", "", "NO: no {");
+    assert_string_equal(w->challenge, "{\"status\":\"invalid_token\"}");
+}
+
+/* What the server says then is no JSON, or nothing: it is acknowledged all the same, and nobody hears of it. */
+static void test_challenge_that_is_none(void **state)
+{
+    static const char *const challenges[] = {">+ ", ">+", ">+ aGVsbG8=", ">+ {\"status\":\"400\"}",
+                                             ">+ eyJhIjoiG1sxbSJ9"};
+    struct world *w = *state;
+    with_token(w, "XOAUTH2");
+    for (size_t i = 0; i < COUNTOF(challenges); i++) {
+        run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=XOAUTH2] ready",
+                      "<AUTHENTICATE XOAUTH2 " XOAUTH2_ANN, challenges[i], "=", ">%T NO no", "!wait"));
+        ends(w, LOGIN_REFUSED, "sign_in", "", "NO: no");
+        assert_string_equal(w->challenge, "");
+        forget(w);
+    }
+}
+
+/* The server tells the token back: nowhere into a log. */
+static void test_challenge_with_the_token_in_it(void **state)
+{
+    struct world *w = *state;
+    with_token(w, "XOAUTH2");
+    /* {"t":"T0K3N"} */
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=XOAUTH2] ready",
+                  "<AUTHENTICATE XOAUTH2 " XOAUTH2_ANN, ">+ eyJ0IjoiVDBLM04ifQ==", "=", ">%T NO no T0K3N",
+                  "!wait"));
+    ends(w, LOGIN_REFUSED, "sign_in", "", "left out");
+    assert_null(strstr(w->detail, "T0K3N"));
+}
+
+static void test_challenges_without_end(void **state)
+{
+    struct world *w = *state;
+    with_token(w, "XOAUTH2");
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=XOAUTH2] ready",
+                  "<AUTHENTICATE XOAUTH2 " XOAUTH2_ANN, ">+ " INVALID, "=", ">+ " INVALID, "!wait"));
+    ends(w, LOGIN_UNAVAILABLE, "sign_in", "", "continuation request");
+}
+
+static void test_ok_behind_a_refusal(void **state)
+{
+    struct world *w = *state;
+    with_token(w, "XOAUTH2");
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=XOAUTH2] ready",
+                  "<AUTHENTICATE XOAUTH2 " XOAUTH2_ANN, ">+ " INVALID, "=", ">%T OK in", "!wait"));
+    ends(w, LOGIN_UNAVAILABLE, "sign_in", "", "OK behind");
+}
+
+static void test_token_that_is_taken_later(void **state)
+{
+    struct world *w = *state;
+    with_token(w, "XOAUTH2");
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=XOAUTH2] ready",
+                  "<AUTHENTICATE XOAUTH2 " XOAUTH2_ANN, ">+ " INVALID, "=",
+                  ">%T NO [UNAVAILABLE] the provider is away", "!wait"));
+    ends(w, LOGIN_UNAVAILABLE, "sign_in", "UNAVAILABLE", "is away");
+    assert_string_equal(w->challenge, "");
+}
+
+static void test_server_without_tokens(void **state)
+{
+    struct world *w = *state;
+    with_token(w, "OAUTHBEARER");
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN AUTH=LOGIN] ready", "!wait"));
+    ends(w, LOGIN_NO_MECHANISM, "sign_in", "", "no AUTH=OAUTHBEARER");
+    forget(w);
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 LOGINDISABLED AUTH=OAUTHBEARER] ready", "!wait"));
+    ends(w, LOGIN_UNAVAILABLE, "sign_in", "", "LOGINDISABLED");
+}
+
+/* A password's server asks for more than there is. */
+static void test_challenge_to_a_password(void **state)
+{
+    struct world *w = *state;
+    run(w, SCRIPT(">* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] ready", "<AUTHENTICATE PLAIN " PLAIN_ANN,
+                  ">+ " INVALID, "!wait"));
+    ends(w, LOGIN_UNAVAILABLE, "sign_in", "", "continuation request");
 }
 
 /* A client that may sign in as others: its own credential, and both names as the backend wants them. */
@@ -952,6 +1086,17 @@ int main(void)
         TEST(test_master_login),
         TEST(test_master_of_passthrough),
         TEST(test_master_name_with_separator),
+        TEST(test_token),
+        TEST(test_token_of_the_other_mechanism),
+        TEST(test_token_that_is_refused),
+        TEST(test_token_that_is_refused_by_xoauth2),
+        TEST(test_challenge_that_is_none),
+        TEST(test_challenge_with_the_token_in_it),
+        TEST(test_challenges_without_end),
+        TEST(test_ok_behind_a_refusal),
+        TEST(test_token_that_is_taken_later),
+        TEST(test_server_without_tokens),
+        TEST(test_challenge_to_a_password),
         TEST(test_authzid_of_a_client),
         TEST(test_authzid_of_a_client_by_name),
         TEST(test_master_without_plain),

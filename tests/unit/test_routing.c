@@ -266,6 +266,12 @@ void preauth_free(struct session *s)
     (void)s;
 }
 
+void preauth_challenge(struct session *s, const char *why, const char *code, const char *text)
+{
+    session_say(s, "+ %s %s %s", why, code, text);
+    s->state = IN_PREAUTH;
+}
+
 void preauth_login_failed(struct session *s)
 {
     s->state = IN_PREAUTH;

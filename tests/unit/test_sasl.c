@@ -1,3 +1,4 @@
+#include "lib/base64.h"
 #include "lib/sasl.h"
 
 #include "unit.h"
@@ -63,6 +64,143 @@ static void test_login(void **state)
     assert_false(parses(login, BYTES("\0pw"), &p));
     assert_false(parses(login, BYTES("ann\0pa\0ss12"), &p));
     assert_false(parses(login, BYTES("an\0n\0pw"), &p));
+}
+
+static const struct sasl_mechanism *mechanism(const char *name)
+{
+    return sasl_find(span_str(name));
+}
+
+static void token_is(const char *by, struct span message, const char *name, const char *token)
+{
+    struct credential p;
+    struct buf again = {0};
+    assert_true(parses(mechanism(by), message, &p));
+    assert_ptr_equal(p.mechanism, mechanism(by));
+    unit_same(p.authcid, name);
+    unit_same(p.secret, token);
+    assert_int_equal(p.authzid.len, 0);
+    assert_true(sasl_write(&again, &p));
+    assert_true(sasl_parse(mechanism(by), &again, &p));
+    unit_same(p.authcid, name);
+    unit_same(p.secret, token);
+    buf_free(&again);
+}
+
+static void test_tokens(void **state)
+{
+    (void)state;
+    token_is("XOAUTH2", BYTES("user=ann@example.org\1auth=Bearer t.o-k_e~n+/==\1\1"), "ann@example.org",
+             "t.o-k_e~n+/==");
+    token_is("XOAUTH2", BYTES("user=ann\1auth=bearer t\1\1"), "ann", "t");
+    token_is("XOAUTH2", BYTES("auth=Bearer  t\1user=a=b,c"), "a=b,c", "t");
+    token_is("XOAUTH2", BYTES("user=ann\1host=x\1port=143\1auth=Bearer t\1"), "ann", "t");
+    token_is("OAUTHBEARER", BYTES("n,a=ann@example.org,\1host=x\1port=143\1auth=Bearer t\1\1"),
+             "ann@example.org", "t");
+    token_is("OAUTHBEARER", BYTES("y,a=ann,\1auth=BEARER t\1\1"), "ann", "t");
+    token_is("OAUTHBEARER", BYTES("n,a=a=2Cb=3dc,\1auth=Bearer t\1\1"), "a,b=c", "t");
+    token_is("OAUTHBEARER", BYTES("n,a=ann,\1user=bob\1auth=Bearer t\1\1"), "ann", "t");
+}
+
+static void test_tokens_that_are_none(void **state)
+{
+    (void)state;
+    static const char *const xoauth2[] = {
+        "",
+        "\1",
+        "\1\1",
+        "user=ann",
+        "auth=Bearer t\1\1",
+        "user=\1auth=Bearer t\1\1",
+        "user=ann\1auth=Bearer \1\1",
+        "user=ann\1auth=Bearer\1\1",
+        "user=ann\1auth=Basic t\1\1",
+        "user=ann\1auth=t\1\1",
+        "user=ann\1auth=Bearer a b\1\1",
+        "user=ann\1auth=Bearer a\r\nx\1\1",
+        "user=ann\1auth=Bearer \xc3\xa4\1\1",
+        "user=ann\1\1auth=Bearer t\1\1",
+        "user=ann\1user=bob\1auth=Bearer t\1\1",
+        "user=ann\1auth=Bearer t\1auth=Bearer u\1\1",
+        "user=ann\1auth=Bearer t\1\1\1",
+        "user=ann\1auth=Bearer t\1=x\1\1",
+        "user=ann\1auth=Bearer t\1x\1\1",
+        "n,a=ann,\1auth=Bearer t\1\1",
+    };
+    static const char *const bearer[] = {
+        "",
+        "\1",
+        "n,a=ann,",
+        "n,,\1auth=Bearer t\1\1",
+        "n,a=,\1auth=Bearer t\1\1",
+        "a=ann,\1auth=Bearer t\1\1",
+        "p=tls-unique,a=ann,\1auth=Bearer t\1\1",
+        "n,a=ann\1auth=Bearer t\1\1",
+        "n,a=ann,x\1auth=Bearer t\1\1",
+        "n,a=an=2En,\1auth=Bearer t\1\1",
+        "n,a=ann=,\1auth=Bearer t\1\1",
+        "n,a=ann=2,\1auth=Bearer t\1\1",
+        "n,b=ann,\1auth=Bearer t\1\1",
+        "F,n,a=ann,\1auth=Bearer t\1\1",
+        "user=ann\1auth=Bearer t\1\1",
+        "n,a=ann,\1\1",
+    };
+    struct credential p;
+    for (size_t i = 0; i < COUNTOF(xoauth2); i++)
+        assert_false(parses(mechanism("XOAUTH2"), span_str(xoauth2[i]), &p));
+    for (size_t i = 0; i < COUNTOF(bearer); i++)
+        assert_false(parses(mechanism("OAUTHBEARER"), span_str(bearer[i]), &p));
+    assert_false(parses(mechanism("XOAUTH2"), BYTES("user=a\0nn\1auth=Bearer t\1\1"), &p));
+    assert_false(parses(mechanism("XOAUTH2"), BYTES("user=ann\1auth=Bearer t\0\1\1"), &p));
+    assert_false(parses(mechanism("OAUTHBEARER"), BYTES("n,a=a\0nn,\1auth=Bearer t\1\1"), &p));
+}
+
+static void test_what_a_token_is_shown_by(void **state)
+{
+    (void)state;
+    struct credential token = {.mechanism = mechanism("XOAUTH2")}, password = {.mechanism = SASL_PLAIN};
+    struct imap_caps caps = {0};
+    imap_caps_parse(&caps, span_str("IMAP4rev1 AUTH=PLAIN AUTH=LOGIN"));
+    assert_null(sasl_choose(&token, &caps));
+    assert_ptr_equal(sasl_choose(&password, &caps), SASL_PLAIN);
+    imap_caps_parse(&caps, span_str("IMAP4rev1 AUTH=LOGIN AUTH=OAUTHBEARER"));
+    assert_ptr_equal(sasl_choose(&token, &caps), mechanism("OAUTHBEARER"));
+    assert_null(sasl_choose(&password, &caps));
+    imap_caps_parse(&caps, span_str("IMAP4rev1 AUTH=XOAUTH2 AUTH=OAUTHBEARER"));
+    assert_ptr_equal(sasl_choose(&token, &caps), mechanism("XOAUTH2"));
+}
+
+static void challenge_is(const char *base64, const char *text)
+{
+    struct buf out = {0};
+    assert_int_equal(sasl_read_challenge(&out, span_str(base64)), *text != 0);
+    unit_same(buf_span(&out), text);
+    buf_free(&out);
+}
+
+static void test_challenge(void **state)
+{
+    (void)state;
+    challenge_is("eyJzdGF0dXMiOiI0MDAifQ==", "{\"status\":\"400\"}");
+    challenge_is("e30=", "{}");
+    challenge_is("eyJhIjoKMX0=", "{\"a\":\n1}");
+    challenge_is("", "");
+    challenge_is("e30", "");
+    challenge_is("{}", "");
+    challenge_is("aGVsbG8=", "");         /* hello */
+    challenge_is("eyJhIjoiG1sxbSJ9", ""); /* an escape sequence in it */
+    challenge_is("eyIA\"In0=", "");
+    challenge_is("eyIAIn0=", ""); /* a NUL in it */
+    challenge_is("eyL/In0=", ""); /* not UTF-8 */
+    struct buf longest = {0}, base64 = {0};
+    buf_add_str(&longest, "{");
+    while (longest.len < SASL_CHALLENGE_MAX)
+        buf_add_str(&longest, " ");
+    buf_add_str(&longest, "}");
+    base64_encode(&base64, buf_span(&longest));
+    challenge_is(buf_str(&base64), "");
+    buf_free(&longest);
+    buf_free(&base64);
 }
 
 static bool writes(struct buf *out, struct span authzid, struct span authcid, struct span secret)
@@ -153,8 +291,16 @@ static void test_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plain), cmocka_unit_test(test_login), cmocka_unit_test(test_plain_write),
-        cmocka_unit_test(test_table), cmocka_unit_test(test_copy),  cmocka_unit_test(test_names),
+        cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_login),
+        cmocka_unit_test(test_tokens),
+        cmocka_unit_test(test_tokens_that_are_none),
+        cmocka_unit_test(test_what_a_token_is_shown_by),
+        cmocka_unit_test(test_challenge),
+        cmocka_unit_test(test_plain_write),
+        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_copy),
+        cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
