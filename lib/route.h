@@ -350,11 +350,13 @@ void route_flipped(struct store *s, const struct route_job *j, uint64_t late_ms,
                    route_done_fn fn, void *owner);
 /* copying, ready: says what the job waits for at this moment, for people; "" = for nothing any more. */
 void route_why(struct store *s, const struct route_job *j, const char *reason, route_done_fn fn, void *owner);
-/* route_backoff(): copying, ready → backoff, with next_try = now + delay_ms (0: at the next login only);
+/* route_backoff(): copying, ready → backoff, with next_try = now + delay_ms (0: at the next login only; or in a second,
+ * where a login has brought another credential than the one that begins with sealed, by which this was tried: "-": by
+ * none, "": no matter);
  * where delay_ms > 0 the account is put into `later`. attempt: attempts+1; false where no account is at
  * fault. route_block(): copying, ready → blocked. */
 void route_backoff(struct store *s, const struct route_job *j, const char *reason, uint64_t delay_ms,
-                   bool attempt, route_done_fn fn, void *owner);
+                   bool attempt, const char *sealed, route_done_fn fn, void *owner);
 void route_block(struct store *s, const struct route_job *j, const char *reason, route_done_fn fn,
                  void *owner);
 

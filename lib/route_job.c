@@ -158,7 +158,7 @@ void route_why(struct store *s, const struct route_job *j, const char *reason, r
 }
 
 void route_backoff(struct store *s, const struct route_job *j, const char *reason, uint64_t delay_ms,
-                   bool attempt, route_done_fn fn, void *owner)
+                   bool attempt, const char *sealed, route_done_fn fn, void *owner)
 {
     struct args a = {0};
 
@@ -166,6 +166,7 @@ void route_backoff(struct store *s, const struct route_job *j, const char *reaso
     args_text(&a, reason);
     args_number(&a, delay_ms);
     args_bool(&a, !attempt);
+    args_text(&a, sealed);
     route_run(s, "backoff", &a, fn, owner);
 }
 

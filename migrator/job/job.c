@@ -858,7 +858,8 @@ static void send_give_up(struct job *j)
     if (person)
         route_block(j->m->store, &j->move.job, j->reason, on_given_up, j);
     else
-        route_backoff(j->m->store, &j->move.job, j->reason, delay, !blameless, on_given_up, j);
+        route_backoff(j->m->store, &j->move.job, j->reason, delay, !blameless, j->move.sealed, on_given_up,
+                      j);
 }
 
 /* ---- Does what the state is there for; also again, after a call without an answer. */

@@ -316,6 +316,19 @@ def test_claim_from_every_state(store, state):
         assert answer == ["refused", state] and r["epoch"] == str(EPOCH)
 
 
+def test_backoff_waits_for_no_login_that_has_come(store):
+    """It was tried by an older credential than the one that is there."""
+    for tried, at_hand, waits in (("1.k.5.aa", "1.k.5.aabb", True), ("1.k.5.aa", "1.k.7.ccdd", False), ("1.k.5.aa", None, True),
+                                  ("-", "1.k.7.ccdd", False), ("-", None, True), ("", "1.k.7.ccdd", True)):
+        store.plant("copying")
+        store.client.delete(store.key("secret", "ann"))
+        if at_hand:
+            store.client.set(store.key("secret", "ann"), at_hand)
+        assert store.call("backoff", "ann", TOKEN, EPOCH, "credentials: old", 0, 0, tried)[0] == "ok"
+        assert (store.route()["next_try"] == "0") == waits
+        assert (store.client.zscore(store.key("later"), "ann") is not None) != waits
+
+
 def test_claim_of_a_backoff_waits_for_its_time(store):
     store.plant("backoff", next_try=store.now() + 60000)
     assert store.call("claim", "ann", "fresh") == ["refused", "backoff"]

@@ -255,8 +255,8 @@ static void test_thaw_abort_backoff_block(void **state)
     j.epoch = 3;
     UNIT_DO_RC(u, ROUTE_OK, route_abort, &j, "proxy: silent");
     UNIT_DO_RC(u, ROUTE_OK, route_abort, &j, "proxy: silent");
-    UNIT_DO_RC(u, ROUTE_OK, route_backoff, &j, "source: down", 1, true);
-    UNIT_DO_RC(u, ROUTE_OK, route_backoff, &j, "source: down", 1, true);
+    UNIT_DO_RC(u, ROUTE_OK, route_backoff, &j, "source: down", 1, true, "");
+    UNIT_DO_RC(u, ROUTE_OK, route_backoff, &j, "source: down", 1, true, "");
     do
         UNIT_DO(u, a, route_due, 10);
     while (strcmp(a.detail, "0") == 0);
