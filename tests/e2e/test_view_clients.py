@@ -64,6 +64,18 @@ def test_nothing_is_transferred_again(old, new):
         scene.whole()
 
 
+@pytest.mark.parametrize("new", ["Dovecot", "UIDPLUS"])
+def test_mail_programs_are_at_work_during_the_move(new):
+    """None loses its connection, has anything to complain of, or reads anything again: with numbers told, and by a map."""
+    with Scene("Dovecot", new, kinds=FEW, view=View(big=40)) as scene:
+        scene.begin()
+        done = scene.move_under_clients()
+        faults = [f"{client.name}: {x}" for client, each in done.items() for synced in each for x in synced.faults()]
+        assert not faults, "\n".join(faults[:40])
+        assert all(len(each) > 2 for each in done.values())
+        scene.later()
+
+
 @pytest.mark.parametrize("new", ["Dovecot.", "Cyrus."])
 def test_the_proxy_can_be_taken_away(new):
     """Where both servers spell names alike, and the new one was told its numbers."""

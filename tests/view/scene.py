@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import os
 import re
+import threading
 
 from harness import mail, net, redisd
 from harness.courier import CAPABILITY, Courier
@@ -174,6 +175,27 @@ class Scene:
         self.judge(self.again())
         faults = differences(self.look_at(self.new), self.view.left)
         assert not faults, "\n".join(faults[:40])
+
+    def move_under_clients(self):
+        """Each client synchronizes over and over, from before the move until behind it; client -> [Synced]."""
+        done = {client: [] for client in self.clients}
+        moved = threading.Event()
+
+        def over_and_over(client):
+            last = False
+            while not last:
+                last = moved.is_set()
+                done[client].append(client.sync())
+        with concurrent.futures.ThreadPoolExecutor(len(self.clients)) as pool:
+            each = [pool.submit(over_and_over, client) for client in self.clients]
+            try:
+                net.wait_until("each client to be at it", lambda: all(done.values()), 120)
+                self.move().close()
+            finally:
+                moved.set()
+            for one in each:
+                one.result()
+        return done
 
     def past_the_proxy(self):
         for client in self.clients:
