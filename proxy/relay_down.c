@@ -66,18 +66,48 @@ static struct span shown_status(const struct relay *r, struct span line, const s
     return buf_span(room);
 }
 
+/* How long a control character at p is: one byte, two for those of ISO 6429 that only UTF-8 can say (C1); 0: it is none. */
+static size_t control_at(const uint8_t *p, const uint8_t *end)
+{
+    if (*p < 0x20 || *p == 0x7f)
+        return 1;
+    return end - p > 1 && p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0 ? 2 : 0;
+}
+
+/* The text of a status response is shown to people, by programs that may obey what is in it: a line without its
+ * control characters, in *room where there are any. */
+static struct span status_without_controls(struct span line, const struct imap_resp *resp, struct buf *room)
+{
+    const uint8_t *end = line.p + line.len, *kept = line.p;
+    for (const uint8_t *p = resp->text.p; p && p < end;) {
+        size_t n = control_at(p, end);
+        if (n > 0)
+            buf_add(room, kept, (size_t)(p - kept));
+        p += n > 0 ? n : 1;
+        kept = n > 0 ? p : kept;
+    }
+    if (kept == line.p)
+        return line;
+    buf_add(room, kept, (size_t)(end - kept));
+    return buf_span(room);
+}
+
 /* c: the command that is answered, NULL for an untagged line. Where names or numbers are rewritten, that
  * comes behind the codes. */
 static enum session_end pass_status(struct session *s, const struct piece *p, const struct imap_resp *resp,
                                     struct command *c, struct outlet *o, const char **wrong)
 {
     struct relay *r = s->relay;
-    struct buf room = {0};
-    struct imap_resp again;
+    struct buf room = {0}, clean = {0};
+    struct imap_resp again, cleaned;
     enum session_end end = END_NONE;
-    struct span line = shown_status(r, p->item.text, resp, &room);
+    struct span whole = status_without_controls(p->item.text, resp, &clean);
+    if (whole.p != p->item.text.p && imap_resp_parse(whole, &cleaned, wrong))
+        resp = &cleaned;
+    struct span line = shown_status(r, whole, resp, &room);
     if (!line.p) {
         buf_free(&room);
+        buf_free(&clean);
         return END_NONE;
     }
     bool changed = line.p != p->item.text.p;
@@ -92,6 +122,7 @@ static enum session_end pass_status(struct session *s, const struct piece *p, co
     else
         end = relay_view_untagged(s, p, changed ? &again : resp, line, o, wrong);
     buf_free(&room);
+    buf_free(&clean);
     if (c && !r->view)
         relay_command_ended(r, c, resp->status);
     return end;

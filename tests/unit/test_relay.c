@@ -292,6 +292,28 @@ static void test_capabilities_are_ours(void **state)
     buf_free(&all);
 }
 
+/* Of what people are shown; what is for programs passes as it is. */
+static void test_control_characters_of_a_text(void **state)
+{
+    struct bench *b = *state;
+    bench_says(b, b->client, "a1 NOOP\r\na2 NOOP\r\n");
+    bench_gets(b, b->server, "a1 NOOP\r\na2 NOOP\r\n");
+    bench_says(b, b->server,
+               "* OK [ALERT] \x1b[2Jcall\x07 0900\x7f\r\n"
+               "* NO [OVERQUOTA] \xc2\x9b"
+               "31mj\xc3\xb6rg\tis full\xc2\r\n"
+               "* LIST () \"/\" \"a\x1b\"\r\n"
+               "a1 OK [XFROB \"\x1b\"] \x1b]0;title\x07\r\n"
+               "a2 NO [REFERRAL imap://x/] \x1b"
+               "c\r\n");
+    bench_gets(b, b->client,
+               "* OK [ALERT] [2Jcall 0900\r\n"
+               "* NO [OVERQUOTA] 31mj\xc3\xb6rgis full\xc2\r\n"
+               "* LIST () \"/\" \"a\x1b\"\r\n"
+               "a1 OK [XFROB \"\x1b\"] ]0;title\r\n"
+               "a2 NO c\r\n");
+}
+
 /* RFC 7162, where it is shown: all of it passes as it is, both ways. */
 static void test_modseqs_pass_where_they_are_shown(void **state)
 {
@@ -1196,6 +1218,7 @@ int main(void)
         BENCH_TEST(test_idle_ended_by_the_server),
         BENCH_TEST(test_id_is_answered_here),
         BENCH_TEST(test_capabilities_are_ours),
+        BENCH_TEST(test_control_characters_of_a_text),
         BENCH_TEST(test_modseqs_pass_where_they_are_shown),
         BENCH_TEST(test_who_asks_for_modseqs),
         BENCH_TEST(test_vanished_behind_what_was_withheld),
