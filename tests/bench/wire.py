@@ -125,7 +125,7 @@ ssl_key = <{key}
 ssl_client_ca_file = {ca}
 disable_plaintext_auth = {disable}
 auth_failure_delay = 0
-auth_username_chars =
+auth_username_chars = "{chars}"
 login_proxy_max_reconnects = 0
 login_trusted_networks = {trusted}
 haproxy_trusted_networks = 127.0.0.1/32
@@ -168,7 +168,8 @@ class Dovecot(Other):
     def start(self):
         self.source = net.HOST if self.profile == "header" else self.source
         root, me = os.getuid() == 0, pwd.getpwuid(os.getuid()).pw_name
-        common = dict(internal="dovecot" if root else me, login="dovenull" if root else me,
+        printable = "".join(re.sub(r'(["\\\\])', r"\\\1", chr(c)) for c in range(0x20, 0x7f))
+        common = dict(chars=printable, internal="dovecot" if root else me, login="dovenull" if root else me,
                       trusted="127.0.0.0/8" if self.profile == "trusted" else "", haproxy="yes" if self.profile == "header" else "no",
                       port=self.backend.port["imaps" if self.profile == "backend-tls" else "imap"],
                       timeout="1" if self.deadline == 5 else "30",

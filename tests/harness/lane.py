@@ -20,6 +20,7 @@ PROFILES = {
     "trusted": ("imap", {"trusted": ["127.0.0.1"]}, {}),
     "forwarding": ("imap", {}, {"forward_id": "client"}),
     "impatient": ("imap", SHORT, {}),
+    "tokens": ("imap", {"mechanisms": ["PLAIN", "OAUTHBEARER", "XOAUTH2"]}, {}),
     "masters": ("imap", {"masters": ["admin"]}, {}),
     "braked": ("imap", {"login_delay": "1m", "login_delay_max": "2m"}, {}),
     "few": ("imap", {"max_connections_per_account": 1}, {}),

@@ -82,7 +82,7 @@ class Connection:
         return [text for at, text in self.case.scene.rules if at.lower() == trigger.lower()]
 
     def capabilities(self):
-        words = (self.rules("caps") or [CAPABILITIES])[0]
+        words = (self.rules("caps") or [CAPABILITIES])[-1]
         if self.is_tls:
             words = re.sub(r"\bSTARTTLS ?", "", words)
         return words.strip().encode()
@@ -247,6 +247,9 @@ class Connection:
             self.signed_in(tag, *(fields + [b"", b"", b""])[1:3])
         else:
             self.case.note(lines=mechanism + b" " + message)
+            for text in self.rules("challenge"):
+                self.obey(text, tag)
+                self.line()
             self.signed_in(tag, mechanism, message)
 
     def signed_in(self, tag, name, password):
