@@ -67,6 +67,22 @@ static bool check_masters(const struct conf *c, const struct conf_source *src)
     return ok;
 }
 
+/* Nobody but a master can sign in for somebody who has shown nothing that a backend could check. */
+static bool check_external(const struct conf *c, const struct conf_source *src)
+{
+    bool ok = true;
+    if (!conf_offers(&c->proxy, sasl_find(span_str("EXTERNAL"))))
+        return true;
+    if (!*c->proxy.tls_client_ca)
+        ok = conf_fail(src, (struct conf_place){"proxy", NULL, "mechanisms", 0},
+                       "EXTERNAL needs tls_client_ca");
+    for (size_t i = 0; i < c->n_backends; i++)
+        if (c->backends[i].sign_in == SIGN_IN_PASSTHROUGH)
+            ok = conf_fail(src, (struct conf_place){"backend", c->backends[i].name, "sign_in", 0},
+                           "has to be \"master\" or \"proxyauth\" where mechanisms names EXTERNAL");
+    return ok;
+}
+
 bool conf_check_sasl(const struct conf *c, const struct conf_source *src)
 {
     const struct conf_list *all = &c->proxy.mechanisms;
@@ -76,5 +92,6 @@ bool conf_check_sasl(const struct conf *c, const struct conf_source *src)
     if (all->n == 0)
         ok = conf_fail(src, (struct conf_place){"proxy", NULL, "mechanisms", 0},
                        "is empty, so nobody could sign in");
+    ok = check_external(c, src) && ok;
     return check_masters(c, src) && ok;
 }

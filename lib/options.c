@@ -12,6 +12,7 @@ static const char *const verify_words[] = {"full", "sample", "headers", NULL};
 static const char *const numbers_words[] = {"auto", "doveadm", "cyrus", "none", NULL};
 static const char *const forward_id_words[] = {"none", "client", "neutral", NULL};
 static const char *const proxy_protocol_words[] = {"none", "v1", "v2", NULL};
+static const char *const client_name_words[] = {"email", "common_name", NULL};
 static const char *const tls_words[] = {"1.0", "1.1", "1.2", "1.3", NULL};
 
 /* "migration" is the last and can't be left out: so a file that was cut off between two sections is noticed
@@ -232,6 +233,11 @@ const struct option options[] = {
          "Those of listen at which clients are asked for a certificate, as they are written there; the others "
          "neither ask nor go on with a session of these. Where empty, all with TLS ask. Some mail programs "
          "bother their users when they are asked, so a port of its own is best."},
+    {"proxy", "tls_client_name", OPTION_ENUM, offsetof(struct conf_proxy, tls_client_name), .def = "email",
+     .words = client_name_words, .reload = RELOAD_YES,
+     .text =
+         "With EXTERNAL in mechanisms: which name in the certificate is the login name: one of the mail addresses in its "
+         "subjectAltName (email), or the commonName of its subject (common_name). Take what the authority has verified."},
     {"proxy", "tls_min", OPTION_ENUM, offsetof(struct conf_proxy, tls_min), .def = "1.2", .words = tls_words,
      .reload = RELOAD_YES,
      .text =
@@ -267,7 +273,9 @@ const struct option options[] = {
          "How users may sign in, which is what AUTHENTICATE takes and what clients are shown: PLAIN and LOGIN by name and "
          "password, OAUTHBEARER and XOAUTH2 by the token of an identity provider. Whatever the backends offer: towards them, "
          "a password goes by PLAIN or the command LOGIN, which clients may use too where one of the two is named here; a "
-         "token goes by OAUTHBEARER or XOAUTH2, so name these only where the backends have one of the two."},
+         "token goes by OAUTHBEARER or XOAUTH2, so name these only where the backends have one of the two. EXTERNAL: by the "
+         "certificate that a client shows (tls_client_ca); it is offered to those who show one, and the backends, each of "
+         "which needs sign_in master or proxyauth for it, are signed in to by their masters."},
     {"proxy", "masters", OPTION_LIST, offsetof(struct conf_proxy, masters), .def = "", .reload = RELOAD_YES,
      .example = "{\"webmail@example.org\"}",
      .text =

@@ -67,6 +67,9 @@ struct conf_backend {
     enum tell_numbers numbers; /* how it is told the numbers of its mailboxes */
 };
 
+/* Which name in a client's certificate is its login name. */
+enum client_name { CLIENT_NAME_EMAIL, CLIENT_NAME_COMMON };
+
 struct conf_proxy {
     struct conf_list listen;
     struct conf_list trusted; /* networks (cidr.h) that say who their clients are */
@@ -75,6 +78,7 @@ struct conf_proxy {
     struct conf_list tls_ticket_files;
     char *tls_client_ca; /* "" = clients are not asked for certificates */
     bool tls_client_required;
+    enum client_name tls_client_name;
     struct conf_list tls_client_listen; /* of listen; none: all with TLS */
     enum tls_version tls_min;
     uint32_t threads;            /* 0 = one per core */

@@ -58,6 +58,15 @@ static bool login_parse(struct buf *message, struct credential *_r)
     return true;
 }
 
+static bool external_parse(struct buf *message, struct credential *_r)
+{
+    struct span authzid = buf_span(message);
+    if (has_nul(authzid))
+        return false;
+    *_r = (struct credential){.authzid = authzid};
+    return true;
+}
+
 /* ---- the mechanisms ---- */
 
 static const char *const prompt_none[] = {"", NULL};
@@ -97,6 +106,12 @@ const struct sasl_mechanism sasl_mechanisms[] = {
      .purpose = "xoauth2",
      .parse = sasl_parse_xoauth2,
      .write = sasl_write_xoauth2},
+    {.name = "EXTERNAL",
+     .cap = CAP_AUTH_EXTERNAL,
+     .kind = SASL_CERTIFICATE,
+     .prompts = prompt_none,
+     .expected = "a name, or of nothing",
+     .parse = external_parse},
     {.name = NULL},
 };
 
@@ -120,7 +135,7 @@ bool sasl_parse(const struct sasl_mechanism *m, struct buf *message, struct cred
 
 const struct sasl_mechanism *sasl_choose(const struct credential *c, const struct imap_caps *caps)
 {
-    if (imap_caps_has(caps, c->mechanism->cap))
+    if (c->mechanism->write && imap_caps_has(caps, c->mechanism->cap))
         return c->mechanism;
     for (const struct sasl_mechanism *m = sasl_mechanisms; m->name; m++)
         if (m->kind == c->mechanism->kind && m->write && imap_caps_has(caps, m->cap))

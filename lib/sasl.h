@@ -56,6 +56,7 @@ const struct sasl_mechanism *sasl_find(struct span name);
  *
  *   OAUTHBEARER  n,a=NAME, 0x01 auth=Bearer TOKEN 0x01 0x01 (RFC 7628); the name, which is optional there, tells here
  *                to which server a login goes
+ *   EXTERNAL     [authzid] (RFC 4422 appendix A); who it is, the certificate tells: authcid and secret are empty
  *   XOAUTH2      user=NAME 0x01 auth=Bearer TOKEN 0x01 0x01
  *
  * with any further pairs. A token is printable ASCII without blanks. */

@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "lib/account.h"
 #include "lib/base64.h"
@@ -8,6 +9,20 @@
 #include "proxy.h"
 #include "routing.h"
 
+/* Who has shown no certificate is not offered to sign in by it. */
+static bool preauth_offers(const struct session *s, const struct sasl_mechanism *m)
+{
+    struct tls_peer peer;
+    if (!conf_offers(&s->proxy->conf->proxy, m))
+        return false;
+    if (m->kind != SASL_CERTIFICATE)
+        return true;
+    if (!s->asks || !stream_peer_certificate(s->client, &peer))
+        return false;
+    tls_peer_free(&peer);
+    return true;
+}
+
 void preauth_add_mechanisms(const struct session *s, struct imap_caps *c)
 {
     const struct conf_proxy *conf = &s->proxy->conf->proxy;
@@ -15,7 +30,7 @@ void preauth_add_mechanisms(const struct session *s, struct imap_caps *c)
     if (!may || !conf_takes_passwords(conf))
         imap_caps_add(c, CAP_LOGINDISABLED);
     for (const struct sasl_mechanism *m = sasl_mechanisms; may && m->name; m++)
-        if (conf_offers(conf, m))
+        if (preauth_offers(s, m))
             imap_caps_add(c, m->cap);
 }
 
@@ -76,8 +91,6 @@ void preauth_run_login(struct session *s, const struct imap_value *args)
         preauth_sign_in(s, &c);
 }
 
-/* ---- AUTHENTICATE ---- */
-
 static void authenticate_refuse_message(struct session *s)
 {
     char text[128];
@@ -85,14 +98,63 @@ static void authenticate_refuse_message(struct session *s)
     preauth_say_refused(s, BAD, text);
 }
 
+/* ---- EXTERNAL ---- */
+
+static bool certificate_means(const struct conf *c, const char *name, struct span authzid)
+{
+    const char *why;
+    char *a = account_key(c, span_str(name), &why), *b = account_key(c, authzid, &why);
+    bool same = a && b && strcmp(a, b) == 0;
+    free(a);
+    free(b);
+    return same;
+}
+
+/* The login name: of several, the one that the client asks for, else the first; and it may ask for somebody else
+ * (masters). False: the certificate has none. */
+static bool certificate_name(const struct conf *c, const struct tls_peer *peer, struct credential *own)
+{
+    bool common = c->proxy.tls_client_name == CLIENT_NAME_COMMON;
+    size_t n = common ? *peer->common_name != '\0' : peer->n_emails;
+    for (size_t i = 0; i < n; i++) {
+        const char *name = common ? peer->common_name : peer->emails[i];
+        bool meant = own->authzid.len == 0 || certificate_means(c, name, own->authzid);
+        if (meant || i == 0)
+            own->authcid = span_str(name);
+        if (meant) {
+            own->authzid = span_of(NULL, 0);
+            break;
+        }
+    }
+    return n > 0;
+}
+
+static void sign_in_by_certificate(struct session *s, struct credential *c)
+{
+    struct tls_peer peer;
+    if (!stream_peer_certificate(s->client, &peer)) {
+        preauth_say_refused(s, "NO [CANNOT]", "This mechanism is not offered");
+        return;
+    }
+    if (certificate_name(s->proxy->conf, &peer, c))
+        preauth_sign_in(s, c);
+    else
+        preauth_say_refused(s, "NO [AUTHENTICATIONFAILED]", "The certificate has no login name");
+    tls_peer_free(&peer);
+}
+
+/* ---- AUTHENTICATE ---- */
+
 /* The message is whole. */
 static void authenticate_take_message(struct session *s)
 {
     struct credential c;
-    if (sasl_parse(s->preauth->mechanism, &s->preauth->message, &c))
-        preauth_sign_in(s, &c);
-    else
+    if (!sasl_parse(s->preauth->mechanism, &s->preauth->message, &c))
         authenticate_refuse_message(s);
+    else if (c.mechanism->kind == SASL_CERTIFICATE)
+        sign_in_by_certificate(s, &c);
+    else
+        preauth_sign_in(s, &c);
 }
 
 static void authenticate_forget(struct session *s)
@@ -138,7 +200,7 @@ void preauth_run_authenticate(struct session *s, const struct imap_value *args)
     buf_wipe(&p->message);
     if (!is_atom)
         preauth_say_expected(s);
-    else if (!p->mechanism || !conf_offers(&s->proxy->conf->proxy, p->mechanism))
+    else if (!p->mechanism || !preauth_offers(s, p->mechanism))
         preauth_say_refused(s, "NO [CANNOT]", "This mechanism is not offered");
     else if (!second)
         authenticate_ask(s);

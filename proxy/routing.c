@@ -34,6 +34,7 @@ struct login {
     struct backend_login *dialog; /* SIGNIN; owned */
     bool checked;                 /* auth_backend took the password, for at ... */
     bool shown;                   /* ... or at did: it is known to be right */
+    bool certified; /* ... by a certificate, which this proxy has checked: so it is, wherever it goes */
 
     const struct conf_backend *at,
         *other;   /* what was read: where the account lives, and the other side of its move */
@@ -320,7 +321,7 @@ static bool routing_take_route(struct session *s, const struct route *r)
     }
     l->at = judge_of(s, r, lives_at);
     /* a master sign-in stands in for no password that another backend has to see */
-    l->checked &= l->at == was;
+    l->checked = l->certified || (l->checked && l->at == was);
     l->other = other_side(c, l->key, r, l->at);
     l->leaving =
         strcmp(l->at->name, r->source) == 0 || strcmp(l->at->name, conf_pair_of(c, l->key).source) == 0;
@@ -392,7 +393,8 @@ static void routing_on_failure(struct session *s, enum login_rc rc, const char *
                                const char *detail)
 {
     struct login *l = s->login;
-    if (rc == LOGIN_REFUSED && !(l->checked && l->at->auth_backend[0])) {
+    bool by_master = l->certified || (l->checked && l->at->auth_backend[0]);
+    if (rc == LOGIN_REFUSED && !by_master) {
         const struct imap_code *said = imap_code_find(span_str(code));
         if (!said || !said->temporary)
             throttle_failed(s);
@@ -689,6 +691,7 @@ void routing_begin(struct session *s, const char *tag, const struct credential *
     l->began_ms = clock_boot_ms();
     const char *why = routing_take_name(l, s->proxy->conf, &taken, &code);
     s->secret = vault_keep(s->proxy->vault, &taken);
+    l->certified = l->shown = taken.mechanism->kind == SASL_CERTIFICATE;
     if (why) {
         routing_refuse(s, code, "reading the name", why);
         return;

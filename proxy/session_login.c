@@ -14,6 +14,8 @@ struct backend_login *session_login_start(struct session *s, const struct conf_b
 {
     const struct conf *c = s->proxy->conf;
     struct credential credential = secret_credential(s->secret);
+    if (credential.mechanism->kind == SASL_CERTIFICATE)
+        as = LOGIN_AS_MASTER; /* there is nothing that a server could be shown */
     char *user = xspandup(credential.authzid.len > 0 ? credential.authzid : credential.authcid);
     struct proxyproto_ends ends;
     bool header = at->proxy_protocol != PROXY_PROTOCOL_NONE && peer_ends(s, &ends);

@@ -7,7 +7,8 @@
 
 #include "session.h"
 
-/* With the credential of the session's login (s->secret), which is shown for LOGIN_AS_USER alone. */
+/* With the credential of the session's login (s->secret), which is shown for LOGIN_AS_USER alone; by the master
+ * all the same where that is a certificate. */
 struct backend_login *session_login_start(struct session *s, const struct conf_backend *at, enum login_as as,
                                           backend_login_fn fn, void *owner);
 /* The same for a session that has signed in before: its credential, or the master's where the backend's

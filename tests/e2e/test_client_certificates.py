@@ -1,13 +1,17 @@
 """Clients that show a certificate: where it is asked for, where it must be there, and that no ticket stands in for it."""
+import base64
 import os
 import shutil
 import socket
 import ssl
+import time
 
 import pytest
 
-from harness import certs, net
-from harness.scene import change
+from fakes.fake_imap import FakeImap
+from harness import certs, net, redisd
+from harness.ferry import Ferry, backend
+from harness.scene import Wire, change
 
 LISTEN = ["imaps://127.0.0.1:0", "imaps://localhost:0", "imap+starttls://localhost:0"]
 
@@ -124,3 +128,142 @@ def test_settings_that_do_not_fit(tls_site, people):
         assert proxy.process.wait(timeout=30) == 1
         proxy.wait(why, since=0)
         tls_site.daemons.remove(proxy)
+
+
+# ---- EXTERNAL: who the certificate is, signs in
+
+
+MASTER = {"sign_in": "master"}
+
+
+@pytest.fixture(name="external", scope="module")
+def fixture_external(cert, people):
+    """Two servers of which nobody knows a password but the master's, and a proxy by whose certificates users sign in."""
+    with FakeImap("old") as old, FakeImap("new") as new:
+        old.strangers.add("gone@example.org")
+        store = redisd.Redis(port=net.free_port())
+        ferry = Ferry(store, {"old": backend(old, "imap", **MASTER), "new": backend(new, "imap", **MASTER)}, cert,
+                      {"migration": {"trigger": "manual"}, "proxy": {"mechanisms": ["PLAIN", "EXTERNAL"], "tls_client_ca": people.ca}})
+        ferry.init()
+        yield ferry
+        try:
+            ferry.close()
+        finally:
+            store.close()
+
+
+def shows(proxy, ca, pair=None, listener=0):
+    """A Wire of a client with this certificate, greeted."""
+    context = ssl.create_default_context(cafile=ca)
+    if pair:
+        context.load_cert_chain(*pair)
+    wire = Wire(proxy.addresses[listener].replace("imaps:", "imap:"))
+    if listener == 2:
+        wire.read_line()
+        assert wire.command(b"t", b"STARTTLS")[-1].startswith(b"t OK")
+    wire.socket = context.wrap_socket(wire.socket, server_hostname="127.0.0.1")
+    wire.greeting = wire.command(b"c", b"CAPABILITY")[0] if listener == 2 else wire.read_line()
+    return wire
+
+
+def as_who(name=b""):
+    return b"AUTHENTICATE EXTERNAL " + (base64.b64encode(name) or b"=")
+
+
+def test_certificate_signs_in(external, authority, people):
+    """At the server by its master, and only who shows a certificate is offered it."""
+    old = external.servers["old"]
+    proxy = external.proxy(listen=LISTEN)
+    ann = people.issue("ann", ["ann@example.org", "a.b@example.org"], usage="clientAuth")
+    nobody = people.issue("nobody", ["host.example.org"], usage="clientAuth")
+    for listener in (0, 2):
+        old.logins.clear()
+        for asked, who in ((b"", "ann@example.org"), (b"A.B@example.org", "a.b@example.org"), (b"ann@example.org", "ann@example.org")):
+            with shows(proxy, authority.ca, ann, listener) as wire:
+                assert b"AUTH=EXTERNAL" in wire.greeting
+                assert wire.command(b"a", as_who(asked))[-1].startswith(b"a OK [CAPABILITY ")
+                assert wire.command(b"b", b"SELECT INBOX")[-1].startswith(b"b OK")
+            assert old.logins[-1] == (who, "master")
+    with shows(proxy, authority.ca, ann) as wire:
+        wire.line(b"a AUTHENTICATE EXTERNAL")
+        assert wire.read_line() == b"+ "
+        wire.line(b"")
+        assert wire.until(b"a ")[-1].startswith(b"a OK ")
+    with shows(proxy, authority.ca, ann) as wire:
+        assert wire.login("bob") .startswith(b"l1 OK ")  # by a password, as anybody
+    old.logins.clear()
+    for pair in (None, authority.issue("eve", ["eve@example.org"], usage="clientAuth")):
+        with shows(proxy, authority.ca, pair) as wire:
+            assert b"EXTERNAL" not in wire.greeting
+            assert wire.command(b"a", as_who())[-1] == b"a NO [CANNOT] This mechanism is not offered"
+    with shows(proxy, authority.ca, nobody) as wire:
+        assert wire.command(b"a", as_who())[-1] == b"a NO [AUTHENTICATIONFAILED] The certificate has no login name"
+    assert old.logins == []
+    proxy.stop()
+
+
+def test_certificate_of_somebody_else(external, authority, people):
+    """Refused like a wrong password, unless it is one of masters; and what is no name is answered BAD."""
+    old = external.servers["old"]
+    ann = people.issue("ann", ["ann@example.org"], usage="clientAuth")
+    old.logins.clear()
+    proxy = external.proxy(listen=LISTEN)
+    with shows(proxy, authority.ca, ann) as wire:
+        began = time.monotonic()
+        assert wire.command(b"a", as_who(b"bob@example.org")) == [b"a NO [AUTHENTICATIONFAILED] Authentication failed"]
+        passed = time.monotonic() - began
+        assert abs(passed - round(passed)) < 0.2 and round(passed) >= 1, passed
+        for name in (b"ann\0@example.org", b"a\xff", b"a\x1b[m", b"n" * 513):
+            assert wire.command(b"b", as_who(name))[-1].startswith(b"b BAD ")
+            assert wire.command(b"n", b"NOOP") == [b"n OK NOOP completed"]
+    assert old.logins == []
+    proxy.stop()
+    proxy = external.proxy(listen=LISTEN, proxy={"masters": ["ann@example.org"]})
+    with shows(proxy, authority.ca, ann) as wire:
+        assert wire.command(b"a", as_who(b"bob@example.org"))[-1].startswith(b"a OK ")
+    proxy.wait(r"event=login user=bob@example\.org .*master=ann@example\.org")
+    assert old.logins == [("bob@example.org", "master")]
+    proxy.stop()
+
+
+def test_certificate_by_common_name(external, authority, people):
+    proxy = external.proxy(listen=LISTEN, proxy={"tls_client_name": "common_name"})
+    with shows(proxy, authority.ca, people.issue("ben", ["ann@example.org"], usage="clientAuth")) as wire:
+        assert wire.command(b"x", as_who(b"ann@example.org"))[-1].startswith(b"x NO [AUTHENTICATIONFAILED] ")
+        assert wire.command(b"a", as_who())[-1].startswith(b"a OK ")
+    assert external.servers["old"].logins[-1] == ("ben", "master")
+    proxy.stop()
+
+
+def test_certificate_whose_account_is_not_there(external, authority, people):
+    """The proxy knows who it is, so it is no wrong password."""
+    proxy = external.proxy(listen=LISTEN)
+    with shows(proxy, authority.ca, people.issue("gone", ["gone@example.org"], usage="clientAuth")) as wire:
+        assert wire.command(b"a", as_who())[-1].startswith(b"a NO [UNAVAILABLE] ")
+        assert wire.command(b"n", b"NOOP") == [b"n OK NOOP completed"]
+    proxy.stop()
+
+
+def test_session_of_a_certificate_goes_over(external, authority, people):
+    proxy = external.proxy(listen=LISTEN)
+    external.migrator()
+    with shows(proxy, authority.ca, people.issue("cat", ["cat@example.org"], usage="clientAuth")) as wire:
+        assert wire.command(b"a", as_who())[-1].startswith(b"a OK ")
+        assert wire.command(b"b", b"SELECT INBOX")[-1].startswith(b"b OK")
+        assert external.ctl("migrate", "cat@example.org")[0] == 0
+        external.wait_state("cat@example.org", "flipped")
+        assert wire.command(b"c", b"NOOP")[-1].startswith(b"c OK")
+        assert external.where("cat@example.org") == {"new"}
+    assert not external.redis.client().exists("imapferry:secret:cat@example.org")
+    proxy.stop()
+
+
+def test_external_that_does_not_fit(external):
+    """No authority to believe; a server at which nobody could sign in for the user."""
+    new = dict(external.backends["new"], sign_in="passthrough")
+    for more, why in (({"proxy": {"tls_client_ca": ""}}, "mechanisms: EXTERNAL needs tls_client_ca"),
+                      ({"backends": {"new": new}}, 'sign_in: has to be \\\\?"master')):
+        proxy = external.proxy(listen=LISTEN, wait=False, **more)
+        assert proxy.process.wait(timeout=30) == 1
+        proxy.wait(why, since=0)
+        external.daemons.remove(proxy)

@@ -170,6 +170,21 @@ static void test_what_a_token_is_shown_by(void **state)
     assert_ptr_equal(sasl_choose(&token, &caps), mechanism("XOAUTH2"));
 }
 
+static void test_external(void **state)
+{
+    (void)state;
+    struct credential p;
+    struct imap_caps caps = {0};
+    assert_true(parses(mechanism("EXTERNAL"), BYTES(""), &p));
+    assert_int_equal(p.authzid.len, 0);
+    assert_true(parses(mechanism("EXTERNAL"), BYTES("ann"), &p));
+    unit_same(p.authzid, "ann");
+    assert_int_equal(p.authcid.len + p.secret.len, 0);
+    assert_false(parses(mechanism("EXTERNAL"), BYTES("a\0nn"), &p));
+    imap_caps_parse(&caps, span_str("IMAP4rev1 AUTH=EXTERNAL AUTH=PLAIN"));
+    assert_null(sasl_choose(&p, &caps)); /* there is nothing to show */
+}
+
 static void challenge_is(const char *base64, const char *text)
 {
     struct buf out = {0};
@@ -294,6 +309,7 @@ int main(void)
         cmocka_unit_test(test_plain),
         cmocka_unit_test(test_login),
         cmocka_unit_test(test_tokens),
+        cmocka_unit_test(test_external),
         cmocka_unit_test(test_tokens_that_are_none),
         cmocka_unit_test(test_what_a_token_is_shown_by),
         cmocka_unit_test(test_challenge),
