@@ -157,6 +157,10 @@ static void throttle_step(struct session *s)
 void throttle_begin(struct session *s)
 {
     char *name;
+    if (s->proxy->conf->proxy.login_delay_ms == 0) {
+        routing_try(s);
+        return;
+    }
     struct penalty_who w = throttle_who(s, &name);
     tries_join(s, tries_of(s->proxy, &w));
     free(name);

@@ -1,5 +1,5 @@
 /* throttle: which logins are tried at once, and which wait first. A login goes through here before anything is
- * asked for it, and routing.h tries it:
+ * asked for it, and routing.h tries it (with login_delay = "0s" at once):
  *
  *   - Of the logins by one name's password from one network, THROTTLE_TRIES are tried at a time in a thread, and the
  *     others wait until one of these was answered: so nobody learns of many passwords at once before it is known that

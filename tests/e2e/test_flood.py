@@ -1,10 +1,13 @@
 """What strangers can take from the proxy: memory, places, and the time of those who have signed in."""
+import collections
 import os
 import re
 import select
 import signal
 import socket
+import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -17,6 +20,7 @@ from harness.scene import Wire
 # 160 to 450 KB were measured, on an idle machine and on a busy one. Without bounds it is 13 MiB and more.
 MEMORY_MAX = 800_000
 CLIENTS = 10
+BENCH = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "bench")
 
 
 @pytest.fixture(scope="module")
@@ -255,6 +259,52 @@ def test_live_session_and_lease_under_both_floods(ferry):
         assert live.command(b"b%d" % i, b"NOOP")[-1].startswith(b"b%d OK" % i)
     assert not proxy.find(r"event=lease_lapsed")
     end(proxy, [live])
+
+
+def guesses(proxy, seconds):
+    """Passwords for names that nobody has, from 200 networks, on as many connections as there is time for; how many."""
+    end_of, n, open_ones = time.monotonic() + seconds, 0, collections.deque()
+    while time.monotonic() < end_of:
+        s = dial(proxy, f"127.3.0.{1 + n % 200}")
+        s.sendall(b"a LOGIN user%d wrong\r\n" % (n % 50))
+        open_ones.append(s)
+        n += 1
+        if len(open_ones) > 100:
+            open_ones.popleft().close()
+    for s in open_ones:
+        s.close()
+    return n
+
+
+def test_floods_of_all_kinds_at_a_proxy_of_many_threads(ferry):
+    """Handshakes that go no further, pipelined commands, connections that say nothing, and guesses, all at once: sessions of each
+    thread are answered, others sign in, no lease lapses, and the log says who it was in a few lines."""
+    proxy = ferry.proxy(listen=("imap://127.0.0.1:0", "imaps://127.0.0.1:0"),
+                        proxy={"threads": 4, "lease": "10s", "lease_long": "60s", "login_delay": "1s"})
+    live = [login_from(proxy, f"127.0.0.{10 + n}") for n in range(12)]
+    folder, before = net.temp_folder("flood"), proxy.memory()
+    flooder, file = os.path.join(folder, "flood"), os.path.join(folder, "hello")
+    try:
+        subprocess.run(["cc", "-D_GNU_SOURCE", "-o", flooder, os.path.join(BENCH, "flood.c")], check=True)
+        with open(file, "wb") as f:
+            f.write(hello())
+        floods = [subprocess.Popen([flooder, kind, str(port_of(proxy, listener)), what, count, "1"], stdout=subprocess.DEVNULL)
+                  for kind, listener, what, count in (("hello", 1, file, "600"), ("pipe", 0, "a CAPABILITY", "8"), ("idle", 0, "-", "600"))]
+        with ThreadPoolExecutor(1) as pool:
+            guessing, rounds = pool.submit(guesses, proxy, 1), 0
+            while not guessing.done() or rounds < 3:
+                for w in live:
+                    assert w.command(b"n%d" % rounds, b"NOOP")[-1].startswith(b"n%d OK" % rounds)
+                login_from(proxy, "127.0.0.9").close()
+                rounds += 1
+            n = guessing.result()
+        assert [f.wait(30) for f in floods] == [0, 0, 0]
+    finally:
+        net.remove_folder(folder)
+    assert n > 50 and not proxy.find(r"event=lease_lapsed")
+    assert len(proxy.find("event=login_failed")) <= 4 * 100 * 2  # of two periods
+    assert proxy.memory() - before < 200_000_000  # places, handshakes and the sanitizer's part
+    end(proxy, live)
 
 
 @pytest.mark.parametrize("line", [b"\r\n", b"a ID NIL\r\n"])

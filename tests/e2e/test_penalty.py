@@ -263,3 +263,26 @@ def test_who_waits_gives_its_place_to_others(ferry, user):
     for w in wires:
         w.close()
     proxy.stop()
+
+
+def test_record_of_another_kind_keeps_nobody_out(proxies, ferry, user):
+    """Then threads go by their own numbers."""
+    ip = address()
+    ferry.redis.client().set("imapferry:penalty", "not ours")
+    fail(proxies[0], ip, user, 3)
+    assert login(come(proxies[0], ip), user)[0].startswith(b"l OK")
+    assert login(come(proxies[1], address()), user)[0].startswith(b"l OK")
+
+
+def test_proxy_ends_while_logins_wait(ferry, user):
+    proxy = ferry.proxy(proxy={**DELAY, **WEB, "login_delay": "10s"})
+    ip = address()
+    fail(proxy, ip, user, 1)
+    wires = [come(proxy, ip) for _ in range(5)]
+    for w in wires:
+        w.line(b"l LOGIN " + user.encode() + b" secret")
+    proxy.wait(r"event=login_delayed")
+    proxy.stop()
+    for w in wires:
+        said = w.rest()
+        assert said[0].startswith(b"l NO [") and said[-1].startswith(b"* BYE [UNAVAILABLE]"), said
