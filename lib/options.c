@@ -257,6 +257,10 @@ const struct option options[] = {
     {"proxy", "group", OPTION_STRING, offsetof(struct conf_proxy, group), .def = "",
      .text =
          "The group that goes with user; the user's own where empty. It stays in the user's other groups."},
+    {"proxy", "sandbox", OPTION_BOOL, offsetof(struct conf_proxy, sandbox), .def = "true",
+     .text =
+         "Give up all system calls and files that a proxy does not need once it serves (seccomp and Landlock, as far as the kernel has "
+         "them). SIGHUP then reads files in the folders of the start alone; others need a restart. The log says what holds (sandbox)."},
     {"proxy", "upgrade_socket", OPTION_STRING, offsetof(struct conf_proxy, upgrade_socket), .def = "",
      .text =
          "A UNIX socket such as \"/run/imapferry/upgrade\", in a folder of user's alone. A proxy that is started while another one "
@@ -374,6 +378,10 @@ const struct option options[] = {
          "run as this user, too, and can gain no rights by set-user-ID (sudo)."},
     {"migrator", "group", OPTION_STRING, offsetof(struct conf_migrator, group), .def = "",
      .text = "The group that goes with user; the user's own where empty."},
+    {"migrator", "sandbox", OPTION_BOOL, offsetof(struct conf_migrator, sandbox), .def = "true",
+     .text =
+         "As in the section proxy. Where a hook is a program, which inherits all of it, files stay open, and only those system calls are "
+         "given up that no program needs."},
     {"migrator", "journal_dir", OPTION_STRING, offsetof(struct conf_migrator, journal_dir),
      .def = "/var/lib/imapferry",
      .text =

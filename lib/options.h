@@ -81,9 +81,10 @@ struct conf_proxy {
     enum client_name tls_client_name;
     struct conf_list tls_client_listen; /* of listen; none: all with TLS */
     enum tls_version tls_min;
-    uint32_t threads;            /* 0 = one per core */
-    char *id;                    /* "" = host name */
-    char *user, *group;          /* whom to become; "" = stay */
+    uint32_t threads;   /* 0 = one per core */
+    char *id;           /* "" = host name */
+    char *user, *group; /* whom to become; "" = stay */
+    bool sandbox;
     char *upgrade_socket;        /* "" = none */
     struct conf_list mechanisms; /* sasl.h; conf_offers() */
     struct conf_list masters;    /* login names; conf_is_master() */
@@ -132,6 +133,7 @@ struct conf_migrator {
     uint32_t jobs, late_looks;
     char *id;           /* "" = host name */
     char *user, *group; /* whom to become; "" = stay */
+    bool sandbox;
     char *journal_dir;
     uint64_t retry_min_ms, retry_max_ms; /* growing delay between attempts */
     uint64_t job_lease_ms;               /* a job that nobody keeps alive for so long is taken over */

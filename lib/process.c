@@ -28,6 +28,11 @@ enum { SANITIZED = 0 };
 
 enum { FILES_UNKNOWN = 1024, FILES_UNLIMITED = 1024 * 1024 };
 
+bool process_is_sanitized(void)
+{
+    return SANITIZED;
+}
+
 void process_hide(void)
 {
     struct rlimit no_core = {0, 0};

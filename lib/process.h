@@ -8,6 +8,8 @@
  * user can look into the memory. It also raises the limit of descriptors as far as the system allows, and
  * returns how many there may be. */
 size_t process_limit(void);
+/* Was it built with sanitizers? They have to do things that a daemon has no use for. */
+bool process_is_sanitized(void);
 /* Of that, the part about the memory once more: the kernel takes it back where a process becomes another user. */
 void process_hide(void);
 /* The sockets that the service manager has bound for us (sd_listen_fds(3)): so many from *_first on, not to be

@@ -14,6 +14,7 @@
 #include "lib/privileges.h"
 #include "lib/process.h"
 #include "lib/registry.h"
+#include "lib/sandbox.h"
 #include "lib/signals.h"
 #include "lib/trial.h"
 #include "lib/watchdog.h"
@@ -47,6 +48,7 @@ struct program {
     struct timer *recheck, *replicas, *stop;
     struct signals *signals;
     struct watchdog *watchdog;
+    struct sandbox *sandbox; /* NULL: it is locked */
     struct instance *instance;
     struct learner *learner;
     bool ending; /* a signal came, or another process has our id */
@@ -400,6 +402,33 @@ static bool migrator_drop_privileges(const struct program *g, char **error)
     return true;
 }
 
+static bool is_program(const struct conf_list *hook)
+{
+    return hook->n > 0 && !conf_hook_is_url(hook);
+}
+
+static enum sandbox_kind sandbox_kind_of(const struct conf *c)
+{
+    const struct conf_migration *m = &c->migration;
+    bool programs = is_program(&m->hook_freeze) || is_program(&m->hook_flip) || is_program(&m->hook_settle) ||
+                    is_program(&m->hook_kick);
+
+    return !c->migrator.sandbox ? SANDBOX_NONE : programs ? SANDBOX_HOOKS : SANDBOX_TIGHT;
+}
+
+static void migrator_may_read(void *owner, const char *file)
+{
+    sandbox_read(owner, file);
+}
+
+/* No other thread is there yet. */
+static void migrator_lock_sandbox(struct program *g)
+{
+    conf_each_file(g->conf, CONF_MIGRATOR, migrator_may_read, g->sandbox);
+    sandbox_write(g->sandbox, g->conf->migrator.journal_dir);
+    sandbox_lock(&g->sandbox);
+}
+
 static bool make_parts(struct program *g, char **error)
 {
     const struct conf *c = g->conf;
@@ -418,6 +447,7 @@ static bool make_parts(struct program *g, char **error)
     m->journal = journal_open(m->loop, c->migrator.journal_dir, error);
     if (!m->journal)
         return false;
+    migrator_lock_sandbox(g);
     m->hooks = hooks_new(m->loop);
     m->sightings = sightings_new();
     m->store = store_new(m->loop, c, STORE_TIMEOUT_MS, migrator_on_store, g);
@@ -437,6 +467,7 @@ static struct program *migrator_program_new(struct conf *conf)
 
     g->conf = conf;
     g->id = name_of(conf);
+    g->sandbox = sandbox_new(sandbox_kind_of(conf)); /* before the loop */
     g->m = (struct migrator){.loop = loop_new(), .conf = conf, .id = g->id};
     g->recheck = timer_new(g->m.loop, migrator_check_store, g);
     g->replicas = timer_new(g->m.loop, on_replicas_timer, g);
@@ -469,6 +500,7 @@ static void migrator_program_free(struct program *g)
     timer_free(&g->stop);
     signals_free(&g->signals);
     watchdog_free(&g->watchdog);
+    free(g->sandbox);
     loop_free(&m->loop);
     conf_free(&g->conf);
     free(g->told);

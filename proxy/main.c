@@ -11,6 +11,7 @@
 #include "lib/log.h"
 #include "lib/privileges.h"
 #include "lib/process.h"
+#include "lib/sandbox.h"
 #include "lib/signals.h"
 #include "lib/tls_tickets.h"
 #include "lib/trial.h"
@@ -39,6 +40,7 @@ struct program {
     struct worker *workers;
     size_t n_workers;
     struct sockets *sockets;   /* owned, as all these */
+    struct sandbox *sandbox;   /* NULL: it is locked */
     struct heir *heir;         /* NULL: there was no process before us */
     struct giver *giver;       /* NULL: no upgrade_socket, or not yet */
     struct watchdog *watchdog; /* NULL: nobody asks */
@@ -315,6 +317,7 @@ static struct program *proxy_program_new(struct conf *conf)
 {
     struct program *g = xcalloc(1, sizeof *g);
     g->conf = conf;
+    g->sandbox = sandbox_new(conf->proxy.sandbox ? SANDBOX_TIGHT : SANDBOX_NONE);
     g->loop = loop_new();
     g->n_workers = count_of_threads(conf);
     g->workers = xcalloc(g->n_workers, sizeof *g->workers);
@@ -344,6 +347,7 @@ static bool join_threads(struct program *g)
 
 static void proxy_program_free(struct program *g)
 {
+    free(g->sandbox);
     heir_free(&g->heir);
     giver_free(&g->giver);
     watchdog_free(&g->watchdog);
@@ -385,6 +389,23 @@ static bool program_drop_privileges(const struct program *g, const struct identi
     return true;
 }
 
+static void program_may_read(void *owner, const char *file)
+{
+    sandbox_read(owner, file);
+}
+
+/* No other thread is there yet. */
+static void program_lock_sandbox(struct program *g)
+{
+    for (size_t i = 0; i < g->sockets->n; i++)
+        if (strncmp(g->sockets->groups[i].text, "imap+unix://", 12) == 0)
+            sandbox_remove(g->sandbox, g->sockets->groups[i].text + 12);
+    if (*g->conf->proxy.upgrade_socket)
+        sandbox_remove(g->sandbox, g->conf->proxy.upgrade_socket);
+    conf_each_file(g->conf, CONF_PROXY, program_may_read, g->sandbox);
+    sandbox_lock(&g->sandbox);
+}
+
 /* For the watchdog: one thread that hangs is enough. */
 static bool program_is_alive(void *owner)
 {
@@ -402,6 +423,7 @@ static bool program_run(struct program *g, size_t descriptors, char **error)
         !get_sockets(g, &who, error) || !myself_check(g->conf, g->sockets, error) ||
         !make_workers(g, descriptors, error) || !program_drop_privileges(g, &who, error))
         return false;
+    program_lock_sandbox(g);
     watch_certificates(g, g->workers[0].proxy->server_tls); /* before it is its thread's */
     conf_log_old_tls(g->conf, CONF_PROXY);
     if (!start_threads(g, error))
