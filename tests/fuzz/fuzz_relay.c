@@ -1,6 +1,7 @@
 /* A session after its login (proxy/relay.h): any bytes from a client and from a server, on streams in memory. The first byte says what
  * there is beside; then 1E and 1F say who sends what follows, 1D stands for the tag of our own last command, 1C lets
- * the lease run out or be renewed, 1A has the session rest or go on, 19 has what was sent be taken. Then all of it once
+ * the lease run out or be renewed, 1A has the session rest or go on, 19 has what was sent be taken, 18 and 17 are the
+ * store's answers. Then all of it once
  * more, in pieces. */
 #include "lib/imap_cmd.h"
 #include "lib/imap_line.h"
@@ -20,11 +21,23 @@ enum {
     WITH_MODSEQS = 1 << 1, /* CONDSTORE and QRESYNC are */
     IS_SLOW = 1 << 2,      /* sides take what they get late */
     HEARS_ID = 1 << 3,
+    WITH_VIEW = 1 << 4, /* names and numbers are rewritten: "INBOX.Sent" is Sent, with other UIDs */
+    REPLICAS_LATE = 1 << 5,
 };
 
-enum { OTHERS = 0x1e, OURS = 0x1f, TAG = 0x1d, LEASE = 0x1c, REST = 0x1a, DRAIN = 0x19 };
+enum {
+    OTHERS = 0x1e,
+    OURS = 0x1f,
+    TAG = 0x1d,
+    LEASE = 0x1c,
+    REST = 0x1a,
+    DRAIN = 0x19,
+    SAID_YES = 0x18,
+    SAID_NOTHING = 0x17
+};
 
 static struct loop *loop;
+static struct view *first_view;
 
 static struct play {
     uint8_t flags;
@@ -36,6 +49,10 @@ static struct play {
     struct stream client, server;
     struct buf said; /* by the client */
     bool may_pass, rests;
+    struct view *view;           /* owned; NULL: none */
+    struct view_changes changes; /* that the store was asked to make */
+    route_done_fn store_fn;
+    void *store_owner;
     unsigned n_ends;
     uint64_t n_random;
     char tag[64]; /* of our own last command */
@@ -126,6 +143,146 @@ bool client_id_is_heard(const struct session *s, const struct conf_backend *at)
 {
     (void)s, (void)at;
     return p->flags & HEARS_ID;
+}
+
+/* ---- the view ---- */
+
+void views_want(struct account *a, const char *backend, const char *text, bool all)
+{
+    (void)a, (void)backend, (void)text, (void)all;
+}
+
+void views_try_again(struct account *a)
+{
+    (void)a;
+}
+
+enum views_state views_state(const struct account *a)
+{
+    (void)a;
+    return VIEWS_READ;
+}
+
+bool views_is_current(const struct account *a, const char *backend)
+{
+    (void)a, (void)backend;
+    return true;
+}
+
+struct view *views_view(const struct account *a)
+{
+    (void)a;
+    return p->view;
+}
+
+bool views_has_records(const struct account *a)
+{
+    (void)a;
+    return p->view != NULL;
+}
+
+bool views_has_modseqs(const struct account *a)
+{
+    (void)a;
+    return true;
+}
+
+bool views_rewrites(const struct account *a)
+{
+    (void)a;
+    return p->view != NULL;
+}
+
+static void ask_store(route_done_fn fn, void *owner)
+{
+    p->store_fn = fn;
+    p->store_owner = owner;
+}
+
+bool views_change(struct account *a, const char *backend, const struct view_changes *changes,
+                  route_done_fn fn, void *owner)
+{
+    (void)a, (void)backend;
+    view_changes_free(&p->changes);
+    p->changes.items = xcalloc(changes->n, sizeof *changes->items);
+    p->changes.n = p->changes.cap = changes->n;
+    for (size_t i = 0; i < changes->n; i++)
+        p->changes.items[i] = (struct view_change){
+            xstrdup(changes->items[i].field), xstrdup(changes->items[i].was), xstrdup(changes->items[i].is)};
+    ask_store(fn, owner);
+    return true;
+}
+
+bool views_ask(struct account *a, const char *backend, route_done_fn fn, void *owner)
+{
+    (void)a, (void)backend;
+    ask_store(fn, owner);
+    return true;
+}
+
+bool views_keep(struct account *a, route_done_fn fn, void *owner)
+{
+    (void)a;
+    if (p->flags & REPLICAS_LATE)
+        return false;
+    ask_store(fn, owner);
+    return true;
+}
+
+void views_forget(struct account *a, void *owner)
+{
+    (void)a;
+    if (p->store_owner == owner)
+        p->store_fn = NULL;
+}
+
+static void store_says(enum route_rc rc)
+{
+    route_done_fn fn = p->store_fn;
+    p->store_fn = NULL;
+    if (!fn)
+        return;
+    struct view *now = rc == ROUTE_OK && p->changes.n > 0 ? view_apply(p->view, &p->changes) : NULL;
+    if (now) {
+        view_unref(&p->view);
+        p->view = now;
+    }
+    view_changes_free(&p->changes);
+    fn(p->store_owner, rc, "");
+}
+
+static void take_record(const char *client, const char *backend, struct view_record r)
+{
+    struct buf text = {0};
+    r.source_name = (char *)client;
+    r.target_name = (char *)backend;
+    view_record_encode(&text, &r);
+    MUST(view_take(first_view, span_str(client), buf_span(&text)));
+    buf_free(&text);
+}
+
+static void make_view(void)
+{
+    struct view_record sent = {
+        .tier = VIEW_T2, .id = "a1", .source_uidvalidity = 7, .target_uidvalidity = 70};
+    sent.source_uidnext = 40;
+    sent.target_uidnext = 4;
+    sent.highest_uidvalidity = 7;
+    for (uint32_t i = 1; i <= 3; i++)
+        MUST(view_uid_add(&sent.map, 10 * i, i));
+    MUST(view_uid_set_tail(&sent.map, 40, 4));
+    first_view = view_new(NULL);
+    MUST(view_take(first_view, span_str(""), span_str("1 client=.,INBOX. backend=/, avoid=")));
+    take_record("INBOX.Sent", "Sent", sent);
+    view_uid_free(&sent.map);
+    take_record("INBOX", "INBOX",
+                (struct view_record){.tier = VIEW_T1,
+                                     .id = "b2",
+                                     .source_uidvalidity = 8,
+                                     .target_uidvalidity = 80,
+                                     .source_uidnext = 9,
+                                     .target_uidnext = 9,
+                                     .highest_uidvalidity = 8});
 }
 
 void random_hex(char *out, size_t bytes)
@@ -279,7 +436,8 @@ static void set_up(uint8_t flags)
         imap_caps_add(&shown, CAP_CONDSTORE);
         imap_caps_add(&shown, CAP_QRESYNC);
     }
-    relay_begin(&p->s, &shown, NULL);
+    p->view = flags & WITH_VIEW ? view_ref(first_view) : NULL;
+    relay_begin(&p->s, &shown, p->view);
     p->client.high_water = p->server.high_water = flags & IS_SLOW ? 4096 : 0;
 }
 
@@ -288,6 +446,8 @@ static void tear_down(void)
     MUST(p->n_ends <= 1);
     relay_free(&p->s.relay);
     timer_free(&p->s.timer);
+    view_unref(&p->view);
+    view_changes_free(&p->changes);
     uv_run(&loop->uv, UV_RUN_NOWAIT); /* timers go with it */
     memory_free(&p->client);
     memory_free(&p->server);
@@ -364,6 +524,8 @@ static void order(uint8_t what)
         relay_rest(&p->s, p->rests ? END_FREEZE : END_NONE);
     } else if (what == DRAIN) {
         drain();
+    } else if (what == SAID_YES || what == SAID_NOTHING) {
+        store_says(what == SAID_YES ? ROUTE_OK : ROUTE_DOWN);
     }
     run();
 }
@@ -375,7 +537,7 @@ static void play(uint8_t flags, struct span in, uint32_t seed)
     size_t begin = 0;
     for (size_t i = 0; i <= in.len && !is_over(); i++) {
         uint8_t c = i < in.len ? in.p[i] : OTHERS;
-        if (c != OTHERS && c != OURS && c != TAG && c != LEASE && c != REST && c != DRAIN)
+        if (c < SAID_NOTHING || c > OURS || c == 0x1b)
             continue;
         if (i > begin)
             give(to, span_of(in.p + begin, i - begin), &seed);
@@ -397,8 +559,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     struct span in = span_of(data, len);
     uint8_t flags = fuzz_byte(&in);
-    if (!loop)
+    if (!loop) {
         loop = loop_new();
+        make_view();
+    }
     log_set_level(LOG_LEVEL_ERROR);
     play(flags, in, 0);
     tear_down();
