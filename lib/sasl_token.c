@@ -12,7 +12,9 @@ static bool token_cut(struct span *s, uint8_t at, struct span *head)
 {
     const uint8_t *end = s->len > 0 ? memchr(s->p, at, s->len) : NULL;
     *head = span_of(s->p, end ? (size_t)(end - s->p) : s->len);
-    *s = span_of(s->p + head->len + (end ? 1 : 0), s->len - head->len - (end ? 1 : 0));
+    size_t eaten = head->len + (end ? 1 : 0);
+    if (eaten > 0) /* else it may be NULL */
+        *s = span_of(s->p + eaten, s->len - eaten);
     return end;
 }
 

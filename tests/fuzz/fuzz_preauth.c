@@ -19,6 +19,7 @@ enum {
     IS_SLOW = 1 << 3,  /* takes its answers late */
     SIGNS_IN = 3 << 4, /* ... which of the first three logins succeeds; 0: none */
     HEARS_ID = 1 << 6,
+    SAYS_WHY = 1 << 7, /* why no token is taken */
 };
 
 static struct play {
@@ -30,6 +31,7 @@ static struct play {
     struct stream client;
     struct buf logins;
     unsigned n_logins, n_ends, n_secured;
+    bool by_token; /* the last login */
     char *trusted[1];
 } * p;
 
@@ -109,12 +111,21 @@ static bool is_signed_in(void)
     return p->n_logins > 0 && p->n_logins == (unsigned)(p->flags & SIGNS_IN) >> 4;
 }
 
+static bool is_challenged(void)
+{
+    return p->by_token && p->flags & SAYS_WHY;
+}
+
 void routing_begin(struct session *s, const char *tag, const struct credential *c)
 {
     MUST(session_may_login(s));
-    MUST(login_name_ok(c->authcid, ACCOUNT_LOGIN_MAX) && login_password_ok(c->secret, LIMIT_PASSWORD));
-    MUST(c->authzid.len == 0);
-    buf_printf(&p->logins, "%s %u %s ", tag, s->hops, s->peer);
+    p->by_token = c->mechanism->kind != SASL_PASSWORD;
+    MUST(login_name_ok(c->authcid, ACCOUNT_LOGIN_MAX));
+    MUST(c->authzid.len == 0 || login_name_ok(c->authzid, ACCOUNT_LOGIN_MAX));
+    MUST(p->by_token || login_password_ok(c->secret, LIMIT_PASSWORD));
+    buf_printf(&p->logins, "%s %u %s %s ", tag, s->hops, s->peer, c->mechanism->name);
+    buf_add_span(&p->logins, c->authzid);
+    buf_add_str(&p->logins, " ");
     buf_add_span(&p->logins, c->authcid);
     buf_add_str(&p->logins, " ");
     buf_add_span(&p->logins, c->secret);
@@ -122,7 +133,7 @@ void routing_begin(struct session *s, const char *tag, const struct credential *
     buf_add_str(&p->logins, "\n");
     session_enter(s, IN_ROUTING);
     p->n_logins++;
-    if (!is_signed_in())
+    if (!is_signed_in() && !is_challenged())
         session_say(s, "%s NO [AUTHENTICATIONFAILED] no", tag);
 }
 
@@ -130,6 +141,7 @@ void routing_begin(struct session *s, const char *tag, const struct credential *
 
 static void set_up(uint8_t flags)
 {
+    static char *mechanisms[] = {(char *)"PLAIN", (char *)"LOGIN", (char *)"OAUTHBEARER", (char *)"XOAUTH2"};
     p = xcalloc(1, sizeof *p);
     p->flags = flags;
     p->backend.forward_id = flags & HEARS_ID ? FORWARD_ID_CLIENT : FORWARD_ID_NONE;
@@ -137,6 +149,7 @@ static void set_up(uint8_t flags)
     p->conf.backends = &p->backend;
     p->conf.n_backends = 1;
     p->conf.proxy.login_tries = 3;
+    p->conf.proxy.mechanisms = (struct conf_list){mechanisms, sizeof mechanisms / sizeof *mechanisms};
     if (flags & IS_TRUSTED)
         p->conf.proxy.trusted = (struct conf_list){p->trusted, 1};
     p->proxy.conf = &p->conf;
@@ -189,7 +202,9 @@ static void run(void)
             take_header();
         else if (p->s.state == IN_PREAUTH && !c->paused)
             preauth_data(&p->s);
-        if (p->s.state == IN_ROUTING && !is_over())
+        if (p->s.state == IN_ROUTING && !is_over() && is_challenged())
+            preauth_challenge(&p->s, "{\"status\":\"401\"}", "AUTHENTICATIONFAILED", "no");
+        else if (p->s.state == IN_ROUTING && !is_over())
             preauth_login_failed(&p->s);
         if (p->s.state == IN_SECURING) {
             p->n_secured++;
