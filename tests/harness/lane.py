@@ -20,6 +20,7 @@ PROFILES = {
     "trusted": ("imap", {"trusted": ["127.0.0.1"]}, {}),
     "forwarding": ("imap", {}, {"forward_id": "client"}),
     "impatient": ("imap", SHORT, {}),
+    "certificates": ("imap", {"mechanisms": ["PLAIN", "EXTERNAL"], "tls_client_ca": "CA"}, {"sign_in": "master", "master_user": "admin"}),
     "tokens": ("imap", {"mechanisms": ["PLAIN", "OAUTHBEARER", "XOAUTH2"]}, {}),
     "masters": ("imap", {"masters": ["admin"]}, {}),
     "braked": ("imap", {"login_delay": "1m", "login_delay_max": "2m"}, {}),
@@ -29,7 +30,7 @@ PROFILES = {
 
 
 class Certificates(dict):
-    """What a backend may show; made when it is asked for."""
+    """What a backend may show, or a client; made when it is asked for."""
 
     def __init__(self, authority):
         super().__init__()
@@ -38,7 +39,10 @@ class Certificates(dict):
             "good": lambda: authority.issue("good"), "wrong-name": lambda: authority.issue("wrong", ("mail.example.org",)),
             "expired": lambda: authority.issue("expired", expired=True),
             "self-signed": lambda: authority.issue("self", self_signed=True),
-            "common-name": lambda: authority.issue("127.0.0.1", ())}
+            "common-name": lambda: authority.issue("127.0.0.1", ()),
+            "ann": lambda: authority.issue("ann", ("ann@example.org",), usage="clientAuth"),
+            "old-ann": lambda: authority.issue("old-ann", ("ann@example.org",), usage="clientAuth", expired=True),
+            "own-ann": lambda: authority.issue("own-ann", ("ann@example.org",), usage="clientAuth", self_signed=True)}
 
     def __missing__(self, word):
         with self._lock:
@@ -53,11 +57,12 @@ class Lane:
     deadline = transcript.DEADLINE
 
     def __init__(self, profile, number, store, authority, cert, certificates):
-        self.ca, self.backend = authority.ca, Scripted(certificates)
+        self.ca, self.certificates, self.backend = authority.ca, certificates, Scripted(certificates)
         scheme, options, of_backend = PROFILES[profile]
+        options = {k: authority.ca if v == "CA" else v for k, v in options.items()}
         shown = {"capabilities": CAPABILITIES.split()}  # what one scene's server lacks is nothing to the next one
         sides = {"old": {"address": self.backend.url(scheme), "ca_file": authority.ca, **shown, **of_backend},
-                 "new": {"address": f"{scheme}://127.0.0.1:1", **shown}}
+                 "new": {"address": f"{scheme}://127.0.0.1:1", **shown, **of_backend}}
         self._ferry = Ferry(store, sides, cert, {"migration": {"trigger": "manual"}, "redis": {"prefix": f"{profile}{number}"}})
         self._ferry.init()
         listen = [url + ("?proxy_protocol" if profile == "header" else "") for url in LISTENERS.values()]

@@ -311,12 +311,14 @@ class Player:
         if "header" in options:
             end.send(literal(options["header"], self.values), self.deadline)
         if listener == "tls" and "clear" not in options:
-            self.secure(end, options.get("alpn"))
+            self.secure(end, options.get("alpn"), options.get("certificate"))
 
-    def secure(self, end, alpn=None):
+    def secure(self, end, alpn=None, certificate=None):
         context = ssl.create_default_context(cafile=self.proxy.ca)
         if alpn:
             context.set_alpn_protocols([alpn])
+        if certificate:
+            context.load_cert_chain(*self.proxy.certificates[certificate])
         end.buffer = b""
         try:
             end.socket.settimeout(self.deadline)

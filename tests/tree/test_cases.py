@@ -11,7 +11,7 @@ from harness import transcript
 TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 NUMBERS = [str(n) for n in range(1, 85)]
 FRONT = [f"P{n}" for n in range(1, 12)] + [f"T{n}" for n in range(1, 8)]
-WIRE = [f"F{n}" for n in range(1, 51)] + [f"C{n}" for n in range(1, 10)]
+WIRE = [f"F{n}" for n in range(1, 51)] + [f"C{n}" for n in range(1, 11)]
 SERVERS = ["Exchange", "Gmail", "Yahoo", "Courier", "Cyrus", "iCloud, gromox", "Zimbra", "Domino",
            "hMailServer, ProtonBridge, IceWarp, Kopano", "MailEnable, DBmail, FTGate", "SmarterMail, Softalk, QQ, Yandex",
            "GroupWise, FirstClass"]
