@@ -17,7 +17,7 @@
  * All proxies share what they know by Redis (lib/route/penalty.lua), which is asked by nobody who is not known to have
  * failed: a login without failures costs no call. What a thread knows is what failed at it, and what it was told
  * then; so a network that has failed elsewhere alone may try THROTTLE_TRIES passwords (throttle.h) here without waiting, once. Where Redis does not answer, the
- * thread goes by its own numbers. It keeps PENALTY_MAX of them, and Redis 100,000; those that would be forgotten
+ * thread goes by its own numbers. It keeps PENALTY_MAX of them, and Redis 100,000 (24 MB); those that would be forgotten
  * first make room. */
 #ifndef IMAPFERRY_PENALTY_H
 #define IMAPFERRY_PENALTY_H

@@ -307,6 +307,22 @@ def test_floods_of_all_kinds_at_a_proxy_of_many_threads(ferry):
     end(proxy, live)
 
 
+def test_log_lines_of_strangers_are_summed(ferry):
+    """The first ones of a network stand in the log; of the others one line says how many, and whose."""
+    proxy = ferry.proxy(proxy={"threads": 1})
+    wires = [From(proxy, "127.0.3.7") for _ in range(70)] + [From(proxy, "127.0.3.8")]
+    for w in wires:
+        w.line(b"a LOGIN nobody wrong")
+    for w in wires:
+        w.until(b"a NO [AUTHENTICATIONFAILED]")
+        w.close()
+    assert len(proxy.find(r"event=login_failed .* peer=127\.0\.3\.8:")) == 1
+    proxy.stop()
+    assert len(proxy.find(r"event=login_failed .* peer=127\.0\.3\.7:")) == 50
+    said = re.search(r'ends=(\d+) logins=(\d+) worst="127\.0\.3\.7 (\d+), 127\.0\.3\.8 (\d+)"', "".join(x or "" for x in proxy.lines))
+    assert int(said[2]) == 20 and int(said[3]) >= 70 and int(said[4]) >= 1, said
+
+
 @pytest.mark.parametrize("line", [b"\r\n", b"a ID NIL\r\n"])
 def test_commands_that_are_answered_here_leave_turns_for_others(ferry, line):
     """Counted by answers, not by a clock: those to a NOOP of somebody else stand before most of a flood's. All came at once,
