@@ -125,6 +125,7 @@ ssl_key = <{key}
 ssl_client_ca_file = {ca}
 disable_plaintext_auth = {disable}
 auth_failure_delay = 0
+auth_mechanisms = plain login
 auth_username_chars = "{chars}"
 login_proxy_max_reconnects = 0
 login_trusted_networks = {trusted}

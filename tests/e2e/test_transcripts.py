@@ -9,7 +9,7 @@ import pytest
 from harness import net, redisd, transcript
 from harness.lane import PROFILES, Certificates, Lane
 
-LANES = {"plain": 4, "impatient": 2, "header": 2}  # of a profile; else one
+LANES = {"plain": 4, "impatient": 3, "header": 3}  # of a profile; else one
 SCENES = [scene for name in transcript.files() for scene in transcript.read(name)]
 
 

@@ -8,13 +8,13 @@ from .scripted import CAPABILITIES, Scripted
 
 PASSWORD = "pa55word"  # of all transcripts
 LISTENERS = {"plain": "imap://127.0.0.1:0", "tls": "imaps://127.0.0.1:0", "starttls": "imap+starttls://127.0.0.1:0"}
-SHORT = {"tls_timeout": "700ms", "login_timeout": "1500ms", "backend_timeout": "700ms", "connect_timeout": "700ms"}
+SHORT = {"tls_timeout": "700ms", "login_timeout": "3s", "backend_timeout": "700ms", "connect_timeout": "700ms"}
 # word -> (scheme of the backend, options of the section proxy, options of the backend)
 PROFILES = {
     "plain": ("imap", {}, {}),
     "backend-starttls": ("imap+starttls", {}, {}),
     "backend-tls": ("imaps", {}, {}),
-    "header": ("imap", {"trusted": ["127.0.0.1"], **SHORT}, {}),
+    "header": ("imap", {"trusted": ["127.0.0.1"], "tls_timeout": "2s"}, {}),
     "header-out": ("imap", {}, {"proxy_protocol": "v2"}),
     "header-out-v1": ("imap", {}, {"proxy_protocol": "v1"}),
     "trusted": ("imap", {"trusted": ["127.0.0.1"]}, {}),
