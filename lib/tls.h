@@ -32,6 +32,9 @@ struct tls_policy *tls_policy_server(const struct conf_proxy *c, const struct ti
 /* The same, and clients are asked for a certificate of tls_client_ca (tls_peer()), which they must show where
  * tls_client_required says so. Nothing is resumed, nor is a session of the policy above taken here. */
 struct tls_policy *tls_policy_server_asking(const struct conf_proxy *c, char **error);
+/* Makes the next ticket keys of a policy for connections that we take, where it is time (ticket_keys_age()): a handshake
+ * does so, too, but old ones are to go where none comes. */
+void tls_policy_age(struct tls_policy *p, uint64_t now_ms);
 /* Whether the two files, as PEM, are a certificate with its chain and the key that belongs to it. False:
  * *error is a text to free. */
 bool tls_pair_check(const char *cert_file, const char *key_file, char **error) MUST_CHECK;

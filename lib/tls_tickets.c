@@ -246,6 +246,11 @@ static int tickets_on_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_
     return encrypt ? ticket_seal(k, name, iv, cipher, mac) : ticket_open(ssl, k, name, iv, cipher, mac);
 }
 
+void tls_policy_age(struct tls_policy *p, uint64_t now_ms)
+{
+    ticket_keys_age(tls_shown_tickets(p->shown), now_ms);
+}
+
 void tls_tickets_use(SSL_CTX *ctx)
 {
     SSL_CTX_clear_options(ctx, SSL_OP_NO_TICKET);

@@ -6,7 +6,8 @@
  * proxies of a site share, so that a ticket is good at each of them, and after a restart. Without files they
  * are random numbers of this process, which all of its threads have; then each eight hours the next key is
  * made out of the newest by a hash. So threads agree without a word, and who takes a key from the process
- * can't open what was encrypted before the oldest one that it has. */
+ * can't open what was encrypted before the oldest one that it has: each copy is aged each hour, also where no
+ * handshake comes. */
 #ifndef IMAPFERRY_TLS_TICKETS_H
 #define IMAPFERRY_TLS_TICKETS_H
 
@@ -15,7 +16,8 @@
 enum {
     TICKET_KEY_SIZE = 80, /* in a file, as nginx has it: name, HMAC, AES */
     TICKET_KEYS_MAX = 3,
-    TICKET_LIFE_S = 24 * 60 * 60 /* a session is not resumed for longer than this after it began */
+    TICKET_AGE_MS = 60 * 60 * 1000, /* how often each copy of the keys is aged at least */
+    TICKET_LIFE_S = 24 * 60 * 60    /* a session is not resumed for longer than this after it began */
 };
 
 struct ticket_key {

@@ -37,6 +37,7 @@ struct program {
     struct loop *loop;
     struct expiry_watch *expiry; /* owned */
     struct ticket_keys tickets;  /* those of this process; the threads have copies */
+    struct timer *tickets_timer; /* ages them; owned */
     struct worker *workers;
     size_t n_workers;
     struct sockets *sockets;   /* owned, as all these */
@@ -187,6 +188,13 @@ static void watch_certificates(struct program *g, const struct tls_policy *serve
         expiry_watch_set(g->expiry, server);
 }
 
+static void program_age_tickets(void *owner)
+{
+    struct program *g = owner;
+    ticket_keys_age(&g->tickets, clock_boot_ms());
+    timer_start(g->tickets_timer, TICKET_AGE_MS);
+}
+
 /* One for each thread, or none. */
 static struct renewal **make_renewals(struct program *g, const struct conf *fresh, char **error)
 {
@@ -328,6 +336,8 @@ static struct program *proxy_program_new(struct conf *conf)
     uv_async_init(&g->loop->uv, &g->news, program_on_news);
     g->expiry = expiry_watch_new(g->loop);
     ticket_keys_make(&g->tickets, clock_boot_ms());
+    g->tickets_timer = timer_new(g->loop, program_age_tickets, g);
+    timer_start(g->tickets_timer, TICKET_AGE_MS);
     g->signals = signals_new(g->loop, program_on_signal, program_on_reload, g);
     return g;
 }
@@ -354,6 +364,7 @@ static void proxy_program_free(struct program *g)
     uv_close((uv_handle_t *)&g->news, NULL);
     signals_free(&g->signals);
     expiry_watch_free(&g->expiry);
+    timer_free(&g->tickets_timer);
     loop_free(&g->loop);
     sockets_free(&g->sockets, !g->followed && !g->shared);
     if (!g->followed && g->listens_for_heirs)

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "lib/tls_tickets.h"
 #include "lib/xalloc.h"
 
 #include "freeze.h"
@@ -229,6 +230,13 @@ static void connect_store(struct proxy *p)
     free(id);
 }
 
+static void on_tickets_timer(void *owner)
+{
+    struct proxy *p = owner;
+    tls_policy_age(p->server_tls, clock_boot_ms());
+    timer_start(p->tickets_timer, TICKET_AGE_MS);
+}
+
 static bool load_keys(struct proxy *p, const struct ticket_keys *tickets, char **error)
 {
     const struct conf *c = p->conf;
@@ -237,6 +245,8 @@ static bool load_keys(struct proxy *p, const struct ticket_keys *tickets, char *
         tls |= p->listeners[i].scheme == ADDRESS_IMAPS || p->listeners[i].scheme == ADDRESS_IMAP_STARTTLS;
     if (tls && !(p->server_tls = tls_policy_server(&c->proxy, tickets, error)))
         return false;
+    if (tls)
+        timer_start(p->tickets_timer, TICKET_AGE_MS);
     if (tls && *c->proxy.tls_client_ca && !(p->asking_tls = tls_policy_server_asking(&c->proxy, error)))
         return false;
     if (*c->seal.public_key_file && !(p->seal = seal_public_load(c->seal.public_key_file, error)))
@@ -513,6 +523,7 @@ struct proxy *proxy_new(const struct proxy_share *share, proxy_news_fn fn, void 
     p->start_timer = timer_new(p->loop, on_start_timer, p);
     p->drain_timer = timer_new(p->loop, on_drain_timer, p);
     p->resume_timer = timer_new(p->loop, on_resume_timer, p);
+    p->tickets_timer = timer_new(p->loop, on_tickets_timer, p);
     p->room_timer = timer_new(p->loop, on_room_timer, p);
     p->accepting.fn = on_accepting;
     crowd_init(&p->crowd, p->loop, p->thread, p->sockets_max);
@@ -557,6 +568,7 @@ void proxy_free(struct proxy **pp)
     timer_free(&p->start_timer);
     timer_free(&p->drain_timer);
     timer_free(&p->resume_timer);
+    timer_free(&p->tickets_timer);
     queue_free(&p->queue);
     timer_free(&p->room_timer);
     loop_undefer(p->loop, &p->accepting);

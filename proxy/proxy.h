@@ -95,6 +95,7 @@ struct proxy {
     struct doubts *doubts;
     struct thaws *thaws;
     struct tls_policy *server_tls; /* NULL where no listener needs it */
+    struct timer *tickets_timer;   /* ages its ticket keys */
     struct tls_policy *asking_tls; /* of listeners that ask clients for a certificate; NULL: there is none */
     struct vault *vault;
     struct parting *parting;

@@ -1,7 +1,7 @@
 #include <sys/stat.h>
 
 #include "io.h"
-#include "lib/tls_tickets.h"
+#include "lib/tls_priv.h"
 
 enum { HOUR = 60 * 60 * 1000 };
 
@@ -31,6 +31,32 @@ static void test_copies_agree(void **state)
     assert_true(keys_equal(&seldom, &often));
     assert_memory_not_equal(often.keys[0].aes, often.keys[1].aes, 32);
     assert_memory_not_equal(often.keys[0].hmac, often.keys[1].hmac, 32);
+}
+
+/* Where nobody has come for days, the keys of the first day are gone all the same. */
+static void test_a_policy_ages_without_handshakes(void **state)
+{
+    struct io_dir d;
+    struct ticket_keys own;
+    char *error = NULL;
+    (void)state;
+    io_dir_make(&d);
+    io_certs(&d);
+    ticket_keys_make(&own, 1000);
+    const struct conf_proxy c = {.tls_cert = (char *)io_file(&d, "good.pem"),
+                                 .tls_key = (char *)io_file(&d, "good.key"),
+                                 .tls_min = TLS_1_2};
+    struct tls_policy *p = tls_policy_server(&c, &own, &error);
+    assert_non_null(p);
+    tls_policy_age(p, 1000 + 8 * HOUR - 1);
+    assert_non_null(ticket_keys_find(tls_shown_tickets(p->shown), own.keys[0].name));
+    tls_policy_age(p, 1000 + 60 * HOUR);
+    assert_null(ticket_keys_find(tls_shown_tickets(p->shown), own.keys[0].name));
+    struct ticket_keys copy = own;
+    ticket_keys_age(&copy, 1000 + 60 * HOUR);
+    assert_true(keys_equal(tls_shown_tickets(p->shown), &copy));
+    tls_policy_free(&p);
+    io_dir_remove(&d);
 }
 
 static void test_a_file(void **state)
@@ -75,6 +101,8 @@ static void test_a_file(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_copies_agree), cmocka_unit_test(test_a_file)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_copies_agree),
+                                       cmocka_unit_test(test_a_policy_ages_without_handshakes),
+                                       cmocka_unit_test(test_a_file)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
