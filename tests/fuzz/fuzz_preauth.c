@@ -18,7 +18,7 @@ enum {
     IS_TRUSTED = 1 << 2,
     IS_SLOW = 1 << 3,  /* takes its answers late */
     SIGNS_IN = 3 << 4, /* ... which of the first three logins succeeds; 0: none */
-    HEARS_ID = 1 << 6,
+    HEARS_ID = 1 << 6, /* ... and the client has shown a certificate */
     SAYS_WHY = 1 << 7, /* why no token is taken */
 };
 
@@ -106,6 +106,18 @@ void crowd_leave(struct crowd *c, struct session *s)
     (void)c, (void)s;
 }
 
+bool stream_peer_certificate(const struct stream *s, struct tls_peer *_r)
+{
+    (void)s;
+    if (!(p->flags & HEARS_ID))
+        return false;
+    *_r = (struct tls_peer){.subject = xstrdup("CN=ann"), .common_name = xstrdup("ann"), .n_emails = 2};
+    _r->emails = xreallocarray(NULL, 2, sizeof(char *));
+    _r->emails[0] = xstrdup("ann@example.org");
+    _r->emails[1] = xstrdup("bob@example.org");
+    return true;
+}
+
 static bool is_signed_in(void)
 {
     return p->n_logins > 0 && p->n_logins == (unsigned)(p->flags & SIGNS_IN) >> 4;
@@ -119,10 +131,12 @@ static bool is_challenged(void)
 void routing_begin(struct session *s, const char *tag, const struct credential *c)
 {
     MUST(session_may_login(s));
-    p->by_token = c->mechanism->kind != SASL_PASSWORD;
+    enum sasl_kind kind = c->mechanism->kind;
+    p->by_token = kind == SASL_TOKEN;
     MUST(login_name_ok(c->authcid, ACCOUNT_LOGIN_MAX));
     MUST(c->authzid.len == 0 || login_name_ok(c->authzid, ACCOUNT_LOGIN_MAX));
-    MUST(p->by_token || login_password_ok(c->secret, LIMIT_PASSWORD));
+    MUST(kind != SASL_PASSWORD || login_password_ok(c->secret, LIMIT_PASSWORD));
+    MUST(kind != SASL_CERTIFICATE || (c->secret.len == 0 && p->flags & HEARS_ID));
     buf_printf(&p->logins, "%s %u %s %s ", tag, s->hops, s->peer, c->mechanism->name);
     buf_add_span(&p->logins, c->authzid);
     buf_add_str(&p->logins, " ");
@@ -141,7 +155,8 @@ void routing_begin(struct session *s, const char *tag, const struct credential *
 
 static void set_up(uint8_t flags)
 {
-    static char *mechanisms[] = {(char *)"PLAIN", (char *)"LOGIN", (char *)"OAUTHBEARER", (char *)"XOAUTH2"};
+    static char *mechanisms[] = {(char *)"PLAIN", (char *)"LOGIN", (char *)"OAUTHBEARER", (char *)"XOAUTH2",
+                                 (char *)"EXTERNAL"};
     p = xcalloc(1, sizeof *p);
     p->flags = flags;
     p->backend.forward_id = flags & HEARS_ID ? FORWARD_ID_CLIENT : FORWARD_ID_NONE;
@@ -157,6 +172,7 @@ static void set_up(uint8_t flags)
     p->s = (struct session){
         .proxy = &p->proxy, .client = &p->client, .name = (char *)"p/1", .via = "", .hops = LIMIT_HOPS};
     p->s.scheme = flags & WITH_STARTTLS ? ADDRESS_IMAP_STARTTLS : ADDRESS_IMAP;
+    p->s.asks = flags & HEARS_ID;
     p->s.state = flags & WITH_HEADER ? IN_HEADER : IN_NEW;
     peer_of_connection(&p->s);
 }
