@@ -72,6 +72,8 @@ bool conf_is_master(const struct conf *c, const char *key);
 bool conf_certificate(const struct conf_proxy *p, size_t nth, char **_cert, char **_key) MUST_CHECK;
 /* Which option names it, and which value of a list. A fixed text. */
 const char *conf_certificate_option(size_t nth, bool key, size_t *_nth);
+/* Does a listener speak TLS? Else certificates are neither read nor asked for. */
+bool conf_has_tls_listener(const struct conf_proxy *p) MUST_CHECK;
 /* Are clients at this address of listen asked for a certificate? */
 bool conf_asks_clients(const struct conf_proxy *p, const char *listen) MUST_CHECK;
 enum { CONF_PIN_SIZE = 32 };

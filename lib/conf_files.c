@@ -17,22 +17,12 @@ static void files_list(const struct conf_list *l, conf_file_fn fn, void *owner)
         files_tell(l->items[i], fn, owner);
 }
 
-static bool files_of_tls(const struct conf_proxy *p)
-{
-    bool tls = false;
-
-    for (size_t i = 0; i < p->listen.n; i++)
-        tls = tls || strncmp(p->listen.items[i], "imaps:", 6) == 0 ||
-              strncmp(p->listen.items[i], "imap+starttls:", 14) == 0;
-    return tls;
-}
-
 static void files_of_proxy(const struct conf *c, conf_file_fn fn, void *owner)
 {
     char *cert, *key;
 
     files_tell(c->seal.public_key_file, fn, owner);
-    if (!files_of_tls(&c->proxy))
+    if (!conf_has_tls_listener(&c->proxy))
         return;
     for (size_t i = 0; conf_certificate(&c->proxy, i, &cert, &key); i++) {
         files_tell(cert, fn, owner);

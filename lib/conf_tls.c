@@ -38,12 +38,24 @@ bool conf_pin(const char *text, uint8_t pin[CONF_PIN_SIZE])
     return ok;
 }
 
+static bool is_tls_listener(const char *listen)
+{
+    return strncmp(listen, "imaps:", 6) == 0 || strncmp(listen, "imap+starttls:", 14) == 0;
+}
+
+bool conf_has_tls_listener(const struct conf_proxy *p)
+{
+    for (size_t i = 0; i < p->listen.n; i++)
+        if (is_tls_listener(p->listen.items[i]))
+            return true;
+    return false;
+}
+
 bool conf_asks_clients(const struct conf_proxy *p, const char *listen)
 {
     bool named = p->tls_client_listen.n == 0;
 
     for (size_t i = 0; i < p->tls_client_listen.n; i++)
         named = named || strcmp(p->tls_client_listen.items[i], listen) == 0;
-    return named && *p->tls_client_ca &&
-           (strncmp(listen, "imaps:", 6) == 0 || strncmp(listen, "imap+starttls:", 14) == 0);
+    return named && *p->tls_client_ca && is_tls_listener(listen);
 }

@@ -71,12 +71,7 @@ void trial_ctl(const struct conf *c, struct conf_source *src, bool checking)
 
 static bool trial_wants_certificate(const struct conf *c)
 {
-    bool tls = false;
-
-    for (size_t i = 0; i < c->proxy.listen.n; i++)
-        tls = tls || !strncmp(c->proxy.listen.items[i], "imaps:", 6) ||
-              !strncmp(c->proxy.listen.items[i], "imap+starttls:", 14);
-    return tls && *c->proxy.tls_cert && *c->proxy.tls_key;
+    return conf_has_tls_listener(&c->proxy) && *c->proxy.tls_cert && *c->proxy.tls_key;
 }
 
 /* One whose files can't be read was told. */

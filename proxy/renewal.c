@@ -8,7 +8,7 @@ static bool renewal_make_keys(struct renewal *r, const struct ticket_keys *ticke
 {
     const struct conf *c = r->conf;
 
-    if (*c->proxy.tls_cert && *c->proxy.tls_key &&
+    if (conf_has_tls_listener(&c->proxy) && *c->proxy.tls_cert && *c->proxy.tls_key &&
         !(r->server = tls_policy_server(&c->proxy, tickets, error)))
         return false;
     if (r->server && *c->proxy.tls_client_ca && !(r->asking = tls_policy_server_asking(&c->proxy, error)))

@@ -12,7 +12,7 @@
 
 struct renewal {
     struct conf *conf;         /* all owned */
-    struct tls_policy *server; /* NULL where no certificate is configured */
+    struct tls_policy *server; /* NULL where no listener needs one */
     struct tls_policy *asking; /* NULL without tls_client_ca */
     struct tls_policy **tls;   /* one a backend of conf, NULL without TLS */
     struct seal_public *seal;  /* NULL: no key is configured */

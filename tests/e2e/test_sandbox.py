@@ -93,6 +93,13 @@ def test_a_renewed_link_is_read_and_a_new_folder_is_not(site, authority, request
     proxy.stop()
 
 
+def test_a_reload_reads_no_certificate_that_nobody_is_shown(site):
+    """Without a TLS listener it is in no folder of the start."""
+    proxy = site.proxy()
+    proxy.reload()
+    proxy.stop()
+
+
 def test_a_migrator_is_shut_but_for_hooks(site):
     migrator = site.migrator()
     migrator.wait("event=sandbox calls=listed files=listed")
