@@ -100,7 +100,7 @@ static char *secret_of(const struct conf_source *src, struct conf_place at, cons
     if (fault)
         conf_fail(src, at, "\"%s\" %s", file, fault);
     else
-        text = xspandup(buf_span(&secret));
+        text = xsecret(buf_span(&secret));
     buf_wipe(&secret);
     return text;
 }

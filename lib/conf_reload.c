@@ -65,7 +65,7 @@ static void parse_again(struct address *a, const char *url)
 static void keep_password(char **password, const char *known)
 {
     wipe_free(password);
-    *password = xstrdup(known);
+    *password = known ? xsecret(span_str(known)) : NULL;
 }
 
 static void reload_derive(struct conf *c)
@@ -93,8 +93,9 @@ struct conf *conf_copy(const struct conf *c)
     keep_password(&to->redis.address.sentinel_password, c->redis.address.sentinel_password);
     for (size_t i = 0; i < to->n_backends; i++) {
         parse_again(&to->backends[i].address, to->backends[i].url);
-        to->backends[i].master_password = xstrdup(c->backends[i].master_password);
-        to->backends[i].doveadm_key = xstrdup(c->backends[i].doveadm_key);
+        to->backends[i].master_password = to->backends[i].doveadm_key = NULL;
+        keep_password(&to->backends[i].master_password, c->backends[i].master_password);
+        keep_password(&to->backends[i].doveadm_key, c->backends[i].doveadm_key);
     }
     reload_derive(to);
     return to;

@@ -2,6 +2,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "xalloc.h"
 
@@ -73,6 +75,22 @@ char *xasprintf(const char *fmt, ...)
 void xtrim(void)
 {
     malloc_trim(0);
+}
+
+/* The pages stay out of core files when they are the heap's again; that harms nobody. */
+char *xsecret(struct span s)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), size = (s.len + page) / page * page;
+    char *text = aligned_alloc(page, size);
+
+    if (!text)
+        out_of_memory(size);
+    (void)!mlock(text, size);
+    (void)!madvise(text, size, MADV_DONTDUMP);
+    for (size_t i = 0; i < s.len; i++)
+        text[i] = s.p[i] ? (char)s.p[i] : XSPANDUP_NUL;
+    text[s.len] = '\0';
+    return text;
 }
 
 void wipe(void *p, size_t n)

@@ -20,6 +20,10 @@ char *xasprintf(const char *fmt, ...) PRINTF_LIKE(1, 2);
 /* Gives memory that was freed back to the system. To be called where something large has ended. */
 void xtrim(void);
 
+/* As xspandup(), for a password that is kept for long: in pages of its own, which no core file has and which are not
+ * swapped out, as far as the limits of the process allow it. wipe_free() frees it. */
+char *xsecret(struct span s);
+
 /* Overwrites n bytes with zeros in a way that the compiler can't drop. */
 void wipe(void *p, size_t n);
 /* Wipes a C string, frees it and nulls the pointer. NULL is fine. */

@@ -2,11 +2,12 @@
 import base64
 import hashlib
 import itertools
+import os
 
 import pytest
 
 from fakes.fake_imap import CAPABILITIES, FakeImap
-from harness import memory, net
+from harness import memory, net, redisd
 from harness.ferry import backend
 from harness.scene import connect, new_user
 
@@ -188,3 +189,38 @@ def test_passwords_are_gone_from_a_migrator(make_ferry):
             net.wait_until("the ends of the jobs", is_clean, timeout=10, step=0.2)
         except TimeoutError:
             assert not left
+
+
+def test_passwords_of_the_site_are_in_no_core_file(make_ferry, cert):
+    """Those of files, which daemons keep: of Redis, and of the master user; kept in pages that a core leaves out, and nowhere else.
+    And the kernel writes none of a daemon."""
+    site = {name: new_password(40).decode() for name in ("redis", "master")}
+    store = redisd.Redis(port=net.free_port(), password=site["redis"])
+    try:
+        with FakeImap(name="old", master=("admin", site["master"])) as old, FakeImap(name="new", master=("admin", site["master"])) as new:
+            ferry = make_ferry({"old": backend(old, "imap", sign_in="master"), "new": backend(new, "imap")},
+                               {"migration": {"trigger": "manual"}}, init=False, store=store)
+            for name, folder in (("redis", "password_file"), ("master", None)):
+                path = os.path.join(ferry.folder, name + ".secret")
+                with open(path, "w", encoding="ascii") as f:
+                    f.write(site[name] + "\n")
+                if folder:
+                    ferry.settings["redis"][folder] = path
+            for options in ferry.backends.values():
+                options["master_password_file"] = os.path.join(ferry.folder, "master.secret")
+            ferry.init()
+            needles = {part[2:22]: name for name, word in site.items() for part in [word.encode()]}
+            for daemon in (ferry.proxy(proxy={"threads": 2}), ferry.migrator()):
+                if daemon.label.startswith("proxy"):
+                    with connect(daemon) as wire:
+                        assert wire.login(new_user()).startswith(b"l1 OK")
+                    daemon.reload()
+                there = {needles[x] for x in memory.holds(daemon.pid, needles, kept=True)}
+                assert there == set(site), there
+                net.wait_until("what was sent is gone", lambda: not memory.holds(daemon.pid, needles))
+                with open(f"/proc/{daemon.pid}/limits", encoding="ascii") as f:
+                    assert [line.split()[4:6] for line in f if line.startswith("Max core file size")] == [["0", "0"]]
+                daemon.stop()
+    finally:
+        ferry.close()
+        store.close()
